@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * addr.h - IP addresses, transport addresses and prefixes: text form, order, class.
+ *
+ * No name resolution, no sockets (lib/sys turns these into struct sockaddr).
+ */
+#ifndef PV_ADDR_H
+#define PV_ADDR_H
+
+#include "base/pv.h"
+
+enum {
+    PV_AF_NONE = 0,     /* "no address" */
+    PV_AF_INET = 2,     /* the values of AF_INET and AF_INET6 on Linux */
+    PV_AF_INET6 = 10,
+    PV_ADDR_TEXT = 56,  /* bytes for any text form: "[ipv6]:65535" or a prefix, and the NUL */
+};
+
+/* A UDP or TCP endpoint. port is in host byte order, 0 = none. Unused ip bytes are zero. */
+struct pv_addr {
+    uint16_t family; /* PV_AF_NONE, PV_AF_INET, PV_AF_INET6 */
+    uint16_t port;
+    uint8_t ip[16]; /* network order; only the first 4 count for PV_AF_INET */
+};
+
+/* An address range: the first bits of ip. */
+struct pv_prefix {
+    struct pv_addr base; /* port 0, host bits zero */
+    uint8_t bits;        /* 0..32 or 0..128 */
+};
+
+bool pv_addr_equal(const struct pv_addr *a, const struct pv_addr *b);    /* family, ip, port */
+bool pv_addr_equal_ip(const struct pv_addr *a, const struct pv_addr *b); /* family, ip */
+int pv_addr_cmp(const struct pv_addr *a, const struct pv_addr *b);       /* a total order */
+struct pv_addr pv_addr4(uint8_t a, uint8_t b, uint8_t c, uint8_t d, uint16_t port);
+struct pv_addr pv_addr4_u32(uint32_t host_order, uint16_t port);
+uint32_t pv_addr_u32(const struct pv_addr *a); /* IPv4 in host order; 0 for IPv6 */
+struct pv_addr pv_addr6(const uint8_t ip[static 16], uint16_t port);
+size_t pv_addr_ip_len(const struct pv_addr *a); /* 4, 16, or 0 */
+
+/*
+ * Text to address. Strict: the whole string, decimal without leading zeros, no scope ids.
+ *   pv_addr_parse_ip    "192.0.2.1", "2001:db8::1"                        (port = 0)
+ *   pv_addr_parse       "192.0.2.1:3478", "[2001:db8::1]:3478"            (port 0 is allowed)
+ *   pv_prefix_parse     "10.66.0.0/16", "fd00::/8"; host bits must be zero; without "/": all bits
+ * PV_ERR_MALFORMED.
+ */
+PV_MUST_CHECK int pv_addr_parse_ip(const char *text, struct pv_addr *ret_addr);
+PV_MUST_CHECK int pv_addr_parse(const char *text, struct pv_addr *ret_addr);
+PV_MUST_CHECK int pv_prefix_parse(const char *text, struct pv_prefix *ret_prefix);
+
+/* Address to text, canonical (RFC 5952). Each returns buf; "-" for PV_AF_NONE. */
+const char *pv_addr_format(const struct pv_addr *a, char buf[static PV_ADDR_TEXT]);
+const char *pv_addr_format_ip(const struct pv_addr *a, char buf[static PV_ADDR_TEXT]);
+const char *pv_prefix_format(const struct pv_prefix *p, char buf[static PV_ADDR_TEXT]);
+
+bool pv_prefix_contains(const struct pv_prefix *p, const struct pv_addr *a);
+bool pv_prefix_overlaps(const struct pv_prefix *a, const struct pv_prefix *b);
+
+/* ::ffff:a.b.c.d becomes a.b.c.d; everything else stays. */
+struct pv_addr pv_addr_unmap(struct pv_addr a);
+
+bool pv_addr_is_unspecified(const struct pv_addr *a);
+bool pv_addr_is_loopback(const struct pv_addr *a);
+bool pv_addr_is_link_local(const struct pv_addr *a); /* 169.254/16, fe80::/10 */
+bool pv_addr_is_multicast(const struct pv_addr *a);  /* 224/4, ff00::/8 */
+bool pv_addr_is_broadcast(const struct pv_addr *a);  /* 255.255.255.255 */
+/* RFC 1918, 100.64/10 (RFC 6598), fc00::/7 (RFC 4193). */
+bool pv_addr_is_private(const struct pv_addr *a);
+/* May a datagram go there at all: not unspecified, loopback, link-local, multicast, broadcast,
+ * class E, and a port other than 0. */
+bool pv_addr_is_usable_remote(const struct pv_addr *a);
+
+#endif /* PV_ADDR_H */

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * log.h - where a module says what happened: a level and one line of key=value text.
+ *
+ * Pure: a sink passed in decides where lines go (the shell's writes to standard error, the
+ * simulator's to memory). Libraries log at debug only; the program logs what it decides.
+ * Never a secret: no keys but public ones, no tokens.
+ */
+#ifndef PV_LOG_H
+#define PV_LOG_H
+
+#include "base/pv.h"
+
+enum pv_log_level {
+    PV_LOG_ERROR,
+    PV_LOG_WARN,
+    PV_LOG_INFO,
+    PV_LOG_DEBUG,
+};
+
+enum {
+    PV_LOG_LINE_MAX = 512, /* bytes with the NUL; longer lines are cut */
+};
+
+struct pv_log {
+    enum pv_log_level level; /* lines above it are not formatted */
+    void (*sink)(void *ctx, enum pv_log_level level, const char *line);
+    void *ctx;
+};
+
+/* log may be NULL: nothing is written. */
+void pv_log(const struct pv_log *log, enum pv_log_level level, const char *fmt, ...)
+    PV_PRINTF(3, 4);
+const char *pv_log_level_name(enum pv_log_level level); /* "error", "warn", "info", "debug" */
+PV_MUST_CHECK int pv_log_level_parse(const char *text, enum pv_log_level *ret_level);
+
+#endif /* PV_LOG_H */

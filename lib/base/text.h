@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * text.h - text forms of bytes (base64url, base64, hex), numbers and durations, and the rules for
+ * names (DESIGN: [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?).
+ */
+#ifndef PV_TEXT_H
+#define PV_TEXT_H
+
+#include "base/pv.h"
+
+enum {
+    PV_NAME_MAX = 63,                       /* characters, RFC 1035 s2.3.4 (a DNS label) */
+    PV_NAME_BUF = PV_NAME_MAX + 1,          /* with the NUL */
+    PV_KEY_TEXT = 43,                       /* characters: 32 bytes in base64url, no padding */
+    PV_KEY_TEXT_BUF = PV_KEY_TEXT + 1,
+    PV_WG_KEY_TEXT_BUF = 45,                /* wg's form: base64 with padding, and the NUL */
+};
+#define PV_B64_LEN(n) (((n) * 4 + 2) / 3) /* characters of n bytes in unpadded base64 */
+
+/* Unpadded base64url (RFC 4648 s5). dst gets PV_B64_LEN(src.len) characters and a NUL;
+ * PV_ERR_NO_SPACE when cap is smaller than that. */
+PV_MUST_CHECK int pv_b64url_encode(struct pv_view src, char *dst, size_t cap);
+/* Strict: no padding, no other characters, unused bits zero. PV_ERR_MALFORMED, PV_ERR_NO_SPACE. */
+PV_MUST_CHECK int pv_b64url_decode(const char *text, size_t text_len, uint8_t *dst, size_t cap,
+                                   size_t *ret_len);
+/* A 32-byte key in base64url; never fails. Returns buf. */
+const char *pv_key_format(const uint8_t key[static 32], char buf[static PV_KEY_TEXT_BUF]);
+/* PV_ERR_MALFORMED unless text is exactly 43 valid characters. */
+PV_MUST_CHECK int pv_key_parse(const char *text, uint8_t ret_key[static 32]);
+/* wg's form of a key: base64 with '+', '/' and one '='. */
+const char *pv_wgkey_format(const uint8_t key[static 32], char buf[static PV_WG_KEY_TEXT_BUF]);
+PV_MUST_CHECK int pv_wgkey_parse(const char *text, uint8_t ret_key[static 32]);
+
+/* Lower-case hex; dst gets 2 * src.len characters and a NUL. PV_ERR_NO_SPACE. */
+PV_MUST_CHECK int pv_hex_encode(struct pv_view src, char *dst, size_t cap);
+
+/* Lower-cases ASCII and checks the grammar of a node or network name.
+ * Refused: bad characters or length, "localhost". PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_name_parse(const char *text, size_t text_len, char ret_name[static PV_NAME_BUF]);
+/* Already in canonical form? */
+bool pv_name_is_valid(const char *name);
+
+/* Whole string, decimal, within [min, max]. PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_u64_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value);
+/* "90", "90s", "15m", "24h", "7d", "2w": seconds. PV_ERR_MALFORMED, also when above 100 years. */
+PV_MUST_CHECK int pv_duration_parse(const char *text, uint64_t *ret_seconds);
+
+/* Valid UTF-8 (RFC 3629) without NUL? */
+bool pv_utf8_is_valid(struct pv_view text);
+
+#endif /* PV_TEXT_H */

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * aead.h - authenticated encryption: one message at a time for handshakes, batches for data.
+ *
+ * The batch interface is what the datapath uses; its provider is chosen once at start. Suites:
+ * 0 = ChaCha20-Poly1305 (RFC 8439) with WireGuard's nonce (4 zero bytes, counter little-endian).
+ */
+#ifndef PV_AEAD_H
+#define PV_AEAD_H
+
+#include "base/pv.h"
+
+enum {
+    PV_AEAD_KEY_LEN = 32,
+    PV_AEAD_TAG_LEN = 16,
+    PV_AEAD_BATCH_MAX = 64, /* packets a call */
+    PV_XCHACHA_NONCE_LEN = 24,
+};
+
+/* One-shot ChaCha20-Poly1305 with WireGuard's/Noise's nonce from counter. ct has pt.len + 16 bytes
+ * and may be the same memory as pt. */
+void pv_aead_seal(uint8_t *ct, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_t counter,
+                  struct pv_view ad, struct pv_view pt);
+/* pt has ct.len - 16 bytes and may be the same memory as ct. PV_ERR_AUTH (also when ct is shorter
+ * than a tag); pt is then untouched or zeroed, never plaintext. */
+PV_MUST_CHECK int pv_aead_open(uint8_t *pt, const uint8_t key[static PV_AEAD_KEY_LEN],
+                               uint64_t counter, struct pv_view ad, struct pv_view ct);
+
+/* XChaCha20-Poly1305 (cookie reply, whitepaper s5.4.7). */
+void pv_xaead_seal(uint8_t *ct, const uint8_t key[static PV_AEAD_KEY_LEN],
+                   const uint8_t nonce[static PV_XCHACHA_NONCE_LEN], struct pv_view ad,
+                   struct pv_view pt);
+PV_MUST_CHECK int pv_xaead_open(uint8_t *pt, const uint8_t key[static PV_AEAD_KEY_LEN],
+                                const uint8_t nonce[static PV_XCHACHA_NONCE_LEN],
+                                struct pv_view ad, struct pv_view ct);
+
+/* A prepared key for one direction of one session. Used by one thread at a time. */
+struct pv_aead; /* opaque; its memory is left out of core dumps */
+PV_MUST_CHECK int pv_aead_new(struct pv_aead **ret_aead, const uint8_t key[static PV_AEAD_KEY_LEN]);
+struct pv_aead *pv_aead_free(struct pv_aead *aead); /* wipes; NULL is fine; returns NULL */
+
+/* One packet of a batch, sealed or opened in place, no associated data. */
+struct pv_aead_op {
+    struct pv_aead *aead; /* its key */
+    uint64_t counter;     /* nonce */
+    uint8_t *data;        /* seal: len plaintext bytes, room for len + 16; open: len with the tag */
+    size_t len;           /* seal: without the tag; open: with it, >= 16 */
+    int status;           /* set by the call: PV_OK, PV_ERR_AUTH, PV_ERR_CRYPTO */
+};
+/* n <= PV_AEAD_BATCH_MAX. Fills status of each. */
+void pv_aead_seal_batch(struct pv_aead_op *ops, size_t n);
+void pv_aead_open_batch(struct pv_aead_op *ops, size_t n);
+
+#endif /* PV_AEAD_H */

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dh.h - X25519 (RFC 7748). Keys are made from the randomness passed in.
+ */
+#ifndef PV_DH_H
+#define PV_DH_H
+
+#include "base/pv.h"
+
+enum {
+    PV_DH_LEN = 32,
+};
+
+/* A key pair: clamped secret drawn from rng. */
+void pv_dh_keypair(const struct pv_rng *rng, uint8_t ret_sk[static PV_DH_LEN],
+                   uint8_t ret_pk[static PV_DH_LEN]);
+void pv_dh_public(const uint8_t sk[static PV_DH_LEN], uint8_t ret_pk[static PV_DH_LEN]);
+/* Shared secret. PV_ERR_AUTH when it is all zero (a small-order public key): refuse the message. */
+PV_MUST_CHECK int pv_dh(uint8_t ret_shared[static PV_DH_LEN], const uint8_t sk[static PV_DH_LEN],
+                        const uint8_t pk[static PV_DH_LEN]);
+
+#endif /* PV_DH_H */
