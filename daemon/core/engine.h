@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine.h - the daemon's core as one pure machine: composes the coordinator client, the roster,
+ * the peers (session, ICE agent, description), the gatherer, chat and the control socket.
+ *
+ * The engine routes and composes; whatever has a state of its own is a machine in a file of its
+ * own. It never calls back and never blocks. The shell's turn is:
+ *
+ *   now = one clock reading; pv_engine_set_wall(wall clock)
+ *   feed what happened:  handle_punt, stream_*, handle_links, handle_job, handle_timeout
+ *   drain what it wants: poll_transmit, poll_inject, poll_snapshot, poll_stream_op,
+ *                        poll_writable + stream_out/stream_wrote, poll_job   (each until AGAIN)
+ *   sleep until next_timeout() or something happens
+ *
+ * Control thread only. The packets' way (TUN and transport data) is not here: see fastpath.h; the
+ * engine only publishes snapshots for it and gets its punts.
+ */
+#ifndef PV_ENGINE_H
+#define PV_ENGINE_H
+
+#include "base/addr.h"
+#include "base/log.h"
+#include "base/pv.h"
+#include "base/text.h"
+#include "daemon/core/fastpath.h"
+#include "daemon/core/job.h"
+
+enum {
+    PV_ENGINE_MTU = 1500,        /* bytes; no datagram of the control side is larger */
+    PV_ENGINE_MAX_LINKS = 64,    /* local addresses considered */
+    PV_ENGINE_MAX_STATIC = 256,  /* [peer] sections */
+    PV_ENGINE_MAX_ALLOWED = 64,  /* allowed-ips of one [peer] */
+    PV_ENGINE_MAX_STREAMS = 512, /* open at once, all kinds */
+};
+
+/* Long-lived keys of this node, in pv_secret_alloc() memory of the shell; borrowed by the engine
+ * for its whole life. The engine sets root_seed and has_root when it creates a network. */
+struct pv_identity {
+    uint8_t sign_sk[64]; /* Ed25519 */
+    uint8_t sign_pk[32];
+    uint8_t dh_sk[32]; /* X25519 transport key */
+    uint8_t dh_pk[32];
+    uint8_t root_seed[32]; /* Ed25519 seed of the network's root, when has_root */
+    bool has_root;
+};
+
+/* One [peer NAME] of the configuration. */
+struct pv_static_peer {
+    char name[PV_NAME_BUF];
+    uint8_t public_key[32];
+    uint8_t preshared_key[32]; /* zero: none */
+    struct pv_prefix allowed[PV_ENGINE_MAX_ALLOWED];
+    size_t n_allowed;
+    char endpoint_host[PV_JOB_HOST_MAX]; /* "" = none (the peer comes to us) */
+    uint16_t endpoint_port;
+    uint16_t persistent_keepalive; /* seconds, 0 = off */
+};
+
+/* One value stored by PV_JOB_SET_META. */
+struct pv_saved_meta {
+    char name[PV_JOB_META_NAME];
+    struct pv_view value;
+};
+
+/* Everything the store held at start; borrowed during pv_engine_new() only. */
+struct pv_saved {
+    bool has_network;
+    uint8_t network_id[16];
+    char network_name[PV_NAME_BUF];
+    char node_name[PV_NAME_BUF];
+    const struct pv_stored_statement *statements;
+    size_t n_statements;
+    const struct pv_saved_meta *meta;
+    size_t n_meta;
+};
+
+struct pv_engine_config {
+    struct pv_rng rng;
+    const struct pv_log *log;                  /* borrowed */
+    struct pv_identity *identity;              /* borrowed */
+    const struct pv_saved *saved;              /* borrowed during new() */
+    const struct pv_static_peer *static_peers; /* borrowed during new() */
+    size_t n_static_peers;
+    char tun_name[PV_JOB_IFNAME];
+    struct pv_prefix own_addrs[4]; /* [interface] address of a plain WireGuard node, else none */
+    size_t n_own_addrs;
+    uint16_t mtu;               /* of the TUN, bytes, 1420 */
+    uint16_t udp_port;          /* of the main sockets */
+    bool has_udp6;              /* the IPv6 socket is there */
+    char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
+    uint64_t wall_us;           /* wall clock at new(), Unix microseconds */
+};
+
+struct pv_engine; /* opaque */
+
+/* PV_ERR_NOMEM; PV_ERR_MALFORMED when what was stored does not verify (log says what). */
+PV_MUST_CHECK int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *cfg,
+                                pv_ns now);
+struct pv_engine *pv_engine_free(struct pv_engine *e); /* NULL is fine; returns NULL */
+
+/* Wall clock now, Unix microseconds; may jump. */
+void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now);
+
+/* --- facts in ------------------------------------------------------------------------------ */
+
+/* What the workers hand up: datagrams that are not transport data, in-band packets, wishes. */
+void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now);
+
+/* One address of one interface of this machine. */
+struct pv_link_addr {
+    struct pv_prefix addr; /* base.ip = the address itself, bits = prefix length */
+    uint32_t ifindex;
+    char ifname[PV_JOB_IFNAME];
+    bool loopback;
+    bool tunnel;    /* point-to-point, tun, wireguard */
+    bool container; /* bridge or veth of a container runtime */
+    bool up;        /* usable now */
+};
+/* The whole picture, after it changed. n <= PV_ENGINE_MAX_LINKS (the shell cuts). */
+void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
+                            pv_ns now);
+/* The machine was suspended (BOOTTIME - MONOTONIC grew). */
+void pv_engine_handle_resume(struct pv_engine *e, pv_ns now);
+/* Takes what the result owns. */
+void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_ns now);
+void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now);
+pv_ns pv_engine_next_timeout(const struct pv_engine *e);
+/* SIGTERM: tell peers and the coordinator; drain the output once, then free. */
+void pv_engine_shutdown(struct pv_engine *e, pv_ns now);
+
+/* --- streams ------------------------------------------------------------------------------- */
+
+enum pv_stream_kind {
+    PV_STREAM_COORD, /* TCP to a coordinator, opened by the engine */
+    PV_STREAM_CHAT,  /* TCP 2047 on the overlay, opened or accepted; bound to the TUN */
+    PV_STREAM_CTL,   /* the unix socket, accepted */
+};
+/* Who is at the other end of an accepted stream. */
+struct pv_stream_peer {
+    struct pv_addr remote; /* CHAT */
+    struct pv_addr local;  /* CHAT */
+    uint32_t uid;          /* CTL: SO_PEERCRED */
+    bool may_change;       /* CTL: root; others in the socket's group may read and chat */
+};
+/* PV_ERR_LIMIT, PV_ERR_REFUSED: close it. */
+PV_MUST_CHECK int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
+                                            const struct pv_stream_peer *who, pv_ns now,
+                                            uint32_t *ret_sid);
+void pv_engine_stream_connected(struct pv_engine *e, uint32_t sid, pv_ns now);
+void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view bytes, pv_ns now);
+/* The stream is gone: status PV_ERR_CLOSED, or why (-errno, PV_ERR_TIMEOUT). */
+void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_ns now);
+
+enum pv_stream_op_type {
+    PV_STREAM_OPEN,  /* connect to addr; answer by connected or closed */
+    PV_STREAM_CLOSE, /* write what stream_out() still gives, then close; no closed() comes back */
+};
+struct pv_stream_op {
+    enum pv_stream_op_type type;
+    uint32_t sid;
+    enum pv_stream_kind kind;
+    struct pv_addr addr;  /* OPEN: where to */
+    struct pv_addr local; /* OPEN CHAT: own overlay address to bind */
+};
+PV_MUST_CHECK int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op);
+/* Streams that have output now, each once until it was written or has new output. */
+PV_MUST_CHECK int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid);
+/* What to write next (empty: nothing); valid until the next call into the engine. */
+struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid);
+void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns now);
+
+/* --- decisions out ------------------------------------------------------------------------- */
+
+struct pv_engine_transmit {
+    uint16_t sock;        /* socket id; 0 = the main sockets, family by dst */
+    uint8_t ttl;          /* 0 = default */
+    struct pv_addr local; /* source address to use, PV_AF_NONE = the kernel chooses */
+    struct pv_addr dst;
+    size_t len;
+    uint8_t buf[PV_ENGINE_MTU];
+};
+PV_MUST_CHECK int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
+
+/* An inner packet for the tx worker to seal and send to a peer; len 0 = keepalive. */
+struct pv_engine_inject {
+    uint32_t peer; /* fast path peer id */
+    size_t len;
+    uint8_t buf[PV_ENGINE_MTU];
+};
+PV_MUST_CHECK int pv_engine_poll_inject(struct pv_engine *e, struct pv_engine_inject *ret_inject);
+
+/* A new snapshot for the workers; the caller owns it and publishes it. When several came up
+ * between two calls only the newest is given. */
+PV_MUST_CHECK int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap);
+
+/* The caller owns the job. */
+PV_MUST_CHECK int pv_engine_poll_job(struct pv_engine *e, struct pv_job **ret_job);
+
+#endif /* PV_ENGINE_H */

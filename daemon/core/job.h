@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * job.h - slow things the pure core asks the shell to do: store, resolve, interface, files.
+ *
+ * The core emits a job by poll_job(); the shell runs it elsewhere (store thread, helper process,
+ * worker) and hands the result back by handle_job(). Each job is atomic: done or not done. The
+ * simulator serves the same list from memory and may delay, fail or lose jobs.
+ * A job owns its arguments; the taker frees it with pv_job_free().
+ */
+#ifndef PV_JOB_H
+#define PV_JOB_H
+
+#include "base/addr.h"
+#include "base/pv.h"
+#include "base/text.h"
+#include "daemon/core/chatjob.h"
+
+enum pv_job_kind {
+    PV_JOB_PUT_STATEMENTS, /* store: add statements and receipts of the network, idempotent */
+    PV_JOB_SET_NETWORK,    /* store: this node is now in this network (all fields at once) */
+    PV_JOB_FORGET_NETWORK, /* store: roster, chat stays; with forget_keys: identity and root too */
+    PV_JOB_SET_META,       /* store: one named value (high-water marks, cursors, endpoints, up) */
+    PV_JOB_SAVE_ROOT,      /* file: the network's root secret, mode 0600; wiped from the job after */
+    PV_JOB_RESOLVE,        /* worker: host name to addresses */
+    PV_JOB_IFACE_UP,       /* helper: open the TUN, set addresses, MTU, routes; idempotent */
+    PV_JOB_IFACE_DOWN,     /* helper: remove the TUN */
+    PV_JOB_CHAT,           /* store: see chatjob.h */
+};
+
+enum {
+    PV_JOB_ERROR_MAX = 240,     /* bytes of the reason, with the NUL */
+    PV_JOB_MAX_ADDRS = 16,      /* addresses of one RESOLVE answer */
+    PV_JOB_META_NAME = 32,      /* bytes with the NUL */
+    PV_JOB_META_MAX = 65536,    /* bytes of one value */
+    PV_JOB_HOST_MAX = 256,      /* bytes with the NUL, RFC 1035 s2.3.4 */
+    PV_JOB_IFNAME = 16,         /* IFNAMSIZ */
+    PV_IFACE_MAX_PREFIXES = 64, /* addresses, and routes, of one interface */
+};
+
+/* One statement and its best receipt (receipt.len 0: none). */
+struct pv_stored_statement {
+    struct pv_view statement;
+    struct pv_view receipt;
+};
+
+struct pv_job_put_statements {
+    struct pv_stored_statement *items; /* owned; the bytes lie behind the array, one allocation */
+    size_t n;
+};
+
+struct pv_job_set_network {
+    uint8_t network_id[16];
+    char name[PV_NAME_BUF];      /* of the network */
+    char node_name[PV_NAME_BUF]; /* of this node */
+};
+
+struct pv_job_set_meta {
+    char name[PV_JOB_META_NAME];
+    uint8_t *value; /* owned; len bytes */
+    size_t len;     /* <= PV_JOB_META_MAX */
+};
+
+struct pv_job_resolve {
+    char host[PV_JOB_HOST_MAX];
+    uint16_t port;
+};
+
+/* What the TUN interface shall look like. */
+struct pv_job_iface {
+    char name[PV_JOB_IFNAME];
+    struct pv_prefix addrs[PV_IFACE_MAX_PREFIXES]; /* base.ip is the own address, host bits set */
+    size_t n_addrs;
+    struct pv_prefix routes[PV_IFACE_MAX_PREFIXES]; /* beyond the on-link ones of addrs */
+    size_t n_routes;
+    uint16_t mtu; /* bytes */
+};
+
+struct pv_job {
+    uint64_t id;
+    enum pv_job_kind kind;
+    union {
+        struct pv_job_put_statements put_statements;
+        struct pv_job_set_network set_network;
+        bool forget_keys;
+        struct pv_job_set_meta set_meta;
+        uint8_t root_seed[32];
+        struct pv_job_resolve resolve;
+        struct pv_job_iface *iface; /* owned */
+        struct pv_chatjob *chat;    /* owned */
+    } u;
+};
+
+/* status 0, or a negative status and a sentence "what failed: why: what to do" in error. */
+struct pv_job_result {
+    uint64_t id;
+    enum pv_job_kind kind;
+    int status;
+    char error[PV_JOB_ERROR_MAX];
+    struct pv_addr addrs[PV_JOB_MAX_ADDRS]; /* RESOLVE */
+    size_t n_addrs;
+    struct pv_chatjob_result *chat; /* CHAT: owned; NULL otherwise or on failure */
+};
+
+/* Frees what the job owns (secrets wiped) and the job itself; NULL is fine; returns NULL. */
+struct pv_job *pv_job_free(struct pv_job *job);
+/* Frees what a result owns, not the struct itself. */
+void pv_job_result_done(struct pv_job_result *result);
+
+#endif /* PV_JOB_H */
