@@ -10,10 +10,10 @@
 #include "base/pv.h"
 
 enum {
-    PV_AF_NONE = 0,     /* "no address" */
-    PV_AF_INET = 2,     /* the values of AF_INET and AF_INET6 on Linux */
+    PV_AF_NONE = 0, /* "no address" */
+    PV_AF_INET = 2, /* the values of AF_INET and AF_INET6 on Linux */
     PV_AF_INET6 = 10,
-    PV_ADDR_TEXT = 56,  /* bytes for any text form: "[ipv6]:65535" or a prefix, and the NUL */
+    PV_ADDR_TEXT = 56, /* bytes for any text form: "[ipv6]:65535" or a prefix, and the NUL */
 };
 
 /* A UDP or TCP endpoint. port is in host byte order, 0 = none. Unused ip bytes are zero. */

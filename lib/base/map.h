@@ -3,9 +3,9 @@
  * map.h - hash tables with hostile keys: uthash with SipHash-1-3 keyed per table.
  *
  * The only place that includes uthash. A table is a struct pv_map plus entries that embed
- * UT_hash_handle; the PV_MAP_ macros below compute the hash with the table's key, so an attacker who
- * chooses keys (addresses, public keys, transaction ids) cannot build collisions. Every table has
- * a limit; insertion past it, or without memory, fails and leaves the table as it was.
+ * UT_hash_handle; the PV_MAP_ macros below compute the hash with the table's key, so an attacker
+ * who chooses keys (addresses, public keys, transaction ids) cannot build collisions. Every table
+ * has a limit; insertion past it, or without memory, fails and leaves the table as it was.
  */
 #ifndef PV_MAP_H
 #define PV_MAP_H
@@ -34,19 +34,19 @@ uint32_t pv_map_hash(const struct pv_map *map, const void *key, size_t len);
  * PV_MAP_DEL(head, entry)
  * All use the member named hh.
  */
-#define PV_MAP_FIND(map, head, key, len, out)                                                      \
+#define PV_MAP_FIND(map, head, key, len, out) \
     HASH_FIND_BYHASHVALUE(hh, head, key, (unsigned)(len), pv_map_hash((map), (key), (len)), out)
-#define PV_MAP_ADD(map, head, field, entry, status)                                                \
-    do {                                                                                           \
-        if (HASH_CNT(hh, head) >= (map)->limit) {                                                  \
-            (status) = PV_ERR_LIMIT;                                                               \
-        } else {                                                                                   \
-            (entry)->hh.tbl = NULL;                                                                \
-            HASH_ADD_KEYPTR_BYHASHVALUE(                                                           \
-                hh, head, &(entry)->field, (unsigned)sizeof((entry)->field),                       \
-                pv_map_hash((map), &(entry)->field, sizeof((entry)->field)), entry);               \
-            (status) = (entry)->hh.tbl == NULL ? PV_ERR_NOMEM : PV_OK;                             \
-        }                                                                                          \
+#define PV_MAP_ADD(map, head, field, entry, status)                                  \
+    do {                                                                             \
+        if (HASH_CNT(hh, head) >= (map)->limit) {                                    \
+            (status) = PV_ERR_LIMIT;                                                 \
+        } else {                                                                     \
+            (entry)->hh.tbl = NULL;                                                  \
+            HASH_ADD_KEYPTR_BYHASHVALUE(                                             \
+                hh, head, &(entry)->field, (unsigned)sizeof((entry)->field),         \
+                pv_map_hash((map), &(entry)->field, sizeof((entry)->field)), entry); \
+            (status) = (entry)->hh.tbl == NULL ? PV_ERR_NOMEM : PV_OK;               \
+        }                                                                            \
     } while (0)
 #define PV_MAP_DEL(head, entry) HASH_DEL(head, entry)
 

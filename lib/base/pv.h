@@ -19,23 +19,23 @@
 /* Status: 0 or negative. -1..-999 is -errno (lib/sys only); codes of our own start at -1000. */
 enum pv_status {
     PV_OK = 0,
-    PV_ERR_AGAIN = -1000,     /* nothing (more) to hand out now; not a failure */
-    PV_ERR_NOT_FOUND = -1001, /* the thing asked for is absent */
-    PV_ERR_TRUNCATED = -1002, /* input ends before the field it promises */
-    PV_ERR_MALFORMED = -1003, /* input breaks the grammar of its specification */
-    PV_ERR_NO_SPACE = -1004,  /* output buffer too small; output left untouched */
-    PV_ERR_AUTH = -1005,      /* signature, integrity or tag check failed */
-    PV_ERR_REPLAY = -1006,    /* counter already seen or below the window */
-    PV_ERR_STATE = -1007,     /* call not legal in this state: caller's mistake */
-    PV_ERR_LIMIT = -1008,     /* a documented table limit or quota was reached */
-    PV_ERR_NOMEM = -1009,     /* allocation failed */
-    PV_ERR_EXISTS = -1010,    /* taken by somebody else (name, address, key) */
-    PV_ERR_REFUSED = -1011,   /* understood, authentic, and not allowed */
-    PV_ERR_EXPIRED = -1012,   /* used up or outside its time */
-    PV_ERR_CLOSED = -1013,    /* the other side closed the connection */
-    PV_ERR_TIMEOUT = -1014,   /* no answer in time */
+    PV_ERR_AGAIN = -1000,       /* nothing (more) to hand out now; not a failure */
+    PV_ERR_NOT_FOUND = -1001,   /* the thing asked for is absent */
+    PV_ERR_TRUNCATED = -1002,   /* input ends before the field it promises */
+    PV_ERR_MALFORMED = -1003,   /* input breaks the grammar of its specification */
+    PV_ERR_NO_SPACE = -1004,    /* output buffer too small; output left untouched */
+    PV_ERR_AUTH = -1005,        /* signature, integrity or tag check failed */
+    PV_ERR_REPLAY = -1006,      /* counter already seen or below the window */
+    PV_ERR_STATE = -1007,       /* call not legal in this state: caller's mistake */
+    PV_ERR_LIMIT = -1008,       /* a documented table limit or quota was reached */
+    PV_ERR_NOMEM = -1009,       /* allocation failed */
+    PV_ERR_EXISTS = -1010,      /* taken by somebody else (name, address, key) */
+    PV_ERR_REFUSED = -1011,     /* understood, authentic, and not allowed */
+    PV_ERR_EXPIRED = -1012,     /* used up or outside its time */
+    PV_ERR_CLOSED = -1013,      /* the other side closed the connection */
+    PV_ERR_TIMEOUT = -1014,     /* no answer in time */
     PV_ERR_UNSUPPORTED = -1015, /* a version, type or suite that is not spoken here */
-    PV_ERR_CRYPTO = -1016,    /* a crypto library failed (out of memory, missing algorithm) */
+    PV_ERR_CRYPTO = -1016,      /* a crypto library failed (out of memory, missing algorithm) */
 };
 
 /* A short English phrase for a status of ours ("not found"); "error N" for anything else. */

@@ -9,13 +9,13 @@
 #include "base/pv.h"
 
 enum {
-    PV_NAME_MAX = 63,                       /* characters, RFC 1035 s2.3.4 (a DNS label) */
-    PV_NAME_BUF = PV_NAME_MAX + 1,          /* with the NUL */
-    PV_KEY_TEXT = 43,                       /* characters: 32 bytes in base64url, no padding */
+    PV_NAME_MAX = 63,              /* characters, RFC 1035 s2.3.4 (a DNS label) */
+    PV_NAME_BUF = PV_NAME_MAX + 1, /* with the NUL */
+    PV_KEY_TEXT = 43,              /* characters: 32 bytes in base64url, no padding */
     PV_KEY_TEXT_BUF = PV_KEY_TEXT + 1,
-    PV_WG_KEY_TEXT_BUF = 45,                /* wg's form: base64 with padding, and the NUL */
+    PV_WG_KEY_TEXT_BUF = 45, /* wg's form: base64 with padding, and the NUL */
 };
-#define PV_B64_LEN(n) (((n) * 4 + 2) / 3) /* characters of n bytes in unpadded base64 */
+#define PV_B64_LEN(n) (((n)*4 + 2) / 3) /* characters of n bytes in unpadded base64 */
 
 /* Unpadded base64url (RFC 4648 s5). dst gets PV_B64_LEN(src.len) characters and a NUL;
  * PV_ERR_NO_SPACE when cap is smaller than that. */
@@ -36,7 +36,8 @@ PV_MUST_CHECK int pv_hex_encode(struct pv_view src, char *dst, size_t cap);
 
 /* Lower-cases ASCII and checks the grammar of a node or network name.
  * Refused: bad characters or length, "localhost". PV_ERR_MALFORMED. */
-PV_MUST_CHECK int pv_name_parse(const char *text, size_t text_len, char ret_name[static PV_NAME_BUF]);
+PV_MUST_CHECK int pv_name_parse(const char *text, size_t text_len,
+                                char ret_name[static PV_NAME_BUF]);
 /* Already in canonical form? */
 bool pv_name_is_valid(const char *name);
 

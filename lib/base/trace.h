@@ -8,8 +8,8 @@
 #include "base/pv.h"
 
 enum {
-    PV_TRACE_EVENTS = 64,     /* newest kept */
-    PV_TRACE_TEXT = 104,      /* bytes with the NUL; longer text is cut */
+    PV_TRACE_EVENTS = 64, /* newest kept */
+    PV_TRACE_TEXT = 104,  /* bytes with the NUL; longer text is cut */
 };
 
 struct pv_trace_event {

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/bucket.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/map.h"
+
+enum {
+    MILLI = 1000,
+    WAYS = 4, /* slots a source may use; the least recently used of them is evicted */
+};
+
+/* Milli-tokens that dt adds: dt [ns] * rate [1/s] * 1000 / 1e9. */
+static void refill(struct pv_bucket *b, uint32_t rate, uint64_t full, pv_ns now)
+{
+    if (b->last == 0) {
+        b->tokens = full;
+        b->last = now;
+        return;
+    }
+    if (rate == 0 || now <= b->last)
+        return;
+    pv_ns dt = now - b->last;
+    if (dt / PV_MS(1) >= (full - (b->tokens < full ? b->tokens : full)) / rate + 1) {
+        b->tokens = full;
+        b->last = now;
+        return;
+    }
+    uint64_t add = dt * rate / PV_MS(1);
+    /* The remainder stays in last, so that many small steps add up. */
+    b->last += add * PV_MS(1) / rate;
+    b->tokens += add;
+    if (b->tokens > full)
+        b->tokens = full;
+}
+
+bool pv_bucket_take(struct pv_bucket *b, uint32_t rate, uint32_t burst, uint32_t n, pv_ns now)
+{
+    refill(b, rate, (uint64_t)burst * MILLI, now == 0 ? 1 : now);
+    if (b->tokens < (uint64_t)n * MILLI)
+        return false;
+    b->tokens -= (uint64_t)n * MILLI;
+    return true;
+}
+
+struct slot {
+    uint8_t net[8]; /* family, then the network part */
+    pv_ns used;     /* time of the last take */
+    struct pv_bucket bucket;
+};
+
+struct pv_bucket_table {
+    struct pv_map map; /* only its key */
+    uint32_t rate;
+    uint32_t burst;
+    size_t sets; /* a power of two */
+    struct slot slots[];
+};
+
+int pv_bucket_table_new(struct pv_bucket_table **ret_table, size_t slots, uint32_t rate,
+                        uint32_t burst, const struct pv_rng *rng)
+{
+    size_t sets = 1;
+    if (slots > (size_t)1 << 24)
+        return PV_ERR_LIMIT;
+    while (sets * WAYS < slots)
+        sets *= 2;
+    struct pv_bucket_table *t = calloc(1, sizeof(*t) + sets * WAYS * sizeof(t->slots[0]));
+    if (t == NULL)
+        return PV_ERR_NOMEM;
+    t->map = pv_map_make(rng, slots);
+    t->rate = rate;
+    t->burst = burst;
+    t->sets = sets;
+    *ret_table = t;
+    return PV_OK;
+}
+
+struct pv_bucket_table *pv_bucket_table_free(struct pv_bucket_table *table)
+{
+    free(table);
+    return NULL;
+}
+
+bool pv_bucket_table_take(struct pv_bucket_table *table, const struct pv_addr *src, uint32_t n,
+                          pv_ns now)
+{
+    uint8_t net[8] = {(uint8_t)src->family};
+    memcpy(net + 1, src->ip, src->family == PV_AF_INET6 ? 7 : 3); /* /56 or /24 */
+    size_t set = pv_map_hash(&table->map, net, sizeof(net)) & (table->sets - 1);
+    struct slot *ways = &table->slots[set * WAYS];
+    struct slot *s = &ways[0];
+
+    for (size_t i = 0; i < WAYS; i++) {
+        if (memcmp(ways[i].net, net, sizeof(net)) == 0) {
+            s = &ways[i];
+            break;
+        }
+        if (ways[i].used < s->used)
+            s = &ways[i];
+    }
+    if (memcmp(s->net, net, sizeof(net)) != 0) {
+        memset(s, 0, sizeof(*s));
+        memcpy(s->net, net, sizeof(net));
+    }
+    s->used = now;
+    return pv_bucket_take(&s->bucket, table->rate, table->burst, n, now);
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/text.h"
+
+#include <string.h>
+
+static const char B64URL[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+static const char B64STD[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/* Writes PV_B64_LEN(src.len) characters, no NUL. */
+static void encode64(struct pv_view src, const char *alphabet, char *dst)
+{
+    uint32_t acc = 0;
+    unsigned bits = 0;
+
+    for (size_t i = 0; i < src.len; i++) {
+        acc = (acc << 8) | src.ptr[i];
+        for (bits += 8; bits >= 6; bits -= 6)
+            *dst++ = alphabet[(acc >> (bits - 6)) & 63];
+    }
+    if (bits > 0)
+        *dst = alphabet[(acc << (6 - bits)) & 63];
+}
+
+static int digit64(char c, const char *alphabet)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    if (c == alphabet[62])
+        return 62;
+    return c == alphabet[63] ? 63 : -1;
+}
+
+/* dst has room for text_len * 6 / 8 bytes. */
+static int decode64(const char *text, size_t text_len, const char *alphabet, uint8_t *dst)
+{
+    uint32_t acc = 0;
+    unsigned bits = 0;
+
+    for (size_t i = 0; i < text_len; i++) {
+        int d = digit64(text[i], alphabet);
+        if (d < 0)
+            return PV_ERR_MALFORMED;
+        acc = (acc << 6) | (uint32_t)d;
+        bits += 6;
+        if (bits >= 8) {
+            bits -= 8;
+            *dst++ = (uint8_t)(acc >> bits);
+        }
+    }
+    /* One character alone holds no byte; left-over bits must be zero or the form is not unique. */
+    if (bits == 6 || (acc & ((1u << bits) - 1)) != 0)
+        return PV_ERR_MALFORMED;
+    return PV_OK;
+}
+
+int pv_b64url_encode(struct pv_view src, char *dst, size_t cap)
+{
+    if (src.len > SIZE_MAX / 8 || cap < PV_B64_LEN(src.len) + 1)
+        return PV_ERR_NO_SPACE;
+    encode64(src, B64URL, dst);
+    dst[PV_B64_LEN(src.len)] = '\0';
+    return PV_OK;
+}
+
+int pv_b64url_decode(const char *text, size_t text_len, uint8_t *dst, size_t cap, size_t *ret_len)
+{
+    size_t len = text_len / 4 * 3 + text_len % 4 * 6 / 8;
+    if (len > cap)
+        return PV_ERR_NO_SPACE;
+    int r = decode64(text, text_len, B64URL, dst);
+    if (r < 0)
+        return r;
+    *ret_len = len;
+    return PV_OK;
+}
+
+const char *pv_key_format(const uint8_t key[static 32], char buf[static PV_KEY_TEXT_BUF])
+{
+    encode64(pv_view(key, 32), B64URL, buf);
+    buf[PV_KEY_TEXT] = '\0';
+    return buf;
+}
+
+int pv_key_parse(const char *text, uint8_t ret_key[static 32])
+{
+    uint8_t key[32];
+    if (strlen(text) != PV_KEY_TEXT)
+        return PV_ERR_MALFORMED;
+    int r = decode64(text, PV_KEY_TEXT, B64URL, key);
+    if (r == PV_OK)
+        memcpy(ret_key, key, sizeof(key));
+    explicit_bzero(key, sizeof(key));
+    return r;
+}
+
+const char *pv_wgkey_format(const uint8_t key[static 32], char buf[static PV_WG_KEY_TEXT_BUF])
+{
+    encode64(pv_view(key, 32), B64STD, buf);
+    memcpy(buf + PV_KEY_TEXT, "=", 2);
+    return buf;
+}
+
+int pv_wgkey_parse(const char *text, uint8_t ret_key[static 32])
+{
+    uint8_t key[32];
+    if (strlen(text) != PV_KEY_TEXT + 1 || text[PV_KEY_TEXT] != '=')
+        return PV_ERR_MALFORMED;
+    int r = decode64(text, PV_KEY_TEXT, B64STD, key);
+    if (r == PV_OK)
+        memcpy(ret_key, key, sizeof(key));
+    explicit_bzero(key, sizeof(key));
+    return r;
+}
+
+int pv_hex_encode(struct pv_view src, char *dst, size_t cap)
+{
+    static const char digits[] = "0123456789abcdef";
+    if (cap == 0 || (cap - 1) / 2 < src.len)
+        return PV_ERR_NO_SPACE;
+    for (size_t i = 0; i < src.len; i++) {
+        dst[2 * i] = digits[src.ptr[i] >> 4];
+        dst[2 * i + 1] = digits[src.ptr[i] & 15];
+    }
+    dst[2 * src.len] = '\0';
+    return PV_OK;
+}
+
+int pv_name_parse(const char *text, size_t text_len, char ret_name[static PV_NAME_BUF])
+{
+    char name[PV_NAME_BUF];
+
+    if (text_len == 0 || text_len > PV_NAME_MAX)
+        return PV_ERR_MALFORMED;
+    for (size_t i = 0; i < text_len; i++) {
+        char c = text[i];
+        if (c >= 'A' && c <= 'Z')
+            c = (char)(c - 'A' + 'a');
+        bool inner = i > 0 && i + 1 < text_len;
+        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && !(c == '-' && inner))
+            return PV_ERR_MALFORMED;
+        name[i] = c;
+    }
+    name[text_len] = '\0';
+    if (strcmp(name, "localhost") == 0)
+        return PV_ERR_MALFORMED;
+    memcpy(ret_name, name, text_len + 1);
+    return PV_OK;
+}
+
+bool pv_name_is_valid(const char *name)
+{
+    char canonical[PV_NAME_BUF];
+    size_t len = strnlen(name, PV_NAME_BUF);
+    return pv_name_parse(name, len, canonical) == PV_OK && strcmp(name, canonical) == 0;
+}
+
+/* Digits at the start of text; false when there are none or the number exceeds 64 bits. */
+static bool parse_digits(const char *text, uint64_t *ret_value, const char **ret_end)
+{
+    uint64_t v = 0;
+    const char *p = text;
+    for (; *p >= '0' && *p <= '9'; p++) {
+        if (__builtin_mul_overflow(v, 10u, &v) ||
+            __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v))
+            return false;
+    }
+    *ret_value = v;
+    *ret_end = p;
+    return p != text;
+}
+
+int pv_u64_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value)
+{
+    uint64_t v;
+    const char *end;
+    if (!parse_digits(text, &v, &end) || *end != '\0' || v < min || v > max)
+        return PV_ERR_MALFORMED;
+    *ret_value = v;
+    return PV_OK;
+}
+
+static uint64_t unit_seconds(const char *unit)
+{
+    static const struct {
+        char letter;
+        uint32_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+
+    if (unit[0] == '\0')
+        return 1;
+    for (size_t i = 0; i < PV_ARRAY_LEN(units); i++) {
+        if (unit[0] == units[i].letter && unit[1] == '\0')
+            return units[i].seconds;
+    }
+    return 0;
+}
+
+int pv_duration_parse(const char *text, uint64_t *ret_seconds)
+{
+    const uint64_t max = UINT64_C(100) * 366 * 86400;
+    uint64_t v;
+    const char *end;
+
+    if (!parse_digits(text, &v, &end))
+        return PV_ERR_MALFORMED;
+    uint64_t unit = unit_seconds(end);
+    if (unit == 0 || v > max / unit)
+        return PV_ERR_MALFORMED;
+    *ret_seconds = v * unit;
+    return PV_OK;
+}
+
+/* Length of the sequence a lead byte starts and the range of its second byte (RFC 3629 s4). */
+static size_t utf8_sequence(uint8_t lead, uint8_t *ret_low, uint8_t *ret_high)
+{
+    *ret_low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+    *ret_high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+    if (lead < 0x80)
+        return 1;
+    if (lead < 0xc2)
+        return 0;
+    if (lead < 0xe0)
+        return 2;
+    if (lead < 0xf0)
+        return 3;
+    return lead <= 0xf4 ? 4 : 0;
+}
+
+bool pv_utf8_is_valid(struct pv_view text)
+{
+    for (size_t i = 0; i < text.len;) {
+        uint8_t low, high;
+        size_t n = utf8_sequence(text.ptr[i], &low, &high);
+        if (n == 0 || n > text.len - i || text.ptr[i] == 0)
+            return false;
+        for (size_t k = 1; k < n; k++) {
+            uint8_t c = text.ptr[i + k];
+            if (c < low || c > high)
+                return false;
+            low = 0x80;
+            high = 0xbf;
+        }
+        i += n;
+    }
+    return true;
+}
