@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * statement.h - the signed records of a network and the coordinator's receipts for them: encode,
+ * decode, sign, verify, hash (DESIGN 3, docs/PROTOCOL.md "Statements" and "Receipts").
+ *
+ * A codec without state: whether a statement counts (who may sign what, order, conflicts) is
+ * decided by roster.h. No I/O, no allocation but the signing scratch of crypto/sign.h. Any thread.
+ * Fuzz targets: fuzz_statement, fuzz_receipt.
+ */
+#ifndef PV_STATEMENT_H
+#define PV_STATEMENT_H
+
+#include "base/addr.h"
+#include "base/bytes.h"
+#include "base/pv.h"
+#include "base/text.h"
+#include "crypto/sign.h"
+
+enum {
+    PV_NETWORK_ID_LEN = 16,       /* bytes, first of the network record's hash */
+    PV_STATEMENT_HASH_LEN = 32,   /* BLAKE2b-256 over the whole statement, signature included */
+    PV_STATEMENT_LIST_MAX = 2048, /* bytes of the list in types 6 and 8 */
+    PV_STATEMENT_SHORT_MAX = 512, /* bytes; every other type, unknown ones included */
+    PV_STATEMENT_MAX = 2205,      /* bytes; type 6 with a full list, the longest there is */
+    PV_STATEMENT_MIN = 34 + 64,   /* bytes: the head of type 1 and a signature */
+    PV_RECEIPT_LEN = 170,         /* bytes, fixed */
+    PV_COORDINATORS_MAX = 8,      /* ours: coordinators in one list */
+    PV_COORDINATOR_ADDRS_MAX = 8, /* ours: addresses of one coordinator */
+    PV_HOST_MAX = 253,            /* characters, RFC 1035 s2.3.4 less the root dot */
+    PV_HOSTPORT_BUF = 268,        /* "tls:[" HOST "]:65535" and the NUL */
+};
+
+enum pv_statement_type {
+    PV_ST_NETWORK = 1,
+    PV_ST_ADMIN = 2,
+    PV_ST_INVITE = 3,
+    PV_ST_MEMBER = 4,
+    PV_ST_TRANSPORT = 5,
+    PV_ST_REVOCATION = 6,
+    PV_ST_LEAVE = 7,
+    PV_ST_COORDINATORS = 8,
+    PV_ST_RECEIPT = 128, /* not a statement: pv_receipt_decode() */
+};
+
+enum pv_st_right { /* bits */
+    PV_RIGHT_INVITE = 1,
+    PV_RIGHT_REVOKE = 2,
+};
+
+enum pv_st_revoked_kind {
+    PV_REVOKE_NODE = 1,
+    PV_REVOKE_INVITE = 2,
+};
+
+/* Type 1. The signer is the root key; the network id is made from the hash. */
+struct pv_st_network {
+    char name[PV_NAME_BUF];
+    struct pv_prefix range; /* IPv4, 8..30 bits, nothing special-purpose (pv_ip4_range_is_valid) */
+    uint64_t created;       /* Unix seconds */
+};
+
+struct pv_st_admin {
+    uint8_t node[PV_SIGN_PK_LEN];
+    uint8_t rights; /* enum pv_st_right, 1..3 */
+    uint64_t time;  /* Unix seconds */
+};
+
+struct pv_st_invite {
+    uint8_t invite[PV_SIGN_PK_LEN];
+    uint64_t not_before; /* Unix seconds, <= not_after */
+    uint64_t not_after;  /* Unix seconds; UINT64_MAX = never ends */
+    uint32_t uses;       /* >= 1 */
+};
+
+struct pv_st_member {
+    uint8_t node[PV_SIGN_PK_LEN]; /* Ed25519 */
+    uint8_t transport[32];        /* X25519, not zero */
+    uint64_t serial;
+    char name[PV_NAME_BUF];
+    uint8_t ip4[4];
+    uint8_t ip6[16];
+    uint64_t issued;  /* Unix seconds, the joiner's claim: proves nothing */
+    uint64_t expires; /* Unix seconds, 0 = never, else > issued */
+    uint8_t node_sig[PV_SIGN_LEN];
+};
+
+struct pv_st_transport { /* the node is the signer */
+    uint64_t serial;
+    uint8_t transport[32]; /* X25519, not zero */
+    uint64_t time;         /* Unix seconds */
+};
+
+struct pv_st_revocation {
+    uint8_t kind; /* enum pv_st_revoked_kind */
+    uint8_t pk[PV_SIGN_PK_LEN];
+    struct pv_view stay; /* node pks, 32 bytes each, strictly ascending */
+    uint64_t time;       /* Unix seconds */
+};
+
+struct pv_st_leave { /* the node is the signer */
+    uint64_t serial;
+    uint64_t time; /* Unix seconds */
+};
+
+struct pv_st_coordinators {
+    uint64_t seq;        /* the highest wins */
+    struct pv_view list; /* read with pv_coordlist_next() */
+};
+
+/* One statement. Views point into raw, so it lives as long as the bytes it was decoded from. */
+struct pv_statement {
+    uint8_t type; /* enum pv_statement_type, or unknown (9..127, 129..255) */
+    uint8_t network_id[PV_NETWORK_ID_LEN];
+    uint8_t signer[PV_SIGN_PK_LEN];
+    uint8_t hash[PV_STATEMENT_HASH_LEN]; /* set by decode, not read by make */
+    struct pv_view raw;                  /* set by decode, not read by make */
+    union {
+        struct pv_st_network network;
+        struct pv_st_admin admin;
+        struct pv_st_invite invite;
+        struct pv_st_member member;
+        struct pv_st_transport transport;
+        struct pv_st_revocation revocation;
+        struct pv_st_leave leave;
+        struct pv_st_coordinators coordinators;
+        struct pv_view unknown; /* fields of an unknown type */
+    } u;
+};
+
+/*
+ * Reads one statement and checks its form, not its signatures: call pv_statement_verify() before
+ * believing it. data is borrowed as long as *ret_st is used.
+ *   PV_ERR_TRUNCATED    ends before a field does
+ *   PV_ERR_UNSUPPORTED  version other than 1, or type 0 or 128
+ *   PV_ERR_MALFORMED    too long, trailing bytes, a value outside its range or not canonical
+ */
+PV_MUST_CHECK int pv_statement_decode(struct pv_view data, struct pv_statement *ret_st);
+
+/* The signer's signature, and in a member statement the node's too. PV_ERR_AUTH. */
+PV_MUST_CHECK int pv_statement_verify(const struct pv_statement *st);
+
+/*
+ * Encodes and signs. st: type, network_id (not for type 1) and the fields; signer is taken from
+ * signer_sk. For PV_ST_MEMBER node_sk signs for the node, or is NULL when u.member.node_sig is
+ * there already; for other types it is NULL. Unknown types cannot be made. The result is checked by
+ * pv_statement_decode(), so whatever is handed out can be read back.
+ *   PV_ERR_NO_SPACE, PV_ERR_MALFORMED (a field outside its range), PV_ERR_NOMEM
+ */
+PV_MUST_CHECK int pv_statement_make(const struct pv_statement *st, const uint8_t *signer_sk,
+                                    const uint8_t *node_sk, uint8_t *buf, size_t cap,
+                                    size_t *ret_len);
+
+/* BLAKE2b-256 over the whole statement. */
+void pv_statement_hash(struct pv_view raw, uint8_t ret_hash[static PV_STATEMENT_HASH_LEN]);
+
+/* --- receipts ------------------------------------------------------------------------------ */
+
+struct pv_receipt {
+    uint8_t network_id[PV_NETWORK_ID_LEN];
+    uint8_t coordinator[PV_SIGN_PK_LEN];
+    uint64_t epoch; /* the coordinator's start */
+    uint64_t n;     /* counts up inside an epoch */
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    uint64_t time; /* Unix seconds when it was accepted */
+};
+
+/* Checks form, not signature. PV_ERR_TRUNCATED, PV_ERR_UNSUPPORTED, PV_ERR_MALFORMED (length). */
+PV_MUST_CHECK int pv_receipt_decode(struct pv_view data, struct pv_receipt *ret_receipt);
+/* data as given to decode. PV_ERR_AUTH. */
+PV_MUST_CHECK int pv_receipt_verify(struct pv_view data);
+/* receipt->coordinator is taken from sk. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_receipt_make(const struct pv_receipt *receipt,
+                                  const uint8_t sk[static PV_SIGN_SK_LEN],
+                                  uint8_t ret_data[static PV_RECEIPT_LEN]);
+/* Order of two receipts by (epoch, n): < 0, 0, > 0. */
+int pv_receipt_cmp(const struct pv_receipt *a, const struct pv_receipt *b);
+
+/* --- addresses derived from keys ----------------------------------------------------------- */
+
+/* The network's ULA /64: fd, 40 bits of the network id, subnet 0 (RFC 4193). */
+struct pv_prefix pv_network_ula(const uint8_t network_id[static PV_NETWORK_ID_LEN]);
+/* The ULA plus the first 64 bits of BLAKE2b-256(node pk). */
+void pv_node_ip6(const uint8_t network_id[static PV_NETWORK_ID_LEN],
+                 const uint8_t node[static PV_SIGN_PK_LEN], uint8_t ret_ip6[static 16]);
+/* May a network have this range: IPv4, 8..30 bits, not in 0/8, 127/8, 169.254/16, 224/3. */
+bool pv_ip4_range_is_valid(const struct pv_prefix *range);
+/* May a member have it: inside, neither network nor broadcast address. ip4 in host order. */
+bool pv_ip4_is_usable(const struct pv_prefix *range, uint32_t ip4);
+/* How many addresses members can have. */
+uint32_t pv_ip4_count(const struct pv_prefix *range);
+/* Where the search for a free address begins: from the second 64 bits of BLAKE2b-256(node pk). */
+uint32_t pv_ip4_first(const struct pv_prefix *range, const uint8_t node[static PV_SIGN_PK_LEN]);
+/* The address to try after ip4: the next higher, from the last to the first. */
+uint32_t pv_ip4_next(const struct pv_prefix *range, uint32_t ip4);
+
+/* --- coordinator lists (type 8 and the token) ------------------------------------------------ */
+
+/* "HOST:PORT" or "tls:HOST:PORT"; HOST is a lower-case DNS name, an IPv4 address, or [IPv6]. */
+struct pv_hostport {
+    char host[PV_HOST_MAX + 1]; /* without brackets */
+    uint16_t port;              /* 1..65535 */
+    bool tls;
+};
+/* Only the canonical form: what pv_hostport_format() writes. PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_hostport_parse(const char *text, size_t len, struct pv_hostport *ret_hp);
+const char *pv_hostport_format(const struct pv_hostport *hp, char buf[static PV_HOSTPORT_BUF]);
+
+struct pv_coordinator {
+    const uint8_t *pk;    /* PV_SIGN_PK_LEN bytes inside the list */
+    struct pv_view addrs; /* read with pv_coordlist_next_addr() */
+};
+/* 1..8 coordinators with different keys, 1..8 different canonical addresses each, at most max
+ * bytes. PV_ERR_TRUNCATED, PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_coordlist_check(struct pv_view list, size_t max);
+/* Takes the next one off a checked list; false at its end. */
+bool pv_coordlist_next(struct pv_view *list, struct pv_coordinator *ret_coordinator);
+bool pv_coordlist_next_addr(struct pv_view *addrs, struct pv_hostport *ret_addr);
+/* Appends one coordinator. Errors stick in w; check the whole with pv_coordlist_check(). */
+void pv_coordlist_put(struct pv_writer *w, const uint8_t pk[static PV_SIGN_PK_LEN],
+                      const struct pv_hostport *addrs, size_t n_addrs);
+
+#endif /* PV_STATEMENT_H */
