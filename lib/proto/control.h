@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * control.h - one connection of the control channel as a stream machine, either role: preamble,
+ * Noise IK, length-prefixed encrypted messages (DESIGN 4).
+ *
+ *   client to server  "P2PVPN/1\n", frame(Noise message 1, 96 bytes), frames...
+ *   server to client  frame(Noise message 2, 48 bytes), frames...
+ *   frame             u16 big-endian length, that many bytes
+ *
+ * Bytes in, bytes out, whole messages in and out; no socket, no clock. What the messages say is
+ * ctlmsg.h's. Timeouts (a handshake that does not come, silence) are the owner's: it knows when it
+ * opened the connection and sees every handle_bytes. Input is taken one frame at a time: the owner
+ * polls messages before it feeds more, so that a peer cannot make this side hold more than one.
+ */
+#ifndef PV_CONTROL_H
+#define PV_CONTROL_H
+
+#include "base/pv.h"
+#include "crypto/dh.h"
+
+enum {
+    PV_CONTROL_FRAME_MAX = 61440,    /* bytes in a frame: 60 KiB, DESIGN 4 */
+    PV_CONTROL_TEXT_MAX = 61424,     /* bytes of a message: a frame less the AEAD tag */
+    PV_CONTROL_OUT_MAX = 256 * 1024, /* bytes waiting to be written; more is PV_ERR_LIMIT */
+    PV_CONTROL_PREAMBLE_LEN = 9,
+    PV_CONTROL_HASH_LEN = 32,
+};
+
+/* Sent first by the client; also the Noise prologue. No NUL. */
+extern const uint8_t pv_control_preamble[PV_CONTROL_PREAMBLE_LEN];
+
+/*
+ * State     on                          to
+ * OPENING   all handshake bytes right   READY
+ * OPENING   anything wrong              FAILED
+ * READY     frame too long or forged    FAILED
+ * any       closed()                    FAILED
+ */
+enum pv_control_state {
+    PV_CONTROL_OPENING,
+    PV_CONTROL_READY,
+    PV_CONTROL_FAILED,
+};
+
+struct pv_control; /* opaque */
+
+/* A client that will speak to the server whose static X25519 key is server_pk. Its first bytes wait
+ * in out() at once. rng is used in this call only. PV_ERR_NOMEM, PV_ERR_AUTH (a key of small
+ * order). */
+PV_MUST_CHECK int pv_control_new_client(struct pv_control **ret_control,
+                                        const uint8_t static_sk[static PV_DH_LEN],
+                                        const uint8_t server_pk[static PV_DH_LEN],
+                                        const struct pv_rng *rng);
+/* A server. rng is kept and used until the handshake is done. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_control_new_server(struct pv_control **ret_control,
+                                        const uint8_t static_sk[static PV_DH_LEN],
+                                        const struct pv_rng *rng);
+/* Wipes keys; NULL is fine; returns NULL. */
+struct pv_control *pv_control_free(struct pv_control *control);
+
+enum pv_control_state pv_control_state(const struct pv_control *control);
+
+/*
+ * Feeds received bytes. Takes what it can and sets *ret_used: fewer than data.len when a message
+ * waits to be polled (poll it, then feed the rest), all of them otherwise.
+ *   PV_ERR_MALFORMED  wrong preamble or length
+ *   PV_ERR_LIMIT      a frame longer than PV_CONTROL_FRAME_MAX
+ *   PV_ERR_AUTH       the handshake or a message does not decrypt
+ *   PV_ERR_CLOSED     the machine has failed before
+ *   PV_ERR_NOMEM
+ * After an error the state is FAILED: close the connection. *ret_used is written in every case.
+ */
+PV_MUST_CHECK int pv_control_handle_bytes(struct pv_control *control, struct pv_view data,
+                                          size_t *ret_used);
+
+/* The message received, valid until the next handle_bytes, send or free. PV_ERR_AGAIN: none. */
+PV_MUST_CHECK int pv_control_poll_message(struct pv_control *control, struct pv_view *ret_text);
+
+/*
+ * Queues one message of 1..PV_CONTROL_TEXT_MAX bytes.
+ *   PV_ERR_STATE     not READY
+ *   PV_ERR_NO_SPACE  message too long or empty
+ *   PV_ERR_LIMIT     it would make more than PV_CONTROL_OUT_MAX bytes wait; nothing was queued
+ *   PV_ERR_NOMEM
+ */
+PV_MUST_CHECK int pv_control_send(struct pv_control *control, struct pv_view text);
+
+/* Bytes to be written, oldest first; empty when there are none. Valid until the next call that is
+ * not a question. */
+struct pv_view pv_control_out(const struct pv_control *control);
+/* n bytes of out() were written. */
+void pv_control_wrote(struct pv_control *control, size_t n);
+/* Bytes that a message may still take before send() says PV_ERR_LIMIT. */
+size_t pv_control_room(const struct pv_control *control);
+
+/* The transport is gone: the machine fails and drops what waits. */
+void pv_control_closed(struct pv_control *control);
+
+/* Both valid once READY; the handshake hash binds signatures to this connection. PV_ERR_STATE. */
+PV_MUST_CHECK int pv_control_handshake_hash(const struct pv_control *control,
+                                            uint8_t ret_hash[static PV_CONTROL_HASH_LEN]);
+PV_MUST_CHECK int pv_control_remote_static(const struct pv_control *control,
+                                           uint8_t ret_pk[static PV_DH_LEN]);
+
+#endif /* PV_CONTROL_H */
