@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * descx.h - the exchange of descriptions with one peer: numbering, acknowledging, resending.
+ *
+ * Each side keeps one description, always whole, numbered (gen, rev) (DESIGN 5). It is sent when
+ * it changes and again after 250 ms, doubling to 8 s, until the other's `re` names it. This machine
+ * holds the numbers only; what a description says, and how it travels, is the peer's business.
+ *
+ * An acknowledgement is the own description sent again with the same numbers and a new `re`, so a
+ * received duplicate may be a repetition (our answer was lost) or an acknowledgement. Duplicates
+ * are answered a bounded number of times per received revision: enough for any loss, and two
+ * sides that answer each other fall silent.
+ */
+#ifndef PV_DESCX_H
+#define PV_DESCX_H
+
+#include "base/pv.h"
+
+#define PV_DESCX_FIRST_RESEND PV_MS(250) /* DESIGN 5 */
+#define PV_DESCX_MAX_RESEND   PV_S(8)    /* DESIGN 5 */
+
+enum {
+    PV_DESCX_DUP_ANSWERS = 8, /* ours: answers to one received revision beyond the first */
+    PV_DESCX_MAX_SENDS = 12,  /* ours: unanswered sendings of one revision, about 60 s */
+};
+
+/* The number of one description. gen 0: none. */
+struct pv_descx_id {
+    uint64_t gen; /* microseconds of wall clock when it began, strictly increasing */
+    uint64_t rev; /* 1.. */
+};
+
+/* A zeroed exchange has nothing to say and has heard nothing. */
+struct pv_descx {
+    struct pv_descx_id own;    /* gen 0: no description yet */
+    struct pv_descx_id theirs; /* newest accepted */
+    bool acked;                /* the other side has own */
+    bool due;                  /* send now */
+    unsigned sends;            /* of own, since it changed */
+    unsigned answers;          /* to duplicates of theirs */
+    pv_ns resend_at;           /* PV_NEVER or 0: none */
+    pv_ns backoff;
+};
+
+enum pv_descx_verdict {
+    PV_DESCX_STALE,     /* older than what we have: ignore everything in it */
+    PV_DESCX_DUPLICATE, /* the one we have */
+    PV_DESCX_NEW_REV,   /* newer within the same gen: merge */
+    PV_DESCX_NEW_GEN,   /* the other side began anew: restart */
+};
+
+/* A new gen of ours: rev 1, to be sent at once. gen must exceed the last one. */
+void pv_descx_begin(struct pv_descx *x, uint64_t gen);
+/* Our description changed (or first has content): next rev, to be sent at once. */
+void pv_descx_changed(struct pv_descx *x);
+/* Forget our own description; nothing is sent until begin(). What was heard stays. */
+void pv_descx_end(struct pv_descx *x);
+
+/* One of theirs arrived: its number and its `re`. Schedules the answer it needs. */
+enum pv_descx_verdict pv_descx_receive(struct pv_descx *x, struct pv_descx_id theirs,
+                                       struct pv_descx_id re);
+
+/* True when own must be sent now; marks it sent and arms the next resend. */
+bool pv_descx_take_due(struct pv_descx *x, pv_ns now);
+/* When take_due() must be called: 0 = at once, PV_NEVER = nothing to send. */
+pv_ns pv_descx_next_timeout(const struct pv_descx *x);
+/* Start resending anew: the peer came back, a new way to it opened. */
+void pv_descx_kick(struct pv_descx *x);
+
+#endif /* PV_DESCX_H */
