@@ -120,7 +120,9 @@ static uint8_t mask_byte(unsigned bits, size_t i)
 {
     if (bits >= 8 * (i + 1))
         return 0xff;
-    return bits <= 8 * i ? 0 : (uint8_t)(0xff << (8 - bits % 8));
+    if (bits <= 8 * i)
+        return 0;
+    return (uint8_t)(0xffu << (8 - bits % 8));
 }
 
 static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
