@@ -24,7 +24,8 @@ void pv_sign_keypair(const uint8_t seed[static PV_SIGN_SEED_LEN],
 PV_MUST_CHECK int pv_sign(uint8_t ret_sig[static PV_SIGN_LEN], const char *context,
                           struct pv_view a, struct pv_view b,
                           const uint8_t sk[static PV_SIGN_SK_LEN]);
-/* PV_ERR_AUTH for anything but a canonical signature under a canonical key of full order. */
+/* PV_ERR_AUTH for anything but a canonical signature under a canonical key of full order;
+ * PV_ERR_LIMIT and PV_ERR_NOMEM as pv_sign(). */
 PV_MUST_CHECK int pv_sign_verify(const uint8_t sig[static PV_SIGN_LEN], const char *context,
                                  struct pv_view a, struct pv_view b,
                                  const uint8_t pk[static PV_SIGN_PK_LEN]);

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/bytes.h"
+#include "crypto/aead.h"
+#include "crypto/ct.h"
+#include "test_util.h"
+#include "vectors.h"
+
+static const struct pv_view NONE = {NULL, 0};
+
+static void one_message_matches_the_rfc(void **state)
+{
+    (void)state;
+    static const char file[] = "rfc8439_a5.txt";
+    struct test_vector key = test_vector(file, "key"), nonce = test_vector(file, "nonce");
+    struct test_vector ad = test_vector(file, "ad"), pt = test_vector(file, "plaintext");
+    struct test_vector ct = test_vector(file, "ciphertext"), tag = test_vector(file, "tag");
+    uint8_t out[512];
+    uint64_t counter = pv_load_le64(nonce.ptr + 4);
+
+    pv_aead_seal(out, key.ptr, counter, test_vector_view(&ad), test_vector_view(&pt));
+    assert_memory_equal(out, ct.ptr, ct.len);
+    assert_memory_equal(out + ct.len, tag.ptr, tag.len);
+    struct pv_view sealed = pv_view(out, ct.len + tag.len);
+    assert_int_equal(pv_aead_open(out, key.ptr, counter, test_vector_view(&ad), sealed), PV_OK);
+    assert_memory_equal(out, pt.ptr, pt.len);
+}
+
+/* draft-irtf-cfrg-xchacha-03 appendix A.3.1. */
+static void xchacha_matches_the_draft(void **state)
+{
+    (void)state;
+    static const char text[] = "Ladies and Gentlemen of the class of '99: If I could offer you "
+                               "only one tip for the future, sunscreen would be it.";
+    static const size_t len = sizeof(text) - 1;
+    uint8_t key[32], nonce[24], ad[12], want[256], out[256];
+    for (size_t i = 0; i < 32; i++)
+        key[i] = (uint8_t)(0x80 + i);
+    for (size_t i = 0; i < 24; i++)
+        nonce[i] = (uint8_t)(0x40 + i);
+    test_unhex("50515253c0c1c2c3c4c5c6c7", ad, sizeof(ad));
+    size_t want_len = test_unhex(
+        "bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb731c7f1b0b4aa6440bf3a82f"
+        "4eda7e39ae64c6708c54c216cb96b72e1213b4522f8c9ba40db5d945b11b69b982c1bb9e3f3fac2bc369488f"
+        "76b2383565d3fff921f9664c97637da9768812f615c68b13b52ec0875924c1c7987947deafd8780acf49",
+        want, sizeof(want));
+    assert_int_equal(want_len, len + PV_AEAD_TAG_LEN);
+    pv_xaead_seal(out, key, nonce, pv_view(ad, sizeof(ad)), pv_view(text, len));
+    assert_memory_equal(out, want, want_len);
+
+    uint8_t back[256];
+    struct pv_view ct = pv_view(out, want_len);
+    assert_int_equal(pv_xaead_open(back, key, nonce, pv_view(ad, sizeof(ad)), ct), PV_OK);
+    assert_memory_equal(back, text, len);
+    ad[0] ^= 1;
+    assert_int_equal(pv_xaead_open(back, key, nonce, pv_view(ad, sizeof(ad)), ct), PV_ERR_AUTH);
+    assert_int_equal(pv_xaead_open(back, key, nonce, NONE, pv_view(out, 15)), PV_ERR_AUTH);
+}
+
+static void open_refuses_every_truncation_and_every_changed_bit(void **state)
+{
+    (void)state;
+    uint8_t key[32] = {1}, ct[20 + 16], pt[36], ad[3] = {1, 2, 3};
+    pv_aead_seal(ct, key, 5, pv_view(ad, 3), pv_view(key, 20));
+    for (size_t len = 0; len < sizeof(ct); len++)
+        assert_int_equal(pv_aead_open(pt, key, 5, pv_view(ad, 3), pv_view(ct, len)), PV_ERR_AUTH);
+    for (size_t bit = 0; bit < 8 * sizeof(ct); bit++) {
+        ct[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        assert_int_equal(pv_aead_open(pt, key, 5, pv_view(ad, 3), pv_view(ct, sizeof(ct))),
+                         PV_ERR_AUTH);
+        ct[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+    }
+    assert_int_equal(pv_aead_open(pt, key, 6, pv_view(ad, 3), pv_view(ct, sizeof(ct))),
+                     PV_ERR_AUTH);
+    assert_int_equal(pv_aead_open(pt, key, 5, pv_view(ad, 3), pv_view(ct, sizeof(ct))), PV_OK);
+    assert_memory_equal(pt, key, 20);
+}
+
+enum {
+    KEYS = 5,
+    PACKET = 1500,
+};
+
+/* A batch of random sizes under random keys; data is PV_AEAD_BATCH_MAX * (PACKET + tag) bytes. */
+static size_t random_batch(struct pv_rng *rng, struct pv_aead **aeads, uint8_t *data,
+                           struct pv_aead_op *ops, size_t *ret_key)
+{
+    size_t n = 1 + pv_rng_below(rng, PV_AEAD_BATCH_MAX);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *p = data + i * (PACKET + PV_AEAD_TAG_LEN);
+        ret_key[i] = pv_rng_below(rng, KEYS);
+        ops[i] =
+            (struct pv_aead_op){.aead = aeads[ret_key[i]],
+                                .counter = pv_rng_u64(rng),
+                                .data = p,
+                                .len = pv_rng_below(rng, 4) == 0 ? pv_rng_below(rng, 18)
+                                                                 : pv_rng_below(rng, PACKET + 1),
+                                .status = 1};
+        pv_rng_fill(rng, p, ops[i].len);
+    }
+    return n;
+}
+
+/* Two libraries, one result: the batch runs on OpenSSL, the single messages on libsodium. */
+static void batches_agree_with_single_messages(void **state)
+{
+    (void)state;
+    struct test_rng r;
+    struct pv_rng rng = test_rng_make(&r, 3);
+    uint8_t keys[KEYS][32];
+    struct pv_aead *aeads[KEYS];
+    struct pv_aead_op ops[PV_AEAD_BATCH_MAX];
+    size_t key_of[PV_AEAD_BATCH_MAX];
+    uint8_t *data = malloc((size_t)PV_AEAD_BATCH_MAX * (PACKET + PV_AEAD_TAG_LEN));
+    uint8_t *want = malloc((size_t)PV_AEAD_BATCH_MAX * (PACKET + PV_AEAD_TAG_LEN));
+    assert_non_null(data);
+    assert_non_null(want);
+    for (size_t i = 0; i < KEYS; i++) {
+        pv_rng_fill(&rng, keys[i], 32);
+        assert_int_equal(pv_aead_new(&aeads[i], keys[i]), PV_OK);
+    }
+
+    for (int round = 0; round < 20; round++) {
+        size_t n = random_batch(&rng, aeads, data, ops, key_of);
+        for (size_t i = 0; i < n; i++)
+            pv_aead_seal(want + (ops[i].data - data), keys[key_of[i]], ops[i].counter, NONE,
+                         pv_view(ops[i].data, ops[i].len));
+        pv_aead_seal_batch(ops, n);
+        for (size_t i = 0; i < n; i++) {
+            assert_int_equal(ops[i].status, PV_OK);
+            ops[i].len += PV_AEAD_TAG_LEN;
+            assert_memory_equal(ops[i].data, want + (ops[i].data - data), ops[i].len);
+        }
+
+        size_t bad = pv_rng_below(&rng, (uint32_t)n); /* one forged among good ones */
+        ops[bad].data[pv_rng_below(&rng, (uint32_t)ops[bad].len)] ^= 1;
+        pv_aead_open_batch(ops, n);
+        for (size_t i = 0; i < n; i++) {
+            uint8_t plain[PACKET];
+            size_t len = ops[i].len - PV_AEAD_TAG_LEN;
+            if (i == bad) {
+                assert_int_equal(ops[i].status, PV_ERR_AUTH);
+                assert_true(pv_ct_is_zero(ops[i].data, len));
+                continue;
+            }
+            assert_int_equal(ops[i].status, PV_OK);
+            assert_int_equal(pv_aead_open(plain, keys[key_of[i]], ops[i].counter, NONE,
+                                          pv_view(want + (ops[i].data - data), ops[i].len)),
+                             PV_OK);
+            assert_memory_equal(ops[i].data, plain, len);
+        }
+    }
+    for (size_t i = 0; i < KEYS; i++)
+        assert_null(pv_aead_free(aeads[i]));
+    assert_null(pv_aead_free(NULL));
+    free(data);
+    free(want);
+}
+
+static void a_batch_open_shorter_than_a_tag_is_refused(void **state)
+{
+    (void)state;
+    uint8_t key[32] = {9}, data[16] = {0};
+    struct pv_aead *aead = NULL;
+    assert_int_equal(pv_aead_new(&aead, key), PV_OK);
+    struct pv_aead_op op = {.aead = aead, .data = data, .len = 15, .status = 1};
+    pv_aead_open_batch(&op, 1);
+    assert_int_equal(op.status, PV_ERR_AUTH);
+
+    op.len = 0; /* a keepalive: nothing but the tag, and one key may both seal and open */
+    pv_aead_seal_batch(&op, 1);
+    assert_int_equal(op.status, PV_OK);
+    op.len = 16;
+    pv_aead_open_batch(&op, 1);
+    assert_int_equal(op.status, PV_OK);
+    pv_aead_free(aead);
+}
+
+int main(void)
+{
+    if (pv_crypto_init() < 0)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_message_matches_the_rfc),
+        cmocka_unit_test(xchacha_matches_the_draft),
+        cmocka_unit_test(open_refuses_every_truncation_and_every_changed_bit),
+        cmocka_unit_test(batches_agree_with_single_messages),
+        cmocka_unit_test(a_batch_open_shorter_than_a_tag_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
