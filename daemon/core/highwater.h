@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * highwater.h - numbers that must grow for ever, also across restarts and clocks set back: signal
+ * seq, description gen, TAI64N (DESIGN 4, 5, 10).
+ *
+ * A value is max(wall clock, last + 1). What is stored on disk runs ahead of what is used, so that
+ * one write a minute is enough: after a crash the next value starts above the mark.
+ */
+#ifndef PV_HIGHWATER_H
+#define PV_HIGHWATER_H
+
+#include "base/pv.h"
+
+enum {
+    PV_HIGHWATER_AHEAD_US = 120 * 1000000, /* the mark is set this far ahead of the last value */
+    PV_HIGHWATER_SLACK_US = 60 * 1000000,  /* and again when less than this is left */
+};
+
+struct pv_highwater {
+    uint64_t last; /* last value given out */
+    uint64_t mark; /* every value given out is below it, and it is (being) stored */
+};
+
+/* stored: the mark read from disk, 0 = none. */
+static inline struct pv_highwater pv_highwater_load(uint64_t stored)
+{
+    return (struct pv_highwater){.last = stored, .mark = stored};
+}
+
+/* The next value for this wall clock (microseconds). */
+static inline uint64_t pv_highwater_next(struct pv_highwater *h, uint64_t wall_us)
+{
+    h->last = wall_us > h->last ? wall_us : h->last + 1;
+    return h->last;
+}
+
+/* Must the mark be stored anew? Then *ret_mark is what to store; ask after every next(). */
+static inline bool pv_highwater_take_mark(struct pv_highwater *h, uint64_t *ret_mark)
+{
+    if (h->last + PV_HIGHWATER_SLACK_US < h->mark)
+        return false;
+    h->mark = h->last + PV_HIGHWATER_AHEAD_US;
+    *ret_mark = h->mark;
+    return true;
+}
+
+#endif /* PV_HIGHWATER_H */

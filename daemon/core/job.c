@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/job.h"
+
+#include <stdlib.h>
+
+#include "crypto/ct.h"
+
+struct pv_job *pv_job_free(struct pv_job *job)
+{
+    if (job == NULL)
+        return NULL;
+    switch (job->kind) {
+    case PV_JOB_PUT_STATEMENTS:
+        free(job->u.put_statements.items);
+        break;
+    case PV_JOB_SET_META:
+        free(job->u.set_meta.value);
+        break;
+    case PV_JOB_IFACE_UP:
+        free(job->u.iface);
+        break;
+    case PV_JOB_CHAT:
+        pv_chatjob_free(job->u.chat);
+        break;
+    case PV_JOB_SET_NETWORK:
+    case PV_JOB_FORGET_NETWORK:
+    case PV_JOB_SAVE_ROOT:
+    case PV_JOB_RESOLVE:
+    case PV_JOB_IFACE_DOWN:
+        break;
+    }
+    pv_wipe(job, sizeof(*job));
+    free(job);
+    return NULL;
+}
+
+void pv_job_result_done(struct pv_job_result *result)
+{
+    result->chat = pv_chatjob_result_free(result->chat);
+}
