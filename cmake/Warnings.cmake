@@ -1,7 +1,9 @@
 # pv_flags: the one place where compiler and linker flags are chosen.
 add_library(pv_flags INTERFACE)
 target_compile_definitions(pv_flags INTERFACE _GNU_SOURCE PV_VERSION="${PROJECT_VERSION}")
-target_include_directories(pv_flags INTERFACE ${PROJECT_SOURCE_DIR}/lib ${PROJECT_SOURCE_DIR})
+# For "quoted" includes only: lib/sys/file.h must not stand in for the system's <sys/file.h>.
+target_compile_options(pv_flags INTERFACE
+    "SHELL:-iquote ${PROJECT_SOURCE_DIR}/lib" "SHELL:-iquote ${PROJECT_SOURCE_DIR}")
 target_compile_options(pv_flags INTERFACE
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes
     -Wmissing-prototypes -Wold-style-definition -Wvla -Wundef -Wwrite-strings -Wcast-qual

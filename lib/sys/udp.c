@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/udp.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sys/compat.h"
+#include "sys/sockaddr.h"
+
+enum {
+    /* PKTINFO (28 or 40 bytes) and TTL (24) or an ICMP error with its offender (64). */
+    CONTROL_SIZE = 128,
+};
+
+struct control {
+    _Alignas(struct cmsghdr) uint8_t bytes[CONTROL_SIZE];
+};
+
+static int set_int(int fd, int level, int option, int value)
+{
+    return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : PV_OK;
+}
+
+/* The privileged form ignores the system-wide limit; the plain one takes what it can get. */
+static void set_buffers(int fd)
+{
+    if (set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, PV_UDP_SOCKBUF) < 0)
+        (void)!set_int(fd, SOL_SOCKET, SO_RCVBUF, PV_UDP_SOCKBUF);
+    if (set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, PV_UDP_SOCKBUF) < 0)
+        (void)!set_int(fd, SOL_SOCKET, SO_SNDBUF, PV_UDP_SOCKBUF);
+}
+
+/* The program of the group picks its first socket, always: a member bound later only sends. */
+static int set_reuseport(int fd)
+{
+    struct sock_filter code[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+    struct sock_fprog prog = {.len = 1, .filter = code};
+    int r = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (r < 0)
+        return r;
+    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &prog, sizeof(prog)) < 0)
+        return -errno;
+    return PV_OK;
+}
+
+static int set_options(int fd, bool v6, const struct pv_udp_opts *opts)
+{
+    int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
+    int r = v6 ? set_int(fd, level, IPV6_V6ONLY, 1) : PV_OK;
+    if (r >= 0)
+        r = set_int(fd, level, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, 1);
+    if (r >= 0)
+        r = set_int(fd, level, v6 ? IPV6_RECVERR : IP_RECVERR, 1);
+    if (r >= 0 && opts->df)
+        r = set_int(fd, level, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
+                    v6 ? IPV6_PMTUDISC_PROBE : IP_PMTUDISC_PROBE);
+    if (r >= 0)
+        set_buffers(fd);
+    return r;
+}
+
+static int bind_to(int fd, const struct pv_addr *addr)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = pv_sockaddr_from(addr, &ss);
+    if (bind(fd, (struct sockaddr *)&ss, len) == 0)
+        return PV_OK;
+    return errno == EADDRINUSE ? PV_ERR_EXISTS : -errno;
+}
+
+static int new_socket(const struct pv_addr *addr, int *ret_fd)
+{
+    int fd = socket(addr->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    *ret_fd = fd;
+    return PV_OK;
+}
+
+/* With SO_REUSEPORT two daemons of one user could share a port without noticing: ask without. */
+static int check_free(const struct pv_addr *addr)
+{
+    int fd = -1;
+    int r = new_socket(addr, &fd);
+    if (r < 0)
+        return r;
+    if (addr->family == PV_AF_INET6)
+        r = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    if (r >= 0)
+        r = bind_to(fd, addr);
+    close(fd);
+    return r;
+}
+
+int pv_udp_open(const struct pv_addr *addr, const struct pv_udp_opts *opts, int *ret_fd)
+{
+    int r = PV_OK;
+    if (addr->family != PV_AF_INET && addr->family != PV_AF_INET6)
+        return -EAFNOSUPPORT;
+    if (opts->reuseport && addr->port != 0)
+        r = check_free(addr);
+    int fd = -1;
+    if (r >= 0)
+        r = new_socket(addr, &fd);
+    if (r < 0)
+        return r;
+    r = set_options(fd, addr->family == PV_AF_INET6, opts);
+    if (r >= 0 && opts->reuseport)
+        r = set_reuseport(fd);
+    if (r >= 0)
+        r = bind_to(fd, addr);
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    *ret_fd = fd;
+    return PV_OK;
+}
+
+int pv_udp_local(int fd, struct pv_addr *ret_addr)
+{
+    struct sockaddr_storage ss = {0};
+    socklen_t len = sizeof(ss);
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
+        return -errno;
+    *ret_addr = pv_sockaddr_to(&ss);
+    return PV_OK;
+}
+
+/* --- receiving ----------------------------------------------------------------------------- */
+
+struct pv_udp_receiver {
+    size_t n, cap;
+    uint8_t *buffers; /* n * cap */
+    struct pv_udp_in in[PV_UDP_BATCH];
+    struct mmsghdr msgs[PV_UDP_BATCH];
+    struct iovec iov[PV_UDP_BATCH];
+    struct sockaddr_storage names[PV_UDP_BATCH];
+    struct control controls[PV_UDP_BATCH];
+};
+
+int pv_udp_receiver_new(struct pv_udp_receiver **ret_rx, size_t n, size_t cap)
+{
+    if (n == 0 || n > PV_UDP_BATCH)
+        return PV_ERR_LIMIT;
+    struct pv_udp_receiver *rx = calloc(1, sizeof(*rx));
+    uint8_t *buffers = malloc(n * cap);
+    if (rx == NULL || buffers == NULL) {
+        free(rx);
+        free(buffers);
+        return PV_ERR_NOMEM;
+    }
+    rx->n = n;
+    rx->cap = cap;
+    rx->buffers = buffers;
+    *ret_rx = rx;
+    return PV_OK;
+}
+
+struct pv_udp_receiver *pv_udp_receiver_free(struct pv_udp_receiver *rx)
+{
+    if (rx != NULL) {
+        explicit_bzero(rx->buffers, rx->n * rx->cap); /* decrypted packets lie in them */
+        free(rx->buffers);
+        free(rx);
+    }
+    return NULL;
+}
+
+static struct pv_addr local_address(struct msghdr *msg)
+{
+    struct pv_addr local = {0};
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+            struct in_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof(info));
+            local.family = PV_AF_INET;
+            memcpy(local.ip, &info.ipi_addr, 4);
+        } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+            struct in6_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof(info));
+            local.family = PV_AF_INET6;
+            memcpy(local.ip, &info.ipi6_addr, 16);
+        }
+    }
+    return local;
+}
+
+/* The kernel overwrites lengths and controls, so they are set before each call. */
+static void prepare(struct pv_udp_receiver *rx)
+{
+    for (size_t i = 0; i < rx->n; i++) {
+        rx->iov[i] = (struct iovec){.iov_base = rx->buffers + i * rx->cap, .iov_len = rx->cap};
+        rx->msgs[i].msg_hdr = (struct msghdr){
+            .msg_name = &rx->names[i],
+            .msg_namelen = sizeof(rx->names[i]),
+            .msg_iov = &rx->iov[i],
+            .msg_iovlen = 1,
+            .msg_control = rx->controls[i].bytes,
+            .msg_controllen = CONTROL_SIZE,
+        };
+    }
+}
+
+static size_t drain_errors(int fd)
+{
+    struct pv_udp_error error;
+    size_t n = 0;
+    while (n < 1024 && pv_udp_read_error(fd, &error) == PV_OK)
+        n++;
+    return n;
+}
+
+int pv_udp_recv(struct pv_udp_receiver *rx, int fd, struct pv_udp_in **ret_in, size_t *ret_n)
+{
+    prepare(rx);
+    int n = recvmmsg(fd, rx->msgs, (unsigned)rx->n, MSG_DONTWAIT, NULL);
+    if (n < 0) {
+        int err = errno;
+        if (err == EBADF || err == ENOTSOCK)
+            return -err;
+        /* A waiting ICMP error is reported here once, and keeps the socket ready until drained:
+         * look again, there may be datagrams behind it. */
+        if (drain_errors(fd) > 0 || err != EAGAIN)
+            n = recvmmsg(fd, rx->msgs, (unsigned)rx->n, MSG_DONTWAIT, NULL);
+        if (n < 0)
+            return PV_ERR_AGAIN;
+    }
+    for (size_t i = 0; i < (size_t)n; i++) {
+        struct msghdr *msg = &rx->msgs[i].msg_hdr;
+        rx->in[i] = (struct pv_udp_in){
+            .src = pv_sockaddr_to(&rx->names[i]),
+            .local = local_address(msg),
+            .ptr = rx->iov[i].iov_base,
+            .len = rx->msgs[i].msg_len,
+            .cut = (msg->msg_flags & MSG_TRUNC) != 0,
+        };
+    }
+    *ret_in = rx->in;
+    *ret_n = (size_t)n;
+    return PV_OK;
+}
+
+/* --- sending ------------------------------------------------------------------------------- */
+
+static void add_cmsg(struct msghdr *msg, struct control *control, int level, int type,
+                     struct pv_view data)
+{
+    struct cmsghdr *c = (struct cmsghdr *)(void *)(control->bytes + msg->msg_controllen);
+    msg->msg_control = control->bytes;
+    c->cmsg_level = level;
+    c->cmsg_type = type;
+    c->cmsg_len = CMSG_LEN(data.len);
+    memcpy(CMSG_DATA(c), data.ptr, data.len);
+    msg->msg_controllen += CMSG_SPACE(data.len);
+}
+
+/* The interface index stays 0: with it, IPv4 takes every destination for on-link. */
+static void add_source(struct msghdr *msg, struct control *control, const struct pv_addr *local)
+{
+    if (local->family == PV_AF_INET) {
+        struct in_pktinfo info = {0};
+        memcpy(&info.ipi_spec_dst, local->ip, 4);
+        add_cmsg(msg, control, IPPROTO_IP, IP_PKTINFO, pv_view(&info, sizeof(info)));
+    } else if (local->family == PV_AF_INET6) {
+        struct in6_pktinfo info = {0};
+        memcpy(&info.ipi6_addr, local->ip, 16);
+        add_cmsg(msg, control, IPPROTO_IPV6, IPV6_PKTINFO, pv_view(&info, sizeof(info)));
+    }
+}
+
+static void add_ttl(struct msghdr *msg, struct control *control, const struct pv_udp_out *out)
+{
+    int ttl = out->ttl;
+    bool v6 = out->dst.family == PV_AF_INET6;
+    if (ttl != 0)
+        add_cmsg(msg, control, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_HOPLIMIT : IP_TTL,
+                 pv_view(&ttl, sizeof(ttl)));
+}
+
+struct outgoing {
+    struct mmsghdr msgs[PV_UDP_BATCH];
+    struct iovec iov[PV_UDP_BATCH];
+    struct sockaddr_storage names[PV_UDP_BATCH];
+    struct control controls[PV_UDP_BATCH];
+};
+
+static void fill_outgoing(struct outgoing *o, size_t i, const struct pv_udp_out *out)
+{
+    /* sendmsg() does not write through iov_base; the type is not const for recvmsg's sake. */
+    union {
+        const uint8_t *in;
+        void *out;
+    } base = {.in = out->data.ptr};
+    struct msghdr *msg = &o->msgs[i].msg_hdr;
+    o->iov[i] = (struct iovec){.iov_base = base.out, .iov_len = out->data.len};
+    *msg = (struct msghdr){.msg_name = &o->names[i],
+                           .msg_namelen = pv_sockaddr_from(&out->dst, &o->names[i]),
+                           .msg_iov = &o->iov[i],
+                           .msg_iovlen = 1};
+    add_source(msg, &o->controls[i], &out->local);
+    add_ttl(msg, &o->controls[i], out);
+}
+
+static void count_failure(struct pv_udp_counts *counts, int err)
+{
+    if (err == EAGAIN || err == ENOBUFS || err == ENOMEM)
+        counts->full++;
+    else if (err == EMSGSIZE)
+        counts->too_big++;
+    else
+        counts->failed++;
+}
+
+/*
+ * Sends msgs[0..n) of which the first failed with err. A waiting ICMP error makes the kernel
+ * return it and send nothing, so after draining the same datagram is tried once more; then it is
+ * skipped. Returns how many are done with (at least 1).
+ */
+static size_t after_failure(int fd, struct mmsghdr *msgs, int err, struct pv_udp_counts *counts)
+{
+    if (err == EINTR)
+        return 0;
+    size_t drained = err == EAGAIN ? 0 : drain_errors(fd);
+    counts->icmp += drained;
+    if (drained > 0) {
+        if (sendmsg(fd, &msgs->msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+            counts->sent++;
+            return 1;
+        }
+        err = errno;
+    }
+    count_failure(counts, err);
+    return 1;
+}
+
+void pv_udp_send(int fd, const struct pv_udp_out *out, size_t n, struct pv_udp_counts *counts)
+{
+    struct outgoing o;
+    while (n > 0) {
+        size_t batch = n < PV_UDP_BATCH ? n : PV_UDP_BATCH;
+        for (size_t i = 0; i < batch; i++)
+            fill_outgoing(&o, i, &out[i]);
+        size_t done = 0;
+        while (done < batch) {
+            int r =
+                sendmmsg(fd, o.msgs + done, (unsigned)(batch - done), MSG_DONTWAIT | MSG_NOSIGNAL);
+            if (r > 0) {
+                counts->sent += (uint64_t)r;
+                done += (size_t)r;
+            } else {
+                done += after_failure(fd, o.msgs + done, r < 0 ? errno : EAGAIN, counts);
+            }
+        }
+        out += batch;
+        n -= batch;
+    }
+}
+
+/* --- errors -------------------------------------------------------------------------------- */
+
+int pv_udp_read_error(int fd, struct pv_udp_error *ret_error)
+{
+    struct sockaddr_storage name = {0};
+    struct control control;
+    struct msghdr msg = {.msg_name = &name,
+                         .msg_namelen = sizeof(name),
+                         .msg_control = control.bytes,
+                         .msg_controllen = CONTROL_SIZE};
+    if (recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+        return PV_ERR_AGAIN;
+    struct pv_udp_error error = {.dst = pv_sockaddr_to(&name)};
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c)) {
+        bool v4 = c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR;
+        bool v6 = c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR;
+        if (!v4 && !v6)
+            continue;
+        struct sock_extended_err ee;
+        memcpy(&ee, CMSG_DATA(c), sizeof(ee));
+        error.err = (int)ee.ee_errno;
+        error.mtu = ee.ee_errno == EMSGSIZE ? ee.ee_info : 0;
+        error.local = ee.ee_origin == SO_EE_ORIGIN_LOCAL;
+    }
+    *ret_error = error;
+    return PV_OK;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * udp.h - UDP sockets: opening, batches in and out with the local address of every datagram, and
+ * the error queue.
+ *
+ * Descriptors are non-blocking and belong to the caller. No retransmission, no queues: what the
+ * kernel does not take is dropped and counted. One thread sends and one thread receives on a
+ * descriptor at a time; the two may be different.
+ */
+#ifndef PV_UDP_H
+#define PV_UDP_H
+
+#include "base/addr.h"
+#include "base/pv.h"
+
+enum {
+    PV_UDP_BATCH = 64,        /* datagrams a system call */
+    PV_UDP_SOCKBUF = 8 << 20, /* bytes asked for, DATAPATH: the default holds 256 datagrams */
+};
+
+struct pv_udp_opts {
+    bool df;        /* DF on every datagram, the kernel's path MTU cache ignored (PMTUDISC_PROBE) */
+    bool reuseport; /* a send-only socket may join the port later (PV_UDP_JOIN); a port in use by
+                     * anybody else is PV_ERR_EXISTS all the same */
+};
+
+/*
+ * A socket bound to addr (IPv6 sockets take no IPv4), with PKTINFO, RECVERR and large buffers.
+ * PV_ERR_EXISTS: the port or address is in use. Else -errno: EADDRNOTAVAIL, EACCES, EAFNOSUPPORT.
+ */
+PV_MUST_CHECK int pv_udp_open(const struct pv_addr *addr, const struct pv_udp_opts *opts,
+                              int *ret_fd);
+/* The address the socket is bound to. -errno. */
+PV_MUST_CHECK int pv_udp_local(int fd, struct pv_addr *ret_addr);
+
+/* One datagram received; valid until the next pv_udp_recv() on the same receiver. */
+struct pv_udp_in {
+    struct pv_addr src;
+    struct pv_addr local; /* the address it was sent to; port = 0 */
+    uint8_t *ptr;         /* may be written to: decryption works in place */
+    size_t len;
+    bool cut; /* longer than the buffer: drop it */
+};
+
+struct pv_udp_receiver; /* opaque: buffers for one recvmmsg */
+
+/* n (1..PV_UDP_BATCH) buffers of cap bytes. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_udp_receiver_new(struct pv_udp_receiver **ret_rx, size_t n, size_t cap);
+struct pv_udp_receiver *pv_udp_receiver_free(struct pv_udp_receiver *rx);
+/* What waits in the socket, at most n. Drains the error queue when the kernel reports an ICMP
+ * error instead. PV_ERR_AGAIN: nothing waits. -errno: the socket is unusable. */
+PV_MUST_CHECK int pv_udp_recv(struct pv_udp_receiver *rx, int fd, struct pv_udp_in **ret_in,
+                              size_t *ret_n);
+
+struct pv_udp_out {
+    struct pv_addr dst;
+    struct pv_addr local; /* source address to use (its port is ignored); PV_AF_NONE = kernel's */
+    struct pv_view data;
+    uint8_t ttl; /* 0 = the system's default */
+};
+
+/* What became of datagrams; the caller zeroes it once and may read it any time. */
+struct pv_udp_counts {
+    uint64_t sent;
+    uint64_t full;    /* no room in the socket or interface: dropped */
+    uint64_t too_big; /* larger than the interface takes */
+    uint64_t failed;  /* no route, source address gone, firewall, anything else */
+    uint64_t icmp;    /* errors taken from the error queue */
+};
+
+/* Sends n datagrams in order, as many as possible a system call; a datagram that fails is counted
+ * and skipped. */
+void pv_udp_send(int fd, const struct pv_udp_out *out, size_t n, struct pv_udp_counts *counts);
+
+/* What an ICMP error (or the local kernel) says about a datagram of ours. Trust none of it. */
+struct pv_udp_error {
+    struct pv_addr dst; /* where the datagram went */
+    int err;            /* errno value: EMSGSIZE, ECONNREFUSED, EHOSTUNREACH, ... */
+    uint32_t mtu;       /* for EMSGSIZE: what the router says fits, in bytes of IP packet */
+    bool local;         /* our own kernel says so, not the network */
+};
+/* The oldest error waiting. A socket with a waiting error stays "ready", and its next send is
+ * eaten, so drain it. PV_ERR_AGAIN: none. */
+PV_MUST_CHECK int pv_udp_read_error(int fd, struct pv_udp_error *ret_error);
+
+#endif /* PV_UDP_H */
