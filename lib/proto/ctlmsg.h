@@ -34,7 +34,7 @@ enum {
     PV_CTL_ERROR_TEXT_MAX = 200, /* characters of an error's message */
     PV_CTL_NETWORK_LEN = 16,     /* bytes of a network id */
     PV_CTL_HASH_LEN = 32,        /* bytes: handshake hash, roster head */
-    PV_CTL_SECRET_LEN = 32,      /* bytes: the secret of the coordinator's URL */
+    PV_CTL_SECRET_LEN = 16,      /* bytes: the secret of the coordinator's URL */
 };
 
 enum pv_ctl_kind {
