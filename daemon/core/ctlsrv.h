@@ -50,9 +50,9 @@ PV_MUST_CHECK int pv_ctlsrv_poll_close(struct pv_ctlsrv *srv, uint32_t *ret_sid)
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-/* The next request to run; the caller owns it (pv_ctl_request_done()) and owes an answer to
+/* The next request to run; the caller owns it (pv_ctlapi_request_done()) and owes an answer to
  * *ret_handle, which is never 0 and never used twice. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_ctlsrv_poll_request(struct pv_ctlsrv *srv, struct pv_ctl_request *ret_req,
+PV_MUST_CHECK int pv_ctlsrv_poll_request(struct pv_ctlsrv *srv, struct pv_ctlapi_request *ret_req,
                                          uint64_t *ret_handle);
 /* A request handed out before whose client is gone: drop what it started. No answer is due; one
  * that comes is ignored. PV_ERR_AGAIN. */
@@ -61,10 +61,10 @@ PV_MUST_CHECK int pv_ctlsrv_poll_cancel(struct pv_ctlsrv *srv, uint64_t *ret_han
 /* Ends the request: {"id","ok":true,…body}. Takes body; NULL: no fields. Builders of ctlapi.h give
  * NULL without memory: use pv_ctlsrv_answer_json() for their results. */
 void pv_ctlsrv_answer(struct pv_ctlsrv *srv, uint64_t handle, json_t *body);
-/* The same; body NULL means that building it failed: the client is told PV_CTL_FAILED. */
+/* The same; body NULL means that building it failed: the client is told PV_CTLAPI_FAILED. */
 void pv_ctlsrv_answer_json(struct pv_ctlsrv *srv, uint64_t handle, json_t *body);
 /* Ends the request: {"id","ok":false,"code","error"}. text is "what failed: why: what to do". */
-void pv_ctlsrv_fail(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctl_code code,
+void pv_ctlsrv_fail(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctlapi_code code,
                     const char *text);
 /* {"id","event",…body} for a request that is not over. Takes body; NULL is dropped. */
 void pv_ctlsrv_event(struct pv_ctlsrv *srv, uint64_t handle, const char *event, json_t *body);

@@ -21,132 +21,132 @@
 #include "proto/chat.h"
 
 enum {
-    PV_CTL_LINE_MAX = 65536,     /* bytes of a request line with its newline */
-    PV_CTL_REPLY_MAX = 16777216, /* bytes of an answer or event line with its newline */
-    PV_CTL_DEPTH = 4,            /* nesting of a request */
-    PV_CTL_REPLY_DEPTH = 8,      /* nesting of a reply */
-    PV_CTL_PEER_BUF = 160,       /* "bob", "bob.home.p2p", an address or a key, and the NUL */
-    PV_CTL_SECRET_MAX = 4096,    /* characters of a token or coordinator URL */
-    PV_CTL_INVITE_BUF = 64,      /* an invite's id in text, and the NUL */
-    PV_CTL_WORD_BUF = 16,        /* log level, what to watch */
-    PV_CTL_ERROR_BUF = 512,      /* "what failed: why: what to do", and the NUL */
-    PV_CTL_MAX_USES = 1000000,   /* of one invite */
-    PV_CTL_MAX_PINGS = 1000000,
-    PV_CTL_MAX_PING_SIZE = 16000, /* bytes of filler; 16 KiB is the largest in-band message */
-    PV_CTL_MAX_HISTORY = 1000,    /* messages of one answer */
+    PV_CTLAPI_LINE_MAX = 65536,     /* bytes of a request line with its newline */
+    PV_CTLAPI_REPLY_MAX = 16777216, /* bytes of an answer or event line with its newline */
+    PV_CTLAPI_DEPTH = 4,            /* nesting of a request */
+    PV_CTLAPI_REPLY_DEPTH = 8,      /* nesting of a reply */
+    PV_CTLAPI_PEER_BUF = 160,       /* "bob", "bob.home.p2p", an address or a key, and the NUL */
+    PV_CTLAPI_SECRET_MAX = 4096,    /* characters of a token or coordinator URL */
+    PV_CTLAPI_INVITE_BUF = 64,      /* an invite's id in text, and the NUL */
+    PV_CTLAPI_WORD_BUF = 16,        /* log level, what to watch */
+    PV_CTLAPI_ERROR_BUF = 512,      /* "what failed: why: what to do", and the NUL */
+    PV_CTLAPI_MAX_USES = 1000000,   /* of one invite */
+    PV_CTLAPI_MAX_PINGS = 1000000,
+    PV_CTLAPI_MAX_PING_SIZE = 16000, /* bytes of filler; 16 KiB is the largest in-band message */
+    PV_CTLAPI_MAX_HISTORY = 1000,    /* messages of one answer */
 };
 
 /* Exit codes of p2pvpnctl, and "code" of a failed answer (DESIGN 9). */
-enum pv_ctl_code {
-    PV_CTL_DONE = 0,
-    PV_CTL_FAILED = 1,
-    PV_CTL_USAGE = 2,
-    PV_CTL_TIMEOUT = 3,
-    PV_CTL_NOT_JOINED = 4,
-    PV_CTL_PERMISSION = 5,
-    PV_CTL_UNKNOWN_PEER = 6,
-    PV_CTL_PEER_OFFLINE = 7,
-    PV_CTL_NOT_RUNNING = 8,
-    PV_CTL_UNREACHABLE = 9, /* coordinator; an answer that is ok may carry it: from cache */
-    PV_CTL_RELAYED = 10,
-    PV_CTL_REFUSED = 11,
-    PV_CTL_BAD_TOKEN = 12,
+enum pv_ctlapi_code {
+    PV_CTLAPI_DONE = 0,
+    PV_CTLAPI_FAILED = 1,
+    PV_CTLAPI_USAGE = 2,
+    PV_CTLAPI_TIMEOUT = 3,
+    PV_CTLAPI_NOT_JOINED = 4,
+    PV_CTLAPI_PERMISSION = 5,
+    PV_CTLAPI_UNKNOWN_PEER = 6,
+    PV_CTLAPI_PEER_OFFLINE = 7,
+    PV_CTLAPI_NOT_RUNNING = 8,
+    PV_CTLAPI_UNREACHABLE = 9, /* coordinator; an answer that is ok may carry it: from cache */
+    PV_CTLAPI_RELAYED = 10,
+    PV_CTLAPI_REFUSED = 11,
+    PV_CTLAPI_BAD_TOKEN = 12,
 };
 
-enum pv_ctl_cmd {
-    PV_CTL_VERSION,
-    PV_CTL_CREATE,
-    PV_CTL_INVITE,
-    PV_CTL_INVITE_LIST,
-    PV_CTL_INVITE_REVOKE,
-    PV_CTL_JOIN,
-    PV_CTL_UP,
-    PV_CTL_DOWN,
-    PV_CTL_LEAVE,
-    PV_CTL_STATUS,
-    PV_CTL_PEERS,
-    PV_CTL_PING,
-    PV_CTL_WAIT,
-    PV_CTL_IP,
-    PV_CTL_REMOVE,
-    PV_CTL_SEND,
-    PV_CTL_INBOX,
-    PV_CTL_HISTORY,
-    PV_CTL_WATCH,
-    PV_CTL_WHY,
-    PV_CTL_TRACE,
-    PV_CTL_LOG,
-    PV_CTL_N_CMDS,
+enum pv_ctlapi_cmd {
+    PV_CTLAPI_VERSION,
+    PV_CTLAPI_CREATE,
+    PV_CTLAPI_INVITE,
+    PV_CTLAPI_INVITE_LIST,
+    PV_CTLAPI_INVITE_REVOKE,
+    PV_CTLAPI_JOIN,
+    PV_CTLAPI_UP,
+    PV_CTLAPI_DOWN,
+    PV_CTLAPI_LEAVE,
+    PV_CTLAPI_STATUS,
+    PV_CTLAPI_PEERS,
+    PV_CTLAPI_PING,
+    PV_CTLAPI_WAIT,
+    PV_CTLAPI_IP,
+    PV_CTLAPI_REMOVE,
+    PV_CTLAPI_SEND,
+    PV_CTLAPI_INBOX,
+    PV_CTLAPI_HISTORY,
+    PV_CTLAPI_WATCH,
+    PV_CTLAPI_WHY,
+    PV_CTLAPI_TRACE,
+    PV_CTLAPI_LOG,
+    PV_CTLAPI_N_CMDS,
 };
 
 /* --- requests ------------------------------------------------------------------------------ */
 
 /* One request. Fields not named by the command are zero; "" = not given. */
-struct pv_ctl_request {
+struct pv_ctlapi_request {
     uint64_t id; /* chosen by the client, repeated in every reply; <= 2^53 */
-    enum pv_ctl_cmd cmd;
-    char peer[PV_CTL_PEER_BUF];     /* PING REMOVE SEND WHY TRACE; WAIT IP HISTORY: may be "" */
-    char network[PV_NAME_BUF];      /* CREATE, may be "" */
-    char name[PV_NAME_BUF];         /* CREATE JOIN: of this node, may be "" */
-    char cidr[PV_ADDR_TEXT];        /* CREATE, may be "" */
-    char invite[PV_CTL_INVITE_BUF]; /* INVITE_REVOKE */
-    char word[PV_CTL_WORD_BUF];     /* LOG: level; WATCH: "chat" */
-    char *secret;                   /* CREATE: url, JOIN: token; owned, wiped when freed */
-    char *text;                     /* SEND: owned, valid for pv_chat_text_is_valid() */
-    uint32_t uses;                  /* INVITE: 1.., default 1 */
-    uint64_t expires_s;             /* INVITE: seconds from now, default 24 h */
-    bool admin;                     /* INVITE */
-    bool forget;                    /* LEAVE */
-    uint32_t count;                 /* PING: 1.., default 4 */
-    uint32_t interval_ms;           /* PING: 10..3600000, default 1000 */
-    uint32_t size;                  /* PING: bytes of filler, default 56 */
-    bool direct;                    /* WAIT */
-    bool online;                    /* WAIT */
-    bool peek;                      /* INBOX: leave them unread */
-    bool seen;                      /* WATCH: messages told are read from then on */
-    uint32_t limit;                 /* HISTORY: 1..PV_CTL_MAX_HISTORY, default 100 */
+    enum pv_ctlapi_cmd cmd;
+    char peer[PV_CTLAPI_PEER_BUF];     /* PING REMOVE SEND WHY TRACE; WAIT IP HISTORY: may be "" */
+    char network[PV_NAME_BUF];         /* CREATE, may be "" */
+    char name[PV_NAME_BUF];            /* CREATE JOIN: of this node, may be "" */
+    char cidr[PV_ADDR_TEXT];           /* CREATE, may be "" */
+    char invite[PV_CTLAPI_INVITE_BUF]; /* INVITE_REVOKE */
+    char word[PV_CTLAPI_WORD_BUF];     /* LOG: level; WATCH: "chat" */
+    char *secret;                      /* CREATE: url, JOIN: token; owned, wiped when freed */
+    char *text;                        /* SEND: owned, valid for pv_chat_text_is_valid() */
+    uint32_t uses;                     /* INVITE: 1.., default 1 */
+    uint64_t expires_s;                /* INVITE: seconds from now, default 24 h */
+    bool admin;                        /* INVITE */
+    bool forget;                       /* LEAVE */
+    uint32_t count;                    /* PING: 1.., default 4 */
+    uint32_t interval_ms;              /* PING: 10..3600000, default 1000 */
+    uint32_t size;                     /* PING: bytes of filler, default 56 */
+    bool direct;                       /* WAIT */
+    bool online;                       /* WAIT */
+    bool peek;                         /* INBOX: leave them unread */
+    bool seen;                         /* WATCH: messages told are read from then on */
+    uint32_t limit;                    /* HISTORY: 1..PV_CTLAPI_MAX_HISTORY, default 100 */
 };
 
 /* A request of this kind with the defaults above. */
-void pv_ctl_request_init(struct pv_ctl_request *req, enum pv_ctl_cmd cmd, uint64_t id);
+void pv_ctlapi_request_init(struct pv_ctlapi_request *req, enum pv_ctlapi_cmd cmd, uint64_t id);
 /* Frees and wipes what it owns, zeroes the rest. */
-void pv_ctl_request_done(struct pv_ctl_request *req);
+void pv_ctlapi_request_done(struct pv_ctlapi_request *req);
 
 /* One line without its newline. Strict: types, ranges and lengths; unknown fields are ignored.
  * *ret_req is set on success only. On failure *ret_id is the request's id when it could be read,
- * else UINT64_MAX, and why (PV_CTL_ERROR_BUF bytes) says what is wrong, in words for the user.
+ * else UINT64_MAX, and why (PV_CTLAPI_ERROR_BUF bytes) says what is wrong, in words for the user.
  * PV_ERR_MALFORMED; PV_ERR_LIMIT (line too long); PV_ERR_UNSUPPORTED (unknown command);
  * PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_ctl_request_parse(struct pv_view line, struct pv_ctl_request *ret_req,
-                                       uint64_t *ret_id, char why[static PV_CTL_ERROR_BUF]);
+PV_MUST_CHECK int pv_ctlapi_request_parse(struct pv_view line, struct pv_ctlapi_request *ret_req,
+                                          uint64_t *ret_id, char why[static PV_CTLAPI_ERROR_BUF]);
 /* The request as one line with newline and NUL: free() it, after pv_wipe() when it has a secret.
  * NULL without memory or when a text in it is not UTF-8. */
-char *pv_ctl_request_write(const struct pv_ctl_request *req);
+char *pv_ctlapi_request_write(const struct pv_ctlapi_request *req);
 
-const char *pv_ctl_cmd_name(enum pv_ctl_cmd cmd); /* "peers", "invite_list" */
+const char *pv_ctlapi_cmd_name(enum pv_ctlapi_cmd cmd); /* "peers", "invite_list" */
 /* Changes this node or the network, so only root may ask for it. */
-bool pv_ctl_cmd_changes(enum pv_ctl_cmd cmd);
+bool pv_ctlapi_cmd_changes(enum pv_ctlapi_cmd cmd);
 
 /* --- replies: building --------------------------------------------------------------------- */
 
 /* {"id":…,"ok":true, fields of body…}; takes body (NULL: no fields). */
-json_t *pv_ctl_answer(uint64_t id, json_t *body);
+json_t *pv_ctlapi_answer(uint64_t id, json_t *body);
 /* {"id":…,"ok":false,"code":…,"error":…}; id UINT64_MAX becomes null. */
-json_t *pv_ctl_error(uint64_t id, enum pv_ctl_code code, const char *text);
+json_t *pv_ctlapi_error(uint64_t id, enum pv_ctlapi_code code, const char *text);
 /* {"id":…,"event":…, fields of body…}; takes body. */
-json_t *pv_ctl_event(uint64_t id, const char *event, json_t *body);
+json_t *pv_ctlapi_event(uint64_t id, const char *event, json_t *body);
 /* One line with newline and NUL; *ret_len without the NUL. NULL without memory. free() it. */
-char *pv_ctl_dump(const json_t *obj, size_t *ret_len);
+char *pv_ctlapi_dump(const json_t *obj, size_t *ret_len);
 
 /* Path to a peer, as DESIGN 9. */
-enum pv_ctl_path_type {
-    PV_CTL_PATH_NONE,
-    PV_CTL_PATH_DIRECT,
-    PV_CTL_PATH_RELAY,
-    PV_CTL_PATH_STATIC,
+enum pv_ctlapi_path_type {
+    PV_CTLAPI_PATH_NONE,
+    PV_CTLAPI_PATH_DIRECT,
+    PV_CTLAPI_PATH_RELAY,
+    PV_CTLAPI_PATH_STATIC,
 };
-struct pv_ctl_path {
-    enum pv_ctl_path_type type;
+struct pv_ctlapi_path {
+    enum pv_ctlapi_path_type type;
     struct pv_addr local;  /* PV_AF_NONE: null */
     struct pv_addr remote; /* PV_AF_NONE: null */
     const char *via;       /* relay's address; NULL: null */
@@ -154,23 +154,23 @@ struct pv_ctl_path {
     double loss;           /* 0..1; < 0: null */
     unsigned mtu;          /* bytes inside; 0: null */
 };
-struct pv_ctl_peer {
+struct pv_ctlapi_peer {
     const char *name;
     struct pv_addr ip4, ip6; /* overlay; PV_AF_NONE: null */
     const uint8_t *key;      /* identity key; NULL (static peers): null */
     const uint8_t *wg_key;   /* transport key */
     bool online;
-    struct pv_ctl_path path;
+    struct pv_ctlapi_path path;
     uint64_t tx_bytes, rx_bytes;
     uint64_t last_handshake_ms; /* 0: null */
 };
 /* {"version":1,"peers":[…]}; add fails with PV_ERR_NOMEM only. */
-json_t *pv_ctl_peers_new(void);
-PV_MUST_CHECK int pv_ctl_peers_add(json_t *peers, const struct pv_ctl_peer *peer);
+json_t *pv_ctlapi_peers_new(void);
+PV_MUST_CHECK int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer);
 /* {"type","local","remote","via","rtt_ms","loss","mtu"} */
-json_t *pv_ctl_path_json(const struct pv_ctl_path *path);
+json_t *pv_ctlapi_path_json(const struct pv_ctlapi_path *path);
 
-struct pv_ctl_message {
+struct pv_ctlapi_message {
     const uint8_t *id; /* PV_CHAT_ID_LEN bytes */
     const char *from;  /* node names */
     const char *to;
@@ -179,12 +179,12 @@ struct pv_ctl_message {
     enum pv_chat_state state;
 };
 /* {"id","from","to","room":null,"text","time","state"} */
-json_t *pv_ctl_message_json(const struct pv_ctl_message *msg);
+json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg);
 /* {"version":1,"messages":[…]}, with "more":true when the list was cut (ask again). */
-json_t *pv_ctl_messages_new(bool more);
-PV_MUST_CHECK int pv_ctl_messages_add(json_t *messages, const struct pv_ctl_message *msg);
+json_t *pv_ctlapi_messages_new(bool more);
+PV_MUST_CHECK int pv_ctlapi_messages_add(json_t *messages, const struct pv_ctlapi_message *msg);
 
-struct pv_ctl_status {
+struct pv_ctlapi_status {
     const char *state;         /* "none" (not joined), "static", "down", "connecting", "up" */
     uint64_t uptime_s;         /* of the daemon */
     const char *network;       /* NULL: "network" is null */
@@ -216,58 +216,58 @@ struct pv_ctl_status {
  *  "self":{"name","ip4","ip6","key","wg_key","admin"},"interface":{"name","mtu","port"},
  *  "coordinator":{"address","connected","rtt_ms","error"},"public":[…],
  *  "roster":{"head","members","online"},"chat":{"unread","queued"},"problems":[…],"drops":{…}} */
-json_t *pv_ctl_status_json(const struct pv_ctl_status *status);
+json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);
 
-json_t *pv_ctl_version_json(void);
+json_t *pv_ctlapi_version_json(void);
 /* CREATE, JOIN: {"network","name","ip4","ip6"} and "token" unless NULL. */
-json_t *pv_ctl_joined_json(const char *network, const char *name, const struct pv_addr *ip4,
-                           const struct pv_addr *ip6, const char *token);
+json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struct pv_addr *ip4,
+                              const struct pv_addr *ip6, const char *token);
 /* INVITE: {"token","invite"} */
-json_t *pv_ctl_invite_json(const char *token, const uint8_t invite[static 32]);
-struct pv_ctl_invite {
+json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static 32]);
+struct pv_ctlapi_invite {
     uint8_t id[32];
     uint32_t uses, used;
     uint64_t not_before_s, not_after_s; /* Unix seconds; not_after 0: null */
     bool revoked;
 };
 /* {"version":1,"invites":[{"id","uses","used","not_before","not_after","revoked"}]} */
-json_t *pv_ctl_invites_new(void);
-PV_MUST_CHECK int pv_ctl_invites_add(json_t *invites, const struct pv_ctl_invite *invite);
+json_t *pv_ctlapi_invites_new(void);
+PV_MUST_CHECK int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite);
 /* IP: {"ip4","ip6","wg_key"} */
-json_t *pv_ctl_ip_json(const struct pv_addr *ip4, const struct pv_addr *ip6,
-                       const uint8_t wg_key[static 32]);
+json_t *pv_ctlapi_ip_json(const struct pv_addr *ip4, const struct pv_addr *ip6,
+                          const uint8_t wg_key[static 32]);
 /* SEND: {"message":{…},"online"} */
-json_t *pv_ctl_sent_json(const struct pv_ctl_message *msg, bool online);
+json_t *pv_ctlapi_sent_json(const struct pv_ctlapi_message *msg, bool online);
 /* PING: event "pong" {"seq","rtt_ms","path"}, event "timeout" {"seq"}, answer {"sent","received"}
  */
-json_t *pv_ctl_pong_json(uint32_t seq, double rtt_ms, const struct pv_ctl_path *path);
-json_t *pv_ctl_lost_json(uint32_t seq);
-json_t *pv_ctl_pinged_json(uint32_t sent, uint32_t received);
+json_t *pv_ctlapi_pong_json(uint32_t seq, double rtt_ms, const struct pv_ctlapi_path *path);
+json_t *pv_ctlapi_lost_json(uint32_t seq);
+json_t *pv_ctlapi_pinged_json(uint32_t sent, uint32_t received);
 /* WATCH: event "message" {"message":{…}}, event "state" {"id","peer","state"},
  * event "presence" {"peer","online"} */
-json_t *pv_ctl_watch_message_json(const struct pv_ctl_message *msg);
-json_t *pv_ctl_watch_state_json(const uint8_t id[static PV_CHAT_ID_LEN], const char *peer,
-                                enum pv_chat_state state);
-json_t *pv_ctl_watch_presence_json(const char *peer, bool online);
+json_t *pv_ctlapi_watch_message_json(const struct pv_ctlapi_message *msg);
+json_t *pv_ctlapi_watch_state_json(const uint8_t id[static PV_CHAT_ID_LEN], const char *peer,
+                                   enum pv_chat_state state);
+json_t *pv_ctlapi_watch_presence_json(const char *peer, bool online);
 /* WHY: {"version":1,"lines":[…]}; TRACE: {"version":1,"events":[{"t","text"}]}, t = seconds ago */
-json_t *pv_ctl_lines_new(void);
-PV_MUST_CHECK int pv_ctl_lines_add(json_t *lines, const char *line);
-json_t *pv_ctl_events_new(void);
-PV_MUST_CHECK int pv_ctl_events_add(json_t *events, double seconds_ago, const char *text);
+json_t *pv_ctlapi_lines_new(void);
+PV_MUST_CHECK int pv_ctlapi_lines_add(json_t *lines, const char *line);
+json_t *pv_ctlapi_events_new(void);
+PV_MUST_CHECK int pv_ctlapi_events_add(json_t *events, double seconds_ago, const char *text);
 
 /* --- replies: parsing ---------------------------------------------------------------------- */
 
-struct pv_ctl_reply {
+struct pv_ctlapi_reply {
     uint64_t id; /* UINT64_MAX when the daemon could not read the request's id */
     bool is_event;
-    bool ok;               /* answers */
-    enum pv_ctl_code code; /* failed answers; an answer that is ok: 0 or PV_CTL_UNREACHABLE */
-    const char *event;     /* events: its name; borrowed from body */
-    const char *error;     /* failed answers; borrowed from body */
-    json_t *body;          /* the whole object; owned */
+    bool ok;                  /* answers */
+    enum pv_ctlapi_code code; /* failed answers; an answer that is ok: 0 or PV_CTLAPI_UNREACHABLE */
+    const char *event;        /* events: its name; borrowed from body */
+    const char *error;        /* failed answers; borrowed from body */
+    json_t *body;             /* the whole object; owned */
 };
 /* One line without its newline. PV_ERR_MALFORMED, PV_ERR_LIMIT. */
-PV_MUST_CHECK int pv_ctl_reply_parse(struct pv_view line, struct pv_ctl_reply *ret_reply);
-void pv_ctl_reply_done(struct pv_ctl_reply *reply);
+PV_MUST_CHECK int pv_ctlapi_reply_parse(struct pv_view line, struct pv_ctlapi_reply *ret_reply);
+void pv_ctlapi_reply_done(struct pv_ctlapi_reply *reply);
 
 #endif /* PV_CTLAPI_H */

@@ -49,6 +49,7 @@ struct pv_stunc {
     unsigned sends; /* requests handed out */
     pv_ns wait;     /* the wait in force */
     pv_ns deadline; /* next repetition or the end; PV_NEVER when idle */
+    pv_ns now;      /* of the last call that had it */
     pv_ns last_sent;
     bool send_due;
     bool running;
@@ -72,7 +73,7 @@ pv_ns pv_stunc_next_timeout(const struct pv_stunc *c); /* PV_NEVER when idle */
 
 /* The next datagram for cfg.server into buf (PV_STUNC_MTU bytes always suffice), or PV_ERR_AGAIN.
  * PV_ERR_NO_SPACE: cap is too small, the datagram stays due. */
-PV_MUST_CHECK int pv_stunc_poll_transmit(struct pv_stunc *c, uint8_t *buf, size_t cap, pv_ns now,
+PV_MUST_CHECK int pv_stunc_poll_transmit(struct pv_stunc *c, uint8_t *buf, size_t cap,
                                          size_t *ret_len);
 /* The outcome, once; PV_ERR_AGAIN before and after. */
 PV_MUST_CHECK int pv_stunc_poll_event(struct pv_stunc *c, struct pv_stunc_event *ret_event);
