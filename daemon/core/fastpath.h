@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fastpath.h - the packets' way: inner packets in, sealed datagrams out, and back (DESIGN 7).
+ *
+ * Pure and in batches: a call takes an array of packets and fills arrays in the worker: datagrams
+ * to send, packets to write to the TUN, and punts (what the control side must see). No allocation
+ * and no lock per packet. System calls around it are the shell's; the simulator calls the same
+ * functions. No handshakes, no timers, no path finding: that is the control side's, which publishes
+ * its decisions as immutable snapshots (fp_builder.h) and reads facts from struct pv_fp_live.
+ *
+ * Threads: a worker is used by one thread at a time. tx (pv_fp_tx, _inject, _flush) owns the send
+ * counters and the waiting packets; rx (pv_fp_rx) owns the replay windows. Both may be the same
+ * worker and thread. A snapshot is held by a worker between two pv_qsbr_online() calls; results
+ * are valid until the worker's next call that produces some, or the end of that snapshot or of
+ * the input buffers, whichever comes first.
+ *
+ * The loop of a worker:
+ *   snap = pv_qsbr_online(); if it is not the last one: while (pv_fp_flush()) { drain; }
+ *   read a batch; for (i = 0; i < n;) { i += pv_fp_tx/rx(worker, snap, v + i, n - i, now); drain; }
+ *   nothing to read: pv_qsbr_offline(), sleep until pv_fp_next_timeout() or input
+ */
+#ifndef PV_FASTPATH_H
+#define PV_FASTPATH_H
+
+#include <stdatomic.h>
+
+#include "base/addr.h"
+#include "base/pv.h"
+
+enum {
+    PV_FP_OVERHEAD = 32,           /* bytes: 16 of header and 16 of tag, whitepaper s5.4.6 */
+    PV_FP_INNER_MAX = 9000,        /* bytes of one inner packet, ours: the largest interface MTU */
+    PV_FP_QUEUE_PACKETS = 64,      /* waiting packets of one peer, DESIGN 5 */
+    PV_FP_QUEUE_BYTES = 256 << 10, /* of one peer, DESIGN 5 */
+    PV_FP_QUEUE_TOTAL = 4 << 20,   /* bytes waiting in all, DESIGN 5 */
+    PV_FP_BROADCAST_RATE = 100,    /* packets a second, DESIGN 7 */
+    PV_FP_BROADCAST_PEERS = 256,   /* ours: copies of one packet */
+    PV_FP_ICMP_RATE = 100,         /* ours: ICMP answers a second */
+};
+#define PV_FP_QUEUE_TIME   PV_S(30)                  /* a packet waits no longer, DESIGN 5 */
+#define PV_FP_REJECT_TIME  PV_S(180)                 /* REJECT_AFTER_TIME, whitepaper s6.1 */
+#define PV_FP_REJECT_COUNT (UINT64_MAX - (1u << 13)) /* REJECT_AFTER_MESSAGES, whitepaper s6.1 */
+
+/* --- carriers ------------------------------------------------------------------------------ */
+
+enum pv_carrier_kind {
+    PV_CARRIER_NONE, /* no path */
+    PV_CARRIER_UDP,  /* a UDP socket */
+};
+
+/* Which way a datagram goes or came (DESIGN 1). */
+struct pv_carrier {
+    enum pv_carrier_kind kind;
+    uint16_t sock;         /* socket id; 0 = the main sockets, family by remote */
+    uint16_t channel;      /* TURN channel number, 0 = none */
+    struct pv_addr local;  /* our address on it, port ignored; PV_AF_NONE = not known, any */
+    struct pv_addr remote; /* where to, or where from */
+};
+
+/* Same way: kind, socket, channel and remote; local addresses only when both are known. */
+bool pv_carrier_same(const struct pv_carrier *a, const struct pv_carrier *b);
+
+/* --- what was dropped ---------------------------------------------------------------------- */
+
+enum pv_fp_drop {
+    PV_FP_DROP_JUNK,         /* rx: no message we know, or one of a wrong length */
+    PV_FP_DROP_SUITE,        /* rx: handshake of a suite that is not spoken here */
+    PV_FP_DROP_INDEX,        /* rx: unknown receiver index */
+    PV_FP_DROP_EXPIRED_KEYS, /* rx: keys older than REJECT_AFTER_TIME or counter too high */
+    PV_FP_DROP_REPLAY,       /* rx: counter seen before or below the window */
+    PV_FP_DROP_AUTH,         /* rx: forged or damaged */
+    PV_FP_DROP_INNER,        /* both: not an IP packet, or damaged inside */
+    PV_FP_DROP_SOURCE,       /* rx: inner source is not an address of that peer */
+    PV_FP_DROP_DESTINATION,  /* rx: inner destination is not this node */
+    PV_FP_DROP_INBAND,       /* rx: in-band control from a static peer */
+    PV_FP_DROP_NO_PEER,      /* tx: nobody has that address */
+    PV_FP_DROP_OFFLINE,      /* tx: its owner is known to be offline */
+    PV_FP_DROP_TOO_BIG,      /* tx: does not fit the path */
+    PV_FP_DROP_QUEUE_FULL,   /* tx: waited, and gave way to newer packets */
+    PV_FP_DROP_QUEUE_OLD,    /* tx: waited too long for a path */
+    PV_FP_DROP_RATE,         /* tx: above the broadcast rate */
+    PV_FP_DROP_QUIET,        /* tx: IGMP, MLD, router solicitation, DHCP, multicast to nobody */
+    PV_FP_DROP_CRYPTO,       /* both: the crypto library failed */
+    PV_FP_DROP_REASONS,
+};
+
+/* A short word for metrics: "junk", "replay", … */
+const char *pv_fp_drop_name(enum pv_fp_drop reason);
+
+/* --- facts of one peer, written by workers, read by control --------------------------------- */
+
+/* All relaxed atomics: each is a fact of its own. Times are 0 = never. The tx half and the rx half
+ * lie on cache lines of their own. */
+struct pv_fp_live {
+    _Alignas(64) _Atomic pv_ns last_tx_data; /* an inner packet was sent */
+    _Atomic pv_ns last_tx_any;               /* that, a keepalive or in-band control was sent */
+    _Atomic uint64_t tx_packets;             /* datagrams */
+    _Atomic uint64_t tx_bytes;               /* of inner packets */
+    _Atomic bool asked_path;                 /* NEED_PATH was punted; cleared by re-arming */
+    _Atomic bool asked_keys;                 /* NEED_KEYS was punted; cleared by re-arming */
+    _Alignas(64) _Atomic pv_ns last_rx_any;  /* an authenticated datagram came, from anywhere */
+    _Atomic pv_ns last_rx_data;              /* one that held an inner packet */
+    _Atomic pv_ns last_rx_selected;          /* one that came over the selected path */
+    _Atomic uint64_t rx_packets;             /* authenticated datagrams */
+    _Atomic uint64_t rx_bytes;               /* of inner packets */
+    _Atomic bool told_active;                /* ACTIVE was punted; cleared by re-arming */
+    _Alignas(64) _Atomic uint64_t drops[PV_FP_DROP_REASONS];
+};
+
+/* Control: let the next such event punt again. */
+void pv_fp_live_rearm_path(struct pv_fp_live *live);
+void pv_fp_live_rearm_keys(struct pv_fp_live *live);
+void pv_fp_live_rearm_active(struct pv_fp_live *live);
+
+/* --- packets in ---------------------------------------------------------------------------- */
+
+/* An inner packet from the TUN, borrowed during the call. */
+struct pv_fp_packet {
+    const uint8_t *data;
+    size_t len;
+};
+
+/* What a UDP socket gave, possibly several datagrams merged by the kernel (UDP_GRO). */
+struct pv_fp_datagram {
+    struct pv_carrier from; /* socket, own address, source */
+    uint8_t *data;          /* opened in place; borrowed until the results are used */
+    size_t len;
+    size_t segment; /* bytes of each merged datagram but the last; 0 = it is one datagram */
+};
+
+/* --- results out --------------------------------------------------------------------------- */
+
+struct pv_fp_send {
+    const struct pv_carrier *to; /* in the snapshot */
+    const uint8_t *data;         /* in the worker */
+    size_t len;
+    uint32_t peer;
+};
+
+/* An IP packet for the TUN, in the datagram's buffer or the worker. */
+struct pv_fp_write {
+    const uint8_t *data;
+    size_t len;
+};
+
+enum pv_fp_punt_kind {
+    PV_FP_PUNT_DATAGRAM,  /* STUN, ChannelData or a handshake: from, bytes */
+    PV_FP_PUNT_INBAND,    /* in-band control of a member: peer, from, bytes (may be padded) */
+    PV_FP_PUNT_NEED_PATH, /* packets wait for a path: peer. Once until re-armed */
+    PV_FP_PUNT_NEED_KEYS, /* a path, but nothing to seal with: peer. Once until re-armed */
+    PV_FP_PUNT_ACTIVE,    /* data flows, either way: peer. Once until re-armed */
+    PV_FP_PUNT_STRAY,     /* authenticated, and not over the selected path: peer, from, count */
+    PV_FP_PUNT_KEYS_CONFIRMED, /* first authenticated packet under these keys: peer, index, from */
+};
+
+struct pv_fp_punt {
+    enum pv_fp_punt_kind kind;
+    uint32_t peer; /* 0 = not known */
+    struct pv_carrier from;
+    uint32_t index;       /* KEYS_CONFIRMED: our index */
+    size_t count;         /* STRAY: bytes that came so in this batch */
+    struct pv_view bytes; /* in the datagram's buffer */
+};
+
+struct pv_fp_results {
+    const struct pv_fp_send *sends;
+    size_t n_sends;
+    const struct pv_fp_write *writes;
+    size_t n_writes;
+    const struct pv_fp_punt *punts;
+    size_t n_punts;
+};
+
+/* --- workers ------------------------------------------------------------------------------- */
+
+struct pv_fp_worker;   /* opaque; about 5 MB of address space, resident only as used */
+struct pv_fp_snapshot; /* opaque; see fp_builder.h */
+
+PV_MUST_CHECK int pv_fp_worker_new(struct pv_fp_worker **ret_worker);
+/* Packets that still wait are lost. NULL is fine; returns NULL. */
+struct pv_fp_worker *pv_fp_worker_free(struct pv_fp_worker *w);
+
+/*
+ * Inner packets from the TUN, in order. Each is sealed for the peer that owns its destination,
+ * waits for that peer's path or keys, is copied to many (broadcast, multicast), or is dropped and
+ * counted, where RFC 1122 and RFC 4443 ask for it with an ICMP error as a TUN write.
+ * Returns how many of the n were taken, at least one when n > 0. Use the results, then call again
+ * with the rest. snap may be NULL (nothing published yet): all are dropped.
+ */
+size_t pv_fp_tx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                const struct pv_fp_packet *packets, size_t n, pv_ns now);
+
+/*
+ * One packet of the control side to one peer: in-band control (first byte 0xC1), or a keepalive
+ * (inner.len = 0). It does not wait: PV_ERR_NOT_FOUND (no such peer), PV_ERR_STATE (no path or no
+ * usable keys), PV_ERR_NO_SPACE (longer than PV_FP_INNER_MAX). The result is one send.
+ */
+PV_MUST_CHECK int pv_fp_inject(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                               uint32_t peer, struct pv_view inner, pv_ns now);
+
+/* After a new snapshot, and when pv_fp_next_timeout() has passed: sends or drops what waited.
+ * True: there is more; use the results and call again. */
+bool pv_fp_flush(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now);
+
+/* When the oldest waiting packet must go; PV_NEVER when none waits. */
+pv_ns pv_fp_next_timeout(const struct pv_fp_worker *w);
+
+/*
+ * Datagrams from a UDP socket, in order. Transport data (type 4) is authenticated, checked and
+ * written to the TUN, or dropped and counted; everything else that may be ours is punted.
+ * Returns how many of the n were taken, as pv_fp_tx(). snap may be NULL.
+ */
+size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                const struct pv_fp_datagram *datagrams, size_t n, pv_ns now);
+
+/* What the last call produced. */
+struct pv_fp_results pv_fp_results(const struct pv_fp_worker *w);
+
+/* Packets dropped by this worker so far; any thread may ask. */
+uint64_t pv_fp_drops(const struct pv_fp_worker *w, enum pv_fp_drop reason);
+/* Packets waiting now; the worker's thread only. */
+size_t pv_fp_waiting(const struct pv_fp_worker *w);
+
+#endif /* PV_FASTPATH_H */
