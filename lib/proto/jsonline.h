@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * jsonline.h - one JSON object from untrusted bytes, with limits that hold before anything is
+ * allocated for it. No state; thread-safe.
+ */
+#ifndef PV_JSONLINE_H
+#define PV_JSONLINE_H
+
+#include <jansson.h>
+
+#include "base/pv.h"
+
+/*
+ * Parses text, which must be exactly one JSON object (blanks around it are fine, duplicate keys
+ * and NUL are not) nested at most max_depth deep with at most max_values commas and opening
+ * brackets. *ret_obj is a new reference.
+ * PV_ERR_MALFORMED, PV_ERR_LIMIT (too deep, too many values), PV_ERR_NOMEM.
+ */
+PV_MUST_CHECK int pv_jsonline_parse(struct pv_view text, unsigned max_depth, size_t max_values,
+                                    json_t **ret_obj);
+
+/* A whole number field in [min, max]. PV_ERR_NOT_FOUND when absent or null, PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_jsonline_u64(const json_t *obj, const char *key, uint64_t min, uint64_t max,
+                                  uint64_t *ret_value);
+
+#endif /* PV_JSONLINE_H */
