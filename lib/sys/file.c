@@ -90,14 +90,13 @@ static int parent_of(const char *path, char dir[static PATH_MAX])
     size_t len = slash == NULL ? 0 : (size_t)(slash - path);
     if (len >= PATH_MAX)
         return -ENAMETOOLONG;
-    if (slash == NULL)
-        strcpy(dir, ".");
-    else if (len == 0)
-        strcpy(dir, "/");
-    else {
+    if (len == 0) { /* "file" or "/file" */
+        dir[0] = slash == NULL ? '.' : '/';
+        len = 1;
+    } else {
         memcpy(dir, path, len);
-        dir[len] = '\0';
     }
+    dir[len] = '\0';
     return PV_OK;
 }
 
@@ -149,9 +148,10 @@ int pv_file_write(const char *path, struct pv_view data, unsigned mode)
 static int make_parents(const char *path)
 {
     char dir[PATH_MAX];
-    if (strlen(path) >= sizeof(dir))
+    size_t len = strlen(path);
+    if (len >= sizeof(dir))
         return -ENAMETOOLONG;
-    strcpy(dir, path);
+    memcpy(dir, path, len + 1);
     for (char *p = dir + 1; *p != '\0'; p++) {
         if (*p != '/')
             continue;

@@ -15,7 +15,7 @@ struct fixture {
 static int setup(void **state)
 {
     static struct fixture f;
-    strcpy(f.dir, "/tmp/pvfile.XXXXXX");
+    snprintf(f.dir, sizeof(f.dir), "/tmp/pvfile.XXXXXX");
     if (mkdtemp(f.dir) == NULL)
         return -1;
     *state = &f;

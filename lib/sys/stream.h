@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stream.h - TCP connections: connect, listen, accept, read and write, all without blocking.
+ *
+ * Descriptors belong to the caller. No buffering, no framing.
+ */
+#ifndef PV_STREAM_H
+#define PV_STREAM_H
+
+#include "base/addr.h"
+#include "base/pv.h"
+
+enum {
+    PV_STREAM_BACKLOG = 1024,
+    /* ms until unacknowledged data ends a connection (TCP_USER_TIMEOUT). A living peer that does
+     * not read is ended too, so it is longer than any reader may stall (DATAPATH socket fact 9). */
+    PV_STREAM_USER_TIMEOUT = 30000,
+};
+
+/* Where a connection or listener is tied to; zeroed = nowhere. */
+struct pv_stream_bind {
+    struct pv_addr local; /* source address; its port counts too, 0 = any. Not for listeners */
+    const char *ifname;   /* SO_BINDTODEVICE: packets come and go by this interface; NULL = any */
+};
+
+/* Starts to connect; writable = done, then ask pv_stream_connected(). -errno. */
+PV_MUST_CHECK int pv_stream_connect(const struct pv_addr *dst, const struct pv_stream_bind *bind,
+                                    int *ret_fd);
+/* PV_OK: connected. PV_ERR_AGAIN: not yet. -errno: why it failed. */
+PV_MUST_CHECK int pv_stream_connected(int fd);
+
+/* IPv6 listeners take no IPv4. addr.port 0: the kernel chooses (pv_stream_local). ifname may be
+ * NULL. PV_ERR_EXISTS: address in use. -errno. */
+PV_MUST_CHECK int pv_stream_listen(const struct pv_addr *addr, const char *ifname, int *ret_fd);
+PV_MUST_CHECK int pv_stream_local(int fd, struct pv_addr *ret_addr); /* own end; -errno */
+/*
+ * The next connection, ret_local = the address it came to. PV_ERR_AGAIN: none waits. PV_ERR_LIMIT:
+ * out of descriptors, and the listener stays readable: stop watching it until one is closed.
+ */
+PV_MUST_CHECK int pv_stream_accept(int listen_fd, int *ret_fd, struct pv_addr *ret_remote,
+                                   struct pv_addr *ret_local);
+
+/* Also for unix sockets. At least one byte. PV_ERR_AGAIN, PV_ERR_CLOSED (orderly), -errno. */
+PV_MUST_CHECK int pv_stream_read(int fd, void *buf, size_t cap, size_t *ret_n);
+/* What the kernel takes now, at least one byte. PV_ERR_AGAIN, -errno (EPIPE, ECONNRESET, ...). */
+PV_MUST_CHECK int pv_stream_write(int fd, struct pv_view data, size_t *ret_n);
+
+#endif /* PV_STREAM_H */

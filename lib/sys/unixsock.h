@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unixsock.h - the local control socket: listen, accept with the caller's identity, connect.
+ *
+ * Reading and writing is pv_stream_read() and pv_stream_write(). Any thread.
+ */
+#ifndef PV_UNIXSOCK_H
+#define PV_UNIXSOCK_H
+
+#include "base/pv.h"
+
+/* Who is at the other end, as the kernel says (SO_PEERCRED). */
+struct pv_unix_cred {
+    uint32_t uid;
+    uint32_t gid;
+    int32_t pid;
+};
+
+/*
+ * Listens at path with mode 0660 and, if the group exists, for that group; its directory must
+ * exist. A socket that a dead process left is replaced. PV_ERR_EXISTS: a living process listens
+ * there. -ENOTSOCK: something else has that name, and it is left alone. Else -errno.
+ */
+PV_MUST_CHECK int pv_unix_listen(const char *path, const char *group, int *ret_fd);
+/* PV_ERR_AGAIN: nobody waits. PV_ERR_LIMIT: out of descriptors, see pv_stream_accept(). */
+PV_MUST_CHECK int pv_unix_accept(int listen_fd, int *ret_fd, struct pv_unix_cred *ret_cred);
+/* Connects; the descriptor is blocking. PV_ERR_NOT_FOUND: no such socket or nobody listens.
+ * -EACCES: not allowed. Else -errno. */
+PV_MUST_CHECK int pv_unix_connect(const char *path, int *ret_fd);
+
+#endif /* PV_UNIXSOCK_H */
