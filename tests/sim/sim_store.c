@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+#include "sim_store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MAX_META = 64,
+};
+
+struct meta {
+    char name[PV_JOB_META_NAME];
+    uint8_t *value;
+    size_t len;
+};
+
+struct sim_store {
+    bool full;
+    bool has_network;
+    uint8_t network_id[16];
+    char network_name[PV_NAME_BUF];
+    char node_name[PV_NAME_BUF];
+    struct pv_stored_statement *statements; /* each view owns its bytes */
+    size_t n_statements;
+    struct meta meta[MAX_META];
+    size_t n_meta;
+    bool has_root;
+    uint8_t root[32];
+    struct pv_saved saved;
+    struct pv_saved_meta saved_meta[MAX_META];
+};
+
+int sim_store_new(struct sim_store **ret_store)
+{
+    struct sim_store *s = calloc(1, sizeof(*s));
+    if (s == NULL)
+        return PV_ERR_NOMEM;
+    *ret_store = s;
+    return PV_OK;
+}
+
+/* Views are const by nature; these ones own what they show. */
+static void free_view(struct pv_view *v)
+{
+    union {
+        const uint8_t *shown;
+        uint8_t *owned;
+    } p = {.shown = v->ptr};
+    free(p.owned);
+    *v = pv_view(NULL, 0);
+}
+
+static struct pv_view copy_view(struct pv_view v)
+{
+    if (v.len == 0)
+        return pv_view(NULL, 0);
+    uint8_t *p = malloc(v.len);
+    if (p == NULL)
+        abort();
+    memcpy(p, v.ptr, v.len);
+    return pv_view(p, v.len);
+}
+
+static void forget(struct sim_store *s)
+{
+    for (size_t i = 0; i < s->n_statements; i++) {
+        free_view(&s->statements[i].statement);
+        free_view(&s->statements[i].receipt);
+    }
+    free(s->statements);
+    s->statements = NULL;
+    s->n_statements = 0;
+    for (size_t i = 0; i < s->n_meta; i++)
+        free(s->meta[i].value);
+    s->n_meta = 0;
+    s->has_network = false;
+}
+
+struct sim_store *sim_store_free(struct sim_store *store)
+{
+    if (store == NULL)
+        return NULL;
+    forget(store);
+    free(store);
+    return NULL;
+}
+
+void sim_store_set_full(struct sim_store *store, bool full)
+{
+    store->full = full;
+}
+
+bool sim_store_serves(const struct pv_job *job)
+{
+    switch (job->kind) {
+    case PV_JOB_PUT_STATEMENTS:
+    case PV_JOB_SET_NETWORK:
+    case PV_JOB_FORGET_NETWORK:
+    case PV_JOB_SET_META:
+    case PV_JOB_SAVE_ROOT:
+        return true;
+    case PV_JOB_RESOLVE:
+    case PV_JOB_IFACE_UP:
+    case PV_JOB_IFACE_DOWN:
+    case PV_JOB_CHAT:
+        break;
+    }
+    return false;
+}
+
+static void put_one(struct sim_store *s, const struct pv_stored_statement *item)
+{
+    for (size_t i = 0; i < s->n_statements; i++) {
+        if (!pv_view_equal(s->statements[i].statement, item->statement))
+            continue;
+        if (item->receipt.len > 0) {
+            free_view(&s->statements[i].receipt);
+            s->statements[i].receipt = copy_view(item->receipt);
+        }
+        return;
+    }
+    struct pv_stored_statement *grown =
+        realloc(s->statements, (s->n_statements + 1) * sizeof(*grown));
+    if (grown == NULL)
+        abort();
+    s->statements = grown;
+    s->statements[s->n_statements].statement = copy_view(item->statement);
+    s->statements[s->n_statements].receipt = copy_view(item->receipt);
+    s->n_statements++;
+}
+
+static int set_meta(struct sim_store *s, const struct pv_job_set_meta *job)
+{
+    struct meta *m = NULL;
+    for (size_t i = 0; i < s->n_meta; i++) {
+        if (strcmp(s->meta[i].name, job->name) == 0)
+            m = &s->meta[i];
+    }
+    if (m == NULL) {
+        if (s->n_meta == MAX_META)
+            return PV_ERR_LIMIT;
+        m = &s->meta[s->n_meta++];
+        *m = (struct meta){0};
+        memcpy(m->name, job->name, sizeof(m->name));
+    }
+    free(m->value);
+    m->value = malloc(job->len + 1);
+    if (m->value == NULL)
+        abort();
+    if (job->len > 0)
+        memcpy(m->value, job->value, job->len);
+    m->len = job->len;
+    return PV_OK;
+}
+
+static int run(struct sim_store *s, const struct pv_job *job)
+{
+    switch (job->kind) {
+    case PV_JOB_PUT_STATEMENTS:
+        for (size_t i = 0; i < job->u.put_statements.n; i++)
+            put_one(s, &job->u.put_statements.items[i]);
+        return PV_OK;
+    case PV_JOB_SET_NETWORK:
+        s->has_network = true;
+        memcpy(s->network_id, job->u.set_network.network_id, sizeof(s->network_id));
+        memcpy(s->network_name, job->u.set_network.name, sizeof(s->network_name));
+        memcpy(s->node_name, job->u.set_network.node_name, sizeof(s->node_name));
+        return PV_OK;
+    case PV_JOB_FORGET_NETWORK:
+        forget(s);
+        return PV_OK;
+    case PV_JOB_SET_META:
+        return set_meta(s, &job->u.set_meta);
+    case PV_JOB_SAVE_ROOT:
+        s->has_root = true;
+        memcpy(s->root, job->u.root_seed, sizeof(s->root));
+        return PV_OK;
+    case PV_JOB_RESOLVE:
+    case PV_JOB_IFACE_UP:
+    case PV_JOB_IFACE_DOWN:
+    case PV_JOB_CHAT:
+        break;
+    }
+    return PV_ERR_UNSUPPORTED;
+}
+
+void sim_store_run(struct sim_store *store, const struct pv_job *job,
+                   struct pv_job_result *ret_result)
+{
+    *ret_result = (struct pv_job_result){.id = job->id, .kind = job->kind};
+    if (store->full) {
+        ret_result->status = PV_ERR_NO_SPACE;
+        snprintf(ret_result->error, sizeof(ret_result->error), "store: disk full: free some space");
+        return;
+    }
+    ret_result->status = run(store, job);
+}
+
+const struct pv_saved *sim_store_load(struct sim_store *s)
+{
+    for (size_t i = 0; i < s->n_meta; i++) {
+        memcpy(s->saved_meta[i].name, s->meta[i].name, sizeof(s->meta[i].name));
+        s->saved_meta[i].value = pv_view(s->meta[i].value, s->meta[i].len);
+    }
+    s->saved = (struct pv_saved){
+        .has_network = s->has_network,
+        .statements = s->statements,
+        .n_statements = s->n_statements,
+        .meta = s->saved_meta,
+        .n_meta = s->n_meta,
+    };
+    memcpy(s->saved.network_id, s->network_id, sizeof(s->network_id));
+    memcpy(s->saved.network_name, s->network_name, sizeof(s->network_name));
+    memcpy(s->saved.node_name, s->node_name, sizeof(s->node_name));
+    return &s->saved;
+}
+
+const uint8_t *sim_store_root(const struct sim_store *store)
+{
+    return store->has_root ? store->root : NULL;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sim_store.h - a node's disk in the simulator: serves the daemon's store jobs from memory and
+ * survives the node, so that a restart finds what was acknowledged and nothing else.
+ *
+ * Chat jobs are not served here: the owner passes them to a chat store of its choice.
+ */
+#ifndef PV_SIM_STORE_H
+#define PV_SIM_STORE_H
+
+#include "daemon/core/engine.h"
+
+struct sim_store; /* opaque */
+
+PV_MUST_CHECK int sim_store_new(struct sim_store **ret_store);
+struct sim_store *sim_store_free(struct sim_store *store);
+
+/* Every store job fails with PV_ERR_NO_SPACE ("disk full") while this is on. */
+void sim_store_set_full(struct sim_store *store, bool full);
+
+/* Is it a job of the store (not of the resolver, the interface or chat)? */
+bool sim_store_serves(const struct pv_job *job);
+/* Does one store job and fills its result. */
+void sim_store_run(struct sim_store *store, const struct pv_job *job,
+                   struct pv_job_result *ret_result);
+
+/* What a starting node loads. Valid until the next run(). */
+const struct pv_saved *sim_store_load(struct sim_store *store);
+/* The root seed that was saved, or NULL. */
+const uint8_t *sim_store_root(const struct sim_store *store);
+
+#endif /* PV_SIM_STORE_H */
