@@ -23,6 +23,7 @@
 #include "base/pv.h"
 #include "base/text.h"
 #include "daemon/core/fastpath.h"
+#include "daemon/core/gatherer.h"
 #include "daemon/core/job.h"
 
 enum {
@@ -106,16 +107,6 @@ void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now);
 /* What the workers hand up: datagrams that are not transport data, in-band packets, wishes. */
 void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now);
 
-/* One address of one interface of this machine. */
-struct pv_link_addr {
-    struct pv_prefix addr; /* base.ip = the address itself, bits = prefix length */
-    uint32_t ifindex;
-    char ifname[PV_JOB_IFNAME];
-    bool loopback;
-    bool tunnel;    /* point-to-point, tun, wireguard */
-    bool container; /* bridge or veth of a container runtime */
-    bool up;        /* usable now */
-};
 /* The whole picture, after it changed. n <= PV_ENGINE_MAX_LINKS (the shell cuts). */
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
                             pv_ns now);

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gatherer.h - which addresses can this node be reached at: host candidates from the interfaces,
+ * server-reflexive ones by STUN from each of them, kept fresh (DESIGN 5 "Gathering", RFC 8445
+ * s5.1.1).
+ *
+ * One for all peers: the candidates are the same for every agent. It owns no socket and resolves no
+ * names. Bindings are refreshed, which also keeps the NAT's mapping to the coordinator open, and
+ * made anew when the interfaces change, after a suspend, and on demand. Not thread-safe.
+ */
+#ifndef PV_GATHERER_H
+#define PV_GATHERER_H
+
+#include "base/addr.h"
+#include "base/pv.h"
+#include "proto/ice.h"
+#include "proto/stunc.h"
+
+enum {
+    PV_GATHERER_MAX_BASES = 8,   /* host addresses offered; half of PV_ICE_MAX_LOCAL */
+    PV_GATHERER_MAX_EXCLUDE = 8, /* ranges never offered: the overlay's */
+    PV_GATHERER_IFNAME = 16,     /* IFNAMSIZ */
+};
+#define PV_GATHERER_REFRESH PV_S(25) /* DESIGN 6; below the 30 s of unreplied mappings */
+
+/* One address of one interface of this machine. */
+struct pv_link_addr {
+    struct pv_prefix addr; /* base.ip = the address itself, bits = prefix length */
+    uint32_t ifindex;
+    char ifname[PV_GATHERER_IFNAME];
+    bool loopback;
+    bool tunnel;    /* point-to-point, tun, wireguard */
+    bool container; /* bridge or veth of a container runtime */
+    bool up;        /* usable now */
+};
+
+struct pv_gatherer_config {
+    struct pv_rng rng;
+    uint16_t udp_port; /* of the main sockets */
+    bool has_udp6;
+    char own_tun[PV_GATHERER_IFNAME]; /* its addresses are never offered */
+};
+
+struct pv_gatherer; /* opaque */
+
+PV_MUST_CHECK int pv_gatherer_new(struct pv_gatherer **ret_gatherer,
+                                  const struct pv_gatherer_config *cfg);
+struct pv_gatherer *pv_gatherer_free(struct pv_gatherer *g); /* NULL is fine; returns NULL */
+
+/* --- facts in ------------------------------------------------------------------------------ */
+
+/* Ranges that are never offered, whatever interface holds them. More than the limit: ignored. */
+void pv_gatherer_set_exclude(struct pv_gatherer *g, const struct pv_prefix *ranges, size_t n,
+                             pv_ns now);
+/* All addresses of this machine, after they changed. Other tunnels are offered only when nothing
+ * else is there; container networks come last. */
+void pv_gatherer_set_links(struct pv_gatherer *g, const struct pv_link_addr *links, size_t n,
+                           pv_ns now);
+/* STUN servers; the first of each family is asked. */
+void pv_gatherer_set_servers(struct pv_gatherer *g, const struct pv_addr *servers, size_t n,
+                             pv_ns now);
+/* Ask again now: after a suspend, or when a path fails and the NAT may have forgotten us. Within
+ * one second of the last time it does nothing. */
+void pv_gatherer_refresh(struct pv_gatherer *g, pv_ns now);
+
+/* A STUN answer. Returns 0 when it was ours, PV_ERR_NOT_FOUND or a decoder's status otherwise. */
+PV_MUST_CHECK int pv_gatherer_handle_input(struct pv_gatherer *g, const struct pv_addr *src,
+                                           struct pv_view datagram, pv_ns now);
+void pv_gatherer_handle_timeout(struct pv_gatherer *g, pv_ns now);
+pv_ns pv_gatherer_next_timeout(const struct pv_gatherer *g); /* PV_NEVER if idle */
+
+/* --- decisions out ------------------------------------------------------------------------- */
+
+struct pv_gatherer_transmit {
+    struct pv_addr local; /* source address to use */
+    struct pv_addr dst;
+    size_t len;
+    uint8_t buf[PV_STUNC_MTU]; /* the transaction id is at buf + 8 */
+};
+PV_MUST_CHECK int pv_gatherer_poll_transmit(struct pv_gatherer *g,
+                                            struct pv_gatherer_transmit *ret_tx);
+/* True once after the candidates changed. */
+PV_MUST_CHECK bool pv_gatherer_take_changed(struct pv_gatherer *g);
+
+/* The candidates now, for pv_ice_set_local(); at most PV_ICE_MAX_LOCAL. Host candidates first. */
+size_t pv_gatherer_candidates(const struct pv_gatherer *g,
+                              struct pv_ice_cand ret_cands[static PV_ICE_MAX_LOCAL]);
+/* Has every base of a server's family an answer or given up? (what can be known is known) */
+bool pv_gatherer_is_settled(const struct pv_gatherer *g);
+
+#endif /* PV_GATHERER_H */
