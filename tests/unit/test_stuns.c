@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/bytes.h"
+#include "coordinator/core/stuns.h"
+#include "proto/stun.h"
+#include "test_util.h"
+
+static const uint8_t TXID[PV_STUN_TXID_LEN] = {9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 11, 22};
+static const uint8_t IP6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 7};
+
+static struct pv_stuns *server(void)
+{
+    struct test_rng seed;
+    struct pv_rng rng = test_rng_make(&seed, 1);
+    struct pv_stuns *s = NULL;
+    assert_int_equal(pv_stuns_new(&s, &rng), PV_OK);
+    return s;
+}
+
+/* A Binding request with up to four attributes of 4 zero bytes, and a fingerprint if asked. */
+static struct pv_view request(uint8_t *buf, size_t cap, const uint16_t *types, size_t n, bool fp)
+{
+    struct pv_stun_writer w;
+    size_t len;
+    pv_stun_write_begin(&w, buf, cap, PV_STUN_REQUEST, PV_STUN_BINDING, TXID);
+    for (size_t i = 0; i < n; i++)
+        pv_stun_put_u32(&w, types[i], 0);
+    if (fp)
+        pv_stun_put_fingerprint(&w);
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    return pv_view(buf, len);
+}
+
+static void tells_both_families_their_address(void **state)
+{
+    (void)state;
+    struct pv_stuns *s = server();
+    struct pv_addr from[] = {pv_addr4(198, 51, 100, 3, 1024), pv_addr6(IP6, 65535)};
+    for (size_t i = 0; i < 2; i++) {
+        for (int fp = 0; fp < 2; fp++) {
+            uint8_t req[64];
+            uint8_t ans[PV_STUNS_MAX_ANSWER];
+            size_t len;
+            struct pv_stun_msg msg;
+            struct pv_addr addr;
+            struct pv_view r = request(req, sizeof(req), NULL, 0, fp);
+            assert_int_equal(pv_stuns_answer(s, &from[i], r, PV_S(1), ans, &len), PV_OK);
+            assert_int_equal(len, (i == 0 ? 32u : 44u) + (fp ? 8u : 0u));
+            assert_int_equal(pv_stun_decode(pv_view(ans, len), &msg), PV_OK);
+            assert_int_equal(msg.cls, PV_STUN_SUCCESS);
+            assert_memory_equal(msg.txid, TXID, sizeof(TXID));
+            assert_int_equal(pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &addr),
+                             PV_OK);
+            assert_true(pv_addr_equal(&addr, &from[i]));
+            assert_int_equal(pv_stun_check_fingerprint(&msg), fp ? PV_OK : PV_ERR_NOT_FOUND);
+        }
+    }
+    pv_stuns_free(s);
+}
+
+static void a_mapped_source_is_reported_as_ipv4(void **state)
+{
+    (void)state;
+    static const uint8_t MAPPED[16] = {[10] = 0xff, [11] = 0xff, [12] = 192, [14] = 2, [15] = 1};
+    struct pv_stuns *s = server();
+    struct pv_addr from = pv_addr6(MAPPED, 99);
+    uint8_t req[64];
+    uint8_t ans[PV_STUNS_MAX_ANSWER];
+    size_t len;
+    assert_int_equal(
+        pv_stuns_answer(s, &from, request(req, sizeof(req), NULL, 0, false), 1, ans, &len), PV_OK);
+    assert_int_equal(len, 32);
+    pv_stuns_free(s);
+}
+
+static void unknown_attributes_are_named_in_a_420(void **state)
+{
+    (void)state;
+    static const uint16_t TYPES[] = {0x0101, PV_STUN_ATTR_PADDING,
+                                     0x0102, PV_STUN_ATTR_RESPONSE_PORT,
+                                     0x0103, 0x0104,
+                                     0x0105, 0x0106,
+                                     0x8100};
+    struct pv_stuns *s = server();
+    struct pv_addr from = pv_addr4(198, 51, 100, 3, 1024);
+    uint8_t req[128];
+    uint8_t ans[PV_STUNS_MAX_ANSWER];
+    struct pv_stun_msg msg;
+    struct pv_view v;
+    unsigned code;
+    size_t len;
+
+    struct pv_view r = request(req, sizeof(req), TYPES, PV_ARRAY_LEN(TYPES), true);
+    assert_int_equal(pv_stuns_answer(s, &from, r, 1, ans, &len), PV_OK);
+    assert_int_equal(len, PV_STUNS_MAX_ANSWER);
+    assert_int_equal(pv_stun_decode(pv_view(ans, len), &msg), PV_OK);
+    assert_int_equal(msg.cls, PV_STUN_ERROR);
+    assert_int_equal(pv_stun_get_error(&msg, &code), PV_OK);
+    assert_int_equal(code, 420);
+    assert_int_equal(pv_stun_find(&msg, PV_STUN_ATTR_UNKNOWN_ATTRIBUTES, &v), PV_OK);
+    assert_int_equal(v.len, 12);
+    assert_int_equal(pv_load_be16(v.ptr), 0x0101);
+    assert_int_equal(pv_load_be16(v.ptr + 4), PV_STUN_ATTR_RESPONSE_PORT);
+    pv_stuns_free(s);
+}
+
+static void a_change_request_is_refused_only_when_it_asks_for_something(void **state)
+{
+    (void)state;
+    struct pv_stuns *s = server();
+    struct pv_addr from = pv_addr4(198, 51, 100, 3, 1024);
+    for (unsigned flags = 0; flags <= 6; flags += 2) {
+        uint8_t req[64];
+        uint8_t ans[PV_STUNS_MAX_ANSWER];
+        struct pv_stun_writer w;
+        struct pv_stun_msg msg;
+        size_t len;
+        pv_stun_write_begin(&w, req, sizeof(req), PV_STUN_REQUEST, PV_STUN_BINDING, TXID);
+        pv_stun_put_u32(&w, PV_STUN_ATTR_CHANGE_REQUEST, flags);
+        assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+        assert_int_equal(pv_stuns_answer(s, &from, pv_view(req, len), 1, ans, &len), PV_OK);
+        assert_int_equal(pv_stun_decode(pv_view(ans, len), &msg), PV_OK);
+        assert_int_equal(msg.cls, flags == 0 ? PV_STUN_SUCCESS : PV_STUN_ERROR);
+    }
+    pv_stuns_free(s);
+}
+
+static void classic_requests_get_classic_answers(void **state)
+{
+    (void)state;
+    struct pv_stuns *s = server();
+    struct pv_addr from[] = {pv_addr4(198, 51, 100, 3, 1024), pv_addr6(IP6, 65535)};
+    uint8_t req[PV_STUN_HEADER_LEN + 8] = {0, 1, 0, 0, 1, 2, 3, 4, 5};
+    uint8_t ans[PV_STUNS_MAX_ANSWER];
+    size_t len;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct pv_view r = pv_view(req, PV_STUN_HEADER_LEN);
+        assert_int_equal(pv_stuns_answer(s, &from[i], r, 1, ans, &len), PV_OK);
+        assert_int_equal(len, i == 0 ? 32 : 44);
+        assert_int_equal(pv_load_be16(ans), 0x0101);
+        assert_memory_equal(ans + 4, req + 4, PV_STUN_CLASSIC_ID_LEN);
+        assert_int_equal(pv_load_be16(ans + 20), PV_STUN_ATTR_MAPPED_ADDRESS);
+        assert_int_equal(pv_load_be16(ans + 26), from[i].port);
+        assert_memory_equal(ans + 28, from[i].ip, pv_addr_ip_len(&from[i]));
+    }
+
+    /* RESPONSE-ADDRESS would make a reflector; an odd list of unknowns repeats one. */
+    pv_store_be16(req + 2, 8);
+    pv_store_be16(req + 20, 0x0002);
+    pv_store_be16(req + 22, 4);
+    assert_int_equal(pv_stuns_answer(s, &from[0], pv_view(req, sizeof(req)), 1, ans, &len), PV_OK);
+    assert_int_equal(pv_load_be16(ans), 0x0111);
+    assert_int_equal(len, 36);
+    assert_int_equal(pv_load_be32(ans + 32), 0x00020002);
+    pv_stuns_free(s);
+}
+
+static void everything_else_gets_no_answer(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t type;
+        int status;
+        const char *why;
+    } ROWS[] = {
+        {0x0011, PV_ERR_UNSUPPORTED, "Binding indication"},
+        {0x0101, PV_ERR_UNSUPPORTED, "Binding response"},
+        {0x0111, PV_ERR_UNSUPPORTED, "Binding error"},
+        {0x0003, PV_ERR_UNSUPPORTED, "Allocate"},
+        {0x0004, PV_ERR_UNSUPPORTED, "Refresh"},
+        {0x0016, PV_ERR_UNSUPPORTED, "Send indication"},
+        {0x4001, PV_ERR_MALFORMED, "not STUN"},
+    };
+    struct pv_stuns *s = server();
+    struct pv_addr from = pv_addr4(198, 51, 100, 3, 1024);
+    uint8_t req[64];
+    uint8_t ans[PV_STUNS_MAX_ANSWER];
+    size_t len;
+
+    struct pv_view r = request(req, sizeof(req), NULL, 0, true);
+    for (size_t i = 0; i < PV_ARRAY_LEN(ROWS); i++) {
+        pv_store_be16(req, ROWS[i].type);
+        int got = pv_stuns_answer(s, &from, r, 1, ans, &len);
+        if (got != ROWS[i].status)
+            fail_msg("%s: %d", ROWS[i].why, got);
+    }
+    pv_store_be16(req, 1);
+    for (size_t cut = 0; cut < r.len; cut++)
+        assert_int_equal(pv_stuns_answer(s, &from, pv_view(req, cut), 1, ans, &len),
+                         PV_ERR_TRUNCATED);
+    req[r.len - 1] ^= 1;
+    assert_int_equal(pv_stuns_answer(s, &from, r, 1, ans, &len), PV_ERR_AUTH);
+    pv_stuns_free(s);
+}
+
+static void unanswerable_sources_are_refused(void **state)
+{
+    (void)state;
+    struct pv_stuns *s = server();
+    struct pv_addr from[] = {pv_addr4(198, 51, 100, 3, 0),
+                             pv_addr4(0, 0, 0, 0, 5),
+                             pv_addr4(224, 0, 0, 1, 5),
+                             pv_addr4(255, 255, 255, 255, 5),
+                             {.family = PV_AF_NONE, .port = 5}};
+    uint8_t req[64];
+    uint8_t ans[PV_STUNS_MAX_ANSWER];
+    size_t len;
+    struct pv_view r = request(req, sizeof(req), NULL, 0, false);
+    for (size_t i = 0; i < PV_ARRAY_LEN(from); i++)
+        assert_int_equal(pv_stuns_answer(s, &from[i], r, 1, ans, &len), PV_ERR_REFUSED);
+    pv_stuns_free(s);
+}
+
+static unsigned flood(struct pv_stuns *s, struct pv_addr from, unsigned n, uint32_t step, pv_ns now)
+{
+    uint8_t req[64];
+    uint8_t ans[PV_STUNS_MAX_ANSWER];
+    size_t len;
+    unsigned answered = 0;
+    struct pv_view r = request(req, sizeof(req), NULL, 0, false);
+    for (unsigned i = 0; i < n; i++) {
+        struct pv_addr a = from;
+        if (from.family == PV_AF_INET)
+            a = pv_addr4_u32(pv_addr_u32(&from) + i * step, from.port);
+        answered += pv_stuns_answer(s, &a, r, now, ans, &len) == PV_OK;
+    }
+    return answered;
+}
+
+static void a_flood_is_bounded_per_network_and_in_all(void **state)
+{
+    (void)state;
+    struct pv_stuns *s = server();
+    struct pv_addr net = pv_addr4(198, 51, 100, 0, 1024);
+    struct pv_addr other = pv_addr4(198, 51, 101, 0, 1024);
+    struct pv_addr v6 = pv_addr6(IP6, 1024);
+
+    assert_int_equal(flood(s, net, 1000, 0, PV_S(1)), PV_STUNS_SOURCE_BURST);
+    assert_int_equal(flood(s, net, 200, 1, PV_S(1)), 0); /* neighbours share the bucket */
+    assert_int_equal(flood(s, other, 1, 0, PV_S(1)), 1);
+    assert_int_equal(flood(s, v6, 1000, 0, PV_S(1)), PV_STUNS_SOURCE_BURST);
+    v6.ip[7] ^= 1; /* inside the same /56 */
+    assert_int_equal(flood(s, v6, 1000, 0, PV_S(1)), 0);
+    v6.ip[6] ^= 1;
+    assert_int_equal(flood(s, v6, 1000, 0, PV_S(1)), PV_STUNS_SOURCE_BURST);
+    assert_int_equal(flood(s, net, 1000, 0, PV_S(2)), PV_STUNS_SOURCE_RATE);
+
+    /* One request from each of many networks: the bucket of all decides. */
+    assert_int_equal(flood(s, pv_addr4(11, 0, 0, 1, 9), 30000, 256, PV_S(60)),
+                     PV_STUNS_TOTAL_BURST);
+    pv_stuns_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tells_both_families_their_address),
+        cmocka_unit_test(a_mapped_source_is_reported_as_ipv4),
+        cmocka_unit_test(unknown_attributes_are_named_in_a_420),
+        cmocka_unit_test(a_change_request_is_refused_only_when_it_asks_for_something),
+        cmocka_unit_test(classic_requests_get_classic_answers),
+        cmocka_unit_test(everything_else_gets_no_answer),
+        cmocka_unit_test(unanswerable_sources_are_refused),
+        cmocka_unit_test(a_flood_is_bounded_per_network_and_in_all),
+    };
+    return cmocka_run_group_tests_name("stuns", tests, NULL, NULL);
+}
