@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * coord.h - the whole coordinator as one pure machine: connections, networks, presence, signals,
+ * STUN. The shell (coordinator/*.c) and the simulator drive it. It composes
+ *
+ *   session   one connection: hello, requests, limits
+ *   registry  networks and their rosters, reservations, receipts, store operations
+ *   broker    who is online, subscriptions, signals
+ *   stuns     answers to STUN Binding requests
+ *
+ * The owner's turn is:
+ *   now = one clock reading; pv_coord_set_wall(wall clock)
+ *   feed what happened:  accept, handle_bytes, wrote, closed, handle_job, handle_datagram,
+ *                        handle_timeout
+ *   drain what it wants: poll_ready and poll_job, each until PV_ERR_AGAIN
+ *   sleep until next_timeout() or something happens
+ *
+ * Single thread; never calls back, never blocks. Time is `now`; the wall clock is used for
+ * receipts, invite windows and time_us only.
+ */
+#ifndef PV_COORD_H
+#define PV_COORD_H
+
+#include "base/addr.h"
+#include "base/log.h"
+#include "base/pv.h"
+#include "coordinator/core/storeop.h"
+#include "proto/ctlmsg.h"
+
+/* Every limit of the coordinator with its answer. Zero in the configuration = the default. */
+struct pv_coord_limits {
+    uint32_t conns;         /* 20000; accept says PV_ERR_LIMIT */
+    uint32_t guests;        /* 2048 connections without a member's hello; accept: PV_ERR_LIMIT */
+    uint32_t source_rate;   /* 500 connections a second and /24 or /56; accept: PV_ERR_LIMIT */
+    uint32_t source_burst;  /* 1000 */
+    uint32_t request_rate;  /* 50 requests a second and connection; error "limit" */
+    uint32_t request_burst; /* 500 */
+    uint32_t network_rate;  /* 1000 statements and joins a second and network; error "limit" */
+    uint32_t network_burst; /* 4000 */
+    uint32_t signal_rate;   /* 100 signals a second and node; error "limit" */
+    uint32_t signal_burst;  /* 400 */
+    uint32_t networks;      /* 4096; error "full" */
+    uint32_t open_rate;     /* 1 network a second and source with --open; error "limit" */
+    uint32_t open_burst;    /* 20 */
+    uint32_t subscriptions; /* 1024 nodes a connection; error "limit" */
+};
+
+enum {
+    PV_COORD_GUEST_S = 30,       /* seconds a guest may take in all, DESIGN 3 */
+    PV_COORD_HELLO_S = 10,       /* ours: seconds from accept to a valid hello */
+    PV_COORD_DEAD_S = 25,        /* seconds of silence after which a member is offline, DESIGN 4 */
+    PV_COORD_RESERVE_S = 60,     /* seconds a reservation is held, DESIGN 3 */
+    PV_COORD_LINGER_S = 2,       /* ours: seconds to write out a last message */
+    PV_COORD_DATAGRAM_MAX = 128, /* bytes; no answer to a datagram is longer, DESIGN 6 */
+};
+
+struct pv_coord_config {
+    const uint8_t *sk;       /* PV_SIGN_SK_LEN bytes, copied to guarded memory */
+    const uint8_t *secret;   /* PV_CTL_SECRET_LEN bytes; what create must bring */
+    bool open;               /* create needs no secret */
+    const char *const *stun; /* "HOST:PORT", told to nodes; kept until free */
+    size_t n_stun;           /* <= PV_CTL_ADDRS_MAX */
+    struct pv_coord_limits limits;
+};
+
+struct pv_coord; /* opaque */
+
+/* rng and log are kept. PV_ERR_NOMEM, PV_ERR_AUTH (no usable key). */
+PV_MUST_CHECK int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
+                               const struct pv_rng *rng, const struct pv_log *log);
+struct pv_coord *pv_coord_free(struct pv_coord *c); /* wipes; NULL is fine; returns NULL */
+
+/*
+ * What the store holds, row by row in ascending (epoch, n), before the first accept. A statement
+ * that does not verify is left out and logged. PV_ERR_NOMEM.
+ */
+PV_MUST_CHECK int pv_coord_load(struct pv_coord *c, const struct pv_storerow *row);
+
+/* Wall clock now, Unix microseconds; may jump. The first call fixes the epoch of the receipts. */
+void pv_coord_set_wall(struct pv_coord *c, uint64_t wall_us, pv_ns now);
+
+/* --- connections; id is chosen by the caller and never used again --------------------------- */
+
+/* A connection came in. PV_ERR_LIMIT, PV_ERR_NOMEM: close it, id is not known here. */
+PV_MUST_CHECK int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *source,
+                                  pv_ns now);
+/* Bytes received. Takes them all; call it only while wants_bytes(), at most 64 KiB at once. */
+void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data, pv_ns now);
+/* False while an earlier request is under way or output is full: leave bytes in the socket. */
+bool pv_coord_wants_bytes(const struct pv_coord *c, uint64_t id);
+/* Bytes to write; empty when none. Valid until the next call that is not a question. */
+struct pv_view pv_coord_out(struct pv_coord *c, uint64_t id);
+void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now);
+/* The transport is gone; the id is forgotten. */
+void pv_coord_closed(struct pv_coord *c, uint64_t id, pv_ns now);
+
+enum pv_coord_ready_kind {
+    PV_COORD_READY_IO,    /* look at out() and wants_bytes() again */
+    PV_COORD_READY_CLOSE, /* close the transport now; the id is forgotten */
+};
+struct pv_coord_ready {
+    uint64_t id;
+    enum pv_coord_ready_kind kind;
+};
+/* The next connection that changed. PV_ERR_AGAIN: none. */
+PV_MUST_CHECK int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready,
+                                      pv_ns now);
+
+/* --- store operations ---------------------------------------------------------------------- */
+
+/* The next operation; the caller owns and frees it. PV_ERR_AGAIN: none. */
+PV_MUST_CHECK int pv_coord_poll_job(struct pv_coord *c, struct pv_storeop **ret_op);
+/* The answer to a polled operation, exactly once each; unknown ids are ignored. */
+void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *result, pv_ns now);
+
+/* --- datagrams (UDP 3478) ------------------------------------------------------------------- */
+
+/* Writes the answer to a STUN request from src. PV_ERR_AGAIN: no answer is due. */
+PV_MUST_CHECK int pv_coord_handle_datagram(struct pv_coord *c, const struct pv_addr *src,
+                                           struct pv_view datagram, pv_ns now,
+                                           uint8_t ret_buf[static PV_COORD_DATAGRAM_MAX],
+                                           size_t *ret_len);
+
+/* --- time and end -------------------------------------------------------------------------- */
+
+void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now);
+pv_ns pv_coord_next_timeout(const struct pv_coord *c); /* PV_NEVER when nothing is timed */
+/* Says bye to every connection and accepts no more; poll_ready gives CLOSE as they are flushed. */
+void pv_coord_shutdown(struct pv_coord *c, pv_ns now);
+
+/* --- questions (status, tests) --------------------------------------------------------------- */
+
+struct pv_coord_stats {
+    size_t conns;  /* open connections */
+    size_t online; /* nodes online */
+    size_t networks;
+    size_t statements; /* in all networks */
+    size_t jobs;       /* store operations under way */
+    uint64_t refused;  /* connections and requests turned away by a limit */
+    uint64_t failed;   /* connections that ended by a wrong handshake, message or hello */
+    uint64_t signals;  /* routed */
+};
+void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats);
+
+#endif /* PV_COORD_H */
