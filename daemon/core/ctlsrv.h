@@ -58,11 +58,11 @@ PV_MUST_CHECK int pv_ctlsrv_poll_request(struct pv_ctlsrv *srv, struct pv_ctlapi
  * that comes is ignored. PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_ctlsrv_poll_cancel(struct pv_ctlsrv *srv, uint64_t *ret_handle);
 
-/* Ends the request: {"id","ok":true,…body}. Takes body; NULL: no fields. Builders of ctlapi.h give
- * NULL without memory: use pv_ctlsrv_answer_json() for their results. */
+/* Ends the request: {"id","ok":true} and the fields of body, which it takes. NULL, which the
+ * builders of ctlapi.h give without memory, fails the request with PV_CTLAPI_FAILED. */
 void pv_ctlsrv_answer(struct pv_ctlsrv *srv, uint64_t handle, json_t *body);
-/* The same; body NULL means that building it failed: the client is told PV_CTLAPI_FAILED. */
-void pv_ctlsrv_answer_json(struct pv_ctlsrv *srv, uint64_t handle, json_t *body);
+/* Ends the request: {"id","ok":true}. */
+void pv_ctlsrv_done(struct pv_ctlsrv *srv, uint64_t handle);
 /* Ends the request: {"id","ok":false,"code","error"}. text is "what failed: why: what to do". */
 void pv_ctlsrv_fail(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctlapi_code code,
                     const char *text);
