@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * helper.h - the privileged process: it alone opens the TUN and the UDP sockets and sets addresses,
+ * MTU and routes; the daemon asks it over a socketpair and gets descriptors back (SCM_RIGHTS).
+ *
+ * Forked before any packet is read and before any thread starts. Requests are typed and of fixed
+ * size; the helper checks every field again, for the daemon may have been taken over. It never
+ * reads packets, configuration or files of the state directory. It ends when the daemon does, and
+ * takes the interface with it; its own end is seen on pv_helper_alive_fd(). Calls block until the
+ * helper has answered: one thread at a time, not the control thread once the loop runs.
+ */
+#ifndef PV_HELPER_H
+#define PV_HELPER_H
+
+#include "base/addr.h"
+#include "base/pv.h"
+#include "sys/tun.h"
+
+enum {
+    PV_HELPER_ERROR_MAX = 240,   /* bytes, with the NUL */
+    PV_HELPER_MAX_PREFIXES = 64, /* addresses, and routes, of the interface */
+    PV_HELPER_MTU_MIN = 576,     /* bytes, RFC 791 s3.2: what every host takes; 1280 with IPv6 */
+    PV_HELPER_MTU_MAX = 65535,
+};
+
+/* What the interface shall look like. */
+struct pv_helper_iface {
+    char name[PV_TUN_NAME];
+    struct pv_prefix addrs[PV_HELPER_MAX_PREFIXES]; /* base.ip = own address, host bits and all */
+    size_t n_addrs;
+    struct pv_prefix routes[PV_HELPER_MAX_PREFIXES]; /* beyond the on-link ones; never /0 */
+    size_t n_routes;
+    uint16_t mtu;
+};
+
+struct pv_helper; /* opaque, the daemon's end */
+
+/* Forks. -errno, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_helper_start(struct pv_helper **ret_helper);
+/* Tells the helper to end and waits for it. NULL is fine; returns NULL. */
+struct pv_helper *pv_helper_stop(struct pv_helper *h);
+/* Becomes readable (end of file) when the helper has died: nothing works any more then. */
+int pv_helper_alive_fd(const struct pv_helper *h);
+
+/*
+ * The calls below return PV_OK or a negative status and then "what failed: why: what to do" in
+ * ret_error, also when the helper is gone (PV_ERR_CLOSED).
+ */
+
+/* The two main sockets on this UDP port of every address; *ret_fd6 = -1 without IPv6 here.
+ * PV_ERR_EXISTS: the port is in use. */
+PV_MUST_CHECK int pv_helper_open_udp(struct pv_helper *h, uint16_t port, int *ret_fd4, int *ret_fd6,
+                                     char ret_error[static PV_HELPER_ERROR_MAX]);
+/* Makes the interface exist and look like this; may be repeated with other addresses and routes.
+ * *ret_fd: a descriptor of the TUN, the same queue each time. IPv6 addresses are left out where
+ * the kernel has no IPv6. PV_ERR_EXISTS: the name or an address range is in use on this host. */
+PV_MUST_CHECK int pv_helper_iface_up(struct pv_helper *h, const struct pv_helper_iface *iface,
+                                     int *ret_fd, char ret_error[static PV_HELPER_ERROR_MAX]);
+/* Gives up the helper's descriptor of the TUN: the interface goes when the caller's is closed. */
+PV_MUST_CHECK int pv_helper_iface_down(struct pv_helper *h,
+                                       char ret_error[static PV_HELPER_ERROR_MAX]);
+
+#endif /* PV_HELPER_H */

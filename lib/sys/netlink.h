@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * netlink.h - the machine's interface addresses by rtnetlink: the picture now, and when to look
+ * again.
+ *
+ * Listens and dumps only; sets nothing (the helper does, by ip). A message from the kernel means
+ * "look again": changes come in bursts and some come without any message of their own.
+ */
+#ifndef PV_NETLINK_H
+#define PV_NETLINK_H
+
+#include "base/addr.h"
+#include "base/pv.h"
+
+enum {
+    PV_NET_IFNAME = 16,
+    /* Quiet time before the picture is taken again, and how long a burst may put it off. */
+    PV_NET_QUIET_MS = 250,
+    PV_NET_LATEST_MS = 1000,
+};
+
+/* One address of one interface. All padding is zero: pictures may be compared with memcmp(). */
+struct pv_net_addr {
+    struct pv_prefix addr; /* base.ip = the address itself, bits = prefix length */
+    uint32_t ifindex;
+    char ifname[PV_NET_IFNAME];
+    bool loopback;
+    bool tunnel;    /* point-to-point, tun, wireguard and the like */
+    bool container; /* bridge or veth of a container runtime or hypervisor */
+    bool up;        /* interface up with carrier, address usable (no longer tentative) */
+};
+
+/* Asks the kernel, at most 1 s. At most cap addresses, in the kernel's order; link-local ones are
+ * left out. -errno. */
+PV_MUST_CHECK int pv_net_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n);
+
+struct pv_net_monitor; /* opaque */
+
+/* -errno, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_net_monitor_new(struct pv_net_monitor **ret_mon);
+struct pv_net_monitor *pv_net_monitor_free(struct pv_net_monitor *mon);
+int pv_net_monitor_fd(const struct pv_net_monitor *mon); /* watch for reading */
+/* The descriptor is readable: takes what the kernel says. Messages about the interface named
+ * ignore_ifindex (0 = none) do not count: it is our own. */
+void pv_net_monitor_ready(struct pv_net_monitor *mon, uint32_t ignore_ifindex, pv_ns now);
+/* When the next look is due; PV_NEVER when nothing happened. */
+pv_ns pv_net_monitor_next(const struct pv_net_monitor *mon);
+/* Is a look due? Then it is counted as done. *ret_rerouted: a default route changed too, so the
+ * world may look different even though the addresses are the same. */
+bool pv_net_monitor_due(struct pv_net_monitor *mon, pv_ns now, bool *ret_rerouted);
+
+#endif /* PV_NETLINK_H */

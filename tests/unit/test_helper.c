@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT */
+/* In a network namespace of its own; needs root. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sys/helper.h"
+#include "sys/ipcmd.h"
+#include "sys/netlink.h"
+#include "sys/tun.h"
+#include "sys/udp.h"
+#include "tests/unit/test_util.h"
+
+static struct pv_prefix prefix(const char *text_ip, uint8_t bits)
+{
+    struct pv_prefix p = {.bits = bits};
+    assert_int_equal(pv_addr_parse_ip(text_ip, &p.base), PV_OK);
+    return p;
+}
+
+static struct pv_helper_iface iface_named(const char *name)
+{
+    struct pv_helper_iface iface = {.n_addrs = 1, .mtu = 1420};
+    snprintf(iface.name, sizeof(iface.name), "%s", name);
+    iface.addrs[0] = prefix("10.66.1.2", 16);
+    return iface;
+}
+
+static size_t addresses_of(const char *ifname, struct pv_net_addr out[static 8])
+{
+    struct pv_net_addr all[64];
+    size_t n = 0, found = 0;
+    assert_int_equal(pv_net_addrs(all, 64, &n), PV_OK);
+    for (size_t i = 0; i < n && found < 8; i++)
+        if (strcmp(all[i].ifname, ifname) == 0)
+            out[found++] = all[i];
+    return found;
+}
+
+static int setup(void **state)
+{
+    struct pv_helper *h = NULL;
+    if (pv_helper_start(&h) < 0)
+        return -1;
+    *state = h;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    pv_helper_stop(*state);
+    return 0;
+}
+
+static void iface_up_sets_addresses_mtu_and_routes_and_down_removes_all(void **state)
+{
+    struct pv_helper_iface iface = iface_named("pvt0");
+    char error[PV_HELPER_ERROR_MAX];
+    struct pv_net_addr got[8];
+    int fd = -1;
+    iface.n_addrs = 2;
+    iface.addrs[1] = prefix("fd12::7", 64);
+    iface.n_routes = 2;
+    iface.routes[0] = prefix("172.30.0.0", 24);
+    iface.routes[1] = prefix("fd99::", 48);
+    int r = pv_helper_iface_up(*state, &iface, &fd, error);
+    assert_string_equal(error, "");
+    assert_int_equal(r, PV_OK);
+    assert_true(fd >= 0);
+    assert_int_equal(addresses_of("pvt0", got), 2); /* no link-local one */
+    assert_true(pv_addr_equal_ip(&got[0].addr.base, &iface.addrs[0].base));
+    assert_int_equal(got[0].addr.bits, 16);
+    assert_true(got[0].up);
+    assert_true(got[0].tunnel);
+
+    /* Again with other addresses: the old ones go, the descriptor reaches the same queue. */
+    int again = -1;
+    iface.addrs[0] = prefix("10.66.9.9", 16);
+    iface.n_addrs = 1;
+    iface.n_routes = 1;
+    assert_int_equal(pv_helper_iface_up(*state, &iface, &again, error), PV_OK);
+    assert_int_equal(addresses_of("pvt0", got), 1);
+    assert_true(pv_addr_equal_ip(&got[0].addr.base, &iface.addrs[0].base));
+    close(again);
+
+    assert_int_equal(pv_helper_iface_down(*state, error), PV_OK);
+    close(fd);
+    assert_int_equal(addresses_of("pvt0", got), 0);
+}
+
+static void packets_pass_through_the_tun(void **state)
+{
+    struct pv_helper_iface iface = iface_named("pvt0");
+    char error[PV_HELPER_ERROR_MAX];
+    int tun = -1, sock = -1;
+    assert_int_equal(pv_helper_iface_up(*state, &iface, &tun, error), PV_OK);
+    struct pv_addr any = {.family = PV_AF_INET}, local;
+    const struct pv_udp_opts opts = {0};
+    assert_int_equal(pv_udp_open(&any, &opts, &sock), PV_OK);
+    assert_int_equal(pv_udp_local(sock, &local), PV_OK);
+    struct pv_udp_out out = {.dst = pv_addr4(10, 66, 3, 3, 7), .data = pv_view("ping", 4)};
+    struct pv_udp_counts counts = {0};
+    pv_udp_send(sock, &out, 1, &counts);
+    assert_int_equal(counts.sent, 1);
+
+    uint8_t packet[2048];
+    size_t n = 0;
+    struct pollfd p = {.fd = tun, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 5000), 1);
+    assert_int_equal(pv_tun_read(tun, packet, sizeof(packet), &n), PV_OK);
+    assert_int_equal(n, 32);
+    assert_memory_equal(packet + 28, "ping", 4);
+    assert_int_equal(pv_tun_read(tun, packet, sizeof(packet), &n), PV_ERR_AGAIN);
+
+    /* Swap the addresses and ports (the checksums stay right): it comes back to the socket. */
+    uint8_t back[32];
+    memcpy(back, packet, 32);
+    memcpy(back + 12, packet + 16, 4);
+    memcpy(back + 16, packet + 12, 4);
+    memcpy(back + 20, packet + 22, 2);
+    memcpy(back + 22, packet + 20, 2);
+    assert_int_equal(pv_tun_write(tun, pv_view(back, sizeof(back))), PV_OK);
+    p.fd = sock;
+    assert_int_equal(poll(&p, 1, 5000), 1);
+    struct pv_udp_receiver *rx = NULL;
+    struct pv_udp_in *in = NULL;
+    assert_int_equal(pv_udp_receiver_new(&rx, 1, 64), PV_OK);
+    assert_int_equal(pv_udp_recv(rx, sock, &in, &n), PV_OK);
+    assert_true(pv_addr_equal(&in[0].src, &out.dst));
+    assert_int_equal(pv_tun_write(tun, pv_view("\0unk", 4)), -EINVAL);
+    pv_udp_receiver_free(rx);
+    close(sock);
+    close(tun);
+}
+
+static void a_tun_deleted_from_outside_reads_closed_and_comes_back_by_up(void **state)
+{
+    struct pv_helper_iface iface = iface_named("pvt0");
+    char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
+    uint8_t packet[64];
+    size_t n = 0;
+    int tun = -1, again = -1;
+    assert_int_equal(pv_helper_iface_up(*state, &iface, &tun, error), PV_OK);
+    assert_int_equal(pv_ipcmd_run("link del dev pvt0\n", complaint), PV_OK);
+    assert_int_equal(pv_tun_read(tun, packet, sizeof(packet), &n), PV_ERR_CLOSED);
+    assert_int_equal(pv_tun_write(tun, pv_view(packet, 20)), PV_ERR_CLOSED);
+    assert_int_equal(pv_helper_iface_up(*state, &iface, &again, error), PV_OK);
+    assert_int_equal(pv_tun_read(again, packet, sizeof(packet), &n), PV_ERR_AGAIN);
+    close(tun);
+    close(again);
+}
+
+static void every_bad_interface_request_is_refused_by_the_helper(void **state)
+{
+    static const struct {
+        const char *why;
+        const char *name;
+        const char *addr;
+        uint8_t bits;
+        const char *route;
+        uint8_t route_bits;
+        unsigned mtu;
+        size_t n_addrs;
+    } rows[] = {
+        {"not a usable name", "a/b", "10.66.1.2", 16, NULL, 0, 1420, 1},
+        {"not a usable name", "", "10.66.1.2", 16, NULL, 0, 1420, 1},
+        {"not a usable name", "x up; reboot", "10.66.1.2", 16, NULL, 0, 1420, 1},
+        {"no interface can have", "pvt0", "0.0.0.0", 16, NULL, 0, 1420, 1},
+        {"no interface can have", "pvt0", "127.0.0.5", 16, NULL, 0, 1420, 1},
+        {"no interface can have", "pvt0", "224.0.0.5", 16, NULL, 0, 1420, 1},
+        {"no interface can have", "pvt0", "10.66.1.2", 33, NULL, 0, 1420, 1},
+        {"no interface can have", "pvt0", "10.66.1.2", 0, NULL, 0, 1420, 1},
+        {"route that cannot", "pvt0", "10.66.1.2", 16, "0.0.0.0", 0, 1420, 1},
+        {"route that cannot", "pvt0", "10.66.1.2", 16, "172.30.0.1", 24, 1420, 1},
+        {"too small", "pvt0", "10.66.1.2", 16, NULL, 0, 575, 1},
+        {"too small", "pvt0", "fd12::1", 64, NULL, 0, 1279, 1},
+        {"more than 64", "pvt0", "10.66.1.2", 16, NULL, 0, 1420, 65},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_helper_iface iface = iface_named(rows[i].name);
+        char error[PV_HELPER_ERROR_MAX];
+        int fd = -1;
+        iface.addrs[0] = prefix(rows[i].addr, rows[i].bits);
+        iface.n_addrs = rows[i].n_addrs;
+        iface.mtu = (uint16_t)rows[i].mtu;
+        if (rows[i].route != NULL) {
+            iface.routes[0] = prefix(rows[i].route, rows[i].route_bits);
+            iface.n_routes = 1;
+        }
+        assert_true(pv_helper_iface_up(*state, &iface, &fd, error) < 0);
+        assert_non_null(strstr(error, rows[i].why));
+        assert_int_equal(fd, -1);
+    }
+}
+
+static void a_range_in_use_on_this_host_is_refused_with_both_named(void **state)
+{
+    struct pv_helper_iface iface = iface_named("pvt0");
+    char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
+    struct pv_net_addr got[8];
+    int fd = -1;
+    assert_int_equal(
+        pv_ipcmd_run("link add pvlan type veth peer name pvpeer\nlink set dev pvpeer up\n"
+                     "link set dev pvlan up\n"
+                     "addr add 10.66.200.1/24 dev pvlan\n",
+                     complaint),
+        PV_OK);
+    assert_int_equal(pv_helper_iface_up(*state, &iface, &fd, error), PV_ERR_EXISTS);
+    assert_non_null(strstr(error, "10.66.200.1/24 on pvlan"));
+    assert_int_equal(addresses_of("pvt0", got), 0);
+    assert_int_equal(pv_ipcmd_run("link del dev pvlan\n", complaint), PV_OK);
+}
+
+static void a_name_in_use_is_refused(void **state)
+{
+    struct pv_helper_iface iface = iface_named("pvdummy");
+    char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
+    int fd = -1;
+    assert_int_equal(pv_ipcmd_run("link add pvdummy type veth peer name pvpeer\n", complaint),
+                     PV_OK);
+    assert_int_equal(pv_helper_iface_up(*state, &iface, &fd, error), PV_ERR_EXISTS);
+    assert_non_null(strstr(error, "--tun"));
+    assert_int_equal(pv_ipcmd_run("link del dev pvdummy\n", complaint), PV_OK);
+}
+
+static void udp_sockets_come_with_one_port_and_a_busy_port_is_refused(void **state)
+{
+    char error[PV_HELPER_ERROR_MAX];
+    struct pv_addr local;
+    int fd4 = -1, fd6 = -1, other4 = -1, other6 = -1;
+    assert_int_equal(pv_helper_open_udp(*state, 23456, &fd4, &fd6, error), PV_OK);
+    assert_int_equal(pv_udp_local(fd4, &local), PV_OK);
+    assert_int_equal(local.port, 23456);
+    assert_int_equal(pv_udp_local(fd6, &local), PV_OK);
+    assert_int_equal(local.port, 23456);
+    assert_int_equal(local.family, PV_AF_INET6);
+    assert_int_equal(pv_helper_open_udp(*state, 23456, &other4, &other6, error), PV_ERR_EXISTS);
+    assert_non_null(strstr(error, "23456"));
+    assert_non_null(strstr(error, "--port"));
+    assert_int_equal(pv_helper_open_udp(*state, 0, &other4, &other6, error), -EINVAL);
+    close(fd4);
+    close(fd6);
+    /* The helper kept nothing: the port is free again. */
+    assert_int_equal(pv_helper_open_udp(*state, 23456, &fd4, &fd6, error), PV_OK);
+    close(fd4);
+    close(fd6);
+}
+
+static void the_death_of_the_helper_is_seen_and_told(void **state)
+{
+    (void)state;
+    struct pv_helper *h = NULL;
+    char error[PV_HELPER_ERROR_MAX];
+    struct pollfd p = {.events = POLLIN};
+    assert_int_equal(pv_helper_start(&h), PV_OK);
+    p.fd = pv_helper_alive_fd(h);
+    assert_int_equal(poll(&p, 1, 0), 0);
+    /* Its pid is the youngest child of this process; the kernel lists them. */
+    char path[64], text[64] = "";
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)gettid());
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(text, sizeof(text), f));
+    fclose(f);
+    assert_int_equal(kill((pid_t)strtol(text, NULL, 10), SIGKILL), 0);
+    assert_int_equal(poll(&p, 1, 5000), 1);
+    assert_int_equal(pv_helper_iface_down(h, error), PV_ERR_CLOSED);
+    assert_non_null(strstr(error, "restart p2pvpnd"));
+    pv_helper_stop(h);
+}
+
+static void changes_are_noticed_debounced_and_own_ones_ignored(void **state)
+{
+    (void)state;
+    struct pv_net_monitor *mon = NULL;
+    char complaint[PV_IPCMD_ERROR_MAX];
+    bool rerouted = false;
+    assert_int_equal(pv_net_monitor_new(&mon), PV_OK);
+    assert_true(pv_net_monitor_next(mon) == PV_NEVER);
+    assert_int_equal(pv_ipcmd_run("link add pvlan type veth peer name pvpeer\nlink set dev pvpeer "
+                                  "up\nlink set dev pvlan up\n"
+                                  "addr add 192.0.2.1/24 dev pvlan\n"
+                                  "route add default via 192.0.2.2\n",
+                                  complaint),
+                     PV_OK);
+    pv_ns now = PV_S(100);
+    pv_net_monitor_ready(mon, 0, now);
+    assert_true(pv_net_monitor_next(mon) == now + PV_MS(250));
+    assert_false(pv_net_monitor_due(mon, now + PV_MS(249), &rerouted));
+    assert_true(pv_net_monitor_due(mon, now + PV_MS(250), &rerouted));
+    assert_true(rerouted);
+    assert_true(pv_net_monitor_next(mon) == PV_NEVER);
+
+    struct pv_net_addr got[8];
+    assert_int_equal(addresses_of("pvlan", got), 1);
+    assert_int_equal(pv_ipcmd_run("addr add 192.0.2.9/24 dev pvlan\n", complaint), PV_OK);
+    pv_net_monitor_ready(mon, got[0].ifindex, now); /* as if it were our own interface */
+    assert_true(pv_net_monitor_next(mon) == PV_NEVER);
+    assert_int_equal(pv_ipcmd_run("link del dev pvlan\n", complaint), PV_OK);
+    pv_net_monitor_free(mon);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(iface_up_sets_addresses_mtu_and_routes_and_down_removes_all,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(packets_pass_through_the_tun, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_tun_deleted_from_outside_reads_closed_and_comes_back_by_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_bad_interface_request_is_refused_by_the_helper, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_range_in_use_on_this_host_is_refused_with_both_named,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_name_in_use_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(udp_sockets_come_with_one_port_and_a_busy_port_is_refused,
+                                        setup, teardown),
+        cmocka_unit_test(the_death_of_the_helper_is_seen_and_told),
+        cmocka_unit_test(changes_are_noticed_debounced_and_own_ones_ignored),
+    };
+    if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0 || unshare(CLONE_NEWNET) < 0) {
+        printf("skipped: needs root, /dev/net/tun and network namespaces\n");
+        return 77;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
