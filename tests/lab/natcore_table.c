@@ -326,35 +326,40 @@ void pv_nattab_clear(struct pv_nattab *tab)
 
 /* ---- ports ---- */
 
-/* May `what` have this public endpoint? With overloading only the same destination is in the way.
- */
-static bool port_free(const struct pv_nattab *tab, const struct pv_nat_config *config,
-                      const struct pv_natmap *what, const struct pv_addr *external, pv_ns now)
+/* A search for a public port: for which mapping, when, and the endpoint being tried. */
+struct search {
+    const struct pv_nattab *tab;
+    const struct pv_nat_config *config;
+    const struct pv_natmap *what;
+    pv_ns now;
+    struct pv_addr external;
+};
+
+/* May the mapping have this port? With overloading only the same destination is in the way. */
+static bool try_port(struct search *s, uint32_t port)
 {
     struct pv_natmap *other = NULL;
-    while ((other = pv_nattab_by_external(tab, what->proto, external, other, now)) != NULL) {
-        if (!config->overload || pv_addr_equal(&other->dst, &what->dst) ||
-            other->dst.family == PV_AF_NONE || what->dst.family == PV_AF_NONE)
+    s->external.port = (uint16_t)port;
+    while ((other = pv_nattab_by_external(s->tab, s->what->proto, &s->external, other, s->now)) !=
+           NULL) {
+        if (!s->config->overload || pv_addr_equal(&other->dst, &s->what->dst) ||
+            other->dst.family == PV_AF_NONE || s->what->dst.family == PV_AF_NONE)
             return false;
     }
     return true;
 }
 
 /* Random ports first; when the range is crowded, the next free one from a random start. */
-static int random_port(const struct pv_nattab *tab, const struct pv_nat_config *config,
-                       struct pv_natrng *rng, const struct pv_natmap *what, uint32_t lo,
-                       uint32_t hi, pv_ns now, struct pv_addr *external)
+static int random_port(struct search *s, struct pv_natrng *rng, uint32_t lo, uint32_t hi)
 {
     uint32_t span = hi - lo + 1;
     for (uint32_t i = 0; i < 16; i++) {
-        external->port = (uint16_t)(lo + pv_natrng_below(rng, span));
-        if (port_free(tab, config, what, external, now))
+        if (try_port(s, lo + pv_natrng_below(rng, span)))
             return PV_OK;
     }
     uint32_t start = pv_natrng_below(rng, span);
     for (uint32_t i = 0; i < span; i++) {
-        external->port = (uint16_t)(lo + (start + i) % span);
-        if (port_free(tab, config, what, external, now))
+        if (try_port(s, lo + (start + i) % span))
             return PV_OK;
     }
     return PV_ERR_LIMIT;
@@ -382,18 +387,16 @@ static void foreign_ports(struct pv_nattab *tab, const struct pv_nat_config *con
     }
 }
 
-static int sequential_port(struct pv_nattab *tab, const struct pv_nat_config *config,
-                           struct pv_natrng *rng, const struct pv_natmap *what, pv_ns now,
-                           struct pv_addr *external)
+static int sequential_port(struct search *s, struct pv_nattab *tab, struct pv_natrng *rng)
 {
+    const struct pv_nat_config *config = s->config;
     uint32_t span = (uint32_t)config->port_hi - config->port_lo + 1;
     if (tab->last_port == 0)
         tab->last_port = config->port_lo + pv_natrng_below(rng, span);
-    foreign_ports(tab, config, rng, now);
+    foreign_ports(tab, config, rng, s->now);
     for (uint32_t i = 0; i < span; i++) {
         step_port(tab, config);
-        external->port = (uint16_t)tab->last_port;
-        if (port_free(tab, config, what, external, now))
+        if (try_port(s, tab->last_port))
             return PV_OK;
     }
     return PV_ERR_LIMIT;
@@ -429,32 +432,34 @@ int pv_nattab_allocate(struct pv_nattab *tab, const struct pv_nat_config *config
     struct pv_nathost *host = pv_nattab_host(tab, &what->internal);
     if (host == NULL)
         return PV_ERR_NOMEM;
-    struct pv_addr external = public_address(tab, config, rng, host);
+    struct search s = {
+        .tab = tab,
+        .config = config,
+        .what = what,
+        .now = now,
+        .external = public_address(tab, config, rng, host),
+    };
     uint32_t lo = config->port_lo;
     uint32_t hi = config->port_hi;
-    int r = PV_ERR_LIMIT;
+    int r = PV_OK;
     switch (config->ports) {
     case PV_NAT_SEQUENTIAL:
-        r = sequential_port(tab, config, rng, what, now, &external);
+        r = sequential_port(&s, tab, rng);
         break;
     case PV_NAT_BLOCK:
         block_of(host, config, rng, &lo, &hi);
-        r = random_port(tab, config, rng, what, lo, hi, now, &external);
+        r = random_port(&s, rng, lo, hi);
         break;
     case PV_NAT_PRESERVE:
-        external.port = what->internal.port;
-        if (what->external.port == 0 && port_free(tab, config, what, &external, now)) {
-            r = PV_OK;
-            break;
-        }
-        r = random_port(tab, config, rng, what, lo, hi, now, &external);
+        if (what->external.port != 0 || !try_port(&s, what->internal.port))
+            r = random_port(&s, rng, lo, hi);
         break;
     case PV_NAT_RANDOM:
-        r = random_port(tab, config, rng, what, lo, hi, now, &external);
+        r = random_port(&s, rng, lo, hi);
         break;
     }
     if (r == PV_OK)
-        *ret_external = external;
+        *ret_external = s.external;
     return r;
 }
 
