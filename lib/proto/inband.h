@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * inband.h - control messages between members inside the session (DESIGN 7): framing in parts,
+ * reassembly with limits, and the echo of `ping`.
+ *
+ *   byte 0     1     2..3         4..7  8     9      10..
+ *        0xC1  type  body length  id    part  parts  body
+ *
+ * Body length counts this part's body; bytes behind it are the session's padding: zeros, fewer
+ * than 16. What the bodies mean, type 3 excepted, is their owners' business. Not thread-safe.
+ */
+#ifndef PV_INBAND_H
+#define PV_INBAND_H
+
+#include "base/pv.h"
+
+enum {
+    PV_INBAND_FIRST = 0xC1,         /* first byte: no IP version, DESIGN 7 */
+    PV_INBAND_HEADER = 10,          /* bytes */
+    PV_INBAND_PART_MAX = 1200,      /* bytes of body in one part, DESIGN 7 */
+    PV_INBAND_WHOLE_MAX = 16 << 10, /* bytes of body in all, DESIGN 7 */
+    PV_INBAND_MAX_PARTS = 32,       /* ours: twice what full parts need */
+    PV_INBAND_UNFINISHED = 4,       /* per peer, DESIGN 7 */
+    PV_INBAND_PACKET_MAX = PV_INBAND_HEADER + PV_INBAND_PART_MAX,
+    PV_INBAND_PADDING = 16, /* bytes: less than this many zeros may follow the body */
+};
+#define PV_INBAND_TIME PV_S(2) /* from first part to last, DESIGN 7 */
+
+enum pv_inband_type {
+    PV_INBAND_DESCRIPTION = 1,
+    PV_INBAND_STATEMENTS = 2,
+    PV_INBAND_ECHO = 3,
+    PV_INBAND_GOODBYE = 4,
+    PV_INBAND_SIGNAL = 5, /* forwarded for another member */
+    PV_INBAND_PACKET = 6, /* an inner packet in parts */
+};
+
+/* --- building ------------------------------------------------------------------------------ */
+
+/* How many parts a body of len bytes takes: at least 1. PV_ERR_LIMIT above PV_INBAND_WHOLE_MAX. */
+PV_MUST_CHECK int pv_inband_parts(size_t len, uint8_t *ret_parts);
+/* Part number part (from 0) of a message as one inner packet. id: new for each message to that
+ * peer. PV_ERR_LIMIT (body too long, no such part), PV_ERR_NO_SPACE. */
+PV_MUST_CHECK int pv_inband_build(enum pv_inband_type type, uint32_t id, uint8_t part,
+                                  struct pv_view body, uint8_t *buf, size_t cap, size_t *ret_len);
+
+/* --- parsing ------------------------------------------------------------------------------- */
+
+struct pv_inband_part {
+    uint8_t type;
+    uint8_t part;  /* < parts */
+    uint8_t parts; /* 1..PV_INBAND_MAX_PARTS */
+    uint32_t id;
+    struct pv_view body;
+};
+/* PV_ERR_TRUNCATED, PV_ERR_MALFORMED (first byte, part numbers, padding), PV_ERR_LIMIT (body or
+ * number of parts), PV_ERR_UNSUPPORTED (a type not known: ignore it). */
+PV_MUST_CHECK int pv_inband_parse(struct pv_view packet, struct pv_inband_part *ret_part);
+
+struct pv_inband_message {
+    enum pv_inband_type type;
+    struct pv_view
+        body; /* valid until the next call with this receiver, or as long as the packet */
+};
+
+/* What has come of one message. */
+struct pv_inband_unfinished {
+    uint8_t *parts[PV_INBAND_MAX_PARTS]; /* owned; NULL = missing */
+    uint16_t lens[PV_INBAND_MAX_PARTS];
+    size_t total;   /* bytes of body so far */
+    pv_ns deadline; /* 0 = the entry is free */
+    uint32_t id;
+    uint8_t type;
+    uint8_t n_parts;
+    uint8_t n_have;
+};
+
+/* One peer's receiver. Zeroed = nothing received. */
+struct pv_inband_receiver {
+    struct pv_inband_unfinished unfinished[PV_INBAND_UNFINISHED];
+    uint8_t *whole; /* owned; the last message put together */
+};
+
+/*
+ * One in-band packet of this peer. PV_OK: a message is complete. PV_ERR_AGAIN: wait for more parts
+ * (also for a part that came before). Else dropped: as pv_inband_parse(); PV_ERR_MALFORMED also
+ * when it contradicts earlier parts; PV_ERR_LIMIT also when the whole gets too long (all of it is
+ * dropped then); PV_ERR_NOMEM. A fifth unfinished message drops the oldest.
+ */
+PV_MUST_CHECK int pv_inband_receive(struct pv_inband_receiver *rx, struct pv_view packet, pv_ns now,
+                                    struct pv_inband_message *ret_message);
+/* Drops what has waited longer than PV_INBAND_TIME, and the last whole message. */
+void pv_inband_expire(struct pv_inband_receiver *rx, pv_ns now);
+void pv_inband_receiver_done(struct pv_inband_receiver *rx);
+
+/* --- type 3: echo -------------------------------------------------------------------------- */
+
+enum {
+    PV_INBAND_ECHO_HEADER = 10,                                      /* bytes before the filler */
+    PV_INBAND_ECHO_MAX = PV_INBAND_PART_MAX - PV_INBAND_ECHO_HEADER, /* bytes of filler: one part */
+};
+
+/* The path type the sender uses towards the receiver. */
+enum pv_inband_path {
+    PV_INBAND_PATH_NONE = 0,
+    PV_INBAND_PATH_DIRECT = 1,
+    PV_INBAND_PATH_RELAY = 2,
+};
+
+struct pv_inband_echo {
+    bool reply;
+    uint8_t path;   /* enum pv_inband_path or a later one */
+    uint64_t token; /* chosen by who asks, repeated in the reply */
+    struct pv_view filler;
+};
+/* The body. PV_ERR_LIMIT (filler), PV_ERR_NO_SPACE. */
+PV_MUST_CHECK int pv_inband_echo_build(const struct pv_inband_echo *echo, uint8_t *buf, size_t cap,
+                                       size_t *ret_len);
+/* PV_ERR_TRUNCATED, PV_ERR_MALFORMED (reply neither 0 nor 1). */
+PV_MUST_CHECK int pv_inband_echo_parse(struct pv_view body, struct pv_inband_echo *ret_echo);
+
+#endif /* PV_INBAND_H */
