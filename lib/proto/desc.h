@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * desc.h - a node's description for one peer, and its JSON form (docs/PROTOCOL.md
+ * "Descriptions"): credentials, candidates and perhaps a handshake message.
+ *
+ * The codec only: numbering and resending are daemon/core/descx.h, sealing is signal.h. No state;
+ * thread-safe.
+ */
+#ifndef PV_DESC_H
+#define PV_DESC_H
+
+#include <jansson.h>
+
+#include "base/pv.h"
+#include "proto/ice.h"
+#include "proto/wgmsg.h"
+
+enum {
+    PV_DESC_JSON_DEPTH = 6,    /* nested objects and lists; ours need 4 */
+    PV_DESC_JSON_VALUES = 600, /* 32 candidates of 7 values, a chain of 16, and room to grow */
+};
+
+/* Large (about 4 KiB); the password is a secret: wipe. */
+struct pv_desc {
+    uint64_t gen, rev;       /* own number; both >= 1 */
+    uint64_t re_gen, re_rev; /* the peer's number that was received last; 0 0 = none */
+    struct pv_ice_creds creds;
+    size_t n_cands;
+    struct pv_ice_cand cands[PV_ICE_MAX_REMOTE]; /* carrier is not part of it */
+    size_t wg_len; /* 0, PV_WGMSG_INITIATION_LEN or PV_WGMSG_RESPONSE_LEN */
+    uint8_t wg[PV_WGMSG_INITIATION_LEN];
+};
+
+/* A new reference; NULL without memory. Candidates above PV_ICE_MAX_LOCAL are left out. */
+json_t *pv_desc_to_json(const struct pv_desc *desc);
+
+/* Strict where a value matters; unknown fields, unknown candidate types and addresses that cannot
+ * be reached are skipped. PV_ERR_MALFORMED (a field missing or wrong), PV_ERR_LIMIT (more than
+ * PV_ICE_MAX_REMOTE candidates). */
+PV_MUST_CHECK int pv_desc_from_json(const json_t *obj, struct pv_desc *ret_desc);
+
+#endif /* PV_DESC_H */
