@@ -33,8 +33,7 @@ static enum pv_demux wireguard(struct pv_view d)
     case 3:
         return d.len == WG_COOKIE_LEN && byte3 == 0 ? PV_DEMUX_WG_COOKIE : PV_DEMUX_JUNK;
     case 4:
-        return d.len >= WG_DATA_MIN && d.len % 16 == 0 && byte3 == 0 ? PV_DEMUX_WG_DATA
-                                                                     : PV_DEMUX_JUNK;
+        return d.len >= WG_DATA_MIN && byte3 == 0 ? PV_DEMUX_WG_DATA : PV_DEMUX_JUNK;
     default:
         return PV_DEMUX_JUNK;
     }

@@ -17,7 +17,7 @@ enum pv_demux {
     PV_DEMUX_WG_INITIATION, /* type 1, 148 bytes, byte 3 = suite (whitepaper s5.4.2; DESIGN 7) */
     PV_DEMUX_WG_RESPONSE,   /* type 2, 92 bytes, byte 3 = suite */
     PV_DEMUX_WG_COOKIE,     /* type 3, 64 bytes */
-    PV_DEMUX_WG_DATA,       /* type 4, >= 32 bytes, a multiple of 16 */
+    PV_DEMUX_WG_DATA,       /* type 4, >= 32 bytes (padded to 16, but never beyond the MTU) */
     PV_DEMUX_STUN,          /* with the cookie and a length that fits (RFC 8489 s6.3) */
     PV_DEMUX_CHANNEL,       /* ChannelData, channel 0x4000-0x4FFF (RFC 8656 s12.4) */
 };
