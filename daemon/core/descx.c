@@ -100,9 +100,3 @@ void pv_descx_kick(struct pv_descx *x)
     if (!x->acked)
         send_anew(x);
 }
-
-void pv_descx_repeat(struct pv_descx *x)
-{
-    x->acked = false;
-    send_anew(x);
-}

@@ -1,0 +1,700 @@
+/* SPDX-License-Identifier: MIT */
+#include "crypto/hash.h"
+#include "roster_fixture.h"
+
+/* --- the honest life of a network ------------------------------------------------------------ */
+
+static void the_creator_is_a_member_and_admin(void **state)
+{
+    (void)state;
+    struct world w = world_make(1);
+    struct pv_roster *r = roster_of(&w);
+    const struct pv_member *m = pv_roster_by_node(r, w.creator.pk);
+
+    assert_non_null(m);
+    assert_string_equal(m->name, "alice");
+    assert_int_equal(m->state, PV_MEMBER_ACTIVE);
+    assert_int_equal(m->rights, PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
+    assert_int_equal(pv_addr_u32(&m->ip4), w.created.ip4);
+    assert_ptr_equal(pv_roster_by_name(r, "alice"), m);
+    assert_ptr_equal(pv_roster_by_ip(r, &m->ip4), m);
+    assert_ptr_equal(pv_roster_by_ip(r, &m->ip6), m);
+    assert_ptr_equal(pv_roster_by_transport(r, m->transport), m);
+    assert_ptr_equal(pv_roster_next(r, NULL), m);
+    assert_null(pv_roster_next(r, m));
+    assert_int_equal(pv_roster_count(r), 1);
+    assert_int_equal(pv_roster_size(r), 4);
+    assert_string_equal(pv_roster_network(r)->name, "home");
+    assert_memory_equal(pv_roster_root(r), w.root.pk, 32);
+    assert_int_equal(pv_roster_rights(r, w.root.pk), 3);
+    assert_true(pv_roster_is_coordinator(r, w.coordinator.pk));
+    assert_false(pv_roster_is_coordinator(r, w.creator.pk));
+    assert_true(pv_roster_coordinators(r).len > 0);
+    assert_null(pv_roster_by_name(r, "bob"));
+    pv_roster_free(r);
+}
+
+static void an_invited_node_becomes_a_member(void **state)
+{
+    (void)state;
+    struct world w = world_make(2);
+    struct pv_roster *r = roster_of(&w);
+    struct keys invite = keys_of(1), bob = keys_of(2);
+    struct item inv = make_invite(&w, &w.creator, &invite, 1);
+    struct item mem = make_member(&w, &invite, &bob, "bob", 0x0102);
+
+    add(r, &inv);
+    assert_int_equal(pv_roster_check_invite(r, invite.pk, bob.pk, T0 + 5), PV_OK);
+    assert_int_equal(pv_roster_check_member(r, pv_view(mem.s.raw, mem.s.len), T0 + 5), PV_OK);
+    add(r, &mem);
+    struct heard h = settle(r);
+    assert_int_equal(h.added, 1);
+    assert_int_equal(h.statements, 2);
+    assert_int_equal(h.refused, 0);
+    assert_non_null(pv_roster_by_name(r, "bob"));
+    assert_memory_equal(pv_roster_by_name(r, "bob")->admitted_by, invite.pk, 32);
+
+    struct pv_roster_invite info;
+    assert_int_equal(pv_roster_invite(r, invite.pk, &info), PV_OK);
+    assert_int_equal(info.used, 1);
+    assert_int_equal(info.uses, 1);
+    assert_false(info.revoked);
+    struct keys carol = keys_of(3);
+    assert_int_equal(pv_roster_check_invite(r, invite.pk, carol.pk, T0 + 5), PV_ERR_EXPIRED);
+    assert_int_equal(pv_roster_check_invite(r, invite.pk, bob.pk, T0 + 5), PV_OK);
+    assert_int_equal(pv_roster_check_member(r, pv_view(mem.s.raw, mem.s.len), T0 + 5), PV_OK);
+    pv_roster_free(r);
+}
+
+static void the_window_has_ten_minutes_of_slack_and_no_more(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t time;
+        bool ok;
+    } rows[] = {
+        {T0 - 600, true},
+        {T0 - 601, false},
+        {T0 + 86400 + 600, true},
+        {T0 + 86400 + 601, false},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct world w = world_make(3);
+        struct keys invite = keys_of(1), bob = keys_of(2);
+        w.time = T0 - 1000;
+        struct pv_roster *r = roster_of(&w);
+        struct item inv = make_invite(&w, &w.creator, &invite, 1);
+        struct item mem = make_member(&w, &invite, &bob, "bob", 1);
+        receipt_at(&w, &mem, T0, 1000, rows[i].time);
+        add(r, &inv);
+        add(r, &mem);
+        struct heard h = settle(r);
+        assert_int_equal(h.added == 1, rows[i].ok);
+        assert_int_equal(h.refused == 1, !rows[i].ok);
+        assert_int_equal(pv_roster_check_invite(r, invite.pk, bob.pk, rows[i].time) == PV_OK,
+                         rows[i].ok);
+        pv_roster_free(r);
+    }
+}
+
+static void statements_may_arrive_in_any_order(void **state)
+{
+    (void)state;
+    struct world w = world_make(4);
+    struct pv_roster *a = roster_of(&w), *b = NULL;
+    struct keys invite = keys_of(1), bob = keys_of(2), helper = keys_of(5), sub = keys_of(6),
+                carol = keys_of(7);
+    struct item items[9];
+    size_t n = 0;
+    struct world again = world_make(4);
+
+    items[n++] = item_of_long(&again, &w.created.coordinators);
+    items[n++] = item_of(&again, &w.created.admin);
+    items[n++] = item_of(&again, &w.created.member);
+    items[n++] = make_invite(&w, &w.creator, &invite, 1);
+    items[n++] = make_member(&w, &invite, &bob, "bob", 1);
+    items[n++] = make_admin(&w, &w.root, &helper, PV_RIGHT_INVITE);
+    items[n++] = make_invite(&w, &helper, &sub, 1);
+    items[n++] = make_member(&w, &sub, &carol, "carol", 2);
+    items[n++] = make_leave(&w, &bob, 1);
+    for (size_t i = 3; i < n; i++)
+        add(a, &items[i]);
+    settle(a);
+    assert_int_equal(pv_roster_count(a), 2);
+
+    assert_int_equal(pv_roster_new(pv_made_view(&w.created.network), NULL, &w.rng, &b), PV_OK);
+    for (size_t i = n; i-- > 0;) {
+        enum pv_roster_added added;
+        assert_int_equal(add_status(b, &items[i], &added), PV_OK);
+    }
+    settle(b);
+    assert_true(same_head(a, b));
+    assert_int_equal(pv_roster_count(b), 2);
+    assert_non_null(pv_roster_by_name(b, "carol"));
+    assert_null(pv_roster_by_name(b, "bob"));
+    assert_int_equal(pv_roster_known(b, bob.pk)->state, PV_MEMBER_LEFT);
+    pv_roster_free(a);
+    pv_roster_free(b);
+}
+
+static void adding_twice_changes_nothing(void **state)
+{
+    (void)state;
+    struct world w = world_make(5);
+    struct pv_roster *r = roster_of(&w);
+    struct keys invite = keys_of(1);
+    struct item inv = make_invite(&w, &w.creator, &invite, 1);
+    enum pv_roster_added added;
+
+    add(r, &inv);
+    settle(r);
+    assert_int_equal(add_status(r, &inv, &added), PV_OK);
+    assert_int_equal(added, PV_ROSTER_KNOWN);
+    struct heard h = settle(r), none;
+    memset(&none, 0, sizeof(none));
+    assert_memory_equal(&h, &none, sizeof(h));
+    pv_roster_free(r);
+}
+
+static void who_left_may_come_back_with_a_higher_serial(void **state)
+{
+    (void)state;
+    struct world w = world_make(6);
+    struct pv_roster *r = roster_of(&w);
+    struct keys invite = keys_of(1), bob = keys_of(2);
+    struct item inv = make_invite(&w, &w.creator, &invite, 1);
+    struct item mem = make_member(&w, &invite, &bob, "bob", 1);
+    struct item leave = make_leave(&w, &bob, 1);
+
+    assert_int_equal(pv_roster_next_serial(r, bob.pk), 0);
+    add(r, &inv);
+    add(r, &mem);
+    settle(r);
+    assert_int_equal(pv_roster_next_serial(r, bob.pk), 1);
+    add(r, &leave);
+    struct heard h = settle(r);
+    assert_int_equal(h.gone, 1);
+    assert_null(pv_roster_by_name(r, "bob"));
+    assert_int_equal(pv_roster_next_serial(r, bob.pk), 2);
+
+    struct pv_st_member f = member_fields(&bob, "bob", 1, 1);
+    struct item low = make_member_f(&w, &invite, &bob, &f);
+    assert_int_equal(pv_roster_check_member(r, pv_view(low.s.raw, low.s.len), T0), PV_ERR_REPLAY);
+    add(r, &low);
+    assert_int_equal(settle(r).added, 0);
+
+    f.serial = 2;
+    struct item back = make_member_f(&w, &invite, &bob, &f);
+    assert_int_equal(pv_roster_check_member(r, pv_view(back.s.raw, back.s.len), T0), PV_OK);
+    add(r, &back);
+    h = settle(r);
+    assert_int_equal(h.added, 1);
+    assert_int_equal(h.refused, 0);
+    /* Its own invite again: not another use. */
+    struct pv_roster_invite info;
+    assert_int_equal(pv_roster_invite(r, invite.pk, &info), PV_OK);
+    assert_int_equal(info.used, 1);
+    pv_roster_free(r);
+}
+
+static void a_removed_node_never_comes_back(void **state)
+{
+    (void)state;
+    struct world w = world_make(7);
+    struct pv_roster *r = roster_of(&w);
+    struct keys invite = keys_of(1), bob = keys_of(2);
+    struct item inv = make_invite(&w, &w.creator, &invite, 5);
+    struct item mem = make_member(&w, &invite, &bob, "bob", 1);
+    struct item rev = make_revocation(&w, &w.creator, PV_REVOKE_NODE, bob.pk, NULL, 0);
+
+    add(r, &inv);
+    add(r, &mem);
+    settle(r);
+    add(r, &rev);
+    assert_int_equal(settle(r).gone, 1);
+    assert_int_equal(pv_roster_known(r, bob.pk)->state, PV_MEMBER_REVOKED);
+
+    struct pv_st_member f = member_fields(&bob, "bob", 1, 9);
+    struct item back = make_member_f(&w, &invite, &bob, &f);
+    assert_int_equal(pv_roster_check_member(r, pv_view(back.s.raw, back.s.len), T0),
+                     PV_ERR_REFUSED);
+    assert_int_equal(pv_roster_check_invite(r, invite.pk, bob.pk, T0), PV_ERR_REFUSED);
+    add(r, &back);
+    struct heard h = settle(r);
+    assert_int_equal(h.added, 0);
+    assert_int_equal(h.refused, 1);
+    assert_null(pv_roster_by_node(r, bob.pk));
+    pv_roster_free(r);
+}
+
+static void revoking_an_invite_keeps_those_who_stay(void **state)
+{
+    (void)state;
+    struct world w = world_make(8);
+    struct pv_roster *r = roster_of(&w);
+    struct keys invite = keys_of(1), bob = keys_of(2), carol = keys_of(3), dave = keys_of(4);
+    struct item inv = make_invite(&w, &w.creator, &invite, 5);
+    struct item m1 = make_member(&w, &invite, &bob, "bob", 1);
+    struct item m2 = make_member(&w, &invite, &carol, "carol", 2);
+
+    add(r, &inv);
+    add(r, &m1);
+    settle(r);
+
+    struct pv_st_revocation what = {.kind = PV_REVOKE_INVITE, .time = T0};
+    struct pv_made_long made;
+    size_t iter = 0;
+    memcpy(what.pk, invite.pk, sizeof(what.pk));
+    assert_int_equal(pv_make_revocation(r, w.creator.sk, &what, &iter, &made), PV_OK);
+    assert_int_equal(iter, 0);
+    struct item rev = item_of_long(&w, &made);
+
+    add(r, &m2);
+    assert_int_equal(settle(r).added, 1);
+    add(r, &rev);
+    struct heard h = settle(r);
+    assert_int_equal(h.gone, 1); /* carol was not on the revoker's list */
+    assert_int_equal(h.refused, 0);
+    assert_non_null(pv_roster_by_name(r, "bob"));
+    assert_null(pv_roster_by_name(r, "carol"));
+    struct pv_roster_invite info;
+    assert_int_equal(pv_roster_invite(r, invite.pk, &info), PV_OK);
+    assert_true(info.revoked);
+
+    struct item late = make_member(&w, &invite, &dave, "dave", 3);
+    assert_int_equal(pv_roster_check_invite(r, invite.pk, dave.pk, T0), PV_ERR_REFUSED);
+    add(r, &late);
+    h = settle(r);
+    assert_int_equal(h.added, 0);
+    assert_int_equal(h.refused, 1);
+    pv_roster_free(r);
+}
+
+static void more_than_one_list_of_those_who_stay(void **state)
+{
+    (void)state;
+    struct world w = world_make(9);
+    struct pv_roster *r = roster_of(&w);
+    struct keys invite = keys_of(1);
+    struct item inv = make_invite(&w, &w.creator, &invite, 200);
+    enum {
+        N = PV_ROSTER_STAY_MAX + 1
+    };
+
+    add(r, &inv);
+    for (unsigned i = 0; i < N; i++) {
+        char name[16];
+        struct keys node = keys_of(1000 + i);
+        snprintf(name, sizeof(name), "n%u", i);
+        struct item m = make_member(&w, &invite, &node, name, (uint16_t)(1 + i));
+        add(r, &m);
+    }
+    assert_int_equal(settle(r).added, N);
+
+    struct pv_st_revocation what = {.kind = PV_REVOKE_INVITE, .time = T0};
+    size_t iter = 0, made_n = 0;
+    memcpy(what.pk, invite.pk, sizeof(what.pk));
+    do {
+        struct pv_made_long made;
+        assert_int_equal(pv_make_revocation(r, w.creator.sk, &what, &iter, &made), PV_OK);
+        struct item rev = item_of_long(&w, &made);
+        add(r, &rev);
+        made_n++;
+    } while (iter != 0 && made_n < 10);
+    assert_int_equal(made_n, 2);
+    struct heard h = settle(r);
+    assert_int_equal(h.gone, 0);
+    assert_int_equal(pv_roster_count(r), N + 1);
+    pv_roster_free(r);
+}
+
+static void admins_have_the_rights_root_gave_and_no_more(void **state)
+{
+    (void)state;
+    struct world w = world_make(10);
+    struct pv_roster *r = roster_of(&w);
+    struct keys inviter = keys_of(1), revoker = keys_of(2), nobody = keys_of(3), inv = keys_of(4),
+                bob = keys_of(5);
+    struct item a1 = make_admin(&w, &w.root, &inviter, PV_RIGHT_INVITE);
+    struct item a2 = make_admin(&w, &w.root, &revoker, PV_RIGHT_REVOKE);
+    struct item a3 = make_admin(&w, &w.creator, &nobody, PV_RIGHT_INVITE);
+    enum pv_roster_added added;
+
+    add(r, &a1);
+    add(r, &a2);
+    assert_int_equal(add_status(r, &a3, &added), PV_ERR_REFUSED); /* only root makes admins */
+    assert_int_equal(pv_roster_rights(r, nobody.pk), 0);
+
+    struct item by_revoker = make_invite(&w, &revoker, &inv, 1);
+    assert_int_equal(add_status(r, &by_revoker, &added), PV_OK);
+    assert_int_equal(added, PV_ROSTER_ORPHAN);
+    struct item by_nobody = make_invite(&w, &nobody, &inv, 1);
+    assert_int_equal(add_status(r, &by_nobody, &added), PV_OK);
+    assert_int_equal(added, PV_ROSTER_ORPHAN);
+    struct item ok = make_invite(&w, &inviter, &inv, 1);
+    add(r, &ok);
+    struct item mem = make_member(&w, &inv, &bob, "bob", 1);
+    add(r, &mem);
+    assert_int_equal(settle(r).added, 1);
+
+    struct item rev = make_revocation(&w, &inviter, PV_REVOKE_NODE, bob.pk, NULL, 0);
+    assert_int_equal(add_status(r, &rev, &added), PV_OK);
+    assert_int_equal(added, PV_ROSTER_ORPHAN);
+    assert_int_equal(settle(r).gone, 0);
+    struct item rev2 = make_revocation(&w, &revoker, PV_REVOKE_NODE, bob.pk, NULL, 0);
+    add(r, &rev2);
+    assert_int_equal(settle(r).gone, 1);
+    pv_roster_free(r);
+}
+
+static void removing_an_admin_removes_what_it_admitted_unless_it_stays(void **state)
+{
+    (void)state;
+    struct world w = world_make(11);
+    struct pv_roster *r = roster_of(&w);
+    struct keys admin = keys_of(1), inv = keys_of(2), bob = keys_of(3), carol = keys_of(4),
+                dave = keys_of(5);
+    struct item items[] = {
+        make_admin(&w, &w.root, &admin, 3),
+        make_member(&w, &w.creator, &admin, "admin", 9),
+        make_invite(&w, &admin, &inv, 5),
+        make_member(&w, &inv, &bob, "bob", 1),
+        make_member(&w, &admin, &carol, "carol", 2),
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(items); i++)
+        add(r, &items[i]);
+    assert_int_equal(settle(r).added, 3);
+
+    struct item rev = make_revocation(&w, &w.root, PV_REVOKE_NODE, admin.pk, bob.pk, 1);
+    add(r, &rev);
+    struct heard h = settle(r);
+    assert_int_equal(h.gone, 2); /* the admin and carol */
+    assert_non_null(pv_roster_by_name(r, "bob"));
+    assert_int_equal(pv_roster_rights(r, admin.pk), 0);
+    assert_int_equal(pv_roster_check_invite(r, inv.pk, dave.pk, T0), PV_ERR_REFUSED);
+
+    /* Nor may it revoke any more, though its statements stay in the set. */
+    struct item late = make_revocation(&w, &admin, PV_REVOKE_NODE, w.creator.pk, NULL, 0);
+    add(r, &late);
+    h = settle(r);
+    assert_int_equal(h.gone, 0);
+    assert_int_equal(h.refused, 1);
+    pv_roster_free(r);
+}
+
+static void root_cannot_be_revoked(void **state)
+{
+    (void)state;
+    struct world w = world_make(12);
+    struct pv_roster *r = roster_of(&w);
+    struct keys inv = keys_of(1);
+    struct item rev = make_revocation(&w, &w.creator, PV_REVOKE_NODE, w.root.pk, NULL, 0);
+    struct item invite = make_invite(&w, &w.root, &inv, 1);
+
+    add(r, &rev);
+    add(r, &invite);
+    settle(r);
+    assert_int_equal(pv_roster_rights(r, w.root.pk), 3);
+    assert_true(pv_roster_is_coordinator(r, w.coordinator.pk));
+    struct keys bob = keys_of(2);
+    assert_int_equal(pv_roster_check_invite(r, inv.pk, bob.pk, T0), PV_OK);
+    pv_roster_free(r);
+}
+
+static void a_transport_key_statement_replaces_the_key(void **state)
+{
+    (void)state;
+    struct world w = world_make(13);
+    struct pv_roster *r = roster_of(&w);
+    struct pv_statement st = {.type = PV_ST_TRANSPORT};
+    st.u.transport.serial = 1;
+    memset(st.u.transport.transport, 0x42, 32);
+    struct item it = make_statement(&w, &st, &w.creator);
+
+    add(r, &it);
+    struct heard h = settle(r);
+    assert_int_equal(h.changed, 1);
+    uint8_t want[32];
+    memset(want, 0x42, sizeof(want));
+    assert_ptr_equal(pv_roster_by_transport(r, want), pv_roster_by_name(r, "alice"));
+    memset(want, 0xa1, sizeof(want));
+    assert_null(pv_roster_by_transport(r, want));
+    assert_int_equal(pv_roster_next_serial(r, w.creator.pk), 2);
+    pv_roster_free(r);
+}
+
+static void a_member_may_change_its_name_and_frees_the_old_one(void **state)
+{
+    (void)state;
+    struct world w = world_make(14);
+    struct pv_roster *r = roster_of(&w);
+    struct keys bob = keys_of(2), carol = keys_of(3);
+    struct item m1 = make_member(&w, &w.creator, &bob, "bob", 1);
+    struct item m2 = make_member(&w, &w.creator, &carol, "bob", 2);
+    add(r, &m1);
+    settle(r);
+    add(r, &m2);
+    struct heard h = settle(r);
+    assert_int_equal(h.refused, 1);
+    assert_null(pv_roster_by_node(r, carol.pk));
+
+    struct pv_st_member f = member_fields(&bob, "robert", 1, 1);
+    struct item m3 = make_member_f(&w, &w.creator, &bob, &f);
+    add(r, &m3);
+    h = settle(r);
+    assert_int_equal(h.changed, 1);
+    assert_int_equal(h.added, 1); /* carol's claim was waiting for the name */
+    assert_memory_equal(pv_roster_by_name(r, "bob")->node, carol.pk, 32);
+    assert_memory_equal(pv_roster_by_name(r, "robert")->node, bob.pk, 32);
+    pv_roster_free(r);
+}
+
+static void the_newest_coordinators_record_wins(void **state)
+{
+    (void)state;
+    struct world w = world_make(15);
+    struct pv_roster *r = roster_of(&w);
+    struct keys other = keys_of(9);
+    uint8_t list[128];
+    struct pv_hostport hp = {.host = "198.51.100.7", .port = 3478};
+    struct pv_writer writer = pv_writer(list, sizeof(list));
+    pv_coordlist_put(&writer, other.pk, &hp, 1);
+    struct pv_statement st = {.type = PV_ST_COORDINATORS};
+    st.u.coordinators.seq = 2;
+    st.u.coordinators.list = pv_written(&writer);
+    struct item it = make_statement(&w, &st, &w.creator);
+
+    add(r, &it);
+    assert_int_equal(settle(r).coordinators, 1);
+    assert_true(pv_view_equal(pv_roster_coordinators(r), pv_written(&writer)));
+    /* The old one's receipts stay good. */
+    assert_true(pv_roster_is_coordinator(r, w.coordinator.pk));
+    assert_true(pv_roster_is_coordinator(r, other.pk));
+    st.u.coordinators.seq = 1;
+    it = make_statement(&w, &st, &w.creator);
+    add(r, &it);
+    assert_int_equal(settle(r).coordinators, 0);
+    pv_roster_free(r);
+}
+
+/* --- unknown types --------------------------------------------------------------------------- */
+
+static struct item make_unknown(struct world *w, const struct keys *signer, uint8_t filler)
+{
+    struct item it = {.s.len = 50 + 8 + PV_SIGN_LEN};
+    it.s.raw[0] = 1;
+    it.s.raw[1] = 77;
+    memcpy(it.s.raw + 2, w->created.network_id, 16);
+    memcpy(it.s.raw + 18, signer->pk, 32);
+    memset(it.s.raw + 50, filler, 8);
+    assert_int_equal(pv_sign(it.s.raw + 58, "p2pvpn statement v1", pv_view(it.s.raw, 58),
+                             pv_view(NULL, 0), signer->sk),
+                     PV_OK);
+    receipt_next(w, &it);
+    return it;
+}
+
+static void unknown_types_are_kept_from_members_eight_each(void **state)
+{
+    (void)state;
+    struct world w = world_make(16);
+    struct pv_roster *a = roster_of(&w), *b = NULL;
+    struct item items[12];
+    enum pv_roster_added added;
+    size_t size = pv_roster_size(a);
+
+    for (size_t i = 0; i < 12; i++)
+        items[i] = make_unknown(&w, &w.creator, (uint8_t)i);
+    for (size_t i = 0; i < 12; i++) {
+        int status = add_status(a, &items[i], &added);
+        assert_true(status == PV_OK || status == PV_ERR_LIMIT);
+    }
+    settle(a);
+    assert_int_equal(pv_roster_size(a), size + PV_ROSTER_MAX_UNKNOWN);
+
+    /* In the other order the same eight remain. */
+    struct world again = world_make(16);
+    b = roster_of(&again);
+    for (size_t i = 12; i-- > 0;) {
+        int status = add_status(b, &items[i], &added);
+        assert_true(status == PV_OK || status == PV_ERR_LIMIT);
+    }
+    settle(b);
+    assert_true(same_head(a, b));
+
+    struct keys stranger = keys_of(50);
+    struct item foreign = make_unknown(&w, &stranger, 1);
+    assert_int_equal(add_status(a, &foreign, &added), PV_OK);
+    assert_int_equal(added, PV_ROSTER_ORPHAN);
+
+    struct item rev = make_revocation(&w, &w.root, PV_REVOKE_NODE, w.creator.pk, NULL, 0);
+    add(a, &rev);
+    settle(a);
+    assert_int_equal(pv_roster_size(a), size + 1);
+    assert_int_equal(add_status(a, &items[0], &added), PV_ERR_REFUSED);
+    pv_roster_free(a);
+    pv_roster_free(b);
+}
+
+/* --- the set --------------------------------------------------------------------------------- */
+
+static void heads_and_buckets_are_the_documented_hashes(void **state)
+{
+    (void)state;
+    struct world w = world_make(17);
+    struct pv_roster *r = roster_of(&w);
+    uint8_t hashes[64][32], want[32], head[32], last[32] = {0};
+    size_t n = 0;
+
+    for (unsigned b = 0; b < PV_ROSTER_BUCKETS; b++) {
+        const struct pv_roster_entry *e;
+        size_t first = n;
+        for (size_t i = 0; (e = pv_roster_bucket_at(r, (uint8_t)b, i)) != NULL; i++) {
+            assert_int_equal(e->st.hash[0], b);
+            assert_true(memcmp(last, e->st.hash, 32) < 0);
+            memcpy(last, e->st.hash, 32);
+            memcpy(hashes[n++], e->st.hash, 32);
+            assert_ptr_equal(pv_roster_find(r, e->st.hash), e);
+            assert_ptr_equal(pv_roster_find_prefix(r, e->st.hash), e);
+        }
+        pv_blake2b(want, pv_view(hashes[first], (n - first) * 32), pv_view(NULL, 0),
+                   pv_view(NULL, 0));
+        assert_int_equal(pv_roster_bucket_digest(r, (uint8_t)b),
+                         n == first ? 0 : pv_load_be32(want));
+    }
+    assert_int_equal(n, pv_roster_size(r));
+    pv_blake2b(want, pv_view(hashes, n * 32), pv_view(NULL, 0), pv_view(NULL, 0));
+    pv_roster_head(r, head);
+    assert_memory_equal(head, want, 32);
+    uint8_t absent[32] = {1, 2, 3};
+    assert_null(pv_roster_find(r, absent));
+    assert_null(pv_roster_find_prefix(r, absent));
+
+    size_t entries = 0;
+    for (const struct pv_roster_entry *e = pv_roster_next_entry(r, NULL); e != NULL;
+         e = pv_roster_next_entry(r, e))
+        entries++;
+    assert_int_equal(entries, n);
+    pv_roster_free(r);
+}
+
+static void reloading_in_order_of_arrival_restores_the_roster(void **state)
+{
+    (void)state;
+    struct world w = world_make(18);
+    struct pv_roster *a = roster_of(&w), *b = NULL;
+    struct keys invite = keys_of(1), bob = keys_of(2), carol = keys_of(3), dave = keys_of(4);
+    struct item items[] = {
+        make_invite(&w, &w.creator, &invite, 1), make_member(&w, &invite, &bob, "bob", 1),
+        make_member(&w, &invite, &carol, "carol", 2), /* used up */
+        make_member(&w, &w.creator, &dave, "bob", 3), /* name taken */
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(items); i++) {
+        add(a, &items[i]);
+        settle(a);
+    }
+    assert_int_equal(pv_roster_count(a), 2);
+    const struct pv_roster_entry *e = pv_roster_next_entry(a, NULL);
+    assert_int_equal(pv_roster_new(e->st.raw, NULL, &w.rng, &b), PV_OK);
+    for (; e != NULL; e = pv_roster_next_entry(a, e)) {
+        enum pv_roster_added added;
+        assert_int_equal(pv_roster_add(b, e->st.raw, e->receipt, &added), PV_OK);
+        settle(b);
+    }
+    assert_true(same_head(a, b));
+    assert_int_equal(pv_roster_count(b), 2);
+    assert_memory_equal(pv_roster_by_name(b, "bob")->node, bob.pk, 32);
+    pv_roster_free(a);
+    pv_roster_free(b);
+}
+
+static void a_free_address_is_found_and_a_full_range_noticed(void **state)
+{
+    (void)state;
+    struct world w = world_make(19);
+    struct pv_roster *r = roster_of(&w);
+    struct keys bob = keys_of(2), carol = keys_of(3);
+    uint32_t first = 0, next = 0;
+
+    assert_int_equal(pv_roster_free_ip4(r, bob.pk, NULL, NULL, &first), PV_OK);
+    assert_int_equal(first, pv_ip4_first(&pv_roster_network(r)->range, bob.pk));
+    struct item m = make_member(&w, &w.creator, &carol, "carol", (uint16_t)first);
+    add(r, &m);
+    settle(r);
+    assert_int_equal(pv_roster_free_ip4(r, bob.pk, NULL, NULL, &next), PV_OK);
+    assert_int_equal(next, pv_ip4_next(&pv_roster_network(r)->range, first));
+    /* Its own address is free for its holder. */
+    assert_int_equal(pv_roster_free_ip4(r, carol.pk, NULL, NULL, &next), PV_OK);
+    pv_roster_free(r);
+}
+
+static bool everything_is_taken(const void *ctx, uint32_t ip4)
+{
+    (void)ctx;
+    (void)ip4;
+    return true;
+}
+
+static void no_free_address_is_an_error(void **state)
+{
+    (void)state;
+    struct world w = world_make(20);
+    struct pv_roster *r = roster_of(&w);
+    uint32_t ip4 = 7;
+    assert_int_equal(pv_roster_free_ip4(r, w.creator.pk, everything_is_taken, NULL, &ip4),
+                     PV_ERR_LIMIT);
+    assert_int_equal(ip4, 7);
+    pv_roster_free(r);
+}
+
+static void invites_can_be_listed(void **state)
+{
+    (void)state;
+    struct world w = world_make(21);
+    struct pv_roster *r = roster_of(&w);
+    struct keys i1 = keys_of(1), i2 = keys_of(2);
+    struct item a = make_invite(&w, &w.creator, &i1, 3), b = make_invite(&w, &w.root, &i2, 4);
+    const void *iter = NULL;
+    struct pv_roster_invite info;
+    uint32_t uses = 0;
+
+    add(r, &a);
+    add(r, &b);
+    settle(r);
+    while (pv_roster_next_invite(r, &iter, &info) == PV_OK)
+        uses += info.uses;
+    assert_int_equal(uses, 7);
+    struct keys none = keys_of(9);
+    assert_int_equal(pv_roster_invite(r, none.pk, &info), PV_ERR_NOT_FOUND);
+    pv_roster_free(r);
+}
+
+int main(void)
+{
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_creator_is_a_member_and_admin),
+        cmocka_unit_test(an_invited_node_becomes_a_member),
+        cmocka_unit_test(the_window_has_ten_minutes_of_slack_and_no_more),
+        cmocka_unit_test(statements_may_arrive_in_any_order),
+        cmocka_unit_test(adding_twice_changes_nothing),
+        cmocka_unit_test(who_left_may_come_back_with_a_higher_serial),
+        cmocka_unit_test(a_removed_node_never_comes_back),
+        cmocka_unit_test(revoking_an_invite_keeps_those_who_stay),
+        cmocka_unit_test(more_than_one_list_of_those_who_stay),
+        cmocka_unit_test(admins_have_the_rights_root_gave_and_no_more),
+        cmocka_unit_test(removing_an_admin_removes_what_it_admitted_unless_it_stays),
+        cmocka_unit_test(root_cannot_be_revoked),
+        cmocka_unit_test(a_transport_key_statement_replaces_the_key),
+        cmocka_unit_test(a_member_may_change_its_name_and_frees_the_old_one),
+        cmocka_unit_test(the_newest_coordinators_record_wins),
+        cmocka_unit_test(unknown_types_are_kept_from_members_eight_each),
+        cmocka_unit_test(heads_and_buckets_are_the_documented_hashes),
+        cmocka_unit_test(reloading_in_order_of_arrival_restores_the_roster),
+        cmocka_unit_test(a_free_address_is_found_and_a_full_range_noticed),
+        cmocka_unit_test(no_free_address_is_an_error),
+        cmocka_unit_test(invites_can_be_listed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
