@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * identity.h - this node's long-lived keys as files of the state directory: identity.key,
+ * transport.key, root.key; one line of base64url each, mode 0600.
+ *
+ * Made at the first start. Any thread, one at a time for one directory.
+ */
+#ifndef PV_IDENTITY_H
+#define PV_IDENTITY_H
+
+#include "base/pv.h"
+#include "daemon/core/engine.h"
+
+/*
+ * Reads the keys below dir into ret_identity (memory of pv_secret_alloc()), making identity.key
+ * and transport.key when they do not exist. transport_key: an X25519 secret from elsewhere to use
+ * instead of transport.key, NULL = none. PV_ERR_MALFORMED: a file that is no key is never
+ * overwritten. -errno. Then "what failed: why: what to do" is in ret_error.
+ */
+PV_MUST_CHECK int pv_identity_load(const char *dir, const uint8_t *transport_key,
+                                   const struct pv_rng *rng, struct pv_identity *ret_identity,
+                                   char ret_error[static PV_JOB_ERROR_MAX]);
+/* Stores the network's root seed. -errno; ret_error. */
+PV_MUST_CHECK int pv_identity_save_root(const char *dir, const uint8_t seed[static 32],
+                                        char ret_error[static PV_JOB_ERROR_MAX]);
+/* Deletes identity, transport and root key. -errno; ret_error. */
+PV_MUST_CHECK int pv_identity_forget(const char *dir, char ret_error[static PV_JOB_ERROR_MAX]);
+
+#endif /* PV_IDENTITY_H */

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/settings.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "sys/file.h"
+#include "sys/tun.h"
+
+/* The value being read and where to say what is wrong with it. */
+struct ctx {
+    struct pv_settings *s;
+    struct pv_settings_peer *peer; /* of the present [peer NAME], NULL in other sections */
+    unsigned peer_line;
+    bool has_public_key; /* the present peer's */
+    unsigned seen;       /* bit i: row i of the present section's table was given */
+    const char *value;
+    char *error;
+    size_t cap;
+};
+
+static int bad(struct ctx *c, const char *why)
+{
+    snprintf(c->error, c->cap, "%s", why);
+    return PV_ERR_MALFORMED;
+}
+
+/* --- values -------------------------------------------------------------------------------- */
+
+static int take_tun_name(struct ctx *c)
+{
+    if (!pv_tun_name_is_valid(c->value))
+        return bad(c, "name: an interface name has 1 to 15 letters, digits, '-', '_' or '.'");
+    snprintf(c->s->tun_name, sizeof(c->s->tun_name), "%s", c->value);
+    return PV_OK;
+}
+
+static int take_address(struct ctx *c)
+{
+    static const char *const why =
+        "address: expected an address with its prefix length, such as 10.0.0.1/24";
+    char ip[PV_ADDR_TEXT];
+    const char *slash = strchr(c->value, '/');
+    size_t len = slash == NULL ? 0 : (size_t)(slash - c->value);
+    struct pv_prefix p = {0};
+    uint64_t bits = 0;
+    if (slash == NULL || len >= sizeof(ip))
+        return bad(c, why);
+    memcpy(ip, c->value, len);
+    ip[len] = '\0';
+    if (pv_addr_parse_ip(ip, &p.base) < 0 ||
+        pv_u64_parse(slash + 1, 1, pv_addr_ip_len(&p.base) * 8, &bits) < 0)
+        return bad(c, why);
+    if (pv_addr_is_unspecified(&p.base) || pv_addr_is_loopback(&p.base) ||
+        pv_addr_is_multicast(&p.base) || pv_addr_is_broadcast(&p.base))
+        return bad(c, "address: no interface can have this address");
+    if (c->s->n_addrs == PV_SETTINGS_MAX_ADDRS)
+        return bad(c, "address: at most 4 are supported");
+    p.bits = (uint8_t)bits;
+    c->s->addrs[c->s->n_addrs++] = p;
+    return PV_OK;
+}
+
+static int take_port(struct ctx *c)
+{
+    uint64_t v = 0;
+    if (pv_u64_parse(c->value, 1, 65535, &v) < 0)
+        return bad(c, "port: expected a number from 1 to 65535");
+    c->s->port = (uint16_t)v;
+    return PV_OK;
+}
+
+static int take_mtu(struct ctx *c)
+{
+    uint64_t v = 0;
+    if (pv_u64_parse(c->value, PV_SETTINGS_MTU_MIN, PV_FP_INNER_MAX, &v) < 0)
+        return bad(c, "mtu: expected a number of bytes from 1280 to 9000");
+    c->s->mtu = (uint16_t)v;
+    return PV_OK;
+}
+
+static int take_path(struct ctx *c, const char *why, char dst[static PV_SETTINGS_PATH_MAX])
+{
+    if (c->value[0] != '/' || strlen(c->value) >= PV_SETTINGS_PATH_MAX)
+        return bad(c, why);
+    snprintf(dst, PV_SETTINGS_PATH_MAX, "%s", c->value);
+    return PV_OK;
+}
+
+static int take_private_key_file(struct ctx *c)
+{
+    return take_path(c, "private-key-file: expected an absolute path", c->s->private_key_file);
+}
+
+static int take_public_key(struct ctx *c)
+{
+    uint8_t key[32];
+    if (pv_wgkey_parse(c->value, key) < 0)
+        return bad(c, "public-key: expected 44 characters as `wg pubkey` prints them");
+    for (size_t i = 0; i + 1 < c->s->n_peers; i++)
+        if (memcmp(c->s->peers[i].peer.public_key, key, 32) == 0)
+            return bad(c, "public-key: another [peer] has the same key");
+    memcpy(c->peer->peer.public_key, key, 32);
+    c->has_public_key = true;
+    return PV_OK;
+}
+
+static int take_allowed_ips(struct ctx *c)
+{
+    struct pv_static_peer *p = &c->peer->peer;
+    struct pv_prefix prefix;
+    if (pv_prefix_parse(c->value, &prefix) < 0)
+        return bad(c, "allowed-ips: expected one range with zero host bits, such as 10.0.0.0/24; "
+                      "repeat the key for more");
+    if (p->n_allowed == PV_ENGINE_MAX_ALLOWED)
+        return bad(c, "allowed-ips: at most 64 of one peer are supported");
+    p->allowed[p->n_allowed++] = prefix;
+    return PV_OK;
+}
+
+/* Letters, digits, '-', '.', '_': what a resolver takes. */
+static bool host_is_sane(const char *host, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        char ch = host[i];
+        bool ok = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
+                  (ch >= '0' && ch <= '9') || ch == '-' || ch == '.' || ch == '_';
+        if (!ok)
+            return false;
+    }
+    return len > 0 && len < PV_JOB_HOST_MAX;
+}
+
+static int take_endpoint(struct ctx *c)
+{
+    static const char *const why = "endpoint: expected HOST:PORT, ADDRESS:PORT or [IPV6]:PORT";
+    struct pv_static_peer *p = &c->peer->peer;
+    struct pv_addr addr;
+    char text[PV_ADDR_TEXT];
+    const char *colon = strrchr(c->value, ':');
+    uint64_t port = 0;
+    if (colon == NULL || pv_u64_parse(colon + 1, 1, 65535, &port) < 0)
+        return bad(c, why);
+    size_t len = (size_t)(colon - c->value);
+    if (pv_addr_parse(c->value, &addr) == PV_OK)
+        snprintf(p->endpoint_host, sizeof(p->endpoint_host), "%s", pv_addr_format_ip(&addr, text));
+    else if (host_is_sane(c->value, len))
+        snprintf(p->endpoint_host, sizeof(p->endpoint_host), "%.*s", (int)len, c->value);
+    else
+        return bad(c, why);
+    p->endpoint_port = (uint16_t)port;
+    return PV_OK;
+}
+
+static int take_preshared_key_file(struct ctx *c)
+{
+    return take_path(c, "preshared-key-file: expected an absolute path",
+                     c->peer->preshared_key_file);
+}
+
+static int take_keepalive(struct ctx *c)
+{
+    uint64_t v = 0;
+    if (strcmp(c->value, "off") != 0 && pv_u64_parse(c->value, 0, 65535, &v) < 0)
+        return bad(c, "persistent-keepalive: expected seconds from 0 to 65535, or off");
+    c->peer->peer.persistent_keepalive = (uint16_t)v;
+    return PV_OK;
+}
+
+static int take_level(struct ctx *c)
+{
+    if (pv_log_level_parse(c->value, &c->s->log_level) < 0)
+        return bad(c, "level: expected error, warn, info or debug");
+    return PV_OK;
+}
+
+/* --- sections ------------------------------------------------------------------------------ */
+
+struct key {
+    const char *name;
+    int (*take)(struct ctx *c);
+    bool repeats;
+};
+
+static const struct key interface_keys[] = {
+    {"name", take_tun_name, false},
+    {"address", take_address, true},
+    {"port", take_port, false},
+    {"mtu", take_mtu, false},
+    {"private-key-file", take_private_key_file, false},
+};
+static const struct key peer_keys[] = {
+    {"public-key", take_public_key, false},
+    {"allowed-ips", take_allowed_ips, true},
+    {"endpoint", take_endpoint, false},
+    {"preshared-key-file", take_preshared_key_file, false},
+    {"persistent-keepalive", take_keepalive, false},
+};
+static const struct key log_keys[] = {
+    {"level", take_level, false},
+};
+
+struct section {
+    const char *name;
+    const struct key *keys;
+    size_t n_keys;
+};
+
+static const struct section sections[] = {
+    {"interface", interface_keys, PV_ARRAY_LEN(interface_keys)},
+    {"peer", peer_keys, PV_ARRAY_LEN(peer_keys)},
+    {"log", log_keys, PV_ARRAY_LEN(log_keys)},
+};
+
+/* "interface", or "peer" for "peer NAME"; NULL when there is no such section. */
+static const struct section *find_section(const char *name)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(sections); i++) {
+        size_t len = strlen(sections[i].name);
+        bool named = strcmp(sections[i].name, "peer") == 0;
+        if (strncmp(name, sections[i].name, len) == 0 && name[len] == (named ? ' ' : '\0'))
+            return &sections[i];
+    }
+    return NULL;
+}
+
+/* A peer without its key cannot be meant; said at its section's line. */
+static int finish_peer(const struct ctx *c, struct pv_ini_error *error)
+{
+    if (c->peer == NULL || c->has_public_key)
+        return PV_OK;
+    error->line = c->peer_line;
+    snprintf(error->text, sizeof(error->text), "[peer %s] has no public-key", c->peer->peer.name);
+    return PV_ERR_MALFORMED;
+}
+
+static int begin_peer(struct ctx *c, const char *name, unsigned line)
+{
+    struct pv_settings *s = c->s;
+    char canonical[PV_NAME_BUF];
+    if (pv_name_parse(name, strlen(name), canonical) < 0)
+        return bad(c, "[peer NAME]: a name has 1 to 63 letters, digits and inner hyphens");
+    for (size_t i = 0; i < s->n_peers; i++)
+        if (strcmp(s->peers[i].peer.name, canonical) == 0)
+            return bad(c, "[peer NAME]: this name was given before");
+    if (s->n_peers == PV_ENGINE_MAX_STATIC)
+        return bad(c, "[peer NAME]: at most 256 are supported");
+    struct pv_settings_peer *peers = realloc(s->peers, (s->n_peers + 1) * sizeof(*peers));
+    if (peers == NULL)
+        return bad(c, "out of memory");
+    s->peers = peers;
+    c->peer = &peers[s->n_peers++];
+    memset(c->peer, 0, sizeof(*c->peer));
+    memcpy(c->peer->peer.name, canonical, sizeof(canonical));
+    c->peer_line = line;
+    c->has_public_key = false;
+    return PV_OK;
+}
+
+static int begin_section(struct ctx *c, const struct pv_ini_item *item)
+{
+    const struct section *section = find_section(item->section);
+    c->seen = 0;
+    if (c->peer != NULL && !c->has_public_key) {
+        snprintf(c->error, c->cap, "[peer %s] in line %u has no public-key", c->peer->peer.name,
+                 c->peer_line);
+        return PV_ERR_MALFORMED;
+    }
+    c->peer = NULL;
+    if (section == NULL)
+        return bad(c, "unknown section: there are [interface], [peer NAME] and [log]");
+    if (section->keys == peer_keys)
+        return begin_peer(c, item->section + strlen("peer "), item->line);
+    return PV_OK;
+}
+
+static int unknown_key(struct ctx *c, const struct section *section, const char *key)
+{
+    int n = snprintf(c->error, c->cap, "unknown key %.40s in [%s]: there are", key, section->name);
+    for (size_t i = 0; i < section->n_keys && n > 0 && (size_t)n < c->cap; i++)
+        n += snprintf(c->error + n, c->cap - (size_t)n, "%s %s", i == 0 ? "" : ",",
+                      section->keys[i].name);
+    return PV_ERR_MALFORMED;
+}
+
+static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_t cap)
+{
+    struct ctx *c = ctx;
+    c->error = error;
+    c->cap = cap;
+    if (item->key == NULL)
+        return begin_section(c, item);
+    const struct section *section = find_section(item->section);
+    if (section == NULL)
+        return bad(c, "a key before the first section: begin with [interface]");
+    for (size_t i = 0; i < section->n_keys; i++) {
+        const struct key *key = &section->keys[i];
+        if (strcmp(key->name, item->key) != 0)
+            continue;
+        if (!key->repeats && (c->seen & (1u << i)) != 0) {
+            snprintf(error, cap, "%s: given twice", key->name);
+            return PV_ERR_MALFORMED;
+        }
+        c->seen |= 1u << i;
+        c->value = item->value;
+        return key->take(c);
+    }
+    return unknown_key(c, section, item->key);
+}
+
+/* --- the file ------------------------------------------------------------------------------ */
+
+void pv_settings_init(struct pv_settings *s)
+{
+    *s = (struct pv_settings){.mtu = PV_SETTINGS_MTU, .log_level = PV_LOG_INFO};
+}
+
+void pv_settings_done(struct pv_settings *s)
+{
+    if (s->peers != NULL)
+        pv_wipe(s->peers, s->n_peers * sizeof(*s->peers));
+    free(s->peers);
+    pv_settings_init(s);
+}
+
+int pv_settings_parse(struct pv_settings *s, const char *file, struct pv_view text,
+                      char ret_error[static PV_SETTINGS_ERROR_MAX])
+{
+    struct ctx c = {.s = s};
+    struct pv_ini_error error = {0};
+    int r = pv_ini_parse(text, on_item, &c, &error);
+    if (r >= 0)
+        r = finish_peer(&c, &error);
+    if (r == PV_ERR_NOMEM)
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "%s: out of memory", file);
+    else if (r < 0)
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "%s:%u: %s", file, error.line, error.text);
+    return r;
+}
+
+int pv_settings_load(struct pv_settings *s, const char *file,
+                     char ret_error[static PV_SETTINGS_ERROR_MAX])
+{
+    char *text = NULL;
+    size_t len = 0;
+    int r = pv_file_read(file, PV_INI_FILE_MAX, &text, &len);
+    if (r == PV_ERR_LIMIT)
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "%s: not a regular file of at most 256 KiB",
+                 file);
+    else if (r < 0)
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read %s: %s", file,
+                 r == PV_ERR_NOT_FOUND ? "no such file" : pv_strstatus(r));
+    else
+        r = pv_settings_parse(s, file, pv_view(text, len), ret_error);
+    pv_file_free(text, len);
+    return r;
+}
+
+int pv_settings_read_key(const char *file, uint8_t ret_key[static 32],
+                         char ret_error[static PV_SETTINGS_ERROR_MAX])
+{
+    char *text = NULL;
+    size_t len = 0;
+    int r = pv_file_read(file, 256, &text, &len);
+    if (r < 0) {
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read key file %s: %s", file,
+                 r == PV_ERR_NOT_FOUND ? "no such file" : pv_strstatus(r));
+        return r;
+    }
+    text[strcspn(text, "\r\n")] = '\0';
+    r = pv_wgkey_parse(text, ret_key);
+    if (r < 0)
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX,
+                 "read key file %s: not a key: expected one line as `wg genkey` prints it", file);
+    pv_file_free(text, len);
+    return r;
+}
+
+int pv_settings_load_keys(struct pv_settings *s, char ret_error[static PV_SETTINGS_ERROR_MAX])
+{
+    for (size_t i = 0; i < s->n_peers; i++) {
+        struct pv_settings_peer *p = &s->peers[i];
+        if (p->preshared_key_file[0] == '\0')
+            continue;
+        int r = pv_settings_read_key(p->preshared_key_file, p->peer.preshared_key, ret_error);
+        if (r < 0)
+            return r;
+    }
+    return PV_OK;
+}

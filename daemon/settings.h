@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * settings.h - what p2pvpnd.conf says (DESIGN 9), checked: every unknown key and bad value is an
+ * error with file and line.
+ *
+ * Parsing only: key files named here are read by pv_settings_load_keys(). Thread-safe.
+ */
+#ifndef PV_SETTINGS_H
+#define PV_SETTINGS_H
+
+#include "base/log.h"
+#include "base/pv.h"
+#include "daemon/core/engine.h"
+#include "sys/ini.h"
+
+enum {
+    PV_SETTINGS_MAX_ADDRS = 4,   /* [interface] address lines: what the engine takes */
+    PV_SETTINGS_PATH_MAX = 200,  /* a line is no longer */
+    PV_SETTINGS_ERROR_MAX = 512, /* "FILE:LINE: what: what to do", with the NUL */
+    PV_SETTINGS_MTU = 1420,      /* bytes, DESIGN 7 */
+    PV_SETTINGS_MTU_MIN = 1280,  /* bytes, RFC 8200 s5 */
+};
+
+struct pv_settings_peer {
+    struct pv_static_peer peer;
+    char preshared_key_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
+};
+
+struct pv_settings {
+    char tun_name[PV_JOB_IFNAME]; /* "" = not given */
+    struct pv_prefix addrs[PV_SETTINGS_MAX_ADDRS];
+    size_t n_addrs;
+    uint16_t port;                               /* 0 = not given */
+    uint16_t mtu;                                /* bytes */
+    char private_key_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
+    struct pv_settings_peer *peers;              /* owned */
+    size_t n_peers;
+    enum pv_log_level log_level;
+};
+
+/* The defaults, nothing owned. */
+void pv_settings_init(struct pv_settings *s);
+void pv_settings_done(struct pv_settings *s); /* wipes keys */
+
+/*
+ * Parses the text of a configuration file; file is its name for messages. PV_ERR_MALFORMED with
+ * ret_error written, PV_ERR_NOMEM (too). s holds what was read so far either way.
+ */
+PV_MUST_CHECK int pv_settings_parse(struct pv_settings *s, const char *file, struct pv_view text,
+                                    char ret_error[static PV_SETTINGS_ERROR_MAX]);
+/* Reads the file and parses it. PV_ERR_NOT_FOUND: no such file (ret_error written as well). */
+PV_MUST_CHECK int pv_settings_load(struct pv_settings *s, const char *file,
+                                   char ret_error[static PV_SETTINGS_ERROR_MAX]);
+/* Reads one key in wg's form (base64, one line) from a file. PV_ERR_MALFORMED, -errno; ret_error.
+ */
+PV_MUST_CHECK int pv_settings_read_key(const char *file, uint8_t ret_key[static 32],
+                                       char ret_error[static PV_SETTINGS_ERROR_MAX]);
+/* Reads the preshared keys of all peers into them. */
+PV_MUST_CHECK int pv_settings_load_keys(struct pv_settings *s,
+                                        char ret_error[static PV_SETTINGS_ERROR_MAX]);
+
+#endif /* PV_SETTINGS_H */

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <sqlite3.h>
+
+#include "crypto/ct.h"
+#include "daemon/identity.h"
+#include "daemon/store_chat.h"
+#include "proto/statement.h"
+
+enum {
+    APPLICATION_ID = 0x70327076, /* "p2pv", PRAGMA application_id */
+    BUSY_TIMEOUT = 5000,         /* ms: an administrator's sqlite3 may hold a lock for a moment */
+};
+
+struct pv_store {
+    sqlite3 *db;
+    char dir[PATH_MAX];
+    char path[PATH_MAX];
+};
+
+static const char schema[] =
+    "CREATE TABLE IF NOT EXISTS network(one INTEGER PRIMARY KEY CHECK(one = 1), id BLOB NOT NULL,"
+    " name TEXT NOT NULL, node_name TEXT NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS statements(hash BLOB PRIMARY KEY, statement BLOB NOT NULL,"
+    " receipt BLOB NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
+
+/* --- errors -------------------------------------------------------------------------------- */
+
+/* SQLite's last failure as a status and a sentence. */
+static int explain(struct pv_store *s, const char *what, char ret_error[static PV_JOB_ERROR_MAX])
+{
+    int code = sqlite3_errcode(s->db);
+    switch (code & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        snprintf(ret_error, PV_JOB_ERROR_MAX,
+                 "%s %.80s: the database is damaged: restore it from a backup, or move it away and "
+                 "join again (keys are kept, messages are not)",
+                 what, s->path);
+        return PV_ERR_MALFORMED;
+    case SQLITE_FULL:
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "%s %.120s: the disk is full: free some space", what,
+                 s->path);
+        return -ENOSPC;
+    case SQLITE_NOMEM:
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "%s %.120s: out of memory", what, s->path);
+        return PV_ERR_NOMEM;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        snprintf(ret_error, PV_JOB_ERROR_MAX,
+                 "%s %.120s: another program keeps it locked: end that program", what, s->path);
+        return -EBUSY;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_CANTOPEN:
+        snprintf(ret_error, PV_JOB_ERROR_MAX,
+                 "%s %.120s: not writable: check the directory's owner, mode and mount", what,
+                 s->path);
+        return -EACCES;
+    default:
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "%s %.100s: %.80s", what, s->path,
+                 sqlite3_errmsg(s->db));
+        return -EIO;
+    }
+}
+
+/* --- opening ------------------------------------------------------------------------------- */
+
+static int exec(struct pv_store *s, const char *sql)
+{
+    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? PV_OK : -EIO;
+}
+
+static int pragma_int(struct pv_store *s, const char *sql, int *ret_value)
+{
+    sqlite3_stmt *st = NULL;
+    int r = -EIO;
+    if (sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) == SQLITE_OK &&
+        sqlite3_step(st) == SQLITE_ROW) {
+        *ret_value = sqlite3_column_int(st, 0);
+        r = PV_OK;
+    }
+    sqlite3_finalize(st);
+    return r;
+}
+
+/* Whose database is it, and of which version? Nothing has been written to it yet. */
+static int check_owner(struct pv_store *s, char ret_error[static PV_JOB_ERROR_MAX])
+{
+    int app = 0, version = 0, tables = 0;
+    if (pragma_int(s, "PRAGMA application_id", &app) < 0 ||
+        pragma_int(s, "PRAGMA user_version", &version) < 0 ||
+        pragma_int(s, "SELECT count(*) FROM sqlite_schema", &tables) < 0)
+        return explain(s, "open", ret_error);
+    if (app == 0 && tables == 0)
+        return PV_OK; /* new */
+    if (app != APPLICATION_ID) {
+        snprintf(ret_error, PV_JOB_ERROR_MAX,
+                 "open %.120s: not a database of p2pvpnd: choose another --state", s->path);
+        return PV_ERR_MALFORMED;
+    }
+    if (version > PV_STORE_SCHEMA) {
+        snprintf(ret_error, PV_JOB_ERROR_MAX,
+                 "open %.120s: written by a newer p2pvpnd (schema %d): install that version",
+                 s->path, version);
+        return PV_ERR_UNSUPPORTED;
+    }
+    return PV_OK;
+}
+
+/* "ok" from SQLite's own check; it reads the whole database once. */
+static int check_whole(struct pv_store *s, char ret_error[static PV_JOB_ERROR_MAX])
+{
+    sqlite3_stmt *st = NULL;
+    bool ok = false;
+    if (sqlite3_prepare_v2(s->db, "PRAGMA quick_check(1)", -1, &st, NULL) == SQLITE_OK &&
+        sqlite3_step(st) == SQLITE_ROW) {
+        const unsigned char *text = sqlite3_column_text(st, 0);
+        ok = text != NULL && strcmp((const char *)text, "ok") == 0;
+    }
+    sqlite3_finalize(st);
+    if (ok)
+        return PV_OK;
+    snprintf(ret_error, PV_JOB_ERROR_MAX,
+             "open %.80s: the database is damaged: restore it from a backup, or move it away and "
+             "join again (keys are kept, messages are not)",
+             s->path);
+    return PV_ERR_MALFORMED;
+}
+
+static int make_schema(struct pv_store *s, char ret_error[static PV_JOB_ERROR_MAX])
+{
+    char pragmas[96];
+    snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+             APPLICATION_ID, PV_STORE_SCHEMA);
+    int r = exec(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;");
+    if (r >= 0)
+        r = exec(s, schema);
+    if (r >= 0)
+        r = exec(s, pragmas);
+    if (r >= 0)
+        r = pv_store_chat_schema(s->db);
+    if (r >= 0)
+        r = exec(s, "COMMIT");
+    return r < 0 ? explain(s, "open", ret_error) : PV_OK;
+}
+
+int pv_store_open(struct pv_store **ret_store, const char *dir,
+                  char ret_error[static PV_JOB_ERROR_MAX])
+{
+    struct pv_store *s = calloc(1, sizeof(*s));
+    if (s == NULL || snprintf(s->path, sizeof(s->path), "%s/p2pvpnd.db", dir) >= PATH_MAX) {
+        free(s);
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "open the database: out of memory or path too long");
+        return PV_ERR_NOMEM;
+    }
+    snprintf(s->dir, sizeof(s->dir), "%s", dir);
+    int r = PV_OK;
+    /* Made here, so that it is never readable by others, not even for a moment; SQLite gives its
+     * companions (-wal, -shm) the same mode. */
+    int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0)
+        close(fd);
+    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
+        SQLITE_OK)
+        r = explain(s, "open", ret_error);
+    if (r >= 0) {
+        sqlite3_busy_timeout(s->db, BUSY_TIMEOUT);
+        r = check_owner(s, ret_error);
+    }
+    if (r >= 0)
+        r = check_whole(s, ret_error);
+    if (r >= 0)
+        r = make_schema(s, ret_error);
+    if (r < 0)
+        pv_store_close(s);
+    else
+        *ret_store = s;
+    return r;
+}
+
+struct pv_store *pv_store_close(struct pv_store *store)
+{
+    if (store != NULL) {
+        sqlite3_close(store->db);
+        free(store);
+    }
+    return NULL;
+}
+
+/* --- jobs ---------------------------------------------------------------------------------- */
+
+static int prepare(struct pv_store *s, const char *sql, sqlite3_stmt **ret_st)
+{
+    return sqlite3_prepare_v2(s->db, sql, -1, ret_st, NULL) == SQLITE_OK ? PV_OK : -EIO;
+}
+
+static void bind_blob(sqlite3_stmt *st, int i, struct pv_view v)
+{
+    /* An empty view must become an empty blob, not NULL. */
+    sqlite3_bind_blob64(st, i, v.len == 0 ? "" : (const void *)v.ptr, v.len, SQLITE_STATIC);
+}
+
+static int step_done(sqlite3_stmt *st)
+{
+    int r = sqlite3_step(st) == SQLITE_DONE ? PV_OK : -EIO;
+    sqlite3_reset(st);
+    return r;
+}
+
+/* A receipt once stored is only replaced by another; the roster decides which is better. */
+static int put_statements(struct pv_store *s, const struct pv_job_put_statements *put)
+{
+    sqlite3_stmt *st = NULL;
+    int r = prepare(s,
+                    "INSERT INTO statements(hash, statement, receipt) VALUES(?1, ?2, ?3)"
+                    " ON CONFLICT(hash) DO UPDATE SET receipt = excluded.receipt"
+                    " WHERE length(excluded.receipt) > 0",
+                    &st);
+    for (size_t i = 0; r >= 0 && i < put->n; i++) {
+        uint8_t hash[PV_STATEMENT_HASH_LEN];
+        pv_statement_hash(put->items[i].statement, hash);
+        bind_blob(st, 1, pv_view(hash, sizeof(hash)));
+        bind_blob(st, 2, put->items[i].statement);
+        bind_blob(st, 3, put->items[i].receipt);
+        r = step_done(st);
+    }
+    sqlite3_finalize(st);
+    return r;
+}
+
+static int set_network(struct pv_store *s, const struct pv_job_set_network *net)
+{
+    sqlite3_stmt *st = NULL;
+    int r = prepare(s,
+                    "INSERT OR REPLACE INTO network(one, id, name, node_name)"
+                    " VALUES(1, ?1, ?2, ?3)",
+                    &st);
+    if (r >= 0) {
+        bind_blob(st, 1, pv_view(net->network_id, sizeof(net->network_id)));
+        sqlite3_bind_text(st, 2, net->name, -1, SQLITE_STATIC);
+        sqlite3_bind_text(st, 3, net->node_name, -1, SQLITE_STATIC);
+        r = step_done(st);
+    }
+    sqlite3_finalize(st);
+    return r;
+}
+
+static int set_meta(struct pv_store *s, const struct pv_job_set_meta *meta)
+{
+    sqlite3_stmt *st = NULL;
+    int r = prepare(s, "INSERT OR REPLACE INTO meta(name, value) VALUES(?1, ?2)", &st);
+    if (r >= 0) {
+        sqlite3_bind_text(st, 1, meta->name, -1, SQLITE_STATIC);
+        bind_blob(st, 2, pv_view(meta->value, meta->len));
+        r = step_done(st);
+    }
+    sqlite3_finalize(st);
+    return r;
+}
+
+/* The part of a job that lies in the database; PV_ERR_ or -EIO with SQLite's error set. */
+static int run_in_db(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
+{
+    switch (job->kind) {
+    case PV_JOB_PUT_STATEMENTS:
+        return put_statements(s, &job->u.put_statements);
+    case PV_JOB_SET_NETWORK:
+        return set_network(s, &job->u.set_network);
+    case PV_JOB_FORGET_NETWORK:
+        return exec(s, "DELETE FROM statements; DELETE FROM network;");
+    case PV_JOB_SET_META:
+        return set_meta(s, &job->u.set_meta);
+    case PV_JOB_CHAT:
+        return pv_store_chat_run(s->db, job->u.chat, &result->chat);
+    case PV_JOB_SAVE_ROOT:
+    case PV_JOB_RESOLVE:
+    case PV_JOB_IFACE_UP:
+    case PV_JOB_IFACE_DOWN:
+        break;
+    }
+    return PV_OK;
+}
+
+/* A savepoint each: what one job did goes back alone when it fails. */
+static void run_one(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
+{
+    if (job->kind == PV_JOB_SAVE_ROOT)
+        return;
+    int r = exec(s, "SAVEPOINT job");
+    if (r >= 0)
+        r = run_in_db(s, job, result);
+    if (r < 0) {
+        result->status = r;
+        if (r > -1000 || sqlite3_errcode(s->db) == SQLITE_FULL)
+            result->status = explain(s, "write", result->error);
+        else
+            snprintf(result->error, sizeof(result->error), "write %.150s: %s", s->path,
+                     pv_strstatus(r));
+        result->chat = pv_chatjob_result_free(result->chat);
+        (void)!exec(s, "ROLLBACK TO job");
+    }
+    (void)!exec(s, "RELEASE job");
+}
+
+/* Keys are deleted only after the database no longer needs them. */
+static void forget_keys(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
+{
+    if (job->kind == PV_JOB_FORGET_NETWORK && job->u.forget_keys && result->status >= 0)
+        result->status = pv_identity_forget(s->dir, result->error);
+}
+
+/* Keys are stored before the transaction that may rely on them is. */
+static void save_root(struct pv_store *s, struct pv_job *job, struct pv_job_result *result)
+{
+    if (job->kind != PV_JOB_SAVE_ROOT)
+        return;
+    result->status = pv_identity_save_root(s->dir, job->u.root_seed, result->error);
+    pv_wipe(job->u.root_seed, sizeof(job->u.root_seed));
+}
+
+static void fail_all(struct pv_store *s, struct pv_job_result *results, size_t n)
+{
+    char error[PV_JOB_ERROR_MAX];
+    int status = explain(s, "write", error);
+    for (size_t i = 0; i < n; i++) {
+        results[i].status = status;
+        memcpy(results[i].error, error, sizeof(error));
+        results[i].chat = pv_chatjob_result_free(results[i].chat);
+    }
+    if (sqlite3_get_autocommit(s->db) == 0)
+        (void)!exec(s, "ROLLBACK");
+}
+
+bool pv_store_serves(enum pv_job_kind kind)
+{
+    return kind != PV_JOB_RESOLVE && kind != PV_JOB_IFACE_UP && kind != PV_JOB_IFACE_DOWN;
+}
+
+void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_job_result *results,
+                  size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        memset(&results[i], 0, sizeof(results[i]));
+        results[i].id = jobs[i]->id;
+        results[i].kind = jobs[i]->kind;
+        save_root(store, jobs[i], &results[i]);
+    }
+    if (exec(store, "BEGIN IMMEDIATE") < 0) {
+        fail_all(store, results, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        run_one(store, jobs[i], &results[i]);
+    if (exec(store, "COMMIT") < 0) {
+        fail_all(store, results, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        forget_keys(store, jobs[i], &results[i]);
+}
+
+/* --- loading ------------------------------------------------------------------------------- */
+
+/* How many rows, and how many bytes in their columns, the query gives. */
+static int measure(struct pv_store *s, const char *sql, size_t *ret_rows, size_t *ret_bytes)
+{
+    sqlite3_stmt *st = NULL;
+    int r = prepare(s, sql, &st);
+    if (r >= 0 && sqlite3_step(st) != SQLITE_ROW)
+        r = -EIO;
+    if (r >= 0) {
+        *ret_rows = (size_t)sqlite3_column_int64(st, 0);
+        *ret_bytes = (size_t)sqlite3_column_int64(st, 1);
+    }
+    sqlite3_finalize(st);
+    return r;
+}
+
+/* Copies a column behind what is in bytes already. */
+static struct pv_view take_column(sqlite3_stmt *st, int i, uint8_t *bytes, size_t *used)
+{
+    const void *p = sqlite3_column_blob(st, i);
+    size_t len = (size_t)sqlite3_column_bytes(st, i);
+    struct pv_view v = pv_view(bytes + *used, len);
+    if (len > 0)
+        memcpy(bytes + *used, p, len);
+    *used += len;
+    return v;
+}
+
+static int load_network(struct pv_store *s, struct pv_saved *saved)
+{
+    sqlite3_stmt *st = NULL;
+    int r = prepare(s, "SELECT id, name, node_name FROM network", &st);
+    int step = r < 0 ? SQLITE_ERROR : sqlite3_step(st);
+    if (step == SQLITE_ROW) {
+        if (sqlite3_column_bytes(st, 0) == (int)sizeof(saved->network_id)) {
+            memcpy(saved->network_id, sqlite3_column_blob(st, 0), sizeof(saved->network_id));
+            saved->has_network = true;
+        }
+        const unsigned char *name = sqlite3_column_text(st, 1);
+        const unsigned char *node = sqlite3_column_text(st, 2);
+        snprintf(saved->network_name, sizeof(saved->network_name), "%s",
+                 name == NULL ? "" : (const char *)name);
+        snprintf(saved->node_name, sizeof(saved->node_name), "%s",
+                 node == NULL ? "" : (const char *)node);
+    }
+    sqlite3_finalize(st);
+    return step == SQLITE_ROW || step == SQLITE_DONE ? PV_OK : -EIO;
+}
+
+static int load_statements(struct pv_store *s, struct pv_store_saved *out, size_t *used, size_t n)
+{
+    sqlite3_stmt *st = NULL;
+    int r = prepare(s, "SELECT statement, receipt FROM statements ORDER BY hash", &st);
+    size_t i = 0;
+    while (r >= 0 && i < n && sqlite3_step(st) == SQLITE_ROW) {
+        out->statements[i].statement = take_column(st, 0, out->bytes, used);
+        out->statements[i++].receipt = take_column(st, 1, out->bytes, used);
+    }
+    sqlite3_finalize(st);
+    out->saved.statements = out->statements;
+    out->saved.n_statements = i;
+    return r >= 0 && i == n ? PV_OK : -EIO;
+}
+
+static int load_meta(struct pv_store *s, struct pv_store_saved *out, size_t *used, size_t n)
+{
+    sqlite3_stmt *st = NULL;
+    int r = prepare(s, "SELECT name, value FROM meta ORDER BY name", &st);
+    size_t i = 0;
+    while (r >= 0 && i < n && sqlite3_step(st) == SQLITE_ROW) {
+        const unsigned char *name = sqlite3_column_text(st, 0);
+        snprintf(out->meta[i].name, sizeof(out->meta[i].name), "%s",
+                 name == NULL ? "" : (const char *)name);
+        out->meta[i++].value = take_column(st, 1, out->bytes, used);
+    }
+    sqlite3_finalize(st);
+    out->saved.meta = out->meta;
+    out->saved.n_meta = i;
+    return r >= 0 && i == n ? PV_OK : -EIO;
+}
+
+int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
+                  char ret_error[static PV_JOB_ERROR_MAX])
+{
+    struct pv_store_saved out = {0};
+    size_t n_st = 0, n_meta = 0, st_bytes = 0, meta_bytes = 0, used = 0;
+    int r = measure(store,
+                    "SELECT count(*), coalesce(sum(length(statement) + length(receipt)), 0)"
+                    " FROM statements",
+                    &n_st, &st_bytes);
+    if (r >= 0)
+        r = measure(store, "SELECT count(*), coalesce(sum(length(value)), 0) FROM meta", &n_meta,
+                    &meta_bytes);
+    if (r >= 0 && (n_st > PV_STORE_MAX_STATEMENTS || n_meta > PV_STORE_MAX_META)) {
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: more records than supported",
+                 store->path);
+        return PV_ERR_LIMIT;
+    }
+    if (r >= 0) {
+        out.statements = calloc(n_st + 1, sizeof(*out.statements));
+        out.meta = calloc(n_meta + 1, sizeof(*out.meta));
+        out.bytes = malloc(st_bytes + meta_bytes + 1);
+        if (out.statements == NULL || out.meta == NULL || out.bytes == NULL) {
+            pv_store_saved_done(&out);
+            snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: out of memory", store->path);
+            return PV_ERR_NOMEM;
+        }
+        r = load_network(store, &out.saved);
+    }
+    if (r >= 0)
+        r = load_statements(store, &out, &used, n_st);
+    if (r >= 0)
+        r = load_meta(store, &out, &used, n_meta);
+    if (r < 0) {
+        pv_store_saved_done(&out);
+        return explain(store, "read", ret_error);
+    }
+    *ret_saved = out;
+    return PV_OK;
+}
+
+void pv_store_saved_done(struct pv_store_saved *saved)
+{
+    free(saved->statements);
+    free(saved->meta);
+    free(saved->bytes);
+    memset(saved, 0, sizeof(*saved));
+}

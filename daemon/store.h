@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store.h - the daemon's disk: one SQLite database and the key files of the state directory.
+ *
+ * Serves the store kinds of job.h. Jobs that wait together are one transaction, so that a power
+ * cut leaves each done or not done and one fsync serves many. One thread at a time (the store's
+ * worker; the main thread before it starts).
+ */
+#ifndef PV_STORE_H
+#define PV_STORE_H
+
+#include "base/pv.h"
+#include "daemon/core/engine.h"
+#include "daemon/core/job.h"
+
+enum {
+    PV_STORE_SCHEMA = 1, /* PRAGMA user_version */
+    PV_STORE_MAX_STATEMENTS = 1 << 18,
+    PV_STORE_MAX_META = 65536,
+};
+
+struct pv_store; /* opaque */
+
+/*
+ * Opens dir/p2pvpnd.db, made when missing. A database that is damaged, foreign or newer than this
+ * program is an error and stays as it is: PV_ERR_MALFORMED, PV_ERR_UNSUPPORTED, -errno; then "what
+ * failed: why: what to do" is in ret_error.
+ */
+PV_MUST_CHECK int pv_store_open(struct pv_store **ret_store, const char *dir,
+                                char ret_error[static PV_JOB_ERROR_MAX]);
+struct pv_store *pv_store_close(struct pv_store *store); /* NULL is fine; returns NULL */
+
+/* Is this kind of job the store's? */
+bool pv_store_serves(enum pv_job_kind kind);
+/* Runs n jobs in order, results[i] for jobs[i] (written whole). The secret of SAVE_ROOT is wiped
+ * from its job. A job that fails does not undo the others. */
+void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_job_result *results,
+                  size_t n);
+
+/* What was stored, for pv_engine_new(). Owns everything saved points to. */
+struct pv_store_saved {
+    struct pv_saved saved;
+    struct pv_stored_statement *statements;
+    struct pv_saved_meta *meta;
+    uint8_t *bytes; /* of both */
+};
+/* PV_ERR_NOMEM, PV_ERR_LIMIT, PV_ERR_MALFORMED (damaged); ret_error. */
+PV_MUST_CHECK int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
+                                char ret_error[static PV_JOB_ERROR_MAX]);
+void pv_store_saved_done(struct pv_store_saved *saved);
+
+#endif /* PV_STORE_H */

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "daemon/settings.h"
+#include "sys/file.h"
+#include "tests/unit/test_util.h"
+
+#define KEY_A "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw="
+#define KEY_B "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+
+static int parse(struct pv_settings *s, const char *text, char *error)
+{
+    pv_settings_init(s);
+    error[0] = '\0';
+    return pv_settings_parse(s, "conf", pv_view(text, strlen(text)), error);
+}
+
+static void an_empty_file_gives_the_defaults(void **state)
+{
+    (void)state;
+    struct pv_settings s;
+    char error[PV_SETTINGS_ERROR_MAX];
+    assert_int_equal(parse(&s, "", error), PV_OK);
+    assert_string_equal(s.tun_name, "");
+    assert_int_equal(s.port, 0);
+    assert_int_equal(s.mtu, 1420);
+    assert_int_equal(s.log_level, PV_LOG_INFO);
+    assert_int_equal(s.n_peers + s.n_addrs, 0);
+}
+
+static void every_key_reaches_its_field(void **state)
+{
+    (void)state;
+    struct pv_settings s;
+    char error[PV_SETTINGS_ERROR_MAX], text[PV_ADDR_TEXT];
+    static const char *const conf = "[interface]\n"
+                                    "name = wg0\n"
+                                    "address = 10.0.0.1/24\n"
+                                    "address = fd00::1/64\n"
+                                    "port = 51820\n"
+                                    "mtu = 1380\n"
+                                    "private-key-file = /etc/p2pvpn/key\n"
+                                    "[peer Bob]\n"
+                                    "public-key = " KEY_A "\n"
+                                    "allowed-ips = 10.0.0.2/32\n"
+                                    "allowed-ips = 192.168.7.0/24\n"
+                                    "endpoint = vpn.example.org:51821\n"
+                                    "preshared-key-file = /etc/p2pvpn/psk\n"
+                                    "persistent-keepalive = 25\n"
+                                    "[peer carol]\n"
+                                    "public-key = " KEY_B "\n"
+                                    "endpoint = [2001:db8::5]:9\n"
+                                    "persistent-keepalive = off\n"
+                                    "[log]\n"
+                                    "level = debug\n";
+    int r = parse(&s, conf, error);
+    assert_string_equal(error, "");
+    assert_int_equal(r, PV_OK);
+    assert_string_equal(s.tun_name, "wg0");
+    assert_int_equal(s.n_addrs, 2);
+    assert_string_equal(pv_prefix_format(&s.addrs[0], text), "10.0.0.1/24");
+    assert_string_equal(pv_prefix_format(&s.addrs[1], text), "fd00::1/64");
+    assert_int_equal(s.port, 51820);
+    assert_int_equal(s.mtu, 1380);
+    assert_string_equal(s.private_key_file, "/etc/p2pvpn/key");
+    assert_int_equal(s.log_level, PV_LOG_DEBUG);
+    assert_int_equal(s.n_peers, 2);
+    const struct pv_static_peer *bob = &s.peers[0].peer, *carol = &s.peers[1].peer;
+    char key[PV_WG_KEY_TEXT_BUF];
+    assert_string_equal(bob->name, "bob");
+    assert_string_equal(pv_wgkey_format(bob->public_key, key), KEY_A);
+    assert_int_equal(bob->n_allowed, 2);
+    assert_string_equal(pv_prefix_format(&bob->allowed[1], text), "192.168.7.0/24");
+    assert_string_equal(bob->endpoint_host, "vpn.example.org");
+    assert_int_equal(bob->endpoint_port, 51821);
+    assert_int_equal(bob->persistent_keepalive, 25);
+    assert_string_equal(s.peers[0].preshared_key_file, "/etc/p2pvpn/psk");
+    assert_string_equal(carol->endpoint_host, "2001:db8::5");
+    assert_int_equal(carol->endpoint_port, 9);
+    assert_int_equal(carol->persistent_keepalive, 0);
+    pv_settings_done(&s);
+}
+
+static void every_bad_line_is_named_with_file_and_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } rows[] = {
+        {"port = 1\n", "conf:1: a key before the first section"},
+        {"[interfaces]\n", "conf:1: unknown section: there are [interface], [peer NAME] and [log]"},
+        {"[relay]\nturn = x\n", "conf:1: unknown section"},
+        {"[peer]\n", "conf:1: unknown section"},
+        {"[log x]\n", "conf:1: unknown section"},
+        {"\n[interface]\nprot = 1\n",
+         "conf:3: unknown key prot in [interface]: there are name, address, port, mtu, "
+         "private-key-file"},
+        {"[interface]\nworkers = 2\n", "conf:2: unknown key workers"},
+        {"[interface]\nport = 0\n", "conf:2: port: expected a number"},
+        {"[interface]\nport = 65536\n", "conf:2: port:"},
+        {"[interface]\nport = 80x\n", "conf:2: port:"},
+        {"[interface]\nport =\n", "conf:2: port:"},
+        {"[interface]\nport = 5\nport = 6\n", "conf:3: port: given twice"},
+        {"[interface]\nmtu = 1279\n", "conf:2: mtu:"},
+        {"[interface]\nmtu = 9001\n", "conf:2: mtu:"},
+        {"[interface]\nname = a/b\n", "conf:2: name:"},
+        {"[interface]\nname = sixteen-letters-\n", "conf:2: name:"},
+        {"[interface]\naddress = 10.0.0.1\n", "conf:2: address: expected"},
+        {"[interface]\naddress = 10.0.0.1/33\n", "conf:2: address:"},
+        {"[interface]\naddress = 10.0.0.1/0\n", "conf:2: address:"},
+        {"[interface]\naddress = 127.0.0.1/8\n", "conf:2: address: no interface"},
+        {"[interface]\naddress = 224.0.0.1/8\n", "conf:2: address: no interface"},
+        {"[interface]\naddress=10.0.0.1/8\naddress=10.0.0.2/8\naddress=10.0.0.3/8\n"
+         "address=10.0.0.4/8\naddress=10.0.0.5/8\n",
+         "conf:6: address: at most 4"},
+        {"[interface]\nprivate-key-file = key\n", "conf:2: private-key-file: expected an absolute"},
+        {"[log]\nlevel = loud\n", "conf:2: level: expected error, warn, info or debug"},
+        {"[peer bob]\n", "conf:1: [peer bob] has no public-key"},
+        {"[peer bob]\nendpoint = a:1\n[log]\n", "[peer bob] in line 1 has no public-key"},
+        {"[peer -bob]\n", "conf:1: [peer NAME]:"},
+        {"[peer bob]\npublic-key = short\n", "conf:2: public-key:"},
+        {"[peer a]\npublic-key = " KEY_A "\n[peer b]\npublic-key = " KEY_A "\n",
+         "conf:4: public-key: another"},
+        {"[peer a]\npublic-key = " KEY_A "\n[peer A]\n", "conf:3: [peer NAME]: this name was"},
+        {"[peer a]\nallowed-ips = 10.0.0.1/24\n", "conf:2: allowed-ips: expected"},
+        {"[peer a]\nallowed-ips = 10.0.0.0/24, 10.1.0.0/24\n", "conf:2: allowed-ips: expected"},
+        {"[peer a]\nendpoint = host\n", "conf:2: endpoint:"},
+        {"[peer a]\nendpoint = host:0\n", "conf:2: endpoint:"},
+        {"[peer a]\nendpoint = :5\n", "conf:2: endpoint:"},
+        {"[peer a]\nendpoint = ho st:5\n", "conf:2: endpoint:"},
+        {"[peer a]\nendpoint = 2001:db8::1:5\n", "conf:2: endpoint:"},
+        {"[peer a]\npersistent-keepalive = 65536\n", "conf:2: persistent-keepalive:"},
+        {"[peer a]\npreshared-key-file = psk\n", "conf:2: preshared-key-file:"},
+        {"[peer a]\nsuite = aes\n", "conf:2: unknown key suite"},
+        {"[interface]\nport: 5\n  mtu = 1400\n", "conf:3: the line begins with a blank"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_settings s;
+        char error[PV_SETTINGS_ERROR_MAX];
+        assert_int_equal(parse(&s, rows[i].text, error), PV_ERR_MALFORMED);
+        if (strstr(error, rows[i].want) == NULL)
+            assert_string_equal(error, rows[i].want);
+        pv_settings_done(&s);
+    }
+}
+
+static void limits_hold_exactly(void **state)
+{
+    (void)state;
+    struct pv_settings s;
+    char error[PV_SETTINGS_ERROR_MAX];
+    static char text[1 << 16];
+    size_t n = (size_t)snprintf(text, sizeof(text), "[peer a]\npublic-key = " KEY_A "\n");
+    for (int i = 0; i < 64; i++)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "allowed-ips = 10.0.%d.0/24\n", i);
+    assert_int_equal(parse(&s, text, error), PV_OK);
+    assert_int_equal(s.peers[0].peer.n_allowed, 64);
+    pv_settings_done(&s);
+    snprintf(text + n, sizeof(text) - n, "allowed-ips = 10.1.0.0/24\n");
+    assert_int_equal(parse(&s, text, error), PV_ERR_MALFORMED);
+    assert_non_null(strstr(error, "conf:67:"));
+    pv_settings_done(&s);
+}
+
+static void key_files_are_read_strictly(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/pvkey.XXXXXX", error[PV_SETTINGS_ERROR_MAX] = "";
+    uint8_t key[32];
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(pv_file_write(path, pv_view(KEY_A "\n", 45), 0600), PV_OK);
+    assert_int_equal(pv_settings_read_key(path, key, error), PV_OK);
+    assert_int_equal(pv_file_write(path, pv_view(KEY_A "x\n", 46), 0600), PV_OK);
+    assert_int_equal(pv_settings_read_key(path, key, error), PV_ERR_MALFORMED);
+    assert_non_null(strstr(error, path));
+    assert_null(strstr(error, "HIgo9")); /* never shows what is in it */
+    unlink(path);
+    assert_int_equal(pv_settings_read_key(path, key, error), PV_ERR_NOT_FOUND);
+    struct pv_settings s;
+    pv_settings_init(&s);
+    assert_int_equal(pv_settings_load(&s, path, error), PV_ERR_NOT_FOUND);
+    assert_non_null(strstr(error, "no such file"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_empty_file_gives_the_defaults),
+        cmocka_unit_test(every_key_reaches_its_field),
+        cmocka_unit_test(every_bad_line_is_named_with_file_and_line),
+        cmocka_unit_test(limits_hold_exactly),
+        cmocka_unit_test(key_files_are_read_strictly),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
