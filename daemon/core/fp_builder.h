@@ -60,12 +60,13 @@ PV_MUST_CHECK int pv_fp_builder_set_interface(struct pv_fp_builder *b,
  * for 65,535 removals. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_add_peer(struct pv_fp_builder *b, enum pv_fp_peer_kind kind,
                                          uint32_t *ret_peer);
-/* The rest asks for a peer that exists; PV_ERR_NOT_FOUND otherwise (removing: nothing happens). */
-void pv_fp_builder_remove_peer(struct pv_fp_builder *b, uint32_t peer);
+/* All that follow answer PV_ERR_NOT_FOUND when there is no such peer, and change nothing when they
+ * answer PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_remove_peer(struct pv_fp_builder *b, uint32_t peer);
 
 /* The inner addresses that are this peer's: for a member its addresses (all bits), for a static
- * peer its allowed-ips; replaces the former. PV_ERR_EXISTS (a prefix is another peer's: none is
- * set then, the former are gone), PV_ERR_NOMEM, PV_ERR_LIMIT. */
+ * peer its allowed-ips; replaces the former. PV_ERR_EXISTS (a prefix is another peer's),
+ * PV_ERR_MALFORMED, PV_ERR_LIMIT, PV_ERR_NOMEM: the peer has no routes then. */
 PV_MUST_CHECK int pv_fp_builder_set_routes(struct pv_fp_builder *b, uint32_t peer,
                                            const struct pv_prefix *routes, size_t n);
 /* Where to send; NULL = no path. mtu: the largest UDP payload the path carries, bytes, 0 = not

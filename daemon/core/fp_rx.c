@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* UDP to TUN: tell the kinds apart, open, check, deliver. */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "daemon/core/fp_worker.h"
+#include "proto/demux.h"
+#include "proto/inband.h"
+#include "proto/ippkt.h"
+
+enum {
+    HEADER = 16,            /* bytes, whitepaper s5.4.6 */
+    TYPE_DATA = 4,          /* whitepaper s5.4.6 */
+    PUNTS_PER_DATAGRAM = 4, /* confirmed, stray, active, in-band */
+};
+
+/* --- after authentication ------------------------------------------------------------------ */
+
+/* Is dst this node? (DESIGN 7: overlay address, broadcast, multicast.) */
+static bool is_to_us(const struct pv_fp_snapshot *snap, const struct pv_ippkt *ip)
+{
+    uint16_t family = ip->version == 4 ? PV_AF_INET : PV_AF_INET6;
+    for (size_t i = 0; i < snap->iface.n_own; i++) {
+        const struct pv_addr *own = &snap->iface.own[i];
+        if (own->family == family && memcmp(own->ip, ip->dst, pv_addr_ip_len(own)) == 0)
+            return true;
+    }
+    return pv_fp_is_to_many(snap, ip->version, ip->dst);
+}
+
+static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                           const struct pv_fp_peer *peer, struct pv_view inner, pv_ns now)
+{
+    struct pv_fp_live *live = &peer->live->live;
+    struct pv_ippkt ip;
+    if (pv_ippkt_parse(inner, &ip) < 0)
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_INNER);
+    else if (pv_fp_snapshot_route(snap, ip.version, ip.src) != peer)
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_SOURCE);
+    else if (peer->kind == PV_FP_MEMBER && !is_to_us(snap, &ip))
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_DESTINATION);
+    else {
+        pv_fp_set(&live->last_rx_data, now);
+        pv_fp_add(&live->rx_bytes, ip.whole.len);
+        pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, peer->id, &live->told_active);
+        w->writes[w->n_writes++] = (struct pv_fp_write){.data = ip.whole.ptr, .len = ip.whole.len};
+    }
+}
+
+/* Authenticated, but from elsewhere: one punt for a run of them. */
+static void note_stray(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
+                       const struct pv_carrier *from, size_t len)
+{
+    for (size_t i = w->n_punts; i-- > 0;) {
+        struct pv_fp_punt *last = &w->punts[i];
+        if (last->kind != PV_FP_PUNT_STRAY)
+            continue;
+        if (last->peer != peer->id || !pv_carrier_same(&last->from, from))
+            break;
+        last->count += len;
+        return;
+    }
+    struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_STRAY, peer->id);
+    p->from = *from;
+    p->count = len;
+}
+
+static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                    const struct pv_aead_op *op, const struct pv_fp_opening *o, pv_ns now)
+{
+    const struct pv_fp_peer *peer = o->peer;
+    struct pv_fp_live *live = &peer->live->live;
+    if (op->status != PV_OK) {
+        pv_fp_worker_drop(w, peer, op->status == PV_ERR_AUTH ? PV_FP_DROP_AUTH : PV_FP_DROP_CRYPTO);
+        return;
+    }
+    if (pv_replay_accept(&o->keys->replay, op->counter) < 0) {
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_REPLAY);
+        return;
+    }
+    pv_fp_set(&live->last_rx_any, now);
+    pv_fp_add(&live->rx_packets, 1);
+    if (!o->keys->confirmed) {
+        o->keys->confirmed = true;
+        struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_KEYS_CONFIRMED, peer->id);
+        p->from = *o->from;
+        p->index = o->keys->local_index;
+    }
+    if (pv_carrier_same(&peer->path, o->from))
+        pv_fp_set(&live->last_rx_selected, now);
+    else
+        note_stray(w, peer, o->from, op->len + HEADER);
+
+    struct pv_view inner = pv_view(op->data, op->len - PV_AEAD_TAG_LEN);
+    if (inner.len == 0)
+        return; /* a keepalive */
+    if (inner.ptr[0] != PV_INBAND_FIRST) {
+        deliver_packet(w, snap, peer, inner, now);
+    } else if (peer->kind != PV_FP_MEMBER) {
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_INBAND);
+    } else {
+        struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_INBAND, peer->id);
+        p->from = *o->from;
+        p->bytes = inner;
+    }
+}
+
+static void open_batch(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now)
+{
+    pv_aead_open_batch(w->ops, w->n_ops);
+    for (size_t i = 0; i < w->n_ops; i++)
+        deliver(w, snap, &w->ops[i], &w->batch.opening[i], now);
+    w->n_ops = 0;
+}
+
+/* --- before authentication ----------------------------------------------------------------- */
+
+/* Transport data: finds its keys and adds it to the batch, or drops it. */
+static void rx_data(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                    const struct pv_carrier *from, uint8_t *data, size_t len, pv_ns now)
+{
+    struct pv_fp_keys *keys = NULL;
+    const struct pv_fp_peer *peer =
+        snap == NULL ? NULL : pv_fp_snapshot_keys(snap, pv_load_le32(data + 4), &keys);
+    if (peer == NULL) {
+        pv_fp_worker_drop(w, NULL, PV_FP_DROP_INDEX);
+        return;
+    }
+    uint64_t counter = pv_load_le64(data + 8);
+    if (counter >= PV_FP_REJECT_COUNT || !pv_fp_keys_young(keys, now)) {
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_EXPIRED_KEYS);
+        return;
+    }
+    if (!pv_replay_is_new(&keys->replay, counter)) {
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_REPLAY);
+        return;
+    }
+    w->ops[w->n_ops] = (struct pv_aead_op){
+        .aead = keys->recv, .counter = counter, .data = data + HEADER, .len = len - HEADER};
+    w->batch.opening[w->n_ops++] = (struct pv_fp_opening){.peer = peer, .keys = keys, .from = from};
+    if (w->n_ops == PV_AEAD_BATCH_MAX)
+        open_batch(w, snap, now);
+}
+
+static void rx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                   const struct pv_carrier *from, uint8_t *data, size_t len, pv_ns now)
+{
+    switch (pv_demux(pv_view(data, len))) {
+    case PV_DEMUX_WG_DATA:
+        rx_data(w, snap, from, data, len, now);
+        return;
+    case PV_DEMUX_WG_INITIATION:
+    case PV_DEMUX_WG_RESPONSE:
+        if (data[3] != 0) {
+            pv_fp_worker_drop(w, NULL, PV_FP_DROP_SUITE);
+            return;
+        }
+        break;
+    case PV_DEMUX_WG_COOKIE:
+    case PV_DEMUX_STUN:
+    case PV_DEMUX_CHANNEL:
+        break;
+    case PV_DEMUX_JUNK:
+        pv_fp_worker_drop(w, NULL, PV_FP_DROP_JUNK);
+        return;
+    }
+    struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_DATAGRAM, 0);
+    p->from = *from;
+    p->bytes = pv_view(data, len);
+}
+
+static size_t count_segments(const struct pv_fp_datagram *d)
+{
+    return d->segment == 0 || d->len <= d->segment ? 1 : (d->len + d->segment - 1) / d->segment;
+}
+
+size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                const struct pv_fp_datagram *datagrams, size_t n, pv_ns now)
+{
+    size_t i, taken = 0; /* taken: datagrams whose results have room, opened or not */
+    pv_fp_worker_reset(w);
+    for (i = 0; i < n; i++) {
+        const struct pv_fp_datagram *d = &datagrams[i];
+        size_t segments = count_segments(d);
+        if (segments > PV_FP_MAX_SEGMENTS) {
+            pv_fp_worker_drop(w, NULL, PV_FP_DROP_JUNK);
+            continue;
+        }
+        if (taken + segments > PV_FP_MAX_PUNTS / PUNTS_PER_DATAGRAM ||
+            taken + segments > PV_FP_MAX_WRITES)
+            break;
+        taken += segments;
+        size_t at = 0;
+        do { /* an empty datagram is one too */
+            size_t rest = d->len - at;
+            size_t len = segments > 1 && rest > d->segment ? d->segment : rest;
+            rx_one(w, snap, &d->from, d->data + at, len, now);
+            at += len;
+        } while (at < d->len);
+    }
+    if (w->n_ops > 0)
+        open_batch(w, snap, now);
+    return i;
+}

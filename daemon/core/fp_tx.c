@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+/* TUN to UDP: route, seal, wait, copy to many, or answer with an error. */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "daemon/core/fp_worker.h"
+#include "proto/ippkt.h"
+
+enum {
+    HEADER = 16,    /* bytes: type, receiver, counter (whitepaper s5.4.6) */
+    TYPE_DATA = 4,  /* whitepaper s5.4.6 */
+    PAD = 16,       /* bytes: content is padded to a multiple, whitepaper s5.4.6 */
+    MIN_MTU4 = 576, /* bytes; what every host takes, RFC 1122 s3.3.2: never report less */
+};
+
+/* --- sealing ------------------------------------------------------------------------------- */
+
+/* Seals what was collected. A send that could not be sealed is left with len 0. */
+static void seal_batch(struct pv_fp_worker *w)
+{
+    pv_aead_seal_batch(w->ops, w->n_ops);
+    for (size_t i = 0; i < w->n_ops; i++) {
+        if (w->ops[i].status == PV_OK)
+            continue;
+        pv_fp_worker_drop(w, NULL, PV_FP_DROP_CRYPTO);
+        w->sends[w->batch.send_of[i]].len = 0;
+    }
+    w->n_ops = 0;
+}
+
+/* The end of every call: nothing leaves unsealed. */
+static void finish(struct pv_fp_worker *w)
+{
+    size_t n = 0;
+    if (w->n_ops > 0)
+        seal_batch(w);
+    for (size_t i = 0; i < w->n_sends; i++) {
+        if (w->sends[i].len > 0)
+            w->sends[n++] = w->sends[i];
+    }
+    w->n_sends = n;
+}
+
+static uint8_t *take_arena(struct pv_fp_worker *w, size_t len)
+{
+    uint8_t *p = w->arena + w->arena_used;
+    w->arena_used += (len + 15) & ~(size_t)15;
+    return p;
+}
+
+static bool has_room(const struct pv_fp_worker *w, size_t packets, size_t bytes)
+{
+    return w->n_sends + packets <= PV_FP_MAX_SENDS &&
+           w->arena_used + bytes + packets * (PV_FP_OVERHEAD + PAD + 15) <= PV_FP_ARENA;
+}
+
+/* The largest inner packet that the path carries. */
+static size_t inner_limit(const struct pv_fp_peer *peer)
+{
+    if (peer->path_mtu == 0)
+        return PV_FP_INNER_MAX;
+    return peer->path_mtu < PV_FP_OVERHEAD ? 0 : peer->path_mtu - (size_t)PV_FP_OVERHEAD;
+}
+
+static bool can_seal(const struct pv_fp_peer *peer, pv_ns now)
+{
+    return peer->send != NULL && pv_fp_keys_young(peer->send, now) &&
+           atomic_load_explicit(&peer->send->next_counter, memory_order_relaxed) <
+               PV_FP_REJECT_COUNT;
+}
+
+/*
+ * Makes a datagram for a packet of len bytes and returns where its content goes; the caller writes
+ * it before anything else. The peer has a path and keys, and there is room.
+ */
+static uint8_t *add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                         const struct pv_fp_peer *peer, size_t len)
+{
+    /* Padded to hide the exact length, but never beyond what the path or the TUN carries. */
+    size_t limit = peer->path_mtu == 0 ? snap->iface.mtu : inner_limit(peer);
+    size_t padded = (len + PAD - 1) / PAD * PAD;
+    if (padded > limit)
+        padded = len > limit ? len : limit;
+
+    if (w->n_ops == PV_AEAD_BATCH_MAX)
+        seal_batch(w);
+    struct pv_fp_keys *keys = peer->send;
+    uint64_t counter = atomic_fetch_add_explicit(&keys->next_counter, 1, memory_order_relaxed);
+    uint8_t *p = take_arena(w, padded + PV_FP_OVERHEAD);
+    pv_store_le32(p, TYPE_DATA);
+    pv_store_le32(p + 4, keys->remote_index);
+    pv_store_le64(p + 8, counter);
+    memset(p + HEADER + len, 0, padded - len);
+    w->ops[w->n_ops] = (struct pv_aead_op){
+        .aead = keys->send, .counter = counter, .data = p + HEADER, .len = padded};
+    w->batch.send_of[w->n_ops++] = w->n_sends;
+    w->sends[w->n_sends++] = (struct pv_fp_send){
+        .to = &peer->path, .data = p, .len = padded + PV_FP_OVERHEAD, .peer = peer->id};
+    return p + HEADER;
+}
+
+static void note_sent(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size_t len, bool data,
+                      pv_ns now)
+{
+    struct pv_fp_live *live = &peer->live->live;
+    pv_fp_set(&live->last_tx_any, now);
+    pv_fp_add(&live->tx_packets, 1);
+    if (data) {
+        pv_fp_set(&live->last_tx_data, now);
+        pv_fp_add(&live->tx_bytes, len);
+        pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, peer->id, &live->told_active);
+    }
+}
+
+static void send_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                        const struct pv_fp_peer *peer, struct pv_view packet, pv_ns now)
+{
+    memcpy(add_send(w, snap, peer, packet.len), packet.ptr, packet.len);
+    note_sent(w, peer, packet.len, true, now);
+}
+
+/* --- errors -------------------------------------------------------------------------------- */
+
+static void answer(struct pv_fp_worker *w, const struct pv_ippkt *ip, enum pv_ippkt_error error,
+                   size_t mtu, pv_ns now)
+{
+    size_t len, at_least = ip->version == 4 ? MIN_MTU4 : (size_t)PV_IPPKT_MIN_MTU6;
+    if (w->n_writes == PV_FP_MAX_WRITES || !has_room(w, 1, PV_IPPKT_ERROR_MAX))
+        return;
+    uint8_t *buf = w->arena + w->arena_used;
+    if (pv_ippkt_error(ip, error, (uint16_t)(mtu < at_least ? at_least : mtu), buf,
+                       PV_IPPKT_ERROR_MAX, &len) < 0)
+        return;
+    if (!pv_bucket_take(&w->answers, PV_FP_ICMP_RATE, PV_FP_ICMP_RATE, 1, now))
+        return;
+    w->writes[w->n_writes++] = (struct pv_fp_write){.data = take_arena(w, len), .len = len};
+}
+
+/* --- waiting ------------------------------------------------------------------------------- */
+
+static void drop_waiting(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, uint32_t id,
+                         enum pv_fp_drop reason)
+{
+    pv_fp_queue_pop(w->queue, id);
+    pv_fp_worker_drop(w, snap == NULL ? NULL : pv_fp_snapshot_peer(snap, id), reason);
+}
+
+static void drop_expired(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now)
+{
+    pv_ns since;
+    for (uint32_t id; (id = pv_fp_queue_oldest(w->queue, &since)) != 0;) {
+        if (now < since || now - since < PV_FP_QUEUE_TIME)
+            return;
+        drop_waiting(w, snap, id, PV_FP_DROP_QUEUE_OLD);
+    }
+}
+
+static void wait(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                 const struct pv_fp_peer *peer, struct pv_view packet, pv_ns now)
+{
+    pv_ns since;
+    while (!pv_fp_queue_fits_peer(w->queue, peer->id, packet.len))
+        drop_waiting(w, snap, peer->id, PV_FP_DROP_QUEUE_FULL);
+    while (!pv_fp_queue_fits_all(w->queue, packet.len))
+        drop_waiting(w, snap, pv_fp_queue_oldest(w->queue, &since), PV_FP_DROP_QUEUE_FULL);
+    pv_fp_queue_push(w->queue, peer->id, packet, now);
+}
+
+/* What is missing for sending to this peer? Punts it once. */
+static bool ask_for_missing(struct pv_fp_worker *w, const struct pv_fp_peer *peer, pv_ns now)
+{
+    struct pv_fp_live *live = &peer->live->live;
+    if (peer->path.kind == PV_CARRIER_NONE)
+        pv_fp_worker_punt_once(w, PV_FP_PUNT_NEED_PATH, peer->id, &live->asked_path);
+    else if (!can_seal(peer, now))
+        pv_fp_worker_punt_once(w, PV_FP_PUNT_NEED_KEYS, peer->id, &live->asked_keys);
+    else
+        return false;
+    return true;
+}
+
+/* Sends what waits for a peer that can be reached. False: no room for all of it. */
+static bool send_waiting(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                         const struct pv_fp_peer *peer, pv_ns now)
+{
+    for (size_t len; (len = pv_fp_queue_front_len(w->queue, peer->id)) != 0;) {
+        if (!has_room(w, 1, len))
+            return false;
+        if (len > inner_limit(peer)) {
+            drop_waiting(w, snap, peer->id, PV_FP_DROP_TOO_BIG);
+            continue;
+        }
+        pv_fp_queue_front(w->queue, peer->id, add_send(w, snap, peer, len));
+        pv_fp_queue_pop(w->queue, peer->id);
+        note_sent(w, peer, len, true, now);
+    }
+    return true;
+}
+
+/* The peer is gone or known to be offline: whoever waits is told. */
+static bool refuse_waiting(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, uint32_t id,
+                           enum pv_fp_drop reason, pv_ns now)
+{
+    for (size_t len; (len = pv_fp_queue_front_len(w->queue, id)) != 0;) {
+        struct pv_ippkt ip;
+        if (!has_room(w, 2, len + PV_IPPKT_ERROR_MAX))
+            return false;
+        uint8_t *copy = take_arena(w, len);
+        pv_fp_queue_front(w->queue, id, copy);
+        if (pv_ippkt_parse(pv_view(copy, len), &ip) == PV_OK)
+            answer(w, &ip, PV_IPPKT_UNREACHABLE, 0, now);
+        drop_waiting(w, snap, id, reason);
+    }
+    return true;
+}
+
+bool pv_fp_flush(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now)
+{
+    bool more = false;
+    pv_fp_worker_reset(w);
+    drop_expired(w, snap, now);
+    size_t n = snap == NULL ? 0 : pv_fp_queue_peers(w->queue, w->waiting_peers);
+    for (size_t i = 0; i < n && !more; i++) {
+        uint32_t id = w->waiting_peers[i];
+        const struct pv_fp_peer *peer = pv_fp_snapshot_peer(snap, id);
+        if (w->n_punts + 1 >= PV_FP_MAX_PUNTS)
+            more = true;
+        else if (peer == NULL)
+            more = !refuse_waiting(w, snap, id, PV_FP_DROP_NO_PEER, now);
+        else if (peer->offline && peer->path.kind == PV_CARRIER_NONE)
+            more = !refuse_waiting(w, snap, id, PV_FP_DROP_OFFLINE, now);
+        else if (!ask_for_missing(w, peer, now))
+            more = !send_waiting(w, snap, peer, now);
+    }
+    finish(w);
+    return more;
+}
+
+pv_ns pv_fp_next_timeout(const struct pv_fp_worker *w)
+{
+    pv_ns since;
+    return pv_fp_queue_oldest(w->queue, &since) == 0 ? PV_NEVER : since + PV_FP_QUEUE_TIME;
+}
+
+/* --- routing ------------------------------------------------------------------------------- */
+
+/* To one peer. False: no room in the results, nothing done. */
+static bool send_to_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                        const struct pv_fp_peer *peer, const struct pv_ippkt *ip, pv_ns now)
+{
+    if (peer->offline && peer->path.kind == PV_CARRIER_NONE) {
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_OFFLINE);
+        answer(w, ip, PV_IPPKT_UNREACHABLE, 0, now);
+        return true;
+    }
+    if (peer->path.kind != PV_CARRIER_NONE && ip->whole.len > inner_limit(peer)) {
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_TOO_BIG);
+        answer(w, ip, PV_IPPKT_TOO_BIG, inner_limit(peer), now);
+        return true;
+    }
+    if (ask_for_missing(w, peer, now)) {
+        wait(w, snap, peer, ip->whole, now);
+        return true;
+    }
+    /* What waited goes first, so that the order stays. */
+    if (pv_fp_queue_has(w->queue, peer->id) && !send_waiting(w, snap, peer, now))
+        return false;
+    if (!has_room(w, 1, ip->whole.len))
+        return false;
+    send_packet(w, snap, peer, ip->whole, now);
+    return true;
+}
+
+/* A copy to every member that can be reached, and to the static peer whose allowed-ips say so.
+ * False: no room, nothing done. */
+static bool send_to_many(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                         const struct pv_ippkt *ip, pv_ns now)
+{
+    size_t left = PV_FP_BROADCAST_PEERS;
+    if (w->n_sends > 0 && !has_room(w, left, left * ip->whole.len))
+        return false;
+    if (!pv_bucket_take(&w->broadcasts, PV_FP_BROADCAST_RATE, PV_FP_BROADCAST_RATE, 1, now)) {
+        pv_fp_worker_drop(w, NULL, PV_FP_DROP_RATE);
+        return true;
+    }
+    for (size_t c = 0; c < snap->n_chunks; c++) {
+        const struct pv_fp_chunk *chunk = snap->chunks[c];
+        for (uint64_t set = chunk->reachable; set != 0; set &= set - 1) {
+            const struct pv_fp_peer *peer = &chunk->peers[__builtin_ctzll(set)];
+            if (!can_seal(peer, now) || ip->whole.len > inner_limit(peer))
+                continue;
+            if (left == 0 || !has_room(w, 1, ip->whole.len))
+                return true;
+            left--;
+            send_packet(w, snap, peer, ip->whole, now);
+        }
+    }
+    const struct pv_fp_peer *peer = pv_fp_snapshot_route(snap, ip->version, ip->dst);
+    if (peer != NULL && !send_to_one(w, snap, peer, ip, now))
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_RATE);
+    return true;
+}
+
+/* False: no room in the results, nothing done. */
+static bool tx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                   const struct pv_fp_packet *packet, pv_ns now)
+{
+    struct pv_ippkt ip;
+    if (packet->len > PV_FP_INNER_MAX ||
+        pv_ippkt_parse(pv_view(packet->data, packet->len), &ip) < 0) {
+        pv_fp_worker_drop(w, NULL, PV_FP_DROP_INNER);
+        return true;
+    }
+    if (snap != NULL && pv_fp_is_to_many(snap, ip.version, ip.dst)) {
+        if (!pv_ippkt_is_housekeeping(&ip))
+            return send_to_many(w, snap, &ip, now);
+        pv_fp_worker_drop(w, NULL, PV_FP_DROP_QUIET);
+        return true;
+    }
+    const struct pv_fp_peer *peer =
+        snap == NULL ? NULL : pv_fp_snapshot_route(snap, ip.version, ip.dst);
+    if (peer != NULL)
+        return send_to_one(w, snap, peer, &ip, now);
+    pv_fp_worker_drop(w, NULL, PV_FP_DROP_NO_PEER);
+    answer(w, &ip, PV_IPPKT_UNREACHABLE, 0, now);
+    return true;
+}
+
+size_t pv_fp_tx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                const struct pv_fp_packet *packets, size_t n, pv_ns now)
+{
+    size_t i = 0;
+    pv_fp_worker_reset(w);
+    drop_expired(w, snap, now);
+    /* A packet makes a punt or two, a broadcast one for each copy. */
+    while (i < n && w->n_punts + PV_FP_BROADCAST_PEERS + 2 <= PV_FP_MAX_PUNTS &&
+           w->n_writes < PV_FP_MAX_WRITES && tx_one(w, snap, &packets[i], now))
+        i++;
+    finish(w);
+    return i;
+}
+
+int pv_fp_inject(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, uint32_t peer,
+                 struct pv_view inner, pv_ns now)
+{
+    pv_fp_worker_reset(w);
+    if (inner.len > PV_FP_INNER_MAX)
+        return PV_ERR_NO_SPACE;
+    const struct pv_fp_peer *p = snap == NULL ? NULL : pv_fp_snapshot_peer(snap, peer);
+    if (p == NULL)
+        return PV_ERR_NOT_FOUND;
+    if (p->path.kind == PV_CARRIER_NONE || !can_seal(p, now))
+        return PV_ERR_STATE;
+    uint8_t *content = add_send(w, snap, p, inner.len);
+    if (inner.len > 0)
+        memcpy(content, inner.ptr, inner.len);
+    note_sent(w, p, inner.len, false, now);
+    finish(w);
+    return w->n_sends == 1 ? PV_OK : PV_ERR_STATE;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fp_worker.h - one worker's memory, shared by fp_tx.c and fp_rx.c. Internal to the fast path.
+ */
+#ifndef PV_FP_WORKER_H
+#define PV_FP_WORKER_H
+
+#include "base/bucket.h"
+#include "daemon/core/fp_queue.h"
+#include "daemon/core/fp_state.h"
+
+enum {
+    PV_FP_ARENA = 1 << 20,    /* bytes sealed per call, DATAPATH */
+    PV_FP_MAX_SENDS = 1024,   /* per call */
+    PV_FP_MAX_WRITES = 512,   /* per call */
+    PV_FP_MAX_PUNTS = 1024,   /* per call */
+    PV_FP_MAX_SEGMENTS = 128, /* datagrams merged into one, as received from Linux (DATAPATH) */
+};
+
+/* A datagram that waits for its batch to be opened. */
+struct pv_fp_opening {
+    const struct pv_fp_peer *peer;
+    struct pv_fp_keys *keys;
+    const struct pv_carrier *from;
+};
+
+struct pv_fp_worker {
+    _Atomic uint64_t drops[PV_FP_DROP_REASONS];
+
+    /* results of the last call */
+    struct pv_fp_send sends[PV_FP_MAX_SENDS];
+    struct pv_fp_write writes[PV_FP_MAX_WRITES];
+    struct pv_fp_punt punts[PV_FP_MAX_PUNTS];
+    size_t n_sends, n_writes, n_punts;
+
+    /* the batch being collected */
+    struct pv_aead_op ops[PV_AEAD_BATCH_MAX];
+    union {
+        size_t send_of[PV_AEAD_BATCH_MAX];               /* tx: index in sends */
+        struct pv_fp_opening opening[PV_AEAD_BATCH_MAX]; /* rx */
+    } batch;
+    size_t n_ops;
+
+    /* tx */
+    uint8_t *arena; /* PV_FP_ARENA bytes; what sends and ICMP answers point into */
+    size_t arena_used;
+    struct pv_fp_queue *queue;
+    struct pv_bucket broadcasts;
+    struct pv_bucket answers; /* ICMP errors */
+    uint32_t waiting_peers[PV_FP_QUEUE_MAX_PEERS];
+};
+
+/* Empties the results: the beginning of every call. */
+void pv_fp_worker_reset(struct pv_fp_worker *w);
+/* Counts a dropped packet, for the worker and, unless live is NULL, for the peer. */
+void pv_fp_worker_drop(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
+                       enum pv_fp_drop reason);
+/* Appends a punt; the caller has made sure that there is room. */
+struct pv_fp_punt *pv_fp_worker_punt(struct pv_fp_worker *w, enum pv_fp_punt_kind kind,
+                                     uint32_t peer);
+/* Appends a punt of this kind unless flag says that it was punted already. */
+void pv_fp_worker_punt_once(struct pv_fp_worker *w, enum pv_fp_punt_kind kind, uint32_t peer,
+                            _Atomic bool *flag);
+
+static inline void pv_fp_add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static inline void pv_fp_set(_Atomic pv_ns *when, pv_ns now)
+{
+    atomic_store_explicit(when, now, memory_order_relaxed);
+}
+
+/* Keys that may still be used at all (REJECT_AFTER_TIME). */
+static inline bool pv_fp_keys_young(const struct pv_fp_keys *keys, pv_ns now)
+{
+    return now < keys->birth || now - keys->birth < PV_FP_REJECT_TIME;
+}
+
+/* 255.255.255.255, multicast, or the network's own broadcast address. */
+bool pv_fp_is_to_many(const struct pv_fp_snapshot *snap, uint8_t version, const uint8_t *dst);
+
+#endif /* PV_FP_WORKER_H */
