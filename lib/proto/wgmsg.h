@@ -81,8 +81,9 @@ struct pv_wg_pending {
     uint32_t local_index;
 };
 
-/* Writes message 1 with mac1 and a zero mac2. PV_ERR_AUTH is impossible for a remote that passed
- * pv_wg_remote_init() unless the ephemeral meets it by chance; treat it as "try again". */
+/* Writes message 1 with mac1 and a zero mac2; the caller has set pending->local_index. PV_ERR_AUTH
+ * is impossible for a remote that passed pv_wg_remote_init() unless the ephemeral meets it by
+ * chance; treat it as "try again". */
 PV_MUST_CHECK int pv_wgmsg_initiate(struct pv_wg_pending *pending, const struct pv_wg_device *dev,
                                     const struct pv_wg_remote *remote, const struct pv_rng *rng,
                                     const uint8_t tai64n[static PV_TAI64N_LEN],
@@ -126,7 +127,7 @@ void pv_wg_initiation_wipe(struct pv_wg_initiation *in);
 
 /* --- macs and message 3 (whitepaper s5.4.4, s5.4.7) ------------------------------------------ */
 
-/* Does a message 1 or 2 of the right length carry our mac1? */
+/* Does a message 1 or 2 (of the right length) carry the mac1 that messages to dev carry? */
 bool pv_wgmsg_mac1_ok(const struct pv_wg_device *dev, struct pv_view msg);
 /* Is its mac2 that of this cookie? */
 bool pv_wgmsg_mac2_ok(struct pv_view msg, const uint8_t cookie[static PV_WGMSG_MAC_LEN]);
