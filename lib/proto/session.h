@@ -10,7 +10,8 @@
  * peer is known (mac1, cookie, pv_wgmsg_identify()) is the owner's too.
  *
  * The owner feeds facts, then drains pv_session_poll_transmit() and pv_session_poll_event() until
- * PV_ERR_AGAIN, then sleeps until pv_session_next_timeout(). One thread at a time. Heap memory of
+ * PV_ERR_AGAIN, then sleeps until pv_session_next_timeout(). While more than 22 events wait nothing
+ * is accepted or made. One thread at a time. Heap memory of
  * its own, left out of core dumps.
  *
  * Key slots (as in Linux): CURRENT is sent with; PREVIOUS is still received with; NEXT was made as
@@ -18,12 +19,14 @@
  *
  * State of the handshake as initiator:
  *   IDLE    --pv_session_want(), rekey or nothing heard-->            WANTED
+ *   IDLE    --the same, and NEXT may be proven any moment-->          WAITING (ours: 1 s)
  *   WANTED  --reachable, 5 s since the last message 1-->              SENT    (message 1 out)
  *   SENT    --message 2-->                                            IDLE    (KEYS, USE, DONE)
  *   SENT    --5 s + jitter-->                                         WANTED
  *   SENT    --message 1 of the peer accepted-->                       WAITING (ours is dropped)
+ *   WANTED  --message 1 of the peer accepted-->                       WAITING (5 s + jitter)
  *   WAITING --first packet under the keys that made-->                IDLE    (USE, DONE)
- *   WAITING --5 s + jitter, and a path-->                             WANTED
+ *   WAITING --that time over, and a path; or NEXT expired-->          WANTED
  *   any     --90 s after the attempt began-->                         IDLE    (GIVE_UP)
  */
 #ifndef PV_SESSION_H

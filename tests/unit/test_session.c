@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/bytes.h"
+#include "session_world.h"
+
+static const struct w_options MEMBERS = {.members = true};
+static const struct w_options STATIC = {.members = false};
+
+/* Does node i get a packet through to the other? */
+static bool reaches(struct world *w, int i)
+{
+    unsigned before = w->n[1 - i].data_in;
+    if (!w_send(w, i, false))
+        return false;
+    w_run(w, w->delay + PV_MS(1));
+    return w->n[1 - i].data_in == before + 1;
+}
+
+static void a_handshake_gives_both_sides_the_same_keys(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct world *w = w_new(MEMBERS);
+        w_connect(w, i);
+        assert_int_equal(w->n[i].msg1, 1);
+        assert_int_equal(w->n[1 - i].msg2, 1);
+        assert_int_equal(w->n[i].keepalives, 1); /* the initiator proves the keys at once */
+        assert_int_equal(w->n[0].done, 1);
+        assert_int_equal(w->n[1].done, 1);
+        assert_int_equal(w->n[i].done_initiator, 1);
+        assert_int_equal(w->n[1 - i].done_initiator, 0);
+        assert_true(reaches(w, 0));
+        assert_true(reaches(w, 1));
+        assert_int_equal(w->n[0].indices, 1);
+        assert_int_equal(w->n[1].indices, 1);
+        assert_false(pv_session_is_trying(w->n[i].session));
+        w_free(w);
+    }
+}
+
+static void the_responder_does_not_send_before_the_keys_are_proven(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w->delay = PV_MS(100);
+    w_want(w, 0);
+    w_run(w, PV_MS(150)); /* message 2 is under way */
+    assert_int_equal(w->n[1].msg2, 1);
+    assert_int_equal(w->n[1].use, 0);
+    assert_false(pv_session_has_keys(w->n[1].session, w->now));
+    w_run(w, PV_MS(100)); /* so is the keepalive */
+    assert_int_equal(w->n[1].use, 0);
+    w_run(w, PV_MS(100));
+    assert_int_not_equal(w->n[1].use, 0);
+    w_free(w);
+}
+
+static void a_lost_message_is_retried_after_5_s_and_jitter(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w->loss = 100;
+    w_want(w, 0);
+    pv_ns first = w->n[0].last_msg1;
+    w_run(w, PV_S(5) - 1);
+    assert_int_equal(w->n[0].msg1, 1);
+    w_run(w, PV_SESSION_JITTER + 1);
+    assert_int_equal(w->n[0].msg1, 2);
+    assert_true(w->n[0].last_msg1 - first >= PV_S(5));
+    w->loss = 0;
+    w_run(w, PV_S(6));
+    assert_int_equal(w->n[0].msg1, 3);
+    assert_true(reaches(w, 0));
+    assert_true(reaches(w, 1));
+    w_free(w);
+}
+
+static void an_attempt_ends_after_90_s(void **state)
+{
+    (void)state;
+    struct world *w = w_new(STATIC);
+    w->loss = 100;
+    w_want(w, 0);
+    w_run(w, PV_S(90) - 1);
+    assert_int_equal(w->n[0].give_ups, 0);
+    w_run(w, 1);
+    assert_int_equal(w->n[0].give_ups, 1);
+    assert_in_range(w->n[0].msg1, 17, 18);
+    assert_int_equal(w->n[0].indices, 0);
+    unsigned sent = w->n[0].msg1;
+    w_run(w, PV_S(600));
+    assert_int_equal(w->n[0].msg1, sent);
+    assert_int_equal(w->n[0].give_ups, 1);
+    w_want(w, 0); /* and may begin again */
+    assert_int_equal(w->n[0].msg1, sent + 1);
+    w_free(w);
+}
+
+static void a_wish_during_an_attempt_lengthens_it(void **state)
+{
+    (void)state;
+    struct world *w = w_new(STATIC);
+    w->loss = 100;
+    w_want(w, 0);
+    w_run(w, PV_S(60));
+    w_want(w, 0);
+    w_run(w, PV_S(89));
+    assert_int_equal(w->n[0].give_ups, 0);
+    w_run(w, PV_S(2));
+    assert_int_equal(w->n[0].give_ups, 1);
+    w_free(w);
+}
+
+static void when_messages_of_members_cross_the_lower_identity_wins(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w_want(w, 0);
+    w_want(w, 1);
+    w_run(w, PV_MS(21));
+    assert_int_equal(w->n[0].last_status, PV_ERR_REFUSED);
+    w_run(w, PV_MS(200));
+    assert_int_equal(w->n[0].done, 1);
+    assert_int_equal(w->n[0].done_initiator, 1);
+    assert_int_equal(w->n[1].done, 1);
+    assert_int_equal(w->n[1].done_initiator, 0);
+    assert_int_equal(w->n[0].indices, 1);
+    assert_int_equal(w->n[1].indices, 1);
+    w_run(w, PV_S(20)); /* nothing goes on */
+    assert_int_equal(w->n[0].msg1 + w->n[1].msg1, 2);
+    w_free(w);
+}
+
+static void the_lower_identity_answers_when_its_own_messages_do_not_arrive(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w->cut[1] = true; /* node 1 can send but not receive */
+    w_want(w, 0);
+    w_want(w, 1);
+    w_run(w, PV_S(4));
+    assert_int_equal(w->n[0].msg2, 0);
+    w_run(w, PV_S(3)); /* 5 s after the first message the retry of node 1 is answered */
+    assert_true(w->n[0].msg2 > 0);
+    w->cut[1] = false;
+    w_run(w, PV_S(11));
+    assert_true(reaches(w, 0));
+    assert_true(reaches(w, 1));
+    w_free(w);
+}
+
+static void crossing_messages_of_static_peers_resolve_by_retry(void **state)
+{
+    (void)state;
+    struct world *w = w_new(STATIC);
+    w_want(w, 0);
+    w_want(w, 1);
+    w_run(w, PV_S(1));
+    assert_int_equal(w->n[0].msg2, 1);
+    assert_int_equal(w->n[1].msg2, 1);
+    w_run(w, PV_S(20));
+    assert_true(reaches(w, 0));
+    assert_true(reaches(w, 1));
+    assert_false(pv_session_is_trying(w->n[0].session));
+    assert_false(pv_session_is_trying(w->n[1].session));
+    w_free(w);
+}
+
+/* Runs with a packet from each side in flow (or none) every half second. */
+static void flow(struct world *w, pv_ns duration, bool from0, bool from1)
+{
+    for (pv_ns t = 0; t < duration; t += PV_MS(500)) {
+        if (from0 && !w_send(w, 0, false))
+            w_want(w, 0);
+        if (from1 && !w_send(w, 1, false))
+            w_want(w, 1);
+        w_run(w, PV_MS(500));
+    }
+}
+
+static void the_initiator_rekeys_at_120_s_when_it_sends(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w_connect(w, 0);
+    pv_ns start = w->n[0].last_msg1;
+    flow(w, PV_S(119), true, true);
+    assert_int_equal(w->n[0].msg1, 1);
+    flow(w, PV_S(3), true, true);
+    assert_int_equal(w->n[0].msg1, 2);
+    assert_int_equal(w->n[1].msg1, 0); /* the responder does not */
+    assert_true(w->n[0].last_msg1 - start >= PV_S(120));
+    assert_int_equal(w->n[0].done, 2);
+    assert_int_equal(w->n[1].done, 2);
+    assert_int_equal(w->n[0].indices, 2); /* current and previous */
+    flow(w, PV_S(600), true, true);
+    assert_in_range(w->n[0].done, 6, 7);
+    assert_int_equal(w->n[0].give_ups + w->n[1].give_ups, 0);
+    w_free(w);
+}
+
+static void packets_under_the_former_keys_are_still_taken_during_a_rekey(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w_connect(w, 0);
+    uint32_t old = w->n[0].use;
+    w_want(w, 1);
+    w_run(w, PV_S(6));
+    assert_int_not_equal(w->n[0].use, old);
+    assert_non_null(w_find_key(&w->n[0], old));
+    w->n[1].use = w->n[1].keys[0].index; /* a packet that was overtaken */
+    assert_true(reaches(w, 1));
+    w_free(w);
+}
+
+static void an_initiator_that_only_receives_rekeys_at_165_s(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w_connect(w, 0);
+    pv_ns born = w->n[0].keys[0].born;
+    while (w->now < born + PV_S(170) && w->n[0].msg1 == 1) {
+        /* Only node 1 sends; what node 0 sends itself would rekey at 120 s. */
+        struct w_node *n = &w->n[0];
+        n->seen.any_received = n->seen.data_received = w->now;
+        pv_session_note_traffic(n->session, &n->seen, w->now);
+        w->n[0].use = 0; /* its keepalives get lost before they are sealed */
+        w_run(w, PV_MS(500));
+    }
+    assert_int_equal(w->n[0].msg1, 2);
+    assert_in_range(w->n[0].last_msg1, born + PV_S(165), born + PV_S(166));
+    w_free(w);
+}
+
+static void keys_are_void_after_180_s_and_all_memory_of_them_after_540_s(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w_connect(w, 0);
+    w_run(w, PV_S(179));
+    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    w_run(w, PV_S(2));
+    assert_false(pv_session_has_keys(w->n[0].session, w->now));
+    assert_int_equal(w->n[0].indices, 0);
+    assert_int_equal(w->n[1].indices, 0);
+    for (size_t k = 0; k < W_KEYS; k++)
+        assert_false(w->n[0].keys[k].used || w->n[1].keys[k].used);
+    w_run(w, PV_S(360));
+    assert_int_equal(pv_session_next_timeout(w->n[0].session), PV_NEVER);
+    assert_int_equal(pv_session_next_timeout(w->n[1].session), PV_NEVER);
+    w_connect(w, 1); /* the other way round */
+    assert_true(reaches(w, 0));
+    w_free(w);
+}
+
+/* Message 1 of node 0, caught before it leaves. */
+static struct w_packet catch_msg1(struct world *w)
+{
+    w_want(w, 0);
+    struct w_packet *p = w_next_packet(w);
+    assert_non_null(p);
+    struct w_packet copy = *p;
+    p->used = false;
+    return copy;
+}
+
+static void a_replayed_message_1_is_refused(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    struct w_packet old = catch_msg1(w);
+    w_run(w, PV_S(6)); /* the retry is answered */
+    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    assert_int_equal(w_initiation(w, 1, &old), PV_ERR_REPLAY); /* older than the greatest */
+    w_run(w, PV_S(5));
+    struct w_packet again = catch_msg1(w);
+    assert_int_equal(w_initiation(w, 1, &again), PV_OK);
+    w_run(w, PV_S(1));
+    assert_int_equal(w_initiation(w, 1, &again), PV_ERR_REPLAY);
+    assert_int_equal(w->n[1].msg2, 2);
+    w_free(w);
+}
+
+static void fifty_messages_1_a_second_are_accepted_and_no_more(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    struct w_node *n = &w->n[0];
+    unsigned accepted = 0;
+    struct pv_wg_remote remote;
+    uint8_t psk[32] = {0};
+    assert_int_equal(pv_wg_remote_init(&remote, &n->dev, w->n[1].dev.keys.pk, psk), PV_OK);
+    for (unsigned ms = 0; ms < 1000; ms++) {
+        struct pv_wg_pending pending = {.local_index = ms};
+        struct w_packet p = {.len = PV_WGMSG_INITIATION_LEN, .via = PV_SESSION_BY_UDP};
+        uint8_t tai64n[PV_TAI64N_LEN] = {0x40};
+        pv_store_be32(tai64n + 8, ms);
+        assert_int_equal(pv_wgmsg_initiate(&pending, &n->dev, &remote, &w->rng, tai64n, p.msg),
+                         PV_OK);
+        int r = w_initiation(w, 1, &p);
+        assert_true(r == PV_OK || r == PV_ERR_LIMIT);
+        accepted += r == PV_OK ? 1u : 0u;
+        w->now += PV_MS(1);
+    }
+    assert_int_equal(accepted, 50);
+    w_free(w);
+}
+
+static void under_load_a_cookie_is_asked_and_the_retry_carries_it(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w->n[1].under_load = true;
+    w_want(w, 0);
+    w_run(w, PV_S(4));
+    assert_int_equal(w->n[1].cookies, 1);
+    assert_int_equal(w->n[1].msg2, 0);
+    assert_int_equal(w->n[0].last_status, PV_OK);
+    w_run(w, PV_S(2));
+    assert_int_equal(w->n[0].msg1, 2);
+    assert_int_equal(w->n[1].cookies, 1);
+    assert_int_equal(w->n[1].msg2, 1);
+    assert_true(reaches(w, 0));
+    assert_true(reaches(w, 1));
+    w_free(w);
+}
+
+static void with_different_psks_no_handshake_is_ever_done(void **state)
+{
+    (void)state;
+    struct world *w = w_new((struct w_options){.other_psk = true});
+    w_want(w, 0);
+    w_run(w, PV_S(30));
+    assert_int_equal(w->n[0].last_status, PV_ERR_AUTH);
+    assert_true(w->n[1].msg2 > 2);
+    assert_int_equal(w->n[0].done + w->n[1].done, 0);
+    w_run(w, PV_S(300));
+    assert_int_equal(w->n[0].give_ups, 1);
+    assert_int_equal(w->n[0].indices + w->n[1].indices, 0);
+    w_free(w);
+}
+
+static void timestamps_grow_when_the_clock_is_set_back(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w_connect(w, 0);
+    w->n[0].stamp_us = 5; /* 1970 */
+    w_run(w, PV_S(5));
+    w_want(w, 0);
+    w_run(w, PV_S(1));
+    assert_int_equal(w->n[1].msg2, 2);
+    assert_int_equal(w->n[0].done, 2);
+    w_free(w);
+}
+
+static void an_older_static_key_of_the_peer_or_of_ours_still_works(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    struct pv_wg_device fresh;
+    uint8_t sk[32], psk[32] = {0}, tai64n[PV_TAI64N_LEN] = {0x41};
+    pv_rng_fill(&w->rng, sk, sizeof(sk));
+    pv_wg_device_init(&fresh, sk);
+
+    /* Node 0 uses another key than node 1's session was made for; node 1's owner accepts it. */
+    struct pv_wg_remote to1;
+    struct pv_wg_pending pending = {.local_index = 9};
+    struct w_packet p = {.len = PV_WGMSG_INITIATION_LEN, .via = PV_SESSION_BY_UDP};
+    assert_int_equal(pv_wg_remote_init(&to1, &fresh, w->n[1].dev.keys.pk, psk), PV_OK);
+    assert_int_equal(pv_wgmsg_initiate(&pending, &fresh, &to1, &w->rng, tai64n, p.msg), PV_OK);
+    assert_int_equal(w_initiation(w, 1, &p), PV_OK);
+    w_drain(w, 1);
+    struct pv_wg_keys keys;
+    struct pv_view msg2 = pv_view(w->n[1].last_tx.msg, PV_WGMSG_RESPONSE_LEN);
+    assert_true(pv_wgmsg_mac1_ok(&fresh, msg2));
+    assert_int_equal(pv_wgmsg_read_response(&pending, &fresh, &to1, msg2, &keys), PV_OK);
+
+    /* A message made for a former key of node 1. */
+    w->n[1].old_dev = fresh;
+    tai64n[0] = 0x42;
+    w->now += PV_S(1);
+    assert_int_equal(pv_wg_remote_init(&to1, &w->n[0].dev, fresh.keys.pk, psk), PV_OK);
+    assert_int_equal(pv_wgmsg_initiate(&pending, &w->n[0].dev, &to1, &w->rng, tai64n, p.msg),
+                     PV_OK);
+    assert_int_equal(w_initiation(w, 1, &p), PV_OK);
+    w_drain(w, 1);
+    msg2 = pv_view(w->n[1].last_tx.msg, PV_WGMSG_RESPONSE_LEN);
+    assert_int_equal(pv_wgmsg_read_response(&pending, &w->n[0].dev, &to1, msg2, &keys), PV_OK);
+    w_free(w);
+}
+
+static void a_remote_key_of_small_order_makes_no_session(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    struct pv_session_config cfg = {.device = &w->n[0].dev, .rng = w->rng};
+    struct pv_session *s = NULL;
+    assert_int_equal(pv_session_new(&s, &cfg), PV_ERR_AUTH);
+    assert_null(s);
+    assert_null(pv_session_free(NULL));
+    w_free(w);
+}
+
+static void an_owner_that_does_not_drain_loses_nothing(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w_connect(w, 0);
+    struct w_node *n = &w->n[1];
+    unsigned keys = 0, gone = 0;
+    w_run(w, PV_S(6));
+    for (int i = 0; i < 100; i++) { /* handshakes whose events nobody polls */
+        struct pv_session_transmit tx;
+        struct w_packet p = catch_msg1(w);
+        w->n[0].stamp_us += 6000000;
+        if (w_initiation(w, 1, &p) == PV_OK &&
+            pv_session_poll_transmit(n->session, 0x70000 + (uint32_t)i, 0, w->now, &tx) == PV_OK)
+            keys++;
+        w->now += PV_S(6);
+        pv_session_handle_timeout(w->n[0].session, w->now);
+        pv_session_handle_timeout(n->session, w->now);
+    }
+    struct pv_session_event e;
+    while (pv_session_poll_event(n->session, &e) == PV_OK)
+        gone += e.type == PV_SESSION_INDEX_GONE ? 1u : 0u;
+    assert_true(keys >= 5 && keys < 100);
+    assert_int_equal(gone, keys - 1); /* each replaced the one before */
+    w_free(w);
+}
+
+/* Both sides send now and then over a bad wire for an hour: it never stays silent, and all that
+ * arrives was sealed with keys both have (w_deliver asserts it). */
+static void an_hour_over_a_bad_wire_ends_with_a_working_session(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct world *w = w_new((struct w_options){.members = seed % 2 == 0, .seed = seed});
+        w->loss = 30;
+        for (int i = 0; i < 1200; i++) {
+            int from = (int)pv_rng_below(&w->rng, 2);
+            w->delay = PV_MS(5 + pv_rng_below(&w->rng, 300));
+            if (!w_send(w, from, false))
+                w_want(w, from);
+            w_run(w, PV_MS(pv_rng_below(&w->rng, 6000)));
+        }
+        w->loss = 0;
+        w->delay = PV_MS(20);
+        w_want(w, 0);
+        w_want(w, 1);
+        w_run(w, PV_S(20));
+        assert_true(reaches(w, 0));
+        assert_true(reaches(w, 1));
+        assert_true(w->n[0].indices <= 4 && w->n[1].indices <= 4);
+        assert_true(w->n[0].done > 20);
+        w_free(w);
+    }
+}
+
+int main(void)
+{
+    if (pv_crypto_init() < 0)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_handshake_gives_both_sides_the_same_keys),
+        cmocka_unit_test(the_responder_does_not_send_before_the_keys_are_proven),
+        cmocka_unit_test(a_lost_message_is_retried_after_5_s_and_jitter),
+        cmocka_unit_test(an_attempt_ends_after_90_s),
+        cmocka_unit_test(a_wish_during_an_attempt_lengthens_it),
+        cmocka_unit_test(when_messages_of_members_cross_the_lower_identity_wins),
+        cmocka_unit_test(the_lower_identity_answers_when_its_own_messages_do_not_arrive),
+        cmocka_unit_test(crossing_messages_of_static_peers_resolve_by_retry),
+        cmocka_unit_test(the_initiator_rekeys_at_120_s_when_it_sends),
+        cmocka_unit_test(packets_under_the_former_keys_are_still_taken_during_a_rekey),
+        cmocka_unit_test(an_initiator_that_only_receives_rekeys_at_165_s),
+        cmocka_unit_test(keys_are_void_after_180_s_and_all_memory_of_them_after_540_s),
+        cmocka_unit_test(a_replayed_message_1_is_refused),
+        cmocka_unit_test(fifty_messages_1_a_second_are_accepted_and_no_more),
+        cmocka_unit_test(under_load_a_cookie_is_asked_and_the_retry_carries_it),
+        cmocka_unit_test(with_different_psks_no_handshake_is_ever_done),
+        cmocka_unit_test(timestamps_grow_when_the_clock_is_set_back),
+        cmocka_unit_test(an_older_static_key_of_the_peer_or_of_ours_still_works),
+        cmocka_unit_test(a_remote_key_of_small_order_makes_no_session),
+        cmocka_unit_test(an_owner_that_does_not_drain_loses_nothing),
+        cmocka_unit_test(an_hour_over_a_bad_wire_ends_with_a_working_session),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

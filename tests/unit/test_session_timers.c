@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_session_timers.c - the session's traffic timers, and its messages while there is no path.
+ */
+#include "session_world.h"
+
+static const struct w_options MEMBERS = {.members = true};
+
+/* The tests here count keepalives beyond the one that proves the keys. */
+static struct world *connected(struct w_options o)
+{
+    struct world *w = w_new(o);
+    w_connect(w, 0);
+    w->n[0].keepalives = 0;
+    w->n[1].keepalives = 0;
+    return w;
+}
+
+static void one_keepalive_answers_data_after_10_s(void **state)
+{
+    (void)state;
+    struct world *w = connected(MEMBERS);
+    assert_true(w_send(w, 0, false));
+    w_run(w, w->delay);
+    w_run(w, PV_S(10) - 1);
+    assert_int_equal(w->n[1].keepalives, 0);
+    w_run(w, 1);
+    assert_int_equal(w->n[1].keepalives, 1);
+    w_run(w, PV_S(60)); /* a keepalive is not answered */
+    assert_int_equal(w->n[0].keepalives + w->n[1].keepalives, 1);
+    assert_int_equal(w->n[0].msg1, 1);
+    w_free(w);
+}
+
+static void data_the_other_way_saves_the_keepalive(void **state)
+{
+    (void)state;
+    struct world *w = connected(MEMBERS);
+    assert_true(w_send(w, 0, false));
+    w_run(w, PV_S(9));
+    assert_true(w_send(w, 1, false));
+    w_run(w, PV_S(9));
+    assert_int_equal(w->n[1].keepalives, 0);
+    w_run(w, PV_S(2)); /* now node 0 owes one */
+    assert_int_equal(w->n[0].keepalives, 1);
+    w_free(w);
+}
+
+static void silence_after_data_begins_a_handshake_after_15_s(void **state)
+{
+    (void)state;
+    struct world *w = connected(MEMBERS);
+    w->cut[1] = true;
+    pv_ns first = w->now;
+    for (int i = 0; i < 20; i++) { /* later packets do not push it back */
+        (void)!w_send(w, 0, false);
+        w_run(w, PV_S(1));
+    }
+    assert_int_equal(w->n[0].msg1, 2);
+    assert_in_range(w->n[0].last_msg1, first + PV_S(15), first + PV_S(15) + PV_SESSION_JITTER);
+    w->cut[1] = false;
+    w_run(w, PV_S(6));
+    assert_int_equal(w->n[0].done, 2);
+    w_free(w);
+}
+
+static void an_answer_in_time_begins_nothing(void **state)
+{
+    (void)state;
+    struct world *w = connected(MEMBERS);
+    for (int i = 0; i < 8; i++) {
+        assert_true(w_send(w, 0, false));
+        w_run(w, PV_S(14)); /* the keepalive after 10 s is answer enough */
+    }
+    assert_int_equal(w->n[0].msg1, 1);
+    w_free(w);
+}
+
+static void without_a_path_both_timers_stand_still(void **state)
+{
+    (void)state;
+    struct world *w = connected(MEMBERS);
+    w->loss = 100;
+    assert_true(w_send(w, 0, false)); /* unheard after 15 s */
+    w->n[1].seen.data_received = w->n[1].seen.any_received = w->now + 1;
+    pv_session_note_traffic(w->n[1].session, &w->n[1].seen, w->now + 1); /* owes after 10 s */
+    w_run(w, PV_S(5));
+    w_reach(w, 0, PV_SESSION_NOWHERE);
+    w_reach(w, 1, PV_SESSION_BY_SIGNAL);
+    w_run(w, PV_S(50));
+    assert_int_equal(w->n[0].msg1, 1);
+    assert_int_equal(w->n[1].keepalives, 0);
+    w_reach(w, 0, PV_SESSION_BY_UDP);
+    w_reach(w, 1, PV_SESSION_BY_UDP);
+    w_run(w, PV_S(4));
+    assert_int_equal(w->n[1].keepalives, 0);
+    w_run(w, PV_S(2)); /* 5 + 5 s */
+    assert_int_equal(w->n[1].keepalives, 1);
+    assert_int_equal(w->n[0].msg1, 1);
+    w_run(w, PV_S(5)); /* 5 + 10 s */
+    assert_int_equal(w->n[0].msg1, 2);
+    w_free(w);
+}
+
+static void persistent_keepalives_begin_at_once_and_never_give_up(void **state)
+{
+    (void)state;
+    struct world *w = w_new((struct w_options){.persistent = 25});
+    w_run(w, PV_S(1));
+    assert_int_equal(w->n[0].done, 1); /* nobody had asked for it */
+    unsigned before = w->n[0].keepalives;
+    w_run(w, PV_S(100));
+    assert_in_range(w->n[0].keepalives - before, 3, 4);
+    w_run(w, PV_S(600)); /* keys are renewed on the way */
+    assert_true(w->n[0].done >= 5);
+    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    w->loss = 100;
+    w_run(w, PV_S(1000));
+    w->loss = 0;
+    w_run(w, PV_S(40));
+    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    w_free(w);
+}
+
+static void nothing_is_sent_to_a_peer_that_cannot_be_reached(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w_reach(w, 0, PV_SESSION_NOWHERE);
+    w_want(w, 0);
+    w_run(w, PV_S(300));
+    assert_int_equal(w->n[0].msg1, 0);
+    assert_int_equal(w->n[0].give_ups, 0);
+    w_reach(w, 0, PV_SESSION_BY_UDP);
+    assert_int_equal(w->n[0].msg1, 1);
+    w_run(w, PV_S(1));
+    assert_int_equal(w->n[0].done, 1);
+    w_free(w);
+}
+
+static void messages_by_signal_make_keys_before_there_is_a_path(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w_reach(w, 0, PV_SESSION_BY_SIGNAL);
+    w_reach(w, 1, PV_SESSION_BY_SIGNAL);
+    w_want(w, 0);
+    assert_int_equal(w->n[0].last_tx.via, PV_SESSION_BY_SIGNAL);
+    w_run(w, PV_S(2));
+    assert_int_equal(w->n[1].last_tx.via, PV_SESSION_BY_SIGNAL);
+    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    assert_int_equal(w->n[0].keepalives, 0);
+    assert_int_equal(w->n[1].done, 0);
+
+    /* The responder finds the path first and has data: it waits for the proof. */
+    w_reach(w, 1, PV_SESSION_BY_UDP);
+    w_want(w, 1);
+    w_run(w, PV_MS(100));
+    assert_int_equal(w->n[1].msg1, 0);
+    w_reach(w, 0, PV_SESSION_BY_UDP);
+    assert_int_equal(w->n[0].keepalives, 1);
+    w_run(w, PV_MS(100));
+    assert_int_equal(w->n[1].done, 1);
+    w_run(w, PV_S(20));
+    assert_int_equal(w->n[0].msg1, 1);
+    assert_int_equal(w->n[1].msg1, 0);
+    w_free(w);
+}
+
+static void a_responder_that_waits_in_vain_for_the_proof_begins_itself(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w_reach(w, 0, PV_SESSION_BY_SIGNAL);
+    w_reach(w, 1, PV_SESSION_BY_SIGNAL);
+    w_want(w, 0);
+    w_run(w, PV_S(2));
+    w_reach(w, 1, PV_SESSION_BY_UDP);
+    w_want(w, 1);
+    w_run(w, PV_MS(999));
+    assert_int_equal(w->n[1].msg1, 0);
+    w_run(w, PV_MS(100));
+    assert_int_equal(w->n[1].msg1, 1);
+    assert_int_equal(w->n[1].done, 1);
+    w_free(w);
+}
+
+static void a_message_lost_as_signal_is_repeated_when_the_path_begins(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w->loss = 100;
+    w_reach(w, 0, PV_SESSION_BY_SIGNAL);
+    w_want(w, 0);
+    struct pv_session_transmit first = w->n[0].last_tx;
+    w_run(w, PV_S(1));
+    w->loss = 0;
+    w_reach(w, 0, PV_SESSION_BY_UDP);
+    assert_int_equal(w->n[0].msg1, 2);
+    assert_int_equal(w->n[0].last_tx.via, PV_SESSION_BY_UDP);
+    assert_false(w->n[0].last_tx.took_index);
+    assert_memory_equal(first.msg, w->n[0].last_tx.msg, first.len);
+    w_run(w, PV_MS(100));
+    assert_int_equal(w->n[0].done, 1);
+    assert_int_equal(w->n[1].done, 1);
+    w_free(w);
+}
+
+static void messages_by_signal_carry_no_mac2(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w->n[1].under_load = true;
+    w_want(w, 0);
+    w_run(w, PV_S(1));
+    assert_int_equal(w->n[1].cookies, 1);
+    w_reach(w, 0, PV_SESSION_BY_SIGNAL);
+    w_run(w, PV_S(5));
+    assert_int_equal(w->n[0].msg1, 2);
+    assert_int_equal(w->n[0].last_tx.via, PV_SESSION_BY_SIGNAL);
+    assert_true(pv_ct_is_zero(w->n[0].last_tx.msg + PV_WGMSG_INITIATION_LEN - 16, 16));
+    assert_int_equal(w->n[1].cookies, 1); /* and are never answered by a cookie */
+    assert_int_equal(w->n[1].msg2, 1);
+    w_free(w);
+}
+
+static void a_new_gen_lifts_the_limit_on_sending_once(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w->loss = 100;
+    w_reach(w, 0, PV_SESSION_BY_SIGNAL);
+    w_want(w, 0);
+    w_run(w, PV_S(1));
+    w_want(w, 0);
+    assert_int_equal(w->n[0].msg1, 1);
+    pv_session_peer_new_gen(w->n[0].session);
+    w_want(w, 0);
+    assert_int_equal(w->n[0].msg1, 2);
+    w_want(w, 0);
+    w_run(w, PV_S(4));
+    assert_int_equal(w->n[0].msg1, 2);
+    w_run(w, PV_S(2));
+    assert_int_equal(w->n[0].msg1, 3);
+    w_free(w);
+}
+
+/* A message 1 of node 0 as a signal, made whatever node 0's own limits say. */
+static int signal_to_node1(struct world *w)
+{
+    struct pv_session_transmit tx;
+    struct w_packet p = {.via = PV_SESSION_BY_SIGNAL};
+    w_drain(w, 0);
+    pv_session_peer_new_gen(w->n[0].session);
+    pv_session_want(w->n[0].session, w->now);
+    w->n[0].next_index += 0x100;
+    assert_int_equal(pv_session_poll_transmit(w->n[0].session, w->n[0].next_index, w->n[0].stamp_us,
+                                              w->now, &tx),
+                     PV_OK);
+    w->n[0].indices++;
+    p.len = tx.len;
+    memcpy(p.msg, tx.msg, tx.len);
+    int r = w_initiation(w, 1, &p);
+    w_drain(w, 1);
+    return r;
+}
+
+static void messages_1_by_signal_are_limited_and_a_new_gen_lifts_that_once(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w_reach(w, 0, PV_SESSION_BY_SIGNAL);
+    w_reach(w, 1, PV_SESSION_BY_SIGNAL);
+    assert_int_equal(signal_to_node1(w), PV_OK);
+    w->now += PV_S(1);
+    assert_int_equal(signal_to_node1(w), PV_ERR_LIMIT);
+    pv_session_peer_new_gen(w->n[1].session);
+    assert_int_equal(signal_to_node1(w), PV_OK);
+    w->now += PV_S(1);
+    assert_int_equal(signal_to_node1(w), PV_ERR_LIMIT);
+    w->now += PV_SESSION_SIGNAL_GAP;
+    assert_int_equal(signal_to_node1(w), PV_OK);
+    w_free(w);
+}
+
+static void a_peer_that_restarted_gets_new_keys_at_once(void **state)
+{
+    (void)state;
+    struct world *w = connected(MEMBERS);
+    /* Node 1 restarts: it has no keys and does not know. Node 0 hears of its new gen. */
+    pv_session_free(w->n[1].session);
+    memset(w->n[1].keys, 0, sizeof(w->n[1].keys));
+    w->n[1].indices = w->n[1].use = 0;
+    w->n[1].session = w_session(w, 1, 0, &MEMBERS);
+    pv_session_set_reach(w->n[1].session, PV_SESSION_BY_UDP, w->now);
+    pv_session_peer_new_gen(w->n[0].session);
+    w_want(w, 0);
+    w_run(w, PV_MS(100));
+    assert_int_equal(w->n[0].done, 2);
+    assert_true(pv_session_has_keys(w->n[1].session, w->now));
+    w_free(w);
+}
+
+static void the_last_handshake_is_known(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    assert_int_equal(pv_session_last_handshake(w->n[0].session), 0);
+    pv_ns start = w->now;
+    w_connect(w, 0);
+    assert_int_equal(pv_session_last_handshake(w->n[0].session), start + 2 * w->delay);
+    assert_int_equal(pv_session_last_handshake(w->n[1].session), start + 3 * w->delay);
+    w_free(w);
+}
+
+int main(void)
+{
+    if (pv_crypto_init() < 0)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_keepalive_answers_data_after_10_s),
+        cmocka_unit_test(data_the_other_way_saves_the_keepalive),
+        cmocka_unit_test(silence_after_data_begins_a_handshake_after_15_s),
+        cmocka_unit_test(an_answer_in_time_begins_nothing),
+        cmocka_unit_test(without_a_path_both_timers_stand_still),
+        cmocka_unit_test(persistent_keepalives_begin_at_once_and_never_give_up),
+        cmocka_unit_test(nothing_is_sent_to_a_peer_that_cannot_be_reached),
+        cmocka_unit_test(messages_by_signal_make_keys_before_there_is_a_path),
+        cmocka_unit_test(a_responder_that_waits_in_vain_for_the_proof_begins_itself),
+        cmocka_unit_test(a_message_lost_as_signal_is_repeated_when_the_path_begins),
+        cmocka_unit_test(messages_by_signal_carry_no_mac2),
+        cmocka_unit_test(a_new_gen_lifts_the_limit_on_sending_once),
+        cmocka_unit_test(messages_1_by_signal_are_limited_and_a_new_gen_lifts_that_once),
+        cmocka_unit_test(a_peer_that_restarted_gets_new_keys_at_once),
+        cmocka_unit_test(the_last_handshake_is_known),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
