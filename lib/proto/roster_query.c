@@ -190,6 +190,29 @@ static bool is_free(const struct pv_roster *r, const uint8_t *node, enum binding
     return owner == NULL || memcmp(owner->pk, node, PV_SIGN_PK_LEN) == 0;
 }
 
+/* signer and node: what the roster knows of them, NULL = nothing. */
+static int check_new_member(const struct pv_roster *r, const struct pv_statement *st,
+                            const struct key *signer, const struct key *node, uint64_t wall)
+{
+    const struct pv_st_member *m = &st->u.member;
+    int status = pv_statement_verify(st);
+
+    if (status != PV_OK)
+        return status;
+    if (signer == NULL || !pv_roster_signer_may(r, signer, PV_ST_MEMBER))
+        return PV_ERR_NOT_FOUND;
+    if (pv_roster_needs_receipt(signer, PV_ST_MEMBER)) {
+        status = pv_roster_check_invite(r, st->signer, m->node, wall);
+        if (status != PV_OK)
+            return status;
+        if (m->expires != 0)
+            return PV_ERR_REFUSED;
+    } else if (signer->revoked_node || (node != NULL && node->revoked_node)) {
+        return PV_ERR_REFUSED;
+    }
+    return m->serial < pv_roster_next_serial(r, m->node) ? PV_ERR_REPLAY : PV_OK;
+}
+
 int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement, uint64_t wall)
 {
     struct pv_statement st;
@@ -201,24 +224,13 @@ int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement, 
         return status;
     const struct pv_st_member *m = &st.u.member;
     const struct key *n = pv_roster_key(r, m->node), *signer = pv_roster_key(r, st.signer);
-    if (pv_roster_find(r, st.hash) != NULL)
-        return n != NULL && n->revoked_node ? PV_ERR_REFUSED : PV_OK;
-    status = pv_statement_verify(&st);
-    if (status != PV_OK)
-        return status;
-    if (signer == NULL || !pv_roster_signer_may(r, signer, PV_ST_MEMBER))
-        return PV_ERR_NOT_FOUND;
-    if (pv_roster_needs_receipt(signer, PV_ST_MEMBER)) {
-        status = pv_roster_check_invite(r, st.signer, m->node, wall);
-        if (status == PV_OK && m->expires != 0)
-            status = PV_ERR_REFUSED;
-    } else if (signer->revoked_node || (n != NULL && n->revoked_node)) {
-        status = PV_ERR_REFUSED;
+    if (pv_roster_find(r, st.hash) == NULL) {
+        status = check_new_member(r, &st, signer, n, wall);
+        if (status != PV_OK)
+            return status;
+    } else if (n == NULL || n->revoked_node) {
+        return PV_ERR_REFUSED;
     }
-    if (status != PV_OK)
-        return status;
-    if (m->serial < pv_roster_next_serial(r, m->node))
-        return PV_ERR_REPLAY;
     return is_free(r, m->node, BIND_NAME, m->name, strlen(m->name)) &&
                    is_free(r, m->node, BIND_IP4, m->ip4, sizeof(m->ip4)) &&
                    is_free(r, m->node, BIND_IP6, m->ip6, sizeof(m->ip6)) &&

@@ -1,0 +1,638 @@
+/* SPDX-License-Identifier: MIT */
+/* A coordinator that lies, and members that cheat: refused or found out. */
+#include "roster_fixture.h"
+
+static enum pv_roster_added added;
+
+/* A network with an invite for five. */
+struct net {
+    struct world w;
+    struct pv_roster *r;
+    struct keys invite, bob, carol;
+};
+
+static struct net net_make(unsigned seed)
+{
+    struct net n = {
+        .w = world_make(seed), .invite = keys_of(1), .bob = keys_of(2), .carol = keys_of(3)};
+    n.r = roster_of(&n.w);
+    struct item inv = make_invite(&n.w, &n.w.creator, &n.invite, 5);
+    add(n.r, &inv);
+    settle(n.r);
+    return n;
+}
+
+/* --- it adds a machine ----------------------------------------------------------------------- */
+
+static void the_coordinator_cannot_add_a_member_by_itself(void **state)
+{
+    (void)state;
+    struct net n = net_make(1);
+    struct item by_itself = make_member(&n.w, &n.w.coordinator, &n.bob, "bob", 1);
+
+    assert_int_equal(add_status(n.r, &by_itself, &added), PV_OK);
+    assert_int_equal(added, PV_ROSTER_ORPHAN);
+    assert_int_equal(settle(n.r).added, 0);
+
+    /* An invite of its own making does not help: nobody with the right signed it. */
+    struct keys own = keys_of(9);
+    struct item inv = make_invite(&n.w, &n.w.coordinator, &own, 1);
+    struct item mem = make_member(&n.w, &own, &n.bob, "bob", 1);
+    assert_int_equal(add_status(n.r, &inv, &added), PV_OK);
+    assert_int_equal(add_status(n.r, &mem, &added), PV_OK);
+    assert_int_equal(settle(n.r).added, 0);
+    assert_null(pv_roster_by_node(n.r, n.bob.pk));
+    pv_roster_free(n.r);
+}
+
+static void a_member_cannot_admit_or_revoke(void **state)
+{
+    (void)state;
+    struct net n = net_make(2);
+    struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
+    struct item carol = make_member(&n.w, &n.bob, &n.carol, "carol", 2);
+    struct item rev = make_revocation(&n.w, &n.bob, PV_REVOKE_NODE, n.w.creator.pk, NULL, 0);
+
+    add(n.r, &bob);
+    settle(n.r);
+    assert_int_equal(add_status(n.r, &carol, &added), PV_OK);
+    assert_int_equal(add_status(n.r, &rev, &added), PV_OK);
+    struct heard h = settle(n.r);
+    assert_int_equal(h.added, 0);
+    assert_int_equal(h.gone, 0);
+    pv_roster_free(n.r);
+}
+
+static void an_invited_member_without_a_receipt_is_not_merged(void **state)
+{
+    (void)state;
+    struct net n = net_make(3);
+    struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
+
+    bob.r_len = 0;
+    assert_int_equal(add_status(n.r, &bob, &added), PV_ERR_REFUSED);
+    assert_int_equal(settle(n.r).added, 0);
+    pv_roster_free(n.r);
+}
+
+static void an_invited_member_cannot_give_itself_an_expiry(void **state)
+{
+    (void)state;
+    struct net n = net_make(4);
+    struct pv_st_member f = member_fields(&n.bob, "bob", 1, 0);
+    f.expires = T0 + 10;
+    struct item bob = make_member_f(&n.w, &n.invite, &n.bob, &f);
+
+    assert_int_equal(pv_roster_check_member(n.r, pv_view(bob.s.raw, bob.s.len), T0),
+                     PV_ERR_REFUSED);
+    add(n.r, &bob);
+    struct heard h = settle(n.r);
+    assert_int_equal(h.added, 0);
+    assert_int_equal(h.refused, 1);
+    pv_roster_free(n.r);
+}
+
+/* --- it alters what others signed ------------------------------------------------------------ */
+
+static void every_altered_byte_is_noticed(void **state)
+{
+    (void)state;
+    struct net n = net_make(5);
+    struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
+
+    for (size_t i = 0; i < bob.s.len; i++) {
+        struct item bad = bob;
+        bad.s.raw[i] ^= 1;
+        receipt_next(&n.w, &bad); /* a fresh, valid receipt for the altered bytes */
+        int status = add_status(n.r, &bad, &added);
+        assert_true(status != PV_OK || added == PV_ROSTER_ORPHAN);
+    }
+    assert_int_equal(settle(n.r).added, 0);
+    assert_null(pv_roster_by_name(n.r, "bob"));
+    pv_roster_free(n.r);
+}
+
+static void a_name_or_address_changed_by_the_invites_holder_is_noticed(void **state)
+{
+    (void)state;
+    /* Coordinator and invite together: they can sign anew, but not for the node. */
+    struct net n = net_make(6);
+    struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
+    struct pv_statement st;
+    assert_int_equal(pv_statement_decode(pv_view(bob.s.raw, bob.s.len), &st), PV_OK);
+
+    st.u.member.ip4[3] = 99;
+    struct item other_ip = make_statement(&n.w, &st, &n.invite);
+    assert_int_equal(add_status(n.r, &other_ip, &added), PV_ERR_AUTH);
+    st.u.member.ip4[3] = 1;
+    st.u.member.name[0] = 'r';
+    struct item other_name = make_statement(&n.w, &st, &n.invite);
+    assert_int_equal(add_status(n.r, &other_name, &added), PV_ERR_AUTH);
+    pv_roster_free(n.r);
+}
+
+static void claims_against_the_networks_rules_are_refused(void **state)
+{
+    (void)state;
+    struct net n = net_make(7);
+    struct pv_st_member f = member_fields(&n.bob, "home", 1, 0);
+    struct item it = make_member_f(&n.w, &n.invite, &n.bob, &f);
+    assert_int_equal(add_status(n.r, &it, &added), PV_ERR_MALFORMED); /* the network's name */
+
+    f = member_fields(&n.bob, "bob", 0, 0);
+    it = make_member_f(&n.w, &n.invite, &n.bob, &f);
+    assert_int_equal(add_status(n.r, &it, &added), PV_ERR_MALFORMED); /* network address */
+    f = member_fields(&n.bob, "bob", 0xffff, 0);
+    it = make_member_f(&n.w, &n.invite, &n.bob, &f);
+    assert_int_equal(add_status(n.r, &it, &added), PV_ERR_MALFORMED); /* broadcast address */
+    f = member_fields(&n.bob, "bob", 1, 0);
+    f.ip4[1] = 67;
+    it = make_member_f(&n.w, &n.invite, &n.bob, &f);
+    assert_int_equal(add_status(n.r, &it, &added), PV_ERR_MALFORMED); /* out of range */
+
+    struct pv_statement st = {.type = PV_ST_MEMBER};
+    st.u.member = member_fields(&n.bob, "bob", 1, 0);
+    memcpy(st.network_id, n.w.created.network_id, sizeof(st.network_id));
+    memcpy(st.u.member.node, n.bob.pk, 32);
+    pv_node_ip6(st.network_id, n.carol.pk, st.u.member.ip6); /* somebody else's ip6 */
+    struct item it6;
+    assert_int_equal(
+        pv_statement_make(&st, n.invite.sk, n.bob.sk, it6.s.raw, sizeof(it6.s.raw), &it6.s.len),
+        PV_OK);
+    receipt_next(&n.w, &it6);
+    assert_int_equal(add_status(n.r, &it6, &added), PV_ERR_MALFORMED);
+    pv_roster_free(n.r);
+}
+
+/* --- receipts -------------------------------------------------------------------------------- */
+
+static void a_forged_receipt_is_refused(void **state)
+{
+    (void)state;
+    struct net n = net_make(8);
+    struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
+    struct world other = n.w;
+
+    other.coordinator = keys_of(77); /* signs well, stands in no record */
+    struct item forged = bob;
+    receipt_at(&other, &forged, T0, 50, T0 + 50);
+    assert_int_equal(add_status(n.r, &forged, &added), PV_OK);
+    assert_int_equal(added, PV_ROSTER_ORPHAN);
+    struct item broken = bob;
+    broken.r[PV_RECEIPT_LEN - 1] ^= 1;
+    assert_int_equal(add_status(n.r, &broken, &added), PV_ERR_AUTH);
+    struct item foreign = bob;
+    struct item carol = make_member(&n.w, &n.invite, &n.carol, "carol", 2);
+    memcpy(foreign.r, carol.r, sizeof(foreign.r)); /* a good one, of another statement */
+    assert_int_equal(add_status(n.r, &foreign, &added), PV_ERR_AUTH);
+    assert_int_equal(settle(n.r).added, 0);
+
+    add(n.r, &bob);
+    assert_int_equal(settle(n.r).added, 1);
+    pv_roster_free(n.r);
+}
+
+static void one_number_for_two_statements_is_reported(void **state)
+{
+    (void)state;
+    struct net n = net_make(9);
+    struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
+    struct item carol = make_member(&n.w, &n.invite, &n.carol, "carol", 2);
+    receipt_at(&n.w, &bob, T0, 40, T0 + 40);
+    receipt_at(&n.w, &carol, T0, 40, T0 + 40);
+
+    add(n.r, &bob);
+    assert_int_equal(add_status(n.r, &carol, &added), PV_ERR_REFUSED);
+    struct heard h = settle(n.r);
+    assert_int_equal(h.breaks, 1);
+    assert_int_equal(h.added, 1);
+    assert_non_null(strstr(h.text, "contradicts itself"));
+    pv_roster_free(n.r);
+}
+
+static void a_backdated_receipt_breaks_the_order(void **state)
+{
+    (void)state;
+    struct net n = net_make(10);
+    struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
+    struct item carol = make_member(&n.w, &n.invite, &n.carol, "carol", 2);
+    struct keys dave = keys_of(4), erin = keys_of(5);
+    struct item late = make_member(&n.w, &n.invite, &dave, "dave", 3);
+    struct item fits = make_member(&n.w, &n.invite, &erin, "erin", 4);
+    receipt_at(&n.w, &bob, T0, 40, T0 + 1000);
+    receipt_at(&n.w, &carol, T0, 41, T0 + 999); /* later number, earlier time */
+    receipt_at(&n.w, &late, T0, 39, T0 + 1001); /* earlier number, later time */
+    receipt_at(&n.w, &fits, T0, 39, T0 + 1000);
+
+    add(n.r, &bob);
+    assert_int_equal(add_status(n.r, &carol, &added), PV_ERR_REFUSED);
+    assert_int_equal(add_status(n.r, &late, &added), PV_ERR_REFUSED);
+    add(n.r, &fits);
+    struct heard h = settle(n.r);
+    assert_int_equal(h.breaks, 2);
+    assert_int_equal(h.added, 2);
+    pv_roster_free(n.r);
+}
+
+static void
+a_receipt_dated_into_the_window_of_an_expired_invite_is_no_use_after_the_fact(void **state)
+{
+    (void)state;
+    /* The invite ended; whoever holds it asks the coordinator to date a receipt back. All numbers
+     * of that time are given away, so the date contradicts the order. */
+    struct net n = net_make(11);
+    struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
+    struct item mark = make_admin(&n.w, &n.w.root, &n.carol, 1);
+    receipt_at(&n.w, &mark, T0, 60, T0 + 200000); /* seen: time was already beyond the window */
+    add(n.r, &mark);
+
+    receipt_at(&n.w, &bob, T0, 61, T0 + 200001); /* honest date: outside */
+    add(n.r, &bob);
+    assert_int_equal(settle(n.r).refused, 1);
+    struct item back = bob;
+    receipt_at(&n.w, &back, T0, 62, T0 + 100); /* later number, date in the window */
+    assert_int_equal(add_status(n.r, &back, &added), PV_OK);
+    assert_int_equal(added, PV_ROSTER_KNOWN); /* not lower than the one it has: no effect */
+    assert_null(pv_roster_by_name(n.r, "bob"));
+
+    struct net m = net_make(11); /* somebody who sees only the backdated one */
+    add(m.r, &mark);
+    assert_int_equal(add_status(m.r, &back, &added), PV_ERR_REFUSED);
+    assert_int_equal(settle(m.r).breaks, 1);
+    pv_roster_free(n.r);
+    pv_roster_free(m.r);
+}
+
+static void the_lowest_receipt_counts(void **state)
+{
+    (void)state;
+    struct net n = net_make(12);
+    struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
+    struct item low = bob, high = bob;
+    receipt_at(&n.w, &bob, T0, 50, T0 + 200000);
+    receipt_at(&n.w, &high, T0, 51, T0 + 200001);
+    receipt_at(&n.w, &low, T0, 49, T0 + 100);
+
+    add(n.r, &bob);
+    assert_int_equal(settle(n.r).added, 0);
+    assert_int_equal(add_status(n.r, &high, &added), PV_OK);
+    assert_int_equal(added, PV_ROSTER_KNOWN);
+    add(n.r, &low); /* another coordinator's, say, that was there first */
+    struct heard h = settle(n.r);
+    assert_int_equal(h.added, 1);
+    assert_int_equal(h.statements, 1);
+    assert_int_equal(pv_roster_by_name(n.r, "bob")->joined, T0 + 100);
+    pv_roster_free(n.r);
+}
+
+/* --- uses ------------------------------------------------------------------------------------ */
+
+static void an_invite_admits_no_more_than_its_uses(void **state)
+{
+    (void)state;
+    struct world w = world_make(13);
+    struct pv_roster *r = roster_of(&w);
+    struct keys invite = keys_of(1), a = keys_of(2), b = keys_of(3), c = keys_of(4);
+    struct item inv = make_invite(&w, &w.creator, &invite, 2);
+    struct item m1 = make_member(&w, &invite, &a, "a", 1),
+                m2 = make_member(&w, &invite, &b, "b", 2),
+                m3 = make_member(&w, &invite, &c, "c", 3);
+
+    add(r, &inv);
+    add(r, &m3);
+    add(r, &m1);
+    add(r, &m2); /* all in one batch: order of receipts, not of arrival */
+    struct heard h = settle(r);
+    assert_int_equal(h.added, 2);
+    assert_int_equal(h.refused, 1);
+    assert_null(pv_roster_by_name(r, "c"));
+
+    /* A use is used up for good. */
+    struct item leave = make_leave(&w, &a, 1);
+    struct item rev = make_revocation(&w, &w.creator, PV_REVOKE_NODE, b.pk, NULL, 0);
+    add(r, &leave);
+    add(r, &rev);
+    h = settle(r);
+    assert_int_equal(h.gone, 2);
+    assert_int_equal(h.added, 0);
+    assert_int_equal(pv_roster_check_invite(r, invite.pk, keys_of(9).pk, T0), PV_ERR_EXPIRED);
+    pv_roster_free(r);
+}
+
+static void who_counted_once_stays_though_an_earlier_claim_turns_up(void **state)
+{
+    (void)state;
+    struct world w = world_make(14);
+    struct pv_roster *r = roster_of(&w);
+    struct keys invite = keys_of(1), a = keys_of(2), b = keys_of(3);
+    struct item inv = make_invite(&w, &w.creator, &invite, 1);
+    struct item early = make_member(&w, &invite, &a, "a", 1);
+    struct item late = make_member(&w, &invite, &b, "b", 2);
+
+    add(r, &inv);
+    add(r, &late);
+    assert_int_equal(settle(r).added, 1);
+    add(r, &early); /* was withheld; by its number it is the first */
+    struct heard h = settle(r);
+    assert_int_equal(h.gone, 0);
+    assert_non_null(pv_roster_by_name(r, "b"));
+    pv_roster_free(r);
+}
+
+static void claims_above_the_uses_are_bounded(void **state)
+{
+    (void)state;
+    struct world w = world_make(15);
+    struct pv_roster *r = roster_of(&w);
+    struct keys invite = keys_of(1);
+    struct item inv = make_invite(&w, &w.creator, &invite, 1);
+    add(r, &inv);
+    for (unsigned i = 0; i < 1 + PV_ROSTER_MAX_OVERCLAIMS + 1; i++) {
+        char name[16];
+        struct keys node = keys_of(1000 + i);
+        snprintf(name, sizeof(name), "n%u", i);
+        struct item m = make_member(&w, &invite, &node, name, (uint16_t)(1 + i));
+        assert_int_equal(add_status(r, &m, &added),
+                         i < 1 + PV_ROSTER_MAX_OVERCLAIMS ? PV_OK : PV_ERR_LIMIT);
+    }
+    assert_int_equal(settle(r).added, 1);
+    pv_roster_free(r);
+}
+
+/* --- conflicts ------------------------------------------------------------------------------- */
+
+static void conflict_case(bool same_batch, bool low_first, bool by_name)
+{
+    struct net n = net_make(16);
+    struct item low = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
+    struct item high =
+        make_member(&n.w, &n.invite, &n.carol, by_name ? "bob" : "carol", by_name ? 2 : 1);
+    const struct item *first = low_first ? &low : &high, *second = low_first ? &high : &low;
+
+    add(n.r, first);
+    if (!same_batch)
+        assert_int_equal(settle(n.r).added, 1);
+    add(n.r, second);
+    struct heard h = settle(n.r);
+    assert_int_equal(h.refused, 1);
+    assert_int_equal(h.gone, 0);
+    /* Never seen before: the lower number. Settled: whoever has it, whatever the dates say. */
+    const struct keys *winner = same_batch || low_first ? &n.bob : &n.carol;
+    assert_non_null(pv_roster_by_node(n.r, winner->pk));
+    assert_int_equal(pv_roster_count(n.r), 2);
+    assert_non_null(strstr(h.text, by_name ? "name" : "10.66.0.1"));
+    pv_roster_free(n.r);
+}
+
+static void a_binding_stays_with_whom_it_was_settled(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 8; i++)
+        conflict_case((i & 1) != 0, (i & 2) != 0, (i & 4) != 0);
+}
+
+static void somebody_elses_transport_key_cannot_be_claimed(void **state)
+{
+    (void)state;
+    struct net n = net_make(17);
+    struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
+    struct pv_st_member f = member_fields(&n.carol, "carol", 2, 0);
+    memcpy(f.transport, member_fields(&n.bob, "bob", 1, 0).transport, sizeof(f.transport));
+    struct item carol = make_member_f(&n.w, &n.invite, &n.carol, &f);
+
+    add(n.r, &bob);
+    add(n.r, &carol);
+    struct heard h = settle(n.r);
+    assert_int_equal(h.added, 1);
+    assert_int_equal(h.refused, 1);
+    assert_memory_equal(pv_roster_by_transport(n.r, f.transport)->node, n.bob.pk, 32);
+    assert_int_equal(pv_roster_check_member(n.r, pv_view(carol.s.raw, carol.s.len), T0),
+                     PV_ERR_EXISTS);
+
+    /* Nor by a transport key statement; the member itself goes on under its old key. */
+    struct pv_st_member g = member_fields(&n.carol, "carol", 2, 5);
+    struct item own = make_member_f(&n.w, &n.invite, &n.carol, &g);
+    struct pv_statement st = {.type = PV_ST_TRANSPORT};
+    st.u.transport.serial = 6;
+    memcpy(st.u.transport.transport, f.transport, 32);
+    struct item steal = make_statement(&n.w, &st, &n.carol);
+    add(n.r, &own);
+    add(n.r, &steal);
+    h = settle(n.r);
+    assert_int_equal(h.added, 1);
+    assert_int_equal(h.refused, 1);
+    assert_memory_equal(pv_roster_by_transport(n.r, f.transport)->node, n.bob.pk, 32);
+    assert_memory_equal(pv_roster_by_node(n.r, n.carol.pk)->transport, g.transport, 32);
+    pv_roster_free(n.r);
+}
+
+static void taken_names_and_addresses_are_told_before_a_receipt_is_given(void **state)
+{
+    (void)state;
+    struct net n = net_make(18);
+    struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
+    add(n.r, &bob);
+    settle(n.r);
+    struct item name = make_member(&n.w, &n.invite, &n.carol, "bob", 2);
+    struct item ip = make_member(&n.w, &n.invite, &n.carol, "carol", 1);
+    struct item ok = make_member(&n.w, &n.invite, &n.carol, "carol", 2);
+    struct item unknown = make_member(&n.w, &n.carol, &n.carol, "carol", 2);
+    assert_int_equal(pv_roster_check_member(n.r, pv_view(name.s.raw, name.s.len), T0),
+                     PV_ERR_EXISTS);
+    assert_int_equal(pv_roster_check_member(n.r, pv_view(ip.s.raw, ip.s.len), T0), PV_ERR_EXISTS);
+    assert_int_equal(pv_roster_check_member(n.r, pv_view(ok.s.raw, ok.s.len), T0), PV_OK);
+    assert_int_equal(pv_roster_check_member(n.r, pv_view(ok.s.raw, ok.s.len), T0 + 200000),
+                     PV_ERR_EXPIRED);
+    assert_int_equal(pv_roster_check_member(n.r, pv_view(unknown.s.raw, unknown.s.len), T0),
+                     PV_ERR_NOT_FOUND);
+    ok.s.raw[ok.s.len - 1] ^= 1;
+    assert_int_equal(pv_roster_check_member(n.r, pv_view(ok.s.raw, ok.s.len), T0), PV_ERR_AUTH);
+    pv_roster_free(n.r);
+}
+
+/* --- it withholds, replays, confuses --------------------------------------------------------- */
+
+static void a_withheld_revocation_shows_in_the_head(void **state)
+{
+    (void)state;
+    struct net a = net_make(19), b = net_make(19);
+    struct item bob = make_member(&a.w, &a.invite, &a.bob, "bob", 1);
+    struct item rev = make_revocation(&a.w, &a.w.creator, PV_REVOKE_NODE, a.bob.pk, NULL, 0);
+
+    add(a.r, &bob);
+    add(b.r, &bob);
+    settle(a.r);
+    settle(b.r);
+    assert_true(same_head(a.r, b.r));
+    add(a.r, &rev);
+    settle(a.r);
+    assert_false(same_head(a.r, b.r));
+    /* The two compare buckets; exactly one differs, and it holds the revocation. */
+    size_t differ = 0;
+    for (unsigned i = 0; i < PV_ROSTER_BUCKETS; i++)
+        differ +=
+            pv_roster_bucket_digest(a.r, (uint8_t)i) != pv_roster_bucket_digest(b.r, (uint8_t)i);
+    assert_int_equal(differ, 1);
+    add(b.r, &rev);
+    assert_int_equal(settle(b.r).gone, 1);
+    assert_true(same_head(a.r, b.r));
+    pv_roster_free(a.r);
+    pv_roster_free(b.r);
+}
+
+static void replaying_an_old_roster_changes_nothing(void **state)
+{
+    (void)state;
+    struct net n = net_make(20);
+    struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
+    struct item rev = make_revocation(&n.w, &n.w.creator, PV_REVOKE_NODE, n.bob.pk, NULL, 0);
+    uint8_t before[32], after[32];
+
+    add(n.r, &bob);
+    add(n.r, &rev);
+    settle(n.r);
+    pv_roster_head(n.r, before);
+    struct world again = world_make(20);
+    struct item old[] = {item_of_long(&again, &n.w.created.coordinators),
+                         item_of(&again, &n.w.created.admin), item_of(&again, &n.w.created.member),
+                         bob};
+    for (size_t i = 0; i < PV_ARRAY_LEN(old); i++) {
+        assert_int_equal(add_status(n.r, &old[i], &added), PV_OK);
+        assert_int_equal(added, PV_ROSTER_KNOWN);
+    }
+    struct heard h = settle(n.r);
+    assert_int_equal(h.added, 0);
+    assert_null(pv_roster_by_name(n.r, "bob"));
+    pv_roster_head(n.r, after);
+    assert_memory_equal(before, after, 32);
+    pv_roster_free(n.r);
+}
+
+static void a_removed_member_that_never_was_seen_stays_out(void **state)
+{
+    (void)state;
+    /* A new node gets the revocation before, with, or after the member statement. */
+    for (int order = 0; order < 3; order++) {
+        struct net n = net_make(21);
+        struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
+        struct item rev = make_revocation(&n.w, &n.w.creator, PV_REVOKE_NODE, n.bob.pk, NULL, 0);
+        add(n.r, order == 2 ? &bob : &rev);
+        if (order == 0)
+            settle(n.r);
+        add(n.r, order == 2 ? &rev : &bob);
+        assert_int_equal(settle(n.r).added, 0);
+        assert_null(pv_roster_by_node(n.r, n.bob.pk));
+        assert_int_equal(pv_roster_known(n.r, n.bob.pk)->state, PV_MEMBER_REVOKED);
+        pv_roster_free(n.r);
+    }
+}
+
+static void another_networks_record_and_statements_are_refused(void **state)
+{
+    (void)state;
+    struct world home = world_make(22), other = world_make(23);
+    struct pv_roster *r = NULL;
+
+    assert_int_equal(
+        pv_roster_new(pv_made_view(&other.created.network), home.created.network_id, &home.rng, &r),
+        PV_ERR_AUTH);
+    assert_int_equal(pv_roster_new(pv_made_view(&home.created.admin), NULL, &home.rng, &r),
+                     PV_ERR_AUTH);
+    struct pv_made bad = home.created.network;
+    bad.raw[40] ^= 1;
+    assert_int_not_equal(pv_roster_new(pv_made_view(&bad), home.created.network_id, &home.rng, &r),
+                         PV_OK);
+    assert_null(r);
+
+    r = roster_of(&home);
+    struct item foreign = item_of(&other, &other.created.admin);
+    assert_int_equal(add_status(r, &foreign, &added), PV_ERR_AUTH);
+    struct item record = item_of(&other, &other.created.network);
+    assert_int_equal(add_status(r, &record, &added), PV_ERR_AUTH);
+    record = item_of(&home, &home.created.network);
+    assert_int_equal(add_status(r, &record, &added), PV_OK); /* its own, with a receipt */
+    assert_int_equal(added, PV_ROSTER_NEW);
+    pv_roster_free(r);
+}
+
+static void a_leave_cannot_be_made_for_somebody_else(void **state)
+{
+    (void)state;
+    struct net n = net_make(24);
+    struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
+    struct item leave = make_leave(&n.w, &n.w.coordinator, 1);
+    add(n.r, &bob);
+    settle(n.r);
+    assert_int_equal(add_status(n.r, &leave, &added), PV_OK);
+    assert_int_equal(added, PV_ROSTER_ORPHAN);
+    assert_int_equal(settle(n.r).gone, 0);
+    pv_roster_free(n.r);
+}
+
+static void a_flood_of_own_statements_is_bounded(void **state)
+{
+    (void)state;
+    struct net n = net_make(25);
+    size_t refused = 0;
+    for (unsigned i = 0; i < PV_ROSTER_MAX_SELF + 8; i++) {
+        struct item leave = make_leave(&n.w, &n.w.creator, i + 1);
+        refused += add_status(n.r, &leave, &added) == PV_ERR_LIMIT;
+    }
+    assert_int_equal(refused, 9); /* the member statement counts too */
+    settle(n.r);
+    pv_roster_free(n.r);
+}
+
+static void orphans_are_bounded_and_the_newest_kept(void **state)
+{
+    (void)state;
+    struct net n = net_make(26);
+    struct keys invite = keys_of(60);
+    struct item wanted = make_member(&n.w, &invite, &n.bob, "bob", 1);
+    for (unsigned i = 0; i < PV_ROSTER_MAX_ORPHANS + 10; i++) {
+        struct keys stranger = keys_of(5000 + i);
+        struct item junk = make_leave(&n.w, &stranger, 1);
+        assert_int_equal(add_status(n.r, &junk, &added), PV_OK);
+        assert_int_equal(added, PV_ROSTER_ORPHAN);
+    }
+    assert_int_equal(add_status(n.r, &wanted, &added), PV_OK);
+    struct item inv = make_invite(&n.w, &n.w.creator, &invite, 1);
+    add(n.r, &inv);
+    assert_int_equal(settle(n.r).added, 1);
+    pv_roster_free(n.r);
+}
+
+int main(void)
+{
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_coordinator_cannot_add_a_member_by_itself),
+        cmocka_unit_test(a_member_cannot_admit_or_revoke),
+        cmocka_unit_test(an_invited_member_without_a_receipt_is_not_merged),
+        cmocka_unit_test(an_invited_member_cannot_give_itself_an_expiry),
+        cmocka_unit_test(every_altered_byte_is_noticed),
+        cmocka_unit_test(a_name_or_address_changed_by_the_invites_holder_is_noticed),
+        cmocka_unit_test(claims_against_the_networks_rules_are_refused),
+        cmocka_unit_test(a_forged_receipt_is_refused),
+        cmocka_unit_test(one_number_for_two_statements_is_reported),
+        cmocka_unit_test(a_backdated_receipt_breaks_the_order),
+        cmocka_unit_test(
+            a_receipt_dated_into_the_window_of_an_expired_invite_is_no_use_after_the_fact),
+        cmocka_unit_test(the_lowest_receipt_counts),
+        cmocka_unit_test(an_invite_admits_no_more_than_its_uses),
+        cmocka_unit_test(who_counted_once_stays_though_an_earlier_claim_turns_up),
+        cmocka_unit_test(claims_above_the_uses_are_bounded),
+        cmocka_unit_test(a_binding_stays_with_whom_it_was_settled),
+        cmocka_unit_test(somebody_elses_transport_key_cannot_be_claimed),
+        cmocka_unit_test(taken_names_and_addresses_are_told_before_a_receipt_is_given),
+        cmocka_unit_test(a_withheld_revocation_shows_in_the_head),
+        cmocka_unit_test(replaying_an_old_roster_changes_nothing),
+        cmocka_unit_test(a_removed_member_that_never_was_seen_stays_out),
+        cmocka_unit_test(another_networks_record_and_statements_are_refused),
+        cmocka_unit_test(a_leave_cannot_be_made_for_somebody_else),
+        cmocka_unit_test(a_flood_of_own_statements_is_bounded),
+        cmocka_unit_test(orphans_are_bounded_and_the_newest_kept),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
