@@ -1,0 +1,768 @@
+# SPDX-License-Identifier: MIT
+"""lab: the real programs in network namespaces, behind emulated NATs.
+
+A scenario is a function marked @scenario in tests/lab/test_NAME.py. It gets a Lab, builds a topology
+(the public network is there), starts programs, waits for conditions, and checks. Everything happens
+in namespaces of its own (network, mount, PID, host name): when the scenario ends the kernel ends
+every process and takes every interface away. See docs/TESTING.md.
+
+Nothing here sleeps for a fixed time but wait(), which polls a condition until its deadline.
+"""
+import contextlib
+import glob
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+SLOW = float(os.environ.get("PV_TEST_SLOW") or 1)
+SCENARIOS = []
+
+INET4 = "198.51.100"    # the public network's bridge: hosts .2 and up
+INET6 = "2001:db8"  # its IPv6
+NAT4 = "203.0.113"      # public addresses of NATs
+
+
+class Failure(Exception):
+    """The thing under test did not do what it should."""
+
+
+class Skip(Exception):
+    """This cannot be tested here; the message says why."""
+
+
+def scenario(function):
+    SCENARIOS.append(function)
+    return function
+
+
+def check(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+def equal(have, want, what):
+    check(have == want, f"{what}: {have!r}, not {want!r}")
+
+
+def wait(what, condition, timeout=10.0, every=0.03):
+    """Calls condition() until it gives something true; returns that. The only place that sleeps."""
+    deadline = time.monotonic() + timeout * SLOW
+    last = None
+    while True:
+        try:
+            value = condition()
+            if value:
+                return value
+            last = value
+        except Failure as e:
+            last = e
+        if time.monotonic() > deadline:
+            raise Failure(f"{timeout:g} s went by without: {what} (last: {last!r})")
+        time.sleep(every)
+
+
+def pause(seconds, why):
+    """Lets a real timeout of the thing under test pass (a NAT's, a rekey): there is no condition
+    to wait for while nothing shall happen. `why` is for the reader."""
+    del why
+    time.sleep(seconds)
+
+
+class Result:
+    def __init__(self, argv, code, out, err):
+        self.argv, self.code, self.out, self.err = argv, code, out, err
+
+    def __str__(self):
+        text = f"$ {shlex.join(self.argv)} -> {self.code}\n{self.out[-2000:]}{self.err[-2000:]}"
+        return text.strip()
+
+
+def sh(*argv, stdin=None, check_rc=True, timeout=30):
+    p = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout * SLOW,
+                       errors="replace")
+    r = Result(argv, p.returncode, p.stdout, p.stderr)
+    if check_rc and p.returncode != 0:
+        raise Failure(str(r))
+    return r
+
+
+# ---- namespaces ----------------------------------------------------------------------------------
+
+HOLDER = r"""
+set -eu
+hostname "$1"
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /var/lib
+mount -t tmpfs tmpfs /etc/p2pvpn
+mkdir -p /run/sshd /run/lock /run/netns
+cd /proc/sys/net
+for d in ipv6/conf/all ipv6/conf/default; do
+    echo 0 >$d/accept_dad
+    echo 0 >$d/accept_ra
+done
+echo 0 >ipv4/conf/all/rp_filter
+echo 0 >ipv4/conf/default/rp_filter
+echo 1 >ipv4/ip_forward
+echo 1 >ipv6/conf/all/forwarding
+ip link set lo up
+mount -t sysfs sysfs /sys 2>/dev/null || true
+cd /
+echo ready
+exec sleep infinity
+"""
+
+
+class Namespace:
+    """A machine: network, mount and host name of its own, held by one idle process."""
+
+    def __init__(self, lab, name):
+        self.lab, self.name = lab, name
+        self.holder = subprocess.Popen(
+            ["unshare", "-n", "-m", "-u", "sh", "-c", HOLDER, "holder", name],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        if self.holder.stdout.readline() != "ready\n":
+            raise Failure(f"namespace {name}: {self.holder.stderr.read()}")
+        self.enter = ["nsenter", "-t", str(self.holder.pid), "-n", "-m", "-u", "--"]
+        self.netns = f"/proc/{self.holder.pid}/ns/net"
+        self.programs = []
+
+    def run(self, *argv, stdin=None, check_rc=True, timeout=30):
+        return sh(*self.enter, *argv, stdin=stdin, check_rc=check_rc, timeout=timeout)
+
+    def ip(self, *lines):
+        """ip -batch: one line, one command."""
+        self.run("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
+
+    def start(self, *argv, name=None, env=None, stdin=subprocess.DEVNULL, stdout=None):
+        program = Program(self, argv, name or os.path.basename(argv[0]), env, stdin, stdout)
+        self.programs.append(program)
+        return program
+
+    def nft(self, rules):
+        self.run("nft", "-f", "-", stdin=rules)
+
+
+class Program:
+    """A running program with its output in the scenario's log directory."""
+
+    def __init__(self, ns, argv, name, env, stdin, stdout):
+        self.ns, self.argv, self.name = ns, argv, name
+        lab = ns.lab
+        lab.n_programs += 1
+        self.log = os.path.join(lab.logs, f"{lab.n_programs:02}-{ns.name}-{name}.log")
+        self.out = open(self.log, "wb")
+        full = dict(os.environ, **(env or {}))
+        self.popen = subprocess.Popen([*ns.enter, *argv], stdin=stdin, env=full,
+                                      stdout=stdout or self.out, stderr=self.out)
+        self.expected_code = None
+
+    @property
+    def pid(self):
+        """nsenter -m -n -u execs the program, so its PID is the program's."""
+        return self.popen.pid
+
+    def running(self):
+        return self.popen.poll() is None
+
+    def text(self):
+        with open(self.log, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def must_run(self):
+        if not self.running():
+            raise Failure(f"{self.name} on {self.ns.name} ended with {self.popen.returncode}:\n"
+                          + self.text()[-3000:])
+
+    def end(self, sig=signal.SIGTERM, timeout=10):
+        """Ends it and waits; returns its exit code (negative: signal)."""
+        if self.running():
+            self.popen.send_signal(sig)
+        try:
+            return self.popen.wait(timeout * SLOW)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+            raise Failure(f"{self.name} on {self.ns.name} did not end on signal {sig}") from None
+
+    def kill(self):
+        return self.end(signal.SIGKILL)
+
+
+# ---- topology ------------------------------------------------------------------------------------
+
+class Nat:
+    """A natbox in front of a private network; asks and sets through its control socket."""
+
+    def __init__(self, program, path, public):
+        self.program, self.path, self.public = program, path, public
+
+    def command(self, line):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10 * SLOW)
+            s.connect(self.path)
+            s.sendall(line.encode() + b"\n")
+            data = b""
+            while not data.endswith(b"\n"):
+                more = s.recv(65536)
+                if not more:
+                    raise Failure(f"natbox closed the control socket after {line!r}")
+                data += more
+        answer = json.loads(data)
+        if "error" in answer:
+            raise Failure(f"natbox: {line}: {answer['error']}")
+        return answer
+
+    def set(self, **settings):
+        pairs = [f"{k.replace('_', '-')}={v}" for k, v in settings.items()]
+        return self.command("set " + " ".join(pairs))
+
+    def stats(self):
+        return self.command("stats")
+
+    def mappings(self, proto="udp"):
+        return [m for m in self.command("list")["mappings"] if m["proto"] == proto]
+
+    def flush(self):
+        return self.command("flush")
+
+
+class Lan:
+    """A private network: a namespace that is its switch and its gateway, and a way out."""
+
+    def __init__(self, lab, name, ns, subnet4, subnet6):
+        self.lab, self.name, self.ns = lab, name, ns
+        self.subnet4, self.subnet6 = subnet4, subnet6
+        self.nat = None     # Nat when it is a natbox
+        self.public = None  # its address outside
+        self.next_host = 2
+
+    def attach(self, host, ipv4=True, ipv6=True):
+        return self.lab.attach(host, self, ipv4, ipv6)
+
+
+class Lab:
+    def __init__(self, build, name):
+        self.build, self.name = build, name
+        self.logs = os.path.join(build, "lab", name)
+        shutil.rmtree(self.logs, ignore_errors=True)
+        os.makedirs(self.logs)
+        self.n_programs = 0
+        self.links = 0
+        self.hosts, self.lans = {}, {}
+        self.allow_in_logs = []
+        self.inet = Lan(self, "inet", Namespace(self, "inet"), INET4, INET6)
+        self.inet.ns.ip("link add br0 type bridge", "link set br0 up",
+                        f"addr add {INET4}.1/24 dev br0", f"addr add {INET6}::1/64 dev br0 nodad")
+
+    def bin(self, name):
+        return os.path.join(self.build, "bin", name)
+
+    def namespace(self, name):
+        return Namespace(self, name)
+
+    # -- hosts and networks --
+
+    def host(self, name, lan=None, ipv4=True, ipv6=True):
+        """A machine in a network (default: the public one)."""
+        h = Host(self, name)
+        self.hosts[name] = h
+        if lan is not None or ipv4 or ipv6:
+            self.attach(h, lan or self.inet, ipv4, ipv6)
+        return h
+
+    def attach(self, host, lan, ipv4=True, ipv6=True, dev=None):
+        """A cable from host to the network's switch, with addresses and a default route."""
+        self.links += 1
+        dev = dev or f"eth{host.n_devs}"
+        host.n_devs += 1
+        port = f"p{self.links}"
+        n = lan.next_host
+        lan.next_host += 1
+        sh("ip", "link", "add", port, "netns", str(lan.ns.holder.pid), "type", "veth", "peer",
+           "name", dev, "netns", str(host.holder.pid))
+        lan.ns.ip(f"link set {port} master br0 up")
+        lines = [f"link set {dev} up"]
+        if ipv4:
+            host.ip4 = f"{lan.subnet4}.{n}"
+            lines += [f"addr add {host.ip4}/24 dev {dev}",
+                      f"route replace default via {lan.subnet4}.1"]
+        if ipv6 and lan.subnet6:
+            host.ip6 = f"{lan.subnet6}::{n:x}"
+            lines += [f"addr add {host.ip6}/64 dev {dev} nodad",
+                      f"route replace ::/0 via {lan.subnet6}::1"]
+        host.ip(*lines)
+        host.lan = lan
+        host.dev = dev
+        return dev
+
+    def _lan(self, name, ipv6):
+        n = len(self.lans) + 1
+        lan = Lan(self, name, Namespace(self, name), f"192.168.{n}",
+                  f"2001:db8:{n}" if ipv6 else None)
+        self.lans[name] = lan
+        lines = ["link add br0 type bridge", "link set br0 up",
+                 f"addr add {lan.subnet4}.1/24 dev br0"]
+        if ipv6:
+            lines.append(f"addr add {lan.subnet6}::1/64 dev br0 nodad")
+        lan.ns.ip(*lines)
+        return lan, n
+
+    def lan(self, name, *settings, outer=None, ipv6=False, seed=None):
+        """A private network behind a natbox; settings such as "profile=full-cone", "delay=30ms"."""
+        outer = outer or self.inet
+        lan, n = self._lan(name, ipv6)
+        lan.public = f"{NAT4}.{n}" if outer is self.inet else f"100.64.0.{n}"
+        control = os.path.join("/run", f"nat-{name}.sock")
+        argv = [self.bin("natbox"), "--inside", f"{lan.ns.netns}:wan",
+                "--outside", f"{outer.ns.netns}:nat{n}", "--control", control,
+                "--seed", str(seed if seed is not None else n),
+                f"public={lan.public}", f"inside-ip={lan.subnet4}.254"]
+        if ipv6:
+            argv.append(f"inside-ip6={lan.subnet6}::fe")
+        program = Program(_Outside(self), [*argv, *settings], f"natbox-{name}", None,
+                          subprocess.DEVNULL, None)
+        wait(f"natbox {name} to be ready", lambda: program.must_run() or "ready" in program.text())
+        lan.nat = Nat(program, control, lan.public)
+        lan.ns.ip("link set wan up", "route add default dev wan",
+                  *(["route add ::/0 dev wan"] if ipv6 else []))
+        outer.ns.ip(f"link set nat{n} up", f"route add {lan.public}/32 dev nat{n}",
+                    *([f"route add {lan.subnet6}::/64 dev nat{n}"] if ipv6 else []))
+        if outer is not self.inet and ipv6:
+            raise Failure("lab: IPv6 behind two NATs is not wired up")
+        return lan
+
+    def masquerade(self, name, drop_input, random=False, ipv6=False):
+        """A private network behind plain nftables masquerading, as a Linux router does it."""
+        lan, n = self._lan(name, ipv6)
+        lan.public = f"{NAT4}.{n}"
+        inet = self.inet.ns
+        sh("ip", "link", "add", f"nat{n}", "netns", str(inet.holder.pid), "type", "veth", "peer",
+           "name", "wan", "netns", str(lan.ns.holder.pid))
+        inet.ip(f"link set nat{n} up", f"addr add 10.255.{n}.1/30 dev nat{n}",
+                f"route add {lan.public}/32 dev nat{n}",
+                *([f"addr add fd00:ff:{n}::1/64 dev nat{n} nodad",
+                   f"route add {lan.subnet6}::/64 via fd00:ff:{n}::2"] if ipv6 else []))
+        lan.ns.ip("link set wan up", f"addr add {lan.public}/32 dev wan",
+                  f"addr add 10.255.{n}.2/30 dev wan",
+                  f"route add default via 10.255.{n}.1 src {lan.public}",
+                  *([f"addr add fd00:ff:{n}::2/64 dev wan nodad",
+                     f"route add ::/0 via fd00:ff:{n}::1"] if ipv6 else []))
+        rules = f"""
+table ip nat {{
+    chain postrouting {{
+        type nat hook postrouting priority 100;
+        oifname "wan" snat to {lan.public} {"fully-random" if random else ""}
+    }}
+}}
+table inet filter {{
+    chain forward {{
+        type filter hook forward priority 0; policy accept;
+        iifname "wan" ct state established,related accept
+        iifname "wan" drop
+    }}
+}}
+"""
+        if drop_input:
+            rules += """
+table inet guard {
+    chain input {
+        type filter hook input priority 0; policy accept;
+        iifname "wan" ct state new drop
+    }
+}
+"""
+        lan.ns.nft(rules)
+        return lan
+
+    # -- programs --
+
+    def coordinator(self, host=None, **kw):
+        host = host or self.host("coord")
+        return Coordinator(self, host, **kw)
+
+    def network(self, coordinator, hosts, **kw):
+        """Starts daemons, creates a network on the first host and joins the others."""
+        first = hosts[0]
+        for h in hosts:
+            h.daemon(**kw)
+        first.create(coordinator.url())
+        for h in hosts[1:]:
+            h.join(first.ctl("invite").out.strip())
+
+    # -- the end --
+
+    def look_for_reports(self):
+        """Sanitizer reports in any log fail the scenario, whatever else happened."""
+        bad = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error:|WARNING: ThreadSanitizer")
+        for path in sorted(glob.glob(os.path.join(self.logs, "*"))):
+            with open(path, encoding="utf-8", errors="replace") as f:
+                text = f.read()
+            m = bad.search(text)
+            if m:
+                raise Failure(f"{os.path.basename(path)}: {text[m.start():m.start() + 2500]}")
+
+
+class _Outside:
+    """Stands for the lab's own namespaces where a Program wants one to enter."""
+    name = "lab"
+    enter = []
+
+    def __init__(self, lab):
+        self.lab = lab
+
+
+class Coordinator:
+    def __init__(self, lab, host, args=(), start=True):
+        self.lab, self.host, self.args = lab, host, list(args)
+        self.program = None
+        if start:
+            self.start()
+
+    def public(self):
+        return self.host.ip4 or self.host.ip6
+
+    def start(self):
+        self.program = self.host.start(self.lab.bin("p2pvpn-coordinator"),
+                                       "--public", self.public(), *self.args)
+        self.wait_ready()
+
+    def wait_ready(self):
+        def listening():
+            self.program.must_run()
+            r = self.host.run("ss", "-Hltn", "sport = :3478", check_rc=False)
+            return r.out.strip()
+        wait("the coordinator to listen", listening)
+
+    def url(self):
+        r = self.host.run(self.lab.bin("p2pvpn-coordinator"), "url", "--public", self.public())
+        return r.out.strip()
+
+    def end(self, sig=signal.SIGTERM):
+        return self.program.end(sig)
+
+
+class Host(Namespace):
+    """A machine somebody owns: runs p2pvpnd with the default paths (each has its own /run,
+    /var/lib and /etc/p2pvpn)."""
+
+    def __init__(self, lab, name):
+        super().__init__(lab, name)
+        self.n_devs = 0
+        self.lan = self.dev = self.ip4 = self.ip6 = None
+        self.p2pvpnd = None
+        self.tun = "p2pvpn0"
+
+    # -- the daemon --
+
+    def daemon(self, *args, wait_ready=True, env=None):
+        self.p2pvpnd = self.start(self.lab.bin("p2pvpnd"), *args, env=env)
+        if wait_ready:
+            self.wait_daemon()
+        return self.p2pvpnd
+
+    def wait_daemon(self):
+        def answers():
+            self.p2pvpnd.must_run()
+            return self.ctl("version", check_rc=False).code == 0
+        wait(f"p2pvpnd on {self.name} to answer", answers)
+
+    def stop_daemon(self, sig=signal.SIGTERM):
+        return self.p2pvpnd.end(sig)
+
+    def restart_daemon(self, sig=signal.SIGTERM, *args):
+        self.p2pvpnd.end(sig)
+        return self.daemon(*args)
+
+    # -- p2pvpnctl --
+
+    def ctl(self, *args, stdin=None, check_rc=True, code=None, timeout=30):
+        """Runs p2pvpnctl; code = the exit code it must have."""
+        r = self.run(self.lab.bin("p2pvpnctl"), *[str(a) for a in args], stdin=stdin,
+                     check_rc=False, timeout=timeout)
+        if code is not None:
+            if r.code != code:
+                raise Failure(f"exit code {r.code}, not {code}: {r}")
+            if code != 0:
+                check(r.err.strip(), f"an error without a word: {r}")
+        elif check_rc and r.code != 0:
+            raise Failure(str(r))
+        return r
+
+    def json(self, *args):
+        r = self.ctl(*args, "--json")
+        try:
+            return json.loads(r.out)
+        except ValueError:
+            raise Failure(f"not JSON: {r}") from None
+
+    def create(self, url, *args):
+        return self.ctl("create", url, "--name", self.name, *args).out.strip()
+
+    def join(self, token, *args):
+        return self.ctl("join", token, "--name", self.name, *args)
+
+    def peers(self):
+        return {p["name"]: p for p in self.json("peers")["peers"]}
+
+    def peer(self, other):
+        return self.peers().get(getattr(other, "name", other))
+
+    def path(self, other):
+        p = self.peer(other)
+        return p["path"] if p else None
+
+    def addr(self, other=None, family=4):
+        args = ["ip"] + ([getattr(other, "name", other)] if other else [])
+        return self.json(*args)[f"ip{family}"]
+
+    def ping(self, other, *args, **kw):
+        return self.ctl("ping", getattr(other, "name", other), *(args or ("-c", 1)), **kw)
+
+    def wait_peer(self, other, timeout=10):
+        """Until the roster and presence have the other node."""
+        name = getattr(other, "name", other)
+        wait(f"{self.name} to see {name} online",
+             lambda: (self.peer(name) or {}).get("online"), timeout)
+
+    def wait_direct(self, other, timeout=10):
+        """Until packets to the other node go directly (asks for a path first)."""
+        name = getattr(other, "name", other)
+
+        def direct():
+            self.ctl("ping", name, "-c", 1, "--timeout", 2, check_rc=False)
+            p = self.path(name)
+            return p if p and p["type"] == "direct" else None
+        return wait(f"{self.name} to have a direct path to {name}", direct, timeout)
+
+    # -- ordinary programs over the overlay --
+
+    def os_ping(self, address, count=1, timeout=5):
+        r = self.run("ping", "-n", "-c", str(count), "-W", str(int(timeout * SLOW + 0.5)),
+                     "-i", "0.2", str(address), check_rc=False, timeout=timeout * count + 5)
+        return r.code == 0
+
+    def answer_udp(self, port, address="0.0.0.0"):
+        """A UDP echo server; see udp_ask()."""
+        return self.start(sys.executable, "-c", UDP_ECHO, address, str(port), name=f"echo{port}")
+
+    def udp_ask(self, remote, port, local_port=0, timeout=1.0, text="x"):
+        """Sends one datagram and returns the answer, or None."""
+        r = self.run(sys.executable, "-c", UDP_ASK, str(remote), str(port), str(local_port),
+                     str(timeout * SLOW), text, check_rc=False)
+        return r.out if r.code == 0 else None
+
+
+# The echo answers with the address it saw, so that it is a poor man's STUN as well.
+UDP_ECHO = """
+import socket, sys
+fam = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
+s = socket.socket(fam, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], int(sys.argv[2])))
+print('ready', flush=True)
+while True:
+    data, who = s.recvfrom(65536)
+    reply = '%s %d' % (who[0], who[1])
+    target = who
+    words = data.decode('ascii', 'replace').split()
+    if words[:1] == ['via'] and len(words) == 3:   # answer from another port, or to another one
+        other = socket.socket(fam, socket.SOCK_DGRAM)
+        other.bind((words[1] if words[1] != '-' else sys.argv[1], int(words[2])))
+        other.sendto(reply.encode(), target)
+        other.close()
+    else:
+        s.sendto(reply.encode(), target)
+"""
+
+UDP_ASK = """
+import socket, sys
+fam = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
+s = socket.socket(fam, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('', int(sys.argv[3])))
+s.settimeout(float(sys.argv[4]))
+s.sendto(sys.argv[5].encode(), (sys.argv[1], int(sys.argv[2])))
+try:
+    sys.stdout.write(s.recvfrom(65536)[0].decode())
+except socket.timeout:
+    sys.exit(1)
+"""
+
+
+# ---- running -------------------------------------------------------------------------------------
+
+def prepare_mounts():
+    """Inside the lab's own mount namespace: nothing written here is seen outside."""
+    sh("mount", "-t", "tmpfs", "tmpfs", "/run")
+    os.makedirs("/run/etc/upper")
+    os.makedirs("/run/etc/work")
+    r = sh("mount", "-t", "overlay", "overlay", "-o",
+           "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work", "/etc", check_rc=False)
+    if r.code != 0:
+        sh("cp", "-a", "/etc", "/run/etc/copy")
+        sh("mount", "--bind", "/run/etc/copy", "/etc")
+    os.makedirs("/etc/p2pvpn", exist_ok=True)
+    with open("/etc/hosts", "w", encoding="ascii") as f:
+        f.write("127.0.0.1 localhost\n::1 localhost\n")
+    with open("/etc/resolv.conf", "w", encoding="ascii") as f:
+        f.write("")
+
+
+def sanitizer_options():
+    os.environ.setdefault("ASAN_OPTIONS", "abort_on_error=0:exitcode=99:detect_leaks=1")
+    os.environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+
+
+def run_inside(build, full_name, function, shell):
+    """One scenario, already in namespaces of its own. Returns an exit code."""
+    started = time.monotonic()
+    prepare_mounts()
+    sanitizer_options()
+    lab = Lab(build, full_name)
+    watchdog = threading.Timer(float(os.environ.get("PV_LAB_LIMIT") or 240) * SLOW, give_up)
+    watchdog.daemon = True
+    watchdog.start()
+    code = 0
+    message = ""
+    try:
+        function(lab)
+        if not shell:
+            lab.look_for_reports()
+    except Skip as e:
+        code, message = 77, str(e)
+    except Failure as e:
+        code, message = 1, str(e)
+    except subprocess.TimeoutExpired as e:
+        code, message = 1, f"a command hung: {e}"
+    word = {0: "ok", 77: "skipped"}.get(code, "FAILED")
+    print(f"{word:8}{time.monotonic() - started:6.1f} s  {full_name}"
+          + (f": {message}" if message else ""), flush=True)
+    if shell:
+        watchdog.cancel()
+        interact(lab)
+    elif code == 1:
+        show_logs(lab)
+    else:
+        shutil.rmtree(lab.logs, ignore_errors=True)
+    return code
+
+
+def give_up():
+    print("FAILED  the scenario took too long", flush=True)
+    os._exit(1)
+
+
+def show_logs(lab):
+    for path in sorted(glob.glob(os.path.join(lab.logs, "*.log"))):
+        with open(path, encoding="utf-8", errors="replace") as f:
+            lines = f.read().splitlines()
+        print(f"---- {path} ({len(lines)} lines, the last 15)")
+        print("\n".join(lines[-15:]), flush=True)
+
+
+def interact(lab):
+    print("\nThe scenario is still up. To enter a machine:")
+    for ns in [*lab.hosts.values(), *(lan.ns for lan in lab.lans.values()), lab.inet.ns]:
+        print(f"  {ns.name:10} {shlex.join(ns.enter[:-1])}")
+    for lan in lab.lans.values():
+        if lan.nat:
+            print(f"  NAT {lan.name}: nc -U {lan.nat.path}   (stats, list, set KEY=VALUE, flush)")
+    print("exit ends it.", flush=True)
+    env = dict(os.environ, PS1="lab$ ", PATH=lab.build + "/bin:" + os.environ["PATH"])
+    subprocess.run(["sh", "-i"], env=env, check=False)
+
+
+def load(name):
+    """Imports tests/lab/test_NAME.py and returns its scenarios in order."""
+    import importlib.util
+    path = os.path.join(ROOT, "tests", "lab", f"test_{name}.py")
+    spec = importlib.util.spec_from_file_location(f"test_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    before = len(SCENARIOS)
+    sys.modules["lab"] = sys.modules[__name__]
+    spec.loader.exec_module(module)
+    return SCENARIOS[before:]
+
+
+def files():
+    return sorted(os.path.basename(p)[5:-3]
+                  for p in glob.glob(os.path.join(ROOT, "tests", "lab", "test_*.py")))
+
+
+def why_not(build):
+    """The reason why the lab cannot run here, or None."""
+    if os.geteuid() != 0:
+        return "not root"
+    for tool in ("ip", "unshare", "nsenter", "nft", "ss", "ping"):
+        if shutil.which(tool) is None:
+            return f"{tool} is not installed"
+    if not os.path.exists("/dev/net/tun"):
+        return "there is no /dev/net/tun"
+    with contextlib.suppress(OSError):
+        r = subprocess.run(["unshare", "-n", "-m", "--pid", "--fork", "--kill-child",
+                            "--mount-proc", "ip", "link", "add", "br0", "type", "bridge"],
+                           capture_output=True, text=True, check=False)
+        if r.returncode != 0:
+            return "namespaces or bridges are not permitted: " + r.stderr.strip()
+    if not os.path.exists(os.path.join(build, "bin", "natbox")):
+        return f"{build}/bin/natbox is not built"
+    return None
+
+
+def run_scenario(build, name, function, shell):
+    """Starts one scenario in namespaces of its own and returns its exit code."""
+    argv = ["unshare", "-m", "-n", "-u", "--pid", "--fork", "--kill-child", "--mount-proc",
+            sys.executable, os.path.abspath(__file__), "--inside", build, name, function,
+            "shell" if shell else "run"]
+    return subprocess.run(argv, check=False).returncode
+
+
+def main(argv):
+    if argv[:1] == ["--inside"]:
+        build, name, function, mode = argv[1:5]
+        chosen = [f for f in load(name) if f.__name__ == function]
+        return run_inside(build, f"{name}.{function}", chosen[0], mode == "shell")
+
+    build = os.path.join(ROOT, "build", "dev")
+    if argv[:1] == ["--build"]:
+        build = os.path.abspath(argv[1])
+        argv = argv[2:]
+    if argv[:1] == ["list"]:
+        for name in files():
+            for f in load(name):
+                print(f"{name}.{f.__name__}")
+        return 0
+    shell = argv[:1] == ["shell"]
+    names = argv[1:] if shell else argv
+    if not names:
+        print("usage: scripts/lab [--build DIR] list | all | NAME[.SCENARIO]... | shell NAME.SCENARIO",
+              file=sys.stderr)
+        return 2
+    reason = why_not(build)
+    if reason:
+        print(f"skipped: {reason}")
+        return 77
+    codes = []
+    for wanted in files() if names == ["all"] else names:
+        name, _, one = wanted.partition(".")
+        if name not in files():
+            print(f"lab: no tests/lab/test_{name}.py", file=sys.stderr)
+            return 2
+        for f in load(name):
+            if not one or one == f.__name__:
+                codes.append(run_scenario(build, name, f.__name__, shell))
+    if any(c not in (0, 77) for c in codes):
+        return 1
+    return 0 if 0 in codes else 77
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
