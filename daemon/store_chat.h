@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_chat.h - the chat part of the daemon's database: tables and operations of chatjob.h.
+ * store_chat.h - the chat part of the daemon's database: tables and jobs of daemon/core/chatjob.h.
  *
  * Called by daemon/store.c inside its transaction, on the store's thread; never begins or ends one
- * of its own.
+ * of its own: what a failed job did is undone by the caller's ROLLBACK.
  */
 #ifndef PV_STORE_CHAT_H
 #define PV_STORE_CHAT_H
@@ -15,7 +15,8 @@
 
 /* Creates the tables that are missing. -EIO: SQLite's error is in db. */
 PV_MUST_CHECK int pv_store_chat_schema(sqlite3 *db);
-/* Runs one job; *ret is written only on success and the caller's then. PV_ERR_LIMIT,
+/* Runs one job; *ret is written only on success and the caller's then (pv_chatjob_result_free()).
+ * PV_ERR_LIMIT (outbox full), PV_ERR_MALFORMED (a job without its message, a damaged row),
  * PV_ERR_NOMEM; -EIO: SQLite's error is in db. */
 PV_MUST_CHECK int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job,
                                     struct pv_chatjob_result **ret);

@@ -72,11 +72,17 @@ void pv_chatlink_peer_gone(struct pv_chatlink *link, const uint8_t *pk, pv_ns no
 
 /* --- messages ------------------------------------------------------------------------------ */
 
-/* Stores text for the member pk and sends it when it can. The event SENT or SEND_FAILED with this
- * tag follows. PV_ERR_MALFORMED (see pv_chat_text_is_valid()), PV_ERR_REFUSED (own key),
+struct pv_chatlink_message {
+    const uint8_t *pk; /* receiver, a member */
+    const char *name;  /* its name */
+    const char *text;  /* pv_chat_text_is_valid() */
+    uint64_t wall_ms;  /* wall clock, Unix milliseconds */
+};
+/* Stores msg and sends it when it can. The event SENT or SEND_FAILED with this
+ * tag follows. PV_ERR_MALFORMED (the text), PV_ERR_REFUSED (own key),
  * PV_ERR_LIMIT, PV_ERR_NOMEM: nothing follows. */
-PV_MUST_CHECK int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag, const uint8_t *pk,
-                                   const char *name, const char *text, uint64_t wall_ms, pv_ns now);
+PV_MUST_CHECK int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag,
+                                   const struct pv_chatlink_message *msg, pv_ns now);
 /* The owner ran an INBOX job with mark_read and these messages were in its result: tell their
  * senders. */
 void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatjob_result *inbox, pv_ns now);

@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/outbuf.h"
 
 enum {
     MAX_SID = (1 << 28) - 1,
-    MAX_KEPT_OUT = 65536, /* bytes of output buffer an idle connection keeps */
 };
 
 /* One unanswered request. It is in its connection's list, and before it is handed out also in the
@@ -31,8 +31,7 @@ struct conn {
     bool draining; /* no more input; closed when the output is written */
     bool dead;     /* closed at once */
     size_t in_len;
-    char *out; /* out_cap bytes; out_off..out_len is still to be written */
-    size_t out_off, out_len, out_cap;
+    struct pv_outbuf out;
     unsigned n_requests;
     struct request *requests;
     uint8_t in[PV_CTLAPI_LINE_MAX];
@@ -134,12 +133,8 @@ static void end_request(struct request *r)
 
 static void drop_output(struct pv_ctlsrv *srv, struct conn *c)
 {
-    srv->out_total -= c->out_len - c->out_off;
-    if (c->out != NULL)
-        pv_wipe(c->out, c->out_len); /* replies may carry tokens */
-    free(c->out);
-    c->out = NULL;
-    c->out_off = c->out_len = c->out_cap = 0;
+    srv->out_total -= pv_outbuf_view(&c->out).len;
+    pv_outbuf_done(&c->out);
     c->writable = false;
 }
 
@@ -151,28 +146,6 @@ static void kill_conn(struct pv_ctlsrv *srv, struct conn *c)
     c->dead = true;
 }
 
-/* Makes room for len more bytes behind what is still to be written. */
-static bool reserve(struct conn *c, size_t len)
-{
-    size_t waiting = c->out_len - c->out_off;
-    if (c->out_cap - c->out_len >= len)
-        return true;
-    size_t cap = (waiting + len) * 3 / 2;
-    char *out = malloc(cap);
-    if (out == NULL)
-        return false;
-    if (c->out != NULL) {
-        memcpy(out, c->out + c->out_off, waiting);
-        pv_wipe(c->out, c->out_len);
-        free(c->out);
-    }
-    c->out = out;
-    c->out_cap = cap;
-    c->out_off = 0;
-    c->out_len = waiting;
-    return true;
-}
-
 /* Queues one reply; takes obj. A reply that cannot be told ends the connection: the client must
  * not wait for it. */
 static void put_reply(struct pv_ctlsrv *srv, struct conn *c, json_t *obj)
@@ -181,13 +154,10 @@ static void put_reply(struct pv_ctlsrv *srv, struct conn *c, json_t *obj)
     char *line = c->dead || obj == NULL ? NULL : pv_ctlapi_dump(obj, &len);
     json_decref(obj);
 
-    size_t waiting = c->out_len - c->out_off;
-    if (line == NULL || waiting + len > PV_CTLSRV_MAX_OUT ||
-        srv->out_total + len > PV_CTLSRV_MAX_OUT_TOTAL || !reserve(c, len)) {
+    if (line == NULL || srv->out_total + len > PV_CTLSRV_MAX_OUT_TOTAL ||
+        pv_outbuf_put(&c->out, pv_view(line, len), PV_CTLSRV_MAX_OUT) < 0) {
         kill_conn(srv, c);
     } else {
-        memcpy(c->out + c->out_len, line, len);
-        c->out_len += len;
         srv->out_total += len;
         c->writable = true;
     }
@@ -214,26 +184,14 @@ int pv_ctlsrv_poll_writable(struct pv_ctlsrv *srv, uint32_t *ret_sid)
 struct pv_view pv_ctlsrv_out(struct pv_ctlsrv *srv, uint32_t sid)
 {
     const struct conn *c = find(srv, sid);
-    if (c == NULL || c->out == NULL)
-        return pv_view(NULL, 0);
-    return pv_view(c->out + c->out_off, c->out_len - c->out_off);
+    return c == NULL ? pv_view(NULL, 0) : pv_outbuf_view(&c->out);
 }
 
 void pv_ctlsrv_wrote(struct pv_ctlsrv *srv, uint32_t sid, size_t n)
 {
     struct conn *c = find(srv, sid);
-    if (c == NULL || c->out == NULL)
-        return;
-    if (n > c->out_len - c->out_off)
-        n = c->out_len - c->out_off;
-    pv_wipe(c->out + c->out_off, n);
-    c->out_off += n;
-    srv->out_total -= n;
-    if (c->out_off < c->out_len)
-        return;
-    c->out_off = c->out_len = 0;
-    if (c->out_cap > MAX_KEPT_OUT)
-        drop_output(srv, c);
+    if (c != NULL)
+        srv->out_total -= pv_outbuf_wrote(&c->out, n);
 }
 
 /* --- connections --------------------------------------------------------------------------- */
@@ -281,7 +239,7 @@ int pv_ctlsrv_poll_close(struct pv_ctlsrv *srv, uint32_t *ret_sid)
 {
     for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
         struct conn *c = srv->conns[i];
-        if (c == NULL || !(c->dead || (c->draining && c->out_off == c->out_len)))
+        if (c == NULL || !(c->dead || (c->draining && pv_outbuf_view(&c->out).len == 0)))
             continue;
         *ret_sid = c->sid;
         conn_free(srv, c);

@@ -175,46 +175,40 @@ int pv_chat_frame_parse(struct pv_view line, struct pv_chat_frame *ret_frame)
 
 /* --- encoding ------------------------------------------------------------------------------ */
 
-/* Writes obj (may be NULL: no memory) and a newline; drops the reference. */
-static int write_line(json_t *obj, char *buf, size_t cap, size_t *ret_len)
+/* Writes obj (NULL: no memory) and a newline; drops the reference. */
+static int write_line(json_t *obj, char *buf, size_t *ret_len)
 {
-    if (obj == NULL)
-        return PV_ERR_NOMEM;
-    size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(REAL_DIGITS);
-    size_t len = json_dumpb(obj, buf, cap, flags);
+    size_t len =
+        json_dumpb(obj, buf, PV_CHAT_LINE_MAX - 1, JSON_COMPACT | JSON_REAL_PRECISION(REAL_DIGITS));
     json_decref(obj);
-    if (len == 0)
+    if (len == 0 || len >= PV_CHAT_LINE_MAX)
         return PV_ERR_NOMEM;
-    if (len + 1 > cap)
-        return PV_ERR_NO_SPACE;
     buf[len] = '\n';
     *ret_len = len + 1;
     return PV_OK;
 }
 
 int pv_chat_write_message(const uint8_t id[static PV_CHAT_ID_LEN], uint64_t seq, uint64_t time_ms,
-                          const char *text, char *buf, size_t cap, size_t *ret_len)
+                          const char *text, char buf[static PV_CHAT_LINE_MAX], size_t *ret_len)
 {
     char idtext[PV_CHAT_ID_TEXT_BUF];
-    size_t len = strlen(text);
-    if (!pv_chat_text_is_valid(pv_view(text, len)) || seq == 0 || seq > MAX_SEQ ||
+    if (!pv_chat_text_is_valid(pv_view(text, strlen(text))) || seq == 0 || seq > MAX_SEQ ||
         time_ms > MAX_TIME_MS)
         return PV_ERR_MALFORMED;
-    return write_line(json_pack("{s:s, s:I, s:f, s:s%}", "id", pv_chat_id_format(id, idtext), "seq",
-                                (json_int_t)seq, "time", (double)time_ms / 1000.0, "text", text,
-                                len),
-                      buf, cap, ret_len);
+    return write_line(json_pack("{s:s, s:I, s:f, s:s}", "id", pv_chat_id_format(id, idtext), "seq",
+                                (json_int_t)seq, "time", (double)time_ms / 1000.0, "text", text),
+                      buf, ret_len);
 }
 
-int pv_chat_write_ack(const uint8_t id[static PV_CHAT_ID_LEN], enum pv_chat_state state, char *buf,
-                      size_t cap, size_t *ret_len)
+int pv_chat_write_ack(const uint8_t id[static PV_CHAT_ID_LEN], enum pv_chat_state state,
+                      char buf[static PV_CHAT_LINE_MAX], size_t *ret_len)
 {
     char idtext[PV_CHAT_ID_TEXT_BUF];
     if (state != PV_CHAT_DELIVERED && state != PV_CHAT_READ)
         return PV_ERR_MALFORMED;
     return write_line(json_pack("{s:s, s:s}", "ack", pv_chat_id_format(id, idtext), "state",
                                 pv_chat_state_name(state)),
-                      buf, cap, ret_len);
+                      buf, ret_len);
 }
 
 /* --- showing ------------------------------------------------------------------------------- */

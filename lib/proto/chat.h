@@ -55,14 +55,14 @@ struct pv_chat_frame {
  */
 PV_MUST_CHECK int pv_chat_frame_parse(struct pv_view line, struct pv_chat_frame *ret_frame);
 
-/* A message or an acknowledgement as one line with its newline. PV_CHAT_LINE_MAX bytes always
- * suffice. PV_ERR_NO_SPACE; PV_ERR_MALFORMED when text is empty, too long or not UTF-8;
+/* A message or an acknowledgement as one line with its newline, into PV_CHAT_LINE_MAX bytes.
+ * PV_ERR_MALFORMED when the text is empty, too long or not UTF-8, or a number out of range;
  * PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_chat_write_message(const uint8_t id[static PV_CHAT_ID_LEN], uint64_t seq,
-                                        uint64_t time_ms, const char *text, char *buf, size_t cap,
-                                        size_t *ret_len);
+                                        uint64_t time_ms, const char *text,
+                                        char buf[static PV_CHAT_LINE_MAX], size_t *ret_len);
 PV_MUST_CHECK int pv_chat_write_ack(const uint8_t id[static PV_CHAT_ID_LEN],
-                                    enum pv_chat_state state, char *buf, size_t cap,
+                                    enum pv_chat_state state, char buf[static PV_CHAT_LINE_MAX],
                                     size_t *ret_len);
 
 /* May this text be sent? 1..PV_CHAT_TEXT_MAX bytes of UTF-8 without NUL. */

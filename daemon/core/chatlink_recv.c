@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/* Receiving of chatlink: frames, the store, acknowledgements. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/chatlink_int.h"
+
+/* Output does not get shorter: closes the connection, which starts over. */
+static void put_or_close(struct pv_chatlink *link, struct chat_conn *c, size_t len, pv_ns now)
+{
+    if (chat_conn_put(link, c, link->line, len) < 0)
+        chat_lost_conn(link, c, true, now);
+}
+
+void chat_commit(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
+{
+    size_t n = peer->n_pending;
+    if (peer->committing || n == 0)
+        return;
+    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_COMMIT);
+    struct chat_ack *acks = calloc(n, sizeof(*acks));
+    if (job != NULL)
+        job->msgs = calloc(n, sizeof(*job->msgs));
+    if (job == NULL || acks == NULL || job->msgs == NULL) {
+        pv_chatjob_free(job);
+        free(acks);
+        chat_give_up(link, peer, PV_ERR_NOMEM, now);
+        return;
+    }
+    size_t n_acks = 0;
+    memcpy(job->peer, peer->pk, sizeof(job->peer));
+    for (struct chat_pending *p = peer->pending; p != NULL; p = p->next) {
+        job->msgs[job->n_msgs++] = p->rec;
+        p->rec.text = NULL;
+        if (!p->wants_ack)
+            continue;
+        acks[n_acks].sid = p->sid;
+        memcpy(acks[n_acks++].id, p->rec.id, sizeof(acks->id));
+    }
+    chat_drop_pending(peer);
+
+    struct chat_job *entry = NULL;
+    int r = chat_job_emit(link, job, now, &entry);
+    if (r < 0) {
+        free(acks);
+        chat_give_up(link, peer, r, now);
+        return;
+    }
+    entry->acks = acks;
+    entry->n_acks = n_acks;
+    peer->committing = true;
+}
+
+void chat_handle_committed(struct pv_chatlink *link, struct chat_peer *peer,
+                           const struct chat_job *job, int status, struct pv_chatjob_result *result,
+                           pv_ns now)
+{
+    peer->committing = false;
+    if (status < 0) {
+        chat_give_up(link, peer, status, now);
+        return;
+    }
+    for (size_t i = 0; i < result->n_msgs; i++)
+        chat_event_push(link, PV_CHATLINK_MESSAGE, 0, PV_OK, &result->msgs[i]);
+    for (size_t i = 0; i < job->n_acks; i++) {
+        struct chat_conn *c = chat_conn_find(link, job->acks[i].sid);
+        size_t len = 0;
+        if (c != NULL &&
+            pv_chat_write_ack(job->acks[i].id, PV_CHAT_DELIVERED, link->line, &len) == PV_OK)
+            put_or_close(link, c, len, now);
+    }
+    chat_commit(link, peer, now);
+}
+
+/* A message came: it waits for the store. False when the peer sends faster than it can store. */
+static bool receive(struct pv_chatlink *link, struct chat_conn *c, const struct pv_chat_frame *f)
+{
+    struct chat_peer *peer = c->peer;
+    if (peer->n_pending >= PV_CHATLINK_MAX_PENDING ||
+        peer->pending_bytes + f->text_len > PV_CHATLINK_MAX_PENDING_BYTES)
+        return false;
+    struct chat_pending *p = calloc(1, sizeof(*p));
+    char *text = p == NULL ? NULL : strdup(f->text);
+    if (text == NULL) {
+        free(p);
+        return false;
+    }
+    p->sid = c->sid;
+    p->wants_ack = f->kind == PV_CHAT_MESSAGE;
+    p->rec.text = text;
+    p->rec.state = PV_CHAT_UNREAD;
+    memcpy(p->rec.peer, peer->pk, sizeof(p->rec.peer));
+    snprintf(p->rec.peer_name, sizeof(p->rec.peer_name), "%s", peer->name);
+    if (f->kind == PV_CHAT_MESSAGE) {
+        memcpy(p->rec.id, f->id, sizeof(p->rec.id));
+        p->rec.seq = f->seq;
+        p->rec.time_ms = f->time_ms;
+    } else {
+        pv_rng_fill(&link->rng, p->rec.id, sizeof(p->rec.id));
+        p->rec.time_ms = c->last_wall_ms;
+    }
+    *peer->pending_end = p;
+    peer->pending_end = &p->next;
+    peer->n_pending++;
+    peer->pending_bytes += f->text_len;
+    return true;
+}
+
+/* The peer has our message, or has shown it. */
+static void handle_ack(struct pv_chatlink *link, struct chat_peer *peer,
+                       const struct pv_chat_frame *f, pv_ns now)
+{
+    bool waiting = false;
+    for (size_t i = 0; i < peer->n_window && !waiting; i++) {
+        if (memcmp(peer->window[i].id, f->id, sizeof(f->id)) != 0)
+            continue;
+        waiting = true;
+        pv_chat_record_done(&peer->window[i]);
+        peer->n_window--;
+        memmove(&peer->window[i], &peer->window[i + 1],
+                (peer->n_window - i) * sizeof(peer->window[0]));
+    }
+    if (waiting) {
+        const struct chat_conn *c = peer->active;
+        bool unacked = c != NULL && peer->n_window > 0 && peer->window[0].seq <= c->sent_seq;
+        peer->backoff_s = PV_CHATLINK_BACKOFF_MIN_S;
+        if (c != NULL)
+            peer->active->ack_deadline = unacked ? now + PV_S(PV_CHATLINK_ACK_S) : PV_NEVER;
+    } else if (f->state == PV_CHAT_DELIVERED) {
+        return; /* known already, or never sent */
+    }
+
+    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_MARK);
+    struct chat_job *entry = NULL;
+    if (job != NULL) {
+        memcpy(job->peer, peer->pk, sizeof(job->peer));
+        memcpy(job->id, f->id, sizeof(job->id));
+        job->state = f->state;
+    }
+    /* When the job cannot be emitted the message is sent again and acknowledged again. */
+    if (chat_job_emit(link, job, now, &entry) == PV_OK) {
+        memcpy(entry->id, f->id, sizeof(entry->id));
+        entry->state = f->state;
+    }
+}
+
+void chat_handle_marked(struct pv_chatlink *link, const struct chat_job *job, int status,
+                        const struct pv_chatjob_result *result)
+{
+    struct pv_chat_record msg = {.outgoing = true, .state = job->state};
+    const struct chat_peer *peer = chat_peer_find(link, job->pk);
+    if (status < 0 || !result->changed)
+        return;
+    memcpy(msg.id, job->id, sizeof(msg.id));
+    memcpy(msg.peer, job->pk, sizeof(msg.peer));
+    if (peer != NULL)
+        snprintf(msg.peer_name, sizeof(msg.peer_name), "%s", peer->name);
+    chat_event_push(link, PV_CHATLINK_STATE, 0, PV_OK, &msg);
+}
+
+bool chat_handle_line(struct pv_chatlink *link, struct chat_conn *c, struct pv_view line, pv_ns now)
+{
+    struct pv_chat_frame *f = &link->frame;
+    int r = pv_chat_frame_parse(line, f);
+    if (r == PV_ERR_NOT_FOUND)
+        return true;
+    if (r < 0) {
+        pv_log(link->log, PV_LOG_DEBUG, "chat peer=%s bad frame: %s", c->peer->name,
+               pv_strstatus(r));
+        return false;
+    }
+    if (f->kind != PV_CHAT_PLAIN)
+        c->speaks = true;
+    if (f->kind == PV_CHAT_ACK) {
+        handle_ack(link, c->peer, f, now);
+        return true;
+    }
+    return receive(link, c, f);
+}
+
+/* Appends to the unfinished line. False when it is too long. */
+static bool keep_input(struct chat_conn *c, struct pv_view bytes)
+{
+    size_t need = c->in_len + bytes.len;
+    if (need >= PV_CHAT_LINE_MAX)
+        return false;
+    if (need > c->in_cap) {
+        size_t cap = need * 2 < PV_CHAT_LINE_MAX ? need * 2 : PV_CHAT_LINE_MAX;
+        char *in = realloc(c->in, cap);
+        if (in == NULL)
+            return false;
+        c->in = in;
+        c->in_cap = cap;
+    }
+    if (bytes.len > 0)
+        memcpy(c->in + c->in_len, bytes.ptr, bytes.len);
+    c->in_len = need;
+    return true;
+}
+
+bool chat_handle_input(struct pv_chatlink *link, struct chat_conn *c, struct pv_view bytes,
+                       pv_ns now)
+{
+    while (bytes.len > 0) {
+        const uint8_t *nl = memchr(bytes.ptr, '\n', bytes.len);
+        if (nl == NULL)
+            return keep_input(c, bytes);
+        struct pv_view line = pv_view(bytes.ptr, (size_t)(nl - bytes.ptr));
+        bytes = pv_view(nl + 1, bytes.len - line.len - 1);
+        if (c->in_len > 0) {
+            if (!keep_input(c, line))
+                return false;
+            line = pv_view(c->in, c->in_len);
+            c->in_len = 0;
+        }
+        if (!chat_handle_line(link, c, line, now))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tables:
+ *   chat_message  every message of both directions; rowid is the order of arrival here
+ *   chat_seq      the last seq given out per conversation, so that it never goes back
+ */
+#include "daemon/store_chat.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    FIRST_ROWS = 16, /* records allocated at first; the list doubles */
+};
+
+static const char SCHEMA[] =
+    "CREATE TABLE IF NOT EXISTS chat_message ("
+    " n INTEGER PRIMARY KEY,"
+    " peer BLOB NOT NULL,"
+    " id BLOB NOT NULL,"
+    " outgoing INTEGER NOT NULL,"
+    " state INTEGER NOT NULL,"          /* enum pv_chat_state */
+    " owed INTEGER NOT NULL DEFAULT 0," /* incoming: a read receipt is to be sent */
+    " seq INTEGER NOT NULL,"
+    " time_ms INTEGER NOT NULL,"
+    " peer_name TEXT NOT NULL,"
+    " text TEXT NOT NULL,"
+    " UNIQUE (peer, id, outgoing)) STRICT;"
+    "CREATE INDEX IF NOT EXISTS chat_outbox ON chat_message (peer, seq)"
+    " WHERE outgoing = 1 AND state = 0;"
+    "CREATE INDEX IF NOT EXISTS chat_inbox ON chat_message (n) WHERE outgoing = 0 AND state = 3;"
+    "CREATE INDEX IF NOT EXISTS chat_owed ON chat_message (peer, n) WHERE owed = 1;"
+    "CREATE INDEX IF NOT EXISTS chat_history ON chat_message (peer, n);"
+    "CREATE TABLE IF NOT EXISTS chat_seq ("
+    " peer BLOB PRIMARY KEY,"
+    " last INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
+
+/* The partial indexes above are written in numbers. */
+_Static_assert(PV_CHAT_QUEUED == 0 && PV_CHAT_DELIVERED == 1 && PV_CHAT_READ == 2 &&
+                   PV_CHAT_UNREAD == 3,
+               "states are stored as numbers");
+
+#define COLUMNS "id, peer, peer_name, outgoing, state, seq, time_ms, text"
+
+/* SQLite keeps the reason in its connection. */
+static int status_of(int rc)
+{
+    return rc == SQLITE_OK || rc == SQLITE_DONE || rc == SQLITE_ROW ? PV_OK : -EIO;
+}
+
+int pv_store_chat_schema(sqlite3 *db)
+{
+    return status_of(sqlite3_exec(db, SCHEMA, NULL, NULL, NULL));
+}
+
+/* --- statements ---------------------------------------------------------------------------- */
+
+/* One statement, sticky: the first failure stays in rc and later calls do nothing. */
+struct query {
+    sqlite3_stmt *stmt;
+    int rc;
+    int n_bound;
+};
+
+static struct query prepare(sqlite3 *db, const char *sql)
+{
+    struct query q = {.stmt = NULL};
+    q.rc = sqlite3_prepare_v2(db, sql, -1, &q.stmt, NULL);
+    return q;
+}
+
+static void bind_blob(struct query *q, const uint8_t *bytes, int len)
+{
+    if (q->rc == SQLITE_OK)
+        q->rc = sqlite3_bind_blob(q->stmt, ++q->n_bound, bytes, len, SQLITE_STATIC);
+}
+
+static void bind_peer(struct query *q, const uint8_t *pk)
+{
+    bind_blob(q, pk, PV_CHATJOB_PK_LEN);
+}
+
+static void bind_id(struct query *q, const uint8_t *id)
+{
+    bind_blob(q, id, PV_CHAT_ID_LEN);
+}
+
+static void bind_u64(struct query *q, uint64_t v)
+{
+    if (q->rc == SQLITE_OK)
+        q->rc = sqlite3_bind_int64(q->stmt, ++q->n_bound, (sqlite3_int64)v);
+}
+
+static void bind_text(struct query *q, const char *text)
+{
+    if (q->rc == SQLITE_OK)
+        q->rc = sqlite3_bind_text(q->stmt, ++q->n_bound, text, -1, SQLITE_STATIC);
+}
+
+/* Another row? */
+static bool next_row(struct query *q)
+{
+    if (q->rc == SQLITE_OK || q->rc == SQLITE_ROW)
+        q->rc = sqlite3_step(q->stmt);
+    return q->rc == SQLITE_ROW;
+}
+
+static int finish(struct query *q)
+{
+    sqlite3_finalize(q->stmt);
+    return status_of(q->rc);
+}
+
+/* Runs a statement without rows to its end. */
+static int run(struct query *q)
+{
+    while (next_row(q))
+        ;
+    return finish(q);
+}
+
+static uint64_t column_u64(const struct query *q, int column)
+{
+    sqlite3_int64 v = sqlite3_column_int64(q->stmt, column);
+    return v < 0 ? 0 : (uint64_t)v;
+}
+
+/* --- records ------------------------------------------------------------------------------- */
+
+static bool get_bytes(const struct query *q, int column, uint8_t *dst, int len)
+{
+    const void *bytes = sqlite3_column_blob(q->stmt, column);
+    if (bytes == NULL || sqlite3_column_bytes(q->stmt, column) != len)
+        return false;
+    memcpy(dst, bytes, (size_t)len);
+    return true;
+}
+
+/* Reads the row's COLUMNS. */
+static int get_record(const struct query *q, bool with_text, struct pv_chat_record *ret_rec)
+{
+    struct pv_chat_record rec = {.text = NULL};
+    const char *name = (const char *)sqlite3_column_text(q->stmt, 2);
+    const char *text = (const char *)sqlite3_column_text(q->stmt, 7);
+    if (!get_bytes(q, 0, rec.id, sizeof(rec.id)) || !get_bytes(q, 1, rec.peer, sizeof(rec.peer)) ||
+        name == NULL || text == NULL || strlen(name) >= sizeof(rec.peer_name))
+        return PV_ERR_MALFORMED;
+    memcpy(rec.peer_name, name, strlen(name) + 1);
+    rec.outgoing = sqlite3_column_int(q->stmt, 3) != 0;
+    rec.state = (enum pv_chat_state)sqlite3_column_int(q->stmt, 4);
+    rec.seq = column_u64(q, 5);
+    rec.time_ms = column_u64(q, 6);
+    if (with_text) {
+        rec.text = strdup(text);
+        if (rec.text == NULL)
+            return PV_ERR_NOMEM;
+    }
+    *ret_rec = rec;
+    return PV_OK;
+}
+
+static int append(struct pv_chatjob_result *res, size_t *cap, const struct pv_chat_record *rec)
+{
+    if (res->n_msgs == *cap) {
+        size_t more = *cap == 0 ? FIRST_ROWS : *cap * 2;
+        struct pv_chat_record *msgs = reallocarray(res->msgs, more, sizeof(*msgs));
+        if (msgs == NULL)
+            return PV_ERR_NOMEM;
+        res->msgs = msgs;
+        *cap = more;
+    }
+    res->msgs[res->n_msgs++] = *rec;
+    return PV_OK;
+}
+
+static uint32_t limit_of(const struct pv_chatjob *job)
+{
+    return job->limit == 0 || job->limit > PV_CHATJOB_MAX_LIST ? PV_CHATJOB_MAX_LIST : job->limit;
+}
+
+/* Takes the rows of q (which asks for one more than the limit) into res; ends q. */
+static int list(struct query *q, const struct pv_chatjob *job, bool with_text,
+                struct pv_chatjob_result *res)
+{
+    size_t cap = 0, bytes = 0;
+    int r = PV_OK;
+    while (r == PV_OK && next_row(q)) {
+        struct pv_chat_record rec;
+        r = get_record(q, with_text, &rec);
+        if (r < 0)
+            break;
+        bytes += rec.text == NULL ? 0 : strlen(rec.text);
+        res->more =
+            res->n_msgs == limit_of(job) || (bytes > PV_CHATJOB_MAX_BYTES && res->n_msgs > 0);
+        if (!res->more)
+            r = append(res, &cap, &rec);
+        if (res->more || r < 0) {
+            pv_chat_record_done(&rec);
+            break;
+        }
+    }
+    int end = finish(q);
+    return r < 0 ? r : end;
+}
+
+static int insert(sqlite3 *db, const struct pv_chat_record *m, bool *ret_new)
+{
+    struct query q =
+        prepare(db, "INSERT OR IGNORE INTO chat_message (" COLUMNS ") VALUES (?,?,?,?,?,?,?,?)");
+    bind_id(&q, m->id);
+    bind_peer(&q, m->peer);
+    bind_text(&q, m->peer_name);
+    bind_u64(&q, m->outgoing);
+    bind_u64(&q, m->state);
+    bind_u64(&q, m->seq);
+    bind_u64(&q, m->time_ms);
+    bind_text(&q, m->text);
+    int r = run(&q);
+    *ret_new = sqlite3_changes(db) > 0;
+    return r;
+}
+
+static int result_copy(struct pv_chatjob_result *res, const struct pv_chat_record *m)
+{
+    int r = pv_chat_record_copy(&res->msgs[res->n_msgs], m);
+    if (r == PV_OK)
+        res->n_msgs++;
+    return r;
+}
+
+/* --- the jobs ------------------------------------------------------------------------------ */
+
+static int count_u64(struct query *q, uint64_t *ret_n)
+{
+    uint64_t n = next_row(q) ? column_u64(q, 0) : 0;
+    int r = finish(q);
+    if (r == PV_OK)
+        *ret_n = n;
+    return r;
+}
+
+/* The message is there already: the answer was lost and the job repeated. */
+static int find_enqueued(sqlite3 *db, const struct pv_chat_record *m, struct pv_chatjob_result *res)
+{
+    struct query q = prepare(db, "SELECT " COLUMNS
+                                 " FROM chat_message WHERE peer = ? AND id = ? AND outgoing = 1");
+    bind_peer(&q, m->peer);
+    bind_id(&q, m->id);
+    int r = PV_OK;
+    if (next_row(&q)) {
+        r = get_record(&q, true, &res->msgs[0]);
+        res->n_msgs = r == PV_OK ? 1 : 0;
+    }
+    int end = finish(&q);
+    return r < 0 ? r : end;
+}
+
+static int enqueue(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_chat_record m = job->msgs[0];
+    uint64_t queued = 0;
+    bool is_new = false;
+
+    int r = find_enqueued(db, &m, res);
+    if (r < 0 || res->n_msgs > 0)
+        return r;
+    struct query q = prepare(
+        db, "SELECT COUNT(*) FROM chat_message WHERE peer = ? AND outgoing = 1 AND state = 0");
+    bind_peer(&q, m.peer);
+    r = count_u64(&q, &queued);
+    if (r < 0)
+        return r;
+    if (queued >= PV_CHATJOB_MAX_QUEUED)
+        return PV_ERR_LIMIT;
+
+    q = prepare(db, "INSERT INTO chat_seq (peer, last) VALUES (?, 1)"
+                    " ON CONFLICT (peer) DO UPDATE SET last = last + 1 RETURNING last");
+    bind_peer(&q, m.peer);
+    r = count_u64(&q, &m.seq);
+    if (r < 0)
+        return r;
+    m.outgoing = true;
+    m.state = PV_CHAT_QUEUED;
+    r = insert(db, &m, &is_new);
+    return r < 0 ? r : result_copy(res, &m);
+}
+
+static int commit(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    for (size_t i = 0; i < job->n_msgs; i++) {
+        struct pv_chat_record m = job->msgs[i];
+        bool is_new = false;
+        m.outgoing = false;
+        m.state = PV_CHAT_UNREAD;
+        int r = insert(db, &m, &is_new);
+        if (r == PV_OK && is_new)
+            r = result_copy(res, &m);
+        if (r < 0)
+            return r;
+    }
+    return PV_OK;
+}
+
+static int mark(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct query q = prepare(db, "UPDATE chat_message SET state = ?3 WHERE peer = ?1 AND id = ?2"
+                                 " AND outgoing = 1 AND state < ?3");
+    bind_peer(&q, job->peer);
+    bind_id(&q, job->id);
+    bind_u64(&q, job->state);
+    int r = run(&q);
+    res->changed = sqlite3_changes(db) > 0;
+    return r;
+}
+
+static int seen(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    /* Plain text (seq 0) has nobody who waits for a receipt. */
+    struct query q = prepare(db, "UPDATE chat_message SET state = 2, owed = seq > 0"
+                                 " WHERE peer = ? AND id = ? AND outgoing = 0 AND state = 3");
+    bind_peer(&q, job->peer);
+    bind_id(&q, job->id);
+    int r = run(&q);
+    res->changed = sqlite3_changes(db) > 0;
+    return r;
+}
+
+static int told(sqlite3 *db, const struct pv_chatjob *job)
+{
+    for (size_t i = 0; i < job->n_ids; i++) {
+        struct query q = prepare(
+            db, "UPDATE chat_message SET owed = 0 WHERE peer = ? AND id = ? AND outgoing = 0");
+        bind_peer(&q, job->peer);
+        bind_id(&q, job->ids[i]);
+        int r = run(&q);
+        if (r < 0)
+            return r;
+    }
+    return PV_OK;
+}
+
+static int outbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct query q =
+        prepare(db, "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
+                    " AND outgoing = 1 AND state = 0 AND seq > ? ORDER BY seq LIMIT ?");
+    bind_peer(&q, job->peer);
+    bind_u64(&q, job->after_seq);
+    bind_u64(&q, limit_of(job) + 1);
+    return list(&q, job, true, res);
+}
+
+static int owed(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct query q = prepare(db, "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
+                                 " AND owed = 1 ORDER BY n LIMIT ?");
+    bind_peer(&q, job->peer);
+    bind_u64(&q, limit_of(job) + 1);
+    return list(&q, job, false, res);
+}
+
+static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct query q = prepare(db, "SELECT " COLUMNS " FROM chat_message"
+                                 " WHERE outgoing = 0 AND state = 3 ORDER BY n LIMIT ?");
+    bind_u64(&q, limit_of(job) + 1);
+    int r = list(&q, job, true, res);
+    for (size_t i = 0; r == PV_OK && job->mark_read && i < res->n_msgs; i++) {
+        struct pv_chatjob one = {.kind = PV_CHATJOB_SEEN};
+        struct pv_chatjob_result unused = {0};
+        memcpy(one.peer, res->msgs[i].peer, sizeof(one.peer));
+        memcpy(one.id, res->msgs[i].id, sizeof(one.id));
+        r = seen(db, &one, &unused);
+    }
+    return r;
+}
+
+static int history(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct query q =
+        prepare(db, job->all_peers ? "SELECT " COLUMNS " FROM chat_message ORDER BY n DESC LIMIT ?"
+                                   : "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
+                                     " ORDER BY n DESC LIMIT ?");
+    if (!job->all_peers)
+        bind_peer(&q, job->peer);
+    bind_u64(&q, limit_of(job) + 1);
+    int r = list(&q, job, true, res);
+    for (size_t i = 0; i < res->n_msgs / 2; i++) {
+        struct pv_chat_record swap = res->msgs[i];
+        res->msgs[i] = res->msgs[res->n_msgs - 1 - i];
+        res->msgs[res->n_msgs - 1 - i] = swap;
+    }
+    return r;
+}
+
+static int backlog(sqlite3 *db, struct pv_chatjob_result *res)
+{
+    struct query q = prepare(
+        db, "SELECT m.peer, SUM(m.outgoing), SUM(m.owed), (SELECT peer_name FROM chat_message l"
+            " WHERE l.peer = m.peer ORDER BY n DESC LIMIT 1) FROM chat_message m"
+            " WHERE (m.outgoing = 1 AND m.state = 0) OR m.owed = 1 GROUP BY m.peer LIMIT ?");
+    bind_u64(&q, PV_CHATJOB_MAX_PEERS);
+    int r = PV_OK;
+    while (r == PV_OK && next_row(&q)) {
+        struct pv_chat_backlog *b = &res->backlog[res->n_backlog];
+        const char *name = (const char *)sqlite3_column_text(q.stmt, 3);
+        if (!get_bytes(&q, 0, b->peer, sizeof(b->peer)) || name == NULL ||
+            strlen(name) >= sizeof(b->peer_name)) {
+            r = PV_ERR_MALFORMED;
+            break;
+        }
+        memcpy(b->peer_name, name, strlen(name) + 1);
+        b->queued = column_u64(&q, 1);
+        b->owed = column_u64(&q, 2);
+        res->queued += b->queued;
+        res->n_backlog++;
+    }
+    int end = finish(&q);
+    return r < 0 ? r : end;
+}
+
+static int counts(sqlite3 *db, struct pv_chatjob_result *res)
+{
+    struct query q =
+        prepare(db, "SELECT COUNT(*) FROM chat_message WHERE outgoing = 0 AND state = 3");
+    int r = count_u64(&q, &res->unread);
+    if (r < 0)
+        return r;
+    res->backlog = calloc(PV_CHATJOB_MAX_PEERS, sizeof(*res->backlog));
+    return res->backlog == NULL ? PV_ERR_NOMEM : backlog(db, res);
+}
+
+static int run_job(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    if (job->kind == PV_CHATJOB_ENQUEUE || job->kind == PV_CHATJOB_COMMIT) {
+        if (job->n_msgs == 0 || (job->kind == PV_CHATJOB_ENQUEUE && job->n_msgs != 1))
+            return PV_ERR_MALFORMED;
+        res->msgs = calloc(job->n_msgs, sizeof(*res->msgs));
+        if (res->msgs == NULL)
+            return PV_ERR_NOMEM;
+    }
+    switch (job->kind) {
+    case PV_CHATJOB_ENQUEUE:
+        return enqueue(db, job, res);
+    case PV_CHATJOB_COMMIT:
+        return commit(db, job, res);
+    case PV_CHATJOB_MARK:
+        return mark(db, job, res);
+    case PV_CHATJOB_OUTBOX:
+        return outbox(db, job, res);
+    case PV_CHATJOB_INBOX:
+        return inbox(db, job, res);
+    case PV_CHATJOB_SEEN:
+        return seen(db, job, res);
+    case PV_CHATJOB_OWED:
+        return owed(db, job, res);
+    case PV_CHATJOB_TOLD:
+        return told(db, job);
+    case PV_CHATJOB_HISTORY:
+        return history(db, job, res);
+    case PV_CHATJOB_COUNTS:
+        return counts(db, res);
+    }
+    return PV_ERR_MALFORMED;
+}
+
+int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result **ret)
+{
+    struct pv_chatjob_result *res = calloc(1, sizeof(*res));
+    if (res == NULL)
+        return PV_ERR_NOMEM;
+    int r = run_job(db, job, res);
+    if (r < 0)
+        pv_chatjob_result_free(res);
+    else
+        *ret = res;
+    return r;
+}
