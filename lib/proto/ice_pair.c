@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/ice_agent.h"
+
+/* Handicaps: how much faster a path of the lesser kind must be before it is preferred. */
+#define HANDICAP_NAT    PV_MS(20) /* ours: a NAT in the path; the same LAN must win */
+#define HANDICAP_TUNNEL PV_MS(40) /* ours: somebody else's tunnel below ours */
+#define HANDICAP_IPV4   PV_MS(3)  /* TRAVERSAL 3.8 rule 8 */
+#define RTT_UNKNOWN     PV_MS(500)
+
+enum {
+    TUNNEL_LOCAL_PREF = 16384, /* local preferences below it mark tunnels */
+};
+
+static bool same_carrier(const struct pv_ice_carrier *a, const struct pv_ice_carrier *b)
+{
+    return a->kind == b->kind && a->sock == b->sock && a->channel == b->channel &&
+           pv_addr_equal(&a->local, &b->local);
+}
+
+void ice_bases_set(struct pv_ice_agent *a, const struct pv_ice_cand *cands, size_t n)
+{
+    bool keep[PV_ICE_MAX_LOCAL] = {false};
+
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_ice_cand *c = &cands[i];
+        if (c->type == PV_ICE_RELAY || c->carrier.local.family == PV_AF_NONE)
+            continue;
+        int slot = ICE_NONE;
+        for (int b = 0; b < PV_ICE_MAX_LOCAL; b++) {
+            if (a->bases[b].used && same_carrier(&a->bases[b].carrier, &c->carrier)) {
+                slot = b;
+                break;
+            }
+            if (slot == ICE_NONE && !a->bases[b].used)
+                slot = b;
+        }
+        if (slot == ICE_NONE)
+            continue;
+        struct ice_base *base = &a->bases[slot];
+        if (!base->used || !keep[slot])
+            *base = (struct ice_base){.used = true, .carrier = c->carrier};
+        if (c->priority > base->priority)
+            base->priority = c->priority;
+        keep[slot] = true;
+    }
+    for (int b = 0; b < PV_ICE_MAX_LOCAL; b++)
+        if (!keep[b])
+            a->bases[b].used = false;
+}
+
+int ice_base_find(const struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,
+                  uint16_t family)
+{
+    int any = ICE_NONE;
+
+    for (int i = 0; i < PV_ICE_MAX_LOCAL; i++) {
+        const struct ice_base *b = &a->bases[i];
+        if (!b->used || b->carrier.kind != carrier->kind || b->carrier.sock != carrier->sock ||
+            b->carrier.channel != carrier->channel || b->carrier.local.family != family)
+            continue;
+        if (pv_addr_equal_ip(&b->carrier.local, &carrier->local))
+            return i;
+        if (any == ICE_NONE)
+            any = i;
+    }
+    return any; /* the address is not known, or new: the socket is the same */
+}
+
+int ice_remote_find(const struct pv_ice_agent *a, const struct pv_addr *addr)
+{
+    for (int i = 0; i < PV_ICE_MAX_REMOTE; i++)
+        if (a->remotes[i].used && pv_addr_equal(&a->remotes[i].cand.addr, addr))
+            return i;
+    return ICE_NONE;
+}
+
+/* A candidate nobody described and no proven pair uses may give way to a new one. */
+static bool is_expendable(const struct pv_ice_agent *a, int remote)
+{
+    if (a->remotes[remote].described)
+        return false;
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        const struct ice_pair *p = &a->pairs[i];
+        if (p->used && p->remote == remote && (p->state == ICE_PAIR_VALID || a->selected == i))
+            return false;
+    }
+    return true;
+}
+
+static void remote_remove(struct pv_ice_agent *a, int remote)
+{
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++)
+        if (a->pairs[i].used && a->pairs[i].remote == remote)
+            ice_pair_remove(a, i);
+    a->remotes[remote].used = false;
+}
+
+static int remote_slot(struct pv_ice_agent *a)
+{
+    int expendable = ICE_NONE;
+
+    for (int i = 0; i < PV_ICE_MAX_REMOTE; i++) {
+        if (!a->remotes[i].used)
+            return i;
+        if (expendable == ICE_NONE && is_expendable(a, i))
+            expendable = i;
+    }
+    if (expendable != ICE_NONE)
+        remote_remove(a, expendable);
+    return expendable;
+}
+
+int ice_remote_add(struct pv_ice_agent *a, const struct pv_ice_cand *cand, bool described)
+{
+    int i = ice_remote_find(a, &cand->addr);
+    if (i == ICE_NONE) {
+        i = remote_slot(a);
+        if (i == ICE_NONE)
+            return ICE_NONE;
+        a->remotes[i] = (struct ice_remote){.used = true, .cand = *cand, .described = described};
+        return i;
+    }
+    if (described) { /* what the other side says about itself replaces what was guessed */
+        a->remotes[i].cand = *cand;
+        a->remotes[i].described = true;
+    }
+    return i;
+}
+
+int ice_pair_find(const struct pv_ice_agent *a, int base, int remote)
+{
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        const struct ice_pair *p = &a->pairs[i];
+        if (p->used && p->base == base && p->remote == remote)
+            return i;
+    }
+    return ICE_NONE;
+}
+
+static uint64_t pair_priority(const struct pv_ice_agent *a, int base, int remote)
+{
+    uint32_t local = a->bases[base].priority;
+    uint32_t other = a->remotes[remote].cand.priority;
+    uint64_t g = a->cfg.controlling ? local : other;
+    uint64_t d = a->cfg.controlling ? other : local;
+
+    /* RFC 8445 s6.1.2.3 */
+    return ((g < d ? g : d) << 32) + 2 * (g > d ? g : d) + (g > d ? 1 : 0);
+}
+
+static bool may_pair(const struct pv_ice_agent *a, int base, int remote)
+{
+    const struct ice_base *b = &a->bases[base];
+    const struct ice_remote *r = &a->remotes[remote];
+
+    return b->used && r->used && b->carrier.kind == PV_ICE_CARRIER_UDP &&
+           r->cand.type != PV_ICE_RELAY && b->carrier.local.family == r->cand.addr.family &&
+           !pv_addr_equal(&b->carrier.local, &r->cand.addr);
+}
+
+/* A free slot, or that of the least promising pair below priority. */
+static int pair_slot(struct pv_ice_agent *a, uint64_t priority)
+{
+    int victim = ICE_NONE;
+
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        const struct ice_pair *p = &a->pairs[i];
+        if (!p->used)
+            return i;
+        if (p->state == ICE_PAIR_VALID || i == a->selected || i == a->nominated ||
+            i == a->nominating || p->priority >= priority)
+            continue;
+        if (victim == ICE_NONE || p->priority < a->pairs[victim].priority)
+            victim = i;
+    }
+    if (victim != ICE_NONE)
+        ice_pair_remove(a, victim);
+    return victim;
+}
+
+int ice_pair_get(struct pv_ice_agent *a, int base, int remote)
+{
+    int i = ice_pair_find(a, base, remote);
+    if (i != ICE_NONE || !may_pair(a, base, remote))
+        return i;
+    uint64_t priority = pair_priority(a, base, remote);
+    i = pair_slot(a, priority);
+    if (i == ICE_NONE)
+        return ICE_NONE;
+    a->pairs[i] = (struct ice_pair){
+        .used = true,
+        .state = ICE_PAIR_WAITING,
+        .base = (uint8_t)base,
+        .remote = (uint8_t)remote,
+        .priority = priority,
+        .next_send = PV_NEVER,
+        .check_end = PV_NEVER,
+        .next_keep = PV_NEVER,
+    };
+    return i;
+}
+
+void ice_pairs_form(struct pv_ice_agent *a)
+{
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        const struct ice_pair *p = &a->pairs[i];
+        if (p->used && !may_pair(a, p->base, p->remote))
+            ice_pair_remove(a, i);
+    }
+    for (int b = 0; b < PV_ICE_MAX_LOCAL; b++)
+        for (int r = 0; r < PV_ICE_MAX_REMOTE; r++)
+            (void)ice_pair_get(a, b, r);
+    ice_pairs_reprioritise(a);
+}
+
+void ice_pair_remove(struct pv_ice_agent *a, int index)
+{
+    a->pairs[index].used = false;
+    if (a->nominated == index)
+        a->nominated = ICE_NONE;
+    if (a->nominating == index)
+        a->nominating = ICE_NONE;
+    if (a->wanted == index)
+        a->wanted = ICE_NONE;
+    if (a->notice == index)
+        a->notice = ICE_NONE;
+    if (a->selected == index)
+        ice_keep_selected_gone(a);
+}
+
+void ice_pairs_reprioritise(struct pv_ice_agent *a)
+{
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        struct ice_pair *p = &a->pairs[i];
+        if (p->used)
+            p->priority = pair_priority(a, p->base, p->remote);
+    }
+}
+
+enum pv_ice_cand_type ice_pair_local_type(const struct pv_ice_agent *a, const struct ice_pair *p)
+{
+    const struct pv_addr *base = &a->bases[p->base].carrier.local;
+
+    if (p->mapped.family == PV_AF_NONE || pv_addr_equal(&p->mapped, base))
+        return PV_ICE_HOST;
+    for (size_t i = 0; i < a->n_given; i++)
+        if (pv_addr_equal(&a->locals[i].addr, &p->mapped))
+            return a->locals[i].type;
+    return PV_ICE_PRFLX;
+}
+
+static bool is_tunnel(uint32_t priority)
+{
+    return ((priority >> 8) & 0xffff) < TUNNEL_LOCAL_PREF;
+}
+
+pv_ns ice_pair_handicap(const struct pv_ice_agent *a, const struct ice_pair *p)
+{
+    const struct pv_ice_cand *remote = &a->remotes[p->remote].cand;
+    pv_ns h = 0;
+
+    if (remote->type != PV_ICE_HOST || ice_pair_local_type(a, p) != PV_ICE_HOST)
+        h += HANDICAP_NAT;
+    if (is_tunnel(a->bases[p->base].priority) || is_tunnel(remote->priority))
+        h += HANDICAP_TUNNEL;
+    if (remote->addr.family == PV_AF_INET)
+        h += HANDICAP_IPV4;
+    return h;
+}
+
+pv_ns ice_pair_cost(const struct pv_ice_agent *a, const struct ice_pair *p)
+{
+    return (p->srtt == 0 ? RTT_UNKNOWN : p->srtt) + ice_pair_handicap(a, p);
+}
+
+/* Held down last, then by cost, then by priority. */
+static bool is_better(const struct pv_ice_agent *a, const struct ice_pair *p,
+                      const struct ice_pair *q)
+{
+    bool p_held = a->now < p->hold_until;
+    bool q_held = a->now < q->hold_until;
+    if (p_held != q_held)
+        return q_held;
+    pv_ns p_cost = ice_pair_cost(a, p);
+    pv_ns q_cost = ice_pair_cost(a, q);
+    if (p_cost != q_cost)
+        return p_cost < q_cost;
+    return p->priority > q->priority;
+}
+
+unsigned ice_pair_rank(const struct pv_ice_agent *a, int index)
+{
+    unsigned rank = 0;
+
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        const struct ice_pair *p = &a->pairs[i];
+        if (p->used && p->state == ICE_PAIR_VALID && i != index && i != a->selected &&
+            is_better(a, p, &a->pairs[index]))
+            rank++;
+    }
+    return rank;
+}
+
+int ice_pair_best(const struct pv_ice_agent *a, enum ice_pair_state state, int except)
+{
+    int best = ICE_NONE;
+
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        const struct ice_pair *p = &a->pairs[i];
+        if (!p->used || p->state != state || i == except)
+            continue;
+        if (best == ICE_NONE || is_better(a, p, &a->pairs[best]))
+            best = i;
+    }
+    return best;
+}
+
+int ice_pair_best_valid(const struct pv_ice_agent *a, int except)
+{
+    return ice_pair_best(a, ICE_PAIR_VALID, except);
+}
+
+const char *ice_pair_text(const struct pv_ice_agent *a, int index, char buf[static ICE_PAIR_TEXT])
+{
+    const struct ice_pair *p = &a->pairs[index];
+    char local[PV_ADDR_TEXT];
+    char remote[PV_ADDR_TEXT];
+
+    pv_addr_format(&a->bases[p->base].carrier.local, local);
+    pv_addr_format(&a->remotes[p->remote].cand.addr, remote);
+    if (snprintf(buf, ICE_PAIR_TEXT, "%s -> %s", local, remote) < 0)
+        buf[0] = '\0';
+    return buf;
+}
