@@ -69,6 +69,7 @@ struct ice_txn {
     pv_ns sent[ICE_MAX_SENDS];
     uint32_t nomination; /* NOMINATION it carries, 0 = none */
     bool use_candidate;
+    bool triggered; /* by the other side's request */
 };
 
 struct ice_base {

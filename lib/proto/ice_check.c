@@ -16,7 +16,6 @@ enum {
 #define BLOCKED_FOR  PV_MS(5)   /* until the send bucket is asked again */
 #define CONFIRM_MIN  PV_MS(150) /* ours: first interval on a proven pair */
 #define SINGLE_MIN   PV_S(1)    /* ours: a lone check unanswered for so long is lost */
-#define TRIGGER_MIN  PV_MS(10)  /* ours: a check this young is not repeated for a request */
 #define PROBE_SECOND PV_MS(100) /* DESIGN 5: 0, +100, +250 ms */
 #define PROBE_THIRD  PV_MS(150)
 
@@ -174,14 +173,12 @@ void ice_check_trigger(struct pv_ice_agent *a, int index)
 {
     struct ice_pair *p = &a->pairs[index];
 
-    if (p->state == ICE_PAIR_VALID)
+    /* One quick start per check: were each request to begin another, answers slower than the
+     * requests would never find the transaction they belong to. */
+    if (p->state == ICE_PAIR_VALID || (ice_check_is_running(p) && p->cur.triggered))
         return;
-    if (ice_check_is_running(p) && p->cur.sends > 0 &&
-        a->now < p->cur.sent[p->cur.sends - 1] + TRIGGER_MIN)
-        return;
-    if (ice_check_is_running(p) && p->cur.sends == 0)
-        return; /* about to be sent */
     ice_check_start(a, index, ICE_PLAN_FULL);
+    p->cur.triggered = true;
 }
 
 /* --- what leaves --------------------------------------------------------------------------- */
@@ -389,20 +386,21 @@ void ice_check_effects(struct pv_ice_agent *a, const struct ice_early *req)
         ice_keep_use_candidate_in(a, index);
 }
 
-/* The check came before the description that names its sender: kept for set_remote(). */
+/* The check came before the description that names its sender: kept for set_remote(). Checks may
+ * arrive out of order, so what one of them asked for stays asked. */
 static void remember_early(struct pv_ice_agent *a, const struct ice_early *req)
 {
-    struct ice_early *slot = NULL;
-
     for (size_t i = 0; i < ICE_MAX_EARLY; i++) {
         struct ice_early *e = &a->early[i];
-        if (e->used && e->base == req->base && pv_addr_equal(&e->src, &req->src) &&
-            strcmp(e->ufrag, req->ufrag) == 0)
-            slot = e;
+        if (!e->used || e->base != req->base || !pv_addr_equal(&e->src, &req->src) ||
+            strcmp(e->ufrag, req->ufrag) != 0)
+            continue;
+        if (req->nomination > e->nomination)
+            e->nomination = req->nomination;
+        e->use_candidate |= req->use_candidate;
+        return;
     }
-    if (slot == NULL)
-        slot = &a->early[a->next_early++ % ICE_MAX_EARLY];
-    *slot = *req;
+    a->early[a->next_early++ % ICE_MAX_EARLY] = *req;
 }
 
 /* Answers an authentic request by an error when it lacks what RFC 8445 s7.3 needs. */

@@ -5,10 +5,11 @@
 #include "proto/ice_agent.h"
 
 /* Handicaps: how much faster a path of the lesser kind must be before it is preferred. */
-#define HANDICAP_NAT    PV_MS(20) /* ours: a NAT in the path; the same LAN must win */
-#define HANDICAP_TUNNEL PV_MS(40) /* ours: somebody else's tunnel below ours */
-#define HANDICAP_IPV4   PV_MS(3)  /* TRAVERSAL 3.8 rule 8 */
-#define RTT_UNKNOWN     PV_MS(500)
+#define HANDICAP_NAT     PV_MS(20)  /* ours: a NAT in the path; the same LAN must win */
+#define HANDICAP_HAIRPIN PV_MS(500) /* DESIGN 5: "hairpin is the last resort" */
+#define HANDICAP_TUNNEL  PV_MS(40)  /* ours: somebody else's tunnel below ours */
+#define HANDICAP_IPV4    PV_MS(3)   /* TRAVERSAL 3.8 rule 8 */
+#define RTT_UNKNOWN      PV_MS(500)
 
 enum {
     TUNNEL_LOCAL_PREF = 16384, /* local preferences below it mark tunnels */
@@ -262,6 +263,9 @@ pv_ns ice_pair_handicap(const struct pv_ice_agent *a, const struct ice_pair *p)
     const struct pv_ice_cand *remote = &a->remotes[p->remote].cand;
     pv_ns h = 0;
 
+    /* Both ends look alike from outside: the datagrams turn round in a NAT we share. */
+    if (pv_addr_equal_ip(&p->mapped, &remote->addr))
+        h += HANDICAP_HAIRPIN;
     if (remote->type != PV_ICE_HOST || ice_pair_local_type(a, p) != PV_ICE_HOST)
         h += HANDICAP_NAT;
     if (is_tunnel(a->bases[p->base].priority) || is_tunnel(remote->priority))
