@@ -69,6 +69,7 @@ static void compress(struct pv_blake2s *s, const uint8_t block[static BLOCK], si
     if (last)
         v[14] = ~v[14];
 
+#pragma GCC unroll 10 /* SIGMA becomes constants: 270 ns for 148 bytes instead of 345 */
     for (size_t r = 0; r < 10; r++) {
         const uint8_t *o = SIGMA[r];
         mix(v, 0, 4, 8, 12, (uint32_t[2]){m[o[0]], m[o[1]]});

@@ -16,7 +16,7 @@ enum {
     PV_MD5_LEN = 16,
 };
 
-/* BLAKE2s (RFC 7693), own portable code: 257 ns for 148 bytes against 294 ns by EVP (DATAPATH). */
+/* BLAKE2s (RFC 7693), own portable code: as fast as EVP's, and nothing to allocate. */
 struct pv_blake2s {
     uint32_t h[8];
     uint64_t t; /* bytes compressed so far */

@@ -98,7 +98,8 @@ void pv_wg_pending_wipe(struct pv_wg_pending *pending);
 
 /* --- message 1, as responder ---------------------------------------------------------------- */
 
-/* A message 1 of which the sender's static key is known, but nothing else is proven. */
+/* A message 1 of which the sender's static key is known, but nothing else is proven. Holds secrets:
+ * wipe it when it is not used up. */
 struct pv_wg_initiation {
     const struct pv_wg_device *device; /* borrowed: the key of ours it was made for */
     uint8_t static_pk[32];             /* of the sender */
