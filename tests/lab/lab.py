@@ -264,7 +264,10 @@ class Lab:
                         f"addr add {INET4}.1/24 dev br0", f"addr add {INET6}::1/64 dev br0 nodad")
 
     def bin(self, name):
-        return os.path.join(self.build, "bin", name)
+        path = os.path.join(self.build, "bin", name)
+        if not os.path.exists(path):
+            raise Skip(f"{name} is not built")
+        return path
 
     def namespace(self, name):
         return Namespace(self, name)

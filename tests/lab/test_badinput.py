@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""Bad input and bad machines: a clear error, the right exit code, nothing lost (DESIGN 10)."""
+import re
+
+from lab import check, equal, scenario, wait
+
+
+def refused(result, code, *words):
+    """One line on standard error: what, why; with the words; and that exit code."""
+    equal(result.code, code, f"exit code of {result}")
+    text = result.err.strip()
+    check(text, f"no message: {result}")
+    for word in words:
+        check(re.search(word, text, re.IGNORECASE), f"{word!r} is not in {result}")
+    check("Sanitizer" not in text, text)
+
+
+@scenario
+def flags(lab):
+    h = lab.host("h")
+    for program in ("p2pvpnd", "p2pvpn-coordinator", "p2pvpnctl"):
+        refused(h.run(lab.bin(program), "--no-such-flag", check_rc=False), 2, "no-such-flag")
+        r = h.run(lab.bin(program), "--version", check_rc=False) if program != "p2pvpnctl" else \
+            h.run(lab.bin(program), "--help", check_rc=False)
+        equal(r.code, 0, f"exit code of {r}")
+    refused(h.run(lab.bin("p2pvpnd"), "--port", "70000", check_rc=False), 2, "70000")
+    refused(h.run(lab.bin("p2pvpnd"), "--port", check_rc=False), 2)
+    refused(h.run(lab.bin("p2pvpnd"), "stray", check_rc=False), 2, "stray")
+    refused(h.run(lab.bin("p2pvpnd"), "--tun", "a-name-that-is-too-long", check_rc=False), 2)
+    refused(h.run(lab.bin("p2pvpn-coordinator"), "--listen", "nowhere", check_rc=False), 2,
+            "nowhere")
+    refused(h.run(lab.bin("p2pvpn-coordinator"), "--public", "1.2.3", check_rc=False), 2)
+    for args, code in (((), 2), (("dance",), 2), (("ping",), 2), (("ping", "x", "-c", "0"), 2),
+                       (("ping", "x", "-c", "many"), 2), (("invite", "--uses", "0"), 2),
+                       (("invite", "--expires", "soon"), 2), (("send", "x"), 2),
+                       (("--timeout", "-1", "peers"), 2), (("log", "louder"), 2)):
+        r = h.ctl(*args, check_rc=False)
+        refused(r, code)
+    check(h.run("sh", "-c", "ls /var/lib /run/p2pvpn 2>/dev/null", check_rc=False).out.strip()
+          == "", "something was written")
+
+
+CONFIGS = (
+    ("[interface]\nmtu = 1420\nunknown = 1\n", 3, "unknown"),
+    ("[interface]\nport = 99999\n", 2, "port"),
+    ("[nowhere]\na = b\n", 1, "nowhere"),
+    ("[peer x]\npublic-key = short\n", 2, "public-key"),
+    ("[peer x]\nallowed-ips = 10.0.0.1/33\n", 2, "allowed-ips"),
+    ("[interface]\nthis is no line\n", 2, ""),
+    ("[interface]\naddress = " + "1" * 5000 + "\n", 2, ""),
+    ("[interface]\nmtu = 1420\0\n", 2, ""),
+    ("[log]\nlevel = shouting\n", 2, "level"),
+)
+
+
+@scenario
+def configurations(lab):
+    h = lab.host("h")
+    for text, line, word in CONFIGS:
+        h.run("sh", "-c", "cat >/run/bad.conf", stdin=text)
+        for extra in ([], ["--check"]):
+            r = h.run(lab.bin("p2pvpnd"), "--config", "/run/bad.conf", *extra, check_rc=False)
+            refused(r, 2, "bad.conf", word)
+            check(re.search(rf"bad\.conf:{line}\b", r.err), f"line {line} is not named: {r}")
+    for text in ("[coordinator]\nlisten = here\n", "[coordinator]\nx = y\n", "[relay\n"):
+        h.run("sh", "-c", "cat >/run/bad.conf", stdin=text)
+        r = h.run(lab.bin("p2pvpn-coordinator"), "--config", "/run/bad.conf", check_rc=False)
+        refused(r, 2, r"bad\.conf:\d")
+    r = h.run(lab.bin("p2pvpnd"), "--config", "/run/not-there.conf", check_rc=False)
+    check(r.code != 0, "a configuration that is not there")
+    refused(r, r.code, "not-there.conf")
+    h.run("sh", "-c", "cat >/run/good.conf", stdin="[interface]\nmtu = 1400\n")
+    equal(h.run(lab.bin("p2pvpnd"), "--config", "/run/good.conf", "--check").code, 0, "--check")
+    check(h.run("ls", "/var/lib").out.strip() == "", "something was written")
+
+
+@scenario
+def tokens_urls_and_peers(lab):
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    a.ctl("peers", code=8)
+    a.daemon()
+    b.daemon()
+    a.ctl("peers", code=4)
+    a.ctl("ping", "b", "-c", "1", code=4)
+    url = coordinator.url()
+    for bad in ("nonsense", url + "x", url[:-5], "p2pvpn://", "http://198.51.100.2/"):
+        r = a.ctl("create", bad, "--name", "a", check_rc=False)
+        check(r.code in (2, 11, 12) and r.err.strip(), f"a bad URL: {r}")
+    a.ctl("create", url, "--name", "Not A Name!", code=2)
+    a.ctl("create", url, "--name", "a", "--cidr", "10.66.0.0/40", code=2)
+    a.ctl("peers", code=4)
+    token = a.create(url)
+    wrong = token[:20] + ("a" if token[20] != "a" else "b") + token[21:]
+    for bad in ("p2pvpn-", "p2pvpn-AAAA", token[:-1], wrong, token + "A", "x" * 5000):
+        r = b.ctl("join", bad, "--name", "b", check_rc=False)
+        refused(r, 12)
+    b.ctl("peers", code=4)
+    b.ctl("join", "-", "--name", "b", stdin=token + "\n")
+    a.wait_peer(b)
+    r = a.ctl("join", token, "--name", "a", check_rc=False)
+    check(r.code != 0 and r.err.strip(), f"joining twice: {r}")
+    a.ctl("ping", "nobody", "-c", "1", code=6)
+    a.ctl("why", "nobody", check_rc=False)
+    a.ctl("remove", "nobody", code=6)
+    r = b.ctl("remove", "a", check_rc=False)
+    check(r.code in (5, 11) and r.err.strip(), f"a member removes the admin: {r}")
+    r = b.ctl("invite", check_rc=False)
+    check(r.code in (5, 11) and r.err.strip(), f"a member without the right invites: {r}")
+    b.stop_daemon()
+    wait("b to be offline", lambda: not a.peer(b)["online"], timeout=40)
+    a.ctl("ping", "b", "-c", "1", code=7)
+    a.ctl("wait", "--peer", "b", "--direct", "--timeout", "1", code=3)
+
+
+@scenario
+def a_coordinator_that_is_not_there(lab):
+    coordinator = lab.coordinator()
+    a = lab.host("a")
+    a.daemon()
+    url = coordinator.url()
+    coordinator.end()
+    r = a.ctl("--timeout", "5", "create", url, "--name", "a", check_rc=False, timeout=40)
+    check(r.code in (3, 9) and r.err.strip(), f"create without coordinator: {r}")
+    a.ctl("peers", code=4)
+    coordinator.start()
+    a.create(url)
+    equal(coordinator.url(), url, "the coordinator's URL after a restart")
+    r = coordinator.host.run(lab.bin("p2pvpn-coordinator"), "--state", "/run/other", "--public",
+                             coordinator.public(), check_rc=False)
+    refused(r, r.code, "3478")
+    check(r.code not in (0, 2), f"a port in use: {r}")
+
+
+@scenario
+def rights_and_devices(lab):
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    a.daemon()
+    nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    r = a.run(*nobody, lab.bin("p2pvpnctl"), "peers", check_rc=False)
+    refused(r, 5)
+    r = a.run(*nobody, lab.bin("p2pvpnd"), "--state", "/tmp/p", "--socket", "/tmp/p.sock",
+              check_rc=False)
+    check(r.code != 0 and r.err.strip(), f"p2pvpnd without rights: {r}")
+    a.create(coordinator.url())
+    token = a.ctl("invite").out.strip()
+
+    # No /dev/net/tun.
+    b.run("mount", "-t", "tmpfs", "tmpfs", "/dev/net")
+    b.daemon(wait_ready=False)
+    wait("p2pvpnd to answer or to end",
+         lambda: not b.p2pvpnd.running() or b.ctl("version", check_rc=False).code == 0)
+    if b.p2pvpnd.running():
+        r = b.ctl("join", token, "--name", "b", check_rc=False)
+        refused(r, r.code, "tun")
+        check(r.code != 0, "joined without a TUN device")
+        b.p2pvpnd.end()
+    else:
+        check("tun" in b.p2pvpnd.text(), f"no word about the device: {b.p2pvpnd.text()}")
+    b.run("umount", "/dev/net")
+    b.daemon()
+    if b.ctl("peers", check_rc=False).code == 4:
+        b.join(token)
+    a.wait_peer(b)
+
+
+@scenario
+def a_full_disk(lab):
+    coordinator = lab.coordinator()
+    a, b, c = (lab.host(n) for n in "abc")
+    a.daemon()
+    a.create(coordinator.url())
+    token = a.ctl("invite", "--uses", 5).out.strip()
+
+    # Full from the start: a clear refusal.
+    c.run("sh", "-c", "mkdir /run/full && mount -t tmpfs -o size=16k tmpfs /run/full && "
+          "head -c 100000 /dev/zero >/run/full/fill || true", check_rc=False)
+    r = c.run("timeout", "20", lab.bin("p2pvpnd"), "--state", "/run/full", check_rc=False)
+    check(r.code not in (0, 124) and re.search("space|full|disk", r.err, re.I),
+          f"p2pvpnd on a full disk: {r}")
+
+    # Full later: what runs goes on, and says so.
+    b.run("sh", "-c", "mkdir -p /var/lib/p2pvpn && chmod 700 /var/lib/p2pvpn && "
+          "mount -t tmpfs -o size=4m,mode=700 tmpfs /var/lib/p2pvpn")
+    b.daemon()
+    b.join(token)
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b)), "ping")
+    b.run("sh", "-c", "head -c 10000000 /dev/zero >/var/lib/p2pvpn/fill", check_rc=False)
+    r = b.ctl("send", "a", "x" * 10000, check_rc=False)
+    for _ in range(10):
+        if r.code != 0:
+            break
+        r = b.ctl("send", "a", "x" * 10000, check_rc=False)
+    check(r.code != 0 and r.err.strip(), f"send with a full disk: {r}")
+    check(a.os_ping(a.addr(b)), "ping with a full disk")
+    b.p2pvpnd.must_run()
+    b.run("rm", "/var/lib/p2pvpn/fill")
+    wait("send to work again", lambda: b.ctl("send", "a", "free", check_rc=False).code == 0,
+         timeout=20)
+
+
+@scenario
+def a_state_that_is_not_ours(lab):
+    h = lab.host("h")
+    h.run("sh", "-c", "echo file >/run/afile")
+    r = h.run("timeout", "20", lab.bin("p2pvpnd"), "--state", "/run/afile", check_rc=False)
+    check(r.code not in (0, 124) and "/run/afile" in r.err, f"a file as state directory: {r}")
+    r = h.run("timeout", "20", lab.bin("p2pvpnd"), "--state", "/proc/nothing", check_rc=False)
+    check(r.code not in (0, 124) and "/proc/nothing" in r.err, f"no state directory: {r}")
+    # A database that is garbage.
+    h.daemon("--state", "/run/state")
+    h.stop_daemon()
+    dbs = h.run("sh", "-c", "ls /run/state/*.db /run/state/*.sqlite* 2>/dev/null",
+                check_rc=False).out.split()
+    check(dbs, "no database in the state directory")
+    for db in dbs:
+        h.run("sh", "-c", f"rm -f {db}-wal {db}-shm; head -c 8192 /dev/urandom >{db}")
+    r = h.run("timeout", "20", lab.bin("p2pvpnd"), "--state", "/run/state", check_rc=False)
+    check(r.code not in (0, 124) and r.err.strip(), f"a corrupt database: {r}")

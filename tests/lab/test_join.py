@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Becoming a member, and ceasing to be one."""
+import subprocess
+
+from lab import check, equal, scenario, wait
+
+
+@scenario
+def two_commands_make_a_network(lab):
+    """As the README has it: no daemon is started by hand."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    path = {"PATH": lab.build + "/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+    out = a.run("env", f"PATH={path['PATH']}", "p2pvpnctl", "create", coordinator.url(), "--name",
+                "a", "--network", "home", timeout=60).out
+    equal(len(out.split()), 1, "words on the standard output of create")
+    token = out.strip()
+    check(token.startswith("p2pvpn-"), f"an invite looks like {token!r}")
+    b.run("env", f"PATH={path['PATH']}", "p2pvpnctl", "join", token, "--name", "b", timeout=60)
+    for h in (a, b):
+        status = h.json("status")
+        check("home" in str(status), f"status does not know the network: {status}")
+    check(b.addr() != a.addr(), "two nodes have one address")
+    a.wait_peer(b)
+    b.wait_peer(a)
+    check(a.os_ping(a.addr(b)), "ping")
+    equal(a.addr(b), b.addr(), "address of b")
+    equal(a.addr(b, 6), b.addr(family=6), "IPv6 address of b")
+    row = a.peer(b)
+    equal(sorted(row), sorted(["name", "ip4", "ip6", "key", "wg_key", "online", "path", "tx_bytes",
+                               "rx_bytes", "last_handshake"]), "fields of peers --json")
+
+
+@scenario
+def a_token_for_one_lets_one_in(lab):
+    """Two joins at the same instant: exactly one wins; the winner may repeat it."""
+    coordinator = lab.coordinator()
+    hosts = [lab.host(n) for n in ("root", "x", "y", "z")]
+    first, rivals = hosts[0], hosts[1:]
+    for h in hosts:
+        h.daemon()
+    first.create(coordinator.url())
+    for _ in range(2):
+        token = first.ctl("invite", "--uses", 1).out.strip()
+        racing = [(h, subprocess.Popen([*h.enter, lab.bin("p2pvpnctl"), "join", token, "--name",
+                                        h.name], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                       text=True)) for h in rivals]
+        codes = {}
+        for h, p in racing:
+            _, err = p.communicate(timeout=60)
+            codes[h.name] = p.returncode
+            check(p.returncode == 0 or err.strip(), "a refusal without a word")
+        equal(sorted(codes.values()), [0] + [12] * (len(rivals) - 1), f"exit codes {codes}")
+        winner = next(h for h in rivals if codes[h.name] == 0)
+        rivals.remove(winner)
+        first.wait_peer(winner)
+    equal(len(first.peers()), 2, "members seen by the first node")
+
+
+@scenario
+def invites_are_listed_revoked_and_expire(lab):
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    a.daemon()
+    b.daemon()
+    a.create(coordinator.url())
+    token = a.ctl("invite", "--uses", 5, "--expires", "1h").out.strip()
+    listed = a.json("invite", "list")["invites"]
+    mine = [i for i in listed if i["uses"] == 5]
+    equal(len(mine), 1, f"invites with five uses in {listed}")
+    a.ctl("invite", "revoke", mine[0]["id"])
+    b.ctl("join", token, "--name", "b", code=12)
+    check(next(i for i in a.json("invite", "list")["invites"] if i["id"] == mine[0]["id"])
+          ["revoked"], "the revoked invite is not marked")
+    b.ctl("peers", code=4)
+    b.join(a.ctl("invite").out.strip())
+    a.wait_peer(b)
+
+
+@scenario
+def names_leaving_and_removal(lab):
+    coordinator = lab.coordinator()
+    a, b, c = hosts = [lab.host(n) for n in "abc"]
+    for h in hosts:
+        h.daemon()
+    a.create(coordinator.url())
+    b.join(a.ctl("invite").out.strip())
+    # A name that is taken is refused, with a word, and nothing is kept.
+    r = c.ctl("join", a.ctl("invite").out.strip(), "--name", "b", check_rc=False)
+    check(r.code != 0 and r.err.strip(), f"a taken name: {r}")
+    c.ctl("peers", code=4)
+    c.join(a.ctl("invite").out.strip())
+    a.wait_peer(b)
+    a.wait_peer(c)
+    check(a.os_ping(a.addr(b)) and b.os_ping(b.addr(c)), "pings between three")
+
+    address = b.addr(c)
+    a.ctl("remove", "c")
+    wait("c to vanish from b's roster", lambda: "c" not in b.peers(), timeout=5)
+    check(not b.os_ping(address, timeout=1), "a removed node still answers")
+    wait("c to know that it was removed",
+         lambda: c.ctl("peers", check_rc=False).code in (4, 11)
+         or "revoked" in str(c.json("status")) or "removed" in str(c.json("status")), timeout=10)
+
+    b.ctl("leave")
+    b.ctl("peers", code=4)
+    wait("b to vanish from a's roster", lambda: "b" not in a.peers(), timeout=10)
+    b.join(a.ctl("invite").out.strip())
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b)), "ping after coming back")
+
+
+@scenario
+def down_and_up(lab):
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b)), "ping")
+    b.ctl("down")
+    wait("b to be offline for a", lambda: not a.peer(b)["online"], timeout=5)
+    a.ctl("ping", "b", "-c", "1", code=7)
+    b.ctl("up")
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b)), "ping after up")

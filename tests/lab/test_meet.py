@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""Two machines behind NATs meet: directly, by the right addresses, without losing a packet."""
+from lab import check, equal, scenario
+
+
+def remote_ip(path):
+    address = path["remote"]
+    return address.rsplit(":", 1)[0].strip("[]")
+
+
+@scenario
+def cones_of_every_kind(lab):
+    """Full, address-restricted and port-restricted cones, two of each: every pair is direct."""
+    coordinator = lab.coordinator()
+    hosts = []
+    for kind in ("full-cone", "address-restricted", "port-restricted"):
+        for i in (1, 2):
+            name = "".join(w[0] for w in kind.split("-")) + str(i)
+            lan = lab.lan("lan-" + name, f"profile={kind}", "delay=10ms")
+            hosts.append(lab.host(name, lan))
+    lab.network(coordinator, hosts)
+    for i, a in enumerate(hosts):
+        for b in hosts[i + 1:]:
+            a.wait_peer(b)
+            check(a.os_ping(a.addr(b)), f"the first ping from {a.name} to {b.name} is lost")
+            path = a.wait_direct(b)
+            equal(remote_ip(path), b.lan.public, f"{a.name} reaches {b.name} at")
+            check(b.os_ping(b.addr(a, family=6)), f"ping over IPv6 from {b.name} to {a.name}")
+
+
+@scenario
+def the_same_lan_stays_on_the_lan(lab):
+    coordinator = lab.coordinator()
+    lan = lab.lan("home", "profile=port-restricted", "hairpin=external")
+    a, b = lab.host("a", lan), lab.host("b", lan)
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b)), "the first ping is lost")
+    path = a.wait_direct(b)
+    equal(remote_ip(path), b.ip4, "a reaches b at")
+    equal(lan.nat.stats()["hairpinned"], 0, "packets through the NAT's hairpin")
+
+
+@scenario
+def behind_two_nats(lab):
+    coordinator = lab.coordinator()
+    outer = lab.lan("outer", "profile=port-restricted", "delay=10ms")
+    inner = lab.lan("inner", "profile=address-restricted", outer=outer)
+    other = lab.lan("other", "profile=port-restricted", "delay=10ms")
+    a, b, c = lab.host("a", inner), lab.host("b", other), lab.host("c", outer)
+    lab.network(coordinator, [a, b, c])
+    for x, y, at in ((a, b, other.public), (b, a, outer.public), (a, c, None)):
+        x.wait_peer(y)
+        check(x.os_ping(x.addr(y)), f"the first ping from {x.name} to {y.name} is lost")
+        path = x.wait_direct(y)
+        if at:
+            equal(remote_ip(path), at, f"{x.name} reaches {y.name} at")
+
+
+@scenario
+def ipv6_is_all_there_is(lab):
+    coordinator = lab.coordinator(lab.host("coord", ipv4=False))
+    lans = [lab.lan(n, "filtering=apd", "delay=5ms", ipv6=True) for n in ("east", "west")]
+    a, b = (lab.host(n, lan, ipv4=False) for n, lan in zip("ab", lans))
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b)), "the first ping is lost")
+    path = a.wait_direct(b)
+    equal(remote_ip(path), b.ip6, "a reaches b at")
+
+
+@scenario
+def linux_masquerading(lab):
+    """Plain nftables on both sides, dropping unsolicited packets (as most routers) and accepting
+    them, which lets an early packet turn a cone into a symmetric NAT (TRAVERSAL 3.5)."""
+    coordinator = lab.coordinator()
+    shut = [lab.masquerade(n, drop_input=True) for n in ("s1", "s2")]
+    opened = [lab.masquerade(n, drop_input=False) for n in ("o1", "o2")]
+    hosts = [lab.host("h" + lan.name, lan) for lan in shut + opened]
+    lab.network(coordinator, hosts)
+    for a, b in ((0, 1), (2, 3), (0, 2)):
+        a, b = hosts[a], hosts[b]
+        a.wait_peer(b)
+        path = a.wait_direct(b, timeout=45)
+        equal(remote_ip(path), b.lan.public, f"{a.name} reaches {b.name} at")

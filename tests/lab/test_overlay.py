@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""Ordinary programs over the overlay: ping, nc, ssh."""
+from lab import check, equal, scenario, wait
+
+
+@scenario
+def nc_and_ssh(lab):
+    coordinator = lab.coordinator()
+    a = lab.host("a", lab.lan("east", "profile=port-restricted", "delay=10ms"))
+    b = lab.host("b", lab.lan("west", "profile=address-restricted", "delay=10ms"))
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    address = a.addr(b)
+
+    check(a.os_ping(address), "the first ping is lost")
+    check(a.os_ping(address, count=5), "five pings")
+    check(a.os_ping(a.addr(b, family=6)), "ping over IPv6")
+
+    for target in (address, a.addr(b, family=6)):
+        server = b.start("sh", "-c", f"nc -d -l {target} 9000 | sha256sum", name="nc")
+        wait("nc to listen", lambda: b.run("ss", "-Hltn", "sport = :9000").out.strip())
+        mine = a.run("sh", "-c", "head -c 2000000 /dev/urandom >/run/f; sha256sum </run/f;"
+                     f"nc -q 1 {target} 9000 </run/f", timeout=60).out.strip()
+        server.popen.wait(20)
+        equal(server.text().strip(), mine, f"checksum of a file sent to {target}")
+
+    ssh_login(a, b, address)
+
+
+def ssh_login(a, b, address):
+    for name in ("host", "user"):
+        a.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"/run/{name}")
+    b.run("sh", "-c", "umask 077; cat >/run/host", stdin=a.run("cat", "/run/host").out)
+    b.run("sh", "-c", "cat >/run/authorized", stdin=a.run("cat", "/run/user.pub").out)
+    sshd = b.start("/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-o", f"ListenAddress={address}",
+                   "-o", "HostKey=/run/host", "-o", "AuthorizedKeysFile=/run/authorized", "-o",
+                   "StrictModes=no", "-o", "UsePAM=no", "-o", "PermitRootLogin=yes", "-o",
+                   "PidFile=none")
+    wait("sshd to listen", lambda: sshd.must_run() or
+         b.run("ss", "-Hltn", "sport = :22").out.strip())
+    r = a.run("ssh", "-F", "none", "-i", "/run/user", "-o", "StrictHostKeyChecking=no", "-o",
+              "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
+              f"root@{address}", "hostname", timeout=30)
+    equal(r.out.strip(), "b", "what ssh says")
+
+
+@scenario
+def big_packets_and_many_small_ones(lab):
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    address = a.addr(b)
+    check(a.os_ping(address), "ping")
+    r = a.run("ping", "-n", "-c", "2", "-W", "5", "-s", "1392", "-M", "do", address)
+    check("2 received" in r.out, f"full-size packets: {r}")
+    r = a.run("ping", "-n", "-c", "2", "-W", "5", "-s", "4000", address)
+    check("2 received" in r.out, f"fragmented packets: {r}")
+    r = a.run("ping", "-n", "-q", "-c", "500", "-i", "0.002", "-W", "5", address, timeout=60)
+    check(" 0% packet loss" in r.out, f"500 pings: {r}")
+
+
+@scenario
+def what_does_not_belong_is_dropped(lab):
+    """An address without a member is unreachable at once; a node cannot use another's address."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b)), "ping")
+    r = a.run("ping", "-n", "-c", "1", "-W", "3", "10.66.255.200", check_rc=False)
+    check("nreachable" in r.out, f"an address nobody has: {r}")
+    a.run("ip", "addr", "add", "10.66.200.200/32", "dev", a.tun)
+    r = a.run("ping", "-n", "-c", "1", "-W", "1", "-I", "10.66.200.200", a.addr(b), check_rc=False)
+    check("1 received" not in r.out, "a forged inner source passed")

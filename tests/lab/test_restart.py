@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""Programs that end, crash and come back; NATs that forget."""
+import os
+import random
+import signal
+
+from lab import check, equal, pause, scenario, wait
+
+
+def pair(lab, *settings):
+    coordinator = lab.coordinator()
+    lans = [lab.lan(n, "profile=port-restricted", "delay=10ms", *settings)
+            for n in ("east", "west")]
+    a, b = (lab.host(n, lan) for n, lan in zip("ab", lans))
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    b.wait_peer(a)
+    a.wait_direct(b)
+    return coordinator, a, b
+
+
+def reaches(a, b, timeout):
+    address = a.addr(b)
+    wait(f"{a.name} to reach {b.name} again", lambda: a.os_ping(address, timeout=1), timeout)
+
+
+@scenario
+def a_node_that_restarts_is_found_at_once(lab):
+    _, a, b = pair(lab)
+    address = a.addr(b)
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        b.restart_daemon(sig)
+        equal(b.addr(), address, "address after a restart")
+        # a second, by the clock, from the moment the daemon answers; slack for a busy machine
+        reaches(a, b, 4)
+        a.wait_direct(b)
+
+
+@scenario
+def the_coordinator_may_go_and_come(lab):
+    coordinator, a, b = pair(lab)
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        coordinator.end(sig)
+        check(a.os_ping(a.addr(b)), "ping while the coordinator is away")
+        coordinator.start()
+        wait("a to be back", lambda: a.ctl("invite", check_rc=False).code == 0, timeout=40)
+        c = lab.host(f"c{sig}")
+        c.daemon()
+        c.join(a.ctl("invite").out.strip())
+        for h in (a, b):
+            h.wait_peer(c, timeout=40)
+        check(b.os_ping(b.addr(c)), "ping to a node that joined after the restart")
+
+
+@scenario
+def killed_at_any_moment_the_state_is_whole(lab):
+    """Coordinator and nodes are killed while they join, talk and store; nothing acknowledged is
+    lost, and every program starts again by itself."""
+    rng = random.Random(int(os.environ.get("SEED") or 1))
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    a.daemon()
+    b.daemon()
+    a.create(coordinator.url())
+    b.join(a.ctl("invite").out.strip())
+    a.wait_peer(b)
+    sent = []
+    for i in range(6):
+        victim = rng.choice(["coordinator", "a", "b"])
+        work = a.start(lab.bin("p2pvpnctl"), "send", "b", f"message {i}", name="send")
+        pause(rng.random() * 0.05, "so that the kill falls anywhere in the work")
+        if victim == "coordinator":
+            coordinator.end(signal.SIGKILL)
+            coordinator.start()
+        else:
+            h = a if victim == "a" else b
+            h.restart_daemon(signal.SIGKILL)
+        code = work.popen.wait(30)
+        if code == 0:
+            sent.append(f"message {i}")
+    a.wait_peer(b, timeout=40)
+    got = []
+
+    def arrived():
+        got.extend(m["text"] for m in b.json("inbox")["messages"])
+        return set(sent) <= set(got)
+    wait(f"{sent} to arrive", arrived, timeout=40)
+    equal(len(got), len(set(got)), f"messages that came twice: {got}")
+    equal([m for m in got if m in sent], sent, "order of the messages")
+
+
+@scenario
+def a_nat_that_forgets_is_survived(lab):
+    _, a, b = pair(lab)
+    for lan in (a.lan, b.lan):
+        lan.nat.flush()
+        reaches(a, b, 15)
+        a.wait_direct(b)
+    a.lan.nat.flush()
+    b.lan.nat.flush()
+    reaches(a, b, 45)
+    b.wait_direct(a, timeout=45)
+
+
+@scenario
+def an_address_that_changes_is_survived(lab):
+    """The laptop is carried to another network."""
+    _, a, b = pair(lab)
+    cafe = lab.lan("cafe", "profile=address-restricted", "delay=5ms")
+    a.ip("link del eth0")
+    lab.attach(a, cafe)
+    reaches(b, a, 20)
+    path = b.wait_direct(a, timeout=20)
+    check(cafe.public in path["remote"], f"b reaches a at {path['remote']}, not {cafe.public}")
