@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * coord.h - the whole coordinator as one pure machine: connections, networks, presence, signals,
- * STUN. The shell (coordinator/*.c) and the simulator drive it. It composes
+ * STUN. The shell in coordinator/ and the simulator drive it. It composes
  *
  *   session   one connection: hello, requests, limits
  *   registry  networks and their rosters, reservations, receipts, store operations

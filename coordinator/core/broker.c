@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/core/broker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* One session's wish to hear of one node: a member of two lists. */
+struct pv_sub {
+    struct pv_session *session;
+    struct pv_bnode *node;
+    bool dirty;                     /* the session has not been told the latest */
+    struct pv_sub *s_prev, *s_next; /* of the session */
+    struct pv_sub *n_prev, *n_next; /* of the node */
+};
+
+void pv_broker_init(struct pv_broker *b, size_t max_nodes, const struct pv_rng *rng)
+{
+    *b = (struct pv_broker){.map = pv_map_make(rng, max_nodes)};
+}
+
+void pv_broker_done(struct pv_broker *b)
+{
+    struct pv_bnode *n;
+    struct pv_bnode *next;
+    HASH_ITER(hh, b->nodes, n, next)
+    {
+        PV_MAP_DEL(b->nodes, n);
+        free(n);
+    }
+}
+
+static struct pv_bnode *find(const struct pv_broker *b, const struct pv_net *net,
+                             const uint8_t *node)
+{
+    struct pv_bnode_key key;
+    struct pv_bnode *n = NULL;
+    memcpy(key.network, net->id, sizeof(key.network));
+    memcpy(key.node, node, sizeof(key.node));
+    PV_MAP_FIND(&b->map, b->nodes, &key, sizeof(key), n);
+    return n;
+}
+
+static int find_or_add(struct pv_broker *b, const struct pv_net *net, const uint8_t *node,
+                       struct pv_bnode **ret_node)
+{
+    struct pv_bnode *n = find(b, net, node);
+    int r = PV_OK;
+    if (n == NULL) {
+        n = calloc(1, sizeof(*n));
+        if (n == NULL)
+            return PV_ERR_NOMEM;
+        memcpy(n->key.network, net->id, sizeof(n->key.network));
+        memcpy(n->key.node, node, sizeof(n->key.node));
+        PV_MAP_ADD(&b->map, b->nodes, key, n, r);
+        if (r < 0) {
+            free(n);
+            return r;
+        }
+    }
+    *ret_node = n;
+    return PV_OK;
+}
+
+/* Nobody is it and nobody asks for it: forget it. */
+static void drop_if_unused(struct pv_broker *b, struct pv_bnode *n)
+{
+    if (n->session != NULL || n->subs != NULL)
+        return;
+    PV_MAP_DEL(b->nodes, n);
+    free(n);
+}
+
+static void mark_subscribers(struct pv_bnode *n)
+{
+    for (struct pv_sub *sub = n->subs; sub != NULL; sub = sub->n_next) {
+        if (!sub->dirty)
+            sub->session->n_dirty++;
+        sub->dirty = true;
+    }
+}
+
+int pv_broker_online(struct pv_broker *b, struct pv_session *s, uint64_t wall_us,
+                     struct pv_session **ret_old)
+{
+    struct pv_bnode *n = NULL;
+    int r = find_or_add(b, s->net, s->node, &n);
+    if (r < 0)
+        return r;
+    struct pv_session *old = n->session;
+    if (old != NULL)
+        old->bnode = NULL;
+    else
+        b->online++;
+    n->session = s;
+    s->bnode = n;
+    /* A new value even when two hellos fall into one microsecond: subscribers compare it. */
+    n->since_us = wall_us > n->since_us ? wall_us : n->since_us + 1;
+    mark_subscribers(n);
+    *ret_old = old;
+    return PV_OK;
+}
+
+static void remove_sub(struct pv_broker *b, struct pv_sub *sub)
+{
+    struct pv_session *s = sub->session;
+    struct pv_bnode *n = sub->node;
+    if (sub->s_prev != NULL)
+        sub->s_prev->s_next = sub->s_next;
+    else
+        s->subs = sub->s_next;
+    if (sub->s_next != NULL)
+        sub->s_next->s_prev = sub->s_prev;
+    if (sub->n_prev != NULL)
+        sub->n_prev->n_next = sub->n_next;
+    else
+        n->subs = sub->n_next;
+    if (sub->n_next != NULL)
+        sub->n_next->n_prev = sub->n_prev;
+    s->n_subs--;
+    s->n_dirty -= sub->dirty ? 1 : 0;
+    free(sub);
+    drop_if_unused(b, n);
+}
+
+void pv_broker_leave(struct pv_broker *b, struct pv_session *s, uint64_t wall_us)
+{
+    struct pv_bnode *n = s->bnode;
+    while (s->subs != NULL)
+        remove_sub(b, s->subs);
+    if (n == NULL)
+        return;
+    s->bnode = NULL;
+    n->session = NULL;
+    n->since_us = wall_us > n->since_us ? wall_us : n->since_us + 1;
+    b->online--;
+    mark_subscribers(n);
+    drop_if_unused(b, n);
+}
+
+struct pv_session *pv_broker_find(const struct pv_broker *b, const struct pv_net *net,
+                                  const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    const struct pv_bnode *n = find(b, net, node);
+    return n == NULL ? NULL : n->session;
+}
+
+static struct pv_ctl_presence presence_of(const struct pv_bnode *n)
+{
+    struct pv_ctl_presence p = {.online = n->session != NULL, .since_us = n->since_us};
+    memcpy(p.node, n->key.node, sizeof(p.node));
+    return p;
+}
+
+struct pv_ctl_presence pv_broker_presence(const struct pv_broker *b, const struct pv_net *net,
+                                          const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    const struct pv_bnode *n = find(b, net, node);
+    if (n != NULL)
+        return presence_of(n);
+    struct pv_ctl_presence p = {.online = false};
+    memcpy(p.node, node, sizeof(p.node));
+    return p;
+}
+
+/* The session's list may be as long as its limit, the node's as long as the network. */
+static struct pv_sub *find_sub(const struct pv_session *s, const struct pv_bnode *n)
+{
+    struct pv_sub *sub = s->subs;
+    while (sub != NULL && sub->node != n)
+        sub = sub->s_next;
+    return sub;
+}
+
+int pv_broker_subscribe(struct pv_broker *b, struct pv_session *s,
+                        const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    struct pv_bnode *n = NULL;
+    int r = find_or_add(b, s->net, node, &n);
+    if (r < 0 || find_sub(s, n) != NULL)
+        return r;
+    struct pv_sub *sub = calloc(1, sizeof(*sub));
+    if (sub == NULL) {
+        drop_if_unused(b, n);
+        return PV_ERR_NOMEM;
+    }
+    sub->session = s;
+    sub->node = n;
+    sub->s_next = s->subs;
+    sub->n_next = n->subs;
+    if (s->subs != NULL)
+        s->subs->s_prev = sub;
+    if (n->subs != NULL)
+        n->subs->n_prev = sub;
+    s->subs = sub;
+    n->subs = sub;
+    s->n_subs++;
+    return PV_OK;
+}
+
+void pv_broker_unsubscribe(struct pv_broker *b, struct pv_session *s,
+                           const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    const struct pv_bnode *n = find(b, s->net, node);
+    struct pv_sub *sub = n == NULL ? NULL : find_sub(s, n);
+    if (sub != NULL)
+        remove_sub(b, sub);
+}
+
+size_t pv_broker_take_news(struct pv_session *s, struct pv_ctl_presence *ret_nodes, size_t max)
+{
+    size_t n = 0;
+    for (struct pv_sub *sub = s->subs; sub != NULL && s->n_dirty > 0 && n < max;
+         sub = sub->s_next) {
+        if (!sub->dirty)
+            continue;
+        sub->dirty = false;
+        s->n_dirty--;
+        ret_nodes[n++] = presence_of(sub->node);
+    }
+    return n;
+}
+
+struct pv_session *pv_broker_next_subscriber(const struct pv_broker *b, const struct pv_net *net,
+                                             const uint8_t node[static PV_SIGN_PK_LEN],
+                                             const struct pv_sub **iter)
+{
+    const struct pv_bnode *n = NULL;
+    if (*iter != NULL)
+        *iter = (*iter)->n_next;
+    else if ((n = find(b, net, node)) != NULL)
+        *iter = n->subs;
+    return *iter == NULL ? NULL : (*iter)->session;
+}

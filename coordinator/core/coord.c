@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/core/coord.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/core/coord_int.h"
+#include "crypto/ct.h"
+
+enum {
+    SOURCE_SLOTS = 4096, /* source networks remembered for rates */
+    NODES_MAX = 1 << 20, /* nodes online or asked for, in all networks */
+    SK_LEN = PV_SIGN_SK_LEN + PV_DH_LEN,
+};
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+static uint32_t or_default(uint32_t value, uint32_t standard)
+{
+    return value == 0 ? standard : value;
+}
+
+static struct pv_coord_limits fill_limits(const struct pv_coord_limits *given)
+{
+    return (struct pv_coord_limits){
+        .conns = or_default(given->conns, 20000),
+        .guests = or_default(given->guests, 2048),
+        .source_rate = or_default(given->source_rate, 500),
+        .source_burst = or_default(given->source_burst, 1000),
+        .request_rate = or_default(given->request_rate, 50),
+        .request_burst = or_default(given->request_burst, 500),
+        .network_rate = or_default(given->network_rate, 1000),
+        .network_burst = or_default(given->network_burst, 4000),
+        .signal_rate = or_default(given->signal_rate, 100),
+        .signal_burst = or_default(given->signal_burst, 400),
+        .networks = or_default(given->networks, 4096),
+        .open_rate = or_default(given->open_rate, 1),
+        .open_burst = or_default(given->open_burst, 20),
+        .subscriptions = or_default(given->subscriptions, 1024),
+    };
+}
+
+int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
+                 const struct pv_rng *rng, const struct pv_log *log)
+{
+    struct pv_coord *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return PV_ERR_NOMEM;
+    c->rng = *rng;
+    c->log = log;
+    c->limits = fill_limits(&cfg->limits);
+    c->open = cfg->open;
+    c->stun = cfg->stun;
+    c->n_stun = cfg->n_stun;
+    memcpy(c->secret, cfg->secret, sizeof(c->secret));
+    c->map = pv_map_make(rng, c->limits.conns);
+    pv_heap_init(&c->timers);
+    pv_broker_init(&c->broker, NODES_MAX, rng);
+    c->sk = pv_secret_alloc(SK_LEN);
+    int r = c->sk == NULL ? PV_ERR_NOMEM : PV_OK;
+    if (r == PV_OK)
+        r = pv_bucket_table_new(&c->sources, SOURCE_SLOTS, c->limits.source_rate,
+                                c->limits.source_burst, rng);
+    if (r == PV_OK)
+        r = pv_bucket_table_new(&c->creates, SOURCE_SLOTS, c->limits.open_rate,
+                                c->limits.open_burst, rng);
+    if (r == PV_OK)
+        r = pv_stuns_new(&c->stuns, rng);
+    if (r < 0) {
+        pv_coord_free(c);
+        return r;
+    }
+    memcpy(c->sk, cfg->sk, PV_SIGN_SK_LEN);
+    pv_sign_sk_to_dh(c->sk, c->sk + PV_SIGN_SK_LEN);
+    pv_registry_init(&c->registry, c->sk, c->limits.networks, rng, log);
+    *ret_coord = c;
+    return PV_OK;
+}
+
+static void forget(struct pv_coord *c, struct pv_session *s, pv_ns now);
+
+struct pv_coord *pv_coord_free(struct pv_coord *c)
+{
+    struct pv_session *s;
+    struct pv_session *next;
+    if (c == NULL)
+        return NULL;
+    HASH_ITER(hh, c->sessions, s, next)
+    {
+        forget(c, s, c->wall_at);
+    }
+    pv_broker_done(&c->broker);
+    pv_registry_done(&c->registry);
+    pv_bucket_table_free(c->sources);
+    pv_bucket_table_free(c->creates);
+    pv_stuns_free(c->stuns);
+    pv_heap_done(&c->timers);
+    pv_secret_free(c->sk);
+    pv_wipe(c->secret, sizeof(c->secret));
+    free(c);
+    return NULL;
+}
+
+int pv_coord_load(struct pv_coord *c, const struct pv_storerow *row)
+{
+    return pv_registry_load(&c->registry, row);
+}
+
+uint64_t pv_coord_wall_us(const struct pv_coord *c, pv_ns now)
+{
+    return c->wall_us + (now > c->wall_at ? (now - c->wall_at) / 1000u : 0);
+}
+
+uint64_t pv_coord_wall(const struct pv_coord *c, pv_ns now)
+{
+    return pv_coord_wall_us(c, now) / 1000000u;
+}
+
+void pv_coord_set_wall(struct pv_coord *c, uint64_t wall_us, pv_ns now)
+{
+    c->wall_us = wall_us;
+    c->wall_at = now;
+    if (!c->started)
+        pv_registry_start(&c->registry, wall_us / 1000000u);
+    c->started = true;
+}
+
+/* --- sessions and their lists ---------------------------------------------------------------- */
+
+static struct pv_session *find(const struct pv_coord *c, uint64_t id)
+{
+    struct pv_session *s = NULL;
+    PV_MAP_FIND(&c->map, c->sessions, &id, sizeof(id), s);
+    return s;
+}
+
+void pv_coord_mark_ready(struct pv_coord *c, struct pv_session *s)
+{
+    if (s->is_ready)
+        return;
+    s->is_ready = true;
+    s->ready_next = NULL;
+    s->ready_prev = c->ready_tail;
+    if (c->ready_tail == NULL)
+        c->ready_head = s;
+    else
+        c->ready_tail->ready_next = s;
+    c->ready_tail = s;
+}
+
+static void unmark_ready(struct pv_coord *c, struct pv_session *s)
+{
+    if (!s->is_ready)
+        return;
+    if (s->ready_prev == NULL)
+        c->ready_head = s->ready_next;
+    else
+        s->ready_prev->ready_next = s->ready_next;
+    if (s->ready_next == NULL)
+        c->ready_tail = s->ready_prev;
+    else
+        s->ready_next->ready_prev = s->ready_prev;
+    s->is_ready = false;
+}
+
+/* Those who subscribed to s's node have news. */
+static void wake_subscribers(struct pv_coord *c, const struct pv_session *s)
+{
+    const struct pv_sub *iter = NULL;
+    struct pv_session *other;
+    while ((other = pv_broker_next_subscriber(&c->broker, s->net, s->node, &iter)) != NULL)
+        pv_coord_mark_ready(c, other);
+}
+
+static void join_net(struct pv_session *s)
+{
+    s->net_next = s->net->members;
+    if (s->net_next != NULL)
+        s->net_next->net_prev = s;
+    s->net->members = s;
+}
+
+static void leave_net(struct pv_session *s)
+{
+    if (s->net_prev != NULL)
+        s->net_prev->net_next = s->net_next;
+    else
+        s->net->members = s->net_next;
+    if (s->net_next != NULL)
+        s->net_next->net_prev = s->net_prev;
+    s->net_prev = NULL;
+    s->net_next = NULL;
+}
+
+int pv_coord_enter(struct pv_coord *c, struct pv_session *s, pv_ns now)
+{
+    struct pv_session *old = NULL;
+    int r = pv_broker_online(&c->broker, s, pv_coord_wall_us(c, now), &old);
+    if (r < 0)
+        return r;
+    s->state = PV_SESSION_MEMBER;
+    c->n_guests--;
+    join_net(s);
+    wake_subscribers(c, s);
+    if (old != NULL)
+        pv_coord_end(c, old, PV_CTL_E_REPLACED, "a newer connection of this node took over", now);
+    return PV_OK;
+}
+
+/* It stands for nobody any more. */
+static void retire(struct pv_coord *c, struct pv_session *s, pv_ns now)
+{
+    if (s->state == PV_SESSION_CLOSING)
+        return;
+    if (s->state != PV_SESSION_MEMBER) {
+        c->n_guests--;
+        return;
+    }
+    bool spoke = s->bnode != NULL;
+    pv_broker_leave(&c->broker, s, pv_coord_wall_us(c, now));
+    leave_net(s);
+    if (spoke)
+        wake_subscribers(c, s);
+}
+
+void pv_coord_end(struct pv_coord *c, struct pv_session *s, enum pv_ctl_error error,
+                  const char *message, pv_ns now)
+{
+    retire(c, s, now);
+    pv_session_bye(s, error, message, now);
+    pv_heap_set(&c->timers, &s->timer, pv_session_deadline(s));
+    pv_coord_mark_ready(c, s);
+}
+
+/* Like end, without a word: what came was no control channel, or there is no memory. */
+static void drop(struct pv_coord *c, struct pv_session *s, pv_ns now)
+{
+    retire(c, s, now);
+    s->state = PV_SESSION_CLOSING;
+    s->closing_since = now;
+    s->dead = true;
+    pv_coord_mark_ready(c, s);
+}
+
+static void forget(struct pv_coord *c, struct pv_session *s, pv_ns now)
+{
+    retire(c, s, now);
+    unmark_ready(c, s);
+    pv_heap_set(&c->timers, &s->timer, PV_NEVER);
+    PV_MAP_DEL(c->sessions, s);
+    pv_session_free(s);
+}
+
+/* --- connections --------------------------------------------------------------------------- */
+
+int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *source, pv_ns now)
+{
+    struct pv_session *s = NULL;
+    size_t n = HASH_CNT(hh, c->sessions);
+    if (c->ending || n >= c->limits.conns || c->n_guests >= c->limits.guests ||
+        !pv_bucket_table_take(c->sources, source, 1, now)) {
+        c->stats.refused++;
+        return PV_ERR_LIMIT;
+    }
+    int r = pv_heap_reserve(&c->timers, n + 1);
+    if (r == PV_OK)
+        r = pv_session_new(&s, id, source, c->sk + PV_SIGN_SK_LEN, &c->rng, now);
+    if (r < 0)
+        return r;
+    PV_MAP_ADD(&c->map, c->sessions, id, s, r);
+    if (r < 0) {
+        pv_session_free(s);
+        return r;
+    }
+    c->n_guests++;
+    pv_heap_set(&c->timers, &s->timer, pv_session_deadline(s));
+    return PV_OK;
+}
+
+/* Is nothing more to be worked on for now? */
+static bool is_blocked(const struct pv_session *s)
+{
+    return s->state == PV_SESSION_CLOSING || s->dead || s->held != NULL ||
+           pv_control_room(s->control) < PV_SESSION_ROOM_MIN;
+}
+
+static void stash(struct pv_coord *c, struct pv_session *s, struct pv_view rest, pv_ns now)
+{
+    if (s->state == PV_SESSION_CLOSING || s->dead)
+        return;
+    uint8_t *in = rest.len > PV_SESSION_IN_MAX ? NULL : malloc(rest.len);
+    if (in == NULL) {
+        drop(c, s, now);
+        return;
+    }
+    memcpy(in, rest.ptr, rest.len);
+    s->in = in;
+    s->in_len = rest.len;
+}
+
+static void handle_text(struct pv_coord *c, struct pv_session *s, struct pv_view text, pv_ns now)
+{
+    struct pv_ctl_msg *msg = NULL;
+    int r = pv_ctl_parse(text, &msg);
+    if (r < 0) {
+        c->stats.failed++;
+        pv_coord_end(c, s, PV_CTL_E_BAD_REQUEST, "not a message of this protocol", now);
+    } else if (pv_request_must_wait(s, msg)) {
+        s->held = msg;
+    } else {
+        pv_request_handle(c, s, msg, now);
+    }
+}
+
+/* The handshake is done: what hello will be checked against. */
+static void note_handshake(struct pv_session *s)
+{
+    if (s->state != PV_SESSION_OPENING || pv_control_state(s->control) != PV_CONTROL_READY)
+        return;
+    if (pv_control_handshake_hash(s->control, s->hash) == PV_OK &&
+        pv_control_remote_static(s->control, s->transport) == PV_OK)
+        s->state = PV_SESSION_HELLO;
+}
+
+static void feed(struct pv_coord *c, struct pv_session *s, struct pv_view data, pv_ns now)
+{
+    while (data.len > 0 && !is_blocked(s)) {
+        size_t used = 0;
+        struct pv_view text;
+        int r = pv_control_handle_bytes(s->control, data, &used);
+        data = pv_view(data.ptr + used, data.len - used);
+        if (r < 0) {
+            c->stats.failed++;
+            drop(c, s, now);
+            return;
+        }
+        note_handshake(s);
+        if (pv_control_poll_message(s->control, &text) == PV_OK)
+            handle_text(c, s, text, now);
+    }
+    if (data.len > 0)
+        stash(c, s, data, now);
+}
+
+/* Goes on with what waited, as far as it may now. */
+static void resume(struct pv_coord *c, struct pv_session *s, pv_ns now)
+{
+    if (s->held != NULL && !s->working) {
+        struct pv_ctl_msg *msg = s->held;
+        s->held = NULL;
+        pv_request_handle(c, s, msg, now);
+    }
+    if (s->in_len > 0 && !is_blocked(s)) {
+        uint8_t *in = s->in;
+        size_t len = s->in_len;
+        s->in = NULL;
+        s->in_len = 0;
+        feed(c, s, pv_view(in, len), now);
+        free(in);
+    }
+}
+
+static void drop_gone(struct pv_coord *c, struct pv_net *net, pv_ns now)
+{
+    for (size_t i = 0; i < net->n_gone; i++) {
+        struct pv_session *s = pv_broker_find(&c->broker, net, net->gone[i]);
+        const struct pv_member *m = pv_roster_known(net->roster, net->gone[i]);
+        if (s == NULL)
+            continue;
+        if (m != NULL && m->state == PV_MEMBER_LEFT)
+            pv_coord_end(c, s, PV_CTL_E_UNKNOWN_NODE, "this node left the network", now);
+        else
+            pv_coord_end(c, s, PV_CTL_E_REVOKED, "this node was removed from the network", now);
+    }
+    net->n_gone = 0;
+}
+
+/* Answers what the registry has finished, and lets everybody know of what has changed. */
+static void settle(struct pv_coord *c, pv_ns now)
+{
+    struct pv_work *work;
+    struct pv_net *net;
+    while ((work = pv_registry_poll_done(&c->registry)) != NULL) {
+        struct pv_session *s = find(c, work->conn);
+        pv_request_done(c, s, work, now);
+        if (s == NULL)
+            continue;
+        resume(c, s, now);
+        pv_coord_mark_ready(c, s);
+    }
+    while ((net = pv_registry_poll_changed(&c->registry)) != NULL) {
+        drop_gone(c, net, now);
+        for (struct pv_session *s = net->members; s != NULL; s = s->net_next)
+            pv_coord_mark_ready(c, s);
+    }
+}
+
+void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data, pv_ns now)
+{
+    struct pv_session *s = find(c, id);
+    if (s == NULL || s->state == PV_SESSION_CLOSING)
+        return;
+    s->last_rx = now;
+    if (s->in_len > 0)
+        drop(c, s, now); /* the owner was told not to read */
+    else
+        feed(c, s, data, now);
+    pv_coord_mark_ready(c, s);
+    settle(c, now);
+}
+
+bool pv_coord_wants_bytes(const struct pv_coord *c, uint64_t id)
+{
+    const struct pv_session *s = find(c, id);
+    return s != NULL && s->in_len == 0 && !is_blocked(s);
+}
+
+struct pv_view pv_coord_out(struct pv_coord *c, uint64_t id)
+{
+    struct pv_session *s = find(c, id);
+    return s == NULL || s->dead ? pv_view(NULL, 0) : pv_control_out(s->control);
+}
+
+void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now)
+{
+    struct pv_session *s = find(c, id);
+    if (s == NULL)
+        return;
+    pv_control_wrote(s->control, n);
+    resume(c, s, now);
+    pv_coord_mark_ready(c, s); /* there may be more to say, or it may be closed now */
+    settle(c, now);
+}
+
+void pv_coord_closed(struct pv_coord *c, uint64_t id, pv_ns now)
+{
+    struct pv_session *s = find(c, id);
+    if (s != NULL)
+        forget(c, s, now);
+}
+
+int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv_ns now)
+{
+    struct pv_session *s = c->ready_head;
+    if (s == NULL)
+        return PV_ERR_AGAIN;
+    unmark_ready(c, s);
+    if (s->state == PV_SESSION_MEMBER)
+        pv_request_push(c, s);
+    if (s->state != PV_SESSION_CLOSING && s->dead)
+        drop(c, s, now);
+    ret_ready->id = s->id;
+    ret_ready->kind = PV_COORD_READY_IO;
+    if (s->state == PV_SESSION_CLOSING && (s->dead || pv_control_out(s->control).len == 0)) {
+        ret_ready->kind = PV_COORD_READY_CLOSE;
+        forget(c, s, now);
+    }
+    return PV_OK;
+}
+
+/* --- store operations ---------------------------------------------------------------------- */
+
+int pv_coord_poll_job(struct pv_coord *c, struct pv_storeop **ret_op)
+{
+    return pv_registry_poll_job(&c->registry, ret_op);
+}
+
+void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *result, pv_ns now)
+{
+    pv_registry_handle_job(&c->registry, result, pv_coord_wall(c, now), now);
+    settle(c, now);
+}
+
+/* --- datagrams ----------------------------------------------------------------------------- */
+
+int pv_coord_handle_datagram(struct pv_coord *c, const struct pv_addr *src, struct pv_view datagram,
+                             pv_ns now, uint8_t ret_buf[static PV_COORD_DATAGRAM_MAX],
+                             size_t *ret_len)
+{
+    int r = pv_stuns_answer(c->stuns, src, datagram, now, ret_buf, ret_len);
+    return r == PV_OK ? PV_OK : PV_ERR_AGAIN;
+}
+
+/* --- time and end -------------------------------------------------------------------------- */
+
+static void session_due(struct pv_coord *c, struct pv_session *s, pv_ns now)
+{
+    pv_ns deadline = pv_session_deadline(s);
+    if (deadline > now) { /* bytes came since the timer was set */
+        pv_heap_set(&c->timers, &s->timer, deadline);
+        return;
+    }
+    switch (s->state) {
+    case PV_SESSION_OPENING:
+    case PV_SESSION_HELLO:
+        pv_coord_end(c, s, PV_CTL_E_TIMEOUT, "no hello came in time", now);
+        break;
+    case PV_SESSION_GUEST:
+        pv_coord_end(c, s, PV_CTL_E_TIMEOUT, "a guest has 30 seconds", now);
+        break;
+    case PV_SESSION_MEMBER:
+        pv_coord_end(c, s, PV_CTL_E_TIMEOUT, "nothing was heard for 25 seconds", now);
+        break;
+    case PV_SESSION_CLOSING:
+        s->dead = true;
+        pv_coord_mark_ready(c, s);
+        break;
+    }
+}
+
+void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now)
+{
+    struct pv_heap_node *node;
+    while ((node = pv_heap_pop_due(&c->timers, now)) != NULL)
+        session_due(c, PV_CONTAINER_OF(node, struct pv_session, timer), now);
+}
+
+pv_ns pv_coord_next_timeout(const struct pv_coord *c)
+{
+    return pv_heap_next(&c->timers);
+}
+
+void pv_coord_shutdown(struct pv_coord *c, pv_ns now)
+{
+    c->ending = true;
+    for (struct pv_session *s = c->sessions; s != NULL; s = s->hh.next)
+        pv_coord_end(c, s, PV_CTL_E_SHUTDOWN, "the coordinator is going down; reconnect", now);
+}
+
+void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats)
+{
+    *ret_stats = c->stats;
+    ret_stats->conns = HASH_CNT(hh, c->sessions);
+    ret_stats->online = c->broker.online;
+    ret_stats->networks = HASH_CNT(hh, c->registry.nets);
+    ret_stats->jobs = c->registry.n_ops;
+    ret_stats->statements = 0;
+    for (const struct pv_net *n = c->registry.nets; n != NULL; n = n->hh.next)
+        ret_stats->statements += n->log_len;
+}

@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: MIT */
+/* What each message of a node does. Every request gets exactly one answer. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/core/coord_int.h"
+#include "crypto/ct.h"
+
+static struct pv_ctl_msg answer(const struct pv_ctl_msg *request, enum pv_ctl_type type)
+{
+    return (struct pv_ctl_msg){.kind = PV_CTL_ANSWER, .type = type, .id = request->id};
+}
+
+/* Requests are worked on only while the longest answer fits, so only lack of memory fails here. */
+static void reply(struct pv_session *s, const struct pv_ctl_msg *msg)
+{
+    if (pv_session_send(s, msg) < 0)
+        s->dead = true;
+}
+
+static void refuse(struct pv_session *s, const struct pv_ctl_msg *request, enum pv_ctl_error error,
+                   const char *message)
+{
+    pv_session_error(s, request->id, error, message);
+}
+
+static const char *explain(enum pv_ctl_error error)
+{
+    switch (error) {
+    case PV_CTL_E_BAD_SIGNATURE:
+        return "a signature is wrong";
+    case PV_CTL_E_UNKNOWN_INVITE:
+        return "this network has no such invite";
+    case PV_CTL_E_INVITE_REVOKED:
+        return "the invite was revoked";
+    case PV_CTL_E_INVITE_EXPIRED:
+        return "the invite is outside its time";
+    case PV_CTL_E_INVITE_USED:
+        return "the invite is used up";
+    case PV_CTL_E_REVOKED:
+        return "this node was removed from the network";
+    case PV_CTL_E_TAKEN:
+        return "the name or address belongs to another node";
+    case PV_CTL_E_FULL:
+        return "the network or the coordinator is full";
+    case PV_CTL_E_LIMIT:
+        return "too many requests; try again later";
+    case PV_CTL_E_STORAGE:
+        return "the coordinator cannot store at present; try again later";
+    case PV_CTL_E_NOT_ALLOWED:
+        return "not allowed";
+    default:
+        return "the request is not right";
+    }
+}
+
+/* --- hello --------------------------------------------------------------------------------- */
+
+/* The verdict on a hello; *ret_net is set for everybody but the creator of a network. */
+static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_session *s,
+                                     const struct pv_ctl_hello *h, struct pv_net **ret_net)
+{
+    *ret_net = NULL;
+    if (h->v != PV_CTL_VERSION)
+        return PV_CTL_E_VERSION;
+    if (pv_ctl_hello_verify(h, s->hash) != PV_OK)
+        return PV_CTL_E_BAD_SIGNATURE;
+    if (!h->has_network)
+        return h->role == PV_CTL_GUEST ? PV_CTL_E_NONE : PV_CTL_E_BAD_REQUEST;
+    struct pv_net *net = pv_registry_find(&c->registry, h->network);
+    if (net == NULL)
+        return PV_CTL_E_UNKNOWN_NETWORK;
+    *ret_net = net;
+    const struct pv_member *known = pv_roster_known(net->roster, h->node);
+    if (known != NULL && known->state == PV_MEMBER_REVOKED)
+        return PV_CTL_E_REVOKED;
+    if (h->role == PV_CTL_GUEST)
+        return PV_CTL_E_NONE;
+    const struct pv_member *m = pv_roster_by_node(net->roster, h->node);
+    if (m == NULL)
+        return PV_CTL_E_UNKNOWN_NODE;
+    /* Both keys have to be the node's: the identity signed, the transport key did the handshake. */
+    return memcmp(m->transport, s->transport, sizeof(s->transport)) == 0 ? PV_CTL_E_NONE
+                                                                         : PV_CTL_E_NOT_ALLOWED;
+}
+
+static const char *explain_hello(enum pv_ctl_error error)
+{
+    switch (error) {
+    case PV_CTL_E_VERSION:
+        return "this coordinator speaks version 1";
+    case PV_CTL_E_UNKNOWN_NETWORK:
+        return "this coordinator does not serve that network";
+    case PV_CTL_E_UNKNOWN_NODE:
+        return "not a member of that network";
+    case PV_CTL_E_NOT_ALLOWED:
+        return "the connection's key is not this node's transport key";
+    default:
+        return explain(error);
+    }
+}
+
+static void handle_hello(struct pv_coord *c, struct pv_session *s, const struct pv_ctl_msg *msg,
+                         pv_ns now)
+{
+    const struct pv_ctl_hello *h = &msg->u.hello;
+    struct pv_net *net = NULL;
+    enum pv_ctl_error e = judge_hello(c, s, h, &net);
+    if (e != PV_CTL_E_NONE) {
+        refuse(s, msg, e, explain_hello(e));
+        c->stats.failed++;
+        pv_coord_end(c, s, e, explain_hello(e), now);
+        return;
+    }
+    memcpy(s->node, h->node, sizeof(s->node));
+    s->net = net;
+    struct pv_ctl_msg m = answer(msg, PV_CTL_WELCOME);
+    m.u.welcome = (struct pv_ctl_welcome){
+        .time_us = pv_coord_wall_us(c, now), .n_stun = c->n_stun, .stun = c->stun};
+    if (net != NULL)
+        m.u.welcome.coordinators = pv_net_coordinators(net);
+    if (h->role == PV_CTL_GUEST) {
+        s->state = PV_SESSION_GUEST;
+        reply(s, &m);
+        return;
+    }
+    m.u.welcome.have = pv_net_end(net);
+    s->log_at = pv_net_seek(net, &h->have);
+    if (pv_coord_enter(c, s, now) < 0) {
+        refuse(s, msg, PV_CTL_E_FULL, explain(PV_CTL_E_FULL));
+        pv_coord_end(c, s, PV_CTL_E_FULL, explain(PV_CTL_E_FULL), now);
+        return;
+    }
+    reply(s, &m);
+}
+
+/* --- statements ---------------------------------------------------------------------------- */
+
+/* A page of the log from s->log_at on; moves it. */
+static int send_page(struct pv_session *s, struct pv_ctl_msg *m)
+{
+    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+    size_t n = pv_net_page(s->net, s->log_at, PV_CTL_PAGE_ROOM, items);
+    size_t next = s->log_at + n;
+    m->u.statements =
+        (struct pv_ctl_statements){.n = n, .items = items, .more = next < s->net->log_len};
+    if (next > 0)
+        m->u.statements.have = s->net->log[next - 1].at;
+    if (!m->u.statements.more) {
+        m->u.statements.has_head = true;
+        memcpy(m->u.statements.head, pv_net_head(s->net), PV_CTL_HASH_LEN);
+    }
+    int r = pv_session_send(s, m);
+    if (r == PV_OK) {
+        s->log_at = next;
+        s->live = !m->u.statements.more;
+    }
+    return r;
+}
+
+static void handle_pull(struct pv_session *s, const struct pv_ctl_msg *msg)
+{
+    struct pv_ctl_msg m = answer(msg, PV_CTL_STATEMENTS);
+    s->log_at = pv_net_seek(s->net, &msg->u.pull);
+    if (send_page(s, &m) < 0)
+        s->dead = true;
+}
+
+static void handle_fetch(struct pv_session *s, const struct pv_ctl_msg *msg)
+{
+    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+    struct pv_ctl_msg m = answer(msg, PV_CTL_STATEMENTS);
+    size_t n = pv_net_chain(s->net, msg->u.fetch.invite, items);
+    if (n == 0) {
+        refuse(s, msg, PV_CTL_E_UNKNOWN_INVITE, explain(PV_CTL_E_UNKNOWN_INVITE));
+        return;
+    }
+    m.u.statements = (struct pv_ctl_statements){.n = n, .items = items};
+    reply(s, &m);
+}
+
+/* --- what goes through the store ------------------------------------------------------------- */
+
+static bool may_create(struct pv_coord *c, const struct pv_session *s, const struct pv_ctl_put *put,
+                       pv_ns now, enum pv_ctl_error *ret_error)
+{
+    *ret_error = PV_CTL_E_NOT_ALLOWED;
+    if (put->has_secret && pv_ct_equal(put->secret, c->secret, sizeof(c->secret)))
+        return true;
+    if (!c->open)
+        return false;
+    *ret_error = PV_CTL_E_LIMIT;
+    return pv_bucket_table_take(c->creates, &s->source, 1, now);
+}
+
+/* How many statements and joins a request costs its network. */
+static uint32_t work_of(const struct pv_ctl_msg *msg)
+{
+    return msg->type == PV_CTL_PUT ? (uint32_t)msg->u.put.n : 1;
+}
+
+static bool network_has_room(const struct pv_coord *c, struct pv_net *net, uint32_t n, pv_ns now)
+{
+    return pv_bucket_take(&net->work, c->limits.network_rate, c->limits.network_burst, n, now);
+}
+
+/* Hands the message to the registry; true when it took it. */
+static bool submit(struct pv_coord *c, struct pv_session *s, struct pv_ctl_msg *msg, pv_ns now)
+{
+    enum pv_ctl_error e = PV_CTL_E_NONE;
+    if (msg->type == PV_CTL_CREATE && !may_create(c, s, &msg->u.put, now, &e)) {
+        refuse(s, msg, e,
+               e == PV_CTL_E_LIMIT ? explain(e)
+                                   : "creating a network needs this coordinator's URL");
+        return false;
+    }
+    if (s->net != NULL && !network_has_room(c, s->net, work_of(msg), now)) {
+        c->stats.refused++;
+        refuse(s, msg, PV_CTL_E_LIMIT, explain(PV_CTL_E_LIMIT));
+        return false;
+    }
+    struct pv_work *work = calloc(1, sizeof(*work));
+    if (work == NULL) {
+        refuse(s, msg, PV_CTL_E_STORAGE, explain(PV_CTL_E_STORAGE));
+        return false;
+    }
+    work->conn = s->id;
+    work->msg = msg;
+    work->net = msg->type == PV_CTL_CREATE ? NULL : s->net;
+    memcpy(work->node, s->node, sizeof(work->node));
+    memcpy(work->transport, s->transport, sizeof(work->transport));
+    s->working = true;
+    pv_registry_submit(&c->registry, work, pv_coord_wall(c, now), now);
+    return true;
+}
+
+static void log_done(const struct pv_coord *c, const struct pv_work *work)
+{
+    char key[PV_KEY_TEXT_BUF];
+    if (work->error != PV_CTL_E_NONE || work->net == NULL)
+        return;
+    const char *network = pv_roster_network(work->net->roster)->name;
+    if (work->msg->type == PV_CTL_CREATE)
+        pv_log(c->log, PV_LOG_INFO, "network created name=%s", network);
+    else if (work->msg->type == PV_CTL_REGISTER)
+        pv_log(c->log, PV_LOG_INFO, "node joined network=%s name=%s node=%s", network,
+               work->registered->st.u.member.name, pv_key_format(work->node, key));
+}
+
+void pv_request_done(struct pv_coord *c, struct pv_session *s, struct pv_work *work, pv_ns now)
+{
+    (void)now;
+    log_done(c, work);
+    if (s == NULL || s->state == PV_SESSION_CLOSING) {
+        pv_work_free(work);
+        return;
+    }
+    s->working = false;
+    if (work->error != PV_CTL_E_NONE) {
+        refuse(s, work->msg, work->error, explain(work->error));
+    } else if (work->msg->type == PV_CTL_REGISTER) {
+        struct pv_ctl_msg m = answer(work->msg, PV_CTL_REGISTERED);
+        m.u.registered.item = (struct pv_ctl_item){.statement = work->registered->st.raw,
+                                                   .receipt = work->registered->receipt};
+        reply(s, &m);
+    } else {
+        struct pv_ctl_msg m = answer(work->msg, PV_CTL_RECEIPTS);
+        m.u.receipts = (struct pv_ctl_receipts){.n = work->n_results, .results = work->results};
+        reply(s, &m);
+    }
+    pv_work_free(work);
+}
+
+/* --- joining ------------------------------------------------------------------------------- */
+
+static void handle_join(struct pv_coord *c, struct pv_session *s, const struct pv_ctl_msg *msg,
+                        pv_ns now)
+{
+    const struct pv_ctl_join *j = &msg->u.join;
+    struct pv_ctl_msg m = answer(msg, PV_CTL_RESERVATION);
+    enum pv_ctl_error e = PV_CTL_E_NONE;
+    if (memcmp(j->node, s->node, sizeof(s->node)) != 0)
+        e = PV_CTL_E_BAD_REQUEST;
+    else if (pv_ctl_join_verify(j, s->hash) != PV_OK)
+        e = PV_CTL_E_BAD_SIGNATURE;
+    else if (!network_has_room(c, s->net, 1, now))
+        e = PV_CTL_E_LIMIT;
+    else
+        e = pv_net_join(s->net, j, pv_coord_wall(c, now), now, &m.u.reservation);
+    if (e != PV_CTL_E_NONE)
+        refuse(s, msg, e, explain(e));
+    else
+        reply(s, &m);
+}
+
+/* --- presence and signals -------------------------------------------------------------------- */
+
+static void handle_subscribe(struct pv_coord *c, struct pv_session *s, const struct pv_ctl_msg *msg)
+{
+    const struct pv_ctl_subscribe *sub = &msg->u.subscribe;
+    struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
+    struct pv_ctl_msg m = answer(msg, PV_CTL_PRESENCE);
+    for (size_t i = 0; i < sub->n; i++) {
+        if (!sub->on) {
+            pv_broker_unsubscribe(&c->broker, s, sub->nodes[i]);
+        } else if (pv_roster_known(s->net->roster, sub->nodes[i]) != NULL) {
+            int r = s->n_subs < c->limits.subscriptions
+                        ? pv_broker_subscribe(&c->broker, s, sub->nodes[i])
+                        : PV_ERR_LIMIT;
+            if (r < 0) {
+                c->stats.refused++;
+                refuse(s, msg, PV_CTL_E_LIMIT, "too many subscriptions on this connection");
+                return;
+            }
+        }
+        nodes[i] = pv_broker_presence(&c->broker, s->net, sub->nodes[i]);
+    }
+    m.u.presence = (struct pv_ctl_presences){.n = sub->n, .nodes = nodes};
+    reply(s, &m);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const struct pv_session *const *x = a;
+    const struct pv_session *const *y = b;
+    return memcmp((*x)->node, (*y)->node, PV_SIGN_PK_LEN);
+}
+
+/* Everybody online behind `after`, in ascending order; the caller frees. */
+static struct pv_session **online_behind(const struct pv_session *s, const struct pv_ctl_list *list,
+                                         size_t *ret_n)
+{
+    size_t all = 0;
+    size_t n = 0;
+    for (const struct pv_session *o = s->net->members; o != NULL; o = o->net_next)
+        all++;
+    struct pv_session **found = calloc(all + 1, sizeof(*found));
+    for (struct pv_session *o = s->net->members; o != NULL && found != NULL; o = o->net_next) {
+        if (o->bnode != NULL &&
+            (!list->has_after || memcmp(o->node, list->after, PV_SIGN_PK_LEN) > 0))
+            found[n++] = o;
+    }
+    if (n > 1)
+        qsort(found, n, sizeof(*found), by_key);
+    *ret_n = n;
+    return found;
+}
+
+static void handle_list(struct pv_coord *c, struct pv_session *s, const struct pv_ctl_msg *msg)
+{
+    struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
+    struct pv_ctl_msg m = answer(msg, PV_CTL_PRESENCE);
+    size_t found_n = 0;
+    struct pv_session **found = online_behind(s, &msg->u.list, &found_n);
+    if (found == NULL) {
+        refuse(s, msg, PV_CTL_E_BUSY, "no memory; try again later");
+        return;
+    }
+    size_t n = found_n < PV_CTL_NODES_MAX ? found_n : PV_CTL_NODES_MAX;
+    for (size_t i = 0; i < n; i++)
+        nodes[i] = pv_broker_presence(&c->broker, s->net, found[i]->node);
+    m.u.presence = (struct pv_ctl_presences){.n = n, .nodes = nodes, .more = n < found_n};
+    reply(s, &m);
+    free(found);
+}
+
+static void handle_signal(struct pv_coord *c, struct pv_session *s, const struct pv_ctl_msg *msg,
+                          pv_ns now)
+{
+    const struct pv_ctl_signal *sig = &msg->u.signal;
+    struct pv_ctl_msg m = answer(msg, PV_CTL_DONE);
+    struct pv_ctl_msg push = {.kind = PV_CTL_PUSH, .type = PV_CTL_SIGNAL, .u.signal = *sig};
+    struct pv_session *to = pv_broker_find(&c->broker, s->net, sig->node);
+    if (!pv_bucket_take(&s->signals, c->limits.signal_rate, c->limits.signal_burst, 1, now)) {
+        c->stats.refused++;
+        refuse(s, msg, PV_CTL_E_LIMIT, explain(PV_CTL_E_LIMIT));
+        return;
+    }
+    if (to == NULL) {
+        if (pv_roster_by_node(s->net->roster, sig->node) == NULL)
+            refuse(s, msg, PV_CTL_E_UNKNOWN_NODE, "no such member");
+        else
+            refuse(s, msg, PV_CTL_E_OFFLINE, "that node is not connected");
+        return;
+    }
+    memcpy(push.u.signal.node, s->node, PV_SIGN_PK_LEN);
+    if (!pv_session_has_push_room(to) || pv_session_send(to, &push) < 0) {
+        refuse(s, msg, PV_CTL_E_BUSY, "that node reads too slowly; try again later");
+        return;
+    }
+    c->stats.signals++;
+    pv_coord_mark_ready(c, to);
+    reply(s, &m);
+}
+
+/* --- the table ------------------------------------------------------------------------------- */
+
+static bool is_store_request(enum pv_ctl_type type)
+{
+    return type == PV_CTL_PUT || type == PV_CTL_CREATE || type == PV_CTL_REGISTER;
+}
+
+bool pv_request_must_wait(const struct pv_session *s, const struct pv_ctl_msg *msg)
+{
+    /* A guest has one request at a time; a member's pings and signals pass a slow disk. */
+    return s->working && (s->state == PV_SESSION_GUEST || is_store_request(msg->type));
+}
+
+/* Who may ask what. */
+static bool is_allowed(const struct pv_session *s, enum pv_ctl_type type)
+{
+    switch (type) {
+    case PV_CTL_PING:
+        return true;
+    case PV_CTL_CREATE:
+        return s->state == PV_SESSION_GUEST && s->net == NULL;
+    case PV_CTL_FETCH:
+    case PV_CTL_JOIN:
+    case PV_CTL_REGISTER:
+        return s->state == PV_SESSION_GUEST && s->net != NULL;
+    default:
+        return s->state == PV_SESSION_MEMBER;
+    }
+}
+
+/* Returns true when the message was taken. */
+static bool dispatch(struct pv_coord *c, struct pv_session *s, struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct pv_ctl_msg m;
+    switch (msg->type) {
+    case PV_CTL_PUT:
+    case PV_CTL_CREATE:
+    case PV_CTL_REGISTER:
+        return submit(c, s, msg, now);
+    case PV_CTL_PULL:
+        handle_pull(s, msg);
+        break;
+    case PV_CTL_SUBSCRIBE:
+        handle_subscribe(c, s, msg);
+        break;
+    case PV_CTL_LIST:
+        handle_list(c, s, msg);
+        break;
+    case PV_CTL_SIGNAL:
+        handle_signal(c, s, msg, now);
+        break;
+    case PV_CTL_FETCH:
+        handle_fetch(s, msg);
+        break;
+    case PV_CTL_JOIN:
+        handle_join(c, s, msg, now);
+        break;
+    default:
+        m = answer(msg, PV_CTL_PONG);
+        m.u.pong.time_us = pv_coord_wall_us(c, now);
+        reply(s, &m);
+        break;
+    }
+    return false;
+}
+
+/* Within the connection's rate? */
+static bool has_rate(struct pv_coord *c, struct pv_session *s, const struct pv_ctl_msg *msg,
+                     pv_ns now)
+{
+    if (pv_bucket_take(&s->requests, c->limits.request_rate, c->limits.request_burst, 1, now))
+        return true;
+    c->stats.refused++;
+    refuse(s, msg, PV_CTL_E_LIMIT, explain(PV_CTL_E_LIMIT));
+    if (++s->refusals > PV_SESSION_REFUSALS_MAX)
+        pv_coord_end(c, s, PV_CTL_E_LIMIT, "too many requests for too long", now);
+    return false;
+}
+
+void pv_request_handle(struct pv_coord *c, struct pv_session *s, struct pv_ctl_msg *msg, pv_ns now)
+{
+    bool taken = false;
+    if (msg->kind != PV_CTL_REQUEST)
+        pv_coord_end(c, s, PV_CTL_E_BAD_REQUEST, "only requests come from nodes", now);
+    else if (!has_rate(c, s, msg, now))
+        ; /* answered */
+    else if (msg->type == PV_CTL_UNKNOWN)
+        refuse(s, msg, PV_CTL_E_UNKNOWN_REQUEST, "this coordinator does not know that request");
+    else if (msg->type == PV_CTL_INVALID)
+        refuse(s, msg, PV_CTL_E_BAD_REQUEST, msg->u.invalid);
+    else if (msg->type == PV_CTL_HELLO && s->state == PV_SESSION_HELLO)
+        handle_hello(c, s, msg, now);
+    else if (msg->type == PV_CTL_HELLO || s->state == PV_SESSION_HELLO)
+        refuse(s, msg, PV_CTL_E_STATE, "hello comes first, once");
+    else if (!is_allowed(s, msg->type))
+        refuse(s, msg, PV_CTL_E_NOT_ALLOWED,
+               s->state == PV_SESSION_GUEST ? "a guest may only join or create"
+                                            : "for guests only");
+    else
+        taken = dispatch(c, s, msg, now);
+    if (!taken)
+        pv_ctl_msg_free(msg);
+}
+
+void pv_request_push(struct pv_coord *c, struct pv_session *s)
+{
+    struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
+    (void)c;
+    while (s->live && s->log_at < s->net->log_len && pv_session_has_push_room(s)) {
+        struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_STATEMENTS};
+        if (send_page(s, &m) < 0) {
+            s->dead = true;
+            return;
+        }
+        s->live = true; /* more pushes follow when there is room: nobody has to ask */
+    }
+    while (s->n_dirty > 0 && pv_session_has_push_room(s)) {
+        struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_PRESENCE};
+        m.u.presence.n = pv_broker_take_news(s, nodes, PV_CTL_NODES_MAX);
+        m.u.presence.nodes = nodes;
+        if (pv_session_send(s, &m) < 0) {
+            s->dead = true;
+            return;
+        }
+    }
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/core/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/core/coord.h"
+
+int pv_session_new(struct pv_session **ret_session, uint64_t id, const struct pv_addr *source,
+                   const uint8_t static_sk[static PV_DH_LEN], const struct pv_rng *rng, pv_ns now)
+{
+    struct pv_session *s = calloc(1, sizeof(*s));
+    if (s == NULL)
+        return PV_ERR_NOMEM;
+    int r = pv_control_new_server(&s->control, static_sk, rng);
+    if (r < 0) {
+        free(s);
+        return r;
+    }
+    s->id = id;
+    s->source = *source;
+    s->state = PV_SESSION_OPENING;
+    s->opened = now;
+    s->last_rx = now;
+    *ret_session = s;
+    return PV_OK;
+}
+
+struct pv_session *pv_session_free(struct pv_session *s)
+{
+    if (s == NULL)
+        return NULL;
+    pv_control_free(s->control);
+    pv_ctl_msg_free(s->held);
+    free(s->in);
+    free(s);
+    return NULL;
+}
+
+int pv_session_send(struct pv_session *s, const struct pv_ctl_msg *msg)
+{
+    size_t len = 0;
+    /* Messages are short but for pages and signals, so the large buffer is the exception. */
+    char small[1024];
+    int r = pv_ctl_build(msg, small, sizeof(small), &len);
+    if (r == PV_OK)
+        return pv_control_send(s->control, pv_view(small, len));
+    if (r != PV_ERR_NO_SPACE)
+        return r;
+    char *large = malloc(PV_CTL_TEXT_MAX);
+    if (large == NULL)
+        return PV_ERR_NOMEM;
+    r = pv_ctl_build(msg, large, PV_CTL_TEXT_MAX, &len);
+    if (r == PV_OK)
+        r = pv_control_send(s->control, pv_view(large, len));
+    free(large);
+    return r;
+}
+
+bool pv_session_has_push_room(const struct pv_session *s)
+{
+    return pv_control_room(s->control) >= PV_SESSION_PUSH_ROOM;
+}
+
+void pv_session_error(struct pv_session *s, uint64_t id, enum pv_ctl_error error,
+                      const char *message)
+{
+    struct pv_ctl_msg m = {.kind = PV_CTL_ANSWER, .type = PV_CTL_ERROR, .id = id};
+    m.u.failure = (struct pv_ctl_failure){.error = error, .message = message};
+    /* Requests are worked on only while an answer fits; without memory the connection ends. */
+    if (pv_session_send(s, &m) < 0)
+        s->dead = true;
+}
+
+void pv_session_bye(struct pv_session *s, enum pv_ctl_error error, const char *message, pv_ns now)
+{
+    struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_BYE};
+    if (s->state == PV_SESSION_CLOSING)
+        return;
+    m.u.failure = (struct pv_ctl_failure){.error = error, .message = message};
+    if (pv_control_state(s->control) != PV_CONTROL_READY || pv_session_send(s, &m) < 0)
+        s->dead = true;
+    s->state = PV_SESSION_CLOSING;
+    s->closing_since = now;
+}
+
+pv_ns pv_session_deadline(const struct pv_session *s)
+{
+    switch (s->state) {
+    case PV_SESSION_OPENING:
+    case PV_SESSION_HELLO:
+        return s->opened + PV_S(PV_COORD_HELLO_S);
+    case PV_SESSION_GUEST:
+        return s->opened + PV_S(PV_COORD_GUEST_S);
+    case PV_SESSION_MEMBER:
+        return s->last_rx + PV_S(PV_COORD_DEAD_S);
+    case PV_SESSION_CLOSING:
+        break;
+    }
+    return s->closing_since + PV_S(PV_COORD_LINGER_S);
+}
