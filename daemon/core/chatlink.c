@@ -328,7 +328,7 @@ static void handle_result(struct pv_chatlink *link, const struct chat_job *job, 
     else if (job->kind == PV_CHATJOB_ENQUEUE)
         chat_handle_enqueued(link, job, status, result, now);
     else if (job->kind == PV_CHATJOB_MARK)
-        chat_handle_marked(link, job, status, result);
+        chat_handle_marked(link, job, status, result, now);
     else if (peer != NULL && job->kind == PV_CHATJOB_OUTBOX)
         chat_handle_outbox(link, job, peer, status, result, now);
     else if (peer != NULL && job->kind == PV_CHATJOB_COMMIT)

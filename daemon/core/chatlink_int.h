@@ -221,6 +221,6 @@ void chat_handle_committed(struct pv_chatlink *link, struct chat_peer *peer,
                            const struct chat_job *job, int status, struct pv_chatjob_result *result,
                            pv_ns now);
 void chat_handle_marked(struct pv_chatlink *link, const struct chat_job *job, int status,
-                        const struct pv_chatjob_result *result);
+                        const struct pv_chatjob_result *result, pv_ns now);
 
 #endif /* PV_CHATLINK_INT_H */

@@ -107,8 +107,9 @@ static bool receive(struct pv_chatlink *link, struct chat_conn *c, const struct 
     return true;
 }
 
-/* The peer has our message, or has shown it. */
-static void handle_ack(struct pv_chatlink *link, struct chat_peer *peer,
+/* The peer has our message, or has shown it. False when the store cannot be told: the connection is
+ * closed then, and the message sent and acknowledged again. */
+static bool handle_ack(struct pv_chatlink *link, struct chat_peer *peer,
                        const struct pv_chat_frame *f, pv_ns now)
 {
     bool waiting = false;
@@ -128,7 +129,7 @@ static void handle_ack(struct pv_chatlink *link, struct chat_peer *peer,
         if (c != NULL)
             peer->active->ack_deadline = unacked ? now + PV_S(PV_CHATLINK_ACK_S) : PV_NEVER;
     } else if (f->state == PV_CHAT_DELIVERED) {
-        return; /* known already, or never sent */
+        return true; /* known already, or never sent */
     }
 
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_MARK);
@@ -138,18 +139,22 @@ static void handle_ack(struct pv_chatlink *link, struct chat_peer *peer,
         memcpy(job->id, f->id, sizeof(job->id));
         job->state = f->state;
     }
-    /* When the job cannot be emitted the message is sent again and acknowledged again. */
-    if (chat_job_emit(link, job, now, &entry) == PV_OK) {
-        memcpy(entry->id, f->id, sizeof(entry->id));
-        entry->state = f->state;
-    }
+    if (chat_job_emit(link, job, now, &entry) < 0)
+        return false;
+    memcpy(entry->id, f->id, sizeof(entry->id));
+    entry->state = f->state;
+    return true;
 }
 
 void chat_handle_marked(struct pv_chatlink *link, const struct chat_job *job, int status,
-                        const struct pv_chatjob_result *result)
+                        const struct pv_chatjob_result *result, pv_ns now)
 {
     struct pv_chat_record msg = {.outgoing = true, .state = job->state};
-    const struct chat_peer *peer = chat_peer_find(link, job->pk);
+    struct chat_peer *peer = chat_peer_find(link, job->pk);
+    if (status < 0 && peer != NULL) {
+        peer->more_queued = true; /* in the store it still is */
+        chat_give_up(link, peer, status, now);
+    }
     if (status < 0 || !result->changed)
         return;
     memcpy(msg.id, job->id, sizeof(msg.id));
@@ -172,11 +177,7 @@ bool chat_handle_line(struct pv_chatlink *link, struct chat_conn *c, struct pv_v
     }
     if (f->kind != PV_CHAT_PLAIN)
         c->speaks = true;
-    if (f->kind == PV_CHAT_ACK) {
-        handle_ack(link, c->peer, f, now);
-        return true;
-    }
-    return receive(link, c, f);
+    return f->kind == PV_CHAT_ACK ? handle_ack(link, c->peer, f, now) : receive(link, c, f);
 }
 
 /* Appends to the unfinished line. False when it is too long. */

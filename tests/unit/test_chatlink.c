@@ -1,0 +1,969 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Two nodes in virtual time, each a chatlink on a memstore; TCP connections between them are byte
+ * pipes with a delay that can be cut at any moment, and a node can be killed at any moment: its
+ * machine is dropped, its store stays.
+ */
+#include <stdio.h>
+
+#include "chat_memstore.h"
+#include "daemon/core/chatlink.h"
+#include "test_util.h"
+
+enum {
+    MAX_PIPES = 64,
+    MAX_CHUNKS = 512,
+    MAX_JOBS = 512,
+    DELAY_MS = 20,
+};
+
+struct chunk {
+    pv_ns due;
+    size_t len;
+    char *bytes; /* owned */
+};
+
+/* One TCP connection; end 0 opened it. */
+struct pipe {
+    bool used;
+    bool connecting;
+    pv_ns connect_at;
+    int node[2];
+    uint32_t sid[2];                    /* 0: this end is closed */
+    bool closing[2];                    /* the other end closed it: told after the bytes */
+    struct chunk chunks[2][MAX_CHUNKS]; /* towards end i, oldest first */
+    size_t n_chunks[2];
+};
+
+struct job {
+    uint64_t tag;
+    struct pv_chatjob *job;
+    struct pv_chatjob_result *result;
+    int status;
+    bool done;
+    pv_ns done_at, told_at;
+};
+
+struct node {
+    uint8_t pk[PV_CHATJOB_PK_LEN];
+    const char *name;
+    struct pv_addr addr;
+    bool sees_peer;           /* what it was told about the other */
+    struct pv_chatlink *link; /* NULL: killed */
+    struct memstore store;
+    struct job jobs[MAX_JOBS];
+    size_t n_jobs;
+    unsigned opens;                          /* connections asked for */
+    unsigned messages, states, sent, failed; /* events */
+    char last_text[64];
+};
+
+static struct {
+    pv_ns now;
+    struct test_rng rng;
+    struct node nodes[2];
+    struct pipe pipes[MAX_PIPES];
+    bool network;         /* connections can be made */
+    unsigned job_fail_pc; /* jobs that fail, per cent */
+    unsigned job_ms;      /* longest time a job takes */
+    unsigned seed;        /* told when the test fails; 0: none */
+} w;
+
+static uint64_t chance(uint64_t n)
+{
+    return test_rng_next(&w.rng) % n;
+}
+
+static uint64_t wall_ms(void)
+{
+    return 1790000000000u + w.now / PV_MS(1);
+}
+
+/* --- nodes --------------------------------------------------------------------------------- */
+
+static void start(int i)
+{
+    struct node *n = &w.nodes[i];
+    struct pv_chatlink_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng}};
+    memcpy(cfg.own_pk, n->pk, sizeof(cfg.own_pk));
+    assert_int_equal(pv_chatlink_new(&n->link, &cfg, w.now), PV_OK);
+    n->sees_peer = false;
+}
+
+static void online(int i, bool yes)
+{
+    struct node *n = &w.nodes[i], *peer = &w.nodes[1 - i];
+    n->sees_peer = yes;
+    if (n->link == NULL)
+        return;
+    if (yes)
+        assert_int_equal(pv_chatlink_peer_online(n->link, peer->pk, peer->name, &peer->addr, w.now),
+                         PV_OK);
+    else
+        pv_chatlink_peer_offline(n->link, peer->pk, w.now);
+}
+
+static void pipe_clear(struct pipe *p, int end)
+{
+    for (size_t k = 0; k < p->n_chunks[end]; k++)
+        free(p->chunks[end][k].bytes);
+    p->n_chunks[end] = 0;
+}
+
+static void pipe_free(struct pipe *p)
+{
+    pipe_clear(p, 0);
+    pipe_clear(p, 1);
+    p->used = false;
+}
+
+/* Both ends lose it, with what is on the way. */
+static void cut(struct pipe *p)
+{
+    uint32_t sid[2] = {p->sid[0], p->sid[1]};
+    int node[2] = {p->node[0], p->node[1]};
+    pipe_free(p);
+    for (int end = 0; end < 2; end++) {
+        if (sid[end] != 0 && w.nodes[node[end]].link != NULL)
+            pv_chatlink_closed(w.nodes[node[end]].link, sid[end], w.now);
+    }
+}
+
+static void job_free(struct job *j)
+{
+    pv_chatjob_free(j->job);
+    pv_chatjob_result_free(j->result);
+}
+
+static void kill_node(int i)
+{
+    struct node *n = &w.nodes[i];
+    n->link = pv_chatlink_free(n->link);
+    for (size_t k = 0; k < n->n_jobs; k++)
+        job_free(&n->jobs[k]);
+    n->n_jobs = 0;
+    for (size_t k = 0; k < MAX_PIPES; k++) {
+        if (w.pipes[k].used)
+            cut(&w.pipes[k]);
+    }
+}
+
+static int send_text(int i, const char *text)
+{
+    struct node *peer = &w.nodes[1 - i];
+    struct pv_chatlink_message msg = {
+        .pk = peer->pk, .name = peer->name, .text = text, .wall_ms = wall_ms()};
+    return pv_chatlink_send(w.nodes[i].link, 7, &msg, w.now);
+}
+
+/* --- the world ----------------------------------------------------------------------------- */
+
+static void open_pipe(int i, uint32_t sid)
+{
+    struct pipe *p = w.pipes;
+    while (p < w.pipes + MAX_PIPES && p->used)
+        p++;
+    assert_true(p < w.pipes + MAX_PIPES);
+    memset(p, 0, sizeof(*p));
+    p->used = true;
+    p->connecting = true;
+    p->connect_at = w.now + PV_MS(DELAY_MS * 2);
+    p->node[0] = i;
+    p->node[1] = 1 - i;
+    p->sid[0] = sid;
+}
+
+/* The end of node i with this sid; NULL when the other side cut it meanwhile. */
+static struct pipe *find_end(int i, uint32_t sid, int *ret_end)
+{
+    for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++) {
+        for (int end = 0; end < 2; end++) {
+            if (p->used && p->node[end] == i && p->sid[end] == sid) {
+                *ret_end = end;
+                return p;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void write_out(int i, uint32_t sid)
+{
+    struct node *n = &w.nodes[i];
+    int end = 0;
+    struct pipe *p = find_end(i, sid, &end);
+    struct pv_view out = pv_chatlink_out(n->link, sid);
+    if (p == NULL || out.len == 0 || p->connecting)
+        return;
+    size_t len = 1 + chance(out.len); /* partial writes */
+    if (chance(2) == 0)
+        len = out.len;
+    int other = 1 - end;
+    assert_true(p->n_chunks[other] < MAX_CHUNKS);
+    struct chunk *c = &p->chunks[other][p->n_chunks[other]++];
+    c->due = w.now + PV_MS(DELAY_MS);
+    c->len = len;
+    c->bytes = malloc(len);
+    assert_non_null(c->bytes);
+    memcpy(c->bytes, out.ptr, len);
+    pv_chatlink_wrote(n->link, sid, len, w.now);
+    if (len < out.len)
+        write_out(i, sid);
+}
+
+static void take_jobs(struct node *n)
+{
+    uint64_t tag = 0;
+    struct pv_chatjob *job = NULL;
+    while (pv_chatlink_poll_job(n->link, &tag, &job) == PV_OK) {
+        assert_true(n->n_jobs < MAX_JOBS);
+        struct job *j = &n->jobs[n->n_jobs++];
+        pv_ns last = n->n_jobs > 1 ? j[-1].told_at : w.now;
+        *j = (struct job){.tag = tag, .job = job};
+        j->done_at = (last > w.now ? last : w.now) + PV_MS(chance(w.job_ms + 1));
+        j->told_at = j->done_at + PV_MS(chance(w.job_ms + 1));
+    }
+}
+
+static void take_events(struct node *n)
+{
+    struct pv_chatlink_event e;
+    while (pv_chatlink_poll_event(n->link, &e) == PV_OK) {
+        n->messages += e.type == PV_CHATLINK_MESSAGE;
+        n->states += e.type == PV_CHATLINK_STATE;
+        n->sent += e.type == PV_CHATLINK_SENT;
+        n->failed += e.type == PV_CHATLINK_SEND_FAILED;
+        if (e.type == PV_CHATLINK_MESSAGE)
+            snprintf(n->last_text, sizeof(n->last_text), "%s", e.msg.text);
+        if (e.type == PV_CHATLINK_SENT)
+            assert_int_equal(e.tag, 7);
+        pv_chat_record_done(&e.msg);
+    }
+}
+
+static void close_end(int i, uint32_t sid)
+{
+    int end = 0;
+    struct pipe *p = find_end(i, sid, &end);
+    if (p == NULL)
+        return;
+    write_out(i, sid); /* nothing: the machine has forgotten it */
+    p->sid[end] = 0;
+    p->closing[1 - end] = true;
+    pipe_clear(p, end);
+    if (p->connecting || p->sid[1 - end] == 0)
+        pipe_free(p);
+}
+
+/* Takes everything the machine of node i wants done. */
+static void drain(int i)
+{
+    struct node *n = &w.nodes[i];
+    struct pv_chatlink_stream_op op;
+    uint32_t sid = 0;
+    if (n->link == NULL)
+        return;
+    while (pv_chatlink_poll_stream_op(n->link, &op) == PV_OK) {
+        if (!op.open) {
+            close_end(i, op.sid);
+            continue;
+        }
+        assert_int_equal(op.addr.port, PV_CHAT_PORT);
+        assert_true(pv_addr_equal_ip(&op.addr, &w.nodes[1 - i].addr));
+        n->opens++;
+        open_pipe(i, op.sid);
+    }
+    while (pv_chatlink_poll_writable(n->link, &sid) == PV_OK)
+        write_out(i, sid);
+    take_jobs(n);
+    take_events(n);
+}
+
+static void connect_pipe(struct pipe *p)
+{
+    struct node *to = &w.nodes[p->node[1]];
+    struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER};
+    memcpy(source.pk, w.nodes[p->node[0]].pk, sizeof(source.pk));
+    snprintf(source.name, sizeof(source.name), "%s", w.nodes[p->node[0]].name);
+    p->connecting = false;
+    if (!w.network || to->link == NULL ||
+        pv_chatlink_accepted(to->link, &source, w.now, &p->sid[1]) < 0) {
+        p->sid[1] = 0;
+        cut(p);
+        return;
+    }
+    pv_chatlink_connected(w.nodes[p->node[0]].link, p->sid[0], w.now);
+}
+
+/* Hands over what is due at this end. */
+static void deliver(struct pipe *p, int end)
+{
+    struct node *to = &w.nodes[p->node[end]];
+    while (p->used && p->n_chunks[end] > 0 && p->chunks[end][0].due <= w.now) {
+        struct chunk c = p->chunks[end][0];
+        p->n_chunks[end]--;
+        memmove(&p->chunks[end][0], &p->chunks[end][1], p->n_chunks[end] * sizeof(c));
+        if (p->sid[end] != 0)
+            pv_chatlink_handle_bytes(to->link, p->sid[end], pv_view(c.bytes, c.len), wall_ms(),
+                                     w.now);
+        free(c.bytes);
+        drain(p->node[end]);
+    }
+    if (p->used && p->closing[end] && p->n_chunks[end] == 0 && p->sid[end] != 0) {
+        uint32_t sid = p->sid[end];
+        pipe_free(p);
+        pv_chatlink_closed(to->link, sid, w.now);
+    }
+}
+
+static void serve_jobs(int i)
+{
+    struct node *n = &w.nodes[i];
+    while (n->link != NULL && n->n_jobs > 0) {
+        struct job *j = &n->jobs[0];
+        if (!j->done && j->done_at <= w.now) {
+            j->done = true;
+            j->status = chance(100) < w.job_fail_pc ? PV_ERR_NO_SPACE
+                                                    : memstore_run(&n->store, j->job, &j->result);
+        }
+        if (!j->done || j->told_at > w.now)
+            return;
+        struct job told = *j;
+        n->n_jobs--;
+        memmove(&n->jobs[0], &n->jobs[1], n->n_jobs * sizeof(n->jobs[0]));
+        pv_chatlink_handle_job(n->link, told.tag, told.status, told.result, w.now);
+        job_free(&told);
+        drain(i);
+    }
+}
+
+static pv_ns next_event(void)
+{
+    pv_ns next = PV_NEVER;
+    for (int i = 0; i < 2; i++) {
+        const struct node *n = &w.nodes[i];
+        if (n->link == NULL)
+            continue;
+        next = pv_min_ns(next, pv_chatlink_next_timeout(n->link));
+        if (n->n_jobs > 0)
+            next = pv_min_ns(next, n->jobs[0].done ? n->jobs[0].told_at : n->jobs[0].done_at);
+    }
+    for (const struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++) {
+        if (!p->used)
+            continue;
+        if (p->connecting)
+            next = pv_min_ns(next, p->connect_at);
+        for (int end = 0; end < 2; end++) {
+            if (p->n_chunks[end] > 0)
+                next = pv_min_ns(next, p->chunks[end][0].due);
+        }
+    }
+    return next;
+}
+
+static void run_for(pv_ns duration)
+{
+    pv_ns end = w.now + duration;
+    unsigned turns = 0;
+    for (;;) {
+        drain(0);
+        drain(1);
+        pv_ns next = next_event();
+        if (next > end)
+            break;
+        if (next > w.now)
+            turns = 0;
+        w.now = next > w.now ? next : w.now;
+        assert_true(++turns < 10000); /* time stands still: somebody retries without a pause */
+        for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++) {
+            if (p->used && p->connecting && p->connect_at <= w.now)
+                connect_pipe(p);
+            for (int k = 0; k < 2; k++) {
+                if (p->used && !p->connecting)
+                    deliver(p, k);
+            }
+        }
+        for (int i = 0; i < 2; i++) {
+            serve_jobs(i);
+            if (w.nodes[i].link != NULL && pv_chatlink_next_timeout(w.nodes[i].link) <= w.now)
+                pv_chatlink_handle_timeout(w.nodes[i].link, w.now);
+        }
+    }
+    w.now = end;
+}
+
+/* --- what must hold ------------------------------------------------------------------------ */
+
+/* Every message node i has stored as sent is at the other node: once, in order, unaltered; with
+ * nothing else from i. want_delivered: and i knows. */
+static void assert_conversation(int i, bool want_delivered)
+{
+    const struct memstore *from = &w.nodes[i].store, *to = &w.nodes[1 - i].store;
+    size_t at = 0;
+    for (size_t k = 0; k < from->n_rows; k++) {
+        const struct pv_chat_record *m = &from->rows[k].rec;
+        if (!m->outgoing)
+            continue;
+        while (at < to->n_rows && to->rows[at].rec.outgoing)
+            at++;
+        if (at == to->n_rows)
+            fail_msg("message seq %lu of %s did not arrive", (unsigned long)m->seq,
+                     w.nodes[i].name);
+        const struct pv_chat_record *got = &to->rows[at++].rec;
+        assert_int_equal(got->seq, m->seq);
+        assert_memory_equal(got->id, m->id, sizeof(m->id));
+        assert_memory_equal(got->peer, w.nodes[i].pk, sizeof(got->peer));
+        assert_string_equal(got->text, m->text);
+        assert_int_equal(got->time_ms, m->time_ms);
+        if (want_delivered)
+            assert_true(m->state >= PV_CHAT_DELIVERED);
+    }
+    while (at < to->n_rows && to->rows[at].rec.outgoing)
+        at++;
+    assert_int_equal(at, to->n_rows);
+}
+
+static size_t open_pipes(void)
+{
+    size_t n = 0;
+    for (const struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++)
+        n += p->used;
+    return n;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&w, 0, sizeof(w));
+    w.rng.state = 1;
+    w.now = PV_S(100);
+    w.network = true;
+    w.job_ms = 5;
+    w.nodes[0].name = "anna";
+    w.nodes[1].name = "bob";
+    for (int i = 0; i < 2; i++) {
+        w.nodes[i].pk[0] = (uint8_t)(i + 1);
+        w.nodes[i].addr = pv_addr4(10, 66, 0, (uint8_t)(i + 1), 0);
+    }
+    start(0);
+    start(1);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    if (w.seed != 0)
+        print_message("failed with seed %u\n", w.seed);
+    for (int i = 0; i < 2; i++)
+        kill_node(i);
+    for (size_t k = 0; k < MAX_PIPES; k++)
+        pipe_free(&w.pipes[k]);
+    for (int i = 0; i < 2; i++)
+        memstore_done(&w.nodes[i].store);
+    return 0;
+}
+
+static void both_online(void)
+{
+    online(0, true);
+    online(1, true);
+}
+
+/* --- tests --------------------------------------------------------------------------------- */
+
+static void a_message_arrives_and_is_acknowledged(void **state)
+{
+    (void)state;
+    both_online();
+    run_for(PV_MS(50));
+    assert_int_equal(w.nodes[0].opens + w.nodes[1].opens, 0); /* nothing to say, no connection */
+    assert_int_equal(send_text(0, "hello"), PV_OK);
+    run_for(PV_MS(40 + 20 + 20 + 40)); /* connect, message, acknowledgement, jobs */
+    assert_string_equal(w.nodes[1].last_text, "hello");
+    assert_int_equal(w.nodes[0].sent, 1);
+    assert_int_equal(w.nodes[0].states, 1);
+    assert_conversation(0, true);
+
+    w.nodes[1].last_text[0] = '\0';
+    assert_int_equal(send_text(0, "again"), PV_OK);
+    run_for(PV_MS(DELAY_MS + 20)); /* the connection is there: one way and the disk */
+    assert_string_equal(w.nodes[1].last_text, "again");
+    assert_int_equal(w.nodes[0].opens, 1);
+}
+
+static void answers_use_the_same_connection(void **state)
+{
+    (void)state;
+    both_online();
+    send_text(0, "hello");
+    run_for(PV_S(1));
+    send_text(1, "hi");
+    run_for(PV_S(1));
+    assert_int_equal(w.nodes[1].opens, 0);
+    assert_int_equal(open_pipes(), 1);
+    assert_conversation(0, true);
+    assert_conversation(1, true);
+}
+
+static void both_may_open_at_once(void **state)
+{
+    (void)state;
+    both_online();
+    send_text(0, "hello");
+    send_text(1, "hi");
+    run_for(PV_S(2));
+    assert_int_equal(w.nodes[0].opens + w.nodes[1].opens, 2);
+    assert_conversation(0, true);
+    assert_conversation(1, true);
+    assert_int_equal(w.nodes[0].messages, 1);
+    assert_int_equal(w.nodes[1].messages, 1);
+}
+
+static void a_message_to_an_absent_node_waits_across_restarts(void **state)
+{
+    (void)state;
+    send_text(0, "first");
+    run_for(PV_S(3600));
+    assert_int_equal(w.nodes[0].opens, 0);
+    kill_node(0);
+    start(0);
+    run_for(PV_S(1));
+    send_text(0, "second");
+    run_for(PV_S(1));
+    kill_node(1);
+    start(1);
+    both_online();
+    run_for(PV_S(2));
+    assert_conversation(0, true);
+    assert_int_equal(w.nodes[1].messages, 2);
+    assert_string_equal(w.nodes[1].last_text, "second");
+}
+
+static void many_messages_flow_in_windows(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "%d", i);
+        assert_int_equal(send_text(0, text), PV_OK);
+    }
+    run_for(PV_S(10));
+    assert_int_equal(w.nodes[0].sent, 200);
+    both_online();
+    run_for(PV_S(10));
+    assert_conversation(0, true);
+    assert_int_equal(w.nodes[1].messages, 200);
+    assert_int_equal(w.nodes[0].opens, 1);
+}
+
+static void a_dead_peer_is_not_called_in_a_loop(void **state)
+{
+    (void)state;
+    w.network = false;
+    online(0, true);
+    send_text(0, "hello");
+    run_for(PV_S(3600));
+    /* 1, 2, 4 … 60 s: six attempts in the first minute, then one a minute and jitter. */
+    assert_in_range(w.nodes[0].opens, 45, 70);
+    unsigned before = w.nodes[0].opens;
+    for (int i = 0; i < 100; i++) /* events do not turn it into a loop either */
+        online(0, true);
+    run_for(PV_MS(900));
+    assert_in_range(w.nodes[0].opens, before, before + 1);
+    w.network = true;
+    online(0, true);
+    run_for(PV_S(2));
+    assert_conversation(0, true);
+}
+
+static void offline_stops_the_attempts(void **state)
+{
+    (void)state;
+    w.network = false;
+    online(0, true);
+    send_text(0, "hello");
+    run_for(PV_S(5));
+    online(0, false);
+    unsigned before = w.nodes[0].opens;
+    run_for(PV_S(3600));
+    assert_int_equal(w.nodes[0].opens, before);
+}
+
+static void a_cut_connection_loses_nothing(void **state)
+{
+    (void)state;
+    both_online();
+    for (int round = 0; round < 40; round++) {
+        send_text(0, "a");
+        send_text(1, "b");
+        run_for(PV_MS(chance(120)));
+        for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++) {
+            if (p->used)
+                cut(p);
+        }
+    }
+    run_for(PV_S(300));
+    assert_conversation(0, true);
+    assert_conversation(1, true);
+}
+
+static void a_silent_connection_is_given_up(void **state)
+{
+    (void)state;
+    both_online();
+    send_text(0, "one");
+    run_for(PV_S(1));
+    /* Bytes are swallowed, nobody says why. */
+    for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++)
+        p->sid[1] = 0;
+    send_text(0, "two");
+    run_for(PV_S(29));
+    assert_int_equal(w.nodes[0].opens, 1);
+    run_for(PV_S(4));
+    assert_int_equal(w.nodes[0].opens, 2);
+    assert_conversation(0, true);
+}
+
+static void a_silent_connection_is_replaced_when_the_peer_comes_back(void **state)
+{
+    (void)state;
+    both_online();
+    send_text(0, "one");
+    run_for(PV_S(1));
+    for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++)
+        p->sid[1] = 0;
+    send_text(0, "two");
+    run_for(PV_S(3));
+    online(0, true);
+    run_for(PV_S(1));
+    assert_conversation(0, true);
+}
+
+static void an_idle_connection_is_closed(void **state)
+{
+    (void)state;
+    both_online();
+    send_text(0, "hello");
+    run_for(PV_S(PV_CHATLINK_IDLE_S - 1));
+    assert_int_equal(open_pipes(), 1);
+    run_for(PV_S(3));
+    assert_int_equal(open_pipes(), 0);
+    assert_int_equal(w.nodes[0].opens, 1); /* and not opened again */
+}
+
+/* Connects to node 1 as node 0's address would; the machine of node 0 knows nothing of it. */
+static uint32_t connect_by_hand(void)
+{
+    struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "anna"};
+    uint32_t sid = 0;
+    source.pk[0] = 1;
+    assert_int_equal(pv_chatlink_accepted(w.nodes[1].link, &source, w.now, &sid), PV_OK);
+    return sid;
+}
+
+static void type_text(uint32_t sid, const char *text)
+{
+    pv_chatlink_handle_bytes(w.nodes[1].link, sid, pv_view(text, strlen(text)), wall_ms(), w.now);
+}
+
+static void plain_text_from_nc_is_stored(void **state)
+{
+    (void)state;
+    uint32_t sid = connect_by_hand();
+    type_text(sid, "hel");
+    type_text(sid, "lo\r\n\nwor");
+    run_for(PV_S(1));
+    assert_int_equal(w.nodes[1].messages, 1);
+    assert_string_equal(w.nodes[1].last_text, "hello");
+    type_text(sid, "ld");
+    pv_chatlink_closed(w.nodes[1].link, sid, w.now); /* "printf | nc": no newline at the end */
+    run_for(PV_S(1));
+    assert_int_equal(w.nodes[1].messages, 2);
+    assert_string_equal(w.nodes[1].last_text, "world");
+    const struct pv_chat_record *m = &w.nodes[1].store.rows[0].rec;
+    assert_int_equal(m->seq, 0);
+    assert_int_equal(m->peer[0], 1);
+    assert_string_equal(m->peer_name, "anna");
+    assert_in_range(m->time_ms, wall_ms() - 2000, wall_ms());
+}
+
+static void nobody_types_frames_at_nc(void **state)
+{
+    (void)state;
+    uint32_t sid = connect_by_hand();
+    type_text(sid, "hello\n");
+    send_text(1, "an answer");
+    run_for(PV_S(5));
+    assert_int_equal(pv_chatlink_out(w.nodes[1].link, sid).len, 0);
+    assert_int_equal(w.nodes[1].opens, 0); /* it is not known to be online */
+    online(1, true);
+    run_for(PV_S(1));
+    assert_int_equal(w.nodes[1].opens, 1);
+    assert_conversation(1, true);
+}
+
+static void only_members_may_chat(void **state)
+{
+    (void)state;
+    struct pv_chatlink *link = w.nodes[1].link;
+    uint32_t sid = 0;
+    for (unsigned who = PV_CHATLINK_STRANGER; who < PV_CHATLINK_MEMBER; who++) {
+        struct pv_chatlink_source source = {.who = (enum pv_chatlink_who)who};
+        assert_int_equal(pv_chatlink_accepted(link, &source, w.now, &sid), PV_ERR_REFUSED);
+    }
+    struct pv_chatlink_source self = {.who = PV_CHATLINK_MEMBER};
+    memcpy(self.pk, w.nodes[1].pk, sizeof(self.pk));
+    assert_int_equal(pv_chatlink_accepted(link, &self, w.now, &sid), PV_ERR_REFUSED);
+    struct pv_chatlink_message msg = {.pk = self.pk, .name = "bob", .text = "me"};
+    assert_int_equal(pv_chatlink_send(link, 1, &msg, w.now), PV_ERR_REFUSED);
+    assert_int_equal(pv_chatlink_peer_online(link, self.pk, "bob", &w.nodes[1].addr, w.now),
+                     PV_ERR_REFUSED);
+    msg.pk = w.nodes[0].pk;
+    msg.text = "";
+    assert_int_equal(pv_chatlink_send(link, 1, &msg, w.now), PV_ERR_MALFORMED);
+}
+
+static void assert_closed_by_bob(uint32_t sid)
+{
+    struct pv_chatlink_stream_op op = {.open = true};
+    assert_int_equal(pv_chatlink_poll_stream_op(w.nodes[1].link, &op), PV_OK);
+    assert_false(op.open);
+    assert_int_equal(op.sid, sid);
+}
+
+static void the_end_of_the_binding_closes_the_connection(void **state)
+{
+    (void)state;
+    uint32_t sid = connect_by_hand();
+    run_for(PV_MS(1));
+    type_text(sid, "hel");
+    pv_chatlink_peer_gone(w.nodes[1].link, w.nodes[0].pk, w.now);
+    assert_closed_by_bob(sid);
+    type_text(sid, "lo\n");
+    run_for(PV_S(1));
+    assert_int_equal(w.nodes[1].messages, 0);
+}
+
+static void a_bad_frame_closes_the_connection(void **state)
+{
+    (void)state;
+    static char big[PV_CHAT_LINE_MAX + 1];
+    memset(big, 'x', sizeof(big) - 1);
+    const char *const bad[] = {"{\"id\":1}\n", "{\n", big};
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        uint32_t sid = connect_by_hand();
+        type_text(sid, bad[i]);
+        assert_closed_by_bob(sid);
+    }
+    run_for(PV_S(1));
+    assert_int_equal(w.nodes[1].messages, 0);
+}
+
+static void who_sends_faster_than_the_disk_is_closed(void **state)
+{
+    (void)state;
+    uint32_t sid = connect_by_hand();
+    w.job_ms = 100000;
+    run_for(PV_MS(1));
+    type_text(sid, "x\n"); /* this one is with the store */
+    for (int i = 0; i < PV_CHATLINK_MAX_PENDING; i++)
+        type_text(sid, "x\n");
+    type_text(sid, "one too many\n");
+    assert_closed_by_bob(sid);
+}
+
+static void connections_of_one_peer_are_limited_to_the_newest(void **state)
+{
+    (void)state;
+    uint32_t first = connect_by_hand();
+    for (int i = 1; i < PV_CHATLINK_MAX_PEER_CONNS; i++) {
+        w.now += PV_S(1);
+        connect_by_hand();
+    }
+    w.now += PV_S(1);
+    connect_by_hand();
+    assert_closed_by_bob(first);
+}
+
+static void read_receipts_reach_the_sender_also_later(void **state)
+{
+    (void)state;
+    both_online();
+    send_text(0, "one");
+    send_text(0, "two");
+    run_for(PV_S(1));
+    online(1, false);
+    kill_node(0);
+
+    struct pv_chatjob job = {.kind = PV_CHATJOB_INBOX, .mark_read = true};
+    struct pv_chatjob_result *inbox = NULL;
+    assert_int_equal(memstore_run(&w.nodes[1].store, &job, &inbox), PV_OK);
+    assert_int_equal(inbox->n_msgs, 2);
+    pv_chatlink_read(w.nodes[1].link, inbox, w.now);
+    pv_chatjob_result_free(inbox);
+    run_for(PV_S(1));
+    kill_node(1); /* and the reader forgets */
+    start(0);
+    start(1);
+    run_for(PV_S(1));
+    both_online();
+    run_for(PV_S(2));
+    for (size_t k = 0; k < 2; k++)
+        assert_int_equal(w.nodes[0].store.rows[k].rec.state, PV_CHAT_READ);
+    unsigned opens = w.nodes[1].opens;
+    for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++) {
+        if (p->used)
+            cut(p);
+    }
+    run_for(PV_S(100));
+    assert_int_equal(w.nodes[1].opens, opens); /* told once */
+}
+
+static void a_message_seen_live_is_read(void **state)
+{
+    (void)state;
+    both_online();
+    send_text(0, "one");
+    run_for(PV_S(1));
+    pv_chatlink_seen(w.nodes[1].link, w.nodes[0].pk, w.nodes[1].store.rows[0].rec.id, w.now);
+    run_for(PV_S(1));
+    assert_int_equal(w.nodes[1].store.rows[0].rec.state, PV_CHAT_READ);
+    assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_READ);
+    assert_int_equal(w.nodes[0].states, 2);
+}
+
+static void a_full_disk_is_told_and_heals(void **state)
+{
+    (void)state;
+    both_online();
+    run_for(PV_S(1));
+    w.job_fail_pc = 100;
+    send_text(0, "lost");
+    run_for(PV_S(1));
+    assert_int_equal(w.nodes[0].failed, 1);
+    w.job_fail_pc = 0;
+    send_text(0, "kept");
+    run_for(PV_MS(30)); /* stored, on its way */
+    w.job_fail_pc = 100;
+    run_for(PV_S(30));
+    assert_int_equal(w.nodes[1].messages, 0);
+    assert_int_equal(w.nodes[0].states, 0);
+    w.job_fail_pc = 0;
+    run_for(PV_S(120));
+    assert_string_equal(w.nodes[1].last_text, "kept");
+    assert_conversation(0, true);
+}
+
+static void a_store_that_never_answers_is_given_up(void **state)
+{
+    (void)state;
+    both_online();
+    run_for(PV_S(1));
+    send_text(0, "hello");
+    run_for(PV_MS(65)); /* at bob's store */
+    for (size_t k = 0; k < w.nodes[1].n_jobs; k++)
+        job_free(&w.nodes[1].jobs[k]);
+    w.nodes[1].n_jobs = 0; /* lost */
+    run_for(PV_S(120));
+    assert_conversation(0, true);
+}
+
+/* --- anything may happen at any time ------------------------------------------------------- */
+
+static void disturb(void)
+{
+    int i = (int)chance(2);
+    switch (chance(9)) {
+    case 0:
+    case 1:
+    case 2: {
+        char text[32];
+        snprintf(text, sizeof(text), "message %u", (unsigned)chance(1000000));
+        if (w.nodes[i].link != NULL)
+            assert_int_equal(send_text(i, text), PV_OK);
+        break;
+    }
+    case 3:
+        if (w.nodes[i].link != NULL)
+            kill_node(i);
+        break;
+    case 4:
+    case 5:
+        if (w.nodes[i].link == NULL)
+            start(i);
+        online(i, true);
+        break;
+    case 6: {
+        struct pipe *p = &w.pipes[chance(4)];
+        if (p->used)
+            cut(p);
+        break;
+    }
+    case 7:
+        online(i, chance(3) > 0);
+        break;
+    default:
+        w.job_fail_pc = chance(3) == 0 ? 20 : 0;
+        w.job_ms = (unsigned)chance(60);
+        break;
+    }
+}
+
+static void whatever_happens_every_message_arrives_once_and_in_order(void **state)
+{
+    for (unsigned seed = 1; seed <= 150; seed++) {
+        w.rng.state = w.seed = seed;
+        both_online();
+        for (int step = 0; step < 120; step++) {
+            disturb();
+            run_for(PV_MS(chance(chance(4) == 0 ? 3000 : 120)));
+        }
+        /* Then there is peace. */
+        w.job_fail_pc = 0;
+        w.job_ms = 5;
+        for (int i = 0; i < 2; i++) {
+            if (w.nodes[i].link == NULL)
+                start(i);
+        }
+        run_for(PV_S(40));
+        both_online();
+        run_for(PV_S(200));
+        assert_conversation(0, true);
+        assert_conversation(1, true);
+        w.seed = 0;
+        teardown(state);
+        setup(state);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        T(a_message_arrives_and_is_acknowledged),
+        T(answers_use_the_same_connection),
+        T(both_may_open_at_once),
+        T(a_message_to_an_absent_node_waits_across_restarts),
+        T(many_messages_flow_in_windows),
+        T(a_dead_peer_is_not_called_in_a_loop),
+        T(offline_stops_the_attempts),
+        T(a_cut_connection_loses_nothing),
+        T(a_silent_connection_is_given_up),
+        T(a_silent_connection_is_replaced_when_the_peer_comes_back),
+        T(an_idle_connection_is_closed),
+        T(plain_text_from_nc_is_stored),
+        T(nobody_types_frames_at_nc),
+        T(only_members_may_chat),
+        T(the_end_of_the_binding_closes_the_connection),
+        T(a_bad_frame_closes_the_connection),
+        T(who_sends_faster_than_the_disk_is_closed),
+        T(connections_of_one_peer_are_limited_to_the_newest),
+        T(read_receipts_reach_the_sender_also_later),
+        T(a_message_seen_live_is_read),
+        T(a_full_disk_is_told_and_heals),
+        T(a_store_that_never_answers_is_given_up),
+        T(whatever_happens_every_message_arrives_once_and_in_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
