@@ -20,11 +20,11 @@ enum pv_job_kind {
     PV_JOB_SET_NETWORK,    /* store: this node is now in this network (all fields at once) */
     PV_JOB_FORGET_NETWORK, /* store: roster, chat stays; with forget_keys: identity and root too */
     PV_JOB_SET_META,       /* store: one named value (high-water marks, cursors, endpoints, up) */
-    PV_JOB_SAVE_ROOT,      /* file: the network's root secret, mode 0600; wiped from the job after */
-    PV_JOB_RESOLVE,        /* worker: host name to addresses */
-    PV_JOB_IFACE_UP,       /* helper: open the TUN, set addresses, MTU, routes; idempotent */
-    PV_JOB_IFACE_DOWN,     /* helper: remove the TUN */
-    PV_JOB_CHAT,           /* store: see chatjob.h */
+    PV_JOB_SAVE_ROOT,  /* file: the network's root secret, mode 0600; wiped from the job after */
+    PV_JOB_RESOLVE,    /* worker: host name to addresses */
+    PV_JOB_IFACE_UP,   /* helper: open the TUN, set addresses, MTU, routes; idempotent */
+    PV_JOB_IFACE_DOWN, /* helper: remove the TUN */
+    PV_JOB_CHAT,       /* store: see chatjob.h */
 };
 
 enum {

@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: MIT */
+/* What the coordinator says, and what it is told. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/engine_int.h"
+
+bool pv_engine_is_online(const struct pv_engine *e)
+{
+    return pv_coordclient_state(e->coord) == PV_COORDCLIENT_ONLINE &&
+           e->enroll.step == PV_ENROLL_NONE;
+}
+
+/* --- names to addresses ------------------------------------------------------------------------
+ */
+
+static void resolve(struct pv_engine *e, const char *host, uint16_t port,
+                    enum pv_job_purpose purpose, uint64_t arg)
+{
+    struct pv_job *job = pv_engine_new_job(PV_JOB_RESOLVE);
+    if (job == NULL)
+        return;
+    memcpy(job->u.resolve.host, host, strlen(host) + 1);
+    job->u.resolve.port = port;
+    pv_engine_job(e, job, purpose, arg);
+}
+
+static void add_addr(struct pv_addr *list, size_t *n, size_t cap, const struct pv_addr *addr)
+{
+    for (size_t i = 0; i < *n; i++) {
+        if (pv_addr_equal(&list[i], addr))
+            return;
+    }
+    if (*n < cap)
+        list[(*n)++] = *addr;
+}
+
+/* Numeric addresses are used as they are; names are asked for and come later. */
+static void find_coordinator(struct pv_engine *e)
+{
+    e->n_coord_addrs = 0;
+    for (size_t i = 0; i < e->n_hosts; i++) {
+        struct pv_addr addr;
+        if (e->hosts[i].tls)
+            continue; /* not spoken by this version; another address may do */
+        if (pv_addr_parse_ip(e->hosts[i].host, &addr) == PV_OK) {
+            addr.port = e->hosts[i].port;
+            add_addr(e->coord_addrs, &e->n_coord_addrs, PV_COORDCLIENT_MAX_ADDRS, &addr);
+        } else {
+            resolve(e, e->hosts[i].host, e->hosts[i].port, PV_JP_COORD_HOST, i);
+        }
+    }
+}
+
+void pv_engine_coord_resolved(struct pv_engine *e, enum pv_job_purpose purpose,
+                              const struct pv_job_result *result, pv_ns now)
+{
+    if (purpose == PV_JP_STUN_HOST) {
+        for (size_t i = 0; i < result->n_addrs; i++)
+            add_addr(e->stun_addrs, &e->n_stun_addrs, PV_CTL_ADDRS_MAX, &result->addrs[i]);
+        pv_gatherer_set_servers(e->gatherer, e->stun_addrs, e->n_stun_addrs, now);
+        return;
+    }
+    if (result->status != PV_OK) {
+        snprintf(e->coord_error, sizeof(e->coord_error), "%.*s", (int)sizeof(e->coord_error) - 1,
+                 result->error);
+        return;
+    }
+    for (size_t i = 0; i < result->n_addrs; i++)
+        add_addr(e->coord_addrs, &e->n_coord_addrs, PV_COORDCLIENT_MAX_ADDRS, &result->addrs[i]);
+    pv_coordclient_set_addrs(e->coord, e->coord_addrs, e->n_coord_addrs, now);
+}
+
+void pv_engine_connect(struct pv_engine *e, struct pv_view list, enum pv_ctl_role role,
+                       const uint8_t *network_id, pv_ns now)
+{
+    struct pv_coordinator c;
+    struct pv_coordclient_target target = {.role = role, .has_network = network_id != NULL};
+    e->n_hosts = 0;
+    if (!pv_coordlist_next(&list, &c))
+        return;
+    while (e->n_hosts < PV_ENGINE_MAX_HOSTS &&
+           pv_coordlist_next_addr(&c.addrs, &e->hosts[e->n_hosts]))
+        e->n_hosts++;
+    memcpy(target.coordinator, c.pk, sizeof(target.coordinator));
+    if (network_id != NULL)
+        memcpy(target.network, network_id, sizeof(target.network));
+    if (role == PV_CTL_MEMBER)
+        target.have = e->cursor;
+    find_coordinator(e);
+    int r = pv_coordclient_start(e->coord, &target, e->coord_addrs, e->n_coord_addrs, now);
+    if (r != PV_OK)
+        snprintf(e->coord_error, sizeof(e->coord_error), "the coordinator's key is unusable: %s",
+                 pv_strstatus(r));
+}
+
+/* --- asking ------------------------------------------------------------------------------------
+ */
+
+static void request(struct pv_engine *e, struct pv_ctl_msg *msg, enum pv_coord_purpose purpose,
+                    uint64_t arg)
+{
+    int r = pv_coordclient_request(e->coord, msg, PV_CP_TAG(purpose, arg));
+    if (r != PV_OK)
+        pv_log(e->log, PV_LOG_WARN, "what=\"request not sent\" why=\"%s\"", pv_strstatus(r));
+}
+
+static void pull(struct pv_engine *e, struct pv_ctl_cursor have, enum pv_coord_purpose purpose)
+{
+    struct pv_ctl_msg msg = {.type = PV_CTL_PULL};
+    msg.u.pull = have;
+    request(e, &msg, purpose, 0);
+}
+
+void pv_engine_subscribe(struct pv_engine *e, const uint8_t (*nodes)[PV_SIGN_PK_LEN], size_t n)
+{
+    if (!pv_engine_is_online(e) || n == 0)
+        return;
+    struct pv_ctl_msg msg = {.type = PV_CTL_SUBSCRIBE};
+    msg.u.subscribe.on = true;
+    msg.u.subscribe.n = n;
+    msg.u.subscribe.nodes = nodes;
+    request(e, &msg, PV_CP_NONE, 0);
+}
+
+/* Everybody in a small network; in a large one those in use. */
+static void subscribe_again(struct pv_engine *e, pv_ns now)
+{
+    uint8_t(*nodes)[PV_SIGN_PK_LEN] = calloc(PV_CTL_NODES_MAX, PV_SIGN_PK_LEN);
+    size_t n = 0;
+    bool all = pv_roster_count(e->roster) <= PV_ENGINE_SUBSCRIBE_ALL;
+    struct pv_peer *p, *tmp;
+    if (nodes == NULL)
+        return;
+    HASH_ITER(hh, e->peers, p, tmp)
+    {
+        if (!all && p->state == PV_PEER_IDLE && p->wanted_at == 0)
+            continue;
+        memcpy(nodes[n++], p->pk, PV_SIGN_PK_LEN);
+        if (n == PV_CTL_NODES_MAX) {
+            pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN])nodes, n);
+            n = 0;
+        }
+    }
+    pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN])nodes, n);
+    free(nodes);
+    (void)now;
+}
+
+/* --- putting -----------------------------------------------------------------------------------
+ */
+
+struct pv_put *pv_put_free(struct pv_put *put)
+{
+    if (put == NULL)
+        return NULL;
+    if (put->token != NULL)
+        pv_wipe(put->token, strlen(put->token));
+    free(put->token);
+    free(put->statements);
+    free(put);
+    return NULL;
+}
+
+void pv_engine_put(struct pv_engine *e, struct pv_put *put, pv_ns now)
+{
+    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+    struct pv_ctl_msg msg = {.type = PV_CTL_PUT};
+    if (put->n > PV_CTL_ITEMS_MAX) {
+        pv_engine_put_done(e, put, PV_CTL_E_LIMIT, now);
+        return;
+    }
+    for (size_t i = 0; i < put->n; i++) {
+        items[i].statement = pv_view(put->statements[i].raw, put->statements[i].len);
+        items[i].receipt = pv_view(NULL, 0);
+        const struct pv_roster_entry *x = NULL;
+        uint8_t hash[PV_STATEMENT_HASH_LEN];
+        pv_statement_hash(items[i].statement, hash);
+        if (e->roster != NULL)
+            x = pv_roster_find(e->roster, hash);
+        if (x != NULL)
+            items[i].receipt = x->receipt;
+    }
+    msg.u.put.n = put->n;
+    msg.u.put.items = items;
+    put->number = ++e->next_number;
+    int r = pv_coordclient_request(e->coord, &msg, PV_CP_TAG(PV_CP_PUT, put->number));
+    if (r != PV_OK) {
+        pv_engine_put_done(e, put, r == PV_ERR_STATE ? PV_CTL_E_OFFLINE : PV_CTL_E_LIMIT, now);
+        return;
+    }
+    put->next = e->puts;
+    e->puts = put;
+}
+
+static struct pv_put *take_put(struct pv_engine *e, uint64_t number)
+{
+    for (struct pv_put **at = &e->puts; *at != NULL; at = &(*at)->next) {
+        if ((*at)->number != number)
+            continue;
+        struct pv_put *put = *at;
+        *at = put->next;
+        return put;
+    }
+    return NULL;
+}
+
+static void take_receipts(struct pv_engine *e, uint64_t number, const struct pv_ctl_msg *msg,
+                          pv_ns now)
+{
+    struct pv_put *put = take_put(e, number);
+    enum pv_ctl_error error = PV_CTL_E_NONE;
+    if (put == NULL)
+        return;
+    if (msg->type != PV_CTL_RECEIPTS) {
+        error = msg->type == PV_CTL_ERROR ? msg->u.failure.error : PV_CTL_E_BAD_REQUEST;
+    } else {
+        struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+        size_t n = 0;
+        for (size_t i = 0; i < msg->u.receipts.n && i < put->n; i++) {
+            const struct pv_ctl_result *res = &msg->u.receipts.results[i];
+            if (res->error != PV_CTL_E_NONE) {
+                error = error == PV_CTL_E_NONE ? res->error : error;
+                continue;
+            }
+            items[n].statement = pv_view(put->statements[i].raw, put->statements[i].len);
+            items[n++].receipt = res->receipt;
+        }
+        (void)pv_engine_add_statements(e, items, n, now);
+    }
+    pv_engine_put_done(e, put, error, now);
+}
+
+/* --- statements --------------------------------------------------------------------------------
+ */
+
+/* Members whom the coordinator lacks statements of (a restored backup) bring them back. */
+static void upload_missing(struct pv_engine *e, pv_ns now)
+{
+    struct pv_put *put = NULL;
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(e->roster, NULL); x != NULL;
+         x = pv_roster_next_entry(e->roster, x)) {
+        bool known = false;
+        for (size_t i = 0; i < e->n_listed && !known; i++)
+            known = memcmp(e->listed[i], x->st.hash, PV_STATEMENT_HASH_LEN) == 0;
+        if (known)
+            continue;
+        if (put == NULL) {
+            put = calloc(1, sizeof(*put));
+            if (put == NULL)
+                return;
+            put->statements = calloc(16, sizeof(*put->statements));
+            if (put->statements == NULL) {
+                pv_put_free(put);
+                return;
+            }
+            put->kind = PV_PUT_UPLOAD;
+        }
+        memcpy(put->statements[put->n].raw, x->st.raw.ptr, x->st.raw.len);
+        put->statements[put->n++].len = x->st.raw.len;
+        if (put->n == 16) {
+            pv_engine_put(e, put, now);
+            put = NULL;
+        }
+    }
+    if (put != NULL)
+        pv_engine_put(e, put, now);
+}
+
+static void note_listed(struct pv_engine *e, struct pv_view statement)
+{
+    if (e->n_listed == e->cap_listed) {
+        size_t cap = e->cap_listed == 0 ? 256 : 2 * e->cap_listed;
+        uint8_t(*grown)[PV_STATEMENT_HASH_LEN] = realloc(e->listed, cap * sizeof(*grown));
+        if (grown == NULL)
+            return; /* uploads what is there already: harmless */
+        e->listed = grown;
+        e->cap_listed = cap;
+    }
+    pv_statement_hash(statement, e->listed[e->n_listed++]);
+}
+
+static void drop_listed(struct pv_engine *e)
+{
+    free(e->listed);
+    e->listed = NULL;
+    e->n_listed = e->cap_listed = 0;
+}
+
+/* All pages are here. Where heads still differ, compare by the whole log, once a connection. */
+static void pulled(struct pv_engine *e, const struct pv_ctl_statements *st,
+                   enum pv_coord_purpose purpose, pv_ns now)
+{
+    uint8_t head[PV_STATEMENT_HASH_LEN];
+    if (purpose == PV_CP_RELIST) {
+        upload_missing(e, now);
+        drop_listed(e);
+        return;
+    }
+    pv_roster_head(e->roster, head);
+    if (st->has_head && memcmp(head, st->head, sizeof(head)) != 0 && !e->relisted) {
+        e->relisted = true;
+        drop_listed(e);
+        pull(e, (struct pv_ctl_cursor){0}, PV_CP_RELIST);
+    }
+}
+
+static void take_statements(struct pv_engine *e, const struct pv_ctl_msg *msg,
+                            enum pv_coord_purpose purpose, pv_ns now)
+{
+    if (msg->type != PV_CTL_STATEMENTS || e->roster == NULL)
+        return;
+    const struct pv_ctl_statements *st = &msg->u.statements;
+    (void)pv_engine_add_statements(e, st->items, st->n, now);
+    if (e->roster == NULL)
+        return;
+    if (purpose == PV_CP_RELIST) {
+        for (size_t i = 0; i < st->n; i++)
+            note_listed(e, st->items[i].statement);
+    } else if (st->n > 0) {
+        e->cursor = st->have;
+        pv_coordclient_set_have(e->coord, st->have);
+        pv_engine_set_meta_u64(e, "cursor-epoch", st->have.epoch);
+        pv_engine_set_meta_u64(e, "cursor-n", st->have.n);
+    }
+    if (st->more)
+        pull(e, st->have, purpose);
+    else if (msg->kind == PV_CTL_ANSWER)
+        pulled(e, st, purpose, now);
+}
+
+/* --- presence ----------------------------------------------------------------------------------
+ */
+
+static void take_presence(struct pv_engine *e, const struct pv_ctl_presences *list, pv_ns now)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        const struct pv_ctl_presence *x = &list->nodes[i];
+        struct pv_peer *p = pv_engine_peer_by_pk(e, x->node);
+        if (p == NULL)
+            continue;
+        enum pv_presence was = p->presence;
+        pv_peer_set_presence(p, x->online ? PV_PRESENCE_ONLINE : PV_PRESENCE_OFFLINE, x->since_us,
+                             now);
+        pv_engine_touch(e, p, now);
+        pv_engine_chat_peer(e, p, now);
+        if (was != p->presence)
+            pv_engine_tell_presence(e, p);
+    }
+}
+
+static void take_list(struct pv_engine *e, uint64_t handle, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    if (msg->type == PV_CTL_PRESENCE) {
+        take_presence(e, &msg->u.presence, now);
+        if (msg->u.presence.more && msg->u.presence.n > 0) {
+            struct pv_ctl_msg next = {.type = PV_CTL_LIST};
+            next.u.list.has_after = true;
+            memcpy(next.u.list.after, msg->u.presence.nodes[msg->u.presence.n - 1].node,
+                   sizeof(next.u.list.after));
+            request(e, &next, PV_CP_LIST, handle);
+            return;
+        }
+    }
+    pv_engine_show_peers(e, handle, now);
+}
+
+/* --- events ------------------------------------------------------------------------------------
+ */
+
+static void take_stun_servers(struct pv_engine *e, const struct pv_ctl_welcome *w, pv_ns now)
+{
+    e->n_stun_addrs = 0;
+    for (size_t i = 0; i < w->n_stun; i++) {
+        struct pv_addr addr;
+        struct pv_hostport hp;
+        if (pv_addr_parse(w->stun[i], &addr) == PV_OK)
+            add_addr(e->stun_addrs, &e->n_stun_addrs, PV_CTL_ADDRS_MAX, &addr);
+        else if (pv_hostport_parse(w->stun[i], strlen(w->stun[i]), &hp) == PV_OK)
+            resolve(e, hp.host, hp.port, PV_JP_STUN_HOST, 0);
+    }
+    /* The address that works for TCP is the best guess when it names none. */
+    const struct pv_addr *used = pv_coordclient_addr(e->coord);
+    if (w->n_stun == 0 && used != NULL)
+        add_addr(e->stun_addrs, &e->n_stun_addrs, PV_CTL_ADDRS_MAX, used);
+    pv_gatherer_set_servers(e->gatherer, e->stun_addrs, e->n_stun_addrs, now);
+}
+
+static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_ns now)
+{
+    e->coord_error[0] = '\0';
+    if (e->enroll.step != PV_ENROLL_NONE) {
+        pv_enroll_online(e, now);
+        return;
+    }
+    if (e->roster == NULL)
+        return;
+    pv_log(e->log, PV_LOG_INFO, "what=\"coordinator connected\"");
+    e->relisted = false;
+    drop_listed(e);
+    take_stun_servers(e, &welcome->u.welcome, now);
+    pull(e, e->cursor, PV_CP_PULL);
+    subscribe_again(e, now);
+    e->env.signalling = true;
+    pv_engine_env_changed(e, false, now);
+}
+
+static void go_offline(struct pv_engine *e, const char *why, pv_ns now)
+{
+    snprintf(e->coord_error, sizeof(e->coord_error), "%s", why);
+    if (e->enroll.step != PV_ENROLL_NONE) {
+        pv_enroll_offline(e, why);
+        return;
+    }
+    pv_log(e->log, PV_LOG_INFO, "what=\"coordinator lost\" why=\"%s\"", why);
+    while (e->puts != NULL) {
+        struct pv_put *put = take_put(e, e->puts->number);
+        pv_engine_put_done(e, put, PV_CTL_E_OFFLINE, now);
+    }
+    bool was = e->env.signalling;
+    e->env.signalling = false;
+    find_coordinator(e); /* names may point elsewhere by now */
+    if (e->n_coord_addrs > 0)
+        pv_coordclient_set_addrs(e->coord, e->coord_addrs, e->n_coord_addrs, now);
+    if (was)
+        pv_engine_env_changed(e, false, now);
+}
+
+static void signal_answer(struct pv_engine *e, uint32_t id, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct pv_peer *p = pv_engine_peer_by_id(e, id);
+    if (p == NULL || msg->type != PV_CTL_ERROR)
+        return;
+    pv_trace_add(&p->trace, now, "signal: %s", pv_ctl_error_word(msg->u.failure.error));
+    if (msg->u.failure.error != PV_CTL_E_OFFLINE)
+        return;
+    pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now);
+    pv_engine_touch(e, p, now);
+    pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);
+}
+
+static void take_answer(struct pv_engine *e, const struct pv_coordclient_event *ev, pv_ns now)
+{
+    uint64_t arg = ev->tag & (((uint64_t)1 << 56) - 1);
+    switch ((enum pv_coord_purpose)(ev->tag >> 56)) {
+    case PV_CP_NONE:
+        if (ev->msg->type == PV_CTL_PRESENCE)
+            take_presence(e, &ev->msg->u.presence, now);
+        break;
+    case PV_CP_PULL:
+    case PV_CP_RELIST:
+        take_statements(e, ev->msg, (enum pv_coord_purpose)(ev->tag >> 56), now);
+        break;
+    case PV_CP_SIGNAL:
+        signal_answer(e, (uint32_t)arg, ev->msg, now);
+        break;
+    case PV_CP_PUT:
+        take_receipts(e, arg, ev->msg, now);
+        break;
+    case PV_CP_ENROLL:
+        pv_enroll_answer(e, ev, now);
+        break;
+    case PV_CP_LIST:
+        take_list(e, arg, ev->msg, now);
+        break;
+    }
+}
+
+static void take_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    if (e->enroll.step != PV_ENROLL_NONE || e->roster == NULL)
+        return;
+    switch (msg->type) {
+    case PV_CTL_STATEMENTS:
+        take_statements(e, msg, PV_CP_PULL, now);
+        break;
+    case PV_CTL_PRESENCE:
+        take_presence(e, &msg->u.presence, now);
+        break;
+    case PV_CTL_SIGNAL:
+        pv_engine_take_signal(e, &msg->u.signal, now);
+        break;
+    case PV_CTL_BYE:
+        pv_log(e->log, PV_LOG_INFO, "what=\"coordinator says bye\" why=%s",
+               pv_ctl_error_word(msg->u.failure.error));
+        break;
+    default:
+        break; /* pushes have no other types */
+    }
+}
+
+void pv_engine_coord_pump(struct pv_engine *e, pv_ns now)
+{
+    struct pv_coordclient_event ev;
+    while (pv_coordclient_poll_event(e->coord, &ev) == PV_OK) {
+        switch (ev.type) {
+        case PV_COORDCLIENT_EV_ONLINE:
+            go_online(e, ev.msg, now);
+            break;
+        case PV_COORDCLIENT_EV_REFUSED:
+            go_offline(e,
+                       ev.msg->type == PV_CTL_ERROR ? ev.msg->u.failure.message
+                                                    : "the coordinator refused us",
+                       now);
+            break;
+        case PV_COORDCLIENT_EV_OFFLINE:
+            go_offline(e, ev.text, now);
+            break;
+        case PV_COORDCLIENT_EV_ANSWER:
+            take_answer(e, &ev, now);
+            break;
+        case PV_COORDCLIENT_EV_PUSH:
+            take_push(e, ev.msg, now);
+            break;
+        }
+        pv_ctl_msg_free(ev.msg);
+    }
+}

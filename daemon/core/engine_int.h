@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine_int.h - the inside of the engine, shared by engine*.c only.
+ *
+ *   engine.c          life, time, polling
+ *   engine_peers.c    the table of peers, touching, wanting; datagrams and punts to their owners
+ *   engine_desc.c     descriptions: sealed signals and in-band, both ways
+ *   engine_inband.c   in-band messages; ping
+ *   engine_sync.c     exchange of statements with peers
+ *   engine_net.c      membership: roster and its events, presence, interface, up and down
+ *   engine_coord.c    what the coordinator says and is told
+ *   engine_enroll.c   create and join
+ *   engine_jobs.c     jobs out, results in, what is stored
+ *   engine_stream.c   one space of stream ids over three machines
+ *   engine_ctl.c      requests of p2pvpnctl
+ *   engine_show.c     status, peers, why, trace as answers
+ *   engine_chat.c     chat's place in it
+ */
+#ifndef PV_ENGINE_INT_H
+#define PV_ENGINE_INT_H
+
+#include "base/bucket.h"
+#include "daemon/core/chatlink.h"
+#include "daemon/core/coordclient.h"
+#include "daemon/core/ctlsrv.h"
+#include "daemon/core/engine.h"
+#include "daemon/core/peer.h"
+#include "daemon/core/stunroute.h"
+#include "proto/cookie.h"
+#include "proto/roster.h"
+#include "proto/token.h"
+
+enum {
+    PV_ENGINE_SUBSCRIBE_ALL = 128, /* ours: in networks up to this size presence of all is wanted */
+    PV_ENGINE_MAX_INJECT = 256,    /* packets waiting for the tx worker; more are dropped */
+    PV_ENGINE_MAX_ANSWERS = 64,    /* cookie replies waiting to be sent; more are dropped */
+    PV_ENGINE_MAX_REPORTS = 16,    /* newest kept, shown by status */
+    PV_ENGINE_LOAD = 200,          /* handshakes a second above which cookies are asked for */
+    PV_ENGINE_MAX_HOSTS = 8,       /* addresses of the coordinator as written */
+    PV_ENGINE_MAX_WAITERS = 256,   /* pings, waits and watches at once */
+};
+
+/* Owners of STUN transactions in stunroute: the gatherer, or peer id + 2 (ids begin with 1). */
+#define PV_STUN_OWNER_GATHERER 1u
+#define PV_STUN_OWNER_PEERS    2u
+
+struct pv_inject_item {
+    struct pv_inject_item *next;
+    uint32_t peer;
+    size_t len;
+    uint8_t bytes[];
+};
+
+struct pv_job_item {
+    struct pv_job_item *next;
+    struct pv_job *job;
+};
+
+/* Why a job was asked for: what its result means. */
+enum pv_job_purpose {
+    PV_JP_STORE,  /* something to be kept: only failure matters */
+    PV_JP_ENROLL, /* create or join waits for it */
+    PV_JP_IFACE_UP,
+    PV_JP_IFACE_DOWN,
+    PV_JP_COORD_HOST, /* arg: index in hosts */
+    PV_JP_STUN_HOST,
+    PV_JP_STATIC_HOST, /* arg: index in statics */
+    PV_JP_CHATLINK,    /* arg: chatlink's tag */
+    PV_JP_INBOX,       /* arg: ctl handle */
+    PV_JP_HISTORY,     /* arg: ctl handle */
+    PV_JP_COUNTS,      /* arg: ctl handle of a status */
+    PV_JP_FORGET,      /* arg: ctl handle of a leave */
+};
+struct pv_job_wait {
+    uint64_t id;
+    enum pv_job_purpose purpose;
+    uint64_t arg;
+    UT_hash_handle hh;
+};
+
+/* What a request to the coordinator was for: the top byte of its tag. */
+enum pv_coord_purpose {
+    PV_CP_NONE,
+    PV_CP_PULL,   /* new statements */
+    PV_CP_RELIST, /* all statements: what does it lack? */
+    PV_CP_SIGNAL, /* arg: peer id */
+    PV_CP_PUT,    /* arg: number of a struct pv_put */
+    PV_CP_ENROLL,
+    PV_CP_LIST, /* presence for `peers`; arg: ctl handle */
+};
+#define PV_CP_TAG(purpose, arg) (((uint64_t)(purpose) << 56) | (arg))
+
+/* Statements on their way to the coordinator, and who waits for the receipts. */
+enum pv_put_kind {
+    PV_PUT_UPLOAD, /* nobody */
+    PV_PUT_INVITE,
+    PV_PUT_CREATE_INVITE, /* the first invite, made by create */
+    PV_PUT_REVOKE_INVITE,
+    PV_PUT_REMOVE,
+    PV_PUT_LEAVE,
+};
+struct pv_put {
+    struct pv_put *next;
+    uint64_t number;
+    enum pv_put_kind kind;
+    uint64_t handle; /* ctl */
+    char *token;     /* INVITE: owned, a secret */
+    uint8_t invite[32];
+    size_t n;
+    struct pv_made_long *statements; /* owned */
+};
+
+/* A `ping`, `wait` or `watch` that is under way. */
+enum pv_waiter_kind {
+    PV_WAITER_PING,
+    PV_WAITER_WAIT,
+    PV_WAITER_WATCH,
+};
+enum {
+    PV_PING_OUTSTANDING = 16,
+};
+#define PV_PING_TIMEOUT  PV_S(5)  /* no answer: lost */
+#define PV_PING_PATIENCE PV_S(30) /* for a path before the first echo leaves */
+struct pv_waiter {
+    struct pv_waiter *next;
+    enum pv_waiter_kind kind;
+    uint64_t handle;
+    uint8_t peer[32]; /* identity key; zero: none */
+    bool has_peer;
+    /* wait */
+    bool direct, online;
+    /* watch */
+    bool seen;
+    /* ping */
+    uint32_t count, size, next_seq, sent, received, ended;
+    pv_ns interval, next_at;
+    pv_ns give_up_at;  /* for the next echo to find a path */
+    bool path_missing; /* the next echo is due and waits for one */
+    struct {
+        uint64_t token; /* 0 = unused */
+        uint32_t seq;
+        pv_ns sent_at;
+    } out[PV_PING_OUTSTANDING];
+};
+
+enum pv_enroll_step {
+    PV_ENROLL_NONE,
+    PV_ENROLL_ROOT,     /* create: the root secret is being saved */
+    PV_ENROLL_CONNECT,  /* guest connection */
+    PV_ENROLL_FETCH,    /* join: record and invite */
+    PV_ENROLL_JOIN,     /* join: reservation */
+    PV_ENROLL_REGISTER, /* join: member statement */
+    PV_ENROLL_CREATE,   /* create: statements */
+    PV_ENROLL_SAVE,     /* membership is being stored */
+    PV_ENROLL_IFACE,    /* the interface is coming up */
+    PV_ENROLL_INVITE,   /* create: the first invite */
+};
+#define PV_ENROLL_TIME PV_S(30) /* DESIGN 3: a guest has 30 s */
+
+struct pv_enroll {
+    enum pv_enroll_step step;
+    bool create;
+    uint64_t handle; /* ctl */
+    pv_ns deadline;
+    char name[PV_NAME_BUF]; /* of this node, as asked for */
+    char network[PV_NAME_BUF];
+    struct pv_prefix range;
+    uint8_t secret[PV_URL_SECRET_LEN]; /* create */
+    bool has_secret;
+    uint8_t invite_sk[PV_SIGN_SK_LEN]; /* join */
+    uint8_t invite_pk[PV_SIGN_PK_LEN];
+    uint8_t network_id[PV_NETWORK_ID_LEN];
+    uint8_t coordinator[PV_SIGN_PK_LEN];
+    size_t list_len;
+    uint8_t list[PV_TOKEN_LIST_MAX]; /* coordinators */
+    struct pv_created created;
+    struct pv_roster *roster;            /* until membership is certain */
+    char why[PV_CTL_ERROR_TEXT_MAX + 1]; /* of the last failure, for the message at the deadline */
+    unsigned jobs;                       /* store results still missing */
+};
+
+enum pv_iface_state {
+    PV_IFACE_DOWN,
+    PV_IFACE_RISING,
+    PV_IFACE_UP,
+};
+
+struct pv_report {
+    uint64_t wall_s;
+    char text[PV_ROSTER_TEXT];
+};
+
+struct pv_engine {
+    /* given */
+    struct pv_rng rng;
+    const struct pv_log *log;
+    struct pv_identity *identity;
+    char tun_name[PV_JOB_IFNAME];
+    struct pv_prefix own_addrs[4];
+    size_t n_own_addrs;
+    uint16_t mtu;
+    uint16_t udp_port;
+    char hostname[PV_NAME_BUF];
+    pv_ns started;
+
+    /* peers */
+    struct pv_wg_device device;
+    struct pv_noise_keys noise; /* the transport key again, for signals */
+    struct pv_cookie_checker *cookies;
+    pv_ns load_since; /* handshakes are counted a second long */
+    unsigned load_count;
+    bool under_load;
+    struct pv_fp_builder *fp;
+    struct pv_peer_env env;
+    struct pv_map peer_map;
+    struct pv_peer *peers; /* members, by identity key */
+    struct pv_peer *statics[PV_ENGINE_MAX_STATIC];
+    struct pv_prefix *static_routes; /* owned: allowed-ips of all static peers */
+    size_t n_static_routes;
+    size_t n_statics;
+    struct pv_peer **by_slot; /* owned; low half of the fast path's id */
+    size_t n_slots;
+    struct pv_heap timers;
+    struct pv_peer *ready_first, *ready_last;
+    struct pv_gatherer *gatherer;
+    struct pv_stunroute *stunroute;
+    struct pv_engine_transmit answers[PV_ENGINE_MAX_ANSWERS];
+    size_t n_answers;
+
+    /* the network */
+    struct pv_roster *roster; /* NULL: in no network */
+    char node_name[PV_NAME_BUF];
+    bool up;      /* the user wants it up */
+    bool removed; /* this node was revoked */
+    enum pv_iface_state iface;
+    char iface_error[PV_JOB_ERROR_MAX];
+    struct pv_highwater signal_seq;
+    struct pv_report reports[PV_ENGINE_MAX_REPORTS];
+    size_t n_reports; /* ever */
+    char store_error[PV_JOB_ERROR_MAX];
+    bool store_dirty; /* a write failed: write all again */
+    pv_ns store_retry_at;
+    struct pv_stored_statement *unsaved; /* owned array of views into the roster */
+    size_t n_unsaved, cap_unsaved;
+
+    /* the coordinator */
+    struct pv_coordclient *coord;
+    struct pv_hostport hosts[PV_ENGINE_MAX_HOSTS]; /* as written in the record or token */
+    size_t n_hosts;
+    struct pv_addr coord_addrs[PV_COORDCLIENT_MAX_ADDRS];
+    size_t n_coord_addrs;
+    struct pv_addr stun_addrs[PV_CTL_ADDRS_MAX];
+    size_t n_stun_addrs;
+    struct pv_ctl_cursor cursor;
+    bool relisted; /* heads were compared by the whole log on this connection */
+    uint8_t (*listed)[PV_STATEMENT_HASH_LEN]; /* owned: what the coordinator has, while relisting */
+    size_t n_listed, cap_listed;
+    char coord_error[PV_CTL_ERROR_TEXT_MAX + 1];
+    struct pv_put *puts;
+    uint64_t next_number;
+    struct pv_enroll enroll;
+
+    /* chat, control socket */
+    struct pv_chatlink *chat;
+    struct pv_ctlsrv *ctl;
+    struct pv_waiter *waiters;
+    size_t n_waiters;
+
+    /* out */
+    struct pv_job_item *jobs, **jobs_tail;
+    struct pv_map job_map;
+    struct pv_job_wait *job_waits;
+    uint64_t next_job;
+    struct pv_inject_item *injects, **injects_tail;
+    size_t n_injects;
+    bool dead; /* shutdown was called */
+};
+
+/* --- engine_peers.c -------------------------------------------------------------------------- */
+
+/* After any call into a peer: what it wants done, its deadline, its output. */
+void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now);
+struct pv_peer *pv_engine_peer_by_id(struct pv_engine *e, uint32_t id);
+struct pv_peer *pv_engine_peer_by_pk(struct pv_engine *e, const uint8_t *pk);
+/* The peer of a member: made when it is not there yet. */
+PV_MUST_CHECK int pv_engine_peer_add(struct pv_engine *e, const struct pv_member *m, pv_ns now);
+void pv_engine_peer_drop(struct pv_engine *e, struct pv_peer *p);
+void pv_engine_drop_members(struct pv_engine *e);
+PV_MUST_CHECK int pv_engine_add_static(struct pv_engine *e, const struct pv_static_peer *conf,
+                                       pv_ns now);
+/* Name, overlay address, key or NAME.NETWORK(.p2p) to a peer; NULL: nobody. */
+struct pv_peer *pv_engine_find_peer(struct pv_engine *e, const char *text);
+/* env.locals or env.signalling changed. */
+void pv_engine_env_changed(struct pv_engine *e, bool locals, pv_ns now);
+/* A datagram that is not transport data. */
+void pv_engine_datagram(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
+                        pv_ns now);
+
+/* --- engine_desc.c --------------------------------------------------------------------------- */
+
+void pv_engine_send_desc(struct pv_engine *e, struct pv_peer *p, const struct pv_desc *desc,
+                         pv_ns now);
+void pv_engine_take_signal(struct pv_engine *e, const struct pv_ctl_signal *push, pv_ns now);
+/* In-band type 1. */
+void pv_engine_take_inband_desc(struct pv_engine *e, struct pv_peer *p, struct pv_view body,
+                                pv_ns now);
+
+/* --- engine_inband.c ------------------------------------------------------------------------- */
+
+void pv_engine_inject(struct pv_engine *e, struct pv_peer *p, struct pv_view inner);
+/* A whole in-band message in as many parts as it takes. */
+void pv_engine_send_inband(struct pv_engine *e, struct pv_peer *p, enum pv_inband_type type,
+                           struct pv_view body);
+void pv_engine_take_inband(struct pv_engine *e, struct pv_peer *p, struct pv_view packet,
+                           pv_ns now);
+/* Pings and waits: look again at what they wait for. */
+void pv_engine_run_waiters(struct pv_engine *e, pv_ns now);
+pv_ns pv_engine_waiters_timeout(const struct pv_engine *e);
+void pv_engine_drop_waiter(struct pv_engine *e, uint64_t handle);
+PV_MUST_CHECK struct pv_waiter *pv_engine_add_waiter(struct pv_engine *e, enum pv_waiter_kind kind,
+                                                     uint64_t handle);
+
+/* --- engine_sync.c --------------------------------------------------------------------------- */
+
+/* The head of a peer's roster was seen: where heads differ, the two exchange what is missing. */
+void pv_engine_heads_seen(struct pv_engine *e, struct pv_peer *p, const uint8_t *head, pv_ns now);
+/* In-band type 2. */
+void pv_engine_take_sync(struct pv_engine *e, struct pv_peer *p, struct pv_view body, pv_ns now);
+void pv_engine_run_sync(struct pv_engine *e, pv_ns now);
+pv_ns pv_engine_sync_timeout(const struct pv_engine *e);
+
+/* --- engine_net.c ---------------------------------------------------------------------------- */
+
+/* This node as a member; NULL: in no network, or no member any more. */
+const struct pv_member *pv_engine_self(const struct pv_engine *e);
+/* Merges statements from anywhere and acts on what follows. Returns how many were refused. */
+size_t pv_engine_add_statements(struct pv_engine *e, const struct pv_ctl_item *items, size_t n,
+                                pv_ns now);
+/* Acts on the roster's events. */
+void pv_engine_roster_pump(struct pv_engine *e, pv_ns now);
+/* Becomes a node of this roster's network (taken): peers, interface, coordinator. */
+void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, pv_ns now);
+void pv_engine_leave(struct pv_engine *e, pv_ns now);
+/* Interface and coordinator as e->up wants them. */
+void pv_engine_apply_up(struct pv_engine *e, pv_ns now);
+void pv_engine_report(struct pv_engine *e, const char *text, pv_ns now);
+void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *result, pv_ns now);
+
+/* --- engine_coord.c -------------------------------------------------------------------------- */
+
+/* Connects as a member, or as a guest for enrolling, to the coordinators of list. */
+void pv_engine_connect(struct pv_engine *e, struct pv_view list, enum pv_ctl_role role,
+                       const uint8_t *network_id, pv_ns now);
+void pv_engine_coord_pump(struct pv_engine *e, pv_ns now);
+bool pv_engine_is_online(const struct pv_engine *e);
+/* Presence of these members is wanted from now on. */
+void pv_engine_subscribe(struct pv_engine *e, const uint8_t (*nodes)[PV_SIGN_PK_LEN], size_t n);
+/* Sends statements; the put (taken) is told the receipts. */
+void pv_engine_put(struct pv_engine *e, struct pv_put *put, pv_ns now);
+void pv_engine_coord_resolved(struct pv_engine *e, enum pv_job_purpose purpose,
+                              const struct pv_job_result *result, pv_ns now);
+/* A put is over: error PV_CTL_E_NONE, or the first refusal. Frees it. */
+void pv_engine_put_done(struct pv_engine *e, struct pv_put *put, enum pv_ctl_error error,
+                        pv_ns now);
+struct pv_put *pv_put_free(struct pv_put *put);
+
+/* --- engine_enroll.c ------------------------------------------------------------------------- */
+
+void pv_engine_create(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t handle,
+                      pv_ns now);
+void pv_engine_join(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t handle, pv_ns now);
+void pv_enroll_online(struct pv_engine *e, pv_ns now);
+void pv_enroll_offline(struct pv_engine *e, const char *why);
+void pv_enroll_answer(struct pv_engine *e, const struct pv_coordclient_event *ev, pv_ns now);
+void pv_enroll_job_done(struct pv_engine *e, const struct pv_job_result *result, pv_ns now);
+void pv_enroll_iface_done(struct pv_engine *e, const char *error, pv_ns now);
+void pv_enroll_timeout(struct pv_engine *e, pv_ns now);
+void pv_enroll_cancel(struct pv_engine *e, pv_ns now);
+/* Makes an invite and a put for it. *ret_put has the token. */
+PV_MUST_CHECK int pv_engine_make_invite(struct pv_engine *e, uint32_t uses, uint64_t expires_s,
+                                        pv_ns now, struct pv_put **ret_put);
+
+/* --- engine_jobs.c --------------------------------------------------------------------------- */
+
+/* Queues a job (taken); false without memory: nothing will come back. */
+bool pv_engine_job(struct pv_engine *e, struct pv_job *job, enum pv_job_purpose purpose,
+                   uint64_t arg);
+struct pv_job *pv_engine_new_job(enum pv_job_kind kind);
+void pv_engine_set_meta(struct pv_engine *e, const char *name, struct pv_view value);
+void pv_engine_set_meta_u64(struct pv_engine *e, const char *name, uint64_t value);
+/* Remembers a roster entry as not yet stored; flush queues one job for all. */
+void pv_engine_unsaved(struct pv_engine *e, const struct pv_roster_entry *entry);
+void pv_engine_flush_unsaved(struct pv_engine *e, enum pv_job_purpose purpose);
+void pv_engine_store_marks(struct pv_engine *e);
+void pv_engine_load_meta(struct pv_engine *e, const struct pv_saved *saved);
+
+/* --- engine_chat.c --------------------------------------------------------------------------- */
+
+void pv_engine_chat_pump(struct pv_engine *e, pv_ns now);
+/* Presence or path of a peer changed. */
+void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now);
+void pv_engine_chat_send(struct pv_engine *e, struct pv_peer *p, const char *text, uint64_t handle,
+                         pv_ns now);
+void pv_engine_chat_list(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
+                         pv_ns now);
+void pv_engine_chat_listed(struct pv_engine *e, enum pv_job_purpose purpose, uint64_t handle,
+                           const struct pv_job_result *result, pv_ns now);
+void pv_engine_tell_presence(struct pv_engine *e, const struct pv_peer *p);
+
+/* --- engine_ctl.c, engine_show.c ------------------------------------------------------------- */
+
+void pv_engine_ctl_pump(struct pv_engine *e, pv_ns now);
+void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv_job_result *counts,
+                           pv_ns now);
+void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now);
+void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now);
+void pv_engine_show_trace(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now);
+void pv_engine_path_of(const struct pv_peer *p, struct pv_ctlapi_path *ret_path, pv_ns now);
+
+/* Wall clock in seconds and milliseconds. */
+static inline uint64_t pv_engine_wall_s(const struct pv_engine *e, pv_ns now)
+{
+    return pv_peer_env_wall(&e->env, now) / 1000000;
+}
+static inline uint64_t pv_engine_wall_ms(const struct pv_engine *e, pv_ns now)
+{
+    return pv_peer_env_wall(&e->env, now) / 1000;
+}
+
+#endif /* PV_ENGINE_INT_H */

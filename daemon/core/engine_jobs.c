@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/* Jobs out, results in; what is stored and loaded. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "crypto/ct.h"
+#include "daemon/core/engine_int.h"
+
+#define STORE_RETRY PV_S(30) /* after a failed write */
+
+struct pv_job *pv_engine_new_job(enum pv_job_kind kind)
+{
+    struct pv_job *job = calloc(1, sizeof(*job));
+    if (job != NULL)
+        job->kind = kind;
+    return job;
+}
+
+bool pv_engine_job(struct pv_engine *e, struct pv_job *job, enum pv_job_purpose purpose,
+                   uint64_t arg)
+{
+    struct pv_job_item *item = malloc(sizeof(*item));
+    struct pv_job_wait *wait = calloc(1, sizeof(*wait));
+    int status = PV_ERR_NOMEM;
+    if (item != NULL && wait != NULL) {
+        wait->id = ++e->next_job;
+        wait->purpose = purpose;
+        wait->arg = arg;
+        PV_MAP_ADD(&e->job_map, e->job_waits, id, wait, status);
+    }
+    if (status != PV_OK) {
+        pv_log(e->log, PV_LOG_ERROR, "what=\"job not queued\" why=\"%s\"", pv_strstatus(status));
+        free(item);
+        free(wait);
+        pv_job_free(job);
+        return false;
+    }
+    job->id = wait->id;
+    item->job = job;
+    item->next = NULL;
+    *e->jobs_tail = item;
+    e->jobs_tail = &item->next;
+    return true;
+}
+
+int pv_engine_poll_job(struct pv_engine *e, struct pv_job **ret_job)
+{
+    struct pv_job_item *item = e->jobs;
+    if (item == NULL)
+        return PV_ERR_AGAIN;
+    e->jobs = item->next;
+    if (e->jobs == NULL)
+        e->jobs_tail = &e->jobs;
+    *ret_job = item->job;
+    free(item);
+    return PV_OK;
+}
+
+/* --- what is stored ----------------------------------------------------------------------------
+ */
+
+void pv_engine_set_meta(struct pv_engine *e, const char *name, struct pv_view value)
+{
+    struct pv_job *job = pv_engine_new_job(PV_JOB_SET_META);
+    if (job == NULL)
+        return;
+    job->u.set_meta.value = malloc(value.len + 1);
+    if (job->u.set_meta.value == NULL) {
+        pv_job_free(job);
+        return;
+    }
+    memcpy(job->u.set_meta.name, name, strlen(name) + 1);
+    memcpy(job->u.set_meta.value, value.ptr, value.len);
+    job->u.set_meta.len = value.len;
+    pv_engine_job(e, job, PV_JP_STORE, 0);
+}
+
+void pv_engine_set_meta_u64(struct pv_engine *e, const char *name, uint64_t value)
+{
+    uint8_t buf[8];
+    pv_store_be64(buf, value);
+    pv_engine_set_meta(e, name, pv_view(buf, sizeof(buf)));
+}
+
+void pv_engine_unsaved(struct pv_engine *e, const struct pv_roster_entry *entry)
+{
+    if (e->n_unsaved == e->cap_unsaved) {
+        size_t cap = e->cap_unsaved == 0 ? 64 : 2 * e->cap_unsaved;
+        struct pv_stored_statement *grown = realloc(e->unsaved, cap * sizeof(*grown));
+        if (grown == NULL) {
+            e->store_dirty = true;
+            return;
+        }
+        e->unsaved = grown;
+        e->cap_unsaved = cap;
+    }
+    e->unsaved[e->n_unsaved++] =
+        (struct pv_stored_statement){.statement = entry->st.raw, .receipt = entry->receipt};
+}
+
+/* A copy of the views and of the bytes behind them, in one allocation. */
+static struct pv_stored_statement *copy_items(const struct pv_stored_statement *items, size_t n)
+{
+    size_t bytes = n * sizeof(*items);
+    for (size_t i = 0; i < n; i++)
+        bytes += items[i].statement.len + items[i].receipt.len;
+    struct pv_stored_statement *copy = malloc(bytes);
+    if (copy == NULL)
+        return NULL;
+    struct pv_writer w = pv_writer(copy, bytes);
+    w.len = n * sizeof(*items);
+    for (size_t i = 0; i < n; i++) {
+        copy[i].statement = pv_view(w.buf + w.len, items[i].statement.len);
+        pv_put_bytes(&w, items[i].statement.ptr, items[i].statement.len);
+        copy[i].receipt = pv_view(w.buf + w.len, items[i].receipt.len);
+        pv_put_bytes(&w, items[i].receipt.ptr, items[i].receipt.len);
+    }
+    return copy;
+}
+
+void pv_engine_flush_unsaved(struct pv_engine *e, enum pv_job_purpose purpose)
+{
+    if (e->n_unsaved == 0)
+        return;
+    struct pv_job *job = pv_engine_new_job(PV_JOB_PUT_STATEMENTS);
+    struct pv_stored_statement *copy = copy_items(e->unsaved, e->n_unsaved);
+    if (job == NULL || copy == NULL) {
+        free(copy);
+        pv_job_free(job);
+        e->store_dirty = true;
+    } else {
+        job->u.put_statements.items = copy;
+        job->u.put_statements.n = e->n_unsaved;
+        pv_engine_job(e, job, purpose, 0);
+    }
+    e->n_unsaved = 0;
+}
+
+/* After a write failed: everything once more (writes are idempotent). */
+static void save_all(struct pv_engine *e)
+{
+    e->store_dirty = false;
+    if (e->roster == NULL)
+        return;
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(e->roster, NULL); x != NULL;
+         x = pv_roster_next_entry(e->roster, x))
+        pv_engine_unsaved(e, x);
+    pv_engine_flush_unsaved(e, PV_JP_STORE);
+}
+
+void pv_engine_store_marks(struct pv_engine *e)
+{
+    uint64_t mark;
+    if (pv_highwater_take_mark(&e->signal_seq, &mark))
+        pv_engine_set_meta_u64(e, "signal-seq", mark);
+    if (pv_highwater_take_mark(&e->env.gen, &mark))
+        pv_engine_set_meta_u64(e, "gen", mark);
+    if (pv_highwater_take_mark(&e->env.tai, &mark))
+        pv_engine_set_meta_u64(e, "tai64n", mark);
+}
+
+static const struct pv_view *find_meta(const struct pv_saved *saved, const char *name, size_t len)
+{
+    for (size_t i = 0; i < saved->n_meta; i++) {
+        if (strcmp(saved->meta[i].name, name) == 0 && saved->meta[i].value.len == len)
+            return &saved->meta[i].value;
+    }
+    return NULL;
+}
+
+static uint64_t load_u64(const struct pv_saved *saved, const char *name)
+{
+    const struct pv_view *v = find_meta(saved, name, 8);
+    return v == NULL ? 0 : pv_load_be64(v->ptr);
+}
+
+void pv_engine_load_meta(struct pv_engine *e, const struct pv_saved *saved)
+{
+    e->signal_seq = pv_highwater_load(load_u64(saved, "signal-seq"));
+    e->env.gen = pv_highwater_load(load_u64(saved, "gen"));
+    e->env.tai = pv_highwater_load(load_u64(saved, "tai64n"));
+    e->cursor.epoch = load_u64(saved, "cursor-epoch");
+    e->cursor.n = load_u64(saved, "cursor-n");
+    const struct pv_view *up = find_meta(saved, "up", 1);
+    e->up = up == NULL || up->ptr[0] != '0';
+}
+
+/* --- results -----------------------------------------------------------------------------------
+ */
+
+static void store_result(struct pv_engine *e, const struct pv_job_result *result, pv_ns now)
+{
+    if (result->status == PV_OK) {
+        e->store_error[0] = '\0';
+        return;
+    }
+    memcpy(e->store_error, result->error, sizeof(e->store_error));
+    pv_log(e->log, PV_LOG_ERROR, "what=\"not stored\" why=\"%s\"", result->error);
+    e->store_dirty = true;
+    e->store_retry_at = now + STORE_RETRY;
+}
+
+static void static_resolved(struct pv_engine *e, size_t index, const struct pv_job_result *result,
+                            pv_ns now)
+{
+    struct pv_peer *p = index < e->n_statics ? e->statics[index] : NULL;
+    if (p == NULL)
+        return;
+    if (result->status == PV_OK && result->n_addrs > 0) {
+        pv_peer_set_endpoint(p, &result->addrs[0], now);
+    } else {
+        pv_trace_add(&p->trace, now, "endpoint not found: %s", result->error);
+        p->resolve_at = now + PV_PEER_RETRY_MAX;
+    }
+    pv_engine_touch(e, p, now);
+}
+
+static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
+                     struct pv_job_result *result, pv_ns now)
+{
+    switch (wait->purpose) {
+    case PV_JP_STORE:
+        store_result(e, result, now);
+        break;
+    case PV_JP_ENROLL:
+        pv_enroll_job_done(e, result, now);
+        break;
+    case PV_JP_IFACE_UP:
+        pv_engine_iface_result(e, result, now);
+        break;
+    case PV_JP_IFACE_DOWN:
+        break;
+    case PV_JP_COORD_HOST:
+    case PV_JP_STUN_HOST:
+        pv_engine_coord_resolved(e, wait->purpose, result, now);
+        break;
+    case PV_JP_STATIC_HOST:
+        static_resolved(e, (size_t)wait->arg, result, now);
+        break;
+    case PV_JP_CHATLINK:
+        pv_chatlink_handle_job(e->chat, wait->arg, result->status, result->chat, now);
+        break;
+    case PV_JP_INBOX:
+    case PV_JP_HISTORY:
+        pv_engine_chat_listed(e, wait->purpose, wait->arg, result, now);
+        break;
+    case PV_JP_COUNTS:
+        pv_engine_show_status(e, wait->arg, result, now);
+        break;
+    case PV_JP_FORGET:
+        if (result->status == PV_OK)
+            pv_ctlsrv_answer(e->ctl, wait->arg, NULL);
+        else
+            pv_ctlsrv_fail(e->ctl, wait->arg, PV_CTLAPI_FAILED, result->error);
+        break;
+    }
+}
+
+void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_ns now)
+{
+    struct pv_job_wait *wait;
+    PV_MAP_FIND(&e->job_map, e->job_waits, &result->id, sizeof(result->id), wait);
+    if (wait != NULL) {
+        PV_MAP_DEL(e->job_waits, wait);
+        dispatch(e, wait, result, now);
+        free(wait);
+    }
+    pv_job_result_done(result);
+    if (e->store_dirty && now >= e->store_retry_at)
+        save_all(e);
+    pv_engine_run_waiters(e, now);
+    pv_engine_chat_pump(e, now);
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/* Membership: the roster and what follows from it, the interface, up and down. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/engine_int.h"
+
+const struct pv_member *pv_engine_self(const struct pv_engine *e)
+{
+    return e->roster == NULL ? NULL : pv_roster_by_node(e->roster, e->identity->sign_pk);
+}
+
+void pv_engine_report(struct pv_engine *e, const char *text, pv_ns now)
+{
+    struct pv_report *r = &e->reports[e->n_reports++ % PV_ENGINE_MAX_REPORTS];
+    r->wall_s = pv_engine_wall_s(e, now);
+    snprintf(r->text, sizeof(r->text), "%s", text);
+    pv_log(e->log, PV_LOG_WARN, "what=report text=\"%s\"", text);
+}
+
+/* --- the roster's events -----------------------------------------------------------------------
+ */
+
+static bool is_self(const struct pv_engine *e, const struct pv_member *m)
+{
+    return memcmp(m->node, e->identity->sign_pk, sizeof(m->node)) == 0;
+}
+
+static void member_here(struct pv_engine *e, const struct pv_member *m, bool added, pv_ns now)
+{
+    if (is_self(e, m)) {
+        e->removed = false;
+        memcpy(e->node_name, m->name, sizeof(e->node_name));
+        return;
+    }
+    int r = pv_engine_peer_add(e, m, now);
+    if (r != PV_OK) {
+        pv_log(e->log, PV_LOG_WARN, "peer=%s what=\"not added\" why=\"%s\"", m->name,
+               pv_strstatus(r));
+        return;
+    }
+    pv_log(e->log, PV_LOG_INFO, "peer=%s what=\"member %s\"", m->name, added ? "added" : "changed");
+    if (added && pv_roster_count(e->roster) <= PV_ENGINE_SUBSCRIBE_ALL)
+        pv_engine_subscribe(e, &m->node, 1);
+}
+
+static void member_gone(struct pv_engine *e, const struct pv_member *m, pv_ns now)
+{
+    if (is_self(e, m)) {
+        if (m->state == PV_MEMBER_REVOKED) {
+            e->removed = true;
+            pv_engine_report(e,
+                             "this node was removed from the network: `p2pvpnctl leave`, then "
+                             "ask for a new invite",
+                             now);
+        }
+        return;
+    }
+    pv_log(e->log, PV_LOG_INFO, "peer=%s what=\"member gone\"", m->name);
+    pv_chatlink_peer_gone(e->chat, m->node, now);
+    struct pv_peer *p = pv_engine_peer_by_pk(e, m->node);
+    if (p != NULL)
+        pv_engine_peer_drop(e, p);
+}
+
+static void take_event(struct pv_engine *e, const struct pv_roster_event *ev, pv_ns now)
+{
+    switch (ev->type) {
+    case PV_ROSTER_EV_STATEMENT:
+        pv_engine_unsaved(e, ev->entry);
+        break;
+    case PV_ROSTER_EV_MEMBER_ADDED:
+        member_here(e, ev->member, true, now);
+        break;
+    case PV_ROSTER_EV_MEMBER_CHANGED:
+        member_here(e, ev->member, false, now);
+        break;
+    case PV_ROSTER_EV_MEMBER_GONE:
+        member_gone(e, ev->member, now);
+        break;
+    case PV_ROSTER_EV_COORDINATORS:
+        break; /* used when the connection is made next */
+    case PV_ROSTER_EV_REFUSED:
+    case PV_ROSTER_EV_BREAK:
+        pv_engine_report(e, ev->text, now);
+        break;
+    }
+}
+
+void pv_engine_roster_pump(struct pv_engine *e, pv_ns now)
+{
+    struct pv_roster_event ev;
+    bool was_removed = e->removed;
+    while (e->roster != NULL && pv_roster_poll_event(e->roster, &ev) == PV_OK)
+        take_event(e, &ev, now);
+    pv_engine_flush_unsaved(e, PV_JP_STORE);
+    if (e->removed != was_removed)
+        pv_engine_apply_up(e, now);
+}
+
+size_t pv_engine_add_statements(struct pv_engine *e, const struct pv_ctl_item *items, size_t n,
+                                pv_ns now)
+{
+    size_t refused = 0;
+    for (size_t i = 0; e->roster != NULL && i < n; i++) {
+        enum pv_roster_added added;
+        int r = pv_roster_add(e->roster, items[i].statement, items[i].receipt, &added);
+        if (r == PV_OK)
+            continue;
+        refused++;
+        char text[PV_ROSTER_TEXT];
+        snprintf(text, sizeof(text), "a statement was refused: %s", pv_strstatus(r));
+        if (r == PV_ERR_NOMEM)
+            pv_log(e->log, PV_LOG_ERROR, "what=\"%s\"", text);
+        else
+            pv_engine_report(e, text, now);
+    }
+    pv_engine_roster_pump(e, now);
+    return refused;
+}
+
+/* --- the interface --------------------------------------------------------------------------- */
+
+/* An own address with the length of its range: on-link for the kernel. */
+static void add_addr(struct pv_job_iface *i, const struct pv_addr *ip, uint8_t bits)
+{
+    if (i->n_addrs == PV_IFACE_MAX_PREFIXES)
+        return;
+    i->addrs[i->n_addrs].base = *ip;
+    i->addrs[i->n_addrs].base.port = 0;
+    i->addrs[i->n_addrs++].bits = bits;
+}
+
+static bool is_on_link(const struct pv_job_iface *i, const struct pv_prefix *route)
+{
+    for (size_t k = 0; k < i->n_addrs; k++) {
+        if (route->bits >= i->addrs[k].bits && pv_prefix_contains(&i->addrs[k], &route->base))
+            return true;
+    }
+    return false;
+}
+
+static void fill_iface(struct pv_engine *e, struct pv_job_iface *i)
+{
+    const struct pv_member *self = pv_engine_self(e);
+    memcpy(i->name, e->tun_name, sizeof(i->name));
+    i->mtu = e->mtu;
+    if (self != NULL && !e->removed && e->up) {
+        add_addr(i, &self->ip4, pv_roster_network(e->roster)->range.bits);
+        add_addr(i, &self->ip6, 64);
+    }
+    for (size_t k = 0; k < e->n_own_addrs; k++)
+        add_addr(i, &e->own_addrs[k].base, e->own_addrs[k].bits);
+    for (size_t k = 0; k < e->n_static_routes && i->n_routes < PV_IFACE_MAX_PREFIXES; k++) {
+        if (!is_on_link(i, &e->static_routes[k]))
+            i->routes[i->n_routes++] = e->static_routes[k];
+    }
+}
+
+static void tell_fast_path(struct pv_engine *e, const struct pv_job_iface *i)
+{
+    struct pv_fp_interface f = {.mtu = e->mtu};
+    for (size_t k = 0; k < i->n_addrs && f.n_own < PV_FP_MAX_OWN; k++)
+        f.own[f.n_own++] = i->addrs[k].base;
+    if (pv_engine_self(e) != NULL) {
+        f.nets[0] = pv_roster_network(e->roster)->range;
+        f.nets[1] = pv_network_ula(pv_roster_network_id(e->roster));
+    }
+    int r = pv_fp_builder_set_interface(e->fp, &f);
+    if (r != PV_OK)
+        pv_log(e->log, PV_LOG_ERROR, "what=\"interface not set\" why=\"%s\"", pv_strstatus(r));
+}
+
+/* Ranges of the overlay never serve as candidates. */
+static void tell_gatherer(struct pv_engine *e, pv_ns now)
+{
+    struct pv_prefix own[6];
+    size_t n = 0;
+    if (e->roster != NULL) {
+        own[n++] = pv_roster_network(e->roster)->range;
+        own[n++] = pv_network_ula(pv_roster_network_id(e->roster));
+    }
+    for (size_t k = 0; k < e->n_own_addrs && n < PV_ARRAY_LEN(own); k++)
+        own[n++] = e->own_addrs[k];
+    pv_gatherer_set_exclude(e->gatherer, own, n, now);
+}
+
+static void raise_iface(struct pv_engine *e, pv_ns now)
+{
+    struct pv_job *job = pv_engine_new_job(PV_JOB_IFACE_UP);
+    struct pv_job_iface *i = calloc(1, sizeof(*i));
+    if (job == NULL || i == NULL) {
+        free(i);
+        pv_job_free(job);
+        return;
+    }
+    fill_iface(e, i);
+    tell_fast_path(e, i);
+    tell_gatherer(e, now);
+    job->u.iface = i;
+    e->iface = PV_IFACE_RISING;
+    pv_engine_job(e, job, PV_JP_IFACE_UP, 0);
+}
+
+static void lower_iface(struct pv_engine *e)
+{
+    struct pv_job *job = pv_engine_new_job(PV_JOB_IFACE_DOWN);
+    e->iface = PV_IFACE_DOWN;
+    e->iface_error[0] = '\0';
+    if (job != NULL)
+        pv_engine_job(e, job, PV_JP_IFACE_DOWN, 0);
+}
+
+void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *result, pv_ns now)
+{
+    if (e->iface != PV_IFACE_RISING)
+        return;
+    if (result->status == PV_OK) {
+        e->iface = PV_IFACE_UP;
+        e->iface_error[0] = '\0';
+        pv_log(e->log, PV_LOG_INFO, "what=\"interface up\" name=%s", e->tun_name);
+        pv_enroll_iface_done(e, NULL, now);
+        return;
+    }
+    e->iface = PV_IFACE_DOWN;
+    memcpy(e->iface_error, result->error, sizeof(e->iface_error));
+    pv_log(e->log, PV_LOG_ERROR, "what=\"interface not up\" why=\"%s\"", result->error);
+    pv_enroll_iface_done(e, result->error, now);
+}
+
+/* --- up, down, in, out -------------------------------------------------------------------------
+ */
+
+void pv_engine_apply_up(struct pv_engine *e, pv_ns now)
+{
+    bool member = e->up && !e->removed && pv_engine_self(e) != NULL;
+    if (member || e->n_own_addrs > 0)
+        raise_iface(e, now);
+    else if (e->iface != PV_IFACE_DOWN)
+        lower_iface(e);
+    if (e->up && e->roster != NULL) {
+        /* A removed node stays in touch: it may be told that it was taken back. */
+        pv_engine_connect(e, pv_roster_coordinators(e->roster), PV_CTL_MEMBER,
+                          pv_roster_network_id(e->roster), now);
+    } else {
+        pv_coordclient_stop(e->coord, now);
+    }
+    if (member)
+        return;
+    struct pv_peer *p, *tmp;
+    HASH_ITER(hh, e->peers, p, tmp)
+    {
+        pv_chatlink_peer_offline(e->chat, p->pk, now);
+        pv_peer_goodbye(p, now);
+        pv_engine_touch(e, p, now);
+    }
+}
+
+void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, pv_ns now)
+{
+    e->roster = roster;
+    e->up = true;
+    e->removed = false;
+    pv_engine_roster_pump(e, now);
+    pv_engine_set_meta(e, "up", pv_view("1", 1));
+    pv_engine_apply_up(e, now);
+}
+
+void pv_engine_leave(struct pv_engine *e, pv_ns now)
+{
+    struct pv_peer *p, *tmp;
+    HASH_ITER(hh, e->peers, p, tmp)
+    pv_chatlink_peer_gone(e->chat, p->pk, now);
+    pv_engine_drop_members(e);
+    e->n_unsaved = 0;
+    e->roster = pv_roster_free(e->roster);
+    e->cursor = (struct pv_ctl_cursor){0};
+    e->relisted = false;
+    e->removed = false;
+    e->n_reports = 0;
+    e->coord_error[0] = '\0';
+    pv_engine_apply_up(e, now);
+}

@@ -1,0 +1,820 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/peer.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+
+const char *pv_peer_state_name(enum pv_peer_state state)
+{
+    switch (state) {
+    case PV_PEER_IDLE:
+        return "idle";
+    case PV_PEER_REACHING:
+        return "reaching";
+    case PV_PEER_UP:
+        return "up";
+    case PV_PEER_FAILED:
+        return "failed";
+    }
+    return "unknown";
+}
+
+/* --- env ----------------------------------------------------------------------------------- */
+
+uint64_t pv_peer_env_wall(const struct pv_peer_env *env, pv_ns now)
+{
+    return env->wall_us + (now > env->wall_at ? (now - env->wall_at) / 1000 : 0);
+}
+
+struct pv_peer *pv_peer_by_index(struct pv_peer_env *env, uint32_t index)
+{
+    struct pv_peer_index *e;
+    PV_MAP_FIND(&env->index_map, env->indices, &index, sizeof(index), e);
+    return e == NULL ? NULL : e->peer;
+}
+
+struct pv_peer *pv_peer_by_ufrag(struct pv_peer_env *env,
+                                 const char ufrag[static PV_ICE_UFRAG_MAX + 1])
+{
+    struct pv_peer_ufrag *e;
+    PV_MAP_FIND(&env->ufrag_map, env->ufrags, ufrag, PV_ICE_UFRAG_MAX + 1, e);
+    return e == NULL ? NULL : e->peer;
+}
+
+static int add_index(struct pv_peer *p, uint32_t index)
+{
+    struct pv_peer_index *e = calloc(1, sizeof(*e));
+    if (e == NULL)
+        return PV_ERR_NOMEM;
+    e->index = index;
+    e->peer = p;
+    int status;
+    PV_MAP_ADD(&p->env->index_map, p->env->indices, index, e, status);
+    if (status != PV_OK)
+        free(e);
+    return status;
+}
+
+static void drop_index(struct pv_peer *p, uint32_t index)
+{
+    struct pv_peer_index *e;
+    PV_MAP_FIND(&p->env->index_map, p->env->indices, &index, sizeof(index), e);
+    if (e == NULL || e->peer != p)
+        return;
+    PV_MAP_DEL(p->env->indices, e);
+    free(e);
+}
+
+static void drop_all_indices(struct pv_peer *p)
+{
+    struct pv_peer_index *e = p->env->indices;
+    while (e != NULL) {
+        struct pv_peer_index *next = e->hh.next;
+        if (e->peer == p) {
+            PV_MAP_DEL(p->env->indices, e);
+            free(e);
+        }
+        e = next;
+    }
+}
+
+/* An index that no keys and no pending handshake uses. */
+static uint32_t fresh_index(struct pv_peer *p)
+{
+    uint32_t index;
+    do {
+        index = pv_fp_builder_draw_index(p->env->fp, &p->env->rng, 0);
+    } while (pv_peer_by_index(p->env, index) != NULL);
+    return index;
+}
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+static int new_peer(struct pv_peer **ret_peer, struct pv_peer_env *env, enum pv_fp_peer_kind kind,
+                    const uint8_t *transport)
+{
+    struct pv_peer *p = calloc(1, sizeof(*p));
+    if (p == NULL)
+        return PV_ERR_NOMEM;
+    int r = pv_fp_builder_add_peer(env->fp, kind, &p->id);
+    if (r != PV_OK) {
+        free(p);
+        return r;
+    }
+    p->env = env;
+    p->is_static = kind == PV_FP_STATIC;
+    memcpy(p->transport, transport, sizeof(p->transport));
+    p->retry = PV_PEER_RETRY_FIRST;
+    p->deadline = PV_NEVER;
+    p->sample_at = PV_NEVER;
+    p->resolve_at = PV_NEVER;
+    *ret_peer = p;
+    return PV_OK;
+}
+
+static int make_session(struct pv_peer *p, const uint8_t *psk, uint16_t persistent_keepalive)
+{
+    struct pv_session_config cfg = {
+        .device = p->env->device,
+        .member = !p->is_static,
+        .lower_identity = !p->is_static && memcmp(p->env->own_pk, p->pk, sizeof(p->pk)) < 0,
+        .persistent_keepalive = persistent_keepalive,
+        .rng = p->env->rng,
+    };
+    memcpy(cfg.remote_pk, p->transport, sizeof(cfg.remote_pk));
+    if (psk != NULL)
+        memcpy(cfg.psk, psk, sizeof(cfg.psk));
+    int r = pv_session_new(&p->session, &cfg);
+    pv_wipe(&cfg, sizeof(cfg));
+    return r;
+}
+
+int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_peer_env *env,
+                       const uint8_t pk[static 32], const uint8_t transport[static 32])
+{
+    struct pv_peer *p;
+    int r = new_peer(&p, env, PV_FP_MEMBER, transport);
+    if (r != PV_OK)
+        return r;
+    memcpy(p->pk, pk, sizeof(p->pk));
+    *ret_peer = p;
+    return PV_OK;
+}
+
+int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_peer_env *env,
+                       const uint8_t public_key[static 32], const uint8_t psk[static 32],
+                       uint16_t persistent_keepalive, pv_ns now)
+{
+    struct pv_peer *p;
+    int r = new_peer(&p, env, PV_FP_STATIC, public_key);
+    if (r != PV_OK)
+        return r;
+    r = make_session(p, psk, persistent_keepalive);
+    if (r != PV_OK) {
+        pv_peer_free(p);
+        return r;
+    }
+    pv_session_set_reach(p->session, PV_SESSION_NOWHERE, now);
+    *ret_peer = p;
+    return PV_OK;
+}
+
+static void forget_ufrag(struct pv_peer *p)
+{
+    if (p->ufrag_set)
+        PV_MAP_DEL(p->env->ufrags, &p->ufrag);
+    p->ufrag_set = false;
+}
+
+struct pv_peer *pv_peer_free(struct pv_peer *p)
+{
+    if (p == NULL)
+        return NULL;
+    forget_ufrag(p);
+    if (p->session != NULL)
+        drop_all_indices(p);
+    p->session = pv_session_free(p->session);
+    p->ice = pv_ice_free(p->ice);
+    pv_inband_receiver_done(&p->inband);
+    pv_fp_builder_remove_peer(p->env->fp, p->id);
+    pv_wipe(p, sizeof(*p));
+    free(p);
+    return NULL;
+}
+
+/* --- state --------------------------------------------------------------------------------- */
+
+static void set_state(struct pv_peer *p, enum pv_peer_state state, const char *why, pv_ns now)
+{
+    if (state == p->state)
+        return;
+    pv_trace_add(&p->trace, now, "%s: %s", pv_peer_state_name(state), why);
+    pv_log(p->env->log, PV_LOG_DEBUG, "peer=%s state=%s why=\"%s\"", p->name,
+           pv_peer_state_name(state), why);
+    p->state = state;
+    if (state == PV_PEER_UP)
+        p->retry = PV_PEER_RETRY_FIRST;
+    if (state == PV_PEER_IDLE || state == PV_PEER_UP)
+        p->deadline = PV_NEVER;
+}
+
+static bool is_wanted(const struct pv_peer *p, pv_ns now)
+{
+    return p->wanted_at != 0 && now - p->wanted_at < PV_PEER_WANTED_FOR;
+}
+
+static struct pv_fp_live *live_of(struct pv_peer *p)
+{
+    return pv_fp_builder_live(p->env->fp, p->id);
+}
+
+/* How the session's messages can travel now. */
+static void update_reach(struct pv_peer *p, pv_ns now)
+{
+    if (p->session == NULL)
+        return;
+    enum pv_session_reach reach = PV_SESSION_NOWHERE;
+    if (p->has_path && !p->doubted)
+        reach = PV_SESSION_BY_UDP;
+    else if (!p->is_static && p->env->signalling && p->presence != PV_PRESENCE_OFFLINE)
+        reach = PV_SESSION_BY_SIGNAL;
+    else if (p->has_path)
+        reach = PV_SESSION_BY_UDP;
+    pv_session_set_reach(p->session, reach, now);
+}
+
+static void use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now)
+{
+    bool had = p->has_path;
+    p->has_path = path != NULL;
+    if (path != NULL) {
+        if (!had || !pv_carrier_same(&p->path, path))
+            p->path_since = now;
+        p->path = *path;
+        p->doubted = false;
+    }
+    if (pv_fp_builder_set_path(p->env->fp, p->id, path, 0) != PV_OK)
+        pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"path not set: out of memory\"", p->name);
+    if (path != NULL && live_of(p) != NULL)
+        pv_fp_live_rearm_path(live_of(p));
+    p->path_changed = true;
+    update_reach(p, now);
+}
+
+/* --- beginning ----------------------------------------------------------------------------- */
+
+static int ensure_machines(struct pv_peer *p, pv_ns now)
+{
+    if (p->session == NULL) {
+        int r = make_session(p, NULL, 0);
+        if (r != PV_OK)
+            return r;
+        update_reach(p, now);
+    }
+    if (p->ice != NULL)
+        return PV_OK;
+    struct pv_ice_config cfg = {
+        .controlling = memcmp(p->env->own_pk, p->pk, sizeof(p->pk)) < 0,
+        .local = p->creds,
+        .rng = p->env->rng,
+        .trace = &p->trace,
+    };
+    int r = pv_ice_new(&p->ice, &cfg, now);
+    pv_wipe(&cfg, sizeof(cfg));
+    return r;
+}
+
+static int new_creds(struct pv_peer *p)
+{
+    forget_ufrag(p);
+    pv_ice_make_creds(&p->env->rng, &p->creds);
+    memset(p->ufrag.ufrag, 0, sizeof(p->ufrag.ufrag));
+    memcpy(p->ufrag.ufrag, p->creds.ufrag, strlen(p->creds.ufrag));
+    p->ufrag.peer = p;
+    int status;
+    PV_MAP_ADD(&p->env->ufrag_map, p->env->ufrags, ufrag, &p->ufrag, status);
+    p->ufrag_set = status == PV_OK;
+    return status;
+}
+
+/* A new gen: new credentials, everything is checked anew. */
+static void begin(struct pv_peer *p, const char *why, pv_ns now)
+{
+    int r = new_creds(p);
+    bool fresh = p->ice == NULL;
+    if (r == PV_OK)
+        r = ensure_machines(p, now);
+    if (r == PV_OK && !fresh)
+        r = pv_ice_restart(p->ice, &p->creds, now);
+    if (r != PV_OK) {
+        pv_trace_add(&p->trace, now, "cannot begin: %s", pv_strstatus(r));
+        return;
+    }
+    pv_ice_set_local(p->ice, p->env->locals, p->env->n_locals, now);
+    if (fresh && p->descx.theirs.gen != 0 &&
+        pv_ice_set_remote(p->ice, &p->remote.creds, p->remote.cands, p->remote.n_cands, now) !=
+            PV_OK)
+        pv_trace_add(&p->trace, now, "their description is unusable");
+    p->chain_known = false;
+    pv_descx_begin(&p->descx, pv_highwater_next(&p->env->gen, pv_peer_env_wall(p->env, now)));
+    set_state(p, PV_PEER_REACHING, why, now);
+    p->deadline = now + PV_PEER_REACH_TIME;
+}
+
+/* Keys must be there, or be on their way, when a path is found. */
+static void want_keys(struct pv_peer *p, pv_ns now)
+{
+    if (p->session != NULL && !pv_session_has_keys(p->session, now))
+        pv_session_want(p->session, now);
+}
+
+void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
+{
+    p->wanted_at = now;
+    if (p->is_static) {
+        want_keys(p, now);
+        return;
+    }
+    if (p->state == PV_PEER_UP && !p->doubted) {
+        if (p->ice != NULL && pv_ice_state(p->ice) == PV_ICE_DORMANT) {
+            pv_ice_kick(p->ice, now);
+            pv_descx_changed(&p->descx);
+        }
+        want_keys(p, now);
+        return;
+    }
+    if (p->presence == PV_PRESENCE_OFFLINE || p->state == PV_PEER_REACHING)
+        return; /* presence, or the attempt under way, goes on from here */
+    begin(p, who, now);
+    want_keys(p, now);
+}
+
+void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t since_us,
+                          pv_ns now)
+{
+    bool came = presence == PV_PRESENCE_ONLINE &&
+                (p->presence != PV_PRESENCE_ONLINE || since_us != p->since_us);
+    bool changed = presence != p->presence;
+    p->presence = presence;
+    if (presence == PV_PRESENCE_ONLINE)
+        p->since_us = since_us;
+    if (pv_fp_builder_set_offline(p->env->fp, p->id, presence == PV_PRESENCE_OFFLINE) != PV_OK)
+        pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"presence not set: out of memory\"",
+               p->name);
+    if (changed)
+        pv_trace_add(&p->trace, now, "presence: %s",
+                     presence == PV_PRESENCE_ONLINE    ? "online"
+                     : presence == PV_PRESENCE_OFFLINE ? "offline"
+                                                       : "unknown");
+    update_reach(p, now);
+    if (!came)
+        return;
+    /* It connected anew. Where it restarted, its keys and credentials are gone: it answers our
+     * description with a new gen and a handshake. Where it did not, it only acknowledges. */
+    if (p->state == PV_PEER_UP)
+        pv_descx_repeat(&p->descx);
+    else if (p->state == PV_PEER_REACHING)
+        pv_descx_kick(&p->descx);
+    else if (is_wanted(p, now)) {
+        begin(p, "it came online", now);
+        want_keys(p, now);
+    }
+}
+
+void pv_peer_env_changed(struct pv_peer *p, bool locals, pv_ns now)
+{
+    update_reach(p, now);
+    if (p->is_static)
+        return;
+    if (locals && p->ice != NULL) {
+        pv_ice_set_local(p->ice, p->env->locals, p->env->n_locals, now);
+        pv_descx_changed(&p->descx);
+    }
+    if (p->env->signalling)
+        pv_descx_kick(&p->descx);
+    if (p->state == PV_PEER_FAILED && is_wanted(p, now)) {
+        begin(p, "the network changed", now);
+        want_keys(p, now);
+    }
+}
+
+/* --- their description ----------------------------------------------------------------------- */
+
+static void take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
+{
+    struct pv_view msg = pv_view(desc->wg, desc->wg_len);
+    uint8_t type;
+    int r = pv_wgmsg_type(msg, &type);
+    if (r == PV_OK && !pv_wgmsg_mac1_ok(p->env->device, msg))
+        r = PV_ERR_AUTH;
+    if (r == PV_OK && type == PV_WGMSG_INITIATION) {
+        struct pv_wg_initiation in;
+        r = pv_wgmsg_identify(p->env->device, msg, &in);
+        if (r == PV_OK && memcmp(in.static_pk, p->transport, sizeof(p->transport)) != 0)
+            r = PV_ERR_AUTH;
+        if (r == PV_OK)
+            r = pv_session_handle_initiation(p->session, &in, PV_SESSION_BY_SIGNAL, now);
+        pv_wg_initiation_wipe(&in);
+    } else if (r == PV_OK && type == PV_WGMSG_RESPONSE) {
+        r = pv_session_handle_response(p->session, msg, now);
+    }
+    if (r != PV_OK && r != PV_ERR_STATE && r != PV_ERR_REPLAY)
+        pv_trace_add(&p->trace, now, "handshake in description: %s", pv_strstatus(r));
+}
+
+void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
+{
+    const struct pv_descx_id re = {.gen = desc->re_gen, .rev = desc->re_rev};
+    enum pv_descx_verdict v =
+        pv_descx_receive(&p->descx, (struct pv_descx_id){desc->gen, desc->rev}, re);
+    if (p->descx.own.gen != 0 && re.gen == p->descx.own.gen)
+        p->chain_known = true;
+    if (v == PV_DESCX_STALE || v == PV_DESCX_DUPLICATE)
+        return;
+
+    p->remote = *desc;
+    if (v == PV_DESCX_NEW_GEN)
+        pv_trace_add(&p->trace, now, "their description: new, %zu candidates", desc->n_cands);
+    if (p->state == PV_PEER_IDLE || p->state == PV_PEER_FAILED || p->ice == NULL) {
+        begin(p, "it wants to reach us", now);
+        if (p->ice == NULL)
+            return;
+    } else if (p->state == PV_PEER_UP && pv_ice_state(p->ice) == PV_ICE_DORMANT) {
+        pv_ice_kick(p->ice, now);
+    }
+    if (v == PV_DESCX_NEW_GEN)
+        pv_session_peer_new_gen(p->session);
+    if (pv_ice_set_remote(p->ice, &desc->creds, desc->cands, desc->n_cands, now) != PV_OK)
+        pv_trace_add(&p->trace, now, "their description is unusable");
+    if (desc->wg_len > 0)
+        take_wg(p, desc, now);
+    else
+        want_keys(p, now);
+}
+
+bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
+{
+    if (p->ice == NULL || !pv_descx_take_due(&p->descx, now))
+        return false;
+    memset(ret_desc, 0, sizeof(*ret_desc));
+    ret_desc->gen = p->descx.own.gen;
+    ret_desc->rev = p->descx.own.rev;
+    ret_desc->re_gen = p->descx.theirs.gen;
+    ret_desc->re_rev = p->descx.theirs.rev;
+    ret_desc->creds = p->creds;
+    ret_desc->n_cands = pv_ice_locals(p->ice, ret_desc->cands, PV_ARRAY_LEN(ret_desc->cands));
+    memcpy(ret_desc->wg, p->wg, p->wg_len);
+    ret_desc->wg_len = p->wg_len;
+    return true;
+}
+
+/* --- datagrams in ---------------------------------------------------------------------------- */
+
+static struct pv_ice_carrier ice_carrier(const struct pv_carrier *c)
+{
+    return (struct pv_ice_carrier){
+        .kind = PV_ICE_CARRIER_UDP, .sock = c->sock, .channel = c->channel, .local = c->local};
+}
+
+int pv_peer_handle_stun(struct pv_peer *p, const struct pv_carrier *from, struct pv_view datagram,
+                        pv_ns now)
+{
+    if (p->ice == NULL)
+        return PV_ERR_NOT_FOUND;
+    const struct pv_ice_carrier c = ice_carrier(from);
+    return pv_ice_handle_input(p->ice, &c, &from->remote, datagram, now);
+}
+
+/* WireGuard's roaming rule for static peers (whitepaper s2.1): authenticated, so it is there. */
+static void roam(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
+{
+    if (p->has_path && pv_carrier_same(&p->path, from))
+        return;
+    char text[PV_ADDR_TEXT];
+    pv_trace_add(&p->trace, now, "now at %s", pv_addr_format(&from->remote, text));
+    use_path(p, from, now);
+    set_state(p, PV_PEER_UP, "it sent from there", now);
+}
+
+static void heard_from(struct pv_peer *p, const struct pv_carrier *from, size_t len, pv_ns now)
+{
+    if (p->is_static) {
+        roam(p, from, now);
+        return;
+    }
+    if (p->ice == NULL)
+        begin(p, "it sent to us", now);
+    if (p->ice != NULL) {
+        const struct pv_ice_carrier c = ice_carrier(from);
+        pv_ice_note_stray(p->ice, &c, &from->remote, len, now);
+    }
+}
+
+int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
+                              const struct pv_carrier *from, pv_ns now)
+{
+    if (p->session == NULL) {
+        int made = make_session(p, NULL, 0);
+        if (made != PV_OK)
+            return made;
+    }
+    int r = pv_session_handle_initiation(p->session, in, PV_SESSION_BY_UDP, now);
+    if (r != PV_OK)
+        return r;
+    p->last_from = *from;
+    if (p->is_static || !p->has_path || !pv_carrier_same(&p->path, from))
+        heard_from(p, from, PV_WGMSG_INITIATION_LEN, now);
+    return PV_OK;
+}
+
+int pv_peer_handle_reply(struct pv_peer *p, uint8_t type, struct pv_view msg,
+                         const struct pv_carrier *from, pv_ns now)
+{
+    if (p->session == NULL)
+        return PV_ERR_STATE;
+    int r = type == PV_WGMSG_COOKIE ? pv_session_handle_cookie(p->session, msg, now)
+                                    : pv_session_handle_response(p->session, msg, now);
+    if (r == PV_OK && type == PV_WGMSG_RESPONSE && p->is_static)
+        roam(p, from, now);
+    return r;
+}
+
+void pv_peer_goodbye(struct pv_peer *p, pv_ns now)
+{
+    if (p->is_static)
+        return;
+    /* Whatever comes back is a new run of it: nothing of this one can be used again. */
+    forget_ufrag(p);
+    p->ice = pv_ice_free(p->ice);
+    pv_descx_end(&p->descx);
+    use_path(p, NULL, now);
+    set_state(p, PV_PEER_IDLE, "it said goodbye", now);
+    pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now);
+}
+
+void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns now)
+{
+    const struct pv_carrier to = {.kind = PV_CARRIER_UDP, .remote = *addr};
+    use_path(p, &to, now);
+    set_state(p, PV_PEER_UP, "endpoint configured", now);
+}
+
+/* --- the fast path's facts ------------------------------------------------------------------- */
+
+static void sample(struct pv_peer *p, pv_ns now)
+{
+    struct pv_fp_live *l = live_of(p);
+    if (l == NULL)
+        return;
+    const struct pv_session_traffic t = {
+        .data_sent = atomic_load_explicit(&l->last_tx_data, memory_order_relaxed),
+        .any_sent = atomic_load_explicit(&l->last_tx_any, memory_order_relaxed),
+        .data_received = atomic_load_explicit(&l->last_rx_data, memory_order_relaxed),
+        .any_received = atomic_load_explicit(&l->last_rx_any, memory_order_relaxed),
+        .sent = atomic_load_explicit(&l->tx_packets, memory_order_relaxed),
+    };
+    if (p->session != NULL)
+        pv_session_note_traffic(p->session, &t, now);
+    if (p->ice != NULL)
+        pv_ice_note_traffic(p->ice, t.data_sent,
+                            atomic_load_explicit(&l->last_rx_selected, memory_order_relaxed), now);
+    pv_ns last = t.data_sent > t.data_received ? t.data_sent : t.data_received;
+    if (last + PV_PEER_WANTED_FOR > now && last > p->wanted_at)
+        p->wanted_at = last;
+    if (last + PV_PEER_QUIET_AFTER < now) {
+        p->sample_at = PV_NEVER;
+        pv_fp_live_rearm_active(l);
+    } else {
+        p->sample_at = now + PV_PEER_SAMPLE;
+    }
+}
+
+void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns now)
+{
+    switch (punt->kind) {
+    case PV_FP_PUNT_NEED_PATH:
+        pv_peer_want(p, "packets wait", now);
+        break;
+    case PV_FP_PUNT_NEED_KEYS:
+        p->wanted_at = now;
+        if (p->session != NULL)
+            pv_session_want(p->session, now);
+        break;
+    case PV_FP_PUNT_ACTIVE:
+        sample(p, now);
+        break;
+    case PV_FP_PUNT_STRAY:
+        heard_from(p, &punt->from, punt->count, now);
+        break;
+    case PV_FP_PUNT_KEYS_CONFIRMED:
+        if (p->session != NULL)
+            pv_session_confirm(p->session, punt->index, now);
+        break;
+    case PV_FP_PUNT_DATAGRAM:
+    case PV_FP_PUNT_INBAND:
+        break; /* the engine's */
+    }
+}
+
+/* --- settling -------------------------------------------------------------------------------- */
+
+static void take_keys(struct pv_peer *p, struct pv_session_event *ev)
+{
+    struct pv_fp_key_init init = {
+        .local_index = ev->index,
+        .remote_index = ev->keys.remote_index,
+        .birth = ev->born,
+    };
+    memcpy(init.send_key, ev->keys.send, sizeof(init.send_key));
+    memcpy(init.recv_key, ev->keys.recv, sizeof(init.recv_key));
+    int r = pv_fp_builder_add_keys(p->env->fp, p->id, &init);
+    if (r != PV_OK)
+        pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not taken\" why=\"%s\"", p->name,
+               pv_strstatus(r));
+    pv_wipe(&init, sizeof(init));
+}
+
+static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, pv_ns now)
+{
+    struct pv_fp_live *l = live_of(p);
+    switch (ev->type) {
+    case PV_SESSION_KEYS:
+        take_keys(p, ev);
+        break;
+    case PV_SESSION_USE:
+        if (pv_fp_builder_send_with(p->env->fp, p->id, ev->index) != PV_OK)
+            pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not used\"", p->name);
+        if (l != NULL)
+            pv_fp_live_rearm_keys(l);
+        break;
+    case PV_SESSION_INDEX_GONE:
+        if (pv_fp_builder_remove_keys(p->env->fp, p->id, ev->index) != PV_OK)
+            pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not removed\"", p->name);
+        drop_index(p, ev->index);
+        break;
+    case PV_SESSION_DONE:
+        p->handshake_done = true;
+        p->last_handshake = now;
+        p->last_handshake_ms = pv_peer_env_wall(p->env, now) / 1000;
+        p->wg_len = 0;
+        pv_trace_add(&p->trace, now, "session keys agreed");
+        break;
+    case PV_SESSION_GIVE_UP:
+        pv_trace_add(&p->trace, now, "no answer to handshakes for 90 s");
+        if (l != NULL)
+            pv_fp_live_rearm_keys(l);
+        break;
+    case PV_SESSION_SEND_KEEPALIVE:
+        p->keepalive_due = true;
+        break;
+    }
+    pv_wipe(&ev->keys, sizeof(ev->keys));
+}
+
+static struct pv_carrier fp_carrier(const struct pv_ice_path *path)
+{
+    struct pv_carrier c = {
+        .kind = PV_CARRIER_UDP,
+        .sock = path->carrier.sock,
+        .channel = path->carrier.channel,
+        .local = path->carrier.local,
+        .remote = path->remote,
+    };
+    return c;
+}
+
+static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_ns now)
+{
+    struct pv_carrier c;
+    switch (ev->type) {
+    case PV_ICE_EV_SELECTED:
+        c = fp_carrier(&ev->path);
+        use_path(p, &c, now);
+        set_state(p, PV_PEER_UP, "a path answers", now);
+        break;
+    case PV_ICE_EV_LOST:
+        use_path(p, NULL, now);
+        if (is_wanted(p, now)) {
+            begin(p, "the path is gone", now);
+        } else {
+            set_state(p, PV_PEER_IDLE, "the path is gone, and nobody needs it", now);
+        }
+        break;
+    case PV_ICE_EV_DOUBT:
+        p->doubted = true;
+        p->path_changed = true;
+        update_reach(p, now);
+        pv_descx_changed(&p->descx); /* the other side checks too */
+        break;
+    case PV_ICE_EV_CANDIDATES_CHANGED:
+        pv_descx_changed(&p->descx);
+        break;
+    case PV_ICE_EV_STATE:
+        if (p->doubted && (ev->state == PV_ICE_CONNECTED || ev->state == PV_ICE_COMPLETED)) {
+            p->doubted = false;
+            p->path_changed = true;
+            update_reach(p, now);
+        }
+        break;
+    }
+}
+
+/* Session messages: those for a signal go into our description, the others wait for poll_transmit.
+ */
+static void pump_session(struct pv_peer *p, pv_ns now)
+{
+    while (!p->has_answer) {
+        uint32_t index = fresh_index(p);
+        uint64_t stamp = pv_highwater_next(&p->env->tai, pv_peer_env_wall(p->env, now));
+        struct pv_session_transmit tx;
+        if (pv_session_poll_transmit(p->session, index, stamp, now, &tx) != PV_OK)
+            break;
+        if (tx.took_index && add_index(p, tx.index) != PV_OK)
+            pv_trace_add(&p->trace, now, "no room for a receiver index");
+        if (tx.via == PV_SESSION_BY_SIGNAL) {
+            memcpy(p->wg, tx.msg, tx.len);
+            p->wg_len = tx.len;
+            if (p->descx.own.gen == 0)
+                begin(p, "keys are needed", now);
+            else
+                pv_descx_changed(&p->descx);
+            continue;
+        }
+        p->answer = tx;
+        p->answer_to = p->path;
+        p->has_answer = p->has_path;
+        if (tx.type == PV_WGMSG_RESPONSE && p->last_from.kind != PV_CARRIER_NONE) {
+            p->answer_to = p->last_from;
+            p->has_answer = true;
+        }
+    }
+    struct pv_session_event ev;
+    while (pv_session_poll_event(p->session, &ev) == PV_OK)
+        take_session_event(p, &ev, now);
+}
+
+bool pv_peer_settle(struct pv_peer *p, pv_ns now)
+{
+    struct pv_ice_event ev;
+    while (p->ice != NULL && pv_ice_poll_event(p->ice, &ev) == PV_OK)
+        take_ice_event(p, &ev, now);
+    if (p->session != NULL)
+        pump_session(p, now);
+    return true;
+}
+
+int pv_peer_poll_transmit(struct pv_peer *p, pv_ns now, struct pv_peer_transmit *ret_tx)
+{
+    if (p->session != NULL)
+        pump_session(p, now);
+    if (p->has_answer) {
+        p->has_answer = false;
+        ret_tx->sock = p->answer_to.sock;
+        ret_tx->local = p->answer_to.local;
+        ret_tx->dst = p->answer_to.remote;
+        ret_tx->is_stun = false;
+        ret_tx->len = p->answer.len;
+        memcpy(ret_tx->buf, p->answer.msg, p->answer.len);
+        return PV_OK;
+    }
+    struct pv_ice_transmit tx;
+    if (p->ice == NULL || pv_ice_poll_transmit(p->ice, &tx) != PV_OK)
+        return PV_ERR_AGAIN;
+    ret_tx->sock = tx.carrier.sock;
+    ret_tx->local = tx.carrier.local;
+    ret_tx->dst = tx.dst;
+    ret_tx->is_stun = true;
+    ret_tx->len = tx.len;
+    memcpy(ret_tx->buf, tx.buf, tx.len);
+    return PV_OK;
+}
+
+/* --- time ------------------------------------------------------------------------------------ */
+
+static void attempt_failed(struct pv_peer *p, pv_ns now)
+{
+    set_state(p, PV_PEER_FAILED, "nothing answered for 30 s", now);
+    p->deadline = now + p->retry;
+    p->retry = pv_min_ns(p->retry * 2, PV_PEER_RETRY_MAX);
+    struct pv_fp_live *l = live_of(p);
+    if (l != NULL)
+        pv_fp_live_rearm_path(l);
+}
+
+void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
+{
+    if (p->session != NULL)
+        pv_session_handle_timeout(p->session, now);
+    if (p->ice != NULL)
+        pv_ice_handle_timeout(p->ice, now);
+    if (p->sample_at != PV_NEVER && now >= p->sample_at)
+        sample(p, now);
+    if (p->deadline == PV_NEVER || now < p->deadline)
+        return;
+    p->deadline = PV_NEVER;
+    if (p->state == PV_PEER_REACHING) {
+        attempt_failed(p, now);
+    } else if (p->state == PV_PEER_FAILED) {
+        if (is_wanted(p, now) && p->presence != PV_PRESENCE_OFFLINE) {
+            begin(p, "trying again", now);
+            want_keys(p, now);
+        } else {
+            set_state(p, PV_PEER_IDLE, "nobody needs it", now);
+        }
+    }
+}
+
+pv_ns pv_peer_next_timeout(const struct pv_peer *p)
+{
+    pv_ns next = pv_min_ns(p->deadline, p->sample_at);
+    if (p->session != NULL)
+        next = pv_min_ns(next, pv_session_next_timeout(p->session));
+    if (p->ice != NULL) {
+        next = pv_min_ns(next, pv_ice_next_timeout(p->ice));
+        next = pv_min_ns(next, pv_descx_next_timeout(&p->descx));
+    }
+    return next;
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * peer.h - one other node, and how it is reached: its WireGuard session, its ICE agent and the
+ * exchange of descriptions with it, composed. Its decisions go straight into the fast path's
+ * builder (path, keys); what must travel is handed to the engine.
+ *
+ * A member is found by descriptions and checks (DESIGN 5 "Life of a path"); a static [peer] has an
+ * endpoint and follows WireGuard's roaming rule. Not here: who the members are (roster), how a
+ * description is sealed and sent (engine_desc.c), chat. Control thread only.
+ *
+ * State of a member:
+ *   IDLE     --want, or its description--> REACHING   (own gen begun)
+ *   REACHING --agent SELECTED-->           UP
+ *   REACHING --30 s-->                     FAILED     (its waiting packets are gone by then)
+ *   FAILED   --want, news of it or of our network, or 5..60 s while wanted--> REACHING
+ *   UP       --agent LOST, wanted lately-->          REACHING (new gen)
+ *   UP       --agent LOST, nobody wants it-->        IDLE
+ *   any      --left, revoked-->            freed
+ * A static peer is UP while it has an endpoint, else IDLE.
+ */
+#ifndef PV_PEER_H
+#define PV_PEER_H
+
+#include "base/addr.h"
+#include "base/heap.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/pv.h"
+#include "base/text.h"
+#include "base/trace.h"
+#include "daemon/core/descx.h"
+#include "daemon/core/fp_builder.h"
+#include "daemon/core/highwater.h"
+#include "proto/desc.h"
+#include "proto/ice.h"
+#include "proto/inband.h"
+#include "proto/session.h"
+
+enum {
+    PV_PEER_MAX = 16384,        /* peers of one node, members and static ones */
+    PV_PEER_MAX_INDICES = 65536 /* receiver indices in use: 4 a peer */
+};
+#define PV_PEER_REACH_TIME  PV_S(30)   /* one attempt; as long as a packet waits, DESIGN 5 */
+#define PV_PEER_RETRY_FIRST PV_S(5)    /* after a failed attempt, doubling */
+#define PV_PEER_RETRY_MAX   PV_S(60)   /* "backed off to one a minute", DESIGN 5 */
+#define PV_PEER_WANTED_FOR  PV_S(60)   /* a wish counts this long */
+#define PV_PEER_SAMPLE      PV_MS(100) /* how often the fast path's facts are read in use */
+#define PV_PEER_QUIET_AFTER PV_S(20)   /* no data either way: no longer read */
+
+enum pv_peer_state {
+    PV_PEER_IDLE,
+    PV_PEER_REACHING,
+    PV_PEER_UP,
+    PV_PEER_FAILED,
+};
+const char *pv_peer_state_name(enum pv_peer_state state);
+
+enum pv_presence {
+    PV_PRESENCE_UNKNOWN, /* not subscribed, or no coordinator */
+    PV_PRESENCE_ONLINE,
+    PV_PRESENCE_OFFLINE,
+};
+
+struct pv_peer;
+
+/* A receiver index that belongs to a peer's session. */
+struct pv_peer_index {
+    uint32_t index;
+    struct pv_peer *peer;
+    UT_hash_handle hh;
+};
+/* Names the receiver of a STUN request. */
+struct pv_peer_ufrag {
+    char ufrag[PV_ICE_UFRAG_MAX + 1]; /* zero-padded: the whole array is the key */
+    struct pv_peer *peer;
+    UT_hash_handle hh;
+};
+
+/* What all peers of a node share; owned by the engine. */
+struct pv_peer_env {
+    struct pv_rng rng;
+    const struct pv_log *log;
+    const uint8_t *own_pk; /* identity */
+    struct pv_wg_device *device;
+    struct pv_fp_builder *fp;
+    struct pv_highwater gen; /* of descriptions */
+    struct pv_highwater tai; /* of message 1's timestamps */
+    uint64_t wall_us;        /* at wall_at; see pv_peer_env_wall() */
+    pv_ns wall_at;
+    bool signalling; /* the coordinator is there: signals can be sent */
+    struct pv_ice_cand locals[PV_ICE_MAX_LOCAL];
+    size_t n_locals;
+    struct pv_map index_map;
+    struct pv_peer_index *indices;
+    struct pv_map ufrag_map;
+    struct pv_peer_ufrag *ufrags;
+};
+
+/* Unix microseconds at now. */
+uint64_t pv_peer_env_wall(const struct pv_peer_env *env, pv_ns now);
+/* Whose receiver index is it; NULL: nobody's. */
+struct pv_peer *pv_peer_by_index(struct pv_peer_env *env, uint32_t index);
+struct pv_peer *pv_peer_by_ufrag(struct pv_peer_env *env,
+                                 const char ufrag[static PV_ICE_UFRAG_MAX + 1]);
+
+struct pv_peer {
+    struct pv_peer_env *env;
+    uint32_t id; /* of the fast path */
+    bool is_static;
+
+    /* who it is */
+    uint8_t pk[32]; /* members: identity key; key of the engine's table */
+    uint8_t transport[32];
+    char name[PV_NAME_BUF];
+    struct pv_addr ip4, ip6; /* members */
+
+    /* what is known about its presence (members) */
+    enum pv_presence presence;
+    uint64_t since_us; /* of its last hello, coordinator's clock */
+
+    /* state */
+    enum pv_peer_state state;
+    pv_ns deadline;  /* REACHING: the attempt ends; FAILED: the next begins */
+    pv_ns retry;     /* wait after the next failure */
+    pv_ns wanted_at; /* 0 = never */
+    pv_ns sample_at; /* PV_NEVER: not in use */
+    bool has_path;
+    bool doubted; /* the path does not answer and no other is ready */
+    struct pv_carrier path;
+    pv_ns path_since;
+
+    /* machines */
+    struct pv_session *session; /* made on first use; static peers: always */
+    struct pv_ice_agent *ice;   /* made on first use; static peers: never */
+    struct pv_ice_creds creds;  /* ours, in own description */
+    struct pv_peer_ufrag ufrag; /* in env->ufrags while creds are set */
+    bool ufrag_set;
+    struct pv_descx descx;
+    struct pv_desc remote; /* their newest description; valid when descx.theirs.gen != 0 */
+    bool chain_known;      /* their description came once in our gen: no chain needed any more */
+    uint8_t wg[PV_WGMSG_INITIATION_LEN]; /* handshake message for our description */
+    size_t wg_len;
+    struct pv_inband_receiver inband;
+    struct pv_trace trace;
+
+    /* a handshake message for an address: the answer to its source */
+    struct pv_session_transmit answer;
+    struct pv_carrier answer_to;
+    bool has_answer;
+    struct pv_carrier last_from; /* where the message being handled came from */
+
+    /* for the engine */
+    bool keepalive_due;
+    bool path_changed;    /* told once by pv_peer_take_path_changed() */
+    bool handshake_done;  /* told once */
+    pv_ns last_handshake; /* 0 = never */
+    uint64_t last_handshake_ms;
+    uint64_t signal_seq_seen; /* highest accepted from it */
+
+    /* static peers */
+    char endpoint_host[256];
+    uint16_t endpoint_port;
+    pv_ns resolve_at; /* PV_NEVER: no need */
+
+    /* engine's lists */
+    struct pv_heap_node timer;
+    struct pv_peer *ready_next;
+    bool ready;
+    UT_hash_handle hh; /* by pk */
+};
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+/* A member. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH (a transport key of small order). */
+PV_MUST_CHECK int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_peer_env *env,
+                                     const uint8_t pk[static 32],
+                                     const uint8_t transport[static 32]);
+/* A static [peer]: psk of 32 bytes (zero: none), persistent_keepalive in seconds. */
+PV_MUST_CHECK int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_peer_env *env,
+                                     const uint8_t public_key[static 32],
+                                     const uint8_t psk[static 32], uint16_t persistent_keepalive,
+                                     pv_ns now);
+/* Takes it out of the fast path and wipes its keys; NULL is fine; returns NULL. */
+struct pv_peer *pv_peer_free(struct pv_peer *p);
+
+/* --- facts in ------------------------------------------------------------------------------ */
+
+/* Somebody wants to talk to it: a packet waits, ping, chat. Starts or joins an attempt. */
+void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now);
+/* Presence. since_us: start of its connection at the coordinator; another value for a peer that was
+ * in use means that it may have restarted: it is reached anew at once. */
+void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t since_us,
+                          pv_ns now);
+/* env->locals or env->signalling changed. */
+void pv_peer_env_changed(struct pv_peer *p, bool locals, pv_ns now);
+/* Its newest description, authenticated. */
+void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);
+/* A STUN datagram for its agent. Status as pv_ice_handle_input(). */
+PV_MUST_CHECK int pv_peer_handle_stun(struct pv_peer *p, const struct pv_carrier *from,
+                                      struct pv_view datagram, pv_ns now);
+/* Handshake messages that came by UDP. in is used up. Statuses as session.h. */
+PV_MUST_CHECK int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
+                                            const struct pv_carrier *from, pv_ns now);
+PV_MUST_CHECK int pv_peer_handle_reply(struct pv_peer *p, uint8_t type, struct pv_view msg,
+                                       const struct pv_carrier *from, pv_ns now);
+/* Punts of the fast path about this peer. */
+void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns now);
+/* It said in-band that it is going down. */
+void pv_peer_goodbye(struct pv_peer *p, pv_ns now);
+/* A static peer's endpoint was configured or resolved. */
+void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns now);
+
+void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now);
+pv_ns pv_peer_next_timeout(const struct pv_peer *p);
+
+/* --- decisions out ------------------------------------------------------------------------- */
+
+struct pv_peer_transmit {
+    uint16_t sock;
+    struct pv_addr local; /* PV_AF_NONE: the kernel chooses */
+    struct pv_addr dst;
+    bool is_stun; /* a request or answer of the agent */
+    size_t len;
+    uint8_t buf[PV_ICE_MTU];
+};
+/* One datagram to send now, or PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_peer_poll_transmit(struct pv_peer *p, pv_ns now,
+                                        struct pv_peer_transmit *ret_tx);
+/* Must our description be sent now? Then *ret_desc is it (borrowing from p). */
+PV_MUST_CHECK bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc);
+/* Settles everything that is due inside: call after every fact. True when there may be something to
+ * poll. */
+bool pv_peer_settle(struct pv_peer *p, pv_ns now);
+
+#endif /* PV_PEER_H */
