@@ -100,3 +100,9 @@ void pv_descx_kick(struct pv_descx *x)
     if (!x->acked)
         send_anew(x);
 }
+
+void pv_descx_repeat(struct pv_descx *x)
+{
+    x->acked = false;
+    send_anew(x);
+}

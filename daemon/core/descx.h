@@ -64,7 +64,9 @@ enum pv_descx_verdict pv_descx_receive(struct pv_descx *x, struct pv_descx_id th
 bool pv_descx_take_due(struct pv_descx *x, pv_ns now);
 /* When take_due() must be called: 0 = at once, PV_NEVER = nothing to send. */
 pv_ns pv_descx_next_timeout(const struct pv_descx *x);
-/* Start resending anew: the peer came back, a new way to it opened. */
+/* Start resending anew what is not acknowledged: a new way to the peer opened. */
 void pv_descx_kick(struct pv_descx *x);
+/* Send own again although it was acknowledged: the peer may have restarted and forgotten it. */
+void pv_descx_repeat(struct pv_descx *x);
 
 #endif /* PV_DESCX_H */

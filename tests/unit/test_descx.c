@@ -129,9 +129,32 @@ static void a_change_before_the_first_send_needs_no_new_revision(void **state)
     assert_int_equal(a.own.rev, 2);
 }
 
+static void repeat_brings_it_to_a_peer_that_forgot(void **state)
+{
+    (void)state;
+    struct pv_descx a = {0};
+    struct pv_descx b = {0};
+    pv_descx_begin(&a, 1);
+    pv_descx_begin(&b, 2);
+    (void)pv_descx_take_due(&a, 0);
+    (void)pv_descx_take_due(&b, 0);
+    deliver(&a, &b);
+    deliver(&b, &a);
+    b = (struct pv_descx){0};
+    pv_descx_repeat(&a);
+    assert_true(pv_descx_take_due(&a, 1));
+    assert_int_equal(deliver(&a, &b), PV_DESCX_NEW_GEN);
+    assert_false(a.acked);
+    pv_descx_begin(&b, 3);
+    assert_true(pv_descx_take_due(&b, 1));
+    assert_int_equal(deliver(&b, &a), PV_DESCX_NEW_GEN);
+    assert_true(a.acked);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(repeat_brings_it_to_a_peer_that_forgot),
         cmocka_unit_test(both_sides_agree_and_fall_silent),
         cmocka_unit_test(resends_after_250_ms_doubling_to_8_s_until_acked),
         cmocka_unit_test(gives_up_after_a_bounded_number_of_sends_and_kick_starts_anew),

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/* The simulated world itself: what the scenarios stand on. */
+#include <stdio.h>
+
+#include "../unit/test_util.h"
+#include "sim_net.h"
+
+static const struct pv_link_config wan = {.delay = PV_MS(10)};
+
+static struct pv_addr addr(const char *text)
+{
+    struct pv_addr a = {.family = PV_AF_NONE};
+    assert_int_equal(pv_addr_parse(text, &a), PV_OK);
+    return a;
+}
+
+static struct pv_addr ip(const char *text)
+{
+    struct pv_addr a = {.family = PV_AF_NONE};
+    assert_int_equal(pv_addr_parse_ip(text, &a), PV_OK);
+    return a;
+}
+
+static unsigned add_host(struct sim_net *net, unsigned zone, const char *address)
+{
+    struct pv_addr a = ip(address);
+    unsigned host = sim_net_add_host(net, zone, zone == SIM_PUBLIC ? &wan : NULL);
+    sim_net_add_addr(net, host, &a);
+    return host;
+}
+
+static unsigned add_nat(struct sim_net *net, unsigned outer, const char *profile,
+                        const char *public)
+{
+    struct pv_nat_config c;
+    pv_nat_config_init(&c);
+    c.public_ip[0] = ip(public);
+    c.n_public = 1;
+    c.line_out = wan;
+    c.line_in = wan;
+    if (strcmp(profile, "symmetric") == 0) {
+        c.mapping = PV_NAT_APD;
+        c.ports = PV_NAT_RANDOM;
+    }
+    return sim_net_add_nat(net, outer, &c);
+}
+
+static void send_text(struct sim_net *net, unsigned host, uint16_t port, const char *dst,
+                      uint8_t ttl)
+{
+    struct pv_addr src = {.family = PV_AF_NONE, .port = port};
+    struct pv_addr d = addr(dst);
+    assert_true(sim_net_send(net, host, &src, &d, ttl, pv_view("hi", 2)));
+}
+
+static bool next_event(struct sim_net *net, struct sim_event *e)
+{
+    return sim_net_next(net, sim_net_now(net) + PV_S(1), e) == PV_OK;
+}
+
+static void two_cones_meet_and_the_clock_is_exact(void **state)
+{
+    (void)state;
+    struct sim_event e;
+    struct sim_net *net = sim_net_new(1);
+    unsigned za = add_nat(net, SIM_PUBLIC, "cone", "203.0.113.1");
+    unsigned zb = add_nat(net, SIM_PUBLIC, "cone", "203.0.113.2");
+    unsigned a = add_host(net, za, "192.168.1.2");
+    unsigned b = add_host(net, zb, "192.168.1.2");
+    pv_ns start = sim_net_now(net);
+    send_text(net, a, 5000, "203.0.113.2:6000", 0);
+    assert_false(next_event(net, &e)); /* filtered */
+    start = sim_net_now(net);
+    send_text(net, b, 6000, "203.0.113.1:5000", 0);
+    assert_true(next_event(net, &e));
+    assert_int_equal(e.kind, SIM_DATAGRAM);
+    assert_int_equal(e.host, a);
+    assert_int_equal(e.now, start + PV_MS(20));
+    assert_int_equal(e.remote.port, 6000);
+    assert_int_equal(e.remote.ip[3], 2);
+    assert_memory_equal(e.data.ptr, "hi", 2);
+    sim_net_reboot_nat(net, za);
+    send_text(net, b, 6000, "203.0.113.1:5000", 0);
+    assert_false(next_event(net, &e));
+    sim_net_free(net);
+}
+
+static void the_same_lan_and_ipv6_need_no_translation(void **state)
+{
+    (void)state;
+    struct sim_event e;
+    struct sim_net *net = sim_net_new(1);
+    unsigned zone = add_nat(net, SIM_PUBLIC, "cone", "203.0.113.1");
+    unsigned a = add_host(net, zone, "192.168.1.2");
+    unsigned b = add_host(net, zone, "192.168.1.3");
+    unsigned far = add_host(net, SIM_PUBLIC, "2001:db8::1");
+    struct pv_addr a6 = ip("2001:db8:1::2");
+    sim_net_add_addr(net, a, &a6);
+    send_text(net, a, 1, "192.168.1.3:2", 0);
+    assert_true(next_event(net, &e));
+    assert_int_equal(e.host, b);
+    assert_int_equal(e.remote.ip[0], 192);
+    send_text(net, far, 1, "[2001:db8:1::2]:9", 0);
+    assert_false(next_event(net, &e));
+    send_text(net, a, 9, "[2001:db8::1]:1", 0);
+    assert_true(next_event(net, &e));
+    assert_int_equal(e.host, far);
+    assert_true(pv_addr_equal_ip(&e.remote, &a6));
+    send_text(net, far, 1, "[2001:db8:1::2]:9", 0);
+    assert_true(next_event(net, &e));
+    assert_int_equal(e.host, a);
+    sim_net_free(net);
+}
+
+static void a_low_ttl_opens_the_own_nat_only(void **state)
+{
+    (void)state;
+    struct sim_event e;
+    struct sim_net *net = sim_net_new(1);
+    unsigned zone = add_nat(net, SIM_PUBLIC, "cone", "203.0.113.1");
+    unsigned a = add_host(net, zone, "192.168.1.2");
+    unsigned far = add_host(net, SIM_PUBLIC, "198.51.100.1");
+    send_text(net, a, 5000, "198.51.100.1:1", 2);
+    assert_false(next_event(net, &e));
+    send_text(net, far, 1, "203.0.113.1:5000", 0);
+    assert_true(next_event(net, &e));
+    assert_int_equal(e.host, a);
+    sim_net_free(net);
+}
+
+static void double_nat_shows_the_outer_address(void **state)
+{
+    (void)state;
+    struct sim_event e;
+    struct sim_net *net = sim_net_new(1);
+    unsigned outer = add_nat(net, SIM_PUBLIC, "cone", "203.0.113.1");
+    unsigned inner = add_nat(net, outer, "cone", "100.64.0.2");
+    unsigned a = add_host(net, inner, "192.168.1.2");
+    unsigned far = add_host(net, SIM_PUBLIC, "198.51.100.1");
+    send_text(net, a, 5000, "198.51.100.1:1", 0);
+    assert_true(next_event(net, &e));
+    assert_int_equal(e.remote.ip[0], 203);
+    send_text(net, far, 1, "203.0.113.1:5000", 0);
+    assert_true(next_event(net, &e));
+    assert_int_equal(e.host, a);
+    sim_net_free(net);
+}
+
+static void streams_connect_carry_and_end(void **state)
+{
+    (void)state;
+    struct sim_event e;
+    struct sim_net *net = sim_net_new(1);
+    unsigned zone = add_nat(net, SIM_PUBLIC, "cone", "203.0.113.1");
+    unsigned a = add_host(net, zone, "192.168.1.2");
+    unsigned server = add_host(net, SIM_PUBLIC, "198.51.100.1");
+    struct pv_addr to = addr("198.51.100.1:3478");
+    uint32_t s = sim_net_connect(net, a, &to);
+    assert_true(next_event(net, &e));
+    assert_int_equal(e.kind, SIM_CLOSED);
+    assert_int_equal(e.status, PV_ERR_REFUSED);
+
+    sim_net_listen(net, server, 3478);
+    s = sim_net_connect(net, a, &to);
+    assert_true(next_event(net, &e));
+    assert_int_equal(e.kind, SIM_ACCEPTED);
+    assert_int_equal(e.host, server);
+    assert_int_equal(e.remote.ip[0], 203);
+    uint32_t other = e.stream;
+    assert_true(next_event(net, &e));
+    assert_int_equal(e.kind, SIM_CONNECTED);
+    assert_int_equal(e.stream, s);
+    sim_net_write(net, s, pv_view("abc", 3));
+    assert_true(next_event(net, &e));
+    assert_int_equal(e.kind, SIM_BYTES);
+    assert_int_equal(e.data.len, 3);
+    sim_net_write(net, other, pv_view("xyz", 3));
+    sim_net_close(net, other);
+    assert_true(next_event(net, &e));
+    assert_int_equal(e.kind, SIM_BYTES);
+    assert_true(next_event(net, &e));
+    assert_int_equal(e.kind, SIM_CLOSED);
+    assert_false(next_event(net, &e));
+    sim_net_free(net);
+}
+
+static void a_power_cut_is_silent_until_the_host_is_back(void **state)
+{
+    (void)state;
+    struct sim_event e;
+    struct sim_net *net = sim_net_new(1);
+    unsigned a = add_host(net, SIM_PUBLIC, "198.51.100.2");
+    unsigned server = add_host(net, SIM_PUBLIC, "198.51.100.1");
+    struct pv_addr to = addr("198.51.100.1:3478");
+    sim_net_listen(net, server, 3478);
+    uint32_t s = sim_net_connect(net, a, &to);
+    assert_true(next_event(net, &e) && next_event(net, &e));
+    sim_net_power(net, server, false);
+    sim_net_write(net, s, pv_view("abc", 3));
+    assert_false(next_event(net, &e));
+    sim_net_power(net, server, true);
+    sim_net_write(net, s, pv_view("abc", 3));
+    assert_true(next_event(net, &e));
+    assert_int_equal(e.kind, SIM_CLOSED);
+    assert_int_equal(e.host, a);
+    sim_net_free(net);
+}
+
+static void an_overlay_address_is_reached_through_any_nat(void **state)
+{
+    (void)state;
+    struct sim_event e;
+    struct sim_net *net = sim_net_new(1);
+    unsigned a = add_host(net, add_nat(net, SIM_PUBLIC, "cone", "203.0.113.1"), "192.168.1.2");
+    unsigned b = add_host(net, add_nat(net, SIM_PUBLIC, "cone", "203.0.113.2"), "192.168.1.2");
+    struct pv_addr a_ip = ip("10.66.0.1");
+    struct pv_addr b_ip = ip("10.66.0.2");
+    struct pv_addr to = addr("10.66.0.2:2047");
+    sim_net_add_overlay(net, a, &a_ip);
+    sim_net_add_overlay(net, b, &b_ip);
+    sim_net_listen(net, b, 2047);
+    sim_net_connect(net, a, &to);
+    assert_true(next_event(net, &e));
+    assert_int_equal(e.kind, SIM_ACCEPTED);
+    assert_true(pv_addr_equal_ip(&e.remote, &a_ip));
+    sim_net_free(net);
+}
+
+static void timers_come_in_order(void **state)
+{
+    (void)state;
+    struct sim_event e;
+    struct sim_net *net = sim_net_new(1);
+    unsigned a = add_host(net, SIM_PUBLIC, "198.51.100.2");
+    pv_ns now = sim_net_now(net);
+    sim_net_timer(net, a, now + PV_MS(20));
+    sim_net_at(net, now + PV_MS(10), 7);
+    sim_net_at(net, now + PV_MS(30), 8);
+    assert_true(next_event(net, &e) && e.kind == SIM_AT && e.tag == 7);
+    assert_true(next_event(net, &e) && e.kind == SIM_TIMER && e.host == a);
+    assert_int_equal(sim_net_now(net), now + PV_MS(20));
+    sim_net_free(net); /* one is still to come */
+}
+
+/* A noisy exchange; the hash stands for everything that happened. */
+static uint64_t noisy_run(uint64_t seed)
+{
+    struct sim_event e;
+    struct sim_net *net = sim_net_new(seed);
+    struct pv_link_config bad = {
+        .delay = PV_MS(10), .jitter = PV_MS(5), .loss = 0.1, .duplicate = 0.1, .reorder = 0.1};
+    unsigned za = add_nat(net, SIM_PUBLIC, "symmetric", "203.0.113.1");
+    unsigned a = add_host(net, za, "192.168.1.2");
+    unsigned far = add_host(net, SIM_PUBLIC, "198.51.100.1");
+    sim_net_set_line(net, far, &bad);
+    for (unsigned i = 0; i < 200; i++)
+        send_text(net, a, (uint16_t)(5000 + i % 7), "198.51.100.1:1", 0);
+    while (next_event(net, &e)) {
+        if (e.host == far)
+            sim_net_send(net, far, &e.local, &e.remote, 0, pv_view("yo", 2));
+    }
+    uint64_t hash = sim_net_hash(net);
+    sim_net_free(net);
+    return hash;
+}
+
+static int same_twice(uint64_t seed, void *ctx)
+{
+    uint64_t *last = ctx;
+    uint64_t hash = noisy_run(seed);
+    bool ok = hash == noisy_run(seed) && hash != *last;
+    *last = hash;
+    return ok ? 0 : 1;
+}
+
+static void a_seed_repeats_a_run_exactly(void **state)
+{
+    (void)state;
+    uint64_t last = 0;
+    assert_int_equal(sim_seeds("net", 20, same_twice, &last), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_cones_meet_and_the_clock_is_exact),
+        cmocka_unit_test(the_same_lan_and_ipv6_need_no_translation),
+        cmocka_unit_test(a_low_ttl_opens_the_own_nat_only),
+        cmocka_unit_test(double_nat_shows_the_outer_address),
+        cmocka_unit_test(streams_connect_carry_and_end),
+        cmocka_unit_test(a_power_cut_is_silent_until_the_host_is_back),
+        cmocka_unit_test(an_overlay_address_is_reached_through_any_nat),
+        cmocka_unit_test(timers_come_in_order),
+        cmocka_unit_test(a_seed_repeats_a_run_exactly),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
