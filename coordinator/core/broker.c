@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One session's wish to hear of one node: a member of two lists. */
+/* One connection's wish to hear of one node: a member of two lists. */
 struct pv_sub {
-    struct pv_session *session;
+    struct pv_conn *conn;
     struct pv_bnode *node;
-    bool dirty;                     /* the session has not been told the latest */
-    struct pv_sub *s_prev, *s_next; /* of the session */
+    bool dirty;                     /* the connection has not been told the latest */
+    struct pv_sub *s_prev, *s_next; /* of the connection */
     struct pv_sub *n_prev, *n_next; /* of the node */
 };
 
@@ -29,7 +29,7 @@ void pv_broker_done(struct pv_broker *b)
     }
 }
 
-static struct pv_bnode *find(const struct pv_broker *b, const struct pv_net *net,
+static struct pv_bnode *find(const struct pv_broker *b, const struct pv_cnet *net,
                              const uint8_t *node)
 {
     struct pv_bnode_key key;
@@ -40,7 +40,7 @@ static struct pv_bnode *find(const struct pv_broker *b, const struct pv_net *net
     return n;
 }
 
-static int find_or_add(struct pv_broker *b, const struct pv_net *net, const uint8_t *node,
+static int find_or_add(struct pv_broker *b, const struct pv_cnet *net, const uint8_t *node,
                        struct pv_bnode **ret_node)
 {
     struct pv_bnode *n = find(b, net, node);
@@ -64,7 +64,7 @@ static int find_or_add(struct pv_broker *b, const struct pv_net *net, const uint
 /* Nobody is it and nobody asks for it: forget it. */
 static void drop_if_unused(struct pv_broker *b, struct pv_bnode *n)
 {
-    if (n->session != NULL || n->subs != NULL)
+    if (n->conn != NULL || n->subs != NULL)
         return;
     PV_MAP_DEL(b->nodes, n);
     free(n);
@@ -74,24 +74,24 @@ static void mark_subscribers(struct pv_bnode *n)
 {
     for (struct pv_sub *sub = n->subs; sub != NULL; sub = sub->n_next) {
         if (!sub->dirty)
-            sub->session->n_dirty++;
+            sub->conn->n_dirty++;
         sub->dirty = true;
     }
 }
 
-int pv_broker_online(struct pv_broker *b, struct pv_session *s, uint64_t wall_us,
-                     struct pv_session **ret_old)
+int pv_broker_online(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us,
+                     struct pv_conn **ret_old)
 {
     struct pv_bnode *n = NULL;
     int r = find_or_add(b, s->net, s->node, &n);
     if (r < 0)
         return r;
-    struct pv_session *old = n->session;
+    struct pv_conn *old = n->conn;
     if (old != NULL)
         old->bnode = NULL;
     else
         b->online++;
-    n->session = s;
+    n->conn = s;
     s->bnode = n;
     /* A new value even when two hellos fall into one microsecond: subscribers compare it. */
     n->since_us = wall_us > n->since_us ? wall_us : n->since_us + 1;
@@ -102,7 +102,7 @@ int pv_broker_online(struct pv_broker *b, struct pv_session *s, uint64_t wall_us
 
 static void remove_sub(struct pv_broker *b, struct pv_sub *sub)
 {
-    struct pv_session *s = sub->session;
+    struct pv_conn *s = sub->conn;
     struct pv_bnode *n = sub->node;
     if (sub->s_prev != NULL)
         sub->s_prev->s_next = sub->s_next;
@@ -122,7 +122,7 @@ static void remove_sub(struct pv_broker *b, struct pv_sub *sub)
     drop_if_unused(b, n);
 }
 
-void pv_broker_leave(struct pv_broker *b, struct pv_session *s, uint64_t wall_us)
+void pv_broker_leave(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us)
 {
     struct pv_bnode *n = s->bnode;
     while (s->subs != NULL)
@@ -130,28 +130,28 @@ void pv_broker_leave(struct pv_broker *b, struct pv_session *s, uint64_t wall_us
     if (n == NULL)
         return;
     s->bnode = NULL;
-    n->session = NULL;
+    n->conn = NULL;
     n->since_us = wall_us > n->since_us ? wall_us : n->since_us + 1;
     b->online--;
     mark_subscribers(n);
     drop_if_unused(b, n);
 }
 
-struct pv_session *pv_broker_find(const struct pv_broker *b, const struct pv_net *net,
-                                  const uint8_t node[static PV_SIGN_PK_LEN])
+struct pv_conn *pv_broker_find(const struct pv_broker *b, const struct pv_cnet *net,
+                               const uint8_t node[static PV_SIGN_PK_LEN])
 {
     const struct pv_bnode *n = find(b, net, node);
-    return n == NULL ? NULL : n->session;
+    return n == NULL ? NULL : n->conn;
 }
 
 static struct pv_ctl_presence presence_of(const struct pv_bnode *n)
 {
-    struct pv_ctl_presence p = {.online = n->session != NULL, .since_us = n->since_us};
+    struct pv_ctl_presence p = {.online = n->conn != NULL, .since_us = n->since_us};
     memcpy(p.node, n->key.node, sizeof(p.node));
     return p;
 }
 
-struct pv_ctl_presence pv_broker_presence(const struct pv_broker *b, const struct pv_net *net,
+struct pv_ctl_presence pv_broker_presence(const struct pv_broker *b, const struct pv_cnet *net,
                                           const uint8_t node[static PV_SIGN_PK_LEN])
 {
     const struct pv_bnode *n = find(b, net, node);
@@ -162,8 +162,8 @@ struct pv_ctl_presence pv_broker_presence(const struct pv_broker *b, const struc
     return p;
 }
 
-/* The session's list may be as long as its limit, the node's as long as the network. */
-static struct pv_sub *find_sub(const struct pv_session *s, const struct pv_bnode *n)
+/* The connection's list may be as long as its limit, the node's as long as the network. */
+static struct pv_sub *find_sub(const struct pv_conn *s, const struct pv_bnode *n)
 {
     struct pv_sub *sub = s->subs;
     while (sub != NULL && sub->node != n)
@@ -171,7 +171,7 @@ static struct pv_sub *find_sub(const struct pv_session *s, const struct pv_bnode
     return sub;
 }
 
-int pv_broker_subscribe(struct pv_broker *b, struct pv_session *s,
+int pv_broker_subscribe(struct pv_broker *b, struct pv_conn *s,
                         const uint8_t node[static PV_SIGN_PK_LEN])
 {
     struct pv_bnode *n = NULL;
@@ -183,7 +183,7 @@ int pv_broker_subscribe(struct pv_broker *b, struct pv_session *s,
         drop_if_unused(b, n);
         return PV_ERR_NOMEM;
     }
-    sub->session = s;
+    sub->conn = s;
     sub->node = n;
     sub->s_next = s->subs;
     sub->n_next = n->subs;
@@ -197,7 +197,7 @@ int pv_broker_subscribe(struct pv_broker *b, struct pv_session *s,
     return PV_OK;
 }
 
-void pv_broker_unsubscribe(struct pv_broker *b, struct pv_session *s,
+void pv_broker_unsubscribe(struct pv_broker *b, struct pv_conn *s,
                            const uint8_t node[static PV_SIGN_PK_LEN])
 {
     const struct pv_bnode *n = find(b, s->net, node);
@@ -206,7 +206,7 @@ void pv_broker_unsubscribe(struct pv_broker *b, struct pv_session *s,
         remove_sub(b, sub);
 }
 
-size_t pv_broker_take_news(struct pv_session *s, struct pv_ctl_presence *ret_nodes, size_t max)
+size_t pv_broker_take_news(struct pv_conn *s, struct pv_ctl_presence *ret_nodes, size_t max)
 {
     size_t n = 0;
     for (struct pv_sub *sub = s->subs; sub != NULL && s->n_dirty > 0 && n < max;
@@ -220,14 +220,14 @@ size_t pv_broker_take_news(struct pv_session *s, struct pv_ctl_presence *ret_nod
     return n;
 }
 
-struct pv_session *pv_broker_next_subscriber(const struct pv_broker *b, const struct pv_net *net,
-                                             const uint8_t node[static PV_SIGN_PK_LEN],
-                                             const struct pv_sub **iter)
+struct pv_conn *pv_broker_next_subscriber(const struct pv_broker *b, const struct pv_cnet *net,
+                                          const uint8_t node[static PV_SIGN_PK_LEN],
+                                          const struct pv_sub **iter)
 {
     const struct pv_bnode *n = NULL;
     if (*iter != NULL)
         *iter = (*iter)->n_next;
     else if ((n = find(b, net, node)) != NULL)
         *iter = n->subs;
-    return *iter == NULL ? NULL : (*iter)->session;
+    return *iter == NULL ? NULL : (*iter)->conn;
 }

@@ -3,13 +3,13 @@
  * broker.h - who is online, who wants to know, and where signals go.
  *
  * Presence reaches only those who subscribed to a node; a change marks their subscriptions, and
- * each session is told when its output has room, the latest state only. Single thread.
+ * each connection is told when its output has room, the latest state only. Single thread.
  */
 #ifndef PV_BROKER_H
 #define PV_BROKER_H
 
 #include "base/map.h"
-#include "coordinator/core/session.h"
+#include "coordinator/core/conn.h"
 
 struct pv_bnode_key {
     uint8_t network[PV_NETWORK_ID_LEN];
@@ -19,9 +19,9 @@ struct pv_bnode_key {
 /* A node somebody is, or wants to hear of. */
 struct pv_bnode {
     struct pv_bnode_key key;
-    struct pv_session *session; /* NULL: offline */
-    uint64_t since_us;          /* wall clock of the last hello, or of its end; 0 unknown */
-    struct pv_sub *subs;        /* who wants to hear of it */
+    struct pv_conn *conn; /* NULL: offline */
+    uint64_t since_us;    /* wall clock of the last hello, or of its end; 0 unknown */
+    struct pv_sub *subs;  /* who wants to hear of it */
     UT_hash_handle hh;
 };
 
@@ -32,36 +32,37 @@ struct pv_broker {
 };
 
 void pv_broker_init(struct pv_broker *b, size_t max_nodes, const struct pv_rng *rng);
-/* No session may be left in it. */
+/* No connection may be left in it. */
 void pv_broker_done(struct pv_broker *b);
 
 /*
- * s (a member, node and net set) is online from now on; *ret_old is the session it replaces, or
+ * s (a member, node and net set) is online from now on; *ret_old is the connection it replaces, or
  * NULL: the caller ends it. PV_ERR_LIMIT, PV_ERR_NOMEM.
  */
-PV_MUST_CHECK int pv_broker_online(struct pv_broker *b, struct pv_session *s, uint64_t wall_us,
-                                   struct pv_session **ret_old);
-/* s goes: its node is offline unless a newer session stands for it, its subscriptions end. Harmless
- * for a session that is not in the broker. */
-void pv_broker_leave(struct pv_broker *b, struct pv_session *s, uint64_t wall_us);
-/* The session of a node; NULL when it is offline. */
-struct pv_session *pv_broker_find(const struct pv_broker *b, const struct pv_net *net,
-                                  const uint8_t node[static PV_SIGN_PK_LEN]);
+PV_MUST_CHECK int pv_broker_online(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us,
+                                   struct pv_conn **ret_old);
+/* s goes: its node is offline unless a newer connection stands for it, its subscriptions end.
+ * Harmless for a connection that is not in the broker. */
+void pv_broker_leave(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us);
+/* The connection of a node; NULL when it is offline. */
+struct pv_conn *pv_broker_find(const struct pv_broker *b, const struct pv_cnet *net,
+                               const uint8_t node[static PV_SIGN_PK_LEN]);
 /* The state of a node as presence tells it. */
-struct pv_ctl_presence pv_broker_presence(const struct pv_broker *b, const struct pv_net *net,
+struct pv_ctl_presence pv_broker_presence(const struct pv_broker *b, const struct pv_cnet *net,
                                           const uint8_t node[static PV_SIGN_PK_LEN]);
 
 /* Subscribing twice is harmless. PV_ERR_LIMIT, PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_broker_subscribe(struct pv_broker *b, struct pv_session *s,
+PV_MUST_CHECK int pv_broker_subscribe(struct pv_broker *b, struct pv_conn *s,
                                       const uint8_t node[static PV_SIGN_PK_LEN]);
-void pv_broker_unsubscribe(struct pv_broker *b, struct pv_session *s,
+void pv_broker_unsubscribe(struct pv_broker *b, struct pv_conn *s,
                            const uint8_t node[static PV_SIGN_PK_LEN]);
 /* Takes up to max changed presences of what s subscribed to; returns how many. */
-size_t pv_broker_take_news(struct pv_session *s, struct pv_ctl_presence *ret_nodes, size_t max);
-/* A session whose n_dirty is above 0 because of this node, one after the other: iter = NULL first.
+size_t pv_broker_take_news(struct pv_conn *s, struct pv_ctl_presence *ret_nodes, size_t max);
+/* A connection whose n_dirty is above 0 because of this node, one after the other: iter = NULL
+ * first.
  */
-struct pv_session *pv_broker_next_subscriber(const struct pv_broker *b, const struct pv_net *net,
-                                             const uint8_t node[static PV_SIGN_PK_LEN],
-                                             const struct pv_sub **iter);
+struct pv_conn *pv_broker_next_subscriber(const struct pv_broker *b, const struct pv_cnet *net,
+                                          const uint8_t node[static PV_SIGN_PK_LEN],
+                                          const struct pv_sub **iter);
 
 #endif /* PV_BROKER_H */

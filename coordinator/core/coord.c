@@ -77,15 +77,15 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     return PV_OK;
 }
 
-static void forget(struct pv_coord *c, struct pv_session *s, pv_ns now);
+static void forget(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 
 struct pv_coord *pv_coord_free(struct pv_coord *c)
 {
-    struct pv_session *s;
-    struct pv_session *next;
+    struct pv_conn *s;
+    struct pv_conn *next;
     if (c == NULL)
         return NULL;
-    HASH_ITER(hh, c->sessions, s, next)
+    HASH_ITER(hh, c->conns, s, next)
     {
         forget(c, s, c->wall_at);
     }
@@ -125,16 +125,17 @@ void pv_coord_set_wall(struct pv_coord *c, uint64_t wall_us, pv_ns now)
     c->started = true;
 }
 
-/* --- sessions and their lists ---------------------------------------------------------------- */
+/* --- connections and their lists ----------------------------------------------------------------
+ */
 
-static struct pv_session *find(const struct pv_coord *c, uint64_t id)
+static struct pv_conn *find(const struct pv_coord *c, uint64_t id)
 {
-    struct pv_session *s = NULL;
-    PV_MAP_FIND(&c->map, c->sessions, &id, sizeof(id), s);
+    struct pv_conn *s = NULL;
+    PV_MAP_FIND(&c->map, c->conns, &id, sizeof(id), s);
     return s;
 }
 
-void pv_coord_mark_ready(struct pv_coord *c, struct pv_session *s)
+void pv_coord_mark_ready(struct pv_coord *c, struct pv_conn *s)
 {
     if (s->is_ready)
         return;
@@ -148,7 +149,7 @@ void pv_coord_mark_ready(struct pv_coord *c, struct pv_session *s)
     c->ready_tail = s;
 }
 
-static void unmark_ready(struct pv_coord *c, struct pv_session *s)
+static void unmark_ready(struct pv_coord *c, struct pv_conn *s)
 {
     if (!s->is_ready)
         return;
@@ -164,15 +165,15 @@ static void unmark_ready(struct pv_coord *c, struct pv_session *s)
 }
 
 /* Those who subscribed to s's node have news. */
-static void wake_subscribers(struct pv_coord *c, const struct pv_session *s)
+static void wake_subscribers(struct pv_coord *c, const struct pv_conn *s)
 {
     const struct pv_sub *iter = NULL;
-    struct pv_session *other;
+    struct pv_conn *other;
     while ((other = pv_broker_next_subscriber(&c->broker, s->net, s->node, &iter)) != NULL)
         pv_coord_mark_ready(c, other);
 }
 
-static void join_net(struct pv_session *s)
+static void join_net(struct pv_conn *s)
 {
     s->net_next = s->net->members;
     if (s->net_next != NULL)
@@ -180,7 +181,7 @@ static void join_net(struct pv_session *s)
     s->net->members = s;
 }
 
-static void leave_net(struct pv_session *s)
+static void leave_net(struct pv_conn *s)
 {
     if (s->net_prev != NULL)
         s->net_prev->net_next = s->net_next;
@@ -192,13 +193,13 @@ static void leave_net(struct pv_session *s)
     s->net_next = NULL;
 }
 
-int pv_coord_enter(struct pv_coord *c, struct pv_session *s, pv_ns now)
+int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
-    struct pv_session *old = NULL;
+    struct pv_conn *old = NULL;
     int r = pv_broker_online(&c->broker, s, pv_coord_wall_us(c, now), &old);
     if (r < 0)
         return r;
-    s->state = PV_SESSION_MEMBER;
+    s->state = PV_CONN_MEMBER;
     c->n_guests--;
     join_net(s);
     wake_subscribers(c, s);
@@ -208,11 +209,11 @@ int pv_coord_enter(struct pv_coord *c, struct pv_session *s, pv_ns now)
 }
 
 /* It stands for nobody any more. */
-static void retire(struct pv_coord *c, struct pv_session *s, pv_ns now)
+static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
-    if (s->state == PV_SESSION_CLOSING)
+    if (s->state == PV_CONN_CLOSING)
         return;
-    if (s->state != PV_SESSION_MEMBER) {
+    if (s->state != PV_CONN_MEMBER) {
         c->n_guests--;
         return;
     }
@@ -223,40 +224,40 @@ static void retire(struct pv_coord *c, struct pv_session *s, pv_ns now)
         wake_subscribers(c, s);
 }
 
-void pv_coord_end(struct pv_coord *c, struct pv_session *s, enum pv_ctl_error error,
+void pv_coord_end(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
                   const char *message, pv_ns now)
 {
     retire(c, s, now);
-    pv_session_bye(s, error, message, now);
-    pv_heap_set(&c->timers, &s->timer, pv_session_deadline(s));
+    pv_conn_bye(s, error, message, now);
+    pv_heap_set(&c->timers, &s->timer, pv_conn_deadline(s));
     pv_coord_mark_ready(c, s);
 }
 
 /* Like end, without a word: what came was no control channel, or there is no memory. */
-static void drop(struct pv_coord *c, struct pv_session *s, pv_ns now)
+static void drop(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     retire(c, s, now);
-    s->state = PV_SESSION_CLOSING;
+    s->state = PV_CONN_CLOSING;
     s->closing_since = now;
     s->dead = true;
     pv_coord_mark_ready(c, s);
 }
 
-static void forget(struct pv_coord *c, struct pv_session *s, pv_ns now)
+static void forget(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     retire(c, s, now);
     unmark_ready(c, s);
     pv_heap_set(&c->timers, &s->timer, PV_NEVER);
-    PV_MAP_DEL(c->sessions, s);
-    pv_session_free(s);
+    PV_MAP_DEL(c->conns, s);
+    pv_conn_free(s);
 }
 
 /* --- connections --------------------------------------------------------------------------- */
 
 int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *source, pv_ns now)
 {
-    struct pv_session *s = NULL;
-    size_t n = HASH_CNT(hh, c->sessions);
+    struct pv_conn *s = NULL;
+    size_t n = HASH_CNT(hh, c->conns);
     if (c->ending || n >= c->limits.conns || c->n_guests >= c->limits.guests ||
         !pv_bucket_table_take(c->sources, source, 1, now)) {
         c->stats.refused++;
@@ -264,31 +265,31 @@ int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *sourc
     }
     int r = pv_heap_reserve(&c->timers, n + 1);
     if (r == PV_OK)
-        r = pv_session_new(&s, id, source, c->sk + PV_SIGN_SK_LEN, &c->rng, now);
+        r = pv_conn_new(&s, id, source, c->sk + PV_SIGN_SK_LEN, &c->rng, now);
     if (r < 0)
         return r;
-    PV_MAP_ADD(&c->map, c->sessions, id, s, r);
+    PV_MAP_ADD(&c->map, c->conns, id, s, r);
     if (r < 0) {
-        pv_session_free(s);
+        pv_conn_free(s);
         return r;
     }
     c->n_guests++;
-    pv_heap_set(&c->timers, &s->timer, pv_session_deadline(s));
+    pv_heap_set(&c->timers, &s->timer, pv_conn_deadline(s));
     return PV_OK;
 }
 
 /* Is nothing more to be worked on for now? */
-static bool is_blocked(const struct pv_session *s)
+static bool is_blocked(const struct pv_conn *s)
 {
-    return s->state == PV_SESSION_CLOSING || s->dead || s->held != NULL ||
-           pv_control_room(s->control) < PV_SESSION_ROOM_MIN;
+    return s->state == PV_CONN_CLOSING || s->dead || s->held != NULL ||
+           pv_control_room(s->control) < PV_CONN_ROOM_MIN;
 }
 
-static void stash(struct pv_coord *c, struct pv_session *s, struct pv_view rest, pv_ns now)
+static void stash(struct pv_coord *c, struct pv_conn *s, struct pv_view rest, pv_ns now)
 {
-    if (s->state == PV_SESSION_CLOSING || s->dead)
+    if (s->state == PV_CONN_CLOSING || s->dead)
         return;
-    uint8_t *in = rest.len > PV_SESSION_IN_MAX ? NULL : malloc(rest.len);
+    uint8_t *in = rest.len > PV_CONN_IN_MAX ? NULL : malloc(rest.len);
     if (in == NULL) {
         drop(c, s, now);
         return;
@@ -298,7 +299,7 @@ static void stash(struct pv_coord *c, struct pv_session *s, struct pv_view rest,
     s->in_len = rest.len;
 }
 
-static void handle_text(struct pv_coord *c, struct pv_session *s, struct pv_view text, pv_ns now)
+static void handle_text(struct pv_coord *c, struct pv_conn *s, struct pv_view text, pv_ns now)
 {
     struct pv_ctl_msg *msg = NULL;
     int r = pv_ctl_parse(text, &msg);
@@ -313,16 +314,16 @@ static void handle_text(struct pv_coord *c, struct pv_session *s, struct pv_view
 }
 
 /* The handshake is done: what hello will be checked against. */
-static void note_handshake(struct pv_session *s)
+static void note_handshake(struct pv_conn *s)
 {
-    if (s->state != PV_SESSION_OPENING || pv_control_state(s->control) != PV_CONTROL_READY)
+    if (s->state != PV_CONN_OPENING || pv_control_state(s->control) != PV_CONTROL_READY)
         return;
     if (pv_control_handshake_hash(s->control, s->hash) == PV_OK &&
         pv_control_remote_static(s->control, s->transport) == PV_OK)
-        s->state = PV_SESSION_HELLO;
+        s->state = PV_CONN_HELLO;
 }
 
-static void feed(struct pv_coord *c, struct pv_session *s, struct pv_view data, pv_ns now)
+static void feed(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_ns now)
 {
     while (data.len > 0 && !is_blocked(s)) {
         size_t used = 0;
@@ -343,7 +344,7 @@ static void feed(struct pv_coord *c, struct pv_session *s, struct pv_view data, 
 }
 
 /* Goes on with what waited, as far as it may now. */
-static void resume(struct pv_coord *c, struct pv_session *s, pv_ns now)
+static void resume(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     if (s->held != NULL && !s->working) {
         struct pv_ctl_msg *msg = s->held;
@@ -360,10 +361,10 @@ static void resume(struct pv_coord *c, struct pv_session *s, pv_ns now)
     }
 }
 
-static void drop_gone(struct pv_coord *c, struct pv_net *net, pv_ns now)
+static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
 {
     for (size_t i = 0; i < net->n_gone; i++) {
-        struct pv_session *s = pv_broker_find(&c->broker, net, net->gone[i]);
+        struct pv_conn *s = pv_broker_find(&c->broker, net, net->gone[i]);
         const struct pv_member *m = pv_roster_known(net->roster, net->gone[i]);
         if (s == NULL)
             continue;
@@ -379,9 +380,9 @@ static void drop_gone(struct pv_coord *c, struct pv_net *net, pv_ns now)
 static void settle(struct pv_coord *c, pv_ns now)
 {
     struct pv_work *work;
-    struct pv_net *net;
+    struct pv_cnet *net;
     while ((work = pv_registry_poll_done(&c->registry)) != NULL) {
-        struct pv_session *s = find(c, work->conn);
+        struct pv_conn *s = find(c, work->conn);
         pv_request_done(c, s, work, now);
         if (s == NULL)
             continue;
@@ -390,15 +391,15 @@ static void settle(struct pv_coord *c, pv_ns now)
     }
     while ((net = pv_registry_poll_changed(&c->registry)) != NULL) {
         drop_gone(c, net, now);
-        for (struct pv_session *s = net->members; s != NULL; s = s->net_next)
+        for (struct pv_conn *s = net->members; s != NULL; s = s->net_next)
             pv_coord_mark_ready(c, s);
     }
 }
 
 void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data, pv_ns now)
 {
-    struct pv_session *s = find(c, id);
-    if (s == NULL || s->state == PV_SESSION_CLOSING)
+    struct pv_conn *s = find(c, id);
+    if (s == NULL || s->state == PV_CONN_CLOSING)
         return;
     s->last_rx = now;
     if (s->in_len > 0)
@@ -411,19 +412,19 @@ void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data,
 
 bool pv_coord_wants_bytes(const struct pv_coord *c, uint64_t id)
 {
-    const struct pv_session *s = find(c, id);
+    const struct pv_conn *s = find(c, id);
     return s != NULL && s->in_len == 0 && !is_blocked(s);
 }
 
 struct pv_view pv_coord_out(struct pv_coord *c, uint64_t id)
 {
-    struct pv_session *s = find(c, id);
+    struct pv_conn *s = find(c, id);
     return s == NULL || s->dead ? pv_view(NULL, 0) : pv_control_out(s->control);
 }
 
 void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now)
 {
-    struct pv_session *s = find(c, id);
+    struct pv_conn *s = find(c, id);
     if (s == NULL)
         return;
     pv_control_wrote(s->control, n);
@@ -434,24 +435,24 @@ void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now)
 
 void pv_coord_closed(struct pv_coord *c, uint64_t id, pv_ns now)
 {
-    struct pv_session *s = find(c, id);
+    struct pv_conn *s = find(c, id);
     if (s != NULL)
         forget(c, s, now);
 }
 
 int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv_ns now)
 {
-    struct pv_session *s = c->ready_head;
+    struct pv_conn *s = c->ready_head;
     if (s == NULL)
         return PV_ERR_AGAIN;
     unmark_ready(c, s);
-    if (s->state == PV_SESSION_MEMBER)
+    if (s->state == PV_CONN_MEMBER)
         pv_request_push(c, s);
-    if (s->state != PV_SESSION_CLOSING && s->dead)
+    if (s->state != PV_CONN_CLOSING && s->dead)
         drop(c, s, now);
     ret_ready->id = s->id;
     ret_ready->kind = PV_COORD_READY_IO;
-    if (s->state == PV_SESSION_CLOSING && (s->dead || pv_control_out(s->control).len == 0)) {
+    if (s->state == PV_CONN_CLOSING && (s->dead || pv_control_out(s->control).len == 0)) {
         ret_ready->kind = PV_COORD_READY_CLOSE;
         forget(c, s, now);
     }
@@ -483,25 +484,25 @@ int pv_coord_handle_datagram(struct pv_coord *c, const struct pv_addr *src, stru
 
 /* --- time and end -------------------------------------------------------------------------- */
 
-static void session_due(struct pv_coord *c, struct pv_session *s, pv_ns now)
+static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
-    pv_ns deadline = pv_session_deadline(s);
+    pv_ns deadline = pv_conn_deadline(s);
     if (deadline > now) { /* bytes came since the timer was set */
         pv_heap_set(&c->timers, &s->timer, deadline);
         return;
     }
     switch (s->state) {
-    case PV_SESSION_OPENING:
-    case PV_SESSION_HELLO:
+    case PV_CONN_OPENING:
+    case PV_CONN_HELLO:
         pv_coord_end(c, s, PV_CTL_E_TIMEOUT, "no hello came in time", now);
         break;
-    case PV_SESSION_GUEST:
+    case PV_CONN_GUEST:
         pv_coord_end(c, s, PV_CTL_E_TIMEOUT, "a guest has 30 seconds", now);
         break;
-    case PV_SESSION_MEMBER:
+    case PV_CONN_MEMBER:
         pv_coord_end(c, s, PV_CTL_E_TIMEOUT, "nothing was heard for 25 seconds", now);
         break;
-    case PV_SESSION_CLOSING:
+    case PV_CONN_CLOSING:
         s->dead = true;
         pv_coord_mark_ready(c, s);
         break;
@@ -512,7 +513,7 @@ void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now)
 {
     struct pv_heap_node *node;
     while ((node = pv_heap_pop_due(&c->timers, now)) != NULL)
-        session_due(c, PV_CONTAINER_OF(node, struct pv_session, timer), now);
+        conn_due(c, PV_CONTAINER_OF(node, struct pv_conn, timer), now);
 }
 
 pv_ns pv_coord_next_timeout(const struct pv_coord *c)
@@ -523,18 +524,18 @@ pv_ns pv_coord_next_timeout(const struct pv_coord *c)
 void pv_coord_shutdown(struct pv_coord *c, pv_ns now)
 {
     c->ending = true;
-    for (struct pv_session *s = c->sessions; s != NULL; s = s->hh.next)
+    for (struct pv_conn *s = c->conns; s != NULL; s = s->hh.next)
         pv_coord_end(c, s, PV_CTL_E_SHUTDOWN, "the coordinator is going down; reconnect", now);
 }
 
 void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats)
 {
     *ret_stats = c->stats;
-    ret_stats->conns = HASH_CNT(hh, c->sessions);
+    ret_stats->conns = HASH_CNT(hh, c->conns);
     ret_stats->online = c->broker.online;
     ret_stats->networks = HASH_CNT(hh, c->registry.nets);
     ret_stats->jobs = c->registry.n_ops;
     ret_stats->statements = 0;
-    for (const struct pv_net *n = c->registry.nets; n != NULL; n = n->hh.next)
+    for (const struct pv_cnet *n = c->registry.nets; n != NULL; n = n->hh.next)
         ret_stats->statements += n->log_len;
 }

@@ -3,7 +3,7 @@
  * coord.h - the whole coordinator as one pure machine: connections, networks, presence, signals,
  * STUN. The shell in coordinator/ and the simulator drive it. It composes
  *
- *   session   one connection: hello, requests, limits
+ *   conn      one connection: hello, requests, limits
  *   registry  networks and their rosters, reservations, receipts, store operations
  *   broker    who is online, subscriptions, signals
  *   stuns     answers to STUN Binding requests

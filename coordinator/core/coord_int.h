@@ -7,9 +7,9 @@
 #define PV_COORD_INT_H
 
 #include "coordinator/core/broker.h"
+#include "coordinator/core/conn.h"
 #include "coordinator/core/coord.h"
 #include "coordinator/core/registry.h"
-#include "coordinator/core/session.h"
 #include "coordinator/core/stuns.h"
 
 struct pv_coord {
@@ -28,10 +28,10 @@ struct pv_coord {
     bool ending;  /* shut down: no new connections */
 
     struct pv_map map;
-    struct pv_session *sessions;
-    size_t n_guests; /* sessions that are not (yet) members */
+    struct pv_conn *conns;
+    size_t n_guests; /* connections that are not (yet) members */
     struct pv_heap timers;
-    struct pv_session *ready_head, *ready_tail;
+    struct pv_conn *ready_head, *ready_tail;
 
     struct pv_registry registry;
     struct pv_broker broker;
@@ -46,24 +46,24 @@ uint64_t pv_coord_wall_us(const struct pv_coord *c, pv_ns now);
 uint64_t pv_coord_wall(const struct pv_coord *c, pv_ns now);
 
 /* Puts s on the list of poll_ready. */
-void pv_coord_mark_ready(struct pv_coord *c, struct pv_session *s);
-/* s became a member: counts, presence of its node, the older session of it ends. PV_ERR_LIMIT,
+void pv_coord_mark_ready(struct pv_coord *c, struct pv_conn *s);
+/* s became a member: counts, presence of its node, the older connection of it ends. PV_ERR_LIMIT,
  * PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_coord_enter(struct pv_coord *c, struct pv_session *s, pv_ns now);
-/* Ends a session with a last message; its node is offline at once. */
-void pv_coord_end(struct pv_coord *c, struct pv_session *s, enum pv_ctl_error error,
+PV_MUST_CHECK int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now);
+/* Ends a connection with a last message; its node is offline at once. */
+void pv_coord_end(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
                   const char *message, pv_ns now);
 
 /* --- request.c ------------------------------------------------------------------------------- */
 
 /* Works on one message and takes it. Never while s->working and the message changes something: see
  * pv_request_must_wait(). */
-void pv_request_handle(struct pv_coord *c, struct pv_session *s, struct pv_ctl_msg *msg, pv_ns now);
+void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now);
 /* Does this message have to wait for the request under way? */
-bool pv_request_must_wait(const struct pv_session *s, const struct pv_ctl_msg *msg);
+bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg);
 /* Answers a finished work and takes it; s is NULL when its connection is gone. */
-void pv_request_done(struct pv_coord *c, struct pv_session *s, struct pv_work *work, pv_ns now);
+void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work, pv_ns now);
 /* Sends what a member waits for: log entries and presence, as far as there is room. */
-void pv_request_push(struct pv_coord *c, struct pv_session *s);
+void pv_request_push(struct pv_coord *c, struct pv_conn *s);
 
 #endif /* PV_COORD_INT_H */

@@ -12,7 +12,7 @@ struct pv_op {
     uint64_t id;
     struct pv_storeop *job; /* until it was polled */
     struct pv_work *work;
-    struct pv_net *net;
+    struct pv_cnet *net;
     bool answered;
     struct pv_storeop_result result;
     /* The statements of this operation: places in work's list, and what they got. */
@@ -38,7 +38,7 @@ struct pv_work *pv_work_free(struct pv_work *work)
     if (work == NULL)
         return NULL;
     pv_ctl_msg_free(work->msg);
-    pv_net_free(work->fresh);
+    pv_cnet_free(work->fresh);
     free(work);
     return NULL;
 }
@@ -52,8 +52,8 @@ static struct pv_op *op_free(struct pv_op *op)
 
 void pv_registry_done(struct pv_registry *reg)
 {
-    struct pv_net *net;
-    struct pv_net *next;
+    struct pv_cnet *net;
+    struct pv_cnet *next;
     struct pv_work *work;
     while (reg->ops_head != NULL) {
         struct pv_op *op = reg->ops_head;
@@ -66,19 +66,19 @@ void pv_registry_done(struct pv_registry *reg)
     HASH_ITER(hh, reg->nets, net, next)
     {
         PV_MAP_DEL(reg->nets, net);
-        pv_net_free(net);
+        pv_cnet_free(net);
     }
 }
 
-struct pv_net *pv_registry_find(const struct pv_registry *reg,
-                                const uint8_t id[static PV_NETWORK_ID_LEN])
+struct pv_cnet *pv_registry_find(const struct pv_registry *reg,
+                                 const uint8_t id[static PV_NETWORK_ID_LEN])
 {
-    struct pv_net *net = NULL;
+    struct pv_cnet *net = NULL;
     PV_MAP_FIND(&reg->map, reg->nets, id, PV_NETWORK_ID_LEN, net);
     return net;
 }
 
-static int add_net(struct pv_registry *reg, struct pv_net *net)
+static int add_net(struct pv_registry *reg, struct pv_cnet *net)
 {
     int r = PV_OK;
     PV_MAP_ADD(&reg->map, reg->nets, id, net, r);
@@ -100,15 +100,16 @@ static void note_epoch(struct pv_registry *reg, struct pv_view receipt)
         reg->last_time = r.time;
 }
 
-static int load_net(struct pv_registry *reg, const struct pv_storerow *row, struct pv_net **ret_net)
+static int load_net(struct pv_registry *reg, const struct pv_storerow *row,
+                    struct pv_cnet **ret_net)
 {
-    struct pv_net *net = NULL;
-    int r = pv_net_new(&net, row->statement, &reg->rng);
+    struct pv_cnet *net = NULL;
+    int r = pv_cnet_new(&net, row->statement, &reg->rng);
     if (r < 0)
         return r;
     r = memcmp(net->id, row->network, PV_NETWORK_ID_LEN) == 0 ? add_net(reg, net) : PV_ERR_AUTH;
     if (r < 0)
-        pv_net_free(net);
+        pv_cnet_free(net);
     else
         *ret_net = net;
     return r;
@@ -118,11 +119,11 @@ int pv_registry_load(struct pv_registry *reg, const struct pv_storerow *row)
 {
     int r = PV_OK;
     struct pv_ctl_cursor at = {.epoch = row->epoch, .n = row->n};
-    struct pv_net *net = pv_registry_find(reg, row->network);
+    struct pv_cnet *net = pv_registry_find(reg, row->network);
     if (net == NULL)
         r = load_net(reg, row, &net);
     if (r == PV_OK)
-        r = pv_net_take(net, &at, row->statement, row->receipt, row->foreign);
+        r = pv_cnet_take(net, &at, row->statement, row->receipt, row->foreign);
     if (r == PV_ERR_NOMEM)
         return r;
     if (r < 0)
@@ -137,8 +138,8 @@ int pv_registry_load(struct pv_registry *reg, const struct pv_storerow *row)
 
 void pv_registry_start(struct pv_registry *reg, uint64_t wall)
 {
-    for (struct pv_net *net = reg->nets; net != NULL; net = net->hh.next) {
-        pv_net_settle(net, reg->log);
+    for (struct pv_cnet *net = reg->nets; net != NULL; net = net->hh.next) {
+        pv_cnet_settle(net, reg->log);
         net->n_gone = 0; /* nobody is connected yet */
     }
     reg->epoch = wall > reg->known_epoch ? wall : reg->known_epoch + 1;
@@ -185,8 +186,8 @@ static struct pv_view foreign_of(const struct pv_work *work, size_t item)
 }
 
 /* A receipt for the statement, at the next place of the log. */
-static int give_receipt(struct pv_registry *reg, const struct pv_net *net, struct pv_view statement,
-                        uint64_t wall, struct pv_ctl_cursor *ret_at,
+static int give_receipt(struct pv_registry *reg, const struct pv_cnet *net,
+                        struct pv_view statement, uint64_t wall, struct pv_ctl_cursor *ret_at,
                         uint8_t ret_receipt[static PV_RECEIPT_LEN])
 {
     struct pv_receipt r = {.epoch = reg->epoch, .n = reg->next_n};
@@ -226,14 +227,15 @@ static int fill_job(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
     return PV_OK;
 }
 
-/* Makes an operation of n statements of work (items says which) and queues it. */
-static int queue_op(struct pv_registry *reg, struct pv_work *work, struct pv_net *net,
-                    const size_t *items, size_t n, uint64_t wall, struct pv_op **ret_op)
+/* Makes an operation of n statements of work (items says which) and queues it. NULL: no memory, or
+ * the receipts cannot be signed. */
+static struct pv_op *queue_op(struct pv_registry *reg, struct pv_work *work, struct pv_cnet *net,
+                              const size_t *items, size_t n, uint64_t wall)
 {
     size_t bytes = 0;
     struct pv_op *op = calloc(1, sizeof(*op) + n * sizeof(op->parts[0]));
     if (op == NULL)
-        return PV_ERR_NOMEM;
+        return NULL;
     op->id = reg->next_op++;
     op->work = work;
     op->net = net;
@@ -249,7 +251,7 @@ static int queue_op(struct pv_registry *reg, struct pv_work *work, struct pv_net
         r = fill_job(reg, op, wall);
     if (r < 0) {
         op_free(op);
-        return r;
+        return NULL;
     }
     op->job->id = op->id;
     if (reg->ops_tail == NULL)
@@ -260,8 +262,7 @@ static int queue_op(struct pv_registry *reg, struct pv_work *work, struct pv_net
     reg->n_ops++;
     if (reg->next_job == NULL)
         reg->next_job = op;
-    *ret_op = op;
-    return PV_OK;
+    return op;
 }
 
 int pv_registry_poll_job(struct pv_registry *reg, struct pv_storeop **ret_op)
@@ -275,7 +276,7 @@ int pv_registry_poll_job(struct pv_registry *reg, struct pv_storeop **ret_op)
     return PV_OK;
 }
 
-static void give_result(struct pv_work *work, size_t item, const struct pv_net *net)
+static void give_result(struct pv_work *work, size_t item, const struct pv_cnet *net)
 {
     uint8_t hash[PV_STATEMENT_HASH_LEN];
     pv_statement_hash(statement_of(work, item), hash);
@@ -300,12 +301,11 @@ static void advance_put(struct pv_registry *reg, struct pv_work *work, uint64_t 
 {
     size_t items[PV_CTL_ITEMS_MAX];
     size_t n = 0;
-    struct pv_op *op = NULL;
     const struct pv_ctl_put *put = &work->msg->u.put;
     for (; work->at < put->n; work->at++) {
         bool known = false;
-        enum pv_ctl_error e = pv_net_judge(work->net, put->items[work->at].statement,
-                                           put->items[work->at].receipt, wall, &known);
+        enum pv_ctl_error e = pv_cnet_judge(work->net, put->items[work->at].statement,
+                                            put->items[work->at].receipt, wall, &known);
         if (e != PV_CTL_E_NONE && n > 0)
             break;
         if (e != PV_CTL_E_NONE)
@@ -318,7 +318,7 @@ static void advance_put(struct pv_registry *reg, struct pv_work *work, uint64_t 
     work->n_results = put->n;
     if (n == 0)
         finish(reg, work, PV_CTL_E_NONE);
-    else if (queue_op(reg, work, work->net, items, n, wall, &op) < 0)
+    else if (queue_op(reg, work, work->net, items, n, wall) == NULL)
         finish(reg, work, PV_CTL_E_STORAGE);
 }
 
@@ -327,13 +327,13 @@ static void advance_put(struct pv_registry *reg, struct pv_work *work, uint64_t 
 /* Judges the first statements of a network on a trial copy: all of them must be right, the
  * network must have a member, and must name this coordinator. */
 static enum pv_ctl_error judge_create(struct pv_registry *reg, const struct pv_work *work,
-                                      struct pv_net **ret_net)
+                                      struct pv_cnet **ret_net)
 {
     const struct pv_ctl_put *put = &work->msg->u.put;
-    struct pv_net *net = NULL;
+    struct pv_cnet *net = NULL;
     enum pv_roster_added added;
     struct pv_roster_event event;
-    if (pv_net_new(&net, put->items[0].statement, &reg->rng) < 0)
+    if (pv_cnet_new(&net, put->items[0].statement, &reg->rng) < 0)
         return PV_CTL_E_BAD_SIGNATURE;
     enum pv_ctl_error e = PV_CTL_E_NONE;
     for (size_t i = 1; i < put->n && e == PV_CTL_E_NONE; i++) {
@@ -353,15 +353,14 @@ static enum pv_ctl_error judge_create(struct pv_registry *reg, const struct pv_w
     if (e == PV_CTL_E_NONE)
         *ret_net = net;
     else
-        pv_net_free(net);
+        pv_cnet_free(net);
     return e;
 }
 
 static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t wall)
 {
     size_t items[PV_CTL_ITEMS_MAX];
-    struct pv_net *trial = NULL;
-    struct pv_op *op = NULL;
+    struct pv_cnet *trial = NULL;
     size_t n = work->msg->u.put.n;
     enum pv_ctl_error e = judge_create(reg, work, &trial);
     if (e != PV_CTL_E_NONE) {
@@ -369,7 +368,7 @@ static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t
         return;
     }
     work->net = pv_registry_find(reg, trial->id);
-    pv_net_free(trial);
+    pv_cnet_free(trial);
     if (work->net != NULL) {
         /* Again: the same statements get the same receipts; others are judged like any put. */
         advance_put(reg, work, wall);
@@ -379,7 +378,7 @@ static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t
         finish(reg, work, PV_CTL_E_FULL);
         return;
     }
-    if (pv_net_new(&work->fresh, work->msg->u.put.items[0].statement, &reg->rng) < 0) {
+    if (pv_cnet_new(&work->fresh, work->msg->u.put.items[0].statement, &reg->rng) < 0) {
         finish(reg, work, PV_CTL_E_STORAGE);
         return;
     }
@@ -387,7 +386,7 @@ static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t
         items[i] = i;
     work->at = n;
     work->n_results = n;
-    if (queue_op(reg, work, work->fresh, items, n, wall, &op) < 0)
+    if (queue_op(reg, work, work->fresh, items, n, wall) == NULL)
         finish(reg, work, PV_CTL_E_STORAGE);
 }
 
@@ -396,10 +395,10 @@ static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t
 static void start_register(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now)
 {
     static const size_t first = 0;
-    struct pv_net_register r;
+    struct pv_cnet_register r;
     struct pv_op *op = NULL;
-    enum pv_ctl_error e = pv_net_judge_register(work->net, work->msg->u.reg.member, work->node,
-                                                work->transport, wall, now, &r);
+    enum pv_ctl_error e =
+        pv_cnet_judge_register(work->net, work->msg->u.reg.member, &work->joiner, wall, now, &r);
     if (e != PV_CTL_E_NONE) {
         finish(reg, work, e);
         return;
@@ -409,13 +408,14 @@ static void start_register(struct pv_registry *reg, struct pv_work *work, uint64
         finish(reg, work, PV_CTL_E_NONE);
         return;
     }
-    if (queue_op(reg, work, work->net, &first, 1, wall, &op) < 0) {
-        pv_net_unpin(work->net, r.st.signer, work->node, false);
+    op = queue_op(reg, work, work->net, &first, 1, wall);
+    if (op == NULL) {
+        pv_cnet_unpin(work->net, r.st.signer, work->joiner.node, false);
         finish(reg, work, PV_CTL_E_STORAGE);
         return;
     }
     memcpy(op->job->invite, r.st.signer, PV_SIGN_PK_LEN);
-    memcpy(op->job->node, work->node, PV_SIGN_PK_LEN);
+    memcpy(op->job->node, work->joiner.node, PV_SIGN_PK_LEN);
     op->job->serial = r.st.u.member.serial;
     op->job->min_serial = r.min_serial;
     op->job->uses = r.uses;
@@ -441,7 +441,7 @@ void pv_registry_submit(struct pv_registry *reg, struct pv_work *work, uint64_t 
 
 /* --- taking in ----------------------------------------------------------------------------- */
 
-static void mark_changed(struct pv_registry *reg, struct pv_net *net)
+static void mark_changed(struct pv_registry *reg, struct pv_cnet *net)
 {
     if (net->changed)
         return;
@@ -450,9 +450,9 @@ static void mark_changed(struct pv_registry *reg, struct pv_net *net)
     reg->changed = net;
 }
 
-struct pv_net *pv_registry_poll_changed(struct pv_registry *reg)
+struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg)
 {
-    struct pv_net *net = reg->changed;
+    struct pv_cnet *net = reg->changed;
     if (net == NULL)
         return NULL;
     reg->changed = net->next_changed;
@@ -467,13 +467,13 @@ static void take_rows(struct pv_registry *reg, struct pv_op *op)
     for (size_t i = 0; i < op->n; i++) {
         size_t item = op->parts[i].item;
         int r =
-            pv_net_take(op->net, &op->parts[i].at, statement_of(op->work, item),
-                        pv_view(op->parts[i].receipt, PV_RECEIPT_LEN), foreign_of(op->work, item));
+            pv_cnet_take(op->net, &op->parts[i].at, statement_of(op->work, item),
+                         pv_view(op->parts[i].receipt, PV_RECEIPT_LEN), foreign_of(op->work, item));
         if (r < 0)
             pv_log(reg->log, PV_LOG_WARN, "statement stored but not counted why=\"%s\"",
                    pv_strstatus(r));
     }
-    pv_net_settle(op->net, reg->log);
+    pv_cnet_settle(op->net, reg->log);
     mark_changed(reg, op->net);
 }
 
@@ -501,7 +501,7 @@ static void done_create(struct pv_registry *reg, struct pv_op *op)
         finish(reg, work, PV_CTL_E_STORAGE);
         return;
     }
-    struct pv_net *first = pv_registry_find(reg, op->net->id);
+    struct pv_cnet *first = pv_registry_find(reg, op->net->id);
     if (first != NULL) {
         op->net = first; /* two creates of one network crossed; the store kept what came first */
     } else if (add_net(reg, op->net) < 0) {
@@ -534,7 +534,7 @@ static void done_register(struct pv_registry *reg, struct pv_op *op)
         memcpy(hash, op->result.existing, sizeof(hash));
     else
         e = op->result.status == PV_ERR_EXPIRED ? PV_CTL_E_INVITE_USED : PV_CTL_E_STORAGE;
-    pv_net_unpin(op->net, st.signer, work->node, e == PV_CTL_E_NONE);
+    pv_cnet_unpin(op->net, st.signer, work->joiner.node, e == PV_CTL_E_NONE);
     if (e == PV_CTL_E_NONE) {
         work->registered = pv_roster_find(op->net->roster, hash);
         if (work->registered == NULL)

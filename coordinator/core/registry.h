@@ -13,16 +13,15 @@
 
 #include "base/log.h"
 #include "base/map.h"
-#include "coordinator/core/net.h"
+#include "coordinator/core/cnet.h"
 #include "coordinator/core/storeop.h"
 
-/* A request that changes something, from the session that got it to its answer. */
+/* A request that changes something, from the connection that got it to its answer. */
 struct pv_work {
     uint64_t conn;                /* whose it is; the registry does not look at it */
     struct pv_ctl_msg *msg;       /* owned: PV_CTL_PUT, PV_CTL_CREATE or PV_CTL_REGISTER */
-    struct pv_net *net;           /* of the session; NULL for create, which sets it */
-    uint8_t node[PV_SIGN_PK_LEN]; /* REGISTER: the session's */
-    uint8_t transport[32];        /* REGISTER: the session's */
+    struct pv_cnet *net;          /* of the connection; NULL for create, which sets it */
+    struct pv_cnet_joiner joiner; /* REGISTER: the connection's keys */
 
     /* The outcome, once done. */
     enum pv_ctl_error error; /* not PV_CTL_E_NONE: the whole request failed */
@@ -33,8 +32,8 @@ struct pv_work {
 
     /* The registry's own. */
     struct pv_work *next;
-    struct pv_net *fresh; /* CREATE: the network being made */
-    size_t at;            /* first statement that is not decided */
+    struct pv_cnet *fresh; /* CREATE: the network being made */
+    size_t at;             /* first statement that is not decided */
 };
 
 struct pv_op; /* a store operation under way */
@@ -44,7 +43,7 @@ struct pv_registry {
     const struct pv_log *log;
     const uint8_t *sk; /* PV_SIGN_SK_LEN bytes, borrowed until done */
     struct pv_map map;
-    struct pv_net *nets;
+    struct pv_cnet *nets;
     size_t max_nets;
     uint64_t known_epoch; /* the highest seen in the store */
     uint64_t epoch;       /* of the receipts given in this run; 0 until start */
@@ -55,7 +54,7 @@ struct pv_registry {
     struct pv_op *ops_tail;
     size_t n_ops;
     struct pv_op *next_job;
-    struct pv_net *changed; /* networks whose log or members changed */
+    struct pv_cnet *changed; /* networks whose log or members changed */
     struct pv_work *done_head;
     struct pv_work *done_tail;
 };
@@ -72,8 +71,8 @@ PV_MUST_CHECK int pv_registry_load(struct pv_registry *reg, const struct pv_stor
  * seconds. */
 void pv_registry_start(struct pv_registry *reg, uint64_t wall);
 
-struct pv_net *pv_registry_find(const struct pv_registry *reg,
-                                const uint8_t id[static PV_NETWORK_ID_LEN]);
+struct pv_cnet *pv_registry_find(const struct pv_registry *reg,
+                                 const uint8_t id[static PV_NETWORK_ID_LEN]);
 
 /* Takes the work; it comes back by pv_registry_poll_done(), perhaps at once. wall: Unix seconds. */
 void pv_registry_submit(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now);
@@ -87,7 +86,7 @@ struct pv_work *pv_registry_poll_done(struct pv_registry *reg);
 
 /* A network that changed since it was last polled: push its log, drop who is in gone (and set
  * n_gone to 0). NULL: none. */
-struct pv_net *pv_registry_poll_changed(struct pv_registry *reg);
+struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg);
 
 struct pv_work *pv_work_free(struct pv_work *work); /* NULL is fine; returns NULL */
 

@@ -12,16 +12,16 @@ static struct pv_ctl_msg answer(const struct pv_ctl_msg *request, enum pv_ctl_ty
 }
 
 /* Requests are worked on only while the longest answer fits, so only lack of memory fails here. */
-static void reply(struct pv_session *s, const struct pv_ctl_msg *msg)
+static void reply(struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
-    if (pv_session_send(s, msg) < 0)
+    if (pv_conn_send(s, msg) < 0)
         s->dead = true;
 }
 
-static void refuse(struct pv_session *s, const struct pv_ctl_msg *request, enum pv_ctl_error error,
+static void refuse(struct pv_conn *s, const struct pv_ctl_msg *request, enum pv_ctl_error error,
                    const char *message)
 {
-    pv_session_error(s, request->id, error, message);
+    pv_conn_error(s, request->id, error, message);
 }
 
 static const char *explain(enum pv_ctl_error error)
@@ -57,8 +57,8 @@ static const char *explain(enum pv_ctl_error error)
 /* --- hello --------------------------------------------------------------------------------- */
 
 /* The verdict on a hello; *ret_net is set for everybody but the creator of a network. */
-static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_session *s,
-                                     const struct pv_ctl_hello *h, struct pv_net **ret_net)
+static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
+                                     const struct pv_ctl_hello *h, struct pv_cnet **ret_net)
 {
     *ret_net = NULL;
     if (h->v != PV_CTL_VERSION)
@@ -67,7 +67,7 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_session *s,
         return PV_CTL_E_BAD_SIGNATURE;
     if (!h->has_network)
         return h->role == PV_CTL_GUEST ? PV_CTL_E_NONE : PV_CTL_E_BAD_REQUEST;
-    struct pv_net *net = pv_registry_find(&c->registry, h->network);
+    struct pv_cnet *net = pv_registry_find(&c->registry, h->network);
     if (net == NULL)
         return PV_CTL_E_UNKNOWN_NETWORK;
     *ret_net = net;
@@ -100,11 +100,11 @@ static const char *explain_hello(enum pv_ctl_error error)
     }
 }
 
-static void handle_hello(struct pv_coord *c, struct pv_session *s, const struct pv_ctl_msg *msg,
+static void handle_hello(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg,
                          pv_ns now)
 {
     const struct pv_ctl_hello *h = &msg->u.hello;
-    struct pv_net *net = NULL;
+    struct pv_cnet *net = NULL;
     enum pv_ctl_error e = judge_hello(c, s, h, &net);
     if (e != PV_CTL_E_NONE) {
         refuse(s, msg, e, explain_hello(e));
@@ -118,14 +118,14 @@ static void handle_hello(struct pv_coord *c, struct pv_session *s, const struct 
     m.u.welcome = (struct pv_ctl_welcome){
         .time_us = pv_coord_wall_us(c, now), .n_stun = c->n_stun, .stun = c->stun};
     if (net != NULL)
-        m.u.welcome.coordinators = pv_net_coordinators(net);
+        m.u.welcome.coordinators = pv_cnet_coordinators(net);
     if (h->role == PV_CTL_GUEST) {
-        s->state = PV_SESSION_GUEST;
+        s->state = PV_CONN_GUEST;
         reply(s, &m);
         return;
     }
-    m.u.welcome.have = pv_net_end(net);
-    s->log_at = pv_net_seek(net, &h->have);
+    m.u.welcome.have = pv_cnet_end(net);
+    s->log_at = pv_cnet_seek(net, &h->have);
     if (pv_coord_enter(c, s, now) < 0) {
         refuse(s, msg, PV_CTL_E_FULL, explain(PV_CTL_E_FULL));
         pv_coord_end(c, s, PV_CTL_E_FULL, explain(PV_CTL_E_FULL), now);
@@ -137,10 +137,10 @@ static void handle_hello(struct pv_coord *c, struct pv_session *s, const struct 
 /* --- statements ---------------------------------------------------------------------------- */
 
 /* A page of the log from s->log_at on; moves it. */
-static int send_page(struct pv_session *s, struct pv_ctl_msg *m)
+static int send_page(struct pv_conn *s, struct pv_ctl_msg *m)
 {
     struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
-    size_t n = pv_net_page(s->net, s->log_at, PV_CTL_PAGE_ROOM, items);
+    size_t n = pv_cnet_page(s->net, s->log_at, PV_CTL_PAGE_ROOM, items);
     size_t next = s->log_at + n;
     m->u.statements =
         (struct pv_ctl_statements){.n = n, .items = items, .more = next < s->net->log_len};
@@ -148,9 +148,9 @@ static int send_page(struct pv_session *s, struct pv_ctl_msg *m)
         m->u.statements.have = s->net->log[next - 1].at;
     if (!m->u.statements.more) {
         m->u.statements.has_head = true;
-        memcpy(m->u.statements.head, pv_net_head(s->net), PV_CTL_HASH_LEN);
+        memcpy(m->u.statements.head, pv_cnet_head(s->net), PV_CTL_HASH_LEN);
     }
-    int r = pv_session_send(s, m);
+    int r = pv_conn_send(s, m);
     if (r == PV_OK) {
         s->log_at = next;
         s->live = !m->u.statements.more;
@@ -158,19 +158,19 @@ static int send_page(struct pv_session *s, struct pv_ctl_msg *m)
     return r;
 }
 
-static void handle_pull(struct pv_session *s, const struct pv_ctl_msg *msg)
+static void handle_pull(struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
     struct pv_ctl_msg m = answer(msg, PV_CTL_STATEMENTS);
-    s->log_at = pv_net_seek(s->net, &msg->u.pull);
+    s->log_at = pv_cnet_seek(s->net, &msg->u.pull);
     if (send_page(s, &m) < 0)
         s->dead = true;
 }
 
-static void handle_fetch(struct pv_session *s, const struct pv_ctl_msg *msg)
+static void handle_fetch(struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
     struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
     struct pv_ctl_msg m = answer(msg, PV_CTL_STATEMENTS);
-    size_t n = pv_net_chain(s->net, msg->u.fetch.invite, items);
+    size_t n = pv_cnet_chain(s->net, msg->u.fetch.invite, items);
     if (n == 0) {
         refuse(s, msg, PV_CTL_E_UNKNOWN_INVITE, explain(PV_CTL_E_UNKNOWN_INVITE));
         return;
@@ -181,7 +181,7 @@ static void handle_fetch(struct pv_session *s, const struct pv_ctl_msg *msg)
 
 /* --- what goes through the store ------------------------------------------------------------- */
 
-static bool may_create(struct pv_coord *c, const struct pv_session *s, const struct pv_ctl_put *put,
+static bool may_create(struct pv_coord *c, const struct pv_conn *s, const struct pv_ctl_put *put,
                        pv_ns now, enum pv_ctl_error *ret_error)
 {
     *ret_error = PV_CTL_E_NOT_ALLOWED;
@@ -199,13 +199,13 @@ static uint32_t work_of(const struct pv_ctl_msg *msg)
     return msg->type == PV_CTL_PUT ? (uint32_t)msg->u.put.n : 1;
 }
 
-static bool network_has_room(const struct pv_coord *c, struct pv_net *net, uint32_t n, pv_ns now)
+static bool network_has_room(const struct pv_coord *c, struct pv_cnet *net, uint32_t n, pv_ns now)
 {
     return pv_bucket_take(&net->work, c->limits.network_rate, c->limits.network_burst, n, now);
 }
 
 /* Hands the message to the registry; true when it took it. */
-static bool submit(struct pv_coord *c, struct pv_session *s, struct pv_ctl_msg *msg, pv_ns now)
+static bool submit(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now)
 {
     enum pv_ctl_error e = PV_CTL_E_NONE;
     if (msg->type == PV_CTL_CREATE && !may_create(c, s, &msg->u.put, now, &e)) {
@@ -227,8 +227,8 @@ static bool submit(struct pv_coord *c, struct pv_session *s, struct pv_ctl_msg *
     work->conn = s->id;
     work->msg = msg;
     work->net = msg->type == PV_CTL_CREATE ? NULL : s->net;
-    memcpy(work->node, s->node, sizeof(work->node));
-    memcpy(work->transport, s->transport, sizeof(work->transport));
+    memcpy(work->joiner.node, s->node, sizeof(work->joiner.node));
+    memcpy(work->joiner.transport, s->transport, sizeof(work->joiner.transport));
     s->working = true;
     pv_registry_submit(&c->registry, work, pv_coord_wall(c, now), now);
     return true;
@@ -244,14 +244,14 @@ static void log_done(const struct pv_coord *c, const struct pv_work *work)
         pv_log(c->log, PV_LOG_INFO, "network created name=%s", network);
     else if (work->msg->type == PV_CTL_REGISTER)
         pv_log(c->log, PV_LOG_INFO, "node joined network=%s name=%s node=%s", network,
-               work->registered->st.u.member.name, pv_key_format(work->node, key));
+               work->registered->st.u.member.name, pv_key_format(work->joiner.node, key));
 }
 
-void pv_request_done(struct pv_coord *c, struct pv_session *s, struct pv_work *work, pv_ns now)
+void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work, pv_ns now)
 {
     (void)now;
     log_done(c, work);
-    if (s == NULL || s->state == PV_SESSION_CLOSING) {
+    if (s == NULL || s->state == PV_CONN_CLOSING) {
         pv_work_free(work);
         return;
     }
@@ -273,7 +273,7 @@ void pv_request_done(struct pv_coord *c, struct pv_session *s, struct pv_work *w
 
 /* --- joining ------------------------------------------------------------------------------- */
 
-static void handle_join(struct pv_coord *c, struct pv_session *s, const struct pv_ctl_msg *msg,
+static void handle_join(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg,
                         pv_ns now)
 {
     const struct pv_ctl_join *j = &msg->u.join;
@@ -286,7 +286,7 @@ static void handle_join(struct pv_coord *c, struct pv_session *s, const struct p
     else if (!network_has_room(c, s->net, 1, now))
         e = PV_CTL_E_LIMIT;
     else
-        e = pv_net_join(s->net, j, pv_coord_wall(c, now), now, &m.u.reservation);
+        e = pv_cnet_join(s->net, j, pv_coord_wall(c, now), now, &m.u.reservation);
     if (e != PV_CTL_E_NONE)
         refuse(s, msg, e, explain(e));
     else
@@ -295,7 +295,7 @@ static void handle_join(struct pv_coord *c, struct pv_session *s, const struct p
 
 /* --- presence and signals -------------------------------------------------------------------- */
 
-static void handle_subscribe(struct pv_coord *c, struct pv_session *s, const struct pv_ctl_msg *msg)
+static void handle_subscribe(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
     const struct pv_ctl_subscribe *sub = &msg->u.subscribe;
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
@@ -321,21 +321,21 @@ static void handle_subscribe(struct pv_coord *c, struct pv_session *s, const str
 
 static int by_key(const void *a, const void *b)
 {
-    const struct pv_session *const *x = a;
-    const struct pv_session *const *y = b;
+    const struct pv_conn *const *x = a;
+    const struct pv_conn *const *y = b;
     return memcmp((*x)->node, (*y)->node, PV_SIGN_PK_LEN);
 }
 
 /* Everybody online behind `after`, in ascending order; the caller frees. */
-static struct pv_session **online_behind(const struct pv_session *s, const struct pv_ctl_list *list,
-                                         size_t *ret_n)
+static struct pv_conn **online_behind(const struct pv_conn *s, const struct pv_ctl_list *list,
+                                      size_t *ret_n)
 {
     size_t all = 0;
     size_t n = 0;
-    for (const struct pv_session *o = s->net->members; o != NULL; o = o->net_next)
+    for (const struct pv_conn *o = s->net->members; o != NULL; o = o->net_next)
         all++;
-    struct pv_session **found = calloc(all + 1, sizeof(*found));
-    for (struct pv_session *o = s->net->members; o != NULL && found != NULL; o = o->net_next) {
+    struct pv_conn **found = calloc(all + 1, sizeof(*found));
+    for (struct pv_conn *o = s->net->members; o != NULL && found != NULL; o = o->net_next) {
         if (o->bnode != NULL &&
             (!list->has_after || memcmp(o->node, list->after, PV_SIGN_PK_LEN) > 0))
             found[n++] = o;
@@ -346,12 +346,12 @@ static struct pv_session **online_behind(const struct pv_session *s, const struc
     return found;
 }
 
-static void handle_list(struct pv_coord *c, struct pv_session *s, const struct pv_ctl_msg *msg)
+static void handle_list(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
     struct pv_ctl_msg m = answer(msg, PV_CTL_PRESENCE);
     size_t found_n = 0;
-    struct pv_session **found = online_behind(s, &msg->u.list, &found_n);
+    struct pv_conn **found = online_behind(s, &msg->u.list, &found_n);
     if (found == NULL) {
         refuse(s, msg, PV_CTL_E_BUSY, "no memory; try again later");
         return;
@@ -364,13 +364,13 @@ static void handle_list(struct pv_coord *c, struct pv_session *s, const struct p
     free(found);
 }
 
-static void handle_signal(struct pv_coord *c, struct pv_session *s, const struct pv_ctl_msg *msg,
+static void handle_signal(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg,
                           pv_ns now)
 {
     const struct pv_ctl_signal *sig = &msg->u.signal;
     struct pv_ctl_msg m = answer(msg, PV_CTL_DONE);
     struct pv_ctl_msg push = {.kind = PV_CTL_PUSH, .type = PV_CTL_SIGNAL, .u.signal = *sig};
-    struct pv_session *to = pv_broker_find(&c->broker, s->net, sig->node);
+    struct pv_conn *to = pv_broker_find(&c->broker, s->net, sig->node);
     if (!pv_bucket_take(&s->signals, c->limits.signal_rate, c->limits.signal_burst, 1, now)) {
         c->stats.refused++;
         refuse(s, msg, PV_CTL_E_LIMIT, explain(PV_CTL_E_LIMIT));
@@ -384,7 +384,7 @@ static void handle_signal(struct pv_coord *c, struct pv_session *s, const struct
         return;
     }
     memcpy(push.u.signal.node, s->node, PV_SIGN_PK_LEN);
-    if (!pv_session_has_push_room(to) || pv_session_send(to, &push) < 0) {
+    if (!pv_conn_has_push_room(to) || pv_conn_send(to, &push) < 0) {
         refuse(s, msg, PV_CTL_E_BUSY, "that node reads too slowly; try again later");
         return;
     }
@@ -400,31 +400,31 @@ static bool is_store_request(enum pv_ctl_type type)
     return type == PV_CTL_PUT || type == PV_CTL_CREATE || type == PV_CTL_REGISTER;
 }
 
-bool pv_request_must_wait(const struct pv_session *s, const struct pv_ctl_msg *msg)
+bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
     /* A guest has one request at a time; a member's pings and signals pass a slow disk. */
-    return s->working && (s->state == PV_SESSION_GUEST || is_store_request(msg->type));
+    return s->working && (s->state == PV_CONN_GUEST || is_store_request(msg->type));
 }
 
 /* Who may ask what. */
-static bool is_allowed(const struct pv_session *s, enum pv_ctl_type type)
+static bool is_allowed(const struct pv_conn *s, enum pv_ctl_type type)
 {
     switch (type) {
     case PV_CTL_PING:
         return true;
     case PV_CTL_CREATE:
-        return s->state == PV_SESSION_GUEST && s->net == NULL;
+        return s->state == PV_CONN_GUEST && s->net == NULL;
     case PV_CTL_FETCH:
     case PV_CTL_JOIN:
     case PV_CTL_REGISTER:
-        return s->state == PV_SESSION_GUEST && s->net != NULL;
+        return s->state == PV_CONN_GUEST && s->net != NULL;
     default:
-        return s->state == PV_SESSION_MEMBER;
+        return s->state == PV_CONN_MEMBER;
     }
 }
 
 /* Returns true when the message was taken. */
-static bool dispatch(struct pv_coord *c, struct pv_session *s, struct pv_ctl_msg *msg, pv_ns now)
+static bool dispatch(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_ctl_msg m;
     switch (msg->type) {
@@ -460,19 +460,18 @@ static bool dispatch(struct pv_coord *c, struct pv_session *s, struct pv_ctl_msg
 }
 
 /* Within the connection's rate? */
-static bool has_rate(struct pv_coord *c, struct pv_session *s, const struct pv_ctl_msg *msg,
-                     pv_ns now)
+static bool has_rate(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg, pv_ns now)
 {
     if (pv_bucket_take(&s->requests, c->limits.request_rate, c->limits.request_burst, 1, now))
         return true;
     c->stats.refused++;
     refuse(s, msg, PV_CTL_E_LIMIT, explain(PV_CTL_E_LIMIT));
-    if (++s->refusals > PV_SESSION_REFUSALS_MAX)
+    if (++s->refusals > PV_CONN_REFUSALS_MAX)
         pv_coord_end(c, s, PV_CTL_E_LIMIT, "too many requests for too long", now);
     return false;
 }
 
-void pv_request_handle(struct pv_coord *c, struct pv_session *s, struct pv_ctl_msg *msg, pv_ns now)
+void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now)
 {
     bool taken = false;
     if (msg->kind != PV_CTL_REQUEST)
@@ -483,25 +482,24 @@ void pv_request_handle(struct pv_coord *c, struct pv_session *s, struct pv_ctl_m
         refuse(s, msg, PV_CTL_E_UNKNOWN_REQUEST, "this coordinator does not know that request");
     else if (msg->type == PV_CTL_INVALID)
         refuse(s, msg, PV_CTL_E_BAD_REQUEST, msg->u.invalid);
-    else if (msg->type == PV_CTL_HELLO && s->state == PV_SESSION_HELLO)
+    else if (msg->type == PV_CTL_HELLO && s->state == PV_CONN_HELLO)
         handle_hello(c, s, msg, now);
-    else if (msg->type == PV_CTL_HELLO || s->state == PV_SESSION_HELLO)
+    else if (msg->type == PV_CTL_HELLO || s->state == PV_CONN_HELLO)
         refuse(s, msg, PV_CTL_E_STATE, "hello comes first, once");
     else if (!is_allowed(s, msg->type))
         refuse(s, msg, PV_CTL_E_NOT_ALLOWED,
-               s->state == PV_SESSION_GUEST ? "a guest may only join or create"
-                                            : "for guests only");
+               s->state == PV_CONN_GUEST ? "a guest may only join or create" : "for guests only");
     else
         taken = dispatch(c, s, msg, now);
     if (!taken)
         pv_ctl_msg_free(msg);
 }
 
-void pv_request_push(struct pv_coord *c, struct pv_session *s)
+void pv_request_push(struct pv_coord *c, struct pv_conn *s)
 {
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
     (void)c;
-    while (s->live && s->log_at < s->net->log_len && pv_session_has_push_room(s)) {
+    while (s->live && s->log_at < s->net->log_len && pv_conn_has_push_room(s)) {
         struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_STATEMENTS};
         if (send_page(s, &m) < 0) {
             s->dead = true;
@@ -509,11 +507,11 @@ void pv_request_push(struct pv_coord *c, struct pv_session *s)
         }
         s->live = true; /* more pushes follow when there is room: nobody has to ask */
     }
-    while (s->n_dirty > 0 && pv_session_has_push_room(s)) {
+    while (s->n_dirty > 0 && pv_conn_has_push_room(s)) {
         struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_PRESENCE};
         m.u.presence.n = pv_broker_take_news(s, nodes, PV_CTL_NODES_MAX);
         m.u.presence.nodes = nodes;
-        if (pv_session_send(s, &m) < 0) {
+        if (pv_conn_send(s, &m) < 0) {
             s->dead = true;
             return;
         }

@@ -520,17 +520,22 @@ static inline struct pv_ctl_msg cw_join_msg(const struct cw_client *c, const str
     return m;
 }
 
-/* The member statement for a reservation. */
+/* The member statement of a node: name and address as reserved. */
+struct cw_claim {
+    const char *name;
+    const uint8_t *ip4;
+    uint64_t serial;
+    uint64_t issued;
+};
+
 static inline struct pv_made cw_member_statement(const struct cw *w, const struct cw_keys *invite,
-                                                 const struct cw_node *node, const char *name,
-                                                 const uint8_t ip4[4], uint64_t serial,
-                                                 uint64_t issued)
+                                                 const struct cw_node *node, struct cw_claim claim)
 {
     struct pv_made made;
-    struct pv_st_member m = {.serial = serial, .issued = issued};
+    struct pv_st_member m = {.serial = claim.serial, .issued = claim.issued};
     memcpy(m.transport, node->transport_pk, sizeof(m.transport));
-    memcpy(m.ip4, ip4, 4);
-    snprintf(m.name, sizeof(m.name), "%s", name);
+    memcpy(m.ip4, claim.ip4, 4);
+    snprintf(m.name, sizeof(m.name), "%s", claim.name);
     assert_int_equal(pv_make_member(w->created.network_id, invite->sk, node->id.sk, &m, &made),
                      PV_OK);
     return made;
@@ -547,8 +552,9 @@ static inline void cw_join(struct cw *w, const struct cw_keys *invite, const str
 {
     struct cw_client *c = cw_login(w, node, w->created.network_id, PV_CTL_GUEST);
     struct pv_ctl_msg *r = cw_ask(w, c, cw_join_msg(c, invite, node, name), PV_CTL_RESERVATION);
-    struct pv_made made = cw_member_statement(w, invite, node, r->u.reservation.name,
-                                              r->u.reservation.ip4, 0, CW_WALL);
+    struct pv_made made = cw_member_statement(
+        w, invite, node,
+        (struct cw_claim){r->u.reservation.name, r->u.reservation.ip4, 0, CW_WALL});
     pv_ctl_msg_free(r);
     cw_ask_ok(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
     cw_hang_up(w, c);

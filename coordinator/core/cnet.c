@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "coordinator/core/net.h"
+#include "coordinator/core/cnet.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@ enum {
     MAX_INVITES = PV_ROSTER_MAX_STATEMENTS, /* a roster has no more statements of any kind */
 };
 
-struct pv_net_invite {
+struct pv_cnet_invite {
     uint8_t pk[PV_SIGN_PK_LEN];
     const struct pv_roster_entry *entry;
     UT_hash_handle hh;
@@ -16,14 +16,14 @@ struct pv_net_invite {
 
 /* --- life ---------------------------------------------------------------------------------- */
 
-int pv_net_new(struct pv_net **ret_net, struct pv_view record, const struct pv_rng *rng)
+int pv_cnet_new(struct pv_cnet **ret_net, struct pv_view record, const struct pv_rng *rng)
 {
-    struct pv_net *net = calloc(1, sizeof(*net));
+    struct pv_cnet *net = calloc(1, sizeof(*net));
     if (net == NULL)
         return PV_ERR_NOMEM;
     int r = pv_roster_new(record, NULL, rng, &net->roster);
     if (r < 0) {
-        pv_net_free(net);
+        pv_cnet_free(net);
         return r;
     }
     memcpy(net->id, pv_roster_network_id(net->roster), PV_NETWORK_ID_LEN);
@@ -32,10 +32,10 @@ int pv_net_new(struct pv_net **ret_net, struct pv_view record, const struct pv_r
     return PV_OK;
 }
 
-struct pv_net *pv_net_free(struct pv_net *net)
+struct pv_cnet *pv_cnet_free(struct pv_cnet *net)
 {
-    struct pv_net_invite *invite;
-    struct pv_net_invite *next;
+    struct pv_cnet_invite *invite;
+    struct pv_cnet_invite *next;
     if (net == NULL)
         return NULL;
     HASH_ITER(hh, net->invites, invite, next)
@@ -44,7 +44,7 @@ struct pv_net *pv_net_free(struct pv_net *net)
         free(invite);
     }
     while (net->reservations != NULL) {
-        struct pv_net_reservation *r = net->reservations;
+        struct pv_cnet_reservation *r = net->reservations;
         net->reservations = r->next;
         free(r);
     }
@@ -72,9 +72,9 @@ static int reserve(void **list, size_t len, size_t *cap, size_t size)
     return PV_OK;
 }
 
-static int index_invite(struct pv_net *net, const struct pv_roster_entry *entry)
+static int index_invite(struct pv_cnet *net, const struct pv_roster_entry *entry)
 {
-    struct pv_net_invite *invite = NULL;
+    struct pv_cnet_invite *invite = NULL;
     const uint8_t *pk = entry->st.u.invite.invite;
     PV_MAP_FIND(&net->invite_map, net->invites, pk, PV_SIGN_PK_LEN, invite);
     if (invite != NULL)
@@ -91,7 +91,7 @@ static int index_invite(struct pv_net *net, const struct pv_roster_entry *entry)
     return r;
 }
 
-static int index_admin(struct pv_net *net, const struct pv_roster_entry *entry)
+static int index_admin(struct pv_cnet *net, const struct pv_roster_entry *entry)
 {
     const struct pv_roster_entry **admins =
         realloc(net->admins, (net->n_admins + 1) * sizeof(struct pv_roster_entry *));
@@ -102,7 +102,7 @@ static int index_admin(struct pv_net *net, const struct pv_roster_entry *entry)
     return PV_OK;
 }
 
-static int index_entry(struct pv_net *net, const struct pv_roster_entry *entry)
+static int index_entry(struct pv_cnet *net, const struct pv_roster_entry *entry)
 {
     switch (entry->st.type) {
     case PV_ST_NETWORK:
@@ -118,8 +118,8 @@ static int index_entry(struct pv_net *net, const struct pv_roster_entry *entry)
     }
 }
 
-int pv_net_take(struct pv_net *net, const struct pv_ctl_cursor *at, struct pv_view statement,
-                struct pv_view receipt, struct pv_view foreign)
+int pv_cnet_take(struct pv_cnet *net, const struct pv_ctl_cursor *at, struct pv_view statement,
+                 struct pv_view receipt, struct pv_view foreign)
 {
     uint8_t hash[PV_STATEMENT_HASH_LEN];
     enum pv_roster_added added;
@@ -143,11 +143,11 @@ int pv_net_take(struct pv_net *net, const struct pv_ctl_cursor *at, struct pv_vi
     r = index_entry(net, entry);
     if (r < 0)
         return r;
-    net->log[net->log_len++] = (struct pv_net_entry){.at = *at, .entry = entry};
+    net->log[net->log_len++] = (struct pv_cnet_entry){.at = *at, .entry = entry};
     return PV_OK;
 }
 
-static void note_gone(struct pv_net *net, const uint8_t *node)
+static void note_gone(struct pv_cnet *net, const uint8_t *node)
 {
     uint8_t(*gone)[PV_SIGN_PK_LEN] = realloc(net->gone, (net->n_gone + 1) * sizeof(*gone));
     if (gone == NULL)
@@ -156,7 +156,7 @@ static void note_gone(struct pv_net *net, const uint8_t *node)
     memcpy(net->gone[net->n_gone++], node, PV_SIGN_PK_LEN);
 }
 
-void pv_net_settle(struct pv_net *net, const struct pv_log *log)
+void pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log)
 {
     struct pv_roster_event event;
     while (pv_roster_poll_event(net->roster, &event) == PV_OK) {
@@ -175,7 +175,7 @@ static bool is_behind(const struct pv_ctl_cursor *at, const struct pv_ctl_cursor
     return at->epoch > have->epoch || (at->epoch == have->epoch && at->n > have->n);
 }
 
-size_t pv_net_seek(const struct pv_net *net, const struct pv_ctl_cursor *have)
+size_t pv_cnet_seek(const struct pv_cnet *net, const struct pv_ctl_cursor *have)
 {
     size_t lo = 0;
     size_t hi = net->log_len;
@@ -189,7 +189,7 @@ size_t pv_net_seek(const struct pv_net *net, const struct pv_ctl_cursor *have)
     return lo;
 }
 
-struct pv_ctl_cursor pv_net_end(const struct pv_net *net)
+struct pv_ctl_cursor pv_cnet_end(const struct pv_cnet *net)
 {
     if (net->log_len == 0)
         return (struct pv_ctl_cursor){0};
@@ -201,8 +201,8 @@ static struct pv_ctl_item item_of(const struct pv_roster_entry *entry)
     return (struct pv_ctl_item){.statement = entry->st.raw, .receipt = entry->receipt};
 }
 
-size_t pv_net_page(const struct pv_net *net, size_t index, size_t room,
-                   struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
+size_t pv_cnet_page(const struct pv_cnet *net, size_t index, size_t room,
+                    struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
 {
     size_t n = 0;
     for (; index < net->log_len && n < PV_CTL_ITEMS_MAX; index++) {
@@ -216,7 +216,7 @@ size_t pv_net_page(const struct pv_net *net, size_t index, size_t room,
     return n;
 }
 
-static const struct pv_roster_entry *coordinators(const struct pv_net *net)
+static const struct pv_roster_entry *coordinators(const struct pv_cnet *net)
 {
     struct pv_view list = pv_roster_coordinators(net->roster);
     for (size_t i = net->n_admins; i > 0; i--) {
@@ -227,11 +227,11 @@ static const struct pv_roster_entry *coordinators(const struct pv_net *net)
     return NULL;
 }
 
-size_t pv_net_chain(const struct pv_net *net, const uint8_t invite[static PV_SIGN_PK_LEN],
-                    struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
+size_t pv_cnet_chain(const struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
+                     struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
 {
     size_t n = 0;
-    struct pv_net_invite *found = NULL;
+    struct pv_cnet_invite *found = NULL;
     const struct pv_roster_entry *list = coordinators(net);
     PV_MAP_FIND(&net->invite_map, net->invites, invite, PV_SIGN_PK_LEN, found);
     if (found == NULL || net->record == NULL)
@@ -251,13 +251,13 @@ size_t pv_net_chain(const struct pv_net *net, const uint8_t invite[static PV_SIG
     return n;
 }
 
-struct pv_view pv_net_coordinators(const struct pv_net *net)
+struct pv_view pv_cnet_coordinators(const struct pv_cnet *net)
 {
     const struct pv_roster_entry *entry = coordinators(net);
     return entry == NULL ? pv_view(NULL, 0) : entry->st.raw;
 }
 
-const uint8_t *pv_net_head(struct pv_net *net)
+const uint8_t *pv_cnet_head(struct pv_cnet *net)
 {
     if (!net->head_known) {
         pv_roster_head(net->roster, net->head);

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * session.h - one connection of the coordinator: the control channel, what is known about who is at
+ * conn.h - one connection of the coordinator: the control channel, what is known about who is at
  * the other end, its limits, and what waits to be sent or done for it.
  *
  * Open struct, shared by coord.c (life, timers), request.c (what messages do) and broker.c
  * (presence); nothing outside coordinator/core looks inside. Single thread.
  */
-#ifndef PV_SESSION_COORD_H
-#define PV_SESSION_COORD_H
+#ifndef PV_CONN_H
+#define PV_CONN_H
 
 #include "base/addr.h"
 #include "base/bucket.h"
 #include "base/heap.h"
 #include "base/map.h"
-#include "coordinator/core/net.h"
+#include "coordinator/core/cnet.h"
 #include "proto/control.h"
 #include "proto/ctlmsg.h"
 
@@ -27,36 +27,36 @@
  * CLOSING   nothing left to write, or 2 s      gone
  * any       wrong bytes, transport closed      gone
  */
-enum pv_session_state {
-    PV_SESSION_OPENING,
-    PV_SESSION_HELLO,
-    PV_SESSION_GUEST,
-    PV_SESSION_MEMBER,
-    PV_SESSION_CLOSING,
+enum pv_conn_state {
+    PV_CONN_OPENING,
+    PV_CONN_HELLO,
+    PV_CONN_GUEST,
+    PV_CONN_MEMBER,
+    PV_CONN_CLOSING,
 };
 
 enum {
-    PV_SESSION_IN_MAX = 128 * 1024, /* bytes received and not yet worked on */
+    PV_CONN_IN_MAX = 128 * 1024, /* bytes received and not yet worked on */
     /* Requests are worked on while an answer of any size still fits. */
-    PV_SESSION_ROOM_MIN = PV_CONTROL_TEXT_MAX,
+    PV_CONN_ROOM_MIN = PV_CONTROL_TEXT_MAX,
     /* Pushes and signals leave room for two answers. */
-    PV_SESSION_PUSH_ROOM = 2 * PV_CONTROL_TEXT_MAX,
-    PV_SESSION_REFUSALS_MAX = 200, /* requests refused by a limit before the connection ends */
+    PV_CONN_PUSH_ROOM = 2 * PV_CONTROL_TEXT_MAX,
+    PV_CONN_REFUSALS_MAX = 200, /* requests refused by a limit before the connection ends */
 };
 
 struct pv_bnode; /* broker.c */
 struct pv_sub;   /* broker.c */
 
-struct pv_session {
+struct pv_conn {
     uint64_t id;
     struct pv_addr source;
-    enum pv_session_state state;
+    enum pv_conn_state state;
     struct pv_control *control;
 
     uint8_t node[PV_SIGN_PK_LEN]; /* once GUEST or MEMBER */
     uint8_t transport[PV_DH_LEN];
     uint8_t hash[PV_CONTROL_HASH_LEN];
-    struct pv_net *net; /* NULL: a guest that may only create */
+    struct pv_cnet *net; /* NULL: a guest that may only create */
 
     pv_ns opened;
     pv_ns last_rx;
@@ -74,37 +74,35 @@ struct pv_session {
 
     size_t log_at; /* MEMBER: next entry of the network's log to be sent */
     bool live;     /* the log is pushed: the node has asked for it up to its end */
-    struct pv_session *net_prev, *net_next; /* members of one network */
-    struct pv_bnode *bnode;                 /* MEMBER: its own presence */
-    struct pv_sub *subs;                    /* what it subscribed to */
+    struct pv_conn *net_prev, *net_next; /* members of one network */
+    struct pv_bnode *bnode;              /* MEMBER: its own presence */
+    struct pv_sub *subs;                 /* what it subscribed to */
     size_t n_subs;
     size_t n_dirty; /* subscriptions whose presence has changed */
 
     bool is_ready; /* stands in the list of poll_ready */
     bool dead;     /* to be closed without writing what is left */
-    struct pv_session *ready_prev, *ready_next;
+    struct pv_conn *ready_prev, *ready_next;
     UT_hash_handle hh; /* by id */
 };
 
 /* PV_ERR_NOMEM. rng is kept by the control channel until its handshake is done. */
-PV_MUST_CHECK int pv_session_new(struct pv_session **ret_session, uint64_t id,
-                                 const struct pv_addr *source,
-                                 const uint8_t static_sk[static PV_DH_LEN],
-                                 const struct pv_rng *rng, pv_ns now);
+PV_MUST_CHECK int pv_conn_new(struct pv_conn **ret_conn, uint64_t id, const struct pv_addr *source,
+                              const uint8_t static_sk[static PV_DH_LEN], const struct pv_rng *rng,
+                              pv_ns now);
 /* It must be out of the broker, the network, the heap and all lists. NULL is fine. */
-struct pv_session *pv_session_free(struct pv_session *s);
+struct pv_conn *pv_conn_free(struct pv_conn *s);
 
 /* Sends a message. PV_ERR_LIMIT: its output is full. Errors of pv_ctl_build() and
  * pv_control_send(). */
-PV_MUST_CHECK int pv_session_send(struct pv_session *s, const struct pv_ctl_msg *msg);
+PV_MUST_CHECK int pv_conn_send(struct pv_conn *s, const struct pv_ctl_msg *msg);
 /* Would a push or signal still be taken? */
-bool pv_session_has_push_room(const struct pv_session *s);
+bool pv_conn_has_push_room(const struct pv_conn *s);
 /* Answers request id with an error; message is for people. */
-void pv_session_error(struct pv_session *s, uint64_t id, enum pv_ctl_error error,
-                      const char *message);
-/* Says bye and lets it close (PV_SESSION_CLOSING); the caller marks it ready. */
-void pv_session_bye(struct pv_session *s, enum pv_ctl_error error, const char *message, pv_ns now);
+void pv_conn_error(struct pv_conn *s, uint64_t id, enum pv_ctl_error error, const char *message);
+/* Says bye and lets it close (PV_CONN_CLOSING); the caller marks it ready. */
+void pv_conn_bye(struct pv_conn *s, enum pv_ctl_error error, const char *message, pv_ns now);
 /* When it has to be looked at again by the clock. */
-pv_ns pv_session_deadline(const struct pv_session *s);
+pv_ns pv_conn_deadline(const struct pv_conn *s);
 
-#endif /* PV_SESSION_COORD_H */
+#endif /* PV_CONN_H */

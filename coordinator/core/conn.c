@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-#include "coordinator/core/session.h"
+#include "coordinator/core/conn.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/core/coord.h"
 
-int pv_session_new(struct pv_session **ret_session, uint64_t id, const struct pv_addr *source,
-                   const uint8_t static_sk[static PV_DH_LEN], const struct pv_rng *rng, pv_ns now)
+int pv_conn_new(struct pv_conn **ret_conn, uint64_t id, const struct pv_addr *source,
+                const uint8_t static_sk[static PV_DH_LEN], const struct pv_rng *rng, pv_ns now)
 {
-    struct pv_session *s = calloc(1, sizeof(*s));
+    struct pv_conn *s = calloc(1, sizeof(*s));
     if (s == NULL)
         return PV_ERR_NOMEM;
     int r = pv_control_new_server(&s->control, static_sk, rng);
@@ -19,14 +19,14 @@ int pv_session_new(struct pv_session **ret_session, uint64_t id, const struct pv
     }
     s->id = id;
     s->source = *source;
-    s->state = PV_SESSION_OPENING;
+    s->state = PV_CONN_OPENING;
     s->opened = now;
     s->last_rx = now;
-    *ret_session = s;
+    *ret_conn = s;
     return PV_OK;
 }
 
-struct pv_session *pv_session_free(struct pv_session *s)
+struct pv_conn *pv_conn_free(struct pv_conn *s)
 {
     if (s == NULL)
         return NULL;
@@ -37,7 +37,7 @@ struct pv_session *pv_session_free(struct pv_session *s)
     return NULL;
 }
 
-int pv_session_send(struct pv_session *s, const struct pv_ctl_msg *msg)
+int pv_conn_send(struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
     size_t len = 0;
     /* Messages are short but for pages and signals, so the large buffer is the exception. */
@@ -57,44 +57,43 @@ int pv_session_send(struct pv_session *s, const struct pv_ctl_msg *msg)
     return r;
 }
 
-bool pv_session_has_push_room(const struct pv_session *s)
+bool pv_conn_has_push_room(const struct pv_conn *s)
 {
-    return pv_control_room(s->control) >= PV_SESSION_PUSH_ROOM;
+    return pv_control_room(s->control) >= PV_CONN_PUSH_ROOM;
 }
 
-void pv_session_error(struct pv_session *s, uint64_t id, enum pv_ctl_error error,
-                      const char *message)
+void pv_conn_error(struct pv_conn *s, uint64_t id, enum pv_ctl_error error, const char *message)
 {
     struct pv_ctl_msg m = {.kind = PV_CTL_ANSWER, .type = PV_CTL_ERROR, .id = id};
     m.u.failure = (struct pv_ctl_failure){.error = error, .message = message};
     /* Requests are worked on only while an answer fits; without memory the connection ends. */
-    if (pv_session_send(s, &m) < 0)
+    if (pv_conn_send(s, &m) < 0)
         s->dead = true;
 }
 
-void pv_session_bye(struct pv_session *s, enum pv_ctl_error error, const char *message, pv_ns now)
+void pv_conn_bye(struct pv_conn *s, enum pv_ctl_error error, const char *message, pv_ns now)
 {
     struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_BYE};
-    if (s->state == PV_SESSION_CLOSING)
+    if (s->state == PV_CONN_CLOSING)
         return;
     m.u.failure = (struct pv_ctl_failure){.error = error, .message = message};
-    if (pv_control_state(s->control) != PV_CONTROL_READY || pv_session_send(s, &m) < 0)
+    if (pv_control_state(s->control) != PV_CONTROL_READY || pv_conn_send(s, &m) < 0)
         s->dead = true;
-    s->state = PV_SESSION_CLOSING;
+    s->state = PV_CONN_CLOSING;
     s->closing_since = now;
 }
 
-pv_ns pv_session_deadline(const struct pv_session *s)
+pv_ns pv_conn_deadline(const struct pv_conn *s)
 {
     switch (s->state) {
-    case PV_SESSION_OPENING:
-    case PV_SESSION_HELLO:
+    case PV_CONN_OPENING:
+    case PV_CONN_HELLO:
         return s->opened + PV_S(PV_COORD_HELLO_S);
-    case PV_SESSION_GUEST:
+    case PV_CONN_GUEST:
         return s->opened + PV_S(PV_COORD_GUEST_S);
-    case PV_SESSION_MEMBER:
+    case PV_CONN_MEMBER:
         return s->last_rx + PV_S(PV_COORD_DEAD_S);
-    case PV_SESSION_CLOSING:
+    case PV_CONN_CLOSING:
         break;
     }
     return s->closing_since + PV_S(PV_COORD_LINGER_S);

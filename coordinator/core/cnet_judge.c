@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/core/cnet.h"
 #include "coordinator/core/coord.h"
-#include "coordinator/core/net.h"
 
 /* Names tried behind the one asked for: bob, bob-2, ... bob-999. */
 enum {
@@ -14,7 +14,7 @@ enum {
 
 /* --- statements ---------------------------------------------------------------------------- */
 
-static enum pv_ctl_error invite_error(const struct pv_net *net, const uint8_t *invite_pk,
+static enum pv_ctl_error invite_error(const struct pv_cnet *net, const uint8_t *invite_pk,
                                       const uint8_t *node, uint64_t wall, int status)
 {
     struct pv_roster_invite invite;
@@ -49,7 +49,7 @@ static enum pv_ctl_error invite_error(const struct pv_net *net, const uint8_t *i
 }
 
 /* Is receipt a genuine one for this statement, by a coordinator of the network? */
-static bool receipt_is_good(const struct pv_net *net, const struct pv_statement *st,
+static bool receipt_is_good(const struct pv_cnet *net, const struct pv_statement *st,
                             struct pv_view data, struct pv_receipt *ret_receipt)
 {
     return pv_receipt_decode(data, ret_receipt) == PV_OK &&
@@ -59,7 +59,7 @@ static bool receipt_is_good(const struct pv_net *net, const struct pv_statement 
            pv_receipt_verify(data) == PV_OK;
 }
 
-static enum pv_ctl_error judge_member(const struct pv_net *net, const struct pv_statement *st,
+static enum pv_ctl_error judge_member(const struct pv_cnet *net, const struct pv_statement *st,
                                       struct pv_view receipt_data, uint64_t wall)
 {
     struct pv_receipt receipt;
@@ -76,7 +76,7 @@ static enum pv_ctl_error judge_member(const struct pv_net *net, const struct pv_
                         pv_roster_check_member(net->roster, st->raw, wall));
 }
 
-static bool may_sign(const struct pv_net *net, const struct pv_statement *st)
+static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
 {
     uint8_t rights = pv_roster_rights(net->roster, st->signer);
     const struct pv_member *member = pv_roster_known(net->roster, st->signer);
@@ -99,8 +99,8 @@ static bool may_sign(const struct pv_net *net, const struct pv_statement *st)
     }
 }
 
-enum pv_ctl_error pv_net_judge(const struct pv_net *net, struct pv_view statement,
-                               struct pv_view receipt, uint64_t wall, bool *ret_known)
+enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statement,
+                                struct pv_view receipt, uint64_t wall, bool *ret_known)
 {
     struct pv_statement st;
     *ret_known = false;
@@ -124,11 +124,11 @@ enum pv_ctl_error pv_net_judge(const struct pv_net *net, struct pv_view statemen
 /* --- reservations -------------------------------------------------------------------------- */
 
 /* They are kept in order of until, so the ones that are over stand in front. */
-static void drop_expired(struct pv_net *net, pv_ns now)
+static void drop_expired(struct pv_cnet *net, pv_ns now)
 {
-    struct pv_net_reservation **at = &net->reservations;
+    struct pv_cnet_reservation **at = &net->reservations;
     while (*at != NULL && (*at)->until <= now) {
-        struct pv_net_reservation *r = *at;
+        struct pv_cnet_reservation *r = *at;
         if (r->pinned > 0) {
             at = &r->next;
             continue;
@@ -139,28 +139,28 @@ static void drop_expired(struct pv_net *net, pv_ns now)
     }
 }
 
-static struct pv_net_reservation *find_reservation(const struct pv_net *net, const uint8_t *invite,
-                                                   const uint8_t *node)
+static struct pv_cnet_reservation *find_reservation(const struct pv_cnet *net,
+                                                    const uint8_t *invite, const uint8_t *node)
 {
-    struct pv_net_reservation *r = net->reservations;
+    struct pv_cnet_reservation *r = net->reservations;
     while (r != NULL && (memcmp(r->invite, invite, PV_SIGN_PK_LEN) != 0 ||
                          memcmp(r->node, node, PV_SIGN_PK_LEN) != 0))
         r = r->next;
     return r;
 }
 
-static void unlink_reservation(struct pv_net *net, const struct pv_net_reservation *r)
+static void unlink_reservation(struct pv_cnet *net, const struct pv_cnet_reservation *r)
 {
-    struct pv_net_reservation **at = &net->reservations;
+    struct pv_cnet_reservation **at = &net->reservations;
     while (*at != r)
         at = &(*at)->next;
     *at = r->next;
     net->n_reservations--;
 }
 
-static void append_reservation(struct pv_net *net, struct pv_net_reservation *r, pv_ns now)
+static void append_reservation(struct pv_cnet *net, struct pv_cnet_reservation *r, pv_ns now)
 {
-    struct pv_net_reservation **at = &net->reservations;
+    struct pv_cnet_reservation **at = &net->reservations;
     while (*at != NULL)
         at = &(*at)->next;
     r->until = now + PV_S(PV_COORD_RESERVE_S);
@@ -169,17 +169,17 @@ static void append_reservation(struct pv_net *net, struct pv_net_reservation *r,
     net->n_reservations++;
 }
 
-static size_t count_reservations(const struct pv_net *net, const uint8_t *invite)
+static size_t count_reservations(const struct pv_cnet *net, const uint8_t *invite)
 {
     size_t n = 0;
-    for (const struct pv_net_reservation *r = net->reservations; r != NULL; r = r->next)
+    for (const struct pv_cnet_reservation *r = net->reservations; r != NULL; r = r->next)
         n += memcmp(r->invite, invite, PV_SIGN_PK_LEN) == 0 ? 1u : 0u;
     return n;
 }
 
 /* Whoever asks, and for what. */
 struct claim {
-    const struct pv_net *net;
+    const struct pv_cnet *net;
     const uint8_t *node;
 };
 
@@ -187,7 +187,7 @@ struct claim {
 static bool ip4_is_reserved(const void *ctx, uint32_t ip4)
 {
     const struct claim *c = ctx;
-    for (const struct pv_net_reservation *r = c->net->reservations; r != NULL; r = r->next) {
+    for (const struct pv_cnet_reservation *r = c->net->reservations; r != NULL; r = r->next) {
         if (r->ip4 == ip4 && memcmp(r->node, c->node, PV_SIGN_PK_LEN) != 0)
             return true;
     }
@@ -196,7 +196,7 @@ static bool ip4_is_reserved(const void *ctx, uint32_t ip4)
 
 static bool name_is_reserved(const struct claim *c, const char *name)
 {
-    for (const struct pv_net_reservation *r = c->net->reservations; r != NULL; r = r->next) {
+    for (const struct pv_cnet_reservation *r = c->net->reservations; r != NULL; r = r->next) {
         if (strcmp(r->name, name) == 0 && memcmp(r->node, c->node, PV_SIGN_PK_LEN) != 0)
             return true;
     }
@@ -239,7 +239,7 @@ static enum pv_ctl_error choose_name(const struct claim *c, const char *asked,
 
 /* --- joining ------------------------------------------------------------------------------- */
 
-static void fill_answer(const struct pv_net *net, const uint8_t *node, const char *name,
+static void fill_answer(const struct pv_cnet *net, const uint8_t *node, const char *name,
                         uint32_t ip4, struct pv_ctl_reservation *ret)
 {
     memset(ret, 0, sizeof(*ret));
@@ -249,14 +249,14 @@ static void fill_answer(const struct pv_net *net, const uint8_t *node, const cha
     ret->seconds = PV_COORD_RESERVE_S;
 }
 
-static enum pv_ctl_error new_reservation(struct pv_net *net, const struct pv_ctl_join *join,
-                                         struct pv_net_reservation **ret_reservation)
+static enum pv_ctl_error new_reservation(struct pv_cnet *net, const struct pv_ctl_join *join,
+                                         struct pv_cnet_reservation **ret_reservation)
 {
     struct claim claim = {.net = net, .node = join->node};
-    if (net->n_reservations >= PV_NET_RESERVATIONS ||
-        count_reservations(net, join->invite) >= PV_NET_INVITE_RESERVATIONS)
+    if (net->n_reservations >= PV_CNET_RESERVATIONS ||
+        count_reservations(net, join->invite) >= PV_CNET_INVITE_RESERVATIONS)
         return PV_CTL_E_LIMIT;
-    struct pv_net_reservation *r = calloc(1, sizeof(*r));
+    struct pv_cnet_reservation *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return PV_CTL_E_FULL;
     memcpy(r->invite, join->invite, PV_SIGN_PK_LEN);
@@ -274,15 +274,15 @@ static enum pv_ctl_error new_reservation(struct pv_net *net, const struct pv_ctl
 }
 
 /* Is node an active member by this very invite? Then joining again is a repetition. */
-static const struct pv_member *joined_before(const struct pv_net *net, const uint8_t *invite,
+static const struct pv_member *joined_before(const struct pv_cnet *net, const uint8_t *invite,
                                              const uint8_t *node)
 {
     const struct pv_member *m = pv_roster_by_node(net->roster, node);
     return m != NULL && memcmp(m->admitted_by, invite, PV_SIGN_PK_LEN) == 0 ? m : NULL;
 }
 
-enum pv_ctl_error pv_net_join(struct pv_net *net, const struct pv_ctl_join *join, uint64_t wall,
-                              pv_ns now, struct pv_ctl_reservation *ret_reservation)
+enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *join, uint64_t wall,
+                               pv_ns now, struct pv_ctl_reservation *ret_reservation)
 {
     drop_expired(net, now);
     const struct pv_member *member = joined_before(net, join->invite, join->node);
@@ -295,7 +295,7 @@ enum pv_ctl_error pv_net_join(struct pv_net *net, const struct pv_ctl_join *join
                      pv_roster_check_invite(net->roster, join->invite, join->node, wall));
     if (e != PV_CTL_E_NONE)
         return e;
-    struct pv_net_reservation *r = find_reservation(net, join->invite, join->node);
+    struct pv_cnet_reservation *r = find_reservation(net, join->invite, join->node);
     if (r != NULL) {
         unlink_reservation(net, r);
     } else {
@@ -310,12 +310,12 @@ enum pv_ctl_error pv_net_join(struct pv_net *net, const struct pv_ctl_join *join
 
 /* Holds name and address of a registration while the store has it, whether it was reserved by a
  * join or the coordinator has been restarted in between. */
-static enum pv_ctl_error pin(struct pv_net *net, const struct pv_statement *st, pv_ns now)
+static enum pv_ctl_error pin(struct pv_cnet *net, const struct pv_statement *st, pv_ns now)
 {
     const struct pv_st_member *m = &st->u.member;
-    struct pv_net_reservation *r = find_reservation(net, st->signer, m->node);
+    struct pv_cnet_reservation *r = find_reservation(net, st->signer, m->node);
     if (r == NULL) {
-        if (net->n_reservations >= PV_NET_RESERVATIONS)
+        if (net->n_reservations >= PV_CNET_RESERVATIONS)
             return PV_CTL_E_LIMIT;
         r = calloc(1, sizeof(*r));
         if (r == NULL)
@@ -330,10 +330,10 @@ static enum pv_ctl_error pin(struct pv_net *net, const struct pv_statement *st, 
     return PV_CTL_E_NONE;
 }
 
-void pv_net_unpin(struct pv_net *net, const uint8_t invite[static PV_SIGN_PK_LEN],
-                  const uint8_t node[static PV_SIGN_PK_LEN], bool registered)
+void pv_cnet_unpin(struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
+                   const uint8_t node[static PV_SIGN_PK_LEN], bool registered)
 {
-    struct pv_net_reservation *r = find_reservation(net, invite, node);
+    struct pv_cnet_reservation *r = find_reservation(net, invite, node);
     if (r == NULL)
         return;
     r->pinned -= r->pinned > 0 ? 1 : 0;
@@ -343,19 +343,19 @@ void pv_net_unpin(struct pv_net *net, const uint8_t invite[static PV_SIGN_PK_LEN
     }
 }
 
-enum pv_ctl_error pv_net_judge_register(struct pv_net *net, struct pv_view member,
-                                        const uint8_t node[static PV_SIGN_PK_LEN],
-                                        const uint8_t transport[static 32], uint64_t wall,
-                                        pv_ns now, struct pv_net_register *ret_register)
+enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view member,
+                                         const struct pv_cnet_joiner *joiner, uint64_t wall,
+                                         pv_ns now, struct pv_cnet_register *ret_register)
 {
-    struct pv_net_register reg = {0};
+    struct pv_cnet_register reg = {0};
     struct pv_roster_invite invite;
+    const uint8_t *node = joiner->node;
     struct claim claim = {.net = net, .node = node};
     drop_expired(net, now);
     if (pv_statement_decode(member, &reg.st) != PV_OK || reg.st.type != PV_ST_MEMBER ||
         memcmp(reg.st.network_id, net->id, PV_NETWORK_ID_LEN) != 0 ||
         memcmp(reg.st.u.member.node, node, PV_SIGN_PK_LEN) != 0 ||
-        memcmp(reg.st.u.member.transport, transport, 32) != 0)
+        memcmp(reg.st.u.member.transport, joiner->transport, 32) != 0)
         return PV_CTL_E_BAD_REQUEST;
     if (pv_statement_verify(&reg.st) != PV_OK)
         return PV_CTL_E_BAD_SIGNATURE;

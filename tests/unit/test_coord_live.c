@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT */
+/* The coordinator's core while nodes are connected: presence, signals, removal, paging, repair. */
+#include "coord_world.h"
+
+/* --- presence and signals -------------------------------------------------------------------- */
+
+static struct pv_ctl_msg subscribe_to(const struct cw_node *node, uint8_t (*buf)[PV_SIGN_PK_LEN])
+{
+    memcpy(buf[0], node->id.pk, PV_SIGN_PK_LEN);
+    return (struct pv_ctl_msg){
+        .type = PV_CTL_SUBSCRIBE,
+        .u.subscribe = {.on = true, .n = 1, .nodes = (const uint8_t(*)[PV_SIGN_PK_LEN])buf}};
+}
+
+static void expect_presence(struct cw_client *c, const struct cw_node *node, bool online,
+                            uint64_t *ret_since)
+{
+    struct pv_ctl_msg *m = cw_take_push(c, PV_CTL_PRESENCE);
+    assert_non_null(m);
+    assert_int_equal(m->u.presence.n, 1);
+    assert_memory_equal(m->u.presence.nodes[0].node, node->id.pk, 32);
+    assert_int_equal(m->u.presence.nodes[0].online, online);
+    *ret_since = m->u.presence.nodes[0].since_us;
+    pv_ctl_msg_free(m);
+}
+
+static void presence_goes_to_subscribers_only_and_tells_restarts(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(18);
+    uint8_t buf[1][PV_SIGN_PK_LEN];
+    uint64_t s1 = 0;
+    uint64_t s2 = 0;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 2);
+    struct cw_node bob = cw_node_make(w);
+    struct cw_node carol = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    cw_join(w, &invite, &carol, "carol");
+    struct cw_client *c = cw_member(w, &carol);
+    struct pv_ctl_msg *m = cw_ask(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
+    assert_false(m->u.presence.nodes[0].online);
+    pv_ctl_msg_free(m);
+
+    struct cw_client *b = cw_member(w, &bob);
+    cw_pump(w);
+    expect_presence(alice, &bob, true, &s1);
+    assert_null(cw_take_push(c, PV_CTL_PRESENCE));
+
+    struct cw_client *b2 = cw_member(w, &bob); /* restarted: the older connection ends */
+    cw_pump(w);
+    expect_presence(alice, &bob, true, &s2);
+    assert_true(s2 > s1);
+    assert_true(b->closed);
+    m = cw_take_push(b, PV_CTL_BYE);
+    assert_non_null(m);
+    assert_int_equal(m->u.failure.error, PV_CTL_E_REPLACED);
+    pv_ctl_msg_free(m);
+
+    cw_hang_up(w, b2);
+    cw_pump(w);
+    expect_presence(alice, &bob, false, &s1);
+
+    m = cw_ask(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
+    pv_ctl_msg_free(m);
+    struct pv_ctl_msg off = subscribe_to(&bob, buf);
+    off.u.subscribe.on = false;
+    cw_ask_ok(w, alice, off, PV_CTL_PRESENCE);
+    cw_member(w, &bob);
+    cw_pump(w);
+    assert_null(cw_take_push(alice, PV_CTL_PRESENCE));
+    cw_free(w);
+}
+
+static void a_node_that_vanished_is_offline_within_25_seconds(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(19);
+    uint8_t buf[1][PV_SIGN_PK_LEN];
+    uint64_t since = 0;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct cw_client *b = cw_member(w, &bob);
+    cw_ask_ok(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
+    for (int i = 0; i < 3; i++) {
+        cw_sleep(w, PV_S(10));
+        cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+        if (i == 0)
+            cw_ask_ok(w, b, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+    }
+    assert_null(cw_take_push(alice, PV_CTL_PRESENCE));
+    cw_sleep(w, PV_S(5) - 1); /* 25 s less a nanosecond after its last word */
+    assert_null(cw_take_push(alice, PV_CTL_PRESENCE));
+    assert_false(b->closed);
+    cw_sleep(w, 1);
+    expect_presence(alice, &bob, false, &since);
+    cw_free(w);
+}
+
+static void list_pages_through_everybody_online_in_order(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(20);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 20);
+    struct pv_ctl_msg list = {.type = PV_CTL_LIST};
+    for (int i = 0; i < 12; i++) {
+        char name[16];
+        struct cw_node n = cw_node_make(w);
+        snprintf(name, sizeof(name), "n%d", i);
+        cw_join(w, &invite, &n, name);
+        struct cw_client *c = cw_member(w, &n);
+        if (i % 3 == 2)
+            cw_hang_up(w, c);
+    }
+    struct pv_ctl_msg *m = cw_ask(w, alice, list, PV_CTL_PRESENCE);
+    assert_int_equal(m->u.presence.n, 9);
+    assert_false(m->u.presence.more);
+    for (size_t i = 1; i < m->u.presence.n; i++)
+        assert_true(memcmp(m->u.presence.nodes[i - 1].node, m->u.presence.nodes[i].node, 32) < 0);
+    list.u.list.has_after = true;
+    memcpy(list.u.list.after, m->u.presence.nodes[6].node, 32);
+    struct pv_ctl_msg *rest = cw_ask(w, alice, list, PV_CTL_PRESENCE);
+    assert_int_equal(rest->u.presence.n, 2);
+    assert_memory_equal(rest->u.presence.nodes[0].node, m->u.presence.nodes[7].node, 32);
+    pv_ctl_msg_free(m);
+    pv_ctl_msg_free(rest);
+    cw_free(w);
+}
+
+static void signals_reach_the_node_they_are_for(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(21);
+    static const uint8_t box[300] = {1, 2, 3};
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    struct cw_node nobody = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct pv_ctl_msg sig = {.type = PV_CTL_SIGNAL};
+    sig.u.signal.box = pv_view(box, sizeof(box));
+    memcpy(sig.u.signal.node, nobody.id.pk, 32);
+    cw_ask_error(w, alice, sig, PV_CTL_E_UNKNOWN_NODE);
+    memcpy(sig.u.signal.node, bob.id.pk, 32);
+    cw_ask_error(w, alice, sig, PV_CTL_E_OFFLINE);
+    struct cw_client *b = cw_member(w, &bob);
+    cw_ask_ok(w, alice, sig, PV_CTL_DONE);
+    struct pv_ctl_msg *m = cw_take_push(b, PV_CTL_SIGNAL);
+    assert_non_null(m);
+    assert_memory_equal(m->u.signal.node, w->alice.id.pk, 32);
+    assert_true(pv_view_equal(m->u.signal.box, sig.u.signal.box));
+    pv_ctl_msg_free(m);
+    cw_free(w);
+}
+
+static void removing_a_node_drops_it_at_once_and_tells_everybody(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(22);
+    struct pv_made_long rev;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
+    cw_ask_ok(w, alice, pull, PV_CTL_STATEMENTS);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct cw_client *b = cw_member(w, &bob);
+    struct pv_statement st = {.type = PV_ST_REVOCATION};
+    st.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
+    memcpy(st.u.revocation.pk, bob.id.pk, 32);
+    memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
+    assert_int_equal(
+        pv_statement_make(&st, w->alice.id.sk, NULL, rev.raw, sizeof(rev.raw), &rev.len), PV_OK);
+    cw_client_forget(alice);
+    assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
+    assert_true(b->closed);
+    struct pv_ctl_msg *m = cw_take_push(b, PV_CTL_BYE);
+    assert_non_null(m);
+    assert_int_equal(m->u.failure.error, PV_CTL_E_REVOKED);
+    pv_ctl_msg_free(m);
+    m = cw_take_push(alice, PV_CTL_STATEMENTS);
+    assert_non_null(m);
+    pv_ctl_msg_free(m);
+    for (int role = PV_CTL_MEMBER; role <= PV_CTL_GUEST; role++) {
+        b = cw_connect(w, &bob);
+        cw_ask_error(w, b, cw_hello(b, &bob, w->created.network_id, (enum pv_ctl_role)role),
+                     PV_CTL_E_REVOKED);
+        assert_true(b->closed);
+    }
+    cw_free(w);
+}
+
+static void a_node_that_left_may_join_again_by_the_same_invite(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(23);
+    struct pv_made leave;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct cw_client *b = cw_member(w, &bob);
+    assert_int_equal(pv_make_leave(w->created.network_id, bob.id.sk, 1, CW_WALL, &leave), PV_OK);
+    cw_put(w, b, pv_made_view(&leave));
+    assert_true(b->closed);
+    struct cw_client *c = cw_connect(w, &bob);
+    cw_ask_error(w, c, cw_hello(c, &bob, w->created.network_id, PV_CTL_MEMBER),
+                 PV_CTL_E_UNKNOWN_NODE);
+    c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
+    struct pv_made made = cw_member_statement(
+        w, &invite, &bob, (struct cw_claim){"bob", m->u.reservation.ip4, 2, CW_WALL});
+    pv_ctl_msg_free(m);
+    cw_ask_ok(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
+    cw_member(w, &bob);
+    cw_free(w);
+}
+
+/* --- paging and repair ----------------------------------------------------------------------- */
+
+static void two_thousand_statements_are_paged_and_news_follow(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(24);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    for (int k = 0; k < 20; k++) {
+        static struct pv_made made[100];
+        static struct pv_ctl_item items[100];
+        for (int i = 0; i < 100; i++) {
+            struct cw_keys key = cw_keys_make(w);
+            struct pv_st_invite invite = {
+                .not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
+            memcpy(invite.invite, key.pk, 32);
+            assert_int_equal(
+                pv_make_invite(w->created.network_id, w->alice.id.sk, &invite, &made[i]), PV_OK);
+            items[i] = cw_item(pv_made_view(&made[i]));
+        }
+        struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 100, .items = items}};
+        struct pv_ctl_msg *m = cw_ask(w, alice, put, PV_CTL_RECEIPTS);
+        for (size_t i = 0; i < 100; i++)
+            assert_int_equal(m->u.receipts.results[i].error, PV_CTL_E_NONE);
+        pv_ctl_msg_free(m);
+        cw_sleep(w, PV_S(1)); /* within the network's rate */
+    }
+    struct cw_client *reader = cw_member(w, &w->alice);
+    struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
+    size_t n = 0;
+    size_t pages = 0;
+    bool more = true;
+    uint8_t head[32];
+    while (more) {
+        struct pv_ctl_msg *m = cw_ask(w, reader, pull, PV_CTL_STATEMENTS);
+        assert_true(m->u.statements.n > 50);
+        n += m->u.statements.n;
+        pages++;
+        more = m->u.statements.more;
+        assert_int_equal(m->u.statements.has_head, !more);
+        memcpy(head, m->u.statements.head, 32);
+        pull.u.pull = m->u.statements.have;
+        pv_ctl_msg_free(m);
+    }
+    assert_int_equal(n, 2004);
+    assert_true(pages < 2004 / 50);
+    cw_invite(w, reader, 1);
+    struct pv_ctl_msg *m = cw_take_push(reader, PV_CTL_STATEMENTS);
+    assert_non_null(m);
+    assert_int_equal(m->u.statements.n, 1);
+    assert_memory_not_equal(m->u.statements.head, head, 32);
+    assert_true(m->u.statements.have.n > pull.u.pull.n);
+    pv_ctl_msg_free(m);
+    cw_free(w);
+}
+
+static void a_restored_backup_is_repaired_by_what_a_node_still_has(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(25);
+    struct pv_made_long rev;
+    cw_start(w);
+    cw_create(w);
+    size_t backup = w->n_rows;
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
+    struct pv_ctl_msg *all = cw_ask(w, alice, pull, PV_CTL_STATEMENTS);
+    (void)rev;
+
+    cw_drop_clients(w);
+    pv_coord_free(w->coord);
+    while (w->n_rows > backup)
+        pv_storeop_free(w->rows[--w->n_rows]);
+    cw_start(w);
+    cw_sleep(w, PV_S(86400 * 3)); /* the invite is long over; the receipts say when it was used */
+    struct cw_client *b = cw_connect(w, &bob);
+    cw_ask_error(w, b, cw_hello(b, &bob, w->created.network_id, PV_CTL_MEMBER),
+                 PV_CTL_E_UNKNOWN_NODE);
+    alice = cw_member(w, &w->alice);
+    struct pv_ctl_msg put = {.type = PV_CTL_PUT,
+                             .u.put = {.n = all->u.statements.n, .items = all->u.statements.items}};
+    struct pv_ctl_msg *m = cw_ask(w, alice, put, PV_CTL_RECEIPTS);
+    for (size_t i = 0; i < m->u.receipts.n; i++)
+        assert_int_equal(m->u.receipts.results[i].error, PV_CTL_E_NONE);
+    pv_ctl_msg_free(m);
+    m = cw_ask(w, alice, pull, PV_CTL_STATEMENTS);
+    assert_memory_equal(m->u.statements.head, all->u.statements.head, 32);
+    /* The receipts of the lost time are the ones that count: they are lower. */
+    for (size_t i = 0; i < m->u.statements.n; i++)
+        assert_true(
+            pv_view_equal(m->u.statements.items[i].receipt, all->u.statements.items[i].receipt));
+    pv_ctl_msg_free(m);
+    pv_ctl_msg_free(all);
+    cw_member(w, &bob);
+    cw_free(w);
+}
+
+static void a_datagram_gets_its_answer(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(26);
+    uint8_t request[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3};
+    uint8_t out[PV_COORD_DATAGRAM_MAX];
+    size_t len = 0;
+    struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
+    cw_start(w);
+    assert_int_equal(pv_coord_handle_datagram(w->coord, &src, pv_view(request, sizeof(request)),
+                                              w->now, out, &len),
+                     PV_OK);
+    assert_int_equal(len, 32);
+    assert_int_equal(
+        pv_coord_handle_datagram(w->coord, &src, pv_view("hello", 5), w->now, out, &len),
+        PV_ERR_AGAIN);
+    cw_free(w);
+}
+
+static void shutting_down_says_bye_to_everybody(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(27);
+    struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_client *silent = cw_connect(w, &w->alice);
+    pv_coord_shutdown(w->coord, w->now);
+    assert_int_equal(pv_coord_accept(w->coord, 999, &src, w->now), PV_ERR_LIMIT);
+    cw_pump(w);
+    assert_true(alice->closed && silent->closed);
+    struct pv_ctl_msg *m = cw_take_push(alice, PV_CTL_BYE);
+    assert_non_null(m);
+    assert_int_equal(m->u.failure.error, PV_CTL_E_SHUTDOWN);
+    pv_ctl_msg_free(m);
+    cw_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(presence_goes_to_subscribers_only_and_tells_restarts),
+        cmocka_unit_test(a_node_that_vanished_is_offline_within_25_seconds),
+        cmocka_unit_test(list_pages_through_everybody_online_in_order),
+        cmocka_unit_test(signals_reach_the_node_they_are_for),
+        cmocka_unit_test(removing_a_node_drops_it_at_once_and_tells_everybody),
+        cmocka_unit_test(a_node_that_left_may_join_again_by_the_same_invite),
+        cmocka_unit_test(two_thousand_statements_are_paged_and_news_follow),
+        cmocka_unit_test(a_restored_backup_is_repaired_by_what_a_node_still_has),
+        cmocka_unit_test(a_datagram_gets_its_answer),
+        cmocka_unit_test(shutting_down_says_bye_to_everybody),
+    };
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
