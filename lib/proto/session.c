@@ -62,7 +62,8 @@ struct pv_session {
     struct pv_wg_pending pending;
     uint8_t msg[PV_WGMSG_INITIATION_LEN]; /* that made pending */
     enum pv_session_reach sent_via;
-    bool resend;
+    bool resend; /* hand msg out once more */
+    bool resent; /* that was done because of a crossing */
 
     /* as responder */
     bool answer_due;
@@ -260,8 +261,6 @@ static void path_begins(struct pv_session *s, pv_ns now)
 void pv_session_set_reach(struct pv_session *s, enum pv_session_reach reach, pv_ns now)
 {
     bool had_path = has_path(s);
-    if (is_crowded(s))
-        return;
     s->reach = reach;
     if (had_path && !has_path(s))
         s->pathless_since = now;
@@ -386,8 +385,14 @@ static int check_initiation(struct pv_session *s, struct pv_wg_initiation *in,
     /* Ours: counted from the first message of the attempt, not from each retry. Otherwise a peer
      * that our messages never reach could not reach us either. */
     if (s->member && s->lower_identity && s->phase == SENT && s->first_sent != PV_NEVER &&
-        now < s->first_sent + PV_SESSION_CROSSING)
+        now < s->first_sent + PV_SESSION_CROSSING) {
+        /* Ours: the peer may not have got it; where its message came from it surely can be had. */
+        if (via == PV_SESSION_BY_UDP && !s->resent) {
+            s->resend = true;
+            s->resent = true;
+        }
         return PV_ERR_REFUSED;
+    }
     memcpy(ret_tai64n, tai64n, sizeof(tai64n));
     return PV_OK;
 }
@@ -589,6 +594,7 @@ static int make_initiation(struct pv_session *s, uint32_t index, uint64_t stamp_
         return r;
 
     s->has_pending = true;
+    s->resent = false;
     s->last_stamp = stamp;
     s->sent_via = s->reach;
     pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), s->reach == PV_SESSION_BY_UDP, now);

@@ -27,7 +27,7 @@
  *   WANTED  --message 1 of the peer accepted-->                       WAITING (5 s + jitter)
  *   WAITING --first packet under the keys that made-->                IDLE    (USE, DONE)
  *   WAITING --that time over, and a path; or NEXT expired-->          WANTED
- *   any     --90 s after the attempt began-->                         IDLE    (GIVE_UP)
+ *   any     --90 s after the first message, or the last wish-->       IDLE    (GIVE_UP)
  */
 #ifndef PV_SESSION_H
 #define PV_SESSION_H
@@ -107,7 +107,8 @@ void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now);
  * this peer (the configured one, or an older one that the owner still accepts). On PV_OK the answer
  * is handed out by the next poll_transmit. in is used up and wiped.
  * PV_ERR_AUTH; PV_ERR_REPLAY: timestamp not above the greatest accepted; PV_ERR_LIMIT: too many;
- * PV_ERR_REFUSED: our own message 1 stands (DESIGN 7). */
+ * PV_ERR_REFUSED: authentic, but our own message 1 stands (DESIGN 7); with a path it is handed out
+ * once more, for the address that this one came from. */
 PV_MUST_CHECK int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *in,
                                                enum pv_session_reach via, pv_ns now);
 /* A message 2 whose receiver index is ours (mac1 already checked). PV_ERR_AUTH, PV_ERR_STATE: no
@@ -133,7 +134,8 @@ struct pv_session_transmit {
     size_t len;
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
 };
-/* Makes the next message to be sent now, or PV_ERR_AGAIN (handle_timeout need not be called
+/* Makes the next message to be sent now (the owner may send it to several addresses, and again), or
+ * PV_ERR_AGAIN (handle_timeout need not be called
  * first). fresh_index: an unused receiver index. stamp_us: Unix time in µs that never falls, also
  * across restarts (daemon/core/highwater.h); the message carries that, or more than its last. */
 PV_MUST_CHECK int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index,
