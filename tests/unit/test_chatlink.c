@@ -869,6 +869,37 @@ static void a_store_that_never_answers_is_given_up(void **state)
     assert_conversation(0, true);
 }
 
+/* The page asked for belongs to a window that is gone when it comes. */
+static void a_page_of_the_outbox_that_comes_too_late_is_dropped(void **state)
+{
+    for (int which = 0; which < 2; which++) {
+        for (int i = 0; i < 60; i++)
+            assert_int_equal(send_text(0, "x"), PV_OK);
+        assert_int_equal(send_text(1, "y"), PV_OK);
+        run_for(PV_S(5));
+        both_online(); /* both open a connection */
+        struct node *n = &w.nodes[0];
+        struct job *page = NULL;
+        for (int ms = 0; ms < 1000 && page == NULL; ms++) {
+            run_for(PV_MS(1));
+            for (size_t k = 0; k < n->n_jobs; k++) {
+                if (n->jobs[k].job->kind == PV_CHATJOB_OUTBOX && n->jobs[k].job->after_seq > 0)
+                    page = &n->jobs[k];
+            }
+        }
+        assert_non_null(page);
+        page->told_at += PV_MS(500);
+        for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++) {
+            if (p->used && p->node[0] == which)
+                cut(p);
+        }
+        run_for(PV_S(100));
+        assert_conversation(0, true);
+        teardown(state);
+        setup(state);
+    }
+}
+
 /* --- anything may happen at any time ------------------------------------------------------- */
 
 static void disturb(void)
@@ -963,6 +994,7 @@ int main(void)
         T(a_message_seen_live_is_read),
         T(a_full_disk_is_told_and_heals),
         T(a_store_that_never_answers_is_given_up),
+        T(a_page_of_the_outbox_that_comes_too_late_is_dropped),
         T(whatever_happens_every_message_arrives_once_and_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
