@@ -125,7 +125,7 @@ static bool ping_run(struct pv_engine *e, struct pv_waiter *w, pv_ns now)
         return true;
     }
     if (w->ended >= w->count) {
-        pv_ctlsrv_answer_json(e->ctl, w->handle, pv_ctlapi_pinged_json(w->sent, w->received));
+        pv_ctlsrv_answer(e->ctl, w->handle, pv_ctlapi_pinged_json(w->sent, w->received));
         return true;
     }
     if (w->next_seq >= w->count || now < w->next_at)
@@ -269,7 +269,7 @@ void pv_engine_run_waiters(struct pv_engine *e, pv_ns now)
         if (w->kind == PV_WAITER_PING) {
             over = ping_run(e, w, now);
         } else if (w->kind == PV_WAITER_WAIT && wait_is_over(e, w, now)) {
-            pv_ctlsrv_answer(e->ctl, w->handle, NULL);
+            pv_ctlsrv_done(e->ctl, w->handle);
             over = true;
         }
         if (over)

@@ -28,6 +28,7 @@
 #include "daemon/core/stunroute.h"
 #include "proto/cookie.h"
 #include "proto/roster.h"
+#include "proto/roster_make.h"
 #include "proto/token.h"
 
 enum {

@@ -250,7 +250,7 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
         break;
     case PV_JP_FORGET:
         if (result->status == PV_OK)
-            pv_ctlsrv_answer(e->ctl, wait->arg, NULL);
+            pv_ctlsrv_done(e->ctl, wait->arg);
         else
             pv_ctlsrv_fail(e->ctl, wait->arg, PV_CTLAPI_FAILED, result->error);
         break;

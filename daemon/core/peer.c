@@ -179,7 +179,8 @@ struct pv_peer *pv_peer_free(struct pv_peer *p)
     p->session = pv_session_free(p->session);
     p->ice = pv_ice_free(p->ice);
     pv_inband_receiver_done(&p->inband);
-    pv_fp_builder_remove_peer(p->env->fp, p->id);
+    if (pv_fp_builder_remove_peer(p->env->fp, p->id) != PV_OK)
+        pv_log(p->env->log, PV_LOG_ERROR, "peer=%s what=\"still in the fast path\"", p->name);
     pv_wipe(p, sizeof(*p));
     free(p);
     return NULL;
