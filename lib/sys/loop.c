@@ -154,11 +154,12 @@ struct pv_watch *pv_watch_free(struct pv_watch *watch)
 void pv_loop_run(struct pv_loop *loop, const struct pv_loop_owner *owner)
 {
     loop->stopped = false;
-    while (!loop->stopped) {
+    for (;;) {
         arm(loop, owner->turn(owner->ctx, turn_now(loop)));
         loop->have_now = false;
-        if (!loop->stopped)
-            ev_run(loop->ev, EVRUN_ONCE);
+        if (loop->stopped)
+            return;
+        ev_run(loop->ev, EVRUN_ONCE);
     }
 }
 

@@ -42,7 +42,7 @@ struct pv_watch *pv_watch_free(struct pv_watch *watch);
 
 /* Runs until pv_loop_stop(); turn() is called once before the first sleep. */
 void pv_loop_run(struct pv_loop *loop, const struct pv_loop_owner *owner);
-/* Ends pv_loop_run() after the present turn. */
+/* Ends pv_loop_run() after the present turn, its turn() included. */
 void pv_loop_stop(struct pv_loop *loop);
 
 /* A descriptor from which signals are read instead of being delivered; blocks them in the calling

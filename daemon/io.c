@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/io.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/io_int.h"
+#include "sys/clock.h"
+#include "sys/udp.h"
+
+enum {
+    PUNTS_A_TURN = 64, /* then the engine's output is drained */
+    DRAIN_ROUNDS = 32, /* then descriptors get their turn again */
+    HOST_ADDRS = 256,  /* addresses of this host looked at */
+};
+#define RESUME_GAP PV_S(1) /* growth of BOOTTIME - MONOTONIC that means "was suspended" */
+
+void pv_io_begin(struct pv_io *io, pv_ns now)
+{
+    io->now = now;
+    if (!io->begun) {
+        io->begun = true;
+        pv_engine_set_wall(io->cfg.engine, pv_clock_wall_us(), now);
+    }
+}
+
+/* --- facts for the engine ------------------------------------------------------------------ */
+
+static void on_punts(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io *io = ctx;
+    struct pv_fp_punt punt;
+    (void)ready;
+    pv_io_begin(io, now);
+    if (pv_datapath_tun_is_gone(io->datapath))
+        pv_io_restore_iface(io);
+    for (unsigned i = 0; i < PUNTS_A_TURN; i++) {
+        if (pv_datapath_peek_punt(io->datapath, &punt) < 0)
+            return;
+        pv_engine_handle_punt(io->cfg.engine, &punt, now);
+        pv_datapath_pop_punt(io->datapath);
+    }
+}
+
+static void stop(struct pv_io *io, int status)
+{
+    io->stopping = true;
+    io->status = status;
+    pv_loop_stop(io->loop);
+}
+
+static void on_signal(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io *io = ctx;
+    int signo = 0;
+    (void)ready;
+    (void)now;
+    while (pv_signals_read(io->cfg.signals_fd, &signo) == PV_OK) {
+        if (signo == SIGHUP) {
+            pv_log(io->cfg.log, PV_LOG_WARN,
+                   "SIGHUP ignored: reloading is not supported yet, restart p2pvpnd instead");
+            continue;
+        }
+        pv_log(io->cfg.log, PV_LOG_INFO, "stopping: signal %d", signo);
+        stop(io, PV_OK);
+    }
+}
+
+static void on_helper_death(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io *io = ctx;
+    (void)ready;
+    (void)now;
+    pv_log(io->cfg.log, PV_LOG_ERROR, "stopping: the privileged helper has died");
+    stop(io, PV_ERR_CLOSED);
+}
+
+static void on_net(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io *io = ctx;
+    (void)ready;
+    pv_net_monitor_ready(io->monitor, io->tun_index, now);
+}
+
+/* Takes the picture of this host's addresses; the engine hears of it when it differs or when it
+ * must (routes changed). */
+static void look_at_links(struct pv_io *io, bool must, pv_ns now)
+{
+    struct pv_net_addr host[HOST_ADDRS];
+    struct pv_link_addr links[PV_ENGINE_MAX_LINKS];
+    size_t n = 0, n_links = 0;
+    int r = pv_net_addrs(host, HOST_ADDRS, &n);
+    if (r < 0) {
+        pv_log(io->cfg.log, PV_LOG_WARN, "look at this host's addresses: %s", pv_strstatus(r));
+        return;
+    }
+    memset(links, 0, sizeof(links)); /* padding too: pictures are compared as bytes */
+    for (size_t i = 0; i < n && n_links < PV_ENGINE_MAX_LINKS; i++) {
+        if (strcmp(host[i].ifname, io->cfg.tun_name) == 0)
+            continue;
+        struct pv_link_addr *l = &links[n_links++];
+        l->addr = host[i].addr;
+        l->ifindex = host[i].ifindex;
+        memcpy(l->ifname, host[i].ifname, sizeof(l->ifname));
+        l->loopback = host[i].loopback;
+        l->tunnel = host[i].tunnel;
+        l->container = host[i].container;
+        l->up = host[i].up;
+    }
+    if (!must && n_links == io->n_links && memcmp(links, io->links, sizeof(links)) == 0)
+        return;
+    memcpy(io->links, links, sizeof(links));
+    io->n_links = n_links;
+    pv_engine_handle_links(io->cfg.engine, links, n_links, now);
+}
+
+static void check_timers(struct pv_io *io, pv_ns now)
+{
+    bool rerouted = false;
+    pv_ns slept = pv_clock_slept();
+    if (slept > io->slept + RESUME_GAP) {
+        pv_log(io->cfg.log, PV_LOG_INFO, "resumed from suspend");
+        look_at_links(io, false, now);
+        pv_engine_handle_resume(io->cfg.engine, now);
+    }
+    io->slept = slept;
+    if (pv_net_monitor_due(io->monitor, now, &rerouted))
+        look_at_links(io, rerouted, now);
+    if (now >= pv_engine_next_timeout(io->cfg.engine))
+        pv_engine_handle_timeout(io->cfg.engine, now);
+    if (now >= io->reclaim)
+        io->reclaim = pv_datapath_reclaim(io->datapath, now);
+}
+
+/* --- what the engine wants ----------------------------------------------------------------- */
+
+static bool drain_datagrams(struct pv_io *io)
+{
+    struct pv_engine_transmit tx;
+    bool any = false;
+    while (pv_engine_poll_transmit(io->cfg.engine, &tx) == PV_OK) {
+        int fd = tx.dst.family == PV_AF_INET6 ? io->cfg.udp6 : io->cfg.udp4;
+        struct pv_udp_out out = {
+            .dst = tx.dst, .local = tx.local, .data = pv_view(tx.buf, tx.len), .ttl = tx.ttl};
+        any = true;
+        if (fd >= 0)
+            pv_udp_send(fd, &out, 1, &io->udp);
+    }
+    return any;
+}
+
+/* Snapshots before packets: these may need the keys that come with them. */
+static bool drain_datapath(struct pv_io *io, pv_ns now)
+{
+    struct pv_fp_snapshot *snap = NULL;
+    struct pv_engine_inject inject;
+    bool any = false;
+    while (pv_engine_poll_snapshot(io->cfg.engine, &snap) == PV_OK) {
+        any = true;
+        if (pv_datapath_publish(io->datapath, snap) < 0)
+            pv_log(io->cfg.log, PV_LOG_ERROR, "publish a snapshot: out of memory");
+        io->reclaim = pv_datapath_reclaim(io->datapath, now);
+    }
+    while (pv_engine_poll_inject(io->cfg.engine, &inject) == PV_OK) {
+        any = true;
+        if (pv_datapath_inject(io->datapath, inject.peer, pv_view(inject.buf, inject.len)) < 0)
+            pv_log(io->cfg.log, PV_LOG_DEBUG, "control packet dropped: queue full");
+    }
+    return any;
+}
+
+static bool drain_streams(struct pv_io *io, pv_ns now)
+{
+    struct pv_stream_op op;
+    uint32_t sid = 0;
+    bool any = false;
+    while (pv_engine_poll_stream_op(io->cfg.engine, &op) == PV_OK) {
+        any = true;
+        pv_io_stream_op(io, &op, now);
+    }
+    while (pv_engine_poll_writable(io->cfg.engine, &sid) == PV_OK) {
+        any = true;
+        pv_io_stream_writable(io, sid, now);
+    }
+    return any;
+}
+
+static bool drain_jobs(struct pv_io *io, pv_ns now)
+{
+    struct pv_job *job = NULL;
+    bool any = false;
+    while (pv_engine_poll_job(io->cfg.engine, &job) == PV_OK) {
+        any = true;
+        pv_io_submit(io, job, now);
+    }
+    return any;
+}
+
+/* True when the engine still had output after the last round: serving one kind feeds others. */
+static bool drain(struct pv_io *io, pv_ns now)
+{
+    for (unsigned i = 0; i < DRAIN_ROUNDS; i++) {
+        bool any = drain_datagrams(io);
+        any = drain_datapath(io, now) || any;
+        any = drain_streams(io, now) || any;
+        any = drain_jobs(io, now) || any;
+        if (!any)
+            return false;
+    }
+    return true;
+}
+
+static pv_ns turn(void *ctx, pv_ns now)
+{
+    struct pv_io *io = ctx;
+    pv_io_begin(io, now);
+    check_timers(io, now);
+    bool more = drain(io, now);
+    io->begun = false;
+    pv_ns next = pv_io_streams_timeout(io, now);
+    next = pv_min_ns(next, pv_engine_next_timeout(io->cfg.engine));
+    next = pv_min_ns(next, pv_net_monitor_next(io->monitor));
+    next = pv_min_ns(next, io->reclaim);
+    return more ? now : next;
+}
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+static int init(struct pv_io *io)
+{
+    const struct pv_datapath_config dp = {.fd4 = io->cfg.udp4, .fd6 = io->cfg.udp6};
+    int r = pv_loop_new(&io->loop);
+    if (r >= 0)
+        r = pv_net_monitor_new(&io->monitor);
+    if (r >= 0)
+        r = pv_datapath_new(&io->datapath, &dp);
+    if (r >= 0)
+        r = pv_io_streams_init(io);
+    if (r >= 0)
+        r = pv_io_jobs_init(io);
+    if (r >= 0)
+        r = pv_watch_new(&io->punt_watch, io->loop, pv_datapath_event_fd(io->datapath),
+                         PV_LOOP_READ, on_punts, io);
+    if (r >= 0)
+        r = pv_watch_new(&io->signal_watch, io->loop, io->cfg.signals_fd, PV_LOOP_READ, on_signal,
+                         io);
+    if (r >= 0)
+        r = pv_watch_new(&io->helper_watch, io->loop, pv_helper_alive_fd(io->cfg.helper),
+                         PV_LOOP_READ, on_helper_death, io);
+    if (r >= 0)
+        r = pv_watch_new(&io->net_watch, io->loop, pv_net_monitor_fd(io->monitor), PV_LOOP_READ,
+                         on_net, io);
+    return r;
+}
+
+int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg)
+{
+    struct pv_io *io = calloc(1, sizeof(*io));
+    if (io == NULL)
+        return PV_ERR_NOMEM;
+    io->cfg = *cfg;
+    io->slept = pv_clock_slept();
+    io->reclaim = PV_NEVER;
+    int r = init(io);
+    if (r < 0)
+        pv_io_free(io);
+    else
+        *ret_io = io;
+    return r;
+}
+
+int pv_io_run(struct pv_io *io)
+{
+    const struct pv_loop_owner owner = {.turn = turn, .ctx = io};
+    pv_ns now = pv_clock_now();
+    pv_io_begin(io, now);
+    look_at_links(io, true, now);
+    pv_loop_run(io->loop, &owner);
+    pv_io_begin(io, io->now);
+    pv_engine_shutdown(io->cfg.engine, io->now);
+    (void)!drain(io, io->now);
+    return io->status;
+}
+
+struct pv_io *pv_io_free(struct pv_io *io)
+{
+    if (io == NULL)
+        return NULL;
+    pv_watch_free(io->punt_watch);
+    pv_watch_free(io->signal_watch);
+    pv_watch_free(io->helper_watch);
+    pv_watch_free(io->net_watch);
+    pv_io_jobs_done(io);
+    pv_io_streams_done(io);
+    if (io->datapath != NULL) {
+        struct pv_datapath_counts c = pv_datapath_counts(io->datapath);
+        pv_log(io->cfg.log, PV_LOG_DEBUG,
+               "udp_sent=%llu udp_failed=%llu udp_received=%llu tun_read=%llu tun_written=%llu "
+               "tun_failed=%llu punts_lost=%llu",
+               (unsigned long long)c.udp_sent, (unsigned long long)c.udp_failed,
+               (unsigned long long)c.udp_received, (unsigned long long)c.tun_read,
+               (unsigned long long)c.tun_written, (unsigned long long)c.tun_failed,
+               (unsigned long long)c.punts_lost);
+    }
+    pv_datapath_free(io->datapath);
+    pv_net_monitor_free(io->monitor);
+    pv_loop_free(io->loop);
+    free(io);
+    return NULL;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * io_int.h - what io.c, io_streams.c and io_jobs.c share; for them only.
+ */
+#ifndef PV_IO_INT_H
+#define PV_IO_INT_H
+
+#include "daemon/datapath.h"
+#include "daemon/io.h"
+#include "sys/loop.h"
+#include "sys/netlink.h"
+#include "sys/udp.h"
+#include "sys/worker.h"
+
+enum {
+    PV_IO_READ_MAX = 65536, /* bytes taken from a stream at a time */
+};
+
+struct pv_io_stream;
+struct pv_io_listener;
+
+struct pv_io {
+    struct pv_io_config cfg;
+    struct pv_loop *loop;
+    struct pv_datapath *datapath;
+    pv_ns now;     /* of the present turn */
+    bool begun;    /* the engine knows this turn's wall clock */
+    bool stopping; /* a signal came, or the helper died */
+    int status;    /* what run returns */
+    pv_ns slept;   /* BOOTTIME - MONOTONIC at the last turn */
+    pv_ns reclaim; /* when snapshots are looked at again */
+    struct pv_udp_counts udp;
+    struct pv_watch *punt_watch, *signal_watch, *helper_watch, *net_watch;
+
+    /* links */
+    struct pv_net_monitor *monitor;
+    struct pv_link_addr links[PV_ENGINE_MAX_LINKS];
+    size_t n_links;
+    uint32_t tun_index;
+
+    /* io_streams.c */
+    struct pv_io_stream *streams;
+    struct pv_io_listener *listeners;
+    uint8_t *read_buf; /* PV_IO_READ_MAX */
+
+    /* io_jobs.c */
+    struct pv_worker *store, *helper, *resolver;
+    struct pv_watch *store_watch, *helper_job_watch, *resolver_watch;
+    struct pv_job_iface *iface; /* what the TUN was last asked to be; NULL = none */
+};
+
+/* Before anything is told to the engine in a turn: time and wall clock. */
+void pv_io_begin(struct pv_io *io, pv_ns now);
+
+/* io_streams.c. Streams the engine asked for or that were accepted; listeners. */
+PV_MUST_CHECK int pv_io_streams_init(struct pv_io *io);
+void pv_io_streams_done(struct pv_io *io);
+void pv_io_stream_op(struct pv_io *io, const struct pv_stream_op *op, pv_ns now);
+void pv_io_stream_writable(struct pv_io *io, uint32_t sid, pv_ns now);
+/* Listens for chat on the addresses of the interface; NULL = on none. */
+void pv_io_listen_chat(struct pv_io *io, const struct pv_job_iface *iface);
+/* Ends streams that could not be written out in time; when to call again. */
+pv_ns pv_io_streams_timeout(struct pv_io *io, pv_ns now);
+
+/* io_jobs.c. Takes the job; its result reaches the engine later. */
+PV_MUST_CHECK int pv_io_jobs_init(struct pv_io *io);
+/* Runs what is queued to the end (the resolver's excepted); results are dropped. */
+void pv_io_jobs_done(struct pv_io *io);
+void pv_io_submit(struct pv_io *io, struct pv_job *job, pv_ns now);
+/* The TUN was deleted by somebody else: makes it again. */
+void pv_io_restore_iface(struct pv_io *io);
+
+#endif /* PV_IO_INT_H */

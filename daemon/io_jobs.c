@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: MIT */
+#include <net/if.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/io_int.h"
+#include "sys/sockaddr.h"
+
+enum {
+    STORE_LIMIT = 8192, /* jobs under way; beyond it the engine is told so */
+    HELPER_LIMIT = 64,
+    RESOLVER_LIMIT = 256,
+    RESOLVER_THREADS = 2, /* a name server that does not answer must not hold up all names */
+};
+
+/* A job on its way through a worker. */
+struct work {
+    struct pv_io *io;
+    struct pv_job *job;
+    bool own; /* ours, not the engine's: its result is not reported */
+    struct pv_job_result result;
+    int tun_fd; /* IFACE_UP */
+};
+
+static void result_error(struct pv_job_result *result, int status, const char *what,
+                         const char *why)
+{
+    result->status = status;
+    snprintf(result->error, sizeof(result->error), "%.120s: %.100s", what, why);
+}
+
+/* --- on the workers' threads --------------------------------------------------------------- */
+
+static void run_store(void *ctx, void *const *items, size_t n)
+{
+    struct pv_store *store = ctx;
+    struct pv_job *jobs[PV_WORKER_MAX_BATCH] = {NULL};
+    struct pv_job_result results[PV_WORKER_MAX_BATCH];
+    for (size_t i = 0; i < n; i++)
+        jobs[i] = ((struct work *)items[i])->job;
+    pv_store_run(store, jobs, results, n);
+    for (size_t i = 0; i < n; i++)
+        ((struct work *)items[i])->result = results[i];
+}
+
+static int iface_up(struct pv_helper *helper, const struct pv_job_iface *job, struct work *w)
+{
+    struct pv_helper_iface iface = {
+        .n_addrs = job->n_addrs, .n_routes = job->n_routes, .mtu = job->mtu};
+    char error[PV_HELPER_ERROR_MAX];
+    _Static_assert(sizeof(iface.addrs) == sizeof(job->addrs), "both lists have one length");
+    _Static_assert(sizeof(error) <= sizeof(w->result.error), "an error is not cut");
+    memcpy(iface.name, job->name, sizeof(iface.name));
+    memcpy(iface.addrs, job->addrs, sizeof(iface.addrs));
+    memcpy(iface.routes, job->routes, sizeof(iface.routes));
+    int r = pv_helper_iface_up(helper, &iface, &w->tun_fd, error);
+    memcpy(w->result.error, error, sizeof(error));
+    return r;
+}
+
+static void run_helper(void *ctx, void *const *items, size_t n)
+{
+    struct pv_helper *helper = ctx;
+    for (size_t i = 0; i < n; i++) {
+        struct work *w = items[i];
+        w->result.status = w->job->kind == PV_JOB_IFACE_UP
+                               ? iface_up(helper, w->job->u.iface, w)
+                               : pv_helper_iface_down(helper, w->result.error);
+    }
+}
+
+static void resolve(const struct pv_job_resolve *job, struct pv_job_result *result)
+{
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *list = NULL;
+    char what[PV_JOB_HOST_MAX + 16];
+    int e = getaddrinfo(job->host, NULL, &hints, &list);
+    if (e != 0) {
+        snprintf(what, sizeof(what), "resolve %s", job->host);
+        result_error(result, PV_ERR_NOT_FOUND, what, gai_strerror(e));
+        return;
+    }
+    for (struct addrinfo *ai = list; ai != NULL && result->n_addrs < PV_JOB_MAX_ADDRS;
+         ai = ai->ai_next) {
+        struct sockaddr_storage ss = {0};
+        if (ai->ai_addrlen > sizeof(ss))
+            continue;
+        memcpy(&ss, ai->ai_addr, ai->ai_addrlen);
+        struct pv_addr addr = pv_sockaddr_to(&ss);
+        addr.port = job->port;
+        if (addr.family != PV_AF_NONE)
+            result->addrs[result->n_addrs++] = addr;
+    }
+    freeaddrinfo(list);
+}
+
+static void run_resolver(void *ctx, void *const *items, size_t n)
+{
+    (void)ctx;
+    for (size_t i = 0; i < n; i++) {
+        struct work *w = items[i];
+        resolve(&w->job->u.resolve, &w->result);
+    }
+}
+
+/* --- on the control thread ----------------------------------------------------------------- */
+
+static void free_work(struct work *w)
+{
+    pv_job_result_done(&w->result);
+    pv_job_free(w->job);
+    free(w);
+}
+
+/* Takes the TUN's descriptor and listens on its addresses. */
+static void use_tun(struct pv_io *io, struct work *w)
+{
+    int r = pv_datapath_set_tun(io->datapath, w->tun_fd);
+    if (r < 0) {
+        result_error(&w->result, r, "start the packet threads", pv_strstatus(r));
+        return;
+    }
+    io->tun_index = if_nametoindex(w->job->u.iface->name);
+    pv_io_listen_chat(io, w->job->u.iface);
+}
+
+static void drop_tun(struct pv_io *io)
+{
+    pv_io_listen_chat(io, NULL);
+    io->tun_index = 0;
+    int r = pv_datapath_set_tun(io->datapath, -1);
+    if (r < 0)
+        pv_log(io->cfg.log, PV_LOG_ERROR, "start the packet threads: %s", pv_strstatus(r));
+}
+
+static void finish_iface(struct pv_io *io, struct work *w)
+{
+    if (w->job->kind == PV_JOB_IFACE_DOWN)
+        drop_tun(io); /* again: an UP submitted before the DOWN may have come in between */
+    else if (w->result.status >= 0)
+        use_tun(io, w);
+    if (w->own && w->result.status < 0)
+        pv_log(io->cfg.log, PV_LOG_ERROR, "interface is gone: %s", w->result.error);
+}
+
+static void finish(struct pv_io *io, struct work *w, pv_ns now)
+{
+    if (w->job->kind == PV_JOB_IFACE_UP || w->job->kind == PV_JOB_IFACE_DOWN)
+        finish_iface(io, w);
+    w->result.id = w->job->id;
+    w->result.kind = w->job->kind;
+    if (!w->own)
+        pv_engine_handle_job(io->cfg.engine, &w->result, now);
+    free_work(w);
+}
+
+static void take_all(struct pv_io *io, struct pv_worker *worker, pv_ns now)
+{
+    void *item = NULL;
+    pv_io_begin(io, now);
+    while (pv_worker_take(worker, &item) == PV_OK)
+        finish(io, item, now);
+}
+
+static void on_store(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io *io = ctx;
+    (void)ready;
+    take_all(io, io->store, now);
+}
+
+static void on_helper(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io *io = ctx;
+    (void)ready;
+    take_all(io, io->helper, now);
+}
+
+static void on_resolver(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io *io = ctx;
+    (void)ready;
+    take_all(io, io->resolver, now);
+}
+
+static void remember_iface(struct pv_io *io, const struct pv_job *job)
+{
+    free(io->iface);
+    io->iface = NULL;
+    if (job->kind == PV_JOB_IFACE_UP) {
+        io->iface = malloc(sizeof(*io->iface));
+        if (io->iface != NULL)
+            *io->iface = *job->u.iface;
+    }
+}
+
+static struct pv_worker *worker_for(struct pv_io *io, enum pv_job_kind kind)
+{
+    if (pv_store_serves(kind))
+        return io->store;
+    return kind == PV_JOB_RESOLVE ? io->resolver : io->helper;
+}
+
+static void submit(struct pv_io *io, struct pv_job *job, bool own, pv_ns now)
+{
+    struct work *w = calloc(1, sizeof(*w));
+    int r = PV_ERR_NOMEM;
+    if (w != NULL) {
+        *w = (struct work){.io = io, .job = job, .own = own, .tun_fd = -1};
+        r = pv_worker_submit(worker_for(io, job->kind), w);
+    }
+    if (r >= 0)
+        return;
+    struct pv_job_result result = {.id = job->id, .kind = job->kind};
+    result_error(&result, r, "start a job", pv_strstatus(r));
+    if (!own)
+        pv_engine_handle_job(io->cfg.engine, &result, now);
+    pv_job_free(job);
+    free(w);
+}
+
+void pv_io_submit(struct pv_io *io, struct pv_job *job, pv_ns now)
+{
+    if (job->kind == PV_JOB_IFACE_UP || job->kind == PV_JOB_IFACE_DOWN)
+        remember_iface(io, job);
+    if (job->kind == PV_JOB_IFACE_DOWN)
+        drop_tun(io); /* our descriptor first: the interface goes with the last one */
+    submit(io, job, false, now);
+}
+
+void pv_io_restore_iface(struct pv_io *io)
+{
+    if (io->iface == NULL)
+        return;
+    pv_log(io->cfg.log, PV_LOG_WARN, "interface %s was removed by somebody else: making it again",
+           io->iface->name);
+    struct pv_job *job = calloc(1, sizeof(*job));
+    struct pv_job_iface *iface = malloc(sizeof(*iface));
+    if (job == NULL || iface == NULL) {
+        free(job);
+        free(iface);
+        return;
+    }
+    *iface = *io->iface;
+    job->kind = PV_JOB_IFACE_UP;
+    job->u.iface = iface;
+    submit(io, job, true, io->now);
+}
+
+int pv_io_jobs_init(struct pv_io *io)
+{
+    const struct pv_worker_config store = {.name = "pv-store",
+                                           .threads = 1,
+                                           .limit = STORE_LIMIT,
+                                           .batch = PV_WORKER_MAX_BATCH,
+                                           .run = run_store,
+                                           .ctx = io->cfg.store};
+    const struct pv_worker_config helper = {.name = "pv-helper",
+                                            .threads = 1,
+                                            .limit = HELPER_LIMIT,
+                                            .batch = 1,
+                                            .run = run_helper,
+                                            .ctx = io->cfg.helper};
+    const struct pv_worker_config resolver = {.name = "pv-resolver",
+                                              .threads = RESOLVER_THREADS,
+                                              .limit = RESOLVER_LIMIT,
+                                              .batch = 1,
+                                              .run = run_resolver};
+    int r = pv_worker_new(&io->store, &store);
+    if (r >= 0)
+        r = pv_worker_new(&io->helper, &helper);
+    if (r >= 0)
+        r = pv_worker_new(&io->resolver, &resolver);
+    if (r >= 0)
+        r = pv_watch_new(&io->store_watch, io->loop, pv_worker_fd(io->store), PV_LOOP_READ,
+                         on_store, io);
+    if (r >= 0)
+        r = pv_watch_new(&io->helper_job_watch, io->loop, pv_worker_fd(io->helper), PV_LOOP_READ,
+                         on_helper, io);
+    if (r >= 0)
+        r = pv_watch_new(&io->resolver_watch, io->loop, pv_worker_fd(io->resolver), PV_LOOP_READ,
+                         on_resolver, io);
+    return r;
+}
+
+static void finish_worker(struct pv_worker *worker)
+{
+    void *item = NULL;
+    if (worker == NULL)
+        return;
+    pv_worker_finish(worker);
+    while (pv_worker_take(worker, &item) == PV_OK) {
+        struct work *w = item;
+        if (w->tun_fd >= 0)
+            close(w->tun_fd);
+        free_work(w);
+    }
+    pv_worker_free(worker);
+}
+
+void pv_io_jobs_done(struct pv_io *io)
+{
+    pv_watch_free(io->store_watch);
+    pv_watch_free(io->helper_job_watch);
+    pv_watch_free(io->resolver_watch);
+    finish_worker(io->store);
+    finish_worker(io->helper);
+    if (io->resolver != NULL)
+        pv_worker_abandon(io->resolver); /* a name server may keep it waiting for half a minute */
+    free(io->iface);
+}

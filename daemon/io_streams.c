@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/io_int.h"
+#include "proto/chat.h"
+#include "sys/stream.h"
+#include "sys/unixsock.h"
+
+#define CLOSE_TIME PV_S(5) /* for writing out what is left of a stream the engine has closed */
+
+struct pv_io_stream {
+    struct pv_io *io;
+    struct pv_io_stream *next;
+    uint32_t sid;
+    enum pv_stream_kind kind;
+    int fd;
+    struct pv_watch *watch;
+    bool connecting;
+    bool closing; /* the engine no longer knows it; tail is written, then it ends */
+    pv_ns close_by;
+    uint8_t *tail;
+    size_t tail_len, tail_done;
+};
+
+struct pv_io_listener {
+    struct pv_io *io;
+    struct pv_io_listener *next;
+    enum pv_stream_kind kind;
+    int fd;
+    struct pv_watch *watch;
+};
+
+/* --- the end of a stream ------------------------------------------------------------------- */
+
+/* After "out of descriptors" listeners wait for this. */
+static void resume_listeners(struct pv_io *io)
+{
+    for (struct pv_io_listener *l = io->listeners; l != NULL; l = l->next)
+        pv_watch_set(l->watch, PV_LOOP_READ);
+}
+
+static void remove_stream(struct pv_io_stream *st)
+{
+    struct pv_io *io = st->io;
+    for (struct pv_io_stream **p = &io->streams; *p != NULL; p = &(*p)->next) {
+        if (*p == st) {
+            *p = st->next;
+            break;
+        }
+    }
+    pv_watch_free(st->watch);
+    close(st->fd);
+    if (st->tail != NULL)
+        explicit_bzero(st->tail, st->tail_len);
+    free(st->tail);
+    free(st);
+    resume_listeners(io);
+}
+
+static void fail_stream(struct pv_io_stream *st, int status, pv_ns now)
+{
+    struct pv_io *io = st->io;
+    uint32_t sid = st->sid;
+    bool known = !st->closing;
+    remove_stream(st);
+    if (known)
+        pv_engine_stream_closed(io->cfg.engine, sid, status, now);
+}
+
+/* --- bytes --------------------------------------------------------------------------------- */
+
+static void write_tail(struct pv_io_stream *st, pv_ns now)
+{
+    while (st->tail_done < st->tail_len) {
+        size_t n = 0;
+        int r = pv_stream_write(
+            st->fd, pv_view(st->tail + st->tail_done, st->tail_len - st->tail_done), &n);
+        if (r == PV_ERR_AGAIN) {
+            pv_watch_set(st->watch, PV_LOOP_WRITE);
+            return;
+        }
+        if (r < 0) {
+            fail_stream(st, r, now);
+            return;
+        }
+        st->tail_done += n;
+    }
+    remove_stream(st);
+}
+
+/* Writes what the engine has; may end the stream. */
+static void write_out(struct pv_io_stream *st, pv_ns now)
+{
+    struct pv_engine *engine = st->io->cfg.engine;
+    for (;;) {
+        struct pv_view out = pv_engine_stream_out(engine, st->sid);
+        size_t n = 0;
+        if (out.len == 0) {
+            pv_watch_set(st->watch, PV_LOOP_READ);
+            return;
+        }
+        int r = pv_stream_write(st->fd, out, &n);
+        if (r == PV_ERR_AGAIN) {
+            pv_watch_set(st->watch, PV_LOOP_READ | PV_LOOP_WRITE);
+            return;
+        }
+        if (r < 0) {
+            fail_stream(st, r, now);
+            return;
+        }
+        pv_engine_stream_wrote(engine, st->sid, n, now);
+    }
+}
+
+static void read_in(struct pv_io_stream *st, pv_ns now)
+{
+    struct pv_io *io = st->io;
+    size_t n = 0;
+    int r = pv_stream_read(st->fd, io->read_buf, PV_IO_READ_MAX, &n);
+    if (r == PV_OK)
+        pv_engine_stream_bytes(io->cfg.engine, st->sid, pv_view(io->read_buf, n), now);
+    else if (r != PV_ERR_AGAIN)
+        fail_stream(st, r, now);
+}
+
+static void finish_connect(struct pv_io_stream *st, pv_ns now)
+{
+    int r = pv_stream_connected(st->fd);
+    if (r == PV_ERR_AGAIN)
+        return;
+    if (r < 0) {
+        fail_stream(st, r, now);
+        return;
+    }
+    st->connecting = false;
+    pv_watch_set(st->watch, PV_LOOP_READ);
+    pv_engine_stream_connected(st->io->cfg.engine, st->sid, now);
+}
+
+static void on_stream(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io_stream *st = ctx;
+    pv_io_begin(st->io, now);
+    if (st->closing)
+        write_tail(st, now);
+    else if (st->connecting)
+        finish_connect(st, now);
+    else if ((ready & PV_LOOP_READ) != 0)
+        read_in(st, now); /* what can be written now as well is reported again in the next turn */
+    else
+        write_out(st, now);
+}
+
+/* --- streams come -------------------------------------------------------------------------- */
+
+/* Takes fd. */
+static int add_stream(struct pv_io *io, enum pv_stream_kind kind, int fd, unsigned events,
+                      struct pv_io_stream **ret_st)
+{
+    struct pv_io_stream *st = calloc(1, sizeof(*st));
+    int r = PV_ERR_NOMEM;
+    if (st != NULL) {
+        *st = (struct pv_io_stream){.io = io, .kind = kind, .fd = fd};
+        r = pv_watch_new(&st->watch, io->loop, fd, events, on_stream, st);
+    }
+    if (r < 0) {
+        free(st);
+        close(fd);
+        return r;
+    }
+    st->next = io->streams;
+    io->streams = st;
+    *ret_st = st;
+    return PV_OK;
+}
+
+static int accept_one(struct pv_io_listener *l, int *ret_fd, struct pv_stream_peer *ret_who)
+{
+    struct pv_unix_cred cred;
+    struct pv_stream_peer who = {0};
+    int r;
+    if (l->kind == PV_STREAM_CTL) {
+        r = pv_unix_accept(l->fd, ret_fd, &cred);
+        if (r == PV_OK) {
+            who.uid = cred.uid;
+            who.may_change = cred.uid == 0;
+        }
+    } else {
+        r = pv_stream_accept(l->fd, ret_fd, &who.remote, &who.local);
+    }
+    *ret_who = who;
+    return r;
+}
+
+static void on_listener(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io_listener *l = ctx;
+    struct pv_io *io = l->io;
+    struct pv_stream_peer who;
+    struct pv_io_stream *st = NULL;
+    int fd = -1;
+    (void)ready;
+    pv_io_begin(io, now);
+    int r = accept_one(l, &fd, &who);
+    if (r == PV_ERR_LIMIT) {
+        pv_log(io->cfg.log, PV_LOG_WARN, "accept: out of file descriptors");
+        pv_watch_set(l->watch, 0);
+    }
+    if (r < 0)
+        return;
+    r = add_stream(io, l->kind, fd, PV_LOOP_READ, &st);
+    if (r < 0)
+        return;
+    r = pv_engine_stream_accepted(io->cfg.engine, l->kind, &who, now, &st->sid);
+    if (r < 0)
+        remove_stream(st); /* the engine never knew it */
+}
+
+static void open_stream(struct pv_io *io, const struct pv_stream_op *op, pv_ns now)
+{
+    struct pv_stream_bind bind = {.local = op->local};
+    struct pv_io_stream *st = NULL;
+    int fd = -1;
+    if (op->kind == PV_STREAM_CHAT)
+        bind.ifname = io->cfg.tun_name;
+    int r = pv_stream_connect(&op->addr, &bind, &fd);
+    if (r >= 0)
+        r = add_stream(io, op->kind, fd, PV_LOOP_WRITE, &st);
+    if (r < 0) {
+        pv_engine_stream_closed(io->cfg.engine, op->sid, r, now);
+        return;
+    }
+    st->sid = op->sid;
+    st->connecting = true;
+}
+
+static struct pv_io_stream *find_stream(struct pv_io *io, uint32_t sid)
+{
+    for (struct pv_io_stream *st = io->streams; st != NULL; st = st->next)
+        if (st->sid == sid && !st->closing)
+            return st;
+    return NULL;
+}
+
+/* Takes over what the engine still has to say, so that it can forget the stream. */
+static int take_tail(struct pv_io_stream *st, pv_ns now)
+{
+    struct pv_engine *engine = st->io->cfg.engine;
+    for (;;) {
+        struct pv_view out = pv_engine_stream_out(engine, st->sid);
+        if (out.len == 0)
+            return PV_OK;
+        uint8_t *tail = realloc(st->tail, st->tail_len + out.len);
+        if (tail == NULL)
+            return PV_ERR_NOMEM;
+        memcpy(tail + st->tail_len, out.ptr, out.len);
+        st->tail = tail;
+        st->tail_len += out.len;
+        pv_engine_stream_wrote(engine, st->sid, out.len, now);
+    }
+}
+
+static void close_stream(struct pv_io *io, uint32_t sid, pv_ns now)
+{
+    struct pv_io_stream *st = find_stream(io, sid);
+    if (st == NULL)
+        return;
+    int r = st->connecting ? PV_OK : take_tail(st, now);
+    st->closing = true;
+    st->close_by = now + CLOSE_TIME;
+    if (r < 0 || st->connecting)
+        remove_stream(st);
+    else
+        write_tail(st, now);
+}
+
+void pv_io_stream_op(struct pv_io *io, const struct pv_stream_op *op, pv_ns now)
+{
+    if (op->type == PV_STREAM_OPEN)
+        open_stream(io, op, now);
+    else
+        close_stream(io, op->sid, now);
+}
+
+void pv_io_stream_writable(struct pv_io *io, uint32_t sid, pv_ns now)
+{
+    struct pv_io_stream *st = find_stream(io, sid);
+    if (st != NULL && !st->connecting)
+        write_out(st, now);
+}
+
+pv_ns pv_io_streams_timeout(struct pv_io *io, pv_ns now)
+{
+    pv_ns next = PV_NEVER;
+    for (struct pv_io_stream *st = io->streams, *after; st != NULL; st = after) {
+        after = st->next;
+        if (!st->closing)
+            continue;
+        if (st->close_by <= now)
+            remove_stream(st);
+        else
+            next = pv_min_ns(next, st->close_by);
+    }
+    return next;
+}
+
+/* --- listeners ----------------------------------------------------------------------------- */
+
+static int add_listener(struct pv_io *io, enum pv_stream_kind kind, int fd)
+{
+    struct pv_io_listener *l = calloc(1, sizeof(*l));
+    int r = PV_ERR_NOMEM;
+    if (l != NULL) {
+        *l = (struct pv_io_listener){.io = io, .kind = kind, .fd = fd};
+        r = pv_watch_new(&l->watch, io->loop, fd, PV_LOOP_READ, on_listener, l);
+    }
+    if (r < 0) {
+        free(l);
+        return r;
+    }
+    l->next = io->listeners;
+    io->listeners = l;
+    return PV_OK;
+}
+
+/* The control socket's descriptor is its opener's; the others are ours. */
+static void remove_listeners(struct pv_io *io, enum pv_stream_kind kind)
+{
+    for (struct pv_io_listener **p = &io->listeners, *l = *p; l != NULL; l = *p) {
+        if (l->kind != kind) {
+            p = &l->next;
+            continue;
+        }
+        *p = l->next;
+        pv_watch_free(l->watch);
+        if (kind != PV_STREAM_CTL)
+            close(l->fd);
+        free(l);
+    }
+}
+
+void pv_io_listen_chat(struct pv_io *io, const struct pv_job_iface *iface)
+{
+    remove_listeners(io, PV_STREAM_CHAT);
+    for (size_t i = 0; iface != NULL && i < iface->n_addrs; i++) {
+        struct pv_addr addr = iface->addrs[i].base;
+        char text[PV_ADDR_TEXT];
+        int fd = -1;
+        addr.port = PV_CHAT_PORT;
+        int r = pv_stream_listen(&addr, iface->name, &fd);
+        if (r >= 0) {
+            r = add_listener(io, PV_STREAM_CHAT, fd);
+            if (r < 0)
+                close(fd);
+        }
+        if (r < 0)
+            pv_log(io->cfg.log, PV_LOG_WARN, "listen for chat on %s: %s",
+                   pv_addr_format(&addr, text), pv_strstatus(r));
+    }
+}
+
+int pv_io_streams_init(struct pv_io *io)
+{
+    io->read_buf = malloc(PV_IO_READ_MAX);
+    if (io->read_buf == NULL)
+        return PV_ERR_NOMEM;
+    return add_listener(io, PV_STREAM_CTL, io->cfg.ctl_fd);
+}
+
+void pv_io_streams_done(struct pv_io *io)
+{
+    while (io->streams != NULL)
+        remove_stream(io->streams);
+    remove_listeners(io, PV_STREAM_CHAT);
+    remove_listeners(io, PV_STREAM_CTL);
+    if (io->read_buf != NULL)
+        explicit_bzero(io->read_buf, PV_IO_READ_MAX); /* tokens came through it */
+    free(io->read_buf);
+}
