@@ -170,6 +170,19 @@ static inline bool w_send(struct world *w, int from, bool empty)
     return true;
 }
 
+static inline void w_add_key(struct w_node *n, const struct pv_session_event *e)
+{
+    for (size_t i = 0; i < W_KEYS; i++) {
+        struct w_key *k = &n->keys[i];
+        if (k->used)
+            continue;
+        *k = (struct w_key){.used = true, .index = e->index, .keys = e->keys, .born = e->born};
+        k->proven = e->initiator;
+        return;
+    }
+    fail_msg("more keys than slots");
+}
+
 static inline void w_event(struct world *w, int i, struct pv_session_event *e)
 {
     struct w_node *n = &w->n[i];
@@ -177,11 +190,7 @@ static inline void w_event(struct world *w, int i, struct pv_session_event *e)
     switch (e->type) {
     case PV_SESSION_KEYS:
         assert_null(k);
-        for (size_t j = 0; j < W_KEYS && k == NULL; j++)
-            k = n->keys[j].used ? NULL : &n->keys[j];
-        assert_non_null(k);
-        *k = (struct w_key){.used = true, .index = e->index, .keys = e->keys, .born = e->born};
-        k->proven = e->initiator;
+        w_add_key(n, e);
         break;
     case PV_SESSION_USE:
         assert_non_null(k);
