@@ -25,8 +25,8 @@ static struct pv_desc sample(size_t n_cands)
     d.rev = 3;
     d.re_gen = 1700000000000001;
     d.re_rev = 9;
-    strcpy(d.creds.ufrag, "abcdEF12");
-    strcpy(d.creds.pwd, "0123456789+/ABCDEFGHabcd");
+    snprintf(d.creds.ufrag, sizeof(d.creds.ufrag), "abcdEF12");
+    snprintf(d.creds.pwd, sizeof(d.creds.pwd), "0123456789+/ABCDEFGHabcd");
     d.n_cands = n_cands;
     for (size_t i = 0; i < n_cands; i++) {
         d.cands[i].type = i % 2 == 0 ? PV_ICE_HOST : PV_ICE_SRFLX;

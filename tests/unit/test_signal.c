@@ -18,8 +18,8 @@ static struct pv_signal sample(void)
     s.has_desc = true;
     s.desc.gen = 1;
     s.desc.rev = 1;
-    strcpy(s.desc.creds.ufrag, "abcdEF12");
-    strcpy(s.desc.creds.pwd, "0123456789+/ABCDEFGHabcd");
+    snprintf(s.desc.creds.ufrag, sizeof(s.desc.creds.ufrag), "abcdEF12");
+    snprintf(s.desc.creds.pwd, sizeof(s.desc.creds.pwd), "0123456789+/ABCDEFGHabcd");
     s.n_chain = 2;
     memset(statement, 0x42, sizeof(statement));
     memset(receipt, 0x43, sizeof(receipt));

@@ -67,7 +67,7 @@ static void a_cut_or_mistyped_token_is_refused(void **state)
         assert_int_equal(pv_token_parse(text, len, &got), PV_ERR_MALFORMED);
         text[i] = was;
     }
-    strcpy(text + len, "A");
+    text[len] = 'A';
     assert_int_equal(pv_token_parse(text, len + 1, &got), PV_ERR_MALFORMED);
     text[len] = ' ';
     assert_int_equal(pv_token_parse(text, len + 1, &got), PV_ERR_MALFORMED);
