@@ -4,8 +4,8 @@
  * the error queue.
  *
  * Descriptors are non-blocking and belong to the caller. No retransmission, no queues: what the
- * kernel does not take is dropped and counted. One thread sends and one thread receives on a
- * descriptor at a time; the two may be different.
+ * kernel does not take is dropped and counted. Any thread may send; a receiver and a struct of
+ * counts belong to one thread.
  */
 #ifndef PV_UDP_H
 #define PV_UDP_H
@@ -20,8 +20,8 @@ enum {
 
 struct pv_udp_opts {
     bool df;        /* DF on every datagram, the kernel's path MTU cache ignored (PMTUDISC_PROBE) */
-    bool reuseport; /* a send-only socket may join the port later (PV_UDP_JOIN); a port in use by
-                     * anybody else is PV_ERR_EXISTS all the same */
+    bool reuseport; /* a send-only socket may join the port later; a port in use by anybody else
+                     * is PV_ERR_EXISTS all the same */
 };
 
 /*

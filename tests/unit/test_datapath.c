@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/* Two datapaths joined over loopback; datagram socket pairs stand in for their TUNs. */
+#include <poll.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/fp_builder.h"
+#include "daemon/datapath.h"
+#include "sys/clock.h"
+#include "sys/udp.h"
+#include "tests/unit/test_util.h"
+
+struct node {
+    struct pv_datapath *dp;
+    struct pv_fp_builder *builder;
+    struct test_rng seed;
+    int udp;
+    struct pv_addr addr;  /* of udp */
+    struct pv_addr inner; /* overlay address */
+    int tun;              /* the host's side of the TUN */
+    uint32_t peer;        /* the other node */
+    uint32_t index;       /* our receiver index */
+};
+
+struct world {
+    struct node node[2];
+};
+
+static void set_tun(struct node *n)
+{
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    n->tun = pair[0];
+    assert_int_equal(pv_datapath_set_tun(n->dp, pair[1]), PV_OK);
+}
+
+static void publish(struct node *n)
+{
+    struct pv_fp_snapshot *snap = NULL;
+    assert_int_equal(pv_fp_builder_snapshot(n->builder, &snap), PV_OK);
+    assert_int_equal(pv_datapath_publish(n->dp, snap), PV_OK);
+    (void)pv_datapath_reclaim(n->dp, 0);
+}
+
+static void init_node(struct node *n, unsigned i, unsigned threads)
+{
+    const struct pv_udp_opts opts = {.df = true};
+    struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0);
+    struct pv_rng rng = test_rng_make(&n->seed, i + 1);
+    struct pv_fp_interface iface = {.n_own = 1, .mtu = 1420};
+    n->inner = pv_addr4(10, 66, 0, (uint8_t)(i + 1), 0);
+    iface.own[0] = n->inner;
+    iface.nets[0] = (struct pv_prefix){.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16};
+    assert_int_equal(pv_udp_open(&loopback, &opts, &n->udp), PV_OK);
+    assert_int_equal(pv_udp_local(n->udp, &n->addr), PV_OK);
+    struct pv_datapath_config cfg = {.fd4 = n->udp, .fd6 = -1, .threads = threads};
+    assert_int_equal(pv_datapath_new(&n->dp, &cfg), PV_OK);
+    assert_int_equal(pv_fp_builder_new(&n->builder, &rng), PV_OK);
+    assert_int_equal(pv_fp_builder_set_interface(n->builder, &iface), PV_OK);
+    assert_int_equal(pv_fp_builder_add_peer(n->builder, PV_FP_MEMBER, &n->peer), PV_OK);
+    n->index = pv_fp_builder_draw_index(n->builder, &rng, 0);
+    n->tun = -1;
+}
+
+/* Keys, route and, if wanted, the path from a to b. */
+static void introduce(struct node *a, const struct node *b, uint8_t send, uint8_t recv, bool path)
+{
+    struct pv_prefix route = {.base = b->inner, .bits = 32};
+    struct pv_carrier carrier = {.kind = PV_CARRIER_UDP, .remote = b->addr};
+    struct pv_fp_key_init keys = {
+        .local_index = a->index, .remote_index = b->index, .birth = pv_clock_now()};
+    memset(keys.send_key, send, 32);
+    memset(keys.recv_key, recv, 32);
+    assert_int_equal(pv_fp_builder_set_routes(a->builder, a->peer, &route, 1), PV_OK);
+    assert_int_equal(pv_fp_builder_add_keys(a->builder, a->peer, &keys), PV_OK);
+    assert_int_equal(pv_fp_builder_send_with(a->builder, a->peer, a->index), PV_OK);
+    if (path)
+        assert_int_equal(pv_fp_builder_set_path(a->builder, a->peer, &carrier, 0), PV_OK);
+    publish(a);
+}
+
+static void start_world(struct world *w, unsigned threads, bool paths)
+{
+    memset(w, 0, sizeof(*w));
+    assert_int_equal(pv_crypto_init(), PV_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        init_node(&w->node[i], i, threads);
+        set_tun(&w->node[i]);
+    }
+    introduce(&w->node[0], &w->node[1], 1, 2, paths);
+    introduce(&w->node[1], &w->node[0], 2, 1, paths);
+}
+
+static void stop_world(struct world *w)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct node *n = &w->node[i];
+        pv_datapath_free(n->dp);
+        pv_fp_builder_free(n->builder);
+        close(n->udp);
+        if (n->tun >= 0)
+            close(n->tun);
+    }
+}
+
+/* A UDP packet from a to b with this number in it; checksum 0 = none (RFC 768). */
+static void send_packet(const struct node *a, const struct node *b, uint32_t number)
+{
+    uint8_t p[36] = {0x45, 0, 0, 36, 0, 0, 0, 0, 64, 17};
+    uint32_t sum = 0;
+    memcpy(p + 12, a->inner.ip, 4);
+    memcpy(p + 16, b->inner.ip, 4);
+    for (int i = 0; i < 20; i += 2)
+        sum += (uint32_t)(p[i] << 8 | p[i + 1]);
+    sum = (sum & 0xffff) + (sum >> 16);
+    p[10] = (uint8_t)(~sum >> 8);
+    p[11] = (uint8_t)~sum;
+    p[21] = p[23] = 9; /* ports */
+    p[25] = 16;        /* UDP length */
+    memcpy(p + 28, &number, sizeof(number));
+    struct pollfd poll_out = {.fd = a->tun, .events = POLLOUT};
+    assert_int_equal(poll(&poll_out, 1, 10000), 1);
+    assert_int_equal(write(a->tun, p, sizeof(p)), sizeof(p));
+}
+
+static uint32_t receive_packet(const struct node *n)
+{
+    uint8_t p[2048];
+    uint32_t number;
+    struct pollfd in = {.fd = n->tun, .events = POLLIN};
+    assert_int_equal(poll(&in, 1, 10000), 1);
+    assert_int_equal(read(n->tun, p, sizeof(p)), 36);
+    memcpy(&number, p + 28, sizeof(number));
+    return number;
+}
+
+/* The next punt of this kind; others are passed over. */
+static struct pv_fp_punt wait_punt(struct node *n, enum pv_fp_punt_kind kind, uint8_t bytes[64])
+{
+    struct pv_fp_punt punt;
+    for (;;) {
+        struct pollfd in = {.fd = pv_datapath_event_fd(n->dp), .events = POLLIN};
+        assert_int_equal(poll(&in, 1, 10000), 1);
+        while (pv_datapath_peek_punt(n->dp, &punt) == PV_OK) {
+            size_t len = punt.bytes.len < 64 ? punt.bytes.len : 64;
+            memcpy(bytes, punt.bytes.ptr, len);
+            punt.bytes = pv_view(bytes, len);
+            pv_datapath_pop_punt(n->dp);
+            if (punt.kind == kind)
+                return punt;
+        }
+    }
+}
+
+static void packets_go_both_ways_in_order(void **state)
+{
+    (void)state;
+    for (unsigned threads = 1; threads <= 2; threads++) {
+        struct world w;
+        start_world(&w, threads, true);
+        for (uint32_t i = 0; i < 300; i++) {
+            send_packet(&w.node[0], &w.node[1], i);
+            send_packet(&w.node[1], &w.node[0], 1000 + i);
+            if (i % 10 == 9) { /* never more than the socket pair holds */
+                for (uint32_t k = i - 9; k <= i; k++) {
+                    assert_int_equal(receive_packet(&w.node[1]), k);
+                    assert_int_equal(receive_packet(&w.node[0]), 1000 + k);
+                }
+            }
+        }
+        struct pv_datapath_counts c = pv_datapath_counts(w.node[0].dp);
+        assert_int_equal(c.tun_read, 300);
+        assert_int_equal(c.tun_written, 300);
+        assert_int_equal(c.udp_failed + c.tun_failed + c.punts_lost, 0);
+        stop_world(&w);
+    }
+}
+
+static void packets_wait_for_a_path_and_then_go_in_order(void **state)
+{
+    (void)state;
+    struct world w;
+    uint8_t bytes[64];
+    start_world(&w, 2, false);
+    for (uint32_t i = 0; i < 10; i++)
+        send_packet(&w.node[0], &w.node[1], i);
+    struct pv_fp_punt punt = wait_punt(&w.node[0], PV_FP_PUNT_NEED_PATH, bytes);
+    assert_int_equal(punt.peer, w.node[0].peer);
+    struct pv_carrier carrier = {.kind = PV_CARRIER_UDP, .remote = w.node[1].addr};
+    assert_int_equal(pv_fp_builder_set_path(w.node[0].builder, w.node[0].peer, &carrier, 0), PV_OK);
+    publish(&w.node[0]);
+    for (uint32_t i = 0; i < 10; i++)
+        assert_int_equal(receive_packet(&w.node[1]), i);
+    stop_world(&w);
+}
+
+static void injected_packets_arrive_as_punts_and_datagrams_are_punted(void **state)
+{
+    (void)state;
+    for (unsigned threads = 1; threads <= 2; threads++) {
+        struct world w;
+        uint8_t bytes[64], inband[12] = {0xc1, 4, 0, 0, 0, 0, 0, 1, 0, 1};
+        start_world(&w, threads, true);
+        assert_int_equal(
+            pv_datapath_inject(w.node[0].dp, w.node[0].peer, pv_view(inband, sizeof(inband))),
+            PV_OK);
+        struct pv_fp_punt punt = wait_punt(&w.node[1], PV_FP_PUNT_INBAND, bytes);
+        assert_int_equal(punt.peer, w.node[1].peer);
+        assert_memory_equal(bytes, inband, 10);
+
+        /* A WireGuard message 1 from anybody reaches the control side with its source. */
+        uint8_t message[148] = {1};
+        struct pv_udp_out out = {.dst = w.node[1].addr, .data = {message, sizeof(message)}};
+        struct pv_udp_counts counts = {0};
+        pv_udp_send(w.node[0].udp, &out, 1, &counts);
+        punt = wait_punt(&w.node[1], PV_FP_PUNT_DATAGRAM, bytes);
+        assert_true(pv_addr_equal(&punt.from.remote, &w.node[0].addr));
+        assert_int_equal(bytes[0], 1);
+        stop_world(&w);
+    }
+}
+
+static void what_was_injected_before_the_end_is_sent(void **state)
+{
+    (void)state;
+    struct world w;
+    uint8_t bytes[64], inband[12] = {0xc1, 4, 0, 0, 0, 0, 0, 1, 0, 1};
+    start_world(&w, 2, true);
+    for (unsigned i = 0; i < 200; i++)
+        assert_int_equal(
+            pv_datapath_inject(w.node[0].dp, w.node[0].peer, pv_view(inband, sizeof(inband))),
+            PV_OK);
+    w.node[0].dp = pv_datapath_free(w.node[0].dp);
+    for (unsigned i = 0; i < 200; i++)
+        (void)wait_punt(&w.node[1], PV_FP_PUNT_INBAND, bytes);
+    stop_world(&w);
+}
+
+static void the_tun_may_come_go_and_change(void **state)
+{
+    (void)state;
+    struct world w;
+    start_world(&w, 2, true);
+    for (uint32_t round = 0; round < 20; round++) {
+        send_packet(&w.node[0], &w.node[1], round);
+        assert_int_equal(receive_packet(&w.node[1]), round);
+        close(w.node[1].tun);
+        assert_int_equal(pv_datapath_set_tun(w.node[1].dp, -1), PV_OK);
+        set_tun(&w.node[1]);
+    }
+    assert_false(pv_datapath_tun_is_gone(w.node[1].dp));
+    stop_world(&w);
+}
+
+static void snapshots_change_under_traffic(void **state)
+{
+    (void)state;
+    struct world w;
+    start_world(&w, 2, true);
+    for (uint32_t i = 0; i < 500; i++) {
+        send_packet(&w.node[0], &w.node[1], i);
+        publish(&w.node[i % 2]);
+        assert_int_equal(receive_packet(&w.node[1]), i);
+    }
+    /* All old snapshots go once the threads have gone to sleep or on. */
+    pv_ns deadline = pv_clock_now() + PV_S(10);
+    while (pv_datapath_reclaim(w.node[0].dp, 0) != PV_NEVER)
+        assert_true(pv_clock_now() < deadline);
+    stop_world(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(packets_go_both_ways_in_order),
+        cmocka_unit_test(packets_wait_for_a_path_and_then_go_in_order),
+        cmocka_unit_test(injected_packets_arrive_as_punts_and_datagrams_are_punted),
+        cmocka_unit_test(what_was_injected_before_the_end_is_sent),
+        cmocka_unit_test(the_tun_may_come_go_and_change),
+        cmocka_unit_test(snapshots_change_under_traffic),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

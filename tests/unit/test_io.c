@@ -1,0 +1,631 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The control thread's binding around a stand-in for the engine: it keeps what it is told and gives
+ * out what the test prepared. The test's steps run in the loop, one every millisecond.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "crypto/ct.h"
+#include "daemon/io.h"
+#include "sys/clock.h"
+#include "sys/ipcmd.h"
+#include "sys/loop.h"
+#include "sys/stream.h"
+#include "sys/udp.h"
+#include "sys/unixsock.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    MAX_SIDS = 8,
+    OUT_MAX = 1 << 20,
+};
+
+/* --- the engine's stand-in ----------------------------------------------------------------- */
+
+struct fake_stream {
+    bool open, connected, closed, writable;
+    int status;
+    enum pv_stream_kind kind;
+    struct pv_stream_peer who;
+    char in[256];
+    size_t in_len;
+    size_t out_len; /* bytes of 'x' still to give out */
+};
+
+struct pv_engine {
+    bool (*step)(struct pv_engine *e, pv_ns now); /* true: the test is over */
+    pv_ns started, next;
+    unsigned stage;
+    uint64_t wall;
+    unsigned shutdowns, links_calls;
+    size_t n_links;
+    struct fake_stream streams[MAX_SIDS];
+    uint32_t next_sid;
+    struct pv_stream_op ops[8];
+    size_t n_ops;
+    struct pv_engine_transmit tx;
+    bool has_tx;
+    struct pv_job *job;
+    struct pv_job_result result;
+    unsigned results;
+    char punt[64];
+    size_t punt_len;
+    struct pv_addr punt_from;
+    int client;          /* the test's own socket */
+    char got[256];       /* what it received */
+    size_t got_len;      /* may count more than got keeps */
+    struct pv_addr addr; /* where the test listens */
+};
+
+void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
+{
+    (void)now;
+    e->wall = wall_us;
+}
+
+void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now)
+{
+    (void)now;
+    e->punt_len = punt->bytes.len < sizeof(e->punt) ? punt->bytes.len : sizeof(e->punt);
+    memcpy(e->punt, punt->bytes.ptr, e->punt_len);
+    e->punt_from = punt->from.remote;
+}
+
+void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
+                            pv_ns now)
+{
+    (void)links;
+    (void)now;
+    e->links_calls++;
+    e->n_links = n;
+}
+
+void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
+{
+    (void)e;
+    (void)now;
+}
+
+void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_ns now)
+{
+    (void)now;
+    e->result = *result;
+    e->results++;
+}
+
+void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
+{
+    if (e->started == 0)
+        e->started = now;
+    assert_true(now - e->started < PV_S(20));
+    if (e->step(e, now)) {
+        e->next = PV_NEVER;
+        raise(SIGTERM);
+    } else {
+        e->next = now + PV_MS(1);
+    }
+}
+
+pv_ns pv_engine_next_timeout(const struct pv_engine *e)
+{
+    return e->next;
+}
+
+void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
+{
+    (void)now;
+    e->shutdowns++;
+}
+
+int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
+                              const struct pv_stream_peer *who, pv_ns now, uint32_t *ret_sid)
+{
+    (void)now;
+    if (e->next_sid == MAX_SIDS)
+        return PV_ERR_LIMIT;
+    *ret_sid = e->next_sid++;
+    e->streams[*ret_sid] = (struct fake_stream){.open = true, .kind = kind, .who = *who};
+    return PV_OK;
+}
+
+void pv_engine_stream_connected(struct pv_engine *e, uint32_t sid, pv_ns now)
+{
+    (void)now;
+    e->streams[sid].connected = true;
+}
+
+void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view bytes, pv_ns now)
+{
+    struct fake_stream *s = &e->streams[sid];
+    (void)now;
+    assert_true(s->in_len + bytes.len < sizeof(s->in));
+    memcpy(s->in + s->in_len, bytes.ptr, bytes.len);
+    s->in_len += bytes.len;
+}
+
+void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_ns now)
+{
+    (void)now;
+    assert_false(e->streams[sid].closed);
+    e->streams[sid].closed = true;
+    e->streams[sid].status = status;
+}
+
+int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op)
+{
+    if (e->n_ops == 0)
+        return PV_ERR_AGAIN;
+    *ret_op = e->ops[0];
+    memmove(e->ops, e->ops + 1, --e->n_ops * sizeof(e->ops[0]));
+    return PV_OK;
+}
+
+int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid)
+{
+    for (uint32_t sid = 0; sid < MAX_SIDS; sid++) {
+        if (e->streams[sid].writable) {
+            e->streams[sid].writable = false;
+            *ret_sid = sid;
+            return PV_OK;
+        }
+    }
+    return PV_ERR_AGAIN;
+}
+
+struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid)
+{
+    static char data[4096];
+    size_t len = e->streams[sid].out_len;
+    memset(data, 'x', sizeof(data));
+    return pv_view(data, len < sizeof(data) ? len : sizeof(data));
+}
+
+void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns now)
+{
+    (void)now;
+    e->streams[sid].out_len -= n;
+}
+
+int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
+{
+    if (!e->has_tx)
+        return PV_ERR_AGAIN;
+    *ret_tx = e->tx;
+    e->has_tx = false;
+    return PV_OK;
+}
+
+int pv_engine_poll_inject(struct pv_engine *e, struct pv_engine_inject *ret_inject)
+{
+    (void)e;
+    (void)ret_inject;
+    return PV_ERR_AGAIN;
+}
+
+int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap)
+{
+    (void)e;
+    (void)ret_snap;
+    return PV_ERR_AGAIN;
+}
+
+int pv_engine_poll_job(struct pv_engine *e, struct pv_job **ret_job)
+{
+    if (e->job == NULL)
+        return PV_ERR_AGAIN;
+    *ret_job = e->job;
+    e->job = NULL;
+    return PV_OK;
+}
+
+/* --- the world around ---------------------------------------------------------------------- */
+
+struct world {
+    char dir[32], socket[64];
+    struct pv_store *store;
+    struct pv_helper *helper;
+    int udp, ctl, signals;
+    struct pv_addr udp_addr;
+    struct pv_engine engine;
+};
+
+static struct world *world;
+
+static int setup(void **state)
+{
+    static const int signals[] = {SIGTERM, SIGHUP};
+    const struct pv_udp_opts opts = {.df = true};
+    struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0);
+    char error[PV_JOB_ERROR_MAX];
+    (void)state;
+    world = calloc(1, sizeof(*world));
+    snprintf(world->dir, sizeof(world->dir), "/tmp/pvio.XXXXXX");
+    if (mkdtemp(world->dir) == NULL || pv_crypto_init() < 0)
+        return -1;
+    snprintf(world->socket, sizeof(world->socket), "%s/s", world->dir);
+    world->engine.client = -1;
+    return pv_helper_start(&world->helper) | pv_store_open(&world->store, world->dir, error) |
+           pv_udp_open(&loopback, &opts, &world->udp) | pv_udp_local(world->udp, &world->udp_addr) |
+           pv_unix_listen(world->socket, "p2pvpn", &world->ctl) |
+           pv_signals_open(signals, 2, &world->signals);
+}
+
+static int teardown(void **state)
+{
+    static const char *const names[] = {"s", "p2pvpnd.db", "p2pvpnd.db-wal", "p2pvpnd.db-shm"};
+    (void)state;
+    pv_store_close(world->store);
+    pv_helper_stop(world->helper);
+    close(world->udp);
+    close(world->ctl);
+    close(world->signals);
+    if (world->engine.client >= 0)
+        close(world->engine.client);
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
+        char path[64];
+        snprintf(path, sizeof(path), "%s/%s", world->dir, names[i]);
+        unlink(path);
+    }
+    int r = rmdir(world->dir);
+    free(world);
+    return r;
+}
+
+static int run(bool (*step)(struct pv_engine *e, pv_ns now))
+{
+    struct pv_io *io = NULL;
+    struct pv_io_config cfg = {.engine = &world->engine,
+                               .store = world->store,
+                               .helper = world->helper,
+                               .udp4 = world->udp,
+                               .udp6 = -1,
+                               .ctl_fd = world->ctl,
+                               .signals_fd = world->signals,
+                               .tun_name = "pvt0"};
+    world->engine.step = step;
+    assert_int_equal(pv_io_new(&io, &cfg), PV_OK);
+    int r = pv_io_run(io);
+    pv_io_free(io);
+    assert_int_equal(world->engine.shutdowns, 1);
+    assert_true(world->engine.links_calls >= 1);
+    assert_true(world->engine.wall > 1600000000000000u);
+    return r;
+}
+
+static void push_op(struct pv_engine *e, struct pv_stream_op op)
+{
+    e->ops[e->n_ops++] = op;
+}
+
+/* Reads what has come; PV_ERR_CLOSED at the end. */
+static int client_read(struct pv_engine *e)
+{
+    char buf[4096];
+    size_t n = 0;
+    int r;
+    while ((r = pv_stream_read(e->client, buf, sizeof(buf), &n)) == PV_OK) {
+        if (e->got_len + n < sizeof(e->got))
+            memcpy(e->got + e->got_len, buf, n);
+        e->got_len += n;
+    }
+    return r;
+}
+
+/* --- control clients ----------------------------------------------------------------------- */
+
+static bool ctl_step(struct pv_engine *e, pv_ns now)
+{
+    struct fake_stream *s = &e->streams[0];
+    size_t n = 0;
+    (void)now;
+    switch (e->stage) {
+    case 0:
+        assert_int_equal(pv_unix_connect(world->socket, &e->client), PV_OK);
+        assert_int_equal(pv_stream_write(e->client, pv_view("hello\n", 6), &n), PV_OK);
+        e->stage++;
+        return false;
+    case 1: /* it arrives, with who sent it; answer more than the kernel takes at once */
+        if (s->in_len < 6)
+            return false;
+        assert_memory_equal(s->in, "hello\n", 6);
+        assert_int_equal(s->kind, PV_STREAM_CTL);
+        assert_int_equal(s->who.uid, getuid());
+        assert_int_equal(s->who.may_change, getuid() == 0);
+        s->out_len = OUT_MAX;
+        s->writable = true;
+        e->stage++;
+        return false;
+    case 2: /* half of it was read: now the engine closes; the rest must still arrive */
+        (void)client_read(e);
+        if (e->got_len < OUT_MAX / 2)
+            return false;
+        s->out_len += 5;
+        push_op(e, (struct pv_stream_op){.type = PV_STREAM_CLOSE, .sid = 0});
+        e->stage++;
+        return false;
+    default:
+        if (client_read(e) != PV_ERR_CLOSED)
+            return false;
+        assert_int_equal(e->got_len, OUT_MAX + 5);
+        assert_false(s->closed); /* the engine closed it: no need to tell */
+        return true;
+    }
+}
+
+static void a_control_client_gets_every_byte_also_after_close(void **state)
+{
+    (void)state;
+    assert_int_equal(run(ctl_step), PV_OK);
+}
+
+static bool leave_step(struct pv_engine *e, pv_ns now)
+{
+    (void)now;
+    if (e->stage == 0) {
+        assert_int_equal(pv_unix_connect(world->socket, &e->client), PV_OK);
+        e->stage++;
+    } else if (e->stage == 1 && e->streams[0].open) {
+        close(e->client);
+        e->client = -1;
+        e->stage++;
+    }
+    return e->streams[0].closed;
+}
+
+static void a_client_that_leaves_is_told_to_the_engine_once(void **state)
+{
+    (void)state;
+    assert_int_equal(run(leave_step), PV_OK);
+    assert_int_equal(world->engine.streams[0].status, PV_ERR_CLOSED);
+}
+
+/* --- connections out ----------------------------------------------------------------------- */
+
+static bool connect_step(struct pv_engine *e, pv_ns now)
+{
+    struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0), remote, local;
+    size_t n = 0;
+    int fd = -1;
+    (void)now;
+    switch (e->stage) {
+    case 0:
+        assert_int_equal(pv_stream_listen(&loopback, NULL, &e->client), PV_OK);
+        assert_int_equal(pv_stream_local(e->client, &e->addr), PV_OK);
+        push_op(e, (struct pv_stream_op){.type = PV_STREAM_OPEN, .sid = 3, .addr = e->addr});
+        e->stage++;
+        return false;
+    case 1:
+        if (!e->streams[3].connected)
+            return false;
+        assert_int_equal(pv_stream_accept(e->client, &fd, &remote, &local), PV_OK);
+        close(e->client); /* nobody listens there from now on */
+        e->client = fd;
+        assert_int_equal(pv_stream_write(fd, pv_view("hi", 2), &n), PV_OK);
+        push_op(e, (struct pv_stream_op){.type = PV_STREAM_OPEN, .sid = 4, .addr = e->addr});
+        e->stage++;
+        return false;
+    default:
+        return e->streams[3].in_len == 2 && e->streams[4].closed;
+    }
+}
+
+static void connections_are_made_and_refusals_reported(void **state)
+{
+    (void)state;
+    assert_int_equal(run(connect_step), PV_OK);
+    assert_memory_equal(world->engine.streams[3].in, "hi", 2);
+    assert_int_equal(world->engine.streams[4].status, -ECONNREFUSED);
+}
+
+/* --- datagrams ----------------------------------------------------------------------------- */
+
+static bool datagram_step(struct pv_engine *e, pv_ns now)
+{
+    const struct pv_udp_opts opts = {0};
+    struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0);
+    struct pv_udp_counts counts = {0};
+    uint8_t message[148] = {1}, buf[64];
+    (void)now;
+    switch (e->stage) {
+    case 0:
+        assert_int_equal(pv_udp_open(&loopback, &opts, &e->client), PV_OK);
+        assert_int_equal(pv_udp_local(e->client, &e->addr), PV_OK);
+        struct pv_udp_out out = {.dst = world->udp_addr, .data = {message, sizeof(message)}};
+        pv_udp_send(e->client, &out, 1, &counts);
+        e->stage++;
+        return false;
+    case 1: /* a handshake is punted; answer to where it came from */
+        if (e->punt_len == 0)
+            return false;
+        assert_true(pv_addr_equal(&e->punt_from, &e->addr));
+        e->tx = (struct pv_engine_transmit){.dst = e->punt_from, .len = 3, .buf = "abc"};
+        e->has_tx = true;
+        e->stage++;
+        return false;
+    default:
+        if (recv(e->client, buf, sizeof(buf), MSG_DONTWAIT) != 3)
+            return false;
+        assert_memory_equal(buf, "abc", 3);
+        return true;
+    }
+}
+
+static void datagrams_reach_the_engine_and_leave_it(void **state)
+{
+    (void)state;
+    assert_int_equal(run(datagram_step), PV_OK);
+}
+
+/* --- jobs ---------------------------------------------------------------------------------- */
+
+static bool job_step(struct pv_engine *e, pv_ns now)
+{
+    struct pv_job *job;
+    (void)now;
+    if (e->results < e->stage)
+        return false;
+    switch (e->stage++) {
+    case 0:
+        job = calloc(1, sizeof(*job));
+        job->id = 7;
+        job->kind = PV_JOB_SET_META;
+        snprintf(job->u.set_meta.name, sizeof(job->u.set_meta.name), "seq");
+        job->u.set_meta.value = (uint8_t *)strdup("41");
+        job->u.set_meta.len = 2;
+        e->job = job;
+        return false;
+    case 1:
+        assert_int_equal(e->result.id, 7);
+        assert_int_equal(e->result.status, PV_OK);
+        job = calloc(1, sizeof(*job));
+        job->id = 8;
+        job->kind = PV_JOB_RESOLVE;
+        snprintf(job->u.resolve.host, sizeof(job->u.resolve.host), "192.0.2.7");
+        job->u.resolve.port = 3478;
+        e->job = job;
+        return false;
+    case 2:
+        assert_int_equal(e->result.id, 8);
+        assert_int_equal(e->result.status, PV_OK);
+        assert_int_equal(e->result.n_addrs, 1);
+        struct pv_addr want = pv_addr4(192, 0, 2, 7, 3478);
+        assert_true(pv_addr_equal(&e->result.addrs[0], &want));
+        job = calloc(1, sizeof(*job));
+        job->id = 9;
+        job->kind = PV_JOB_RESOLVE;
+        snprintf(job->u.resolve.host, sizeof(job->u.resolve.host), "not a host name");
+        e->job = job;
+        return false;
+    default:
+        assert_int_equal(e->result.id, 9);
+        assert_int_equal(e->result.status, PV_ERR_NOT_FOUND);
+        assert_non_null(strstr(e->result.error, "resolve not a host name"));
+        return true;
+    }
+}
+
+static void jobs_run_elsewhere_and_their_results_return(void **state)
+{
+    struct pv_store_saved saved;
+    char error[PV_JOB_ERROR_MAX];
+    (void)state;
+    assert_int_equal(run(job_step), PV_OK);
+    assert_int_equal(pv_store_load(world->store, &saved, error), PV_OK);
+    assert_int_equal(saved.saved.n_meta, 1);
+    pv_store_saved_done(&saved);
+}
+
+/* --- the interface ------------------------------------------------------------------------- */
+
+static struct pv_job *iface_job(enum pv_job_kind kind)
+{
+    struct pv_job *job = calloc(1, sizeof(*job));
+    job->kind = kind;
+    if (kind == PV_JOB_IFACE_UP) {
+        job->u.iface = calloc(1, sizeof(*job->u.iface));
+        snprintf(job->u.iface->name, sizeof(job->u.iface->name), "pvt0");
+        job->u.iface->mtu = 1420;
+        job->u.iface->n_addrs = 1;
+        job->u.iface->addrs[0] = (struct pv_prefix){.base = pv_addr4(10, 66, 1, 2, 0), .bits = 16};
+    }
+    return job;
+}
+
+static int connect_chat(int *ret_fd)
+{
+    const struct pv_stream_bind nowhere = {0};
+    struct pv_addr chat = pv_addr4(10, 66, 1, 2, 2047);
+    return pv_stream_connect(&chat, &nowhere, ret_fd);
+}
+
+static bool iface_step(struct pv_engine *e, pv_ns now)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    (void)now;
+    switch (e->stage) {
+    case 0:
+        e->job = iface_job(PV_JOB_IFACE_UP);
+        e->stage++;
+        return false;
+    case 1:
+        if (e->results < 1)
+            return false;
+        assert_string_equal(e->result.error, "");
+        assert_int_equal(e->result.status, PV_OK);
+        assert_int_equal(connect_chat(&e->client), PV_OK);
+        e->stage++;
+        return false;
+    case 2: /* the chat listener is there; then somebody deletes the interface */
+        if (!e->streams[0].open)
+            return false;
+        assert_int_equal(e->streams[0].kind, PV_STREAM_CHAT);
+        assert_int_equal(e->streams[0].who.local.port, 2047);
+        close(e->client);
+        e->client = -1;
+        assert_int_equal(pv_ipcmd_run("link del dev pvt0\n", complaint), PV_OK);
+        e->stage++;
+        return false;
+    case 3: /* it comes back by itself */
+        if (pv_ipcmd_run("addr show dev pvt0 to 10.66.1.2\n", complaint) < 0 ||
+            complaint[0] == '\0')
+            return false;
+        e->job = iface_job(PV_JOB_IFACE_DOWN);
+        e->stage++;
+        return false;
+    default:
+        return e->results == 2 && pv_ipcmd_run("link show dev pvt0\n", complaint) < 0;
+    }
+}
+
+static void the_interface_comes_up_heals_and_goes_down(void **state)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    (void)state;
+    if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0) {
+        printf("skipped: needs root and /dev/net/tun\n");
+        skip();
+    }
+    assert_int_equal(pv_ipcmd_run("link set dev lo up\n", complaint), PV_OK);
+    assert_int_equal(run(iface_step), PV_OK);
+}
+
+/* --- ends ---------------------------------------------------------------------------------- */
+
+static bool hup_step(struct pv_engine *e, pv_ns now)
+{
+    (void)now;
+    if (e->stage++ == 0)
+        raise(SIGHUP);
+    return e->stage == 5; /* still running some turns later */
+}
+
+static void sighup_is_survived(void **state)
+{
+    (void)state;
+    assert_int_equal(run(hup_step), PV_OK);
+}
+
+int main(void)
+{
+#define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        ROW(a_control_client_gets_every_byte_also_after_close),
+        ROW(a_client_that_leaves_is_told_to_the_engine_once),
+        ROW(connections_are_made_and_refusals_reported),
+        ROW(datagrams_reach_the_engine_and_leave_it),
+        ROW(jobs_run_elsewhere_and_their_results_return),
+        ROW(the_interface_comes_up_heals_and_goes_down),
+        ROW(sighup_is_survived),
+    };
+    if (geteuid() == 0 && unshare(CLONE_NEWNET) == 0) {
+        char complaint[PV_IPCMD_ERROR_MAX];
+        (void)!pv_ipcmd_run("link set dev lo up\n", complaint);
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
