@@ -59,10 +59,10 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
     while (pv_signals_read(io->cfg.signals_fd, &signo) == PV_OK) {
         if (signo == SIGHUP) {
             pv_log(io->cfg.log, PV_LOG_WARN,
-                   "SIGHUP ignored: reloading is not supported yet, restart p2pvpnd instead");
+                   "signal=HUP what=\"ignored: restart p2pvpnd to read the configuration again\"");
             continue;
         }
-        pv_log(io->cfg.log, PV_LOG_INFO, "stopping: signal %d", signo);
+        pv_log(io->cfg.log, PV_LOG_INFO, "signal=%d what=stopping", signo);
         stop(io, PV_OK);
     }
 }
@@ -72,7 +72,7 @@ static void on_helper_death(void *ctx, unsigned ready, pv_ns now)
     struct pv_io *io = ctx;
     (void)ready;
     (void)now;
-    pv_log(io->cfg.log, PV_LOG_ERROR, "stopping: the privileged helper has died");
+    pv_log(io->cfg.log, PV_LOG_ERROR, "what=stopping why=\"the privileged helper has died\"");
     stop(io, PV_ERR_CLOSED);
 }
 
@@ -92,7 +92,8 @@ static void look_at_links(struct pv_io *io, bool must, pv_ns now)
     size_t n = 0, n_links = 0;
     int r = pv_net_addrs(host, HOST_ADDRS, &n);
     if (r < 0) {
-        pv_log(io->cfg.log, PV_LOG_WARN, "look at this host's addresses: %s", pv_strstatus(r));
+        pv_log(io->cfg.log, PV_LOG_WARN, "what=\"own addresses not read\" why=\"%s\"",
+               pv_strstatus(r));
         return;
     }
     memset(links, 0, sizeof(links)); /* padding too: pictures are compared as bytes */
@@ -120,7 +121,7 @@ static void check_timers(struct pv_io *io, pv_ns now)
     bool rerouted = false;
     pv_ns slept = pv_clock_slept();
     if (slept > io->slept + RESUME_GAP) {
-        pv_log(io->cfg.log, PV_LOG_INFO, "resumed from suspend");
+        pv_log(io->cfg.log, PV_LOG_INFO, "what=\"resumed from suspend\"");
         look_at_links(io, false, now);
         pv_engine_handle_resume(io->cfg.engine, now);
     }
@@ -159,13 +160,14 @@ static bool drain_datapath(struct pv_io *io, pv_ns now)
     while (pv_engine_poll_snapshot(io->cfg.engine, &snap) == PV_OK) {
         any = true;
         if (pv_datapath_publish(io->datapath, snap) < 0)
-            pv_log(io->cfg.log, PV_LOG_ERROR, "publish a snapshot: out of memory");
+            pv_log(io->cfg.log, PV_LOG_ERROR,
+                   "what=\"snapshot not published\" why=\"out of memory\"");
         io->reclaim = pv_datapath_reclaim(io->datapath, now);
     }
     while (pv_engine_poll_inject(io->cfg.engine, &inject) == PV_OK) {
         any = true;
         if (pv_datapath_inject(io->datapath, inject.peer, pv_view(inject.buf, inject.len)) < 0)
-            pv_log(io->cfg.log, PV_LOG_DEBUG, "control packet dropped: queue full");
+            pv_log(io->cfg.log, PV_LOG_DEBUG, "what=\"control packet dropped\" why=\"queue full\"");
     }
     return any;
 }

@@ -49,14 +49,16 @@ static void run_store(void *ctx, void *const *items, size_t n)
 
 static int iface_up(struct pv_helper *helper, const struct pv_job_iface *job, struct work *w)
 {
-    struct pv_helper_iface iface = {
-        .n_addrs = job->n_addrs, .n_routes = job->n_routes, .mtu = job->mtu};
+    struct pv_helper_iface iface = {.n_addrs = job->n_addrs, .mtu = job->mtu};
     char error[PV_HELPER_ERROR_MAX];
     _Static_assert(sizeof(iface.addrs) == sizeof(job->addrs), "both lists have one length");
     _Static_assert(sizeof(error) <= sizeof(w->result.error), "an error is not cut");
     memcpy(iface.name, job->name, sizeof(iface.name));
     memcpy(iface.addrs, job->addrs, sizeof(iface.addrs));
-    memcpy(iface.routes, job->routes, sizeof(iface.routes));
+    /* A route to everything would send the tunnel's own packets into the tunnel. */
+    for (size_t i = 0; i < job->n_routes; i++)
+        if (job->routes[i].bits > 0)
+            iface.routes[iface.n_routes++] = job->routes[i];
     int r = pv_helper_iface_up(helper, &iface, &w->tun_fd, error);
     memcpy(w->result.error, error, sizeof(error));
     return r;
@@ -134,7 +136,8 @@ static void drop_tun(struct pv_io *io)
     io->tun_index = 0;
     int r = pv_datapath_set_tun(io->datapath, -1);
     if (r < 0)
-        pv_log(io->cfg.log, PV_LOG_ERROR, "start the packet threads: %s", pv_strstatus(r));
+        pv_log(io->cfg.log, PV_LOG_ERROR, "what=\"packet threads not started\" why=\"%s\"",
+               pv_strstatus(r));
 }
 
 static void finish_iface(struct pv_io *io, struct work *w)
@@ -144,7 +147,8 @@ static void finish_iface(struct pv_io *io, struct work *w)
     else if (w->result.status >= 0)
         use_tun(io, w);
     if (w->own && w->result.status < 0)
-        pv_log(io->cfg.log, PV_LOG_ERROR, "interface is gone: %s", w->result.error);
+        pv_log(io->cfg.log, PV_LOG_ERROR, "what=\"interface not made again\" why=\"%s\"",
+               w->result.error);
 }
 
 static void finish(struct pv_io *io, struct work *w, pv_ns now)
@@ -236,8 +240,8 @@ void pv_io_restore_iface(struct pv_io *io)
 {
     if (io->iface == NULL)
         return;
-    pv_log(io->cfg.log, PV_LOG_WARN, "interface %s was removed by somebody else: making it again",
-           io->iface->name);
+    pv_log(io->cfg.log, PV_LOG_WARN,
+           "interface=%s what=\"removed by somebody else: making it again\"", io->iface->name);
     struct pv_job *job = calloc(1, sizeof(*job));
     struct pv_job_iface *iface = malloc(sizeof(*iface));
     if (job == NULL || iface == NULL) {

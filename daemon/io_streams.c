@@ -205,7 +205,8 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
     pv_io_begin(io, now);
     int r = accept_one(l, &fd, &who);
     if (r == PV_ERR_LIMIT) {
-        pv_log(io->cfg.log, PV_LOG_WARN, "accept: out of file descriptors");
+        pv_log(io->cfg.log, PV_LOG_WARN,
+               "what=\"connection not accepted\" why=\"out of file descriptors\"");
         pv_watch_set(l->watch, 0);
     }
     if (r < 0)
@@ -356,7 +357,7 @@ void pv_io_listen_chat(struct pv_io *io, const struct pv_job_iface *iface)
                 close(fd);
         }
         if (r < 0)
-            pv_log(io->cfg.log, PV_LOG_WARN, "listen for chat on %s: %s",
+            pv_log(io->cfg.log, PV_LOG_WARN, "addr=%s what=\"no chat listener\" why=\"%s\"",
                    pv_addr_format(&addr, text), pv_strstatus(r));
     }
 }
