@@ -46,11 +46,12 @@ static void check(const struct fp_node *a)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    struct fp_node a, b;
+    static struct fp_node a, b; /* the workers stay; each run begins later than the last ended */
+    static pv_ns now;
     struct pv_reader r = pv_reader(pv_view(data, len));
-    pv_ns now = PV_S(1000);
 
     FP_MUST(pv_crypto_init() == PV_OK);
+    now += PV_S(1000);
     node_init(&a, &b, now);
     for (int steps = 0; steps < 64 && r.status == PV_OK && r.rest.len > 0; steps++) {
         size_t n = pv_get_u16(&r);
@@ -63,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     while (pv_fp_flush(a.w, a.snap, now))
         check(&a);
     check(&a);
-    fp_node_done(&a);
-    fp_node_done(&b);
+    fp_node_reset(&a);
+    fp_node_reset(&b);
     return 0;
 }

@@ -6,7 +6,7 @@
 
 static int setup(void **state)
 {
-    struct fp_node *n = malloc(sizeof(*n));
+    struct fp_node *n = calloc(1, sizeof(*n));
     assert_int_equal(pv_crypto_init(), PV_OK);
     assert_non_null(n);
     fp_node_init(n, 1);
