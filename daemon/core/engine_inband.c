@@ -52,7 +52,7 @@ void pv_engine_send_inband(struct pv_engine *e, struct pv_peer *p, enum pv_inban
     for (uint8_t i = 0; i < parts; i++) {
         uint8_t packet[PV_INBAND_PACKET_MAX];
         size_t len;
-        if (pv_inband_build(type, id, i, body, packet, sizeof(packet), &len) == PV_OK)
+        if (pv_inband_build(type, id, i, body, packet, &len) == PV_OK)
             pv_engine_inject(e, p, pv_view(packet, len));
     }
 }

@@ -15,7 +15,7 @@ int pv_inband_parts(size_t len, uint8_t *ret_parts)
 }
 
 int pv_inband_build(enum pv_inband_type type, uint32_t id, uint8_t part, struct pv_view body,
-                    uint8_t *buf, size_t cap, size_t *ret_len)
+                    uint8_t buf[static PV_INBAND_PACKET_MAX], size_t *ret_len)
 {
     uint8_t parts;
     int r = pv_inband_parts(body.len, &parts);
@@ -26,9 +26,7 @@ int pv_inband_build(enum pv_inband_type type, uint32_t id, uint8_t part, struct 
     size_t at = (size_t)part * PV_INBAND_PART_MAX;
     size_t len = body.len - at < PV_INBAND_PART_MAX ? body.len - at : PV_INBAND_PART_MAX;
 
-    if (cap < PV_INBAND_HEADER + len)
-        return PV_ERR_NO_SPACE;
-    struct pv_writer w = pv_writer(buf, cap);
+    struct pv_writer w = pv_writer(buf, PV_INBAND_PACKET_MAX);
     pv_put_u8(&w, PV_INBAND_FIRST);
     pv_put_u8(&w, (uint8_t)type);
     pv_put_u16(&w, (uint16_t)len);

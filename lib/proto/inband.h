@@ -40,9 +40,10 @@ enum pv_inband_type {
 /* How many parts a body of len bytes takes: at least 1. PV_ERR_LIMIT above PV_INBAND_WHOLE_MAX. */
 PV_MUST_CHECK int pv_inband_parts(size_t len, uint8_t *ret_parts);
 /* Part number part (from 0) of a message as one inner packet. id: new for each message to that
- * peer. PV_ERR_LIMIT (body too long, no such part), PV_ERR_NO_SPACE. */
+ * peer. PV_ERR_LIMIT (body too long, no such part). */
 PV_MUST_CHECK int pv_inband_build(enum pv_inband_type type, uint32_t id, uint8_t part,
-                                  struct pv_view body, uint8_t *buf, size_t cap, size_t *ret_len);
+                                  struct pv_view body, uint8_t buf[static PV_INBAND_PACKET_MAX],
+                                  size_t *ret_len);
 
 /* --- parsing ------------------------------------------------------------------------------- */
 
