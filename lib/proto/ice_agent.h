@@ -44,6 +44,7 @@ enum {
 #define ICE_STALE_AFTER     PV_S(45)     /* ours: a valid pair without answer for so long */
 #define ICE_SILENCE_MIN     PV_MS(250)   /* DESIGN 5 */
 #define ICE_DEAD_MIN        PV_MS(450)   /* DESIGN 5 */
+#define ICE_NOTE_EVERY      PV_MS(100)   /* about; see pv_ice_note_traffic() */
 #define ICE_DEFER           PV_S(1)      /* DESIGN 5 */
 #define ICE_HOLD_FIRST      PV_S(10)     /* ours: doubling each time a path dies */
 #define ICE_HOLD_MAX        PV_S(300)
@@ -168,7 +169,7 @@ struct pv_ice_agent {
     pv_ns last_tx; /* note_traffic */
     pv_ns last_rx;
     pv_ns active_at;    /* last traffic, or when the path began */
-    pv_ns unanswered;   /* time of the oldest data known to be unanswered; 0 = none */
+    pv_ns unanswered;   /* about the time of the oldest unanswered data; 0 = none */
     pv_ns defer_until;  /* no suspicion before */
     bool probing;       /* a suspicion check runs on the selected pair, */
     pv_ns probe_from;   /* since then */
@@ -235,6 +236,8 @@ unsigned ice_pair_loss(const struct ice_pair *p); /* 1/1000 */
 /* --- ice_keep.c ---------------------------------------------------------------------------- */
 
 void ice_keep_answered(struct pv_ice_agent *a, int index, const struct ice_txn *txn);
+/* The other side sees us at a new address on this pair (a NAT began anew). */
+void ice_keep_remapped(struct pv_ice_agent *a, int index);
 void ice_keep_check_over(struct pv_ice_agent *a, int index, enum ice_plan plan);
 void ice_keep_nomination_in(struct pv_ice_agent *a, int index, uint32_t counter);
 void ice_keep_use_candidate_in(struct pv_ice_agent *a, int index);

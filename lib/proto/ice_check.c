@@ -83,7 +83,7 @@ static pv_ns plan_interval(const struct pv_ice_agent *a, const struct ice_pair *
     case ICE_PLAN_FULL:
         if (a->cfg.foreign) /* RFC 8445 s14.3 */
             return max_ns(ICE_RTO_RFC, ICE_TA_RFC * count_pairs(a));
-        return max_ns(ICE_RESEND_OURS, p->srtt + p->srtt / 2);
+        return ICE_RESEND_OURS;
     case ICE_PLAN_CONFIRM:
         return max_ns(CONFIRM_MIN, 2 * p->srtt);
     case ICE_PLAN_PROBE:
@@ -536,6 +536,7 @@ static int handle_success(struct pv_ice_agent *a, int index, struct ice_txn *t, 
     push_loss(p, false);
     note_rtt(p, a->now - t->sent[n]);
     p->last_answer = a->now;
+    bool remapped = p->mapped.family != PV_AF_NONE && !pv_addr_equal(&p->mapped, &mapped);
     p->mapped = mapped;
     p->stray = false;
     learn_local(a, p);
@@ -545,6 +546,8 @@ static int handle_success(struct pv_ice_agent *a, int index, struct ice_txn *t, 
         (p->cur.nomination == t->nomination && p->cur.use_candidate == t->use_candidate))
         ice_check_stop(p);
     ice_keep_answered(a, index, &answered);
+    if (remapped)
+        ice_keep_remapped(a, index);
     return PV_OK;
 }
 

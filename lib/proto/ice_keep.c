@@ -93,11 +93,9 @@ static void trace_pair(struct pv_ice_agent *a, int index, const char *what)
 
 static void select_pair(struct pv_ice_agent *a, int index)
 {
-    bool revived = a->dormant;
-
     a->dormant = false;
     if (a->selected == index) {
-        a->ev_selected |= revived;
+        a->ev_selected |= a->doubt;
         a->doubt = false;
         return;
     }
@@ -277,8 +275,9 @@ void ice_keep_selected_gone(struct pv_ice_agent *a)
 
 static void selected_answered(struct pv_ice_agent *a)
 {
+    if (a->probing)
+        a->defer_until = a->now + ICE_DEFER;
     a->probing = false;
-    a->defer_until = a->now + ICE_DEFER;
     if (a->unanswered != 0)
         a->unanswered = a->now;
     select_pair(a, a->selected); /* no longer doubted, no longer dormant */
@@ -305,7 +304,7 @@ static void settle_nomination(struct pv_ice_agent *a, int index, const struct ic
     }
     if (a->wanted == index) {
         a->wanted = ICE_NONE;
-        nominate(a, index);
+        fall_back(a, index);
     }
 }
 
@@ -326,6 +325,17 @@ void ice_keep_answered(struct pv_ice_agent *a, int index, const struct ice_txn *
         fall_back(a, index);
     settle_nomination(a, index, txn);
     consider(a);
+}
+
+void ice_keep_remapped(struct pv_ice_agent *a, int index)
+{
+    if (a->selected != index || a->cfg.foreign)
+        return;
+    ICE_TRACE(a, "our address changed on the path in use: telling the peer");
+    if (a->cfg.controlling)
+        nominate(a, index);
+    else
+        give_notice(a);
 }
 
 void ice_keep_check_over(struct pv_ice_agent *a, int index, enum ice_plan plan)
@@ -379,7 +389,7 @@ void ice_keep_nomination_in(struct pv_ice_agent *a, int index, uint32_t counter)
     if (a->nominated != ICE_NONE && a->nominated != index)
         hold_down(a, &a->pairs[a->nominated]);
     if (is_valid(a, index))
-        nominate(a, index);
+        fall_back(a, index); /* what it does not receive is what we send */
     else
         a->wanted = index;
 }
@@ -437,8 +447,8 @@ void ice_keep_traffic(struct pv_ice_agent *a)
     a->in_use = in_use;
     if (a->last_tx <= a->last_rx)
         a->unanswered = 0;
-    else if (a->unanswered == 0 || a->unanswered <= a->last_rx)
-        a->unanswered = a->last_tx;
+    else if (a->unanswered < a->last_rx || a->unanswered == 0)
+        a->unanswered = max_ns(a->last_rx, a->last_tx - ICE_NOTE_EVERY);
     if (a->probing && a->last_rx > a->probe_from)
         a->probing = false;
 }
@@ -452,17 +462,39 @@ static pv_ns suspicion_due(const struct pv_ice_agent *a)
     return max_ns(a->unanswered + silence, a->defer_until);
 }
 
+/* The best valid pair that shares neither end with the selected one: what killed that need not
+ * have killed this. */
+static int best_disjoint(const struct pv_ice_agent *a)
+{
+    const struct ice_pair *s = &a->pairs[a->selected];
+    int best = ICE_NONE;
+
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        const struct ice_pair *p = &a->pairs[i];
+        if (!p->used || p->state != ICE_PAIR_VALID || p->base == s->base || p->remote == s->remote)
+            continue;
+        if (best == ICE_NONE || ice_pair_cost(a, p) < ice_pair_cost(a, &a->pairs[best]))
+            best = i;
+    }
+    return best;
+}
+
+static void ask_once(struct pv_ice_agent *a, int index)
+{
+    if (index != ICE_NONE && !ice_check_is_running(&a->pairs[index]))
+        ice_check_start(a, index, ICE_PLAN_SINGLE);
+}
+
 static void suspect(struct pv_ice_agent *a)
 {
-    int next = ice_pair_best_valid(a, a->selected);
 
     a->probing = true;
     a->probe_from = a->now;
     ICE_TRACE(a, "sent for %" PRIu64 " ms without an answer: asking",
               (uint64_t)((a->now - a->unanswered) / PV_MS(1)));
     ice_check_start(a, a->selected, ICE_PLAN_PROBE);
-    if (next != ICE_NONE && !ice_check_is_running(&a->pairs[next]))
-        ice_check_start(a, next, ICE_PLAN_SINGLE);
+    ask_once(a, ice_pair_best_valid(a, a->selected));
+    ask_once(a, best_disjoint(a));
 }
 
 /* --- keeping ------------------------------------------------------------------------------- */
@@ -568,7 +600,8 @@ void ice_keep_timeout(struct pv_ice_agent *a)
         suspect(a);
     if (a->now >= consent_due(a)) {
         ICE_TRACE(a, "no consent for 30 s");
-        recheck_others(a);
+        if (!a->cfg.foreign)
+            recheck_others(a);
         path_died(a, true);
     }
     if (a->now >= dormant_due(a))

@@ -59,6 +59,7 @@ struct w_node {
     bool per_destination;
     bool hairpin;
     bool translate;
+    bool kept; /* the host refreshes its mappings elsewhere: only the filters forget */
     pv_ns timeout;
     uint16_t next_port;
     struct w_mapping maps[W_MAPPINGS];
@@ -104,7 +105,8 @@ struct w_world {
     unsigned loss;          /* 1/1000, each way, internet only */
     unsigned dup;           /* 1/1000 */
     bool cut;               /* the internet drops everything */
-    struct pv_addr blocked; /* datagrams to it vanish: a dead path */
+    struct pv_addr blocked; /* datagrams to it vanish, */
+    struct pv_addr deaf;    /* and from it */
     struct w_node nodes[W_NODES];
     struct w_host hosts[W_HOSTS];
     struct w_packet flight[W_FLIGHT];
@@ -166,7 +168,7 @@ static inline bool w_filter_passes(const struct w_node *nat, const struct w_mapp
 static inline void w_filter_open(struct w_node *nat, struct w_mapping *m, const struct pv_addr *dst,
                                  pv_ns now)
 {
-    m->expires = now + nat->timeout;
+    m->expires = nat->kept ? PV_NEVER : now + nat->timeout;
     for (size_t i = 0; i < m->n_peers; i++) {
         if (pv_addr_equal(&m->peers[i].addr, dst)) {
             m->peers[i].expires = now + nat->timeout;
@@ -227,6 +229,12 @@ static inline bool w_nat_in(struct w_world *w, int nat, const struct pv_addr *sr
     return false;
 }
 
+/* The box forgets everything, as after a restart: the next datagrams get new ports. */
+static inline void w_nat_reset(struct w_world *w, int nat)
+{
+    memset(w->nodes[nat].maps, 0, sizeof(w->nodes[nat].maps));
+}
+
 /* --- links --------------------------------------------------------------------------------- */
 
 /* Who in this realm answers to the address? */
@@ -284,7 +292,7 @@ static inline void w_send(struct w_world *w, struct pv_addr src, struct pv_addr 
     for (int i = 0; i < W_NODES; i++)
         if (w->nodes[i].used && !w->nodes[i].is_nat && pv_addr_equal(&w->nodes[i].addr, &src))
             from = i;
-    if (from == W_NONE || pv_addr_equal(&dst, &w->blocked))
+    if (from == W_NONE || pv_addr_equal(&dst, &w->blocked) || pv_addr_equal(&src, &w->deaf))
         return;
 
     int realm = w->nodes[from].parent;

@@ -21,6 +21,10 @@ enum w_side {
 static const char *const SIDE_NAMES[] = {"open", "full cone", "address-restricted",
                                          "port-restricted", "double NAT"};
 
+enum {
+    TIME_BUCKETS = 1024
+}; /* of 1 ms; the last takes the rest */
+
 struct cell {
     enum w_side side[2];
     bool same_lan;
@@ -100,13 +104,14 @@ static bool uses_lan(const struct w_world *w)
            p.remote_type == PV_ICE_HOST;
 }
 
-static const char *fault(struct w_world *w, const struct cell *c)
+static const char *fault(struct w_world *w, const struct cell *c, unsigned *hist)
 {
     pv_ns ready = start(w);
     w_run(w, ready + c->max_first);
     for (int i = 0; i < 2; i++)
         if (w->hosts[i].first_path == 0)
             return "no path in time";
+    count_time(w, ready, hist);
     w_run(w, ready + c->max_agree);
     if (!w_agree(w))
         return "the two sides use different pairs";
@@ -128,13 +133,36 @@ static const char *fault(struct w_world *w, const struct cell *c)
     return NULL;
 }
 
+/* From the moment both sides have both descriptions until both have a path, ms. */
+static void count_time(const struct w_world *w, pv_ns ready, unsigned hist[static TIME_BUCKETS])
+{
+    pv_ns first = w->hosts[0].first_path > w->hosts[1].first_path ? w->hosts[0].first_path
+                                                                  : w->hosts[1].first_path;
+    pv_ns took = first > ready ? (first - ready) / PV_MS(1) : 0;
+    hist[took < TIME_BUCKETS ? took : TIME_BUCKETS - 1]++;
+}
+
+static unsigned percentile(const unsigned hist[static TIME_BUCKETS], unsigned percent)
+{
+    unsigned total = 0;
+    unsigned sum = 0;
+    for (unsigned i = 0; i < TIME_BUCKETS; i++)
+        total += hist[i];
+    for (unsigned i = 0; i < TIME_BUCKETS; i++) {
+        sum += hist[i];
+        if (sum * 100 >= total * percent)
+            return i;
+    }
+    return TIME_BUCKETS;
+}
+
 static unsigned env_number(const char *name, unsigned otherwise)
 {
     const char *text = getenv(name);
     return text == NULL ? otherwise : (unsigned)strtoul(text, NULL, 10);
 }
 
-static void run_cell(const struct cell *c, const char *what)
+static void run_cell(const struct cell *c, const char *what, unsigned *hist)
 {
     static struct w_world w;
     unsigned seeds = env_number("PV_SIM_SEEDS", 200);
@@ -151,7 +179,7 @@ static void run_cell(const struct cell *c, const char *what)
             w.jitter = PV_MS(30);
         }
         build(&w, c);
-        const char *why = fault(&w, c);
+        const char *why = fault(&w, c, hist);
         if (why != NULL) {
             w_print(&w);
             print_message("%s, loss %u/1000, PV_SIM_SEED=%u: %s\n", what, c->loss, seed, why);
@@ -162,8 +190,10 @@ static void run_cell(const struct cell *c, const char *what)
     }
 }
 
-static void run_matrix(unsigned loss, pv_ns max_first, pv_ns max_agree, unsigned max_sent)
+static unsigned run_matrix(unsigned loss, pv_ns max_first, pv_ns max_agree, unsigned max_sent)
 {
+    static unsigned hist[TIME_BUCKETS];
+    memset(hist, 0, sizeof(hist));
     for (int a = 0; a < SIDES; a++) {
         for (int b = 0; b < SIDES; b++) {
             struct cell c = {.side = {(enum w_side)a, (enum w_side)b},
@@ -173,32 +203,37 @@ static void run_matrix(unsigned loss, pv_ns max_first, pv_ns max_agree, unsigned
                              .max_sent = max_sent};
             char what[64];
             snprintf(what, sizeof(what), "%s x %s", SIDE_NAMES[a], SIDE_NAMES[b]);
-            run_cell(&c, what);
+            run_cell(&c, what, hist);
         }
     }
+    print_message("loss %u/1000: a path after %u ms (median), %u ms (95 %%), %u ms (99 %%)\n", loss,
+                  percentile(hist, 50), percentile(hist, 95), percentile(hist, 99));
+    return percentile(hist, 95);
 }
 
 static void all_filterings_meet_without_loss(void **state)
 {
     (void)state;
-    run_matrix(0, PV_MS(250), PV_MS(500), 80);
+    /* DESIGN 14: 150 ms at 30 ms one way. */
+    assert_true(run_matrix(0, PV_MS(250), PV_MS(500), 80) <= 150);
 }
 
 static void all_filterings_meet_with_5_percent_loss(void **state)
 {
     (void)state;
-    run_matrix(50, PV_MS(2600), PV_MS(6000), 120);
+    (void)run_matrix(50, PV_MS(2600), PV_MS(6000), 120);
 }
 
 static void all_filterings_meet_with_20_percent_loss(void **state)
 {
     (void)state;
-    run_matrix(200, PV_MS(5200), PV_MS(10000), 160);
+    (void)run_matrix(200, PV_MS(5200), PV_MS(10000), 160);
 }
 
 static void the_same_lan_wins(void **state)
 {
     (void)state;
+    unsigned hist[TIME_BUCKETS] = {0};
     for (unsigned hairpin = 0; hairpin < 2; hairpin++) {
         for (unsigned loss = 0; loss <= 200; loss += 100) {
             struct cell c = {.same_lan = true,
@@ -207,7 +242,7 @@ static void the_same_lan_wins(void **state)
                              .max_first = PV_MS(150),
                              .max_agree = PV_MS(600),
                              .max_sent = 80};
-            run_cell(&c, hairpin ? "same LAN, hairpin" : "same LAN");
+            run_cell(&c, hairpin ? "same LAN, hairpin" : "same LAN", hist);
         }
     }
 }
@@ -215,6 +250,7 @@ static void the_same_lan_wins(void **state)
 static void ipv6_without_nat_wins_over_two_nats(void **state)
 {
     (void)state;
+    unsigned hist[TIME_BUCKETS] = {0};
     for (unsigned loss = 0; loss <= 100; loss += 100) {
         struct cell c = {.side = {SIDE_APDF, SIDE_APDF},
                          .ipv6 = true,
@@ -222,7 +258,7 @@ static void ipv6_without_nat_wins_over_two_nats(void **state)
                          .max_first = loss == 0 ? PV_MS(250) : PV_MS(2600),
                          .max_agree = loss == 0 ? PV_MS(600) : PV_MS(10000),
                          .max_sent = 200};
-        run_cell(&c, "IPv6 behind firewalls, IPv4 behind NATs");
+        run_cell(&c, "IPv6 behind firewalls, IPv4 behind NATs", hist);
     }
 }
 
