@@ -104,6 +104,29 @@ static bool uses_lan(const struct w_world *w)
            p.remote_type == PV_ICE_HOST;
 }
 
+/* From the moment both sides have both descriptions until both have a path, ms. */
+static void count_time(const struct w_world *w, pv_ns ready, unsigned hist[static TIME_BUCKETS])
+{
+    pv_ns first = w->hosts[0].first_path > w->hosts[1].first_path ? w->hosts[0].first_path
+                                                                  : w->hosts[1].first_path;
+    pv_ns took = first > ready ? (first - ready) / PV_MS(1) : 0;
+    hist[took < TIME_BUCKETS ? took : TIME_BUCKETS - 1]++;
+}
+
+static unsigned percentile(const unsigned hist[static TIME_BUCKETS], unsigned percent)
+{
+    unsigned total = 0;
+    unsigned sum = 0;
+    for (unsigned i = 0; i < TIME_BUCKETS; i++)
+        total += hist[i];
+    for (unsigned i = 0; i < TIME_BUCKETS; i++) {
+        sum += hist[i];
+        if (sum * 100 >= total * percent)
+            return i;
+    }
+    return TIME_BUCKETS;
+}
+
 static const char *fault(struct w_world *w, const struct cell *c, unsigned *hist)
 {
     pv_ns ready = start(w);
@@ -131,29 +154,6 @@ static const char *fault(struct w_world *w, const struct cell *c, unsigned *hist
     if (!w_agree(w))
         return "the agreement did not last";
     return NULL;
-}
-
-/* From the moment both sides have both descriptions until both have a path, ms. */
-static void count_time(const struct w_world *w, pv_ns ready, unsigned hist[static TIME_BUCKETS])
-{
-    pv_ns first = w->hosts[0].first_path > w->hosts[1].first_path ? w->hosts[0].first_path
-                                                                  : w->hosts[1].first_path;
-    pv_ns took = first > ready ? (first - ready) / PV_MS(1) : 0;
-    hist[took < TIME_BUCKETS ? took : TIME_BUCKETS - 1]++;
-}
-
-static unsigned percentile(const unsigned hist[static TIME_BUCKETS], unsigned percent)
-{
-    unsigned total = 0;
-    unsigned sum = 0;
-    for (unsigned i = 0; i < TIME_BUCKETS; i++)
-        total += hist[i];
-    for (unsigned i = 0; i < TIME_BUCKETS; i++) {
-        sum += hist[i];
-        if (sum * 100 >= total * percent)
-            return i;
-    }
-    return TIME_BUCKETS;
 }
 
 static unsigned env_number(const char *name, unsigned otherwise)
