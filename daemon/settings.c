@@ -269,8 +269,12 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
         return PV_ERR_MALFORMED;
     }
     c->peer = NULL;
-    if (section == NULL)
-        return bad(c, "unknown section: there are [interface], [peer NAME] and [log]");
+    if (section == NULL) {
+        snprintf(c->error, c->cap,
+                 "unknown section [%.60s]: there are [interface], [peer NAME] and [log]",
+                 item->section);
+        return PV_ERR_MALFORMED;
+    }
     if (section->keys == peer_keys)
         return begin_peer(c, item->section + strlen("peer "), item->line);
     return PV_OK;

@@ -89,7 +89,8 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
         const char *text, *want;
     } rows[] = {
         {"port = 1\n", "conf:1: a key before the first section"},
-        {"[interfaces]\n", "conf:1: unknown section: there are [interface], [peer NAME] and [log]"},
+        {"[interfaces]\n",
+         "conf:1: unknown section [interfaces]: there are [interface], [peer NAME] and [log]"},
         {"[relay]\nturn = x\n", "conf:1: unknown section"},
         {"[peer]\n", "conf:1: unknown section"},
         {"[log x]\n", "conf:1: unknown section"},
