@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/keys.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "crypto/ct.h"
+#include "sys/file.h"
+
+static const char key_file[] = "coordinator.key";
+static const char secret_file[] = "create.key";
+
+static const char *reason(int status)
+{
+    return status > -1000 ? strerror(-status) : pv_strstatus(status);
+}
+
+static void path_of(const char *dir, const char *name, char path[static PATH_MAX])
+{
+    snprintf(path, PATH_MAX, "%s/%s", dir, name);
+}
+
+int pv_coordkeys_lock(const char *dir, int *ret_lock_fd,
+                      char ret_error[static PV_COORDKEYS_ERROR_MAX])
+{
+    char path[PATH_MAX];
+    int r = pv_dir_make(dir, 0700);
+    if (r < 0) {
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
+                 "state directory %.200s: %s: choose another one with --state, or run as a user "
+                 "who may write there",
+                 dir, reason(r));
+        return r;
+    }
+    path_of(dir, "lock", path);
+    r = pv_file_lock(path, ret_lock_fd);
+    if (r == PV_ERR_EXISTS)
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
+                 "state directory %.200s: in use: another p2pvpn-coordinator runs there", dir);
+    else if (r < 0)
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
+                 "lock %.200s: %s: check owner, mode and mount of the state directory", path,
+                 reason(r));
+    return r;
+}
+
+/* len bytes in base64url, one line. PV_ERR_NOT_FOUND writes no error. */
+static int read_secret(const char *dir, const char *name, uint8_t *dst, size_t len,
+                       char ret_error[static PV_COORDKEYS_ERROR_MAX])
+{
+    char path[PATH_MAX];
+    char *text = NULL;
+    size_t text_len = 0;
+    size_t got = 0;
+    path_of(dir, name, path);
+    int r = pv_file_read(path, 256, &text, &text_len);
+    if (r == PV_ERR_NOT_FOUND)
+        return r;
+    if (r < 0) {
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "read %.200s: %s", path, reason(r));
+        return r;
+    }
+    r = pv_b64url_decode(text, strcspn(text, "\r\n"), dst, len, &got);
+    if (r < 0 || got != len) {
+        r = PV_ERR_MALFORMED;
+        snprintf(
+            ret_error, PV_COORDKEYS_ERROR_MAX,
+            "read %.200s: not a key: restore it from a backup (with a new one, nodes would not "
+            "know this coordinator any more)",
+            path);
+    }
+    pv_file_free(text, text_len);
+    return r;
+}
+
+static int write_secret(const char *dir, const char *name, const uint8_t *src, size_t len,
+                        char ret_error[static PV_COORDKEYS_ERROR_MAX])
+{
+    char path[PATH_MAX];
+    char text[PV_KEY_TEXT_BUF + 1];
+    path_of(dir, name, path);
+    int r = pv_b64url_encode(pv_view(src, len), text, sizeof(text) - 1);
+    if (r == PV_OK) {
+        size_t n = PV_B64_LEN(len);
+        text[n] = '\n';
+        r = pv_file_write(path, pv_view(text, n + 1), 0600);
+    }
+    pv_wipe(text, sizeof(text));
+    if (r < 0)
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
+                 "write %.200s: %s: check space, owner, mode and mount of the state directory",
+                 path, reason(r));
+    return r;
+}
+
+static int read_or_make(const char *dir, const char *name, const struct pv_rng *rng, uint8_t *dst,
+                        size_t len, char ret_error[static PV_COORDKEYS_ERROR_MAX])
+{
+    int r = read_secret(dir, name, dst, len, ret_error);
+    if (r != PV_ERR_NOT_FOUND || rng == NULL)
+        return r;
+    pv_rng_fill(rng, dst, len);
+    return write_secret(dir, name, dst, len, ret_error);
+}
+
+/* rng NULL: only read. */
+static int load(const char *dir, const struct pv_rng *rng, struct pv_coordkeys *ret_keys,
+                char ret_error[static PV_COORDKEYS_ERROR_MAX])
+{
+    uint8_t seed[PV_SIGN_SEED_LEN];
+    int r = read_or_make(dir, key_file, rng, seed, sizeof(seed), ret_error);
+    if (r >= 0)
+        r = read_or_make(dir, secret_file, rng, ret_keys->secret, sizeof(ret_keys->secret),
+                         ret_error);
+    if (r >= 0)
+        pv_sign_keypair(seed, ret_keys->sk, ret_keys->pk);
+    else
+        pv_wipe(ret_keys, sizeof(*ret_keys));
+    if (r == PV_ERR_NOT_FOUND)
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "state directory %.200s: no keys there yet",
+                 dir);
+    pv_wipe(seed, sizeof(seed));
+    return r;
+}
+
+int pv_coordkeys_read(const char *dir, struct pv_coordkeys *ret_keys,
+                      char ret_error[static PV_COORDKEYS_ERROR_MAX])
+{
+    return load(dir, NULL, ret_keys, ret_error);
+}
+
+int pv_coordkeys_make(const char *dir, const struct pv_rng *rng, struct pv_coordkeys *ret_keys,
+                      char ret_error[static PV_COORDKEYS_ERROR_MAX])
+{
+    return load(dir, rng, ret_keys, ret_error);
+}

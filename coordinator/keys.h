@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * keys.h - the coordinator's long-lived secrets as files of the state directory: coordinator.key
+ * (seed of its Ed25519 key pair) and create.key (the secret in its URL); one line of base64url
+ * each, mode 0600, in a directory of mode 0700.
+ *
+ * Made at the first start, or by `url` before it.
+ */
+#ifndef PV_COORD_KEYS_H
+#define PV_COORD_KEYS_H
+
+#include "base/pv.h"
+#include "crypto/sign.h"
+#include "proto/ctlmsg.h"
+
+enum {
+    PV_COORDKEYS_ERROR_MAX = 400, /* bytes of "what failed: why: what to do", with the NUL */
+};
+
+/* Lives in memory of pv_secret_alloc(). */
+struct pv_coordkeys {
+    uint8_t sk[PV_SIGN_SK_LEN];
+    uint8_t pk[PV_SIGN_PK_LEN];
+    uint8_t secret[PV_CTL_SECRET_LEN];
+};
+
+/*
+ * Makes the directory when it is missing and takes its lock, which is held until *ret_lock_fd is
+ * closed: one coordinator a directory. PV_ERR_EXISTS: another one runs; -errno; ret_error.
+ */
+PV_MUST_CHECK int pv_coordkeys_lock(const char *dir, int *ret_lock_fd,
+                                    char ret_error[static PV_COORDKEYS_ERROR_MAX]);
+/* Reads the keys. PV_ERR_NOT_FOUND: one of them is missing; PV_ERR_MALFORMED: a file that is no
+ * key; -errno; ret_error. */
+PV_MUST_CHECK int pv_coordkeys_read(const char *dir, struct pv_coordkeys *ret_keys,
+                                    char ret_error[static PV_COORDKEYS_ERROR_MAX]);
+/* Reads the keys, making those that are missing; the caller holds the lock. As above. */
+PV_MUST_CHECK int pv_coordkeys_make(const char *dir, const struct pv_rng *rng,
+                                    struct pv_coordkeys *ret_keys,
+                                    char ret_error[static PV_COORDKEYS_ERROR_MAX]);
+
+#endif /* PV_COORD_KEYS_H */

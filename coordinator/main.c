@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/* p2pvpn-coordinator: start, run, end. Exit codes: 0 done, 1 failed, 2 usage. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "coordinator/core/coord.h"
+#include "coordinator/keys.h"
+#include "coordinator/server.h"
+#include "coordinator/settings.h"
+#include "coordinator/store_sqlite.h"
+#include "coordinator/url.h"
+#include "crypto/ct.h"
+#include "sys/clock.h"
+#include "sys/entropy.h"
+#include "sys/logsink.h"
+
+enum {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+};
+
+static int fail(const char *error)
+{
+    fprintf(stderr, "p2pvpn-coordinator: %s\n", error);
+    return EXIT_FAILED;
+}
+
+/* --- url ----------------------------------------------------------------------------------- */
+
+/* The keys, made if this is the first that is heard of the directory. */
+static int keys_for_url(const char *dir, struct pv_coordkeys *keys,
+                        char error[static PV_COORDKEYS_ERROR_MAX])
+{
+    struct pv_rng rng = pv_entropy();
+    int lock = -1;
+    int r = pv_coordkeys_read(dir, keys, error);
+    if (r != PV_ERR_NOT_FOUND)
+        return r;
+    r = pv_coordkeys_lock(dir, &lock, error);
+    if (r < 0)
+        return r;
+    r = pv_coordkeys_make(dir, &rng, keys, error);
+    close(lock);
+    return r;
+}
+
+static int print_url(const struct pv_coordset *set)
+{
+    char error[PV_COORDKEYS_ERROR_MAX];
+    char note[PV_COORDURL_NOTE_MAX] = "";
+    struct pv_hostport addr;
+    struct pv_coordkeys *keys = pv_secret_alloc(sizeof(*keys));
+    struct pv_url url = {.has_secret = !set->open};
+    char text[PV_URL_TEXT_BUF];
+    if (keys == NULL)
+        return fail("out of memory");
+    if (pv_coordurl_address(set, &addr, note) < 0) {
+        pv_secret_free(keys);
+        return fail(note);
+    }
+    int r = keys_for_url(set->state, keys, error);
+    if (r < 0) {
+        pv_secret_free(keys);
+        return fail(error);
+    }
+    url.addr = addr;
+    memcpy(url.pk, keys->pk, sizeof(url.pk));
+    memcpy(url.secret, keys->secret, sizeof(url.secret));
+    pv_secret_free(keys);
+    r = pv_url_format(&url, text, sizeof(text));
+    if (r == PV_OK)
+        printf("%s\n", text);
+    pv_url_done(&url);
+    pv_wipe(text, sizeof(text));
+    if (note[0] != '\0')
+        fprintf(stderr, "p2pvpn-coordinator: %s\n", note);
+    return r == PV_OK ? EXIT_DONE : fail("the public address cannot stand in a URL");
+}
+
+/* --- run ----------------------------------------------------------------------------------- */
+
+static int take_row(void *ctx, const struct pv_storerow *row)
+{
+    return pv_coord_load(ctx, row);
+}
+
+/* With everything open: serve until the end. */
+static int serve(const struct pv_coordset *set, struct pv_coord *coord, const struct pv_log *log)
+{
+    char error[PV_COORDSERVER_ERROR_MAX];
+    struct pv_coordstore *store = NULL;
+    struct pv_coordserver *server = NULL;
+    struct pv_coord_stats stats;
+    int r = pv_coordstore_open(&store, set->state, error);
+    if (r == PV_OK)
+        r = pv_coordstore_load(store, take_row, coord, error);
+    if (r == PV_OK) {
+        pv_coord_set_wall(coord, pv_clock_wall_us(), pv_clock_now());
+        r = pv_coordserver_new(&server, set, coord, store, log, error);
+    }
+    if (r == PV_OK) {
+        pv_coord_stats(coord, &stats);
+        pv_log(log, PV_LOG_INFO, "started networks=%zu statements=%zu open=%d", stats.networks,
+               stats.statements, set->open);
+        printf("p2pvpn-coordinator: listening on %s\n", pv_coordserver_addresses(server));
+        fflush(stdout);
+        pv_coordserver_run(server);
+        pv_log(log, PV_LOG_INFO, "ended");
+    }
+    pv_coordserver_free(server);
+    pv_coordstore_close(store);
+    return r == PV_OK ? EXIT_DONE : fail(error);
+}
+
+static int run(const struct pv_coordset *set, const struct pv_log *log)
+{
+    char error[PV_COORDKEYS_ERROR_MAX];
+    struct pv_rng rng = pv_entropy();
+    struct pv_coord *coord = NULL;
+    struct pv_coordurl_list stun;
+    int lock = -1;
+    struct pv_coordkeys *keys = pv_secret_alloc(sizeof(*keys));
+    int r = keys == NULL ? PV_ERR_NOMEM : pv_coordkeys_lock(set->state, &lock, error);
+    if (r == PV_OK)
+        r = pv_coordkeys_make(set->state, &rng, keys, error);
+    if (r < 0) {
+        pv_secret_free(keys);
+        return fail(r == PV_ERR_NOMEM ? "out of memory" : error);
+    }
+    pv_coordurl_public(set, &stun);
+    const struct pv_coord_config cfg = {.sk = keys->sk,
+                                        .secret = keys->secret,
+                                        .open = set->open,
+                                        .stun = stun.texts,
+                                        .n_stun = stun.n};
+    r = pv_coord_new(&coord, &cfg, &rng, log);
+    pv_secret_free(keys);
+    int code = r == PV_OK ? serve(set, coord, log) : fail("out of memory");
+    pv_coord_free(coord);
+    close(lock);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct pv_coordset set;
+    struct pv_logsink sink;
+    char error[PV_COORDSET_ERROR_MAX];
+    if (pv_coordset_load(&set, argc, argv, error) < 0) {
+        fail(error);
+        return EXIT_USAGE;
+    }
+    if (set.action == PV_COORDSET_HELP || set.action == PV_COORDSET_VERSION) {
+        fputs(set.action == PV_COORDSET_HELP ? pv_coordset_usage
+                                             : "p2pvpn-coordinator " PV_VERSION "\n",
+              stdout);
+        return EXIT_DONE;
+    }
+    if (set.action == PV_COORDSET_CHECK) {
+        puts("p2pvpn-coordinator: the settings are right");
+        return EXIT_DONE;
+    }
+    if (pv_crypto_init() < 0)
+        return fail("the crypto library does not start");
+    if (set.action == PV_COORDSET_URL)
+        return print_url(&set);
+    signal(SIGPIPE, SIG_IGN);
+    struct pv_log log = pv_logsink_open(&sink, "p2pvpn-coordinator", PV_LOG_INFO);
+    return run(&set, &log);
+}

@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/map.h"
+#include "sys/clock.h"
+#include "sys/entropy.h"
+#include "sys/loop.h"
+#include "sys/stream.h"
+#include "sys/udp.h"
+#include "sys/worker.h"
+
+enum {
+    ACCEPTS_A_TURN = 64, /* connections taken before others get their turn */
+    READ_MAX = 65536,    /* bytes a read */
+    DATAGRAMS = 64,      /* a receive call */
+    DATAGRAM_MAX = 2048, /* bytes; longer ones are dropped */
+    JOBS_MAX = 1 << 16,  /* operations at the store */
+    STORE_BATCH = 64,    /* operations a transaction */
+    PORT_TRIES = 16,     /* ports tried when the kernel may choose */
+    END_S = 5,           /* seconds that an orderly end may take */
+    FILES_SPARE = 64,    /* descriptors that are not connections */
+    FILES_MAX = 1 << 20,
+};
+
+struct listener {
+    struct pv_coordserver *server;
+    int tcp, udp;
+    struct pv_watch *tcp_watch, *udp_watch;
+    struct pv_udp_counts counts;
+};
+
+struct peer {
+    struct pv_coordserver *server;
+    uint64_t id;
+    int fd;
+    struct pv_watch *watch;
+    UT_hash_handle hh;
+};
+
+/* An operation on its way through the store's thread. */
+struct job {
+    struct pv_storeop *op;
+    struct pv_storeop_result result;
+};
+
+struct pv_coordserver {
+    const struct pv_log *log;
+    struct pv_coord *coord;
+    struct pv_coordstore *store;
+    struct pv_loop *loop;
+    struct pv_worker *worker;
+    struct pv_watch *worker_watch;
+    int signals;
+    struct pv_watch *signal_watch;
+    struct listener listeners[PV_COORDSET_LISTEN_MAX];
+    size_t n_listeners;
+    bool accepting; /* the listeners are watched */
+    struct pv_map map;
+    struct peer *peers;
+    uint64_t next_id;
+    struct pv_udp_receiver *rx;
+    pv_ns end_by; /* 0: not ending */
+    char addresses[PV_COORDSERVER_TEXT_MAX];
+    uint8_t buf[READ_MAX];
+};
+
+/* --- connections --------------------------------------------------------------------------- */
+
+static void watch_listeners(struct pv_coordserver *s, bool on)
+{
+    if (s->accepting == on)
+        return;
+    s->accepting = on;
+    for (size_t i = 0; i < s->n_listeners; i++)
+        pv_watch_set(s->listeners[i].tcp_watch, on ? PV_LOOP_READ : 0);
+}
+
+static void peer_free(struct peer *p)
+{
+    struct pv_coordserver *s = p->server;
+    PV_MAP_DEL(s->peers, p);
+    pv_watch_free(p->watch);
+    close(p->fd);
+    free(p);
+    if (s->end_by == 0)
+        watch_listeners(s, true); /* a descriptor is free again */
+}
+
+static void peer_lost(struct peer *p, pv_ns now)
+{
+    pv_coord_closed(p->server->coord, p->id, now);
+    peer_free(p);
+}
+
+/* Writes what the kernel takes and sets what is waited for. False: the connection is gone. */
+static bool peer_io(struct peer *p, pv_ns now)
+{
+    struct pv_coordserver *s = p->server;
+    struct pv_view out = pv_coord_out(s->coord, p->id);
+    bool full = false;
+    while (out.len > 0 && !full) {
+        size_t n = 0;
+        int r = pv_stream_write(p->fd, out, &n);
+        if (r == PV_ERR_AGAIN) {
+            full = true;
+        } else if (r < 0) {
+            peer_lost(p, now);
+            return false;
+        } else {
+            pv_coord_wrote(s->coord, p->id, n, now);
+            out = pv_coord_out(s->coord, p->id);
+        }
+    }
+    pv_watch_set(p->watch, (full ? PV_LOOP_WRITE : 0u) |
+                               (pv_coord_wants_bytes(s->coord, p->id) ? PV_LOOP_READ : 0u));
+    return true;
+}
+
+static void on_peer(void *ctx, unsigned ready, pv_ns now)
+{
+    struct peer *p = ctx;
+    struct pv_coordserver *s = p->server;
+    size_t n = 0;
+    if ((ready & PV_LOOP_WRITE) != 0 && !peer_io(p, now))
+        return;
+    if ((ready & PV_LOOP_READ) == 0 || !pv_coord_wants_bytes(s->coord, p->id))
+        return;
+    int r = pv_stream_read(p->fd, s->buf, sizeof(s->buf), &n);
+    if (r == PV_OK)
+        pv_coord_handle_bytes(s->coord, p->id, pv_view(s->buf, n), now);
+    else if (r != PV_ERR_AGAIN)
+        peer_lost(p, now);
+}
+
+static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *remote, pv_ns now)
+{
+    struct pv_addr source = pv_addr_unmap(*remote);
+    struct peer *p = calloc(1, sizeof(*p));
+    int r = p == NULL ? PV_ERR_NOMEM : PV_OK;
+    if (r == PV_OK) {
+        p->server = s;
+        p->id = s->next_id++;
+        p->fd = fd;
+        PV_MAP_ADD(&s->map, s->peers, id, p, r);
+    }
+    if (r < 0) {
+        free(p);
+        close(fd);
+        return;
+    }
+    r = pv_watch_new(&p->watch, s->loop, fd, PV_LOOP_READ, on_peer, p);
+    if (r == PV_OK)
+        r = pv_coord_accept(s->coord, p->id, &source, now);
+    if (r < 0)
+        peer_free(p);
+}
+
+static void on_accept(void *ctx, unsigned ready, pv_ns now)
+{
+    struct listener *l = ctx;
+    (void)ready;
+    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+        int fd = -1;
+        struct pv_addr remote;
+        struct pv_addr local;
+        int r = pv_stream_accept(l->tcp, &fd, &remote, &local);
+        if (r == PV_ERR_LIMIT) {
+            pv_log(l->server->log, PV_LOG_WARN, "out of descriptors: new connections wait");
+            watch_listeners(l->server, false);
+            return;
+        }
+        if (r < 0)
+            return;
+        add_peer(l->server, fd, &remote, now);
+    }
+}
+
+/* --- datagrams ----------------------------------------------------------------------------- */
+
+static void on_datagrams(void *ctx, unsigned ready, pv_ns now)
+{
+    struct listener *l = ctx;
+    struct pv_coordserver *s = l->server;
+    struct pv_udp_in *in = NULL;
+    size_t n = 0;
+    uint8_t answers[DATAGRAMS][PV_COORD_DATAGRAM_MAX];
+    struct pv_udp_out out[DATAGRAMS];
+    size_t n_out = 0;
+    (void)ready;
+    if (pv_udp_recv(s->rx, l->udp, &in, &n) < 0)
+        return;
+    for (size_t i = 0; i < n && i < DATAGRAMS; i++) {
+        size_t len = 0;
+        if (in[i].cut ||
+            pv_coord_handle_datagram(s->coord, &in[i].src, pv_view(in[i].ptr, in[i].len), now,
+                                     answers[n_out], &len) < 0)
+            continue;
+        /* From the address it was sent to: a NAT or firewall lets nothing else back in. */
+        out[n_out] = (struct pv_udp_out){
+            .dst = in[i].src, .local = in[i].local, .data = pv_view(answers[n_out], len)};
+        n_out++;
+    }
+    pv_udp_send(l->udp, out, n_out, &l->counts);
+}
+
+/* --- the store's thread ---------------------------------------------------------------------- */
+
+static void run_jobs(void *ctx, void *const *items, size_t n)
+{
+    struct pv_coordserver *s = ctx;
+    struct pv_storeop *ops[STORE_BATCH] = {0};
+    struct pv_storeop_result results[STORE_BATCH];
+    for (size_t i = 0; i < n; i++)
+        ops[i] = ((struct job *)items[i])->op;
+    pv_coordstore_run(s->store, ops, results, n);
+    for (size_t i = 0; i < n; i++)
+        ((struct job *)items[i])->result = results[i];
+}
+
+static void on_worker(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_coordserver *s = ctx;
+    void *item = NULL;
+    (void)ready;
+    while (pv_worker_take(s->worker, &item) == PV_OK) {
+        struct job *job = item;
+        pv_coord_handle_job(s->coord, &job->result, now);
+        pv_storeop_free(job->op);
+        free(job);
+    }
+}
+
+static void submit(struct pv_coordserver *s, struct pv_storeop *op, pv_ns now)
+{
+    struct pv_storeop_result refused = {.id = op->id, .status = PV_ERR_LIMIT};
+    struct job *job = calloc(1, sizeof(*job));
+    if (job != NULL) {
+        job->op = op;
+        if (pv_worker_submit(s->worker, job) == PV_OK)
+            return;
+    }
+    free(job);
+    pv_storeop_free(op);
+    snprintf(refused.error, sizeof(refused.error), "too many changes wait for the disk");
+    pv_coord_handle_job(s->coord, &refused, now);
+}
+
+/* --- the turn ------------------------------------------------------------------------------ */
+
+static void on_signal(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_coordserver *s = ctx;
+    int signal = 0;
+    (void)ready;
+    while (pv_signals_read(s->signals, &signal) == PV_OK) {
+        if (s->end_by != 0)
+            continue;
+        pv_log(s->log, PV_LOG_INFO, "ending signal=%d", signal);
+        s->end_by = now + PV_S(END_S);
+        watch_listeners(s, false);
+        pv_coord_shutdown(s->coord, now);
+    }
+}
+
+static void drain_ready(struct pv_coordserver *s, pv_ns now)
+{
+    struct pv_coord_ready ready;
+    while (pv_coord_poll_ready(s->coord, &ready, now) == PV_OK) {
+        struct peer *p = NULL;
+        PV_MAP_FIND(&s->map, s->peers, &ready.id, sizeof(ready.id), p);
+        if (p == NULL)
+            continue;
+        if (ready.kind == PV_COORD_READY_CLOSE)
+            peer_free(p);
+        else
+            (void)peer_io(p, now);
+    }
+}
+
+static pv_ns turn(void *ctx, pv_ns now)
+{
+    struct pv_coordserver *s = ctx;
+    struct pv_storeop *op = NULL;
+    struct pv_coord_stats stats;
+    pv_coord_set_wall(s->coord, pv_clock_wall_us(), now);
+    pv_coord_handle_timeout(s->coord, now);
+    drain_ready(s, now);
+    while (pv_coord_poll_job(s->coord, &op) == PV_OK)
+        submit(s, op, now);
+    drain_ready(s, now); /* what was refused at once */
+    if (s->end_by == 0)
+        return pv_coord_next_timeout(s->coord);
+    pv_coord_stats(s->coord, &stats);
+    if ((stats.conns == 0 && stats.jobs == 0) || now >= s->end_by)
+        pv_loop_stop(s->loop);
+    return pv_min_ns(pv_coord_next_timeout(s->coord), s->end_by);
+}
+
+/* --- opening ------------------------------------------------------------------------------- */
+
+static int open_pair(struct listener *l, const struct pv_addr *addr, struct pv_addr *ret_bound)
+{
+    static const struct pv_udp_opts opts = {0};
+    int r = PV_ERR_EXISTS;
+    /* A port that the kernel chooses for one protocol may be taken in the other. */
+    for (int i = 0; r == PV_ERR_EXISTS && i < (addr->port == 0 ? PORT_TRIES : 1); i++) {
+        *ret_bound = *addr;
+        r = pv_udp_open(addr, &opts, &l->udp);
+        if (r == PV_OK)
+            r = pv_udp_local(l->udp, ret_bound);
+        if (r == PV_OK)
+            r = pv_stream_listen(ret_bound, NULL, &l->tcp);
+        if (r < 0 && l->udp >= 0)
+            close(l->udp);
+        if (r < 0)
+            l->udp = -1;
+    }
+    return r;
+}
+
+static void explain_listen(const struct pv_addr *addr, int r,
+                           char ret_error[static PV_COORDSERVER_ERROR_MAX])
+{
+    char text[PV_ADDR_TEXT];
+    pv_addr_format(addr, text);
+    if (r == PV_ERR_EXISTS)
+        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
+                 "listen on %s: the address is in use: stop the program that has it, or choose "
+                 "another with --listen",
+                 text);
+    else if (r == -EADDRNOTAVAIL)
+        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
+                 "listen on %s: not an address of this machine: choose another with --listen",
+                 text);
+    else if (r == -EACCES)
+        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
+                 "listen on %s: not permitted: run as root, or choose a port above 1023 with "
+                 "--listen",
+                 text);
+    else
+        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "listen on %s: %s", text,
+                 r > -1000 ? strerror(-r) : pv_strstatus(r));
+}
+
+static int open_listener(struct pv_coordserver *s, const struct pv_addr *addr)
+{
+    struct listener *l = &s->listeners[s->n_listeners];
+    struct pv_addr bound;
+    char text[PV_ADDR_TEXT];
+    *l = (struct listener){.server = s, .tcp = -1, .udp = -1};
+    int r = open_pair(l, addr, &bound);
+    if (r < 0)
+        return r;
+    s->n_listeners++;
+    size_t used = strlen(s->addresses);
+    snprintf(s->addresses + used, sizeof(s->addresses) - used, "%s%s", used > 0 ? " " : "",
+             pv_addr_format(&bound, text));
+    r = pv_watch_new(&l->tcp_watch, s->loop, l->tcp, PV_LOOP_READ, on_accept, l);
+    if (r == PV_OK)
+        r = pv_watch_new(&l->udp_watch, s->loop, l->udp, PV_LOOP_READ, on_datagrams, l);
+    return r;
+}
+
+static int open_listeners(struct pv_coordserver *s, const struct pv_coordset *set,
+                          char ret_error[static PV_COORDSERVER_ERROR_MAX])
+{
+    static const uint8_t any6[16];
+    const struct pv_addr standard[] = {pv_addr4(0, 0, 0, 0, PV_COORDSET_PORT),
+                                       pv_addr6(any6, PV_COORDSET_PORT)};
+    const struct pv_addr *addrs = set->n_listen > 0 ? set->listen : standard;
+    size_t n = set->n_listen > 0 ? set->n_listen : PV_ARRAY_LEN(standard);
+    for (size_t i = 0; i < n; i++) {
+        int r = open_listener(s, &addrs[i]);
+        /* A machine without IPv6 still serves IPv4 when it was not asked for more. */
+        if ((r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL) && set->n_listen == 0 && i > 0) {
+            pv_log(s->log, PV_LOG_INFO, "no IPv6 on this machine");
+            continue;
+        }
+        if (r < 0) {
+            explain_listen(&addrs[i], r, ret_error);
+            return r;
+        }
+    }
+    return PV_OK;
+}
+
+/* One descriptor a connection: as many as the system allows. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* with fewer, connections wait */
+}
+
+static int open_loop(struct pv_coordserver *s)
+{
+    static const int signals[] = {SIGTERM, SIGINT};
+    const struct pv_worker_config worker = {.name = "store",
+                                            .threads = 1,
+                                            .limit = JOBS_MAX,
+                                            .batch = STORE_BATCH,
+                                            .run = run_jobs,
+                                            .ctx = s};
+    int r = pv_signals_open(signals, PV_ARRAY_LEN(signals), &s->signals);
+    if (r == PV_OK)
+        r = pv_loop_new(&s->loop);
+    if (r == PV_OK)
+        r = pv_watch_new(&s->signal_watch, s->loop, s->signals, PV_LOOP_READ, on_signal, s);
+    if (r == PV_OK)
+        r = pv_worker_new(&s->worker, &worker);
+    if (r == PV_OK)
+        r = pv_watch_new(&s->worker_watch, s->loop, pv_worker_fd(s->worker), PV_LOOP_READ,
+                         on_worker, s);
+    if (r == PV_OK)
+        r = pv_udp_receiver_new(&s->rx, DATAGRAMS, DATAGRAM_MAX);
+    return r;
+}
+
+int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coordset *set,
+                       struct pv_coord *coord, struct pv_coordstore *store,
+                       const struct pv_log *log, char ret_error[static PV_COORDSERVER_ERROR_MAX])
+{
+    struct pv_rng rng = pv_entropy();
+    struct pv_coordserver *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "start: out of memory");
+        return PV_ERR_NOMEM;
+    }
+    s->log = log;
+    s->coord = coord;
+    s->store = store;
+    s->signals = -1;
+    s->next_id = 1;
+    s->accepting = true;
+    s->map = pv_map_make(&rng, FILES_MAX);
+    raise_file_limit();
+    int r = open_loop(s);
+    if (r < 0)
+        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "start: %s",
+                 r > -1000 ? strerror(-r) : pv_strstatus(r));
+    else
+        r = open_listeners(s, set, ret_error);
+    if (r < 0)
+        pv_coordserver_free(s);
+    else
+        *ret_server = s;
+    return r;
+}
+
+const char *pv_coordserver_addresses(const struct pv_coordserver *server)
+{
+    return server->addresses;
+}
+
+void pv_coordserver_run(struct pv_coordserver *server)
+{
+    const struct pv_loop_owner owner = {.turn = turn, .ctx = server};
+    pv_loop_run(server->loop, &owner);
+}
+
+struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
+{
+    struct pv_coordserver *s = server;
+    struct peer *p;
+    struct peer *next;
+    if (s == NULL)
+        return NULL;
+    s->end_by = 1; /* no listener is watched again */
+    HASH_ITER(hh, s->peers, p, next)
+    {
+        peer_free(p);
+    }
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        pv_watch_free(s->listeners[i].tcp_watch);
+        pv_watch_free(s->listeners[i].udp_watch);
+        close(s->listeners[i].tcp);
+        close(s->listeners[i].udp);
+    }
+    if (s->worker != NULL) {
+        pv_worker_finish(s->worker);
+        on_worker(s, PV_LOOP_READ, pv_clock_now());
+    }
+    pv_watch_free(s->worker_watch);
+    pv_worker_free(s->worker);
+    pv_udp_receiver_free(s->rx);
+    pv_watch_free(s->signal_watch);
+    if (s->signals >= 0)
+        close(s->signals);
+    if (s->loop != NULL)
+        pv_loop_free(s->loop);
+    free(s);
+    return NULL;
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "sys/file.h"
+#include "sys/ini.h"
+
+const char pv_coordset_usage[] =
+    "usage: p2pvpn-coordinator [--listen ADDR:PORT]... [--public ADDR]... [--state DIR]\n"
+    "                          [--config FILE] [--open] [--check] [--version]\n"
+    "       p2pvpn-coordinator url [--state DIR] [--public ADDR] [--config FILE]\n"
+    "\n"
+    "  url             prints the URL that `p2pvpnctl create` needs; works before the first start\n"
+    "  --listen ADDR   TCP and UDP address to serve; may be repeated (default: port 3478 on every\n"
+    "                  IPv4 and IPv6 address)\n"
+    "  --public ADDR   address or name under which nodes reach it, with :PORT if that is not the\n"
+    "                  port it listens on; may be repeated, the URL takes the first\n"
+    "  --state DIR     keys and database (default " PV_COORDSET_STATE ")\n"
+    "  --config FILE   default " PV_COORDSET_CONFIG ", if it is there\n"
+    "  --open          everybody may create networks here, without the URL's secret\n"
+    "  --check         checks the settings and does nothing\n";
+
+/* --- values: the same on the command line and in the file ------------------------------------ */
+
+static int bad(char *error, size_t cap, const char *what, const char *value, const char *why)
+{
+    snprintf(error, cap, "%s %.100s: %s", what, value, why);
+    return PV_ERR_MALFORMED;
+}
+
+static int take_listen(struct pv_coordset *set, const char *what, const char *value, char *error,
+                       size_t cap)
+{
+    struct pv_addr addr;
+    if (pv_addr_parse(value, &addr) < 0)
+        return bad(error, cap, what, value,
+                   "expected ADDRESS:PORT, such as 192.0.2.1:3478, 0.0.0.0:3478 or [::]:3478");
+    for (size_t i = 0; i < set->n_listen; i++) {
+        if (pv_addr_equal(&set->listen[i], &addr) && addr.port != 0)
+            return bad(error, cap, what, value, "given twice");
+    }
+    if (set->n_listen == PV_COORDSET_LISTEN_MAX)
+        return bad(error, cap, what, value, "at most 8 are supported");
+    set->listen[set->n_listen++] = addr;
+    return PV_OK;
+}
+
+/* HOST, ADDRESS, [IPV6], each with or without a port. */
+static bool parse_public(const char *value, struct pv_hostport *ret_hp)
+{
+    char text[PV_HOSTPORT_BUF];
+    struct pv_addr addr;
+    size_t len = strlen(value);
+    if (pv_addr_parse_ip(value, &addr) == PV_OK) { /* a bare IPv6 address has colons of its own */
+        *ret_hp = (struct pv_hostport){0};
+        pv_addr_format_ip(&addr, text);
+        memcpy(ret_hp->host, text, strlen(text) + 1);
+        return true;
+    }
+    if (len >= sizeof(text) || strncmp(value, "tls:", 4) == 0)
+        return false;
+    if (pv_hostport_parse(value, len, ret_hp) == PV_OK)
+        return true;
+    if (snprintf(text, sizeof(text), "%s:1", value) >= (int)sizeof(text) ||
+        pv_hostport_parse(text, strlen(text), ret_hp) < 0)
+        return false;
+    ret_hp->port = 0;
+    return true;
+}
+
+static int take_public(struct pv_coordset *set, const char *what, const char *value, char *error,
+                       size_t cap)
+{
+    struct pv_hostport hp;
+    if (!parse_public(value, &hp))
+        return bad(error, cap, what, value,
+                   "expected an address or a lower-case host name, with or without :PORT");
+    if (set->n_public == PV_CTL_ADDRS_MAX)
+        return bad(error, cap, what, value, "at most 8 are supported");
+    set->public[set->n_public++] = hp;
+    return PV_OK;
+}
+
+/* --- the file ------------------------------------------------------------------------------ */
+
+/* What the command line gave stands; the file only fills what it left out. */
+struct from_file {
+    struct pv_coordset *set;
+    bool listen;
+    bool public;
+    bool open;
+    bool seen_open;
+};
+
+static int take_open(struct from_file *f, const char *value, char *error, size_t cap)
+{
+    if (f->seen_open)
+        return bad(error, cap, "open", value, "given twice");
+    f->seen_open = true;
+    if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+        return bad(error, cap, "open", value, "expected yes or no");
+    if (f->open)
+        f->set->open = strcmp(value, "yes") == 0;
+    return PV_OK;
+}
+
+static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_t cap)
+{
+    struct from_file *f = ctx;
+    struct pv_coordset unused = {0};
+    if (strcmp(item->section, "coordinator") != 0) {
+        snprintf(error, cap, "unknown section [%.60s]: there is [coordinator]", item->section);
+        return PV_ERR_MALFORMED;
+    }
+    if (item->key == NULL)
+        return PV_OK;
+    /* Values that do not count are checked all the same. */
+    if (strcmp(item->key, "listen") == 0)
+        return take_listen(f->listen ? f->set : &unused, "listen", item->value, error, cap);
+    if (strcmp(item->key, "public") == 0)
+        return take_public(f->public ? f->set : &unused, "public", item->value, error, cap);
+    if (strcmp(item->key, "open") == 0)
+        return take_open(f, item->value, error, cap);
+    snprintf(error, cap, "unknown key %.60s in [coordinator]: there are listen, public, open",
+             item->key);
+    return PV_ERR_MALFORMED;
+}
+
+int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view text,
+                      char ret_error[static PV_COORDSET_ERROR_MAX])
+{
+    struct from_file f = {
+        .set = set, .listen = set->n_listen == 0, .public = set->n_public == 0, .open = !set->open};
+    struct pv_ini_error error = {0};
+    int r = pv_ini_parse(text, on_item, &f, &error);
+    if (r == PV_ERR_NOMEM)
+        snprintf(ret_error, PV_COORDSET_ERROR_MAX, "%.200s: out of memory", file);
+    else if (r < 0)
+        snprintf(ret_error, PV_COORDSET_ERROR_MAX, "%.200s:%u: %s", file, error.line, error.text);
+    return r;
+}
+
+static int load_file(struct pv_coordset *set, const char *file, bool must_exist,
+                     char ret_error[static PV_COORDSET_ERROR_MAX])
+{
+    char *text = NULL;
+    size_t len = 0;
+    int r = pv_file_read(file, PV_INI_FILE_MAX, &text, &len);
+    if (r == PV_ERR_NOT_FOUND && !must_exist)
+        return PV_OK;
+    if (r == PV_OK)
+        r = pv_coordset_parse(set, file, pv_view(text, len), ret_error);
+    else
+        snprintf(ret_error, PV_COORDSET_ERROR_MAX, "read %.200s: %s", file,
+                 r == PV_ERR_NOT_FOUND ? "no such file"
+                 : r == PV_ERR_LIMIT   ? "not a regular file of at most 256 KiB"
+                 : r > -1000           ? strerror(-r)
+                                       : pv_strstatus(r));
+    pv_file_free(text, len);
+    return r < 0 ? PV_ERR_MALFORMED : PV_OK;
+}
+
+/* --- the command line ------------------------------------------------------------------------ */
+
+/* Options that have a value, and those of later versions, which are refused by name. */
+static const char *const with_value[] = {"--listen", "--public", "--state", "--config"};
+static const char *const later[] = {"--alt-address", "--tls-listen", "--relay-ports", "--no-relay"};
+
+static bool is_in(const char *name, size_t len, const char *const *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strlen(list[i]) == len && strncmp(name, list[i], len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The value of --name VALUE or --name=VALUE; advances *i. NULL: missing. */
+static const char *value_of(int argc, char **argv, int *i)
+{
+    const char *equals = strchr(argv[*i], '=');
+    if (equals != NULL)
+        return equals + 1;
+    return *i + 1 < argc ? argv[++*i] : NULL;
+}
+
+static int take_flag(struct pv_coordset *set, const char *arg,
+                     char ret_error[static PV_COORDSET_ERROR_MAX])
+{
+    if (strcmp(arg, "--open") == 0)
+        set->open = true;
+    else if (strcmp(arg, "--check") == 0)
+        set->action = PV_COORDSET_CHECK;
+    else if (strcmp(arg, "--version") == 0)
+        set->action = PV_COORDSET_VERSION;
+    else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)
+        set->action = PV_COORDSET_HELP;
+    else if (strcmp(arg, "url") == 0)
+        set->action = PV_COORDSET_URL;
+    else if (is_in(arg, strcspn(arg, "="), later, PV_ARRAY_LEN(later)))
+        return bad(ret_error, PV_COORDSET_ERROR_MAX, "option", arg,
+                   "not supported in this version");
+    else
+        return bad(ret_error, PV_COORDSET_ERROR_MAX, "option", arg,
+                   "unknown; see p2pvpn-coordinator --help");
+    return PV_OK;
+}
+
+static int take_value(struct pv_coordset *set, const char *name, const char *value,
+                      const char **ret_config, char ret_error[static PV_COORDSET_ERROR_MAX])
+{
+    if (strncmp(name, "--listen", 8) == 0)
+        return take_listen(set, "--listen", value, ret_error, PV_COORDSET_ERROR_MAX);
+    if (strncmp(name, "--public", 8) == 0)
+        return take_public(set, "--public", value, ret_error, PV_COORDSET_ERROR_MAX);
+    if (value[0] == '\0')
+        return bad(ret_error, PV_COORDSET_ERROR_MAX, "option", name, "its value is empty");
+    if (strncmp(name, "--config", 8) == 0) {
+        *ret_config = value;
+        return PV_OK;
+    }
+    if (strlen(value) >= sizeof(set->state) - 32)
+        return bad(ret_error, PV_COORDSET_ERROR_MAX, "--state", value, "the path is too long");
+    snprintf(set->state, sizeof(set->state), "%s", value);
+    return PV_OK;
+}
+
+int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
+                     char ret_error[static PV_COORDSET_ERROR_MAX])
+{
+    const char *config = NULL;
+    memset(ret_set, 0, sizeof(*ret_set));
+    snprintf(ret_set->state, sizeof(ret_set->state), "%s", PV_COORDSET_STATE);
+    for (int i = 1; i < argc; i++) {
+        const char *name = argv[i];
+        int r = PV_OK;
+        if (is_in(name, strcspn(name, "="), with_value, PV_ARRAY_LEN(with_value))) {
+            const char *value = value_of(argc, argv, &i);
+            if (value == NULL)
+                return bad(ret_error, PV_COORDSET_ERROR_MAX, "option", name,
+                           "its value is missing");
+            r = take_value(ret_set, name, value, &config, ret_error);
+        } else {
+            r = take_flag(ret_set, name, ret_error);
+        }
+        if (r < 0)
+            return r;
+    }
+    if (ret_set->action == PV_COORDSET_VERSION || ret_set->action == PV_COORDSET_HELP)
+        return PV_OK;
+    return load_file(ret_set, config == NULL ? PV_COORDSET_CONFIG : config, config != NULL,
+                     ret_error);
+}
+
+uint16_t pv_coordset_port(const struct pv_coordset *set)
+{
+    if (set->n_listen > 0 && set->listen[0].port != 0)
+        return set->listen[0].port;
+    return PV_COORDSET_PORT;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * settings.h - what the command line and coordinator.conf say (DESIGN 9), checked: every unknown
+ * option, key and bad value is an error that says where it stands.
+ *
+ * Parsing only; nothing is opened but the configuration file.
+ */
+#ifndef PV_COORD_SETTINGS_H
+#define PV_COORD_SETTINGS_H
+
+#include <limits.h>
+
+#include "base/addr.h"
+#include "base/pv.h"
+#include "proto/ctlmsg.h"
+#include "proto/statement.h"
+
+enum {
+    PV_COORDSET_LISTEN_MAX = 8,  /* --listen, and listen lines */
+    PV_COORDSET_ERROR_MAX = 512, /* bytes of a message, with the NUL */
+    PV_COORDSET_PORT = 3478,     /* RFC 8489 s18.4: STUN's */
+};
+
+#define PV_COORDSET_STATE  "/var/lib/p2pvpn-coordinator"
+#define PV_COORDSET_CONFIG "/etc/p2pvpn/coordinator.conf"
+
+enum pv_coordset_action {
+    PV_COORDSET_RUN,
+    PV_COORDSET_URL,     /* the url subcommand */
+    PV_COORDSET_CHECK,   /* --check: the settings are right; do nothing */
+    PV_COORDSET_VERSION, /* --version */
+    PV_COORDSET_HELP,    /* --help */
+};
+
+struct pv_coordset {
+    enum pv_coordset_action action;
+    struct pv_addr listen[PV_COORDSET_LISTEN_MAX]; /* none: every address, port 3478 */
+    size_t n_listen;
+    struct pv_hostport public[PV_CTL_ADDRS_MAX]; /* port 0: that of the first listen */
+    size_t n_public;
+    bool open;
+    char state[PATH_MAX];
+};
+
+/*
+ * Reads the command line, then the configuration file (the default one only if it is there); what
+ * the command line says stands. PV_ERR_MALFORMED with ret_error written: exit 2.
+ */
+PV_MUST_CHECK int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
+                                   char ret_error[static PV_COORDSET_ERROR_MAX]);
+/* The file's part alone, of the text of a file with this name. PV_ERR_MALFORMED, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view text,
+                                    char ret_error[static PV_COORDSET_ERROR_MAX]);
+/* The port that nodes are told, unless a public address names its own. */
+uint16_t pv_coordset_port(const struct pv_coordset *set);
+
+/* For --help, without the program's name. */
+extern const char pv_coordset_usage[];
+
+#endif /* PV_COORD_SETTINGS_H */

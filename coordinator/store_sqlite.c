@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/store_sqlite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sqlite3.h>
+
+#include "base/text.h"
+
+enum {
+    APPLICATION_ID = 0x70327063, /* "p2pc", PRAGMA application_id */
+    BUSY_TIMEOUT = 5000,         /* ms: an administrator's sqlite3 may hold a lock for a moment */
+};
+
+enum statement {
+    SQL_BEGIN,
+    SQL_COMMIT,
+    SQL_ROLLBACK,
+    SQL_SAVE,
+    SQL_RELEASE,
+    SQL_UNDO,
+    SQL_INSERT,
+    SQL_REDEEM,
+    SQL_FIND_MEMBER,
+    SQL_COUNT,
+};
+
+struct pv_coordstore {
+    sqlite3 *db;
+    char path[PATH_MAX];
+    sqlite3_stmt *sql[SQL_COUNT];
+};
+
+/* admitter, node and serial are those of member statements and NULL in others. */
+static const char schema[] =
+    "CREATE TABLE IF NOT EXISTS statements("
+    " epoch INTEGER NOT NULL, n INTEGER NOT NULL, network BLOB NOT NULL, hash BLOB NOT NULL,"
+    " statement BLOB NOT NULL, receipt BLOB NOT NULL, foreign_receipt BLOB,"
+    " admitter BLOB, node BLOB, serial INTEGER,"
+    " PRIMARY KEY(epoch, n), UNIQUE(network, hash));"
+    "CREATE INDEX IF NOT EXISTS members ON statements(network, admitter, node)"
+    " WHERE admitter IS NOT NULL;";
+
+#define COLUMNS \
+    "(epoch, n, network, hash, statement, receipt, foreign_receipt, admitter, node, serial)"
+
+static const char *const sql_text[SQL_COUNT] = {
+    [SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [SQL_COMMIT] = "COMMIT",
+    [SQL_ROLLBACK] = "ROLLBACK",
+    [SQL_SAVE] = "SAVEPOINT op",
+    [SQL_RELEASE] = "RELEASE op",
+    [SQL_UNDO] = "ROLLBACK TO op",
+    [SQL_INSERT] = "INSERT INTO statements " COLUMNS " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"
+                   " ON CONFLICT(network, hash) DO NOTHING",
+    /* Checks the uses and takes one in a single statement: there is no moment between the two. */
+    [SQL_REDEEM] = "INSERT INTO statements " COLUMNS " SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10"
+                   " WHERE (SELECT count(DISTINCT node) FROM statements"
+                   "   WHERE network = ?3 AND admitter = ?8 AND node <> ?9) < ?11"
+                   " AND NOT EXISTS(SELECT 1 FROM statements"
+                   "   WHERE network = ?3 AND admitter = ?8 AND node = ?9 AND serial >= ?12)",
+    [SQL_FIND_MEMBER] = "SELECT hash FROM statements WHERE network = ?1 AND admitter = ?2"
+                        " AND node = ?3 AND serial >= ?4 ORDER BY epoch, n LIMIT 1",
+};
+
+/* --- errors -------------------------------------------------------------------------------- */
+
+static const char damaged[] = "the database is damaged: restore it from a backup (members repair "
+                              "what it lacks), or move it away";
+
+/* SQLite's last failure as a status and a sentence. */
+static int explain(struct pv_coordstore *s, const char *what,
+                   char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    int code = s->db == NULL ? SQLITE_NOMEM : sqlite3_errcode(s->db);
+    switch (code & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "%s %.100s: %s", what, s->path, damaged);
+        return PV_ERR_MALFORMED;
+    case SQLITE_FULL:
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "%s %.120s: the disk is full: free some space",
+                 what, s->path);
+        return -ENOSPC;
+    case SQLITE_NOMEM:
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "%s %.120s: out of memory", what, s->path);
+        return PV_ERR_NOMEM;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX,
+                 "%s %.120s: another program keeps it locked: end that program", what, s->path);
+        return -EBUSY;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_CANTOPEN:
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX,
+                 "%s %.120s: not writable: check owner, mode and mount of its directory", what,
+                 s->path);
+        return -EACCES;
+    default:
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "%s %.100s: %.80s", what, s->path,
+                 s->db == NULL ? "out of memory" : sqlite3_errmsg(s->db));
+        return -EIO;
+    }
+}
+
+/* --- opening ------------------------------------------------------------------------------- */
+
+static int exec(struct pv_coordstore *s, const char *sql)
+{
+    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? PV_OK : -EIO;
+}
+
+static int pragma_int(struct pv_coordstore *s, const char *sql, int *ret_value)
+{
+    sqlite3_stmt *st = NULL;
+    int r = -EIO;
+    if (sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) == SQLITE_OK &&
+        sqlite3_step(st) == SQLITE_ROW) {
+        *ret_value = sqlite3_column_int(st, 0);
+        r = PV_OK;
+    }
+    sqlite3_finalize(st);
+    return r;
+}
+
+/* Whose database is it, and of which version? Nothing has been written to it yet. */
+static int check_owner(struct pv_coordstore *s, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    int app = 0;
+    int version = 0;
+    int tables = 0;
+    if (pragma_int(s, "PRAGMA application_id", &app) < 0 ||
+        pragma_int(s, "PRAGMA user_version", &version) < 0 ||
+        pragma_int(s, "SELECT count(*) FROM sqlite_schema", &tables) < 0)
+        return explain(s, "open", ret_error);
+    if (app == 0 && tables == 0)
+        return PV_OK; /* new */
+    if (app != APPLICATION_ID) {
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX,
+                 "open %.120s: not a coordinator's database: choose another --state", s->path);
+        return PV_ERR_MALFORMED;
+    }
+    if (version > PV_COORDSTORE_SCHEMA) {
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX,
+                 "open %.120s: written by a newer p2pvpn-coordinator (schema %d): install that "
+                 "version",
+                 s->path, version);
+        return PV_ERR_UNSUPPORTED;
+    }
+    return PV_OK;
+}
+
+/* SQLite's own check; it reads the whole database once. */
+static int check_whole(struct pv_coordstore *s, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    sqlite3_stmt *st = NULL;
+    bool ok = false;
+    if (sqlite3_prepare_v2(s->db, "PRAGMA quick_check(1)", -1, &st, NULL) == SQLITE_OK &&
+        sqlite3_step(st) == SQLITE_ROW) {
+        const unsigned char *text = sqlite3_column_text(st, 0);
+        ok = text != NULL && strcmp((const char *)text, "ok") == 0;
+    }
+    sqlite3_finalize(st);
+    if (ok)
+        return PV_OK;
+    snprintf(ret_error, PV_STOREOP_ERROR_MAX, "open %.100s: %s", s->path, damaged);
+    return PV_ERR_MALFORMED;
+}
+
+static int make_schema(struct pv_coordstore *s, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    char pragmas[96];
+    snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+             APPLICATION_ID, PV_COORDSTORE_SCHEMA);
+    int r = exec(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;");
+    if (r >= 0)
+        r = exec(s, schema);
+    if (r >= 0)
+        r = exec(s, pragmas);
+    if (r >= 0)
+        r = exec(s, "COMMIT");
+    return r < 0 ? explain(s, "open", ret_error) : PV_OK;
+}
+
+static int prepare_all(struct pv_coordstore *s, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    for (int i = 0; i < SQL_COUNT; i++) {
+        if (sqlite3_prepare_v3(s->db, sql_text[i], -1, SQLITE_PREPARE_PERSISTENT, &s->sql[i],
+                               NULL) != SQLITE_OK)
+            return explain(s, "open", ret_error);
+    }
+    return PV_OK;
+}
+
+int pv_coordstore_open(struct pv_coordstore **ret_store, const char *dir,
+                       char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    struct pv_coordstore *s = calloc(1, sizeof(*s));
+    if (s == NULL || snprintf(s->path, sizeof(s->path), "%s/coordinator.db", dir) >= PATH_MAX) {
+        free(s);
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX,
+                 "open the database: out of memory or path too long");
+        return PV_ERR_NOMEM;
+    }
+    /* Made here, so that it is never readable by others; SQLite gives its companions (-wal, -shm)
+     * the same mode. What goes wrong here SQLite meets again and names. */
+    int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0)
+        close(fd);
+    int r = PV_OK;
+    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
+        SQLITE_OK)
+        r = explain(s, "open", ret_error);
+    if (r >= 0) {
+        sqlite3_busy_timeout(s->db, BUSY_TIMEOUT);
+        r = check_owner(s, ret_error);
+    }
+    if (r >= 0)
+        r = check_whole(s, ret_error);
+    if (r >= 0)
+        r = make_schema(s, ret_error);
+    if (r >= 0)
+        r = prepare_all(s, ret_error);
+    if (r < 0)
+        pv_coordstore_close(s);
+    else
+        *ret_store = s;
+    return r;
+}
+
+struct pv_coordstore *pv_coordstore_close(struct pv_coordstore *store)
+{
+    if (store == NULL)
+        return NULL;
+    for (int i = 0; i < SQL_COUNT; i++)
+        sqlite3_finalize(store->sql[i]);
+    sqlite3_close(store->db);
+    free(store);
+    return NULL;
+}
+
+/* --- operations ---------------------------------------------------------------------------- */
+
+/* Runs a prepared statement that gives no rows. */
+static int run(struct pv_coordstore *s, enum statement which)
+{
+    int code = sqlite3_step(s->sql[which]);
+    sqlite3_reset(s->sql[which]);
+    return code == SQLITE_DONE ? PV_OK : -EIO;
+}
+
+static void bind(sqlite3_stmt *st, int i, const void *data, size_t len)
+{
+    if (len == 0)
+        sqlite3_bind_null(st, i);
+    else
+        sqlite3_bind_blob(st, i, data, (int)len, SQLITE_STATIC);
+}
+
+/* SQLite's integers are signed; this keeps the order of unsigned ones. */
+static sqlite3_int64 ordered(uint64_t v)
+{
+    return (sqlite3_int64)(v ^ ((uint64_t)1 << 63));
+}
+
+/* ?1 to ?10 of SQL_INSERT and SQL_REDEEM. */
+static int bind_row(sqlite3_stmt *st, const struct pv_storerow *row)
+{
+    struct pv_statement decoded;
+    int r = pv_statement_decode(row->statement, &decoded);
+    if (r < 0)
+        return r;
+    bool member = decoded.type == PV_ST_MEMBER;
+    sqlite3_bind_int64(st, 1, (sqlite3_int64)row->epoch);
+    sqlite3_bind_int64(st, 2, (sqlite3_int64)row->n);
+    bind(st, 3, row->network, sizeof(row->network));
+    bind(st, 4, row->hash, sizeof(row->hash));
+    bind(st, 5, row->statement.ptr, row->statement.len);
+    bind(st, 6, row->receipt.ptr, row->receipt.len);
+    bind(st, 7, row->foreign.ptr, row->foreign.len);
+    /* The decoded copies do not live long enough to be bound without being copied. */
+    sqlite3_bind_null(st, 8);
+    sqlite3_bind_null(st, 9);
+    sqlite3_bind_null(st, 10);
+    if (member) {
+        sqlite3_bind_blob(st, 8, decoded.signer, sizeof(decoded.signer), SQLITE_TRANSIENT);
+        sqlite3_bind_blob(st, 9, decoded.u.member.node, sizeof(decoded.u.member.node),
+                          SQLITE_TRANSIENT);
+        sqlite3_bind_int64(st, 10, ordered(decoded.u.member.serial));
+    }
+    return PV_OK;
+}
+
+static int put(struct pv_coordstore *s, const struct pv_storeop *op)
+{
+    int r = PV_OK;
+    for (size_t i = 0; i < op->n_rows && r == PV_OK; i++) {
+        r = bind_row(s->sql[SQL_INSERT], &op->rows[i]);
+        if (r == PV_OK)
+            r = run(s, SQL_INSERT);
+    }
+    return r;
+}
+
+/* Nothing was inserted: is it this node's own statement that stands there, or are the uses gone? */
+static int why_not_redeemed(struct pv_coordstore *s, const struct pv_storeop *op,
+                            uint8_t ret_existing[static PV_STATEMENT_HASH_LEN])
+{
+    sqlite3_stmt *st = s->sql[SQL_FIND_MEMBER];
+    bind(st, 1, op->rows[0].network, sizeof(op->rows[0].network));
+    bind(st, 2, op->invite, sizeof(op->invite));
+    bind(st, 3, op->node, sizeof(op->node));
+    sqlite3_bind_int64(st, 4, ordered(op->min_serial));
+    int code = sqlite3_step(st);
+    int r = code == SQLITE_DONE ? PV_ERR_EXPIRED : -EIO;
+    if (code == SQLITE_ROW && sqlite3_column_bytes(st, 0) == PV_STATEMENT_HASH_LEN) {
+        memcpy(ret_existing, sqlite3_column_blob(st, 0), PV_STATEMENT_HASH_LEN);
+        r = PV_ERR_EXISTS;
+    }
+    sqlite3_reset(st);
+    return r;
+}
+
+static int redeem(struct pv_coordstore *s, const struct pv_storeop *op,
+                  uint8_t ret_existing[static PV_STATEMENT_HASH_LEN])
+{
+    sqlite3_stmt *st = s->sql[SQL_REDEEM];
+    int r = bind_row(st, &op->rows[0]);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(st, 11, op->uses);
+    sqlite3_bind_int64(st, 12, ordered(op->min_serial));
+    r = run(s, SQL_REDEEM);
+    if (r < 0)
+        return r;
+    return sqlite3_changes(s->db) == 1 ? PV_OK : why_not_redeemed(s, op, ret_existing);
+}
+
+/* One operation inside its savepoint. */
+static void run_one(struct pv_coordstore *s, const struct pv_storeop *op,
+                    struct pv_storeop_result *result)
+{
+    int r = run(s, SQL_SAVE);
+    if (r == PV_OK)
+        r = op->kind == PV_STOREOP_REGISTER ? redeem(s, op, result->existing) : put(s, op);
+    result->status = r;
+    if (r != PV_OK && r != PV_ERR_EXISTS && r != PV_ERR_EXPIRED) {
+        result->status = explain(s, "write", result->error);
+        if (run(s, SQL_UNDO) < 0)
+            return; /* the whole transaction is gone: the commit says so */
+    }
+    if (run(s, SQL_RELEASE) < 0 && result->status == PV_OK)
+        result->status = explain(s, "write", result->error);
+}
+
+/* The transaction could not be begun or ended: none of them is on disk. The first operation that
+ * failed, if any did, knows the reason best: a full disk undoes the whole transaction at once. */
+static void fail_all(struct pv_coordstore *s, struct pv_storeop_result *results, size_t n)
+{
+    char error[PV_STOREOP_ERROR_MAX];
+    int status = explain(s, "write", error);
+    for (size_t i = n; i > 0; i--) {
+        if (results[i - 1].error[0] == '\0')
+            continue;
+        status = results[i - 1].status;
+        memcpy(error, results[i - 1].error, sizeof(error));
+    }
+    if (!sqlite3_get_autocommit(s->db))
+        (void)run(s, SQL_ROLLBACK);
+    for (size_t i = 0; i < n; i++) {
+        results[i].status = status;
+        memcpy(results[i].error, error, sizeof(error));
+    }
+}
+
+void pv_coordstore_run(struct pv_coordstore *store, struct pv_storeop *const *ops,
+                       struct pv_storeop_result *results, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        results[i] = (struct pv_storeop_result){.id = ops[i]->id};
+    if (run(store, SQL_BEGIN) < 0) {
+        fail_all(store, results, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        run_one(store, ops[i], &results[i]);
+    if (run(store, SQL_COMMIT) < 0)
+        fail_all(store, results, n);
+}
+
+/* --- loading ------------------------------------------------------------------------------- */
+
+static struct pv_view column(sqlite3_stmt *st, int i)
+{
+    const void *p = sqlite3_column_blob(st, i);
+    return pv_view(p, p == NULL ? 0 : (size_t)sqlite3_column_bytes(st, i));
+}
+
+static int read_row(sqlite3_stmt *st, struct pv_storerow *row)
+{
+    struct pv_view network = column(st, 2);
+    struct pv_view hash = column(st, 3);
+    if (network.len != sizeof(row->network) || hash.len != sizeof(row->hash))
+        return PV_ERR_MALFORMED;
+    row->epoch = (uint64_t)sqlite3_column_int64(st, 0);
+    row->n = (uint64_t)sqlite3_column_int64(st, 1);
+    memcpy(row->network, network.ptr, network.len);
+    memcpy(row->hash, hash.ptr, hash.len);
+    row->statement = column(st, 4);
+    row->receipt = column(st, 5);
+    row->foreign = column(st, 6);
+    return PV_OK;
+}
+
+int pv_coordstore_load(struct pv_coordstore *store,
+                       int (*take)(void *ctx, const struct pv_storerow *row), void *ctx,
+                       char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    static const char text[] = "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt"
+                               " FROM statements ORDER BY epoch, n";
+    sqlite3_stmt *st = NULL;
+    int r = PV_OK;
+    int code = SQLITE_ROW;
+    if (sqlite3_prepare_v2(store->db, text, -1, &st, NULL) != SQLITE_OK)
+        return explain(store, "read", ret_error);
+    while (r == PV_OK && (code = sqlite3_step(st)) == SQLITE_ROW) {
+        struct pv_storerow row;
+        r = read_row(st, &row);
+        if (r == PV_OK)
+            r = take(ctx, &row);
+    }
+    if (r == PV_ERR_MALFORMED)
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read %.100s: %s", store->path, damaged);
+    else if (r < 0)
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read %.120s: %s", store->path, pv_strstatus(r));
+    else if (code != SQLITE_DONE)
+        r = explain(store, "read", ret_error);
+    sqlite3_finalize(st);
+    return r;
+}

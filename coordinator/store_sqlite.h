@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_sqlite.h - the coordinator's disk: one SQLite database in the state directory, which serves
+ * the operations of core/storeop.h.
+ *
+ * WAL and synchronous = FULL: what was answered survives a power cut. Operations that wait together
+ * are one transaction, so that one fsync serves many; each is a savepoint of it and done wholly or
+ * not at all. One thread at a time (the store's worker; the main thread before it starts).
+ */
+#ifndef PV_STORE_SQLITE_H
+#define PV_STORE_SQLITE_H
+
+#include "base/pv.h"
+#include "coordinator/core/storeop.h"
+
+enum {
+    PV_COORDSTORE_SCHEMA = 1, /* PRAGMA user_version */
+};
+
+struct pv_coordstore; /* opaque */
+
+/*
+ * Opens dir/coordinator.db, made when missing. A database that is damaged, foreign or newer than
+ * this program is an error and stays as it is: PV_ERR_MALFORMED, PV_ERR_UNSUPPORTED, -errno; then
+ * "what failed: why: what to do" is in ret_error.
+ */
+PV_MUST_CHECK int pv_coordstore_open(struct pv_coordstore **ret_store, const char *dir,
+                                     char ret_error[static PV_STOREOP_ERROR_MAX]);
+struct pv_coordstore *pv_coordstore_close(struct pv_coordstore *store); /* NULL is fine */
+
+/* Gives every row to take, in ascending (epoch, n), until it fails: its status, or PV_ERR_MALFORMED
+ * (damaged), -errno with ret_error. Rows are valid during the call. */
+PV_MUST_CHECK int pv_coordstore_load(struct pv_coordstore *store,
+                                     int (*take)(void *ctx, const struct pv_storerow *row),
+                                     void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX]);
+
+/* Runs n operations in order; results[i], written whole, answers ops[i]. */
+void pv_coordstore_run(struct pv_coordstore *store, struct pv_storeop *const *ops,
+                       struct pv_storeop_result *results, size_t n);
+
+#endif /* PV_STORE_SQLITE_H */

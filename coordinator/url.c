@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/url.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "sys/netlink.h"
+
+enum {
+    ADDRS_MAX = 128, /* of this machine */
+};
+
+static struct pv_hostport with_port(const struct pv_coordset *set, struct pv_hostport hp)
+{
+    if (hp.port == 0)
+        hp.port = pv_coordset_port(set);
+    return hp;
+}
+
+void pv_coordurl_public(const struct pv_coordset *set, struct pv_coordurl_list *ret_list)
+{
+    ret_list->n = set->n_public;
+    for (size_t i = 0; i < set->n_public; i++) {
+        struct pv_hostport hp = with_port(set, set->public[i]);
+        ret_list->texts[i] = pv_hostport_format(&hp, ret_list->bufs[i]);
+    }
+}
+
+/* How good an address is for a URL; 0: not at all. */
+static int rank(const struct pv_addr *a)
+{
+    if (pv_addr_is_unspecified(a) || pv_addr_is_loopback(a) || pv_addr_is_link_local(a) ||
+        pv_addr_is_multicast(a))
+        return 0;
+    if (pv_addr_is_private(a))
+        return a->family == PV_AF_INET ? 2 : 1;
+    return a->family == PV_AF_INET ? 4 : 3;
+}
+
+static void consider(const struct pv_addr *a, struct pv_addr *best)
+{
+    if (rank(a) > rank(best))
+        *best = *a;
+}
+
+int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_addr,
+                        char ret_note[static PV_COORDURL_NOTE_MAX])
+{
+    struct pv_net_addr addrs[ADDRS_MAX];
+    struct pv_addr best = {.family = PV_AF_INET};
+    char text[PV_ADDR_TEXT];
+    size_t n = 0;
+    ret_note[0] = '\0';
+    if (set->n_public > 0) {
+        *ret_addr = with_port(set, set->public[0]);
+        return PV_OK;
+    }
+    for (size_t i = 0; i < set->n_listen; i++)
+        consider(&set->listen[i], &best);
+    if (rank(&best) == 0 && pv_net_addrs(addrs, ADDRS_MAX, &n) == PV_OK) {
+        for (size_t i = 0; i < n; i++) {
+            if (addrs[i].up && !addrs[i].loopback && !addrs[i].tunnel && !addrs[i].container)
+                consider(&addrs[i].addr.base, &best);
+        }
+    }
+    if (rank(&best) == 0) {
+        snprintf(ret_note, PV_COORDURL_NOTE_MAX,
+                 "no address of this machine is known: name one with --public");
+        return PV_ERR_NOT_FOUND;
+    }
+    *ret_addr = (struct pv_hostport){.port = pv_coordset_port(set)};
+    pv_addr_format_ip(&best, text);
+    memcpy(ret_addr->host, text, strlen(text) + 1);
+    if (pv_addr_is_private(&best))
+        snprintf(ret_note, PV_COORDURL_NOTE_MAX,
+                 "note: %s is a private address: nodes elsewhere need --public with an address "
+                 "they can reach",
+                 text);
+    return PV_OK;
+}

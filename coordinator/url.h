@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * url.h - under which addresses nodes reach this coordinator: what --public says, or else the best
+ * address of this machine.
+ */
+#ifndef PV_COORD_URL_H
+#define PV_COORD_URL_H
+
+#include "base/pv.h"
+#include "coordinator/settings.h"
+#include "proto/token.h"
+
+enum {
+    PV_COORDURL_NOTE_MAX = 300, /* bytes of a note or error, with the NUL */
+};
+
+/* The public addresses as text, "HOST:PORT" each. Not to be copied: texts point into it. */
+struct pv_coordurl_list {
+    size_t n;
+    const char *texts[PV_CTL_ADDRS_MAX];
+    char bufs[PV_CTL_ADDRS_MAX][PV_HOSTPORT_BUF];
+};
+void pv_coordurl_public(const struct pv_coordset *set, struct pv_coordurl_list *ret_list);
+
+/*
+ * The address for the URL. Without --public it is guessed: a public IPv4 address of this machine, a
+ * global IPv6 one, then a private one (ret_note says so then). PV_ERR_NOT_FOUND: none at all;
+ * ret_note says what to do.
+ */
+PV_MUST_CHECK int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_addr,
+                                      char ret_note[static PV_COORDURL_NOTE_MAX]);
+
+#endif /* PV_COORD_URL_H */
