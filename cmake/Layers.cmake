@@ -17,7 +17,9 @@ endfunction()
 function(pv_program name dir)
     string(REPLACE "-" "_" lib ${name}_shell)
     pv_layer(${lib} ${dir} ${ARGN})
-    if(EXISTS ${PROJECT_SOURCE_DIR}/${dir}/main.c)
+    # The daemon's program needs its engine.
+    if(EXISTS ${PROJECT_SOURCE_DIR}/${dir}/main.c AND
+       (NOT dir STREQUAL daemon OR EXISTS ${PROJECT_SOURCE_DIR}/daemon/core/engine.c))
         add_executable(${name} ${PROJECT_SOURCE_DIR}/${dir}/main.c)
         target_link_libraries(${name} PRIVATE ${lib})
         install(TARGETS ${name} RUNTIME DESTINATION sbin)

@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: MIT */
+/* p2pvpnd: flags, configuration, state directory, start and end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "crypto/ct.h"
+#include "daemon/identity.h"
+#include "daemon/io.h"
+#include "daemon/settings.h"
+#include "daemon/store.h"
+#include "sys/clock.h"
+#include "sys/entropy.h"
+#include "sys/file.h"
+#include "sys/logsink.h"
+#include "sys/loop.h"
+#include "sys/tun.h"
+#include "sys/unixsock.h"
+
+enum {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_PERMISSION = 5,
+    PORT_MIN = 20000, /* of the port drawn at the first start; below the kernel's own range's end */
+    PORT_MAX = 60999,
+    PORT_TRIES = 16,
+    FILES_MAX = 65536, /* open files asked for */
+};
+
+#define DEFAULT_STATE  "/var/lib/p2pvpn"
+#define DEFAULT_SOCKET "/run/p2pvpn/p2pvpnd.sock"
+#define DEFAULT_CONFIG "/etc/p2pvpn/p2pvpnd.conf"
+#define DEFAULT_TUN    "p2pvpn0"
+#define GROUP          "p2pvpn"
+
+static const char usage[] =
+    "usage: p2pvpnd [--state DIR] [--socket PATH] [--tun NAME] [--port UDP] [--config FILE]\n"
+    "               [--check] [--version] [--help]\n"
+    "\n"
+    "  --state DIR     keys and database (" DEFAULT_STATE ")\n"
+    "  --socket PATH   control socket for p2pvpnctl (" DEFAULT_SOCKET ")\n"
+    "  --tun NAME      name of the network interface (" DEFAULT_TUN ")\n"
+    "  --port UDP      UDP port; without it one is drawn at the first start and kept\n"
+    "  --config FILE   configuration (" DEFAULT_CONFIG ", if it exists)\n"
+    "  --check         check flags and configuration, then exit\n";
+
+struct daemon {
+    const char *state, *socket, *tun, *config; /* NULL = not given */
+    uint16_t port;                             /* 0 = not given */
+    bool check;
+    struct pv_settings settings;
+    struct pv_logsink sink;
+    struct pv_log log;
+    struct pv_rng rng;
+    struct pv_identity *identity; /* pv_secret_alloc() */
+    struct pv_helper *helper;
+    struct pv_store *store;
+    struct pv_engine *engine;
+    struct pv_io *io;
+    int lock_fd, ctl_fd, signals_fd, udp4, udp6;
+};
+
+/* One line on standard error; returns code. */
+static int say(int code, const char *fmt, ...) PV_PRINTF(2, 3);
+
+static int say(int code, const char *fmt, ...)
+{
+    char line[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "p2pvpnd: %s\n", line);
+    return code;
+}
+
+/* --- flags and configuration --------------------------------------------------------------- */
+
+static int take_flag(struct daemon *d, int opt)
+{
+    uint64_t port = 0;
+    switch (opt) {
+    case 's':
+        d->state = optarg;
+        return EXIT_OK;
+    case 'k':
+        d->socket = optarg;
+        return EXIT_OK;
+    case 't':
+        d->tun = optarg;
+        if (!pv_tun_name_is_valid(optarg))
+            return say(EXIT_USAGE,
+                       "--tun %s: an interface name has 1 to 15 letters, digits, '-', "
+                       "'_' or '.'",
+                       optarg);
+        return EXIT_OK;
+    case 'p':
+        if (pv_u64_parse(optarg, 1, 65535, &port) < 0)
+            return say(EXIT_USAGE, "--port %s: expected a number from 1 to 65535", optarg);
+        d->port = (uint16_t)port;
+        return EXIT_OK;
+    case 'c':
+        d->config = optarg;
+        return EXIT_OK;
+    default:
+        d->check = true;
+        return EXIT_OK;
+    }
+}
+
+/* EXIT_OK, EXIT_USAGE, or -1: help or version was printed. */
+static int read_flags(struct daemon *d, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"state", required_argument, NULL, 's'},
+        {"socket", required_argument, NULL, 'k'},
+        {"tun", required_argument, NULL, 't'},
+        {"port", required_argument, NULL, 'p'},
+        {"config", required_argument, NULL, 'c'},
+        {"check", no_argument, NULL, 'C'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int opt;
+    opterr = 0;
+    while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+        int r = EXIT_OK;
+        if (opt == 'V')
+            puts("p2pvpnd " PV_VERSION);
+        else if (opt == 'h')
+            fputs(usage, stdout);
+        else if (opt == ':')
+            r = say(EXIT_USAGE, "%s needs a value; see p2pvpnd --help", argv[optind - 1]);
+        else if (opt == '?')
+            r = say(EXIT_USAGE, "unknown flag %s; see p2pvpnd --help", argv[optind - 1]);
+        else
+            r = take_flag(d, opt);
+        if (opt == 'V' || opt == 'h')
+            return -1;
+        if (r != EXIT_OK)
+            return r;
+    }
+    if (optind < argc)
+        return say(EXIT_USAGE, "unexpected argument %s; see p2pvpnd --help", argv[optind]);
+    return EXIT_OK;
+}
+
+static int read_settings(struct daemon *d, uint8_t ret_transport_key[static 32])
+{
+    char error[PV_SETTINGS_ERROR_MAX];
+    int r = pv_settings_load(&d->settings, d->config != NULL ? d->config : DEFAULT_CONFIG, error);
+    if (r == PV_ERR_NOT_FOUND && d->config == NULL)
+        r = PV_OK; /* nothing needs to be configured */
+    if (r >= 0)
+        r = pv_settings_load_keys(&d->settings, error);
+    if (r >= 0 && d->settings.private_key_file[0] != '\0')
+        r = pv_settings_read_key(d->settings.private_key_file, ret_transport_key, error);
+    if (r < 0)
+        return say(EXIT_USAGE, "%s", error);
+    if (d->state == NULL)
+        d->state = DEFAULT_STATE;
+    if (d->socket == NULL)
+        d->socket = DEFAULT_SOCKET;
+    if (d->tun == NULL)
+        d->tun = d->settings.tun_name[0] != '\0' ? d->settings.tun_name : DEFAULT_TUN;
+    if (d->port == 0)
+        d->port = d->settings.port;
+    return EXIT_OK;
+}
+
+/* Everything may come from such a peer; sending everything to it would send the tunnel's own
+ * packets into the tunnel, so that route is not set. */
+static void warn_default_routes(const struct daemon *d)
+{
+    char text[PV_ADDR_TEXT];
+    for (size_t i = 0; i < d->settings.n_peers; i++) {
+        const struct pv_static_peer *p = &d->settings.peers[i].peer;
+        for (size_t k = 0; k < p->n_allowed; k++)
+            if (p->allowed[k].bits == 0)
+                pv_log(&d->log, PV_LOG_WARN,
+                       "peer=%s allowed-ips=%s what=\"no route is set for it\"", p->name,
+                       pv_prefix_format(&p->allowed[k], text));
+    }
+}
+
+/* --- the process --------------------------------------------------------------------------- */
+
+/* Descriptors 0 to 2 must be open, or the next socket would become "standard error". */
+static void open_standard_streams(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
+static void prepare_process(void)
+{
+    struct rlimit lim;
+    umask(077);
+    if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
+        lim.rlim_cur = lim.rlim_max < FILES_MAX ? lim.rlim_max : FILES_MAX;
+        (void)!setrlimit(RLIMIT_NOFILE, &lim);
+    }
+#ifndef __SANITIZE_ADDRESS__
+    /* No core dumps and no debugger of other users: memory holds keys. (The leak checker needs
+     * what this takes away.) */
+    prctl(PR_SET_DUMPABLE, 0);
+#endif
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* The host's name as a node name: lower case, other characters become hyphens. */
+static void default_node_name(const struct pv_rng *rng, char ret_name[static PV_NAME_BUF])
+{
+    char host[HOST_NAME_MAX + 1] = "", text[PV_NAME_BUF];
+    size_t n = 0;
+    (void)!gethostname(host, sizeof(host) - 1);
+    for (const char *p = host; *p != '\0' && *p != '.' && n < PV_NAME_MAX; p++) {
+        bool ok = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9');
+        if (ok || n > 0)
+            text[n++] = ok ? *p : '-';
+    }
+    while (n > 0 && text[n - 1] == '-')
+        n--;
+    if (pv_name_parse(text, n, ret_name) < 0)
+        snprintf(ret_name, PV_NAME_BUF, "node-%04x", (unsigned)(pv_rng_u32(rng) & 0xffff));
+}
+
+/* --- the state directory ------------------------------------------------------------------- */
+
+static int state_path(const struct daemon *d, const char *name, char path[static PATH_MAX])
+{
+    if (snprintf(path, PATH_MAX, "%s/%s", d->state, name) >= PATH_MAX)
+        return say(EXIT_USAGE, "--state: the path is too long");
+    return EXIT_OK;
+}
+
+static int open_state(struct daemon *d)
+{
+    char path[PATH_MAX];
+    int r = pv_dir_make(d->state, 0700);
+    if (r < 0)
+        return say(EXIT_FAILED,
+                   "state directory %s: %s: make it writable for root, or choose another with "
+                   "--state",
+                   d->state, pv_strstatus(r));
+    if (state_path(d, "lock", path) != EXIT_OK)
+        return EXIT_USAGE;
+    r = pv_file_lock(path, &d->lock_fd);
+    if (r == PV_ERR_EXISTS)
+        return say(EXIT_FAILED,
+                   "already running: another p2pvpnd uses %s: stop it, or choose another --state",
+                   d->state);
+    if (r < 0)
+        return say(EXIT_FAILED,
+                   "state directory %s: cannot write: %s: make it writable for root, or choose "
+                   "another with --state",
+                   d->state, pv_strstatus(r));
+    return EXIT_OK;
+}
+
+static int open_keys(struct daemon *d, const uint8_t *transport_key)
+{
+    char error[PV_JOB_ERROR_MAX];
+    d->identity = pv_secret_alloc(sizeof(*d->identity));
+    if (d->identity == NULL)
+        return say(EXIT_FAILED, "keys: no locked memory: raise the memlock limit (ulimit -l)");
+    if (pv_identity_load(d->state, transport_key, &d->rng, d->identity, error) < 0)
+        return say(EXIT_FAILED, "%s", error);
+    return EXIT_OK;
+}
+
+/* --- sockets ------------------------------------------------------------------------------- */
+
+/* The port in the state directory, 0 when there is none yet. */
+static int read_port(struct daemon *d, uint16_t *ret_port)
+{
+    char path[PATH_MAX], *text = NULL;
+    size_t len = 0;
+    uint64_t port = 0;
+    if (state_path(d, "port", path) != EXIT_OK)
+        return EXIT_USAGE;
+    int r = pv_file_read(path, 16, &text, &len);
+    if (r == PV_ERR_NOT_FOUND)
+        return EXIT_OK;
+    if (r >= 0) {
+        text[strcspn(text, "\n")] = '\0';
+        r = pv_u64_parse(text, 1, 65535, &port);
+    }
+    pv_file_free(text, len);
+    if (r < 0)
+        return say(EXIT_FAILED, "read %s: %s: remove the file to draw a new port", path,
+                   pv_strstatus(r));
+    *ret_port = (uint16_t)port;
+    return EXIT_OK;
+}
+
+static int save_port(struct daemon *d)
+{
+    char path[PATH_MAX], text[16];
+    int n = snprintf(text, sizeof(text), "%u\n", d->port);
+    if (state_path(d, "port", path) != EXIT_OK)
+        return EXIT_USAGE;
+    int r = pv_file_write(path, pv_view(text, (size_t)n), 0600);
+    if (r < 0)
+        return say(EXIT_FAILED, "write %s: %s", path, pv_strstatus(r));
+    return EXIT_OK;
+}
+
+/* The port given, the port kept, or a new one: never the same for everybody, so that two nodes
+ * behind one NAT do not fight for a mapping. */
+static int open_udp(struct daemon *d)
+{
+    char error[PV_HELPER_ERROR_MAX] = "";
+    if (d->port == 0) {
+        int code = read_port(d, &d->port);
+        if (code != EXIT_OK)
+            return code;
+    }
+    if (d->port != 0) {
+        if (pv_helper_open_udp(d->helper, d->port, &d->udp4, &d->udp6, error) < 0)
+            return say(EXIT_FAILED, "%s", error);
+        return EXIT_OK;
+    }
+    int r = PV_ERR_EXISTS;
+    for (int i = 0; i < PORT_TRIES && r == PV_ERR_EXISTS; i++) {
+        d->port = (uint16_t)(PORT_MIN + pv_rng_below(&d->rng, PORT_MAX - PORT_MIN + 1));
+        r = pv_helper_open_udp(d->helper, d->port, &d->udp4, &d->udp6, error);
+    }
+    if (r < 0)
+        return say(EXIT_FAILED, "%s", error);
+    return save_port(d);
+}
+
+static int open_control(struct daemon *d)
+{
+    char dir[PATH_MAX];
+    const char *slash = strrchr(d->socket, '/');
+    int r = PV_OK;
+    if (slash != NULL && slash != d->socket && (size_t)(slash - d->socket) < sizeof(dir)) {
+        memcpy(dir, d->socket, (size_t)(slash - d->socket));
+        dir[slash - d->socket] = '\0';
+        r = pv_dir_make(dir, 0755);
+    }
+    if (r >= 0)
+        r = pv_unix_listen(d->socket, GROUP, &d->ctl_fd);
+    if (r == PV_ERR_EXISTS)
+        return say(EXIT_FAILED,
+                   "already running: another p2pvpnd listens on %s: stop it, or choose another "
+                   "--socket",
+                   d->socket);
+    if (r < 0)
+        return say(EXIT_FAILED, "listen on %s: %s: choose another path with --socket", d->socket,
+                   pv_strstatus(r));
+    return EXIT_OK;
+}
+
+/* --- engine and loop ----------------------------------------------------------------------- */
+
+static int new_engine(struct daemon *d, const struct pv_saved *saved)
+{
+    struct pv_settings *s = &d->settings;
+    struct pv_static_peer *peers = calloc(s->n_peers + 1, sizeof(*peers));
+    if (peers == NULL)
+        return say(EXIT_FAILED, "start: out of memory");
+    for (size_t i = 0; i < s->n_peers; i++)
+        peers[i] = s->peers[i].peer;
+    struct pv_engine_config cfg = {
+        .rng = d->rng,
+        .log = &d->log,
+        .identity = d->identity,
+        .saved = saved,
+        .static_peers = peers,
+        .n_static_peers = s->n_peers,
+        .n_own_addrs = s->n_addrs,
+        .mtu = s->mtu,
+        .udp_port = d->port,
+        .has_udp6 = d->udp6 >= 0,
+        .wall_us = pv_clock_wall_us(),
+    };
+    _Static_assert(PV_ARRAY_LEN(cfg.own_addrs) == PV_SETTINGS_MAX_ADDRS, "all of them fit");
+    memcpy(cfg.own_addrs, s->addrs, sizeof(cfg.own_addrs));
+    snprintf(cfg.tun_name, sizeof(cfg.tun_name), "%s", d->tun);
+    default_node_name(&d->rng, cfg.hostname);
+    int r = pv_engine_new(&d->engine, &cfg, pv_clock_now());
+    pv_wipe(peers, s->n_peers * sizeof(*peers));
+    free(peers);
+    if (r < 0)
+        return say(EXIT_FAILED, "start: %s", pv_strstatus(r));
+    return EXIT_OK;
+}
+
+static int open_store(struct daemon *d)
+{
+    char error[PV_JOB_ERROR_MAX];
+    struct pv_store_saved saved;
+    int r = pv_store_open(&d->store, d->state, error);
+    if (r >= 0)
+        r = pv_store_load(d->store, &saved, error);
+    if (r < 0)
+        return say(EXIT_FAILED, "%s", error);
+    int code = new_engine(d, &saved.saved);
+    pv_store_saved_done(&saved);
+    return code;
+}
+
+static int run(struct daemon *d)
+{
+    struct pv_io_config cfg = {
+        .engine = d->engine,
+        .store = d->store,
+        .helper = d->helper,
+        .log = &d->log,
+        .udp4 = d->udp4,
+        .udp6 = d->udp6,
+        .ctl_fd = d->ctl_fd,
+        .signals_fd = d->signals_fd,
+    };
+    snprintf(cfg.tun_name, sizeof(cfg.tun_name), "%s", d->tun);
+    int r = pv_io_new(&d->io, &cfg);
+    if (r < 0)
+        return say(EXIT_FAILED, "start: %s", pv_strstatus(r));
+    say(0, "ready: version %s, UDP port %u, socket %s", PV_VERSION, d->port, d->socket);
+    r = pv_io_run(d->io);
+    return r < 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+static int start(struct daemon *d, const uint8_t *transport_key)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    int code = open_state(d);
+    if (code == EXIT_OK && pv_signals_open(signals, PV_ARRAY_LEN(signals), &d->signals_fd) < 0)
+        code = say(EXIT_FAILED, "start: no descriptor for signals");
+    if (code == EXIT_OK)
+        code = open_keys(d, transport_key);
+    if (code == EXIT_OK)
+        code = open_udp(d);
+    if (code == EXIT_OK)
+        code = open_control(d);
+    if (code == EXIT_OK)
+        code = open_store(d);
+    if (code == EXIT_OK)
+        code = run(d);
+    return code;
+}
+
+static void close_fd(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+/* In the reverse order of their making; everything may be missing. */
+static void finish(struct daemon *d)
+{
+    pv_io_free(d->io);
+    pv_engine_free(d->engine);
+    pv_store_close(d->store);
+    if (d->ctl_fd >= 0)
+        unlink(d->socket);
+    close_fd(d->ctl_fd);
+    close_fd(d->udp4);
+    close_fd(d->udp6);
+    close_fd(d->signals_fd);
+    pv_secret_free(d->identity);
+    pv_helper_stop(d->helper);
+    close_fd(d->lock_fd);
+}
+
+/* What needs root, from the first fork to the last close. */
+static int serve(struct daemon *d)
+{
+    uint8_t transport_key[32] = {0};
+    d->rng = pv_entropy();
+    /* The helper first: it must not inherit a key or a descriptor. */
+    int r = pv_helper_start(&d->helper);
+    if (r >= 0)
+        r = pv_crypto_init();
+    if (r < 0)
+        return say(EXIT_FAILED, "start: %s", pv_strstatus(r));
+    int code = read_settings(d, transport_key);
+    if (code == EXIT_OK) {
+        d->log = pv_logsink_open(&d->sink, "p2pvpnd", d->settings.log_level);
+        warn_default_routes(d);
+        code = start(d, d->settings.private_key_file[0] != '\0' ? transport_key : NULL);
+    }
+    pv_wipe(transport_key, sizeof(transport_key));
+    return code;
+}
+
+/* Errors in the configuration are told to everybody, the lack of rights after them. */
+static int check(struct daemon *d)
+{
+    uint8_t transport_key[32] = {0};
+    int code = read_settings(d, transport_key);
+    pv_wipe(transport_key, sizeof(transport_key));
+    if (code != EXIT_OK)
+        return code;
+    if (d->check)
+        return say(EXIT_OK, "configuration ok");
+    return say(EXIT_PERMISSION, "not root: p2pvpnd makes a network interface: start it as root");
+}
+
+int main(int argc, char **argv)
+{
+    struct daemon d = {.lock_fd = -1, .ctl_fd = -1, .signals_fd = -1, .udp4 = -1, .udp6 = -1};
+    open_standard_streams();
+    pv_settings_init(&d.settings);
+    int code = read_flags(&d, argc, argv);
+    if (code < 0)
+        return EXIT_OK;
+    prepare_process();
+    if (code == EXIT_OK)
+        code = d.check || geteuid() != 0 ? check(&d) : serve(&d);
+    finish(&d);
+    pv_settings_done(&d.settings);
+    return code;
+}
