@@ -69,11 +69,19 @@ struct pv_fp_builder *pv_fp_builder_free(struct pv_fp_builder *b)
 
 /* --- copies before changes ----------------------------------------------------------------- */
 
+static const struct pv_fp_peer *find_peer(const struct pv_fp_builder *b, uint32_t id)
+{
+    size_t slot = pv_fp_slot_of(id), c = slot / PV_FP_CHUNK;
+    if (id == 0 || c >= b->n_chunks || b->chunks[c]->peers[slot % PV_FP_CHUNK].id != id)
+        return NULL;
+    return &b->chunks[c]->peers[slot % PV_FP_CHUNK];
+}
+
 /* The peer in a chunk that may be changed. */
 static int own_peer(struct pv_fp_builder *b, uint32_t id, struct pv_fp_peer **ret_peer)
 {
     size_t slot = pv_fp_slot_of(id), c = slot / PV_FP_CHUNK;
-    if (id == 0 || c >= b->n_chunks || b->chunks[c]->peers[slot % PV_FP_CHUNK].id != id)
+    if (find_peer(b, id) == NULL)
         return PV_ERR_NOT_FOUND;
     if (b->chunks[c]->refs > 1) {
         struct pv_fp_chunk *copy = pv_fp_chunk_copy(b->chunks[c]);
@@ -307,14 +315,27 @@ int pv_fp_builder_set_routes(struct pv_fp_builder *b, uint32_t peer, const struc
     return r;
 }
 
+static bool equal_carriers(const struct pv_carrier *a, const struct pv_carrier *b)
+{
+    return a->kind == b->kind && a->sock == b->sock && a->channel == b->channel &&
+           pv_addr_equal(&a->local, &b->local) && pv_addr_equal(&a->remote, &b->remote);
+}
+
 int pv_fp_builder_set_path(struct pv_fp_builder *b, uint32_t peer, const struct pv_carrier *path,
                            uint16_t mtu)
 {
+    static const struct pv_carrier none = {.kind = PV_CARRIER_NONE};
+    const struct pv_fp_peer *old = find_peer(b, peer);
     struct pv_fp_peer *p;
+    if (path == NULL)
+        path = &none;
+    /* Nothing new makes no snapshot. */
+    if (old != NULL && equal_carriers(&old->path, path) && old->path_mtu == mtu)
+        return PV_OK;
     int r = own_peer(b, peer, &p);
     if (r < 0)
         return r;
-    p->path = path == NULL ? (struct pv_carrier){.kind = PV_CARRIER_NONE} : *path;
+    p->path = *path;
     p->path_mtu = mtu;
     changed_peer(b, p, peer);
     return PV_OK;
@@ -322,7 +343,10 @@ int pv_fp_builder_set_path(struct pv_fp_builder *b, uint32_t peer, const struct 
 
 int pv_fp_builder_set_offline(struct pv_fp_builder *b, uint32_t peer, bool offline)
 {
+    const struct pv_fp_peer *old = find_peer(b, peer);
     struct pv_fp_peer *p;
+    if (old != NULL && old->offline == offline)
+        return PV_OK;
     int r = own_peer(b, peer, &p);
     if (r < 0)
         return r;
@@ -419,10 +443,8 @@ uint32_t pv_fp_builder_draw_index(const struct pv_fp_builder *b, const struct pv
 
 struct pv_fp_live *pv_fp_builder_live(struct pv_fp_builder *b, uint32_t peer)
 {
-    size_t slot = pv_fp_slot_of(peer), c = slot / PV_FP_CHUNK;
-    if (peer == 0 || c >= b->n_chunks || b->chunks[c]->peers[slot % PV_FP_CHUNK].id != peer)
-        return NULL;
-    return &b->chunks[c]->peers[slot % PV_FP_CHUNK].live->live;
+    const struct pv_fp_peer *p = find_peer(b, peer);
+    return p == NULL ? NULL : &p->live->live;
 }
 
 bool pv_fp_builder_changed(const struct pv_fp_builder *b)

@@ -21,6 +21,7 @@ PV_MUST_CHECK bool pv_bucket_take(struct pv_bucket *b, uint32_t rate, uint32_t b
 /* Buckets for source networks (/24 for IPv4, /56 for IPv6) in a fixed table: a new source evicts
  * the least recently used of the few slots its keyed hash allows, so memory never grows. */
 struct pv_bucket_table; /* opaque */
+/* slots is rounded up to four times a power of two. PV_ERR_LIMIT (2^24), PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_bucket_table_new(struct pv_bucket_table **ret_table, size_t slots,
                                       uint32_t rate, uint32_t burst, const struct pv_rng *rng);
 struct pv_bucket_table *pv_bucket_table_free(struct pv_bucket_table *table);

@@ -29,7 +29,8 @@ void pv_heap_done(struct pv_heap *heap);
 /* Makes room for one more node, so that the next pv_heap_set() of a new node cannot fail.
  * Call once when a child is created. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_heap_reserve(struct pv_heap *heap, size_t n_nodes);
-/* Sets or moves the deadline; PV_NEVER takes the node out. The node must have been reserved for. */
+/* Sets or moves the deadline; PV_NEVER takes the node out. Setting the deadline it has keeps its
+ * place among equals. The node must have been reserved for. */
 void pv_heap_set(struct pv_heap *heap, struct pv_heap_node *node, pv_ns when);
 /* The earliest deadline, PV_NEVER when empty. */
 pv_ns pv_heap_next(const struct pv_heap *heap);

@@ -28,7 +28,7 @@ struct pv_log {
     void *ctx;
 };
 
-/* log may be NULL: nothing is written. */
+/* log may be NULL: nothing is written. Control characters become '?': one call is one line. */
 void pv_log(const struct pv_log *log, enum pv_log_level level, const char *fmt, ...)
     PV_PRINTF(3, 4);
 const char *pv_log_level_name(enum pv_log_level level); /* "error", "warn", "info", "debug" */

@@ -17,6 +17,7 @@ enum {
 
 struct pv_qsbr; /* opaque */
 
+/* PV_ERR_NOMEM, PV_ERR_LIMIT. */
 PV_MUST_CHECK int pv_qsbr_new(struct pv_qsbr **ret_qsbr, unsigned workers);
 /* No worker may be online; frees everything still waiting and the published object. */
 struct pv_qsbr *pv_qsbr_free(struct pv_qsbr *q);

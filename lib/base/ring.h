@@ -16,7 +16,8 @@ struct pv_ring; /* opaque */
 PV_MUST_CHECK int pv_ring_new(struct pv_ring **ret_ring, size_t bytes);
 struct pv_ring *pv_ring_free(struct pv_ring *ring); /* wipes the memory: records may hold secrets */
 
-/* Writer: copies the two parts as one record. PV_ERR_NO_SPACE when it does not fit now.
+/* Writer: copies the two parts as one record. PV_ERR_NO_SPACE when it does not fit now,
+ * PV_ERR_LIMIT when it never will (more than half the ring less 8 bytes).
  * *ret_was_empty (may be NULL): true when the reader had nothing before, so wake it. */
 PV_MUST_CHECK int pv_ring_push(struct pv_ring *ring, struct pv_view head, struct pv_view body,
                                bool *ret_was_empty);

@@ -70,6 +70,26 @@ static void a_snapshot_does_not_see_later_changes(void **state)
     pv_fp_snapshot_free(after);
 }
 
+static void setting_what_is_so_changes_nothing(void **state)
+{
+    struct fp_node *n = *state;
+    uint32_t id = fp_add_member(n, 2);
+
+    fp_set_path(n, id, 2, 1400);
+    assert_int_equal(pv_fp_builder_set_offline(n->b, id, true), PV_OK);
+    fp_publish(n);
+    fp_set_path(n, id, 2, 1400);
+    assert_int_equal(pv_fp_builder_set_offline(n->b, id, true), PV_OK);
+    assert_false(pv_fp_builder_changed(n->b));
+    fp_set_path(n, id, 2, 1401);
+    assert_true(pv_fp_builder_changed(n->b));
+    fp_publish(n);
+    struct pv_carrier c = fp_carrier(2);
+    c.local = fp_ip4(7); /* where to send from is part of it */
+    assert_int_equal(pv_fp_builder_set_path(n->b, id, &c, 1401), PV_OK);
+    assert_true(pv_fp_builder_changed(n->b));
+}
+
 static void snapshots_outlive_the_builder_and_each_other(void **state)
 {
     struct fp_node *n = *state;
@@ -272,6 +292,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_snapshot_does_not_see_later_changes, setup, teardown),
+        cmocka_unit_test_setup_teardown(setting_what_is_so_changes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(snapshots_outlive_the_builder_and_each_other, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(what_did_not_change_is_shared, setup, teardown),
