@@ -19,7 +19,8 @@
  *
  * Every message can be answered without memory of the one before. Work with a peer ends when heads
  * agree, or when PV_ROSTERSYNC_TRIES rounds brought nothing new: then it rests (1 to 16 min),
- * because the two refuse each other's statements for good, and the event DISAGREES is given.
+ * because the two refuse each other's statements for good, and the event DISAGREES is given. A peer
+ * that does not answer is left to rest without an event.
  *
  *   IDLE     heads agree, or nothing is known    --head differs-->            QUEUED
  *   QUEUED   waits for one of two places         --a place is free-->         WORKING
@@ -38,10 +39,11 @@ enum {
     PV_ROSTERSYNC_MAX_PEERS = 16384,
     PV_ROSTERSYNC_MAX_WORKING = 2, /* peers at a time, DESIGN 7 */
     PV_ROSTERSYNC_RATE = 20000,    /* bytes a second to one peer, DESIGN 7 */
-    PV_ROSTERSYNC_TRIES = 5,       /* rounds without anything new */
+    PV_ROSTERSYNC_TRIES = 12,      /* rounds without anything new */
+    PV_ROSTERSYNC_SILENT = 5,      /* rounds without any answer */
     PV_ROSTERSYNC_LIST = 1024, /* prefixes noted to be asked for or sent; more come next round */
 };
-#define PV_ROSTERSYNC_ROUND    PV_S(2)  /* of silence: ask again, doubling to 8 s */
+#define PV_ROSTERSYNC_ROUND    PV_S(1)  /* of silence: ask again, doubling to 8 s */
 #define PV_ROSTERSYNC_REST     PV_S(60) /* doubling to 16 min */
 #define PV_ROSTERSYNC_ANNOUNCE PV_S(2)  /* after a change of our own: tell the peers our head */
 
@@ -59,7 +61,7 @@ void pv_rostersync_set_roster(struct pv_rostersync *s, struct pv_roster *roster)
  * PV_ERR_NOMEM. Repeating it is fine. */
 PV_MUST_CHECK int pv_rostersync_peer_up(struct pv_rostersync *s, const uint8_t *peer, pv_ns now);
 /* They do not, or it is no member any more. */
-void pv_rostersync_peer_down(struct pv_rostersync *s, const uint8_t *peer);
+void pv_rostersync_peer_down(struct pv_rostersync *s, const uint8_t *peer, pv_ns now);
 
 /* The head of a peer's roster was seen (signal, description). Peers that are not up are ignored. */
 void pv_rostersync_head_seen(struct pv_rostersync *s, const uint8_t *peer,
