@@ -9,8 +9,7 @@
 
 bool pv_engine_is_online(const struct pv_engine *e)
 {
-    return pv_coordclient_state(e->coord) == PV_COORDCLIENT_ONLINE &&
-           e->enroll.step == PV_ENROLL_NONE;
+    return pv_coordclient_state(e->coord) == PV_COORDCLIENT_ONLINE && !pv_enroll_is_guest(e);
 }
 
 /* --- names to addresses ------------------------------------------------------------------------
@@ -391,7 +390,7 @@ static void take_stun_servers(struct pv_engine *e, const struct pv_ctl_welcome *
 static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_ns now)
 {
     e->coord_error[0] = '\0';
-    if (e->enroll.step != PV_ENROLL_NONE) {
+    if (pv_enroll_is_guest(e)) {
         pv_enroll_online(e, now);
         return;
     }
@@ -405,12 +404,17 @@ static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_
     subscribe_again(e, now);
     e->env.signalling = true;
     pv_engine_env_changed(e, false, now);
+    if (e->first_invite != NULL) {
+        struct pv_put *put = e->first_invite;
+        e->first_invite = NULL;
+        pv_engine_put(e, put, now);
+    }
 }
 
 static void go_offline(struct pv_engine *e, const char *why, pv_ns now)
 {
     snprintf(e->coord_error, sizeof(e->coord_error), "%s", why);
-    if (e->enroll.step != PV_ENROLL_NONE) {
+    if (pv_enroll_is_guest(e)) {
         pv_enroll_offline(e, why);
         return;
     }
@@ -470,7 +474,7 @@ static void take_answer(struct pv_engine *e, const struct pv_coordclient_event *
 
 static void take_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now)
 {
-    if (e->enroll.step != PV_ENROLL_NONE || e->roster == NULL)
+    if (pv_enroll_is_guest(e) || e->roster == NULL)
         return;
     switch (msg->type) {
     case PV_CTL_STATEMENTS:

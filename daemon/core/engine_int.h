@@ -260,6 +260,8 @@ struct pv_engine {
     struct pv_put *puts;
     uint64_t next_number;
     struct pv_enroll enroll;
+    struct pv_put *first_invite; /* of a network just created, until the coordinator is there */
+    pv_ns first_invite_by;
 
     /* chat, control socket */
     struct pv_chatlink *chat;
@@ -370,6 +372,8 @@ struct pv_put *pv_put_free(struct pv_put *put);
 void pv_engine_create(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t handle,
                       pv_ns now);
 void pv_engine_join(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t handle, pv_ns now);
+/* Is the connection to the coordinator that of a guest who creates or joins? */
+bool pv_enroll_is_guest(const struct pv_engine *e);
 void pv_enroll_online(struct pv_engine *e, pv_ns now);
 void pv_enroll_offline(struct pv_engine *e, const char *why);
 void pv_enroll_answer(struct pv_engine *e, const struct pv_coordclient_event *ev, pv_ns now);

@@ -263,6 +263,10 @@ void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, pv_ns now)
     e->roster = roster;
     e->up = true;
     e->removed = false;
+    /* Its events were told while it was being filled: take what it says now. */
+    for (const struct pv_member *m = pv_roster_next(roster, NULL); m != NULL;
+         m = pv_roster_next(roster, m))
+        member_here(e, m, true, now);
     pv_engine_roster_pump(e, now);
     pv_engine_set_meta(e, "up", pv_view("1", 1));
     pv_engine_apply_up(e, now);

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/* Chat's place in the engine: who is there, where messages go, what listeners are told. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/engine_int.h"
+
+void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
+{
+    if (p->is_static)
+        return;
+    bool there = e->iface == PV_IFACE_UP &&
+                 (p->presence == PV_PRESENCE_ONLINE || (p->has_path && !p->doubted));
+    if (!there) {
+        pv_chatlink_peer_offline(e->chat, p->pk, now);
+        return;
+    }
+    int r = pv_chatlink_peer_online(e->chat, p->pk, p->name, &p->ip4, now);
+    if (r != PV_OK)
+        pv_log(e->log, PV_LOG_WARN, "peer=%s what=\"chat not told\" why=\"%s\"", p->name,
+               pv_strstatus(r));
+}
+
+/* --- store jobs ----------------------------------------------------------------------------------
+ */
+
+static bool queue(struct pv_engine *e, struct pv_chatjob *chat, enum pv_job_purpose purpose,
+                  uint64_t arg)
+{
+    struct pv_job *job = pv_engine_new_job(PV_JOB_CHAT);
+    if (job == NULL || chat == NULL) {
+        pv_chatjob_free(chat);
+        pv_job_free(job);
+        return false;
+    }
+    job->u.chat = chat;
+    return pv_engine_job(e, job, purpose, arg);
+}
+
+/* --- what is told to `watch` -------------------------------------------------------------------
+ */
+
+/* Names of both ends as p2pvpnctl shows them. */
+static struct pv_ctlapi_message message_of(const struct pv_engine *e,
+                                           const struct pv_chat_record *rec)
+{
+    return (struct pv_ctlapi_message){
+        .id = rec->id,
+        .from = rec->outgoing ? e->node_name : rec->peer_name,
+        .to = rec->outgoing ? rec->peer_name : e->node_name,
+        .text = rec->text,
+        .time_ms = rec->time_ms,
+        .state = rec->state,
+    };
+}
+
+static void tell_message(struct pv_engine *e, const struct pv_chat_record *rec, pv_ns now)
+{
+    const struct pv_ctlapi_message msg = message_of(e, rec);
+    bool seen = false;
+    for (struct pv_waiter *w = e->waiters; w != NULL; w = w->next) {
+        if (w->kind != PV_WAITER_WATCH)
+            continue;
+        pv_ctlsrv_event(e->ctl, w->handle, "message", pv_ctlapi_watch_message_json(&msg));
+        seen = seen || (w->seen && !rec->outgoing);
+    }
+    if (seen)
+        pv_chatlink_seen(e->chat, rec->peer, rec->id, now);
+}
+
+static void tell_state(struct pv_engine *e, const struct pv_chat_record *rec)
+{
+    struct pv_peer *p = pv_engine_peer_by_pk(e, rec->peer);
+    for (struct pv_waiter *w = e->waiters; w != NULL; w = w->next) {
+        if (w->kind == PV_WAITER_WATCH)
+            pv_ctlsrv_event(e->ctl, w->handle, "state",
+                            pv_ctlapi_watch_state_json(
+                                rec->id, p != NULL ? p->name : rec->peer_name, rec->state));
+    }
+}
+
+void pv_engine_tell_presence(struct pv_engine *e, const struct pv_peer *p)
+{
+    for (struct pv_waiter *w = e->waiters; w != NULL; w = w->next) {
+        if (w->kind == PV_WAITER_WATCH)
+            pv_ctlsrv_event(
+                e->ctl, w->handle, "presence",
+                pv_ctlapi_watch_presence_json(p->name, p->presence == PV_PRESENCE_ONLINE));
+    }
+}
+
+/* --- events ------------------------------------------------------------------------------------
+ */
+
+static void sent(struct pv_engine *e, const struct pv_chatlink_event *ev)
+{
+    const struct pv_ctlapi_message msg = message_of(e, &ev->msg);
+    struct pv_peer *p = pv_engine_peer_by_pk(e, ev->msg.peer);
+    bool online = p != NULL && (p->presence == PV_PRESENCE_ONLINE || p->has_path);
+    pv_ctlsrv_answer(e->ctl, ev->tag, pv_ctlapi_sent_json(&msg, online));
+}
+
+static void send_failed(struct pv_engine *e, const struct pv_chatlink_event *ev)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    snprintf(text, sizeof(text),
+             ev->status == PV_ERR_LIMIT
+                 ? "send: too many messages wait for this peer (%s): wait until it is back"
+                 : "send: the message could not be stored: %s: is the disk full?",
+             pv_strstatus(ev->status));
+    pv_ctlsrv_fail(e->ctl, ev->tag, PV_CTLAPI_FAILED, text);
+}
+
+void pv_engine_chat_pump(struct pv_engine *e, pv_ns now)
+{
+    struct pv_chatlink_event ev;
+    while (pv_chatlink_poll_event(e->chat, &ev) == PV_OK) {
+        switch (ev.type) {
+        case PV_CHATLINK_MESSAGE:
+            tell_message(e, &ev.msg, now);
+            break;
+        case PV_CHATLINK_STATE:
+            tell_state(e, &ev.msg);
+            break;
+        case PV_CHATLINK_SENT:
+            sent(e, &ev);
+            break;
+        case PV_CHATLINK_SEND_FAILED:
+            send_failed(e, &ev);
+            break;
+        }
+        pv_chat_record_done(&ev.msg);
+    }
+    uint64_t tag;
+    struct pv_chatjob *job;
+    while (pv_chatlink_poll_job(e->chat, &tag, &job) == PV_OK)
+        queue(e, job, PV_JP_CHATLINK, tag);
+}
+
+/* --- requests ----------------------------------------------------------------------------------
+ */
+
+void pv_engine_chat_send(struct pv_engine *e, struct pv_peer *p, const char *text, uint64_t handle,
+                         pv_ns now)
+{
+    int r = pv_chatlink_send(e->chat, handle, p->pk, p->name, text, pv_engine_wall_ms(e, now), now);
+    if (r != PV_OK) {
+        char why[PV_CTLAPI_ERROR_BUF];
+        snprintf(why, sizeof(why), "send: %s: %s", pv_strstatus(r),
+                 r == PV_ERR_MALFORMED ? "a message is 1 to 16384 bytes of UTF-8" : "try again");
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, why);
+        return;
+    }
+    pv_peer_want(p, "a message waits", now);
+    pv_engine_touch(e, p, now);
+    pv_engine_chat_pump(e, now);
+}
+
+void pv_engine_chat_list(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
+                         pv_ns now)
+{
+    bool inbox = req->cmd == PV_CTLAPI_INBOX;
+    struct pv_chatjob *job = pv_chatjob_new(inbox ? PV_CHATJOB_INBOX : PV_CHATJOB_HISTORY);
+    (void)now;
+    if (job != NULL && inbox) {
+        job->mark_read = !req->peek;
+    } else if (job != NULL) {
+        struct pv_peer *p = req->peer[0] == '\0' ? NULL : pv_engine_find_peer(e, req->peer);
+        job->all_peers = p == NULL;
+        job->limit = req->limit;
+        if (p != NULL)
+            memcpy(job->peer, p->pk, sizeof(job->peer));
+    }
+    if (!queue(e, job, inbox ? PV_JP_INBOX : PV_JP_HISTORY, handle))
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "chat: out of memory: try again");
+}
+
+void pv_engine_chat_listed(struct pv_engine *e, enum pv_job_purpose purpose, uint64_t handle,
+                           const struct pv_job_result *result, pv_ns now)
+{
+    if (result->status != PV_OK || result->chat == NULL) {
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, result->error);
+        return;
+    }
+    const struct pv_chatjob_result *list = result->chat;
+    json_t *out = pv_ctlapi_messages_new(list->more);
+    for (size_t i = 0; out != NULL && i < list->n_msgs; i++) {
+        const struct pv_ctlapi_message msg = message_of(e, &list->msgs[i]);
+        if (pv_ctlapi_messages_add(out, &msg) != PV_OK) {
+            json_decref(out);
+            out = NULL;
+        }
+    }
+    pv_ctlsrv_answer(e->ctl, handle, out);
+    if (purpose == PV_JP_INBOX)
+        pv_chatlink_read(e->chat, list, now);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Three machines have streams, each numbers its own from 1 below 2^28. The engine's ids carry the
+ * kind in the top bits.
+ */
+#include <string.h>
+
+#include "daemon/core/engine_int.h"
+
+enum {
+    KIND_SHIFT = 28,
+};
+#define LOCAL_MASK ((1u << KIND_SHIFT) - 1)
+
+static uint32_t make_sid(enum pv_stream_kind kind, uint32_t local)
+{
+    return ((uint32_t)kind << KIND_SHIFT) | (local & LOCAL_MASK);
+}
+
+static enum pv_stream_kind kind_of(uint32_t sid)
+{
+    return (enum pv_stream_kind)(sid >> KIND_SHIFT);
+}
+
+/* Whose address it is, for chat: identity is what cryptokey routing proved (DESIGN 8). */
+static struct pv_chatlink_source source_of(struct pv_engine *e, const struct pv_addr *remote)
+{
+    struct pv_chatlink_source s = {.who = PV_CHATLINK_STRANGER};
+    struct pv_addr ip = *remote;
+    ip.port = 0;
+    const struct pv_member *m = e->roster == NULL ? NULL : pv_roster_by_ip(e->roster, &ip);
+    if (m != NULL) {
+        bool self = memcmp(m->node, e->identity->sign_pk, sizeof(m->node)) == 0;
+        s.who = self ? PV_CHATLINK_SELF : PV_CHATLINK_MEMBER;
+        memcpy(s.pk, m->node, sizeof(s.pk));
+        memcpy(s.name, m->name, sizeof(s.name));
+        return s;
+    }
+    for (size_t i = 0; i < e->n_static_routes; i++) {
+        if (pv_prefix_contains(&e->static_routes[i], &ip))
+            s.who = PV_CHATLINK_STATIC;
+    }
+    return s;
+}
+
+int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
+                              const struct pv_stream_peer *who, pv_ns now, uint32_t *ret_sid)
+{
+    uint32_t local;
+    int r = PV_ERR_REFUSED;
+    if (kind == PV_STREAM_CTL) {
+        r = pv_ctlsrv_accepted(e->ctl, who->may_change, &local);
+    } else if (kind == PV_STREAM_CHAT) {
+        const struct pv_chatlink_source source = source_of(e, &who->remote);
+        r = pv_chatlink_accepted(e->chat, &source, now, &local);
+    }
+    if (r == PV_OK)
+        *ret_sid = make_sid(kind, local);
+    return r;
+}
+
+/* What streams brought is acted on at once. */
+static void pump(struct pv_engine *e, pv_ns now)
+{
+    pv_engine_coord_pump(e, now);
+    pv_engine_ctl_pump(e, now);
+    pv_engine_chat_pump(e, now);
+    pv_engine_run_waiters(e, now);
+}
+
+void pv_engine_stream_connected(struct pv_engine *e, uint32_t sid, pv_ns now)
+{
+    if (kind_of(sid) == PV_STREAM_COORD)
+        pv_coordclient_connected(e->coord, sid & LOCAL_MASK, now);
+    else if (kind_of(sid) == PV_STREAM_CHAT)
+        pv_chatlink_connected(e->chat, sid & LOCAL_MASK, now);
+    pump(e, now);
+}
+
+void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view bytes, pv_ns now)
+{
+    uint32_t local = sid & LOCAL_MASK;
+    switch (kind_of(sid)) {
+    case PV_STREAM_COORD:
+        pv_coordclient_handle_bytes(e->coord, local, bytes, now);
+        break;
+    case PV_STREAM_CHAT:
+        pv_chatlink_handle_bytes(e->chat, local, bytes, pv_engine_wall_ms(e, now), now);
+        break;
+    case PV_STREAM_CTL:
+        pv_ctlsrv_handle_bytes(e->ctl, local, bytes);
+        break;
+    }
+    pump(e, now);
+}
+
+void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_ns now)
+{
+    uint32_t local = sid & LOCAL_MASK;
+    switch (kind_of(sid)) {
+    case PV_STREAM_COORD:
+        pv_coordclient_closed(e->coord, local, status, now);
+        break;
+    case PV_STREAM_CHAT:
+        pv_chatlink_closed(e->chat, local, now);
+        break;
+    case PV_STREAM_CTL:
+        pv_ctlsrv_closed(e->ctl, local);
+        break;
+    }
+    pump(e, now);
+}
+
+int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op)
+{
+    struct pv_coordclient_stream_op co;
+    struct pv_chatlink_stream_op ch;
+    uint32_t local;
+    if (pv_coordclient_poll_stream_op(e->coord, &co) == PV_OK) {
+        *ret_op = (struct pv_stream_op){.type = co.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE,
+                                        .sid = make_sid(PV_STREAM_COORD, co.sid),
+                                        .kind = PV_STREAM_COORD,
+                                        .addr = co.addr};
+        return PV_OK;
+    }
+    if (pv_chatlink_poll_stream_op(e->chat, &ch) == PV_OK) {
+        const struct pv_member *self = pv_engine_self(e);
+        *ret_op = (struct pv_stream_op){.type = ch.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE,
+                                        .sid = make_sid(PV_STREAM_CHAT, ch.sid),
+                                        .kind = PV_STREAM_CHAT,
+                                        .addr = ch.addr};
+        if (ch.open && self != NULL)
+            ret_op->local = ch.addr.family == PV_AF_INET6 ? self->ip6 : self->ip4;
+        return PV_OK;
+    }
+    if (pv_ctlsrv_poll_close(e->ctl, &local) != PV_OK)
+        return PV_ERR_AGAIN;
+    *ret_op = (struct pv_stream_op){
+        .type = PV_STREAM_CLOSE, .sid = make_sid(PV_STREAM_CTL, local), .kind = PV_STREAM_CTL};
+    return PV_OK;
+}
+
+int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid)
+{
+    uint32_t local;
+    enum pv_stream_kind kind = PV_STREAM_COORD;
+    int r = pv_coordclient_poll_writable(e->coord, &local);
+    if (r != PV_OK) {
+        kind = PV_STREAM_CHAT;
+        r = pv_chatlink_poll_writable(e->chat, &local);
+    }
+    if (r != PV_OK) {
+        kind = PV_STREAM_CTL;
+        r = pv_ctlsrv_poll_writable(e->ctl, &local);
+    }
+    if (r == PV_OK)
+        *ret_sid = make_sid(kind, local);
+    return r;
+}
+
+struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid)
+{
+    uint32_t local = sid & LOCAL_MASK;
+    switch (kind_of(sid)) {
+    case PV_STREAM_COORD:
+        return pv_coordclient_out(e->coord, local);
+    case PV_STREAM_CHAT:
+        return pv_chatlink_out(e->chat, local);
+    case PV_STREAM_CTL:
+        return pv_ctlsrv_out(e->ctl, local);
+    }
+    return pv_view(NULL, 0);
+}
+
+void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns now)
+{
+    uint32_t local = sid & LOCAL_MASK;
+    switch (kind_of(sid)) {
+    case PV_STREAM_COORD:
+        pv_coordclient_wrote(e->coord, local, n);
+        break;
+    case PV_STREAM_CHAT:
+        pv_chatlink_wrote(e->chat, local, n, now);
+        break;
+    case PV_STREAM_CTL:
+        pv_ctlsrv_wrote(e->ctl, local, n);
+        break;
+    }
+}
