@@ -144,7 +144,9 @@ void pv_engine_chat_pump(struct pv_engine *e, pv_ns now)
 void pv_engine_chat_send(struct pv_engine *e, struct pv_peer *p, const char *text, uint64_t handle,
                          pv_ns now)
 {
-    int r = pv_chatlink_send(e->chat, handle, p->pk, p->name, text, pv_engine_wall_ms(e, now), now);
+    const struct pv_chatlink_message msg = {
+        .pk = p->pk, .name = p->name, .text = text, .wall_ms = pv_engine_wall_ms(e, now)};
+    int r = pv_chatlink_send(e->chat, handle, &msg, now);
     if (r != PV_OK) {
         char why[PV_CTLAPI_ERROR_BUF];
         snprintf(why, sizeof(why), "send: %s: %s", pv_strstatus(r),

@@ -518,7 +518,8 @@ void pv_enroll_job_done(struct pv_engine *e, const struct pv_job_result *result,
     en->roster = NULL;
     en->step = PV_ENROLL_IFACE;
     e->cursor = (struct pv_ctl_cursor){0};
-    pv_engine_enter(e, r, now);
+    pv_engine_set_meta(e, "up", pv_view("1", 1));
+    pv_engine_enter(e, r, true, now);
 }
 
 /* --- the last steps

@@ -69,7 +69,7 @@ static bool send_echo(struct pv_engine *e, struct pv_peer *p, const struct pv_in
 
 /* --- ping ------------------------------------------------------------------------------------ */
 
-static bool can_talk(const struct pv_peer *p, pv_ns now)
+bool pv_engine_can_talk(const struct pv_peer *p, pv_ns now)
 {
     return p->has_path && p->session != NULL && pv_session_has_keys(p->session, now);
 }
@@ -130,7 +130,7 @@ static bool ping_run(struct pv_engine *e, struct pv_waiter *w, pv_ns now)
     }
     if (w->next_seq >= w->count || now < w->next_at)
         return false;
-    if (can_talk(p, now)) {
+    if (pv_engine_can_talk(p, now)) {
         ping_send(e, w, p, now);
     } else if (p->presence == PV_PRESENCE_OFFLINE && !p->has_path) {
         char text[PV_CTLAPI_ERROR_BUF];
@@ -257,7 +257,7 @@ static bool wait_is_over(struct pv_engine *e, struct pv_waiter *w, pv_ns now)
         return p->presence == PV_PRESENCE_ONLINE || p->has_path;
     pv_peer_want(p, "wait", now);
     pv_engine_touch(e, p, now);
-    return can_talk(p, now); /* every path is a direct one until there are relays */
+    return pv_engine_can_talk(p, now); /* every path is a direct one until there are relays */
 }
 
 void pv_engine_run_waiters(struct pv_engine *e, pv_ns now)

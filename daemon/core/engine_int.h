@@ -25,6 +25,7 @@
 #include "daemon/core/ctlsrv.h"
 #include "daemon/core/engine.h"
 #include "daemon/core/peer.h"
+#include "daemon/core/rostersync.h"
 #include "daemon/core/stunroute.h"
 #include "proto/cookie.h"
 #include "proto/roster.h"
@@ -105,6 +106,7 @@ struct pv_put {
     uint64_t number;
     enum pv_put_kind kind;
     uint64_t handle; /* ctl */
+    bool force;      /* LEAVE: with the keys, and also when the coordinator is away */
     char *token;     /* INVITE: owned, a secret */
     uint8_t invite[32];
     size_t n;
@@ -194,6 +196,7 @@ struct pv_report {
 struct pv_engine {
     /* given */
     struct pv_rng rng;
+    struct pv_log log_copy; /* the shell's sink with a level of our own */
     const struct pv_log *log;
     struct pv_identity *identity;
     char tun_name[PV_JOB_IFNAME];
@@ -236,6 +239,7 @@ struct pv_engine {
     enum pv_iface_state iface;
     char iface_error[PV_JOB_ERROR_MAX];
     struct pv_highwater signal_seq;
+    struct pv_rostersync *sync;
     struct pv_report reports[PV_ENGINE_MAX_REPORTS];
     size_t n_reports; /* ever */
     char store_error[PV_JOB_ERROR_MAX];
@@ -279,6 +283,11 @@ struct pv_engine {
     bool dead; /* shutdown was called */
 };
 
+/* --- engine.c -------------------------------------------------------------------------------- */
+
+/* Lets what one machine told change the others; after every fact and every timeout. */
+void pv_engine_settle(struct pv_engine *e, pv_ns now);
+
 /* --- engine_peers.c -------------------------------------------------------------------------- */
 
 /* After any call into a peer: what it wants done, its deadline, its output. */
@@ -310,6 +319,8 @@ void pv_engine_take_inband_desc(struct pv_engine *e, struct pv_peer *p, struct p
 
 /* --- engine_inband.c ------------------------------------------------------------------------- */
 
+/* A path and keys: in-band messages reach it now. */
+bool pv_engine_can_talk(const struct pv_peer *p, pv_ns now);
 void pv_engine_inject(struct pv_engine *e, struct pv_peer *p, struct pv_view inner);
 /* A whole in-band message in as many parts as it takes. */
 void pv_engine_send_inband(struct pv_engine *e, struct pv_peer *p, enum pv_inband_type type,
@@ -329,8 +340,9 @@ PV_MUST_CHECK struct pv_waiter *pv_engine_add_waiter(struct pv_engine *e, enum p
 void pv_engine_heads_seen(struct pv_engine *e, struct pv_peer *p, const uint8_t *head, pv_ns now);
 /* In-band type 2. */
 void pv_engine_take_sync(struct pv_engine *e, struct pv_peer *p, struct pv_view body, pv_ns now);
+/* In-band messages reach the peer, or no longer do. */
+void pv_engine_sync_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now);
 void pv_engine_run_sync(struct pv_engine *e, pv_ns now);
-pv_ns pv_engine_sync_timeout(const struct pv_engine *e);
 
 /* --- engine_net.c ---------------------------------------------------------------------------- */
 
@@ -342,7 +354,7 @@ size_t pv_engine_add_statements(struct pv_engine *e, const struct pv_ctl_item *i
 /* Acts on the roster's events. */
 void pv_engine_roster_pump(struct pv_engine *e, pv_ns now);
 /* Becomes a node of this roster's network (taken): peers, interface, coordinator. */
-void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, pv_ns now);
+void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, bool up, pv_ns now);
 void pv_engine_leave(struct pv_engine *e, pv_ns now);
 /* Interface and coordinator as e->up wants them. */
 void pv_engine_apply_up(struct pv_engine *e, pv_ns now);

@@ -95,6 +95,8 @@ void pv_engine_roster_pump(struct pv_engine *e, pv_ns now)
     bool was_removed = e->removed;
     while (e->roster != NULL && pv_roster_poll_event(e->roster, &ev) == PV_OK)
         take_event(e, &ev, now);
+    if (e->n_unsaved > 0)
+        pv_rostersync_changed(e->sync, now);
     pv_engine_flush_unsaved(e, PV_JP_STORE);
     if (e->removed != was_removed)
         pv_engine_apply_up(e, now);
@@ -258,17 +260,17 @@ void pv_engine_apply_up(struct pv_engine *e, pv_ns now)
     }
 }
 
-void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, pv_ns now)
+void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, bool up, pv_ns now)
 {
     e->roster = roster;
-    e->up = true;
+    pv_rostersync_set_roster(e->sync, roster);
+    e->up = up;
     e->removed = false;
     /* Its events were told while it was being filled: take what it says now. */
     for (const struct pv_member *m = pv_roster_next(roster, NULL); m != NULL;
          m = pv_roster_next(roster, m))
         member_here(e, m, true, now);
     pv_engine_roster_pump(e, now);
-    pv_engine_set_meta(e, "up", pv_view("1", 1));
     pv_engine_apply_up(e, now);
 }
 
@@ -279,6 +281,7 @@ void pv_engine_leave(struct pv_engine *e, pv_ns now)
     pv_chatlink_peer_gone(e->chat, p->pk, now);
     pv_engine_drop_members(e);
     e->n_unsaved = 0;
+    pv_rostersync_set_roster(e->sync, NULL);
     e->roster = pv_roster_free(e->roster);
     e->cursor = (struct pv_ctl_cursor){0};
     e->relisted = false;

@@ -77,6 +77,7 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
             pv_gatherer_refresh(e->gatherer, now); /* perhaps our own NAT forgot us */
     }
     p->handshake_done = false;
+    pv_engine_sync_peer(e, p, now);
     pv_heap_set(&e->timers, &p->timer, pv_peer_next_timeout(p));
     make_ready(e, p);
 }
@@ -121,6 +122,8 @@ static int take_slot(struct pv_engine *e, struct pv_peer *p)
 static void release(struct pv_engine *e, struct pv_peer *p)
 {
     size_t slot = slot_of(p->id);
+    if (p->in_sync)
+        pv_rostersync_peer_down(e->sync, p->pk);
     leave_ready(e, p);
     pv_heap_set(&e->timers, &p->timer, PV_NEVER);
     if (slot < e->n_slots && e->by_slot[slot] == p)

@@ -703,72 +703,77 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
     }
 }
 
-/* Session messages: those for a signal go into our description, the others wait for poll_transmit.
- */
+static void describe_handshake(struct pv_peer *p, const struct pv_session_transmit *tx, pv_ns now)
+{
+    memcpy(p->wg, tx->msg, tx->len);
+    p->wg_len = tx->len;
+    if (p->descx.own.gen == 0)
+        begin(p, "keys are needed", now);
+    else
+        pv_descx_changed(&p->descx);
+}
+
+static void queue_handshake(struct pv_peer *p, const struct pv_session_transmit *tx)
+{
+    bool to_source = tx->type == PV_WGMSG_RESPONSE || !p->has_path;
+    struct pv_peer_handshake *h = &p->out[p->n_out];
+    h->to = to_source ? p->last_from : p->path;
+    if (h->to.kind == PV_CARRIER_NONE)
+        return;
+    memcpy(h->msg, tx->msg, tx->len);
+    h->len = tx->len;
+    p->n_out++;
+}
+
+/* Messages for a signal go into our description, the others wait for poll_transmit. */
 static void pump_session(struct pv_peer *p, pv_ns now)
 {
-    while (!p->has_answer) {
+    while (p->n_out < PV_PEER_MAX_OUT) {
+        struct pv_session_transmit tx;
         uint32_t index = fresh_index(p);
         uint64_t stamp = pv_highwater_next(&p->env->tai, pv_peer_env_wall(p->env, now));
-        struct pv_session_transmit tx;
         if (pv_session_poll_transmit(p->session, index, stamp, now, &tx) != PV_OK)
             break;
         if (tx.took_index && add_index(p, tx.index) != PV_OK)
             pv_trace_add(&p->trace, now, "no room for a receiver index");
-        if (tx.via == PV_SESSION_BY_SIGNAL) {
-            memcpy(p->wg, tx.msg, tx.len);
-            p->wg_len = tx.len;
-            if (p->descx.own.gen == 0)
-                begin(p, "keys are needed", now);
-            else
-                pv_descx_changed(&p->descx);
-            continue;
-        }
-        p->answer = tx;
-        p->answer_to = p->path;
-        p->has_answer = p->has_path;
-        if (tx.type == PV_WGMSG_RESPONSE && p->last_from.kind != PV_CARRIER_NONE) {
-            p->answer_to = p->last_from;
-            p->has_answer = true;
-        }
+        if (tx.via == PV_SESSION_BY_SIGNAL)
+            describe_handshake(p, &tx, now);
+        else
+            queue_handshake(p, &tx);
     }
     struct pv_session_event ev;
     while (pv_session_poll_event(p->session, &ev) == PV_OK)
         take_session_event(p, &ev, now);
 }
 
-bool pv_peer_settle(struct pv_peer *p, pv_ns now)
+void pv_peer_settle(struct pv_peer *p, pv_ns now)
 {
     struct pv_ice_event ev;
     while (p->ice != NULL && pv_ice_poll_event(p->ice, &ev) == PV_OK)
         take_ice_event(p, &ev, now);
     if (p->session != NULL)
         pump_session(p, now);
-    return true;
 }
 
-int pv_peer_poll_transmit(struct pv_peer *p, pv_ns now, struct pv_peer_transmit *ret_tx)
+int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx)
 {
-    if (p->session != NULL)
-        pump_session(p, now);
-    if (p->has_answer) {
-        p->has_answer = false;
-        ret_tx->sock = p->answer_to.sock;
-        ret_tx->local = p->answer_to.local;
-        ret_tx->dst = p->answer_to.remote;
-        ret_tx->is_stun = false;
-        ret_tx->len = p->answer.len;
-        memcpy(ret_tx->buf, p->answer.msg, p->answer.len);
+    if (p->n_out > 0) {
+        const struct pv_peer_handshake *h = &p->out[0];
+        *ret_tx = (struct pv_peer_transmit){
+            .sock = h->to.sock, .local = h->to.local, .dst = h->to.remote, .len = h->len};
+        memcpy(ret_tx->buf, h->msg, h->len);
+        p->n_out--;
+        memmove(&p->out[0], &p->out[1], p->n_out * sizeof(p->out[0]));
         return PV_OK;
     }
     struct pv_ice_transmit tx;
     if (p->ice == NULL || pv_ice_poll_transmit(p->ice, &tx) != PV_OK)
         return PV_ERR_AGAIN;
-    ret_tx->sock = tx.carrier.sock;
-    ret_tx->local = tx.carrier.local;
-    ret_tx->dst = tx.dst;
-    ret_tx->is_stun = true;
-    ret_tx->len = tx.len;
+    *ret_tx = (struct pv_peer_transmit){.sock = tx.carrier.sock,
+                                        .local = tx.carrier.local,
+                                        .dst = tx.dst,
+                                        .is_stun = true,
+                                        .len = tx.len};
     memcpy(ret_tx->buf, tx.buf, tx.len);
     return PV_OK;
 }

@@ -37,8 +37,9 @@
 #include "proto/session.h"
 
 enum {
-    PV_PEER_MAX = 16384,        /* peers of one node, members and static ones */
-    PV_PEER_MAX_INDICES = 65536 /* receiver indices in use: 4 a peer */
+    PV_PEER_MAX = 16384,         /* peers of one node, members and static ones */
+    PV_PEER_MAX_INDICES = 65536, /* receiver indices in use: 4 a peer */
+    PV_PEER_MAX_OUT = 4          /* handshake messages waiting; more stay in the session */
 };
 #define PV_PEER_REACH_TIME  PV_S(30)   /* one attempt; as long as a packet waits, DESIGN 5 */
 #define PV_PEER_RETRY_FIRST PV_S(5)    /* after a failed attempt, doubling */
@@ -103,6 +104,12 @@ struct pv_peer *pv_peer_by_index(struct pv_peer_env *env, uint32_t index);
 struct pv_peer *pv_peer_by_ufrag(struct pv_peer_env *env,
                                  const char ufrag[static PV_ICE_UFRAG_MAX + 1]);
 
+struct pv_peer_handshake {
+    struct pv_carrier to;
+    size_t len;
+    uint8_t msg[PV_WGMSG_INITIATION_LEN];
+};
+
 struct pv_peer {
     struct pv_peer_env *env;
     uint32_t id; /* of the fast path */
@@ -143,14 +150,14 @@ struct pv_peer {
     struct pv_inband_receiver inband;
     struct pv_trace trace;
 
-    /* a handshake message for an address: the answer to its source */
-    struct pv_session_transmit answer;
-    struct pv_carrier answer_to;
-    bool has_answer;
-    struct pv_carrier last_from; /* where the message being handled came from */
+    /* handshake messages to be sent by UDP, oldest first */
+    struct pv_peer_handshake out[PV_PEER_MAX_OUT];
+    size_t n_out;
+    struct pv_carrier last_from; /* where the last message 1 came from: its answer goes there */
 
     /* for the engine */
     bool keepalive_due;
+    bool in_sync;         /* the exchange of statements knows it */
     bool path_changed;    /* told once by pv_peer_take_path_changed() */
     bool handshake_done;  /* told once */
     pv_ns last_handshake; /* 0 = never */
@@ -224,12 +231,10 @@ struct pv_peer_transmit {
     uint8_t buf[PV_ICE_MTU];
 };
 /* One datagram to send now, or PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_peer_poll_transmit(struct pv_peer *p, pv_ns now,
-                                        struct pv_peer_transmit *ret_tx);
+PV_MUST_CHECK int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx);
 /* Must our description be sent now? Then *ret_desc is it (borrowing from p). */
 PV_MUST_CHECK bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc);
-/* Settles everything that is due inside: call after every fact. True when there may be something to
- * poll. */
-bool pv_peer_settle(struct pv_peer *p, pv_ns now);
+/* Lets the machines inside act on what they were told: call after every fact, before polling. */
+void pv_peer_settle(struct pv_peer *p, pv_ns now);
 
 #endif /* PV_PEER_H */

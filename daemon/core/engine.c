@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT */
+/* Life, time and polling of the engine. */
+#include "daemon/core/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/engine_int.h"
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
+{
+    e->rng = cfg->rng;
+    if (cfg->log != NULL) {
+        e->log_copy = *cfg->log;
+        e->log = &e->log_copy;
+    }
+    e->identity = cfg->identity;
+    memcpy(e->tun_name, cfg->tun_name, sizeof(e->tun_name));
+    memcpy(e->own_addrs, cfg->own_addrs, sizeof(e->own_addrs));
+    e->n_own_addrs = cfg->n_own_addrs;
+    e->mtu = cfg->mtu;
+    e->udp_port = cfg->udp_port;
+    memcpy(e->hostname, cfg->hostname, sizeof(e->hostname));
+    e->started = now;
+    e->jobs_tail = &e->jobs;
+    e->injects_tail = &e->injects;
+    e->peer_map = pv_map_make(&e->rng, PV_PEER_MAX);
+    e->job_map = pv_map_make(&e->rng, PV_CHATLINK_MAX_JOBS + 4096);
+    pv_heap_init(&e->timers);
+    pv_wg_device_init(&e->device, cfg->identity->dh_sk);
+    memcpy(e->noise.sk, cfg->identity->dh_sk, sizeof(e->noise.sk));
+    memcpy(e->noise.pk, cfg->identity->dh_pk, sizeof(e->noise.pk));
+}
+
+static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
+{
+    e->env.rng = e->rng;
+    e->env.log = e->log;
+    e->env.own_pk = e->identity->sign_pk;
+    e->env.device = &e->device;
+    e->env.fp = e->fp;
+    e->env.wall_us = cfg->wall_us;
+    e->env.wall_at = now;
+    e->env.index_map = pv_map_make(&e->rng, PV_PEER_MAX_INDICES);
+    e->env.ufrag_map = pv_map_make(&e->rng, PV_PEER_MAX);
+}
+
+static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
+{
+    struct pv_gatherer_config gc = {
+        .rng = e->rng, .udp_port = e->udp_port, .has_udp6 = cfg->has_udp6};
+    memcpy(gc.own_tun, e->tun_name, sizeof(gc.own_tun));
+    const struct pv_coordclient_config cc = {.rng = e->rng,
+                                             .log = e->log,
+                                             .sign_sk = e->identity->sign_sk,
+                                             .sign_pk = e->identity->sign_pk,
+                                             .dh_sk = e->identity->dh_sk};
+    struct pv_chatlink_config hc = {.rng = e->rng, .log = e->log};
+    memcpy(hc.own_pk, e->identity->sign_pk, sizeof(hc.own_pk));
+    int r = pv_fp_builder_new(&e->fp, &e->rng);
+    if (r == PV_OK)
+        r = pv_cookie_checker_new(&e->cookies, &e->device, &e->rng);
+    if (r == PV_OK)
+        r = pv_gatherer_new(&e->gatherer, &gc);
+    if (r == PV_OK)
+        r = pv_coordclient_new(&e->coord, &cc);
+    if (r == PV_OK)
+        r = pv_chatlink_new(&e->chat, &hc, now);
+    if (r == PV_OK)
+        r = pv_ctlsrv_new(&e->ctl);
+    if (r == PV_OK)
+        r = pv_rostersync_new(&e->sync, e->identity->sign_pk, &e->rng);
+    if (r == PV_OK && (e->stunroute = calloc(1, sizeof(*e->stunroute))) == NULL)
+        r = PV_ERR_NOMEM;
+    return r;
+}
+
+/* The roster as it was stored: what EV_STATEMENT says of it is on disk already. */
+static int load_roster(struct pv_engine *e, const struct pv_saved *saved,
+                       struct pv_roster **ret_roster)
+{
+    struct pv_roster *r = NULL;
+    int status = PV_ERR_MALFORMED;
+    for (size_t i = 0; i < saved->n_statements && r == NULL; i++) {
+        struct pv_statement s;
+        if (pv_statement_decode(saved->statements[i].statement, &s) == PV_OK &&
+            s.type == PV_ST_NETWORK)
+            status = pv_roster_new(saved->statements[i].statement, saved->network_id, &e->rng, &r);
+    }
+    for (size_t i = 0; r != NULL && i < saved->n_statements; i++) {
+        enum pv_roster_added added;
+        int x =
+            pv_roster_add(r, saved->statements[i].statement, saved->statements[i].receipt, &added);
+        if (x != PV_OK)
+            pv_log(e->log, PV_LOG_WARN, "what=\"stored statement refused\" why=\"%s\"",
+                   pv_strstatus(x));
+    }
+    struct pv_roster_event ev;
+    while (r != NULL && pv_roster_poll_event(r, &ev) == PV_OK)
+        continue;
+    if (r != NULL)
+        *ret_roster = r;
+    return r != NULL ? PV_OK : status;
+}
+
+static int restore(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
+{
+    struct pv_roster *roster;
+    bool up;
+    pv_engine_load_meta(e, cfg->saved);
+    up = e->up;
+    for (size_t i = 0; i < cfg->n_static_peers; i++) {
+        int r = pv_engine_add_static(e, &cfg->static_peers[i], now);
+        if (r != PV_OK) {
+            pv_log(e->log, PV_LOG_ERROR, "peer=%s what=\"static peer not added\" why=\"%s\"",
+                   cfg->static_peers[i].name, pv_strstatus(r));
+            return r;
+        }
+    }
+    if (!cfg->saved->has_network) {
+        pv_engine_apply_up(e, now);
+        return PV_OK;
+    }
+    int r = load_roster(e, cfg->saved, &roster);
+    if (r != PV_OK) {
+        pv_log(e->log, PV_LOG_ERROR, "what=\"stored network does not verify\" why=\"%s\"",
+               pv_strstatus(r));
+        return r;
+    }
+    pv_engine_enter(e, roster, up, now);
+    return PV_OK;
+}
+
+int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *cfg, pv_ns now)
+{
+    struct pv_engine *e = calloc(1, sizeof(*e));
+    if (e == NULL)
+        return PV_ERR_NOMEM;
+    copy_config(e, cfg, now);
+    int r = make_machines(e, cfg, now);
+    if (r == PV_OK) {
+        init_env(e, cfg, now);
+        r = restore(e, cfg, now);
+    }
+    if (r != PV_OK) {
+        pv_engine_free(e);
+        return r;
+    }
+    pv_engine_chat_pump(e, now);
+    *ret_engine = e;
+    return PV_OK;
+}
+
+static void free_queues(struct pv_engine *e)
+{
+    struct pv_job *job;
+    struct pv_engine_inject inject;
+    while (pv_engine_poll_job(e, &job) == PV_OK)
+        pv_job_free(job);
+    while (e->injects != NULL && pv_engine_poll_inject(e, &inject) == PV_OK)
+        continue;
+    while (e->waiters != NULL)
+        pv_engine_drop_waiter(e, e->waiters->handle);
+    while (e->puts != NULL) {
+        struct pv_put *next = e->puts->next;
+        pv_put_free(e->puts);
+        e->puts = next;
+    }
+    pv_put_free(e->first_invite);
+    struct pv_job_wait *w, *tmp;
+    HASH_ITER(hh, e->job_waits, w, tmp)
+    {
+        PV_MAP_DEL(e->job_waits, w);
+        free(w);
+    }
+}
+
+struct pv_engine *pv_engine_free(struct pv_engine *e)
+{
+    if (e == NULL)
+        return NULL;
+    free_queues(e);
+    if (e->fp != NULL) {
+        pv_engine_drop_members(e);
+        for (size_t i = 0; i < e->n_statics; i++)
+            pv_peer_free(e->statics[i]);
+    }
+    pv_roster_free(e->enroll.roster);
+    pv_roster_free(e->roster);
+    pv_rostersync_free(e->sync);
+    pv_ctlsrv_free(e->ctl);
+    pv_chatlink_free(e->chat);
+    pv_coordclient_free(e->coord);
+    pv_gatherer_free(e->gatherer);
+    pv_cookie_checker_free(e->cookies);
+    pv_fp_builder_free(e->fp);
+    pv_heap_done(&e->timers);
+    free(e->stunroute);
+    free(e->by_slot);
+    free(e->static_routes);
+    free(e->unsaved);
+    free(e->listed);
+    pv_wg_device_wipe(&e->device);
+    pv_wipe(e, sizeof(*e));
+    free(e);
+    return NULL;
+}
+
+void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
+{
+    e->env.wall_us = wall_us;
+    e->env.wall_at = now;
+}
+
+void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
+{
+    struct pv_peer *p, *tmp;
+    HASH_ITER(hh, e->peers, p, tmp)
+    {
+        if (pv_engine_can_talk(p, now))
+            pv_engine_send_inband(e, p, PV_INBAND_GOODBYE, pv_view(NULL, 0));
+    }
+    pv_coordclient_stop(e->coord, now);
+}
+
+/* --- facts ------------------------------------------------------------------------------------ */
+
+void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
+                            pv_ns now)
+{
+    pv_gatherer_set_links(e->gatherer, links, n, now);
+    pv_coordclient_kick(e->coord, now);
+    pv_engine_settle(e, now);
+}
+
+void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
+{
+    pv_log(e->log, PV_LOG_INFO, "what=\"woke up\"");
+    pv_gatherer_refresh(e->gatherer, now);
+    pv_coordclient_kick(e->coord, now);
+    struct pv_peer *p, *tmp;
+    HASH_ITER(hh, e->peers, p, tmp)
+    {
+        if (p->ice != NULL)
+            pv_ice_kick(p->ice, now);
+        pv_engine_touch(e, p, now);
+    }
+    pv_engine_settle(e, now);
+}
+
+/* What a gatherer's or a machine's change means for the others. */
+void pv_engine_settle(struct pv_engine *e, pv_ns now)
+{
+    if (pv_gatherer_take_changed(e->gatherer)) {
+        e->env.n_locals = pv_gatherer_candidates(e->gatherer, e->env.locals);
+        pv_engine_env_changed(e, true, now);
+    }
+    pv_engine_coord_pump(e, now);
+    pv_engine_run_sync(e, now);
+    pv_engine_run_waiters(e, now);
+    pv_engine_chat_pump(e, now);
+    pv_engine_store_marks(e);
+}
+
+/* --- time ------------------------------------------------------------------------------------- */
+
+void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
+{
+    struct pv_heap_node *node;
+    while ((node = pv_heap_pop_due(&e->timers, now)) != NULL) {
+        struct pv_peer *p = PV_CONTAINER_OF(node, struct pv_peer, timer);
+        pv_peer_handle_timeout(p, now);
+        pv_engine_touch(e, p, now);
+        if (p->timer.when <= now) /* a child that is due for ever must not stop the others */
+            pv_heap_set(&e->timers, &p->timer, now + PV_MS(1));
+    }
+    pv_gatherer_handle_timeout(e->gatherer, now);
+    pv_coordclient_handle_timeout(e->coord, now);
+    pv_chatlink_handle_timeout(e->chat, now);
+    pv_rostersync_handle_timeout(e->sync, now);
+    pv_enroll_timeout(e, now);
+    pv_engine_settle(e, now);
+}
+
+pv_ns pv_engine_next_timeout(const struct pv_engine *e)
+{
+    pv_ns next = pv_heap_next(&e->timers);
+    next = pv_min_ns(next, pv_gatherer_next_timeout(e->gatherer));
+    next = pv_min_ns(next, pv_coordclient_next_timeout(e->coord));
+    next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
+    next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
+    next = pv_min_ns(next, pv_engine_waiters_timeout(e));
+    if (pv_enroll_is_guest(e))
+        next = pv_min_ns(next, e->enroll.deadline);
+    if (e->first_invite != NULL)
+        next = pv_min_ns(next, e->first_invite_by);
+    return next;
+}
+
+/* --- out ----------------------------------------------------------------------------------------
+ */
+
+static bool poll_gatherer(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
+{
+    struct pv_gatherer_transmit tx;
+    if (pv_gatherer_poll_transmit(e->gatherer, &tx) != PV_OK || tx.len > PV_ENGINE_MTU)
+        return false;
+    pv_stunroute_sent(e->stunroute, tx.buf + 8, PV_STUN_OWNER_GATHERER);
+    *ret_tx = (struct pv_engine_transmit){.local = tx.local, .dst = tx.dst, .len = tx.len};
+    memcpy(ret_tx->buf, tx.buf, tx.len);
+    return true;
+}
+
+static bool poll_peer(struct pv_engine *e, struct pv_peer *p, struct pv_engine_transmit *ret_tx)
+{
+    struct pv_peer_transmit tx;
+    if (pv_peer_poll_transmit(p, &tx) != PV_OK)
+        return false;
+    if (tx.is_stun)
+        pv_stunroute_sent(e->stunroute, tx.buf + 8, p->id + PV_STUN_OWNER_PEERS);
+    *ret_tx = (struct pv_engine_transmit){
+        .sock = tx.sock, .local = tx.local, .dst = tx.dst, .len = tx.len};
+    memcpy(ret_tx->buf, tx.buf, tx.len);
+    return true;
+}
+
+int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
+{
+    if (e->n_answers > 0) {
+        *ret_tx = e->answers[--e->n_answers];
+        return PV_OK;
+    }
+    if (poll_gatherer(e, ret_tx))
+        return PV_OK;
+    while (e->ready_first != NULL) {
+        struct pv_peer *p = e->ready_first;
+        if (poll_peer(e, p, ret_tx))
+            return PV_OK;
+        e->ready_first = p->ready_next;
+        if (e->ready_first == NULL)
+            e->ready_last = NULL;
+        p->ready = false;
+    }
+    return PV_ERR_AGAIN;
+}
+
+int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap)
+{
+    if (!pv_fp_builder_changed(e->fp))
+        return PV_ERR_AGAIN;
+    int r = pv_fp_builder_snapshot(e->fp, ret_snap);
+    if (r != PV_OK)
+        pv_log(e->log, PV_LOG_ERROR, "what=\"no snapshot\" why=\"%s\"", pv_strstatus(r));
+    return r == PV_OK ? PV_OK : PV_ERR_AGAIN;
+}

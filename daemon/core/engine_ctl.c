@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests of p2pvpnctl, carried out. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "crypto/ct.h"
+#include "daemon/core/engine_int.h"
+
+/* Whatever needs a network says so in the same words. */
+static bool need_network(struct pv_engine *e, const char *what, uint64_t handle)
+{
+    if (e->roster != NULL)
+        return true;
+    char text[PV_CTLAPI_ERROR_BUF];
+    snprintf(text, sizeof(text),
+             "%s: this machine is in no network: `p2pvpnctl join TOKEN`, or `create URL`", what);
+    pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_NOT_JOINED, text);
+    return false;
+}
+
+/* The peer that a request names; answers the request itself when there is none. */
+static struct pv_peer *need_peer(struct pv_engine *e, const struct pv_ctlapi_request *req,
+                                 const char *what, bool member, uint64_t handle)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (member && !need_network(e, what, handle))
+        return NULL;
+    struct pv_peer *p = pv_engine_find_peer(e, req->peer);
+    if (p != NULL && member && p->is_static) {
+        snprintf(text, sizeof(text), "%s: %s is a static peer: only members can do that", what,
+                 p->name);
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, text);
+        return NULL;
+    }
+    if (p == NULL) {
+        const struct pv_member *self = pv_engine_self(e);
+        bool is_self = self != NULL && strcmp(self->name, req->peer) == 0;
+        snprintf(text, sizeof(text),
+                 is_self ? "%s: %s is this machine: name another"
+                         : "%s: no peer %s: `p2pvpnctl peers` lists them",
+                 what, req->peer);
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_UNKNOWN_PEER, text);
+    }
+    return p;
+}
+
+/* --- statements that only root or an admin can make ---------------------------------------------
+ */
+
+static bool may(struct pv_engine *e, const char *what, uint8_t right, uint64_t handle)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (!need_network(e, what, handle))
+        return false;
+    if ((pv_roster_rights(e->roster, e->identity->sign_pk) & right) == 0) {
+        snprintf(text, sizeof(text), "%s: this node is no admin of %s: ask one who is", what,
+                 pv_roster_network(e->roster)->name);
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_REFUSED, text);
+        return false;
+    }
+    if (!pv_engine_is_online(e)) {
+        snprintf(text, sizeof(text),
+                 "%s: the coordinator cannot be reached (%s): try again when it is back", what,
+                 e->coord_error[0] != '\0' ? e->coord_error : "connecting");
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_UNREACHABLE, text);
+        return false;
+    }
+    return true;
+}
+
+static const char *put_name(enum pv_put_kind kind)
+{
+    switch (kind) {
+    case PV_PUT_INVITE:
+        return "invite";
+    case PV_PUT_CREATE_INVITE:
+        return "create";
+    case PV_PUT_REVOKE_INVITE:
+        return "invite revoke";
+    case PV_PUT_REMOVE:
+        return "remove";
+    case PV_PUT_LEAVE:
+        return "leave";
+    case PV_PUT_UPLOAD:
+        break;
+    }
+    return "upload";
+}
+
+static void put_refused(struct pv_engine *e, const struct pv_put *put, enum pv_ctl_error error)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    bool away = error == PV_CTL_E_OFFLINE;
+    snprintf(text, sizeof(text), "%s: the coordinator %s%s: %s", put_name(put->kind),
+             away ? "was lost" : "said ", away ? "" : pv_ctl_error_word(error),
+             put->kind == PV_PUT_CREATE_INVITE
+                 ? "the network is there; make a token with `p2pvpnctl invite`"
+                 : "try again");
+    pv_ctlsrv_fail(e->ctl, put->handle, away ? PV_CTLAPI_UNREACHABLE : PV_CTLAPI_REFUSED, text);
+}
+
+static void forget_network(struct pv_engine *e, bool keys, uint64_t handle, pv_ns now)
+{
+    struct pv_job *job = pv_engine_new_job(PV_JOB_FORGET_NETWORK);
+    pv_engine_leave(e, now);
+    if (job == NULL) {
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "leave: out of memory: try again");
+        return;
+    }
+    job->u.forget_keys = keys;
+    pv_engine_job(e, job, PV_JP_FORGET, handle);
+}
+
+static void answer_created(struct pv_engine *e, const struct pv_put *put)
+{
+    const struct pv_member *self = pv_engine_self(e);
+    json_t *body = self == NULL
+                       ? NULL
+                       : pv_ctlapi_joined_json(pv_roster_network(e->roster)->name, self->name,
+                                               &self->ip4, &self->ip6, put->token);
+    pv_ctlsrv_answer(e->ctl, put->handle, body);
+}
+
+void pv_engine_put_done(struct pv_engine *e, struct pv_put *put, enum pv_ctl_error error, pv_ns now)
+{
+    if (put->kind == PV_PUT_UPLOAD) {
+        if (error != PV_CTL_E_NONE)
+            pv_log(e->log, PV_LOG_WARN, "what=\"upload refused\" why=%s", pv_ctl_error_word(error));
+    } else if (put->kind == PV_PUT_LEAVE && error != PV_CTL_E_NONE && put->force) {
+        forget_network(e, true, put->handle, now);
+    } else if (error != PV_CTL_E_NONE) {
+        put_refused(e, put, error);
+    } else if (put->kind == PV_PUT_INVITE) {
+        pv_ctlsrv_answer(e->ctl, put->handle, pv_ctlapi_invite_json(put->token, put->invite));
+    } else if (put->kind == PV_PUT_CREATE_INVITE) {
+        answer_created(e, put);
+    } else if (put->kind == PV_PUT_LEAVE) {
+        forget_network(e, put->force, put->handle, now);
+    } else {
+        pv_ctlsrv_done(e->ctl, put->handle);
+    }
+    pv_put_free(put);
+}
+
+static void do_invite(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
+                      pv_ns now)
+{
+    struct pv_put *put;
+    if (!may(e, "invite", PV_RIGHT_INVITE, handle))
+        return;
+    if (req->admin) {
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED,
+                       "invite: admins other than the creator are not part of this version: leave "
+                       "out --admin");
+        return;
+    }
+    int r = pv_engine_make_invite(e, req->uses, req->expires_s, now, &put);
+    if (r != PV_OK) {
+        char text[PV_CTLAPI_ERROR_BUF];
+        snprintf(text, sizeof(text), "invite: %s: try again", pv_strstatus(r));
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, text);
+        return;
+    }
+    put->handle = handle;
+    pv_engine_put(e, put, now);
+}
+
+static void do_invite_list(struct pv_engine *e, uint64_t handle)
+{
+    if (!need_network(e, "invite list", handle))
+        return;
+    json_t *out = pv_ctlapi_invites_new();
+    const void *iter = NULL;
+    struct pv_roster_invite inv;
+    while (out != NULL && pv_roster_next_invite(e->roster, &iter, &inv) == PV_OK) {
+        struct pv_ctlapi_invite x = {
+            .uses = inv.uses,
+            .used = inv.used,
+            .not_before_s = inv.not_before,
+            .not_after_s = inv.not_after == UINT64_MAX ? 0 : inv.not_after,
+            .revoked = inv.revoked,
+        };
+        memcpy(x.id, inv.invite, sizeof(x.id));
+        if (pv_ctlapi_invites_add(out, &x) != PV_OK) {
+            json_decref(out);
+            out = NULL;
+        }
+    }
+    pv_ctlsrv_answer(e->ctl, handle, out);
+}
+
+/* All statements of one revocation, as a put. */
+static struct pv_put *make_revocation(struct pv_engine *e, enum pv_st_revoked_kind kind,
+                                      const uint8_t *pk, pv_ns now)
+{
+    struct pv_st_revocation what = {.kind = (uint8_t)kind, .time = pv_engine_wall_s(e, now)};
+    struct pv_put *put = calloc(1, sizeof(*put));
+    size_t iter = 0;
+    memcpy(what.pk, pk, sizeof(what.pk));
+    do {
+        struct pv_made_long *grown =
+            put == NULL ? NULL : realloc(put->statements, (put->n + 1) * sizeof(*put->statements));
+        if (grown == NULL)
+            return pv_put_free(put);
+        put->statements = grown;
+        if (pv_make_revocation(e->roster, e->identity->sign_sk, &what, &iter,
+                               &put->statements[put->n]) != PV_OK)
+            return pv_put_free(put);
+        put->n++;
+    } while (iter != 0);
+    return put;
+}
+
+static void do_revoke(struct pv_engine *e, enum pv_put_kind kind, const uint8_t *pk,
+                      uint64_t handle, pv_ns now)
+{
+    struct pv_put *put =
+        make_revocation(e, kind == PV_PUT_REMOVE ? PV_REVOKE_NODE : PV_REVOKE_INVITE, pk, now);
+    if (put == NULL) {
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED,
+                       kind == PV_PUT_REMOVE
+                           ? "remove: the revocation could not be made: try again"
+                           : "invite revoke: no such invite: `p2pvpnctl invite list` shows them");
+        return;
+    }
+    put->kind = kind;
+    put->handle = handle;
+    pv_engine_put(e, put, now);
+}
+
+static void do_invite_revoke(struct pv_engine *e, const struct pv_ctlapi_request *req,
+                             uint64_t handle, pv_ns now)
+{
+    uint8_t pk[32];
+    if (!may(e, "invite revoke", PV_RIGHT_INVITE, handle))
+        return;
+    if (pv_key_parse(req->invite, pk) != PV_OK) {
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_USAGE,
+                       "invite revoke: that is no invite id: `p2pvpnctl invite list` shows them");
+        return;
+    }
+    do_revoke(e, PV_PUT_REVOKE_INVITE, pk, handle, now);
+}
+
+static void do_remove(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
+                      pv_ns now)
+{
+    if (!may(e, "remove", PV_RIGHT_REVOKE, handle))
+        return;
+    struct pv_peer *p = need_peer(e, req, "remove", true, handle);
+    if (p != NULL)
+        do_revoke(e, PV_PUT_REMOVE, p->pk, handle, now);
+}
+
+static void do_leave(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
+                     pv_ns now)
+{
+    if (!need_network(e, "leave", handle))
+        return;
+    /* A removed node has nothing to sign off from. */
+    if (pv_engine_self(e) == NULL || e->removed) {
+        forget_network(e, req->forget, handle, now);
+        return;
+    }
+    struct pv_put *put = calloc(1, sizeof(*put));
+    struct pv_made made;
+    if (put != NULL)
+        put->statements = calloc(1, sizeof(*put->statements));
+    if (put == NULL || put->statements == NULL ||
+        pv_make_leave(pv_roster_network_id(e->roster), e->identity->sign_sk,
+                      pv_roster_next_serial(e->roster, e->identity->sign_pk),
+                      pv_engine_wall_s(e, now), &made) != PV_OK) {
+        pv_put_free(put);
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "leave: out of memory: try again");
+        return;
+    }
+    memcpy(put->statements[0].raw, made.raw, made.len);
+    put->statements[0].len = made.len;
+    put->n = 1;
+    put->kind = PV_PUT_LEAVE;
+    put->handle = handle;
+    put->force = req->forget;
+    pv_engine_put(e, put, now);
+}
+
+/* --- the rest --------------------------------------------------------------------------------- */
+
+static void do_up(struct pv_engine *e, bool up, uint64_t handle, pv_ns now)
+{
+    if (!need_network(e, up ? "up" : "down", handle))
+        return;
+    if (e->up != up) {
+        e->up = up;
+        pv_engine_set_meta(e, "up", pv_view(up ? "1" : "0", 1));
+        pv_engine_apply_up(e, now);
+    }
+    pv_ctlsrv_done(e->ctl, handle);
+}
+
+static void do_ping(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
+                    pv_ns now)
+{
+    struct pv_peer *p = need_peer(e, req, "ping", true, handle);
+    if (p == NULL)
+        return;
+    if (req->size > PV_INBAND_ECHO_MAX) {
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_USAGE,
+                       "ping: -s is too large: at most 1190 bytes fit one packet");
+        return;
+    }
+    struct pv_waiter *w = pv_engine_add_waiter(e, PV_WAITER_PING, handle);
+    if (w == NULL) {
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "ping: too many at once: wait a little");
+        return;
+    }
+    memcpy(w->peer, p->pk, sizeof(w->peer));
+    w->has_peer = true;
+    w->count = req->count;
+    w->size = req->size;
+    w->interval = PV_MS(req->interval_ms);
+    w->next_at = now;
+    w->give_up_at = now + PV_PING_PATIENCE;
+    if (p->presence == PV_PRESENCE_UNKNOWN)
+        pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);
+    pv_engine_run_waiters(e, now);
+}
+
+static void do_wait(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
+                    pv_ns now)
+{
+    struct pv_peer *p = NULL;
+    if (req->peer[0] != '\0') {
+        p = need_peer(e, req, "wait", true, handle);
+        if (p == NULL)
+            return;
+    } else if (req->direct) {
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_USAGE, "wait: --direct needs --peer PEER");
+        return;
+    } else if (!need_network(e, "wait", handle)) {
+        return;
+    }
+    struct pv_waiter *w = pv_engine_add_waiter(e, PV_WAITER_WAIT, handle);
+    if (w == NULL) {
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "wait: too many at once: wait a little");
+        return;
+    }
+    w->direct = req->direct;
+    w->online = req->online;
+    if (p != NULL) {
+        w->has_peer = true;
+        memcpy(w->peer, p->pk, sizeof(w->peer));
+        if (p->presence == PV_PRESENCE_UNKNOWN)
+            pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);
+    }
+    pv_engine_run_waiters(e, now);
+}
+
+static void do_watch(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
+{
+    if (!need_network(e, "chat", handle))
+        return;
+    struct pv_waiter *w = pv_engine_add_waiter(e, PV_WAITER_WATCH, handle);
+    if (w == NULL) {
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "chat: too many listeners: close one");
+        return;
+    }
+    w->seen = req->seen;
+}
+
+static void do_ip(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
+{
+    if (req->peer[0] != '\0') {
+        struct pv_peer *p = need_peer(e, req, "ip", false, handle);
+        if (p != NULL)
+            pv_ctlsrv_answer(e->ctl, handle, pv_ctlapi_ip_json(&p->ip4, &p->ip6, p->transport));
+        return;
+    }
+    const struct pv_member *self = pv_engine_self(e);
+    const struct pv_addr none = {0};
+    if (self != NULL)
+        pv_ctlsrv_answer(e->ctl, handle,
+                         pv_ctlapi_ip_json(&self->ip4, &self->ip6, e->identity->dh_pk));
+    else if (e->n_own_addrs > 0)
+        pv_ctlsrv_answer(e->ctl, handle,
+                         pv_ctlapi_ip_json(&e->own_addrs[0].base, &none, e->identity->dh_pk));
+    else
+        (void)need_network(e, "ip", handle);
+}
+
+static void do_log(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
+{
+    enum pv_log_level level;
+    if (pv_log_level_parse(req->word, &level) != PV_OK) {
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_USAGE,
+                       "log: no such level: use error, warn, info or debug");
+        return;
+    }
+    e->log_copy.level = level;
+    pv_ctlsrv_done(e->ctl, handle);
+}
+
+static void do_status(struct pv_engine *e, uint64_t handle)
+{
+    struct pv_chatjob *chat = pv_chatjob_new(PV_CHATJOB_COUNTS);
+    struct pv_job *job = pv_engine_new_job(PV_JOB_CHAT);
+    if (chat == NULL || job == NULL) {
+        pv_chatjob_free(chat);
+        free(job);
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "status: out of memory: try again");
+        return;
+    }
+    job->u.chat = chat;
+    pv_engine_job(e, job, PV_JP_COUNTS, handle);
+}
+
+static void do_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
+{
+    if (e->n_statics == 0 && !need_network(e, "peers", handle))
+        return;
+    bool known = e->roster == NULL || pv_roster_count(e->roster) <= PV_ENGINE_SUBSCRIBE_ALL;
+    if (known || !pv_engine_is_online(e)) {
+        pv_engine_show_peers(e, handle, now);
+        return;
+    }
+    struct pv_ctl_msg msg = {.type = PV_CTL_LIST};
+    if (pv_coordclient_request(e->coord, &msg, PV_CP_TAG(PV_CP_LIST, handle)) != PV_OK)
+        pv_engine_show_peers(e, handle, now);
+}
+
+static void do_of_peer(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
+                       pv_ns now)
+{
+    bool member = req->cmd == PV_CTLAPI_SEND;
+    struct pv_peer *p = need_peer(e, req, pv_ctlapi_cmd_name(req->cmd), member, handle);
+    if (p == NULL)
+        return;
+    if (req->cmd == PV_CTLAPI_SEND)
+        pv_engine_chat_send(e, p, req->text, handle, now);
+    else if (req->cmd == PV_CTLAPI_WHY)
+        pv_engine_show_why(e, p, handle, now);
+    else
+        pv_engine_show_trace(e, p, handle, now);
+}
+
+static void do_history(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
+                       pv_ns now)
+{
+    bool of_peer = req->cmd == PV_CTLAPI_HISTORY && req->peer[0] != '\0';
+    if (of_peer && need_peer(e, req, "history", true, handle) == NULL)
+        return;
+    pv_engine_chat_list(e, req, handle, now);
+}
+
+static void run(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t handle, pv_ns now)
+{
+    switch (req->cmd) {
+    case PV_CTLAPI_VERSION:
+        pv_ctlsrv_answer(e->ctl, handle, pv_ctlapi_version_json());
+        break;
+    case PV_CTLAPI_CREATE:
+        pv_engine_create(e, req, handle, now);
+        break;
+    case PV_CTLAPI_INVITE:
+        do_invite(e, req, handle, now);
+        break;
+    case PV_CTLAPI_INVITE_LIST:
+        do_invite_list(e, handle);
+        break;
+    case PV_CTLAPI_INVITE_REVOKE:
+        do_invite_revoke(e, req, handle, now);
+        break;
+    case PV_CTLAPI_JOIN:
+        pv_engine_join(e, req, handle, now);
+        break;
+    case PV_CTLAPI_UP:
+    case PV_CTLAPI_DOWN:
+        do_up(e, req->cmd == PV_CTLAPI_UP, handle, now);
+        break;
+    case PV_CTLAPI_LEAVE:
+        do_leave(e, req, handle, now);
+        break;
+    case PV_CTLAPI_STATUS:
+        do_status(e, handle);
+        break;
+    case PV_CTLAPI_PEERS:
+        do_peers(e, handle, now);
+        break;
+    case PV_CTLAPI_PING:
+        do_ping(e, req, handle, now);
+        break;
+    case PV_CTLAPI_WAIT:
+        do_wait(e, req, handle, now);
+        break;
+    case PV_CTLAPI_IP:
+        do_ip(e, req, handle);
+        break;
+    case PV_CTLAPI_REMOVE:
+        do_remove(e, req, handle, now);
+        break;
+    case PV_CTLAPI_SEND:
+    case PV_CTLAPI_WHY:
+    case PV_CTLAPI_TRACE:
+        do_of_peer(e, req, handle, now);
+        break;
+    case PV_CTLAPI_INBOX:
+    case PV_CTLAPI_HISTORY:
+        do_history(e, req, handle, now);
+        break;
+    case PV_CTLAPI_WATCH:
+        do_watch(e, req, handle);
+        break;
+    case PV_CTLAPI_LOG:
+        do_log(e, req, handle);
+        break;
+    case PV_CTLAPI_N_CMDS:
+        break;
+    }
+}
+
+void pv_engine_ctl_pump(struct pv_engine *e, pv_ns now)
+{
+    struct pv_ctlapi_request req;
+    uint64_t handle;
+    while (pv_ctlsrv_poll_request(e->ctl, &req, &handle) == PV_OK) {
+        run(e, &req, handle, now);
+        pv_ctlapi_request_done(&req);
+    }
+    while (pv_ctlsrv_poll_cancel(e->ctl, &handle) == PV_OK) {
+        pv_engine_drop_waiter(e, handle);
+        if (e->enroll.handle == handle)
+            pv_enroll_cancel(e, now);
+    }
+}

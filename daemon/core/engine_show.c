@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/* What the engine knows, as answers: status, peers, why, trace. */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/core/engine_int.h"
+
+void pv_engine_path_of(const struct pv_peer *p, struct pv_ctlapi_path *ret_path, pv_ns now)
+{
+    (void)now;
+    *ret_path = (struct pv_ctlapi_path){.type = PV_CTLAPI_PATH_NONE, .rtt_ms = -1, .loss = -1};
+    if (!p->has_path)
+        return;
+    ret_path->type = p->is_static ? PV_CTLAPI_PATH_STATIC : PV_CTLAPI_PATH_DIRECT;
+    ret_path->local = p->path.local;
+    ret_path->remote = p->path.remote;
+    struct pv_ice_path ice;
+    if (p->ice != NULL && pv_ice_selected(p->ice, &ice) == PV_OK) {
+        if (ice.rtt != 0)
+            ret_path->rtt_ms = (double)ice.rtt / 1e6;
+        ret_path->loss = (double)ice.loss / 1000.0;
+    }
+}
+
+/* --- peers ------------------------------------------------------------------------------------ */
+
+static int add_peer(struct pv_engine *e, json_t *list, struct pv_peer *p, pv_ns now)
+{
+    struct pv_ctlapi_peer x = {
+        .name = p->name,
+        .ip4 = p->ip4,
+        .ip6 = p->ip6,
+        .key = p->is_static ? NULL : p->pk,
+        .wg_key = p->transport,
+        .last_handshake_ms = p->last_handshake_ms,
+    };
+    struct pv_fp_live *l = pv_fp_builder_live(e->fp, p->id);
+    pv_engine_path_of(p, &x.path, now);
+    if (l != NULL) {
+        x.tx_bytes = atomic_load_explicit(&l->tx_bytes, memory_order_relaxed);
+        x.rx_bytes = atomic_load_explicit(&l->rx_bytes, memory_order_relaxed);
+        pv_ns heard = atomic_load_explicit(&l->last_rx_any, memory_order_relaxed);
+        x.online = heard != 0 && now - heard < PV_SESSION_REJECT_AFTER;
+    }
+    if (!p->is_static)
+        x.online = p->presence == PV_PRESENCE_ONLINE ||
+                   (p->presence == PV_PRESENCE_UNKNOWN && p->has_path && !p->doubted);
+    return pv_ctlapi_peers_add(list, &x);
+}
+
+void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
+{
+    json_t *list = pv_ctlapi_peers_new();
+    bool ok = list != NULL;
+    struct pv_peer *p, *tmp;
+    HASH_ITER(hh, e->peers, p, tmp)
+    ok = ok && add_peer(e, list, p, now) == PV_OK;
+    for (size_t i = 0; i < e->n_statics; i++)
+        ok = ok && add_peer(e, list, e->statics[i], now) == PV_OK;
+    if (!ok) {
+        json_decref(list);
+        list = NULL;
+    }
+    pv_ctlsrv_answer(e->ctl, handle, list);
+}
+
+/* --- status ----------------------------------------------------------------------------------- */
+
+enum {
+    MAX_PROBLEMS = PV_ENGINE_MAX_REPORTS + 8,
+    PROBLEM_TEXT = PV_ROSTER_TEXT + 64,
+};
+
+struct problems {
+    char text[MAX_PROBLEMS][PROBLEM_TEXT];
+    const char *list[MAX_PROBLEMS];
+    size_t n;
+};
+
+static void problem(struct problems *x, const char *what, const char *why)
+{
+    if (x->n == MAX_PROBLEMS)
+        return;
+    snprintf(x->text[x->n], sizeof(x->text[x->n]), "%s%s", what, why);
+    x->list[x->n] = x->text[x->n];
+    x->n++;
+}
+
+static void find_problems(const struct pv_engine *e, struct problems *x)
+{
+    if (e->iface_error[0] != '\0')
+        problem(x, "the interface is not up: ", e->iface_error);
+    if (e->store_error[0] != '\0')
+        problem(x, "not everything is stored: ", e->store_error);
+    if (e->removed)
+        problem(x, "this node was removed from the network", "");
+    size_t n = e->n_reports < PV_ENGINE_MAX_REPORTS ? e->n_reports : PV_ENGINE_MAX_REPORTS;
+    for (size_t i = 0; i < n; i++)
+        problem(x, e->reports[(e->n_reports - n + i) % PV_ENGINE_MAX_REPORTS].text, "");
+}
+
+static const char *state_name(const struct pv_engine *e)
+{
+    if (e->roster == NULL)
+        return e->n_statics > 0 ? "static" : "none";
+    if (!e->up)
+        return "down";
+    return e->iface == PV_IFACE_UP && pv_engine_is_online(e) ? "up" : "connecting";
+}
+
+static size_t public_addrs(const struct pv_engine *e, struct pv_addr *out, size_t cap)
+{
+    struct pv_ice_cand cands[PV_ICE_MAX_LOCAL];
+    size_t n = pv_gatherer_candidates(e->gatherer, cands);
+    size_t found = 0;
+    for (size_t i = 0; i < n && found < cap; i++) {
+        if (cands[i].type == PV_ICE_SRFLX || !pv_addr_is_private(&cands[i].addr))
+            out[found++] = cands[i].addr;
+    }
+    return found;
+}
+
+static void fill_network(struct pv_engine *e, struct pv_ctlapi_status *s, uint8_t *head)
+{
+    const struct pv_member *self = pv_engine_self(e);
+    if (e->roster == NULL)
+        return;
+    pv_roster_head(e->roster, head);
+    s->network = pv_roster_network(e->roster)->name;
+    s->network_id = pv_roster_network_id(e->roster);
+    s->cidr = pv_roster_network(e->roster)->range;
+    s->ula = pv_network_ula(s->network_id);
+    s->head = head;
+    s->members = (unsigned)pv_roster_count(e->roster);
+    s->admin = pv_roster_rights(e->roster, e->identity->sign_pk) != 0;
+    if (self != NULL) {
+        s->name = self->name;
+        s->ip4 = self->ip4;
+        s->ip6 = self->ip6;
+    }
+    struct pv_peer *p, *tmp;
+    HASH_ITER(hh, e->peers, p, tmp)
+    s->online += p->presence == PV_PRESENCE_ONLINE ? 1 : 0;
+    s->online += self != NULL && pv_engine_is_online(e) ? 1 : 0;
+}
+
+static size_t fill_drops(struct pv_engine *e, const char **names, uint64_t *counts)
+{
+    size_t n = 0;
+    for (unsigned r = 0; r < PV_FP_DROP_REASONS; r++) {
+        uint64_t count = 0;
+        for (size_t slot = 0; slot < e->n_slots; slot++) {
+            struct pv_fp_live *l =
+                e->by_slot[slot] == NULL ? NULL : pv_fp_builder_live(e->fp, e->by_slot[slot]->id);
+            if (l != NULL)
+                count += atomic_load_explicit(&l->drops[r], memory_order_relaxed);
+        }
+        if (count == 0)
+            continue;
+        names[n] = pv_fp_drop_name((enum pv_fp_drop)r);
+        counts[n++] = count;
+    }
+    return n;
+}
+
+void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv_job_result *counts,
+                           pv_ns now)
+{
+    struct pv_ctlapi_status s = {
+        .state = state_name(e),
+        .uptime_s = (now - e->started) / PV_S(1),
+        .key = e->identity->sign_pk,
+        .wg_key = e->identity->dh_pk,
+        .interface = e->iface == PV_IFACE_UP ? e->tun_name : NULL,
+        .mtu = e->mtu,
+        .udp_port = e->udp_port,
+        .connected = pv_engine_is_online(e),
+        .coordinator_rtt_ms = -1,
+        .coordinator_error = e->coord_error[0] != '\0' ? e->coord_error : NULL,
+    };
+    uint8_t head[PV_STATEMENT_HASH_LEN];
+    struct problems problems = {.n = 0};
+    struct pv_addr publics[PV_ICE_MAX_LOCAL];
+    const char *drop_names[PV_FP_DROP_REASONS];
+    uint64_t drop_counts[PV_FP_DROP_REASONS];
+    char coordinator[PV_HOSTPORT_BUF];
+
+    fill_network(e, &s, head);
+    if (e->roster != NULL && e->n_hosts > 0)
+        s.coordinator = pv_hostport_format(&e->hosts[0], coordinator);
+    if (pv_coordclient_rtt(e->coord) != 0)
+        s.coordinator_rtt_ms = (double)pv_coordclient_rtt(e->coord) / 1e6;
+    s.n_public = public_addrs(e, publics, PV_ARRAY_LEN(publics));
+    s.public_addrs = publics;
+    if (counts->status == PV_OK && counts->chat != NULL) {
+        s.unread = counts->chat->unread;
+        s.queued = counts->chat->queued;
+    }
+    find_problems(e, &problems);
+    s.problems = problems.list;
+    s.n_problems = problems.n;
+    s.n_drops = fill_drops(e, drop_names, drop_counts);
+    s.drop_names = drop_names;
+    s.drop_counts = drop_counts;
+    pv_ctlsrv_answer(e->ctl, handle, pv_ctlapi_status_json(&s));
+}
+
+/* --- why, trace ---------------------------------------------------------------------------------
+ */
+
+static void line(json_t **lines, const char *fmt, ...) PV_PRINTF(2, 3);
+static void line(json_t **lines, const char *fmt, ...)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (*lines != NULL && pv_ctlapi_lines_add(*lines, text) != PV_OK) {
+        json_decref(*lines);
+        *lines = NULL;
+    }
+}
+
+static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
+{
+    char local[PV_ADDR_TEXT];
+    char remote[PV_ADDR_TEXT];
+    struct pv_ice_path path;
+    unsigned for_s = (unsigned)((now - p->path_since) / PV_S(1));
+    pv_addr_format(&p->path.remote, remote);
+    if (p->is_static) {
+        line(lines, "%s is a static peer, reached at %s", p->name, remote);
+        return;
+    }
+    line(lines, "%s is reached directly at %s for %u s%s", p->name, remote, for_s,
+         p->doubted ? ", but it does not answer now" : "");
+    if (p->ice != NULL && pv_ice_selected(p->ice, &path) == PV_OK)
+        line(lines, "  our %s address %s to their %s address, round trip %.1f ms, loss %.1f %%",
+             pv_ice_cand_type_name(path.local_type), pv_addr_format(&path.carrier.local, local),
+             pv_ice_cand_type_name(path.remote_type), (double)path.rtt / 1e6,
+             (double)path.loss / 10.0);
+}
+
+static void why_no_path(struct pv_engine *e, struct pv_peer *p, json_t **lines)
+{
+    if (p->presence == PV_PRESENCE_OFFLINE)
+        line(lines, "%s is offline: the coordinator has no connection from it", p->name);
+    else if (!pv_engine_is_online(e))
+        line(lines, "%s cannot be asked: the coordinator is not reached (%s)", p->name,
+             e->coord_error);
+    else if (p->state == PV_PEER_IDLE)
+        line(lines, "%s has no path because nothing wanted one: try `p2pvpnctl ping %s`", p->name,
+             p->name);
+    else
+        line(lines, "%s has no path yet: %s", p->name, pv_peer_state_name(p->state));
+    if (p->state == PV_PEER_REACHING && p->descx.theirs.gen == 0)
+        line(lines, "  it has not answered our description");
+}
+
+static void why_pairs(struct pv_peer *p, json_t **lines)
+{
+    struct pv_ice_path paths[12];
+    size_t n = p->ice == NULL ? 0 : pv_ice_paths(p->ice, paths, PV_ARRAY_LEN(paths));
+    for (size_t i = 0; i < n; i++) {
+        char local[PV_ADDR_TEXT];
+        char remote[PV_ADDR_TEXT];
+        line(lines, "  tried %s -> %s (%s): %u checks, %u answers%s",
+             pv_addr_format(&paths[i].carrier.local, local),
+             pv_addr_format(&paths[i].remote, remote), pv_ice_cand_type_name(paths[i].remote_type),
+             paths[i].checks, paths[i].answers, paths[i].selected ? ", in use" : "");
+    }
+}
+
+void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now)
+{
+    json_t *lines = pv_ctlapi_lines_new();
+    if (p->has_path)
+        why_path(p, &lines, now);
+    else
+        why_no_path(e, p, &lines);
+    if (p->session != NULL && !pv_session_has_keys(p->session, now))
+        line(&lines, "  there are no session keys%s",
+             pv_session_is_trying(p->session) ? "; a handshake is under way" : "");
+    why_pairs(p, &lines);
+    pv_ctlsrv_answer(e->ctl, handle, lines);
+}
+
+void pv_engine_show_trace(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now)
+{
+    json_t *events = pv_ctlapi_events_new();
+    for (size_t i = 0; events != NULL && i < pv_trace_len(&p->trace); i++) {
+        const struct pv_trace_event *ev = pv_trace_at(&p->trace, i);
+        double ago = now > ev->when ? (double)(now - ev->when) / 1e9 : 0;
+        if (pv_ctlapi_events_add(events, ago, ev->text) != PV_OK) {
+            json_decref(events);
+            events = NULL;
+        }
+    }
+    pv_ctlsrv_answer(e->ctl, handle, events);
+}
