@@ -184,7 +184,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
         return NULL;
     free_queues(e);
     if (e->fp != NULL) {
-        pv_engine_drop_members(e);
+        pv_engine_drop_members(e, 0);
         for (size_t i = 0; i < e->n_statics; i++)
             pv_peer_free(e->statics[i]);
     }

@@ -296,8 +296,8 @@ struct pv_peer *pv_engine_peer_by_id(struct pv_engine *e, uint32_t id);
 struct pv_peer *pv_engine_peer_by_pk(struct pv_engine *e, const uint8_t *pk);
 /* The peer of a member: made when it is not there yet. */
 PV_MUST_CHECK int pv_engine_peer_add(struct pv_engine *e, const struct pv_member *m, pv_ns now);
-void pv_engine_peer_drop(struct pv_engine *e, struct pv_peer *p);
-void pv_engine_drop_members(struct pv_engine *e);
+void pv_engine_peer_drop(struct pv_engine *e, struct pv_peer *p, pv_ns now);
+void pv_engine_drop_members(struct pv_engine *e, pv_ns now);
 PV_MUST_CHECK int pv_engine_add_static(struct pv_engine *e, const struct pv_static_peer *conf,
                                        pv_ns now);
 /* Name, overlay address, key or NAME.NETWORK(.p2p) to a peer; NULL: nobody. */

@@ -62,7 +62,7 @@ static void member_gone(struct pv_engine *e, const struct pv_member *m, pv_ns no
     pv_chatlink_peer_gone(e->chat, m->node, now);
     struct pv_peer *p = pv_engine_peer_by_pk(e, m->node);
     if (p != NULL)
-        pv_engine_peer_drop(e, p);
+        pv_engine_peer_drop(e, p, now);
 }
 
 static void take_event(struct pv_engine *e, const struct pv_roster_event *ev, pv_ns now)
@@ -279,7 +279,7 @@ void pv_engine_leave(struct pv_engine *e, pv_ns now)
     struct pv_peer *p, *tmp;
     HASH_ITER(hh, e->peers, p, tmp)
     pv_chatlink_peer_gone(e->chat, p->pk, now);
-    pv_engine_drop_members(e);
+    pv_engine_drop_members(e, now);
     e->n_unsaved = 0;
     pv_rostersync_set_roster(e->sync, NULL);
     e->roster = pv_roster_free(e->roster);

@@ -119,11 +119,11 @@ static int take_slot(struct pv_engine *e, struct pv_peer *p)
     return r;
 }
 
-static void release(struct pv_engine *e, struct pv_peer *p)
+static void release(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     size_t slot = slot_of(p->id);
     if (p->in_sync)
-        pv_rostersync_peer_down(e->sync, p->pk);
+        pv_rostersync_peer_down(e->sync, p->pk, now);
     leave_ready(e, p);
     pv_heap_set(&e->timers, &p->timer, PV_NEVER);
     if (slot < e->n_slots && e->by_slot[slot] == p)
@@ -156,7 +156,8 @@ int pv_engine_peer_add(struct pv_engine *e, const struct pv_member *m, pv_ns now
 {
     struct pv_peer *p = pv_engine_peer_by_pk(e, m->node);
     if (p != NULL && memcmp(p->transport, m->transport, sizeof(p->transport)) != 0) {
-        pv_engine_peer_drop(e, p); /* it came back with another key: nothing of the old one holds */
+        pv_engine_peer_drop(e, p,
+                            now); /* it came back with another key: nothing of the old one holds */
         p = NULL;
     }
     if (p != NULL)
@@ -174,21 +175,21 @@ int pv_engine_peer_add(struct pv_engine *e, const struct pv_member *m, pv_ns now
     if (r == PV_OK)
         r = update_member(e, p, m, now);
     if (r != PV_OK)
-        pv_engine_peer_drop(e, p);
+        pv_engine_peer_drop(e, p, now);
     return r;
 }
 
-void pv_engine_peer_drop(struct pv_engine *e, struct pv_peer *p)
+void pv_engine_peer_drop(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     PV_MAP_DEL(e->peers, p);
-    release(e, p);
+    release(e, p, now);
 }
 
-void pv_engine_drop_members(struct pv_engine *e)
+void pv_engine_drop_members(struct pv_engine *e, pv_ns now)
 {
     struct pv_peer *p, *tmp;
     HASH_ITER(hh, e->peers, p, tmp)
-    pv_engine_peer_drop(e, p);
+    pv_engine_peer_drop(e, p, now);
 }
 
 static int remember_routes(struct pv_engine *e, const struct pv_static_peer *conf)
@@ -242,7 +243,7 @@ int pv_engine_add_static(struct pv_engine *e, const struct pv_static_peer *conf,
     if (r == PV_OK)
         r = remember_routes(e, conf);
     if (r != PV_OK) {
-        release(e, p);
+        release(e, p, now);
         return r;
     }
     e->statics[e->n_statics++] = p;

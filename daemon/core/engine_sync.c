@@ -27,7 +27,7 @@ void pv_engine_sync_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     if (up == p->in_sync)
         return;
     if (!up)
-        pv_rostersync_peer_down(e->sync, p->pk);
+        pv_rostersync_peer_down(e->sync, p->pk, now);
     else if (pv_rostersync_peer_up(e->sync, p->pk, now) != PV_OK)
         return;
     p->in_sync = up;
