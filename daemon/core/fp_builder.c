@@ -77,19 +77,27 @@ static const struct pv_fp_peer *find_peer(const struct pv_fp_builder *b, uint32_
     return &b->chunks[c]->peers[slot % PV_FP_CHUNK];
 }
 
+static int own_chunk(struct pv_fp_builder *b, size_t c)
+{
+    if (b->chunks[c]->refs == 1)
+        return PV_OK;
+    struct pv_fp_chunk *copy = pv_fp_chunk_copy(b->chunks[c]);
+    if (copy == NULL)
+        return PV_ERR_NOMEM;
+    pv_fp_chunk_unref(b->chunks[c]);
+    b->chunks[c] = copy;
+    return PV_OK;
+}
+
 /* The peer in a chunk that may be changed. */
 static int own_peer(struct pv_fp_builder *b, uint32_t id, struct pv_fp_peer **ret_peer)
 {
     size_t slot = pv_fp_slot_of(id), c = slot / PV_FP_CHUNK;
     if (find_peer(b, id) == NULL)
         return PV_ERR_NOT_FOUND;
-    if (b->chunks[c]->refs > 1) {
-        struct pv_fp_chunk *copy = pv_fp_chunk_copy(b->chunks[c]);
-        if (copy == NULL)
-            return PV_ERR_NOMEM;
-        pv_fp_chunk_unref(b->chunks[c]);
-        b->chunks[c] = copy;
-    }
+    int r = own_chunk(b, c);
+    if (r < 0)
+        return r;
     *ret_peer = &b->chunks[c]->peers[slot % PV_FP_CHUNK];
     return PV_OK;
 }
@@ -222,33 +230,23 @@ static bool find_free(const struct pv_fp_builder *b, size_t *ret_slot)
 
 int pv_fp_builder_add_peer(struct pv_fp_builder *b, enum pv_fp_peer_kind kind, uint32_t *ret_peer)
 {
-    size_t s;
-    if (!find_free(b, &s)) {
-        s = b->n_chunks * PV_FP_CHUNK;
-        int r = add_chunk(b);
-        if (r < 0)
-            return r;
-    }
+    size_t s = b->n_chunks * PV_FP_CHUNK;
+    int r = find_free(b, &s) ? PV_OK : add_chunk(b);
+    if (r == PV_OK)
+        r = own_chunk(b, s / PV_FP_CHUNK);
+    if (r < 0)
+        return r;
     struct pv_fp_live_ref *live = aligned_alloc(64, sizeof(*live));
-    struct pv_fp_chunk **chunk = &b->chunks[s / PV_FP_CHUNK];
-    struct pv_fp_chunk *own = *chunk;
-    if (live != NULL && own->refs > 1)
-        own = pv_fp_chunk_copy(own);
-    if (live == NULL || own == NULL) {
-        free(live);
+    if (live == NULL)
         return PV_ERR_NOMEM;
-    }
-    if (own != *chunk) {
-        pv_fp_chunk_unref(*chunk);
-        *chunk = own;
-    }
     memset(live, 0, sizeof(*live));
     live->refs = 1;
     uint16_t generation = ++b->slots[s].generation;
     if (generation == 0)
         generation = b->slots[s].generation = 1;
     uint32_t id = (uint32_t)generation << 16 | (uint32_t)s;
-    own->peers[s % PV_FP_CHUNK] = (struct pv_fp_peer){.id = id, .kind = kind, .live = live};
+    b->chunks[s / PV_FP_CHUNK]->peers[s % PV_FP_CHUNK] =
+        (struct pv_fp_peer){.id = id, .kind = kind, .live = live};
     b->next_slot = s + 1;
     b->changed = true;
     *ret_peer = id;

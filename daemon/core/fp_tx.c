@@ -271,33 +271,46 @@ static bool send_to_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
     return true;
 }
 
+/* Copies to the members that can be reached; returns how many. */
+static size_t send_copies(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                          struct pv_view packet, pv_ns now)
+{
+    size_t n = 0;
+    for (size_t c = 0; c < snap->n_chunks; c++) {
+        const struct pv_fp_chunk *chunk = snap->chunks[c];
+        for (uint64_t set = chunk->reachable; set != 0; set &= set - 1) {
+            const struct pv_fp_peer *peer = &chunk->peers[__builtin_ctzll(set)];
+            if (!can_seal(peer, now) || packet.len > inner_limit(peer))
+                continue;
+            if (n == PV_FP_BROADCAST_PEERS || !has_room(w, 1, packet.len)) {
+                pv_fp_worker_drop(w, NULL, PV_FP_DROP_RATE);
+                return n;
+            }
+            send_packet(w, snap, peer, packet, now);
+            n++;
+        }
+    }
+    return n;
+}
+
 /* A copy to every member that can be reached, and to the static peer whose allowed-ips say so.
  * False: no room, nothing done. */
 static bool send_to_many(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                          const struct pv_ippkt *ip, pv_ns now)
 {
-    size_t left = PV_FP_BROADCAST_PEERS;
-    if (w->n_sends > 0 && !has_room(w, left, left * ip->whole.len))
+    if (w->n_sends > 0 &&
+        !has_room(w, PV_FP_BROADCAST_PEERS, PV_FP_BROADCAST_PEERS * ip->whole.len))
         return false;
     if (!pv_bucket_take(&w->broadcasts, PV_FP_BROADCAST_RATE, PV_FP_BROADCAST_RATE, 1, now)) {
         pv_fp_worker_drop(w, NULL, PV_FP_DROP_RATE);
         return true;
     }
-    for (size_t c = 0; c < snap->n_chunks; c++) {
-        const struct pv_fp_chunk *chunk = snap->chunks[c];
-        for (uint64_t set = chunk->reachable; set != 0; set &= set - 1) {
-            const struct pv_fp_peer *peer = &chunk->peers[__builtin_ctzll(set)];
-            if (!can_seal(peer, now) || ip->whole.len > inner_limit(peer))
-                continue;
-            if (left == 0 || !has_room(w, 1, ip->whole.len))
-                return true;
-            left--;
-            send_packet(w, snap, peer, ip->whole, now);
-        }
-    }
+    size_t copies = send_copies(w, snap, ip->whole, now);
     const struct pv_fp_peer *peer = pv_fp_snapshot_route(snap, ip->version, ip->dst);
     if (peer != NULL && !send_to_one(w, snap, peer, ip, now))
         pv_fp_worker_drop(w, peer, PV_FP_DROP_RATE);
+    else if (peer == NULL && copies == 0)
+        pv_fp_worker_drop(w, NULL, PV_FP_DROP_QUIET);
     return true;
 }
 

@@ -426,8 +426,10 @@ static void broadcast_goes_to_those_with_a_path_and_keys(void **state)
         }
     }
     assert_int_equal(pv_fp_waiting(w->a.w), 0); /* nobody is looked for because of a broadcast */
-    w->now += PV_FP_REJECT_TIME;                /* nor gets one under expired keys */
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUIET), 0);
+    w->now += PV_FP_REJECT_TIME; /* nor gets one under expired keys */
     assert_int_equal(tx_to(w, pv_addr4(224, 0, 0, 251, 0), 100, 0).n_sends, 0);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUIET), 1);
 }
 
 static void broadcast_has_a_rate_and_a_width(void **state)
@@ -449,7 +451,8 @@ static void broadcast_has_a_rate_and_a_width(void **state)
         fp_add_keys(&w->a, id, &w->b, at_b, w->now, NULL);
     }
     fp_publish(&w->a);
-    assert_int_equal(tx_to(w, dst, 1400, 0).n_sends, PV_FP_BROADCAST_PEERS);
+    assert_int_equal(tx_to(w, dst, 1400, 0).n_sends, PV_FP_BROADCAST_PEERS); /* of one more */
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_RATE), PV_FP_BROADCAST_RATE + 1);
 
     /* Behind other packets it waits for empty results instead of being cut. */
     static uint8_t p[3][1400];
