@@ -5,7 +5,8 @@
 #include <string.h>
 
 enum {
-    STUN_SENDS = 5, /* at 250, 500, 1000, 2000 ms: 7.75 s until a server counts as silent */
+    STUN_SENDS = 5,    /* at 250, 500, 1000, 2000 ms: 7.75 s until a server counts as silent */
+    STUN_PADDING = 20, /* bytes: makes the request as large as the largest answer, DESIGN 6 */
     RANK_TUNNEL = 3,
 };
 #define STUN_RTO     PV_MS(250) /* ours: half of RFC 8489's; a lost request costs less */
@@ -256,7 +257,7 @@ void pv_gatherer_handle_timeout(struct pv_gatherer *g, pv_ns now)
         if (server == NULL || pv_stunc_is_running(&b->stunc) || now < b->ask_at)
             continue;
         const struct pv_stunc_config cfg = {
-            .server = *server, .rto = STUN_RTO, .max_sends = STUN_SENDS};
+            .server = *server, .rto = STUN_RTO, .max_sends = STUN_SENDS, .padding = STUN_PADDING};
         pv_stunc_start(&b->stunc, &cfg, &g->cfg.rng, now);
         b->ask_at = PV_NEVER;
     }

@@ -7,13 +7,8 @@
 /* Handicaps: how much faster a path of the lesser kind must be before it is preferred. */
 #define HANDICAP_NAT     PV_MS(20)  /* ours: a NAT in the path; the same LAN must win */
 #define HANDICAP_HAIRPIN PV_MS(500) /* DESIGN 5: "hairpin is the last resort" */
-#define HANDICAP_TUNNEL  PV_MS(40)  /* ours: somebody else's tunnel below ours */
 #define HANDICAP_IPV4    PV_MS(3)   /* TRAVERSAL 3.8 rule 8 */
 #define RTT_UNKNOWN      PV_MS(500)
-
-enum {
-    TUNNEL_LOCAL_PREF = 16384, /* local preferences below it mark tunnels */
-};
 
 static bool same_carrier(const struct pv_ice_carrier *a, const struct pv_ice_carrier *b)
 {
@@ -253,11 +248,6 @@ enum pv_ice_cand_type ice_pair_local_type(const struct pv_ice_agent *a, const st
     return PV_ICE_PRFLX;
 }
 
-static bool is_tunnel(uint32_t priority)
-{
-    return ((priority >> 8) & 0xffff) < TUNNEL_LOCAL_PREF;
-}
-
 pv_ns ice_pair_handicap(const struct pv_ice_agent *a, const struct ice_pair *p)
 {
     const struct pv_ice_cand *remote = &a->remotes[p->remote].cand;
@@ -268,8 +258,6 @@ pv_ns ice_pair_handicap(const struct pv_ice_agent *a, const struct ice_pair *p)
         h += HANDICAP_HAIRPIN;
     if (remote->type != PV_ICE_HOST || ice_pair_local_type(a, p) != PV_ICE_HOST)
         h += HANDICAP_NAT;
-    if (is_tunnel(a->bases[p->base].priority) || is_tunnel(remote->priority))
-        h += HANDICAP_TUNNEL;
     if (remote->addr.family == PV_AF_INET)
         h += HANDICAP_IPV4;
     return h;
