@@ -10,9 +10,12 @@
 
 enum {
     HEADER = 16,            /* bytes, whitepaper s5.4.6 */
-    TYPE_DATA = 4,          /* whitepaper s5.4.6 */
-    PUNTS_PER_DATAGRAM = 4, /* confirmed, stray, active, in-band */
+    PUNTS_PER_DATAGRAM = 4, /* at most: confirmed, stray, active, and the packet itself */
+    PER_CALL = 256,         /* datagrams, so that the results have room for whatever they make */
 };
+_Static_assert(PER_CALL <= (int)PV_FP_MAX_PUNTS / PUNTS_PER_DATAGRAM &&
+                   PER_CALL <= (int)PV_FP_MAX_WRITES && PER_CALL >= (int)PV_FP_MAX_SEGMENTS,
+               "results of one call");
 
 /* --- after authentication ------------------------------------------------------------------ */
 
@@ -177,7 +180,7 @@ static size_t count_segments(const struct pv_fp_datagram *d)
 size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                 const struct pv_fp_datagram *datagrams, size_t n, pv_ns now)
 {
-    size_t i, taken = 0; /* taken: datagrams whose results have room, opened or not */
+    size_t i, taken = 0;
     pv_fp_worker_reset(w);
     for (i = 0; i < n; i++) {
         const struct pv_fp_datagram *d = &datagrams[i];
@@ -186,8 +189,7 @@ size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
             pv_fp_worker_drop(w, NULL, PV_FP_DROP_JUNK);
             continue;
         }
-        if (taken + segments > PV_FP_MAX_PUNTS / PUNTS_PER_DATAGRAM ||
-            taken + segments > PV_FP_MAX_WRITES)
+        if (taken + segments > PER_CALL)
             break;
         taken += segments;
         size_t at = 0;
