@@ -539,6 +539,10 @@ static void make_first_invite(struct pv_engine *e, pv_ns now)
     put->handle = handle;
     /* From here on it is an ordinary put of a member. */
     forget(e);
+    if (pv_engine_is_online(e)) {
+        pv_engine_put(e, put, now);
+        return;
+    }
     e->first_invite = put;
     e->first_invite_by = now + PV_ENROLL_TIME;
 }
