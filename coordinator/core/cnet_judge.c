@@ -240,12 +240,13 @@ static enum pv_ctl_error choose_name(const struct claim *c, const char *asked,
 /* --- joining ------------------------------------------------------------------------------- */
 
 static void fill_answer(const struct pv_cnet *net, const uint8_t *node, const char *name,
-                        uint32_t ip4, struct pv_ctl_reservation *ret)
+                        uint32_t ip4, uint64_t serial, struct pv_ctl_reservation *ret)
 {
     memset(ret, 0, sizeof(*ret));
     snprintf(ret->name, sizeof(ret->name), "%s", name);
     pv_store_be32(ret->ip4, ip4);
     pv_node_ip6(net->id, node, ret->ip6);
+    ret->serial = serial < UINT32_MAX ? (uint32_t)serial : UINT32_MAX;
     ret->seconds = PV_COORD_RESERVE_S;
 }
 
@@ -287,7 +288,8 @@ enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *jo
     drop_expired(net, now);
     const struct pv_member *member = joined_before(net, join->invite, join->node);
     if (member != NULL) {
-        fill_answer(net, join->node, member->name, pv_addr_u32(&member->ip4), ret_reservation);
+        fill_answer(net, join->node, member->name, pv_addr_u32(&member->ip4), member->serial,
+                    ret_reservation);
         return PV_CTL_E_NONE;
     }
     enum pv_ctl_error e =
@@ -304,7 +306,8 @@ enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *jo
             return e;
     }
     append_reservation(net, r, now);
-    fill_answer(net, r->node, r->name, r->ip4, ret_reservation);
+    fill_answer(net, r->node, r->name, r->ip4, pv_roster_next_serial(net->roster, r->node),
+                ret_reservation);
     return PV_CTL_E_NONE;
 }
 

@@ -376,7 +376,7 @@ static void reserved(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns no
     struct pv_st_member m = {0};
     struct pv_made made;
     memcpy(m.transport, e->identity->dh_pk, sizeof(m.transport));
-    m.serial = pv_roster_next_serial(e->enroll.roster, e->identity->sign_pk);
+    m.serial = res->serial; /* who was a member before, and left, needs a higher one */
     memcpy(m.name, res->name, sizeof(m.name));
     memcpy(m.ip4, res->ip4, sizeof(m.ip4));
     m.issued = pv_engine_wall_s(e, now);

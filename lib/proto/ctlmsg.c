@@ -318,6 +318,7 @@ static void put_reservation(struct pv_writer *w, const struct pv_ctl_reservation
     field_string(w, "name", m->name, PV_NAME_MAX);
     field_string(w, "ip4", pv_addr_format_ip(&ip4, text), PV_ADDR_TEXT);
     field_string(w, "ip6", pv_addr_format_ip(&ip6, text), PV_ADDR_TEXT);
+    field_u64(w, "serial", m->serial);
     field_u64(w, "seconds", m->seconds);
 }
 

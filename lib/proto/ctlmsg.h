@@ -220,6 +220,7 @@ struct pv_ctl_reservation {
     char name[PV_NAME_BUF]; /* the one asked for, or with a number when it was taken */
     uint8_t ip4[4];
     uint8_t ip6[16];
+    uint32_t serial;  /* for the member statement: above every one this node has used */
     uint32_t seconds; /* it is held for this node and invite */
 };
 

@@ -333,6 +333,7 @@ static void get_reservation(struct parser *p, const json_t *obj, struct pv_ctl_r
     get_name(p, obj, m->name, false);
     get_ip(p, obj, "ip4", PV_AF_INET, m->ip4);
     get_ip(p, obj, "ip6", PV_AF_INET6, m->ip6);
+    m->serial = (uint32_t)get_u64(p, obj, "serial", UINT32_MAX);
     m->seconds = (uint32_t)get_u64(p, obj, "seconds", UINT32_MAX);
 }
 

@@ -223,6 +223,7 @@ static void a_node_that_left_may_join_again_by_the_same_invite(void **state)
                  PV_CTL_E_UNKNOWN_NODE);
     c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
     struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
+    assert_int_equal(m->u.reservation.serial, 2); /* above its leave */
     struct pv_made made = cw_member_statement(
         w, &invite, &bob, (struct cw_claim){"bob", m->u.reservation.ip4, 2, CW_WALL});
     pv_ctl_msg_free(m);

@@ -79,8 +79,11 @@ static size_t every_message(struct pv_ctl_msg out[static 32])
     ADD(PV_CTL_ANSWER, PV_CTL_DONE, .u.pull = {0});
     ADD(PV_CTL_ANSWER, PV_CTL_PONG, .u.pong = {.time_us = 1});
     ADD(PV_CTL_ANSWER, PV_CTL_RESERVATION,
-        .u.reservation = {
-            .name = "bob", .ip4 = {10, 66, 1, 2}, .ip6 = {0xfd, 1, 2, 3}, .seconds = 60});
+        .u.reservation = {.name = "bob",
+                          .ip4 = {10, 66, 1, 2},
+                          .ip6 = {0xfd, 1, 2, 3},
+                          .serial = 7,
+                          .seconds = 60});
     ADD(PV_CTL_ANSWER, PV_CTL_REGISTERED, .u.registered.item = two_items[0]);
     ADD(PV_CTL_ANSWER, PV_CTL_ERROR,
         .u.failure = {.error = PV_CTL_E_LIMIT, .message = "slow \"down\"\n\\ \xc3\xa9"});
