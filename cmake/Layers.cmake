@@ -17,9 +17,7 @@ endfunction()
 function(pv_program name dir)
     string(REPLACE "-" "_" lib ${name}_shell)
     pv_layer(${lib} ${dir} ${ARGN})
-    # The daemon's program needs its engine.
-    if(EXISTS ${PROJECT_SOURCE_DIR}/${dir}/main.c AND
-       (NOT dir STREQUAL daemon OR EXISTS ${PROJECT_SOURCE_DIR}/daemon/core/engine.c))
+    if(EXISTS ${PROJECT_SOURCE_DIR}/${dir}/main.c)
         add_executable(${name} ${PROJECT_SOURCE_DIR}/${dir}/main.c)
         target_link_libraries(${name} PRIVATE ${lib})
         install(TARGETS ${name} RUNTIME DESTINATION sbin)
