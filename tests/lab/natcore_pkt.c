@@ -431,6 +431,27 @@ size_t pv_natpkt_udp(uint8_t *buf, size_t cap, const struct pv_addr *src, const 
     return len;
 }
 
+size_t pv_natpkt_echo(uint8_t *buf, size_t cap, const struct pv_addr *src,
+                      const struct pv_addr *dst, uint32_t id_seq, struct pv_view payload)
+{
+    bool v6 = src->family == PV_AF_INET6;
+    size_t header = v6 ? V6_HEADER : V4_HEADER;
+    size_t len = header + ICMP_HEADER + payload.len;
+    if (src->family != dst->family || len > cap || len > PV_NATPKT_MAX)
+        return 0;
+    put_header(buf, src, dst, PV_NATPKT_ICMP, ICMP_HEADER + payload.len);
+    uint8_t *icmp = buf + header;
+    memset(icmp, 0, ICMP_HEADER);
+    icmp[0] = v6 ? 128 : 8;
+    pv_store_be32(icmp + 4, id_seq);
+    if (payload.len > 0)
+        memcpy(icmp + ICMP_HEADER, payload.ptr, payload.len);
+    struct pv_natpkt made = {
+        .data = buf, .len = len, .proto = PV_NATPKT_ICMP, .l4 = header, .src = *src, .dst = *dst};
+    icmp_sum(&made);
+    return len;
+}
+
 struct pv_view pv_natpkt_payload(const struct pv_natpkt *pkt)
 {
     size_t at = pkt->l4 + UDP_HEADER;

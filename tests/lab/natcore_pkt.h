@@ -103,6 +103,11 @@ PV_MUST_CHECK int pv_natpkt_piece(const struct pv_natpkt *pkt, size_t mtu, unsig
 size_t pv_natpkt_udp(uint8_t *buf, size_t cap, const struct pv_addr *src, const struct pv_addr *dst,
                      struct pv_view payload);
 
+/* Builds an echo request with identifier and sequence number in one (id << 16 | seq) the same way.
+ */
+size_t pv_natpkt_echo(uint8_t *buf, size_t cap, const struct pv_addr *src,
+                      const struct pv_addr *dst, uint32_t id_seq, struct pv_view payload);
+
 /* The payload of a UDP packet (kind FLOW, not a fragment); valid as long as pkt's data. */
 struct pv_view pv_natpkt_payload(const struct pv_natpkt *pkt);
 

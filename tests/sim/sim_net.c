@@ -169,6 +169,18 @@ void sim_net_add_overlay(struct sim_net *net, unsigned host, const struct pv_add
     add_addr(net, host, ip, true);
 }
 
+size_t sim_net_addrs(const struct sim_net *net, unsigned host,
+                     struct pv_addr ret_addrs[static SIM_HOST_ADDRS])
+{
+    const struct sim_host *h = net->hosts[host];
+    size_t n = 0;
+    for (unsigned i = 0; i < h->n_addrs; i++) {
+        if (!h->overlay[i])
+            ret_addrs[n++] = h->addrs[i];
+    }
+    return n;
+}
+
 void sim_net_del_addr(struct sim_net *net, unsigned id, const struct pv_addr *ip)
 {
     struct sim_host *host = net->hosts[id];

@@ -77,6 +77,9 @@ void sim_net_reboot_nat(struct sim_net *net, unsigned zone);
 unsigned sim_net_add_host(struct sim_net *net, unsigned zone, const struct pv_link_config *line);
 void sim_net_add_addr(struct sim_net *net, unsigned host, const struct pv_addr *ip);
 void sim_net_del_addr(struct sim_net *net, unsigned host, const struct pv_addr *ip);
+/* The host's addresses, overlay ones left out; returns how many. */
+size_t sim_net_addrs(const struct sim_net *net, unsigned host,
+                     struct pv_addr ret_addrs[static SIM_HOST_ADDRS]);
 /* Another address that streams reach from every host, whatever stands between: an overlay's. */
 void sim_net_add_overlay(struct sim_net *net, unsigned host, const struct pv_addr *ip);
 /* Changes zone; addresses are the caller's business. Streams go silent. */
