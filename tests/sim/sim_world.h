@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sim_world.h - a coordinator and nodes behind NATs in one process, run until something is true.
+ */
+#ifndef PV_SIM_WORLD_H
+#define PV_SIM_WORLD_H
+
+#include "sim_coord.h"
+#include "sim_net.h"
+#include "sim_node.h"
+
+enum {
+    SIM_WORLD_NODES = 64
+};
+
+struct sim_world {
+    struct sim_net *net;
+    struct sim_coord *coord;
+    struct sim_node *nodes[SIM_WORLD_NODES];
+    size_t n_nodes;
+    char why[512]; /* what went wrong last, for the test's message */
+};
+
+/* A network with a coordinator at 198.51.100.10 on a line of that quality. */
+void sim_world_init(struct sim_world *w, uint64_t seed, const struct pv_link_config *line);
+void sim_world_done(struct sim_world *w);
+
+/* A private zone 192.168.x.0/24 (and 2001:db8:x::/64) behind a NAT with that profile (see
+ * pv_nat_set()), whose public address is 203.0.113.x; x counts from 1. */
+unsigned sim_world_nat(struct sim_world *w, unsigned outer, const char *profile,
+                       const struct pv_link_config *line);
+/* A node on a new host of the zone; with an IPv6 address when ipv6. */
+struct sim_node *sim_world_node(struct sim_world *w, unsigned zone, const char *name, bool ipv6);
+
+/* Goes to the next event and hands it to its owner. False: none until then. */
+bool sim_world_step(struct sim_world *w, pv_ns until);
+/* Runs for that long. */
+void sim_world_run(struct sim_world *w, pv_ns duration);
+/* Runs until is_true(w, ctx) or the time is up; says which. */
+bool sim_world_until(struct sim_world *w, pv_ns timeout,
+                     bool (*is_true)(struct sim_world *w, void *ctx), void *ctx);
+
+/* Asks a node and runs until its answer is there. NULL (and why) when it does not come in time or
+ * is not ok. Valid as long as the node. */
+const char *sim_world_ask(struct sim_world *w, struct sim_node *n, pv_ns timeout,
+                          const char *fields);
+/* The value of a text field of an answer; false when it is not there or does not fit. */
+bool sim_world_field(const char *answer, const char *name, char *buf, size_t cap);
+
+/* The first node creates a network, the others join it, one after the other. False and why. */
+bool sim_world_join_all(struct sim_world *w);
+/* a pings b (payload 32 bytes) until one of its pings is answered; the time it took, PV_NEVER when
+ * the time was up. every = between pings. */
+pv_ns sim_world_reach(struct sim_world *w, struct sim_node *a, struct sim_node *b, pv_ns every,
+                      pv_ns timeout);
+
+#endif /* PV_SIM_WORLD_H */
