@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * args.h - command-line arguments: options of a table, in any order among the other arguments.
+ *
+ * "--name value", "--name=value", "-n value", "--flag"; "--" ends the options; "-" alone is an
+ * argument like any other.
+ */
+#ifndef PV_ARGS_H
+#define PV_ARGS_H
+
+#include "base/pv.h"
+
+enum {
+    PV_ARGS_MAX_OPTIONS = 16, /* in all tables together */
+    PV_ARGS_MAX_WORDS = 1024, /* arguments that are no options */
+    PV_ARGS_ERROR = 200,      /* bytes of an error text with the NUL */
+};
+
+struct pv_option {
+    const char *name; /* without dashes */
+    char letter;      /* 0: none */
+    bool has_value;
+};
+
+/* What was found; strings are borrowed from argv. Zeroed at first; several calls add up. */
+struct pv_args {
+    const char *value[PV_ARGS_MAX_OPTIONS]; /* by place in the table; NULL: absent; flags: "" */
+    char *word[PV_ARGS_MAX_WORDS];          /* arguments that are no options, in order */
+    int n_words;
+};
+
+/* The arguments still to be looked at. */
+struct pv_args_rest {
+    int argc;
+    char **argv;
+};
+
+/*
+ * Takes options and words off rest until there are max_words words (options behind the last are
+ * not taken) or nothing is left. Later options of the same name replace earlier ones.
+ * PV_ERR_MALFORMED: error says what is wrong.
+ */
+PV_MUST_CHECK int pv_args_parse(struct pv_args *args, const struct pv_option *table, size_t n_table,
+                                int max_words, struct pv_args_rest *rest,
+                                char error[static PV_ARGS_ERROR]);
+
+#endif /* PV_ARGS_H */

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cli.h - p2pvpnctl as a whole: the command table, what every command gets, and how it talks to
+ * p2pvpnd. One file a group of commands: cmd_*.c.
+ *
+ * A command's run() returns the exit code (enum pv_ctlapi_code). What was asked for goes to out,
+ * everything else to err; errors are one line "p2pvpnctl: what failed: why: what to do".
+ */
+#ifndef PV_CLI_H
+#define PV_CLI_H
+
+#include <stdio.h>
+
+#include "base/pv.h"
+#include "ctl/args.h"
+#include "ctl/client.h"
+#include "ctl/show.h"
+#include "proto/ctlapi.h"
+
+#define PV_CLI_SOCKET "/run/p2pvpn/p2pvpnd.sock"
+
+struct pv_cli;
+
+struct pv_command {
+    const char *name;
+    const char *args;            /* "PEER [-c N]" */
+    const char *summary;         /* one line, no full stop */
+    const char *details;         /* lines, "" for none; each ends with a newline */
+    const char *example;         /* as one would type it */
+    struct pv_option options[6]; /* those of the command; ends with a NULL name */
+    int min_words, max_words;
+    int verbatim_after; /* this word and what follows it is not looked at for options; 0: none */
+    int (*run)(struct pv_cli *cli);
+};
+extern const struct pv_command pv_cmds_network[]; /* each ends with a NULL name */
+extern const struct pv_command pv_cmds_node[];
+extern const struct pv_command pv_cmds_info[];
+extern const struct pv_command pv_cmds_ping[];
+extern const struct pv_command pv_cmds_chat[];
+
+struct pv_cli {
+    FILE *in, *out, *err;
+    const char *socket;
+    bool json, quiet, colour;
+    pv_ns timeout;  /* --timeout; 0: not given */
+    pv_ns deadline; /* of the command; PV_NEVER: none */
+    bool cached;    /* an answer came from the cache: the coordinator is away */
+    const struct pv_command *cmd;
+    struct pv_args args; /* of the command: its words, its options by place */
+    struct pv_client client;
+    uint64_t last_id;
+};
+
+/* Runs one command line; argv[0] is skipped. Returns the exit code. Secrets among the arguments
+ * are overwritten. */
+int pv_cli_run(int argc, char **argv, FILE *in, FILE *out, FILE *err);
+
+/* "p2pvpnctl: COMMAND: text", returns code. */
+int pv_cli_fail(struct pv_cli *cli, enum pv_ctlapi_code code, const char *fmt, ...) PV_PRINTF(3, 4);
+/* The same for a wrong argument: code 2, and says where help is. */
+int pv_cli_usage(struct pv_cli *cli, const char *fmt, ...) PV_PRINTF(2, 3);
+/* A line on err for people; nothing with --quiet. */
+void pv_cli_note(struct pv_cli *cli, const char *fmt, ...) PV_PRINTF(2, 3);
+
+/* Sets the command's deadline: --timeout, else seconds (0: none). */
+void pv_cli_set_timeout(struct pv_cli *cli, unsigned seconds);
+/* Fills req->peer from a word. 0 or an exit code. */
+PV_MUST_CHECK int pv_cli_peer(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *word);
+/* A name of a node or network into dst (PV_NAME_BUF bytes). 0 or an exit code. */
+PV_MUST_CHECK int pv_cli_name(struct pv_cli *cli, const char *flag, const char *text, char *dst);
+/* A whole number of an option. 0 or an exit code. */
+PV_MUST_CHECK int pv_cli_number(struct pv_cli *cli, const char *flag, const char *text,
+                                uint64_t min, uint64_t max, uint64_t *ret_value);
+
+/* Connects unless connected. 0 or an exit code (5, 8), told to the user. */
+PV_MUST_CHECK int pv_cli_connect(struct pv_cli *cli);
+/* As pv_cli_connect(); starts p2pvpnd when it is not running and the user is root. */
+PV_MUST_CHECK int pv_cli_connect_or_start(struct pv_cli *cli);
+
+/* Something that happened while a request ran; borrowed. */
+typedef void pv_cli_event_fn(struct pv_cli *cli, const struct pv_ctlapi_reply *event, void *ctx);
+/* Sends req and waits for its answer. 0: *ret_body is the answer's object, a new reference. Else
+ * an exit code, and the user has been told why. on_event may be NULL. */
+PV_MUST_CHECK int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req,
+                              pv_cli_event_fn *on_event, void *ctx, json_t **ret_body);
+/* Tells why the connection did not give a reply (a status of client.h); returns the exit code. */
+int pv_cli_lost(struct pv_cli *cli, int status);
+
+/* Prints an answer or event as one line of JSON, without the fields of the envelope ("id", "ok",
+ * "code"). */
+void pv_cli_print_json(struct pv_cli *cli, json_t *body);
+
+#endif /* PV_CLI_H */

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/client.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "crypto/ct.h"
+#include "sys/clock.h"
+#include "sys/unixsock.h"
+
+enum {
+    READ_AT_ONCE = 65536, /* bytes */
+};
+
+int pv_client_open(struct pv_client *c, const char *path)
+{
+    *c = (struct pv_client){.fd = -1};
+    return pv_unix_connect(path, &c->fd);
+}
+
+void pv_client_close(struct pv_client *c)
+{
+    if (c->fd >= 0)
+        close(c->fd);
+    if (c->in != NULL)
+        pv_wipe(c->in, c->in_cap); /* replies may carry tokens */
+    free(c->in);
+    *c = (struct pv_client){.fd = -1};
+}
+
+/* Waits until the socket is ready. PV_ERR_TIMEOUT. */
+static int wait_for(const struct pv_client *c, short events, pv_ns deadline)
+{
+    struct pollfd p = {.fd = c->fd, .events = events};
+    for (;;) {
+        pv_ns now = deadline == PV_NEVER || deadline == 0 ? 0 : pv_clock_now();
+        pv_ns left = deadline > now ? deadline - now : 0;
+        pv_ns ms = left / PV_MS(1) + (left % PV_MS(1) != 0);
+        int n = poll(&p, 1, deadline == PV_NEVER ? -1 : ms > INT_MAX ? INT_MAX : (int)ms);
+        if (n > 0)
+            return PV_OK;
+        if (n == 0 && left == 0)
+            return PV_ERR_TIMEOUT;
+        if (n < 0 && errno != EINTR)
+            return -errno;
+    }
+}
+
+int pv_client_send(struct pv_client *c, const struct pv_ctlapi_request *req, pv_ns deadline)
+{
+    char *line = pv_ctlapi_request_write(req);
+    if (line == NULL)
+        return PV_ERR_NOMEM;
+    size_t len = strlen(line), sent = 0;
+    int r = len > PV_CTLAPI_LINE_MAX ? PV_ERR_LIMIT : PV_OK;
+    while (r == PV_OK && sent < len) {
+        ssize_t n = send(c->fd, line + sent, len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n > 0)
+            sent += (size_t)n;
+        else if (errno == EAGAIN)
+            r = wait_for(c, POLLOUT, deadline);
+        else if (errno == EPIPE || errno == ECONNRESET)
+            r = PV_ERR_CLOSED;
+        else if (errno != EINTR)
+            r = -errno;
+    }
+    pv_wipe(line, len); /* it may hold a token */
+    free(line);
+    return r;
+}
+
+/* Makes room behind what is there. */
+static int make_room(struct pv_client *c)
+{
+    if (c->in_off > 0) {
+        memmove(c->in, c->in + c->in_off, c->in_len - c->in_off);
+        c->in_len -= c->in_off;
+        c->in_off = 0;
+    }
+    if (c->in_cap - c->in_len >= READ_AT_ONCE)
+        return PV_OK;
+    if (c->in_len >= PV_CTLAPI_REPLY_MAX)
+        return PV_ERR_LIMIT;
+    size_t cap = c->in_cap * 2 + READ_AT_ONCE;
+    char *in = realloc(c->in, cap);
+    if (in == NULL)
+        return PV_ERR_NOMEM;
+    c->in = in;
+    c->in_cap = cap;
+    return PV_OK;
+}
+
+static int read_more(struct pv_client *c)
+{
+    int r = make_room(c);
+    if (r < 0)
+        return r;
+    ssize_t n = recv(c->fd, c->in + c->in_len, c->in_cap - c->in_len, MSG_DONTWAIT);
+    if (n > 0) {
+        c->in_len += (size_t)n;
+        return PV_OK;
+    }
+    if (n == 0 || errno == ECONNRESET)
+        return PV_ERR_CLOSED;
+    return errno == EAGAIN || errno == EINTR ? PV_OK : -errno;
+}
+
+int pv_client_next(struct pv_client *c, pv_ns deadline, struct pv_ctlapi_reply *ret_reply)
+{
+    size_t looked = 0; /* bytes known to have no newline */
+    for (;;) {
+        char *start = c->in + c->in_off;
+        size_t have = c->in_len - c->in_off;
+        char *nl = have > looked ? memchr(start + looked, '\n', have - looked) : NULL;
+        if (nl != NULL) {
+            size_t len = (size_t)(nl - start);
+            c->in_off += len + 1;
+            return pv_ctlapi_reply_parse(pv_view(start, len), ret_reply);
+        }
+        looked = have;
+        int r = wait_for(c, POLLIN, deadline);
+        if (r == PV_OK)
+            r = read_more(c);
+        if (r < 0)
+            return r;
+    }
+}

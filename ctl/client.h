@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * client.h - one connection to p2pvpnd's control socket: requests out, replies in, with deadlines.
+ */
+#ifndef PV_CLIENT_H
+#define PV_CLIENT_H
+
+#include "base/pv.h"
+#include "proto/ctlapi.h"
+
+/* Fields belong to client.c; .fd = -1 when not connected. */
+struct pv_client {
+    int fd;
+    char *in; /* in_cap bytes, owned; in_off..in_len is not yet handed out */
+    size_t in_off, in_len, in_cap;
+};
+
+/* PV_ERR_NOT_FOUND: nobody listens there. Else -errno. */
+PV_MUST_CHECK int pv_client_open(struct pv_client *c, const char *path);
+void pv_client_close(struct pv_client *c);
+
+/* Sends one request; waits while the daemon does not read. PV_ERR_CLOSED, PV_ERR_TIMEOUT,
+ * PV_ERR_LIMIT (longer than the daemon takes), PV_ERR_NOMEM, -errno. */
+PV_MUST_CHECK int pv_client_send(struct pv_client *c, const struct pv_ctlapi_request *req,
+                                 pv_ns deadline);
+/* The next reply; the caller owns it (pv_ctlapi_reply_done()). deadline 0: only what is there,
+ * without waiting. PV_ERR_TIMEOUT, PV_ERR_CLOSED, PV_ERR_MALFORMED (not p2pvpnd), PV_ERR_LIMIT,
+ * PV_ERR_NOMEM, -errno. */
+PV_MUST_CHECK int pv_client_next(struct pv_client *c, pv_ns deadline,
+                                 struct pv_ctlapi_reply *ret_reply);
+
+#endif /* PV_CLIENT_H */

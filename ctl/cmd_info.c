@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands that show: status, peers, ip, why, trace. */
+#include <poll.h>
+#include <string.h>
+
+#include "ctl/cli.h"
+#include "sys/clock.h"
+
+enum {
+    WAIT_S = 30,
+    WATCH_MS = 1000, /* between two screens of status --watch */
+};
+
+static int ask(struct pv_cli *cli, struct pv_ctlapi_request *req, json_t **ret_body)
+{
+    int code = pv_cli_connect(cli);
+    pv_cli_set_timeout(cli, WAIT_S);
+    return code != 0 ? code : pv_cli_call(cli, req, NULL, NULL, ret_body);
+}
+
+static int no_memory(struct pv_cli *cli)
+{
+    return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+}
+
+static double wall_s(void)
+{
+    return (double)pv_clock_wall_us() / 1e6;
+}
+
+/* --- peers --------------------------------------------------------------------------------- */
+
+/* "direct 192.0.2.1:5000", "relay 203.0.113.5:3478", "-" */
+static void path_cell(struct pv_table *t, const json_t *path)
+{
+    char text[PV_SHOW_BUF];
+    const char *type = pv_json_text(path, "type", "none");
+    bool relay = strcmp(type, "relay") == 0;
+    if (strcmp(type, "none") == 0) {
+        pv_table_cell(t, PV_DIM, "-");
+        return;
+    }
+    snprintf(text, sizeof(text), "%s %.70s", type,
+             pv_json_text(path, relay ? "via" : "remote", ""));
+    pv_table_cell(t, relay ? PV_YELLOW : PV_GREEN, text);
+}
+
+static void peer_row(struct pv_table *t, const json_t *peer, double now)
+{
+    char text[PV_SHOW_BUF], rx[PV_SHOW_BUF];
+    const json_t *path = json_object_get(peer, "path");
+    double rtt = pv_json_real(path, "rtt_ms", -1), loss = pv_json_real(path, "loss", -1);
+    double shake = pv_json_real(peer, "last_handshake", 0);
+    bool online = pv_json_bool(peer, "online");
+
+    pv_table_cell(t, PV_BOLD, pv_json_text(peer, "name", "?"));
+    pv_table_cell(t, PV_PLAIN, pv_json_text(peer, "ip4", pv_json_text(peer, "ip6", "-")));
+    pv_table_cell(t, online ? PV_GREEN : PV_DIM, online ? "online" : "offline");
+    path_cell(t, path);
+    pv_table_cell(t, PV_PLAIN, rtt < 0 ? "-" : pv_show_ms(rtt, text));
+    snprintf(text, sizeof(text), "%.0f %%", loss * 100);
+    pv_table_cell(t, PV_PLAIN, loss < 0 ? "-" : text);
+    pv_table_cell(t, PV_PLAIN, pv_show_bytes(pv_json_real(peer, "rx_bytes", 0), rx));
+    pv_table_cell(t, PV_PLAIN, pv_show_bytes(pv_json_real(peer, "tx_bytes", 0), text));
+    if (shake > 0) {
+        pv_show_seconds(now - shake, rx);
+        snprintf(text, sizeof(text), "%.60s ago", rx);
+    }
+    pv_table_cell(t, PV_PLAIN, shake > 0 ? text : "never");
+}
+
+static int print_peers(struct pv_cli *cli, const json_t *body)
+{
+    static const char *const head[] = {"NAME", "ADDRESS",  "STATE", "PATH",     "RTT",
+                                       "LOSS", "RECEIVED", "SENT",  "HANDSHAKE"};
+    const json_t *list = json_object_get(body, "peers"), *peer;
+    double now = wall_s();
+    struct pv_table t;
+    size_t i;
+
+    pv_table_begin(&t, PV_ARRAY_LEN(head));
+    for (i = 0; i < PV_ARRAY_LEN(head); i++)
+        pv_table_cell(&t, PV_BOLD, head[i]);
+    json_array_foreach(list, i, peer)
+    {
+        peer_row(&t, peer, now);
+    }
+    if (json_array_size(list) == 0)
+        pv_cli_note(cli, "no other nodes yet: p2pvpnctl invite makes a token for one");
+    return pv_table_print(&t, cli->out, cli->colour) < 0 ? no_memory(cli) : 0;
+}
+
+static int peers(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_PEERS, 0);
+    int code = ask(cli, &req, &body);
+    if (code != 0)
+        return code;
+    if (cli->json)
+        pv_cli_print_json(cli, body);
+    else if (!cli->quiet)
+        code = print_peers(cli, body);
+    json_decref(body);
+    return code;
+}
+
+/* --- status -------------------------------------------------------------------------------- */
+
+static void row(struct pv_table *t, const char *what, enum pv_colour colour, const char *text)
+{
+    pv_table_cell(t, PV_DIM, what);
+    pv_table_cell(t, colour, text);
+}
+
+static void status_network(struct pv_table *t, const json_t *s)
+{
+    char text[PV_SHOW_BUF], since[PV_SHOW_BUF];
+    const json_t *net = json_object_get(s, "network"), *self = json_object_get(s, "self");
+    const char *state = pv_json_text(s, "state", "?");
+    bool up = strcmp(state, "up") == 0 || strcmp(state, "static") == 0;
+
+    if (strcmp(state, "none") == 0)
+        state = "not joined: p2pvpnctl join TOKEN, or create URL";
+    snprintf(text, sizeof(text), "%.60s%s%.20s", state, up ? ", p2pvpnd runs for " : "",
+             up ? pv_show_seconds(pv_json_real(s, "uptime", 0), since) : "");
+    row(t, "state", up ? PV_GREEN : PV_YELLOW, text);
+    if (json_is_object(net)) {
+        snprintf(text, sizeof(text), "%.63s  %.20s", pv_json_text(net, "name", "?"),
+                 pv_json_text(net, "cidr", ""));
+        row(t, "network", PV_PLAIN, text);
+    }
+    if (json_is_object(self)) {
+        snprintf(text, sizeof(text), "%.63s%s", pv_json_text(self, "name", "?"),
+                 pv_json_bool(self, "admin") ? "  (admin)" : "");
+        row(t, "this node", PV_BOLD, text);
+        snprintf(text, sizeof(text), "%.20s  %.45s", pv_json_text(self, "ip4", "-"),
+                 pv_json_text(self, "ip6", ""));
+        row(t, "addresses", PV_PLAIN, text);
+    }
+}
+
+static void status_outside(struct pv_table *t, const json_t *s)
+{
+    char text[PV_SHOW_BUF], rtt[PV_SHOW_BUF];
+    const json_t *iface = json_object_get(s, "interface"), *addr;
+    const json_t *coord = json_object_get(s, "coordinator");
+    const json_t *seen = json_object_get(s, "public");
+    size_t i;
+
+    if (json_is_object(iface)) {
+        snprintf(text, sizeof(text), "%.20s  mtu %.0f  UDP port %.0f",
+                 pv_json_text(iface, "name", "?"), pv_json_real(iface, "mtu", 0),
+                 pv_json_real(iface, "port", 0));
+        row(t, "interface", PV_PLAIN, text);
+    }
+    if (json_is_object(coord)) {
+        bool up = pv_json_bool(coord, "connected");
+        double ms = pv_json_real(coord, "rtt_ms", -1);
+        snprintf(text, sizeof(text), "%.40s  %s %.40s", pv_json_text(coord, "address", "?"),
+                 up ? "connected" : "unreachable",
+                 up ? (ms < 0 ? "" : pv_show_ms(ms, rtt)) : pv_json_text(coord, "error", ""));
+        row(t, "coordinator", up ? PV_GREEN : PV_YELLOW, text);
+    }
+    json_array_foreach(seen, i, addr)
+    {
+        const char *a = json_string_value(addr);
+        row(t, i == 0 ? "seen as" : "", PV_PLAIN, a == NULL ? "?" : a);
+    }
+}
+
+static void status_people(struct pv_table *t, const json_t *s)
+{
+    char text[PV_SHOW_BUF];
+    const json_t *roster = json_object_get(s, "roster"), *chat = json_object_get(s, "chat");
+    if (json_is_object(roster)) {
+        snprintf(text, sizeof(text), "%.0f, %.0f online  roster %.8s",
+                 pv_json_real(roster, "members", 0), pv_json_real(roster, "online", 0),
+                 pv_json_text(roster, "head", "-"));
+        row(t, "members", PV_PLAIN, text);
+    }
+    double unread = pv_json_real(chat, "unread", 0), queued = pv_json_real(chat, "queued", 0);
+    if (unread > 0 || queued > 0) {
+        snprintf(text, sizeof(text), "%.0f unread, %.0f queued", unread, queued);
+        row(t, "messages", unread > 0 ? PV_YELLOW : PV_PLAIN, text);
+    }
+}
+
+/* Packets thrown away, by reason: on one line each. */
+static void status_drops(struct pv_table *t, const json_t *s)
+{
+    json_t *drops = json_object_get(s, "drops");
+    const char *reason;
+    json_t *count;
+    bool first = true;
+    json_object_foreach(drops, reason, count)
+    {
+        char text[PV_SHOW_BUF];
+        if (json_number_value(count) <= 0)
+            continue;
+        snprintf(text, sizeof(text), "%.0f %.60s", json_number_value(count), reason);
+        row(t, first ? "dropped" : "", PV_PLAIN, text);
+        first = false;
+    }
+}
+
+static int print_status(struct pv_cli *cli, const json_t *s)
+{
+    const json_t *problems = json_object_get(s, "problems"), *problem;
+    struct pv_table t;
+    size_t i;
+    pv_table_begin(&t, 2);
+    status_network(&t, s);
+    status_outside(&t, s);
+    status_people(&t, s);
+    status_drops(&t, s);
+    if (pv_table_print(&t, cli->out, cli->colour) < 0)
+        return no_memory(cli);
+    json_array_foreach(problems, i, problem)
+    {
+        fputs(pv_colour_on(PV_RED, cli->colour), cli->out);
+        fputs("problem: ", cli->out);
+        pv_show_text(cli->out, json_string_value(problem));
+        fputs(pv_colour_off(PV_RED, cli->colour), cli->out);
+        fputc('\n', cli->out);
+    }
+    return 0;
+}
+
+static int status(struct pv_cli *cli)
+{
+    bool watch = cli->args.value[0] != NULL;
+    int code;
+    do {
+        struct pv_ctlapi_request req;
+        json_t *body = NULL;
+        pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 0);
+        code = ask(cli, &req, &body);
+        if (code != 0)
+            break;
+        if (watch && cli->colour)
+            fputs("\033[H\033[2J", cli->out);
+        if (cli->json)
+            pv_cli_print_json(cli, body);
+        else if (!cli->quiet)
+            code = print_status(cli, body);
+        json_decref(body);
+        if (fflush(cli->out) != 0)
+            break;
+        if (watch)
+            poll(NULL, 0, WATCH_MS);
+    } while (watch && code == 0);
+    return code;
+}
+
+/* --- ip ------------------------------------------------------------------------------------ */
+
+enum {
+    IP_4,
+    IP_6,
+    IP_WG_KEY,
+};
+
+static int ip(struct pv_cli *cli)
+{
+    const char *const *value = cli->args.value;
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_IP, 0);
+    int code = cli->args.n_words > 0 ? pv_cli_peer(cli, &req, cli->args.word[0]) : 0;
+    if (code == 0)
+        code = ask(cli, &req, &body);
+    if (code != 0)
+        return code;
+    const char *field = value[IP_WG_KEY] != NULL ? "wg_key" : value[IP_6] != NULL ? "ip6" : "ip4";
+    const char *text = pv_json_text(body, field, NULL);
+    if (cli->json)
+        pv_cli_print_json(cli, body);
+    else if (text != NULL)
+        fprintf(cli->out, "%s\n", text);
+    else
+        code = pv_cli_fail(cli, PV_CTLAPI_FAILED, "it has none of that kind: try --json");
+    json_decref(body);
+    return code;
+}
+
+/* --- why, trace ---------------------------------------------------------------------------- */
+
+static int ask_about(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, json_t **ret_body)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, cmd, 0);
+    int code = pv_cli_peer(cli, &req, cli->args.word[0]);
+    return code != 0 ? code : ask(cli, &req, ret_body);
+}
+
+static int why(struct pv_cli *cli)
+{
+    json_t *body = NULL, *line;
+    size_t i;
+    int code = ask_about(cli, PV_CTLAPI_WHY, &body);
+    if (code != 0)
+        return code;
+    if (cli->json)
+        pv_cli_print_json(cli, body);
+    json_array_foreach(cli->json ? NULL : json_object_get(body, "lines"), i, line)
+    {
+        pv_show_text(cli->out, json_string_value(line));
+        fputc('\n', cli->out);
+    }
+    json_decref(body);
+    return 0;
+}
+
+static int trace(struct pv_cli *cli)
+{
+    json_t *body = NULL, *event;
+    size_t i;
+    int code = ask_about(cli, PV_CTLAPI_TRACE, &body);
+    if (code != 0)
+        return code;
+    if (cli->json)
+        pv_cli_print_json(cli, body);
+    json_array_foreach(cli->json ? NULL : json_object_get(body, "events"), i, event)
+    {
+        fprintf(cli->out, "%10.3f s ago  ", pv_json_real(event, "t", 0));
+        pv_show_text(cli->out, pv_json_text(event, "text", ""));
+        fputc('\n', cli->out);
+    }
+    json_decref(body);
+    return 0;
+}
+
+const struct pv_command pv_cmds_info[] = {
+    {
+        .name = "status",
+        .args = "[--watch]",
+        .summary = "this node at a glance, and what is wrong",
+        .details = "  --watch         again every second, until interrupted\n",
+        .example = "p2pvpnctl status",
+        .options = {{"watch", 'w', false}},
+        .run = status,
+    },
+    {
+        .name = "peers",
+        .args = "",
+        .summary = "the other nodes: who is there, and the way to them",
+        .details = "",
+        .example = "p2pvpnctl peers --json",
+        .run = peers,
+    },
+    {
+        .name = "getu",
+        .args = "",
+        .summary = "the same as peers",
+        .details = "",
+        .example = "p2pvpnctl getu",
+        .run = peers,
+    },
+    {
+        .name = "ip",
+        .args = "[PEER] [-4|-6|--wg-key]",
+        .summary = "address of a node (without PEER: of this one), alone on a line",
+        .details = "  -4, --ip4       the IPv4 address (this is the default)\n"
+                   "  -6, --ip6       the IPv6 address\n"
+                   "  --wg-key        the key as wg writes it\n",
+        .example = "ssh root@$(p2pvpnctl ip pi)",
+        .options = {{"ip4", '4', false}, {"ip6", '6', false}, {"wg-key", 0, false}},
+        .max_words = 1,
+        .run = ip,
+    },
+    {
+        .name = "why",
+        .args = "PEER",
+        .summary = "why packets to PEER go the way they go",
+        .details = "",
+        .example = "p2pvpnctl why pi",
+        .min_words = 1,
+        .max_words = 1,
+        .run = why,
+    },
+    {
+        .name = "trace",
+        .args = "PEER",
+        .summary = "the last decisions about the path to PEER",
+        .details = "",
+        .example = "p2pvpnctl trace pi",
+        .min_words = 1,
+        .max_words = 1,
+        .run = trace,
+    },
+    {.name = NULL},
+};

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands that make, join and leave a network. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "crypto/ct.h"
+#include "ctl/cli.h"
+#include "proto/token.h"
+#include "sys/clock.h"
+
+enum {
+    JOIN_S = 60,   /* create and join talk to the coordinator and bring the interface up */
+    CHANGE_S = 30, /* the other changes */
+    SECRET_BUF = PV_CTLAPI_SECRET_MAX + 2, /* one more than allowed, to see that it is too long */
+};
+
+/* Reads the first line of standard input without blanks around it. */
+static void read_secret(struct pv_cli *cli, char *buf, size_t cap)
+{
+    size_t n = 0;
+    int c = fgetc(cli->in);
+    while (c == ' ' || c == '\t')
+        c = fgetc(cli->in);
+    for (; c != EOF && c != '\n' && n + 1 < cap; c = fgetc(cli->in))
+        buf[n++] = (char)c;
+    while (n > 0 && (buf[n - 1] == ' ' || buf[n - 1] == '\t' || buf[n - 1] == '\r'))
+        n--;
+    buf[n] = '\0';
+}
+
+/* The token or URL, "-" from standard input, into req->secret. Overwrites the argument, so that
+ * it is not to be seen in the process list any longer than it must. 0 or an exit code. */
+static int take_secret(struct pv_cli *cli, char *word, struct pv_ctlapi_request *req)
+{
+    char *secret = calloc(1, SECRET_BUF);
+    if (secret == NULL)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+    req->secret = secret;
+    if (strcmp(word, "-") == 0) {
+        read_secret(cli, secret, SECRET_BUF);
+        return 0;
+    }
+    size_t len = strlen(word);
+    memcpy(secret, word, len < SECRET_BUF ? len : SECRET_BUF - 1);
+    pv_wipe(word, len);
+    return 0;
+}
+
+static void print_joined(struct pv_cli *cli, const json_t *body, const char *verb)
+{
+    pv_cli_note(cli, "%s network %s: this node is %s, address %s", verb,
+                pv_json_text(body, "network", "?"), pv_json_text(body, "name", "?"),
+                pv_json_text(body, "ip4", pv_json_text(body, "ip6", "?")));
+}
+
+/* --- create -------------------------------------------------------------------------------- */
+
+enum {
+    CREATE_NETWORK,
+    CREATE_NAME,
+    CREATE_CIDR,
+};
+
+static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    const char *const *value = cli->args.value;
+    struct pv_prefix range;
+    struct pv_url url;
+    int code = take_secret(cli, cli->args.word[0], req);
+    if (code == 0 && value[CREATE_NETWORK] != NULL)
+        code = pv_cli_name(cli, "network", value[CREATE_NETWORK], req->network);
+    if (code == 0 && value[CREATE_NAME] != NULL)
+        code = pv_cli_name(cli, "name", value[CREATE_NAME], req->name);
+    if (code != 0)
+        return code;
+    if (value[CREATE_CIDR] != NULL) {
+        if (pv_prefix_parse(value[CREATE_CIDR], &range) < 0 || range.base.family != PV_AF_INET)
+            return pv_cli_usage(cli, "--cidr \"%.40s\": give an IPv4 range such as 10.66.0.0/16",
+                                value[CREATE_CIDR]);
+        pv_prefix_format(&range, req->cidr);
+    }
+    if (pv_url_parse(req->secret, strlen(req->secret), &url) < 0)
+        return pv_cli_usage(cli, "this is no coordinator URL: copy it whole from what "
+                                 "\"p2pvpn-coordinator url\" prints");
+    pv_url_done(&url);
+    return 0;
+}
+
+static int create(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_CREATE, 0);
+    int code = create_arguments(cli, &req);
+    if (code == 0)
+        code = pv_cli_connect_or_start(cli);
+    pv_cli_set_timeout(cli, JOIN_S);
+    if (code == 0)
+        code = pv_cli_call(cli, &req, NULL, NULL, &body);
+    pv_ctlapi_request_done(&req);
+    if (code != 0)
+        return code;
+    if (cli->json) {
+        pv_cli_print_json(cli, body);
+    } else {
+        print_joined(cli, body, "created");
+        pv_cli_note(cli, "the next machine joins with: p2pvpnctl join TOKEN (valid once, 24 hours; "
+                         "more: p2pvpnctl invite)");
+        fprintf(cli->out, "%s\n", pv_json_text(body, "token", ""));
+    }
+    json_decref(body);
+    return 0;
+}
+
+/* --- join ---------------------------------------------------------------------------------- */
+
+static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    struct pv_token token;
+    const char *name = cli->args.value[0];
+    int code = take_secret(cli, cli->args.word[0], req);
+    if (code == 0 && name != NULL)
+        code = pv_cli_name(cli, "name", name, req->name);
+    if (code != 0)
+        return code;
+    int r = pv_token_parse(req->secret, strlen(req->secret), &token);
+    if (r == PV_ERR_UNSUPPORTED)
+        return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
+                           "the token is of a later version: update p2pvpn on this machine");
+    if (r < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
+                           "this is no token, or a damaged one: copy it whole, from p2pvpn- to the "
+                           "end, or ask for a new one");
+    pv_token_done(&token);
+    return 0;
+}
+
+static int join(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_JOIN, 0);
+    int code = join_arguments(cli, &req);
+    if (code == 0)
+        code = pv_cli_connect_or_start(cli);
+    pv_cli_set_timeout(cli, JOIN_S);
+    if (code == 0)
+        code = pv_cli_call(cli, &req, NULL, NULL, &body);
+    pv_ctlapi_request_done(&req);
+    if (code != 0)
+        return code;
+    if (cli->json)
+        pv_cli_print_json(cli, body);
+    else
+        print_joined(cli, body, "joined");
+    json_decref(body);
+    return 0;
+}
+
+/* --- invite -------------------------------------------------------------------------------- */
+
+enum {
+    INVITE_USES,
+    INVITE_EXPIRES,
+    INVITE_ADMIN,
+};
+
+static const char *invite_state(const json_t *invite, double now)
+{
+    if (pv_json_bool(invite, "revoked"))
+        return "revoked";
+    if (pv_json_real(invite, "used", 0) >= pv_json_real(invite, "uses", 0))
+        return "used up";
+    double end = pv_json_real(invite, "not_after", 0);
+    return end > 0 && end < now ? "expired" : "open";
+}
+
+static int print_invites(struct pv_cli *cli, const json_t *body)
+{
+    static const char *const head[] = {"INVITE", "USED", "EXPIRES", "STATE"};
+    const json_t *list = json_object_get(body, "invites"), *invite;
+    double now = (double)pv_clock_wall_us() / 1e6;
+    struct pv_table t;
+    size_t i;
+
+    pv_table_begin(&t, PV_ARRAY_LEN(head));
+    for (i = 0; i < PV_ARRAY_LEN(head); i++)
+        pv_table_cell(&t, PV_BOLD, head[i]);
+    json_array_foreach(list, i, invite)
+    {
+        char used[PV_SHOW_BUF], when[PV_SHOW_BUF];
+        double end = pv_json_real(invite, "not_after", 0);
+        const char *state = invite_state(invite, now);
+        snprintf(used, sizeof(used), "%.0f of %.0f", pv_json_real(invite, "used", 0),
+                 pv_json_real(invite, "uses", 0));
+        pv_table_cell(&t, PV_PLAIN, pv_json_text(invite, "id", "?"));
+        pv_table_cell(&t, PV_PLAIN, used);
+        pv_table_cell(&t, PV_PLAIN, end > 0 ? pv_show_time(end, now, when) : "never");
+        pv_table_cell(&t, strcmp(state, "open") == 0 ? PV_GREEN : PV_DIM, state);
+    }
+    if (json_array_size(list) == 0)
+        pv_cli_note(cli, "no invites: p2pvpnctl invite makes one");
+    return pv_table_print(&t, cli->out, cli->colour) < 0
+               ? pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory")
+               : 0;
+}
+
+static int invite_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    const char *const *value = cli->args.value;
+    const char *what = cli->args.n_words > 0 ? cli->args.word[0] : "";
+    uint64_t n = 1;
+    bool has_options =
+        value[INVITE_USES] != NULL || value[INVITE_EXPIRES] != NULL || value[INVITE_ADMIN] != NULL;
+
+    if (what[0] != '\0' && has_options)
+        return pv_cli_usage(cli, "--uses, --expires and --admin are for new invites");
+    if (strcmp(what, "list") == 0 && cli->args.n_words == 1) {
+        pv_ctlapi_request_init(req, PV_CTLAPI_INVITE_LIST, 0);
+        return 0;
+    }
+    if (strcmp(what, "revoke") == 0 && cli->args.n_words == 2) {
+        pv_ctlapi_request_init(req, PV_CTLAPI_INVITE_REVOKE, 0);
+        size_t len = strlen(cli->args.word[1]);
+        if (len == 0 || len >= sizeof(req->invite))
+            return pv_cli_usage(cli, "\"%.60s\" is no invite: see p2pvpnctl invite list",
+                                cli->args.word[1]);
+        memcpy(req->invite, cli->args.word[1], len + 1);
+        return 0;
+    }
+    if (what[0] != '\0')
+        return pv_cli_usage(cli, "there is invite, invite list and invite revoke ID");
+    pv_ctlapi_request_init(req, PV_CTLAPI_INVITE, 0);
+    if (value[INVITE_USES] != NULL) {
+        int code = pv_cli_number(cli, "--uses", value[INVITE_USES], 1, PV_CTLAPI_MAX_USES, &n);
+        if (code != 0)
+            return code;
+        req->uses = (uint32_t)n;
+    }
+    if (value[INVITE_EXPIRES] != NULL &&
+        (pv_duration_parse(value[INVITE_EXPIRES], &req->expires_s) < 0 || req->expires_s == 0))
+        return pv_cli_usage(cli, "--expires \"%.40s\": give a time such as 90m, 24h or 7d",
+                            value[INVITE_EXPIRES]);
+    req->admin = value[INVITE_ADMIN] != NULL;
+    return 0;
+}
+
+static int invite(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    int code = invite_request(cli, &req);
+    if (code == 0)
+        code = pv_cli_connect(cli);
+    pv_cli_set_timeout(cli, CHANGE_S);
+    if (code == 0)
+        code = pv_cli_call(cli, &req, NULL, NULL, &body);
+    if (code != 0)
+        return code;
+    if (cli->json)
+        pv_cli_print_json(cli, body);
+    else if (req.cmd == PV_CTLAPI_INVITE)
+        fprintf(cli->out, "%s\n", pv_json_text(body, "token", ""));
+    else if (req.cmd == PV_CTLAPI_INVITE_LIST)
+        code = print_invites(cli, body);
+    else
+        pv_cli_note(cli, "revoked: nobody else can join with it; who has joined stays");
+    json_decref(body);
+    return code;
+}
+
+/* --- leave, remove ------------------------------------------------------------------------- */
+
+static int change(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *done)
+{
+    json_t *body = NULL;
+    int code = pv_cli_connect(cli);
+    pv_cli_set_timeout(cli, CHANGE_S);
+    if (code == 0)
+        code = pv_cli_call(cli, req, NULL, NULL, &body);
+    if (code != 0)
+        return code;
+    if (cli->json)
+        pv_cli_print_json(cli, body);
+    else
+        pv_cli_note(cli, "%s", done);
+    json_decref(body);
+    return 0;
+}
+
+static int leave(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_LEAVE, 0);
+    req.forget = cli->args.value[0] != NULL;
+    return change(cli, &req,
+                  req.forget ? "left the network; the keys of this node are deleted"
+                             : "left the network; a new token brings this node back");
+}
+
+static int remove_peer(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_REMOVE, 0);
+    int code = pv_cli_peer(cli, &req, cli->args.word[0]);
+    return code != 0 ? code : change(cli, &req, "removed: it cannot come back with its old key");
+}
+
+const struct pv_command pv_cmds_network[] = {
+    {
+        .name = "create",
+        .args = "URL|- [--network NAME] [--name NODE] [--cidr RANGE]",
+        .summary = "make a new network; this node is its admin; prints an invite",
+        .details =
+            "URL is what \"p2pvpn-coordinator url\" prints; - reads it from standard input.\n"
+            "  --network NAME  of the network (home)\n"
+            "  --name NODE     of this node (the host's name)\n"
+            "  --cidr RANGE    IPv4 addresses of the network (10.66.0.0/16)\n"
+            "As root this starts p2pvpnd when it is not running.\n",
+        .example = "sudo p2pvpnctl create 'p2pvpn://198.51.100.7:3478/KEY?c=SECRET' --name laptop",
+        .options = {{"network", 0, true}, {"name", 0, true}, {"cidr", 0, true}},
+        .min_words = 1,
+        .max_words = 1,
+        .run = create,
+    },
+    {
+        .name = "join",
+        .args = "TOKEN|- [--name NODE]",
+        .summary = "join a network with the token of an invite",
+        .details = "Waits until this node has its address. - reads the token from standard input.\n"
+                   "  --name NODE     of this node (the host's name)\n"
+                   "As root this starts p2pvpnd when it is not running.\n",
+        .example = "sudo p2pvpnctl join p2pvpn-AbC... --name pi",
+        .options = {{"name", 0, true}},
+        .min_words = 1,
+        .max_words = 1,
+        .run = join,
+    },
+    {
+        .name = "invite",
+        .args = "[--uses N] [--expires TIME] [--admin] | list | revoke ID",
+        .summary = "print a token with which another machine can join",
+        .details = "  --uses N        so many machines can join with it (1)\n"
+                   "  --expires TIME  90m, 24h, 7d (24h)\n"
+                   "  --admin         who joins with it may invite too\n"
+                   "  list            invites made so far\n"
+                   "  revoke ID       nobody else joins with it\n",
+        .example = "sudo p2pvpnctl invite --uses 5 --expires 7d",
+        .options = {{"uses", 0, true}, {"expires", 0, true}, {"admin", 0, false}},
+        .max_words = 2,
+        .run = invite,
+    },
+    {
+        .name = "leave",
+        .args = "[--forget]",
+        .summary = "leave the network",
+        .details = "  --forget        delete the keys of this node too\n",
+        .example = "sudo p2pvpnctl leave",
+        .options = {{"forget", 0, false}},
+        .run = leave,
+    },
+    {
+        .name = "remove",
+        .args = "PEER",
+        .summary = "remove another node from the network, for good",
+        .details = "",
+        .example = "sudo p2pvpnctl remove stolen-phone",
+        .min_words = 1,
+        .max_words = 1,
+        .run = remove_peer,
+    },
+    {.name = NULL},
+};

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands about p2pvpnd itself: up, down, version, log. */
+#include <string.h>
+
+#include "base/log.h"
+#include "ctl/cli.h"
+
+enum {
+    WAIT_S = 30,
+};
+
+static int simple(struct pv_cli *cli, struct pv_ctlapi_request *req, json_t **ret_body)
+{
+    int code = pv_cli_connect(cli);
+    pv_cli_set_timeout(cli, WAIT_S);
+    return code != 0 ? code : pv_cli_call(cli, req, NULL, NULL, ret_body);
+}
+
+/* Sends a request whose answer says nothing but that it is done. */
+static int change(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *done)
+{
+    json_t *body = NULL;
+    int code = simple(cli, req, &body);
+    if (code != 0)
+        return code;
+    if (cli->json)
+        pv_cli_print_json(cli, body);
+    else
+        pv_cli_note(cli, "%s", done);
+    json_decref(body);
+    return 0;
+}
+
+static int up(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_UP, 0);
+    return change(cli, &req, "up");
+}
+
+static int down(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_DOWN, 0);
+    return change(cli, &req, "down: p2pvpnctl up brings it back");
+}
+
+static int set_log(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    enum pv_log_level level;
+    const char *word = cli->args.word[0];
+    pv_ctlapi_request_init(&req, PV_CTLAPI_LOG, 0);
+    if (pv_log_level_parse(word, &level) < 0)
+        return pv_cli_usage(cli, "\"%.40s\" is no level: give error, warn, info or debug", word);
+    snprintf(req.word, sizeof(req.word), "%s", pv_log_level_name(level));
+    return change(cli, &req, "done");
+}
+
+static int version(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_VERSION, 0);
+    if (!cli->json)
+        fputs("p2pvpnctl " PV_VERSION "\n", cli->out);
+    int code = simple(cli, &req, &body);
+    if (code != 0)
+        return code;
+    const char *theirs = pv_json_text(body, "version", "?");
+    if (cli->json)
+        pv_cli_print_json(cli, body);
+    else
+        fprintf(cli->out, "p2pvpnd %s\n", theirs);
+    json_decref(body);
+    return 0;
+}
+
+const struct pv_command pv_cmds_node[] = {
+    {
+        .name = "up",
+        .args = "",
+        .summary = "connect this node to its network again",
+        .details = "",
+        .example = "sudo p2pvpnctl up",
+        .run = up,
+    },
+    {
+        .name = "down",
+        .args = "",
+        .summary = "disconnect; identity and membership stay",
+        .details = "",
+        .example = "sudo p2pvpnctl down",
+        .run = down,
+    },
+    {
+        .name = "exit",
+        .args = "",
+        .summary = "the same as down",
+        .details = "",
+        .example = "sudo p2pvpnctl exit",
+        .run = down,
+    },
+    {
+        .name = "version",
+        .args = "",
+        .summary = "versions of p2pvpnctl and of the p2pvpnd that runs",
+        .details = "",
+        .example = "p2pvpnctl version",
+        .run = version,
+    },
+    {
+        .name = "log",
+        .args = "LEVEL",
+        .summary = "how much p2pvpnd logs: error, warn, info or debug",
+        .details = "",
+        .example = "sudo p2pvpnctl log debug",
+        .min_words = 1,
+        .max_words = 1,
+        .run = set_log,
+    },
+    {.name = NULL},
+};

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands that wait for a peer: ping, wait. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/cli.h"
+#include "sys/clock.h"
+
+enum {
+    GRACE_S = 15, /* beyond the pings themselves: a path may have to be found first */
+};
+
+enum {
+    PING_COUNT,
+    PING_INTERVAL,
+    PING_SIZE,
+    PING_DIRECT,
+};
+
+struct ping {
+    const char *peer;
+    unsigned direct, other; /* answers by the path they took */
+    double min_ms, max_ms, sum_ms;
+};
+
+/* "direct 192.0.2.1:5000", "relay 203.0.113.5:3478" */
+static void print_path(struct pv_cli *cli, const json_t *path)
+{
+    const char *type = pv_json_text(path, "type", "none");
+    const char *where = pv_json_text(path, strcmp(type, "relay") == 0 ? "via" : "remote", NULL);
+    fprintf(cli->out, "%s", type);
+    if (where != NULL) {
+        fputc(' ', cli->out);
+        pv_show_text(cli->out, where);
+    }
+}
+
+static void pong(struct pv_cli *cli, const struct pv_ctlapi_reply *event, struct ping *p)
+{
+    char ms[PV_SHOW_BUF];
+    const json_t *path = json_object_get(event->body, "path");
+    double rtt = pv_json_real(event->body, "rtt_ms", 0);
+    const char *type = pv_json_text(path, "type", "none");
+    bool direct = strcmp(type, "direct") == 0 || strcmp(type, "static") == 0;
+
+    if (p->direct + p->other == 0 || rtt < p->min_ms)
+        p->min_ms = rtt;
+    p->max_ms = rtt > p->max_ms ? rtt : p->max_ms;
+    p->sum_ms += rtt;
+    p->direct += direct;
+    p->other += !direct;
+    if (cli->json || cli->quiet)
+        return;
+    fprintf(cli->out, "%.0f from %s: %s via ", pv_json_real(event->body, "seq", 0), p->peer,
+            pv_show_ms(rtt, ms));
+    print_path(cli, path);
+    fputc('\n', cli->out);
+}
+
+static void on_ping_event(struct pv_cli *cli, const struct pv_ctlapi_reply *event, void *ctx)
+{
+    struct ping *p = ctx;
+    if (strcmp(event->event, "pong") == 0)
+        pong(cli, event, p);
+    else if (strcmp(event->event, "timeout") == 0 && !cli->json && !cli->quiet)
+        fprintf(cli->out, "%.0f from %s: no answer\n", pv_json_real(event->body, "seq", 0),
+                p->peer);
+    if (cli->json)
+        pv_cli_print_json(cli, event->body);
+    fflush(cli->out);
+}
+
+static int ping_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    const char *const *value = cli->args.value;
+    uint64_t n = 0;
+    int code = pv_cli_peer(cli, req, cli->args.word[0]);
+    if (code == 0 && value[PING_COUNT] != NULL) {
+        code = pv_cli_number(cli, "-c", value[PING_COUNT], 1, PV_CTLAPI_MAX_PINGS, &n);
+        req->count = (uint32_t)n;
+    }
+    if (code == 0 && value[PING_SIZE] != NULL) {
+        code = pv_cli_number(cli, "-s", value[PING_SIZE], 0, PV_CTLAPI_MAX_PING_SIZE, &n);
+        req->size = (uint32_t)n;
+    }
+    if (code == 0 && value[PING_INTERVAL] != NULL) {
+        char *end = NULL;
+        double s = strtod(value[PING_INTERVAL], &end);
+        if (end == value[PING_INTERVAL] || *end != '\0' || !(s >= 0.01 && s <= 3600))
+            return pv_cli_usage(cli, "-i \"%.40s\": give seconds, from 0.01 to 3600",
+                                value[PING_INTERVAL]);
+        req->interval_ms = (uint32_t)(s * 1000 + 0.5);
+    }
+    return code;
+}
+
+/* The last line, and what it means. */
+static int ping_result(struct pv_cli *cli, const struct ping *p, json_t *body)
+{
+    unsigned received = p->direct + p->other;
+    if (cli->json) {
+        pv_cli_print_json(cli, body);
+    } else if (!cli->quiet) {
+        fprintf(cli->out, "%.0f sent, %.0f received", pv_json_real(body, "sent", 0),
+                pv_json_real(body, "received", 0));
+        if (received > 0)
+            fprintf(cli->out, "; round trip %.1f / %.1f / %.1f ms (least, mean, most)", p->min_ms,
+                    p->sum_ms / received, p->max_ms);
+        fputc('\n', cli->out);
+    }
+    if (received == 0)
+        return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT, "%s did not answer: p2pvpnctl why %s", p->peer,
+                           p->peer);
+    if (cli->args.value[PING_DIRECT] != NULL && p->direct == 0)
+        return pv_cli_fail(cli, PV_CTLAPI_RELAYED, "%s answers, but not directly: p2pvpnctl why %s",
+                           p->peer, p->peer);
+    return 0;
+}
+
+static int ping(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    struct ping p = {.peer = cli->args.word[0]};
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_PING, 0);
+    int code = ping_arguments(cli, &req);
+    if (code == 0)
+        code = pv_cli_connect(cli);
+    if (code != 0)
+        return code;
+    uint64_t seconds = (uint64_t)req.count * req.interval_ms / 1000 + GRACE_S;
+    pv_cli_set_timeout(cli, seconds > UINT32_MAX ? 0 : (unsigned)seconds);
+    code = pv_cli_call(cli, &req, on_ping_event, &p, &body);
+    if (code == 0)
+        code = ping_result(cli, &p, body);
+    json_decref(body);
+    return code;
+}
+
+/* --- wait ---------------------------------------------------------------------------------- */
+
+enum {
+    WAIT_PEER,
+    WAIT_DIRECT,
+    WAIT_ONLINE,
+};
+
+static int wait_until(struct pv_cli *cli)
+{
+    const char *const *value = cli->args.value;
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    int code = 0;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_WAIT, 0);
+    if (value[WAIT_PEER] != NULL)
+        code = pv_cli_peer(cli, &req, value[WAIT_PEER]);
+    else if (value[WAIT_DIRECT] != NULL)
+        code = pv_cli_usage(cli, "--direct needs --peer");
+    req.direct = value[WAIT_DIRECT] != NULL;
+    req.online = value[WAIT_ONLINE] != NULL;
+    if (code == 0)
+        code = pv_cli_connect(cli);
+    pv_cli_set_timeout(cli, 0);
+    if (code == 0)
+        code = pv_cli_call(cli, &req, NULL, NULL, &body);
+    if (code == 0 && cli->json)
+        pv_cli_print_json(cli, body);
+    json_decref(body);
+    return code;
+}
+
+const struct pv_command pv_cmds_ping[] = {
+    {
+        .name = "ping",
+        .args = "PEER [-c N] [-i SEC] [-s BYTES] [--direct]",
+        .summary = "ask PEER for answers and say which way each came",
+        .details = "  -c N            so many (4)\n"
+                   "  -i SEC          so long between two (1)\n"
+                   "  -s BYTES        so much filler in each (56)\n"
+                   "  --direct        exit code 10 when no answer came directly\n",
+        .example = "p2pvpnctl ping pi -c 3",
+        .options = {{"count", 'c', true},
+                    {"interval", 'i', true},
+                    {"size", 's', true},
+                    {"direct", 0, false}},
+        .min_words = 1,
+        .max_words = 1,
+        .run = ping,
+    },
+    {
+        .name = "wait",
+        .args = "[--peer PEER] [--direct] [--online]",
+        .summary = "block until it is true, for scripts",
+        .details = "Without --peer: until this node is connected.\n"
+                   "  --peer PEER     until PEER is reachable\n"
+                   "  --direct        by a direct path\n"
+                   "  --online        until the coordinator says that it is there\n",
+        .example = "p2pvpnctl wait --peer pi --direct --timeout 10",
+        .options = {{"peer", 0, true}, {"direct", 0, false}, {"online", 0, false}},
+        .run = wait_until,
+    },
+    {.name = NULL},
+};

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#include <signal.h>
+#include <stdio.h>
+
+#include "crypto/ct.h"
+#include "ctl/cli.h"
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a reader that goes away is told by the write */
+    if (pv_crypto_init() < 0) {
+        fputs("p2pvpnctl: the crypto library does not work\n", stderr);
+        return PV_CTLAPI_FAILED;
+    }
+    return pv_cli_run(argc, argv, stdin, stdout, stderr);
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/show.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "proto/chat.h"
+
+enum {
+    GAP = 2,             /* blanks between columns */
+    MAX_CELLS = 1000000, /* 100,000 rows */
+};
+
+struct pv_cell {
+    char *text;
+    enum pv_colour colour;
+};
+
+/* --- tables -------------------------------------------------------------------------------- */
+
+void pv_table_begin(struct pv_table *t, size_t n_columns)
+{
+    *t = (struct pv_table){.n_columns = n_columns};
+}
+
+void pv_table_cell(struct pv_table *t, enum pv_colour colour, const char *text)
+{
+    if (t->status < 0)
+        return;
+    if (t->n_cells == t->cap) {
+        size_t cap = t->cap == 0 ? 64 : t->cap * 2;
+        struct pv_cell *cells =
+            cap > MAX_CELLS ? NULL : reallocarray(t->cells, cap, sizeof(*cells));
+        if (cells == NULL) {
+            t->status = PV_ERR_NOMEM;
+            return;
+        }
+        t->cells = cells;
+        t->cap = cap;
+    }
+    char *copy = malloc(PV_SHOW_BUF);
+    if (copy == NULL) {
+        t->status = PV_ERR_NOMEM;
+        return;
+    }
+    pv_chat_show(pv_view(text, strlen(text)), copy, PV_SHOW_BUF);
+    t->cells[t->n_cells++] = (struct pv_cell){.text = copy, .colour = colour};
+}
+
+/* Characters on the screen: names and addresses are ASCII, so continuation bytes are all that
+ * differs. */
+static size_t width(const char *text)
+{
+    size_t n = 0;
+    for (; *text != '\0'; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+static void print_rows(const struct pv_table *t, FILE *out, bool colour)
+{
+    size_t widths[PV_TABLE_COLUMNS] = {0};
+    for (size_t i = 0; i < t->n_cells; i++) {
+        size_t w = width(t->cells[i].text), column = i % t->n_columns;
+        widths[column] = w > widths[column] ? w : widths[column];
+    }
+    for (size_t i = 0; i < t->n_cells; i++) {
+        const struct pv_cell *c = &t->cells[i];
+        bool last = (i + 1) % t->n_columns == 0;
+        fprintf(out, "%s%s%s", pv_colour_on(c->colour, colour), c->text,
+                pv_colour_off(c->colour, colour));
+        if (last)
+            fputc('\n', out);
+        else
+            fprintf(out, "%*s", (int)(widths[i % t->n_columns] - width(c->text) + GAP), "");
+    }
+}
+
+int pv_table_print(struct pv_table *t, FILE *out, bool colour)
+{
+    int r = t->status;
+    if (r == PV_OK)
+        print_rows(t, out, colour);
+    for (size_t i = 0; i < t->n_cells; i++)
+        free(t->cells[i].text);
+    free(t->cells);
+    *t = (struct pv_table){.n_columns = t->n_columns};
+    return r;
+}
+
+const char *pv_colour_on(enum pv_colour c, bool colour)
+{
+    static const char *const codes[] = {
+        [PV_PLAIN] = "",       [PV_GREEN] = "\033[32m", [PV_YELLOW] = "\033[33m",
+        [PV_RED] = "\033[31m", [PV_DIM] = "\033[2m",    [PV_BOLD] = "\033[1m",
+    };
+    return colour ? codes[c] : "";
+}
+
+const char *pv_colour_off(enum pv_colour c, bool colour)
+{
+    return colour && c != PV_PLAIN ? "\033[0m" : "";
+}
+
+/* --- units --------------------------------------------------------------------------------- */
+
+const char *pv_show_bytes(double bytes, char buf[static PV_SHOW_BUF])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    size_t u = 0;
+    while (bytes >= 1023.95 && u + 1 < PV_ARRAY_LEN(units)) {
+        bytes /= 1024.0;
+        u++;
+    }
+    snprintf(buf, PV_SHOW_BUF, u == 0 ? "%.0f %s" : "%.1f %s", bytes, units[u]);
+    return buf;
+}
+
+const char *pv_show_seconds(double seconds, char buf[static PV_SHOW_BUF])
+{
+    long long s = seconds < 0 ? 0 : seconds > 1e15 ? (long long)1e15 : (long long)seconds;
+    if (s < 60)
+        snprintf(buf, PV_SHOW_BUF, "%lld s", s);
+    else if (s < 3600)
+        snprintf(buf, PV_SHOW_BUF, "%lldm %llds", s / 60, s % 60);
+    else if (s < 86400)
+        snprintf(buf, PV_SHOW_BUF, "%lldh %lldm", s / 3600, s / 60 % 60);
+    else
+        snprintf(buf, PV_SHOW_BUF, "%lldd %lldh", s / 86400, s / 3600 % 24);
+    return buf;
+}
+
+const char *pv_show_ms(double ms, char buf[static PV_SHOW_BUF])
+{
+    snprintf(buf, PV_SHOW_BUF, ms < 1 ? "%.2f ms" : ms < 100 ? "%.1f ms" : "%.0f ms", ms);
+    return buf;
+}
+
+const char *pv_show_time(double unix_s, double now_s, char buf[static PV_SHOW_BUF])
+{
+    time_t then = (time_t)unix_s, today = (time_t)now_s;
+    struct tm a, b;
+    if (localtime_r(&then, &a) == NULL || localtime_r(&today, &b) == NULL) {
+        snprintf(buf, PV_SHOW_BUF, "-");
+        return buf;
+    }
+    bool same_day = a.tm_year == b.tm_year && a.tm_yday == b.tm_yday;
+    if (strftime(buf, PV_SHOW_BUF, same_day ? "%H:%M" : "%Y-%m-%d %H:%M", &a) == 0)
+        buf[0] = '\0';
+    return buf;
+}
+
+/* --- text and fields ----------------------------------------------------------------------- */
+
+void pv_show_text(FILE *out, const char *text)
+{
+    size_t len = text == NULL ? 0 : strlen(text);
+    size_t cap = len * 5 + 1; /* a newline becomes five bytes, a control character three */
+    char *shown = len == 0 ? NULL : malloc(cap);
+    if (shown == NULL)
+        return;
+    pv_chat_show(pv_view(text, len), shown, cap);
+    fputs(shown, out);
+    free(shown);
+}
+
+const char *pv_json_text(const json_t *obj, const char *key, const char *missing)
+{
+    const char *text = json_string_value(json_object_get(obj, key));
+    return text == NULL ? missing : text;
+}
+
+double pv_json_real(const json_t *obj, const char *key, double missing)
+{
+    const json_t *v = json_object_get(obj, key);
+    return json_is_number(v) ? json_number_value(v) : missing;
+}
+
+bool pv_json_bool(const json_t *obj, const char *key)
+{
+    return json_is_true(json_object_get(obj, key));
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * show.h - output for people: tables, units, times, colour, and text of others made harmless.
+ */
+#ifndef PV_SHOW_H
+#define PV_SHOW_H
+
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "base/pv.h"
+
+enum {
+    PV_SHOW_BUF = 96,      /* bytes for any of the short texts below, with the NUL */
+    PV_TABLE_COLUMNS = 10, /* at most */
+};
+
+enum pv_colour {
+    PV_PLAIN,
+    PV_GREEN,
+    PV_YELLOW,
+    PV_RED,
+    PV_DIM,
+    PV_BOLD,
+};
+
+/* Rows of cells, printed with aligned columns. A zeroed table has nothing; errors are sticky and
+ * told by pv_table_print(). */
+struct pv_table {
+    struct pv_cell *cells; /* owned; n_columns a row */
+    size_t n_cells, cap;
+    size_t n_columns;
+    int status;
+};
+
+void pv_table_begin(struct pv_table *t, size_t n_columns);
+/* The next cell, left to right; text is copied. */
+void pv_table_cell(struct pv_table *t, enum pv_colour colour, const char *text);
+/* Prints and frees. PV_ERR_NOMEM: nothing was printed. */
+PV_MUST_CHECK int pv_table_print(struct pv_table *t, FILE *out, bool colour);
+
+/* Colour on and off; nothing when colour is off. */
+const char *pv_colour_on(enum pv_colour c, bool colour);
+const char *pv_colour_off(enum pv_colour c, bool colour);
+
+/* Each writes into buf and returns it. */
+const char *pv_show_bytes(double bytes, char buf[static PV_SHOW_BUF]);     /* "1.2 MiB" */
+const char *pv_show_seconds(double seconds, char buf[static PV_SHOW_BUF]); /* "3d 2h", "12 s" */
+const char *pv_show_ms(double ms, char buf[static PV_SHOW_BUF]); /* "0.61 ms", "18.4 ms" */
+/* Local time of Unix seconds: "14:20" today, else "2026-11-19 14:20". */
+const char *pv_show_time(double unix_s, double now_s, char buf[static PV_SHOW_BUF]);
+
+/* Prints text of others: see pv_chat_show(). NULL prints nothing. */
+void pv_show_text(FILE *out, const char *text);
+
+/* Fields of a reply; a field that is missing or of another type gives the default. */
+const char *pv_json_text(const json_t *obj, const char *key, const char *missing);
+double pv_json_real(const json_t *obj, const char *key, double missing);
+bool pv_json_bool(const json_t *obj, const char *key);
+
+#endif /* PV_SHOW_H */
