@@ -1,0 +1,724 @@
+/* SPDX-License-Identifier: MIT */
+/* The coordinator's core against clients that do not play by the rules. */
+#include "coord_world.h"
+
+static struct pv_coord_stats stats(const struct cw *w)
+{
+    struct pv_coord_stats st;
+    pv_coord_stats(w->coord, &st);
+    return st;
+}
+
+/* --- bytes --------------------------------------------------------------------------------- */
+
+/* Opens a connection that is only bytes; returns its id. */
+static uint64_t raw_open(struct cw *w)
+{
+    struct pv_addr src = pv_addr4(203, 0, 113, 5, 999);
+    uint64_t id = w->next_conn++;
+    assert_int_equal(pv_coord_accept(w->coord, id, &src, w->now), PV_OK);
+    return id;
+}
+
+/* Is the connection told to be closed, and by nothing but that? */
+static bool raw_is_closed(struct cw *w, uint64_t id)
+{
+    struct pv_coord_ready ready;
+    bool closed = false;
+    while (pv_coord_poll_ready(w->coord, &ready, w->now) == PV_OK)
+        closed |= ready.id == id && ready.kind == PV_COORD_READY_CLOSE;
+    return closed;
+}
+
+static void garbage_is_dropped_without_an_answer(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        "P2PVPN/2\n",
+        "P2PVPN/1\n\xff\xff",
+        "P2PVPN/1\n\x01\x60",
+        "\x00",
+    };
+    struct cw *w = cw_new(1);
+    cw_start(w);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        uint64_t id = raw_open(w);
+        size_t len = strlen(rows[i]);
+        pv_coord_handle_bytes(w->coord, id, pv_view(rows[i], len == 0 ? 1 : len), w->now);
+        assert_int_equal(pv_coord_out(w->coord, id).len, 0);
+        assert_true(raw_is_closed(w, id));
+    }
+    assert_int_equal(stats(w).conns, 0);
+    assert_int_equal(stats(w).failed, PV_ARRAY_LEN(rows));
+    cw_free(w);
+}
+
+static void random_bytes_behind_a_good_preamble_are_dropped(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(2);
+    cw_start(w);
+    for (int i = 0; i < 200; i++) {
+        uint8_t bytes[9 + 2 + 96];
+        uint64_t id = raw_open(w);
+        pv_rng_fill(&w->rng, bytes, sizeof(bytes));
+        memcpy(bytes, "P2PVPN/1\n\0\x60", 11);
+        pv_coord_handle_bytes(w->coord, id, pv_view(bytes, sizeof(bytes)), w->now);
+        assert_int_equal(pv_coord_out(w->coord, id).len, 0);
+        assert_true(raw_is_closed(w, id));
+    }
+    cw_free(w);
+}
+
+static void a_slow_handshake_ends_after_ten_seconds(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(3);
+    cw_start(w);
+    uint64_t id = raw_open(w);
+    for (int i = 0; i < 9; i++) { /* a byte a second keeps nothing alive */
+        pv_coord_handle_bytes(w->coord, id, pv_view("P2PVPN/1\n" + i, 1), w->now);
+        assert_false(raw_is_closed(w, id));
+        w->now += PV_S(1);
+        pv_coord_handle_timeout(w->coord, w->now);
+    }
+    assert_false(raw_is_closed(w, id));
+    w->now += PV_S(1);
+    pv_coord_handle_timeout(w->coord, w->now);
+    assert_true(raw_is_closed(w, id));
+
+    struct cw_node n = cw_node_make(w);
+    struct cw_client *c = cw_connect(w, &n); /* and one that never says hello */
+    cw_sleep(w, PV_S(10));
+    assert_true(c->closed);
+    struct pv_ctl_msg *m = cw_take_push(c, PV_CTL_BYE);
+    assert_non_null(m);
+    assert_int_equal(m->u.failure.error, PV_CTL_E_TIMEOUT);
+    pv_ctl_msg_free(m);
+    cw_free(w);
+}
+
+static void a_forged_frame_in_an_open_channel_ends_it(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(4);
+    static const uint8_t frame[2 + 40] = {0, 40, 1, 2, 3};
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    assert_int_equal(stats(w).online, 1);
+    pv_coord_handle_bytes(w->coord, alice->conn, pv_view(frame, sizeof(frame)), w->now);
+    cw_pump(w);
+    assert_true(alice->closed);
+    assert_int_equal(stats(w).online, 0);
+    cw_free(w);
+}
+
+/* Sends text as it stands over the encrypted channel. */
+static void say(struct cw *w, struct cw_client *c, const char *text)
+{
+    assert_int_equal(pv_control_send(c->control, pv_view(text, strlen(text))), PV_OK);
+    cw_pump(w);
+}
+
+static void messages_that_are_no_requests_end_the_connection(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "hello",
+        "{}",
+        "[[[[[[[[[[[[]]]]]]]]]]]]",
+        "{\"id\":1,\"ok\":true,\"t\":\"done\"}",
+        "{\"t\":\"bye\",\"error\":\"limit\"}",
+    };
+    struct cw *w = cw_new(5);
+    cw_start(w);
+    cw_create(w);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct cw_client *c = cw_member(w, &w->alice);
+        say(w, c, rows[i]);
+        assert_true(c->closed);
+        struct pv_ctl_msg *m = cw_take_push(c, PV_CTL_BYE);
+        assert_non_null(m);
+        assert_int_equal(m->u.failure.error, PV_CTL_E_BAD_REQUEST);
+        pv_ctl_msg_free(m);
+    }
+    cw_free(w);
+}
+
+static void unknown_and_wrong_requests_get_an_error_and_no_more(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(6);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *c = cw_member(w, &w->alice);
+    say(w, c, "{\"id\":77,\"t\":\"shutdown\"}");
+    struct pv_ctl_msg *m = cw_take(c, 77);
+    assert_int_equal(m->u.failure.error, PV_CTL_E_UNKNOWN_REQUEST);
+    pv_ctl_msg_free(m);
+    say(w, c, "{\"id\":78,\"t\":\"signal\",\"to\":5}");
+    m = cw_take(c, 78);
+    assert_int_equal(m->u.failure.error, PV_CTL_E_BAD_REQUEST);
+    assert_string_equal(m->u.failure.message, "to");
+    pv_ctl_msg_free(m);
+    cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+    cw_free(w);
+}
+
+/* --- hello --------------------------------------------------------------------------------- */
+
+static void a_hello_is_good_for_one_connection_and_one_key(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(7);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *first = cw_connect(w, &w->alice);
+    struct pv_ctl_msg hello = cw_hello(first, &w->alice, w->created.network_id, PV_CTL_MEMBER);
+
+    struct cw_client *c = cw_connect(w, &w->alice); /* replayed on another connection */
+    cw_ask_error(w, c, hello, PV_CTL_E_BAD_SIGNATURE);
+    assert_true(c->closed);
+
+    struct cw_node thief = cw_node_make(w); /* alice's name, the thief's signature */
+    c = cw_connect(w, &thief);
+    struct pv_ctl_msg m = cw_hello(c, &thief, w->created.network_id, PV_CTL_MEMBER);
+    memcpy(m.u.hello.node, w->alice.id.pk, 32);
+    cw_ask_error(w, c, m, PV_CTL_E_BAD_SIGNATURE);
+
+    struct cw_node mixed = thief; /* alice's identity, another transport key */
+    mixed.id = w->alice.id;
+    c = cw_connect(w, &mixed);
+    cw_ask_error(w, c, cw_hello(c, &mixed, w->created.network_id, PV_CTL_MEMBER),
+                 PV_CTL_E_NOT_ALLOWED);
+
+    c = cw_connect(w, &thief);
+    cw_ask_error(w, c, cw_hello(c, &thief, w->created.network_id, PV_CTL_MEMBER),
+                 PV_CTL_E_UNKNOWN_NODE);
+    c = cw_connect(w, &thief);
+    uint8_t nowhere[16] = {9};
+    cw_ask_error(w, c, cw_hello(c, &thief, nowhere, PV_CTL_GUEST), PV_CTL_E_UNKNOWN_NETWORK);
+    c = cw_connect(w, &thief);
+    m = cw_hello(c, &thief, w->created.network_id, PV_CTL_GUEST);
+    m.u.hello.v = 2;
+    cw_ask_error(w, c, m, PV_CTL_E_VERSION);
+    assert_int_equal(stats(w).online, 0);
+    cw_ask_ok(w, first, hello, PV_CTL_WELCOME);
+    cw_ask_error(w, first, hello, PV_CTL_E_STATE); /* once is enough */
+    cw_free(w);
+}
+
+static void nothing_goes_before_hello(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(8);
+    struct pv_ctl_item items[4];
+    cw_start(w);
+    cw_make_network(w);
+    struct cw_client *c = cw_connect(w, &w->alice);
+    cw_ask_error(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_E_STATE);
+    cw_ask_error(w, c, (struct pv_ctl_msg){.type = PV_CTL_LIST}, PV_CTL_E_STATE);
+    cw_ask_error(w, c, cw_create_msg(w, items), PV_CTL_E_STATE);
+    assert_int_equal(w->n_rows, 0);
+    cw_free(w);
+}
+
+/* --- guests -------------------------------------------------------------------------------- */
+
+static void guests_may_only_join_or_create(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(9);
+    struct pv_ctl_item items[4];
+    static const uint8_t nodes[1][PV_SIGN_PK_LEN] = {{1}};
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct pv_ctl_msg sub = {.type = PV_CTL_SUBSCRIBE,
+                             .u.subscribe = {.on = true, .n = 1, .nodes = nodes}};
+    struct pv_ctl_msg sig = {.type = PV_CTL_SIGNAL, .u.signal.box = {(const uint8_t *)"x", 1}};
+    struct pv_ctl_item item = cw_item(pv_made_view(&w->created.network));
+    struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+    memcpy(sig.u.signal.node, w->alice.id.pk, 32);
+    cw_ask_error(w, c, sub, PV_CTL_E_NOT_ALLOWED);
+    cw_ask_error(w, c, sig, PV_CTL_E_NOT_ALLOWED);
+    cw_ask_error(w, c, put, PV_CTL_E_NOT_ALLOWED);
+    cw_ask_error(w, c, (struct pv_ctl_msg){.type = PV_CTL_LIST}, PV_CTL_E_NOT_ALLOWED);
+    cw_ask_error(w, c, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_E_NOT_ALLOWED);
+    cw_ask_error(w, c, cw_create_msg(w, items), PV_CTL_E_NOT_ALLOWED);
+    assert_null(cw_take_push(alice, PV_CTL_SIGNAL));
+    /* A guest of no network creates and does nothing else; a member does not join. */
+    c = cw_login(w, &bob, NULL, PV_CTL_GUEST);
+    cw_ask_error(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_E_NOT_ALLOWED);
+    cw_ask_error(w, alice, cw_join_msg(alice, &invite, &w->alice, "x"), PV_CTL_E_NOT_ALLOWED);
+    cw_ask_error(w, alice, cw_create_msg(w, items), PV_CTL_E_NOT_ALLOWED);
+    cw_free(w);
+}
+
+static void a_guest_has_thirty_seconds(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(10);
+    cw_start(w);
+    cw_create(w);
+    struct cw_node bob = cw_node_make(w);
+    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    for (int i = 0; i < 5; i++) { /* pings do not make it longer */
+        cw_sleep(w, PV_S(5));
+        cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+    }
+    cw_sleep(w, PV_S(5) - 1);
+    assert_false(c->closed);
+    cw_sleep(w, 1);
+    assert_true(c->closed);
+    cw_free(w);
+}
+
+static void a_guest_has_one_request_under_way(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(11);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
+    struct pv_made made = cw_member_statement(
+        w, &invite, &bob, (struct cw_claim){"bob", m->u.reservation.ip4, 0, CW_WALL});
+    pv_ctl_msg_free(m);
+    w->hold_jobs = true;
+    uint64_t one = cw_send(c, cw_register_msg(&made));
+    uint64_t two = cw_send(c, (struct pv_ctl_msg){.type = PV_CTL_PING});
+    cw_pump(w);
+    assert_null(cw_take(c, two));
+    assert_false(pv_coord_wants_bytes(w->coord, c->conn)); /* TCP holds the rest back */
+    cw_release(w, false);
+    m = cw_take(c, one);
+    assert_int_equal(m->type, PV_CTL_REGISTERED);
+    pv_ctl_msg_free(m);
+    m = cw_take(c, two);
+    assert_int_equal(m->type, PV_CTL_PONG);
+    pv_ctl_msg_free(m);
+    cw_free(w);
+}
+
+static void a_registration_is_for_the_connections_own_keys(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(12);
+    static const uint8_t ip4[4] = {10, 66, 3, 4};
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 5);
+    struct cw_node bob = cw_node_make(w);
+    struct cw_node eve = cw_node_make(w);
+    struct cw_client *c = cw_login(w, &eve, w->created.network_id, PV_CTL_GUEST);
+    const struct cw_claim claim = {"bob", ip4, 0, CW_WALL};
+    struct pv_made made = cw_member_statement(w, &invite, &bob, claim);
+    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_BAD_REQUEST);
+    struct pv_ctl_msg join = cw_join_msg(c, &invite, &bob, "bob");
+    cw_ask_error(w, c, join, PV_CTL_E_BAD_REQUEST);
+    struct cw_node mixed = eve;
+    memcpy(mixed.transport_pk, bob.transport_pk, 32);
+    made = cw_member_statement(w, &invite, &mixed, claim);
+    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_BAD_REQUEST);
+    /* By an invite that does not exist, by no invite, with a name or address out of bounds. */
+    struct cw_keys own = cw_keys_make(w);
+    made = cw_member_statement(w, &own, &eve, claim);
+    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_UNKNOWN_INVITE);
+    made = cw_member_statement(w, &eve.id, &eve, claim);
+    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_UNKNOWN_INVITE);
+    static const uint8_t outside[4] = {10, 67, 0, 1};
+    static const uint8_t broadcast[4] = {10, 66, 255, 255};
+    made = cw_member_statement(w, &invite, &eve, (struct cw_claim){"eve", outside, 0, CW_WALL});
+    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_BAD_REQUEST);
+    made = cw_member_statement(w, &invite, &eve, (struct cw_claim){"eve", broadcast, 0, CW_WALL});
+    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_BAD_REQUEST);
+    made = cw_member_statement(w, &invite, &eve, (struct cw_claim){"home", ip4, 0, CW_WALL});
+    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_BAD_REQUEST);
+    made = cw_member_statement(w, &invite, &eve, (struct cw_claim){"alice", ip4, 0, CW_WALL});
+    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_TAKEN);
+    made = cw_member_statement(w, &invite, &eve, (struct cw_claim){"eve", ip4, 0, CW_WALL});
+    made.raw[made.len - 1] ^= 1;
+    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_BAD_SIGNATURE);
+    assert_int_equal(w->n_rows, 2);
+    cw_free(w);
+}
+
+/* --- members ------------------------------------------------------------------------------- */
+
+static void members_may_not_sign_what_is_not_theirs(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(13);
+    struct pv_made made;
+    struct pv_made_long rev;
+    static const uint8_t ip4[4] = {10, 66, 3, 4};
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 5);
+    struct cw_node bob = cw_node_make(w);
+    struct cw_node mate = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct cw_client *b = cw_member(w, &bob);
+
+    struct pv_st_invite inv = {.not_before = 1, .not_after = UINT64_MAX, .uses = 9};
+    assert_int_equal(pv_make_invite(w->created.network_id, bob.id.sk, &inv, &made), PV_OK);
+    assert_int_equal(cw_put(w, b, pv_made_view(&made)), PV_CTL_E_NOT_ALLOWED);
+
+    struct pv_statement st = {.type = PV_ST_REVOCATION};
+    st.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
+    memcpy(st.u.revocation.pk, w->alice.id.pk, 32);
+    memcpy(st.network_id, w->created.network_id, 16);
+    assert_int_equal(pv_statement_make(&st, bob.id.sk, NULL, rev.raw, sizeof(rev.raw), &rev.len),
+                     PV_OK);
+    assert_int_equal(cw_put(w, b, pv_view(rev.raw, rev.len)), PV_CTL_E_NOT_ALLOWED);
+
+    st = (struct pv_statement){.type = PV_ST_ADMIN};
+    st.u.admin = (struct pv_st_admin){.rights = 3, .time = CW_WALL};
+    memcpy(st.u.admin.node, bob.id.pk, 32);
+    memcpy(st.network_id, w->created.network_id, 16);
+    assert_int_equal(
+        pv_statement_make(&st, w->alice.id.sk, NULL, rev.raw, sizeof(rev.raw), &rev.len), PV_OK);
+    assert_int_equal(cw_put(w, b, pv_view(rev.raw, rev.len)), PV_CTL_E_NOT_ALLOWED);
+
+    /* A member by an invite comes by register, which counts the uses, never by put. */
+    made = cw_member_statement(w, &invite, &mate, (struct cw_claim){"mate", ip4, 0, CW_WALL});
+    assert_int_equal(cw_put(w, b, pv_made_view(&made)), PV_CTL_E_NOT_ALLOWED);
+    /* Not with a receipt that another signed, or that is for something else, either. */
+    uint8_t receipt[PV_RECEIPT_LEN];
+    struct pv_receipt r = {.epoch = 1, .n = 1, .time = CW_WALL};
+    memcpy(r.network_id, w->created.network_id, 16);
+    pv_statement_hash(pv_made_view(&made), r.hash);
+    assert_int_equal(pv_receipt_make(&r, bob.id.sk, receipt), PV_OK);
+    struct pv_ctl_item item = {.statement = pv_made_view(&made), .receipt = pv_view(receipt, 170)};
+    struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+    struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
+    assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NOT_ALLOWED);
+    pv_ctl_msg_free(m);
+
+    /* Damaged, and of another network. */
+    assert_int_equal(cw_put(w, b, pv_view("\1\2\3", 3)), PV_CTL_E_BAD_REQUEST);
+    made.raw[made.len - 1] ^= 1;
+    assert_int_equal(cw_put(w, b, pv_made_view(&made)), PV_CTL_E_BAD_SIGNATURE);
+    uint8_t other[16] = {1};
+    assert_int_equal(pv_make_leave(other, bob.id.sk, 5, CW_WALL, &made), PV_OK);
+    assert_int_equal(cw_put(w, b, pv_made_view(&made)), PV_CTL_E_BAD_REQUEST);
+    assert_int_equal(stats(w).statements, 6);
+    cw_free(w);
+}
+
+static void a_flood_of_requests_is_answered_with_limit_and_ends(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(14);
+    w->cfg.limits.request_rate = 10;
+    w->cfg.limits.request_burst = 20;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *c = cw_member(w, &w->alice);
+    size_t limited = 0;
+    for (int i = 0; i < 100; i++) {
+        uint64_t id = cw_send(c, (struct pv_ctl_msg){.type = PV_CTL_PING});
+        cw_pump(w);
+        struct pv_ctl_msg *m = cw_take(c, id);
+        assert_non_null(m);
+        limited += m->type == PV_CTL_ERROR && m->u.failure.error == PV_CTL_E_LIMIT ? 1 : 0;
+        pv_ctl_msg_free(m);
+    }
+    assert_int_equal(limited, 81); /* hello took one of the twenty */
+    cw_sleep(w, PV_S(1));
+    cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+    for (int i = 0; i < 150 && !c->closed; i++) {
+        cw_send(c, (struct pv_ctl_msg){.type = PV_CTL_PING});
+        cw_pump(w);
+        cw_client_forget(c);
+    }
+    assert_true(c->closed);
+    assert_int_equal(stats(w).online, 0);
+    cw_free(w);
+}
+
+static void a_flood_of_connections_is_turned_away_and_members_go_on(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(15);
+    w->cfg.limits.guests = 40;
+    w->cfg.limits.source_rate = 10;
+    w->cfg.limits.source_burst = 30;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct pv_addr flood = pv_addr4(192, 0, 2, 1, 1);
+    size_t taken = 0;
+    for (unsigned i = 0; i < 100; i++) { /* one network: its own rate */
+        flood.ip[3] = (uint8_t)i;
+        taken += pv_coord_accept(w->coord, 1000 + i, &flood, w->now) == PV_OK ? 1 : 0;
+    }
+    assert_int_equal(taken, 30);
+    for (unsigned i = 0; i < 100; i++) { /* many networks: all guests together */
+        struct pv_addr src = pv_addr4(11, (uint8_t)i, 0, 1, 1);
+        taken += pv_coord_accept(w->coord, 2000 + i, &src, w->now) == PV_OK ? 1 : 0;
+    }
+    assert_int_equal(taken, 40);
+    assert_int_equal(stats(w).refused, 160);
+    cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+    cw_sleep(w, PV_S(10)); /* the silent ones are gone, others come in */
+    assert_int_equal(stats(w).conns, 1);
+    cw_member(w, &w->alice);
+    cw_free(w);
+}
+
+static void a_reader_that_does_not_read_costs_a_bounded_queue(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(16);
+    static const uint8_t box[PV_CTL_BOX_MAX];
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct cw_client *b = cw_member(w, &bob);
+    b->frozen = true;
+    struct pv_ctl_msg sig = {.type = PV_CTL_SIGNAL, .u.signal.box = {box, sizeof(box)}};
+    memcpy(sig.u.signal.node, bob.id.pk, 32);
+    size_t sent = 0;
+    struct pv_ctl_msg *m = NULL;
+    for (int i = 0; i < 50; i++) {
+        uint64_t id = cw_send(alice, sig);
+        cw_pump(w);
+        m = cw_take(alice, id);
+        assert_non_null(m);
+        bool busy = m->type == PV_CTL_ERROR;
+        if (busy)
+            assert_int_equal(m->u.failure.error, PV_CTL_E_BUSY);
+        pv_ctl_msg_free(m);
+        if (busy)
+            break;
+        sent++;
+    }
+    assert_true(sent >= 2 && sent < 10);
+    assert_true(pv_coord_out(w->coord, b->conn).len <= PV_CONTROL_OUT_MAX);
+    /* Its own requests wait once no answer would fit; when it reads again all goes on. */
+    b->frozen = false;
+    cw_pump(w);
+    for (size_t i = 0; i < sent; i++) {
+        m = cw_take_push(b, PV_CTL_SIGNAL);
+        assert_non_null(m);
+        pv_ctl_msg_free(m);
+    }
+    cw_ask_ok(w, alice, sig, PV_CTL_DONE);
+    cw_ask_ok(w, b, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+    cw_free(w);
+}
+
+static void requests_wait_while_no_answer_fits(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(17);
+    w->cfg.limits.request_burst = 100000;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    alice->frozen = true;
+    /* A page of the log as often as it takes to fill the output. */
+    for (int i = 0; i < 400; i++) {
+        cw_send(alice, (struct pv_ctl_msg){.type = PV_CTL_PULL});
+        if (i % 50 == 49)
+            cw_pump(w);
+    }
+    cw_pump(w);
+    assert_false(pv_coord_wants_bytes(w->coord, alice->conn));
+    assert_true(pv_coord_out(w->coord, alice->conn).len <= PV_CONTROL_OUT_MAX);
+    alice->frozen = false;
+    cw_pump(w);
+    size_t n = 0;
+    for (uint64_t id = 1; id <= alice->next_id; id++) {
+        struct pv_ctl_msg *m = cw_take(alice, id);
+        n += m != NULL && m->type == PV_CTL_STATEMENTS ? 1 : 0;
+        pv_ctl_msg_free(m);
+    }
+    assert_int_equal(n, 400);
+    cw_free(w);
+}
+
+static void signals_and_subscriptions_have_limits(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(18);
+    w->cfg.limits.signal_rate = 1;
+    w->cfg.limits.signal_burst = 5;
+    w->cfg.limits.subscriptions = 2;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct pv_ctl_msg sig = {.type = PV_CTL_SIGNAL, .u.signal.box = {(const uint8_t *)"x", 1}};
+    memcpy(sig.u.signal.node, w->alice.id.pk, 32);
+    for (int i = 0; i < 5; i++)
+        cw_ask_ok(w, alice, sig, PV_CTL_DONE);
+    cw_ask_error(w, alice, sig, PV_CTL_E_LIMIT);
+
+    struct cw_keys invite = cw_invite(w, alice, 5);
+    uint8_t nodes[3][PV_SIGN_PK_LEN];
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+        struct cw_node n = cw_node_make(w);
+        snprintf(name, sizeof(name), "n%d", i);
+        cw_join(w, &invite, &n, name);
+        memcpy(nodes[i], n.id.pk, 32);
+    }
+    struct pv_ctl_msg sub = {
+        .type = PV_CTL_SUBSCRIBE,
+        .u.subscribe = {.on = true, .n = 2, .nodes = (const uint8_t(*)[PV_SIGN_PK_LEN])nodes}};
+    cw_ask_ok(w, alice, sub, PV_CTL_PRESENCE);
+    sub.u.subscribe.n = 3;
+    cw_ask_error(w, alice, sub, PV_CTL_E_LIMIT);
+    /* Keys nobody has heard of take no memory. */
+    uint8_t made_up[1][PV_SIGN_PK_LEN] = {{7}};
+    sub.u.subscribe.n = 1;
+    sub.u.subscribe.nodes = (const uint8_t(*)[PV_SIGN_PK_LEN])made_up;
+    cw_ask_ok(w, alice, sub, PV_CTL_PRESENCE);
+    cw_free(w);
+}
+
+static void reservations_under_one_invite_are_bounded(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(19);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_keys other = cw_invite(w, alice, 1);
+    size_t held = 0;
+    for (int i = 0; i < 70; i++) {
+        struct cw_node n = cw_node_make(w);
+        struct cw_client *c = cw_login(w, &n, w->created.network_id, PV_CTL_GUEST);
+        uint64_t id = cw_send(c, cw_join_msg(c, &invite, &n, "x"));
+        cw_pump(w);
+        struct pv_ctl_msg *m = cw_take(c, id);
+        if (m->type == PV_CTL_RESERVATION)
+            held++;
+        else
+            assert_int_equal(m->u.failure.error, PV_CTL_E_LIMIT);
+        pv_ctl_msg_free(m);
+        cw_hang_up(w, c);
+        pv_control_free(c->control); /* keeps the test's own table small */
+        free(c);
+        w->n_clients--;
+    }
+    assert_int_equal(held, 64);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &other, &bob, "bob"); /* the holder of another invite is not in the way */
+    cw_free(w);
+}
+
+static void a_coordinator_has_room_for_so_many_networks(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(20);
+    struct pv_ctl_item items[4];
+    w->cfg.limits.networks = 2;
+    w->cfg.open = true;
+    w->cfg.limits.open_burst = 4;
+    cw_start(w);
+    for (int i = 0; i < 6; i++) {
+        cw_make_network(w);
+        struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+        struct pv_ctl_msg m = cw_create_msg(w, items);
+        m.u.put.has_secret = false;
+        if (i < 2)
+            cw_ask_ok(w, c, m, PV_CTL_RECEIPTS);
+        else
+            cw_ask_error(w, c, m, i < 4 ? PV_CTL_E_FULL : PV_CTL_E_LIMIT);
+    }
+    assert_int_equal(stats(w).networks, 2);
+    cw_free(w);
+}
+
+static void connections_that_end_in_the_middle_leave_nothing_behind(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(21);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 5);
+    struct cw_node bob = cw_node_make(w);
+    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
+    struct pv_made made = cw_member_statement(
+        w, &invite, &bob, (struct cw_claim){"bob", m->u.reservation.ip4, 0, CW_WALL});
+    pv_ctl_msg_free(m);
+    w->hold_jobs = true;
+    cw_send(c, cw_register_msg(&made));
+    cw_send(c, (struct pv_ctl_msg){.type = PV_CTL_PING});
+    cw_pump(w);
+    cw_hang_up(w, c); /* with one request at the store and one held */
+    cw_release(w, false);
+    assert_int_equal(stats(w).conns, 1);
+    assert_int_equal(stats(w).jobs, 0);
+    cw_member(w, &bob); /* the registration was stored: it stands */
+    cw_free(w);
+}
+
+static void operations_that_never_come_back_end_with_the_coordinator(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(22);
+    struct pv_ctl_item items[4];
+    cw_start(w);
+    cw_make_network(w);
+    struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+    w->hold_jobs = true;
+    cw_send(c, cw_create_msg(w, items));
+    cw_pump(w);
+    assert_int_equal(stats(w).jobs, 1);
+    struct pv_storeop_result res = {.id = 999};
+    pv_coord_handle_job(w->coord, &res, w->now); /* an answer to nothing */
+    assert_int_equal(stats(w).jobs, 1);
+    cw_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(garbage_is_dropped_without_an_answer),
+        cmocka_unit_test(random_bytes_behind_a_good_preamble_are_dropped),
+        cmocka_unit_test(a_slow_handshake_ends_after_ten_seconds),
+        cmocka_unit_test(a_forged_frame_in_an_open_channel_ends_it),
+        cmocka_unit_test(messages_that_are_no_requests_end_the_connection),
+        cmocka_unit_test(unknown_and_wrong_requests_get_an_error_and_no_more),
+        cmocka_unit_test(a_hello_is_good_for_one_connection_and_one_key),
+        cmocka_unit_test(nothing_goes_before_hello),
+        cmocka_unit_test(guests_may_only_join_or_create),
+        cmocka_unit_test(a_guest_has_thirty_seconds),
+        cmocka_unit_test(a_guest_has_one_request_under_way),
+        cmocka_unit_test(a_registration_is_for_the_connections_own_keys),
+        cmocka_unit_test(members_may_not_sign_what_is_not_theirs),
+        cmocka_unit_test(a_flood_of_requests_is_answered_with_limit_and_ends),
+        cmocka_unit_test(a_flood_of_connections_is_turned_away_and_members_go_on),
+        cmocka_unit_test(a_reader_that_does_not_read_costs_a_bounded_queue),
+        cmocka_unit_test(requests_wait_while_no_answer_fits),
+        cmocka_unit_test(signals_and_subscriptions_have_limits),
+        cmocka_unit_test(reservations_under_one_invite_are_bounded),
+        cmocka_unit_test(a_coordinator_has_room_for_so_many_networks),
+        cmocka_unit_test(connections_that_end_in_the_middle_leave_nothing_behind),
+        cmocka_unit_test(operations_that_never_come_back_end_with_the_coordinator),
+    };
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
