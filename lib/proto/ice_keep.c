@@ -640,11 +640,24 @@ pv_ns ice_keep_next(const struct pv_ice_agent *a)
 
 /* --- beginning anew ------------------------------------------------------------------------ */
 
+/* A check that repeats itself so rarely by now that it had better begin anew. */
+static bool is_slack(const struct pv_ice_agent *a, const struct ice_pair *p)
+{
+    return p->cur.sends > 0 && a->now > p->cur.sent[p->cur.sends - 1] + ICE_KICK_MIN;
+}
+
 void ice_keep_kick(struct pv_ice_agent *a)
 {
     a->last_kick = a->now;
     a->patience_until = a->now + (a->cfg.foreign ? ICE_PATIENCE_RFC : ICE_PATIENCE_OURS);
     recheck_others(a);
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        struct ice_pair *p = &a->pairs[i];
+        if (p->used && p->state == ICE_PAIR_CHECKING && is_slack(a, p)) {
+            ice_check_stop(p);
+            p->state = ICE_PAIR_WAITING;
+        }
+    }
     if (a->selected != ICE_NONE) {
         a->active_at = max_ns(a->active_at, a->now);
         ice_check_start(a, a->selected, ICE_PLAN_FULL);

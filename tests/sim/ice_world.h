@@ -22,7 +22,7 @@ enum {
     W_NODES = 8,
     W_MAPPINGS = 64,
     W_PEERS = 32,
-    W_FLIGHT = 1024,
+    W_FLIGHT = 192,
     W_HOSTS = 2,
     W_CANDS = 8,
 };
