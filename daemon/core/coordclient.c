@@ -53,6 +53,7 @@ struct pv_coordclient {
     pv_ns pinged_at;    /* 0 = no ping is out */
     pv_ns rtt;
     unsigned failures; /* rounds since the last welcome */
+    bool replaced;     /* another connection of this node's key pushed this one out */
     uint64_t next_id;
     uint32_t next_sid;
     struct pending pending[PV_COORDCLIENT_MAX_PENDING];
@@ -161,13 +162,21 @@ static pv_ns backoff(struct pv_coordclient *c)
     return PV_COORDCLIENT_WAIT_MIN + PV_MS(pv_rng_below(&c->cfg.rng, span_ms + 1));
 }
 
+/* Two machines with one key would push each other out for ever: take turns slowly. */
+static pv_ns long_wait(struct pv_coordclient *c)
+{
+    pv_ns half = PV_COORDCLIENT_WAIT_MAX / 2;
+    return half + PV_MS(pv_rng_below(&c->cfg.rng, (uint32_t)(half / PV_MS(1)) + 1));
+}
+
 static void wait_for_next(struct pv_coordclient *c, pv_ns now)
 {
     drop_all(c);
     c->state = PV_COORDCLIENT_WAITING;
     c->stagger_at = PV_NEVER;
     c->failures++;
-    c->deadline = now + backoff(c);
+    c->deadline = now + (c->replaced ? long_wait(c) : backoff(c));
+    c->replaced = false;
 }
 
 static void fail(struct pv_coordclient *c, int status, const char *text, pv_ns now)
@@ -407,6 +416,9 @@ static int take_message(struct pv_coordclient *c, struct pv_view text, pv_ns now
         return r;
     if (msg->kind == PV_CTL_ANSWER)
         return take_answer(c, msg, now);
+    if (msg->kind == PV_CTL_PUSH && msg->type == PV_CTL_BYE &&
+        msg->u.failure.error == PV_CTL_E_REPLACED)
+        c->replaced = true;
     if (msg->kind == PV_CTL_PUSH && msg->type != PV_CTL_UNKNOWN && msg->type != PV_CTL_INVALID)
         return emit(c, (struct pv_coordclient_event){.type = PV_COORDCLIENT_EV_PUSH, .msg = msg});
     pv_ctl_msg_free(msg); /* something newer than we are: ignored (DESIGN 4) */

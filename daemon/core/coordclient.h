@@ -13,6 +13,8 @@
  *   HELLO      --refused-->                                 WAITING       (event REFUSED)
  *   any        --closed, silent, all addresses failed-->    WAITING       (event OFFLINE)
  *   WAITING    --0.5 to 30 s, full jitter; kick-->          CONNECTING
+ *
+ * Whoever was replaced by a newer connection of its own key (a cloned machine) waits 15 to 30 s.
  */
 #ifndef PV_COORDCLIENT_H
 #define PV_COORDCLIENT_H
