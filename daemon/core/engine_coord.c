@@ -235,16 +235,21 @@ static void take_receipts(struct pv_engine *e, uint64_t number, const struct pv_
 /* --- statements --------------------------------------------------------------------------------
  */
 
+static int cmp_hashes(const void *a, const void *b)
+{
+    return memcmp(a, b, PV_STATEMENT_HASH_LEN);
+}
+
 /* Members whom the coordinator lacks statements of (a restored backup) bring them back. */
 static void upload_missing(struct pv_engine *e, pv_ns now)
 {
     struct pv_put *put = NULL;
+    if (e->n_listed > 0)
+        qsort(e->listed, e->n_listed, sizeof(*e->listed), cmp_hashes);
     for (const struct pv_roster_entry *x = pv_roster_next_entry(e->roster, NULL); x != NULL;
          x = pv_roster_next_entry(e->roster, x)) {
-        bool known = false;
-        for (size_t i = 0; i < e->n_listed && !known; i++)
-            known = memcmp(e->listed[i], x->st.hash, PV_STATEMENT_HASH_LEN) == 0;
-        if (known)
+        if (e->n_listed > 0 &&
+            bsearch(x->st.hash, e->listed, e->n_listed, sizeof(*e->listed), cmp_hashes) != NULL)
             continue;
         if (put == NULL) {
             put = calloc(1, sizeof(*put));
@@ -489,6 +494,11 @@ static void take_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns n
     case PV_CTL_BYE:
         pv_log(e->log, PV_LOG_INFO, "what=\"coordinator says bye\" why=%s",
                pv_ctl_error_word(msg->u.failure.error));
+        if (msg->u.failure.error == PV_CTL_E_REPLACED)
+            pv_engine_report(e,
+                             "another machine connects with this node's keys: if its state was "
+                             "copied, run `p2pvpnctl leave --forget` on one of them",
+                             now);
         break;
     default:
         break; /* pushes have no other types */
