@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* Coordinator and nodes behind simulated NATs in virtual time: create, join, meet, chat, come back.
+ */
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "../unit/test_util.h"
+#include "crypto/ct.h"
+#include "sim_world.h"
+
+enum {
+    SEEDS = 50, /* per pair of NATs; PV_SIM_SEEDS sets another number */
+    SEEDS_SOME = 20,
+};
+
+/* Reports why a seed failed; the return value of a scenario. */
+static int failed(struct sim_world *w, uint64_t seed, const char *what)
+{
+    printf("seed %llu at %.3f s: %s %s\n", (unsigned long long)seed,
+           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, what, w->why);
+    sim_world_done(w);
+    return 1;
+}
+
+/* A line drawn from the seed: 5 to 50 ms, up to 20 % loss, some reordering and duplication. */
+static struct pv_link_config draw_line(struct sim_world *w)
+{
+    struct pv_natrng *rng = sim_net_rng(w->net);
+    return (struct pv_link_config){
+        .delay = PV_MS(5 + pv_natrng_below(rng, 46)),
+        .jitter = PV_MS(pv_natrng_below(rng, 10)),
+        .loss = pv_natrng_unit(rng) * 0.1, /* each way through two lines: up to 20 % */
+        .duplicate = pv_natrng_unit(rng) * 0.05,
+        .reorder = pv_natrng_unit(rng) * 0.05,
+        .reorder_by = PV_MS(1 + pv_natrng_below(rng, 20)),
+    };
+}
+
+struct pair {
+    const char *a, *b; /* profiles; NULL = public */
+};
+
+static unsigned zone_of(struct sim_world *w, const char *profile)
+{
+    if (profile == NULL)
+        return SIM_PUBLIC;
+    struct pv_link_config line = draw_line(w);
+    return sim_world_nat(w, SIM_PUBLIC, profile, &line);
+}
+
+static bool both_reached(struct sim_world *w, void *ctx)
+{
+    (void)ctx;
+    return sim_node_pings(w->nodes[0]).answered > 0 && sim_node_pings(w->nodes[1]).answered > 0;
+}
+
+/* Both ends start at once, each with one ping that must not be lost to the missing path. */
+static int meet(uint64_t seed, void *ctx)
+{
+    const struct pair *pair = ctx;
+    struct sim_world w;
+    static const struct pv_link_config good = {.delay = PV_MS(10)};
+    sim_world_init(&w, seed, &good);
+    struct sim_node *a = sim_world_node(&w, zone_of(&w, pair->a), "a", false);
+    struct sim_node *b = sim_world_node(&w, zone_of(&w, pair->b), "b", false);
+    if (!sim_world_join_all(&w))
+        return failed(&w, seed, "joining:");
+    sim_world_run(&w, PV_S(2));
+
+    struct pv_addr to_b = sim_node_overlay(b, PV_AF_INET);
+    struct pv_addr to_a = sim_node_overlay(a, PV_AF_INET);
+    pv_ns start = sim_net_now(w.net);
+    for (unsigned i = 0; i < 50 && !both_reached(&w, NULL); i++) {
+        sim_node_ping(a, &to_b, 32);
+        sim_node_ping(b, &to_a, 32);
+        sim_world_until(&w, PV_MS(200), both_reached, NULL);
+    }
+    if (!both_reached(&w, NULL))
+        return failed(&w, seed, "no path in 10 s");
+    pv_ns took = sim_net_now(w.net) - start;
+    if (took > PV_S(6))
+        return failed(&w, seed, "the path took longer than 6 s");
+    const char *peers = sim_world_ask(&w, a, PV_S(1), "\"cmd\":\"peers\"");
+    if (peers == NULL || strstr(peers, "\"type\":\"direct\"") == NULL)
+        return failed(&w, seed, peers == NULL ? "peers" : "the path is not direct");
+    if (sim_node_pings(a).twice + sim_node_pings(b).twice > 0)
+        return failed(&w, seed, "an inner packet was delivered twice");
+    sim_world_done(&w);
+    return 0;
+}
+
+static void cones_of_every_kind_meet(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {NULL, "full-cone", "address-restricted", "port-restricted"};
+    unsigned bad = 0;
+    for (size_t i = 0; i < PV_ARRAY_LEN(kinds); i++) {
+        for (size_t k = i; k < PV_ARRAY_LEN(kinds); k++) {
+            struct pair pair = {.a = kinds[i], .b = kinds[k]};
+            unsigned n = sim_seeds("meet", SEEDS, meet, &pair);
+            if (n > 0)
+                printf("%u seeds failed for %s x %s\n", n, pair.a == NULL ? "public" : pair.a,
+                       pair.b == NULL ? "public" : pair.b);
+            bad += n;
+        }
+    }
+    assert_int_equal(bad, 0);
+}
+
+/* A perfect line: not one of 20 packets that wait for the path is lost, and they keep their order.
+ */
+static int first_packets(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    static const struct pv_link_config good = {.delay = PV_MS(10)};
+    (void)ctx;
+    sim_world_init(&w, seed, &good);
+    unsigned za = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);
+    unsigned zb = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);
+    struct sim_node *a = sim_world_node(&w, za, "a", false);
+    struct sim_node *b = sim_world_node(&w, zb, "b", false);
+    if (!sim_world_join_all(&w))
+        return failed(&w, seed, "joining:");
+    sim_world_run(&w, PV_S(2));
+    struct pv_addr to = sim_node_overlay(b, PV_AF_INET);
+    for (unsigned i = 0; i < 20; i++)
+        sim_node_ping(a, &to, 100);
+    sim_world_run(&w, PV_S(5));
+    if (sim_node_pings(a).answered != 20) {
+        printf("%u of 20 answered\n", sim_node_pings(a).answered);
+        return failed(&w, seed, "packets that waited were lost");
+    }
+    sim_world_done(&w);
+    return 0;
+}
+
+static void packets_that_wait_for_a_path_are_not_lost(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("meet", SEEDS_SOME, first_packets, NULL), 0);
+}
+
+static int restart(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    static const struct pv_link_config good = {.delay = PV_MS(20), .jitter = PV_MS(5)};
+    (void)ctx;
+    sim_world_init(&w, seed, &good);
+    unsigned za = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);
+    unsigned zb = sim_world_nat(&w, SIM_PUBLIC, "address-restricted", &good);
+    struct sim_node *a = sim_world_node(&w, za, "a", false);
+    struct sim_node *b = sim_world_node(&w, zb, "b", false);
+    if (!sim_world_join_all(&w))
+        return failed(&w, seed, "joining:");
+    sim_world_run(&w, PV_S(2));
+    if (sim_world_reach(&w, a, b, PV_MS(200), PV_S(10)) == PV_NEVER)
+        return failed(&w, seed, "no path");
+
+    sim_node_kill(b);
+    sim_world_run(&w, PV_MS(500) + pv_natrng_below(sim_net_rng(w.net), 3000) * PV_MS(1));
+    sim_node_start(b);
+    pv_ns took = sim_world_reach(&w, a, b, PV_MS(50), PV_S(20));
+    if (took > PV_S(2)) {
+        printf("%.3f s\n", took == PV_NEVER ? -1 : (double)took / 1e9);
+        return failed(&w, seed, "a restarted peer was not found within 2 s of its start");
+    }
+    sim_net_reboot_nat(w.net, zb);
+    if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(30)) == PV_NEVER)
+        return failed(&w, seed, "not found again after the NAT forgot");
+    sim_coord_kill(w.coord);
+    if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) == PV_NEVER)
+        return failed(&w, seed, "the session ended with the coordinator");
+    sim_coord_start(w.coord);
+    sim_world_run(&w, PV_S(40));
+    const char *answer = sim_world_ask(&w, a, PV_S(10), "\"cmd\":\"invite\",\"uses\":1");
+    if (answer == NULL)
+        return failed(&w, seed, "the node did not come back to the coordinator:");
+    sim_world_done(&w);
+    return 0;
+}
+
+static void what_restarts_is_found_again(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("meet", SEEDS_SOME, restart, NULL), 0);
+}
+
+static bool has_text(struct sim_world *w, struct sim_node *n, const char *text)
+{
+    const char *inbox = sim_world_ask(w, n, PV_S(1), "\"cmd\":\"inbox\",\"peek\":true");
+    return inbox != NULL && strstr(inbox, text) != NULL;
+}
+
+static int chat(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    (void)ctx;
+    static const struct pv_link_config good = {.delay = PV_MS(20), .loss = 0.05};
+    sim_world_init(&w, seed, &good);
+    unsigned za = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);
+    unsigned zb = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);
+    struct sim_node *a = sim_world_node(&w, za, "a", false);
+    struct sim_node *b = sim_world_node(&w, zb, "b", false);
+    if (!sim_world_join_all(&w))
+        return failed(&w, seed, "joining:");
+    sim_world_run(&w, PV_S(2));
+    if (sim_world_ask(&w, a, PV_S(5), "\"cmd\":\"send\",\"peer\":\"b\",\"text\":\"one\"") == NULL)
+        return failed(&w, seed, "send:");
+    sim_world_run(&w, PV_S(20));
+    if (!has_text(&w, b, "\"one\""))
+        return failed(&w, seed, "a message to an online node did not arrive");
+    sim_node_kill(b);
+    sim_world_run(&w, PV_S(40));
+    if (sim_world_ask(&w, a, PV_S(5), "\"cmd\":\"send\",\"peer\":\"b\",\"text\":\"two\"") == NULL)
+        return failed(&w, seed, "send to an absent node:");
+    sim_node_kill(a);
+    sim_world_run(&w, PV_S(5));
+    sim_node_start(a);
+    sim_node_start(b);
+    sim_world_run(&w, PV_S(60));
+    if (!has_text(&w, b, "\"two\""))
+        return failed(&w, seed, "a queued message did not arrive");
+    sim_world_done(&w);
+    return 0;
+}
+
+static void messages_arrive_also_across_restarts(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("meet", SEEDS_SOME, chat, NULL), 0);
+}
+
+static uint64_t hash_of(uint64_t seed)
+{
+    struct sim_world w;
+    static const struct pv_link_config bad = {.delay = PV_MS(20), .loss = 0.1, .jitter = PV_MS(9)};
+    sim_world_init(&w, seed, &bad);
+    unsigned za = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &bad);
+    struct sim_node *a = sim_world_node(&w, za, "a", false);
+    struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", true);
+    if (sim_world_join_all(&w))
+        sim_world_reach(&w, a, b, PV_MS(200), PV_S(10));
+    uint64_t hash = sim_net_hash(w.net);
+    sim_world_done(&w);
+    return hash;
+}
+
+static void a_seed_repeats_a_meeting_exactly(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 5; seed++)
+        assert_int_equal(hash_of(seed), hash_of(seed));
+    assert_int_not_equal(hash_of(1), hash_of(2));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_seed_repeats_a_meeting_exactly),
+        cmocka_unit_test(cones_of_every_kind_meet),
+        cmocka_unit_test(packets_that_wait_for_a_path_are_not_lost),
+        cmocka_unit_test(what_restarts_is_found_again),
+        cmocka_unit_test(messages_arrive_also_across_restarts),
+    };
+    if (pv_crypto_init() < 0)
+        return 1;
+    json_object_seed(1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
