@@ -147,6 +147,14 @@ static void random_use_agrees_with_plain_lists(void **state)
         }
         assert_int_equal(pv_fp_queue_has(q, peer), want[k].n > 0);
         assert_int_equal(pv_fp_queue_len(q), total);
+        uint32_t oldest = UINT32_MAX;
+        for (size_t i = 0; i < PEERS; i++) {
+            if (want[i].n > 0 && want[i].mark[0] < oldest)
+                oldest = want[i].mark[0];
+        }
+        pv_ns since = UINT32_MAX; /* packets are marked with the time they came */
+        assert_int_equal(pv_fp_queue_oldest(q, &since) != 0, total > 0);
+        assert_true(since == oldest);
     }
     pv_fp_queue_free(q);
 }

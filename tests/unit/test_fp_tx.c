@@ -454,21 +454,38 @@ static void broadcast_has_a_rate_and_a_width(void **state)
     assert_int_equal(tx_to(w, dst, 1400, 0).n_sends, PV_FP_BROADCAST_PEERS); /* of one more */
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_RATE), PV_FP_BROADCAST_RATE + 1);
 
-    /* Behind other packets it waits for empty results instead of being cut. */
-    static uint8_t p[3][1400];
-    struct pv_fp_packet v[3];
-    for (size_t i = 0; i < 3; i++) {
-        fp_packet(p[i], fp_ip4(1), i == 1 ? dst : fp_ip4(100), sizeof(p[i]), 0);
-        v[i] = (struct pv_fp_packet){.data = p[i], .len = sizeof(p[i])};
-    }
-    for (size_t i = 0, total = 0; i < 3;) {
-        size_t n = pv_fp_tx(w->a.w, w->a.snap, v + i, 3 - i, w->now);
+    /* Behind many packets it waits for empty results instead of being cut. */
+    enum {
+        BEFORE = 600
+    };
+    static uint8_t p[2][1400];
+    static struct pv_fp_packet v[BEFORE + 1];
+    fp_packet(p[0], fp_ip4(1), fp_ip4(100), sizeof(p[0]), 0);
+    fp_packet(p[1], fp_ip4(1), dst, sizeof(p[1]), 0);
+    for (size_t i = 0; i <= BEFORE; i++)
+        v[i] = (struct pv_fp_packet){.data = p[i == BEFORE], .len = sizeof(p[0])};
+    size_t total = 0;
+    for (size_t i = 0; i <= BEFORE;) {
+        size_t n = pv_fp_tx(w->a.w, w->a.snap, v + i, BEFORE + 1 - i, w->now);
         assert_true(n > 0);
         i += n;
         total += pv_fp_results(w->a.w).n_sends;
-        if (i == 3)
-            assert_int_equal(total, PV_FP_BROADCAST_PEERS + 2);
     }
+    assert_int_equal(total, BEFORE + PV_FP_BROADCAST_PEERS);
+}
+
+static void a_range_of_two_addresses_has_no_broadcast(void **state)
+{
+    struct world *w = *state;
+    struct pv_fp_interface iface = {.n_own = 1, .own = {fp_ip4(1)}, .mtu = 1420};
+
+    assert_int_equal(pv_prefix_parse("10.66.0.2/31", &iface.nets[0]), PV_OK);
+    assert_int_equal(pv_fp_builder_set_interface(w->a.b, &iface), PV_OK);
+    w->id = fp_add_member(&w->a, 3);
+    give_path(w, 0);
+    give_keys(w, w->now);
+    /* RFC 3021: an address like any other. */
+    assert_int_equal(tx_to(w, fp_ip4(3), 100, 0).n_sends, 1);
 }
 
 static void housekeeping_stays_at_home(void **state)
@@ -557,6 +574,7 @@ int main(void)
         T(what_waited_and_does_not_fit_the_path_is_dropped),
         T(broadcast_goes_to_those_with_a_path_and_keys),
         T(broadcast_has_a_rate_and_a_width),
+        T(a_range_of_two_addresses_has_no_broadcast),
         T(housekeeping_stays_at_home),
         T(control_injects_keepalives_and_inband_packets),
         T(every_drop_has_a_name),

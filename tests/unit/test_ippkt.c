@@ -183,6 +183,7 @@ static void checksums_match_rfc1071(void **state)
 
     assert_int_equal(pv_ippkt_sum(pv_view(sample, 8), 0), 0xddf2); /* RFC 1071 s3 */
     assert_int_equal(pv_ippkt_sum(pv_view(sample, 0), 7), 7);
+    assert_int_equal(pv_ippkt_sum(pv_view("\xff\xff", 2), 0x10000), 1); /* folds twice */
     assert_int_equal(pv_ippkt_sum(pv_view("\xab", 1), 0), 0xab00);
     uint32_t split = pv_ippkt_sum(pv_view(sample + 4, 4), pv_ippkt_sum(pv_view(sample, 4), 0));
     assert_int_equal(split, 0xddf2);
