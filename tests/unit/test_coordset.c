@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* The coordinator's command line and configuration file. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "coordinator/settings.h"
+#include "coordinator/url.h"
+#include "test_util.h"
+
+static char config[64];
+static struct pv_coordset set;
+static char error[PV_COORDSET_ERROR_MAX];
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(config, sizeof(config), "/tmp/pvcoordset.XXXXXX");
+    int fd = mkstemp(config);
+    close(fd);
+    error[0] = '\0';
+    return fd < 0 ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    unlink(config);
+    return 0;
+}
+
+static void write_config(const char *text)
+{
+    FILE *f = fopen(config, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    fclose(f);
+}
+
+/* Arguments behind "--config FILE", split at blanks. */
+static int load(const char *args)
+{
+    static char buf[4096];
+    static char name[] = "p2pvpn-coordinator";
+    static char option[] = "--config";
+    char *argv[32] = {name, option, config};
+    char *rest = NULL;
+    int argc = 3;
+    snprintf(buf, sizeof(buf), "%s", args);
+    for (char *p = strtok_r(buf, " ", &rest); p != NULL; p = strtok_r(NULL, " ", &rest))
+        argv[argc++] = p;
+    return pv_coordset_load(&set, argc, argv, error);
+}
+
+static void without_anything_it_runs_on_every_address(void **state)
+{
+    (void)state;
+    assert_int_equal(load(""), PV_OK);
+    assert_int_equal(set.action, PV_COORDSET_RUN);
+    assert_int_equal(set.n_listen, 0);
+    assert_int_equal(set.n_public, 0);
+    assert_false(set.open);
+    assert_string_equal(set.state, "/var/lib/p2pvpn-coordinator");
+    assert_int_equal(pv_coordset_port(&set), 3478);
+}
+
+static void options_are_taken_in_both_forms(void **state)
+{
+    (void)state;
+    assert_int_equal(load("--listen 192.0.2.1:4000 --listen=[2001:db8::1]:4001 --public=c.example "
+                          "--public 203.0.113.7:9 --state /tmp/x --open url"),
+                     PV_OK);
+    assert_int_equal(set.action, PV_COORDSET_URL);
+    assert_int_equal(set.n_listen, 2);
+    assert_int_equal(set.listen[1].port, 4001);
+    assert_int_equal(set.n_public, 2);
+    assert_string_equal(set.public[0].host, "c.example");
+    assert_int_equal(set.public[0].port, 0);
+    assert_int_equal(set.public[1].port, 9);
+    assert_true(set.open);
+    assert_string_equal(set.state, "/tmp/x");
+    assert_int_equal(pv_coordset_port(&set), 4000);
+    assert_int_equal(load("--check"), PV_OK);
+    assert_int_equal(set.action, PV_COORDSET_CHECK);
+    assert_int_equal(load("--version"), PV_OK);
+    assert_int_equal(set.action, PV_COORDSET_VERSION);
+}
+
+static void public_takes_names_and_addresses_with_and_without_port(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arg, *text;
+    } rows[] = {
+        {"203.0.113.7", "203.0.113.7:3478"},    {"203.0.113.7:99", "203.0.113.7:99"},
+        {"2001:db8::1", "[2001:db8::1]:3478"},  {"[2001:db8::1]", "[2001:db8::1]:3478"},
+        {"[2001:db8::1]:8", "[2001:db8::1]:8"}, {"vpn.example", "vpn.example:3478"},
+        {"vpn.example:8", "vpn.example:8"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        char args[128];
+        struct pv_coordurl_list list;
+        snprintf(args, sizeof(args), "--public %s", rows[i].arg);
+        assert_int_equal(load(args), PV_OK);
+        pv_coordurl_public(&set, &list);
+        assert_int_equal(list.n, 1);
+        assert_string_equal(list.texts[0], rows[i].text);
+    }
+}
+
+static void wrong_options_say_what_and_why(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *args, *part;
+    } rows[] = {
+        {"--listne 1.2.3.4:5", "option --listne"},
+        {"--listen", "value is missing"},
+        {"--listen 1.2.3.4", "expected ADDRESS:PORT"},
+        {"--listen example:1", "expected ADDRESS:PORT"},
+        {"--listen 1.2.3.4:5 --listen 1.2.3.4:5", "given twice"},
+        {"--listen 1.2.3.4:1 --listen 1.2.3.4:2 --listen 1.2.3.4:3 --listen 1.2.3.4:4 --listen "
+         "1.2.3.4:5 --listen 1.2.3.4:6 --listen 1.2.3.4:7 --listen 1.2.3.4:8 --listen 1.2.3.4:9",
+         "at most 8"},
+        {"--public VPN.example", "lower-case"},
+        {"--public a.example:99999", "expected an address"},
+        {"--public tls:a.example", "expected an address"},
+        {"--state=", "its value is empty"},
+        {"--config /nonexistent/x", "no such file"},
+        {"--config /tmp", "not a regular file"},
+        {"--alt-address 1.2.3.4", "not supported in this version"},
+        {"--tls-listen=1.2.3.4:443", "not supported in this version"},
+        {"--relay-ports 1-2", "not supported in this version"},
+        {"--no-relay", "not supported in this version"},
+        {"urls", "unknown"},
+        {"-v", "unknown"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        int r = load(rows[i].args);
+        if (r != PV_ERR_MALFORMED || strstr(error, rows[i].part) == NULL)
+            fail_msg("%s: %d \"%s\"", rows[i].args, r, error);
+    }
+    assert_null(strstr(pv_coordset_usage, "alt-address")); /* not offered either */
+}
+
+static void the_file_fills_what_the_command_line_left_out(void **state)
+{
+    (void)state;
+    write_config("# a comment\n[coordinator]\nlisten = 192.0.2.9:1\nlisten = [::]:2\n"
+                 "public = a.example\npublic = b.example:7\nopen = yes\n");
+    assert_int_equal(load(""), PV_OK);
+    assert_int_equal(set.n_listen, 2);
+    assert_int_equal(set.n_public, 2);
+    assert_int_equal(set.public[1].port, 7);
+    assert_true(set.open);
+    assert_int_equal(load("--listen 127.0.0.1:5 --public c.example"), PV_OK);
+    assert_int_equal(set.n_listen, 1);
+    assert_int_equal(set.listen[0].port, 5);
+    assert_int_equal(set.n_public, 1);
+    assert_string_equal(set.public[0].host, "c.example");
+}
+
+static void wrong_lines_are_named_with_file_and_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part;
+    } rows[] = {
+        {"[coordinator]\nlistne = 1\n", ":2: unknown key listne"},
+        {"[coordinater]\n", ":1: unknown section"},
+        {"listen = 1.2.3.4:5\n", "unknown section"},
+        {"[coordinator]\n\nlisten = here\n", ":3: listen here"},
+        {"[coordinator]\nopen = maybe\n", ":2: open maybe: expected yes or no"},
+        {"[coordinator]\nopen = no\nopen = no\n", ":3: open no: given twice"},
+        {"[coordinator]\ngarbage\n", ":2:"},
+        {"[relay]\nenabled = no\n", ":1: unknown section"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        write_config(rows[i].text);
+        int r = load("");
+        if (r != PV_ERR_MALFORMED || strstr(error, rows[i].part) == NULL ||
+            strstr(error, config) == NULL)
+            fail_msg("%s: %d \"%s\"", rows[i].text, r, error);
+    }
+    /* A value that the command line overrules is checked all the same. */
+    write_config("[coordinator]\nlisten = here\n");
+    assert_int_equal(load("--listen 127.0.0.1:5"), PV_ERR_MALFORMED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        TEST(without_anything_it_runs_on_every_address),
+        TEST(options_are_taken_in_both_forms),
+        TEST(public_takes_names_and_addresses_with_and_without_port),
+        TEST(wrong_options_say_what_and_why),
+        TEST(the_file_fills_what_the_command_line_left_out),
+        TEST(wrong_lines_are_named_with_file_and_line),
+#undef TEST
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
