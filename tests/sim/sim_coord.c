@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "sim_coord.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,19 +8,20 @@
 #include "crypto/sign.h"
 
 enum {
-    MAX_CONNS = 4096,
-    MAX_JOBS = 1024,
     WALL_S = 1800000000, /* Unix seconds at virtual time 0 */
+    MAX_CONNS = 1024,
+    MAX_OPS = 4096,
+    MAX_ROWS = 65536,
+    MAX_ROUNDS = 100000, /* turns at one instant: more is a machine that does not come to rest */
 };
 
 struct conn {
-    uint32_t stream;
-    bool open;
-    uint8_t *in; /* received while the core did not want bytes */
-    size_t in_len;
+    uint32_t stream; /* of sim_net; also the core's id, plus one */
+    uint8_t *in;     /* received while the core wanted none */
+    size_t n_in;
 };
 
-struct waiting {
+struct op {
     struct pv_storeop *op;
     pv_ns due;
 };
@@ -29,305 +29,106 @@ struct waiting {
 struct sim_coord {
     struct sim_net *net;
     unsigned host;
-    struct pv_coord *core;
-    struct pv_coord_config cfg;
+    pv_ns job_delay;
     struct pv_natrng gen;
     struct pv_rng rng;
     struct pv_log log;
-    uint8_t sk[PV_SIGN_SK_LEN];
-    uint8_t pk[PV_SIGN_PK_LEN];
-    uint8_t secret[PV_URL_SECRET_LEN];
+    uint8_t sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
+    uint8_t secret[PV_CTL_SECRET_LEN];
     char stun[PV_ADDR_TEXT];
     const char *stun_list[1];
     char url[PV_URL_TEXT_BUF];
-    struct conn conns[MAX_CONNS]; /* id of the core = index + 1 */
+
+    struct pv_coord *core; /* NULL: off */
+    struct conn conns[MAX_CONNS];
     size_t n_conns;
-    struct pv_storeop **kept; /* the disk */
-    size_t n_kept;
-    struct waiting jobs[MAX_JOBS]; /* in order */
-    size_t n_jobs;
-    pv_ns store_delay;
+    struct op ops[MAX_OPS]; /* in order */
+    size_t n_ops;
+    struct pv_storeop *rows[MAX_ROWS]; /* the disk: operations of one row each */
+    size_t n_rows;
+
+    void (*hook)(void *ctx, struct pv_ctl_msg *msg);
+    void *hook_ctx;
 };
+
+/* Whose core is running: its messages pass the hook. */
+static struct sim_coord *speaker;
+
+/* The linker puts this in front of pv_ctl_build() in the simulator's programs. */
+int __real_pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t *ret_len);
+int __wrap_pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t *ret_len);
+int __wrap_pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t *ret_len)
+{
+    struct pv_ctl_msg copy = *msg;
+    if (speaker != NULL && speaker->hook != NULL && msg->kind != PV_CTL_REQUEST)
+        speaker->hook(speaker->hook_ctx, &copy);
+    return __real_pv_ctl_build(&copy, buf, cap, ret_len);
+}
 
 static void log_line(void *ctx, enum pv_log_level level, const char *line)
 {
-    struct sim_coord *c = ctx;
-    fprintf(stderr, "%.6f coordinator [%s] %s\n", (double)sim_net_now(c->net) / 1e9,
+    const struct sim_coord *c = ctx;
+    fprintf(stderr, "%10.4f coord [%s] %s\n", (double)sim_net_now(c->net) / 1e9,
             pv_log_level_name(level), line);
 }
 
-/* ---- the store ---- */
+/* --- life ---------------------------------------------------------------------------------- */
 
-static bool same_member(const struct pv_statement *st, const struct pv_storeop *op)
+static void make_url(struct sim_coord *c, const struct pv_addr *addr)
 {
-    return st->type == PV_ST_MEMBER && memcmp(st->signer, op->invite, PV_SIGN_PK_LEN) == 0;
-}
-
-/* The rules of PV_STOREOP_REGISTER. */
-static void redeem(const struct sim_coord *c, const struct pv_storeop *op,
-                   struct pv_storeop_result *res)
-{
-    uint8_t(*seen)[PV_SIGN_PK_LEN] = calloc(c->n_kept + 1, sizeof(*seen));
-    size_t n = 0;
-    assert(seen != NULL);
-    for (size_t i = 0; i < c->n_kept; i++) {
-        struct pv_statement st;
-        if (c->kept[i]->kind != PV_STOREOP_REGISTER ||
-            pv_statement_decode(c->kept[i]->rows[0].statement, &st) < 0 || !same_member(&st, op))
-            continue;
-        if (memcmp(st.u.member.node, op->node, PV_SIGN_PK_LEN) == 0) {
-            if (st.u.member.serial < op->min_serial)
-                continue;
-            res->status = PV_ERR_EXISTS;
-            memcpy(res->existing, st.hash, sizeof(res->existing));
-            break;
-        }
-        size_t k = 0;
-        while (k < n && memcmp(seen[k], st.u.member.node, PV_SIGN_PK_LEN) != 0)
-            k++;
-        if (k == n)
-            memcpy(seen[n++], st.u.member.node, PV_SIGN_PK_LEN);
-    }
-    if (res->status == PV_OK && n >= op->uses)
-        res->status = PV_ERR_EXPIRED;
-    free(seen);
-}
-
-static void serve(struct sim_coord *c, struct pv_storeop *op, pv_ns now)
-{
-    struct pv_storeop_result res = {.id = op->id, .status = PV_OK};
-    if (op->kind == PV_STOREOP_REGISTER)
-        redeem(c, op, &res);
-    if (res.status == PV_OK) {
-        c->kept = reallocarray(c->kept, c->n_kept + 1, sizeof(struct pv_storeop *));
-        assert(c->kept != NULL);
-        c->kept[c->n_kept++] = op;
-    }
-    pv_coord_handle_job(c->core, &res, now);
-    if (res.status != PV_OK)
-        pv_storeop_free(op);
-}
-
-static bool run_jobs(struct sim_coord *c, pv_ns now)
-{
-    bool any = false;
-    struct pv_storeop *op = NULL;
-    while (pv_coord_poll_job(c->core, &op) == PV_OK) {
-        assert(c->n_jobs < MAX_JOBS);
-        c->jobs[c->n_jobs++] = (struct waiting){.op = op, .due = now + c->store_delay};
-    }
-    while (c->n_jobs > 0 && c->jobs[0].due <= now) {
-        op = c->jobs[0].op;
-        memmove(c->jobs, c->jobs + 1, --c->n_jobs * sizeof(c->jobs[0]));
-        serve(c, op, now);
-        any = true;
-    }
-    return any;
-}
-
-/* ---- connections ---- */
-
-static struct conn *by_stream(struct sim_coord *c, uint32_t stream, uint64_t *ret_id)
-{
-    for (size_t i = 0; i < c->n_conns; i++) {
-        if (c->conns[i].open && c->conns[i].stream == stream) {
-            *ret_id = i + 1;
-            return &c->conns[i];
-        }
-    }
-    return NULL;
-}
-
-static void forget(struct conn *conn)
-{
-    free(conn->in);
-    conn->in = NULL;
-    conn->in_len = 0;
-    conn->open = false;
-}
-
-static void feed(struct sim_coord *c, uint64_t id, struct conn *conn, pv_ns now)
-{
-    if (conn->in_len == 0 || !pv_coord_wants_bytes(c->core, id))
-        return;
-    uint8_t *bytes = conn->in;
-    size_t len = conn->in_len;
-    conn->in = NULL;
-    conn->in_len = 0;
-    pv_coord_handle_bytes(c->core, id, pv_view(bytes, len), now);
-    free(bytes);
-}
-
-static bool run_ready(struct sim_coord *c, pv_ns now)
-{
-    struct pv_coord_ready ready;
-    bool any = false;
-    while (pv_coord_poll_ready(c->core, &ready, now) == PV_OK) {
-        struct conn *conn = &c->conns[ready.id - 1];
-        any = true;
-        if (!conn->open)
-            continue;
-        if (ready.kind == PV_COORD_READY_CLOSE) {
-            sim_net_close(c->net, conn->stream);
-            forget(conn);
-            continue;
-        }
-        struct pv_view out = pv_coord_out(c->core, ready.id);
-        if (out.len > 0) {
-            sim_net_write(c->net, conn->stream, out);
-            pv_coord_wrote(c->core, ready.id, out.len, now);
-        }
-        feed(c, ready.id, conn, now);
-    }
-    return any;
-}
-
-static void pump(struct sim_coord *c)
-{
-    pv_ns now = sim_net_now(c->net);
-    bool any = true;
-    while (any) {
-        any = run_jobs(c, now);
-        any = run_ready(c, now) || any;
-    }
-    pv_ns next = pv_coord_next_timeout(c->core);
-    if (c->n_jobs > 0)
-        next = pv_min_ns(next, c->jobs[0].due);
-    sim_net_timer(c->net, c->host, next);
-}
-
-static void accepted(struct sim_coord *c, const struct sim_event *e)
-{
-    assert(c->n_conns < MAX_CONNS);
-    uint64_t id = c->n_conns + 1;
-    if (pv_coord_accept(c->core, id, &e->remote, e->now) < 0) {
-        sim_net_close(c->net, e->stream);
-        return;
-    }
-    c->conns[c->n_conns++] = (struct conn){.stream = e->stream, .open = true};
-}
-
-static void bytes(struct sim_coord *c, const struct sim_event *e)
-{
-    uint64_t id = 0;
-    struct conn *conn = by_stream(c, e->stream, &id);
-    if (conn == NULL)
-        return;
-    conn->in = realloc(conn->in, conn->in_len + e->data.len);
-    assert(conn->in != NULL);
-    memcpy(conn->in + conn->in_len, e->data.ptr, e->data.len);
-    conn->in_len += e->data.len;
-    feed(c, id, conn, e->now);
-}
-
-static void datagram(struct sim_coord *c, const struct sim_event *e)
-{
-    uint8_t buf[PV_COORD_DATAGRAM_MAX];
-    size_t len = 0;
-    if (e->local.port == SIM_COORD_PORT &&
-        pv_coord_handle_datagram(c->core, &e->remote, e->data, e->now, buf, &len) == PV_OK)
-        sim_net_send(c->net, c->host, &e->local, &e->remote, 0, pv_view(buf, len));
-}
-
-void sim_coord_handle(struct sim_coord *c, const struct sim_event *e)
-{
-    uint64_t id = 0;
-    struct conn *conn = NULL;
-    if (c->core == NULL)
-        return;
-    pv_coord_set_wall(c->core, WALL_S * UINT64_C(1000000) + e->now / 1000, e->now);
-    switch (e->kind) {
-    case SIM_ACCEPTED:
-        accepted(c, e);
-        break;
-    case SIM_BYTES:
-        bytes(c, e);
-        break;
-    case SIM_CLOSED:
-        conn = by_stream(c, e->stream, &id);
-        if (conn != NULL) {
-            pv_coord_closed(c->core, id, e->now);
-            forget(conn);
-        }
-        break;
-    case SIM_DATAGRAM:
-        datagram(c, e);
-        break;
-    case SIM_TIMER:
-        if (e->now >= pv_coord_next_timeout(c->core))
-            pv_coord_handle_timeout(c->core, e->now);
-        break;
-    default:
-        break;
-    }
-    pump(c);
-}
-
-/* ---- life ---- */
-
-void sim_coord_start(struct sim_coord *c)
-{
-    pv_ns now = sim_net_now(c->net);
-    sim_net_power(c->net, c->host, true);
-    int r = pv_coord_new(&c->core, &c->cfg, &c->rng, &c->log);
-    assert(r == PV_OK);
-    for (size_t i = 0; i < c->n_kept; i++) {
-        for (size_t k = 0; k < c->kept[i]->n_rows; k++) {
-            r = pv_coord_load(c->core, &c->kept[i]->rows[k]);
-            assert(r == PV_OK);
-        }
-    }
-    (void)r;
-    pv_coord_set_wall(c->core, WALL_S * UINT64_C(1000000) + now / 1000, now);
-    pump(c);
-}
-
-void sim_coord_kill(struct sim_coord *c)
-{
-    c->core = pv_coord_free(c->core);
-    for (size_t i = 0; i < c->n_conns; i++)
-        forget(&c->conns[i]);
-    for (size_t i = 0; i < c->n_jobs; i++)
-        pv_storeop_free(c->jobs[i].op);
-    c->n_jobs = 0;
-    sim_net_power(c->net, c->host, false);
+    struct pv_url url = {.has_secret = true};
+    char ip[PV_ADDR_TEXT];
+    snprintf(url.addr.host, sizeof(url.addr.host), "%s", pv_addr_format_ip(addr, ip));
+    url.addr.port = SIM_COORD_PORT;
+    memcpy(url.pk, c->pk, sizeof(url.pk));
+    memcpy(url.secret, c->secret, sizeof(url.secret));
+    if (pv_url_format(&url, c->url, sizeof(c->url)) != PV_OK)
+        abort();
 }
 
 struct sim_coord *sim_coord_new(struct sim_net *net, const struct pv_addr *ip,
                                 const struct pv_link_config *line)
 {
     struct sim_coord *c = calloc(1, sizeof(*c));
-    assert(c != NULL);
+    uint8_t seed[PV_SIGN_SEED_LEN];
+    if (c == NULL)
+        abort();
     c->net = net;
     c->host = sim_net_add_host(net, SIM_PUBLIC, line);
-    sim_net_add_addr(net, c->host, ip);
-    sim_net_listen(net, c->host, SIM_COORD_PORT);
+    c->job_delay = PV_MS(2);
     c->gen.state = pv_natrng_u64(sim_net_rng(net));
     c->rng = sim_rng(&c->gen);
-    c->log = (struct pv_log){.level = getenv("PV_SIM_LOG") != NULL ? PV_LOG_DEBUG : PV_LOG_ERROR,
-                             .sink = log_line,
-                             .ctx = c};
-    uint8_t seed[PV_SIGN_SEED_LEN];
+    c->log = (struct pv_log){.level = PV_LOG_DEBUG, .sink = log_line, .ctx = c};
     pv_rng_fill(&c->rng, seed, sizeof(seed));
     pv_sign_keypair(seed, c->sk, c->pk);
     pv_rng_fill(&c->rng, c->secret, sizeof(c->secret));
-
-    struct pv_addr at = *ip;
-    at.port = SIM_COORD_PORT;
-    pv_addr_format(&at, c->stun);
+    struct pv_addr addr = *ip;
+    addr.port = SIM_COORD_PORT;
+    pv_addr_format(&addr, c->stun);
     c->stun_list[0] = c->stun;
-    c->cfg = (struct pv_coord_config){
-        .sk = c->sk, .secret = c->secret, .stun = c->stun_list, .n_stun = 1};
-    struct pv_url url = {.has_secret = true};
-    int r = pv_hostport_parse(c->stun, strlen(c->stun), &url.addr);
-    assert(r == PV_OK);
-    memcpy(url.pk, c->pk, sizeof(url.pk));
-    memcpy(url.secret, c->secret, sizeof(url.secret));
-    r = pv_url_format(&url, c->url, sizeof(c->url));
-    assert(r == PV_OK);
-    (void)r;
+    make_url(c, &addr);
+    sim_net_add_addr(net, c->host, ip);
+    sim_net_listen(net, c->host, SIM_COORD_PORT);
     sim_coord_start(c);
     return c;
+}
+
+static void forget_conns(struct sim_coord *c)
+{
+    for (size_t i = 0; i < c->n_conns; i++)
+        free(c->conns[i].in);
+    c->n_conns = 0;
+}
+
+/* Off, memory lost. */
+static void go_down(struct sim_coord *c)
+{
+    forget_conns(c);
+    for (size_t i = 0; i < c->n_ops; i++)
+        pv_storeop_free(c->ops[i].op);
+    c->n_ops = 0;
+    c->core = pv_coord_free(c->core);
+    sim_net_timer(c->net, c->host, PV_NEVER);
 }
 
 struct sim_coord *sim_coord_free(struct sim_coord *c)
@@ -335,17 +136,11 @@ struct sim_coord *sim_coord_free(struct sim_coord *c)
     if (c == NULL)
         return NULL;
     if (c->core != NULL)
-        sim_coord_kill(c);
-    for (size_t i = 0; i < c->n_kept; i++)
-        pv_storeop_free(c->kept[i]);
-    free(c->kept);
+        go_down(c);
+    for (size_t i = 0; i < c->n_rows; i++)
+        pv_storeop_free(c->rows[i]);
     free(c);
     return NULL;
-}
-
-unsigned sim_coord_host(const struct sim_coord *c)
-{
-    return c->host;
 }
 
 struct pv_coord *sim_coord_core(struct sim_coord *c)
@@ -358,7 +153,309 @@ const char *sim_coord_url(const struct sim_coord *c)
     return c->url;
 }
 
+unsigned sim_coord_host(const struct sim_coord *c)
+{
+    return c->host;
+}
+
 void sim_coord_set_store_delay(struct sim_coord *c, pv_ns delay)
 {
-    c->store_delay = delay;
+    c->job_delay = delay;
+}
+
+void sim_coord_set_hook(struct sim_coord *c, void (*hook)(void *ctx, struct pv_ctl_msg *msg),
+                        void *ctx)
+{
+    c->hook = hook;
+    c->hook_ctx = ctx;
+}
+
+size_t sim_coord_n_rows(const struct sim_coord *c)
+{
+    return c->n_rows;
+}
+
+void sim_coord_truncate(struct sim_coord *c, size_t n_rows)
+{
+    while (c->n_rows > n_rows)
+        pv_storeop_free(c->rows[--c->n_rows]);
+}
+
+/* --- the disk ------------------------------------------------------------------------------ */
+
+static bool has_row(const struct sim_coord *c, const struct pv_storerow *row)
+{
+    for (size_t i = 0; i < c->n_rows; i++) {
+        const struct pv_storerow *x = &c->rows[i]->rows[0];
+        if (memcmp(x->hash, row->hash, sizeof(x->hash)) == 0 &&
+            memcmp(x->network, row->network, sizeof(x->network)) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void keep_row(struct sim_coord *c, const struct pv_storerow *row)
+{
+    struct pv_storeop *op = NULL;
+    if (has_row(c, row))
+        return;
+    if (c->n_rows == MAX_ROWS ||
+        pv_storeop_new(PV_STOREOP_PUT, 1, row->statement.len + row->receipt.len + row->foreign.len,
+                       &op) != PV_OK ||
+        pv_storeop_add(op, row) != PV_OK)
+        abort();
+    c->rows[c->n_rows++] = op;
+}
+
+/* The one SQL statement of PV_STOREOP_REGISTER. */
+static int redeem(const struct sim_coord *c, const struct pv_storeop *op, uint8_t *ret_existing)
+{
+    uint8_t others[256][PV_SIGN_PK_LEN];
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_rows; i++) {
+        struct pv_statement st;
+        if (pv_statement_decode(c->rows[i]->rows[0].statement, &st) != PV_OK ||
+            st.type != PV_ST_MEMBER || memcmp(st.signer, op->invite, sizeof(op->invite)) != 0)
+            continue;
+        if (memcmp(st.u.member.node, op->node, sizeof(op->node)) == 0) {
+            if (st.u.member.serial < op->min_serial)
+                continue;
+            memcpy(ret_existing, st.hash, PV_STATEMENT_HASH_LEN);
+            return PV_ERR_EXISTS;
+        }
+        size_t k = 0;
+        while (k < n && memcmp(others[k], st.u.member.node, PV_SIGN_PK_LEN) != 0)
+            k++;
+        if (k == n && n < PV_ARRAY_LEN(others))
+            memcpy(others[n++], st.u.member.node, PV_SIGN_PK_LEN);
+    }
+    return n >= op->uses ? PV_ERR_EXPIRED : PV_OK;
+}
+
+static void do_op(struct sim_coord *c, const struct pv_storeop *op, struct pv_storeop_result *res)
+{
+    *res = (struct pv_storeop_result){.id = op->id};
+    if (op->kind == PV_STOREOP_REGISTER)
+        res->status = redeem(c, op, res->existing);
+    for (size_t i = 0; res->status == PV_OK && i < op->n_rows; i++)
+        keep_row(c, &op->rows[i]);
+}
+
+static void serve(struct sim_coord *c, pv_ns now)
+{
+    while (c->n_ops > 0 && c->ops[0].due <= now) {
+        struct pv_storeop_result res;
+        struct pv_storeop *op = c->ops[0].op;
+        memmove(c->ops, c->ops + 1, --c->n_ops * sizeof(c->ops[0]));
+        do_op(c, op, &res);
+        pv_storeop_free(op);
+        pv_coord_handle_job(c->core, &res, now);
+    }
+}
+
+/* --- turns --------------------------------------------------------------------------------- */
+
+static struct conn *conn_of(struct sim_coord *c, uint32_t stream)
+{
+    for (size_t i = 0; i < c->n_conns; i++) {
+        if (c->conns[i].stream == stream)
+            return &c->conns[i];
+    }
+    return NULL;
+}
+
+static void drop_conn(struct sim_coord *c, struct conn *conn)
+{
+    free(conn->in);
+    *conn = c->conns[--c->n_conns];
+}
+
+/* What waited, and what there is to write. */
+static bool pump_conn(struct sim_coord *c, uint32_t stream, pv_ns now)
+{
+    bool moved = false;
+    struct conn *conn = conn_of(c, stream);
+    if (conn == NULL)
+        return false;
+    uint64_t id = (uint64_t)stream + 1;
+    while (conn->n_in > 0 && pv_coord_wants_bytes(c->core, id)) {
+        size_t n = conn->n_in < 16384 ? conn->n_in : 16384;
+        pv_coord_handle_bytes(c->core, id, pv_view(conn->in, n), now);
+        memmove(conn->in, conn->in + n, conn->n_in -= n);
+        moved = true;
+    }
+    struct pv_view out;
+    while ((out = pv_coord_out(c->core, id)).len > 0) {
+        sim_net_write(c->net, stream, out);
+        pv_coord_wrote(c->core, id, out.len, now);
+        moved = true;
+    }
+    return moved;
+}
+
+static void take_op(struct sim_coord *c, struct pv_storeop *op, pv_ns now)
+{
+    if (c->n_ops == MAX_OPS)
+        abort();
+    pv_ns due = now;
+    if (c->job_delay > 0)
+        due += pv_natrng_u64(&c->gen) % c->job_delay;
+    if (c->n_ops > 0 && c->ops[c->n_ops - 1].due > due)
+        due = c->ops[c->n_ops - 1].due;
+    c->ops[c->n_ops++] = (struct op){.op = op, .due = due};
+}
+
+static void drain(struct sim_coord *c, pv_ns now)
+{
+    bool moved = true;
+    for (unsigned round = 0; moved; round++) {
+        struct pv_coord_ready ready;
+        struct pv_storeop *op;
+        moved = false;
+        if (round == MAX_ROUNDS)
+            abort();
+        serve(c, now);
+        while (pv_coord_poll_ready(c->core, &ready, now) == PV_OK) {
+            struct conn *conn = conn_of(c, (uint32_t)(ready.id - 1));
+            moved = true;
+            if (conn == NULL)
+                continue;
+            if (ready.kind == PV_COORD_READY_IO) {
+                pump_conn(c, conn->stream, now);
+                continue;
+            }
+            sim_net_close(c->net, conn->stream);
+            drop_conn(c, conn);
+        }
+        while (pv_coord_poll_job(c->core, &op) == PV_OK) {
+            moved = true;
+            take_op(c, op, now);
+        }
+        for (size_t i = 0; i < c->n_conns; i++)
+            moved = pump_conn(c, c->conns[i].stream, now) || moved;
+    }
+    pv_ns next = pv_coord_next_timeout(c->core);
+    if (c->n_ops > 0)
+        next = pv_min_ns(next, c->ops[0].due);
+    sim_net_timer(c->net, c->host, next);
+}
+
+static void begin(struct sim_coord *c, pv_ns now)
+{
+    speaker = c;
+    pv_coord_set_wall(c->core, WALL_S * UINT64_C(1000000) + now / 1000, now);
+}
+
+void sim_coord_start(struct sim_coord *c)
+{
+    struct pv_coord_config cfg = {
+        .sk = c->sk, .secret = c->secret, .stun = c->stun_list, .n_stun = 1};
+    bool loud = getenv("PV_SIM_LOG") != NULL;
+    if (c->core != NULL || pv_coord_new(&c->core, &cfg, &c->rng, loud ? &c->log : NULL) != PV_OK)
+        abort();
+    for (size_t i = 0; i < c->n_rows; i++) {
+        if (pv_coord_load(c->core, &c->rows[i]->rows[0]) != PV_OK)
+            abort();
+    }
+    sim_net_power(c->net, c->host, true);
+    begin(c, sim_net_now(c->net));
+    drain(c, sim_net_now(c->net));
+    speaker = NULL;
+}
+
+/* Some of what was under way had reached the disk. */
+static void half_done(struct sim_coord *c)
+{
+    size_t done = c->n_ops == 0 ? 0 : pv_natrng_below(&c->gen, (uint32_t)c->n_ops + 1);
+    for (size_t i = 0; i < done; i++) {
+        struct pv_storeop_result res;
+        do_op(c, c->ops[i].op, &res);
+    }
+}
+
+void sim_coord_kill(struct sim_coord *c)
+{
+    if (c->core == NULL)
+        return;
+    half_done(c);
+    go_down(c);
+    sim_net_power(c->net, c->host, false);
+}
+
+void sim_coord_stop(struct sim_coord *c)
+{
+    if (c->core == NULL)
+        return;
+    pv_ns now = sim_net_now(c->net);
+    begin(c, now);
+    pv_coord_shutdown(c->core, now);
+    drain(c, now);
+    speaker = NULL;
+    for (size_t i = 0; i < c->n_conns; i++)
+        sim_net_close(c->net, c->conns[i].stream);
+    half_done(c);
+    go_down(c);
+}
+
+static void take_datagram(struct sim_coord *c, const struct sim_event *ev)
+{
+    uint8_t buf[PV_COORD_DATAGRAM_MAX];
+    size_t len = 0;
+    if (ev->local.port == SIM_COORD_PORT &&
+        pv_coord_handle_datagram(c->core, &ev->remote, ev->data, ev->now, buf, &len) == PV_OK)
+        (void)sim_net_send(c->net, c->host, &ev->local, &ev->remote, 0, pv_view(buf, len));
+}
+
+static void take_bytes(struct sim_coord *c, const struct sim_event *ev)
+{
+    struct conn *conn = conn_of(c, ev->stream);
+    if (conn == NULL)
+        return;
+    conn->in = realloc(conn->in, conn->n_in + ev->data.len);
+    if (conn->in == NULL)
+        abort();
+    memcpy(conn->in + conn->n_in, ev->data.ptr, ev->data.len);
+    conn->n_in += ev->data.len;
+    pump_conn(c, ev->stream, ev->now);
+}
+
+static void take_stream(struct sim_coord *c, const struct sim_event *ev)
+{
+    uint64_t id = (uint64_t)ev->stream + 1;
+    struct conn *conn = conn_of(c, ev->stream);
+    if (ev->kind == SIM_ACCEPTED) {
+        if (c->n_conns == MAX_CONNS || pv_coord_accept(c->core, id, &ev->remote, ev->now) != PV_OK)
+            sim_net_close(c->net, ev->stream);
+        else
+            c->conns[c->n_conns++] = (struct conn){.stream = ev->stream};
+    } else if (ev->kind == SIM_BYTES) {
+        take_bytes(c, ev);
+    } else if (ev->kind == SIM_CLOSED && conn != NULL) {
+        drop_conn(c, conn);
+        pv_coord_closed(c->core, id, ev->now);
+    }
+}
+
+void sim_coord_handle(struct sim_coord *c, const struct sim_event *ev)
+{
+    if (c->core == NULL) {
+        if (ev->kind == SIM_ACCEPTED)
+            sim_net_close(c->net, ev->stream);
+        return;
+    }
+    begin(c, ev->now);
+    switch (ev->kind) {
+    case SIM_DATAGRAM:
+        take_datagram(c, ev);
+        break;
+    case SIM_TIMER:
+        if (ev->now >= pv_coord_next_timeout(c->core))
+            pv_coord_handle_timeout(c->core, ev->now);
+        break;
+    default:
+        take_stream(c, ev);
+        break;
+    }
+    drain(c, ev->now);
+    speaker = NULL;
 }

@@ -1,15 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sim_node.h - the daemon's core on a host of the simulated network: engine and fast path, sockets,
- * jobs served from memory, a TUN whose kernel answers pings, and p2pvpnctl as calls.
+ * sim_node.h - one whole node on a host of the simulated network: engine, one fast-path worker, a
+ * disk, a little host stack behind the TUN, and p2pvpnctl as calls. What daemon/io.c and
+ * daemon/datapath.c are for the real one.
  *
- * The shell of a node is here what daemon/io.c and daemon/datapath.c are for the real one.
+ *   - datagrams go through pv_fp_rx(), packets of the host through pv_fp_tx(), both with the newest
+ *     snapshot, synchronously; punts go to the engine;
+ *   - store and chat jobs are served from memory, in order, each a moment after it was asked for;
+ *     what was done survives a kill, what was not may or may not have been;
+ *   - chat streams are opened only once a packet has gone through the overlay and an answer has
+ *     come back, as TCP would; then they are sim_net's;
+ *   - behind the TUN: ICMP echo is answered, UDP port 7 echoes, UDP to SIM_PORT_SINK is kept for
+ *     the test to look at, ICMP errors are counted. Not here: TCP.
+ *
+ * Aborts without memory, and when the node does not come to rest. Not thread-safe.
  */
 #ifndef PV_SIM_NODE_H
 #define PV_SIM_NODE_H
 
 #include "daemon/core/engine.h"
 #include "sim_net.h"
+
+enum {
+    SIM_PORT_ECHO = 7,
+    SIM_PORT_SINK = 9,
+    SIM_MAX_SINK = 4096, /* packets kept */
+};
 
 struct sim_node; /* opaque */
 
@@ -29,7 +45,14 @@ void sim_node_start(struct sim_node *n);
 bool sim_node_runs(const struct sim_node *n);
 /* The host's addresses or zone have changed. */
 void sim_node_links_changed(struct sim_node *n);
+/* Every store and chat job fails with "disk full" while this is on. */
 void sim_node_set_disk_full(struct sim_node *n, bool full);
+/* Each store job takes 0 to that long; 2 ms without this call. */
+void sim_node_set_job_delay(struct sim_node *n, pv_ns delay);
+/* The interface cannot come up while broken, and takes that long else (0). */
+void sim_node_set_iface(struct sim_node *n, bool broken, pv_ns delay);
+void sim_node_jump_wall(struct sim_node *n, int64_t by_us);
+const uint8_t *sim_node_pk(const struct sim_node *n);
 
 /* An event of its host. */
 void sim_node_handle(struct sim_node *n, const struct sim_event *event);
@@ -44,13 +67,35 @@ const char *sim_node_answer(const struct sim_node *n, unsigned id);
 size_t sim_node_lines(const struct sim_node *n);
 const char *sim_node_line(const struct sim_node *n, size_t i);
 
+/* Hangs up: of a streaming request, or one whose answer is not wanted any more. */
+void sim_node_hang_up(struct sim_node *n, unsigned id);
+
 /* One ping through the TUN, with a payload of size bytes. False: no interface. */
 bool sim_node_ping(struct sim_node *n, const struct pv_addr *to, size_t size);
 struct sim_pings {
     unsigned sent, answered, twice;
-    pv_ns last_answer; /* 0 = none */
-    unsigned received; /* inner packets that were not ping answers */
+    pv_ns last_answer;    /* 0 = none */
+    unsigned received;    /* inner packets that were not ping answers */
+    unsigned unreachable; /* ICMP errors */
+    unsigned strangers;   /* inner packets for another address than its own: must stay 0 */
 };
 struct sim_pings sim_node_pings(const struct sim_node *n);
+
+/* A UDP datagram to SIM_PORT_SINK from this source port. False: no interface. */
+bool sim_node_send_udp(struct sim_node *n, const struct pv_addr *to, uint16_t src_port,
+                       struct pv_view payload);
+/* What came to SIM_PORT_SINK, oldest first. */
+struct sim_sunk {
+    pv_ns at;
+    struct pv_addr src, dst;
+    size_t len;
+    uint8_t bytes[64]; /* the first of them */
+};
+size_t sim_node_n_sunk(const struct sim_node *n);
+const struct sim_sunk *sim_node_sunk(const struct sim_node *n, size_t i);
+
+/* UDP datagrams it sent. */
+uint64_t sim_node_sent(const struct sim_node *n);
+uint64_t sim_node_drops(const struct sim_node *n, enum pv_fp_drop reason);
 
 #endif /* PV_SIM_NODE_H */
