@@ -42,6 +42,7 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->env.own_pk = e->identity->sign_pk;
     e->env.device = &e->device;
     e->env.fp = e->fp;
+    e->env.mtu = e->mtu;
     e->env.wall_us = cfg->wall_us;
     e->env.wall_at = now;
     e->env.index_map = pv_map_make(&e->rng, PV_PEER_MAX_INDICES);
@@ -273,6 +274,8 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     while ((node = pv_heap_pop_due(&e->timers, now)) != NULL) {
         struct pv_peer *p = PV_CONTAINER_OF(node, struct pv_peer, timer);
         pv_peer_handle_timeout(p, now);
+        if (p->is_static && now >= p->resolve_at)
+            pv_engine_find_endpoint(e, p, now);
         pv_engine_touch(e, p, now);
         if (p->timer.when <= now) /* a child that is due for ever must not stop the others */
             pv_heap_set(&e->timers, &p->timer, now + PV_MS(1));

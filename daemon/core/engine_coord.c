@@ -430,6 +430,15 @@ static void go_offline(struct pv_engine *e, const char *why, pv_ns now)
     }
     bool was = e->env.signalling;
     e->env.signalling = false;
+    struct pv_peer *p, *tmp;
+    HASH_ITER(hh, e->peers, p, tmp)
+    {
+        p->subscribed = false;
+        if (p->presence == PV_PRESENCE_UNKNOWN)
+            continue;
+        pv_peer_set_presence(p, PV_PRESENCE_UNKNOWN, 0, now);
+        pv_engine_touch(e, p, now);
+    }
     find_coordinator(e); /* names may point elsewhere by now */
     if (e->n_coord_addrs > 0)
         pv_coordclient_set_addrs(e->coord, e->coord_addrs, e->n_coord_addrs, now);

@@ -66,7 +66,7 @@ enum pv_job_purpose {
     PV_JP_IFACE_DOWN,
     PV_JP_COORD_HOST, /* arg: index in hosts */
     PV_JP_STUN_HOST,
-    PV_JP_STATIC_HOST, /* arg: index in statics */
+    PV_JP_STATIC_HOST, /* arg: peer id */
     PV_JP_CHATLINK,    /* arg: chatlink's tag */
     PV_JP_INBOX,       /* arg: ctl handle */
     PV_JP_HISTORY,     /* arg: ctl handle */
@@ -300,6 +300,8 @@ void pv_engine_peer_drop(struct pv_engine *e, struct pv_peer *p, pv_ns now);
 void pv_engine_drop_members(struct pv_engine *e, pv_ns now);
 PV_MUST_CHECK int pv_engine_add_static(struct pv_engine *e, const struct pv_static_peer *conf,
                                        pv_ns now);
+/* Looks a static peer's endpoint up, at once or by a job. */
+void pv_engine_find_endpoint(struct pv_engine *e, struct pv_peer *p, pv_ns now);
 /* Name, overlay address, key or NAME.NETWORK(.p2p) to a peer; NULL: nobody. */
 struct pv_peer *pv_engine_find_peer(struct pv_engine *e, const char *text);
 /* env.locals or env.signalling changed. */

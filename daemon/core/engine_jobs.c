@@ -201,10 +201,10 @@ static void store_result(struct pv_engine *e, const struct pv_job_result *result
     e->store_retry_at = now + STORE_RETRY;
 }
 
-static void static_resolved(struct pv_engine *e, size_t index, const struct pv_job_result *result,
+static void static_resolved(struct pv_engine *e, uint32_t id, const struct pv_job_result *result,
                             pv_ns now)
 {
-    struct pv_peer *p = index < e->n_statics ? e->statics[index] : NULL;
+    struct pv_peer *p = pv_engine_peer_by_id(e, id);
     if (p == NULL)
         return;
     if (result->status == PV_OK && result->n_addrs > 0) {
@@ -236,7 +236,7 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
         pv_engine_coord_resolved(e, wait->purpose, result, now);
         break;
     case PV_JP_STATIC_HOST:
-        static_resolved(e, (size_t)wait->arg, result, now);
+        static_resolved(e, (uint32_t)wait->arg, result, now);
         break;
     case PV_JP_CHATLINK:
         pv_chatlink_handle_job(e->chat, wait->arg, result->status, result->chat, now);

@@ -76,7 +76,10 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         if (p->doubted || !p->has_path)
             pv_gatherer_refresh(e->gatherer, now); /* perhaps our own NAT forgot us */
     }
-    p->handshake_done = false;
+    if (p->state == PV_PEER_REACHING && !p->subscribed && pv_engine_is_online(e)) {
+        p->subscribed = true; /* in a large network nobody asked before */
+        pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);
+    }
     pv_engine_sync_peer(e, p, now);
     pv_heap_set(&e->timers, &p->timer, pv_peer_next_timeout(p));
     make_ready(e, p);
@@ -87,6 +90,8 @@ void pv_engine_env_changed(struct pv_engine *e, bool locals, pv_ns now)
     struct pv_peer *p, *tmp;
     HASH_ITER(hh, e->peers, p, tmp)
     {
+        if (p->ice == NULL && p->session == NULL)
+            continue; /* never used: of thousands of members most are */
         pv_peer_env_changed(p, locals, now);
         pv_engine_touch(e, p, now);
     }
@@ -206,10 +211,10 @@ static int remember_routes(struct pv_engine *e, const struct pv_static_peer *con
     return PV_OK;
 }
 
-static void find_endpoint(struct pv_engine *e, size_t index, pv_ns now)
+void pv_engine_find_endpoint(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
-    struct pv_peer *p = e->statics[index];
     struct pv_addr addr;
+    p->resolve_at = PV_NEVER;
     if (p->endpoint_host[0] == '\0')
         return;
     if (pv_addr_parse_ip(p->endpoint_host, &addr) == PV_OK) {
@@ -222,7 +227,7 @@ static void find_endpoint(struct pv_engine *e, size_t index, pv_ns now)
         return;
     memcpy(job->u.resolve.host, p->endpoint_host, sizeof(job->u.resolve.host));
     job->u.resolve.port = p->endpoint_port;
-    pv_engine_job(e, job, PV_JP_STATIC_HOST, index);
+    pv_engine_job(e, job, PV_JP_STATIC_HOST, p->id);
 }
 
 int pv_engine_add_static(struct pv_engine *e, const struct pv_static_peer *conf, pv_ns now)
@@ -247,7 +252,7 @@ int pv_engine_add_static(struct pv_engine *e, const struct pv_static_peer *conf,
         return r;
     }
     e->statics[e->n_statics++] = p;
-    find_endpoint(e, e->n_statics - 1, now);
+    pv_engine_find_endpoint(e, p, now);
     pv_engine_touch(e, p, now);
     return PV_OK;
 }

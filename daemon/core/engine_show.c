@@ -15,6 +15,7 @@ void pv_engine_path_of(const struct pv_peer *p, struct pv_ctlapi_path *ret_path,
     ret_path->type = p->is_static ? PV_CTLAPI_PATH_STATIC : PV_CTLAPI_PATH_DIRECT;
     ret_path->local = p->path.local;
     ret_path->remote = p->path.remote;
+    ret_path->mtu = p->env->mtu;
     struct pv_ice_path ice;
     if (p->ice != NULL && pv_ice_selected(p->ice, &ice) == PV_OK) {
         if (ice.rtt != 0)

@@ -174,6 +174,7 @@ struct pv_peer *pv_peer_free(struct pv_peer *p)
     if (p == NULL)
         return NULL;
     forget_ufrag(p);
+    p->env->n_reaching -= p->state == PV_PEER_REACHING ? 1 : 0;
     if (p->session != NULL)
         drop_all_indices(p);
     p->session = pv_session_free(p->session);
@@ -195,6 +196,8 @@ static void set_state(struct pv_peer *p, enum pv_peer_state state, const char *w
     pv_trace_add(&p->trace, now, "%s: %s", pv_peer_state_name(state), why);
     pv_log(p->env->log, PV_LOG_DEBUG, "peer=%s state=%s why=\"%s\"", p->name,
            pv_peer_state_name(state), why);
+    p->env->n_reaching += state == PV_PEER_REACHING ? 1 : 0;
+    p->env->n_reaching -= p->state == PV_PEER_REACHING ? 1 : 0;
     p->state = state;
     if (state == PV_PEER_UP)
         p->retry = PV_PEER_RETRY_FIRST;
@@ -305,11 +308,33 @@ static void begin(struct pv_peer *p, const char *why, pv_ns now)
     p->deadline = now + PV_PEER_REACH_TIME;
 }
 
+/* May one more peer be reached of our own accord? Where not, it asks again a little later. */
+static bool gate(struct pv_peer *p, pv_ns now)
+{
+    struct pv_peer_env *env = p->env;
+    if (p->state == PV_PEER_REACHING)
+        return true;
+    if (env->n_reaching < PV_PEER_MAX_REACHING &&
+        pv_bucket_take(&env->attempts, PV_PEER_NEW_PER_S, PV_PEER_NEW_PER_S, 1, now))
+        return true;
+    set_state(p, PV_PEER_FAILED, "others are being reached first", now);
+    p->deadline = now + PV_PEER_TURN + PV_MS(pv_rng_below(&env->rng, 250));
+    return false;
+}
+
 /* Keys must be there, or be on their way, when a path is found. */
 static void want_keys(struct pv_peer *p, pv_ns now)
 {
     if (p->session != NULL && !pv_session_has_keys(p->session, now))
         pv_session_want(p->session, now);
+}
+
+static void reach(struct pv_peer *p, const char *why, pv_ns now)
+{
+    if (!gate(p, now))
+        return;
+    begin(p, why, now);
+    want_keys(p, now);
 }
 
 void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
@@ -329,8 +354,7 @@ void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
     }
     if (p->presence == PV_PRESENCE_OFFLINE || p->state == PV_PEER_REACHING)
         return; /* presence, or the attempt under way, goes on from here */
-    begin(p, who, now);
-    want_keys(p, now);
+    reach(p, who, now);
 }
 
 void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t since_us,
@@ -351,6 +375,8 @@ void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t
                      : presence == PV_PRESENCE_OFFLINE ? "offline"
                                                        : "unknown");
     update_reach(p, now);
+    if (presence == PV_PRESENCE_OFFLINE && p->has_path && p->doubted)
+        pv_peer_goodbye(p, now);
     if (!came)
         return;
     /* It connected anew. Where it restarted, its keys and credentials are gone: it answers our
@@ -359,10 +385,8 @@ void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t
         pv_descx_repeat(&p->descx);
     else if (p->state == PV_PEER_REACHING)
         pv_descx_kick(&p->descx);
-    else if (is_wanted(p, now)) {
-        begin(p, "it came online", now);
-        want_keys(p, now);
-    }
+    else if (is_wanted(p, now))
+        reach(p, "it came online", now);
 }
 
 void pv_peer_env_changed(struct pv_peer *p, bool locals, pv_ns now)
@@ -376,10 +400,8 @@ void pv_peer_env_changed(struct pv_peer *p, bool locals, pv_ns now)
     }
     if (p->env->signalling)
         pv_descx_kick(&p->descx);
-    if (p->state == PV_PEER_FAILED && is_wanted(p, now)) {
-        begin(p, "the network changed", now);
-        want_keys(p, now);
-    }
+    if (p->state == PV_PEER_FAILED && is_wanted(p, now))
+        reach(p, "the network changed", now);
 }
 
 /* --- their description ----------------------------------------------------------------------- */
@@ -532,8 +554,9 @@ void pv_peer_goodbye(struct pv_peer *p, pv_ns now)
     p->ice = pv_ice_free(p->ice);
     pv_descx_end(&p->descx);
     use_path(p, NULL, now);
-    set_state(p, PV_PEER_IDLE, "it said goodbye", now);
-    pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now);
+    set_state(p, PV_PEER_IDLE, "it is gone", now);
+    if (p->presence != PV_PRESENCE_OFFLINE)
+        pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now);
 }
 
 void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns now)
@@ -637,8 +660,6 @@ static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, p
         drop_index(p, ev->index);
         break;
     case PV_SESSION_DONE:
-        p->handshake_done = true;
-        p->last_handshake = now;
         p->last_handshake_ms = pv_peer_env_wall(p->env, now) / 1000;
         p->wg_len = 0;
         pv_trace_add(&p->trace, now, "session keys agreed");
@@ -688,6 +709,10 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
         p->doubted = true;
         p->path_changed = true;
         update_reach(p, now);
+        if (p->presence == PV_PRESENCE_OFFLINE) {
+            pv_peer_goodbye(p, now);
+            break;
+        }
         pv_descx_changed(&p->descx); /* the other side checks too */
         break;
     case PV_ICE_EV_CANDIDATES_CHANGED:
@@ -805,8 +830,7 @@ void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
         attempt_failed(p, now);
     } else if (p->state == PV_PEER_FAILED) {
         if (is_wanted(p, now) && p->presence != PV_PRESENCE_OFFLINE) {
-            begin(p, "trying again", now);
-            want_keys(p, now);
+            reach(p, "trying again", now);
         } else {
             set_state(p, PV_PEER_IDLE, "nobody needs it", now);
         }
@@ -815,7 +839,7 @@ void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
 
 pv_ns pv_peer_next_timeout(const struct pv_peer *p)
 {
-    pv_ns next = pv_min_ns(p->deadline, p->sample_at);
+    pv_ns next = pv_min_ns(pv_min_ns(p->deadline, p->sample_at), p->resolve_at);
     if (p->session != NULL)
         next = pv_min_ns(next, pv_session_next_timeout(p->session));
     if (p->ice != NULL) {

@@ -15,13 +15,16 @@
  *   FAILED   --want, news of it or of our network, or 5..60 s while wanted--> REACHING
  *   UP       --agent LOST, wanted lately-->          REACHING (new gen)
  *   UP       --agent LOST, nobody wants it-->        IDLE
+ *   any      --goodbye, or doubted and offline--> IDLE
  *   any      --left, revoked-->            freed
+ * At most PV_PEER_MAX_REACHING are REACHING by our own wish; who comes later waits in FAILED.
  * A static peer is UP while it has an endpoint, else IDLE.
  */
 #ifndef PV_PEER_H
 #define PV_PEER_H
 
 #include "base/addr.h"
+#include "base/bucket.h"
 #include "base/heap.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -39,11 +42,14 @@
 enum {
     PV_PEER_MAX = 16384,         /* peers of one node, members and static ones */
     PV_PEER_MAX_INDICES = 65536, /* receiver indices in use: 4 a peer */
-    PV_PEER_MAX_OUT = 4          /* handshake messages waiting; more stay in the session */
+    PV_PEER_MAX_OUT = 4,         /* handshake messages waiting; more stay in the session */
+    PV_PEER_MAX_REACHING = 32,   /* being reached at once, DESIGN 5 */
+    PV_PEER_NEW_PER_S = 20       /* attempts begun a second, DESIGN 5 */
 };
 #define PV_PEER_REACH_TIME  PV_S(30)   /* one attempt; as long as a packet waits, DESIGN 5 */
 #define PV_PEER_RETRY_FIRST PV_S(5)    /* after a failed attempt, doubling */
 #define PV_PEER_RETRY_MAX   PV_S(60)   /* "backed off to one a minute", DESIGN 5 */
+#define PV_PEER_TURN        PV_MS(250) /* a wish above the limits: asks again after this */
 #define PV_PEER_WANTED_FOR  PV_S(60)   /* a wish counts this long */
 #define PV_PEER_SAMPLE      PV_MS(100) /* how often the fast path's facts are read in use */
 #define PV_PEER_QUIET_AFTER PV_S(20)   /* no data either way: no longer read */
@@ -91,6 +97,9 @@ struct pv_peer_env {
     bool signalling; /* the coordinator is there: signals can be sent */
     struct pv_ice_cand locals[PV_ICE_MAX_LOCAL];
     size_t n_locals;
+    size_t n_reaching;         /* peers in that state */
+    struct pv_bucket attempts; /* of our own accord */
+    uint16_t mtu;              /* of the TUN, bytes */
     struct pv_map index_map;
     struct pv_peer_index *indices;
     struct pv_map ufrag_map;
@@ -157,10 +166,9 @@ struct pv_peer {
 
     /* for the engine */
     bool keepalive_due;
-    bool in_sync;         /* the exchange of statements knows it */
-    bool path_changed;    /* told once by pv_peer_take_path_changed() */
-    bool handshake_done;  /* told once */
-    pv_ns last_handshake; /* 0 = never */
+    bool in_sync;      /* the exchange of statements knows it */
+    bool subscribed;   /* its presence was asked for on this connection */
+    bool path_changed; /* told once by pv_peer_take_path_changed() */
     uint64_t last_handshake_ms;
     uint64_t signal_seq_seen; /* highest accepted from it */
 
