@@ -60,11 +60,11 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_INSERT] = "INSERT INTO statements " COLUMNS " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"
                    " ON CONFLICT(network, hash) DO NOTHING",
     /* Checks the uses and takes one in a single statement: there is no moment between the two. */
-    [SQL_REDEEM] = "INSERT INTO statements " COLUMNS " SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10"
-                   " WHERE (SELECT count(DISTINCT node) FROM statements"
-                   "   WHERE network = ?3 AND admitter = ?8 AND node <> ?9) < ?11"
-                   " AND NOT EXISTS(SELECT 1 FROM statements"
-                   "   WHERE network = ?3 AND admitter = ?8 AND node = ?9 AND serial >= ?12)",
+    [SQL_REDEEM] = ("INSERT INTO statements " COLUMNS " SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10"
+                    " WHERE (SELECT count(DISTINCT node) FROM statements"
+                    "   WHERE network = ?3 AND admitter = ?8 AND node <> ?9) < ?11"
+                    " AND NOT EXISTS(SELECT 1 FROM statements"
+                    "   WHERE network = ?3 AND admitter = ?8 AND node = ?9 AND serial >= ?12)"),
     [SQL_FIND_MEMBER] = "SELECT hash FROM statements WHERE network = ?1 AND admitter = ?2"
                         " AND node = ?3 AND serial >= ?4 ORDER BY epoch, n LIMIT 1",
 };

@@ -38,6 +38,7 @@ static const struct pv_option GLOBAL[N_GLOBAL] = {
 
 /* --- telling the user ---------------------------------------------------------------------- */
 
+static void complain(struct pv_cli *cli, const char *fmt, va_list ap) PV_PRINTF(2, 0);
 static void complain(struct pv_cli *cli, const char *fmt, va_list ap)
 {
     char text[1024];
