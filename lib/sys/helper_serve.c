@@ -238,15 +238,19 @@ struct prefixes {
     size_t n;
 };
 
-/* One line for each prefix of list that is not in except. */
-static void prefix_lines(struct batch *b, const char *verb, const char *tail, struct prefixes list,
+/* One line for each prefix of list that is not in except. nodad: an IPv6 address is usable at once,
+ * nobody else can have it on a tunnel. */
+static void prefix_lines(struct batch *b, const char *verb, const char *dev, struct prefixes list,
                          struct prefixes except, bool v6)
 {
+    bool adds_addr = strcmp(verb, "addr replace") == 0;
     char text[PV_ADDR_TEXT];
-    for (size_t i = 0; i < list.n; i++)
-        if ((v6 || list.p[i].base.family == PV_AF_INET) &&
-            !has_prefix(except.p, except.n, &list.p[i]))
-            line(b, "%s %s %s\n", verb, pv_prefix_format(&list.p[i], text), tail);
+    for (size_t i = 0; i < list.n; i++) {
+        bool is_v6 = list.p[i].base.family == PV_AF_INET6;
+        if ((v6 || !is_v6) && !has_prefix(except.p, except.n, &list.p[i]))
+            line(b, "%s %s %s%s\n", verb, pv_prefix_format(&list.p[i], text), dev,
+                 adds_addr && is_v6 ? " nodad" : "");
+    }
 }
 
 /* What was set before and is not wanted now. Lines may fail: a route goes with its address. */

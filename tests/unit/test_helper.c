@@ -77,6 +77,7 @@ static void iface_up_sets_addresses_mtu_and_routes_and_down_removes_all(void **s
     assert_int_equal(got[0].addr.bits, 16);
     assert_true(got[0].up);
     assert_true(got[0].tunnel);
+    assert_true(got[1].up); /* not tentative: usable at once */
 
     /* Again with other addresses: the old ones go, the descriptor reaches the same queue. */
     int again = -1;
