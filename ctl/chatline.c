@@ -164,7 +164,7 @@ static void show_message(struct chat *c, json_t *msg)
 
 static void show_state(struct chat *c, const json_t *body)
 {
-    const struct known *k = find_known(c, pv_json_text(body, "id", ""));
+    const struct known *k = find_known(c, pv_json_text(body, "msg_id", ""));
     if (k == NULL)
         return; /* sent before this conversation */
     fprintf(c->cli->out, "%s-- %s %s %s: %s%s\n", pv_colour_on(PV_DIM, c->cli->colour),

@@ -84,10 +84,10 @@ static json_t *id_json(uint64_t id)
     return id == UINT64_MAX ? json_null() : u64_json(id);
 }
 
-/* Puts body's fields behind those of head; takes both. */
+/* Puts body's fields behind those of head, which win; takes both. */
 static json_t *merge(json_t *head, json_t *body)
 {
-    if (head != NULL && body != NULL && json_object_update(head, body) != 0) {
+    if (head != NULL && body != NULL && json_object_update_missing(head, body) != 0) {
         json_decref(head);
         head = NULL;
     }
@@ -357,8 +357,8 @@ json_t *pv_ctlapi_watch_state_json(const uint8_t id[static PV_CHAT_ID_LEN], cons
                                    enum pv_chat_state state)
 {
     char text[PV_CHAT_ID_TEXT_BUF];
-    return json_pack("{s:s, s:s, s:s}", "id", pv_chat_id_format(id, text), "peer", peer, "state",
-                     pv_chat_state_name(state));
+    return json_pack("{s:s, s:s, s:s}", "msg_id", pv_chat_id_format(id, text), "peer", peer,
+                     "state", pv_chat_state_name(state));
 }
 
 json_t *pv_ctlapi_watch_presence_json(const char *peer, bool online)

@@ -32,8 +32,8 @@ enum {
     PV_CTLAPI_ERROR_BUF = 512,      /* "what failed: why: what to do", and the NUL */
     PV_CTLAPI_MAX_USES = 1000000,   /* of one invite */
     PV_CTLAPI_MAX_PINGS = 1000000,
-    PV_CTLAPI_MAX_PING_SIZE = 16000, /* bytes of filler; 16 KiB is the largest in-band message */
-    PV_CTLAPI_MAX_HISTORY = 1000,    /* messages of one answer */
+    PV_CTLAPI_MAX_PING_SIZE = 1190, /* bytes of filler: one packet holds it */
+    PV_CTLAPI_MAX_HISTORY = 1000,   /* messages of one answer */
 };
 
 /* Exit codes of p2pvpnctl, and "code" of a failed answer (DESIGN 9). */
@@ -243,7 +243,7 @@ json_t *pv_ctlapi_sent_json(const struct pv_ctlapi_message *msg, bool online);
 json_t *pv_ctlapi_pong_json(uint32_t seq, double rtt_ms, const struct pv_ctlapi_path *path);
 json_t *pv_ctlapi_lost_json(uint32_t seq);
 json_t *pv_ctlapi_pinged_json(uint32_t sent, uint32_t received);
-/* WATCH: event "message" {"message":{…}}, event "state" {"id","peer","state"},
+/* WATCH: event "message" {"message":{…}}, event "state" {"msg_id","peer","state"},
  * event "presence" {"peer","online"} */
 json_t *pv_ctlapi_watch_message_json(const struct pv_ctlapi_message *msg);
 json_t *pv_ctlapi_watch_state_json(const uint8_t id[static PV_CHAT_ID_LEN], const char *peer,
