@@ -210,10 +210,11 @@ static bool tun_round(struct lane *lane, const struct pv_fp_snapshot *snap, pv_n
     return n > 0;
 }
 
-/* The datagrams of one recvmmsg through the fast path. */
-static void rx_batch(struct lane *lane, const struct pv_fp_snapshot *snap, struct pv_udp_in *in,
-                     size_t n, pv_ns now)
+/* The datagrams of one recvmmsg through the fast path. The snapshot is looked at after they were
+ * received: keys are published before the message that makes the peer use them is sent. */
+static void rx_batch(struct lane *lane, struct pv_udp_in *in, size_t n, pv_ns now)
 {
+    const struct pv_fp_snapshot *snap = pv_qsbr_online(lane->dp->qsbr, lane->index);
     struct pv_fp_datagram datagrams[PV_UDP_BATCH];
     size_t k = 0;
     for (size_t i = 0; i < n; i++) {
@@ -231,7 +232,7 @@ static void rx_batch(struct lane *lane, const struct pv_fp_snapshot *snap, struc
     }
 }
 
-static bool udp_round(struct lane *lane, const struct pv_fp_snapshot *snap, int fd, pv_ns now)
+static bool udp_round(struct lane *lane, int fd, pv_ns now)
 {
     bool any = false;
     for (int i = 0; fd >= 0 && i < UDP_BATCHES; i++) {
@@ -239,7 +240,7 @@ static bool udp_round(struct lane *lane, const struct pv_fp_snapshot *snap, int 
         size_t n = 0;
         if (pv_udp_recv(lane->receiver, fd, &in, &n) < 0)
             break;
-        rx_batch(lane, snap, in, n, now);
+        rx_batch(lane, in, n, now);
         any = true;
         if (n < PV_UDP_BATCH)
             break;
@@ -248,24 +249,30 @@ static bool udp_round(struct lane *lane, const struct pv_fp_snapshot *snap, int 
 }
 
 /* Everything that is there now; true when there was something. */
-static bool work_round(struct lane *lane)
+static bool tx_round(struct lane *lane, pv_ns now)
 {
     struct pv_datapath *dp = lane->dp;
     uint64_t published = atomic_load_explicit(&dp->published, memory_order_acquire);
     const struct pv_fp_snapshot *snap = pv_qsbr_online(dp->qsbr, lane->index);
+    if (published != lane->seen || now >= pv_fp_next_timeout(lane->worker))
+        flush(lane, snap, now);
+    lane->seen = published;
+    bool any = inject_round(lane, snap, now);
+    if (has_tun(dp))
+        any = tun_round(lane, snap, now) || any;
+    return any;
+}
+
+/* Everything that is there now; true when there was something. */
+static bool work_round(struct lane *lane)
+{
     pv_ns now = pv_clock_now();
     bool any = false;
-    if (lane->tx) {
-        if (published != lane->seen || now >= pv_fp_next_timeout(lane->worker))
-            flush(lane, snap, now);
-        lane->seen = published;
-        any = inject_round(lane, snap, now);
-        if (has_tun(dp))
-            any = tun_round(lane, snap, now) || any;
-    }
+    if (lane->tx)
+        any = tx_round(lane, now);
     if (lane->rx) {
-        any = udp_round(lane, snap, dp->cfg.fd4, now) || any;
-        any = udp_round(lane, snap, dp->cfg.fd6, now) || any;
+        any = udp_round(lane, lane->dp->cfg.fd4, now) || any;
+        any = udp_round(lane, lane->dp->cfg.fd6, now) || any;
     }
     return any;
 }

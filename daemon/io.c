@@ -151,11 +151,9 @@ static bool drain_datagrams(struct pv_io *io)
     return any;
 }
 
-/* Snapshots before packets: these may need the keys that come with them. */
-static bool drain_datapath(struct pv_io *io, pv_ns now)
+static bool drain_snapshots(struct pv_io *io, pv_ns now)
 {
     struct pv_fp_snapshot *snap = NULL;
-    struct pv_engine_inject inject;
     bool any = false;
     while (pv_engine_poll_snapshot(io->cfg.engine, &snap) == PV_OK) {
         any = true;
@@ -164,6 +162,13 @@ static bool drain_datapath(struct pv_io *io, pv_ns now)
                    "what=\"snapshot not published\" why=\"out of memory\"");
         io->reclaim = pv_datapath_reclaim(io->datapath, now);
     }
+    return any;
+}
+
+static bool drain_injects(struct pv_io *io)
+{
+    struct pv_engine_inject inject;
+    bool any = false;
     while (pv_engine_poll_inject(io->cfg.engine, &inject) == PV_OK) {
         any = true;
         if (pv_datapath_inject(io->datapath, inject.peer, pv_view(inject.buf, inject.len)) < 0)
@@ -199,12 +204,15 @@ static bool drain_jobs(struct pv_io *io, pv_ns now)
     return any;
 }
 
-/* True when the engine still had output after the last round: serving one kind feeds others. */
+/* True when the engine still had output after the last round: serving one kind feeds others.
+ * Snapshots first: a handshake's answer makes the peer use keys that must be in place, and injected
+ * packets need them too. */
 static bool drain(struct pv_io *io, pv_ns now)
 {
     for (unsigned i = 0; i < DRAIN_ROUNDS; i++) {
-        bool any = drain_datagrams(io);
-        any = drain_datapath(io, now) || any;
+        bool any = drain_snapshots(io, now);
+        any = drain_datagrams(io) || any;
+        any = drain_injects(io) || any;
         any = drain_streams(io, now) || any;
         any = drain_jobs(io, now) || any;
         if (!any)
@@ -213,12 +221,22 @@ static bool drain(struct pv_io *io, pv_ns now)
     return true;
 }
 
+static void become_ready(struct pv_io *io)
+{
+    io->ready = true;
+    pv_io_listen_ctl(io);
+    if (io->cfg.ready != NULL)
+        io->cfg.ready(io->cfg.ready_ctx);
+}
+
 static pv_ns turn(void *ctx, pv_ns now)
 {
     struct pv_io *io = ctx;
     pv_io_begin(io, now);
     check_timers(io, now);
     bool more = drain(io, now);
+    if (!io->ready && io->iface_jobs == 0)
+        become_ready(io);
     io->begun = false;
     pv_ns next = pv_io_streams_timeout(io, now);
     next = pv_min_ns(next, pv_engine_next_timeout(io->cfg.engine));

@@ -27,6 +27,10 @@ struct pv_io_config {
     int ctl_fd;     /* listening unix socket */
     int signals_fd; /* of pv_signals_open(): SIGTERM, SIGINT, SIGHUP */
     char tun_name[PV_JOB_IFNAME];
+    /* Called once, when the interface the engine wants at start is up or has failed: from then on
+     * control clients are answered. */
+    void (*ready)(void *ctx);
+    void *ready_ctx;
 };
 
 /* Starts threads. PV_ERR_NOMEM, -errno. */

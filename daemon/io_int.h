@@ -25,6 +25,7 @@ struct pv_io {
     struct pv_datapath *datapath;
     pv_ns now;     /* of the present turn */
     bool begun;    /* the engine knows this turn's wall clock */
+    bool ready;    /* cfg.ready was called */
     bool stopping; /* a signal came, or the helper died */
     int status;    /* what run returns */
     pv_ns slept;   /* BOOTTIME - MONOTONIC at the last turn */
@@ -46,6 +47,7 @@ struct pv_io {
     /* io_jobs.c */
     struct pv_worker *store, *helper, *resolver;
     struct pv_watch *store_watch, *helper_job_watch, *resolver_watch;
+    unsigned iface_jobs;        /* under way */
     struct pv_job_iface *iface; /* what the TUN was last asked to be; NULL = none */
 };
 
@@ -59,6 +61,8 @@ void pv_io_stream_op(struct pv_io *io, const struct pv_stream_op *op, pv_ns now)
 void pv_io_stream_writable(struct pv_io *io, uint32_t sid, pv_ns now);
 /* Listens for chat on the addresses of the interface; NULL = on none. */
 void pv_io_listen_chat(struct pv_io *io, const struct pv_job_iface *iface);
+/* Accepts control clients from now on; those that came before have waited. */
+void pv_io_listen_ctl(struct pv_io *io);
 /* Ends streams that could not be written out in time; when to call again. */
 pv_ns pv_io_streams_timeout(struct pv_io *io, pv_ns now);
 

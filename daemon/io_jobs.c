@@ -142,6 +142,7 @@ static void drop_tun(struct pv_io *io)
 
 static void finish_iface(struct pv_io *io, struct work *w)
 {
+    io->iface_jobs--;
     if (w->job->kind == PV_JOB_IFACE_DOWN)
         drop_tun(io); /* again: an UP submitted before the DOWN may have come in between */
     else if (w->result.status >= 0)
@@ -217,6 +218,8 @@ static void submit(struct pv_io *io, struct pv_job *job, bool own, pv_ns now)
         *w = (struct work){.io = io, .job = job, .own = own, .tun_fd = -1};
         r = pv_worker_submit(worker_for(io, job->kind), w);
     }
+    if (r >= 0 && (job->kind == PV_JOB_IFACE_UP || job->kind == PV_JOB_IFACE_DOWN))
+        io->iface_jobs++;
     if (r >= 0)
         return;
     struct pv_job_result result = {.id = job->id, .kind = job->kind};

@@ -38,7 +38,8 @@ struct pv_io_listener {
 static void resume_listeners(struct pv_io *io)
 {
     for (struct pv_io_listener *l = io->listeners; l != NULL; l = l->next)
-        pv_watch_set(l->watch, PV_LOOP_READ);
+        if (io->ready || l->kind != PV_STREAM_CTL)
+            pv_watch_set(l->watch, PV_LOOP_READ);
 }
 
 static void remove_stream(struct pv_io_stream *st)
@@ -315,7 +316,8 @@ static int add_listener(struct pv_io *io, enum pv_stream_kind kind, int fd)
     int r = PV_ERR_NOMEM;
     if (l != NULL) {
         *l = (struct pv_io_listener){.io = io, .kind = kind, .fd = fd};
-        r = pv_watch_new(&l->watch, io->loop, fd, PV_LOOP_READ, on_listener, l);
+        r = pv_watch_new(&l->watch, io->loop, fd, kind == PV_STREAM_CTL ? 0 : PV_LOOP_READ,
+                         on_listener, l);
     }
     if (r < 0) {
         free(l);
@@ -360,6 +362,11 @@ void pv_io_listen_chat(struct pv_io *io, const struct pv_job_iface *iface)
             pv_log(io->cfg.log, PV_LOG_WARN, "addr=%s what=\"no chat listener\" why=\"%s\"",
                    pv_addr_format(&addr, text), pv_strstatus(r));
     }
+}
+
+void pv_io_listen_ctl(struct pv_io *io)
+{
+    resume_listeners(io);
 }
 
 int pv_io_streams_init(struct pv_io *io)

@@ -419,6 +419,12 @@ static int open_store(struct daemon *d)
     return code;
 }
 
+static void on_ready(void *ctx)
+{
+    const struct daemon *d = ctx;
+    say(EXIT_OK, "ready: version %s, UDP port %u, socket %s", PV_VERSION, d->port, d->socket);
+}
+
 static int run(struct daemon *d)
 {
     struct pv_io_config cfg = {
@@ -430,12 +436,13 @@ static int run(struct daemon *d)
         .udp6 = d->udp6,
         .ctl_fd = d->ctl_fd,
         .signals_fd = d->signals_fd,
+        .ready = on_ready,
+        .ready_ctx = d,
     };
     snprintf(cfg.tun_name, sizeof(cfg.tun_name), "%s", d->tun);
     int r = pv_io_new(&d->io, &cfg);
     if (r < 0)
         return say(EXIT_FAILED, "start: %s", pv_strstatus(r));
-    say(0, "ready: version %s, UDP port %u, socket %s", PV_VERSION, d->port, d->socket);
     r = pv_io_run(d->io);
     return r < 0 ? EXIT_FAILED : EXIT_OK;
 }
