@@ -431,6 +431,7 @@ static void take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
 void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
 {
     const struct pv_descx_id re = {.gen = desc->re_gen, .rev = desc->re_rev};
+    bool replaces = p->descx.theirs.gen != 0;
     enum pv_descx_verdict v =
         pv_descx_receive(&p->descx, (struct pv_descx_id){desc->gen, desc->rev}, re);
     if (p->descx.own.gen != 0 && re.gen == p->descx.own.gen)
@@ -448,7 +449,8 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
     } else if (p->state == PV_PEER_UP && pv_ice_state(p->ice) == PV_ICE_DORMANT) {
         pv_ice_kick(p->ice, now);
     }
-    if (v == PV_DESCX_NEW_GEN)
+    /* The first gen we hear of is the life our messages went to. */
+    if (v == PV_DESCX_NEW_GEN && replaces)
         pv_session_peer_new_gen(p->session);
     if (pv_ice_set_remote(p->ice, &desc->creds, desc->cands, desc->n_cands, now) != PV_OK)
         pv_trace_add(&p->trace, now, "their description is unusable");

@@ -415,6 +415,7 @@ int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *
     s->answer_due = true;
     pv_wg_initiation_wipe(in);
 
+    s->send_lifted = false; /* the peer's present life talks to us: no need to begin anew */
     if (s->phase != IDLE) {
         drop_pending(s);
         if (s->phase == WANTED)

@@ -301,6 +301,26 @@ static void a_peer_that_restarted_gets_new_keys_at_once(void **state)
     w_free(w);
 }
 
+static void a_new_life_that_began_a_handshake_needs_none_of_ours(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w->delay = PV_MS(50);
+    w_reach(w, 0, PV_SESSION_BY_UDP);
+    w_reach(w, 1, PV_SESSION_BY_UDP);
+    w_want(w, 0);
+    w_run(w, PV_MS(10));
+    /* Its new gen comes just before its message 1; packets wait here. */
+    pv_session_peer_new_gen(w->n[1].session);
+    w_run(w, PV_MS(50));
+    w_want(w, 1);
+    w_run(w, PV_MS(500));
+    assert_int_equal(w->n[1].msg1, 0);
+    assert_int_equal(w->n[0].done, 1);
+    assert_int_equal(w->n[1].done, 1);
+    w_free(w);
+}
+
 static void the_last_handshake_is_known(void **state)
 {
     (void)state;
@@ -332,6 +352,7 @@ int main(void)
         cmocka_unit_test(a_new_gen_lifts_the_limit_on_sending_once),
         cmocka_unit_test(messages_1_by_signal_are_limited_and_a_new_gen_lifts_that_once),
         cmocka_unit_test(a_peer_that_restarted_gets_new_keys_at_once),
+        cmocka_unit_test(a_new_life_that_began_a_handshake_needs_none_of_ours),
         cmocka_unit_test(the_last_handshake_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
