@@ -5,16 +5,22 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <jansson.h>
+
+#include "crypto/ct.h"
 #include "lab/natcore_text.h"
 
 void sim_world_init(struct sim_world *w, uint64_t seed, const struct pv_link_config *line)
 {
     memset(w, 0, sizeof(*w));
+    int r = pv_crypto_init();
+    assert(r == PV_OK);
+    json_object_seed(1); /* does nothing the second time */
     w->net = sim_net_new(seed);
     struct pv_addr ip = pv_addr4(198, 51, 100, 10, 0);
     w->coord = sim_coord_new(w->net, &ip, line);
     struct pv_addr ip6;
-    int r = pv_addr_parse_ip("2001:db8::10", &ip6);
+    r = pv_addr_parse_ip("2001:db8::10", &ip6);
     assert(r == PV_OK);
     (void)r;
     sim_net_add_addr(w->net, sim_coord_host(w->coord), &ip6);
@@ -183,4 +189,23 @@ pv_ns sim_world_reach(struct sim_world *w, struct sim_node *a, struct sim_node *
         }
     }
     return PV_NEVER;
+}
+
+void sim_world_explain(struct sim_world *w, struct sim_node *n, const char *peer)
+{
+    char fields[256];
+    size_t i;
+    json_t *event;
+    double now = (double)sim_net_now(w->net) / 1e9;
+    snprintf(fields, sizeof(fields), "\"cmd\":\"trace\",\"peer\":\"%s\"", peer);
+    if (!sim_node_runs(n))
+        return;
+    const char *answer = sim_world_ask(w, n, PV_S(1), fields);
+    json_t *root = json_loads(answer == NULL ? "{}" : answer, 0, NULL);
+    json_array_foreach(json_object_get(root, "events"), i, event)
+    {
+        printf("  %.4f %s about %s: %s\n", now - json_number_value(json_object_get(event, "t")),
+               sim_node_name(n), peer, json_string_value(json_object_get(event, "text")));
+    }
+    json_decref(root);
 }

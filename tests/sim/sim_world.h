@@ -54,4 +54,7 @@ bool sim_world_join_all(struct sim_world *w);
 pv_ns sim_world_reach(struct sim_world *w, struct sim_node *a, struct sim_node *b, pv_ns every,
                       pv_ns timeout);
 
+/* Prints what a node remembers about a peer, for the message of a failed run. */
+void sim_world_explain(struct sim_world *w, struct sim_node *n, const char *peer);
+
 #endif /* PV_SIM_WORLD_H */
