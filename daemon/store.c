@@ -31,8 +31,9 @@ struct pv_store {
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS network(one INTEGER PRIMARY KEY CHECK(one = 1), id BLOB NOT NULL,"
     " name TEXT NOT NULL, node_name TEXT NOT NULL);"
-    "CREATE TABLE IF NOT EXISTS statements(hash BLOB PRIMARY KEY, statement BLOB NOT NULL,"
-    " receipt BLOB NOT NULL) WITHOUT ROWID;"
+    /* In order of arrival: the roster has to get them back in the same order. */
+    "CREATE TABLE IF NOT EXISTS statements(seq INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE,"
+    " statement BLOB NOT NULL, receipt BLOB NOT NULL);"
     "CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
 
 /* --- errors -------------------------------------------------------------------------------- */
@@ -424,7 +425,7 @@ static int load_network(struct pv_store *s, struct pv_saved *saved)
 static int load_statements(struct pv_store *s, struct pv_store_saved *out, size_t *used, size_t n)
 {
     sqlite3_stmt *st = NULL;
-    int r = prepare(s, "SELECT statement, receipt FROM statements ORDER BY hash", &st);
+    int r = prepare(s, "SELECT statement, receipt FROM statements ORDER BY seq", &st);
     size_t i = 0;
     while (r >= 0 && i < n && sqlite3_step(st) == SQLITE_ROW) {
         out->statements[i].statement = take_column(st, 0, out->bytes, used);

@@ -91,6 +91,7 @@ static int load_roster(struct pv_engine *e, const struct pv_saved *saved,
             s.type == PV_ST_NETWORK)
             status = pv_roster_new(saved->statements[i].statement, saved->network_id, &e->rng, &r);
     }
+    struct pv_roster_event ev;
     for (size_t i = 0; r != NULL && i < saved->n_statements; i++) {
         enum pv_roster_added added;
         int x =
@@ -98,10 +99,10 @@ static int load_roster(struct pv_engine *e, const struct pv_saved *saved,
         if (x != PV_OK)
             pv_log(e->log, PV_LOG_WARN, "what=\"stored statement refused\" why=\"%s\"",
                    pv_strstatus(x));
+        /* One by one: what was settled first stays so. */
+        while (pv_roster_poll_event(r, &ev) == PV_OK)
+            continue;
     }
-    struct pv_roster_event ev;
-    while (r != NULL && pv_roster_poll_event(r, &ev) == PV_OK)
-        continue;
     if (r != NULL)
         *ret_roster = r;
     return r != NULL ? PV_OK : status;

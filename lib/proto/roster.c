@@ -61,17 +61,34 @@ void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type, struc
     va_end(args);
 }
 
+void pv_roster_list_push(struct entry_list *list, struct entry *e)
+{
+    e->next_news = NULL;
+    if (list->last == NULL)
+        list->first = e;
+    else
+        list->last->next_news = e;
+    list->last = e;
+}
+
+struct entry *pv_roster_list_pop(struct entry_list *list)
+{
+    struct entry *e = list->first;
+
+    if (e == NULL)
+        return NULL;
+    list->first = e->next_news;
+    if (list->first == NULL)
+        list->last = NULL;
+    return e;
+}
+
 static void tell_statement(struct pv_roster *r, struct entry *e)
 {
     if (e->is_news)
         return;
     e->is_news = true;
-    e->next_news = NULL;
-    if (r->news_last == NULL)
-        r->news_first = e;
-    else
-        r->news_last->next_news = e;
-    r->news_last = e;
+    pv_roster_list_push(&r->news, e);
 }
 
 /* --- buckets --------------------------------------------------------------------------------- */

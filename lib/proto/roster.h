@@ -7,14 +7,14 @@
  * Used by nodes and coordinators alike; a coordinator is given no more belief than anybody else.
  * Every statement is checked back to the network record's root key. Statements are merged, never
  * replaced or dropped. The owner
- *   1. loads what it has on disk, oldest first, then drains events (what EV_STATEMENT says is on
- *      disk already),
+ *   1. loads what it has on disk, in the order in which EV_STATEMENT told it, and polls all events
+ *      after each statement (what they say is on disk already),
  *   2. adds what arrives, a whole batch at a time, in any order,
  *   3. polls events until PV_ERR_AGAIN: that settles the batch. Questions answer as of the last
  *      settling.
  * Order matters in two places, both wanted: a binding name/address -> key that has been settled
- * stays until it is freed, and a member that has counted stays counted. Loading in order of arrival
- * restores both.
+ * stays until it is freed, and a member that has counted stays counted. Loading as in 1. restores
+ * both.
  *
  * Does not: store, send, read a clock, keep secrets, expire members. One thread.
  */

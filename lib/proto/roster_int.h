@@ -120,6 +120,10 @@ struct report {
     char text[PV_ROSTER_TEXT];
 };
 
+struct entry_list { /* linked by next_news */
+    struct entry *first, *last;
+};
+
 struct pv_roster {
     uint8_t root[PV_SIGN_PK_LEN];
     struct entry *record; /* type 1 */
@@ -147,7 +151,7 @@ struct pv_roster {
     struct key *active_first, *active_last;
     size_t n_active;
 
-    struct entry *news_first, *news_last;
+    struct entry_list news, late; /* to be told: in order; claims that were refused after them */
     struct key *key_news_first, *key_news_last;
     bool coordinators_news;
     struct report reports[PV_ROSTER_MAX_REPORTS];
@@ -158,6 +162,8 @@ struct pv_roster {
 
 struct key *pv_roster_key(const struct pv_roster *r, const uint8_t *pk); /* NULL when unheard of */
 void pv_roster_mark(struct pv_roster *r, struct key *k);                 /* to be settled */
+void pv_roster_list_push(struct entry_list *list, struct entry *e);
+struct entry *pv_roster_list_pop(struct entry_list *list); /* NULL when empty */
 void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type, struct key *key,
                       const char *fmt, ...) PV_PRINTF(4, 5);
 /* Form, network, and a member statement against the network record. Not the signatures. */

@@ -266,17 +266,28 @@ static bool poll_member(struct pv_roster *r, struct pv_roster_event *ev)
     return false;
 }
 
+/* A claim that lost against another of its batch is told after it: stored in this order and loaded
+ * one by one, the same one wins again. */
+static struct entry *next_news(struct pv_roster *r)
+{
+    struct entry *e;
+
+    while ((e = pv_roster_list_pop(&r->news)) != NULL) {
+        if (e->refused == REFUSE_NONE)
+            return e;
+        pv_roster_list_push(&r->late, e);
+    }
+    return pv_roster_list_pop(&r->late);
+}
+
 int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event)
 {
     struct pv_roster_event ev;
 
     memset(&ev, 0, sizeof(ev));
     pv_roster_settle(r);
-    if (r->news_first != NULL) {
-        struct entry *e = r->news_first;
-        r->news_first = e->next_news;
-        if (r->news_first == NULL)
-            r->news_last = NULL;
+    struct entry *e = next_news(r);
+    if (e != NULL) {
         e->is_news = false;
         ev.type = PV_ROSTER_EV_STATEMENT;
         ev.entry = &e->pub;

@@ -173,6 +173,22 @@ static void what_was_stored_is_there_after_reopening(void **state)
     pv_store_close(s);
 }
 
+static void statements_come_back_in_the_order_they_were_stored_first(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"z", "a", "m", "b"};
+    struct pv_store *s = open_store();
+    for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
+        assert_int_equal(run(s, statement_job(texts[i], "")), PV_OK);
+    assert_int_equal(run(s, statement_job("z", "r")), PV_OK);
+    struct pv_store_saved saved = load(s);
+    assert_int_equal(saved.saved.n_statements, PV_ARRAY_LEN(texts));
+    for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
+        assert_memory_equal(saved.saved.statements[i].statement.ptr, texts[i], 1);
+    pv_store_saved_done(&saved);
+    pv_store_close(s);
+}
+
 static void statements_are_stored_once_and_keep_their_receipt(void **state)
 {
     (void)state;
@@ -437,6 +453,7 @@ int main(void)
 #define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         ROW(what_was_stored_is_there_after_reopening),
+        ROW(statements_come_back_in_the_order_they_were_stored_first),
         ROW(statements_are_stored_once_and_keep_their_receipt),
         ROW(a_job_that_fails_takes_only_its_own_work_back),
         ROW(forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked),
