@@ -350,6 +350,10 @@ void ice_keep_check_over(struct pv_ice_agent *a, int index, enum ice_plan plan)
             path_died(a, false);
         return;
     }
+    if (a->selected == ICE_NONE && p->cur.triggered && !a->cfg.foreign) {
+        ice_check_start(a, index, ICE_PLAN_FULL); /* its requests got here: it was bad luck */
+        return;
+    }
     if (a->nominating == index)
         a->nominating = ICE_NONE;
     if (a->selected == index) {
@@ -490,8 +494,6 @@ static void suspect(struct pv_ice_agent *a)
 
     a->probing = true;
     a->probe_from = a->now;
-    ICE_TRACE(a, "sent for %" PRIu64 " ms without an answer: asking",
-              (uint64_t)((a->now - a->unanswered) / PV_MS(1)));
     ice_check_start(a, a->selected, ICE_PLAN_PROBE);
     ask_once(a, ice_pair_best_valid(a, a->selected));
     ask_once(a, best_disjoint(a));

@@ -221,13 +221,14 @@ static void all_filterings_meet_without_loss(void **state)
 static void all_filterings_meet_with_5_percent_loss(void **state)
 {
     (void)state;
-    (void)run_matrix(50, PV_MS(2600), PV_MS(6000), 120);
+    (void)run_matrix(50, PV_MS(1300), PV_MS(3000), 120);
 }
 
 static void all_filterings_meet_with_20_percent_loss(void **state)
 {
     (void)state;
-    (void)run_matrix(200, PV_MS(5200), PV_MS(10000), 160);
+    /* One in some thousand loses all eight round trips of a check and needs a second one. */
+    (void)run_matrix(200, PV_MS(6000), PV_MS(10000), 160);
 }
 
 static void the_same_lan_wins(void **state)

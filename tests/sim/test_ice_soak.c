@@ -6,7 +6,8 @@
  * owner does what an engine does (kicks both, exchanges descriptions), and both must agree on a
  * working path that carries data both ways.
  *
- * An eighth of PV_SIM_SEEDS seeds (25); a failing one is printed, run it alone with PV_SIM_SEED=<seed>.
+ * An eighth of PV_SIM_SEEDS seeds (25); a failing one is printed, run it alone with
+ * PV_SIM_SEED=<seed>.
  */
 #include <stdio.h>
 
@@ -111,6 +112,14 @@ static void signal_both(void)
     }
 }
 
+/* A better path may be on its way in this very moment. */
+static bool agree_soon(void)
+{
+    if (!w_agree(&w))
+        w_run(&w, w.now + PV_MS(200));
+    return w_agree(&w);
+}
+
 static const char *heal(void)
 {
     w.blocked = (struct pv_addr){0};
@@ -126,7 +135,7 @@ static const char *heal(void)
         w.hosts[i].next_data = w.now;
     }
     w_run(&w, w.now + PV_S(6));
-    if (!w_agree(&w))
+    if (!agree_soon())
         return "no agreement";
     for (int i = 0; i < 2; i++) {
         if (pv_ice_state(w.hosts[i].agent) != PV_ICE_COMPLETED)
@@ -136,9 +145,7 @@ static const char *heal(void)
     }
     unsigned before = w.hosts[0].sent + w.hosts[1].sent;
     w_run(&w, w.now + PV_S(30));
-    if (!w_agree(&w)) /* a better path may be on its way in this very moment */
-        w_run(&w, w.now + PV_MS(200));
-    if (!w_agree(&w))
+    if (!agree_soon())
         return "the agreement did not last";
     if (w.hosts[0].sent + w.hosts[1].sent - before > 200)
         return "the agents do not come to rest";
