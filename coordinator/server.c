@@ -62,7 +62,8 @@ struct pv_coordserver {
     struct pv_watch *signal_watch;
     struct listener listeners[PV_COORDSET_LISTEN_MAX];
     size_t n_listeners;
-    bool accepting; /* the listeners are watched */
+    bool accepting;  /* the listeners are watched */
+    pv_ns accept_at; /* when they are watched again after the system ran out of descriptors */
     struct pv_map map;
     struct peer *peers;
     uint64_t next_id;
@@ -90,8 +91,6 @@ static void peer_free(struct peer *p)
     pv_watch_free(p->watch);
     close(p->fd);
     free(p);
-    if (s->end_by == 0)
-        watch_listeners(s, true); /* a descriptor is free again */
 }
 
 static void peer_lost(struct peer *p, pv_ns now)
@@ -175,6 +174,7 @@ static void on_accept(void *ctx, unsigned ready, pv_ns now)
         if (r == PV_ERR_LIMIT) {
             pv_log(l->server->log, PV_LOG_WARN, "out of descriptors: new connections wait");
             watch_listeners(l->server, false);
+            l->server->accept_at = now + PV_S(1);
             return;
         }
         if (r < 0)
@@ -296,8 +296,10 @@ static pv_ns turn(void *ctx, pv_ns now)
     while (pv_coord_poll_job(s->coord, &op) == PV_OK)
         submit(s, op, now);
     drain_ready(s, now); /* what was refused at once */
+    if (s->end_by == 0 && !s->accepting && now >= s->accept_at)
+        watch_listeners(s, true);
     if (s->end_by == 0)
-        return pv_coord_next_timeout(s->coord);
+        return pv_min_ns(pv_coord_next_timeout(s->coord), s->accepting ? PV_NEVER : s->accept_at);
     pv_coord_stats(s->coord, &stats);
     if ((stats.conns == 0 && stats.jobs == 0) || now >= s->end_by)
         pv_loop_stop(s->loop);
@@ -475,7 +477,6 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
     struct peer *next;
     if (s == NULL)
         return NULL;
-    s->end_by = 1; /* no listener is watched again */
     HASH_ITER(hh, s->peers, p, next)
     {
         peer_free(p);

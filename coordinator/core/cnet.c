@@ -5,12 +5,18 @@
 #include <string.h>
 
 enum {
-    MAX_INVITES = PV_ROSTER_MAX_STATEMENTS, /* a roster has no more statements of any kind */
+    MAX_INDEX = PV_ROSTER_MAX_STATEMENTS, /* a roster has no more statements of any kind */
 };
 
 struct pv_cnet_invite {
     uint8_t pk[PV_SIGN_PK_LEN];
     const struct pv_roster_entry *entry;
+    UT_hash_handle hh;
+};
+
+struct pv_cnet_signer {
+    uint8_t pk[PV_SIGN_PK_LEN];
+    size_t n;
     UT_hash_handle hh;
 };
 
@@ -27,7 +33,8 @@ int pv_cnet_new(struct pv_cnet **ret_net, struct pv_view record, const struct pv
         return r;
     }
     memcpy(net->id, pv_roster_network_id(net->roster), PV_NETWORK_ID_LEN);
-    net->invite_map = pv_map_make(rng, MAX_INVITES);
+    net->invite_map = pv_map_make(rng, MAX_INDEX);
+    net->signer_map = pv_map_make(rng, MAX_INDEX);
     *ret_net = net;
     return PV_OK;
 }
@@ -36,12 +43,19 @@ struct pv_cnet *pv_cnet_free(struct pv_cnet *net)
 {
     struct pv_cnet_invite *invite;
     struct pv_cnet_invite *next;
+    struct pv_cnet_signer *signer;
+    struct pv_cnet_signer *next_signer;
     if (net == NULL)
         return NULL;
     HASH_ITER(hh, net->invites, invite, next)
     {
         PV_MAP_DEL(net->invites, invite);
         free(invite);
+    }
+    HASH_ITER(hh, net->signers, signer, next_signer)
+    {
+        PV_MAP_DEL(net->signers, signer);
+        free(signer);
     }
     while (net->reservations != NULL) {
         struct pv_cnet_reservation *r = net->reservations;
@@ -102,6 +116,34 @@ static int index_admin(struct pv_cnet *net, const struct pv_roster_entry *entry)
     return PV_OK;
 }
 
+/* A statement that any node can make by itself counts towards its maker's limit. */
+static int count_self(struct pv_cnet *net, const uint8_t *pk)
+{
+    struct pv_cnet_signer *signer = NULL;
+    PV_MAP_FIND(&net->signer_map, net->signers, pk, PV_SIGN_PK_LEN, signer);
+    if (signer != NULL) {
+        signer->n++;
+        return PV_OK;
+    }
+    signer = calloc(1, sizeof(*signer));
+    if (signer == NULL)
+        return PV_ERR_NOMEM;
+    memcpy(signer->pk, pk, PV_SIGN_PK_LEN);
+    signer->n = 1;
+    int r = PV_OK;
+    PV_MAP_ADD(&net->signer_map, net->signers, pk, signer, r);
+    if (r < 0)
+        free(signer);
+    return r;
+}
+
+size_t pv_cnet_self_count(const struct pv_cnet *net, const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    const struct pv_cnet_signer *signer = NULL;
+    PV_MAP_FIND(&net->signer_map, net->signers, node, PV_SIGN_PK_LEN, signer);
+    return signer == NULL ? 0 : signer->n;
+}
+
 static int index_entry(struct pv_cnet *net, const struct pv_roster_entry *entry)
 {
     switch (entry->st.type) {
@@ -113,8 +155,11 @@ static int index_entry(struct pv_cnet *net, const struct pv_roster_entry *entry)
     case PV_ST_ADMIN:
     case PV_ST_COORDINATORS:
         return index_admin(net, entry);
-    default:
+    case PV_ST_MEMBER:
+    case PV_ST_REVOCATION:
         return PV_OK;
+    default:
+        return count_self(net, entry->st.signer);
     }
 }
 
@@ -128,10 +173,12 @@ int pv_cnet_take(struct pv_cnet *net, const struct pv_ctl_cursor *at, struct pv_
     /* The record is in the roster from the start, and in the log when its row comes. */
     bool listed = entry != NULL && (entry->st.type != PV_ST_NETWORK || net->record != NULL);
     int r = reserve((void **)&net->log, net->log_len, &net->log_cap, sizeof(*net->log));
-    if (r == PV_OK && foreign.len > 0)
-        r = pv_roster_add(net->roster, statement, foreign, &added);
     if (r == PV_OK)
         r = pv_roster_add(net->roster, statement, receipt, &added);
+    /* The lower of the two counts. One that does no good does no harm either. */
+    if (r == PV_OK && foreign.len > 0 &&
+        pv_roster_add(net->roster, statement, foreign, &added) == PV_ERR_NOMEM)
+        r = PV_ERR_NOMEM;
     if (r < 0)
         return r == PV_ERR_NOMEM ? r : PV_ERR_REFUSED;
     net->head_known = false;

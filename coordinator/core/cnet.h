@@ -20,6 +20,7 @@
 enum {
     PV_CNET_RESERVATIONS = 4096,      /* in one network at once */
     PV_CNET_INVITE_RESERVATIONS = 64, /* under one invite at once: more cannot be joining in 60 s */
+    PV_CNET_SELF_MAX = 64,            /* transport key and leave statements of one node */
 };
 
 /* A place in the log. */
@@ -29,6 +30,7 @@ struct pv_cnet_entry {
 };
 
 struct pv_cnet_invite; /* invite pk -> its statement */
+struct pv_cnet_signer; /* node pk -> how much it has signed about itself */
 struct pv_conn;
 
 /* What a node that is joining was promised. */
@@ -52,6 +54,8 @@ struct pv_cnet {
     size_t n_gone;
     struct pv_map invite_map;
     struct pv_cnet_invite *invites;
+    struct pv_map signer_map;
+    struct pv_cnet_signer *signers;
     const struct pv_roster_entry *record;
     const struct pv_roster_entry **admins; /* admin and coordinators statements */
     size_t n_admins;
@@ -78,6 +82,13 @@ struct pv_cnet *pv_cnet_free(struct pv_cnet *net); /* NULL is fine; returns NULL
  */
 enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statement,
                                 struct pv_view receipt, uint64_t wall, bool *ret_known);
+
+/* Is this a genuine receipt for the statement, by a coordinator of the network? */
+bool pv_cnet_receipt_is_good(const struct pv_cnet *net, struct pv_view statement,
+                             struct pv_view receipt);
+/* How many statements of the types that any node may make (transport key, leave, unknown) this node
+ * has in the log. */
+size_t pv_cnet_self_count(const struct pv_cnet *net, const uint8_t node[static PV_SIGN_PK_LEN]);
 
 /* Takes in a statement that is stored, with its receipts (either may be empty), at place `at`. It
  * counts after the next pv_cnet_settle(). PV_ERR_REFUSED: the roster does not want it (nothing

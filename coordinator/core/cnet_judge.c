@@ -48,22 +48,24 @@ static enum pv_ctl_error invite_error(const struct pv_cnet *net, const uint8_t *
     }
 }
 
-/* Is receipt a genuine one for this statement, by a coordinator of the network? */
-static bool receipt_is_good(const struct pv_cnet *net, const struct pv_statement *st,
-                            struct pv_view data, struct pv_receipt *ret_receipt)
+bool pv_cnet_receipt_is_good(const struct pv_cnet *net, struct pv_view statement,
+                             struct pv_view receipt)
 {
-    return pv_receipt_decode(data, ret_receipt) == PV_OK &&
-           memcmp(ret_receipt->hash, st->hash, sizeof(st->hash)) == 0 &&
-           memcmp(ret_receipt->network_id, net->id, PV_NETWORK_ID_LEN) == 0 &&
-           pv_roster_is_coordinator(net->roster, ret_receipt->coordinator) &&
-           pv_receipt_verify(data) == PV_OK;
+    struct pv_receipt r;
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    pv_statement_hash(statement, hash);
+    return pv_receipt_decode(receipt, &r) == PV_OK && memcmp(r.hash, hash, sizeof(hash)) == 0 &&
+           memcmp(r.network_id, net->id, PV_NETWORK_ID_LEN) == 0 &&
+           pv_roster_is_coordinator(net->roster, r.coordinator) &&
+           pv_receipt_verify(receipt) == PV_OK;
 }
 
 static enum pv_ctl_error judge_member(const struct pv_cnet *net, const struct pv_statement *st,
                                       struct pv_view receipt_data, uint64_t wall)
 {
     struct pv_receipt receipt;
-    if (receipt_data.len > 0 && receipt_is_good(net, st, receipt_data, &receipt)) {
+    if (pv_cnet_receipt_is_good(net, st->raw, receipt_data) &&
+        pv_receipt_decode(receipt_data, &receipt) == PV_OK) {
         /* It counted somewhere once, so it belongs to the set even where it does not count now. */
         int r = pv_roster_check_member(net->roster, st->raw, receipt.time);
         if (r == PV_ERR_EXISTS || r == PV_ERR_REPLAY || r == PV_ERR_EXPIRED)
@@ -99,6 +101,16 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
     }
 }
 
+/* What a node may make by itself, without anybody's consent, has a limit: a full roster, and a disk
+ * filled with what the roster does not want, would be its doing. */
+static bool has_self_room(const struct pv_cnet *net, const struct pv_statement *st)
+{
+    size_t n = pv_cnet_self_count(net, st->signer);
+    if (st->type == PV_ST_TRANSPORT || st->type == PV_ST_LEAVE)
+        return n < PV_CNET_SELF_MAX;
+    return st->type <= PV_ST_COORDINATORS || n < PV_ROSTER_MAX_UNKNOWN;
+}
+
 enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statement,
                                 struct pv_view receipt, uint64_t wall, bool *ret_known)
 {
@@ -118,7 +130,9 @@ enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statem
         return PV_CTL_E_FULL;
     if (st.type == PV_ST_MEMBER)
         return judge_member(net, &st, receipt, wall);
-    return may_sign(net, &st) ? PV_CTL_E_NONE : PV_CTL_E_NOT_ALLOWED;
+    if (!may_sign(net, &st))
+        return PV_CTL_E_NOT_ALLOWED;
+    return has_self_room(net, &st) ? PV_CTL_E_NONE : PV_CTL_E_FULL;
 }
 
 /* --- reservations -------------------------------------------------------------------------- */

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EPOCH_MAX ((uint64_t)INT64_MAX - 1) /* a cursor has to hold the one above it */
+enum {
+    COMPLAIN_S = 10, /* seconds between lines about a store that fails */
+};
 
 /* A store operation under way, and what has to be taken in when it is done. */
 struct pv_op {
@@ -31,6 +33,21 @@ void pv_registry_init(struct pv_registry *reg, const uint8_t *sk, size_t max_net
     reg->map = pv_map_make(rng, max_nets);
     reg->next_n = 1;
     reg->next_op = 1;
+}
+
+int pv_work_new(struct pv_ctl_msg *msg, struct pv_work **ret_work)
+{
+    size_t n = msg->type == PV_CTL_REGISTER ? 0 : msg->u.put.n;
+    struct pv_work *work =
+        calloc(1, sizeof(*work) + n * (sizeof(*work->results) + sizeof(*work->receipts)));
+    if (work == NULL)
+        return PV_ERR_NOMEM;
+    work->msg = msg;
+    work->n_results = n;
+    work->results = (struct pv_ctl_result *)(void *)(work + 1);
+    work->receipts = (uint8_t(*)[PV_RECEIPT_LEN])(work->results + n);
+    *ret_work = work;
+    return PV_OK;
 }
 
 struct pv_work *pv_work_free(struct pv_work *work)
@@ -87,16 +104,16 @@ static int add_net(struct pv_registry *reg, struct pv_cnet *net)
 
 /* --- loading ------------------------------------------------------------------------------- */
 
-static void note_epoch(struct pv_registry *reg, struct pv_view receipt)
+/* Our own receipts, also those from a time that a backup does not know. */
+static void note_receipt(struct pv_registry *reg, struct pv_view receipt)
 {
     struct pv_receipt r;
-    if (receipt.len == 0 || pv_receipt_decode(receipt, &r) != PV_OK)
+    if (receipt.len == 0 || pv_receipt_decode(receipt, &r) != PV_OK ||
+        memcmp(r.coordinator, reg->sk + PV_SIGN_SEED_LEN, PV_SIGN_PK_LEN) != 0)
         return;
-    /* Receipts of other coordinators count too: too high an epoch does no harm. */
-    if (r.epoch > reg->known_epoch && r.epoch < EPOCH_MAX)
+    if (r.epoch > reg->known_epoch)
         reg->known_epoch = r.epoch;
-    if (memcmp(r.coordinator, reg->sk + PV_SIGN_SEED_LEN, PV_SIGN_PK_LEN) == 0 &&
-        r.time > reg->last_time)
+    if (r.time > reg->last_time)
         reg->last_time = r.time;
 }
 
@@ -131,8 +148,8 @@ int pv_registry_load(struct pv_registry *reg, const struct pv_storerow *row)
                (unsigned long long)row->epoch, (unsigned long long)row->n, pv_strstatus(r));
     if (row->epoch > reg->known_epoch)
         reg->known_epoch = row->epoch;
-    note_epoch(reg, row->receipt);
-    note_epoch(reg, row->foreign);
+    note_receipt(reg, row->receipt);
+    note_receipt(reg, row->foreign);
     return PV_OK;
 }
 
@@ -177,12 +194,16 @@ static struct pv_view statement_of(const struct pv_work *work, size_t item)
     return work->msg->u.put.items[item].statement;
 }
 
-static struct pv_view foreign_of(const struct pv_work *work, size_t item)
+/* The receipt it came with, if that is worth keeping: what is not genuine never reaches the disk.
+ */
+static struct pv_view foreign_of(const struct pv_work *work, const struct pv_cnet *net, size_t item)
 {
     if (work->msg->type == PV_CTL_REGISTER)
         return pv_view(NULL, 0);
-    struct pv_view v = work->msg->u.put.items[item].receipt;
-    return v.len == PV_RECEIPT_LEN ? v : pv_view(NULL, 0);
+    const struct pv_ctl_item *it = &work->msg->u.put.items[item];
+    if (!pv_cnet_receipt_is_good(net, it->statement, it->receipt))
+        return pv_view(NULL, 0);
+    return it->receipt;
 }
 
 /* A receipt for the statement, at the next place of the log. */
@@ -216,7 +237,7 @@ static int fill_job(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
             .n = op->parts[i].at.n,
             .statement = statement,
             .receipt = pv_view(op->parts[i].receipt, PV_RECEIPT_LEN),
-            .foreign = foreign_of(op->work, op->parts[i].item),
+            .foreign = foreign_of(op->work, op->net, op->parts[i].item),
         };
         memcpy(row.network, op->net->id, PV_NETWORK_ID_LEN);
         pv_statement_hash(statement, row.hash);
@@ -315,7 +336,6 @@ static void advance_put(struct pv_registry *reg, struct pv_work *work, uint64_t 
         else
             items[n++] = work->at;
     }
-    work->n_results = put->n;
     if (n == 0)
         finish(reg, work, PV_CTL_E_NONE);
     else if (queue_op(reg, work, work->net, items, n, wall) == NULL)
@@ -385,7 +405,6 @@ static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t
     for (size_t i = 0; i < n; i++)
         items[i] = i;
     work->at = n;
-    work->n_results = n;
     if (queue_op(reg, work, work->fresh, items, n, wall) == NULL)
         finish(reg, work, PV_CTL_E_STORAGE);
 }
@@ -466,9 +485,9 @@ static void take_rows(struct pv_registry *reg, struct pv_op *op)
 {
     for (size_t i = 0; i < op->n; i++) {
         size_t item = op->parts[i].item;
-        int r =
-            pv_cnet_take(op->net, &op->parts[i].at, statement_of(op->work, item),
-                         pv_view(op->parts[i].receipt, PV_RECEIPT_LEN), foreign_of(op->work, item));
+        int r = pv_cnet_take(op->net, &op->parts[i].at, statement_of(op->work, item),
+                             pv_view(op->parts[i].receipt, PV_RECEIPT_LEN),
+                             foreign_of(op->work, op->net, item));
         if (r < 0)
             pv_log(reg->log, PV_LOG_WARN, "statement stored but not counted why=\"%s\"",
                    pv_strstatus(r));
@@ -543,12 +562,18 @@ static void done_register(struct pv_registry *reg, struct pv_op *op)
     finish(reg, work, e);
 }
 
+static void complain(struct pv_registry *reg, const struct pv_storeop_result *result, pv_ns now)
+{
+    if (result->status == PV_OK || result->status == PV_ERR_EXISTS ||
+        result->status == PV_ERR_EXPIRED || now < reg->complain_at)
+        return;
+    reg->complain_at = now + PV_S(COMPLAIN_S);
+    pv_log(reg->log, PV_LOG_ERROR, "cannot store: %s",
+           result->error[0] != '\0' ? result->error : pv_strstatus(result->status));
+}
+
 static void take_in(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
 {
-    if (op->result.status != PV_OK && op->result.status != PV_ERR_EXISTS &&
-        op->result.status != PV_ERR_EXPIRED)
-        pv_log(reg->log, PV_LOG_ERROR, "cannot store: %s",
-               op->result.error[0] != '\0' ? op->result.error : pv_strstatus(op->result.status));
     switch (op->work->msg->type) {
     case PV_CTL_CREATE:
         if (op->work->fresh != NULL)
@@ -583,7 +608,6 @@ static struct pv_op **next_ripe(struct pv_registry *reg)
 void pv_registry_handle_job(struct pv_registry *reg, const struct pv_storeop_result *result,
                             uint64_t wall, pv_ns now)
 {
-    (void)now;
     struct pv_op *op = reg->ops_head;
     while (op != NULL && op->id != result->id)
         op = op->next;
@@ -591,6 +615,7 @@ void pv_registry_handle_job(struct pv_registry *reg, const struct pv_storeop_res
         return;
     op->answered = true;
     op->result = *result;
+    complain(reg, result, now);
     for (struct pv_op **at = next_ripe(reg); at != NULL; at = next_ripe(reg)) {
         struct pv_op *ripe = *at;
         *at = ripe->next;

@@ -25,15 +25,15 @@ struct pv_work {
 
     /* The outcome, once done. */
     enum pv_ctl_error error; /* not PV_CTL_E_NONE: the whole request failed */
-    size_t n_results;        /* PUT, CREATE */
-    struct pv_ctl_result results[PV_CTL_ITEMS_MAX];
-    uint8_t receipts[PV_CTL_ITEMS_MAX][PV_RECEIPT_LEN]; /* results point here */
-    const struct pv_roster_entry *registered;           /* REGISTER */
+    size_t n_results;        /* PUT, CREATE: one for each statement */
+    struct pv_ctl_result *results;
+    const struct pv_roster_entry *registered; /* REGISTER */
 
     /* The registry's own. */
     struct pv_work *next;
-    struct pv_cnet *fresh; /* CREATE: the network being made */
-    size_t at;             /* first statement that is not decided */
+    struct pv_cnet *fresh;               /* CREATE: the network being made */
+    size_t at;                           /* first statement that is not decided */
+    uint8_t (*receipts)[PV_RECEIPT_LEN]; /* results point here */
 };
 
 struct pv_op; /* a store operation under way */
@@ -53,6 +53,7 @@ struct pv_registry {
     struct pv_op *ops_head; /* in order of their receipts */
     struct pv_op *ops_tail;
     size_t n_ops;
+    pv_ns complain_at; /* earliest time of the next line about a store that fails */
     struct pv_op *next_job;
     struct pv_cnet *changed; /* networks whose log or members changed */
     struct pv_work *done_head;
@@ -88,6 +89,9 @@ struct pv_work *pv_registry_poll_done(struct pv_registry *reg);
  * n_gone to 0). NULL: none. */
 struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg);
 
+/* A work for the message, which it takes; the caller fills conn, net and joiner. PV_ERR_NOMEM: the
+ * message is still the caller's. */
+PV_MUST_CHECK int pv_work_new(struct pv_ctl_msg *msg, struct pv_work **ret_work);
 struct pv_work *pv_work_free(struct pv_work *work); /* NULL is fine; returns NULL */
 
 #endif /* PV_REGISTRY_H */

@@ -219,13 +219,12 @@ static bool submit(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg
         refuse(s, msg, PV_CTL_E_LIMIT, explain(PV_CTL_E_LIMIT));
         return false;
     }
-    struct pv_work *work = calloc(1, sizeof(*work));
-    if (work == NULL) {
+    struct pv_work *work = NULL;
+    if (pv_work_new(msg, &work) < 0) {
         refuse(s, msg, PV_CTL_E_STORAGE, explain(PV_CTL_E_STORAGE));
         return false;
     }
     work->conn = s->id;
-    work->msg = msg;
     work->net = msg->type == PV_CTL_CREATE ? NULL : s->net;
     memcpy(work->joiner.node, s->node, sizeof(work->joiner.node));
     memcpy(work->joiner.transport, s->transport, sizeof(work->joiner.transport));

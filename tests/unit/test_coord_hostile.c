@@ -692,6 +692,73 @@ static void operations_that_never_come_back_end_with_the_coordinator(void **stat
     cw_free(w);
 }
 
+static void a_receipt_that_is_not_genuine_never_reaches_the_disk(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(23);
+    struct pv_made made;
+    uint8_t junk[PV_RECEIPT_LEN] = {1, 128};
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct cw_client *b = cw_member(w, &bob);
+    /* Bob has heard of an invite of alice's before she put it, and spoils its receipt. */
+    struct cw_keys next = cw_keys_make(w);
+    struct pv_st_invite inv = {.not_before = 1, .not_after = UINT64_MAX, .uses = 9};
+    memcpy(inv.invite, next.pk, 32);
+    assert_int_equal(pv_make_invite(w->created.network_id, w->alice.id.sk, &inv, &made), PV_OK);
+    struct pv_ctl_item item = {.statement = pv_made_view(&made), .receipt = pv_view(junk, 170)};
+    struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+    struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
+    assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
+    pv_ctl_msg_free(m);
+    assert_int_equal(w->rows[w->n_rows - 1]->rows[0].foreign.len, 0);
+    cw_drop_clients(w);
+    pv_coord_free(w->coord);
+    cw_start(w);
+    struct cw_node carol = cw_node_make(w);
+    cw_join(w, &next, &carol, "carol");
+    cw_free(w);
+}
+
+static void a_node_cannot_fill_the_store_with_statements_of_its_own(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(24);
+    static struct pv_made made[PV_CTL_ITEMS_MAX];
+    static struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct cw_client *b = cw_member(w, &bob);
+    size_t stored = 0;
+    for (uint64_t k = 0; k < 6; k++) {
+        for (uint64_t i = 0; i < 60; i++) {
+            struct pv_statement st = {.type = PV_ST_TRANSPORT};
+            st.u.transport = (struct pv_st_transport){.serial = 1 + k * 60 + i, .time = CW_WALL};
+            pv_rng_fill(&w->rng, st.u.transport.transport, 32);
+            memcpy(st.network_id, w->created.network_id, 16);
+            assert_int_equal(pv_statement_make(&st, bob.id.sk, NULL, made[i].raw,
+                                               sizeof(made[i].raw), &made[i].len),
+                             PV_OK);
+            items[i] = cw_item(pv_made_view(&made[i]));
+        }
+        struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 60, .items = items}};
+        struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
+        for (size_t i = 0; i < 60; i++)
+            stored += m->u.receipts.results[i].error == PV_CTL_E_NONE ? 1 : 0;
+        pv_ctl_msg_free(m);
+    }
+    assert_int_equal(stored, 120); /* the second list began below the limit of 64 */
+    cw_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -716,6 +783,8 @@ int main(void)
         cmocka_unit_test(reservations_under_one_invite_are_bounded),
         cmocka_unit_test(a_coordinator_has_room_for_so_many_networks),
         cmocka_unit_test(connections_that_end_in_the_middle_leave_nothing_behind),
+        cmocka_unit_test(a_receipt_that_is_not_genuine_never_reaches_the_disk),
+        cmocka_unit_test(a_node_cannot_fill_the_store_with_statements_of_its_own),
         cmocka_unit_test(operations_that_never_come_back_end_with_the_coordinator),
     };
     if (pv_crypto_init() != PV_OK)
