@@ -69,10 +69,13 @@ static void prompt(struct chat *c)
     fflush(c->cli->out);
 }
 
-static void print_event(struct chat *c, const char *event, json_t *body)
+/* The object as an event of this name: {"event":…, its fields}. */
+static void print_event(struct chat *c, const char *name, json_t *body)
 {
-    json_object_set_new(body, "event", json_string(event));
-    pv_cli_print_json(c->cli, body);
+    json_t *event = json_pack("{s:s}", "event", name);
+    if (event != NULL && json_object_update_missing(event, body) == 0)
+        pv_cli_print_json(c->cli, event);
+    json_decref(event);
 }
 
 /* --- what is known of messages ------------------------------------------------------------- */

@@ -158,9 +158,11 @@ static void status_outside(struct pv_table *t, const json_t *s)
     if (json_is_object(coord)) {
         bool up = pv_json_bool(coord, "connected");
         double ms = pv_json_real(coord, "rtt_ms", -1);
-        snprintf(text, sizeof(text), "%.40s  %s %.40s", pv_json_text(coord, "address", "?"),
-                 up ? "connected" : "unreachable",
-                 up ? (ms < 0 ? "" : pv_show_ms(ms, rtt)) : pv_json_text(coord, "error", ""));
+        const char *more = pv_json_text(coord, "error", "");
+        if (up)
+            more = ms < 0 ? "" : pv_show_ms(ms, rtt);
+        snprintf(text, sizeof(text), "%.40s  %s%s%.40s", pv_json_text(coord, "address", "?"),
+                 up ? "connected" : "unreachable", more[0] == '\0' ? "" : "  ", more);
         row(t, "coordinator", up ? PV_GREEN : PV_YELLOW, text);
     }
     json_array_foreach(seen, i, addr)

@@ -273,6 +273,15 @@ void pv_chatlink_wrote(struct pv_chatlink *link, uint32_t sid, size_t n, pv_ns n
     chat_pump(link, c->peer, now);
 }
 
+/* The peer is back: does its connection wait for an answer that will not come? */
+static bool is_stale(const struct chat_peer *peer, pv_ns now)
+{
+    pv_ns deadline = peer->active->ack_deadline;
+    if (deadline == PV_NEVER)
+        return false;
+    return peer->was_away || now + PV_S(PV_CHATLINK_ACK_S - STALE_S) >= deadline;
+}
+
 int pv_chatlink_peer_online(struct pv_chatlink *link, const uint8_t *pk, const char *name,
                             const struct pv_addr *addr, pv_ns now)
 {
@@ -287,10 +296,9 @@ int pv_chatlink_peer_online(struct pv_chatlink *link, const uint8_t *pk, const c
     snprintf(peer->name, sizeof(peer->name), "%s", name);
     peer->addr = *addr;
     peer->online = true;
-    struct chat_conn *c = peer->active;
-    if (c != NULL && c->ack_deadline != PV_NEVER &&
-        now + PV_S(PV_CHATLINK_ACK_S - STALE_S) >= c->ack_deadline)
-        chat_lost_conn(link, c, true, now);
+    if (peer->active != NULL && is_stale(peer, now))
+        chat_lost_conn(link, peer->active, true, now);
+    peer->was_away = false;
     peer->backoff_s = PV_CHATLINK_BACKOFF_MIN_S;
     peer->retry_at = peer->last_attempt == 0 ? now : peer->last_attempt + PV_S(1);
     chat_pump(link, peer, now);
@@ -303,6 +311,7 @@ void pv_chatlink_peer_offline(struct pv_chatlink *link, const uint8_t *pk, pv_ns
     if (peer == NULL)
         return;
     peer->online = false;
+    peer->was_away = true;
     chat_pump(link, peer, now);
     free_if_idle(link, peer);
 }

@@ -51,6 +51,7 @@ struct chat_peer {
     char name[PV_NAME_BUF];
     struct pv_addr addr;
     bool online;
+    bool was_away; /* it went offline since it was online last */
     struct chat_conn *conns;
     struct chat_conn *active; /* the one that carries the outbox */
 

@@ -97,7 +97,8 @@ static void sent(struct pv_engine *e, const struct pv_chatlink_event *ev)
 {
     const struct pv_ctlapi_message msg = message_of(e, &ev->msg);
     struct pv_peer *p = pv_engine_peer_by_pk(e, ev->msg.peer);
-    bool online = p != NULL && (p->presence == PV_PRESENCE_ONLINE || p->has_path);
+    bool online = p != NULL && (p->presence == PV_PRESENCE_ONLINE ||
+                                (p->presence == PV_PRESENCE_UNKNOWN && p->has_path && !p->doubted));
     pv_ctlsrv_answer(e->ctl, ev->tag, pv_ctlapi_sent_json(&msg, online));
 }
 

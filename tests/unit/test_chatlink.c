@@ -171,6 +171,23 @@ static void a_silent_connection_is_replaced_when_the_peer_comes_back(void **stat
     assert_conversation(0, true);
 }
 
+static void a_peer_that_was_away_gets_a_new_connection_at_once(void **state)
+{
+    (void)state;
+    both_online();
+    send_text(0, "one");
+    run_for(PV_S(1));
+    online(0, false);
+    for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++)
+        p->sid[1] = 0; /* it restarted */
+    send_text(0, "two");
+    run_for(PV_MS(500));
+    online(0, true);
+    run_for(PV_MS(200));
+    assert_conversation(0, true);
+    assert_int_equal(w.nodes[0].opens, 2);
+}
+
 static void an_idle_connection_is_closed(void **state)
 {
     (void)state;
@@ -513,6 +530,7 @@ int main(void)
         T(a_cut_connection_loses_nothing),
         T(a_silent_connection_is_given_up),
         T(a_silent_connection_is_replaced_when_the_peer_comes_back),
+        T(a_peer_that_was_away_gets_a_new_connection_at_once),
         T(an_idle_connection_is_closed),
         T(plain_text_from_nc_is_stored),
         T(nobody_types_frames_at_nc),

@@ -280,7 +280,7 @@ static void status_shows_what_matters(void **state)
                                "this node    lap  (admin)\n"
                                "addresses    10.66.3.9  fd00::9\n"
                                "interface    p2pvpn0  mtu 1420  UDP port 40015\n"
-                               "coordinator  203.0.113.5:3478  connected 18.4 ms\n"
+                               "coordinator  203.0.113.5:3478  connected  18.4 ms\n"
                                "seen as      198.51.100.7:40015\n"
                                "members      4, 2 online  roster abcdefgh\n"
                                "messages     1 unread, 2 queued\n"
