@@ -169,8 +169,9 @@ int pv_make_revocation(const struct pv_roster *r, const uint8_t *signer_sk,
     struct pv_roster_invite invite;
     size_t n;
 
-    if (what->kind == PV_REVOKE_INVITE ? pv_roster_invite(r, what->pk, &invite) != PV_OK
-                                       : pv_roster_known(r, what->pk) == NULL)
+    if (what->kind == PV_REVOKE_INVITE
+            ? pv_roster_invite(r, what->pk, &invite) != PV_OK
+            : pv_roster_known(r, what->pk) == NULL && pv_roster_rights(r, what->pk) == 0)
         return PV_ERR_NOT_FOUND;
     uint8_t *pks = list_staying(r, what, &n);
     if (pks == NULL)

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: MIT */
+/* A coordinator that lies to whole nodes, in virtual time: refused, or found out by the first pair
+ * that meets, and said in `status`. What a roster alone refuses is in unit/test_roster_evil.c. */
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "../unit/test_util.h"
+#include "crypto/ct.h"
+#include "proto/roster_make.h"
+#include "sim_world.h"
+
+enum {
+    SEEDS = 3,
+};
+
+static const struct pv_link_config line = {.delay = PV_MS(15), .jitter = PV_MS(3)};
+
+/* What the coordinator does to the statements it hands out. */
+enum lie {
+    HONEST,
+    WITHHOLD, /* leaves revocations out, and its head too, so as not to give itself away */
+    INVENT,   /* adds a member of its own making */
+    ALTER,    /* changes a byte of each member statement */
+    REPLAY,   /* hands out the old member statements instead of what is new */
+    FOREIGN,  /* hands out another network's record */
+};
+
+struct liar {
+    enum lie lie;
+    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+    uint8_t bytes[PV_CTL_ITEMS_MAX][PV_STATEMENT_SHORT_MAX];
+    struct pv_made invented_invite, invented_member;
+    uint8_t invented_receipt[PV_RECEIPT_LEN];
+    struct pv_created foreign;
+    uint8_t old[16][2][PV_STATEMENT_SHORT_MAX]; /* statement, receipt */
+    size_t old_len[16][2];
+    size_t n_old;
+};
+
+static uint8_t type_of(struct pv_view statement)
+{
+    return statement.len > 1 ? statement.ptr[1] : 0;
+}
+
+static void keep_old(struct liar *l, const struct pv_ctl_item *item)
+{
+    if (l->n_old == PV_ARRAY_LEN(l->old) || type_of(item->statement) != PV_ST_MEMBER)
+        return;
+    const struct pv_view parts[] = {item->statement, item->receipt};
+    for (size_t i = 0; i < 2; i++) {
+        memcpy(l->old[l->n_old][i], parts[i].ptr, parts[i].len);
+        l->old_len[l->n_old][i] = parts[i].len;
+    }
+    l->n_old++;
+}
+
+static size_t rewrite(struct liar *l, const struct pv_ctl_statements *st)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < st->n; i++) {
+        const struct pv_ctl_item *item = &st->items[i];
+        uint8_t type = type_of(item->statement);
+        if (l->lie == HONEST)
+            keep_old(l, item);
+        if (l->lie == WITHHOLD && type == PV_ST_REVOCATION)
+            continue;
+        l->items[n] = *item;
+        if (l->lie == ALTER && type == PV_ST_MEMBER) {
+            memcpy(l->bytes[n], item->statement.ptr, item->statement.len);
+            l->bytes[n][50 + 32 + 32 + 8 + 2] ^= 1; /* the first letter of its name */
+            l->items[n].statement.ptr = l->bytes[n];
+        }
+        n++;
+    }
+    if (l->lie == INVENT && n + 2 <= PV_CTL_ITEMS_MAX) {
+        struct pv_view receipt = pv_view(l->invented_receipt, PV_RECEIPT_LEN);
+        l->items[n++] = (struct pv_ctl_item){.statement = pv_made_view(&l->invented_invite)};
+        l->items[n++] = (struct pv_ctl_item){.statement = pv_made_view(&l->invented_member),
+                                             .receipt = receipt};
+    }
+    if (l->lie == REPLAY) {
+        for (n = 0; n < l->n_old; n++)
+            l->items[n] = (struct pv_ctl_item){.statement = pv_view(l->old[n][0], l->old_len[n][0]),
+                                               .receipt = pv_view(l->old[n][1], l->old_len[n][1])};
+    }
+    return n;
+}
+
+static void hook(void *ctx, struct pv_ctl_msg *msg)
+{
+    struct liar *l = ctx;
+    if (msg->type != PV_CTL_STATEMENTS)
+        return;
+    if (l->lie == FOREIGN) {
+        l->items[0] = (struct pv_ctl_item){.statement = pv_made_view(&l->foreign.network)};
+        msg->u.statements.n = 1;
+    } else {
+        msg->u.statements.n = rewrite(l, &msg->u.statements);
+    }
+    msg->u.statements.items = l->items;
+    if (l->lie == WITHHOLD || l->lie == REPLAY)
+        msg->u.statements.has_head = false;
+}
+
+/* --- the world ------------------------------------------------------------------------------- */
+
+struct scene {
+    struct sim_world w;
+    struct liar *liar;
+    struct sim_node *alice, *bob, *carol;
+};
+
+static int failed(struct scene *s, uint64_t seed, const char *what)
+{
+    printf("seed %llu: %s %s\n", (unsigned long long)seed, what, s->w.why);
+    sim_world_done(&s->w);
+    free(s->liar);
+    return 1;
+}
+
+static int done(struct scene *s)
+{
+    sim_world_done(&s->w);
+    free(s->liar);
+    return 0;
+}
+
+/* Three nodes on the public network under an honest coordinator; carol joins when with_carol. */
+static bool scene_init(struct scene *s, uint64_t seed, bool with_carol)
+{
+    memset(s, 0, sizeof(*s));
+    s->liar = calloc(1, sizeof(*s->liar));
+    assert_non_null(s->liar);
+    sim_world_init(&s->w, seed, &line);
+    sim_coord_set_hook(s->w.coord, hook, s->liar);
+    s->alice = sim_world_node(&s->w, SIM_PUBLIC, "alice", false);
+    s->bob = sim_world_node(&s->w, SIM_PUBLIC, "bob", false);
+    if (with_carol)
+        s->carol = sim_world_node(&s->w, SIM_PUBLIC, "carol", false);
+    if (!sim_world_join_all(&s->w))
+        return false;
+    sim_world_run(&s->w, PV_S(2));
+    return true;
+}
+
+struct mention {
+    struct sim_node *node;
+    const char *request;
+    const char *text;
+    bool wanted;
+};
+
+static bool mentions(struct sim_world *w, struct sim_node *n, const char *request, const char *text)
+{
+    const char *answer = sim_world_ask(w, n, PV_S(2), request);
+    return answer != NULL && strstr(answer, text) != NULL;
+}
+
+/* Asks twice a second until the answer has the text (or not, as wanted). */
+static bool until_mentions(struct sim_world *w, struct mention m, pv_ns timeout)
+{
+    pv_ns end = sim_net_now(w->net) + timeout;
+    while (sim_net_now(w->net) < end) {
+        if (mentions(w, m.node, m.request, m.text) == m.wanted)
+            return true;
+        sim_world_run(w, PV_MS(500));
+    }
+    return false;
+}
+
+#define PEERS  "\"cmd\":\"peers\""
+#define STATUS "\"cmd\":\"status\""
+
+/* --- tests ----------------------------------------------------------------------------------- */
+
+static int withhold(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    if (!scene_init(&s, seed, true))
+        return failed(&s, seed, "joining:");
+    if (sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) == PV_NEVER ||
+        sim_world_reach(&s.w, s.carol, s.bob, PV_MS(200), PV_S(10)) == PV_NEVER)
+        return failed(&s, seed, "no path");
+    s.liar->lie = WITHHOLD;
+    if (sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"remove\",\"peer\":\"carol\"") == NULL)
+        return failed(&s, seed, "remove:");
+    if (!until_mentions(&s.w, (struct mention){s.bob, PEERS, "carol", false}, PV_S(10)))
+        return failed(&s, seed, "bob was not told by alice that carol is removed");
+    unsigned before = sim_node_pings(s.carol).answered;
+    struct pv_addr to_bob = sim_node_overlay(s.bob, PV_AF_INET);
+    for (unsigned i = 0; i < 10; i++) {
+        sim_node_ping(s.carol, &to_bob, 32);
+        sim_world_run(&s.w, PV_MS(500));
+    }
+    if (sim_node_pings(s.carol).answered != before)
+        return failed(&s, seed, "bob still answers carol");
+    return done(&s);
+}
+
+static void a_withheld_revocation_is_found_by_the_first_pair_that_meets(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("evil", SEEDS, withhold, NULL), 0);
+}
+
+/* An invite and a member under it that nobody with the right has signed, and a receipt. */
+static void invent(struct liar *l, const uint8_t *network_id)
+{
+    uint8_t seed[32] = {1}, invite_sk[64], node_sk[64], pk[32];
+    struct pv_st_invite inv = {.not_after = UINT64_MAX, .uses = 1};
+    struct pv_st_member m = {.name = "mallory", .ip4 = {10, 66, 66, 66}};
+    struct pv_receipt receipt = {.epoch = 1, .n = 1};
+    pv_sign_keypair(seed, invite_sk, inv.invite);
+    seed[0] = 2;
+    pv_sign_keypair(seed, node_sk, pk);
+    memset(m.transport, 9, sizeof(m.transport));
+    assert_int_equal(pv_make_invite(network_id, invite_sk, &inv, &l->invented_invite), PV_OK);
+    assert_int_equal(pv_make_member(network_id, invite_sk, node_sk, &m, &l->invented_member),
+                     PV_OK);
+    memcpy(receipt.network_id, network_id, sizeof(receipt.network_id));
+    pv_statement_hash(pv_made_view(&l->invented_member), receipt.hash);
+    assert_int_equal(pv_receipt_make(&receipt, invite_sk, l->invented_receipt), PV_OK);
+}
+
+static int invented(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    char token[2048];
+    struct pv_token t;
+    (void)ctx;
+    if (!scene_init(&s, seed, false))
+        return failed(&s, seed, "joining:");
+    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
+    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)) ||
+        pv_token_parse(token, strlen(token), &t) != PV_OK)
+        return failed(&s, seed, "invite:");
+    invent(s.liar, t.network_id);
+    s.liar->lie = INVENT;
+    /* Something new makes it speak. */
+    if (sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1") == NULL)
+        return failed(&s, seed, "invite:");
+    sim_world_run(&s.w, PV_S(5));
+    if (mentions(&s.w, s.alice, PEERS, "mallory") || mentions(&s.w, s.bob, PEERS, "mallory"))
+        return failed(&s, seed, "a node believes in mallory");
+    if (sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) == PV_NEVER)
+        return failed(&s, seed, "no path");
+    return done(&s);
+}
+
+static void an_invented_member_is_believed_by_nobody(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("evil", SEEDS, invented, NULL), 0);
+}
+
+static int altered(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    char fields[4096], token[2048];
+    (void)ctx;
+    if (!scene_init(&s, seed, false))
+        return failed(&s, seed, "joining:");
+    s.liar->lie = ALTER;
+    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
+    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
+        return failed(&s, seed, "invite:");
+    s.carol = sim_world_node(&s.w, SIM_PUBLIC, "carol", false);
+    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"carol\"", token);
+    if (sim_world_ask(&s.w, s.carol, PV_S(30), fields) == NULL)
+        return failed(&s, seed, "join:");
+    sim_world_run(&s.w, PV_S(2));
+    if (mentions(&s.w, s.alice, PEERS, "carol") || mentions(&s.w, s.alice, PEERS, "barol"))
+        return failed(&s, seed, "alice believes the altered statement");
+    if (!mentions(&s.w, s.alice, STATUS, "refused"))
+        return failed(&s, seed, "alice's status does not say so");
+    /* Once it speaks the truth again, alice asks for all of it: the heads differ. */
+    s.liar->lie = HONEST;
+    sim_coord_kill(s.w.coord);
+    sim_coord_start(s.w.coord);
+    if (!until_mentions(&s.w, (struct mention){s.alice, PEERS, "carol", true}, PV_S(60)))
+        return failed(&s, seed, "alice never learns of carol");
+    if (sim_world_reach(&s.w, s.carol, s.alice, PV_MS(200), PV_S(20)) == PV_NEVER)
+        return failed(&s, seed, "no path");
+    return done(&s);
+}
+
+static void an_altered_name_is_refused_and_reported(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("evil", SEEDS, altered, NULL), 0);
+}
+
+static int replayed(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    if (!scene_init(&s, seed, true))
+        return failed(&s, seed, "joining:");
+    if (sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"remove\",\"peer\":\"carol\"") == NULL)
+        return failed(&s, seed, "remove:");
+    sim_world_run(&s.w, PV_S(2));
+    if (s.liar->n_old < 2 || mentions(&s.w, s.bob, PEERS, "carol"))
+        return failed(&s, seed, "carol is not removed");
+    s.liar->lie = REPLAY;
+    sim_coord_kill(s.w.coord);
+    sim_coord_start(s.w.coord);
+    sim_world_run(&s.w, PV_S(60));
+    if (mentions(&s.w, s.bob, PEERS, "carol") || mentions(&s.w, s.alice, PEERS, "carol"))
+        return failed(&s, seed, "an old statement brought carol back");
+    if (sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(20)) == PV_NEVER)
+        return failed(&s, seed, "no path");
+    return done(&s);
+}
+
+static void an_old_roster_brings_nobody_back(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("evil", SEEDS, replayed, NULL), 0);
+}
+
+static void make_foreign(struct liar *l)
+{
+    uint8_t seed[32] = {3}, root_sk[64], node_sk[64], pk[32], transport[32] = {4}, list[128];
+    struct pv_hostport hp = {.host = "198.51.100.10", .port = SIM_COORD_PORT};
+    struct pv_writer w = pv_writer(list, sizeof(list));
+    pv_sign_keypair(seed, root_sk, pk);
+    seed[0] = 5;
+    pv_sign_keypair(seed, node_sk, pk);
+    pv_coordlist_put(&w, pk, &hp, 1);
+    struct pv_create c = {.root_sk = root_sk,
+                          .node_sk = node_sk,
+                          .transport = transport,
+                          .network_name = "other",
+                          .node_name = "eve",
+                          .range = {.base = pv_addr4(10, 99, 0, 0, 0), .bits = 16},
+                          .coordinators = pv_written(&w)};
+    assert_int_equal(pv_make_create(&c, &l->foreign), PV_OK);
+}
+
+static int foreign(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    char fields[4096], token[2048];
+    (void)ctx;
+    if (!scene_init(&s, seed, false))
+        return failed(&s, seed, "joining:");
+    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
+    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
+        return failed(&s, seed, "invite:");
+    make_foreign(s.liar);
+    s.liar->lie = FOREIGN;
+    s.carol = sim_world_node(&s.w, SIM_PUBLIC, "carol", false);
+    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"carol\"", token);
+    if (sim_world_ask(&s.w, s.carol, PV_S(40), fields) != NULL)
+        return failed(&s, seed, "carol joined a network that is not the token's");
+    if (strstr(s.w.why, "\"code\":11") == NULL || strstr(s.w.why, "not the token's") == NULL)
+        return failed(&s, seed, "carol does not say what is wrong:");
+    s.liar->lie = HONEST;
+    if (sim_world_ask(&s.w, s.carol, PV_S(40), fields) == NULL)
+        return failed(&s, seed, "join under an honest coordinator:");
+    return done(&s);
+}
+
+static void another_networks_record_is_refused_when_joining(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("evil", SEEDS, foreign, NULL), 0);
+}
+
+static int restored(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    if (!scene_init(&s, seed, true))
+        return failed(&s, seed, "joining:");
+    size_t rows = sim_coord_n_rows(s.w.coord);
+    sim_coord_kill(s.w.coord);
+    sim_coord_truncate(s.w.coord, rows - 3); /* carol's member statement is gone, and more */
+    sim_coord_start(s.w.coord);
+    sim_world_run(&s.w, PV_S(120));
+    if (sim_coord_n_rows(s.w.coord) < rows)
+        return failed(&s, seed, "the members did not bring the lost statements back");
+    if (!mentions(&s.w, s.bob, PEERS, "carol") ||
+        sim_world_reach(&s.w, s.carol, s.bob, PV_MS(200), PV_S(20)) == PV_NEVER)
+        return failed(&s, seed, "carol is not found any more");
+    if (mentions(&s.w, s.alice, STATUS, "contradicts"))
+        return failed(&s, seed, "an honest restore looks like a lie");
+    return done(&s);
+}
+
+static void members_repair_a_coordinator_restored_from_a_backup(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("evil", SEEDS, restored, NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_withheld_revocation_is_found_by_the_first_pair_that_meets),
+        cmocka_unit_test(an_invented_member_is_believed_by_nobody),
+        cmocka_unit_test(an_altered_name_is_refused_and_reported),
+        cmocka_unit_test(an_old_roster_brings_nobody_back),
+        cmocka_unit_test(another_networks_record_is_refused_when_joining),
+        cmocka_unit_test(members_repair_a_coordinator_restored_from_a_backup),
+    };
+    if (pv_crypto_init() < 0)
+        return 1;
+    json_object_seed(1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
