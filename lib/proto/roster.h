@@ -6,7 +6,7 @@
  *
  * Used by nodes and coordinators alike; a coordinator is given no more belief than anybody else.
  * Every statement is checked back to the network record's root key. Statements are merged, never
- * replaced or dropped. The owner
+ * replaced or dropped (those of unknown types excepted, see the limits). The owner
  *   1. loads what it has on disk, in the order in which EV_STATEMENT told it, and polls all events
  *      after each statement (what they say is on disk already),
  *   2. adds what arrives, a whole batch at a time, in any order,
@@ -26,7 +26,7 @@
 enum {
     PV_ROSTER_MAX_STATEMENTS = 131072, /* of one network; about 1 KiB each */
     PV_ROSTER_MAX_UNKNOWN = 8,         /* statements of unknown types a signer, DESIGN 3 */
-    PV_ROSTER_MAX_SELF = 256,          /* transport key and leave statements a node */
+    PV_ROSTER_MAX_SELF = 256,          /* member, transport key and leave statements a node */
     PV_ROSTER_MAX_OVERCLAIMS = 64,     /* members kept above the uses of an invite: proof enough */
     PV_ROSTER_MAX_ORPHANS = 256,       /* statements waiting for their signer's; oldest dropped */
     PV_ROSTER_MAX_REPORTS = 64,        /* reports waiting to be polled; oldest dropped */
