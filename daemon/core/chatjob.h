@@ -17,7 +17,7 @@
 enum {
     PV_CHATJOB_PK_LEN = 32,         /* bytes, Ed25519 identity key of a node */
     PV_CHATJOB_MAX_LIST = 1000,     /* messages of one answer */
-    PV_CHATJOB_MAX_BATCH = 256,     /* messages of one COMMIT, ids of one TOLD */
+    PV_CHATJOB_MAX_BATCH = 4096,    /* messages of one COMMIT, ids of one TOLD */
     PV_CHATJOB_MAX_QUEUED = 10000,  /* undelivered messages to one peer; more is PV_ERR_LIMIT */
     PV_CHATJOB_MAX_PEERS = 16384,   /* peers listed by COUNTS */
     PV_CHATJOB_MAX_BYTES = 4194304, /* of text in one answer; a list ends there, more = true */

@@ -344,6 +344,8 @@ static void handle_result(struct pv_chatlink *link, const struct chat_job *job, 
         chat_handle_committed(link, peer, job, status, result, now);
     else if (peer != NULL && job->kind == PV_CHATJOB_OWED)
         chat_handle_owed(link, peer, status, result, now);
+    else if (peer != NULL && job->kind == PV_CHATJOB_TOLD && status < 0)
+        chat_give_up(link, peer, status, now); /* they are told again, but not at once */
     else if (peer != NULL && job->kind == PV_CHATJOB_SEEN && status == PV_OK && result->changed)
         peer->owed = true;
     peer = chat_peer_find(link, job->pk);

@@ -33,7 +33,8 @@ enum {
     PV_CHATLINK_MAX_CONNS = 256,    /* of all peers */
     PV_CHATLINK_MAX_PEER_CONNS = 8, /* accepted from one peer: its daemon and a few nc */
     PV_CHATLINK_WINDOW = 16,        /* messages sent and not acknowledged, per peer */
-    PV_CHATLINK_MAX_PENDING = 256,  /* messages received and not yet stored, per peer */
+    PV_CHATLINK_MAX_PENDING = PV_CHATJOB_MAX_BATCH, /* messages received and not yet stored, per
+ peer; more closes the connection */
     PV_CHATLINK_MAX_PENDING_BYTES = 1048576,
     PV_CHATLINK_MAX_OUT = 262144, /* bytes waiting on one connection; more closes it */
     PV_CHATLINK_MAX_JOBS = 4096,  /* store jobs not answered */

@@ -125,7 +125,6 @@ static bool handle_ack(struct pv_chatlink *link, struct chat_peer *peer,
     if (waiting) {
         const struct chat_conn *c = peer->active;
         bool unacked = c != NULL && peer->n_window > 0 && peer->window[0].seq <= c->sent_seq;
-        peer->backoff_s = PV_CHATLINK_BACKOFF_MIN_S;
         if (c != NULL)
             peer->active->ack_deadline = unacked ? now + PV_S(PV_CHATLINK_ACK_S) : PV_NEVER;
     } else if (f->state == PV_CHAT_DELIVERED) {
@@ -155,6 +154,8 @@ void chat_handle_marked(struct pv_chatlink *link, const struct chat_job *job, in
         peer->more_queued = true; /* in the store it still is */
         chat_give_up(link, peer, status, now);
     }
+    if (status == PV_OK && peer != NULL)
+        peer->backoff_s = PV_CHATLINK_BACKOFF_MIN_S; /* everything works */
     if (status < 0 || !result->changed)
         return;
     memcpy(msg.id, job->id, sizeof(msg.id));

@@ -244,6 +244,8 @@ void chat_handle_owed(struct pv_chatlink *link, struct chat_peer *peer, int stat
 {
     struct chat_conn *c = peer->active;
     peer->owed_loading = false;
+    if (status < 0)
+        chat_give_up(link, peer, status, now);
     if (status < 0 || c == NULL)
         return;
     peer->owed = result->n_msgs > 0;
@@ -279,9 +281,10 @@ void chat_receipts_written(struct pv_chatlink *link, struct chat_conn *c, pv_ns 
 void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatjob_result *inbox, pv_ns now)
 {
     for (size_t i = 0; i < inbox->n_msgs; i++) {
+        const struct pv_chat_record *m = &inbox->msgs[i];
         struct chat_peer *peer = NULL;
-        if (chat_peer_get(link, inbox->msgs[i].peer, inbox->msgs[i].peer_name, &peer) < 0)
-            continue;
+        if (m->seq == 0 || chat_peer_get(link, m->peer, m->peer_name, &peer) < 0)
+            continue; /* nobody waits for receipts of plain text */
         peer->owed = true;
         chat_pump(link, peer, now);
     }

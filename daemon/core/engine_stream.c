@@ -181,6 +181,7 @@ void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns n
         break;
     case PV_STREAM_CHAT:
         pv_chatlink_wrote(e->chat, local, n, now);
+        pv_engine_chat_pump(e, now);
         break;
     case PV_STREAM_CTL:
         pv_ctlsrv_wrote(e->ctl, local, n);

@@ -68,8 +68,11 @@ static struct {
     struct pipe pipes[MAX_PIPES];
     bool network;         /* connections can be made */
     unsigned job_fail_pc; /* jobs that fail, per cent */
-    unsigned job_ms;      /* longest time a job takes */
-    unsigned seed;        /* told when the test fails; 0: none */
+    bool fails_kind;      /* jobs of fail_kind fail */
+    enum pv_chatjob_kind fail_kind;
+    unsigned jobs_done;
+    unsigned job_ms; /* longest time a job takes */
+    unsigned seed;   /* told when the test fails; 0: none */
 } w;
 
 static uint64_t chance(uint64_t n)
@@ -326,8 +329,10 @@ static void serve_jobs(int i)
         struct job *j = &n->jobs[0];
         if (!j->done && j->done_at <= w.now) {
             j->done = true;
-            j->status = chance(100) < w.job_fail_pc ? PV_ERR_NO_SPACE
-                                                    : memstore_run(&n->store, j->job, &j->result);
+            bool fails =
+                chance(100) < w.job_fail_pc || (w.fails_kind && j->job->kind == w.fail_kind);
+            w.jobs_done++;
+            j->status = fails ? PV_ERR_NO_SPACE : memstore_run(&n->store, j->job, &j->result);
         }
         if (!j->done || j->told_at > w.now)
             return;

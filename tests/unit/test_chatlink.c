@@ -236,6 +236,20 @@ static void plain_text_from_nc_is_stored(void **state)
     assert_in_range(m->time_ms, wall_ms() - 2000, wall_ms());
 }
 
+static void a_file_piped_into_nc_arrives_whole(void **state)
+{
+    (void)state;
+    static char text[1000 * 4 + 1];
+    for (int i = 0; i < 1000; i++)
+        memcpy(text + i * 4, "abc\n", 5);
+    uint32_t sid = connect_by_hand();
+    type_text(sid, text);
+    pv_chatlink_closed(w.nodes[1].link, sid, w.now);
+    run_for(PV_S(1));
+    assert_int_equal(w.nodes[1].messages, 1000);
+    assert_int_equal(w.nodes[1].store.n_rows, 1000);
+}
+
 static void nobody_types_frames_at_nc(void **state)
 {
     (void)state;
@@ -379,6 +393,34 @@ static void a_message_seen_live_is_read(void **state)
     assert_int_equal(w.nodes[1].store.rows[0].rec.state, PV_CHAT_READ);
     assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_READ);
     assert_int_equal(w.nodes[0].states, 2);
+}
+
+/* Whatever kind of job fails: nothing is asked of the store in a loop, and it heals. */
+static void a_store_that_fails_is_not_asked_in_a_loop(void **state)
+{
+    for (unsigned kind = PV_CHATJOB_ENQUEUE; kind <= PV_CHATJOB_COUNTS; kind++) {
+        both_online();
+        run_for(PV_S(1));
+        w.fail_kind = (enum pv_chatjob_kind)kind;
+        w.fails_kind = kind != PV_CHATJOB_COUNTS;
+        assert_int_equal(send_text(0, "hello"), PV_OK);
+        run_for(PV_S(5));
+        if (w.nodes[1].store.n_rows > 0)
+            pv_chatlink_seen(w.nodes[1].link, w.nodes[0].pk, w.nodes[1].store.rows[0].rec.id,
+                             w.now);
+        kill_node(0);
+        w.fails_kind = true;
+        start(0);
+        both_online();
+        unsigned before = w.jobs_done;
+        run_for(PV_S(120));
+        assert_in_range(w.jobs_done - before, 0, 150);
+        w.fails_kind = false;
+        run_for(PV_S(120));
+        assert_conversation(0, true);
+        teardown(state);
+        setup(state);
+    }
 }
 
 static void a_full_disk_is_told_and_heals(void **state)
@@ -533,6 +575,7 @@ int main(void)
         T(a_peer_that_was_away_gets_a_new_connection_at_once),
         T(an_idle_connection_is_closed),
         T(plain_text_from_nc_is_stored),
+        T(a_file_piped_into_nc_arrives_whole),
         T(nobody_types_frames_at_nc),
         T(only_members_may_chat),
         T(the_end_of_the_binding_closes_the_connection),
@@ -541,6 +584,7 @@ int main(void)
         T(connections_of_one_peer_are_limited_to_the_newest),
         T(read_receipts_reach_the_sender_also_later),
         T(a_message_seen_live_is_read),
+        T(a_store_that_fails_is_not_asked_in_a_loop),
         T(a_full_disk_is_told_and_heals),
         T(a_store_that_never_answers_is_given_up),
         T(a_page_of_the_outbox_that_comes_too_late_is_dropped),
