@@ -219,12 +219,7 @@ void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
 
 void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
 {
-    struct pv_peer *p, *tmp;
-    HASH_ITER(hh, e->peers, p, tmp)
-    {
-        if (pv_engine_can_talk(p, now))
-            pv_engine_send_inband(e, p, PV_INBAND_GOODBYE, pv_view(NULL, 0));
-    }
+    pv_engine_say_goodbye(e, now);
     pv_coordclient_stop(e->coord, now);
 }
 

@@ -133,7 +133,10 @@ static int make_network(struct pv_engine *e, pv_ns now)
 {
     uint8_t root_sk[PV_SIGN_SK_LEN];
     uint8_t root_pk[PV_SIGN_PK_LEN];
-    pv_rng_fill(&e->rng, e->identity->root_seed, sizeof(e->identity->root_seed));
+    /* A root that is there already may still rule a network made before: it is used again, never
+     * overwritten. */
+    if (!e->identity->has_root)
+        pv_rng_fill(&e->rng, e->identity->root_seed, sizeof(e->identity->root_seed));
     e->identity->has_root = true;
     pv_sign_keypair(e->identity->root_seed, root_sk, root_pk);
     const struct pv_create c = {

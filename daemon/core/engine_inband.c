@@ -67,6 +67,16 @@ static bool send_echo(struct pv_engine *e, struct pv_peer *p, const struct pv_in
     return true;
 }
 
+void pv_engine_say_goodbye(struct pv_engine *e, pv_ns now)
+{
+    struct pv_peer *p, *tmp;
+    HASH_ITER(hh, e->peers, p, tmp)
+    {
+        if (pv_engine_can_talk(p, now))
+            pv_engine_send_inband(e, p, PV_INBAND_GOODBYE, pv_view(NULL, 0));
+    }
+}
+
 /* --- ping ------------------------------------------------------------------------------------ */
 
 bool pv_engine_can_talk(const struct pv_peer *p, pv_ns now)

@@ -209,8 +209,10 @@ static void raise_iface(struct pv_engine *e, pv_ns now)
 static void lower_iface(struct pv_engine *e)
 {
     struct pv_job *job = pv_engine_new_job(PV_JOB_IFACE_DOWN);
+    const struct pv_job_iface none = {.n_addrs = 0};
     e->iface = PV_IFACE_DOWN;
     e->iface_error[0] = '\0';
+    tell_fast_path(e, &none);
     if (job != NULL)
         pv_engine_job(e, job, PV_JP_IFACE_DOWN, 0);
 }
@@ -238,6 +240,8 @@ void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *res
 void pv_engine_apply_up(struct pv_engine *e, pv_ns now)
 {
     bool member = e->up && !e->removed && pv_engine_self(e) != NULL;
+    if (!member)
+        pv_engine_say_goodbye(e, now);
     if (member || e->n_own_addrs > 0)
         raise_iface(e, now);
     else if (e->iface != PV_IFACE_DOWN)

@@ -22,75 +22,6 @@ const char *pv_peer_state_name(enum pv_peer_state state)
     return "unknown";
 }
 
-/* --- env ----------------------------------------------------------------------------------- */
-
-uint64_t pv_peer_env_wall(const struct pv_peer_env *env, pv_ns now)
-{
-    return env->wall_us + (now > env->wall_at ? (now - env->wall_at) / 1000 : 0);
-}
-
-struct pv_peer *pv_peer_by_index(struct pv_peer_env *env, uint32_t index)
-{
-    struct pv_peer_index *e;
-    PV_MAP_FIND(&env->index_map, env->indices, &index, sizeof(index), e);
-    return e == NULL ? NULL : e->peer;
-}
-
-struct pv_peer *pv_peer_by_ufrag(struct pv_peer_env *env,
-                                 const char ufrag[static PV_ICE_UFRAG_MAX + 1])
-{
-    struct pv_peer_ufrag *e;
-    PV_MAP_FIND(&env->ufrag_map, env->ufrags, ufrag, PV_ICE_UFRAG_MAX + 1, e);
-    return e == NULL ? NULL : e->peer;
-}
-
-static int add_index(struct pv_peer *p, uint32_t index)
-{
-    struct pv_peer_index *e = calloc(1, sizeof(*e));
-    if (e == NULL)
-        return PV_ERR_NOMEM;
-    e->index = index;
-    e->peer = p;
-    int status;
-    PV_MAP_ADD(&p->env->index_map, p->env->indices, index, e, status);
-    if (status != PV_OK)
-        free(e);
-    return status;
-}
-
-static void drop_index(struct pv_peer *p, uint32_t index)
-{
-    struct pv_peer_index *e;
-    PV_MAP_FIND(&p->env->index_map, p->env->indices, &index, sizeof(index), e);
-    if (e == NULL || e->peer != p)
-        return;
-    PV_MAP_DEL(p->env->indices, e);
-    free(e);
-}
-
-static void drop_all_indices(struct pv_peer *p)
-{
-    struct pv_peer_index *e = p->env->indices;
-    while (e != NULL) {
-        struct pv_peer_index *next = e->hh.next;
-        if (e->peer == p) {
-            PV_MAP_DEL(p->env->indices, e);
-            free(e);
-        }
-        e = next;
-    }
-}
-
-/* An index that no keys and no pending handshake uses. */
-static uint32_t fresh_index(struct pv_peer *p)
-{
-    uint32_t index;
-    do {
-        index = pv_fp_builder_draw_index(p->env->fp, &p->env->rng, 0);
-    } while (pv_peer_by_index(p->env, index) != NULL);
-    return index;
-}
-
 /* --- life ---------------------------------------------------------------------------------- */
 
 static int new_peer(struct pv_peer **ret_peer, struct pv_peer_env *env, enum pv_fp_peer_kind kind,
@@ -176,7 +107,7 @@ struct pv_peer *pv_peer_free(struct pv_peer *p)
     forget_ufrag(p);
     p->env->n_reaching -= p->state == PV_PEER_REACHING ? 1 : 0;
     if (p->session != NULL)
-        drop_all_indices(p);
+        pv_peer_drop_indices(p);
     p->session = pv_session_free(p->session);
     p->ice = pv_ice_free(p->ice);
     pv_inband_receiver_done(&p->inband);
@@ -659,7 +590,7 @@ static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, p
     case PV_SESSION_INDEX_GONE:
         if (pv_fp_builder_remove_keys(p->env->fp, p->id, ev->index) != PV_OK)
             pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not removed\"", p->name);
-        drop_index(p, ev->index);
+        pv_peer_drop_index(p, ev->index);
         break;
     case PV_SESSION_DONE:
         p->last_handshake_ms = pv_peer_env_wall(p->env, now) / 1000;
@@ -757,11 +688,11 @@ static void pump_session(struct pv_peer *p, pv_ns now)
 {
     while (p->n_out < PV_PEER_MAX_OUT) {
         struct pv_session_transmit tx;
-        uint32_t index = fresh_index(p);
+        uint32_t index = pv_peer_fresh_index(p);
         uint64_t stamp = pv_highwater_next(&p->env->tai, pv_peer_env_wall(p->env, now));
         if (pv_session_poll_transmit(p->session, index, stamp, now, &tx) != PV_OK)
             break;
-        if (tx.took_index && add_index(p, tx.index) != PV_OK)
+        if (tx.took_index && pv_peer_add_index(p, tx.index) != PV_OK)
             pv_trace_add(&p->trace, now, "no room for a receiver index");
         if (tx.via == PV_SESSION_BY_SIGNAL)
             describe_handshake(p, &tx, now);

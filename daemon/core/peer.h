@@ -184,6 +184,13 @@ struct pv_peer {
     UT_hash_handle hh; /* by pk */
 };
 
+/* A receiver index becomes the peer's, or is free again. PV_ERR_LIMIT, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_peer_add_index(struct pv_peer *p, uint32_t index);
+void pv_peer_drop_index(struct pv_peer *p, uint32_t index);
+void pv_peer_drop_indices(struct pv_peer *p);
+/* A receiver index that no keys and no handshake under way uses. */
+uint32_t pv_peer_fresh_index(struct pv_peer *p);
+
 /* --- life ---------------------------------------------------------------------------------- */
 
 /* A member. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH (a transport key of small order). */
