@@ -29,6 +29,8 @@ enum {
     FACT_RING = 1 << 20, /* punts that do not, and come once until re-armed: never behind a flood */
 };
 #define RECLAIM_INTERVAL PV_MS(20)
+#define ROAM_WAIT        PV_MS(20)  /* for control to follow a static peer that moved */
+#define ROAM_INTERVAL    PV_MS(100) /* between two such waits */
 _Static_assert(SLOT > PV_FP_INNER_MAX + PV_FP_OVERHEAD + 16, "a datagram must fit a slot");
 
 /* Written by the lane's thread, read by control. */
@@ -49,6 +51,7 @@ struct lane {
     uint8_t *tun_buf;                 /* tx: TUN_BATCH slots */
     struct pv_ring *data, *facts;     /* to control */
     uint64_t seen;                    /* the last publication whose packets were flushed */
+    pv_ns next_roam_wait;
     struct pv_udp_counts udp;
     struct counts counts;
 };
@@ -152,12 +155,44 @@ static void do_punts(struct lane *lane, const struct pv_fp_punt *punts, size_t n
         pv_event_raise(lane->dp->event_fd);
 }
 
+static bool has_moved_peer(const struct pv_fp_results *r)
+{
+    for (size_t i = 0; i < r->n_punts; i++)
+        if (r->punts[i].kind == PV_FP_PUNT_STRAY && r->punts[i].moves)
+            return true;
+    return false;
+}
+
+/*
+ * WireGuard's roaming rule: the answer to a packet goes to where that packet came from. So the
+ * packets of a static peer that moved are written to the TUN only when control has published its
+ * new path, or after a short while.
+ */
+static void wait_for_roaming(struct lane *lane, uint64_t published)
+{
+    struct pv_datapath *dp = lane->dp;
+    pv_ns now = pv_clock_now(), deadline = now + ROAM_WAIT;
+    if (now < lane->next_roam_wait)
+        return;
+    lane->next_roam_wait = deadline + ROAM_INTERVAL;
+    struct pollfd wake = {.fd = lane->wake_fd, .events = POLLIN};
+    while (now < deadline && atomic_load(&dp->published) == published &&
+           !atomic_load(&dp->stopping)) {
+        if (poll(&wake, 1, (int)((deadline - now) / PV_MS(1)) + 1) > 0)
+            pv_event_clear(lane->wake_fd); /* the lane looks at everything after this batch */
+        now = pv_clock_now();
+    }
+}
+
 static void do_results(struct lane *lane)
 {
     struct pv_fp_results r = pv_fp_results(lane->worker);
+    uint64_t published = atomic_load(&lane->dp->published);
     do_sends(lane, r.sends, r.n_sends);
-    do_writes(lane, r.writes, r.n_writes);
     do_punts(lane, r.punts, r.n_punts);
+    if (r.n_punts > 0 && r.n_writes > 0 && has_moved_peer(&r))
+        wait_for_roaming(lane, published);
+    do_writes(lane, r.writes, r.n_writes);
 }
 
 /* --- one round of a lane ------------------------------------------------------------------- */

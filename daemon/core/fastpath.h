@@ -159,6 +159,7 @@ struct pv_fp_punt {
     struct pv_carrier from;
     uint32_t index;       /* KEYS_CONFIRMED: our index */
     size_t count;         /* STRAY: bytes that came so in this batch */
+    bool moves;           /* STRAY: of a static peer, whose path follows it (roaming) */
     struct pv_view bytes; /* in the datagram's buffer */
 };
 

@@ -66,6 +66,7 @@ static void note_stray(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
     struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_STRAY, peer->id);
     p->from = *from;
     p->count = len;
+    p->moves = peer->kind == PV_FP_STATIC;
 }
 
 static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
