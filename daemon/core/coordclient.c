@@ -12,7 +12,9 @@ enum {
     OPS_MAX = 4 * PV_COORDCLIENT_MAX_ADDRS,
     SID_LIMIT = 1 << 28,
 };
+/* A kicked connection must answer within 3 round trips and a bit, and this much at most. */
 #define KICK_ANSWER PV_S(3)
+#define KICK_LEAST  PV_MS(500)
 
 /* One address being tried; the one that wins stays. */
 struct attempt {
@@ -51,6 +53,7 @@ struct pv_coordclient {
     pv_ns heard_at;     /* ONLINE: last bytes */
     pv_ns must_hear_by; /* ONLINE: dead after that */
     pv_ns pinged_at;    /* 0 = no ping is out */
+    bool kicked;        /* must_hear_by was shortened: the network changed */
     pv_ns rtt;
     unsigned failures; /* rounds since the last welcome */
     bool replaced;     /* another connection of this node's key pushed this one out */
@@ -94,6 +97,7 @@ static void drop_all(struct pv_coordclient *c)
         drop_attempt(c, &c->attempts[i], true);
     memset(c->pending, 0, sizeof(c->pending));
     c->pinged_at = 0;
+    c->kicked = false;
 }
 
 struct pv_coordclient *pv_coordclient_free(struct pv_coordclient *c)
@@ -354,6 +358,7 @@ static void win(struct pv_coordclient *c, struct attempt *a, pv_ns now)
     c->last_addr = a->addr;
     c->state = PV_COORDCLIENT_HELLO;
     c->stagger_at = PV_NEVER;
+    c->pinged_at = now; /* the hello is a ping too */
     say_hello(c, a, now);
 }
 
@@ -380,6 +385,8 @@ static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, p
         c->deadline = PV_NEVER;
         c->failures = 0;
         c->must_hear_by = now + PV_COORDCLIENT_DEAD;
+        c->rtt = now - c->pinged_at;
+        c->pinged_at = 0;
         return emit(c, ev);
     }
     ev.type = PV_COORDCLIENT_EV_REFUSED;
@@ -452,6 +459,7 @@ void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct 
             win(c, a, now);
         c->heard_at = now;
         c->must_hear_by = now + PV_COORDCLIENT_DEAD;
+        c->kicked = false;
         struct pv_view text;
         while (a == by_sid(c, sid) && pv_control_poll_message(a->control, &text) == PV_OK) {
             r = take_message(c, text, now);
@@ -513,21 +521,43 @@ void pv_coordclient_wrote(struct pv_coordclient *c, uint32_t sid, size_t n)
 /* --- time --------------------------------------------------------------------------------------
  */
 
+static pv_ns kick_answer(const struct pv_coordclient *c)
+{
+    return c->rtt == 0 ? KICK_ANSWER : pv_min_ns(KICK_ANSWER, 3 * c->rtt + KICK_LEAST);
+}
+
 void pv_coordclient_kick(struct pv_coordclient *c, pv_ns now)
 {
     if (c->state == PV_COORDCLIENT_WAITING) {
         c->failures = 0;
         begin_round(c, now);
-    } else if (c->state == PV_COORDCLIENT_ONLINE) {
+    } else if (c->state == PV_COORDCLIENT_ONLINE && !c->kicked) {
         send_ping(c, now);
-        c->must_hear_by = pv_min_ns(c->must_hear_by, now + KICK_ANSWER);
+        c->kicked = true;
+        c->must_hear_by = pv_min_ns(c->must_hear_by, now + kick_answer(c));
     }
+}
+
+void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now)
+{
+    if (c->state == PV_COORDCLIENT_STOPPED)
+        return;
+    bool was_online = c->state == PV_COORDCLIENT_ONLINE;
+    if (was_online)
+        fail(c, PV_ERR_CLOSED, "this node's address changed", now);
+    else
+        drop_all(c);
+    c->failures = 0;
+    begin_round(c, now);
 }
 
 static void online_timeout(struct pv_coordclient *c, pv_ns now)
 {
     if (now >= c->must_hear_by) {
+        bool kicked = c->kicked;
         fail(c, PV_ERR_TIMEOUT, "the coordinator is silent", now);
+        if (kicked) /* it is our way that changed: no herd comes with us */
+            begin_round(c, now);
         return;
     }
     if (c->pinged_at == 0 && now >= c->heard_at + PV_COORDCLIENT_PING)

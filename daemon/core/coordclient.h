@@ -13,6 +13,7 @@
  *   HELLO      --refused-->                                 WAITING       (event REFUSED)
  *   any        --closed, silent, all addresses failed-->    WAITING       (event OFFLINE)
  *   WAITING    --0.5 to 30 s, full jitter; kick-->          CONNECTING
+ *   ONLINE     --moved, silent after a kick-->              CONNECTING    (event OFFLINE)
  *
  * Whoever was replaced by a newer connection of its own key (a cloned machine) waits 15 to 30 s.
  */
@@ -80,9 +81,12 @@ void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_addr *ad
                               pv_ns now);
 void pv_coordclient_set_have(struct pv_coordclient *c, struct pv_ctl_cursor have);
 void pv_coordclient_stop(struct pv_coordclient *c, pv_ns now);
-/* The network changed or the machine woke: a waiting client connects at once, a connected one makes
- * sure with a ping that must be answered within 3 s. */
+/* The network may have changed or the machine woke: a waiting client connects at once, a connected
+ * one makes sure with a ping that must be answered within three round trips and 0.5 s (at most
+ * 3 s), else it connects at once. */
 void pv_coordclient_kick(struct pv_coordclient *c, pv_ns now);
+/* An address of this node is gone, most likely the connection's: drops it and connects at once. */
+void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now);
 
 enum pv_coordclient_state pv_coordclient_state(const struct pv_coordclient *c);
 /* Of the connection in use or tried last; NULL: none. */

@@ -228,8 +228,10 @@ void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
                             pv_ns now)
 {
-    pv_gatherer_set_links(e->gatherer, links, n, now);
-    pv_coordclient_kick(e->coord, now);
+    if (pv_gatherer_set_links(e->gatherer, links, n, now))
+        pv_coordclient_moved(e->coord, now);
+    else
+        pv_coordclient_kick(e->coord, now);
     pv_engine_settle(e, now);
 }
 
@@ -253,6 +255,7 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now)
 {
     if (pv_gatherer_take_changed(e->gatherer)) {
         e->env.n_locals = pv_gatherer_candidates(e->gatherer, e->env.locals);
+        pv_coordclient_kick(e->coord, now); /* a NAT that forgot us forgot this connection too */
         pv_engine_env_changed(e, true, now);
     }
     pv_engine_coord_pump(e, now);

@@ -291,7 +291,8 @@ static void do_up(struct pv_engine *e, bool up, uint64_t handle, pv_ns now)
 {
     if (!need_network(e, up ? "up" : "down", handle))
         return;
-    if (e->up != up) {
+    /* Also when it should be up already and is not: what stood in the way may be gone. */
+    if (e->up != up || (up && e->iface == PV_IFACE_DOWN)) {
         e->up = up;
         pv_engine_set_meta(e, "up", pv_view(up ? "1" : "0", 1));
         pv_engine_apply_up(e, now);

@@ -118,8 +118,9 @@ static void insert_base(struct base *bases, size_t *n, const struct base *b)
     bases[at] = *b;
 }
 
-/* Bases that stay keep what is known about them; new ones are asked about at once. */
-static void rebuild(struct pv_gatherer *g, pv_ns now)
+/* Bases that stay keep what is known about them; new ones are asked about at once. True: one is
+ * gone. */
+static bool rebuild(struct pv_gatherer *g, pv_ns now)
 {
     struct base fresh[PV_GATHERER_MAX_BASES + 1];
     size_t n = 0;
@@ -142,6 +143,9 @@ static void rebuild(struct pv_gatherer *g, pv_ns now)
     while (n > 0 && fresh[n - 1].rank == RANK_TUNNEL && fresh[0].rank != RANK_TUNNEL)
         n--;
 
+    bool gone = false;
+    for (size_t i = 0; i < g->n_bases; i++)
+        gone = gone || find_base(fresh, n, &g->bases[i].addr) == NULL;
     bool same = n == g->n_bases;
     for (size_t i = 0; same && i < n; i++)
         same = pv_addr_equal(&fresh[i].addr, &g->bases[i].addr);
@@ -149,6 +153,7 @@ static void rebuild(struct pv_gatherer *g, pv_ns now)
     g->n_bases = n;
     if (!same)
         g->changed = true;
+    return gone;
 }
 
 void pv_gatherer_set_exclude(struct pv_gatherer *g, const struct pv_prefix *ranges, size_t n,
@@ -157,7 +162,7 @@ void pv_gatherer_set_exclude(struct pv_gatherer *g, const struct pv_prefix *rang
     g->n_exclude = n < PV_GATHERER_MAX_EXCLUDE ? n : PV_GATHERER_MAX_EXCLUDE;
     if (g->n_exclude > 0)
         memcpy(g->exclude, ranges, g->n_exclude * sizeof(*ranges));
-    rebuild(g, now);
+    (void)rebuild(g, now);
 }
 
 static void ask_all(struct pv_gatherer *g, pv_ns now)
@@ -170,21 +175,22 @@ static void ask_all(struct pv_gatherer *g, pv_ns now)
     }
 }
 
-void pv_gatherer_set_links(struct pv_gatherer *g, const struct pv_link_addr *links, size_t n,
+bool pv_gatherer_set_links(struct pv_gatherer *g, const struct pv_link_addr *links, size_t n,
                            pv_ns now)
 {
     struct pv_link_addr *copy = NULL;
     if (n > 0) {
         copy = malloc(n * sizeof(*copy));
         if (copy == NULL)
-            return; /* the old picture stands; the next change tries again */
+            return false; /* the old picture stands; the next change tries again */
         memcpy(copy, links, n * sizeof(*copy));
     }
     free(g->links);
     g->links = copy;
     g->n_links = n;
-    rebuild(g, now);
+    bool gone = rebuild(g, now);
     ask_all(g, now); /* the way out may have changed although the addresses did not */
+    return gone;
 }
 
 void pv_gatherer_set_servers(struct pv_gatherer *g, const struct pv_addr *servers, size_t n,

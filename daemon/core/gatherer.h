@@ -54,7 +54,8 @@ void pv_gatherer_set_exclude(struct pv_gatherer *g, const struct pv_prefix *rang
                              pv_ns now);
 /* All addresses of this machine, after they changed. Other tunnels are offered only when nothing
  * else is there; container networks come last. */
-void pv_gatherer_set_links(struct pv_gatherer *g, const struct pv_link_addr *links, size_t n,
+/* True: an address that was offered is gone. */
+bool pv_gatherer_set_links(struct pv_gatherer *g, const struct pv_link_addr *links, size_t n,
                            pv_ns now);
 /* STUN servers; the first of each family is asked. */
 void pv_gatherer_set_servers(struct pv_gatherer *g, const struct pv_addr *servers, size_t n,

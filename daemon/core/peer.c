@@ -326,6 +326,7 @@ void pv_peer_env_changed(struct pv_peer *p, bool locals, pv_ns now)
     if (p->is_static)
         return;
     if (locals && p->ice != NULL) {
+        p->moving = true;
         pv_ice_set_local(p->ice, p->env->locals, p->env->n_locals, now);
         pv_descx_changed(&p->descx);
     }
@@ -632,7 +633,11 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
         break;
     case PV_ICE_EV_LOST:
         use_path(p, NULL, now);
-        if (is_wanted(p, now)) {
+        if (is_wanted(p, now) && p->moving) {
+            /* Only our own address is another: their answers and keys are as good as before. */
+            set_state(p, PV_PEER_REACHING, "our address changed", now);
+            p->deadline = now + PV_PEER_REACH_TIME;
+        } else if (is_wanted(p, now)) {
             begin(p, "the path is gone", now);
         } else {
             set_state(p, PV_PEER_IDLE, "the path is gone, and nobody needs it", now);
@@ -709,6 +714,7 @@ void pv_peer_settle(struct pv_peer *p, pv_ns now)
     struct pv_ice_event ev;
     while (p->ice != NULL && pv_ice_poll_event(p->ice, &ev) == PV_OK)
         take_ice_event(p, &ev, now);
+    p->moving = false;
     if (p->session != NULL)
         pump_session(p, now);
 }

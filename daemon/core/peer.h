@@ -142,6 +142,7 @@ struct pv_peer {
     pv_ns sample_at; /* PV_NEVER: not in use */
     bool has_path;
     bool doubted; /* the path does not answer and no other is ready */
+    bool moving;  /* our candidates have just changed */
     struct pv_carrier path;
     pv_ns path_since;
 

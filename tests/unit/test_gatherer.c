@@ -61,7 +61,7 @@ static void offers_hosts_and_what_the_server_sees(void **state)
     struct pv_addr server = endpoint("203.0.113.5:3478");
     pv_gatherer_set_servers(g, &server, 1, 1);
     struct pv_link_addr links[] = {link_of("eth0", "192.168.1.20"), link_of("eth0", "2001:db8::7")};
-    pv_gatherer_set_links(g, links, 2, 1);
+    (void)pv_gatherer_set_links(g, links, 2, 1);
     assert_true(pv_gatherer_take_changed(g));
     assert_false(pv_gatherer_is_settled(g));
     pv_gatherer_handle_timeout(g, 1);
@@ -97,7 +97,7 @@ static void never_offers_what_cannot_be_reached(void **state)
     };
     links[0].loopback = true;
     links[5].up = false;
-    pv_gatherer_set_links(g, links, PV_ARRAY_LEN(links), 1);
+    (void)pv_gatherer_set_links(g, links, PV_ARRAY_LEN(links), 1);
     struct pv_ice_cand c[PV_ICE_MAX_LOCAL];
     assert_int_equal(pv_gatherer_candidates(g, c), 1);
     struct pv_addr want = endpoint("192.168.1.20:40000");
@@ -112,10 +112,10 @@ static void other_tunnels_only_when_nothing_else_is_there(void **state)
     struct pv_link_addr links[] = {link_of("wg0", "10.9.0.1"), link_of("eth0", "192.168.1.20")};
     links[0].tunnel = true;
     struct pv_ice_cand c[PV_ICE_MAX_LOCAL];
-    pv_gatherer_set_links(g, links, 2, 1);
+    (void)pv_gatherer_set_links(g, links, 2, 1);
     assert_int_equal(pv_gatherer_candidates(g, c), 1);
     assert_int_equal(c[0].addr.ip[0], 192);
-    pv_gatherer_set_links(g, links, 1, 2);
+    (void)pv_gatherer_set_links(g, links, 1, 2);
     assert_int_equal(pv_gatherer_candidates(g, c), 1);
     assert_int_equal(c[0].addr.ip[0], 10);
     pv_gatherer_free(g);
@@ -127,7 +127,7 @@ static void a_public_address_has_no_reflexive_twin(void **state)
     struct pv_gatherer *g = make();
     struct pv_addr server = endpoint("203.0.113.5:3478");
     struct pv_link_addr l = link_of("eth0", "198.51.100.7");
-    pv_gatherer_set_links(g, &l, 1, 1);
+    (void)pv_gatherer_set_links(g, &l, 1, 1);
     pv_gatherer_set_servers(g, &server, 1, 1);
     pv_gatherer_handle_timeout(g, 1);
     assert_int_equal(answer_all(g, "198.51.100.7:40000", 2), 1);
@@ -142,7 +142,7 @@ static void refreshes_every_25_s_and_tells_a_changed_mapping(void **state)
     struct pv_gatherer *g = make();
     struct pv_addr server = endpoint("203.0.113.5:3478");
     struct pv_link_addr l = link_of("eth0", "192.168.1.20");
-    pv_gatherer_set_links(g, &l, 1, 1);
+    (void)pv_gatherer_set_links(g, &l, 1, 1);
     pv_gatherer_set_servers(g, &server, 1, 1);
     pv_gatherer_handle_timeout(g, 1);
     answer_all(g, "198.51.100.7:1111", 2);
@@ -165,7 +165,7 @@ static void a_silent_server_keeps_the_old_mapping_and_is_asked_again(void **stat
     struct pv_gatherer *g = make();
     struct pv_addr server = endpoint("203.0.113.5:3478");
     struct pv_link_addr l = link_of("eth0", "192.168.1.20");
-    pv_gatherer_set_links(g, &l, 1, 1);
+    (void)pv_gatherer_set_links(g, &l, 1, 1);
     pv_gatherer_set_servers(g, &server, 1, 1);
     pv_gatherer_handle_timeout(g, 1);
     answer_all(g, "198.51.100.7:1111", 2);
@@ -194,16 +194,16 @@ static void each_address_asks_for_itself_and_a_vanished_one_is_forgotten(void **
     struct pv_addr server = endpoint("203.0.113.5:3478");
     pv_gatherer_set_servers(g, &server, 1, 1);
     struct pv_link_addr links[] = {link_of("eth0", "192.168.1.20"), link_of("wlan0", "10.0.0.5")};
-    pv_gatherer_set_links(g, links, 2, 1);
+    (void)pv_gatherer_set_links(g, links, 2, 1);
     pv_gatherer_handle_timeout(g, 1);
     assert_int_equal(answer_all(g, "198.51.100.7:1111", 2), 2);
     struct pv_ice_cand c[PV_ICE_MAX_LOCAL];
     assert_int_equal(pv_gatherer_candidates(g, c), 3); /* one mapping seen twice is one candidate */
     assert_true(pv_gatherer_take_changed(g));
-    pv_gatherer_set_links(g, links, 1, 3);
+    (void)pv_gatherer_set_links(g, links, 1, 3);
     assert_true(pv_gatherer_take_changed(g));
     assert_int_equal(pv_gatherer_candidates(g, c), 2);
-    pv_gatherer_set_links(g, links, 1, 4);
+    (void)pv_gatherer_set_links(g, links, 1, 4);
     assert_false(pv_gatherer_take_changed(g));
     pv_gatherer_free(g);
 }
