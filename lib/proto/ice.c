@@ -121,7 +121,9 @@ int pv_ice_restart(struct pv_ice_agent *a, const struct pv_ice_creds *local, pv_
         return PV_ERR_MALFORMED;
     a->now = now;
     a->cfg.local = *local;
-    a->n_answers = 0; /* they would carry the integrity of the new password */
+    if (a->cfg.controlling)
+        a->nomination = 0; /* the other side begins anew with our credentials */
+    a->n_answers = 0;      /* they would carry the integrity of the new password */
     memset(a->early, 0, sizeof(a->early));
     ICE_TRACE(a, "restart: our credentials changed");
     ice_keep_reset(a);
@@ -221,6 +223,7 @@ int pv_ice_set_remote(struct pv_ice_agent *a, const struct pv_ice_creds *remote,
     drop_undescribed(a, restarted);
     ice_pairs_form(a);
     replay_early(a);
+    ice_keep_confirm(a);
     ice_keep_update_state(a);
     return PV_OK;
 }

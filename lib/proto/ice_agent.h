@@ -48,6 +48,8 @@ enum {
 #define ICE_DEFER           PV_S(1)      /* DESIGN 5 */
 #define ICE_HOLD_FIRST      PV_S(10)     /* ours: doubling each time a path dies */
 #define ICE_HOLD_MAX        PV_S(300)
+#define ICE_RETRY_FIRST     PV_S(30) /* ours: after a change of path, doubling */
+#define ICE_RETRY_MAX       PV_S(600)
 #define ICE_KICK_MIN        PV_MS(250) /* ours: kicks closer together are one */
 
 /* How a check is repeated. */
@@ -176,6 +178,8 @@ struct pv_ice_agent {
     bool in_use;        /* there was traffic lately, and what follows from that was done */
     pv_ns consent_from; /* consent is counted from here at the earliest */
     pv_ns last_switch;  /* of the selected pair */
+    pv_ns retry_at;     /* of better pairs that failed, while in use */
+    pv_ns retry_wait;
     pv_ns patience_until;
     pv_ns last_kick;
     pv_ns next_ta;       /* next ordinary check */
@@ -210,6 +214,9 @@ pv_ns ice_pair_handicap(const struct pv_ice_agent *a, const struct ice_pair *p);
 int ice_pair_best_valid(const struct pv_ice_agent *a, int except);
 /* Like that, among pairs in state `state`, by cost if measured, else by priority. */
 int ice_pair_best(const struct pv_ice_agent *a, enum ice_pair_state state, int except);
+/* Held down last, then by cost, then by priority. */
+bool ice_pair_is_better(const struct pv_ice_agent *a, const struct ice_pair *p,
+                        const struct ice_pair *q);
 /* How many valid pairs other than the selected one are better than this one? */
 unsigned ice_pair_rank(const struct pv_ice_agent *a, int index);
 /* "192.0.2.1:5 -> 192.0.2.2:6" for the trace. */
@@ -246,6 +253,8 @@ void ice_keep_timeout(struct pv_ice_agent *a);
 pv_ns ice_keep_next(const struct pv_ice_agent *a);
 /* The selected pair is gone from the tables: another takes over, or the path is lost. */
 void ice_keep_selected_gone(struct pv_ice_agent *a);
+/* The other side has news: is our path still good, as it sees it? */
+void ice_keep_confirm(struct pv_ice_agent *a);
 void ice_keep_kick(struct pv_ice_agent *a);
 /* Credentials of one side changed: every pair has to prove itself again. */
 void ice_keep_reset(struct pv_ice_agent *a);

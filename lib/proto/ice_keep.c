@@ -105,6 +105,8 @@ static void select_pair(struct pv_ice_agent *a, int index)
     a->unanswered = 0;
     a->consent_from = a->now;
     a->last_switch = a->now;
+    a->retry_at = a->now + ICE_RETRY_FIRST;
+    a->retry_wait = ICE_RETRY_FIRST;
     a->active_at = max_ns(a->active_at, a->now);
     a->ev_selected = true;
     plan_keep(a, &a->pairs[index]);
@@ -121,21 +123,20 @@ static void nominate(struct pv_ice_agent *a, int index)
     trace_pair(a, index, "nominating");
 }
 
-/* Is changing from cur to new worth it? */
-static bool is_upgrade(const struct pv_ice_agent *a, const struct ice_pair *new,
+/* Is changing from cur to other worth it? */
+static bool is_upgrade(const struct pv_ice_agent *a, const struct ice_pair *other,
                        const struct ice_pair *cur)
 {
-    pv_ns new_cost = ice_pair_cost(a, new);
+    pv_ns cost = ice_pair_cost(a, other);
     pv_ns cur_cost = ice_pair_cost(a, cur);
+    pv_ns margin = max_ns(RTT_MARGIN, cur_cost / RTT_MARGIN_SHARE);
 
-    if (a->now < new->hold_until)
+    if (a->now < other->hold_until)
         return false;
-    if (ice_pair_handicap(a, new) < ice_pair_handicap(a, cur))
-        return new_cost + UPGRADE_MARGIN < cur_cost;
-    return new->answers >= RTT_UPGRADE_ANSWERS && cur->answers >= RTT_UPGRADE_ANSWERS &&
-           a->now >= a->last_switch + RTT_UPGRADE_REST &&new_cost +
-                         max_ns(RTT_MARGIN, cur_cost / RTT_MARGIN_SHARE) <
-               cur_cost;
+    if (ice_pair_handicap(a, other) < ice_pair_handicap(a, cur))
+        return cost + UPGRADE_MARGIN < cur_cost;
+    return other->answers >= RTT_UPGRADE_ANSWERS && cur->answers >= RTT_UPGRADE_ANSWERS &&
+           a->now >= a->last_switch + RTT_UPGRADE_REST && cost + margin < cur_cost;
 }
 
 /* Controlling: is there something to nominate? */
@@ -211,27 +212,41 @@ static void recheck_others(struct pv_ice_agent *a)
     a->next_ta = a->now;
 }
 
-/* The best valid pair but the selected one, those that answered since `since` first. */
+/* The best valid pair, but the selected one, that answered since then. */
 static int best_proven_since(const struct pv_ice_agent *a, pv_ns since)
 {
-    int best = ice_pair_best_valid(a, a->selected);
+    int best = ICE_NONE;
 
-    if (best == ICE_NONE || a->pairs[best].last_answer >= since)
-        return best;
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
         const struct ice_pair *p = &a->pairs[i];
-        if (p->used && i != a->selected && p->state == ICE_PAIR_VALID && p->last_answer >= since)
-            return i;
+        if (!p->used || i == a->selected || p->state != ICE_PAIR_VALID || p->last_answer < since)
+            continue;
+        if (best == ICE_NONE || ice_pair_is_better(a, p, &a->pairs[best]))
+            best = i;
     }
     return best;
 }
 
-/* The selected pair does not work any more. failed: its checks have had all their time. */
-static void path_died(struct pv_ice_agent *a, bool failed)
+/* Nothing has proven itself lately: all are asked at once, and the first to answer takes over. */
+static void doubt_selected(struct pv_ice_agent *a)
+{
+    a->doubt = true;
+    a->ev_doubt = true;
+    a->pairs[a->selected].state = ICE_PAIR_CHECKING;
+    ice_check_start(a, a->selected, ICE_PLAN_FULL);
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++)
+        if (a->pairs[i].used && a->pairs[i].state == ICE_PAIR_VALID)
+            ice_check_start(a, i, ICE_PLAN_FULL);
+    recheck_others(a);
+}
+
+/* The selected pair does not work any more; one that answered since then may take over. final: no
+ * more is to be tried on the old one. */
+static void path_died(struct pv_ice_agent *a, pv_ns since, bool final)
 {
     int old = a->selected;
     struct ice_pair *p = &a->pairs[old];
-    int next = a->cfg.foreign ? ICE_NONE : best_proven_since(a, a->probe_from);
+    int next = a->cfg.foreign ? ICE_NONE : best_proven_since(a, since);
 
     trace_pair(a, old, "gave up");
     hold_down(a, p);
@@ -240,22 +255,16 @@ static void path_died(struct pv_ice_agent *a, bool failed)
     if (a->nominating == old)
         a->nominating = ICE_NONE;
     if (next != ICE_NONE) {
-        p->state = failed ? ICE_PAIR_FAILED : ICE_PAIR_STALE;
+        p->state = ICE_PAIR_STALE;
         fall_back(a, next);
-        return;
-    }
-    if (failed || a->cfg.foreign) {
+    } else if (final || a->cfg.foreign) {
         p->state = ICE_PAIR_FAILED;
         if (a->nominated == old)
             a->nominated = ICE_NONE;
         lose(a);
-        return;
+    } else {
+        doubt_selected(a);
     }
-    a->doubt = true;
-    a->ev_doubt = true;
-    p->state = ICE_PAIR_CHECKING;
-    ice_check_start(a, old, ICE_PLAN_FULL);
-    recheck_others(a);
 }
 
 void ice_keep_selected_gone(struct pv_ice_agent *a)
@@ -347,7 +356,7 @@ void ice_keep_check_over(struct pv_ice_agent *a, int index, enum ice_plan plan)
         return;
     if (plan == ICE_PLAN_PROBE) {
         if (a->probing && a->selected == index)
-            path_died(a, false);
+            path_died(a, a->probe_from, false);
         return;
     }
     if (a->selected == ICE_NONE && p->cur.triggered && !a->cfg.foreign) {
@@ -357,7 +366,7 @@ void ice_keep_check_over(struct pv_ice_agent *a, int index, enum ice_plan plan)
     if (a->nominating == index)
         a->nominating = ICE_NONE;
     if (a->selected == index) {
-        path_died(a, a->doubt); /* else it has one more chance, together with all others */
+        path_died(a, a->now, a->doubt); /* undoubted it has one more chance, with all others */
     } else {
         trace_pair(a, index, p->state == ICE_PAIR_VALID ? "no longer answers:" : "no answer:");
         p->state = ICE_PAIR_FAILED;
@@ -452,7 +461,7 @@ void ice_keep_traffic(struct pv_ice_agent *a)
     if (a->last_tx <= a->last_rx)
         a->unanswered = 0;
     else if (a->unanswered < a->last_rx || a->unanswered == 0)
-        a->unanswered = max_ns(a->last_rx, a->last_tx - ICE_NOTE_EVERY);
+        a->unanswered = max_ns(a->last_rx, a->last_tx - pv_min_ns(a->last_tx, ICE_NOTE_EVERY));
     if (a->probing && a->last_rx > a->probe_from)
         a->probing = false;
 }
@@ -491,12 +500,39 @@ static void ask_once(struct pv_ice_agent *a, int index)
 
 static void suspect(struct pv_ice_agent *a)
 {
-
     a->probing = true;
     a->probe_from = a->now;
     ice_check_start(a, a->selected, ICE_PLAN_PROBE);
     ask_once(a, ice_pair_best_valid(a, a->selected));
     ask_once(a, best_disjoint(a));
+}
+
+/* While in use, pairs that would serve better than the selected one are tried again now and then,
+ * and stale ones while there are too few to fall back on. */
+static void retry_failed(struct pv_ice_agent *a)
+{
+    const struct ice_pair *s = &a->pairs[a->selected];
+    unsigned standby = 0;
+
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++)
+        standby += a->pairs[i].used && i != a->selected && a->pairs[i].state == ICE_PAIR_VALID;
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        struct ice_pair *p = &a->pairs[i];
+        if (!p->used || (p->state != ICE_PAIR_STALE && p->state != ICE_PAIR_FAILED))
+            continue;
+        bool better = ice_pair_handicap(a, p) < ice_pair_handicap(a, s);
+        if (better || (p->state == ICE_PAIR_STALE && standby < ICE_STANDBY))
+            p->state = ICE_PAIR_WAITING;
+    }
+    a->retry_at = a->now + a->retry_wait;
+    a->retry_wait = pv_min_ns(2 * a->retry_wait, ICE_RETRY_MAX);
+}
+
+static pv_ns retry_due(const struct pv_ice_agent *a)
+{
+    if (a->cfg.foreign || a->doubt || !is_valid(a, a->selected) || !a->in_use)
+        return PV_NEVER;
+    return a->retry_at;
 }
 
 /* --- keeping ------------------------------------------------------------------------------- */
@@ -600,11 +636,13 @@ void ice_keep_timeout(struct pv_ice_agent *a)
     }
     if (a->now >= suspicion_due(a))
         suspect(a);
+    if (a->now >= retry_due(a))
+        retry_failed(a);
     if (a->now >= consent_due(a)) {
         ICE_TRACE(a, "no consent for 30 s");
         if (!a->cfg.foreign)
             recheck_others(a);
-        path_died(a, true);
+        path_died(a, a->now - ICE_CONSENT_EXPIRES, true);
     }
     if (a->now >= dormant_due(a))
         go_dormant(a);
@@ -617,7 +655,8 @@ void ice_keep_timeout(struct pv_ice_agent *a)
 
 pv_ns ice_keep_next(const struct pv_ice_agent *a)
 {
-    pv_ns next = pv_min_ns(suspicion_due(a), pv_min_ns(consent_due(a), dormant_due(a)));
+    pv_ns next = pv_min_ns(pv_min_ns(suspicion_due(a), consent_due(a)),
+                           pv_min_ns(dormant_due(a), retry_due(a)));
 
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
         const struct ice_pair *p = &a->pairs[i];
@@ -641,6 +680,12 @@ pv_ns ice_keep_next(const struct pv_ice_agent *a)
 }
 
 /* --- beginning anew ------------------------------------------------------------------------ */
+
+void ice_keep_confirm(struct pv_ice_agent *a)
+{
+    if (!a->dormant && is_valid(a, a->selected) && !ice_check_is_running(&a->pairs[a->selected]))
+        ice_check_start(a, a->selected, ICE_PLAN_CONFIRM);
+}
 
 /* A check that repeats itself so rarely by now that it had better begin anew. */
 static bool is_slack(const struct pv_ice_agent *a, const struct ice_pair *p)

@@ -268,9 +268,8 @@ pv_ns ice_pair_cost(const struct pv_ice_agent *a, const struct ice_pair *p)
     return (p->srtt == 0 ? RTT_UNKNOWN : p->srtt) + ice_pair_handicap(a, p);
 }
 
-/* Held down last, then by cost, then by priority. */
-static bool is_better(const struct pv_ice_agent *a, const struct ice_pair *p,
-                      const struct ice_pair *q)
+bool ice_pair_is_better(const struct pv_ice_agent *a, const struct ice_pair *p,
+                        const struct ice_pair *q)
 {
     bool p_held = a->now < p->hold_until;
     bool q_held = a->now < q->hold_until;
@@ -290,7 +289,7 @@ unsigned ice_pair_rank(const struct pv_ice_agent *a, int index)
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
         const struct ice_pair *p = &a->pairs[i];
         if (p->used && p->state == ICE_PAIR_VALID && i != index && i != a->selected &&
-            is_better(a, p, &a->pairs[index]))
+            ice_pair_is_better(a, p, &a->pairs[index]))
             rank++;
     }
     return rank;
@@ -304,7 +303,7 @@ int ice_pair_best(const struct pv_ice_agent *a, enum ice_pair_state state, int e
         const struct ice_pair *p = &a->pairs[i];
         if (!p->used || p->state != state || i == except)
             continue;
-        if (best == ICE_NONE || is_better(a, p, &a->pairs[best]))
+        if (best == ICE_NONE || ice_pair_is_better(a, p, &a->pairs[best]))
             best = i;
     }
     return best;
