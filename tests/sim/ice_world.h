@@ -253,7 +253,7 @@ static inline int w_owner(const struct w_world *w, int realm, const struct pv_ad
 }
 
 static inline void w_deliver(struct w_world *w, int node, struct pv_addr src, struct pv_addr dst,
-                             const uint8_t *buf, size_t len, pv_ns delay)
+                             struct pv_view bytes, pv_ns delay)
 {
     while (w->nodes[node].is_nat) {
         struct pv_addr inner;
@@ -277,8 +277,8 @@ static inline void w_deliver(struct w_world *w, int node, struct pv_addr src, st
                                .to = w->nodes[node].host,
                                .src = src,
                                .dst = w->nodes[node].addr,
-                               .len = len};
-        memcpy(p->buf, buf, len);
+                               .len = bytes.len};
+        memcpy(p->buf, bytes.ptr, bytes.len);
         return;
     }
     w->overflow++;
@@ -310,7 +310,7 @@ static inline void w_send(struct w_world *w, struct pv_addr src, struct pv_addr 
             for (unsigned i = 0; i < copies; i++) {
                 pv_ns extra =
                     w->jitter == 0 ? w_draw(w, 200000) : test_rng_next(&w->seed) % w->jitter;
-                w_deliver(w, owner, src, dst, buf, len, delay + extra);
+                w_deliver(w, owner, src, dst, pv_view(buf, len), delay + extra);
             }
             return;
         }
