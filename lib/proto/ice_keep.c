@@ -267,6 +267,8 @@ static void path_died(struct pv_ice_agent *a, pv_ns since, bool final)
     }
 }
 
+static void suspect(struct pv_ice_agent *a);
+
 void ice_keep_selected_gone(struct pv_ice_agent *a)
 {
     a->selected = ICE_NONE;
@@ -347,13 +349,26 @@ void ice_keep_remapped(struct pv_ice_agent *a, int index)
         give_notice(a);
 }
 
+/* One lost check proves nothing, but who only receives has no other sign: ask again, and quickly,
+ * when the path has been silent besides. */
+static void single_over(struct pv_ice_agent *a, int index)
+{
+    pv_ns silence = max_ns(ICE_SILENCE_MIN, 2 * a->pairs[index].srtt);
+
+    if (index == a->selected && !a->cfg.foreign && !a->probing && !a->doubt && !a->dormant &&
+        ice_keep_in_use(a) && a->now > a->last_rx + silence)
+        suspect(a);
+}
+
 void ice_keep_check_over(struct pv_ice_agent *a, int index, enum ice_plan plan)
 {
     struct ice_pair *p = &a->pairs[index];
 
     ice_check_stop(p);
-    if (plan == ICE_PLAN_SINGLE && p->state == ICE_PAIR_VALID)
+    if (plan == ICE_PLAN_SINGLE && p->state == ICE_PAIR_VALID) {
+        single_over(a, index);
         return;
+    }
     if (plan == ICE_PLAN_PROBE) {
         if (a->probing && a->selected == index)
             path_died(a, a->probe_from, false);
