@@ -56,7 +56,8 @@ static int write_key(const char *dir, const char *name, const uint8_t key[static
     int r = pv_file_write(path, pv_view(text, PV_KEY_TEXT + 1), 0600);
     pv_wipe(text, sizeof(text));
     if (r < 0)
-        snprintf(ret_error, PV_JOB_ERROR_MAX, "write %.120s: %s", path, pv_strstatus(r));
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "write %.120s: %s%s", path, pv_strstatus(r),
+                 r == -ENOSPC ? ": free some space" : "");
     return r;
 }
 

@@ -226,13 +226,13 @@ static const struct section *find_section(const char *name)
     return NULL;
 }
 
-/* A peer without its key cannot be meant; said at its section's line. */
-static int finish_peer(const struct ctx *c, struct pv_ini_error *error)
+/* At the end of a section: a peer without its key cannot be meant. */
+static int finish_peer(const struct ctx *c, char *error, size_t cap)
 {
     if (c->peer == NULL || c->has_public_key)
         return PV_OK;
-    error->line = c->peer_line;
-    snprintf(error->text, sizeof(error->text), "[peer %s] has no public-key", c->peer->peer.name);
+    snprintf(error, cap, "[peer %s] in line %u has no public-key", c->peer->peer.name,
+             c->peer_line);
     return PV_ERR_MALFORMED;
 }
 
@@ -263,11 +263,8 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
 {
     const struct section *section = find_section(item->section);
     c->seen = 0;
-    if (c->peer != NULL && !c->has_public_key) {
-        snprintf(c->error, c->cap, "[peer %s] in line %u has no public-key", c->peer->peer.name,
-                 c->peer_line);
+    if (finish_peer(c, c->error, c->cap) < 0)
         return PV_ERR_MALFORMED;
-    }
     c->peer = NULL;
     if (section == NULL) {
         snprintf(c->error, c->cap,
@@ -335,8 +332,10 @@ int pv_settings_parse(struct pv_settings *s, const char *file, struct pv_view te
     struct ctx c = {.s = s};
     struct pv_ini_error error = {0};
     int r = pv_ini_parse(text, on_item, &c, &error);
-    if (r >= 0)
-        r = finish_peer(&c, &error);
+    if (r >= 0) {
+        r = finish_peer(&c, error.text, sizeof(error.text));
+        error.line = c.peer_line;
+    }
     if (r == PV_ERR_NOMEM)
         snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "%s: out of memory", file);
     else if (r < 0)

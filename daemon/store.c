@@ -303,10 +303,8 @@ static void run_one(struct pv_store *s, const struct pv_job *job, struct pv_job_
     if (r >= 0)
         r = run_in_db(s, job, result);
     if (r < 0) {
-        result->status = r;
-        if (r > -1000 || sqlite3_errcode(s->db) == SQLITE_FULL)
-            result->status = explain(s, "write", result->error);
-        else
+        result->status = r > -1000 ? explain(s, "write", result->error) : r;
+        if (r <= -1000)
             snprintf(result->error, sizeof(result->error), "write %.150s: %s", s->path,
                      pv_strstatus(r));
         result->chat = pv_chatjob_result_free(result->chat);
@@ -331,17 +329,41 @@ static void save_root(struct pv_store *s, struct pv_job *job, struct pv_job_resu
     pv_wipe(job->u.root_seed, sizeof(job->u.root_seed));
 }
 
-static void fail_all(struct pv_store *s, struct pv_job_result *results, size_t n)
+/* Nothing of the batch was stored. */
+static void fail_all(struct pv_job_result *results, size_t n, int status,
+                     const char error[static PV_JOB_ERROR_MAX])
 {
-    char error[PV_JOB_ERROR_MAX];
-    int status = explain(s, "write", error);
+    char text[PV_JOB_ERROR_MAX]; /* error may be one of the results' */
+    memcpy(text, error, sizeof(text));
     for (size_t i = 0; i < n; i++) {
         results[i].status = status;
-        memcpy(results[i].error, error, sizeof(error));
+        memcpy(results[i].error, text, sizeof(text));
         results[i].chat = pv_chatjob_result_free(results[i].chat);
     }
-    if (sqlite3_get_autocommit(s->db) == 0)
-        (void)!exec(s, "ROLLBACK");
+}
+
+/* All jobs in one transaction. */
+static int run_batch(struct pv_store *s, struct pv_job *const *jobs, struct pv_job_result *results,
+                     size_t n)
+{
+    char error[PV_JOB_ERROR_MAX];
+    int r = exec(s, "BEGIN IMMEDIATE");
+    for (size_t i = 0; r >= 0 && i < n; i++) {
+        run_one(s, jobs[i], &results[i]);
+        /* A full disk makes SQLite take back the whole transaction, not only the statement. */
+        if (sqlite3_get_autocommit(s->db) != 0) {
+            fail_all(results, n, results[i].status, results[i].error);
+            return -EIO;
+        }
+    }
+    if (r >= 0)
+        r = exec(s, "COMMIT");
+    if (r < 0) {
+        fail_all(results, n, explain(s, "write", error), error);
+        if (sqlite3_get_autocommit(s->db) == 0)
+            (void)!exec(s, "ROLLBACK");
+    }
+    return r;
 }
 
 bool pv_store_serves(enum pv_job_kind kind)
@@ -358,16 +380,8 @@ void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_
         results[i].kind = jobs[i]->kind;
         save_root(store, jobs[i], &results[i]);
     }
-    if (exec(store, "BEGIN IMMEDIATE") < 0) {
-        fail_all(store, results, n);
+    if (run_batch(store, jobs, results, n) < 0)
         return;
-    }
-    for (size_t i = 0; i < n; i++)
-        run_one(store, jobs[i], &results[i]);
-    if (exec(store, "COMMIT") < 0) {
-        fail_all(store, results, n);
-        return;
-    }
     for (size_t i = 0; i < n; i++)
         forget_keys(store, jobs[i], &results[i]);
 }

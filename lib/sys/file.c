@@ -156,8 +156,12 @@ static int make_parents(const char *path)
         if (*p != '/')
             continue;
         *p = '\0';
-        if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+        if (mkdir(dir, 0755) == 0) {
+            if (chmod(dir, 0755) < 0) /* whatever the umask took away */
+                return -errno;
+        } else if (errno != EEXIST) {
             return -errno;
+        }
         *p = '/';
     }
     return PV_OK;
@@ -174,9 +178,7 @@ int pv_dir_make(const char *path, unsigned mode)
             return r;
         if (mkdir(path, (mode_t)mode) < 0 && errno != EEXIST)
             return -errno;
-        if (chmod(path, (mode_t)mode) < 0) /* whatever the umask took away */
-            return -errno;
-        return PV_OK;
+        return chmod(path, (mode_t)mode) < 0 ? -errno : PV_OK;
     }
     if (!S_ISDIR(st.st_mode))
         return -ENOTDIR;

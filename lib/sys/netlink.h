@@ -40,8 +40,8 @@ struct pv_net_monitor; /* opaque */
 PV_MUST_CHECK int pv_net_monitor_new(struct pv_net_monitor **ret_mon);
 struct pv_net_monitor *pv_net_monitor_free(struct pv_net_monitor *mon);
 int pv_net_monitor_fd(const struct pv_net_monitor *mon); /* watch for reading */
-/* The descriptor is readable: takes what the kernel says. Messages about the interface named
- * ignore_ifindex (0 = none) do not count: it is our own. */
+/* The descriptor is readable: takes what the kernel says. Messages about the interface with this
+ * index (0 = none) do not count: it is our own. */
 void pv_net_monitor_ready(struct pv_net_monitor *mon, uint32_t ignore_ifindex, pv_ns now);
 /* When the next look is due; PV_NEVER when nothing happened. */
 pv_ns pv_net_monitor_next(const struct pv_net_monitor *mon);

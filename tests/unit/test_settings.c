@@ -117,7 +117,7 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
          "conf:6: address: at most 4"},
         {"[interface]\nprivate-key-file = key\n", "conf:2: private-key-file: expected an absolute"},
         {"[log]\nlevel = loud\n", "conf:2: level: expected error, warn, info or debug"},
-        {"[peer bob]\n", "conf:1: [peer bob] has no public-key"},
+        {"[peer bob]\n", "conf:1: [peer bob] in line 1 has no public-key"},
         {"[peer bob]\nendpoint = a:1\n[log]\n", "[peer bob] in line 1 has no public-key"},
         {"[peer -bob]\n", "conf:1: [peer NAME]:"},
         {"[peer bob]\npublic-key = short\n", "conf:2: public-key:"},

@@ -436,6 +436,12 @@ static void a_full_disk_is_told_and_what_was_stored_stays(void **state)
     }
     assert_int_equal(r, -ENOSPC);
     assert_true(stored > 2);
+    /* A batch in which one job meets the end of the disk: what is told is what is stored. */
+    struct pv_job_result results[3];
+    struct pv_job *jobs[3] = {meta_job("x", "1"), meta_job("y", big), meta_job("z", "1")};
+    assert_int_equal(run_all(s, jobs, 3, results), -ENOSPC);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(results[i].status, -ENOSPC);
     struct pv_store_saved saved = load(s); /* the running daemon goes on with what it has */
     assert_int_equal(saved.saved.n_meta, stored);
     pv_store_saved_done(&saved);
