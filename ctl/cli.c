@@ -162,10 +162,10 @@ int pv_cli_connect_or_start(struct pv_cli *cli)
 {
     struct pv_launch launch;
     int r = pv_client_open(&cli->client, cli->socket);
-    if (r != PV_ERR_NOT_FOUND || geteuid() != 0) {
-        pv_client_close(&cli->client);
-        return pv_cli_connect(cli);
-    }
+    if (r == PV_OK)
+        return 0;
+    if (r != PV_ERR_NOT_FOUND || geteuid() != 0)
+        return pv_cli_connect(cli); /* which tells why not */
     if (pv_launch_daemon(&launch, cli->socket, pv_clock_now() + PV_S(START_S)) < 0)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "p2pvpnd is not running: %s", launch.why);
     pv_cli_note(cli, "p2pvpnd was not running: started %s (process %d, log in %s)", launch.program,

@@ -20,7 +20,8 @@ enum {
     PV_CHATJOB_MAX_BATCH = 4096,    /* messages of one COMMIT, ids of one TOLD */
     PV_CHATJOB_MAX_QUEUED = 10000,  /* undelivered messages to one peer; more is PV_ERR_LIMIT */
     PV_CHATJOB_MAX_PEERS = 16384,   /* peers listed by COUNTS */
-    PV_CHATJOB_MAX_BYTES = 4194304, /* of text in one answer; a list ends there, more = true */
+    PV_CHATJOB_MAX_BYTES = 1048576, /* of text in one answer; a list ends there, more = true. JSON
+                                       writes some characters in 6 bytes: see PV_CTLSRV_MAX_OUT */
 };
 
 /* One stored message. */

@@ -12,7 +12,8 @@
  * A connection of an incoming message is bound to the identity its address had when it was
  * accepted. One connection serves both directions; when both sides open one, both work.
  *
- * Peer    IDLE       nothing to say, or nobody there
+ * States of a peer; they follow from what is known of it and are not stored:
+ *         IDLE       nothing to say, or nobody there
  *         WAITING    something to say and online; the next attempt is timed (1..60 s, or an event)
  *         OPENING    a connection is being made
  *         TALKING    a connection is used: the outbox flows, at most PV_CHATLINK_WINDOW unconfirmed
@@ -33,8 +34,8 @@ enum {
     PV_CHATLINK_MAX_CONNS = 256,    /* of all peers */
     PV_CHATLINK_MAX_PEER_CONNS = 8, /* accepted from one peer: its daemon and a few nc */
     PV_CHATLINK_WINDOW = 16,        /* messages sent and not acknowledged, per peer */
-    PV_CHATLINK_MAX_PENDING = PV_CHATJOB_MAX_BATCH, /* messages received and not yet stored, per
- peer; more closes the connection */
+    /* Received and not yet stored, per peer; more closes the connection. */
+    PV_CHATLINK_MAX_PENDING = PV_CHATJOB_MAX_BATCH,
     PV_CHATLINK_MAX_PENDING_BYTES = 1048576,
     PV_CHATLINK_MAX_OUT = 262144, /* bytes waiting on one connection; more closes it */
     PV_CHATLINK_MAX_JOBS = 4096,  /* store jobs not answered */
