@@ -95,7 +95,7 @@ static void select_pair(struct pv_ice_agent *a, int index)
 {
     a->dormant = false;
     if (a->selected == index) {
-        a->ev_selected |= a->doubt;
+        a->ev_selected |= a->doubt; /* said again: it works after all */
         a->doubt = false;
         return;
     }
@@ -144,7 +144,7 @@ static void consider(struct pv_ice_agent *a)
 {
     int best = ice_pair_best_valid(a, ICE_NONE);
 
-    if (!a->cfg.controlling || a->nominating != ICE_NONE || best == ICE_NONE)
+    if (!a->cfg.controlling || a->nominating != ICE_NONE || best == ICE_NONE || a->doubt)
         return;
     if (a->cfg.foreign) {
         bool may_improve = has_open_checks(a) && a->now < a->last_switch + RFC_NOMINATE_BY;
@@ -167,11 +167,19 @@ static void give_notice(struct pv_ice_agent *a)
     ice_check_start(a, a->selected, ICE_PLAN_FULL);
 }
 
+/* A nomination under way that comes to nothing. The other side may have heard of it or not: only a
+ * newer one brings both together again. */
+static void abandon_nomination(struct pv_ice_agent *a, int index)
+{
+    if (index == ICE_NONE || a->nominating != index)
+        return;
+    a->nominating = ICE_NONE;
+    a->nominated = ICE_NONE;
+}
+
 /* Uses a pair on own initiative, instead of the selected one if there is any. */
 static void fall_back(struct pv_ice_agent *a, int index)
 {
-    if (a->nominated == a->selected)
-        a->nominated = ICE_NONE;
     select_pair(a, index);
     if (a->cfg.controlling) {
         if (!a->cfg.foreign)
@@ -252,15 +260,14 @@ static void path_died(struct pv_ice_agent *a, pv_ns since, bool final)
     hold_down(a, p);
     a->probing = false;
     a->unanswered = 0;
-    if (a->nominating == old)
-        a->nominating = ICE_NONE;
+    abandon_nomination(a, old);
+    if (a->nominated == old)
+        a->nominated = ICE_NONE;
     if (next != ICE_NONE) {
         p->state = ICE_PAIR_STALE;
         fall_back(a, next);
     } else if (final || a->cfg.foreign) {
         p->state = ICE_PAIR_FAILED;
-        if (a->nominated == old)
-            a->nominated = ICE_NONE;
         lose(a);
     } else {
         doubt_selected(a);
@@ -286,12 +293,16 @@ void ice_keep_selected_gone(struct pv_ice_agent *a)
 
 static void selected_answered(struct pv_ice_agent *a)
 {
+    bool doubted = a->doubt;
+
     if (a->probing)
         a->defer_until = a->now + ICE_DEFER;
     a->probing = false;
     if (a->unanswered != 0)
         a->unanswered = a->now;
     select_pair(a, a->selected); /* no longer doubted, no longer dormant */
+    if (doubted && !a->cfg.controlling && a->nominated == ICE_NONE)
+        give_notice(a);
 }
 
 /* A nomination that this answer completes, or that waited for this pair to be proven. */
@@ -340,7 +351,7 @@ void ice_keep_answered(struct pv_ice_agent *a, int index, const struct ice_txn *
 
 void ice_keep_remapped(struct pv_ice_agent *a, int index)
 {
-    if (a->selected != index || a->cfg.foreign)
+    if (a->selected != index || a->nominated != index || a->cfg.foreign)
         return;
     ICE_TRACE(a, "our address changed on the path in use: telling the peer");
     if (a->cfg.controlling)
@@ -378,8 +389,7 @@ void ice_keep_check_over(struct pv_ice_agent *a, int index, enum ice_plan plan)
         ice_check_start(a, index, ICE_PLAN_FULL); /* its requests got here: it was bad luck */
         return;
     }
-    if (a->nominating == index)
-        a->nominating = ICE_NONE;
+    abandon_nomination(a, index);
     if (a->selected == index) {
         path_died(a, a->now, a->doubt); /* undoubted it has one more chance, with all others */
     } else {
@@ -565,7 +575,7 @@ static void go_dormant(struct pv_ice_agent *a)
         else if (p->state != ICE_PAIR_STALE)
             p->state = ICE_PAIR_FAILED;
     }
-    a->nominating = ICE_NONE;
+    abandon_nomination(a, a->nominating);
     a->wanted = ICE_NONE;
     a->notice = ICE_NONE;
     a->probing = false;

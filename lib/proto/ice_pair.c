@@ -215,7 +215,7 @@ void ice_pairs_form(struct pv_ice_agent *a)
 void ice_pair_remove(struct pv_ice_agent *a, int index)
 {
     a->pairs[index].used = false;
-    if (a->nominated == index)
+    if (a->nominated == index || a->nominating == index)
         a->nominated = ICE_NONE;
     if (a->nominating == index)
         a->nominating = ICE_NONE;
