@@ -18,9 +18,10 @@
 #include "proto/roster.h"
 
 enum {
-    PV_CNET_RESERVATIONS = 4096,      /* in one network at once */
-    PV_CNET_INVITE_RESERVATIONS = 64, /* under one invite at once: more cannot be joining in 60 s */
-    PV_CNET_SELF_MAX = 64,            /* transport key and leave statements of one node */
+    PV_CNET_RESERVATIONS = 4096, /* in one network at once */
+    PV_CNET_INVITE_RESERVATIONS =
+        64,                /* under one invite at once, beside one for each of its uses */
+    PV_CNET_SELF_MAX = 64, /* transport key and leave statements of one node */
 };
 
 /* A place in the log. */

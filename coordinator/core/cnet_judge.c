@@ -268,8 +268,11 @@ static enum pv_ctl_error new_reservation(struct pv_cnet *net, const struct pv_ct
                                          struct pv_cnet_reservation **ret_reservation)
 {
     struct claim claim = {.net = net, .node = join->node};
+    struct pv_roster_invite invite;
+    if (pv_roster_invite(net->roster, join->invite, &invite) != PV_OK)
+        return PV_CTL_E_UNKNOWN_INVITE;
     if (net->n_reservations >= PV_CNET_RESERVATIONS ||
-        count_reservations(net, join->invite) >= PV_CNET_INVITE_RESERVATIONS)
+        count_reservations(net, join->invite) >= (size_t)PV_CNET_INVITE_RESERVATIONS + invite.uses)
         return PV_CTL_E_LIMIT;
     struct pv_cnet_reservation *r = calloc(1, sizeof(*r));
     if (r == NULL)

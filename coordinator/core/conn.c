@@ -6,6 +6,8 @@
 
 #include "coordinator/core/coord.h"
 
+_Static_assert((int)PV_CTL_TEXT_MAX == (int)PV_CONTROL_TEXT_MAX, "a message fits a frame");
+
 int pv_conn_new(struct pv_conn **ret_conn, uint64_t id, const struct pv_addr *source,
                 const uint8_t static_sk[static PV_DH_LEN], const struct pv_rng *rng, pv_ns now)
 {
