@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_chat_life.c - chat lines between two nodes that are killed, stopped and cut off at any
+ * moment: what `send` has taken arrives exactly once and in order, and what it has not taken at
+ * most once.
+ */
+#include <jansson.h>
+#include <stdio.h>
+
+#include "../unit/test_util.h"
+#include "sim_world.h"
+
+enum {
+    SEEDS = 12,      /* per scenario; PV_SIM_SEEDS sets another number */
+    MAX_LINES = 400, /* of one sender */
+};
+
+/* One node and the lines it has sent, by number. */
+struct side {
+    struct sim_node *node;
+    const char *peer;
+    unsigned zone;
+    unsigned ask[MAX_LINES]; /* 0 = not asked for */
+    unsigned n;
+};
+
+struct talk {
+    struct sim_world w;
+    struct side side[2];
+    uint64_t seed;
+};
+
+static int failed(struct talk *t, const char *what)
+{
+    printf("chat, seed %llu at %.3f s: %s %s\n", (unsigned long long)t->seed,
+           (double)(sim_net_now(t->w.net) - PV_S(3600)) / 1e9, what, t->w.why);
+    sim_world_explain(&t->w, t->side[0].node, "b");
+    sim_world_explain(&t->w, t->side[1].node, "a");
+    sim_world_done(&t->w);
+    return 1;
+}
+
+static uint32_t draw(struct talk *t, uint32_t bound)
+{
+    return pv_natrng_below(sim_net_rng(t->w.net), bound);
+}
+
+static bool begin(struct talk *t, uint64_t seed)
+{
+    static const struct pv_link_config good = {.delay = PV_MS(15), .jitter = PV_MS(5)};
+    memset(t, 0, sizeof(*t));
+    t->seed = seed;
+    sim_world_init(&t->w, seed, &good);
+    t->side[0].zone = sim_world_nat(&t->w, SIM_PUBLIC, "port-restricted", &good);
+    t->side[1].zone = sim_world_nat(&t->w, SIM_PUBLIC, "address-restricted", &good);
+    t->side[0].node = sim_world_node(&t->w, t->side[0].zone, "a", false);
+    t->side[1].node = sim_world_node(&t->w, t->side[1].zone, "b", false);
+    t->side[0].peer = "b";
+    t->side[1].peer = "a";
+    for (int i = 0; i < 2; i++)
+        sim_node_set_job_delay(t->side[i].node, PV_MS(20));
+    return sim_world_join_all(&t->w);
+}
+
+static void say(struct side *s)
+{
+    char fields[128];
+    if (!sim_node_runs(s->node) || s->n == MAX_LINES)
+        return;
+    snprintf(fields, sizeof(fields), "\"cmd\":\"send\",\"peer\":\"%s\",\"text\":\"line %u\"",
+             s->peer, s->n);
+    s->ask[s->n++] = sim_node_ask(s->node, fields);
+}
+
+static bool was_taken(const struct side *s, unsigned line)
+{
+    const char *answer = sim_node_answer(s->node, s->ask[line]);
+    return answer != NULL && strstr(answer, "\"ok\":true") != NULL;
+}
+
+/* What goes wrong now and then. */
+static void trouble(struct talk *t)
+{
+    struct side *s = &t->side[draw(t, 2)];
+    switch (draw(t, 9)) {
+    case 0:
+    case 1:
+        if (sim_node_runs(s->node))
+            sim_node_kill(s->node);
+        break;
+    case 2:
+        if (sim_node_runs(s->node))
+            sim_node_stop(s->node);
+        break;
+    case 3:
+    case 4:
+    case 5:
+        if (!sim_node_runs(s->node))
+            sim_node_start(s->node);
+        break;
+    case 6:
+        sim_net_reboot_nat(t->w.net, s->zone);
+        break;
+    case 7:
+        if (sim_coord_core(t->w.coord) != NULL)
+            sim_coord_kill(t->w.coord);
+        else
+            sim_coord_start(t->w.coord);
+        break;
+    default:
+        sim_node_set_disk_full(s->node, draw(t, 2) == 0);
+        break;
+    }
+}
+
+static void repair(struct talk *t)
+{
+    if (sim_coord_core(t->w.coord) == NULL)
+        sim_coord_start(t->w.coord);
+    for (int i = 0; i < 2; i++) {
+        sim_node_set_disk_full(t->side[i].node, false);
+        if (!sim_node_runs(t->side[i].node))
+            sim_node_start(t->side[i].node);
+    }
+}
+
+/* Looks through what `to` has got from `from`. NULL when it is as it should be; *ret_missing says
+ * whether something may still be under way. */
+static const char *check(struct talk *t, const struct side *from, const struct side *to,
+                         bool *ret_missing)
+{
+    bool got[MAX_LINES] = {false};
+    unsigned last = 0;
+    bool any = false;
+    size_t i;
+    json_t *m;
+    const char *answer =
+        sim_world_ask(&t->w, to->node, PV_S(5), "\"cmd\":\"history\",\"limit\":1000");
+    if (answer == NULL)
+        return "history:";
+    json_t *root = json_loads(answer, 0, NULL);
+    const char *why = NULL;
+    json_array_foreach(json_object_get(root, "messages"), i, m)
+    {
+        unsigned line = 0;
+        const char *text = json_string_value(json_object_get(m, "text"));
+        if (strcmp(json_string_value(json_object_get(m, "from")), sim_node_name(from->node)) != 0)
+            continue;
+        if (text == NULL || sscanf(text, "line %u", &line) != 1 || line >= from->n)
+            why = "a line that nobody said";
+        else if (got[line])
+            why = "a line came twice";
+        else if (any && line < last)
+            why = "a line came too late";
+        if (why != NULL)
+            break;
+        got[line] = any = true;
+        last = line;
+    }
+    json_decref(root);
+    for (unsigned line = 0; line < from->n; line++)
+        *ret_missing = *ret_missing || (was_taken(from, line) && !got[line]);
+    return why;
+}
+
+static int converse(uint64_t seed, void *ctx)
+{
+    struct talk t;
+    (void)ctx;
+    if (!begin(&t, seed))
+        return failed(&t, "joining:");
+    unsigned steps = 60 + draw(&t, 60);
+    for (unsigned i = 0; i < steps; i++) {
+        uint32_t what = draw(&t, 10);
+        if (what < 6)
+            say(&t.side[draw(&t, 2)]);
+        else if (what < 8)
+            trouble(&t);
+        /* Bursts, and long silences. */
+        sim_world_run(&t.w, draw(&t, 3) == 0 ? PV_MS(draw(&t, 30000)) : PV_MS(draw(&t, 60)));
+    }
+    repair(&t);
+    bool missing = true;
+    for (unsigned waited = 0; missing; waited++) {
+        missing = false;
+        const char *why = check(&t, &t.side[0], &t.side[1], &missing);
+        if (why == NULL)
+            why = check(&t, &t.side[1], &t.side[0], &missing);
+        if (why != NULL)
+            return failed(&t, why);
+        if (missing && waited == 60)
+            return failed(&t, "a line is still not there, 120 s after the last trouble");
+        sim_world_run(&t.w, PV_S(2));
+    }
+    sim_world_done(&t.w);
+    return 0;
+}
+
+static void what_was_sent_arrives_once_and_in_order(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("chat_life", SEEDS, converse, NULL), 0);
+}
+
+/* A line to a peer that is there takes hardly longer than the way, stored on both sides. */
+static int online(uint64_t seed, void *ctx)
+{
+    struct talk t;
+    (void)ctx;
+    if (!begin(&t, seed))
+        return failed(&t, "joining:");
+    sim_world_run(&t.w, PV_S(2));
+    say(&t.side[0]);
+    sim_world_run(&t.w, PV_S(3));
+    for (int i = 0; i < 20; i++) {
+        struct side *from = &t.side[i % 2], *to = &t.side[1 - i % 2];
+        bool missing = false;
+        say(from);
+        sim_world_run(&t.w, PV_MS(200)); /* three times the way, and two disks */
+        const char *why = check(&t, from, to, &missing);
+        if (why != NULL || missing)
+            return failed(&t, why != NULL ? why : "a line took longer than 200 ms");
+    }
+    sim_world_done(&t.w);
+    return 0;
+}
+
+static void a_line_to_a_peer_that_is_there_arrives_at_once(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("chat_life", SEEDS, online, NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_line_to_a_peer_that_is_there_arrives_at_once),
+        cmocka_unit_test(what_was_sent_arrives_once_and_in_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
