@@ -237,6 +237,8 @@ static pv_ns turn(void *ctx, pv_ns now)
     bool more = drain(io, now);
     if (!io->ready && io->iface_jobs == 0)
         become_ready(io);
+    if (!more && pv_engine_wants_restart(io->cfg.engine))
+        stop(io, PV_OK);
     io->begun = false;
     pv_ns next = pv_io_streams_timeout(io, now);
     next = pv_min_ns(next, pv_engine_next_timeout(io->cfg.engine));

@@ -447,6 +447,22 @@ static int run(struct daemon *d)
     return r < 0 ? EXIT_FAILED : EXIT_OK;
 }
 
+/* One life of this node under one identity, from its keys to its end. */
+static int live(struct daemon *d, const uint8_t *transport_key, bool *ret_again)
+{
+    int code = open_keys(d, transport_key);
+    if (code == EXIT_OK)
+        code = open_store(d);
+    if (code == EXIT_OK)
+        code = run(d);
+    *ret_again = code == EXIT_OK && pv_engine_wants_restart(d->engine);
+    d->io = pv_io_free(d->io);
+    d->engine = pv_engine_free(d->engine);
+    d->store = pv_store_close(d->store);
+    d->identity = pv_secret_free(d->identity);
+    return code;
+}
+
 static int start(struct daemon *d, const uint8_t *transport_key)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
@@ -454,15 +470,11 @@ static int start(struct daemon *d, const uint8_t *transport_key)
     if (code == EXIT_OK && pv_signals_open(signals, PV_ARRAY_LEN(signals), &d->signals_fd) < 0)
         code = say(EXIT_FAILED, "start: no descriptor for signals");
     if (code == EXIT_OK)
-        code = open_keys(d, transport_key);
-    if (code == EXIT_OK)
         code = open_udp(d);
     if (code == EXIT_OK)
         code = open_control(d);
-    if (code == EXIT_OK)
-        code = open_store(d);
-    if (code == EXIT_OK)
-        code = run(d);
+    for (bool again = true; code == EXIT_OK && again;)
+        code = live(d, transport_key, &again);
     return code;
 }
 
@@ -475,16 +487,12 @@ static void close_fd(int fd)
 /* In the reverse order of their making; everything may be missing. */
 static void finish(struct daemon *d)
 {
-    pv_io_free(d->io);
-    pv_engine_free(d->engine);
-    pv_store_close(d->store);
     if (d->ctl_fd >= 0)
         unlink(d->socket);
     close_fd(d->ctl_fd);
     close_fd(d->udp4);
     close_fd(d->udp6);
     close_fd(d->signals_fd);
-    pv_secret_free(d->identity);
     pv_helper_stop(d->helper);
     close_fd(d->lock_fd);
 }

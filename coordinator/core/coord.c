@@ -371,6 +371,7 @@ static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
         const struct pv_member *m = pv_roster_known(net->roster, net->gone[i]);
         if (s == NULL)
             continue;
+        pv_request_push(c, s); /* the statement that ends it is its proof: it need not believe us */
         if (m != NULL && m->state == PV_MEMBER_LEFT)
             pv_coord_end(c, s, PV_CTL_E_UNKNOWN_NODE, "this node left the network", now);
         else

@@ -25,6 +25,7 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     e->udp_port = cfg->udp_port;
     memcpy(e->hostname, cfg->hostname, sizeof(e->hostname));
     e->started = now;
+    e->teardown_at = PV_NEVER;
     e->jobs_tail = &e->jobs;
     e->injects_tail = &e->injects;
     e->peer_map = pv_map_make(&e->rng, PV_PEER_MAX);
@@ -217,6 +218,11 @@ void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
     e->env.wall_at = now;
 }
 
+bool pv_engine_wants_restart(const struct pv_engine *e)
+{
+    return e->keys_forgotten;
+}
+
 void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
 {
     pv_engine_say_goodbye(e, now);
@@ -284,6 +290,7 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     pv_chatlink_handle_timeout(e->chat, now);
     pv_rostersync_handle_timeout(e->sync, now);
     pv_enroll_timeout(e, now);
+    pv_engine_run_teardown(e, now);
     pv_engine_settle(e, now);
 }
 
@@ -295,6 +302,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
     next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
     next = pv_min_ns(next, pv_engine_waiters_timeout(e));
+    next = pv_min_ns(next, e->teardown_at);
     if (pv_enroll_is_guest(e))
         next = pv_min_ns(next, e->enroll.deadline);
     if (e->first_invite != NULL)

@@ -116,6 +116,9 @@ void pv_engine_handle_resume(struct pv_engine *e, pv_ns now);
 void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_ns now);
 void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now);
 pv_ns pv_engine_next_timeout(const struct pv_engine *e);
+/* The keys were forgotten (leave --forget): drain the output once, free the engine and make a new
+ * one with new keys. */
+bool pv_engine_wants_restart(const struct pv_engine *e);
 /* SIGTERM: tell peers and the coordinator; drain the output once, then free. */
 void pv_engine_shutdown(struct pv_engine *e, pv_ns now);
 

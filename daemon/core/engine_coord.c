@@ -523,6 +523,8 @@ void pv_engine_coord_pump(struct pv_engine *e, pv_ns now)
             go_online(e, ev.msg, now);
             break;
         case PV_COORDCLIENT_EV_REFUSED:
+            if (pv_enroll_is_guest(e) && pv_enroll_refused(e, ev.msg, now))
+                break;
             go_offline(e,
                        ev.msg->type == PV_CTL_ERROR ? ev.msg->u.failure.message
                                                     : "the coordinator refused us",

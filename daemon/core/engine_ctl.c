@@ -11,9 +11,17 @@
 /* Whatever needs a network says so in the same words. */
 static bool need_network(struct pv_engine *e, const char *what, uint64_t handle)
 {
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (e->removed) {
+        snprintf(text, sizeof(text),
+                 "%s: this machine was removed from network %s: `p2pvpnctl leave --forget` makes a "
+                 "new identity; then ask for a new token",
+                 what, pv_roster_network(e->roster)->name);
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_REFUSED, text);
+        return false;
+    }
     if (e->roster != NULL)
         return true;
-    char text[PV_CTLAPI_ERROR_BUF];
     snprintf(text, sizeof(text),
              "%s: this machine is in no network: `p2pvpnctl join TOKEN`, or `create URL`", what);
     pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_NOT_JOINED, text);
@@ -110,6 +118,7 @@ static void forget_network(struct pv_engine *e, bool keys, uint64_t handle, pv_n
         return;
     }
     job->u.forget_keys = keys;
+    e->forgetting_keys = keys;
     pv_engine_job(e, job, PV_JP_FORGET, handle);
 }
 
@@ -257,7 +266,11 @@ static void do_remove(struct pv_engine *e, const struct pv_ctlapi_request *req, 
 static void do_leave(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
                      pv_ns now)
 {
-    if (!need_network(e, "leave", handle))
+    if (e->roster == NULL && req->forget) {
+        forget_network(e, true, handle, now);
+        return;
+    }
+    if (e->roster == NULL && !need_network(e, "leave", handle))
         return;
     /* A removed node has nothing to sign off from. */
     if (pv_engine_self(e) == NULL || e->removed) {

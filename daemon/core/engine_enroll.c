@@ -301,6 +301,18 @@ void pv_enroll_online(struct pv_engine *e, pv_ns now)
     ask(e, &msg, PV_ENROLL_FETCH);
 }
 
+bool pv_enroll_refused(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    if (msg->type != PV_CTL_ERROR)
+        return false;
+    enum pv_ctl_error error = msg->u.failure.error;
+    if (error == PV_CTL_E_LIMIT || error == PV_CTL_E_STORAGE || error == PV_CTL_E_BUSY ||
+        error == PV_CTL_E_SHUTDOWN)
+        return false;
+    refused(e, msg, now);
+    return true;
+}
+
 void pv_enroll_offline(struct pv_engine *e, const char *why)
 {
     /* The client connects again by itself; what was asked is asked again. */

@@ -234,8 +234,9 @@ struct pv_engine {
     /* the network */
     struct pv_roster *roster; /* NULL: in no network */
     char node_name[PV_NAME_BUF];
-    bool up;      /* the user wants it up */
-    bool removed; /* this node was revoked */
+    bool up;           /* the user wants it up */
+    bool removed;      /* this node was revoked */
+    pv_ns teardown_at; /* going down: peers are told, then the interface goes; PV_NEVER */
     enum pv_iface_state iface;
     char iface_error[PV_JOB_ERROR_MAX];
     struct pv_highwater signal_seq;
@@ -280,7 +281,8 @@ struct pv_engine {
     uint64_t next_job;
     struct pv_inject_item *injects, **injects_tail;
     size_t n_injects;
-    bool dead; /* shutdown was called */
+    bool forgetting_keys; /* a job that deletes them is under way */
+    bool keys_forgotten;
 };
 
 /* --- engine.c -------------------------------------------------------------------------------- */
@@ -362,6 +364,8 @@ void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, bool up, pv_
 void pv_engine_leave(struct pv_engine *e, pv_ns now);
 /* Interface and coordinator as e->up wants them. */
 void pv_engine_apply_up(struct pv_engine *e, pv_ns now);
+/* The second half of going down, when its time has come. */
+void pv_engine_run_teardown(struct pv_engine *e, pv_ns now);
 void pv_engine_report(struct pv_engine *e, const char *text, pv_ns now);
 void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *result, pv_ns now);
 
@@ -391,6 +395,8 @@ void pv_engine_join(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t
 /* Is the connection to the coordinator that of a guest who creates or joins? */
 bool pv_enroll_is_guest(const struct pv_engine *e);
 void pv_enroll_online(struct pv_engine *e, pv_ns now);
+/* The coordinator refused the guest's hello. False: it may change its mind, go on trying. */
+bool pv_enroll_refused(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now);
 void pv_enroll_offline(struct pv_engine *e, const char *why);
 void pv_enroll_answer(struct pv_engine *e, const struct pv_coordclient_event *ev, pv_ns now);
 void pv_enroll_job_done(struct pv_engine *e, const struct pv_job_result *result, pv_ns now);

@@ -249,6 +249,8 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
         pv_engine_show_status(e, wait->arg, result, now);
         break;
     case PV_JP_FORGET:
+        e->keys_forgotten = e->forgetting_keys && result->status == PV_OK;
+        e->forgetting_keys = false;
         if (result->status == PV_OK)
             pv_ctlsrv_done(e->ctl, wait->arg);
         else

@@ -7,6 +7,8 @@
 #include "crypto/ct.h"
 #include "daemon/core/engine_int.h"
 
+#define TEARDOWN_AFTER PV_MS(100) /* ours: goodbyes leave before their paths go */
+
 const struct pv_member *pv_engine_self(const struct pv_engine *e)
 {
     return e->roster == NULL ? NULL : pv_roster_by_node(e->roster, e->identity->sign_pk);
@@ -237,31 +239,51 @@ void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *res
 /* --- up, down, in, out -------------------------------------------------------------------------
  */
 
-void pv_engine_apply_up(struct pv_engine *e, pv_ns now)
+/* Everything the network had on this machine goes. */
+static void tear_down(struct pv_engine *e, pv_ns now)
 {
-    bool member = e->up && !e->removed && pv_engine_self(e) != NULL;
-    if (!member)
-        pv_engine_say_goodbye(e, now);
-    if (member || e->n_own_addrs > 0)
+    struct pv_peer *p, *tmp;
+    e->teardown_at = PV_NEVER;
+    if (e->n_own_addrs > 0)
         raise_iface(e, now);
     else if (e->iface != PV_IFACE_DOWN)
         lower_iface(e);
-    if (e->up && e->roster != NULL) {
-        /* A removed node stays in touch: it may be told that it was taken back. */
-        pv_engine_connect(e, pv_roster_coordinators(e->roster), PV_CTL_MEMBER,
-                          pv_roster_network_id(e->roster), now);
-    } else {
-        pv_coordclient_stop(e->coord, now);
-    }
-    if (member)
-        return;
-    struct pv_peer *p, *tmp;
     HASH_ITER(hh, e->peers, p, tmp)
     {
         pv_chatlink_peer_offline(e->chat, p->pk, now);
         pv_peer_goodbye(p, now);
         pv_engine_touch(e, p, now);
     }
+}
+
+void pv_engine_apply_up(struct pv_engine *e, pv_ns now)
+{
+    if (e->up && e->roster != NULL) {
+        /* A removed node stays in touch: it may be told that it was taken back. */
+        pv_engine_connect(e, pv_roster_coordinators(e->roster), PV_CTL_MEMBER,
+                          pv_roster_network_id(e->roster), now);
+    } else {
+        pv_coordclient_stop(e->coord, now);
+        e->env.signalling = false;
+    }
+    if (e->up && !e->removed && pv_engine_self(e) != NULL) {
+        e->teardown_at = PV_NEVER;
+        raise_iface(e, now);
+        return;
+    }
+    if (e->iface == PV_IFACE_DOWN) {
+        tear_down(e, now); /* nothing is up that could carry a word */
+        return;
+    }
+    /* What is said in-band needs the path a moment longer. */
+    pv_engine_say_goodbye(e, now);
+    e->teardown_at = now + TEARDOWN_AFTER;
+}
+
+void pv_engine_run_teardown(struct pv_engine *e, pv_ns now)
+{
+    if (e->teardown_at != PV_NEVER && now >= e->teardown_at)
+        tear_down(e, now);
 }
 
 void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, bool up, pv_ns now)
@@ -293,4 +315,5 @@ void pv_engine_leave(struct pv_engine *e, pv_ns now)
     e->n_reports = 0;
     e->coord_error[0] = '\0';
     pv_engine_apply_up(e, now);
+    tear_down(e, now);
 }

@@ -105,6 +105,8 @@ static const char *state_name(const struct pv_engine *e)
 {
     if (e->roster == NULL)
         return e->n_statics > 0 ? "static" : "none";
+    if (e->removed)
+        return "removed";
     if (!e->up)
         return "down";
     return e->iface == PV_IFACE_UP && pv_engine_is_online(e) ? "up" : "connecting";
