@@ -72,7 +72,8 @@ struct ice_txn {
     pv_ns sent[ICE_MAX_SENDS];
     uint32_t nomination; /* NOMINATION it carries, 0 = none */
     bool use_candidate;
-    bool triggered; /* by the other side's request */
+    bool triggered;   /* by the other side's request */
+    bool controlling; /* the role it claims */
 };
 
 struct ice_base {

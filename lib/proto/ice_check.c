@@ -104,6 +104,7 @@ void ice_check_start(struct pv_ice_agent *a, int index, enum ice_plan plan)
         .plan = plan,
         .max_sends = plan_sends(a, plan),
         .interval = plan_interval(a, p, plan),
+        .controlling = a->cfg.controlling,
     };
     if (a->nominating == index && a->cfg.foreign)
         p->cur.use_candidate = true;
@@ -204,8 +205,7 @@ static int build_request(const struct pv_ice_agent *a, const struct ice_pair *p,
     /* RFC 8445 s7.1.1: the priority a peer-reflexive candidate of this base would have. */
     pv_stun_put_u32(&w, PV_STUN_ATTR_PRIORITY,
                     pv_ice_priority(PV_ICE_PRFLX, (uint16_t)(base->priority >> 8)));
-    pv_stun_put_u64(&w,
-                    a->cfg.controlling ? PV_STUN_ATTR_ICE_CONTROLLING : PV_STUN_ATTR_ICE_CONTROLLED,
+    pv_stun_put_u64(&w, t->controlling ? PV_STUN_ATTR_ICE_CONTROLLING : PV_STUN_ATTR_ICE_CONTROLLED,
                     a->tie_breaker);
     if (t->nomination != 0)
         pv_stun_put_u32(&w, PV_STUN_ATTR_NOMINATION, t->nomination);
@@ -559,8 +559,8 @@ static int handle_error(struct pv_ice_agent *a, int index, const struct ice_txn 
         return PV_ERR_MALFORMED;
     ICE_TRACE(a, "a check was refused with error %u", code);
     if (code != PV_STUN_E_ROLE_CONFLICT || !a->cfg.foreign || t != &a->pairs[index].cur)
-        return PV_OK;                         /* the check goes on and fails in its time */
-    a->cfg.controlling = !a->cfg.controlling; /* RFC 8445 s7.2.5.1 */
+        return PV_OK;                     /* the check goes on and fails in its time */
+    a->cfg.controlling = !t->controlling; /* RFC 8445 s7.2.5.1 */
     pv_rng_fill(&a->cfg.rng, &a->tie_breaker, sizeof(a->tie_breaker));
     ice_pairs_reprioritise(a);
     ice_check_start(a, index, ICE_PLAN_FULL);

@@ -33,6 +33,12 @@ enum w_filter {
     W_APDF
 };
 
+enum w_roles {
+    W_FIRST_CONTROLS,
+    W_BOTH_CONTROL,
+    W_NONE_CONTROLS
+};
+
 struct w_peer {
     struct pv_addr addr;
     pv_ns expires;
@@ -100,11 +106,12 @@ struct w_host {
 struct w_world {
     pv_ns now;
     struct test_rng seed;
-    pv_ns delay;            /* of the internet, one way */
-    pv_ns jitter;           /* added at random: reorders */
-    unsigned loss;          /* 1/1000, each way, internet only */
-    unsigned dup;           /* 1/1000 */
-    bool cut;               /* the internet drops everything */
+    pv_ns delay;   /* of the internet, one way */
+    pv_ns jitter;  /* added at random: reorders */
+    unsigned loss; /* 1/1000, each way, internet only */
+    unsigned dup;  /* 1/1000 */
+    bool cut;      /* the internet drops everything */
+    enum w_roles roles;
     struct pv_addr blocked; /* datagrams to it vanish, */
     struct pv_addr deaf;    /* and from it */
     struct w_node nodes[W_NODES];
@@ -368,8 +375,11 @@ static inline void w_start(struct w_world *w, int host, bool foreign)
 {
     struct w_host *h = &w->hosts[host];
     struct pv_rng rng = w_rng(w);
-    struct pv_ice_config cfg = {
-        .controlling = host == 0, .foreign = foreign, .rng = rng, .trace = &h->trace};
+    struct pv_ice_config cfg = {.controlling = w->roles == W_BOTH_CONTROL ||
+                                               (w->roles == W_FIRST_CONTROLS && host == 0),
+                                .foreign = foreign,
+                                .rng = rng,
+                                .trace = &h->trace};
     pv_ice_make_creds(&rng, &cfg.local);
     h->creds = cfg.local;
     if (pv_ice_new(&h->agent, &cfg, w->now) != PV_OK)

@@ -393,6 +393,87 @@ static void a_nominated_pair_is_used_once_it_is_proven(void **state)
     pv_ice_free(l.agent);
 }
 
+static void a_use_candidate_counts_once_the_pair_is_proven(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    lone_begin(&l, false, true, true);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    struct req q = good_request(&l);
+    q.use_candidate = true;
+    assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_CHECKING);
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+    pv_ice_free(l.agent);
+}
+
+static void a_nominated_pair_that_fails_gives_way_with_a_notice(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    uint32_t counter = 0;
+    struct pv_addr other = pv_addr4(192, 0, 2, 9, 9000);
+    lone_begin(&l, false, false, true);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    struct req q = good_request(&l);
+    q.nomination = 3;
+    assert_int_equal(send_request(&l, &q, &other), PV_OK); /* which then never answers */
+    for (pv_ns end = l.now + PV_S(6); l.now < end; l.now += PV_MS(10)) {
+        pv_ice_handle_timeout(l.agent, l.now);
+        while (next_msg(&l, &tx, &msg) == PV_OK)
+            if (pv_addr_equal(&tx.dst, &l.remote))
+                (void)!pv_stun_get_u32(&msg, PV_STUN_ATTR_NOMINATION, &counter);
+    }
+    assert_int_equal(counter, 3);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_CONNECTED);
+    pv_ice_free(l.agent);
+}
+
+static void a_path_in_use_outlives_its_place_in_the_description(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_ice_path paths[4];
+    struct pv_ice_cand other = {.type = PV_ICE_HOST,
+                                .addr = pv_addr4(192, 0, 2, 9, 9000),
+                                .priority = pv_ice_priority(PV_ICE_HOST, 1)};
+    lone_begin(&l, false, false, true);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, &other, 1, l.now), PV_OK);
+    assert_int_equal(pv_ice_paths(l.agent, paths, 4), 2);
+    assert_true(paths[0].selected && paths[0].valid);
+    assert_true(pv_addr_equal(&paths[0].remote, &l.remote));
+    assert_int_equal(paths[0].remote_type, PV_ICE_PRFLX);
+    assert_false(pv_ice_is_valid_remote(l.agent, &other.addr));
+
+    /* The unused one goes with the next description that does not list it. */
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, NULL, 0, l.now), PV_OK);
+    assert_int_equal(pv_ice_paths(l.agent, paths, 4), 1);
+    pv_ice_free(l.agent);
+}
+
+static void names_are_those_of_the_interface(void **state)
+{
+    (void)state;
+    assert_string_equal(pv_ice_cand_type_name(PV_ICE_HOST), "host");
+    assert_string_equal(pv_ice_cand_type_name(PV_ICE_SRFLX), "srflx");
+    assert_string_equal(pv_ice_cand_type_name(PV_ICE_PRFLX), "prflx");
+    assert_string_equal(pv_ice_cand_type_name(PV_ICE_RELAY), "relay");
+    assert_string_equal(pv_ice_state_name(PV_ICE_DORMANT), "dormant");
+}
+
 /* --- roles ------------------------------------------------------------------------------------ */
 
 static void role_conflicts_are_settled_with_foreign_agents_only(void **state)
@@ -554,6 +635,10 @@ int main(void)
         cmocka_unit_test(checks_for_other_credentials_of_the_peer_move_nothing),
         cmocka_unit_test(the_controlled_side_follows_the_highest_counter),
         cmocka_unit_test(a_nominated_pair_is_used_once_it_is_proven),
+        cmocka_unit_test(a_use_candidate_counts_once_the_pair_is_proven),
+        cmocka_unit_test(a_nominated_pair_that_fails_gives_way_with_a_notice),
+        cmocka_unit_test(a_path_in_use_outlives_its_place_in_the_description),
+        cmocka_unit_test(names_are_those_of_the_interface),
         cmocka_unit_test(role_conflicts_are_settled_with_foreign_agents_only),
         cmocka_unit_test(addresses_that_cannot_be_reached_are_not_paired),
         cmocka_unit_test(tables_stop_at_their_limits),

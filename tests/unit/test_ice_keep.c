@@ -104,6 +104,21 @@ static void foreign_agents_meet_with_one_nomination(void **state)
     w_done(&w);
 }
 
+static void foreign_agents_in_the_same_role_settle_it_and_meet(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        two_nats(seed);
+        w.roles = seed % 2 == 0 ? W_BOTH_CONTROL : W_NONE_CONTROLS;
+        meet(true);
+        w_run(&w, PV_S(12));
+        assert_true(w_agree(&w));
+        assert_state(0, PV_ICE_COMPLETED);
+        assert_state(1, PV_ICE_COMPLETED);
+        w_done(&w);
+    }
+}
+
 /* --- keeping ---------------------------------------------------------------------------------- */
 
 static void a_path_in_use_is_checked_every_5_seconds(void **state)
@@ -142,6 +157,22 @@ static void an_idle_path_is_kept_then_dormant_and_silent(void **state)
     w_run(&w, PV_S(100000));
     assert_int_equal(w.hosts[0].sent + w.hosts[1].sent, before);
     assert_int_equal(w.hosts[0].losts, 0);
+    w_done(&w);
+}
+
+static void an_idle_path_is_kept_at_the_learnt_lifetime(void **state)
+{
+    (void)state;
+    two_nats(3);
+    meet(false);
+    w_run(&w, PV_S(3));
+    for (int i = 0; i < 2; i++)
+        pv_ice_set_lifetime(w.hosts[i].agent, PV_S(50), w.now);
+    w_run(&w, PV_S(30));
+    unsigned before = w.hosts[0].sent;
+    w_run(&w, PV_S(530));
+    assert_in_range(w.hosts[0].sent - before, 18, 30); /* 500 s: 9 to 13 checks, as many answers */
+    assert_int_equal(w.hosts[0].losts + w.hosts[0].doubts, 0);
     w_done(&w);
 }
 
@@ -531,7 +562,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_controlling_side_answers_a_fall_back_with_a_new_nomination),
         cmocka_unit_test(foreign_agents_meet_with_one_nomination),
+        cmocka_unit_test(foreign_agents_in_the_same_role_settle_it_and_meet),
         cmocka_unit_test(a_path_in_use_is_checked_every_5_seconds),
+        cmocka_unit_test(an_idle_path_is_kept_at_the_learnt_lifetime),
         cmocka_unit_test(an_idle_path_is_kept_then_dormant_and_silent),
         cmocka_unit_test(the_peers_check_wakes_a_dormant_agent_for_a_moment_only),
         cmocka_unit_test(both_kicked_a_dormant_path_is_back_within_two_round_trips),
