@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_trust.c - who is in and who is out, as the nodes see it: a token for one, taken by two at
+ * the same instant; a member that is removed while everybody talks to it.
+ */
+#include <jansson.h>
+#include <stdio.h>
+
+#include "../unit/test_util.h"
+#include "sim_world.h"
+
+enum {
+    SEEDS = 12, /* per scenario; PV_SIM_SEEDS sets another number */
+    MESH = 5,
+};
+
+static int failed(struct sim_world *w, uint64_t seed, const char *what)
+{
+    printf("trust, seed %llu at %.3f s: %s %s\n", (unsigned long long)seed,
+           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, what, w->why);
+    sim_world_done(w);
+    return 1;
+}
+
+static struct pv_link_config draw_line(struct sim_world *w)
+{
+    struct pv_natrng *rng = sim_net_rng(w->net);
+    return (struct pv_link_config){.delay = PV_MS(1 + pv_natrng_below(rng, 40)),
+                                   .jitter = PV_MS(pv_natrng_below(rng, 10)),
+                                   .loss = pv_natrng_below(rng, 2) == 0 ? 0.05 : 0};
+}
+
+static bool invite(struct sim_world *w, struct sim_node *n, unsigned uses, char *token, size_t cap)
+{
+    char fields[64];
+    snprintf(fields, sizeof(fields), "\"cmd\":\"invite\",\"uses\":%u", uses);
+    const char *answer = sim_world_ask(w, n, PV_S(30), fields);
+    return answer != NULL && sim_world_field(answer, "token", token, cap);
+}
+
+static bool create(struct sim_world *w)
+{
+    size_t n = w->n_nodes;
+    w->n_nodes = 1;
+    bool ok = sim_world_join_all(w);
+    w->n_nodes = n;
+    return ok;
+}
+
+/* --- one token, two joiners ------------------------------------------------------------------ */
+
+struct race {
+    struct sim_node *n[2];
+    unsigned ask[2];
+};
+
+static bool both_answered(struct sim_world *w, void *ctx)
+{
+    const struct race *r = ctx;
+    (void)w;
+    return sim_node_answer(r->n[0], r->ask[0]) != NULL &&
+           sim_node_answer(r->n[1], r->ask[1]) != NULL;
+}
+
+static int ask_to_join(struct sim_node *n, const char *token)
+{
+    char fields[6000];
+    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\"", token);
+    return (int)sim_node_ask(n, fields);
+}
+
+static int two_joins(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    struct race r;
+    static const struct pv_link_config good = {.delay = PV_MS(10)};
+    char token[4096];
+    (void)ctx;
+    sim_world_init(&w, seed, &good);
+    sim_coord_set_store_delay(w.coord, PV_MS(200));
+    sim_world_node(&w, SIM_PUBLIC, "a", false);
+    for (int i = 0; i < 2; i++) {
+        struct pv_link_config line = draw_line(&w);
+        unsigned zone = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &line);
+        r.n[i] = sim_world_node(&w, zone, "twin", false); /* the name is fought for as well */
+    }
+    if (!create(&w) || !invite(&w, w.nodes[0], 1, token, sizeof(token)))
+        return failed(&w, seed, "create:");
+    for (int i = 0; i < 2; i++) {
+        r.ask[i] = (unsigned)ask_to_join(r.n[i], token);
+        if (seed % 3 != 0)
+            sim_world_run(&w, PV_MS(pv_natrng_below(sim_net_rng(w.net), 60)));
+    }
+    if (seed % 4 == 3) { /* the coordinator fails in the middle of it */
+        sim_world_run(&w, PV_MS(pv_natrng_below(sim_net_rng(w.net), 600)));
+        sim_coord_kill(w.coord);
+        sim_world_run(&w, PV_S(1));
+        sim_coord_start(w.coord);
+    }
+    if (!sim_world_until(&w, PV_S(60), both_answered, &r))
+        return failed(&w, seed, "a join has no answer after 60 s");
+    /* Whoever was told of a failure on the way asks again; the same node gets the same place. */
+    for (int i = 0; i < 2; i++) {
+        const char *answer = sim_node_answer(r.n[i], r.ask[i]);
+        if (strstr(answer, "\"ok\":true") == NULL && strstr(answer, "\"code\":12") == NULL) {
+            r.ask[i] = (unsigned)ask_to_join(r.n[i], token);
+            if (!sim_world_until(&w, PV_S(60), both_answered, &r))
+                return failed(&w, seed, "a second join has no answer after 60 s");
+        }
+    }
+    int won = 0;
+    for (int i = 0; i < 2; i++) {
+        const char *answer = sim_node_answer(r.n[i], r.ask[i]);
+        won += strstr(answer, "\"ok\":true") != NULL ? 1 : 0;
+        snprintf(w.why, sizeof(w.why), "%.300s", answer);
+        if (strstr(answer, "\"ok\":true") == NULL && strstr(answer, "\"code\":12") == NULL)
+            return failed(&w, seed, "the loser was not told that the token is used up:");
+    }
+    if (won != 1)
+        return failed(&w, seed, won == 0 ? "nobody got in" : "both got in");
+    sim_world_run(&w, PV_S(2));
+    const char *status = sim_world_ask(&w, w.nodes[0], PV_S(2), "\"cmd\":\"status\"");
+    if (status == NULL || strstr(status, "\"members\":2") == NULL)
+        return failed(&w, seed, "there are not two members");
+    sim_world_done(&w);
+    return 0;
+}
+
+static void of_two_joins_with_one_use_exactly_one_wins(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("trust", 2 * SEEDS, two_joins, NULL), 0);
+}
+
+/* --- removed ------------------------------------------------------------------------------- */
+
+static void ping_all(struct sim_world *w)
+{
+    for (size_t i = 0; i < w->n_nodes; i++) {
+        for (size_t k = 0; k < w->n_nodes; k++) {
+            struct pv_addr to = sim_node_overlay(w->nodes[k], PV_AF_INET);
+            if (i != k && to.family != PV_AF_NONE && sim_node_runs(w->nodes[i]))
+                sim_node_ping(w->nodes[i], &to, 32);
+        }
+    }
+}
+
+static bool lists(struct sim_world *w, struct sim_node *n, const char *name)
+{
+    char text[64];
+    snprintf(text, sizeof(text), "\"name\":\"%s\"", name);
+    const char *answer = sim_world_ask(w, n, PV_S(2), "\"cmd\":\"peers\"");
+    return answer != NULL && strstr(answer, text) != NULL;
+}
+
+static int removal(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    static const struct pv_link_config good = {.delay = PV_MS(10)};
+    (void)ctx;
+    sim_world_init(&w, seed, &good);
+    static const char *const names[MESH] = {"a", "b", "c", "d", "e"};
+    for (int i = 0; i < MESH; i++) {
+        struct pv_link_config line = draw_line(&w);
+        line.loss = 0;
+        sim_world_node(&w, sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &line), names[i],
+                       false);
+    }
+    if (!sim_world_join_all(&w))
+        return failed(&w, seed, "joining:");
+    sim_world_run(&w, PV_S(2));
+    for (int i = 0; i < 20; i++) {
+        ping_all(&w);
+        sim_world_run(&w, PV_MS(100));
+    }
+    sim_world_run(&w, PV_S(1));
+    for (int i = 0; i < MESH; i++) {
+        if (sim_node_pings(w.nodes[i]).answered != 20 * (MESH - 1))
+            return failed(&w, seed, "the mesh is not whole");
+    }
+    struct sim_node *e = w.nodes[MESH - 1];
+    struct pv_addr ip = sim_node_overlay(e, PV_AF_INET);
+    if (sim_world_ask(&w, w.nodes[0], PV_S(5), "\"cmd\":\"remove\",\"peer\":\"e\"") == NULL)
+        return failed(&w, seed, "remove:");
+    sim_world_run(&w, PV_S(2));
+    unsigned answered = sim_node_pings(e).answered;
+    unsigned received[MESH];
+    for (int i = 0; i < MESH; i++)
+        received[i] = sim_node_pings(w.nodes[i]).received;
+    for (int i = 0; i < 20; i++) {
+        for (int k = 0; k < MESH - 1; k++)
+            sim_node_ping(w.nodes[k], &ip, 32);
+        for (int k = 0; k < MESH - 1; k++) {
+            struct pv_addr to = sim_node_overlay(w.nodes[k], PV_AF_INET);
+            sim_node_ping(e, &to, 32);
+        }
+        sim_world_run(&w, PV_MS(100));
+    }
+    if (sim_node_pings(e).answered != answered)
+        return failed(&w, seed, "somebody still answers the removed node");
+    for (int i = 0; i < MESH - 1; i++) {
+        if (sim_node_pings(w.nodes[i]).received - sim_node_pings(w.nodes[i]).unreachable >
+            received[i])
+            return failed(&w, seed, "a packet of the removed node still came through");
+        if (lists(&w, w.nodes[i], "e"))
+            return failed(&w, seed, "somebody still lists the removed node");
+    }
+    const char *status = sim_world_ask(&w, e, PV_S(2), "\"cmd\":\"status\"");
+    if (status == NULL || strstr(status, "remove") == NULL)
+        return failed(&w, seed, "the removed node does not say so");
+    /* Neither a restart nor another token brings its key back. */
+    sim_node_kill(e);
+    sim_node_start(e);
+    sim_world_run(&w, PV_S(5));
+    char token[4096];
+    if (!invite(&w, w.nodes[0], 1, token, sizeof(token)))
+        return failed(&w, seed, "no invite:");
+    struct race again = {.n = {e, e}};
+    if (sim_world_ask(&w, e, PV_S(10), "\"cmd\":\"leave\"") == NULL)
+        return failed(&w, seed, "leave:");
+    again.ask[0] = again.ask[1] = (unsigned)ask_to_join(e, token);
+    if (!sim_world_until(&w, PV_S(60), both_answered, &again))
+        return failed(&w, seed, "joining again has no answer");
+    if (strstr(sim_node_answer(e, again.ask[0]), "\"code\":11") == NULL) {
+        snprintf(w.why, sizeof(w.why), "%.300s", sim_node_answer(e, again.ask[0]));
+        return failed(&w, seed, "a removed node is not refused:");
+    }
+    for (int i = 0; i < MESH - 1; i++) {
+        if (lists(&w, w.nodes[i], "e"))
+            return failed(&w, seed, "somebody lists the removed node again");
+    }
+    sim_world_done(&w);
+    return 0;
+}
+
+static void a_removed_member_is_out_everywhere_within_2_s(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("trust", SEEDS / 2, removal, NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(of_two_joins_with_one_use_exactly_one_wins),
+        cmocka_unit_test(a_removed_member_is_out_everywhere_within_2_s),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
