@@ -231,6 +231,16 @@ void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
 
 /* --- facts ------------------------------------------------------------------------------------ */
 
+/* Was it one of our addresses, and is it none now? */
+static bool is_gone(const struct pv_addr *local, const struct pv_link_addr *links, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (pv_addr_equal_ip(&links[i].addr.base, local))
+            return false;
+    }
+    return local->family != PV_AF_NONE;
+}
+
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
                             pv_ns now)
 {
@@ -238,6 +248,13 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
         pv_coordclient_moved(e->coord, now);
     else
         pv_coordclient_kick(e->coord, now);
+    for (size_t i = 0; i < e->n_statics; i++) {
+        struct pv_peer *p = e->statics[i];
+        if (!p->has_path || !is_gone(&p->path.local, links, n))
+            continue;
+        pv_peer_forget_local(p, now);
+        pv_engine_touch(e, p, now);
+    }
     pv_engine_settle(e, now);
 }
 

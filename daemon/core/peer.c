@@ -500,6 +500,14 @@ void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns n
     set_state(p, PV_PEER_UP, "endpoint configured", now);
 }
 
+void pv_peer_forget_local(struct pv_peer *p, pv_ns now)
+{
+    struct pv_carrier path = p->path;
+    path.local = (struct pv_addr){.family = PV_AF_NONE};
+    pv_trace_add(&p->trace, now, "our address is gone: sending from another one");
+    use_path(p, &path, now);
+}
+
 /* --- the fast path's facts ------------------------------------------------------------------- */
 
 static void sample(struct pv_peer *p, pv_ns now)

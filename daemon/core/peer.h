@@ -232,6 +232,8 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
 void pv_peer_goodbye(struct pv_peer *p, pv_ns now);
 /* A static peer's endpoint was configured or resolved. */
 void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns now);
+/* A static peer's path: the own address it was last heard on is gone; the kernel chooses. */
+void pv_peer_forget_local(struct pv_peer *p, pv_ns now);
 
 void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now);
 pv_ns pv_peer_next_timeout(const struct pv_peer *p);
