@@ -490,6 +490,53 @@ static void a_kicked_connection_must_answer_within_three_seconds(void **state)
     world_free(w);
 }
 
+static void a_connection_silent_after_a_kick_is_made_again_without_waiting(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    start(w, 1);
+    pass(w, PV_S(1));
+    w->silent = true;
+    pv_coordclient_kick(w->client, w->now);
+    pv_coordclient_kick(w->client, w->now); /* one is enough */
+    pass(w, PV_MS(2990));
+    size_t opened = w->n_opened;
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    w->silent = false;
+    pv_coordclient_kick(w->client, w->now); /* lengthens nothing */
+    w->silent = true;
+    pass(w, PV_MS(11));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    assert_int_equal(w->n_opened, opened + 1);
+    world_free(w);
+}
+
+static void a_node_whose_address_is_gone_connects_at_once(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    pv_coordclient_moved(w->client, w->now); /* not started: nothing to do */
+    start(w, 1);
+    pass(w, PV_S(1));
+    assert_int_equal(w->n_opened, 1);
+    pv_coordclient_moved(w->client, w->now);
+    pass(w, PV_MS(1));
+    assert_int_equal(w->n_opened, 2);
+    assert_int_equal(w->n_closed, 1);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    /* Also in the middle of connecting, which is no loss worth telling. */
+    w->behaviours[0] = HANGS;
+    pv_coordclient_moved(w->client, w->now);
+    pass(w, PV_S(1));
+    w->behaviours[0] = SERVES;
+    pv_coordclient_moved(w->client, w->now);
+    pass(w, PV_MS(1));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 2);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    world_free(w);
+}
+
 static void who_was_replaced_does_not_push_the_other_out_at_once(void **state)
 {
     (void)state;
@@ -608,6 +655,8 @@ int main(void)
         cmocka_unit_test(a_closed_connection_is_made_again_within_a_second),
         cmocka_unit_test(a_kick_makes_a_waiting_client_connect_at_once),
         cmocka_unit_test(a_kicked_connection_must_answer_within_three_seconds),
+        cmocka_unit_test(a_connection_silent_after_a_kick_is_made_again_without_waiting),
+        cmocka_unit_test(a_node_whose_address_is_gone_connects_at_once),
         cmocka_unit_test(who_was_replaced_does_not_push_the_other_out_at_once),
         cmocka_unit_test(stop_closes_and_stays_quiet),
         cmocka_unit_test(answers_find_their_requests),
