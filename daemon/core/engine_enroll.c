@@ -231,7 +231,8 @@ void pv_engine_join(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t
         return;
     en->handle = handle;
     en->deadline = now + PV_ENROLL_TIME;
-    const char *name = req->name[0] != '\0' ? req->name : e->hostname;
+    en->name_given = req->name[0] != '\0';
+    const char *name = en->name_given ? req->name : e->hostname;
     if (pv_name_parse(name, strlen(name), en->name) != PV_OK) {
         failf(e, PV_CTLAPI_USAGE, now, "the name of the node cannot be used",
               "use a to z, 0 to 9 and -, at most 63");
@@ -388,6 +389,10 @@ static void reserved(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns no
         return;
     }
     const struct pv_ctl_reservation *res = &msg->u.reservation;
+    if (e->enroll.name_given && strcmp(res->name, e->enroll.name) != 0) {
+        failf(e, PV_CTLAPI_FAILED, now, "the name is taken", "choose another with --name");
+        return;
+    }
     struct pv_st_member m = {0};
     struct pv_made made;
     memcpy(m.transport, e->identity->dh_pk, sizeof(m.transport));

@@ -166,6 +166,7 @@ struct pv_enroll {
     uint64_t handle; /* ctl */
     pv_ns deadline;
     char name[PV_NAME_BUF]; /* of this node, as asked for */
+    bool name_given;        /* by the user: another one will not do */
     char network[PV_NAME_BUF];
     struct pv_prefix range;
     uint8_t secret[PV_URL_SECRET_LEN]; /* create */

@@ -59,6 +59,8 @@ void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
     ok = ok && add_peer(e, list, p, now) == PV_OK;
     for (size_t i = 0; i < e->n_statics; i++)
         ok = ok && add_peer(e, list, e->statics[i], now) == PV_OK;
+    if (ok && e->roster != NULL && !pv_engine_is_online(e)) /* what is shown is what was known */
+        ok = json_object_set_new(list, "code", json_integer(PV_CTLAPI_UNREACHABLE)) == 0;
     if (!ok) {
         json_decref(list);
         list = NULL;

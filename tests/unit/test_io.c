@@ -117,6 +117,12 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     return e->next;
 }
 
+bool pv_engine_wants_restart(const struct pv_engine *e)
+{
+    (void)e;
+    return false;
+}
+
 void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
 {
     (void)now;
