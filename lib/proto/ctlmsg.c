@@ -235,6 +235,25 @@ static void put_hello(struct pv_writer *w, const struct pv_ctl_hello *m)
     field_cursor(w, &m->have);
 }
 
+static void put_turn(struct pv_writer *w, const struct pv_ctl_turn *m)
+{
+    const struct {
+        const char *name;
+        const char *text;
+    } fields[] = {{",\"user\":", m->user},
+                  {",\"password\":", m->password},
+                  {",\"realm\":", m->realm},
+                  {",\"nonce\":", m->nonce}};
+    raw(w, "{");
+    for (size_t i = 0; i < PV_ARRAY_LEN(fields); i++) {
+        if (fields[i].text == NULL || fields[i].text[0] == '\0')
+            fail(w, PV_ERR_STATE);
+        raw(w, fields[i].name + (i == 0 ? 1 : 0));
+        string(w, fields[i].text, PV_CTL_TURN_TEXT_MAX);
+    }
+    raw(w, "}");
+}
+
 static void put_welcome(struct pv_writer *w, const struct pv_ctl_welcome *m)
 {
     if (m->n_stun > PV_CTL_ADDRS_MAX)
@@ -251,6 +270,11 @@ static void put_welcome(struct pv_writer *w, const struct pv_ctl_welcome *m)
         string(w, m->stun[i], PV_CTL_ADDR_TEXT_MAX);
     }
     raw(w, "]");
+    field(w, "turn");
+    if (m->has_turn)
+        put_turn(w, &m->turn);
+    else
+        raw(w, "null");
     if (m->coordinators.len > 0)
         field_base64(w, "coordinators", m->coordinators, PV_CTL_STATEMENT_MAX);
 }

@@ -35,6 +35,7 @@ enum {
     PV_CTL_NETWORK_LEN = 16,     /* bytes of a network id */
     PV_CTL_HASH_LEN = 32,        /* bytes: handshake hash, roster head */
     PV_CTL_SECRET_LEN = 16,      /* bytes: the secret of the coordinator's URL */
+    PV_CTL_TURN_TEXT_MAX = 128,  /* characters of a relay user, password, realm or nonce */
 };
 
 enum pv_ctl_kind {
@@ -147,11 +148,22 @@ struct pv_ctl_hello {
     struct pv_ctl_cursor have;
 };
 
+/* What a member allocates its relay with (DESIGN 6): TURN at the stun addresses, long-term
+ * credentials. Each text has 1..PV_CTL_TURN_TEXT_MAX characters of UTF-8. */
+struct pv_ctl_turn {
+    const char *user;
+    const char *password;
+    const char *realm;
+    const char *nonce; /* good for one Allocate from any address */
+};
+
 struct pv_ctl_welcome {
-    uint64_t time_us;            /* coordinator's wall clock */
-    struct pv_ctl_cursor have;   /* end of its log of this network; {0,0} for create */
-    size_t n_stun;               /* <= PV_CTL_ADDRS_MAX */
-    const char *const *stun;     /* "HOST:PORT" each */
+    uint64_t time_us;          /* coordinator's wall clock */
+    struct pv_ctl_cursor have; /* end of its log of this network; {0,0} for create */
+    size_t n_stun;             /* <= PV_CTL_ADDRS_MAX */
+    const char *const *stun;   /* "HOST:PORT" each */
+    bool has_turn;             /* false: null, no relay for this node */
+    struct pv_ctl_turn turn;
     struct pv_view coordinators; /* newest coordinators statement; empty when there is none */
 };
 

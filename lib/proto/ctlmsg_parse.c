@@ -241,6 +241,22 @@ static void get_hello(struct parser *p, const json_t *obj, struct pv_ctl_hello *
     m->have = get_cursor(p, obj);
 }
 
+static const char *get_turn_text(struct parser *p, const json_t *obj, const char *name)
+{
+    const char *text = get_string(p, member(obj, name), "turn", PV_CTL_TURN_TEXT_MAX);
+    if (text[0] == '\0')
+        wrong(p, "turn");
+    return text;
+}
+
+static void get_turn(struct parser *p, const json_t *obj, struct pv_ctl_turn *m)
+{
+    m->user = get_turn_text(p, obj, "user");
+    m->password = get_turn_text(p, obj, "password");
+    m->realm = get_turn_text(p, obj, "realm");
+    m->nonce = get_turn_text(p, obj, "nonce");
+}
+
 static void get_welcome(struct parser *p, const json_t *obj, struct pv_ctl_welcome *m)
 {
     size_t n = 0;
@@ -252,6 +268,9 @@ static void get_welcome(struct parser *p, const json_t *obj, struct pv_ctl_welco
     for (size_t i = 0; i < m->n_stun; i++)
         stun[i] = get_string(p, json_array_get(list, i), "stun", PV_CTL_ADDR_TEXT_MAX);
     m->stun = stun;
+    m->has_turn = member(obj, "turn") != NULL;
+    if (m->has_turn)
+        get_turn(p, member(obj, "turn"), &m->turn);
     m->coordinators = get_bytes_opt(p, obj, "coordinators", PV_CTL_STATEMENT_MAX);
 }
 

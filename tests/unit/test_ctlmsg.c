@@ -66,6 +66,12 @@ static size_t every_message(struct pv_ctl_msg out[static 32])
                       .n_stun = 2,
                       .stun = two_stun,
                       .coordinators = {bytes_a, 2000}});
+    ADD(PV_CTL_ANSWER, PV_CTL_WELCOME,
+        .u.welcome = {.has_turn = true,
+                      .turn = {.user = "m1-\"x\"",
+                               .password = "secret",
+                               .realm = "p2pvpn",
+                               .nonce = "obMatJos2AAAA"}});
     ADD(PV_CTL_ANSWER, PV_CTL_RECEIPTS, .u.receipts = {.n = 2, .results = two_results});
     ADD(PV_CTL_ANSWER, PV_CTL_STATEMENTS,
         .u.statements = {.n = 2, .items = two_items, .more = true, .have = {5, 6}});
@@ -231,6 +237,9 @@ static void bad_envelopes_are_refused(void **state)
 static void unknown_words_and_wrong_fields_keep_their_id(void **state)
 {
     (void)state;
+#define WELCOME                                              \
+    "{\"id\":5,\"ok\":true,\"t\":\"welcome\",\"time_us\":1," \
+    "\"have\":{\"epoch\":0,\"n\":0},\"stun\":[]"
 #define KEY "\"BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""
     static const struct {
         const char *text;
@@ -267,10 +276,17 @@ static void unknown_words_and_wrong_fields_keep_their_id(void **state)
          PV_CTL_INVALID, "secret"},
         {"{\"id\":5,\"ok\":true,\"t\":\"reservation\",\"name\":\"bob\",\"ip4\":\"fd00::1\"}",
          PV_CTL_INVALID, "ip4"},
+        {WELCOME ",\"turn\":null}", PV_CTL_WELCOME, NULL},
+        {WELCOME ",\"turn\":[]}", PV_CTL_INVALID, "turn"},
+        {WELCOME ",\"turn\":{\"user\":\"a\",\"password\":\"b\",\"realm\":\"c\"}}", PV_CTL_INVALID,
+         "turn"},
+        {WELCOME ",\"turn\":{\"user\":\"\",\"password\":\"b\",\"realm\":\"c\",\"nonce\":\"d\"}}",
+         PV_CTL_INVALID, "turn"},
         {"{\"id\":5,\"ok\":false}", PV_CTL_INVALID, "error"},
         {"{\"id\":5,\"ok\":true,\"t\":\"presence\",\"nodes\":[{}]}", PV_CTL_INVALID, "node"},
     };
 #undef KEY
+#undef WELCOME
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_ctl_msg *m = NULL;
         assert_int_equal(pv_ctl_parse(pv_view(rows[i].text, strlen(rows[i].text)), &m), PV_OK);
@@ -409,6 +425,32 @@ static void a_full_page_fits_and_is_measured_right(void **state)
     assert_int_equal(len - empty + 1, PV_CTL_PAGE_ROOM - room); /* the first item has no comma */
 }
 
+static void relay_credentials_have_limits(void **state)
+{
+    (void)state;
+    char text[1024];
+    char user[PV_CTL_TURN_TEXT_MAX + 2];
+    size_t len = 0;
+    struct pv_ctl_msg m = {.kind = PV_CTL_ANSWER, .type = PV_CTL_WELCOME, .id = 1};
+    memset(user, 'u', sizeof(user));
+    user[PV_CTL_TURN_TEXT_MAX] = '\0';
+    m.u.welcome.has_turn = true;
+    m.u.welcome.turn =
+        (struct pv_ctl_turn){.user = user, .password = "p", .realm = "r", .nonce = "n"};
+    assert_int_equal(pv_ctl_build(&m, text, sizeof(text), &len), PV_OK);
+    struct pv_ctl_msg *got = NULL;
+    assert_int_equal(pv_ctl_parse(pv_view(text, len), &got), PV_OK);
+    assert_int_equal(got->type, PV_CTL_WELCOME);
+    assert_string_equal(got->u.welcome.turn.user, user);
+    assert_string_equal(got->u.welcome.turn.nonce, "n");
+    pv_ctl_msg_free(got);
+    user[PV_CTL_TURN_TEXT_MAX] = 'u';
+    user[PV_CTL_TURN_TEXT_MAX + 1] = '\0';
+    assert_int_equal(pv_ctl_build(&m, text, sizeof(text), &len), PV_ERR_STATE);
+    m.u.welcome.turn.user = "";
+    assert_int_equal(pv_ctl_build(&m, text, sizeof(text), &len), PV_ERR_STATE);
+}
+
 static void messages_without_a_form_are_not_built(void **state)
 {
     (void)state;
@@ -495,6 +537,7 @@ int main(void)
         cmocka_unit_test(a_value_one_byte_over_its_limit_is_refused),
         cmocka_unit_test(the_whole_message_has_a_limit),
         cmocka_unit_test(a_full_page_fits_and_is_measured_right),
+        cmocka_unit_test(relay_credentials_have_limits),
         cmocka_unit_test(messages_without_a_form_are_not_built),
         cmocka_unit_test(the_signatures_bind_connection_key_and_name),
     };
