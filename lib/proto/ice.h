@@ -15,17 +15,20 @@
  * dead paths are noticed by missing traffic. RFC, for foreign agents: the RFC's timers, one
  * nomination by USE-CANDIDATE, role conflicts.
  *
- *   NEW        no remote description         --set_remote-->        CHECKING
- *   CHECKING   nothing proven                --a pair answers-->    CONNECTED  (event SELECTED)
- *                                            --all failed, patience over--> FAILED (RFC 8863 s4)
- *   CONNECTED  a pair works, no nomination   --nomination-->        COMPLETED
- *   COMPLETED  nominated                     --better pair nominated, pair died, another took
- * over--> COMPLETED, CONNECTED (SELECTED)
- *                                            --nothing works any more--> CHECKING (event LOST)
- *                                            --idle for 10 min-->   DORMANT
- *   DORMANT    nothing is sent               --kick, traffic, the peer's check--> CHECKING
- *   FAILED     everything was tried          --kick, new candidates, the peer's check--> CHECKING
- *   any        --restart, new remote credentials--> CHECKING (NEW without remote), the path stays
+ *   NEW        no remote description     --set_remote-->                     CHECKING
+ *   CHECKING   nothing proven            --a pair answers-->                 CONNECTED (SELECTED)
+ *                                        --all failed, patience over-->      FAILED (RFC 8863 s4)
+ *   CONNECTED  a pair works              --nomination-->                     COMPLETED
+ *   COMPLETED  it is nominated           --another pair is nominated-->      COMPLETED (SELECTED)
+ *   CONNECTED or COMPLETED               --it died, another takes over-->    CONNECTED (SELECTED)
+ *                                        --it died, none is ready-->         CHECKING (DOUBT)
+ *                                        --no traffic for 10 min-->          DORMANT
+ *   CHECKING   selected pair in doubt    --a pair answers-->                 CONNECTED or COMPLETED
+ *                                        --none does-->                      CHECKING (LOST)
+ *   DORMANT    nothing is sent           --kick, traffic-->                  CHECKING
+ *                                        --the peer's check, ours answered--> COMPLETED (SELECTED)
+ *   FAILED     everything was tried      --kick, new pairs, peer's check-->  CHECKING
+ *   any        --restart, or new remote credentials--> CHECKING, the path in use stays, in doubt
  *
  * While the state is CHECKING the selected pair may still be set: it is doubted, not given up.
  */
@@ -129,7 +132,7 @@ void pv_ice_set_local(struct pv_ice_agent *agent, const struct pv_ice_cand *cand
                       pv_ns now);
 
 /* The other side's description, always whole. New credentials are a restart of that side; with the
- * same ones candidates come and go. Unusable addresses and more than the limits are ignored.
+ * same ones candidates come and go, and the path in use is checked. Unusable addresses and more than the limits are ignored.
  * Checks that arrived early are honoured now. PV_ERR_MALFORMED: bad credentials, nothing changed.
  */
 PV_MUST_CHECK int pv_ice_set_remote(struct pv_ice_agent *agent, const struct pv_ice_creds *remote,
