@@ -93,14 +93,14 @@ int pv_ice_new(struct pv_ice_agent **ret_agent, const struct pv_ice_config *cfg,
         return PV_ERR_NOMEM;
     a->cfg = *cfg;
     if (a->cfg.binding_lifetime == 0)
-        a->cfg.binding_lifetime = ICE_LIFETIME;
+        a->cfg.binding_lifetime = PV_ICE_LIFETIME;
     a->tie_breaker = pv_rng_u64(&a->cfg.rng);
     a->now = now;
-    a->selected = ICE_NONE;
-    a->nominated = ICE_NONE;
-    a->nominating = ICE_NONE;
-    a->wanted = ICE_NONE;
-    a->notice = ICE_NONE;
+    a->selected = PV_ICE_NONE;
+    a->nominated = PV_ICE_NONE;
+    a->nominating = PV_ICE_NONE;
+    a->wanted = PV_ICE_NONE;
+    a->notice = PV_ICE_NONE;
     *ret_agent = a;
     return PV_OK;
 }
@@ -125,9 +125,9 @@ int pv_ice_restart(struct pv_ice_agent *a, const struct pv_ice_creds *local, pv_
         a->nomination = 0; /* the other side begins anew with our credentials */
     a->n_answers = 0;      /* they would carry the integrity of the new password */
     memset(a->early, 0, sizeof(a->early));
-    ICE_TRACE(a, "restart: our credentials changed");
-    ice_keep_reset(a);
-    ice_keep_update_state(a);
+    PV_ICE_TRACE(a, "restart: our credentials changed");
+    pv_ice_keep_reset(a);
+    pv_ice_update_state(a);
     return PV_OK;
 }
 
@@ -135,11 +135,11 @@ int pv_ice_restart(struct pv_ice_agent *a, const struct pv_ice_creds *local, pv_
 static void keep_reflexive(struct pv_ice_agent *a, const struct pv_ice_cand *old, size_t n_old)
 {
     for (size_t i = 0; i < n_old && a->n_locals < PV_ICE_MAX_LOCAL; i++) {
-        int base = ice_base_find(a, &old[i].carrier, old[i].carrier.local.family);
+        int base = pv_ice_base_find(a, &old[i].carrier, old[i].carrier.local.family);
         bool known = false;
         for (size_t j = 0; j < a->n_locals; j++)
             known |= pv_addr_equal(&a->locals[j].addr, &old[i].addr);
-        if (!known && base != ICE_NONE &&
+        if (!known && base != PV_ICE_NONE &&
             pv_addr_equal(&a->bases[base].carrier.local, &old[i].carrier.local))
             a->locals[a->n_locals++] = old[i];
     }
@@ -158,19 +158,19 @@ void pv_ice_set_local(struct pv_ice_agent *a, const struct pv_ice_cand *cands, s
         memcpy(a->locals, cands, n * sizeof(cands[0]));
     a->n_given = n;
     a->n_locals = n;
-    ice_bases_set(a, cands, n);
+    pv_ice_bases_set(a, cands, n);
     keep_reflexive(a, reflexive, n_reflexive);
-    ice_pairs_form(a);
-    ice_keep_update_state(a);
+    pv_ice_pairs_form(a);
+    pv_ice_update_state(a);
 }
 
 /* Forgets what the new description does not list; a path in use is judged by its answers. */
 static void drop_undescribed(struct pv_ice_agent *a, bool restarted)
 {
-    uint8_t in_use = a->selected == ICE_NONE ? PV_ICE_MAX_REMOTE : a->pairs[a->selected].remote;
+    uint8_t in_use = a->selected == PV_ICE_NONE ? PV_ICE_MAX_REMOTE : a->pairs[a->selected].remote;
 
     for (int i = 0; i < PV_ICE_MAX_REMOTE; i++) {
-        struct ice_remote *r = &a->remotes[i];
+        struct pv_ice_remote *r = &a->remotes[i];
         if (!r->used || r->described)
             continue;
         if (i == in_use)
@@ -182,16 +182,16 @@ static void drop_undescribed(struct pv_ice_agent *a, bool restarted)
 
 static void replay_early(struct pv_ice_agent *a)
 {
-    struct ice_early early[ICE_MAX_EARLY];
+    struct pv_ice_early early[PV_ICE_MAX_EARLY];
 
     memcpy(early, a->early, sizeof(early));
-    for (size_t i = 0; i < ICE_MAX_EARLY; i++) {
+    for (size_t i = 0; i < PV_ICE_MAX_EARLY; i++) {
         if (!early[i].used || strcmp(early[i].ufrag, a->remote_creds.ufrag) != 0)
             continue;
         a->early[i].used = false;
         if (a->bases[early[i].base].used &&
             a->bases[early[i].base].carrier.local.family == early[i].src.family)
-            ice_check_effects(a, &early[i]);
+            pv_ice_check_effects(a, &early[i]);
     }
 }
 
@@ -206,25 +206,25 @@ int pv_ice_set_remote(struct pv_ice_agent *a, const struct pv_ice_creds *remote,
     a->remote_creds = *remote;
     a->has_remote = true;
     if (restarted) {
-        ICE_TRACE(a, "the peer began anew");
+        PV_ICE_TRACE(a, "the peer began anew");
         if (!a->cfg.controlling)
             a->nomination = 0; /* its counter may begin anew, too */
     }
     if (first || restarted)
-        ice_keep_reset(a);
+        pv_ice_keep_reset(a);
 
     for (int i = 0; i < PV_ICE_MAX_REMOTE; i++)
         a->remotes[i].described = false;
     size_t taken = 0;
-    for (size_t i = 0; i < n && taken < ICE_MAX_DESCRIBED; i++)
+    for (size_t i = 0; i < n && taken < PV_ICE_MAX_DESCRIBED; i++)
         if (pv_addr_is_usable_remote(&cands[i].addr) &&
-            ice_remote_add(a, &cands[i], true) != ICE_NONE)
+            pv_ice_remote_add(a, &cands[i], true) != PV_ICE_NONE)
             taken++;
     drop_undescribed(a, restarted);
-    ice_pairs_form(a);
+    pv_ice_pairs_form(a);
     replay_early(a);
-    ice_keep_confirm(a);
-    ice_keep_update_state(a);
+    pv_ice_keep_confirm(a);
+    pv_ice_update_state(a);
     return PV_OK;
 }
 
@@ -233,19 +233,19 @@ int pv_ice_set_remote(struct pv_ice_agent *a, const struct pv_ice_creds *remote,
 void pv_ice_kick(struct pv_ice_agent *a, pv_ns now)
 {
     a->now = now;
-    if (!a->has_remote || (a->last_kick != 0 && now < a->last_kick + ICE_KICK_MIN))
+    if (!a->has_remote || (a->last_kick != 0 && now < a->last_kick + PV_ICE_KICK_MIN))
         return;
-    ice_keep_kick(a);
-    ice_keep_update_state(a);
+    pv_ice_keep_kick(a);
+    pv_ice_update_state(a);
 }
 
 void pv_ice_set_lifetime(struct pv_ice_agent *a, pv_ns lifetime, pv_ns now)
 {
     a->now = now;
-    a->cfg.binding_lifetime = lifetime == 0 ? ICE_LIFETIME : lifetime;
-    if (a->selected == ICE_NONE)
+    a->cfg.binding_lifetime = lifetime == 0 ? PV_ICE_LIFETIME : lifetime;
+    if (a->selected == PV_ICE_NONE)
         return;
-    struct ice_pair *p = &a->pairs[a->selected];
+    struct pv_ice_pair *p = &a->pairs[a->selected];
     p->next_keep = pv_min_ns(p->next_keep, now + a->cfg.binding_lifetime);
 }
 
@@ -257,68 +257,68 @@ void pv_ice_note_traffic(struct pv_ice_agent *a, pv_ns last_tx_data, pv_ns last_
         a->last_tx = pv_min_ns(last_tx_data, now);
     if (last_rx_selected > a->last_rx)
         a->last_rx = pv_min_ns(last_rx_selected, now);
-    ice_keep_traffic(a);
-    ice_keep_update_state(a);
+    pv_ice_keep_traffic(a);
+    pv_ice_update_state(a);
 }
 
 void pv_ice_note_stray(struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,
                        const struct pv_addr *src, size_t len, pv_ns now)
 {
     a->now = now;
-    int base = ice_base_find(a, carrier, src->family);
-    if (!a->has_remote || base == ICE_NONE || !pv_addr_is_usable_remote(src))
+    int base = pv_ice_base_find(a, carrier, src->family);
+    if (!a->has_remote || base == PV_ICE_NONE || !pv_addr_is_usable_remote(src))
         return;
-    int remote = ice_remote_find(a, src);
-    if (remote == ICE_NONE) {
+    int remote = pv_ice_remote_find(a, src);
+    if (remote == PV_ICE_NONE) {
         struct pv_ice_cand cand = {
             .type = PV_ICE_PRFLX, .addr = *src, .priority = pv_ice_priority(PV_ICE_PRFLX, 32768)};
-        remote = ice_remote_add(a, &cand, false);
+        remote = pv_ice_remote_add(a, &cand, false);
     }
-    if (remote == ICE_NONE)
+    if (remote == PV_ICE_NONE)
         return;
-    bool known = ice_pair_find(a, base, remote) != ICE_NONE;
-    int index = ice_pair_get(a, base, remote);
-    if (index == ICE_NONE)
+    bool known = pv_ice_pair_find(a, base, remote) != PV_ICE_NONE;
+    int index = pv_ice_pair_get(a, base, remote);
+    if (index == PV_ICE_NONE)
         return;
-    struct ice_pair *p = &a->pairs[index];
+    struct pv_ice_pair *p = &a->pairs[index];
     if (!known && !a->remotes[remote].described)
         p->stray = true;
-    size_t grant = 3 * (len + ICE_UDP_OVERHEAD);
+    size_t grant = 3 * (len + PV_ICE_UDP_OVERHEAD);
     if (p->stray)
         p->budget = (uint32_t)(grant > 4096 ? 4096 : grant);
-    ice_check_trigger(a, index);
-    ice_keep_update_state(a);
+    pv_ice_check_trigger(a, index);
+    pv_ice_update_state(a);
 }
 
 void pv_ice_handle_timeout(struct pv_ice_agent *agent, pv_ns now)
 {
     agent->now = now;
-    ice_keep_timeout(agent);
+    pv_ice_keep_timeout(agent);
 }
 
 pv_ns pv_ice_next_timeout(const struct pv_ice_agent *agent)
 {
-    return ice_keep_next(agent);
+    return pv_ice_keep_next(agent);
 }
 
 /* --- events and questions ------------------------------------------------------------------ */
 
 static void fill_path(const struct pv_ice_agent *a, int index, struct pv_ice_path *ret_path)
 {
-    const struct ice_pair *p = &a->pairs[index];
+    const struct pv_ice_pair *p = &a->pairs[index];
 
     *ret_path = (struct pv_ice_path){
         .carrier = a->bases[p->base].carrier,
         .remote = a->remotes[p->remote].cand.addr,
-        .local_type = ice_pair_local_type(a, p),
+        .local_type = pv_ice_pair_local_type(a, p),
         .remote_type = a->remotes[p->remote].cand.type,
         .mapped = p->mapped,
         .rtt = p->srtt,
-        .loss = ice_pair_loss(p),
-        .valid = p->state == ICE_PAIR_VALID,
+        .loss = pv_ice_pair_loss(p),
+        .valid = p->state == PV_ICE_PAIR_VALID,
         .selected = index == a->selected,
         .nominated = index == a->nominated,
-        .failed = p->state == ICE_PAIR_FAILED,
+        .failed = p->state == PV_ICE_PAIR_FAILED,
         .checks = p->checks,
         .answers = p->answers,
     };
@@ -335,9 +335,9 @@ int pv_ice_poll_event(struct pv_ice_agent *a, struct pv_ice_event *ret_event)
 {
     struct pv_ice_event ev = {.state = a->state};
 
-    if (take(&a->ev_lost) && a->selected == ICE_NONE)
+    if (take(&a->ev_lost) && a->selected == PV_ICE_NONE)
         ev.type = PV_ICE_EV_LOST;
-    else if (take(&a->ev_selected) && a->selected != ICE_NONE)
+    else if (take(&a->ev_selected) && a->selected != PV_ICE_NONE)
         ev.type = PV_ICE_EV_SELECTED;
     else if (take(&a->ev_doubt) && a->doubt)
         ev.type = PV_ICE_EV_DOUBT;
@@ -347,7 +347,7 @@ int pv_ice_poll_event(struct pv_ice_agent *a, struct pv_ice_event *ret_event)
         ev.type = PV_ICE_EV_CANDIDATES_CHANGED;
     else
         return PV_ERR_AGAIN;
-    if (a->selected != ICE_NONE)
+    if (a->selected != PV_ICE_NONE)
         fill_path(a, a->selected, &ev.path);
     *ret_event = ev;
     return PV_OK;
@@ -360,7 +360,7 @@ enum pv_ice_state pv_ice_state(const struct pv_ice_agent *agent)
 
 int pv_ice_selected(const struct pv_ice_agent *a, struct pv_ice_path *ret_path)
 {
-    if (a->selected == ICE_NONE)
+    if (a->selected == PV_ICE_NONE)
         return PV_ERR_NOT_FOUND;
     fill_path(a, a->selected, ret_path);
     return PV_OK;
@@ -369,17 +369,17 @@ int pv_ice_selected(const struct pv_ice_agent *a, struct pv_ice_path *ret_path)
 /* For the order of a listing: selected, valid by cost, the others by priority. */
 static bool lists_before(const struct pv_ice_agent *a, int i, int j)
 {
-    const struct ice_pair *p = &a->pairs[i];
-    const struct ice_pair *q = &a->pairs[j];
-    bool p_valid = p->state == ICE_PAIR_VALID;
-    bool q_valid = q->state == ICE_PAIR_VALID;
+    const struct pv_ice_pair *p = &a->pairs[i];
+    const struct pv_ice_pair *q = &a->pairs[j];
+    bool p_valid = p->state == PV_ICE_PAIR_VALID;
+    bool q_valid = q->state == PV_ICE_PAIR_VALID;
 
     if ((i == a->selected) != (j == a->selected))
         return i == a->selected;
     if (p_valid != q_valid)
         return p_valid;
-    if (p_valid && ice_pair_cost(a, p) != ice_pair_cost(a, q))
-        return ice_pair_cost(a, p) < ice_pair_cost(a, q);
+    if (p_valid && pv_ice_pair_cost(a, p) != pv_ice_pair_cost(a, q))
+        return pv_ice_pair_cost(a, p) < pv_ice_pair_cost(a, q);
     return p->priority != q->priority ? p->priority > q->priority : i < j;
 }
 
@@ -403,10 +403,10 @@ size_t pv_ice_paths(const struct pv_ice_agent *a, struct pv_ice_path *ret_paths,
 
 bool pv_ice_is_valid_remote(const struct pv_ice_agent *a, const struct pv_addr *remote)
 {
-    int r = ice_remote_find(a, remote);
+    int r = pv_ice_remote_find(a, remote);
 
-    for (int i = 0; r != ICE_NONE && i < PV_ICE_MAX_PAIRS; i++)
-        if (a->pairs[i].used && a->pairs[i].remote == r && a->pairs[i].state == ICE_PAIR_VALID)
+    for (int i = 0; r != PV_ICE_NONE && i < PV_ICE_MAX_PAIRS; i++)
+        if (a->pairs[i].used && a->pairs[i].remote == r && a->pairs[i].state == PV_ICE_PAIR_VALID)
             return true;
     return false;
 }

@@ -132,8 +132,9 @@ void pv_ice_set_local(struct pv_ice_agent *agent, const struct pv_ice_cand *cand
                       pv_ns now);
 
 /* The other side's description, always whole. New credentials are a restart of that side; with the
- * same ones candidates come and go, and the path in use is checked. Unusable addresses and more than the limits are ignored.
- * Checks that arrived early are honoured now. PV_ERR_MALFORMED: bad credentials, nothing changed.
+ * same ones candidates come and go, and the path in use is checked. Unusable addresses and more
+ * than the limits are ignored. Checks that arrived early are honoured now. PV_ERR_MALFORMED: bad
+ * credentials, nothing changed.
  */
 PV_MUST_CHECK int pv_ice_set_remote(struct pv_ice_agent *agent, const struct pv_ice_creds *remote,
                                     const struct pv_ice_cand *cands, size_t n, pv_ns now);

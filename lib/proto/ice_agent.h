@@ -5,7 +5,8 @@
  *   ice.c        the interface: creation, descriptions in, events and answers to questions out
  *   ice_pair.c   tables of bases, remote candidates and pairs; ranking
  *   ice_check.c  connectivity checks: transactions, requests and answers on the wire
- *   ice_keep.c   choosing, nominating, keeping and giving up paths; timers
+ *   ice_choose.c which pair is used: selecting, nominating, giving up
+ *   ice_keep.c   keeping the pair in use: traffic, suspicion, consent, dormancy; timers
  */
 #ifndef PV_ICE_AGENT_H
 #define PV_ICE_AGENT_H
@@ -15,113 +16,115 @@
 #include "proto/stun.h"
 
 enum {
-    ICE_NONE = -1,          /* "no pair", "no slot" */
-    ICE_MAX_SENDS = 8,      /* transmissions of one check; 0, 20, ... 2540 ms (DESIGN 5) */
-    ICE_MAX_ANSWERS = 16,   /* answers waiting to be sent; more are dropped, the peer repeats */
-    ICE_MAX_EARLY = 8,      /* checks remembered from before the description came */
-    ICE_MAX_DESCRIBED = 24, /* remote candidates taken from a description; leaves room for prflx */
-    ICE_STANDBY = 2,        /* ours: valid pairs kept ready besides the selected one */
-    ICE_NOMINATION_MAX = 0xffffff, /* 24 bits, DESIGN 5 */
-    ICE_UDP_OVERHEAD = 28,         /* bytes of IPv4 and UDP header, for the rule of three */
-    ICE_LOSS_WINDOW = 32,          /* checks the loss estimate looks back */
+    PV_ICE_NONE = -1,        /* "no pair", "no slot" */
+    PV_ICE_MAX_SENDS = 8,    /* transmissions of one check; 0, 20, ... 2540 ms (DESIGN 5) */
+    PV_ICE_MAX_ANSWERS = 16, /* answers waiting to be sent; more are dropped, the peer repeats */
+    PV_ICE_MAX_EARLY = 8,    /* checks remembered from before the description came */
+    PV_ICE_MAX_DESCRIBED =
+        24,             /* remote candidates taken from a description; leaves room for prflx */
+    PV_ICE_STANDBY = 2, /* ours: valid pairs kept ready besides the selected one */
+    PV_ICE_NOMINATION_MAX = 0xffffff, /* 24 bits, DESIGN 5 */
+    PV_ICE_UDP_OVERHEAD = 28,         /* bytes of IPv4 and UDP header, for the rule of three */
+    PV_ICE_LOSS_WINDOW = 32,          /* checks the loss estimate looks back */
 };
 
-#define ICE_TA_OURS         PV_MS(20)    /* DESIGN 5 */
-#define ICE_TA_RFC          PV_MS(50)    /* RFC 8445 s14.2 */
-#define ICE_RTO_RFC         PV_MS(500)   /* RFC 8445 s14.3 */
-#define ICE_RM_RFC          16           /* RFC 8489 s6.2.1 */
-#define ICE_RC_RFC          7            /* RFC 8489 s6.2.1 */
-#define ICE_RESEND_OURS     PV_MS(20)    /* first interval, doubling: DESIGN 5 */
-#define ICE_PATIENCE_OURS   PV_S(10)     /* ours: before FAILED */
-#define ICE_PATIENCE_RFC    PV_MS(39500) /* RFC 8863 s4 */
-#define ICE_LIFETIME        PV_S(25)     /* default, TRAVERSAL 3.4 */
-#define ICE_CONSENT_EVERY   PV_S(5)      /* RFC 7675 s5.1 */
-#define ICE_CONSENT_EXPIRES PV_S(30)     /* RFC 7675 s5.1 */
-#define ICE_IN_USE          PV_S(15)     /* ours: since the last traffic */
-#define ICE_IDLE_LIMIT      PV_S(600)    /* DESIGN 5: then dormant */
-#define ICE_REVIVED_FOR     PV_S(10)     /* ours: awake without traffic after a peer's check */
-#define ICE_STANDBY_EVERY   PV_S(15)     /* ours: below the shortest lifetimes, TRAVERSAL 3.4 */
-#define ICE_STALE_AFTER     PV_S(45)     /* ours: a valid pair without answer for so long */
-#define ICE_SILENCE_MIN     PV_MS(250)   /* DESIGN 5 */
-#define ICE_DEAD_MIN        PV_MS(450)   /* DESIGN 5 */
-#define ICE_NOTE_EVERY      PV_MS(100)   /* about; see pv_ice_note_traffic() */
-#define ICE_DEFER           PV_S(1)      /* DESIGN 5 */
-#define ICE_HOLD_FIRST      PV_S(10)     /* ours: doubling each time a path dies */
-#define ICE_HOLD_MAX        PV_S(300)
-#define ICE_RETRY_FIRST     PV_S(30) /* ours: after a change of path, doubling */
-#define ICE_RETRY_MAX       PV_S(600)
-#define ICE_KICK_MIN        PV_MS(250) /* ours: kicks closer together are one */
+#define PV_ICE_TA_OURS         PV_MS(20)    /* DESIGN 5 */
+#define PV_ICE_TA_RFC          PV_MS(50)    /* RFC 8445 s14.2 */
+#define PV_ICE_RTO_RFC         PV_MS(500)   /* RFC 8445 s14.3 */
+#define PV_ICE_RM_RFC          16           /* RFC 8489 s6.2.1 */
+#define PV_ICE_RC_RFC          7            /* RFC 8489 s6.2.1 */
+#define PV_ICE_RESEND_OURS     PV_MS(20)    /* first interval, doubling: DESIGN 5 */
+#define PV_ICE_PATIENCE_OURS   PV_S(10)     /* ours: before FAILED */
+#define PV_ICE_PATIENCE_RFC    PV_MS(39500) /* RFC 8863 s4 */
+#define PV_ICE_LIFETIME        PV_S(25)     /* default, TRAVERSAL 3.4 */
+#define PV_ICE_CONSENT_EVERY   PV_S(5)      /* RFC 7675 s5.1 */
+#define PV_ICE_CONSENT_EXPIRES PV_S(30)     /* RFC 7675 s5.1 */
+#define PV_ICE_IN_USE          PV_S(15)     /* ours: since the last traffic */
+#define PV_ICE_IDLE_LIMIT      PV_S(600)    /* DESIGN 5: then dormant */
+#define PV_ICE_REVIVED_FOR     PV_S(10)     /* ours: awake without traffic after a peer's check */
+#define PV_ICE_STANDBY_EVERY   PV_S(15)     /* ours: below the shortest lifetimes, TRAVERSAL 3.4 */
+#define PV_ICE_STALE_AFTER     PV_S(45)     /* ours: a valid pair without answer for so long */
+#define PV_ICE_SILENCE_MIN     PV_MS(250)   /* DESIGN 5 */
+#define PV_ICE_DEAD_MIN        PV_MS(450)   /* DESIGN 5 */
+#define PV_ICE_NOTE_EVERY      PV_MS(100)   /* about; see pv_ice_note_traffic() */
+#define PV_ICE_DEFER           PV_S(1)      /* DESIGN 5 */
+#define PV_ICE_HOLD_FIRST      PV_S(10)     /* ours: doubling each time a path dies */
+#define PV_ICE_HOLD_MAX        PV_S(300)
+#define PV_ICE_RETRY_FIRST     PV_S(30) /* ours: after a change of path, doubling */
+#define PV_ICE_RETRY_MAX       PV_S(600)
+#define PV_ICE_NOMINATE_BY     PV_S(1)    /* ours: wait for better pairs, foreign agents */
+#define PV_ICE_KICK_MIN        PV_MS(250) /* ours: kicks closer together are one */
 
 /* How a check is repeated. */
-enum ice_plan {
-    ICE_PLAN_FULL,    /* unproven pair: 20, 40, 80 ... ms (RFC: the RFC's) */
-    ICE_PLAN_CONFIRM, /* proven pair: intervals from its RTT, four sends */
-    ICE_PLAN_SINGLE,  /* one send, silence proves nothing (consent, RFC 7675 s5.1) */
-    ICE_PLAN_PROBE,   /* suspected path: 0, 100, 250 ms, verdict at max(450 ms, 2 RTT) */
+enum pv_ice_plan {
+    PV_ICE_PLAN_FULL,    /* unproven pair: 20, 40, 80 ... ms (RFC: the RFC's) */
+    PV_ICE_PLAN_CONFIRM, /* proven pair: intervals from its RTT, four sends */
+    PV_ICE_PLAN_SINGLE,  /* one send, silence proves nothing (consent, RFC 7675 s5.1) */
+    PV_ICE_PLAN_PROBE,   /* suspected path: 0, 100, 250 ms, verdict at max(450 ms, 2 RTT) */
 };
 
 /* One check. Every transmission has an id of its own, the number of the transmission folded into
  * the second byte, so that each round trip is measured exactly. */
-struct ice_txn {
-    enum ice_plan plan;
+struct pv_ice_txn {
+    enum pv_ice_plan plan;
     uint8_t id[PV_STUN_TXID_LEN];
     unsigned sends;
-    unsigned max_sends; /* 0: no transaction */
-    uint32_t answered;  /* bit per transmission */
-    pv_ns interval;     /* before the next repetition */
-    pv_ns sent[ICE_MAX_SENDS];
+    unsigned max_sends;
+    uint32_t answered; /* bit per transmission */
+    pv_ns interval;    /* before the next repetition */
+    pv_ns sent[PV_ICE_MAX_SENDS];
     uint32_t nomination; /* NOMINATION it carries, 0 = none */
     bool use_candidate;
     bool triggered;   /* by the other side's request */
     bool controlling; /* the role it claims */
 };
 
-struct ice_base {
+struct pv_ice_base {
     bool used;
     struct pv_ice_carrier carrier; /* carrier.local is the base's transport address */
     uint32_t priority;             /* highest among the candidates of this base */
 };
 
-struct ice_remote {
+struct pv_ice_remote {
     bool used;
     bool described; /* listed in the current description */
     struct pv_ice_cand cand;
 };
 
-enum ice_pair_state {
-    ICE_PAIR_WAITING,  /* to be checked in its turn */
-    ICE_PAIR_CHECKING, /* a check runs, nothing proven */
-    ICE_PAIR_VALID,    /* proven both ways */
-    ICE_PAIR_STALE,    /* was valid, not confirmed for a while */
-    ICE_PAIR_FAILED,   /* checked without answer */
+enum pv_ice_pair_state {
+    PV_ICE_PAIR_WAITING,  /* to be checked in its turn */
+    PV_ICE_PAIR_CHECKING, /* a check runs, nothing proven */
+    PV_ICE_PAIR_VALID,    /* proven both ways */
+    PV_ICE_PAIR_STALE,    /* was valid, not confirmed for a while */
+    PV_ICE_PAIR_FAILED,   /* checked without answer */
 };
 
-struct ice_pair {
+struct pv_ice_pair {
     bool used;
-    enum ice_pair_state state;
+    enum pv_ice_pair_state state;
     uint8_t base;      /* index */
     uint8_t remote;    /* index */
     uint64_t priority; /* RFC 8445 s6.1.2.3 */
-    struct ice_txn cur;
-    struct ice_txn prev; /* its late answers still count */
-    pv_ns next_send;     /* of cur; PV_NEVER = no more */
-    pv_ns check_end;     /* cur is over then; PV_NEVER while it has sends left */
-    pv_ns next_keep;     /* next maintenance check of a valid pair */
-    pv_ns last_answer;   /* 0 = never */
-    pv_ns srtt;          /* 0 = unknown */
-    pv_ns hold_until;    /* not chosen before, unless nothing else works */
-    unsigned holds;      /* times this path died in use */
-    uint32_t loss_bits;  /* newest check in bit 0, 1 = lost */
-    unsigned loss_n;     /* bits that mean something */
-    bool stray;          /* known only from data: the rule of three binds */
-    uint32_t budget;     /* bytes that may go there while stray */
-    bool use_candidate;  /* RFC profile, controlled: nominate when valid */
+    struct pv_ice_txn cur;
+    struct pv_ice_txn prev; /* its late answers still count */
+    pv_ns next_send;        /* of cur; PV_NEVER = no more */
+    pv_ns check_end;        /* cur is over then; PV_NEVER while it has sends left */
+    pv_ns next_keep;        /* next maintenance check of a valid pair */
+    pv_ns last_answer;      /* 0 = never */
+    pv_ns srtt;             /* 0 = unknown */
+    pv_ns hold_until;       /* not chosen before, unless nothing else works */
+    unsigned holds;         /* times this path died in use */
+    uint32_t loss_bits;     /* newest check in bit 0, 1 = lost */
+    unsigned loss_n;        /* bits that mean something */
+    bool stray;             /* known only from data: the rule of three binds */
+    uint32_t budget;        /* bytes that may go there while stray */
+    bool use_candidate;     /* RFC profile, controlled: nominate when valid */
     struct pv_addr mapped;
     unsigned checks;
     unsigned answers;
 };
 
-struct ice_answer {
+struct pv_ice_answer {
     struct pv_ice_carrier carrier;
     struct pv_addr dst;
     uint8_t txid[PV_STUN_TXID_LEN];
@@ -130,7 +133,7 @@ struct ice_answer {
     size_t n_unknown;
 };
 
-struct ice_early {
+struct pv_ice_early {
     bool used;
     uint8_t base;
     struct pv_addr src;
@@ -151,13 +154,13 @@ struct pv_ice_agent {
     struct pv_ice_cand locals[PV_ICE_MAX_LOCAL]; /* given, then peer-reflexive */
     size_t n_locals;
     size_t n_given;
-    struct ice_base bases[PV_ICE_MAX_LOCAL];
-    struct ice_remote remotes[PV_ICE_MAX_REMOTE];
-    struct ice_pair pairs[PV_ICE_MAX_PAIRS];
+    struct pv_ice_base bases[PV_ICE_MAX_LOCAL];
+    struct pv_ice_remote remotes[PV_ICE_MAX_REMOTE];
+    struct pv_ice_pair pairs[PV_ICE_MAX_PAIRS];
 
-    struct ice_answer answers[ICE_MAX_ANSWERS];
+    struct pv_ice_answer answers[PV_ICE_MAX_ANSWERS];
     size_t n_answers;
-    struct ice_early early[ICE_MAX_EARLY];
+    struct pv_ice_early early[PV_ICE_MAX_EARLY];
     size_t next_early;
 
     int selected;        /* pair in use, also while doubted or dormant */
@@ -193,76 +196,110 @@ struct pv_ice_agent {
 
 /* --- ice_pair.c ---------------------------------------------------------------------------- */
 
-void ice_bases_set(struct pv_ice_agent *a, const struct pv_ice_cand *cands, size_t n);
-/* The base a datagram arrived on; ICE_NONE. */
-int ice_base_find(const struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,
-                  uint16_t family);
-int ice_remote_find(const struct pv_ice_agent *a, const struct pv_addr *addr);
-/* Adds a candidate or updates the one with its address; ICE_NONE when there is no room. */
-int ice_remote_add(struct pv_ice_agent *a, const struct pv_ice_cand *cand, bool described);
-int ice_pair_find(const struct pv_ice_agent *a, int base, int remote);
-/* The pair of base and remote, made if need be; ICE_NONE when it may not or there is no room. */
-int ice_pair_get(struct pv_ice_agent *a, int base, int remote);
+void pv_ice_bases_set(struct pv_ice_agent *a, const struct pv_ice_cand *cands, size_t n);
+/* The base a datagram arrived on; PV_ICE_NONE. */
+int pv_ice_base_find(const struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,
+                     uint16_t family);
+int pv_ice_remote_find(const struct pv_ice_agent *a, const struct pv_addr *addr);
+/* Adds a candidate or updates the one with its address; PV_ICE_NONE when there is no room. */
+int pv_ice_remote_add(struct pv_ice_agent *a, const struct pv_ice_cand *cand, bool described);
+int pv_ice_pair_find(const struct pv_ice_agent *a, int base, int remote);
+/* The pair of base and remote, made if need be; PV_ICE_NONE when it may not or there is no room. */
+int pv_ice_pair_get(struct pv_ice_agent *a, int base, int remote);
 /* Makes every pair that may be made; forgets those whose base or remote is gone. */
-void ice_pairs_form(struct pv_ice_agent *a);
-void ice_pair_remove(struct pv_ice_agent *a, int index);
-void ice_pairs_reprioritise(struct pv_ice_agent *a);
-enum pv_ice_cand_type ice_pair_local_type(const struct pv_ice_agent *a, const struct ice_pair *p);
+void pv_ice_pairs_form(struct pv_ice_agent *a);
+void pv_ice_pair_remove(struct pv_ice_agent *a, int index);
+void pv_ice_pairs_reprioritise(struct pv_ice_agent *a);
+enum pv_ice_cand_type pv_ice_pair_local_type(const struct pv_ice_agent *a,
+                                             const struct pv_ice_pair *p);
 /* What the path costs: its RTT plus a handicap for its kind, ns. Lower is better. */
-pv_ns ice_pair_cost(const struct pv_ice_agent *a, const struct ice_pair *p);
-pv_ns ice_pair_handicap(const struct pv_ice_agent *a, const struct ice_pair *p);
-/* The cheapest valid pair but `except`; pairs held down only when there is no other. ICE_NONE. */
-int ice_pair_best_valid(const struct pv_ice_agent *a, int except);
+pv_ns pv_ice_pair_cost(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
+pv_ns pv_ice_pair_handicap(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
+/* The cheapest valid pair but `except`; pairs held down only when there is no other. PV_ICE_NONE.
+ */
+int pv_ice_pair_best_valid(const struct pv_ice_agent *a, int except);
 /* Like that, among pairs in state `state`, by cost if measured, else by priority. */
-int ice_pair_best(const struct pv_ice_agent *a, enum ice_pair_state state, int except);
+int pv_ice_pair_best(const struct pv_ice_agent *a, enum pv_ice_pair_state state, int except);
 /* Held down last, then by cost, then by priority. */
-bool ice_pair_is_better(const struct pv_ice_agent *a, const struct ice_pair *p,
-                        const struct ice_pair *q);
+bool pv_ice_pair_is_better(const struct pv_ice_agent *a, const struct pv_ice_pair *p,
+                           const struct pv_ice_pair *q);
 /* How many valid pairs other than the selected one are better than this one? */
-unsigned ice_pair_rank(const struct pv_ice_agent *a, int index);
+unsigned pv_ice_pair_rank(const struct pv_ice_agent *a, int index);
 /* "192.0.2.1:5 -> 192.0.2.2:6" for the trace. */
 enum {
-    ICE_PAIR_TEXT = 2 * PV_ADDR_TEXT + 8
+    PV_ICE_PAIR_TEXT = 2 * PV_ADDR_TEXT + 8
 };
-const char *ice_pair_text(const struct pv_ice_agent *a, int index, char buf[static ICE_PAIR_TEXT]);
+const char *pv_ice_pair_text(const struct pv_ice_agent *a, int index,
+                             char buf[static PV_ICE_PAIR_TEXT]);
+/* what, the pair and its RTT, into the trace. */
+void pv_ice_trace_pair(struct pv_ice_agent *a, int index, const char *what);
 
 /* --- ice_check.c --------------------------------------------------------------------------- */
 
 /* Starts a check on the pair at once; a running one is superseded. It carries the nomination or
  * notice that is still to be delivered on this pair. */
-void ice_check_start(struct pv_ice_agent *a, int index, enum ice_plan plan);
-void ice_check_stop(struct ice_pair *p);
+void pv_ice_check_start(struct pv_ice_agent *a, int index, enum pv_ice_plan plan);
+void pv_ice_check_stop(struct pv_ice_pair *p);
 /* Forgets all transactions: their credentials are void. */
-void ice_check_forget(struct ice_pair *p);
-bool ice_check_is_running(const struct ice_pair *p);
+void pv_ice_check_forget(struct pv_ice_pair *p);
+bool pv_ice_check_is_running(const struct pv_ice_pair *p);
 /* An authenticated request asks for this pair: check it if it needs proof (RFC 8445 s7.3.1.4). */
-void ice_check_trigger(struct pv_ice_agent *a, int index);
+void pv_ice_check_trigger(struct pv_ice_agent *a, int index);
 /* What an authenticated request of the other side implies, late or at once. */
-void ice_check_effects(struct pv_ice_agent *a, const struct ice_early *req);
-unsigned ice_pair_loss(const struct ice_pair *p); /* 1/1000 */
+void pv_ice_check_effects(struct pv_ice_agent *a, const struct pv_ice_early *req);
+unsigned pv_ice_pair_loss(const struct pv_ice_pair *p); /* 1/1000 */
+
+/* --- ice_choose.c -------------------------------------------------------------------------- */
+
+void pv_ice_update_state(struct pv_ice_agent *a);
+/* A check on this pair was answered. */
+void pv_ice_choose_answered(struct pv_ice_agent *a, int index, const struct pv_ice_txn *txn);
+/* A check on this pair was not, in all its time. */
+void pv_ice_choose_failed(struct pv_ice_agent *a, int index);
+/* The other side sees us at a new address on this pair (a NAT began anew). */
+void pv_ice_choose_remapped(struct pv_ice_agent *a, int index);
+/* NOMINATION came: from the controlling side its choice, from the controlled side its notice. */
+void pv_ice_choose_nomination_in(struct pv_ice_agent *a, int index, uint32_t counter);
+void pv_ice_choose_use_candidate_in(struct pv_ice_agent *a, int index);
+/* Controlling: is there something to nominate? */
+void pv_ice_choose_consider(struct pv_ice_agent *a);
+/* A nomination under way on this pair comes to nothing. */
+void pv_ice_choose_abandon(struct pv_ice_agent *a, int index);
+/* The selected pair does not work any more; one that answered since then may take over. final: no
+ * more is to be tried on the old one. */
+void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final);
+/* The selected pair is gone from the tables: another takes over, or the path is lost. */
+void pv_ice_choose_selected_gone(struct pv_ice_agent *a);
+/* Every stale or failed pair gets another chance. */
+void pv_ice_choose_retry_all(struct pv_ice_agent *a);
 
 /* --- ice_keep.c ---------------------------------------------------------------------------- */
 
-void ice_keep_answered(struct pv_ice_agent *a, int index, const struct ice_txn *txn);
-/* The other side sees us at a new address on this pair (a NAT began anew). */
-void ice_keep_remapped(struct pv_ice_agent *a, int index);
-void ice_keep_check_over(struct pv_ice_agent *a, int index, enum ice_plan plan);
-void ice_keep_nomination_in(struct pv_ice_agent *a, int index, uint32_t counter);
-void ice_keep_use_candidate_in(struct pv_ice_agent *a, int index);
-void ice_keep_traffic(struct pv_ice_agent *a);
-void ice_keep_timeout(struct pv_ice_agent *a);
-pv_ns ice_keep_next(const struct pv_ice_agent *a);
-/* The selected pair is gone from the tables: another takes over, or the path is lost. */
-void ice_keep_selected_gone(struct pv_ice_agent *a);
+bool pv_ice_keep_in_use(const struct pv_ice_agent *a);
+/* When the selected pair is to be checked next. */
+void pv_ice_keep_plan(struct pv_ice_agent *a, struct pv_ice_pair *p);
+/* A check has had all its time. */
+void pv_ice_keep_check_over(struct pv_ice_agent *a, int index, enum pv_ice_plan plan);
+void pv_ice_keep_traffic(struct pv_ice_agent *a);
+void pv_ice_keep_timeout(struct pv_ice_agent *a);
+pv_ns pv_ice_keep_next(const struct pv_ice_agent *a);
 /* The other side has news: is our path still good, as it sees it? */
-void ice_keep_confirm(struct pv_ice_agent *a);
-void ice_keep_kick(struct pv_ice_agent *a);
+void pv_ice_keep_confirm(struct pv_ice_agent *a);
+void pv_ice_keep_kick(struct pv_ice_agent *a);
 /* Credentials of one side changed: every pair has to prove itself again. */
-void ice_keep_reset(struct pv_ice_agent *a);
-void ice_keep_update_state(struct pv_ice_agent *a);
-bool ice_keep_in_use(const struct pv_ice_agent *a);
+void pv_ice_keep_reset(struct pv_ice_agent *a);
 
-#define ICE_TRACE(a, ...)                                        \
+static inline pv_ns pv_ice_max_ns(pv_ns a, pv_ns b)
+{
+    return a > b ? a : b;
+}
+
+static inline bool pv_ice_is_valid(const struct pv_ice_agent *a, int index)
+{
+    return index != PV_ICE_NONE && a->pairs[index].state == PV_ICE_PAIR_VALID;
+}
+
+#define PV_ICE_TRACE(a, ...)                                     \
     do {                                                         \
         if ((a)->cfg.trace != NULL)                              \
             pv_trace_add((a)->cfg.trace, (a)->now, __VA_ARGS__); \

@@ -19,21 +19,16 @@ enum {
 #define PROBE_SECOND PV_MS(100) /* DESIGN 5: 0, +100, +250 ms */
 #define PROBE_THIRD  PV_MS(150)
 
-static pv_ns max_ns(pv_ns a, pv_ns b)
-{
-    return a > b ? a : b;
-}
-
 /* --- transactions -------------------------------------------------------------------------- */
 
-static void push_loss(struct ice_pair *p, bool lost)
+static void push_loss(struct pv_ice_pair *p, bool lost)
 {
     p->loss_bits = (p->loss_bits << 1) | (lost ? 1u : 0u);
-    if (p->loss_n < ICE_LOSS_WINDOW)
+    if (p->loss_n < PV_ICE_LOSS_WINDOW)
         p->loss_n++;
 }
 
-unsigned ice_pair_loss(const struct ice_pair *p)
+unsigned pv_ice_pair_loss(const struct pv_ice_pair *p)
 {
     unsigned lost = 0;
     for (unsigned i = 0; i < p->loss_n; i++)
@@ -42,27 +37,27 @@ unsigned ice_pair_loss(const struct ice_pair *p)
 }
 
 /* Transmissions that had their time and got no answer, on a pair that is known to work. */
-static void account_lost(const struct pv_ice_agent *a, struct ice_pair *p,
-                         const struct ice_txn *txn)
+static void account_lost(const struct pv_ice_agent *a, struct pv_ice_pair *p,
+                         const struct pv_ice_txn *txn)
 {
     if (p->answers == 0)
         return;
     for (unsigned i = 0; i < txn->sends; i++)
         if (((txn->answered >> i) & 1u) == 0 &&
-            a->now >= txn->sent[i] + max_ns(SINGLE_MIN, 4 * p->srtt))
+            a->now >= txn->sent[i] + pv_ice_max_ns(SINGLE_MIN, 4 * p->srtt))
             push_loss(p, true);
 }
 
-static unsigned plan_sends(const struct pv_ice_agent *a, enum ice_plan plan)
+static unsigned plan_sends(const struct pv_ice_agent *a, enum pv_ice_plan plan)
 {
     switch (plan) {
-    case ICE_PLAN_FULL:
-        return a->cfg.foreign ? ICE_RC_RFC : ICE_MAX_SENDS;
-    case ICE_PLAN_CONFIRM:
+    case PV_ICE_PLAN_FULL:
+        return a->cfg.foreign ? PV_ICE_RC_RFC : PV_ICE_MAX_SENDS;
+    case PV_ICE_PLAN_CONFIRM:
         return 4;
-    case ICE_PLAN_PROBE:
+    case PV_ICE_PLAN_PROBE:
         return 3;
-    case ICE_PLAN_SINGLE:
+    case PV_ICE_PLAN_SINGLE:
         break;
     }
     return 1;
@@ -76,31 +71,31 @@ static unsigned count_pairs(const struct pv_ice_agent *a)
     return n;
 }
 
-static pv_ns plan_interval(const struct pv_ice_agent *a, const struct ice_pair *p,
-                           enum ice_plan plan)
+static pv_ns plan_interval(const struct pv_ice_agent *a, const struct pv_ice_pair *p,
+                           enum pv_ice_plan plan)
 {
     switch (plan) {
-    case ICE_PLAN_FULL:
+    case PV_ICE_PLAN_FULL:
         if (a->cfg.foreign) /* RFC 8445 s14.3 */
-            return max_ns(ICE_RTO_RFC, ICE_TA_RFC * count_pairs(a));
-        return ICE_RESEND_OURS;
-    case ICE_PLAN_CONFIRM:
-        return max_ns(CONFIRM_MIN, 2 * p->srtt);
-    case ICE_PLAN_PROBE:
+            return pv_ice_max_ns(PV_ICE_RTO_RFC, PV_ICE_TA_RFC * count_pairs(a));
+        return PV_ICE_RESEND_OURS;
+    case PV_ICE_PLAN_CONFIRM:
+        return pv_ice_max_ns(CONFIRM_MIN, 2 * p->srtt);
+    case PV_ICE_PLAN_PROBE:
         return PROBE_SECOND;
-    case ICE_PLAN_SINGLE:
+    case PV_ICE_PLAN_SINGLE:
         break;
     }
-    return max_ns(SINGLE_MIN, 4 * p->srtt);
+    return pv_ice_max_ns(SINGLE_MIN, 4 * p->srtt);
 }
 
-void ice_check_start(struct pv_ice_agent *a, int index, enum ice_plan plan)
+void pv_ice_check_start(struct pv_ice_agent *a, int index, enum pv_ice_plan plan)
 {
-    struct ice_pair *p = &a->pairs[index];
+    struct pv_ice_pair *p = &a->pairs[index];
 
     account_lost(a, p, &p->prev);
     p->prev = p->cur;
-    p->cur = (struct ice_txn){
+    p->cur = (struct pv_ice_txn){
         .plan = plan,
         .max_sends = plan_sends(a, plan),
         .interval = plan_interval(a, p, plan),
@@ -112,40 +107,39 @@ void ice_check_start(struct pv_ice_agent *a, int index, enum ice_plan plan)
         p->cur.nomination = a->nomination;
     pv_rng_fill(&a->cfg.rng, p->cur.id, sizeof(p->cur.id));
     p->next_send = a->now;
-    p->check_end = plan == ICE_PLAN_PROBE ? a->now + max_ns(ICE_DEAD_MIN, 2 * p->srtt) : PV_NEVER;
-    if (p->state != ICE_PAIR_VALID)
-        p->state = ICE_PAIR_CHECKING;
+    p->check_end =
+        plan == PV_ICE_PLAN_PROBE ? a->now + pv_ice_max_ns(PV_ICE_DEAD_MIN, 2 * p->srtt) : PV_NEVER;
+    if (p->state != PV_ICE_PAIR_VALID)
+        p->state = PV_ICE_PAIR_CHECKING;
 }
 
-void ice_check_stop(struct ice_pair *p)
+void pv_ice_check_stop(struct pv_ice_pair *p)
 {
     p->next_send = PV_NEVER;
     p->check_end = PV_NEVER;
 }
 
-void ice_check_forget(struct ice_pair *p)
+void pv_ice_check_forget(struct pv_ice_pair *p)
 {
-    ice_check_stop(p);
-    p->cur.max_sends = 0;
+    pv_ice_check_stop(p);
     p->cur.sends = 0;
-    p->prev.max_sends = 0;
     p->prev.sends = 0;
 }
 
-bool ice_check_is_running(const struct ice_pair *p)
+bool pv_ice_check_is_running(const struct pv_ice_pair *p)
 {
     return p->next_send != PV_NEVER || p->check_end != PV_NEVER;
 }
 
 /* Marks one transmission as done and plans the next. */
-static void note_sent(struct pv_ice_agent *a, struct ice_pair *p)
+static void note_sent(struct pv_ice_agent *a, struct pv_ice_pair *p)
 {
-    struct ice_txn *t = &p->cur;
+    struct pv_ice_txn *t = &p->cur;
 
     t->sent[t->sends++] = a->now;
     p->checks++;
     pv_ns wait = t->interval;
-    if (t->plan == ICE_PLAN_PROBE)
+    if (t->plan == PV_ICE_PLAN_PROBE)
         t->interval = PROBE_THIRD;
     else
         t->interval *= 2;
@@ -154,41 +148,41 @@ static void note_sent(struct pv_ice_agent *a, struct ice_pair *p)
         return;
     }
     p->next_send = PV_NEVER;
-    if (t->plan == ICE_PLAN_FULL && a->cfg.foreign)
-        wait = max_ns(ICE_RTO_RFC, ICE_TA_RFC * count_pairs(a)) * ICE_RM_RFC;
+    if (t->plan == PV_ICE_PLAN_FULL && a->cfg.foreign)
+        wait = pv_ice_max_ns(PV_ICE_RTO_RFC, PV_ICE_TA_RFC * count_pairs(a)) * PV_ICE_RM_RFC;
     if (p->check_end == PV_NEVER)
         p->check_end = a->now + wait;
 }
 
-/* Which transmission does the id name? ICE_NONE when it is none of this transaction. */
-static int txn_match(const struct ice_txn *t, const uint8_t *id)
+/* Which transmission does the id name? PV_ICE_NONE when it is none of this transaction. */
+static int txn_match(const struct pv_ice_txn *t, const uint8_t *id)
 {
     unsigned n = (unsigned)(t->id[1] ^ id[1]);
 
     if (n >= t->sends || t->id[0] != id[0] || memcmp(t->id + 2, id + 2, PV_STUN_TXID_LEN - 2) != 0)
-        return ICE_NONE;
+        return PV_ICE_NONE;
     return (int)n;
 }
 
-void ice_check_trigger(struct pv_ice_agent *a, int index)
+void pv_ice_check_trigger(struct pv_ice_agent *a, int index)
 {
-    struct ice_pair *p = &a->pairs[index];
+    struct pv_ice_pair *p = &a->pairs[index];
 
     /* One quick start per check: were each request to begin another, answers slower than the
      * requests would never find the transaction they belong to. */
-    if (p->state == ICE_PAIR_VALID || (ice_check_is_running(p) && p->cur.triggered))
+    if (p->state == PV_ICE_PAIR_VALID || (pv_ice_check_is_running(p) && p->cur.triggered))
         return;
-    ice_check_start(a, index, ICE_PLAN_FULL);
+    pv_ice_check_start(a, index, PV_ICE_PLAN_FULL);
     p->cur.triggered = true;
 }
 
 /* --- what leaves --------------------------------------------------------------------------- */
 
-static int build_request(const struct pv_ice_agent *a, const struct ice_pair *p,
+static int build_request(const struct pv_ice_agent *a, const struct pv_ice_pair *p,
                          struct pv_ice_transmit *tx)
 {
-    const struct ice_txn *t = &p->cur;
-    const struct ice_base *base = &a->bases[p->base];
+    const struct pv_ice_txn *t = &p->cur;
+    const struct pv_ice_base *base = &a->bases[p->base];
     char username[USERNAME_MAX + 1];
     uint8_t id[PV_STUN_TXID_LEN];
     struct pv_stun_writer w;
@@ -218,7 +212,7 @@ static int build_request(const struct pv_ice_agent *a, const struct ice_pair *p,
     return pv_stun_write_end(&w, &tx->len);
 }
 
-static int build_answer(const struct pv_ice_agent *a, const struct ice_answer *ans,
+static int build_answer(const struct pv_ice_agent *a, const struct pv_ice_answer *ans,
                         struct pv_ice_transmit *tx)
 {
     struct pv_stun_writer w;
@@ -241,25 +235,25 @@ static int build_answer(const struct pv_ice_agent *a, const struct ice_answer *a
 
 static int next_due(const struct pv_ice_agent *a)
 {
-    int best = ICE_NONE;
+    int best = PV_ICE_NONE;
 
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
-        const struct ice_pair *p = &a->pairs[i];
+        const struct pv_ice_pair *p = &a->pairs[i];
         if (p->used && p->next_send <= a->now &&
-            (best == ICE_NONE || p->priority > a->pairs[best].priority))
+            (best == PV_ICE_NONE || p->priority > a->pairs[best].priority))
             best = i;
     }
     return best;
 }
 
 /* The rule of three: an address known only from data gets no more than what came from there. */
-static bool may_spend(struct ice_pair *p, size_t len)
+static bool may_spend(struct pv_ice_pair *p, size_t len)
 {
     if (!p->stray)
         return true;
-    if (p->budget < len + ICE_UDP_OVERHEAD)
+    if (p->budget < len + PV_ICE_UDP_OVERHEAD)
         return false;
-    p->budget -= (uint32_t)(len + ICE_UDP_OVERHEAD);
+    p->budget -= (uint32_t)(len + PV_ICE_UDP_OVERHEAD);
     return true;
 }
 
@@ -273,14 +267,14 @@ int pv_ice_poll_transmit(struct pv_ice_agent *a, struct pv_ice_transmit *ret_tx)
             return PV_OK;
     }
     for (;;) {
-        int i = a->has_remote && a->now >= a->blocked_until ? next_due(a) : ICE_NONE;
-        if (i == ICE_NONE)
+        int i = a->has_remote && a->now >= a->blocked_until ? next_due(a) : PV_ICE_NONE;
+        if (i == PV_ICE_NONE)
             return PV_ERR_AGAIN;
         if (!pv_bucket_take(&a->send_bucket, CHECKS_A_SECOND, CHECKS_AT_ONCE, 1, a->now)) {
             a->blocked_until = a->now + BLOCKED_FOR;
             return PV_ERR_AGAIN;
         }
-        struct ice_pair *p = &a->pairs[i];
+        struct pv_ice_pair *p = &a->pairs[i];
         int r = build_request(a, p, ret_tx);
         bool send = r == PV_OK && may_spend(p, ret_tx->len);
         note_sent(a, p);
@@ -330,14 +324,15 @@ static bool view_is(struct pv_view v, const char *text)
     return pv_view_equal(v, pv_view(text, strlen(text)));
 }
 
-static struct ice_answer *queue_answer(struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,
-                                       const struct pv_addr *dst, const struct pv_stun_msg *msg,
-                                       unsigned code)
+static struct pv_ice_answer *queue_answer(struct pv_ice_agent *a,
+                                          const struct pv_ice_carrier *carrier,
+                                          const struct pv_addr *dst, const struct pv_stun_msg *msg,
+                                          unsigned code)
 {
-    if (a->n_answers == ICE_MAX_ANSWERS)
+    if (a->n_answers == PV_ICE_MAX_ANSWERS)
         return NULL;
-    struct ice_answer *ans = &a->answers[a->n_answers++];
-    *ans = (struct ice_answer){.carrier = *carrier, .dst = *dst, .code = code};
+    struct pv_ice_answer *ans = &a->answers[a->n_answers++];
+    *ans = (struct pv_ice_answer){.carrier = *carrier, .dst = *dst, .code = code};
     memcpy(ans->txid, msg->txid, sizeof(ans->txid));
     return ans;
 }
@@ -355,43 +350,43 @@ static bool role_conflict(struct pv_ice_agent *a, const struct pv_stun_msg *msg)
     if (we_win == a->cfg.controlling)
         return true; /* the other side is to switch */
     a->cfg.controlling = !a->cfg.controlling;
-    ice_pairs_reprioritise(a);
-    ICE_TRACE(a, "role conflict: now %s", a->cfg.controlling ? "controlling" : "controlled");
+    pv_ice_pairs_reprioritise(a);
+    PV_ICE_TRACE(a, "role conflict: now %s", a->cfg.controlling ? "controlling" : "controlled");
     return false;
 }
 
-void ice_check_effects(struct pv_ice_agent *a, const struct ice_early *req)
+void pv_ice_check_effects(struct pv_ice_agent *a, const struct pv_ice_early *req)
 {
-    int remote = ice_remote_find(a, &req->src);
-    bool learnt = remote == ICE_NONE;
+    int remote = pv_ice_remote_find(a, &req->src);
+    bool learnt = remote == PV_ICE_NONE;
 
     if (learnt) {
         struct pv_ice_cand cand = {
             .type = PV_ICE_PRFLX, .addr = req->src, .priority = req->priority};
-        remote = ice_remote_add(a, &cand, false);
+        remote = pv_ice_remote_add(a, &cand, false);
     }
-    int index = remote == ICE_NONE ? ICE_NONE : ice_pair_get(a, req->base, remote);
-    if (index == ICE_NONE)
+    int index = remote == PV_ICE_NONE ? PV_ICE_NONE : pv_ice_pair_get(a, req->base, remote);
+    if (index == PV_ICE_NONE)
         return;
     if (learnt) {
-        char text[ICE_PAIR_TEXT];
-        ICE_TRACE(a, "peer came from an address it did not list: %s",
-                  ice_pair_text(a, index, text));
+        char text[PV_ICE_PAIR_TEXT];
+        PV_ICE_TRACE(a, "peer came from an address it did not list: %s",
+                     pv_ice_pair_text(a, index, text));
     }
     a->pairs[index].stray = false;
-    ice_check_trigger(a, index);
+    pv_ice_check_trigger(a, index);
     if (req->nomination != 0)
-        ice_keep_nomination_in(a, index, req->nomination);
+        pv_ice_choose_nomination_in(a, index, req->nomination);
     if (req->use_candidate)
-        ice_keep_use_candidate_in(a, index);
+        pv_ice_choose_use_candidate_in(a, index);
 }
 
 /* The check came before the description that names its sender: kept for set_remote(). Checks may
  * arrive out of order, so what one of them asked for stays asked. */
-static void remember_early(struct pv_ice_agent *a, const struct ice_early *req)
+static void remember_early(struct pv_ice_agent *a, const struct pv_ice_early *req)
 {
-    for (size_t i = 0; i < ICE_MAX_EARLY; i++) {
-        struct ice_early *e = &a->early[i];
+    for (size_t i = 0; i < PV_ICE_MAX_EARLY; i++) {
+        struct pv_ice_early *e = &a->early[i];
         if (!e->used || e->base != req->base || !pv_addr_equal(&e->src, &req->src) ||
             strcmp(e->ufrag, req->ufrag) != 0)
             continue;
@@ -400,7 +395,7 @@ static void remember_early(struct pv_ice_agent *a, const struct ice_early *req)
         e->use_candidate |= req->use_candidate;
         return;
     }
-    a->early[a->next_early++ % ICE_MAX_EARLY] = *req;
+    a->early[a->next_early++ % PV_ICE_MAX_EARLY] = *req;
 }
 
 /* Answers an authentic request by an error when it lacks what RFC 8445 s7.3 needs. */
@@ -416,7 +411,7 @@ static bool answer_faults(struct pv_ice_agent *a, const struct pv_ice_carrier *c
     size_t n = pv_stun_list_unknown(msg, KNOWN, PV_ARRAY_LEN(KNOWN), unknown, 4);
 
     if (n > 0) {
-        struct ice_answer *ans = queue_answer(a, carrier, src, msg, PV_STUN_E_UNKNOWN_ATTRIBUTE);
+        struct pv_ice_answer *ans = queue_answer(a, carrier, src, msg, PV_STUN_E_UNKNOWN_ATTRIBUTE);
         if (ans != NULL) {
             memcpy(ans->unknown, unknown, sizeof(unknown));
             ans->n_unknown = n;
@@ -445,8 +440,8 @@ static int handle_request(struct pv_ice_agent *a, const struct pv_ice_carrier *c
     int r = pv_stun_check_integrity(msg, pv_view(a->cfg.local.pwd, strlen(a->cfg.local.pwd)));
     if (r < 0)
         return r == PV_ERR_NOT_FOUND ? PV_ERR_AUTH : r;
-    int base = ice_base_find(a, carrier, src->family);
-    if (base == ICE_NONE || src->port == 0)
+    int base = pv_ice_base_find(a, carrier, src->family);
+    if (base == PV_ICE_NONE || src->port == 0)
         return PV_ERR_NOT_FOUND;
     if (!pv_bucket_take(&a->answer_bucket, ANSWERS_A_SECOND, ANSWERS_AT_ONCE, 1, a->now))
         return PV_ERR_LIMIT;
@@ -458,33 +453,33 @@ static int handle_request(struct pv_ice_agent *a, const struct pv_ice_carrier *c
         return PV_OK;
     (void)queue_answer(a, &back, src, msg, 0);
 
-    struct ice_early req = {.used = true, .base = (uint8_t)base, .src = *src};
+    struct pv_ice_early req = {.used = true, .base = (uint8_t)base, .src = *src};
     (void)!pv_stun_get_u32(msg, PV_STUN_ATTR_PRIORITY, &req.priority);
     (void)!pv_stun_get_u32(msg, PV_STUN_ATTR_NOMINATION, &req.nomination);
     req.use_candidate = pv_stun_has(msg, PV_STUN_ATTR_USE_CANDIDATE);
     memcpy(req.ufrag, from.ptr, from.len);
     if (a->has_remote && view_is(from, a->remote_creds.ufrag))
-        ice_check_effects(a, &req);
+        pv_ice_check_effects(a, &req);
     else
         remember_early(a, &req);
     return PV_OK;
 }
 
 /* The pair, transaction and transmission that an answer is for. */
-static struct ice_txn *find_txn(struct pv_ice_agent *a, const uint8_t *id, int *ret_pair,
-                                unsigned *ret_n)
+static struct pv_ice_txn *find_txn(struct pv_ice_agent *a, const uint8_t *id, int *ret_pair,
+                                   unsigned *ret_n)
 {
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
-        struct ice_pair *p = &a->pairs[i];
+        struct pv_ice_pair *p = &a->pairs[i];
         if (!p->used)
             continue;
         int n = txn_match(&p->cur, id);
-        struct ice_txn *t = &p->cur;
-        if (n == ICE_NONE) {
+        struct pv_ice_txn *t = &p->cur;
+        if (n == PV_ICE_NONE) {
             n = txn_match(&p->prev, id);
             t = &p->prev;
         }
-        if (n != ICE_NONE) {
+        if (n != PV_ICE_NONE) {
             *ret_pair = i;
             *ret_n = (unsigned)n;
             return t;
@@ -493,7 +488,7 @@ static struct ice_txn *find_txn(struct pv_ice_agent *a, const uint8_t *id, int *
     return NULL;
 }
 
-static void note_rtt(struct ice_pair *p, pv_ns sample)
+static void note_rtt(struct pv_ice_pair *p, pv_ns sample)
 {
     if (sample == 0)
         sample = 1;                                               /* 0 means unknown */
@@ -501,14 +496,14 @@ static void note_rtt(struct ice_pair *p, pv_ns sample)
 }
 
 /* RFC 8445 s7.2.5.3.1: an address of ours that no candidate has. */
-static void learn_local(struct pv_ice_agent *a, const struct ice_pair *p)
+static void learn_local(struct pv_ice_agent *a, const struct pv_ice_pair *p)
 {
     for (size_t i = 0; i < a->n_locals; i++)
         if (pv_addr_equal(&a->locals[i].addr, &p->mapped))
             return;
     if (a->n_locals == PV_ICE_MAX_LOCAL)
         return;
-    const struct ice_base *base = &a->bases[p->base];
+    const struct pv_ice_base *base = &a->bases[p->base];
     a->locals[a->n_locals++] = (struct pv_ice_cand){
         .type = PV_ICE_PRFLX,
         .addr = p->mapped,
@@ -517,13 +512,13 @@ static void learn_local(struct pv_ice_agent *a, const struct ice_pair *p)
     };
     a->ev_cands = true;
     char text[PV_ADDR_TEXT];
-    ICE_TRACE(a, "the peer sees us at %s", pv_addr_format(&p->mapped, text));
+    PV_ICE_TRACE(a, "the peer sees us at %s", pv_addr_format(&p->mapped, text));
 }
 
-static int handle_success(struct pv_ice_agent *a, int index, struct ice_txn *t, unsigned n,
+static int handle_success(struct pv_ice_agent *a, int index, struct pv_ice_txn *t, unsigned n,
                           const struct pv_stun_msg *msg)
 {
-    struct ice_pair *p = &a->pairs[index];
+    struct pv_ice_pair *p = &a->pairs[index];
     struct pv_addr mapped;
     int r = pv_stun_get_xor_addr(msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
     if (r < 0)
@@ -540,30 +535,30 @@ static int handle_success(struct pv_ice_agent *a, int index, struct ice_txn *t, 
     p->mapped = mapped;
     p->stray = false;
     learn_local(a, p);
-    struct ice_txn answered = *t;
+    struct pv_ice_txn answered = *t;
     /* A superseded check proves the pair as well, but delivers no newer nomination. */
     if (t == &p->cur ||
         (p->cur.nomination == t->nomination && p->cur.use_candidate == t->use_candidate))
-        ice_check_stop(p);
-    ice_keep_answered(a, index, &answered);
+        pv_ice_check_stop(p);
+    pv_ice_choose_answered(a, index, &answered);
     if (remapped)
-        ice_keep_remapped(a, index);
+        pv_ice_choose_remapped(a, index);
     return PV_OK;
 }
 
-static int handle_error(struct pv_ice_agent *a, int index, const struct ice_txn *t,
+static int handle_error(struct pv_ice_agent *a, int index, const struct pv_ice_txn *t,
                         const struct pv_stun_msg *msg)
 {
     unsigned code;
     if (pv_stun_get_error(msg, &code) < 0)
         return PV_ERR_MALFORMED;
-    ICE_TRACE(a, "a check was refused with error %u", code);
+    PV_ICE_TRACE(a, "a check was refused with error %u", code);
     if (code != PV_STUN_E_ROLE_CONFLICT || !a->cfg.foreign || t != &a->pairs[index].cur)
         return PV_OK;                     /* the check goes on and fails in its time */
     a->cfg.controlling = !t->controlling; /* RFC 8445 s7.2.5.1 */
     pv_rng_fill(&a->cfg.rng, &a->tie_breaker, sizeof(a->tie_breaker));
-    ice_pairs_reprioritise(a);
-    ice_check_start(a, index, ICE_PLAN_FULL);
+    pv_ice_pairs_reprioritise(a);
+    pv_ice_check_start(a, index, PV_ICE_PLAN_FULL);
     return PV_OK;
 }
 
@@ -572,10 +567,10 @@ static int handle_response(struct pv_ice_agent *a, const struct pv_ice_carrier *
 {
     int index;
     unsigned n;
-    struct ice_txn *t = find_txn(a, msg->txid, &index, &n);
+    struct pv_ice_txn *t = find_txn(a, msg->txid, &index, &n);
     if (t == NULL || !a->has_remote)
         return PV_ERR_NOT_FOUND;
-    const struct ice_pair *p = &a->pairs[index];
+    const struct pv_ice_pair *p = &a->pairs[index];
     const struct pv_ice_carrier *base = &a->bases[p->base].carrier;
     /* RFC 8445 s7.2.5.2.1: only symmetric answers count. */
     if (!pv_addr_equal(src, &a->remotes[p->remote].cand.addr) || carrier->kind != base->kind ||
@@ -607,6 +602,6 @@ int pv_ice_handle_input(struct pv_ice_agent *a, const struct pv_ice_carrier *car
     else
         r = handle_response(a, carrier, src, &msg);
     if (r == PV_OK)
-        ice_keep_update_state(a);
+        pv_ice_update_state(a);
     return r;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@ static bool same_carrier(const struct pv_ice_carrier *a, const struct pv_ice_car
            pv_addr_equal(&a->local, &b->local);
 }
 
-void ice_bases_set(struct pv_ice_agent *a, const struct pv_ice_cand *cands, size_t n)
+void pv_ice_bases_set(struct pv_ice_agent *a, const struct pv_ice_cand *cands, size_t n)
 {
     bool keep[PV_ICE_MAX_LOCAL] = {false};
 
@@ -24,20 +25,20 @@ void ice_bases_set(struct pv_ice_agent *a, const struct pv_ice_cand *cands, size
         const struct pv_ice_cand *c = &cands[i];
         if (c->type == PV_ICE_RELAY || c->carrier.local.family == PV_AF_NONE)
             continue;
-        int slot = ICE_NONE;
+        int slot = PV_ICE_NONE;
         for (int b = 0; b < PV_ICE_MAX_LOCAL; b++) {
             if (a->bases[b].used && same_carrier(&a->bases[b].carrier, &c->carrier)) {
                 slot = b;
                 break;
             }
-            if (slot == ICE_NONE && !a->bases[b].used)
+            if (slot == PV_ICE_NONE && !a->bases[b].used)
                 slot = b;
         }
-        if (slot == ICE_NONE)
+        if (slot == PV_ICE_NONE)
             continue;
-        struct ice_base *base = &a->bases[slot];
+        struct pv_ice_base *base = &a->bases[slot];
         if (!base->used || !keep[slot])
-            *base = (struct ice_base){.used = true, .carrier = c->carrier};
+            *base = (struct pv_ice_base){.used = true, .carrier = c->carrier};
         if (c->priority > base->priority)
             base->priority = c->priority;
         keep[slot] = true;
@@ -47,30 +48,30 @@ void ice_bases_set(struct pv_ice_agent *a, const struct pv_ice_cand *cands, size
             a->bases[b].used = false;
 }
 
-int ice_base_find(const struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,
-                  uint16_t family)
+int pv_ice_base_find(const struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,
+                     uint16_t family)
 {
-    int any = ICE_NONE;
+    int any = PV_ICE_NONE;
 
     for (int i = 0; i < PV_ICE_MAX_LOCAL; i++) {
-        const struct ice_base *b = &a->bases[i];
+        const struct pv_ice_base *b = &a->bases[i];
         if (!b->used || b->carrier.kind != carrier->kind || b->carrier.sock != carrier->sock ||
             b->carrier.channel != carrier->channel || b->carrier.local.family != family)
             continue;
         if (pv_addr_equal_ip(&b->carrier.local, &carrier->local))
             return i;
-        if (any == ICE_NONE)
+        if (any == PV_ICE_NONE)
             any = i;
     }
     return any; /* the address is not known, or new: the socket is the same */
 }
 
-int ice_remote_find(const struct pv_ice_agent *a, const struct pv_addr *addr)
+int pv_ice_remote_find(const struct pv_ice_agent *a, const struct pv_addr *addr)
 {
     for (int i = 0; i < PV_ICE_MAX_REMOTE; i++)
         if (a->remotes[i].used && pv_addr_equal(&a->remotes[i].cand.addr, addr))
             return i;
-    return ICE_NONE;
+    return PV_ICE_NONE;
 }
 
 /* A candidate nobody described and no proven pair uses may give way to a new one. */
@@ -79,8 +80,8 @@ static bool is_expendable(const struct pv_ice_agent *a, int remote)
     if (a->remotes[remote].described)
         return false;
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
-        const struct ice_pair *p = &a->pairs[i];
-        if (p->used && p->remote == remote && (p->state == ICE_PAIR_VALID || a->selected == i))
+        const struct pv_ice_pair *p = &a->pairs[i];
+        if (p->used && p->remote == remote && (p->state == PV_ICE_PAIR_VALID || a->selected == i))
             return false;
     }
     return true;
@@ -90,33 +91,33 @@ static void remote_remove(struct pv_ice_agent *a, int remote)
 {
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++)
         if (a->pairs[i].used && a->pairs[i].remote == remote)
-            ice_pair_remove(a, i);
+            pv_ice_pair_remove(a, i);
     a->remotes[remote].used = false;
 }
 
 static int remote_slot(struct pv_ice_agent *a)
 {
-    int expendable = ICE_NONE;
+    int expendable = PV_ICE_NONE;
 
     for (int i = 0; i < PV_ICE_MAX_REMOTE; i++) {
         if (!a->remotes[i].used)
             return i;
-        if (expendable == ICE_NONE && is_expendable(a, i))
+        if (expendable == PV_ICE_NONE && is_expendable(a, i))
             expendable = i;
     }
-    if (expendable != ICE_NONE)
+    if (expendable != PV_ICE_NONE)
         remote_remove(a, expendable);
     return expendable;
 }
 
-int ice_remote_add(struct pv_ice_agent *a, const struct pv_ice_cand *cand, bool described)
+int pv_ice_remote_add(struct pv_ice_agent *a, const struct pv_ice_cand *cand, bool described)
 {
-    int i = ice_remote_find(a, &cand->addr);
-    if (i == ICE_NONE) {
+    int i = pv_ice_remote_find(a, &cand->addr);
+    if (i == PV_ICE_NONE) {
         i = remote_slot(a);
-        if (i == ICE_NONE)
-            return ICE_NONE;
-        a->remotes[i] = (struct ice_remote){.used = true, .cand = *cand, .described = described};
+        if (i == PV_ICE_NONE)
+            return PV_ICE_NONE;
+        a->remotes[i] = (struct pv_ice_remote){.used = true, .cand = *cand, .described = described};
         return i;
     }
     if (described) { /* what the other side says about itself replaces what was guessed */
@@ -126,14 +127,14 @@ int ice_remote_add(struct pv_ice_agent *a, const struct pv_ice_cand *cand, bool 
     return i;
 }
 
-int ice_pair_find(const struct pv_ice_agent *a, int base, int remote)
+int pv_ice_pair_find(const struct pv_ice_agent *a, int base, int remote)
 {
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
-        const struct ice_pair *p = &a->pairs[i];
+        const struct pv_ice_pair *p = &a->pairs[i];
         if (p->used && p->base == base && p->remote == remote)
             return i;
     }
-    return ICE_NONE;
+    return PV_ICE_NONE;
 }
 
 static uint64_t pair_priority(const struct pv_ice_agent *a, int base, int remote)
@@ -149,8 +150,8 @@ static uint64_t pair_priority(const struct pv_ice_agent *a, int base, int remote
 
 static bool may_pair(const struct pv_ice_agent *a, int base, int remote)
 {
-    const struct ice_base *b = &a->bases[base];
-    const struct ice_remote *r = &a->remotes[remote];
+    const struct pv_ice_base *b = &a->bases[base];
+    const struct pv_ice_remote *r = &a->remotes[remote];
 
     return b->used && r->used && b->carrier.kind == PV_ICE_CARRIER_UDP &&
            r->cand.type != PV_ICE_RELAY && b->carrier.local.family == r->cand.addr.family &&
@@ -160,35 +161,35 @@ static bool may_pair(const struct pv_ice_agent *a, int base, int remote)
 /* A free slot, or that of the least promising pair below priority. */
 static int pair_slot(struct pv_ice_agent *a, uint64_t priority)
 {
-    int victim = ICE_NONE;
+    int victim = PV_ICE_NONE;
 
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
-        const struct ice_pair *p = &a->pairs[i];
+        const struct pv_ice_pair *p = &a->pairs[i];
         if (!p->used)
             return i;
-        if (p->state == ICE_PAIR_VALID || i == a->selected || i == a->nominated ||
+        if (p->state == PV_ICE_PAIR_VALID || i == a->selected || i == a->nominated ||
             i == a->nominating || p->priority >= priority)
             continue;
-        if (victim == ICE_NONE || p->priority < a->pairs[victim].priority)
+        if (victim == PV_ICE_NONE || p->priority < a->pairs[victim].priority)
             victim = i;
     }
-    if (victim != ICE_NONE)
-        ice_pair_remove(a, victim);
+    if (victim != PV_ICE_NONE)
+        pv_ice_pair_remove(a, victim);
     return victim;
 }
 
-int ice_pair_get(struct pv_ice_agent *a, int base, int remote)
+int pv_ice_pair_get(struct pv_ice_agent *a, int base, int remote)
 {
-    int i = ice_pair_find(a, base, remote);
-    if (i != ICE_NONE || !may_pair(a, base, remote))
+    int i = pv_ice_pair_find(a, base, remote);
+    if (i != PV_ICE_NONE || !may_pair(a, base, remote))
         return i;
     uint64_t priority = pair_priority(a, base, remote);
     i = pair_slot(a, priority);
-    if (i == ICE_NONE)
-        return ICE_NONE;
-    a->pairs[i] = (struct ice_pair){
+    if (i == PV_ICE_NONE)
+        return PV_ICE_NONE;
+    a->pairs[i] = (struct pv_ice_pair){
         .used = true,
-        .state = ICE_PAIR_WAITING,
+        .state = PV_ICE_PAIR_WAITING,
         .base = (uint8_t)base,
         .remote = (uint8_t)remote,
         .priority = priority,
@@ -199,44 +200,45 @@ int ice_pair_get(struct pv_ice_agent *a, int base, int remote)
     return i;
 }
 
-void ice_pairs_form(struct pv_ice_agent *a)
+void pv_ice_pairs_form(struct pv_ice_agent *a)
 {
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
-        const struct ice_pair *p = &a->pairs[i];
+        const struct pv_ice_pair *p = &a->pairs[i];
         if (p->used && !may_pair(a, p->base, p->remote))
-            ice_pair_remove(a, i);
+            pv_ice_pair_remove(a, i);
     }
     for (int b = 0; b < PV_ICE_MAX_LOCAL; b++)
         for (int r = 0; r < PV_ICE_MAX_REMOTE; r++)
-            (void)ice_pair_get(a, b, r);
-    ice_pairs_reprioritise(a);
+            (void)pv_ice_pair_get(a, b, r);
+    pv_ice_pairs_reprioritise(a);
 }
 
-void ice_pair_remove(struct pv_ice_agent *a, int index)
+void pv_ice_pair_remove(struct pv_ice_agent *a, int index)
 {
     a->pairs[index].used = false;
     if (a->nominated == index || a->nominating == index)
-        a->nominated = ICE_NONE;
+        a->nominated = PV_ICE_NONE;
     if (a->nominating == index)
-        a->nominating = ICE_NONE;
+        a->nominating = PV_ICE_NONE;
     if (a->wanted == index)
-        a->wanted = ICE_NONE;
+        a->wanted = PV_ICE_NONE;
     if (a->notice == index)
-        a->notice = ICE_NONE;
+        a->notice = PV_ICE_NONE;
     if (a->selected == index)
-        ice_keep_selected_gone(a);
+        pv_ice_choose_selected_gone(a);
 }
 
-void ice_pairs_reprioritise(struct pv_ice_agent *a)
+void pv_ice_pairs_reprioritise(struct pv_ice_agent *a)
 {
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
-        struct ice_pair *p = &a->pairs[i];
+        struct pv_ice_pair *p = &a->pairs[i];
         if (p->used)
             p->priority = pair_priority(a, p->base, p->remote);
     }
 }
 
-enum pv_ice_cand_type ice_pair_local_type(const struct pv_ice_agent *a, const struct ice_pair *p)
+enum pv_ice_cand_type pv_ice_pair_local_type(const struct pv_ice_agent *a,
+                                             const struct pv_ice_pair *p)
 {
     const struct pv_addr *base = &a->bases[p->base].carrier.local;
 
@@ -248,7 +250,7 @@ enum pv_ice_cand_type ice_pair_local_type(const struct pv_ice_agent *a, const st
     return PV_ICE_PRFLX;
 }
 
-pv_ns ice_pair_handicap(const struct pv_ice_agent *a, const struct ice_pair *p)
+pv_ns pv_ice_pair_handicap(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
 {
     const struct pv_ice_cand *remote = &a->remotes[p->remote].cand;
     pv_ns h = 0;
@@ -256,73 +258,83 @@ pv_ns ice_pair_handicap(const struct pv_ice_agent *a, const struct ice_pair *p)
     /* Both ends look alike from outside: the datagrams turn round in a NAT we share. */
     if (pv_addr_equal_ip(&p->mapped, &remote->addr))
         h += HANDICAP_HAIRPIN;
-    if (remote->type != PV_ICE_HOST || ice_pair_local_type(a, p) != PV_ICE_HOST)
+    if (remote->type != PV_ICE_HOST || pv_ice_pair_local_type(a, p) != PV_ICE_HOST)
         h += HANDICAP_NAT;
     if (remote->addr.family == PV_AF_INET)
         h += HANDICAP_IPV4;
     return h;
 }
 
-pv_ns ice_pair_cost(const struct pv_ice_agent *a, const struct ice_pair *p)
+pv_ns pv_ice_pair_cost(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
 {
-    return (p->srtt == 0 ? RTT_UNKNOWN : p->srtt) + ice_pair_handicap(a, p);
+    return (p->srtt == 0 ? RTT_UNKNOWN : p->srtt) + pv_ice_pair_handicap(a, p);
 }
 
-bool ice_pair_is_better(const struct pv_ice_agent *a, const struct ice_pair *p,
-                        const struct ice_pair *q)
+bool pv_ice_pair_is_better(const struct pv_ice_agent *a, const struct pv_ice_pair *p,
+                           const struct pv_ice_pair *q)
 {
     bool p_held = a->now < p->hold_until;
     bool q_held = a->now < q->hold_until;
     if (p_held != q_held)
         return q_held;
-    pv_ns p_cost = ice_pair_cost(a, p);
-    pv_ns q_cost = ice_pair_cost(a, q);
+    pv_ns p_cost = pv_ice_pair_cost(a, p);
+    pv_ns q_cost = pv_ice_pair_cost(a, q);
     if (p_cost != q_cost)
         return p_cost < q_cost;
     return p->priority > q->priority;
 }
 
-unsigned ice_pair_rank(const struct pv_ice_agent *a, int index)
+unsigned pv_ice_pair_rank(const struct pv_ice_agent *a, int index)
 {
     unsigned rank = 0;
 
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
-        const struct ice_pair *p = &a->pairs[i];
-        if (p->used && p->state == ICE_PAIR_VALID && i != index && i != a->selected &&
-            ice_pair_is_better(a, p, &a->pairs[index]))
+        const struct pv_ice_pair *p = &a->pairs[i];
+        if (p->used && p->state == PV_ICE_PAIR_VALID && i != index && i != a->selected &&
+            pv_ice_pair_is_better(a, p, &a->pairs[index]))
             rank++;
     }
     return rank;
 }
 
-int ice_pair_best(const struct pv_ice_agent *a, enum ice_pair_state state, int except)
+int pv_ice_pair_best(const struct pv_ice_agent *a, enum pv_ice_pair_state state, int except)
 {
-    int best = ICE_NONE;
+    int best = PV_ICE_NONE;
 
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
-        const struct ice_pair *p = &a->pairs[i];
+        const struct pv_ice_pair *p = &a->pairs[i];
         if (!p->used || p->state != state || i == except)
             continue;
-        if (best == ICE_NONE || ice_pair_is_better(a, p, &a->pairs[best]))
+        if (best == PV_ICE_NONE || pv_ice_pair_is_better(a, p, &a->pairs[best]))
             best = i;
     }
     return best;
 }
 
-int ice_pair_best_valid(const struct pv_ice_agent *a, int except)
+int pv_ice_pair_best_valid(const struct pv_ice_agent *a, int except)
 {
-    return ice_pair_best(a, ICE_PAIR_VALID, except);
+    return pv_ice_pair_best(a, PV_ICE_PAIR_VALID, except);
 }
 
-const char *ice_pair_text(const struct pv_ice_agent *a, int index, char buf[static ICE_PAIR_TEXT])
+const char *pv_ice_pair_text(const struct pv_ice_agent *a, int index,
+                             char buf[static PV_ICE_PAIR_TEXT])
 {
-    const struct ice_pair *p = &a->pairs[index];
+    const struct pv_ice_pair *p = &a->pairs[index];
     char local[PV_ADDR_TEXT];
     char remote[PV_ADDR_TEXT];
 
     pv_addr_format(&a->bases[p->base].carrier.local, local);
     pv_addr_format(&a->remotes[p->remote].cand.addr, remote);
-    if (snprintf(buf, ICE_PAIR_TEXT, "%s -> %s", local, remote) < 0)
+    if (snprintf(buf, PV_ICE_PAIR_TEXT, "%s -> %s", local, remote) < 0)
         buf[0] = '\0';
     return buf;
+}
+
+void pv_ice_trace_pair(struct pv_ice_agent *a, int index, const char *what)
+{
+    char text[PV_ICE_PAIR_TEXT];
+    const struct pv_ice_pair *p = &a->pairs[index];
+
+    PV_ICE_TRACE(a, "%s %s (%" PRIu64 ".%" PRIu64 " ms)", what, pv_ice_pair_text(a, index, text),
+                 (uint64_t)(p->srtt / PV_MS(1)), (uint64_t)(p->srtt / PV_US(100) % 10));
 }
