@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_mesh.c - eighteen nodes in places of every kind all begin to talk to all others at once, and
+ * go on while some leave and others come: every pair finds its path, nobody hears what is not for
+ * it.
+ */
+#include <stdio.h>
+
+#include "../unit/test_util.h"
+#include "sim_world.h"
+
+enum {
+    SEEDS = 1, /* PV_SIM_SEEDS sets another number */
+    NODES = 18,
+};
+
+static int failed(struct sim_world *w, uint64_t seed, const char *what)
+{
+    printf("mesh, seed %llu at %.3f s: %s %s\n", (unsigned long long)seed,
+           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, what, w->why);
+    sim_world_done(w);
+    return 1;
+}
+
+static void place(struct sim_world *w, unsigned i, unsigned *last_zone)
+{
+    static const char *const kinds[] = {"full-cone", "address-restricted", "port-restricted"};
+    struct pv_natrng *rng = sim_net_rng(w->net);
+    struct pv_link_config line = {.delay = PV_MS(2 + pv_natrng_below(rng, 40)),
+                                  .jitter = PV_MS(pv_natrng_below(rng, 8)),
+                                  .loss = pv_natrng_below(rng, 4) == 0 ? 0.03 : 0};
+    char name[16];
+    snprintf(name, sizeof(name), "n%u", i);
+    /* Of five one is open, two stand behind NATs of their own, and two behind one. */
+    if (i % 5 > 0 && i % 5 < 4)
+        *last_zone = sim_world_nat(w, SIM_PUBLIC, kinds[pv_natrng_below(rng, 3)], &line);
+    sim_world_node(w, i % 5 == 0 ? SIM_PUBLIC : *last_zone, name, i % 3 == 0);
+}
+
+/* Everybody pings everybody that has not answered it yet. Returns how many pairs are missing. */
+static unsigned ping_missing(struct sim_world *w, bool answered[NODES][NODES])
+{
+    unsigned missing = 0;
+    for (unsigned i = 0; i < NODES; i++) {
+        for (unsigned k = 0; k < NODES; k++) {
+            struct pv_addr to = sim_node_overlay(w->nodes[k], PV_AF_INET);
+            if (i == k || answered[i][k] || !sim_node_runs(w->nodes[i]) ||
+                !sim_node_runs(w->nodes[k]))
+                continue;
+            missing++;
+            uint8_t who[2] = {(uint8_t)i, (uint8_t)k};
+            sim_node_send_udp(w->nodes[i], &to, 4000, pv_view(who, sizeof(who)));
+        }
+    }
+    return missing;
+}
+
+/* What has come to everybody's sink; false when something came to the wrong place. */
+static bool note_sinks(struct sim_world *w, bool answered[NODES][NODES], size_t seen[NODES])
+{
+    for (unsigned k = 0; k < NODES; k++) {
+        for (; seen[k] < sim_node_n_sunk(w->nodes[k]); seen[k]++) {
+            const struct sim_sunk *s = sim_node_sunk(w->nodes[k], seen[k]);
+            if (s->len != 2 || s->bytes[0] >= NODES || s->bytes[1] != k)
+                return false;
+            answered[s->bytes[0]][k] = true;
+        }
+        if (sim_node_pings(w->nodes[k]).strangers > 0)
+            return false;
+    }
+    return true;
+}
+
+static const char *everybody_meets(struct sim_world *w, bool answered[NODES][NODES],
+                                   size_t seen[NODES], unsigned seconds)
+{
+    for (unsigned i = 0; i < seconds; i++) {
+        if (ping_missing(w, answered) == 0)
+            return NULL;
+        sim_world_run(w, PV_S(1));
+        if (!note_sinks(w, answered, seen))
+            return "a packet reached a node that it was not for";
+    }
+    unsigned missing = ping_missing(w, answered);
+    snprintf(w->why, sizeof(w->why), "%u of %u", missing, NODES * (NODES - 1));
+    return missing == 0 ? NULL : "pairs without a path:";
+}
+
+static int mesh(uint64_t seed, void *ctx)
+{
+    static const struct pv_link_config good = {.delay = PV_MS(10)};
+    static bool answered[NODES][NODES];
+    static size_t seen[NODES];
+    struct sim_world w;
+    (void)ctx;
+    memset(answered, 0, sizeof(answered));
+    memset(seen, 0, sizeof(seen));
+    sim_world_init(&w, seed, &good);
+    unsigned last_zone = SIM_PUBLIC;
+    for (unsigned i = 0; i < NODES; i++)
+        place(&w, i, &last_zone);
+    if (!sim_world_join_all(&w))
+        return failed(&w, seed, "joining:");
+    sim_world_run(&w, PV_S(2));
+    const char *why = everybody_meets(&w, answered, seen, 15);
+    if (why != NULL)
+        return failed(&w, seed, why);
+    /* A third of them restarts, all at once. */
+    for (unsigned i = 0; i < NODES; i += 3)
+        sim_node_kill(w.nodes[i]);
+    sim_world_run(&w, PV_S(1));
+    for (unsigned i = 0; i < NODES; i += 3)
+        sim_node_start(w.nodes[i]);
+    for (unsigned i = 0; i < NODES; i++) {
+        for (unsigned k = 0; k < NODES; k++)
+            answered[i][k] = answered[i][k] && i % 3 != 0 && k % 3 != 0;
+    }
+    sim_world_run(&w, PV_S(1));
+    why = everybody_meets(&w, answered, seen, 15);
+    if (why != NULL)
+        return failed(&w, seed, why);
+    sim_world_done(&w);
+    return 0;
+}
+
+static void eighteen_nodes_all_meet_at_once(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("mesh", SEEDS, mesh, NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(eighteen_nodes_all_meet_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
