@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/map.h"
+#include "coordinator/stunudp.h"
+#include "coordinator/url.h"
 #include "sys/clock.h"
 #include "sys/entropy.h"
 #include "sys/loop.h"
@@ -20,8 +22,6 @@
 enum {
     ACCEPTS_A_TURN = 64, /* connections taken before others get their turn */
     READ_MAX = 65536,    /* bytes a read */
-    DATAGRAMS = 64,      /* a receive call */
-    DATAGRAM_MAX = 2048, /* bytes; longer ones are dropped */
     JOBS_MAX = 1 << 16,  /* operations at the store */
     STORE_BATCH = 64,    /* operations a transaction */
     PORT_TRIES = 16,     /* ports tried when the kernel may choose */
@@ -32,9 +32,8 @@ enum {
 
 struct listener {
     struct pv_coordserver *server;
-    int tcp, udp;
-    struct pv_watch *tcp_watch, *udp_watch;
-    struct pv_udp_counts counts;
+    int tcp;
+    struct pv_watch *tcp_watch;
 };
 
 struct peer {
@@ -67,7 +66,7 @@ struct pv_coordserver {
     struct pv_map map;
     struct peer *peers;
     uint64_t next_id;
-    struct pv_udp_receiver *rx;
+    struct pv_stunudp *udp;
     pv_ns end_by; /* 0: not ending */
     char addresses[PV_COORDSERVER_TEXT_MAX];
     uint8_t buf[READ_MAX];
@@ -183,34 +182,6 @@ static void on_accept(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
-/* --- datagrams ----------------------------------------------------------------------------- */
-
-static void on_datagrams(void *ctx, unsigned ready, pv_ns now)
-{
-    struct listener *l = ctx;
-    struct pv_coordserver *s = l->server;
-    struct pv_udp_in *in = NULL;
-    size_t n = 0;
-    uint8_t answers[DATAGRAMS][PV_COORD_DATAGRAM_MAX];
-    struct pv_udp_out out[DATAGRAMS];
-    size_t n_out = 0;
-    (void)ready;
-    if (pv_udp_recv(s->rx, l->udp, &in, &n) < 0)
-        return;
-    for (size_t i = 0; i < n && i < DATAGRAMS; i++) {
-        size_t len = 0;
-        if (in[i].cut ||
-            pv_coord_handle_datagram(s->coord, &in[i].src, pv_view(in[i].ptr, in[i].len), now,
-                                     answers[n_out], &len) < 0)
-            continue;
-        /* From the address it was sent to: a NAT or firewall lets nothing else back in. */
-        out[n_out] = (struct pv_udp_out){
-            .dst = in[i].src, .local = in[i].local, .data = pv_view(answers[n_out], len)};
-        n_out++;
-    }
-    pv_udp_send(l->udp, out, n_out, &l->counts);
-}
-
 /* --- the store's thread ---------------------------------------------------------------------- */
 
 static void run_jobs(void *ctx, void *const *items, size_t n)
@@ -308,22 +279,24 @@ static pv_ns turn(void *ctx, pv_ns now)
 
 /* --- opening ------------------------------------------------------------------------------- */
 
-static int open_pair(struct listener *l, const struct pv_addr *addr, struct pv_addr *ret_bound)
+static int open_pair(const struct pv_addr *addr, struct pv_addr *ret_bound, int *ret_udp,
+                     int *ret_tcp)
 {
     static const struct pv_udp_opts opts = {0};
     int r = PV_ERR_EXISTS;
     /* A port that the kernel chooses for one protocol may be taken in the other. */
     for (int i = 0; r == PV_ERR_EXISTS && i < (addr->port == 0 ? PORT_TRIES : 1); i++) {
         *ret_bound = *addr;
-        r = pv_udp_open(addr, &opts, &l->udp);
+        int udp = -1;
+        r = pv_udp_open(addr, &opts, &udp);
         if (r == PV_OK)
-            r = pv_udp_local(l->udp, ret_bound);
+            r = pv_udp_local(udp, ret_bound);
         if (r == PV_OK)
-            r = pv_stream_listen(ret_bound, NULL, &l->tcp);
-        if (r < 0 && l->udp >= 0)
-            close(l->udp);
-        if (r < 0)
-            l->udp = -1;
+            r = pv_stream_listen(ret_bound, NULL, ret_tcp);
+        if (r < 0 && udp >= 0)
+            close(udp);
+        if (r == PV_OK)
+            *ret_udp = udp;
     }
     return r;
 }
@@ -357,8 +330,9 @@ static int open_listener(struct pv_coordserver *s, const struct pv_addr *addr)
     struct listener *l = &s->listeners[s->n_listeners];
     struct pv_addr bound;
     char text[PV_ADDR_TEXT];
-    *l = (struct listener){.server = s, .tcp = -1, .udp = -1};
-    int r = open_pair(l, addr, &bound);
+    int udp = -1;
+    *l = (struct listener){.server = s, .tcp = -1};
+    int r = open_pair(addr, &bound, &udp, &l->tcp);
     if (r < 0)
         return r;
     s->n_listeners++;
@@ -366,8 +340,36 @@ static int open_listener(struct pv_coordserver *s, const struct pv_addr *addr)
     snprintf(s->addresses + used, sizeof(s->addresses) - used, "%s%s", used > 0 ? " " : "",
              pv_addr_format(&bound, text));
     r = pv_watch_new(&l->tcp_watch, s->loop, l->tcp, PV_LOOP_READ, on_accept, l);
-    if (r == PV_OK)
-        r = pv_watch_new(&l->udp_watch, s->loop, l->udp, PV_LOOP_READ, on_datagrams, l);
+    int r_udp = pv_stunudp_take(s->udp, udp, &bound);
+    return r < 0 ? r : r_udp;
+}
+
+/* The second port of everything, and the second address where one was asked for. */
+static int open_alternates(struct pv_coordserver *s, const struct pv_coordset *set,
+                           char ret_error[static PV_COORDSERVER_ERROR_MAX])
+{
+    int r = pv_stunudp_open_ports(s->udp);
+    if (r < 0)
+        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "start: %s", pv_strstatus(r));
+    for (size_t i = 0; r == PV_OK && i < set->n_alt; i++) {
+        char text[PV_ADDR_TEXT];
+        struct pv_addr first;
+        struct pv_addr at = set->alt[i];
+        r = pv_coordurl_first(set, &set->alt[i], &first);
+        if (r == PV_OK)
+            r = pv_stunudp_set_second(s->udp, &first, &set->alt[i], &at);
+        pv_addr_format(&at, text);
+        if (r == PV_ERR_NOT_FOUND)
+            snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
+                     "alternate address %s: no other address of its family is served here: give "
+                     "this machine one, or leave --alt-address out",
+                     pv_addr_format_ip(&set->alt[i], text));
+        else if (r < 0)
+            snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
+                     "alternate address: UDP %s cannot be used: %s: free it, or leave "
+                     "--alt-address out",
+                     text, r > -1000 ? strerror(-r) : pv_strstatus(r));
+    }
     return r;
 }
 
@@ -391,7 +393,7 @@ static int open_listeners(struct pv_coordserver *s, const struct pv_coordset *se
             return r;
         }
     }
-    return PV_OK;
+    return open_alternates(s, set, ret_error);
 }
 
 /* One descriptor a connection: as many as the system allows. */
@@ -424,7 +426,7 @@ static int open_loop(struct pv_coordserver *s)
         r = pv_watch_new(&s->worker_watch, s->loop, pv_worker_fd(s->worker), PV_LOOP_READ,
                          on_worker, s);
     if (r == PV_OK)
-        r = pv_udp_receiver_new(&s->rx, DATAGRAMS, DATAGRAM_MAX);
+        r = pv_stunudp_new(&s->udp, s->loop, s->coord);
     return r;
 }
 
@@ -483,9 +485,7 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
     }
     for (size_t i = 0; i < s->n_listeners; i++) {
         pv_watch_free(s->listeners[i].tcp_watch);
-        pv_watch_free(s->listeners[i].udp_watch);
         close(s->listeners[i].tcp);
-        close(s->listeners[i].udp);
     }
     if (s->worker != NULL) {
         pv_worker_finish(s->worker);
@@ -493,7 +493,7 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
     }
     pv_watch_free(s->worker_watch);
     pv_worker_free(s->worker);
-    pv_udp_receiver_free(s->rx);
+    pv_stunudp_free(s->udp);
     pv_watch_free(s->signal_watch);
     if (s->signals >= 0)
         close(s->signals);

@@ -9,8 +9,8 @@
 #include "sys/ini.h"
 
 const char pv_coordset_usage[] =
-    "usage: p2pvpn-coordinator [--listen ADDR:PORT]... [--public ADDR]... [--state DIR]\n"
-    "                          [--config FILE] [--open] [--check] [--version]\n"
+    "usage: p2pvpn-coordinator [--listen ADDR:PORT]... [--public ADDR]... [--alt-address ADDR]\n"
+    "                          [--state DIR] [--config FILE] [--open] [--check] [--version]\n"
     "       p2pvpn-coordinator url [--state DIR] [--public ADDR] [--config FILE]\n"
     "\n"
     "  url             prints the URL that `p2pvpnctl create` needs; works before the first start\n"
@@ -18,6 +18,8 @@ const char pv_coordset_usage[] =
     "                  IPv4 and IPv6 address)\n"
     "  --public ADDR   address or name under which nodes reach it, with :PORT if that is not the\n"
     "                  port it listens on; may be repeated, the URL takes the first\n"
+    "  --alt-address ADDR  a second address of this machine, so that nodes can measure their NAT\n"
+    "                  fully (RFC 5780); may be given once for IPv4 and once for IPv6\n"
     "  --state DIR     keys and database (default " PV_COORDSET_STATE ")\n"
     "  --config FILE   default " PV_COORDSET_CONFIG ", if it is there\n"
     "  --open          everybody may create networks here, without the URL's secret\n"
@@ -84,6 +86,22 @@ static int take_public(struct pv_coordset *set, const char *what, const char *va
     return PV_OK;
 }
 
+static int take_alt(struct pv_coordset *set, const char *what, const char *value, char *error,
+                    size_t cap)
+{
+    struct pv_addr addr;
+    if (pv_addr_parse_ip(value, &addr) < 0 || pv_addr_is_unspecified(&addr) ||
+        pv_addr_is_multicast(&addr) || pv_addr_is_broadcast(&addr))
+        return bad(error, cap, what, value,
+                   "expected an address of this machine without a port, such as 192.0.2.2");
+    for (size_t i = 0; i < set->n_alt; i++) {
+        if (set->alt[i].family == addr.family)
+            return bad(error, cap, what, value, "given twice for this family");
+    }
+    set->alt[set->n_alt++] = addr;
+    return PV_OK;
+}
+
 /* --- the file ------------------------------------------------------------------------------ */
 
 /* What the command line gave stands; the file only fills what it left out. */
@@ -91,6 +109,7 @@ struct from_file {
     struct pv_coordset *set;
     bool listen;
     bool public;
+    bool alt;
     bool open;
     bool seen_open;
 };
@@ -124,7 +143,10 @@ static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_
         return take_public(f->public ? f->set : &unused, "public", item->value, error, cap);
     if (strcmp(item->key, "open") == 0)
         return take_open(f, item->value, error, cap);
-    snprintf(error, cap, "unknown key %.60s in [coordinator]: there are listen, public, open",
+    if (strcmp(item->key, "alt-address") == 0)
+        return take_alt(f->alt ? f->set : &unused, "alt-address", item->value, error, cap);
+    snprintf(error, cap,
+             "unknown key %.60s in [coordinator]: there are listen, public, alt-address, open",
              item->key);
     return PV_ERR_MALFORMED;
 }
@@ -133,7 +155,12 @@ int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view 
                       char ret_error[static PV_COORDSET_ERROR_MAX])
 {
     struct from_file f = {
-        .set = set, .listen = set->n_listen == 0, .public = set->n_public == 0, .open = !set->open};
+        .set = set,
+        .listen = set->n_listen == 0,
+        .public = set->n_public == 0,
+        .alt = set->n_alt == 0,
+        .open = !set->open,
+    };
     struct pv_ini_error error = {0};
     int r = pv_ini_parse(text, on_item, &f, &error);
     if (r == PV_ERR_NOMEM)
@@ -166,8 +193,9 @@ static int load_file(struct pv_coordset *set, const char *file, bool must_exist,
 /* --- the command line ------------------------------------------------------------------------ */
 
 /* Options that have a value, and those of later versions, which are refused by name. */
-static const char *const with_value[] = {"--listen", "--public", "--state", "--config"};
-static const char *const later[] = {"--alt-address", "--tls-listen", "--relay-ports", "--no-relay"};
+static const char *const with_value[] = {"--listen", "--public", "--alt-address", "--state",
+                                         "--config"};
+static const char *const later[] = {"--tls-listen", "--relay-ports", "--no-relay"};
 
 static bool is_in(const char *name, size_t len, const char *const *list, size_t n)
 {
@@ -216,6 +244,8 @@ static int take_value(struct pv_coordset *set, const char *name, const char *val
         return take_listen(set, "--listen", value, ret_error, PV_COORDSET_ERROR_MAX);
     if (strncmp(name, "--public", 8) == 0)
         return take_public(set, "--public", value, ret_error, PV_COORDSET_ERROR_MAX);
+    if (strncmp(name, "--alt-address", 13) == 0)
+        return take_alt(set, "--alt-address", value, ret_error, PV_COORDSET_ERROR_MAX);
     if (value[0] == '\0')
         return bad(ret_error, PV_COORDSET_ERROR_MAX, "option", name, "its value is empty");
     if (strncmp(name, "--config", 8) == 0) {

@@ -78,3 +78,50 @@ int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_a
                  text);
     return PV_OK;
 }
+
+static bool may_be_first(const struct pv_addr *a, const struct pv_addr *alt)
+{
+    return a->family == alt->family && !pv_addr_equal_ip(a, alt) && !pv_addr_is_unspecified(a);
+}
+
+static bool is_public(const struct pv_coordset *set, const struct pv_addr *a)
+{
+    for (size_t i = 0; i < set->n_public; i++) {
+        struct pv_addr p;
+        if (pv_addr_parse_ip(set->public[i].host, &p) == PV_OK && pv_addr_equal_ip(&p, a))
+            return true;
+    }
+    return false;
+}
+
+int pv_coordurl_first(const struct pv_coordset *set, const struct pv_addr *alt,
+                      struct pv_addr *ret_first)
+{
+    struct pv_net_addr addrs[ADDRS_MAX];
+    struct pv_addr best = {.family = PV_AF_INET};
+    size_t n = 0;
+    for (size_t i = 0; i < set->n_listen; i++) {
+        if (may_be_first(&set->listen[i], alt)) {
+            *ret_first = set->listen[i];
+            ret_first->port = 0;
+            return PV_OK;
+        }
+    }
+    if (pv_net_addrs(addrs, ADDRS_MAX, &n) < 0)
+        return PV_ERR_NOT_FOUND;
+    for (size_t i = 0; i < n; i++) {
+        if (!may_be_first(&addrs[i].addr.base, alt))
+            continue;
+        if (is_public(set, &addrs[i].addr.base)) {
+            best = addrs[i].addr.base;
+            break;
+        }
+        if (addrs[i].up && !addrs[i].tunnel && !addrs[i].container)
+            consider(&addrs[i].addr.base, &best);
+    }
+    if (pv_addr_is_unspecified(&best))
+        return PV_ERR_NOT_FOUND;
+    *ret_first = best;
+    ret_first->port = 0;
+    return PV_OK;
+}

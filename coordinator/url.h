@@ -30,4 +30,12 @@ void pv_coordurl_public(const struct pv_coordset *set, struct pv_coordurl_list *
 PV_MUST_CHECK int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_addr,
                                       char ret_note[static PV_COORDURL_NOTE_MAX]);
 
+/*
+ * The address that `alt` is the alternate of: one that is listened on, else one of --public that
+ * this machine has, else the best of this machine; of the same family and not alt itself. Port 0.
+ * PV_ERR_NOT_FOUND.
+ */
+PV_MUST_CHECK int pv_coordurl_first(const struct pv_coordset *set, const struct pv_addr *alt,
+                                    struct pv_addr *ret_first);
+
 #endif /* PV_COORD_URL_H */

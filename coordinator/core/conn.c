@@ -33,10 +33,33 @@ struct pv_conn *pv_conn_free(struct pv_conn *s)
     if (s == NULL)
         return NULL;
     pv_control_free(s->control);
+    free(s->stun);
     pv_ctl_msg_free(s->held);
     free(s->in);
     free(s);
     return NULL;
+}
+
+int pv_conn_become_stun(struct pv_conn *s)
+{
+    s->stun = calloc(1, sizeof(*s->stun));
+    if (s->stun == NULL)
+        return PV_ERR_NOMEM;
+    s->state = PV_CONN_STUN;
+    return PV_OK;
+}
+
+struct pv_view pv_conn_out(struct pv_conn *s)
+{
+    return s->stun != NULL ? pv_stunconn_out(s->stun) : pv_control_out(s->control);
+}
+
+void pv_conn_wrote(struct pv_conn *s, size_t n)
+{
+    if (s->stun != NULL)
+        pv_stunconn_wrote(s->stun, n);
+    else
+        pv_control_wrote(s->control, n);
 }
 
 int pv_conn_send(struct pv_conn *s, const struct pv_ctl_msg *msg)
@@ -89,6 +112,7 @@ pv_ns pv_conn_deadline(const struct pv_conn *s)
 {
     switch (s->state) {
     case PV_CONN_OPENING:
+    case PV_CONN_STUN:
     case PV_CONN_HELLO:
         return s->opened + PV_S(PV_COORD_HELLO_S);
     case PV_CONN_GUEST:

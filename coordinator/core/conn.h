@@ -14,11 +14,13 @@
 #include "base/heap.h"
 #include "base/map.h"
 #include "coordinator/core/cnet.h"
+#include "coordinator/core/stunconn.h"
 #include "proto/control.h"
 #include "proto/ctlmsg.h"
 
 /*
  * State     on                                 to
+ * OPENING   first byte is STUN's               STUN
  * OPENING   Noise handshake done               HELLO
  * HELLO     hello of a guest                   GUEST
  * HELLO     hello of a member                  MEMBER
@@ -29,6 +31,7 @@
  */
 enum pv_conn_state {
     PV_CONN_OPENING,
+    PV_CONN_STUN,
     PV_CONN_HELLO,
     PV_CONN_GUEST,
     PV_CONN_MEMBER,
@@ -51,7 +54,9 @@ struct pv_conn {
     uint64_t id;
     struct pv_addr source;
     enum pv_conn_state state;
+    bool begun; /* the first byte has come */
     struct pv_control *control;
+    struct pv_stunconn *stun; /* STUN: owned; control is not used */
 
     uint8_t node[PV_SIGN_PK_LEN]; /* once GUEST or MEMBER */
     uint8_t transport[PV_DH_LEN];
@@ -92,6 +97,12 @@ PV_MUST_CHECK int pv_conn_new(struct pv_conn **ret_conn, uint64_t id, const stru
                               pv_ns now);
 /* It must be out of the broker, the network, the heap and all lists. NULL is fine. */
 struct pv_conn *pv_conn_free(struct pv_conn *s);
+
+/* It speaks STUN (PV_CONN_STUN). PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_conn_become_stun(struct pv_conn *s);
+/* Bytes to write, whatever it speaks; and some have been written. */
+struct pv_view pv_conn_out(struct pv_conn *s);
+void pv_conn_wrote(struct pv_conn *s, size_t n);
 
 /* Sends a message. PV_ERR_LIMIT: its output is full. Errors of pv_ctl_build() and
  * pv_control_send(). */

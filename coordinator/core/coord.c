@@ -284,8 +284,10 @@ int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *sourc
 /* Is nothing more to be worked on for now? */
 static bool is_blocked(const struct pv_conn *s)
 {
-    return s->state == PV_CONN_CLOSING || s->dead || s->held != NULL ||
-           pv_control_room(s->control) < PV_CONN_ROOM_MIN;
+    if (s->state == PV_CONN_CLOSING || s->dead || s->held != NULL)
+        return true;
+    return s->stun != NULL ? pv_stunconn_out(s->stun).len > 0
+                           : pv_control_room(s->control) < PV_CONN_ROOM_MIN;
 }
 
 static void stash(struct pv_coord *c, struct pv_conn *s, struct pv_view rest, pv_ns now)
@@ -326,8 +328,45 @@ static void note_handshake(struct pv_conn *s)
         s->state = PV_CONN_HELLO;
 }
 
+/* Bytes of a stream that speaks STUN: the same answers as by UDP, out of the same buckets. */
+static void feed_stun(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_ns now)
+{
+    while (data.len > 0 && !is_blocked(s)) {
+        size_t used = 0;
+        struct pv_view request;
+        int r = pv_stunconn_handle_bytes(s->stun, data, &used, &request);
+        data = pv_view(data.ptr + used, data.len - used);
+        if (r == PV_ERR_AGAIN)
+            continue;
+        if (r == PV_OK)
+            r = pv_stuns_answer(c->stuns, &s->source, NULL, request, now, &s->stun->reply);
+        if (r < 0) {
+            c->stats.failed++;
+            drop(c, s, now);
+            return;
+        }
+        pv_stunconn_next(s->stun);
+    }
+    if (data.len > 0)
+        stash(c, s, data, now);
+}
+
+/* What a connection speaks is told by its first byte. */
+static void begin(struct pv_coord *c, struct pv_conn *s, uint8_t first, pv_ns now)
+{
+    s->begun = true;
+    if (pv_stunconn_begins(first) && pv_conn_become_stun(s) < 0)
+        drop(c, s, now);
+}
+
 static void feed(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_ns now)
 {
+    if (!s->begun && data.len > 0)
+        begin(c, s, data.ptr[0], now);
+    if (s->stun != NULL) {
+        feed_stun(c, s, data, now);
+        return;
+    }
     while (data.len > 0 && !is_blocked(s)) {
         size_t used = 0;
         struct pv_view text;
@@ -423,7 +462,7 @@ bool pv_coord_wants_bytes(const struct pv_coord *c, uint64_t id)
 struct pv_view pv_coord_out(struct pv_coord *c, uint64_t id)
 {
     struct pv_conn *s = find(c, id);
-    return s == NULL || s->dead ? pv_view(NULL, 0) : pv_control_out(s->control);
+    return s == NULL || s->dead ? pv_view(NULL, 0) : pv_conn_out(s);
 }
 
 void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now)
@@ -431,7 +470,7 @@ void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now)
     struct pv_conn *s = find(c, id);
     if (s == NULL)
         return;
-    pv_control_wrote(s->control, n);
+    pv_conn_wrote(s, n);
     resume(c, s, now);
     pv_coord_mark_ready(c, s); /* there may be more to say, or it may be closed now */
     settle(c, now);
@@ -456,7 +495,7 @@ int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv
         drop(c, s, now);
     ret_ready->id = s->id;
     ret_ready->kind = PV_COORD_READY_IO;
-    if (s->state == PV_CONN_CLOSING && (s->dead || pv_control_out(s->control).len == 0)) {
+    if (s->state == PV_CONN_CLOSING && (s->dead || pv_conn_out(s).len == 0)) {
         ret_ready->kind = PV_COORD_READY_CLOSE;
         forget(c, s, now);
     }
@@ -478,11 +517,11 @@ void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *res
 
 /* --- datagrams ----------------------------------------------------------------------------- */
 
-int pv_coord_handle_datagram(struct pv_coord *c, const struct pv_addr *src, struct pv_view datagram,
-                             pv_ns now, uint8_t ret_buf[static PV_COORD_DATAGRAM_MAX],
-                             size_t *ret_len)
+int pv_coord_handle_datagram(struct pv_coord *c, const struct pv_addr *src,
+                             const struct pv_stuns_place *place, struct pv_view datagram, pv_ns now,
+                             struct pv_stuns_reply *ret_reply)
 {
-    int r = pv_stuns_answer(c->stuns, src, datagram, now, ret_buf, ret_len);
+    int r = pv_stuns_answer(c->stuns, src, place, datagram, now, ret_reply);
     return r == PV_OK ? PV_OK : PV_ERR_AGAIN;
 }
 
@@ -497,6 +536,7 @@ static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     }
     switch (s->state) {
     case PV_CONN_OPENING:
+    case PV_CONN_STUN:
     case PV_CONN_HELLO:
         pv_coord_end(c, s, PV_CTL_E_TIMEOUT, "no hello came in time", now);
         break;

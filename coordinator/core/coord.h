@@ -6,7 +6,7 @@
  *   conn      one connection: hello, requests, limits
  *   registry  networks and their rosters, reservations, receipts, store operations
  *   broker    who is online, subscriptions, signals
- *   stuns     answers to STUN Binding requests
+ *   stuns     answers to STUN Binding requests, by UDP and by stream
  *
  * The owner's turn is:
  *   now = one clock reading; pv_coord_set_wall(wall clock)
@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "coordinator/core/storeop.h"
+#include "coordinator/core/stuns.h"
 #include "proto/ctlmsg.h"
 
 /* Every limit of the coordinator with its answer. Zero in the configuration = the default. */
@@ -46,12 +47,11 @@ struct pv_coord_limits {
 };
 
 enum {
-    PV_COORD_GUEST_S = 30,       /* seconds a guest may take in all, DESIGN 3 */
-    PV_COORD_HELLO_S = 10,       /* ours: seconds from accept to a valid hello */
-    PV_COORD_DEAD_S = 25,        /* seconds of silence after which a member is offline, DESIGN 4 */
-    PV_COORD_RESERVE_S = 60,     /* seconds a reservation is held, DESIGN 3 */
-    PV_COORD_LINGER_S = 2,       /* ours: seconds to write out a last message */
-    PV_COORD_DATAGRAM_MAX = 128, /* bytes; no answer to a datagram is longer, DESIGN 6 */
+    PV_COORD_GUEST_S = 30,   /* seconds a guest may take in all, DESIGN 3 */
+    PV_COORD_HELLO_S = 10,   /* ours: seconds from accept to a valid hello; all that STUN gets */
+    PV_COORD_DEAD_S = 25,    /* seconds of silence after which a member is offline, DESIGN 4 */
+    PV_COORD_RESERVE_S = 60, /* seconds a reservation is held, DESIGN 3 */
+    PV_COORD_LINGER_S = 2,   /* ours: seconds to write out a last message */
 };
 
 struct pv_coord_config {
@@ -113,13 +113,14 @@ PV_MUST_CHECK int pv_coord_poll_job(struct pv_coord *c, struct pv_storeop **ret_
 /* The answer to a polled operation, exactly once each; unknown ids are ignored. */
 void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *result, pv_ns now);
 
-/* --- datagrams (UDP 3478) ------------------------------------------------------------------- */
+/* --- datagrams (UDP 3478, 3479) ------------------------------------------------------------- */
 
-/* Writes the answer to a STUN request from src. PV_ERR_AGAIN: no answer is due. */
+/* A datagram came from src to a place of ours: *ret_reply is the answer to a STUN request.
+ * PV_ERR_AGAIN: no answer is due. */
 PV_MUST_CHECK int pv_coord_handle_datagram(struct pv_coord *c, const struct pv_addr *src,
+                                           const struct pv_stuns_place *place,
                                            struct pv_view datagram, pv_ns now,
-                                           uint8_t ret_buf[static PV_COORD_DATAGRAM_MAX],
-                                           size_t *ret_len);
+                                           struct pv_stuns_reply *ret_reply);
 
 /* --- time and end -------------------------------------------------------------------------- */
 

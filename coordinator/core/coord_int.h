@@ -10,7 +10,6 @@
 #include "coordinator/core/conn.h"
 #include "coordinator/core/coord.h"
 #include "coordinator/core/registry.h"
-#include "coordinator/core/stuns.h"
 
 struct pv_coord {
     struct pv_rng rng;

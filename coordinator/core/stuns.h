@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * stuns.h - the coordinator's STUN server: one Binding request in, at most one answer out
- * (RFC 8489 s6.3; requests of RFC 3489 are answered in their own form).
+ * (RFC 8489 s6.3), with the behaviour discovery of RFC 5780 and for clients of RFC 3489 in their
+ * own form.
  *
- * A pure function over two token buckets: nothing is remembered about who asked. It knows neither
- * TURN nor the behaviour discovery of RFC 5780: their methods get no answer, CHANGE-REQUEST and
- * friends are refused as unknown attributes. One thread at a time.
+ * A pure function over two token buckets: nothing is remembered about who asked. It does not know
+ * TURN: its methods get no answer. Deviations, so that nobody gains by asking (DESIGN 6): no
+ * attribute of RFC 5780 but OTHER-ADDRESS unless the request has one, MAPPED-ADDRESS only for old
+ * clients, PADDING is never echoed, RESPONSE-ADDRESS (RFC 3489) is unknown. One thread at a time.
  */
 #ifndef PV_STUNS_H
 #define PV_STUNS_H
@@ -14,7 +16,11 @@
 #include "base/pv.h"
 
 enum {
-    PV_STUNS_MAX_ANSWER = 52, /* bytes, DESIGN 6: no answer is larger */
+    /* Bytes, DESIGN 6: no answer is larger. Asked plainly, without and with a second address, and
+     * when the request has CHANGE-REQUEST, RESPONSE-PORT or PADDING. */
+    PV_STUNS_PLAIN_ANSWER = 52,
+    PV_STUNS_OTHER_ANSWER = 76,
+    PV_STUNS_MAX_ANSWER = 100,
 
     /* Ours: answers a second and at once to one source network (/24, /56) and to all. A network
      * of 1,000 nodes behind one address refreshes 40 times a second. */
@@ -27,20 +33,35 @@ enum {
 
 struct pv_stuns; /* opaque */
 
+/* Where a request came to, and where else the server is (RFC 5780 s6.1). */
+struct pv_stuns_place {
+    struct pv_addr local; /* Da:Dp, the request's destination */
+    struct pv_addr other; /* Ca:Cp; no family: there is no second address, no change of address is
+                             granted and none told; port 0: no second port either */
+};
+
+struct pv_stuns_reply {
+    struct pv_addr from; /* send it from there: place.local, or what CHANGE-REQUEST made of it */
+    struct pv_addr to;   /* the source, or its port that RESPONSE-PORT named */
+    size_t len;
+    uint8_t buf[PV_STUNS_MAX_ANSWER];
+};
+
 /* rng keys the table of sources; not kept. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_stuns_new(struct pv_stuns **ret_stuns, const struct pv_rng *rng);
 struct pv_stuns *pv_stuns_free(struct pv_stuns *stuns); /* NULL is fine; returns NULL */
 
 /*
- * A datagram came from src. Returns 0 when buf holds an answer to be sent back to src from the
- * address it came to, *ret_len bytes; else nothing is to be sent, and the status says why:
+ * A request came from src, by UDP to place, or by a stream when place is NULL (then nothing of
+ * RFC 5780 is granted, and reply.from has no family). Returns 0 when there is a reply to send;
+ * else nothing is to be sent, and the status says why:
  *   PV_ERR_TRUNCATED, PV_ERR_MALFORMED, PV_ERR_LIMIT  not STUN, or broken (see stun.h)
  *   PV_ERR_AUTH         wrong FINGERPRINT
  *   PV_ERR_UNSUPPORTED  STUN, but not a Binding request
  *   PV_ERR_REFUSED      the source cannot be answered, or a token bucket is empty
  */
 PV_MUST_CHECK int pv_stuns_answer(struct pv_stuns *stuns, const struct pv_addr *src,
-                                  struct pv_view datagram, pv_ns now,
-                                  uint8_t buf[static PV_STUNS_MAX_ANSWER], size_t *ret_len);
+                                  const struct pv_stuns_place *place, struct pv_view request,
+                                  pv_ns now, struct pv_stuns_reply *ret_reply);
 
 #endif /* PV_STUNS_H */

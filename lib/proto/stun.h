@@ -36,6 +36,8 @@ enum pv_stun_class {
 enum pv_stun_attr_type {
     PV_STUN_ATTR_MAPPED_ADDRESS = 0x0001,     /* RFC 8489 s14.1 */
     PV_STUN_ATTR_CHANGE_REQUEST = 0x0003,     /* RFC 5780 s7.2 */
+    PV_STUN_ATTR_SOURCE_ADDRESS = 0x0004,     /* RFC 3489 s11.2.5 */
+    PV_STUN_ATTR_CHANGED_ADDRESS = 0x0005,    /* RFC 3489 s11.2.3 */
     PV_STUN_ATTR_USERNAME = 0x0006,           /* RFC 8489 s14.3 */
     PV_STUN_ATTR_MESSAGE_INTEGRITY = 0x0008,  /* RFC 8489 s14.5 */
     PV_STUN_ATTR_ERROR_CODE = 0x0009,         /* RFC 8489 s14.8 */

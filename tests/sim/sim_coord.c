@@ -399,11 +399,12 @@ void sim_coord_stop(struct sim_coord *c)
 
 static void take_datagram(struct sim_coord *c, const struct sim_event *ev)
 {
-    uint8_t buf[PV_COORD_DATAGRAM_MAX];
-    size_t len = 0;
+    struct pv_stuns_place place = {.local = ev->local};
+    struct pv_stuns_reply reply;
     if (ev->local.port == SIM_COORD_PORT &&
-        pv_coord_handle_datagram(c->core, &ev->remote, ev->data, ev->now, buf, &len) == PV_OK)
-        (void)sim_net_send(c->net, c->host, &ev->local, &ev->remote, 0, pv_view(buf, len));
+        pv_coord_handle_datagram(c->core, &ev->remote, &place, ev->data, ev->now, &reply) == PV_OK)
+        (void)sim_net_send(c->net, c->host, &reply.from, &reply.to, 0,
+                           pv_view(reply.buf, reply.len));
 }
 
 static void take_bytes(struct sim_coord *c, const struct sim_event *ev)

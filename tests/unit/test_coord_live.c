@@ -338,17 +338,92 @@ static void a_datagram_gets_its_answer(void **state)
     (void)state;
     struct cw *w = cw_new(26);
     uint8_t request[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3};
-    uint8_t out[PV_COORD_DATAGRAM_MAX];
-    size_t len = 0;
+    struct pv_stuns_place place = {.local = pv_addr4(198, 51, 100, 10, 3478)};
+    struct pv_stuns_reply reply;
     struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
     cw_start(w);
-    assert_int_equal(pv_coord_handle_datagram(w->coord, &src, pv_view(request, sizeof(request)),
-                                              w->now, out, &len),
+    assert_int_equal(pv_coord_handle_datagram(w->coord, &src, &place,
+                                              pv_view(request, sizeof(request)), w->now, &reply),
                      PV_OK);
-    assert_int_equal(len, 32);
+    assert_int_equal(reply.len, 32);
+    assert_true(pv_addr_equal(&reply.from, &place.local));
+    assert_true(pv_addr_equal(&reply.to, &src));
     assert_int_equal(
-        pv_coord_handle_datagram(w->coord, &src, pv_view("hello", 5), w->now, out, &len),
+        pv_coord_handle_datagram(w->coord, &src, &place, pv_view("hello", 5), w->now, &reply),
         PV_ERR_AGAIN);
+    cw_free(w);
+}
+
+/* Hands in bytes and takes what is to be written, a byte at a time. */
+static size_t by_stream(struct cw *w, uint64_t id, struct pv_view bytes, uint8_t *out, size_t cap)
+{
+    size_t n = 0;
+    struct pv_view v;
+    assert_true(pv_coord_wants_bytes(w->coord, id));
+    pv_coord_handle_bytes(w->coord, id, bytes, w->now);
+    while ((v = pv_coord_out(w->coord, id)).len > 0) {
+        assert_true(n < cap);
+        out[n++] = v.ptr[0];
+        pv_coord_wrote(w->coord, id, 1, w->now);
+    }
+    return n;
+}
+
+static bool is_closed(struct cw *w, uint64_t id)
+{
+    struct pv_coord_ready ready;
+    bool closed = false;
+    while (pv_coord_poll_ready(w->coord, &ready, w->now) == PV_OK)
+        closed = closed || (ready.id == id && ready.kind == PV_COORD_READY_CLOSE);
+    return closed;
+}
+
+static void a_stream_that_begins_with_stun_gets_its_answers_and_ends_in_time(void **state)
+{
+    (void)state;
+    static const uint8_t request[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3};
+    struct cw *w = cw_new(28);
+    uint8_t twice[2 * sizeof(request)];
+    uint8_t out[256];
+    struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
+    memcpy(twice, request, sizeof(request));
+    memcpy(twice + sizeof(request), request, sizeof(request));
+    cw_start(w);
+    assert_int_equal(pv_coord_accept(w->coord, 900, &src, w->now), PV_OK);
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof(request); i++)
+        n += by_stream(w, 900, pv_view(request + i, 1), out, sizeof(out));
+    assert_int_equal(n, 32);
+    assert_int_equal(out[0] << 8 | out[1], 0x0101);
+    assert_memory_equal(out + 4, request + 4, 16);
+    /* The second request waits until the first answer is written. */
+    assert_int_equal(by_stream(w, 900, pv_view(twice, sizeof(twice)), out, sizeof(out)), 64);
+    assert_false(is_closed(w, 900));
+    w->now += PV_S(PV_COORD_HELLO_S) + 1;
+    pv_coord_handle_timeout(w->coord, w->now);
+    assert_true(is_closed(w, 900));
+    cw_free(w);
+}
+
+static void a_stream_that_says_anything_else_than_binding_is_closed_without_a_word(void **state)
+{
+    (void)state;
+    static const uint8_t rows[][20] = {
+        {0, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42},       /* Allocate */
+        {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x43},       /* no cookie */
+        {0, 1, 0xff, 0xfc, 0x21, 0x12, 0xa4, 0x42}, /* too long */
+        {0x16, 3, 1},                               /* TLS */
+    };
+    struct cw *w = cw_new(29);
+    uint8_t out[256];
+    struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
+    cw_start(w);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        uint64_t id = 900 + i;
+        assert_int_equal(pv_coord_accept(w->coord, id, &src, w->now), PV_OK);
+        assert_int_equal(by_stream(w, id, pv_view(rows[i], sizeof(rows[i])), out, sizeof(out)), 0);
+        assert_true(is_closed(w, id));
+    }
     cw_free(w);
 }
 
@@ -384,6 +459,8 @@ int main(void)
         cmocka_unit_test(two_thousand_statements_are_paged_and_news_follow),
         cmocka_unit_test(a_restored_backup_is_repaired_by_what_a_node_still_has),
         cmocka_unit_test(a_datagram_gets_its_answer),
+        cmocka_unit_test(a_stream_that_begins_with_stun_gets_its_answers_and_ends_in_time),
+        cmocka_unit_test(a_stream_that_says_anything_else_than_binding_is_closed_without_a_word),
         cmocka_unit_test(shutting_down_says_bye_to_everybody),
     };
     if (pv_crypto_init() != PV_OK)

@@ -127,7 +127,6 @@ static void wrong_options_say_what_and_why(void **state)
         {"--state=", "its value is empty"},
         {"--config /nonexistent/x", "no such file"},
         {"--config /tmp", "not a regular file"},
-        {"--alt-address 1.2.3.4", "not supported in this version"},
         {"--tls-listen=1.2.3.4:443", "not supported in this version"},
         {"--relay-ports 1-2", "not supported in this version"},
         {"--no-relay", "not supported in this version"},
@@ -139,7 +138,7 @@ static void wrong_options_say_what_and_why(void **state)
         if (r != PV_ERR_MALFORMED || strstr(error, rows[i].part) == NULL)
             fail_msg("%s: %d \"%s\"", rows[i].args, r, error);
     }
-    assert_null(strstr(pv_coordset_usage, "alt-address")); /* not offered either */
+    assert_null(strstr(pv_coordset_usage, "tls-listen")); /* not offered either */
 }
 
 static void the_file_fills_what_the_command_line_left_out(void **state)
@@ -186,6 +185,32 @@ static void wrong_lines_are_named_with_file_and_line(void **state)
     assert_int_equal(load("--listen 127.0.0.1:5"), PV_ERR_MALFORMED);
 }
 
+static void one_alternate_address_a_family_is_taken(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"192.0.2.2:3478", "0.0.0.0", "224.0.0.1", "host", ""};
+    struct pv_addr first;
+    assert_int_equal(load("--alt-address 192.0.2.2 --alt-address=2001:db8::2"), PV_OK);
+    assert_int_equal(set.n_alt, 2);
+    assert_int_equal(set.alt[0].family, PV_AF_INET);
+    assert_int_equal(set.alt[1].family, PV_AF_INET6);
+    assert_true(load("--alt-address 192.0.2.2 --alt-address 192.0.2.3") < 0);
+    assert_non_null(strstr(error, "twice"));
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        char args[64];
+        snprintf(args, sizeof(args), "--alt-address=%s", bad[i]);
+        assert_true(load(args) < 0);
+    }
+    write_config("[coordinator]\nalt-address = 192.0.2.2\nlisten = 192.0.2.1:3478\n");
+    assert_int_equal(load(""), PV_OK);
+    assert_int_equal(set.n_alt, 1);
+    assert_int_equal(pv_coordurl_first(&set, &set.alt[0], &first), PV_OK);
+    assert_int_equal(first.ip[3], 1); /* the address it listens on */
+    assert_int_equal(load("--alt-address 192.0.2.9"), PV_OK); /* the command line stands */
+    assert_int_equal(set.n_alt, 1);
+    assert_int_equal(set.alt[0].ip[3], 9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +218,7 @@ int main(void)
         TEST(without_anything_it_runs_on_every_address),
         TEST(options_are_taken_in_both_forms),
         TEST(public_takes_names_and_addresses_with_and_without_port),
+        TEST(one_alternate_address_a_family_is_taken),
         TEST(wrong_options_say_what_and_why),
         TEST(the_file_fills_what_the_command_line_left_out),
         TEST(wrong_lines_are_named_with_file_and_line),
