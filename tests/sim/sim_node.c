@@ -34,6 +34,8 @@ pv_ns sim_node_now(const struct sim_node *n)
     return sim_net_now(n->net);
 }
 
+static void run_timers(struct sim_node *n);
+
 /* --- life ---------------------------------------------------------------------------------- */
 
 static void make_identity(struct sim_node *n)
@@ -199,6 +201,22 @@ void sim_node_stop(struct sim_node *n)
     go_down(n);
 }
 
+void sim_node_sleep(struct sim_node *n)
+{
+    n->asleep = true;
+    sim_net_power(n->net, n->host, false);
+}
+
+void sim_node_wake(struct sim_node *n)
+{
+    n->asleep = false;
+    sim_net_power(n->net, n->host, true);
+    sim_node_begin(n);
+    pv_engine_handle_resume(n->engine, sim_node_now(n));
+    run_timers(n);
+    sim_node_end(n);
+}
+
 /* --- turns --------------------------------------------------------------------------------- */
 
 void sim_node_begin(struct sim_node *n)
@@ -308,7 +326,7 @@ static void run_timers(struct sim_node *n)
 
 void sim_node_handle(struct sim_node *n, const struct sim_event *ev)
 {
-    if (n->engine == NULL) {
+    if (n->engine == NULL || n->asleep) {
         if (ev->kind == SIM_ACCEPTED)
             sim_net_close(n->net, ev->stream);
         return;

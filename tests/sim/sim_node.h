@@ -43,6 +43,9 @@ void sim_node_kill(struct sim_node *n);
 void sim_node_stop(struct sim_node *n);
 void sim_node_start(struct sim_node *n);
 bool sim_node_runs(const struct sim_node *n);
+/* The machine is suspended: time goes on without it, its streams die unseen. And wakes. */
+void sim_node_sleep(struct sim_node *n);
+void sim_node_wake(struct sim_node *n);
 /* The host's addresses or zone have changed. */
 void sim_node_links_changed(struct sim_node *n);
 /* Every store and chat job fails with "disk full" while this is on. */

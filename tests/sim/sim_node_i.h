@@ -82,6 +82,7 @@ struct sim_node {
     char **lines;
     size_t n_lines;
     bool in_turn;
+    bool asleep;
     pv_ns stuck_at; /* the instant at which timers fired last, and how often */
     unsigned stuck;
 

@@ -4,8 +4,9 @@
  * moment: what `send` has taken arrives exactly once and in order, and what it has not taken at
  * most once.
  */
-#include <jansson.h>
 #include <stdio.h>
+
+#include <jansson.h>
 
 #include "../unit/test_util.h"
 #include "sim_world.h"

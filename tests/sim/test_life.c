@@ -183,6 +183,31 @@ static void a_peer_that_restarts_is_found_at_once(void **state)
     assert_int_equal(sim_seeds("life", 2 * SEEDS, peer_restarts, NULL), 0);
 }
 
+static int machine_sleeps(uint64_t seed, void *ctx)
+{
+    struct life l;
+    (void)ctx;
+    if (!met(&l, "machine sleeps", seed))
+        return failed(&l, "not met:");
+    static const unsigned long_s[] = {3, 20, 200, 4000, 90000};
+    pv_ns away = draw(&l, PV_S(1), PV_S(long_s[seed % 5]));
+    sim_node_sleep(l.b);
+    sim_world_run(&l.w, away);
+    sim_node_wake(l.b);
+    /* The connection died unseen: it takes a moment to be sure. */
+    if (!reaches(&l, seed % 2 == 0 ? l.a : l.b, seed % 2 == 0 ? l.b : l.a, PV_S(2)))
+        return failed(&l, "");
+    if (!reaches(&l, seed % 2 == 0 ? l.b : l.a, seed % 2 == 0 ? l.a : l.b, PV_S(1)))
+        return failed(&l, "the other way");
+    return passed(&l);
+}
+
+static void a_machine_that_slept_is_found_at_once(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("life", 2 * SEEDS, machine_sleeps, NULL), 0);
+}
+
 /* --- the coordinator ----------------------------------------------------------------------- */
 
 static int coordinator_away(uint64_t seed, void *ctx)
@@ -423,6 +448,7 @@ int main(void)
         cmocka_unit_test(a_nat_that_forgets_is_got_over),
         cmocka_unit_test(peers_that_were_idle_are_found_again),
         cmocka_unit_test(a_peer_that_restarts_is_found_at_once),
+        cmocka_unit_test(a_machine_that_slept_is_found_at_once),
         cmocka_unit_test(sessions_outlive_the_coordinator),
         cmocka_unit_test(a_new_address_on_either_side_heals),
         cmocka_unit_test(both_may_move_at_once),

@@ -3,8 +3,9 @@
  * test_trust.c - who is in and who is out, as the nodes see it: a token for one, taken by two at
  * the same instant; a member that is removed while everybody talks to it.
  */
-#include <jansson.h>
 #include <stdio.h>
+
+#include <jansson.h>
 
 #include "../unit/test_util.h"
 #include "sim_world.h"
