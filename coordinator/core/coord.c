@@ -13,9 +13,6 @@ enum {
     SK_LEN = PV_SIGN_SK_LEN + PV_DH_LEN,
 };
 
-_Static_assert((int)PV_STUNS_MAX_ANSWER <= (int)PV_COORD_DATAGRAM_MAX,
-               "an answer fits the caller's buffer");
-
 /* --- life ---------------------------------------------------------------------------------- */
 
 static uint32_t or_default(uint32_t value, uint32_t standard)
