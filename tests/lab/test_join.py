@@ -122,7 +122,8 @@ def down_and_up(lab):
     check(a.os_ping(a.addr(b)), "ping")
     b.ctl("down")
     wait("b to be offline for a", lambda: not a.peer(b)["online"], timeout=5)
-    a.ctl("ping", "b", "-c", "1", code=7)
+    wait("ping to say that b is offline",
+         lambda: a.ctl("ping", "b", "-c", "1", "--timeout", "2", check_rc=False).code == 7, timeout=5)
     b.ctl("up")
     a.wait_peer(b)
     check(a.os_ping(a.addr(b)), "ping after up")
