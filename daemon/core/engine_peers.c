@@ -322,7 +322,9 @@ static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct
     } else if (data.len >= 20) {
         uint32_t owner = pv_stunroute_owner(e->stunroute, data.ptr + 8);
         if (owner == PV_STUN_OWNER_GATHERER) {
-            if (pv_gatherer_handle_input(e->gatherer, &from->remote, data, now) != PV_OK)
+            if (pv_gatherer_handle_input(e->gatherer, &from->remote, data, now) == PV_OK)
+                pv_engine_settle(e, now); /* a new public address goes out at once */
+            else
                 pv_log(e->log, PV_LOG_DEBUG, "what=\"STUN answer not taken\"");
             return;
         }
