@@ -210,15 +210,33 @@ void pv_blake2b(uint8_t out[static PV_BLAKE2B_LEN], struct pv_view a, struct pv_
     (void)crypto_generichash_blake2b_final(&s, out, PV_BLAKE2B_LEN);
 }
 
-int pv_hmac_sha1(uint8_t out[static PV_SHA1_LEN], struct pv_view key, struct pv_view data)
+static int hmac(const EVP_MD *md, uint8_t *out, unsigned out_len, struct pv_view key,
+                struct pv_view data)
 {
     static const uint8_t empty[1]; /* HMAC() takes no NULL key */
     unsigned len = 0;
     if (key.len > INT32_MAX)
         return PV_ERR_CRYPTO;
     const uint8_t *k = key.len == 0 ? empty : key.ptr;
-    if (HMAC(EVP_sha1(), k, (int)key.len, data.ptr, data.len, out, &len) == NULL ||
-        len != PV_SHA1_LEN)
+    if (HMAC(md, k, (int)key.len, data.ptr, data.len, out, &len) == NULL || len != out_len)
+        return PV_ERR_CRYPTO;
+    return PV_OK;
+}
+
+int pv_hmac_sha1(uint8_t out[static PV_SHA1_LEN], struct pv_view key, struct pv_view data)
+{
+    return hmac(EVP_sha1(), out, PV_SHA1_LEN, key, data);
+}
+
+int pv_hmac_sha256(uint8_t out[static PV_SHA256_LEN], struct pv_view key, struct pv_view data)
+{
+    return hmac(EVP_sha256(), out, PV_SHA256_LEN, key, data);
+}
+
+int pv_sha256(uint8_t out[static PV_SHA256_LEN], struct pv_view data)
+{
+    unsigned len = 0;
+    if (EVP_Digest(data.ptr, data.len, out, &len, EVP_sha256(), NULL) != 1 || len != PV_SHA256_LEN)
         return PV_ERR_CRYPTO;
     return PV_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * hash.h - the hashes and MACs of the protocols: BLAKE2s (WireGuard, Noise), BLAKE2b (statements),
- * HMAC-BLAKE2s, SHA-1 HMAC and MD5 (STUN only), CRC-32 (STUN FINGERPRINT).
+ * HMAC-BLAKE2s; HMAC-SHA1, HMAC-SHA256, SHA-256 and MD5 (STUN only), CRC-32 (STUN FINGERPRINT).
  */
 #ifndef PV_HASH_H
 #define PV_HASH_H
@@ -13,6 +13,7 @@ enum {
     PV_BLAKE2B_LEN = 32, /* we use BLAKE2b-256 only */
     PV_MAC_LEN = 16,     /* keyed BLAKE2s-128, WireGuard mac1 and mac2 */
     PV_SHA1_LEN = 20,
+    PV_SHA256_LEN = 32,
     PV_MD5_LEN = 16,
 };
 
@@ -48,6 +49,11 @@ void pv_blake2b(uint8_t out[static PV_BLAKE2B_LEN], struct pv_view a, struct pv_
 /* HMAC-SHA1 (RFC 2104). PV_ERR_CRYPTO. */
 PV_MUST_CHECK int pv_hmac_sha1(uint8_t out[static PV_SHA1_LEN], struct pv_view key,
                                struct pv_view data);
+/* HMAC-SHA256 (RFC 2104). PV_ERR_CRYPTO. */
+PV_MUST_CHECK int pv_hmac_sha256(uint8_t out[static PV_SHA256_LEN], struct pv_view key,
+                                 struct pv_view data);
+/* SHA-256 (FIPS 180-4), for STUN's USERHASH and keys (RFC 8489 s14.4, s18.5.1). PV_ERR_CRYPTO. */
+PV_MUST_CHECK int pv_sha256(uint8_t out[static PV_SHA256_LEN], struct pv_view data);
 /* MD5, for STUN long-term keys only (RFC 8489 s9.2.2). PV_ERR_CRYPTO. */
 PV_MUST_CHECK int pv_md5(uint8_t out[static PV_MD5_LEN], struct pv_view data);
 

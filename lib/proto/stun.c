@@ -227,31 +227,52 @@ size_t pv_stun_list_unknown(const struct pv_stun_msg *msg, const uint16_t *known
     return n;
 }
 
-int pv_stun_check_integrity(const struct pv_stun_msg *msg, struct pv_view key)
+static int mac_sha1(uint8_t *out, struct pv_view key, struct pv_view data)
+{
+    return pv_hmac_sha1(out, key, data);
+}
+
+static int mac_sha256(uint8_t *out, struct pv_view key, struct pv_view data)
+{
+    return pv_hmac_sha256(out, key, data);
+}
+
+static int check_mac(const struct pv_stun_msg *msg, uint16_t type, size_t mac_len,
+                     int (*make)(uint8_t *, struct pv_view, struct pv_view), struct pv_view key)
 {
     struct pv_view mac;
-    int r = pv_stun_find(msg, PV_STUN_ATTR_MESSAGE_INTEGRITY, &mac);
+    int r = pv_stun_find(msg, type, &mac);
     if (r < 0)
         return r;
-    if (mac.len != PV_STUN_INTEGRITY_LEN)
+    if (mac.len != mac_len)
         return PV_ERR_AUTH;
 
     /* The MAC covers all before it, under a header whose length ends with the MAC itself. */
     size_t covered = (size_t)(mac.ptr - msg->raw.ptr) - ATTR_HEADER_LEN;
-    size_t body = covered + ATTR_HEADER_LEN + PV_STUN_INTEGRITY_LEN - PV_STUN_HEADER_LEN;
+    size_t body = covered + ATTR_HEADER_LEN + mac_len - PV_STUN_HEADER_LEN;
     if (covered > PV_STUN_MAX_SIGNED)
         return PV_ERR_LIMIT;
     uint8_t signed_part[PV_STUN_MAX_SIGNED];
     memcpy(signed_part, msg->raw.ptr, covered);
     pv_store_be16(signed_part + 2, (uint16_t)body);
 
-    uint8_t want[PV_SHA1_LEN];
-    r = pv_hmac_sha1(want, key, pv_view(signed_part, covered));
+    uint8_t want[PV_SHA256_LEN];
+    r = make(want, key, pv_view(signed_part, covered));
     if (r < 0)
         return r;
-    bool equal = pv_ct_equal(want, mac.ptr, sizeof(want));
+    bool equal = pv_ct_equal(want, mac.ptr, mac_len);
     pv_wipe(want, sizeof(want));
     return equal ? PV_OK : PV_ERR_AUTH;
+}
+
+int pv_stun_check_integrity(const struct pv_stun_msg *msg, struct pv_view key)
+{
+    return check_mac(msg, PV_STUN_ATTR_MESSAGE_INTEGRITY, PV_STUN_INTEGRITY_LEN, mac_sha1, key);
+}
+
+int pv_stun_check_integrity_sha256(const struct pv_stun_msg *msg, struct pv_view key)
+{
+    return check_mac(msg, PV_STUN_ATTR_INTEGRITY_SHA256, PV_STUN_SHA256_LEN, mac_sha256, key);
 }
 
 int pv_stun_check_fingerprint(const struct pv_stun_msg *msg)
@@ -391,18 +412,29 @@ static void set_length(struct pv_stun_writer *w)
     pv_store_be16(w->buf + 2, (uint16_t)(w->len - PV_STUN_HEADER_LEN));
 }
 
-void pv_stun_put_integrity(struct pv_stun_writer *w, struct pv_view key)
+static void put_mac(struct pv_stun_writer *w, uint16_t type, size_t mac_len,
+                    int (*make)(uint8_t *, struct pv_view, struct pv_view), struct pv_view key)
 {
     size_t covered = w->len;
     if (covered > PV_STUN_MAX_SIGNED)
         fail(w, PV_ERR_NO_SPACE);
-    uint8_t *p = attr_room(w, PV_STUN_ATTR_MESSAGE_INTEGRITY, PV_STUN_INTEGRITY_LEN);
+    uint8_t *p = attr_room(w, type, mac_len);
     if (p == NULL)
         return;
     set_length(w);
-    int r = pv_hmac_sha1(p, key, pv_view(w->buf, covered));
+    int r = make(p, key, pv_view(w->buf, covered));
     if (r < 0)
         fail(w, r);
+}
+
+void pv_stun_put_integrity(struct pv_stun_writer *w, struct pv_view key)
+{
+    put_mac(w, PV_STUN_ATTR_MESSAGE_INTEGRITY, PV_STUN_INTEGRITY_LEN, mac_sha1, key);
+}
+
+void pv_stun_put_integrity_sha256(struct pv_stun_writer *w, struct pv_view key)
+{
+    put_mac(w, PV_STUN_ATTR_INTEGRITY_SHA256, PV_STUN_SHA256_LEN, mac_sha256, key);
 }
 
 void pv_stun_put_fingerprint(struct pv_stun_writer *w)

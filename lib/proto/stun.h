@@ -20,6 +20,7 @@ enum {
     PV_STUN_MAX_ATTRS = 32,               /* ours: more is PV_ERR_LIMIT */
     PV_STUN_MAX_SIGNED = 2048,            /* ours: bytes of a message that integrity covers */
     PV_STUN_COOKIE = 0x2112A442,          /* RFC 8489 s5 */
+    PV_STUN_SHA256_LEN = 32,              /* bytes, HMAC-SHA256, RFC 8489 s14.6; never truncated */
     PV_STUN_INTEGRITY_LEN = 20,           /* bytes, HMAC-SHA1, RFC 8489 s14.5 */
     PV_STUN_FINGERPRINT_XOR = 0x5354554E, /* RFC 8489 s14.7 */
     PV_STUN_BINDING = 0x001,              /* method, RFC 8489 s18.1 */
@@ -34,30 +35,33 @@ enum pv_stun_class {
 
 /* Types below 0x8000 are comprehension-required (RFC 8489 s14). */
 enum pv_stun_attr_type {
-    PV_STUN_ATTR_MAPPED_ADDRESS = 0x0001,     /* RFC 8489 s14.1 */
-    PV_STUN_ATTR_CHANGE_REQUEST = 0x0003,     /* RFC 5780 s7.2 */
-    PV_STUN_ATTR_SOURCE_ADDRESS = 0x0004,     /* RFC 3489 s11.2.5 */
-    PV_STUN_ATTR_CHANGED_ADDRESS = 0x0005,    /* RFC 3489 s11.2.3 */
-    PV_STUN_ATTR_USERNAME = 0x0006,           /* RFC 8489 s14.3 */
-    PV_STUN_ATTR_MESSAGE_INTEGRITY = 0x0008,  /* RFC 8489 s14.5 */
-    PV_STUN_ATTR_ERROR_CODE = 0x0009,         /* RFC 8489 s14.8 */
-    PV_STUN_ATTR_UNKNOWN_ATTRIBUTES = 0x000A, /* RFC 8489 s14.13 */
-    PV_STUN_ATTR_REALM = 0x0014,              /* RFC 8489 s14.9 */
-    PV_STUN_ATTR_NONCE = 0x0015,              /* RFC 8489 s14.10 */
-    PV_STUN_ATTR_INTEGRITY_SHA256 = 0x001C,   /* RFC 8489 s14.6; never sent, never checked */
-    PV_STUN_ATTR_XOR_MAPPED_ADDRESS = 0x0020, /* RFC 8489 s14.2 */
-    PV_STUN_ATTR_PRIORITY = 0x0024,           /* RFC 8445 s16.1 */
-    PV_STUN_ATTR_USE_CANDIDATE = 0x0025,      /* RFC 8445 s16.1 */
-    PV_STUN_ATTR_PADDING = 0x0026,            /* RFC 5780 s7.6 */
-    PV_STUN_ATTR_RESPONSE_PORT = 0x0027,      /* RFC 5780 s7.5 */
-    PV_STUN_ATTR_SOFTWARE = 0x8022,           /* RFC 8489 s14.14; never sent */
-    PV_STUN_ATTR_ALTERNATE_SERVER = 0x8023,   /* RFC 8489 s14.15 */
-    PV_STUN_ATTR_FINGERPRINT = 0x8028,        /* RFC 8489 s14.7 */
-    PV_STUN_ATTR_ICE_CONTROLLED = 0x8029,     /* RFC 8445 s16.1 */
-    PV_STUN_ATTR_ICE_CONTROLLING = 0x802A,    /* RFC 8445 s16.1 */
-    PV_STUN_ATTR_RESPONSE_ORIGIN = 0x802B,    /* RFC 5780 s7.3 */
-    PV_STUN_ATTR_OTHER_ADDRESS = 0x802C,      /* RFC 5780 s7.4 */
-    PV_STUN_ATTR_NOMINATION = 0xC001,         /* draft-thatcher-ice-renomination; u32 */
+    PV_STUN_ATTR_MAPPED_ADDRESS = 0x0001,      /* RFC 8489 s14.1 */
+    PV_STUN_ATTR_CHANGE_REQUEST = 0x0003,      /* RFC 5780 s7.2 */
+    PV_STUN_ATTR_SOURCE_ADDRESS = 0x0004,      /* RFC 3489 s11.2.5 */
+    PV_STUN_ATTR_CHANGED_ADDRESS = 0x0005,     /* RFC 3489 s11.2.3 */
+    PV_STUN_ATTR_USERNAME = 0x0006,            /* RFC 8489 s14.3 */
+    PV_STUN_ATTR_MESSAGE_INTEGRITY = 0x0008,   /* RFC 8489 s14.5 */
+    PV_STUN_ATTR_ERROR_CODE = 0x0009,          /* RFC 8489 s14.8 */
+    PV_STUN_ATTR_UNKNOWN_ATTRIBUTES = 0x000A,  /* RFC 8489 s14.13 */
+    PV_STUN_ATTR_REALM = 0x0014,               /* RFC 8489 s14.9 */
+    PV_STUN_ATTR_NONCE = 0x0015,               /* RFC 8489 s14.10 */
+    PV_STUN_ATTR_INTEGRITY_SHA256 = 0x001C,    /* RFC 8489 s14.6 */
+    PV_STUN_ATTR_PASSWORD_ALGORITHM = 0x001D,  /* RFC 8489 s14.12 */
+    PV_STUN_ATTR_USERHASH = 0x001E,            /* RFC 8489 s14.4 */
+    PV_STUN_ATTR_XOR_MAPPED_ADDRESS = 0x0020,  /* RFC 8489 s14.2 */
+    PV_STUN_ATTR_PRIORITY = 0x0024,            /* RFC 8445 s16.1 */
+    PV_STUN_ATTR_USE_CANDIDATE = 0x0025,       /* RFC 8445 s16.1 */
+    PV_STUN_ATTR_PADDING = 0x0026,             /* RFC 5780 s7.6 */
+    PV_STUN_ATTR_RESPONSE_PORT = 0x0027,       /* RFC 5780 s7.5 */
+    PV_STUN_ATTR_PASSWORD_ALGORITHMS = 0x8002, /* RFC 8489 s14.11 */
+    PV_STUN_ATTR_SOFTWARE = 0x8022,            /* RFC 8489 s14.14; never sent */
+    PV_STUN_ATTR_ALTERNATE_SERVER = 0x8023,    /* RFC 8489 s14.15 */
+    PV_STUN_ATTR_FINGERPRINT = 0x8028,         /* RFC 8489 s14.7 */
+    PV_STUN_ATTR_ICE_CONTROLLED = 0x8029,      /* RFC 8445 s16.1 */
+    PV_STUN_ATTR_ICE_CONTROLLING = 0x802A,     /* RFC 8445 s16.1 */
+    PV_STUN_ATTR_RESPONSE_ORIGIN = 0x802B,     /* RFC 5780 s7.3 */
+    PV_STUN_ATTR_OTHER_ADDRESS = 0x802C,       /* RFC 5780 s7.4 */
+    PV_STUN_ATTR_NOMINATION = 0xC001,          /* draft-thatcher-ice-renomination; u32 */
 };
 
 enum pv_stun_error {
@@ -132,6 +136,9 @@ size_t pv_stun_list_unknown(const struct pv_stun_msg *msg, const uint16_t *known
  * PV_ERR_LIMIT when it covers more than PV_STUN_MAX_SIGNED bytes, PV_ERR_CRYPTO. */
 PV_MUST_CHECK int pv_stun_check_integrity(const struct pv_stun_msg *msg, struct pv_view key);
 
+/* The same for MESSAGE-INTEGRITY-SHA256 of 32 bytes (RFC 8489 s14.6). */
+PV_MUST_CHECK int pv_stun_check_integrity_sha256(const struct pv_stun_msg *msg, struct pv_view key);
+
 /* FINGERPRINT present, last and right (RFC 8489 s14.7). PV_ERR_NOT_FOUND or PV_ERR_AUTH. */
 PV_MUST_CHECK int pv_stun_check_fingerprint(const struct pv_stun_msg *msg);
 
@@ -166,6 +173,8 @@ void pv_stun_put_padding(struct pv_stun_writer *w, size_t len);
 /* HMAC-SHA1 over all before it; only FINGERPRINT may follow. The message so far must be within
  * PV_STUN_MAX_SIGNED. Adds PV_ERR_CRYPTO to what write_end() may report. */
 void pv_stun_put_integrity(struct pv_stun_writer *w, struct pv_view key);
+/* The same with MESSAGE-INTEGRITY-SHA256. */
+void pv_stun_put_integrity_sha256(struct pv_stun_writer *w, struct pv_view key);
 /* CRC-32 over all before it; nothing may follow. */
 void pv_stun_put_fingerprint(struct pv_stun_writer *w);
 

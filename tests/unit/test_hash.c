@@ -138,6 +138,30 @@ static void blake2b_joins_its_three_parts(void **state)
 }
 
 /* RFC 2202 section 3, cases 1, 2 and 6. */
+static void sha256_passes_the_cases_of_its_standards(void **state)
+{
+    (void)state;
+    uint8_t key[20];
+    uint8_t out[PV_SHA256_LEN];
+    uint8_t want[PV_SHA256_LEN];
+    memset(key, 0x0b, sizeof(key));
+    /* RFC 4231 s4.2 and s4.3 */
+    assert_int_equal(pv_hmac_sha256(out, pv_view(key, 20), text("Hi There")), PV_OK);
+    test_unhex("b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7", want,
+               sizeof(want));
+    assert_memory_equal(out, want, sizeof(want));
+    assert_int_equal(pv_hmac_sha256(out, text("Jefe"), text("what do ya want for nothing?")),
+                     PV_OK);
+    test_unhex("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843", want,
+               sizeof(want));
+    assert_memory_equal(out, want, sizeof(want));
+    /* FIPS 180-4, "abc" */
+    assert_int_equal(pv_sha256(out, text("abc")), PV_OK);
+    test_unhex("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", want,
+               sizeof(want));
+    assert_memory_equal(out, want, sizeof(want));
+}
+
 static void hmac_sha1_passes_the_cases_of_the_rfc(void **state)
 {
     (void)state;
@@ -179,6 +203,7 @@ int main(void)
         cmocka_unit_test(hmac_blake2s_matches_another_implementation),
         cmocka_unit_test(noise_hkdf_matches_another_implementation_and_may_alias),
         cmocka_unit_test(blake2b_joins_its_three_parts),
+        cmocka_unit_test(sha256_passes_the_cases_of_its_standards),
         cmocka_unit_test(hmac_sha1_passes_the_cases_of_the_rfc),
         cmocka_unit_test(md5_and_crc32_match_published_values),
     };

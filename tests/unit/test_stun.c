@@ -294,6 +294,38 @@ static void the_writer_respects_every_short_buffer(void **state)
     free(exact);
 }
 
+static void sha256_integrity_is_made_and_checked(void **state)
+{
+    (void)state;
+    static const uint8_t txid[PV_STUN_TXID_LEN] = {1, 2, 3};
+    uint8_t buf[160];
+    struct pv_stun_writer w;
+    struct pv_stun_msg msg;
+    size_t len;
+    pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_REQUEST, PV_STUN_BINDING, txid);
+    pv_stun_put(&w, PV_STUN_ATTR_USERNAME, key_view("bob"));
+    pv_stun_put_integrity(&w, key_view("k"));
+    pv_stun_put_integrity_sha256(&w, key_view("k"));
+    pv_stun_put_fingerprint(&w);
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_int_equal(pv_stun_decode(pv_view(buf, len), &msg), PV_OK);
+    assert_int_equal(pv_stun_check_integrity(&msg, key_view("k")), PV_OK);
+    assert_int_equal(pv_stun_check_integrity_sha256(&msg, key_view("k")), PV_OK);
+    assert_int_equal(pv_stun_check_integrity_sha256(&msg, key_view("l")), PV_ERR_AUTH);
+    for (size_t i = PV_STUN_HEADER_LEN; i < len - 8; i++) {
+        buf[i] ^= 1;
+        if (pv_stun_decode(pv_view(buf, len), &msg) == PV_OK)
+            assert_int_not_equal(pv_stun_check_integrity_sha256(&msg, key_view("k")), PV_OK);
+        buf[i] ^= 1;
+    }
+    /* A shorter one is allowed by the RFC only to usages that say so. */
+    pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_REQUEST, PV_STUN_BINDING, txid);
+    pv_stun_put(&w, PV_STUN_ATTR_INTEGRITY_SHA256, pv_view(buf, 16));
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_int_equal(pv_stun_decode(pv_view(buf, len), &msg), PV_OK);
+    assert_int_equal(pv_stun_check_integrity_sha256(&msg, key_view("k")), PV_ERR_AUTH);
+}
+
 static void attributes_behind_integrity_are_not_found(void **state)
 {
     (void)state;
@@ -494,6 +526,7 @@ int main(void)
         cmocka_unit_test(classes_and_methods_survive_the_type_field),
         cmocka_unit_test(what_was_written_is_read_back),
         cmocka_unit_test(the_writer_respects_every_short_buffer),
+        cmocka_unit_test(sha256_integrity_is_made_and_checked),
         cmocka_unit_test(attributes_behind_integrity_are_not_found),
         cmocka_unit_test(a_fingerprint_that_is_not_last_is_refused),
         cmocka_unit_test(unknown_required_attributes_are_listed_once),
