@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include "daemon/io_int.h"
+#include "sys/file.h"
 #include "sys/sockaddr.h"
 
 enum {
@@ -64,11 +66,33 @@ static int iface_up(struct pv_helper *helper, const struct pv_job_iface *job, st
     return r;
 }
 
+/* The helper process has no part in it, but its thread is the one that does things one by one. */
+static void write_names(const char *path, const struct pv_job_names *names,
+                        struct pv_job_result *result)
+{
+    char what[160];
+    int r = PV_OK;
+    if (path == NULL)
+        return;
+    if (names->bytes != NULL)
+        r = pv_file_write(path, pv_view(names->bytes, names->len), 0644);
+    else if (unlink(path) != 0 && errno != ENOENT)
+        r = -errno;
+    if (r == PV_OK)
+        return;
+    snprintf(what, sizeof(what), "write %s", path);
+    result_error(result, r, what, pv_strstatus(r));
+}
+
 static void run_helper(void *ctx, void *const *items, size_t n)
 {
     struct pv_helper *helper = ctx;
     for (size_t i = 0; i < n; i++) {
         struct work *w = items[i];
+        if (w->job->kind == PV_JOB_NAMES) {
+            write_names(w->io->cfg.names_path, &w->job->u.names, &w->result);
+            continue;
+        }
         w->result.status = w->job->kind == PV_JOB_IFACE_UP
                                ? iface_up(helper, w->job->u.iface, w)
                                : pv_helper_iface_down(helper, w->result.error);

@@ -425,8 +425,22 @@ static void on_ready(void *ctx)
     say(EXIT_OK, "ready: version %s, UDP port %u, socket %s", PV_VERSION, d->port, d->socket);
 }
 
+/* Beside the control socket, which also tells instances apart: p2pvpnd.sock -> p2pvpnd.names. */
+static int names_path(const struct daemon *d, char path[static PATH_MAX])
+{
+    size_t len = strlen(d->socket);
+    if (len > 5 && strcmp(d->socket + len - 5, ".sock") == 0)
+        len -= 5;
+    if (snprintf(path, PATH_MAX, "%.*s.names", (int)len, d->socket) >= PATH_MAX)
+        return say(EXIT_USAGE, "--socket: the path is too long");
+    return EXIT_OK;
+}
+
 static int run(struct daemon *d)
 {
+    char names[PATH_MAX];
+    if (names_path(d, names) != EXIT_OK)
+        return EXIT_USAGE;
     struct pv_io_config cfg = {
         .engine = d->engine,
         .store = d->store,
@@ -436,6 +450,7 @@ static int run(struct daemon *d)
         .udp6 = d->udp6,
         .ctl_fd = d->ctl_fd,
         .signals_fd = d->signals_fd,
+        .names_path = names,
         .ready = on_ready,
         .ready_ctx = d,
     };

@@ -26,6 +26,7 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     memcpy(e->hostname, cfg->hostname, sizeof(e->hostname));
     e->started = now;
     e->teardown_at = PV_NEVER;
+    e->names_dirty = true; /* one that an earlier life left may be of another network */
     e->jobs_tail = &e->jobs;
     e->injects_tail = &e->injects;
     e->peer_map = pv_map_make(&e->rng, PV_PEER_MAX);
@@ -152,6 +153,7 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
         pv_engine_free(e);
         return r;
     }
+    pv_engine_run_names(e, now);
     pv_engine_chat_pump(e, now);
     *ret_engine = e;
     return PV_OK;
@@ -283,6 +285,7 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now)
     }
     pv_engine_coord_pump(e, now);
     pv_engine_run_sync(e, now);
+    pv_engine_run_names(e, now);
     pv_engine_run_waiters(e, now);
     pv_engine_chat_pump(e, now);
     pv_engine_store_marks(e);
@@ -319,6 +322,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
     next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
     next = pv_min_ns(next, pv_engine_waiters_timeout(e));
+    next = pv_min_ns(next, pv_engine_names_timeout(e));
     next = pv_min_ns(next, e->teardown_at);
     if (pv_enroll_is_guest(e))
         next = pv_min_ns(next, e->enroll.deadline);

@@ -14,6 +14,7 @@
  *   engine_stream.c   one space of stream ids over three machines
  *   engine_ctl.c      requests of p2pvpnctl
  *   engine_show.c     status, peers, why, trace as answers
+ *   engine_names.c    the names file for libnss_p2pvpn
  *   engine_chat.c     chat's place in it
  */
 #ifndef PV_ENGINE_INT_H
@@ -72,6 +73,7 @@ enum pv_job_purpose {
     PV_JP_HISTORY,     /* arg: ctl handle */
     PV_JP_COUNTS,      /* arg: ctl handle of a status */
     PV_JP_FORGET,      /* arg: ctl handle of a leave */
+    PV_JP_NAMES,
 };
 struct pv_job_wait {
     uint64_t id;
@@ -250,6 +252,10 @@ struct pv_engine {
     struct pv_stored_statement *unsaved; /* owned array of views into the roster */
     size_t n_unsaved, cap_unsaved;
 
+    bool names_dirty; /* the names file is not what the roster says */
+    bool names_busy;  /* a job writes it */
+    pv_ns names_at;   /* not written before */
+
     /* the coordinator */
     struct pv_coordclient *coord;
     struct pv_hostport hosts[PV_ENGINE_MAX_HOSTS]; /* as written in the record or token */
@@ -369,6 +375,14 @@ void pv_engine_apply_up(struct pv_engine *e, pv_ns now);
 void pv_engine_run_teardown(struct pv_engine *e, pv_ns now);
 void pv_engine_report(struct pv_engine *e, const char *text, pv_ns now);
 void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *result, pv_ns now);
+
+/* --- engine_names.c -------------------------------------------------------------------------- */
+
+/* Who is who has changed: the names file is to be written again. */
+void pv_engine_names_changed(struct pv_engine *e);
+void pv_engine_run_names(struct pv_engine *e, pv_ns now);
+pv_ns pv_engine_names_timeout(const struct pv_engine *e);
+void pv_engine_names_written(struct pv_engine *e, const struct pv_job_result *result, pv_ns now);
 
 /* --- engine_coord.c -------------------------------------------------------------------------- */
 

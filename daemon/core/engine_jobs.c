@@ -248,6 +248,9 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
     case PV_JP_COUNTS:
         pv_engine_show_status(e, wait->arg, result, now);
         break;
+    case PV_JP_NAMES:
+        pv_engine_names_written(e, result, now);
+        break;
     case PV_JP_FORGET:
         e->keys_forgotten = e->forgetting_keys && result->status == PV_OK;
         e->forgetting_keys = false;
@@ -271,6 +274,7 @@ void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_
     pv_job_result_done(result);
     if (e->store_dirty && now >= e->store_retry_at)
         save_all(e);
+    pv_engine_run_names(e, now);
     pv_engine_run_waiters(e, now);
     pv_engine_chat_pump(e, now);
 }

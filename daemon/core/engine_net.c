@@ -32,6 +32,7 @@ static bool is_self(const struct pv_engine *e, const struct pv_member *m)
 
 static void member_here(struct pv_engine *e, const struct pv_member *m, bool added, pv_ns now)
 {
+    pv_engine_names_changed(e);
     if (is_self(e, m)) {
         e->removed = false;
         memcpy(e->node_name, m->name, sizeof(e->node_name));
@@ -50,6 +51,7 @@ static void member_here(struct pv_engine *e, const struct pv_member *m, bool add
 
 static void member_gone(struct pv_engine *e, const struct pv_member *m, pv_ns now)
 {
+    pv_engine_names_changed(e);
     if (is_self(e, m)) {
         if (m->state == PV_MEMBER_REVOKED) {
             e->removed = true;
@@ -309,6 +311,7 @@ void pv_engine_leave(struct pv_engine *e, pv_ns now)
     e->n_unsaved = 0;
     pv_rostersync_set_roster(e->sync, NULL);
     e->roster = pv_roster_free(e->roster);
+    pv_engine_names_changed(e);
     e->cursor = (struct pv_ctl_cursor){0};
     e->relisted = false;
     e->removed = false;

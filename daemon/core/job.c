@@ -22,6 +22,9 @@ struct pv_job *pv_job_free(struct pv_job *job)
     case PV_JOB_CHAT:
         pv_chatjob_free(job->u.chat);
         break;
+    case PV_JOB_NAMES:
+        free(job->u.names.bytes);
+        break;
     case PV_JOB_SET_NETWORK:
     case PV_JOB_FORGET_NETWORK:
     case PV_JOB_SAVE_ROOT:

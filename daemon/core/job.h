@@ -25,6 +25,7 @@ enum pv_job_kind {
     PV_JOB_IFACE_UP,   /* helper: open the TUN, set addresses, MTU, routes; idempotent */
     PV_JOB_IFACE_DOWN, /* helper: remove the TUN */
     PV_JOB_CHAT,       /* store: see chatjob.h */
+    PV_JOB_NAMES,      /* file: replace the names file (base/names.h), or remove it */
 };
 
 enum {
@@ -65,6 +66,12 @@ struct pv_job_resolve {
     uint16_t port;
 };
 
+/* The whole names file; NULL: there shall be none. */
+struct pv_job_names {
+    uint8_t *bytes; /* owned */
+    size_t len;
+};
+
 /* What the TUN interface shall look like. */
 struct pv_job_iface {
     char name[PV_JOB_IFNAME];
@@ -87,6 +94,7 @@ struct pv_job {
         struct pv_job_resolve resolve;
         struct pv_job_iface *iface; /* owned */
         struct pv_chatjob *chat;    /* owned */
+        struct pv_job_names names;
     } u;
 };
 

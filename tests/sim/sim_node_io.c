@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/names.h"
 #include "lab/natcore_pkt.h"
 #include "sim_node_i.h"
 
@@ -79,6 +80,15 @@ static void iface_down(struct sim_node *n)
     n->tun = false;
 }
 
+/* A reader may come at any moment: what is written is whole. */
+static void take_names(const struct pv_job_names *file)
+{
+    struct pv_names names;
+    if (file->bytes != NULL && (pv_names_open(pv_view(file->bytes, file->len), &names) != PV_OK ||
+                                pv_names_check(&names) != PV_OK || names.n == 0))
+        abort();
+}
+
 static void do_job(struct sim_node *n, struct pv_job *job, struct pv_job_result *res)
 {
     *res = (struct pv_job_result){.id = job->id, .kind = job->kind};
@@ -99,6 +109,9 @@ static void do_job(struct sim_node *n, struct pv_job *job, struct pv_job_result 
         break;
     case PV_JOB_IFACE_DOWN:
         iface_down(n);
+        break;
+    case PV_JOB_NAMES:
+        take_names(&job->u.names);
         break;
     default:
         sim_store_run(n->store, job, res);
