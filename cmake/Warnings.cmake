@@ -4,14 +4,15 @@ target_compile_definitions(pv_flags INTERFACE _GNU_SOURCE PV_VERSION="${PROJECT_
 # For "quoted" includes only: lib/sys/file.h must not stand in for the system's <sys/file.h>.
 target_compile_options(pv_flags INTERFACE
     "SHELL:-iquote ${PROJECT_SOURCE_DIR}/lib" "SHELL:-iquote ${PROJECT_SOURCE_DIR}")
-target_compile_options(pv_flags INTERFACE
+set(PV_WARNINGS
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes
     -Wmissing-prototypes -Wold-style-definition -Wvla -Wundef -Wwrite-strings -Wcast-qual
     -Wcast-align -Wformat=2 -Wswitch -Wimplicit-fallthrough -Wdouble-promotion -Wnull-dereference
     -fno-strict-aliasing -fno-common)
 if(PV_WERROR)
-    target_compile_options(pv_flags INTERFACE -Werror)
+    list(APPEND PV_WARNINGS -Werror)
 endif()
+target_compile_options(pv_flags INTERFACE ${PV_WARNINGS})
 if(PV_SANITIZE)
     target_compile_options(pv_flags INTERFACE
         -fsanitize=${PV_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)

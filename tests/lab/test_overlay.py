@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Ordinary programs over the overlay: ping, nc, ssh."""
-from lab import check, equal, scenario, wait
+from lab import check, equal, scenario, ssh_login, wait
 
 
 @scenario
@@ -25,23 +25,6 @@ def nc_and_ssh(lab):
         equal(server.text().strip(), mine, f"checksum of a file sent to {target}")
 
     ssh_login(a, b, address)
-
-
-def ssh_login(a, b, address):
-    for name in ("host", "user"):
-        a.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"/run/{name}")
-    b.run("sh", "-c", "umask 077; cat >/run/host", stdin=a.run("cat", "/run/host").out)
-    b.run("sh", "-c", "cat >/run/authorized", stdin=a.run("cat", "/run/user.pub").out)
-    sshd = b.start("/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-o", f"ListenAddress={address}",
-                   "-o", "HostKey=/run/host", "-o", "AuthorizedKeysFile=/run/authorized", "-o",
-                   "StrictModes=no", "-o", "UsePAM=no", "-o", "PermitRootLogin=yes", "-o",
-                   "PidFile=none")
-    wait("sshd to listen", lambda: sshd.must_run() or
-         b.run("ss", "-Hltn", "sport = :22").out.strip())
-    r = a.run("ssh", "-F", "none", "-i", "/run/user", "-o", "StrictHostKeyChecking=no", "-o",
-              "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
-              f"root@{address}", "hostname", timeout=30)
-    equal(r.out.strip(), "b", "what ssh says")
 
 
 @scenario

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+#include "nss/answer.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+/* Hands out pieces of the caller's buffer. */
+struct arena {
+    char *next;
+    size_t left;
+};
+
+static void *take(struct arena *a, size_t size, size_t align)
+{
+    size_t pad = (align - (uintptr_t)a->next % align) % align;
+    if (a->left < pad || a->left - pad < size)
+        return NULL;
+    char *p = a->next + pad;
+    a->next = p + size;
+    a->left -= pad + size;
+    return p;
+}
+
+static char *take_text(struct arena *a, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *p = take(a, size, 1);
+    if (p != NULL)
+        memcpy(p, text, size);
+    return p;
+}
+
+int pv_nss_fill_host(const struct pv_nss_found *found, int family, struct hostent *ret_host,
+                     char *buf, size_t len)
+{
+    struct arena a = {.next = buf, .left = len};
+    const struct pv_addr *addr = family == AF_INET6 ? &found->ip6 : &found->ip4;
+    if (addr->family == PV_AF_NONE || (family != AF_INET && family != AF_INET6))
+        return PV_ERR_NOT_FOUND;
+    size_t size = pv_addr_ip_len(addr);
+    char **pointers = take(&a, 4 * sizeof(*pointers), _Alignof(char *)); /* two lists, NULL-ended */
+    char *ip = take(&a, size, _Alignof(uint32_t));
+    char *full = take_text(&a, found->full);
+    char *name = take_text(&a, found->name);
+    if (pointers == NULL || ip == NULL || full == NULL || name == NULL)
+        return PV_ERR_NO_SPACE;
+    memcpy(ip, addr->ip, size);
+    pointers[0] = name;
+    pointers[1] = NULL;
+    pointers[2] = ip;
+    pointers[3] = NULL;
+    *ret_host = (struct hostent){.h_name = full,
+                                 .h_aliases = pointers,
+                                 .h_addrtype = family,
+                                 .h_length = (int)size,
+                                 .h_addr_list = pointers + 2};
+    return PV_OK;
+}
+
+int pv_nss_fill_tuples(const struct pv_nss_found *found, struct gaih_addrtuple **tuple, char *buf,
+                       size_t len)
+{
+    struct arena a = {.next = buf, .left = len};
+    const struct pv_addr *addrs[2] = {&found->ip6, &found->ip4};
+    struct gaih_addrtuple *t[2];
+    size_t n = 0;
+    char *full = take_text(&a, found->full);
+    for (size_t i = 0; i < 2; i++) {
+        if (addrs[i]->family == PV_AF_NONE)
+            continue;
+        t[n] = n == 0 && *tuple != NULL ? *tuple
+                                        : take(&a, sizeof(**t), _Alignof(struct gaih_addrtuple));
+        if (t[n] == NULL || full == NULL)
+            return PV_ERR_NO_SPACE;
+        addrs[n++] = addrs[i];
+    }
+    if (n == 0)
+        return PV_ERR_NOT_FOUND;
+    for (size_t i = 0; i < n; i++) {
+        *t[i] = (struct gaih_addrtuple){
+            .next = i + 1 < n ? t[i + 1] : NULL, .name = full, .family = addrs[i]->family};
+        memcpy(t[i]->addr, addrs[i]->ip, pv_addr_ip_len(addrs[i]));
+    }
+    *tuple = t[0];
+    return PV_OK;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * answer.h - what was found, in glibc's forms: struct hostent and gaih_addrtuple, laid out in the
+ * caller's buffer. Any thread.
+ */
+#ifndef PV_NSS_ANSWER_H
+#define PV_NSS_ANSWER_H
+
+#include <netdb.h>
+#include <nss.h>
+
+#include "nss/find.h"
+
+/* The host with its addresses of the family (AF_INET, AF_INET6): canonical name "bob.home.p2p",
+ * alias "bob". PV_ERR_NO_SPACE (try again with a larger buffer), PV_ERR_NOT_FOUND (no address of
+ * that family). Nothing is written on failure but the buffer. */
+PV_MUST_CHECK int pv_nss_fill_host(const struct pv_nss_found *found, int family,
+                                   struct hostent *ret_host, char *buf, size_t len);
+/* All addresses, IPv6 first as RFC 6724 would. *tuple may be one given by the caller or NULL.
+ * As above. */
+PV_MUST_CHECK int pv_nss_fill_tuples(const struct pv_nss_found *found,
+                                     struct gaih_addrtuple **tuple, char *buf, size_t len);
+
+#endif /* PV_NSS_ANSWER_H */

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include "nss/find.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    FILE_NAME_BUF = 64, /* longer names are no names files of p2pvpnd */
+};
+
+struct wanted {
+    const char *name; /* NULL: by address */
+    const char *network;
+    const struct pv_addr *addr;
+};
+
+struct file_names {
+    char name[PV_NSS_MAX_FILES][FILE_NAME_BUF];
+    size_t n;
+};
+
+/* The *.names of the directory in alphabetical order, so that every call asks them in the same. */
+static void list_files(DIR *dir, struct file_names *ret_files)
+{
+    static const char suffix[] = ".names";
+    const struct dirent *entry;
+    ret_files->n = 0;
+    while ((entry = readdir(dir)) != NULL && ret_files->n < PV_NSS_MAX_FILES) {
+        size_t len = strlen(entry->d_name);
+        if (entry->d_name[0] == '.' || len >= FILE_NAME_BUF || len < sizeof(suffix) ||
+            strcmp(entry->d_name + len - sizeof(suffix) + 1, suffix) != 0)
+            continue;
+        size_t at = ret_files->n++;
+        while (at > 0 && strcmp(ret_files->name[at - 1], entry->d_name) > 0) {
+            memcpy(ret_files->name[at], ret_files->name[at - 1], FILE_NAME_BUF);
+            at--;
+        }
+        memcpy(ret_files->name[at], entry->d_name, len + 1);
+    }
+}
+
+static int search(struct pv_view bytes, const struct wanted *want, struct pv_nss_found *ret_found)
+{
+    struct pv_names names;
+    struct pv_names_entry e;
+    int r = pv_names_open(bytes, &names);
+    if (r < 0)
+        return PV_ERR_MALFORMED;
+    if (want->name == NULL)
+        r = pv_names_by_ip(&names, want->addr, &e);
+    else if (want->network[0] != '\0' && strcmp(want->network, names.network) != 0)
+        r = PV_ERR_NOT_FOUND;
+    else
+        r = pv_names_by_name(&names, want->name, &e);
+    if (r < 0)
+        return r;
+    memcpy(ret_found->name, e.name, sizeof(ret_found->name));
+    pv_names_full(e.name, names.network, ret_found->full);
+    ret_found->ip4 = e.ip4;
+    ret_found->ip6 = e.ip6;
+    return PV_OK;
+}
+
+/* Root wrote it (or whoever runs this program), and nobody else could have. */
+static bool is_trusted(const struct stat *st)
+{
+    return S_ISREG(st->st_mode) && (st->st_uid == 0 || st->st_uid == geteuid()) &&
+           (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+static int search_file(int dir_fd, const char *name, const struct wanted *want,
+                       struct pv_nss_found *ret_found)
+{
+    struct stat st;
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return errno == ENOENT ? PV_ERR_NOT_FOUND : -errno;
+    void *map = MAP_FAILED;
+    int r = PV_ERR_MALFORMED;
+    if (fstat(fd, &st) == 0 && is_trusted(&st) && st.st_size >= PV_NAMES_HEAD &&
+        (size_t)st.st_size <= PV_NAMES_SIZE(PV_NAMES_MAX))
+        map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    close(fd);
+    if (map != MAP_FAILED) {
+        r = search(pv_view(map, (size_t)st.st_size), want, ret_found);
+        munmap(map, (size_t)st.st_size);
+    }
+    return r;
+}
+
+static int find(const char *path, const struct wanted *want, struct pv_nss_found *ret_found)
+{
+    struct file_names files;
+    DIR *dir = opendir(path);
+    int status = PV_ERR_NOT_FOUND;
+    if (dir == NULL)
+        return errno == ENOENT || errno == ENOTDIR ? PV_ERR_NOT_FOUND : -errno;
+    list_files(dir, &files);
+    for (size_t i = 0; status != PV_OK && i < files.n; i++) {
+        int r = search_file(dirfd(dir), files.name[i], want, ret_found);
+        if (r != PV_ERR_NOT_FOUND)
+            status = r; /* a broken file must not hide what a whole one has */
+    }
+    closedir(dir);
+    return status;
+}
+
+int pv_nss_by_name(const char *dir, const char *text, struct pv_nss_found *ret_found)
+{
+    char name[PV_NAME_BUF], network[PV_NAME_BUF];
+    const struct wanted want = {.name = name, .network = network};
+    if (pv_names_split(text, name, network) < 0)
+        return PV_ERR_NOT_FOUND;
+    return find(dir, &want, ret_found);
+}
+
+int pv_nss_by_addr(const char *dir, const struct pv_addr *addr, struct pv_nss_found *ret_found)
+{
+    const struct wanted want = {.addr = addr};
+    return find(dir, &want, ret_found);
+}

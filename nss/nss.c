@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * nss.c - the entry points of libnss_p2pvpn.so.2 that glibc looks for (glibc manual, "NSS Module
+ * Function Names"). Nothing here but glue; what it answers is in find.c and answer.c.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "nss/answer.h"
+
+#define RUN_DIR "/run/p2pvpn" /* fixed: what runs as somebody else may not be told another */
+#define PUBLIC  __attribute__((visibility("default")))
+
+PUBLIC enum nss_status _nss_p2pvpn_gethostbyname4_r(const char *name, struct gaih_addrtuple **pat,
+                                                    char *buffer, size_t buflen, int *errnop,
+                                                    int *h_errnop, int32_t *ttlp);
+PUBLIC enum nss_status _nss_p2pvpn_gethostbyname3_r(const char *name, int af,
+                                                    struct hostent *result, char *buffer,
+                                                    size_t buflen, int *errnop, int *h_errnop,
+                                                    int32_t *ttlp, char **canonp);
+PUBLIC enum nss_status _nss_p2pvpn_gethostbyname2_r(const char *name, int af,
+                                                    struct hostent *result, char *buffer,
+                                                    size_t buflen, int *errnop, int *h_errnop);
+PUBLIC enum nss_status _nss_p2pvpn_gethostbyname_r(const char *name, struct hostent *result,
+                                                   char *buffer, size_t buflen, int *errnop,
+                                                   int *h_errnop);
+PUBLIC enum nss_status _nss_p2pvpn_gethostbyaddr2_r(const void *addr, socklen_t len, int af,
+                                                    struct hostent *result, char *buffer,
+                                                    size_t buflen, int *errnop, int *h_errnop,
+                                                    int32_t *ttlp);
+PUBLIC enum nss_status _nss_p2pvpn_gethostbyaddr_r(const void *addr, socklen_t len, int af,
+                                                   struct hostent *result, char *buffer,
+                                                   size_t buflen, int *errnop, int *h_errnop);
+
+/* Our status in glibc's three ways. */
+static enum nss_status tell(int status, int *errnop, int *h_errnop)
+{
+    if (status == PV_OK) {
+        *h_errnop = NETDB_SUCCESS;
+        return NSS_STATUS_SUCCESS;
+    }
+    if (status == PV_ERR_NOT_FOUND) {
+        *errnop = ENOENT;
+        *h_errnop = HOST_NOT_FOUND;
+        return NSS_STATUS_NOTFOUND;
+    }
+    if (status == PV_ERR_NO_SPACE) {
+        *errnop = ERANGE;
+        *h_errnop = NETDB_INTERNAL;
+        return NSS_STATUS_TRYAGAIN;
+    }
+    *errnop = status == PV_ERR_MALFORMED ? EINVAL : -status;
+    *h_errnop = NO_RECOVERY;
+    return NSS_STATUS_UNAVAIL;
+}
+
+enum nss_status _nss_p2pvpn_gethostbyname4_r(const char *name, struct gaih_addrtuple **pat,
+                                             char *buffer, size_t buflen, int *errnop,
+                                             int *h_errnop, int32_t *ttlp)
+{
+    struct pv_nss_found found;
+    int r = pv_nss_by_name(RUN_DIR, name, &found);
+    if (r == PV_OK)
+        r = pv_nss_fill_tuples(&found, pat, buffer, buflen);
+    if (r == PV_OK && ttlp != NULL)
+        *ttlp = 0;
+    return tell(r, errnop, h_errnop);
+}
+
+enum nss_status _nss_p2pvpn_gethostbyname3_r(const char *name, int af, struct hostent *result,
+                                             char *buffer, size_t buflen, int *errnop,
+                                             int *h_errnop, int32_t *ttlp, char **canonp)
+{
+    struct pv_nss_found found;
+    int r = pv_nss_by_name(RUN_DIR, name, &found);
+    if (r == PV_OK)
+        r = pv_nss_fill_host(&found, af == AF_UNSPEC ? AF_INET : af, result, buffer, buflen);
+    if (r == PV_OK && ttlp != NULL)
+        *ttlp = 0;
+    if (r == PV_OK && canonp != NULL)
+        *canonp = result->h_name;
+    return tell(r, errnop, h_errnop);
+}
+
+enum nss_status _nss_p2pvpn_gethostbyname2_r(const char *name, int af, struct hostent *result,
+                                             char *buffer, size_t buflen, int *errnop,
+                                             int *h_errnop)
+{
+    return _nss_p2pvpn_gethostbyname3_r(name, af, result, buffer, buflen, errnop, h_errnop, NULL,
+                                        NULL);
+}
+
+enum nss_status _nss_p2pvpn_gethostbyname_r(const char *name, struct hostent *result, char *buffer,
+                                            size_t buflen, int *errnop, int *h_errnop)
+{
+    return _nss_p2pvpn_gethostbyname3_r(name, AF_INET, result, buffer, buflen, errnop, h_errnop,
+                                        NULL, NULL);
+}
+
+enum nss_status _nss_p2pvpn_gethostbyaddr2_r(const void *addr, socklen_t len, int af,
+                                             struct hostent *result, char *buffer, size_t buflen,
+                                             int *errnop, int *h_errnop, int32_t *ttlp)
+{
+    struct pv_nss_found found;
+    struct pv_addr wanted = {.family = af == AF_INET6 ? PV_AF_INET6 : PV_AF_INET};
+    int r = PV_ERR_NOT_FOUND;
+    if ((af == AF_INET || af == AF_INET6) && len == pv_addr_ip_len(&wanted)) {
+        memcpy(wanted.ip, addr, len);
+        r = pv_nss_by_addr(RUN_DIR, &wanted, &found);
+    }
+    if (r == PV_OK)
+        r = pv_nss_fill_host(&found, af, result, buffer, buflen);
+    if (r == PV_OK && ttlp != NULL)
+        *ttlp = 0;
+    return tell(r, errnop, h_errnop);
+}
+
+enum nss_status _nss_p2pvpn_gethostbyaddr_r(const void *addr, socklen_t len, int af,
+                                            struct hostent *result, char *buffer, size_t buflen,
+                                            int *errnop, int *h_errnop)
+{
+    return _nss_p2pvpn_gethostbyaddr2_r(addr, len, af, result, buffer, buflen, errnop, h_errnop,
+                                        NULL);
+}
