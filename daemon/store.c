@@ -369,7 +369,8 @@ static int run_batch(struct pv_store *s, struct pv_job *const *jobs, struct pv_j
 
 bool pv_store_serves(enum pv_job_kind kind)
 {
-    return kind != PV_JOB_NAMES && kind != PV_JOB_RESOLVE && kind != PV_JOB_IFACE_UP && kind != PV_JOB_IFACE_DOWN;
+    return kind != PV_JOB_NAMES && kind != PV_JOB_RESOLVE && kind != PV_JOB_IFACE_UP &&
+           kind != PV_JOB_IFACE_DOWN;
 }
 
 void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_job_result *results,
