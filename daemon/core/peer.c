@@ -51,6 +51,7 @@ static int make_session(struct pv_peer *p, const uint8_t *psk, uint16_t persiste
     struct pv_session_config cfg = {
         .device = p->env->device,
         .member = !p->is_static,
+        .repeat = !p->is_static,
         .lower_identity = !p->is_static && memcmp(p->env->own_pk, p->pk, sizeof(p->pk)) < 0,
         .persistent_keepalive = persistent_keepalive,
         .rng = p->env->rng,

@@ -45,6 +45,7 @@ struct pv_session {
     struct pv_wg_remote remote;
     bool member;
     bool lower_identity;
+    bool repeat;
     pv_ns persistent; /* interval, 0 = off */
     struct pv_rng rng;
     enum pv_session_reach reach;
@@ -62,13 +63,16 @@ struct pv_session {
     struct pv_wg_pending pending;
     uint8_t msg[PV_WGMSG_INITIATION_LEN]; /* that made pending */
     enum pv_session_reach sent_via;
-    bool resend; /* hand msg out once more */
-    bool resent; /* that was done because of a crossing */
+    bool resend;     /* hand msg out once more */
+    pv_ns repeat_at; /* SENT, and there is a path: hand msg out once more then; PV_NEVER */
+    bool resent;     /* that was done because of a crossing */
 
     /* as responder */
     bool answer_due;
     enum pv_session_reach answer_via;
     struct pv_wg_initiation answer;
+    uint8_t given[PV_WGMSG_RESPONSE_LEN]; /* message 2 that made NEXT */
+    bool give_again;
     uint8_t greatest[PV_TAI64N_LEN]; /* timestamp accepted */
     pv_ns accept_from;               /* flood limit */
     pv_ns accept_signal_from;
@@ -215,6 +219,7 @@ int pv_session_new(struct pv_session **ret_session, const struct pv_session_conf
     s->device = cfg->device;
     s->member = cfg->member;
     s->lower_identity = cfg->lower_identity;
+    s->repeat = cfg->repeat;
     s->persistent = cfg->member ? 0 : PV_S(cfg->persistent_keepalive);
     s->rng = cfg->rng;
     s->first_sent = PV_NEVER;
@@ -380,7 +385,13 @@ static int check_initiation(struct pv_session *s, struct pv_wg_initiation *in,
     pv_wg_remote_wipe(&temp);
     if (r < 0)
         return r;
-    if (memcmp(tai64n, s->greatest, sizeof(tai64n)) <= 0)
+    int age = memcmp(tai64n, s->greatest, sizeof(tai64n));
+    if (age == 0 && s->repeat && s->slots[NEXT].used) {
+        /* Ours: the peer still asks, so our answer was lost. It gets the same one. */
+        s->give_again = true;
+        s->answer_via = via;
+    }
+    if (age <= 0)
         return PV_ERR_REPLAY;
     /* Ours: counted from the first message of the attempt, not from each retry. Otherwise a peer
      * that our messages never reach could not reach us either. */
@@ -527,6 +538,8 @@ pv_ns pv_session_next_timeout(const struct pv_session *s)
         t = pv_min_ns(t, s->give_up_at);
     if (s->phase == SENT || (s->phase == WAITING && has_path(s)))
         t = pv_min_ns(t, s->retry_at);
+    if (s->phase == SENT && has_path(s))
+        t = pv_min_ns(t, s->repeat_at);
     if (s->phase == WANTED && s->reach != PV_SESSION_NOWHERE)
         t = pv_min_ns(t, may_send_from(s));
     if (has_path(s))
@@ -560,6 +573,7 @@ static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
     tx->len = PV_WGMSG_RESPONSE_LEN;
     pv_cookie_jar_stamp(&s->jar, tx->msg, tx->len, tx->via == PV_SESSION_BY_UDP, now);
 
+    memcpy(s->given, tx->msg, sizeof(s->given));
     clear_slot(s, PREVIOUS);
     clear_slot(s, NEXT);
     s->slots[NEXT] = (struct slot){.used = true, .local = index, .born = now};
@@ -568,6 +582,22 @@ static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
     e->born = now;
     pv_wipe(&keys, sizeof(keys));
     return PV_OK;
+}
+
+/* The same answer once more; false when its keys are proven or gone. */
+static bool give_again(struct pv_session *s, pv_ns now, struct pv_session_transmit *tx)
+{
+    bool is_due = s->give_again && s->slots[NEXT].used;
+    s->give_again = false;
+    if (!is_due)
+        return false;
+    tx->type = PV_WGMSG_RESPONSE;
+    tx->via = s->answer_via;
+    tx->index = s->slots[NEXT].local;
+    tx->len = PV_WGMSG_RESPONSE_LEN;
+    memcpy(tx->msg, s->given, sizeof(s->given));
+    pv_cookie_jar_stamp(&s->jar, tx->msg, tx->len, tx->via == PV_SESSION_BY_UDP, now);
+    return true;
 }
 
 /* The time of our next message 1, in ns: strictly above the last one as the peer reads it. */
@@ -601,6 +631,7 @@ static int make_initiation(struct pv_session *s, uint32_t index, uint64_t stamp_
     pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), s->reach == PV_SESSION_BY_UDP, now);
     s->phase = SENT;
     s->retry_at = with_jitter(s, now + PV_SESSION_REKEY_TIMEOUT);
+    s->repeat_at = s->repeat ? now + PV_SESSION_REPEAT : PV_NEVER;
     if (s->first_sent == PV_NEVER)
         s->first_sent = now;
     if (s->give_up_at == PV_NEVER)
@@ -630,6 +661,16 @@ int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index, uint64_
     if (s->answer_due && make_response(s, fresh_index, now, &tx) == PV_OK) {
         *ret_tx = tx;
         return PV_OK;
+    }
+    if (give_again(s, now, &tx)) {
+        *ret_tx = tx;
+        return PV_OK;
+    }
+    if (s->phase == SENT && has_path(s) && now >= s->repeat_at) {
+        s->resend = true;
+        s->repeat_at = s->repeat_at < s->last_sent + 2 * PV_SESSION_REPEAT
+                           ? s->last_sent + 3 * PV_SESSION_REPEAT
+                           : PV_NEVER;
     }
     if (s->resend && has_path(s)) {
         s->resend = false;

@@ -46,6 +46,9 @@
 /* ours: message 1 may come by signal this often from one peer; the peer sends them 5 s apart, the
  * second between is for the jitter of the way. */
 #define PV_SESSION_SIGNAL_GAP PV_S(4)
+/* ours: where config.repeat says so the same message 1 is handed out again over the path after that
+ * long and after three times that long: one lost datagram must not cost 5 s. */
+#define PV_SESSION_REPEAT PV_MS(500)
 /* Messages 1 of one peer are accepted 50 times a second at most, as in Linux. */
 #define PV_SESSION_FLOOD_GAP PV_MS(20)
 
@@ -62,7 +65,8 @@ struct pv_session_config {
     uint8_t psk[32];                   /* zero between members */
     bool member;                       /* DESIGN's crossing rule; false: a static [peer] */
     bool lower_identity;               /* member: our identity key is the lower one */
-    uint16_t persistent_keepalive;     /* seconds, 0 = off; static peers only */
+    bool repeat;                   /* member: repeat messages 1 and 2 soon, see PV_SESSION_REPEAT */
+    uint16_t persistent_keepalive; /* seconds, 0 = off; static peers only */
     struct pv_rng rng;
 };
 
@@ -106,7 +110,9 @@ void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now);
 /* A message 1 from this peer: in was filled by pv_wgmsg_identify() and its static_pk belongs to
  * this peer (the configured one, or an older one that the owner still accepts). On PV_OK the answer
  * is handed out by the next poll_transmit. in is used up and wiped.
- * PV_ERR_AUTH; PV_ERR_REPLAY: timestamp not above the greatest accepted; PV_ERR_LIMIT: too many;
+ * PV_ERR_AUTH; PV_ERR_REPLAY: timestamp not above the greatest accepted (a member that repeats the
+ * last one before its keys are proven gets the same answer again, to where the first came from);
+ * PV_ERR_LIMIT: too many;
  * PV_ERR_REFUSED: authentic, but our own message 1 stands (DESIGN 7); with a path it is handed out
  * once more, for the address that this one came from. */
 PV_MUST_CHECK int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *in,

@@ -68,6 +68,7 @@ struct world {
 
 struct w_options {
     bool members;
+    bool repeat;
     uint16_t persistent; /* of node 0 */
     bool other_psk;      /* node 1 has another one */
     uint64_t seed;
@@ -79,6 +80,7 @@ static inline struct pv_session *w_session(const struct world *w, int i, int pee
     struct pv_session_config cfg = {
         .device = &w->n[i].dev,
         .member = o->members,
+        .repeat = o->repeat,
         .lower_identity = i == 0,
         .persistent_keepalive = i == 0 ? o->persistent : 0,
         .rng = w->rng,

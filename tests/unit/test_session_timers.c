@@ -301,6 +301,57 @@ static void a_peer_that_restarted_gets_new_keys_at_once(void **state)
     w_free(w);
 }
 
+static void a_message_1_that_was_lost_is_repeated_within_a_second_and_a_half(void **state)
+{
+    (void)state;
+    struct world *w = w_new((struct w_options){.members = true, .repeat = true});
+    w->cut[1] = true;
+    w_want(w, 0);
+    w_run(w, PV_MS(499));
+    assert_int_equal(w->n[0].msg1, 1);
+    w_run(w, PV_MS(1));
+    assert_int_equal(w->n[0].msg1, 2);
+    w_run(w, PV_MS(999));
+    assert_int_equal(w->n[0].msg1, 2);
+    w->cut[1] = false;
+    w_run(w, PV_MS(100));
+    assert_int_equal(w->n[0].msg1, 3);
+    assert_int_equal(w->n[0].done, 1);
+    assert_int_equal(w->n[1].done, 1);
+    w_run(w, PV_S(10)); /* and no more than that */
+    assert_int_equal(w->n[0].msg1, 3);
+    w_free(w);
+}
+
+static void a_message_2_that_was_lost_is_given_again_to_who_repeats(void **state)
+{
+    (void)state;
+    struct world *w = w_new((struct w_options){.members = true, .repeat = true});
+    w->cut[0] = true;
+    w_want(w, 0);
+    w_run(w, PV_MS(450));
+    assert_int_equal(w->n[1].msg2, 1);
+    w->cut[0] = false;
+    w_run(w, PV_MS(200));
+    assert_int_equal(w->n[0].msg1, 2);
+    assert_int_equal(w->n[1].msg2, 2);
+    assert_int_equal(w->n[0].done, 1);
+    assert_int_equal(w->n[1].done, 1);
+    w_free(w);
+}
+
+static void static_peers_repeat_nothing(void **state)
+{
+    (void)state;
+    struct world *w = w_new((struct w_options){.members = false});
+    w->cut[0] = true;
+    w_want(w, 0);
+    w_run(w, PV_MS(4900));
+    assert_int_equal(w->n[0].msg1, 1);
+    assert_int_equal(w->n[1].msg2, 1);
+    w_free(w);
+}
+
 static void a_new_life_that_began_a_handshake_needs_none_of_ours(void **state)
 {
     (void)state;
@@ -352,6 +403,9 @@ int main(void)
         cmocka_unit_test(a_new_gen_lifts_the_limit_on_sending_once),
         cmocka_unit_test(messages_1_by_signal_are_limited_and_a_new_gen_lifts_that_once),
         cmocka_unit_test(a_peer_that_restarted_gets_new_keys_at_once),
+        cmocka_unit_test(a_message_1_that_was_lost_is_repeated_within_a_second_and_a_half),
+        cmocka_unit_test(a_message_2_that_was_lost_is_given_again_to_who_repeats),
+        cmocka_unit_test(static_peers_repeat_nothing),
         cmocka_unit_test(a_new_life_that_began_a_handshake_needs_none_of_ours),
         cmocka_unit_test(the_last_handshake_is_known),
     };
