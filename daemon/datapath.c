@@ -20,10 +20,13 @@
 
 enum {
     MAX_LANES = 2,
-    TUN_BATCH = 64,    /* packets read before the other work of the lane gets its turn */
-    UDP_BATCHES = 4,   /* recvmmsg calls a socket before the other one gets its turn */
+    TUN_BATCH = 64,        /* packets read before the other work of the lane gets its turn */
+    TUN_BYTES = 512 << 10, /* the same in bytes, DATAPATH */
+    TUN_READ = PV_VNET_LEN + 65535, /* bytes: a longer packet would be cut silently */
+    UDP_BATCHES = 2,                /* recvmmsg calls a socket before the other one gets its turn */
+    UDP_BUFFERS = 16,  /* a recvmmsg; each may hold many merged datagrams (DATAPATH: 8 do) */
+    UDP_READ = 65536,  /* bytes of one */
     INJECT_BATCH = 64, /* packets */
-    SLOT = 10240,      /* bytes a packet: PV_FP_INNER_MAX, our headers, and to spare */
     INJECT_RING = 1 << 20,
     DATA_RING = 1 << 20, /* punts that carry bytes: a flood fills it, and more is dropped */
     FACT_RING = 1 << 20, /* punts that do not, and come once until re-armed: never behind a flood */
@@ -31,12 +34,11 @@ enum {
 #define RECLAIM_INTERVAL PV_MS(20)
 #define ROAM_WAIT        PV_MS(20)  /* for control to follow a static peer that moved */
 #define ROAM_INTERVAL    PV_MS(100) /* between two such waits */
-_Static_assert(SLOT > PV_FP_INNER_MAX + PV_FP_OVERHEAD + 16, "a datagram must fit a slot");
 
 /* Written by the lane's thread, read by control. */
 struct counts {
-    _Atomic uint64_t udp_sent, udp_failed, udp_received;
-    _Atomic uint64_t tun_read, tun_written, tun_failed, punts_lost;
+    _Atomic uint64_t udp_sent, udp_failed, udp_received, udp_calls;
+    _Atomic uint64_t tun_read, tun_written, tun_failed, tun_calls, punts_lost;
 };
 
 /* One thread and what it owns. */
@@ -48,8 +50,9 @@ struct lane {
     int wake_fd;
     struct pv_fp_worker *worker;
     struct pv_udp_receiver *receiver; /* rx */
-    uint8_t *tun_buf;                 /* tx: TUN_BATCH slots */
+    uint8_t *tun_buf;                 /* tx: TUN_BYTES + TUN_READ */
     struct pv_ring *data, *facts;     /* to control */
+    bool join_tcp, join_udp;          /* what the TUN takes as super-packets */
     uint64_t seen;                    /* the last publication whose packets were flushed */
     pv_ns next_roam_wait;
     struct pv_udp_counts udp;
@@ -61,7 +64,8 @@ struct pv_datapath {
     struct lane lanes[MAX_LANES];
     unsigned n_lanes;
     bool running;
-    int tun_fd; /* changes only while no thread runs */
+    int tun_fd; /* changes only while no thread runs, like the next */
+    struct pv_tun_offloads tun;
     int event_fd;
     struct pv_qsbr *qsbr;
     struct pv_ring *inject; /* to the tx lane */
@@ -83,14 +87,15 @@ static void send_family(struct lane *lane, int fd, const struct pv_udp_out *out,
 {
     if (n == 0)
         return;
-    if (fd < 0) {
-        add(&lane->counts.udp_failed, n);
-        return;
-    }
-    uint64_t before = lane->udp.sent;
-    pv_udp_send(fd, out, n, &lane->udp);
+    uint64_t before = lane->udp.sent, datagrams = 0;
+    for (size_t i = 0; i < n; i++)
+        datagrams +=
+            out[i].segment == 0 ? 1 : (out[i].data.len + out[i].segment - 1) / out[i].segment;
+    if (fd >= 0)
+        pv_udp_send(fd, out, n, &lane->udp);
+    add(&lane->counts.udp_calls, n);
     add(&lane->counts.udp_sent, lane->udp.sent - before);
-    add(&lane->counts.udp_failed, n - (lane->udp.sent - before));
+    add(&lane->counts.udp_failed, datagrams - (lane->udp.sent - before));
 }
 
 /* Order between the two families does not matter: a peer has one path. */
@@ -98,13 +103,18 @@ static void do_sends(struct lane *lane, const struct pv_fp_send *sends, size_t n
 {
     struct pv_udp_out out4[PV_UDP_BATCH], out6[PV_UDP_BATCH];
     size_t n4 = 0, n6 = 0;
-    for (size_t i = 0; i < n; i++) {
-        bool v6 = sends[i].to->remote.family == PV_AF_INET6;
+    for (size_t i = 0; i < n;) {
+        const struct pv_fp_send *first = &sends[i], *last = &sends[i + first->run - 1];
+        bool v6 = first->to->remote.family == PV_AF_INET6;
         struct pv_udp_out *out = v6 ? &out6[n6++] : &out4[n4++];
-        *out = (struct pv_udp_out){.dst = sends[i].to->remote,
-                                   .local = sends[i].to->local,
-                                   .data = pv_view(sends[i].data, sends[i].len)};
-        if (n4 == PV_UDP_BATCH || n6 == PV_UDP_BATCH || i + 1 == n) {
+        size_t len = (size_t)(last->data - first->data) + last->len;
+        *out = (struct pv_udp_out){.dst = first->to->remote,
+                                   .local = first->to->local,
+                                   .data = pv_view(first->data, len),
+                                   .segment = first->run > 1 ? (uint16_t)first->len : 0,
+                                   .ecn = first->ecn};
+        i += first->run;
+        if (n4 == PV_UDP_BATCH || n6 == PV_UDP_BATCH || i == n) {
             send_family(lane, lane->dp->cfg.fd4, out4, n4);
             send_family(lane, lane->dp->cfg.fd6, out6, n6);
             n4 = n6 = 0;
@@ -126,15 +136,45 @@ static bool has_tun(struct pv_datapath *dp)
     return dp->tun_fd >= 0 && !atomic_load_explicit(&dp->tun_gone, memory_order_relaxed);
 }
 
-static void do_writes(struct lane *lane, const struct pv_fp_write *writes, size_t n)
+static int write_one(const struct pv_datapath *dp, const struct pv_join_out *write)
+{
+    uint8_t header[PV_VNET_LEN];
+    struct pv_view parts[PV_TUN_PARTS];
+    size_t n = 0;
+    pv_vnet_encode(header, &write->offload);
+    if (dp->tun.header)
+        parts[n++] = pv_view(header, sizeof(header));
+    parts[n++] = pv_view(write->data, write->len);
+    for (const struct pv_join_piece *p = write->more; p != NULL; p = p->next)
+        parts[n++] = p->bytes;
+    return pv_tun_write_parts(dp->tun_fd, parts, n);
+}
+_Static_assert((int)PV_TUN_PARTS >= (int)PV_JOIN_TCP + 1 &&
+                   (int)PV_TUN_PARTS >= (int)PV_JOIN_UDP + 1,
+               "a super-packet and its header");
+
+/* The kernel does not take such a super-packet after all: no more of them. This one is lost. */
+static void stop_joining(struct lane *lane, enum pv_offload_kind kind)
+{
+    if (kind == PV_OFFLOAD_UDP)
+        lane->join_udp = false;
+    else
+        lane->join_tcp = false;
+    pv_fp_worker_join(lane->worker, lane->join_tcp, lane->join_udp);
+}
+
+static void do_writes(struct lane *lane, const struct pv_join_out *writes, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         int r = PV_ERR_CLOSED;
         if (has_tun(lane->dp))
-            r = pv_tun_write(lane->dp->tun_fd, pv_view(writes[i].data, writes[i].len));
+            r = write_one(lane->dp, &writes[i]);
         if (r == PV_ERR_CLOSED && has_tun(lane->dp))
             lose_tun(lane->dp);
-        add(r < 0 ? &lane->counts.tun_failed : &lane->counts.tun_written, 1);
+        if (r == -EINVAL && writes[i].n_more > 0)
+            stop_joining(lane, writes[i].offload.kind);
+        add(r < 0 ? &lane->counts.tun_failed : &lane->counts.tun_written, writes[i].n_more + 1);
+        add(&lane->counts.tun_calls, 1);
     }
 }
 
@@ -223,19 +263,35 @@ static bool inject_round(struct lane *lane, const struct pv_fp_snapshot *snap, p
     return n > 0;
 }
 
+/* What is behind the header; what cannot be read becomes an empty packet, which is counted as a
+ * damaged one. */
+static struct pv_fp_packet packet_of(const struct pv_datapath *dp, const uint8_t *read, size_t len)
+{
+    struct pv_fp_packet packet = {.data = read, .len = len};
+    if (!dp->tun.header)
+        return packet;
+    if (len < PV_VNET_LEN || pv_vnet_decode(read, &packet.offload) < 0)
+        packet.len = 0;
+    else
+        packet = (struct pv_fp_packet){
+            .data = read + PV_VNET_LEN, .len = len - PV_VNET_LEN, .offload = packet.offload};
+    return packet;
+}
+
 static bool tun_round(struct lane *lane, const struct pv_fp_snapshot *snap, pv_ns now)
 {
     struct pv_fp_packet packets[TUN_BATCH];
-    size_t n = 0;
-    while (n < TUN_BATCH) {
-        uint8_t *slot = lane->tun_buf + n * SLOT;
+    size_t n = 0, used = 0;
+    while (n < TUN_BATCH && used <= TUN_BYTES) {
+        uint8_t *at = lane->tun_buf + used;
         size_t len = 0;
-        int r = pv_tun_read(lane->dp->tun_fd, slot, SLOT, &len);
+        int r = pv_tun_read(lane->dp->tun_fd, at, TUN_READ, &len);
         if (r == PV_ERR_CLOSED)
             lose_tun(lane->dp);
         if (r < 0)
             break;
-        packets[n++] = (struct pv_fp_packet){.data = slot, .len = len};
+        packets[n++] = packet_of(lane->dp, at, len);
+        used += (len + 63) & ~(size_t)63; /* on cache lines of its own */
     }
     add(&lane->counts.tun_read, n);
     for (size_t done = 0; done < n;) {
@@ -258,7 +314,9 @@ static void rx_batch(struct lane *lane, struct pv_udp_in *in, size_t n, pv_ns no
         datagrams[k++] = (struct pv_fp_datagram){
             .from = {.kind = PV_CARRIER_UDP, .local = in[i].local, .remote = in[i].src},
             .data = in[i].ptr,
-            .len = in[i].len};
+            .len = in[i].len,
+            .segment = in[i].segment,
+            .ecn = in[i].ecn};
     }
     add(&lane->counts.udp_received, n);
     for (size_t done = 0; done < k;) {
@@ -277,7 +335,7 @@ static bool udp_round(struct lane *lane, int fd, pv_ns now)
             break;
         rx_batch(lane, in, n, now);
         any = true;
-        if (n < PV_UDP_BATCH)
+        if (n < UDP_BUFFERS)
             break;
     }
     return any;
@@ -412,9 +470,9 @@ static int lane_init(struct lane *lane, struct pv_datapath *dp, unsigned index)
     if (r >= 0)
         r = pv_ring_new(&lane->data, DATA_RING);
     if (r >= 0 && lane->rx)
-        r = pv_udp_receiver_new(&lane->receiver, PV_UDP_BATCH, SLOT);
+        r = pv_udp_receiver_new(&lane->receiver, UDP_BUFFERS, UDP_READ);
     if (r >= 0 && lane->tx) {
-        lane->tun_buf = malloc((size_t)TUN_BATCH * SLOT);
+        lane->tun_buf = malloc(TUN_BYTES + TUN_READ + 64);
         r = lane->tun_buf == NULL ? PV_ERR_NOMEM : PV_OK;
     }
     return r;
@@ -429,7 +487,7 @@ static void lane_done(struct lane *lane)
     pv_ring_free(lane->data);
     pv_udp_receiver_free(lane->receiver);
     if (lane->tun_buf != NULL)
-        explicit_bzero(lane->tun_buf, (size_t)TUN_BATCH * SLOT);
+        explicit_bzero(lane->tun_buf, TUN_BYTES + TUN_READ + 64);
     free(lane->tun_buf);
 }
 
@@ -486,6 +544,13 @@ int pv_datapath_set_tun(struct pv_datapath *dp, int tun_fd)
     if (dp->tun_fd >= 0)
         close(dp->tun_fd);
     dp->tun_fd = tun_fd;
+    dp->tun = pv_tun_set_offloads(tun_fd);
+    for (unsigned i = 0; i < dp->n_lanes; i++) {
+        struct lane *lane = &dp->lanes[i];
+        lane->join_tcp = dp->tun.tso;
+        lane->join_udp = dp->tun.uso;
+        pv_fp_worker_join(lane->worker, lane->join_tcp, lane->join_udp);
+    }
     atomic_store(&dp->tun_gone, false);
     atomic_store(&dp->tell_gone, false);
     return start_threads(dp);
@@ -565,7 +630,7 @@ void pv_datapath_pop_punt(struct pv_datapath *dp)
 
 struct pv_datapath_counts pv_datapath_counts(const struct pv_datapath *dp)
 {
-    struct pv_datapath_counts sum = {0};
+    struct pv_datapath_counts sum = {.tun = dp->tun};
     for (unsigned i = 0; i < dp->n_lanes; i++) {
         const struct counts *c = &dp->lanes[i].counts;
         sum.udp_sent += atomic_load_explicit(&c->udp_sent, memory_order_relaxed);
@@ -574,6 +639,8 @@ struct pv_datapath_counts pv_datapath_counts(const struct pv_datapath *dp)
         sum.tun_read += atomic_load_explicit(&c->tun_read, memory_order_relaxed);
         sum.tun_written += atomic_load_explicit(&c->tun_written, memory_order_relaxed);
         sum.tun_failed += atomic_load_explicit(&c->tun_failed, memory_order_relaxed);
+        sum.udp_calls += atomic_load_explicit(&c->udp_calls, memory_order_relaxed);
+        sum.tun_calls += atomic_load_explicit(&c->tun_calls, memory_order_relaxed);
         sum.punts_lost += atomic_load_explicit(&c->punts_lost, memory_order_relaxed);
     }
     return sum;

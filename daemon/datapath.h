@@ -12,6 +12,7 @@
 
 #include "base/pv.h"
 #include "daemon/core/fastpath.h"
+#include "sys/tun.h"
 
 struct pv_datapath; /* opaque */
 
@@ -55,9 +56,14 @@ void pv_datapath_pop_punt(struct pv_datapath *dp);
 struct pv_datapath_counts {
     uint64_t udp_sent, udp_failed; /* datagrams; failed: no room, too big, no route */
     uint64_t udp_received;
-    uint64_t tun_read, tun_written, tun_failed; /* packets */
-    uint64_t punts_lost;                        /* the control thread was too slow */
+    uint64_t udp_calls;               /* messages sent, each a datagram or a run */
+    uint64_t tun_read;                /* packets and super-packets */
+    uint64_t tun_written, tun_failed; /* packets */
+    uint64_t tun_calls;               /* writes, each of one packet or many */
+    uint64_t punts_lost;              /* the control thread was too slow */
+    struct pv_tun_offloads tun;
 };
+/* The counts, and what the TUN can do. */
 struct pv_datapath_counts pv_datapath_counts(const struct pv_datapath *dp);
 
 #endif /* PV_DATAPATH_H */

@@ -319,10 +319,11 @@ struct pv_io *pv_io_free(struct pv_io *io)
         struct pv_datapath_counts c = pv_datapath_counts(io->datapath);
         pv_log(io->cfg.log, PV_LOG_DEBUG,
                "udp_sent=%llu udp_failed=%llu udp_received=%llu tun_read=%llu tun_written=%llu "
-               "tun_failed=%llu punts_lost=%llu",
+               "tun_failed=%llu udp_calls=%llu tun_calls=%llu punts_lost=%llu",
                (unsigned long long)c.udp_sent, (unsigned long long)c.udp_failed,
                (unsigned long long)c.udp_received, (unsigned long long)c.tun_read,
                (unsigned long long)c.tun_written, (unsigned long long)c.tun_failed,
+               (unsigned long long)c.udp_calls, (unsigned long long)c.tun_calls,
                (unsigned long long)c.punts_lost);
     }
     pv_datapath_free(io->datapath);

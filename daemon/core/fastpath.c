@@ -36,6 +36,7 @@ const char *pv_fp_drop_name(enum pv_fp_drop reason)
         [PV_FP_DROP_QUEUE_OLD] = "queue-old",
         [PV_FP_DROP_RATE] = "rate",
         [PV_FP_DROP_QUIET] = "quiet",
+        [PV_FP_DROP_CONGESTION] = "congestion",
         [PV_FP_DROP_CRYPTO] = "crypto",
     };
     return (size_t)reason < PV_FP_DROP_REASONS ? names[reason] : "?";
@@ -85,8 +86,8 @@ struct pv_fp_results pv_fp_results(const struct pv_fp_worker *w)
     return (struct pv_fp_results){
         .sends = w->sends,
         .n_sends = w->n_sends,
-        .writes = w->writes,
-        .n_writes = w->n_writes,
+        .writes = w->writes.outs,
+        .n_writes = w->writes.n_outs,
         .punts = w->punts,
         .n_punts = w->n_punts,
     };
@@ -104,17 +105,30 @@ size_t pv_fp_waiting(const struct pv_fp_worker *w)
 
 void pv_fp_worker_reset(struct pv_fp_worker *w)
 {
-    w->n_sends = w->n_writes = w->n_punts = 0;
+    pv_joiner_reset(&w->writes);
+    w->n_sends = w->n_punts = 0;
     w->n_ops = 0;
     w->arena_used = 0;
+}
+
+void pv_fp_worker_drops(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
+                        enum pv_fp_drop reason, size_t n)
+{
+    pv_fp_add(&w->drops[reason], n);
+    if (peer != NULL)
+        pv_fp_add(&peer->live->live.drops[reason], n);
 }
 
 void pv_fp_worker_drop(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
                        enum pv_fp_drop reason)
 {
-    pv_fp_add(&w->drops[reason], 1);
-    if (peer != NULL)
-        pv_fp_add(&peer->live->live.drops[reason], 1);
+    pv_fp_worker_drops(w, peer, reason, 1);
+}
+
+void pv_fp_worker_join(struct pv_fp_worker *w, bool tcp, bool udp)
+{
+    w->writes.tcp = tcp;
+    w->writes.udp = udp;
 }
 
 struct pv_fp_punt *pv_fp_worker_punt(struct pv_fp_worker *w, enum pv_fp_punt_kind kind,

@@ -26,6 +26,7 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
+#include "proto/offload.h"
 
 enum {
     PV_FP_OVERHEAD = 32,           /* bytes: 16 of header and 16 of tag, whitepaper s5.4.6 */
@@ -36,6 +37,8 @@ enum {
     PV_FP_BROADCAST_RATE = 100,    /* packets a second, DESIGN 7 */
     PV_FP_BROADCAST_PEERS = 256,   /* ours: copies of one packet */
     PV_FP_ICMP_RATE = 100,         /* ours: ICMP answers a second */
+    PV_FP_RUN_MAX = 64,            /* sends of a run: UDP_MAX_SEGMENTS before Linux 6.10 */
+    PV_FP_RUN_BYTES = 65000,       /* of a run: above 65,473 the kernel cuts it itself (DATAPATH) */
 };
 #define PV_FP_QUEUE_TIME   PV_S(30)                  /* a packet waits no longer, DESIGN 5 */
 #define PV_FP_REJECT_TIME  PV_S(180)                 /* REJECT_AFTER_TIME, whitepaper s6.1 */
@@ -80,6 +83,7 @@ enum pv_fp_drop {
     PV_FP_DROP_QUEUE_OLD,    /* tx: waited too long for a path */
     PV_FP_DROP_RATE,         /* tx: above the broadcast rate */
     PV_FP_DROP_QUIET,        /* tx: IGMP, MLD, router solicitation, DHCP, multicast to nobody */
+    PV_FP_DROP_CONGESTION,   /* rx: congestion was met, and the packet cannot say so (RFC 6040) */
     PV_FP_DROP_CRYPTO,       /* both: the crypto library failed */
     PV_FP_DROP_REASONS,
 };
@@ -114,10 +118,11 @@ void pv_fp_live_rearm_active(struct pv_fp_live *live);
 
 /* --- packets in ---------------------------------------------------------------------------- */
 
-/* An inner packet from the TUN, borrowed during the call. */
+/* An inner packet from the TUN, possibly many in one (TSO, USO); borrowed during the call. */
 struct pv_fp_packet {
     const uint8_t *data;
     size_t len;
+    struct pv_offload offload; /* all zero: one packet as it goes on the wire */
 };
 
 /* What a UDP socket gave, possibly several datagrams merged by the kernel (UDP_GRO). */
@@ -126,6 +131,7 @@ struct pv_fp_datagram {
     uint8_t *data;          /* opened in place; borrowed until the results are used */
     size_t len;
     size_t segment; /* bytes of each merged datagram but the last; 0 = it is one datagram */
+    uint8_t ecn;    /* the outer IP header's ECN field, RFC 3168 s5 */
 };
 
 /* --- results out --------------------------------------------------------------------------- */
@@ -135,12 +141,11 @@ struct pv_fp_send {
     const uint8_t *data;         /* in the worker */
     size_t len;
     uint32_t peer;
-};
-
-/* An IP packet for the TUN, in the datagram's buffer or the worker. */
-struct pv_fp_write {
-    const uint8_t *data;
-    size_t len;
+    uint8_t ecn; /* for the outer IP header: the inner packet's, RFC 6040 s4.1 */
+    /* This many sends from here on go the same way, lie behind each other in memory and are of one
+     * length, but for the last, which may be shorter: one system call may take them all. At least
+     * 1, at most PV_FP_RUN_MAX. */
+    uint16_t run;
 };
 
 enum pv_fp_punt_kind {
@@ -166,7 +171,7 @@ struct pv_fp_punt {
 struct pv_fp_results {
     const struct pv_fp_send *sends;
     size_t n_sends;
-    const struct pv_fp_write *writes;
+    const struct pv_join_out *writes; /* for the TUN, in the datagrams' buffers or the worker */
     size_t n_writes;
     const struct pv_fp_punt *punts;
     size_t n_punts;
@@ -174,7 +179,7 @@ struct pv_fp_results {
 
 /* --- workers ------------------------------------------------------------------------------- */
 
-struct pv_fp_worker;   /* opaque; about 5 MB of address space, resident only as used */
+struct pv_fp_worker;   /* opaque; about 6 MB of address space, resident only as used */
 struct pv_fp_snapshot; /* opaque; see fp_builder.h */
 
 PV_MUST_CHECK int pv_fp_worker_new(struct pv_fp_worker **ret_worker);
@@ -213,6 +218,9 @@ pv_ns pv_fp_next_timeout(const struct pv_fp_worker *w);
  */
 size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                 const struct pv_fp_datagram *datagrams, size_t n, pv_ns now);
+
+/* Which packets for the TUN may be joined into super-packets; at first none. */
+void pv_fp_worker_join(struct pv_fp_worker *w, bool tcp, bool udp);
 
 /* What the last call produced. */
 struct pv_fp_results pv_fp_results(const struct pv_fp_worker *w);

@@ -11,7 +11,7 @@
 enum {
     HEADER = 16,            /* bytes, whitepaper s5.4.6 */
     PUNTS_PER_DATAGRAM = 4, /* at most: confirmed, stray, active, and the packet itself */
-    PER_CALL = 256,         /* datagrams, so that the results have room for whatever they make */
+    PER_CALL = 1024,        /* datagrams, so that the results have room for whatever they make */
 };
 _Static_assert(PER_CALL <= (int)PV_FP_MAX_PUNTS / PUNTS_PER_DATAGRAM &&
                    PER_CALL <= (int)PV_FP_MAX_WRITES && PER_CALL >= (int)PV_FP_MAX_SEGMENTS,
@@ -32,21 +32,24 @@ static bool is_to_us(const struct pv_fp_snapshot *snap, const struct pv_ippkt *i
 }
 
 static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                           const struct pv_fp_peer *peer, struct pv_view inner, pv_ns now)
+                           const struct pv_fp_opening *o, uint8_t *packet, size_t len, pv_ns now)
 {
+    const struct pv_fp_peer *peer = o->peer;
     struct pv_fp_live *live = &peer->live->live;
     struct pv_ippkt ip;
-    if (pv_ippkt_parse(inner, &ip) < 0)
+    if (pv_ippkt_parse(pv_view(packet, len), &ip) < 0)
         pv_fp_worker_drop(w, peer, PV_FP_DROP_INNER);
     else if (pv_fp_snapshot_route(snap, ip.version, ip.src) != peer)
         pv_fp_worker_drop(w, peer, PV_FP_DROP_SOURCE);
     else if (peer->kind == PV_FP_MEMBER && !is_to_us(snap, &ip))
         pv_fp_worker_drop(w, peer, PV_FP_DROP_DESTINATION);
+    else if (!pv_ippkt_take_ecn(&ip, packet, o->ecn))
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_CONGESTION);
     else {
         pv_fp_set(&live->last_rx_data, now);
         pv_fp_add(&live->rx_bytes, ip.whole.len);
         pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, peer->id, &live->told_active);
-        w->writes[w->n_writes++] = (struct pv_fp_write){.data = ip.whole.ptr, .len = ip.whole.len};
+        pv_joiner_add(&w->writes, &ip, packet);
     }
 }
 
@@ -99,7 +102,7 @@ static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     if (inner.len == 0)
         return; /* a keepalive */
     if (inner.ptr[0] != PV_INBAND_FIRST) {
-        deliver_packet(w, snap, peer, inner, now);
+        deliver_packet(w, snap, o, op->data, inner.len, now);
     } else if (peer->kind != PV_FP_MEMBER) {
         pv_fp_worker_drop(w, peer, PV_FP_DROP_INBAND);
     } else {
@@ -121,7 +124,7 @@ static void open_batch(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap
 
 /* Transport data: finds its keys and adds it to the batch, or drops it. */
 static void rx_data(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                    const struct pv_carrier *from, uint8_t *data, size_t len, pv_ns now)
+                    const struct pv_fp_datagram *d, uint8_t *data, size_t len, pv_ns now)
 {
     struct pv_fp_keys *keys = NULL;
     const struct pv_fp_peer *peer =
@@ -141,17 +144,18 @@ static void rx_data(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     }
     w->ops[w->n_ops] = (struct pv_aead_op){
         .aead = keys->recv, .counter = counter, .data = data + HEADER, .len = len - HEADER};
-    w->batch.opening[w->n_ops++] = (struct pv_fp_opening){.peer = peer, .keys = keys, .from = from};
+    w->batch.opening[w->n_ops++] =
+        (struct pv_fp_opening){.peer = peer, .keys = keys, .from = &d->from, .ecn = d->ecn};
     if (w->n_ops == PV_AEAD_BATCH_MAX)
         open_batch(w, snap, now);
 }
 
 static void rx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                   const struct pv_carrier *from, uint8_t *data, size_t len, pv_ns now)
+                   const struct pv_fp_datagram *d, uint8_t *data, size_t len, pv_ns now)
 {
     switch (pv_demux(pv_view(data, len))) {
     case PV_DEMUX_WG_DATA:
-        rx_data(w, snap, from, data, len, now);
+        rx_data(w, snap, d, data, len, now);
         return;
     case PV_DEMUX_WG_INITIATION:
     case PV_DEMUX_WG_RESPONSE:
@@ -169,7 +173,7 @@ static void rx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         return;
     }
     struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_DATAGRAM, 0);
-    p->from = *from;
+    p->from = d->from;
     p->bytes = pv_view(data, len);
 }
 
@@ -197,11 +201,12 @@ size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         do { /* an empty datagram is one too */
             size_t rest = d->len - at;
             size_t len = segments > 1 && rest > d->segment ? d->segment : rest;
-            rx_one(w, snap, &d->from, d->data + at, len, now);
+            rx_one(w, snap, d, d->data + at, len, now);
             at += len;
         } while (at < d->len);
     }
     if (w->n_ops > 0)
         open_batch(w, snap, now);
+    pv_joiner_finish(&w->writes);
     return i;
 }

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "daemon/core/fp_worker.h"
 #include "proto/ippkt.h"
+#include "proto/offload.h"
 
 enum {
     HEADER = 16,    /* bytes: type, receiver, counter (whitepaper s5.4.6) */
@@ -28,6 +29,22 @@ static void seal_batch(struct pv_fp_worker *w)
     w->n_ops = 0;
 }
 
+/* How many of the n sends from s on one system call may take. */
+static uint16_t run_length(const struct pv_fp_send *s, size_t n)
+{
+    uint16_t run = 1;
+    size_t bytes = s[0].len;
+    while (run < n && run < PV_FP_RUN_MAX && s[run - 1].len == s[0].len) {
+        const struct pv_fp_send *next = &s[run];
+        bytes += next->len;
+        if (next->to != s[0].to || next->len > s[0].len || next->ecn != s[0].ecn ||
+            next->data != s[run - 1].data + s[run - 1].len || bytes > PV_FP_RUN_BYTES)
+            break;
+        run++;
+    }
+    return run;
+}
+
 /* The end of every call: nothing leaves unsealed. */
 static void finish(struct pv_fp_worker *w)
 {
@@ -39,19 +56,25 @@ static void finish(struct pv_fp_worker *w)
             w->sends[n++] = w->sends[i];
     }
     w->n_sends = n;
+    for (size_t i = 0; i < n; i += w->sends[i].run) {
+        w->sends[i].run = run_length(&w->sends[i], n - i);
+        for (uint16_t k = 1; k < w->sends[i].run; k++)
+            w->sends[i + k].run = (uint16_t)(w->sends[i].run - k);
+    }
 }
 
+/* Without gaps: what is sent one after the other may leave in one system call. */
 static uint8_t *take_arena(struct pv_fp_worker *w, size_t len)
 {
     uint8_t *p = w->arena + w->arena_used;
-    w->arena_used += (len + 15) & ~(size_t)15;
+    w->arena_used += len;
     return p;
 }
 
 static bool has_room(const struct pv_fp_worker *w, size_t packets, size_t bytes)
 {
     return w->n_sends + packets <= PV_FP_MAX_SENDS &&
-           w->arena_used + bytes + packets * (PV_FP_OVERHEAD + PAD + 15) <= PV_FP_ARENA;
+           w->arena_used + bytes + packets * (PV_FP_OVERHEAD + PAD) <= PV_FP_ARENA;
 }
 
 /* The largest inner packet that the path carries. */
@@ -74,7 +97,7 @@ static bool can_seal(const struct pv_fp_peer *peer, pv_ns now)
  * it before anything else. The peer has a path and keys, and there is room.
  */
 static uint8_t *add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                         const struct pv_fp_peer *peer, size_t len)
+                         const struct pv_fp_peer *peer, size_t len, uint8_t ecn)
 {
     /* Padded to hide the exact length, but never beyond what the path or the TUN carries. */
     size_t limit = peer->path_mtu == 0 ? snap->iface.mtu : inner_limit(peer);
@@ -95,7 +118,7 @@ static uint8_t *add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *sn
         .aead = keys->send, .counter = counter, .data = p + HEADER, .len = padded};
     w->batch.send_of[w->n_ops++] = w->n_sends;
     w->sends[w->n_sends++] = (struct pv_fp_send){
-        .to = &peer->path, .data = p, .len = padded + PV_FP_OVERHEAD, .peer = peer->id};
+        .to = &peer->path, .data = p, .len = padded + PV_FP_OVERHEAD, .peer = peer->id, .ecn = ecn};
     return p + HEADER;
 }
 
@@ -112,11 +135,27 @@ static void note_sent(struct pv_fp_worker *w, const struct pv_fp_peer *peer, siz
     }
 }
 
-static void send_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                        const struct pv_fp_peer *peer, struct pv_view packet, pv_ns now)
+/* A packet from the TUN, which may hold many. */
+struct inner {
+    struct pv_ippkt ip;
+    struct pv_cutter cut;
+};
+
+/* All bytes of what is cut, at most. */
+static size_t bytes_of(const struct inner *in)
 {
-    memcpy(add_send(w, snap, peer, packet.len), packet.ptr, packet.len);
-    note_sent(w, peer, packet.len, true, now);
+    return in->ip.whole.len + (in->cut.count - 1) * in->cut.head;
+}
+
+static void send_all(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                     const struct pv_fp_peer *peer, const struct inner *in, pv_ns now)
+{
+    struct pv_cutter cut = in->cut;
+    uint8_t ecn = pv_ippkt_ecn(&in->ip);
+    for (size_t len; (len = pv_cutter_next(&cut)) != 0;) {
+        pv_cutter_cut(&cut, add_send(w, snap, peer, len, ecn));
+        note_sent(w, peer, len, true, now);
+    }
 }
 
 /* --- errors -------------------------------------------------------------------------------- */
@@ -125,7 +164,7 @@ static void answer(struct pv_fp_worker *w, const struct pv_ippkt *ip, enum pv_ip
                    size_t mtu, pv_ns now)
 {
     size_t len, at_least = ip->version == 4 ? MIN_MTU4 : (size_t)PV_IPPKT_MIN_MTU6;
-    if (w->n_writes == PV_FP_MAX_WRITES || !has_room(w, 1, PV_IPPKT_ERROR_MAX))
+    if (w->writes.n_outs == PV_FP_MAX_WRITES || !has_room(w, 1, PV_IPPKT_ERROR_MAX))
         return;
     uint8_t *buf = w->arena + w->arena_used;
     if (pv_ippkt_error(ip, error, (uint16_t)(mtu < at_least ? at_least : mtu), buf,
@@ -133,7 +172,7 @@ static void answer(struct pv_fp_worker *w, const struct pv_ippkt *ip, enum pv_ip
         return;
     if (!pv_bucket_take(&w->answers, PV_FP_ICMP_RATE, PV_FP_ICMP_RATE, 1, now))
         return;
-    w->writes[w->n_writes++] = (struct pv_fp_write){.data = take_arena(w, len), .len = len};
+    pv_joiner_add_plain(&w->writes, pv_view(take_arena(w, len), len));
 }
 
 /* --- waiting ------------------------------------------------------------------------------- */
@@ -155,8 +194,8 @@ static void drop_expired(struct pv_fp_worker *w, const struct pv_fp_snapshot *sn
     }
 }
 
-static void wait(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                 const struct pv_fp_peer *peer, struct pv_view packet, pv_ns now)
+static void wait_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                     const struct pv_fp_peer *peer, struct pv_view packet, pv_ns now)
 {
     pv_ns since;
     while (!pv_fp_queue_fits_peer(w->queue, peer->id, packet.len))
@@ -164,6 +203,17 @@ static void wait(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     while (!pv_fp_queue_fits_all(w->queue, packet.len))
         drop_waiting(w, snap, pv_fp_queue_oldest(w->queue, &since), PV_FP_DROP_QUEUE_FULL);
     pv_fp_queue_push(w->queue, peer->id, packet, now);
+}
+
+static void wait_all(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                     const struct pv_fp_peer *peer, const struct inner *in, pv_ns now)
+{
+    struct pv_cutter cut = in->cut;
+    uint8_t *scratch = w->arena + w->arena_used; /* free again when the packet is copied */
+    for (size_t len; (len = pv_cutter_next(&cut)) != 0;) {
+        pv_cutter_cut(&cut, scratch);
+        wait_one(w, snap, peer, pv_view(scratch, len), now);
+    }
 }
 
 /* What is missing for sending to this peer? Punts it once. */
@@ -190,7 +240,11 @@ static bool send_waiting(struct pv_fp_worker *w, const struct pv_fp_snapshot *sn
             drop_waiting(w, snap, peer->id, PV_FP_DROP_TOO_BIG);
             continue;
         }
-        pv_fp_queue_front(w->queue, peer->id, add_send(w, snap, peer, len));
+        uint8_t *content = add_send(w, snap, peer, len, PV_ECN_NONE);
+        pv_fp_queue_front(w->queue, peer->id, content);
+        struct pv_ippkt ip;
+        if (pv_ippkt_parse(pv_view(content, len), &ip) == PV_OK)
+            w->sends[w->n_sends - 1].ecn = pv_ippkt_ecn(&ip);
         pv_fp_queue_pop(w->queue, peer->id);
         note_sent(w, peer, len, true, now);
     }
@@ -246,47 +300,49 @@ pv_ns pv_fp_next_timeout(const struct pv_fp_worker *w)
 
 /* To one peer. False: no room in the results, nothing done. */
 static bool send_to_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                        const struct pv_fp_peer *peer, const struct pv_ippkt *ip, pv_ns now)
+                        const struct pv_fp_peer *peer, const struct inner *in, pv_ns now)
 {
     if (peer->offline && peer->path.kind == PV_CARRIER_NONE) {
-        pv_fp_worker_drop(w, peer, PV_FP_DROP_OFFLINE);
-        answer(w, ip, PV_IPPKT_UNREACHABLE, 0, now);
+        pv_fp_worker_drops(w, peer, PV_FP_DROP_OFFLINE, in->cut.count);
+        answer(w, &in->ip, PV_IPPKT_UNREACHABLE, 0, now);
         return true;
     }
-    if (peer->path.kind != PV_CARRIER_NONE && ip->whole.len > inner_limit(peer)) {
-        pv_fp_worker_drop(w, peer, PV_FP_DROP_TOO_BIG);
-        answer(w, ip, PV_IPPKT_TOO_BIG, inner_limit(peer), now);
+    if (peer->path.kind != PV_CARRIER_NONE && pv_cutter_largest(&in->cut) > inner_limit(peer)) {
+        pv_fp_worker_drops(w, peer, PV_FP_DROP_TOO_BIG, in->cut.count);
+        answer(w, &in->ip, PV_IPPKT_TOO_BIG, inner_limit(peer), now);
         return true;
     }
     if (ask_for_missing(w, peer, now)) {
-        wait(w, snap, peer, ip->whole, now);
+        if (!has_room(w, 0, PV_FP_INNER_MAX))
+            return false;
+        wait_all(w, snap, peer, in, now);
         return true;
     }
     /* What waited goes first, so that the order stays. */
     if (pv_fp_queue_has(w->queue, peer->id) && !send_waiting(w, snap, peer, now))
         return false;
-    if (!has_room(w, 1, ip->whole.len))
+    if (!has_room(w, in->cut.count, bytes_of(in)))
         return false;
-    send_packet(w, snap, peer, ip->whole, now);
+    send_all(w, snap, peer, in, now);
     return true;
 }
 
 /* Copies to the members that can be reached; returns how many. */
 static size_t send_copies(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                          struct pv_view packet, pv_ns now)
+                          const struct inner *in, pv_ns now)
 {
-    size_t n = 0;
+    size_t n = 0, largest = pv_cutter_largest(&in->cut);
     for (size_t c = 0; c < snap->n_chunks; c++) {
         const struct pv_fp_chunk *chunk = snap->chunks[c];
         for (uint64_t set = chunk->reachable; set != 0; set &= set - 1) {
             const struct pv_fp_peer *peer = &chunk->peers[__builtin_ctzll(set)];
-            if (!can_seal(peer, now) || packet.len > inner_limit(peer))
+            if (!can_seal(peer, now) || largest > inner_limit(peer))
                 continue;
-            if (n == PV_FP_BROADCAST_PEERS || !has_room(w, 1, packet.len)) {
+            if (n == PV_FP_BROADCAST_PEERS || !has_room(w, in->cut.count, bytes_of(in))) {
                 pv_fp_worker_drop(w, NULL, PV_FP_DROP_RATE);
                 return n;
             }
-            send_packet(w, snap, peer, packet, now);
+            send_all(w, snap, peer, in, now);
             n++;
         }
     }
@@ -296,46 +352,55 @@ static size_t send_copies(struct pv_fp_worker *w, const struct pv_fp_snapshot *s
 /* A copy to every member that can be reached, and to the static peer whose allowed-ips say so.
  * False: no room, nothing done. */
 static bool send_to_many(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                         const struct pv_ippkt *ip, pv_ns now)
+                         const struct inner *in, pv_ns now)
 {
+    size_t packets = in->cut.count;
     if (w->n_sends > 0 &&
-        !has_room(w, PV_FP_BROADCAST_PEERS, PV_FP_BROADCAST_PEERS * ip->whole.len))
+        !has_room(w, PV_FP_BROADCAST_PEERS * packets, PV_FP_BROADCAST_PEERS * bytes_of(in)))
         return false;
-    if (!pv_bucket_take(&w->broadcasts, PV_FP_BROADCAST_RATE, PV_FP_BROADCAST_RATE, 1, now)) {
-        pv_fp_worker_drop(w, NULL, PV_FP_DROP_RATE);
+    if (!pv_bucket_take(&w->broadcasts, PV_FP_BROADCAST_RATE, PV_FP_BROADCAST_RATE,
+                        (uint32_t)packets, now)) {
+        pv_fp_worker_drops(w, NULL, PV_FP_DROP_RATE, packets);
         return true;
     }
-    size_t copies = send_copies(w, snap, ip->whole, now);
-    const struct pv_fp_peer *peer = pv_fp_snapshot_route(snap, ip->version, ip->dst);
-    if (peer != NULL && !send_to_one(w, snap, peer, ip, now))
-        pv_fp_worker_drop(w, peer, PV_FP_DROP_RATE);
+    size_t copies = send_copies(w, snap, in, now);
+    const struct pv_fp_peer *peer = pv_fp_snapshot_route(snap, in->ip.version, in->ip.dst);
+    if (peer != NULL && !send_to_one(w, snap, peer, in, now))
+        pv_fp_worker_drops(w, peer, PV_FP_DROP_RATE, packets);
     else if (peer == NULL && copies == 0)
-        pv_fp_worker_drop(w, NULL, PV_FP_DROP_QUIET);
+        pv_fp_worker_drops(w, NULL, PV_FP_DROP_QUIET, packets);
     return true;
+}
+
+/* False: it is no IP packet, or holds one that is too long, or not what its offload says. */
+static bool read_packet(const struct pv_fp_packet *packet, struct inner *ret_in)
+{
+    return pv_ippkt_parse(pv_view(packet->data, packet->len), &ret_in->ip) == PV_OK &&
+           pv_cutter_init(&ret_in->cut, &ret_in->ip, &packet->offload) == PV_OK &&
+           pv_cutter_largest(&ret_in->cut) <= PV_FP_INNER_MAX;
 }
 
 /* False: no room in the results, nothing done. */
 static bool tx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                    const struct pv_fp_packet *packet, pv_ns now)
 {
-    struct pv_ippkt ip;
-    if (packet->len > PV_FP_INNER_MAX ||
-        pv_ippkt_parse(pv_view(packet->data, packet->len), &ip) < 0) {
+    struct inner in;
+    if (!read_packet(packet, &in)) {
         pv_fp_worker_drop(w, NULL, PV_FP_DROP_INNER);
         return true;
     }
-    if (snap != NULL && pv_fp_is_to_many(snap, ip.version, ip.dst)) {
-        if (!pv_ippkt_is_housekeeping(&ip))
-            return send_to_many(w, snap, &ip, now);
-        pv_fp_worker_drop(w, NULL, PV_FP_DROP_QUIET);
+    if (snap != NULL && pv_fp_is_to_many(snap, in.ip.version, in.ip.dst)) {
+        if (!pv_ippkt_is_housekeeping(&in.ip))
+            return send_to_many(w, snap, &in, now);
+        pv_fp_worker_drops(w, NULL, PV_FP_DROP_QUIET, in.cut.count);
         return true;
     }
     const struct pv_fp_peer *peer =
-        snap == NULL ? NULL : pv_fp_snapshot_route(snap, ip.version, ip.dst);
+        snap == NULL ? NULL : pv_fp_snapshot_route(snap, in.ip.version, in.ip.dst);
     if (peer != NULL)
-        return send_to_one(w, snap, peer, &ip, now);
-    pv_fp_worker_drop(w, NULL, PV_FP_DROP_NO_PEER);
-    answer(w, &ip, PV_IPPKT_UNREACHABLE, 0, now);
+        return send_to_one(w, snap, peer, &in, now);
+    pv_fp_worker_drops(w, NULL, PV_FP_DROP_NO_PEER, in.cut.count);
+    answer(w, &in.ip, PV_IPPKT_UNREACHABLE, 0, now);
     return true;
 }
 
@@ -347,7 +412,7 @@ size_t pv_fp_tx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     drop_expired(w, snap, now);
     /* A packet makes a punt or two, a broadcast one for each copy. */
     while (i < n && w->n_punts + PV_FP_BROADCAST_PEERS + 2 <= PV_FP_MAX_PUNTS &&
-           w->n_writes < PV_FP_MAX_WRITES && tx_one(w, snap, &packets[i], now))
+           w->writes.n_outs < PV_FP_MAX_WRITES && tx_one(w, snap, &packets[i], now))
         i++;
     finish(w);
     return i;
@@ -364,7 +429,7 @@ int pv_fp_inject(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, uint
         return PV_ERR_NOT_FOUND;
     if (p->path.kind == PV_CARRIER_NONE || !can_seal(p, now))
         return PV_ERR_STATE;
-    uint8_t *content = add_send(w, snap, p, inner.len);
+    uint8_t *content = add_send(w, snap, p, inner.len, PV_ECN_NONE);
     if (inner.len > 0)
         memcpy(content, inner.ptr, inner.len);
     note_sent(w, p, inner.len, false, now);

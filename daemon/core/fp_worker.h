@@ -10,10 +10,10 @@
 #include "daemon/core/fp_state.h"
 
 enum {
-    PV_FP_ARENA = 1 << 20,    /* bytes sealed per call, DATAPATH */
-    PV_FP_MAX_SENDS = 1024,   /* per call */
-    PV_FP_MAX_WRITES = 512,   /* per call */
-    PV_FP_MAX_PUNTS = 1024,   /* per call */
+    PV_FP_ARENA = 1 << 20,  /* bytes sealed per call, DATAPATH */
+    PV_FP_MAX_SENDS = 2048, /* per call: what is cut from one super-packet, and to spare */
+    PV_FP_MAX_WRITES = PV_JOIN_PACKETS,
+    PV_FP_MAX_PUNTS = 4096,   /* per call */
     PV_FP_MAX_SEGMENTS = 128, /* datagrams merged into one, as received from Linux (DATAPATH) */
 };
 
@@ -22,6 +22,7 @@ struct pv_fp_opening {
     const struct pv_fp_peer *peer;
     struct pv_fp_keys *keys;
     const struct pv_carrier *from;
+    uint8_t ecn; /* of the outer header */
 };
 
 struct pv_fp_worker {
@@ -29,9 +30,9 @@ struct pv_fp_worker {
 
     /* results of the last call */
     struct pv_fp_send sends[PV_FP_MAX_SENDS];
-    struct pv_fp_write writes[PV_FP_MAX_WRITES];
+    struct pv_joiner writes; /* outs */
     struct pv_fp_punt punts[PV_FP_MAX_PUNTS];
-    size_t n_sends, n_writes, n_punts;
+    size_t n_sends, n_punts;
 
     /* the batch being collected */
     struct pv_aead_op ops[PV_AEAD_BATCH_MAX];
@@ -52,9 +53,12 @@ struct pv_fp_worker {
 
 /* Empties the results: the beginning of every call. */
 void pv_fp_worker_reset(struct pv_fp_worker *w);
-/* Counts a dropped packet, for the worker and, unless live is NULL, for the peer. */
+/* Counts a dropped packet, for the worker and, unless peer is NULL, for the peer. */
 void pv_fp_worker_drop(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
                        enum pv_fp_drop reason);
+/* The same of n packets. */
+void pv_fp_worker_drops(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
+                        enum pv_fp_drop reason, size_t n);
 /* Appends a punt; the caller has made sure that there is room. */
 struct pv_fp_punt *pv_fp_worker_punt(struct pv_fp_worker *w, enum pv_fp_punt_kind kind,
                                      uint32_t peer);

@@ -46,6 +46,18 @@ struct pv_addr pv_ippkt_dst(const struct pv_ippkt *ip);
  * multicast packet that cannot be read is counted as such. */
 bool pv_ippkt_is_housekeeping(const struct pv_ippkt *ip);
 
+/* The ECN field, RFC 3168 s5. */
+enum pv_ippkt_ecn {
+    PV_ECN_NONE = 0,
+    PV_ECN_1 = 1, /* ECT(1) */
+    PV_ECN_0 = 2, /* ECT(0) */
+    PV_ECN_CE = 3,
+};
+uint8_t pv_ippkt_ecn(const struct pv_ippkt *ip);
+/* What the way outside has marked goes into the packet, which ip was parsed from (RFC 6040 s4.2).
+ * False: drop it, it met congestion and its ends could not be told. */
+bool pv_ippkt_take_ecn(const struct pv_ippkt *ip, uint8_t *packet, uint8_t outer);
+
 /* Internet checksum (RFC 1071) of bytes, started with the folded sum so far; network order when
  * stored big-endian. pv_ippkt_sum() gives the folded, not inverted sum of 16-bit words. */
 uint32_t pv_ippkt_sum(struct pv_view bytes, uint32_t sum);

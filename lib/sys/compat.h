@@ -11,4 +11,8 @@
 #include <linux/errqueue.h>
 /* clang-format on */
 
+/* linux/if_tun.h */
+#define PV_TUN_F_USO4 0x20 /* 6.2: UDP super-packets over IPv4 */
+#define PV_TUN_F_USO6 0x40 /* 6.2: the same over IPv6; the kernel takes both or none */
+
 #endif /* PV_COMPAT_H */

@@ -54,7 +54,7 @@ static void give_fd(struct server *s, int fd)
 
 static int open_udp(struct server *s, uint16_t port)
 {
-    const struct pv_udp_opts opts = {.df = true, .reuseport = true};
+    const struct pv_udp_opts opts = {.df = true, .reuseport = true, .gro = true, .ecn = true};
     struct pv_addr any4 = {.family = PV_AF_INET, .port = port};
     struct pv_addr any6 = {.family = PV_AF_INET6, .port = port};
     int fd4 = -1, fd6 = -1;

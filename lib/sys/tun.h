@@ -2,8 +2,9 @@
 /*
  * tun.h - the TUN device: opening it, and packets in and out.
  *
- * One packet a call, no offload header. The descriptor is non-blocking and belongs to the caller;
- * the interface disappears with its last descriptor. One thread may read while another writes.
+ * One packet a call, with the kernel's offload header where it has one. The descriptor is
+ * non-blocking and belongs to the caller; the interface disappears with its last descriptor. One
+ * thread may read while another writes.
  */
 #ifndef PV_TUN_H
 #define PV_TUN_H
@@ -11,16 +12,30 @@
 #include "base/pv.h"
 
 enum {
-    PV_TUN_NAME = 16, /* bytes with the NUL, IFNAMSIZ */
+    PV_TUN_NAME = 16,   /* bytes with the NUL, IFNAMSIZ */
+    PV_TUN_PARTS = 260, /* of a packet to write, below IOV_MAX */
 };
 
 /* A usable interface name: 1..15 printable ASCII characters, no '/', '%', ':' or blank, and
  * neither "." nor "..". */
 bool pv_tun_name_is_valid(const char *name);
 
+/* What the device does for us, and we for it. */
+struct pv_tun_offloads {
+    bool header; /* every packet has 10 bytes of struct virtio_net_hdr in front, both ways */
+    bool csum;   /* L4 checksums of what is read may be left out */
+    bool tso;    /* TCP super-packets of up to 64 KB */
+    bool uso;    /* the same with UDP (Linux 6.2) */
+};
+
+/* Asks for all offloads, then for less (DATAPATH), and tells what was got. Anybody who holds the
+ * descriptor may. All false when fd is no TUN with a header. */
+struct pv_tun_offloads pv_tun_set_offloads(int fd);
+
 /*
- * Creates the interface, owned by root so that no other user can attach to it. Needs CAP_NET_ADMIN.
- * PV_ERR_NOT_FOUND: no /dev/net/tun. PV_ERR_EXISTS: the name is taken. -EPERM, -errno.
+ * Creates the interface with all offloads there are, owned by root so that no other user can attach
+ * to it. Needs CAP_NET_ADMIN. PV_ERR_NOT_FOUND: no /dev/net/tun. PV_ERR_EXISTS: the name is taken.
+ * -EPERM, -errno.
  */
 PV_MUST_CHECK int pv_tun_open(const char *name, int *ret_fd);
 
@@ -28,7 +43,9 @@ PV_MUST_CHECK int pv_tun_open(const char *name, int *ret_fd);
  * PV_ERR_AGAIN: none waits, or the interface is down. PV_ERR_CLOSED: the interface is gone. */
 PV_MUST_CHECK int pv_tun_read(int fd, void *buf, size_t cap, size_t *ret_n);
 /* PV_ERR_AGAIN: dropped, no room. PV_ERR_CLOSED: the interface is gone. -errno: refused (EINVAL not
- * an IP packet, EIO interface down). */
+ * an IP packet or not what its header says, EIO interface down). */
 PV_MUST_CHECK int pv_tun_write(int fd, struct pv_view packet);
+/* The same of a packet in n <= PV_TUN_PARTS parts. */
+PV_MUST_CHECK int pv_tun_write_parts(int fd, const struct pv_view *parts, size_t n);
 
 #endif /* PV_TUN_H */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,8 +14,9 @@
 #include "sys/sockaddr.h"
 
 enum {
-    /* PKTINFO (28 or 40 bytes) and TTL (24) or an ICMP error with its offender (64). */
-    CONTROL_SIZE = 128,
+    /* PKTINFO (32 or 40 bytes) and TTL, TOS, segment (24 each), or an ICMP error with its offender
+     * (64). */
+    CONTROL_SIZE = 160,
 };
 
 struct control {
@@ -59,8 +61,13 @@ static int set_options(int fd, bool v6, const struct pv_udp_opts *opts)
     if (r >= 0 && opts->df)
         r = set_int(fd, level, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
                     v6 ? IPV6_PMTUDISC_PROBE : IP_PMTUDISC_PROBE);
-    if (r >= 0)
+    if (r >= 0 && opts->ecn)
+        r = set_int(fd, level, v6 ? IPV6_RECVTCLASS : IP_RECVTOS, 1);
+    if (r >= 0) {
         set_buffers(fd);
+        if (opts->gro) /* Linux 5.0; without it datagrams come one by one */
+            (void)!set_int(fd, SOL_UDP, UDP_GRO, 1);
+    }
     return r;
 }
 
@@ -172,23 +179,35 @@ struct pv_udp_receiver *pv_udp_receiver_free(struct pv_udp_receiver *rx)
     return NULL;
 }
 
-static struct pv_addr local_address(struct msghdr *msg)
+static int int_of(struct cmsghdr *c)
 {
-    struct pv_addr local = {0};
+    int v = 0;
+    memcpy(&v, CMSG_DATA(c), sizeof(v));
+    return v;
+}
+
+static void read_controls(struct msghdr *msg, struct pv_udp_in *in)
+{
     for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
         if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
             struct in_pktinfo info;
             memcpy(&info, CMSG_DATA(c), sizeof(info));
-            local.family = PV_AF_INET;
-            memcpy(local.ip, &info.ipi_addr, 4);
+            in->local.family = PV_AF_INET;
+            memcpy(in->local.ip, &info.ipi_addr, 4);
         } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
             struct in6_pktinfo info;
             memcpy(&info, CMSG_DATA(c), sizeof(info));
-            local.family = PV_AF_INET6;
-            memcpy(local.ip, &info.ipi6_addr, 16);
+            in->local.family = PV_AF_INET6;
+            memcpy(in->local.ip, &info.ipi6_addr, 16);
+        } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
+            in->ecn = *CMSG_DATA(c) & 3; /* one byte, unlike all others */
+        } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
+            in->ecn = (uint8_t)(int_of(c) & 3);
+        } else if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+            int segment = int_of(c);
+            in->segment = segment > 0 && (size_t)segment < in->len ? (size_t)segment : 0;
         }
     }
-    return local;
 }
 
 /* The kernel overwrites lengths and controls, so they are set before each call. */
@@ -235,11 +254,11 @@ int pv_udp_recv(struct pv_udp_receiver *rx, int fd, struct pv_udp_in **ret_in, s
         struct msghdr *msg = &rx->msgs[i].msg_hdr;
         rx->in[i] = (struct pv_udp_in){
             .src = pv_sockaddr_to(&rx->names[i]),
-            .local = local_address(msg),
             .ptr = rx->iov[i].iov_base,
             .len = rx->msgs[i].msg_len,
             .cut = (msg->msg_flags & MSG_TRUNC) != 0,
         };
+        read_controls(msg, &rx->in[i]);
     }
     *ret_in = rx->in;
     *ret_n = (size_t)n;
@@ -283,6 +302,27 @@ static void add_ttl(struct msghdr *msg, struct control *control, const struct pv
                  pv_view(&ttl, sizeof(ttl)));
 }
 
+static void add_ecn(struct msghdr *msg, struct control *control, const struct pv_udp_out *out)
+{
+    int tos = out->ecn;
+    bool v6 = out->dst.family == PV_AF_INET6;
+    if (tos != 0)
+        add_cmsg(msg, control, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TCLASS : IP_TOS,
+                 pv_view(&tos, sizeof(tos)));
+}
+
+/* Only for two and more: with the option even one must be below the interface's MTU. */
+static bool is_run(const struct pv_udp_out *out)
+{
+    return out->segment != 0 && out->data.len > out->segment;
+}
+
+static void add_segment(struct msghdr *msg, struct control *control, const struct pv_udp_out *out)
+{
+    if (is_run(out))
+        add_cmsg(msg, control, SOL_UDP, UDP_SEGMENT, pv_view(&out->segment, sizeof(uint16_t)));
+}
+
 struct outgoing {
     struct mmsghdr msgs[PV_UDP_BATCH];
     struct iovec iov[PV_UDP_BATCH];
@@ -305,6 +345,13 @@ static void fill_outgoing(struct outgoing *o, size_t i, const struct pv_udp_out 
                            .msg_iovlen = 1};
     add_source(msg, &o->controls[i], &out->local);
     add_ttl(msg, &o->controls[i], out);
+    add_ecn(msg, &o->controls[i], out);
+    add_segment(msg, &o->controls[i], out);
+}
+
+static size_t count_datagrams(const struct pv_udp_out *out)
+{
+    return is_run(out) ? (out->data.len + out->segment - 1) / out->segment : 1;
 }
 
 static void count_failure(struct pv_udp_counts *counts, int err)
@@ -317,12 +364,15 @@ static void count_failure(struct pv_udp_counts *counts, int err)
         counts->failed++;
 }
 
+static void send_one_by_one(int fd, const struct pv_udp_out *run, struct pv_udp_counts *counts);
+
 /*
  * Sends msgs[0..n) of which the first failed with err. A waiting ICMP error makes the kernel
  * return it and send nothing, so after draining the same datagram is tried once more; then it is
  * skipped. Returns how many are done with (at least 1).
  */
-static size_t after_failure(int fd, struct mmsghdr *msgs, int err, struct pv_udp_counts *counts)
+static size_t after_failure(int fd, struct mmsghdr *msgs, const struct pv_udp_out *out, int err,
+                            struct pv_udp_counts *counts)
 {
     if (err == EINTR)
         return 0;
@@ -330,16 +380,24 @@ static size_t after_failure(int fd, struct mmsghdr *msgs, int err, struct pv_udp
     counts->icmp += drained;
     if (drained > 0) {
         if (sendmsg(fd, &msgs->msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
-            counts->sent++;
+            counts->sent += count_datagrams(out);
             return 1;
         }
         err = errno;
+    }
+    /* EIO: the interface cannot checksum what it must cut. EINVAL: the kernel does not know
+     * UDP_SEGMENT (before 4.18), or not so many. EMSGSIZE: this path is too narrow for it now. */
+    if (is_run(out) && (err == EIO || err == EINVAL || err == EMSGSIZE)) {
+        counts->no_segment = counts->no_segment || err != EMSGSIZE;
+        send_one_by_one(fd, out, counts);
+        return 1;
     }
     count_failure(counts, err);
     return 1;
 }
 
-void pv_udp_send(int fd, const struct pv_udp_out *out, size_t n, struct pv_udp_counts *counts)
+static void send_messages(int fd, const struct pv_udp_out *out, size_t n,
+                          struct pv_udp_counts *counts)
 {
     struct outgoing o;
     while (n > 0) {
@@ -351,14 +409,48 @@ void pv_udp_send(int fd, const struct pv_udp_out *out, size_t n, struct pv_udp_c
             int r =
                 sendmmsg(fd, o.msgs + done, (unsigned)(batch - done), MSG_DONTWAIT | MSG_NOSIGNAL);
             if (r > 0) {
-                counts->sent += (uint64_t)r;
+                for (int i = 0; i < r; i++)
+                    counts->sent += count_datagrams(&out[done + (size_t)i]);
                 done += (size_t)r;
             } else {
-                done += after_failure(fd, o.msgs + done, r < 0 ? errno : EAGAIN, counts);
+                done +=
+                    after_failure(fd, o.msgs + done, out + done, r < 0 ? errno : EAGAIN, counts);
             }
         }
         out += batch;
         n -= batch;
+    }
+}
+
+static void send_one_by_one(int fd, const struct pv_udp_out *run, struct pv_udp_counts *counts)
+{
+    struct pv_udp_out out[PV_UDP_BATCH];
+    size_t n = 0;
+    counts->split++;
+    for (size_t at = 0; at < run->data.len; at += run->segment) {
+        size_t rest = run->data.len - at;
+        out[n] = *run;
+        out[n].segment = 0;
+        out[n++].data = pv_view(run->data.ptr + at, rest < run->segment ? rest : run->segment);
+        if (n == PV_UDP_BATCH) {
+            send_messages(fd, out, n, counts);
+            n = 0;
+        }
+    }
+    send_messages(fd, out, n, counts);
+}
+
+void pv_udp_send(int fd, const struct pv_udp_out *out, size_t n, struct pv_udp_counts *counts)
+{
+    if (!counts->no_segment) {
+        send_messages(fd, out, n, counts);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (is_run(&out[i]))
+            send_one_by_one(fd, &out[i], counts);
+        else
+            send_messages(fd, &out[i], 1, counts);
     }
 }
 

@@ -22,6 +22,9 @@ struct pv_udp_opts {
     bool df;        /* DF on every datagram, the kernel's path MTU cache ignored (PMTUDISC_PROBE) */
     bool reuseport; /* a send-only socket may join the port later; a port in use by anybody else
                      * is PV_ERR_EXISTS all the same */
+    bool gro;       /* datagrams of one size and sender may come merged (UDP_GRO), where the kernel
+                     * can; the receiver's buffers must have 64 KB then */
+    bool ecn;       /* tell the ECN field of what is received */
 };
 
 /*
@@ -39,7 +42,9 @@ struct pv_udp_in {
     struct pv_addr local; /* the address it was sent to; port = 0 */
     uint8_t *ptr;         /* may be written to: decryption works in place */
     size_t len;
-    bool cut; /* longer than the buffer: drop it */
+    bool cut;       /* longer than the buffer: drop it */
+    uint8_t ecn;    /* with opts.ecn */
+    size_t segment; /* bytes of each merged datagram but the last; 0 = it is one */
 };
 
 struct pv_udp_receiver; /* opaque: buffers for one recvmmsg */
@@ -56,20 +61,26 @@ struct pv_udp_out {
     struct pv_addr dst;
     struct pv_addr local; /* source address to use (its port is ignored); PV_AF_NONE = kernel's */
     struct pv_view data;
-    uint8_t ttl; /* 0 = the system's default */
+    uint8_t ttl;      /* 0 = the system's default */
+    uint8_t ecn;      /* ECN field of the IP header */
+    uint16_t segment; /* not 0: data is many datagrams of so many bytes, the last may be shorter;
+                       * at most 64 and 65,000 bytes */
 };
 
 /* What became of datagrams; the caller zeroes it once and may read it any time. */
 struct pv_udp_counts {
-    uint64_t sent;
+    uint64_t sent;    /* datagrams; the next three too, but a run that did not fit counts as one */
     uint64_t full;    /* no room in the socket or interface: dropped */
     uint64_t too_big; /* larger than the interface takes */
     uint64_t failed;  /* no route, source address gone, firewall, anything else */
     uint64_t icmp;    /* errors taken from the error queue */
+    uint64_t split;   /* runs that had to be sent one datagram a time */
+    bool no_segment;  /* found out: no UDP_SEGMENT here, all runs are split */
 };
 
-/* Sends n datagrams in order, as many as possible a system call; a datagram that fails is counted
- * and skipped. */
+/* Sends n datagrams, or runs of them, in order, as many as possible a system call. Where the
+ * kernel or the interface cannot take a run as one, its datagrams are sent one by one. A datagram
+ * that fails is counted and skipped. */
 void pv_udp_send(int fd, const struct pv_udp_out *out, size_t n, struct pv_udp_counts *counts);
 
 /* What an ICMP error (or the local kernel) says about a datagram of ours. Trust none of it. */

@@ -146,7 +146,7 @@ static void counters_start_at_zero_and_rise_by_one(void **state)
 static void a_large_batch_keeps_its_order(void **state)
 {
     enum {
-        N = 2000
+        N = 5000
     };
     static uint8_t in[N][80], out[N][128];
     static struct pv_fp_packet packets[N];

@@ -195,6 +195,89 @@ static void a_datagram_that_fails_does_not_stop_the_others(void **state)
     close(tx_fd);
 }
 
+/* Sends the run from one new socket and counts what another gets: bytes in order, datagrams, reads.
+ */
+static void pass_run(const struct pv_udp_opts *rx_opts, struct pv_udp_out out,
+                     struct pv_udp_counts *counts, size_t want, size_t *ret_datagrams,
+                     size_t *ret_reads)
+{
+    struct pv_addr to, from;
+    bool v6 = out.dst.family == PV_AF_INET6;
+    int rx_fd = open_on(loopback(v6, 0), rx_opts, &to);
+    int tx_fd = open_on(loopback(v6, 0), &plain, &from);
+    out.dst = to;
+    pv_udp_send(tx_fd, &out, 1, counts);
+    struct pv_udp_receiver *rx = NULL;
+    assert_int_equal(pv_udp_receiver_new(&rx, 4, 65536), PV_OK);
+    size_t bytes = 0;
+    *ret_datagrams = *ret_reads = 0;
+    while (bytes < want) {
+        struct pv_udp_in *in = NULL;
+        size_t n = 0;
+        wait_readable(rx_fd);
+        assert_int_equal(pv_udp_recv(rx, rx_fd, &in, &n), PV_OK);
+        for (size_t i = 0; i < n; i++) {
+            assert_memory_equal(in[i].ptr, out.data.ptr + bytes, in[i].len);
+            assert_int_equal(in[i].ecn, rx_opts->ecn ? out.ecn : 0);
+            size_t segment = in[i].segment == 0 ? in[i].len : in[i].segment;
+            *ret_datagrams += (in[i].len + segment - 1) / segment;
+            bytes += in[i].len;
+        }
+        *ret_reads += n;
+    }
+    assert_int_equal(bytes, want);
+    pv_udp_receiver_free(rx);
+    close(rx_fd);
+    close(tx_fd);
+}
+
+static void a_run_is_sent_as_one_and_comes_merged_where_asked_for(void **state)
+{
+    static const struct pv_udp_opts merged = {.gro = true, .ecn = true};
+    static uint8_t body[60000];
+    size_t datagrams, reads;
+    (void)state;
+    for (size_t i = 0; i < sizeof(body); i++)
+        body[i] = (uint8_t)(i ^ i >> 8);
+    for (int v6 = 0; v6 < 2; v6++) {
+        struct pv_udp_counts counts = {0};
+        struct pv_udp_out out = {
+            .dst = loopback(v6, 1), .data = {body, 30100}, .segment = 1000, .ecn = 2};
+        pass_run(&plain, out, &counts, 30100, &datagrams, &reads);
+        assert_int_equal(datagrams, 31);
+        assert_int_equal(reads, 31);
+        pass_run(&merged, out, &counts, 30100, &datagrams, &reads);
+        assert_int_equal(datagrams, 31);
+        assert_true(reads < 31);
+        out.data.len = 1000; /* a run of one is a datagram */
+        pass_run(&merged, out, &counts, 1000, &datagrams, &reads);
+        assert_int_equal(reads, 1);
+        assert_int_equal(counts.sent, 63);
+        assert_int_equal(counts.split, 0);
+    }
+}
+
+static void a_run_the_kernel_refuses_is_sent_one_by_one_from_then_on(void **state)
+{
+    static uint8_t body[1300];
+    size_t datagrams, reads;
+    struct pv_udp_counts counts = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof(body); i++)
+        body[i] = (uint8_t)i;
+    /* More segments than any kernel takes: EINVAL, as if it did not know them. */
+    struct pv_udp_out out = {.dst = loopback(0, 1), .data = {body, 1300}, .segment = 10};
+    pass_run(&plain, out, &counts, 1300, &datagrams, &reads);
+    assert_int_equal(datagrams, 130);
+    assert_int_equal(counts.sent, 130);
+    assert_int_equal(counts.split, 1);
+    assert_true(counts.no_segment);
+    out.segment = 500;
+    pass_run(&plain, out, &counts, 1300, &datagrams, &reads);
+    assert_int_equal(datagrams, 3);
+    assert_int_equal(counts.split, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +288,8 @@ int main(void)
         cmocka_unit_test(a_waiting_icmp_error_does_not_eat_the_next_datagram),
         cmocka_unit_test(errors_name_the_destination_and_the_reason),
         cmocka_unit_test(a_datagram_that_fails_does_not_stop_the_others),
+        cmocka_unit_test(a_run_is_sent_as_one_and_comes_merged_where_asked_for),
+        cmocka_unit_test(a_run_the_kernel_refuses_is_sent_one_by_one_from_then_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: MIT */
+/* Cutting and joining super-packets: random streams of mixed flows come back as they were. */
+#include "base/bytes.h"
+#include "proto/offload.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    PACKETS = 600,
+    BYTES = 2 << 20,
+    FLOWS = 8,
+};
+
+/* Packets as on the wire. */
+struct stream {
+    uint8_t *bytes;
+    size_t used, n;
+    struct item {
+        size_t at, len;
+        bool damaged;
+    } item[2 * PACKETS];
+};
+
+struct world {
+    struct test_rng seed;
+    struct pv_rng rng;
+    struct stream sent, joined, back;
+    struct pv_joiner joiner;
+    struct flow {
+        bool v6, tcp, df, options;
+        uint32_t seq;
+        uint16_t id;
+    } flow[FLOWS];
+};
+
+static uint32_t roll(struct world *w, uint32_t n)
+{
+    uint8_t b[4];
+    pv_rng_fill(&w->rng, b, sizeof(b));
+    return pv_load_le32(b) % n;
+}
+
+/* RFC 1071, as slow and plain as can be. */
+static uint16_t plain_sum(const uint8_t *p, size_t n, uint32_t sum)
+{
+    for (size_t i = 0; i < n; i++)
+        sum += i % 2 == 0 ? (uint32_t)p[i] << 8 : p[i];
+    while (sum >> 16 != 0)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)sum;
+}
+
+static size_t ip_len(const uint8_t *p)
+{
+    return p[0] >> 4 == 4 ? (size_t)(p[0] & 15) * 4 : 40;
+}
+
+static uint8_t proto_of(const uint8_t *p)
+{
+    return p[0] >> 4 == 4 ? p[9] : p[6];
+}
+
+static uint32_t pseudo(const uint8_t *p, size_t l4_len)
+{
+    bool v4 = p[0] >> 4 == 4;
+    return plain_sum(p + (v4 ? 12 : 8), v4 ? 8 : 32, proto_of(p) + (uint32_t)l4_len);
+}
+
+static bool is_right(const uint8_t *p, size_t len)
+{
+    size_t l4 = ip_len(p);
+    if (p[0] >> 4 == 4 && (pv_load_be16(p + 2) != len || plain_sum(p, l4, 0) != 0xffff))
+        return false;
+    if (p[0] >> 4 == 6 && pv_load_be16(p + 4) + 40u != len)
+        return false;
+    if (proto_of(p) == 17 && pv_load_be16(p + l4 + 4) != len - l4)
+        return false;
+    return plain_sum(p + l4, len - l4, pseudo(p, len - l4)) == 0xffff;
+}
+
+static uint8_t *add(struct stream *s, size_t len, bool damaged)
+{
+    assert_true(s->n < PV_ARRAY_LEN(s->item) && s->used + len <= BYTES);
+    uint8_t *p = s->bytes + s->used;
+    s->item[s->n++] = (struct item){.at = s->used, .len = len, .damaged = damaged};
+    s->used += len;
+    return p;
+}
+
+static void put_ip(const struct world *w, const struct flow *f, uint8_t *p, size_t len, uint8_t tos)
+{
+    (void)w;
+    if (f->v6) {
+        pv_store_be32(p, 0x60000000u | (uint32_t)tos << 20);
+        pv_store_be16(p + 4, (uint16_t)(len - 40));
+        p[6] = f->tcp ? 6 : 17;
+        p[7] = 64;
+        memset(p + 8, 0xfd, 32);
+        return;
+    }
+    p[0] = 0x45;
+    p[1] = tos;
+    pv_store_be16(p + 2, (uint16_t)len);
+    pv_store_be16(p + 4, f->id);
+    pv_store_be16(p + 6, f->df ? 0x4000 : 0);
+    p[8] = 64;
+    p[9] = f->tcp ? 6 : 17;
+    memcpy(p + 12, "\x0a\x42\x00\x01\x0a\x42\x00\x02", 8);
+    pv_store_be16(p + 10, 0);
+    pv_store_be16(p + 10, (uint16_t)~plain_sum(p, 20, 0));
+}
+
+/* A super-packet as the kernel's stack makes it: flags that only the first or last may carry, the
+ * L4 checksum field with the pseudo header. Gives what the virtio header says. */
+static size_t make_super(struct world *w, struct flow *f, uint8_t *p, struct pv_offload *o)
+{
+    size_t l4 = f->v6 ? 40 : 20, head = l4 + (f->tcp ? (f->options ? 32u : 20u) : 8u);
+    size_t size = 1 + roll(w, 1400), most = f->tcp ? 40 : 20;
+    size_t payload = 1 + roll(w, (uint32_t)(size * most));
+    size_t len = head + payload > 60000 ? 60000 : head + payload;
+    payload = len - head;
+    memset(p, 0, head);
+    put_ip(w, f, p, len, (uint8_t)(roll(w, 10) == 0 ? 3 : 2));
+    pv_rng_fill(&w->rng, p + head, payload);
+    uint8_t *l = p + l4;
+    pv_store_be16(l, (uint16_t)(1000 + (f - w->flow)));
+    pv_store_be16(l + 2, 80);
+    size_t count = (payload + size - 1) / size;
+    if (f->tcp) {
+        uint8_t flags = 0x10;
+        flags |= (uint8_t)(roll(w, 3) == 0 ? 0x08 : 0);
+        flags |= (uint8_t)(roll(w, 20) == 0 ? 0x01 : 0);
+        flags |= (uint8_t)(roll(w, 20) == 0 ? 0x80 : 0);
+        pv_store_be32(l + 4, f->seq);
+        pv_store_be32(l + 8, roll(w, 4) == 0 ? 8 : 7);
+        l[12] = f->options ? 0x80 : 0x50;
+        l[13] = flags;
+        pv_store_be16(l + 14, 500);
+        if (f->options)
+            memcpy(l + 20, "\x01\x01\x08\x0a\x01\x02\x03\x04\x05\x06\x07\x08", 12);
+        f->seq += (uint32_t)payload;
+    } else {
+        pv_store_be16(l + 4, (uint16_t)(len - l4));
+    }
+    *o = (struct pv_offload){.kind = !f->tcp ? PV_OFFLOAD_UDP
+                                     : f->v6 ? PV_OFFLOAD_TCP6
+                                             : PV_OFFLOAD_TCP4,
+                             .needs_csum = true,
+                             .size = (uint16_t)size,
+                             .csum_start = (uint16_t)l4,
+                             .csum_offset = f->tcp ? 16 : 6};
+    pv_store_be16(l + o->csum_offset, plain_sum(p, 0, pseudo(p, len - l4)));
+    f->id = (uint16_t)(f->id + count);
+    return len;
+}
+
+static void cut_into(struct stream *s, const uint8_t *p, size_t len, const struct pv_offload *o)
+{
+    struct pv_ippkt ip;
+    struct pv_cutter c;
+    assert_int_equal(pv_ippkt_parse(pv_view(p, len), &ip), PV_OK);
+    assert_int_equal(pv_cutter_init(&c, &ip, o), PV_OK);
+    for (size_t n; (n = pv_cutter_next(&c)) != 0;)
+        pv_cutter_cut(&c, add(s, n, false));
+}
+
+/* A later fragment that belongs to nobody in particular. */
+static void add_fragment(struct world *w, const struct flow *f)
+{
+    uint8_t *p = add(&w->sent, 60, true);
+    struct flow plain = *f;
+    plain.v6 = false;
+    memset(p, 0, 60);
+    put_ip(w, &plain, p, 60, 0);
+    pv_store_be16(p + 6, 0x2001);
+    pv_store_be16(p + 20, (uint16_t)(1000 + (f - w->flow)));
+}
+
+static void fill_stream(struct world *w)
+{
+    static uint8_t super[65536];
+    struct pv_offload o;
+    for (int i = 0; i < FLOWS; i++)
+        w->flow[i] = (struct flow){.v6 = roll(w, 2) == 0,
+                                   .tcp = roll(w, 3) > 0,
+                                   .df = roll(w, 2) == 0,
+                                   .options = roll(w, 2) == 0,
+                                   .seq = 0xffff0000u + roll(w, 0x20000),
+                                   .id = (uint16_t)roll(w, 65536)};
+    while (w->sent.n < PACKETS && w->sent.used < BYTES / 2) {
+        struct flow *f = &w->flow[roll(w, FLOWS)];
+        size_t first = w->sent.n;
+        size_t len = make_super(w, f, super, &o);
+        cut_into(&w->sent, super, len, &o);
+        if (roll(w, 4) == 0) {
+            struct item *it = &w->sent.item[first + roll(w, (uint32_t)(w->sent.n - first))];
+            size_t l4 = ip_len(w->sent.bytes + it->at);
+            size_t where = l4 + 4 + roll(w, (uint32_t)(it->len - l4 - 4));
+            w->sent.bytes[it->at + where] ^= (uint8_t)(1 << roll(w, 8));
+            it->damaged = true;
+        }
+        if (roll(w, 8) == 0)
+            add_fragment(w, f);
+    }
+}
+
+/* The stream through the joiner, and apart again. */
+static size_t join_and_cut(struct world *w)
+{
+    static uint8_t flat[PV_OFFLOAD_MAX];
+    size_t longest = 0;
+    memcpy(w->joined.bytes, w->sent.bytes, w->sent.used);
+    pv_joiner_reset(&w->joiner);
+    for (size_t i = 0; i < w->sent.n; i++) {
+        struct pv_ippkt ip;
+        uint8_t *p = w->joined.bytes + w->sent.item[i].at;
+        assert_int_equal(pv_ippkt_parse(pv_view(p, w->sent.item[i].len), &ip), PV_OK);
+        pv_joiner_add(&w->joiner, &ip, p);
+    }
+    pv_joiner_finish(&w->joiner);
+    for (size_t i = 0; i < w->joiner.n_outs; i++) {
+        const struct pv_join_out *out = &w->joiner.outs[i];
+        size_t len = out->len, n = 1;
+        memcpy(flat, out->data, len);
+        for (const struct pv_join_piece *p = out->more; p != NULL; p = p->next, n++) {
+            assert_true(len + p->bytes.len <= sizeof(flat));
+            memcpy(flat + len, p->bytes.ptr, p->bytes.len);
+            len += p->bytes.len;
+        }
+        assert_int_equal(n, out->n_more + 1);
+        longest = n > longest ? n : longest;
+        if (n == 1) {
+            memcpy(add(&w->back, len, false), flat, len);
+            continue;
+        }
+        assert_true(out->offload.needs_csum);
+        cut_into(&w->back, flat, len, &out->offload);
+    }
+    return longest;
+}
+
+static bool same_packet(const uint8_t *a, const uint8_t *b, size_t len)
+{
+    bool df = a[0] >> 4 == 4 && (pv_load_be16(a + 6) & 0x4000) != 0;
+    if (!df)
+        return memcmp(a, b, len) == 0;
+    /* With DF the identification means nothing (RFC 6864), and the header's sum follows it. */
+    return memcmp(a, b, 4) == 0 && memcmp(a + 6, b + 6, 4) == 0 &&
+           memcmp(a + 12, b + 12, len - 12) == 0;
+}
+
+static uint16_t flow_of(const uint8_t *p)
+{
+    return pv_load_be16(p + ip_len(p));
+}
+
+/* Every flow comes back in order, whole, and nothing else does. */
+static void compare_flows(const struct world *w)
+{
+    size_t next[FLOWS] = {0};
+    assert_int_equal(w->sent.n, w->back.n);
+    for (size_t i = 0; i < w->back.n; i++) {
+        const uint8_t *b = w->back.bytes + w->back.item[i].at;
+        size_t f = flow_of(b) - 1000u, k;
+        assert_true(f < FLOWS);
+        for (k = next[f]; k < w->sent.n; k++) {
+            if (flow_of(w->sent.bytes + w->sent.item[k].at) - 1000u == f)
+                break;
+        }
+        assert_true(k < w->sent.n);
+        next[f] = k + 1;
+        assert_int_equal(w->sent.item[k].len, w->back.item[i].len);
+        assert_true(same_packet(w->sent.bytes + w->sent.item[k].at, b, w->back.item[i].len));
+        assert_true(w->sent.item[k].damaged || is_right(b, w->back.item[i].len));
+    }
+}
+
+static void set_up(struct world *w, uint64_t seed)
+{
+    memset(w, 0, sizeof(*w));
+    w->rng = test_rng_make(&w->seed, seed);
+    w->joiner.tcp = w->joiner.udp = true;
+    struct stream *streams[] = {&w->sent, &w->joined, &w->back};
+    for (size_t i = 0; i < PV_ARRAY_LEN(streams); i++) {
+        streams[i]->bytes = malloc(BYTES);
+        assert_non_null(streams[i]->bytes);
+    }
+}
+
+static void tear_down(struct world *w)
+{
+    free(w->sent.bytes);
+    free(w->joined.bytes);
+    free(w->back.bytes);
+}
+
+static void cutting_then_joining_is_the_identity_on_random_streams(void **state)
+{
+    static struct world w;
+    size_t longest = 0;
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        set_up(&w, seed);
+        fill_stream(&w);
+        size_t n = join_and_cut(&w);
+        longest = n > longest ? n : longest;
+        compare_flows(&w);
+        tear_down(&w);
+    }
+    assert_true(longest > 20); /* the test is about joining, so some must have happened */
+}
+
+static void a_damaged_packet_is_never_part_of_a_super_packet(void **state)
+{
+    static struct world w;
+    static uint8_t super[65536];
+    struct pv_offload o;
+    (void)state;
+    for (uint32_t bit = 0; bit < 160 * 8; bit++) {
+        set_up(&w, 7);
+        w.flow[0] = (struct flow){.tcp = true, .df = true, .v6 = bit % 2 == 0};
+        size_t head = w.flow[0].v6 ? 60 : 40;
+        memset(super, 0, 2000);
+        do {
+            w.flow[0].seq = 0;
+            size_t len = make_super(&w, &w.flow[0], super, &o);
+            w.sent.n = w.sent.used = 0;
+            cut_into(&w.sent, super, len, &o);
+        } while (w.sent.n != 3 || o.size < 100);
+        struct item *second = &w.sent.item[1];
+        uint8_t *p = w.sent.bytes + second->at;
+        size_t at = bit / 8 % (second->len < head + 100 ? second->len : head + 100);
+        p[at] ^= (uint8_t)(1 << bit % 8);
+        struct pv_ippkt ip;
+        second->damaged = pv_ippkt_parse(pv_view(p, second->len), &ip) < 0;
+        if (!second->damaged) {
+            (void)join_and_cut(&w);
+            for (size_t i = 0; i < w.joiner.n_outs; i++) {
+                const struct pv_join_out *out = &w.joiner.outs[i];
+                const uint8_t *d = w.joined.bytes + second->at;
+                assert_true(out->n_more == 0 || out->data != d);
+                for (const struct pv_join_piece *piece = out->more; piece; piece = piece->next)
+                    assert_true(piece->bytes.ptr < d || piece->bytes.ptr >= d + second->len);
+            }
+        }
+        tear_down(&w);
+    }
+}
+
+static void the_sum_is_that_of_rfc_1071_for_every_length_and_start(void **state)
+{
+    uint8_t bytes[200];
+    struct test_rng seed;
+    struct pv_rng rng = test_rng_make(&seed, 3);
+    (void)state;
+    pv_rng_fill(&rng, bytes, sizeof(bytes));
+    memset(bytes + 100, 0xff, 60);
+    for (size_t at = 0; at < 100; at++) {
+        for (size_t len = 0; at + len <= sizeof(bytes); len++)
+            assert_int_equal(pv_ippkt_sum(pv_view(bytes + at, len), (uint32_t)at * 999),
+                             plain_sum(bytes + at, len, (uint32_t)at * 999));
+    }
+}
+
+static void a_small_packet_gets_the_checksum_the_kernel_left_out(void **state)
+{
+    static const struct {
+        bool v6, tcp;
+    } rows[] = {{false, false}, {false, true}, {true, false}, {true, true}};
+    static struct world w;
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        set_up(&w, i);
+        uint8_t p[200] = {0};
+        struct flow f = {.v6 = rows[i].v6, .tcp = rows[i].tcp};
+        size_t l4 = f.v6 ? 40 : 20, len = l4 + 33;
+        put_ip(&w, &f, p, len, 0);
+        memset(p + l4, (int)i, 33);
+        pv_store_be16(p + l4 + 4, 33); /* UDP's length, a part of TCP's sequence number */
+        p[l4 + 12] = 0x50;
+        struct pv_offload o = {
+            .needs_csum = true, .csum_start = (uint16_t)l4, .csum_offset = f.tcp ? 16 : 6};
+        pv_store_be16(p + l4 + o.csum_offset, plain_sum(p, 0, pseudo(p, 33)));
+        cut_into(&w.sent, p, len, &o);
+        assert_int_equal(w.sent.n, 1);
+        assert_true(is_right(w.sent.bytes, len));
+        tear_down(&w);
+    }
+}
+
+static void offloads_that_do_not_fit_the_packet_are_refused(void **state)
+{
+    static const struct {
+        struct pv_offload o;
+        int status;
+        const char *why;
+    } rows[] = {
+        {{.kind = PV_OFFLOAD_TCP4,
+          .needs_csum = true,
+          .size = 100,
+          .csum_start = 20,
+          .csum_offset = 16},
+         PV_OK,
+         "as it should be"},
+        {{.kind = PV_OFFLOAD_TCP4,
+          .needs_csum = true,
+          .size = 0,
+          .csum_start = 20,
+          .csum_offset = 16},
+         PV_ERR_MALFORMED,
+         "no size"},
+        {{.kind = PV_OFFLOAD_TCP4, .size = 100, .csum_start = 20, .csum_offset = 16},
+         PV_ERR_MALFORMED,
+         "no checksum to fill in"},
+        {{.kind = PV_OFFLOAD_TCP6,
+          .needs_csum = true,
+          .size = 100,
+          .csum_start = 20,
+          .csum_offset = 16},
+         PV_ERR_MALFORMED,
+         "another family"},
+        {{.kind = PV_OFFLOAD_UDP,
+          .needs_csum = true,
+          .size = 100,
+          .csum_start = 20,
+          .csum_offset = 6},
+         PV_ERR_MALFORMED,
+         "another protocol"},
+        {{.kind = PV_OFFLOAD_TCP4,
+          .needs_csum = true,
+          .size = 100,
+          .csum_start = 24,
+          .csum_offset = 16},
+         PV_ERR_MALFORMED,
+         "L4 begins elsewhere"},
+        {{.kind = PV_OFFLOAD_TCP4,
+          .needs_csum = true,
+          .size = 100,
+          .csum_start = 20,
+          .csum_offset = 6},
+         PV_ERR_MALFORMED,
+         "not the field"},
+        {{.kind = PV_OFFLOAD_TCP4,
+          .needs_csum = true,
+          .size = 1,
+          .csum_start = 20,
+          .csum_offset = 16},
+         PV_ERR_LIMIT,
+         "too many"},
+        {{.needs_csum = true, .csum_start = 20, .csum_offset = 1520}, PV_OK, "field at the end"},
+        {{.needs_csum = true, .csum_start = 20, .csum_offset = 1521},
+         PV_ERR_MALFORMED,
+         "field behind the end"},
+        {{.needs_csum = true, .csum_start = 19, .csum_offset = 16},
+         PV_ERR_MALFORMED,
+         "inside the IP header"},
+    };
+    static struct world w;
+    uint8_t p[1542] = {0};
+    struct flow f = {.tcp = true};
+    struct pv_ippkt ip;
+    struct pv_cutter c;
+    (void)state;
+    set_up(&w, 1);
+    put_ip(&w, &f, p, sizeof(p), 0);
+    p[32] = 0x50;
+    assert_int_equal(pv_ippkt_parse(pv_view(p, sizeof(p)), &ip), PV_OK);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        if (pv_cutter_init(&c, &ip, &rows[i].o) != rows[i].status)
+            fail_msg("row %zu: %s", i, rows[i].why);
+    }
+    for (size_t cut = 20; cut < 41; cut++) { /* headers only, or not even those */
+        put_ip(&w, &f, p, cut, 0);
+        assert_int_equal(pv_ippkt_parse(pv_view(p, cut), &ip), PV_OK);
+        assert_int_equal(pv_cutter_init(&c, &ip, &rows[0].o), PV_ERR_MALFORMED);
+    }
+    tear_down(&w);
+}
+
+static void the_virtio_header_is_read_and_written(void **state)
+{
+    uint8_t header[PV_VNET_LEN], again[PV_VNET_LEN];
+    struct pv_offload o;
+    (void)state;
+    for (unsigned type = 0; type < 256; type++) {
+        unsigned plain = type & 0x7f;
+        bool known = plain == 0 || plain == 1 || plain == 4 || plain == 5;
+        memset(header, 0x11, sizeof(header));
+        header[0] = 1;
+        header[1] = (uint8_t)type;
+        assert_int_equal(pv_vnet_decode(header, &o), known ? PV_OK : PV_ERR_MALFORMED);
+        if (!known)
+            continue;
+        pv_vnet_encode(again, &o);
+        header[1] = (uint8_t)plain; /* CWR is in the packet */
+        assert_memory_equal(header, again, sizeof(header));
+    }
+}
+
+static void nothing_is_joined_unless_allowed(void **state)
+{
+    static struct world w;
+    (void)state;
+    set_up(&w, 5);
+    w.joiner.tcp = w.joiner.udp = false;
+    fill_stream(&w);
+    assert_int_equal(join_and_cut(&w), 1);
+    compare_flows(&w);
+    tear_down(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cutting_then_joining_is_the_identity_on_random_streams),
+        cmocka_unit_test(a_damaged_packet_is_never_part_of_a_super_packet),
+        cmocka_unit_test(the_sum_is_that_of_rfc_1071_for_every_length_and_start),
+        cmocka_unit_test(a_small_packet_gets_the_checksum_the_kernel_left_out),
+        cmocka_unit_test(offloads_that_do_not_fit_the_packet_are_refused),
+        cmocka_unit_test(the_virtio_header_is_read_and_written),
+        cmocka_unit_test(nothing_is_joined_unless_allowed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
