@@ -79,7 +79,7 @@ static void nominate(struct pv_ice_agent *a, int index)
     pv_ice_trace_pair(a, index, "nominating");
 }
 
-/* Is changing from cur to other worth it? */
+/* Is changing from cur to other, the best of all, worth it? */
 static bool is_upgrade(const struct pv_ice_agent *a, const struct pv_ice_pair *other,
                        const struct pv_ice_pair *cur)
 {
@@ -87,8 +87,6 @@ static bool is_upgrade(const struct pv_ice_agent *a, const struct pv_ice_pair *o
     pv_ns cur_cost = pv_ice_pair_cost(a, cur);
     pv_ns margin = pv_ice_max_ns(RTT_MARGIN, cur_cost / RTT_MARGIN_SHARE);
 
-    if (a->now < other->hold_until)
-        return false;
     if (pv_ice_pair_handicap(a, other) < pv_ice_pair_handicap(a, cur))
         return cost + UPGRADE_MARGIN < cur_cost;
     return other->answers >= RTT_UPGRADE_ANSWERS && cur->answers >= RTT_UPGRADE_ANSWERS &&

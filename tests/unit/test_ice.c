@@ -393,6 +393,85 @@ static void a_nominated_pair_is_used_once_it_is_proven(void **state)
     pv_ice_free(l.agent);
 }
 
+/* Drives a controlling agent for `time`; requests to `to` are answered after `delay` if wanted.
+ * Returns the highest nomination seen on the way there. */
+static uint32_t play(struct lone *l, pv_ns time, const struct pv_addr *to, pv_ns delay,
+                     struct pv_addr mapped)
+{
+    struct pv_ice_transmit tx;
+    struct pv_ice_transmit held = {0};
+    struct pv_stun_msg msg;
+    pv_ns due = PV_NEVER;
+    uint32_t highest = 0;
+
+    for (pv_ns end = l->now + time; l->now < end; l->now += PV_MS(1)) {
+        pv_ice_handle_timeout(l->agent, l->now);
+        while (next_msg(l, &tx, &msg) == PV_OK) {
+            uint32_t n = 0;
+            if (msg.cls != PV_STUN_REQUEST || !pv_addr_equal(&tx.dst, to))
+                continue;
+            (void)!pv_stun_get_u32(&msg, PV_STUN_ATTR_NOMINATION, &n);
+            highest = n > highest ? n : highest;
+            if (due == PV_NEVER && delay != PV_NEVER) {
+                held = tx;
+                due = l->now + delay;
+            }
+        }
+        if (l->now >= due) {
+            due = PV_NEVER;
+            (void)!answer(l, &held, to, mapped, l->theirs.pwd);
+        }
+    }
+    return highest;
+}
+
+static void an_abandoned_nomination_is_followed_by_a_newer_one(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_path path;
+    struct pv_addr mapped = pv_addr4(203, 0, 113, 1, 7000);
+    struct pv_ice_cand cands[2] = {
+        {.type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 2, 2000), .priority = 100},
+        {.type = PV_ICE_HOST, .addr = pv_addr4(192, 168, 7, 7, 2000), .priority = 200},
+    };
+    lone_begin(&l, true, false, false);
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 1, l.now), PV_OK);
+    assert_int_equal(play(&l, PV_S(1), &cands[0].addr, PV_MS(5), mapped), 1);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+
+    /* The better pair answers its first check, and is silent once it is nominated. */
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now), PV_OK);
+    (void)play(&l, PV_MS(3), &cands[1].addr, PV_MS(2), l.local);
+    assert_int_equal(play(&l, PV_MS(5), &cands[1].addr, PV_NEVER, l.local), 2);
+    uint32_t newer = play(&l, PV_S(7), &cands[0].addr, PV_MS(5), mapped);
+    assert_int_equal(newer, 3);
+    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_true(pv_addr_equal(&path.remote, &cands[0].addr));
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+    pv_ice_free(l.agent);
+}
+
+static void a_path_that_turns_round_in_a_shared_nat_is_the_last_resort(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_path path;
+    struct pv_addr mapped = pv_addr4(203, 0, 113, 1, 7000);
+    struct pv_ice_cand cands[2] = {
+        {.type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 1, 2000), .priority = 100},
+        {.type = PV_ICE_HOST, .addr = pv_addr4(192, 168, 7, 7, 2000), .priority = 200},
+    };
+    lone_begin(&l, true, false, false);
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 1, l.now), PV_OK);
+    assert_int_equal(play(&l, PV_S(1), &cands[0].addr, PV_MS(1), mapped), 1);
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now), PV_OK);
+    (void)play(&l, PV_S(1), &cands[1].addr, PV_MS(300), l.local); /* slow, but on the LAN */
+    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_true(pv_addr_equal(&path.remote, &cands[1].addr));
+    pv_ice_free(l.agent);
+}
+
 static void a_use_candidate_counts_once_the_pair_is_proven(void **state)
 {
     (void)state;
@@ -564,15 +643,27 @@ static void tables_stop_at_their_limits(void **state)
 
     pv_ice_set_local(l.agent, locals, 1, l.now);
     assert_int_equal(pv_ice_paths(l.agent, paths, PV_ARRAY_LEN(paths)), 24); /* of a description */
+
+    /* One reflexive address is proven and must outlive the flood. */
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_addr proven = pv_addr4(10, 3, 0, 1, 9);
+    struct req first = good_request(&l);
+    l.local = locals[0].addr;
+    assert_int_equal(send_request(&l, &first, &proven), PV_OK);
+    while (next_msg(&l, &tx, &msg) == PV_OK)
+        if (msg.cls == PV_STUN_REQUEST && pv_addr_equal(&tx.dst, &proven))
+            assert_int_equal(answer(&l, &tx, &proven, l.local, l.theirs.pwd), PV_OK);
+    assert_true(pv_ice_is_valid_remote(l.agent, &proven));
     struct req q = good_request(&l);
     for (uint16_t i = 0; i < 50; i++) { /* reflexive ones fill the rest and push each other out */
         struct pv_addr src = pv_addr4(10, 2, 0, 1, (uint16_t)(i + 1));
         l.now += PV_MS(100);
-        l.local = locals[0].addr;
         assert_int_equal(send_request(&l, &q, &src), PV_OK);
         (void)drain(&l);
     }
     assert_int_equal(pv_ice_paths(l.agent, paths, PV_ARRAY_LEN(paths)), PV_ICE_MAX_REMOTE);
+    assert_true(pv_ice_is_valid_remote(l.agent, &proven));
     pv_ice_free(l.agent);
 }
 
@@ -635,6 +726,8 @@ int main(void)
         cmocka_unit_test(checks_for_other_credentials_of_the_peer_move_nothing),
         cmocka_unit_test(the_controlled_side_follows_the_highest_counter),
         cmocka_unit_test(a_nominated_pair_is_used_once_it_is_proven),
+        cmocka_unit_test(an_abandoned_nomination_is_followed_by_a_newer_one),
+        cmocka_unit_test(a_path_that_turns_round_in_a_shared_nat_is_the_last_resort),
         cmocka_unit_test(a_use_candidate_counts_once_the_pair_is_proven),
         cmocka_unit_test(a_nominated_pair_that_fails_gives_way_with_a_notice),
         cmocka_unit_test(a_path_in_use_outlives_its_place_in_the_description),
