@@ -105,10 +105,11 @@ static void do_sends(struct lane *lane, const struct pv_fp_send *sends, size_t n
     size_t n4 = 0, n6 = 0;
     for (size_t i = 0; i < n;) {
         const struct pv_fp_send *first = &sends[i], *last = &sends[i + first->run - 1];
-        bool v6 = first->to->remote.family == PV_AF_INET6;
+        const struct pv_addr *dst = pv_carrier_dst(first->to);
+        bool v6 = dst->family == PV_AF_INET6;
         struct pv_udp_out *out = v6 ? &out6[n6++] : &out4[n4++];
         size_t len = (size_t)(last->data - first->data) + last->len;
-        *out = (struct pv_udp_out){.dst = first->to->remote,
+        *out = (struct pv_udp_out){.dst = *dst,
                                    .local = first->to->local,
                                    .data = pv_view(first->data, len),
                                    .segment = first->run > 1 ? (uint16_t)first->len : 0,

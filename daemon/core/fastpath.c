@@ -9,9 +9,11 @@
 
 bool pv_carrier_same(const struct pv_carrier *a, const struct pv_carrier *b)
 {
-    if (a->kind != b->kind || a->sock != b->sock || a->channel != b->channel ||
-        !pv_addr_equal(&a->remote, &b->remote))
+    if (a->kind != b->kind || a->sock != b->sock || !pv_addr_equal(&a->remote, &b->remote))
         return false;
+    /* The channel follows from the remote, and an indication is the same way. */
+    if (a->kind == PV_CARRIER_CHANNEL)
+        return pv_addr_equal(&a->relay, &b->relay);
     return a->local.family == PV_AF_NONE || b->local.family == PV_AF_NONE ||
            pv_addr_equal_ip(&a->local, &b->local);
 }
@@ -108,6 +110,7 @@ void pv_fp_worker_reset(struct pv_fp_worker *w)
     pv_joiner_reset(&w->writes);
     w->n_sends = w->n_punts = 0;
     w->n_ops = 0;
+    w->n_relayed = 0;
     w->arena_used = 0;
 }
 

@@ -47,20 +47,29 @@ enum {
 /* --- carriers ------------------------------------------------------------------------------ */
 
 enum pv_carrier_kind {
-    PV_CARRIER_NONE, /* no path */
-    PV_CARRIER_UDP,  /* a UDP socket */
+    PV_CARRIER_NONE,    /* no path */
+    PV_CARRIER_UDP,     /* a UDP socket */
+    PV_CARRIER_CHANNEL, /* a channel of a TURN server, through a UDP socket */
 };
 
 /* Which way a datagram goes or came (DESIGN 1). */
 struct pv_carrier {
     enum pv_carrier_kind kind;
     uint16_t sock;         /* socket id; 0 = the main sockets, family by remote */
-    uint16_t channel;      /* TURN channel number, 0 = none */
+    uint16_t channel;      /* TURN channel number, 0 = none (received by a Data indication) */
     struct pv_addr local;  /* our address on it, port ignored; PV_AF_NONE = not known, any */
-    struct pv_addr remote; /* where to, or where from */
+    struct pv_addr remote; /* where to, or where from; CHANNEL: as the TURN server says */
+    struct pv_addr relay;  /* CHANNEL: the TURN server */
 };
 
-/* Same way: kind, socket, channel and remote; local addresses only when both are known. */
+/* Where its datagrams go on the wire. */
+static inline const struct pv_addr *pv_carrier_dst(const struct pv_carrier *c)
+{
+    return c->kind == PV_CARRIER_CHANNEL ? &c->relay : &c->remote;
+}
+
+/* Same way: kind, socket and remote; the TURN server; local addresses only when both are known and
+ * it is no relayed one. */
 bool pv_carrier_same(const struct pv_carrier *a, const struct pv_carrier *b);
 
 /* --- what was dropped ---------------------------------------------------------------------- */
@@ -149,7 +158,7 @@ struct pv_fp_send {
 };
 
 enum pv_fp_punt_kind {
-    PV_FP_PUNT_DATAGRAM,  /* STUN, ChannelData or a handshake: from, bytes */
+    PV_FP_PUNT_DATAGRAM,  /* STUN or a handshake, also out of a channel: from, bytes */
     PV_FP_PUNT_INBAND,    /* in-band control of a member: peer, from, bytes (may be padded) */
     PV_FP_PUNT_NEED_PATH, /* packets wait for a path: peer. Once until re-armed */
     PV_FP_PUNT_NEED_KEYS, /* a path, but nothing to seal with: peer. Once until re-armed */
@@ -213,7 +222,9 @@ pv_ns pv_fp_next_timeout(const struct pv_fp_worker *w);
 
 /*
  * Datagrams from a UDP socket, in order. Transport data (type 4) is authenticated, checked and
- * written to the TUN, or dropped and counted; everything else that may be ours is punted.
+ * written to the TUN, or dropped and counted; everything else that may be ours is punted. What the
+ * TURN server passes on (ChannelData, Data indications) is taken out first, and comes from carrier
+ * CHANNEL and the address that the server names.
  * Returns how many of the n were taken, as pv_fp_tx(). snap may be NULL.
  */
 size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,

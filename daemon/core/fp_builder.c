@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/core/fp_state.h"
+#include "proto/turn.h"
 
 enum {
     MIN_INDEX_SLOTS = 64,
@@ -26,6 +27,7 @@ struct pv_fp_builder {
     struct pv_fp_interface iface;
     struct pv_fp_routes *routes;
     struct pv_fp_index *index;
+    struct pv_fp_relay *relay;   /* NULL = none */
     struct pv_fp_chunk **chunks; /* owned array of references */
     struct slot *slots;          /* owned; n_chunks * PV_FP_CHUNK */
     size_t n_chunks;
@@ -61,6 +63,7 @@ struct pv_fp_builder *pv_fp_builder_free(struct pv_fp_builder *b)
         free(b->slots[i].routes);
     pv_fp_routes_unref(b->routes);
     pv_fp_index_unref(b->index);
+    pv_fp_relay_unref(b->relay);
     free(b->chunks);
     free(b->slots);
     free(b);
@@ -316,7 +319,8 @@ int pv_fp_builder_set_routes(struct pv_fp_builder *b, uint32_t peer, const struc
 static bool equal_carriers(const struct pv_carrier *a, const struct pv_carrier *b)
 {
     return a->kind == b->kind && a->sock == b->sock && a->channel == b->channel &&
-           pv_addr_equal(&a->local, &b->local) && pv_addr_equal(&a->remote, &b->remote);
+           pv_addr_equal(&a->local, &b->local) && pv_addr_equal(&a->remote, &b->remote) &&
+           pv_addr_equal(&a->relay, &b->relay);
 }
 
 int pv_fp_builder_set_path(struct pv_fp_builder *b, uint32_t peer, const struct pv_carrier *path,
@@ -437,6 +441,50 @@ uint32_t pv_fp_builder_draw_index(const struct pv_fp_builder *b, const struct pv
     }
 }
 
+/* --- relay --------------------------------------------------------------------------------- */
+
+int pv_fp_builder_set_relay(struct pv_fp_builder *b, const struct pv_addr *server)
+{
+    struct pv_fp_relay *relay = NULL;
+    if (server == NULL ? b->relay == NULL
+                       : b->relay != NULL && pv_addr_equal(&b->relay->server, server))
+        return PV_OK;
+    if (server != NULL) {
+        int r = pv_fp_relay_copy(NULL, 0, &relay);
+        if (r < 0)
+            return r;
+        relay->server = *server;
+    }
+    pv_fp_relay_unref(b->relay);
+    b->relay = relay;
+    b->changed = true;
+    return PV_OK;
+}
+
+int pv_fp_builder_set_channel(struct pv_fp_builder *b, uint16_t channel, const struct pv_addr *peer)
+{
+    static const struct pv_addr none = {.family = PV_AF_NONE};
+    if (channel < PV_TURN_CHANNEL_MIN || channel > PV_TURN_CHANNEL_MAX)
+        return PV_ERR_MALFORMED;
+    if (b->relay == NULL)
+        return PV_ERR_STATE;
+    uint32_t i = (uint32_t)channel - PV_TURN_CHANNEL_MIN;
+    const struct pv_addr *old = i < b->relay->n ? &b->relay->channels[i] : &none;
+    if (pv_addr_equal(old, peer == NULL ? &none : peer))
+        return PV_OK;
+    if (b->relay->refs > 1 || i >= b->relay->n) {
+        struct pv_fp_relay *copy;
+        int r = pv_fp_relay_copy(b->relay, i < b->relay->n ? b->relay->n : 2 * i + 8, &copy);
+        if (r < 0)
+            return r;
+        pv_fp_relay_unref(b->relay);
+        b->relay = copy;
+    }
+    b->relay->channels[i] = peer == NULL ? none : *peer;
+    b->changed = true;
+    return PV_OK;
+}
+
 /* --- out ----------------------------------------------------------------------------------- */
 
 struct pv_fp_live *pv_fp_builder_live(struct pv_fp_builder *b, uint32_t peer)
@@ -460,6 +508,9 @@ int pv_fp_builder_snapshot(struct pv_fp_builder *b, struct pv_fp_snapshot **ret_
     snap->routes->refs++;
     snap->index = b->index;
     snap->index->refs++;
+    snap->relay = b->relay;
+    if (snap->relay != NULL)
+        snap->relay->refs++;
     snap->n_chunks = b->n_chunks;
     for (size_t i = 0; i < b->n_chunks; i++) {
         snap->chunks[i] = b->chunks[i];

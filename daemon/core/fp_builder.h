@@ -69,8 +69,8 @@ PV_MUST_CHECK int pv_fp_builder_remove_peer(struct pv_fp_builder *b, uint32_t pe
  * PV_ERR_MALFORMED, PV_ERR_LIMIT, PV_ERR_NOMEM: the peer has no routes then. */
 PV_MUST_CHECK int pv_fp_builder_set_routes(struct pv_fp_builder *b, uint32_t peer,
                                            const struct pv_prefix *routes, size_t n);
-/* Where to send; NULL = no path. mtu: the largest UDP payload the path carries, bytes, 0 = not
- * known: all that the TUN's MTU allows fits. PV_ERR_NOMEM. */
+/* Where to send; NULL = no path. mtu: the largest UDP payload the path carries, bytes (the header
+ * of a channel included), 0 = not known: all that the TUN's MTU allows fits. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_set_path(struct pv_fp_builder *b, uint32_t peer,
                                          const struct pv_carrier *path, uint16_t mtu);
 /* Known to be offline: packets to it are answered at once, unless it has a path. PV_ERR_NOMEM. */
@@ -96,6 +96,14 @@ uint32_t pv_fp_builder_draw_index(const struct pv_fp_builder *b, const struct pv
 
 /* The peer's facts, valid until it is removed; NULL when there is no such peer. */
 struct pv_fp_live *pv_fp_builder_live(struct pv_fp_builder *b, uint32_t peer);
+
+/* The TURN server whose datagrams are taken apart; NULL = none, and no channels. Another server
+ * than before has no channels. PV_ERR_NOMEM: nothing changed. */
+PV_MUST_CHECK int pv_fp_builder_set_relay(struct pv_fp_builder *b, const struct pv_addr *server);
+/* Whose datagrams come in this channel (0x4000 to 0x4FFF); NULL = nobody's. PV_ERR_STATE: there is
+ * no server; PV_ERR_MALFORMED: no channel number; PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_set_channel(struct pv_fp_builder *b, uint16_t channel,
+                                            const struct pv_addr *peer);
 
 /* Did anything change since the last snapshot? */
 bool pv_fp_builder_changed(const struct pv_fp_builder *b);

@@ -7,6 +7,7 @@
 #include "proto/demux.h"
 #include "proto/inband.h"
 #include "proto/ippkt.h"
+#include "proto/turn.h"
 
 enum {
     HEADER = 16,            /* bytes, whitepaper s5.4.6 */
@@ -14,7 +15,8 @@ enum {
     PER_CALL = 1024,        /* datagrams, so that the results have room for whatever they make */
 };
 _Static_assert(PER_CALL <= (int)PV_FP_MAX_PUNTS / PUNTS_PER_DATAGRAM &&
-                   PER_CALL <= (int)PV_FP_MAX_WRITES && PER_CALL >= (int)PV_FP_MAX_SEGMENTS,
+                   PER_CALL <= (int)PV_FP_MAX_WRITES && PER_CALL >= (int)PV_FP_MAX_SEGMENTS &&
+                   PER_CALL <= (int)PV_FP_MAX_RELAYED,
                "results of one call");
 
 /* --- after authentication ------------------------------------------------------------------ */
@@ -122,18 +124,26 @@ static void open_batch(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap
 
 /* --- before authentication ----------------------------------------------------------------- */
 
+/* One datagram as it came, or out of the relay's wrapping. */
+struct unit {
+    const struct pv_carrier *from;
+    uint8_t *data;
+    size_t len;
+    uint8_t ecn;
+};
+
 /* Transport data: finds its keys and adds it to the batch, or drops it. */
-static void rx_data(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                    const struct pv_fp_datagram *d, uint8_t *data, size_t len, pv_ns now)
+static void rx_data(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, const struct unit *u,
+                    pv_ns now)
 {
     struct pv_fp_keys *keys = NULL;
     const struct pv_fp_peer *peer =
-        snap == NULL ? NULL : pv_fp_snapshot_keys(snap, pv_load_le32(data + 4), &keys);
+        snap == NULL ? NULL : pv_fp_snapshot_keys(snap, pv_load_le32(u->data + 4), &keys);
     if (peer == NULL) {
         pv_fp_worker_drop(w, NULL, PV_FP_DROP_INDEX);
         return;
     }
-    uint64_t counter = pv_load_le64(data + 8);
+    uint64_t counter = pv_load_le64(u->data + 8);
     if (counter >= PV_FP_REJECT_COUNT || !pv_fp_keys_young(keys, now)) {
         pv_fp_worker_drop(w, peer, PV_FP_DROP_EXPIRED_KEYS);
         return;
@@ -143,38 +153,75 @@ static void rx_data(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         return;
     }
     w->ops[w->n_ops] = (struct pv_aead_op){
-        .aead = keys->recv, .counter = counter, .data = data + HEADER, .len = len - HEADER};
+        .aead = keys->recv, .counter = counter, .data = u->data + HEADER, .len = u->len - HEADER};
     w->batch.opening[w->n_ops++] =
-        (struct pv_fp_opening){.peer = peer, .keys = keys, .from = &d->from, .ecn = d->ecn};
+        (struct pv_fp_opening){.peer = peer, .keys = keys, .from = u->from, .ecn = u->ecn};
     if (w->n_ops == PV_AEAD_BATCH_MAX)
         open_batch(w, snap, now);
 }
 
-static void rx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                   const struct pv_fp_datagram *d, uint8_t *data, size_t len, pv_ns now)
+/* Takes out what the TURN server passes on. False: it is not that, nothing changed. */
+static bool unwrap(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, struct unit *u)
 {
-    switch (pv_demux(pv_view(data, len))) {
+    const struct pv_carrier *from = u->from;
+    const struct pv_view datagram = pv_view(u->data, u->len);
+    struct pv_view inner;
+    uint16_t channel = 0;
+    struct pv_addr peer;
+    if (snap == NULL || snap->relay == NULL || from->kind != PV_CARRIER_UDP ||
+        !pv_addr_equal(&from->remote, &snap->relay->server))
+        return false;
+    if (pv_turn_channel_parse(datagram, &channel, &inner) == PV_OK) {
+        uint32_t i = (uint32_t)channel - PV_TURN_CHANNEL_MIN;
+        if (i >= snap->relay->n || snap->relay->channels[i].family == PV_AF_NONE)
+            return false;
+        peer = snap->relay->channels[i];
+    } else if (pv_turn_indication_parse(datagram, PV_TURN_DATA, &peer, &inner) != PV_OK) {
+        return false;
+    }
+    struct pv_carrier *c = &w->relayed[w->n_relayed++];
+    *c = *from;
+    c->kind = PV_CARRIER_CHANNEL;
+    c->channel = channel;
+    c->relay = from->remote;
+    c->remote = peer;
+    u->from = c;
+    u->data += inner.ptr - u->data;
+    u->len = inner.len;
+    return true;
+}
+
+static void rx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, struct unit u,
+                   pv_ns now)
+{
+    enum pv_demux kind = pv_demux(pv_view(u.data, u.len));
+    if ((kind == PV_DEMUX_CHANNEL || kind == PV_DEMUX_STUN) && unwrap(w, snap, &u)) {
+        kind = pv_demux(pv_view(u.data, u.len));
+        if (kind == PV_DEMUX_CHANNEL)
+            kind = PV_DEMUX_JUNK; /* no relay behind a relay */
+    }
+    switch (kind) {
     case PV_DEMUX_WG_DATA:
-        rx_data(w, snap, d, data, len, now);
+        rx_data(w, snap, &u, now);
         return;
     case PV_DEMUX_WG_INITIATION:
     case PV_DEMUX_WG_RESPONSE:
-        if (data[3] != 0) {
+        if (u.data[3] != 0) {
             pv_fp_worker_drop(w, NULL, PV_FP_DROP_SUITE);
             return;
         }
         break;
     case PV_DEMUX_WG_COOKIE:
     case PV_DEMUX_STUN:
-    case PV_DEMUX_CHANNEL:
         break;
+    case PV_DEMUX_CHANNEL: /* of a server or channel that is not ours */
     case PV_DEMUX_JUNK:
         pv_fp_worker_drop(w, NULL, PV_FP_DROP_JUNK);
         return;
     }
     struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_DATAGRAM, 0);
-    p->from = d->from;
-    p->bytes = pv_view(data, len);
+    p->from = *u.from;
+    p->bytes = pv_view(u.data, u.len);
 }
 
 static size_t count_segments(const struct pv_fp_datagram *d)
@@ -201,7 +248,7 @@ size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         do { /* an empty datagram is one too */
             size_t rest = d->len - at;
             size_t len = segments > 1 && rest > d->segment ? d->segment : rest;
-            rx_one(w, snap, d, d->data + at, len, now);
+            rx_one(w, snap, (struct unit){&d->from, d->data + at, len, d->ecn}, now);
             at += len;
         } while (at < d->len);
     }

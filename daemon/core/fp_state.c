@@ -170,6 +170,32 @@ int pv_fp_index_copy(const struct pv_fp_index *index, uint32_t slots, struct pv_
     return PV_OK;
 }
 
+/* --- relay --------------------------------------------------------------------------------- */
+
+int pv_fp_relay_copy(const struct pv_fp_relay *relay, uint32_t n, struct pv_fp_relay **ret_copy)
+{
+    if (relay != NULL && relay->n > n)
+        n = relay->n;
+    struct pv_fp_relay *copy = calloc(1, sizeof(*copy) + n * sizeof(copy->channels[0]));
+    if (copy == NULL)
+        return PV_ERR_NOMEM;
+    copy->refs = 1;
+    copy->n = n;
+    if (relay != NULL) {
+        copy->server = relay->server;
+        memcpy(copy->channels, relay->channels, relay->n * sizeof(copy->channels[0]));
+    }
+    *ret_copy = copy;
+    return PV_OK;
+}
+
+struct pv_fp_relay *pv_fp_relay_unref(struct pv_fp_relay *relay)
+{
+    if (relay != NULL && --relay->refs == 0)
+        free(relay);
+    return NULL;
+}
+
 /* --- snapshots ----------------------------------------------------------------------------- */
 
 void pv_fp_snapshot_free(void *snapshot)
@@ -181,6 +207,7 @@ void pv_fp_snapshot_free(void *snapshot)
         pv_fp_chunk_unref(snap->chunks[i]);
     pv_fp_routes_unref(snap->routes);
     pv_fp_index_unref(snap->index);
+    pv_fp_relay_unref(snap->relay);
     free(snap);
 }
 

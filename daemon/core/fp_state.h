@@ -72,8 +72,17 @@ struct pv_fp_index {
     struct pv_fp_index_slot slots[];
 };
 
+/* The TURN server and the peers of its channels. */
+struct pv_fp_relay {
+    unsigned refs;
+    struct pv_addr server;
+    uint32_t n;                /* channels from 0x4000 on */
+    struct pv_addr channels[]; /* PV_AF_NONE = nobody's */
+};
+
 struct pv_fp_snapshot {
     struct pv_fp_interface iface;
+    struct pv_fp_relay *relay;   /* holds a reference; NULL = none */
     struct pv_fp_routes *routes; /* holds references to all of these */
     struct pv_fp_index *index;
     size_t n_chunks;
@@ -107,6 +116,11 @@ PV_MUST_CHECK int pv_fp_index_copy(const struct pv_fp_index *index, uint32_t slo
                                    struct pv_fp_index **ret_copy);
 
 struct pv_fp_routes *pv_fp_routes_unref(struct pv_fp_routes *routes);
+
+/* A copy of relay (or, NULL, a new one) with room for n channels at least. */
+PV_MUST_CHECK int pv_fp_relay_copy(const struct pv_fp_relay *relay, uint32_t n,
+                                   struct pv_fp_relay **ret_copy);
+struct pv_fp_relay *pv_fp_relay_unref(struct pv_fp_relay *relay);
 
 static inline uint32_t pv_fp_slot_of(uint32_t id)
 {

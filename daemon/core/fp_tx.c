@@ -6,6 +6,7 @@
 #include "daemon/core/fp_worker.h"
 #include "proto/ippkt.h"
 #include "proto/offload.h"
+#include "proto/turn.h"
 
 enum {
     HEADER = 16,    /* bytes: type, receiver, counter (whitepaper s5.4.6) */
@@ -74,7 +75,14 @@ static uint8_t *take_arena(struct pv_fp_worker *w, size_t len)
 static bool has_room(const struct pv_fp_worker *w, size_t packets, size_t bytes)
 {
     return w->n_sends + packets <= PV_FP_MAX_SENDS &&
-           w->arena_used + bytes + packets * (PV_FP_OVERHEAD + PAD) <= PV_FP_ARENA;
+           w->arena_used + bytes + packets * (PV_FP_OVERHEAD + PAD + PV_TURN_CHANNEL_HEADER) <=
+               PV_FP_ARENA;
+}
+
+/* What the path puts before our datagram. */
+static size_t wrap_len(const struct pv_fp_peer *peer)
+{
+    return peer->path.kind == PV_CARRIER_CHANNEL ? PV_TURN_CHANNEL_HEADER : 0;
 }
 
 /* The largest inner packet that the path carries. */
@@ -82,7 +90,8 @@ static size_t inner_limit(const struct pv_fp_peer *peer)
 {
     if (peer->path_mtu == 0)
         return PV_FP_INNER_MAX;
-    return peer->path_mtu < PV_FP_OVERHEAD ? 0 : peer->path_mtu - (size_t)PV_FP_OVERHEAD;
+    size_t around = PV_FP_OVERHEAD + wrap_len(peer);
+    return peer->path_mtu < around ? 0 : peer->path_mtu - around;
 }
 
 static bool can_seal(const struct pv_fp_peer *peer, pv_ns now)
@@ -109,7 +118,10 @@ static uint8_t *add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *sn
         seal_batch(w);
     struct pv_fp_keys *keys = peer->send;
     uint64_t counter = atomic_fetch_add_explicit(&keys->next_counter, 1, memory_order_relaxed);
-    uint8_t *p = take_arena(w, padded + PV_FP_OVERHEAD);
+    size_t wrap = wrap_len(peer), len_on_wire = wrap + padded + PV_FP_OVERHEAD;
+    uint8_t *start = take_arena(w, len_on_wire), *p = start + wrap;
+    if (wrap > 0)
+        pv_turn_channel_header(start, peer->path.channel, (uint16_t)(padded + PV_FP_OVERHEAD));
     pv_store_le32(p, TYPE_DATA);
     pv_store_le32(p + 4, keys->remote_index);
     pv_store_le64(p + 8, counter);
@@ -118,7 +130,7 @@ static uint8_t *add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *sn
         .aead = keys->send, .counter = counter, .data = p + HEADER, .len = padded};
     w->batch.send_of[w->n_ops++] = w->n_sends;
     w->sends[w->n_sends++] = (struct pv_fp_send){
-        .to = &peer->path, .data = p, .len = padded + PV_FP_OVERHEAD, .peer = peer->id, .ecn = ecn};
+        .to = &peer->path, .data = start, .len = len_on_wire, .peer = peer->id, .ecn = ecn};
     return p + HEADER;
 }
 

@@ -14,6 +14,7 @@ enum {
     PV_FP_MAX_SENDS = 2048, /* per call: what is cut from one super-packet, and to spare */
     PV_FP_MAX_WRITES = PV_JOIN_PACKETS,
     PV_FP_MAX_PUNTS = 4096,   /* per call */
+    PV_FP_MAX_RELAYED = 1024, /* carriers of relayed datagrams, per call */
     PV_FP_MAX_SEGMENTS = 128, /* datagrams merged into one, as received from Linux (DATAPATH) */
 };
 
@@ -41,6 +42,10 @@ struct pv_fp_worker {
         struct pv_fp_opening opening[PV_AEAD_BATCH_MAX]; /* rx */
     } batch;
     size_t n_ops;
+
+    /* rx */
+    struct pv_carrier relayed[PV_FP_MAX_RELAYED]; /* of what came through the relay, this call */
+    size_t n_relayed;
 
     /* tx */
     uint8_t *arena; /* PV_FP_ARENA bytes; what sends and ICMP answers point into */

@@ -21,7 +21,7 @@ void sim_node_results(struct sim_node *n)
         struct pv_addr local = r.sends[i].to->local;
         local.port = n->port;
         n->sent++;
-        (void)sim_net_send(n->net, n->host, &local, &r.sends[i].to->remote, 0,
+        (void)sim_net_send(n->net, n->host, &local, pv_carrier_dst(r.sends[i].to), 0,
                            pv_view(r.sends[i].data, r.sends[i].len));
     }
     for (size_t i = 0; i < r.n_writes; i++) {

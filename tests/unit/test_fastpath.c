@@ -384,8 +384,8 @@ static void other_datagrams_are_punted_or_dropped_by_their_first_bytes(void **st
         {{0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42}, 20, true, 0, "Binding request"},
         {{1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42}, 20, true, 0, "Binding response"},
         {{0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x43}, 20, false, PV_FP_DROP_JUNK, "no cookie"},
-        {{0x40, 0, 0, 4}, 8, true, 0, "ChannelData"},
-        {{0x4f, 0xff, 0, 0}, 4, true, 0, "ChannelData, last channel"},
+        {{0x40, 0, 0, 4}, 8, false, PV_FP_DROP_JUNK, "ChannelData of no server of ours"},
+        {{0x4f, 0xff, 0, 0}, 4, false, PV_FP_DROP_JUNK, "the same, last channel"},
         {{0x50, 0, 0, 0}, 8, false, PV_FP_DROP_JUNK, "beyond ChannelData"},
         {{1, 0, 0, 0}, 148, true, 0, "message 1"},
         {{2, 0, 0, 0}, 92, true, 0, "message 2"},
@@ -510,9 +510,15 @@ static void the_selected_path_is_socket_and_remote_and_local_if_known(void **sta
     b = fp_carrier(1);
     b.remote.port++;
     assert_false(pv_carrier_same(&a, &b));
-    b = fp_carrier(1);
-    b.channel = 0x4000;
+    a = b = fp_carrier(1);
+    a.kind = b.kind = PV_CARRIER_CHANNEL;
+    a.relay = b.relay = pv_addr4(192, 0, 2, 99, 3478);
+    b.channel = 0x4000; /* how it came through the relay says nothing */
+    b.local = pv_addr4(10, 0, 0, 2, 1);
+    assert_true(pv_carrier_same(&a, &b));
+    b.relay.port++;
     assert_false(pv_carrier_same(&a, &b));
+    a = fp_carrier(1);
     b = fp_carrier(1);
     b.kind = PV_CARRIER_NONE;
     assert_false(pv_carrier_same(&a, &b));
