@@ -76,6 +76,8 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
         r = pv_ctlsrv_new(&e->ctl);
     if (r == PV_OK)
         r = pv_rostersync_new(&e->sync, e->identity->sign_pk, &e->rng);
+    if (r == PV_OK && (e->sync_tx = calloc(1, sizeof(*e->sync_tx))) == NULL)
+        r = PV_ERR_NOMEM;
     if (r == PV_OK && (e->stunroute = calloc(1, sizeof(*e->stunroute))) == NULL)
         r = PV_ERR_NOMEM;
     return r;
@@ -204,6 +206,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_fp_builder_free(e->fp);
     pv_heap_done(&e->timers);
     free(e->stunroute);
+    free(e->sync_tx);
     free(e->by_slot);
     free(e->static_routes);
     free(e->unsaved);
@@ -353,7 +356,7 @@ static bool poll_peer(struct pv_engine *e, struct pv_peer *p, struct pv_engine_t
     if (tx.is_stun)
         pv_stunroute_sent(e->stunroute, tx.buf + 8, p->id + PV_STUN_OWNER_PEERS);
     *ret_tx = (struct pv_engine_transmit){
-        .sock = tx.sock, .local = tx.local, .dst = tx.dst, .len = tx.len};
+        .sock = tx.sock, .ttl = tx.ttl, .local = tx.local, .dst = tx.dst, .len = tx.len};
     memcpy(ret_tx->buf, tx.buf, tx.len);
     return true;
 }

@@ -244,6 +244,7 @@ struct pv_engine {
     char iface_error[PV_JOB_ERROR_MAX];
     struct pv_highwater signal_seq;
     struct pv_rostersync *sync;
+    struct pv_rostersync_transmit *sync_tx; /* owned: too large for the stack */
     struct pv_report reports[PV_ENGINE_MAX_REPORTS];
     size_t n_reports; /* ever */
     char store_error[PV_JOB_ERROR_MAX];

@@ -275,6 +275,5 @@ void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_
     if (e->store_dirty && now >= e->store_retry_at)
         save_all(e);
     pv_engine_run_names(e, now);
-    pv_engine_run_waiters(e, now);
-    pv_engine_chat_pump(e, now);
+    pv_engine_settle(e, now);
 }

@@ -460,6 +460,5 @@ void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, p
         if (p != NULL)
             pv_engine_touch(e, p, now);
     }
-    pv_engine_run_waiters(e, now);
-    pv_engine_chat_pump(e, now);
+    pv_engine_settle(e, now);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The exchange of statements with peers: rostersync's place in the engine. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "daemon/core/engine_int.h"
 
@@ -36,13 +35,12 @@ void pv_engine_sync_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 void pv_engine_run_sync(struct pv_engine *e, pv_ns now)
 {
     struct pv_rostersync_event ev;
-    struct pv_rostersync_transmit *tx = malloc(sizeof(*tx));
-    while (tx != NULL && pv_rostersync_poll_transmit(e->sync, tx, now) == PV_OK) {
+    struct pv_rostersync_transmit *tx = e->sync_tx;
+    while (pv_rostersync_poll_transmit(e->sync, tx, now) == PV_OK) {
         struct pv_peer *p = pv_engine_peer_by_pk(e, tx->peer);
         if (p != NULL)
             pv_engine_send_inband(e, p, PV_INBAND_STATEMENTS, pv_view(tx->body, tx->len));
     }
-    free(tx);
     while (pv_rostersync_poll_event(e->sync, &ev) == PV_OK) {
         struct pv_peer *p = pv_engine_peer_by_pk(e, ev.peer);
         if (p == NULL || ev.type != PV_ROSTERSYNC_EV_DISAGREES)

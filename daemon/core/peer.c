@@ -726,6 +726,8 @@ void pv_peer_settle(struct pv_peer *p, pv_ns now)
     p->moving = false;
     if (p->session != NULL)
         pump_session(p, now);
+    if (p->ice != NULL)
+        pv_ice_set_known(p->ice, p->descx.acked, now);
 }
 
 int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx)
@@ -746,6 +748,7 @@ int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx)
                                         .local = tx.carrier.local,
                                         .dst = tx.dst,
                                         .is_stun = true,
+                                        .ttl = tx.ttl,
                                         .len = tx.len};
     memcpy(ret_tx->buf, tx.buf, tx.len);
     return PV_OK;
@@ -757,7 +760,7 @@ static void attempt_failed(struct pv_peer *p, pv_ns now)
 {
     set_state(p, PV_PEER_FAILED, "nothing answered for 30 s", now);
     p->deadline = now + p->retry;
-    p->retry = pv_min_ns(p->retry * 2, PV_PEER_RETRY_MAX);
+    p->retry = p->retry < PV_PEER_RETRY_SECOND ? PV_PEER_RETRY_SECOND : PV_PEER_RETRY_MAX;
     struct pv_fp_live *l = live_of(p);
     if (l != NULL)
         pv_fp_live_rearm_path(l);

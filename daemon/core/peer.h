@@ -46,13 +46,14 @@ enum {
     PV_PEER_MAX_REACHING = 32,   /* being reached at once, DESIGN 5 */
     PV_PEER_NEW_PER_S = 20       /* attempts begun a second, DESIGN 5 */
 };
-#define PV_PEER_REACH_TIME  PV_S(30)   /* one attempt; as long as a packet waits, DESIGN 5 */
-#define PV_PEER_RETRY_FIRST PV_S(5)    /* after a failed attempt, doubling */
-#define PV_PEER_RETRY_MAX   PV_S(60)   /* "backed off to one a minute", DESIGN 5 */
-#define PV_PEER_TURN        PV_MS(250) /* a wish above the limits: asks again after this */
-#define PV_PEER_WANTED_FOR  PV_S(60)   /* a wish counts this long */
-#define PV_PEER_SAMPLE      PV_MS(100) /* how often the fast path's facts are read in use */
-#define PV_PEER_QUIET_AFTER PV_S(20)   /* no data either way: no longer read */
+#define PV_PEER_REACH_TIME   PV_S(30)   /* one attempt; as long as a packet waits, DESIGN 5 */
+#define PV_PEER_RETRY_FIRST  PV_S(5)    /* after a failed attempt; then NAT entries time out: */
+#define PV_PEER_RETRY_SECOND PV_S(35)   /* 30 s unreplied on Linux, TRAVERSAL 3.4 */
+#define PV_PEER_RETRY_MAX    PV_S(60)   /* "backed off to one a minute", DESIGN 5 */
+#define PV_PEER_TURN         PV_MS(250) /* a wish above the limits: asks again after this */
+#define PV_PEER_WANTED_FOR   PV_S(60)   /* a wish counts this long */
+#define PV_PEER_SAMPLE       PV_MS(100) /* how often the fast path's facts are read in use */
+#define PV_PEER_QUIET_AFTER  PV_S(20)   /* no data either way: no longer read */
 
 enum pv_peer_state {
     PV_PEER_IDLE,
@@ -245,6 +246,7 @@ struct pv_peer_transmit {
     struct pv_addr local; /* PV_AF_NONE: the kernel chooses */
     struct pv_addr dst;
     bool is_stun; /* a request or answer of the agent */
+    uint8_t ttl;  /* 0 = default */
     size_t len;
     uint8_t buf[PV_ICE_MTU];
 };

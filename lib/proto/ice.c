@@ -222,6 +222,7 @@ int pv_ice_set_remote(struct pv_ice_agent *a, const struct pv_ice_creds *remote,
             taken++;
     drop_undescribed(a, restarted);
     pv_ice_pairs_form(a);
+    pv_ice_check_open(a);
     replay_early(a);
     pv_ice_keep_confirm(a);
     pv_ice_update_state(a);

@@ -139,6 +139,15 @@ void pv_ice_set_local(struct pv_ice_agent *agent, const struct pv_ice_cand *cand
 PV_MUST_CHECK int pv_ice_set_remote(struct pv_ice_agent *agent, const struct pv_ice_creds *remote,
                                     const struct pv_ice_cand *cands, size_t n, pv_ns now);
 
+/*
+ * Does the peer know our candidates (it acknowledged our description)? A new agent takes it as not
+ * known. Ours, IPv4: a check that crosses the peer's NAT before the peer has sent anything to us
+ * can make that NAT give the peer another port for us, and then nothing passes any more (TRAVERSAL
+ * 3.5). So until the peer knows us, each such pair gets one packet that leaves our own NAT and dies
+ * on the next hop: the peer's first check finds our side open. Ends by itself after a second.
+ */
+void pv_ice_set_known(struct pv_ice_agent *agent, bool known, pv_ns now);
+
 /* Check everything again now, what worked first: the network changed, a dormant or failed peer is
  * wanted, the peer signalled. Cheap to repeat: within 250 ms it does nothing. */
 void pv_ice_kick(struct pv_ice_agent *agent, pv_ns now);
@@ -189,7 +198,8 @@ pv_ns pv_ice_next_timeout(const struct pv_ice_agent *agent); /* PV_NEVER if idle
 struct pv_ice_transmit {
     struct pv_ice_carrier carrier; /* of the base */
     struct pv_addr dst;
-    size_t len; /* bytes used in buf */
+    uint8_t ttl; /* 0 = the default; else this packet shall not reach the peer */
+    size_t len;  /* bytes used in buf */
     uint8_t buf[PV_ICE_MTU];
 };
 /* One datagram to send now, or PV_ERR_AGAIN. A request's transaction id is at buf + 8. */

@@ -25,6 +25,8 @@ enum {
     PV_ICE_STANDBY = 2, /* ours: valid pairs kept ready besides the selected one */
     PV_ICE_NOMINATION_MAX = 0xffffff, /* 24 bits, DESIGN 5 */
     PV_ICE_UDP_OVERHEAD = 28,         /* bytes of IPv4 and UDP header, for the rule of three */
+    PV_ICE_MAX_OPENED = 8,            /* pairs that do not wait for their turn when they are made */
+    PV_ICE_PRIMER_TTL = 2,            /* through one NAT and no further, TRAVERSAL 3.5 (measured) */
     PV_ICE_LOSS_WINDOW = 32,          /* checks the loss estimate looks back */
 };
 
@@ -53,6 +55,7 @@ enum {
 #define PV_ICE_RETRY_FIRST     PV_S(30) /* ours: after a change of path, doubling */
 #define PV_ICE_RETRY_MAX       PV_S(600)
 #define PV_ICE_NOMINATE_BY     PV_S(1)    /* ours: wait for better pairs, foreign agents */
+#define PV_ICE_PRIMED_FOR      PV_S(1)    /* ours: then the peer is taken to know us */
 #define PV_ICE_KICK_MIN        PV_MS(250) /* ours: kicks closer together are one */
 
 /* How a check is repeated. */
@@ -169,6 +172,7 @@ struct pv_ice_agent {
     uint32_t nomination; /* controlling: highest sent; controlled: highest seen */
     int wanted; /* controlling: pair the other side fell back to, to be nominated when valid */
     int notice; /* controlled: pair we fell back to, until a nomination answers that */
+    bool known; /* the peer has our candidates */
     bool doubt; /* the selected pair has to prove itself again */
     bool dormant;
 
@@ -236,6 +240,9 @@ void pv_ice_trace_pair(struct pv_ice_agent *a, int index, const char *what);
 
 /* --- ice_check.c --------------------------------------------------------------------------- */
 
+/* Opens our own NAT towards every new pair across NATs, at once: the peer may check it any moment.
+ */
+void pv_ice_check_open(struct pv_ice_agent *a);
 /* Starts a check on the pair at once; a running one is superseded. It carries the nomination or
  * notice that is still to be delivered on this pair. */
 void pv_ice_check_start(struct pv_ice_agent *a, int index, enum pv_ice_plan plan);

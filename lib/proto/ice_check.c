@@ -246,6 +246,48 @@ static int next_due(const struct pv_ice_agent *a)
     return best;
 }
 
+/* Does the other end look like an address on a NAT? */
+static bool crosses_nat(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
+{
+    const struct pv_ice_cand *remote = &a->remotes[p->remote].cand;
+    return remote->addr.family == PV_AF_INET && remote->type != PV_ICE_HOST;
+}
+
+/* Shall this transmission only open our own NAT? See pv_ice_set_known(). */
+static bool is_primer(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
+{
+    return !a->known && !a->cfg.foreign && p->cur.plan == PV_ICE_PLAN_FULL && p->cur.sends == 0 &&
+           !p->cur.triggered && p->answers == 0 && crosses_nat(a, p);
+}
+
+void pv_ice_check_open(struct pv_ice_agent *a)
+{
+    unsigned n = 0;
+    for (int i = 0; !a->cfg.foreign && i < PV_ICE_MAX_PAIRS && n < PV_ICE_MAX_OPENED; i++) {
+        const struct pv_ice_pair *p = &a->pairs[i];
+        if (!p->used || p->state != PV_ICE_PAIR_WAITING || !crosses_nat(a, p))
+            continue;
+        pv_ice_check_start(a, i, PV_ICE_PLAN_FULL);
+        n++;
+    }
+}
+
+void pv_ice_set_known(struct pv_ice_agent *a, bool known, pv_ns now)
+{
+    a->now = now;
+    a->known = known;
+    for (int i = 0; known && i < PV_ICE_MAX_PAIRS; i++) {
+        struct pv_ice_pair *p = &a->pairs[i];
+        if (!p->used || !p->primed)
+            continue;
+        p->primed = false;
+        if (p->next_send != PV_NEVER && p->next_send > now) {
+            p->next_send = now;
+            p->cur.interval = PV_ICE_RESEND_OURS;
+        }
+    }
+}
+
 /* The rule of three: an address known only from data gets no more than what came from there. */
 static bool may_spend(struct pv_ice_pair *p, size_t len)
 {
@@ -259,6 +301,7 @@ static bool may_spend(struct pv_ice_pair *p, size_t len)
 
 int pv_ice_poll_transmit(struct pv_ice_agent *a, struct pv_ice_transmit *ret_tx)
 {
+    ret_tx->ttl = 0;
     while (a->n_answers > 0) {
         int r = build_answer(a, &a->answers[0], ret_tx);
         a->n_answers--;
@@ -277,7 +320,13 @@ int pv_ice_poll_transmit(struct pv_ice_agent *a, struct pv_ice_transmit *ret_tx)
         struct pv_ice_pair *p = &a->pairs[i];
         int r = build_request(a, p, ret_tx);
         bool send = r == PV_OK && may_spend(p, ret_tx->len);
+        bool primer = is_primer(a, p);
+        ret_tx->ttl = primer ? PV_ICE_PRIMER_TTL : 0;
         note_sent(a, p);
+        if (primer) {
+            p->primed = true;
+            p->next_send = a->now + PV_ICE_PRIMED_FOR;
+        }
         if (send)
             return PV_OK;
     }
