@@ -709,6 +709,65 @@ static void an_address_known_from_data_gets_three_times_what_came(void **state)
     pv_ice_free(l.agent);
 }
 
+static void until_the_peer_knows_us_only_our_own_nat_is_opened(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_ice_cand cands[3];
+    lone_begin(&l, true, false, false);
+    for (uint8_t i = 0; i < 3; i++)
+        cands[i] = (struct pv_ice_cand){.type = i == 0 ? PV_ICE_HOST : PV_ICE_SRFLX,
+                                        .addr = pv_addr4(192, 0, 2, (uint8_t)(2 + i), 2000),
+                                        .priority = 1000u - i};
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 3, l.now), PV_OK);
+
+    /* Both pairs across NATs at once, with a TTL that dies on the way. */
+    for (unsigned i = 1; i <= 2; i++) {
+        assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+        assert_true(pv_addr_equal(&tx.dst, &cands[i].addr));
+        assert_int_equal(tx.ttl, 2);
+    }
+    /* The pair without a NAT is checked as ever; the others wait. */
+    for (unsigned ms = 0; ms < 900; ms += 20) {
+        l.now += PV_MS(20);
+        pv_ice_handle_timeout(l.agent, l.now);
+        while (next_msg(&l, &tx, &msg) == PV_OK) {
+            assert_true(pv_addr_equal(&tx.dst, &cands[0].addr));
+            assert_int_equal(tx.ttl, 0);
+        }
+    }
+    pv_ice_set_known(l.agent, true, l.now);
+    unsigned real = 0;
+    while (next_msg(&l, &tx, &msg) == PV_OK) {
+        assert_int_equal(tx.ttl, 0);
+        real += pv_addr_equal(&tx.dst, &cands[0].addr) ? 0u : 1u;
+    }
+    assert_int_equal(real, 2);
+    pv_ice_free(l.agent);
+}
+
+static void an_acknowledgement_that_never_comes_delays_checks_by_a_second(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    lone_begin(&l, false, false, false);
+    struct pv_ice_cand c = {.type = PV_ICE_SRFLX, .addr = l.remote, .priority = 1};
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, &c, 1, l.now), PV_OK);
+    assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_OK);
+    assert_int_equal(tx.ttl, 2);
+    l.now += PV_S(1) - 1;
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_ERR_AGAIN);
+    l.now += 1;
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_OK);
+    assert_int_equal(tx.ttl, 0);
+    pv_ice_free(l.agent);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -736,6 +795,8 @@ int main(void)
         cmocka_unit_test(addresses_that_cannot_be_reached_are_not_paired),
         cmocka_unit_test(tables_stop_at_their_limits),
         cmocka_unit_test(an_address_known_from_data_gets_three_times_what_came),
+        cmocka_unit_test(until_the_peer_knows_us_only_our_own_nat_is_opened),
+        cmocka_unit_test(an_acknowledgement_that_never_comes_delays_checks_by_a_second),
     };
     if (pv_crypto_init() < 0)
         return 1;
