@@ -631,7 +631,8 @@ void pv_datapath_pop_punt(struct pv_datapath *dp)
 
 struct pv_datapath_counts pv_datapath_counts(const struct pv_datapath *dp)
 {
-    struct pv_datapath_counts sum = {.tun = dp->tun};
+    struct pv_datapath_counts sum = {.tun = dp->tun,
+                                     .aead = pv_fp_worker_aead(dp->lanes[0].worker)};
     for (unsigned i = 0; i < dp->n_lanes; i++) {
         const struct counts *c = &dp->lanes[i].counts;
         sum.udp_sent += atomic_load_explicit(&c->udp_sent, memory_order_relaxed);

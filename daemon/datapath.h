@@ -62,6 +62,7 @@ struct pv_datapath_counts {
     uint64_t tun_calls;               /* writes, each of one packet or many */
     uint64_t punts_lost;              /* the control thread was too slow */
     struct pv_tun_offloads tun;
+    const char *aead; /* the library that seals and opens */
 };
 /* The counts, and what the TUN can do. */
 struct pv_datapath_counts pv_datapath_counts(const struct pv_datapath *dp);

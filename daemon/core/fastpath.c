@@ -65,7 +65,7 @@ int pv_fp_worker_new(struct pv_fp_worker **ret_worker)
     if (w == NULL)
         return PV_ERR_NOMEM;
     w->arena = malloc(PV_FP_ARENA);
-    if (w->arena == NULL || pv_fp_queue_new(&w->queue) < 0) {
+    if (w->arena == NULL || pv_aead_engine_new(&w->aead) < 0 || pv_fp_queue_new(&w->queue) < 0) {
         pv_fp_worker_free(w);
         return PV_ERR_NOMEM;
     }
@@ -77,10 +77,16 @@ struct pv_fp_worker *pv_fp_worker_free(struct pv_fp_worker *w)
 {
     if (w != NULL) {
         pv_fp_queue_free(w->queue);
+        pv_aead_engine_free(w->aead);
         free(w->arena);
         free(w);
     }
     return NULL;
+}
+
+const char *pv_fp_worker_aead(const struct pv_fp_worker *w)
+{
+    return pv_aead_engine_name(w->aead);
 }
 
 struct pv_fp_results pv_fp_results(const struct pv_fp_worker *w)

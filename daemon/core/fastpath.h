@@ -233,6 +233,9 @@ size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
 /* Which packets for the TUN may be joined into super-packets; at first none. */
 void pv_fp_worker_join(struct pv_fp_worker *w, bool tcp, bool udp);
 
+/* The library that seals and opens: "ipsec-mb", "openssl". */
+const char *pv_fp_worker_aead(const struct pv_fp_worker *w);
+
 /* What the last call produced. */
 struct pv_fp_results pv_fp_results(const struct pv_fp_worker *w);
 

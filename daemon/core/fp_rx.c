@@ -116,7 +116,7 @@ static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
 
 static void open_batch(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now)
 {
-    pv_aead_open_batch(w->ops, w->n_ops);
+    pv_aead_open_batch(w->aead, w->ops, w->n_ops);
     for (size_t i = 0; i < w->n_ops; i++)
         deliver(w, snap, &w->ops[i], &w->batch.opening[i], now);
     w->n_ops = 0;

@@ -20,7 +20,7 @@ enum {
 /* Seals what was collected. A send that could not be sealed is left with len 0. */
 static void seal_batch(struct pv_fp_worker *w)
 {
-    pv_aead_seal_batch(w->ops, w->n_ops);
+    pv_aead_seal_batch(w->aead, w->ops, w->n_ops);
     for (size_t i = 0; i < w->n_ops; i++) {
         if (w->ops[i].status == PV_OK)
             continue;

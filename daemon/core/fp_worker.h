@@ -36,6 +36,7 @@ struct pv_fp_worker {
     size_t n_sends, n_punts;
 
     /* the batch being collected */
+    struct pv_aead_engine *aead;
     struct pv_aead_op ops[PV_AEAD_BATCH_MAX];
     union {
         size_t send_of[PV_AEAD_BATCH_MAX];               /* tx: index in sends */

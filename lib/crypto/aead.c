@@ -63,12 +63,12 @@ int pv_aead_new(struct pv_aead **ret_aead, const uint8_t key[static PV_AEAD_KEY_
     struct pv_aead *aead = calloc(1, sizeof(*aead));
     if (aead == NULL)
         return PV_ERR_NOMEM;
-    aead->provider = &pv_aead_openssl;
-    int r = aead->provider->key_new(&aead->key, key);
+    int r = pv_aead_openssl_key_new(&aead->openssl, key);
     if (r < 0) {
         free(aead);
         return r;
     }
+    memcpy(aead->key, key, PV_AEAD_KEY_LEN);
     *ret_aead = aead;
     return PV_OK;
 }
@@ -77,36 +77,108 @@ struct pv_aead *pv_aead_free(struct pv_aead *aead)
 {
     if (aead == NULL)
         return NULL;
-    aead->provider->key_free(aead->key);
+    pv_aead_openssl_key_free(aead->openssl);
+    pv_wipe(aead->key, sizeof(aead->key));
     free(aead);
     return NULL;
 }
 
-/* How many of the first ops share the first one's provider. */
-static size_t run_length(const struct pv_aead_op *ops, size_t n)
+/* --- engines ------------------------------------------------------------------------------- */
+
+const struct pv_aead_provider *const pv_aead_providers[] = {
+#ifdef PV_HAVE_IPSEC_MB
+    &pv_aead_ipsec_mb,
+#endif
+    &pv_aead_openssl,
+    NULL,
+};
+
+enum {
+    TRIAL_MAX = 1500, /* bytes */
+};
+
+/* Seals as libsodium does, opens again, and refuses what was changed? */
+static bool does_well(struct pv_aead_engine *e, struct pv_aead *key, size_t len)
 {
-    size_t run = 1;
-    while (run < n && ops[run].aead->provider == ops[0].aead->provider)
-        run++;
-    return run;
+    uint8_t data[TRIAL_MAX + PV_AEAD_TAG_LEN], plain[TRIAL_MAX], want[sizeof(data)];
+    struct pv_aead_op op = {
+        .aead = key, .counter = 0x0102030405060708u + len, .data = data, .len = len};
+    for (size_t i = 0; i < len; i++)
+        plain[i] = (uint8_t)(i * 37 + len);
+    memcpy(data, plain, len);
+    pv_aead_seal(want, key->key, op.counter, pv_view(NULL, 0), pv_view(plain, len));
+    pv_aead_seal_batch(e, &op, 1);
+    op.len += PV_AEAD_TAG_LEN;
+    if (op.status != PV_OK || memcmp(data, want, op.len) != 0)
+        return false;
+    pv_aead_open_batch(e, &op, 1);
+    if (op.status != PV_OK || memcmp(data, plain, len) != 0)
+        return false;
+    memcpy(data, want, op.len);
+    data[op.len - 1 - len / 2] ^= 0x10;
+    pv_aead_open_batch(e, &op, 1);
+    return op.status == PV_ERR_AUTH && pv_ct_is_zero(data, len);
 }
 
-void pv_aead_seal_batch(struct pv_aead_op *ops, size_t n)
+/* Lengths around the block sizes that implementations treat apart. */
+static bool passes_trial(struct pv_aead_engine *e)
 {
-    while (n > 0) {
-        size_t run = run_length(ops, n);
-        ops[0].aead->provider->seal(ops, run);
-        ops += run;
-        n -= run;
-    }
+    static const size_t lens[] = {0,   1,   15,  16,  17,  63,  64,   65,   127,  128,
+                                  129, 255, 256, 257, 511, 512, 1023, 1024, 1420, TRIAL_MAX};
+    static const uint8_t key[PV_AEAD_KEY_LEN] = {0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87};
+    struct pv_aead *aead = NULL;
+    bool good = pv_aead_new(&aead, key) == PV_OK;
+    for (size_t i = 0; good && i < PV_ARRAY_LEN(lens); i++)
+        good = does_well(e, aead, lens[i]);
+    pv_aead_free(aead);
+    return good;
 }
 
-void pv_aead_open_batch(struct pv_aead_op *ops, size_t n)
+int pv_aead_engine_of(struct pv_aead_engine **ret_engine, const struct pv_aead_provider *provider)
 {
-    while (n > 0) {
-        size_t run = run_length(ops, n);
-        ops[0].aead->provider->open(ops, run);
-        ops += run;
-        n -= run;
-    }
+    struct pv_aead_engine *e = calloc(1, sizeof(*e));
+    if (e == NULL)
+        return PV_ERR_NOMEM;
+    e->provider = provider;
+    int r = provider->state_new == NULL ? PV_OK : provider->state_new(&e->state);
+    if (r == PV_OK && !passes_trial(e))
+        r = PV_ERR_CRYPTO;
+    if (r < 0)
+        pv_aead_engine_free(e);
+    else
+        *ret_engine = e;
+    return r;
+}
+
+int pv_aead_engine_new(struct pv_aead_engine **ret_engine)
+{
+    int r = PV_ERR_CRYPTO;
+    for (size_t i = 0; r == PV_ERR_CRYPTO && pv_aead_providers[i] != NULL; i++)
+        r = pv_aead_engine_of(ret_engine, pv_aead_providers[i]);
+    return r;
+}
+
+struct pv_aead_engine *pv_aead_engine_free(struct pv_aead_engine *engine)
+{
+    if (engine == NULL)
+        return NULL;
+    if (engine->state != NULL)
+        engine->provider->state_free(engine->state);
+    free(engine);
+    return NULL;
+}
+
+const char *pv_aead_engine_name(const struct pv_aead_engine *engine)
+{
+    return engine->provider->name;
+}
+
+void pv_aead_seal_batch(struct pv_aead_engine *engine, struct pv_aead_op *ops, size_t n)
+{
+    engine->provider->seal(engine->state, ops, n);
+}
+
+void pv_aead_open_batch(struct pv_aead_engine *engine, struct pv_aead_op *ops, size_t n)
+{
+    engine->provider->open(engine->state, ops, n);
 }

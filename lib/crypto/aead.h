@@ -2,8 +2,8 @@
 /*
  * aead.h - authenticated encryption: one message at a time for handshakes, batches for data.
  *
- * The batch interface is what the datapath uses; the library behind it is chosen per key
- * (crypto/provider.h). Suites:
+ * The batch interface is what the datapath uses; the library behind it is chosen by the processor
+ * and tested when an engine is made (crypto/provider.h). Suites:
  * 0 = ChaCha20-Poly1305 (RFC 8439) with WireGuard's nonce (4 zero bytes, counter little-endian).
  */
 #ifndef PV_AEAD_H
@@ -35,8 +35,8 @@ PV_MUST_CHECK int pv_xaead_open(uint8_t *pt, const uint8_t key[static PV_AEAD_KE
                                 const uint8_t nonce[static PV_XCHACHA_NONCE_LEN], struct pv_view ad,
                                 struct pv_view ct);
 
-/* A prepared key for one direction of one session. Used by one thread at a time. The provider keeps
- * its copy of the key on its own heap, which is not left out of core dumps. */
+/* A prepared key for one direction of one session, good for any engine. Used by one thread at a
+ * time. OpenSSL keeps a copy of the key on its own heap, which is not left out of core dumps. */
 struct pv_aead; /* opaque */
 /* PV_ERR_NOMEM, PV_ERR_CRYPTO. The caller may wipe key at once. */
 PV_MUST_CHECK int pv_aead_new(struct pv_aead **ret_aead, const uint8_t key[static PV_AEAD_KEY_LEN]);
@@ -50,9 +50,18 @@ struct pv_aead_op {
     size_t len;           /* seal: without the tag; open: with it, >= 16 */
     int status;           /* set by the call: PV_OK, PV_ERR_AUTH, PV_ERR_CRYPTO */
 };
+
+/* What a thread works on batches with; used by one thread at a time. */
+struct pv_aead_engine; /* opaque */
+/* The fastest library that this processor runs and that seals and opens here as libsodium does; it
+ * is tried out first, which takes about 0.1 ms. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_aead_engine_new(struct pv_aead_engine **ret_engine);
+struct pv_aead_engine *pv_aead_engine_free(struct pv_aead_engine *engine); /* wipes; returns NULL */
+const char *pv_aead_engine_name(const struct pv_aead_engine *engine); /* "ipsec-mb", "openssl" */
+
 /* n <= PV_AEAD_BATCH_MAX. Fills status of each. data of a failed open holds zeros, never plaintext
  * (and the old tag behind it). */
-void pv_aead_seal_batch(struct pv_aead_op *ops, size_t n);
-void pv_aead_open_batch(struct pv_aead_op *ops, size_t n);
+void pv_aead_seal_batch(struct pv_aead_engine *engine, struct pv_aead_op *ops, size_t n);
+void pv_aead_open_batch(struct pv_aead_engine *engine, struct pv_aead_op *ops, size_t n);
 
 #endif /* PV_AEAD_H */

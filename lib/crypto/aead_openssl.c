@@ -13,7 +13,7 @@ enum {
 };
 
 /* One context a key, keyed once: a packet sets only the nonce. */
-static int key_new(void **ret_key, const uint8_t key[static PV_AEAD_KEY_LEN])
+int pv_aead_openssl_key_new(void **ret_key, const uint8_t key[static PV_AEAD_KEY_LEN])
 {
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     if (ctx == NULL)
@@ -26,7 +26,7 @@ static int key_new(void **ret_key, const uint8_t key[static PV_AEAD_KEY_LEN])
     return PV_OK;
 }
 
-static void key_free(void *key)
+void pv_aead_openssl_key_free(void *key)
 {
     EVP_CIPHER_CTX_free(key);
 }
@@ -40,7 +40,7 @@ static bool start(EVP_CIPHER_CTX *ctx, uint64_t counter, int encrypt)
 
 static int seal_one(const struct pv_aead_op *op)
 {
-    EVP_CIPHER_CTX *ctx = op->aead->key;
+    EVP_CIPHER_CTX *ctx = op->aead->openssl;
     int n = 0;
     if (op->len > DATA_MAX - PV_AEAD_TAG_LEN || !start(ctx, op->counter, 1))
         return PV_ERR_CRYPTO;
@@ -55,7 +55,7 @@ static int seal_one(const struct pv_aead_op *op)
 
 static int open_one(const struct pv_aead_op *op)
 {
-    EVP_CIPHER_CTX *ctx = op->aead->key;
+    EVP_CIPHER_CTX *ctx = op->aead->openssl;
     int n = 0;
     if (op->len < PV_AEAD_TAG_LEN)
         return PV_ERR_AUTH;
@@ -72,22 +72,22 @@ static int open_one(const struct pv_aead_op *op)
     return PV_OK;
 }
 
-static void seal(struct pv_aead_op *ops, size_t n)
+static void seal(void *state, struct pv_aead_op *ops, size_t n)
 {
+    (void)state;
     for (size_t i = 0; i < n; i++)
         ops[i].status = seal_one(&ops[i]);
 }
 
-static void open(struct pv_aead_op *ops, size_t n)
+static void open(void *state, struct pv_aead_op *ops, size_t n)
 {
+    (void)state;
     for (size_t i = 0; i < n; i++)
         ops[i].status = open_one(&ops[i]);
 }
 
 const struct pv_aead_provider pv_aead_openssl = {
     .name = "openssl",
-    .key_new = key_new,
-    .key_free = key_free,
     .seal = seal,
     .open = open,
 };

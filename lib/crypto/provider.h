@@ -2,8 +2,8 @@
 /*
  * provider.h - the seam between the batch AEAD interface and the libraries that do the work.
  *
- * Inside lib/crypto only. A provider fills one const table; pv_aead_new() chooses it per key, so
- * that callers never know which one runs and a test may run two side by side.
+ * Inside lib/crypto and its tests only. A provider fills one const table; pv_aead_engine_new()
+ * chooses it, so that callers never know which one runs and a test may run two side by side.
  */
 #ifndef PV_CRYPTO_PROVIDER_H
 #define PV_CRYPTO_PROVIDER_H
@@ -12,19 +12,39 @@
 
 struct pv_aead_provider {
     const char *name;
-    /* A prepared key. PV_ERR_CRYPTO, PV_ERR_NOMEM. */
-    int (*key_new)(void **ret_key, const uint8_t key[static PV_AEAD_KEY_LEN]);
-    void (*key_free)(void *key); /* wipes */
-    /* As pv_aead_seal_batch() and pv_aead_open_batch(); every op's key is of this provider. */
-    void (*seal)(struct pv_aead_op *ops, size_t n);
-    void (*open)(struct pv_aead_op *ops, size_t n);
+    /* What a thread needs, NULL where nothing. PV_ERR_NOMEM; PV_ERR_CRYPTO: this processor cannot
+     * run it, or another would be faster. NULL function: nothing is needed. */
+    int (*state_new)(void **ret_state);
+    void (*state_free)(void *state); /* wipes; not called with NULL */
+    /* As pv_aead_seal_batch() and pv_aead_open_batch(). */
+    void (*seal)(void *state, struct pv_aead_op *ops, size_t n);
+    void (*open)(void *state, struct pv_aead_op *ops, size_t n);
 };
 
 struct pv_aead {
-    const struct pv_aead_provider *provider;
-    void *key; /* the provider's */
+    uint8_t key[PV_AEAD_KEY_LEN];
+    void *openssl; /* EVP_CIPHER_CTX */
 };
 
+struct pv_aead_engine {
+    const struct pv_aead_provider *provider;
+    void *state;
+};
+
+/* In the order of preference, ending with NULL. The last one always works. */
+extern const struct pv_aead_provider *const pv_aead_providers[];
 extern const struct pv_aead_provider pv_aead_openssl;
+#ifdef PV_HAVE_IPSEC_MB
+extern const struct pv_aead_provider pv_aead_ipsec_mb;
+#endif
+
+/* An engine of this provider. PV_ERR_NOMEM, PV_ERR_CRYPTO (also: it failed its test). */
+PV_MUST_CHECK int pv_aead_engine_of(struct pv_aead_engine **ret_engine,
+                                    const struct pv_aead_provider *provider);
+
+/* aead_openssl.c: the prepared form of a key. PV_ERR_NOMEM, PV_ERR_CRYPTO. */
+PV_MUST_CHECK int pv_aead_openssl_key_new(void **ret_key,
+                                          const uint8_t key[static PV_AEAD_KEY_LEN]);
+void pv_aead_openssl_key_free(void *key); /* wipes */
 
 #endif /* PV_CRYPTO_PROVIDER_H */

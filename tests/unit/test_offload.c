@@ -387,73 +387,58 @@ static void a_small_packet_gets_the_checksum_the_kernel_left_out(void **state)
     }
 }
 
+static const struct {
+    struct pv_offload o;
+    int status;
+    const char *why;
+} bad_offloads[] = {
+    {{.kind = PV_OFFLOAD_TCP4,
+      .needs_csum = true,
+      .size = 100,
+      .csum_start = 20,
+      .csum_offset = 16},
+     PV_OK,
+     "as it should be"},
+    {{.kind = PV_OFFLOAD_TCP4, .needs_csum = true, .size = 0, .csum_start = 20, .csum_offset = 16},
+     PV_ERR_MALFORMED,
+     "no size"},
+    {{.kind = PV_OFFLOAD_TCP4, .size = 100, .csum_start = 20, .csum_offset = 16},
+     PV_ERR_MALFORMED,
+     "no checksum to fill in"},
+    {{.kind = PV_OFFLOAD_TCP6,
+      .needs_csum = true,
+      .size = 100,
+      .csum_start = 20,
+      .csum_offset = 16},
+     PV_ERR_MALFORMED,
+     "another family"},
+    {{.kind = PV_OFFLOAD_UDP, .needs_csum = true, .size = 100, .csum_start = 20, .csum_offset = 6},
+     PV_ERR_MALFORMED,
+     "another protocol"},
+    {{.kind = PV_OFFLOAD_TCP4,
+      .needs_csum = true,
+      .size = 100,
+      .csum_start = 24,
+      .csum_offset = 16},
+     PV_ERR_MALFORMED,
+     "L4 begins elsewhere"},
+    {{.kind = PV_OFFLOAD_TCP4, .needs_csum = true, .size = 100, .csum_start = 20, .csum_offset = 6},
+     PV_ERR_MALFORMED,
+     "not the field"},
+    {{.kind = PV_OFFLOAD_TCP4, .needs_csum = true, .size = 1, .csum_start = 20, .csum_offset = 16},
+     PV_ERR_LIMIT,
+     "too many"},
+    {{.needs_csum = true, .csum_start = 20, .csum_offset = 1520}, PV_OK, "field at the end"},
+    {{.needs_csum = true, .csum_start = 20, .csum_offset = 1521},
+     PV_ERR_MALFORMED,
+     "field behind the end"},
+    {{.needs_csum = true, .csum_start = 19, .csum_offset = 16},
+     PV_ERR_MALFORMED,
+     "inside the IP header"},
+};
+
 static void offloads_that_do_not_fit_the_packet_are_refused(void **state)
 {
-    static const struct {
-        struct pv_offload o;
-        int status;
-        const char *why;
-    } rows[] = {
-        {{.kind = PV_OFFLOAD_TCP4,
-          .needs_csum = true,
-          .size = 100,
-          .csum_start = 20,
-          .csum_offset = 16},
-         PV_OK,
-         "as it should be"},
-        {{.kind = PV_OFFLOAD_TCP4,
-          .needs_csum = true,
-          .size = 0,
-          .csum_start = 20,
-          .csum_offset = 16},
-         PV_ERR_MALFORMED,
-         "no size"},
-        {{.kind = PV_OFFLOAD_TCP4, .size = 100, .csum_start = 20, .csum_offset = 16},
-         PV_ERR_MALFORMED,
-         "no checksum to fill in"},
-        {{.kind = PV_OFFLOAD_TCP6,
-          .needs_csum = true,
-          .size = 100,
-          .csum_start = 20,
-          .csum_offset = 16},
-         PV_ERR_MALFORMED,
-         "another family"},
-        {{.kind = PV_OFFLOAD_UDP,
-          .needs_csum = true,
-          .size = 100,
-          .csum_start = 20,
-          .csum_offset = 6},
-         PV_ERR_MALFORMED,
-         "another protocol"},
-        {{.kind = PV_OFFLOAD_TCP4,
-          .needs_csum = true,
-          .size = 100,
-          .csum_start = 24,
-          .csum_offset = 16},
-         PV_ERR_MALFORMED,
-         "L4 begins elsewhere"},
-        {{.kind = PV_OFFLOAD_TCP4,
-          .needs_csum = true,
-          .size = 100,
-          .csum_start = 20,
-          .csum_offset = 6},
-         PV_ERR_MALFORMED,
-         "not the field"},
-        {{.kind = PV_OFFLOAD_TCP4,
-          .needs_csum = true,
-          .size = 1,
-          .csum_start = 20,
-          .csum_offset = 16},
-         PV_ERR_LIMIT,
-         "too many"},
-        {{.needs_csum = true, .csum_start = 20, .csum_offset = 1520}, PV_OK, "field at the end"},
-        {{.needs_csum = true, .csum_start = 20, .csum_offset = 1521},
-         PV_ERR_MALFORMED,
-         "field behind the end"},
-        {{.needs_csum = true, .csum_start = 19, .csum_offset = 16},
-         PV_ERR_MALFORMED,
-         "inside the IP header"},
-    };
     static struct world w;
     uint8_t p[1542] = {0};
     struct flow f = {.tcp = true};
@@ -464,14 +449,14 @@ static void offloads_that_do_not_fit_the_packet_are_refused(void **state)
     put_ip(&w, &f, p, sizeof(p), 0);
     p[32] = 0x50;
     assert_int_equal(pv_ippkt_parse(pv_view(p, sizeof(p)), &ip), PV_OK);
-    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        if (pv_cutter_init(&c, &ip, &rows[i].o) != rows[i].status)
-            fail_msg("row %zu: %s", i, rows[i].why);
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad_offloads); i++) {
+        if (pv_cutter_init(&c, &ip, &bad_offloads[i].o) != bad_offloads[i].status)
+            fail_msg("row %zu: %s", i, bad_offloads[i].why);
     }
     for (size_t cut = 20; cut < 41; cut++) { /* headers only, or not even those */
         put_ip(&w, &f, p, cut, 0);
         assert_int_equal(pv_ippkt_parse(pv_view(p, cut), &ip), PV_OK);
-        assert_int_equal(pv_cutter_init(&c, &ip, &rows[0].o), PV_ERR_MALFORMED);
+        assert_int_equal(pv_cutter_init(&c, &ip, &bad_offloads[0].o), PV_ERR_MALFORMED);
     }
     tear_down(&w);
 }
