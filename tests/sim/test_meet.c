@@ -93,7 +93,8 @@ static int meet(uint64_t seed, void *ctx)
 static void cones_of_every_kind_meet(void **state)
 {
     (void)state;
-    static const char *const kinds[] = {NULL, "full-cone", "address-restricted", "port-restricted"};
+    static const char *const kinds[] = {NULL, "full-cone", "address-restricted", "port-restricted",
+                                        "linux"};
     unsigned bad = 0;
     for (size_t i = 0; i < PV_ARRAY_LEN(kinds); i++) {
         for (size_t k = i; k < PV_ARRAY_LEN(kinds); k++) {
