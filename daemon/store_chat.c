@@ -363,7 +363,10 @@ static int owed(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_res
 static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
     struct query q = prepare(db, "SELECT " COLUMNS " FROM chat_message"
-                                 " WHERE outgoing = 0 AND state = 3 ORDER BY n LIMIT ?");
+                                 " WHERE outgoing = 0 AND state = 3 AND (? = 0 OR peer = ?)"
+                                 " ORDER BY n LIMIT ?");
+    bind_u64(&q, job->of_peer);
+    bind_blob(&q, job->peer, sizeof(job->peer));
     bind_u64(&q, limit_of(job) + 1);
     int r = list(&q, job, true, res);
     for (size_t i = 0; r == PV_OK && job->mark_read && i < res->n_msgs; i++) {

@@ -49,9 +49,9 @@ enum pv_chatjob_kind {
     /* Undelivered messages to peer with seq > after_seq, ascending. In: peer, after_seq, limit.
      * Out: msgs, more. */
     PV_CHATJOB_OUTBOX,
-    /* Unread messages of all peers, oldest first; with mark_read they are READ afterwards, and the
-     * read receipts are owed, in the same transaction. In: mark_read, limit. Out: msgs (state
-     * UNREAD, as found), more. */
+    /* Unread messages of all peers or (of_peer) of one, oldest first; with mark_read they are READ
+     * afterwards, and the read receipts are owed, in the same transaction. In: of_peer and peer,
+     * mark_read, limit. Out: msgs (state UNREAD, as found), more. */
     PV_CHATJOB_INBOX,
     /* One incoming message was shown (chat): READ, receipt owed. In: peer, id. Out: changed. */
     PV_CHATJOB_SEEN,
@@ -69,8 +69,9 @@ enum pv_chatjob_kind {
 
 struct pv_chatjob {
     enum pv_chatjob_kind kind;
-    uint8_t peer[PV_CHATJOB_PK_LEN]; /* MARK, OUTBOX, SEEN, OWED, TOLD, HISTORY */
+    uint8_t peer[PV_CHATJOB_PK_LEN]; /* MARK, OUTBOX, SEEN, OWED, TOLD, HISTORY; INBOX */
     bool all_peers;                  /* HISTORY */
+    bool of_peer;                    /* INBOX */
     bool mark_read;                  /* INBOX */
     enum pv_chat_state state;        /* MARK */
     uint8_t id[PV_CHAT_ID_LEN];      /* MARK, SEEN */

@@ -166,12 +166,12 @@ void pv_engine_chat_list(struct pv_engine *e, const struct pv_ctlapi_request *re
     bool inbox = req->cmd == PV_CTLAPI_INBOX;
     struct pv_chatjob *job = pv_chatjob_new(inbox ? PV_CHATJOB_INBOX : PV_CHATJOB_HISTORY);
     (void)now;
-    if (job != NULL && inbox) {
-        job->mark_read = !req->peek;
-    } else if (job != NULL) {
-        struct pv_peer *p = req->peer[0] == '\0' ? NULL : pv_engine_find_peer(e, req->peer);
-        job->all_peers = p == NULL;
-        job->limit = req->limit;
+    struct pv_peer *p = req->peer[0] == '\0' ? NULL : pv_engine_find_peer(e, req->peer);
+    if (job != NULL) {
+        job->mark_read = inbox && !req->peek;
+        job->of_peer = inbox && p != NULL;
+        job->all_peers = !inbox && p == NULL;
+        job->limit = inbox ? 0 : req->limit;
         if (p != NULL)
             memcpy(job->peer, p->pk, sizeof(job->peer));
     }

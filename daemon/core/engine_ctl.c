@@ -461,8 +461,8 @@ static void do_of_peer(struct pv_engine *e, const struct pv_ctlapi_request *req,
 static void do_history(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
                        pv_ns now)
 {
-    bool of_peer = req->cmd == PV_CTLAPI_HISTORY && req->peer[0] != '\0';
-    if (of_peer && need_peer(e, req, "history", true, handle) == NULL)
+    if (req->peer[0] != '\0' &&
+        need_peer(e, req, pv_ctlapi_cmd_name(req->cmd), true, handle) == NULL)
         return;
     pv_engine_chat_list(e, req, handle, now);
 }

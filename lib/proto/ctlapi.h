@@ -85,7 +85,7 @@ enum pv_ctlapi_cmd {
 struct pv_ctlapi_request {
     uint64_t id; /* chosen by the client, repeated in every reply; <= 2^53 */
     enum pv_ctlapi_cmd cmd;
-    char peer[PV_CTLAPI_PEER_BUF];     /* PING REMOVE SEND WHY TRACE; WAIT IP HISTORY: may be "" */
+    char peer[PV_CTLAPI_PEER_BUF];     /* PING REMOVE SEND WHY TRACE; WAIT IP INBOX HISTORY: may be "" */
     char network[PV_NAME_BUF];         /* CREATE, may be "" */
     char name[PV_NAME_BUF];            /* CREATE JOIN: of this node, may be "" */
     char cidr[PV_ADDR_TEXT];           /* CREATE, may be "" */

@@ -86,7 +86,7 @@ static const struct command {
     [PV_CTLAPI_IP] = {"ip", false, "", "peer "},
     [PV_CTLAPI_REMOVE] = {"remove", true, "peer ", ""},
     [PV_CTLAPI_SEND] = {"send", false, "peer text ", ""},
-    [PV_CTLAPI_INBOX] = {"inbox", false, "", "peek "},
+    [PV_CTLAPI_INBOX] = {"inbox", false, "", "peer peek "},
     [PV_CTLAPI_HISTORY] = {"history", false, "", "peer limit "},
     [PV_CTLAPI_WATCH] = {"watch", false, "what ", "seen "},
     [PV_CTLAPI_WHY] = {"why", false, "peer ", ""},

@@ -158,7 +158,7 @@ static inline bool memstore_listed(const struct memstore_row *r, const struct pv
         return of_peer && r->rec.outgoing && r->rec.state == PV_CHAT_QUEUED &&
                r->rec.seq > job->after_seq;
     case PV_CHATJOB_INBOX:
-        return !r->rec.outgoing && r->rec.state == PV_CHAT_UNREAD;
+        return !r->rec.outgoing && r->rec.state == PV_CHAT_UNREAD && (of_peer || !job->of_peer);
     case PV_CHATJOB_OWED:
         return of_peer && r->owed;
     case PV_CHATJOB_HISTORY:

@@ -236,6 +236,13 @@ static void inbox_marks_what_it_gives_and_no_more(void **state)
     assert_owed(BOB, "1 2");
     assert_inbox(true, 2, "3 4");
     assert_inbox(true, 2, "");
+    commit(BOB, 7, 1, 7);
+    commit(CAROL, 5, 1, 5);
+    struct pv_chatjob of_bob = job_of(PV_CHATJOB_INBOX, BOB, 0);
+    of_bob.of_peer = of_bob.mark_read = true;
+    assert_list(of_bob, "7");
+    assert_list(of_bob, "");
+    assert_inbox(false, 0, "5"); /* the others' stay unread */
     assert_owed(BOB, "1 2 3");
     assert_owed(CAROL, "4");
 }
