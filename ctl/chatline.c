@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ctl/tui.h"
 #include "sys/clock.h"
 
 enum {
@@ -427,18 +428,52 @@ static int converse(struct chat *c)
     return code;
 }
 
+static int call(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer, json_t **ret_body)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, cmd, 0);
+    int code = peer == NULL ? 0 : pv_cli_peer(cli, &req, peer);
+    pv_cli_set_timeout(cli, LAST_WAIT_S);
+    return code != 0 ? code : pv_cli_call(cli, &req, NULL, NULL, ret_body);
+}
+
 /* Is there such a peer? Asked first, so that a wrong name is told before anything is typed. */
 static int check_peer(struct pv_cli *cli, const char *peer)
 {
-    struct pv_ctlapi_request req;
     json_t *body = NULL;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_IP, 0);
-    int code = pv_cli_peer(cli, &req, peer);
-    pv_cli_set_timeout(cli, LAST_WAIT_S);
-    if (code == 0)
-        code = pv_cli_call(cli, &req, NULL, NULL, &body);
+    int code = call(cli, PV_CTLAPI_IP, peer, &body);
     json_decref(body);
     return code;
+}
+
+/* The peer's name, whatever it was called. */
+static int find_name(struct pv_cli *cli, const char *peer, char ret_name[static PV_NAME_BUF])
+{
+    json_t *ip = NULL, *peers = NULL;
+    const json_t *p;
+    size_t i;
+    int code = call(cli, PV_CTLAPI_IP, peer, &ip);
+    if (code == 0)
+        code = call(cli, PV_CTLAPI_PEERS, NULL, &peers);
+    json_array_foreach(json_object_get(peers, "peers"), i, p)
+    {
+        if (strcmp(pv_json_text(p, "ip4", ""), pv_json_text(ip, "ip4", "-")) == 0)
+            snprintf(ret_name, PV_NAME_BUF, "%s", pv_json_text(p, "name", ""));
+    }
+    json_decref(ip);
+    json_decref(peers);
+    return code;
+}
+
+/* The interface for a terminal. */
+static int on_terminal(struct pv_cli *cli)
+{
+    char name[PV_NAME_BUF] = "";
+    int code = 0;
+    if (cli->args.n_words > 0)
+        code = find_name(cli, cli->args.word[0], name);
+    cli->cached = false; /* of that answer; the chat says itself who is there */
+    return code != 0 ? code : pv_tui_run(cli, name[0] == '\0' ? NULL : name);
 }
 
 int pv_chatline(struct pv_cli *cli)
@@ -446,6 +481,8 @@ int pv_chatline(struct pv_cli *cli)
     if (cli->args.n_words > 0 && cli->args.word[0][0] == '#')
         return pv_cli_usage(cli, "rooms are not in this version");
     int code = pv_cli_connect(cli);
+    if (code == 0 && cli->args.value[0] == NULL && pv_tui_is_possible(cli))
+        return on_terminal(cli);
     if (code == 0 && cli->args.n_words > 0)
         code = check_peer(cli, cli->args.word[0]);
     if (code != 0)

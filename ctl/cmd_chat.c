@@ -208,13 +208,16 @@ const struct pv_command pv_cmds_chat[] = {
     },
     {
         .name = "chat",
-        .args = "[PEER]",
+        .args = "[PEER] [--lines]",
         .summary = "a conversation: shows what comes in, sends what is typed",
-        .details = "With PEER every line goes there. In any case:\n"
+        .details = "On a terminal with a roster, histories and delivery marks (/help says more);\n"
+                   "in a pipe line by line: with PEER every line goes there. In any case:\n"
                    "  send NAME TEXT  send a line\n"
                    "  getu            who is there\n"
-                   "  exit            end (so does the end of the input)\n",
+                   "  exit            end (so does the end of the input)\n"
+                   "  --lines         line by line on a terminal too\n",
         .example = "p2pvpnctl chat pi",
+        .options = {{"lines", 0, false}},
         .max_words = 1,
         .run = pv_chatline,
     },

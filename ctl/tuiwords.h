@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tuiwords.h - the words of the terminal chat: commands in a typed line, and completion. Pure.
+ */
+#ifndef PV_TUIWORDS_H
+#define PV_TUIWORDS_H
+
+#include "base/pv.h"
+#include "base/text.h"
+
+enum pv_tui_word {
+    PV_TUI_W_NONE, /* no such command */
+    PV_TUI_W_SEND,
+    PV_TUI_W_PEERS,
+    PV_TUI_W_OPEN,
+    PV_TUI_W_CLOSE,
+    PV_TUI_W_HELP,
+    PV_TUI_W_EXIT,
+};
+
+/* A line taken apart. */
+struct pv_tui_words {
+    bool is_command, classic; /* classic: without a slash */
+    char name[PV_NAME_BUF];   /* of SEND and OPEN in lower case; NONE: the word; cut */
+    const char *text;         /* of SEND; "" when missing; points into line */
+    const char *plain;        /* no command: what is to be sent; points into line */
+};
+
+/* "/help", "/open NAME", "send NAME TEXT", "getu", "exit"; "//x" is the text "/x". */
+enum pv_tui_word pv_tui_split(const char *line, struct pv_tui_words *ret_words);
+
+extern const char *const pv_tui_commands[]; /* with their slash; ends with NULL */
+extern const char *const pv_tui_help[];     /* lines; ends with NULL */
+
+enum {
+    PV_TUI_LIST = 160, /* bytes of the list of choices with the NUL */
+};
+
+/* What the word before the cursor may become. */
+struct pv_tui_choice {
+    const char *word; /* its beginning; len bytes */
+    size_t len, n;
+    bool is_first;                /* word of the line */
+    char common[PV_NAME_BUF + 2]; /* what all choices begin with; room for a blank */
+    char list[PV_TUI_LIST];       /* "alice bob"; cut with "..." */
+};
+void pv_tui_choices_begin(struct pv_tui_choice *choice, const char *line, size_t cursor);
+void pv_tui_choices_add(struct pv_tui_choice *choice, const char *candidate, bool command);
+
+#endif /* PV_TUIWORDS_H */

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""p2pvpnctl chat on a terminal, driven through tmux; its screens are compared."""
+import re
+import shutil
+
+from lab import Skip, check, equal, scenario, wait
+
+
+class Terminal:
+    """A terminal of 80x24 on a host with `p2pvpnctl chat` in it."""
+
+    def __init__(self, lab, host, *args):
+        if shutil.which("tmux") is None:
+            raise Skip("tmux is not installed: scripts/deps test")
+        self.host = host
+        self.name = host.name
+        command = " ".join([lab.bin("p2pvpnctl"), "chat", *args]) + "; echo ended with $?; cat"
+        self.tmux("new-session", "-d", "-s", "chat", "-x", "80", "-y", "24", command)
+        self.tmux("set-option", "-g", "status", "off")
+        self.resize(80, 24)
+
+    def tmux(self, *args):
+        return self.host.run("env", "LC_ALL=C.UTF-8", "TZ=UTC", "TMUX_TMPDIR=/run", "TERM=xterm",
+                             "tmux", "-u", "-f", "/dev/null", *args).out
+
+    def resize(self, cols, rows):
+        self.tmux("resize-window", "-t", "chat", "-x", str(cols), "-y", str(rows))
+
+    def keys(self, *keys):
+        self.tmux("send-keys", "-t", "chat", *keys)
+
+    def type(self, text):
+        self.tmux("send-keys", "-t", "chat", "-l", text)
+
+    def line(self, text):
+        self.type(text)
+        self.keys("Enter")
+
+    def rows(self):
+        """The screen; times of day and round trip times are replaced."""
+        text = self.tmux("capture-pane", "-p", "-t", "chat")
+        text = re.sub(r"\b\d\d:\d\d\b", "hh:mm", text)
+        text = re.sub(r"-- \d{4}-\d\d-\d\d --", "-- date --", text)
+        text = re.sub(r"direct, [\d.]+ ms", "direct, N ms", text)
+        return [row.rstrip() for row in text.split("\n")]
+
+    def wait(self, what, text, timeout=10):
+        """Until text stands somewhere; returns the rows."""
+        def there():
+            rows = self.rows()
+            return rows if any(text in row for row in rows) else None
+        try:
+            return wait(what, there, timeout)
+        except Exception as e:
+            raise type(e)(f"{e}\n" + "\n".join(self.rows())) from None
+
+    def wait_row(self, what, n, row, timeout=10):
+        """Until row n is exactly this."""
+        try:
+            wait(what, lambda: self.rows()[n] == row, timeout)
+        except Exception as e:
+            raise type(e)(f"{e}\nrow {n} is not {row!r}:\n" + "\n".join(self.rows())) from None
+
+
+def start(lab):
+    if shutil.which("tmux") is None:
+        raise Skip("tmux is not installed: scripts/deps test")
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("bob")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    b.wait_peer(a)
+    a.wait_direct(b)
+    return a, b
+
+
+def roster(name, way):
+    return f"● {name:<11} {way}".ljust(23)
+
+
+@scenario
+def a_conversation_on_a_screen(lab):
+    a, b = start(lab)
+    b.ctl("send", "a", "before", "the", "terminal", "was", "there")
+    term = Terminal(lab, a)
+    rows = term.wait("one unread message of bob", "1│", 10)
+    equal(rows[0], " home  you are a", "the title")
+    check("[1 unread: Ctrl-G]" in rows[22], f"the bar: {rows[22]!r}")
+    equal(rows[23], ">", "the input line")
+    equal(len(a.json("inbox", "--peek")["messages"]), 1, "unread messages before it is opened")
+
+    term.keys("C-g")
+    term.wait_row("the conversation with bob", 0, " bob  direct, N ms")
+    term.wait_row("what bob wrote", 21,
+                  " " * 23 + "│ hh:mm    bob: before the terminal was there")
+    wait("it to be read", lambda: a.json("inbox", "--peek")["messages"] == [])
+    wait("bob to know", lambda: b.json("history")["messages"][0]["state"] == "read")
+
+    # A line to bob, its marks, and an answer.
+    term.line("grüße, 你好")
+    term.wait_row("the check mark", 21, " " * 23 + "│ hh:mm ✓  a: grüße, 你好")
+    equal([m["text"] for m in b.json("inbox")["messages"]], ["grüße, 你好"], "what bob got")
+    term.wait_row("both check marks", 21, " " * 23 + "│ hh:mm ✓✓ a: grüße, 你好")
+    b.ctl("send", "a", "and \x1b[2J\x1b]0;title\x07 escapes")
+    rows = term.wait("the message with escapes", "escapes")
+    equal(rows[21], " " * 23 + "│ hh:mm    bob: and �[2J�]0;title� escapes", "escapes")
+    equal(rows[0], " bob  direct, N ms", "the title after the escapes")
+    equal(rows[1][:24], "  home".ljust(23) + "│", "the roster's first row")
+    equal(rows[2][:24], roster("bob", "direct") + "│", "the roster's second row")
+
+    # Classic words, completion, history of what was typed.
+    term.type("send b")
+    term.keys("Tab")
+    term.wait_row("the name completed", 23, "> send bob")
+    term.type("once more")
+    term.keys("Enter")
+    term.wait("the message sent", "a: once more")
+    term.keys("Up")
+    term.wait_row("the line typed before", 23, "> send bob once more")
+    term.keys("C-u")
+    term.line("getu")
+    term.wait("who is there", f"bob              {a.addr(b)}".rstrip())
+    term.line("/nonsense")
+    term.wait("no such command", "there is no command /nonsense")
+    term.line("exit")
+    term.wait("the end", "ended with 0")
+
+
+@scenario
+def sizes_scrolling_and_absence(lab):
+    a, b = start(lab)
+    for i in range(60):
+        b.ctl("send", "a", f"line {i}")
+    wait("all to be there", lambda: len(a.json("inbox", "--peek")["messages"]) == 60)
+    term = Terminal(lab, a, "bob")
+    rows = term.wait("the newest line", "line 59")
+    equal(rows[1][25:].split(": ")[1], "line 39", "the oldest line on the screen")
+    term.keys("PageUp")
+    rows = term.wait("older lines", "line 25")
+    check("[older: PgDn]" in rows[22], "the bar does not say that this is older")
+    check(not any("line 59" in row for row in rows), "the newest is still there")
+    b.ctl("send", "a", "newest")
+    term.keys("PageDown")
+    term.wait("the newest again", "bob: newest")
+
+    term.resize(50, 12)
+    rows = term.wait_row("the whole width without a roster", 9, "hh:mm    bob: newest")
+    equal(term.rows()[11], ">", "the input line of the small screen")
+    term.resize(120, 40)
+    term.wait_row("a large screen", 37, " " * 23 + "│ hh:mm    bob: newest")
+    term.resize(15, 3)
+    term.wait_row("a screen that is too small", 0, "too small")
+    term.resize(80, 24)
+    term.wait_row("the usual screen", 21, " " * 23 + "│ hh:mm    bob: newest")
+
+    # bob goes: what is written waits and says so.
+    b.stop_daemon()
+    term.wait_row("bob to be away", 0, " bob  away", 40)
+    term.line("see you")
+    rows = term.wait("the note", "queued: bob is away")
+    equal(rows[21], " " * 23 + "│ hh:mm ·  a: see you", "a message that waits")
+    b.daemon()
+    term.wait_row("the message delivered", 21, " " * 23 + "│ hh:mm ✓  a: see you", 30)
+    a.stop_daemon()
+    term.wait("the end of the daemon", "ended with 8")
+
+
+@scenario
+def without_a_terminal_the_lines_stay(lab):
+    a, b = start(lab)
+    r = a.run("sh", "-c", f"printf 'send bob from a pipe\\nexit\\n' | {lab.bin('p2pvpnctl')} chat")
+    check("\x1b" not in r.out, f"escapes in a pipe: {r}")
+    wait("the line to arrive",
+         lambda: [m["text"] for m in b.json("inbox", "--peek")["messages"]] == ["from a pipe"])
+    term = Terminal(lab, a, "--lines")
+    term.line("send bob line by line")
+    term.wait("a line on a terminal", "> ")
+    wait("the other line to arrive", lambda: len(b.json("inbox", "--peek")["messages"]) == 2)
