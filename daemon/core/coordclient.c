@@ -50,7 +50,8 @@ struct pv_coordclient {
     struct attempt *used; /* HELLO, ONLINE */
     struct pv_addr last_addr;
     pv_ns deadline;     /* CONNECTING, HELLO: give up; WAITING: try again */
-    pv_ns heard_at;     /* ONLINE: last bytes */
+    pv_ns ping_at;      /* ONLINE: the next ping, however much comes in: the coordinator must hear
+                           of us too */
     pv_ns must_hear_by; /* ONLINE: dead after that */
     pv_ns pinged_at;    /* 0 = no ping is out */
     bool kicked;        /* must_hear_by was shortened: the network changed */
@@ -325,6 +326,7 @@ static void send_ping(struct pv_coordclient *c, pv_ns now)
     struct pv_ctl_msg msg = {.type = PV_CTL_PING};
     if (send_msg(c, c->used, &msg, 0) == PV_OK)
         c->pinged_at = now;
+    c->ping_at = now + PV_COORDCLIENT_PING;
 }
 
 static void say_hello(struct pv_coordclient *c, struct attempt *a, pv_ns now)
@@ -385,6 +387,7 @@ static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, p
         c->deadline = PV_NEVER;
         c->failures = 0;
         c->must_hear_by = now + PV_COORDCLIENT_DEAD;
+        c->ping_at = now + PV_COORDCLIENT_PING;
         c->rtt = now - c->pinged_at;
         c->pinged_at = 0;
         return emit(c, ev);
@@ -457,7 +460,6 @@ void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct 
         a->writable = true;
         if (a != c->used && pv_control_state(a->control) == PV_CONTROL_READY)
             win(c, a, now);
-        c->heard_at = now;
         c->must_hear_by = now + PV_COORDCLIENT_DEAD;
         c->kicked = false;
         struct pv_view text;
@@ -560,7 +562,7 @@ static void online_timeout(struct pv_coordclient *c, pv_ns now)
             begin_round(c, now);
         return;
     }
-    if (c->pinged_at == 0 && now >= c->heard_at + PV_COORDCLIENT_PING)
+    if (c->pinged_at == 0 && now >= c->ping_at)
         send_ping(c, now);
 }
 
@@ -587,7 +589,7 @@ pv_ns pv_coordclient_next_timeout(const struct pv_coordclient *c)
 {
     if (c->state != PV_COORDCLIENT_ONLINE)
         return pv_min_ns(c->deadline, c->stagger_at);
-    pv_ns ping = c->pinged_at == 0 ? c->heard_at + PV_COORDCLIENT_PING : PV_NEVER;
+    pv_ns ping = c->pinged_at == 0 ? c->ping_at : PV_NEVER;
     return pv_min_ns(ping, c->must_hear_by);
 }
 

@@ -31,7 +31,7 @@ enum {
 };
 #define PV_COORDCLIENT_STAGGER  PV_MS(250) /* RFC 8305 s5 */
 #define PV_COORDCLIENT_CONNECT  PV_S(10)   /* ours: from connect to welcome */
-#define PV_COORDCLIENT_PING     PV_S(10)   /* of silence, DESIGN 4 */
+#define PV_COORDCLIENT_PING     PV_S(10)   /* between pings, DESIGN 4 */
 #define PV_COORDCLIENT_DEAD     PV_S(25)   /* of silence, DESIGN 4 */
 #define PV_COORDCLIENT_WAIT_MIN PV_MS(500) /* DESIGN 4 */
 #define PV_COORDCLIENT_WAIT_MAX PV_S(30)   /* DESIGN 4 */

@@ -443,6 +443,23 @@ static void silence_is_probed_after_ten_and_fatal_after_twenty_five_seconds(void
     world_free(w);
 }
 
+static void a_client_that_only_listens_is_heard_of_all_the_same(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    start(w, 1);
+    pass(w, PV_S(1));
+    /* Pushes come all the time, nothing is asked. */
+    for (int i = 0; i < 60; i++) {
+        server_send(the_stream(w),
+                    (struct pv_ctl_msg){.kind = PV_CTL_PUSH, .type = PV_CTL_PRESENCE});
+        pass(w, PV_S(1));
+    }
+    assert_in_range(w->n_pings, 5, 7);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    world_free(w);
+}
+
 static void a_closed_connection_is_made_again_within_a_second(void **state)
 {
     (void)state;
@@ -652,6 +669,7 @@ int main(void)
         cmocka_unit_test(another_key_than_the_pinned_one_is_no_coordinator),
         cmocka_unit_test(a_refused_hello_is_told_and_tried_again_later),
         cmocka_unit_test(silence_is_probed_after_ten_and_fatal_after_twenty_five_seconds),
+        cmocka_unit_test(a_client_that_only_listens_is_heard_of_all_the_same),
         cmocka_unit_test(a_closed_connection_is_made_again_within_a_second),
         cmocka_unit_test(a_kick_makes_a_waiting_client_connect_at_once),
         cmocka_unit_test(a_kicked_connection_must_answer_within_three_seconds),
