@@ -131,6 +131,10 @@ static void set_state(struct pv_peer *p, enum pv_peer_state state, const char *w
     p->env->n_reaching += state == PV_PEER_REACHING ? 1 : 0;
     p->env->n_reaching -= p->state == PV_PEER_REACHING ? 1 : 0;
     p->state = state;
+    /* Nothing is under way any more: the next packet must be able to ask. */
+    struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    if ((state == PV_PEER_IDLE || state == PV_PEER_FAILED) && l != NULL)
+        pv_fp_live_rearm_path(l);
     if (state == PV_PEER_UP)
         p->retry = PV_PEER_RETRY_FIRST;
     if (state == PV_PEER_IDLE || state == PV_PEER_UP)
@@ -284,6 +288,8 @@ void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
         want_keys(p, now);
         return;
     }
+    if (p->presence == PV_PRESENCE_OFFLINE && live_of(p) != NULL)
+        pv_fp_live_rearm_path(live_of(p)); /* it may come when this wish is long forgotten */
     if (p->presence == PV_PRESENCE_OFFLINE || p->state == PV_PEER_REACHING)
         return; /* presence, or the attempt under way, goes on from here */
     reach(p, who, now);

@@ -3,6 +3,7 @@
  * Peers without an engine: limits and turns, retries, goodbyes, and descriptions that are wrong.
  * Whole meetings are in tests/sim.
  */
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "crypto/ct.h"
@@ -261,7 +262,7 @@ static void attempts_end_after_30_s_and_come_back_ever_slower(void **state)
     (void)state;
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
-    static const unsigned pauses[] = {5, 10, 20, 40, 60, 60};
+    static const unsigned pauses[] = {5, 35, 60, 60};
     w->no_network = true;
     want(w, 0);
     for (size_t i = 0; i < PV_ARRAY_LEN(pauses); i++) {
@@ -351,6 +352,45 @@ static void twenty_attempts_begin_a_second_and_32_run_at_once(void **state)
     assert_int_equal(w->n[0].env.n_reaching, PV_PEER_MAX_REACHING);
     pass(w, PV_PEER_REACH_TIME);
     assert_in_range(count(w, PV_PEER_REACHING), 20, PV_PEER_MAX_REACHING); /* the others' turn */
+    free_world(w);
+}
+
+static bool asks_for_path(struct pv_peer *p)
+{
+    return !atomic_load(&pv_fp_builder_live(p->env->fp, p->id)->asked_path);
+}
+
+/* What a worker does when the first packet waits. */
+static void ask_for_path(struct world *w, struct pv_peer *p)
+{
+    const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_NEED_PATH, .peer = p->id};
+    atomic_store(&pv_fp_builder_live(p->env->fp, p->id)->asked_path, true);
+    pv_peer_handle_punt(p, &punt, w->now);
+    pump(w);
+}
+
+static void packets_may_ask_again_whenever_nothing_is_under_way(void **state)
+{
+    (void)state;
+    struct world *w = make_world();
+    struct pv_peer *p = w->n[0].peers[0];
+    w->no_network = true;
+    ask_for_path(w, p);
+    assert_int_equal(p->state, PV_PEER_REACHING);
+    assert_false(asks_for_path(p));
+    pv_peer_goodbye(p, w->now); /* in the middle of it */
+    assert_true(asks_for_path(p));
+    ask_for_path(w, p); /* a packet that was on its way; it is offline */
+    assert_int_equal(p->state, PV_PEER_IDLE);
+    assert_true(asks_for_path(p));
+    pass(w, PV_S(100));
+    pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 9, w->now);
+    assert_int_equal(p->state, PV_PEER_IDLE); /* nobody waits any more */
+    ask_for_path(w, p);
+    assert_int_equal(p->state, PV_PEER_REACHING);
+    pass(w, PV_PEER_REACH_TIME);
+    assert_int_equal(p->state, PV_PEER_FAILED);
+    assert_true(asks_for_path(p));
     free_world(w);
 }
 
@@ -591,6 +631,7 @@ int main(void)
         cmocka_unit_test(without_a_wish_a_failed_attempt_is_the_last),
         cmocka_unit_test(another_network_is_news_for_a_failed_peer),
         cmocka_unit_test(twenty_attempts_begin_a_second_and_32_run_at_once),
+        cmocka_unit_test(packets_may_ask_again_whenever_nothing_is_under_way),
         cmocka_unit_test(who_wants_to_reach_us_needs_no_turn),
         cmocka_unit_test(a_goodbye_ends_the_path_at_once_and_a_return_is_noticed),
         cmocka_unit_test(a_restart_is_noticed_by_the_new_connection),
