@@ -395,6 +395,9 @@ static void take_stun_servers(struct pv_engine *e, const struct pv_ctl_welcome *
 static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_ns now)
 {
     e->coord_error[0] = '\0';
+    e->unknown = false;
+    e->coord_time_us = welcome->u.welcome.time_us;
+    e->coord_time_at = now;
     if (pv_enroll_is_guest(e)) {
         pv_enroll_online(e, now);
         return;
@@ -525,6 +528,9 @@ void pv_engine_coord_pump(struct pv_engine *e, pv_ns now)
         case PV_COORDCLIENT_EV_REFUSED:
             if (pv_enroll_is_guest(e) && pv_enroll_refused(e, ev.msg, now))
                 break;
+            e->unknown =
+                ev.msg->type == PV_CTL_ERROR && (ev.msg->u.failure.error == PV_CTL_E_UNKNOWN_NODE ||
+                                                 ev.msg->u.failure.error == PV_CTL_E_REVOKED);
             go_offline(e,
                        ev.msg->type == PV_CTL_ERROR ? ev.msg->u.failure.message
                                                     : "the coordinator refused us",

@@ -68,6 +68,11 @@ static bool may(struct pv_engine *e, const char *what, uint8_t right, uint64_t h
         pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_REFUSED, text);
         return false;
     }
+    if (!e->up) {
+        snprintf(text, sizeof(text), "%s: this node is down: `p2pvpnctl up` first", what);
+        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, text);
+        return false;
+    }
     if (!pv_engine_is_online(e)) {
         snprintf(text, sizeof(text),
                  "%s: the coordinator cannot be reached (%s): try again when it is back", what,
@@ -272,8 +277,8 @@ static void do_leave(struct pv_engine *e, const struct pv_ctlapi_request *req, u
     }
     if (e->roster == NULL && !need_network(e, "leave", handle))
         return;
-    /* A removed node has nothing to sign off from. */
-    if (pv_engine_self(e) == NULL || e->removed) {
+    /* A removed node has nothing to sign off from, nor one that was cut off while it left. */
+    if (pv_engine_self(e) == NULL || e->removed || e->unknown) {
         forget_network(e, req->forget, handle, now);
         return;
     }

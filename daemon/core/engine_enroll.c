@@ -609,7 +609,7 @@ int pv_engine_make_invite(struct pv_engine *e, uint32_t uses, uint64_t expires_s
     uint8_t sk[PV_SIGN_SK_LEN];
     struct pv_st_invite inv = {.uses = uses};
     struct pv_made made;
-    uint64_t wall = pv_engine_wall_s(e, now);
+    uint64_t wall = pv_engine_coord_s(e, now);
     struct pv_view list = pv_roster_coordinators(e->roster);
     struct pv_put *put = calloc(1, sizeof(*put));
     if (put != NULL) {

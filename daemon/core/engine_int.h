@@ -239,6 +239,7 @@ struct pv_engine {
     char node_name[PV_NAME_BUF];
     bool up;           /* the user wants it up */
     bool removed;      /* this node was revoked */
+    bool unknown;      /* the coordinator says that it is no member: nothing to sign off from */
     pv_ns teardown_at; /* going down: peers are told, then the interface goes; PV_NEVER */
     enum pv_iface_state iface;
     char iface_error[PV_JOB_ERROR_MAX];
@@ -266,6 +267,8 @@ struct pv_engine {
     struct pv_addr stun_addrs[PV_CTL_ADDRS_MAX];
     size_t n_stun_addrs;
     struct pv_ctl_cursor cursor;
+    uint64_t coord_time_us; /* its wall clock at coord_time_at; 0 = never heard */
+    pv_ns coord_time_at;
     bool relisted; /* heads were compared by the whole log on this connection */
     uint8_t (*listed)[PV_STATEMENT_HASH_LEN]; /* owned: what the coordinator has, while relisting */
     size_t n_listed, cap_listed;
@@ -459,6 +462,15 @@ void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now);
 void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now);
 void pv_engine_show_trace(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now);
 void pv_engine_path_of(const struct pv_peer *p, struct pv_ctlapi_path *ret_path, pv_ns now);
+
+/* The coordinator's wall clock, Unix seconds, which judges the windows of invites; our own while it
+ * is not known. */
+static inline uint64_t pv_engine_coord_s(const struct pv_engine *e, pv_ns now)
+{
+    if (e->coord_time_us == 0)
+        return pv_peer_env_wall(&e->env, now) / 1000000;
+    return (e->coord_time_us + (now - e->coord_time_at) / 1000) / 1000000;
+}
 
 /* Wall clock in seconds and milliseconds. */
 static inline uint64_t pv_engine_wall_s(const struct pv_engine *e, pv_ns now)

@@ -315,6 +315,7 @@ void pv_engine_leave(struct pv_engine *e, pv_ns now)
     e->cursor = (struct pv_ctl_cursor){0};
     e->relisted = false;
     e->removed = false;
+    e->unknown = false;
     e->n_reports = 0;
     e->coord_error[0] = '\0';
     pv_engine_apply_up(e, now);
