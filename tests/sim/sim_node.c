@@ -35,6 +35,8 @@ pv_ns sim_node_now(const struct sim_node *n)
 }
 
 static void run_timers(struct sim_node *n);
+static void begin_anew(struct sim_node *n);
+static void close_links(struct sim_node *n);
 
 /* --- life ---------------------------------------------------------------------------------- */
 
@@ -193,12 +195,27 @@ void sim_node_stop(struct sim_node *n)
     sim_node_begin(n);
     pv_engine_shutdown(n->engine, sim_node_now(n));
     sim_node_end(n);
+    close_links(n);
+    sim_node_lose_jobs(n, true);
+    go_down(n);
+}
+
+static void close_links(struct sim_node *n)
+{
     for (size_t i = 0; i < n->n_links; i++) {
         if (n->links[i].state != SIM_LINK_SYN)
             sim_net_close(n->net, n->links[i].stream);
     }
+}
+
+/* The daemon starts again within the same process, with new keys. */
+static void begin_anew(struct sim_node *n)
+{
+    close_links(n);
     sim_node_lose_jobs(n, true);
     go_down(n);
+    make_identity(n);
+    sim_node_start(n);
 }
 
 void sim_node_sleep(struct sim_node *n)
@@ -307,6 +324,8 @@ void sim_node_end(struct sim_node *n)
     next = pv_min_ns(next, sim_node_io_timeout(n));
     sim_net_timer(n->net, n->host, next);
     n->in_turn = false;
+    if (pv_engine_wants_restart(n->engine))
+        begin_anew(n);
 }
 
 static void run_timers(struct sim_node *n)

@@ -171,7 +171,7 @@ static void take_reply(struct sim_node *n, const struct pv_natpkt *pkt)
 static void take_packet(struct sim_node *n, uint8_t *data, size_t len)
 {
     struct pv_natpkt pkt;
-    if (pv_natpkt_parse(data, len, &pkt) < 0)
+    if (!n->tun || pv_natpkt_parse(data, len, &pkt) < 0)
         return;
     if (!is_own(n, &pkt.dst)) {
         n->pings.strangers++;

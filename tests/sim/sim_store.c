@@ -62,7 +62,7 @@ static struct pv_view copy_view(struct pv_view v)
     return pv_view(p, v.len);
 }
 
-static void forget(struct sim_store *s)
+static void forget_network(struct sim_store *s)
 {
     for (size_t i = 0; i < s->n_statements; i++) {
         free_view(&s->statements[i].statement);
@@ -71,9 +71,6 @@ static void forget(struct sim_store *s)
     free(s->statements);
     s->statements = NULL;
     s->n_statements = 0;
-    for (size_t i = 0; i < s->n_meta; i++)
-        free(s->meta[i].value);
-    s->n_meta = 0;
     s->has_network = false;
 }
 
@@ -81,7 +78,9 @@ struct sim_store *sim_store_free(struct sim_store *store)
 {
     if (store == NULL)
         return NULL;
-    forget(store);
+    forget_network(store);
+    for (size_t i = 0; i < store->n_meta; i++)
+        free(store->meta[i].value);
     free(store);
     return NULL;
 }
@@ -169,7 +168,9 @@ static int run(struct sim_store *s, const struct pv_job *job)
         memcpy(s->node_name, job->u.set_network.node_name, sizeof(s->node_name));
         return PV_OK;
     case PV_JOB_FORGET_NETWORK:
-        forget(s);
+        forget_network(s);
+        if (job->u.forget_keys)
+            s->has_root = false;
         return PV_OK;
     case PV_JOB_SET_META:
         return set_meta(s, &job->u.set_meta);

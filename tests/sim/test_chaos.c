@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_chaos.c - everything at once, at random: requests of every kind, also hung up halfway,
+ * nodes that die, sleep, move, go down and leave, full disks, clocks that jump, NATs that forget, a
+ * coordinator that comes and goes. Nothing may crash, hang or hear what is not for it; and once the
+ * trouble is over everybody who is a member can reach everybody.
+ */
+#include <stdio.h>
+
+#include "../unit/test_util.h"
+#include "sim_world.h"
+
+enum {
+    SEEDS = 6, /* PV_SIM_SEEDS sets another number */
+    NODES = 4,
+    STEPS = 150,
+};
+
+struct chaos {
+    struct sim_world w;
+    uint64_t seed;
+    bool asleep[NODES];
+    bool full[NODES];
+    bool left[NODES]; /* asked to leave: whether it did is seen in the end */
+    char token[4096]; /* the newest */
+};
+
+static int failed(struct chaos *c, const char *what)
+{
+    printf("chaos, seed %llu at %.3f s: %s %s\n", (unsigned long long)c->seed,
+           (double)(sim_net_now(c->w.net) - PV_S(3600)) / 1e9, what, c->w.why);
+    for (unsigned i = 0; i < NODES; i++) {
+        for (unsigned k = 0; k < NODES; k++) {
+            if (i != k)
+                sim_world_explain(&c->w, c->w.nodes[i], sim_node_name(c->w.nodes[k]));
+        }
+    }
+    sim_world_done(&c->w);
+    return 1;
+}
+
+static uint32_t draw(struct chaos *c, uint32_t bound)
+{
+    return pv_natrng_below(sim_net_rng(c->w.net), bound);
+}
+
+static bool is_awake(const struct chaos *c, unsigned i)
+{
+    return sim_node_runs(c->w.nodes[i]) && !c->asleep[i];
+}
+
+/* --- requests ------------------------------------------------------------------------------ */
+
+static void ask(struct chaos *c, unsigned i)
+{
+    static const char *const fixed[] = {
+        "\"cmd\":\"version\"",
+        "\"cmd\":\"status\"",
+        "\"cmd\":\"peers\"",
+        "\"cmd\":\"ip\"",
+        "\"cmd\":\"inbox\"",
+        "\"cmd\":\"inbox\",\"peek\":true",
+        "\"cmd\":\"history\",\"limit\":5",
+        "\"cmd\":\"invite\",\"uses\":3",
+        "\"cmd\":\"invite_list\"",
+        "\"cmd\":\"up\"",
+        "\"cmd\":\"down\"",
+        "\"cmd\":\"wait\"",
+        "\"cmd\":\"wait\",\"online\":true",
+        "\"cmd\":\"watch\",\"what\":\"chat\"",
+        "\"cmd\":\"log\",\"level\":\"debug\"",
+        "\"cmd\":\"nonsense\"",
+        "\"cmd\":\"ping\"",
+        "\"cmd\":\"invite_revoke\",\"invite\":\"x\"",
+    };
+    static const char *const about[] = {
+        "\"cmd\":\"ping\",\"peer\":\"%s\",\"count\":3,\"interval_ms\":100",
+        "\"cmd\":\"ping\",\"peer\":\"%s\",\"count\":1,\"size\":1000",
+        "\"cmd\":\"wait\",\"peer\":\"%s\",\"direct\":true",
+        "\"cmd\":\"send\",\"peer\":\"%s\",\"text\":\"hello\"",
+        "\"cmd\":\"why\",\"peer\":\"%s\"",
+        "\"cmd\":\"trace\",\"peer\":\"%s\"",
+        "\"cmd\":\"ip\",\"peer\":\"%s\"",
+        "\"cmd\":\"history\",\"peer\":\"%s\"",
+    };
+    char fields[256];
+    uint32_t which = draw(c, PV_ARRAY_LEN(fixed) + 2 * PV_ARRAY_LEN(about));
+    if (which < PV_ARRAY_LEN(fixed)) {
+        snprintf(fields, sizeof(fields), "%s", fixed[which]);
+    } else {
+        const char *peer = sim_node_name(c->w.nodes[draw(c, NODES)]);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        snprintf(fields, sizeof(fields), about[which % PV_ARRAY_LEN(about)], peer);
+#pragma GCC diagnostic pop
+    }
+    unsigned id = sim_node_ask(c->w.nodes[i], fields);
+    if (draw(c, 3) == 0)
+        sim_node_hang_up(c->w.nodes[i], id);
+}
+
+/* --- trouble ------------------------------------------------------------------------------- */
+
+static void move(struct chaos *c, unsigned i)
+{
+    struct sim_node *n = c->w.nodes[i];
+    unsigned host = sim_node_host(n);
+    struct pv_addr old[SIM_HOST_ADDRS];
+    size_t n_old = sim_net_addrs(c->w.net, host, old);
+    struct pv_addr ip = pv_addr4(198, 51, 100, (uint8_t)(100 + 20 * i + draw(c, 20)), 0);
+    for (size_t k = 0; k < n_old; k++)
+        sim_net_del_addr(c->w.net, host, &old[k]);
+    if (draw(c, 4) > 0) /* else: no network at all for a while */
+        sim_net_add_addr(c->w.net, host, &ip);
+    sim_net_move(c->w.net, host, SIM_PUBLIC);
+    sim_node_links_changed(n);
+}
+
+static void trouble(struct chaos *c, unsigned i)
+{
+    struct sim_node *n = c->w.nodes[i];
+    bool on = is_awake(c, i);
+    switch (draw(c, 14)) {
+    case 0:
+        if (on)
+            sim_node_kill(n);
+        break;
+    case 1:
+        if (on)
+            sim_node_stop(n);
+        break;
+    case 2:
+        c->asleep[i] = c->asleep[i] || on;
+        if (on)
+            sim_node_sleep(n);
+        break;
+    case 3:
+        if (on)
+            move(c, i);
+        break;
+    case 4:
+        c->full[i] = draw(c, 2) == 0;
+        sim_node_set_disk_full(n, c->full[i]);
+        break;
+    case 5:
+        /* Marks above the clock cannot be kept on a full disk: then nobody believes a node that
+         * comes back with an earlier clock, until that has caught up. */
+        if (!c->full[i])
+            sim_node_jump_wall(n, (int64_t)draw(c, 4000000000u) - 2000000000);
+        sim_world_run(&c->w, PV_MS(100));
+        break;
+    case 6:
+        sim_net_reboot_nat(c->w.net, 1 + draw(c, 2));
+        break;
+    case 7:
+        if (sim_coord_core(c->w.coord) == NULL)
+            sim_coord_start(c->w.coord);
+        else if (draw(c, 2) == 0)
+            sim_coord_kill(c->w.coord);
+        else
+            sim_coord_stop(c->w.coord);
+        break;
+    case 8:
+        if (on && i > 0 && draw(c, 3) == 0) {
+            c->left[i] = true;
+            sim_node_ask(n, draw(c, 2) == 0 ? "\"cmd\":\"leave\""
+                                            : "\"cmd\":\"leave\",\"forget\":true");
+        }
+        break;
+    case 9:
+        sim_node_set_iface(n, draw(c, 2) == 0, PV_MS(draw(c, 500)));
+        break;
+    default:
+        if (c->asleep[i])
+            sim_node_wake(n);
+        else if (!sim_node_runs(n))
+            sim_node_start(n);
+        c->asleep[i] = false;
+        break;
+    }
+}
+
+static void talk(struct chaos *c, unsigned i)
+{
+    struct pv_addr to = sim_node_overlay(c->w.nodes[draw(c, NODES)], PV_AF_INET);
+    if (to.family != PV_AF_NONE && is_awake(c, i))
+        sim_node_ping(c->w.nodes[i], &to, draw(c, 1200));
+}
+
+/* --- the end ------------------------------------------------------------------------------- */
+
+static bool is_member(struct chaos *c, unsigned i)
+{
+    const char *status = sim_world_ask(&c->w, c->w.nodes[i], PV_S(5), "\"cmd\":\"status\"");
+    return status != NULL && strstr(status, "\"network\":null") == NULL;
+}
+
+/* One that left and was cut off before it knew leaves again. */
+static bool has_left(struct chaos *c, unsigned i)
+{
+    if (!c->left[i] || !is_member(c, i))
+        return !is_member(c, i);
+    const char *status = sim_world_ask(&c->w, c->w.nodes[i], PV_S(5), "\"cmd\":\"status\"");
+    if (status == NULL || strstr(status, "not a member") == NULL)
+        return false;
+    return sim_world_ask(&c->w, c->w.nodes[i], PV_S(10), "\"cmd\":\"leave\"") != NULL;
+}
+
+static bool join_again(struct chaos *c, unsigned i)
+{
+    char fields[6000];
+    for (int tries = 0; tries < 3; tries++) {
+        const char *answer =
+            sim_world_ask(&c->w, c->w.nodes[0], PV_S(30), "\"cmd\":\"invite\",\"uses\":1");
+        if (answer == NULL || !sim_world_field(answer, "token", c->token, sizeof(c->token)))
+            return false;
+        snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\"", c->token);
+        if (sim_world_ask(&c->w, c->w.nodes[i], PV_S(60), fields) != NULL)
+            return true;
+    }
+    return false;
+}
+
+static const char *repair(struct chaos *c)
+{
+    if (sim_coord_core(c->w.coord) == NULL)
+        sim_coord_start(c->w.coord);
+    for (unsigned i = 0; i < NODES; i++) {
+        struct sim_node *n = c->w.nodes[i];
+        struct pv_addr addrs[SIM_HOST_ADDRS];
+        sim_node_set_disk_full(n, false);
+        sim_node_set_iface(n, false, 0);
+        if (c->asleep[i])
+            sim_node_wake(n);
+        c->asleep[i] = false;
+        if (!sim_node_runs(n))
+            sim_node_start(n);
+        if (sim_net_addrs(c->w.net, sim_node_host(n), addrs) == 0) {
+            struct pv_addr ip = pv_addr4(198, 51, 100, (uint8_t)(200 + i), 0);
+            sim_net_add_addr(c->w.net, sim_node_host(n), &ip);
+            sim_node_links_changed(n);
+        }
+    }
+    sim_world_run(&c->w, PV_S(5));
+    for (unsigned i = 0; i < NODES; i++) {
+        if (is_member(c, i)) {
+            if (sim_world_ask(&c->w, c->w.nodes[i], PV_S(5), "\"cmd\":\"up\"") == NULL)
+                return "up:";
+        } else if (!c->left[i]) {
+            return "a node is no member any more and did not ask for it";
+        }
+    }
+    sim_world_run(&c->w, PV_S(60));
+    for (unsigned i = 0; i < NODES; i++) {
+        if (has_left(c, i) && !join_again(c, i))
+            return "a node that left cannot join again:";
+    }
+    sim_world_run(&c->w, PV_S(5));
+    return NULL;
+}
+
+static int run(uint64_t seed, void *ctx)
+{
+    static const struct pv_link_config good = {.delay = PV_MS(15), .jitter = PV_MS(5)};
+    static struct chaos c;
+    (void)ctx;
+    memset(&c, 0, sizeof(c));
+    c.seed = seed;
+    sim_world_init(&c.w, seed, &good);
+    unsigned za = sim_world_nat(&c.w, SIM_PUBLIC, "port-restricted", &good);
+    unsigned zb = sim_world_nat(&c.w, SIM_PUBLIC, "address-restricted", &good);
+    sim_world_node(&c.w, SIM_PUBLIC, "a", false);
+    sim_world_node(&c.w, za, "b", false);
+    sim_world_node(&c.w, zb, "c", false);
+    sim_world_node(&c.w, zb, "d", true);
+    if (!sim_world_join_all(&c.w))
+        return failed(&c, "joining:");
+    for (unsigned step = 0; step < STEPS; step++) {
+        unsigned i = draw(&c, NODES);
+        uint32_t what = draw(&c, 10);
+        if (what < 4 && is_awake(&c, i))
+            ask(&c, i);
+        else if (what < 7)
+            talk(&c, i);
+        else
+            trouble(&c, i);
+        sim_world_run(&c.w, draw(&c, 8) == 0 ? PV_MS(draw(&c, 40000)) : PV_MS(draw(&c, 300)));
+    }
+    const char *why = repair(&c);
+    if (why != NULL)
+        return failed(&c, why);
+    for (unsigned i = 0; i < NODES; i++) {
+        for (unsigned k = 0; k < NODES; k++) {
+            if (i == k)
+                continue;
+            pv_ns took = sim_world_reach(&c.w, c.w.nodes[i], c.w.nodes[k], PV_MS(200), PV_S(15));
+            snprintf(c.w.why, sizeof(c.w.why), "%s to %s", sim_node_name(c.w.nodes[i]),
+                     sim_node_name(c.w.nodes[k]));
+            if (took == PV_NEVER)
+                return failed(&c, "no path after the trouble was over:");
+        }
+        if (sim_node_pings(c.w.nodes[i]).strangers > 0)
+            return failed(&c, "a node was given a packet for another address");
+    }
+    sim_world_done(&c.w);
+    return 0;
+}
+
+static void after_any_trouble_everybody_can_reach_everybody(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("chaos", SEEDS, run, NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(after_any_trouble_everybody_can_reach_everybody),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
