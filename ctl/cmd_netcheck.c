@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands that measure the way out, without the daemon, rights or a network: netcheck, stun. */
+#include <string.h>
+
+#include "ctl/cli.h"
+#include "ctl/netprobe.h"
+
+enum {
+    OPT_SERVER, /* options by place in the tables below */
+    OPT_LIFETIME,
+    STATUS_S = 2, /* a daemon is asked for its coordinator no longer */
+};
+
+static const char *const FAMILY_KEY[] = {"ipv4", "ipv6"};
+static const char *const FAMILY_TEXT[] = {"IPv4", "IPv6"};
+
+/* NULL for a missing address. */
+static json_t *addr_json(const struct pv_addr *a)
+{
+    char text[PV_ADDR_TEXT];
+    if (a->family == PV_AF_NONE)
+        return json_null();
+    return json_string(a->port != 0 ? pv_addr_format(a, text) : pv_addr_format_ip(a, text));
+}
+
+static json_t *ms_json(pv_ns t)
+{
+    return json_real((double)(t / 10000u) / 100);
+}
+
+static void row(struct pv_table *t, const char *name, enum pv_colour colour, const char *text)
+{
+    pv_table_cell(t, PV_DIM, name);
+    pv_table_cell(t, colour, text);
+}
+
+/* --- which server -------------------------------------------------------------------------- */
+
+/* The coordinator of the daemon on this machine, if there is one. */
+static bool ask_daemon(struct pv_cli *cli, char *buf, size_t cap)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    bool found = false;
+    FILE *err = cli->err;
+    FILE *null = fopen("/dev/null", "w");
+    if (null == NULL)
+        return false;
+    cli->err = null; /* without a daemon the user is asked for a server */
+    pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 0);
+    pv_cli_set_timeout(cli, STATUS_S);
+    if (pv_cli_connect(cli) == 0 && pv_cli_call(cli, &req, NULL, NULL, &body) == 0) {
+        const char *a = pv_json_text(json_object_get(body, "coordinator"), "address", "");
+        found = a[0] != '\0' && strlen(a) < cap;
+        if (found)
+            memcpy(buf, a, strlen(a) + 1);
+        json_decref(body);
+    }
+    cli->err = err;
+    fclose(null);
+    return found;
+}
+
+static int find_servers(struct pv_cli *cli, const char *given, struct pv_netprobe_servers *servers)
+{
+    char text[PV_NETPROBE_TEXT_MAX];
+    char error[PV_NETPROBE_ERROR];
+    if (given == NULL && !ask_daemon(cli, text, sizeof(text)))
+        return pv_cli_usage(cli, "no server: name a STUN server, such as your coordinator, with "
+                                 "--server HOST:PORT");
+    int r = pv_netprobe_resolve(given != NULL ? given : text, servers, error);
+    if (r == PV_ERR_MALFORMED)
+        return pv_cli_usage(cli, "%s", error);
+    return r < 0 ? pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", error) : 0;
+}
+
+/* --- netcheck ------------------------------------------------------------------------------ */
+
+struct check {
+    struct pv_netprobe_servers servers;
+    struct pv_netprobe_report report;
+    bool lifetime;
+    bool tcp_asked, tcp; /* by TCP the server was asked, because UDP got no answer; it answered */
+    const char *verdict;
+};
+
+static bool reached(const struct check *c)
+{
+    return c->report.result[0].reached || c->report.result[1].reached;
+}
+
+static const struct pv_netcheck_result *best_result(const struct check *c)
+{
+    return &c->report.result[!c->report.result[0].reached && c->report.result[1].reached ? 1 : 0];
+}
+
+/* Where UDP brought nothing: does the server answer at all? */
+static void ask_by_tcp(struct check *c)
+{
+    struct pv_netprobe_answer answer;
+    for (size_t f = 0; f < PV_NETPROBE_FAMILIES && !c->tcp; f++) {
+        if (!c->report.tried[f] || c->report.result[f].reached)
+            continue;
+        c->tcp_asked = true;
+        c->tcp = pv_netprobe_tcp(&c->servers.addr[f][0], &answer) == PV_OK;
+    }
+}
+
+static json_t *life_json(const struct pv_netcheck_result *r)
+{
+    if (!r->life_known)
+        return json_null();
+    return json_pack("{s:I, s:o}", "min_s", (json_int_t)(r->life_min / PV_S(1)), "max_s",
+                     r->life_max == PV_NEVER ? json_null()
+                                             : json_integer((json_int_t)(r->life_max / PV_S(1))));
+}
+
+static json_t *publics_json(const struct pv_netcheck_result *r)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < r->n_publics; i++)
+        json_array_append_new(list, addr_json(&r->publics[i]));
+    return list;
+}
+
+static json_t *block_json(const struct pv_netcheck_result *r)
+{
+    if (r->ports != PV_NETCHECK_IN_BLOCK)
+        return json_null();
+    return json_pack("{s:i, s:i}", "first", r->block_lo, "size", r->block_size);
+}
+
+static json_t *result_json(const struct check *c, size_t f)
+{
+    const struct pv_netcheck_result *r = &c->report.result[f];
+    bool rtt = r->reached;
+    if (!c->report.tried[f])
+        return json_null();
+    return json_pack(
+        "{s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:o}",
+        "name", pv_netcheck_name_text(r->name), "udp", r->reached, "server", addr_json(&r->server),
+        "rtt_ms", rtt ? ms_json(r->rtt) : json_null(), "local", addr_json(&c->report.local[f]),
+        "mapped", addr_json(&r->mapped), "public", publics_json(r), "nat",
+        pv_netcheck_answer_text(r->translated), "mapping", pv_netcheck_rule_text(r->mapping),
+        "mapping_by_port", pv_netcheck_answer_text(r->mapping_port), "filtering",
+        pv_netcheck_rule_text(r->filtering), "filtering_by_port",
+        pv_netcheck_answer_text(r->filtering_port), "ports", pv_netcheck_ports_text(r->ports),
+        "delta", r->ports == PV_NETCHECK_SEQUENTIAL ? json_integer(r->delta) : json_null(), "block",
+        block_json(r), "hairpin", pv_netcheck_answer_text(r->hairpin), "lifetime", life_json(r));
+}
+
+static int print_json(struct pv_cli *cli, const struct check *c)
+{
+    const char *udp = reached(c) ? "works" : c->tcp ? "blocked" : "unknown";
+    json_t *body =
+        json_pack("{s:i, s:s, s:o, s:o, s:s}", "version", 1, "udp", udp, FAMILY_KEY[0],
+                  result_json(c, 0), FAMILY_KEY[1], result_json(c, 1), "verdict", c->verdict);
+    if (body == NULL)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+    pv_cli_print_json(cli, body);
+    json_decref(body);
+    return 0;
+}
+
+static void ports_row(struct pv_table *t, const struct pv_netcheck_result *r)
+{
+    char text[PV_SHOW_BUF];
+    if (r->ports == PV_NETCHECK_SEQUENTIAL)
+        snprintf(text, sizeof(text), "sequential, %+d", r->delta);
+    else if (r->ports == PV_NETCHECK_IN_BLOCK)
+        snprintf(text, sizeof(text), "in a block of %u from about %u", r->block_size, r->block_lo);
+    else
+        snprintf(text, sizeof(text), "%s", pv_netcheck_ports_text(r->ports));
+    row(t, "  ports", PV_PLAIN, text);
+}
+
+static void life_row(struct pv_table *t, const struct pv_netcheck_result *r)
+{
+    char text[PV_SHOW_BUF];
+    unsigned long long min = r->life_min / PV_S(1);
+    if (!r->life_known)
+        snprintf(text, sizeof(text), "unknown (the server cannot answer to another port)");
+    else if (r->life_max == PV_NEVER)
+        snprintf(text, sizeof(text), "more than %llu s of silence", min);
+    else
+        snprintf(text, sizeof(text), "%llu to %llu s of silence", min,
+                 (unsigned long long)(r->life_max / PV_S(1)));
+    row(t, "  lifetime", PV_PLAIN, text);
+}
+
+/* A rule, or what is known of it. */
+static void rule_row(struct pv_table *t, const char *name, enum pv_netcheck_rule rule,
+                     enum pv_netcheck_answer by_port)
+{
+    const char *text = pv_netcheck_rule_text(rule);
+    if (rule == PV_NETCHECK_RULE_UNKNOWN && by_port == PV_NETCHECK_NO)
+        text = "not by port; by address: unknown";
+    row(t, name, PV_PLAIN, text);
+}
+
+static void family_rows(struct pv_table *t, const struct check *c, size_t f)
+{
+    char text[PV_SHOW_BUF], a[PV_ADDR_TEXT], b[PV_ADDR_TEXT], ms[PV_SHOW_BUF];
+    const struct pv_netcheck_result *r = &c->report.result[f];
+    if (!c->report.tried[f]) {
+        row(t, FAMILY_TEXT[f], PV_DIM,
+            c->servers.n[f] == 0 ? "the server has no such address" : "none here");
+        return;
+    }
+    if (!r->reached) {
+        row(t, FAMILY_TEXT[f], PV_RED, "no answer by UDP");
+        return;
+    }
+    snprintf(text, sizeof(text), "%s (here: %s)", pv_addr_format(&r->mapped, a),
+             pv_addr_format_ip(&c->report.local[f], b));
+    row(t, FAMILY_TEXT[f], PV_BOLD, text);
+    for (size_t i = 1; i < r->n_publics; i++)
+        row(t, "", PV_BOLD, pv_addr_format_ip(&r->publics[i], a));
+    row(t, "  NAT", r->name == PV_NETCHECK_SYMMETRIC ? PV_YELLOW : PV_GREEN,
+        pv_netcheck_name_text(r->name));
+    if (r->translated == PV_NETCHECK_YES)
+        rule_row(t, "  mapping", r->mapping, r->mapping_port);
+    rule_row(t, "  filtering", r->filtering, r->filtering_port);
+    if (r->translated == PV_NETCHECK_YES) {
+        ports_row(t, r);
+        row(t, "  hairpin", PV_PLAIN, pv_netcheck_answer_text(r->hairpin));
+    }
+    if (c->lifetime)
+        life_row(t, r);
+    snprintf(text, sizeof(text), "%s, %s%s", pv_addr_format(&r->server, a),
+             pv_show_ms((double)r->rtt / 1e6, ms),
+             r->two_addresses ? "" : ", without a second address");
+    row(t, "  server", PV_DIM, text);
+}
+
+static int print_text(struct pv_cli *cli, const struct check *c)
+{
+    struct pv_table t;
+    pv_table_begin(&t, 2);
+    for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++)
+        family_rows(&t, c, f);
+    if (pv_table_print(&t, cli->out, cli->colour) < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+    fprintf(cli->out, "\n%s\n", c->verdict);
+    return 0;
+}
+
+static const char *judge(const struct check *c)
+{
+    if (!reached(c) && c->tcp)
+        return "UDP is blocked: the server answers by TCP only. Direct paths are possible inside "
+               "the own network only; everything else needs a relay.";
+    if (!reached(c))
+        return "The server answers neither by UDP nor by TCP: it is down, or this machine has no "
+               "way out.";
+    return pv_netcheck_verdict(best_result(c));
+}
+
+static int netcheck(struct pv_cli *cli)
+{
+    struct check c = {.lifetime = cli->args.value[OPT_LIFETIME] != NULL};
+    int code = find_servers(cli, cli->args.value[OPT_SERVER], &c.servers);
+    if (code != 0)
+        return code;
+    if (c.lifetime && !cli->json)
+        pv_cli_note(cli, "leaving bindings alone; this takes up to 190 seconds");
+    int r = pv_netprobe_run(&c.servers, c.lifetime, &c.report);
+    if (r < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "cannot open sockets: %s",
+                           r > -1000 ? strerror(-r) : pv_strstatus(r));
+    if (!reached(&c))
+        ask_by_tcp(&c);
+    c.verdict = judge(&c);
+    code = cli->json ? print_json(cli, &c) : print_text(cli, &c);
+    if (code == 0 && !reached(&c) && !c.tcp)
+        return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
+                           "no answer from the server: is its name right, and is it running?");
+    return code;
+}
+
+/* --- stun ---------------------------------------------------------------------------------- */
+
+/* One line, or one object of the list. */
+static void tell(struct pv_cli *cli, json_t *list, const struct pv_addr *server, const char *how,
+                 int status, const struct pv_netprobe_answer *answer)
+{
+    char a[PV_ADDR_TEXT], b[PV_ADDR_TEXT], ms[PV_SHOW_BUF];
+    bool good = status == PV_OK;
+    const char *why = status > -1000 && status < 0 ? strerror(-status) : pv_strstatus(status);
+    if (cli->json) {
+        json_array_append_new(list, json_pack("{s:o, s:s, s:o, s:o, s:o}", "server",
+                                              addr_json(server), "by", how, "mapped",
+                                              good ? addr_json(&answer->mapped) : json_null(),
+                                              "rtt_ms", good ? ms_json(answer->rtt) : json_null(),
+                                              "error", good ? json_null() : json_string(why)));
+        return;
+    }
+    if (good)
+        fprintf(cli->out, "%s  by %s from %s in %s\n", pv_addr_format(&answer->mapped, a), how,
+                pv_addr_format(server, b), pv_show_ms((double)answer->rtt / 1e6, ms));
+    else
+        fprintf(cli->out, "no answer  by %s from %s: %s\n", how, pv_addr_format(server, b), why);
+    fflush(cli->out);
+}
+
+static int stun(struct pv_cli *cli)
+{
+    struct pv_netprobe_servers servers;
+    bool any = false;
+    json_t *list = json_array();
+    int code = find_servers(cli, cli->args.word[0], &servers);
+    for (size_t f = 0; code == 0 && f < PV_NETPROBE_FAMILIES; f++) {
+        for (size_t i = 0; i < servers.n[f]; i++) {
+            const struct pv_addr *server = &servers.addr[f][i];
+            struct pv_netprobe_answer answer = {.rtt = 0};
+            int r = pv_netprobe_udp(server, &answer);
+            tell(cli, list, server, "UDP", r, &answer);
+            any = any || r == PV_OK;
+            r = pv_netprobe_tcp(server, &answer);
+            tell(cli, list, server, "TCP", r, &answer);
+            any = any || r == PV_OK;
+        }
+    }
+    if (code == 0 && cli->json) {
+        json_t *body = json_pack("{s:i, s:O}", "version", 1, "answers", list);
+        if (body != NULL)
+            pv_cli_print_json(cli, body);
+        json_decref(body);
+    }
+    json_decref(list);
+    if (code == 0 && !any)
+        return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
+                           "%.100s does not answer: is the name right, and is it a STUN server?",
+                           cli->args.word[0]);
+    return code;
+}
+
+const struct pv_command pv_cmds_netcheck[] = {
+    {
+        .name = "netcheck",
+        .args = "[--server HOST:PORT] [--lifetime]",
+        .summary = "what stands between this machine and the others: NAT, firewall, UDP",
+        .details =
+            "  --server HOST:PORT  the STUN server to measure with (default: the coordinator\n"
+            "                  of the p2pvpnd that runs here); several with commas between:\n"
+            "                  each is a second address for the others\n"
+            "  --lifetime      also how long the NAT keeps a silent binding (up to 3 minutes)\n"
+            "\nNeeds no rights, no p2pvpnd and no network.\n",
+        .example = "p2pvpnctl netcheck --server 198.51.100.7:3478",
+        .options = {{"server", 's', true}, {"lifetime", 'l', false}},
+        .run = netcheck,
+    },
+    {
+        .name = "stun",
+        .args = "HOST[:PORT]",
+        .summary = "the address under which HOST, a STUN server, sees this machine",
+        .details = "\nBy UDP and by TCP, over IPv4 and IPv6. Needs no rights, no p2pvpnd and no "
+                   "network.\n",
+        .example = "p2pvpnctl stun 198.51.100.7",
+        .min_words = 1,
+        .max_words = 1,
+        .run = stun,
+    },
+    {.name = NULL},
+};

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/netprobe.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/text.h"
+#include "proto/stunc.h"
+#include "sys/clock.h"
+#include "sys/entropy.h"
+#include "sys/sockaddr.h"
+#include "sys/stream.h"
+#include "sys/udp.h"
+
+enum {
+    DATAGRAMS = 16,
+    DATAGRAM_MAX = 2048,
+    NAME_MAX_LEN = 255,
+};
+
+static size_t family_of(const struct pv_addr *a)
+{
+    return a->family == PV_AF_INET6 ? 1 : 0;
+}
+
+/* --- names --------------------------------------------------------------------------------- */
+
+static void add_server(struct pv_netprobe_servers *s, const struct pv_addr *a)
+{
+    size_t f = family_of(a);
+    if (s->n[f] < PV_NETCHECK_SERVERS)
+        s->addr[f][s->n[f]++] = *a;
+}
+
+static int resolve_name(const char *host, uint16_t port, struct pv_netprobe_servers *s,
+                        char error[static PV_NETPROBE_ERROR])
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM};
+    struct addrinfo *list = NULL;
+    bool have[PV_NETPROBE_FAMILIES] = {false};
+    int e = getaddrinfo(host, NULL, &hints, &list);
+    if (e != 0) {
+        snprintf(error, PV_NETPROBE_ERROR, "%.100s: %s: is the name right?", host, gai_strerror(e));
+        return PV_ERR_NOT_FOUND;
+    }
+    for (const struct addrinfo *i = list; i != NULL; i = i->ai_next) {
+        struct sockaddr_storage ss = {0};
+        memcpy(&ss, i->ai_addr, i->ai_addrlen);
+        struct pv_addr a = pv_addr_unmap(pv_sockaddr_to(&ss));
+        a.port = port;
+        /* One of each family: a second address of one server is not another server's. */
+        if (a.family != PV_AF_NONE && !have[family_of(&a)])
+            add_server(s, &a);
+        if (a.family != PV_AF_NONE)
+            have[family_of(&a)] = true;
+    }
+    freeaddrinfo(list);
+    return PV_OK;
+}
+
+static int resolve_one(const char *text, struct pv_netprobe_servers *s,
+                       char error[static PV_NETPROBE_ERROR])
+{
+    struct pv_addr a;
+    char host[NAME_MAX_LEN + 1];
+    uint64_t port = PV_NETPROBE_PORT;
+    const char *colon = strrchr(text, ':');
+    if (pv_addr_parse(text, &a) == PV_OK && a.port != 0) {
+        add_server(s, &a);
+        return PV_OK;
+    }
+    if (pv_addr_parse_ip(text, &a) == PV_OK) {
+        a.port = PV_NETPROBE_PORT;
+        add_server(s, &a);
+        return PV_OK;
+    }
+    size_t len = colon == NULL ? strlen(text) : (size_t)(colon - text);
+    bool good = len > 0 && len <= NAME_MAX_LEN &&
+                (colon == NULL || pv_u64_parse(colon + 1, 1, UINT16_MAX, &port) == PV_OK);
+    for (size_t i = 0; good && i < len; i++)
+        good = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._",
+                      text[i]) != NULL;
+    if (!good) {
+        snprintf(error, PV_NETPROBE_ERROR,
+                 "\"%.100s\" is no server: give HOST, HOST:PORT, ADDRESS:PORT or [IPV6]:PORT",
+                 text);
+        return PV_ERR_MALFORMED;
+    }
+    memcpy(host, text, len);
+    host[len] = '\0';
+    return resolve_name(host, (uint16_t)port, s, error);
+}
+
+int pv_netprobe_resolve(const char *text, struct pv_netprobe_servers *ret_servers,
+                        char ret_error[static PV_NETPROBE_ERROR])
+{
+    char copy[PV_NETPROBE_TEXT_MAX];
+    char *rest = NULL;
+    struct pv_netprobe_servers s = {0};
+    int r = PV_ERR_MALFORMED;
+    snprintf(ret_error, PV_NETPROBE_ERROR, "the server's name is empty or too long");
+    if (strlen(text) >= sizeof(copy))
+        return PV_ERR_MALFORMED;
+    memcpy(copy, text, strlen(text) + 1);
+    for (char *p = strtok_r(copy, ",", &rest); p != NULL; p = strtok_r(NULL, ",", &rest)) {
+        r = resolve_one(p, &s, ret_error);
+        if (r < 0)
+            return r;
+    }
+    if (r == PV_OK)
+        *ret_servers = s;
+    return r;
+}
+
+/* --- one question -------------------------------------------------------------------------- */
+
+static int wait_for(int fd, short events, pv_ns until)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    pv_ns now = pv_clock_now();
+    int ms = until > now ? (int)((until - now) / 1000000u) + 1 : 0;
+    int n = poll(&p, 1, ms);
+    return n > 0 ? PV_OK : n < 0 && errno != EINTR ? -errno : PV_ERR_AGAIN;
+}
+
+static int open_udp(uint16_t family, int *ret_fd)
+{
+    static const struct pv_udp_opts opts = {0};
+    const struct pv_addr any = {.family = family};
+    return pv_udp_open(&any, &opts, ret_fd);
+}
+
+static void send_udp(int fd, const struct pv_addr *dst, struct pv_view data)
+{
+    struct pv_udp_counts counts = {0};
+    const struct pv_udp_out out = {.dst = *dst, .data = data};
+    pv_udp_send(fd, &out, 1, &counts);
+}
+
+static int run_stunc(struct pv_stunc *c, int fd, struct pv_udp_receiver *rx, pv_ns until,
+                     struct pv_stunc_event *ret_event)
+{
+    while (pv_clock_now() < until) {
+        uint8_t buf[PV_STUNC_MTU];
+        size_t len = 0;
+        struct pv_udp_in *in = NULL;
+        size_t n = 0;
+        pv_stunc_handle_timeout(c, pv_clock_now());
+        while (pv_stunc_poll_transmit(c, buf, sizeof(buf), &len) == PV_OK)
+            send_udp(fd, &c->cfg.server, pv_view(buf, len));
+        if (pv_stunc_poll_event(c, ret_event) == PV_OK)
+            return PV_OK;
+        int r = wait_for(fd, POLLIN, pv_min_ns(until, pv_stunc_next_timeout(c)));
+        if (r < 0 && r != PV_ERR_AGAIN)
+            return r;
+        if (r < 0 || pv_udp_recv(rx, fd, &in, &n) < 0)
+            continue;
+        pv_ns now = pv_clock_now();
+        for (size_t i = 0; i < n; i++)
+            if (!in[i].cut &&
+                pv_stunc_handle_input(c, &in[i].src, pv_view(in[i].ptr, in[i].len), now) == PV_OK)
+                break;
+        if (pv_stunc_poll_event(c, ret_event) == PV_OK)
+            return PV_OK;
+    }
+    return PV_ERR_TIMEOUT;
+}
+
+int pv_netprobe_udp(const struct pv_addr *server, struct pv_netprobe_answer *ret_answer)
+{
+    struct pv_rng rng = pv_entropy();
+    const struct pv_stunc_config cfg = {.server = *server, .rto = PV_MS(200), .max_sends = 5};
+    struct pv_udp_receiver *rx = NULL;
+    struct pv_stunc_event event = {.status = PV_OK};
+    struct pv_stunc c;
+    int fd = -1;
+    int r = pv_udp_receiver_new(&rx, DATAGRAMS, DATAGRAM_MAX);
+    if (r == PV_OK)
+        r = open_udp(server->family, &fd);
+    if (r == PV_OK) {
+        pv_ns now = pv_clock_now();
+        pv_stunc_start(&c, &cfg, &rng, now);
+        r = run_stunc(&c, fd, rx, now + PV_MS(PV_NETPROBE_STUN_MS), &event);
+        close(fd);
+    }
+    pv_udp_receiver_free(rx);
+    if (r == PV_OK && event.type == PV_STUNC_FAILED)
+        r = event.status;
+    if (r == PV_OK)
+        *ret_answer = (struct pv_netprobe_answer){.mapped = event.mapped, .rtt = event.rtt};
+    return r;
+}
+
+/* Reads exactly len bytes. */
+static int read_all(int fd, uint8_t *buf, size_t len, pv_ns until)
+{
+    size_t got = 0;
+    while (got < len) {
+        size_t n = 0;
+        int r = wait_for(fd, POLLIN, until);
+        if (r == PV_OK)
+            r = pv_stream_read(fd, buf + got, len - got, &n);
+        if (r == PV_OK)
+            got += n;
+        else if (r != PV_ERR_AGAIN)
+            return r;
+        else if (pv_clock_now() >= until)
+            return PV_ERR_TIMEOUT;
+    }
+    return PV_OK;
+}
+
+static int ask_tcp(int fd, pv_ns until, struct pv_netprobe_answer *ret_answer)
+{
+    struct pv_rng rng = pv_entropy();
+    uint8_t txid[PV_STUN_TXID_LEN];
+    uint8_t buf[512];
+    struct pv_stun_writer w;
+    struct pv_stun_msg msg;
+    size_t len = 0;
+    size_t n = 0;
+    int r = PV_ERR_AGAIN;
+    while (r == PV_ERR_AGAIN && pv_clock_now() < until) {
+        r = wait_for(fd, POLLOUT, until);
+        if (r == PV_OK)
+            r = pv_stream_connected(fd);
+    }
+    if (r < 0)
+        return r == PV_ERR_AGAIN ? PV_ERR_TIMEOUT : r;
+    pv_rng_fill(&rng, txid, sizeof(txid));
+    pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_REQUEST, PV_STUN_BINDING, txid);
+    r = pv_stun_write_end(&w, &len);
+    pv_ns sent = pv_clock_now();
+    if (r == PV_OK)
+        r = pv_stream_write(fd, pv_view(buf, len), &n);
+    if (r == PV_OK)
+        r = n == len ? read_all(fd, buf, PV_STUN_HEADER_LEN, until) : PV_ERR_CLOSED;
+    if (r < 0)
+        return r;
+    len = pv_load_be16(buf + 2);
+    if (len > sizeof(buf) - PV_STUN_HEADER_LEN)
+        return PV_ERR_MALFORMED;
+    r = read_all(fd, buf + PV_STUN_HEADER_LEN, len, until);
+    if (r == PV_OK)
+        r = pv_stun_decode(pv_view(buf, PV_STUN_HEADER_LEN + len), &msg);
+    if (r == PV_OK && memcmp(msg.txid, txid, sizeof(txid)) != 0)
+        r = PV_ERR_MALFORMED;
+    if (r == PV_OK && msg.cls != PV_STUN_SUCCESS)
+        r = PV_ERR_REFUSED;
+    if (r == PV_OK)
+        r = pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &ret_answer->mapped);
+    ret_answer->rtt = pv_clock_now() - sent;
+    return r;
+}
+
+int pv_netprobe_tcp(const struct pv_addr *server, struct pv_netprobe_answer *ret_answer)
+{
+    struct pv_netprobe_answer answer = {.rtt = 0};
+    int fd = -1;
+    const struct pv_stream_bind anywhere = {.ifname = NULL};
+    int r = pv_stream_connect(server, &anywhere, &fd);
+    if (r < 0)
+        return r;
+    r = ask_tcp(fd, pv_clock_now() + PV_MS(PV_NETPROBE_TCP_MS), &answer);
+    close(fd);
+    if (r == PV_OK)
+        *ret_answer = answer;
+    return r == -ECONNREFUSED ? PV_ERR_REFUSED : r;
+}
+
+/* --- measuring ----------------------------------------------------------------------------- */
+
+struct measure {
+    struct pv_netcheck nc;
+    int fds[PV_NETCHECK_SOCKETS];
+    size_t n_fds;
+    bool running;
+};
+
+static void close_all(struct measure *m)
+{
+    for (size_t i = 0; i < m->n_fds; i++)
+        close(m->fds[i]);
+    m->n_fds = 0;
+}
+
+/* The address this machine uses towards the server. */
+static int local_towards(const struct pv_addr *server, struct pv_addr *ret_local)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = pv_sockaddr_from(server, &ss);
+    int fd = socket(server->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int r = connect(fd, (const struct sockaddr *)&ss, len) < 0 ? -errno : PV_OK;
+    if (r == PV_OK)
+        r = pv_udp_local(fd, ret_local);
+    close(fd);
+    return r;
+}
+
+static int open_sockets(struct measure *m, struct pv_netcheck_config *cfg,
+                        const struct pv_addr *local)
+{
+    size_t n = cfg->lifetime ? PV_NETCHECK_SOCKETS : PV_NETCHECK_SOCKETS_SHORT;
+    for (size_t i = 0; i < n; i++) {
+        struct pv_addr bound;
+        int r = open_udp(local->family, &m->fds[i]);
+        if (r < 0)
+            return r;
+        m->n_fds++;
+        r = pv_udp_local(m->fds[i], &bound);
+        if (r < 0)
+            return r;
+        cfg->local[i] = *local;
+        cfg->local[i].port = bound.port;
+    }
+    return PV_OK;
+}
+
+static void pump(struct measure *m, struct pv_netcheck_result *result)
+{
+    uint8_t buf[PV_NETCHECK_MTU];
+    struct pv_netcheck_send s;
+    while (pv_netcheck_poll_transmit(&m->nc, buf, &s) == PV_OK)
+        if (s.sock < m->n_fds)
+            send_udp(m->fds[s.sock], &s.dst, pv_view(buf, s.len));
+    if (pv_netcheck_poll_event(&m->nc, result) == PV_OK)
+        m->running = false;
+}
+
+static void receive(struct measure *m, unsigned sock, struct pv_udp_receiver *rx)
+{
+    struct pv_udp_in *in = NULL;
+    size_t n = 0;
+    if (pv_udp_recv(rx, m->fds[sock], &in, &n) < 0)
+        return;
+    pv_ns now = pv_clock_now();
+    unsigned strange = 0;
+    for (size_t i = 0; i < n; i++)
+        strange += in[i].cut || pv_netcheck_handle_input(&m->nc, sock, &in[i].src,
+                                                         pv_view(in[i].ptr, in[i].len), now) < 0;
+    (void)strange; /* answers to repeated requests, or nothing of ours */
+}
+
+/* Sleeps until something is due or arrives, and hands it in. */
+static void step(struct measure *m, size_t n, struct pv_udp_receiver *rx)
+{
+    struct pollfd polls[PV_NETPROBE_FAMILIES * PV_NETCHECK_SOCKETS];
+    nfds_t n_polls = 0;
+    pv_ns next = PV_NEVER;
+    for (size_t f = 0; f < n; f++) {
+        for (size_t i = 0; m[f].running && i < m[f].n_fds; i++)
+            polls[n_polls++] = (struct pollfd){.fd = m[f].fds[i], .events = POLLIN};
+        if (m[f].running)
+            next = pv_min_ns(next, pv_netcheck_next_timeout(&m[f].nc));
+    }
+    pv_ns now = pv_clock_now();
+    const struct timespec wait = {
+        .tv_sec = next > now ? (time_t)((next - now) / PV_S(1)) : 0,
+        .tv_nsec = next > now ? (long)((next - now) % PV_S(1)) : 0,
+    };
+    if (ppoll(polls, n_polls, &wait, NULL) < 0)
+        return;
+    size_t at = 0;
+    for (size_t f = 0; f < n; f++)
+        for (unsigned i = 0; m[f].running && i < m[f].n_fds; i++)
+            if (polls[at++].revents != 0)
+                receive(&m[f], i, rx);
+}
+
+static int start(struct measure *m, const struct pv_netprobe_servers *servers, size_t f,
+                 bool lifetime, struct pv_netprobe_report *report)
+{
+    struct pv_netcheck_config cfg = {.n_servers = servers->n[f], .lifetime = lifetime};
+    struct pv_rng rng = pv_entropy();
+    memcpy(cfg.servers, servers->addr[f], sizeof(cfg.servers));
+    if (cfg.n_servers == 0 || local_towards(&cfg.servers[0], &report->local[f]) < 0)
+        return PV_OK; /* no such family here */
+    report->local[f].port = 0;
+    int r = open_sockets(m, &cfg, &report->local[f]);
+    if (r < 0)
+        return r;
+    report->tried[f] = true;
+    m->running = true;
+    pv_netcheck_start(&m->nc, &cfg, &rng, pv_clock_now());
+    return PV_OK;
+}
+
+int pv_netprobe_run(const struct pv_netprobe_servers *servers, bool lifetime,
+                    struct pv_netprobe_report *ret_report)
+{
+    struct measure m[PV_NETPROBE_FAMILIES] = {0};
+    struct pv_netprobe_report report = {0};
+    struct pv_udp_receiver *rx = NULL;
+    int r = pv_udp_receiver_new(&rx, DATAGRAMS, DATAGRAM_MAX);
+    for (size_t f = 0; r == PV_OK && f < PV_NETPROBE_FAMILIES; f++)
+        r = start(&m[f], servers, f, lifetime, &report);
+    while (r == PV_OK && (m[0].running || m[1].running)) {
+        for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++) {
+            if (!m[f].running)
+                continue;
+            pv_netcheck_handle_timeout(&m[f].nc, pv_clock_now());
+            pump(&m[f], &report.result[f]);
+        }
+        if (m[0].running || m[1].running)
+            step(m, PV_NETPROBE_FAMILIES, rx);
+    }
+    for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++)
+        close_all(&m[f]);
+    pv_udp_receiver_free(rx);
+    if (r == PV_OK)
+        *ret_report = report;
+    return r;
+}

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+"""p2pvpnctl netcheck and stun with real sockets: every profile of the emulator, plain Linux routers,
+our coordinator and coturn as servers, UDP blocked. No root, no daemon, no network needed."""
+import json
+import shutil
+import time
+
+from lab import Skip, check, equal, scenario, wait
+
+PROFILES = (
+    # profile, name, mapping, filtering, ports
+    ("full-cone", "full cone", "endpoint-independent", "endpoint-independent", "preserved"),
+    ("address-restricted", "address-restricted", "endpoint-independent", "address-dependent",
+     "preserved"),
+    ("port-restricted", "port-restricted", "endpoint-independent", "address- and port-dependent",
+     "preserved"),
+    ("symmetric", "symmetric", "address- and port-dependent", "address- and port-dependent",
+     "random"),
+    ("symmetric-sequential", "symmetric", "address- and port-dependent",
+     "address- and port-dependent", "sequential"),
+    ("symmetric-block", "symmetric", "address- and port-dependent", "address- and port-dependent",
+     "block"),
+    ("linux", "port-restricted", "endpoint-independent", "address- and port-dependent",
+     "preserved"),
+    ("linux-drop", "port-restricted", "endpoint-independent", "address- and port-dependent",
+     "preserved"),
+)
+
+
+def second_address(host):
+    second = f"{host.lan.subnet4}.{host.lan.next_host}"
+    host.lan.next_host += 1
+    host.ip(f"addr add {second}/24 dev {host.dev}")
+    return second
+
+
+def server(lab):
+    """A coordinator with two addresses."""
+    host = lab.host("coord")
+    return lab.coordinator(host, args=["--alt-address", second_address(host)])
+
+
+def netcheck(host, address, *args, **kw):
+    """As nobody: it must need no rights."""
+    started = time.monotonic()
+    argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+            host.lab.bin("p2pvpnctl"), "netcheck", "--server", address, "--json", *args]
+    r = host.run(*argv, **kw)
+    took = time.monotonic() - started
+    check(took < 5 or "--lifetime" in args, f"netcheck took {took:.1f} s")
+    return json.loads(r.out)
+
+
+def expect(have, name, mapping, filtering, ports, what):
+    equal((have["name"], have["mapping"], have["filtering"], have["ports"]),
+          (name, mapping, filtering, ports), what)
+
+
+@scenario
+def every_profile_is_named(lab):
+    coordinator = server(lab)
+    lan = lab.lan("home", "delay=10ms")
+    a = lab.host("a", lan)
+    for profile, *want in PROFILES:
+        lan.nat.set(profile=profile)
+        lan.nat.flush()
+        r = netcheck(a, coordinator.public())
+        expect(r["ipv4"], *want, profile)
+        equal(r["ipv4"]["public"], [lan.public], "public address")
+        equal(r["ipv4"]["hairpin"] in ("no", "unknown"), True, "hairpin while off")
+    equal(r["ipv6"], None, "IPv6")
+    lan.nat.set(profile="port-restricted", hairpin="external")
+    equal(netcheck(a, coordinator.public())["ipv4"]["hairpin"], "yes", "hairpin")
+    pub = lab.host("pub")
+    r = netcheck(pub, coordinator.public())["ipv4"]
+    equal((r["name"], r["nat"]), ("open", "no"), "a public machine")
+    pub.nft("""
+table inet guard {
+    chain input {
+        type filter hook input priority 0; policy accept;
+        iifname "eth0" ct state new drop
+    }
+}
+""")
+    equal(netcheck(pub, coordinator.public())["ipv4"]["name"], "firewall", "with a firewall")
+    out = a.ctl("netcheck", "--server", coordinator.public()).out
+    check("port-restricted" in out and "direct paths to everybody" in out, f"in words: {out}")
+    r = a.json("stun", coordinator.public())
+    equal(len([x for x in r["answers"] if x["mapped"]]), 2, "answers by UDP and TCP")
+
+
+@scenario
+def linux_routers_are_what_they_are(lab):
+    coordinator = server(lab)
+    for name, random, drop in (("plain", False, True), ("open", False, False),
+                               ("random", True, True)):
+        lan = lab.masquerade(name, drop_input=drop, random=random)
+        a = lab.host("h" + name, lan)
+        r = netcheck(a, coordinator.public())["ipv4"]
+        if random:
+            expect(r, "symmetric", "address- and port-dependent", "address- and port-dependent",
+                   "random", name)
+        else:
+            expect(r, "port-restricted", "endpoint-independent", "address- and port-dependent",
+                   "preserved", name)
+
+
+@scenario
+def blocked_udp_and_a_lesser_server(lab):
+    """One address only, then nothing but TCP, then nobody."""
+    coordinator = lab.coordinator()
+    lan = lab.lan("home", "profile=symmetric")
+    a = lab.host("a", lan)
+    r = netcheck(a, coordinator.public())["ipv4"]
+    equal((r["name"], r["mapping"]), ("symmetric", "address- and port-dependent"), "by ports alone")
+    lan.nat.set(profile="port-restricted")
+    r = netcheck(a, coordinator.public())["ipv4"]
+    equal((r["name"], r["mapping"], r["filtering"]),
+          ("unknown", "unknown", "address- and port-dependent"), "one address")
+    other = lab.host("other")  # another server makes the second address
+    second = lab.coordinator(other)
+    r = netcheck(a, f"{coordinator.public()},{second.public()}")["ipv4"]
+    equal((r["name"], r["mapping"]), ("port-restricted", "endpoint-independent"), "two servers")
+    lan.nat.set(udp="53")
+    r = netcheck(a, coordinator.public())
+    equal((r["udp"], r["ipv4"]["name"]), ("blocked", "blocked"), "UDP blocked")
+    check("TCP" in r["verdict"], f"verdict: {r}")
+    lan.nat.set(tcp="80")
+    a.ctl("netcheck", "--server", coordinator.public(), code=3)
+    a.ctl("netcheck", code=2)  # no daemon to ask for a server
+    a.ctl("stun", "no such host", code=2)
+
+
+@scenario
+def the_lifetime_is_measured(lab):
+    coordinator = lab.coordinator()
+    lan = lab.lan("home", "profile=port-restricted", "udp-replied=7s")
+    a = lab.host("a", lan)
+    r = netcheck(a, coordinator.public(), "--lifetime", timeout=60)["ipv4"]
+    equal(r["lifetime"], {"min_s": 5, "max_s": 10}, "lifetime")
+
+
+@scenario
+def coturn_as_the_server(lab):
+    if shutil.which("turnserver") is None:
+        raise Skip("turnserver is not installed (Debian package coturn)")
+    host = lab.host("coturn")
+    second = second_address(host)
+    host.start("turnserver", "-n", "--listening-ip", host.ip4, "--listening-ip", second,
+               "--no-cli", "--no-auth", "--log-file", "stdout", "--no-tls",
+               "--no-dtls", "--pidfile", "/run/turn.pid", "--userdb", "/run/turndb", name="turnserver")
+    wait("coturn to listen", lambda: host.run("ss", "-Hlun", "sport = :3479").out.count("\n") >= 2)
+    lan = lab.lan("home")
+    a = lab.host("a", lan)
+    for profile, *want in PROFILES[:4]:
+        lan.nat.set(profile=profile)
+        lan.nat.flush()
+        expect(netcheck(a, host.ip4)["ipv4"], *want, profile)
+    r = a.json("stun", host.ip4)
+    equal([x["by"] for x in r["answers"] if x["mapped"]], ["UDP", "TCP"], "coturn answers")
