@@ -174,5 +174,5 @@ def without_a_terminal_the_lines_stay(lab):
          lambda: [m["text"] for m in b.json("inbox", "--peek")["messages"]] == ["from a pipe"])
     term = Terminal(lab, a, "--lines")
     term.line("send bob line by line")
-    term.wait("a line on a terminal", "> ")
+    term.wait("its mark, line by line", "-- delivered to bob: line by line")
     wait("the other line to arrive", lambda: len(b.json("inbox", "--peek")["messages"]) == 2)
