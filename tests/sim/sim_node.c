@@ -162,6 +162,10 @@ void sim_node_start(struct sim_node *n)
         .wall_us = wall(n),
     };
     snprintf(cfg.hostname, sizeof(cfg.hostname), "%s", n->name);
+    cfg.static_peers = n->static_peers;
+    cfg.n_static_peers = n->n_static_peers;
+    if (n->own.base.family != PV_AF_NONE)
+        cfg.own_addrs[cfg.n_own_addrs++] = n->own;
     n->identity.has_root = root != NULL;
     if (root != NULL)
         memcpy(n->identity.root_seed, root, sizeof(n->identity.root_seed));
@@ -444,6 +448,24 @@ void sim_node_set_disk_full(struct sim_node *n, bool full)
 const char *sim_node_name(const struct sim_node *n)
 {
     return n->name;
+}
+
+void sim_node_configure(struct sim_node *n, const struct pv_prefix *own,
+                        const struct pv_static_peer *peers, size_t n_peers)
+{
+    n->own = *own;
+    n->static_peers = peers;
+    n->n_static_peers = n_peers;
+}
+
+const uint8_t *sim_node_wg_key(const struct sim_node *n)
+{
+    return n->identity.dh_pk;
+}
+
+uint16_t sim_node_port(const struct sim_node *n)
+{
+    return n->port;
 }
 
 const uint8_t *sim_node_pk(const struct sim_node *n)

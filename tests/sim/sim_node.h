@@ -46,6 +46,11 @@ bool sim_node_runs(const struct sim_node *n);
 /* The machine is suspended: time goes on without it, its streams die unseen. And wakes. */
 void sim_node_sleep(struct sim_node *n);
 void sim_node_wake(struct sim_node *n);
+/* From its next start on it has these [peer]s (borrowed) and, in no network, this address. */
+void sim_node_configure(struct sim_node *n, const struct pv_prefix *own,
+                        const struct pv_static_peer *peers, size_t n_peers);
+const uint8_t *sim_node_wg_key(const struct sim_node *n);
+uint16_t sim_node_port(const struct sim_node *n);
 /* The host's addresses or zone have changed. */
 void sim_node_links_changed(struct sim_node *n);
 /* Every store and chat job fails with "disk full" while this is on. */

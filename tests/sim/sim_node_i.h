@@ -63,6 +63,11 @@ struct sim_node {
     struct pv_log log;
     int64_t wall_offset_us;
 
+    /* its configuration */
+    struct pv_prefix own;
+    const struct pv_static_peer *static_peers;
+    size_t n_static_peers;
+
     /* the disk */
     struct pv_identity identity;
     struct sim_store *store;

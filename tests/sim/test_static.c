@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_static.c - [peer NAME] without a network: two plain WireGuard nodes, one of them behind a
+ * NAT, through rekeys, roaming, restarts and silence.
+ */
+#include <stdio.h>
+
+#include "../unit/test_util.h"
+#include "sim_world.h"
+
+enum {
+    SEEDS = 6, /* PV_SIM_SEEDS sets another number */
+};
+
+/* hub is public and has no endpoint for leaf; leaf stands behind a NAT. */
+struct pair {
+    struct sim_world w;
+    struct sim_node *hub, *leaf;
+    unsigned zone;
+    uint64_t seed;
+    struct pv_static_peer of_hub, of_leaf; /* entries about the other */
+};
+
+static int failed(struct pair *p, const char *what)
+{
+    printf("static, seed %llu at %.3f s: %s\n", (unsigned long long)p->seed,
+           (double)(sim_net_now(p->w.net) - PV_S(3600)) / 1e9, what);
+    sim_world_explain(&p->w, p->hub, "leaf");
+    sim_world_explain(&p->w, p->leaf, "hub");
+    sim_world_done(&p->w);
+    return 1;
+}
+
+static int passed(struct pair *p)
+{
+    sim_world_done(&p->w);
+    return 0;
+}
+
+static void configure(struct pair *p, struct sim_node *n, const struct sim_node *other,
+                      struct pv_static_peer *entry)
+{
+    bool is_hub = n == p->hub;
+    struct pv_prefix own = {.base = pv_addr4(10, 9, 0, is_hub ? 1 : 2, 0), .bits = 24};
+    memset(entry, 0, sizeof(*entry));
+    snprintf(entry->name, sizeof(entry->name), "%s", sim_node_name(other));
+    memcpy(entry->public_key, sim_node_wg_key(other), sizeof(entry->public_key));
+    memset(entry->preshared_key, p->seed % 2 == 0 ? 0 : 0x55, sizeof(entry->preshared_key));
+    entry->allowed[0] =
+        (struct pv_prefix){.base = pv_addr4(10, 9, 0, is_hub ? 2 : 1, 0), .bits = 32};
+    entry->n_allowed = 1;
+    if (!is_hub) {
+        struct pv_addr addrs[SIM_HOST_ADDRS];
+        (void)sim_net_addrs(p->w.net, sim_node_host(other), addrs);
+        pv_addr_format_ip(&addrs[0], entry->endpoint_host);
+        entry->endpoint_port = sim_node_port(other);
+        entry->persistent_keepalive = p->seed % 3 == 0 ? 0 : 25;
+    }
+    sim_node_kill(n);
+    sim_node_configure(n, &own, entry, 1);
+    sim_node_start(n);
+}
+
+static void begin(struct pair *p, uint64_t seed)
+{
+    static const struct pv_link_config good = {.delay = PV_MS(15), .jitter = PV_MS(5)};
+    memset(p, 0, sizeof(*p));
+    p->seed = seed;
+    sim_world_init(&p->w, seed, &good);
+    p->zone = sim_world_nat(&p->w, SIM_PUBLIC, "port-restricted", &good);
+    pv_nat_config(sim_net_nat(p->w.net, p->zone))->ports = PV_NAT_RANDOM;
+    p->hub = sim_world_node(&p->w, SIM_PUBLIC, "hub", false);
+    p->leaf = sim_world_node(&p->w, p->zone, "leaf", false);
+    configure(p, p->hub, p->leaf, &p->of_hub);
+    configure(p, p->leaf, p->hub, &p->of_leaf);
+    sim_world_run(&p->w, PV_S(1));
+}
+
+static bool reaches(struct pair *p, struct sim_node *from, pv_ns within)
+{
+    struct sim_node *to = from == p->hub ? p->leaf : p->hub;
+    return sim_world_reach(&p->w, from, to, PV_MS(200), within) != PV_NEVER;
+}
+
+static int life(uint64_t seed, void *ctx)
+{
+    struct pair p;
+    (void)ctx;
+    begin(&p, seed);
+    if (!reaches(&p, p.leaf, PV_S(2)))
+        return failed(&p, "leaf does not reach hub");
+    for (int i = 0; i < 400; i++) { /* three rekeys */
+        if (!reaches(&p, i % 2 == 0 ? p.hub : p.leaf, PV_S(1)))
+            return failed(&p, "an outage without a reason");
+        sim_world_run(&p.w, PV_S(1));
+    }
+    struct sim_pings hub = sim_node_pings(p.hub), leaf = sim_node_pings(p.leaf);
+    if (hub.answered < hub.sent || leaf.answered < leaf.sent)
+        return failed(&p, "a packet was lost at a rekey");
+    /* The NAT gives another port: hub learns it from the first packet. */
+    sim_net_reboot_nat(p.w.net, p.zone);
+    if (!reaches(&p, p.leaf, PV_S(1)) || !reaches(&p, p.hub, PV_S(1)))
+        return failed(&p, "the leaf has roamed");
+    sim_node_kill(p.leaf);
+    sim_world_run(&p.w, PV_S(3));
+    sim_node_start(p.leaf);
+    if (!reaches(&p, p.leaf, PV_S(2)) || !reaches(&p, p.hub, PV_S(1)))
+        return failed(&p, "the leaf was restarted");
+    /* hub forgets where leaf is; leaf finds out by silence, 15 s as the whitepaper says. */
+    sim_node_kill(p.hub);
+    sim_world_run(&p.w, PV_S(3));
+    sim_node_start(p.hub);
+    if (!reaches(&p, p.leaf, PV_S(25)) || !reaches(&p, p.hub, PV_S(1)))
+        return failed(&p, "the hub was restarted");
+    return passed(&p);
+}
+
+static void static_peers_live_through_what_happens(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("static", SEEDS, life, NULL), 0);
+}
+
+static int keepalive(uint64_t seed, void *ctx)
+{
+    struct pair p;
+    (void)ctx;
+    begin(&p, 3 * seed + 1); /* with keepalives */
+    pv_nat_config(sim_net_nat(p.w.net, p.zone))->udp_replied = PV_S(30);
+    sim_world_run(&p.w, PV_S(2));
+    for (int i = 0; i < 6; i++) {
+        sim_world_run(&p.w, PV_S(400));
+        if (!reaches(&p, p.hub, PV_S(2)))
+            return failed(&p, "the hub cannot reach a leaf that keeps its mapping alive");
+    }
+    return passed(&p);
+}
+
+static void keepalives_keep_the_way_open_for_hours(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("static", SEEDS, keepalive, NULL), 0);
+}
+
+static int wrong_psk(uint64_t seed, void *ctx)
+{
+    struct pair p;
+    (void)ctx;
+    begin(&p, seed);
+    p.of_leaf.preshared_key[7] ^= 1;
+    sim_node_kill(p.leaf);
+    sim_node_start(p.leaf);
+    sim_node_kill(p.hub);
+    sim_node_start(p.hub);
+    if (reaches(&p, p.leaf, PV_S(30)))
+        return failed(&p, "another preshared key was accepted");
+    uint64_t sent = sim_node_sent(p.leaf);
+    sim_world_run(&p.w, PV_S(600));
+    if (sim_node_sent(p.leaf) - sent > 600 / 5 + 10)
+        return failed(&p, "it keeps shouting");
+    return passed(&p);
+}
+
+static void another_preshared_key_gets_nowhere(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("static", SEEDS, wrong_psk, NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(static_peers_live_through_what_happens),
+        cmocka_unit_test(keepalives_keep_the_way_open_for_hours),
+        cmocka_unit_test(another_preshared_key_gets_nowhere),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
