@@ -149,12 +149,29 @@ static json_t *result_json(const struct check *c, size_t f)
         block_json(r), "hairpin", pv_netcheck_answer_text(r->hairpin), "lifetime", life_json(r));
 }
 
+static json_t *router_json(const struct check *c)
+{
+    const struct pv_routercheck_result *r = &c->report.router;
+    if (r->router.family == PV_AF_NONE)
+        return json_null();
+    return json_pack("{s:o, s:s, s:s, s:s, s:o}", "address", addr_json(&r->router), "pcp",
+                     pv_netcheck_answer_text(r->pcp), "nat_pmp", pv_netcheck_answer_text(r->natpmp),
+                     "upnp", pv_netcheck_answer_text(r->upnp), "external", addr_json(&r->external));
+}
+
+static json_t *levels_json(const struct check *c)
+{
+    int n = pv_routercheck_levels(&c->report.router, &c->report.result[0]);
+    return n < 0 ? json_null() : json_integer(n);
+}
+
 static int print_json(struct pv_cli *cli, const struct check *c)
 {
     const char *udp = reached(c) ? "works" : c->tcp ? "blocked" : "unknown";
     json_t *body =
-        json_pack("{s:i, s:s, s:o, s:o, s:s}", "version", 1, "udp", udp, FAMILY_KEY[0],
-                  result_json(c, 0), FAMILY_KEY[1], result_json(c, 1), "verdict", c->verdict);
+        json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:s}", "version", 1, "udp", udp, FAMILY_KEY[0],
+                  result_json(c, 0), FAMILY_KEY[1], result_json(c, 1), "router", router_json(c),
+                  "nat_levels", levels_json(c), "verdict", c->verdict);
     if (body == NULL)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
     pv_cli_print_json(cli, body);
@@ -233,12 +250,32 @@ static void family_rows(struct pv_table *t, const struct check *c, size_t f)
     row(t, "  server", PV_DIM, text);
 }
 
+/* What the router does when asked for a port, and whether it is the only NAT. */
+static void router_rows(struct pv_table *t, const struct check *c)
+{
+    char text[PV_SHOW_BUF], a[PV_ADDR_TEXT];
+    const struct pv_routercheck_result *r = &c->report.router;
+    int levels = pv_routercheck_levels(r, &c->report.result[0]);
+    if (levels >= 1)
+        row(t, "NAT levels", levels == 1 ? PV_PLAIN : PV_YELLOW,
+            levels == 1 ? "one" : "two or more");
+    if (r->router.family == PV_AF_NONE)
+        return;
+    snprintf(text, sizeof(text), "%s: PCP %s, NAT-PMP %s, UPnP %s",
+             pv_addr_format_ip(&r->router, a), pv_netcheck_answer_text(r->pcp),
+             pv_netcheck_answer_text(r->natpmp), pv_netcheck_answer_text(r->upnp));
+    row(t, "router", PV_PLAIN, text);
+    if (r->external.family != PV_AF_NONE)
+        row(t, "  outside", PV_PLAIN, pv_addr_format_ip(&r->external, a));
+}
+
 static int print_text(struct pv_cli *cli, const struct check *c)
 {
     struct pv_table t;
     pv_table_begin(&t, 2);
     for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++)
         family_rows(&t, c, f);
+    router_rows(&t, c);
     if (pv_table_print(&t, cli->out, cli->colour) < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
     fprintf(cli->out, "\n%s\n", c->verdict);

@@ -13,6 +13,7 @@
 #include "proto/stunc.h"
 #include "sys/clock.h"
 #include "sys/entropy.h"
+#include "sys/route.h"
 #include "sys/sockaddr.h"
 #include "sys/stream.h"
 #include "sys/udp.h"
@@ -348,12 +349,58 @@ static void receive(struct measure *m, unsigned sock, struct pv_udp_receiver *rx
     (void)strange; /* answers to repeated requests, or nothing of ours */
 }
 
-/* Sleeps until something is due or arrives, and hands it in. */
-static void step(struct measure *m, size_t n, struct pv_udp_receiver *rx)
+/* The router is asked from a socket of its own. */
+struct router {
+    struct pv_routercheck rc;
+    int fd;
+    bool running;
+};
+
+static void start_router(struct router *r, const struct pv_addr *local)
 {
-    struct pollfd polls[PV_NETPROBE_FAMILIES * PV_NETCHECK_SOCKETS];
+    struct pv_addr gateway = {.family = PV_AF_NONE};
+    r->fd = -1;
+    if (pv_route_gateway4(&gateway) < 0 || open_udp(PV_AF_INET, &r->fd) < 0)
+        gateway.family = PV_AF_NONE;
+    r->running = true;
+    pv_routercheck_start(&r->rc, &gateway, local, pv_clock_now());
+}
+
+static void pump_router(struct router *r, struct pv_routercheck_result *result)
+{
+    uint8_t buf[PV_ROUTERCHECK_MTU];
+    struct pv_addr dst;
+    size_t len = 0;
+    if (!r->running)
+        return;
+    pv_routercheck_handle_timeout(&r->rc, pv_clock_now());
+    while (pv_routercheck_poll_transmit(&r->rc, buf, &dst, &len) == PV_OK)
+        send_udp(r->fd, &dst, pv_view(buf, len));
+    if (pv_routercheck_poll_event(&r->rc, result) == PV_OK)
+        r->running = false;
+}
+
+static void receive_router(struct router *r, struct pv_udp_receiver *rx)
+{
+    struct pv_udp_in *in = NULL;
+    size_t n = 0;
+    unsigned strange = 0;
+    if (pv_udp_recv(rx, r->fd, &in, &n) < 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        strange += in[i].cut ||
+                   pv_routercheck_handle_input(&r->rc, &in[i].src, pv_view(in[i].ptr, in[i].len),
+                                               pv_clock_now()) < 0;
+    (void)strange; /* other devices answer searches too */
+}
+
+/* Sleeps until something is due or arrives, and hands it in. */
+static void step(struct measure *m, size_t n, struct router *r, struct pv_udp_receiver *rx)
+{
+    struct pollfd polls[PV_NETPROBE_FAMILIES * PV_NETCHECK_SOCKETS + 1];
     nfds_t n_polls = 0;
-    pv_ns next = PV_NEVER;
+    pv_ns next = r->running ? pv_routercheck_next_timeout(&r->rc) : PV_NEVER;
+    polls[n_polls++] = (struct pollfd){.fd = r->running ? r->fd : -1, .events = POLLIN};
     for (size_t f = 0; f < n; f++) {
         for (size_t i = 0; m[f].running && i < m[f].n_fds; i++)
             polls[n_polls++] = (struct pollfd){.fd = m[f].fds[i], .events = POLLIN};
@@ -367,7 +414,9 @@ static void step(struct measure *m, size_t n, struct pv_udp_receiver *rx)
     };
     if (ppoll(polls, n_polls, &wait, NULL) < 0)
         return;
-    size_t at = 0;
+    size_t at = 1;
+    if (polls[0].revents != 0)
+        receive_router(r, rx);
     for (size_t f = 0; f < n; f++)
         for (unsigned i = 0; m[f].running && i < m[f].n_fds; i++)
             if (polls[at++].revents != 0)
@@ -397,20 +446,26 @@ int pv_netprobe_run(const struct pv_netprobe_servers *servers, bool lifetime,
 {
     struct measure m[PV_NETPROBE_FAMILIES] = {0};
     struct pv_netprobe_report report = {0};
+    struct router router = {.fd = -1};
     struct pv_udp_receiver *rx = NULL;
     int r = pv_udp_receiver_new(&rx, DATAGRAMS, DATAGRAM_MAX);
     for (size_t f = 0; r == PV_OK && f < PV_NETPROBE_FAMILIES; f++)
         r = start(&m[f], servers, f, lifetime, &report);
-    while (r == PV_OK && (m[0].running || m[1].running)) {
+    if (r == PV_OK && report.tried[0])
+        start_router(&router, &report.local[0]);
+    while (r == PV_OK && (m[0].running || m[1].running || router.running)) {
         for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++) {
             if (!m[f].running)
                 continue;
             pv_netcheck_handle_timeout(&m[f].nc, pv_clock_now());
             pump(&m[f], &report.result[f]);
         }
-        if (m[0].running || m[1].running)
-            step(m, PV_NETPROBE_FAMILIES, rx);
+        pump_router(&router, &report.router);
+        if (m[0].running || m[1].running || router.running)
+            step(m, PV_NETPROBE_FAMILIES, &router, rx);
     }
+    if (router.fd >= 0)
+        close(router.fd);
     for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++)
         close_all(&m[f]);
     pv_udp_receiver_free(rx);

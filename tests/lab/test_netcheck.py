@@ -105,6 +105,59 @@ def linux_routers_are_what_they_are(lab):
                    "preserved", name)
 
 
+MINIUPNPD = """
+ext_ifname=wan
+ext_ip={public}
+listening_ip=br0
+enable_natpmp=yes
+enable_upnp=yes
+secure_mode=yes
+system_uptime=yes
+uuid=11111111-2222-3333-4444-555555555555
+lease_file=/run/upnp.leases
+allow 1024-65535 {subnet}.0/24 1024-65535
+deny 0-65535 0.0.0.0/0 0-65535
+"""
+
+
+REAL = "9.113.0.1"  # miniupnpd refuses addresses that are for documentation
+
+
+@scenario
+def a_router_that_opens_ports_is_found(lab):
+    """miniupnpd on a Linux router: PCP, NAT-PMP and UPnP; silence where there is none."""
+    if shutil.which("miniupnpd") is None:
+        raise Skip("miniupnpd is not installed (Debian packages miniupnpd, miniupnpd-nftables)")
+    coordinator = server(lab)
+    lan = lab.masquerade("home", drop_input=False)
+    a = lab.host("a", lan)
+    r = netcheck(a, coordinator.public())
+    equal([r["router"][k] for k in ("pcp", "nat_pmp", "upnp")], ["no"] * 3, "a silent router")
+    equal((r["router"]["address"], r["nat_levels"]), (f"{lan.subnet4}.1", None), "the router")
+    conf = "/run/miniupnpd.conf"
+    lan.ns.run("sh", "-c", f"cat >{conf}",
+               stdin=MINIUPNPD.format(public=REAL, subnet=lan.subnet4))
+    daemon = lan.ns.start("miniupnpd", "-d", "-f", conf, "-P", "/run/miniupnpd.pid")
+    wait("miniupnpd to listen", lambda: daemon.must_run() or
+         lan.ns.run("ss", "-Hlun", "sport = :5351").out.strip())
+    r = wait("the router to be seen", lambda: (lambda x: x if x["router"]["upnp"] == "yes" else None)
+             (netcheck(a, coordinator.public())))
+    equal([r["router"][k] for k in ("pcp", "nat_pmp", "upnp")], ["yes"] * 3, "miniupnpd")
+    equal((r["router"]["external"], r["nat_levels"]), (REAL, 2), "seen from elsewhere: two NATs")
+    lab.inet.ns.ip(f"route add {REAL}/32 dev nat1")
+    lan.ns.ip(f"addr add {REAL}/32 dev wan")
+    lan.ns.nft(f"""
+table ip first {{
+    chain postrouting {{
+        type nat hook postrouting priority 90;
+        oifname "wan" snat to {REAL}
+    }}
+}}
+""")
+    r = netcheck(a, coordinator.public())
+    equal((r["ipv4"]["public"], r["nat_levels"]), ([REAL], 1), "one NAT")
+
+
 @scenario
 def blocked_udp_and_a_lesser_server(lab):
     """One address only, then nothing but TCP, then nobody."""

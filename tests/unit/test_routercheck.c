@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/routercheck.h"
+#include "test_util.h"
+
+static const struct pv_addr ROUTER = {.family = PV_AF_INET, .ip = {192, 168, 0, 1}};
+static const struct pv_addr LOCAL = {.family = PV_AF_INET, .ip = {192, 168, 0, 2}};
+static const uint8_t PCP_OK[24] = {2, 128, 0, 0};
+static const uint8_t PMP_OK[12] = {0, 128, 0, 0, 0, 0, 0, 9, 203, 0, 113, 7};
+static const char SSDP_OK[] = "HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=120\r\n"
+                              "ST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n\r\n";
+
+static struct pv_addr at(const struct pv_addr *a, uint16_t port)
+{
+    struct pv_addr r = *a;
+    r.port = port;
+    return r;
+}
+
+static int give(struct pv_routercheck *rc, uint16_t port, const void *data, size_t len)
+{
+    struct pv_addr src = at(&ROUTER, port);
+    return pv_routercheck_handle_input(rc, &src, pv_view(data, len), PV_S(1));
+}
+
+/* Lets it end in silence; returns how many requests went out. */
+static size_t run_out(struct pv_routercheck *rc, struct pv_routercheck_result *res)
+{
+    size_t n = 0;
+    while (pv_routercheck_poll_event(rc, res) < 0) {
+        uint8_t buf[PV_ROUTERCHECK_MTU];
+        struct pv_addr dst;
+        size_t len;
+        while (pv_routercheck_poll_transmit(rc, buf, &dst, &len) == PV_OK)
+            n++;
+        pv_ns next = pv_routercheck_next_timeout(rc);
+        assert_true(next != PV_NEVER);
+        pv_routercheck_handle_timeout(rc, next);
+    }
+    assert_int_equal(pv_routercheck_next_timeout(rc), PV_NEVER);
+    assert_int_equal(pv_routercheck_poll_event(rc, res), PV_ERR_AGAIN);
+    return n;
+}
+
+static void the_requests_are_what_the_standards_say(void **state)
+{
+    (void)state;
+    static const uint8_t PCP[24] = {2, [18] = 0xff, [19] = 0xff, [20] = 192, [21] = 168, [23] = 2};
+    struct pv_routercheck rc;
+    uint8_t buf[PV_ROUTERCHECK_MTU];
+    struct pv_addr dst;
+    size_t len;
+    pv_routercheck_start(&rc, &ROUTER, &LOCAL, PV_S(1));
+    assert_int_equal(pv_routercheck_poll_transmit(&rc, buf, &dst, &len), PV_OK);
+    assert_int_equal(len, sizeof(PCP));
+    assert_memory_equal(buf, PCP, sizeof(PCP));
+    assert_int_equal(dst.port, 5351);
+    assert_int_equal(pv_routercheck_poll_transmit(&rc, buf, &dst, &len), PV_OK);
+    assert_int_equal(len, 2);
+    assert_int_equal(buf[0] | buf[1], 0);
+    assert_int_equal(pv_routercheck_poll_transmit(&rc, buf, &dst, &len), PV_OK);
+    assert_memory_equal(buf, "M-SEARCH * HTTP/1.1\r\n", 21);
+    assert_memory_equal(buf + len - 4, "\r\n\r\n", 4);
+    assert_int_equal(dst.port, 1900);
+    assert_true(pv_addr_is_multicast(&dst));
+    assert_int_equal(pv_routercheck_poll_transmit(&rc, buf, &dst, &len), PV_ERR_AGAIN);
+}
+
+static void a_router_that_answers_all_ends_it_at_once(void **state)
+{
+    (void)state;
+    struct pv_routercheck rc;
+    struct pv_routercheck_result res;
+    struct pv_addr want = pv_addr4(203, 0, 113, 7, 0);
+    pv_routercheck_start(&rc, &ROUTER, &LOCAL, PV_S(1));
+    assert_int_equal(give(&rc, 5351, PCP_OK, sizeof(PCP_OK)), PV_OK);
+    assert_int_equal(give(&rc, 5351, PMP_OK, sizeof(PMP_OK)), PV_OK);
+    assert_int_equal(pv_routercheck_poll_event(&rc, &res), PV_ERR_AGAIN);
+    assert_int_equal(give(&rc, 49000, SSDP_OK, sizeof(SSDP_OK) - 1), PV_OK);
+    assert_int_equal(pv_routercheck_poll_event(&rc, &res), PV_OK);
+    assert_true(res.pcp == PV_NETCHECK_YES && res.natpmp == PV_NETCHECK_YES &&
+                res.upnp == PV_NETCHECK_YES);
+    assert_true(pv_addr_equal(&res.external, &want));
+    assert_true(pv_addr_equal(&res.router, &ROUTER));
+    assert_int_equal(give(&rc, 5351, PMP_OK, sizeof(PMP_OK)), PV_ERR_NOT_FOUND);
+}
+
+static void silence_means_no_and_costs_three_requests_each(void **state)
+{
+    (void)state;
+    struct pv_routercheck rc;
+    struct pv_routercheck_result res;
+    pv_routercheck_start(&rc, &ROUTER, &LOCAL, PV_S(1));
+    assert_int_equal(run_out(&rc, &res), 9);
+    assert_true(res.pcp == PV_NETCHECK_NO && res.natpmp == PV_NETCHECK_NO &&
+                res.upnp == PV_NETCHECK_NO);
+    assert_int_equal(res.external.family, PV_AF_NONE);
+}
+
+static void without_a_router_all_is_unknown(void **state)
+{
+    (void)state;
+    struct pv_routercheck rc;
+    struct pv_routercheck_result res;
+    const struct pv_addr none = {.family = PV_AF_NONE};
+    pv_routercheck_start(&rc, &none, &LOCAL, PV_S(1));
+    assert_int_equal(run_out(&rc, &res), 0);
+    assert_true(res.pcp == PV_NETCHECK_UNKNOWN && res.upnp == PV_NETCHECK_UNKNOWN);
+}
+
+static void refusals_strangers_and_damage_do_not_count(void **state)
+{
+    (void)state;
+    static const uint8_t PCP_NOT_FOR_US[24] = {2, 128, 0, 2};
+    static const uint8_t PMP_FAILED[12] = {0, 128, 0, 3};
+    static const uint8_t PMP_OLD[8] = {0, 128, 0, 1}; /* to a PCP request: unsupported version */
+    static const uint8_t PMP_NO_ADDRESS[12] = {0, 128};
+    static const char OTHER_DEVICE[] = "HTTP/1.1 200 OK\r\nST: upnp:rootdevice\r\n\r\n";
+    struct pv_routercheck rc;
+    struct pv_routercheck_result res;
+    struct pv_addr stranger = pv_addr4(192, 168, 0, 3, 5351);
+    uint8_t buf[64];
+    pv_routercheck_start(&rc, &ROUTER, &LOCAL, PV_S(1));
+    assert_int_equal(
+        pv_routercheck_handle_input(&rc, &stranger, pv_view(PMP_OK, sizeof(PMP_OK)), PV_S(1)),
+        PV_ERR_NOT_FOUND);
+    for (size_t n = 0; n < sizeof(PCP_OK); n++)
+        assert_int_equal(give(&rc, 5351, PCP_OK, n), PV_ERR_NOT_FOUND);
+    for (size_t n = 0; n < sizeof(PMP_OK); n++)
+        assert_int_equal(give(&rc, 5351, PMP_OK, n), n < 4 ? PV_ERR_NOT_FOUND : PV_OK);
+    for (size_t n = 0; n < sizeof(SSDP_OK) - 30; n++)
+        assert_int_equal(give(&rc, 1900, SSDP_OK, n), PV_ERR_NOT_FOUND);
+    memcpy(buf, PMP_OK, sizeof(PMP_OK));
+    assert_int_equal(give(&rc, 5351, buf, sizeof(PMP_OK) + 1), PV_OK); /* too long: ignored */
+    assert_int_equal(give(&rc, 5351, PCP_NOT_FOR_US, sizeof(PCP_NOT_FOR_US)), PV_OK);
+    assert_int_equal(give(&rc, 5351, PMP_FAILED, sizeof(PMP_FAILED)), PV_OK);
+    assert_int_equal(give(&rc, 5351, PMP_OLD, sizeof(PMP_OLD)), PV_OK);
+    assert_int_equal(give(&rc, 5351, SSDP_OK, sizeof(SSDP_OK) - 1), PV_ERR_NOT_FOUND);
+    assert_int_equal(give(&rc, 1900, OTHER_DEVICE, sizeof(OTHER_DEVICE) - 1), PV_ERR_NOT_FOUND);
+    (void)run_out(&rc, &res);
+    assert_true(res.pcp == PV_NETCHECK_NO && res.natpmp == PV_NETCHECK_NO &&
+                res.upnp == PV_NETCHECK_NO);
+    pv_routercheck_start(&rc, &ROUTER, &LOCAL, PV_S(1));
+    assert_int_equal(give(&rc, 5351, PMP_NO_ADDRESS, sizeof(PMP_NO_ADDRESS)), PV_OK);
+    (void)run_out(&rc, &res);
+    assert_int_equal(res.natpmp, PV_NETCHECK_YES);
+    assert_int_equal(res.external.family, PV_AF_NONE);
+}
+
+static void levels_follow_from_both_addresses(void **state)
+{
+    (void)state;
+    struct pv_netcheck_result nat = {.reached = false, .translated = PV_NETCHECK_YES};
+    struct pv_routercheck_result router = {.external = pv_addr4(203, 0, 113, 7, 0)};
+    nat.publics[0] = pv_addr4(203, 0, 113, 7, 0);
+    nat.n_publics = 1;
+    assert_int_equal(pv_routercheck_levels(&router, &nat), -1);
+    nat.reached = true;
+    assert_int_equal(pv_routercheck_levels(&router, &nat), 1);
+    router.external.ip[3] = 8;
+    assert_int_equal(pv_routercheck_levels(&router, &nat), 2);
+    router.external.family = PV_AF_NONE;
+    assert_int_equal(pv_routercheck_levels(&router, &nat), -1);
+    nat.translated = PV_NETCHECK_NO;
+    assert_int_equal(pv_routercheck_levels(&router, &nat), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_requests_are_what_the_standards_say),
+        cmocka_unit_test(a_router_that_answers_all_ends_it_at_once),
+        cmocka_unit_test(silence_means_no_and_costs_three_requests_each),
+        cmocka_unit_test(without_a_router_all_is_unknown),
+        cmocka_unit_test(refusals_strangers_and_damage_do_not_count),
+        cmocka_unit_test(levels_follow_from_both_addresses),
+    };
+    return cmocka_run_group_tests_name("routercheck", tests, NULL, NULL);
+}
