@@ -326,6 +326,28 @@ static struct pv_ice_carrier carrier_of(const struct base *b)
     return (struct pv_ice_carrier){.kind = PV_ICE_CARRIER_UDP, .local = b->addr};
 }
 
+static struct pv_ice_cand reflexive(const struct pv_gatherer *g, size_t index,
+                                    const struct pv_addr *addr, uint16_t local_pref)
+{
+    return (struct pv_ice_cand){
+        .type = PV_ICE_SRFLX,
+        .addr = *addr,
+        .priority = pv_ice_priority(PV_ICE_SRFLX, local_pref),
+        .foundation = (uint8_t)(1 + PV_GATHERER_MAX_BASES + index),
+        .base = (uint8_t)index,
+        .carrier = carrier_of(&g->bases[index]),
+    };
+}
+
+static bool is_listed(const struct pv_ice_cand *cands, size_t n, const struct pv_addr *addr)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (pv_addr_equal(&cands[i].addr, addr))
+            return true;
+    }
+    return false;
+}
+
 size_t pv_gatherer_candidates(const struct pv_gatherer *g,
                               struct pv_ice_cand ret_cands[static PV_ICE_MAX_LOCAL])
 {
@@ -342,16 +364,14 @@ size_t pv_gatherer_candidates(const struct pv_gatherer *g,
         };
     }
     for (size_t i = 0; i < g->n_bases && n < PV_ICE_MAX_LOCAL; i++) {
-        if (is_redundant(g, i))
-            continue;
-        ret_cands[n++] = (struct pv_ice_cand){
-            .type = PV_ICE_SRFLX,
-            .addr = g->bases[i].mapped,
-            .priority = pv_ice_priority(PV_ICE_SRFLX, (uint16_t)(65535 - i)),
-            .foundation = (uint8_t)(1 + PV_GATHERER_MAX_BASES + i),
-            .base = (uint8_t)i,
-            .carrier = carrier_of(&g->bases[i]),
-        };
+        if (!is_redundant(g, i))
+            ret_cands[n++] = reflexive(g, i, &g->bases[i].mapped, (uint16_t)(65535 - i));
+    }
+    for (size_t i = 0; i < g->n_bases && n < PV_ICE_MAX_LOCAL; i++) {
+        struct pv_addr kept = g->bases[i].mapped;
+        kept.port = g->bases[i].addr.port;
+        if (!is_redundant(g, i) && !is_listed(ret_cands, n, &kept))
+            ret_cands[n++] = reflexive(g, i, &kept, (uint16_t)(32767 - i));
     }
     return n;
 }

@@ -83,7 +83,9 @@ PV_MUST_CHECK int pv_gatherer_poll_transmit(struct pv_gatherer *g,
 /* True once after the candidates changed. */
 PV_MUST_CHECK bool pv_gatherer_take_changed(struct pv_gatherer *g);
 
-/* The candidates now, for pv_ice_set_local(); at most PV_ICE_MAX_LOCAL. Host candidates first. */
+/* The candidates now, for pv_ice_set_local(); at most PV_ICE_MAX_LOCAL. Host candidates first.
+ * Where a NAT showed the server another port than ours, its address with our own port is offered
+ * too, last: most NATs keep the port, and may have given it away towards that server only. */
 size_t pv_gatherer_candidates(const struct pv_gatherer *g,
                               struct pv_ice_cand ret_cands[static PV_ICE_MAX_LOCAL]);
 /* Has every base of a server's family an answer or given up? (what can be known is known) */

@@ -254,6 +254,7 @@ static bool gate(struct pv_peer *p, pv_ns now)
         pv_bucket_take(&env->attempts, PV_PEER_NEW_PER_S, PV_PEER_NEW_PER_S, 1, now))
         return true;
     set_state(p, PV_PEER_FAILED, "others are being reached first", now);
+    p->silent = false;
     p->deadline = now + PV_PEER_TURN + PV_MS(pv_rng_below(&env->rng, 250));
     return false;
 }
@@ -290,8 +291,9 @@ void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
     }
     if (p->presence == PV_PRESENCE_OFFLINE && live_of(p) != NULL)
         pv_fp_live_rearm_path(live_of(p)); /* it may come when this wish is long forgotten */
-    if (p->presence == PV_PRESENCE_OFFLINE || p->state == PV_PEER_REACHING)
-        return; /* presence, or the attempt under way, goes on from here */
+    if (p->presence == PV_PRESENCE_OFFLINE || p->state == PV_PEER_REACHING ||
+        (p->state == PV_PEER_FAILED && p->silent))
+        return; /* presence, the attempt under way or the next one goes on from here */
     reach(p, who, now);
 }
 
@@ -637,6 +639,19 @@ static struct pv_carrier fp_carrier(const struct pv_ice_path *path)
     return c;
 }
 
+static void attempt_failed(struct pv_peer *p, pv_ns now)
+{
+    bool checked = p->ice != NULL && pv_ice_state(p->ice) == PV_ICE_FAILED;
+    set_state(p, PV_PEER_FAILED, checked ? "no check was answered" : "nothing answered for 30 s",
+              now);
+    p->silent = checked;
+    p->deadline = now + (checked && p->retry < PV_PEER_SILENCE ? PV_PEER_SILENCE : p->retry);
+    p->retry = p->retry < PV_PEER_RETRY_SECOND ? PV_PEER_RETRY_SECOND : PV_PEER_RETRY_MAX;
+    struct pv_fp_live *l = live_of(p);
+    if (l != NULL)
+        pv_fp_live_rearm_path(l);
+}
+
 static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_ns now)
 {
     struct pv_carrier c;
@@ -672,6 +687,8 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
         pv_descx_changed(&p->descx);
         break;
     case PV_ICE_EV_STATE:
+        if (ev->state == PV_ICE_FAILED && p->state == PV_PEER_REACHING && p->descx.acked)
+            attempt_failed(p, now);
         if (p->doubted && (ev->state == PV_ICE_CONNECTED || ev->state == PV_ICE_COMPLETED)) {
             p->doubted = false;
             p->path_changed = true;
@@ -761,16 +778,6 @@ int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx)
 }
 
 /* --- time ------------------------------------------------------------------------------------ */
-
-static void attempt_failed(struct pv_peer *p, pv_ns now)
-{
-    set_state(p, PV_PEER_FAILED, "nothing answered for 30 s", now);
-    p->deadline = now + p->retry;
-    p->retry = p->retry < PV_PEER_RETRY_SECOND ? PV_PEER_RETRY_SECOND : PV_PEER_RETRY_MAX;
-    struct pv_fp_live *l = live_of(p);
-    if (l != NULL)
-        pv_fp_live_rearm_path(l);
-}
 
 void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
 {

@@ -11,7 +11,7 @@
  * State of a member:
  *   IDLE     --want, or its description--> REACHING   (own gen begun)
  *   REACHING --agent SELECTED-->           UP
- *   REACHING --30 s-->                     FAILED     (its waiting packets are gone by then)
+ *   REACHING --30 s, or every check failed--> FAILED  (its waiting packets are gone by then)
  *   FAILED   --want, news of it or of our network, or 5..60 s while wanted--> REACHING
  *   UP       --agent LOST, wanted lately-->          REACHING (new gen)
  *   UP       --agent LOST, nobody wants it-->        IDLE
@@ -46,8 +46,12 @@ enum {
     PV_PEER_MAX_REACHING = 32,   /* being reached at once, DESIGN 5 */
     PV_PEER_NEW_PER_S = 20       /* attempts begun a second, DESIGN 5 */
 };
-#define PV_PEER_REACH_TIME   PV_S(30)   /* one attempt; as long as a packet waits, DESIGN 5 */
-#define PV_PEER_RETRY_FIRST  PV_S(5)    /* after a failed attempt; then NAT entries time out: */
+#define PV_PEER_REACH_TIME  PV_S(30) /* one attempt; as long as a packet waits, DESIGN 5 */
+#define PV_PEER_RETRY_FIRST PV_S(5)  /* after a failed attempt; then NAT entries time out: */
+#define PV_PEER_SILENCE                                                    \
+    PV_S(35) /* after checks that all failed: a router on the way may have \
+              * taken one for its own, and forgets it when nothing         \
+              * comes for 30 s (TRAVERSAL 3.5) */
 #define PV_PEER_RETRY_SECOND PV_S(35)   /* 30 s unreplied on Linux, TRAVERSAL 3.4 */
 #define PV_PEER_RETRY_MAX    PV_S(60)   /* "backed off to one a minute", DESIGN 5 */
 #define PV_PEER_TURN         PV_MS(250) /* a wish above the limits: asks again after this */
@@ -139,6 +143,7 @@ struct pv_peer {
     enum pv_peer_state state;
     pv_ns deadline;  /* REACHING: the attempt ends; FAILED: the next begins */
     pv_ns retry;     /* wait after the next failure */
+    bool silent;     /* FAILED: nothing is sent before deadline, whoever wants it */
     pv_ns wanted_at; /* 0 = never */
     pv_ns sample_at; /* PV_NEVER: not in use */
     bool has_path;

@@ -122,6 +122,7 @@ struct pv_ice_pair {
     bool stray;             /* known only from data: the rule of three binds */
     uint32_t budget;        /* bytes that may go there while stray */
     bool use_candidate;     /* RFC profile, controlled: nominate when valid */
+    bool proven;            /* answered under these credentials */
     bool primed;            /* our NAT is open for it; waits until the peer knows us */
     struct pv_addr mapped;
     unsigned checks;

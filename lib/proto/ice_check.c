@@ -257,7 +257,7 @@ static bool crosses_nat(const struct pv_ice_agent *a, const struct pv_ice_pair *
 static bool is_primer(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
 {
     return !a->known && !a->cfg.foreign && p->cur.plan == PV_ICE_PLAN_FULL && p->cur.sends == 0 &&
-           !p->cur.triggered && p->answers == 0 && crosses_nat(a, p);
+           !p->cur.triggered && !p->proven && crosses_nat(a, p);
 }
 
 void pv_ice_check_open(struct pv_ice_agent *a)
@@ -577,6 +577,7 @@ static int handle_success(struct pv_ice_agent *a, int index, struct pv_ice_txn *
 
     t->answered |= 1u << n;
     p->answers++;
+    p->proven = true;
     push_loss(p, false);
     note_rtt(p, a->now - t->sent[n]);
     p->last_answer = a->now;

@@ -365,6 +365,8 @@ void pv_ice_keep_reset(struct pv_ice_agent *a)
         p->state = PV_ICE_PAIR_WAITING;
         p->next_keep = PV_NEVER;
         p->use_candidate = false;
+        p->proven = i == a->selected; /* its NATs are open */
+        p->primed = false;
         p->hold_until = 0;
     }
     a->nominated = PV_ICE_NONE;

@@ -71,7 +71,7 @@ static void offers_hosts_and_what_the_server_sees(void **state)
     assert_true(pv_gatherer_is_settled(g));
 
     struct pv_ice_cand c[PV_ICE_MAX_LOCAL];
-    assert_int_equal(pv_gatherer_candidates(g, c), 3);
+    assert_int_equal(pv_gatherer_candidates(g, c), 4); /* the last: the kept port, a guess */
     assert_int_equal(c[0].type, PV_ICE_HOST);
     assert_int_equal(c[0].addr.family, PV_AF_INET6); /* public before private */
     assert_int_equal(c[1].addr.port, 40000);
@@ -182,7 +182,7 @@ static void a_silent_server_keeps_the_old_mapping_and_is_asked_again(void **stat
     }
     assert_in_range(sent, 10, 25); /* three to five rounds of five, then a minute between rounds */
     struct pv_ice_cand c[PV_ICE_MAX_LOCAL];
-    assert_int_equal(pv_gatherer_candidates(g, c), 2);
+    assert_int_equal(pv_gatherer_candidates(g, c), 3);
     assert_false(pv_gatherer_take_changed(g));
     pv_gatherer_free(g);
 }
@@ -198,13 +198,36 @@ static void each_address_asks_for_itself_and_a_vanished_one_is_forgotten(void **
     pv_gatherer_handle_timeout(g, 1);
     assert_int_equal(answer_all(g, "198.51.100.7:1111", 2), 2);
     struct pv_ice_cand c[PV_ICE_MAX_LOCAL];
-    assert_int_equal(pv_gatherer_candidates(g, c), 3); /* one mapping seen twice is one candidate */
+    assert_int_equal(pv_gatherer_candidates(g, c), 4); /* one mapping seen twice is one candidate */
     assert_true(pv_gatherer_take_changed(g));
     (void)pv_gatherer_set_links(g, links, 1, 3);
     assert_true(pv_gatherer_take_changed(g));
-    assert_int_equal(pv_gatherer_candidates(g, c), 2);
+    assert_int_equal(pv_gatherer_candidates(g, c), 3);
     (void)pv_gatherer_set_links(g, links, 1, 4);
     assert_false(pv_gatherer_take_changed(g));
+    pv_gatherer_free(g);
+}
+
+static void a_changed_port_is_offered_together_with_the_kept_one(void **state)
+{
+    (void)state;
+    struct pv_gatherer *g = make();
+    struct pv_addr server = endpoint("203.0.113.5:3478");
+    struct pv_link_addr l = link_of("eth0", "192.168.1.20");
+    struct pv_addr kept = endpoint("198.51.100.7:40000");
+    struct pv_ice_cand c[PV_ICE_MAX_LOCAL];
+    pv_gatherer_set_links(g, &l, 1, 1);
+    pv_gatherer_set_servers(g, &server, 1, 1);
+    pv_gatherer_handle_timeout(g, 1);
+    answer_all(g, "198.51.100.7:1111", 2);
+    assert_int_equal(pv_gatherer_candidates(g, c), 3);
+    assert_int_equal(c[1].addr.port, 1111);
+    assert_true(pv_addr_equal(&c[2].addr, &kept));
+    assert_true(c[1].priority > c[2].priority);
+    pv_gatherer_refresh(g, PV_S(2));
+    pv_gatherer_handle_timeout(g, PV_S(2));
+    answer_all(g, "198.51.100.7:40000", PV_S(2)); /* it keeps the port: nothing to guess */
+    assert_int_equal(pv_gatherer_candidates(g, c), 2);
     pv_gatherer_free(g);
 }
 
@@ -213,6 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(offers_hosts_and_what_the_server_sees),
         cmocka_unit_test(never_offers_what_cannot_be_reached),
+        cmocka_unit_test(a_changed_port_is_offered_together_with_the_kept_one),
         cmocka_unit_test(other_tunnels_only_when_nothing_else_is_there),
         cmocka_unit_test(a_public_address_has_no_reflexive_twin),
         cmocka_unit_test(refreshes_every_25_s_and_tells_a_changed_mapping),

@@ -263,7 +263,7 @@ static void attempts_end_after_30_s_and_come_back_ever_slower(void **state)
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     static const unsigned pauses[] = {5, 35, 60, 60};
-    w->no_network = true;
+    w->no_network = w->no_signals = true;
     want(w, 0);
     for (size_t i = 0; i < PV_ARRAY_LEN(pauses); i++) {
         pv_ns begun = w->now;
@@ -278,10 +278,32 @@ static void attempts_end_after_30_s_and_come_back_ever_slower(void **state)
         p->wanted_at = w->now; /* by packets, which do not begin an attempt */
         pass(w, 1);
     }
-    w->no_network = false;
+    w->no_network = w->no_signals = false;
     pass(w, PV_S(9)); /* descriptions are repeated every 8 s at least */
     assert_int_equal(p->state, PV_PEER_UP);
     assert_int_equal(p->retry, PV_PEER_RETRY_FIRST);
+    free_world(w);
+}
+
+static void checks_that_all_failed_are_followed_by_silence(void **state)
+{
+    (void)state;
+    struct world *w = make_world();
+    struct pv_peer *p = w->n[0].peers[0];
+    w->no_network = true; /* descriptions arrive, checks do not */
+    want(w, 0);
+    pass(w, PV_S(12));
+    assert_int_equal(p->state, PV_PEER_FAILED);
+    assert_int_equal(w->n[1].peers[0]->state, PV_PEER_FAILED);
+    size_t sent = w->datagrams;
+    for (unsigned i = 0; i < 30; i++) {
+        want(w, 0); /* packets go on asking */
+        pass(w, PV_S(1));
+        assert_int_equal(w->datagrams, sent);
+    }
+    w->no_network = false;
+    pass(w, PV_S(6));
+    assert_int_equal(p->state, PV_PEER_UP);
     free_world(w);
 }
 
@@ -628,6 +650,7 @@ int main(void)
         cmocka_unit_test(a_peer_that_is_offline_is_reached_when_it_comes),
         cmocka_unit_test(nobody_waits_a_minute_for_a_peer_to_come),
         cmocka_unit_test(attempts_end_after_30_s_and_come_back_ever_slower),
+        cmocka_unit_test(checks_that_all_failed_are_followed_by_silence),
         cmocka_unit_test(without_a_wish_a_failed_attempt_is_the_last),
         cmocka_unit_test(another_network_is_news_for_a_failed_peer),
         cmocka_unit_test(twenty_attempts_begin_a_second_and_32_run_at_once),
