@@ -101,6 +101,8 @@ void sim_net_timer(struct sim_net *net, unsigned host, pv_ns when);
 /* A SIM_AT event of the test's own. */
 void sim_net_at(struct sim_net *net, pv_ns when, uint64_t tag);
 
+/* Blocked: its streams go silent, and it can make no new ones. Datagrams pass. */
+void sim_net_block_streams(struct sim_net *net, unsigned host, bool blocked);
 void sim_net_listen(struct sim_net *net, unsigned host, uint16_t port);
 /* The answer is CONNECTED or CLOSED (REFUSED by a host that does not listen, else TIMEOUT). */
 uint32_t sim_net_connect(struct sim_net *net, unsigned host, const struct pv_addr *remote);

@@ -32,6 +32,7 @@ struct sim_zone {
 struct sim_host {
     unsigned zone;
     bool on;
+    bool no_streams; /* blocked */
     struct pv_addr addrs[SIM_HOST_ADDRS];
     bool overlay[SIM_HOST_ADDRS];
     unsigned n_addrs;

@@ -112,7 +112,7 @@ static struct way find_way(struct sim_net *net, unsigned host, const struct pv_a
             zone = net->zones[zone]->outer;
         }
     }
-    if (way.seen.family == PV_AF_NONE)
+    if (way.seen.family == PV_AF_NONE || h->no_streams)
         way.found = false;
     if (way.found) {
         const struct sim_host *there = net->hosts[way.host];
@@ -318,6 +318,13 @@ void sim_streams_silence_host(struct sim_net *net, unsigned host, bool forget)
             s->ends[k].open = !forget;
         }
     }
+}
+
+void sim_net_block_streams(struct sim_net *net, unsigned host, bool blocked)
+{
+    net->hosts[host]->no_streams = blocked;
+    if (blocked)
+        sim_streams_silence_host(net, host, false);
 }
 
 void sim_streams_done(struct sim_net *net)

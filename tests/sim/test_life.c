@@ -261,6 +261,41 @@ static void sessions_outlive_the_coordinator(void **state)
     assert_int_equal(sim_seeds("life", SEEDS, coordinator_away, NULL), 0);
 }
 
+/* One side alone loses the coordinator, which tells the other that it is offline. */
+static int one_side_cut_off(uint64_t seed, void *ctx)
+{
+    struct life l;
+    (void)ctx;
+    if (!met(&l, "one side cut off", seed))
+        return failed(&l, "not met:");
+    sim_net_block_streams(l.w.net, sim_node_host(l.b), true);
+    for (int i = 0; i < 150; i++) { /* through a rekey */
+        if (!reaches(&l, i % 2 == 0 ? l.a : l.b, i % 2 == 0 ? l.b : l.a, PV_S(1)))
+            return failed(&l, "while only the coordinator cannot be reached");
+        sim_world_run(&l.w, PV_S(1));
+    }
+    if (lets_any_port_in(&l, l.za)) {
+        sim_net_reboot_nat(l.w.net, l.zb);
+        if (!reaches(&l, l.b, l.a, PV_S(1)))
+            return failed(&l, "after the NAT forgot");
+        if (!reaches(&l, l.a, l.b, PV_S(1)))
+            return failed(&l, "and the other way");
+    }
+    sim_net_block_streams(l.w.net, sim_node_host(l.b), false);
+    sim_world_run(&l.w, PV_S(45));
+    sim_node_kill(l.b);
+    sim_node_start(l.b);
+    if (!reaches(&l, l.a, l.b, PV_MS(1500)))
+        return failed(&l, "after it came back");
+    return passed(&l);
+}
+
+static void who_is_offline_to_the_coordinator_keeps_its_paths(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("life", SEEDS, one_side_cut_off, NULL), 0);
+}
+
 /* --- addresses ----------------------------------------------------------------------------- */
 
 static void move(struct life *l, struct sim_node *n, unsigned zone)
@@ -458,6 +493,7 @@ int main(void)
         cmocka_unit_test(a_peer_that_restarts_is_found_at_once),
         cmocka_unit_test(a_machine_that_slept_is_found_at_once),
         cmocka_unit_test(sessions_outlive_the_coordinator),
+        cmocka_unit_test(who_is_offline_to_the_coordinator_keeps_its_paths),
         cmocka_unit_test(a_new_address_on_either_side_heals),
         cmocka_unit_test(both_may_move_at_once),
         cmocka_unit_test(clocks_may_jump),
