@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "coordinator/core/coord.h"
@@ -163,6 +164,7 @@ int main(int argc, char **argv)
         puts("p2pvpn-coordinator: the settings are right");
         return EXIT_DONE;
     }
+    (void)prctl(PR_SET_DUMPABLE, 0); /* no keys in core dumps */
     if (pv_crypto_init() < 0)
         return fail("the crypto library does not start");
     if (set.action == PV_COORDSET_URL)
