@@ -15,6 +15,15 @@ enum {
 
 /* --- life ---------------------------------------------------------------------------------- */
 
+static int new_turns(struct pv_coord *c, const struct pv_coord_config *cfg)
+{
+    struct pv_turns_config relay = {0};
+    if (cfg->relay != NULL)
+        relay = *cfg->relay;
+    relay.coordinator_pk = cfg->sk + PV_SIGN_SEED_LEN;
+    return pv_turns_new(&c->turns, &relay, c->stuns, &c->rng);
+}
+
 static uint32_t or_default(uint32_t value, uint32_t standard)
 {
     return value == 0 ? standard : value;
@@ -66,6 +75,8 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
                                 c->limits.open_burst, rng);
     if (r == PV_OK)
         r = pv_stuns_new(&c->stuns, rng);
+    if (r == PV_OK)
+        r = new_turns(c, cfg);
     if (r < 0) {
         pv_coord_free(c);
         return r;
@@ -93,6 +104,7 @@ struct pv_coord *pv_coord_free(struct pv_coord *c)
     pv_registry_done(&c->registry);
     pv_bucket_table_free(c->sources);
     pv_bucket_table_free(c->creates);
+    pv_turns_free(c->turns);
     pv_stuns_free(c->stuns);
     pv_heap_done(&c->timers);
     pv_secret_free(c->sk);
@@ -219,6 +231,8 @@ static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     }
     bool spoke = s->bnode != NULL;
     pv_broker_leave(&c->broker, s, pv_coord_wall_us(c, now));
+    if (spoke)
+        pv_turns_offline(c->turns, s->net->id, s->node, now);
     leave_net(s);
     if (spoke)
         wake_subscribers(c, s);
@@ -405,6 +419,7 @@ static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
     for (size_t i = 0; i < net->n_gone; i++) {
         struct pv_conn *s = pv_broker_find(&c->broker, net, net->gone[i]);
         const struct pv_member *m = pv_roster_known(net->roster, net->gone[i]);
+        pv_turns_gone(c->turns, net->id, net->gone[i]);
         if (s == NULL)
             continue;
         pv_request_push(c, s); /* the statement that ends it is its proof: it need not believe us */
@@ -522,6 +537,11 @@ int pv_coord_handle_datagram(struct pv_coord *c, const struct pv_addr *src,
     return r == PV_OK ? PV_OK : PV_ERR_AGAIN;
 }
 
+struct pv_turns *pv_coord_turns(struct pv_coord *c)
+{
+    return c->turns;
+}
+
 /* --- time and end -------------------------------------------------------------------------- */
 
 static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
@@ -555,11 +575,12 @@ void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now)
     struct pv_heap_node *node;
     while ((node = pv_heap_pop_due(&c->timers, now)) != NULL)
         conn_due(c, PV_CONTAINER_OF(node, struct pv_conn, timer), now);
+    pv_turns_handle_timeout(c->turns, now);
 }
 
 pv_ns pv_coord_next_timeout(const struct pv_coord *c)
 {
-    return pv_heap_next(&c->timers);
+    return pv_min_ns(pv_heap_next(&c->timers), pv_turns_next_timeout(c->turns));
 }
 
 void pv_coord_shutdown(struct pv_coord *c, pv_ns now)

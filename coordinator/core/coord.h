@@ -7,6 +7,7 @@
  *   registry  networks and their rosters, reservations, receipts, store operations
  *   broker    who is online, subscriptions, signals
  *   stuns     answers to STUN Binding requests, by UDP and by stream
+ *   turns     the relay; the owner drives its datagrams directly, see pv_coord_turns()
  *
  * The owner's turn is:
  *   now = one clock reading; pv_coord_set_wall(wall clock)
@@ -26,6 +27,7 @@
 #include "base/pv.h"
 #include "coordinator/core/storeop.h"
 #include "coordinator/core/stuns.h"
+#include "coordinator/core/turns.h"
 #include "proto/ctlmsg.h"
 
 /* Every limit of the coordinator with its answer. Zero in the configuration = the default. */
@@ -61,6 +63,7 @@ struct pv_coord_config {
     const char *const *stun; /* "HOST:PORT", told to nodes; kept until free */
     size_t n_stun;           /* <= PV_CTL_ADDRS_MAX */
     struct pv_coord_limits limits;
+    const struct pv_turns_config *relay; /* not kept; coordinator_pk is filled in. NULL: no relay */
 };
 
 struct pv_coord; /* opaque */
@@ -121,6 +124,13 @@ PV_MUST_CHECK int pv_coord_handle_datagram(struct pv_coord *c, const struct pv_a
                                            const struct pv_stuns_place *place,
                                            struct pv_view datagram, pv_ns now,
                                            struct pv_stuns_reply *ret_reply);
+
+/*
+ * The relay, for its datagrams and sockets (turns.h): members, revocations and its timers are the
+ * coordinator's business. Its output and socket requests are to be drained after every call of
+ * handle_timeout and handle_bytes too.
+ */
+struct pv_turns *pv_coord_turns(struct pv_coord *c);
 
 /* --- time and end -------------------------------------------------------------------------- */
 

@@ -35,6 +35,7 @@ struct pv_coord {
     struct pv_registry registry;
     struct pv_broker broker;
     struct pv_stuns *stuns;
+    struct pv_turns *turns;
     struct pv_bucket_table *sources; /* connections */
     struct pv_bucket_table *creates; /* networks, with --open */
     struct pv_coord_stats stats;     /* the counters of it */

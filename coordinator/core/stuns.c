@@ -42,7 +42,7 @@ struct pv_stuns *pv_stuns_free(struct pv_stuns *stuns)
 }
 
 /* The source's bucket first: one that floods must not empty the bucket of all. */
-static bool may_answer(struct pv_stuns *s, const struct pv_addr *src, pv_ns now)
+bool pv_stuns_may_answer(struct pv_stuns *s, const struct pv_addr *src, pv_ns now)
 {
     if (pv_addr_ip_len(src) == 0 || src->port == 0 || pv_addr_is_unspecified(src) ||
         pv_addr_is_multicast(src) || pv_addr_is_broadcast(src))
@@ -203,7 +203,7 @@ int pv_stuns_answer(struct pv_stuns *stuns, const struct pv_addr *src,
     ask.fingerprint = !msg.classic && pv_stun_has(&msg, PV_STUN_ATTR_FINGERPRINT);
     if (ask.fingerprint && pv_stun_check_fingerprint(&msg) < 0)
         return PV_ERR_AUTH;
-    if (!may_answer(stuns, &ask.seen, now))
+    if (!pv_stuns_may_answer(stuns, &ask.seen, now))
         return PV_ERR_REFUSED;
     ask.to = ask.seen;
     if (place != NULL)

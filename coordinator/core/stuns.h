@@ -64,4 +64,9 @@ PV_MUST_CHECK int pv_stuns_answer(struct pv_stuns *stuns, const struct pv_addr *
                                   const struct pv_stuns_place *place, struct pv_view request,
                                   pv_ns now, struct pv_stuns_reply *ret_reply);
 
+/* Takes a token for an answer to src from the buckets that all unauthenticated answers share
+ * (DESIGN 6). False: none is left, or nothing may be sent there. */
+PV_MUST_CHECK bool pv_stuns_may_answer(struct pv_stuns *stuns, const struct pv_addr *src,
+                                       pv_ns now);
+
 #endif /* PV_STUNS_H */

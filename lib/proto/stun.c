@@ -150,12 +150,8 @@ int pv_stun_get_u64(const struct pv_stun_msg *msg, uint16_t type, uint64_t *ret_
     return PV_OK;
 }
 
-int pv_stun_get_addr(const struct pv_stun_msg *msg, uint16_t type, struct pv_addr *ret_addr)
+static int parse_addr(struct pv_view v, struct pv_addr *ret_addr)
 {
-    struct pv_view v;
-    int r = pv_stun_find(msg, type, &v);
-    if (r < 0)
-        return r;
     if (v.len < 4)
         return PV_ERR_MALFORMED;
     uint16_t port = pv_load_be16(v.ptr + 2);
@@ -166,6 +162,13 @@ int pv_stun_get_addr(const struct pv_stun_msg *msg, uint16_t type, struct pv_add
     else
         return PV_ERR_MALFORMED;
     return PV_OK;
+}
+
+int pv_stun_get_addr(const struct pv_stun_msg *msg, uint16_t type, struct pv_addr *ret_addr)
+{
+    struct pv_view v;
+    int r = pv_stun_find(msg, type, &v);
+    return r < 0 ? r : parse_addr(v, ret_addr);
 }
 
 /* RFC 8489 s14.2: the port with the cookie's high half, IPv4 with the cookie, IPv6 with cookie and
@@ -181,6 +184,25 @@ int pv_stun_get_xor_addr(const struct pv_stun_msg *msg, uint16_t type, struct pv
 {
     struct pv_addr addr;
     int r = pv_stun_get_addr(msg, type, &addr);
+    if (r < 0)
+        return r;
+    xor_addr(&addr, msg->raw.ptr + 4);
+    *ret_addr = addr;
+    return PV_OK;
+}
+
+size_t pv_stun_covered(const struct pv_stun_msg *msg)
+{
+    size_t n = 0;
+    while (n < msg->n_attrs && !is_trailer(msg->attrs[n].type))
+        n++;
+    return n;
+}
+
+int pv_stun_attr_xor_addr(const struct pv_stun_msg *msg, size_t i, struct pv_addr *ret_addr)
+{
+    struct pv_addr addr;
+    int r = parse_addr(msg->attrs[i].value, &addr);
     if (r < 0)
         return r;
     xor_addr(&addr, msg->raw.ptr + 4);

@@ -348,8 +348,9 @@ static void begin(struct sim_coord *c, pv_ns now)
 
 void sim_coord_start(struct sim_coord *c)
 {
+    static const struct pv_turns_config relay = {.enabled = true};
     struct pv_coord_config cfg = {
-        .sk = c->sk, .secret = c->secret, .stun = c->stun_list, .n_stun = 1};
+        .sk = c->sk, .secret = c->secret, .stun = c->stun_list, .n_stun = 1, .relay = &relay};
     bool loud = getenv("PV_SIM_LOG") != NULL;
     if (c->core != NULL || pv_coord_new(&c->core, &cfg, &c->rng, loud ? &c->log : NULL) != PV_OK)
         abort();
@@ -397,10 +398,34 @@ void sim_coord_stop(struct sim_coord *c)
     go_down(c);
 }
 
+/* The relay between members needs no socket but this one. */
+static void take_turn(struct sim_coord *c, const struct sim_event *ev)
+{
+    uint8_t buf[PV_TURNS_DATAGRAM_MAX];
+    struct pv_turns *turns = pv_coord_turns(c->core);
+    size_t n = 0;
+    if (ev->data.len > sizeof(buf) || ev->local.port != SIM_COORD_PORT)
+        return;
+    memcpy(buf, ev->data.ptr, ev->data.len); /* it is rewritten in place */
+    const struct pv_turns_in in = {
+        .src = ev->remote, .local = ev->local, .ptr = buf, .len = ev->data.len};
+    pv_turns_batch(turns, &in, 1, ev->now);
+    const struct pv_turns_out *out = pv_turns_out(turns, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct pv_addr from = out[i].local;
+        from.port = SIM_COORD_PORT;
+        (void)sim_net_send(c->net, c->host, &from, &out[i].dst, 0, out[i].data);
+    }
+}
+
 static void take_datagram(struct sim_coord *c, const struct sim_event *ev)
 {
     struct pv_stuns_place place = {.local = ev->local};
     struct pv_stuns_reply reply;
+    if (pv_turns_is_turn(ev->data)) {
+        take_turn(c, ev);
+        return;
+    }
     if (ev->local.port == SIM_COORD_PORT &&
         pv_coord_handle_datagram(c->core, &ev->remote, &place, ev->data, ev->now, &reply) == PV_OK)
         (void)sim_net_send(c->net, c->host, &reply.from, &reply.to, 0,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The coordinator's core while nodes are connected: presence, signals, removal, paging, repair. */
 #include "coord_world.h"
+#include "proto/turn.h"
 
 /* --- presence and signals -------------------------------------------------------------------- */
 
@@ -333,6 +334,84 @@ static void a_restored_backup_is_repaired_by_what_a_node_still_has(void **state)
     cw_free(w);
 }
 
+/* How many allocations the relay has after bob, who is a member, asked for his by hand. */
+static size_t allocate(struct cw *w, const struct pv_ctl_turn *turn)
+{
+    uint8_t buf[512];
+    const uint8_t txid[PV_STUN_TXID_LEN] = {7};
+    struct pv_turnauth_key key;
+    struct pv_stun_writer sw;
+    struct pv_turns_stats st;
+    size_t len = 0;
+    assert_int_equal(pv_turnauth_key(turn->user, turn->password, &key), PV_OK);
+    pv_stun_write_begin(&sw, buf, sizeof(buf), PV_STUN_REQUEST, PV_TURN_ALLOCATE, txid);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_TRANSPORT, 17u << 24);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+    pv_stun_put(&sw, PV_STUN_ATTR_USERNAME, pv_view(turn->user, strlen(turn->user)));
+    pv_stun_put(&sw, PV_STUN_ATTR_REALM, pv_view(turn->realm, strlen(turn->realm)));
+    pv_stun_put(&sw, PV_STUN_ATTR_NONCE, pv_view(turn->nonce, strlen(turn->nonce)));
+    pv_stun_put_integrity(&sw, pv_view(key.md5, sizeof(key.md5)));
+    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+    const struct pv_turns_in in = {.src = pv_addr4(203, 0, 113, 9, 5555),
+                                   .local = pv_addr4(198, 51, 100, 10, 0),
+                                   .ptr = buf,
+                                   .len = len};
+    pv_turns_batch(pv_coord_turns(w->coord), &in, 1, w->now);
+    pv_turns_stats(pv_coord_turns(w->coord), &st);
+    return st.allocations;
+}
+
+static void welcome_opens_the_relay_and_removal_closes_it(void **state)
+{
+    (void)state;
+    static const struct pv_turns_config relay = {.enabled = true};
+    struct cw *w = cw_new(27);
+    struct pv_turns_stats st;
+    w->cfg.relay = &relay;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct cw_client *b = cw_connect(w, &bob);
+    struct pv_ctl_msg *m =
+        cw_ask(w, b, cw_hello(b, &bob, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    assert_true(m->u.welcome.has_turn);
+    assert_string_equal(m->u.welcome.turn.realm, "p2pvpn");
+    assert_int_equal(allocate(w, &m->u.welcome.turn), 1);
+
+    struct pv_statement st_rev = {.type = PV_ST_REVOCATION};
+    struct pv_made_long rev;
+    st_rev.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
+    memcpy(st_rev.u.revocation.pk, bob.id.pk, 32);
+    memcpy(st_rev.network_id, w->created.network_id, sizeof(st_rev.network_id));
+    assert_int_equal(
+        pv_statement_make(&st_rev, w->alice.id.sk, NULL, rev.raw, sizeof(rev.raw), &rev.len),
+        PV_OK);
+    assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
+    pv_turns_stats(pv_coord_turns(w->coord), &st);
+    assert_int_equal(st.allocations, 0);
+    assert_int_equal(st.members, 1); /* alice */
+    assert_int_equal(allocate(w, &m->u.welcome.turn), 0);
+    pv_ctl_msg_free(m);
+    cw_free(w);
+}
+
+static void without_a_relay_welcome_has_none(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(28);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *c = cw_connect(w, &w->alice);
+    struct pv_ctl_msg *m =
+        cw_ask(w, c, cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    assert_false(m->u.welcome.has_turn);
+    pv_ctl_msg_free(m);
+    cw_free(w);
+}
+
 static void a_datagram_gets_its_answer(void **state)
 {
     (void)state;
@@ -458,6 +537,8 @@ int main(void)
         cmocka_unit_test(a_node_that_left_may_join_again_by_the_same_invite),
         cmocka_unit_test(two_thousand_statements_are_paged_and_news_follow),
         cmocka_unit_test(a_restored_backup_is_repaired_by_what_a_node_still_has),
+        cmocka_unit_test(welcome_opens_the_relay_and_removal_closes_it),
+        cmocka_unit_test(without_a_relay_welcome_has_none),
         cmocka_unit_test(a_datagram_gets_its_answer),
         cmocka_unit_test(a_stream_that_begins_with_stun_gets_its_answers_and_ends_in_time),
         cmocka_unit_test(a_stream_that_says_anything_else_than_binding_is_closed_without_a_word),

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * turnauth.h - what the relay's long-term credentials are made of (RFC 8489 s9.2): nonces without
+ * memory, and keys.
+ *
+ * A nonce is the RFC's cookie and the base64url form of {kind, expiry, serial, MAC}; the MAC is
+ * keyed BLAKE2s over these and over what the nonce is bound to. Nothing is remembered about nonces
+ * given out. Pure; a struct pv_turnauth belongs to one thread.
+ */
+#ifndef PV_TURNAUTH_H
+#define PV_TURNAUTH_H
+
+#include "base/addr.h"
+#include "base/pv.h"
+#include "crypto/hash.h"
+
+enum {
+    PV_TURNAUTH_NONCE_BUF = 48, /* characters of a nonce (13 + 28) and the NUL, rounded up */
+    PV_TURNAUTH_USER_MAX = 64,  /* characters of a user's name, ours */
+    PV_TURNAUTH_USER_BUF = PV_TURNAUTH_USER_MAX + 1,
+    PV_TURNAUTH_PASSWORD_BUF = 33, /* a member's: 24 bytes in base64url, and the NUL */
+    PV_TURNAUTH_SOURCE_S = 3600,   /* ours: seconds a nonce bound to a source is good */
+    PV_TURNAUTH_WELCOME_S = 600,   /* ours: seconds a nonce of welcome is good */
+};
+#define PV_TURNAUTH_REALM "p2pvpn"
+
+struct pv_turnauth {
+    uint8_t secret[32]; /* drawn at start: nonces and members' passwords end with the process */
+};
+
+void pv_turnauth_init(struct pv_turnauth *a, const struct pv_rng *rng);
+void pv_turnauth_done(struct pv_turnauth *a); /* wipes */
+
+/* What a valid nonce says. */
+struct pv_turnauth_nonce {
+    bool welcome;    /* of welcome, not bound to a source: see pv_turnauth_check_welcome() */
+    uint32_t serial; /* of welcome: which one */
+    uint32_t expiry; /* seconds of `now` */
+    uint8_t mac[12];
+};
+
+/* A nonce bound to the source, with the features that s9.2.1 wants announced (password algorithms,
+ * user name anonymity). Returns buf. */
+const char *pv_turnauth_nonce(const struct pv_turnauth *a, const struct pv_addr *src, pv_ns now,
+                              char buf[static PV_TURNAUTH_NONCE_BUF]);
+/* A nonce bound to a member (net and node are hashed), of this serial. Returns buf. */
+const char *pv_turnauth_welcome_nonce(const struct pv_turnauth *a, struct pv_view member,
+                                      uint32_t serial, pv_ns now,
+                                      char buf[static PV_TURNAUTH_NONCE_BUF]);
+/* A nonce that came from src. PV_ERR_AUTH: not ours, for another source, or expired. A nonce of
+ * welcome still has to pass check_welcome. */
+PV_MUST_CHECK int pv_turnauth_check(const struct pv_turnauth *a, struct pv_view text,
+                                    const struct pv_addr *src, pv_ns now,
+                                    struct pv_turnauth_nonce *ret_nonce);
+/* Was it given to this member? PV_ERR_AUTH. */
+PV_MUST_CHECK int pv_turnauth_check_welcome(const struct pv_turnauth *a,
+                                            const struct pv_turnauth_nonce *nonce,
+                                            struct pv_view member);
+
+/* The keys of a credential: what is kept instead of the password (RFC 8656 s6). */
+struct pv_turnauth_key {
+    uint8_t md5[PV_MD5_LEN];       /* RFC 8489 s9.2.2 */
+    uint8_t sha256[PV_SHA256_LEN]; /* RFC 8489 s18.5.1.2 */
+};
+/* PV_ERR_NO_SPACE: user and password are too long together; PV_ERR_CRYPTO. */
+PV_MUST_CHECK int pv_turnauth_key(const char *user, const char *password,
+                                  struct pv_turnauth_key *ret_key);
+/* USERHASH of a user (RFC 8489 s14.4). PV_ERR_CRYPTO. */
+PV_MUST_CHECK int pv_turnauth_userhash(const char *user, uint8_t ret_hash[static PV_SHA256_LEN]);
+/* A member's name and password: both follow from the secret, so they need no memory. */
+void pv_turnauth_member(const struct pv_turnauth *a, struct pv_view member,
+                        char ret_user[static PV_TURNAUTH_USER_BUF],
+                        char ret_password[static PV_TURNAUTH_PASSWORD_BUF]);
+
+#endif /* PV_TURNAUTH_H */

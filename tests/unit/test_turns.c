@@ -1,0 +1,602 @@
+/* SPDX-License-Identifier: MIT */
+/* The relay of members, and what is common to all users: credentials, nonces, limits. */
+#include "turn_world.h"
+
+/* --- one round trip ------------------------------------------------------------------------ */
+
+static void a_member_allocates_in_one_round_trip(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_client(1, 40001);
+    struct pv_turnauth_key key;
+    struct pv_addr got;
+    uint32_t lifetime = 0;
+    uint8_t buf[512];
+    struct pv_stun_writer sw;
+    tw_online(w, &a, TW_NET, 1);
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
+    tw_put_transport(&sw);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+    size_t len = tw_sign(&a, &sw);
+    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), 0);
+    assert_true(pv_addr_equal(&w->out.dst, &a.src));
+    assert_true(pv_addr_equal_ip(&w->out.local, &a.local));
+    struct pv_addr want = tw_virtual(1);
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &got), PV_OK);
+    assert_true(pv_addr_equal(&got, &want));
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &got), PV_OK);
+    assert_true(pv_addr_equal(&got, &a.src));
+    assert_int_equal(pv_stun_get_u32(&w->msg, PV_TURN_ATTR_LIFETIME, &lifetime), PV_OK);
+    assert_int_equal(lifetime, 600);
+    assert_int_equal(pv_turnauth_key(a.user, a.password, &key), PV_OK);
+    assert_int_equal(pv_stun_check_integrity(&w->msg, pv_view(key.md5, 16)), PV_OK);
+    tw_free(w);
+}
+
+static void data_passes_before_and_after_channels_are_bound(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_member(w, 1);
+    struct tw_client b = tw_member(w, 2);
+    struct pv_addr va = tw_virtual(1);
+    struct pv_addr vb = tw_virtual(2);
+
+    assert_true(tw_send(w, &a, &vb, "hello", false)); /* no permission, no channel */
+    assert_true(pv_addr_equal(&w->out.dst, &b.src));
+    tw_assert_data(w, &va, "hello");
+
+    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0); /* the sender's alone */
+    assert_true(tw_channel_data(w, &a, 0x4001, "two"));
+    tw_assert_data(w, &va, "two");
+    assert_true(tw_send(w, &b, &va, "back", false));
+    tw_assert_channel(w, 0x4001, "back");
+
+    assert_int_equal(tw_bind(w, &b, 0x4abc, &va), 0); /* both */
+    assert_true(tw_channel_data(w, &a, 0x4001, "three"));
+    assert_true(pv_addr_equal(&w->out.dst, &b.src));
+    tw_assert_channel(w, 0x4abc, "three");
+    assert_ptr_equal(w->out.data.ptr, w->buf[0]); /* rewritten where it lay */
+    assert_true(tw_channel_data(w, &b, 0x4abc, "four"));
+    assert_true(pv_addr_equal(&w->out.dst, &a.src));
+    tw_assert_channel(w, 0x4001, "four");
+    assert_true(tw_channel_data(w, &b, 0x4abc, "")); /* no data is data */
+    tw_assert_channel(w, 0x4001, "");
+
+    assert_int_equal(tw_permit(w, &a, &vb, 1), 0); /* not needed, answered */
+    tw_free(w);
+}
+
+static void padding_of_channel_data_is_not_passed_on(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_member(w, 1);
+    struct tw_client b = tw_member(w, 2);
+    struct pv_addr va = tw_virtual(1);
+    struct pv_addr vb = tw_virtual(2);
+    const uint8_t padded[] = {0x40, 0x01, 0, 5, 'h', 'e', 'l', 'l', 'o', 0, 0, 0};
+    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
+    assert_int_equal(tw_bind(w, &b, 0x4002, &va), 0);
+    assert_true(tw_in(w, &a, padded, sizeof(padded)));
+    tw_assert_channel(w, 0x4002, "hello");
+    for (size_t len = 0; len < 9; len++) /* shorter than it says */
+        assert_false(tw_in(w, &a, padded, len));
+    tw_free(w);
+}
+
+static void members_of_another_network_are_out_of_reach(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_member(w, 1);
+    struct tw_client b = tw_client(2, 40002);
+    struct pv_addr vb = tw_virtual(2);
+    tw_online(w, &b, TW_NET2, 2);
+    assert_int_equal(tw_allocate(w, &b, 6), 0);
+    assert_false(tw_send(w, &a, &vb, "hello", false));
+    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0); /* bound to nobody */
+    assert_false(tw_channel_data(w, &a, 0x4001, "hello"));
+    /* The same node in the first network is another allocation. */
+    struct tw_client b1 = tw_client(2, 50002);
+    tw_online(w, &b1, TW_NET, 2);
+    assert_int_equal(tw_allocate(w, &b1, 6), 0);
+    assert_true(tw_channel_data(w, &a, 0x4001, "hello"));
+    assert_true(pv_addr_equal(&w->out.dst, &b1.src));
+    tw_free(w);
+}
+
+static void real_addresses_are_no_peers_of_members(void **state)
+{
+    (void)state;
+    static const uint8_t other[16] = {0xfd, 1, 2, 3, [15] = 1};
+    struct tw *w = tw_new();
+    struct tw_client a = tw_member(w, 1);
+    struct pv_addr v4 = pv_addr4(203, 0, 113, 9, 80);
+    struct pv_addr v6 = pv_addr6(other, 3478);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &v4), PV_TURN_E_PEER_FAMILY_MISMATCH);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &v6), PV_TURN_E_FORBIDDEN);
+    assert_int_equal(tw_permit(w, &a, &v4, 1), PV_TURN_E_PEER_FAMILY_MISMATCH);
+    assert_int_equal(tw_permit(w, &a, &v6, 1), PV_TURN_E_FORBIDDEN);
+    assert_false(tw_send(w, &a, &v4, "x", false));
+    assert_false(tw_send(w, &a, &v6, "x", false));
+    tw_free(w);
+}
+
+/* --- life of an allocation ------------------------------------------------------------------- */
+
+static void the_newest_allocate_moves_the_allocation_with_its_channels(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_member(w, 1);
+    struct tw_client b = tw_member(w, 2);
+    struct pv_addr va = tw_virtual(1);
+    struct pv_addr vb = tw_virtual(2);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
+    assert_int_equal(tw_bind(w, &b, 0x4002, &va), 0);
+    struct tw_client old = b;
+    b.src = pv_addr4(203, 0, 113, 77, 1234); /* it roamed */
+    assert_int_equal(tw_allocate(w, &b, 6), 0);
+    assert_true(tw_channel_data(w, &a, 0x4001, "hi"));
+    assert_true(pv_addr_equal(&w->out.dst, &b.src));
+    tw_assert_channel(w, 0x4002, "hi");
+    assert_true(tw_channel_data(w, &b, 0x4002, "ho"));
+    tw_assert_channel(w, 0x4001, "ho");
+    assert_false(tw_channel_data(w, &old, 0x4002, "from the past"));
+    tw_free(w);
+}
+
+static void revocation_ends_relayed_traffic_at_once(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_member(w, 1);
+    struct tw_client b = tw_member(w, 2);
+    struct pv_addr va = tw_virtual(1);
+    struct pv_addr vb = tw_virtual(2);
+    struct pv_turns_stats st;
+    uint8_t pk[32];
+    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
+    assert_int_equal(tw_bind(w, &b, 0x4002, &va), 0);
+    tw_node(2, pk);
+    pv_turns_gone(w->turns, TW_NET, pk);
+    assert_false(tw_channel_data(w, &b, 0x4002, "still here"));
+    assert_false(tw_channel_data(w, &a, 0x4001, "to nobody"));
+    assert_false(tw_send(w, &a, &vb, "to nobody", false));
+    assert_int_equal(tw_allocate(w, &b, 6), PV_STUN_E_UNAUTHENTICATED);
+    pv_turns_stats(w->turns, &st);
+    assert_int_equal(st.allocations, 1);
+    assert_int_equal(st.members, 1);
+    tw_free(w);
+}
+
+static void an_allocation_lives_with_the_control_channel_or_its_lifetime(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_member(w, 1);
+    struct pv_turns_stats st;
+    uint8_t pk[32];
+    tw_node(1, pk);
+    w->now += PV_S(5000); /* no refresh, but the control channel is up */
+    assert_true(pv_turns_next_timeout(w->turns) == PV_NEVER);
+    pv_turns_offline(w->turns, TW_NET, pk, w->now);
+    assert_true(pv_turns_next_timeout(w->turns) == w->now + PV_S(PV_TURNS_GRACE_S));
+    struct tw_client again = a;
+    tw_online(w, &again, TW_NET, 1); /* back in time */
+    assert_true(pv_turns_next_timeout(w->turns) == PV_NEVER);
+    assert_int_equal(tw_refresh(w, &again, 1200), 0);
+    pv_turns_offline(w->turns, TW_NET, pk, w->now);
+    assert_true(pv_turns_next_timeout(w->turns) == w->now + PV_S(1200));
+    w->now += PV_S(1000);
+    assert_int_equal(tw_refresh(w, &again, 600), 0); /* its refreshes keep it alone */
+    w->now += PV_S(599);
+    pv_turns_handle_timeout(w->turns, w->now);
+    pv_turns_stats(w->turns, &st);
+    assert_int_equal(st.allocations, 1);
+    w->now += PV_S(1);
+    pv_turns_handle_timeout(w->turns, w->now);
+    pv_turns_stats(w->turns, &st);
+    assert_int_equal(st.allocations, 0);
+    assert_int_equal(st.members, 0);
+    tw_free(w);
+}
+
+static void refresh_with_zero_deletes_and_other_lifetimes_have_bounds(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_member(w, 1);
+    static const uint32_t rows[][2] = {
+        {1, 600}, {600, 600}, {601, 601}, {3600, 3600}, {3601, 3600}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        uint32_t got = 0;
+        assert_int_equal(tw_refresh(w, &a, rows[i][0]), 0);
+        assert_int_equal(pv_stun_get_u32(&w->msg, PV_TURN_ATTR_LIFETIME, &got), PV_OK);
+        assert_int_equal(got, rows[i][1]);
+    }
+    assert_int_equal(tw_refresh(w, &a, 0), 0);
+    assert_int_equal(tw_refresh(w, &a, 0), PV_TURN_E_ALLOCATION_MISMATCH);
+    assert_int_equal(tw_allocate(w, &a, 6), 0);
+    tw_free(w);
+}
+
+static void a_channel_ends_after_ten_minutes_unless_it_is_bound_again(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_member(w, 1);
+    struct tw_client b = tw_member(w, 2);
+    struct pv_addr va = tw_virtual(1);
+    struct pv_addr vb = tw_virtual(2);
+    struct pv_addr vc = tw_virtual(3);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
+    assert_int_equal(tw_bind(w, &b, 0x4002, &va), 0);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &vc), PV_STUN_E_BAD_REQUEST); /* number is taken */
+    assert_int_equal(tw_bind(w, &a, 0x4003, &vb), PV_STUN_E_BAD_REQUEST); /* peer has another */
+    w->now += PV_S(300);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
+    w->now += PV_S(299);
+    assert_true(tw_channel_data(w, &a, 0x4001, "x"));
+    tw_assert_channel(w, 0x4002, "x");
+    w->now += PV_S(1);
+    assert_true(tw_channel_data(w, &a, 0x4001, "x")); /* the receiver's is gone */
+    tw_assert_data(w, &va, "x");
+    assert_false(tw_channel_data(w, &b, 0x4002, "x"));
+    assert_int_equal(tw_bind(w, &b, 0x4fff, &va), 0);
+    assert_true(tw_channel_data(w, &a, 0x4001, "x"));
+    tw_assert_channel(w, 0x4fff, "x");
+    tw_free(w);
+}
+
+static void channel_numbers_have_bounds(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_member(w, 1);
+    struct pv_addr vb = tw_virtual(2);
+    assert_int_equal(tw_bind(w, &a, 0x3fff, &vb), PV_STUN_E_BAD_REQUEST);
+    assert_int_equal(tw_bind(w, &a, 0x5000, &vb), PV_STUN_E_BAD_REQUEST);
+    assert_int_equal(tw_bind(w, &a, 0x4fff, &vb), 0);
+    tw_free(w);
+}
+
+static void channels_of_one_member_have_a_limit(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new_with(&(struct pv_turns_config){.limits = {.channels = 3}});
+    struct tw_client a = tw_member(w, 1);
+    for (uint8_t i = 0; i < 3; i++) {
+        struct pv_addr v = tw_virtual((uint8_t)(10 + i));
+        assert_int_equal(tw_bind(w, &a, (uint16_t)(0x4000 + i), &v), 0);
+    }
+    struct pv_addr one_more = tw_virtual(20);
+    assert_int_equal(tw_bind(w, &a, 0x4100, &one_more), PV_TURN_E_NO_CAPACITY);
+    tw_free(w);
+}
+
+static void bandwidth_has_a_limit(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new_with(&(struct pv_turns_config){.limits = {.bandwidth = 65536}});
+    struct tw_client a = tw_member(w, 1);
+    struct tw_client b = tw_member(w, 2);
+    struct pv_addr vb = tw_virtual(2);
+    static char text[401];
+    size_t passed = 0;
+    (void)b;
+    memset(text, 'x', 400);
+    for (int i = 0; i < 200; i++)
+        passed += tw_send(w, &a, &vb, text, false) ? 1 : 0;
+    assert_int_equal(passed, 65536 / 400);
+    w->now += PV_S(1);
+    assert_true(tw_send(w, &a, &vb, text, false));
+    tw_free(w);
+}
+
+/* --- credentials --------------------------------------------------------------------------- */
+
+static void the_nonce_of_welcome_is_good_for_one_allocate(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_client(1, 40001);
+    uint8_t buf[512];
+    struct pv_stun_writer sw;
+    tw_online(w, &a, TW_NET, 1);
+    struct tw_client first = a;
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH); /* it is no Refresh's */
+    size_t len = tw_sign(&a, &sw);
+    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), PV_TURN_E_STALE_NONCE);
+
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
+    tw_put_transport(&sw);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+    len = tw_sign(&a, &sw);
+    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), 0);
+    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), 0); /* repeated: the answer was lost */
+
+    /* Whoever saw it cannot take the allocation away. */
+    struct tw_client thief = tw_client(66, 666);
+    assert_int_equal(tw_code(w, tw_in(w, &thief, buf, len)), PV_TURN_E_STALE_NONCE);
+    /* From its own 5-tuple it goes on. */
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
+    len = tw_sign(&first, &sw);
+    assert_int_equal(tw_code(w, tw_in(w, &first, buf, len)), 0);
+    /* A new welcome ends it. */
+    tw_online(w, &a, TW_NET, 1);
+    len = 0;
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
+    len = tw_sign(&first, &sw);
+    assert_int_equal(tw_code(w, tw_in(w, &first, buf, len)), PV_TURN_E_STALE_NONCE);
+    tw_free(w);
+}
+
+static void nonces_expire(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_client(1, 40001);
+    uint8_t buf[512];
+    struct pv_stun_writer sw;
+    tw_online(w, &a, TW_NET, 1);
+    w->now += PV_S(PV_TURNAUTH_WELCOME_S);
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
+    tw_put_transport(&sw);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+    struct pv_stun_writer sw2 = sw;
+    size_t len = tw_sign(&a, &sw);
+    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), PV_TURN_E_STALE_NONCE);
+    tw_take_nonce(w, &a);
+    len = tw_sign(&a, &sw2);
+    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), 0);
+    w->now += PV_S(PV_TURNAUTH_SOURCE_S) - 1;
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
+    sw2 = sw;
+    len = tw_sign(&a, &sw);
+    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), 0);
+    w->now += 1;
+    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), PV_TURN_E_STALE_NONCE);
+    tw_free(w);
+}
+
+static void a_nonce_is_bound_to_its_source(void **state)
+{
+    (void)state;
+    struct pv_turnauth auth;
+    struct test_rng seed;
+    struct pv_rng rng = test_rng_make(&seed, 1);
+    char nonce[PV_TURNAUTH_NONCE_BUF];
+    struct pv_turnauth_nonce got;
+    struct pv_addr src = pv_addr4(198, 51, 100, 1, 1000);
+    struct pv_addr port = pv_addr4(198, 51, 100, 1, 1001);
+    struct pv_addr host = pv_addr4(198, 51, 100, 2, 1000);
+    pv_turnauth_init(&auth, &rng);
+    pv_turnauth_nonce(&auth, &src, PV_S(5), nonce);
+    size_t len = strlen(nonce);
+    assert_int_equal(pv_turnauth_check(&auth, pv_view(nonce, len), &src, PV_S(5), &got), PV_OK);
+    assert_int_equal(pv_turnauth_check(&auth, pv_view(nonce, len), &port, PV_S(5), &got),
+                     PV_ERR_AUTH);
+    assert_int_equal(pv_turnauth_check(&auth, pv_view(nonce, len), &host, PV_S(5), &got),
+                     PV_ERR_AUTH);
+    for (size_t i = 0; i <= len; i++) {
+        assert_int_equal(pv_turnauth_check(&auth, pv_view(nonce, i), &src, PV_S(5), &got),
+                         i == len ? PV_OK : PV_ERR_AUTH);
+        if (i == len)
+            break;
+        nonce[i] ^= 1;
+        assert_int_equal(pv_turnauth_check(&auth, pv_view(nonce, len), &src, PV_S(5), &got),
+                         PV_ERR_AUTH);
+        nonce[i] ^= 1;
+    }
+    pv_turnauth_done(&auth);
+}
+
+static void unauthenticated_answers_are_small_and_shared(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client c = tw_client(1, 1000);
+    uint8_t buf[512];
+    struct pv_stun_writer sw;
+    size_t len = 0;
+    unsigned answers = 0;
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
+    tw_put_transport(&sw);
+    pv_stun_put_fingerprint(&sw);
+    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+    assert_int_equal(tw_code(w, tw_in(w, &c, buf, len)), PV_STUN_E_UNAUTHENTICATED);
+    assert_true(w->out.data.len <= PV_TURNS_UNAUTH_MAX);
+    assert_true(pv_stun_has(&w->msg, PV_STUN_ATTR_REALM));
+    assert_true(pv_stun_has(&w->msg, PV_STUN_ATTR_NONCE));
+    assert_true(pv_stun_has(&w->msg, PV_STUN_ATTR_PASSWORD_ALGORITHMS));
+    assert_int_equal(pv_stun_check_fingerprint(&w->msg), PV_OK);
+    for (int i = 0; i < 1000; i++) {
+        c.src.port++;
+        answers += tw_in(w, &c, buf, len) ? 1 : 0;
+    }
+    assert_int_equal(answers, PV_STUNS_SOURCE_BURST - 1);
+    assert_false(pv_stuns_may_answer(w->stuns, &c.src, w->now)); /* Binding answers too */
+    tw_free(w);
+}
+
+static void wrong_credentials_are_refused(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_client(1, 40001);
+    tw_online(w, &a, TW_NET, 1);
+    struct tw_client bad = a;
+    bad.password[0] ^= 1;
+    assert_int_equal(tw_allocate(w, &bad, 6), PV_STUN_E_UNAUTHENTICATED);
+    bad = a;
+    bad.user[0] = bad.user[0] == 'A' ? 'B' : 'A';
+    assert_int_equal(tw_allocate(w, &bad, 6), PV_STUN_E_UNAUTHENTICATED);
+    assert_int_equal(tw_allocate(w, &a, 6), 0);
+    /* Another member at the same 5-tuple: the allocation there is not its own. */
+    struct tw_client b = a;
+    tw_online(w, &b, TW_NET, 2);
+    assert_int_equal(tw_allocate(w, &b, 6), PV_TURN_E_ALLOCATION_MISMATCH);
+    assert_int_equal(tw_refresh(w, &b, 600), PV_TURN_E_WRONG_CREDENTIALS);
+    tw_free(w);
+}
+
+static void a_member_gets_no_real_address(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_client(1, 40001);
+    tw_online(w, &a, TW_NET, 1);
+    assert_int_equal(tw_allocate(w, &a, 0), PV_TURN_E_FAMILY_NOT_SUPPORTED);
+    assert_int_equal(tw_allocate(w, &a, 4), PV_TURN_E_FAMILY_NOT_SUPPORTED);
+    assert_int_equal(tw_allocate(w, &a, 6), 0);
+    tw_free(w);
+}
+
+static void a_disabled_relay_says_nothing(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client c = tw_client(1, 1000);
+    struct pv_turns *off = NULL;
+    struct pv_turns_config cfg = {.coordinator_pk = TW_COORD_PK};
+    struct pv_turns_creds creds;
+    assert_int_equal(pv_turns_new(&off, &cfg, w->stuns, &w->rng), PV_OK);
+    assert_int_equal(pv_turns_online(off, TW_NET, TW_COORD_PK, w->now, &creds), PV_ERR_UNSUPPORTED);
+    struct pv_turns *on = w->turns;
+    w->turns = off;
+    snprintf(c.user, sizeof(c.user), "x");
+    assert_int_equal(tw_allocate(w, &c, 0), -1);
+    w->turns = on;
+    pv_turns_free(off);
+    tw_free(w);
+}
+
+/* --- size ---------------------------------------------------------------------------------- */
+
+static void ten_thousand_allocations_come_and_go(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct pv_turns_stats st;
+    uint8_t pk[32] = {0};
+    struct tw_client served[2] = {tw_member(w, 250), tw_member(w, 251)};
+    struct pv_addr to = tw_virtual(251);
+    for (uint32_t i = 0; i < 10000; i++) {
+        struct tw_client c = tw_client((uint8_t)(i >> 14), (uint16_t)i);
+        struct pv_turns_creds creds;
+        c.src.ip[1] = (uint8_t)(i >> 8);
+        pv_store_be32(pk, i + 1);
+        assert_int_equal(pv_turns_online(w->turns, TW_NET, pk, w->now, &creds), PV_OK);
+        snprintf(c.user, sizeof(c.user), "%s", creds.user);
+        snprintf(c.password, sizeof(c.password), "%s", creds.password);
+        snprintf(c.nonce, sizeof(c.nonce), "%s", creds.nonce);
+        c.src.port = (uint16_t)(i % 60000 + 1);
+        assert_int_equal(tw_allocate(w, &c, 6), 0);
+        pv_turns_offline(w->turns, TW_NET, pk, w->now);
+        if (i % 1000 == 0)
+            assert_true(tw_send(w, &served[0], &to, "meanwhile", false));
+    }
+    size_t each = pv_turns_member_memory(w->turns, TW_NET, pk);
+    assert_true(each > 0 && each < 2048);
+    pv_turns_stats(w->turns, &st);
+    assert_int_equal(st.allocations, 10002);
+    w->now += PV_S(600);
+    pv_turns_handle_timeout(w->turns, w->now);
+    pv_turns_stats(w->turns, &st);
+    assert_int_equal(st.allocations, 2);
+    assert_int_equal(st.members, 2);
+    assert_true(tw_send(w, &served[0], &to, "after", false));
+    tw_free(w);
+}
+
+static void a_batch_answers_each_of_its_datagrams(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_member(w, 1);
+    struct tw_client b = tw_member(w, 2);
+    struct pv_addr va = tw_virtual(1);
+    struct pv_addr vb = tw_virtual(2);
+    struct pv_turns_in in[PV_TURNS_BATCH + 1];
+    size_t n = 0;
+    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
+    assert_int_equal(tw_bind(w, &b, 0x4002, &va), 0);
+    for (size_t i = 0; i < PV_TURNS_BATCH; i++) {
+        const struct tw_client *c = i % 2 == 0 ? &a : &b;
+        in[i] = (struct pv_turns_in){.src = c->src, .local = c->local, .ptr = w->buf[i], .len = 5};
+        pv_turn_channel_header(w->buf[i], i % 2 == 0 ? 0x4001 : 0x4002, 1);
+        w->buf[i][4] = (uint8_t)i;
+    }
+    in[PV_TURNS_BATCH] = in[0];
+    assert_int_equal(pv_turns_batch(w->turns, in, PV_ARRAY_LEN(in), w->now), PV_TURNS_BATCH);
+    const struct pv_turns_out *out = pv_turns_out(w->turns, &n);
+    assert_int_equal(n, PV_TURNS_BATCH);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(out[i].data.ptr[4], i);
+        assert_true(pv_addr_equal(&out[i].dst, i % 2 == 0 ? &b.src : &a.src));
+    }
+    tw_free(w);
+}
+
+static void turn_is_told_from_binding_and_junk(void **state)
+{
+    (void)state;
+    uint8_t buf[64];
+    struct pv_stun_writer sw;
+    const uint8_t txid[12] = {0};
+    static const struct {
+        enum pv_stun_class cls;
+        uint16_t method;
+        bool turn;
+    } rows[] = {
+        {PV_STUN_REQUEST, PV_STUN_BINDING, false}, {PV_STUN_INDICATION, PV_STUN_BINDING, false},
+        {PV_STUN_SUCCESS, PV_STUN_BINDING, false}, {PV_STUN_REQUEST, PV_TURN_ALLOCATE, true},
+        {PV_STUN_INDICATION, PV_TURN_SEND, true},  {PV_STUN_REQUEST, PV_TURN_CHANNEL_BIND, true},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        size_t len = 0;
+        pv_stun_write_begin(&sw, buf, sizeof(buf), rows[i].cls, rows[i].method, txid);
+        assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+        assert_int_equal(pv_turns_is_turn(pv_view(buf, len)), rows[i].turn);
+        buf[4] ^= 1; /* no cookie: RFC 3489 */
+        assert_false(pv_turns_is_turn(pv_view(buf, len)));
+    }
+    const uint8_t channel[4] = {0x40};
+    assert_true(pv_turns_is_turn(pv_view(channel, 4)));
+    assert_false(pv_turns_is_turn(pv_view(channel, 3)));
+    const uint8_t wireguard[32] = {4};
+    assert_false(pv_turns_is_turn(pv_view(wireguard, sizeof(wireguard))));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_member_allocates_in_one_round_trip),
+        cmocka_unit_test(data_passes_before_and_after_channels_are_bound),
+        cmocka_unit_test(padding_of_channel_data_is_not_passed_on),
+        cmocka_unit_test(members_of_another_network_are_out_of_reach),
+        cmocka_unit_test(real_addresses_are_no_peers_of_members),
+        cmocka_unit_test(the_newest_allocate_moves_the_allocation_with_its_channels),
+        cmocka_unit_test(revocation_ends_relayed_traffic_at_once),
+        cmocka_unit_test(an_allocation_lives_with_the_control_channel_or_its_lifetime),
+        cmocka_unit_test(refresh_with_zero_deletes_and_other_lifetimes_have_bounds),
+        cmocka_unit_test(a_channel_ends_after_ten_minutes_unless_it_is_bound_again),
+        cmocka_unit_test(channel_numbers_have_bounds),
+        cmocka_unit_test(channels_of_one_member_have_a_limit),
+        cmocka_unit_test(bandwidth_has_a_limit),
+        cmocka_unit_test(the_nonce_of_welcome_is_good_for_one_allocate),
+        cmocka_unit_test(nonces_expire),
+        cmocka_unit_test(a_nonce_is_bound_to_its_source),
+        cmocka_unit_test(unauthenticated_answers_are_small_and_shared),
+        cmocka_unit_test(wrong_credentials_are_refused),
+        cmocka_unit_test(a_member_gets_no_real_address),
+        cmocka_unit_test(a_disabled_relay_says_nothing),
+        cmocka_unit_test(ten_thousand_allocations_come_and_go),
+        cmocka_unit_test(a_batch_answers_each_of_its_datagrams),
+        cmocka_unit_test(turn_is_told_from_binding_and_junk),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

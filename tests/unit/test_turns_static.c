@@ -1,0 +1,641 @@
+/* SPDX-License-Identifier: MIT */
+/* The TURN server for stock clients: relay sockets, permissions, quotas, refused peers. */
+#include "turn_world.h"
+
+static const struct pv_turns_user USERS[] = {{"alice", "secret"}, {"bob", "other"}};
+
+static struct pv_turns_config config(void)
+{
+    return (struct pv_turns_config){.users = USERS, .n_users = 2};
+}
+
+static struct tw_client alice(uint8_t host)
+{
+    struct tw_client c = tw_client(host, 5000);
+    snprintf(c.user, sizeof(c.user), "alice");
+    snprintf(c.password, sizeof(c.password), "secret");
+    snprintf(c.nonce, sizeof(c.nonce), "none yet");
+    return c;
+}
+
+/* Does what the server asks for its sockets: ports in use are those below `free_from`. Returns how
+ * many were opened; *last is the last one. The answer, if one came, is w->out. */
+static unsigned open_sockets(struct tw *w, int status, struct pv_turns_socket *last)
+{
+    struct pv_turns_socket op;
+    unsigned opened = 0;
+    while (pv_turns_poll_socket(w->turns, &op) == PV_OK) {
+        size_t n = 0;
+        if (!op.open)
+            continue;
+        pv_turns_opened(w->turns, op.sock, status, w->now);
+        const struct pv_turns_out *out = pv_turns_out(w->turns, &n);
+        opened++;
+        *last = op;
+        if (n > 0) {
+            w->out = out[0];
+            assert_int_equal(pv_stun_decode(w->out.data, &w->msg), PV_OK);
+        }
+    }
+    return opened;
+}
+
+/* Sockets that the server wants closed. */
+static unsigned closed_sockets(struct tw *w)
+{
+    struct pv_turns_socket op;
+    unsigned n = 0;
+    while (pv_turns_poll_socket(w->turns, &op) == PV_OK) {
+        assert_false(op.open);
+        n++;
+    }
+    return n;
+}
+
+static void begin_allocate(struct tw *w, struct pv_stun_writer *sw, uint8_t *buf, size_t cap)
+{
+    tw_begin(w, sw, buf, cap, PV_TURN_ALLOCATE);
+    tw_put_transport(sw);
+}
+
+/* Allocates with what is in sw; the code of the final answer. */
+static int finish_allocate(struct tw *w, struct tw_client *c, struct pv_stun_writer *sw, int status,
+                           struct pv_turns_socket *sock)
+{
+    int code = tw_request(w, c, sw);
+    if (code != -1)
+        return code;
+    assert_true(open_sockets(w, status, sock) > 0);
+    return tw_code(w, true);
+}
+
+static int allocate(struct tw *w, struct tw_client *c, struct pv_turns_socket *sock)
+{
+    uint8_t buf[512];
+    struct pv_stun_writer sw;
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    return finish_allocate(w, c, &sw, PV_OK, sock);
+}
+
+/* A datagram of a peer at a relay socket; true when one goes to the client. */
+static bool from_peer(struct tw *w, const struct pv_turns_socket *sock, const struct pv_addr *peer,
+                      const char *text)
+{
+    struct tw_client c = {.src = *peer, .sock = sock->sock};
+    return tw_in(w, &c, text, strlen(text));
+}
+
+static const struct pv_addr PEER = {.family = PV_AF_INET, .port = 7000, .ip = {203, 0, 113, 9}};
+
+/* --- allocating ---------------------------------------------------------------------------- */
+
+static void a_stock_client_allocates_and_relays(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock;
+    struct pv_addr relayed;
+    assert_int_equal(allocate(w, &c, &sock), 0);
+    assert_true(sock.addr.port >= 49152);
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed),
+                     PV_OK);
+    assert_true(pv_addr_equal(&relayed, &sock.addr));
+    assert_true(pv_addr_equal_ip(&relayed, &c.local));
+
+    assert_false(tw_send(w, &c, &PEER, "no permission", false));
+    assert_false(from_peer(w, &sock, &PEER, "no permission"));
+    assert_int_equal(tw_permit(w, &c, &PEER, 1), 0);
+    assert_true(tw_send(w, &c, &PEER, "out", false));
+    assert_int_equal(w->out.sock, sock.sock);
+    assert_true(pv_addr_equal(&w->out.dst, &PEER));
+    assert_true(pv_view_equal(w->out.data, tw_text("out")));
+    assert_false(w->out.df);
+    assert_true(tw_send(w, &c, &PEER, "out", true));
+    assert_true(w->out.df);
+    assert_true(from_peer(w, &sock, &PEER, "in"));
+    assert_true(pv_addr_equal(&w->out.dst, &c.src));
+    assert_int_equal(w->out.sock, c.sock);
+    tw_assert_data(w, &PEER, "in");
+    struct pv_addr other_port = PEER;
+    other_port.port++;
+    assert_true(from_peer(w, &sock, &other_port, "in")); /* permissions know no ports */
+    struct pv_addr other = pv_addr4(203, 0, 113, 10, 7000);
+    assert_false(from_peer(w, &sock, &other, "in"));
+
+    assert_int_equal(tw_bind(w, &c, 0x7278, &PEER), 0); /* RFC 5766 clients go that high */
+    assert_true(from_peer(w, &sock, &PEER, "in"));
+    assert_int_equal(pv_load_be16(w->out.data.ptr), 0x7278);
+    tw_free(w);
+}
+
+static void channels_carry_data_both_ways(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock;
+    assert_int_equal(allocate(w, &c, &sock), 0);
+    assert_int_equal(tw_bind(w, &c, 0x4001, &PEER), 0); /* brings a permission */
+    assert_true(tw_channel_data(w, &c, 0x4001, "out"));
+    assert_int_equal(w->out.sock, sock.sock);
+    assert_true(pv_view_equal(w->out.data, tw_text("out")));
+    assert_true(from_peer(w, &sock, &PEER, "in"));
+    tw_assert_channel(w, 0x4001, "in");
+    w->now += PV_S(300);
+    assert_false(tw_channel_data(w, &c, 0x4001, "out")); /* the permission ended */
+    assert_false(from_peer(w, &sock, &PEER, "in"));
+    assert_int_equal(tw_permit(w, &c, &PEER, 1), 0);
+    assert_true(tw_channel_data(w, &c, 0x4001, "out"));
+    w->now += PV_S(299);
+    assert_true(tw_channel_data(w, &c, 0x4001, "out"));
+    tw_free(w);
+}
+
+static void a_repeated_allocate_gets_the_same_answer(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock;
+    struct pv_stun_writer sw;
+    struct pv_addr first, again;
+    uint8_t buf[512];
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    assert_int_equal(tw_request(w, &c, &sw), -1);
+    size_t len = PV_STUN_HEADER_LEN + (size_t)pv_load_be16(buf + 2);
+    assert_false(tw_in(w, &c, buf, len)); /* while the socket is being opened */
+    assert_int_equal(open_sockets(w, PV_OK, &sock), 1);
+    assert_int_equal(tw_code(w, true), 0);
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &first), 0);
+    assert_int_equal(tw_code(w, tw_in(w, &c, buf, len)), 0);
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &again), 0);
+    assert_true(pv_addr_equal(&first, &again));
+    assert_int_equal(allocate(w, &c, &sock), PV_TURN_E_ALLOCATION_MISMATCH); /* a new one */
+    struct pv_turns_stats st;
+    pv_turns_stats(w->turns, &st);
+    assert_int_equal(st.relays, 1);
+    tw_free(w);
+}
+
+static void sha256_and_userhash_are_used_where_the_client_offers_them(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock;
+    struct pv_turnauth_key key;
+    c.sha256 = true;
+    c.userhash = true;
+    assert_int_equal(allocate(w, &c, &sock), 0);
+    assert_int_equal(pv_turnauth_key("alice", "secret", &key), PV_OK);
+    assert_int_equal(pv_stun_check_integrity_sha256(&w->msg, pv_view(key.sha256, 32)), PV_OK);
+    assert_false(pv_stun_has(&w->msg, PV_STUN_ATTR_MESSAGE_INTEGRITY));
+    assert_int_equal(tw_refresh(w, &c, 600), 0);
+    assert_int_equal(pv_stun_check_integrity_sha256(&w->msg, pv_view(key.sha256, 32)), PV_OK);
+    c.sha256 = false; /* the same user, the old way */
+    assert_int_equal(tw_refresh(w, &c, 600), 0);
+    assert_int_equal(pv_stun_check_integrity(&w->msg, pv_view(key.md5, 16)), PV_OK);
+    tw_free(w);
+}
+
+static void half_an_algorithm_is_a_bad_request(void **state)
+{
+    (void)state;
+    static const uint8_t md5_only[4] = {0, 1, 0, 0};
+    static const uint8_t offered[8] = {0, 2, 0, 0, 0, 1, 0, 0};
+    static const uint8_t third[4] = {0, 3, 0, 0};
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_stun_writer sw;
+    uint8_t buf[512];
+    const struct {
+        struct pv_view list, one;
+    } rows[] = {
+        {pv_view(offered, 8), pv_view(NULL, 0)},
+        {pv_view(NULL, 0), pv_view(offered, 4)},
+        {pv_view(md5_only, 4), pv_view(md5_only, 4)}, /* not what was offered: bid down */
+        {pv_view(offered, 8), pv_view(third, 4)},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        begin_allocate(w, &sw, buf, sizeof(buf));
+        if (rows[i].list.len > 0)
+            pv_stun_put(&sw, PV_STUN_ATTR_PASSWORD_ALGORITHMS, rows[i].list);
+        if (rows[i].one.len > 0)
+            pv_stun_put(&sw, PV_STUN_ATTR_PASSWORD_ALGORITHM, rows[i].one);
+        assert_int_equal(tw_request(w, &c, &sw), PV_STUN_E_BAD_REQUEST);
+        assert_true(w->out.data.len <= PV_TURNS_UNAUTH_MAX);
+    }
+    tw_free(w);
+}
+
+static void what_the_rfc_refuses_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t type[2];
+        uint8_t len[2];
+        uint8_t value[2][8];
+        int code;
+        const char *why;
+    } rows[] = {
+        {{0}, {0}, {{0}}, PV_STUN_E_BAD_REQUEST, "no REQUESTED-TRANSPORT"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT}, {4}, {{6}}, PV_TURN_E_TRANSPORT_NOT_SUPPORTED, "TCP"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT}, {3}, {{17}}, PV_STUN_E_BAD_REQUEST, "short"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY},
+         {4, 4},
+         {{17}, {3}},
+         PV_TURN_E_FAMILY_NOT_SUPPORTED,
+         "family 3"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY},
+         {4, 4},
+         {{17}, {2}},
+         PV_TURN_E_FAMILY_NOT_SUPPORTED,
+         "no IPv6 here"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY},
+         {4, 4},
+         {{17}, {1}},
+         PV_STUN_E_BAD_REQUEST,
+         "additional IPv4"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT, PV_TURN_ATTR_RESERVATION_TOKEN},
+         {4, 8},
+         {{17}, {1}},
+         PV_TURN_E_NO_CAPACITY,
+         "unknown token"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT, PV_TURN_ATTR_RESERVATION_TOKEN},
+         {4, 4},
+         {{17}, {1}},
+         PV_STUN_E_BAD_REQUEST,
+         "short token"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT, PV_TURN_ATTR_EVEN_PORT},
+         {4, 2},
+         {{17}, {0}},
+         PV_STUN_E_BAD_REQUEST,
+         "long EVEN-PORT"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT, 0x7abc},
+         {4, 4},
+         {{17}, {0}},
+         PV_STUN_E_UNKNOWN_ATTRIBUTE,
+         "unknown attribute"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_turns_config cfg = config();
+        struct tw *w = tw_new_with(&cfg);
+        struct tw_client c = alice(1);
+        struct pv_stun_writer sw;
+        struct pv_turns_stats st;
+        uint8_t buf[512];
+        tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
+        for (size_t k = 0; k < 2 && rows[i].type[k] != 0; k++)
+            pv_stun_put(&sw, rows[i].type[k], pv_view(rows[i].value[k], rows[i].len[k]));
+        int code = tw_request(w, &c, &sw);
+        if (code != rows[i].code)
+            fail_msg("%s: %d", rows[i].why, code);
+        pv_turns_stats(w->turns, &st);
+        assert_int_equal(st.allocations, 0);
+        tw_free(w);
+    }
+}
+
+/* --- ports --------------------------------------------------------------------------------- */
+
+static void a_port_in_use_is_replaced_by_another(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock;
+    struct pv_stun_writer sw;
+    struct pv_turns_stats st;
+    uint8_t buf[512];
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    assert_int_equal(finish_allocate(w, &c, &sw, PV_ERR_EXISTS, &sock), PV_TURN_E_NO_CAPACITY);
+    pv_turns_stats(w->turns, &st);
+    assert_int_equal(st.allocations, 0);
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    assert_int_equal(tw_request(w, &c, &sw), -1);
+    uint16_t tried = 0;
+    for (int i = 0; i < PV_TURNS_PORT_TRIES - 1; i++) {
+        assert_int_equal(pv_turns_poll_socket(w->turns, &sock), PV_OK);
+        assert_true(sock.open && sock.addr.port != tried);
+        tried = sock.addr.port;
+        pv_turns_opened(w->turns, sock.sock, PV_ERR_EXISTS, w->now);
+    }
+    assert_int_equal(open_sockets(w, PV_OK, &sock), 1);
+    assert_int_equal(tw_code(w, true), 0);
+    tw_free(w);
+}
+
+static void out_of_descriptors_is_508(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock;
+    struct pv_stun_writer sw;
+    struct pv_turns_stats st;
+    uint8_t buf[512];
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    assert_int_equal(finish_allocate(w, &c, &sw, -24, &sock), PV_TURN_E_NO_CAPACITY);
+    (void)closed_sockets(w);
+    pv_turns_stats(w->turns, &st);
+    assert_int_equal(st.relays, 0);
+    assert_int_equal(st.allocations, 0);
+    tw_free(w);
+}
+
+static void an_even_port_and_its_reserved_neighbour(void **state)
+{
+    (void)state;
+    static const uint8_t even = 0x00;
+    static const uint8_t reserve = 0x80;
+    struct pv_turns_config cfg = config();
+    cfg.port_lo = 50001;
+    cfg.port_hi = 50010;
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct tw_client d = alice(2);
+    struct pv_turns_socket sock, odd;
+    struct pv_stun_writer sw;
+    struct pv_view token;
+    struct pv_addr relayed;
+    uint8_t buf[512];
+    uint8_t kept[8];
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put(&sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&even, 1));
+    assert_int_equal(finish_allocate(w, &c, &sw, PV_OK, &sock), 0);
+    assert_int_equal(sock.addr.port % 2, 0);
+    assert_false(pv_stun_has(&w->msg, PV_TURN_ATTR_RESERVATION_TOKEN));
+    assert_int_equal(tw_refresh(w, &c, 0), 0);
+    assert_int_equal(closed_sockets(w), 1);
+
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put(&sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&reserve, 1));
+    assert_int_equal(finish_allocate(w, &c, &sw, PV_OK, &odd), 0);
+    assert_int_equal(odd.addr.port % 2, 1);
+    assert_true(odd.addr.port <= 50010);
+    assert_int_equal(pv_stun_find(&w->msg, PV_TURN_ATTR_RESERVATION_TOKEN, &token), PV_OK);
+    assert_int_equal(token.len, 8);
+    memcpy(kept, token.ptr, 8);
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed), 0);
+    assert_int_equal(relayed.port + 1, odd.addr.port);
+
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put(&sw, PV_TURN_ATTR_RESERVATION_TOKEN, pv_view(kept, 8));
+    assert_int_equal(tw_request(w, &d, &sw), 0);
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed), 0);
+    assert_int_equal(relayed.port, odd.addr.port);
+    assert_int_equal(tw_permit(w, &d, &PEER, 1), 0);
+    assert_true(from_peer(w, &odd, &PEER, "to the odd one"));
+    assert_true(pv_addr_equal(&w->out.dst, &d.src));
+    struct tw_client e = alice(3);
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put(&sw, PV_TURN_ATTR_RESERVATION_TOKEN, pv_view(kept, 8));
+    assert_int_equal(tw_request(w, &e, &sw), PV_TURN_E_NO_CAPACITY); /* once */
+    tw_free(w);
+}
+
+static void a_reservation_ends_after_thirty_seconds(void **state)
+{
+    (void)state;
+    static const uint8_t reserve = 0x80;
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock;
+    struct pv_stun_writer sw;
+    struct pv_turns_stats st;
+    uint8_t buf[512];
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put(&sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&reserve, 1));
+    assert_int_equal(finish_allocate(w, &c, &sw, PV_OK, &sock), 0);
+    w->now += PV_S(PV_TURNS_RESERVE_S) - 1;
+    pv_turns_handle_timeout(w->turns, w->now);
+    assert_int_equal(closed_sockets(w), 0);
+    w->now += 1;
+    pv_turns_handle_timeout(w->turns, w->now);
+    assert_int_equal(closed_sockets(w), 1);
+    pv_turns_stats(w->turns, &st);
+    assert_int_equal(st.relays, 1);
+    w->now += PV_S(600);
+    pv_turns_handle_timeout(w->turns, w->now); /* and the allocation's own lifetime */
+    assert_int_equal(closed_sockets(w), 1);
+    pv_turns_stats(w->turns, &st);
+    assert_int_equal(st.relays, 0);
+    assert_int_equal(st.allocations, 0);
+    tw_free(w);
+}
+
+static void two_families_in_one_allocation(void **state)
+{
+    (void)state;
+    static const uint8_t own6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1};
+    static const uint8_t far6[16] = {0x20, 0x01, 0x0d, 0xb8, 9, [15] = 1};
+    struct pv_turns_config cfg = config();
+    cfg.relay_other[1] = pv_addr6(own6, 0);
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket six;
+    struct pv_stun_writer sw;
+    uint8_t buf[512];
+    struct pv_addr peer6 = pv_addr6(far6, 9);
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
+    assert_int_equal(tw_request(w, &c, &sw), -1);
+    assert_int_equal(open_sockets(w, PV_OK, &six), 2);
+    assert_int_equal(tw_code(w, true), 0);
+    unsigned n = 0;
+    for (size_t i = 0; i < w->msg.n_attrs; i++)
+        n += w->msg.attrs[i].type == PV_TURN_ATTR_XOR_RELAYED_ADDRESS ? 1 : 0;
+    assert_int_equal(n, 2);
+    const struct pv_addr both[] = {PEER, peer6};
+    assert_int_equal(tw_permit(w, &c, both, 2), 0);
+    assert_true(tw_send(w, &c, &peer6, "six", false));
+    assert_int_equal(w->out.sock, six.sock);
+    assert_true(tw_send(w, &c, &PEER, "four", false));
+    assert_int_not_equal(w->out.sock, six.sock);
+    /* Half of it goes. */
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_LIFETIME, 0);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+    assert_int_equal(tw_request(w, &c, &sw), 0);
+    assert_int_equal(closed_sockets(w), 1);
+    assert_false(tw_send(w, &c, &peer6, "six", false));
+    assert_true(tw_send(w, &c, &PEER, "four", false));
+    assert_int_equal(tw_permit(w, &c, &peer6, 1), PV_TURN_E_PEER_FAMILY_MISMATCH);
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+    assert_int_equal(tw_request(w, &c, &sw), PV_TURN_E_PEER_FAMILY_MISMATCH);
+    tw_free(w);
+}
+
+static void half_of_two_families_is_said_to_be_missing(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock;
+    struct pv_stun_writer sw;
+    struct pv_view error;
+    uint8_t buf[512];
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
+    assert_int_equal(finish_allocate(w, &c, &sw, PV_OK, &sock), 0);
+    assert_int_equal(pv_stun_find(&w->msg, PV_TURN_ATTR_ADDRESS_ERROR_CODE, &error), PV_OK);
+    assert_int_equal(error.ptr[0], PV_TURN_FAMILY_IPV6);
+    assert_int_equal(error.ptr[2] * 100 + error.ptr[3], PV_TURN_E_FAMILY_NOT_SUPPORTED);
+    tw_free(w);
+}
+
+static void the_public_address_of_a_nat_is_what_clients_are_told(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    cfg.relay_bind[0] = pv_addr4(10, 0, 0, 5, 0);
+    cfg.relay_public[0] = pv_addr4(203, 0, 113, 200, 0);
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock;
+    struct pv_addr relayed;
+    assert_int_equal(allocate(w, &c, &sock), 0);
+    assert_true(pv_addr_equal_ip(&sock.addr, &cfg.relay_bind[0]));
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed), 0);
+    assert_true(pv_addr_equal_ip(&relayed, &cfg.relay_public[0]));
+    assert_int_equal(relayed.port, sock.addr.port);
+    tw_free(w);
+}
+
+/* --- what is refused ----------------------------------------------------------------------- */
+
+static void forbidden_peers_are_refused_everywhere(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {"127.0.0.1", "10.0.0.1", "169.254.169.254",
+                                       "192.0.2.1", "0.0.0.0",  "224.0.0.1"};
+    struct pv_turns_config cfg = config();
+    struct pv_addr own = pv_addr4(192, 0, 2, 1, 0);
+    cfg.own = &own;
+    cfg.n_own = 1;
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock;
+    assert_int_equal(allocate(w, &c, &sock), 0);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_addr bad;
+        assert_int_equal(pv_addr_parse_ip(rows[i], &bad), PV_OK);
+        bad.port = 80;
+        const struct pv_addr both[] = {PEER, bad};
+        assert_int_equal(tw_permit(w, &c, both, 2), PV_TURN_E_FORBIDDEN);
+        assert_int_equal(tw_bind(w, &c, 0x4001, &bad), PV_TURN_E_FORBIDDEN);
+        assert_false(tw_send(w, &c, &bad, "x", false));
+    }
+    assert_false(tw_send(w, &c, &PEER, "x", false)); /* one bad one spoils all of a request */
+    assert_int_equal(tw_permit(w, &c, NULL, 0), PV_STUN_E_BAD_REQUEST);
+    struct pv_addr v6 = tw_virtual(1);
+    assert_int_equal(tw_permit(w, &c, &v6, 1), PV_TURN_E_PEER_FAMILY_MISMATCH);
+    tw_free(w);
+}
+
+static void quotas_have_their_answers(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    cfg.limits = (struct pv_turns_limits){.relays = 4, .per_user = 3, .permissions = 2};
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket sock;
+    struct tw_client c[5];
+    for (uint8_t i = 0; i < 5; i++)
+        c[i] = alice((uint8_t)(i + 1));
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(allocate(w, &c[i], &sock), 0);
+    assert_int_equal(allocate(w, &c[3], &sock), PV_TURN_E_QUOTA_REACHED);
+    snprintf(c[3].user, sizeof(c[3].user), "bob");
+    snprintf(c[3].password, sizeof(c[3].password), "other");
+    assert_int_equal(allocate(w, &c[3], &sock), 0);
+    c[4] = c[3];
+    c[4].src.port++;
+    assert_int_equal(allocate(w, &c[4], &sock), PV_TURN_E_NO_CAPACITY); /* relay sockets */
+    struct pv_addr peers[3] = {PEER, PEER, PEER};
+    peers[1].ip[3]++;
+    peers[2].ip[3] = 77;
+    assert_int_equal(tw_permit(w, &c[0], peers, 3), PV_TURN_E_NO_CAPACITY);
+    assert_int_equal(tw_permit(w, &c[0], peers, 2), 0);
+    assert_int_equal(tw_permit(w, &c[0], peers, 2), 0);
+    assert_int_equal(tw_permit(w, &c[0], &peers[2], 1), PV_TURN_E_NO_CAPACITY);
+    assert_int_equal(tw_bind(w, &c[0], 0x4001, &peers[2]), PV_TURN_E_NO_CAPACITY);
+    w->now += PV_S(300);
+    assert_int_equal(tw_permit(w, &c[0], &peers[2], 1), 0);
+    tw_free(w);
+}
+
+static void one_user_does_not_touch_anothers_allocation(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client a = alice(1);
+    struct tw_client b = alice(1); /* the same 5-tuple */
+    struct pv_turns_socket sock;
+    assert_int_equal(allocate(w, &a, &sock), 0);
+    snprintf(b.user, sizeof(b.user), "bob");
+    snprintf(b.password, sizeof(b.password), "other");
+    assert_int_equal(tw_refresh(w, &b, 0), PV_TURN_E_WRONG_CREDENTIALS);
+    assert_int_equal(tw_permit(w, &b, &PEER, 1), PV_TURN_E_WRONG_CREDENTIALS);
+    assert_int_equal(tw_refresh(w, &a, 0), 0);
+    assert_int_equal(tw_refresh(w, &a, 600), PV_TURN_E_ALLOCATION_MISMATCH);
+    tw_free(w);
+}
+
+static void a_closed_stream_ends_its_allocation(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client a = alice(1);
+    struct pv_turns_socket sock;
+    struct pv_turns_stats st;
+    a.stream = 77;
+    assert_int_equal(allocate(w, &a, &sock), 0);
+    assert_int_equal(w->out.stream, 77);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &PEER), 0);
+    assert_true(from_peer(w, &sock, &PEER, "in"));
+    assert_int_equal(w->out.stream, 77);
+    pv_turns_stream_closed(w->turns, 77);
+    assert_false(from_peer(w, &sock, &PEER, "in"));
+    assert_int_equal(closed_sockets(w), 1);
+    pv_turns_stats(w->turns, &st);
+    assert_int_equal(st.allocations, 0);
+    tw_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_stock_client_allocates_and_relays),
+        cmocka_unit_test(channels_carry_data_both_ways),
+        cmocka_unit_test(a_repeated_allocate_gets_the_same_answer),
+        cmocka_unit_test(sha256_and_userhash_are_used_where_the_client_offers_them),
+        cmocka_unit_test(half_an_algorithm_is_a_bad_request),
+        cmocka_unit_test(what_the_rfc_refuses_is_refused),
+        cmocka_unit_test(a_port_in_use_is_replaced_by_another),
+        cmocka_unit_test(out_of_descriptors_is_508),
+        cmocka_unit_test(an_even_port_and_its_reserved_neighbour),
+        cmocka_unit_test(a_reservation_ends_after_thirty_seconds),
+        cmocka_unit_test(two_families_in_one_allocation),
+        cmocka_unit_test(half_of_two_families_is_said_to_be_missing),
+        cmocka_unit_test(the_public_address_of_a_nat_is_what_clients_are_told),
+        cmocka_unit_test(forbidden_peers_are_refused_everywhere),
+        cmocka_unit_test(quotas_have_their_answers),
+        cmocka_unit_test(one_user_does_not_touch_anothers_allocation),
+        cmocka_unit_test(a_closed_stream_ends_its_allocation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
