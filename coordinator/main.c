@@ -8,6 +8,7 @@
 
 #include "coordinator/core/coord.h"
 #include "coordinator/keys.h"
+#include "coordinator/relaycfg.h"
 #include "coordinator/server.h"
 #include "coordinator/settings.h"
 #include "coordinator/store_sqlite.h"
@@ -122,6 +123,7 @@ static int run(const struct pv_coordset *set, const struct pv_log *log)
     struct pv_rng rng = pv_entropy();
     struct pv_coord *coord = NULL;
     struct pv_coordurl_list stun;
+    struct pv_relaycfg *relay = NULL;
     int lock = -1;
     struct pv_coordkeys *keys = pv_secret_alloc(sizeof(*keys));
     int r = keys == NULL ? PV_ERR_NOMEM : pv_coordkeys_lock(set->state, &lock, error);
@@ -132,13 +134,21 @@ static int run(const struct pv_coordset *set, const struct pv_log *log)
         return fail(r == PV_ERR_NOMEM ? "out of memory" : error);
     }
     pv_coordurl_public(set, &stun);
+    r = pv_relaycfg_new(&relay, set, error);
+    if (r < 0) {
+        pv_secret_free(keys);
+        close(lock);
+        return fail(error);
+    }
     const struct pv_coord_config cfg = {.sk = keys->sk,
                                         .secret = keys->secret,
                                         .open = set->open,
                                         .stun = stun.texts,
-                                        .n_stun = stun.n};
+                                        .n_stun = stun.n,
+                                        .relay = pv_relaycfg_get(relay)};
     r = pv_coord_new(&coord, &cfg, &rng, log);
     pv_secret_free(keys);
+    pv_relaycfg_free(relay);
     int code = r == PV_OK ? serve(set, coord, log) : fail("out of memory");
     pv_coord_free(coord);
     close(lock);

@@ -66,6 +66,7 @@ struct pv_coordserver {
     struct pv_map map;
     struct peer *peers;
     uint64_t next_id;
+    struct pv_relay *relay;
     struct pv_stunudp *udp;
     pv_ns end_by; /* 0: not ending */
     char addresses[PV_COORDSERVER_TEXT_MAX];
@@ -263,6 +264,7 @@ static pv_ns turn(void *ctx, pv_ns now)
     struct pv_coord_stats stats;
     pv_coord_set_wall(s->coord, pv_clock_wall_us(), now);
     pv_coord_handle_timeout(s->coord, now);
+    pv_relay_settle(s->relay, now);
     drain_ready(s, now);
     while (pv_coord_poll_job(s->coord, &op) == PV_OK)
         submit(s, op, now);
@@ -426,7 +428,9 @@ static int open_loop(struct pv_coordserver *s)
         r = pv_watch_new(&s->worker_watch, s->loop, pv_worker_fd(s->worker), PV_LOOP_READ,
                          on_worker, s);
     if (r == PV_OK)
-        r = pv_stunudp_new(&s->udp, s->loop, s->coord);
+        r = pv_relay_new(&s->relay, s->loop, pv_coord_turns(s->coord));
+    if (r == PV_OK)
+        r = pv_stunudp_new(&s->udp, s->loop, s->coord, s->relay);
     return r;
 }
 
@@ -494,6 +498,7 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
     pv_watch_free(s->worker_watch);
     pv_worker_free(s->worker);
     pv_stunudp_free(s->udp);
+    pv_relay_free(s->relay);
     pv_watch_free(s->signal_watch);
     if (s->signals >= 0)
         close(s->signals);

@@ -10,7 +10,8 @@
 
 const char pv_coordset_usage[] =
     "usage: p2pvpn-coordinator [--listen ADDR:PORT]... [--public ADDR]... [--alt-address ADDR]\n"
-    "                          [--state DIR] [--config FILE] [--open] [--check] [--version]\n"
+    "                          [--relay-ports LO-HI] [--no-relay] [--state DIR] [--config FILE]\n"
+    "                          [--open] [--check] [--version]\n"
     "       p2pvpn-coordinator url [--state DIR] [--public ADDR] [--config FILE]\n"
     "\n"
     "  url             prints the URL that `p2pvpnctl create` needs; works before the first start\n"
@@ -20,6 +21,9 @@ const char pv_coordset_usage[] =
     "                  port it listens on; may be repeated, the URL takes the first\n"
     "  --alt-address ADDR  a second address of this machine, so that nodes can measure their NAT\n"
     "                  fully (RFC 5780); may be given once for IPv4 and once for IPv6\n"
+    "  --relay-ports LO-HI  UDP ports for the relay's static users (default 49152-65535); nodes\n"
+    "                  need none\n"
+    "  --no-relay      relay nothing, neither for nodes nor for static users\n"
     "  --state DIR     keys and database (default " PV_COORDSET_STATE ")\n"
     "  --config FILE   default " PV_COORDSET_CONFIG ", if it is there\n"
     "  --open          everybody may create networks here, without the URL's secret\n"
@@ -126,16 +130,10 @@ static int take_open(struct from_file *f, const char *value, char *error, size_t
     return PV_OK;
 }
 
-static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_t cap)
+static int coordinator_item(struct from_file *f, const struct pv_ini_item *item, char *error,
+                            size_t cap)
 {
-    struct from_file *f = ctx;
     struct pv_coordset unused = {0};
-    if (strcmp(item->section, "coordinator") != 0) {
-        snprintf(error, cap, "unknown section [%.60s]: there is [coordinator]", item->section);
-        return PV_ERR_MALFORMED;
-    }
-    if (item->key == NULL)
-        return PV_OK;
     /* Values that do not count are checked all the same. */
     if (strcmp(item->key, "listen") == 0)
         return take_listen(f->listen ? f->set : &unused, "listen", item->value, error, cap);
@@ -151,6 +149,20 @@ static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_
     return PV_ERR_MALFORMED;
 }
 
+static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_t cap)
+{
+    struct from_file *f = ctx;
+    if (pv_coordset_relay_is(item->section))
+        return pv_coordset_relay_item(&f->set->relay, item, error, cap);
+    if (strcmp(item->section, "coordinator") != 0) {
+        snprintf(error, cap,
+                 "unknown section [%.60s]: there are [coordinator], [relay] and [turn-user NAME]",
+                 item->section);
+        return PV_ERR_MALFORMED;
+    }
+    return item->key == NULL ? PV_OK : coordinator_item(f, item, error, cap);
+}
+
 int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view text,
                       char ret_error[static PV_COORDSET_ERROR_MAX])
 {
@@ -163,6 +175,13 @@ int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view 
     };
     struct pv_ini_error error = {0};
     int r = pv_ini_parse(text, on_item, &f, &error);
+    if (r == PV_OK) {
+        r = pv_coordset_relay_end(&set->relay, error.text, sizeof(error.text));
+        if (r < 0) {
+            snprintf(ret_error, PV_COORDSET_ERROR_MAX, "%.200s: %s", file, error.text);
+            return r;
+        }
+    }
     if (r == PV_ERR_NOMEM)
         snprintf(ret_error, PV_COORDSET_ERROR_MAX, "%.200s: out of memory", file);
     else if (r < 0)
@@ -193,9 +212,9 @@ static int load_file(struct pv_coordset *set, const char *file, bool must_exist,
 /* --- the command line ------------------------------------------------------------------------ */
 
 /* Options that have a value, and those of later versions, which are refused by name. */
-static const char *const with_value[] = {"--listen", "--public", "--alt-address", "--state",
-                                         "--config"};
-static const char *const later[] = {"--tls-listen", "--relay-ports", "--no-relay"};
+static const char *const with_value[] = {"--listen", "--public", "--alt-address",
+                                         "--state",  "--config", "--relay-ports"};
+static const char *const later[] = {"--tls-listen"};
 
 static bool is_in(const char *name, size_t len, const char *const *list, size_t n)
 {
@@ -220,6 +239,8 @@ static int take_flag(struct pv_coordset *set, const char *arg,
 {
     if (strcmp(arg, "--open") == 0)
         set->open = true;
+    else if (strcmp(arg, "--no-relay") == 0)
+        set->relay.off = set->relay.off_given = true;
     else if (strcmp(arg, "--check") == 0)
         set->action = PV_COORDSET_CHECK;
     else if (strcmp(arg, "--version") == 0)
@@ -244,6 +265,11 @@ static int take_value(struct pv_coordset *set, const char *name, const char *val
         return take_listen(set, "--listen", value, ret_error, PV_COORDSET_ERROR_MAX);
     if (strncmp(name, "--public", 8) == 0)
         return take_public(set, "--public", value, ret_error, PV_COORDSET_ERROR_MAX);
+    if (strncmp(name, "--relay-ports", 13) == 0) {
+        set->relay.ports_given = true;
+        return pv_coordset_relay_ports(&set->relay, "--relay-ports", value, ret_error,
+                                       PV_COORDSET_ERROR_MAX);
+    }
     if (strncmp(name, "--alt-address", 13) == 0)
         return take_alt(set, "--alt-address", value, ret_error, PV_COORDSET_ERROR_MAX);
     if (value[0] == '\0')

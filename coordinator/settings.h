@@ -12,6 +12,7 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
+#include "coordinator/settings_relay.h"
 #include "proto/ctlmsg.h"
 #include "proto/statement.h"
 
@@ -41,6 +42,7 @@ struct pv_coordset {
     struct pv_addr alt[2]; /* second addresses for RFC 5780, one a family; port 0 */
     size_t n_alt;
     bool open;
+    struct pv_coordset_relay relay;
     char state[PATH_MAX];
 };
 

@@ -29,19 +29,22 @@ struct pair {
 struct pv_stunudp {
     struct pv_loop *loop;
     struct pv_coord *coord;
+    struct pv_relay *relay;
     struct sock socks[PV_STUNUDP_SOCKETS];
     size_t n_socks;
     struct pair pairs[FAMILIES];
     struct pv_udp_receiver *rx;
 };
 
-int pv_stunudp_new(struct pv_stunudp **ret_udp, struct pv_loop *loop, struct pv_coord *coord)
+int pv_stunudp_new(struct pv_stunudp **ret_udp, struct pv_loop *loop, struct pv_coord *coord,
+                   struct pv_relay *relay)
 {
     struct pv_stunudp *u = calloc(1, sizeof(*u));
     if (u == NULL)
         return PV_ERR_NOMEM;
     u->loop = loop;
     u->coord = coord;
+    u->relay = relay;
     if (pv_udp_receiver_new(&u->rx, DATAGRAMS, DATAGRAM_MAX) < 0) {
         free(u);
         return PV_ERR_NOMEM;
@@ -105,11 +108,21 @@ static void on_datagrams(void *ctx, unsigned ready, pv_ns now)
     size_t n = 0;
     struct pv_stuns_reply replies[DATAGRAMS];
     struct pv_udp_out out[DATAGRAMS];
+    struct pv_turns_in turn[DATAGRAMS];
     size_t n_out = 0;
+    size_t n_turn = 0;
     (void)ready;
     if (pv_udp_recv(u->rx, s->fd, &in, &n) < 0)
         return;
     for (size_t i = 0; i < n && i < DATAGRAMS; i++) {
+        if (!in[i].cut && pv_turns_is_turn(pv_view(in[i].ptr, in[i].len))) {
+            turn[n_turn++] = (struct pv_turns_in){.src = in[i].src,
+                                                  .local = in[i].local,
+                                                  .sock = (uint32_t)(s - u->socks),
+                                                  .ptr = in[i].ptr,
+                                                  .len = in[i].len};
+            continue;
+        }
         struct pv_stuns_reply *reply = &replies[n_out];
         struct pv_stuns_place place = place_of(s, &in[i].local);
         if (in[i].cut || pv_coord_handle_datagram(u->coord, &in[i].src, &place,
@@ -125,6 +138,8 @@ static void on_datagrams(void *ctx, unsigned ready, pv_ns now)
             pv_udp_send(from->fd, &out[n_out], 1, &from->counts);
     }
     pv_udp_send(s->fd, out, n_out, &s->counts);
+    if (n_turn > 0)
+        pv_relay_batch(u->relay, turn, n_turn, now);
 }
 
 /* --- opening ------------------------------------------------------------------------------- */
@@ -138,7 +153,8 @@ int pv_stunudp_take(struct pv_stunudp *udp, int fd, const struct pv_addr *bound)
     }
     *s = (struct sock){.udp = udp, .fd = fd, .bound = *bound};
     udp->n_socks++;
-    return pv_watch_new(&s->watch, udp->loop, fd, PV_LOOP_READ, on_datagrams, s);
+    int r = pv_relay_add_listener(udp->relay, (uint32_t)(s - udp->socks), fd);
+    return r < 0 ? r : pv_watch_new(&s->watch, udp->loop, fd, PV_LOOP_READ, on_datagrams, s);
 }
 
 static int open_at(struct pv_stunudp *u, const struct pv_addr *at)

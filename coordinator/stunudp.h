@@ -12,6 +12,7 @@
 #include "base/addr.h"
 #include "base/pv.h"
 #include "coordinator/core/coord.h"
+#include "coordinator/relay.h"
 #include "coordinator/settings.h"
 #include "sys/loop.h"
 
@@ -21,9 +22,9 @@ enum {
 
 struct pv_stunudp; /* opaque */
 
-/* loop and coord are borrowed until free. PV_ERR_NOMEM. */
+/* loop, coord and relay, which gets what is TURN, are borrowed until free. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_stunudp_new(struct pv_stunudp **ret_udp, struct pv_loop *loop,
-                                 struct pv_coord *coord);
+                                 struct pv_coord *coord, struct pv_relay *relay);
 struct pv_stunudp *pv_stunudp_free(struct pv_stunudp *udp); /* NULL is fine */
 
 /* Serves on a socket bound to that address, and owns it from now on, also on failure. PV_ERR_NOMEM,

@@ -129,6 +129,14 @@ int pv_udp_open(const struct pv_addr *addr, const struct pv_udp_opts *opts, int 
     return PV_OK;
 }
 
+int pv_udp_set_df(int fd, uint16_t family, bool df)
+{
+    if (family == PV_AF_INET6)
+        return set_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
+                       df ? IPV6_PMTUDISC_PROBE : IPV6_PMTUDISC_DONT);
+    return set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, df ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT);
+}
+
 int pv_udp_local(int fd, struct pv_addr *ret_addr)
 {
     struct sockaddr_storage ss = {0};

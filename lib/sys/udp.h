@@ -33,6 +33,8 @@ struct pv_udp_opts {
  */
 PV_MUST_CHECK int pv_udp_open(const struct pv_addr *addr, const struct pv_udp_opts *opts,
                               int *ret_fd);
+/* From now on with or without DF (PMTUDISC_PROBE, PMTUDISC_DONT). -errno. */
+PV_MUST_CHECK int pv_udp_set_df(int fd, uint16_t family, bool df);
 /* The address the socket is bound to. -errno. */
 PV_MUST_CHECK int pv_udp_local(int fd, struct pv_addr *ret_addr);
 

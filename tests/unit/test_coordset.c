@@ -128,8 +128,11 @@ static void wrong_options_say_what_and_why(void **state)
         {"--config /nonexistent/x", "no such file"},
         {"--config /tmp", "not a regular file"},
         {"--tls-listen=1.2.3.4:443", "not supported in this version"},
-        {"--relay-ports 1-2", "not supported in this version"},
-        {"--no-relay", "not supported in this version"},
+        {"--relay-ports 1023-2000", "1024-65535"},
+        {"--relay-ports 2000-1999", "1024-65535"},
+        {"--relay-ports 2000-65536", "1024-65535"},
+        {"--relay-ports 2000", "LOW-HIGH"},
+        {"--relay-ports -", "LOW-HIGH"},
         {"urls", "unknown"},
         {"-v", "unknown"},
     };
@@ -158,6 +161,33 @@ static void the_file_fills_what_the_command_line_left_out(void **state)
     assert_string_equal(set.public[0].host, "c.example");
 }
 
+static void the_relay_is_set_up_by_the_file_and_the_command_line(void **state)
+{
+    (void)state;
+    write_config("[relay]\nenabled = no\nports = 2000-2999\nbandwidth = 10M\n"
+                 "allocations-per-user = 7\nallow-peer = 10.0.0.0/8\nallow-peer = 127.0.0.1\n"
+                 "[turn-user alice]\npassword-file = /etc/p2pvpn/alice\n"
+                 "[turn-user bob]\npassword-file = /etc/p2pvpn/bob\n");
+    assert_int_equal(load(""), PV_OK);
+    assert_true(set.relay.off);
+    assert_int_equal(set.relay.port_lo, 2000);
+    assert_int_equal(set.relay.port_hi, 2999);
+    assert_int_equal(set.relay.bandwidth, 10000000);
+    assert_int_equal(set.relay.per_user, 7);
+    assert_int_equal(set.relay.n_allow, 2);
+    assert_int_equal(set.relay.n_users, 2);
+    assert_string_equal(set.relay.users[1].name, "bob");
+    assert_string_equal(set.relay.users[1].password_file, "/etc/p2pvpn/bob");
+    assert_int_equal(load("--relay-ports 3000-3000"), PV_OK);
+    assert_int_equal(set.relay.port_lo, 3000);
+    assert_int_equal(set.relay.port_hi, 3000);
+    write_config("[relay]\nenabled = yes\n");
+    assert_int_equal(load(""), PV_OK);
+    assert_false(set.relay.off);
+    assert_int_equal(load("--no-relay"), PV_OK);
+    assert_true(set.relay.off);
+}
+
 static void wrong_lines_are_named_with_file_and_line(void **state)
 {
     (void)state;
@@ -171,7 +201,20 @@ static void wrong_lines_are_named_with_file_and_line(void **state)
         {"[coordinator]\nopen = maybe\n", ":2: open maybe: expected yes or no"},
         {"[coordinator]\nopen = no\nopen = no\n", ":3: open no: given twice"},
         {"[coordinator]\ngarbage\n", ":2:"},
-        {"[relay]\nenabled = no\n", ":1: unknown section"},
+        {"[relais]\nenabled = no\n", ":1: unknown section"},
+        {"[relay]\nenabled = maybe\n", ":2: enabled maybe"},
+        {"[relay]\nenabled = no\nenabled = no\n", ":3: enabled no: given twice"},
+        {"[relay]\nports = 1-2\n", ":2: ports 1-2"},
+        {"[relay]\nbandwidth = 5X\n", ":2: bandwidth 5X"},
+        {"[relay]\nbandwidth = 999\n", ":2: bandwidth 999"},
+        {"[relay]\nbandwidth = 5G\n", ":2: bandwidth 5G"},
+        {"[relay]\nallocations-per-user = 0\n", ":2: allocations-per-user 0"},
+        {"[relay]\nallow-peer = 10.0.0.1/8\n", ":2: allow-peer 10.0.0.1/8"},
+        {"[relay]\nturn = x\n", ":2: unknown key turn"},
+        {"[turn-user a]\n", "[turn-user a] has no password-file"},
+        {"[turn-user a:b]\n", ":1: turn-user a:b"},
+        {"[turn-user a]\npassword-file = /x\n[turn-user a]\n", ":3: turn-user a: given twice"},
+        {"[turn-user a]\npassword = x\n", ":2: unknown key password"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         write_config(rows[i].text);
@@ -205,7 +248,7 @@ static void one_alternate_address_a_family_is_taken(void **state)
     assert_int_equal(load(""), PV_OK);
     assert_int_equal(set.n_alt, 1);
     assert_int_equal(pv_coordurl_first(&set, &set.alt[0], &first), PV_OK);
-    assert_int_equal(first.ip[3], 1); /* the address it listens on */
+    assert_int_equal(first.ip[3], 1);                         /* the address it listens on */
     assert_int_equal(load("--alt-address 192.0.2.9"), PV_OK); /* the command line stands */
     assert_int_equal(set.n_alt, 1);
     assert_int_equal(set.alt[0].ip[3], 9);
@@ -221,6 +264,7 @@ int main(void)
         TEST(one_alternate_address_a_family_is_taken),
         TEST(wrong_options_say_what_and_why),
         TEST(the_file_fills_what_the_command_line_left_out),
+        TEST(the_relay_is_set_up_by_the_file_and_the_command_line),
         TEST(wrong_lines_are_named_with_file_and_line),
 #undef TEST
     };

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/relaycfg.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "sys/file.h"
+#include "sys/netlink.h"
+
+enum {
+    PASSWORD_MAX = 256, /* characters */
+    ADDRS_MAX = 128,    /* of this machine */
+};
+
+/* In guarded memory, for the passwords. */
+struct pv_relaycfg {
+    struct pv_turns_config cfg;
+    struct pv_coordset_user names[PV_TURNS_USERS_MAX];
+    char passwords[PV_TURNS_USERS_MAX][PASSWORD_MAX + 1];
+    struct pv_turns_user users[PV_TURNS_USERS_MAX];
+    struct pv_prefix allow[PV_TURNS_ALLOW_MAX];
+    struct pv_addr own[PV_TURNS_OWN_MAX];
+};
+
+/* The first line of the file. */
+static int read_password(const struct pv_coordset_user *user, char *password,
+                         char error[static PV_COORDKEYS_ERROR_MAX])
+{
+    char *text = NULL;
+    size_t len = 0;
+    const char *why = NULL;
+    int r = pv_file_read(user->password_file, PASSWORD_MAX + 2, &text, &len);
+    if (r < 0) {
+        why = r == PV_ERR_NOT_FOUND ? "no such file"
+              : r == PV_ERR_LIMIT   ? "longer than 256 characters, or not a regular file"
+              : r > -1000           ? strerror(-r)
+                                    : pv_strstatus(r);
+    } else {
+        size_t n = strcspn(text, "\r\n");
+        if (n == 0 || n > PASSWORD_MAX)
+            why = "its first line has to be a password of 1 to 256 characters";
+        else
+            memcpy(password, text, n);
+    }
+    pv_file_free(text, len);
+    if (why == NULL)
+        return PV_OK;
+    snprintf(error, PV_COORDKEYS_ERROR_MAX, "[turn-user %s] password-file %s: %s", user->name,
+             user->password_file, why);
+    return PV_ERR_MALFORMED;
+}
+
+static void add_own(struct pv_relaycfg *c, const struct pv_addr *a)
+{
+    for (size_t i = 0; i < c->cfg.n_own; i++) {
+        if (pv_addr_equal_ip(&c->own[i], a))
+            return;
+    }
+    if (c->cfg.n_own < PV_TURNS_OWN_MAX && !pv_addr_is_unspecified(a))
+        c->own[c->cfg.n_own++] = *a;
+}
+
+static size_t family_of(const struct pv_addr *a)
+{
+    return a->family == PV_AF_INET6 ? 1 : 0;
+}
+
+static void set_first(struct pv_addr slots[static 2], const struct pv_addr *a)
+{
+    struct pv_addr *slot = &slots[family_of(a)];
+    if (slot->family != PV_AF_NONE)
+        return;
+    *slot = *a;
+    slot->port = 0;
+}
+
+/* Where relay sockets are bound and what clients are told: a listening address that is a real one,
+ * --public behind a 1:1 NAT, else what the client or the machine has. */
+static void take_addresses(struct pv_relaycfg *c, const struct pv_coordset *set)
+{
+    struct pv_net_addr addrs[ADDRS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < set->n_listen; i++) {
+        add_own(c, &set->listen[i]);
+        if (!pv_addr_is_unspecified(&set->listen[i]))
+            set_first(c->cfg.relay_bind, &set->listen[i]);
+    }
+    for (size_t i = 0; i < set->n_public; i++) {
+        struct pv_addr a;
+        if (pv_addr_parse_ip(set->public[i].host, &a) < 0)
+            continue;
+        add_own(c, &a);
+        set_first(c->cfg.relay_public, &a);
+    }
+    for (size_t i = 0; i < set->n_alt; i++)
+        add_own(c, &set->alt[i]);
+    if (pv_net_addrs(addrs, ADDRS_MAX, &n) < 0)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_addr *a = &addrs[i].addr.base;
+        add_own(c, a);
+        if (addrs[i].up && !addrs[i].tunnel && !addrs[i].container && !pv_addr_is_loopback(a) &&
+            !pv_addr_is_link_local(a))
+            set_first(c->cfg.relay_other, a);
+    }
+}
+
+int pv_relaycfg_new(struct pv_relaycfg **ret_cfg, const struct pv_coordset *set,
+                    char ret_error[static PV_COORDKEYS_ERROR_MAX])
+{
+    struct pv_relaycfg *c = pv_secret_alloc(sizeof(*c));
+    if (c == NULL) {
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "out of memory");
+        return PV_ERR_NOMEM;
+    }
+    const struct pv_coordset_relay *r = &set->relay;
+    memset(c, 0, sizeof(*c));
+    memcpy(c->allow, r->allow, sizeof(c->allow));
+    c->cfg = (struct pv_turns_config){
+        .enabled = !r->off,
+        .users = c->users,
+        .n_users = r->n_users,
+        .port_lo = r->port_lo,
+        .port_hi = r->port_hi,
+        .allow = c->allow,
+        .n_allow = r->n_allow,
+        .own = c->own,
+        .limits = {.per_user = r->per_user, .bandwidth = r->bandwidth},
+    };
+    for (size_t i = 0; i < r->n_users; i++) {
+        c->names[i] = r->users[i];
+        c->users[i] = (struct pv_turns_user){.name = c->names[i].name, .password = c->passwords[i]};
+        int e = read_password(&r->users[i], c->passwords[i], ret_error);
+        if (e < 0) {
+            pv_relaycfg_free(c);
+            return e;
+        }
+    }
+    take_addresses(c, set);
+    *ret_cfg = c;
+    return PV_OK;
+}
+
+const struct pv_turns_config *pv_relaycfg_get(const struct pv_relaycfg *cfg)
+{
+    return &cfg->cfg;
+}
+
+struct pv_relaycfg *pv_relaycfg_free(struct pv_relaycfg *cfg)
+{
+    pv_secret_free(cfg);
+    return NULL;
+}

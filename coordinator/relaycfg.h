@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * relaycfg.h - what the relay's core is told at start: the settings, the passwords of their files,
+ * and the addresses of this machine.
+ */
+#ifndef PV_COORD_RELAYCFG_H
+#define PV_COORD_RELAYCFG_H
+
+#include "coordinator/core/turns.h"
+#include "coordinator/keys.h"
+#include "coordinator/settings.h"
+
+struct pv_relaycfg; /* opaque */
+
+/* Reads every password file. PV_ERR_MALFORMED (empty, too long, unreadable: ret_error),
+ * PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_relaycfg_new(struct pv_relaycfg **ret_cfg, const struct pv_coordset *set,
+                                  char ret_error[static PV_COORDKEYS_ERROR_MAX]);
+const struct pv_turns_config *pv_relaycfg_get(const struct pv_relaycfg *cfg);
+struct pv_relaycfg *pv_relaycfg_free(struct pv_relaycfg *cfg); /* wipes; NULL is fine */
+
+#endif /* PV_COORD_RELAYCFG_H */
