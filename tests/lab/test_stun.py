@@ -75,7 +75,7 @@ def natdiscovery_finds_mapping_and_filtering(lab):
         lan.nat.set(profile=profile)
         questions = [("-f", "Filtering", filtering)]
         if profile in ("full-cone", "symmetric"):
-            questions.append(("-m", "Mapping", mapping))
+            questions = [("-m", "Mapping", mapping)]
         for option, kind, want in questions:
             lan.nat.flush()
             r = a.run("turnutils_natdiscovery", option, coordinator.public(), check_rc=False,

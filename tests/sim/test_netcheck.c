@@ -22,7 +22,8 @@ struct world {
     enum server_kind kind;
     unsigned server, second; /* hosts; the second is a plain server elsewhere */
     unsigned client;
-    unsigned zone; /* of the client; SIM_PUBLIC: no NAT */
+    unsigned outer; /* zone of the client's NAT */
+    unsigned zone;  /* of the client; SIM_PUBLIC: no NAT */
     struct pv_netcheck nc;
     struct pv_netcheck_config cfg;
     bool done;
@@ -87,7 +88,7 @@ static void world_client(struct world *w, const char *settings)
     w->zone = SIM_PUBLIC;
     if (settings != NULL) {
         pv_nat_config_init(&c);
-        c.public_ip[0] = ip4(203, 0, 113, 1, 0);
+        c.public_ip[0] = w->outer == SIM_PUBLIC ? ip4(203, 0, 113, 1, 0) : ip4(100, 64, 0, 1, 0);
         c.n_public = 1;
         snprintf(text, sizeof(text), "%s", settings);
         for (char *p = strtok_r(text, " ", &rest); p != NULL; p = strtok_r(NULL, " ", &rest)) {
@@ -96,7 +97,7 @@ static void world_client(struct world *w, const char *settings)
             *value = '\0';
             assert_int_equal(pv_nat_set(&c, p, value + 1), PV_OK);
         }
-        w->zone = sim_net_add_nat(w->net, SIM_PUBLIC, &c);
+        w->zone = sim_net_add_nat(w->net, w->outer, &c);
         me = ip4(192, 168, 1, 2, 0);
     }
     w->client = sim_net_add_host(w->net, w->zone, NULL);
@@ -346,6 +347,61 @@ static void a_server_that_is_down_is_replaced_by_another(void **state)
     world_done(&w);
 }
 
+/* --- more than one of it ---------------------------------------------------------------------- */
+
+/* RFC 4787 s4.1 "arbitrary" pooling: every socket may get another address. */
+static void all_addresses_of_a_pool_are_found(void **state)
+{
+    (void)state;
+    struct pv_link_config line = {.delay = PV_MS(30)};
+    struct world w;
+    world_init(&w, 9, TWO_ADDRESSES, &line);
+    world_client(&w, "profile=port-restricted public=203.0.113.1,203.0.113.2,203.0.113.3 "
+                     "pool-arbitrary=yes");
+    run(&w);
+    assert_true(w.done);
+    assert_int_equal(w.res.name, PV_NETCHECK_PORT_RESTRICTED);
+    assert_int_equal(w.res.ports, PV_NETCHECK_PRESERVED);
+    assert_int_equal(w.res.n_publics, 3);
+    world_done(&w);
+}
+
+/* Behind two NATs the worse rule of each kind counts (TRAVERSAL 3.7). */
+static void two_nats_are_as_bad_as_the_worse_one(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *inner, *outer;
+        enum pv_netcheck_name name;
+    } rows[] = {
+        {"profile=full-cone", "full-cone", PV_NETCHECK_FULL_CONE},
+        {"profile=full-cone", "port-restricted", PV_NETCHECK_PORT_RESTRICTED},
+        {"profile=address-restricted", "full-cone", PV_NETCHECK_ADDRESS_RESTRICTED},
+        {"profile=symmetric", "full-cone", PV_NETCHECK_SYMMETRIC},
+        {"profile=full-cone", "symmetric", PV_NETCHECK_SYMMETRIC},
+        {"profile=port-restricted", "symmetric-sequential", PV_NETCHECK_SYMMETRIC},
+    };
+    struct pv_link_config line = {.delay = PV_MS(30)};
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct world w;
+        struct pv_nat_config c;
+        world_init(&w, 10 + i, TWO_ADDRESSES, &line);
+        pv_nat_config_init(&c);
+        c.public_ip[0] = ip4(203, 0, 113, 2, 0);
+        c.n_public = 1;
+        assert_int_equal(pv_nat_set(&c, "profile", rows[i].outer), PV_OK);
+        w.outer = sim_net_add_nat(w.net, SIM_PUBLIC, &c);
+        world_client(&w, rows[i].inner);
+        run(&w);
+        assert_true(w.done);
+        if (w.res.name != rows[i].name)
+            fail_msg("%s behind %s: %s", rows[i].inner, rows[i].outer,
+                     pv_netcheck_name_text(w.res.name));
+        assert_int_equal(w.res.publics[0].ip[3], 2);
+        world_done(&w);
+    }
+}
+
 /* --- the lifetime ---------------------------------------------------------------------------- */
 
 static void the_lifetime_of_a_silent_binding_is_found(void **state)
@@ -390,6 +446,8 @@ int main(void)
         cmocka_unit_test(a_lossy_line_gives_no_wrong_mapping),
         cmocka_unit_test(what_the_server_cannot_tell_is_unknown),
         cmocka_unit_test(a_server_that_is_down_is_replaced_by_another),
+        cmocka_unit_test(all_addresses_of_a_pool_are_found),
+        cmocka_unit_test(two_nats_are_as_bad_as_the_worse_one),
         cmocka_unit_test(the_lifetime_of_a_silent_binding_is_found),
     };
     return cmocka_run_group_tests_name("netcheck", tests, NULL, NULL);
