@@ -25,13 +25,15 @@
 #include "daemon/core/fastpath.h"
 #include "daemon/core/gatherer.h"
 #include "daemon/core/job.h"
+#include "proto/inband.h"
 
 enum {
-    PV_ENGINE_MTU = 1500,        /* bytes; no datagram of the control side is larger */
-    PV_ENGINE_MAX_LINKS = 64,    /* local addresses considered */
-    PV_ENGINE_MAX_STATIC = 256,  /* [peer] sections */
-    PV_ENGINE_MAX_ALLOWED = 64,  /* allowed-ips of one [peer] */
-    PV_ENGINE_MAX_STREAMS = 512, /* open at once, all kinds */
+    PV_ENGINE_MTU = 1500, /* bytes; no datagram of the control side is larger */
+    PV_ENGINE_INJECT_MAX = PV_INBAND_PROBE_MAX, /* bytes of an in-band packet */
+    PV_ENGINE_MAX_LINKS = 64,                   /* local addresses considered */
+    PV_ENGINE_MAX_STATIC = 256,                 /* [peer] sections */
+    PV_ENGINE_MAX_ALLOWED = 64,                 /* allowed-ips of one [peer] */
+    PV_ENGINE_MAX_STREAMS = 512,                /* open at once, all kinds */
 };
 
 /* Long-lived keys of this node, in pv_secret_alloc() memory of the shell; borrowed by the engine
@@ -179,7 +181,7 @@ PV_MUST_CHECK int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_
 struct pv_engine_inject {
     uint32_t peer; /* fast path peer id */
     size_t len;
-    uint8_t buf[PV_ENGINE_MTU];
+    uint8_t buf[PV_ENGINE_INJECT_MAX];
 };
 PV_MUST_CHECK int pv_engine_poll_inject(struct pv_engine *e, struct pv_engine_inject *ret_inject);
 

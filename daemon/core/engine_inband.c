@@ -10,7 +10,7 @@
 
 void pv_engine_inject(struct pv_engine *e, struct pv_peer *p, struct pv_view inner)
 {
-    if (e->n_injects >= PV_ENGINE_MAX_INJECT || inner.len > PV_ENGINE_MTU)
+    if (e->n_injects >= PV_ENGINE_MAX_INJECT || inner.len > PV_ENGINE_INJECT_MAX)
         return;
     struct pv_inject_item *item = malloc(sizeof(*item) + inner.len);
     if (item == NULL)
@@ -185,11 +185,31 @@ static void take_echo(struct pv_engine *e, struct pv_peer *p, struct pv_view bod
     }
 }
 
+void pv_engine_send_probes(struct pv_engine *e, struct pv_peer *p)
+{
+    uint8_t packet[PV_INBAND_PROBE_MAX];
+    uint16_t size;
+    uint32_t token;
+    while (pv_mtu_poll_probe(&p->mtu, &size, &token) == PV_OK) {
+        size_t len = size - (size_t)PV_FP_OVERHEAD;
+        if (pv_inband_probe_build(token, len, packet) == PV_OK)
+            pv_engine_inject(e, p, pv_view(packet, len));
+    }
+}
+
 /* --- in -------------------------------------------------------------------------------------- */
+
+/* The answer is small: what comes back need not be as wide. */
+static void take_probe(struct pv_engine *e, struct pv_peer *p, struct pv_view body)
+{
+    if (body.len >= 4)
+        pv_engine_send_inband(e, p, PV_INBAND_PROBED, pv_view(body.ptr, 4));
+}
 
 void pv_engine_take_inband(struct pv_engine *e, struct pv_peer *p, struct pv_view packet, pv_ns now)
 {
     struct pv_inband_message msg;
+    uint32_t token;
     if (p->is_static || e->roster == NULL)
         return;
     int r = pv_inband_receive(&p->inband, packet, now, &msg);
@@ -211,6 +231,13 @@ void pv_engine_take_inband(struct pv_engine *e, struct pv_peer *p, struct pv_vie
         break;
     case PV_INBAND_GOODBYE:
         pv_peer_goodbye(p, now);
+        break;
+    case PV_INBAND_PROBE:
+        take_probe(e, p, msg.body);
+        break;
+    case PV_INBAND_PROBED:
+        if (pv_inband_probe_parse(msg.body, &token) == PV_OK)
+            pv_mtu_handle_answer(&p->mtu, token, now);
         break;
     case PV_INBAND_SIGNAL:
     case PV_INBAND_PACKET:

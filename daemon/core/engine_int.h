@@ -340,6 +340,8 @@ void pv_engine_inject(struct pv_engine *e, struct pv_peer *p, struct pv_view inn
 /* A whole in-band message in as many parts as it takes. */
 void pv_engine_send_inband(struct pv_engine *e, struct pv_peer *p, enum pv_inband_type type,
                            struct pv_view body);
+/* What the peer's path is tried with. */
+void pv_engine_send_probes(struct pv_engine *e, struct pv_peer *p);
 /* Tells every peer that can be told that this node goes down. */
 void pv_engine_say_goodbye(struct pv_engine *e, pv_ns now);
 void pv_engine_take_inband(struct pv_engine *e, struct pv_peer *p, struct pv_view packet,

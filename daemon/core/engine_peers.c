@@ -66,6 +66,7 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         pv_engine_send_desc(e, p, &desc, now);
         pv_wipe(&desc, sizeof(desc));
     }
+    pv_engine_send_probes(e, p);
     if (p->keepalive_due) {
         p->keepalive_due = false;
         pv_engine_inject(e, p, pv_view(NULL, 0));

@@ -171,12 +171,14 @@ static void use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now
     bool had = p->has_path;
     p->has_path = path != NULL;
     if (path != NULL) {
-        if (!had || !pv_carrier_same(&p->path, path))
+        if (!had || !pv_carrier_same(&p->path, path)) {
             p->path_since = now;
+            pv_mtu_stop(&p->mtu);
+        }
         p->path = *path;
         p->doubted = false;
     }
-    if (pv_fp_builder_set_path(p->env->fp, p->id, path, 0) != PV_OK)
+    if (pv_fp_builder_set_path(p->env->fp, p->id, path, p->mtu.current) != PV_OK)
         pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"path not set: out of memory\"", p->name);
     if (path != NULL && live_of(p) != NULL)
         pv_fp_live_rearm_path(live_of(p));
@@ -519,34 +521,6 @@ void pv_peer_forget_local(struct pv_peer *p, pv_ns now)
 
 /* --- the fast path's facts ------------------------------------------------------------------- */
 
-static void sample(struct pv_peer *p, pv_ns now)
-{
-    struct pv_fp_live *l = live_of(p);
-    if (l == NULL)
-        return;
-    const struct pv_session_traffic t = {
-        .data_sent = atomic_load_explicit(&l->last_tx_data, memory_order_relaxed),
-        .any_sent = atomic_load_explicit(&l->last_tx_any, memory_order_relaxed),
-        .data_received = atomic_load_explicit(&l->last_rx_data, memory_order_relaxed),
-        .any_received = atomic_load_explicit(&l->last_rx_any, memory_order_relaxed),
-        .sent = atomic_load_explicit(&l->tx_packets, memory_order_relaxed),
-    };
-    if (p->session != NULL)
-        pv_session_note_traffic(p->session, &t, now);
-    if (p->ice != NULL)
-        pv_ice_note_traffic(p->ice, t.data_sent,
-                            atomic_load_explicit(&l->last_rx_selected, memory_order_relaxed), now);
-    pv_ns last = t.data_sent > t.data_received ? t.data_sent : t.data_received;
-    if (last + PV_PEER_WANTED_FOR > now && last > p->wanted_at)
-        p->wanted_at = last;
-    if (last + PV_PEER_QUIET_AFTER < now) {
-        p->sample_at = PV_NEVER;
-        pv_fp_live_rearm_active(l);
-    } else {
-        p->sample_at = now + PV_PEER_SAMPLE;
-    }
-}
-
 void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns now)
 {
     switch (punt->kind) {
@@ -559,7 +533,7 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
             pv_session_want(p->session, now);
         break;
     case PV_FP_PUNT_ACTIVE:
-        sample(p, now);
+        pv_peer_sample(p, now);
         break;
     case PV_FP_PUNT_STRAY:
         heard_from(p, &punt->from, punt->count, now);
@@ -743,6 +717,7 @@ static void pump_session(struct pv_peer *p, pv_ns now)
 
 void pv_peer_settle(struct pv_peer *p, pv_ns now)
 {
+    pv_peer_settle_mtu(p, now);
     struct pv_ice_event ev;
     while (p->ice != NULL && pv_ice_poll_event(p->ice, &ev) == PV_OK)
         take_ice_event(p, &ev, now);
@@ -785,8 +760,9 @@ void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
         pv_session_handle_timeout(p->session, now);
     if (p->ice != NULL)
         pv_ice_handle_timeout(p->ice, now);
+    pv_mtu_handle_timeout(&p->mtu, now);
     if (p->sample_at != PV_NEVER && now >= p->sample_at)
-        sample(p, now);
+        pv_peer_sample(p, now);
     if (p->deadline == PV_NEVER || now < p->deadline)
         return;
     p->deadline = PV_NEVER;
@@ -804,6 +780,7 @@ void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
 pv_ns pv_peer_next_timeout(const struct pv_peer *p)
 {
     pv_ns next = pv_min_ns(pv_min_ns(p->deadline, p->sample_at), p->resolve_at);
+    next = pv_min_ns(next, pv_mtu_next_timeout(&p->mtu));
     if (p->session != NULL)
         next = pv_min_ns(next, pv_session_next_timeout(p->session));
     if (p->ice != NULL) {

@@ -37,6 +37,7 @@
 #include "proto/desc.h"
 #include "proto/ice.h"
 #include "proto/inband.h"
+#include "proto/mtu.h"
 #include "proto/session.h"
 
 enum {
@@ -151,6 +152,7 @@ struct pv_peer {
     bool moving;  /* our candidates have just changed */
     struct pv_carrier path;
     pv_ns path_since;
+    struct pv_mtu mtu; /* of path */
 
     /* machines */
     struct pv_session *session; /* made on first use; static peers: always */
@@ -197,6 +199,10 @@ void pv_peer_drop_index(struct pv_peer *p, uint32_t index);
 void pv_peer_drop_indices(struct pv_peer *p);
 /* A receiver index that no keys and no handshake under way uses. */
 uint32_t pv_peer_fresh_index(struct pv_peer *p);
+
+/* peer_traffic.c: reads what the fast path saw; hands a changed MTU of the path to it. */
+void pv_peer_sample(struct pv_peer *p, pv_ns now);
+void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now);
 
 /* --- life ---------------------------------------------------------------------------------- */
 

@@ -63,11 +63,15 @@ int pv_inband_parse(struct pv_view packet, struct pv_inband_part *ret_part)
         return PV_ERR_MALFORMED;
     if (r.status < 0)
         return r.status;
-    if (len > PV_INBAND_PART_MAX || p.parts > PV_INBAND_MAX_PARTS)
+    size_t most = p.type == PV_INBAND_PROBE ? (size_t)PV_INBAND_PROBE_MAX - PV_INBAND_HEADER
+                                            : (size_t)PV_INBAND_PART_MAX;
+    if (len > most || p.parts > PV_INBAND_MAX_PARTS)
         return PV_ERR_LIMIT;
+    if (p.type == PV_INBAND_PROBE && p.parts != 1)
+        return PV_ERR_MALFORMED;
     if (p.part >= p.parts || (len == 0 && p.parts > 1) || !is_padding(r.rest))
         return PV_ERR_MALFORMED;
-    if (p.type < PV_INBAND_DESCRIPTION || p.type > PV_INBAND_PACKET)
+    if (p.type < PV_INBAND_DESCRIPTION || p.type > PV_INBAND_PROBED)
         return PV_ERR_UNSUPPORTED;
     *ret_part = p;
     return PV_OK;
@@ -204,4 +208,29 @@ int pv_inband_echo_parse(struct pv_view body, struct pv_inband_echo *ret_echo)
     *ret_echo = (struct pv_inband_echo){
         .reply = reply == 1, .path = path, .token = token, .filler = r.rest};
     return PV_OK;
+}
+
+int pv_inband_probe_build(uint32_t token, size_t len, uint8_t buf[static PV_INBAND_PROBE_MAX])
+{
+    if (len < PV_INBAND_PROBE_MIN || len > PV_INBAND_PROBE_MAX)
+        return PV_ERR_LIMIT;
+    memset(buf, 0, len);
+    struct pv_writer w = pv_writer(buf, len);
+    pv_put_u8(&w, PV_INBAND_FIRST);
+    pv_put_u8(&w, PV_INBAND_PROBE);
+    pv_put_u16(&w, (uint16_t)(len - PV_INBAND_HEADER));
+    pv_put_u32(&w, token);
+    pv_put_u8(&w, 0);
+    pv_put_u8(&w, 1);
+    pv_put_u32(&w, token);
+    return w.status;
+}
+
+int pv_inband_probe_parse(struct pv_view body, uint32_t *ret_token)
+{
+    struct pv_reader r = pv_reader(body);
+    uint32_t token = pv_get_u32(&r);
+    if (r.status == PV_OK)
+        *ret_token = token;
+    return r.status;
 }

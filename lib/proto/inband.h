@@ -22,7 +22,8 @@ enum {
     PV_INBAND_MAX_PARTS = 32,       /* ours: twice what full parts need */
     PV_INBAND_UNFINISHED = 4,       /* per peer, DESIGN 7 */
     PV_INBAND_PACKET_MAX = PV_INBAND_HEADER + PV_INBAND_PART_MAX,
-    PV_INBAND_PADDING = 16, /* bytes: less than this many zeros may follow the body */
+    PV_INBAND_PROBE_MAX = 9000, /* bytes of a probe, header included */
+    PV_INBAND_PADDING = 16,     /* bytes: less than this many zeros may follow the body */
 };
 #define PV_INBAND_TIME PV_S(2) /* from first part to last, DESIGN 7 */
 
@@ -33,6 +34,8 @@ enum pv_inband_type {
     PV_INBAND_GOODBYE = 4,
     PV_INBAND_SIGNAL = 5, /* forwarded for another member */
     PV_INBAND_PACKET = 6, /* an inner packet in parts */
+    PV_INBAND_PROBE = 7,  /* as large as the datagram that is tried (mtu.h); one part */
+    PV_INBAND_PROBED = 8, /* it arrived */
 };
 
 /* --- building ------------------------------------------------------------------------------ */
@@ -119,5 +122,18 @@ PV_MUST_CHECK int pv_inband_echo_build(const struct pv_inband_echo *echo, uint8_
                                        size_t *ret_len);
 /* PV_ERR_TRUNCATED, PV_ERR_MALFORMED (reply neither 0 nor 1). */
 PV_MUST_CHECK int pv_inband_echo_parse(struct pv_view body, struct pv_inband_echo *ret_echo);
+
+/* --- types 7 and 8: how much the path carries ---------------------------------------------- */
+
+enum {
+    PV_INBAND_PROBE_MIN = PV_INBAND_HEADER + 4, /* bytes */
+};
+
+/* A probe of len bytes, header included: body {u32 token, zeros}. PV_ERR_LIMIT: shorter than
+ * PV_INBAND_PROBE_MIN or longer than PV_INBAND_PROBE_MAX. */
+PV_MUST_CHECK int pv_inband_probe_build(uint32_t token, size_t len,
+                                        uint8_t buf[static PV_INBAND_PROBE_MAX]);
+/* The token of a probe's or an answer's body. PV_ERR_TRUNCATED. */
+PV_MUST_CHECK int pv_inband_probe_parse(struct pv_view body, uint32_t *ret_token);
 
 #endif /* PV_INBAND_H */

@@ -15,6 +15,7 @@ enum {
     /* ms until unacknowledged data ends a connection (TCP_USER_TIMEOUT). A living peer that does
      * not read is ended too, so it is longer than any reader may stall (DATAPATH socket fact 9). */
     PV_STREAM_USER_TIMEOUT = 30000,
+    PV_STREAM_SEGMENT = 1200, /* bytes, ours: what an IPv6 link of 1280 carries, and to spare */
 };
 
 /* Where a connection or listener is tied to; zeroed = nowhere. */

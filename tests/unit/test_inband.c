@@ -91,7 +91,7 @@ static void every_truncation_and_bad_field_is_refused(void **state)
         {{0xc1, 1, 0, 1, 0, 0, 0, 0, 0, 33, 9}, 11, PV_ERR_LIMIT, "parts one over"},
         {{0xc1, 1, 0, 0, 0, 0, 0, 0, 0, 2}, 10, PV_ERR_MALFORMED, "empty part of two"},
         {{0xc1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 9}, 11, PV_ERR_UNSUPPORTED, "type 0"},
-        {{0xc1, 7, 0, 1, 0, 0, 0, 0, 0, 1, 9}, 11, PV_ERR_UNSUPPORTED, "type 7"},
+        {{0xc1, 9, 0, 1, 0, 0, 0, 0, 0, 1, 9}, 11, PV_ERR_UNSUPPORTED, "type 9"},
         {{0xc1, 255, 0, 1, 0, 0, 0, 0, 0, 1, 9}, 11, PV_ERR_UNSUPPORTED, "type 255"},
         {{0xc1, 1, 0, 1, 0, 0, 0, 0, 0, 1, 9, 1}, 12, PV_ERR_MALFORMED, "padding not zero"},
         {{0xc1, 1, 0, 1, 0, 0, 0, 0, 0, 1, 9}, 27, PV_ERR_MALFORMED, "16 bytes of padding"},
@@ -220,6 +220,44 @@ static void echoes_survive_both_ways(void **state)
     assert_int_equal(pv_inband_echo_build(&e, buf, sizeof(buf), &len), PV_ERR_LIMIT);
 }
 
+static void a_probe_is_as_long_as_asked_and_names_its_token(void **state)
+{
+    static const size_t lens[] = {PV_INBAND_PROBE_MIN, 1210, 1211, 1420, PV_INBAND_PROBE_MAX};
+    static uint8_t buf[PV_INBAND_PROBE_MAX + PV_INBAND_PADDING];
+    struct pv_inband_receiver rx = {.whole = NULL};
+    struct pv_inband_message m;
+    uint32_t token;
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(lens); i++) {
+        memset(buf, 0, sizeof(buf));
+        assert_int_equal(pv_inband_probe_build(0x01020304, lens[i], buf), PV_OK);
+        for (size_t pad = 0; pad < PV_INBAND_PADDING; pad++) {
+            assert_int_equal(pv_inband_receive(&rx, pv_view(buf, lens[i] + pad), 0, &m), PV_OK);
+            assert_int_equal(m.type, PV_INBAND_PROBE);
+            assert_int_equal(m.body.len, lens[i] - PV_INBAND_HEADER);
+            assert_int_equal(pv_inband_probe_parse(m.body, &token), PV_OK);
+            assert_int_equal(token, 0x01020304);
+        }
+        for (size_t cut = 0; cut < lens[i]; cut += 1 + lens[i] / 100)
+            assert_int_equal(pv_inband_receive(&rx, pv_view(buf, cut), 0, &m), PV_ERR_TRUNCATED);
+    }
+    assert_int_equal(pv_inband_probe_build(1, PV_INBAND_PROBE_MIN - 1, buf), PV_ERR_LIMIT);
+    assert_int_equal(pv_inband_probe_build(1, PV_INBAND_PROBE_MAX + 1, buf), PV_ERR_LIMIT);
+    assert_int_equal(pv_inband_probe_parse(pv_view(buf, 3), &token), PV_ERR_TRUNCATED);
+    /* One byte more than the longest, another type as long, and one in parts. */
+    assert_int_equal(pv_inband_probe_build(1, PV_INBAND_PROBE_MAX, buf), PV_OK);
+    buf[3]++;
+    assert_int_equal(pv_inband_receive(&rx, pv_view(buf, PV_INBAND_PROBE_MAX + 1), 0, &m),
+                     PV_ERR_LIMIT);
+    assert_int_equal(pv_inband_probe_build(1, 1211, buf), PV_OK);
+    buf[1] = PV_INBAND_PROBED;
+    assert_int_equal(pv_inband_receive(&rx, pv_view(buf, 1211), 0, &m), PV_ERR_LIMIT);
+    buf[1] = PV_INBAND_PROBE;
+    buf[9] = 2;
+    assert_int_equal(pv_inband_receive(&rx, pv_view(buf, 1211), 0, &m), PV_ERR_MALFORMED);
+    pv_inband_receiver_done(&rx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +268,7 @@ int main(void)
         cmocka_unit_test(a_message_grows_to_its_limit_and_no_further),
         cmocka_unit_test(unfinished_messages_are_few_and_short_lived),
         cmocka_unit_test(echoes_survive_both_ways),
+        cmocka_unit_test(a_probe_is_as_long_as_asked_and_names_its_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* What the packets' way sees of a peer, and how large a datagram its path carries. */
+#include "daemon/core/peer.h"
+
+enum {
+    HEADER4 = 28, /* bytes of IPv4 and UDP header, RFC 791, RFC 768 */
+    HEADER6 = 48, /* bytes of IPv6 and UDP header, RFC 8200 */
+};
+
+/* Probes begin with use: a path nobody sends data over may carry what it likes. Static peers cannot
+ * answer them. */
+static void note_mtu(struct pv_peer *p, pv_ns data_sent, pv_ns now)
+{
+    if (p->is_static || !p->has_path || p->session == NULL ||
+        !pv_session_has_keys(p->session, now) || data_sent < p->path_since)
+        return;
+    if (p->mtu.state == PV_MTU_OFF)
+        pv_mtu_start(&p->mtu, &p->env->rng,
+                     p->path.remote.family == PV_AF_INET6 ? HEADER6 : HEADER4,
+                     (uint16_t)(p->env->mtu + PV_FP_OVERHEAD), now);
+    pv_mtu_note_use(&p->mtu, data_sent, now);
+}
+
+void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now)
+{
+    uint16_t size;
+    if (!pv_mtu_take_change(&p->mtu, &size) || !p->has_path)
+        return;
+    if (pv_fp_builder_set_path(p->env->fp, p->id, &p->path, size) != PV_OK)
+        p->mtu.changed = true; /* without memory: again with the next occasion */
+    pv_trace_add(&p->trace, now, "the path carries packets of %u bytes inside",
+                 size == 0 ? p->env->mtu : size - (unsigned)PV_FP_OVERHEAD);
+}
+
+void pv_peer_sample(struct pv_peer *p, pv_ns now)
+{
+    struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    if (l == NULL)
+        return;
+    const struct pv_session_traffic t = {
+        .data_sent = atomic_load_explicit(&l->last_tx_data, memory_order_relaxed),
+        .any_sent = atomic_load_explicit(&l->last_tx_any, memory_order_relaxed),
+        .data_received = atomic_load_explicit(&l->last_rx_data, memory_order_relaxed),
+        .any_received = atomic_load_explicit(&l->last_rx_any, memory_order_relaxed),
+        .sent = atomic_load_explicit(&l->tx_packets, memory_order_relaxed),
+    };
+    if (p->session != NULL)
+        pv_session_note_traffic(p->session, &t, now);
+    if (p->ice != NULL)
+        pv_ice_note_traffic(p->ice, t.data_sent,
+                            atomic_load_explicit(&l->last_rx_selected, memory_order_relaxed), now);
+    note_mtu(p, t.data_sent, now);
+    pv_ns last = t.data_sent > t.data_received ? t.data_sent : t.data_received;
+    if (last + PV_PEER_WANTED_FOR > now && last > p->wanted_at)
+        p->wanted_at = last;
+    if (last + PV_PEER_QUIET_AFTER < now) {
+        p->sample_at = PV_NEVER;
+        pv_fp_live_rearm_active(l);
+    } else {
+        p->sample_at = now + PV_PEER_SAMPLE;
+    }
+}

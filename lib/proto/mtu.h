@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mtu.h - how large a datagram one path carries, found by probing (RFC 8899, datagram packetization
+ * layer path MTU discovery).
+ *
+ * A machine in caller's memory. It says which sizes to probe, is told which probes were answered,
+ * and gives the largest size that arrives. ICMP is not needed and not believed. A path is taken to
+ * carry all that is wanted until probes show that it does not: a small probe beside each large one
+ * tells a narrow path from a silent one. The owner makes the probes (inband.h, types 7 and 8) and
+ * runs it only for paths in use. Not thread-safe.
+ *
+ * State:
+ *   OFF    --start-->                           ASK
+ *   ASK    --the wanted size is answered-->     KNOWN
+ *   ASK    --only the small one is-->           SEARCH
+ *   SEARCH --some size is answered-->           KNOWN
+ *   KNOWN  --2 s of use-->                      CHECK (is the size still carried?)
+ *   KNOWN  --10 min, narrower than wanted-->    ASK
+ *   CHECK  --answered--> KNOWN   --only the small one is--> SEARCH
+ *   any of the three, nothing answered: WAIT, 2 s doubling to 60 s, then ASK; what was known stays
+ */
+#ifndef PV_MTU_H
+#define PV_MTU_H
+
+#include "base/pv.h"
+
+enum {
+    PV_MTU_SIZES = 24,     /* sizes that a search tries */
+    PV_MTU_TRIES = 3,      /* MAX_PROBES, RFC 8899 s5.1.2 */
+    PV_MTU_SMALLEST = 576, /* bytes of IP packet every path carries, RFC 791 s3.1 */
+    PV_MTU_LARGEST = 9216, /* bytes of IP packet, ours: jumbo frames */
+};
+#define PV_MTU_CHECK_EVERY PV_S(2)   /* ours: with 3 tries a narrowed path is found within 5 s */
+#define PV_MTU_RAISE_EVERY PV_S(600) /* PMTU_RAISE_TIMER, RFC 8899 s5.1.1 */
+#define PV_MTU_WAIT_MAX    PV_S(60)
+
+enum pv_mtu_state {
+    PV_MTU_OFF,
+    PV_MTU_ASK,
+    PV_MTU_SEARCH,
+    PV_MTU_CHECK,
+    PV_MTU_KNOWN,
+    PV_MTU_WAIT,
+};
+
+/* Fields belong to mtu.c; a zeroed struct is OFF. */
+struct pv_mtu {
+    struct pv_rng rng;
+    enum pv_mtu_state state;
+    uint16_t wanted;  /* bytes of UDP payload */
+    uint16_t current; /* the same; 0 = all that is wanted, as far as is known */
+    bool changed;
+    bool doubted;    /* what is used may be too large */
+    uint16_t header; /* bytes of IP and UDP header */
+    pv_ns rtt;       /* of the last answer; 0 = unknown */
+    pv_ns used_at;
+    pv_ns deadline; /* of this try, of the next check, or of the wait */
+    pv_ns raise_at;
+    pv_ns wait;
+    unsigned tries;
+    uint16_t sizes[PV_MTU_SIZES]; /* of this round, largest first; the last is the small one */
+    bool answered[PV_MTU_SIZES];
+    size_t n, sent; /* sizes in this round; of this try handed out so far */
+    uint32_t base;  /* tokens: base + try * PV_MTU_SIZES + size */
+    pv_ns sent_at;
+};
+
+/* A new path. header: bytes of IP and UDP header (28 or 48). wanted: the largest datagram there
+ * will be, bytes of UDP payload. */
+void pv_mtu_start(struct pv_mtu *m, const struct pv_rng *rng, size_t header, uint16_t wanted,
+                  pv_ns now);
+void pv_mtu_stop(struct pv_mtu *m);
+/* Data was last sent over the path at used_at. */
+void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at, pv_ns now);
+/* A probe was answered. Tokens of earlier rounds and paths are ignored. */
+void pv_mtu_handle_answer(struct pv_mtu *m, uint32_t token, pv_ns now);
+void pv_mtu_handle_timeout(struct pv_mtu *m, pv_ns now);
+pv_ns pv_mtu_next_timeout(const struct pv_mtu *m); /* PV_NEVER: none */
+
+/* The next probe to send: bytes of UDP payload and its token. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_mtu_poll_probe(struct pv_mtu *m, uint16_t *ret_size, uint32_t *ret_token);
+/* True once after the size changed: *ret_size is the largest UDP payload, 0 = all that is wanted.
+ */
+bool pv_mtu_take_change(struct pv_mtu *m, uint16_t *ret_size);
+
+#endif /* PV_MTU_H */
