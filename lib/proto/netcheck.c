@@ -188,7 +188,7 @@ static void start_hairpin(struct pv_netcheck *nc)
     const struct pv_netcheck_probe *a = find_kind(nc, PV_NC_FRESH, PV_NETCHECK_FIRST_FRESH);
     const struct pv_netcheck_probe *b = find_kind(nc, PV_NC_FRESH, PV_NETCHECK_FIRST_FRESH + 1);
     pv_ns at = later(nc->now, nc->measure + PV_MS(BURST_MS));
-    if (a->state != PV_NC_ANSWERED || b->state != PV_NC_ANSWERED ||
+    if (a == NULL || b == NULL || a->state != PV_NC_ANSWERED || b->state != PV_NC_ANSWERED ||
         find_kind(nc, PV_NC_HAIRPIN, a->sock) != NULL ||
         pv_addr_equal_ip(&a->mapped, &nc->cfg.local[a->sock]))
         return;
