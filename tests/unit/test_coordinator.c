@@ -81,9 +81,11 @@ static struct program start_as(unsigned uid, const char *const *args)
         dup2(fds[1], 1);
         dup2(fds[1], 2);
         close(fds[0]);
+        /* Opened before: the tree may lie below a directory that only root may enter. */
+        int exe = open(PV_BIN_DIR "/p2pvpn-coordinator", O_RDONLY | O_CLOEXEC);
         if (uid != 0 && setuid(uid) < 0)
             _exit(99);
-        execv(PV_BIN_DIR "/p2pvpn-coordinator", (char *const *)(uintptr_t)argv);
+        fexecve(exe, (char *const *)(uintptr_t)argv, environ);
         _exit(98);
     }
     close(fds[1]);

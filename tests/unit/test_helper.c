@@ -307,9 +307,19 @@ static void changes_are_noticed_debounced_and_own_ones_ignored(void **state)
 
     struct pv_net_addr got[8];
     assert_int_equal(addresses_of("pvlan", got), 1);
-    assert_int_equal(pv_ipcmd_run("addr add 192.0.2.9/24 dev pvlan\n", complaint), PV_OK);
-    pv_net_monitor_ready(mon, got[0].ifindex, now); /* as if it were our own interface */
-    assert_true(pv_net_monitor_next(mon) == PV_NEVER);
+    /* As if it were our own interface. The kernel has more to say about the new link for a second
+     * or so (carrier, IPv6), hence several tries. */
+    bool ignored = false;
+    for (unsigned i = 0; i < 1000 && !ignored; i++) {
+        assert_int_equal(pv_ipcmd_run("addr add 192.0.2.9/24 dev pvlan\n"
+                                      "addr del 192.0.2.9/24 dev pvlan\n",
+                                      complaint),
+                         PV_OK);
+        pv_net_monitor_ready(mon, got[0].ifindex, now);
+        ignored = pv_net_monitor_next(mon) == PV_NEVER;
+        (void)pv_net_monitor_due(mon, now + PV_S(2), &rerouted);
+    }
+    assert_true(ignored);
     assert_int_equal(pv_ipcmd_run("link del dev pvlan\n", complaint), PV_OK);
     pv_net_monitor_free(mon);
 }
