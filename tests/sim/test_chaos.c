@@ -21,6 +21,7 @@ struct chaos {
     uint64_t seed;
     bool asleep[NODES];
     bool full[NODES];
+    bool removed[NODES];
     bool left[NODES]; /* asked to leave: whether it did is seen in the end */
     char token[4096]; /* the newest */
 };
@@ -120,7 +121,7 @@ static void trouble(struct chaos *c, unsigned i)
 {
     struct sim_node *n = c->w.nodes[i];
     bool on = is_awake(c, i);
-    switch (draw(c, 14)) {
+    switch (draw(c, 15)) {
     case 0:
         if (on)
             sim_node_kill(n);
@@ -167,6 +168,15 @@ static void trouble(struct chaos *c, unsigned i)
                                             : "\"cmd\":\"leave\",\"forget\":true");
         }
         break;
+    case 10:
+        if (is_awake(c, 0) && i > 1 && draw(c, 3) == 0) {
+            char fields[64];
+            snprintf(fields, sizeof(fields), "\"cmd\":\"remove\",\"peer\":\"%s\"",
+                     sim_node_name(n));
+            c->removed[i] = true;
+            sim_node_ask(c->w.nodes[0], fields);
+        }
+        break;
     case 9:
         sim_node_set_iface(n, draw(c, 2) == 0, PV_MS(draw(c, 500)));
         break;
@@ -195,15 +205,25 @@ static bool is_member(struct chaos *c, unsigned i)
     return status != NULL && strstr(status, "\"network\":null") == NULL;
 }
 
-/* One that left and was cut off before it knew leaves again. */
-static bool has_left(struct chaos *c, unsigned i)
+static bool status_says(struct chaos *c, unsigned i, const char *text)
 {
-    if (!c->left[i] || !is_member(c, i))
-        return !is_member(c, i);
     const char *status = sim_world_ask(&c->w, c->w.nodes[i], PV_S(5), "\"cmd\":\"status\"");
-    if (status == NULL || strstr(status, "not a member") == NULL)
-        return false;
-    return sim_world_ask(&c->w, c->w.nodes[i], PV_S(10), "\"cmd\":\"leave\"") != NULL;
+    return status != NULL && strstr(status, text) != NULL;
+}
+
+/* Is it out? One that left and was cut off before it knew leaves again; one that was removed needs
+ * new keys. */
+static bool is_out(struct chaos *c, unsigned i)
+{
+    struct sim_node *n = c->w.nodes[i];
+    if (c->removed[i] && is_member(c, i) && status_says(c, i, "this node was removed")) {
+        sim_node_ask(n, "\"cmd\":\"leave\",\"forget\":true");
+        sim_world_run(&c->w, PV_S(1));
+        return !is_member(c, i);
+    }
+    if (c->left[i] && is_member(c, i) && status_says(c, i, "not a member"))
+        return sim_world_ask(&c->w, n, PV_S(10), "\"cmd\":\"leave\"") != NULL;
+    return !is_member(c, i);
 }
 
 static bool join_again(struct chaos *c, unsigned i)
@@ -217,6 +237,10 @@ static bool join_again(struct chaos *c, unsigned i)
         snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\"", c->token);
         if (sim_world_ask(&c->w, c->w.nodes[i], PV_S(60), fields) != NULL)
             return true;
+        if (c->removed[i] && strstr(c->w.why, "\"code\":11") != NULL) {
+            sim_node_ask(c->w.nodes[i], "\"cmd\":\"leave\",\"forget\":true");
+            sim_world_run(&c->w, PV_S(1));
+        }
     }
     return false;
 }
@@ -244,15 +268,16 @@ static const char *repair(struct chaos *c)
     sim_world_run(&c->w, PV_S(5));
     for (unsigned i = 0; i < NODES; i++) {
         if (is_member(c, i)) {
-            if (sim_world_ask(&c->w, c->w.nodes[i], PV_S(5), "\"cmd\":\"up\"") == NULL)
+            if (sim_world_ask(&c->w, c->w.nodes[i], PV_S(5), "\"cmd\":\"up\"") == NULL &&
+                !c->removed[i])
                 return "up:";
-        } else if (!c->left[i]) {
+        } else if (!c->left[i] && !c->removed[i]) {
             return "a node is no member any more and did not ask for it";
         }
     }
     sim_world_run(&c->w, PV_S(60));
     for (unsigned i = 0; i < NODES; i++) {
-        if (has_left(c, i) && !join_again(c, i))
+        if (is_out(c, i) && !join_again(c, i))
             return "a node that left cannot join again:";
     }
     sim_world_run(&c->w, PV_S(5));
@@ -261,7 +286,8 @@ static const char *repair(struct chaos *c)
 
 static int run(uint64_t seed, void *ctx)
 {
-    static const struct pv_link_config good = {.delay = PV_MS(15), .jitter = PV_MS(5)};
+    struct pv_link_config good = {
+        .delay = PV_MS(15), .jitter = PV_MS(5), .loss = seed % 2 == 0 ? 0.03 : 0};
     static struct chaos c;
     (void)ctx;
     memset(&c, 0, sizeof(c));
