@@ -172,6 +172,32 @@ static void status_outside(struct pv_table *t, const json_t *s)
     }
 }
 
+/* The own NAT, once something had to be found out about it. */
+static void status_nat(struct pv_table *t, const json_t *s)
+{
+    char text[PV_SHOW_BUF];
+    const json_t *hard = json_object_get(s, "hard_nat");
+    if (!json_is_object(hard))
+        return;
+    const char *mapping = pv_json_text(hard, "mapping", "unknown");
+    if (strcmp(mapping, "unknown") != 0) {
+        bool varies = strcmp(mapping, "varies") == 0;
+        snprintf(text, sizeof(text), "%s%s%.20s%s",
+                 varies ? "another port per destination" : "one port for all destinations",
+                 varies ? " (" : "", varies ? pv_json_text(hard, "ports", "?") : "",
+                 varies ? ")" : "");
+        row(t, "NAT", varies ? PV_YELLOW : PV_PLAIN, text);
+    }
+    if (pv_json_real(hard, "attempts", 0) > 0) {
+        snprintf(text, sizeof(text), "%.0f %s, %.0f of %.0f packets, at most %.0f mappings, %.0f/s",
+                 pv_json_real(hard, "attempts", 0),
+                 pv_json_bool(hard, "running") ? "attempts, one runs" : "attempts",
+                 pv_json_real(hard, "packets", 0), pv_json_real(hard, "max_packets", 0),
+                 pv_json_real(hard, "max_mappings", 0), pv_json_real(hard, "max_pps", 0));
+        row(t, "hard NATs", PV_PLAIN, text);
+    }
+}
+
 static void status_people(struct pv_table *t, const json_t *s)
 {
     char text[PV_SHOW_BUF];
@@ -215,6 +241,7 @@ static int print_status(struct pv_cli *cli, const json_t *s)
     pv_table_begin(&t, 2);
     status_network(&t, s);
     status_outside(&t, s);
+    status_nat(&t, s);
     status_people(&t, s);
     status_drops(&t, s);
     if (pv_table_print(&t, cli->out, cli->colour) < 0)

@@ -66,6 +66,8 @@ struct pv_datapath {
     bool running;
     int tun_fd; /* changes only while no thread runs, like the next */
     struct pv_tun_offloads tun;
+    struct pv_datapath_sock socks[PV_DATAPATH_SOCKS];
+    size_t n_socks;
     int event_fd;
     struct pv_qsbr *qsbr;
     struct pv_ring *inject; /* to the tx lane */
@@ -98,6 +100,15 @@ static void send_family(struct lane *lane, int fd, const struct pv_udp_out *out,
     add(&lane->counts.udp_failed, datagrams - (lane->udp.sent - before));
 }
 
+/* -1: it was closed meanwhile; the path follows. */
+static int sock_fd(const struct pv_datapath *dp, uint16_t id)
+{
+    for (size_t i = 0; i < dp->n_socks; i++)
+        if (dp->socks[i].id == id)
+            return dp->socks[i].fd;
+    return -1;
+}
+
 /* Order between the two families does not matter: a peer has one path. */
 static void do_sends(struct lane *lane, const struct pv_fp_send *sends, size_t n)
 {
@@ -106,8 +117,8 @@ static void do_sends(struct lane *lane, const struct pv_fp_send *sends, size_t n
     for (size_t i = 0; i < n;) {
         const struct pv_fp_send *first = &sends[i], *last = &sends[i + first->run - 1];
         const struct pv_addr *dst = pv_carrier_dst(first->to);
-        bool v6 = dst->family == PV_AF_INET6;
-        struct pv_udp_out *out = v6 ? &out6[n6++] : &out4[n4++];
+        bool v6 = dst->family == PV_AF_INET6, other = first->to->sock != 0;
+        struct pv_udp_out one, *out = other ? &one : v6 ? &out6[n6++] : &out4[n4++];
         size_t len = (size_t)(last->data - first->data) + last->len;
         *out = (struct pv_udp_out){.dst = *dst,
                                    .local = first->to->local,
@@ -115,6 +126,8 @@ static void do_sends(struct lane *lane, const struct pv_fp_send *sends, size_t n
                                    .segment = first->run > 1 ? (uint16_t)first->len : 0,
                                    .ecn = first->ecn};
         i += first->run;
+        if (other)
+            send_family(lane, sock_fd(lane->dp, first->to->sock), &one, 1);
         if (n4 == PV_UDP_BATCH || n6 == PV_UDP_BATCH || i == n) {
             send_family(lane, lane->dp->cfg.fd4, out4, n4);
             send_family(lane, lane->dp->cfg.fd6, out6, n6);
@@ -304,7 +317,7 @@ static bool tun_round(struct lane *lane, const struct pv_fp_snapshot *snap, pv_n
 
 /* The datagrams of one recvmmsg through the fast path. The snapshot is looked at after they were
  * received: keys are published before the message that makes the peer use them is sent. */
-static void rx_batch(struct lane *lane, struct pv_udp_in *in, size_t n, pv_ns now)
+static void rx_batch(struct lane *lane, uint16_t sock, struct pv_udp_in *in, size_t n, pv_ns now)
 {
     const struct pv_fp_snapshot *snap = pv_qsbr_online(lane->dp->qsbr, lane->index);
     struct pv_fp_datagram datagrams[PV_UDP_BATCH];
@@ -312,12 +325,14 @@ static void rx_batch(struct lane *lane, struct pv_udp_in *in, size_t n, pv_ns no
     for (size_t i = 0; i < n; i++) {
         if (in[i].cut)
             continue; /* longer than anything we or WireGuard would send */
-        datagrams[k++] = (struct pv_fp_datagram){
-            .from = {.kind = PV_CARRIER_UDP, .local = in[i].local, .remote = in[i].src},
-            .data = in[i].ptr,
-            .len = in[i].len,
-            .segment = in[i].segment,
-            .ecn = in[i].ecn};
+        datagrams[k++] = (struct pv_fp_datagram){.from = {.kind = PV_CARRIER_UDP,
+                                                          .sock = sock,
+                                                          .local = in[i].local,
+                                                          .remote = in[i].src},
+                                                 .data = in[i].ptr,
+                                                 .len = in[i].len,
+                                                 .segment = in[i].segment,
+                                                 .ecn = in[i].ecn};
     }
     add(&lane->counts.udp_received, n);
     for (size_t done = 0; done < k;) {
@@ -326,7 +341,7 @@ static void rx_batch(struct lane *lane, struct pv_udp_in *in, size_t n, pv_ns no
     }
 }
 
-static bool udp_round(struct lane *lane, int fd, pv_ns now)
+static bool udp_round(struct lane *lane, uint16_t sock, int fd, pv_ns now)
 {
     bool any = false;
     for (int i = 0; fd >= 0 && i < UDP_BATCHES; i++) {
@@ -334,7 +349,7 @@ static bool udp_round(struct lane *lane, int fd, pv_ns now)
         size_t n = 0;
         if (pv_udp_recv(lane->receiver, fd, &in, &n) < 0)
             break;
-        rx_batch(lane, in, n, now);
+        rx_batch(lane, sock, in, n, now);
         any = true;
         if (n < UDP_BUFFERS)
             break;
@@ -365,8 +380,11 @@ static bool work_round(struct lane *lane)
     if (lane->tx)
         any = tx_round(lane, now);
     if (lane->rx) {
-        any = udp_round(lane, lane->dp->cfg.fd4, now) || any;
-        any = udp_round(lane, lane->dp->cfg.fd6, now) || any;
+        const struct pv_datapath *dp = lane->dp;
+        any = udp_round(lane, 0, dp->cfg.fd4, now) || any;
+        any = udp_round(lane, 0, dp->cfg.fd6, now) || any;
+        for (size_t i = 0; i < dp->n_socks; i++)
+            any = udp_round(lane, dp->socks[i].id, dp->socks[i].fd, now) || any;
     }
     return any;
 }
@@ -385,14 +403,17 @@ static void wait_for_work(struct lane *lane)
 {
     struct pv_datapath *dp = lane->dp;
     /* poll() passes over negative descriptors. */
-    struct pollfd fds[4] = {
+    struct pollfd fds[4 + PV_DATAPATH_SOCKS] = {
         {.fd = lane->wake_fd, .events = POLLIN},
         {.fd = lane->tx && has_tun(dp) ? dp->tun_fd : -1, .events = POLLIN},
         {.fd = lane->rx ? dp->cfg.fd4 : -1, .events = POLLIN},
         {.fd = lane->rx ? dp->cfg.fd6 : -1, .events = POLLIN},
     };
+    nfds_t n = 4;
+    for (size_t i = 0; lane->rx && i < dp->n_socks; i++)
+        fds[n++] = (struct pollfd){.fd = dp->socks[i].fd, .events = POLLIN};
     pv_qsbr_offline(dp->qsbr, lane->index);
-    if (poll(fds, PV_ARRAY_LEN(fds), sleep_time(lane)) > 0 && fds[0].revents != 0)
+    if (poll(fds, n, sleep_time(lane)) > 0 && fds[0].revents != 0)
         pv_event_clear(lane->wake_fd); /* before the next round looks at what it stands for */
 }
 
@@ -554,6 +575,16 @@ int pv_datapath_set_tun(struct pv_datapath *dp, int tun_fd)
     }
     atomic_store(&dp->tun_gone, false);
     atomic_store(&dp->tell_gone, false);
+    return start_threads(dp);
+}
+
+int pv_datapath_set_socks(struct pv_datapath *dp, const struct pv_datapath_sock *socks, size_t n)
+{
+    if (dp->running)
+        stop_threads(dp, dp->n_lanes);
+    dp->n_socks = n < PV_DATAPATH_SOCKS ? n : PV_DATAPATH_SOCKS;
+    if (n > 0)
+        memcpy(dp->socks, socks, dp->n_socks * sizeof(socks[0]));
     return start_threads(dp);
 }
 

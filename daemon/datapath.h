@@ -33,6 +33,19 @@ struct pv_datapath *pv_datapath_free(struct pv_datapath *dp);
  * change; packets that wait for a path keep waiting. -errno: no thread could be started; the
  * datapath stands still until the next successful call. */
 PV_MUST_CHECK int pv_datapath_set_tun(struct pv_datapath *dp, int tun_fd);
+
+enum {
+    PV_DATAPATH_SOCKS = 8 /* beside the main ones; what a hard NAT was crossed with, DESIGN 5 */
+};
+struct pv_datapath_sock {
+    uint16_t id; /* in carriers; not 0 */
+    int fd;      /* IPv4; the caller's, open until it is no longer among them */
+};
+/* The other sockets packets are carried on, all of them; more than PV_DATAPATH_SOCKS are ignored.
+ * The threads stop and start again around the change. Statuses as pv_datapath_set_tun(). */
+PV_MUST_CHECK int pv_datapath_set_socks(struct pv_datapath *dp,
+                                        const struct pv_datapath_sock *socks, size_t n);
+
 /* True once after the TUN disappeared (ip link del): nothing goes through it any more. */
 bool pv_datapath_tun_is_gone(struct pv_datapath *dp);
 

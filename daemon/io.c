@@ -142,11 +142,24 @@ static bool drain_datagrams(struct pv_io *io)
     bool any = false;
     while (pv_engine_poll_transmit(io->cfg.engine, &tx) == PV_OK) {
         int fd = tx.dst.family == PV_AF_INET6 ? io->cfg.udp6 : io->cfg.udp4;
+        if (tx.sock != 0)
+            fd = pv_io_sock_fd(io, tx.sock);
         struct pv_udp_out out = {
             .dst = tx.dst, .local = tx.local, .data = pv_view(tx.buf, tx.len), .ttl = tx.ttl};
         any = true;
         if (fd >= 0)
             pv_udp_send(fd, &out, 1, &io->udp);
+    }
+    return any;
+}
+
+static bool drain_socks(struct pv_io *io, pv_ns now)
+{
+    struct pv_hardnat_op op;
+    bool any = false;
+    while (pv_engine_poll_sock_op(io->cfg.engine, &op) == PV_OK) {
+        any = true;
+        pv_io_sock_op(io, &op, now);
     }
     return any;
 }
@@ -210,7 +223,8 @@ static bool drain_jobs(struct pv_io *io, pv_ns now)
 static bool drain(struct pv_io *io, pv_ns now)
 {
     for (unsigned i = 0; i < DRAIN_ROUNDS; i++) {
-        bool any = drain_snapshots(io, now);
+        bool any = drain_socks(io, now); /* a socket carries before a snapshot names it */
+        any = drain_snapshots(io, now) || any;
         any = drain_datagrams(io) || any;
         any = drain_injects(io) || any;
         any = drain_streams(io, now) || any;
@@ -259,6 +273,8 @@ static int init(struct pv_io *io)
         r = pv_datapath_new(&io->datapath, &dp);
     if (r >= 0)
         r = pv_io_streams_init(io);
+    if (r >= 0)
+        r = pv_io_socks_init(io);
     if (r >= 0)
         r = pv_io_jobs_init(io);
     if (r >= 0)
@@ -327,6 +343,7 @@ struct pv_io *pv_io_free(struct pv_io *io)
                (unsigned long long)c.punts_lost);
     }
     pv_datapath_free(io->datapath);
+    pv_io_socks_done(io);
     pv_net_monitor_free(io->monitor);
     pv_loop_free(io->loop);
     free(io);

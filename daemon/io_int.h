@@ -18,6 +18,7 @@ enum {
 
 struct pv_io_stream;
 struct pv_io_listener;
+struct pv_io_sock;
 
 struct pv_io {
     struct pv_io_config cfg;
@@ -44,6 +45,10 @@ struct pv_io {
     struct pv_io_listener *listeners;
     uint8_t *read_buf; /* PV_IO_READ_MAX */
 
+    /* io_socks.c */
+    struct pv_io_sock *socks; /* a list */
+    struct pv_udp_receiver *sock_rx;
+
     /* io_jobs.c */
     struct pv_worker *store, *helper, *resolver;
     struct pv_watch *store_watch, *helper_job_watch, *resolver_watch;
@@ -65,6 +70,12 @@ void pv_io_listen_chat(struct pv_io *io, const struct pv_job_iface *iface);
 void pv_io_listen_ctl(struct pv_io *io);
 /* Ends streams that could not be written out in time; when to call again. */
 pv_ns pv_io_streams_timeout(struct pv_io *io, pv_ns now);
+
+/* io_socks.c. UDP sockets beside the main ones, by id. */
+PV_MUST_CHECK int pv_io_socks_init(struct pv_io *io);
+void pv_io_socks_done(struct pv_io *io);
+void pv_io_sock_op(struct pv_io *io, const struct pv_hardnat_op *op, pv_ns now);
+int pv_io_sock_fd(const struct pv_io *io, uint16_t id); /* -1: there is none */
 
 /* io_jobs.c. Takes the job; its result reaches the engine later. */
 PV_MUST_CHECK int pv_io_jobs_init(struct pv_io *io);

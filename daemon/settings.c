@@ -176,6 +176,32 @@ static int take_level(struct ctx *c)
     return PV_OK;
 }
 
+static int take_birthday(struct ctx *c)
+{
+    c->s->birthday_off = strcmp(c->value, "off") == 0;
+    if (!c->s->birthday_off && strcmp(c->value, "on") != 0)
+        return bad(c, "birthday: expected on or off");
+    return PV_OK;
+}
+
+static int take_max_mappings(struct ctx *c)
+{
+    uint64_t v = 0;
+    if (pv_u64_parse(c->value, 1, PV_HARDNAT_MAX_MAPPINGS, &v) < 0)
+        return bad(c, "max-mappings: expected a number from 1 to 256");
+    c->s->max_mappings = (unsigned)v;
+    return PV_OK;
+}
+
+static int take_max_pps(struct ctx *c)
+{
+    uint64_t v = 0;
+    if (pv_u64_parse(c->value, 1, PV_HARDNAT_MAX_PPS, &v) < 0)
+        return bad(c, "max-pps: expected packets a second from 1 to 200");
+    c->s->max_pps = (unsigned)v;
+    return PV_OK;
+}
+
 /* --- sections ------------------------------------------------------------------------------ */
 
 struct key {
@@ -198,6 +224,11 @@ static const struct key peer_keys[] = {
     {"preshared-key-file", take_preshared_key_file, false},
     {"persistent-keepalive", take_keepalive, false},
 };
+static const struct key traversal_keys[] = {
+    {"birthday", take_birthday, false},
+    {"max-mappings", take_max_mappings, false},
+    {"max-pps", take_max_pps, false},
+};
 static const struct key log_keys[] = {
     {"level", take_level, false},
 };
@@ -211,6 +242,7 @@ struct section {
 static const struct section sections[] = {
     {"interface", interface_keys, PV_ARRAY_LEN(interface_keys)},
     {"peer", peer_keys, PV_ARRAY_LEN(peer_keys)},
+    {"traversal", traversal_keys, PV_ARRAY_LEN(traversal_keys)},
     {"log", log_keys, PV_ARRAY_LEN(log_keys)},
 };
 
@@ -267,9 +299,10 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
         return PV_ERR_MALFORMED;
     c->peer = NULL;
     if (section == NULL) {
-        snprintf(c->error, c->cap,
-                 "unknown section [%.60s]: there are [interface], [peer NAME] and [log]",
-                 item->section);
+        snprintf(
+            c->error, c->cap,
+            "unknown section [%.60s]: there are [interface], [peer NAME], [traversal] and [log]",
+            item->section);
         return PV_ERR_MALFORMED;
     }
     if (section->keys == peer_keys)

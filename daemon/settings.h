@@ -36,6 +36,9 @@ struct pv_settings {
     struct pv_settings_peer *peers;              /* owned */
     size_t n_peers;
     enum pv_log_level log_level;
+    bool birthday_off;     /* [traversal]: no attempts at hard NATs */
+    unsigned max_mappings; /* of such an attempt; 0 = not given */
+    unsigned max_pps;      /* packets a second of it; 0 = not given */
 };
 
 /* The defaults, nothing owned. */

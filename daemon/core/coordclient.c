@@ -56,6 +56,8 @@ struct pv_coordclient {
     pv_ns pinged_at;    /* 0 = no ping is out */
     bool kicked;        /* must_hear_by was shortened: the network changed */
     pv_ns rtt;
+    uint64_t time_us; /* the coordinator's clock at time_at; 0 = never told */
+    pv_ns time_at;
     unsigned failures; /* rounds since the last welcome */
     bool replaced;     /* another connection of this node's key pushed this one out */
     uint64_t next_id;
@@ -379,6 +381,13 @@ static struct pending take_pending(struct pv_coordclient *c, uint64_t id)
     return (struct pending){0};
 }
 
+/* It read its clock about half a round trip ago. */
+static void note_time(struct pv_coordclient *c, uint64_t time_us, pv_ns now)
+{
+    c->time_us = time_us + c->rtt / 2 / 1000;
+    c->time_at = now;
+}
+
 static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_coordclient_event ev = {.type = PV_COORDCLIENT_EV_ONLINE, .msg = msg};
@@ -390,6 +399,7 @@ static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, p
         c->ping_at = now + PV_COORDCLIENT_PING;
         c->rtt = now - c->pinged_at;
         c->pinged_at = 0;
+        note_time(c, msg->u.welcome.time_us, now);
         return emit(c, ev);
     }
     ev.type = PV_COORDCLIENT_EV_REFUSED;
@@ -410,6 +420,8 @@ static int take_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns n
         if (c->pinged_at != 0)
             c->rtt = now - c->pinged_at;
         c->pinged_at = 0;
+        if (msg->type == PV_CTL_PONG)
+            note_time(c, msg->u.pong.time_us, now);
         pv_ctl_msg_free(msg);
         return PV_OK;
     }
@@ -604,6 +616,11 @@ enum pv_coordclient_state pv_coordclient_state(const struct pv_coordclient *c)
 const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c)
 {
     return c->last_addr.family == PV_AF_NONE ? NULL : &c->last_addr;
+}
+
+uint64_t pv_coordclient_time_us(const struct pv_coordclient *c, pv_ns now)
+{
+    return c->time_us == 0 ? 0 : c->time_us + (now - c->time_at) / 1000;
 }
 
 pv_ns pv_coordclient_rtt(const struct pv_coordclient *c)

@@ -92,6 +92,9 @@ enum pv_coordclient_state pv_coordclient_state(const struct pv_coordclient *c);
 /* Of the connection in use or tried last; NULL: none. */
 const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c);
 pv_ns pv_coordclient_rtt(const struct pv_coordclient *c); /* of the last ping; 0 = unknown */
+/* The coordinator's wall clock now, Unix microseconds, as far as half a round trip tells; 0 =
+ * unknown. */
+uint64_t pv_coordclient_time_us(const struct pv_coordclient *c, pv_ns now);
 /* Binds signatures to this connection (join). PV_ERR_STATE unless ONLINE. */
 PV_MUST_CHECK int pv_coordclient_handshake_hash(const struct pv_coordclient *c,
                                                 uint8_t ret_hash[static PV_CTL_HASH_LEN]);

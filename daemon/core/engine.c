@@ -47,6 +47,7 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->env.mtu = e->mtu;
     e->env.wall_us = cfg->wall_us;
     e->env.wall_at = now;
+    e->env.nat = pv_hardnat_nat(e->hard);
     e->env.index_map = pv_map_make(&e->rng, PV_PEER_MAX_INDICES);
     e->env.ufrag_map = pv_map_make(&e->rng, PV_PEER_MAX);
 }
@@ -61,6 +62,10 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
                                              .sign_sk = e->identity->sign_sk,
                                              .sign_pk = e->identity->sign_pk,
                                              .dh_sk = e->identity->dh_sk};
+    const struct pv_hardnat_config nc = {.rng = e->rng,
+                                         .off = cfg->birthday_off,
+                                         .max_mappings = cfg->max_mappings,
+                                         .max_pps = cfg->max_pps};
     struct pv_chatlink_config hc = {.rng = e->rng, .log = e->log};
     memcpy(hc.own_pk, e->identity->sign_pk, sizeof(hc.own_pk));
     int r = pv_fp_builder_new(&e->fp, &e->rng);
@@ -68,6 +73,8 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
         r = pv_cookie_checker_new(&e->cookies, &e->device, &e->rng);
     if (r == PV_OK)
         r = pv_gatherer_new(&e->gatherer, &gc);
+    if (r == PV_OK)
+        r = pv_hardnat_new(&e->hard, &nc);
     if (r == PV_OK)
         r = pv_coordclient_new(&e->coord, &cc);
     if (r == PV_OK)
@@ -202,6 +209,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_chatlink_free(e->chat);
     pv_coordclient_free(e->coord);
     pv_gatherer_free(e->gatherer);
+    pv_hardnat_free(e->hard);
     pv_cookie_checker_free(e->cookies);
     pv_fp_builder_free(e->fp);
     pv_heap_done(&e->timers);
@@ -283,6 +291,7 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now)
 {
     if (pv_gatherer_take_changed(e->gatherer)) {
         e->env.n_locals = pv_gatherer_candidates(e->gatherer, e->env.locals);
+        pv_engine_hard_moved(e);
         pv_coordclient_kick(e->coord, now); /* a NAT that forgot us forgot this connection too */
         pv_engine_env_changed(e, true, now);
     }
@@ -308,6 +317,7 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
         if (p->timer.when <= now) /* a child that is due for ever must not stop the others */
             pv_heap_set(&e->timers, &p->timer, now + PV_MS(1));
     }
+    pv_engine_hard_timeout(e, now);
     pv_gatherer_handle_timeout(e->gatherer, now);
     pv_coordclient_handle_timeout(e->coord, now);
     pv_chatlink_handle_timeout(e->chat, now);
@@ -321,6 +331,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
 {
     pv_ns next = pv_heap_next(&e->timers);
     next = pv_min_ns(next, pv_gatherer_next_timeout(e->gatherer));
+    next = pv_min_ns(next, pv_hardnat_next_timeout(e->hard));
     next = pv_min_ns(next, pv_coordclient_next_timeout(e->coord));
     next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
     next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
@@ -367,7 +378,7 @@ int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_
         *ret_tx = e->answers[--e->n_answers];
         return PV_OK;
     }
-    if (poll_gatherer(e, ret_tx))
+    if (poll_gatherer(e, ret_tx) || pv_engine_hard_transmit(e, ret_tx))
         return PV_OK;
     while (e->ready_first != NULL) {
         struct pv_peer *p = e->ready_first;

@@ -24,6 +24,7 @@
 #include "base/text.h"
 #include "daemon/core/fastpath.h"
 #include "daemon/core/gatherer.h"
+#include "daemon/core/hardnat.h"
 #include "daemon/core/job.h"
 #include "proto/inband.h"
 
@@ -90,6 +91,9 @@ struct pv_engine_config {
     uint16_t mtu;               /* of the TUN, bytes, 1420 */
     uint16_t udp_port;          /* of the main sockets */
     bool has_udp6;              /* the IPv6 socket is there */
+    bool birthday_off;          /* no attempts at hard NATs */
+    unsigned max_mappings;      /* of such an attempt; 0 = the most */
+    unsigned max_pps;           /* packets a second of it; 0 = the most */
     char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
     uint64_t wall_us;           /* wall clock at new(), Unix microseconds */
 };
@@ -176,6 +180,13 @@ struct pv_engine_transmit {
     uint8_t buf[PV_ENGINE_MTU];
 };
 PV_MUST_CHECK int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
+
+/* UDP sockets beside the main ones, by id: any port, IPv4. What comes in on one is handed to
+ * pv_engine_handle_punt() as a datagram until it is adopted; then it is received and sent on like
+ * the main sockets, its id in every carrier. CLOSE is for both. */
+PV_MUST_CHECK int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op);
+/* The answer to an OPEN: its port; 0 = it could not be opened. */
+void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now);
 
 /* An inner packet for the tx worker to seal and send to a peer; len 0 = keepalive. */
 struct pv_engine_inject {

@@ -396,8 +396,6 @@ static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_
 {
     e->coord_error[0] = '\0';
     e->unknown = false;
-    e->coord_time_us = welcome->u.welcome.time_us;
-    e->coord_time_at = now;
     if (pv_enroll_is_guest(e)) {
         pv_enroll_online(e, now);
         return;

@@ -231,6 +231,7 @@ struct pv_engine {
     struct pv_peer *ready_first, *ready_last;
     struct pv_gatherer *gatherer;
     struct pv_stunroute *stunroute;
+    struct pv_hardnat *hard;
     struct pv_engine_transmit answers[PV_ENGINE_MAX_ANSWERS];
     size_t n_answers;
 
@@ -267,8 +268,6 @@ struct pv_engine {
     struct pv_addr stun_addrs[PV_CTL_ADDRS_MAX];
     size_t n_stun_addrs;
     struct pv_ctl_cursor cursor;
-    uint64_t coord_time_us; /* its wall clock at coord_time_at; 0 = never heard */
-    pv_ns coord_time_at;
     bool relisted; /* heads were compared by the whole log on this connection */
     uint8_t (*listed)[PV_STATEMENT_HASH_LEN]; /* owned: what the coordinator has, while relisting */
     size_t n_listed, cap_listed;
@@ -322,6 +321,20 @@ void pv_engine_env_changed(struct pv_engine *e, bool locals, pv_ns now);
 /* A datagram that is not transport data. */
 void pv_engine_datagram(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
                         pv_ns now);
+
+/* --- engine_hard.c --------------------------------------------------------------------------- */
+
+/* A peer changed: begins, goes on with or ends its attempt at a hard NAT. */
+void pv_engine_hard_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now);
+void pv_engine_hard_timeout(struct pv_engine *e, pv_ns now);
+/* STUN on another socket than the main ones. False: the attempt has used it up. */
+bool pv_engine_hard_input(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
+                          pv_ns now);
+bool pv_engine_hard_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
+/* The network changed: what was found out about the NAT is void, every peer may be tried again. */
+void pv_engine_hard_moved(struct pv_engine *e);
+/* The peer is about to be freed. */
+void pv_engine_hard_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now);
 
 /* --- engine_desc.c --------------------------------------------------------------------------- */
 
@@ -469,9 +482,8 @@ void pv_engine_path_of(const struct pv_peer *p, struct pv_ctlapi_path *ret_path,
  * is not known. */
 static inline uint64_t pv_engine_coord_s(const struct pv_engine *e, pv_ns now)
 {
-    if (e->coord_time_us == 0)
-        return pv_peer_env_wall(&e->env, now) / 1000000;
-    return (e->coord_time_us + (now - e->coord_time_at) / 1000) / 1000000;
+    uint64_t us = pv_coordclient_time_us(e->coord, now);
+    return (us == 0 ? pv_peer_env_wall(&e->env, now) : us) / 1000000;
 }
 
 /* Wall clock in seconds and milliseconds. */

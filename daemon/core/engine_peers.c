@@ -62,6 +62,8 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     struct pv_desc desc;
     pv_peer_settle(p, now);
+    pv_engine_hard_touch(e, p, now);
+    pv_peer_settle(p, now); /* what that did to the agent */
     while (pv_peer_take_desc(p, now, &desc)) {
         pv_engine_send_desc(e, p, &desc, now);
         pv_wipe(&desc, sizeof(desc));
@@ -128,6 +130,7 @@ static int take_slot(struct pv_engine *e, struct pv_peer *p)
 static void release(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     size_t slot = slot_of(p->id);
+    pv_engine_hard_gone(e, p, now);
     if (p->in_sync)
         pv_rostersync_peer_down(e->sync, p->pk, now);
     leave_ready(e, p);
@@ -317,6 +320,8 @@ static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct
     char ufrag[PV_ICE_UFRAG_MAX + 1] = {0};
     char key[PV_ICE_UFRAG_MAX + 1] = {0};
     struct pv_peer *p = NULL;
+    if (from->sock != 0 && !pv_engine_hard_input(e, from, data, now))
+        return;
     if (pv_ice_request_ufrag(data, ufrag) == PV_OK) {
         memcpy(key, ufrag, strlen(ufrag));
         p = pv_peer_by_ufrag(&e->env, key);

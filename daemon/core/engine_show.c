@@ -169,6 +169,29 @@ static size_t fill_drops(struct pv_engine *e, const char **names, uint64_t *coun
     return n;
 }
 
+static json_t *with_hard(const struct pv_engine *e, json_t *status)
+{
+    const struct pv_hardnat_counts c = pv_hardnat_counts(e->hard);
+    const struct pv_desc_nat *nat = pv_hardnat_nat(e->hard);
+    const struct pv_ctlapi_hard hard = {
+        .mapping = pv_desc_mapping_word(nat->mapping),
+        .ports = pv_desc_ports_word(nat->ports),
+        .on = !pv_hardnat_is_off(e->hard),
+        .running = pv_hardnat_phase(e->hard) != PV_HARDNAT_IDLE,
+        .attempts = c.attempts,
+        .sockets = c.mappings,
+        .max_mappings = c.max_mappings,
+        .packets = c.packets,
+        .max_packets = PV_HARDNAT_MAX_PACKETS,
+        .max_pps = c.max_pps,
+        .kept = c.kept,
+    };
+    if (status == NULL || pv_ctlapi_status_add_hard(status, &hard) == PV_OK)
+        return status;
+    json_decref(status);
+    return NULL;
+}
+
 void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv_job_result *counts,
                            pv_ns now)
 {
@@ -208,7 +231,7 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
     s.n_drops = fill_drops(e, drop_names, drop_counts);
     s.drop_names = drop_names;
     s.drop_counts = drop_counts;
-    pv_ctlsrv_answer(e->ctl, handle, pv_ctlapi_status_json(&s));
+    pv_ctlsrv_answer(e->ctl, handle, with_hard(e, pv_ctlapi_status_json(&s)));
 }
 
 /* --- why, trace ---------------------------------------------------------------------------------
@@ -278,6 +301,61 @@ static void why_pairs(struct pv_peer *p, json_t **lines)
     }
 }
 
+/* What one side's NAT does, in words. */
+static void nat_words(const struct pv_desc_nat *nat, char *buf, size_t cap)
+{
+    const char *words = "has not been measured";
+    if (nat->mapping == PV_DESC_MAPPING_SAME)
+        words = "keeps one public port for every destination";
+    else if (nat->mapping == PV_DESC_MAPPING_VARIES)
+        words = "gives every destination another public port";
+    if (nat->ports == PV_DESC_PORTS_SEQUENTIAL)
+        snprintf(buf, cap, "%s, one after the other (step %d)", words, nat->step);
+    else if (nat->ports == PV_DESC_PORTS_BLOCK)
+        snprintf(buf, cap, "%s, within %u to %u", words, nat->lo, nat->hi);
+    else
+        snprintf(buf, cap, "%s%s", words, nat->ports == PV_DESC_PORTS_RANDOM ? ", at random" : "");
+}
+
+/* Which NAT stands in the way, what was done about it, and what would help. */
+static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_ns now)
+{
+    const struct pv_desc_nat *own = pv_hardnat_nat(e->hard), *theirs = &p->remote.nat;
+    bool ours = own->mapping == PV_DESC_MAPPING_VARIES;
+    bool other = theirs->mapping == PV_DESC_MAPPING_VARIES;
+    char text[128];
+    if (p->is_static || !(p->hard.tried || p->hard.announced))
+        return;
+    nat_words(own, text, sizeof(text));
+    line(lines, "  our NAT %s", text);
+    nat_words(theirs, text, sizeof(text));
+    line(lines, "  their NAT %s", text);
+    if (p->hard.tried)
+        line(lines, "  last attempt at these NATs: %s, %u packets%s",
+             pv_hardnat_method_name(p->hard.plan.method), p->hard.packets,
+             p->has_path ? "" : ", no opening was found");
+    if (p->has_path)
+        return;
+    if (p->hard.not_before > now)
+        line(lines, "  the next attempt is in %u s, or at once when the network changes",
+             (unsigned)((p->hard.not_before - now) / PV_S(1)));
+    if (ours && other)
+        line(lines,
+             "  both NATs stand in the way: a port forwarded to UDP %u here or to theirs "
+             "there, or IPv6 on both sides, would make it direct",
+             e->udp_port);
+    else if (ours)
+        line(lines,
+             "  our NAT stands in the way: a port forwarded to UDP %u here, or IPv6 on both "
+             "sides, would make it direct",
+             e->udp_port);
+    else if (other)
+        line(lines, "  their NAT stands in the way: a port forwarded there, or IPv6 on both sides, "
+                    "would make it direct");
+    else
+        line(lines, "  neither NAT explains it: a firewall on the way may drop UDP");
+}
+
 void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now)
 {
     json_t *lines = pv_ctlapi_lines_new();
@@ -288,6 +366,7 @@ void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle,
     if (p->session != NULL && !pv_session_has_keys(p->session, now))
         line(&lines, "  there are no session keys%s",
              pv_session_is_trying(p->session) ? "; a handshake is under way" : "");
+    why_hard(e, p, &lines, now);
     why_pairs(p, &lines);
     pv_ctlsrv_answer(e->ctl, handle, lines);
 }

@@ -42,6 +42,7 @@ static int new_peer(struct pv_peer **ret_peer, struct pv_peer_env *env, enum pv_
     p->deadline = PV_NEVER;
     p->sample_at = PV_NEVER;
     p->resolve_at = PV_NEVER;
+    p->hard.wake = PV_NEVER;
     *ret_peer = p;
     return PV_OK;
 }
@@ -414,6 +415,10 @@ bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
     ret_desc->re_rev = p->descx.theirs.rev;
     ret_desc->creds = p->creds;
     ret_desc->n_cands = pv_ice_locals(p->ice, ret_desc->cands, PV_ARRAY_LEN(ret_desc->cands));
+    if (p->env->nat != NULL)
+        ret_desc->nat = *p->env->nat;
+    if (p->hard.announced)
+        ret_desc->attempt = (struct pv_desc_try){.n = p->hard.n, .at_us = p->hard.at_us};
     memcpy(ret_desc->wg, p->wg, p->wg_len);
     ret_desc->wg_len = p->wg_len;
     return true;
@@ -780,7 +785,7 @@ void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
 pv_ns pv_peer_next_timeout(const struct pv_peer *p)
 {
     pv_ns next = pv_min_ns(pv_min_ns(p->deadline, p->sample_at), p->resolve_at);
-    next = pv_min_ns(next, pv_mtu_next_timeout(&p->mtu));
+    next = pv_min_ns(next, pv_min_ns(p->hard.wake, pv_mtu_next_timeout(&p->mtu)));
     if (p->session != NULL)
         next = pv_min_ns(next, pv_session_next_timeout(p->session));
     if (p->ice != NULL) {

@@ -33,6 +33,7 @@
 #include "base/trace.h"
 #include "daemon/core/descx.h"
 #include "daemon/core/fp_builder.h"
+#include "daemon/core/hardnat.h"
 #include "daemon/core/highwater.h"
 #include "proto/desc.h"
 #include "proto/ice.h"
@@ -103,9 +104,10 @@ struct pv_peer_env {
     bool signalling; /* the coordinator is there: signals can be sent */
     struct pv_ice_cand locals[PV_ICE_MAX_LOCAL];
     size_t n_locals;
-    size_t n_reaching;         /* peers in that state */
-    struct pv_bucket attempts; /* of our own accord */
-    uint16_t mtu;              /* of the TUN, bytes */
+    size_t n_reaching;             /* peers in that state */
+    struct pv_bucket attempts;     /* of our own accord */
+    uint16_t mtu;                  /* of the TUN, bytes */
+    const struct pv_desc_nat *nat; /* our NAT as measured; borrowed; NULL = never */
     struct pv_map index_map;
     struct pv_peer_index *indices;
     struct pv_map ufrag_map;
@@ -123,6 +125,22 @@ struct pv_peer_handshake {
     struct pv_carrier to;
     size_t len;
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
+};
+
+/* Attempts to cross hard NATs; engine_hard.c's. */
+struct pv_peer_hard {
+    pv_ns since; /* both know each other and no direct path answers, since then; 0 = not so */
+    pv_ns wake;  /* PV_NEVER: no need */
+    uint32_t n;  /* number of the present or last attempt */
+    uint64_t at_us;
+    bool announced; /* our description carries n and at_us */
+    pv_ns give_up;
+    pv_ns backoff, not_before;
+    uint16_t socks[PV_HARDNAT_KEPT]; /* of ours that are carriers of the agent */
+    size_t n_socks;
+    bool tried; /* the next two are of the last attempt */
+    struct pv_hardnat_plan plan;
+    unsigned packets;
 };
 
 struct pv_peer {
@@ -172,6 +190,8 @@ struct pv_peer {
     struct pv_peer_handshake out[PV_PEER_MAX_OUT];
     size_t n_out;
     struct pv_carrier last_from; /* where the last message 1 came from: its answer goes there */
+
+    struct pv_peer_hard hard;
 
     /* for the engine */
     bool keepalive_due;

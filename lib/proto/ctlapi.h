@@ -85,10 +85,11 @@ enum pv_ctlapi_cmd {
 struct pv_ctlapi_request {
     uint64_t id; /* chosen by the client, repeated in every reply; <= 2^53 */
     enum pv_ctlapi_cmd cmd;
-    char peer[PV_CTLAPI_PEER_BUF];     /* PING REMOVE SEND WHY TRACE; WAIT IP INBOX HISTORY: may be "" */
-    char network[PV_NAME_BUF];         /* CREATE, may be "" */
-    char name[PV_NAME_BUF];            /* CREATE JOIN: of this node, may be "" */
-    char cidr[PV_ADDR_TEXT];           /* CREATE, may be "" */
+    char
+        peer[PV_CTLAPI_PEER_BUF]; /* PING REMOVE SEND WHY TRACE; WAIT IP INBOX HISTORY: may be "" */
+    char network[PV_NAME_BUF];    /* CREATE, may be "" */
+    char name[PV_NAME_BUF];       /* CREATE JOIN: of this node, may be "" */
+    char cidr[PV_ADDR_TEXT];      /* CREATE, may be "" */
     char invite[PV_CTLAPI_INVITE_BUF]; /* INVITE_REVOKE */
     char word[PV_CTLAPI_WORD_BUF];     /* LOG: level; WATCH: "chat" */
     char *secret;                      /* CREATE: url, JOIN: token; owned, wiped when freed */
@@ -217,6 +218,19 @@ struct pv_ctlapi_status {
  *  "coordinator":{"address","connected","rtt_ms","error"},"public":[…],
  *  "roster":{"head","members","online"},"chat":{"unread","queued"},"problems":[…],"drops":{…}} */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);
+
+/* What is known about the own NAT, and the budget of attempts to cross hard ones. */
+struct pv_ctlapi_hard {
+    const char *mapping, *ports; /* words */
+    bool on, running;
+    unsigned attempts; /* ever */
+    unsigned sockets, max_mappings;
+    unsigned packets, max_packets, max_pps; /* packets: of the present or last attempt */
+    unsigned kept;                          /* sockets that carry a path */
+};
+/* Adds "hard_nat":{"mapping","ports","on","running","attempts","sockets","max_mappings","packets",
+ * "max_packets","max_pps","kept"} to a status. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *hard);
 
 json_t *pv_ctlapi_version_json(void);
 /* CREATE, JOIN: {"network","name","ip4","ip6"} and "token" unless NULL. */

@@ -83,6 +83,53 @@ static json_t *number_to_json(uint64_t gen, uint64_t rev)
     return list;
 }
 
+static const char *const mapping_words[] = {"unknown", "same", "varies"};
+static const char *const ports_words[] = {"unknown", "sequential", "block", "random"};
+
+const char *pv_desc_mapping_word(enum pv_desc_mapping mapping)
+{
+    return mapping_words[mapping];
+}
+
+const char *pv_desc_ports_word(enum pv_desc_ports ports)
+{
+    return ports_words[ports];
+}
+
+/* NULL without memory. */
+static json_t *nat_to_json(const struct pv_desc_nat *nat)
+{
+    json_t *obj = json_object();
+    int r = json_object_set_new(obj, "map", json_string(mapping_words[nat->mapping]));
+    if (nat->ports != PV_DESC_PORTS_UNKNOWN)
+        r |= json_object_set_new(obj, "ports", json_string(ports_words[nat->ports]));
+    if (nat->ports == PV_DESC_PORTS_SEQUENTIAL) {
+        r |= json_object_set_new(obj, "step", json_integer(nat->step));
+        r |= json_object_set_new(obj, "last", integer(nat->last));
+    }
+    if (nat->ports == PV_DESC_PORTS_BLOCK) {
+        r |= json_object_set_new(obj, "lo", integer(nat->lo));
+        r |= json_object_set_new(obj, "hi", integer(nat->hi));
+    }
+    if (r != 0) {
+        json_decref(obj);
+        return NULL;
+    }
+    return obj;
+}
+
+static json_t *try_to_json(const struct pv_desc_try *attempt)
+{
+    json_t *obj = json_object();
+    int r = json_object_set_new(obj, "n", integer(attempt->n));
+    r |= json_object_set_new(obj, "at", integer(attempt->at_us));
+    if (r != 0) {
+        json_decref(obj);
+        return NULL;
+    }
+    return obj;
+}
+
 json_t *pv_desc_to_json(const struct pv_desc *desc)
 {
     json_t *obj = json_object();
@@ -95,6 +142,10 @@ json_t *pv_desc_to_json(const struct pv_desc *desc)
     r |= json_object_set_new(obj, "ufrag", json_string(desc->creds.ufrag));
     r |= json_object_set_new(obj, "pwd", json_string(desc->creds.pwd));
     r |= json_object_set_new(obj, "cands", cands_to_json(desc));
+    if (desc->nat.mapping != PV_DESC_MAPPING_UNKNOWN)
+        r |= json_object_set_new(obj, "nat", nat_to_json(&desc->nat));
+    if (desc->attempt.n != 0)
+        r |= json_object_set_new(obj, "try", try_to_json(&desc->attempt));
     if (desc->wg_len > 0) {
         char wg[PV_B64_LEN(PV_WGMSG_INITIATION_LEN) + 1] = "";
         r |= desc->wg_len > sizeof(desc->wg) ||
@@ -214,6 +265,59 @@ static int read_wg(const json_t *v, struct pv_desc *desc)
                : PV_ERR_MALFORMED;
 }
 
+static size_t word_index(const json_t *obj, const char *key, const char *const *words, size_t n)
+{
+    const char *word = json_string_value(json_object_get(obj, key));
+    for (size_t i = 1; word != NULL && i < n; i++) {
+        if (strcmp(word, words[i]) == 0)
+            return i;
+    }
+    return 0; /* a word of a later version is "unknown" too */
+}
+
+static int read_nat(const json_t *obj, struct pv_desc_nat *nat)
+{
+    uint64_t last = 0, lo = 0, hi = 0;
+    if (obj == NULL || json_is_null(obj))
+        return PV_OK;
+    if (!json_is_object(obj))
+        return PV_ERR_MALFORMED;
+    nat->mapping =
+        (enum pv_desc_mapping)word_index(obj, "map", mapping_words, PV_ARRAY_LEN(mapping_words));
+    nat->ports =
+        (enum pv_desc_ports)word_index(obj, "ports", ports_words, PV_ARRAY_LEN(ports_words));
+    if (nat->ports == PV_DESC_PORTS_SEQUENTIAL) {
+        const json_t *step = json_object_get(obj, "step");
+        json_int_t v = json_integer_value(step); /* 0 unless it is an integer */
+        if (v == 0 || v < -PV_DESC_STEP_MAX || v > PV_DESC_STEP_MAX ||
+            pv_jsonline_u64(obj, "last", 1, UINT16_MAX, &last) != PV_OK)
+            return PV_ERR_MALFORMED;
+        nat->step = (int)v;
+        nat->last = (uint16_t)last;
+    }
+    if (nat->ports == PV_DESC_PORTS_BLOCK) {
+        if (pv_jsonline_u64(obj, "lo", 1, UINT16_MAX, &lo) != PV_OK ||
+            pv_jsonline_u64(obj, "hi", lo, UINT16_MAX, &hi) != PV_OK)
+            return PV_ERR_MALFORMED;
+        nat->lo = (uint16_t)lo;
+        nat->hi = (uint16_t)hi;
+    }
+    return PV_OK;
+}
+
+static int read_try(const json_t *obj, struct pv_desc_try *attempt)
+{
+    uint64_t n, at;
+    if (obj == NULL || json_is_null(obj))
+        return PV_OK;
+    if (!json_is_object(obj) || pv_jsonline_u64(obj, "n", 1, UINT32_MAX, &n) != PV_OK ||
+        pv_jsonline_u64(obj, "at", 0, JSON_U64_MAX, &at) != PV_OK)
+        return PV_ERR_MALFORMED;
+    attempt->n = (uint32_t)n;
+    attempt->at_us = at;
+    return PV_OK;
+}
+
 int pv_desc_from_json(const json_t *obj, struct pv_desc *ret_desc)
 {
     struct pv_desc d;
@@ -232,6 +336,10 @@ int pv_desc_from_json(const json_t *obj, struct pv_desc *ret_desc)
         status = read_ice_chars(obj, "pwd", PWD_MIN, PV_ICE_PWD_MAX, d.creds.pwd);
     if (status == PV_OK)
         status = read_cands(json_object_get(obj, "cands"), &d);
+    if (status == PV_OK)
+        status = read_nat(json_object_get(obj, "nat"), &d.nat);
+    if (status == PV_OK)
+        status = read_try(json_object_get(obj, "try"), &d.attempt);
     if (status == PV_OK)
         status = read_wg(json_object_get(obj, "wg"), &d);
     if (status == PV_OK)

@@ -17,8 +17,38 @@
 
 enum {
     PV_DESC_JSON_DEPTH = 6,    /* nested objects and lists; ours need 4 */
+    PV_DESC_STEP_MAX = 16,     /* ports between two mappings of a sequential NAT */
     PV_DESC_JSON_VALUES = 600, /* 32 candidates of 7 values, a chain of 16, and room to grow */
 };
+
+/* What was measured about the sender's IPv4 NAT; it orders methods and forbids none (DESIGN 5). */
+enum pv_desc_mapping {
+    PV_DESC_MAPPING_UNKNOWN,
+    PV_DESC_MAPPING_SAME,   /* one public port per socket, whatever the destination */
+    PV_DESC_MAPPING_VARIES, /* another one per destination: symmetric */
+};
+enum pv_desc_ports {
+    PV_DESC_PORTS_UNKNOWN,
+    PV_DESC_PORTS_SEQUENTIAL, /* each new mapping is `step` away from the one before */
+    PV_DESC_PORTS_BLOCK,      /* anywhere in lo..hi */
+    PV_DESC_PORTS_RANDOM,
+};
+struct pv_desc_nat {
+    enum pv_desc_mapping mapping;
+    enum pv_desc_ports ports; /* of a mapping that varies */
+    int step;                 /* SEQUENTIAL: -16..16, not 0 */
+    uint16_t last;            /* SEQUENTIAL: port of the newest mapping */
+    uint16_t lo, hi;          /* BLOCK */
+};
+/* An attempt at a hard NAT that the sender is ready for. */
+struct pv_desc_try {
+    uint32_t n;     /* its number; 0 = none */
+    uint64_t at_us; /* not before; coordinator's wall clock, Unix microseconds; 0 = at once */
+};
+
+/* The words of the wire: "unknown", "same", "varies"; "unknown", "sequential", ... */
+const char *pv_desc_mapping_word(enum pv_desc_mapping mapping);
+const char *pv_desc_ports_word(enum pv_desc_ports ports);
 
 /* Large (about 4 KiB); the password is a secret: wipe. */
 struct pv_desc {
@@ -27,6 +57,8 @@ struct pv_desc {
     struct pv_ice_creds creds;
     size_t n_cands;
     struct pv_ice_cand cands[PV_ICE_MAX_REMOTE]; /* carrier is not part of it */
+    struct pv_desc_nat nat;
+    struct pv_desc_try attempt;
     size_t wg_len; /* 0, PV_WGMSG_INITIATION_LEN or PV_WGMSG_RESPONSE_LEN */
     uint8_t wg[PV_WGMSG_INITIATION_LEN];
 };

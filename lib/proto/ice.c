@@ -164,6 +164,31 @@ void pv_ice_set_local(struct pv_ice_agent *a, const struct pv_ice_cand *cands, s
     pv_ice_update_state(a);
 }
 
+int pv_ice_add_carrier(struct pv_ice_agent *a, const struct pv_ice_carrier *carrier, pv_ns now)
+{
+    a->now = now;
+    for (int b = 0; b < PV_ICE_MAX_LOCAL; b++)
+        if (a->bases[b].used && a->bases[b].carrier.sock == carrier->sock &&
+            pv_addr_equal(&a->bases[b].carrier.local, &carrier->local))
+            return PV_OK;
+    return pv_ice_base_add(a, carrier);
+}
+
+void pv_ice_drop_carrier(struct pv_ice_agent *a, uint16_t sock, pv_ns now)
+{
+    a->now = now;
+    for (int b = 0; b < PV_ICE_MAX_LOCAL; b++)
+        if (a->bases[b].extra && a->bases[b].carrier.sock == sock)
+            a->bases[b].used = false;
+    size_t kept = a->n_given;
+    for (size_t i = a->n_given; i < a->n_locals; i++)
+        if (a->locals[i].carrier.sock != sock)
+            a->locals[kept++] = a->locals[i];
+    a->n_locals = kept;
+    pv_ice_pairs_form(a);
+    pv_ice_update_state(a);
+}
+
 /* Forgets what the new description does not list; a path in use is judged by its answers. */
 static void drop_undescribed(struct pv_ice_agent *a, bool restarted)
 {

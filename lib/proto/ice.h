@@ -131,6 +131,17 @@ PV_MUST_CHECK int pv_ice_restart(struct pv_ice_agent *agent, const struct pv_ice
 void pv_ice_set_local(struct pv_ice_agent *agent, const struct pv_ice_cand *cands, size_t n,
                       pv_ns now);
 
+/*
+ * The peer's authenticated check came through another socket of ours than those of the candidates
+ * (an attempt at a hard NAT opened it): from now on it is a base as well, of carrier.sock and the
+ * own address and port in carrier.local. It makes no pairs by itself; the peer's checks make them.
+ * It is not offered as a candidate. PV_ERR_LIMIT: no room.
+ */
+PV_MUST_CHECK int pv_ice_add_carrier(struct pv_ice_agent *agent,
+                                     const struct pv_ice_carrier *carrier, pv_ns now);
+/* The socket is closed: its base and pairs are gone. */
+void pv_ice_drop_carrier(struct pv_ice_agent *agent, uint16_t sock, pv_ns now);
+
 /* The other side's description, always whole. New credentials are a restart of that side; with the
  * same ones candidates come and go, and the path in use is checked. Unusable addresses and more
  * than the limits are ignored. Checks that arrived early are honoured now. PV_ERR_MALFORMED: bad

@@ -86,6 +86,7 @@ struct pv_ice_base {
     bool used;
     struct pv_ice_carrier carrier; /* carrier.local is the base's transport address */
     uint32_t priority;             /* highest among the candidates of this base */
+    bool extra;                    /* of pv_ice_add_carrier(): no candidate names it */
 };
 
 struct pv_ice_remote {
@@ -203,6 +204,8 @@ struct pv_ice_agent {
 /* --- ice_pair.c ---------------------------------------------------------------------------- */
 
 void pv_ice_bases_set(struct pv_ice_agent *a, const struct pv_ice_cand *cands, size_t n);
+/* Takes an extra base; PV_ERR_LIMIT. */
+PV_MUST_CHECK int pv_ice_base_add(struct pv_ice_agent *a, const struct pv_ice_carrier *carrier);
 /* The base a datagram arrived on; PV_ICE_NONE. */
 int pv_ice_base_find(const struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,
                      uint16_t family);

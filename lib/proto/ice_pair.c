@@ -11,6 +11,19 @@
 #define HANDICAP_IPV4    PV_MS(3)   /* TRAVERSAL 3.8 rule 8 */
 #define RTT_UNKNOWN      PV_MS(500)
 
+enum {
+    EXTRA_PREF = 1 /* local preference of an extra base: the sockets everybody knows come first */
+};
+
+/* Is it still an address of this machine? */
+static bool has_address(const struct pv_ice_cand *cands, size_t n, const struct pv_addr *local)
+{
+    for (size_t i = 0; i < n; i++)
+        if (pv_addr_equal_ip(&cands[i].carrier.local, local))
+            return true;
+    return false;
+}
+
 static bool same_carrier(const struct pv_ice_carrier *a, const struct pv_ice_carrier *b)
 {
     return a->kind == b->kind && a->sock == b->sock && a->channel == b->channel &&
@@ -37,15 +50,29 @@ void pv_ice_bases_set(struct pv_ice_agent *a, const struct pv_ice_cand *cands, s
         if (slot == PV_ICE_NONE)
             continue;
         struct pv_ice_base *base = &a->bases[slot];
-        if (!base->used || !keep[slot])
+        if (!base->used || base->extra || !keep[slot])
             *base = (struct pv_ice_base){.used = true, .carrier = c->carrier};
         if (c->priority > base->priority)
             base->priority = c->priority;
         keep[slot] = true;
     }
     for (int b = 0; b < PV_ICE_MAX_LOCAL; b++)
-        if (!keep[b])
+        if (!keep[b] && !(a->bases[b].extra && has_address(cands, n, &a->bases[b].carrier.local)))
             a->bases[b].used = false;
+}
+
+int pv_ice_base_add(struct pv_ice_agent *a, const struct pv_ice_carrier *carrier)
+{
+    for (int b = 0; b < PV_ICE_MAX_LOCAL; b++) {
+        if (a->bases[b].used)
+            continue;
+        a->bases[b] = (struct pv_ice_base){.used = true,
+                                           .extra = true,
+                                           .carrier = *carrier,
+                                           .priority = pv_ice_priority(PV_ICE_PRFLX, EXTRA_PREF)};
+        return PV_OK;
+    }
+    return PV_ERR_LIMIT;
 }
 
 int pv_ice_base_find(const struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,
@@ -208,7 +235,7 @@ void pv_ice_pairs_form(struct pv_ice_agent *a)
             pv_ice_pair_remove(a, i);
     }
     for (int b = 0; b < PV_ICE_MAX_LOCAL; b++)
-        for (int r = 0; r < PV_ICE_MAX_REMOTE; r++)
+        for (int r = 0; r < PV_ICE_MAX_REMOTE && !a->bases[b].extra; r++)
             (void)pv_ice_pair_get(a, b, r);
     pv_ice_pairs_reprioritise(a);
 }

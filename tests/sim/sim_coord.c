@@ -426,7 +426,9 @@ static void take_datagram(struct sim_coord *c, const struct sim_event *ev)
         take_turn(c, ev);
         return;
     }
-    if (ev->local.port == SIM_COORD_PORT &&
+    bool first = ev->local.port == SIM_COORD_PORT;
+    place.other.port = first ? SIM_COORD_PORT + 1 : SIM_COORD_PORT;
+    if ((first || ev->local.port == SIM_COORD_PORT + 1) &&
         pv_coord_handle_datagram(c->core, &ev->remote, &place, ev->data, ev->now, &reply) == PV_OK)
         (void)sim_net_send(c->net, c->host, &reply.from, &reply.to, 0,
                            pv_view(reply.buf, reply.len));

@@ -79,6 +79,7 @@ static void go_down(struct sim_node *n)
     pv_fp_snapshot_free(n->snap);
     n->snap = NULL;
     n->n_links = 0;
+    memset(n->socks, 0, sizeof(n->socks));
     sim_node_drop_inner(n);
     for (size_t i = 0; i < n->n_ips; i++)
         sim_net_del_addr(n->net, n->host, &n->ips[i]);
@@ -248,6 +249,67 @@ void sim_node_begin(struct sim_node *n)
     pv_engine_set_wall(n->engine, wall(n), sim_node_now(n));
 }
 
+bool sim_node_port_of(const struct sim_node *n, uint16_t id, uint16_t *ret_port)
+{
+    *ret_port = n->port;
+    for (size_t i = 0; id != 0 && i < SIM_MAX_SOCKS; i++) {
+        if (n->socks[i].id != id)
+            continue;
+        *ret_port = n->socks[i].port;
+        return true;
+    }
+    return id == 0;
+}
+
+bool sim_node_sock_of(const struct sim_node *n, uint16_t port, uint16_t *ret_id)
+{
+    *ret_id = 0;
+    for (size_t i = 0; port != n->port && i < SIM_MAX_SOCKS; i++) {
+        if (n->socks[i].id == 0 || n->socks[i].port != port)
+            continue;
+        *ret_id = n->socks[i].id;
+        return true;
+    }
+    return port == n->port;
+}
+
+static void open_sock(struct sim_node *n, uint16_t id)
+{
+    unsigned open = 1;
+    struct sim_sock *s = NULL;
+    for (size_t i = 0; i < SIM_MAX_SOCKS; i++) {
+        if (n->socks[i].id != 0)
+            open++;
+        else if (s == NULL)
+            s = &n->socks[i];
+    }
+    if (s == NULL)
+        stuck(n, "too many sockets");
+    uint16_t used;
+    do { /* ports are drawn, as the kernel does */
+        s->port = (uint16_t)(32768 + pv_natrng_below(&n->gen, 28232));
+    } while (sim_node_sock_of(n, s->port, &used));
+    s->id = id;
+    n->most_socks = open > n->most_socks ? open : n->most_socks;
+    pv_engine_sock_opened(n->engine, id, s->port, sim_node_now(n));
+}
+
+static bool drain_socks(struct sim_node *n)
+{
+    struct pv_hardnat_op op;
+    bool any = false;
+    while (pv_engine_poll_sock_op(n->engine, &op) == PV_OK) {
+        any = true;
+        if (op.type == PV_HARDNAT_OPEN)
+            open_sock(n, op.sock);
+        for (size_t i = 0; op.type == PV_HARDNAT_CLOSE && i < SIM_MAX_SOCKS; i++) {
+            if (n->socks[i].id == op.sock)
+                n->socks[i].id = 0;
+        }
+    }
+    return any;
+}
+
 static bool drain_datagrams(struct sim_node *n)
 {
     struct pv_engine_transmit tx;
@@ -255,7 +317,8 @@ static bool drain_datagrams(struct sim_node *n)
     while (pv_engine_poll_transmit(n->engine, &tx) == PV_OK) {
         struct pv_addr local = tx.local;
         any = true;
-        local.port = n->port;
+        if (!sim_node_port_of(n, tx.sock, &local.port))
+            continue;
         n->sent++;
         (void)sim_net_send(n->net, n->host, &local, &tx.dst, tx.ttl, pv_view(tx.buf, tx.len));
     }
@@ -316,7 +379,8 @@ void sim_node_end(struct sim_node *n)
     for (unsigned round = 0; any; round++) {
         if (round == MAX_ROUNDS)
             stuck(n, "it always has more output");
-        any = drain_datagrams(n);
+        any = drain_socks(n);
+        any = drain_datagrams(n) || any;
         any = drain_datapath(n) || any;
         any = drain_streams(n) || any;
         any = drain_jobs(n) || any;

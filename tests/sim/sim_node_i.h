@@ -15,6 +15,7 @@ enum {
     SIM_MAX_INNER = 4096, /* inner packets that wait for the host stack */
     SIM_MAX_ASKS = 4096,
     SIM_PING_ID = 77,
+    SIM_MAX_SOCKS = 512,
 };
 
 struct sim_job {
@@ -45,6 +46,11 @@ struct sim_ask {
     char *text; /* received, not yet a line */
     size_t n_text;
     char *answer; /* in lines */
+};
+
+/* A socket beside the main one. */
+struct sim_sock {
+    uint16_t id, port; /* id 0 = free */
 };
 
 struct sim_inner_packet {
@@ -91,6 +97,9 @@ struct sim_node {
     pv_ns stuck_at; /* the instant at which timers fired last, and how often */
     unsigned stuck;
 
+    struct sim_sock socks[SIM_MAX_SOCKS];
+    unsigned most_socks; /* open at once, ever */
+
     /* the interface */
     bool tun;
     bool iface_broken;
@@ -113,6 +122,10 @@ pv_ns sim_node_now(const struct sim_node *n);
 /* Begins and ends a turn: facts go in between. Ending drains the engine. */
 void sim_node_begin(struct sim_node *n);
 void sim_node_end(struct sim_node *n);
+
+/* The local port of a socket id, and the id of a local port; false: there is none. */
+bool sim_node_port_of(const struct sim_node *n, uint16_t id, uint16_t *ret_port);
+bool sim_node_sock_of(const struct sim_node *n, uint16_t port, uint16_t *ret_id);
 
 /* sim_node_tun.c: the fast path and the host behind the TUN. */
 void sim_node_results(struct sim_node *n);

@@ -19,7 +19,8 @@ void sim_node_results(struct sim_node *n)
     pv_ns now = sim_node_now(n);
     for (size_t i = 0; i < r.n_sends; i++) {
         struct pv_addr local = r.sends[i].to->local;
-        local.port = n->port;
+        if (!sim_node_port_of(n, r.sends[i].to->sock, &local.port))
+            continue;
         n->sent++;
         (void)sim_net_send(n->net, n->host, &local, pv_carrier_dst(r.sends[i].to), 0,
                            pv_view(r.sends[i].data, r.sends[i].len));
@@ -58,11 +59,12 @@ void sim_node_tun_in(struct sim_node *n, const uint8_t *packet, size_t len)
 void sim_node_take_datagram(struct sim_node *n, const struct sim_event *ev)
 {
     uint8_t buf[2048];
-    if (ev->local.port != n->port || ev->data.len > sizeof(buf))
+    uint16_t sock;
+    if (!sim_node_sock_of(n, ev->local.port, &sock) || ev->data.len > sizeof(buf))
         return;
     memcpy(buf, ev->data.ptr, ev->data.len);
     struct pv_fp_datagram d = {
-        .from = {.kind = PV_CARRIER_UDP, .local = ev->local, .remote = ev->remote},
+        .from = {.kind = PV_CARRIER_UDP, .sock = sock, .local = ev->local, .remote = ev->remote},
         .data = buf,
         .len = ev->data.len};
     for (size_t done = 0; done < 1;) {

@@ -273,7 +273,9 @@ static void status_shows_what_matters(void **state)
             "\"203.0.113.5:3478\",\"connected\":true,\"rtt_ms\":18.4,\"error\":null},"
             "\"public\":[\"198.51.100.7:40015\"],\"roster\":{\"head\":\"abcdefghij\","
             "\"members\":4,\"online\":2},\"chat\":{\"unread\":1,\"queued\":2},"
-            "\"problems\":[\"disk full\\u001b\"],\"drops\":{\"replay\":3,\"none\":0}}\n");
+            "\"problems\":[\"disk full\\u001b\"],\"drops\":{\"replay\":3,\"none\":0},"
+            "\"hard_nat\":{\"mapping\":\"varies\",\"ports\":\"random\",\"attempts\":2,"
+            "\"packets\":300,\"max_packets\":2048,\"max_mappings\":256,\"max_pps\":200}}\n");
     assert_int_equal(RUN("status"), 0);
     assert_string_equal(t.out, "state        up, p2pvpnd runs for 1h 1m\n"
                                "network      home  10.66.0.0/16\n"
@@ -282,6 +284,9 @@ static void status_shows_what_matters(void **state)
                                "interface    p2pvpn0  mtu 1420  UDP port 40015\n"
                                "coordinator  203.0.113.5:3478  connected  18.4 ms\n"
                                "seen as      198.51.100.7:40015\n"
+                               "NAT          another port per destination (random)\n"
+                               "hard NATs    2 attempts, 300 of 2048 packets, at most 256 "
+                               "mappings, 200/s\n"
                                "members      4, 2 online  roster abcdefgh\n"
                                "messages     1 unread, 2 queued\n"
                                "dropped      3 replay\n"

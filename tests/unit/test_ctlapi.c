@@ -351,6 +351,22 @@ static void status_json_is_exactly_the_contract(void **state)
         "\"error\":null},\"public\":[\"198.51.100.7:40015\"],\"roster\":{\"head\":\"" KEY_B64URL
         "\",\"members\":4,\"online\":2},\"chat\":{\"unread\":1,\"queued\":2},"
         "\"problems\":[\"disk full\"],\"drops\":{\"replay\":3}}");
+
+    struct pv_ctlapi_hard hard = {.mapping = "varies",
+                                  .ports = "random",
+                                  .on = true,
+                                  .attempts = 2,
+                                  .sockets = 1,
+                                  .max_mappings = 256,
+                                  .packets = 300,
+                                  .max_packets = 2048,
+                                  .max_pps = 200,
+                                  .kept = 3};
+    json_t *obj = json_object();
+    assert_int_equal(pv_ctlapi_status_add_hard(obj, &hard), PV_OK);
+    assert_json(obj, "{\"hard_nat\":{\"mapping\":\"varies\",\"ports\":\"random\",\"on\":true,"
+                     "\"running\":false,\"attempts\":2,\"sockets\":1,\"max_mappings\":256,"
+                     "\"packets\":300,\"max_packets\":2048,\"max_pps\":200,\"kept\":3}}");
 }
 
 static void small_answers_are_exactly_the_contract(void **state)

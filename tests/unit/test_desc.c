@@ -187,6 +187,68 @@ static void thirty_two_candidates_pass_and_no_more(void **state)
     }
 }
 
+#define HEAD "{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[],"
+
+static void what_was_measured_about_a_nat_reads_back(void **state)
+{
+    (void)state;
+    static const struct pv_desc_nat nats[] = {
+        {.mapping = PV_DESC_MAPPING_SAME},
+        {.mapping = PV_DESC_MAPPING_VARIES},
+        {.mapping = PV_DESC_MAPPING_VARIES, .ports = PV_DESC_PORTS_RANDOM},
+        {.mapping = PV_DESC_MAPPING_VARIES,
+         .ports = PV_DESC_PORTS_SEQUENTIAL,
+         .step = -2,
+         .last = 65535},
+        {.mapping = PV_DESC_MAPPING_VARIES, .ports = PV_DESC_PORTS_BLOCK, .lo = 1024, .hi = 1535},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(nats); i++) {
+        struct pv_desc want = sample(0), got;
+        want.nat = nats[i];
+        want.attempt = (struct pv_desc_try){.n = (uint32_t)i, .at_us = 1700000000000000 * i};
+        json_t *obj = pv_desc_to_json(&want);
+        assert_non_null(obj);
+        assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+        assert_memory_equal(&got, &want, sizeof(got));
+        json_decref(obj);
+    }
+}
+
+static void nat_data_outside_the_bounds_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int status;
+    } rows[] = {
+        {HEAD "\"nat\":null,\"try\":null}", PV_OK},
+        {HEAD "\"nat\":{}}", PV_OK},
+        {HEAD "\"nat\":{\"map\":\"later\",\"ports\":\"later\"}}", PV_OK},
+        {HEAD "\"nat\":7}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":16,\"last\":1}}", PV_OK},
+        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":17,\"last\":1}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":-17,\"last\":1}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":0,\"last\":1}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":1,\"last\":65536}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":1}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"block\",\"lo\":5,\"hi\":5}}", PV_OK},
+        {HEAD "\"nat\":{\"ports\":\"block\",\"lo\":5,\"hi\":4}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"block\",\"lo\":0,\"hi\":4}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"block\",\"lo\":1,\"hi\":65536}}", PV_ERR_MALFORMED},
+        {HEAD "\"try\":{\"n\":4294967295,\"at\":0}}", PV_OK},
+        {HEAD "\"try\":{\"n\":4294967296,\"at\":0}}", PV_ERR_MALFORMED},
+        {HEAD "\"try\":{\"n\":0,\"at\":0}}", PV_ERR_MALFORMED},
+        {HEAD "\"try\":{\"n\":1}}", PV_ERR_MALFORMED},
+        {HEAD "\"try\":{\"n\":1,\"at\":-1}}", PV_ERR_MALFORMED},
+        {HEAD "\"try\":[1,2]}", PV_ERR_MALFORMED},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_desc d;
+        if (parse(rows[i].text, &d) != rows[i].status)
+            fail_msg("%s", rows[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +258,8 @@ int main(void)
         cmocka_unit_test(what_is_unknown_is_skipped),
         cmocka_unit_test(what_is_wrong_is_refused),
         cmocka_unit_test(thirty_two_candidates_pass_and_no_more),
+        cmocka_unit_test(what_was_measured_about_a_nat_reads_back),
+        cmocka_unit_test(nat_data_outside_the_bounds_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

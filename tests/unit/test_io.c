@@ -57,6 +57,10 @@ struct pv_engine {
     char punt[64];
     size_t punt_len;
     struct pv_addr punt_from;
+    uint16_t punt_sock;
+    struct pv_hardnat_op sock_op;
+    bool has_sock_op;
+    uint16_t opened_port;
     int client;          /* the test's own socket */
     char got[256];       /* what it received */
     size_t got_len;      /* may count more than got keeps */
@@ -75,6 +79,23 @@ void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, p
     e->punt_len = punt->bytes.len < sizeof(e->punt) ? punt->bytes.len : sizeof(e->punt);
     memcpy(e->punt, punt->bytes.ptr, e->punt_len);
     e->punt_from = punt->from.remote;
+    e->punt_sock = punt->from.sock;
+}
+
+int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op)
+{
+    if (!e->has_sock_op)
+        return PV_ERR_AGAIN;
+    *ret_op = e->sock_op;
+    e->has_sock_op = false;
+    return PV_OK;
+}
+
+void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now)
+{
+    (void)now;
+    assert_int_equal(sock, e->sock_op.sock);
+    e->opened_port = port;
 }
 
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
@@ -462,6 +483,67 @@ static bool datagram_step(struct pv_engine *e, pv_ns now)
     }
 }
 
+static void sock_op(struct pv_engine *e, enum pv_hardnat_op_type type)
+{
+    e->sock_op = (struct pv_hardnat_op){.type = type, .sock = 7};
+    e->has_sock_op = true;
+}
+
+static void send_to_sock(struct pv_engine *e)
+{
+    struct pv_udp_counts counts = {0};
+    uint8_t message[148] = {1};
+    struct pv_udp_out out = {.dst = pv_addr4(127, 0, 0, 1, e->opened_port),
+                             .data = {message, sizeof(message)}};
+    e->punt_len = 0;
+    pv_udp_send(e->client, &out, 1, &counts);
+}
+
+/* Before it is adopted the control thread reads the socket, afterwards the datapath. */
+static bool sock_step(struct pv_engine *e, pv_ns now)
+{
+    const struct pv_udp_opts opts = {0};
+    struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0);
+    uint8_t buf[64];
+    (void)now;
+    if (e->stage == 0) {
+        assert_int_equal(pv_udp_open(&loopback, &opts, &e->client), PV_OK);
+        assert_int_equal(pv_udp_local(e->client, &e->addr), PV_OK);
+        sock_op(e, PV_HARDNAT_OPEN);
+    } else if (e->stage == 1) {
+        assert_int_not_equal(e->opened_port, 0);
+        send_to_sock(e);
+    } else if (e->stage == 2 || e->stage == 3) {
+        if (e->punt_len == 0)
+            return false;
+        assert_int_equal(e->punt_sock, 7);
+        assert_true(pv_addr_equal(&e->punt_from, &e->addr));
+        if (e->stage == 2) {
+            sock_op(e, PV_HARDNAT_ADOPT);
+            send_to_sock(e);
+        } else {
+            e->tx =
+                (struct pv_engine_transmit){.sock = 7, .dst = e->punt_from, .len = 3, .buf = "abc"};
+            e->has_tx = true;
+        }
+    } else if (e->stage == 4) {
+        if (recv(e->client, buf, sizeof(buf), MSG_DONTWAIT) != 3)
+            return false;
+        sock_op(e, PV_HARDNAT_CLOSE);
+    } else {
+        e->tx = (struct pv_engine_transmit){.sock = 7, .dst = e->addr, .len = 3, .buf = "abc"};
+        return true; /* to a socket that is gone: dropped */
+    }
+    e->stage++;
+    return false;
+}
+
+static void another_socket_is_watched_then_carried_then_closed(void **state)
+{
+    (void)state;
+    assert_int_equal(run(sock_step), PV_OK);
+}
+
 static void datagrams_reach_the_engine_and_leave_it(void **state)
 {
     (void)state;
@@ -625,6 +707,7 @@ int main(void)
         ROW(a_client_that_leaves_is_told_to_the_engine_once),
         ROW(connections_are_made_and_refusals_reported),
         ROW(datagrams_reach_the_engine_and_leave_it),
+        ROW(another_socket_is_watched_then_carried_then_closed),
         ROW(jobs_run_elsewhere_and_their_results_return),
         ROW(the_interface_comes_up_heals_and_goes_down),
         ROW(sighup_is_survived),

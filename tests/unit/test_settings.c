@@ -52,6 +52,10 @@ static void every_key_reaches_its_field(void **state)
                                     "public-key = " KEY_B "\n"
                                     "endpoint = [2001:db8::5]:9\n"
                                     "persistent-keepalive = off\n"
+                                    "[traversal]\n"
+                                    "birthday = off\n"
+                                    "max-mappings = 64\n"
+                                    "max-pps = 50\n"
                                     "[log]\n"
                                     "level = debug\n";
     int r = parse(&s, conf, error);
@@ -65,6 +69,9 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(s.mtu, 1380);
     assert_string_equal(s.private_key_file, "/etc/p2pvpn/key");
     assert_int_equal(s.log_level, PV_LOG_DEBUG);
+    assert_true(s.birthday_off);
+    assert_int_equal(s.max_mappings, 64);
+    assert_int_equal(s.max_pps, 50);
     assert_int_equal(s.n_peers, 2);
     const struct pv_static_peer *bob = &s.peers[0].peer, *carol = &s.peers[1].peer;
     char key[PV_WG_KEY_TEXT_BUF];
@@ -90,7 +97,8 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
     } rows[] = {
         {"port = 1\n", "conf:1: a key before the first section"},
         {"[interfaces]\n",
-         "conf:1: unknown section [interfaces]: there are [interface], [peer NAME] and [log]"},
+         "conf:1: unknown section [interfaces]: there are [interface], [peer NAME], "
+         "[traversal] and [log]"},
         {"[relay]\nturn = x\n", "conf:1: unknown section"},
         {"[peer]\n", "conf:1: unknown section"},
         {"[log x]\n", "conf:1: unknown section"},
@@ -117,6 +125,10 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
          "conf:6: address: at most 4"},
         {"[interface]\nprivate-key-file = key\n", "conf:2: private-key-file: expected an absolute"},
         {"[log]\nlevel = loud\n", "conf:2: level: expected error, warn, info or debug"},
+        {"[traversal]\nbirthday = yes\n", "conf:2: birthday: expected on or off"},
+        {"[traversal]\nmax-mappings = 0\n", "conf:2: max-mappings:"},
+        {"[traversal]\nmax-mappings = 257\n", "conf:2: max-mappings:"},
+        {"[traversal]\nmax-pps = 201\n", "conf:2: max-pps:"},
         {"[peer bob]\n", "conf:1: [peer bob] in line 1 has no public-key"},
         {"[peer bob]\nendpoint = a:1\n[log]\n", "[peer bob] in line 1 has no public-key"},
         {"[peer -bob]\n", "conf:1: [peer NAME]:"},

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* UDP sockets that the engine asks for beside the main ones: opened on any port, watched here until
+ * they are adopted, then carried by the datapath. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "daemon/io_int.h"
+
+enum {
+    RX_BUFFERS = 16,
+    RX_BYTES = 2048,
+};
+
+struct pv_io_sock {
+    struct pv_io *io;
+    uint16_t id;
+    int fd;
+    struct pv_watch *watch; /* NULL: adopted */
+    struct pv_io_sock *next;
+};
+
+int pv_io_socks_init(struct pv_io *io)
+{
+    return pv_udp_receiver_new(&io->sock_rx, RX_BUFFERS, RX_BYTES);
+}
+
+static struct pv_io_sock *find(const struct pv_io *io, uint16_t id)
+{
+    struct pv_io_sock *s = io->socks;
+    while (s != NULL && s->id != id)
+        s = s->next;
+    return s;
+}
+
+int pv_io_sock_fd(const struct pv_io *io, uint16_t id)
+{
+    const struct pv_io_sock *s = find(io, id);
+    return s == NULL ? -1 : s->fd;
+}
+
+static void on_readable(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io_sock *s = ctx;
+    struct pv_io *io = s->io;
+    struct pv_udp_in *in = NULL;
+    size_t n = 0;
+    (void)ready;
+    pv_io_begin(io, now);
+    if (pv_udp_recv(io->sock_rx, s->fd, &in, &n) < 0)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        struct pv_fp_punt punt = {
+            .kind = PV_FP_PUNT_DATAGRAM,
+            .from = {.kind = PV_CARRIER_UDP,
+                     .sock = s->id,
+                     .local = in[i].local,
+                     .remote = in[i].src},
+            .bytes = pv_view(in[i].ptr, in[i].len),
+        };
+        if (!in[i].cut)
+            pv_engine_handle_punt(io->cfg.engine, &punt, now);
+    }
+}
+
+static void open_sock(struct pv_io *io, uint16_t id, pv_ns now)
+{
+    const struct pv_udp_opts opts = {.df = true, .ecn = true};
+    const struct pv_addr any = pv_addr4(0, 0, 0, 0, 0);
+    struct pv_addr local = any;
+    struct pv_io_sock *s = calloc(1, sizeof(*s));
+    int r = s == NULL ? PV_ERR_NOMEM : PV_OK;
+    if (r >= 0) {
+        *s = (struct pv_io_sock){.io = io, .id = id, .fd = -1};
+        r = pv_udp_open(&any, &opts, &s->fd);
+    }
+    if (r >= 0)
+        r = pv_udp_local(s->fd, &local);
+    if (r >= 0)
+        r = pv_watch_new(&s->watch, io->loop, s->fd, PV_LOOP_READ, on_readable, s);
+    if (r < 0) {
+        pv_log(io->cfg.log, PV_LOG_DEBUG, "what=\"socket not opened\" why=\"%s\"", pv_strstatus(r));
+        if (s != NULL && s->fd >= 0)
+            close(s->fd);
+        free(s);
+        pv_engine_sock_opened(io->cfg.engine, id, 0, now);
+        return;
+    }
+    s->next = io->socks;
+    io->socks = s;
+    pv_engine_sock_opened(io->cfg.engine, id, local.port, now);
+}
+
+/* The datapath carries those that are not watched here. */
+static void tell_datapath(struct pv_io *io)
+{
+    struct pv_datapath_sock socks[PV_DATAPATH_SOCKS];
+    size_t n = 0;
+    for (const struct pv_io_sock *s = io->socks; s != NULL; s = s->next)
+        if (s->watch == NULL && n < PV_DATAPATH_SOCKS)
+            socks[n++] = (struct pv_datapath_sock){.id = s->id, .fd = s->fd};
+    int r = pv_datapath_set_socks(io->datapath, socks, n);
+    if (r < 0)
+        pv_log(io->cfg.log, PV_LOG_ERROR, "what=\"datapath does not start\" why=\"%s\"",
+               pv_strstatus(r));
+}
+
+static void close_sock(struct pv_io *io, struct pv_io_sock *s)
+{
+    struct pv_io_sock **at = &io->socks;
+    bool adopted = s->watch == NULL;
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
+    pv_watch_free(s->watch);
+    if (adopted)
+        tell_datapath(io); /* before the number of the descriptor is used again */
+    close(s->fd);
+    free(s);
+}
+
+void pv_io_sock_op(struct pv_io *io, const struct pv_hardnat_op *op, pv_ns now)
+{
+    struct pv_io_sock *s = find(io, op->sock);
+    if (op->type == PV_HARDNAT_OPEN) {
+        open_sock(io, op->sock, now);
+    } else if (s != NULL && op->type == PV_HARDNAT_CLOSE) {
+        close_sock(io, s);
+    } else if (s != NULL && s->watch != NULL) {
+        s->watch = pv_watch_free(s->watch);
+        tell_datapath(io);
+    }
+}
+
+void pv_io_socks_done(struct pv_io *io)
+{
+    while (io->socks != NULL) {
+        struct pv_io_sock *s = io->socks;
+        io->socks = s->next;
+        pv_watch_free(s->watch);
+        close(s->fd);
+        free(s);
+    }
+    pv_udp_receiver_free(io->sock_rx);
+}

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Symmetric NATs are crossed: emulated ones and the kernel's own (TRAVERSAL 3.6)."""
+import time
+
+from lab import check, equal, scenario, wait
+
+
+def meet(lab, lan_a, lan_b, timeout=15):
+    """One host behind each; they must come to a direct path. Returns the seconds it took."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a", lan_a), lab.host("b", lan_b)
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    began = time.monotonic()
+    a.run("ping", "-c1", "-W1", a.addr(b), check_rc=False)
+    a.wait_direct(b, timeout=timeout)
+    took = time.monotonic() - began
+    check(a.os_ping(a.addr(b), count=5), "pings over the path that was opened")
+    check(b.os_ping(b.addr(a), count=5), "pings back over it")
+    print(f"    direct after {took:.2f} s")
+    return a, b
+
+
+def emulated(lab, name, profile):
+    return lab.lan(name, f"profile={profile}", "delay=15ms", "foreign=2")
+
+
+@scenario
+def port_restricted_and_sequential(lab):
+    a, b = meet(lab, emulated(lab, "la", "port-restricted"),
+                emulated(lab, "lb", "symmetric-sequential"))
+    text = a.ctl("why", "b").out
+    check("their NAT gives every destination another public port, one after the other" in text,
+          f"why says\n{text}")
+    hard = b.json("status")["hard_nat"]
+    equal((hard["mapping"], hard["ports"], hard["kept"]), ("varies", "sequential", 1), "status")
+
+
+@scenario
+def two_sequential(lab):
+    meet(lab, emulated(lab, "la", "symmetric-sequential"),
+         emulated(lab, "lb", "symmetric-sequential"))
+
+
+@scenario
+def port_restricted_and_random(lab):
+    a, b = meet(lab, emulated(lab, "la", "port-restricted"), emulated(lab, "lb", "symmetric"), 75)
+    hard = b.json("status")["hard_nat"]
+    check(hard["packets"] <= hard["max_packets"], "the budget of one attempt")
+    wait("the losers to be closed", lambda: b.json("status")["hard_nat"]["sockets"] == 0)
+
+
+@scenario
+def port_restricted_and_a_port_block(lab):
+    meet(lab, emulated(lab, "la", "port-restricted"), emulated(lab, "lb", "symmetric-block"), 75)
+
+
+@scenario
+def linux_masquerading_fully_random(lab):
+    """nftables on both sides: `masquerade` against `masquerade fully-random`."""
+    meet(lab, lab.masquerade("la", drop_input=True),
+         lab.masquerade("lb", drop_input=True, random=True), 75)
+
+
+@scenario
+def switched_off_nothing_is_tried(lab):
+    coordinator = lab.coordinator()
+    a = lab.host("a", emulated(lab, "la", "port-restricted"))
+    b = lab.host("b", emulated(lab, "lb", "symmetric-sequential"))
+    a.run("sh", "-c", "cat >/run/off.conf", stdin="[traversal]\nbirthday = off\n")
+    lab.network(coordinator, [a, b])
+    a.stop_daemon()
+    a.daemon("--config", "/run/off.conf")
+    a.wait_peer(b)
+    a.run("ping", "-c1", "-W3", a.addr(b), check_rc=False)
+    equal(a.path(b)["type"], "none", "the path")
+    equal(a.json("status")["hard_nat"]["on"], False, "status")

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "daemon/core/hardnat.h"
+#include "proto/stun.h"
+#include "test_util.h"
+
+/* --- judging and planning -------------------------------------------------------------------- */
+
+static void samples_are_judged(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *why;
+        struct pv_hardnat_samples s;
+        struct pv_desc_nat want;
+    } rows[] = {
+        {"nothing answered", {{0}, 0}, {PV_DESC_MAPPING_UNKNOWN, 0, 0, 0, 0, 0}},
+        {"no second server: unknown, not guessed",
+         {{5000, 5001, 5002, 5003, 5004, 5005, 5006, 5007}, 0},
+         {PV_DESC_MAPPING_UNKNOWN, 0, 0, 0, 0, 0}},
+        {"a cone", {{5000, 6100, 7200, 8000}, 5000}, {PV_DESC_MAPPING_SAME, 0, 0, 0, 0, 0}},
+        {"too few samples for the ports",
+         {{5000, 0, 5003, 0}, 5001},
+         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_UNKNOWN, 0, 0, 0, 0}},
+        {"one after the other",
+         {{5000, 5002, 5003, 5004, 5005, 5006, 5007, 5008}, 5001},
+         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_SEQUENTIAL, 1, 5008, 0, 0}},
+        {"with others in between, two packets out of order",
+         {{5000, 5005, 5002, 5006, 5008, 5009, 5010, 5011}, 5001},
+         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_SEQUENTIAL, 1, 5011, 0, 0}},
+        {"downwards by two",
+         {{5020, 5016, 5014, 5012, 5010, 5008, 5006, 5004}, 5018},
+         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_SEQUENTIAL, -2, 5004, 0, 0}},
+        {"anywhere",
+         {{5020, 60000, 33000, 1100, 20000, 45000, 8000, 52000}, 12000},
+         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_RANDOM, 0, 0, 0, 0}},
+        {"a block of 512",
+         {{20010, 20400, 20250, 20100, 20330, 20490, 20180, 20060}, 20300},
+         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_BLOCK, 0, 0, 19738, 20762}},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_desc_nat got = pv_hardnat_judge(&rows[i].s);
+        const struct pv_desc_nat *want = &rows[i].want;
+        if (got.mapping != want->mapping || got.ports != want->ports || got.step != want->step ||
+            got.last != want->last || got.lo != want->lo || got.hi != want->hi)
+            fail_msg("%s: %d %d %d %u %u-%u", rows[i].why, got.mapping, got.ports, got.step,
+                     got.last, got.lo, got.hi);
+    }
+}
+
+static const struct pv_desc_nat unknown = {.mapping = PV_DESC_MAPPING_UNKNOWN};
+static const struct pv_desc_nat cone = {.mapping = PV_DESC_MAPPING_SAME};
+static const struct pv_desc_nat sequential = {
+    .mapping = PV_DESC_MAPPING_VARIES, .ports = PV_DESC_PORTS_SEQUENTIAL, .step = 1, .last = 40000};
+static const struct pv_desc_nat block = {
+    .mapping = PV_DESC_MAPPING_VARIES, .ports = PV_DESC_PORTS_BLOCK, .lo = 2000, .hi = 2511};
+static const struct pv_desc_nat randomly = {.mapping = PV_DESC_MAPPING_VARIES,
+                                            .ports = PV_DESC_PORTS_RANDOM};
+
+static void both_sides_come_to_plans_that_match(void **state)
+{
+    (void)state;
+    static const struct {
+        const struct pv_desc_nat *a, *b;
+        struct pv_hardnat_plan a_does, b_does;
+    } rows[] = {
+        {&cone, &cone, {PV_HARDNAT_NONE, 0, 0}, {PV_HARDNAT_NONE, 0, 0}},
+        {&unknown, &cone, {PV_HARDNAT_NONE, 0, 0}, {PV_HARDNAT_NONE, 0, 0}},
+        {&cone, &sequential, {PV_HARDNAT_FAN, 0, 32}, {PV_HARDNAT_FAN, 8, 0}},
+        {&unknown, &sequential, {PV_HARDNAT_FAN, 0, 32}, {PV_HARDNAT_FAN, 8, 0}},
+        {&cone, &block, {PV_HARDNAT_BLOCK, 0, 1024}, {PV_HARDNAT_BLOCK, 64, 0}},
+        {&cone, &randomly, {PV_HARDNAT_BIRTHDAY, 0, 1024}, {PV_HARDNAT_BIRTHDAY, 250, 0}},
+        {&sequential, &sequential, {PV_HARDNAT_RENDEZVOUS, 25, 0}, {PV_HARDNAT_RENDEZVOUS, 25, 0}},
+        {&sequential, &randomly, {PV_HARDNAT_NONE, 0, 0}, {PV_HARDNAT_NONE, 0, 0}},
+        {&randomly, &randomly, {PV_HARDNAT_NONE, 0, 0}, {PV_HARDNAT_NONE, 0, 0}},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_hardnat_plan a = pv_hardnat_plan(rows[i].a, rows[i].b, 250);
+        struct pv_hardnat_plan b = pv_hardnat_plan(rows[i].b, rows[i].a, 250);
+        if (a.method != rows[i].a_does.method || a.sockets != rows[i].a_does.sockets ||
+            a.probes != rows[i].a_does.probes || b.method != rows[i].b_does.method ||
+            b.sockets != rows[i].b_does.sockets || b.probes != rows[i].b_does.probes)
+            fail_msg("row %zu: %d %u %u, %d %u %u", i, a.method, a.sockets, a.probes, b.method,
+                     b.sockets, b.probes);
+    }
+}
+
+/* --- the machine ----------------------------------------------------------------------------- */
+
+struct rig {
+    struct test_rng seed;
+    struct pv_rng rng;
+    struct pv_hardnat *h;
+    pv_ns now;
+    unsigned open, most_open, adopted;
+    uint16_t last_adopted, some_sock;
+    struct pv_hardnat_target target;
+};
+
+static const struct pv_addr none = {.family = PV_AF_NONE};
+
+static void begin(struct rig *r, struct pv_hardnat_config cfg, const struct pv_desc_nat *theirs)
+{
+    memset(r, 0, sizeof(*r));
+    r->rng = test_rng_make(&r->seed, 5);
+    r->now = PV_S(100);
+    cfg.rng = r->rng;
+    pv_ice_make_creds(&r->rng, &r->target.own);
+    pv_ice_make_creds(&r->rng, &r->target.theirs);
+    r->target.nat = *theirs;
+    r->target.addr = pv_addr4(203, 0, 113, 9, 4000);
+    assert_int_equal(pv_hardnat_new(&r->h, &cfg), PV_OK);
+}
+
+static void ops(struct rig *r)
+{
+    struct pv_hardnat_op op;
+    while (pv_hardnat_poll_op(r->h, &op) == PV_OK) {
+        assert_int_not_equal(op.sock, 0);
+        if (op.type == PV_HARDNAT_OPEN) {
+            r->open++;
+            r->some_sock = op.sock;
+            pv_hardnat_opened(r->h, op.sock, (uint16_t)(30000 + op.sock), r->now);
+        } else if (op.type == PV_HARDNAT_CLOSE) {
+            r->open--;
+        } else {
+            r->adopted++;
+            r->last_adopted = op.sock;
+        }
+        r->most_open = r->open > r->most_open ? r->open : r->most_open;
+    }
+}
+
+/* Answers every question of a measurement as this NAT would. */
+static void measure(struct rig *r, const uint16_t ports[9])
+{
+    const struct pv_addr servers[2] = {pv_addr4(192, 0, 2, 1, 3478), pv_addr4(192, 0, 2, 1, 3479)};
+    struct pv_hardnat_transmit tx;
+    uint16_t port;
+    unsigned n = 0;
+    assert_int_equal(pv_hardnat_begin(r->h, 3, servers, r->now), PV_OK);
+    assert_int_equal(pv_hardnat_phase(r->h), PV_HARDNAT_MEASURING);
+    ops(r);
+    while (pv_hardnat_poll_transmit(r->h, &tx) == PV_OK) {
+        struct pv_stun_writer w;
+        uint8_t buf[128];
+        size_t len;
+        struct pv_addr mapped = pv_addr4(203, 0, 113, 1, ports[n++]);
+        pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_SUCCESS, PV_STUN_BINDING, tx.buf + 8);
+        pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
+        assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+        /* From elsewhere it does not count. */
+        struct pv_addr elsewhere = pv_addr4(192, 0, 2, 2, 3478);
+        assert_int_equal(
+            pv_hardnat_handle_input(r->h, tx.sock, &elsewhere, pv_view(buf, len), r->now, &port),
+            PV_ERR_NOT_FOUND);
+        assert_int_equal(
+            pv_hardnat_handle_input(r->h, tx.sock, &tx.dst, pv_view(buf, len), r->now, &port),
+            PV_ERR_NOT_FOUND);
+    }
+    assert_int_equal(n, 9);
+    assert_int_equal(pv_hardnat_phase(r->h), PV_HARDNAT_READY);
+}
+
+struct tally {
+    unsigned packets, most_in_a_second;
+    pv_ns took;
+};
+
+/* Runs to the end without any answer. */
+static struct tally run_out(struct rig *r)
+{
+    static pv_ns sent[PV_HARDNAT_MAX_PACKETS + 1];
+    struct tally t = {0};
+    struct pv_hardnat_transmit tx;
+    pv_ns start = r->now;
+    while (pv_hardnat_phase(r->h) == PV_HARDNAT_RUNNING) {
+        r->now = pv_hardnat_next_timeout(r->h);
+        assert_true(r->now != PV_NEVER && r->now - start < PV_S(30));
+        pv_hardnat_handle_timeout(r->h, r->now);
+        ops(r);
+        while (pv_hardnat_poll_transmit(r->h, &tx) == PV_OK) {
+            assert_true(pv_addr_equal_ip(&tx.dst, &r->target.addr));
+            assert_true(t.packets < PV_HARDNAT_MAX_PACKETS);
+            sent[t.packets++] = r->now;
+        }
+    }
+    for (unsigned i = 0, k = 0; i < t.packets; i++) {
+        while (sent[k] + PV_S(1) <= sent[i])
+            k++;
+        t.most_in_a_second = i - k + 1 > t.most_in_a_second ? i - k + 1 : t.most_in_a_second;
+    }
+    t.took = r->now - start;
+    assert_int_equal(pv_hardnat_phase(r->h), PV_HARDNAT_OVER);
+    return t;
+}
+
+static const uint16_t random_ports[9] = {5020,  12000, 60000, 33000, 1100,
+                                         20000, 45000, 8000,  52000};
+static const uint16_t sequence[9] = {5000, 5001, 5002, 5003, 5004, 5005, 5006, 5007, 5008};
+
+static void the_budget_holds_for_the_side_that_opens(void **state)
+{
+    (void)state;
+    static const struct {
+        struct pv_hardnat_config cfg;
+        unsigned mappings, pps;
+    } rows[] = {
+        {{.off = false}, 256, 200},
+        {{.max_mappings = 64, .max_pps = 50}, 64, 50},
+        {{.max_mappings = 100000, .max_pps = 100000}, 256, 200},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct rig r;
+        begin(&r, rows[i].cfg, &cone);
+        measure(&r, random_ports);
+        assert_int_equal(pv_hardnat_nat(r.h)->ports, PV_DESC_PORTS_RANDOM);
+        assert_true(pv_hardnat_run(r.h, &r.target, r.now, r.now));
+        ops(&r);
+        struct tally t = run_out(&r);
+        /* Nine mappings were made by measuring; each socket makes one more. */
+        assert_int_equal(r.most_open + 9, rows[i].mappings);
+        assert_true(t.most_in_a_second <= rows[i].pps);
+        pv_hardnat_end(r.h, 0, r.now);
+        ops(&r);
+        assert_int_equal(r.open, 0);
+        pv_hardnat_free(r.h);
+    }
+}
+
+static void the_budget_holds_for_the_side_that_probes(void **state)
+{
+    (void)state;
+    static const struct pv_desc_nat *const nats[] = {&randomly, &block, &sequential};
+    static const unsigned most[] = {1024, 512, 96};
+    for (size_t i = 0; i < PV_ARRAY_LEN(nats); i++) {
+        struct rig r;
+        const struct pv_addr servers[2] = {none, none};
+        begin(&r, (struct pv_hardnat_config){.off = false}, nats[i]);
+        assert_int_equal(pv_hardnat_begin(r.h, 3, servers, r.now), PV_OK);
+        assert_true(pv_hardnat_run(r.h, &r.target, r.now + PV_MS(70), r.now));
+        assert_int_equal(pv_hardnat_next_timeout(r.h), r.now + PV_MS(70));
+        struct tally t = run_out(&r);
+        assert_int_equal(t.packets, most[i]);
+        assert_true(t.most_in_a_second <= 200);
+        assert_int_equal(r.most_open, 0);
+        pv_hardnat_free(r.h);
+    }
+}
+
+static void predictions_keep_a_low_rate_too(void **state)
+{
+    (void)state;
+    struct rig r;
+    begin(&r, (struct pv_hardnat_config){.max_pps = 40}, &sequential);
+    measure(&r, sequence);
+    assert_true(pv_hardnat_run(r.h, &r.target, r.now, r.now));
+    ops(&r);
+    struct tally t = run_out(&r);
+    assert_true(t.packets > 0);
+    assert_true(t.most_in_a_second <= 40);
+    pv_hardnat_free(r.h);
+}
+
+static size_t check_of(const struct rig *r, const char *pwd, uint8_t *buf, size_t cap)
+{
+    struct pv_stun_writer w;
+    uint8_t txid[PV_STUN_TXID_LEN] = {1};
+    char username[80];
+    size_t len;
+    snprintf(username, sizeof(username), "%s:%s", r->target.own.ufrag, r->target.theirs.ufrag);
+    pv_stun_write_begin(&w, buf, cap, PV_STUN_REQUEST, PV_STUN_BINDING, txid);
+    pv_stun_put(&w, PV_STUN_ATTR_USERNAME, pv_view(username, strlen(username)));
+    pv_stun_put_integrity(&w, pv_view(pwd, strlen(pwd)));
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    return len;
+}
+
+static void only_an_authentic_check_wins_and_the_losers_are_closed(void **state)
+{
+    (void)state;
+    struct rig r;
+    uint8_t buf[256];
+    uint16_t port = 0;
+    begin(&r, (struct pv_hardnat_config){.off = false}, &cone);
+    measure(&r, random_ports);
+    assert_true(pv_hardnat_run(r.h, &r.target, r.now, r.now));
+    ops(&r);
+    size_t len = check_of(&r, r.target.theirs.pwd, buf, sizeof(buf));
+    assert_int_equal(
+        pv_hardnat_handle_input(r.h, r.some_sock, &r.target.addr, pv_view(buf, len), r.now, &port),
+        PV_ERR_NOT_FOUND);
+    len = check_of(&r, r.target.own.pwd, buf, sizeof(buf));
+    for (size_t n = 0; n < len; n++)
+        assert_int_equal(pv_hardnat_handle_input(r.h, r.some_sock, &r.target.addr, pv_view(buf, n),
+                                                 r.now, &port),
+                         PV_ERR_NOT_FOUND);
+    assert_int_equal(
+        pv_hardnat_handle_input(r.h, 60000, &r.target.addr, pv_view(buf, len), r.now, &port),
+        PV_ERR_NOT_FOUND);
+    assert_int_equal(
+        pv_hardnat_handle_input(r.h, r.some_sock, &r.target.addr, pv_view(buf, len), r.now, &port),
+        PV_OK);
+    assert_int_equal(port, 30000 + r.some_sock);
+    pv_hardnat_end(r.h, r.some_sock, r.now);
+    ops(&r);
+    assert_int_equal(r.open, 1);
+    assert_int_equal(r.last_adopted, r.some_sock);
+    pv_hardnat_release(r.h, r.some_sock);
+    ops(&r);
+    assert_int_equal(r.open, 0);
+    pv_hardnat_free(r.h);
+}
+
+static void eight_sockets_are_kept_and_no_ninth_attempt_begins(void **state)
+{
+    (void)state;
+    struct rig r;
+    const struct pv_addr servers[2] = {none, none};
+    begin(&r, (struct pv_hardnat_config){.off = false}, &cone);
+    for (unsigned i = 0; i < PV_HARDNAT_KEPT; i++) {
+        pv_hardnat_forget(r.h);
+        measure(&r, random_ports);
+        pv_hardnat_end(r.h, r.some_sock, r.now);
+        ops(&r);
+    }
+    assert_int_equal(r.adopted, PV_HARDNAT_KEPT);
+    assert_int_equal(pv_hardnat_begin(r.h, 3, servers, r.now), PV_ERR_STATE);
+    pv_hardnat_release(r.h, r.last_adopted);
+    assert_int_equal(pv_hardnat_begin(r.h, 3, servers, r.now), PV_OK);
+    assert_int_equal(pv_hardnat_begin(r.h, 4, servers, r.now), PV_ERR_STATE); /* one at a time */
+    pv_hardnat_free(r.h);
+}
+
+static void switched_off_nothing_begins(void **state)
+{
+    (void)state;
+    struct rig r;
+    const struct pv_addr servers[2] = {none, none};
+    begin(&r, (struct pv_hardnat_config){.off = true}, &cone);
+    assert_int_equal(pv_hardnat_begin(r.h, 3, servers, r.now), PV_ERR_STATE);
+    pv_hardnat_free(r.h);
+}
+
+static void a_server_that_is_silent_leaves_the_nat_unknown(void **state)
+{
+    (void)state;
+    struct rig r;
+    const struct pv_addr servers[2] = {pv_addr4(192, 0, 2, 1, 3478), none};
+    struct pv_hardnat_transmit tx;
+    unsigned n = 0;
+    begin(&r, (struct pv_hardnat_config){.off = false}, &cone);
+    assert_int_equal(pv_hardnat_begin(r.h, 3, servers, r.now), PV_OK);
+    ops(&r);
+    while (pv_hardnat_phase(r.h) == PV_HARDNAT_MEASURING) {
+        while (pv_hardnat_poll_transmit(r.h, &tx) == PV_OK)
+            n++;
+        r.now = pv_hardnat_next_timeout(r.h);
+        pv_hardnat_handle_timeout(r.h, r.now);
+    }
+    assert_int_equal(n, 3 * PV_HARDNAT_SAMPLES);
+    assert_int_equal(pv_hardnat_nat(r.h)->mapping, PV_DESC_MAPPING_UNKNOWN);
+    assert_false(pv_hardnat_run(r.h, &r.target, r.now, r.now));
+    assert_int_equal(pv_hardnat_phase(r.h), PV_HARDNAT_OVER);
+    pv_hardnat_free(r.h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(samples_are_judged),
+        cmocka_unit_test(both_sides_come_to_plans_that_match),
+        cmocka_unit_test(the_budget_holds_for_the_side_that_opens),
+        cmocka_unit_test(the_budget_holds_for_the_side_that_probes),
+        cmocka_unit_test(predictions_keep_a_low_rate_too),
+        cmocka_unit_test(only_an_authentic_check_wins_and_the_losers_are_closed),
+        cmocka_unit_test(eight_sockets_are_kept_and_no_ninth_attempt_begins),
+        cmocka_unit_test(switched_off_nothing_begins),
+        cmocka_unit_test(a_server_that_is_silent_leaves_the_nat_unknown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
