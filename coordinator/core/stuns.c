@@ -170,7 +170,6 @@ static int write_reply(struct ask *ask, struct pv_stuns_reply *ret_reply)
                          error != 0 ? PV_STUN_ERROR : PV_STUN_SUCCESS, ask->msg);
     if (error != 0) { /* goes back where the request came from */
         ask->from = ask->place == NULL ? (struct pv_addr){0} : ask->place->local;
-        ask->to = ask->seen;
         pv_stun_put_error(&w, error, "");
     }
     if (n_unknown > 0)

@@ -13,6 +13,8 @@ enum server_kind {
     TWO_ADDRESSES,
     ONE_ADDRESS, /* and two ports */
     PLAIN,       /* one port, nothing of RFC 5780 */
+    BROKEN,      /* tells of another address, which does not work */
+    DEAF,        /* has two addresses, answers CHANGE-REQUEST from where it came to */
     N_SERVER_KINDS,
 };
 
@@ -46,9 +48,13 @@ static void serve(struct world *w, const struct sim_event *e)
         return;
     if (main && w->kind != PLAIN)
         place.other.port = e->local.port == 3478 ? 3479 : 3478;
-    if (main && w->kind == TWO_ADDRESSES)
+    if (main && w->kind != ONE_ADDRESS && w->kind != PLAIN)
         place.other = ip4(198, 51, 100, e->local.ip[3] == 10 ? 11 : 10, place.other.port);
-    if (pv_stuns_answer(w->stuns, &e->remote, &place, e->data, e->now, &reply) == PV_OK)
+    if (pv_stuns_answer(w->stuns, &e->remote, &place, e->data, e->now, &reply) < 0)
+        return;
+    if (w->kind == DEAF)
+        reply.from = e->local;
+    if (w->kind != BROKEN || pv_addr_equal_ip(&reply.from, &e->local))
         (void)sim_net_send(w->net, e->host, &reply.from, &reply.to, 0,
                            pv_view(reply.buf, reply.len));
 }
@@ -63,7 +69,7 @@ static void world_init(struct world *w, uint64_t seed, enum server_kind kind,
     w->second = sim_net_add_host(w->net, SIM_PUBLIC, line);
     for (uint8_t i = 10; i < 12; i++) {
         struct pv_addr a = ip4(198, 51, 100, i, 0);
-        if (i == 10 || kind == TWO_ADDRESSES)
+        if (i == 10 || kind == TWO_ADDRESSES || kind == DEAF)
             sim_net_add_addr(w->net, w->server, &a);
     }
     struct pv_addr a = ip4(198, 51, 101, 7, 0);
@@ -300,6 +306,10 @@ static void what_the_server_cannot_tell_is_unknown(void **state)
          PV_NETCHECK_APD, PV_NETCHECK_NO, PV_NETCHECK_YES},
         {ONE_ADDRESS, 2, "profile=symmetric mapping=ad", PV_NETCHECK_SYMMETRIC, PV_NETCHECK_AD,
          PV_NETCHECK_APD, PV_NETCHECK_NO, PV_NETCHECK_YES},
+        {BROKEN, 1, "profile=full-cone", PV_NETCHECK_NAME_UNKNOWN, PV_NETCHECK_RULE_UNKNOWN,
+         PV_NETCHECK_RULE_UNKNOWN, PV_NETCHECK_NO, PV_NETCHECK_NO},
+        {DEAF, 1, "profile=port-restricted", PV_NETCHECK_NAME_UNKNOWN, PV_NETCHECK_EI,
+         PV_NETCHECK_RULE_UNKNOWN, PV_NETCHECK_NO, PV_NETCHECK_UNKNOWN},
         {PLAIN, 1, "profile=full-cone", PV_NETCHECK_NAME_UNKNOWN, PV_NETCHECK_RULE_UNKNOWN,
          PV_NETCHECK_RULE_UNKNOWN, PV_NETCHECK_UNKNOWN, PV_NETCHECK_UNKNOWN},
         {PLAIN, 1, NULL, PV_NETCHECK_NAME_UNKNOWN, PV_NETCHECK_EI, PV_NETCHECK_RULE_UNKNOWN,

@@ -436,6 +436,21 @@ static void requests_of_behaviour_discovery_are_granted_or_refused(void **state)
     pv_stuns_free(s);
 }
 
+static void a_classic_client_is_not_served_at_another_port(void **state)
+{
+    (void)state;
+    struct pv_stuns *s = server();
+    struct pv_addr from = pv_addr4(198, 51, 100, 3, 1024);
+    struct discovery d = {.change = -1, .response_port = 7, .padding = -1, .classic = true};
+    uint8_t req[64];
+    struct pv_stuns_reply a;
+    struct pv_view r = discovery_request(req, sizeof(req), &d);
+    assert_int_equal(answer(s, &from, r, &a), PV_OK);
+    assert_int_equal(pv_load_be16(a.buf), 0x0111);
+    assert_true(pv_addr_equal(&a.to, &from));
+    pv_stuns_free(s);
+}
+
 static void a_response_port_may_lack_its_padding_but_nothing_else(void **state)
 {
     (void)state;
@@ -468,6 +483,7 @@ int main(void)
         cmocka_unit_test(plain_answers_stay_within_their_bounds),
         cmocka_unit_test(classic_answers_name_source_and_changed_address),
         cmocka_unit_test(requests_of_behaviour_discovery_are_granted_or_refused),
+        cmocka_unit_test(a_classic_client_is_not_served_at_another_port),
         cmocka_unit_test(a_response_port_may_lack_its_padding_but_nothing_else),
         cmocka_unit_test(everything_else_gets_no_answer),
         cmocka_unit_test(unanswerable_sources_are_refused),
