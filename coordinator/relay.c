@@ -20,7 +20,8 @@ struct sock {
 
 struct pv_relay {
     struct pv_loop *loop;
-    struct pv_turns *turns;
+    struct pv_coord *coord;
+    struct pv_turns *turns;            /* of it */
     int listeners[PV_RELAY_LISTENERS]; /* -1: none */
     struct sock **socks;               /* by number - PV_TURNS_RELAY0 */
     size_t n_socks;
@@ -28,13 +29,14 @@ struct pv_relay {
     struct pv_udp_counts counts;
 };
 
-int pv_relay_new(struct pv_relay **ret_relay, struct pv_loop *loop, struct pv_turns *turns)
+int pv_relay_new(struct pv_relay **ret_relay, struct pv_loop *loop, struct pv_coord *coord)
 {
     struct pv_relay *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return PV_ERR_NOMEM;
     r->loop = loop;
-    r->turns = turns;
+    r->coord = coord;
+    r->turns = pv_coord_turns(coord);
     for (size_t i = 0; i < PV_RELAY_LISTENERS; i++)
         r->listeners[i] = -1;
     if (pv_udp_receiver_new(&r->rx, PV_TURNS_BATCH, PV_TURNS_DATAGRAM_MAX) < 0) {
@@ -100,14 +102,29 @@ static void send_all(struct pv_relay *r)
     const struct pv_turns_out *out = pv_turns_out(r->turns, &n);
     for (size_t i = 0; i < n;) {
         size_t k = 0;
+        if (out[i].stream != 0) {
+            pv_coord_relay_stream(r->coord, &out[i++]);
+            continue;
+        }
         uint32_t sock = out[i].sock;
         bool df = out[i].df;
         int fd = fd_for(r, &out[i]);
-        for (; i < n && out[i].sock == sock && out[i].df == df; i++)
+        for (; i < n && out[i].stream == 0 && out[i].sock == sock && out[i].df == df; i++)
             batch[k++] =
                 (struct pv_udp_out){.dst = out[i].dst, .local = out[i].local, .data = out[i].data};
         if (fd >= 0)
             pv_udp_send(fd, batch, k, &r->counts);
+    }
+}
+
+void pv_relay_from_stream(struct pv_relay *relay)
+{
+    struct pv_turns_out out;
+    while (pv_coord_poll_datagram(relay->coord, &out) == PV_OK) {
+        const struct pv_udp_out one = {.dst = out.dst, .local = out.local, .data = out.data};
+        int fd = fd_for(relay, &out);
+        if (fd >= 0)
+            pv_udp_send(fd, &one, 1, &relay->counts);
     }
 }
 

@@ -8,7 +8,7 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
-#include "coordinator/core/turns.h"
+#include "coordinator/core/coord.h"
 #include "sys/loop.h"
 #include "sys/udp.h"
 
@@ -18,9 +18,9 @@ enum {
 
 struct pv_relay; /* opaque */
 
-/* loop and turns are borrowed until free. PV_ERR_NOMEM. */
+/* loop and coord are borrowed until free. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_relay_new(struct pv_relay **ret_relay, struct pv_loop *loop,
-                               struct pv_turns *turns);
+                               struct pv_coord *coord);
 /* Closes the relay sockets; those of clients stay the caller's. NULL is fine. */
 struct pv_relay *pv_relay_free(struct pv_relay *relay);
 
@@ -28,7 +28,9 @@ struct pv_relay *pv_relay_free(struct pv_relay *relay);
 PV_MUST_CHECK int pv_relay_add_listener(struct pv_relay *relay, uint32_t sock, int fd);
 /* Datagrams of clients: pv_turns_is_turn() for each. At most PV_TURNS_BATCH. */
 void pv_relay_batch(struct pv_relay *relay, const struct pv_turns_in *in, size_t n, pv_ns now);
-/* Sends and opens what the core wants after any of its calls; once a turn is enough. */
+/* Sends what streams brought; call it after each of their bytes. */
+void pv_relay_from_stream(struct pv_relay *relay);
+/* Opens and closes what the core wants after any of its calls; once a turn is enough. */
 void pv_relay_settle(struct pv_relay *relay, pv_ns now);
 
 #endif /* PV_COORD_RELAY_H */

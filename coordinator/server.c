@@ -123,6 +123,13 @@ static bool peer_io(struct peer *p, pv_ns now)
     return true;
 }
 
+/* n bytes in s->buf. */
+static void take_bytes(struct pv_coordserver *s, uint64_t id, size_t n, pv_ns now)
+{
+    pv_coord_handle_bytes(s->coord, id, pv_view(s->buf, n), now);
+    pv_relay_from_stream(s->relay);
+}
+
 static void on_peer(void *ctx, unsigned ready, pv_ns now)
 {
     struct peer *p = ctx;
@@ -134,7 +141,7 @@ static void on_peer(void *ctx, unsigned ready, pv_ns now)
         return;
     int r = pv_stream_read(p->fd, s->buf, sizeof(s->buf), &n);
     if (r == PV_OK)
-        pv_coord_handle_bytes(s->coord, p->id, pv_view(s->buf, n), now);
+        take_bytes(s, p->id, n, now);
     else if (r != PV_ERR_AGAIN)
         peer_lost(p, now);
 }
@@ -265,6 +272,7 @@ static pv_ns turn(void *ctx, pv_ns now)
     pv_coord_set_wall(s->coord, pv_clock_wall_us(), now);
     pv_coord_handle_timeout(s->coord, now);
     pv_relay_settle(s->relay, now);
+    pv_relay_from_stream(s->relay); /* of bytes that had to wait */
     drain_ready(s, now);
     while (pv_coord_poll_job(s->coord, &op) == PV_OK)
         submit(s, op, now);
@@ -428,7 +436,7 @@ static int open_loop(struct pv_coordserver *s)
         r = pv_watch_new(&s->worker_watch, s->loop, pv_worker_fd(s->worker), PV_LOOP_READ,
                          on_worker, s);
     if (r == PV_OK)
-        r = pv_relay_new(&s->relay, s->loop, pv_coord_turns(s->coord));
+        r = pv_relay_new(&s->relay, s->loop, s->coord);
     if (r == PV_OK)
         r = pv_stunudp_new(&s->udp, s->loop, s->coord, s->relay);
     return r;

@@ -33,6 +33,8 @@ struct pv_conn *pv_conn_free(struct pv_conn *s)
     if (s == NULL)
         return NULL;
     pv_control_free(s->control);
+    if (s->stun != NULL)
+        pv_stunconn_done(s->stun);
     free(s->stun);
     pv_ctl_msg_free(s->held);
     free(s->in);

@@ -20,7 +20,7 @@
 
 /*
  * State     on                                 to
- * OPENING   first byte is STUN's               STUN
+ * OPENING   first byte is STUN's               STUN     (for 10 s, or while it relays)
  * OPENING   Noise handshake done               HELLO
  * HELLO     hello of a guest                   GUEST
  * HELLO     hello of a member                  MEMBER
@@ -57,6 +57,7 @@ struct pv_conn {
     bool begun; /* the first byte has come */
     struct pv_control *control;
     struct pv_stunconn *stun; /* STUN: owned; control is not used */
+    bool relaying;            /* STUN: it holds an allocation, and lives as long */
 
     uint8_t node[PV_SIGN_PK_LEN]; /* once GUEST or MEMBER */
     uint8_t transport[PV_DH_LEN];

@@ -105,6 +105,7 @@ struct pv_coord *pv_coord_free(struct pv_coord *c)
     pv_bucket_table_free(c->sources);
     pv_bucket_table_free(c->creates);
     pv_turns_free(c->turns);
+    free(c->relayq);
     pv_stuns_free(c->stuns);
     pv_heap_done(&c->timers);
     pv_secret_free(c->sk);
@@ -140,7 +141,7 @@ void pv_coord_set_wall(struct pv_coord *c, uint64_t wall_us, pv_ns now)
 /* --- connections and their lists ----------------------------------------------------------------
  */
 
-static struct pv_conn *find(const struct pv_coord *c, uint64_t id)
+struct pv_conn *pv_coord_find(const struct pv_coord *c, uint64_t id)
 {
     struct pv_conn *s = NULL;
     PV_MAP_FIND(&c->map, c->conns, &id, sizeof(id), s);
@@ -226,7 +227,9 @@ static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     if (s->state == PV_CONN_CLOSING)
         return;
     if (s->state != PV_CONN_MEMBER) {
-        c->n_guests--;
+        if (!s->relaying)
+            c->n_guests--;
+        s->relaying = false;
         return;
     }
     bool spoke = s->bnode != NULL;
@@ -260,6 +263,8 @@ static void drop(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 static void forget(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     retire(c, s, now);
+    if (s->stun != NULL)
+        pv_turns_stream_closed(c->turns, s->id);
     unmark_ready(c, s);
     pv_heap_set(&c->timers, &s->timer, PV_NEVER);
     PV_MAP_DEL(c->conns, s);
@@ -297,7 +302,7 @@ static bool is_blocked(const struct pv_conn *s)
 {
     if (s->state == PV_CONN_CLOSING || s->dead || s->held != NULL)
         return true;
-    return s->stun != NULL ? pv_stunconn_out(s->stun).len > 0
+    return s->stun != NULL ? pv_stunconn_is_slow(s->stun)
                            : pv_control_room(s->control) < PV_CONN_ROOM_MIN;
 }
 
@@ -339,23 +344,31 @@ static void note_handshake(struct pv_conn *s)
         s->state = PV_CONN_HELLO;
 }
 
-/* Bytes of a stream that speaks STUN: the same answers as by UDP, out of the same buckets. */
+/* Bytes of a stream that speaks STUN or TURN: the same answers as by UDP, out of the same buckets.
+ */
 static void feed_stun(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_ns now)
 {
     while (data.len > 0 && !is_blocked(s)) {
         size_t used = 0;
-        struct pv_view request;
-        int r = pv_stunconn_handle_bytes(s->stun, data, &used, &request);
-        data = pv_view(data.ptr + used, data.len - used);
+        struct pv_view message;
+        struct pv_stuns_reply reply;
+        int r = pv_stunconn_handle_bytes(s->stun, data, &used, &message);
         if (r == PV_ERR_AGAIN)
-            continue;
-        if (r == PV_OK)
-            r = pv_stuns_answer(c->stuns, &s->source, NULL, request, now, &s->stun->reply);
+            return;
+        if (r == PV_OK && pv_turns_enabled(c->turns) && pv_turns_is_turn(message)) {
+            pv_coord_relay_message(c, s, message.len, now);
+        } else {
+            if (r == PV_OK)
+                r = pv_stuns_answer(c->stuns, &s->source, NULL, message, now, &reply);
+            if (r == PV_OK)
+                r = pv_stunconn_put(s->stun, pv_view(reply.buf, reply.len));
+        }
         if (r < 0) {
             c->stats.failed++;
             drop(c, s, now);
             return;
         }
+        data = pv_view(data.ptr + used, data.len - used);
         pv_stunconn_next(s->stun);
     }
     if (data.len > 0)
@@ -437,7 +450,7 @@ static void settle(struct pv_coord *c, pv_ns now)
     struct pv_work *work;
     struct pv_cnet *net;
     while ((work = pv_registry_poll_done(&c->registry)) != NULL) {
-        struct pv_conn *s = find(c, work->conn);
+        struct pv_conn *s = pv_coord_find(c, work->conn);
         pv_request_done(c, s, work, now);
         if (s == NULL)
             continue;
@@ -453,7 +466,7 @@ static void settle(struct pv_coord *c, pv_ns now)
 
 void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data, pv_ns now)
 {
-    struct pv_conn *s = find(c, id);
+    struct pv_conn *s = pv_coord_find(c, id);
     if (s == NULL || s->state == PV_CONN_CLOSING)
         return;
     s->last_rx = now;
@@ -467,19 +480,19 @@ void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data,
 
 bool pv_coord_wants_bytes(const struct pv_coord *c, uint64_t id)
 {
-    const struct pv_conn *s = find(c, id);
+    const struct pv_conn *s = pv_coord_find(c, id);
     return s != NULL && s->in_len == 0 && !is_blocked(s);
 }
 
 struct pv_view pv_coord_out(struct pv_coord *c, uint64_t id)
 {
-    struct pv_conn *s = find(c, id);
+    struct pv_conn *s = pv_coord_find(c, id);
     return s == NULL || s->dead ? pv_view(NULL, 0) : pv_conn_out(s);
 }
 
 void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now)
 {
-    struct pv_conn *s = find(c, id);
+    struct pv_conn *s = pv_coord_find(c, id);
     if (s == NULL)
         return;
     pv_conn_wrote(s, n);
@@ -490,7 +503,7 @@ void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now)
 
 void pv_coord_closed(struct pv_coord *c, uint64_t id, pv_ns now)
 {
-    struct pv_conn *s = find(c, id);
+    struct pv_conn *s = pv_coord_find(c, id);
     if (s != NULL)
         forget(c, s, now);
 }
@@ -537,11 +550,6 @@ int pv_coord_handle_datagram(struct pv_coord *c, const struct pv_addr *src,
     return r == PV_OK ? PV_OK : PV_ERR_AGAIN;
 }
 
-struct pv_turns *pv_coord_turns(struct pv_coord *c)
-{
-    return c->turns;
-}
-
 /* --- time and end -------------------------------------------------------------------------- */
 
 static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
@@ -549,6 +557,10 @@ static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     pv_ns deadline = pv_conn_deadline(s);
     if (deadline > now) { /* bytes came since the timer was set */
         pv_heap_set(&c->timers, &s->timer, deadline);
+        return;
+    }
+    if (pv_coord_relays(c, s)) {
+        pv_heap_set(&c->timers, &s->timer, now + PV_S(PV_COORD_HELLO_S));
         return;
     }
     switch (s->state) {

@@ -126,11 +126,15 @@ PV_MUST_CHECK int pv_coord_handle_datagram(struct pv_coord *c, const struct pv_a
                                            struct pv_stuns_reply *ret_reply);
 
 /*
- * The relay, for its datagrams and sockets (turns.h): members, revocations and its timers are the
- * coordinator's business. Its output and socket requests are to be drained after every call of
- * handle_timeout and handle_bytes too.
+ * The relay, for its datagrams and sockets (turns.h): members, revocations, streams and its timers
+ * are the coordinator's business. Output of it that names a stream goes to pv_coord_relay_stream();
+ * its socket requests are to be drained after every call of handle_timeout and handle_bytes too.
  */
 struct pv_turns *pv_coord_turns(struct pv_coord *c);
+void pv_coord_relay_stream(struct pv_coord *c, const struct pv_turns_out *out);
+/* A datagram that a stream wants sent, until the next call; drain after handle_bytes.
+ * PV_ERR_AGAIN: none. */
+PV_MUST_CHECK int pv_coord_poll_datagram(struct pv_coord *c, struct pv_turns_out *ret_out);
 
 /* --- time and end -------------------------------------------------------------------------- */
 

@@ -11,6 +11,16 @@
 #include "coordinator/core/coord.h"
 #include "coordinator/core/registry.h"
 
+/* Datagrams on their way from a stream to a socket. */
+enum {
+    PV_RELAYQ = 512, /* waiting at once: a read of small packets; what is beyond is dropped */
+};
+struct pv_relayq {
+    struct pv_turns_out out[PV_RELAYQ];
+    uint8_t data[PV_RELAYQ][PV_TURNS_DATAGRAM_MAX + 128];
+    size_t at, n; /* out[at..n) wait */
+};
+
 struct pv_coord {
     struct pv_rng rng;
     const struct pv_log *log;
@@ -36,6 +46,7 @@ struct pv_coord {
     struct pv_broker broker;
     struct pv_stuns *stuns;
     struct pv_turns *turns;
+    struct pv_relayq *relayq; /* datagrams of TURN clients by stream; NULL until there is one */
     struct pv_bucket_table *sources; /* connections */
     struct pv_bucket_table *creates; /* networks, with --open */
     struct pv_coord_stats stats;     /* the counters of it */
@@ -53,6 +64,16 @@ PV_MUST_CHECK int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns no
 /* Ends a connection with a last message; its node is offline at once. */
 void pv_coord_end(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
                   const char *message, pv_ns now);
+
+/* NULL: no such connection. */
+struct pv_conn *pv_coord_find(const struct pv_coord *c, uint64_t id);
+
+/* --- coord_relay.c --------------------------------------------------------------------------- */
+
+/* A message of len bytes at s->stun->in. */
+void pv_coord_relay_message(struct pv_coord *c, struct pv_conn *s, size_t len, pv_ns now);
+/* Does this stream hold an allocation? */
+bool pv_coord_relays(const struct pv_coord *c, const struct pv_conn *s);
 
 /* --- request.c ------------------------------------------------------------------------------- */
 

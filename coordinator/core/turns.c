@@ -164,6 +164,11 @@ struct pv_turns *pv_turns_free(struct pv_turns *t)
     return NULL;
 }
 
+bool pv_turns_enabled(const struct pv_turns *t)
+{
+    return t->enabled;
+}
+
 /* --- members ------------------------------------------------------------------------------- */
 
 static void member_id(const uint8_t *net, const struct pv_addr *addr,
@@ -402,11 +407,21 @@ bool pv_turns_is_turn(struct pv_view datagram)
            (pv_load_be16(datagram.ptr) & 0x3eefu) != PV_STUN_BINDING;
 }
 
-void pv_turns_stream_closed(struct pv_turns *t, uint64_t stream)
+static struct pv_talloc *of_stream(const struct pv_turns *t, uint64_t stream)
 {
     struct pv_turns_in in = {.stream = stream};
     struct pv_tway way = make_way(&in);
-    struct pv_talloc *a = pv_talloc_find(t, &way);
+    return pv_talloc_find(t, &way);
+}
+
+bool pv_turns_has_stream(const struct pv_turns *t, uint64_t stream)
+{
+    return of_stream(t, stream) != NULL;
+}
+
+void pv_turns_stream_closed(struct pv_turns *t, uint64_t stream)
+{
+    struct pv_talloc *a = of_stream(t, stream);
     t->n_out = 0;
     if (a == NULL)
         return;

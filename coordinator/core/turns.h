@@ -85,6 +85,9 @@ PV_MUST_CHECK int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turn
                                struct pv_stuns *stuns, const struct pv_rng *rng);
 struct pv_turns *pv_turns_free(struct pv_turns *t); /* wipes; NULL is fine; returns NULL */
 
+/* Is it switched on? */
+bool pv_turns_enabled(const struct pv_turns *t);
+
 /* --- members --------------------------------------------------------------------------------- */
 
 struct pv_turns_creds {
@@ -128,6 +131,8 @@ bool pv_turns_is_turn(struct pv_view datagram);
 size_t pv_turns_batch(struct pv_turns *t, const struct pv_turns_in *in, size_t n, pv_ns now);
 /* What the last call wants sent. */
 const struct pv_turns_out *pv_turns_out(const struct pv_turns *t, size_t *ret_n);
+/* Does this TURN connection hold an allocation, or one that is being made? */
+bool pv_turns_has_stream(const struct pv_turns *t, uint64_t stream);
 /* A TURN connection over TCP is gone. */
 void pv_turns_stream_closed(struct pv_turns *t, uint64_t stream);
 

@@ -56,6 +56,7 @@ static void check_reply(const struct pv_stuns_reply *reply, struct pv_view req,
 static void by_stream(struct pv_stuns *s, const struct pv_addr *src, struct pv_view data)
 {
     struct pv_stunconn conn = {0};
+    struct pv_stuns_reply reply;
     size_t piece = 1 + data.len % 37;
     while (data.len > 0) {
         size_t used = 0;
@@ -63,18 +64,22 @@ static void by_stream(struct pv_stuns *s, const struct pv_addr *src, struct pv_v
         int r = pv_stunconn_handle_bytes(
             &conn, pv_view(data.ptr, data.len < piece ? data.len : piece), &used, &req);
         if (r == PV_ERR_MALFORMED)
-            return;
+            break;
         must(used > 0);
         data = pv_view(data.ptr + used, data.len - used);
         if (r < 0)
             continue;
-        if (pv_stuns_answer(s, src, NULL, req, PV_S(1), &conn.reply) < 0)
-            return;
-        check_reply(&conn.reply, req, NULL, src);
+        if (pv_stuns_answer(s, src, NULL, req, PV_S(1), &reply) == PV_OK) {
+            check_reply(&reply, req, NULL, src);
+            must(pv_stunconn_put(&conn, pv_view(reply.buf, reply.len)) == PV_OK);
+        }
+        must(pv_stunconn_put(&conn, req) == PV_OK); /* as a relay would */
         pv_stunconn_next(&conn);
+        must(pv_stunconn_out(&conn).len % 4 == 0);
         while (pv_stunconn_out(&conn).len > 0)
             pv_stunconn_wrote(&conn, 1);
     }
+    pv_stunconn_done(&conn);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

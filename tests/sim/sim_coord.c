@@ -270,6 +270,25 @@ static void drop_conn(struct sim_coord *c, struct conn *conn)
     *conn = c->conns[--c->n_conns];
 }
 
+/* The relay between members needs no socket but the one. */
+static void send_turn(struct sim_coord *c, const struct pv_turns_out *out)
+{
+    struct pv_addr from = out->local;
+    from.port = SIM_COORD_PORT;
+    if (out->stream != 0)
+        pv_coord_relay_stream(c->core, out);
+    else
+        (void)sim_net_send(c->net, c->host, &from, &out->dst, 0, out->data);
+}
+
+/* What streams want sent as datagrams. */
+static void send_datagrams(struct sim_coord *c)
+{
+    struct pv_turns_out out;
+    while (pv_coord_poll_datagram(c->core, &out) == PV_OK)
+        send_turn(c, &out);
+}
+
 /* What waited, and what there is to write. */
 static bool pump_conn(struct sim_coord *c, uint32_t stream, pv_ns now)
 {
@@ -281,6 +300,7 @@ static bool pump_conn(struct sim_coord *c, uint32_t stream, pv_ns now)
     while (conn->n_in > 0 && pv_coord_wants_bytes(c->core, id)) {
         size_t n = conn->n_in < 16384 ? conn->n_in : 16384;
         pv_coord_handle_bytes(c->core, id, pv_view(conn->in, n), now);
+        send_datagrams(c);
         memmove(conn->in, conn->in + n, conn->n_in -= n);
         moved = true;
     }
@@ -288,6 +308,7 @@ static bool pump_conn(struct sim_coord *c, uint32_t stream, pv_ns now)
     while ((out = pv_coord_out(c->core, id)).len > 0) {
         sim_net_write(c->net, stream, out);
         pv_coord_wrote(c->core, id, out.len, now);
+        send_datagrams(c);
         moved = true;
     }
     return moved;
@@ -398,7 +419,6 @@ void sim_coord_stop(struct sim_coord *c)
     go_down(c);
 }
 
-/* The relay between members needs no socket but this one. */
 static void take_turn(struct sim_coord *c, const struct sim_event *ev)
 {
     uint8_t buf[PV_TURNS_DATAGRAM_MAX];
@@ -411,11 +431,8 @@ static void take_turn(struct sim_coord *c, const struct sim_event *ev)
         .src = ev->remote, .local = ev->local, .ptr = buf, .len = ev->data.len};
     pv_turns_batch(turns, &in, 1, ev->now);
     const struct pv_turns_out *out = pv_turns_out(turns, &n);
-    for (size_t i = 0; i < n; i++) {
-        struct pv_addr from = out[i].local;
-        from.port = SIM_COORD_PORT;
-        (void)sim_net_send(c->net, c->host, &from, &out[i].dst, 0, out[i].data);
-    }
+    for (size_t i = 0; i < n; i++)
+        send_turn(c, &out[i]);
 }
 
 static void take_datagram(struct sim_coord *c, const struct sim_event *ev)

@@ -334,17 +334,15 @@ static void a_restored_backup_is_repaired_by_what_a_node_still_has(void **state)
     cw_free(w);
 }
 
-/* How many allocations the relay has after bob, who is a member, asked for his by hand. */
-static size_t allocate(struct cw *w, const struct pv_ctl_turn *turn)
+/* Bob's Allocate by hand. */
+static struct pv_view allocate_request(const struct pv_ctl_turn *turn, uint8_t *buf, size_t cap)
 {
-    uint8_t buf[512];
     const uint8_t txid[PV_STUN_TXID_LEN] = {7};
     struct pv_turnauth_key key;
     struct pv_stun_writer sw;
-    struct pv_turns_stats st;
     size_t len = 0;
     assert_int_equal(pv_turnauth_key(turn->user, turn->password, &key), PV_OK);
-    pv_stun_write_begin(&sw, buf, sizeof(buf), PV_STUN_REQUEST, PV_TURN_ALLOCATE, txid);
+    pv_stun_write_begin(&sw, buf, cap, PV_STUN_REQUEST, PV_TURN_ALLOCATE, txid);
     pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_TRANSPORT, 17u << 24);
     pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
     pv_stun_put(&sw, PV_STUN_ATTR_USERNAME, pv_view(turn->user, strlen(turn->user)));
@@ -352,13 +350,27 @@ static size_t allocate(struct cw *w, const struct pv_ctl_turn *turn)
     pv_stun_put(&sw, PV_STUN_ATTR_NONCE, pv_view(turn->nonce, strlen(turn->nonce)));
     pv_stun_put_integrity(&sw, pv_view(key.md5, sizeof(key.md5)));
     assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+    return pv_view(buf, len);
+}
+
+static size_t n_allocations(const struct cw *w)
+{
+    struct pv_turns_stats st;
+    pv_turns_stats(pv_coord_turns(w->coord), &st);
+    return st.allocations;
+}
+
+/* How many allocations the relay has after bob asked for his by UDP. */
+static size_t allocate(struct cw *w, const struct pv_ctl_turn *turn)
+{
+    uint8_t buf[512];
+    struct pv_view request = allocate_request(turn, buf, sizeof(buf));
     const struct pv_turns_in in = {.src = pv_addr4(203, 0, 113, 9, 5555),
                                    .local = pv_addr4(198, 51, 100, 10, 0),
                                    .ptr = buf,
-                                   .len = len};
+                                   .len = request.len};
     pv_turns_batch(pv_coord_turns(w->coord), &in, 1, w->now);
-    pv_turns_stats(pv_coord_turns(w->coord), &st);
-    return st.allocations;
+    return n_allocations(w);
 }
 
 static void welcome_opens_the_relay_and_removal_closes_it(void **state)
@@ -506,6 +518,65 @@ static void a_stream_that_says_anything_else_than_binding_is_closed_without_a_wo
     cw_free(w);
 }
 
+static void a_stream_that_relays_stays_open(void **state)
+{
+    (void)state;
+    static const struct pv_turns_config relay = {.enabled = true};
+    struct cw *w = cw_new(31);
+    uint8_t request[512];
+    uint8_t out[1024];
+    uint8_t send[128];
+    struct pv_stun_writer sw;
+    struct pv_turns_out datagram;
+    struct pv_stun_msg msg;
+    size_t len = 0;
+    struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
+    w->cfg.relay = &relay;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct cw_client *b = cw_connect(w, &bob);
+    struct pv_ctl_msg *m =
+        cw_ask(w, b, cw_hello(b, &bob, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    struct pv_view v = allocate_request(&m->u.welcome.turn, request, sizeof(request));
+    assert_int_equal(pv_coord_accept(w->coord, 900, &src, w->now), PV_OK);
+    assert_int_equal(pv_coord_accept(w->coord, 901, &src, w->now), PV_OK); /* says nothing */
+    len = by_stream(w, 900, v, out, sizeof(out));
+    assert_int_equal(pv_stun_decode(pv_view(out, len), &msg), PV_OK);
+    assert_int_equal(msg.cls, PV_STUN_SUCCESS);
+    assert_int_equal(n_allocations(w), 1);
+    pv_ctl_msg_free(m);
+
+    /* A datagram to itself comes back on the stream, padded. */
+    struct pv_addr self = pv_turn_virtual_addr(w->coordinator.pk, bob.id.pk);
+    const uint8_t txid[PV_STUN_TXID_LEN] = {8};
+    pv_stun_write_begin(&sw, send, sizeof(send), PV_STUN_INDICATION, PV_TURN_SEND, txid);
+    pv_stun_put_xor_addr(&sw, PV_TURN_ATTR_XOR_PEER_ADDRESS, &self);
+    pv_stun_put(&sw, PV_TURN_ATTR_DATA, pv_view("hello", 5));
+    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+    len = by_stream(w, 900, pv_view(send, len), out, sizeof(out));
+    struct pv_addr peer;
+    struct pv_view data;
+    assert_int_equal(pv_turn_indication_parse(pv_view(out, len), PV_TURN_DATA, &peer, &data),
+                     PV_OK);
+    assert_true(pv_view_equal(data, pv_view("hello", 5)));
+    assert_int_equal(pv_coord_poll_datagram(w->coord, &datagram), PV_ERR_AGAIN);
+
+    for (int i = 0; i < 5; i++) {
+        w->now += PV_S(PV_COORD_HELLO_S);
+        pv_coord_handle_timeout(w->coord, w->now);
+    }
+    assert_true(pv_coord_wants_bytes(w->coord, 900));
+    assert_false(pv_coord_wants_bytes(w->coord, 901));
+    /* The allocation outlives its stream; the next Allocate has it again. */
+    pv_coord_closed(w->coord, 900, w->now);
+    assert_int_equal(n_allocations(w), 1);
+    cw_free(w);
+}
+
 static void shutting_down_says_bye_to_everybody(void **state)
 {
     (void)state;
@@ -541,6 +612,7 @@ int main(void)
         cmocka_unit_test(without_a_relay_welcome_has_none),
         cmocka_unit_test(a_datagram_gets_its_answer),
         cmocka_unit_test(a_stream_that_begins_with_stun_gets_its_answers_and_ends_in_time),
+        cmocka_unit_test(a_stream_that_relays_stays_open),
         cmocka_unit_test(a_stream_that_says_anything_else_than_binding_is_closed_without_a_word),
         cmocka_unit_test(shutting_down_says_bye_to_everybody),
     };

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""The coordinator's TURN server used by coturn's turnutils_uclient, with turnutils_peer as the peer."""
+import re
+import shutil
+
+from lab import Skip, check, equal, scenario, wait
+
+CONF = """[relay]
+ports = 50000-50999
+{more}
+[turn-user alice]
+password-file = /etc/p2pvpn/alice.password
+"""
+
+
+def server(lab, more="", args=()):
+    """A coordinator that relays for alice, a client and a peer, all with addresses of their own."""
+    for program in ("turnutils_uclient", "turnutils_peer"):
+        if shutil.which(program) is None:
+            raise Skip(f"{program} is not installed (Debian package coturn)")
+    host = lab.host("coord")
+    host.run("mkdir", "-p", "/etc/p2pvpn")
+    host.run("sh", "-c", "cat > /etc/p2pvpn/coordinator.conf", stdin=CONF.format(more=more))
+    host.run("sh", "-c", "cat > /etc/p2pvpn/alice.password", stdin="s3cret\n")
+    coordinator = lab.coordinator(host, args=args)
+    client = lab.host("client")
+    peer = lab.host("peer")
+    program = peer.start("turnutils_peer", "-L", peer.ip4, "-p", "3480")
+
+    def listening():
+        program.must_run()
+        return peer.run("ss", "-Hlun", "sport = :3480").out.strip()
+    wait("the peer to listen", listening)
+    return coordinator, client, peer
+
+
+def uclient(client, coordinator, peer, *options, user="alice", password="s3cret"):
+    return client.run("turnutils_uclient", "-u", user, "-w", password, "-e", peer, "-r", "3480",
+                      *options, coordinator.public(), check_rc=False, timeout=90)
+
+
+def all_arrived(r, what):
+    text = r.out + r.err
+    m = re.findall(r"Total lost packets (\d+)", text)
+    equal(m[-1:], ["0"], f"packets lost, {what}: {text[-2000:]}")
+    sent = re.findall(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)", text)
+    check(sent and sent[-1][0] == sent[-1][1] and int(sent[-1][0]) > 0,
+          f"messages, {what}: {text[-2000:]}")
+
+
+@scenario
+def uclient_relays_by_udp_and_tcp(lab):
+    coordinator, client, peer = server(lab)
+    for options, what in (
+            (("-n", "10", "-m", "2"), "channels by UDP"),
+            (("-n", "10", "-m", "2", "-s", "-g"), "Send indications by UDP, DONT-FRAGMENT"),
+            (("-n", "10", "-m", "2", "-t"), "channels by TCP"),
+    ):
+        all_arrived(uclient(client, coordinator, peer.ip4, *options), what)
+    coordinator.program.must_run()
+
+
+@scenario
+def uclient_is_refused_what_is_not_allowed(lab):
+    coordinator, client, peer = server(lab)
+    r = uclient(client, coordinator, peer.ip4, "-n", "1", "-c", password="wrong")
+    check(r.code != 0, f"a wrong password: {r}")
+    for address in ("127.0.0.1", "10.0.0.1", coordinator.public()):
+        r = uclient(client, coordinator, address, "-n", "1", "-c", "-v")
+        check("403" in r.out + r.err, f"peer {address}: {r}")
+    all_arrived(uclient(client, coordinator, peer.ip4, "-n", "5", "-m", "1"), "afterwards")
+
+
+@scenario
+def without_the_relay_nobody_answers(lab):
+    coordinator, client, peer = server(lab, args=["--no-relay"])
+    r = client.run("timeout", "3", "turnutils_uclient", "-u", "alice", "-w", "s3cret", "-e",
+                   peer.ip4, "-r", "3480", "-n", "1", coordinator.public(), check_rc=False)
+    check(r.code != 0, f"it allocated: {r}")
+    check(coordinator.url().startswith("p2pvpn://"), "the coordinator goes on")

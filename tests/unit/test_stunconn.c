@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/bytes.h"
+#include "coordinator/core/stunconn.h"
+#include "test_util.h"
+
+/* A Binding request, ChannelData of 5 bytes with padding, an indication, empty ChannelData. */
+static size_t write_messages(uint8_t *buf, size_t lens[static 4])
+{
+    static const uint8_t messages[] = {
+        0x00, 0x01, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1,   2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, /**/
+        0x40, 0x01, 0, 5, 'h',  'e',  'l',  'l',  'o', 0, 0, 0,                            /**/
+        0x00, 0x16, 0, 4, 0x21, 0x12, 0xa4, 0x42, 1,   2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, /**/
+        0x00, 0x13, 0, 0,                                                                  /**/
+        0x7f, 0xff, 0, 0,
+    };
+    memcpy(buf, messages, sizeof(messages));
+    lens[0] = 20;
+    lens[1] = 9;
+    lens[2] = 24;
+    lens[3] = 4;
+    return sizeof(messages);
+}
+
+static void messages_are_cut_wherever_the_bytes_are_cut(void **state)
+{
+    (void)state;
+    uint8_t buf[128];
+    size_t lens[4];
+    size_t total = write_messages(buf, lens);
+    for (size_t piece = 1; piece <= total; piece++) {
+        struct pv_stunconn s = {0};
+        size_t n = 0;
+        for (size_t at = 0; at < total;) {
+            size_t used = 0;
+            struct pv_view m;
+            size_t len = total - at < piece ? total - at : piece;
+            int r = pv_stunconn_handle_bytes(&s, pv_view(buf + at, len), &used, &m);
+            assert_true(used > 0 && used <= len);
+            at += used;
+            if (r == PV_ERR_AGAIN) {
+                assert_int_equal(used, len);
+                continue;
+            }
+            assert_int_equal(r, PV_OK);
+            assert_true(n < 4);
+            assert_int_equal(m.len, lens[n]);
+            assert_ptr_equal(m.ptr, s.in);
+            n++;
+            pv_stunconn_next(&s);
+        }
+        assert_int_equal(n, 4);
+        pv_stunconn_done(&s);
+    }
+}
+
+static void what_is_no_message_ends_the_stream(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t bytes[20];
+        int status;
+        const char *why;
+    } rows[] = {
+        {{0x04}, PV_ERR_MALFORMED, "first byte 4"},
+        {{0x3f}, PV_ERR_MALFORMED, "first byte 0x3f"},
+        {{0x80}, PV_ERR_MALFORMED, "first byte 0x80"},
+        {{0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x43}, PV_ERR_MALFORMED, "no cookie"},
+        {{0, 1, 0x07, 0xf4, 0x21, 0x12, 0xa4, 0x42}, PV_ERR_MALFORMED, "2056 bytes"},
+        {{0, 1, 0x07, 0xf0, 0x21, 0x12, 0xa4, 0x42}, PV_ERR_AGAIN, "2052 bytes"},
+        {{0x40, 0, 0x08, 0x01}, PV_ERR_MALFORMED, "2049 bytes of data"},
+        {{0x40, 0, 0x08, 0x00}, PV_ERR_AGAIN, "2048 bytes of data"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_stunconn s = {0};
+        struct pv_view m;
+        size_t used = 0;
+        if (pv_stunconn_handle_bytes(&s, pv_view(rows[i].bytes, 20), &used, &m) != rows[i].status)
+            fail_msg("%s", rows[i].why);
+    }
+}
+
+static void output_is_padded_and_has_a_limit(void **state)
+{
+    (void)state;
+    static uint8_t data[2048];
+    struct pv_stunconn s = {0};
+    size_t n = 0;
+    assert_int_equal(pv_stunconn_put(&s, pv_view("12345", 5)), PV_OK);
+    struct pv_view out = pv_stunconn_out(&s);
+    assert_int_equal(out.len, 8);
+    assert_memory_equal(out.ptr, "12345\0\0", 8);
+    pv_stunconn_wrote(&s, 3);
+    assert_int_equal(pv_stunconn_put(&s, pv_view("6789", 4)), PV_OK);
+    out = pv_stunconn_out(&s);
+    assert_int_equal(out.len, 9);
+    assert_memory_equal(out.ptr + 5, "6789", 4);
+    assert_false(pv_stunconn_is_slow(&s));
+    while (pv_stunconn_put(&s, pv_view(data, sizeof(data))) == PV_OK)
+        n++;
+    assert_int_equal(n, PV_STUNCONN_OUT_MAX / sizeof(data) - 1);
+    assert_true(pv_stunconn_is_slow(&s));
+    pv_stunconn_wrote(&s, pv_stunconn_out(&s).len);
+    assert_int_equal(pv_stunconn_out(&s).len, 0);
+    assert_null(s.out); /* an idle stream keeps no buffer */
+    assert_int_equal(pv_stunconn_put(&s, pv_view(data, sizeof(data))), PV_OK);
+    pv_stunconn_done(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(messages_are_cut_wherever_the_bytes_are_cut),
+        cmocka_unit_test(what_is_no_message_ends_the_stream),
+        cmocka_unit_test(output_is_padded_and_has_a_limit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
