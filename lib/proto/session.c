@@ -9,6 +9,7 @@
 enum {
     EVENTS = 32,        /* more than three calls can make */
     EVENTS_A_CALL = 10, /* no call makes more */
+    PROOFS = 3,         /* repeated after 0.5, 1.5 and 3.5 s */
 };
 
 /* Nothing heard for that long after data went out: the peer may have lost its keys (s6.5). */
@@ -86,6 +87,8 @@ struct pv_session {
     struct pv_session_traffic seen;
     uint64_t sent_at_use; /* packets sent before the current keys */
     bool last_call_made;
+    pv_ns proof_at;   /* nothing came under keys made as initiator: prove them again; PV_NEVER */
+    unsigned proofs;  /* that were repeated */
     bool confirm_due; /* keys made as initiator, and nothing sent under them */
     pv_ns unheard_from;
     pv_ns unheard_at;
@@ -189,6 +192,14 @@ static void send_keepalive(struct pv_session *s)
 }
 
 /* Starts to send with the keys in CURRENT. */
+/* The peer may not send under keys that we made until it has a packet under them. */
+static void prove_keys(struct pv_session *s, pv_ns now)
+{
+    send_keepalive(s);
+    s->proofs = 0;
+    s->proof_at = s->repeat ? now + PV_SESSION_REPEAT : PV_NEVER;
+}
+
 static void use_current(struct pv_session *s, pv_ns now)
 {
     const struct slot *cur = &s->slots[CURRENT];
@@ -200,8 +211,9 @@ static void use_current(struct pv_session *s, pv_ns now)
     s->unheard_from = 0; /* something authentic was heard just now */
     s->unheard_at = PV_NEVER;
     s->confirm_due = cur->initiator;
+    s->proof_at = PV_NEVER;
     if (s->confirm_due && has_path(s))
-        send_keepalive(s);
+        prove_keys(s, now);
 }
 
 /* --- life ----------------------------------------------------------------------------------- */
@@ -228,6 +240,7 @@ int pv_session_new(struct pv_session **ret_session, const struct pv_session_conf
     s->unheard_at = PV_NEVER;
     s->keepalive_at = PV_NEVER;
     s->persistent_at = PV_NEVER;
+    s->proof_at = PV_NEVER;
     *ret_session = s;
     return PV_OK;
 }
@@ -255,7 +268,7 @@ static void path_begins(struct pv_session *s, pv_ns now)
     if (s->persistent > 0)
         s->persistent_at = now;
     if (s->confirm_due && s->slots[CURRENT].used)
-        send_keepalive(s);
+        prove_keys(s, now);
     if (s->phase == SENT && s->has_pending && s->sent_via == PV_SESSION_BY_SIGNAL)
         s->resend = true;
     s->path_since = now;
@@ -341,6 +354,8 @@ void pv_session_note_traffic(struct pv_session *s, const struct pv_session_traff
 
 void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now)
 {
+    if (s->slots[CURRENT].used && s->slots[CURRENT].local == local_index)
+        s->proof_at = PV_NEVER; /* the peer sends with them: it has had our proof */
     if (is_crowded(s) || !s->slots[NEXT].used || s->slots[NEXT].local != local_index)
         return;
     move_slot(s, CURRENT, PREVIOUS);
@@ -508,6 +523,11 @@ static void run_path_timers(struct pv_session *s, pv_ns now)
         if (s->slots[CURRENT].used)
             send_keepalive(s);
     }
+    if (now >= s->proof_at) {
+        s->proof_at = ++s->proofs < PROOFS ? now + (PV_SESSION_REPEAT << s->proofs) : PV_NEVER;
+        if (s->slots[CURRENT].used)
+            send_keepalive(s);
+    }
     if (now >= s->persistent_at) {
         s->persistent_at = now + s->persistent;
         if (s->slots[CURRENT].used)
@@ -543,7 +563,8 @@ pv_ns pv_session_next_timeout(const struct pv_session *s)
     if (s->phase == WANTED && s->reach != PV_SESSION_NOWHERE)
         t = pv_min_ns(t, may_send_from(s));
     if (has_path(s))
-        t = pv_min_ns(t, pv_min_ns(s->unheard_at, pv_min_ns(s->keepalive_at, s->persistent_at)));
+        t = pv_min_ns(pv_min_ns(pv_min_ns(t, s->proof_at), s->unheard_at),
+                      pv_min_ns(s->keepalive_at, s->persistent_at));
     return t;
 }
 

@@ -340,6 +340,25 @@ static void a_message_2_that_was_lost_is_given_again_to_who_repeats(void **state
     w_free(w);
 }
 
+static void keys_are_proven_again_until_the_peer_uses_them(void **state)
+{
+    (void)state;
+    struct world *w = w_new((struct w_options){.members = true, .repeat = true});
+    w_want(w, 0);
+    w_run(w, 2 * w->delay);
+    assert_int_equal(w->n[0].done, 1);
+    w->cut[1] = true; /* the empty packet that proves them is lost, and the next */
+    w_run(w, PV_MS(600));
+    w->cut[1] = false;
+    assert_int_equal(w->n[1].done, 0);
+    w_run(w, PV_S(1));
+    assert_int_equal(w->n[1].done, 1);
+    unsigned sent = w->n[0].keepalives;
+    w_run(w, PV_S(100));
+    assert_in_range(w->n[0].keepalives, sent, sent + 1);
+    w_free(w);
+}
+
 static void static_peers_repeat_nothing(void **state)
 {
     (void)state;
@@ -405,6 +424,7 @@ int main(void)
         cmocka_unit_test(a_peer_that_restarted_gets_new_keys_at_once),
         cmocka_unit_test(a_message_1_that_was_lost_is_repeated_within_a_second_and_a_half),
         cmocka_unit_test(a_message_2_that_was_lost_is_given_again_to_who_repeats),
+        cmocka_unit_test(keys_are_proven_again_until_the_peer_uses_them),
         cmocka_unit_test(static_peers_repeat_nothing),
         cmocka_unit_test(a_new_life_that_began_a_handshake_needs_none_of_ours),
         cmocka_unit_test(the_last_handshake_is_known),
