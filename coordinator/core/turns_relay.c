@@ -42,12 +42,18 @@ static void indicate(struct pv_turns *t, const struct pv_talloc *to, const struc
 
 /* --- between members ----------------------------------------------------------------------- */
 
+/* What a client sent, in the input's buffer. */
+struct payload {
+    uint8_t *ptr;
+    size_t len;
+};
+
 /*
  * data lies in the input, with at least 4 bytes of it before: the header of ChannelData, or that
  * of the attribute DATA. back: the receiver's channel, if the sender's is linked to it.
  */
 static void to_member(struct pv_turns *t, const struct pv_talloc *from, const struct pv_tchan *back,
-                      const struct pv_addr *peer, uint8_t *data, size_t len, pv_ns now)
+                      const struct pv_addr *peer, struct payload data, pv_ns now)
 {
     struct pv_talloc *to = back == NULL ? NULL : back->owner;
     if (to == NULL) {
@@ -56,21 +62,22 @@ static void to_member(struct pv_turns *t, const struct pv_talloc *from, const st
         if (to != NULL)
             back = pv_tchan_by_peer(to, &from->member->addr);
     }
-    if (to == NULL || !to->attached || !has_bandwidth(t, &from->member->up, len, now) ||
-        !has_bandwidth(t, &to->member->down, len, now)) {
+    if (to == NULL || !to->attached || !has_bandwidth(t, &from->member->up, data.len, now) ||
+        !has_bandwidth(t, &to->member->down, data.len, now)) {
         drop(t);
         return;
     }
-    count(t, len);
+    count(t, data.len);
     if (back == NULL || back->until <= now) {
-        indicate(t, to, &from->member->addr, pv_view(data, len));
+        indicate(t, to, &from->member->addr, pv_view(data.ptr, data.len));
         return;
     }
     struct pv_turns_out *out = pv_tout_to(t, &to->way, NULL);
     if (out == NULL)
         return;
-    pv_turn_channel_header(data - PV_TURN_CHANNEL_HEADER, back->number, (uint16_t)len);
-    out->data = pv_view(data - PV_TURN_CHANNEL_HEADER, len + PV_TURN_CHANNEL_HEADER);
+    uint8_t *start = data.ptr - PV_TURN_CHANNEL_HEADER;
+    pv_turn_channel_header(start, back->number, (uint16_t)data.len);
+    out->data = pv_view(start, data.len + PV_TURN_CHANNEL_HEADER);
 }
 
 /* --- static users -------------------------------------------------------------------------- */
@@ -133,7 +140,7 @@ void pv_trelay_channel_data(struct pv_turns *t, const struct pv_tway *way, uint8
     }
     uint8_t *data = ptr + PV_TURN_CHANNEL_HEADER;
     if (a->member != NULL)
-        to_member(t, a, c->reverse, &c->peer, data, data_len, now);
+        to_member(t, a, c->reverse, &c->peer, (struct payload){data, data_len}, now);
     else
         to_peer(t, a, &c->peer, pv_view(data, data_len), false, now);
 }
@@ -163,5 +170,6 @@ void pv_trelay_send(struct pv_turns *t, const struct pv_tway *way, const struct 
         const uint8_t *in;
         uint8_t *out;
     } bytes = {.in = data.ptr};
-    to_member(t, a, c == NULL ? NULL : c->reverse, &peer, bytes.out, data.len, now);
+    to_member(t, a, c == NULL ? NULL : c->reverse, &peer, (struct payload){bytes.out, data.len},
+              now);
 }
