@@ -145,6 +145,13 @@ static void keep_reflexive(struct pv_ice_agent *a, const struct pv_ice_cand *old
     }
 }
 
+/* Nothing is in use yet: the first packets go over the relay. */
+static void lean_on_relay(struct pv_ice_agent *a)
+{
+    if (a->has_remote && a->selected == PV_ICE_NONE)
+        (void)pv_ice_choose_relay(a);
+}
+
 void pv_ice_set_local(struct pv_ice_agent *a, const struct pv_ice_cand *cands, size_t n, pv_ns now)
 {
     struct pv_ice_cand reflexive[PV_ICE_MAX_LOCAL];
@@ -161,6 +168,7 @@ void pv_ice_set_local(struct pv_ice_agent *a, const struct pv_ice_cand *cands, s
     pv_ice_bases_set(a, cands, n);
     keep_reflexive(a, reflexive, n_reflexive);
     pv_ice_pairs_form(a);
+    lean_on_relay(a);
     pv_ice_update_state(a);
 }
 
@@ -198,8 +206,10 @@ static void drop_undescribed(struct pv_ice_agent *a, bool restarted)
         struct pv_ice_remote *r = &a->remotes[i];
         if (!r->used || r->described)
             continue;
-        if (i == in_use)
+        if (i == in_use && r->cand.type != PV_ICE_RELAY)
             r->cand.type = PV_ICE_PRFLX;
+        else if (i == in_use)
+            continue;
         else if (restarted || r->cand.type != PV_ICE_PRFLX)
             r->used = false;
     }
@@ -249,6 +259,7 @@ int pv_ice_set_remote(struct pv_ice_agent *a, const struct pv_ice_creds *remote,
     pv_ice_pairs_form(a);
     pv_ice_check_open(a);
     replay_early(a);
+    lean_on_relay(a);
     pv_ice_keep_confirm(a);
     pv_ice_update_state(a);
     return PV_OK;
@@ -296,8 +307,10 @@ void pv_ice_note_stray(struct pv_ice_agent *a, const struct pv_ice_carrier *carr
         return;
     int remote = pv_ice_remote_find(a, src);
     if (remote == PV_ICE_NONE) {
-        struct pv_ice_cand cand = {
-            .type = PV_ICE_PRFLX, .addr = *src, .priority = pv_ice_priority(PV_ICE_PRFLX, 32768)};
+        bool relayed = carrier->kind != PV_ICE_CARRIER_UDP;
+        struct pv_ice_cand cand = {.type = relayed ? PV_ICE_RELAY : PV_ICE_PRFLX,
+                                   .addr = *src,
+                                   .priority = pv_ice_priority(PV_ICE_PRFLX, 32768)};
         remote = pv_ice_remote_add(a, &cand, false);
     }
     if (remote == PV_ICE_NONE)

@@ -31,6 +31,10 @@
  *   any        --restart, or new remote credentials--> CHECKING, the path in use stays, in doubt
  *
  * While the state is CHECKING the selected pair may still be set: it is doubted, not given up.
+ *
+ * Between members' relayed addresses data may go before the pair is proven (DESIGN 6): such a pair
+ * is selected, in doubt, as soon as it can be formed and whenever the path in use fails and nothing
+ * else is proven; any proven pair takes over. DORMANT, the relayed pair stands selected.
  */
 #ifndef PV_ICE_H
 #define PV_ICE_H
@@ -54,11 +58,12 @@ enum pv_ice_cand_type { /* value = type preference, RFC 8445 s5.1.2.2 */
     PV_ICE_HOST = 126,
     PV_ICE_PRFLX = 110,
     PV_ICE_SRFLX = 100,
-    PV_ICE_RELAY = 0, /* accepted and listed, never paired by this agent */
+    PV_ICE_RELAY = 0, /* paired only with relay candidates of the same coordinator (DESIGN 6) */
 };
 const char *pv_ice_cand_type_name(enum pv_ice_cand_type type); /* "host", "prflx", ... */
 
-/* How datagrams of a local base leave and arrive. Relay kinds are opaque to the agent. */
+/* How datagrams of a local base leave and arrive. For the relay kinds carrier.local is the relayed
+ * address, and what leaves is for the owner to wrap. */
 enum pv_ice_carrier_kind {
     PV_ICE_CARRIER_UDP,
     PV_ICE_CARRIER_CHANNEL, /* TURN channel over UDP */

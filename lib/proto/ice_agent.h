@@ -219,6 +219,10 @@ int pv_ice_pair_get(struct pv_ice_agent *a, int base, int remote);
 void pv_ice_pairs_form(struct pv_ice_agent *a);
 void pv_ice_pair_remove(struct pv_ice_agent *a, int index);
 void pv_ice_pairs_reprioritise(struct pv_ice_agent *a);
+/* Through the members' relay (DESIGN 6). */
+bool pv_ice_pair_is_relayed(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
+/* The relayed pair, unless it has failed; PV_ICE_NONE. */
+int pv_ice_pair_relayed(const struct pv_ice_agent *a);
 enum pv_ice_cand_type pv_ice_pair_local_type(const struct pv_ice_agent *a,
                                              const struct pv_ice_pair *p);
 /* What the path costs: its RTT plus a handicap for its kind, ns. Lower is better. */
@@ -280,6 +284,9 @@ void pv_ice_choose_abandon(struct pv_ice_agent *a, int index);
 /* The selected pair does not work any more; one that answered since then may take over. final: no
  * more is to be tried on the old one. */
 void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final);
+/* Data may go over the members' relay before its check is answered (DESIGN 6): where nothing better
+ * is proven the relayed pair is selected, in doubt. False: there is none, nothing changed. */
+bool pv_ice_choose_relay(struct pv_ice_agent *a);
 /* The selected pair is gone from the tables: another takes over, or the path is lost. */
 void pv_ice_choose_selected_gone(struct pv_ice_agent *a);
 /* Every stale or failed pair gets another chance. */

@@ -198,7 +198,8 @@ static int build_request(const struct pv_ice_agent *a, const struct pv_ice_pair 
     pv_stun_put(&w, PV_STUN_ATTR_USERNAME, pv_view(username, (size_t)n));
     /* RFC 8445 s7.1.1: the priority a peer-reflexive candidate of this base would have. */
     pv_stun_put_u32(&w, PV_STUN_ATTR_PRIORITY,
-                    pv_ice_priority(PV_ICE_PRFLX, (uint16_t)(base->priority >> 8)));
+                    pv_ice_priority(pv_ice_pair_is_relayed(a, p) ? PV_ICE_RELAY : PV_ICE_PRFLX,
+                                    (uint16_t)(base->priority >> 8)));
     pv_stun_put_u64(&w, t->controlling ? PV_STUN_ATTR_ICE_CONTROLLING : PV_STUN_ATTR_ICE_CONTROLLED,
                     a->tie_breaker);
     if (t->nomination != 0)
@@ -410,8 +411,10 @@ void pv_ice_check_effects(struct pv_ice_agent *a, const struct pv_ice_early *req
     bool learnt = remote == PV_ICE_NONE;
 
     if (learnt) {
-        struct pv_ice_cand cand = {
-            .type = PV_ICE_PRFLX, .addr = req->src, .priority = req->priority};
+        bool relayed = a->bases[req->base].carrier.kind != PV_ICE_CARRIER_UDP;
+        struct pv_ice_cand cand = {.type = relayed ? PV_ICE_RELAY : PV_ICE_PRFLX,
+                                   .addr = req->src,
+                                   .priority = req->priority};
         remote = pv_ice_remote_add(a, &cand, false);
     }
     int index = remote == PV_ICE_NONE ? PV_ICE_NONE : pv_ice_pair_get(a, req->base, remote);

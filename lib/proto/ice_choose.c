@@ -153,6 +153,20 @@ static void hold_down(struct pv_ice_agent *a, struct pv_ice_pair *p)
     p->holds++;
 }
 
+bool pv_ice_choose_relay(struct pv_ice_agent *a)
+{
+    int relay = a->cfg.foreign ? PV_ICE_NONE : pv_ice_pair_relayed(a);
+    if (relay == PV_ICE_NONE || relay == a->selected)
+        return false;
+    select_pair(a, relay);
+    if (a->pairs[relay].state != PV_ICE_PAIR_VALID) {
+        a->doubt = true;
+        if (!pv_ice_check_is_running(&a->pairs[relay]))
+            pv_ice_check_start(a, relay, PV_ICE_PLAN_FULL);
+    }
+    return true;
+}
+
 static void lose(struct pv_ice_agent *a)
 {
     a->selected = PV_ICE_NONE;
@@ -192,13 +206,14 @@ static int best_proven_since(const struct pv_ice_agent *a, pv_ns since)
 /* Nothing has proven itself lately: all are asked at once, and the first to answer takes over. */
 static void doubt_selected(struct pv_ice_agent *a)
 {
-    a->doubt = true;
-    a->ev_doubt = true;
     a->pairs[a->selected].state = PV_ICE_PAIR_CHECKING;
     pv_ice_check_start(a, a->selected, PV_ICE_PLAN_FULL);
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++)
         if (a->pairs[i].used && a->pairs[i].state == PV_ICE_PAIR_VALID)
             pv_ice_check_start(a, i, PV_ICE_PLAN_FULL);
+    (void)pv_ice_choose_relay(a); /* meanwhile */
+    a->doubt = true;
+    a->ev_doubt = true;
     pv_ice_choose_retry_all(a);
 }
 
@@ -220,7 +235,8 @@ void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final)
         fall_back(a, next);
     } else if (final || a->cfg.foreign) {
         p->state = PV_ICE_PAIR_FAILED;
-        lose(a);
+        if (!pv_ice_choose_relay(a))
+            lose(a);
     } else {
         doubt_selected(a);
     }
@@ -235,7 +251,8 @@ void pv_ice_choose_selected_gone(struct pv_ice_agent *a)
         fall_back(a, next);
     } else {
         pv_ice_choose_retry_all(a);
-        lose(a);
+        if (!pv_ice_choose_relay(a))
+            lose(a);
     }
 }
 

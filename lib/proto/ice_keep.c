@@ -188,11 +188,13 @@ static void go_dormant(struct pv_ice_agent *a)
     pv_ice_choose_abandon(a, a->nominating);
     a->wanted = PV_ICE_NONE;
     a->notice = PV_ICE_NONE;
+    PV_ICE_TRACE(a, "idle for %u s: dormant", (unsigned)((a->now - a->active_at) / PV_S(1)));
+    (void)pv_ice_choose_relay(a); /* for the next packet, DESIGN 5 */
+    pv_ice_check_stop(&a->pairs[a->selected]);
     a->probing = false;
     a->dormant = true;
     a->doubt = true;
     a->in_use = false;
-    PV_ICE_TRACE(a, "idle for %u s: dormant", (unsigned)((a->now - a->active_at) / PV_S(1)));
 }
 
 static pv_ns dormant_due(const struct pv_ice_agent *a)

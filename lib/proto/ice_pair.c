@@ -4,11 +4,13 @@
 #include <string.h>
 
 #include "proto/ice_agent.h"
+#include "proto/turn.h"
 
 /* Handicaps: how much faster a path of the lesser kind must be before it is preferred. */
 #define HANDICAP_NAT     PV_MS(20)  /* ours: a NAT in the path; the same LAN must win */
 #define HANDICAP_HAIRPIN PV_MS(500) /* DESIGN 5: "hairpin is the last resort" */
 #define HANDICAP_IPV4    PV_MS(3)   /* TRAVERSAL 3.8 rule 8 */
+#define HANDICAP_RELAY   PV_S(10)   /* ours: any direct path is preferred */
 #define RTT_UNKNOWN      PV_MS(500)
 
 enum {
@@ -36,7 +38,9 @@ void pv_ice_bases_set(struct pv_ice_agent *a, const struct pv_ice_cand *cands, s
 
     for (size_t i = 0; i < n; i++) {
         const struct pv_ice_cand *c = &cands[i];
-        if (c->type == PV_ICE_RELAY || c->carrier.local.family == PV_AF_NONE)
+        /* A relayed address of ours is a base of its own (RFC 8445 s5.1.1.2). */
+        if ((c->type == PV_ICE_RELAY) != (c->carrier.kind != PV_ICE_CARRIER_UDP) ||
+            c->carrier.local.family == PV_AF_NONE)
             continue;
         int slot = PV_ICE_NONE;
         for (int b = 0; b < PV_ICE_MAX_LOCAL; b++) {
@@ -180,9 +184,26 @@ static bool may_pair(const struct pv_ice_agent *a, int base, int remote)
     const struct pv_ice_base *b = &a->bases[base];
     const struct pv_ice_remote *r = &a->remotes[remote];
 
-    return b->used && r->used && b->carrier.kind == PV_ICE_CARRIER_UDP &&
-           r->cand.type != PV_ICE_RELAY && b->carrier.local.family == r->cand.addr.family &&
-           !pv_addr_equal(&b->carrier.local, &r->cand.addr);
+    if (!b->used || !r->used || pv_addr_equal(&b->carrier.local, &r->cand.addr))
+        return false;
+    if (b->carrier.kind != PV_ICE_CARRIER_UDP) /* relay with relay of the same server, DESIGN 6 */
+        return r->cand.type == PV_ICE_RELAY && pv_turn_same_relay(&b->carrier.local, &r->cand.addr);
+    return r->cand.type != PV_ICE_RELAY && b->carrier.local.family == r->cand.addr.family;
+}
+
+bool pv_ice_pair_is_relayed(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
+{
+    return a->bases[p->base].carrier.kind != PV_ICE_CARRIER_UDP;
+}
+
+int pv_ice_pair_relayed(const struct pv_ice_agent *a)
+{
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        const struct pv_ice_pair *p = &a->pairs[i];
+        if (p->used && p->state != PV_ICE_PAIR_FAILED && pv_ice_pair_is_relayed(a, p))
+            return i;
+    }
+    return PV_ICE_NONE;
 }
 
 /* A free slot, or that of the least promising pair below priority. */
@@ -194,8 +215,8 @@ static int pair_slot(struct pv_ice_agent *a, uint64_t priority)
         const struct pv_ice_pair *p = &a->pairs[i];
         if (!p->used)
             return i;
-        if (p->state == PV_ICE_PAIR_VALID || i == a->selected || i == a->nominated ||
-            i == a->nominating || p->priority >= priority)
+        if (p->state == PV_ICE_PAIR_VALID || pv_ice_pair_is_relayed(a, p) || i == a->selected ||
+            i == a->nominated || i == a->nominating || p->priority >= priority)
             continue;
         if (victim == PV_ICE_NONE || p->priority < a->pairs[victim].priority)
             victim = i;
@@ -211,7 +232,8 @@ int pv_ice_pair_get(struct pv_ice_agent *a, int base, int remote)
     if (i != PV_ICE_NONE || !may_pair(a, base, remote))
         return i;
     uint64_t priority = pair_priority(a, base, remote);
-    i = pair_slot(a, priority);
+    /* The relayed pair is the last resort: it has its place whatever else there is. */
+    i = pair_slot(a, a->bases[base].carrier.kind == PV_ICE_CARRIER_UDP ? priority : UINT64_MAX);
     if (i == PV_ICE_NONE)
         return PV_ICE_NONE;
     a->pairs[i] = (struct pv_ice_pair){
@@ -269,6 +291,8 @@ enum pv_ice_cand_type pv_ice_pair_local_type(const struct pv_ice_agent *a,
 {
     const struct pv_addr *base = &a->bases[p->base].carrier.local;
 
+    if (pv_ice_pair_is_relayed(a, p))
+        return PV_ICE_RELAY;
     if (p->mapped.family == PV_AF_NONE || pv_addr_equal(&p->mapped, base))
         return PV_ICE_HOST;
     for (size_t i = 0; i < a->n_given; i++)
@@ -282,6 +306,8 @@ pv_ns pv_ice_pair_handicap(const struct pv_ice_agent *a, const struct pv_ice_pai
     const struct pv_ice_cand *remote = &a->remotes[p->remote].cand;
     pv_ns h = 0;
 
+    if (pv_ice_pair_is_relayed(a, p))
+        return HANDICAP_RELAY;
     /* Both ends look alike from outside: the datagrams turn round in a NAT we share. */
     if (pv_addr_equal_ip(&p->mapped, &remote->addr))
         h += HANDICAP_HAIRPIN;
