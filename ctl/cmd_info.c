@@ -146,7 +146,8 @@ static void status_outside(struct pv_table *t, const json_t *s)
     char text[PV_SHOW_BUF], rtt[PV_SHOW_BUF];
     const json_t *iface = json_object_get(s, "interface"), *addr;
     const json_t *coord = json_object_get(s, "coordinator");
-    const json_t *seen = json_object_get(s, "public");
+    const json_t *seen = json_object_get(s, "public"), *relay = json_object_get(s, "relay");
+    char sent[PV_SHOW_BUF], received[PV_SHOW_BUF];
     size_t i;
 
     if (json_is_object(iface)) {
@@ -164,6 +165,13 @@ static void status_outside(struct pv_table *t, const json_t *s)
         snprintf(text, sizeof(text), "%.40s  %s%s%.40s", pv_json_text(coord, "address", "?"),
                  up ? "connected" : "unreachable", more[0] == '\0' ? "" : "  ", more);
         row(t, "coordinator", up ? PV_GREEN : PV_YELLOW, text);
+    }
+    if (json_is_object(relay)) {
+        snprintf(text, sizeof(text), "%.30s  %.12s out, %.12s in",
+                 pv_json_text(relay, "address", "?"),
+                 pv_show_bytes(pv_json_real(relay, "tx_bytes", 0), sent),
+                 pv_show_bytes(pv_json_real(relay, "rx_bytes", 0), received));
+        row(t, "relay", PV_PLAIN, text);
     }
     json_array_foreach(seen, i, addr)
     {

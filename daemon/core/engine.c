@@ -83,6 +83,8 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
         r = pv_ctlsrv_new(&e->ctl);
     if (r == PV_OK)
         r = pv_rostersync_new(&e->sync, e->identity->sign_pk, &e->rng);
+    if (r == PV_OK)
+        r = pv_turnc_new(&e->turnc, &e->rng);
     if (r == PV_OK && (e->sync_tx = calloc(1, sizeof(*e->sync_tx))) == NULL)
         r = PV_ERR_NOMEM;
     if (r == PV_OK && (e->stunroute = calloc(1, sizeof(*e->stunroute))) == NULL)
@@ -210,6 +212,10 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_coordclient_free(e->coord);
     pv_gatherer_free(e->gatherer);
     pv_hardnat_free(e->hard);
+    pv_turnc_free(e->turnc);
+    if (e->turn != NULL)
+        pv_wipe(e->turn, sizeof(*e->turn));
+    free(e->turn);
     pv_cookie_checker_free(e->cookies);
     pv_fp_builder_free(e->fp);
     pv_heap_done(&e->timers);
@@ -290,12 +296,14 @@ void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
 void pv_engine_settle(struct pv_engine *e, pv_ns now)
 {
     if (pv_gatherer_take_changed(e->gatherer)) {
-        e->env.n_locals = pv_gatherer_candidates(e->gatherer, e->env.locals);
+        pv_engine_gather(e);
         pv_engine_hard_moved(e);
+        pv_engine_relay_check(e, now);
         pv_coordclient_kick(e->coord, now); /* a NAT that forgot us forgot this connection too */
         pv_engine_env_changed(e, true, now);
     }
     pv_engine_coord_pump(e, now);
+    pv_engine_relay_pump(e, now);
     pv_engine_run_sync(e, now);
     pv_engine_run_names(e, now);
     pv_engine_run_waiters(e, now);
@@ -320,6 +328,7 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     pv_engine_hard_timeout(e, now);
     pv_gatherer_handle_timeout(e->gatherer, now);
     pv_coordclient_handle_timeout(e->coord, now);
+    pv_turnc_handle_timeout(e->turnc, now);
     pv_chatlink_handle_timeout(e->chat, now);
     pv_rostersync_handle_timeout(e->sync, now);
     pv_enroll_timeout(e, now);
@@ -333,6 +342,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     next = pv_min_ns(next, pv_gatherer_next_timeout(e->gatherer));
     next = pv_min_ns(next, pv_hardnat_next_timeout(e->hard));
     next = pv_min_ns(next, pv_coordclient_next_timeout(e->coord));
+    next = pv_min_ns(next, pv_turnc_next_timeout(e->turnc));
     next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
     next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
     next = pv_min_ns(next, pv_engine_waiters_timeout(e));
@@ -362,10 +372,14 @@ static bool poll_gatherer(struct pv_engine *e, struct pv_engine_transmit *ret_tx
 static bool poll_peer(struct pv_engine *e, struct pv_peer *p, struct pv_engine_transmit *ret_tx)
 {
     struct pv_peer_transmit tx;
-    if (pv_peer_poll_transmit(p, &tx) != PV_OK)
-        return false;
-    if (tx.is_stun)
-        pv_stunroute_sent(e->stunroute, tx.buf + 8, p->id + PV_STUN_OWNER_PEERS);
+    do {
+        if (pv_peer_poll_transmit(p, &tx) != PV_OK)
+            return false;
+        if (tx.is_stun)
+            pv_stunroute_sent(e->stunroute, tx.buf + 8, p->id + PV_STUN_OWNER_PEERS);
+        if (tx.relayed && pv_engine_relay_wrap(e, &tx.dst, pv_view(tx.buf, tx.len), ret_tx))
+            return true;
+    } while (tx.relayed); /* without a relay it is lost, as on the network */
     *ret_tx = (struct pv_engine_transmit){
         .sock = tx.sock, .ttl = tx.ttl, .local = tx.local, .dst = tx.dst, .len = tx.len};
     memcpy(ret_tx->buf, tx.buf, tx.len);
@@ -378,7 +392,8 @@ int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_
         *ret_tx = e->answers[--e->n_answers];
         return PV_OK;
     }
-    if (poll_gatherer(e, ret_tx) || pv_engine_hard_transmit(e, ret_tx))
+    if (pv_engine_relay_poll(e, ret_tx) || poll_gatherer(e, ret_tx) ||
+        pv_engine_hard_transmit(e, ret_tx))
         return PV_OK;
     while (e->ready_first != NULL) {
         struct pv_peer *p = e->ready_first;

@@ -60,6 +60,7 @@ void pv_engine_coord_resolved(struct pv_engine *e, enum pv_job_purpose purpose,
         for (size_t i = 0; i < result->n_addrs; i++)
             add_addr(e->stun_addrs, &e->n_stun_addrs, PV_CTL_ADDRS_MAX, &result->addrs[i]);
         pv_gatherer_set_servers(e->gatherer, e->stun_addrs, e->n_stun_addrs, now);
+        pv_engine_relay_start(e, now);
         return;
     }
     if (result->status != PV_OK) {
@@ -84,6 +85,7 @@ void pv_engine_connect(struct pv_engine *e, struct pv_view list, enum pv_ctl_rol
            pv_coordlist_next_addr(&c.addrs, &e->hosts[e->n_hosts]))
         e->n_hosts++;
     memcpy(target.coordinator, c.pk, sizeof(target.coordinator));
+    memcpy(e->coordinator_pk, c.pk, sizeof(e->coordinator_pk));
     if (network_id != NULL)
         memcpy(target.network, network_id, sizeof(target.network));
     if (role == PV_CTL_MEMBER)
@@ -406,6 +408,7 @@ static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_
     e->relisted = false;
     drop_listed(e);
     take_stun_servers(e, &welcome->u.welcome, now);
+    pv_engine_relay_offer(e, &welcome->u.welcome, now);
     pull(e, e->cursor, PV_CP_PULL);
     subscribe_again(e, now);
     e->env.signalling = true;

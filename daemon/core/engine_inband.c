@@ -93,7 +93,7 @@ static void ping_send(struct pv_engine *e, struct pv_waiter *w, struct pv_peer *
         w->ended++;
     }
     const struct pv_inband_echo echo = {
-        .path = PV_INBAND_PATH_DIRECT,
+        .path = pv_peer_is_relayed(p) ? PV_INBAND_PATH_RELAY : PV_INBAND_PATH_DIRECT,
         .token = pv_rng_u64(&e->rng) | 1,
         .filler = pv_view(filler, w->size < sizeof(filler) ? w->size : sizeof(filler)),
     };
@@ -164,7 +164,7 @@ static void take_echo(struct pv_engine *e, struct pv_peer *p, struct pv_view bod
         return;
     if (!echo.reply) {
         echo.reply = true;
-        echo.path = PV_INBAND_PATH_DIRECT;
+        echo.path = pv_peer_is_relayed(p) ? PV_INBAND_PATH_RELAY : PV_INBAND_PATH_DIRECT;
         send_echo(e, p, &echo);
         return;
     }
@@ -294,7 +294,7 @@ static bool wait_is_over(struct pv_engine *e, struct pv_waiter *w, pv_ns now)
         return p->presence == PV_PRESENCE_ONLINE || p->has_path;
     pv_peer_want(p, "wait", now);
     pv_engine_touch(e, p, now);
-    return pv_engine_can_talk(p, now); /* every path is a direct one until there are relays */
+    return pv_engine_can_talk(p, now) && (!w->direct || !pv_peer_is_relayed(p));
 }
 
 void pv_engine_run_waiters(struct pv_engine *e, pv_ns now)

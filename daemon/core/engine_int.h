@@ -9,6 +9,7 @@
  *   engine_sync.c     exchange of statements with peers
  *   engine_net.c      membership: roster and its events, presence, interface, up and down
  *   engine_coord.c    what the coordinator says and is told
+ *   engine_relay.c    the members' relay: TURN client, channels of peers
  *   engine_enroll.c   create and join
  *   engine_jobs.c     jobs out, results in, what is stored
  *   engine_stream.c   one space of stream ids over three machines
@@ -32,6 +33,7 @@
 #include "proto/roster.h"
 #include "proto/roster_make.h"
 #include "proto/token.h"
+#include "proto/turnc.h"
 
 enum {
     PV_ENGINE_SUBSCRIBE_ALL = 128, /* ours: in networks up to this size presence of all is wanted */
@@ -267,6 +269,10 @@ struct pv_engine {
     size_t n_coord_addrs;
     struct pv_addr stun_addrs[PV_CTL_ADDRS_MAX];
     size_t n_stun_addrs;
+    uint8_t coordinator_pk[PV_SIGN_PK_LEN]; /* of the connection wanted or there */
+    struct pv_turnc *turnc;
+    struct pv_turnc_config *turn; /* owned: of the last welcome; NULL = none, or used up */
+    struct pv_addr relay_mapped;  /* our address as the relay sees it */
     struct pv_ctl_cursor cursor;
     bool relisted; /* heads were compared by the whole log on this connection */
     uint8_t (*listed)[PV_STATEMENT_HASH_LEN]; /* owned: what the coordinator has, while relisting */
@@ -335,6 +341,30 @@ bool pv_engine_hard_transmit(struct pv_engine *e, struct pv_engine_transmit *ret
 void pv_engine_hard_moved(struct pv_engine *e);
 /* The peer is about to be freed. */
 void pv_engine_hard_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now);
+
+/* --- engine_relay.c -------------------------------------------------------------------------- */
+
+/* What welcome offers; allocates as soon as a server's address is known. */
+void pv_engine_relay_offer(struct pv_engine *e, const struct pv_ctl_welcome *w, pv_ns now);
+/* Addresses of servers are known, or others. */
+void pv_engine_relay_start(struct pv_engine *e, pv_ns now);
+void pv_engine_relay_stop(struct pv_engine *e, pv_ns now);
+/* Our candidates: the gatherer's and the relayed one. */
+void pv_engine_gather(struct pv_engine *e);
+/* The gatherer's candidates changed: does the relay still see us where we are? */
+void pv_engine_relay_check(struct pv_engine *e, pv_ns now);
+/* A peer has a channel while it is in use. */
+void pv_engine_relay_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now);
+void pv_engine_relay_drop(struct pv_engine *e, struct pv_peer *p, pv_ns now);
+/* Acts on what the client says. */
+void pv_engine_relay_pump(struct pv_engine *e, pv_ns now);
+/* True: the datagram was the relay's answer to us. */
+bool pv_engine_relay_input(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
+                           pv_ns now);
+bool pv_engine_relay_poll(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
+/* Data for a peer's virtual address, wrapped for the relay. False: there is none now. */
+bool pv_engine_relay_wrap(struct pv_engine *e, const struct pv_addr *peer, struct pv_view data,
+                          struct pv_engine_transmit *ret_tx);
 
 /* --- engine_desc.c --------------------------------------------------------------------------- */
 

@@ -84,6 +84,7 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);
     }
     pv_engine_sync_peer(e, p, now);
+    pv_engine_relay_peer(e, p, now);
     pv_heap_set(&e->timers, &p->timer, pv_peer_next_timeout(p));
     make_ready(e, p);
 }
@@ -133,6 +134,7 @@ static void release(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     pv_engine_hard_gone(e, p, now);
     if (p->in_sync)
         pv_rostersync_peer_down(e->sync, p->pk, now);
+    pv_engine_relay_drop(e, p, now);
     leave_ready(e, p);
     pv_heap_set(&e->timers, &p->timer, PV_NEVER);
     if (slot < e->n_slots && e->by_slot[slot] == p)
@@ -320,6 +322,8 @@ static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct
     char ufrag[PV_ICE_UFRAG_MAX + 1] = {0};
     char key[PV_ICE_UFRAG_MAX + 1] = {0};
     struct pv_peer *p = NULL;
+    if (pv_engine_relay_input(e, from, data, now))
+        return;
     if (from->sock != 0 && !pv_engine_hard_input(e, from, data, now))
         return;
     if (pv_ice_request_ufrag(data, ufrag) == PV_OK) {
@@ -327,7 +331,7 @@ static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct
         p = pv_peer_by_ufrag(&e->env, key);
     } else if (data.len >= 20) {
         uint32_t owner = pv_stunroute_owner(e->stunroute, data.ptr + 8);
-        if (owner == PV_STUN_OWNER_GATHERER) {
+        if (owner == PV_STUN_OWNER_GATHERER && from->kind == PV_CARRIER_UDP) {
             if (pv_gatherer_handle_input(e->gatherer, &from->remote, data, now) == PV_OK)
                 pv_engine_settle(e, now); /* a new public address goes out at once */
             else
@@ -363,13 +367,20 @@ static void answer_cookie(struct pv_engine *e, const struct pv_carrier *from, st
 {
     if (e->n_answers == PV_ENGINE_MAX_ANSWERS)
         return;
-    struct pv_engine_transmit *tx = &e->answers[e->n_answers++];
+    struct pv_engine_transmit *tx = &e->answers[e->n_answers];
+    uint8_t reply[PV_WGMSG_COOKIE_LEN];
+    pv_cookie_reply(e->cookies, msg, &from->remote, now, reply);
+    if (from->kind == PV_CARRIER_CHANNEL) {
+        e->n_answers += pv_engine_relay_wrap(e, &from->remote, pv_view(reply, sizeof(reply)), tx);
+        return;
+    }
+    e->n_answers++;
     tx->sock = from->sock;
     tx->ttl = 0;
     tx->local = from->local;
     tx->dst = from->remote;
-    tx->len = PV_WGMSG_COOKIE_LEN;
-    pv_cookie_reply(e->cookies, msg, &from->remote, now, tx->buf);
+    tx->len = sizeof(reply);
+    memcpy(tx->buf, reply, sizeof(reply));
 }
 
 static struct pv_peer *peer_by_transport(struct pv_engine *e, const uint8_t *transport)

@@ -14,6 +14,11 @@ void pv_engine_path_of(const struct pv_peer *p, struct pv_ctlapi_path *ret_path,
         return;
     ret_path->type = p->is_static ? PV_CTLAPI_PATH_STATIC : PV_CTLAPI_PATH_DIRECT;
     ret_path->local = p->path.local;
+    if (pv_peer_is_relayed(p)) {
+        ret_path->type = PV_CTLAPI_PATH_RELAY;
+        ret_path->local = p->env->relayed;
+        ret_path->via = p->env->relay_text;
+    }
     ret_path->remote = p->path.remote;
     ret_path->mtu = p->env->mtu;
     struct pv_ice_path ice;
@@ -192,6 +197,21 @@ static json_t *with_hard(const struct pv_engine *e, json_t *status)
     return NULL;
 }
 
+static void fill_relay(struct pv_engine *e, struct pv_ctlapi_status *s)
+{
+    if (e->env.relayed.family == PV_AF_NONE)
+        return;
+    s->relay = e->env.relay_text;
+    for (size_t slot = 0; slot < e->n_slots; slot++) {
+        struct pv_fp_live *l =
+            e->by_slot[slot] == NULL ? NULL : pv_fp_builder_live(e->fp, e->by_slot[slot]->id);
+        if (l == NULL)
+            continue;
+        s->relay_tx_bytes += atomic_load_explicit(&l->tx_relayed, memory_order_relaxed);
+        s->relay_rx_bytes += atomic_load_explicit(&l->rx_relayed, memory_order_relaxed);
+    }
+}
+
 void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv_job_result *counts,
                            pv_ns now)
 {
@@ -215,6 +235,7 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
     char coordinator[PV_HOSTPORT_BUF];
 
     fill_network(e, &s, head);
+    fill_relay(e, &s);
     if (e->roster != NULL && e->n_hosts > 0)
         s.coordinator = pv_hostport_format(&e->hosts[0], coordinator);
     if (pv_coordclient_rtt(e->coord) != 0)
@@ -262,8 +283,12 @@ static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
         line(lines, "%s is a static peer, reached at %s", p->name, remote);
         return;
     }
-    line(lines, "%s is reached directly at %s for %u s%s", p->name, remote, for_s,
-         p->doubted ? ", but it does not answer now" : "");
+    const char *doubt = p->doubted ? ", but it does not answer now" : "";
+    if (pv_peer_is_relayed(p))
+        line(lines, "%s is reached through the relay %s for %u s%s: no direct path is proven",
+             p->name, p->env->relay_text, for_s, doubt);
+    else
+        line(lines, "%s is reached directly at %s for %u s%s", p->name, remote, for_s, doubt);
     if (p->ice != NULL && pv_ice_selected(p->ice, &path) == PV_OK)
         line(lines, "  our %s address %s to their %s address, round trip %.1f ms, loss %.1f %%",
              pv_ice_cand_type_name(path.local_type), pv_addr_format(&path.carrier.local, local),

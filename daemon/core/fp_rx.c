@@ -50,6 +50,8 @@ static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *
     else {
         pv_fp_set(&live->last_rx_data, now);
         pv_fp_add(&live->rx_bytes, ip.whole.len);
+        if (o->from->kind == PV_CARRIER_CHANNEL)
+            pv_fp_add(&live->rx_relayed, ip.whole.len);
         pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, peer->id, &live->told_active);
         pv_joiner_add(&w->writes, &ip, packet);
     }

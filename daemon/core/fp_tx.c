@@ -143,6 +143,8 @@ static void note_sent(struct pv_fp_worker *w, const struct pv_fp_peer *peer, siz
     if (data) {
         pv_fp_set(&live->last_tx_data, now);
         pv_fp_add(&live->tx_bytes, len);
+        if (peer->path.kind == PV_CARRIER_CHANNEL)
+            pv_fp_add(&live->tx_relayed, len);
         pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, peer->id, &live->told_active);
     }
 }

@@ -7,21 +7,6 @@
 
 #include "crypto/ct.h"
 
-const char *pv_peer_state_name(enum pv_peer_state state)
-{
-    switch (state) {
-    case PV_PEER_IDLE:
-        return "idle";
-    case PV_PEER_REACHING:
-        return "reaching";
-    case PV_PEER_UP:
-        return "up";
-    case PV_PEER_FAILED:
-        return "failed";
-    }
-    return "unknown";
-}
-
 /* --- life ---------------------------------------------------------------------------------- */
 
 static int new_peer(struct pv_peer **ret_peer, struct pv_peer_env *env, enum pv_fp_peer_kind kind,
@@ -43,6 +28,7 @@ static int new_peer(struct pv_peer **ret_peer, struct pv_peer_env *env, enum pv_
     p->sample_at = PV_NEVER;
     p->resolve_at = PV_NEVER;
     p->hard.wake = PV_NEVER;
+    p->leave_at = PV_NEVER;
     *ret_peer = p;
     return PV_OK;
 }
@@ -167,6 +153,17 @@ static void update_reach(struct pv_peer *p, pv_ns now)
     pv_session_set_reach(p->session, reach, now);
 }
 
+/* Attempts to leave the relay never stop while somebody talks (DESIGN 5). */
+static void plan_leaving(struct pv_peer *p, pv_ns now)
+{
+    if (!pv_peer_is_relayed(p)) {
+        p->leave_at = PV_NEVER;
+    } else if (p->leave_at == PV_NEVER) {
+        p->leave_wait = PV_PEER_LEAVE_FIRST;
+        p->leave_at = now + p->leave_wait;
+    }
+}
+
 static void use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now)
 {
     bool had = p->has_path;
@@ -179,7 +176,10 @@ static void use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now
         p->path = *path;
         p->doubted = false;
     }
-    if (pv_fp_builder_set_path(p->env->fp, p->id, path, p->mtu.current) != PV_OK)
+    p->relay_chosen = false;
+    plan_leaving(p, now);
+    uint16_t mtu = path == NULL ? 0 : pv_peer_path_mtu(path, p->mtu.current);
+    if (pv_fp_builder_set_path(p->env->fp, p->id, path, mtu) != PV_OK)
         pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"path not set: out of memory\"", p->name);
     if (path != NULL && live_of(p) != NULL)
         pv_fp_live_rearm_path(live_of(p));
@@ -318,6 +318,8 @@ void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t
                      : presence == PV_PRESENCE_OFFLINE ? "offline"
                                                        : "unknown");
     update_reach(p, now);
+    if (presence == PV_PRESENCE_OFFLINE && p->ice != NULL)
+        pv_ice_set_present(p->ice, false, now);
     if (presence == PV_PRESENCE_OFFLINE && p->has_path && p->doubted)
         pv_peer_goodbye(p, now);
     if (!came)
@@ -380,71 +382,52 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
         pv_descx_receive(&p->descx, (struct pv_descx_id){desc->gen, desc->rev}, re);
     if (p->descx.own.gen != 0 && re.gen == p->descx.own.gen)
         p->chain_known = true;
+    if (v == PV_DESCX_DUPLICATE && p->chain_known && p->ice != NULL)
+        pv_ice_set_present(p->ice, true, now);
     if (v == PV_DESCX_STALE || v == PV_DESCX_DUPLICATE)
         return;
 
     p->remote = *desc;
+    pv_peer_prune_relays(&p->remote, p->pk);
     if (v == PV_DESCX_NEW_GEN)
         pv_trace_add(&p->trace, now, "their description: new, %zu candidates", desc->n_cands);
     if (p->state == PV_PEER_IDLE || p->state == PV_PEER_FAILED || p->ice == NULL) {
         begin(p, "it wants to reach us", now);
         if (p->ice == NULL)
             return;
+    } else if (pv_peer_is_relayed(p)) {
+        pv_ice_try_others(p->ice, now); /* it tries to leave the relay: both have to send */
     } else if (p->state == PV_PEER_UP && pv_ice_state(p->ice) == PV_ICE_DORMANT) {
         pv_ice_kick(p->ice, now);
     }
     /* The first gen we hear of is the life our messages went to. */
     if (v == PV_DESCX_NEW_GEN && replaces)
         pv_session_peer_new_gen(p->session);
-    if (pv_ice_set_remote(p->ice, &desc->creds, desc->cands, desc->n_cands, now) != PV_OK)
+    if (pv_ice_set_remote(p->ice, &p->remote.creds, p->remote.cands, p->remote.n_cands, now) !=
+        PV_OK)
         pv_trace_add(&p->trace, now, "their description is unusable");
+    pv_ice_set_present(p->ice, true, now);
     if (desc->wg_len > 0)
         take_wg(p, desc, now);
     else
         want_keys(p, now);
 }
 
-bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
-{
-    if (p->ice == NULL || !pv_descx_take_due(&p->descx, now))
-        return false;
-    memset(ret_desc, 0, sizeof(*ret_desc));
-    ret_desc->gen = p->descx.own.gen;
-    ret_desc->rev = p->descx.own.rev;
-    ret_desc->re_gen = p->descx.theirs.gen;
-    ret_desc->re_rev = p->descx.theirs.rev;
-    ret_desc->creds = p->creds;
-    ret_desc->n_cands = pv_ice_locals(p->ice, ret_desc->cands, PV_ARRAY_LEN(ret_desc->cands));
-    if (p->env->nat != NULL)
-        ret_desc->nat = *p->env->nat;
-    if (p->hard.announced)
-        ret_desc->attempt = (struct pv_desc_try){.n = p->hard.n, .at_us = p->hard.at_us};
-    memcpy(ret_desc->wg, p->wg, p->wg_len);
-    ret_desc->wg_len = p->wg_len;
-    return true;
-}
-
 /* --- datagrams in ---------------------------------------------------------------------------- */
-
-static struct pv_ice_carrier ice_carrier(const struct pv_carrier *c)
-{
-    return (struct pv_ice_carrier){
-        .kind = PV_ICE_CARRIER_UDP, .sock = c->sock, .channel = c->channel, .local = c->local};
-}
 
 int pv_peer_handle_stun(struct pv_peer *p, const struct pv_carrier *from, struct pv_view datagram,
                         pv_ns now)
 {
     if (p->ice == NULL)
         return PV_ERR_NOT_FOUND;
-    const struct pv_ice_carrier c = ice_carrier(from);
+    const struct pv_ice_carrier c = pv_peer_ice_carrier(from);
     return pv_ice_handle_input(p->ice, &c, &from->remote, datagram, now);
 }
 
 /* WireGuard's roaming rule for static peers (whitepaper s2.1): authenticated, so it is there. */
 static void roam(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
 {
-    if (p->has_path && pv_carrier_same(&p->path, from))
+    if (from->kind != PV_CARRIER_UDP || (p->has_path && pv_carrier_same(&p->path, from)))
         return;
     char text[PV_ADDR_TEXT];
     pv_trace_add(&p->trace, now, "now at %s", pv_addr_format(&from->remote, text));
@@ -461,7 +444,7 @@ static void heard_from(struct pv_peer *p, const struct pv_carrier *from, size_t 
     if (p->ice == NULL)
         begin(p, "it sent to us", now);
     if (p->ice != NULL) {
-        const struct pv_ice_carrier c = ice_carrier(from);
+        const struct pv_ice_carrier c = pv_peer_ice_carrier(from);
         pv_ice_note_stray(p->ice, &c, &from->remote, len, now);
     }
 }
@@ -514,6 +497,25 @@ void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns n
     const struct pv_carrier to = {.kind = PV_CARRIER_UDP, .remote = *addr};
     use_path(p, &to, now);
     set_state(p, PV_PEER_UP, "endpoint configured", now);
+}
+
+void pv_peer_set_channel(struct pv_peer *p, uint16_t channel, pv_ns now)
+{
+    struct pv_ice_path path;
+    struct pv_carrier c;
+    bool was_relayed = pv_peer_is_relayed(p);
+    if (p->channel == channel)
+        return;
+    p->channel = channel;
+    if (channel == 0 && was_relayed) {
+        pv_trace_add(&p->trace, now, "the relay forgot our channel: waiting for a new one");
+        use_path(p, NULL, now);
+        p->relay_chosen = true;
+    } else if ((p->relay_chosen || was_relayed) && p->ice != NULL &&
+               pv_ice_selected(p->ice, &path) == PV_OK && pv_peer_carrier(p, &path, &c)) {
+        use_path(p, &c, now);
+        set_state(p, PV_PEER_UP, "through the relay", now);
+    }
 }
 
 void pv_peer_forget_local(struct pv_peer *p, pv_ns now)
@@ -606,18 +608,6 @@ static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, p
     pv_wipe(&ev->keys, sizeof(ev->keys));
 }
 
-static struct pv_carrier fp_carrier(const struct pv_ice_path *path)
-{
-    struct pv_carrier c = {
-        .kind = PV_CARRIER_UDP,
-        .sock = path->carrier.sock,
-        .channel = path->carrier.channel,
-        .local = path->carrier.local,
-        .remote = path->remote,
-    };
-    return c;
-}
-
 static void attempt_failed(struct pv_peer *p, pv_ns now)
 {
     bool checked = p->ice != NULL && pv_ice_state(p->ice) == PV_ICE_FAILED;
@@ -636,9 +626,13 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
     struct pv_carrier c;
     switch (ev->type) {
     case PV_ICE_EV_SELECTED:
-        c = fp_carrier(&ev->path);
+        if (!pv_peer_carrier(p, &ev->path, &c)) {
+            p->relay_chosen = true;
+            break;
+        }
         use_path(p, &c, now);
-        set_state(p, PV_PEER_UP, "a path answers", now);
+        set_state(p, PV_PEER_UP, pv_peer_is_relayed(p) ? "through the relay" : "a path answers",
+                  now);
         break;
     case PV_ICE_EV_LOST:
         use_path(p, NULL, now);
@@ -733,31 +727,19 @@ void pv_peer_settle(struct pv_peer *p, pv_ns now)
         pv_ice_set_known(p->ice, p->descx.acked, now);
 }
 
-int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx)
-{
-    if (p->n_out > 0) {
-        const struct pv_peer_handshake *h = &p->out[0];
-        *ret_tx = (struct pv_peer_transmit){
-            .sock = h->to.sock, .local = h->to.local, .dst = h->to.remote, .len = h->len};
-        memcpy(ret_tx->buf, h->msg, h->len);
-        p->n_out--;
-        memmove(&p->out[0], &p->out[1], p->n_out * sizeof(p->out[0]));
-        return PV_OK;
-    }
-    struct pv_ice_transmit tx;
-    if (p->ice == NULL || pv_ice_poll_transmit(p->ice, &tx) != PV_OK)
-        return PV_ERR_AGAIN;
-    *ret_tx = (struct pv_peer_transmit){.sock = tx.carrier.sock,
-                                        .local = tx.carrier.local,
-                                        .dst = tx.dst,
-                                        .is_stun = true,
-                                        .ttl = tx.ttl,
-                                        .len = tx.len};
-    memcpy(ret_tx->buf, tx.buf, tx.len);
-    return PV_OK;
-}
-
 /* --- time ------------------------------------------------------------------------------------ */
+
+/* Both ends check all pairs again; who is on the relay and idle lets it be. */
+static void try_to_leave(struct pv_peer *p, pv_ns now)
+{
+    p->leave_wait = pv_min_ns(2 * p->leave_wait, PV_PEER_LEAVE_MAX);
+    p->leave_at = now + p->leave_wait;
+    if (p->ice == NULL || !is_wanted(p, now) || pv_ice_state(p->ice) == PV_ICE_DORMANT)
+        return;
+    pv_trace_add(&p->trace, now, "trying to leave the relay");
+    pv_ice_try_others(p->ice, now);
+    pv_descx_changed(&p->descx);
+}
 
 void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
 {
@@ -768,6 +750,8 @@ void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
     pv_mtu_handle_timeout(&p->mtu, now);
     if (p->sample_at != PV_NEVER && now >= p->sample_at)
         pv_peer_sample(p, now);
+    if (now >= p->leave_at)
+        try_to_leave(p, now);
     if (p->deadline == PV_NEVER || now < p->deadline)
         return;
     p->deadline = PV_NEVER;
@@ -784,7 +768,8 @@ void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
 
 pv_ns pv_peer_next_timeout(const struct pv_peer *p)
 {
-    pv_ns next = pv_min_ns(pv_min_ns(p->deadline, p->sample_at), p->resolve_at);
+    pv_ns next =
+        pv_min_ns(pv_min_ns(p->deadline, p->sample_at), pv_min_ns(p->resolve_at, p->leave_at));
     next = pv_min_ns(next, pv_min_ns(p->hard.wake, pv_mtu_next_timeout(&p->mtu)));
     if (p->session != NULL)
         next = pv_min_ns(next, pv_session_next_timeout(p->session));

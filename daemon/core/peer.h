@@ -60,6 +60,10 @@ enum {
 #define PV_PEER_WANTED_FOR   PV_S(60)   /* a wish counts this long */
 #define PV_PEER_SAMPLE       PV_MS(100) /* how often the fast path's facts are read in use */
 #define PV_PEER_QUIET_AFTER  PV_S(20)   /* no data either way: no longer read */
+#define PV_PEER_LEAVE_FIRST                                                                      \
+    PV_S(2)                        /* ours: on the relay, until the direct pairs are tried anew; \
+                                    */
+#define PV_PEER_LEAVE_MAX PV_S(60) /* doubling: "backed off to one a minute", DESIGN 5 */
 
 enum pv_peer_state {
     PV_PEER_IDLE,
@@ -104,6 +108,9 @@ struct pv_peer_env {
     bool signalling; /* the coordinator is there: signals can be sent */
     struct pv_ice_cand locals[PV_ICE_MAX_LOCAL];
     size_t n_locals;
+    struct pv_addr relay;          /* the TURN server; PV_AF_NONE = none */
+    char relay_text[PV_ADDR_TEXT]; /* the same for `via` */
+    struct pv_addr relayed;        /* our address there; PV_AF_NONE = no allocation */
     size_t n_reaching;             /* peers in that state */
     struct pv_bucket attempts;     /* of our own accord */
     uint16_t mtu;                  /* of the TUN, bytes */
@@ -171,6 +178,13 @@ struct pv_peer {
     struct pv_carrier path;
     pv_ns path_since;
     struct pv_mtu mtu; /* of path */
+
+    /* the relay (members) */
+    struct pv_addr relay_addr; /* its virtual relayed address; PV_AF_NONE: not in use */
+    uint16_t channel;          /* bound to relay_addr; 0 = not (yet) */
+    bool relay_chosen;         /* the agent chose the relay, and the channel is still to come */
+    pv_ns leave_at;            /* on the relay: the next attempt to leave it; PV_NEVER */
+    pv_ns leave_wait;
 
     /* machines */
     struct pv_session *session; /* made on first use; static peers: always */
@@ -264,6 +278,8 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
 void pv_peer_goodbye(struct pv_peer *p, pv_ns now);
 /* A static peer's endpoint was configured or resolved. */
 void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns now);
+/* The channel to relay_addr is bound (or, 0, no longer). */
+void pv_peer_set_channel(struct pv_peer *p, uint16_t channel, pv_ns now);
 /* A static peer's path: the own address it was last heard on is gone; the kernel chooses. */
 void pv_peer_forget_local(struct pv_peer *p, pv_ns now);
 
@@ -273,6 +289,7 @@ pv_ns pv_peer_next_timeout(const struct pv_peer *p);
 /* --- decisions out ------------------------------------------------------------------------- */
 
 struct pv_peer_transmit {
+    bool relayed; /* to be wrapped for the relay; dst is a virtual address */
     uint16_t sock;
     struct pv_addr local; /* PV_AF_NONE: the kernel chooses */
     struct pv_addr dst;
@@ -283,6 +300,21 @@ struct pv_peer_transmit {
 };
 /* One datagram to send now, or PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx);
+/* Is the path in use one through the relay? */
+static inline bool pv_peer_is_relayed(const struct pv_peer *p)
+{
+    return p->has_path && p->path.kind == PV_CARRIER_CHANNEL;
+}
+/* peer_path.c: the agent's view of a carrier, and the carrier of a path it chose. False: the
+ * channel is still to be bound. */
+struct pv_ice_carrier pv_peer_ice_carrier(const struct pv_carrier *c);
+bool pv_peer_carrier(const struct pv_peer *p, const struct pv_ice_path *path,
+                     struct pv_carrier *ret_carrier);
+/* Relay candidates that are not this node's virtual address go: data is sent there unproven. */
+void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static 32]);
+/* The largest UDP payload that a path carries, bytes, 0 = not known. probed: the largest transport
+ * message, 0 = not known. */
+uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed);
 /* Must our description be sent now? Then *ret_desc is it (borrowing from p). */
 PV_MUST_CHECK bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc);
 /* Lets the machines inside act on what they were told: call after every fact, before polling. */

@@ -16,7 +16,7 @@ static void note_mtu(struct pv_peer *p, pv_ns data_sent, pv_ns now)
         return;
     if (p->mtu.state == PV_MTU_OFF)
         pv_mtu_start(&p->mtu, &p->env->rng,
-                     p->path.remote.family == PV_AF_INET6 ? HEADER6 : HEADER4,
+                     pv_carrier_dst(&p->path)->family == PV_AF_INET6 ? HEADER6 : HEADER4,
                      (uint16_t)(p->env->mtu + PV_FP_OVERHEAD), now);
     pv_mtu_note_use(&p->mtu, data_sent, now);
 }
@@ -26,7 +26,8 @@ void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now)
     uint16_t size;
     if (!pv_mtu_take_change(&p->mtu, &size) || !p->has_path)
         return;
-    if (pv_fp_builder_set_path(p->env->fp, p->id, &p->path, size) != PV_OK)
+    if (pv_fp_builder_set_path(p->env->fp, p->id, &p->path, pv_peer_path_mtu(&p->path, size)) !=
+        PV_OK)
         p->mtu.changed = true; /* without memory: again with the next occasion */
     pv_trace_add(&p->trace, now, "the path carries packets of %u bytes inside",
                  size == 0 ? p->env->mtu : size - (unsigned)PV_FP_OVERHEAD);

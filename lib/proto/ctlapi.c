@@ -225,6 +225,14 @@ static json_t *coordinator_json(const struct pv_ctlapi_status *s)
                      or_null(s->coordinator_error));
 }
 
+static json_t *relay_json(const struct pv_ctlapi_status *s)
+{
+    if (s->relay == NULL)
+        return json_null();
+    return json_pack("{s:s, s:o, s:o}", "address", s->relay, "tx_bytes",
+                     u64_json(s->relay_tx_bytes), "rx_bytes", u64_json(s->relay_rx_bytes));
+}
+
 static json_t *public_json(const struct pv_ctlapi_status *s)
 {
     json_t *list = json_array();
@@ -271,13 +279,13 @@ static json_t *drops_json(const struct pv_ctlapi_status *s)
 
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
 {
-    return json_pack("{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:o}",
-                     "version", FORMAT_VERSION, "daemon", PV_VERSION, "state", s->state, "uptime",
-                     u64_json(s->uptime_s), "network", network_json(s), "self", self_json(s),
-                     "interface", interface_json(s), "coordinator", coordinator_json(s), "public",
-                     public_json(s), "roster", roster_json(s), "chat", "unread",
-                     u64_json(s->unread), "queued", u64_json(s->queued), "problems",
-                     problems_json(s), "drops", drops_json(s));
+    return json_pack(
+        "{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:o}",
+        "version", FORMAT_VERSION, "daemon", PV_VERSION, "state", s->state, "uptime",
+        u64_json(s->uptime_s), "network", network_json(s), "self", self_json(s), "interface",
+        interface_json(s), "coordinator", coordinator_json(s), "relay", relay_json(s), "public",
+        public_json(s), "roster", roster_json(s), "chat", "unread", u64_json(s->unread), "queued",
+        u64_json(s->queued), "problems", problems_json(s), "drops", drops_json(s));
 }
 
 int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *h)

@@ -200,9 +200,11 @@ struct pv_ctlapi_status {
     unsigned udp_port;
     const char *coordinator; /* address as in the record; NULL: "coordinator" is null */
     bool connected;
-    double coordinator_rtt_ms;          /* < 0: null */
-    const char *coordinator_error;      /* NULL: null */
-    const struct pv_addr *public_addrs; /* as seen from outside */
+    double coordinator_rtt_ms;               /* < 0: null */
+    const char *coordinator_error;           /* NULL: null */
+    const char *relay;                       /* its address; NULL: "relay" is null */
+    uint64_t relay_tx_bytes, relay_rx_bytes; /* inner packets that went through it */
+    const struct pv_addr *public_addrs;      /* as seen from outside */
     size_t n_public;
     const uint8_t *head; /* 32 bytes; NULL: "roster" is null */
     unsigned members, online;
@@ -215,7 +217,8 @@ struct pv_ctlapi_status {
 };
 /* {"version":1,"daemon","state","uptime","network":{"name","id","cidr","ip6"},
  *  "self":{"name","ip4","ip6","key","wg_key","admin"},"interface":{"name","mtu","port"},
- *  "coordinator":{"address","connected","rtt_ms","error"},"public":[…],
+ *  "coordinator":{"address","connected","rtt_ms","error"},
+ *  "relay":{"address","tx_bytes","rx_bytes"},"public":[…],
  *  "roster":{"head","members","online"},"chat":{"unread","queued"},"problems":[…],"drops":{…}} */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);
 

@@ -121,6 +121,7 @@ int pv_ice_restart(struct pv_ice_agent *a, const struct pv_ice_creds *local, pv_
         return PV_ERR_MALFORMED;
     a->now = now;
     a->cfg.local = *local;
+    a->present = false;
     if (a->cfg.controlling)
         a->nomination = 0; /* the other side begins anew with our credentials */
     a->n_answers = 0;      /* they would carry the integrity of the new password */
@@ -273,6 +274,23 @@ void pv_ice_kick(struct pv_ice_agent *a, pv_ns now)
     if (!a->has_remote || (a->last_kick != 0 && now < a->last_kick + PV_ICE_KICK_MIN))
         return;
     pv_ice_keep_kick(a);
+    pv_ice_update_state(a);
+}
+
+void pv_ice_set_present(struct pv_ice_agent *a, bool present, pv_ns now)
+{
+    a->now = now;
+    a->present = present;
+    lean_on_relay(a);
+    pv_ice_update_state(a);
+}
+
+void pv_ice_try_others(struct pv_ice_agent *a, pv_ns now)
+{
+    a->now = now;
+    if (!a->has_remote || a->dormant)
+        return;
+    pv_ice_keep_try_others(a);
     pv_ice_update_state(a);
 }
 

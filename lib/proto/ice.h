@@ -33,8 +33,9 @@
  * While the state is CHECKING the selected pair may still be set: it is doubted, not given up.
  *
  * Between members' relayed addresses data may go before the pair is proven (DESIGN 6): such a pair
- * is selected, in doubt, as soon as it can be formed and whenever the path in use fails and nothing
- * else is proven; any proven pair takes over. DORMANT, the relayed pair stands selected.
+ * is selected, in doubt, while the peer is known to be there: as soon as it can be formed, and
+ * whenever the path in use fails and nothing else is proven; any proven pair takes over. DORMANT,
+ * the relayed pair stands selected.
  */
 #ifndef PV_ICE_H
 #define PV_ICE_H
@@ -167,6 +168,14 @@ void pv_ice_set_known(struct pv_ice_agent *agent, bool known, pv_ns now);
 /* Check everything again now, what worked first: the network changed, a dormant or failed peer is
  * wanted, the peer signalled. Cheap to repeat: within 250 ms it does nothing. */
 void pv_ice_kick(struct pv_ice_agent *agent, pv_ns now);
+
+/* Is the peer there (it has just spoken to us), or is that unknown? Only then the relayed pair is
+ * used before it is proven. Unknown for a new agent, after a restart of ours, and when the relayed
+ * pair got no answer. */
+void pv_ice_set_present(struct pv_ice_agent *agent, bool present, pv_ns now);
+
+/* Checks every pair but the one in use again: there may be a better one by now. */
+void pv_ice_try_others(struct pv_ice_agent *agent, pv_ns now);
 
 /* Between checks of an idle path from now on (the learnt NAT binding lifetime with its margin). */
 void pv_ice_set_lifetime(struct pv_ice_agent *agent, pv_ns lifetime, pv_ns now);

@@ -173,10 +173,11 @@ struct pv_ice_agent {
     int nominated;       /* pair the newest nomination names, confirmed or (controlled) received */
     int nominating;      /* controlling: pair whose nomination is under way */
     uint32_t nomination; /* controlling: highest sent; controlled: highest seen */
-    int wanted; /* controlling: pair the other side fell back to, to be nominated when valid */
-    int notice; /* controlled: pair we fell back to, until a nomination answers that */
-    bool known; /* the peer has our candidates */
-    bool doubt; /* the selected pair has to prove itself again */
+    int wanted;   /* controlling: pair the other side fell back to, to be nominated when valid */
+    int notice;   /* controlled: pair we fell back to, until a nomination answers that */
+    bool known;   /* the peer has our candidates */
+    bool present; /* it is there: the relayed pair may be used unproven */
+    bool doubt;   /* the selected pair has to prove itself again */
     bool dormant;
 
     pv_ns last_tx; /* note_traffic */
@@ -305,6 +306,8 @@ pv_ns pv_ice_keep_next(const struct pv_ice_agent *a);
 /* The other side has news: is our path still good, as it sees it? */
 void pv_ice_keep_confirm(struct pv_ice_agent *a);
 void pv_ice_keep_kick(struct pv_ice_agent *a);
+/* The other pairs' part of that. */
+void pv_ice_keep_try_others(struct pv_ice_agent *a);
 /* Credentials of one side changed: every pair has to prove itself again. */
 void pv_ice_keep_reset(struct pv_ice_agent *a);
 

@@ -51,7 +51,10 @@ static void select_pair(struct pv_ice_agent *a, int index)
 {
     a->dormant = false;
     if (a->selected == index) {
-        a->ev_selected |= a->doubt; /* said again: it works after all */
+        if (a->doubt) {
+            a->ev_selected = true; /* said again: it works after all */
+            pv_ice_keep_plan(a, &a->pairs[index]);
+        }
         a->doubt = false;
         return;
     }
@@ -156,7 +159,8 @@ static void hold_down(struct pv_ice_agent *a, struct pv_ice_pair *p)
 bool pv_ice_choose_relay(struct pv_ice_agent *a)
 {
     int relay = a->cfg.foreign ? PV_ICE_NONE : pv_ice_pair_relayed(a);
-    if (relay == PV_ICE_NONE || relay == a->selected)
+    if (relay == PV_ICE_NONE || relay == a->selected ||
+        (!a->present && a->pairs[relay].state != PV_ICE_PAIR_VALID))
         return false;
     select_pair(a, relay);
     if (a->pairs[relay].state != PV_ICE_PAIR_VALID) {
@@ -230,6 +234,8 @@ void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final)
     pv_ice_choose_abandon(a, old);
     if (a->nominated == old)
         a->nominated = PV_ICE_NONE;
+    if (pv_ice_pair_is_relayed(a, p))
+        a->present = false;
     if (next != PV_ICE_NONE) {
         p->state = PV_ICE_PAIR_STALE;
         fall_back(a, next);

@@ -332,18 +332,23 @@ static bool is_slack(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
     return p->cur.sends > 0 && a->now > p->cur.sent[p->cur.sends - 1] + PV_ICE_KICK_MIN;
 }
 
-void pv_ice_keep_kick(struct pv_ice_agent *a)
+void pv_ice_keep_try_others(struct pv_ice_agent *a)
 {
-    a->last_kick = a->now;
-    a->patience_until = a->now + (a->cfg.foreign ? PV_ICE_PATIENCE_RFC : PV_ICE_PATIENCE_OURS);
     pv_ice_choose_retry_all(a);
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
         struct pv_ice_pair *p = &a->pairs[i];
-        if (p->used && p->state == PV_ICE_PAIR_CHECKING && is_slack(a, p)) {
+        if (p->used && i != a->selected && p->state == PV_ICE_PAIR_CHECKING && is_slack(a, p)) {
             pv_ice_check_stop(p);
             p->state = PV_ICE_PAIR_WAITING;
         }
     }
+}
+
+void pv_ice_keep_kick(struct pv_ice_agent *a)
+{
+    a->last_kick = a->now;
+    a->patience_until = a->now + (a->cfg.foreign ? PV_ICE_PATIENCE_RFC : PV_ICE_PATIENCE_OURS);
+    pv_ice_keep_try_others(a);
     if (a->selected != PV_ICE_NONE) {
         a->active_at = pv_ice_max_ns(a->active_at, a->now);
         pv_ice_check_start(a, a->selected, PV_ICE_PLAN_FULL);

@@ -51,7 +51,8 @@ struct pv_turnc {
     struct pv_turnc_config cfg;
     uint8_t key[PV_MD5_LEN];
     enum state state;
-    bool up; /* there is an allocation, as far as we know */
+    bool up;       /* there is an allocation, as far as we know */
+    bool bind_all; /* with the next allocation also channels that seem to be bound */
     struct pv_addr relayed, mapped;
     struct txn main; /* allocate, refresh or release */
     enum kind main_kind;
@@ -65,6 +66,7 @@ struct pv_turnc {
     unsigned down_error;
     size_t n_tell; /* channels with an event */
     pv_ns next;    /* deadline over all; kept by touch() */
+    pv_ns now;     /* of the last call that had it */
 };
 
 /* --- transactions -------------------------------------------------------------------------- */
@@ -107,7 +109,7 @@ static bool txn_timeout(struct txn *t, pv_ns now)
 static void touch(struct pv_turnc *c)
 {
     pv_ns next = txn_next(&c->main);
-    if (c->state == READY || c->state == WAITING)
+    if (!c->main.running && (c->state == READY || c->state == WAITING))
         next = pv_min_ns(next, c->refresh_at);
     for (size_t i = 0; i < c->n_channels && c->state == READY; i++) {
         const struct channel *ch = &c->channels[i];
@@ -184,6 +186,7 @@ static uint16_t draw_number(struct pv_turnc *c)
 
 int pv_turnc_bind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
 {
+    c->now = now;
     if (find_channel(c, peer) != NULL)
         return PV_OK;
     if (c->n_channels == PV_TURNC_MAX_CHANNELS)
@@ -211,7 +214,7 @@ int pv_turnc_bind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
 void pv_turnc_unbind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
 {
     struct channel *ch = find_channel(c, peer);
-    (void)now;
+    c->now = now;
     if (ch == NULL)
         return;
     c->n_tell -= ch->tell ? 1 : 0;
@@ -283,9 +286,13 @@ int pv_turnc_start(struct pv_turnc *c, const struct pv_turnc_config *cfg, pv_ns 
         return r;
     memcpy(c->key, key, sizeof(key));
     pv_wipe(key, sizeof(key));
+    /* A server that only lost a connection still knows the channels: they stay in use. */
+    if (!c->up || cfg->permissions || !pv_addr_equal(&cfg->server, &c->cfg.server))
+        unbind_all(c, now);
     c->cfg = *cfg;
+    c->now = now;
     c->retry = PV_TURNC_RETRY_FIRST;
-    unbind_all(c, now);
+    c->bind_all = true;
     allocate(c, now);
     touch(c);
     return PV_OK;
@@ -306,6 +313,7 @@ void pv_turnc_stop(struct pv_turnc *c)
 
 void pv_turnc_moved(struct pv_turnc *c, pv_ns now)
 {
+    c->now = now;
     if (c->state == OFF)
         return;
     c->retry = PV_TURNC_RETRY_FIRST;
@@ -378,8 +386,9 @@ static bool send(struct pv_turnc *c, enum kind kind, struct txn *t, const struct
     return build(c, kind, t, ch, buf, cap, ret_len) == PV_OK; /* what does not fit times out */
 }
 
-int pv_turnc_poll_transmit(struct pv_turnc *c, uint8_t *buf, size_t cap, pv_ns now, size_t *ret_len)
+int pv_turnc_poll_transmit(struct pv_turnc *c, uint8_t *buf, size_t cap, size_t *ret_len)
 {
+    pv_ns now = c->now;
     if (c->next > now)
         return PV_ERR_AGAIN; /* nothing is due; scanning the channels is for when something is */
     bool sent = send(c, c->main_kind, &c->main, NULL, buf, cap, now, ret_len);
@@ -452,9 +461,10 @@ static void allocated(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns n
     c->retry = PV_TURNC_RETRY_FIRST;
     c->refresh_at = now + lifetime_of(msg) / 2;
     for (size_t i = 0; i < c->n_channels; i++) {
-        if (!c->channels[i].bound)
+        if (!c->channels[i].bound || c->bind_all)
             bind_now(c, &c->channels[i], now);
     }
+    c->bind_all = false;
 }
 
 static void main_succeeded(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns now)
@@ -549,6 +559,7 @@ int pv_turnc_handle_input(struct pv_turnc *c, const struct pv_addr *src, struct 
     struct pv_stun_msg msg;
     struct channel *ch;
     unsigned error = 0;
+    c->now = now;
     if (c->state == OFF || !pv_addr_equal(src, &c->cfg.server))
         return PV_ERR_NOT_FOUND;
     int r = pv_stun_decode(datagram, &msg);
@@ -600,6 +611,7 @@ static void main_timeout(struct pv_turnc *c, pv_ns now)
 
 void pv_turnc_handle_timeout(struct pv_turnc *c, pv_ns now)
 {
+    c->now = now;
     if (now < c->next)
         return;
     main_timeout(c, now);
@@ -670,6 +682,12 @@ uint16_t pv_turnc_channel(const struct pv_turnc *c, const struct pv_addr *peer)
 {
     const struct channel *ch = find_channel(c, peer);
     return ch == NULL || !ch->bound ? 0 : ch->number;
+}
+
+uint16_t pv_turnc_number(const struct pv_turnc *c, const struct pv_addr *peer)
+{
+    const struct channel *ch = find_channel(c, peer);
+    return ch == NULL ? 0 : ch->number;
 }
 
 /* --- datagrams ----------------------------------------------------------------------------- */

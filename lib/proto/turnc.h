@@ -68,7 +68,8 @@ struct pv_turnc *pv_turnc_free(struct pv_turnc *c); /* wipes; NULL is fine; retu
 /* --- facts in ------------------------------------------------------------------------------ */
 
 /* Allocates (again) with these credentials. Channels keep peer and number and are bound again; at
- * another server too. PV_ERR_CRYPTO, PV_ERR_NO_SPACE (key): nothing changed. */
+ * another server too. At the same one they count as bound meanwhile. PV_ERR_CRYPTO, PV_ERR_NO_SPACE
+ * (key): nothing changed. */
 PV_MUST_CHECK int pv_turnc_start(struct pv_turnc *c, const struct pv_turnc_config *cfg, pv_ns now);
 void pv_turnc_stop(struct pv_turnc *c);
 /* Our address has changed, as far as the server is concerned: allocates from the new one. Members'
@@ -91,7 +92,7 @@ pv_ns pv_turnc_next_timeout(const struct pv_turnc *c); /* PV_NEVER if idle */
 
 /* The next datagram for the server, or PV_ERR_AGAIN. cap >= PV_TURNC_MTU. The transaction id is at
  * buf + 8. */
-PV_MUST_CHECK int pv_turnc_poll_transmit(struct pv_turnc *c, uint8_t *buf, size_t cap, pv_ns now,
+PV_MUST_CHECK int pv_turnc_poll_transmit(struct pv_turnc *c, uint8_t *buf, size_t cap,
                                          size_t *ret_len);
 /* The next event, or PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_turnc_poll_event(struct pv_turnc *c, struct pv_turnc_event *ret_event);
@@ -114,5 +115,7 @@ bool pv_turnc_is_up(const struct pv_turnc *c);
 const struct pv_addr *pv_turnc_server(const struct pv_turnc *c); /* family NONE when OFF */
 /* The bound channel of a peer; 0 = none. */
 uint16_t pv_turnc_channel(const struct pv_turnc *c, const struct pv_addr *peer);
+/* The number that its channel has or will have, once it is wanted; 0 = it is not. */
+uint16_t pv_turnc_number(const struct pv_turnc *c, const struct pv_addr *peer);
 
 #endif /* PV_TURNC_H */

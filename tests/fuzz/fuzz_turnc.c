@@ -47,7 +47,7 @@ static void drain(struct world *w)
     uint8_t buf[PV_TURNC_MTU];
     size_t len;
     unsigned n = 0;
-    while (pv_turnc_poll_transmit(w->c, buf, sizeof(buf), w->now, &len) == PV_OK) {
+    while (pv_turnc_poll_transmit(w->c, buf, sizeof(buf), &len) == PV_OK) {
         struct pv_stun_msg msg;
         must(pv_stun_decode(pv_view(buf, len), &msg) == PV_OK && msg.cls == PV_STUN_REQUEST);
         memcpy(w->req, buf, len);

@@ -299,6 +299,8 @@ bool sim_net_send(struct sim_net *net, unsigned id, const struct pv_addr *src,
 {
     struct sim_host *host = net->hosts[id];
     struct pv_addr from = *src;
+    if (net->walled && id != net->wall && !sim_host_has(net->hosts[net->wall], dst, false))
+        return true;
     for (unsigned i = 0;
          i < host->n_addrs && (from.family == PV_AF_NONE || pv_addr_is_unspecified(&from)); i++) {
         if (host->addrs[i].family == dst->family && !host->overlay[i]) {
@@ -321,6 +323,12 @@ bool sim_net_send(struct sim_net *net, unsigned id, const struct pv_addr *src,
     pv_link_send(&host->up, buf, len, 0, net->now);
     sim_wake(net, &host->up_wake, pv_link_next(&host->up));
     return true;
+}
+
+void sim_net_set_wall(struct sim_net *net, unsigned host)
+{
+    net->walled = host != SIM_NO_WALL;
+    net->wall = host;
 }
 
 /* ---- timers ---- */

@@ -31,6 +31,7 @@ enum {
     SIM_HOST_LISTENS = 4, /* listening ports of one host */
     SIM_STREAM_DEPTH = 4, /* NATs between the two ends of a stream */
     SIM_HOPS = 4,         /* hops that crossing the public zone costs */
+    SIM_NO_WALL = SIM_MAX_HOSTS,
 };
 
 enum sim_event_kind {
@@ -95,6 +96,10 @@ void sim_net_power(struct sim_net *net, unsigned host, bool on);
  */
 bool sim_net_send(struct sim_net *net, unsigned host, const struct pv_addr *src,
                   const struct pv_addr *dst, uint8_t ttl, struct pv_view payload);
+
+/* A wall between all others: datagrams neither from nor to this host are lost; SIM_NO_WALL takes it
+ * down. */
+void sim_net_set_wall(struct sim_net *net, unsigned host);
 
 /* One timer a host: PV_NEVER stops it. A time in the past is due at once. */
 void sim_net_timer(struct sim_net *net, unsigned host, pv_ns when);

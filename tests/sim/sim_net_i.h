@@ -80,6 +80,8 @@ struct sim_net {
     unsigned n_zones;
     struct sim_host *hosts[SIM_MAX_HOSTS];
     unsigned n_hosts;
+    bool walled; /* see sim_net_set_wall() */
+    unsigned wall;
     struct sim_stream **streams;
     uint32_t n_streams, cap_streams;
     struct sim_at *ats;

@@ -303,7 +303,7 @@ static void status_json_is_exactly_the_contract(void **state)
     assert_json(pv_ctlapi_status_json(&none),
                 "{\"version\":1,\"daemon\":\"" PV_VERSION "\",\"state\":\"none\",\"uptime\":0,"
                 "\"network\":null,\"self\":null,\"interface\":null,\"coordinator\":null,"
-                "\"public\":[],\"roster\":null,\"chat\":{\"unread\":0,\"queued\":0},"
+                "\"relay\":null,\"public\":[],\"roster\":null,\"chat\":{\"unread\":0,\"queued\":0},"
                 "\"problems\":[],\"drops\":{}}");
 
     struct pv_addr public = pv_addr4(198, 51, 100, 7, 40015);
@@ -327,6 +327,9 @@ static void status_json_is_exactly_the_contract(void **state)
         .coordinator = "203.0.113.5:3478",
         .connected = true,
         .coordinator_rtt_ms = 18.4,
+        .relay = "203.0.113.5:3478",
+        .relay_tx_bytes = 5,
+        .relay_rx_bytes = 6,
         .public_addrs = &public,
         .n_public = 1,
         .head = KEY,
@@ -348,7 +351,9 @@ static void status_json_is_exactly_the_contract(void **state)
         "\"" KEY_B64URL "\",\"wg_key\":\"" KEY_B64URL "=\",\"admin\":true},"
         "\"interface\":{\"name\":\"p2pvpn0\",\"mtu\":1420,\"port\":40015},"
         "\"coordinator\":{\"address\":\"203.0.113.5:3478\",\"connected\":true,\"rtt_ms\":18.4,"
-        "\"error\":null},\"public\":[\"198.51.100.7:40015\"],\"roster\":{\"head\":\"" KEY_B64URL
+        "\"error\":null},\"relay\":{\"address\":\"203.0.113.5:3478\",\"tx_bytes\":5,\"rx_bytes\":6}"
+        ","
+        "\"public\":[\"198.51.100.7:40015\"],\"roster\":{\"head\":\"" KEY_B64URL
         "\",\"members\":4,\"online\":2},\"chat\":{\"unread\":1,\"queued\":2},"
         "\"problems\":[\"disk full\"],\"drops\":{\"replay\":3}}");
 

@@ -47,7 +47,7 @@ static bool next_request(struct fixture *f)
 {
     size_t len;
     pv_turnc_handle_timeout(f->c, f->now);
-    if (pv_turnc_poll_transmit(f->c, f->req, sizeof(f->req), f->now, &len) != PV_OK)
+    if (pv_turnc_poll_transmit(f->c, f->req, sizeof(f->req), &len) != PV_OK)
         return false;
     assert_int_equal(pv_stun_decode(pv_view(f->req, len), &f->msg), PV_OK);
     assert_int_equal(pv_stun_check_fingerprint(&f->msg), PV_OK);
@@ -270,6 +270,7 @@ static void channels_are_bound_and_bound_again_in_time(void **state)
     no_event(&f);
     f.now += PV_S(60);
     expect(&f, PV_TURN_REFRESH, "n1");
+    assert_true(pv_turnc_next_timeout(f.c) > f.now); /* it waits for the answer */
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     pv_turnc_unbind(f.c, &f.peer, f.now);
     assert_int_equal(pv_turnc_channel(f.c, &f.peer), 0);
@@ -319,6 +320,31 @@ static void a_server_that_forgot_us_is_asked_for_all_again(void **state)
     expect(&f, PV_TURN_CHANNEL_BIND, "n0");
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     assert_int_equal(event(&f).channel, 0x4000);
+    done(&f);
+}
+
+static void new_credentials_keep_the_channels_and_bind_them_again(void **state)
+{
+    (void)state;
+    struct fixture f;
+    up(&f);
+    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).channel, 0x4000);
+    f.cfg.nonce[1] = '5';
+    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    no_event(&f);
+    expect(&f, PV_TURN_ALLOCATE, "n5");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).type, PV_TURNC_UP);
+    assert_int_equal(pv_turnc_channel(f.c, &f.peer), 0x4000);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n5");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    no_event(&f);
+    f.cfg.server.port++; /* another server knows nothing */
+    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    assert_int_equal(event(&f).channel, 0);
     done(&f);
 }
 
@@ -436,6 +462,7 @@ int main(void)
         cmocka_unit_test(channels_are_bound_and_bound_again_in_time),
         cmocka_unit_test(a_moved_client_allocates_anew_and_keeps_its_channels),
         cmocka_unit_test(a_server_that_forgot_us_is_asked_for_all_again),
+        cmocka_unit_test(new_credentials_keep_the_channels_and_bind_them_again),
         cmocka_unit_test(what_a_former_life_left_is_released_first),
         cmocka_unit_test(a_stock_server_gets_permissions),
         cmocka_unit_test(data_goes_by_indication_until_there_is_a_channel),
