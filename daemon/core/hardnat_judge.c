@@ -13,6 +13,7 @@ enum {
     BLOCK_MAX = 8192,        /* ours: what looks larger is taken as the full range */
     BLOCK_MIN = 256,         /* ours: the smallest block carriers give out, halved */
     PORT_LO = 1024,          /* RFC 6056 s3.2 */
+    MAX_ASTRAY = 2, /* ours: mappings out of their order that are put down to the way there */
 };
 
 const char *pv_hardnat_method_name(enum pv_hardnat_method method)
@@ -68,9 +69,11 @@ static bool judge_sequence(const uint16_t *ports, size_t n, struct pv_desc_nat *
     qsort(gaps, n - 1, sizeof(gaps[0]), compare);
     uint16_t step = gaps[(n - 1) / 2];
     unsigned spread = (unsigned)(sorted[n - 1] - sorted[0]);
-    if (step == 0 || step > PV_DESC_STEP_MAX || spread > 4u * step * n + 16)
-        return false;
     bool rises = 2 * up > n - 1;
+    size_t astray = rises ? n - 1 - up : up;
+    /* A small block can look like large steps by chance, but not in order as well. */
+    if (step == 0 || step > PV_DESC_STEP_MAX || spread > 2u * step * n + 16 || astray > MAX_ASTRAY)
+        return false;
     nat->ports = PV_DESC_PORTS_SEQUENTIAL;
     nat->step = rises ? step : -(int)step;
     nat->last = rises ? sorted[n - 1] : sorted[0];
