@@ -374,8 +374,8 @@ static int build(const struct pv_turnc *c, enum kind kind, const struct txn *t,
     return pv_stun_write_end(&w, ret_len);
 }
 
-static bool send(struct pv_turnc *c, enum kind kind, struct txn *t, const struct channel *ch,
-                 uint8_t *buf, size_t cap, pv_ns now, size_t *ret_len)
+/* Must it be sent now? Then it counts as sent. */
+static bool take_due(struct txn *t, pv_ns now)
 {
     if (!t->running || !t->due)
         return false;
@@ -383,19 +383,23 @@ static bool send(struct pv_turnc *c, enum kind kind, struct txn *t, const struct
     t->sends++;
     t->next = now + t->wait;
     t->wait *= 2;
-    return build(c, kind, t, ch, buf, cap, ret_len) == PV_OK; /* what does not fit times out */
+    return true;
 }
 
+/* What does not fit times out. */
 int pv_turnc_poll_transmit(struct pv_turnc *c, uint8_t *buf, size_t cap, size_t *ret_len)
 {
     pv_ns now = c->now;
     if (c->next > now)
         return PV_ERR_AGAIN; /* nothing is due; scanning the channels is for when something is */
-    bool sent = send(c, c->main_kind, &c->main, NULL, buf, cap, now, ret_len);
+    bool sent = take_due(&c->main, now) &&
+                build(c, c->main_kind, &c->main, NULL, buf, cap, ret_len) == PV_OK;
     for (size_t i = 0; i < c->n_channels && !sent && c->state == READY; i++) {
         struct channel *ch = &c->channels[i];
-        sent = send(c, PERMIT, &ch->permit, ch, buf, cap, now, ret_len) ||
-               send(c, BIND, &ch->bind, ch, buf, cap, now, ret_len);
+        sent =
+            (take_due(&ch->permit, now) &&
+             build(c, PERMIT, &ch->permit, ch, buf, cap, ret_len) == PV_OK) ||
+            (take_due(&ch->bind, now) && build(c, BIND, &ch->bind, ch, buf, cap, ret_len) == PV_OK);
     }
     touch(c);
     return sent ? PV_OK : PV_ERR_AGAIN;
