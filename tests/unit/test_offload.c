@@ -493,6 +493,153 @@ static void nothing_is_joined_unless_allowed(void **state)
     tear_down(&w);
 }
 
+/* The n-th of packets that follow each other in one flow, all sums right. */
+static size_t nth_packet(uint8_t *p, const struct flow *f, unsigned n, size_t payload)
+{
+    static const struct world none;
+    struct flow now = *f;
+    size_t l4 = f->v6 ? 40 : 20, head = l4 + (f->tcp ? 32u : 8u), len = head + payload;
+    now.id = (uint16_t)(f->id + n);
+    memset(p, (int)n, len);
+    memset(p, 0, head);
+    put_ip(&none, &now, p, len, 0);
+    pv_store_be16(p + l4, 1000);
+    pv_store_be16(p + l4 + 2, 80);
+    if (f->tcp) {
+        pv_store_be32(p + l4 + 4, f->seq + (uint32_t)(n * payload));
+        p[l4 + 12] = 0x80;
+        p[l4 + 13] = 0x10;
+    } else {
+        pv_store_be16(p + l4 + 4, (uint16_t)(len - l4));
+    }
+    return len;
+}
+
+static void set_sums(uint8_t *p, size_t len)
+{
+    size_t l4 = ip_len(p), field = l4 + (proto_of(p) == 6 ? 16u : 6u);
+    if (p[0] >> 4 == 4) {
+        pv_store_be16(p + 10, 0);
+        pv_store_be16(p + 10, (uint16_t)~plain_sum(p, l4, 0));
+    }
+    pv_store_be16(p + field, 0);
+    pv_store_be16(p + field, (uint16_t)~plain_sum(p + l4, len - l4, pseudo(p, len - l4)));
+}
+
+/* One byte of the second of three packets is changed, its sums made right again. */
+static const struct {
+    bool v6, tcp, df;
+    size_t at;    /* the byte */
+    uint8_t flip; /* 0 = none */
+    size_t outs;  /* what is written then */
+    const char *why;
+} join_rules[] = {
+    {false, true, true, 0, 0, 1, "three of one flow"},
+    {true, true, true, 0, 0, 1, "over IPv6"},
+    {false, false, false, 0, 0, 1, "datagrams"},
+    {false, true, true, 27, 1, 3, "TCP: a gap, or an overlap"},
+    {false, true, true, 31, 1, 3, "TCP: another acknowledgement"},
+    {false, true, true, 35, 1, 3, "TCP: another window"},
+    {false, true, true, 45, 1, 3, "TCP: other options"},
+    {false, true, true, 39, 1, 3, "TCP: an urgent pointer"},
+    {false, true, true, 33, 0x08, 2, "TCP: PSH ends the first"},
+    {false, true, true, 33, 0x01, 3, "TCP: FIN"},
+    {false, true, true, 33, 0x80, 3, "TCP: CWR"},
+    {false, true, true, 33, 0x40, 3, "TCP: ECE"},
+    {false, true, false, 5, 4, 3, "identification, where fragments are possible"},
+    {false, true, true, 5, 4, 1, "identification, where they are not"},
+    {false, true, true, 1, 1, 3, "TOS"},
+    {false, true, true, 8, 1, 3, "TTL"},
+    {false, true, true, 6, 0x40, 3, "DF"},
+    {false, true, true, 6, 0x20, 3, "a fragment"},
+    {true, true, true, 1, 0x10, 3, "traffic class"},
+    {true, true, true, 3, 1, 3, "flow label"},
+    {true, true, true, 7, 1, 3, "hop limit"},
+    {false, false, true, 25, 1, 3, "UDP: a length that is not the packet's"},
+    {false, false, true, 21, 1, 2, "another flow: the others go on"},
+    {true, false, true, 43, 1, 2, "another flow over IPv6"},
+};
+
+static void packets_are_joined_by_the_rules(void **state)
+{
+    static struct world w;
+    static uint8_t p[3][200];
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(join_rules); i++) {
+        struct flow f = {.v6 = join_rules[i].v6,
+                         .tcp = join_rules[i].tcp,
+                         .df = join_rules[i].df,
+                         .seq = 0xffffffc0, /* wraps */
+                         .id = 0xffff};
+        w.joiner.tcp = w.joiner.udp = true;
+        pv_joiner_reset(&w.joiner);
+        for (unsigned n = 0; n < 3; n++) {
+            size_t len = nth_packet(p[n], &f, n, 100);
+            if (n == 1)
+                p[n][join_rules[i].at] ^= join_rules[i].flip;
+            set_sums(p[n], len);
+            struct pv_ippkt ip;
+            assert_int_equal(pv_ippkt_parse(pv_view(p[n], len), &ip), PV_OK);
+            pv_joiner_add(&w.joiner, &ip, p[n]);
+        }
+        pv_joiner_finish(&w.joiner);
+        if (w.joiner.n_outs != join_rules[i].outs)
+            fail_msg("%s: %zu", join_rules[i].why, w.joiner.n_outs);
+    }
+}
+
+static void a_super_packet_has_at_most_65535_bytes_and_so_many_packets(void **state)
+{
+    static const struct {
+        bool tcp;
+        size_t payload, most;
+    } rows[] = {
+        {true, 1400, 46}, /* 52 + 46 * 1400 = 64452 */
+        {true, 100, PV_JOIN_TCP},
+        {false, 100, PV_JOIN_UDP},
+        {true, 65483, 1},
+    };
+    static struct world w;
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct flow f = {.tcp = rows[i].tcp, .df = true};
+        set_up(&w, i);
+        for (unsigned n = 0; n <= rows[i].most; n++) {
+            uint8_t *p = add(&w.sent, rows[i].payload + (f.tcp ? 52 : 28), false);
+            set_sums(p, nth_packet(p, &f, n, rows[i].payload));
+        }
+        assert_int_equal(join_and_cut(&w), rows[i].most);
+        assert_int_equal(w.joiner.n_outs, 2);
+        compare_flows(&w);
+        tear_down(&w);
+    }
+}
+
+static void only_the_first_keeps_cwr_and_only_the_last_fin_and_psh(void **state)
+{
+    static struct world w;
+    uint8_t p[452];
+    struct flow f = {.tcp = true};
+    (void)state;
+    set_up(&w, 1);
+    size_t len = nth_packet(p, &f, 0, 400);
+    p[33] = 0x80 | 0x40 | 0x10 | 0x08 | 0x01;
+    struct pv_offload o = {.kind = PV_OFFLOAD_TCP4,
+                           .needs_csum = true,
+                           .size = 150,
+                           .csum_start = 20,
+                           .csum_offset = 16};
+    cut_into(&w.sent, p, len, &o);
+    assert_int_equal(w.sent.n, 3);
+    static const uint8_t flags[] = {0x80 | 0x40 | 0x10, 0x40 | 0x10, 0x40 | 0x10 | 0x08 | 0x01};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(w.sent.bytes[w.sent.item[i].at + 33], flags[i]);
+        assert_int_equal(pv_load_be32(w.sent.bytes + w.sent.item[i].at + 24), i * 150);
+        assert_true(is_right(w.sent.bytes + w.sent.item[i].at, w.sent.item[i].len));
+    }
+    tear_down(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -503,6 +650,9 @@ int main(void)
         cmocka_unit_test(offloads_that_do_not_fit_the_packet_are_refused),
         cmocka_unit_test(the_virtio_header_is_read_and_written),
         cmocka_unit_test(nothing_is_joined_unless_allowed),
+        cmocka_unit_test(packets_are_joined_by_the_rules),
+        cmocka_unit_test(a_super_packet_has_at_most_65535_bytes_and_so_many_packets),
+        cmocka_unit_test(only_the_first_keeps_cwr_and_only_the_last_fin_and_psh),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
