@@ -212,6 +212,7 @@ static void on_worker(void *ctx, unsigned ready, pv_ns now)
     while (pv_worker_take(s->worker, &item) == PV_OK) {
         struct job *job = item;
         pv_coord_handle_job(s->coord, &job->result, now);
+        free(job->result.parcel);
         pv_storeop_free(job->op);
         free(job);
     }

@@ -28,6 +28,11 @@ enum statement {
     SQL_INSERT,
     SQL_REDEEM,
     SQL_FIND_MEMBER,
+    SQL_MAIL_OLD,
+    SQL_MAIL_ROOM,
+    SQL_MAIL_KEEP,
+    SQL_MAIL_DROP,
+    SQL_MAIL_NEXT,
     SQL_COUNT,
 };
 
@@ -35,6 +40,8 @@ struct pv_coordstore {
     sqlite3 *db;
     char path[PATH_MAX];
     sqlite3_stmt *sql[SQL_COUNT];
+    uint64_t mail_bytes; /* of all parcels; counted anew after a transaction that failed */
+    bool mail_counted;
 };
 
 /* admitter, node and serial are those of member statements and NULL in others. */
@@ -45,7 +52,15 @@ static const char schema[] =
     " admitter BLOB, node BLOB, serial INTEGER,"
     " PRIMARY KEY(epoch, n), UNIQUE(network, hash));"
     "CREATE INDEX IF NOT EXISTS members ON statements(network, admitter, node)"
-    " WHERE admitter IS NOT NULL;";
+    " WHERE admitter IS NOT NULL;"
+    /* Numbers are never given twice, so that "behind n" stays true. */
+    "CREATE TABLE IF NOT EXISTS mail("
+    " n INTEGER PRIMARY KEY AUTOINCREMENT, network BLOB NOT NULL, sender BLOB NOT NULL,"
+    " receiver BLOB NOT NULL, key BLOB NOT NULL, time INTEGER NOT NULL, size INTEGER NOT NULL,"
+    " box BLOB NOT NULL, UNIQUE(network, receiver, sender, key));"
+    "CREATE INDEX IF NOT EXISTS mail_to ON mail(network, receiver, n, size);"
+    "CREATE INDEX IF NOT EXISTS mail_from ON mail(network, sender, size);"
+    "CREATE INDEX IF NOT EXISTS mail_time ON mail(time, size);";
 
 #define COLUMNS \
     "(epoch, n, network, hash, statement, receipt, foreign_receipt, admitter, node, serial)"
@@ -67,6 +82,18 @@ static const char *const sql_text[SQL_COUNT] = {
                     "   WHERE network = ?3 AND admitter = ?8 AND node = ?9 AND serial >= ?12)"),
     [SQL_FIND_MEMBER] = "SELECT hash FROM statements WHERE network = ?1 AND admitter = ?2"
                         " AND node = ?3 AND serial >= ?4 ORDER BY epoch, n LIMIT 1",
+    [SQL_MAIL_OLD] = "DELETE FROM mail WHERE time < ?1",
+    [SQL_MAIL_ROOM] = ("SELECT (SELECT count(*) FROM mail WHERE network = ?1 AND receiver = ?2),"
+                       " (SELECT total(size) FROM mail WHERE network = ?1 AND receiver = ?2),"
+                       " (SELECT count(*) FROM mail WHERE network = ?1 AND sender = ?3),"
+                       " (SELECT total(size) FROM mail WHERE network = ?1 AND sender = ?3),"
+                       " EXISTS(SELECT 1 FROM mail WHERE network = ?1 AND receiver = ?2"
+                       "   AND sender = ?3 AND key = ?4)"),
+    [SQL_MAIL_KEEP] = "INSERT INTO mail(network, receiver, sender, key, time, size, box)"
+                      " VALUES(?1,?2,?3,?4,?5,?6,?7)",
+    [SQL_MAIL_DROP] = "DELETE FROM mail WHERE n = ?3 AND network = ?1 AND receiver = ?2",
+    [SQL_MAIL_NEXT] = "SELECT n, sender, box FROM mail"
+                      " WHERE network = ?1 AND receiver = ?2 AND n > ?3 ORDER BY n LIMIT 1",
 };
 
 /* --- errors -------------------------------------------------------------------------------- */
@@ -343,15 +370,149 @@ static int redeem(struct pv_coordstore *s, const struct pv_storeop *op,
     return sqlite3_changes(s->db) == 1 ? PV_OK : why_not_redeemed(s, op, ret_existing);
 }
 
+/* --- parcels ------------------------------------------------------------------------------- */
+
+static int count_mail(struct pv_coordstore *s)
+{
+    sqlite3_stmt *st = NULL;
+    int r = -EIO;
+    if (s->mail_counted)
+        return PV_OK;
+    if (sqlite3_prepare_v2(s->db, "SELECT total(size) FROM mail", -1, &st, NULL) == SQLITE_OK &&
+        sqlite3_step(st) == SQLITE_ROW) {
+        s->mail_bytes = (uint64_t)sqlite3_column_int64(st, 0);
+        s->mail_counted = true;
+        r = PV_OK;
+    }
+    sqlite3_finalize(st);
+    return r;
+}
+
+/* Parcels whose time is over. */
+static int drop_old_mail(struct pv_coordstore *s, uint64_t wall_s)
+{
+    uint64_t from = wall_s < PV_STOREOP_MAIL_S ? 0 : wall_s - PV_STOREOP_MAIL_S;
+    sqlite3_bind_int64(s->sql[SQL_MAIL_OLD], 1, (sqlite3_int64)from);
+    int r = run(s, SQL_MAIL_OLD);
+    if (r == PV_OK && sqlite3_changes(s->db) > 0)
+        s->mail_counted = false;
+    return r;
+}
+
+static void bind_mail(sqlite3_stmt *st, const struct pv_storeop_mail *m)
+{
+    bind(st, 1, m->network, sizeof(m->network));
+    bind(st, 2, m->to, sizeof(m->to));
+}
+
+/* PV_OK: there is room; PV_ERR_EXISTS: it is there already; PV_ERR_REFUSED: full. */
+static int mail_room(struct pv_coordstore *s, const struct pv_storeop *op)
+{
+    sqlite3_stmt *st = s->sql[SQL_MAIL_ROOM];
+    int r = -EIO;
+    bind_mail(st, &op->mail);
+    bind(st, 3, op->mail.from, sizeof(op->mail.from));
+    bind(st, 4, op->mail.key, sizeof(op->mail.key));
+    if (sqlite3_step(st) == SQLITE_ROW) {
+        sqlite3_int64 len = (sqlite3_int64)op->box.len;
+        bool full = sqlite3_column_int64(st, 0) >= PV_STOREOP_MAIL_TO ||
+                    sqlite3_column_int64(st, 1) + len > PV_STOREOP_MAIL_TO_BYTES ||
+                    sqlite3_column_int64(st, 2) >= PV_STOREOP_MAIL_FROM ||
+                    sqlite3_column_int64(st, 3) + len > PV_STOREOP_MAIL_FROM_BYTES ||
+                    s->mail_bytes + op->box.len > PV_STOREOP_MAIL_BYTES;
+        r = sqlite3_column_int(st, 4) != 0 ? PV_ERR_EXISTS : full ? PV_ERR_REFUSED : PV_OK;
+    }
+    sqlite3_reset(st);
+    return r;
+}
+
+static int keep_mail(struct pv_coordstore *s, const struct pv_storeop *op)
+{
+    sqlite3_stmt *st = s->sql[SQL_MAIL_KEEP];
+    int r = drop_old_mail(s, op->mail.wall_s);
+    if (r == PV_OK)
+        r = count_mail(s);
+    if (r == PV_OK)
+        r = mail_room(s, op);
+    if (r != PV_OK)
+        return r == PV_ERR_EXISTS ? PV_OK : r;
+    bind_mail(st, &op->mail);
+    bind(st, 3, op->mail.from, sizeof(op->mail.from));
+    bind(st, 4, op->mail.key, sizeof(op->mail.key));
+    sqlite3_bind_int64(st, 5, (sqlite3_int64)op->mail.wall_s);
+    sqlite3_bind_int64(st, 6, (sqlite3_int64)op->box.len);
+    bind(st, 7, op->box.ptr, op->box.len);
+    r = run(s, SQL_MAIL_KEEP);
+    if (r == PV_OK)
+        s->mail_bytes += op->box.len;
+    return r;
+}
+
+static int next_mail(struct pv_coordstore *s, const struct pv_storeop_mail *m,
+                     struct pv_storeop_parcel **ret_parcel)
+{
+    sqlite3_stmt *st = s->sql[SQL_MAIL_NEXT];
+    bind_mail(st, m);
+    sqlite3_bind_int64(st, 3, (sqlite3_int64)m->after);
+    int code = sqlite3_step(st);
+    int r = code == SQLITE_DONE ? PV_OK : -EIO;
+    if (code == SQLITE_ROW && sqlite3_column_bytes(st, 1) == PV_SIGN_PK_LEN) {
+        size_t len = (size_t)sqlite3_column_bytes(st, 2);
+        struct pv_storeop_parcel *p = malloc(sizeof(*p) + len);
+        r = p == NULL ? PV_ERR_NOMEM : PV_OK;
+        if (p != NULL) {
+            p->n = (uint64_t)sqlite3_column_int64(st, 0);
+            memcpy(p->from, sqlite3_column_blob(st, 1), sizeof(p->from));
+            p->len = len;
+            if (len > 0)
+                memcpy(p->box, sqlite3_column_blob(st, 2), len);
+            *ret_parcel = p;
+        }
+    }
+    sqlite3_reset(st);
+    return r;
+}
+
+static int collect_mail(struct pv_coordstore *s, const struct pv_storeop *op,
+                        struct pv_storeop_parcel **ret_parcel)
+{
+    sqlite3_stmt *st = s->sql[SQL_MAIL_DROP];
+    int r = drop_old_mail(s, op->mail.wall_s);
+    if (r == PV_OK && op->mail.n > 0) {
+        bind_mail(st, &op->mail);
+        sqlite3_bind_int64(st, 3, (sqlite3_int64)op->mail.n);
+        r = run(s, SQL_MAIL_DROP);
+        s->mail_counted = s->mail_counted && sqlite3_changes(s->db) == 0;
+    }
+    return r == PV_OK ? next_mail(s, &op->mail, ret_parcel) : r;
+}
+
+static int run_kind(struct pv_coordstore *s, const struct pv_storeop *op,
+                    struct pv_storeop_result *result)
+{
+    switch (op->kind) {
+    case PV_STOREOP_REGISTER:
+        return redeem(s, op, result->existing);
+    case PV_STOREOP_KEEP:
+        return keep_mail(s, op);
+    case PV_STOREOP_COLLECT:
+        return collect_mail(s, op, &result->parcel);
+    case PV_STOREOP_PUT:
+        break;
+    }
+    return put(s, op);
+}
+
 /* One operation inside its savepoint. */
 static void run_one(struct pv_coordstore *s, const struct pv_storeop *op,
                     struct pv_storeop_result *result)
 {
     int r = run(s, SQL_SAVE);
     if (r == PV_OK)
-        r = op->kind == PV_STOREOP_REGISTER ? redeem(s, op, result->existing) : put(s, op);
+        r = run_kind(s, op, result);
     result->status = r;
-    if (r != PV_OK && r != PV_ERR_EXISTS && r != PV_ERR_EXPIRED) {
+    if (r != PV_OK && r != PV_ERR_EXISTS && r != PV_ERR_EXPIRED && r != PV_ERR_REFUSED) {
+        s->mail_counted = false;
         result->status = explain(s, "write", result->error);
         if (run(s, SQL_UNDO) < 0)
             return; /* the whole transaction is gone: the commit says so */
@@ -372,10 +533,13 @@ static void fail_all(struct pv_coordstore *s, struct pv_storeop_result *results,
         status = results[i - 1].status;
         memcpy(error, results[i - 1].error, sizeof(error));
     }
+    s->mail_counted = false;
     if (!sqlite3_get_autocommit(s->db))
         (void)run(s, SQL_ROLLBACK);
     for (size_t i = 0; i < n; i++) {
         results[i].status = status;
+        free(results[i].parcel);
+        results[i].parcel = NULL;
         memcpy(results[i].error, error, sizeof(error));
     }
 }

@@ -65,6 +65,7 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     c->map = pv_map_make(rng, c->limits.conns);
     pv_heap_init(&c->timers);
     pv_broker_init(&c->broker, NODES_MAX, rng);
+    pv_mail_init(&c->mail);
     c->sk = pv_secret_alloc(SK_LEN);
     int r = c->sk == NULL ? PV_ERR_NOMEM : PV_OK;
     if (r == PV_OK)
@@ -101,6 +102,7 @@ struct pv_coord *pv_coord_free(struct pv_coord *c)
         forget(c, s, c->wall_at);
     }
     pv_broker_done(&c->broker);
+    pv_mail_done(&c->mail);
     pv_registry_done(&c->registry);
     pv_bucket_table_free(c->sources);
     pv_bucket_table_free(c->creates);
@@ -531,11 +533,39 @@ int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv
 
 int pv_coord_poll_job(struct pv_coord *c, struct pv_storeop **ret_op)
 {
-    return pv_registry_poll_job(&c->registry, ret_op);
+    int r = pv_registry_poll_job(&c->registry, ret_op);
+    return r == PV_OK ? r : pv_mail_poll_job(&c->mail, ret_op);
+}
+
+/* The store has done something about a parcel: answers, and tells a receiver who came meanwhile. */
+static void mail_stored(struct pv_coord *c, const struct pv_storeop_result *result)
+{
+    struct pv_mail_wait *wait = pv_mail_take(&c->mail, result->id);
+    if (wait == NULL)
+        return;
+    struct pv_ctl_msg m = pv_mail_answer(wait, result);
+    const struct pv_ctl_msg news = {.kind = PV_CTL_PUSH, .type = PV_CTL_PARCEL};
+    struct pv_conn *s = pv_coord_find(c, wait->conn);
+    struct pv_conn *to =
+        m.type == PV_CTL_DONE ? pv_broker_find(&c->broker, wait->net, wait->to) : NULL;
+    if (m.type == PV_CTL_ERROR)
+        c->stats.refused++;
+    if (s != NULL && s->state == PV_CONN_MEMBER) {
+        if (pv_conn_send(s, &m) < 0)
+            s->dead = true;
+        pv_coord_mark_ready(c, s);
+    }
+    if (to != NULL && pv_conn_has_push_room(to) && pv_conn_send(to, &news) == PV_OK)
+        pv_coord_mark_ready(c, to);
+    free(wait);
 }
 
 void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *result, pv_ns now)
 {
+    if ((result->id & PV_MAIL_OP) != 0) {
+        mail_stored(c, result);
+        return;
+    }
     pv_registry_handle_job(&c->registry, result, pv_coord_wall(c, now), now);
     settle(c, now);
 }
@@ -608,7 +638,7 @@ void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats)
     ret_stats->conns = HASH_CNT(hh, c->conns);
     ret_stats->online = c->broker.online;
     ret_stats->networks = HASH_CNT(hh, c->registry.nets);
-    ret_stats->jobs = c->registry.n_ops;
+    ret_stats->jobs = c->registry.n_ops + c->mail.n;
     ret_stats->statements = 0;
     for (const struct pv_cnet *n = c->registry.nets; n != NULL; n = n->hh.next)
         ret_stats->statements += n->log_len;

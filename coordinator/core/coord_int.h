@@ -9,6 +9,7 @@
 #include "coordinator/core/broker.h"
 #include "coordinator/core/conn.h"
 #include "coordinator/core/coord.h"
+#include "coordinator/core/mail.h"
 #include "coordinator/core/registry.h"
 
 /* Datagrams on their way from a stream to a socket. */
@@ -44,6 +45,7 @@ struct pv_coord {
 
     struct pv_registry registry;
     struct pv_broker broker;
+    struct pv_mail_desk mail;
     struct pv_stuns *stuns;
     struct pv_turns *turns;
     struct pv_relayq *relayq; /* datagrams of TURN clients by stream; NULL until there is one */

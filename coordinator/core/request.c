@@ -402,6 +402,19 @@ static void handle_signal(struct pv_coord *c, struct pv_conn *s, const struct pv
     reply(s, &m);
 }
 
+/* Answered when the store has answered. */
+static void handle_mail(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg,
+                        pv_ns now)
+{
+    enum pv_ctl_error error = PV_CTL_E_LIMIT;
+    if (pv_bucket_take(&s->signals, c->limits.signal_rate, c->limits.signal_burst, 1, now))
+        error = pv_mail_ask(&c->mail, s, msg, pv_coord_wall(c, now));
+    if (error == PV_CTL_E_NONE)
+        return;
+    c->stats.refused++;
+    refuse(s, msg, error, explain(error));
+}
+
 /* --- the table ------------------------------------------------------------------------------- */
 
 static bool is_store_request(enum pv_ctl_type type)
@@ -452,6 +465,10 @@ static bool dispatch(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *m
         break;
     case PV_CTL_SIGNAL:
         handle_signal(c, s, msg, now);
+        break;
+    case PV_CTL_KEEP:
+    case PV_CTL_COLLECT:
+        handle_mail(c, s, msg, now);
         break;
     case PV_CTL_FETCH:
         handle_fetch(s, msg);

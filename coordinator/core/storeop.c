@@ -52,6 +52,19 @@ int pv_storeop_add(struct pv_storeop *op, const struct pv_storerow *row)
     return PV_OK;
 }
 
+int pv_storeop_new_mail(enum pv_storeop_kind kind, const struct pv_storeop_mail *mail,
+                        struct pv_view box, struct pv_storeop **ret_op)
+{
+    struct pv_storeop *op = NULL;
+    int r = pv_storeop_new(kind, 0, box.len, &op);
+    if (r < 0)
+        return r;
+    op->mail = *mail;
+    op->box = keep((struct block *)(void *)op, box);
+    *ret_op = op;
+    return PV_OK;
+}
+
 struct pv_storeop *pv_storeop_free(struct pv_storeop *op)
 {
     free(op);

@@ -44,6 +44,39 @@ enum pv_storeop_kind {
      *   PV_OK           inserted
      */
     PV_STOREOP_REGISTER,
+    /* Keep a parcel: mail, box. One with the same network, from, to and key is there already: as it
+     * is. PV_ERR_REFUSED: a quota (below) is full. Those older than PV_STOREOP_MAIL_S go first. */
+    PV_STOREOP_KEEP,
+    /* Of `to` in this network: drop the parcel with number mail.n (0: none), and give the next
+     * behind mail.after in result.parcel, which stays NULL when there is none. */
+    PV_STOREOP_COLLECT,
+};
+
+/* Quotas of parcels, checked as one is kept. */
+enum {
+    PV_STOREOP_MAIL_S = 14 * 86400,        /* seconds a parcel is kept, DESIGN 8 */
+    PV_STOREOP_MAIL_TO = 2000,             /* parcels waiting for one node */
+    PV_STOREOP_MAIL_TO_BYTES = 16777216,   /* bytes of them */
+    PV_STOREOP_MAIL_FROM = 2000,           /* parcels of one node, for all others */
+    PV_STOREOP_MAIL_FROM_BYTES = 16777216, /* bytes of them */
+    PV_STOREOP_MAIL_BYTES = 1073741824,    /* bytes of all parcels of all networks */
+};
+
+struct pv_storeop_mail {
+    uint8_t network[PV_NETWORK_ID_LEN];
+    uint8_t from[PV_SIGN_PK_LEN]; /* KEEP */
+    uint8_t to[PV_SIGN_PK_LEN];
+    uint8_t key[16];   /* KEEP */
+    uint64_t wall_s;   /* wall clock, Unix seconds */
+    uint64_t n, after; /* COLLECT */
+};
+
+/* A parcel that was collected; one allocation. */
+struct pv_storeop_parcel {
+    uint64_t n;
+    uint8_t from[PV_SIGN_PK_LEN];
+    size_t len;
+    uint8_t box[];
 };
 
 struct pv_storeop {
@@ -58,6 +91,10 @@ struct pv_storeop {
     uint64_t serial;
     uint64_t min_serial;
     uint32_t uses;
+
+    /* KEEP, COLLECT */
+    struct pv_storeop_mail mail;
+    struct pv_view box; /* KEEP */
 };
 
 struct pv_storeop_result {
@@ -65,6 +102,7 @@ struct pv_storeop_result {
     int status; /* PV_OK, PV_ERR_EXISTS, PV_ERR_EXPIRED, or any other: not stored */
     uint8_t existing[PV_STATEMENT_HASH_LEN]; /* PV_ERR_EXISTS */
     char error[PV_STOREOP_ERROR_MAX];        /* "what failed: why: what to do" when not stored */
+    struct pv_storeop_parcel *parcel;        /* COLLECT: owned, freed by whoever made the result */
 };
 
 /* An operation with room for n_rows rows and bytes of statements and receipts. PV_ERR_NOMEM. */
@@ -73,6 +111,9 @@ PV_MUST_CHECK int pv_storeop_new(enum pv_storeop_kind kind, size_t n_rows, size_
 /* Copies row, and the bytes it points to, behind the rows added so far. PV_ERR_NO_SPACE: more than
  * was asked for. */
 PV_MUST_CHECK int pv_storeop_add(struct pv_storeop *op, const struct pv_storerow *row);
+/* An operation KEEP (box is copied) or COLLECT (box empty). PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_storeop_new_mail(enum pv_storeop_kind kind, const struct pv_storeop_mail *mail,
+                                      struct pv_view box, struct pv_storeop **ret_op);
 struct pv_storeop *pv_storeop_free(struct pv_storeop *op); /* NULL is fine; returns NULL */
 
 #endif /* PV_STOREOP_H */

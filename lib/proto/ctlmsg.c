@@ -60,11 +60,14 @@ const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT] = {
     [PV_CTL_FETCH] = {"fetch", REQ},
     [PV_CTL_JOIN] = {"join", REQ},
     [PV_CTL_REGISTER] = {"register", REQ},
+    [PV_CTL_KEEP] = {"keep", REQ},
+    [PV_CTL_COLLECT] = {"collect", REQ},
     [PV_CTL_CREATE] = {"create", REQ},
     [PV_CTL_WELCOME] = {"welcome", ANS},
     [PV_CTL_RECEIPTS] = {"receipts", ANS},
     [PV_CTL_STATEMENTS] = {"statements", ANS | PUS},
     [PV_CTL_PRESENCE] = {"presence", ANS | PUS},
+    [PV_CTL_PARCEL] = {"parcel", ANS | PUS},
     [PV_CTL_DONE] = {"done", ANS},
     [PV_CTL_PONG] = {"pong", ANS},
     [PV_CTL_RESERVATION] = {"reservation", ANS},
@@ -352,6 +355,29 @@ static void put_failure(struct pv_writer *w, const struct pv_ctl_failure *m)
     field_string(w, "message", m->message, PV_CTL_ERROR_TEXT_MAX);
 }
 
+static void put_put(struct pv_writer *w, const struct pv_ctl_put *m, bool create)
+{
+    if (create && m->has_secret)
+        field_base64(w, "secret", pv_view(m->secret, PV_CTL_SECRET_LEN), PV_CTL_SECRET_LEN);
+    field_items(w, "statements", m->items, m->n);
+}
+
+static void put_keep(struct pv_writer *w, const struct pv_ctl_keep *m)
+{
+    field_base64(w, "to", pv_view(m->to, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
+    field_base64(w, "key", pv_view(m->key, PV_CTL_KEY_LEN), PV_CTL_KEY_LEN);
+    field_base64(w, "box", m->box, PV_CTL_BOX_MAX);
+}
+
+static void put_parcel(struct pv_writer *w, const struct pv_ctl_parcel *m)
+{
+    if (m->n == 0)
+        return;
+    field_u64(w, "n", m->n);
+    field_base64(w, "from", pv_view(m->from, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
+    field_base64(w, "box", m->box, PV_CTL_BOX_MAX);
+}
+
 static void put_body(struct pv_writer *w, const struct pv_ctl_msg *msg)
 {
     switch (msg->type) {
@@ -359,13 +385,8 @@ static void put_body(struct pv_writer *w, const struct pv_ctl_msg *msg)
         put_hello(w, &msg->u.hello);
         break;
     case PV_CTL_CREATE:
-        if (msg->u.put.has_secret)
-            field_base64(w, "secret", pv_view(msg->u.put.secret, PV_CTL_SECRET_LEN),
-                         PV_CTL_SECRET_LEN);
-        field_items(w, "statements", msg->u.put.items, msg->u.put.n);
-        break;
     case PV_CTL_PUT:
-        field_items(w, "statements", msg->u.put.items, msg->u.put.n);
+        put_put(w, &msg->u.put, msg->type == PV_CTL_CREATE);
         break;
     case PV_CTL_PULL:
         field_cursor(w, &msg->u.pull);
@@ -382,6 +403,16 @@ static void put_body(struct pv_writer *w, const struct pv_ctl_msg *msg)
         field_base64(w, msg->kind == PV_CTL_PUSH ? "from" : "to",
                      pv_view(msg->u.signal.node, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
         field_base64(w, "box", msg->u.signal.box, PV_CTL_BOX_MAX);
+        break;
+    case PV_CTL_KEEP:
+        put_keep(w, &msg->u.keep);
+        break;
+    case PV_CTL_COLLECT:
+        field_u64(w, "after", msg->u.collect.after);
+        field_u64(w, "taken", msg->u.collect.taken);
+        break;
+    case PV_CTL_PARCEL:
+        put_parcel(w, &msg->u.parcel);
         break;
     case PV_CTL_FETCH:
         field_base64(w, "invite", pv_view(msg->u.fetch.invite, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);

@@ -34,6 +34,7 @@ enum {
     PV_CTL_ERROR_TEXT_MAX = 200, /* characters of an error's message */
     PV_CTL_NETWORK_LEN = 16,     /* bytes of a network id */
     PV_CTL_HASH_LEN = 32,        /* bytes: handshake hash, roster head */
+    PV_CTL_KEY_LEN = 16,         /* bytes: names a parcel */
     PV_CTL_SECRET_LEN = 16,      /* bytes: the secret of the coordinator's URL */
     PV_CTL_TURN_TEXT_MAX = 128,  /* characters of a relay user, password, realm or nonce */
 };
@@ -60,12 +61,15 @@ enum pv_ctl_type {
     PV_CTL_FETCH,     /* "fetch"       request of a guest; answered by statements */
     PV_CTL_JOIN,      /* "join"        request of a guest; answered by reservation */
     PV_CTL_REGISTER,  /* "register"    request of a guest; answered by registered */
+    PV_CTL_KEEP,      /* "keep"        request; answered by done: a parcel for somebody away */
+    PV_CTL_COLLECT,   /* "collect"     request; answered by parcel */
     PV_CTL_CREATE,    /* "create"      request of a guest; answered by receipts */
 
     PV_CTL_WELCOME,     /* "welcome"     answer */
     PV_CTL_RECEIPTS,    /* "receipts"    answer */
     PV_CTL_STATEMENTS,  /* "statements"  answer and push */
     PV_CTL_PRESENCE,    /* "presence"    answer and push */
+    PV_CTL_PARCEL,      /* "parcel"      answer; push without fields: there is something */
     PV_CTL_DONE,        /* "done"        answer without fields */
     PV_CTL_PONG,        /* "pong"        answer */
     PV_CTL_RESERVATION, /* "reservation" answer */
@@ -213,6 +217,27 @@ struct pv_ctl_signal {
     struct pv_view box;           /* 1..PV_CTL_BOX_MAX bytes */
 };
 
+/* A sealed copy to be kept until `to` collects it. key names it among those of the same sender and
+ * receiver: keeping it again changes nothing. */
+struct pv_ctl_keep {
+    uint8_t to[PV_SIGN_PK_LEN];
+    uint8_t key[PV_CTL_KEY_LEN];
+    struct pv_view box; /* 1..PV_CTL_BOX_MAX bytes */
+};
+
+/* The next of this node's parcels behind `after`; the one with number `taken` (0: none) is on this
+ * node's disk and may go. */
+struct pv_ctl_collect {
+    uint64_t after;
+    uint64_t taken;
+};
+
+struct pv_ctl_parcel {
+    uint64_t n;                   /* 0: there is none (nothing else is set then), or a push */
+    uint8_t from[PV_SIGN_PK_LEN]; /* who had it kept */
+    struct pv_view box;           /* 1..PV_CTL_BOX_MAX bytes */
+};
+
 struct pv_ctl_pong {
     uint64_t time_us;
 };
@@ -262,6 +287,9 @@ struct pv_ctl_msg {
         struct pv_ctl_subscribe subscribe;
         struct pv_ctl_list list;
         struct pv_ctl_signal signal;
+        struct pv_ctl_keep keep;
+        struct pv_ctl_collect collect;
+        struct pv_ctl_parcel parcel;
         struct pv_ctl_fetch fetch;
         struct pv_ctl_join join;
         struct pv_ctl_register reg;

@@ -364,6 +364,24 @@ static void get_failure(struct parser *p, const json_t *obj, struct pv_ctl_failu
                      : get_string(p, member(obj, "message"), "message", PV_CTL_ERROR_TEXT_MAX);
 }
 
+static void get_keep(struct parser *p, const json_t *obj, struct pv_ctl_keep *m)
+{
+    get_fixed(p, obj, "to", m->to, PV_SIGN_PK_LEN);
+    get_fixed(p, obj, "key", m->key, PV_CTL_KEY_LEN);
+    m->box = get_bytes(p, obj, "box", PV_CTL_BOX_MAX);
+}
+
+static void get_parcel(struct parser *p, const json_t *obj, struct pv_ctl_parcel *m)
+{
+    if (member(obj, "n") == NULL)
+        return;
+    m->n = get_u64(p, obj, "n", PV_CTL_U64_MAX);
+    if (m->n == 0)
+        wrong(p, "n");
+    get_fixed(p, obj, "from", m->from, PV_SIGN_PK_LEN);
+    m->box = get_bytes(p, obj, "box", PV_CTL_BOX_MAX);
+}
+
 static void get_body(struct parser *p, const json_t *obj, struct pv_ctl_msg *m)
 {
     switch (m->type) {
@@ -388,6 +406,16 @@ static void get_body(struct parser *p, const json_t *obj, struct pv_ctl_msg *m)
     case PV_CTL_SIGNAL:
         get_fixed(p, obj, m->kind == PV_CTL_PUSH ? "from" : "to", m->u.signal.node, PV_SIGN_PK_LEN);
         m->u.signal.box = get_bytes(p, obj, "box", PV_CTL_BOX_MAX);
+        break;
+    case PV_CTL_KEEP:
+        get_keep(p, obj, &m->u.keep);
+        break;
+    case PV_CTL_COLLECT:
+        m->u.collect.after = get_u64(p, obj, "after", PV_CTL_U64_MAX);
+        m->u.collect.taken = get_u64(p, obj, "taken", PV_CTL_U64_MAX);
+        break;
+    case PV_CTL_PARCEL:
+        get_parcel(p, obj, &m->u.parcel);
         break;
     case PV_CTL_FETCH:
         get_fixed(p, obj, "invite", m->u.fetch.invite, PV_SIGN_PK_LEN);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit/mail_mem.h"
 #include "coordinator/core/coord.h"
 #include "crypto/ct.h"
 #include "crypto/dh.h"
@@ -59,6 +60,7 @@ struct world {
     bool store_fails, closed;
     pv_ns now;
     size_t n_answered;
+    struct mailmem mail;
 };
 
 static void load(struct world *w, struct pv_view statement, uint64_t n)
@@ -132,7 +134,10 @@ static bool move_once(struct world *w)
         w->closed |= ready.kind == PV_COORD_READY_CLOSE;
     while (pv_coord_poll_job(w->coord, &op) == PV_OK) {
         struct pv_storeop_result res = {.id = op->id, .status = w->store_fails ? -28 : PV_OK};
+        if (!w->store_fails)
+            (void)mailmem_run(&w->mail, op, &res);
         pv_coord_handle_job(w->coord, &res, w->now);
+        free(res.parcel);
         pv_storeop_free(op);
         moved = true;
     }
@@ -238,5 +243,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         abort();
     pv_control_free(w.client);
     pv_coord_free(w.coord);
+    mailmem_done(&w.mail);
     return 0;
 }

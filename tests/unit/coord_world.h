@@ -11,6 +11,7 @@
 #include "coordinator/core/coord.h"
 #include "crypto/ct.h"
 #include "crypto/dh.h"
+#include "mail_mem.h"
 #include "proto/control.h"
 #include "proto/ctlmsg.h"
 #include "proto/roster_make.h"
@@ -64,7 +65,8 @@ struct cw {
     /* The store. */
     struct pv_storeop *rows[CW_ROWS]; /* each op keeps the rows it brought */
     size_t n_rows;
-    bool hold_jobs;  /* leave them waiting in jobs */
+    bool hold_jobs; /* leave them waiting in jobs */
+    struct mailmem mail;
     int fail_status; /* not 0: every operation fails with it */
     struct pv_storeop *jobs[CW_JOBS];
     size_t n_jobs;
@@ -146,6 +148,7 @@ static inline void cw_free(struct cw *w)
 {
     cw_drop_clients(w);
     pv_coord_free(w->coord);
+    mailmem_done(&w->mail);
     for (size_t i = 0; i < w->n_rows; i++)
         pv_storeop_free(w->rows[i]);
     for (size_t i = 0; i < w->n_jobs; i++)
@@ -190,6 +193,14 @@ static inline void cw_redeem(struct cw *w, const struct pv_storeop *op,
 static inline void cw_serve(struct cw *w, struct pv_storeop *op)
 {
     struct pv_storeop_result res = {.id = op->id, .status = w->fail_status};
+    if (op->kind == PV_STOREOP_KEEP || op->kind == PV_STOREOP_COLLECT) {
+        if (res.status == PV_OK)
+            (void)mailmem_run(&w->mail, op, &res);
+        pv_coord_handle_job(w->coord, &res, w->now);
+        free(res.parcel);
+        pv_storeop_free(op);
+        return;
+    }
     if (res.status == PV_OK && op->kind == PV_STOREOP_REGISTER)
         cw_redeem(w, op, &res);
     if (w->fail_status != 0)

@@ -52,6 +52,8 @@ static size_t every_message(struct pv_ctl_msg out[static 32])
     ADD(PV_CTL_REQUEST, PV_CTL_LIST, .u.list = {.has_after = true, .after = {7}});
     ADD(PV_CTL_REQUEST, PV_CTL_LIST, .u.list = {0});
     ADD(PV_CTL_REQUEST, PV_CTL_SIGNAL, .u.signal = {.node = {8}, .box = {bytes_a, PV_CTL_BOX_MAX}});
+    ADD(PV_CTL_REQUEST, PV_CTL_KEEP, .u.keep = {.to = {8}, .key = {9}, .box = {bytes_a, 300}});
+    ADD(PV_CTL_REQUEST, PV_CTL_COLLECT, .u.collect = {.after = 7, .taken = INT64_MAX});
     ADD(PV_CTL_REQUEST, PV_CTL_PING, .u.pull = {0});
     ADD(PV_CTL_REQUEST, PV_CTL_FETCH, .u.fetch = {.invite = {6}});
     ADD(PV_CTL_REQUEST, PV_CTL_JOIN,
@@ -82,6 +84,9 @@ static size_t every_message(struct pv_ctl_msg out[static 32])
         .u.presence = {.n = 2, .nodes = two_presences, .more = true});
     ADD(PV_CTL_PUSH, PV_CTL_PRESENCE, .u.presence = {.n = 1, .nodes = two_presences});
     ADD(PV_CTL_PUSH, PV_CTL_SIGNAL, .u.signal = {.node = {8}, .box = {bytes_a, 1}});
+    ADD(PV_CTL_ANSWER, PV_CTL_PARCEL, .u.parcel = {.n = 9, .from = {8}, .box = {bytes_a, 300}});
+    ADD(PV_CTL_ANSWER, PV_CTL_PARCEL, .u.parcel = {0});
+    ADD(PV_CTL_PUSH, PV_CTL_PARCEL, .u.parcel = {0});
     ADD(PV_CTL_ANSWER, PV_CTL_DONE, .u.pull = {0});
     ADD(PV_CTL_ANSWER, PV_CTL_PONG, .u.pong = {.time_us = 1});
     ADD(PV_CTL_ANSWER, PV_CTL_RESERVATION,
@@ -108,7 +113,7 @@ static size_t build(const struct pv_ctl_msg *msg, char *buf)
 static void every_message_survives_a_round_trip(void **state)
 {
     (void)state;
-    struct pv_ctl_msg all[32];
+    struct pv_ctl_msg all[40];
     static char text[PV_CTL_TEXT_MAX];
     static char again[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
@@ -151,7 +156,7 @@ static void the_fields_arrive_as_they_were_sent(void **state)
 static void no_truncation_of_a_message_parses(void **state)
 {
     (void)state;
-    struct pv_ctl_msg all[32];
+    struct pv_ctl_msg all[40];
     static char text[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
     for (size_t i = 0; i < n; i++) {
@@ -171,7 +176,7 @@ static void no_truncation_of_a_message_parses(void **state)
 static void no_short_buffer_is_overrun(void **state)
 {
     (void)state;
-    struct pv_ctl_msg all[32];
+    struct pv_ctl_msg all[40];
     static char text[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
     for (size_t i = 0; i < n; i++) {
@@ -268,6 +273,13 @@ static void unknown_words_and_wrong_fields_keep_their_id(void **state)
         {"{\"id\":5,\"t\":\"list\",\"after\":7}", PV_CTL_INVALID, "after"},
         {"{\"id\":5,\"t\":\"signal\",\"to\":" KEY "}", PV_CTL_INVALID, "box"},
         {"{\"id\":5,\"t\":\"signal\",\"to\":" KEY ",\"box\":\"\"}", PV_CTL_INVALID, "box"},
+        {"{\"id\":5,\"t\":\"keep\",\"to\":" KEY ",\"box\":\"AA\"}", PV_CTL_INVALID, "key"},
+        {"{\"id\":5,\"t\":\"keep\",\"to\":" KEY ",\"key\":\"AAAAAAAAAAAAAAAAAAAAAA\"}",
+         PV_CTL_INVALID, "box"},
+        {"{\"id\":5,\"t\":\"collect\",\"after\":1}", PV_CTL_INVALID, "taken"},
+        {"{\"id\":5,\"t\":\"collect\",\"after\":-1,\"taken\":0}", PV_CTL_INVALID, "after"},
+        {"{\"id\":5,\"ok\":true,\"t\":\"parcel\",\"n\":0}", PV_CTL_INVALID, "n"},
+        {"{\"id\":5,\"ok\":true,\"t\":\"parcel\",\"n\":3,\"from\":" KEY "}", PV_CTL_INVALID, "box"},
         {"{\"id\":5,\"t\":\"fetch\"}", PV_CTL_INVALID, "invite"},
         {"{\"id\":5,\"t\":\"join\",\"invite\":" KEY ",\"node\":" KEY ",\"name\":\"Bob\"}",
          PV_CTL_INVALID, "name"},
@@ -349,6 +361,9 @@ static void lists_hold_one_over_their_limit_is_refused(void **state)
     assert_int_equal(pv_ctl_build(&m, text, sizeof(text), &len), PV_ERR_STATE);
     m = (struct pv_ctl_msg){.type = PV_CTL_SIGNAL, .id = 1};
     m.u.signal.box = some(PV_CTL_BOX_MAX + 1);
+    assert_int_equal(pv_ctl_build(&m, text, sizeof(text), &len), PV_ERR_STATE);
+    m = (struct pv_ctl_msg){.type = PV_CTL_KEEP, .id = 1};
+    m.u.keep.box = some(PV_CTL_BOX_MAX + 1);
     assert_int_equal(pv_ctl_build(&m, text, sizeof(text), &len), PV_ERR_STATE);
 }
 
@@ -505,7 +520,7 @@ static void the_signatures_bind_connection_key_and_name(void **state)
 /* Writes the corpus of fuzz_ctlmsg: run by hand with PV_WRITE_CORPUS=dir after a change of form. */
 static void write_corpus(const char *dir)
 {
-    struct pv_ctl_msg all[32];
+    struct pv_ctl_msg all[40];
     static char text[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
     for (size_t i = 0; i < n; i++) {

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/core/mail.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void pv_mail_init(struct pv_mail_desk *desk)
+{
+    *desk = (struct pv_mail_desk){.waits = NULL};
+    desk->end = &desk->waits;
+}
+
+static void wait_free(struct pv_mail_wait *w)
+{
+    pv_storeop_free(w->job);
+    free(w);
+}
+
+void pv_mail_done(struct pv_mail_desk *desk)
+{
+    while (desk->waits != NULL) {
+        struct pv_mail_wait *next = desk->waits->next;
+        wait_free(desk->waits);
+        desk->waits = next;
+    }
+    pv_mail_init(desk);
+}
+
+static size_t pending_of(const struct pv_mail_desk *desk, uint64_t conn)
+{
+    size_t n = 0;
+    for (const struct pv_mail_wait *w = desk->waits; w != NULL; w = w->next)
+        n += w->conn == conn;
+    return n;
+}
+
+static struct pv_storeop_mail mail_of(const struct pv_conn *s, const struct pv_ctl_msg *msg,
+                                      uint64_t wall_s)
+{
+    struct pv_storeop_mail m = {.wall_s = wall_s};
+    memcpy(m.network, pv_roster_network_id(s->net->roster), sizeof(m.network));
+    if (msg->type == PV_CTL_KEEP) {
+        memcpy(m.from, s->node, sizeof(m.from));
+        memcpy(m.to, msg->u.keep.to, sizeof(m.to));
+        memcpy(m.key, msg->u.keep.key, sizeof(m.key));
+    } else {
+        memcpy(m.to, s->node, sizeof(m.to));
+        m.n = msg->u.collect.taken;
+        m.after = msg->u.collect.after;
+    }
+    return m;
+}
+
+enum pv_ctl_error pv_mail_ask(struct pv_mail_desk *desk, const struct pv_conn *s,
+                              const struct pv_ctl_msg *msg, uint64_t wall_s)
+{
+    bool keep = msg->type == PV_CTL_KEEP;
+    struct pv_storeop_mail mail = mail_of(s, msg, wall_s);
+    if (keep && memcmp(mail.to, s->node, sizeof(mail.to)) == 0)
+        return PV_CTL_E_NOT_ALLOWED;
+    if (keep && pv_roster_by_node(s->net->roster, mail.to) == NULL)
+        return PV_CTL_E_UNKNOWN_NODE;
+    if (desk->n >= PV_MAIL_PENDING)
+        return PV_CTL_E_BUSY;
+    if (pending_of(desk, s->id) >= PV_MAIL_PENDING_CONN)
+        return PV_CTL_E_LIMIT;
+    struct pv_mail_wait *w = calloc(1, sizeof(*w));
+    if (w == NULL ||
+        pv_storeop_new_mail(keep ? PV_STOREOP_KEEP : PV_STOREOP_COLLECT, &mail,
+                            keep ? msg->u.keep.box : pv_view(NULL, 0), &w->job) != PV_OK) {
+        free(w);
+        return PV_CTL_E_BUSY;
+    }
+    w->op = w->job->id = PV_MAIL_OP | ++desk->last_op;
+    w->conn = s->id;
+    w->request = msg->id;
+    w->keep = keep;
+    w->net = s->net;
+    memcpy(w->to, mail.to, sizeof(w->to));
+    *desk->end = w;
+    desk->end = &w->next;
+    desk->n++;
+    return PV_CTL_E_NONE;
+}
+
+int pv_mail_poll_job(struct pv_mail_desk *desk, struct pv_storeop **ret_op)
+{
+    for (struct pv_mail_wait *w = desk->waits; w != NULL; w = w->next) {
+        if (w->job == NULL)
+            continue;
+        *ret_op = w->job;
+        w->job = NULL;
+        return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+struct pv_mail_wait *pv_mail_take(struct pv_mail_desk *desk, uint64_t op)
+{
+    for (struct pv_mail_wait **at = &desk->waits; *at != NULL; at = &(*at)->next) {
+        struct pv_mail_wait *w = *at;
+        if (w->op != op)
+            continue;
+        *at = w->next;
+        if (*at == NULL)
+            desk->end = at;
+        desk->n--;
+        return w;
+    }
+    return NULL;
+}
+
+struct pv_ctl_msg pv_mail_answer(const struct pv_mail_wait *wait,
+                                 const struct pv_storeop_result *result)
+{
+    struct pv_ctl_msg m = {.kind = PV_CTL_ANSWER,
+                           .type = wait->keep ? PV_CTL_DONE : PV_CTL_PARCEL,
+                           .id = wait->request};
+    if (result->status != PV_OK) {
+        m.type = PV_CTL_ERROR;
+        m.u.failure.error = result->status == PV_ERR_REFUSED ? PV_CTL_E_FULL : PV_CTL_E_STORAGE;
+        m.u.failure.message = result->status == PV_ERR_REFUSED
+                                  ? "too much waits already"
+                                  : "the coordinator cannot store now; try again later";
+    } else if (!wait->keep && result->parcel != NULL) {
+        m.u.parcel.n = result->parcel->n;
+        memcpy(m.u.parcel.from, result->parcel->from, sizeof(m.u.parcel.from));
+        m.u.parcel.box = pv_view(result->parcel->box, result->parcel->len);
+    }
+    return m;
+}
