@@ -394,6 +394,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .birthday_off = s->birthday_off,
         .max_mappings = s->max_mappings,
         .max_pps = s->max_pps,
+        .chat_store = s->chat_store,
         .wall_us = pv_clock_wall_us(),
     };
     _Static_assert(PV_ARRAY_LEN(cfg.own_addrs) == PV_SETTINGS_MAX_ADDRS, "all of them fit");

@@ -202,6 +202,14 @@ static int take_max_pps(struct ctx *c)
     return PV_OK;
 }
 
+static int take_store(struct ctx *c)
+{
+    c->s->chat_store = strcmp(c->value, "coordinator") == 0;
+    if (!c->s->chat_store && strcmp(c->value, "off") != 0)
+        return bad(c, "store: expected coordinator or off");
+    return PV_OK;
+}
+
 /* --- sections ------------------------------------------------------------------------------ */
 
 struct key {
@@ -229,6 +237,9 @@ static const struct key traversal_keys[] = {
     {"max-mappings", take_max_mappings, false},
     {"max-pps", take_max_pps, false},
 };
+static const struct key chat_keys[] = {
+    {"store", take_store, false},
+};
 static const struct key log_keys[] = {
     {"level", take_level, false},
 };
@@ -243,6 +254,7 @@ static const struct section sections[] = {
     {"interface", interface_keys, PV_ARRAY_LEN(interface_keys)},
     {"peer", peer_keys, PV_ARRAY_LEN(peer_keys)},
     {"traversal", traversal_keys, PV_ARRAY_LEN(traversal_keys)},
+    {"chat", chat_keys, PV_ARRAY_LEN(chat_keys)},
     {"log", log_keys, PV_ARRAY_LEN(log_keys)},
 };
 
@@ -299,10 +311,10 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
         return PV_ERR_MALFORMED;
     c->peer = NULL;
     if (section == NULL) {
-        snprintf(
-            c->error, c->cap,
-            "unknown section [%.60s]: there are [interface], [peer NAME], [traversal] and [log]",
-            item->section);
+        snprintf(c->error, c->cap,
+                 "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], [chat] "
+                 "and [log]",
+                 item->section);
         return PV_ERR_MALFORMED;
     }
     if (section->keys == peer_keys)
@@ -348,7 +360,7 @@ static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_
 
 void pv_settings_init(struct pv_settings *s)
 {
-    *s = (struct pv_settings){.mtu = PV_SETTINGS_MTU, .log_level = PV_LOG_INFO};
+    *s = (struct pv_settings){.mtu = PV_SETTINGS_MTU, .chat_store = true, .log_level = PV_LOG_INFO};
 }
 
 void pv_settings_done(struct pv_settings *s)

@@ -35,6 +35,7 @@ struct pv_settings {
     char private_key_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
     struct pv_settings_peer *peers;              /* owned */
     size_t n_peers;
+    bool chat_store; /* [chat] store = coordinator, the default; false: off */
     enum pv_log_level log_level;
     bool birthday_off;     /* [traversal]: no attempts at hard NATs */
     unsigned max_mappings; /* of such an attempt; 0 = not given */

@@ -3,6 +3,7 @@
  * Tables:
  *   chat_message  every message of both directions; rowid is the order of arrival here
  *   chat_seq      the last seq given out per conversation, so that it never goes back
+ *   chat_kept     undelivered messages of which the coordinator has a copy
  */
 #include "daemon/store_chat.h"
 
@@ -34,7 +35,11 @@ static const char SCHEMA[] =
     "CREATE INDEX IF NOT EXISTS chat_history ON chat_message (peer, n);"
     "CREATE TABLE IF NOT EXISTS chat_seq ("
     " peer BLOB PRIMARY KEY,"
-    " last INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
+    " last INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS chat_kept ("
+    " peer BLOB NOT NULL,"
+    " id BLOB NOT NULL,"
+    " PRIMARY KEY (peer, id)) STRICT, WITHOUT ROWID;";
 
 /* The partial indexes above are written in numbers. */
 _Static_assert(PV_CHAT_QUEUED == 0 && PV_CHAT_DELIVERED == 1 && PV_CHAT_READ == 2 &&
@@ -311,7 +316,12 @@ static int mark(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_res
     bind_u64(&q, job->state);
     int r = run(&q);
     res->changed = sqlite3_changes(db) > 0;
-    return r;
+    if (r < 0 || !res->changed)
+        return r;
+    q = prepare(db, "DELETE FROM chat_kept WHERE peer = ? AND id = ?");
+    bind_peer(&q, job->peer);
+    bind_id(&q, job->id);
+    return run(&q);
 }
 
 static int seen(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
@@ -358,6 +368,29 @@ static int owed(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_res
     bind_peer(&q, job->peer);
     bind_u64(&q, limit_of(job) + 1);
     return list(&q, job, false, res);
+}
+
+static int unkept(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct query q = prepare(
+        db, "SELECT " COLUMNS " FROM chat_message AS m"
+            " WHERE peer = ? AND outgoing = 1 AND state = 0"
+            " AND NOT EXISTS(SELECT 1 FROM chat_kept AS k WHERE k.peer = m.peer AND k.id = m.id)"
+            " ORDER BY seq LIMIT ?");
+    bind_peer(&q, job->peer);
+    bind_u64(&q, limit_of(job) + 1);
+    return list(&q, job, true, res);
+}
+
+/* A message that was delivered meanwhile needs no note. */
+static int kept(sqlite3 *db, const struct pv_chatjob *job)
+{
+    struct query q = prepare(db, "INSERT OR IGNORE INTO chat_kept (peer, id)"
+                                 " SELECT peer, id FROM chat_message"
+                                 " WHERE peer = ? AND id = ? AND outgoing = 1 AND state = 0");
+    bind_peer(&q, job->peer);
+    bind_id(&q, job->id);
+    return run(&q);
 }
 
 static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
@@ -462,6 +495,10 @@ static int run_job(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
         return told(db, job);
     case PV_CHATJOB_HISTORY:
         return history(db, job, res);
+    case PV_CHATJOB_UNKEPT:
+        return unkept(db, job, res);
+    case PV_CHATJOB_KEPT:
+        return kept(db, job);
     case PV_CHATJOB_COUNTS:
         return counts(db, res);
     }

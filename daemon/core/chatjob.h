@@ -63,18 +63,23 @@ enum pv_chatjob_kind {
     /* The newest messages of the conversation with peer, or of all (all_peers), oldest first.
      * In: peer or all_peers, limit. Out: msgs; more when there are older ones. */
     PV_CHATJOB_HISTORY,
+    /* Undelivered messages to peer of which no copy is kept elsewhere, ascending by seq. In: peer,
+     * limit. Out: msgs, more. */
+    PV_CHATJOB_UNKEPT,
+    /* A copy of an outgoing message is kept. In: peer, id. */
+    PV_CHATJOB_KEPT,
     /* Out: unread, queued, backlog. */
     PV_CHATJOB_COUNTS,
 };
 
 struct pv_chatjob {
     enum pv_chatjob_kind kind;
-    uint8_t peer[PV_CHATJOB_PK_LEN]; /* MARK, OUTBOX, SEEN, OWED, TOLD, HISTORY; INBOX */
+    uint8_t peer[PV_CHATJOB_PK_LEN]; /* all of one peer; INBOX with of_peer */
     bool all_peers;                  /* HISTORY */
     bool of_peer;                    /* INBOX */
     bool mark_read;                  /* INBOX */
     enum pv_chat_state state;        /* MARK */
-    uint8_t id[PV_CHAT_ID_LEN];      /* MARK, SEEN */
+    uint8_t id[PV_CHAT_ID_LEN];      /* MARK, SEEN, KEPT */
     uint64_t after_seq;              /* OUTBOX; 0 = from the beginning */
     uint32_t limit;                  /* 1..PV_CHATJOB_MAX_LIST; 0 = PV_CHATJOB_MAX_LIST */
     struct pv_chat_record *msgs;     /* ENQUEUE, COMMIT: owned, with their texts */

@@ -91,6 +91,20 @@ void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatjob_result *
 /* One message of the event MESSAGE was shown to somebody: mark it read and tell its sender. */
 void pv_chatlink_seen(struct pv_chatlink *link, const uint8_t *pk, const uint8_t *id, pv_ns now);
 
+/* A stored copy of a message from the member pk came (its author is proven); number is not 0 and
+ * comes back in the event PARCEL once the message is on disk, new or known, or could not be put
+ * there. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_REFUSED (own key): nothing follows. */
+struct pv_chatlink_parcel {
+    const uint8_t *pk;
+    const char *name;
+    const uint8_t *id;
+    uint64_t seq, time_ms;
+    struct pv_view text; /* pv_chat_text_is_valid() */
+    uint64_t number;
+};
+PV_MUST_CHECK int pv_chatlink_stored(struct pv_chatlink *link,
+                                     const struct pv_chatlink_parcel *parcel, pv_ns now);
+
 /* --- streams: TCP PV_CHAT_PORT, bound to the TUN ------------------------------------------- */
 
 enum pv_chatlink_who {
@@ -150,6 +164,7 @@ enum pv_chatlink_event_type {
     PV_CHATLINK_STATE,       /* msg.peer acknowledged our message msg.id: msg.state (no text) */
     PV_CHATLINK_SENT,        /* tag: msg is stored and will be delivered */
     PV_CHATLINK_SEND_FAILED, /* tag: status says why */
+    PV_CHATLINK_PARCEL,      /* tag: number of a stored copy; status 0: its message is on disk */
 };
 struct pv_chatlink_event {
     enum pv_chatlink_event_type type;

@@ -43,6 +43,7 @@ struct chat_pending {
     struct chat_pending *next;
     uint32_t sid;
     bool wants_ack;
+    uint64_t parcel; /* not 0: it came as a stored copy of this number, and not on a connection */
     struct pv_chat_record rec;
 };
 
@@ -80,6 +81,7 @@ struct chat_peer {
 
 /* What a commit owes to whom when it is done. */
 struct chat_ack {
+    uint64_t parcel; /* not 0: to the owner, by an event */
     uint32_t sid;
     uint8_t id[PV_CHAT_ID_LEN];
 };

@@ -33,9 +33,10 @@ void chat_commit(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
     for (struct chat_pending *p = peer->pending; p != NULL; p = p->next) {
         job->msgs[job->n_msgs++] = p->rec;
         p->rec.text = NULL;
-        if (!p->wants_ack)
+        if (!p->wants_ack && p->parcel == 0)
             continue;
         acks[n_acks].sid = p->sid;
+        acks[n_acks].parcel = p->parcel;
         memcpy(acks[n_acks++].id, p->rec.id, sizeof(acks->id));
     }
     chat_drop_pending(peer);
@@ -52,11 +53,22 @@ void chat_commit(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
     peer->committing = true;
 }
 
+/* Tells the owner what became of stored copies. */
+static void tell_parcels(struct pv_chatlink *link, const struct chat_job *job, int status)
+{
+    for (size_t i = 0; i < job->n_acks; i++) {
+        struct pv_chat_record none = {.outgoing = false};
+        if (job->acks[i].parcel != 0)
+            chat_event_push(link, PV_CHATLINK_PARCEL, job->acks[i].parcel, status, &none);
+    }
+}
+
 void chat_handle_committed(struct pv_chatlink *link, struct chat_peer *peer,
                            const struct chat_job *job, int status, struct pv_chatjob_result *result,
                            pv_ns now)
 {
     peer->committing = false;
+    tell_parcels(link, job, status);
     if (status < 0) {
         chat_give_up(link, peer, status, now);
         return;
@@ -105,6 +117,39 @@ static bool receive(struct pv_chatlink *link, struct chat_conn *c, const struct 
     peer->n_pending++;
     peer->pending_bytes += f->text_len;
     return true;
+}
+
+int pv_chatlink_stored(struct pv_chatlink *link, const struct pv_chatlink_parcel *parcel, pv_ns now)
+{
+    struct chat_peer *peer = NULL;
+    if (memcmp(parcel->pk, link->own_pk, sizeof(link->own_pk)) == 0)
+        return PV_ERR_REFUSED;
+    int r = chat_peer_get(link, parcel->pk, parcel->name, &peer);
+    if (r < 0)
+        return r;
+    if (peer->n_pending >= PV_CHATLINK_MAX_PENDING ||
+        peer->pending_bytes + parcel->text.len > PV_CHATLINK_MAX_PENDING_BYTES)
+        return PV_ERR_LIMIT;
+    struct chat_pending *p = calloc(1, sizeof(*p));
+    char *text = p == NULL ? NULL : strndup((const char *)parcel->text.ptr, parcel->text.len);
+    if (text == NULL) {
+        free(p);
+        return PV_ERR_NOMEM;
+    }
+    p->parcel = parcel->number;
+    p->rec.text = text;
+    p->rec.state = PV_CHAT_UNREAD;
+    p->rec.seq = parcel->seq;
+    p->rec.time_ms = parcel->time_ms;
+    memcpy(p->rec.id, parcel->id, sizeof(p->rec.id));
+    memcpy(p->rec.peer, peer->pk, sizeof(p->rec.peer));
+    snprintf(p->rec.peer_name, sizeof(p->rec.peer_name), "%s", parcel->name);
+    *peer->pending_end = p;
+    peer->pending_end = &p->next;
+    peer->n_pending++;
+    peer->pending_bytes += parcel->text.len;
+    chat_commit(link, peer, now);
+    return PV_OK;
 }
 
 /* The peer has our message, or has shown it. False when the store cannot be told: the connection is

@@ -26,6 +26,7 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     memcpy(e->hostname, cfg->hostname, sizeof(e->hostname));
     e->started = now;
     e->teardown_at = PV_NEVER;
+    e->keep = (struct pv_keep){.enabled = cfg->chat_store, .collect_at = PV_NEVER};
     e->names_dirty = true; /* one that an earlier life left may be of another network */
     e->jobs_tail = &e->jobs;
     e->injects_tail = &e->injects;
@@ -199,6 +200,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     if (e == NULL)
         return NULL;
     free_queues(e);
+    pv_engine_keep_done(e);
     if (e->fp != NULL) {
         pv_engine_drop_members(e, 0);
         for (size_t i = 0; i < e->n_statics; i++)
@@ -308,6 +310,7 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now)
     pv_engine_run_names(e, now);
     pv_engine_run_waiters(e, now);
     pv_engine_chat_pump(e, now);
+    pv_engine_keep_run(e, now);
     pv_engine_store_marks(e);
 }
 
@@ -347,6 +350,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
     next = pv_min_ns(next, pv_engine_waiters_timeout(e));
     next = pv_min_ns(next, pv_engine_names_timeout(e));
+    next = pv_min_ns(next, pv_engine_keep_timeout(e));
     next = pv_min_ns(next, e->teardown_at);
     if (pv_enroll_is_guest(e))
         next = pv_min_ns(next, e->enroll.deadline);

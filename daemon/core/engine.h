@@ -95,6 +95,7 @@ struct pv_engine_config {
     unsigned max_mappings;      /* of such an attempt; 0 = the most */
     unsigned max_pps;           /* packets a second of it; 0 = the most */
     char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
+    bool chat_store;            /* [chat] store = coordinator: copies wait there for who is away */
     uint64_t wall_us;           /* wall clock at new(), Unix microseconds */
 };
 

@@ -13,6 +13,7 @@ void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     bool there = e->iface == PV_IFACE_UP &&
                  (p->presence == PV_PRESENCE_ONLINE || (p->has_path && !p->doubted));
     if (!there) {
+        pv_engine_keep_away(e, p);
         pv_chatlink_peer_offline(e->chat, p->pk, now);
         return;
     }
@@ -100,6 +101,8 @@ static void sent(struct pv_engine *e, const struct pv_chatlink_event *ev)
     bool online = p != NULL && (p->presence == PV_PRESENCE_ONLINE ||
                                 (p->presence == PV_PRESENCE_UNKNOWN && p->has_path && !p->doubted));
     pv_ctlsrv_answer(e->ctl, ev->tag, pv_ctlapi_sent_json(&msg, online));
+    if (p != NULL)
+        pv_engine_keep_away(e, p);
 }
 
 static void send_failed(struct pv_engine *e, const struct pv_chatlink_event *ev)
@@ -129,6 +132,9 @@ void pv_engine_chat_pump(struct pv_engine *e, pv_ns now)
             break;
         case PV_CHATLINK_SEND_FAILED:
             send_failed(e, &ev);
+            break;
+        case PV_CHATLINK_PARCEL:
+            pv_engine_keep_committed(e, ev.tag, ev.status, now);
             break;
         }
         pv_chat_record_done(&ev.msg);

@@ -16,6 +16,7 @@
  *   engine_ctl.c      requests of p2pvpnctl
  *   engine_show.c     status, peers, why, trace as answers
  *   engine_names.c    the names file for libnss_p2pvpn
+ *   engine_keep.c     stored copies of messages for who is away, both ways
  *   engine_chat.c     chat's place in it
  */
 #ifndef PV_ENGINE_INT_H
@@ -76,6 +77,7 @@ enum pv_job_purpose {
     PV_JP_COUNTS,      /* arg: ctl handle of a status */
     PV_JP_FORGET,      /* arg: ctl handle of a leave */
     PV_JP_NAMES,
+    PV_JP_UNKEPT, /* messages of keep.peer to be stored */
 };
 struct pv_job_wait {
     uint64_t id;
@@ -92,7 +94,9 @@ enum pv_coord_purpose {
     PV_CP_SIGNAL, /* arg: peer id */
     PV_CP_PUT,    /* arg: number of a struct pv_put */
     PV_CP_ENROLL,
-    PV_CP_LIST, /* presence for `peers`; arg: ctl handle */
+    PV_CP_KEEP,    /* a stored copy */
+    PV_CP_COLLECT, /* the next stored copy for this node */
+    PV_CP_LIST,    /* presence for `peers`; arg: ctl handle */
 };
 #define PV_CP_TAG(purpose, arg) (((uint64_t)(purpose) << 56) | (arg))
 
@@ -193,6 +197,23 @@ enum pv_iface_state {
     PV_IFACE_UP,
 };
 
+/* Stored copies (DESIGN 8): one message on its way to the coordinator, one from it, at a time, so
+ * that order is kept. */
+struct pv_keep {
+    bool enabled;
+    bool refused;           /* this coordinator does not store, until the next connection */
+    uint8_t (*waiting)[32]; /* owned: peers that are away and may have messages waiting */
+    size_t n_waiting, cap;
+    bool sending; /* peer's messages are being stored */
+    uint8_t peer[32];
+    struct pv_chatjob_result *list; /* owned: those of peer; at is the one under way */
+    size_t at;
+    pv_ns send_at;    /* not before */
+    bool collecting;  /* a request or a commit is under way */
+    bool again;       /* news came meanwhile */
+    pv_ns collect_at; /* try (again) then; PV_NEVER */
+};
+
 struct pv_report {
     uint64_t wall_s;
     char text[PV_ROSTER_TEXT];
@@ -286,6 +307,7 @@ struct pv_engine {
 
     /* chat, control socket */
     struct pv_chatlink *chat;
+    struct pv_keep keep;
     struct pv_ctlsrv *ctl;
     struct pv_waiter *waiters;
     size_t n_waiters;
@@ -484,6 +506,25 @@ void pv_engine_unsaved(struct pv_engine *e, const struct pv_roster_entry *entry)
 void pv_engine_flush_unsaved(struct pv_engine *e, enum pv_job_purpose purpose);
 void pv_engine_store_marks(struct pv_engine *e);
 void pv_engine_load_meta(struct pv_engine *e, const struct pv_saved *saved);
+
+/* --- engine_keep.c --------------------------------------------------------------------------- */
+
+/* The coordinator is there, or gone. */
+void pv_engine_keep_online(struct pv_engine *e, pv_ns now);
+void pv_engine_keep_offline(struct pv_engine *e);
+/* The peer is away and something may wait for it. */
+void pv_engine_keep_away(struct pv_engine *e, const struct pv_peer *p);
+void pv_engine_keep_run(struct pv_engine *e, pv_ns now);
+pv_ns pv_engine_keep_timeout(const struct pv_engine *e);
+/* Messages of a peer that are not stored yet. Takes the list out of result. */
+void pv_engine_keep_listed(struct pv_engine *e, struct pv_job_result *result, pv_ns now);
+/* The coordinator answered: keep, collect; and a push. */
+void pv_engine_keep_answer(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now);
+void pv_engine_keep_parcel(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now);
+void pv_engine_keep_news(struct pv_engine *e, pv_ns now);
+/* What became of a stored copy's message. */
+void pv_engine_keep_committed(struct pv_engine *e, uint64_t number, int status, pv_ns now);
+void pv_engine_keep_done(struct pv_engine *e);
 
 /* --- engine_chat.c --------------------------------------------------------------------------- */
 

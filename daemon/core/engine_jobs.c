@@ -251,6 +251,9 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
     case PV_JP_NAMES:
         pv_engine_names_written(e, result, now);
         break;
+    case PV_JP_UNKEPT:
+        pv_engine_keep_listed(e, result, now);
+        break;
     case PV_JP_FORGET:
         e->keys_forgotten = e->forgetting_keys && result->status == PV_OK;
         e->forgetting_keys = false;
@@ -274,6 +277,5 @@ void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_
     pv_job_result_done(result);
     if (e->store_dirty && now >= e->store_retry_at)
         save_all(e);
-    pv_engine_run_names(e, now);
     pv_engine_settle(e, now);
 }

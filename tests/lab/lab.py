@@ -452,6 +452,17 @@ class Coordinator:
     def end(self, sig=signal.SIGTERM):
         return self.program.end(sig)
 
+    def restart(self, sig=signal.SIGTERM):
+        self.end(sig)
+        self.start()
+
+    def sql(self, query):
+        """One value out of its database."""
+        program = ("import sqlite3, sys; print(sqlite3.connect('file:/var/lib/p2pvpn-coordinator/"
+                   "coordinator.db?mode=ro', uri=True, timeout=5).execute(sys.argv[1])"
+                   ".fetchone()[0])")
+        return self.host.run("python3", "-c", program, query).out.strip()
+
 
 class Host(Namespace):
     """A machine somebody owns: runs p2pvpnd with the default paths (each has its own /run,

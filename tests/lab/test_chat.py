@@ -72,6 +72,54 @@ def away_and_across_restarts(lab):
 
 
 @scenario
+def two_who_are_never_there_together(lab):
+    """A sealed copy waits at the coordinator; the sender is gone when the receiver comes."""
+    coordinator, a, b = start(lab)
+    b.stop_daemon()
+    wait("b to be offline", lambda: not a.peer(b)["online"], timeout=40)
+    for text in ("one", "zwei 你好", "three"):
+        a.ctl("send", "b", text)
+    wait("the copies to be at the coordinator", lambda: copies(coordinator) == 3)
+    equal(coordinator.sql("SELECT count(*) FROM mail WHERE instr(box, 'zwei') > 0"), "0",
+          "copies that can be read at the coordinator")
+    a.stop_daemon(signal.SIGKILL)
+    coordinator.restart()
+    b.daemon()
+    collect(b, ["one", "zwei 你好", "three"], timeout=30)
+    equal([m["from"] for m in b.json("history")["messages"]], ["a"] * 3, "who wrote them")
+    wait("nothing to be left at the coordinator", lambda: copies(coordinator) == 0)
+    b.ctl("send", "a", "answer")
+    wait("the answer's copy", lambda: copies(coordinator) == 1)
+    # Now both: what came by way of the coordinator does not come again.
+    a.daemon()
+    collect(a, ["answer"], timeout=30)
+    wait("a to know that all was read",
+         lambda: [m["state"] for m in a.json("history")["messages"] if m["from"] == "a"]
+         == ["read"] * 3, timeout=30)
+    equal(texts(b.json("inbox")), [], "messages of b that came twice")
+    equal(len(texts(b.json("history"))), 4, "messages in b's history")
+
+
+def copies(coordinator):
+    return int(coordinator.sql("SELECT count(*) FROM mail"))
+
+
+@scenario
+def nothing_is_stored_when_it_is_off(lab):
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    a.run("sh", "-c", "printf '[chat]\nstore = off\n' >/etc/p2pvpn/p2pvpnd.conf")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    b.stop_daemon()
+    wait("b to be offline", lambda: not a.peer(b)["online"], timeout=40)
+    a.ctl("send", "b", "only from me to you")
+    b.daemon()
+    collect(b, ["only from me to you"], timeout=30)
+    equal(copies(coordinator), 0, "copies at the coordinator")
+
+
+@scenario
 def the_interactive_chat(lab):
     """`chat` in line mode: send, getu, exit; what comes in is shown while it waits."""
     _, a, b = start(lab)

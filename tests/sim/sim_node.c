@@ -160,6 +160,7 @@ void sim_node_start(struct sim_node *n)
         .mtu = 1420,
         .udp_port = n->port,
         .has_udp6 = has_address(n, PV_AF_INET6),
+        .chat_store = true,
         .wall_us = wall(n),
     };
     snprintf(cfg.hostname, sizeof(cfg.hostname), "%s", n->name);

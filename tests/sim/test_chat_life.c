@@ -232,11 +232,61 @@ static void a_line_to_a_peer_that_is_there_arrives_at_once(void **state)
     assert_int_equal(sim_seeds("chat_life", SEEDS, online, NULL), 0);
 }
 
+/* Only one of the two is ever there, the coordinator now and then not. */
+static int apart(uint64_t seed, void *ctx)
+{
+    struct talk t;
+    (void)ctx;
+    if (!begin(&t, seed))
+        return failed(&t, "joining:");
+    sim_node_stop(t.side[1].node);
+    for (unsigned turn = 0; turn < 8; turn++) {
+        struct side *here = &t.side[turn % 2], *away = &t.side[1 - turn % 2];
+        bool missing = false;
+        sim_world_run(&t.w, PV_S(2));
+        if (draw(&t, 3) == 0) {
+            sim_coord_kill(t.w.coord);
+            sim_world_run(&t.w, PV_MS(draw(&t, 3000)));
+            sim_coord_start(t.w.coord);
+        }
+        for (unsigned n = draw(&t, 30); n > 0; n--) {
+            say(here);
+            sim_world_run(&t.w, PV_MS(draw(&t, 200)));
+        }
+        sim_world_run(&t.w, PV_S(75)); /* also when an answer was lost */
+        const char *why = check(&t, away, here, &missing);
+        if (why != NULL || missing)
+            return failed(&t, why != NULL ? why : "a copy was not delivered");
+        if (draw(&t, 2) == 0)
+            sim_node_kill(here->node);
+        else
+            sim_node_stop(here->node);
+        sim_node_start(away->node);
+    }
+    repair(&t);
+    sim_world_run(&t.w, PV_S(60)); /* now they meet: what went both ways is there once */
+    for (int i = 0; i < 2; i++) {
+        bool missing = false;
+        const char *why = check(&t, &t.side[i], &t.side[1 - i], &missing);
+        if (why != NULL || missing)
+            return failed(&t, why != NULL ? why : "a line is lost");
+    }
+    sim_world_done(&t.w);
+    return 0;
+}
+
+static void two_who_are_never_there_together_write_to_each_other(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("chat_life", SEEDS, apart, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_to_a_peer_that_is_there_arrives_at_once),
         cmocka_unit_test(what_was_sent_arrives_once_and_in_order),
+        cmocka_unit_test(two_who_are_never_there_together_write_to_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

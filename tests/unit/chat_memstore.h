@@ -14,7 +14,7 @@
 
 struct memstore_row {
     struct pv_chat_record rec;
-    bool owed;
+    bool owed, kept;
 };
 
 struct memstore_seq {
@@ -159,6 +159,8 @@ static inline bool memstore_listed(const struct memstore_row *r, const struct pv
                r->rec.seq > job->after_seq;
     case PV_CHATJOB_INBOX:
         return !r->rec.outgoing && r->rec.state == PV_CHAT_UNREAD && (of_peer || !job->of_peer);
+    case PV_CHATJOB_UNKEPT:
+        return of_peer && r->rec.outgoing && r->rec.state == PV_CHAT_QUEUED && !r->kept;
     case PV_CHATJOB_OWED:
         return of_peer && r->owed;
     case PV_CHATJOB_HISTORY:
@@ -250,6 +252,12 @@ static inline int memstore_run(struct memstore *s, const struct pv_chatjob *job,
     case PV_CHATJOB_SEEN:
         memstore_mark(s, job, res);
         break;
+    case PV_CHATJOB_KEPT: {
+        struct memstore_row *row = memstore_find(s, job->peer, job->id, true);
+        if (row != NULL && row->rec.state == PV_CHAT_QUEUED)
+            row->kept = true;
+        break;
+    }
     case PV_CHATJOB_TOLD:
         for (size_t i = 0; i < job->n_ids; i++) {
             struct memstore_row *row = memstore_find(s, job->peer, job->ids[i], false);

@@ -59,6 +59,9 @@ struct node {
     unsigned opens;                          /* connections asked for */
     unsigned messages, states, sent, failed; /* events */
     char last_text[64];
+    unsigned parcels; /* stored copies told of */
+    uint64_t parcel;  /* the last one, and what became of it */
+    int parcel_status;
 };
 
 static struct {
@@ -241,6 +244,11 @@ static void take_events(struct node *n)
         n->failed += e.type == PV_CHATLINK_SEND_FAILED;
         if (e.type == PV_CHATLINK_MESSAGE)
             snprintf(n->last_text, sizeof(n->last_text), "%s", e.msg.text);
+        if (e.type == PV_CHATLINK_PARCEL) {
+            n->parcels++;
+            n->parcel = e.tag;
+            n->parcel_status = e.status;
+        }
         if (e.type == PV_CHATLINK_SENT)
             assert_int_equal(e.tag, 7);
         pv_chat_record_done(&e.msg);

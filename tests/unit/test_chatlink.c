@@ -382,6 +382,60 @@ static void read_receipts_reach_the_sender_also_later(void **state)
     assert_int_equal(w.nodes[1].opens, opens); /* told once */
 }
 
+/* A copy of the message seq of node 0 reaches node 1 by way of the coordinator. */
+static int give_copy(uint64_t seq, uint64_t number)
+{
+    const struct pv_chat_record *m = &w.nodes[0].store.rows[seq - 1].rec;
+    const struct pv_chatlink_parcel parcel = {.pk = w.nodes[0].pk,
+                                              .name = "alice",
+                                              .id = m->id,
+                                              .seq = m->seq,
+                                              .time_ms = m->time_ms,
+                                              .text = pv_view(m->text, strlen(m->text)),
+                                              .number = number};
+    int r = pv_chatlink_stored(w.nodes[1].link, &parcel, w.now);
+    run_for(PV_S(1));
+    return r;
+}
+
+static void a_stored_copy_and_the_message_itself_are_one(void **state)
+{
+    (void)state;
+    send_text(0, "one");
+    send_text(0, "two");
+    run_for(PV_S(1));
+    assert_int_equal(give_copy(1, 41), PV_OK);
+    assert_int_equal(w.nodes[1].parcels, 1);
+    assert_int_equal(w.nodes[1].parcel, 41);
+    assert_int_equal(w.nodes[1].parcel_status, PV_OK);
+    assert_int_equal(w.nodes[1].messages, 1);
+    assert_string_equal(w.nodes[1].last_text, "one");
+    both_online(); /* both come the straight way too */
+    run_for(PV_S(2));
+    assert_int_equal(w.nodes[1].messages, 2);
+    assert_int_equal(give_copy(2, 42), PV_OK); /* and then the other's copy */
+    assert_int_equal(w.nodes[1].messages, 2);
+    assert_int_equal(w.nodes[1].parcels, 2);
+    assert_conversation(0, true);
+}
+
+static void a_stored_copy_that_cannot_be_stored_is_told(void **state)
+{
+    (void)state;
+    send_text(0, "one");
+    run_for(PV_S(1));
+    w.job_fail_pc = 100;
+    assert_int_equal(give_copy(1, 41), PV_OK);
+    assert_int_equal(w.nodes[1].parcels, 1);
+    assert_true(w.nodes[1].parcel_status < 0);
+    w.job_fail_pc = 0;
+    assert_int_equal(give_copy(1, 41), PV_OK);
+    assert_int_equal(w.nodes[1].parcel_status, PV_OK);
+    assert_int_equal(w.nodes[1].messages, 1);
+    const struct pv_chatlink_parcel own = {.pk = w.nodes[1].pk, .text = pv_view("x", 1)};
+    assert_int_equal(pv_chatlink_stored(w.nodes[1].link, &own, w.now), PV_ERR_REFUSED);
+}
+
 static void a_message_seen_live_is_read(void **state)
 {
     (void)state;
@@ -583,6 +637,8 @@ int main(void)
         T(who_sends_faster_than_the_disk_is_closed),
         T(connections_of_one_peer_are_limited_to_the_newest),
         T(read_receipts_reach_the_sender_also_later),
+        T(a_stored_copy_and_the_message_itself_are_one),
+        T(a_stored_copy_that_cannot_be_stored_is_told),
         T(a_message_seen_live_is_read),
         T(a_store_that_fails_is_not_asked_in_a_loop),
         T(a_full_disk_is_told_and_heals),

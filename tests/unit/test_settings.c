@@ -26,6 +26,7 @@ static void an_empty_file_gives_the_defaults(void **state)
     assert_int_equal(s.port, 0);
     assert_int_equal(s.mtu, 1420);
     assert_int_equal(s.log_level, PV_LOG_INFO);
+    assert_true(s.chat_store);
     assert_int_equal(s.n_peers + s.n_addrs, 0);
 }
 
@@ -56,6 +57,8 @@ static void every_key_reaches_its_field(void **state)
                                     "birthday = off\n"
                                     "max-mappings = 64\n"
                                     "max-pps = 50\n"
+                                    "[chat]\n"
+                                    "store = off\n"
                                     "[log]\n"
                                     "level = debug\n";
     int r = parse(&s, conf, error);
@@ -72,6 +75,7 @@ static void every_key_reaches_its_field(void **state)
     assert_true(s.birthday_off);
     assert_int_equal(s.max_mappings, 64);
     assert_int_equal(s.max_pps, 50);
+    assert_false(s.chat_store);
     assert_int_equal(s.n_peers, 2);
     const struct pv_static_peer *bob = &s.peers[0].peer, *carol = &s.peers[1].peer;
     char key[PV_WG_KEY_TEXT_BUF];
@@ -98,7 +102,7 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
         {"port = 1\n", "conf:1: a key before the first section"},
         {"[interfaces]\n",
          "conf:1: unknown section [interfaces]: there are [interface], [peer NAME], "
-         "[traversal] and [log]"},
+         "[traversal], [chat] and [log]"},
         {"[relay]\nturn = x\n", "conf:1: unknown section"},
         {"[peer]\n", "conf:1: unknown section"},
         {"[log x]\n", "conf:1: unknown section"},
@@ -124,6 +128,7 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
          "address=10.0.0.4/8\naddress=10.0.0.5/8\n",
          "conf:6: address: at most 4"},
         {"[interface]\nprivate-key-file = key\n", "conf:2: private-key-file: expected an absolute"},
+        {"[chat]\nstore = disk\n", "conf:2: store: expected coordinator or off"},
         {"[log]\nlevel = loud\n", "conf:2: level: expected error, warn, info or debug"},
         {"[traversal]\nbirthday = yes\n", "conf:2: birthday: expected on or off"},
         {"[traversal]\nmax-mappings = 0\n", "conf:2: max-mappings:"},

@@ -226,6 +226,27 @@ static void outbox_lists_undelivered_in_order_in_pages(void **state)
     assert_outbox(BOB, 0, 4, "1 3 4 5");
 }
 
+static void what_is_kept_elsewhere_is_not_listed_again(void **state)
+{
+    (void)state;
+    for (uint8_t i = 1; i <= 4; i++)
+        enqueue(BOB, i);
+    struct pv_chatjob kept = job_of(PV_CHATJOB_KEPT, BOB, 2);
+    struct pv_chatjob list = job_of(PV_CHATJOB_UNKEPT, BOB, 0);
+    assert_list(list, "1 2 3 4");
+    (void)changes(kept);
+    (void)changes(kept);                             /* twice is once */
+    (void)changes(job_of(PV_CHATJOB_KEPT, BOB, 99)); /* nobody knows that one */
+    assert_list(list, "1 3 4");
+    struct pv_chatjob mark = job_of(PV_CHATJOB_MARK, BOB, 1);
+    mark.state = PV_CHAT_DELIVERED;
+    assert_true(changes(mark));
+    list.limit = 1;
+    assert_list(list, "3!");
+    assert_list(job_of(PV_CHATJOB_UNKEPT, CAROL, 0), "");
+    assert_outbox(BOB, 0, 0, "2 3 4"); /* it still goes to the peer itself */
+}
+
 static void inbox_of_one_peer_leaves_the_others_unread(void **state)
 {
     struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 0);
@@ -448,6 +469,7 @@ int main(void)
         BOTH(a_message_may_have_the_same_id_in_both_directions),
         BOTH(states_only_go_forward),
         BOTH(outbox_lists_undelivered_in_order_in_pages),
+        BOTH(what_is_kept_elsewhere_is_not_listed_again),
         BOTH(inbox_of_one_peer_leaves_the_others_unread),
         BOTH(inbox_marks_what_it_gives_and_no_more),
         BOTH(receipts_are_owed_until_told),
