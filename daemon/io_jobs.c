@@ -150,6 +150,9 @@ static void use_tun(struct pv_io *io, struct work *w)
         result_error(&w->result, r, "start the packet threads", pv_strstatus(r));
         return;
     }
+    struct pv_datapath_counts c = pv_datapath_counts(io->datapath);
+    pv_log(io->cfg.log, PV_LOG_INFO, "what=\"packets\" tcp-offload=%s udp-offload=%s aead=%s",
+           c.tun.tso ? "yes" : "no", c.tun.uso ? "yes" : "no", c.aead);
     io->tun_index = if_nametoindex(w->job->u.iface->name);
     pv_io_listen_chat(io, w->job->u.iface);
 }
