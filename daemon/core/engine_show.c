@@ -348,6 +348,7 @@ static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_
     const struct pv_desc_nat *own = pv_hardnat_nat(e->hard), *theirs = &p->remote.nat;
     bool ours = own->mapping == PV_DESC_MAPPING_VARIES;
     bool other = theirs->mapping == PV_DESC_MAPPING_VARIES;
+    bool direct = p->has_path && p->path.kind == PV_CARRIER_UDP;
     char text[128];
     if (p->is_static || !(p->hard.tried || p->hard.announced))
         return;
@@ -358,8 +359,8 @@ static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_
     if (p->hard.tried)
         line(lines, "  last attempt at these NATs: %s, %u packets%s",
              pv_hardnat_method_name(p->hard.plan.method), p->hard.packets,
-             p->has_path ? "" : ", no opening was found");
-    if (p->has_path)
+             direct ? "" : ", no opening was found");
+    if (direct)
         return;
     if (p->hard.not_before > now)
         line(lines, "  the next attempt is in %u s, or at once when the network changes",

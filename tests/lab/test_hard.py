@@ -73,5 +73,18 @@ def switched_off_nothing_is_tried(lab):
     a.daemon("--config", "/run/off.conf")
     a.wait_peer(b)
     a.run("ping", "-c1", "-W3", a.addr(b), check_rc=False)
-    equal(a.path(b)["type"], "none", "the path")
+    check(a.path(b)["type"] != "direct", "a path is direct")
     equal(a.json("status")["hard_nat"]["on"], False, "status")
+
+
+@scenario
+def two_random_stay_on_the_relay_and_why_says_so(lab):
+    coordinator = lab.coordinator()
+    a = lab.host("a", emulated(lab, "la", "symmetric"))
+    b = lab.host("b", emulated(lab, "lb", "symmetric"))
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    a.run("ping", "-c1", "-W3", a.addr(b), check_rc=False)
+    wait("why to name both NATs",
+         lambda: "both NATs stand in the way" in a.ctl("why", "b").out, timeout=20)
+    check("random" in a.ctl("why", "b").out, "the kind of NAT")
