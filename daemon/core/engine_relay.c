@@ -157,8 +157,7 @@ void pv_engine_relay_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     if (r == PV_OK)
         r = pv_fp_builder_set_channel(e->fp, pv_turnc_number(e->turnc, &addr), &addr);
     if (r != PV_OK) {
-        pv_turnc_unbind(e->turnc, &addr, now);
-        pv_trace_add(&p->trace, now, "no channel at the relay: %s", pv_strstatus(r));
+        pv_turnc_unbind(e->turnc, &addr, now); /* asked again whenever something happens to it */
         return;
     }
     p->relay_addr = addr;
