@@ -89,6 +89,15 @@ static int take_row(void *ctx, const struct pv_storerow *row)
     return pv_coord_load(ctx, row);
 }
 
+static void log_end(struct pv_coord *coord, const struct pv_log *log)
+{
+    struct pv_turns_stats st;
+    pv_turns_stats(pv_coord_turns(coord), &st);
+    pv_log(log, PV_LOG_INFO, "ended relayed_packets=%llu relayed_bytes=%llu relay_dropped=%llu",
+           (unsigned long long)st.packets, (unsigned long long)st.bytes,
+           (unsigned long long)st.dropped);
+}
+
 /* With everything open: serve until the end. */
 static int serve(const struct pv_coordset *set, struct pv_coord *coord, const struct pv_log *log)
 {
@@ -110,7 +119,7 @@ static int serve(const struct pv_coordset *set, struct pv_coord *coord, const st
         printf("p2pvpn-coordinator: listening on %s\n", pv_coordserver_addresses(server));
         fflush(stdout);
         pv_coordserver_run(server);
-        pv_log(log, PV_LOG_INFO, "ended");
+        log_end(coord, log);
     }
     pv_coordserver_free(server);
     pv_coordstore_close(store);

@@ -9,6 +9,7 @@
  *                   w (members 0-3, else the static user), signed with the nonce it last got
  *   6 s p n bytes   a datagram of peer p on relay socket s
  *   7 e             relay sockets open from now on (0), are in use (1), or fail (2)
+ *   8 c             client c speaks by a stream from now on, or by UDP again: its stream ends
  *
  * Whatever comes: at most one output each; no unauthenticated answer above its bound; answers
  * decode; nothing goes to a peer that is forbidden; revoked members are sent nothing.
@@ -37,6 +38,7 @@ struct world {
     int open_status;
     struct pv_turns_creds members[MEMBERS]; /* the nonce is the member's last */
     bool known[MEMBERS];
+    bool by_stream[CLIENTS];
     char static_nonce[PV_TURNAUTH_NONCE_BUF];
     uint8_t buf[PV_TURNS_DATAGRAM_MAX + 64];
 };
@@ -106,6 +108,9 @@ static void check_out(struct world *w, size_t max, int who)
             check_answer(w, &out[i], who);
         else
             must(out[i].data.len >= 4 && out[i].data.ptr[0] >= 0x40);
+        must(out[i].stream <= CLIENTS);
+        if (out[i].stream != 0)
+            must(pv_turns_has_stream(w->turns, out[i].stream) || out[i].data.ptr[0] < 4);
     }
 }
 
@@ -125,8 +130,15 @@ static void do_sockets(struct world *w)
 
 static void input(struct world *w, uint32_t sock, const struct pv_addr *src, size_t len, int who)
 {
-    struct pv_turns_in in = {
-        .src = *src, .local = pv_addr4(192, 0, 2, 1, 0), .sock = sock, .ptr = w->buf, .len = len};
+    size_t client = src->ip[3] % CLIENTS;
+    bool stream_client = sock < PV_TURNS_RELAY0 && w->by_stream[client];
+    uint64_t stream = stream_client ? client + 1 : 0;
+    struct pv_turns_in in = {.src = *src,
+                             .local = pv_addr4(192, 0, 2, 1, 0),
+                             .sock = sock,
+                             .stream = stream,
+                             .ptr = w->buf,
+                             .len = len};
     must(pv_turns_batch(w->turns, &in, 1, w->now) == 1);
     check_out(w, 1, who);
     do_sockets(w);
@@ -198,6 +210,12 @@ static void record(struct world *w, struct pv_reader *r)
         uint8_t who = pv_get_u8(r);
         uint8_t method = pv_get_u8(r);
         signed_request(w, a, who, method, get_blob(r));
+    } else if (what == 8) {
+        if (w->by_stream[a % CLIENTS])
+            pv_turns_stream_closed(w->turns, (uint64_t)(a % CLIENTS) + 1);
+        w->by_stream[a % CLIENTS] = !w->by_stream[a % CLIENTS];
+        must(!pv_turns_has_stream(w->turns, (uint64_t)(a % CLIENTS) + 1));
+        do_sockets(w);
     } else if (what == 6) {
         uint8_t p = pv_get_u8(r);
         struct pv_view v = get_blob(r);
