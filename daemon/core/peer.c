@@ -372,6 +372,9 @@ static void take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
     }
     if (r != PV_OK && r != PV_ERR_STATE && r != PV_ERR_REPLAY)
         pv_trace_add(&p->trace, now, "handshake in description: %s", pv_strstatus(r));
+    /* Ours stands, but it may have gone to the peer's former life: then one for this life goes. */
+    if (r == PV_ERR_REFUSED)
+        pv_session_want(p->session, now);
 }
 
 void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
