@@ -4,7 +4,7 @@
 #include <string.h>
 
 #define FIRST_WAIT PV_MS(300) /* for the first answer; doubles with each try */
-#define LEAST_WAIT PV_MS(100) /* a busy host answers late */
+#define LEAST_WAIT PV_MS(150) /* a busy host answers late */
 #define USED_FOR   PV_S(5)    /* data sent so lately: the path is in use */
 
 /* Bytes of IP packets: links as they are found, and steps between them. */
@@ -152,7 +152,7 @@ void pv_mtu_handle_answer(struct pv_mtu *m, uint32_t token, pv_ns now)
 
 void pv_mtu_handle_timeout(struct pv_mtu *m, pv_ns now)
 {
-    if (now < pv_mtu_next_timeout(m))
+    if (m->state == PV_MTU_OFF || now < pv_mtu_next_timeout(m))
         return;
     if (m->state == PV_MTU_KNOWN) {
         if (m->current != 0 && now >= m->raise_at)
@@ -162,9 +162,13 @@ void pv_mtu_handle_timeout(struct pv_mtu *m, pv_ns now)
     } else if (m->state == PV_MTU_WAIT) {
         ask(m, now);
     } else if (m->tries < PV_MTU_TRIES) {
-        /* What has arrived is used at once; a larger one may yet, and then it is raised. */
+        /* What has arrived is used before the round ends; a larger one may yet, and then it is
+         * raised. Not after the first try on a quick path: hosts remember for 10 minutes what they
+         * are told is too big, and a busy host answers late. */
         size_t i = largest(m);
-        if (m->state == PV_MTU_SEARCH && m->doubted && i < m->n && m->sizes[i] != m->current) {
+        bool slow = m->tries >= 2 || patience(m) > PV_MS(300);
+        if (m->state == PV_MTU_SEARCH && m->doubted && slow && i < m->n &&
+            m->sizes[i] != m->current) {
             m->current = m->sizes[i];
             m->changed = true;
         }
