@@ -147,6 +147,9 @@ static void save_all(struct pv_engine *e)
          x = pv_roster_next_entry(e->roster, x))
         pv_engine_unsaved(e, x);
     pv_engine_flush_unsaved(e, PV_JP_STORE);
+    /* Without its marks a node whose clock is set back is not believed after the next start. */
+    e->signal_seq.mark = e->env.gen.mark = e->env.tai.mark = 0;
+    pv_engine_store_marks(e);
 }
 
 void pv_engine_store_marks(struct pv_engine *e)

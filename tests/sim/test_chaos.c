@@ -21,6 +21,7 @@ struct chaos {
     uint64_t seed;
     bool asleep[NODES];
     bool full[NODES];
+    bool jumped[NODES]; /* its clock */
     bool removed[NODES];
     bool left[NODES]; /* asked to leave: whether it did is seen in the end */
     char token[4096]; /* the newest */
@@ -140,12 +141,13 @@ static void trouble(struct chaos *c, unsigned i)
             move(c, i);
         break;
     case 4:
-        c->full[i] = draw(c, 2) == 0;
+        c->full[i] = draw(c, 2) == 0 && !c->jumped[i];
         sim_node_set_disk_full(n, c->full[i]);
         break;
     case 5:
         /* Marks above the clock cannot be kept on a full disk: then nobody believes a node that
-         * comes back with an earlier clock, until that has caught up. */
+         * comes back with an earlier clock, until that has caught up. So nobody has both. */
+        c->jumped[i] = c->jumped[i] || !c->full[i];
         if (!c->full[i])
             sim_node_jump_wall(n, (int64_t)draw(c, 4000000000u) - 2000000000);
         sim_world_run(&c->w, PV_MS(100));
