@@ -302,6 +302,8 @@ static int read_nat(const json_t *obj, struct pv_desc_nat *nat)
         nat->lo = (uint16_t)lo;
         nat->hi = (uint16_t)hi;
     }
+    if (nat->mapping == PV_DESC_MAPPING_UNKNOWN)
+        *nat = (struct pv_desc_nat){0}; /* ports of a mapping we do not understand say nothing */
     return PV_OK;
 }
 
