@@ -686,7 +686,7 @@ static void describe_handshake(struct pv_peer *p, const struct pv_session_transm
 
 static void queue_handshake(struct pv_peer *p, const struct pv_session_transmit *tx)
 {
-    bool to_source = tx->type == PV_WGMSG_RESPONSE || !p->has_path;
+    bool to_source = (tx->type == PV_WGMSG_RESPONSE && !tx->again) || !p->has_path;
     struct pv_peer_handshake *h = &p->out[p->n_out];
     h->to = to_source ? p->last_from : p->path;
     if (h->to.kind == PV_CARRIER_NONE)

@@ -282,6 +282,8 @@ void pv_session_set_reach(struct pv_session *s, enum pv_session_reach reach, pv_
     s->reach = reach;
     if (had_path && !has_path(s))
         s->pathless_since = now;
+    if (had_path && reach == PV_SESSION_BY_SIGNAL && s->phase == SENT && s->has_pending)
+        s->resend = true; /* a path that died took it along, most likely */
     if (!had_path && has_path(s))
         path_begins(s, now);
 }
@@ -613,6 +615,7 @@ static bool give_again(struct pv_session *s, pv_ns now, struct pv_session_transm
     if (!is_due)
         return false;
     tx->type = PV_WGMSG_RESPONSE;
+    tx->again = true;
     tx->via = s->answer_via;
     tx->index = s->slots[NEXT].local;
     tx->len = PV_WGMSG_RESPONSE_LEN;
@@ -693,9 +696,10 @@ int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index, uint64_
                            ? s->last_sent + 3 * PV_SESSION_REPEAT
                            : PV_NEVER;
     }
-    if (s->resend && has_path(s)) {
+    if (s->resend && s->reach != PV_SESSION_NOWHERE) {
         s->resend = false;
-        s->sent_via = PV_SESSION_BY_UDP;
+        s->sent_via = s->reach;
+        pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), has_path(s), now);
         hand_out_initiation(s, &tx);
         *ret_tx = tx;
         return PV_OK;

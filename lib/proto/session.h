@@ -81,8 +81,8 @@ struct pv_session *pv_session_free(struct pv_session *s); /* wipes; NULL is fine
 /* --- facts in ------------------------------------------------------------------------------- */
 
 /* How the peer can be reached. BY_UDP counts as having a path: without one the timers "sent but
- * nothing received" and passive keepalive stand still. When BY_UDP begins while a message 1 sent by
- * signal is unanswered, the same message is handed out once more. */
+ * nothing received" and passive keepalive stand still. When the way changes while a message 1 is
+ * unanswered, the same message is handed out once more for the new one. */
 void pv_session_set_reach(struct pv_session *s, enum pv_session_reach reach, pv_ns now);
 
 /* A handshake is needed (NEED_KEYS, a packet waits, the peer restarted). Joins an attempt that is
@@ -92,6 +92,9 @@ void pv_session_want(struct pv_session *s, pv_ns now);
 /* The peer has a new gen (it restarted or changed networks): lifts once the limits on messages by
  * signal and the 5 s between messages 1. Starts nothing. */
 void pv_session_peer_new_gen(struct pv_session *s);
+/* Besides, it has lost its memory (its new gen has heard of none of ours): a message 1 that went
+ * over the path went to its former life and does not stand against the one it sends now. */
+void pv_session_peer_restarted(struct pv_session *s);
 
 /* What the fast path saw, sampled as often as the owner likes (100 ms is fine). Times are 0 =
  * never, and never fall. */
@@ -137,6 +140,8 @@ struct pv_session_transmit {
     enum pv_session_reach via;
     uint32_t index;  /* the local index in it: messages and packets for it belong to this session */
     bool took_index; /* index is the one passed: it is taken until INDEX_GONE */
+    bool again;      /* message 2 that was given before: not for the source of the repetition, which
+                        anybody could have made */
     uint64_t stamp_us; /* message 1: its timestamp; never below one reported before */
     size_t len;
     uint8_t msg[PV_WGMSG_INITIATION_LEN];

@@ -340,6 +340,24 @@ static void a_message_2_that_was_lost_is_given_again_to_who_repeats(void **state
     w_free(w);
 }
 
+static void a_message_1_that_a_dead_path_took_is_repeated_by_signal(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    w->cut[1] = true;
+    w_want(w, 0);
+    w_run(w, PV_MS(100));
+    assert_int_equal(w->n[0].msg1, 1);
+    w->cut[1] = false;
+    w_reach(w, 0, PV_SESSION_BY_SIGNAL);
+    w_run(w, PV_MS(100));
+    assert_int_equal(w->n[0].msg1, 2);
+    assert_int_equal(w->n[0].last_tx.via, PV_SESSION_BY_SIGNAL);
+    assert_true(pv_ct_is_zero(w->n[0].last_tx.msg + PV_WGMSG_INITIATION_LEN - 16, 16));
+    assert_int_equal(w->n[0].done, 1);
+    w_free(w);
+}
+
 static void keys_are_proven_again_until_the_peer_uses_them(void **state)
 {
     (void)state;
@@ -424,6 +442,7 @@ int main(void)
         cmocka_unit_test(a_peer_that_restarted_gets_new_keys_at_once),
         cmocka_unit_test(a_message_1_that_was_lost_is_repeated_within_a_second_and_a_half),
         cmocka_unit_test(a_message_2_that_was_lost_is_given_again_to_who_repeats),
+        cmocka_unit_test(a_message_1_that_a_dead_path_took_is_repeated_by_signal),
         cmocka_unit_test(keys_are_proven_again_until_the_peer_uses_them),
         cmocka_unit_test(static_peers_repeat_nothing),
         cmocka_unit_test(a_new_life_that_began_a_handshake_needs_none_of_ours),
