@@ -444,7 +444,10 @@ int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *
     pv_wg_initiation_wipe(in);
 
     s->send_lifted = false; /* the peer's present life talks to us: no need to begin anew */
-    if (s->phase != IDLE) {
+    /* Ours: when messages that were repeated cross, the peer drops its own for ours; were we to
+     * drop ours for the peer's, both would wait for each other. */
+    bool keeps_own = s->member && s->lower_identity && s->phase == SENT;
+    if (s->phase != IDLE && !keeps_own) {
         drop_pending(s);
         if (s->phase == WANTED)
             s->retry_at = with_jitter(s, now + PV_SESSION_REKEY_TIMEOUT);
@@ -692,9 +695,8 @@ int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index, uint64_
     }
     if (s->phase == SENT && has_path(s) && now >= s->repeat_at) {
         s->resend = true;
-        s->repeat_at = s->repeat_at < s->last_sent + 2 * PV_SESSION_REPEAT
-                           ? s->last_sent + 3 * PV_SESSION_REPEAT
-                           : PV_NEVER;
+        pv_ns gone = s->repeat_at - s->last_sent; /* 0.5 s, then 1, 2 and 4 */
+        s->repeat_at = gone < PV_SESSION_REKEY_TIMEOUT / 2 ? s->last_sent + 2 * gone : PV_NEVER;
     }
     if (s->resend && s->reach != PV_SESSION_NOWHERE) {
         s->resend = false;

@@ -47,7 +47,7 @@
  * second between is for the jitter of the way. */
 #define PV_SESSION_SIGNAL_GAP PV_S(4)
 /* ours: where config.repeat says so the same message 1 is handed out again over the path after that
- * long and after three times that long, and new keys are proven by up to three more empty packets
+ * long and 2, 4 and 8 times that long, and new keys are proven by up to three more empty packets
  * until the peer uses them: one lost datagram must not cost 5 or 15 s. */
 #define PV_SESSION_REPEAT PV_MS(500)
 /* Messages 1 of one peer are accepted 50 times a second at most, as in Linux. */
