@@ -204,9 +204,10 @@ void pv_engine_keep_run(struct pv_engine *e, pv_ns now)
 pv_ns pv_engine_keep_timeout(const struct pv_engine *e)
 {
     const struct pv_keep *k = &e->keep;
-    if (!k->enabled || !pv_engine_is_online(e))
-        return PV_NEVER;
-    return pv_min_ns(k->collect_at, k->n_waiting > 0 && !k->sending ? k->send_at : PV_NEVER);
+    if (!k->enabled || !pv_engine_is_online(e) || e->roster == NULL)
+        return PV_NEVER; /* online without a roster: a join is being stored */
+    pv_ns next = k->refused ? PV_NEVER : k->collect_at;
+    return pv_min_ns(next, k->n_waiting > 0 && !k->sending ? k->send_at : PV_NEVER);
 }
 
 /* --- collecting ------------------------------------------------------------------------------ */
