@@ -22,7 +22,6 @@ struct base {
     struct pv_stunc stunc;
     pv_ns ask_at; /* next transaction; PV_NEVER: none */
     pv_ns retry;
-    bool asked; /* answered or given up once */
 };
 
 struct pv_gatherer {
@@ -223,7 +222,6 @@ void pv_gatherer_refresh(struct pv_gatherer *g, pv_ns now)
 static void finish(struct pv_gatherer *g, struct base *b, const struct pv_stunc_event *ev,
                    pv_ns now)
 {
-    b->asked = true;
     if (ev->type != PV_STUNC_MAPPED) {
         /* A mapping once seen may live on while the server is away: keep offering it. */
         b->ask_at = now + b->retry;
@@ -374,13 +372,4 @@ size_t pv_gatherer_candidates(const struct pv_gatherer *g,
             ret_cands[n++] = reflexive(g, i, &kept, (uint16_t)(32767 - i));
     }
     return n;
-}
-
-bool pv_gatherer_is_settled(const struct pv_gatherer *g)
-{
-    for (size_t i = 0; i < g->n_bases; i++) {
-        if (server_of(g, &g->bases[i]) != NULL && !g->bases[i].asked)
-            return false;
-    }
-    return true;
 }

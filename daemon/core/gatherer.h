@@ -88,7 +88,5 @@ PV_MUST_CHECK bool pv_gatherer_take_changed(struct pv_gatherer *g);
  * too, last: most NATs keep the port, and may have given it away towards that server only. */
 size_t pv_gatherer_candidates(const struct pv_gatherer *g,
                               struct pv_ice_cand ret_cands[static PV_ICE_MAX_LOCAL]);
-/* Has every base of a server's family an answer or given up? (what can be known is known) */
-bool pv_gatherer_is_settled(const struct pv_gatherer *g);
 
 #endif /* PV_GATHERER_H */
