@@ -169,8 +169,8 @@ static void show_message(struct chat *c, json_t *msg)
 static void show_state(struct chat *c, const json_t *body)
 {
     const struct known *k = find_known(c, pv_json_text(body, "msg_id", ""));
-    if (k == NULL)
-        return; /* sent before this conversation */
+    if (k == NULL || strcmp(pv_json_text(body, "state", ""), "sent") == 0)
+        return; /* sent before this conversation, or just now: that was told */
     fprintf(c->cli->out, "%s-- %s %s %s: %s%s\n", pv_colour_on(PV_DIM, c->cli->colour),
             pv_json_text(body, "state", "?"),
             strcmp(pv_json_text(body, "state", ""), "read") == 0 ? "by" : "to",

@@ -90,7 +90,8 @@ void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)
     }
     fprintf(cli->out, ":%s ", pv_colour_off(PV_BOLD, cli->colour));
     pv_show_text(cli->out, pv_json_text(msg, "text", ""));
-    if (with_receiver && (strcmp(state, "queued") == 0 || strcmp(state, "delivered") == 0))
+    if (with_receiver && (strcmp(state, "queued") == 0 || strcmp(state, "sent") == 0 ||
+                          strcmp(state, "delivered") == 0))
         fprintf(cli->out, "  %s(%s)%s", pv_colour_on(PV_DIM, cli->colour), state,
                 pv_colour_off(PV_DIM, cli->colour));
     fputc('\n', cli->out);

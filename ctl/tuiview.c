@@ -199,6 +199,8 @@ static const char *mark_of(const struct pv_tui_line *line)
     if (!line->outgoing)
         return "";
     switch (line->state) {
+    case PV_CHAT_SENT:
+        return "\xe2\x86\x92"; /* an arrow: on its way */
     case PV_CHAT_DELIVERED:
         return "\xe2\x9c\x93"; /* a check mark */
     case PV_CHAT_READ:

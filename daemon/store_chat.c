@@ -21,12 +21,14 @@ static const char SCHEMA[] =
     " peer BLOB NOT NULL,"
     " id BLOB NOT NULL,"
     " outgoing INTEGER NOT NULL,"
-    " state INTEGER NOT NULL,"          /* enum pv_chat_state */
+    " state INTEGER NOT NULL,"          /* see below */
     " owed INTEGER NOT NULL DEFAULT 0," /* incoming: a read receipt is to be sent */
     " seq INTEGER NOT NULL,"
     " time_ms INTEGER NOT NULL,"
     " peer_name TEXT NOT NULL,"
     " text TEXT NOT NULL,"
+    " sent INTEGER NOT NULL DEFAULT 0," /* outgoing, not delivered: handed over */
+    " author BLOB,"                     /* of a text in a room, whose key peer then is */
     " UNIQUE (peer, id, outgoing)) STRICT;"
     "CREATE INDEX IF NOT EXISTS chat_outbox ON chat_message (peer, seq)"
     " WHERE outgoing = 1 AND state = 0;"
@@ -41,12 +43,20 @@ static const char SCHEMA[] =
     " id BLOB NOT NULL,"
     " PRIMARY KEY (peer, id)) STRICT, WITHOUT ROWID;";
 
-/* The partial indexes above are written in numbers. */
-_Static_assert(PV_CHAT_QUEUED == 0 && PV_CHAT_DELIVERED == 1 && PV_CHAT_READ == 2 &&
-                   PV_CHAT_UNREAD == 3,
+/* What the first version of the table lacks. */
+static const char ADDITIONS[] = "ALTER TABLE chat_message ADD COLUMN"
+                                " sent INTEGER NOT NULL DEFAULT 0;"
+                                "ALTER TABLE chat_message ADD COLUMN author BLOB;";
+
+/* On disk, and in the partial indexes above, a state is 0 until the message is delivered, then 1
+ * less than here: "sent" has a column of its own, so that it may be lost and the outbox stays
+ * whole. */
+_Static_assert(PV_CHAT_QUEUED == 0 && PV_CHAT_SENT == 1 && PV_CHAT_DELIVERED == 2 &&
+                   PV_CHAT_READ == 3 && PV_CHAT_UNREAD == 4,
                "states are stored as numbers");
 
-#define COLUMNS "id, peer, peer_name, outgoing, state, seq, time_ms, text"
+#define STATE   "CASE state WHEN 0 THEN sent ELSE state + 1 END"
+#define COLUMNS "id, peer, peer_name, outgoing, " STATE ", seq, time_ms, text"
 
 /* SQLite keeps the reason in its connection. */
 static int status_of(int rc)
@@ -54,9 +64,20 @@ static int status_of(int rc)
     return rc == SQLITE_OK || rc == SQLITE_DONE || rc == SQLITE_ROW ? PV_OK : -EIO;
 }
 
+static bool is_first_version(sqlite3 *db)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = sqlite3_prepare_v2(db, "SELECT author FROM chat_message", -1, &st, NULL);
+    sqlite3_finalize(st);
+    return rc == SQLITE_ERROR; /* no such column */
+}
+
 int pv_store_chat_schema(sqlite3 *db)
 {
-    return status_of(sqlite3_exec(db, SCHEMA, NULL, NULL, NULL));
+    int rc = sqlite3_exec(db, SCHEMA, NULL, NULL, NULL);
+    if (rc == SQLITE_OK && is_first_version(db))
+        rc = sqlite3_exec(db, ADDITIONS, NULL, NULL, NULL);
+    return status_of(rc);
 }
 
 /* --- statements ---------------------------------------------------------------------------- */
@@ -211,13 +232,14 @@ static int list(struct query *q, const struct pv_chatjob *job, bool with_text,
 
 static int insert(sqlite3 *db, const struct pv_chat_record *m, bool *ret_new)
 {
-    struct query q =
-        prepare(db, "INSERT OR IGNORE INTO chat_message (" COLUMNS ") VALUES (?,?,?,?,?,?,?,?)");
+    struct query q = prepare(db, "INSERT OR IGNORE INTO chat_message"
+                                 " (id, peer, peer_name, outgoing, state, seq, time_ms, text)"
+                                 " VALUES (?,?,?,?,?,?,?,?)");
     bind_id(&q, m->id);
     bind_peer(&q, m->peer);
     bind_text(&q, m->peer_name);
     bind_u64(&q, m->outgoing);
-    bind_u64(&q, m->state);
+    bind_u64(&q, m->outgoing ? 0 : PV_CHAT_UNREAD - 1);
     bind_u64(&q, m->seq);
     bind_u64(&q, m->time_ms);
     bind_text(&q, m->text);
@@ -307,21 +329,45 @@ static int commit(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
     return PV_OK;
 }
 
-static int mark(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+/* One message of MARK or KEPT. */
+static int mark_one(sqlite3 *db, const struct pv_chatjob *job, const uint8_t *id,
+                    enum pv_chat_state state, bool *ret_changed)
 {
-    struct query q = prepare(db, "UPDATE chat_message SET state = ?3 WHERE peer = ?1 AND id = ?2"
-                                 " AND outgoing = 1 AND state < ?3");
+    struct query q =
+        state == PV_CHAT_SENT
+            ? prepare(db, "UPDATE chat_message SET sent = 1 WHERE peer = ? AND id = ?"
+                          " AND outgoing = 1 AND state = 0 AND sent = 0")
+            : prepare(db, "UPDATE chat_message SET state = ?3 WHERE peer = ?1 AND id = ?2"
+                          " AND outgoing = 1 AND state < ?3");
     bind_peer(&q, job->peer);
-    bind_id(&q, job->id);
-    bind_u64(&q, job->state);
+    bind_id(&q, id);
+    if (state != PV_CHAT_SENT)
+        bind_u64(&q, (uint64_t)state - 1);
     int r = run(&q);
-    res->changed = sqlite3_changes(db) > 0;
-    if (r < 0 || !res->changed)
+    *ret_changed = sqlite3_changes(db) > 0;
+    if (r < 0 || !*ret_changed || state == PV_CHAT_SENT)
         return r;
     q = prepare(db, "DELETE FROM chat_kept WHERE peer = ? AND id = ?");
     bind_peer(&q, job->peer);
-    bind_id(&q, job->id);
+    bind_id(&q, id);
     return run(&q);
+}
+
+static int mark(sqlite3 *db, const struct pv_chatjob *job, enum pv_chat_state state,
+                struct pv_chatjob_result *res)
+{
+    size_t cap = 0;
+    int r = PV_OK;
+    for (size_t i = 0; r == PV_OK && i < job->n_ids; i++) {
+        struct pv_chat_record rec = {.outgoing = true, .state = state};
+        bool changed = false;
+        r = mark_one(db, job, job->ids[i], state, &changed);
+        memcpy(rec.peer, job->peer, sizeof(rec.peer));
+        memcpy(rec.id, job->ids[i], sizeof(rec.id));
+        if (r == PV_OK && changed)
+            r = append(res, &cap, &rec);
+    }
+    return r;
 }
 
 static int seen(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
@@ -383,14 +429,18 @@ static int unkept(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
 }
 
 /* A message that was delivered meanwhile needs no note. */
-static int kept(sqlite3 *db, const struct pv_chatjob *job)
+static int kept(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    struct query q = prepare(db, "INSERT OR IGNORE INTO chat_kept (peer, id)"
-                                 " SELECT peer, id FROM chat_message"
-                                 " WHERE peer = ? AND id = ? AND outgoing = 1 AND state = 0");
-    bind_peer(&q, job->peer);
-    bind_id(&q, job->id);
-    return run(&q);
+    int r = PV_OK;
+    for (size_t i = 0; r == PV_OK && i < job->n_ids; i++) {
+        struct query q = prepare(db, "INSERT OR IGNORE INTO chat_kept (peer, id)"
+                                     " SELECT peer, id FROM chat_message"
+                                     " WHERE peer = ? AND id = ? AND outgoing = 1 AND state = 0");
+        bind_peer(&q, job->peer);
+        bind_id(&q, job->ids[i]);
+        r = run(&q);
+    }
+    return r < 0 ? r : mark(db, job, PV_CHAT_SENT, res);
 }
 
 static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
@@ -482,7 +532,9 @@ static int run_job(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     case PV_CHATJOB_COMMIT:
         return commit(db, job, res);
     case PV_CHATJOB_MARK:
-        return mark(db, job, res);
+        return job->state < PV_CHAT_SENT || job->state > PV_CHAT_READ
+                   ? PV_ERR_MALFORMED
+                   : mark(db, job, job->state, res);
     case PV_CHATJOB_OUTBOX:
         return outbox(db, job, res);
     case PV_CHATJOB_INBOX:
@@ -498,7 +550,7 @@ static int run_job(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     case PV_CHATJOB_UNKEPT:
         return unkept(db, job, res);
     case PV_CHATJOB_KEPT:
-        return kept(db, job);
+        return kept(db, job, res);
     case PV_CHATJOB_COUNTS:
         return counts(db, res);
     }

@@ -17,7 +17,7 @@
 enum {
     PV_CHATJOB_PK_LEN = 32,         /* bytes, Ed25519 identity key of a node */
     PV_CHATJOB_MAX_LIST = 1000,     /* messages of one answer */
-    PV_CHATJOB_MAX_BATCH = 4096,    /* messages of one COMMIT, ids of one TOLD */
+    PV_CHATJOB_MAX_BATCH = 4096,    /* messages of one COMMIT, ids of one job */
     PV_CHATJOB_MAX_QUEUED = 10000,  /* undelivered messages to one peer; more is PV_ERR_LIMIT */
     PV_CHATJOB_MAX_PEERS = 16384,   /* peers listed by COUNTS */
     PV_CHATJOB_MAX_BYTES = 1048576, /* of text in one answer; a list ends there, more = true. JSON
@@ -43,8 +43,9 @@ enum pv_chatjob_kind {
     /* Store incoming messages of one peer, all or none, each exactly once by (peer, id).
      * In: msgs without state. Out: msgs = those that were new, in the order given. */
     PV_CHATJOB_COMMIT,
-    /* The peer acknowledged an outgoing message. In: peer, id, state (DELIVERED or READ).
-     * Out: changed; false when unknown, sent to somebody else, or already that far. */
+    /* Outgoing messages to peer got that far. In: peer, ids, state (SENT, DELIVERED or READ).
+     * Out: msgs without text = those that had not yet; unknown ones and those to somebody else are
+     * skipped. */
     PV_CHATJOB_MARK,
     /* Undelivered messages to peer with seq > after_seq, ascending. In: peer, after_seq, limit.
      * Out: msgs, more. */
@@ -66,7 +67,7 @@ enum pv_chatjob_kind {
     /* Undelivered messages to peer of which no copy is kept elsewhere, ascending by seq. In: peer,
      * limit. Out: msgs, more. */
     PV_CHATJOB_UNKEPT,
-    /* A copy of an outgoing message is kept. In: peer, id. */
+    /* A copy of an outgoing message is kept: it is SENT. In: peer, ids. Out: as MARK. */
     PV_CHATJOB_KEPT,
     /* Out: unread, queued, backlog. */
     PV_CHATJOB_COUNTS,
@@ -79,12 +80,12 @@ struct pv_chatjob {
     bool of_peer;                    /* INBOX */
     bool mark_read;                  /* INBOX */
     enum pv_chat_state state;        /* MARK */
-    uint8_t id[PV_CHAT_ID_LEN];      /* MARK, SEEN, KEPT */
+    uint8_t id[PV_CHAT_ID_LEN];      /* SEEN */
     uint64_t after_seq;              /* OUTBOX; 0 = from the beginning */
     uint32_t limit;                  /* 1..PV_CHATJOB_MAX_LIST; 0 = PV_CHATJOB_MAX_LIST */
     struct pv_chat_record *msgs;     /* ENQUEUE, COMMIT: owned, with their texts */
     size_t n_msgs;
-    uint8_t (*ids)[PV_CHAT_ID_LEN]; /* TOLD: owned */
+    uint8_t (*ids)[PV_CHAT_ID_LEN]; /* TOLD, MARK, KEPT: owned */
     size_t n_ids;
 };
 

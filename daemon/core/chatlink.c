@@ -79,6 +79,9 @@ static void peer_free(struct pv_chatlink *link, struct chat_peer *peer)
         chat_conn_free(link, peer->conns);
     forget_window(peer);
     chat_drop_pending(peer);
+    free(peer->delivered.id);
+    free(peer->read.id);
+    free(peer->noted.id);
     pv_heap_set(&link->peer_timers, &peer->timer, PV_NEVER);
     PV_MAP_DEL(link->peers, peer);
     free(peer);
@@ -87,7 +90,7 @@ static void peer_free(struct pv_chatlink *link, struct chat_peer *peer)
 static void free_if_idle(struct pv_chatlink *link, struct chat_peer *peer)
 {
     if (!peer->online && peer->conns == NULL && peer->pending == NULL && !peer->committing &&
-        !chat_has_work(peer))
+        !peer->marking && !chat_has_work(peer))
         peer_free(link, peer);
 }
 
@@ -123,13 +126,19 @@ static void close_all(struct pv_chatlink *link, struct chat_peer *peer)
     forget_window(peer);
 }
 
+void chat_refuse(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
+{
+    chat_drop_pending(peer);
+    peer->delivered.n = peer->read.n = peer->noted.n = 0;
+    close_all(link, peer);
+    chat_back_off(link, peer, now);
+}
+
 void chat_give_up(struct pv_chatlink *link, struct chat_peer *peer, int status, pv_ns now)
 {
     pv_log(link->log, PV_LOG_WARN, "chat peer=%s store failed: %s: will try again", peer->name,
            pv_strstatus(status));
-    chat_drop_pending(peer);
-    close_all(link, peer);
-    chat_back_off(link, peer, now);
+    chat_refuse(link, peer, now);
 }
 
 /* --- life ---------------------------------------------------------------------------------- */
@@ -240,6 +249,7 @@ void pv_chatlink_handle_bytes(struct pv_chatlink *link, uint32_t sid, struct pv_
         chat_conn_rearm(link, c);
     else
         chat_lost_conn(link, c, true, now);
+    chat_flush_acks(link, peer, now);
     chat_commit(link, peer, now);
     chat_pump(link, peer, now);
     free_if_idle(link, peer);
@@ -268,8 +278,7 @@ void pv_chatlink_wrote(struct pv_chatlink *link, uint32_t sid, size_t n, pv_ns n
     c->out_done += pv_outbuf_wrote(&c->out, n);
     if (c->ack_deadline != PV_NEVER && n > 0)
         c->ack_deadline = now + PV_S(PV_CHATLINK_ACK_S); /* slow, not dead */
-    if (c->n_told > 0 && c->out_done >= c->told_end)
-        chat_receipts_written(link, c, now);
+    chat_note_sent(link, c, now);
     chat_pump(link, c->peer, now);
 }
 
@@ -324,6 +333,11 @@ void pv_chatlink_peer_gone(struct pv_chatlink *link, const uint8_t *pk, pv_ns no
     chat_drop_pending(peer);
     close_all(link, peer);
     pv_chatlink_peer_offline(link, pk, now);
+}
+
+struct pv_chatlink_counts pv_chatlink_counts(const struct pv_chatlink *link)
+{
+    return link->counts;
 }
 
 /* --- results and time ---------------------------------------------------------------------- */

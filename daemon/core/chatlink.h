@@ -37,8 +37,12 @@ enum {
     /* Received and not yet stored, per peer; more closes the connection. */
     PV_CHATLINK_MAX_PENDING = PV_CHATJOB_MAX_BATCH,
     PV_CHATLINK_MAX_PENDING_BYTES = 1048576,
-    PV_CHATLINK_MAX_OUT = 262144, /* bytes waiting on one connection; more closes it */
-    PV_CHATLINK_MAX_JOBS = 4096,  /* store jobs not answered */
+    PV_CHATLINK_MAX_OUT = 262144,  /* bytes waiting on one connection; more closes it */
+    PV_CHATLINK_MAX_JOBS = 4096,   /* store jobs not answered */
+    PV_CHATLINK_MAX_ACKS = 2048,   /* acknowledgements of one kind and peer not stored; more closes
+                                      the connection */
+    PV_CHATLINK_USELESS_RATE = 20, /* receipts a second and peer that tell nothing new; */
+    PV_CHATLINK_USELESS_BURST = 1000, /* more closes its connections */
     PV_CHATLINK_BACKOFF_MIN_S = 1,
     PV_CHATLINK_BACKOFF_MAX_S = 60,
     PV_CHATLINK_CONNECT_S = 20, /* then the attempt has failed */
@@ -154,6 +158,13 @@ PV_MUST_CHECK int pv_chatlink_poll_job(struct pv_chatlink *link, uint64_t *ret_t
 void pv_chatlink_handle_job(struct pv_chatlink *link, uint64_t tag, int status,
                             struct pv_chatjob_result *result, pv_ns now);
 
+/* What was refused so far. */
+struct pv_chatlink_counts {
+    uint64_t bad_frames; /* not in their form, too long */
+    uint64_t floods;     /* connections closed because more came than is taken */
+};
+struct pv_chatlink_counts pv_chatlink_counts(const struct pv_chatlink *link);
+
 /* --- time and events ----------------------------------------------------------------------- */
 
 void pv_chatlink_handle_timeout(struct pv_chatlink *link, pv_ns now);
@@ -161,7 +172,7 @@ pv_ns pv_chatlink_next_timeout(const struct pv_chatlink *link);
 
 enum pv_chatlink_event_type {
     PV_CHATLINK_MESSAGE,     /* msg came in and is stored */
-    PV_CHATLINK_STATE,       /* msg.peer acknowledged our message msg.id: msg.state (no text) */
+    PV_CHATLINK_STATE,       /* our message msg.id to msg.peer got to msg.state (no text) */
     PV_CHATLINK_SENT,        /* tag: msg is stored and will be delivered */
     PV_CHATLINK_SEND_FAILED, /* tag: status says why */
     PV_CHATLINK_PARCEL,      /* tag: number of a stored copy; status 0: its message is on disk */

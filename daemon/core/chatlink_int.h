@@ -6,12 +6,25 @@
 #ifndef PV_CHATLINK_INT_H
 #define PV_CHATLINK_INT_H
 
+#include "base/bucket.h"
 #include "base/heap.h"
 #include "base/map.h"
 #include "daemon/core/chatlink.h"
 #include "daemon/core/outbuf.h"
 
 struct chat_peer;
+
+/* A message in the output of a connection: it is SENT when out_done reaches end. */
+struct chat_sent {
+    uint8_t id[PV_CHAT_ID_LEN];
+    uint64_t end;
+};
+
+/* Ids that came in and wait for a store job. */
+struct chat_ids {
+    uint8_t (*id)[PV_CHAT_ID_LEN]; /* owned */
+    size_t n, cap;
+};
 
 /* One TCP connection. */
 struct chat_conn {
@@ -26,9 +39,10 @@ struct chat_conn {
     uint64_t last_wall_ms;           /* at the last bytes */
     uint64_t sent_seq;               /* window messages up to here are written to it */
     pv_ns ack_deadline;              /* PV_NEVER: nothing unacknowledged */
-    uint8_t (*told)[PV_CHAT_ID_LEN]; /* read receipts in the output; owned */
+    uint8_t (*told)[PV_CHAT_ID_LEN]; /* read receipts put into the output, not yet noted; owned */
     size_t n_told;
-    uint64_t told_end; /* they are out when out_done reaches this */
+    struct chat_sent sent[PV_CHATLINK_WINDOW]; /* ascending by end */
+    size_t n_sent;
     uint64_t out_put;  /* bytes ever queued */
     uint64_t out_done; /* bytes ever written */
     struct pv_outbuf out;
@@ -71,6 +85,10 @@ struct chat_peer {
     struct chat_pending **pending_end;
     size_t n_pending, pending_bytes;
     bool committing;
+    struct chat_ids delivered, read, noted; /* acknowledgements */
+    uint32_t read_sid;                      /* the connection on which `read` came last */
+    bool marking;                           /* a job with `read` is out */
+    struct pv_bucket useless;               /* of receipts that tell nothing new */
 
     unsigned backoff_s; /* before the next attempt when this one fails */
     pv_ns retry_at;     /* no attempt before it */
@@ -93,10 +111,10 @@ struct chat_job {
     uint64_t send_tag; /* ENQUEUE */
     enum pv_chatjob_kind kind;
     uint8_t pk[PV_CHATJOB_PK_LEN];
-    uint8_t id[PV_CHAT_ID_LEN]; /* MARK */
-    enum pv_chat_state state;   /* MARK */
-    uint64_t after_seq;         /* OUTBOX */
-    struct chat_ack *acks;      /* COMMIT: owned */
+    enum pv_chat_state state; /* MARK */
+    size_t n_ids;             /* MARK */
+    uint64_t after_seq;       /* OUTBOX */
+    struct chat_ack *acks;    /* COMMIT, MARK of READ: owned */
     size_t n_acks;
     pv_ns deadline;
     struct pv_chatjob *out; /* NULL once handed out */
@@ -136,6 +154,8 @@ struct pv_chatlink {
     struct chat_event **events_end;
     struct chat_op *ops;
     struct chat_op **ops_end;
+
+    struct pv_chatlink_counts counts;
 
     char line[PV_CHAT_LINE_MAX]; /* scratch for one outgoing frame */
     struct pv_chat_frame frame;  /* scratch for one incoming frame */
@@ -190,14 +210,19 @@ void chat_lost_conn(struct pv_chatlink *link, struct chat_conn *c, bool close, p
  * that senders repeat from the first message that was not stored. */
 void chat_give_up(struct pv_chatlink *link, struct chat_peer *peer, int status, pv_ns now);
 
+/* The peer does what no honest node does: all its connections are closed. */
+void chat_refuse(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now);
+
 /* --- chatlink_send.c ----------------------------------------------------------------------- */
 
 void chat_ask_for_backlog(struct pv_chatlink *link, pv_ns now);
 /* Does the next thing that can be done for peer. Called after anything that may have changed what
  * there is to say or the way to say it. */
 void chat_pump(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now);
-/* The read receipts of c are written: the store need not remember them. */
-void chat_receipts_written(struct pv_chatlink *link, struct chat_conn *c, pv_ns now);
+/* Messages of c that are written now are SENT. */
+void chat_note_sent(struct pv_chatlink *link, struct chat_conn *c, pv_ns now);
+/* Until when something must come back on c. */
+void chat_expect(struct chat_conn *c, pv_ns now);
 /* Results of the store jobs; status < 0: failed, result NULL. */
 void chat_handle_enqueued(struct pv_chatlink *link, const struct chat_job *job, int status,
                           struct pv_chatjob_result *result, pv_ns now);
@@ -214,6 +239,8 @@ void chat_handle_owed(struct pv_chatlink *link, struct chat_peer *peer, int stat
 /* Bytes from the connection. False when it must be closed: not a frame, too long, too fast. */
 bool chat_handle_input(struct pv_chatlink *link, struct chat_conn *c, struct pv_view bytes,
                        pv_ns now);
+/* Gives the store the acknowledgements that have come in. */
+void chat_flush_acks(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now);
 /* One line of it. */
 bool chat_handle_line(struct pv_chatlink *link, struct chat_conn *c, struct pv_view line,
                       pv_ns now);
@@ -224,6 +251,6 @@ void chat_handle_committed(struct pv_chatlink *link, struct chat_peer *peer,
                            const struct chat_job *job, int status, struct pv_chatjob_result *result,
                            pv_ns now);
 void chat_handle_marked(struct pv_chatlink *link, const struct chat_job *job, int status,
-                        const struct pv_chatjob_result *result, pv_ns now);
+                        struct pv_chatjob_result *result, pv_ns now);
 
 #endif /* PV_CHATLINK_INT_H */

@@ -152,11 +152,28 @@ int pv_chatlink_stored(struct pv_chatlink *link, const struct pv_chatlink_parcel
     return PV_OK;
 }
 
-/* The peer has our message, or has shown it. False when the store cannot be told: the connection is
- * closed then, and the message sent and acknowledged again. */
-static bool handle_ack(struct pv_chatlink *link, struct chat_peer *peer,
-                       const struct pv_chat_frame *f, pv_ns now)
+/* --- acknowledgements ---------------------------------------------------------------------- */
+
+static bool add_id(struct chat_ids *list, const uint8_t *id)
 {
+    if (list->n == PV_CHATLINK_MAX_ACKS)
+        return false;
+    if (list->n == list->cap) {
+        size_t cap = list->cap == 0 ? 16 : 2 * list->cap;
+        void *grown = reallocarray(list->id, cap, sizeof(*list->id));
+        if (grown == NULL)
+            return false;
+        list->id = grown;
+        list->cap = cap;
+    }
+    memcpy(list->id[list->n++], id, sizeof(*list->id));
+    return true;
+}
+
+/* The peer has our message, or has shown it. False: too many at once. */
+static bool handle_ack(struct chat_conn *c, const struct pv_chat_frame *f, pv_ns now)
+{
+    struct chat_peer *peer = c->peer;
     bool waiting = false;
     for (size_t i = 0; i < peer->n_window && !waiting; i++) {
         if (memcmp(peer->window[i].id, f->id, sizeof(f->id)) != 0)
@@ -167,48 +184,124 @@ static bool handle_ack(struct pv_chatlink *link, struct chat_peer *peer,
         memmove(&peer->window[i], &peer->window[i + 1],
                 (peer->n_window - i) * sizeof(peer->window[0]));
     }
-    if (waiting) {
-        const struct chat_conn *c = peer->active;
-        bool unacked = c != NULL && peer->n_window > 0 && peer->window[0].seq <= c->sent_seq;
-        if (c != NULL)
-            peer->active->ack_deadline = unacked ? now + PV_S(PV_CHATLINK_ACK_S) : PV_NEVER;
-    } else if (f->state == PV_CHAT_DELIVERED) {
-        return true; /* known already, or never sent */
-    }
+    if (waiting && peer->active != NULL)
+        chat_expect(peer->active, now);
+    if (f->state == PV_CHAT_DELIVERED) /* not waiting: known already, or never sent */
+        return !waiting || add_id(&peer->delivered, f->id);
+    peer->read_sid = c->sid;
+    return add_id(&peer->read, f->id);
+}
 
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_MARK);
-    struct chat_job *entry = NULL;
-    if (job != NULL) {
-        memcpy(job->peer, peer->pk, sizeof(job->peer));
-        memcpy(job->id, f->id, sizeof(job->id));
-        job->state = f->state;
+/* The peer will not forget that its message was read. */
+static bool handle_noted(struct chat_conn *c, const struct pv_chat_frame *f, pv_ns now)
+{
+    for (size_t i = 0; i < c->n_told; i++) {
+        if (memcmp(c->told[i], f->id, sizeof(f->id)) != 0)
+            continue;
+        memmove(&c->told[i], &c->told[i + 1], (--c->n_told - i) * sizeof(c->told[0]));
+        chat_expect(c, now);
+        return add_id(&c->peer->noted, f->id);
     }
-    if (chat_job_emit(link, job, now, &entry) < 0)
-        return false;
-    memcpy(entry->id, f->id, sizeof(entry->id));
-    entry->state = f->state;
     return true;
 }
 
-void chat_handle_marked(struct pv_chatlink *link, const struct chat_job *job, int status,
-                        const struct pv_chatjob_result *result, pv_ns now)
+/* A job with the ids of list, which is empty afterwards. NULL: the job was not taken. */
+static struct chat_job *emit_ids(struct pv_chatlink *link, struct chat_peer *peer,
+                                 enum pv_chatjob_kind kind, struct chat_ids *list, pv_ns now)
 {
-    struct pv_chat_record msg = {.outgoing = true, .state = job->state};
+    struct pv_chatjob *job = pv_chatjob_new(kind);
+    struct chat_job *entry = NULL;
+    if (job != NULL) {
+        memcpy(job->peer, peer->pk, sizeof(job->peer));
+        job->ids = list->id;
+        job->n_ids = list->n;
+        *list = (struct chat_ids){.id = NULL};
+    }
+    return chat_job_emit(link, job, now, &entry) == PV_OK ? entry : NULL;
+}
+
+static bool emit_marks(struct pv_chatlink *link, struct chat_peer *peer, enum pv_chat_state state,
+                       struct chat_ids *list, pv_ns now)
+{
+    size_t n = list->n;
+    struct chat_ack *acks = state == PV_CHAT_READ ? calloc(n, sizeof(*acks)) : NULL;
+    for (size_t i = 0; acks != NULL && i < n; i++) {
+        acks[i].sid = peer->read_sid;
+        memcpy(acks[i].id, list->id[i], sizeof(acks[i].id));
+    }
+    struct chat_job *entry = emit_ids(link, peer, PV_CHATJOB_MARK, list, now);
+    if (entry == NULL || (state == PV_CHAT_READ && acks == NULL)) {
+        free(acks);
+        return false; /* without acks: it is told again */
+    }
+    entry->out->state = entry->state = state;
+    entry->n_ids = n;
+    entry->acks = acks;
+    entry->n_acks = acks == NULL ? 0 : n;
+    return true;
+}
+
+void chat_flush_acks(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
+{
+    bool ok = true;
+    if (peer->delivered.n > 0)
+        ok = emit_marks(link, peer, PV_CHAT_DELIVERED, &peer->delivered, now);
+    if (ok && peer->read.n > 0 && !peer->marking) {
+        ok = emit_marks(link, peer, PV_CHAT_READ, &peer->read, now);
+        peer->marking = ok;
+    }
+    if (ok && peer->noted.n > 0)
+        ok = emit_ids(link, peer, PV_CHATJOB_TOLD, &peer->noted, now) != NULL;
+    if (!ok)
+        chat_give_up(link, peer, PV_ERR_LIMIT, now); /* both sides say it again */
+}
+
+/* Answers read receipts that are on disk. */
+static void answer_receipts(struct pv_chatlink *link, const struct chat_job *job, pv_ns now)
+{
+    for (size_t i = 0; i < job->n_acks; i++) {
+        struct chat_conn *c = chat_conn_find(link, job->acks[i].sid);
+        size_t len = 0;
+        if (c != NULL && pv_chat_write_noted(job->acks[i].id, link->line, &len) == PV_OK)
+            put_or_close(link, c, len, now);
+    }
+}
+
+void chat_handle_marked(struct pv_chatlink *link, const struct chat_job *job, int status,
+                        struct pv_chatjob_result *result, pv_ns now)
+{
     struct chat_peer *peer = chat_peer_find(link, job->pk);
-    if (status < 0 && peer != NULL) {
+    bool read = job->state == PV_CHAT_READ;
+    if (peer != NULL && read)
+        peer->marking = false;
+    if (status < 0 && peer != NULL && job->state != PV_CHAT_SENT) {
         peer->more_queued = true; /* in the store it still is */
         chat_give_up(link, peer, status, now);
     }
-    if (status == PV_OK && peer != NULL)
-        peer->backoff_s = PV_CHATLINK_BACKOFF_MIN_S; /* everything works */
-    if (status < 0 || !result->changed)
+    if (status < 0)
         return;
-    memcpy(msg.id, job->id, sizeof(msg.id));
-    memcpy(msg.peer, job->pk, sizeof(msg.peer));
-    if (peer != NULL)
-        snprintf(msg.peer_name, sizeof(msg.peer_name), "%s", peer->name);
-    chat_event_push(link, PV_CHATLINK_STATE, 0, PV_OK, &msg);
+    for (size_t i = 0; i < result->n_msgs; i++) {
+        if (peer != NULL)
+            snprintf(result->msgs[i].peer_name, sizeof(result->msgs[i].peer_name), "%s",
+                     peer->name);
+        chat_event_push(link, PV_CHATLINK_STATE, 0, PV_OK, &result->msgs[i]);
+    }
+    if (peer == NULL || job->state == PV_CHAT_SENT)
+        return;
+    peer->backoff_s = PV_CHATLINK_BACKOFF_MIN_S; /* everything works */
+    uint32_t useless = read ? (uint32_t)(job->n_ids - result->n_msgs) : 0;
+    if (useless > 0 && !pv_bucket_take(&peer->useless, PV_CHATLINK_USELESS_RATE,
+                                       PV_CHATLINK_USELESS_BURST, useless, now)) {
+        pv_log(link->log, PV_LOG_WARN, "chat peer=%s floods with receipts", peer->name);
+        link->counts.floods++;
+        chat_refuse(link, peer, now);
+        return;
+    }
+    answer_receipts(link, job, now);
+    chat_flush_acks(link, peer, now);
 }
+
+/* --- lines --------------------------------------------------------------------------------- */
 
 bool chat_handle_line(struct pv_chatlink *link, struct chat_conn *c, struct pv_view line, pv_ns now)
 {
@@ -217,13 +310,18 @@ bool chat_handle_line(struct pv_chatlink *link, struct chat_conn *c, struct pv_v
     if (r == PV_ERR_NOT_FOUND)
         return true;
     if (r < 0) {
+        link->counts.bad_frames++;
         pv_log(link->log, PV_LOG_DEBUG, "chat peer=%s bad frame: %s", c->peer->name,
                pv_strstatus(r));
         return false;
     }
     if (f->kind != PV_CHAT_PLAIN)
         c->speaks = true;
-    return f->kind == PV_CHAT_ACK ? handle_ack(link, c->peer, f, now) : receive(link, c, f);
+    bool taken = f->kind == PV_CHAT_ACK     ? handle_ack(c, f, now)
+                 : f->kind == PV_CHAT_NOTED ? handle_noted(c, f, now)
+                                            : receive(link, c, f);
+    link->counts.floods += !taken;
+    return taken;
 }
 
 /* Appends to the unfinished line. False when it is too long. */
@@ -251,13 +349,18 @@ bool chat_handle_input(struct pv_chatlink *link, struct chat_conn *c, struct pv_
 {
     while (bytes.len > 0) {
         const uint8_t *nl = memchr(bytes.ptr, '\n', bytes.len);
-        if (nl == NULL)
-            return keep_input(c, bytes);
+        if (nl == NULL) {
+            bool fits = keep_input(c, bytes);
+            link->counts.bad_frames += !fits;
+            return fits;
+        }
         struct pv_view line = pv_view(bytes.ptr, (size_t)(nl - bytes.ptr));
         bytes = pv_view(nl + 1, bytes.len - line.len - 1);
         if (c->in_len > 0) {
-            if (!keep_input(c, line))
+            if (!keep_input(c, line)) {
+                link->counts.bad_frames++;
                 return false;
+            }
             line = pv_view(c->in, c->in_len);
             c->in_len = 0;
         }

@@ -7,7 +7,7 @@
 #include "daemon/core/chatlink_int.h"
 
 enum {
-    RECEIPTS_AT_ONCE = 64, /* read receipts written before they are marked as told */
+    RECEIPTS_AT_ONCE = 64, /* read receipts under way */
     ROOM = 131072,         /* no message is added to an output that is longer, bytes */
     RECOUNT_S = 5,         /* until the store is asked for the backlog again */
 };
@@ -37,7 +37,7 @@ static void load_more(struct pv_chatlink *link, struct chat_peer *peer, pv_ns no
 
 static void load_receipts(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
 {
-    if (!peer->owed || peer->owed_loading || peer->active->n_told > 0)
+    if (!peer->owed || peer->owed_loading || peer->active->n_told > 0 || peer->noted.n > 0)
         return;
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_OWED);
     if (job != NULL) {
@@ -66,10 +66,47 @@ static void write_window(struct pv_chatlink *link, struct chat_peer *peer, pv_ns
                    peer->name, (unsigned long long)m->seq);
             continue;
         }
+        if (m->state == PV_CHAT_QUEUED && c->n_sent < PV_ARRAY_LEN(c->sent)) {
+            memcpy(c->sent[c->n_sent].id, m->id, sizeof(m->id));
+            c->sent[c->n_sent++].end = c->out_put;
+        }
         if (c->ack_deadline == PV_NEVER)
             c->ack_deadline = now + PV_S(PV_CHATLINK_ACK_S);
     }
     chat_conn_rearm(link, c);
+}
+
+void chat_note_sent(struct pv_chatlink *link, struct chat_conn *c, pv_ns now)
+{
+    size_t n = 0;
+    while (n < c->n_sent && c->sent[n].end <= c->out_done)
+        n++;
+    if (n == 0)
+        return;
+    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_MARK);
+    if (job != NULL)
+        job->ids = calloc(n, sizeof(*job->ids));
+    if (job != NULL && job->ids != NULL) {
+        memcpy(job->peer, c->peer->pk, sizeof(job->peer));
+        job->state = PV_CHAT_SENT;
+        job->n_ids = n;
+        for (size_t i = 0; i < n; i++)
+            memcpy(job->ids[i], c->sent[i].id, sizeof(c->sent[i].id));
+    } else {
+        job = pv_chatjob_free(job);
+    }
+    struct chat_job *entry = NULL;
+    if (chat_job_emit(link, job, now, &entry) == PV_OK) /* else they are said to be queued */
+        entry->state = PV_CHAT_SENT;
+    c->n_sent -= n;
+    memmove(c->sent, c->sent + n, c->n_sent * sizeof(c->sent[0]));
+}
+
+void chat_expect(struct chat_conn *c, pv_ns now)
+{
+    const struct chat_peer *peer = c->peer;
+    bool unacked = peer->active == c && peer->n_window > 0 && peer->window[0].seq <= c->sent_seq;
+    c->ack_deadline = unacked || c->n_told > 0 ? now + PV_S(PV_CHATLINK_ACK_S) : PV_NEVER;
 }
 
 /* Has, or finds, a connection for the outbox. */
@@ -246,11 +283,12 @@ void chat_handle_owed(struct pv_chatlink *link, struct chat_peer *peer, int stat
     peer->owed_loading = false;
     if (status < 0)
         chat_give_up(link, peer, status, now);
-    if (status < 0 || c == NULL)
+    if (status < 0 || c == NULL || c->n_told > 0)
         return;
     peer->owed = result->n_msgs > 0;
     if (!peer->owed)
         return;
+    free(c->told);
     c->told = calloc(result->n_msgs, sizeof(*c->told));
     for (size_t i = 0; c->told != NULL && i < result->n_msgs; i++) {
         size_t len = 0;
@@ -259,23 +297,12 @@ void chat_handle_owed(struct pv_chatlink *link, struct chat_peer *peer, int stat
             break;
         memcpy(c->told[c->n_told++], result->msgs[i].id, PV_CHAT_ID_LEN);
     }
-    c->told_end = c->out_put;
-    if (c->n_told == 0)
+    if (c->n_told == 0) {
         chat_lost_conn(link, c, true, now);
-}
-
-void chat_receipts_written(struct pv_chatlink *link, struct chat_conn *c, pv_ns now)
-{
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_TOLD);
-    if (job == NULL)
         return;
-    memcpy(job->peer, c->peer->pk, sizeof(job->peer));
-    job->ids = c->told;
-    job->n_ids = c->n_told;
-    c->told = NULL;
-    c->n_told = 0;
-    if (chat_job_emit(link, job, now, NULL) < 0)
-        c->peer->owed = false; /* until something reminds of them: they are still in the store */
+    }
+    chat_expect(c, now);
+    chat_conn_rearm(link, c);
 }
 
 void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatjob_result *inbox, pv_ns now)

@@ -81,6 +81,12 @@ static void tell_state(struct pv_engine *e, const struct pv_chat_record *rec)
     }
 }
 
+void pv_engine_tell_states(struct pv_engine *e, const struct pv_chatjob_result *result)
+{
+    for (size_t i = 0; i < result->n_msgs; i++)
+        tell_state(e, &result->msgs[i]);
+}
+
 void pv_engine_tell_presence(struct pv_engine *e, const struct pv_peer *p)
 {
     for (struct pv_waiter *w = e->waiters; w != NULL; w = w->next) {

@@ -78,6 +78,7 @@ enum pv_job_purpose {
     PV_JP_FORGET,      /* arg: ctl handle of a leave */
     PV_JP_NAMES,
     PV_JP_UNKEPT, /* messages of keep.peer to be stored */
+    PV_JP_KEPT,   /* they are */
 };
 struct pv_job_wait {
     uint64_t id;
@@ -537,6 +538,8 @@ void pv_engine_chat_list(struct pv_engine *e, const struct pv_ctlapi_request *re
                          pv_ns now);
 void pv_engine_chat_listed(struct pv_engine *e, enum pv_job_purpose purpose, uint64_t handle,
                            const struct pv_job_result *result, pv_ns now);
+/* Outgoing messages got further. */
+void pv_engine_tell_states(struct pv_engine *e, const struct pv_chatjob_result *result);
 void pv_engine_tell_presence(struct pv_engine *e, const struct pv_peer *p);
 
 /* --- engine_ctl.c, engine_show.c ------------------------------------------------------------- */

@@ -257,6 +257,10 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
     case PV_JP_UNKEPT:
         pv_engine_keep_listed(e, result, now);
         break;
+    case PV_JP_KEPT:
+        if (result->status == PV_OK && result->chat != NULL)
+            pv_engine_tell_states(e, result->chat);
+        break;
     case PV_JP_FORGET:
         e->keys_forgotten = e->forgetting_keys && result->status == PV_OK;
         e->forgetting_keys = false;

@@ -150,15 +150,19 @@ static void note_kept(struct pv_engine *e, const struct pv_chat_record *m)
 {
     struct pv_job *job = pv_engine_new_job(PV_JOB_CHAT);
     struct pv_chatjob *chat = pv_chatjob_new(PV_CHATJOB_KEPT);
-    if (job == NULL || chat == NULL) { /* it is stored once more: the same key, no harm */
+    if (chat != NULL)
+        chat->ids = calloc(1, sizeof(*chat->ids));
+    if (job == NULL || chat == NULL ||
+        chat->ids == NULL) { /* it is stored once more: the same key, no harm */
         pv_chatjob_free(chat);
         pv_job_free(job);
         return;
     }
     memcpy(chat->peer, m->peer, sizeof(chat->peer));
-    memcpy(chat->id, m->id, sizeof(chat->id));
+    memcpy(chat->ids[0], m->id, sizeof(chat->ids[0]));
+    chat->n_ids = 1;
     job->u.chat = chat;
-    pv_engine_job(e, job, PV_JP_STORE, 0);
+    pv_engine_job(e, job, PV_JP_KEPT, 0);
 }
 
 void pv_engine_keep_answer(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now)

@@ -155,6 +155,18 @@ static void fill_network(struct pv_engine *e, struct pv_ctlapi_status *s, uint8_
     s->online += self != NULL && pv_engine_is_online(e) ? 1 : 0;
 }
 
+enum {
+    CHAT_DROPS = 8, /* reasons of chat, at most */
+};
+
+static size_t add_drop(size_t n, const char *name, uint64_t count, const char **names,
+                       uint64_t *counts)
+{
+    names[n] = name;
+    counts[n] = count;
+    return count > 0 ? n + 1 : n;
+}
+
 static size_t fill_drops(struct pv_engine *e, const char **names, uint64_t *counts)
 {
     size_t n = 0;
@@ -166,12 +178,11 @@ static size_t fill_drops(struct pv_engine *e, const char **names, uint64_t *coun
             if (l != NULL)
                 count += atomic_load_explicit(&l->drops[r], memory_order_relaxed);
         }
-        if (count == 0)
-            continue;
-        names[n] = pv_fp_drop_name((enum pv_fp_drop)r);
-        counts[n++] = count;
+        n = add_drop(n, pv_fp_drop_name((enum pv_fp_drop)r), count, names, counts);
     }
-    return n;
+    const struct pv_chatlink_counts chat = pv_chatlink_counts(e->chat);
+    n = add_drop(n, "chat_frame", chat.bad_frames, names, counts);
+    return add_drop(n, "chat_flood", chat.floods, names, counts);
 }
 
 static json_t *with_hard(const struct pv_engine *e, json_t *status)
@@ -230,8 +241,8 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
     uint8_t head[PV_STATEMENT_HASH_LEN];
     struct problems problems = {.n = 0};
     struct pv_addr publics[PV_ICE_MAX_LOCAL];
-    const char *drop_names[PV_FP_DROP_REASONS];
-    uint64_t drop_counts[PV_FP_DROP_REASONS];
+    const char *drop_names[PV_FP_DROP_REASONS + CHAT_DROPS];
+    uint64_t drop_counts[PV_FP_DROP_REASONS + CHAT_DROPS];
     char coordinator[PV_HOSTPORT_BUF];
 
     fill_network(e, &s, head);

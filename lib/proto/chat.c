@@ -51,6 +51,8 @@ const char *pv_chat_state_name(enum pv_chat_state state)
     switch (state) {
     case PV_CHAT_QUEUED:
         return "queued";
+    case PV_CHAT_SENT:
+        return "sent";
     case PV_CHAT_DELIVERED:
         return "delivered";
     case PV_CHAT_READ:
@@ -104,6 +106,12 @@ static int get_ack(const json_t *obj, struct pv_chat_frame *ret_frame)
         return PV_ERR_MALFORMED;
     ret_frame->kind = PV_CHAT_ACK;
     return PV_OK;
+}
+
+static int get_noted(const json_t *obj, struct pv_chat_frame *ret_frame)
+{
+    ret_frame->kind = PV_CHAT_NOTED;
+    return get_id(obj, "noted", ret_frame->id);
 }
 
 static int get_message(const json_t *obj, struct pv_chat_frame *ret_frame)
@@ -168,7 +176,12 @@ int pv_chat_frame_parse(struct pv_view line, struct pv_chat_frame *ret_frame)
     int r = pv_jsonline_parse(line, PV_CHAT_JSON_DEPTH, MAX_VALUES, &obj);
     if (r < 0)
         return r;
-    r = json_object_get(obj, "ack") != NULL ? get_ack(obj, ret_frame) : get_message(obj, ret_frame);
+    if (json_object_get(obj, "ack") != NULL)
+        r = get_ack(obj, ret_frame);
+    else if (json_object_get(obj, "noted") != NULL)
+        r = get_noted(obj, ret_frame);
+    else
+        r = get_message(obj, ret_frame);
     json_decref(obj);
     return r;
 }
@@ -209,6 +222,13 @@ int pv_chat_write_ack(const uint8_t id[static PV_CHAT_ID_LEN], enum pv_chat_stat
     return write_line(json_pack("{s:s, s:s}", "ack", pv_chat_id_format(id, idtext), "state",
                                 pv_chat_state_name(state)),
                       buf, ret_len);
+}
+
+int pv_chat_write_noted(const uint8_t id[static PV_CHAT_ID_LEN], char buf[static PV_CHAT_LINE_MAX],
+                        size_t *ret_len)
+{
+    char idtext[PV_CHAT_ID_TEXT_BUF];
+    return write_line(json_pack("{s:s}", "noted", pv_chat_id_format(id, idtext)), buf, ret_len);
 }
 
 /* --- showing ------------------------------------------------------------------------------- */

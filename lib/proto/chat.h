@@ -3,8 +3,8 @@
  * chat.h - chat frames between two nodes (TCP 2047 on the overlay, docs/PROTOCOL.md "Chat").
  *
  * One frame is one line: a message {"id","seq","time","text"}, an acknowledgement {"ack","state"},
- * or plain text (a line that does not begin with '{', typed into nc). This is the codec only; who
- * sends what when is daemon/core/chatlink.h. No state; thread-safe.
+ * {"noted"} for a read receipt, or plain text (a line that does not begin with '{', typed into nc).
+ * This is the codec only; who sends what when is daemon/core/chatlink.h. No state; thread-safe.
  */
 #ifndef PV_CHAT_H
 #define PV_CHAT_H
@@ -22,9 +22,11 @@ enum {
     PV_CHAT_JSON_DEPTH = 4,                        /* deeper objects are refused */
 };
 
-/* Life of a message. Outgoing: QUEUED, DELIVERED, READ in this order; incoming: UNREAD, READ. */
+/* Life of a message. Outgoing: QUEUED, SENT, DELIVERED, READ in this order; incoming: UNREAD,
+ * READ. */
 enum pv_chat_state {
-    PV_CHAT_QUEUED,    /* on this node's disk, the receiver has not acknowledged it */
+    PV_CHAT_QUEUED,    /* on this node's disk */
+    PV_CHAT_SENT,      /* handed to the receiver's connection, or a copy of it is kept for it */
     PV_CHAT_DELIVERED, /* on the receiver's disk */
     PV_CHAT_READ,      /* shown to somebody */
     PV_CHAT_UNREAD,
@@ -33,13 +35,14 @@ enum pv_chat_state {
 enum pv_chat_frame_kind {
     PV_CHAT_MESSAGE,
     PV_CHAT_ACK,
+    PV_CHAT_NOTED, /* a read receipt is on the sender's disk */
     PV_CHAT_PLAIN, /* text only */
 };
 
 /* One decoded frame; large (it holds the text), so keep it off small stacks. */
 struct pv_chat_frame {
     enum pv_chat_frame_kind kind;
-    uint8_t id[PV_CHAT_ID_LEN];      /* MESSAGE, ACK */
+    uint8_t id[PV_CHAT_ID_LEN];      /* MESSAGE, ACK, NOTED */
     uint64_t seq;                    /* MESSAGE: 1, 2, 3, … per sender and conversation */
     uint64_t time_ms;                /* MESSAGE: sender's wall clock, Unix milliseconds; a claim */
     enum pv_chat_state state;        /* ACK: PV_CHAT_DELIVERED or PV_CHAT_READ */
@@ -67,6 +70,10 @@ PV_MUST_CHECK int pv_chat_write_ack(const uint8_t id[static PV_CHAT_ID_LEN],
 
 /* May this text be sent? 1..PV_CHAT_TEXT_MAX bytes of UTF-8 without NUL. */
 bool pv_chat_text_is_valid(struct pv_view text);
+
+/* The answer to a read receipt, so that its writer need not repeat it. Errors as above. */
+PV_MUST_CHECK int pv_chat_write_noted(const uint8_t id[static PV_CHAT_ID_LEN],
+                                      char buf[static PV_CHAT_LINE_MAX], size_t *ret_len);
 
 const char *pv_chat_state_name(enum pv_chat_state state); /* "queued", "delivered", "read", … */
 const char *pv_chat_id_format(const uint8_t id[static PV_CHAT_ID_LEN],

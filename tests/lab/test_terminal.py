@@ -158,7 +158,7 @@ def sizes_scrolling_and_absence(lab):
     term.wait_row("bob to be away", 0, " bob  away", 40)
     term.line("see you")
     rows = term.wait("the note", "queued: bob is away")
-    equal(rows[21], " " * 23 + "│ hh:mm ·  a: see you", "a message that waits")
+    term.wait_row("a copy waits for bob", 21, " " * 23 + "│ hh:mm →  a: see you")
     b.daemon()
     term.wait_row("the message delivered", 21, " " * 23 + "│ hh:mm ✓  a: see you", 30)
     a.stop_daemon()

@@ -104,7 +104,7 @@ static inline int memstore_enqueue(struct memstore *s, const struct pv_chatjob *
         return PV_OK;
     }
     for (size_t i = 0; i < s->n_rows; i++)
-        queued += s->rows[i].rec.outgoing && s->rows[i].rec.state == PV_CHAT_QUEUED &&
+        queued += s->rows[i].rec.outgoing && s->rows[i].rec.state <= PV_CHAT_SENT &&
                   memstore_same(s->rows[i].rec.peer, rec.peer);
     if (queued >= PV_CHATJOB_MAX_QUEUED)
         return PV_ERR_LIMIT;
@@ -139,14 +139,18 @@ static inline void memstore_see(struct memstore_row *r)
 static inline void memstore_mark(struct memstore *s, const struct pv_chatjob *job,
                                  struct pv_chatjob_result *res)
 {
-    bool outgoing = job->kind == PV_CHATJOB_MARK;
-    struct memstore_row *r = memstore_find(s, job->peer, job->id, outgoing);
-    res->changed =
-        r != NULL && (outgoing ? r->rec.state < job->state : r->rec.state == PV_CHAT_UNREAD);
-    if (res->changed && outgoing)
-        r->rec.state = job->state;
-    else if (res->changed)
-        memstore_see(r);
+    enum pv_chat_state state = job->kind == PV_CHATJOB_KEPT ? PV_CHAT_SENT : job->state;
+    for (size_t i = 0; i < job->n_ids; i++) {
+        struct memstore_row *r = memstore_find(s, job->peer, job->ids[i], true);
+        if (r != NULL && job->kind == PV_CHATJOB_KEPT && r->rec.state <= PV_CHAT_SENT)
+            r->kept = true;
+        if (r == NULL || r->rec.state >= state)
+            continue;
+        r->rec.state = state;
+        memstore_give(res, &r->rec);
+        free(res->msgs[res->n_msgs - 1].text);
+        res->msgs[res->n_msgs - 1].text = NULL;
+    }
 }
 
 /* Is the row in the list this job asks for? */
@@ -155,12 +159,12 @@ static inline bool memstore_listed(const struct memstore_row *r, const struct pv
     bool of_peer = memstore_same(r->rec.peer, job->peer);
     switch (job->kind) {
     case PV_CHATJOB_OUTBOX:
-        return of_peer && r->rec.outgoing && r->rec.state == PV_CHAT_QUEUED &&
+        return of_peer && r->rec.outgoing && r->rec.state <= PV_CHAT_SENT &&
                r->rec.seq > job->after_seq;
     case PV_CHATJOB_INBOX:
         return !r->rec.outgoing && r->rec.state == PV_CHAT_UNREAD && (of_peer || !job->of_peer);
     case PV_CHATJOB_UNKEPT:
-        return of_peer && r->rec.outgoing && r->rec.state == PV_CHAT_QUEUED && !r->kept;
+        return of_peer && r->rec.outgoing && r->rec.state <= PV_CHAT_SENT && !r->kept;
     case PV_CHATJOB_OWED:
         return of_peer && r->owed;
     case PV_CHATJOB_HISTORY:
@@ -208,7 +212,7 @@ static inline void memstore_count(struct memstore *s, struct pv_chatjob_result *
 {
     for (size_t i = 0; i < s->n_rows; i++) {
         const struct memstore_row *r = &s->rows[i];
-        bool queued = r->rec.outgoing && r->rec.state == PV_CHAT_QUEUED;
+        bool queued = r->rec.outgoing && r->rec.state <= PV_CHAT_SENT;
         struct pv_chat_backlog *b = NULL;
         res->unread += !r->rec.outgoing && r->rec.state == PV_CHAT_UNREAD;
         res->queued += queued;
@@ -249,13 +253,14 @@ static inline int memstore_run(struct memstore *s, const struct pv_chatjob *job,
         memstore_commit(s, job, res);
         break;
     case PV_CHATJOB_MARK:
-    case PV_CHATJOB_SEEN:
+    case PV_CHATJOB_KEPT:
         memstore_mark(s, job, res);
         break;
-    case PV_CHATJOB_KEPT: {
-        struct memstore_row *row = memstore_find(s, job->peer, job->id, true);
-        if (row != NULL && row->rec.state == PV_CHAT_QUEUED)
-            row->kept = true;
+    case PV_CHATJOB_SEEN: {
+        struct memstore_row *row = memstore_find(s, job->peer, job->id, false);
+        res->changed = row != NULL && row->rec.state == PV_CHAT_UNREAD;
+        if (res->changed)
+            memstore_see(row);
         break;
     }
     case PV_CHATJOB_TOLD:

@@ -13,7 +13,7 @@ static void a_message_arrives_and_is_acknowledged(void **state)
     run_for(PV_MS(40 + 20 + 20 + 40)); /* connect, message, acknowledgement, jobs */
     assert_string_equal(w.nodes[1].last_text, "hello");
     assert_int_equal(w.nodes[0].sent, 1);
-    assert_int_equal(w.nodes[0].states, 1);
+    assert_int_equal(w.nodes[0].states, 2); /* sent, delivered */
     assert_conversation(0, true);
 
     w.nodes[1].last_text[0] = '\0';
@@ -382,6 +382,72 @@ static void read_receipts_reach_the_sender_also_later(void **state)
     assert_int_equal(w.nodes[1].opens, opens); /* told once */
 }
 
+static void a_read_receipt_survives_the_reader_and_the_writer(void **state)
+{
+    (void)state;
+    both_online();
+    send_text(0, "one");
+    run_for(PV_S(1));
+    pv_chatlink_seen(w.nodes[1].link, w.nodes[0].pk, w.nodes[1].store.rows[0].rec.id, w.now);
+    run_for(PV_MS(12)); /* the receipt is written, and lost with the sender */
+    kill_node(0);
+    run_for(PV_S(2));
+    assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_DELIVERED);
+    assert_true(w.nodes[1].store.rows[0].owed);
+    online(1, false);
+    kill_node(1);
+    start(0);
+    start(1);
+    both_online();
+    run_for(PV_S(5));
+    assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_READ);
+    assert_false(w.nodes[1].store.rows[0].owed);
+}
+
+static void a_message_that_was_handed_over_is_sent(void **state)
+{
+    (void)state;
+    send_text(0, "one");
+    run_for(PV_S(1));
+    assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_QUEUED);
+    both_online();
+    run_for(PV_MS(DELAY_MS * 2 + 15)); /* connected and written, not acknowledged */
+    assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_SENT);
+    assert_int_equal(w.nodes[0].states, 1);
+    kill_node(1); /* it goes out again */
+    kill_node(0);
+    start(0);
+    start(1);
+    both_online();
+    run_for(PV_S(3));
+    assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_DELIVERED);
+    assert_conversation(0, true);
+}
+
+static void a_flood_of_receipts_is_refused_and_counted(void **state)
+{
+    (void)state;
+    struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "mallory", .pk = {9}};
+    char line[PV_CHAT_LINE_MAX];
+    uint32_t sid = 0;
+    both_online();
+    assert_int_equal(pv_chatlink_accepted(w.nodes[0].link, &source, w.now, &sid), PV_OK);
+    unsigned jobs = w.jobs_done;
+    for (unsigned i = 0; i < 20000; i++) {
+        uint8_t id[PV_CHAT_ID_LEN] = {(uint8_t)i, (uint8_t)(i >> 8)};
+        size_t len = 0;
+        assert_int_equal(pv_chat_write_ack(id, PV_CHAT_READ, line, &len), PV_OK);
+        pv_chatlink_handle_bytes(w.nodes[0].link, sid, pv_view(line, len), wall_ms(), w.now);
+        if (i % 100 == 0)
+            run_for(PV_MS(1));
+    }
+    send_text(0, "one"); /* nobody else is disturbed */
+    run_for(PV_S(1));
+    assert_conversation(0, true);
+    assert_in_range(w.jobs_done - jobs, 1, 100);
+    assert_int_equal(pv_chatlink_counts(w.nodes[0].link).floods, 1);
+}
+
 /* A copy of the message seq of node 0 reaches node 1 by way of the coordinator. */
 static int give_copy(uint64_t seq, uint64_t number)
 {
@@ -446,7 +512,7 @@ static void a_message_seen_live_is_read(void **state)
     run_for(PV_S(1));
     assert_int_equal(w.nodes[1].store.rows[0].rec.state, PV_CHAT_READ);
     assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_READ);
-    assert_int_equal(w.nodes[0].states, 2);
+    assert_int_equal(w.nodes[0].states, 3); /* sent, delivered, read */
 }
 
 /* Whatever kind of job fails: nothing is asked of the store in a loop, and it heals. */
@@ -637,6 +703,9 @@ int main(void)
         T(who_sends_faster_than_the_disk_is_closed),
         T(connections_of_one_peer_are_limited_to_the_newest),
         T(read_receipts_reach_the_sender_also_later),
+        T(a_read_receipt_survives_the_reader_and_the_writer),
+        T(a_message_that_was_handed_over_is_sent),
+        T(a_flood_of_receipts_is_refused_and_counted),
         T(a_stored_copy_and_the_message_itself_are_one),
         T(a_stored_copy_that_cannot_be_stored_is_told),
         T(a_message_seen_live_is_read),
