@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/peer.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,7 +32,7 @@ static int new_peer(struct pv_peer **ret_peer, struct pv_peer_env *env, enum pv_
     return PV_OK;
 }
 
-static int make_session(struct pv_peer *p, const uint8_t *psk, uint16_t persistent_keepalive)
+int pv_peer_make_session(struct pv_peer *p, const uint8_t *psk, uint16_t persistent_keepalive)
 {
     struct pv_session_config cfg = {
         .device = p->env->device,
@@ -71,7 +70,7 @@ int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_peer_env *env,
     int r = new_peer(&p, env, PV_FP_STATIC, public_key);
     if (r != PV_OK)
         return r;
-    r = make_session(p, psk, persistent_keepalive);
+    r = pv_peer_make_session(p, psk, persistent_keepalive);
     if (r != PV_OK) {
         pv_peer_free(p);
         return r;
@@ -108,7 +107,7 @@ struct pv_peer *pv_peer_free(struct pv_peer *p)
 
 /* --- state --------------------------------------------------------------------------------- */
 
-static void set_state(struct pv_peer *p, enum pv_peer_state state, const char *why, pv_ns now)
+void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *why, pv_ns now)
 {
     if (state == p->state)
         return;
@@ -164,7 +163,7 @@ static void plan_leaving(struct pv_peer *p, pv_ns now)
     }
 }
 
-static void use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now)
+void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now)
 {
     bool had = p->has_path;
     p->has_path = path != NULL;
@@ -192,7 +191,7 @@ static void use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now
 static int ensure_machines(struct pv_peer *p, pv_ns now)
 {
     if (p->session == NULL) {
-        int r = make_session(p, NULL, 0);
+        int r = pv_peer_make_session(p, NULL, 0);
         if (r != PV_OK)
             return r;
         update_reach(p, now);
@@ -224,7 +223,7 @@ static int new_creds(struct pv_peer *p)
 }
 
 /* A new gen: new credentials, everything is checked anew. */
-static void begin(struct pv_peer *p, const char *why, pv_ns now)
+void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
 {
     int r = new_creds(p);
     bool fresh = p->ice == NULL;
@@ -243,7 +242,7 @@ static void begin(struct pv_peer *p, const char *why, pv_ns now)
         pv_trace_add(&p->trace, now, "their description is unusable");
     p->chain_known = false;
     pv_descx_begin(&p->descx, pv_highwater_next(&p->env->gen, pv_peer_env_wall(p->env, now)));
-    set_state(p, PV_PEER_REACHING, why, now);
+    pv_peer_set_state(p, PV_PEER_REACHING, why, now);
     p->deadline = now + PV_PEER_REACH_TIME;
 }
 
@@ -256,7 +255,7 @@ static bool gate(struct pv_peer *p, pv_ns now)
     if (env->n_reaching < PV_PEER_MAX_REACHING &&
         pv_bucket_take(&env->attempts, PV_PEER_NEW_PER_S, PV_PEER_NEW_PER_S, 1, now))
         return true;
-    set_state(p, PV_PEER_FAILED, "others are being reached first", now);
+    pv_peer_set_state(p, PV_PEER_FAILED, "others are being reached first", now);
     p->silent = false;
     p->deadline = now + PV_PEER_TURN + PV_MS(pv_rng_below(&env->rng, 250));
     return false;
@@ -273,7 +272,7 @@ static void reach(struct pv_peer *p, const char *why, pv_ns now)
 {
     if (!gate(p, now))
         return;
-    begin(p, why, now);
+    pv_peer_begin(p, why, now);
     want_keys(p, now);
 }
 
@@ -395,7 +394,7 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
     if (v == PV_DESCX_NEW_GEN)
         pv_trace_add(&p->trace, now, "their description: new, %zu candidates", desc->n_cands);
     if (p->state == PV_PEER_IDLE || p->state == PV_PEER_FAILED || p->ice == NULL) {
-        begin(p, "it wants to reach us", now);
+        pv_peer_begin(p, "it wants to reach us", now);
         if (p->ice == NULL)
             return;
     } else if (pv_peer_is_relayed(p)) {
@@ -434,8 +433,8 @@ static void roam(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
         return;
     char text[PV_ADDR_TEXT];
     pv_trace_add(&p->trace, now, "now at %s", pv_addr_format(&from->remote, text));
-    use_path(p, from, now);
-    set_state(p, PV_PEER_UP, "it sent from there", now);
+    pv_peer_use_path(p, from, now);
+    pv_peer_set_state(p, PV_PEER_UP, "it sent from there", now);
 }
 
 static void heard_from(struct pv_peer *p, const struct pv_carrier *from, size_t len, pv_ns now)
@@ -445,7 +444,7 @@ static void heard_from(struct pv_peer *p, const struct pv_carrier *from, size_t 
         return;
     }
     if (p->ice == NULL)
-        begin(p, "it sent to us", now);
+        pv_peer_begin(p, "it sent to us", now);
     if (p->ice != NULL) {
         const struct pv_ice_carrier c = pv_peer_ice_carrier(from);
         pv_ice_note_stray(p->ice, &c, &from->remote, len, now);
@@ -456,7 +455,7 @@ int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
                               const struct pv_carrier *from, pv_ns now)
 {
     if (p->session == NULL) {
-        int made = make_session(p, NULL, 0);
+        int made = pv_peer_make_session(p, NULL, 0);
         if (made != PV_OK)
             return made;
     }
@@ -489,8 +488,8 @@ void pv_peer_goodbye(struct pv_peer *p, pv_ns now)
     forget_ufrag(p);
     p->ice = pv_ice_free(p->ice);
     pv_descx_end(&p->descx);
-    use_path(p, NULL, now);
-    set_state(p, PV_PEER_IDLE, "it is gone", now);
+    pv_peer_use_path(p, NULL, now);
+    pv_peer_set_state(p, PV_PEER_IDLE, "it is gone", now);
     if (p->presence != PV_PRESENCE_OFFLINE)
         pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now);
 }
@@ -498,8 +497,8 @@ void pv_peer_goodbye(struct pv_peer *p, pv_ns now)
 void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns now)
 {
     const struct pv_carrier to = {.kind = PV_CARRIER_UDP, .remote = *addr};
-    use_path(p, &to, now);
-    set_state(p, PV_PEER_UP, "endpoint configured", now);
+    pv_peer_use_path(p, &to, now);
+    pv_peer_set_state(p, PV_PEER_UP, "endpoint configured", now);
 }
 
 void pv_peer_set_channel(struct pv_peer *p, uint16_t channel, pv_ns now)
@@ -512,12 +511,12 @@ void pv_peer_set_channel(struct pv_peer *p, uint16_t channel, pv_ns now)
     p->channel = channel;
     if (channel == 0 && was_relayed) {
         pv_trace_add(&p->trace, now, "the relay forgot our channel: waiting for a new one");
-        use_path(p, NULL, now);
+        pv_peer_use_path(p, NULL, now);
         p->relay_chosen = true;
     } else if ((p->relay_chosen || was_relayed) && p->ice != NULL &&
                pv_ice_selected(p->ice, &path) == PV_OK && pv_peer_carrier(p, &path, &c)) {
-        use_path(p, &c, now);
-        set_state(p, PV_PEER_UP, "through the relay", now);
+        pv_peer_use_path(p, &c, now);
+        pv_peer_set_state(p, PV_PEER_UP, "through the relay", now);
     }
 }
 
@@ -526,7 +525,7 @@ void pv_peer_forget_local(struct pv_peer *p, pv_ns now)
     struct pv_carrier path = p->path;
     path.local = (struct pv_addr){.family = PV_AF_NONE};
     pv_trace_add(&p->trace, now, "our address is gone: sending from another one");
-    use_path(p, &path, now);
+    pv_peer_use_path(p, &path, now);
 }
 
 /* --- the fast path's facts ------------------------------------------------------------------- */
@@ -560,62 +559,11 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
 
 /* --- settling -------------------------------------------------------------------------------- */
 
-static void take_keys(struct pv_peer *p, struct pv_session_event *ev)
-{
-    struct pv_fp_key_init init = {
-        .local_index = ev->index,
-        .remote_index = ev->keys.remote_index,
-        .birth = ev->born,
-    };
-    memcpy(init.send_key, ev->keys.send, sizeof(init.send_key));
-    memcpy(init.recv_key, ev->keys.recv, sizeof(init.recv_key));
-    int r = pv_fp_builder_add_keys(p->env->fp, p->id, &init);
-    if (r != PV_OK)
-        pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not taken\" why=\"%s\"", p->name,
-               pv_strstatus(r));
-    pv_wipe(&init, sizeof(init));
-}
-
-static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, pv_ns now)
-{
-    struct pv_fp_live *l = live_of(p);
-    switch (ev->type) {
-    case PV_SESSION_KEYS:
-        take_keys(p, ev);
-        break;
-    case PV_SESSION_USE:
-        if (pv_fp_builder_send_with(p->env->fp, p->id, ev->index) != PV_OK)
-            pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not used\"", p->name);
-        if (l != NULL)
-            pv_fp_live_rearm_keys(l);
-        break;
-    case PV_SESSION_INDEX_GONE:
-        if (pv_fp_builder_remove_keys(p->env->fp, p->id, ev->index) != PV_OK)
-            pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not removed\"", p->name);
-        pv_peer_drop_index(p, ev->index);
-        break;
-    case PV_SESSION_DONE:
-        p->last_handshake_ms = pv_peer_env_wall(p->env, now) / 1000;
-        p->wg_len = 0;
-        pv_trace_add(&p->trace, now, "session keys agreed");
-        break;
-    case PV_SESSION_GIVE_UP:
-        pv_trace_add(&p->trace, now, "no answer to handshakes for 90 s");
-        if (l != NULL)
-            pv_fp_live_rearm_keys(l);
-        break;
-    case PV_SESSION_SEND_KEEPALIVE:
-        p->keepalive_due = true;
-        break;
-    }
-    pv_wipe(&ev->keys, sizeof(ev->keys));
-}
-
 static void attempt_failed(struct pv_peer *p, pv_ns now)
 {
     bool checked = p->ice != NULL && pv_ice_state(p->ice) == PV_ICE_FAILED;
-    set_state(p, PV_PEER_FAILED, checked ? "no check was answered" : "nothing answered for 30 s",
-              now);
+    pv_peer_set_state(p, PV_PEER_FAILED,
+                      checked ? "no check was answered" : "nothing answered for 30 s", now);
     p->silent = checked;
     p->deadline = now + (checked && p->retry < PV_PEER_SILENCE ? PV_PEER_SILENCE : p->retry);
     p->retry = p->retry < PV_PEER_RETRY_SECOND ? PV_PEER_RETRY_SECOND : PV_PEER_RETRY_MAX;
@@ -633,20 +581,20 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
             p->relay_chosen = true;
             break;
         }
-        use_path(p, &c, now);
-        set_state(p, PV_PEER_UP, pv_peer_is_relayed(p) ? "through the relay" : "a path answers",
-                  now);
+        pv_peer_use_path(p, &c, now);
+        pv_peer_set_state(p, PV_PEER_UP,
+                          pv_peer_is_relayed(p) ? "through the relay" : "a path answers", now);
         break;
     case PV_ICE_EV_LOST:
-        use_path(p, NULL, now);
+        pv_peer_use_path(p, NULL, now);
         if (is_wanted(p, now) && p->moving) {
             /* Only our own address is another: their answers and keys are as good as before. */
-            set_state(p, PV_PEER_REACHING, "our address changed", now);
+            pv_peer_set_state(p, PV_PEER_REACHING, "our address changed", now);
             p->deadline = now + PV_PEER_REACH_TIME;
         } else if (is_wanted(p, now)) {
-            begin(p, "the path is gone", now);
+            pv_peer_begin(p, "the path is gone", now);
         } else {
-            set_state(p, PV_PEER_IDLE, "the path is gone, and nobody needs it", now);
+            pv_peer_set_state(p, PV_PEER_IDLE, "the path is gone, and nobody needs it", now);
         }
         break;
     case PV_ICE_EV_DOUBT:
@@ -674,49 +622,6 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
     }
 }
 
-static void describe_handshake(struct pv_peer *p, const struct pv_session_transmit *tx, pv_ns now)
-{
-    memcpy(p->wg, tx->msg, tx->len);
-    p->wg_len = tx->len;
-    if (p->descx.own.gen == 0)
-        begin(p, "keys are needed", now);
-    else
-        pv_descx_changed(&p->descx);
-}
-
-static void queue_handshake(struct pv_peer *p, const struct pv_session_transmit *tx)
-{
-    bool to_source = (tx->type == PV_WGMSG_RESPONSE && !tx->again) || !p->has_path;
-    struct pv_peer_handshake *h = &p->out[p->n_out];
-    h->to = to_source ? p->last_from : p->path;
-    if (h->to.kind == PV_CARRIER_NONE)
-        return;
-    memcpy(h->msg, tx->msg, tx->len);
-    h->len = tx->len;
-    p->n_out++;
-}
-
-/* Messages for a signal go into our description, the others wait for poll_transmit. */
-static void pump_session(struct pv_peer *p, pv_ns now)
-{
-    while (p->n_out < PV_PEER_MAX_OUT) {
-        struct pv_session_transmit tx;
-        uint32_t index = pv_peer_fresh_index(p);
-        uint64_t stamp = pv_highwater_next(&p->env->tai, pv_peer_env_wall(p->env, now));
-        if (pv_session_poll_transmit(p->session, index, stamp, now, &tx) != PV_OK)
-            break;
-        if (tx.took_index && pv_peer_add_index(p, tx.index) != PV_OK)
-            pv_trace_add(&p->trace, now, "no room for a receiver index");
-        if (tx.via == PV_SESSION_BY_SIGNAL)
-            describe_handshake(p, &tx, now);
-        else
-            queue_handshake(p, &tx);
-    }
-    struct pv_session_event ev;
-    while (pv_session_poll_event(p->session, &ev) == PV_OK)
-        take_session_event(p, &ev, now);
-}
-
 void pv_peer_settle(struct pv_peer *p, pv_ns now)
 {
     pv_peer_settle_mtu(p, now);
@@ -725,7 +630,7 @@ void pv_peer_settle(struct pv_peer *p, pv_ns now)
         take_ice_event(p, &ev, now);
     p->moving = false;
     if (p->session != NULL)
-        pump_session(p, now);
+        pv_peer_pump_session(p, now);
     if (p->ice != NULL)
         pv_ice_set_known(p->ice, p->descx.acked, now);
 }
@@ -764,7 +669,7 @@ void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
         if (is_wanted(p, now) && p->presence != PV_PRESENCE_OFFLINE) {
             reach(p, "trying again", now);
         } else {
-            set_state(p, PV_PEER_IDLE, "nobody needs it", now);
+            pv_peer_set_state(p, PV_PEER_IDLE, "nobody needs it", now);
         }
     }
 }

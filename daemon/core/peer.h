@@ -234,6 +234,18 @@ void pv_peer_drop_indices(struct pv_peer *p);
 /* A receiver index that no keys and no handshake under way uses. */
 uint32_t pv_peer_fresh_index(struct pv_peer *p);
 
+/* --- shared by peer*.c --------------------------------------------------------------------- */
+
+/* peer.c. psk: NULL = none; seconds. PV_ERR_NOMEM, PV_ERR_AUTH (a key of small order). */
+PV_MUST_CHECK int pv_peer_make_session(struct pv_peer *p, const uint8_t *psk,
+                                       uint16_t persistent_keepalive);
+void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *why, pv_ns now);
+/* The fast path sends there from now on; NULL: there is no path. */
+void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now);
+/* A new gen: new credentials, everything is checked anew; REACHING. */
+void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now);
+/* peer_session.c: lets the session say what it wants done. */
+void pv_peer_pump_session(struct pv_peer *p, pv_ns now);
 /* peer_traffic.c: reads what the fast path saw; hands a changed MTU of the path to it. */
 void pv_peer_sample(struct pv_peer *p, pv_ns now);
 void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now);
