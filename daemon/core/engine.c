@@ -269,6 +269,7 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
         pv_coordclient_moved(e->coord, now);
     else
         pv_coordclient_kick(e->coord, now);
+    pv_turnc_kick(e->turnc, now);
     for (size_t i = 0; i < e->n_statics; i++) {
         struct pv_peer *p = e->statics[i];
         if (!p->has_path || !is_gone(&p->path.local, links, n))
@@ -284,6 +285,7 @@ void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
     pv_log(e->log, PV_LOG_INFO, "what=\"woke up\"");
     pv_gatherer_refresh(e->gatherer, now);
     pv_coordclient_kick(e->coord, now);
+    pv_turnc_kick(e->turnc, now);
     struct pv_peer *p, *tmp;
     HASH_ITER(hh, e->peers, p, tmp)
     {
@@ -297,6 +299,7 @@ void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
 /* What a gatherer's or a machine's change means for the others. */
 void pv_engine_settle(struct pv_engine *e, pv_ns now)
 {
+    e->env.gathering = pv_gatherer_is_asking(e->gatherer);
     if (pv_gatherer_take_changed(e->gatherer)) {
         pv_engine_gather(e);
         pv_engine_hard_moved(e);

@@ -26,13 +26,22 @@ static bool is_current(const struct pv_engine *e, const struct pv_peer *p)
     return pv_hardnat_phase(e->hard) != PV_HARDNAT_IDLE && pv_hardnat_peer(e->hard) == p->id;
 }
 
+/* Somebody talks to it, the path is new, or the other side tries: who is idle is left in peace. */
+static bool is_worth_it(const struct pv_peer *p, pv_ns now)
+{
+    return p->state == PV_PEER_REACHING || p->remote.attempt.n > p->hard.n ||
+           now < p->wanted_at + PV_PEER_WANTED_FOR || now < p->path_since + PV_PEER_WANTED_FOR;
+}
+
 /* Both sides know each other's candidates and credentials, and no direct path works. */
-static bool needs_attempt(const struct pv_engine *e, const struct pv_peer *p)
+static bool needs_attempt(const struct pv_engine *e, const struct pv_peer *p, pv_ns now)
 {
     if (p->is_static || p->ice == NULL || is_direct(p) || p->descx.theirs.gen == 0 ||
         p->presence == PV_PRESENCE_OFFLINE)
         return false;
     if (p->state != PV_PEER_REACHING && p->state != PV_PEER_UP)
+        return false;
+    if (!is_current(e, p) && !is_worth_it(p, now))
         return false;
     return p->descx.acked || is_current(e, p); /* an announcement is a description as well */
 }
@@ -246,11 +255,11 @@ static void consider(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 
 void pv_engine_hard_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
-    if (is_current(e, p) && !needs_attempt(e, p))
+    if (is_current(e, p) && !needs_attempt(e, p, now))
         finish(e, p, "the attempt was ended", now);
     if (!is_current(e, p) && p->hard.n_socks > 0)
         drop_unused(e, p, now);
-    if (!needs_attempt(e, p)) {
+    if (!needs_attempt(e, p, now)) {
         p->hard.since = 0;
         p->hard.wake = PV_NEVER;
         return;

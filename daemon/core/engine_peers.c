@@ -76,8 +76,11 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     if (p->path_changed) {
         p->path_changed = false;
         pv_engine_chat_peer(e, p, now);
-        if (p->doubted || !p->has_path)
-            pv_gatherer_refresh(e->gatherer, now); /* perhaps our own NAT forgot us */
+        p->ask_nat = p->ask_nat || p->doubted || !p->has_path;
+    }
+    if (p->ask_nat) {
+        p->ask_nat = false;
+        pv_gatherer_refresh(e->gatherer, now); /* perhaps our own NAT forgot us */
     }
     if (p->state == PV_PEER_REACHING && !p->subscribed && pv_engine_is_online(e)) {
         p->subscribed = true; /* in a large network nobody asked before */

@@ -195,6 +195,7 @@ void pv_engine_relay_pump(struct pv_engine *e, pv_ns now)
         switch (ev.type) {
         case PV_TURNC_UP:
             e->relay_mapped = ev.mapped;
+            pv_gatherer_note_mapped(e->gatherer, pv_turnc_server(e->turnc), &ev.mapped);
             set_relayed(e, &ev.relayed, now);
             break;
         case PV_TURNC_DOWN:

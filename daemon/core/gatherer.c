@@ -5,14 +5,14 @@
 #include <string.h>
 
 enum {
-    STUN_SENDS = 5,    /* at 250, 500, 1000, 2000 ms: 7.75 s until a server counts as silent */
+    STUN_SENDS = 7,    /* at 100, 200 ... 3200 ms: 12.7 s until a server counts as silent */
     STUN_PADDING = 20, /* bytes: makes the request as large as the largest answer, DESIGN 6 */
     RANK_TUNNEL = 3,
 };
-#define STUN_RTO     PV_MS(250) /* ours: half of RFC 8489's; a lost request costs less */
+#define STUN_RTO     PV_MS(100) /* ours: a fifth of RFC 8489's; peers wait for the answer */
 #define RETRY_FIRST  PV_S(10)   /* after a silent server, doubling */
 #define RETRY_MAX    PV_S(60)
-#define REFRESH_HOLD PV_S(1)
+#define REFRESH_HOLD PV_MS(500) /* ours: between questions that somebody else asks for */
 
 /* A host address and what the STUN server sees of it. */
 struct base {
@@ -20,6 +20,7 @@ struct base {
     unsigned rank;         /* 0 = best kind of interface */
     struct pv_addr mapped; /* PV_AF_NONE: not known */
     struct pv_stunc stunc;
+    bool asked;   /* a transaction has ended, with an answer or without */
     pv_ns ask_at; /* next transaction; PV_NEVER: none */
     pv_ns retry;
 };
@@ -212,9 +213,14 @@ void pv_gatherer_set_servers(struct pv_gatherer *g, const struct pv_addr *server
 
 void pv_gatherer_refresh(struct pv_gatherer *g, pv_ns now)
 {
-    if (g->refreshed_at != 0 && now - g->refreshed_at < REFRESH_HOLD)
-        return;
-    ask_all(g, now);
+    pv_ns when = g->refreshed_at == 0 ? now : g->refreshed_at + REFRESH_HOLD;
+    if (now >= when)
+        ask_all(g, now);
+    for (size_t i = 0; i < g->n_bases; i++) {
+        struct base *b = &g->bases[i];
+        if (!pv_stunc_is_running(&b->stunc))
+            b->ask_at = pv_min_ns(b->ask_at, when);
+    }
 }
 
 /* --- STUN ---------------------------------------------------------------------------------- */
@@ -222,6 +228,7 @@ void pv_gatherer_refresh(struct pv_gatherer *g, pv_ns now)
 static void finish(struct pv_gatherer *g, struct base *b, const struct pv_stunc_event *ev,
                    pv_ns now)
 {
+    b->asked = true;
     if (ev->type != PV_STUNC_MAPPED) {
         /* A mapping once seen may live on while the server is away: keep offering it. */
         b->ask_at = now + b->retry;
@@ -247,6 +254,35 @@ int pv_gatherer_handle_input(struct pv_gatherer *g, const struct pv_addr *src,
             finish(g, &g->bases[i], &ev, now);
     }
     return r;
+}
+
+void pv_gatherer_note_mapped(struct pv_gatherer *g, const struct pv_addr *server,
+                             const struct pv_addr *mapped)
+{
+    struct base *only = NULL;
+    for (size_t i = 0; i < g->n_bases; i++) {
+        struct base *b = &g->bases[i];
+        if (b->addr.family != server->family)
+            continue;
+        if (only != NULL)
+            return; /* which of them it came from is not known */
+        only = b;
+    }
+    if (only == NULL || only->mapped.family != PV_AF_NONE || mapped->family != server->family ||
+        server_of(g, only) == NULL || !pv_addr_equal(server_of(g, only), server))
+        return;
+    only->mapped = *mapped;
+    g->changed = true;
+}
+
+bool pv_gatherer_is_asking(const struct pv_gatherer *g)
+{
+    for (size_t i = 0; i < g->n_bases; i++) {
+        const struct base *b = &g->bases[i];
+        if (server_of(g, b) != NULL && b->mapped.family == PV_AF_NONE && !b->asked)
+            return true;
+    }
+    return false;
 }
 
 void pv_gatherer_handle_timeout(struct pv_gatherer *g, pv_ns now)

@@ -60,9 +60,14 @@ bool pv_gatherer_set_links(struct pv_gatherer *g, const struct pv_link_addr *lin
 /* STUN servers; the first of each family is asked. */
 void pv_gatherer_set_servers(struct pv_gatherer *g, const struct pv_addr *servers, size_t n,
                              pv_ns now);
-/* Ask again now: after a suspend, or when a path fails and the NAT may have forgotten us. Within
- * one second of the last time it does nothing. */
+/* Ask again now: after a suspend, or when a path fails and the NAT may have forgotten us. Soon
+ * after the last time it waits until half a second has passed. */
 void pv_gatherer_refresh(struct pv_gatherer *g, pv_ns now);
+
+/* Another service at the server's address sees the main socket at `mapped`: as good as an answer of
+ * the server while it has given none. */
+void pv_gatherer_note_mapped(struct pv_gatherer *g, const struct pv_addr *server,
+                             const struct pv_addr *mapped);
 
 /* A STUN answer. Returns 0 when it was ours, PV_ERR_NOT_FOUND or a decoder's status otherwise. */
 PV_MUST_CHECK int pv_gatherer_handle_input(struct pv_gatherer *g, const struct pv_addr *src,
@@ -82,6 +87,9 @@ PV_MUST_CHECK int pv_gatherer_poll_transmit(struct pv_gatherer *g,
                                             struct pv_gatherer_transmit *ret_tx);
 /* True once after the candidates changed. */
 PV_MUST_CHECK bool pv_gatherer_take_changed(struct pv_gatherer *g);
+
+/* Is a server being asked, for the first time, for an address of ours that is not known at all? */
+bool pv_gatherer_is_asking(const struct pv_gatherer *g);
 
 /* The candidates now, for pv_ice_set_local(); at most PV_ICE_MAX_LOCAL. Host candidates first.
  * Where a NAT showed the server another port than ours, its address with our own port is offered

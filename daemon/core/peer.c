@@ -607,6 +607,9 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
         }
         pv_descx_changed(&p->descx); /* the other side checks too */
         break;
+    case PV_ICE_EV_SUSPECT:
+        p->ask_nat = true;
+        break;
     case PV_ICE_EV_CANDIDATES_CHANGED:
         pv_descx_changed(&p->descx);
         break;
@@ -632,7 +635,7 @@ void pv_peer_settle(struct pv_peer *p, pv_ns now)
     if (p->session != NULL)
         pv_peer_pump_session(p, now);
     if (p->ice != NULL)
-        pv_ice_set_known(p->ice, p->descx.acked, now);
+        pv_ice_set_known(p->ice, p->descx.acked && !p->env->gathering, now);
 }
 
 /* --- time ------------------------------------------------------------------------------------ */
@@ -651,13 +654,13 @@ static void try_to_leave(struct pv_peer *p, pv_ns now)
 
 void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
 {
+    if (p->sample_at != PV_NEVER && now >= p->sample_at)
+        pv_peer_sample(p, now); /* first: what came in meanwhile is no silence */
     if (p->session != NULL)
         pv_session_handle_timeout(p->session, now);
     if (p->ice != NULL)
         pv_ice_handle_timeout(p->ice, now);
     pv_mtu_handle_timeout(&p->mtu, now);
-    if (p->sample_at != PV_NEVER && now >= p->sample_at)
-        pv_peer_sample(p, now);
     if (now >= p->leave_at)
         try_to_leave(p, now);
     if (p->deadline == PV_NEVER || now < p->deadline)

@@ -108,6 +108,7 @@ struct pv_peer_env {
     bool signalling; /* the coordinator is there: signals can be sent */
     struct pv_ice_cand locals[PV_ICE_MAX_LOCAL];
     size_t n_locals;
+    bool gathering;                /* a public address of ours is still being asked for */
     struct pv_addr relay;          /* the TURN server; PV_AF_NONE = none */
     char relay_text[PV_ADDR_TEXT]; /* the same for `via` */
     struct pv_addr relayed;        /* our address there; PV_AF_NONE = no allocation */
@@ -212,6 +213,7 @@ struct pv_peer {
     bool in_sync;      /* the exchange of statements knows it */
     bool subscribed;   /* its presence was asked for on this connection */
     bool path_changed; /* told once by pv_peer_take_path_changed() */
+    bool ask_nat;      /* has our own NAT forgotten us? */
     uint64_t last_handshake_ms;
     uint64_t signal_seq_seen; /* highest accepted from it */
 

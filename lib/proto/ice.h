@@ -160,8 +160,9 @@ PV_MUST_CHECK int pv_ice_set_remote(struct pv_ice_agent *agent, const struct pv_
  * Does the peer know our candidates (it acknowledged our description)? A new agent takes it as not
  * known. Ours, IPv4: a check that crosses the peer's NAT before the peer has sent anything to us
  * can make that NAT give the peer another port for us, and then nothing passes any more (TRAVERSAL
- * 3.5). So until the peer knows us, each such pair gets one packet that leaves our own NAT and dies
- * on the next hop: the peer's first check finds our side open. Ends by itself after a second.
+ * 3.5). So until the peer knows us, each such pair gets three packets that leave our own NAT and
+ * die on the next hop: the peer's first check finds our side open. Ends by itself after a second. A
+ * public address of ours that is still being asked for is one that the peer cannot know.
  */
 void pv_ice_set_known(struct pv_ice_agent *agent, bool known, pv_ns now);
 
@@ -253,12 +254,14 @@ enum pv_ice_event_type {
     PV_ICE_EV_STATE,    /* the state changed */
     PV_ICE_EV_DOUBT,    /* the selected path does not answer and no other is ready; it stays
                            selected meanwhile: signal, use a relay */
+    PV_ICE_EV_SUSPECT,  /* the selected path is silent although it is used: perhaps our own NAT
+                           forgot us, which only we can find out. DOUBT follows, or it answers */
     PV_ICE_EV_CANDIDATES_CHANGED, /* a peer-reflexive address of ours was learnt */
 };
 struct pv_ice_event {
     enum pv_ice_event_type type;
     enum pv_ice_state state; /* when the event is handed out */
-    struct pv_ice_path path; /* SELECTED, DOUBT */
+    struct pv_ice_path path; /* SELECTED, DOUBT, SUSPECT */
 };
 /* One event, or PV_ERR_AGAIN. Events tell the present: what was superseded is not told. */
 PV_MUST_CHECK int pv_ice_poll_event(struct pv_ice_agent *agent, struct pv_ice_event *ret_event);

@@ -16,8 +16,10 @@
 #include "proto/stun.h"
 
 enum {
-    PV_ICE_NONE = -1,        /* "no pair", "no slot" */
-    PV_ICE_MAX_SENDS = 8,    /* transmissions of one check; 0, 20, ... 2540 ms (DESIGN 5) */
+    PV_ICE_NONE = -1,      /* "no pair", "no slot" */
+    PV_ICE_PLAN_SENDS = 8, /* transmissions of a check; 0, 20, ... 2540 ms (DESIGN 5) */
+    PV_ICE_PRIMERS = 3,    /* ours: a lost one must not decide; none of them reaches the peer */
+    PV_ICE_MAX_SENDS = PV_ICE_PLAN_SENDS + PV_ICE_PRIMERS,
     PV_ICE_MAX_ANSWERS = 16, /* answers waiting to be sent; more are dropped, the peer repeats */
     PV_ICE_MAX_EARLY = 8,    /* checks remembered from before the description came */
     PV_ICE_MAX_DESCRIBED =
@@ -49,13 +51,15 @@ enum {
 #define PV_ICE_SILENCE_MIN     PV_MS(250)   /* DESIGN 5 */
 #define PV_ICE_DEAD_MIN        PV_MS(450)   /* DESIGN 5 */
 #define PV_ICE_NOTE_EVERY      PV_MS(100)   /* about; see pv_ice_note_traffic() */
-#define PV_ICE_DEFER           PV_S(1)      /* DESIGN 5 */
+#define PV_ICE_DEFER           PV_MS(300)   /* ours, adr/0004: one-way flows are replaced within 1 s */
+#define PV_ICE_LATE            PV_MS(20)    /* ours: beside 5/4 of the RTT an answer is late */
 #define PV_ICE_HOLD_FIRST      PV_S(10)     /* ours: doubling each time a path dies */
 #define PV_ICE_HOLD_MAX        PV_S(300)
 #define PV_ICE_RETRY_FIRST     PV_S(30) /* ours: after a change of path, doubling */
 #define PV_ICE_RETRY_MAX       PV_S(600)
 #define PV_ICE_NOMINATE_BY     PV_S(1)    /* ours: wait for better pairs, foreign agents */
 #define PV_ICE_PRIMED_FOR      PV_S(1)    /* ours: then the peer is taken to know us */
+#define PV_ICE_PRIMER_EVERY    PV_MS(40)  /* ours: between the packets that open our own NAT */
 #define PV_ICE_KICK_MIN        PV_MS(250) /* ours: kicks closer together are one */
 
 /* How a check is repeated. */
@@ -125,6 +129,7 @@ struct pv_ice_pair {
     bool use_candidate;     /* RFC profile, controlled: nominate when valid */
     bool proven;            /* answered under these credentials */
     bool primed;            /* our NAT is open for it; waits until the peer knows us */
+    unsigned primers;       /* packets sent for that */
     struct pv_addr mapped;
     unsigned checks;
     unsigned answers;
@@ -183,10 +188,13 @@ struct pv_ice_agent {
     pv_ns last_tx; /* note_traffic */
     pv_ns last_rx;
     pv_ns active_at;    /* last traffic, or when the path began */
-    pv_ns unanswered;   /* about the time of the oldest unanswered data; 0 = none */
+    pv_ns unanswered;   /* about the time of the oldest unanswered data, or when what came in
+                           ended; 0 = all is answered */
+    pv_ns alive_at;     /* the path in use answered a check; what was before is settled */
     pv_ns defer_until;  /* no suspicion before */
     bool probing;       /* a suspicion check runs on the selected pair, */
     pv_ns probe_from;   /* since then */
+    pv_ns suspect_at;   /* its answer is late then: SUSPECT; PV_NEVER */
     bool in_use;        /* there was traffic lately, and what follows from that was done */
     pv_ns consent_from; /* consent is counted from here at the earliest */
     pv_ns last_switch;  /* of the selected pair */
@@ -199,7 +207,7 @@ struct pv_ice_agent {
     struct pv_bucket send_bucket;
     struct pv_bucket answer_bucket;
 
-    bool ev_selected, ev_lost, ev_state, ev_doubt, ev_cands;
+    bool ev_selected, ev_lost, ev_state, ev_doubt, ev_suspect, ev_cands;
 };
 
 /* --- ice_pair.c ---------------------------------------------------------------------------- */

@@ -52,7 +52,7 @@ static unsigned plan_sends(const struct pv_ice_agent *a, enum pv_ice_plan plan)
 {
     switch (plan) {
     case PV_ICE_PLAN_FULL:
-        return a->cfg.foreign ? PV_ICE_RC_RFC : PV_ICE_MAX_SENDS;
+        return a->cfg.foreign ? PV_ICE_RC_RFC : PV_ICE_PLAN_SENDS;
     case PV_ICE_PLAN_CONFIRM:
         return 4;
     case PV_ICE_PLAN_PROBE:
@@ -257,8 +257,9 @@ static bool crosses_nat(const struct pv_ice_agent *a, const struct pv_ice_pair *
 /* Shall this transmission only open our own NAT? See pv_ice_set_known(). */
 static bool is_primer(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
 {
-    return !a->known && !a->cfg.foreign && p->cur.plan == PV_ICE_PLAN_FULL && p->cur.sends == 0 &&
-           !p->cur.triggered && !p->proven && crosses_nat(a, p);
+    return !a->known && !a->cfg.foreign && p->cur.plan == PV_ICE_PLAN_FULL &&
+           p->cur.sends < PV_ICE_PRIMERS && p->primers < PV_ICE_PRIMERS && !p->cur.triggered &&
+           !p->proven && crosses_nat(a, p);
 }
 
 void pv_ice_check_open(struct pv_ice_agent *a)
@@ -300,6 +301,17 @@ static bool may_spend(struct pv_ice_pair *p, size_t len)
     return true;
 }
 
+/* A primer left; the real check waits until the peer knows us. */
+static void primed(const struct pv_ice_agent *a, struct pv_ice_pair *p)
+{
+    p->primed = true;
+    p->primers++;
+    p->cur.interval = PV_ICE_RESEND_OURS;
+    p->next_send = a->now + PV_ICE_PRIMER_EVERY;
+    if (p->primers == PV_ICE_PRIMERS)
+        p->next_send = p->cur.sent[0] + PV_ICE_PRIMED_FOR;
+}
+
 int pv_ice_poll_transmit(struct pv_ice_agent *a, struct pv_ice_transmit *ret_tx)
 {
     ret_tx->ttl = 0;
@@ -323,11 +335,10 @@ int pv_ice_poll_transmit(struct pv_ice_agent *a, struct pv_ice_transmit *ret_tx)
         bool send = r == PV_OK && may_spend(p, ret_tx->len);
         bool primer = is_primer(a, p);
         ret_tx->ttl = primer ? PV_ICE_PRIMER_TTL : 0;
+        p->cur.max_sends += primer ? 1 : 0; /* it takes nothing from the check itself */
         note_sent(a, p);
-        if (primer) {
-            p->primed = true;
-            p->next_send = a->now + PV_ICE_PRIMED_FOR;
-        }
+        if (primer)
+            primed(a, p);
         if (send)
             return PV_OK;
     }

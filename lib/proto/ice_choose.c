@@ -62,6 +62,8 @@ static void select_pair(struct pv_ice_agent *a, int index)
     a->doubt = false;
     a->probing = false;
     a->unanswered = 0;
+    a->alive_at = a->pairs[index].last_answer;
+    a->ev_suspect = false;
     a->consent_from = a->now;
     a->last_switch = a->now;
     a->retry_at = a->now + PV_ICE_RETRY_FIRST;
@@ -264,15 +266,15 @@ void pv_ice_choose_selected_gone(struct pv_ice_agent *a)
 
 /* --- what the checks say ---------------------------------------------------------------------- */
 
-static void selected_answered(struct pv_ice_agent *a)
+static void selected_answered(struct pv_ice_agent *a, const struct pv_ice_txn *txn)
 {
     bool doubted = a->doubt;
 
     if (a->probing)
         a->defer_until = a->now + PV_ICE_DEFER;
     a->probing = false;
-    if (a->unanswered != 0)
-        a->unanswered = a->now;
+    a->alive_at = pv_ice_max_ns(a->alive_at, txn->sent[0]); /* says nothing of what left later */
+    a->unanswered = 0;
     select_pair(a, a->selected); /* no longer doubted, no longer dormant */
     if (doubted && !a->cfg.controlling && a->nominated == PV_ICE_NONE)
         give_notice(a);
@@ -316,7 +318,7 @@ void pv_ice_choose_answered(struct pv_ice_agent *a, int index, const struct pv_i
         a->active_at =
             pv_ice_max_ns(a->active_at, a->now - (PV_ICE_IDLE_LIMIT - PV_ICE_REVIVED_FOR));
     if (a->selected == index)
-        selected_answered(a);
+        selected_answered(a, txn);
     else if (a->selected == PV_ICE_NONE || (a->doubt && !a->cfg.foreign))
         fall_back(a, index);
     settle_nomination(a, index, txn);

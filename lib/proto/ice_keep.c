@@ -41,6 +41,22 @@ static void begin_use(struct pv_ice_agent *a)
     }
 }
 
+/* Since when has the path given no sign of life although it should have; 0: it has. Data that went
+ * out wants an answer. Where data came in and ended there may be no more, or the way is broken and
+ * only we can find out: one check tells (a NAT of ours that forgot us is silent to the sender). */
+static pv_ns waiting_since(const struct pv_ice_agent *a)
+{
+    pv_ns alive = pv_ice_max_ns(a->last_rx, a->alive_at);
+
+    if (a->last_tx < a->last_rx)
+        return a->last_rx > a->alive_at ? a->last_rx : 0;
+    if (a->last_tx == 0 || a->last_tx <= a->alive_at)
+        return 0;
+    if (a->unanswered != 0 && a->unanswered >= alive)
+        return a->unanswered; /* data was waiting before this */
+    return pv_ice_max_ns(alive, a->last_tx - pv_min_ns(a->last_tx, PV_ICE_NOTE_EVERY));
+}
+
 void pv_ice_keep_traffic(struct pv_ice_agent *a)
 {
     pv_ns last = pv_ice_max_ns(a->last_tx, a->last_rx);
@@ -57,11 +73,7 @@ void pv_ice_keep_traffic(struct pv_ice_agent *a)
     if (in_use && !a->in_use)
         begin_use(a);
     a->in_use = in_use;
-    if (a->last_tx <= a->last_rx)
-        a->unanswered = 0;
-    else if (a->unanswered < a->last_rx || a->unanswered == 0)
-        a->unanswered =
-            pv_ice_max_ns(a->last_rx, a->last_tx - pv_min_ns(a->last_tx, PV_ICE_NOTE_EVERY));
+    a->unanswered = waiting_since(a);
     if (a->probing && a->last_rx > a->probe_from)
         a->probing = false;
 }
@@ -105,9 +117,15 @@ static void suspect(struct pv_ice_agent *a)
 {
     a->probing = true;
     a->probe_from = a->now;
+    a->suspect_at = a->now + a->pairs[a->selected].srtt * 5 / 4 + PV_ICE_LATE;
     pv_ice_check_start(a, a->selected, PV_ICE_PLAN_PROBE);
     ask_once(a, pv_ice_pair_best_valid(a, a->selected));
     ask_once(a, best_disjoint(a));
+}
+
+static pv_ns late_due(const struct pv_ice_agent *a)
+{
+    return a->probing ? a->suspect_at : PV_NEVER;
 }
 
 /* One lost check proves nothing, but who only receives has no other sign: ask again, and quickly,
@@ -274,6 +292,10 @@ void pv_ice_keep_timeout(struct pv_ice_agent *a)
     }
     if (a->now >= suspicion_due(a))
         suspect(a);
+    if (a->now >= late_due(a)) {
+        a->ev_suspect = true;
+        a->suspect_at = PV_NEVER;
+    }
     if (a->now >= retry_due(a))
         retry_failed(a);
     if (a->now >= consent_due(a)) {
@@ -294,7 +316,7 @@ void pv_ice_keep_timeout(struct pv_ice_agent *a)
 pv_ns pv_ice_keep_next(const struct pv_ice_agent *a)
 {
     pv_ns next = pv_min_ns(pv_min_ns(suspicion_due(a), consent_due(a)),
-                           pv_min_ns(dormant_due(a), retry_due(a)));
+                           pv_min_ns(dormant_due(a), pv_min_ns(retry_due(a), late_due(a))));
 
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
         const struct pv_ice_pair *p = &a->pairs[i];
@@ -374,6 +396,7 @@ void pv_ice_keep_reset(struct pv_ice_agent *a)
         p->use_candidate = false;
         p->proven = i == a->selected; /* its NATs are open */
         p->primed = false;
+        p->primers = 0;
         p->hold_until = 0;
     }
     a->nominated = PV_ICE_NONE;

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "crypto/ct.h"
+#include "proto/turnc_past.h"
 
 enum {
     MAX_CHALLENGES = 3, /* new nonces followed in one transaction; more is a server in a loop */
@@ -61,6 +62,7 @@ struct pv_turnc {
     struct channel *channels; /* owned */
     size_t n_channels, cap_channels;
     uint16_t next_number;
+    struct pv_turnc_past past; /* numbers given up */
     bool ev_up, ev_down;
     int down_status;
     unsigned down_error;
@@ -165,6 +167,8 @@ static void unbind_all(struct pv_turnc *c, pv_ns now)
 
 static bool number_is_free(const struct pv_turnc *c, uint16_t number)
 {
+    if (pv_turnc_past_has(&c->past, number, c->now))
+        return false;
     for (size_t i = 0; i < c->n_channels; i++) {
         if (c->channels[i].number == number)
             return false;
@@ -172,10 +176,13 @@ static bool number_is_free(const struct pv_turnc *c, uint16_t number)
     return true;
 }
 
-/* In turn: a number comes back as late as possible, for the server remembers it for a while. */
-static uint16_t draw_number(struct pv_turnc *c)
+/* The one the peer had, if the server may still know it; else in turn, so that a number comes back
+ * as late as possible. */
+static uint16_t draw_number(struct pv_turnc *c, const struct pv_addr *peer)
 {
-    uint16_t number;
+    uint16_t number = pv_turnc_past_take(&c->past, peer, c->now);
+    if (number != 0)
+        return number;
     do {
         number = c->next_number;
         c->next_number =
@@ -203,7 +210,7 @@ int pv_turnc_bind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
     *ch = (struct channel){.peer = *peer, .again_at = now};
     txn_stop(&ch->bind);
     txn_stop(&ch->permit);
-    ch->number = draw_number(c);
+    ch->number = draw_number(c, peer);
     c->n_channels++;
     if (c->state == READY)
         bind_now(c, ch, now);
@@ -217,6 +224,7 @@ void pv_turnc_unbind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
     c->now = now;
     if (ch == NULL)
         return;
+    pv_turnc_past_add(&c->past, &ch->peer, ch->number, now);
     c->n_tell -= ch->tell ? 1 : 0;
     *ch = c->channels[--c->n_channels];
     touch(c);
@@ -319,6 +327,16 @@ void pv_turnc_moved(struct pv_turnc *c, pv_ns now)
     c->retry = PV_TURNC_RETRY_FIRST;
     if (c->cfg.permissions) /* a stock server knows nothing of the new address's past */
         unbind_all(c, now);
+    allocate(c, now);
+    touch(c);
+}
+
+void pv_turnc_kick(struct pv_turnc *c, pv_ns now)
+{
+    c->now = now;
+    if (c->state != WAITING && (c->state != ALLOCATING || c->main.sends < 2))
+        return;
+    c->retry = PV_TURNC_RETRY_FIRST;
     allocate(c, now);
     touch(c);
 }

@@ -75,6 +75,8 @@ void pv_turnc_stop(struct pv_turnc *c);
 /* Our address has changed, as far as the server is concerned: allocates from the new one. Members'
  * relays move the allocation with its channels. Harmless while nothing is allocated. */
 void pv_turnc_moved(struct pv_turnc *c, pv_ns now);
+/* The network is another, or there again: what waits to be tried again is tried at once. */
+void pv_turnc_kick(struct pv_turnc *c, pv_ns now);
 /* Wants a channel to this peer, now and whenever there is an allocation. Repeating is harmless.
  * PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_turnc_bind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);

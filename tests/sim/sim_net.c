@@ -299,6 +299,8 @@ bool sim_net_send(struct sim_net *net, unsigned id, const struct pv_addr *src,
 {
     struct sim_host *host = net->hosts[id];
     struct pv_addr from = *src;
+    if (net->tap != NULL)
+        net->tap(net->tap_ctx, id, dst, payload);
     if (net->walled && id != net->wall && !sim_host_has(net->hosts[net->wall], dst, false))
         return true;
     for (unsigned i = 0;
@@ -323,6 +325,15 @@ bool sim_net_send(struct sim_net *net, unsigned id, const struct pv_addr *src,
     pv_link_send(&host->up, buf, len, 0, net->now);
     sim_wake(net, &host->up_wake, pv_link_next(&host->up));
     return true;
+}
+
+void sim_net_set_tap(struct sim_net *net,
+                     void (*tap)(void *ctx, unsigned host, const struct pv_addr *dst,
+                                 struct pv_view payload),
+                     void *ctx)
+{
+    net->tap = tap;
+    net->tap_ctx = ctx;
 }
 
 void sim_net_set_wall(struct sim_net *net, unsigned host)

@@ -97,6 +97,12 @@ void sim_net_power(struct sim_net *net, unsigned host, bool on);
 bool sim_net_send(struct sim_net *net, unsigned host, const struct pv_addr *src,
                   const struct pv_addr *dst, uint8_t ttl, struct pv_view payload);
 
+/* Sees every datagram a host sends, on its way or not; NULL: nobody. */
+void sim_net_set_tap(struct sim_net *net,
+                     void (*tap)(void *ctx, unsigned host, const struct pv_addr *dst,
+                                 struct pv_view payload),
+                     void *ctx);
+
 /* A wall between all others: datagrams neither from nor to this host are lost; SIM_NO_WALL takes it
  * down. */
 void sim_net_set_wall(struct sim_net *net, unsigned host);

@@ -135,7 +135,7 @@ static void tell_links(struct sim_node *n)
 {
     struct pv_addr addrs[SIM_HOST_ADDRS];
     struct pv_link_addr links[SIM_HOST_ADDRS];
-    size_t n_addrs = sim_net_addrs(n->net, n->host, addrs);
+    size_t n_addrs = n->hidden ? 0 : sim_net_addrs(n->net, n->host, addrs);
     memset(links, 0, sizeof(links));
     for (size_t i = 0; i < n_addrs; i++) {
         links[i].addr.base = addrs[i];
@@ -486,6 +486,12 @@ void sim_node_links_changed(struct sim_node *n)
     sim_node_begin(n);
     tell_links(n);
     sim_node_end(n);
+}
+
+void sim_node_hide_links(struct sim_node *n, bool hidden)
+{
+    n->hidden = hidden;
+    sim_node_links_changed(n);
 }
 
 void sim_node_jump_wall(struct sim_node *n, int64_t by_us)

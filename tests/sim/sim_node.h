@@ -11,7 +11,7 @@
  *   - chat streams are opened only once a packet has gone through the overlay and an answer has
  *     come back, as TCP would; then they are sim_net's;
  *   - behind the TUN: ICMP echo is answered, UDP port 7 echoes, UDP to SIM_PORT_SINK is kept for
- *     the test to look at, ICMP errors are counted. Not here: TCP.
+ *     the test to look at, UDP to SIM_PORT_FLOW and ICMP errors are counted. Not here: TCP.
  *
  * Aborts without memory, and when the node does not come to rest. Not thread-safe.
  */
@@ -24,7 +24,9 @@
 enum {
     SIM_PORT_ECHO = 7,
     SIM_PORT_SINK = 9,
+    SIM_PORT_FLOW = 10,
     SIM_MAX_SINK = 4096, /* packets kept */
+    SIM_FLOW_WINDOW = 65536,
 };
 
 struct sim_node; /* opaque */
@@ -53,6 +55,8 @@ const uint8_t *sim_node_wg_key(const struct sim_node *n);
 uint16_t sim_node_port(const struct sim_node *n);
 /* The host's addresses or zone have changed. */
 void sim_node_links_changed(struct sim_node *n);
+/* The interface goes, as far as the node is told; what is under way to its addresses arrives. */
+void sim_node_hide_links(struct sim_node *n, bool hidden);
 /* Every store and chat job fails with "disk full" while this is on. */
 void sim_node_set_disk_full(struct sim_node *n, bool full);
 /* Each store job takes 0 to that long; 2 ms without this call. */
@@ -101,6 +105,21 @@ struct sim_sunk {
 };
 size_t sim_node_n_sunk(const struct sim_node *n);
 const struct sim_sunk *sim_node_sunk(const struct sim_node *n, size_t i);
+
+/* A numbered UDP datagram to SIM_PORT_FLOW of `to`: the numbers count up from 0. */
+bool sim_node_flow(struct sim_node *n, const struct pv_addr *to);
+/* What came to SIM_PORT_FLOW, from one sender. */
+struct sim_flow {
+    uint64_t sent; /* by this node */
+    uint64_t received, twice;
+    uint64_t too_late; /* behind SIM_FLOW_WINDOW newer ones: not told whether it is new */
+    uint64_t next;     /* above the highest number seen */
+    uint64_t disorder; /* the most by which one came behind a newer one */
+    pv_ns last, gap;   /* the longest time between two, since sim_node_flow_gap() */
+};
+struct sim_flow sim_node_flow_seen(const struct sim_node *n);
+/* Begins to measure the gap anew, from now. */
+void sim_node_flow_gap(struct sim_node *n);
 
 /* UDP datagrams it sent. */
 uint64_t sim_node_sent(const struct sim_node *n);

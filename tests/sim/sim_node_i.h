@@ -94,6 +94,7 @@ struct sim_node {
     size_t n_lines;
     bool in_turn;
     bool asleep;
+    bool hidden;    /* its links */
     pv_ns stuck_at; /* the instant at which timers fired last, and how often */
     unsigned stuck;
 
@@ -110,6 +111,8 @@ struct sim_node {
     size_t n_inner;
 
     /* counted */
+    struct sim_flow flow;
+    uint64_t flow_seen[SIM_FLOW_WINDOW]; /* the last number + 1 of each slot */
     struct sim_sunk *sunk;
     size_t n_sunk;
     struct sim_pings pings;

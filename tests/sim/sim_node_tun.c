@@ -106,6 +106,60 @@ bool sim_node_send_udp(struct sim_node *n, const struct pv_addr *to, uint16_t sr
     return len > 0 && send_packet(n, buf, len);
 }
 
+bool sim_node_flow(struct sim_node *n, const struct pv_addr *to)
+{
+    uint8_t buf[INNER_MAX], number[32] = {0};
+    struct pv_addr src = sim_node_overlay(n, to->family), dst = *to;
+    if (src.family == PV_AF_NONE)
+        return false;
+    src.port = SIM_PORT_FLOW;
+    dst.port = SIM_PORT_FLOW;
+    pv_store_be64(number, n->flow.sent++);
+    size_t len = pv_natpkt_udp(buf, sizeof(buf), &src, &dst, pv_view(number, sizeof(number)));
+    return len > 0 && send_packet(n, buf, len);
+}
+
+struct sim_flow sim_node_flow_seen(const struct sim_node *n)
+{
+    struct sim_flow f = n->flow;
+    if (f.last != 0 && sim_node_now(n) - f.last > f.gap)
+        f.gap = sim_node_now(n) - f.last; /* it lasts */
+    return f;
+}
+
+void sim_node_flow_gap(struct sim_node *n)
+{
+    n->flow.gap = 0;
+    n->flow.last = sim_node_now(n);
+}
+
+static void take_flow(struct sim_node *n, struct pv_view payload)
+{
+    struct sim_flow *f = &n->flow;
+    if (payload.len < 8)
+        return;
+    uint64_t number = pv_load_be64(payload.ptr);
+    uint64_t *slot = &n->flow_seen[number % SIM_FLOW_WINDOW];
+    if (*slot == number + 1) {
+        f->twice++;
+        return;
+    }
+    if (*slot > number + 1) {
+        f->too_late++;
+        return;
+    }
+    *slot = number + 1;
+    f->received++;
+    if (number >= f->next)
+        f->next = number + 1;
+    else if (f->next - 1 - number > f->disorder)
+        f->disorder = f->next - 1 - number;
+    pv_ns now = sim_node_now(n);
+    if (f->last != 0 && now - f->last > f->gap)
+        f->gap = now - f->last;
+    f->last = now;
+}
+
 bool sim_node_ping(struct sim_node *n, const struct pv_addr *to, size_t size)
 {
     static const uint8_t zeros[INNER_MAX];
@@ -139,6 +193,8 @@ static void take_udp(struct sim_node *n, struct pv_natpkt *pkt)
             .at = sim_node_now(n), .src = pkt->src, .dst = pkt->dst, .len = payload.len};
         memcpy(s->bytes, payload.ptr,
                payload.len < sizeof(s->bytes) ? payload.len : sizeof(s->bytes));
+    } else if (pkt->dst.port == SIM_PORT_FLOW) {
+        take_flow(n, payload);
     } else if (pkt->dst.port == SIM_PORT_ECHO) {
         uint8_t buf[INNER_MAX];
         size_t len = pv_natpkt_udp(buf, sizeof(buf), &pkt->dst, &pkt->src, payload);

@@ -229,11 +229,62 @@ static void a_changed_port_is_offered_together_with_the_kept_one(void **state)
     pv_gatherer_free(g);
 }
 
+static void another_service_at_the_server_tells_the_address_as_well(void **state)
+{
+    (void)state;
+    struct pv_gatherer *g = make();
+    struct pv_addr server = endpoint("203.0.113.5:3478"), elsewhere = endpoint("203.0.113.6:3478");
+    struct pv_addr mapped = endpoint("198.51.100.7:40015"), other = endpoint("198.51.100.7:9");
+    struct pv_ice_cand c[PV_ICE_MAX_LOCAL];
+    assert_false(pv_gatherer_is_asking(g));
+    pv_gatherer_set_servers(g, &server, 1, 1);
+    struct pv_link_addr links[] = {link_of("eth0", "192.168.1.20"),
+                                   link_of("eth1", "192.168.2.20")};
+    (void)pv_gatherer_set_links(g, links, 2, 1);
+    assert_true(pv_gatherer_is_asking(g));
+    pv_gatherer_note_mapped(g, &server, &mapped); /* which of the two addresses? */
+    assert_int_equal(pv_gatherer_candidates(g, c), 2);
+    (void)pv_gatherer_set_links(g, links, 1, 1);
+    assert_true(pv_gatherer_take_changed(g));
+    pv_gatherer_note_mapped(g, &elsewhere, &mapped);
+    assert_false(pv_gatherer_take_changed(g));
+    pv_gatherer_note_mapped(g, &server, &mapped);
+    assert_true(pv_gatherer_take_changed(g));
+    assert_false(pv_gatherer_is_asking(g));
+    assert_int_equal(pv_gatherer_candidates(g, c), 3);
+    assert_true(pv_addr_equal(&c[1].addr, &mapped));
+    pv_gatherer_note_mapped(g, &server, &other); /* what is known is the server's own word */
+    assert_false(pv_gatherer_take_changed(g));
+    pv_gatherer_free(g);
+}
+
+static void a_question_too_soon_is_asked_a_little_later(void **state)
+{
+    (void)state;
+    struct pv_gatherer *g = make();
+    struct pv_addr server = endpoint("203.0.113.5:3478");
+    pv_ns now = PV_S(9);
+    pv_gatherer_set_servers(g, &server, 1, now);
+    struct pv_link_addr link = link_of("eth0", "192.168.1.20");
+    (void)pv_gatherer_set_links(g, &link, 1, now);
+    pv_gatherer_handle_timeout(g, now);
+    assert_int_equal(answer_all(g, "198.51.100.7:40015", now), 1);
+    pv_gatherer_refresh(g, now + PV_MS(100));
+    pv_gatherer_handle_timeout(g, now + PV_MS(100));
+    assert_int_equal(answer_all(g, "198.51.100.7:40015", now + PV_MS(100)), 0);
+    assert_int_equal(pv_gatherer_next_timeout(g), now + PV_MS(500));
+    pv_gatherer_handle_timeout(g, now + PV_MS(500));
+    assert_int_equal(answer_all(g, "198.51.100.7:40015", now + PV_MS(500)), 1);
+    pv_gatherer_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(offers_hosts_and_what_the_server_sees),
         cmocka_unit_test(never_offers_what_cannot_be_reached),
+        cmocka_unit_test(another_service_at_the_server_tells_the_address_as_well),
+        cmocka_unit_test(a_question_too_soon_is_asked_a_little_later),
         cmocka_unit_test(a_changed_port_is_offered_together_with_the_kept_one),
         cmocka_unit_test(other_tunnels_only_when_nothing_else_is_there),
         cmocka_unit_test(a_public_address_has_no_reflexive_twin),

@@ -684,15 +684,18 @@ static void until_the_peer_knows_us_only_our_own_nat_is_opened(void **state)
         assert_true(pv_addr_equal(&tx.dst, &cands[i].addr));
         assert_int_equal(tx.ttl, 2);
     }
-    /* The pair without a NAT is checked as ever; the others wait. */
+    /* Twice more each, for one may be lost. The pair without a NAT is checked as ever. */
+    unsigned primers = 0;
     for (unsigned ms = 0; ms < 900; ms += 20) {
         l.now += PV_MS(20);
         pv_ice_handle_timeout(l.agent, l.now);
         while (next_msg(&l, &tx, &msg) == PV_OK) {
-            assert_true(pv_addr_equal(&tx.dst, &cands[0].addr));
-            assert_int_equal(tx.ttl, 0);
+            bool direct = pv_addr_equal(&tx.dst, &cands[0].addr);
+            assert_int_equal(tx.ttl, direct ? 0 : 2);
+            primers += direct ? 0 : 1;
         }
     }
+    assert_int_equal(primers, 4);
     pv_ice_set_known(l.agent, true, l.now);
     unsigned real = 0;
     while (next_msg(&l, &tx, &msg) == PV_OK) {
@@ -713,6 +716,11 @@ static void an_acknowledgement_that_never_comes_delays_checks_by_a_second(void *
     assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, &c, 1, l.now), PV_OK);
     assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_OK);
     assert_int_equal(tx.ttl, 2);
+    for (unsigned i = 1; i <= 2; i++) {
+        pv_ice_handle_timeout(l.agent, l.now + PV_MS(40 * i));
+        assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_OK);
+        assert_int_equal(tx.ttl, 2);
+    }
     l.now += PV_S(1) - 1;
     pv_ice_handle_timeout(l.agent, l.now);
     assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_ERR_AGAIN);

@@ -2,6 +2,7 @@
 #include "base/bytes.h"
 #include "crypto/ct.h"
 #include "proto/turnc.h"
+#include "proto/turnc_past.h"
 #include "test_util.h"
 
 /* A client and what a server at the other end would see. */
@@ -279,6 +280,66 @@ static void channels_are_bound_and_bound_again_in_time(void **state)
     done(&f);
 }
 
+static void a_peer_that_comes_back_gets_the_channel_it_had(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const struct pv_addr other = pv_addr4(192, 0, 2, 77, 7);
+    up(&f);
+    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).type, PV_TURNC_CHANNEL);
+    pv_turnc_unbind(f.c, &f.peer, f.now);
+    assert_int_equal(pv_turnc_bind(f.c, &other, f.now), PV_OK);
+    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
+    assert_int_equal(pv_turnc_number(f.c, &f.peer), 0x4000);
+    assert_int_equal(pv_turnc_number(f.c, &other), 0x4001);
+    done(&f);
+}
+
+static void numbers_that_were_given_up_are_remembered_for_a_while(void **state)
+{
+    (void)state;
+    struct pv_turnc_past past = {.next = 0};
+    const struct pv_addr peer = pv_addr4(192, 0, 2, 1, 1);
+    assert_int_equal(pv_turnc_past_take(&past, &peer, 5), 0);
+    assert_false(pv_turnc_past_has(&past, 0x4000, 5));
+    pv_turnc_past_add(&past, &peer, 0x4000, 5);
+    assert_true(pv_turnc_past_has(&past, 0x4000, 5 + PV_TURNC_PAST_FOR - 1));
+    assert_false(pv_turnc_past_has(&past, 0x4000, 5 + PV_TURNC_PAST_FOR));
+    assert_int_equal(pv_turnc_past_take(&past, &peer, 6), 0x4000);
+    assert_int_equal(pv_turnc_past_take(&past, &peer, 6), 0);
+    pv_turnc_past_add(&past, &peer, 0x4000, 5);
+    assert_int_equal(pv_turnc_past_take(&past, &peer, 5 + PV_TURNC_PAST_FOR), 0);
+    pv_turnc_past_add(&past, &peer, 0x4000, 5);
+    for (unsigned i = 0; i < PV_TURNC_PAST_MAX; i++) {
+        const struct pv_addr more = pv_addr4(192, 0, 3, (uint8_t)i, 1);
+        pv_turnc_past_add(&past, &more, (uint16_t)(0x4001 + i), 5);
+    }
+    assert_int_equal(pv_turnc_past_take(&past, &peer, 6), 0);
+}
+
+static void a_kick_ends_the_wait_for_a_server(void **state)
+{
+    (void)state;
+    struct fixture f;
+    up(&f);
+    pv_turnc_kick(f.c, f.now); /* nothing waits */
+    assert_false(next_request(&f));
+    pv_turnc_moved(f.c, f.now);
+    while (pv_turnc_is_up(f.c)) {
+        (void)next_request(&f);
+        f.now = pv_turnc_next_timeout(f.c) > f.now ? pv_turnc_next_timeout(f.c) : f.now + 1;
+        pv_turnc_handle_timeout(f.c, f.now);
+    }
+    assert_int_equal(event(&f).type, PV_TURNC_DOWN);
+    assert_false(next_request(&f));
+    pv_turnc_kick(f.c, f.now);
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    done(&f);
+}
+
 static void a_moved_client_allocates_anew_and_keeps_its_channels(void **state)
 {
     (void)state;
@@ -460,6 +521,9 @@ int main(void)
         cmocka_unit_test(wrong_credentials_are_told),
         cmocka_unit_test(answers_of_strangers_and_forged_ones_count_nothing),
         cmocka_unit_test(channels_are_bound_and_bound_again_in_time),
+        cmocka_unit_test(a_peer_that_comes_back_gets_the_channel_it_had),
+        cmocka_unit_test(numbers_that_were_given_up_are_remembered_for_a_while),
+        cmocka_unit_test(a_kick_ends_the_wait_for_a_server),
         cmocka_unit_test(a_moved_client_allocates_anew_and_keeps_its_channels),
         cmocka_unit_test(a_server_that_forgot_us_is_asked_for_all_again),
         cmocka_unit_test(new_credentials_keep_the_channels_and_bind_them_again),
