@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The program p2pvpn-coordinator as a user meets it: started, spoken to over loopback, ended. */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "crypto/ct.h"
 #include "crypto/dh.h"
@@ -18,131 +11,7 @@
 #include "sys/entropy.h"
 #include "sys/stream.h"
 #include "sys/udp.h"
-#include "test_util.h"
-
-enum {
-    WAIT_MS = 20000, /* for things that take milliseconds on an idle machine */
-};
-
-static char dir[64];
-
-/* A running program: its standard output, with standard error behind it. */
-struct program {
-    pid_t pid;
-    int out;
-    char text[4096];
-    size_t len;
-};
-
-static int setup(void **state)
-{
-    (void)state;
-    snprintf(dir, sizeof(dir), "/tmp/pvcoordrun.XXXXXX");
-    return mkdtemp(dir) == NULL ? -1 : 0;
-}
-
-static void remove_all(const char *path)
-{
-    DIR *d = opendir(path);
-    for (struct dirent *e = d == NULL ? NULL : readdir(d); e != NULL; e = readdir(d)) {
-        char sub[512];
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        snprintf(sub, sizeof(sub), "%s/%.200s", path, e->d_name);
-        if (unlink(sub) < 0)
-            remove_all(sub);
-    }
-    if (d != NULL)
-        closedir(d);
-    rmdir(path);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    remove_all(dir);
-    return 0;
-}
-
-/* Starts it with --state dir/s and these arguments (at most 8, NULL behind the last). */
-static struct program start_as(unsigned uid, const char *const *args)
-{
-    struct program p = {0};
-    int fds[2];
-    char state[96];
-    assert_int_equal(pipe(fds), 0);
-    p.pid = fork();
-    assert_true(p.pid >= 0);
-    if (p.pid == 0) {
-        const char *argv[12] = {"p2pvpn-coordinator", "--state", state};
-        snprintf(state, sizeof(state), "%s/s", dir);
-        for (size_t i = 0; i < 8 && args[i] != NULL; i++)
-            argv[3 + i] = args[i];
-        dup2(fds[1], 1);
-        dup2(fds[1], 2);
-        close(fds[0]);
-        /* Opened before: the tree may lie below a directory that only root may enter. */
-        int exe = open(PV_BIN_DIR "/p2pvpn-coordinator", O_RDONLY | O_CLOEXEC);
-        if (uid != 0 && setuid(uid) < 0)
-            _exit(99);
-        fexecve(exe, (char *const *)(uintptr_t)argv, environ);
-        _exit(98);
-    }
-    close(fds[1]);
-    p.out = fds[0];
-    return p;
-}
-
-#define START(...) start_as(0, (const char *const[9]){__VA_ARGS__})
-
-/* Reads until the text contains part; with NULL until the program closes its output. */
-static void read_until(struct program *p, const char *part)
-{
-    while (part == NULL || strstr(p->text, part) == NULL) {
-        struct pollfd pfd = {.fd = p->out, .events = POLLIN};
-        if (poll(&pfd, 1, WAIT_MS) != 1)
-            fail_msg("waited for \"%s\", got \"%s\"", part == NULL ? "the end" : part, p->text);
-        assert_true(p->len < sizeof(p->text) - 1);
-        ssize_t n = read(p->out, p->text + p->len, sizeof(p->text) - 1 - p->len);
-        assert_true(n >= 0);
-        if (n == 0 && part != NULL)
-            fail_msg("it ended; waited for \"%s\", got \"%s\"", part, p->text);
-        if (n == 0)
-            return;
-        p->len += (size_t)n;
-    }
-}
-
-/* Its exit code; what it said is in text. */
-static int finish(struct program *p)
-{
-    int status = 0;
-    read_until(p, NULL);
-    close(p->out);
-    assert_int_equal(waitpid(p->pid, &status, 0), p->pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-}
-
-static int stop(struct program *p)
-{
-    kill(p->pid, SIGTERM);
-    return finish(p);
-}
-
-/* The first address behind "listening on". */
-static struct pv_addr listening(struct program *p)
-{
-    static const char mark[] = "listening on ";
-    struct pv_addr addr;
-    char text[PV_ADDR_TEXT];
-    read_until(p, mark);
-    while (strchr(strstr(p->text, mark), '\n') == NULL)
-        read_until(p, "\n");
-    const char *at = strstr(p->text, mark) + strlen(mark);
-    snprintf(text, sizeof(text), "%.*s", (int)strcspn(at, " \n"), at);
-    assert_int_equal(pv_addr_parse(text, &addr), PV_OK);
-    return addr;
-}
+#include "tests/unit/coord_run.h"
 
 /* --- ends that a user meets ------------------------------------------------------------------ */
 
@@ -190,9 +59,6 @@ static void wrong_usage_exits_with_2_and_one_line(void **state)
     struct program p = START("--listen", "nowhere");
     assert_int_equal(finish(&p), 2);
     assert_ptr_equal(strchr(p.text, '\n'), p.text + p.len - 1);
-    p = START("--tls-listen", "0.0.0.0:443");
-    assert_int_equal(finish(&p), 2);
-    assert_non_null(strstr(p.text, "not supported in this version"));
     p = START("--version");
     assert_int_equal(finish(&p), 0);
     assert_string_equal(p.text, "p2pvpn-coordinator " PV_VERSION "\n");
@@ -265,12 +131,6 @@ static void broken_keys_and_databases_are_named_and_left_alone(void **state)
 }
 
 /* --- spoken to ----------------------------------------------------------------------------- */
-
-static void wait_for(int fd, short events)
-{
-    struct pollfd pfd = {.fd = fd, .events = events};
-    assert_int_equal(poll(&pfd, 1, WAIT_MS), 1);
-}
 
 static void udp_answers_stun(const struct pv_addr *server)
 {
