@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "coordinator/cert.h"
 #include "coordinator/core/coord.h"
 #include "coordinator/keys.h"
 #include "coordinator/relaycfg.h"
@@ -180,6 +181,11 @@ int main(int argc, char **argv)
         return EXIT_DONE;
     }
     if (set.action == PV_COORDSET_CHECK) {
+        char why[PV_COORDCERT_ERROR_MAX];
+        if (pv_coordcert_check(&set, why) < 0) {
+            fail(why);
+            return EXIT_USAGE;
+        }
         puts("p2pvpn-coordinator: the settings are right");
         return EXIT_DONE;
     }

@@ -9,7 +9,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/heap.h"
 #include "base/map.h"
+#include "base/text.h"
+#include "coordinator/cert.h"
+#include "coordinator/peerio.h"
 #include "coordinator/stunudp.h"
 #include "coordinator/url.h"
 #include "sys/clock.h"
@@ -21,13 +25,16 @@
 
 enum {
     ACCEPTS_A_TURN = 64, /* connections taken before others get their turn */
-    READ_MAX = 65536,    /* bytes a read */
-    JOBS_MAX = 1 << 16,  /* operations at the store */
-    STORE_BATCH = 64,    /* operations a transaction */
-    PORT_TRIES = 16,     /* ports tried when the kernel may choose */
-    END_S = 5,           /* seconds that an orderly end may take */
-    FILES_SPARE = 64,    /* descriptors that are not connections */
+    READ_MAX = PV_PEERIO_READ_MAX,
+    JOBS_MAX = 1 << 16, /* operations at the store */
+    STORE_BATCH = 64,   /* operations a transaction */
+    PORT_TRIES = 16,    /* ports tried when the kernel may choose */
+    END_S = 5,          /* seconds that an orderly end may take */
+    FILES_SPARE = 64,   /* descriptors that are not connections */
     FILES_MAX = 1 << 20,
+    CERT_LOOK_S = 60,    /* seconds between two looks whether the certificate's files changed */
+    CERT_WARN_S = 86400, /* seconds between two warnings about its dates */
+    GATE_WARN_S = 60,    /* seconds between two warnings about handshakes turned away */
 };
 
 struct listener {
@@ -39,7 +46,7 @@ struct listener {
 struct peer {
     struct pv_coordserver *server;
     uint64_t id;
-    int fd;
+    struct pv_peerio io;
     struct pv_watch *watch;
     UT_hash_handle hh;
 };
@@ -59,7 +66,7 @@ struct pv_coordserver {
     struct pv_watch *worker_watch;
     int signals;
     struct pv_watch *signal_watch;
-    struct listener listeners[PV_COORDSET_LISTEN_MAX];
+    struct listener listeners[2 * PV_COORDSET_LISTEN_MAX]; /* --listen, then --tls-listen */
     size_t n_listeners;
     bool accepting;  /* the listeners are watched */
     pv_ns accept_at; /* when they are watched again after the system ran out of descriptors */
@@ -68,7 +75,12 @@ struct pv_coordserver {
     uint64_t next_id;
     struct pv_relay *relay;
     struct pv_stunudp *udp;
-    pv_ns end_by; /* 0: not ending */
+    struct pv_coordcert cert;
+    struct pv_coordurl_list tls_addrs; /* told to nodes */
+    pv_ns cert_look_at, cert_warn_at;
+    struct pv_tlsgate gate;
+    pv_ns gate_warn_at; /* not before */
+    pv_ns end_by;       /* 0: not ending */
     char addresses[PV_COORDSERVER_TEXT_MAX];
     uint8_t buf[READ_MAX];
 };
@@ -89,7 +101,7 @@ static void peer_free(struct peer *p)
     struct pv_coordserver *s = p->server;
     PV_MAP_DEL(s->peers, p);
     pv_watch_free(p->watch);
-    close(p->fd);
+    pv_peerio_done(&p->io);
     free(p);
 }
 
@@ -103,22 +115,21 @@ static void peer_lost(struct peer *p, pv_ns now)
 static bool peer_io(struct peer *p, pv_ns now)
 {
     struct pv_coordserver *s = p->server;
+    int r = pv_peerio_flush(&p->io);
     struct pv_view out = pv_coord_out(s->coord, p->id);
-    bool full = false;
-    while (out.len > 0 && !full) {
+    while (out.len > 0 && r == PV_OK) {
         size_t n = 0;
-        int r = pv_stream_write(p->fd, out, &n);
-        if (r == PV_ERR_AGAIN) {
-            full = true;
-        } else if (r < 0) {
-            peer_lost(p, now);
-            return false;
-        } else {
-            pv_coord_wrote(s->coord, p->id, n, now);
-            out = pv_coord_out(s->coord, p->id);
-        }
+        r = pv_peerio_write(&p->io, out, &n);
+        if (r < 0)
+            break;
+        pv_coord_wrote(s->coord, p->id, n, now);
+        out = pv_coord_out(s->coord, p->id);
     }
-    pv_watch_set(p->watch, (full ? PV_LOOP_WRITE : 0u) |
+    if (r < 0 && r != PV_ERR_AGAIN) {
+        peer_lost(p, now);
+        return false;
+    }
+    pv_watch_set(p->watch, (p->io.full ? PV_LOOP_WRITE : 0u) |
                                (pv_coord_wants_bytes(s->coord, p->id) ? PV_LOOP_READ : 0u));
     return true;
 }
@@ -130,6 +141,15 @@ static void take_bytes(struct pv_coordserver *s, uint64_t id, size_t n, pv_ns no
     pv_relay_from_stream(s->relay);
 }
 
+/* Somebody who wanted to speak TLS was turned away: said now and then, or it would be a flood. */
+static void warn_gate(struct pv_coordserver *s, pv_ns now)
+{
+    if (now < s->gate_warn_at)
+        return;
+    s->gate_warn_at = now + PV_S(GATE_WARN_S);
+    pv_log(s->log, PV_LOG_WARN, "too many TLS handshakes at once: new ones are turned away");
+}
+
 static void on_peer(void *ctx, unsigned ready, pv_ns now)
 {
     struct peer *p = ctx;
@@ -139,11 +159,23 @@ static void on_peer(void *ctx, unsigned ready, pv_ns now)
         return;
     if ((ready & PV_LOOP_READ) == 0 || !pv_coord_wants_bytes(s->coord, p->id))
         return;
-    int r = pv_stream_read(p->fd, s->buf, sizeof(s->buf), &n);
+    int r = pv_peerio_read(&p->io, s->cert.ctx, s->buf, sizeof(s->buf), &n, now);
     if (r == PV_OK)
         take_bytes(s, p->id, n, now);
-    else if (r != PV_ERR_AGAIN)
+    else if (r == PV_ERR_AGAIN)
+        (void)peer_io(p, now); /* a step of a handshake */
+    else
         peer_lost(p, now);
+    if (r == PV_ERR_LIMIT)
+        warn_gate(s, now);
+}
+
+/* Ends the handshakes that take too long. */
+static void end_overdue(struct pv_coordserver *s, pv_ns now)
+{
+    struct pv_tlsgate_pass *pass;
+    while ((pass = pv_tlsgate_overdue(&s->gate, now)) != NULL)
+        peer_lost(PV_CONTAINER_OF(pass, struct peer, io.pass), now);
 }
 
 static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *remote, pv_ns now)
@@ -154,7 +186,7 @@ static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *rem
     if (r == PV_OK) {
         p->server = s;
         p->id = s->next_id++;
-        p->fd = fd;
+        p->io = (struct pv_peerio){.fd = fd, .gate = &s->gate, .source = source};
         PV_MAP_ADD(&s->map, s->peers, id, p, r);
     }
     if (r < 0) {
@@ -235,13 +267,53 @@ static void submit(struct pv_coordserver *s, struct pv_storeop *op, pv_ns now)
 
 /* --- the turn ------------------------------------------------------------------------------ */
 
+/* What nodes are told, and people. */
+static void announce_cert(struct pv_coordserver *s)
+{
+    struct pv_ctl_tls tls = {.n = s->tls_addrs.n, .addrs = s->tls_addrs.texts};
+    char pin[PV_KEY_TEXT_BUF];
+    memcpy(tls.pin, s->cert.is.pin, sizeof(tls.pin));
+    pv_coord_set_tls(s->coord, &tls);
+    pv_log(s->log, PV_LOG_INFO, "tls certificate=%.200s pin=%s", s->cert.cert_file,
+           pv_key_format(tls.pin, pin));
+    s->cert_warn_at = 0;
+}
+
+static void reload_cert(struct pv_coordserver *s)
+{
+    char error[PV_COORDCERT_ERROR_MAX];
+    if (pv_coordcert_reload(&s->cert, error) == PV_OK)
+        announce_cert(s);
+    else
+        pv_log(s->log, PV_LOG_WARN, "%s: the certificate in use stays", error);
+}
+
+/* Certificates are renewed by other programs, and run out. */
+static void look_at_cert(struct pv_coordserver *s, pv_ns now)
+{
+    char text[PV_COORDCERT_ERROR_MAX];
+    if (now >= s->cert_look_at) {
+        s->cert_look_at = now + PV_S(CERT_LOOK_S);
+        if (pv_coordcert_changed(&s->cert))
+            reload_cert(s);
+    }
+    if (now < s->cert_warn_at)
+        return;
+    s->cert_warn_at = now + PV_S(CERT_WARN_S);
+    int64_t wall = (int64_t)(pv_clock_wall_us() / 1000000);
+    if (pv_coordcert_warning(&s->cert, wall, text) != NULL)
+        pv_log(s->log, PV_LOG_WARN, "%s", text);
+}
+
 static void on_signal(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
     int signal = 0;
     (void)ready;
     while (pv_signals_read(s->signals, &signal) == PV_OK) {
-        if (s->end_by != 0)
+        if (signal == SIGHUP)
+            reload_cert(s);
+        if (signal == SIGHUP || s->end_by != 0)
             continue;
         pv_log(s->log, PV_LOG_INFO, "ending signal=%d", signal);
         s->end_by = now + PV_S(END_S);
@@ -272,6 +344,8 @@ static pv_ns turn(void *ctx, pv_ns now)
     struct pv_coord_stats stats;
     pv_coord_set_wall(s->coord, pv_clock_wall_us(), now);
     pv_coord_handle_timeout(s->coord, now);
+    end_overdue(s, now);
+    look_at_cert(s, now);
     pv_relay_settle(s->relay, now);
     pv_relay_from_stream(s->relay); /* of bytes that had to wait */
     drain_ready(s, now);
@@ -280,12 +354,14 @@ static pv_ns turn(void *ctx, pv_ns now)
     drain_ready(s, now); /* what was refused at once */
     if (s->end_by == 0 && !s->accepting && now >= s->accept_at)
         watch_listeners(s, true);
+    pv_ns next = pv_min_ns(pv_coord_next_timeout(s->coord), pv_tlsgate_next_timeout(&s->gate));
+    next = pv_min_ns(next, s->cert_look_at);
     if (s->end_by == 0)
-        return pv_min_ns(pv_coord_next_timeout(s->coord), s->accepting ? PV_NEVER : s->accept_at);
+        return pv_min_ns(next, s->accepting ? PV_NEVER : s->accept_at);
     pv_coord_stats(s->coord, &stats);
     if ((stats.conns == 0 && stats.jobs == 0) || now >= s->end_by)
         pv_loop_stop(s->loop);
-    return pv_min_ns(pv_coord_next_timeout(s->coord), s->end_by);
+    return pv_min_ns(next, s->end_by);
 }
 
 /* --- opening ------------------------------------------------------------------------------- */
@@ -312,7 +388,7 @@ static int open_pair(const struct pv_addr *addr, struct pv_addr *ret_bound, int 
     return r;
 }
 
-static void explain_listen(const struct pv_addr *addr, int r,
+static void explain_listen(const struct pv_addr *addr, const char *option, int r,
                            char ret_error[static PV_COORDSERVER_ERROR_MAX])
 {
     char text[PV_ADDR_TEXT];
@@ -320,39 +396,64 @@ static void explain_listen(const struct pv_addr *addr, int r,
     if (r == PV_ERR_EXISTS)
         snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
                  "listen on %s: the address is in use: stop the program that has it, or choose "
-                 "another with --listen",
-                 text);
+                 "another with %s",
+                 text, option);
     else if (r == -EADDRNOTAVAIL)
         snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
-                 "listen on %s: not an address of this machine: choose another with --listen",
-                 text);
+                 "listen on %s: not an address of this machine: choose another with %s", text,
+                 option);
     else if (r == -EACCES)
         snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
-                 "listen on %s: not permitted: run as root, or choose a port above 1023 with "
-                 "--listen",
-                 text);
+                 "listen on %s: not permitted: run as root, or choose a port above 1023 with %s",
+                 text, option);
     else
         snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "listen on %s: %s", text,
                  r > -1000 ? strerror(-r) : pv_strstatus(r));
 }
 
+/* Serves the TCP socket, and owns it from now on. */
+static int take_listener(struct pv_coordserver *s, int tcp, const char *prefix,
+                         const struct pv_addr *bound)
+{
+    struct listener *l = &s->listeners[s->n_listeners++];
+    char text[PV_ADDR_TEXT];
+    size_t used = strlen(s->addresses);
+    *l = (struct listener){.server = s, .tcp = tcp};
+    snprintf(s->addresses + used, sizeof(s->addresses) - used, "%s%s%s", used > 0 ? " " : "",
+             prefix, pv_addr_format(bound, text));
+    return pv_watch_new(&l->tcp_watch, s->loop, tcp, PV_LOOP_READ, on_accept, l);
+}
+
 static int open_listener(struct pv_coordserver *s, const struct pv_addr *addr)
 {
-    struct listener *l = &s->listeners[s->n_listeners];
     struct pv_addr bound;
-    char text[PV_ADDR_TEXT];
     int udp = -1;
-    *l = (struct listener){.server = s, .tcp = -1};
-    int r = open_pair(addr, &bound, &udp, &l->tcp);
+    int tcp = -1;
+    int r = open_pair(addr, &bound, &udp, &tcp);
     if (r < 0)
         return r;
-    s->n_listeners++;
-    size_t used = strlen(s->addresses);
-    snprintf(s->addresses + used, sizeof(s->addresses) - used, "%s%s", used > 0 ? " " : "",
-             pv_addr_format(&bound, text));
-    r = pv_watch_new(&l->tcp_watch, s->loop, l->tcp, PV_LOOP_READ, on_accept, l);
+    r = take_listener(s, tcp, "", &bound);
     int r_udp = pv_stunudp_take(s->udp, udp, &bound);
     return r < 0 ? r : r_udp;
+}
+
+static int open_tls_listeners(struct pv_coordserver *s, const struct pv_coordset *set,
+                              char ret_error[static PV_COORDSERVER_ERROR_MAX])
+{
+    int r = PV_OK;
+    for (size_t i = 0; r == PV_OK && i < set->n_tls_listen; i++) {
+        struct pv_addr bound;
+        int tcp = -1;
+        r = pv_stream_listen(&set->tls_listen[i], NULL, &tcp);
+        if (r == PV_OK) {
+            r = pv_stream_local(tcp, &bound);
+            int taken = take_listener(s, tcp, "tls:", r == PV_OK ? &bound : &set->tls_listen[i]);
+            r = r < 0 ? r : taken;
+        }
+        if (r < 0)
+            explain_listen(&set->tls_listen[i], "--tls-listen", r, ret_error);
+    }
+    return r;
 }
 
 /* The second port of everything, and the second address where one was asked for. */
@@ -400,10 +501,13 @@ static int open_listeners(struct pv_coordserver *s, const struct pv_coordset *se
             continue;
         }
         if (r < 0) {
-            explain_listen(&addrs[i], r, ret_error);
+            explain_listen(&addrs[i], "--listen", r, ret_error);
             return r;
         }
     }
+    int r = open_tls_listeners(s, set, ret_error);
+    if (r < 0)
+        return r;
     return open_alternates(s, set, ret_error);
 }
 
@@ -419,7 +523,7 @@ static void raise_file_limit(void)
 
 static int open_loop(struct pv_coordserver *s)
 {
-    static const int signals[] = {SIGTERM, SIGINT};
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
     const struct pv_worker_config worker = {.name = "store",
                                             .threads = 1,
                                             .limit = JOBS_MAX,
@@ -457,21 +561,28 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
     s->coord = coord;
     s->store = store;
     s->signals = -1;
+    pv_coordurl_tls(set, &s->tls_addrs);
     s->next_id = 1;
     s->accepting = true;
     s->map = pv_map_make(&rng, FILES_MAX);
     raise_file_limit();
-    int r = open_loop(s);
+    int r = pv_tlsgate_init(&s->gate, &rng);
+    if (r == PV_OK)
+        r = open_loop(s);
     if (r < 0)
         snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "start: %s",
                  r > -1000 ? strerror(-r) : pv_strstatus(r));
-    else
+    if (r == PV_OK)
+        r = pv_coordcert_open(&s->cert, set, ret_error);
+    if (r == PV_OK)
         r = open_listeners(s, set, ret_error);
-    if (r < 0)
+    if (r < 0) {
         pv_coordserver_free(s);
-    else
-        *ret_server = s;
-    return r;
+        return r;
+    }
+    announce_cert(s);
+    *ret_server = s;
+    return PV_OK;
 }
 
 const char *pv_coordserver_addresses(const struct pv_coordserver *server)
@@ -513,6 +624,8 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
         close(s->signals);
     if (s->loop != NULL)
         pv_loop_free(s->loop);
+    pv_coordcert_done(&s->cert);
+    pv_tlsgate_done(&s->gate);
     free(s);
     return NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * server.h - the coordinator's shell: sockets, the event loop and the store's thread around the
- * pure core. Moves bytes and decides nothing.
+ * pure core, TLS before it where it is spoken. Moves bytes and decides nothing.
  */
 #ifndef PV_COORD_SERVER_H
 #define PV_COORD_SERVER_H
@@ -14,7 +14,7 @@
 
 enum {
     PV_COORDSERVER_ERROR_MAX = 400, /* bytes of "what failed: why: what to do", with the NUL */
-    PV_COORDSERVER_TEXT_MAX = 512,  /* bytes of the list of addresses, with the NUL */
+    PV_COORDSERVER_TEXT_MAX = 1024, /* bytes of the list of addresses, with the NUL */
 };
 
 struct pv_coordserver; /* opaque */
@@ -28,7 +28,7 @@ PV_MUST_CHECK int pv_coordserver_new(struct pv_coordserver **ret_server,
                                      const struct pv_coordset *set, struct pv_coord *coord,
                                      struct pv_coordstore *store, const struct pv_log *log,
                                      char ret_error[static PV_COORDSERVER_ERROR_MAX]);
-/* Where it listens: "0.0.0.0:3478 [::]:3478". */
+/* Where it listens: "0.0.0.0:3478 [::]:3478 tls:0.0.0.0:443". */
 const char *pv_coordserver_addresses(const struct pv_coordserver *server);
 /* Runs until SIGTERM or SIGINT: says bye to the nodes, stores what is under way, and returns. */
 void pv_coordserver_run(struct pv_coordserver *server);

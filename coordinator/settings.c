@@ -10,8 +10,8 @@
 
 const char pv_coordset_usage[] =
     "usage: p2pvpn-coordinator [--listen ADDR:PORT]... [--public ADDR]... [--alt-address ADDR]\n"
-    "                          [--relay-ports LO-HI] [--no-relay] [--state DIR] [--config FILE]\n"
-    "                          [--open] [--check] [--version]\n"
+    "                          [--tls-listen ADDR:PORT]... [--relay-ports LO-HI] [--no-relay]\n"
+    "                          [--state DIR] [--config FILE] [--open] [--check] [--version]\n"
     "       p2pvpn-coordinator url [--state DIR] [--public ADDR] [--config FILE]\n"
     "\n"
     "  url             prints the URL that `p2pvpnctl create` needs; works before the first start\n"
@@ -21,6 +21,10 @@ const char pv_coordset_usage[] =
     "                  port it listens on; may be repeated, the URL takes the first\n"
     "  --alt-address ADDR  a second address of this machine, so that nodes can measure their NAT\n"
     "                  fully (RFC 5780); may be given once for IPv4 and once for IPv6\n"
+    "  --tls-listen ADDR:PORT  one more TCP address, such as 0.0.0.0:443, for nodes whose network\n"
+    "                  lets nothing else out; may be repeated. TLS is spoken on every TCP port, by "
+    "a\n"
+    "                  certificate made at the first start or that of tls-cert and tls-key\n"
     "  --relay-ports LO-HI  UDP ports for the relay's static users (default 49152-65535); nodes\n"
     "                  need none\n"
     "  --no-relay      relay nothing, neither for nodes nor for static users\n"
@@ -37,20 +41,32 @@ static int bad(char *error, size_t cap, const char *what, const char *value, con
     return PV_ERR_MALFORMED;
 }
 
-static int take_listen(struct pv_coordset *set, const char *what, const char *value, char *error,
-                       size_t cap)
+static bool is_listed(const struct pv_addr *list, size_t n, const struct pv_addr *addr)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (pv_addr_equal(&list[i], addr) && addr->port != 0)
+            return true;
+    }
+    return false;
+}
+
+static int take_listen(struct pv_coordset *set, bool tls, const char *what, const char *value,
+                       char *error, size_t cap)
 {
     struct pv_addr addr;
+    struct pv_addr *list = tls ? set->tls_listen : set->listen;
+    size_t *n = tls ? &set->n_tls_listen : &set->n_listen;
     if (pv_addr_parse(value, &addr) < 0)
         return bad(error, cap, what, value,
-                   "expected ADDRESS:PORT, such as 192.0.2.1:3478, 0.0.0.0:3478 or [::]:3478");
-    for (size_t i = 0; i < set->n_listen; i++) {
-        if (pv_addr_equal(&set->listen[i], &addr) && addr.port != 0)
-            return bad(error, cap, what, value, "given twice");
-    }
-    if (set->n_listen == PV_COORDSET_LISTEN_MAX)
+                   tls ? "expected ADDRESS:PORT, such as 192.0.2.1:443, 0.0.0.0:443 or [::]:443"
+                       : "expected ADDRESS:PORT, such as 192.0.2.1:3478, 0.0.0.0:3478 or "
+                         "[::]:3478");
+    if (is_listed(set->listen, set->n_listen, &addr) ||
+        is_listed(set->tls_listen, set->n_tls_listen, &addr))
+        return bad(error, cap, what, value, "given twice (TLS is spoken on every TCP port)");
+    if (*n == PV_COORDSET_LISTEN_MAX)
         return bad(error, cap, what, value, "at most 8 are supported");
-    set->listen[set->n_listen++] = addr;
+    list[(*n)++] = addr;
     return PV_OK;
 }
 
@@ -106,12 +122,23 @@ static int take_alt(struct pv_coordset *set, const char *what, const char *value
     return PV_OK;
 }
 
+static int take_path(char *dst, const char *what, const char *value, char *error, size_t cap)
+{
+    if (dst[0] != '\0')
+        return bad(error, cap, what, value, "given twice");
+    if (value[0] == '\0' || strlen(value) >= PATH_MAX)
+        return bad(error, cap, what, value, "expected the path of a PEM file");
+    snprintf(dst, PATH_MAX, "%s", value);
+    return PV_OK;
+}
+
 /* --- the file ------------------------------------------------------------------------------ */
 
 /* What the command line gave stands; the file only fills what it left out. */
 struct from_file {
     struct pv_coordset *set;
     bool listen;
+    bool tls_listen;
     bool public;
     bool alt;
     bool open;
@@ -136,7 +163,14 @@ static int coordinator_item(struct from_file *f, const struct pv_ini_item *item,
     struct pv_coordset unused = {0};
     /* Values that do not count are checked all the same. */
     if (strcmp(item->key, "listen") == 0)
-        return take_listen(f->listen ? f->set : &unused, "listen", item->value, error, cap);
+        return take_listen(f->listen ? f->set : &unused, false, "listen", item->value, error, cap);
+    if (strcmp(item->key, "tls-listen") == 0)
+        return take_listen(f->tls_listen ? f->set : &unused, true, "tls-listen", item->value, error,
+                           cap);
+    if (strcmp(item->key, "tls-cert") == 0)
+        return take_path(f->set->tls_cert, "tls-cert", item->value, error, cap);
+    if (strcmp(item->key, "tls-key") == 0)
+        return take_path(f->set->tls_key, "tls-key", item->value, error, cap);
     if (strcmp(item->key, "public") == 0)
         return take_public(f->public ? f->set : &unused, "public", item->value, error, cap);
     if (strcmp(item->key, "open") == 0)
@@ -144,7 +178,8 @@ static int coordinator_item(struct from_file *f, const struct pv_ini_item *item,
     if (strcmp(item->key, "alt-address") == 0)
         return take_alt(f->alt ? f->set : &unused, "alt-address", item->value, error, cap);
     snprintf(error, cap,
-             "unknown key %.60s in [coordinator]: there are listen, public, alt-address, open",
+             "unknown key %.60s in [coordinator]: there are listen, public, alt-address, "
+             "tls-listen, tls-cert, tls-key, open",
              item->key);
     return PV_ERR_MALFORMED;
 }
@@ -169,6 +204,7 @@ int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view 
     struct from_file f = {
         .set = set,
         .listen = set->n_listen == 0,
+        .tls_listen = set->n_tls_listen == 0,
         .public = set->n_public == 0,
         .alt = set->n_alt == 0,
         .open = !set->open,
@@ -181,6 +217,13 @@ int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view 
             snprintf(ret_error, PV_COORDSET_ERROR_MAX, "%.200s: %s", file, error.text);
             return r;
         }
+    }
+    if (r == PV_OK && (set->tls_cert[0] == '\0') != (set->tls_key[0] == '\0')) {
+        bool has = set->tls_cert[0] != '\0';
+        snprintf(ret_error, PV_COORDSET_ERROR_MAX,
+                 "%.200s: %s without %s: give both, or neither for a certificate of its own", file,
+                 has ? "tls-cert" : "tls-key", has ? "tls-key" : "tls-cert");
+        return PV_ERR_MALFORMED;
     }
     if (r == PV_ERR_NOMEM)
         snprintf(ret_error, PV_COORDSET_ERROR_MAX, "%.200s: out of memory", file);
@@ -211,10 +254,9 @@ static int load_file(struct pv_coordset *set, const char *file, bool must_exist,
 
 /* --- the command line ------------------------------------------------------------------------ */
 
-/* Options that have a value, and those of later versions, which are refused by name. */
-static const char *const with_value[] = {"--listen", "--public", "--alt-address",
-                                         "--state",  "--config", "--relay-ports"};
-static const char *const later[] = {"--tls-listen"};
+/* Options that have a value. */
+static const char *const with_value[] = {"--listen", "--public",     "--alt-address", "--state",
+                                         "--config", "--tls-listen", "--relay-ports"};
 
 static bool is_in(const char *name, size_t len, const char *const *list, size_t n)
 {
@@ -249,9 +291,6 @@ static int take_flag(struct pv_coordset *set, const char *arg,
         set->action = PV_COORDSET_HELP;
     else if (strcmp(arg, "url") == 0)
         set->action = PV_COORDSET_URL;
-    else if (is_in(arg, strcspn(arg, "="), later, PV_ARRAY_LEN(later)))
-        return bad(ret_error, PV_COORDSET_ERROR_MAX, "option", arg,
-                   "not supported in this version");
     else
         return bad(ret_error, PV_COORDSET_ERROR_MAX, "option", arg,
                    "unknown; see p2pvpn-coordinator --help");
@@ -262,7 +301,9 @@ static int take_value(struct pv_coordset *set, const char *name, const char *val
                       const char **ret_config, char ret_error[static PV_COORDSET_ERROR_MAX])
 {
     if (strncmp(name, "--listen", 8) == 0)
-        return take_listen(set, "--listen", value, ret_error, PV_COORDSET_ERROR_MAX);
+        return take_listen(set, false, "--listen", value, ret_error, PV_COORDSET_ERROR_MAX);
+    if (strncmp(name, "--tls-listen", 12) == 0)
+        return take_listen(set, true, "--tls-listen", value, ret_error, PV_COORDSET_ERROR_MAX);
     if (strncmp(name, "--public", 8) == 0)
         return take_public(set, "--public", value, ret_error, PV_COORDSET_ERROR_MAX);
     if (strncmp(name, "--relay-ports", 13) == 0) {

@@ -37,6 +37,8 @@ struct pv_coordset {
     enum pv_coordset_action action;
     struct pv_addr listen[PV_COORDSET_LISTEN_MAX]; /* none: every address, port 3478 */
     size_t n_listen;
+    struct pv_addr tls_listen[PV_COORDSET_LISTEN_MAX]; /* TCP only */
+    size_t n_tls_listen;
     struct pv_hostport public[PV_CTL_ADDRS_MAX]; /* port 0: that of the first listen */
     size_t n_public;
     struct pv_addr alt[2]; /* second addresses for RFC 5780, one a family; port 0 */
@@ -44,6 +46,8 @@ struct pv_coordset {
     bool open;
     struct pv_coordset_relay relay;
     char state[PATH_MAX];
+    char tls_cert[PATH_MAX]; /* both or neither */
+    char tls_key[PATH_MAX];
 };
 
 /*

@@ -79,6 +79,41 @@ int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_a
     return PV_OK;
 }
 
+static void add_tls(struct pv_coordurl_list *list, const char *host, uint16_t port)
+{
+    struct pv_hostport hp = {.port = port};
+    char text[PV_HOSTPORT_BUF];
+    memcpy(hp.host, host, strlen(host) + 1);
+    pv_hostport_format(&hp, text);
+    for (size_t i = 0; i < list->n; i++) {
+        if (strcmp(list->texts[i], text) == 0)
+            return;
+    }
+    if (list->n == PV_CTL_ADDRS_MAX || port == 0) /* the kernel chooses: nobody knows yet */
+        return;
+    memcpy(list->bufs[list->n], text, sizeof(text));
+    list->texts[list->n] = list->bufs[list->n];
+    list->n++;
+}
+
+void pv_coordurl_tls(const struct pv_coordset *set, struct pv_coordurl_list *ret_list)
+{
+    struct pv_hostport guess;
+    char note[PV_COORDURL_NOTE_MAX];
+    bool guessed = set->n_public == 0 && pv_coordurl_address(set, &guess, note) == PV_OK;
+    ret_list->n = 0;
+    for (size_t i = 0; i < set->n_tls_listen; i++) {
+        const struct pv_addr *at = &set->tls_listen[i];
+        char ip[PV_ADDR_TEXT];
+        if (rank(at) >= 3)
+            add_tls(ret_list, pv_addr_format_ip(at, ip), at->port);
+        for (size_t k = 0; rank(at) < 3 && k < set->n_public; k++)
+            add_tls(ret_list, set->public[k].host, at->port);
+        if (rank(at) < 3 && guessed)
+            add_tls(ret_list, guess.host, at->port);
+    }
+}
+
 static bool may_be_first(const struct pv_addr *a, const struct pv_addr *alt)
 {
     return a->family == alt->family && !pv_addr_equal_ip(a, alt) && !pv_addr_is_unspecified(a);

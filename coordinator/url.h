@@ -23,6 +23,12 @@ struct pv_coordurl_list {
 void pv_coordurl_public(const struct pv_coordset *set, struct pv_coordurl_list *ret_list);
 
 /*
+ * Where TLS is spoken besides the ports of above, "HOST:PORT" each: the addresses of --tls-listen;
+ * for one that is none of its own (0.0.0.0) or private every public host, or that of the URL.
+ */
+void pv_coordurl_tls(const struct pv_coordset *set, struct pv_coordurl_list *ret_list);
+
+/*
  * The address for the URL. Without --public it is guessed: a public IPv4 address of this machine, a
  * global IPv6 one, then a private one (ret_note says so then). PV_ERR_NOT_FOUND: none at all;
  * ret_note says what to do.

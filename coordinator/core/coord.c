@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "coordinator/core/coord_int.h"
+#include "coordinator/core/sniff.h"
 #include "crypto/ct.h"
 
 enum {
@@ -138,6 +139,13 @@ void pv_coord_set_wall(struct pv_coord *c, uint64_t wall_us, pv_ns now)
     if (!c->started)
         pv_registry_start(&c->registry, wall_us / 1000000u);
     c->started = true;
+}
+
+void pv_coord_set_tls(struct pv_coord *c, const struct pv_ctl_tls *tls)
+{
+    c->has_tls = tls != NULL;
+    if (tls != NULL)
+        c->tls = *tls;
 }
 
 /* --- connections and their lists ----------------------------------------------------------------
@@ -377,18 +385,23 @@ static void feed_stun(struct pv_coord *c, struct pv_conn *s, struct pv_view data
         stash(c, s, data, now);
 }
 
-/* What a connection speaks is told by its first byte. */
+/* What a connection speaks is told by its first byte. TLS is the owner's: it does not get here. */
 static void begin(struct pv_coord *c, struct pv_conn *s, uint8_t first, pv_ns now)
 {
+    enum pv_sniff kind = pv_sniff(first);
     s->begun = true;
-    if (pv_stunconn_begins(first) && pv_conn_become_stun(s) < 0)
-        drop(c, s, now);
+    if (kind == PV_SNIFF_CONTROL || (kind == PV_SNIFF_STUN && pv_conn_become_stun(s) == PV_OK))
+        return;
+    c->stats.failed++;
+    drop(c, s, now);
 }
 
 static void feed(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_ns now)
 {
     if (!s->begun && data.len > 0)
         begin(c, s, data.ptr[0], now);
+    if (s->dead)
+        return;
     if (s->stun != NULL) {
         feed_stun(c, s, data, now);
         return;

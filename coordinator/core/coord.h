@@ -82,6 +82,10 @@ PV_MUST_CHECK int pv_coord_load(struct pv_coord *c, const struct pv_storerow *ro
 /* Wall clock now, Unix microseconds; may jump. The first call fixes the epoch of the receipts. */
 void pv_coord_set_wall(struct pv_coord *c, uint64_t wall_us, pv_ns now);
 
+/* What members are told about TLS, which the owner speaks and this machine never sees; copied but
+ * for the addresses, which are kept until free. May change at any time. NULL: none. */
+void pv_coord_set_tls(struct pv_coord *c, const struct pv_ctl_tls *tls);
+
 /* --- connections; id is chosen by the caller and never used again --------------------------- */
 
 /* A connection came in. PV_ERR_LIMIT, PV_ERR_NOMEM: close it, id is not known here. */

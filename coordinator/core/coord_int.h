@@ -30,6 +30,8 @@ struct pv_coord {
     bool open;
     const char *const *stun;
     size_t n_stun;
+    bool has_tls;
+    struct pv_ctl_tls tls;
     struct pv_coord_limits limits;
 
     uint64_t wall_us; /* wall clock at wall_at */

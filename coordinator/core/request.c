@@ -115,8 +115,11 @@ static void handle_hello(struct pv_coord *c, struct pv_conn *s, const struct pv_
     memcpy(s->node, h->node, sizeof(s->node));
     s->net = net;
     struct pv_ctl_msg m = answer(msg, PV_CTL_WELCOME);
-    m.u.welcome = (struct pv_ctl_welcome){
-        .time_us = pv_coord_wall_us(c, now), .n_stun = c->n_stun, .stun = c->stun};
+    m.u.welcome = (struct pv_ctl_welcome){.time_us = pv_coord_wall_us(c, now),
+                                          .n_stun = c->n_stun,
+                                          .stun = c->stun,
+                                          .has_tls = c->has_tls,
+                                          .tls = c->tls};
     if (net != NULL)
         m.u.welcome.coordinators = pv_cnet_coordinators(net);
     if (h->role == PV_CTL_GUEST) {

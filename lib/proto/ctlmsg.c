@@ -257,27 +257,40 @@ static void put_turn(struct pv_writer *w, const struct pv_ctl_turn *m)
     raw(w, "}");
 }
 
+static void put_addrs(struct pv_writer *w, const char *const *addrs, size_t n)
+{
+    if (n > PV_CTL_ADDRS_MAX)
+        fail(w, PV_ERR_STATE);
+    raw(w, "[");
+    for (size_t i = 0; i < n && w->status == PV_OK; i++) {
+        if (i > 0)
+            raw(w, ",");
+        string(w, addrs[i], PV_CTL_ADDR_TEXT_MAX);
+    }
+    raw(w, "]");
+}
+
 static void put_welcome(struct pv_writer *w, const struct pv_ctl_welcome *m)
 {
-    if (m->n_stun > PV_CTL_ADDRS_MAX)
-        fail(w, PV_ERR_STATE);
     field(w, "caps");
     raw(w, "[]");
     field_u64(w, "time_us", m->time_us);
     field_cursor(w, &m->have);
     field(w, "stun");
-    raw(w, "[");
-    for (size_t i = 0; i < m->n_stun && w->status == PV_OK; i++) {
-        if (i > 0)
-            raw(w, ",");
-        string(w, m->stun[i], PV_CTL_ADDR_TEXT_MAX);
-    }
-    raw(w, "]");
+    put_addrs(w, m->stun, m->n_stun);
     field(w, "turn");
     if (m->has_turn)
         put_turn(w, &m->turn);
     else
         raw(w, "null");
+    if (m->has_tls) {
+        field(w, "tls");
+        raw(w, "{\"pin\":");
+        base64(w, pv_view(m->tls.pin, PV_CTL_PIN_LEN), PV_CTL_PIN_LEN);
+        raw(w, ",\"addrs\":");
+        put_addrs(w, m->tls.addrs, m->tls.n);
+        raw(w, "}");
+    }
     if (m->coordinators.len > 0)
         field_base64(w, "coordinators", m->coordinators, PV_CTL_STATEMENT_MAX);
 }

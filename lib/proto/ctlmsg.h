@@ -36,6 +36,7 @@ enum {
     PV_CTL_HASH_LEN = 32,        /* bytes: handshake hash, roster head */
     PV_CTL_KEY_LEN = 16,         /* bytes: names a parcel */
     PV_CTL_SECRET_LEN = 16,      /* bytes: the secret of the coordinator's URL */
+    PV_CTL_PIN_LEN = 32,         /* bytes: what a TLS certificate is known by */
     PV_CTL_TURN_TEXT_MAX = 128,  /* characters of a relay user, password, realm or nonce */
 };
 
@@ -161,6 +162,13 @@ struct pv_ctl_turn {
     const char *nonce; /* good for one Allocate from any address */
 };
 
+/* Where and how TLS is spoken, STUN, TURN and control channel inside it. */
+struct pv_ctl_tls {
+    uint8_t pin[PV_CTL_PIN_LEN]; /* SHA-256 of the SubjectPublicKeyInfo of its certificate */
+    size_t n;                    /* <= PV_CTL_ADDRS_MAX; 0: on the TCP ports of stun only */
+    const char *const *addrs;    /* "HOST:PORT" each */
+};
+
 struct pv_ctl_welcome {
     uint64_t time_us;          /* coordinator's wall clock */
     struct pv_ctl_cursor have; /* end of its log of this network; {0,0} for create */
@@ -168,6 +176,8 @@ struct pv_ctl_welcome {
     const char *const *stun;   /* "HOST:PORT" each */
     bool has_turn;             /* false: null, no relay for this node */
     struct pv_ctl_turn turn;
+    bool has_tls; /* false: absent, no TLS on any port */
+    struct pv_ctl_tls tls;
     struct pv_view coordinators; /* newest coordinators statement; empty when there is none */
 };
 

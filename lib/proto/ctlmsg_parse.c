@@ -257,20 +257,33 @@ static void get_turn(struct parser *p, const json_t *obj, struct pv_ctl_turn *m)
     m->nonce = get_turn_text(p, obj, "nonce");
 }
 
-static void get_welcome(struct parser *p, const json_t *obj, struct pv_ctl_welcome *m)
+/* A list of "HOST:PORT". */
+static const char *const *get_addrs(struct parser *p, const json_t *obj, const char *name,
+                                    size_t *ret_n)
 {
     size_t n = 0;
+    const json_t *list = get_list(p, obj, name, 0, PV_CTL_ADDRS_MAX, &n);
+    const char **addrs = take(p, n * sizeof(*addrs));
+    *ret_n = addrs == NULL ? 0 : n;
+    for (size_t i = 0; i < *ret_n; i++)
+        addrs[i] = get_string(p, json_array_get(list, i), name, PV_CTL_ADDR_TEXT_MAX);
+    return addrs;
+}
+
+static void get_welcome(struct parser *p, const json_t *obj, struct pv_ctl_welcome *m)
+{
+    const json_t *tls = member(obj, "tls");
     m->time_us = get_u64(p, obj, "time_us", PV_CTL_U64_MAX);
     m->have = get_cursor(p, obj);
-    const json_t *list = get_list(p, obj, "stun", 0, PV_CTL_ADDRS_MAX, &n);
-    const char **stun = take(p, n * sizeof(*stun));
-    m->n_stun = stun == NULL ? 0 : n;
-    for (size_t i = 0; i < m->n_stun; i++)
-        stun[i] = get_string(p, json_array_get(list, i), "stun", PV_CTL_ADDR_TEXT_MAX);
-    m->stun = stun;
+    m->stun = get_addrs(p, obj, "stun", &m->n_stun);
     m->has_turn = member(obj, "turn") != NULL;
     if (m->has_turn)
         get_turn(p, member(obj, "turn"), &m->turn);
+    m->has_tls = tls != NULL;
+    if (m->has_tls) {
+        get_fixed(p, tls, "pin", m->tls.pin, PV_CTL_PIN_LEN);
+        m->tls.addrs = get_addrs(p, tls, "addrs", &m->tls.n);
+    }
     m->coordinators = get_bytes_opt(p, obj, "coordinators", PV_CTL_STATEMENT_MAX);
 }
 

@@ -27,6 +27,31 @@ static void a_network_is_created_and_its_creator_comes_back_as_member(void **sta
     cw_free(w);
 }
 
+static void members_are_told_where_tls_is_and_by_what_key(void **state)
+{
+    (void)state;
+    static const char *const addrs[] = {"coord.example:443"};
+    const struct pv_ctl_tls tls = {.pin = {1, 2, 3}, .n = 1, .addrs = addrs};
+    struct cw *w = cw_new(1);
+    cw_start(w);
+    cw_create(w);
+    for (int i = 0; i < 2; i++) {
+        struct cw_client *c = cw_connect(w, &w->alice);
+        struct pv_ctl_msg *m =
+            cw_ask(w, c, cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER),
+                   PV_CTL_WELCOME);
+        assert_int_equal(m->u.welcome.has_tls, i == 1);
+        if (i == 1) {
+            assert_memory_equal(m->u.welcome.tls.pin, tls.pin, sizeof(tls.pin));
+            assert_int_equal(m->u.welcome.tls.n, 1);
+            assert_string_equal(m->u.welcome.tls.addrs[0], addrs[0]);
+        }
+        pv_ctl_msg_free(m);
+        pv_coord_set_tls(w->coord, &tls);
+    }
+    cw_free(w);
+}
+
 static void create_is_repeatable_and_gives_the_same_receipts(void **state)
 {
     (void)state;
@@ -578,6 +603,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_network_is_created_and_its_creator_comes_back_as_member),
+        cmocka_unit_test(members_are_told_where_tls_is_and_by_what_key),
         cmocka_unit_test(create_is_repeatable_and_gives_the_same_receipts),
         cmocka_unit_test(two_creates_of_one_network_at_once_end_alike),
         cmocka_unit_test(create_needs_the_secret_unless_the_coordinator_is_open),

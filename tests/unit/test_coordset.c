@@ -107,6 +107,36 @@ static void public_takes_names_and_addresses_with_and_without_port(void **state)
     }
 }
 
+static void nodes_are_told_where_tls_is(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *args;
+        const char *addrs[3]; /* NULL behind the last */
+    } rows[] = {
+        {"--public vpn.example", {NULL}},
+        {"--public vpn.example --tls-listen 0.0.0.0:443", {"vpn.example:443"}},
+        {"--public vpn.example:9 --tls-listen 0.0.0.0:443 --tls-listen [::]:443",
+         {"vpn.example:443"}},
+        {"--public 203.0.113.7 --public 2001:db8::7 --tls-listen 10.0.0.1:8443",
+         {"203.0.113.7:8443", "[2001:db8::7]:8443"}},
+        {"--public a.example --tls-listen 198.51.100.5:443", {"198.51.100.5:443"}},
+        {"--listen 198.51.100.6:3478 --tls-listen 0.0.0.0:443", {"198.51.100.6:443"}},
+        {"--public a.example --tls-listen 127.0.0.1:0", {NULL}},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_coordurl_list list;
+        size_t n = 0;
+        assert_int_equal(load(rows[i].args), PV_OK);
+        pv_coordurl_tls(&set, &list);
+        for (; rows[i].addrs[n] != NULL; n++) {
+            assert_true(n < list.n);
+            assert_string_equal(list.texts[n], rows[i].addrs[n]);
+        }
+        assert_int_equal(list.n, n);
+    }
+}
+
 static void wrong_options_say_what_and_why(void **state)
 {
     (void)state;
@@ -127,7 +157,10 @@ static void wrong_options_say_what_and_why(void **state)
         {"--state=", "its value is empty"},
         {"--config /nonexistent/x", "no such file"},
         {"--config /tmp", "not a regular file"},
-        {"--tls-listen=1.2.3.4:443", "not supported in this version"},
+        {"--tls-listen=1.2.3.4", "such as 192.0.2.1:443"},
+        {"--tls-listen 1.2.3.4:443 --tls-listen 1.2.3.4:443", "given twice"},
+        {"--listen 1.2.3.4:443 --tls-listen 1.2.3.4:443", "given twice (TLS is spoken on every"},
+        {"--tls-cert x", "unknown"}, /* in the file only */
         {"--relay-ports 1023-2000", "1024-65535"},
         {"--relay-ports 2000-1999", "1024-65535"},
         {"--relay-ports 2000-65536", "1024-65535"},
@@ -141,7 +174,37 @@ static void wrong_options_say_what_and_why(void **state)
         if (r != PV_ERR_MALFORMED || strstr(error, rows[i].part) == NULL)
             fail_msg("%s: %d \"%s\"", rows[i].args, r, error);
     }
-    assert_null(strstr(pv_coordset_usage, "tls-listen")); /* not offered either */
+}
+
+static void the_file_names_the_certificate(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part;
+    } rows[] = {
+        {"tls-cert = /a\n", "tls-cert without tls-key"},
+        {"tls-key = /a\n", "tls-key without tls-cert"},
+        {"tls-cert = /a\ntls-cert = /b\n", "given twice"},
+        {"tls-key =\n", "expected the path"},
+        {"tls-listen = 443\n", "expected ADDRESS:PORT"},
+    };
+    write_config("[coordinator]\ntls-cert = /a/c.pem\ntls-key = /a/k.pem\n"
+                 "tls-listen = 0.0.0.0:443\ntls-listen = [::]:443\n");
+    assert_int_equal(load(""), PV_OK);
+    assert_string_equal(set.tls_cert, "/a/c.pem");
+    assert_string_equal(set.tls_key, "/a/k.pem");
+    assert_int_equal(set.n_tls_listen, 2);
+    assert_int_equal(load("--tls-listen 127.0.0.1:444"), PV_OK);
+    assert_int_equal(set.n_tls_listen, 1);
+    assert_int_equal(set.tls_listen[0].port, 444);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        char text[256];
+        snprintf(text, sizeof(text), "[coordinator]\n%s", rows[i].text);
+        write_config(text);
+        int r = load("");
+        if (r != PV_ERR_MALFORMED || strstr(error, rows[i].part) == NULL)
+            fail_msg("%s: %d \"%s\"", rows[i].text, r, error);
+    }
 }
 
 static void the_file_fills_what_the_command_line_left_out(void **state)
@@ -262,7 +325,9 @@ int main(void)
         TEST(options_are_taken_in_both_forms),
         TEST(public_takes_names_and_addresses_with_and_without_port),
         TEST(one_alternate_address_a_family_is_taken),
+        TEST(nodes_are_told_where_tls_is),
         TEST(wrong_options_say_what_and_why),
+        TEST(the_file_names_the_certificate),
         TEST(the_file_fills_what_the_command_line_left_out),
         TEST(the_relay_is_set_up_by_the_file_and_the_command_line),
         TEST(wrong_lines_are_named_with_file_and_line),

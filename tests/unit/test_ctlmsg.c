@@ -74,6 +74,8 @@ static size_t every_message(struct pv_ctl_msg out[static 32])
                                .password = "secret",
                                .realm = "p2pvpn",
                                .nonce = "obMatJos2AAAA"}});
+    ADD(PV_CTL_ANSWER, PV_CTL_WELCOME,
+        .u.welcome = {.has_tls = true, .tls = {.pin = {7}, .n = 2, .addrs = two_stun}});
     ADD(PV_CTL_ANSWER, PV_CTL_RECEIPTS, .u.receipts = {.n = 2, .results = two_results});
     ADD(PV_CTL_ANSWER, PV_CTL_STATEMENTS,
         .u.statements = {.n = 2, .items = two_items, .more = true, .have = {5, 6}});
@@ -294,6 +296,17 @@ static void unknown_words_and_wrong_fields_keep_their_id(void **state)
          "turn"},
         {WELCOME ",\"turn\":{\"user\":\"\",\"password\":\"b\",\"realm\":\"c\",\"nonce\":\"d\"}}",
          PV_CTL_INVALID, "turn"},
+        {WELCOME ",\"tls\":null}", PV_CTL_WELCOME, NULL},
+        {WELCOME ",\"tls\":{\"pin\":" KEY ",\"addrs\":[]}}", PV_CTL_WELCOME, NULL},
+        {WELCOME ",\"tls\":[]}", PV_CTL_INVALID, "pin"},
+        {WELCOME ",\"tls\":{\"pin\":\"AQ\",\"addrs\":[]}}", PV_CTL_INVALID, "pin"},
+        {WELCOME ",\"tls\":{\"pin\":" KEY "}}", PV_CTL_INVALID, "addrs"},
+        {WELCOME ",\"tls\":{\"pin\":" KEY ",\"addrs\":[7]}}", PV_CTL_INVALID, "addrs"},
+        {WELCOME ",\"tls\":{\"pin\":" KEY ",\"addrs\":[\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\"]}}",
+         PV_CTL_WELCOME, NULL},
+        {WELCOME ",\"tls\":{\"pin\":" KEY
+                 ",\"addrs\":[\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\"]}}",
+         PV_CTL_INVALID, "addrs"},
         {"{\"id\":5,\"ok\":false}", PV_CTL_INVALID, "error"},
         {"{\"id\":5,\"ok\":true,\"t\":\"presence\",\"nodes\":[{}]}", PV_CTL_INVALID, "node"},
     };

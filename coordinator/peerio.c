@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/peerio.h"
+
+#include <unistd.h>
+
+#include "coordinator/core/sniff.h"
+#include "sys/stream.h"
+
+enum {
+    WIRE_MAX = 32 * 1024, /* bytes of TLS a read; with a record begun before it is < READ_MAX */
+    WRITE_MAX = 16384,    /* bytes a write into TLS: what waits twice for a slow reader */
+};
+
+void pv_peerio_done(struct pv_peerio *io)
+{
+    pv_tlsgate_leave(io->gate, &io->pass);
+    if (io->tls != NULL) {
+        pv_tls_close(io->tls);
+        (void)!pv_peerio_flush(io);
+        io->tls = pv_tls_free(io->tls);
+    }
+    if (io->fd >= 0)
+        close(io->fd);
+    io->fd = -1;
+}
+
+static int begin_tls(struct pv_peerio *io, struct pv_tls_ctx *ctx, pv_ns now)
+{
+    if (ctx == NULL)
+        return PV_ERR_UNSUPPORTED;
+    if (!pv_tlsgate_enter(io->gate, &io->pass, &io->source, now))
+        return PV_ERR_LIMIT;
+    return pv_tls_new_server(&io->tls, ctx);
+}
+
+/* Everything that n bytes of the wire, which are in buf, bring to light. */
+static int through_tls(struct pv_peerio *io, uint8_t *buf, size_t n, size_t cap, size_t *ret_n)
+{
+    size_t len = 0;
+    int r = pv_tls_handle_bytes(io->tls, pv_view(buf, n));
+    while (r == PV_OK && len < cap) {
+        size_t got = 0;
+        r = pv_tls_read(io->tls, buf + len, cap - len, &got);
+        len += r == PV_OK ? got : 0;
+    }
+    if (pv_tls_is_ready(io->tls))
+        pv_tlsgate_leave(io->gate, &io->pass);
+    if (len > 0) { /* an end behind it comes up again with the next read */
+        *ret_n = len;
+        return PV_OK;
+    }
+    return r;
+}
+
+int pv_peerio_read(struct pv_peerio *io, struct pv_tls_ctx *ctx, void *buf, size_t cap,
+                   size_t *ret_n, pv_ns now)
+{
+    size_t n = 0;
+    /* Before it is known whether it is TLS it is read as if it were. */
+    bool plain = io->begun && io->tls == NULL;
+    int r = pv_stream_read(io->fd, buf, plain ? cap : WIRE_MAX, &n);
+    if (r < 0)
+        return r;
+    if (!io->begun) {
+        io->begun = true;
+        if (pv_sniff(*(const uint8_t *)buf) == PV_SNIFF_TLS)
+            r = begin_tls(io, ctx, now);
+        if (r < 0)
+            return r;
+    }
+    if (io->tls != NULL)
+        return through_tls(io, buf, n, cap, ret_n);
+    *ret_n = n;
+    return PV_OK;
+}
+
+int pv_peerio_flush(struct pv_peerio *io)
+{
+    int r = PV_OK;
+    io->full = false;
+    while (r == PV_OK && io->tls != NULL && pv_tls_out(io->tls).len > 0) {
+        size_t n = 0;
+        r = pv_stream_write(io->fd, pv_tls_out(io->tls), &n);
+        if (r == PV_OK)
+            pv_tls_wrote(io->tls, n);
+    }
+    io->full = r == PV_ERR_AGAIN;
+    return r;
+}
+
+int pv_peerio_write(struct pv_peerio *io, struct pv_view data, size_t *ret_n)
+{
+    int r = pv_peerio_flush(io);
+    if (r < 0)
+        return r;
+    if (io->tls == NULL) {
+        r = pv_stream_write(io->fd, data, ret_n);
+        io->full = r == PV_ERR_AGAIN;
+        return r;
+    }
+    r = pv_tls_write(io->tls, pv_view(data.ptr, data.len < WRITE_MAX ? data.len : WRITE_MAX),
+                     ret_n);
+    if (r < 0)
+        return r;
+    int flushed = pv_peerio_flush(io);
+    return flushed == PV_ERR_AGAIN ? PV_OK : flushed; /* it was taken all the same */
+}
