@@ -196,6 +196,11 @@ static void status_nat(struct pv_table *t, const json_t *s)
                  varies ? ")" : "");
         row(t, "NAT", varies ? PV_YELLOW : PV_PLAIN, text);
     }
+    bool predict = pv_json_bool(hard, "predict"), birthday = pv_json_bool(hard, "birthday");
+    if (json_object_get(hard, "predict") != NULL && !(predict && birthday))
+        row(t, "hard NATs", PV_YELLOW,
+            predict || birthday ? (predict ? "birthday is off" : "predict is off")
+                                : "not tried: off");
     if (pv_json_real(hard, "attempts", 0) > 0) {
         snprintf(text, sizeof(text), "%.0f %s, %.0f of %.0f packets, at most %.0f mappings, %.0f/s",
                  pv_json_real(hard, "attempts", 0),

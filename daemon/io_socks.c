@@ -62,16 +62,23 @@ static void on_readable(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
-static void open_sock(struct pv_io *io, uint16_t id, pv_ns now)
+/* On that port if it is free. */
+static int open_udp(uint16_t port, int *ret_fd)
 {
     const struct pv_udp_opts opts = {.df = true, .ecn = true};
-    const struct pv_addr any = pv_addr4(0, 0, 0, 0, 0);
-    struct pv_addr local = any;
+    const struct pv_addr wish = pv_addr4(0, 0, 0, 0, port), any = pv_addr4(0, 0, 0, 0, 0);
+    int r = port == 0 ? PV_ERR_NOT_FOUND : pv_udp_open(&wish, &opts, ret_fd);
+    return r == PV_OK ? r : pv_udp_open(&any, &opts, ret_fd);
+}
+
+static void open_sock(struct pv_io *io, uint16_t id, uint16_t port, pv_ns now)
+{
+    struct pv_addr local = {.family = PV_AF_NONE};
     struct pv_io_sock *s = calloc(1, sizeof(*s));
     int r = s == NULL ? PV_ERR_NOMEM : PV_OK;
     if (r >= 0) {
         *s = (struct pv_io_sock){.io = io, .id = id, .fd = -1};
-        r = pv_udp_open(&any, &opts, &s->fd);
+        r = open_udp(port, &s->fd);
     }
     if (r >= 0)
         r = pv_udp_local(s->fd, &local);
@@ -122,7 +129,7 @@ void pv_io_sock_op(struct pv_io *io, const struct pv_hardnat_op *op, pv_ns now)
 {
     struct pv_io_sock *s = find(io, op->sock);
     if (op->type == PV_HARDNAT_OPEN) {
-        open_sock(io, op->sock, now);
+        open_sock(io, op->sock, op->port, now);
     } else if (s != NULL && op->type == PV_HARDNAT_CLOSE) {
         close_sock(io, s);
     } else if (s != NULL && s->watch != NULL) {

@@ -391,6 +391,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .mtu = s->mtu,
         .udp_port = d->port,
         .has_udp6 = d->udp6 >= 0,
+        .predict_off = s->predict_off,
         .birthday_off = s->birthday_off,
         .max_mappings = s->max_mappings,
         .max_pps = s->max_pps,

@@ -176,6 +176,14 @@ static int take_level(struct ctx *c)
     return PV_OK;
 }
 
+static int take_predict(struct ctx *c)
+{
+    c->s->predict_off = strcmp(c->value, "off") == 0;
+    if (!c->s->predict_off && strcmp(c->value, "on") != 0)
+        return bad(c, "predict: expected on or off");
+    return PV_OK;
+}
+
 static int take_birthday(struct ctx *c)
 {
     c->s->birthday_off = strcmp(c->value, "off") == 0;
@@ -233,6 +241,7 @@ static const struct key peer_keys[] = {
     {"persistent-keepalive", take_keepalive, false},
 };
 static const struct key traversal_keys[] = {
+    {"predict", take_predict, false},
     {"birthday", take_birthday, false},
     {"max-mappings", take_max_mappings, false},
     {"max-pps", take_max_pps, false},

@@ -37,7 +37,8 @@ struct pv_settings {
     size_t n_peers;
     bool chat_store; /* [chat] store = coordinator, the default; false: off */
     enum pv_log_level log_level;
-    bool birthday_off;     /* [traversal]: no attempts at hard NATs */
+    bool predict_off;      /* [traversal]: no attempts that predict ports */
+    bool birthday_off;     /* [traversal]: none with many sockets and ports */
     unsigned max_mappings; /* of such an attempt; 0 = not given */
     unsigned max_pps;      /* packets a second of it; 0 = not given */
 };

@@ -64,7 +64,8 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
                                              .sign_pk = e->identity->sign_pk,
                                              .dh_sk = e->identity->dh_sk};
     const struct pv_hardnat_config nc = {.rng = e->rng,
-                                         .off = cfg->birthday_off,
+                                         .predict_off = cfg->predict_off,
+                                         .birthday_off = cfg->birthday_off,
                                          .max_mappings = cfg->max_mappings,
                                          .max_pps = cfg->max_pps};
     struct pv_chatlink_config hc = {.rng = e->rng, .log = e->log};

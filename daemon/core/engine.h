@@ -91,7 +91,8 @@ struct pv_engine_config {
     uint16_t mtu;               /* of the TUN, bytes, 1420 */
     uint16_t udp_port;          /* of the main sockets */
     bool has_udp6;              /* the IPv6 socket is there */
-    bool birthday_off;          /* no attempts at hard NATs */
+    bool predict_off;           /* no attempts at hard NATs that predict ports */
+    bool birthday_off;          /* none that open many sockets or try many ports */
     unsigned max_mappings;      /* of such an attempt; 0 = the most */
     unsigned max_pps;           /* packets a second of it; 0 = the most */
     char hostname[PV_NAME_BUF]; /* default node name, already a valid name */

@@ -13,6 +13,7 @@
 #define START_MAX     PV_S(2)    /* no start is waited for longer: a clock is wrong */
 #define BACKOFF_FIRST PV_S(60)   /* TRAVERSAL 3.8 */
 #define BACKOFF_MAX   PV_S(3600) /* TRAVERSAL 3.8 */
+#define SECOND_LOOK   PV_S(2) /* ordinary checks had their time: what was not seen may be worse */
 
 /* --- questions ------------------------------------------------------------------------------- */
 
@@ -192,6 +193,14 @@ static void announce(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     pv_descx_changed(&p->descx);
 }
 
+/* Would there be a method if the NATs were as bad as they may be? */
+static bool is_worse(const struct pv_engine *e, const struct pv_peer *p)
+{
+    const struct pv_hardnat_plan plan =
+        pv_hardnat_plan(pv_hardnat_nat(e->hard), &p->remote.nat, true, PV_HARDNAT_MAX_MAPPINGS);
+    return plan.method != PV_HARDNAT_NONE;
+}
+
 /* Both have announced the same attempt: it starts at the later of the two times. */
 static void run(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
@@ -199,6 +208,7 @@ static void run(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         .own = p->creds,
         .theirs = p->remote.creds,
         .nat = p->remote.nat,
+        .loose = p->hard.n > 1,
         .controlling = memcmp(e->identity->sign_pk, p->pk, sizeof(p->pk)) < 0,
     };
     uint64_t clock = pv_coordclient_time_us(e->coord, now);
@@ -208,11 +218,16 @@ static void run(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     if (!public_addr(p, &t.addr)) {
         finish(e, p, "their public address is not known", now);
     } else if (!pv_hardnat_run(e->hard, &t, now + pv_min_ns(wait, START_MAX), now)) {
+        bool again = !t.loose && is_worse(e, p);
         finish(e, p, "no method crosses these two NATs", now);
+        if (again) {
+            p->hard.backoff = 0;
+            p->hard.not_before = p->hard.wake = now + SECOND_LOOK;
+        }
     } else {
         const struct pv_hardnat_plan plan = pv_hardnat_counts(e->hard).plan;
-        pv_trace_add(&p->trace, now, "%s: %u sockets, %u ports, in %u ms",
-                     pv_hardnat_method_name(plan.method), plan.sockets, plan.probes,
+        pv_trace_add(&p->trace, now, "%s: %u sockets, in %u ms",
+                     pv_hardnat_method_name(plan.method), plan.sockets,
                      (unsigned)(pv_min_ns(wait, START_MAX) / PV_MS(1)));
     }
     pv_wipe(&t, sizeof(t));

@@ -192,7 +192,8 @@ static json_t *with_hard(const struct pv_engine *e, json_t *status)
     const struct pv_ctlapi_hard hard = {
         .mapping = pv_desc_mapping_word(nat->mapping),
         .ports = pv_desc_ports_word(nat->ports),
-        .on = !pv_hardnat_is_off(e->hard),
+        .predict = c.predict,
+        .birthday = c.birthday,
         .running = pv_hardnat_phase(e->hard) != PV_HARDNAT_IDLE,
         .attempts = c.attempts,
         .sockets = c.mappings,

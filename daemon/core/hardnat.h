@@ -29,16 +29,23 @@ enum {
     PV_HARDNAT_MAX_MAPPINGS = 256, /* live on our NAT, TRAVERSAL 3.8 */
     PV_HARDNAT_MAX_PPS = 200,      /* packets a second, TRAVERSAL 3.8 */
     PV_HARDNAT_MAX_PACKETS = 2048, /* of one attempt, TRAVERSAL 3.8 */
-    PV_HARDNAT_MAX_PROBES = 1024,  /* ports tried in one attempt, DESIGN 14 */
     PV_HARDNAT_SAMPLES = 8,        /* fresh sockets that measure, TRAVERSAL 3.1 */
     PV_HARDNAT_KEPT = 8,           /* sockets adopted as carriers, DESIGN 5 */
+    PV_HARDNAT_FAN_SOCKETS = 8,    /* TRAVERSAL 3.6: port-restricted x sequential */
+    PV_HARDNAT_FAN_PORTS = 32,     /* TRAVERSAL 3.6 */
+    PV_HARDNAT_WALK = 512,         /* ours: ports ahead that are tried when the fan failed */
+    PV_HARDNAT_VOLLEY = 25,        /* TRAVERSAL 3.6: sequential x sequential */
+    PV_HARDNAT_VOLLEY_AHEAD = 20,  /* TRAVERSAL 3.6: mappings after the newest one */
+    PV_HARDNAT_BLOCK_SOCKETS = 64, /* TRAVERSAL 3.6: inside a block */
 };
 
 enum pv_hardnat_method {
     PV_HARDNAT_NONE,
-    PV_HARDNAT_FAN,        /* few sockets x the next ports of a sequential NAT */
+    PV_HARDNAT_FAN,        /* few sockets x the next ports of a sequential NAT, then more of both */
     PV_HARDNAT_RENDEZVOUS, /* both sequential: all sockets aim at one future port of the other */
-    PV_HARDNAT_BLOCK,      /* sockets x the ports of the other side's block */
+    PV_HARDNAT_BLOCK,      /* sockets x the ports of the other side's block, then all ports */
+    PV_HARDNAT_MEET,       /* block x block or sequential: all sockets aim at one port of the other,
+                              which each side gets with the chance sockets / size of its block */
     PV_HARDNAT_BIRTHDAY,   /* sockets x random ports */
 };
 const char *pv_hardnat_method_name(enum pv_hardnat_method method);
@@ -46,26 +53,37 @@ const char *pv_hardnat_method_name(enum pv_hardnat_method method);
 /* What one side does in an attempt. */
 struct pv_hardnat_plan {
     enum pv_hardnat_method method;
-    unsigned sockets; /* opened here; 0: it probes from the main socket */
-    unsigned probes;  /* ports tried from there */
+    unsigned sockets; /* opened here at most; 0: it probes ports from the main socket */
 };
-/* What our side does between these two NATs; both sides come to plans that match. max_mappings:
- * those our NAT may still be given. */
+/*
+ * What our side does between these two NATs; both sides come to plans that match. loose: what a
+ * server with one address could not see is taken for the worse (struct pv_desc_nat). max_mappings:
+ * those our NAT may still be given.
+ */
 struct pv_hardnat_plan pv_hardnat_plan(const struct pv_desc_nat *own,
-                                       const struct pv_desc_nat *theirs, unsigned max_mappings);
+                                       const struct pv_desc_nat *theirs, bool loose,
+                                       unsigned max_mappings);
 
-/* Public ports that fresh sockets got, in the order in which they asked; 0 = no answer. The second
- * one is that of the first socket towards another destination. */
+/* Public ports that fresh sockets got, in the order in which they asked; 0 = no answer. */
 struct pv_hardnat_samples {
     uint16_t ports[PV_HARDNAT_SAMPLES];
-    uint16_t second;
+    uint16_t local[PV_HARDNAT_SAMPLES]; /* the sockets' own; 0 = not known */
+    uint16_t second;                    /* of the first socket towards another destination */
+    bool one_address;                   /* that had the same address and another port */
+};
+enum {
+    PV_HARDNAT_OWN_RANGE = 64, /* local ports we open when the NAT keeps them */
 };
 /* What they tell; "unknown" where they do not tell. */
 struct pv_desc_nat pv_hardnat_judge(const struct pv_hardnat_samples *samples);
+/* Does a socket keep its port towards its first destination, and gets another one towards others?
+ */
+bool pv_hardnat_keeps_first(const struct pv_hardnat_samples *samples);
 
 struct pv_hardnat_config {
     struct pv_rng rng;
-    bool off;              /* nothing is ever tried */
+    bool predict_off;      /* no attempts that predict ports */
+    bool birthday_off;     /* none with many sockets and ports; with both nothing is ever tried */
     unsigned max_mappings; /* 0 = PV_HARDNAT_MAX_MAPPINGS, which is the most */
     unsigned max_pps;      /* 0 = PV_HARDNAT_MAX_PPS, which is the most */
 };
@@ -96,6 +114,7 @@ struct pv_hardnat_target {
     struct pv_ice_creds own, theirs;
     struct pv_desc_nat nat; /* theirs */
     struct pv_addr addr;    /* their public address */
+    bool loose;             /* see pv_hardnat_plan() */
     bool controlling;
 };
 /* READY: sends from `start` on. False: there is no method for these two NATs; the phase is OVER. */
@@ -133,13 +152,14 @@ PV_MUST_CHECK int pv_hardnat_poll_transmit(struct pv_hardnat *h,
                                            struct pv_hardnat_transmit *ret_tx);
 
 enum pv_hardnat_op_type {
-    PV_HARDNAT_OPEN,  /* a UDP socket on any port; answered by pv_hardnat_opened() */
+    PV_HARDNAT_OPEN,  /* a UDP socket, if it can be had on that port; pv_hardnat_opened() answers */
     PV_HARDNAT_ADOPT, /* it carries packets from now on */
     PV_HARDNAT_CLOSE,
 };
 struct pv_hardnat_op {
     enum pv_hardnat_op_type type;
     uint16_t sock; /* never 0 */
+    uint16_t port; /* OPEN: wished for; 0 = any */
 };
 PV_MUST_CHECK int pv_hardnat_poll_op(struct pv_hardnat *h, struct pv_hardnat_op *ret_op);
 
@@ -158,6 +178,7 @@ struct pv_hardnat_counts {
     unsigned mappings;           /* sockets open for an attempt now */
     unsigned kept;
     unsigned max_mappings, max_pps; /* what is allowed */
+    bool predict, birthday;         /* what is switched on */
 };
 struct pv_hardnat_counts pv_hardnat_counts(const struct pv_hardnat *h);
 

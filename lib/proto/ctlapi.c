@@ -291,8 +291,9 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
 int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *h)
 {
     json_t *obj = json_pack(
-        "{s:s, s:s, s:b, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "mapping", h->mapping, "ports",
-        h->ports, "on", h->on, "running", h->running, "attempts", (int)h->attempts, "sockets",
+        "{s:s, s:s, s:b, s:b, s:b, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "mapping", h->mapping,
+        "ports", h->ports, "on", h->predict || h->birthday, "predict", h->predict, "birthday",
+        h->birthday, "running", h->running, "attempts", (int)h->attempts, "sockets",
         (int)h->sockets, "max_mappings", (int)h->max_mappings, "packets", (int)h->packets,
         "max_packets", (int)h->max_packets, "max_pps", (int)h->max_pps, "kept", (int)h->kept);
     return json_object_set_new(status, "hard_nat", obj) == 0 ? PV_OK : PV_ERR_NOMEM;

@@ -225,14 +225,15 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);
 /* What is known about the own NAT, and the budget of attempts to cross hard ones. */
 struct pv_ctlapi_hard {
     const char *mapping, *ports; /* words */
-    bool on, running;
+    bool predict, birthday;      /* what is switched on */
+    bool running;
     unsigned attempts; /* ever */
     unsigned sockets, max_mappings;
     unsigned packets, max_packets, max_pps; /* packets: of the present or last attempt */
     unsigned kept;                          /* sockets that carry a path */
 };
-/* Adds "hard_nat":{"mapping","ports","on","running","attempts","sockets","max_mappings","packets",
- * "max_packets","max_pps","kept"} to a status. PV_ERR_NOMEM. */
+/* Adds "hard_nat":{"mapping","ports","on","predict","birthday","running","attempts","sockets",
+ * "max_mappings","packets","max_packets","max_pps","kept"} to a status. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *hard);
 
 json_t *pv_ctlapi_version_json(void);

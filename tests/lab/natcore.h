@@ -71,6 +71,7 @@ struct pv_nat_config {
     enum pv_nat_ports ports;    /* PRESERVE */
     uint16_t port_lo, port_hi;  /* 1024..65535 */
     int32_t step;               /* SEQUENTIAL: 1; negative counts down; not 0 */
+    uint16_t step_random;       /* SEQUENTIAL: every step is 1 to so many of them: 1 */
     double foreign;             /* SEQUENTIAL: ports a second taken by other subscribers: 0 */
     uint16_t block_size;        /* BLOCK: 512 */
     bool overload;              /* several mappings may share a public port when their destinations

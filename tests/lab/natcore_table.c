@@ -365,10 +365,14 @@ static int random_port(struct search *s, struct pv_natrng *rng, uint32_t lo, uin
     return PV_ERR_LIMIT;
 }
 
-static void step_port(struct pv_nattab *tab, const struct pv_nat_config *config)
+static void step_port(struct pv_nattab *tab, const struct pv_nat_config *config,
+                      struct pv_natrng *rng)
 {
     int64_t span = (int64_t)config->port_hi - config->port_lo + 1;
-    int64_t at = ((int64_t)tab->last_port - config->port_lo + config->step) % span;
+    int64_t step = config->step;
+    if (config->step_random > 1)
+        step *= 1 + (int64_t)pv_natrng_below(rng, config->step_random);
+    int64_t at = ((int64_t)tab->last_port - config->port_lo + step) % span;
     tab->last_port = (uint32_t)(config->port_lo + (at < 0 ? at + span : at));
 }
 
@@ -383,7 +387,7 @@ static void foreign_ports(struct pv_nattab *tab, const struct pv_nat_config *con
     for (unsigned i = 0; tab->next_foreign <= now && i < 65536; i++) {
         double wait = -log(1.0 - pv_natrng_unit(rng)) / config->foreign;
         tab->next_foreign += 1 + (pv_ns)(wait * 1e9);
-        step_port(tab, config);
+        step_port(tab, config, rng);
     }
 }
 
@@ -395,7 +399,7 @@ static int sequential_port(struct search *s, struct pv_nattab *tab, struct pv_na
         tab->last_port = config->port_lo + pv_natrng_below(rng, span);
     foreign_ports(tab, config, rng, s->now);
     for (uint32_t i = 0; i < span; i++) {
-        step_port(tab, config);
+        step_port(tab, config, rng);
         if (try_port(s, tab->last_port))
             return PV_OK;
     }

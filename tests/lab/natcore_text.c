@@ -75,6 +75,7 @@ static const struct setting settings[] = {
     {"ports", ENUM, AT(ports), "preserve|sequential|random|block"},
     {"range", RANGE, AT(port_lo), NULL},
     {"step", STEP, AT(step), NULL},
+    {"step-random", U16, AT(step_random), NULL},
     {"foreign", CHANCE, AT(foreign), NULL},
     {"block-size", U16, AT(block_size), NULL},
     {"overload", BOOL, AT(overload), NULL},

@@ -66,15 +66,27 @@ def linux_masquerading_fully_random(lab):
 def switched_off_nothing_is_tried(lab):
     coordinator = lab.coordinator()
     a = lab.host("a", emulated(lab, "la", "port-restricted"))
-    b = lab.host("b", emulated(lab, "lb", "symmetric-sequential"))
+    b = lab.host("b", emulated(lab, "lb", "symmetric"))
     a.run("sh", "-c", "cat >/run/off.conf", stdin="[traversal]\nbirthday = off\n")
+    a.run("sh", "-c", "cat >/run/both.conf",
+          stdin="[traversal]\nbirthday = off\npredict = off\n")
     lab.network(coordinator, [a, b])
     a.stop_daemon()
     a.daemon("--config", "/run/off.conf")
     a.wait_peer(b)
     a.run("ping", "-c1", "-W3", a.addr(b), check_rc=False)
+    wait("the attempt to end", lambda: "no method" in a.ctl("trace", "b").out)
+    check(a.path(b)["type"] != "direct", "a path is direct")
+    hard = a.json("status")["hard_nat"]
+    equal((hard["on"], hard["predict"], hard["birthday"], hard["packets"]), (True, True, False, 0),
+          "status")
+    a.stop_daemon()
+    a.daemon("--config", "/run/both.conf")
+    a.wait_peer(b)
+    a.run("ping", "-c1", "-W3", a.addr(b), check_rc=False)
     check(a.path(b)["type"] != "direct", "a path is direct")
     equal(a.json("status")["hard_nat"]["on"], False, "status")
+    check("not tried: off" in a.ctl("status").out, "status in words")
 
 
 @scenario

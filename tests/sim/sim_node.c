@@ -274,7 +274,7 @@ bool sim_node_sock_of(const struct sim_node *n, uint16_t port, uint16_t *ret_id)
     return port == n->port;
 }
 
-static void open_sock(struct sim_node *n, uint16_t id)
+static void open_sock(struct sim_node *n, uint16_t id, uint16_t port)
 {
     unsigned open = 1;
     struct sim_sock *s = NULL;
@@ -287,9 +287,9 @@ static void open_sock(struct sim_node *n, uint16_t id)
     if (s == NULL)
         stuck(n, "too many sockets");
     uint16_t used;
-    do { /* ports are drawn, as the kernel does */
+    s->port = port;
+    while (s->port == 0 || sim_node_sock_of(n, s->port, &used)) /* drawn, as the kernel does */
         s->port = (uint16_t)(32768 + pv_natrng_below(&n->gen, 28232));
-    } while (sim_node_sock_of(n, s->port, &used));
     s->id = id;
     n->most_socks = open > n->most_socks ? open : n->most_socks;
     pv_engine_sock_opened(n->engine, id, s->port, sim_node_now(n));
@@ -302,7 +302,7 @@ static bool drain_socks(struct sim_node *n)
     while (pv_engine_poll_sock_op(n->engine, &op) == PV_OK) {
         any = true;
         if (op.type == PV_HARDNAT_OPEN)
-            open_sock(n, op.sock);
+            open_sock(n, op.sock, op.port);
         for (size_t i = 0; op.type == PV_HARDNAT_CLOSE && i < SIM_MAX_SOCKS; i++) {
             if (n->socks[i].id == op.sock)
                 n->socks[i].id = 0;

@@ -4,52 +4,105 @@
  * table of docs/NATS.md. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <jansson.h>
 
 #include "../unit/test_util.h"
 #include "crypto/ct.h"
+#include "lab/natcore_text.h"
 #include "sim_world.h"
 
 enum {
     MAX_RUNS = 2000,
-    SEEDS = 12,
+    SEEDS = 8,
 };
 
-#define WAIT PV_S(12)
+#define WAIT  PV_S(12)
+#define LATER PV_S(960) /* five attempts: at once and after 1, 2, 4, 8 minutes */
 
 struct kind {
     const char *name, *profile; /* NULL = a public address */
+    const char *set;            /* more settings of the NAT, "key=value ..." */
+    const char *outer;          /* profile of another NAT in front of it, NULL = none */
+    double loss;                /* of its line */
+    pv_ns jitter;
 };
+/* The first eight make the table of 36 pairs; the others are what else stands in homes. */
 static const struct kind kinds[] = {
-    {"open", NULL},
-    {"full cone", "full-cone"},
-    {"address-restricted", "address-restricted"},
-    {"port-restricted", "port-restricted"},
-    {"symmetric sequential", "symmetric-sequential"},
-    {"symmetric random", "symmetric"},
-    {"symmetric block", "symmetric-block"},
+    {.name = "open"},
+    {.name = "full cone", .profile = "full-cone"},
+    {.name = "address-restricted", .profile = "address-restricted"},
+    {.name = "port-restricted", .profile = "port-restricted"},
+    {.name = "Linux router", .profile = "linux"},
+    {.name = "symmetric sequential", .profile = "symmetric-sequential"},
+    {.name = "symmetric block", .profile = "symmetric-block"},
+    {.name = "symmetric random", .profile = "symmetric"},
+    {.name = "port-restricted, 5 % loss, 10 ms jitter",
+     .profile = "port-restricted",
+     .loss = 0.05,
+     .jitter = PV_MS(10)},
+    {.name = "sequential by +2", .profile = "symmetric-sequential", .set = "step=2"},
+    {.name = "sequential by -1", .profile = "symmetric-sequential", .set = "step=-1"},
+    {.name = "sequential by 1 to 6", .profile = "symmetric-sequential", .set = "step-random=6"},
+    {.name = "sequential by 1 to 100", .profile = "symmetric-sequential", .set = "step-random=100"},
+    {.name = "sequential, 40 foreign mappings a second",
+     .profile = "symmetric-sequential",
+     .set = "foreign=40"},
+    {.name = "sequential per address", .profile = "symmetric-sequential", .set = "mapping=ad"},
+    {.name = "random per address", .profile = "symmetric", .set = "mapping=ad"},
+    {.name = "symmetric, keeps the first port", .profile = "symmetric", .set = "ports=preserve"},
+    {.name = "random, ports shared by destinations", .profile = "symmetric", .set = "overload=yes"},
+    {.name = "block of 256", .profile = "symmetric-block", .set = "block-size=256"},
+    {.name = "block of 1024", .profile = "symmetric-block", .set = "block-size=1024"},
+    {.name = "block of 4096", .profile = "symmetric-block", .set = "block-size=4096"},
+    {.name = "home router behind a random CGN", .profile = "port-restricted", .outer = "symmetric"},
+    {.name = "home router behind a CGN's block",
+     .profile = "port-restricted",
+     .outer = "symmetric-block"},
+};
+enum {
+    TABLE_KINDS = 8,
 };
 
 struct cell {
     unsigned a, b; /* of kinds */
-    unsigned runs, direct;
+    bool wait_on;  /* also for the attempts after the first */
+    unsigned runs, direct, later;
     double took[MAX_RUNS];    /* s, of the direct ones, from the first packet on */
     double started[MAX_RUNS]; /* s, from the start of the attempt on */
+    double probes[MAX_RUNS];  /* ports tried or packets sent by the side that sent more */
     size_t n_started;
-    unsigned most_socks;
     uint64_t packets;
-    unsigned most_probes;
 };
+
+static void configure(struct sim_world *w, unsigned zone, const char *set)
+{
+    char text[64];
+    struct pv_nat_config *c = pv_nat_config(sim_net_nat(w->net, zone));
+    c->foreign = 2;
+    if (set == NULL)
+        return;
+    snprintf(text, sizeof(text), "%s", set);
+    char *value = strchr(text, '=');
+    assert_non_null(value);
+    *value++ = '\0';
+    assert_int_equal(pv_nat_set(c, text, value), PV_OK);
+}
 
 static unsigned zone_of(struct sim_world *w, const struct kind *kind)
 {
-    static const struct pv_link_config line = {.delay = PV_MS(15)};
+    const struct pv_link_config line = {
+        .delay = PV_MS(15), .loss = kind->loss, .jitter = kind->jitter};
+    unsigned outside = SIM_PUBLIC;
     if (kind->profile == NULL)
         return SIM_PUBLIC;
-    unsigned zone = sim_world_nat(w, SIM_PUBLIC, kind->profile, &line);
-    struct pv_nat_config *c = pv_nat_config(sim_net_nat(w->net, zone));
-    c->foreign = 2;
+    if (kind->outer != NULL) {
+        outside = sim_world_nat(w, SIM_PUBLIC, kind->outer, NULL);
+        configure(w, outside, NULL);
+    }
+    unsigned zone = sim_world_nat(w, outside, kind->profile, &line);
+    configure(w, zone, kind->set);
     return zone;
 }
 
@@ -73,7 +126,7 @@ static pv_ns wait_direct(struct sim_world *w, struct sim_node *a, struct sim_nod
     return took;
 }
 
-/* When the trace of this node says that an attempt started, and with how many ports. */
+/* When the trace of this node says that an attempt started. */
 static void read_trace(struct sim_world *w, struct sim_node *n, const char *peer, pv_ns answered,
                        struct cell *cell)
 {
@@ -84,22 +137,53 @@ static void read_trace(struct sim_world *w, struct sim_node *n, const char *peer
     const char *answer = sim_world_ask(w, n, PV_S(1), fields);
     json_t *root = json_loads(answer == NULL ? "{}" : answer, 0, NULL);
     double now = (double)sim_net_now(w->net) / 1e9;
+    double started = -1;
     json_array_foreach(json_object_get(root, "events"), i, event)
     {
         const char *text = json_string_value(json_object_get(event, "text"));
         double t = now - json_number_value(json_object_get(event, "t"));
-        unsigned probes;
         unsigned wait;
-        const char *began = strstr(text, "ports, in ");
-        if (began != NULL && sscanf(began, "ports, in %u", &wait) == 1 &&
-            cell->n_started < MAX_RUNS)
-            cell->started[cell->n_started++] = (double)answered / 1e9 - t - wait / 1e3;
-        const char *after = strstr(text, "found after ");
-        if (after != NULL && sscanf(after, "found after %u", &probes) == 1 &&
-            probes > cell->most_probes)
-            cell->most_probes = probes;
+        const char *began = strstr(text, "sockets, in ");
+        if (began != NULL && sscanf(began, "sockets, in %u", &wait) == 1)
+            started = (double)answered / 1e9 - t - wait / 1e3;
     }
     json_decref(root);
+    if (started >= 0 && cell->n_started < MAX_RUNS)
+        cell->started[cell->n_started++] = started;
+}
+
+/* A number of the hard_nat object of its status. */
+static double hard_number(struct sim_world *w, struct sim_node *n, const char *name)
+{
+    const char *answer = sim_world_ask(w, n, PV_S(1), "\"cmd\":\"status\"");
+    json_t *root = json_loads(answer == NULL ? "{}" : answer, 0, NULL);
+    double v = json_number_value(json_object_get(json_object_get(root, "hard_nat"), name));
+    json_decref(root);
+    return v;
+}
+
+/* What the attempts after the first bring, while somebody wants the path. */
+static bool wait_later(struct sim_world *w, struct sim_node *a, struct sim_node *b)
+{
+    struct pv_addr to = sim_node_overlay(b, PV_AF_INET);
+    for (pv_ns end = sim_net_now(w->net) + LATER; sim_net_now(w->net) < end;) {
+        sim_node_ping(a, &to, 32);
+        sim_world_run(w, PV_S(5));
+        if (is_direct(w, a))
+            return true;
+    }
+    return false;
+}
+
+static void note_direct(struct sim_world *w, struct sim_node *a, struct sim_node *b, pv_ns start,
+                        pv_ns took, struct cell *cell)
+{
+    size_t had = cell->n_started;
+    cell->took[cell->direct++] = (double)took / 1e9;
+    read_trace(w, a, sim_node_name(b), start + took, cell);
+    double x = hard_number(w, a, "packets"), y = hard_number(w, b, "packets");
+    if (cell->n_started > had)
+        cell->probes[had] = x > y ? x : y;
 }
 
 static int meet(uint64_t seed, void *ctx)
@@ -107,24 +191,26 @@ static int meet(uint64_t seed, void *ctx)
     struct cell *cell = ctx;
     struct sim_world w;
     static const struct pv_link_config line = {.delay = PV_MS(15)};
-    sim_world_init(&w, seed * 64 + cell->a * 8 + cell->b, &line);
+    sim_world_init(&w, seed * 1024 + cell->a * 32 + cell->b, &line);
     struct sim_node *a = sim_world_node(&w, zone_of(&w, &kinds[cell->a]), "a", false);
     struct sim_node *b = sim_world_node(&w, zone_of(&w, &kinds[cell->b]), "b", false);
     int bad = 1;
     if (!sim_world_join_all(&w)) {
         printf("seed %llu: joining: %s\n", (unsigned long long)seed, w.why);
     } else {
+        struct sim_node *first = seed % 2 == 0 ? a : b, *second = seed % 2 == 0 ? b : a;
         sim_world_run(&w, PV_S(2));
         uint64_t sent = sim_node_sent(a) + sim_node_sent(b);
         pv_ns start = sim_net_now(w.net);
-        pv_ns took = wait_direct(&w, a, b);
+        pv_ns took = wait_direct(&w, first, second);
         cell->packets += sim_node_sent(a) + sim_node_sent(b) - sent;
         cell->runs++;
         bad = 0;
-        if (took != PV_NEVER) {
-            cell->took[cell->direct++] = (double)took / 1e9;
-            read_trace(&w, a, "b", start + took, cell);
-        } else if (getenv("PV_SIM_TRACE") != NULL) {
+        if (took != PV_NEVER)
+            note_direct(&w, first, second, start, took, cell);
+        else if (cell->wait_on && hard_number(&w, a, "attempts") > 0)
+            cell->later += wait_later(&w, first, second) ? 1 : 0;
+        if (took == PV_NEVER && getenv("PV_SIM_TRACE") != NULL) {
             sim_world_explain(&w, a, "b");
             sim_world_explain(&w, b, "a");
         }
@@ -155,28 +241,59 @@ static void print_time(double seconds)
         printf(" %.2f |", seconds);
 }
 
-/* Runs one pair; how many runs came to no direct path in excess of what this share in percent
- * allows, and the median time in s of many runs. */
-static double run_pair(unsigned a, unsigned b, double least, double *ret_median)
+static double share(unsigned n, unsigned of)
+{
+    return of == 0 ? 0 : 100.0 * n / of;
+}
+
+static void print_row(struct cell *cell)
+{
+    size_t within = 0;
+    for (size_t i = 0; i < cell->n_started; i++)
+        within += cell->probes[i] <= 1024;
+    printf("| %s | %s | %u | %.1f %% |", kinds[cell->a].name, kinds[cell->b].name, cell->runs,
+           share(cell->direct, cell->runs));
+    if (cell->later > 0)
+        printf(" %.1f %% |", share(cell->direct + cell->later, cell->runs));
+    else
+        printf(" – |");
+    print_time(quantile(cell->took, cell->direct, 0.5));
+    print_time(quantile(cell->took, cell->direct, 0.95));
+    print_time(quantile(cell->started, cell->n_started, 0.5));
+    printf(" %llu |", (unsigned long long)(cell->packets / (cell->runs == 0 ? 1 : cell->runs)));
+    if (cell->n_started == 0) {
+        printf(" – | – |\n");
+    } else {
+        printf(" %.0f | %.1f %% |\n", quantile(cell->probes, cell->n_started, 0.5),
+               share((unsigned)within, cell->runs));
+    }
+    fflush(stdout); /* a table takes its time */
+}
+
+/* Of one pair. */
+struct outcome {
+    unsigned runs, direct, later; /* later: by an attempt after the first */
+    double started;               /* s, median, from the start of the attempt on; 0 = none */
+};
+
+static struct outcome run_pair(unsigned a, unsigned b, unsigned seeds, bool wait_on)
 {
     struct cell *cell = calloc(1, sizeof(*cell));
     if (cell == NULL)
         abort();
     cell->a = a;
     cell->b = b;
-    assert_int_equal(sim_seeds("hard", SEEDS, meet, cell), 0);
-    double share = 100.0 * cell->direct / cell->runs;
-    double started = quantile(cell->started, cell->n_started, 0.5);
-    printf("| %s | %s | %.1f %% |", kinds[a].name, kinds[b].name, share);
-    print_time(quantile(cell->took, cell->direct, 0.5));
-    print_time(quantile(cell->took, cell->direct, 0.95));
-    print_time(started);
-    printf(" %llu |\n", (unsigned long long)(cell->packets / cell->runs));
-    fflush(stdout);                               /* a table takes its time */
-    *ret_median = cell->runs < 100 ? 0 : started; /* of a few runs it says nothing */
-    double excess = cell->runs - cell->direct - cell->runs * (100 - least) / 100;
+    cell->wait_on = wait_on;
+    unsigned failed = sim_seeds("hard", seeds, meet, cell);
+    print_row(cell);
+    const struct outcome o = {
+        .runs = cell->runs + failed,
+        .direct = cell->direct,
+        .later = cell->later,
+        .started = cell->n_started == 0 ? 0 : quantile(cell->started, cell->n_started, 0.5),
+    };
     free(cell);
-    return excess;
+    return o;
 }
 
 static unsigned kind_of(const char *name)
@@ -188,53 +305,92 @@ static unsigned kind_of(const char *name)
     abort();
 }
 
+/* That share in percent is direct by the first attempt, half of them fast (DESIGN 14). */
 static void expect(const char *a, const char *b, double least)
 {
-    double median;
-    /* Of a dozen runs two may miss by chance (1 % of the time at a share of 98 %). */
-    assert_true(run_pair(kind_of(a), kind_of(b), least, &median) <= 2);
-    assert_true(median <= 1.6);
+    const struct outcome o = run_pair(kind_of(a), kind_of(b), SEEDS, false);
+    double excess = o.runs - o.direct - o.runs * (100 - least) / 100;
+    assert_true(excess <= 1); /* of a few runs one may miss by chance */
+    if (o.runs >= 100)        /* of fewer it says nothing */
+        assert_true(o.started <= 1.3);
 }
 
 static void a_port_restricted_and_a_sequential_nat_are_crossed(void **state)
 {
     (void)state;
     expect("port-restricted", "symmetric sequential", 99);
-    expect("symmetric sequential", "port-restricted", 99);
 }
 
 static void two_sequential_nats_are_crossed(void **state)
 {
     (void)state;
     expect("symmetric sequential", "symmetric sequential", 95);
+    expect("sequential by -1", "sequential by +2", 95);
 }
 
 static void a_port_restricted_and_a_random_nat_are_crossed(void **state)
 {
     (void)state;
-    expect("port-restricted", "symmetric random", 97);
+    expect("port-restricted", "symmetric random", 98);
     expect("symmetric block", "port-restricted", 99);
 }
 
-static int print_table(void)
+/* With K sockets a first attempt at a block of R ports succeeds in K / R of cases, and at two
+ * blocks in its square: a half and a quarter here, after five attempts nearly all and three in
+ * four. */
+static void ports_of_blocks_are_met_sooner_or_later(void **state)
 {
-    double median;
-    printf("| one side | the other | direct | median s | p95 s | median s after the start of an "
-           "attempt | datagrams of both in all |\n|---|---|---|---|---|---|---|\n");
-    for (unsigned a = 0; a < PV_ARRAY_LEN(kinds); a++)
-        for (unsigned b = a; b < PV_ARRAY_LEN(kinds); b++)
-            (void)run_pair(a, b, 0, &median);
+    (void)state;
+    struct outcome o =
+        run_pair(kind_of("symmetric sequential"), kind_of("symmetric block"), SEEDS, true);
+    assert_true(4 * (o.direct + o.later) >= 3 * o.runs);
+    o = run_pair(kind_of("symmetric block"), kind_of("symmetric block"), SEEDS, true);
+    assert_true(2 * (o.direct + o.later) >= o.runs);
+}
+
+static void every_other_allocator_is_crossed_from_a_port_restricted_nat(void **state)
+{
+    (void)state;
+    for (unsigned i = TABLE_KINDS; i < PV_ARRAY_LEN(kinds); i++) {
+        const struct outcome o = run_pair(kind_of("port-restricted"), i, 2, false);
+        assert_int_equal(o.direct, o.runs);
+    }
+}
+
+/* All 36 pairs; "others": the other kinds; or one pair. */
+static int print_table(const char *which)
+{
+    bool others = strcmp(which, "others") == 0;
+    printf("| one side | the other | runs | direct | in 16 min | median s | p95 s | median s after "
+           "the start | datagrams | probes | direct with ≤ 1,024 |\n"
+           "|---|---|---|---|---|---|---|---|---|---|---|\n");
+    const char *slash = strchr(which, '/'); /* "ONE SIDE/THE OTHER" */
+    if (slash != NULL) {
+        char one[64];
+        snprintf(one, sizeof(one), "%.*s", (int)(slash - which), which);
+        (void)run_pair(kind_of(one), kind_of(slash + 1), SEEDS, true);
+        return 0;
+    }
+    for (unsigned a = 0; a < TABLE_KINDS; a++)
+        for (unsigned b = a; !others && b < TABLE_KINDS; b++)
+            (void)run_pair(a, b, SEEDS, true);
+    for (unsigned a = TABLE_KINDS; others && a < PV_ARRAY_LEN(kinds); a++) {
+        (void)run_pair(kind_of("port-restricted"), a, SEEDS, true);
+        (void)run_pair(a, a, SEEDS, true);
+    }
     return 0;
 }
 
 int main(void)
 {
     if (getenv("PV_HARD_TABLE") != NULL)
-        return print_table();
+        return print_table(getenv("PV_HARD_TABLE"));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_port_restricted_and_a_sequential_nat_are_crossed),
         cmocka_unit_test(two_sequential_nats_are_crossed),
         cmocka_unit_test(a_port_restricted_and_a_random_nat_are_crossed),
+        cmocka_unit_test(ports_of_blocks_are_met_sooner_or_later),
+        cmocka_unit_test(every_other_allocator_is_crossed_from_a_port_restricted_nat),
     };
     if (pv_crypto_init() < 0)
         return 1;

@@ -359,7 +359,7 @@ static void status_json_is_exactly_the_contract(void **state)
 
     struct pv_ctlapi_hard hard = {.mapping = "varies",
                                   .ports = "random",
-                                  .on = true,
+                                  .birthday = true,
                                   .attempts = 2,
                                   .sockets = 1,
                                   .max_mappings = 256,
@@ -370,7 +370,8 @@ static void status_json_is_exactly_the_contract(void **state)
     json_t *obj = json_object();
     assert_int_equal(pv_ctlapi_status_add_hard(obj, &hard), PV_OK);
     assert_json(obj, "{\"hard_nat\":{\"mapping\":\"varies\",\"ports\":\"random\",\"on\":true,"
-                     "\"running\":false,\"attempts\":2,\"sockets\":1,\"max_mappings\":256,"
+                     "\"predict\":false,\"birthday\":true,\"running\":false,\"attempts\":2,"
+                     "\"sockets\":1,\"max_mappings\":256,"
                      "\"packets\":300,\"max_packets\":2048,\"max_pps\":200,\"kept\":3}}");
 }
 

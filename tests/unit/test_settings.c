@@ -54,6 +54,7 @@ static void every_key_reaches_its_field(void **state)
                                     "endpoint = [2001:db8::5]:9\n"
                                     "persistent-keepalive = off\n"
                                     "[traversal]\n"
+                                    "predict = off\n"
                                     "birthday = off\n"
                                     "max-mappings = 64\n"
                                     "max-pps = 50\n"
@@ -72,6 +73,7 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(s.mtu, 1380);
     assert_string_equal(s.private_key_file, "/etc/p2pvpn/key");
     assert_int_equal(s.log_level, PV_LOG_DEBUG);
+    assert_true(s.predict_off);
     assert_true(s.birthday_off);
     assert_int_equal(s.max_mappings, 64);
     assert_int_equal(s.max_pps, 50);
@@ -130,6 +132,7 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
         {"[interface]\nprivate-key-file = key\n", "conf:2: private-key-file: expected an absolute"},
         {"[chat]\nstore = disk\n", "conf:2: store: expected coordinator or off"},
         {"[log]\nlevel = loud\n", "conf:2: level: expected error, warn, info or debug"},
+        {"[traversal]\npredict = maybe\n", "conf:2: predict: expected on or off"},
         {"[traversal]\nbirthday = yes\n", "conf:2: birthday: expected on or off"},
         {"[traversal]\nmax-mappings = 0\n", "conf:2: max-mappings:"},
         {"[traversal]\nmax-mappings = 257\n", "conf:2: max-mappings:"},
