@@ -66,8 +66,7 @@ struct pv_datapath {
     bool running;
     int tun_fd; /* changes only while no thread runs, like the next */
     struct pv_tun_offloads tun;
-    struct pv_datapath_sock socks[PV_DATAPATH_SOCKS];
-    size_t n_socks;
+    struct pv_sockset socks;
     int event_fd;
     struct pv_qsbr *qsbr;
     struct pv_ring *inject; /* to the tx lane */
@@ -100,15 +99,6 @@ static void send_family(struct lane *lane, int fd, const struct pv_udp_out *out,
     add(&lane->counts.udp_failed, datagrams - (lane->udp.sent - before));
 }
 
-/* -1: it was closed meanwhile; the path follows. */
-static int sock_fd(const struct pv_datapath *dp, uint16_t id)
-{
-    for (size_t i = 0; i < dp->n_socks; i++)
-        if (dp->socks[i].id == id)
-            return dp->socks[i].fd;
-    return -1;
-}
-
 /* Order between the two families does not matter: a peer has one path. */
 static void do_sends(struct lane *lane, const struct pv_fp_send *sends, size_t n)
 {
@@ -126,8 +116,8 @@ static void do_sends(struct lane *lane, const struct pv_fp_send *sends, size_t n
                                    .segment = first->run > 1 ? (uint16_t)first->len : 0,
                                    .ecn = first->ecn};
         i += first->run;
-        if (other)
-            send_family(lane, sock_fd(lane->dp, first->to->sock), &one, 1);
+        if (other) /* -1: it was closed meanwhile; the path follows */
+            send_family(lane, pv_sockset_fd(&lane->dp->socks, first->to->sock), &one, 1);
         if (n4 == PV_UDP_BATCH || n6 == PV_UDP_BATCH || i == n) {
             send_family(lane, lane->dp->cfg.fd4, out4, n4);
             send_family(lane, lane->dp->cfg.fd6, out6, n6);
@@ -381,10 +371,12 @@ static bool work_round(struct lane *lane)
         any = tx_round(lane, now);
     if (lane->rx) {
         const struct pv_datapath *dp = lane->dp;
+        struct pv_sockset_sock sock;
         any = udp_round(lane, 0, dp->cfg.fd4, now) || any;
         any = udp_round(lane, 0, dp->cfg.fd6, now) || any;
-        for (size_t i = 0; i < dp->n_socks; i++)
-            any = udp_round(lane, dp->socks[i].id, dp->socks[i].fd, now) || any;
+        for (size_t i = 0; i < PV_SOCKSET_MAX; i++)
+            any = (pv_sockset_at(&dp->socks, i, &sock) && udp_round(lane, sock.id, sock.fd, now)) ||
+                  any;
     }
     return any;
 }
@@ -403,16 +395,19 @@ static void wait_for_work(struct lane *lane)
 {
     struct pv_datapath *dp = lane->dp;
     /* poll() passes over negative descriptors. */
-    struct pollfd fds[4 + PV_DATAPATH_SOCKS] = {
+    struct pollfd fds[4 + PV_SOCKSET_MAX] = {
         {.fd = lane->wake_fd, .events = POLLIN},
         {.fd = lane->tx && has_tun(dp) ? dp->tun_fd : -1, .events = POLLIN},
         {.fd = lane->rx ? dp->cfg.fd4 : -1, .events = POLLIN},
         {.fd = lane->rx ? dp->cfg.fd6 : -1, .events = POLLIN},
     };
     nfds_t n = 4;
-    for (size_t i = 0; lane->rx && i < dp->n_socks; i++)
-        fds[n++] = (struct pollfd){.fd = dp->socks[i].fd, .events = POLLIN};
+    struct pv_sockset_sock sock;
+    for (size_t i = 0; lane->rx && i < PV_SOCKSET_MAX; i++)
+        if (pv_sockset_at(&dp->socks, i, &sock))
+            fds[n++] = (struct pollfd){.fd = sock.fd, .events = POLLIN};
     pv_qsbr_offline(dp->qsbr, lane->index);
+    pv_sockset_leave(&dp->socks, lane->index); /* poll() does no harm to one closed meanwhile */
     if (poll(fds, n, sleep_time(lane)) > 0 && fds[0].revents != 0)
         pv_event_clear(lane->wake_fd); /* before the next round looks at what it stands for */
 }
@@ -428,11 +423,14 @@ static void send_rest(struct lane *lane)
 static void *lane_main(void *arg)
 {
     struct lane *lane = arg;
-    while (!atomic_load(&lane->dp->stopping))
+    while (!atomic_load(&lane->dp->stopping)) {
+        pv_sockset_enter(&lane->dp->socks, lane->index);
         if (!work_round(lane))
             wait_for_work(lane);
+    }
     if (lane->tx)
         send_rest(lane);
+    pv_sockset_leave(&lane->dp->socks, lane->index);
     pv_qsbr_offline(lane->dp->qsbr, lane->index);
     return NULL;
 }
@@ -578,14 +576,11 @@ int pv_datapath_set_tun(struct pv_datapath *dp, int tun_fd)
     return start_threads(dp);
 }
 
-int pv_datapath_set_socks(struct pv_datapath *dp, const struct pv_datapath_sock *socks, size_t n)
+void pv_datapath_set_socks(struct pv_datapath *dp, const struct pv_sockset_sock *socks, size_t n)
 {
-    if (dp->running)
-        stop_threads(dp, dp->n_lanes);
-    dp->n_socks = n < PV_DATAPATH_SOCKS ? n : PV_DATAPATH_SOCKS;
-    if (n > 0)
-        memcpy(dp->socks, socks, dp->n_socks * sizeof(socks[0]));
-    return start_threads(dp);
+    pv_sockset_change(&dp->socks, socks, n);
+    wake_lanes(dp);
+    pv_sockset_wait(&dp->socks);
 }
 
 bool pv_datapath_tun_is_gone(struct pv_datapath *dp)

@@ -12,6 +12,7 @@
 
 #include "base/pv.h"
 #include "daemon/core/fastpath.h"
+#include "daemon/sockset.h"
 #include "sys/tun.h"
 
 struct pv_datapath; /* opaque */
@@ -34,17 +35,10 @@ struct pv_datapath *pv_datapath_free(struct pv_datapath *dp);
  * datapath stands still until the next successful call. */
 PV_MUST_CHECK int pv_datapath_set_tun(struct pv_datapath *dp, int tun_fd);
 
-enum {
-    PV_DATAPATH_SOCKS = 8 /* beside the main ones; what a hard NAT was crossed with, DESIGN 5 */
-};
-struct pv_datapath_sock {
-    uint16_t id; /* in carriers; not 0 */
-    int fd;      /* IPv4; the caller's, open until it is no longer among them */
-};
-/* The other sockets packets are carried on, all of them; more than PV_DATAPATH_SOCKS are ignored.
- * The threads stop and start again around the change. Statuses as pv_datapath_set_tun(). */
-PV_MUST_CHECK int pv_datapath_set_socks(struct pv_datapath *dp,
-                                        const struct pv_datapath_sock *socks, size_t n);
+/* The other IPv4 sockets packets are carried on, all of them; more than PV_SOCKSET_MAX are ignored.
+ * They are the caller's, who may close those that were taken out when this returns; the threads go
+ * on meanwhile. */
+void pv_datapath_set_socks(struct pv_datapath *dp, const struct pv_sockset_sock *socks, size_t n);
 
 /* True once after the TUN disappeared (ip link del): nothing goes through it any more. */
 bool pv_datapath_tun_is_gone(struct pv_datapath *dp);

@@ -100,15 +100,12 @@ static void open_sock(struct pv_io *io, uint16_t id, uint16_t port, pv_ns now)
 /* The datapath carries those that are not watched here. */
 static void tell_datapath(struct pv_io *io)
 {
-    struct pv_datapath_sock socks[PV_DATAPATH_SOCKS];
+    struct pv_sockset_sock socks[PV_SOCKSET_MAX];
     size_t n = 0;
     for (const struct pv_io_sock *s = io->socks; s != NULL; s = s->next)
-        if (s->watch == NULL && n < PV_DATAPATH_SOCKS)
-            socks[n++] = (struct pv_datapath_sock){.id = s->id, .fd = s->fd};
-    int r = pv_datapath_set_socks(io->datapath, socks, n);
-    if (r < 0)
-        pv_log(io->cfg.log, PV_LOG_ERROR, "what=\"datapath does not start\" why=\"%s\"",
-               pv_strstatus(r));
+        if (s->watch == NULL && n < PV_SOCKSET_MAX)
+            socks[n++] = (struct pv_sockset_sock){.id = s->id, .fd = s->fd};
+    pv_datapath_set_socks(io->datapath, socks, n);
 }
 
 static void close_sock(struct pv_io *io, struct pv_io_sock *s)
@@ -134,6 +131,7 @@ void pv_io_sock_op(struct pv_io *io, const struct pv_hardnat_op *op, pv_ns now)
         close_sock(io, s);
     } else if (s != NULL && s->watch != NULL) {
         s->watch = pv_watch_free(s->watch);
+        pv_udp_set_gro(s->fd); /* not before: our buffers hold one datagram each */
         tell_datapath(io);
     }
 }

@@ -50,6 +50,11 @@ static int set_reuseport(int fd)
     return PV_OK;
 }
 
+void pv_udp_set_gro(int fd)
+{
+    (void)!set_int(fd, SOL_UDP, UDP_GRO, 1); /* Linux 5.0; without it datagrams come one by one */
+}
+
 static int set_options(int fd, bool v6, const struct pv_udp_opts *opts)
 {
     int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
@@ -65,8 +70,8 @@ static int set_options(int fd, bool v6, const struct pv_udp_opts *opts)
         r = set_int(fd, level, v6 ? IPV6_RECVTCLASS : IP_RECVTOS, 1);
     if (r >= 0) {
         set_buffers(fd);
-        if (opts->gro) /* Linux 5.0; without it datagrams come one by one */
-            (void)!set_int(fd, SOL_UDP, UDP_GRO, 1);
+        if (opts->gro)
+            pv_udp_set_gro(fd);
     }
     return r;
 }

@@ -35,6 +35,8 @@ PV_MUST_CHECK int pv_udp_open(const struct pv_addr *addr, const struct pv_udp_op
                               int *ret_fd);
 /* From now on with or without DF (PMTUDISC_PROBE, PMTUDISC_DONT). -errno. */
 PV_MUST_CHECK int pv_udp_set_df(int fd, uint16_t family, bool df);
+/* Merged datagrams from now on (opts.gro), where the kernel can. */
+void pv_udp_set_gro(int fd);
 /* The address the socket is bound to. -errno. */
 PV_MUST_CHECK int pv_udp_local(int fd, struct pv_addr *ret_addr);
 
