@@ -17,7 +17,8 @@ enum {
 };
 
 static const struct pv_command *const GROUPS[] = {
-    pv_cmds_network, pv_cmds_node, pv_cmds_info, pv_cmds_ping, pv_cmds_chat, pv_cmds_netcheck,
+    pv_cmds_network, pv_cmds_node,  pv_cmds_info,     pv_cmds_ping,
+    pv_cmds_chat,    pv_cmds_files, pv_cmds_netcheck,
 };
 
 /* Options of every command; in a command's table its own come after them. */
@@ -248,7 +249,7 @@ static void print_overview(FILE *out)
           out);
     for (size_t g = 0; g < PV_ARRAY_LEN(GROUPS); g++) {
         for (const struct pv_command *c = GROUPS[g]; c->name != NULL; c++)
-            fprintf(out, "  %-8s %s\n", c->name, c->summary);
+            fprintf(out, "  %-9s %s\n", c->name, c->summary);
     }
     fputs("\nflags, before or after the command:\n"
           "  --socket PATH   p2pvpnd's control socket (" PV_CLI_SOCKET ")\n"

@@ -27,6 +27,8 @@ void pv_client_close(struct pv_client *c)
 {
     if (c->fd >= 0)
         close(c->fd);
+    if (c->has_passed)
+        close(c->passed);
     if (c->in != NULL)
         pv_wipe(c->in, c->in_cap); /* replies may carry tokens */
     free(c->in);
@@ -51,7 +53,20 @@ static int wait_for(const struct pv_client *c, short events, pv_ns deadline)
     }
 }
 
+int pv_client_take_fd(struct pv_client *c)
+{
+    int fd = c->has_passed ? c->passed : -1;
+    c->has_passed = false;
+    return fd;
+}
+
 int pv_client_send(struct pv_client *c, const struct pv_ctlapi_request *req, pv_ns deadline)
+{
+    return pv_client_send_fd(c, req, -1, deadline);
+}
+
+int pv_client_send_fd(struct pv_client *c, const struct pv_ctlapi_request *req, int pass,
+                      pv_ns deadline)
 {
     char *line = pv_ctlapi_request_write(req);
     if (line == NULL)
@@ -59,15 +74,13 @@ int pv_client_send(struct pv_client *c, const struct pv_ctlapi_request *req, pv_
     size_t len = strlen(line), sent = 0;
     int r = len > PV_CTLAPI_LINE_MAX ? PV_ERR_LIMIT : PV_OK;
     while (r == PV_OK && sent < len) {
-        ssize_t n = send(c->fd, line + sent, len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n > 0)
-            sent += (size_t)n;
-        else if (errno == EAGAIN)
+        size_t n = 0;
+        r = pv_unix_write(c->fd, pv_view(line + sent, len - sent), sent == 0 ? pass : -1, &n);
+        sent += n;
+        if (r == PV_ERR_AGAIN)
             r = wait_for(c, POLLOUT, deadline);
-        else if (errno == EPIPE || errno == ECONNRESET)
+        else if (r == -EPIPE || r == -ECONNRESET)
             r = PV_ERR_CLOSED;
-        else if (errno != EINTR)
-            r = -errno;
     }
     pv_wipe(line, len); /* it may hold a token */
     free(line);
@@ -100,14 +113,19 @@ static int read_more(struct pv_client *c)
     int r = make_room(c);
     if (r < 0)
         return r;
-    ssize_t n = recv(c->fd, c->in + c->in_len, c->in_cap - c->in_len, MSG_DONTWAIT);
-    if (n > 0) {
-        c->in_len += (size_t)n;
-        return PV_OK;
+    size_t n = 0;
+    int passed = -1;
+    r = pv_unix_read(c->fd, c->in + c->in_len, c->in_cap - c->in_len, &n, &passed);
+    c->in_len += n;
+    if (passed >= 0) {
+        if (c->has_passed)
+            close(c->passed);
+        c->has_passed = true;
+        c->passed = passed;
     }
-    if (n == 0 || errno == ECONNRESET)
+    if (r == -ECONNRESET)
         return PV_ERR_CLOSED;
-    return errno == EAGAIN || errno == EINTR ? PV_OK : -errno;
+    return r == PV_ERR_AGAIN ? PV_OK : r;
 }
 
 int pv_client_next(struct pv_client *c, pv_ns deadline, struct pv_ctlapi_reply *ret_reply)

@@ -11,7 +11,9 @@
 /* Fields belong to client.c; .fd = -1 when not connected. */
 struct pv_client {
     int fd;
-    char *in; /* in_cap bytes, owned; in_off..in_len is not yet handed out */
+    bool has_passed;
+    int passed; /* a descriptor that came, owned */
+    char *in;   /* in_cap bytes, owned; in_off..in_len is not yet handed out */
     size_t in_off, in_len, in_cap;
 };
 
@@ -23,6 +25,11 @@ void pv_client_close(struct pv_client *c);
  * PV_ERR_LIMIT (longer than the daemon takes), PV_ERR_NOMEM, -errno. */
 PV_MUST_CHECK int pv_client_send(struct pv_client *c, const struct pv_ctlapi_request *req,
                                  pv_ns deadline);
+/* The same, and the descriptor pass (unless -1) goes along; it stays the caller's. */
+PV_MUST_CHECK int pv_client_send_fd(struct pv_client *c, const struct pv_ctlapi_request *req,
+                                    int pass, pv_ns deadline);
+/* The descriptor that came with the last reply, the caller's from now on; -1: none came. */
+int pv_client_take_fd(struct pv_client *c);
 /* The next reply; the caller owns it (pv_ctlapi_reply_done()). deadline 0: only what is there,
  * without waiting. PV_ERR_TIMEOUT, PV_ERR_CLOSED, PV_ERR_MALFORMED (not p2pvpnd), PV_ERR_LIMIT,
  * PV_ERR_NOMEM, -errno. */

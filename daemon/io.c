@@ -206,6 +206,17 @@ static bool drain_streams(struct pv_io *io, pv_ns now)
     return any;
 }
 
+static bool drain_files(struct pv_io *io, pv_ns now)
+{
+    struct pv_engine_fileop op;
+    bool any = false;
+    while (pv_engine_poll_fileop(io->cfg.engine, &op) == PV_OK) {
+        any = true;
+        pv_io_file_op(io, &op, now);
+    }
+    return any;
+}
+
 static bool drain_jobs(struct pv_io *io, pv_ns now)
 {
     struct pv_job *job = NULL;
@@ -227,6 +238,7 @@ static bool drain(struct pv_io *io, pv_ns now)
         any = drain_snapshots(io, now) || any;
         any = drain_datagrams(io) || any;
         any = drain_injects(io) || any;
+        any = drain_files(io, now) || any; /* a descriptor goes out with what is written next */
         any = drain_streams(io, now) || any;
         any = drain_jobs(io, now) || any;
         if (!any)
@@ -255,6 +267,7 @@ static pv_ns turn(void *ctx, pv_ns now)
         stop(io, PV_OK);
     io->begun = false;
     pv_ns next = pv_io_streams_timeout(io, now);
+    next = pv_min_ns(next, pv_io_files_timeout(io, now));
     next = pv_min_ns(next, pv_engine_next_timeout(io->cfg.engine));
     next = pv_min_ns(next, pv_net_monitor_next(io->monitor));
     next = pv_min_ns(next, io->reclaim);
@@ -278,6 +291,8 @@ static int init(struct pv_io *io)
     if (r >= 0)
         r = pv_io_jobs_init(io);
     if (r >= 0)
+        r = pv_io_files_init(io);
+    if (r >= 0)
         r = pv_watch_new(&io->punt_watch, io->loop, pv_datapath_event_fd(io->datapath),
                          PV_LOOP_READ, on_punts, io);
     if (r >= 0)
@@ -300,6 +315,7 @@ int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg)
     io->cfg = *cfg;
     io->slept = pv_clock_slept();
     io->reclaim = PV_NEVER;
+    io->files_dir = -1;
     int r = init(io);
     if (r < 0)
         pv_io_free(io);
@@ -329,6 +345,7 @@ struct pv_io *pv_io_free(struct pv_io *io)
     pv_watch_free(io->signal_watch);
     pv_watch_free(io->helper_watch);
     pv_watch_free(io->net_watch);
+    pv_io_files_done(io);
     pv_io_jobs_done(io);
     pv_io_streams_done(io);
     if (io->datapath != NULL) {

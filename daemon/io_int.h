@@ -19,6 +19,7 @@ enum {
 struct pv_io_stream;
 struct pv_io_listener;
 struct pv_io_sock;
+struct pv_io_xfer;
 
 struct pv_io {
     struct pv_io_config cfg;
@@ -49,6 +50,13 @@ struct pv_io {
     struct pv_io_sock *socks; /* a list */
     struct pv_udp_receiver *sock_rx;
 
+    /* io_files.c */
+    struct pv_worker *filer;
+    struct pv_watch *filer_watch;
+    struct pv_io_xfer *xfers; /* under way */
+    pv_ns files_at;           /* when the engine is told how far they are */
+    int files_dir;            /* -1 = not opened yet */
+
     /* io_jobs.c */
     struct pv_worker *store, *helper, *resolver;
     struct pv_watch *store_watch, *helper_job_watch, *resolver_watch;
@@ -64,12 +72,26 @@ PV_MUST_CHECK int pv_io_streams_init(struct pv_io *io);
 void pv_io_streams_done(struct pv_io *io);
 void pv_io_stream_op(struct pv_io *io, const struct pv_stream_op *op, pv_ns now);
 void pv_io_stream_writable(struct pv_io *io, uint32_t sid, pv_ns now);
-/* Listens for chat on the addresses of the interface; NULL = on none. */
-void pv_io_listen_chat(struct pv_io *io, const struct pv_job_iface *iface);
+/* Listens for chat and files on the addresses of the interface; NULL = on none. */
+void pv_io_listen_overlay(struct pv_io *io, const struct pv_job_iface *iface);
 /* Accepts control clients from now on; those that came before have waited. */
 void pv_io_listen_ctl(struct pv_io *io);
 /* Ends streams that could not be written out in time; when to call again. */
 pv_ns pv_io_streams_timeout(struct pv_io *io, pv_ns now);
+
+/* Takes the descriptor of a stream out of the loop; the engine is told nothing. -1: no such. */
+int pv_io_stream_take(struct pv_io *io, uint32_t sid);
+/* Takes fd, which goes out with the next byte of this control client. */
+void pv_io_stream_pass(struct pv_io *io, uint32_t sid, int fd);
+
+/* io_files.c. Transfers of files, on threads of their own. */
+PV_MUST_CHECK int pv_io_files_init(struct pv_io *io);
+void pv_io_files_done(struct pv_io *io);
+void pv_io_file_op(struct pv_io *io, const struct pv_engine_fileop *op, pv_ns now);
+/* A control client passed fd (taken). */
+void pv_io_passed(struct pv_io *io, uint32_t sid, int fd);
+/* Tells the engine how far transfers are; when to call again. */
+pv_ns pv_io_files_timeout(struct pv_io *io, pv_ns now);
 
 /* io_socks.c. UDP sockets beside the main ones, by id. */
 PV_MUST_CHECK int pv_io_socks_init(struct pv_io *io);

@@ -154,12 +154,12 @@ static void use_tun(struct pv_io *io, struct work *w)
     pv_log(io->cfg.log, PV_LOG_INFO, "what=\"packets\" tcp-offload=%s udp-offload=%s aead=%s",
            c.tun.tso ? "yes" : "no", c.tun.uso ? "yes" : "no", c.aead);
     io->tun_index = if_nametoindex(w->job->u.iface->name);
-    pv_io_listen_chat(io, w->job->u.iface);
+    pv_io_listen_overlay(io, w->job->u.iface);
 }
 
 static void drop_tun(struct pv_io *io)
 {
-    pv_io_listen_chat(io, NULL);
+    pv_io_listen_overlay(io, NULL);
     io->tun_index = 0;
     int r = pv_datapath_set_tun(io->datapath, -1);
     if (r < 0)

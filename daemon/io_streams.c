@@ -20,6 +20,7 @@ struct pv_io_stream {
     bool connecting;
     bool closing; /* the engine no longer knows it; tail is written, then it ends */
     pv_ns close_by;
+    int pass_fd; /* CTL: goes out with the next byte; -1: none */
     uint8_t *tail;
     size_t tail_len, tail_done;
 };
@@ -52,7 +53,10 @@ static void remove_stream(struct pv_io_stream *st)
         }
     }
     pv_watch_free(st->watch);
-    close(st->fd);
+    if (st->fd >= 0)
+        close(st->fd);
+    if (st->pass_fd >= 0)
+        close(st->pass_fd);
     if (st->tail != NULL)
         explicit_bzero(st->tail, st->tail_len);
     free(st->tail);
@@ -91,6 +95,19 @@ static void write_tail(struct pv_io_stream *st, pv_ns now)
     remove_stream(st);
 }
 
+/* A descriptor goes out with the first byte. */
+static int write_some(struct pv_io_stream *st, struct pv_view out, size_t *ret_n)
+{
+    if (st->pass_fd < 0)
+        return pv_stream_write(st->fd, out, ret_n);
+    int r = pv_unix_write(st->fd, out, st->pass_fd, ret_n);
+    if (r == PV_OK) {
+        close(st->pass_fd);
+        st->pass_fd = -1;
+    }
+    return r;
+}
+
 /* Writes what the engine has; may end the stream. */
 static void write_out(struct pv_io_stream *st, pv_ns now)
 {
@@ -102,7 +119,7 @@ static void write_out(struct pv_io_stream *st, pv_ns now)
             pv_watch_set(st->watch, PV_LOOP_READ);
             return;
         }
-        int r = pv_stream_write(st->fd, out, &n);
+        int r = write_some(st, out, &n);
         if (r == PV_ERR_AGAIN) {
             pv_watch_set(st->watch, PV_LOOP_READ | PV_LOOP_WRITE);
             return;
@@ -119,7 +136,12 @@ static void read_in(struct pv_io_stream *st, pv_ns now)
 {
     struct pv_io *io = st->io;
     size_t n = 0;
-    int r = pv_stream_read(st->fd, io->read_buf, PV_IO_READ_MAX, &n);
+    int passed = -1;
+    int r = st->kind == PV_STREAM_CTL
+                ? pv_unix_read(st->fd, io->read_buf, PV_IO_READ_MAX, &n, &passed)
+                : pv_stream_read(st->fd, io->read_buf, PV_IO_READ_MAX, &n);
+    if (passed >= 0)
+        pv_io_passed(io, st->sid, passed);
     if (r == PV_OK)
         pv_engine_stream_bytes(io->cfg.engine, st->sid, pv_view(io->read_buf, n), now);
     else if (r != PV_ERR_AGAIN)
@@ -163,7 +185,7 @@ static int add_stream(struct pv_io *io, enum pv_stream_kind kind, int fd, unsign
     struct pv_io_stream *st = calloc(1, sizeof(*st));
     int r = PV_ERR_NOMEM;
     if (st != NULL) {
-        *st = (struct pv_io_stream){.io = io, .kind = kind, .fd = fd};
+        *st = (struct pv_io_stream){.io = io, .kind = kind, .fd = fd, .pass_fd = -1};
         r = pv_watch_new(&st->watch, io->loop, fd, events, on_stream, st);
     }
     if (r < 0) {
@@ -293,6 +315,26 @@ void pv_io_stream_writable(struct pv_io *io, uint32_t sid, pv_ns now)
         write_out(st, now);
 }
 
+int pv_io_stream_take(struct pv_io *io, uint32_t sid)
+{
+    struct pv_io_stream *st = find_stream(io, sid);
+    if (st == NULL)
+        return -1;
+    int fd = st->fd;
+    st->fd = -1;
+    remove_stream(st);
+    return fd;
+}
+
+void pv_io_stream_pass(struct pv_io *io, uint32_t sid, int fd)
+{
+    struct pv_io_stream *st = find_stream(io, sid);
+    if (st == NULL || st->pass_fd >= 0)
+        close(fd);
+    else
+        st->pass_fd = fd;
+}
+
 pv_ns pv_io_streams_timeout(struct pv_io *io, pv_ns now)
 {
     pv_ns next = PV_NEVER;
@@ -344,24 +386,32 @@ static void remove_listeners(struct pv_io *io, enum pv_stream_kind kind)
     }
 }
 
-void pv_io_listen_chat(struct pv_io *io, const struct pv_job_iface *iface)
+static void listen_overlay(struct pv_io *io, enum pv_stream_kind kind, uint16_t port,
+                           const struct pv_job_iface *iface)
 {
-    remove_listeners(io, PV_STREAM_CHAT);
+    remove_listeners(io, kind);
     for (size_t i = 0; iface != NULL && i < iface->n_addrs; i++) {
         struct pv_addr addr = iface->addrs[i].base;
         char text[PV_ADDR_TEXT];
         int fd = -1;
-        addr.port = PV_CHAT_PORT;
+        addr.port = port;
         int r = pv_stream_listen(&addr, iface->name, &fd);
         if (r >= 0) {
-            r = add_listener(io, PV_STREAM_CHAT, fd);
+            r = add_listener(io, kind, fd);
             if (r < 0)
                 close(fd);
         }
         if (r < 0)
-            pv_log(io->cfg.log, PV_LOG_WARN, "addr=%s what=\"no chat listener\" why=\"%s\"",
-                   pv_addr_format(&addr, text), pv_strstatus(r));
+            pv_log(io->cfg.log, PV_LOG_WARN, "addr=%s what=\"no %s listener\" why=\"%s\"",
+                   pv_addr_format(&addr, text), kind == PV_STREAM_CHAT ? "chat" : "file",
+                   pv_strstatus(r));
     }
+}
+
+void pv_io_listen_overlay(struct pv_io *io, const struct pv_job_iface *iface)
+{
+    listen_overlay(io, PV_STREAM_CHAT, PV_CHAT_PORT, iface);
+    listen_overlay(io, PV_STREAM_FILE, PV_FILE_PORT, iface);
 }
 
 void pv_io_listen_ctl(struct pv_io *io)
@@ -382,6 +432,7 @@ void pv_io_streams_done(struct pv_io *io)
     while (io->streams != NULL)
         remove_stream(io->streams);
     remove_listeners(io, PV_STREAM_CHAT);
+    remove_listeners(io, PV_STREAM_FILE);
     remove_listeners(io, PV_STREAM_CTL);
     if (io->read_buf != NULL)
         explicit_bzero(io->read_buf, PV_IO_READ_MAX); /* tokens came through it */

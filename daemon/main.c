@@ -396,6 +396,8 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .max_mappings = s->max_mappings,
         .max_pps = s->max_pps,
         .chat_store = s->chat_store,
+        .auto_accept = s->auto_accept,
+        .n_auto_accept = s->n_auto_accept,
         .wall_us = pv_clock_wall_us(),
     };
     _Static_assert(PV_ARRAY_LEN(cfg.own_addrs) == PV_SETTINGS_MAX_ADDRS, "all of them fit");
@@ -455,6 +457,7 @@ static int run(struct daemon *d)
         .udp6 = d->udp6,
         .ctl_fd = d->ctl_fd,
         .signals_fd = d->signals_fd,
+        .state = d->state,
         .names_path = names,
         .ready = on_ready,
         .ready_ctx = d,

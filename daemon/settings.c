@@ -218,6 +218,52 @@ static int take_store(struct ctx *c)
     return PV_OK;
 }
 
+/* "500M": bytes, with K, M, G or T for powers of 1024. */
+static bool parse_size(const char *text, uint64_t *ret_bytes)
+{
+    static const char units[] = "KMGT";
+    char digits[24];
+    size_t len = strlen(text);
+    unsigned shift = 0;
+    uint64_t n = 0;
+    const char *unit = len > 0 ? strchr(units, text[len - 1]) : NULL;
+    if (unit != NULL && *unit != '\0') {
+        shift = 10 * (unsigned)(unit - units + 1);
+        len--;
+    }
+    if (len == 0 || len >= sizeof(digits))
+        return false;
+    memcpy(digits, text, len);
+    digits[len] = '\0';
+    if (pv_u64_parse(digits, 1, PV_FILE_SIZE_MAX >> shift, &n) < 0)
+        return false;
+    *ret_bytes = n << shift;
+    return true;
+}
+
+static int take_auto_accept(struct ctx *c)
+{
+    static const char *const why =
+        "auto-accept: expected the name of a peer or *, and perhaps the largest size of a file, "
+        "such as bob 2G; repeat the key for more";
+    struct pv_settings *s = c->s;
+    struct pv_auto_accept rule = {.max = PV_FILE_SIZE_MAX};
+    size_t len = strcspn(c->value, " \t");
+    const char *size = c->value + len + strspn(c->value + len, " \t");
+    bool all = len == 1 && c->value[0] == '*';
+    if ((!all && pv_name_parse(c->value, len, rule.name) < 0) ||
+        (*size != '\0' && !parse_size(size, &rule.max)))
+        return bad(c, why);
+    if (s->n_auto_accept == PV_SETTINGS_MAX_RULES)
+        return bad(c, "auto-accept: at most 256 are supported");
+    struct pv_auto_accept *rules = realloc(s->auto_accept, (s->n_auto_accept + 1) * sizeof(*rules));
+    if (rules == NULL)
+        return bad(c, "out of memory");
+    s->auto_accept = rules;
+    rules[s->n_auto_accept++] = rule;
+    return PV_OK;
+}
+
 /* --- sections ------------------------------------------------------------------------------ */
 
 struct key {
@@ -248,6 +294,7 @@ static const struct key traversal_keys[] = {
 };
 static const struct key chat_keys[] = {
     {"store", take_store, false},
+    {"auto-accept", take_auto_accept, true},
 };
 static const struct key log_keys[] = {
     {"level", take_level, false},
@@ -377,6 +424,7 @@ void pv_settings_done(struct pv_settings *s)
     if (s->peers != NULL)
         pv_wipe(s->peers, s->n_peers * sizeof(*s->peers));
     free(s->peers);
+    free(s->auto_accept);
     pv_settings_init(s);
 }
 

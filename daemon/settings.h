@@ -15,6 +15,7 @@
 
 enum {
     PV_SETTINGS_MAX_ADDRS = 4,   /* [interface] address lines: what the engine takes */
+    PV_SETTINGS_MAX_RULES = 256, /* auto-accept lines */
     PV_SETTINGS_PATH_MAX = 200,  /* a line is no longer */
     PV_SETTINGS_ERROR_MAX = 512, /* "FILE:LINE: what: what to do", with the NUL */
     PV_SETTINGS_MTU = 1420,      /* bytes, DESIGN 7 */
@@ -35,6 +36,8 @@ struct pv_settings {
     char private_key_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
     struct pv_settings_peer *peers;              /* owned */
     size_t n_peers;
+    struct pv_auto_accept *auto_accept; /* [chat] auto-accept; owned */
+    size_t n_auto_accept;
     bool chat_store; /* [chat] store = coordinator, the default; false: off */
     enum pv_log_level log_level;
     bool predict_off;      /* [traversal]: no attempts that predict ports */

@@ -394,6 +394,12 @@ static void finish(struct pv_ctlsrv *srv, struct request *r, json_t *reply)
     put_reply(srv, c, reply);
 }
 
+uint32_t pv_ctlsrv_sid(const struct pv_ctlsrv *srv, uint64_t handle)
+{
+    const struct request *r = find_request(srv, handle);
+    return r == NULL ? 0 : r->conn->sid;
+}
+
 void pv_ctlsrv_answer(struct pv_ctlsrv *srv, uint64_t handle, json_t *body)
 {
     struct request *r = find_request(srv, handle);

@@ -58,6 +58,9 @@ PV_MUST_CHECK int pv_ctlsrv_poll_request(struct pv_ctlsrv *srv, struct pv_ctlapi
  * that comes is ignored. PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_ctlsrv_poll_cancel(struct pv_ctlsrv *srv, uint64_t *ret_handle);
 
+/* The connection a request came on; 0: its client is gone. */
+uint32_t pv_ctlsrv_sid(const struct pv_ctlsrv *srv, uint64_t handle);
+
 /* Ends the request: {"id","ok":true} and the fields of body, which it takes. NULL, which the
  * builders of ctlapi.h give without memory, fails the request with PV_CTLAPI_FAILED. */
 void pv_ctlsrv_answer(struct pv_ctlsrv *srv, uint64_t handle, json_t *body);

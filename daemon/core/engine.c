@@ -82,6 +82,8 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
     if (r == PV_OK)
         r = pv_chatlink_new(&e->chat, &hc, now);
     if (r == PV_OK)
+        r = pv_engine_files_new(e, cfg);
+    if (r == PV_OK)
         r = pv_ctlsrv_new(&e->ctl);
     if (r == PV_OK)
         r = pv_rostersync_new(&e->sync, e->identity->sign_pk, &e->rng);
@@ -212,6 +214,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_rostersync_free(e->sync);
     pv_ctlsrv_free(e->ctl);
     pv_chatlink_free(e->chat);
+    pv_engine_files_free(e);
     pv_coordclient_free(e->coord);
     pv_gatherer_free(e->gatherer);
     pv_hardnat_free(e->hard);
@@ -249,6 +252,7 @@ void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
 {
     pv_engine_say_goodbye(e, now);
     pv_coordclient_stop(e->coord, now);
+    pv_engine_files_stop(e);
 }
 
 /* --- facts ------------------------------------------------------------------------------------ */
@@ -314,6 +318,7 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now)
     pv_engine_run_names(e, now);
     pv_engine_run_waiters(e, now);
     pv_engine_chat_pump(e, now);
+    pv_engine_run_files(e, now);
     pv_engine_keep_run(e, now);
     pv_engine_store_marks(e);
 }
@@ -337,6 +342,7 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     pv_coordclient_handle_timeout(e->coord, now);
     pv_turnc_handle_timeout(e->turnc, now);
     pv_chatlink_handle_timeout(e->chat, now);
+    pv_filelink_handle_timeout(e->files, now);
     pv_rostersync_handle_timeout(e->sync, now);
     pv_enroll_timeout(e, now);
     pv_engine_run_teardown(e, now);
@@ -351,6 +357,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     next = pv_min_ns(next, pv_coordclient_next_timeout(e->coord));
     next = pv_min_ns(next, pv_turnc_next_timeout(e->turnc));
     next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
+    next = pv_min_ns(next, pv_filelink_next_timeout(e->files));
     next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
     next = pv_min_ns(next, pv_engine_waiters_timeout(e));
     next = pv_min_ns(next, pv_engine_names_timeout(e));

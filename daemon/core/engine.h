@@ -23,6 +23,7 @@
 #include "base/pv.h"
 #include "base/text.h"
 #include "daemon/core/fastpath.h"
+#include "daemon/core/filelink.h"
 #include "daemon/core/gatherer.h"
 #include "daemon/core/hardnat.h"
 #include "daemon/core/job.h"
@@ -78,6 +79,12 @@ struct pv_saved {
     size_t n_meta;
 };
 
+/* One auto-accept line of the configuration. */
+struct pv_auto_accept {
+    char name[PV_NAME_BUF]; /* "" = everybody */
+    uint64_t max;           /* bytes of a file */
+};
+
 struct pv_engine_config {
     struct pv_rng rng;
     const struct pv_log *log;                  /* borrowed */
@@ -97,7 +104,9 @@ struct pv_engine_config {
     unsigned max_pps;           /* packets a second of it; 0 = the most */
     char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
     bool chat_store;            /* [chat] store = coordinator: copies wait there for who is away */
-    uint64_t wall_us;           /* wall clock at new(), Unix microseconds */
+    const struct pv_auto_accept *auto_accept; /* borrowed during new() */
+    size_t n_auto_accept;
+    uint64_t wall_us; /* wall clock at new(), Unix microseconds */
 };
 
 struct pv_engine; /* opaque */
@@ -136,11 +145,12 @@ enum pv_stream_kind {
     PV_STREAM_COORD, /* TCP to a coordinator, opened by the engine */
     PV_STREAM_CHAT,  /* TCP 2047 on the overlay, opened or accepted; bound to the TUN */
     PV_STREAM_CTL,   /* the unix socket, accepted */
+    PV_STREAM_FILE,  /* TCP 2048 on the overlay, accepted; bound to the TUN */
 };
 /* Who is at the other end of an accepted stream. */
 struct pv_stream_peer {
-    struct pv_addr remote; /* CHAT */
-    struct pv_addr local;  /* CHAT */
+    struct pv_addr remote; /* CHAT, FILE */
+    struct pv_addr local;  /* CHAT, FILE */
     uint32_t uid;          /* CTL: SO_PEERCRED */
     bool may_change;       /* CTL: root; others in the socket's group may read and chat */
 };
@@ -170,6 +180,28 @@ PV_MUST_CHECK int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid
 /* What to write next (empty: nothing); valid until the next call into the engine. */
 struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid);
 void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns now);
+
+/* --- files --------------------------------------------------------------------------------- */
+
+/* An open descriptor of a regular file that a control client passed with its next request, and may
+ * read; the engine owes a RELEASE for it. */
+struct pv_engine_passed {
+    int handle;
+    uint64_t size; /* bytes */
+    struct pv_file_stamp stamp;
+};
+void pv_engine_passed(struct pv_engine *e, uint32_t sid, const struct pv_engine_passed *file);
+
+struct pv_engine_fileop {
+    bool pass; /* give the received file op.number, op.id to the control client op.sid, with what
+                  is written to it next */
+    struct pv_fileop op;  /* sid: the engine's */
+    struct pv_addr local; /* FETCH: own overlay address to bind */
+};
+PV_MUST_CHECK int pv_engine_poll_fileop(struct pv_engine *e, struct pv_engine_fileop *ret_op);
+void pv_engine_file_progress(struct pv_engine *e, uint64_t tag, uint64_t done, pv_ns now);
+void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why, uint64_t done,
+                         pv_ns now);
 
 /* --- decisions out ------------------------------------------------------------------------- */
 

@@ -10,6 +10,7 @@ void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     if (p->is_static)
         return;
+    pv_engine_files_peer(e, p, now);
     bool there = e->iface == PV_IFACE_UP &&
                  (p->presence == PV_PRESENCE_ONLINE || (p->has_path && !p->doubted));
     if (!there) {

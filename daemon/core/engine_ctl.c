@@ -451,12 +451,14 @@ static void do_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
 static void do_of_peer(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
                        pv_ns now)
 {
-    bool member = req->cmd == PV_CTLAPI_SEND;
+    bool member = req->cmd == PV_CTLAPI_SEND || req->cmd == PV_CTLAPI_FILE_SEND;
     struct pv_peer *p = need_peer(e, req, pv_ctlapi_cmd_name(req->cmd), member, handle);
     if (p == NULL)
         return;
     if (req->cmd == PV_CTLAPI_SEND)
         pv_engine_chat_send(e, p, req->text, handle, now);
+    else if (req->cmd == PV_CTLAPI_FILE_SEND)
+        pv_engine_files_send(e, p, req, handle, now);
     else if (req->cmd == PV_CTLAPI_WHY)
         pv_engine_show_why(e, p, handle, now);
     else
@@ -521,6 +523,7 @@ static void run(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t han
     case PV_CTLAPI_SEND:
     case PV_CTLAPI_WHY:
     case PV_CTLAPI_TRACE:
+    case PV_CTLAPI_FILE_SEND:
         do_of_peer(e, req, handle, now);
         break;
     case PV_CTLAPI_INBOX:
@@ -532,6 +535,13 @@ static void run(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t han
         break;
     case PV_CTLAPI_LOG:
         do_log(e, req, handle);
+        break;
+    case PV_CTLAPI_FILES:
+    case PV_CTLAPI_FILE_ACCEPT:
+    case PV_CTLAPI_FILE_STOP:
+    case PV_CTLAPI_FILE_GET:
+    case PV_CTLAPI_FILE_SAVED:
+        pv_engine_files_request(e, req, handle, now);
         break;
     case PV_CTLAPI_N_CMDS:
         break;

@@ -239,6 +239,9 @@ void pv_engine_take_inband(struct pv_engine *e, struct pv_peer *p, struct pv_vie
         if (pv_inband_probe_parse(msg.body, &token) == PV_OK)
             pv_mtu_handle_answer(&p->mtu, token, now);
         break;
+    case PV_INBAND_FILE:
+        pv_engine_files_notice(e, p, msg.body, now);
+        break;
     case PV_INBAND_SIGNAL:
     case PV_INBAND_PACKET:
         break; /* framing is fixed; forwarding and inner parts come with paths that need them */

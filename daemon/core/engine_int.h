@@ -12,12 +12,13 @@
  *   engine_relay.c    the members' relay: TURN client, channels of peers
  *   engine_enroll.c   create and join
  *   engine_jobs.c     jobs out, results in, what is stored
- *   engine_stream.c   one space of stream ids over three machines
+ *   engine_stream.c   one space of stream ids over four machines
  *   engine_ctl.c      requests of p2pvpnctl
  *   engine_show.c     status, peers, why, trace as answers
  *   engine_names.c    the names file for libnss_p2pvpn
  *   engine_keep.c     stored copies of messages for who is away, both ways
  *   engine_chat.c     chat's place in it
+ *   engine_files.c    files' place in it
  */
 #ifndef PV_ENGINE_INT_H
 #define PV_ENGINE_INT_H
@@ -306,8 +307,15 @@ struct pv_engine {
     struct pv_put *first_invite; /* of a network just created, until the coordinator is there */
     pv_ns first_invite_by;
 
-    /* chat, control socket */
+    /* chat, files, control socket */
     struct pv_chatlink *chat;
+    struct pv_filelink *files;
+    struct pv_auto_accept *auto_accept; /* owned */
+    size_t n_auto_accept;
+    struct pv_engine_passed passed;                       /* the newest; handle -1: none */
+    uint32_t passed_sid;                                  /* who passed it */
+    struct pv_engine_fileop fileops[PV_CTLSRV_MAX_CONNS]; /* for the shell, beside filelink's */
+    size_t n_fileops;
     struct pv_keep keep;
     struct pv_ctlsrv *ctl;
     struct pv_waiter *waiters;
@@ -541,6 +549,33 @@ void pv_engine_chat_listed(struct pv_engine *e, enum pv_job_purpose purpose, uin
 /* Outgoing messages got further. */
 void pv_engine_tell_states(struct pv_engine *e, const struct pv_chatjob_result *result);
 void pv_engine_tell_presence(struct pv_engine *e, const struct pv_peer *p);
+
+/* --- engine_files.c -------------------------------------------------------------------------- */
+
+PV_MUST_CHECK int pv_engine_files_new(struct pv_engine *e, const struct pv_engine_config *cfg);
+void pv_engine_files_free(struct pv_engine *e);
+/* Gives back what clients passed. */
+void pv_engine_files_stop(struct pv_engine *e);
+/* Presence, path or address of a member changed. */
+void pv_engine_files_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now);
+void pv_engine_files_gone(struct pv_engine *e, const uint8_t *pk, pv_ns now);
+/* In-band type 9. */
+void pv_engine_files_notice(struct pv_engine *e, struct pv_peer *p, struct pv_view body, pv_ns now);
+/* Sends what there is to say, tells watchers, keeps what changed. */
+void pv_engine_run_files(struct pv_engine *e, pv_ns now);
+void pv_engine_files_send(struct pv_engine *e, struct pv_peer *p,
+                          const struct pv_ctlapi_request *req, uint64_t handle, pv_ns now);
+void pv_engine_files_request(struct pv_engine *e, const struct pv_ctlapi_request *req,
+                             uint64_t handle, pv_ns now);
+/* A control client is gone; so is the descriptor it passed, unless an offer has it. */
+void pv_engine_files_client_gone(struct pv_engine *e, uint32_t sid);
+
+/* --- engine_stream.c ------------------------------------------------------------------------- */
+
+/* The engine's id of a machine's stream. */
+uint32_t pv_engine_sid(enum pv_stream_kind kind, uint32_t local);
+/* Whose address it is: identity is what cryptokey routing proved (DESIGN 8). */
+struct pv_chatlink_source pv_engine_source_of(struct pv_engine *e, const struct pv_addr *remote);
 
 /* --- engine_ctl.c, engine_show.c ------------------------------------------------------------- */
 

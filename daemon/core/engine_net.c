@@ -64,6 +64,7 @@ static void member_gone(struct pv_engine *e, const struct pv_member *m, pv_ns no
     }
     pv_log(e->log, PV_LOG_INFO, "peer=%s what=\"member gone\"", m->name);
     pv_chatlink_peer_gone(e->chat, m->node, now);
+    pv_engine_files_gone(e, m->node, now);
     struct pv_peer *p = pv_engine_peer_by_pk(e, m->node);
     if (p != NULL)
         pv_engine_peer_drop(e, p, now);
@@ -254,6 +255,7 @@ static void tear_down(struct pv_engine *e, pv_ns now)
     HASH_ITER(hh, e->peers, p, tmp)
     {
         pv_chatlink_peer_offline(e->chat, p->pk, now);
+        pv_engine_files_peer(e, p, now);
         pv_peer_goodbye(p, now);
         pv_engine_touch(e, p, now);
     }
@@ -307,7 +309,10 @@ void pv_engine_leave(struct pv_engine *e, pv_ns now)
 {
     struct pv_peer *p, *tmp;
     HASH_ITER(hh, e->peers, p, tmp)
-    pv_chatlink_peer_gone(e->chat, p->pk, now);
+    {
+        pv_chatlink_peer_gone(e->chat, p->pk, now);
+        pv_engine_files_gone(e, p->pk, now);
+    }
     pv_engine_drop_members(e, now);
     e->n_unsaved = 0;
     pv_rostersync_set_roster(e->sync, NULL);

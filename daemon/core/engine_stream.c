@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Three machines have streams, each numbers its own from 1 below 2^28. The engine's ids carry the
+ * Four machines have streams, each numbers its own from 1 below 2^28. The engine's ids carry the
  * kind in the top bits.
  */
 #include <string.h>
@@ -12,7 +12,7 @@ enum {
 };
 #define LOCAL_MASK ((1u << KIND_SHIFT) - 1)
 
-static uint32_t make_sid(enum pv_stream_kind kind, uint32_t local)
+uint32_t pv_engine_sid(enum pv_stream_kind kind, uint32_t local)
 {
     return ((uint32_t)kind << KIND_SHIFT) | (local & LOCAL_MASK);
 }
@@ -22,8 +22,7 @@ static enum pv_stream_kind kind_of(uint32_t sid)
     return (enum pv_stream_kind)(sid >> KIND_SHIFT);
 }
 
-/* Whose address it is, for chat: identity is what cryptokey routing proved (DESIGN 8). */
-static struct pv_chatlink_source source_of(struct pv_engine *e, const struct pv_addr *remote)
+struct pv_chatlink_source pv_engine_source_of(struct pv_engine *e, const struct pv_addr *remote)
 {
     struct pv_chatlink_source s = {.who = PV_CHATLINK_STRANGER};
     struct pv_addr ip = *remote;
@@ -51,11 +50,15 @@ int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
     if (kind == PV_STREAM_CTL) {
         r = pv_ctlsrv_accepted(e->ctl, who->may_change, &local);
     } else if (kind == PV_STREAM_CHAT) {
-        const struct pv_chatlink_source source = source_of(e, &who->remote);
+        const struct pv_chatlink_source source = pv_engine_source_of(e, &who->remote);
         r = pv_chatlink_accepted(e->chat, &source, now, &local);
+    } else if (kind == PV_STREAM_FILE) {
+        const struct pv_chatlink_source source = pv_engine_source_of(e, &who->remote);
+        if (source.who == PV_CHATLINK_MEMBER)
+            r = pv_filelink_accepted(e->files, source.pk, now, &local);
     }
     if (r == PV_OK)
-        *ret_sid = make_sid(kind, local);
+        *ret_sid = pv_engine_sid(kind, local);
     return r;
 }
 
@@ -65,6 +68,7 @@ static void pump(struct pv_engine *e, pv_ns now)
     pv_engine_coord_pump(e, now);
     pv_engine_ctl_pump(e, now);
     pv_engine_chat_pump(e, now);
+    pv_engine_run_files(e, now);
     pv_engine_run_waiters(e, now);
 }
 
@@ -90,6 +94,9 @@ void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view by
     case PV_STREAM_CTL:
         pv_ctlsrv_handle_bytes(e->ctl, local, bytes);
         break;
+    case PV_STREAM_FILE:
+        pv_filelink_handle_bytes(e->files, local, bytes, now);
+        break;
     }
     pump(e, now);
 }
@@ -106,6 +113,10 @@ void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_n
         break;
     case PV_STREAM_CTL:
         pv_ctlsrv_closed(e->ctl, local);
+        pv_engine_files_client_gone(e, sid);
+        break;
+    case PV_STREAM_FILE:
+        pv_filelink_closed(e->files, local);
         break;
     }
     pump(e, now);
@@ -118,7 +129,7 @@ int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op)
     uint32_t local;
     if (pv_coordclient_poll_stream_op(e->coord, &co) == PV_OK) {
         *ret_op = (struct pv_stream_op){.type = co.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE,
-                                        .sid = make_sid(PV_STREAM_COORD, co.sid),
+                                        .sid = pv_engine_sid(PV_STREAM_COORD, co.sid),
                                         .kind = PV_STREAM_COORD,
                                         .addr = co.addr};
         return PV_OK;
@@ -126,7 +137,7 @@ int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op)
     if (pv_chatlink_poll_stream_op(e->chat, &ch) == PV_OK) {
         const struct pv_member *self = pv_engine_self(e);
         *ret_op = (struct pv_stream_op){.type = ch.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE,
-                                        .sid = make_sid(PV_STREAM_CHAT, ch.sid),
+                                        .sid = pv_engine_sid(PV_STREAM_CHAT, ch.sid),
                                         .kind = PV_STREAM_CHAT,
                                         .addr = ch.addr};
         if (ch.open && self != NULL)
@@ -136,7 +147,7 @@ int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op)
     if (pv_ctlsrv_poll_close(e->ctl, &local) != PV_OK)
         return PV_ERR_AGAIN;
     *ret_op = (struct pv_stream_op){
-        .type = PV_STREAM_CLOSE, .sid = make_sid(PV_STREAM_CTL, local), .kind = PV_STREAM_CTL};
+        .type = PV_STREAM_CLOSE, .sid = pv_engine_sid(PV_STREAM_CTL, local), .kind = PV_STREAM_CTL};
     return PV_OK;
 }
 
@@ -154,7 +165,7 @@ int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid)
         r = pv_ctlsrv_poll_writable(e->ctl, &local);
     }
     if (r == PV_OK)
-        *ret_sid = make_sid(kind, local);
+        *ret_sid = pv_engine_sid(kind, local);
     return r;
 }
 
@@ -168,6 +179,8 @@ struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid)
         return pv_chatlink_out(e->chat, local);
     case PV_STREAM_CTL:
         return pv_ctlsrv_out(e->ctl, local);
+    case PV_STREAM_FILE:
+        break; /* whoever takes the connection over writes */
     }
     return pv_view(NULL, 0);
 }
@@ -185,6 +198,8 @@ void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns n
         break;
     case PV_STREAM_CTL:
         pv_ctlsrv_wrote(e->ctl, local, n);
+        break;
+    case PV_STREAM_FILE:
         break;
     }
 }

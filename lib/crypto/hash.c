@@ -210,6 +210,27 @@ void pv_blake2b(uint8_t out[static PV_BLAKE2B_LEN], struct pv_view a, struct pv_
     (void)crypto_generichash_blake2b_final(&s, out, PV_BLAKE2B_LEN);
 }
 
+static crypto_generichash_blake2b_state *inner(struct pv_blake2b_state *s)
+{
+    _Static_assert(sizeof(crypto_generichash_blake2b_state) <= sizeof(s->opaque), "it fits");
+    return (crypto_generichash_blake2b_state *)(void *)s->opaque;
+}
+
+void pv_blake2b_init(struct pv_blake2b_state *s)
+{
+    (void)crypto_generichash_blake2b_init(inner(s), NULL, 0, PV_BLAKE2B_LEN);
+}
+
+void pv_blake2b_update(struct pv_blake2b_state *s, const void *data, size_t len)
+{
+    (void)crypto_generichash_blake2b_update(inner(s), data, len);
+}
+
+void pv_blake2b_final(struct pv_blake2b_state *s, uint8_t out[static PV_BLAKE2B_LEN])
+{
+    (void)crypto_generichash_blake2b_final(inner(s), out, PV_BLAKE2B_LEN);
+}
+
 static int hmac(const EVP_MD *md, uint8_t *out, unsigned out_len, struct pv_view key,
                 struct pv_view data)
 {

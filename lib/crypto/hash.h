@@ -46,6 +46,14 @@ void pv_noise_hkdf(const uint8_t chaining_key[static 32], struct pv_view input, 
 void pv_blake2b(uint8_t out[static PV_BLAKE2B_LEN], struct pv_view a, struct pv_view b,
                 struct pv_view c);
 
+/* BLAKE2b-256 of what comes in pieces (libsodium). Copying the struct forks the hash. */
+struct pv_blake2b_state {
+    _Alignas(64) uint8_t opaque[384]; /* crypto_generichash_blake2b_state */
+};
+void pv_blake2b_init(struct pv_blake2b_state *s);
+void pv_blake2b_update(struct pv_blake2b_state *s, const void *data, size_t len);
+void pv_blake2b_final(struct pv_blake2b_state *s, uint8_t out[static PV_BLAKE2B_LEN]);
+
 /* HMAC-SHA1 (RFC 2104). PV_ERR_CRYPTO. */
 PV_MUST_CHECK int pv_hmac_sha1(uint8_t out[static PV_SHA1_LEN], struct pv_view key,
                                struct pv_view data);

@@ -76,6 +76,12 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_WHY,
     PV_CTLAPI_TRACE,
     PV_CTLAPI_LOG,
+    PV_CTLAPI_FILE_SEND,   /* with a descriptor of the file (SCM_RIGHTS) */
+    PV_CTLAPI_FILES,       /* list */
+    PV_CTLAPI_FILE_ACCEPT, /* an incoming one */
+    PV_CTLAPI_FILE_STOP,   /* refuse an incoming one, withdraw an outgoing one */
+    PV_CTLAPI_FILE_GET,    /* a descriptor of a received one comes with the answer */
+    PV_CTLAPI_FILE_SAVED,  /* the daemon's copy may go */
     PV_CTLAPI_N_CMDS,
 };
 
@@ -93,7 +99,8 @@ struct pv_ctlapi_request {
     char invite[PV_CTLAPI_INVITE_BUF]; /* INVITE_REVOKE */
     char word[PV_CTLAPI_WORD_BUF];     /* LOG: level; WATCH: "chat" */
     char *secret;                      /* CREATE: url, JOIN: token; owned, wiped when freed */
-    char *text;                        /* SEND: owned, valid for pv_chat_text_is_valid() */
+    char *text;                        /* SEND: owned, valid for pv_chat_text_is_valid();
+                                          FILE_SEND: name of the file */
     uint32_t uses;                     /* INVITE: 1.., default 1 */
     uint64_t expires_s;                /* INVITE: seconds from now, default 24 h */
     bool admin;                        /* INVITE */
@@ -105,6 +112,7 @@ struct pv_ctlapi_request {
     bool online;                       /* WAIT */
     bool peek;                         /* INBOX: leave them unread */
     bool seen;                         /* WATCH: messages told are read from then on */
+    uint32_t number;                   /* FILE_ACCEPT STOP GET SAVED: "id" in the list */
     uint32_t limit;                    /* HISTORY: 1..PV_CTLAPI_MAX_HISTORY, default 100 */
 };
 

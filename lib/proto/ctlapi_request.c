@@ -58,6 +58,8 @@ static const struct field {
     {"online", F_BOOL, AT(online), 0, 0, 0},
     {"peek", F_BOOL, AT(peek), 0, 0, 0},
     {"seen", F_BOOL, AT(seen), 0, 0, 0},
+    {"file", F_TEXT, AT(text), 0, 0, 0},
+    {"number", F_U32, AT(number), 0, 1, UINT32_MAX},
     {"limit", F_U32, AT(limit), 0, 1, PV_CTLAPI_MAX_HISTORY},
 #undef AT
 #undef BUF
@@ -92,6 +94,12 @@ static const struct command {
     [PV_CTLAPI_WHY] = {"why", false, "peer ", ""},
     [PV_CTLAPI_TRACE] = {"trace", false, "peer ", ""},
     [PV_CTLAPI_LOG] = {"log", true, "level ", ""},
+    [PV_CTLAPI_FILE_SEND] = {"file_send", false, "peer file ", ""},
+    [PV_CTLAPI_FILES] = {"files", false, "", ""},
+    [PV_CTLAPI_FILE_ACCEPT] = {"file_accept", false, "number ", ""},
+    [PV_CTLAPI_FILE_STOP] = {"file_stop", false, "number ", ""},
+    [PV_CTLAPI_FILE_GET] = {"file_get", false, "number ", ""},
+    [PV_CTLAPI_FILE_SAVED] = {"file_saved", false, "number ", ""},
 };
 
 static bool lists(const char *keys, const char *key)

@@ -71,7 +71,7 @@ int pv_inband_parse(struct pv_view packet, struct pv_inband_part *ret_part)
         return PV_ERR_MALFORMED;
     if (p.part >= p.parts || (len == 0 && p.parts > 1) || !is_padding(r.rest))
         return PV_ERR_MALFORMED;
-    if (p.type < PV_INBAND_DESCRIPTION || p.type > PV_INBAND_PROBED)
+    if (p.type < PV_INBAND_DESCRIPTION || p.type > PV_INBAND_FILE)
         return PV_ERR_UNSUPPORTED;
     *ret_part = p;
     return PV_OK;

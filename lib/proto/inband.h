@@ -36,6 +36,7 @@ enum pv_inband_type {
     PV_INBAND_PACKET = 6, /* an inner packet in parts */
     PV_INBAND_PROBE = 7,  /* as large as the datagram that is tried (mtu.h); one part */
     PV_INBAND_PROBED = 8, /* it arrived */
+    PV_INBAND_FILE = 9,   /* a notice about a file (file.h) */
 };
 
 /* --- building ------------------------------------------------------------------------------ */

@@ -61,7 +61,7 @@ int pv_stream_connect(const struct pv_addr *dst, const struct pv_stream_bind *bi
         return r;
     r = set_options(fd);
     /* Told to the other side too: both stay below what narrow paths swallow without a word. */
-    if (r >= 0)
+    if (r >= 0 && !bind->wide)
         r = set_int(fd, IPPROTO_TCP, TCP_MAXSEG, PV_STREAM_SEGMENT);
     if (r >= 0 && bind->local.family != PV_AF_NONE)
         r = bind_to(fd, &bind->local);

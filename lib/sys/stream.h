@@ -22,6 +22,7 @@ enum {
 struct pv_stream_bind {
     struct pv_addr local; /* source address; its port counts too, 0 = any. Not for listeners */
     const char *ifname;   /* SO_BINDTODEVICE: packets come and go by this interface; NULL = any */
+    bool wide;            /* segments as the interface's MTU allows, for bulk; else short ones */
 };
 
 /* Starts to connect; writable = done, then ask pv_stream_connected(). -errno. */

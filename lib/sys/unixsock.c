@@ -126,3 +126,69 @@ int pv_unix_connect(const char *path, int *ret_fd)
     *ret_fd = fd;
     return PV_OK;
 }
+
+/* Room for one descriptor; alignment may leave some for a second. */
+union passing {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+static void take_descriptors(struct msghdr *msg, int *ret_passed)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t at = CMSG_LEN(0); at + sizeof(int) <= c->cmsg_len; at += sizeof(int)) {
+            int got;
+            memcpy(&got, (char *)c + at, sizeof(got));
+            if (*ret_passed < 0)
+                *ret_passed = got;
+            else
+                close(got);
+        }
+    }
+}
+
+int pv_unix_read(int fd, void *buf, size_t cap, size_t *ret_n, int *ret_passed)
+{
+    union passing room;
+    struct iovec iov = {.iov_base = buf, .iov_len = cap};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = room.bytes,
+                         .msg_controllen = sizeof(room.bytes)};
+    ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? PV_ERR_AGAIN : -errno;
+    *ret_passed = -1;
+    take_descriptors(&msg, ret_passed);
+    if (n == 0) {
+        if (*ret_passed >= 0)
+            close(*ret_passed);
+        *ret_passed = -1;
+        return PV_ERR_CLOSED;
+    }
+    *ret_n = (size_t)n;
+    return PV_OK;
+}
+
+int pv_unix_write(int fd, struct pv_view data, int pass, size_t *ret_n)
+{
+    union passing room = {.bytes = {0}};
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)data.ptr, .iov_len = data.len};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (pass >= 0) {
+        msg.msg_control = room.bytes;
+        msg.msg_controllen = sizeof(room.bytes);
+        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(pass));
+        memcpy(CMSG_DATA(c), &pass, sizeof(pass));
+    }
+    ssize_t n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? PV_ERR_AGAIN : -errno;
+    *ret_n = (size_t)n;
+    return PV_OK;
+}

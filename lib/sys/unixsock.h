@@ -2,7 +2,8 @@
 /*
  * unixsock.h - the local control socket: listen, accept with the caller's identity, connect.
  *
- * Reading and writing is pv_stream_read() and pv_stream_write(). Any thread.
+ * Reading and writing is pv_stream_read() and pv_stream_write(), or the calls below when a
+ * descriptor may come along. Any thread.
  */
 #ifndef PV_UNIXSOCK_H
 #define PV_UNIXSOCK_H
@@ -27,5 +28,12 @@ PV_MUST_CHECK int pv_unix_accept(int listen_fd, int *ret_fd, struct pv_unix_cred
 /* Connects; the descriptor is blocking. PV_ERR_NOT_FOUND: no such socket or nobody listens.
  * -EACCES: not allowed. Else -errno. */
 PV_MUST_CHECK int pv_unix_connect(const char *path, int *ret_fd);
+
+/* As pv_stream_read(). *ret_passed: a descriptor that came with these bytes, the caller's, or -1.
+ * Of several the first is kept. */
+PV_MUST_CHECK int pv_unix_read(int fd, void *buf, size_t cap, size_t *ret_n, int *ret_passed);
+/* As pv_stream_write(), and the descriptor pass (unless -1) goes with the first byte; it stays the
+ * caller's. */
+PV_MUST_CHECK int pv_unix_write(int fd, struct pv_view data, int pass, size_t *ret_n);
 
 #endif /* PV_UNIXSOCK_H */

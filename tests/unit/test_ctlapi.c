@@ -55,6 +55,7 @@ static void request_survives_the_wire(enum pv_ctlapi_cmd cmd)
     a.interval_ms = 20;
     a.size = 0;
     a.limit = 5;
+    a.number = 9;
     a.admin = a.forget = a.direct = a.online = a.peek = a.seen = true;
 
     char *line = pv_ctlapi_request_write(&a);
@@ -222,10 +223,11 @@ static void only_commands_that_change_nothing_are_for_everybody(void **state)
 {
     (void)state;
     static const enum pv_ctlapi_cmd everybody[] = {
-        PV_CTLAPI_VERSION, PV_CTLAPI_INVITE_LIST, PV_CTLAPI_STATUS, PV_CTLAPI_PEERS,
-        PV_CTLAPI_PING,    PV_CTLAPI_WAIT,        PV_CTLAPI_IP,     PV_CTLAPI_SEND,
-        PV_CTLAPI_INBOX,   PV_CTLAPI_HISTORY,     PV_CTLAPI_WATCH,  PV_CTLAPI_WHY,
-        PV_CTLAPI_TRACE,
+        PV_CTLAPI_VERSION,   PV_CTLAPI_INVITE_LIST, PV_CTLAPI_STATUS,     PV_CTLAPI_PEERS,
+        PV_CTLAPI_PING,      PV_CTLAPI_WAIT,        PV_CTLAPI_IP,         PV_CTLAPI_SEND,
+        PV_CTLAPI_INBOX,     PV_CTLAPI_HISTORY,     PV_CTLAPI_WATCH,      PV_CTLAPI_WHY,
+        PV_CTLAPI_TRACE,     PV_CTLAPI_FILE_SEND,   PV_CTLAPI_FILES,      PV_CTLAPI_FILE_ACCEPT,
+        PV_CTLAPI_FILE_STOP, PV_CTLAPI_FILE_GET,    PV_CTLAPI_FILE_SAVED,
     };
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
         bool open = false;

@@ -126,6 +126,7 @@ static void who_is_not_root_may_read_and_chat_only(void **state)
         pv_ctlapi_request_init(&req, (enum pv_ctlapi_cmd)c, 1);
         req.secret = secret;
         req.text = text;
+        req.number = 1;
         memcpy(req.peer, "bob", 4);
         memcpy(req.word, "chat", 5);
         memcpy(req.invite, "i", 2);
