@@ -211,6 +211,24 @@ static void status_nat(struct pv_table *t, const json_t *s)
     }
 }
 
+/* How long the NAT keeps a binding, once it is known. */
+static void status_binding(struct pv_table *t, const json_t *s)
+{
+    char text[2 * PV_SHOW_BUF], but[24] = "", end[48] = "";
+    const json_t *b = json_object_get(s, "nat_binding");
+    double idle = pv_json_real(b, "idle_s", -1), idle_max = pv_json_real(b, "idle_max_s", -1);
+    double absolute = pv_json_real(b, "absolute_s", -1);
+    if (!json_is_object(b) || (idle < 0 && absolute < 0))
+        return;
+    if (idle_max > 0)
+        snprintf(but, sizeof(but), ", not %.0f s", idle_max);
+    if (absolute > 0)
+        snprintf(end, sizeof(end), ", ends after %.0f s whatever passes", absolute);
+    snprintf(text, sizeof(text), "lives %.0f s in silence%.20s, refreshed every %.0f s%.40s",
+             idle < 0 ? 0 : idle, but, pv_json_real(b, "refresh_s", 0), end);
+    row(t, "NAT binding", absolute > 0 ? PV_YELLOW : PV_PLAIN, text);
+}
+
 static void status_people(struct pv_table *t, const json_t *s)
 {
     char text[PV_SHOW_BUF];
@@ -255,6 +273,7 @@ static int print_status(struct pv_cli *cli, const json_t *s)
     status_network(&t, s);
     status_outside(&t, s);
     status_nat(&t, s);
+    status_binding(&t, s);
     status_people(&t, s);
     status_drops(&t, s);
     if (pv_table_print(&t, cli->out, cli->colour) < 0)

@@ -49,6 +49,7 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->env.wall_us = cfg->wall_us;
     e->env.wall_at = now;
     e->env.nat = pv_hardnat_nat(e->hard);
+    e->env.binding_lifetime = PV_GATHERER_REFRESH;
     e->env.index_map = pv_map_make(&e->rng, PV_PEER_MAX_INDICES);
     e->env.ufrag_map = pv_map_make(&e->rng, PV_PEER_MAX);
 }
@@ -308,6 +309,7 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now)
     if (pv_gatherer_take_changed(e->gatherer)) {
         pv_engine_gather(e);
         pv_engine_hard_moved(e);
+        pv_engine_life_moved(e, now);
         pv_engine_relay_check(e, now);
         pv_coordclient_kick(e->coord, now); /* a NAT that forgot us forgot this connection too */
         pv_engine_env_changed(e, true, now);
@@ -338,6 +340,7 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
             pv_heap_set(&e->timers, &p->timer, now + PV_MS(1));
     }
     pv_engine_hard_timeout(e, now);
+    pv_engine_life_timeout(e, now);
     pv_gatherer_handle_timeout(e->gatherer, now);
     pv_coordclient_handle_timeout(e->coord, now);
     pv_turnc_handle_timeout(e->turnc, now);
@@ -354,6 +357,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     pv_ns next = pv_heap_next(&e->timers);
     next = pv_min_ns(next, pv_gatherer_next_timeout(e->gatherer));
     next = pv_min_ns(next, pv_hardnat_next_timeout(e->hard));
+    next = pv_min_ns(next, pv_engine_life_next(e));
     next = pv_min_ns(next, pv_coordclient_next_timeout(e->coord));
     next = pv_min_ns(next, pv_turnc_next_timeout(e->turnc));
     next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
@@ -408,7 +412,7 @@ int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_
         return PV_OK;
     }
     if (pv_engine_relay_poll(e, ret_tx) || poll_gatherer(e, ret_tx) ||
-        pv_engine_hard_transmit(e, ret_tx))
+        pv_engine_hard_transmit(e, ret_tx) || pv_engine_life_transmit(e, ret_tx))
         return PV_OK;
     while (e->ready_first != NULL) {
         struct pv_peer *p = e->ready_first;

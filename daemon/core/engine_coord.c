@@ -434,6 +434,7 @@ static void go_offline(struct pv_engine *e, const char *why, pv_ns now)
         pv_engine_put_done(e, put, PV_CTL_E_OFFLINE, now);
     }
     pv_engine_keep_offline(e);
+    pv_gatherer_refresh(e->gatherer, now); /* perhaps our own NAT forgot us */
     bool was = e->env.signalling;
     e->env.signalling = false;
     struct pv_peer *p, *tmp;

@@ -331,10 +331,11 @@ bool pv_engine_hard_transmit(struct pv_engine *e, struct pv_engine_transmit *ret
 
 int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op)
 {
-    return pv_hardnat_poll_op(e->hard, ret_op);
+    return pv_engine_life_poll_op(e, ret_op) ? PV_OK : pv_hardnat_poll_op(e->hard, ret_op);
 }
 
 void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now)
 {
-    pv_hardnat_opened(e->hard, sock, port, now);
+    if (!pv_engine_life_opened(e, sock, port, now))
+        pv_hardnat_opened(e->hard, sock, port, now);
 }

@@ -16,6 +16,7 @@
  *   engine_ctl.c      requests of p2pvpnctl
  *   engine_show.c     status, peers, why, trace as answers
  *   engine_names.c    the names file for libnss_p2pvpn
+ *   engine_life.c     how long the own NAT keeps a binding, and what follows from it
  *   engine_keep.c     stored copies of messages for who is away, both ways
  *   engine_chat.c     chat's place in it
  *   engine_files.c    files' place in it
@@ -32,6 +33,7 @@
 #include "daemon/core/rostersync.h"
 #include "daemon/core/stunroute.h"
 #include "proto/cookie.h"
+#include "proto/natlife.h"
 #include "proto/roster.h"
 #include "proto/roster_make.h"
 #include "proto/token.h"
@@ -216,6 +218,21 @@ struct pv_keep {
     pv_ns collect_at; /* try (again) then; PV_NEVER */
 };
 
+/* How long the NAT keeps a binding (TRAVERSAL 3.4): measured once per network. */
+enum {
+    PV_LIFE_SOCK = 0xff00, /* ids of its sockets begin there; hardnat's end below */
+    PV_LIFE_MAX_OPS = 2 * PV_NATLIFE_SOCKETS,
+};
+struct pv_life {
+    struct pv_natlife nat;
+    struct pv_addr inside, outside; /* our address and the NAT's, without port: this network */
+    pv_ns start_at;                 /* PV_NEVER */
+    bool sockets;                   /* they were asked for */
+    unsigned n_open;                /* are there */
+    struct pv_hardnat_op ops[PV_LIFE_MAX_OPS];
+    size_t n_ops;
+};
+
 struct pv_report {
     uint64_t wall_s;
     char text[PV_ROSTER_TEXT];
@@ -257,6 +274,7 @@ struct pv_engine {
     struct pv_gatherer *gatherer;
     struct pv_stunroute *stunroute;
     struct pv_hardnat *hard;
+    struct pv_life life;
     struct pv_engine_transmit answers[PV_ENGINE_MAX_ANSWERS];
     size_t n_answers;
 
@@ -372,6 +390,19 @@ bool pv_engine_hard_transmit(struct pv_engine *e, struct pv_engine_transmit *ret
 void pv_engine_hard_moved(struct pv_engine *e);
 /* The peer is about to be freed. */
 void pv_engine_hard_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now);
+
+/* --- engine_life.c ---------------------------------------------------------------------------- */
+
+/* The candidates may have changed: another network is measured anew. */
+void pv_engine_life_moved(struct pv_engine *e, pv_ns now);
+void pv_engine_life_timeout(struct pv_engine *e, pv_ns now);
+pv_ns pv_engine_life_next(const struct pv_engine *e);
+/* Is the socket one of its own? Then the call was for it. */
+bool pv_engine_life_input(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
+                          pv_ns now);
+bool pv_engine_life_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now);
+bool pv_engine_life_poll_op(struct pv_engine *e, struct pv_hardnat_op *ret_op);
+bool pv_engine_life_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
 
 /* --- engine_relay.c -------------------------------------------------------------------------- */
 

@@ -327,6 +327,8 @@ static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct
     struct pv_peer *p = NULL;
     if (pv_engine_relay_input(e, from, data, now))
         return;
+    if (pv_engine_life_input(e, from, data, now))
+        return;
     if (from->sock != 0 && !pv_engine_hard_input(e, from, data, now))
         return;
     if (pv_ice_request_ufrag(data, ufrag) == PV_OK) {

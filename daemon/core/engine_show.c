@@ -209,6 +209,27 @@ static json_t *with_hard(const struct pv_engine *e, json_t *status)
     return NULL;
 }
 
+static double seconds(pv_ns t)
+{
+    return t == 0 || t == PV_NEVER ? -1 : (double)t / 1e9;
+}
+
+static json_t *with_binding(const struct pv_engine *e, json_t *status)
+{
+    const struct pv_natlife_result *r = pv_natlife_result(&e->life.nat);
+    const struct pv_ctlapi_binding b = {
+        .measuring = pv_natlife_is_running(&e->life.nat),
+        .idle_s = !r->known ? -1 : (double)r->idle_min / 1e9,
+        .idle_max_s = !r->known ? -1 : seconds(r->idle_max),
+        .absolute_s = seconds(r->absolute),
+        .refresh_s = (double)e->env.binding_lifetime / 1e9,
+    };
+    if (status == NULL || pv_ctlapi_status_add_binding(status, &b) == PV_OK)
+        return status;
+    json_decref(status);
+    return NULL;
+}
+
 static void fill_relay(struct pv_engine *e, struct pv_ctlapi_status *s)
 {
     if (e->env.relayed.family == PV_AF_NONE)
@@ -264,7 +285,7 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
     s.n_drops = fill_drops(e, drop_names, drop_counts);
     s.drop_names = drop_names;
     s.drop_counts = drop_counts;
-    pv_ctlsrv_answer(e->ctl, handle, with_hard(e, pv_ctlapi_status_json(&s)));
+    pv_ctlsrv_answer(e->ctl, handle, with_binding(e, with_hard(e, pv_ctlapi_status_json(&s))));
 }
 
 /* --- why, trace ---------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ struct pv_gatherer {
     struct base bases[PV_GATHERER_MAX_BASES];
     size_t n_bases;
     pv_ns refreshed_at;
+    pv_ns interval; /* 0 = default */
     bool changed;
 };
 
@@ -165,6 +166,11 @@ void pv_gatherer_set_exclude(struct pv_gatherer *g, const struct pv_prefix *rang
     (void)rebuild(g, now);
 }
 
+static pv_ns interval_of(const struct pv_gatherer *g)
+{
+    return g->interval == 0 ? PV_GATHERER_REFRESH : g->interval;
+}
+
 static void ask_all(struct pv_gatherer *g, pv_ns now)
 {
     g->refreshed_at = now;
@@ -211,6 +217,15 @@ void pv_gatherer_set_servers(struct pv_gatherer *g, const struct pv_addr *server
     ask_all(g, now);
 }
 
+void pv_gatherer_set_interval(struct pv_gatherer *g, pv_ns interval, pv_ns now)
+{
+    g->interval = interval;
+    for (size_t i = 0; i < g->n_bases; i++) {
+        if (!pv_stunc_is_running(&g->bases[i].stunc))
+            g->bases[i].ask_at = pv_min_ns(g->bases[i].ask_at, now + interval_of(g));
+    }
+}
+
 void pv_gatherer_refresh(struct pv_gatherer *g, pv_ns now)
 {
     pv_ns when = g->refreshed_at == 0 ? now : g->refreshed_at + REFRESH_HOLD;
@@ -235,7 +250,7 @@ static void finish(struct pv_gatherer *g, struct base *b, const struct pv_stunc_
         b->retry = pv_min_ns(b->retry * 2, RETRY_MAX);
         return;
     }
-    b->ask_at = now + PV_GATHERER_REFRESH;
+    b->ask_at = now + interval_of(g);
     b->retry = RETRY_FIRST;
     if (!pv_addr_equal(&b->mapped, &ev->mapped)) {
         b->mapped = ev->mapped;

@@ -60,6 +60,8 @@ bool pv_gatherer_set_links(struct pv_gatherer *g, const struct pv_link_addr *lin
 /* STUN servers; the first of each family is asked. */
 void pv_gatherer_set_servers(struct pv_gatherer *g, const struct pv_addr *servers, size_t n,
                              pv_ns now);
+/* Between refreshes from now on: what the NAT's lifetime of a binding allows. 0 = the default. */
+void pv_gatherer_set_interval(struct pv_gatherer *g, pv_ns interval, pv_ns now);
 /* Ask again now: after a suspend, or when a path fails and the NAT may have forgotten us. Soon
  * after the last time it waits until half a second has passed. */
 void pv_gatherer_refresh(struct pv_gatherer *g, pv_ns now);

@@ -79,7 +79,7 @@ static uint16_t fresh_id(struct pv_hardnat *h)
 {
     do {
         h->next_id++;
-    } while (h->next_id == 0 || is_kept(h, h->next_id));
+    } while (h->next_id == 0 || h->next_id >= PV_HARDNAT_END_ID || is_kept(h, h->next_id));
     return h->next_id;
 }
 

@@ -26,6 +26,7 @@
 #include "proto/ice.h"
 
 enum {
+    PV_HARDNAT_END_ID = 0xff00,    /* socket ids are below; others are somebody else's */
     PV_HARDNAT_MAX_MAPPINGS = 256, /* live on our NAT, TRAVERSAL 3.8 */
     PV_HARDNAT_MAX_PPS = 200,      /* packets a second, TRAVERSAL 3.8 */
     PV_HARDNAT_MAX_PACKETS = 2048, /* of one attempt, TRAVERSAL 3.8 */

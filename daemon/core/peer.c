@@ -201,6 +201,7 @@ static int ensure_machines(struct pv_peer *p, pv_ns now)
     struct pv_ice_config cfg = {
         .controlling = memcmp(p->env->own_pk, p->pk, sizeof(p->pk)) < 0,
         .local = p->creds,
+        .binding_lifetime = p->env->binding_lifetime,
         .rng = p->env->rng,
         .trace = &p->trace,
     };

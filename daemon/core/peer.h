@@ -108,6 +108,7 @@ struct pv_peer_env {
     bool signalling; /* the coordinator is there: signals can be sent */
     struct pv_ice_cand locals[PV_ICE_MAX_LOCAL];
     size_t n_locals;
+    pv_ns binding_lifetime;        /* between refreshes that keep a mapping of our NAT; 0 = 25 s */
     bool gathering;                /* a public address of ours is still being asked for */
     struct pv_addr relay;          /* the TURN server; PV_AF_NONE = none */
     char relay_text[PV_ADDR_TEXT]; /* the same for `via` */

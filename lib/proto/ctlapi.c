@@ -299,6 +299,14 @@ int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *h)
     return json_object_set_new(status, "hard_nat", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 
+int pv_ctlapi_status_add_binding(json_t *status, const struct pv_ctlapi_binding *b)
+{
+    json_t *obj = json_pack("{s:b, s:o, s:o, s:o, s:f}", "measuring", b->measuring, "idle_s",
+                            real_or_null(b->idle_s), "idle_max_s", real_or_null(b->idle_max_s),
+                            "absolute_s", real_or_null(b->absolute_s), "refresh_s", b->refresh_s);
+    return json_object_set_new(status, "nat_binding", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
+}
+
 /* --- small answers and events -------------------------------------------------------------- */
 
 json_t *pv_ctlapi_version_json(void)

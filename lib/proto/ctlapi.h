@@ -244,6 +244,18 @@ struct pv_ctlapi_hard {
  * "max_mappings","packets","max_packets","max_pps","kept"} to a status. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *hard);
 
+/* How long the own NAT keeps a binding, seconds. */
+struct pv_ctlapi_binding {
+    bool measuring;
+    double idle_s;     /* lives so long in silence; < 0: null, not known */
+    double idle_max_s; /* and is dead after that; < 0: null, not known or longer than was tried */
+    double absolute_s; /* ends at that age whatever passes; < 0: null, no such end was seen */
+    double refresh_s;  /* how often it is refreshed */
+};
+/* Adds "nat_binding":{"measuring","idle_s","idle_max_s","absolute_s","refresh_s"} to a status.
+ * PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlapi_status_add_binding(json_t *status, const struct pv_ctlapi_binding *b);
+
 json_t *pv_ctlapi_version_json(void);
 /* CREATE, JOIN: {"network","name","ip4","ip6"} and "token" unless NULL. */
 json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struct pv_addr *ip4,

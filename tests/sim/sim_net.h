@@ -135,6 +135,8 @@ void sim_net_mix(struct sim_net *net, const void *data, size_t len);
 /* Datagrams that found no way. */
 uint64_t sim_net_unroutable(const struct sim_net *net);
 
+/* Is PV_SIM_LONG set: the numbers of the targets instead of the quick ones. */
+bool sim_is_long(void);
 /*
  * Runs a scenario once per seed: from the environment SEED that one, else 1..PV_SIM_SEEDS, else
  * 1..n. run() returns 0 or prints why not. A failing seed is printed with the command that repeats

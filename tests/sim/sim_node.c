@@ -8,6 +8,7 @@
 #include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "crypto/sign.h"
+#include "daemon/core/engine_int.h"
 #include "sim_node_i.h"
 
 enum {
@@ -552,6 +553,14 @@ unsigned sim_node_host(const struct sim_node *n)
 uint64_t sim_node_drops(const struct sim_node *n, enum pv_fp_drop reason)
 {
     return n->worker == NULL ? 0 : pv_fp_drops(n->worker, reason);
+}
+
+const char *sim_node_path(struct sim_node *n, const char *peer)
+{
+    const struct pv_peer *p = n->engine == NULL ? NULL : pv_engine_find_peer(n->engine, peer);
+    if (p == NULL || !p->has_path)
+        return "none";
+    return pv_peer_is_relayed(p) ? "relay" : "direct";
 }
 
 uint64_t sim_node_sent(const struct sim_node *n)

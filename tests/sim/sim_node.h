@@ -121,6 +121,8 @@ struct sim_flow sim_node_flow_seen(const struct sim_node *n);
 /* Begins to measure the gap anew, from now. */
 void sim_node_flow_gap(struct sim_node *n);
 
+/* "direct", "relay" or "none": the path it uses to a peer now. */
+const char *sim_node_path(struct sim_node *n, const char *peer);
 /* UDP datagrams it sent. */
 uint64_t sim_node_sent(const struct sim_node *n);
 uint64_t sim_node_drops(const struct sim_node *n, enum pv_fp_drop reason);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sim_net.h"
 
@@ -8,6 +9,12 @@ static uint64_t from_environment(const char *name, uint64_t otherwise)
 {
     const char *text = getenv(name);
     return text == NULL || text[0] == '\0' ? otherwise : strtoull(text, NULL, 10);
+}
+
+bool sim_is_long(void)
+{
+    const char *value = getenv("PV_SIM_LONG");
+    return value != NULL && strcmp(value, "1") == 0;
 }
 
 unsigned sim_seeds(const char *scenario, uint64_t n, int (*run)(uint64_t seed, void *ctx),

@@ -68,12 +68,10 @@ static void load(struct pair *p, unsigned ways, pv_ns every, pv_ns duration)
     }
 }
 
-static bool path_is(struct pair *p, struct sim_node *n, const char *type)
+static bool both_use(struct pair *p, const char *type)
 {
-    char want[64];
-    const char *peers = sim_world_ask(&p->w, n, SECOND, "\"cmd\":\"peers\"");
-    snprintf(want, sizeof(want), "\"type\":\"%s\"", type);
-    return peers != NULL && strstr(peers, want) != NULL;
+    return strcmp(sim_node_path(p->a, "b"), type) == 0 &&
+           strcmp(sim_node_path(p->b, "a"), type) == 0;
 }
 
 /* Two members behind NATs of that kind that use that type of path. */
@@ -91,7 +89,7 @@ static bool met(struct pair *p, uint64_t seed, const char *profile, const char *
     sim_world_run(&p->w, PV_S(2));
     for (int i = 0; i < 10; i++) {
         load(p, A_TO_B | B_TO_A, PV_MS(50), SECOND);
-        if (path_is(p, p->a, type) && path_is(p, p->b, type))
+        if (both_use(p, type))
             return true;
     }
     return false;
@@ -313,11 +311,210 @@ static void an_idle_pair_is_silent_and_its_first_ping_answered(void **state)
     assert_int_equal(sim_seeds("path", 4, idle, NULL), 0);
 }
 
+/* --- the lifetime of bindings ------------------------------------------------------------------
+ */
+
+static double binding_number(struct pair *p, struct sim_node *n, const char *name)
+{
+    const char *status = sim_world_ask(&p->w, n, SECOND, "\"cmd\":\"status\"");
+    json_t *root = status == NULL ? NULL : json_loads(status, 0, NULL);
+    const json_t *value = json_object_get(json_object_get(root, "nat_binding"), name);
+    double number = json_is_number(value) ? json_number_value(value) : -1;
+    json_decref(root);
+    return number;
+}
+
+/* NATs that forget sooner, or later, than is assumed at first: it is learnt, and from then on no
+ * binding is lost and none refreshed for nothing. */
+static int lifetime_learnt(uint64_t seed, void *ctx)
+{
+    static const unsigned lives_s[] = {20, 30, 60, 130, 300};
+    struct pair p;
+    struct counted c = {.coord = pv_addr4(198, 51, 100, 10, 0)};
+    unsigned life = lives_s[seed % PV_ARRAY_LEN(lives_s)];
+    (void)ctx;
+    snprintf(p.what, sizeof(p.what), "bindings live %u s", life);
+    if (!met(&p, seed, "port-restricted", "direct"))
+        return failed(&p, "not met");
+    unsigned zones[] = {p.za, p.zb};
+    for (unsigned i = 0; i < 2; i++) {
+        struct pv_nat_config *config = pv_nat_config(sim_net_nat(p.w.net, zones[i]));
+        config->udp_unreplied = PV_S(life < 30 ? life : 30);
+        config->udp_replied = PV_S(life);
+        config->stream_after = PV_S(2);
+    }
+    sim_world_run(&p.w, PV_S(260));
+    double idle = binding_number(&p, p.a, "idle_s"), most = binding_number(&p, p.a, "idle_max_s");
+    double every = binding_number(&p, p.a, "refresh_s");
+    snprintf(p.w.why, sizeof(p.w.why), "idle_s %.0f, idle_max_s %.0f, refresh_s %.0f", idle, most,
+             every);
+    if (idle < 0 || idle > life || (most > 0 && most < life) || every >= life || every > 110)
+        return failed(&p, "not learnt right:");
+    /* Used again, then idle for as long as it is kept: both ways are open all the time. */
+    load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(5));
+    sim_world_run(&p.w, PV_S(30));
+    uint64_t made[2];
+    for (unsigned i = 0; i < 2; i++)
+        made[i] = pv_nat_stats(sim_net_nat(p.w.net, zones[i]))->mappings_made;
+    c.coord_host = sim_coord_host(p.w.coord);
+    sim_net_set_tap(p.w.net, count, &c);
+    sim_world_run(&p.w, PV_S(520));
+    sim_net_set_tap(p.w.net, NULL, NULL);
+    for (unsigned i = 0; i < 2; i++)
+        made[i] = pv_nat_stats(sim_net_nat(p.w.net, zones[i]))->mappings_made - made[i];
+    if (getenv("PV_SIM_TIMES") != NULL)
+        printf(
+            "%s, seed %llu: lives %.0f s, every %.0f s; %llu and %llu new bindings, %llu to each "
+            "other, %llu to the coordinator\n",
+            p.what, (unsigned long long)seed, idle, every, (unsigned long long)made[0],
+            (unsigned long long)made[1], (unsigned long long)c.to_others,
+            (unsigned long long)c.to_coord);
+    if (made[0] + made[1] > 0)
+        return failed(&p, "bindings were lost although their life is known");
+    if ((double)c.to_others > 4 * 520 / (every * 2 / 3) + 4)
+        return failed(&p, "more was sent than keeps the bindings");
+    return passed(&p);
+}
+
+static void the_lifetime_of_bindings_is_learnt_and_kept_to(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("path", 5, lifetime_learnt, NULL), 0);
+}
+
+/* --- changing the path ------------------------------------------------------------------------ */
+
+/* Traffic until both use that type of path; the time it took, PV_NEVER after ten seconds. */
+static pv_ns load_until(struct pair *p, const char *type)
+{
+    pv_ns begin = sim_net_now(p->w.net);
+    while (sim_net_now(p->w.net) < begin + PV_S(10)) {
+        load(p, A_TO_B | B_TO_A, PV_US(100), PV_MS(20));
+        if (both_use(p, type))
+            return sim_net_now(p->w.net) - begin;
+    }
+    return PV_NEVER;
+}
+
+static bool all_arrived(struct pair *p)
+{
+    bool ok = true;
+    sim_world_run(&p->w, SECOND); /* what is under way */
+    for (int i = 0; i < 2; i++) {
+        struct sim_flow from = sim_node_flow_seen(i == 0 ? p->a : p->b);
+        struct sim_flow to = sim_node_flow_seen(i == 0 ? p->b : p->a);
+        if (getenv("PV_SIM_TIMES") != NULL || to.received != from.sent || to.twice != 0)
+            printf("%s: %llu sent, %llu received, %llu twice, %llu too late, disorder %llu\n",
+                   p->what, (unsigned long long)from.sent, (unsigned long long)to.received,
+                   (unsigned long long)to.twice, (unsigned long long)to.too_late,
+                   (unsigned long long)to.disorder);
+        /* A replay window of 8,192 packets would have dropped what came later than that. */
+        ok = ok && to.received == from.sent && to.twice == 0 && to.disorder < 8192;
+    }
+    return ok;
+}
+
+/*
+ * Planned changes, by the candidates alone: one side's interface is taken away as far as the node
+ * is told (as when another one is preferred), and given back; what is under way to it still
+ * arrives. Both sides go to the relay and come back to a direct path, at 10,000 packets a second
+ * each way. Not one is lost, none comes twice. (A path that dies loses what was under way; how soon
+ * that ends is asserted above.)
+ */
+static int planned_switches(uint64_t seed, void *ctx)
+{
+    struct pair p;
+    unsigned switches = *(const unsigned *)ctx;
+    if (sim_is_long())
+        switches = 1000;
+    snprintf(p.what, sizeof(p.what), "%u planned switches", switches);
+    if (!met(&p, seed, "port-restricted", "direct"))
+        return failed(&p, "not met");
+    for (unsigned i = 0; i < switches; i++) {
+        bool away = i % 2 == 0;
+        sim_node_hide_links(i / 2 % 2 == 0 ? p.a : p.b, away);
+        if (load_until(&p, away ? "relay" : "direct") == PV_NEVER)
+            return failed(&p, away ? "not on the relay" : "not direct again");
+    }
+    if (!all_arrived(&p))
+        return failed(&p, "packets were lost or came twice");
+    return passed(&p);
+}
+
+static void planned_changes_of_path_lose_nothing(void **state)
+{
+    (void)state;
+    unsigned switches = 20;
+    assert_int_equal(sim_seeds("path", 1, planned_switches, &switches), 0);
+}
+
+struct first {
+    struct sim_world *w;
+    unsigned host;
+    struct pv_addr coord;
+    pv_ns data_at; /* when the first relayed transport data left; 0 = not yet */
+};
+
+static void watch_data(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload)
+{
+    struct first *f = ctx;
+    bool in_channel = payload.len > 8 && (payload.ptr[0] & 0xc0) == 0x40 && payload.ptr[4] == 4;
+    /* A Send indication (0x0016) holds the packet as it is, in DATA. */
+    bool in_send = payload.len > 120 && payload.ptr[0] == 0 && payload.ptr[1] == 0x16;
+    if (host == f->host && f->data_at == 0 && pv_addr_equal_ip(dst, &f->coord) &&
+        (in_channel || in_send))
+        f->data_at = sim_net_now(f->w->net);
+}
+
+/* The first packet to a peer never spoken to: its data leaves for the relay two round trips to the
+ * coordinator later, at most (message 1 and 2 ride on the signals). */
+static int first_packet(uint64_t seed, void *ctx)
+{
+    static const char *const kinds[] = {"full-cone", "port-restricted", "symmetric", "linux"};
+    static const struct pv_link_config line = {.delay = PV_MS(20)}, good = {.delay = PV_MS(10)};
+    struct pair p = {.seed = seed};
+    (void)ctx;
+    snprintf(p.what, sizeof(p.what), "first packet, %s", kinds[seed % 4]);
+    sim_world_init(&p.w, seed, &good);
+    p.za = sim_world_nat(&p.w, SIM_PUBLIC, kinds[seed % 4], &line);
+    p.zb = sim_world_nat(&p.w, SIM_PUBLIC, kinds[seed / 4 % 4], &line);
+    p.a = sim_world_node(&p.w, p.za, "a", false);
+    p.b = sim_world_node(&p.w, p.zb, "b", false);
+    if (!sim_world_join_all(&p.w))
+        return failed(&p, "not joined");
+    sim_world_run(&p.w, PV_S(3));
+    struct first f = {
+        .w = &p.w, .host = sim_node_host(p.a), .coord = pv_addr4(198, 51, 100, 10, 0)};
+    struct pv_addr to = sim_node_overlay(p.b, PV_AF_INET);
+    sim_net_set_tap(p.w.net, watch_data, &f);
+    pv_ns begin = sim_net_now(p.w.net);
+    sim_node_flow(p.a, &to);
+    sim_world_run(&p.w, SECOND);
+    sim_net_set_tap(p.w.net, NULL, NULL);
+    const pv_ns round_trip = 2 * PV_MS(20 + 10); /* through a NAT's line and the coordinator's */
+    snprintf(p.w.why, sizeof(p.w.why), "after %.1f ms",
+             f.data_at == 0 ? -1.0 : (double)(f.data_at - begin) / 1e6);
+    if (f.data_at == 0 || f.data_at - begin > 2 * round_trip)
+        return failed(&p, "the first data did not leave for the relay within two round trips, but");
+    if (sim_node_flow_seen(p.b).received != 1)
+        return failed(&p, "and it did not arrive");
+    return passed(&p);
+}
+
+static void the_first_data_leaves_over_the_relay_within_two_round_trips(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("path", 16, first_packet, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_nat_that_reboots_under_traffic_costs_a_second_at_most),
         cmocka_unit_test(roaming_heals_within_a_second_of_the_new_link),
+        cmocka_unit_test(the_lifetime_of_bindings_is_learnt_and_kept_to),
+        cmocka_unit_test(the_first_data_leaves_over_the_relay_within_two_round_trips),
+        cmocka_unit_test(planned_changes_of_path_lose_nothing),
         cmocka_unit_test(an_idle_pair_is_silent_and_its_first_ping_answered),
     };
     if (pv_crypto_init() < 0)

@@ -275,7 +275,9 @@ static void status_shows_what_matters(void **state)
             "\"members\":4,\"online\":2},\"chat\":{\"unread\":1,\"queued\":2},"
             "\"problems\":[\"disk full\\u001b\"],\"drops\":{\"replay\":3,\"none\":0},"
             "\"hard_nat\":{\"mapping\":\"varies\",\"ports\":\"random\",\"attempts\":2,"
-            "\"packets\":300,\"max_packets\":2048,\"max_mappings\":256,\"max_pps\":200}}\n");
+            "\"packets\":300,\"max_packets\":2048,\"max_mappings\":256,\"max_pps\":200},"
+            "\"nat_binding\":{\"measuring\":false,\"idle_s\":105.0,\"idle_max_s\":138.0,"
+            "\"absolute_s\":null,\"refresh_s\":84.0}}\n");
     assert_int_equal(RUN("status"), 0);
     assert_string_equal(t.out, "state        up, p2pvpnd runs for 1h 1m\n"
                                "network      home  10.66.0.0/16\n"
@@ -287,6 +289,8 @@ static void status_shows_what_matters(void **state)
                                "NAT          another port per destination (random)\n"
                                "hard NATs    2 attempts, 300 of 2048 packets, at most 256 "
                                "mappings, 200/s\n"
+                               "NAT binding  lives 105 s in silence, not 138 s, refreshed every "
+                               "84 s\n"
                                "members      4, 2 online  roster abcdefgh\n"
                                "messages     1 unread, 2 queued\n"
                                "dropped      3 replay\n"

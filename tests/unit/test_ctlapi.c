@@ -375,6 +375,13 @@ static void status_json_is_exactly_the_contract(void **state)
                      "\"predict\":false,\"birthday\":true,\"running\":false,\"attempts\":2,"
                      "\"sockets\":1,\"max_mappings\":256,"
                      "\"packets\":300,\"max_packets\":2048,\"max_pps\":200,\"kept\":3}}");
+
+    const struct pv_ctlapi_binding binding = {
+        .measuring = true, .idle_s = 105, .idle_max_s = 138, .absolute_s = -1, .refresh_s = 84};
+    obj = json_object();
+    assert_int_equal(pv_ctlapi_status_add_binding(obj, &binding), PV_OK);
+    assert_json(obj, "{\"nat_binding\":{\"measuring\":true,\"idle_s\":105.0,\"idle_max_s\":"
+                     "138.0,\"absolute_s\":null,\"refresh_s\":84.0}}");
 }
 
 static void small_answers_are_exactly_the_contract(void **state)
