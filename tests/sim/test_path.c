@@ -23,6 +23,7 @@ struct pair {
     struct sim_world w;
     struct sim_node *a, *b;
     unsigned za, zb;
+    bool ipv6; /* they have it, too */
     uint64_t seed;
     char what[160];
 };
@@ -82,8 +83,8 @@ static bool met(struct pair *p, uint64_t seed, const char *profile, const char *
     sim_world_init(&p->w, seed, &good);
     p->za = nat(p, profile);
     p->zb = nat(p, profile);
-    p->a = sim_world_node(&p->w, p->za, "a", false);
-    p->b = sim_world_node(&p->w, p->zb, "b", false);
+    p->a = sim_world_node(&p->w, p->za, "a", p->ipv6);
+    p->b = sim_world_node(&p->w, p->zb, "b", p->ipv6);
     if (!sim_world_join_all(&p->w))
         return false;
     sim_world_run(&p->w, PV_S(2));
@@ -124,7 +125,7 @@ static const struct {
 
 static int nat_reboots(uint64_t seed, const char *profile, const char *type, size_t direction)
 {
-    struct pair p;
+    struct pair p = {.ipv6 = false};
     unsigned ways = directions[direction].ways;
     snprintf(p.what, sizeof(p.what), "%s: a NAT reboots, traffic %s", type,
              directions[direction].text);
@@ -166,7 +167,7 @@ static void take_addrs(struct pair *p, struct sim_node *n, struct pv_addr *old, 
 
 static int node_roams(uint64_t seed, const char *profile, const char *type, bool far)
 {
-    struct pair p;
+    struct pair p = {.ipv6 = false};
     struct pv_addr old[SIM_HOST_ADDRS];
     size_t n;
     snprintf(p.what, sizeof(p.what), "%s: an address changes%s", type, far ? ", and the NAT" : "");
@@ -189,7 +190,7 @@ static int node_roams(uint64_t seed, const char *profile, const char *type, bool
 static int link_flaps(uint64_t seed, const char *profile, const char *type)
 {
     static const unsigned away_s[] = {1, 8, 45, 200};
-    struct pair p;
+    struct pair p = {.ipv6 = false};
     struct pv_addr old[SIM_HOST_ADDRS];
     size_t n;
     unsigned away = away_s[seed % PV_ARRAY_LEN(away_s)];
@@ -212,7 +213,7 @@ static int link_flaps(uint64_t seed, const char *profile, const char *type)
 static int machine_wakes(uint64_t seed, const char *profile, const char *type)
 {
     static const unsigned away_s[] = {1, 10, 50, 700, 5000};
-    struct pair p;
+    struct pair p = {.ipv6 = false};
     unsigned away = away_s[seed % PV_ARRAY_LEN(away_s)];
     snprintf(p.what, sizeof(p.what), "%s: a machine sleeps for %u s", type, away);
     if (!met(&p, seed, profile, type))
@@ -247,6 +248,160 @@ static void roaming_heals_within_a_second_of_the_new_link(void **state)
     assert_int_equal(sim_seeds("path", SEEDS, roams, NULL), 0);
 }
 
+/* --- the relay is left again -------------------------------------------------------------------
+ */
+
+struct stuck {
+    const char *text;
+    const char *profile;
+    bool ipv6;
+    void (*happens)(struct pair *p);
+    pv_ns bound; /* after it, under traffic, until both ends are direct again */
+};
+
+static void wall(struct pair *p, pv_ns duration, pv_ns every)
+{
+    sim_net_set_wall(p->w.net, sim_coord_host(p->w.coord));
+    load(p, every == PV_NEVER ? 0 : A_TO_B | B_TO_A, every == PV_NEVER ? SECOND : every, duration);
+    sim_net_set_wall(p->w.net, SIM_NO_WALL);
+}
+
+static void blocked_for_a_moment(struct pair *p)
+{
+    wall(p, PV_S(5), PV_MS(50));
+}
+
+static void blocked_for_an_hour(struct pair *p)
+{
+    wall(p, PV_S(3600), PV_MS(500));
+}
+
+static void blocked_while_idle(struct pair *p)
+{
+    wall(p, PV_S(1200), PV_NEVER);
+}
+
+static void both_nats_reboot(struct pair *p)
+{
+    sim_net_reboot_nat(p->w.net, p->za);
+    sim_net_reboot_nat(p->w.net, p->zb);
+}
+
+static void nats_reboot_one_after_the_other(struct pair *p)
+{
+    sim_net_reboot_nat(p->w.net, p->za);
+    load(p, A_TO_B | B_TO_A, PV_MS(50), PV_S(3));
+    sim_net_reboot_nat(p->w.net, p->zb);
+}
+
+static void coordinator_restarts_while_relayed(struct pair *p)
+{
+    sim_net_set_wall(p->w.net, sim_coord_host(p->w.coord));
+    load(p, A_TO_B | B_TO_A, PV_MS(50), PV_S(20));
+    sim_coord_kill(p->w.coord);
+    load(p, A_TO_B | B_TO_A, PV_MS(50), PV_S(5));
+    sim_coord_start(p->w.coord);
+    sim_net_set_wall(p->w.net, SIM_NO_WALL);
+}
+
+static void coordinator_goes_while_relayed(struct pair *p)
+{
+    sim_net_set_wall(p->w.net, sim_coord_host(p->w.coord));
+    load(p, A_TO_B | B_TO_A, PV_MS(50), PV_S(20));
+    sim_coord_kill(p->w.coord); /* and does not come back for long */
+    sim_net_set_wall(p->w.net, SIM_NO_WALL);
+    load(p, A_TO_B | B_TO_A, PV_MS(100), PV_S(300));
+    sim_coord_start(p->w.coord);
+    load(p, A_TO_B | B_TO_A, PV_MS(100), PV_S(35)); /* nodes look for it every 30 s at least */
+}
+
+static void moved_while_the_other_sleeps(struct pair *p)
+{
+    struct pv_addr old[SIM_HOST_ADDRS];
+    size_t n;
+    sim_node_sleep(p->a);
+    load(p, B_TO_A, PV_MS(100), PV_S(40));
+    take_addrs(p, p->b, old, &n);
+    struct pv_addr ip = pv_addr4(192, 168, (uint8_t)p->zb, 99, 0);
+    sim_net_add_addr(p->w.net, sim_node_host(p->b), &ip);
+    sim_node_links_changed(p->b);
+    load(p, B_TO_A, PV_MS(100), PV_S(60));
+    sim_node_wake(p->a);
+}
+
+static void ipv6_is_lost(struct pair *p)
+{
+    struct pv_addr old[SIM_HOST_ADDRS];
+    size_t n = sim_net_addrs(p->w.net, sim_node_host(p->b), old);
+    for (size_t i = 0; i < n; i++) {
+        if (old[i].family == PV_AF_INET6)
+            sim_net_del_addr(p->w.net, sim_node_host(p->b), &old[i]);
+    }
+    sim_node_links_changed(p->b);
+}
+
+/* Nobody is told: the firewalls on the way drop IPv6 from now on. */
+static void ipv6_goes_silent(struct pair *p)
+{
+    pv_nat_config(sim_net_nat(p->w.net, p->za))->ipv6 = PV_NAT_V6_OFF;
+    pv_nat_config(sim_net_nat(p->w.net, p->zb))->ipv6 = PV_NAT_V6_OFF;
+}
+
+static const struct stuck stuck[] = {
+    {"UDP is blocked for a moment", "port-restricted", false, blocked_for_a_moment, PV_S(15)},
+    {"UDP is blocked for an hour", "port-restricted", false, blocked_for_an_hour, PV_S(65)},
+    {"UDP is blocked while idle", "address-restricted", false, blocked_while_idle, PV_S(15)},
+    {"both NATs reboot", "port-restricted", false, both_nats_reboot, PV_S(15)},
+    {"both NATs reboot", "linux", false, both_nats_reboot, PV_S(100)},
+    {"both NATs reboot, one after the other", "port-restricted", false,
+     nats_reboot_one_after_the_other, PV_S(15)},
+    {"the coordinator restarts while relayed", "port-restricted", false,
+     coordinator_restarts_while_relayed, PV_S(65)},
+    {"the coordinator goes for minutes while relayed", "port-restricted", false,
+     coordinator_goes_while_relayed, PV_S(15)},
+    {"one moves while the other sleeps", "port-restricted", false, moved_while_the_other_sleeps,
+     PV_S(15)},
+    {"IPv6 is lost", "port-restricted", true, ipv6_is_lost, PV_S(15)},
+    {"IPv6 goes silent", "port-restricted", true, ipv6_goes_silent, PV_S(15)},
+};
+
+static int leaves_the_relay(uint64_t seed, void *ctx)
+{
+    int bad = 0;
+    (void)ctx;
+    for (size_t i = 0; i < PV_ARRAY_LEN(stuck); i++) {
+        struct pair p = {.ipv6 = stuck[i].ipv6};
+        snprintf(p.what, sizeof(p.what), "%s (%s)", stuck[i].text, stuck[i].profile);
+        if (!met(&p, seed, stuck[i].profile, "direct")) {
+            bad += failed(&p, "not met");
+            continue;
+        }
+        stuck[i].happens(&p);
+        pv_ns begin = sim_net_now(p.w.net);
+        pv_ns end = begin + stuck[i].bound + PV_S(200);
+        /* A path that died unseen is direct in name only: something must have arrived besides. */
+        uint64_t before = sim_node_flow_seen(p.b).received;
+        do {
+            load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_MS(500));
+        } while (sim_net_now(p.w.net) < end &&
+                 !(both_use(&p, "direct") && sim_node_flow_seen(p.b).received > before + 3 &&
+                   sim_net_now(p.w.net) > begin + PV_S(2)));
+        pv_ns took = sim_net_now(p.w.net) - begin;
+        if (getenv("PV_SIM_TIMES") != NULL)
+            printf("%s, seed %llu: direct after %.1f s\n", p.what, (unsigned long long)seed,
+                   (double)took / 1e9);
+        snprintf(p.w.why, sizeof(p.w.why), "%.1f s", (double)took / 1e9);
+        bad += took > stuck[i].bound ? failed(&p, "direct again only after") : passed(&p);
+    }
+    return bad;
+}
+
+static void no_restart_is_needed_to_leave_the_relay(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("path", 2, leaves_the_relay, NULL), 0);
+}
+
 /* --- idle ------------------------------------------------------------------------------------- */
 
 struct counted {
@@ -276,7 +431,7 @@ static int idle(uint64_t seed, void *ctx)
 {
     static const char *const kinds[][2] = {{"port-restricted", "direct"}, {"symmetric", "relay"}};
     const char *const *kind = kinds[seed % 2];
-    struct pair p;
+    struct pair p = {.ipv6 = false};
     struct counted c = {.coord = pv_addr4(198, 51, 100, 10, 0)};
     (void)ctx;
     snprintf(p.what, sizeof(p.what), "%s: idle", kind[1]);
@@ -329,7 +484,7 @@ static double binding_number(struct pair *p, struct sim_node *n, const char *nam
 static int lifetime_learnt(uint64_t seed, void *ctx)
 {
     static const unsigned lives_s[] = {20, 30, 60, 130, 300};
-    struct pair p;
+    struct pair p = {.ipv6 = false};
     struct counted c = {.coord = pv_addr4(198, 51, 100, 10, 0)};
     unsigned life = lives_s[seed % PV_ARRAY_LEN(lives_s)];
     (void)ctx;
@@ -423,7 +578,7 @@ static bool all_arrived(struct pair *p)
  */
 static int planned_switches(uint64_t seed, void *ctx)
 {
-    struct pair p;
+    struct pair p = {.ipv6 = false};
     unsigned switches = *(const unsigned *)ctx;
     if (sim_is_long())
         switches = 1000;
@@ -512,6 +667,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_nat_that_reboots_under_traffic_costs_a_second_at_most),
         cmocka_unit_test(roaming_heals_within_a_second_of_the_new_link),
+        cmocka_unit_test(no_restart_is_needed_to_leave_the_relay),
         cmocka_unit_test(the_lifetime_of_bindings_is_learnt_and_kept_to),
         cmocka_unit_test(the_first_data_leaves_over_the_relay_within_two_round_trips),
         cmocka_unit_test(planned_changes_of_path_lose_nothing),

@@ -358,7 +358,11 @@ static void status_json_is_exactly_the_contract(void **state)
         "\"public\":[\"198.51.100.7:40015\"],\"roster\":{\"head\":\"" KEY_B64URL
         "\",\"members\":4,\"online\":2},\"chat\":{\"unread\":1,\"queued\":2},"
         "\"problems\":[\"disk full\"],\"drops\":{\"replay\":3}}");
+}
 
+static void what_is_known_about_the_nat_is_added_to_status(void **state)
+{
+    (void)state;
     struct pv_ctlapi_hard hard = {.mapping = "varies",
                                   .ports = "random",
                                   .birthday = true,
@@ -497,6 +501,7 @@ int main(void)
         cmocka_unit_test(peers_json_is_exactly_the_contract),
         cmocka_unit_test(messages_json_is_exactly_the_contract),
         cmocka_unit_test(status_json_is_exactly_the_contract),
+        cmocka_unit_test(what_is_known_about_the_nat_is_added_to_status),
         cmocka_unit_test(small_answers_are_exactly_the_contract),
         cmocka_unit_test(replies_are_told_apart),
         cmocka_unit_test(bad_replies_are_refused),
