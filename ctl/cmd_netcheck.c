@@ -159,19 +159,28 @@ static json_t *router_json(const struct check *c)
                      "upnp", pv_netcheck_answer_text(r->upnp), "external", addr_json(&r->external));
 }
 
+/* The routers on the way out, null for those that said nothing. */
+static json_t *hops_json(const struct check *c)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < c->report.trace.n; i++)
+        json_array_append_new(list, addr_json(&c->report.trace.hops[i]));
+    return list;
+}
+
 static json_t *levels_json(const struct check *c)
 {
-    int n = pv_routercheck_levels(&c->report.router, &c->report.result[0]);
+    int n = pv_routercheck_levels(&c->report.router, &c->report.result[0], &c->report.trace);
     return n < 0 ? json_null() : json_integer(n);
 }
 
 static int print_json(struct pv_cli *cli, const struct check *c)
 {
     const char *udp = reached(c) ? "works" : c->tcp ? "blocked" : "unknown";
-    json_t *body =
-        json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:s}", "version", 1, "udp", udp, FAMILY_KEY[0],
-                  result_json(c, 0), FAMILY_KEY[1], result_json(c, 1), "router", router_json(c),
-                  "nat_levels", levels_json(c), "verdict", c->verdict);
+    json_t *body = json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:s}", "version", 1, "udp", udp,
+                             FAMILY_KEY[0], result_json(c, 0), FAMILY_KEY[1], result_json(c, 1),
+                             "router", router_json(c), "hops", hops_json(c), "nat_levels",
+                             levels_json(c), "verdict", c->verdict);
     if (body == NULL)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
     pv_cli_print_json(cli, body);
@@ -255,10 +264,12 @@ static void router_rows(struct pv_table *t, const struct check *c)
 {
     char text[PV_SHOW_BUF], a[PV_ADDR_TEXT];
     const struct pv_routercheck_result *r = &c->report.router;
-    int levels = pv_routercheck_levels(r, &c->report.result[0]);
+    int levels = pv_routercheck_levels(r, &c->report.result[0], &c->report.trace);
     if (levels >= 1)
         row(t, "NAT levels", levels == 1 ? PV_PLAIN : PV_YELLOW,
-            levels == 1 ? "one" : "two or more");
+            levels == 1                        ? "one"
+            : r->external.family != PV_AF_NONE ? "two or more"
+                                               : "two or more (private networks on the way out)");
     if (r->router.family == PV_AF_NONE)
         return;
     snprintf(text, sizeof(text), "%s: PCP %s, NAT-PMP %s, UPnP %s",

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "ctl/nettrace.h"
 #include "proto/stunc.h"
 #include "sys/clock.h"
 #include "sys/entropy.h"
@@ -395,12 +396,16 @@ static void receive_router(struct router *r, struct pv_udp_receiver *rx)
 }
 
 /* Sleeps until something is due or arrives, and hands it in. */
-static void step(struct measure *m, size_t n, struct router *r, struct pv_udp_receiver *rx)
+static void step(struct measure *m, size_t n, struct router *r, struct pv_nettrace *t,
+                 struct pv_udp_receiver *rx)
 {
-    struct pollfd polls[PV_NETPROBE_FAMILIES * PV_NETCHECK_SOCKETS + 1];
+    struct pollfd polls[PV_NETPROBE_FAMILIES * PV_NETCHECK_SOCKETS + 1 + PV_ROUTERCHECK_HOPS];
     nfds_t n_polls = 0;
     pv_ns next = r->running ? pv_routercheck_next_timeout(&r->rc) : PV_NEVER;
+    next = pv_min_ns(next, pv_nettrace_next_timeout(t));
     polls[n_polls++] = (struct pollfd){.fd = r->running ? r->fd : -1, .events = POLLIN};
+    for (size_t i = 0; i < PV_ROUTERCHECK_HOPS; i++)
+        polls[n_polls++] = (struct pollfd){.fd = t->running ? t->fds[i] : -1, .events = POLLIN};
     for (size_t f = 0; f < n; f++) {
         for (size_t i = 0; m[f].running && i < m[f].n_fds; i++)
             polls[n_polls++] = (struct pollfd){.fd = m[f].fds[i], .events = POLLIN};
@@ -417,6 +422,9 @@ static void step(struct measure *m, size_t n, struct router *r, struct pv_udp_re
     size_t at = 1;
     if (polls[0].revents != 0)
         receive_router(r, rx);
+    for (size_t i = 0; i < PV_ROUTERCHECK_HOPS; i++)
+        if (polls[at++].revents != 0)
+            pv_nettrace_handle_ready(t, i);
     for (size_t f = 0; f < n; f++)
         for (unsigned i = 0; m[f].running && i < m[f].n_fds; i++)
             if (polls[at++].revents != 0)
@@ -447,13 +455,16 @@ int pv_netprobe_run(const struct pv_netprobe_servers *servers, bool lifetime,
     struct measure m[PV_NETPROBE_FAMILIES] = {0};
     struct pv_netprobe_report report = {0};
     struct router router = {.fd = -1};
+    struct pv_nettrace trace = {.running = false};
     struct pv_udp_receiver *rx = NULL;
     int r = pv_udp_receiver_new(&rx, DATAGRAMS, DATAGRAM_MAX);
     for (size_t f = 0; r == PV_OK && f < PV_NETPROBE_FAMILIES; f++)
         r = start(&m[f], servers, f, lifetime, &report);
-    if (r == PV_OK && report.tried[0])
+    if (r == PV_OK && report.tried[0]) {
         start_router(&router, &report.local[0]);
-    while (r == PV_OK && (m[0].running || m[1].running || router.running)) {
+        pv_nettrace_start(&trace, &servers->addr[0][0], pv_clock_now());
+    }
+    while (r == PV_OK && (m[0].running || m[1].running || router.running || trace.running)) {
         for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++) {
             if (!m[f].running)
                 continue;
@@ -461,9 +472,13 @@ int pv_netprobe_run(const struct pv_netprobe_servers *servers, bool lifetime,
             pump(&m[f], &report.result[f]);
         }
         pump_router(&router, &report.router);
-        if (m[0].running || m[1].running || router.running)
-            step(m, PV_NETPROBE_FAMILIES, &router, rx);
+        pv_nettrace_handle_timeout(&trace, pv_clock_now());
+        if (m[0].running || m[1].running || router.running || trace.running)
+            step(m, PV_NETPROBE_FAMILIES, &router, &trace, rx);
     }
+    report.trace = trace.trace;
+    if (report.tried[0])
+        pv_nettrace_done(&trace);
     if (router.fd >= 0)
         close(router.fd);
     for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++)

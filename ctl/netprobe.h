@@ -51,7 +51,8 @@ struct pv_netprobe_report {
     bool tried[PV_NETPROBE_FAMILIES];           /* this machine has an address of the family */
     struct pv_addr local[PV_NETPROBE_FAMILIES]; /* towards the server; port 0 */
     struct pv_netcheck_result result[PV_NETPROBE_FAMILIES];
-    struct pv_routercheck_result router; /* of IPv4 */
+    struct pv_routercheck_result router; /* of IPv4, like the next */
+    struct pv_routercheck_trace trace;
 };
 /* Measures. -errno, PV_ERR_NOMEM when sockets cannot be had. */
 PV_MUST_CHECK int pv_netprobe_run(const struct pv_netprobe_servers *servers, bool lifetime,

@@ -190,15 +190,48 @@ int pv_routercheck_poll_event(struct pv_routercheck *rc, struct pv_routercheck_r
     return PV_OK;
 }
 
+/* Addresses of somebody's network, whose way out is translated. Carriers number their own routers
+ * from the other private ranges, without translating behind them. */
+static bool is_translated(const struct pv_addr *a)
+{
+    return (a->ip[0] == 192 && a->ip[1] == 168) || (a->ip[0] == 100 && (a->ip[1] & 0xc0) == 64);
+}
+
+static int levels_of_trace(const struct pv_routercheck_trace *t)
+{
+    const struct pv_addr *network = NULL;
+    bool silent = false, out = t->reached;
+    for (size_t i = 0; i < t->n; i++) {
+        const struct pv_addr *hop = &t->hops[i];
+        if (hop->family != PV_AF_INET) {
+            silent = true;
+            continue;
+        }
+        if (!pv_addr_is_private(hop)) {
+            out = true;
+            break;
+        }
+        if (network == NULL)
+            network = hop;
+        if (memcmp(network->ip, hop->ip, 3) == 0)
+            continue;
+        if (is_translated(hop))
+            return 2;
+        silent = true; /* it may translate or not */
+    }
+    return out && !silent ? 1 : -1;
+}
+
 int pv_routercheck_levels(const struct pv_routercheck_result *router,
-                          const struct pv_netcheck_result *nat)
+                          const struct pv_netcheck_result *nat,
+                          const struct pv_routercheck_trace *trace)
 {
     if (!nat->reached || nat->translated == PV_NETCHECK_UNKNOWN)
         return -1;
     if (nat->translated == PV_NETCHECK_NO)
         return 0;
     if (router->external.family == PV_AF_NONE)
-        return -1;
+        return levels_of_trace(trace);
     for (size_t i = 0; i < nat->n_publics; i++)
         if (pv_addr_equal_ip(&nat->publics[i], &router->external))
             return 1;

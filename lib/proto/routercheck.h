@@ -20,6 +20,7 @@ enum {
     PV_ROUTERCHECK_MTU = 192,        /* bytes; no request is longer */
     PV_ROUTERCHECK_SENDS = 3,        /* of each request */
     PV_ROUTERCHECK_MS = 1400,        /* until silence means no; SSDP may take MX = 1 s */
+    PV_ROUTERCHECK_HOPS = 8,         /* routers looked for on the way out */
 };
 
 struct pv_routercheck_result {
@@ -58,8 +59,21 @@ PV_MUST_CHECK int pv_routercheck_poll_transmit(struct pv_routercheck *rc,
 PV_MUST_CHECK int pv_routercheck_poll_event(struct pv_routercheck *rc,
                                             struct pv_routercheck_result *ret_result);
 
-/* How many NATs stand in the way, as far as it can be told: 0, 1, 2 = two or more, -1 unknown. */
+/* The first routers on the way to a server. */
+struct pv_routercheck_trace {
+    struct pv_addr hops[PV_ROUTERCHECK_HOPS]; /* port 0; PV_AF_NONE: silent */
+    size_t n;                                 /* how many there are, or were looked for */
+    bool reached;                             /* the server comes behind them */
+};
+
+/*
+ * How many NATs stand in the way, as far as it can be told: 0, 1, 2 = two or more, -1 unknown. By
+ * the router's word about its outer address; without it by private addresses on the way out: those
+ * of one network (/24) before a public one are one NAT; a further network of 192.168/16 or 100.64/10
+ * makes two or more; one of 10/8 or 172.16/12 may be a carrier's routers: unknown.
+ */
 int pv_routercheck_levels(const struct pv_routercheck_result *router,
-                          const struct pv_netcheck_result *nat);
+                          const struct pv_netcheck_result *nat,
+                          const struct pv_routercheck_trace *trace);
 
 #endif /* PV_ROUTERCHECK_H */

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <linux/filter.h>
+#include <netinet/icmp6.h>
 #include <netinet/in.h>
+#include <netinet/ip_icmp.h>
 #include <netinet/udp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -469,6 +471,19 @@ void pv_udp_send(int fd, const struct pv_udp_out *out, size_t n, struct pv_udp_c
 
 /* --- errors -------------------------------------------------------------------------------- */
 
+/* Behind the error stands who sent it (SO_EE_OFFENDER of ip(7)). */
+static struct pv_addr offender_of(const struct cmsghdr *c)
+{
+    struct sockaddr_storage ss = {0};
+    size_t at = sizeof(struct sock_extended_err), len = c->cmsg_len - CMSG_LEN(0);
+    if (len <= at || len - at > sizeof(ss))
+        return (struct pv_addr){.family = PV_AF_NONE};
+    memcpy(&ss, CMSG_DATA(c) + at, len - at);
+    struct pv_addr a = pv_sockaddr_to(&ss);
+    a.port = 0;
+    return a;
+}
+
 int pv_udp_read_error(int fd, struct pv_udp_error *ret_error)
 {
     struct sockaddr_storage name = {0};
@@ -490,6 +505,10 @@ int pv_udp_read_error(int fd, struct pv_udp_error *ret_error)
         error.err = (int)ee.ee_errno;
         error.mtu = ee.ee_errno == EMSGSIZE ? ee.ee_info : 0;
         error.local = ee.ee_origin == SO_EE_ORIGIN_LOCAL;
+        error.time_exceeded =
+            (ee.ee_origin == SO_EE_ORIGIN_ICMP && ee.ee_type == ICMP_TIME_EXCEEDED) ||
+            (ee.ee_origin == SO_EE_ORIGIN_ICMP6 && ee.ee_type == ICMP6_TIME_EXCEEDED);
+        error.offender = offender_of(c);
     }
     *ret_error = error;
     return PV_OK;

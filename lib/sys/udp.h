@@ -89,10 +89,12 @@ void pv_udp_send(int fd, const struct pv_udp_out *out, size_t n, struct pv_udp_c
 
 /* What an ICMP error (or the local kernel) says about a datagram of ours. Trust none of it. */
 struct pv_udp_error {
-    struct pv_addr dst; /* where the datagram went */
-    int err;            /* errno value: EMSGSIZE, ECONNREFUSED, EHOSTUNREACH, ... */
-    uint32_t mtu;       /* for EMSGSIZE: what the router says fits, in bytes of IP packet */
-    bool local;         /* our own kernel says so, not the network */
+    struct pv_addr dst;      /* where the datagram went */
+    int err;                 /* errno value: EMSGSIZE, ECONNREFUSED, EHOSTUNREACH, ... */
+    uint32_t mtu;            /* for EMSGSIZE: what the router says fits, in bytes of IP packet */
+    bool local;              /* our own kernel says so, not the network */
+    bool time_exceeded;      /* its TTL was used up on the way... */
+    struct pv_addr offender; /* ...at this router; port 0, PV_AF_NONE = not known */
 };
 /* The oldest error waiting. A socket with a waiting error stays "ready", and its next send is
  * eaten, so drain it. PV_ERR_AGAIN: none. */

@@ -2,6 +2,7 @@
 """p2pvpnctl netcheck and stun with real sockets: every profile of the emulator, plain Linux routers,
 our coordinator and coturn as servers, UDP blocked. No root, no daemon, no network needed."""
 import json
+import os
 import shutil
 import time
 
@@ -87,6 +88,67 @@ table inet guard {
     check("port-restricted" in out and "direct paths to everybody" in out, f"in words: {out}")
     r = a.json("stun", coordinator.public())
     equal(len([x for x in r["answers"] if x["mapped"]]), 2, "answers by UDP and TCP")
+
+
+OTHERS = (
+    # settings, name, mapping, filtering, ports, hairpin, delta or block size
+    # a host takes no packet that comes back with its own inner address
+    ({"profile": "full-cone", "ports": "random", "hairpin": "internal"}, "full cone",
+     "endpoint-independent", "endpoint-independent", "random", "no", None),
+    ({"profile": "address-restricted", "ports": "sequential", "hairpin": "external"},
+     "address-restricted", "endpoint-independent", "address-dependent", "sequential", "yes", 1),
+    ({"profile": "port-restricted", "ports": "block", "block-size": "1024"}, "port-restricted",
+     "endpoint-independent", "address- and port-dependent", "block", "no", 1024),
+    ({"profile": "symmetric", "mapping": "ad"}, "symmetric", "address-dependent",
+     "address- and port-dependent", "random", "unknown", None),
+    ({"profile": "symmetric", "filtering": "ad"}, "symmetric", "address- and port-dependent",
+     "address-dependent", "random", "unknown", None),
+    ({"profile": "symmetric", "ports": "preserve"}, "symmetric", "address- and port-dependent",
+     "address- and port-dependent", "preserved", "unknown", None),
+    ({"profile": "symmetric-sequential", "step": "-1"}, "symmetric", "address- and port-dependent",
+     "address- and port-dependent", "sequential", "unknown", -1),
+    ({"profile": "symmetric-sequential", "step": "2", "foreign": "10"}, "symmetric",
+     "address- and port-dependent", "address- and port-dependent", "sequential", "unknown", 2),
+    ({"profile": "symmetric-block", "block-size": "256"}, "symmetric",
+     "address- and port-dependent", "address- and port-dependent", "block", "unknown", 256),
+    ({"profile": "symmetric-block", "block-size": "2048"}, "symmetric",
+     "address- and port-dependent", "address- and port-dependent", "block", "unknown", 2048),
+)
+DEFAULTS = {"hairpin": "off", "step": "1", "foreign": "0", "block-size": "512"}
+
+
+@scenario
+def every_other_behaviour_is_named(lab):
+    if os.environ.get("PV_LAB_LONG") != "1":
+        raise Skip("takes half a minute: PV_LAB_LONG=1; sim/netcheck has them all")
+    coordinator = server(lab)
+    lan = lab.lan("home", "delay=10ms")
+    a = lab.host("a", lan)
+    for settings, name, mapping, filtering, ports, hairpin, number in OTHERS:
+        lan.nat.set(**DEFAULTS)
+        lan.nat.set(**settings)  # the profile comes first and sets the others
+        lan.nat.flush()
+        r = netcheck(a, coordinator.public())["ipv4"]
+        expect(r, name, mapping, filtering, ports, settings)
+        equal(r["hairpin"], hairpin, f"hairpin: {settings}")
+        if ports == "sequential":
+            equal(r["delta"], number, f"delta: {settings}")
+        if ports == "block":  # an estimate: half of it at least
+            check(r["block"]["size"] in (number // 2, number), f"block: {settings}: {r['block']}")
+
+
+@scenario
+def nats_behind_nats_are_counted(lab):
+    coordinator = server(lab)
+    outer = lab.lan("carrier", "profile=symmetric-block")
+    inner = lab.lan("home", "profile=port-restricted", outer=outer)
+    one, two, pub = lab.host("one", outer), lab.host("two", inner), lab.host("pub")
+    for host, levels in ((pub, 0), (one, 1), (two, 2)):
+        equal(netcheck(host, coordinator.public())["nat_levels"], levels, f"NATs before {host.name}")
+    out = two.ctl("netcheck", "--server", coordinator.public()).out
+    check("two or more (private networks on the way out)" in out, f"in words: {out}")
+    r = netcheck(two, coordinator.public())
+    equal((r["ipv4"]["name"], r["ipv4"]["ports"]), ("symmetric", "block"), "the worse of two NATs")
 
 
 @scenario

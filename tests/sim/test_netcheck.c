@@ -188,6 +188,18 @@ static const struct row ROWS[] = {
      PV_NETCHECK_APD, PV_NETCHECK_SEQUENTIAL, -2, PV_NETCHECK_UNKNOWN},
     {"profile=symmetric-block", PV_NETCHECK_SYMMETRIC, PV_NETCHECK_APD, PV_NETCHECK_APD,
      PV_NETCHECK_IN_BLOCK, 0, PV_NETCHECK_UNKNOWN},
+    {"profile=symmetric-block block-size=256", PV_NETCHECK_SYMMETRIC, PV_NETCHECK_APD,
+     PV_NETCHECK_APD, PV_NETCHECK_IN_BLOCK, 0, PV_NETCHECK_UNKNOWN},
+    {"profile=symmetric-block block-size=2048", PV_NETCHECK_SYMMETRIC, PV_NETCHECK_APD,
+     PV_NETCHECK_APD, PV_NETCHECK_IN_BLOCK, 0, PV_NETCHECK_UNKNOWN},
+    {"profile=symmetric-sequential step=-1", PV_NETCHECK_SYMMETRIC, PV_NETCHECK_APD,
+     PV_NETCHECK_APD, PV_NETCHECK_SEQUENTIAL, -1, PV_NETCHECK_UNKNOWN},
+    {"profile=symmetric ports=preserve", PV_NETCHECK_SYMMETRIC, PV_NETCHECK_APD, PV_NETCHECK_APD,
+     PV_NETCHECK_PRESERVED, 0, PV_NETCHECK_UNKNOWN},
+    {"profile=symmetric filtering=ad", PV_NETCHECK_SYMMETRIC, PV_NETCHECK_APD, PV_NETCHECK_AD,
+     PV_NETCHECK_RANDOM, 0, PV_NETCHECK_UNKNOWN},
+    {"profile=full-cone ports=sequential", PV_NETCHECK_FULL_CONE, PV_NETCHECK_EI, PV_NETCHECK_EI,
+     PV_NETCHECK_SEQUENTIAL, 1, PV_NETCHECK_NO},
     {"profile=linux", PV_NETCHECK_PORT_RESTRICTED, PV_NETCHECK_EI, PV_NETCHECK_APD,
      PV_NETCHECK_PRESERVED, 0, PV_NETCHECK_NO},
     {"profile=linux-drop", PV_NETCHECK_PORT_RESTRICTED, PV_NETCHECK_EI, PV_NETCHECK_APD,
@@ -206,7 +218,8 @@ static bool block_is_right(const struct world *w)
         if (v.external.port < w->res.block_lo ||
             v.external.port >= w->res.block_lo + w->res.block_size)
             return false;
-    return w->res.block_size == 512 || w->res.block_size == 256;
+    unsigned size = pv_nat_config(sim_net_nat(w->net, w->zone))->block_size;
+    return w->res.block_size == size || w->res.block_size == size / 2;
 }
 
 static int check_row(const struct row *row, uint64_t seed, const struct pv_link_config *line)

@@ -151,17 +151,69 @@ static void levels_follow_from_both_addresses(void **state)
     (void)state;
     struct pv_netcheck_result nat = {.reached = false, .translated = PV_NETCHECK_YES};
     struct pv_routercheck_result router = {.external = pv_addr4(203, 0, 113, 7, 0)};
+    static const struct pv_routercheck_trace silent = {.n = 0};
     nat.publics[0] = pv_addr4(203, 0, 113, 7, 0);
     nat.n_publics = 1;
-    assert_int_equal(pv_routercheck_levels(&router, &nat), -1);
+    assert_int_equal(pv_routercheck_levels(&router, &nat, &silent), -1);
     nat.reached = true;
-    assert_int_equal(pv_routercheck_levels(&router, &nat), 1);
+    assert_int_equal(pv_routercheck_levels(&router, &nat, &silent), 1);
     router.external.ip[3] = 8;
-    assert_int_equal(pv_routercheck_levels(&router, &nat), 2);
+    assert_int_equal(pv_routercheck_levels(&router, &nat, &silent), 2);
     router.external.family = PV_AF_NONE;
-    assert_int_equal(pv_routercheck_levels(&router, &nat), -1);
+    assert_int_equal(pv_routercheck_levels(&router, &nat, &silent), -1);
     nat.translated = PV_NETCHECK_NO;
-    assert_int_equal(pv_routercheck_levels(&router, &nat), 0);
+    assert_int_equal(pv_routercheck_levels(&router, &nat, &silent), 0);
+}
+
+static void without_the_routers_word_private_addresses_on_the_way_tell(void **state)
+{
+    (void)state;
+    enum {
+        END = 0, /* of the hops */
+        SILENT = 255,
+    };
+    static const struct {
+        const char *why;
+        uint8_t hops[5][4];
+        bool reached;
+        int want;
+    } rows[] = {
+        {"nothing is known", {{SILENT}}, false, -1},
+        {"the server is next", {{END}}, true, 1},
+        {"a router, then the Internet", {{192, 168, 1, 1}, {198, 51, 100, 1}}, false, 1},
+        {"a router, then the server", {{192, 168, 1, 1}}, true, 1},
+        {"two routers of one network", {{192, 168, 1, 1}, {192, 168, 1, 254}}, true, 1},
+        {"the carrier's NAT", {{192, 168, 1, 1}, {100, 64, 0, 1}, {198, 51, 100, 1}}, false, 2},
+        {"two routers at home", {{192, 168, 1, 1}, {192, 168, 0, 1}, {SILENT}}, false, 2},
+        {"somebody in between is silent",
+         {{192, 168, 1, 1}, {SILENT}, {198, 51, 100, 1}},
+         false,
+         -1},
+        {"two networks, whatever is silent", {{10, 0, 0, 1}, {SILENT}, {192, 168, 0, 1}}, false, 2},
+        {"a router of the carrier",
+         {{192, 168, 1, 1}, {10, 9, 0, 1}, {198, 51, 100, 1}},
+         false,
+         -1},
+        {"it and the carrier's NAT", {{192, 168, 1, 1}, {10, 9, 0, 1}, {100, 127, 0, 1}}, false, 2},
+        {"private addresses behind a public one do not count",
+         {{192, 168, 1, 1}, {198, 51, 100, 1}, {10, 0, 0, 1}},
+         false,
+         1},
+        {"a private one and no end", {{192, 168, 1, 1}}, false, -1},
+    };
+    const struct pv_netcheck_result nat = {.reached = true, .translated = PV_NETCHECK_YES};
+    const struct pv_routercheck_result router = {.external = {.family = PV_AF_NONE}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_routercheck_trace t = {.reached = rows[i].reached};
+        for (; t.n < 5 && rows[i].hops[t.n][0] != END; t.n++) {
+            const uint8_t *a = rows[i].hops[t.n];
+            if (a[0] != SILENT)
+                t.hops[t.n] = pv_addr4(a[0], a[1], a[2], a[3], 0);
+        }
+        int got = pv_routercheck_levels(&router, &nat, &t);
+        if (got != rows[i].want)
+            fail_msg("%s: %d", rows[i].why, got);
+    }
 }
 
 int main(void)
@@ -173,6 +225,7 @@ int main(void)
         cmocka_unit_test(without_a_router_all_is_unknown),
         cmocka_unit_test(refusals_strangers_and_damage_do_not_count),
         cmocka_unit_test(levels_follow_from_both_addresses),
+        cmocka_unit_test(without_the_routers_word_private_addresses_on_the_way_tell),
     };
     return cmocka_run_group_tests_name("routercheck", tests, NULL, NULL);
 }
