@@ -15,3 +15,22 @@ set_target_properties(nss_p2pvpn PROPERTIES PREFIX "lib" SUFFIX ".so.2"
 include(GNUInstallDirs)
 install(TARGETS nss_p2pvpn LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(PROGRAMS ${PROJECT_SOURCE_DIR}/scripts/install-nss DESTINATION sbin RENAME p2pvpn-nss)
+
+# Installed on this machine (no DESTDIR: no package is being made) by root: names work from then on.
+# The module must lie where the loader looks, or the word in nsswitch.conf would mean nothing.
+install(CODE [[
+    if(NOT DEFINED ENV{DESTDIR} AND EXISTS /etc/nsswitch.conf)
+        execute_process(COMMAND id -u OUTPUT_VARIABLE uid OUTPUT_STRIP_TRAILING_WHITESPACE)
+        if(uid STREQUAL "0")
+            execute_process(COMMAND ldconfig OUTPUT_QUIET ERROR_QUIET)
+            execute_process(COMMAND "${CMAKE_INSTALL_PREFIX}/sbin/p2pvpn-nss" RESULT_VARIABLE failed)
+        else()
+            set(failed 1)
+        endif()
+        if(failed)
+            message(STATUS "p2pvpn is not in /etc/nsswitch.conf: run `p2pvpn-nss` as root")
+        endif()
+    endif()
+]])
+add_custom_target(uninstall COMMAND ${CMAKE_COMMAND} -D BUILD_DIR=${CMAKE_BINARY_DIR}
+    -P ${PROJECT_SOURCE_DIR}/cmake/Uninstall.cmake VERBATIM)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ctl/chatraw.h"
 #include "ctl/tui.h"
 #include "sys/clock.h"
 
@@ -446,8 +447,7 @@ static int check_peer(struct pv_cli *cli, const char *peer)
     return code;
 }
 
-/* The peer's name, whatever it was called. */
-static int find_name(struct pv_cli *cli, const char *peer, char ret_name[static PV_NAME_BUF])
+int pv_chat_peer_name(struct pv_cli *cli, const char *peer, char ret_name[static PV_NAME_BUF])
 {
     json_t *ip = NULL, *peers = NULL;
     const json_t *p;
@@ -471,7 +471,7 @@ static int on_terminal(struct pv_cli *cli)
     char name[PV_NAME_BUF] = "";
     int code = 0;
     if (cli->args.n_words > 0)
-        code = find_name(cli, cli->args.word[0], name);
+        code = pv_chat_peer_name(cli, cli->args.word[0], name);
     cli->cached = false; /* of that answer; the chat says itself who is there */
     return code != 0 ? code : pv_tui_run(cli, name[0] == '\0' ? NULL : name);
 }
@@ -481,7 +481,9 @@ int pv_chatline(struct pv_cli *cli)
     if (cli->args.n_words > 0 && cli->args.word[0][0] == '#')
         return pv_cli_usage(cli, "rooms are not in this version");
     int code = pv_cli_connect(cli);
-    if (code == 0 && cli->args.value[0] == NULL && pv_tui_is_possible(cli))
+    if (cli->args.value[PV_CHAT_RAW] != NULL)
+        return code != 0 ? code : pv_chatraw(cli);
+    if (code == 0 && cli->args.value[PV_CHAT_LINES] == NULL && pv_tui_is_possible(cli))
         return on_terminal(cli);
     if (code == 0 && cli->args.n_words > 0)
         code = check_peer(cli, cli->args.word[0]);

@@ -9,6 +9,16 @@
 
 #include "ctl/cli.h"
 
+/* Options of the command chat, by place. */
+enum {
+    PV_CHAT_LINES,
+    PV_CHAT_RAW,
+};
+
+/* The name of a peer, whatever it was called by ("" when only its address is known). 0 or an exit
+ * code. */
+PV_MUST_CHECK int pv_chat_peer_name(struct pv_cli *cli, const char *peer,
+                                    char ret_name[static PV_NAME_BUF]);
 /* The command chat. */
 int pv_chatline(struct pv_cli *cli);
 /* One message on cli->out: "[14:20] pi: text", or with its receiver and state. */

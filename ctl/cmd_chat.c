@@ -209,16 +209,20 @@ const struct pv_command pv_cmds_chat[] = {
     },
     {
         .name = "chat",
-        .args = "[PEER] [--lines]",
+        .args = "[PEER] [--lines | --raw]",
         .summary = "a conversation: shows what comes in, sends what is typed",
-        .details = "On a terminal with a roster, histories and delivery marks (/help says more);\n"
-                   "in a pipe line by line: with PEER every line goes there. In any case:\n"
-                   "  send NAME TEXT  send a line\n"
-                   "  getu            who is there\n"
-                   "  exit            end (so does the end of the input)\n"
-                   "  --lines         line by line on a terminal too\n",
+        .details =
+            "On a terminal with a roster, histories and delivery marks (/help says more);\n"
+            "in a pipe line by line: with PEER every line goes there. In any case:\n"
+            "  send NAME TEXT  send a line\n"
+            "  getu            who is there\n"
+            "  exit            end (so does the end of the input)\n"
+            "  --lines         line by line on a terminal too\n"
+            "  --raw           for scripts, with PEER: prints nothing but its lines and\n"
+            "                  sends those of the input, like nc on port 2047. Ends with the\n"
+            "                  input when something was sent, else only listens\n",
         .example = "p2pvpnctl chat pi",
-        .options = {{"lines", 0, false}},
+        .options = {[PV_CHAT_LINES] = {"lines", 0, false}, [PV_CHAT_RAW] = {"raw", 0, false}},
         .max_words = 1,
         .run = pv_chatline,
     },

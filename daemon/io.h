@@ -27,6 +27,7 @@ struct pv_io_config {
     int ctl_fd;     /* listening unix socket */
     int signals_fd; /* of pv_signals_open(): SIGTERM, SIGINT, SIGHUP */
     char tun_name[PV_JOB_IFNAME];
+    int notify_fd;          /* of pv_helper_notify(); -1: no program is run */
     const char *state;      /* directory; received files wait in files/ below it */
     const char *names_path; /* of the names file; NULL: none is kept */
     /* Called once, when the interface the engine wants at start is up or has failed: from then on

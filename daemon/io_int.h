@@ -58,6 +58,8 @@ struct pv_io {
     int files_dir;            /* -1 = not opened yet */
 
     /* io_jobs.c */
+    struct pv_worker *notifier; /* NULL: no program is run */
+    struct pv_watch *notifier_watch;
     struct pv_worker *store, *helper, *resolver;
     struct pv_watch *store_watch, *helper_job_watch, *resolver_watch;
     unsigned iface_jobs;        /* under way */

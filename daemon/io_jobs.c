@@ -10,12 +10,14 @@
 
 #include "daemon/io_int.h"
 #include "sys/file.h"
+#include "sys/notify.h"
 #include "sys/sockaddr.h"
 
 enum {
     STORE_LIMIT = 8192, /* jobs under way; beyond it the engine is told so */
     HELPER_LIMIT = 64,
     RESOLVER_LIMIT = 256,
+    NOTIFIER_LIMIT = 128, /* the engine keeps fewer */
     RESOLVER_THREADS = 2, /* a name server that does not answer must not hold up all names */
 };
 
@@ -124,6 +126,35 @@ static void resolve(const struct pv_job_resolve *job, struct pv_job_result *resu
     freeaddrinfo(list);
 }
 
+static void run_notifier(void *ctx, void *const *items, size_t n)
+{
+    const int fd = (int)(intptr_t)ctx; /* by value: the thread may outlive the rest (abandon) */
+    struct pv_notify_message *msg = malloc(sizeof(*msg));
+    for (size_t i = 0; i < n; i++) {
+        struct work *w = items[i];
+        const struct pv_job_notify *job = w->job->u.notify;
+        char error[PV_NOTIFY_ERROR_MAX];
+        if (msg == NULL) {
+            result_error(&w->result, PV_ERR_NOMEM, "notify", "out of memory");
+            continue;
+        }
+        *msg = (struct pv_notify_message){.text_len = (uint32_t)strlen(job->text)};
+        _Static_assert(sizeof(msg->text) >= PV_CHAT_TEXT_MAX, "every text fits");
+        memcpy(msg->text, job->text, msg->text_len);
+        snprintf(msg->from, sizeof(msg->from), "%s", job->from);
+        snprintf(msg->to, sizeof(msg->to), "%s", job->to);
+        snprintf(msg->room, sizeof(msg->room), "%s", job->room);
+        snprintf(msg->id, sizeof(msg->id), "%s", job->id);
+        snprintf(msg->time, sizeof(msg->time), "%llu.%03llu",
+                 (unsigned long long)(job->time_ms / 1000),
+                 (unsigned long long)(job->time_ms % 1000));
+        w->result.status = pv_notify_run(fd, msg, error);
+        _Static_assert(sizeof(error) <= sizeof(w->result.error), "an error is not cut");
+        memcpy(w->result.error, error, sizeof(error));
+    }
+    free(msg);
+}
+
 static void run_resolver(void *ctx, void *const *items, size_t n)
 {
     (void)ctx;
@@ -219,6 +250,13 @@ static void on_resolver(void *ctx, unsigned ready, pv_ns now)
     take_all(io, io->resolver, now);
 }
 
+static void on_notifier(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io *io = ctx;
+    (void)ready;
+    take_all(io, io->notifier, now);
+}
+
 static void remember_iface(struct pv_io *io, const struct pv_job *job)
 {
     free(io->iface);
@@ -234,6 +272,8 @@ static struct pv_worker *worker_for(struct pv_io *io, enum pv_job_kind kind)
 {
     if (pv_store_serves(kind))
         return io->store;
+    if (kind == PV_JOB_NOTIFY)
+        return io->notifier;
     return kind == PV_JOB_RESOLVE ? io->resolver : io->helper;
 }
 
@@ -285,6 +325,24 @@ void pv_io_restore_iface(struct pv_io *io)
     submit(io, job, true, io->now);
 }
 
+/* Only where a program is configured. */
+static int init_notifier(struct pv_io *io)
+{
+    const struct pv_worker_config cfg = {.name = "pv-notifier",
+                                         .threads = 1,
+                                         .limit = NOTIFIER_LIMIT,
+                                         .batch = 1,
+                                         .run = run_notifier,
+                                         .ctx = (void *)(intptr_t)io->cfg.notify_fd};
+    if (io->cfg.notify_fd < 0)
+        return PV_OK;
+    int r = pv_worker_new(&io->notifier, &cfg);
+    if (r >= 0)
+        r = pv_watch_new(&io->notifier_watch, io->loop, pv_worker_fd(io->notifier), PV_LOOP_READ,
+                         on_notifier, io);
+    return r;
+}
+
 int pv_io_jobs_init(struct pv_io *io)
 {
     const struct pv_worker_config store = {.name = "pv-store",
@@ -318,6 +376,8 @@ int pv_io_jobs_init(struct pv_io *io)
     if (r >= 0)
         r = pv_watch_new(&io->resolver_watch, io->loop, pv_worker_fd(io->resolver), PV_LOOP_READ,
                          on_resolver, io);
+    if (r >= 0)
+        r = init_notifier(io);
     return r;
 }
 
@@ -341,9 +401,12 @@ void pv_io_jobs_done(struct pv_io *io)
     pv_watch_free(io->store_watch);
     pv_watch_free(io->helper_job_watch);
     pv_watch_free(io->resolver_watch);
+    pv_watch_free(io->notifier_watch);
     finish_worker(io->store);
     finish_worker(io->helper);
     if (io->resolver != NULL)
         pv_worker_abandon(io->resolver); /* a name server may keep it waiting for half a minute */
+    if (io->notifier != NULL)
+        pv_worker_abandon(io->notifier); /* nor need its user's program be in a hurry */
     free(io->iface);
 }

@@ -68,7 +68,7 @@ struct daemon {
     struct pv_store *store;
     struct pv_engine *engine;
     struct pv_io *io;
-    int lock_fd, ctl_fd, signals_fd, udp4, udp6;
+    int lock_fd, ctl_fd, signals_fd, notify_fd, udp4, udp6;
 };
 
 /* One line on standard error; returns code. */
@@ -370,6 +370,14 @@ static int open_control(struct daemon *d)
     return EXIT_OK;
 }
 
+static int open_notify(struct daemon *d)
+{
+    char error[PV_HELPER_ERROR_MAX];
+    if (pv_helper_notify(d->helper, d->settings.notify, &d->notify_fd, error) < 0)
+        return say(EXIT_FAILED, "%s", error);
+    return EXIT_OK;
+}
+
 /* --- engine and loop ----------------------------------------------------------------------- */
 
 static int new_engine(struct daemon *d, const struct pv_saved *saved)
@@ -396,6 +404,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .max_mappings = s->max_mappings,
         .max_pps = s->max_pps,
         .chat_store = s->chat_store,
+        .notify = d->notify_fd >= 0,
         .auto_accept = s->auto_accept,
         .n_auto_accept = s->n_auto_accept,
         .wall_us = pv_clock_wall_us(),
@@ -457,6 +466,7 @@ static int run(struct daemon *d)
         .udp6 = d->udp6,
         .ctl_fd = d->ctl_fd,
         .signals_fd = d->signals_fd,
+        .notify_fd = d->notify_fd,
         .state = d->state,
         .names_path = names,
         .ready = on_ready,
@@ -496,6 +506,8 @@ static int start(struct daemon *d, const uint8_t *transport_key)
         code = open_udp(d);
     if (code == EXIT_OK)
         code = open_control(d);
+    if (code == EXIT_OK && d->settings.notify[0] != '\0')
+        code = open_notify(d);
     for (bool again = true; code == EXIT_OK && again;)
         code = live(d, transport_key, &again);
     return code;
@@ -516,6 +528,7 @@ static void finish(struct daemon *d)
     close_fd(d->udp4);
     close_fd(d->udp6);
     close_fd(d->signals_fd);
+    close_fd(d->notify_fd);
     pv_helper_stop(d->helper);
     close_fd(d->lock_fd);
 }
@@ -556,7 +569,8 @@ static int check(struct daemon *d)
 
 int main(int argc, char **argv)
 {
-    struct daemon d = {.lock_fd = -1, .ctl_fd = -1, .signals_fd = -1, .udp4 = -1, .udp6 = -1};
+    struct daemon d = {
+        .lock_fd = -1, .ctl_fd = -1, .signals_fd = -1, .notify_fd = -1, .udp4 = -1, .udp6 = -1};
     open_standard_streams();
     pv_settings_init(&d.settings);
     int code = read_flags(&d, argc, argv);

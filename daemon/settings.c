@@ -7,6 +7,7 @@
 
 #include "crypto/ct.h"
 #include "sys/file.h"
+#include "sys/notify.h"
 #include "sys/tun.h"
 
 /* The value being read and where to say what is wrong with it. */
@@ -241,6 +242,15 @@ static bool parse_size(const char *text, uint64_t *ret_bytes)
     return true;
 }
 
+static int take_notify(struct ctx *c)
+{
+    if (!pv_notify_command_is_valid(c->value))
+        return bad(c, "notify: expected the absolute path of a program and perhaps arguments, "
+                      "separated by blanks; there is no shell");
+    snprintf(c->s->notify, sizeof(c->s->notify), "%s", c->value);
+    return PV_OK;
+}
+
 static int take_auto_accept(struct ctx *c)
 {
     static const char *const why =
@@ -295,6 +305,7 @@ static const struct key traversal_keys[] = {
 static const struct key chat_keys[] = {
     {"store", take_store, false},
     {"auto-accept", take_auto_accept, true},
+    {"notify", take_notify, false},
 };
 static const struct key log_keys[] = {
     {"level", take_level, false},

@@ -36,6 +36,7 @@ struct pv_settings {
     char private_key_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
     struct pv_settings_peer *peers;              /* owned */
     size_t n_peers;
+    char notify[PV_SETTINGS_PATH_MAX];  /* [chat] notify; "" = none */
     struct pv_auto_accept *auto_accept; /* [chat] auto-accept; owned */
     size_t n_auto_accept;
     bool chat_store; /* [chat] store = coordinator, the default; false: off */

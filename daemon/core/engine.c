@@ -25,6 +25,7 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     e->udp_port = cfg->udp_port;
     memcpy(e->hostname, cfg->hostname, sizeof(e->hostname));
     e->started = now;
+    e->notify = cfg->notify;
     e->teardown_at = PV_NEVER;
     e->keep = (struct pv_keep){.enabled = cfg->chat_store, .collect_at = PV_NEVER};
     e->names_dirty = true; /* one that an earlier life left may be of another network */

@@ -104,6 +104,7 @@ struct pv_engine_config {
     unsigned max_pps;           /* packets a second of it; 0 = the most */
     char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
     bool chat_store;            /* [chat] store = coordinator: copies wait there for who is away */
+    bool notify;                /* PV_JOB_NOTIFY is served: a program runs for each message */
     const struct pv_auto_accept *auto_accept; /* borrowed during new() */
     size_t n_auto_accept;
     uint64_t wall_us; /* wall clock at new(), Unix microseconds */

@@ -67,6 +67,8 @@ static void tell_message(struct pv_engine *e, const struct pv_chat_record *rec, 
         pv_ctlsrv_event(e->ctl, w->handle, "message", pv_ctlapi_watch_message_json(&msg));
         seen = seen || (w->seen && !rec->outgoing);
     }
+    if (!rec->outgoing)
+        pv_engine_notify(e, &msg, "");
     if (seen)
         pv_chatlink_seen(e->chat, rec->peer, rec->id, now);
 }

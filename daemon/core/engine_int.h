@@ -20,6 +20,7 @@
  *   engine_keep.c     stored copies of messages for who is away, both ways
  *   engine_chat.c     chat's place in it
  *   engine_files.c    files' place in it
+ *   engine_notify.c   a program for each message that comes in
  */
 #ifndef PV_ENGINE_INT_H
 #define PV_ENGINE_INT_H
@@ -80,6 +81,7 @@ enum pv_job_purpose {
     PV_JP_COUNTS,      /* arg: ctl handle of a status */
     PV_JP_FORGET,      /* arg: ctl handle of a leave */
     PV_JP_NAMES,
+    PV_JP_NOTIFY,
     PV_JP_UNKEPT, /* messages of keep.peer to be stored */
     PV_JP_KEPT,   /* they are */
 };
@@ -324,6 +326,9 @@ struct pv_engine {
     struct pv_enroll enroll;
     struct pv_put *first_invite; /* of a network just created, until the coordinator is there */
     pv_ns first_invite_by;
+
+    bool notify;          /* there is a program to run */
+    unsigned n_notifying; /* runs under way or waiting */
 
     /* chat, files, control socket */
     struct pv_chatlink *chat;
@@ -580,6 +585,12 @@ void pv_engine_chat_listed(struct pv_engine *e, enum pv_job_purpose purpose, uin
 /* Outgoing messages got further. */
 void pv_engine_tell_states(struct pv_engine *e, const struct pv_chatjob_result *result);
 void pv_engine_tell_presence(struct pv_engine *e, const struct pv_peer *p);
+
+/* --- engine_notify.c ------------------------------------------------------------------------- */
+
+/* A message came in and is stored; room "" = none. */
+void pv_engine_notify(struct pv_engine *e, const struct pv_ctlapi_message *msg, const char *room);
+void pv_engine_notified(struct pv_engine *e, const struct pv_job_result *result);
 
 /* --- engine_files.c -------------------------------------------------------------------------- */
 

@@ -254,6 +254,9 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
     case PV_JP_NAMES:
         pv_engine_names_written(e, result, now);
         break;
+    case PV_JP_NOTIFY:
+        pv_engine_notified(e, result);
+        break;
     case PV_JP_UNKEPT:
         pv_engine_keep_listed(e, result, now);
         break;

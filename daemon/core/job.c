@@ -25,6 +25,11 @@ struct pv_job *pv_job_free(struct pv_job *job)
     case PV_JOB_NAMES:
         free(job->u.names.bytes);
         break;
+    case PV_JOB_NOTIFY:
+        if (job->u.notify != NULL)
+            free(job->u.notify->text);
+        free(job->u.notify);
+        break;
     case PV_JOB_SET_NETWORK:
     case PV_JOB_FORGET_NETWORK:
     case PV_JOB_SAVE_ROOT:

@@ -25,6 +25,7 @@ enum pv_job_kind {
     PV_JOB_IFACE_UP,   /* helper: open the TUN, set addresses, MTU, routes; idempotent */
     PV_JOB_IFACE_DOWN, /* helper: remove the TUN */
     PV_JOB_CHAT,       /* store: see chatjob.h */
+    PV_JOB_NOTIFY,     /* notifier: run the configured program for one message */
     PV_JOB_NAMES,      /* file: replace the names file (base/names.h), or remove it */
 };
 
@@ -72,6 +73,15 @@ struct pv_job_names {
     size_t len;
 };
 
+/* A message that came in, as it is told to a program. */
+struct pv_job_notify {
+    char from[PV_NAME_BUF], to[PV_NAME_BUF]; /* of nodes */
+    char room[PV_NAME_BUF + 1];              /* "" = none */
+    char id[PV_CHAT_ID_TEXT_BUF];
+    uint64_t time_ms;
+    char *text; /* owned */
+};
+
 /* What the TUN interface shall look like. */
 struct pv_job_iface {
     char name[PV_JOB_IFNAME];
@@ -95,6 +105,7 @@ struct pv_job {
         struct pv_job_iface *iface; /* owned */
         struct pv_chatjob *chat;    /* owned */
         struct pv_job_names names;
+        struct pv_job_notify *notify; /* owned */
     } u;
 };
 

@@ -20,9 +20,8 @@ struct pv_helper {
     pid_t pid;
 };
 
-/* Keeps fds[] and the standard streams, closes the rest: a lock or listener that the helper
- * holds by accident would outlive the daemon. */
-static void close_others(int a, int b)
+/* A lock or listener that the helper holds by accident would outlive the daemon. */
+void pv_helper_close_others(int a, int b)
 {
     int low = a < b ? a : b, high = a < b ? b : a;
     if (low > 3)
@@ -42,7 +41,7 @@ static void child(int fd, int alive_fd, pid_t parent)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "p2pvpnd-helper");
     if (getppid() == parent) {
-        close_others(fd, alive_fd);
+        pv_helper_close_others(fd, alive_fd);
         pv_helper_serve(fd);
     }
     _exit(0);
@@ -183,4 +182,17 @@ int pv_helper_iface_down(struct pv_helper *h, char ret_error[static PV_HELPER_ER
     int fds[PV_HELPER_MAX_FDS] = {-1, -1};
     uint32_t n = 0;
     return call(h, &req, fds, &n, ret_error);
+}
+
+int pv_helper_notify(struct pv_helper *h, const char *command, int *ret_fd,
+                     char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    struct pv_helper_request req = {.kind = PV_HELPER_NOTIFY};
+    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
+    uint32_t n = 0;
+    snprintf(req.notify, sizeof(req.notify), "%s", command);
+    int r = call(h, &req, fds, &n, ret_error);
+    if (r == PV_OK)
+        *ret_fd = fds[0];
+    return r;
 }

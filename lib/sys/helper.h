@@ -60,4 +60,9 @@ PV_MUST_CHECK int pv_helper_iface_up(struct pv_helper *h, const struct pv_helper
 PV_MUST_CHECK int pv_helper_iface_down(struct pv_helper *h,
                                        char ret_error[static PV_HELPER_ERROR_MAX]);
 
+/* Fixes the command of notify.h, once and for all: a daemon that was taken over can choose no
+ * other. *ret_fd: for pv_notify_run(). PV_ERR_STATE: it was fixed before. */
+PV_MUST_CHECK int pv_helper_notify(struct pv_helper *h, const char *command, int *ret_fd,
+                                   char ret_error[static PV_HELPER_ERROR_MAX]);
+
 #endif /* PV_HELPER_H */

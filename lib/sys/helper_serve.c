@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ struct server {
     int fd;
     int tun_fd;                   /* -1: no interface */
     struct pv_helper_iface now;   /* what was set last */
+    bool notify;                  /* its command is fixed */
     bool v6;                      /* IPv6 addresses are set on it */
     struct pv_helper_reply reply; /* under construction */
     int fds[PV_HELPER_MAX_FDS];   /* go with it */
@@ -334,6 +336,39 @@ static int iface_up(struct server *s, const struct pv_helper_iface *want)
     return PV_OK;
 }
 
+/* --- notify -------------------------------------------------------------------------------- */
+
+/* A process of its own: a program that hangs must not hold up the interface. It ends when the
+ * daemon does, by the end of its socket. */
+static int start_notify(struct server *s, const char *command)
+{
+    int pair[2];
+    if (s->notify)
+        return fail(s, PV_ERR_STATE, "fix the notify command: it was fixed before");
+    if (memchr(command, '\0', PV_NOTIFY_COMMAND_MAX) == NULL ||
+        !pv_notify_command_is_valid(command))
+        return fail(s, -EINVAL, "fix the notify command: not an absolute path with arguments");
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return fail(s, -errno, "start the notifier: %s", strerror(errno));
+    pid_t pid = fork();
+    if (pid == 0) {
+        pv_helper_close_others(pair[1], pair[1]);
+        prctl(PR_SET_PDEATHSIG, 0);
+        prctl(PR_SET_NAME, "p2pvpnd-notify");
+        pv_notify_serve(pair[1], command);
+        _exit(0);
+    }
+    close(pair[1]);
+    if (pid < 0) {
+        close(pair[0]);
+        return fail(s, -errno, "start the notifier: %s", strerror(errno));
+    }
+    s->notify = true;
+    s->close_fds = true;
+    give_fd(s, pair[0]);
+    return PV_OK;
+}
+
 /* --- the conversation ---------------------------------------------------------------------- */
 
 static void send_reply(struct server *s)
@@ -372,6 +407,9 @@ static void serve_one(struct server *s, const struct pv_helper_request *req)
         break;
     case PV_HELPER_IFACE_DOWN:
         r = iface_down(s);
+        break;
+    case PV_HELPER_NOTIFY:
+        r = start_notify(s, req->notify);
         break;
     default:
         r = fail(s, -EINVAL, "ask the privileged helper: unknown request");

@@ -55,6 +55,9 @@ def bob_is_known_to_every_program(lab):
 
     check("1 received" in a.run("ping", "-c", "1", "-W", "5", "bob").out, "ping bob")
     ssh_login(a, bob, ip4, "bob")
+    a.run("sh", "-c", "printf 'hi\\n' | nc -q 1 bob 2047", timeout=20)
+    wait("a line of nc to arrive",
+         lambda: [m["text"] for m in bob.json("history")["messages"]] == ["hi"])
 
     # The file says it, not the daemon.
     a.stop_daemon()
@@ -63,6 +66,33 @@ def bob_is_known_to_every_program(lab):
     a.wait_peer(bob)
     mode = a.run("stat", "-c", "%a %U", "/run/p2pvpn/p2pvpnd.names").out.split()
     equal(mode, ["644", "root"], "mode and owner of the names file")
+
+
+@scenario
+def installing_adds_the_names_and_removing_takes_them_out(lab):
+    a = lab.host("a")
+    before = "# a comment\npasswd: files\nhosts:  files dns # ours\n"
+    a.run("sh", "-c", "cat >/run/real; ln -s /run/real /run/link; rm -f /etc/nsswitch.conf;"
+          "cp -P /run/link /etc/nsswitch.conf", stdin=before)
+    def read():
+        return a.run("cat", "/etc/nsswitch.conf").out
+    def hosts():
+        return [x.split("#")[0].split() for x in read().splitlines() if x.startswith("hosts")]
+    install = ["cmake", "--install", lab.build, "--prefix", "/run/inst"]
+    for _ in range(2):
+        a.run(*install)
+        equal(hosts(), [["hosts:", "files", "dns", "p2pvpn"]], "the line after installing")
+    equal(a.run("readlink", "/etc/nsswitch.conf").out.strip(), "/run/real", "the link")
+    equal(a.run("cat", "/etc/nsswitch.conf.before-p2pvpn").out, before, "the copy of the old file")
+    check("libnss_p2pvpn" in a.run("find", "/run/inst").out, "the module is not installed")
+    a.run("cmake", "--build", lab.build, "--target", "uninstall")
+    equal(hosts(), [["hosts:", "files", "dns"]], "the line after removing")
+    check("# ours" in read() and "# a comment" in read(), "comments are gone")
+    equal(a.run("find", "/run/inst", "-type", "f").out, "", "what is left")
+    # For a package nothing outside is touched.
+    a.run("env", "DESTDIR=/run/dest", *install)
+    equal(hosts(), [["hosts:", "files", "dns"]], "the line after making a package")
+    a.run("rm", "-f", f"{lab.build}/install_manifest.txt")
 
 
 @scenario

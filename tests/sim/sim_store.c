@@ -104,6 +104,7 @@ bool sim_store_serves(const struct pv_job *job)
     case PV_JOB_IFACE_DOWN:
     case PV_JOB_CHAT:
     case PV_JOB_NAMES:
+    case PV_JOB_NOTIFY:
         break;
     }
     return false;
@@ -183,6 +184,7 @@ static int run(struct sim_store *s, const struct pv_job *job)
     case PV_JOB_IFACE_DOWN:
     case PV_JOB_CHAT:
     case PV_JOB_NAMES:
+    case PV_JOB_NOTIFY:
         break;
     }
     return PV_ERR_UNSUPPORTED;
