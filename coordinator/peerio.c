@@ -3,12 +3,13 @@
 
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "coordinator/core/sniff.h"
 #include "sys/stream.h"
 
 enum {
     WIRE_MAX = 32 * 1024, /* bytes of TLS a read; with a record begun before it is < READ_MAX */
-    WRITE_MAX = 16384,    /* bytes a write into TLS: what waits twice for a slow reader */
+    WRITE_MAX = 16384,    /* bytes in TLS before the kernel has to take some: they wait twice */
 };
 
 void pv_peerio_done(struct pv_peerio *io)
@@ -45,6 +46,10 @@ static int through_tls(struct pv_peerio *io, uint8_t *buf, size_t n, size_t cap,
     }
     if (pv_tls_is_ready(io->tls))
         pv_tlsgate_leave(io->gate, &io->pass);
+    if (len > 0 && !io->inner_begun) {
+        io->inner_begun = true;
+        io->stun = pv_sniff(buf[0]) == PV_SNIFF_STUN;
+    }
     if (len > 0) { /* an end behind it comes up again with the next read */
         *ret_n = len;
         return PV_OK;
@@ -88,20 +93,29 @@ int pv_peerio_flush(struct pv_peerio *io)
     return r;
 }
 
+/* Bytes of the message of STUN or TURN that data begins with. */
+static size_t message_len(struct pv_view data)
+{
+    if (data.len < 4)
+        return data.len;
+    size_t len = pv_load_be16(data.ptr + 2) + (data.ptr[0] < 4 ? 20u : 4u);
+    len = (len + 3) & ~(size_t)3;
+    return len < data.len ? len : data.len;
+}
+
 int pv_peerio_write(struct pv_peerio *io, struct pv_view data, size_t *ret_n)
 {
-    int r = pv_peerio_flush(io);
-    if (r < 0)
-        return r;
     if (io->tls == NULL) {
-        r = pv_stream_write(io->fd, data, ret_n);
+        int r = pv_stream_write(io->fd, data, ret_n);
         io->full = r == PV_ERR_AGAIN;
         return r;
     }
-    r = pv_tls_write(io->tls, pv_view(data.ptr, data.len < WRITE_MAX ? data.len : WRITE_MAX),
-                     ret_n);
-    if (r < 0)
-        return r;
-    int flushed = pv_peerio_flush(io);
-    return flushed == PV_ERR_AGAIN ? PV_OK : flushed; /* it was taken all the same */
+    if (pv_tls_out(io->tls).len >= WRITE_MAX) {
+        int r = pv_peerio_flush(io);
+        if (r < 0)
+            return r;
+    }
+    /* A record each: there are clients (coturn's) that take a record for a message. */
+    size_t n = io->stun ? message_len(data) : data.len;
+    return pv_tls_write(io->tls, pv_view(data.ptr, n < WRITE_MAX ? n : WRITE_MAX), ret_n);
 }

@@ -26,6 +26,8 @@ struct pv_peerio { /* zeroed at first, with fd, gate, source */
     bool begun; /* the first byte has come */
     bool full;  /* the kernel takes no more: wait until it is writable */
     struct pv_tls *tls;
+    bool inner_begun; /* and the first byte inside TLS */
+    bool stun;        /* which was STUN's */
     struct pv_tlsgate_pass pass;
 };
 
@@ -40,7 +42,8 @@ void pv_peerio_done(struct pv_peerio *io);
  */
 PV_MUST_CHECK int pv_peerio_read(struct pv_peerio *io, struct pv_tls_ctx *ctx, void *buf,
                                  size_t cap, size_t *ret_n, pv_ns now);
-/* Takes at least one byte of data. PV_ERR_AGAIN: io->full, or the handshake is not done. */
+/* Takes at least one byte of data; what TLS makes of it leaves with pv_peerio_flush().
+ * PV_ERR_AGAIN: io->full, or the handshake is not done. */
 PV_MUST_CHECK int pv_peerio_write(struct pv_peerio *io, struct pv_view data, size_t *ret_n);
 /* Writes what TLS has to say. PV_OK: nothing is left; PV_ERR_AGAIN: io->full; -errno. */
 PV_MUST_CHECK int pv_peerio_flush(struct pv_peerio *io);

@@ -125,6 +125,8 @@ static bool peer_io(struct peer *p, pv_ns now)
         pv_coord_wrote(s->coord, p->id, n, now);
         out = pv_coord_out(s->coord, p->id);
     }
+    if (r == PV_OK)
+        r = pv_peerio_flush(&p->io);
     if (r < 0 && r != PV_ERR_AGAIN) {
         peer_lost(p, now);
         return false;

@@ -94,6 +94,8 @@ int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
     int r = take_config(t, cfg);
     if (r == PV_OK) {
         pv_turntab_init(&t->by_token, offsetof(struct pv_trelay, token), 8, t->limits.relays, rng);
+        pv_turntab_init(&t->by_place, offsetof(struct pv_trelay, place), PV_TPLACE_KEY,
+                        t->limits.relays, rng);
         t->relays = calloc(t->limits.relays, sizeof(struct pv_trelay *));
         t->scratch = calloc(PV_TURNS_BATCH, sizeof(t->scratch[0]));
         if (t->relays == NULL || t->scratch == NULL)
@@ -153,6 +155,7 @@ struct pv_turns *pv_turns_free(struct pv_turns *t)
     pv_turntab_done(&t->members);
     pv_turntab_done(&t->by_user);
     pv_turntab_done(&t->by_token);
+    pv_turntab_done(&t->by_place);
     pv_heap_done(&t->timers);
     if (t->users != NULL)
         pv_wipe(t->users, t->n_users * sizeof(*t->users));

@@ -211,10 +211,10 @@ static struct pv_tperm *find_perm(const struct pv_talloc *a, const struct pv_add
     return NULL;
 }
 
-bool pv_tperm_has(const struct pv_talloc *a, const struct pv_addr *ip, pv_ns now)
+const struct pv_tperm *pv_tperm_of(const struct pv_talloc *a, const struct pv_addr *ip, pv_ns now)
 {
     const struct pv_tperm *p = find_perm(a, ip);
-    return p != NULL && p->until > now;
+    return p != NULL && p->until > now ? p : NULL;
 }
 
 size_t pv_tperm_room(const struct pv_turns *t, struct pv_talloc *a, pv_ns now)
@@ -245,7 +245,9 @@ int pv_tperm_add(struct pv_turns *t, struct pv_talloc *a, const struct pv_addr *
         a->perms = perms;
         a->cap_perms = cap;
     }
-    a->perms[a->n_perms] = (struct pv_tperm){.ip = *ip, .until = now + PV_TURN_PERMISSION_TIME};
+    a->perms[a->n_perms] = (struct pv_tperm){.ip = *ip,
+                                             .until = now + PV_TURN_PERMISSION_TIME,
+                                             .here = !pv_turnpeer_is_allowed(ip, &t->rules)};
     a->perms[a->n_perms++].ip.port = 0;
     return PV_OK;
 }

@@ -26,6 +26,7 @@ enum {
     PV_TMEMBER_KEY = 24,  /* network id, last half of the virtual address */
     PV_TMEMBER_WHO = 48,  /* network id, node pk */
     PV_TMEMBER_USER = 16, /* characters of a member's user name */
+    PV_TPLACE_KEY = 20,   /* family, port, address */
     PV_TSCRATCH = PV_TURNS_DATAGRAM_MAX + 128,
     /* RFC 5766 clients take channel numbers up to 0x7FFF; nothing else on these ports begins so. */
     PV_TCHANNEL_MAX = 0x7FFF,
@@ -65,6 +66,7 @@ struct pv_tchan {
 struct pv_tperm {
     struct pv_addr ip; /* port 0 */
     pv_ns until;
+    bool here; /* good for what is relayed here only: the address is otherwise forbidden */
 };
 
 struct pv_tuser { /* static */
@@ -102,10 +104,11 @@ enum pv_trelay_state {
 struct pv_trelay {
     uint32_t sock;
     enum pv_trelay_state state;
-    struct pv_addr bind;     /* with port */
-    struct pv_addr shown;    /* what the client is told; port as bind */
-    struct pv_talloc *alloc; /* NULL: reserved */
-    struct pv_trelay *pair;  /* EVEN-PORT with R: the other of the two, until both are open */
+    struct pv_addr bind;          /* with port */
+    struct pv_addr shown;         /* what the client is told; port as bind */
+    uint8_t place[PV_TPLACE_KEY]; /* shown, as the table's key while it is open */
+    struct pv_talloc *alloc;      /* NULL: reserved */
+    struct pv_trelay *pair;       /* EVEN-PORT with R: the other of the two, until both are open */
     bool even, reserve;
     unsigned tries;
     uint8_t token[8]; /* reserved */
@@ -137,6 +140,7 @@ struct pv_talloc {
     bool has_token;
     uint8_t token[8];
     uint16_t family_error; /* of the additional family, 0 = none */
+    bool old_numbers;      /* it is told by the attribute's number of before RFC 8656 */
 };
 
 struct pv_turns {
@@ -158,6 +162,7 @@ struct pv_turns {
     struct pv_turntab members;  /* by id */
     struct pv_turntab by_user;  /* members by user */
     struct pv_turntab by_token; /* reserved relays */
+    struct pv_turntab by_place; /* open relays by what they show */
     struct pv_heap timers;
     size_t n_allocs;
 
@@ -241,7 +246,8 @@ struct pv_tchan *pv_tchan_by_peer(struct pv_talloc *a, const struct pv_addr *pee
 /* PV_ERR_EXISTS: number or peer is bound otherwise; PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_tchan_bind(struct pv_turns *t, struct pv_talloc *a, uint16_t number,
                                 const struct pv_addr *peer, pv_ns now);
-bool pv_tperm_has(const struct pv_talloc *a, const struct pv_addr *ip, pv_ns now);
+/* The permission for this address, NULL: none. */
+const struct pv_tperm *pv_tperm_of(const struct pv_talloc *a, const struct pv_addr *ip, pv_ns now);
 /* PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_tperm_add(struct pv_turns *t, struct pv_talloc *a, const struct pv_addr *ip,
                                pv_ns now);
@@ -263,6 +269,15 @@ PV_MUST_CHECK int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t
 struct pv_trelay *pv_trelay_redeem(struct pv_turns *t, struct pv_talloc *a,
                                    const uint8_t token[static 8]);
 void pv_trelay_close(struct pv_turns *t, struct pv_trelay *r);
+/*
+ * Is this peer relayed here itself, for another allocation than a? exact: this very address, else
+ * any of its IP address. Two clients that both need the relay meet so; nothing else of the
+ * coordinator is reached, for what they say to each other never leaves it (turns_relay.c).
+ */
+bool pv_trelay_is_neighbour(const struct pv_turns *t, const struct pv_talloc *a,
+                            const struct pv_addr *peer, bool exact);
+/* The open relay socket that shows this address, NULL: none. */
+struct pv_trelay *pv_trelay_at(const struct pv_turns *t, const struct pv_addr *shown);
 
 /* --- turns_relay.c --------------------------------------------------------------------------- */
 

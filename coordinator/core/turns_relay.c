@@ -82,13 +82,45 @@ static void to_member(struct pv_turns *t, const struct pv_talloc *from, const st
 
 /* --- static users -------------------------------------------------------------------------- */
 
+/* What a peer has sent to a relay socket, on to its client. */
+static void to_client(struct pv_turns *t, const struct pv_trelay *r, const struct pv_addr *peer,
+                      struct pv_view data, pv_ns now)
+{
+    struct pv_talloc *a = r == NULL ? NULL : r->alloc;
+    if (a == NULL || a->pending || !a->attached || r->state != PV_TRELAY_OPEN ||
+        pv_tperm_of(a, peer, now) == NULL || !has_bandwidth(t, &a->user->down, data.len, now)) {
+        drop(t);
+        return;
+    }
+    count(t, data.len);
+    struct pv_tchan *c = pv_tchan_by_peer(a, peer);
+    if (c == NULL || c->until <= now) {
+        indicate(t, a, peer, data);
+        return;
+    }
+    uint8_t *buf = NULL;
+    struct pv_turns_out *out = pv_tout_to(t, &a->way, &buf);
+    if (out == NULL)
+        return;
+    pv_turn_channel_header(buf, c->number, (uint16_t)data.len);
+    memcpy(buf + PV_TURN_CHANNEL_HEADER, data.ptr, data.len);
+    out->data = pv_view(buf, data.len + PV_TURN_CHANNEL_HEADER);
+}
+
 static void to_peer(struct pv_turns *t, struct pv_talloc *a, const struct pv_addr *peer,
                     struct pv_view data, bool df, pv_ns now)
 {
-    struct pv_trelay *r = a->relays[pv_tfamily(peer)];
-    if (r == NULL || r->state != PV_TRELAY_OPEN || !pv_tperm_has(a, peer, now) ||
+    const struct pv_trelay *r = a->relays[pv_tfamily(peer)];
+    const struct pv_tperm *perm = pv_tperm_of(a, peer, now);
+    if (r == NULL || r->state != PV_TRELAY_OPEN || perm == NULL ||
         !has_bandwidth(t, &a->user->up, data.len, now)) {
         drop(t);
+        return;
+    }
+    /* Relayed here too: it goes over in memory, where no NAT before this machine and no firewall
+     * on it stands in the way. */
+    if (perm->here) {
+        to_client(t, pv_trelay_at(t, peer), &r->shown, data, now);
         return;
     }
     struct pv_turns_out *out = pv_tout_new(t, NULL);
@@ -101,27 +133,8 @@ static void to_peer(struct pv_turns *t, struct pv_talloc *a, const struct pv_add
 void pv_trelay_from_peer(struct pv_turns *t, const struct pv_turns_in *in, pv_ns now)
 {
     size_t i = in->sock - PV_TURNS_RELAY0;
-    struct pv_trelay *r = i < t->limits.relays ? t->relays[i] : NULL;
-    struct pv_talloc *a = r == NULL ? NULL : r->alloc;
-    struct pv_addr peer = in->src;
-    if (a == NULL || a->pending || !a->attached || r->state != PV_TRELAY_OPEN ||
-        !pv_tperm_has(a, &peer, now) || !has_bandwidth(t, &a->user->down, in->len, now)) {
-        drop(t);
-        return;
-    }
-    count(t, in->len);
-    struct pv_tchan *c = pv_tchan_by_peer(a, &peer);
-    if (c == NULL || c->until <= now) {
-        indicate(t, a, &peer, pv_view(in->ptr, in->len));
-        return;
-    }
-    uint8_t *buf = NULL;
-    struct pv_turns_out *out = pv_tout_to(t, &a->way, &buf);
-    if (out == NULL)
-        return;
-    pv_turn_channel_header(buf, c->number, (uint16_t)in->len);
-    memcpy(buf + PV_TURN_CHANNEL_HEADER, in->ptr, in->len);
-    out->data = pv_view(buf, in->len + PV_TURN_CHANNEL_HEADER);
+    const struct pv_trelay *r = i < t->limits.relays ? t->relays[i] : NULL;
+    to_client(t, r, &in->src, pv_view(in->ptr, in->len), now);
 }
 
 /* --- from a client ------------------------------------------------------------------------- */

@@ -104,7 +104,10 @@ static void put_allocation(struct pv_stun_writer *w, const struct pv_talloc *a, 
     if (a->family_error != 0) {
         const uint8_t error[4] = {PV_TURN_FAMILY_IPV6, 0, (uint8_t)(a->family_error / 100),
                                   (uint8_t)(a->family_error % 100)};
-        pv_stun_put(w, PV_TURN_ATTR_ADDRESS_ERROR_CODE, pv_view(error, sizeof(error)));
+        pv_stun_put(w,
+                    a->old_numbers ? PV_TURN_ATTR_ADDRESS_ERROR_CODE_OLD
+                                   : PV_TURN_ATTR_ADDRESS_ERROR_CODE,
+                    pv_view(error, sizeof(error)));
     }
     pv_stun_put_xor_addr(w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &a->way.src);
 }
@@ -182,7 +185,7 @@ static void allocate_member(struct pv_turns *t, struct pv_treq *q, struct pv_tal
 
 struct wish {
     unsigned families; /* FAMILY_BIT */
-    bool additional;
+    bool additional, old_numbers;
     bool even, reserve;
     bool has_token;
     uint8_t token[8];
@@ -193,6 +196,10 @@ static unsigned read_families(const struct pv_turns *t, const struct pv_treq *q,
 {
     int one = get_family(q->msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY);
     int more = get_family(q->msg, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY);
+    if (more == 0) {
+        more = get_family(q->msg, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY_OLD);
+        w->old_numbers = more != 0;
+    }
     if (one < 0)
         return PV_TURN_E_FAMILY_NOT_SUPPORTED;
     if ((one != 0 && more != 0) || (more != 0 && more != FAMILY_BIT6))
@@ -279,6 +286,7 @@ static void allocate_static(struct pv_turns *t, struct pv_treq *q, struct pv_tal
     a->sha256 = q->sha256;
     a->sha_key = q->sha_key;
     a->fingerprint = q->fingerprint;
+    a->old_numbers = wish.old_numbers;
     a->pending = true;
     code = want_sockets(t, q, a, &wish);
     if (code != 0 || wish.has_token)
@@ -344,15 +352,16 @@ static void refresh(struct pv_turns *t, struct pv_treq *q, struct pv_talloc *a)
 
 /* --- permissions and channels ---------------------------------------------------------------- */
 
-/* May this allocation have that peer? 0 or an error code. */
+/* May this allocation have that peer? exact: at this port, else at any. 0 or an error code. */
 static unsigned judge_peer(const struct pv_turns *t, const struct pv_talloc *a,
-                           const struct pv_addr *peer)
+                           const struct pv_addr *peer, bool exact)
 {
     unsigned bit = peer->family == PV_AF_INET6 ? FAMILY_BIT6 : FAMILY_BIT4;
     if ((families_of(a) & bit) == 0)
         return PV_TURN_E_PEER_FAMILY_MISMATCH;
     bool allowed = a->member != NULL ? pv_tmember_is_virtual(t, peer)
-                                     : pv_turnpeer_is_allowed(peer, &t->rules);
+                                     : pv_turnpeer_is_allowed(peer, &t->rules) ||
+                                           pv_trelay_is_neighbour(t, a, peer, exact);
     return allowed ? 0 : PV_TURN_E_FORBIDDEN;
 }
 
@@ -376,11 +385,11 @@ static unsigned judge_peers(struct pv_turns *t, const struct pv_treq *q, struct 
             continue;
         if (pv_stun_attr_xor_addr(q->msg, i, &peer) < 0)
             return PV_STUN_E_BAD_REQUEST;
-        unsigned code = judge_peer(t, a, &peer);
+        unsigned code = judge_peer(t, a, &peer, false);
         if (code != 0)
             return code;
         n++;
-        if (!pv_tperm_has(a, &peer, q->now))
+        if (pv_tperm_of(a, &peer, q->now) == NULL)
             fresh++;
     }
     *ret_n = n;
@@ -417,7 +426,7 @@ static unsigned bind_channel(struct pv_turns *t, const struct pv_treq *q, struct
     if (number < PV_TURN_CHANNEL_MIN ||
         number > (a->member != NULL ? (uint32_t)PV_TURN_CHANNEL_MAX : (uint32_t)PV_TCHANNEL_MAX))
         return PV_STUN_E_BAD_REQUEST;
-    unsigned code = judge_peer(t, a, &peer);
+    unsigned code = judge_peer(t, a, &peer, true);
     if (code != 0)
         return code;
     if (a->user != NULL && pv_tperm_add(t, a, &peer, q->now) < 0)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "coordinator/core/turns_int.h"
 
 /* --- the queue of what the owner has to do -----------------------------------------------------
@@ -130,6 +131,50 @@ int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool 
     return PV_OK;
 }
 
+/* --- relays of this server as peers ------------------------------------------------------------
+ */
+
+static void place_of(const struct pv_addr *a, uint8_t key[static PV_TPLACE_KEY])
+{
+    pv_store_be16(key, a->family);
+    pv_store_be16(key + 2, a->port);
+    memcpy(key + 4, a->ip, 16);
+}
+
+static void set_open(struct pv_turns *t, struct pv_trelay *r)
+{
+    r->state = PV_TRELAY_OPEN;
+    place_of(&r->shown, r->place);
+    /* Without memory, or when two bound addresses show the same one, it is reached from outside
+     * only. */
+    if (pv_trelay_at(t, &r->shown) == NULL)
+        (void)!pv_turntab_add(&t->by_place, r);
+}
+
+struct pv_trelay *pv_trelay_at(const struct pv_turns *t, const struct pv_addr *shown)
+{
+    uint8_t key[PV_TPLACE_KEY];
+    place_of(shown, key);
+    return pv_turntab_find(&t->by_place, key);
+}
+
+bool pv_trelay_is_neighbour(const struct pv_turns *t, const struct pv_talloc *a,
+                            const struct pv_addr *peer, bool exact)
+{
+    if (exact) {
+        const struct pv_trelay *r = pv_trelay_at(t, peer);
+        return r != NULL && r->alloc != NULL && r->alloc != a;
+    }
+    for (size_t i = 0, seen = 0; i < t->limits.relays && seen < t->n_relays; i++) {
+        const struct pv_trelay *r = t->relays[i];
+        seen += r != NULL ? 1 : 0;
+        if (r != NULL && r->state == PV_TRELAY_OPEN && r->alloc != NULL && r->alloc != a &&
+            pv_addr_equal_ip(&r->shown, peer))
+            return true;
+    }
+    return false;
+}
+
 /* --- opening --------------------------------------------------------------------------------- */
 
 static bool all_open(const struct pv_talloc *a)
@@ -212,7 +257,7 @@ static void neighbour_opened(struct pv_turns *t, struct pv_trelay *odd, int stat
     odd->pair = NULL;
     if (status == PV_OK) {
         pv_rng_fill(&t->rng, odd->token, sizeof(odd->token));
-        odd->state = PV_TRELAY_OPEN;
+        set_open(t, odd);
         status = pv_turntab_add(&t->by_token, odd);
     }
     if (status < 0) {
@@ -249,7 +294,7 @@ void pv_turns_opened(struct pv_turns *t, uint32_t sock, int status, pv_ns now)
     } else if (status < 0) {
         fail(t, r, now);
     } else {
-        r->state = PV_TRELAY_OPEN;
+        set_open(t, r);
         if (r->reserve)
             want_neighbour(t, r, now);
         else if (all_open(r->alloc))
@@ -283,6 +328,7 @@ void pv_trelay_close(struct pv_turns *t, struct pv_trelay *r)
     }
     if (pv_turntab_find(&t->by_token, r->token) == r)
         pv_turntab_del(&t->by_token, r);
+    pv_turntab_del(&t->by_place, r);
     pv_heap_set(&t->timers, &r->timer.node, PV_NEVER);
     r->alloc = NULL;
     r->state = PV_TRELAY_CLOSING; /* a socket that was never asked for: closing it does nothing */

@@ -399,7 +399,7 @@ static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_
     e->coord_error[0] = '\0';
     e->unknown = false;
     if (pv_enroll_is_guest(e)) {
-        pv_enroll_online(e, now);
+        pv_enroll_online(e, &welcome->u.welcome);
         return;
     }
     if (e->roster == NULL)

@@ -290,10 +290,34 @@ bool pv_enroll_is_guest(const struct pv_engine *e)
     return e->enroll.step != PV_ENROLL_NONE && e->enroll.step < PV_ENROLL_SAVE;
 }
 
-void pv_enroll_online(struct pv_engine *e, pv_ns now)
+/* The network's record says from the first where the coordinator speaks TLS, and so do tokens: a
+ * machine whose network lets only that out can join. */
+static void learn_tls(struct pv_engine *e, const struct pv_ctl_tls *tls)
 {
-    (void)now;
+    struct pv_enroll *en = &e->enroll;
+    uint8_t list[sizeof(en->list)];
+    uint8_t root_sk[PV_SIGN_SK_LEN];
+    uint8_t root_pk[PV_SIGN_PK_LEN];
+    struct pv_made_long made;
+    size_t len = 0;
+    int r = pv_coordlist_with_tls(pv_view(en->list, en->list_len), tls->addrs, tls->n, list,
+                                  sizeof(list), &len);
+    if (r < 0 || len == en->list_len)
+        return;
+    pv_sign_keypair(e->identity->root_seed, root_sk, root_pk);
+    r = pv_make_coordinators(en->network_id, root_sk, 1, pv_view(list, len), &made);
+    pv_wipe(root_sk, sizeof(root_sk));
+    if (r < 0)
+        return; /* without it the network is as good, but for those machines */
+    memcpy(en->list, list, len);
+    en->list_len = len;
+    en->created.coordinators = made;
+}
+
+void pv_enroll_online(struct pv_engine *e, const struct pv_ctl_welcome *w)
+{
     if (e->enroll.create) {
+        learn_tls(e, &w->tls);
         ask_create(e);
         return;
     }

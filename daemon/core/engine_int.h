@@ -525,7 +525,7 @@ void pv_engine_create(struct pv_engine *e, struct pv_ctlapi_request *req, uint64
 void pv_engine_join(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t handle, pv_ns now);
 /* Is the connection to the coordinator that of a guest who creates or joins? */
 bool pv_enroll_is_guest(const struct pv_engine *e);
-void pv_enroll_online(struct pv_engine *e, pv_ns now);
+void pv_enroll_online(struct pv_engine *e, const struct pv_ctl_welcome *w);
 /* The coordinator refused the guest's hello. False: it may change its mind, go on trying. */
 bool pv_enroll_refused(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now);
 void pv_enroll_offline(struct pv_engine *e, const char *why);

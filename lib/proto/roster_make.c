@@ -91,6 +91,16 @@ static int make_first_member(const struct pv_create *c, struct pv_created *out)
     return pv_make_member(out->network_id, c->node_sk, c->node_sk, &m, &out->member);
 }
 
+int pv_make_coordinators(const uint8_t *network_id, const uint8_t *signer_sk, uint64_t seq,
+                         struct pv_view list, struct pv_made_long *ret_made)
+{
+    struct pv_statement st = begin(PV_ST_COORDINATORS, network_id);
+    st.u.coordinators.seq = seq;
+    st.u.coordinators.list = list;
+    return pv_statement_make(&st, signer_sk, NULL, ret_made->raw, sizeof(ret_made->raw),
+                             &ret_made->len);
+}
+
 int pv_make_create(const struct pv_create *c, struct pv_created *ret_created)
 {
     struct pv_created out;
@@ -102,15 +112,11 @@ int pv_make_create(const struct pv_create *c, struct pv_created *ret_created)
     if (r != PV_OK)
         return r;
 
-    struct pv_statement st = begin(PV_ST_COORDINATORS, out.network_id);
-    st.u.coordinators.seq = 1;
-    st.u.coordinators.list = c->coordinators;
-    r = pv_statement_make(&st, c->root_sk, NULL, out.coordinators.raw, sizeof(out.coordinators.raw),
-                          &out.coordinators.len);
+    r = pv_make_coordinators(out.network_id, c->root_sk, 1, c->coordinators, &out.coordinators);
     if (r != PV_OK)
         return r;
 
-    st = begin(PV_ST_ADMIN, out.network_id);
+    struct pv_statement st = begin(PV_ST_ADMIN, out.network_id);
     memcpy(st.u.admin.node, pk_of(c->node_sk), PV_SIGN_PK_LEN);
     st.u.admin.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE;
     st.u.admin.time = c->wall;

@@ -54,6 +54,11 @@ struct pv_created {
  */
 PV_MUST_CHECK int pv_make_create(const struct pv_create *c, struct pv_created *ret_created);
 
+/* Another coordinators record: the list of places changed. PV_ERR_MALFORMED: list. */
+PV_MUST_CHECK int pv_make_coordinators(const uint8_t *network_id, const uint8_t *signer_sk,
+                                       uint64_t seq, struct pv_view list,
+                                       struct pv_made_long *ret_made);
+
 /* invite_pk: of the key pair made from the token's seed. not_after: UINT64_MAX = never ends. */
 PV_MUST_CHECK int pv_make_invite(const uint8_t *network_id, const uint8_t *signer_sk,
                                  const struct pv_st_invite *invite, struct pv_made *ret_made);

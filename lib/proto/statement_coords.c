@@ -183,3 +183,48 @@ void pv_coordlist_put(struct pv_writer *w, const uint8_t pk[static PV_SIGN_PK_LE
     pv_put_bytes(w, pk, PV_SIGN_PK_LEN);
     pv_put_view16(w, pv_written(&inner));
 }
+
+static bool is_listed(const struct pv_hostport *hps, size_t n, const struct pv_hostport *hp)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (hps[i].tls == hp->tls && hps[i].port == hp->port && strcmp(hps[i].host, hp->host) == 0)
+            return true;
+    }
+    return false;
+}
+
+int pv_coordlist_with_tls(struct pv_view list, const char *const *addrs, size_t n, uint8_t *buf,
+                          size_t cap, size_t *ret_len)
+{
+    struct pv_hostport hps[PV_COORDINATOR_ADDRS_MAX];
+    struct pv_coordinator one;
+    struct pv_view rest = list;
+    size_t n_hps = 0;
+    if (list.len > cap)
+        return PV_ERR_NO_SPACE;
+    if (list.len > 0)
+        memcpy(buf, list.ptr, list.len);
+    *ret_len = list.len;
+    if (!pv_coordlist_next(&rest, &one) || rest.len > 0)
+        return PV_OK;
+    while (n_hps < PV_COORDINATOR_ADDRS_MAX && pv_coordlist_next_addr(&one.addrs, &hps[n_hps]))
+        n_hps++;
+    for (size_t i = 0; i < n && n_hps < PV_COORDINATOR_ADDRS_MAX; i++) {
+        struct pv_hostport hp;
+        uint8_t longer[PV_STATEMENT_LIST_MAX];
+        struct pv_writer w = pv_writer(longer, cap < sizeof(longer) ? cap : sizeof(longer));
+        if (pv_hostport_parse(addrs[i], strlen(addrs[i]), &hp) < 0 || hp.tls)
+            continue;
+        hp.tls = true;
+        if (is_listed(hps, n_hps, &hp))
+            continue;
+        hps[n_hps] = hp;
+        pv_coordlist_put(&w, one.pk, hps, n_hps + 1);
+        if (w.status < 0)
+            continue;
+        n_hps++;
+        memcpy(buf, longer, w.len);
+        *ret_len = w.len;
+    }
+    return PV_OK;
+}

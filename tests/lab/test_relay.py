@@ -2,6 +2,7 @@
 """The coordinator's TURN server used by coturn's turnutils_uclient, with turnutils_peer as the peer."""
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 from lab import Skip, check, equal, scenario, wait
 
@@ -48,16 +49,42 @@ def all_arrived(r, what):
           f"messages, {what}: {text[-2000:]}")
 
 
-@scenario
-def uclient_relays_by_udp_and_tcp(lab):
-    coordinator, client, peer = server(lab)
-    for options, what in (
-            (("-n", "10", "-m", "2"), "channels by UDP"),
-            (("-n", "10", "-m", "2", "-s", "-g"), "Send indications by UDP, DONT-FRAGMENT"),
-            (("-n", "10", "-m", "2", "-t"), "channels by TCP"),
-    ):
-        all_arrived(uclient(client, coordinator, peer.ip4, *options), what)
+TLS = ("-t", "-S", "-p", "443")
+
+
+def all_at_once(client, coordinator, peer, rows):
+    """Every row of options with a uclient of its own: each takes 5 s, most of them waiting."""
+    with ThreadPoolExecutor(len(rows)) as pool:
+        for options, r in [(o, pool.submit(uclient, client, coordinator, peer.ip4, *o))
+                           for o in rows]:
+            all_arrived(r.result(), " ".join(options))
     coordinator.program.must_run()
+
+
+@scenario
+def uclient_relays_by_udp_tcp_and_tls(lab):
+    coordinator, client, peer = server(lab, args=["--tls-listen", "0.0.0.0:443"])
+    all_at_once(client, coordinator, peer, [(*o, "-n", "10", "-m", "2") for o in (
+        (), ("-s", "-g"),                      # channels; Send indications, DONT-FRAGMENT
+        ("-t",), ("-D",),                      # TCP; channels padded as pjnath does
+        TLS, (*TLS, "-s"), ("-t", "-S", "-p", "3478"),
+        ("-y", "-c"), (*TLS, "-y", "-c"),      # between two clients that are both relayed here
+        ("-G",), ("-B",),                      # more requests than needed; clients that vanish
+        ("-Z",),                               # both families in one allocation
+    )])
+
+
+@scenario
+def uclient_misbehaves_and_the_relay_goes_on(lab):
+    """Broken messages (-R), wrong requests (-N), allocations opened and left alone (-O)."""
+    coordinator, client, peer = server(lab)
+    with ThreadPoolExecutor(3) as pool:
+        for option in ("-R", "-N", "-O"):  # it may wait for ever for answers to nonsense
+            pool.submit(client.run, "timeout", "4", "turnutils_uclient", "-u", "alice", "-w",
+                        "s3cret", "-e", peer.ip4, option, "-n", "3", "-m", "5",
+                        coordinator.public(), check_rc=False)
+    coordinator.program.must_run()
+    all_arrived(uclient(client, coordinator, peer.ip4, "-n", "5", "-m", "1"), "afterwards")
 
 
 @scenario

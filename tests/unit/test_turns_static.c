@@ -479,19 +479,25 @@ static void two_families_in_one_allocation(void **state)
 static void half_of_two_families_is_said_to_be_missing(void **state)
 {
     (void)state;
+    static const uint16_t numbers[][2] = {
+        {PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY, PV_TURN_ATTR_ADDRESS_ERROR_CODE},
+        {PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY_OLD, PV_TURN_ATTR_ADDRESS_ERROR_CODE_OLD},
+    };
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
-    struct tw_client c = alice(1);
-    struct pv_turns_socket sock;
-    struct pv_stun_writer sw;
-    struct pv_view error;
-    uint8_t buf[512];
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    pv_stun_put_u32(&sw, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
-    assert_int_equal(finish_allocate(w, &c, &sw, PV_OK, &sock), 0);
-    assert_int_equal(pv_stun_find(&w->msg, PV_TURN_ATTR_ADDRESS_ERROR_CODE, &error), PV_OK);
-    assert_int_equal(error.ptr[0], PV_TURN_FAMILY_IPV6);
-    assert_int_equal(error.ptr[2] * 100 + error.ptr[3], PV_TURN_E_FAMILY_NOT_SUPPORTED);
+    for (size_t i = 0; i < PV_ARRAY_LEN(numbers); i++) {
+        struct tw_client c = alice((uint8_t)(i + 1));
+        struct pv_turns_socket sock;
+        struct pv_stun_writer sw;
+        struct pv_view error;
+        uint8_t buf[512];
+        begin_allocate(w, &sw, buf, sizeof(buf));
+        pv_stun_put_u32(&sw, numbers[i][0], 2u << 24);
+        assert_int_equal(finish_allocate(w, &c, &sw, PV_OK, &sock), 0);
+        assert_int_equal(pv_stun_find(&w->msg, numbers[i][1], &error), PV_OK);
+        assert_int_equal(error.ptr[0], PV_TURN_FAMILY_IPV6);
+        assert_int_equal(error.ptr[2] * 100 + error.ptr[3], PV_TURN_E_FAMILY_NOT_SUPPORTED);
+    }
     tw_free(w);
 }
 
@@ -541,6 +547,52 @@ static void forbidden_peers_are_refused_everywhere(void **state)
     assert_int_equal(tw_permit(w, &c, NULL, 0), PV_STUN_E_BAD_REQUEST);
     struct pv_addr v6 = tw_virtual(1);
     assert_int_equal(tw_permit(w, &c, &v6, 1), PV_TURN_E_PEER_FAMILY_MISMATCH);
+    tw_free(w);
+}
+
+static void two_clients_meet_on_their_relays_and_reach_nothing_else_here(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    struct pv_addr own[2] = {pv_addr4(192, 0, 2, 1, 0), pv_addr4(203, 0, 113, 1, 0)};
+    cfg.own = own;
+    cfg.n_own = 2;
+    cfg.relay_public[0] = own[1]; /* behind a 1:1 NAT */
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client a = alice(1), b = alice(2);
+    struct pv_turns_socket sock;
+    struct pv_addr at[2], service, bound;
+    assert_int_equal(allocate(w, &a, &sock), 0);
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &at[0]), 0);
+    assert_int_equal(tw_permit(w, &a, &own[1], 1), PV_TURN_E_FORBIDDEN); /* nobody else is here */
+    assert_int_equal(tw_bind(w, &a, 0x4001, &at[0]), PV_TURN_E_FORBIDDEN);
+    assert_int_equal(allocate(w, &b, &sock), 0);
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &at[1]), 0);
+    bound = sock.addr;
+    service = at[1];
+    service.port = 3478;
+
+    /* Indications one way, a channel the other; both need the other's permission. */
+    assert_int_equal(tw_permit(w, &a, &at[1], 1), 0);
+    assert_false(tw_send(w, &a, &at[1], "no permission", false));
+    assert_int_equal(tw_bind(w, &b, 0x4001, &at[0]), 0);
+    assert_true(tw_send(w, &a, &at[1], "ping", false));
+    tw_assert_channel(w, 0x4001, "ping");
+    assert_true(pv_addr_equal(&w->out.dst, &b.src));
+    assert_true(tw_channel_data(w, &b, 0x4001, "pong"));
+    tw_assert_data(w, &at[1], "pong");
+    assert_true(pv_addr_equal(&w->out.dst, &a.src));
+
+    /* The permission knows no ports, so a service at the same address has to be refused by each
+     * packet; a channel to it is refused at once, and so is where the socket is really bound. */
+    assert_false(tw_send(w, &a, &service, "service", false));
+    assert_int_equal(tw_bind(w, &a, 0x4002, &service), PV_TURN_E_FORBIDDEN);
+    assert_int_equal(tw_bind(w, &a, 0x4003, &bound), PV_TURN_E_FORBIDDEN);
+    assert_int_equal(tw_permit(w, &a, &own[0], 1), PV_TURN_E_FORBIDDEN);
+    /* Nothing is there any more once the other has gone. */
+    assert_int_equal(tw_refresh(w, &b, 0), 0);
+    assert_false(tw_send(w, &a, &at[1], "gone", false));
+    assert_int_equal(tw_permit(w, &a, &at[1], 1), PV_TURN_E_FORBIDDEN);
     tw_free(w);
 }
 
@@ -633,6 +685,7 @@ int main(void)
         cmocka_unit_test(half_of_two_families_is_said_to_be_missing),
         cmocka_unit_test(the_public_address_of_a_nat_is_what_clients_are_told),
         cmocka_unit_test(forbidden_peers_are_refused_everywhere),
+        cmocka_unit_test(two_clients_meet_on_their_relays_and_reach_nothing_else_here),
         cmocka_unit_test(quotas_have_their_answers),
         cmocka_unit_test(one_user_does_not_touch_anothers_allocation),
         cmocka_unit_test(a_closed_stream_ends_its_allocation),
