@@ -141,13 +141,39 @@ static void status_network(struct pv_table *t, const json_t *s)
     }
 }
 
+/* A line for each TURN server in use, and what went through them. */
+static void status_relays(struct pv_table *t, const json_t *s)
+{
+    char text[PV_SHOW_BUF], rtt[PV_SHOW_BUF], sent[PV_SHOW_BUF], received[PV_SHOW_BUF];
+    const json_t *relay = json_object_get(s, "relay"), *list = json_object_get(s, "relays"), *x;
+    size_t i;
+    json_array_foreach(list, i, x)
+    {
+        double ms = pv_json_real(x, "rtt_ms", -1);
+        const char *state = pv_json_text(x, "state", "?");
+        bool up = strcmp(state, "up") == 0;
+        snprintf(text, sizeof(text), "%.52s  by %.5s  %.12s%s%.12s",
+                 pv_json_text(x, "address", "?"), pv_json_text(x, "transport", "?"), state,
+                 up && ms >= 0 ? "  " : "", up && ms >= 0 ? pv_show_ms(ms, rtt) : "");
+        row(t, i == 0 ? "relay" : "", up ? PV_PLAIN : PV_YELLOW, text);
+    }
+    if (json_is_object(relay)) {
+        snprintf(text, sizeof(text), "%.12s out, %.12s in",
+                 pv_show_bytes(pv_json_real(relay, "tx_bytes", 0), sent),
+                 pv_show_bytes(pv_json_real(relay, "rx_bytes", 0), received));
+        row(t, "relayed", PV_PLAIN, text);
+    }
+    if (strcmp(pv_json_text(s, "udp", "unknown"), "blocked") == 0)
+        row(t, "UDP", PV_YELLOW,
+            "blocked here: everything goes through the coordinator by TCP or TLS");
+}
+
 static void status_outside(struct pv_table *t, const json_t *s)
 {
     char text[PV_SHOW_BUF], rtt[PV_SHOW_BUF];
     const json_t *iface = json_object_get(s, "interface"), *addr;
     const json_t *coord = json_object_get(s, "coordinator");
-    const json_t *seen = json_object_get(s, "public"), *relay = json_object_get(s, "relay");
-    char sent[PV_SHOW_BUF], received[PV_SHOW_BUF];
+    const json_t *seen = json_object_get(s, "public");
     size_t i;
 
     if (json_is_object(iface)) {
@@ -166,13 +192,7 @@ static void status_outside(struct pv_table *t, const json_t *s)
                  up ? "connected" : "unreachable", more[0] == '\0' ? "" : "  ", more);
         row(t, "coordinator", up ? PV_GREEN : PV_YELLOW, text);
     }
-    if (json_is_object(relay)) {
-        snprintf(text, sizeof(text), "%.30s  %.12s out, %.12s in",
-                 pv_json_text(relay, "address", "?"),
-                 pv_show_bytes(pv_json_real(relay, "tx_bytes", 0), sent),
-                 pv_show_bytes(pv_json_real(relay, "rx_bytes", 0), received));
-        row(t, "relay", PV_PLAIN, text);
-    }
+    status_relays(t, s);
     json_array_foreach(seen, i, addr)
     {
         const char *a = json_string_value(addr);

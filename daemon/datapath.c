@@ -26,6 +26,8 @@ enum {
     UDP_BATCHES = 2,                /* recvmmsg calls a socket before the other one gets its turn */
     UDP_BUFFERS = 16,  /* a recvmmsg; each may hold many merged datagrams (DATAPATH: 8 do) */
     UDP_READ = 65536,  /* bytes of one */
+    STREAM_BATCH = 64, /* messages of streams to relays */
+    STREAM_BYTES = 256 << 10,
     INJECT_BATCH = 64, /* packets */
     INJECT_RING = 1 << 20,
     DATA_RING = 1 << 20, /* punts that carry bytes: a flood fills it, and more is dropped */
@@ -51,6 +53,7 @@ struct lane {
     struct pv_fp_worker *worker;
     struct pv_udp_receiver *receiver; /* rx */
     uint8_t *tun_buf;                 /* tx: TUN_BYTES + TUN_READ */
+    uint8_t *stream_buf;              /* rx: STREAM_BYTES */
     struct pv_ring *data, *facts;     /* to control */
     bool join_tcp, join_udp;          /* what the TUN takes as super-packets */
     uint64_t seen;                    /* the last publication whose packets were flushed */
@@ -99,6 +102,19 @@ static void send_family(struct lane *lane, int fd, const struct pv_udp_out *out,
     add(&lane->counts.udp_failed, datagrams - (lane->udp.sent - before));
 }
 
+/* What the line does not take is lost, as on the network. */
+static void send_stream(struct lane *lane, const struct pv_fp_send *sends, size_t n)
+{
+    struct pv_relayio *io = lane->dp->cfg.relayio;
+    for (size_t i = 0; i < n; i++) {
+        if (io == NULL || pv_relayio_send(io, PV_RELAYIO_TX, sends[i].to->sock,
+                                          pv_view(sends[i].data, sends[i].len)) < 0)
+            pv_fp_send_lost(lane->worker, &sends[i]);
+    }
+    if (io != NULL)
+        pv_relayio_flush(io, PV_RELAYIO_TX);
+}
+
 /* Order between the two families does not matter: a peer has one path. */
 static void do_sends(struct lane *lane, const struct pv_fp_send *sends, size_t n)
 {
@@ -107,17 +123,22 @@ static void do_sends(struct lane *lane, const struct pv_fp_send *sends, size_t n
     for (size_t i = 0; i < n;) {
         const struct pv_fp_send *first = &sends[i], *last = &sends[i + first->run - 1];
         const struct pv_addr *dst = pv_carrier_dst(first->to);
-        bool v6 = dst->family == PV_AF_INET6, other = first->to->sock != 0;
-        struct pv_udp_out one, *out = other ? &one : v6 ? &out6[n6++] : &out4[n4++];
-        size_t len = (size_t)(last->data - first->data) + last->len;
-        *out = (struct pv_udp_out){.dst = *dst,
-                                   .local = first->to->local,
-                                   .data = pv_view(first->data, len),
-                                   .segment = first->run > 1 ? (uint16_t)first->len : 0,
-                                   .ecn = first->ecn};
-        i += first->run;
-        if (other) /* -1: it was closed meanwhile; the path follows */
-            send_family(lane, pv_sockset_fd(&lane->dp->socks, first->to->sock), &one, 1);
+        if (first->to->kind == PV_CARRIER_STREAM) {
+            send_stream(lane, first, first->run);
+            i += first->run;
+        } else {
+            bool v6 = dst->family == PV_AF_INET6, other = first->to->sock != 0;
+            struct pv_udp_out one, *out = other ? &one : v6 ? &out6[n6++] : &out4[n4++];
+            size_t len = (size_t)(last->data - first->data) + last->len;
+            *out = (struct pv_udp_out){.dst = *dst,
+                                       .local = first->to->local,
+                                       .data = pv_view(first->data, len),
+                                       .segment = first->run > 1 ? (uint16_t)first->len : 0,
+                                       .ecn = first->ecn};
+            i += first->run;
+            if (other) /* -1: it was closed meanwhile; the path follows */
+                send_family(lane, pv_sockset_fd(&lane->dp->socks, first->to->sock), &one, 1);
+        }
         if (n4 == PV_UDP_BATCH || n6 == PV_UDP_BATCH || i == n) {
             send_family(lane, lane->dp->cfg.fd4, out4, n4);
             send_family(lane, lane->dp->cfg.fd6, out6, n6);
@@ -347,6 +368,33 @@ static bool udp_round(struct lane *lane, uint16_t sock, int fd, pv_ns now)
     return any;
 }
 
+/* Messages of streams to relays, copied out of the ring: they are opened in place, many at once. */
+static bool stream_round(struct lane *lane, pv_ns now)
+{
+    struct pv_relayio *io = lane->dp->cfg.relayio;
+    struct pv_fp_datagram datagrams[STREAM_BATCH];
+    struct pv_view message;
+    size_t n = 0, used = 0;
+    uint16_t stream = 0;
+    while (io != NULL && n < STREAM_BATCH && pv_relayio_peek(io, &stream, &message) == PV_OK &&
+           used + message.len <= STREAM_BYTES) {
+        memcpy(lane->stream_buf + used, message.ptr, message.len);
+        datagrams[n++] = (struct pv_fp_datagram){
+            .from = {.kind = PV_CARRIER_STREAM, .sock = stream},
+            .data = lane->stream_buf + used,
+            .len = message.len,
+        };
+        used += (message.len + 63) & ~(size_t)63; /* on cache lines of its own */
+        pv_relayio_pop(io);
+    }
+    const struct pv_fp_snapshot *snap = pv_qsbr_online(lane->dp->qsbr, lane->index);
+    for (size_t done = 0; done < n;) {
+        done += pv_fp_rx(lane->worker, snap, datagrams + done, n - done, now);
+        do_results(lane);
+    }
+    return n > 0;
+}
+
 /* Everything that is there now; true when there was something. */
 static bool tx_round(struct lane *lane, pv_ns now)
 {
@@ -377,6 +425,7 @@ static bool work_round(struct lane *lane)
         for (size_t i = 0; i < PV_SOCKSET_MAX; i++)
             any = (pv_sockset_at(&dp->socks, i, &sock) && udp_round(lane, sock.id, sock.fd, now)) ||
                   any;
+        any = stream_round(lane, now) || any;
     }
     return any;
 }
@@ -395,21 +444,27 @@ static void wait_for_work(struct lane *lane)
 {
     struct pv_datapath *dp = lane->dp;
     /* poll() passes over negative descriptors. */
-    struct pollfd fds[4 + PV_SOCKSET_MAX] = {
+    int streams_fd = lane->rx && dp->cfg.relayio != NULL ? pv_relayio_rx_fd(dp->cfg.relayio) : -1;
+    struct pollfd fds[5 + PV_SOCKSET_MAX] = {
         {.fd = lane->wake_fd, .events = POLLIN},
         {.fd = lane->tx && has_tun(dp) ? dp->tun_fd : -1, .events = POLLIN},
         {.fd = lane->rx ? dp->cfg.fd4 : -1, .events = POLLIN},
         {.fd = lane->rx ? dp->cfg.fd6 : -1, .events = POLLIN},
+        {.fd = streams_fd, .events = POLLIN},
     };
-    nfds_t n = 4;
+    nfds_t n = 5;
     struct pv_sockset_sock sock;
     for (size_t i = 0; lane->rx && i < PV_SOCKSET_MAX; i++)
         if (pv_sockset_at(&dp->socks, i, &sock))
             fds[n++] = (struct pollfd){.fd = sock.fd, .events = POLLIN};
     pv_qsbr_offline(dp->qsbr, lane->index);
     pv_sockset_leave(&dp->socks, lane->index); /* poll() does no harm to one closed meanwhile */
-    if (poll(fds, n, sleep_time(lane)) > 0 && fds[0].revents != 0)
+    if (poll(fds, n, sleep_time(lane)) <= 0)
+        return;
+    if (fds[0].revents != 0)
         pv_event_clear(lane->wake_fd); /* before the next round looks at what it stands for */
+    if (fds[4].revents != 0)
+        pv_event_clear(streams_fd);
 }
 
 /* What was injected before the stop (goodbyes) still goes out. */
@@ -491,6 +546,10 @@ static int lane_init(struct lane *lane, struct pv_datapath *dp, unsigned index)
         r = pv_ring_new(&lane->data, DATA_RING);
     if (r >= 0 && lane->rx)
         r = pv_udp_receiver_new(&lane->receiver, UDP_BUFFERS, UDP_READ);
+    if (r >= 0 && lane->rx && dp->cfg.relayio != NULL) {
+        lane->stream_buf = malloc(STREAM_BYTES);
+        r = lane->stream_buf == NULL ? PV_ERR_NOMEM : PV_OK;
+    }
     if (r >= 0 && lane->tx) {
         lane->tun_buf = malloc(TUN_BYTES + TUN_READ + 64);
         r = lane->tun_buf == NULL ? PV_ERR_NOMEM : PV_OK;
@@ -509,6 +568,9 @@ static void lane_done(struct lane *lane)
     if (lane->tun_buf != NULL)
         explicit_bzero(lane->tun_buf, TUN_BYTES + TUN_READ + 64);
     free(lane->tun_buf);
+    if (lane->stream_buf != NULL)
+        explicit_bzero(lane->stream_buf, STREAM_BYTES);
+    free(lane->stream_buf);
 }
 
 int pv_datapath_new(struct pv_datapath **ret_dp, const struct pv_datapath_config *cfg)

@@ -12,6 +12,7 @@
 
 #include "base/pv.h"
 #include "daemon/core/fastpath.h"
+#include "daemon/relayio.h"
 #include "daemon/sockset.h"
 #include "sys/tun.h"
 
@@ -21,6 +22,7 @@ struct pv_datapath_config {
     int fd4;          /* UDP sockets, owned by the caller, open until pv_datapath_free() */
     int fd6;          /* -1 = none */
     unsigned threads; /* 1 or 2; 0 = as the machine has processors */
+    struct pv_relayio *relayio; /* streams to relays; borrowed; NULL: nothing goes by them */
 };
 
 /* Without TUN and snapshot: what arrives is punted. PV_ERR_NOMEM, -errno. */

@@ -43,6 +43,22 @@ static void on_punts(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
+static void on_relay(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io *io = ctx;
+    struct pv_relayio_event ev;
+    (void)ready;
+    pv_io_begin(io, now);
+    while (pv_relayio_poll_event(io->relayio, &ev) == PV_OK) {
+        if (ev.connected) {
+            pv_engine_relay_connected(io->cfg.engine, ev.stream, now);
+            continue;
+        }
+        pv_log(io->cfg.log, PV_LOG_INFO, "what=\"stream to the relay ended\" why=\"%s\"", ev.why);
+        pv_engine_relay_closed(io->cfg.engine, ev.stream, now);
+    }
+}
+
 static void stop(struct pv_io *io, int status)
 {
     io->stopping = true;
@@ -147,9 +163,12 @@ static bool drain_datagrams(struct pv_io *io)
         struct pv_udp_out out = {
             .dst = tx.dst, .local = tx.local, .data = pv_view(tx.buf, tx.len), .ttl = tx.ttl};
         any = true;
-        if (fd >= 0)
+        if (tx.stream != 0)
+            (void)!pv_relayio_send(io->relayio, PV_RELAYIO_CONTROL, tx.stream, out.data);
+        else if (fd >= 0)
             pv_udp_send(fd, &out, 1, &io->udp);
     }
+    pv_relayio_flush(io->relayio, PV_RELAYIO_CONTROL);
     return any;
 }
 
@@ -160,6 +179,18 @@ static bool drain_socks(struct pv_io *io, pv_ns now)
     while (pv_engine_poll_sock_op(io->cfg.engine, &op) == PV_OK) {
         any = true;
         pv_io_sock_op(io, &op, now);
+    }
+    return any;
+}
+
+static bool drain_relays(struct pv_io *io, pv_ns now)
+{
+    struct pv_relay_op op;
+    bool any = false;
+    while (pv_engine_poll_relay_op(io->cfg.engine, &op) == PV_OK) {
+        any = true;
+        if (pv_relayio_do(io->relayio, &op) < 0 && op.open)
+            pv_engine_relay_closed(io->cfg.engine, op.stream, now);
     }
     return any;
 }
@@ -235,6 +266,7 @@ static bool drain(struct pv_io *io, pv_ns now)
 {
     for (unsigned i = 0; i < DRAIN_ROUNDS; i++) {
         bool any = drain_socks(io, now); /* a socket carries before a snapshot names it */
+        any = drain_relays(io, now) || any;
         any = drain_snapshots(io, now) || any;
         any = drain_datagrams(io) || any;
         any = drain_injects(io) || any;
@@ -278,8 +310,11 @@ static pv_ns turn(void *ctx, pv_ns now)
 
 static int init(struct pv_io *io)
 {
-    const struct pv_datapath_config dp = {.fd4 = io->cfg.udp4, .fd6 = io->cfg.udp6};
+    struct pv_datapath_config dp = {.fd4 = io->cfg.udp4, .fd6 = io->cfg.udp6};
     int r = pv_loop_new(&io->loop);
+    if (r >= 0)
+        r = pv_relayio_new(&io->relayio);
+    dp.relayio = io->relayio;
     if (r >= 0)
         r = pv_net_monitor_new(&io->monitor);
     if (r >= 0)
@@ -295,6 +330,9 @@ static int init(struct pv_io *io)
     if (r >= 0)
         r = pv_watch_new(&io->punt_watch, io->loop, pv_datapath_event_fd(io->datapath),
                          PV_LOOP_READ, on_punts, io);
+    if (r >= 0)
+        r = pv_watch_new(&io->relay_watch, io->loop, pv_relayio_event_fd(io->relayio), PV_LOOP_READ,
+                         on_relay, io);
     if (r >= 0)
         r = pv_watch_new(&io->signal_watch, io->loop, io->cfg.signals_fd, PV_LOOP_READ, on_signal,
                          io);
@@ -342,6 +380,7 @@ struct pv_io *pv_io_free(struct pv_io *io)
     if (io == NULL)
         return NULL;
     pv_watch_free(io->punt_watch);
+    pv_watch_free(io->relay_watch);
     pv_watch_free(io->signal_watch);
     pv_watch_free(io->helper_watch);
     pv_watch_free(io->net_watch);
@@ -360,6 +399,7 @@ struct pv_io *pv_io_free(struct pv_io *io)
                (unsigned long long)c.punts_lost);
     }
     pv_datapath_free(io->datapath);
+    pv_relayio_free(io->relayio); /* what the lanes said last goes out */
     pv_io_socks_done(io);
     pv_net_monitor_free(io->monitor);
     pv_loop_free(io->loop);

@@ -33,6 +33,8 @@ struct pv_io {
     pv_ns slept;   /* BOOTTIME - MONOTONIC at the last turn */
     pv_ns reclaim; /* when snapshots are looked at again */
     struct pv_udp_counts udp;
+    struct pv_relayio *relayio;
+    struct pv_watch *relay_watch;
     struct pv_watch *punt_watch, *signal_watch, *helper_watch, *net_watch;
 
     /* links */

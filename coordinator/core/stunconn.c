@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
-#include "proto/stun.h"
+#include "proto/turnframe.h"
 
 bool pv_stunconn_begins(uint8_t first)
 {
@@ -20,48 +19,23 @@ static size_t take(struct pv_stunconn *s, struct pv_view data, size_t until)
     return n;
 }
 
-/* Bytes of the message that begins with s->in, padding included; 0: none does. */
-static size_t frame_len(const struct pv_stunconn *s, size_t *ret_message)
-{
-    size_t len = pv_load_be16(s->in + 2);
-    if (s->in[0] >= 0x40) {
-        *ret_message = 4 + len;
-        return (4 + len + 3) & ~(size_t)3;
-    }
-    /* RFC 3489 knows streams for shared secrets only: the cookie has to be there. */
-    if (s->in_len < PV_STUN_HEADER_LEN || pv_load_be32(s->in + 4) != PV_STUN_COOKIE)
-        return 0;
-    *ret_message = PV_STUN_HEADER_LEN + len;
-    return *ret_message;
-}
-
 int pv_stunconn_handle_bytes(struct pv_stunconn *s, struct pv_view data, size_t *ret_used,
                              struct pv_view *ret_message)
 {
-    size_t used = 0;
-    size_t len = 0;
-    if (s->in_len == 0 && data.len > 0)
-        used = take(s, data, 1);
-    if (s->in_len == 0) {
-        *ret_used = 0;
-        return PV_ERR_AGAIN;
+    size_t used = 0, len = 0, frame = 0;
+    int r = pv_turnframe_len(pv_view(s->in, s->in_len), &len, &frame);
+    while (r == PV_ERR_AGAIN && used < data.len && s->in_len < PV_TURNFRAME_HEAD) {
+        used += take(s, pv_view(data.ptr + used, data.len - used), s->in_len + 1);
+        r = pv_turnframe_len(pv_view(s->in, s->in_len), &len, &frame);
     }
-    bool channel = s->in[0] >= 0x40 && s->in[0] <= 0x7f;
-    if (!channel && !pv_stunconn_begins(s->in[0]))
-        return PV_ERR_MALFORMED;
-    size_t head = channel ? 4 : PV_STUN_HEADER_LEN;
-    if (s->in_len < head)
-        used += take(s, pv_view(data.ptr + used, data.len - used), head);
-    if (s->in_len < head) {
-        *ret_used = used;
-        return PV_ERR_AGAIN;
-    }
-    size_t frame = frame_len(s, &len);
-    if (frame == 0 || frame > sizeof(s->in))
-        return PV_ERR_MALFORMED;
-    used += take(s, pv_view(data.ptr + used, data.len - used), frame);
+    if (r == PV_OK && frame > sizeof(s->in))
+        r = PV_ERR_MALFORMED;
+    if (r == PV_OK)
+        used += take(s, pv_view(data.ptr + used, data.len - used), frame);
+    if (r == PV_ERR_MALFORMED)
+        return r;
     *ret_used = used;
-    if (s->in_len < frame)
+    if (r != PV_OK || s->in_len < frame)
         return PV_ERR_AGAIN;
     *ret_message = pv_view(s->in, len);
     return PV_OK;
@@ -103,7 +77,7 @@ static int make_room(struct pv_stunconn *s, size_t n)
 
 int pv_stunconn_put(struct pv_stunconn *s, struct pv_view message)
 {
-    size_t padded = (message.len + 3) & ~(size_t)3;
+    size_t padded = message.len + pv_turnframe_padding(message.len);
     if (message.len == 0)
         return PV_OK;
     int r = make_room(s, padded);

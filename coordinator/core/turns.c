@@ -87,6 +87,8 @@ int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
     pv_heap_init(&t->timers);
     pv_turnauth_init(&t->auth, rng);
     pv_turntab_init(&t->ways, offsetof(struct pv_talloc, way.key), PV_TWAY_KEY, WAYS_MAX, rng);
+    pv_turntab_init(&t->formers, offsetof(struct pv_tmember, former), PV_TWAY_KEY,
+                    PV_TURNS_MEMBERS_MAX, rng);
     pv_turntab_init(&t->members, offsetof(struct pv_tmember, id), PV_TMEMBER_KEY,
                     PV_TURNS_MEMBERS_MAX, rng);
     pv_turntab_init(&t->by_user, offsetof(struct pv_tmember, user), PV_TMEMBER_USER,
@@ -117,6 +119,7 @@ static void forget_member(struct pv_turns *t, struct pv_tmember *m)
 {
     if (m->alloc != NULL)
         pv_talloc_free(t, m->alloc);
+    pv_tmember_settled(t, m);
     pv_turntab_del(&t->members, m);
     pv_turntab_del(&t->by_user, m);
     pv_heap_set(&t->timers, &m->timer.node, PV_NEVER);
@@ -152,6 +155,7 @@ struct pv_turns *pv_turns_free(struct pv_turns *t)
     while (pv_turns_poll_socket(t, &op) == PV_OK)
         ;
     pv_turntab_done(&t->ways);
+    pv_turntab_done(&t->formers);
     pv_turntab_done(&t->members);
     pv_turntab_done(&t->by_user);
     pv_turntab_done(&t->by_token);

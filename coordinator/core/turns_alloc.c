@@ -8,6 +8,7 @@ enum {
     SLOTS_MIN = 8,
     PERMS_MIN = 4,
 };
+#define FORMER_TIME PV_S(5) /* ours: what is under way when an allocation moves */
 
 /* --- allocations --------------------------------------------------------------------------- */
 
@@ -48,8 +49,39 @@ void pv_talloc_detach(struct pv_turns *t, struct pv_talloc *a)
     a->attached = false;
 }
 
-int pv_talloc_move(struct pv_turns *t, struct pv_talloc *a, const struct pv_tway *way)
+struct pv_talloc *pv_talloc_of_data(const struct pv_turns *t, const struct pv_tway *way, pv_ns now)
 {
+    struct pv_talloc *a = pv_talloc_find(t, way);
+    if (a != NULL)
+        return a;
+    const struct pv_tmember *m = pv_turntab_find(&t->formers, way->key);
+    return m == NULL || m->former_until <= now ? NULL : m->alloc;
+}
+
+void pv_tmember_settled(struct pv_turns *t, struct pv_tmember *m)
+{
+    if (m->former_until != 0)
+        pv_turntab_del(&t->formers, m);
+    m->former_until = 0;
+}
+
+/* Whoever changes its way goes on sending by the old one until it hears of the new one. */
+static void remember_former(struct pv_turns *t, const struct pv_talloc *a, pv_ns now)
+{
+    struct pv_tmember *m = a->member;
+    struct pv_tmember *other = pv_turntab_find(&t->formers, a->way.key);
+    pv_tmember_settled(t, m);
+    if (other != NULL)
+        pv_tmember_settled(t, other);
+    memcpy(m->former, a->way.key, sizeof(m->former));
+    if (pv_turntab_add(&t->formers, m) == PV_OK) /* without memory it is lost, as on the network */
+        m->former_until = now + FORMER_TIME;
+}
+
+int pv_talloc_move(struct pv_turns *t, struct pv_talloc *a, const struct pv_tway *way, pv_ns now)
+{
+    if (a->attached && a->member != NULL)
+        remember_former(t, a, now);
     pv_talloc_detach(t, a);
     a->way = *way;
     int r = pv_turntab_add(&t->ways, a);

@@ -89,6 +89,8 @@ struct pv_tmember {
     bool online;
     pv_ns offline_at;
     struct pv_talloc *alloc;
+    uint8_t former[PV_TWAY_KEY]; /* where the allocation was before it moved, */
+    pv_ns former_until;          /* 0 = nowhere: what is still under way from there counts */
     struct pv_bucket up, down;
     struct pv_ttimer timer; /* offline: the end of its allocation, and of this */
 };
@@ -159,6 +161,7 @@ struct pv_turns {
     size_t n_users;
 
     struct pv_turntab ways;     /* struct pv_talloc by way.key */
+    struct pv_turntab formers;  /* struct pv_tmember by former */
     struct pv_turntab members;  /* by id */
     struct pv_turntab by_user;  /* members by user */
     struct pv_turntab by_token; /* reserved relays */
@@ -236,9 +239,13 @@ PV_MUST_CHECK int pv_talloc_new(struct pv_turns *t, const struct pv_tway *way,
                                 struct pv_talloc **ret_alloc);
 void pv_talloc_free(struct pv_turns *t, struct pv_talloc *a); /* with all that it has */
 struct pv_talloc *pv_talloc_find(const struct pv_turns *t, const struct pv_tway *way);
-/* Moves it to another 5-tuple, which must be free. PV_ERR_NOMEM: it is detached. */
-PV_MUST_CHECK int pv_talloc_move(struct pv_turns *t, struct pv_talloc *a,
-                                 const struct pv_tway *way);
+/* Whose data it is: the allocation there, or one that has just moved away from there. */
+struct pv_talloc *pv_talloc_of_data(const struct pv_turns *t, const struct pv_tway *way, pv_ns now);
+/* Moves a member's to another 5-tuple, which must be free. PV_ERR_NOMEM: it is detached. */
+PV_MUST_CHECK int pv_talloc_move(struct pv_turns *t, struct pv_talloc *a, const struct pv_tway *way,
+                                 pv_ns now);
+/* The member's former 5-tuple counts no more. */
+void pv_tmember_settled(struct pv_turns *t, struct pv_tmember *m);
 void pv_talloc_detach(struct pv_turns *t, struct pv_talloc *a);
 
 struct pv_tchan *pv_tchan_by_number(const struct pv_talloc *a, uint16_t number);

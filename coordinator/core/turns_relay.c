@@ -145,7 +145,7 @@ void pv_trelay_channel_data(struct pv_turns *t, const struct pv_tway *way, uint8
     if (len < PV_TURN_CHANNEL_HEADER)
         return;
     size_t data_len = pv_load_be16(ptr + 2);
-    struct pv_talloc *a = pv_talloc_find(t, way);
+    struct pv_talloc *a = pv_talloc_of_data(t, way, now);
     struct pv_tchan *c = a == NULL ? NULL : pv_tchan_by_number(a, pv_load_be16(ptr));
     if (c == NULL || c->until <= now || len - PV_TURN_CHANNEL_HEADER < data_len) {
         drop(t);
@@ -166,7 +166,7 @@ void pv_trelay_send(struct pv_turns *t, const struct pv_tway *way, const struct 
     uint16_t unknown;
     struct pv_addr peer;
     struct pv_view data;
-    struct pv_talloc *a = pv_talloc_find(t, way);
+    struct pv_talloc *a = pv_talloc_of_data(t, way, now);
     if (a == NULL || pv_stun_get_xor_addr(msg, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer) < 0 ||
         pv_stun_find(msg, PV_TURN_ATTR_DATA, &data) < 0 ||
         pv_stun_list_unknown(msg, known, PV_ARRAY_LEN(known), &unknown, 1) > 0) {

@@ -168,7 +168,7 @@ static void allocate_member(struct pv_turns *t, struct pv_treq *q, struct pv_tal
     if (m->alloc == NULL)
         r = pv_talloc_new(t, q->way, m, NULL, &m->alloc);
     else if (there == NULL)
-        r = pv_talloc_move(t, m->alloc, q->way);
+        r = pv_talloc_move(t, m->alloc, q->way, q->now);
     if (r < 0) {
         pv_tauth_refuse(t, q, PV_TURN_E_NO_CAPACITY);
         return;

@@ -90,7 +90,7 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
     if (r == PV_OK)
         r = pv_rostersync_new(&e->sync, e->identity->sign_pk, &e->rng);
     if (r == PV_OK)
-        r = pv_turnc_new(&e->turnc, &e->rng);
+        r = pv_engine_relays_new(e);
     if (r == PV_OK && (e->sync_tx = calloc(1, sizeof(*e->sync_tx))) == NULL)
         r = PV_ERR_NOMEM;
     if (r == PV_OK && (e->stunroute = calloc(1, sizeof(*e->stunroute))) == NULL)
@@ -220,10 +220,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_coordclient_free(e->coord);
     pv_gatherer_free(e->gatherer);
     pv_hardnat_free(e->hard);
-    pv_turnc_free(e->turnc);
-    if (e->turn != NULL)
-        pv_wipe(e->turn, sizeof(*e->turn));
-    free(e->turn);
+    pv_engine_relays_free(e);
     pv_cookie_checker_free(e->cookies);
     pv_fp_builder_free(e->fp);
     pv_heap_done(&e->timers);
@@ -276,7 +273,8 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
         pv_coordclient_moved(e->coord, now);
     else
         pv_coordclient_kick(e->coord, now);
-    pv_turnc_kick(e->turnc, now);
+    pv_engine_relay_kick(e, now);
+    pv_engine_udp_doubt(e, now);
     for (size_t i = 0; i < e->n_statics; i++) {
         struct pv_peer *p = e->statics[i];
         if (!p->has_path || !is_gone(&p->path.local, links, n))
@@ -290,9 +288,9 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
 void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
 {
     pv_log(e->log, PV_LOG_INFO, "what=\"woke up\"");
-    pv_gatherer_refresh(e->gatherer, now);
+    pv_engine_udp_doubt(e, now);
     pv_coordclient_kick(e->coord, now);
-    pv_turnc_kick(e->turnc, now);
+    pv_engine_relay_kick(e, now);
     struct pv_peer *p, *tmp;
     HASH_ITER(hh, e->peers, p, tmp)
     {
@@ -344,7 +342,7 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     pv_engine_life_timeout(e, now);
     pv_gatherer_handle_timeout(e->gatherer, now);
     pv_coordclient_handle_timeout(e->coord, now);
-    pv_turnc_handle_timeout(e->turnc, now);
+    pv_engine_relay_timeout(e, now);
     pv_chatlink_handle_timeout(e->chat, now);
     pv_filelink_handle_timeout(e->files, now);
     pv_rostersync_handle_timeout(e->sync, now);
@@ -360,7 +358,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     next = pv_min_ns(next, pv_hardnat_next_timeout(e->hard));
     next = pv_min_ns(next, pv_engine_life_next(e));
     next = pv_min_ns(next, pv_coordclient_next_timeout(e->coord));
-    next = pv_min_ns(next, pv_turnc_next_timeout(e->turnc));
+    next = pv_min_ns(next, pv_engine_relay_next(e));
     next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
     next = pv_min_ns(next, pv_filelink_next_timeout(e->files));
     next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
@@ -397,7 +395,7 @@ static bool poll_peer(struct pv_engine *e, struct pv_peer *p, struct pv_engine_t
             return false;
         if (tx.is_stun)
             pv_stunroute_sent(e->stunroute, tx.buf + 8, p->id + PV_STUN_OWNER_PEERS);
-        if (tx.relayed && pv_engine_relay_wrap(e, &tx.dst, pv_view(tx.buf, tx.len), ret_tx))
+        if (tx.relayed && pv_engine_relay_wrap(e, tx.via, &tx.dst, pv_view(tx.buf, tx.len), ret_tx))
             return true;
     } while (tx.relayed); /* without a relay it is lost, as on the network */
     *ret_tx = (struct pv_engine_transmit){

@@ -27,6 +27,7 @@
 #include "daemon/core/gatherer.h"
 #include "daemon/core/hardnat.h"
 #include "daemon/core/job.h"
+#include "daemon/core/relay.h"
 #include "proto/inband.h"
 
 enum {
@@ -211,6 +212,7 @@ struct pv_engine_transmit {
     uint8_t ttl;          /* 0 = default */
     struct pv_addr local; /* source address to use, PV_AF_NONE = the kernel chooses */
     struct pv_addr dst;
+    uint16_t stream; /* not 0: one message (turnframe.h) for this stream to a relay instead */
     size_t len;
     uint8_t buf[PV_ENGINE_MTU];
 };
@@ -222,6 +224,13 @@ PV_MUST_CHECK int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_
 PV_MUST_CHECK int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op);
 /* The answer to an OPEN: its port; 0 = it could not be opened. */
 void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now);
+
+/* Streams to relays (relay.h), beside those above: their messages are not the engine's to cut. What
+ * comes in on one is handed to the rx worker, message by message, from carrier STREAM. */
+PV_MUST_CHECK int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relay_op *ret_op);
+void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now);
+/* It could not be opened, or is no longer. */
+void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, pv_ns now);
 
 /* An inner packet for the tx worker to seal and send to a peer; len 0 = keepalive. */
 struct pv_engine_inject {

@@ -19,7 +19,7 @@
 
 static bool is_direct(const struct pv_peer *p)
 {
-    return p->has_path && p->path.kind == PV_CARRIER_UDP;
+    return p->has_path && !pv_peer_is_relayed(p);
 }
 
 static bool is_current(const struct pv_engine *e, const struct pv_peer *p)
@@ -37,8 +37,8 @@ static bool is_worth_it(const struct pv_peer *p, pv_ns now)
 /* Both sides know each other's candidates and credentials, and no direct path works. */
 static bool needs_attempt(const struct pv_engine *e, const struct pv_peer *p, pv_ns now)
 {
-    if (p->is_static || p->ice == NULL || is_direct(p) || p->descx.theirs.gen == 0 ||
-        p->presence == PV_PRESENCE_OFFLINE)
+    if (p->is_static || p->ice == NULL || is_direct(p) || pv_udpwatch_is_blocked(&e->udp) ||
+        p->descx.theirs.gen == 0 || p->presence == PV_PRESENCE_OFFLINE)
         return false;
     if (p->state != PV_PEER_REACHING && p->state != PV_PEER_UP)
         return false;

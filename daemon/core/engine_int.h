@@ -9,7 +9,7 @@
  *   engine_sync.c     exchange of statements with peers
  *   engine_net.c      membership: roster and its events, presence, interface, up and down
  *   engine_coord.c    what the coordinator says and is told
- *   engine_relay.c    the members' relay: TURN client, channels of peers
+ *   engine_relay.c    relays: the ways to them, channels of peers; is UDP blocked?
  *   engine_enroll.c   create and join
  *   engine_jobs.c     jobs out, results in, what is stored
  *   engine_stream.c   one space of stream ids over four machines
@@ -33,12 +33,12 @@
 #include "daemon/core/peer.h"
 #include "daemon/core/rostersync.h"
 #include "daemon/core/stunroute.h"
+#include "daemon/core/udpwatch.h"
 #include "proto/cookie.h"
 #include "proto/natlife.h"
 #include "proto/roster.h"
 #include "proto/roster_make.h"
 #include "proto/token.h"
-#include "proto/turnc.h"
 
 enum {
     PV_ENGINE_SUBSCRIBE_ALL = 128, /* ours: in networks up to this size presence of all is wanted */
@@ -313,9 +313,9 @@ struct pv_engine {
     struct pv_addr stun_addrs[PV_CTL_ADDRS_MAX];
     size_t n_stun_addrs;
     uint8_t coordinator_pk[PV_SIGN_PK_LEN]; /* of the connection wanted or there */
-    struct pv_turnc *turnc;
     struct pv_turnc_config *turn; /* owned: of the last welcome; NULL = none, or used up */
-    struct pv_addr relay_mapped;  /* our address as the relay sees it */
+    struct pv_addr relay_mapped;  /* our address as the coordinator's relay sees it by UDP */
+    struct pv_udpwatch udp;
     struct pv_ctl_cursor cursor;
     bool relisted; /* heads were compared by the whole log on this connection */
     uint8_t (*listed)[PV_STATEMENT_HASH_LEN]; /* owned: what the coordinator has, while relisting */
@@ -411,27 +411,36 @@ bool pv_engine_life_transmit(struct pv_engine *e, struct pv_engine_transmit *ret
 
 /* --- engine_relay.c -------------------------------------------------------------------------- */
 
+/* env.relays. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_engine_relays_new(struct pv_engine *e);
+void pv_engine_relays_free(struct pv_engine *e);
 /* What welcome offers; allocates as soon as a server's address is known. */
 void pv_engine_relay_offer(struct pv_engine *e, const struct pv_ctl_welcome *w, pv_ns now);
 /* Addresses of servers are known, or others. */
 void pv_engine_relay_start(struct pv_engine *e, pv_ns now);
 void pv_engine_relay_stop(struct pv_engine *e, pv_ns now);
-/* Our candidates: the gatherer's and the relayed one. */
+/* Our candidates: the gatherer's and the relayed ones. */
 void pv_engine_gather(struct pv_engine *e);
 /* The gatherer's candidates changed: does the relay still see us where we are? */
 void pv_engine_relay_check(struct pv_engine *e, pv_ns now);
 /* A peer has a channel while it is in use. */
 void pv_engine_relay_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now);
 void pv_engine_relay_drop(struct pv_engine *e, struct pv_peer *p, pv_ns now);
-/* Acts on what the client says. */
+/* Acts on what relays and the watch over UDP say. */
 void pv_engine_relay_pump(struct pv_engine *e, pv_ns now);
-/* True: the datagram was the relay's answer to us. */
+void pv_engine_relay_timeout(struct pv_engine *e, pv_ns now);
+pv_ns pv_engine_relay_next(const struct pv_engine *e);
+/* The network changed, or is there again: what waits is tried at once. */
+void pv_engine_relay_kick(struct pv_engine *e, pv_ns now);
+/* The network changed, or a path is in doubt: does UDP still get through? */
+void pv_engine_udp_doubt(struct pv_engine *e, pv_ns now);
+/* True: the message was a relay's answer to us. */
 bool pv_engine_relay_input(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
                            pv_ns now);
 bool pv_engine_relay_poll(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
-/* Data for a peer's virtual address, wrapped for the relay. False: there is none now. */
-bool pv_engine_relay_wrap(struct pv_engine *e, const struct pv_addr *peer, struct pv_view data,
-                          struct pv_engine_transmit *ret_tx);
+/* Data for a peer's address behind relay via, wrapped for it. False: it carries nothing now. */
+bool pv_engine_relay_wrap(struct pv_engine *e, uint16_t via, const struct pv_addr *peer,
+                          struct pv_view data, struct pv_engine_transmit *ret_tx);
 
 /* --- engine_desc.c --------------------------------------------------------------------------- */
 
@@ -627,7 +636,8 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
 void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now);
 void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now);
 void pv_engine_show_trace(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now);
-void pv_engine_path_of(const struct pv_peer *p, struct pv_ctlapi_path *ret_path, pv_ns now);
+/* What p's path is; ret_path->via points into p. */
+void pv_engine_path_of(struct pv_peer *p, struct pv_ctlapi_path *ret_path, pv_ns now);
 
 /* The coordinator's wall clock, Unix seconds, which judges the windows of invites; our own while it
  * is not known. */

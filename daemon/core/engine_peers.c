@@ -77,10 +77,12 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         p->path_changed = false;
         pv_engine_chat_peer(e, p, now);
         p->ask_nat = p->ask_nat || p->doubted || !p->has_path;
+        if (p->doubted && p->has_path && pv_carrier_is_relayed(&p->path))
+            pv_relay_kick(e->env.relays[p->path.via], now);
     }
     if (p->ask_nat) {
         p->ask_nat = false;
-        pv_gatherer_refresh(e->gatherer, now); /* perhaps our own NAT forgot us */
+        pv_engine_udp_doubt(e, now); /* perhaps our own NAT forgot us */
     }
     if (p->state == PV_PEER_REACHING && !p->subscribed && pv_engine_is_online(e)) {
         p->subscribed = true; /* in a large network nobody asked before */
@@ -327,9 +329,12 @@ static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct
     struct pv_peer *p = NULL;
     if (pv_engine_relay_input(e, from, data, now))
         return;
+    if (from->kind == PV_CARRIER_STREAM && from->remote.family == PV_AF_NONE)
+        return; /* nobody but the relay itself speaks there */
     if (pv_engine_life_input(e, from, data, now))
         return;
-    if (from->sock != 0 && !pv_engine_hard_input(e, from, data, now))
+    if (from->kind == PV_CARRIER_UDP && from->sock != 0 &&
+        !pv_engine_hard_input(e, from, data, now))
         return;
     if (pv_ice_request_ufrag(data, ufrag) == PV_OK) {
         memcpy(key, ufrag, strlen(ufrag));
@@ -337,9 +342,10 @@ static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct
     } else if (data.len >= 20) {
         uint32_t owner = pv_stunroute_owner(e->stunroute, data.ptr + 8);
         if (owner == PV_STUN_OWNER_GATHERER && from->kind == PV_CARRIER_UDP) {
-            if (pv_gatherer_handle_input(e->gatherer, &from->remote, data, now) == PV_OK)
+            if (pv_gatherer_handle_input(e->gatherer, &from->remote, data, now) == PV_OK) {
+                pv_udpwatch_heard(&e->udp, now);
                 pv_engine_settle(e, now); /* a new public address goes out at once */
-            else
+            } else
                 pv_log(e->log, PV_LOG_DEBUG, "what=\"STUN answer not taken\"");
             return;
         }
@@ -375,12 +381,14 @@ static void answer_cookie(struct pv_engine *e, const struct pv_carrier *from, st
     struct pv_engine_transmit *tx = &e->answers[e->n_answers];
     uint8_t reply[PV_WGMSG_COOKIE_LEN];
     pv_cookie_reply(e->cookies, msg, &from->remote, now, reply);
-    if (from->kind == PV_CARRIER_CHANNEL) {
-        e->n_answers += pv_engine_relay_wrap(e, &from->remote, pv_view(reply, sizeof(reply)), tx);
+    if (pv_carrier_is_relayed(from)) {
+        e->n_answers +=
+            pv_engine_relay_wrap(e, from->via, &from->remote, pv_view(reply, sizeof(reply)), tx);
         return;
     }
     e->n_answers++;
     tx->sock = from->sock;
+    tx->stream = 0;
     tx->ttl = 0;
     tx->local = from->local;
     tx->dst = from->remote;

@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* The members' relay (DESIGN 6): one allocation at the coordinator, a channel for each peer in use.
- */
+/* The relays this node uses, the coordinator's first (DESIGN 6): an allocation at each, a channel
+ * for each peer in use, and the way to them when UDP does not get through. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypto/ct.h"
 #include "daemon/core/engine_int.h"
 
-/* --- the allocation -------------------------------------------------------------------------- */
+enum {
+    MEMBERS = 0, /* number of the coordinator's relay */
+};
+
+/* --- the coordinator's relay ----------------------------------------------------------------- */
+
+int pv_engine_relays_new(struct pv_engine *e)
+{
+    return pv_relay_new(&e->env.relays[MEMBERS], MEMBERS, &e->rng);
+}
 
 static void forget_offer(struct pv_engine *e)
 {
@@ -15,6 +24,13 @@ static void forget_offer(struct pv_engine *e)
         pv_wipe(e->turn, sizeof(*e->turn));
     free(e->turn);
     e->turn = NULL;
+}
+
+void pv_engine_relays_free(struct pv_engine *e)
+{
+    forget_offer(e);
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
+        e->env.relays[i] = pv_relay_free(e->env.relays[i]);
 }
 
 static void set_text(char *dst, size_t cap, const char *text)
@@ -29,8 +45,12 @@ void pv_engine_relay_offer(struct pv_engine *e, const struct pv_ctl_welcome *w, 
     forget_offer(e);
     if (w->has_turn)
         e->turn = calloc(1, sizeof(*e->turn));
-    if (e->turn == NULL) {
+    if (e->turn == NULL)
         pv_engine_relay_stop(e, now);
+    if (e->n_stun_addrs > 0)
+        pv_udpwatch_start(&e->udp, now);
+    if (e->turn == NULL) {
+        pv_engine_relay_pump(e, now);
         return;
     }
     set_text(e->turn->user, sizeof(e->turn->user), w->turn.user);
@@ -57,61 +77,75 @@ static const struct pv_addr *choose_server(const struct pv_engine *e)
     return best;
 }
 
+/* Every port of the coordinator speaks TURN too: where the control channel gets through, the relay
+ * does. */
+static struct pv_relay_to stream_target(const struct pv_engine *e)
+{
+    const struct pv_addr *used = pv_coordclient_addr(e->coord);
+    struct pv_relay_to to = {.addr = {.family = PV_AF_NONE}};
+    if (used != NULL)
+        to.addr = *used;
+    return to;
+}
+
 void pv_engine_relay_start(struct pv_engine *e, pv_ns now)
 {
+    struct pv_relay *relay = e->env.relays[MEMBERS];
     const struct pv_addr *server = choose_server(e);
+    if (server != NULL && e->up && pv_engine_self(e) != NULL)
+        pv_udpwatch_start(&e->udp, now);
     if (e->turn == NULL || server == NULL || !e->up || pv_engine_self(e) == NULL)
         return;
-    e->turn->server = *server;
-    if (!pv_addr_equal(&e->env.relay, server)) {
+    if (!pv_addr_equal(pv_relay_server(relay), server)) {
         struct pv_peer *p, *tmp;
         HASH_ITER(hh, e->peers, p, tmp)
         pv_engine_relay_drop(e, p, now); /* each comes back when it is touched */
     }
-    int r = pv_fp_builder_set_relay(e->fp, server);
-    if (r == PV_OK)
-        r = pv_turnc_start(e->turnc, e->turn, now);
+    struct pv_relay_config cfg = {.turn = *e->turn, .udp = true, .to = stream_target(e)};
+    cfg.turn.server = *server;
+    int r = pv_relay_start(relay, &cfg, now);
+    pv_wipe(&cfg, sizeof(cfg));
     if (r != PV_OK) {
         pv_log(e->log, PV_LOG_WARN, "what=\"no relay\" why=\"%s\"", pv_strstatus(r));
         return;
     }
-    e->env.relay = *server;
-    pv_addr_format(server, e->env.relay_text);
     forget_offer(e); /* a nonce of welcome is good once */
     pv_engine_relay_pump(e, now);
 }
 
 void pv_engine_relay_stop(struct pv_engine *e, pv_ns now)
 {
+    struct pv_relay *relay = e->env.relays[MEMBERS];
     struct pv_peer *p, *tmp;
     forget_offer(e);
-    if (e->env.relay.family == PV_AF_NONE)
+    pv_udpwatch_stop(&e->udp);
+    if (!pv_relay_is_on(relay))
         return;
     HASH_ITER(hh, e->peers, p, tmp)
-    {
-        pv_engine_relay_drop(e, p, now);
-        pv_peer_set_channel(p, 0, now);
-    }
-    pv_turnc_stop(e->turnc);
-    e->env.relay = (struct pv_addr){.family = PV_AF_NONE};
+    pv_engine_relay_drop(e, p, now);
+    pv_relay_stop(relay, now);
     pv_engine_relay_pump(e, now);
-    if (pv_fp_builder_set_relay(e->fp, NULL) != PV_OK)
-        pv_log(e->log, PV_LOG_WARN, "what=\"relay not taken out of the fast path\"");
 }
+
+/* --- candidates ------------------------------------------------------------------------------ */
 
 void pv_engine_gather(struct pv_engine *e)
 {
     size_t n = pv_gatherer_candidates(e->gatherer, e->env.locals);
-    if (e->env.relayed.family != PV_AF_NONE) {
+    for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        const struct pv_addr *relayed =
+            e->env.relays[i] == NULL ? NULL : pv_relay_relayed(e->env.relays[i]);
+        if (relayed == NULL || relayed->family == PV_AF_NONE)
+            continue;
         if (n == PV_ICE_MAX_LOCAL)
-            n--; /* the least of the reflexive ones gives way */
+            n--; /* the least of the others gives way */
         e->env.locals[n] = (struct pv_ice_cand){
             .type = PV_ICE_RELAY,
-            .addr = e->env.relayed,
-            .priority = pv_ice_priority(PV_ICE_RELAY, UINT16_MAX),
-            .foundation = UINT8_MAX,
+            .addr = *relayed,
+            .priority = pv_ice_priority(PV_ICE_RELAY, (uint16_t)(UINT16_MAX - i)),
+            .foundation = (uint8_t)(UINT8_MAX - i),
             .base = (uint8_t)n,
-            .carrier = {.kind = PV_ICE_CARRIER_CHANNEL, .local = e->env.relayed},
+            .carrier = {.kind = PV_ICE_CARRIER_CHANNEL, .sock = i, .local = *relayed},
         };
         n++;
     }
@@ -120,13 +154,13 @@ void pv_engine_gather(struct pv_engine *e)
 
 void pv_engine_relay_check(struct pv_engine *e, pv_ns now)
 {
-    if (e->env.relay.family == PV_AF_NONE || e->relay_mapped.family == PV_AF_NONE)
+    if (e->relay_mapped.family == PV_AF_NONE)
         return;
     for (size_t i = 0; i < e->env.n_locals; i++) {
         if (pv_addr_equal(&e->env.locals[i].addr, &e->relay_mapped))
             return;
     }
-    pv_turnc_moved(e->turnc, now);
+    pv_relay_moved(e->env.relays[MEMBERS], now);
 }
 
 /* --- channels -------------------------------------------------------------------------------- */
@@ -135,122 +169,271 @@ void pv_engine_relay_drop(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     if (p->relay_addr.family == PV_AF_NONE)
         return;
-    pv_turnc_unbind(e->turnc, &p->relay_addr, now);
+    pv_relay_unbind(e->env.relays[MEMBERS], &p->relay_addr, now);
     p->relay_addr = (struct pv_addr){.family = PV_AF_NONE};
+    pv_peer_relay_changed(p, now);
+}
+
+/* A channel to addr; what comes in it is understood before the server knows of it. */
+static int bind_channel(struct pv_engine *e, uint16_t via, const struct pv_addr *addr, pv_ns now)
+{
+    struct pv_relay *relay = e->env.relays[via];
+    int r = pv_relay_bind(relay, addr, now);
+    if (r == PV_OK)
+        r = pv_fp_builder_set_channel(e->fp, via, pv_relay_number(relay, addr), addr);
+    if (r != PV_OK)
+        pv_relay_unbind(relay, addr, now);
+    return r;
 }
 
 void pv_engine_relay_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     bool bound = p->relay_addr.family != PV_AF_NONE;
     bool in_use = p->state == PV_PEER_REACHING || p->state == PV_PEER_UP;
-    if (p->is_static || e->env.relay.family == PV_AF_NONE)
+    if (p->is_static || !pv_relay_is_on(e->env.relays[MEMBERS]))
         return;
-    if (bound && p->state == PV_PEER_IDLE) {
+    if (bound && p->state == PV_PEER_IDLE)
         pv_engine_relay_drop(e, p, now);
-        pv_peer_set_channel(p, 0, now);
-    }
     if (bound || !in_use)
         return;
     struct pv_addr addr = pv_turn_virtual_addr(e->coordinator_pk, p->pk);
-    int r = pv_turnc_bind(e->turnc, &addr, now);
-    /* What comes in the channel is understood before the server knows of it. */
-    if (r == PV_OK)
-        r = pv_fp_builder_set_channel(e->fp, pv_turnc_number(e->turnc, &addr), &addr);
-    if (r != PV_OK) {
-        pv_turnc_unbind(e->turnc, &addr, now); /* asked again whenever something happens to it */
-        return;
-    }
-    p->relay_addr = addr;
-    pv_peer_set_channel(p, 0, now);
+    /* without room it is asked again whenever something happens to the peer */
+    if (bind_channel(e, MEMBERS, &addr, now) == PV_OK)
+        p->relay_addr = addr;
 }
 
-static struct pv_peer *peer_at(struct pv_engine *e, const struct pv_addr *addr)
+/* A way or a channel changed: paths through relays follow. */
+static void tell_peers(struct pv_engine *e, pv_ns now)
 {
     struct pv_peer *p, *tmp;
     HASH_ITER(hh, e->peers, p, tmp)
     {
-        if (pv_addr_equal(&p->relay_addr, addr))
-            return p;
+        if (!p->relay_chosen && !pv_peer_is_relayed(p))
+            continue;
+        pv_peer_relay_changed(p, now);
+        pv_engine_touch(e, p, now);
     }
-    return NULL;
 }
 
 /* --- events ---------------------------------------------------------------------------------- */
 
-static void set_relayed(struct pv_engine *e, const struct pv_addr *relayed, pv_ns now)
+/* What the fast path has to know of a relay. */
+static void tell_fast_path(struct pv_engine *e, uint16_t via)
 {
-    if (pv_addr_equal(&e->env.relayed, relayed))
+    const struct pv_relay *relay = e->env.relays[via];
+    const struct pv_fp_relay_way way = pv_relay_fp_way(relay);
+    if (pv_fp_builder_set_relay(e->fp, via, pv_relay_is_on(relay) ? &way : NULL) != PV_OK)
+        pv_log(e->log, PV_LOG_WARN, "what=\"relay not changed in the fast path: out of memory\"");
+}
+
+static void log_way(struct pv_engine *e, uint16_t via)
+{
+    char text[PV_ADDR_TEXT];
+    const struct pv_relay *relay = e->env.relays[via];
+    if (pv_relay_way(relay) != PV_RELAY_NONE)
+        pv_log(e->log, PV_LOG_INFO, "relay=%s what=\"reached\" by=%s",
+               pv_addr_format(pv_relay_server(relay), text), pv_relay_transport(relay));
+}
+
+static void take_event(struct pv_engine *e, uint16_t via, const struct pv_relay_event *ev)
+{
+    const struct pv_turnc_event *t = &ev->turn;
+    bool by_udp = pv_relay_way(e->env.relays[via]) == PV_RELAY_UDP;
+    if (ev->type == PV_RELAY_EV_WAY) {
+        log_way(e, via);
         return;
-    e->env.relayed = *relayed;
-    pv_engine_gather(e);
-    pv_engine_env_changed(e, true, now);
+    }
+    if (t->type == PV_TURNC_CHANNEL)
+        return;
+    if (t->type == PV_TURNC_DOWN)
+        pv_log(e->log, PV_LOG_INFO, "what=\"no relay\" why=\"%s\" error=%u",
+               pv_strstatus(t->status), t->error);
+    if (t->type == PV_TURNC_UP && by_udp)
+        pv_gatherer_note_mapped(e->gatherer, pv_relay_server(e->env.relays[via]), &t->mapped);
+    if (via == MEMBERS)
+        e->relay_mapped =
+            t->type == PV_TURNC_UP && by_udp ? t->mapped : (struct pv_addr){.family = PV_AF_NONE};
+}
+
+/* Does the list of our candidates say what is so about this relay? */
+static bool is_offered(const struct pv_engine *e, uint16_t via)
+{
+    const struct pv_addr *relayed = pv_relay_relayed(e->env.relays[via]);
+    for (size_t i = 0; i < e->env.n_locals; i++) {
+        const struct pv_ice_cand *c = &e->env.locals[i];
+        if (c->type == PV_ICE_RELAY && c->carrier.sock == via)
+            return pv_addr_equal(&c->addr, relayed);
+    }
+    return relayed->family == PV_AF_NONE;
+}
+
+static void pump_relay(struct pv_engine *e, uint16_t via, pv_ns now)
+{
+    struct pv_relay *relay = e->env.relays[via];
+    struct pv_relay_event ev;
+    bool any = false;
+    tell_fast_path(e, via);
+    while (pv_relay_poll_event(relay, now, &ev) == PV_OK) {
+        any = true;
+        take_event(e, via, &ev);
+    }
+    if (!any)
+        return;
+    tell_fast_path(e, via); /* an event may have begun another stream */
+    if (!is_offered(e, via)) {
+        pv_engine_gather(e);
+        pv_engine_env_changed(e, true, now);
+    }
+    tell_peers(e, now);
+}
+
+/* UDP is back: who is on a relay tries to leave it at once. */
+static void leave_relays(struct pv_engine *e, pv_ns now)
+{
+    struct pv_peer *p, *tmp;
+    HASH_ITER(hh, e->peers, p, tmp)
+    {
+        if (!pv_peer_is_relayed(p))
+            continue;
+        p->leave_at = now;
+        p->leave_wait = PV_PEER_LEAVE_FIRST;
+        pv_engine_touch(e, p, now);
+    }
+}
+
+static void pump_udp(struct pv_engine *e, pv_ns now)
+{
+    pv_udpwatch_set_refresh(&e->udp, e->env.binding_lifetime);
+    if (pv_udpwatch_take_ask(&e->udp))
+        pv_gatherer_refresh(e->gatherer, now);
+    if (!pv_udpwatch_take_changed(&e->udp))
+        return;
+    bool blocked = pv_udpwatch_is_blocked(&e->udp);
+    pv_log(e->log, PV_LOG_INFO, "what=\"UDP %s\"", blocked ? "is blocked here" : "gets through");
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        if (e->env.relays[i] != NULL)
+            pv_relay_set_blocked(e->env.relays[i], blocked, now);
+    }
+    if (!blocked)
+        leave_relays(e, now);
 }
 
 void pv_engine_relay_pump(struct pv_engine *e, pv_ns now)
 {
-    static const struct pv_addr none = {.family = PV_AF_NONE};
-    struct pv_turnc_event ev;
-    while (pv_turnc_poll_event(e->turnc, &ev) == PV_OK) {
-        struct pv_peer *p;
-        switch (ev.type) {
-        case PV_TURNC_UP:
-            e->relay_mapped = ev.mapped;
-            pv_gatherer_note_mapped(e->gatherer, pv_turnc_server(e->turnc), &ev.mapped);
-            set_relayed(e, &ev.relayed, now);
-            break;
-        case PV_TURNC_DOWN:
-            pv_log(e->log, PV_LOG_INFO, "what=\"no relay\" why=\"%s\" error=%u",
-                   pv_strstatus(ev.status), ev.error);
-            e->relay_mapped = none;
-            set_relayed(e, &none, now);
-            break;
-        case PV_TURNC_CHANNEL:
-            p = peer_at(e, &ev.peer);
-            if (p == NULL)
-                break;
-            pv_peer_set_channel(p, ev.channel, now);
-            pv_engine_touch(e, p, now);
-            break;
-        }
+    pump_udp(e, now);
+    for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        if (e->env.relays[i] != NULL)
+            pump_relay(e, i, now);
     }
 }
 
-/* --- datagrams ------------------------------------------------------------------------------- */
+void pv_engine_relay_kick(struct pv_engine *e, pv_ns now)
+{
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        if (e->env.relays[i] != NULL)
+            pv_relay_kick(e->env.relays[i], now);
+    }
+}
+
+void pv_engine_udp_doubt(struct pv_engine *e, pv_ns now)
+{
+    pv_gatherer_refresh(e->gatherer, now);
+    pv_udpwatch_doubt(&e->udp, now);
+}
+
+void pv_engine_relay_timeout(struct pv_engine *e, pv_ns now)
+{
+    pv_udpwatch_handle_timeout(&e->udp, now);
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        if (e->env.relays[i] != NULL)
+            pv_relay_handle_timeout(e->env.relays[i], now);
+    }
+}
+
+pv_ns pv_engine_relay_next(const struct pv_engine *e)
+{
+    pv_ns next = pv_udpwatch_next_timeout(&e->udp);
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        if (e->env.relays[i] != NULL)
+            next = pv_min_ns(next, pv_relay_next_timeout(e->env.relays[i]));
+    }
+    return next;
+}
+
+/* --- streams --------------------------------------------------------------------------------- */
+
+int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relay_op *ret_op)
+{
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        if (e->env.relays[i] != NULL && pv_relay_poll_op(e->env.relays[i], ret_op) == PV_OK)
+            return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now)
+{
+    struct pv_relay *relay = e->env.relays[pv_relay_of_stream(stream)];
+    if (relay != NULL)
+        pv_relay_connected(relay, stream, now);
+    pv_engine_settle(e, now);
+}
+
+void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, pv_ns now)
+{
+    struct pv_relay *relay = e->env.relays[pv_relay_of_stream(stream)];
+    if (relay != NULL)
+        pv_relay_closed(relay, stream, now);
+    pv_engine_settle(e, now);
+}
+
+/* --- messages -------------------------------------------------------------------------------- */
 
 bool pv_engine_relay_input(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
                            pv_ns now)
 {
-    if (from->kind != PV_CARRIER_UDP ||
-        pv_turnc_handle_input(e->turnc, &from->remote, data, now) != PV_OK)
-        return false;
-    pv_engine_relay_pump(e, now);
-    return true;
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        if (e->env.relays[i] == NULL ||
+            pv_relay_handle_input(e->env.relays[i], from, data, now) != PV_OK)
+            continue;
+        if (i == MEMBERS && from->kind == PV_CARRIER_UDP)
+            pv_udpwatch_heard(&e->udp, now);
+        pv_engine_relay_pump(e, now);
+        return true;
+    }
+    return false;
 }
 
-static void address(const struct pv_engine *e, struct pv_engine_transmit *tx, size_t len)
+static void address(const struct pv_engine *e, uint16_t via, const struct pv_relay_message *m,
+                    struct pv_engine_transmit *tx)
 {
     tx->sock = 0;
     tx->ttl = 0;
     tx->local = (struct pv_addr){.family = PV_AF_NONE};
-    tx->dst = e->env.relay;
-    tx->len = len;
+    tx->dst = *pv_relay_server(e->env.relays[via]);
+    tx->stream = m->stream;
+    tx->len = m->len;
 }
 
 bool pv_engine_relay_poll(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
 {
-    size_t len;
-    if (pv_turnc_poll_transmit(e->turnc, ret_tx->buf, sizeof(ret_tx->buf), &len) != PV_OK)
-        return false;
-    address(e, ret_tx, len);
-    return true;
+    struct pv_relay_message m = {.buf = ret_tx->buf, .cap = sizeof(ret_tx->buf)};
+    for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        if (e->env.relays[i] == NULL || pv_relay_poll_transmit(e->env.relays[i], &m) != PV_OK)
+            continue;
+        address(e, i, &m, ret_tx);
+        return true;
+    }
+    return false;
 }
 
-bool pv_engine_relay_wrap(struct pv_engine *e, const struct pv_addr *peer, struct pv_view data,
-                          struct pv_engine_transmit *ret_tx)
+bool pv_engine_relay_wrap(struct pv_engine *e, uint16_t via, const struct pv_addr *peer,
+                          struct pv_view data, struct pv_engine_transmit *ret_tx)
 {
-    size_t len;
-    if (pv_turnc_wrap(e->turnc, peer, data, ret_tx->buf, sizeof(ret_tx->buf), &len) != PV_OK)
+    struct pv_relay_message m = {.buf = ret_tx->buf, .cap = sizeof(ret_tx->buf)};
+    struct pv_relay *relay = via < PV_FP_MAX_RELAYS ? e->env.relays[via] : NULL;
+    if (relay == NULL || pv_relay_wrap(relay, peer, data, &m) != PV_OK)
         return false;
-    address(e, ret_tx, len);
+    address(e, via, &m, ret_tx);
     return true;
 }

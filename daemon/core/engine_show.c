@@ -6,7 +6,7 @@
 
 #include "daemon/core/engine_int.h"
 
-void pv_engine_path_of(const struct pv_peer *p, struct pv_ctlapi_path *ret_path, pv_ns now)
+void pv_engine_path_of(struct pv_peer *p, struct pv_ctlapi_path *ret_path, pv_ns now)
 {
     (void)now;
     *ret_path = (struct pv_ctlapi_path){.type = PV_CTLAPI_PATH_NONE, .rtt_ms = -1, .loss = -1};
@@ -16,8 +16,9 @@ void pv_engine_path_of(const struct pv_peer *p, struct pv_ctlapi_path *ret_path,
     ret_path->local = p->path.local;
     if (pv_peer_is_relayed(p)) {
         ret_path->type = PV_CTLAPI_PATH_RELAY;
-        ret_path->local = p->env->relayed;
-        ret_path->via = p->env->relay_text;
+        if (!p->far_relay)
+            ret_path->local = *pv_relay_relayed(p->env->relays[p->path.via]);
+        ret_path->via = pv_addr_format(pv_carrier_dst(&p->path), p->via);
     }
     ret_path->remote = p->path.remote;
     ret_path->mtu = p->env->mtu;
@@ -230,11 +231,50 @@ static json_t *with_binding(const struct pv_engine *e, json_t *status)
     return NULL;
 }
 
-static void fill_relay(struct pv_engine *e, struct pv_ctlapi_status *s)
+static json_t *with_relays(const struct pv_engine *e, json_t *status)
 {
-    if (e->env.relayed.family == PV_AF_NONE)
+    struct pv_ctlapi_relay list[PV_FP_MAX_RELAYS];
+    char text[PV_FP_MAX_RELAYS][PV_ADDR_TEXT];
+    size_t n = 0;
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        const struct pv_relay *r = e->env.relays[i];
+        if (r == NULL || !pv_relay_is_on(r))
+            continue;
+        pv_ns rtt = pv_relay_rtt(r);
+        list[n] = (struct pv_ctlapi_relay){
+            .address = pv_addr_format(pv_relay_server(r), text[n]),
+            .transport = pv_relay_transport(r),
+            .state = pv_relay_way(r) == PV_RELAY_NONE ? "connecting" : "up",
+            .relayed = *pv_relay_relayed(r),
+            .rtt_ms = rtt == 0 ? -1 : (double)rtt / 1e6,
+        };
+        n++;
+    }
+    if (status == NULL ||
+        pv_ctlapi_status_add_relays(status, pv_udpwatch_word(&e->udp), list, n) == PV_OK)
+        return status;
+    json_decref(status);
+    return NULL;
+}
+
+/* The first relay that stands ready. */
+static const struct pv_relay *shown_relay(const struct pv_engine *e)
+{
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        const struct pv_relay *r = e->env.relays[i];
+        if (r != NULL && pv_relay_relayed(r)->family != PV_AF_NONE)
+            return r;
+    }
+    return NULL;
+}
+
+static void fill_relay(struct pv_engine *e, struct pv_ctlapi_status *s,
+                       char text[static PV_ADDR_TEXT])
+{
+    const struct pv_relay *r = shown_relay(e);
+    if (r == NULL)
         return;
-    s->relay = e->env.relay_text;
+    s->relay = pv_addr_format(pv_relay_server(r), text);
     for (size_t slot = 0; slot < e->n_slots; slot++) {
         struct pv_fp_live *l =
             e->by_slot[slot] == NULL ? NULL : pv_fp_builder_live(e->fp, e->by_slot[slot]->id);
@@ -266,9 +306,10 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
     const char *drop_names[PV_FP_DROP_REASONS + CHAT_DROPS];
     uint64_t drop_counts[PV_FP_DROP_REASONS + CHAT_DROPS];
     char coordinator[PV_HOSTPORT_BUF];
+    char relay[PV_ADDR_TEXT];
 
     fill_network(e, &s, head);
-    fill_relay(e, &s);
+    fill_relay(e, &s, relay);
     if (e->roster != NULL && e->n_hosts > 0)
         s.coordinator = pv_hostport_format(&e->hosts[0], coordinator);
     if (pv_coordclient_rtt(e->coord) != 0)
@@ -285,7 +326,8 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
     s.n_drops = fill_drops(e, drop_names, drop_counts);
     s.drop_names = drop_names;
     s.drop_counts = drop_counts;
-    pv_ctlsrv_answer(e->ctl, handle, with_binding(e, with_hard(e, pv_ctlapi_status_json(&s))));
+    json_t *status = with_binding(e, with_hard(e, pv_ctlapi_status_json(&s)));
+    pv_ctlsrv_answer(e->ctl, handle, with_relays(e, status));
 }
 
 /* --- why, trace ---------------------------------------------------------------------------------
@@ -319,7 +361,7 @@ static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
     const char *doubt = p->doubted ? ", but it does not answer now" : "";
     if (pv_peer_is_relayed(p))
         line(lines, "%s is reached through the relay %s for %u s%s: no direct path is proven",
-             p->name, p->env->relay_text, for_s, doubt);
+             p->name, pv_addr_format(pv_carrier_dst(&p->path), p->via), for_s, doubt);
     else
         line(lines, "%s is reached directly at %s for %u s%s", p->name, remote, for_s, doubt);
     if (p->ice != NULL && pv_ice_selected(p->ice, &path) == PV_OK)
@@ -381,7 +423,7 @@ static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_
     const struct pv_desc_nat *own = pv_hardnat_nat(e->hard), *theirs = &p->remote.nat;
     bool ours = own->mapping == PV_DESC_MAPPING_VARIES;
     bool other = theirs->mapping == PV_DESC_MAPPING_VARIES;
-    bool direct = p->has_path && p->path.kind == PV_CARRIER_UDP;
+    bool direct = p->has_path && !pv_peer_is_relayed(p);
     char text[128];
     if (p->is_static || !(p->hard.tried || p->hard.announced))
         return;
@@ -415,6 +457,18 @@ static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_
         line(lines, "  neither NAT explains it: a firewall on the way may drop UDP");
 }
 
+static void why_udp(const struct pv_engine *e, const struct pv_peer *p, json_t **lines)
+{
+    const struct pv_relay *r = e->env.relays[0];
+    if (!pv_udpwatch_is_blocked(&e->udp) || (p->has_path && !pv_peer_is_relayed(p)))
+        return;
+    if (pv_relay_is_on(r))
+        line(lines, "  UDP is blocked here: everything goes through %s on %u",
+             pv_relay_stream_to(r)->tls ? "TLS" : "TCP", pv_relay_stream_to(r)->addr.port);
+    else
+        line(lines, "  UDP is blocked here, and the coordinator offers no relay");
+}
+
 void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now)
 {
     json_t *lines = pv_ctlapi_lines_new();
@@ -425,6 +479,7 @@ void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle,
     if (p->session != NULL && !pv_session_has_keys(p->session, now))
         line(&lines, "  there are no session keys%s",
              pv_session_is_trying(p->session) ? "; a handshake is under way" : "");
+    why_udp(e, p, &lines);
     why_hard(e, p, &lines, now);
     why_pairs(p, &lines);
     pv_ctlsrv_answer(e->ctl, handle, lines);

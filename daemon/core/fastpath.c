@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/fastpath.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,11 +10,11 @@
 
 bool pv_carrier_same(const struct pv_carrier *a, const struct pv_carrier *b)
 {
+    /* The channel follows from the remote, and an indication is the same way. */
+    if (pv_carrier_is_relayed(a) && pv_carrier_is_relayed(b))
+        return a->via == b->via && pv_addr_equal(&a->remote, &b->remote);
     if (a->kind != b->kind || a->sock != b->sock || !pv_addr_equal(&a->remote, &b->remote))
         return false;
-    /* The channel follows from the remote, and an indication is the same way. */
-    if (a->kind == PV_CARRIER_CHANNEL)
-        return pv_addr_equal(&a->relay, &b->relay);
     return a->local.family == PV_AF_NONE || b->local.family == PV_AF_NONE ||
            pv_addr_equal_ip(&a->local, &b->local);
 }
@@ -40,6 +41,7 @@ const char *pv_fp_drop_name(enum pv_fp_drop reason)
         [PV_FP_DROP_QUIET] = "quiet",
         [PV_FP_DROP_CONGESTION] = "congestion",
         [PV_FP_DROP_CRYPTO] = "crypto",
+        [PV_FP_DROP_STREAM] = "stream",
     };
     return (size_t)reason < PV_FP_DROP_REASONS ? names[reason] : "?";
 }
@@ -132,6 +134,13 @@ void pv_fp_worker_drop(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
                        enum pv_fp_drop reason)
 {
     pv_fp_worker_drops(w, peer, reason, 1);
+}
+
+void pv_fp_send_lost(struct pv_fp_worker *w, const struct pv_fp_send *send)
+{
+    const char *path = (const char *)send->to;
+    const void *peer = path - offsetof(struct pv_fp_peer, path);
+    pv_fp_worker_drop(w, peer, PV_FP_DROP_STREAM);
 }
 
 void pv_fp_worker_join(struct pv_fp_worker *w, bool tcp, bool udp)

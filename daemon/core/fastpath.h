@@ -38,6 +38,7 @@ enum {
     PV_FP_BROADCAST_PEERS = 256,   /* ours: copies of one packet */
     PV_FP_ICMP_RATE = 100,         /* ours: ICMP answers a second */
     PV_FP_RUN_MAX = 64,            /* sends of a run: UDP_MAX_SEGMENTS before Linux 6.10 */
+    PV_FP_MAX_RELAYS = 8,          /* TURN servers at once; 0 is the coordinator's */
     PV_FP_RUN_BYTES = 65000,       /* of a run: above 65,473 the kernel cuts it itself (DATAPATH) */
 };
 #define PV_FP_QUEUE_TIME   PV_S(30)                  /* a packet waits no longer, DESIGN 5 */
@@ -50,26 +51,34 @@ enum pv_carrier_kind {
     PV_CARRIER_NONE,    /* no path */
     PV_CARRIER_UDP,     /* a UDP socket */
     PV_CARRIER_CHANNEL, /* a channel of a TURN server, through a UDP socket */
+    PV_CARRIER_STREAM,  /* a channel of a TURN server, through a TCP or TLS connection */
 };
 
 /* Which way a datagram goes or came (DESIGN 1). */
 struct pv_carrier {
     enum pv_carrier_kind kind;
-    uint16_t sock;         /* socket id; 0 = the main sockets, family by remote */
-    uint16_t channel;      /* TURN channel number, 0 = none (received by a Data indication) */
+    uint16_t sock;    /* socket id; 0 = the main sockets, family by remote. STREAM: its number */
+    uint16_t channel; /* TURN channel number, 0 = none (received by a Data indication) */
+    uint16_t via;     /* CHANNEL, STREAM: which of our relays, below PV_FP_MAX_RELAYS */
     struct pv_addr local;  /* our address on it, port ignored; PV_AF_NONE = not known, any */
-    struct pv_addr remote; /* where to, or where from; CHANNEL: as the TURN server says */
-    struct pv_addr relay;  /* CHANNEL: the TURN server */
+    struct pv_addr remote; /* where to, or where from; CHANNEL, STREAM: as the TURN server says */
+    struct pv_addr relay;  /* CHANNEL, STREAM: the TURN server */
 };
+
+static inline bool pv_carrier_is_relayed(const struct pv_carrier *c)
+{
+    return c->kind == PV_CARRIER_CHANNEL || c->kind == PV_CARRIER_STREAM;
+}
 
 /* Where its datagrams go on the wire. */
 static inline const struct pv_addr *pv_carrier_dst(const struct pv_carrier *c)
 {
-    return c->kind == PV_CARRIER_CHANNEL ? &c->relay : &c->remote;
+    return pv_carrier_is_relayed(c) ? &c->relay : &c->remote;
 }
 
-/* Same way: kind, socket and remote; the TURN server; local addresses only when both are known and
- * it is no relayed one. */
+/* Same way: kind, socket and remote; of relayed ones the relay and the remote, for how the relay is
+ * reached may change under way; local addresses only when both are known and it is no relayed
+ * one. */
 bool pv_carrier_same(const struct pv_carrier *a, const struct pv_carrier *b);
 
 /* --- what was dropped ---------------------------------------------------------------------- */
@@ -94,6 +103,7 @@ enum pv_fp_drop {
     PV_FP_DROP_QUIET,        /* tx: IGMP, MLD, router solicitation, DHCP, multicast to nobody */
     PV_FP_DROP_CONGESTION,   /* rx: congestion was met, and the packet cannot say so (RFC 6040) */
     PV_FP_DROP_CRYPTO,       /* both: the crypto library failed */
+    PV_FP_DROP_STREAM,       /* tx: the stream to the relay is full, or gone */
     PV_FP_DROP_REASONS,
 };
 
@@ -224,9 +234,10 @@ pv_ns pv_fp_next_timeout(const struct pv_fp_worker *w);
 
 /*
  * Datagrams from a UDP socket, in order. Transport data (type 4) is authenticated, checked and
- * written to the TUN, or dropped and counted; everything else that may be ours is punted. What the
+ * written to the TUN, or dropped and counted; everything else that may be ours is punted. What a
  * TURN server passes on (ChannelData, Data indications) is taken out first, and comes from carrier
- * CHANNEL and the address that the server names.
+ * CHANNEL or STREAM and the address that the server names. What came through a stream is given one
+ * message at a time, from carrier STREAM with the stream's number.
  * Returns how many of the n were taken, as pv_fp_tx(). snap may be NULL.
  */
 size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
@@ -237,6 +248,9 @@ void pv_fp_worker_join(struct pv_fp_worker *w, bool tcp, bool udp);
 
 /* The library that seals and opens: "ipsec-mb", "openssl". */
 const char *pv_fp_worker_aead(const struct pv_fp_worker *w);
+
+/* A send of the last results could not be handed on (a full stream): counted as dropped. */
+void pv_fp_send_lost(struct pv_fp_worker *w, const struct pv_fp_send *send);
 
 /* What the last call produced. */
 struct pv_fp_results pv_fp_results(const struct pv_fp_worker *w);

@@ -27,9 +27,9 @@ struct pv_fp_builder {
     struct pv_fp_interface iface;
     struct pv_fp_routes *routes;
     struct pv_fp_index *index;
-    struct pv_fp_relay *relay;   /* NULL = none */
-    struct pv_fp_chunk **chunks; /* owned array of references */
-    struct slot *slots;          /* owned; n_chunks * PV_FP_CHUNK */
+    struct pv_fp_relay *relays[PV_FP_MAX_RELAYS]; /* NULL = none */
+    struct pv_fp_chunk **chunks;                  /* owned array of references */
+    struct slot *slots;                           /* owned; n_chunks * PV_FP_CHUNK */
     size_t n_chunks;
     size_t next_slot; /* where to look for a free one: ids come back as late as possible */
     bool changed;
@@ -63,7 +63,8 @@ struct pv_fp_builder *pv_fp_builder_free(struct pv_fp_builder *b)
         free(b->slots[i].routes);
     pv_fp_routes_unref(b->routes);
     pv_fp_index_unref(b->index);
-    pv_fp_relay_unref(b->relay);
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
+        pv_fp_relay_unref(b->relays[i]);
     free(b->chunks);
     free(b->slots);
     free(b);
@@ -443,44 +444,55 @@ uint32_t pv_fp_builder_draw_index(const struct pv_fp_builder *b, const struct pv
 
 /* --- relay --------------------------------------------------------------------------------- */
 
-int pv_fp_builder_set_relay(struct pv_fp_builder *b, const struct pv_addr *server)
+static bool same_way(const struct pv_fp_relay_way *a, const struct pv_fp_relay_way *b)
+{
+    return a->udp == b->udp && a->stream == b->stream && pv_addr_equal(&a->server, &b->server);
+}
+
+int pv_fp_builder_set_relay(struct pv_fp_builder *b, uint16_t via,
+                            const struct pv_fp_relay_way *way)
 {
     struct pv_fp_relay *relay = NULL;
-    if (server == NULL ? b->relay == NULL
-                       : b->relay != NULL && pv_addr_equal(&b->relay->server, server))
+    if (via >= PV_FP_MAX_RELAYS)
+        return PV_ERR_LIMIT;
+    const struct pv_fp_relay *old = b->relays[via];
+    if (way == NULL ? old == NULL : old != NULL && same_way(&old->way, way))
         return PV_OK;
-    if (server != NULL) {
-        int r = pv_fp_relay_copy(NULL, 0, &relay);
+    if (way != NULL) {
+        bool keep = old != NULL && pv_addr_equal(&old->way.server, &way->server);
+        int r = pv_fp_relay_copy(keep ? old : NULL, 0, &relay);
         if (r < 0)
             return r;
-        relay->server = *server;
+        relay->way = *way;
     }
-    pv_fp_relay_unref(b->relay);
-    b->relay = relay;
+    pv_fp_relay_unref(b->relays[via]);
+    b->relays[via] = relay;
     b->changed = true;
     return PV_OK;
 }
 
-int pv_fp_builder_set_channel(struct pv_fp_builder *b, uint16_t channel, const struct pv_addr *peer)
+int pv_fp_builder_set_channel(struct pv_fp_builder *b, uint16_t via, uint16_t channel,
+                              const struct pv_addr *peer)
 {
     static const struct pv_addr none = {.family = PV_AF_NONE};
     if (channel < PV_TURN_CHANNEL_MIN || channel > PV_TURN_CHANNEL_MAX)
         return PV_ERR_MALFORMED;
-    if (b->relay == NULL)
+    if (via >= PV_FP_MAX_RELAYS || b->relays[via] == NULL)
         return PV_ERR_STATE;
+    struct pv_fp_relay *relay = b->relays[via];
     uint32_t i = (uint32_t)channel - PV_TURN_CHANNEL_MIN;
-    const struct pv_addr *old = i < b->relay->n ? &b->relay->channels[i] : &none;
+    const struct pv_addr *old = i < relay->n ? &relay->channels[i] : &none;
     if (pv_addr_equal(old, peer == NULL ? &none : peer))
         return PV_OK;
-    if (b->relay->refs > 1 || i >= b->relay->n) {
+    if (relay->refs > 1 || i >= relay->n) {
         struct pv_fp_relay *copy;
-        int r = pv_fp_relay_copy(b->relay, i < b->relay->n ? b->relay->n : 2 * i + 8, &copy);
+        int r = pv_fp_relay_copy(relay, i < relay->n ? relay->n : 2 * i + 8, &copy);
         if (r < 0)
             return r;
-        pv_fp_relay_unref(b->relay);
-        b->relay = copy;
+        pv_fp_relay_unref(relay);
+        b->relays[via] = relay = copy;
     }
-    b->relay->channels[i] = peer == NULL ? none : *peer;
+    relay->channels[i] = peer == NULL ? none : *peer;
     b->changed = true;
     return PV_OK;
 }
@@ -508,9 +520,11 @@ int pv_fp_builder_snapshot(struct pv_fp_builder *b, struct pv_fp_snapshot **ret_
     snap->routes->refs++;
     snap->index = b->index;
     snap->index->refs++;
-    snap->relay = b->relay;
-    if (snap->relay != NULL)
-        snap->relay->refs++;
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        snap->relays[i] = b->relays[i];
+        if (snap->relays[i] != NULL)
+            snap->relays[i]->refs++;
+    }
     snap->n_chunks = b->n_chunks;
     for (size_t i = 0; i < b->n_chunks; i++) {
         snap->chunks[i] = b->chunks[i];

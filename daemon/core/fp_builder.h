@@ -44,6 +44,13 @@ struct pv_fp_key_init {
     pv_ns birth; /* when the handshake completed */
 };
 
+/* How a TURN server's messages reach this node. */
+struct pv_fp_relay_way {
+    struct pv_addr server;
+    bool udp;        /* as datagrams from server */
+    uint16_t stream; /* through the stream of this number; 0 = none */
+};
+
 struct pv_fp_builder; /* opaque */
 
 /* PV_ERR_NOMEM. rng: keys the hash tables. */
@@ -97,12 +104,14 @@ uint32_t pv_fp_builder_draw_index(const struct pv_fp_builder *b, const struct pv
 /* The peer's facts, valid until it is removed; NULL when there is no such peer. */
 struct pv_fp_live *pv_fp_builder_live(struct pv_fp_builder *b, uint32_t peer);
 
-/* The TURN server whose datagrams are taken apart; NULL = none, and no channels. Another server
- * than before has no channels. PV_ERR_NOMEM: nothing changed. */
-PV_MUST_CHECK int pv_fp_builder_set_relay(struct pv_fp_builder *b, const struct pv_addr *server);
+/* The TURN server (via < PV_FP_MAX_RELAYS) whose messages are taken apart; NULL = none, and no
+ * channels. Another server than before has no channels; another way to the same one keeps them.
+ * PV_ERR_LIMIT: via; PV_ERR_NOMEM: nothing changed. */
+PV_MUST_CHECK int pv_fp_builder_set_relay(struct pv_fp_builder *b, uint16_t via,
+                                          const struct pv_fp_relay_way *way);
 /* Whose datagrams come in this channel (0x4000 to 0x4FFF); NULL = nobody's. PV_ERR_STATE: there is
- * no server; PV_ERR_MALFORMED: no channel number; PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_fp_builder_set_channel(struct pv_fp_builder *b, uint16_t channel,
+ * no such server; PV_ERR_MALFORMED: no channel number; PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_set_channel(struct pv_fp_builder *b, uint16_t via, uint16_t channel,
                                             const struct pv_addr *peer);
 
 /* Did anything change since the last snapshot? */

@@ -50,7 +50,7 @@ static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *
     else {
         pv_fp_set(&live->last_rx_data, now);
         pv_fp_add(&live->rx_bytes, ip.whole.len);
-        if (o->from->kind == PV_CARRIER_CHANNEL)
+        if (pv_carrier_is_relayed(o->from))
             pv_fp_add(&live->rx_relayed, ip.whole.len);
         pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, peer->id, &live->told_active);
         pv_joiner_add(&w->writes, &ip, packet);
@@ -162,30 +162,49 @@ static void rx_data(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, c
         open_batch(w, snap, now);
 }
 
-/* Takes out what the TURN server passes on. False: it is not that, nothing changed. */
+/* Which of our relays a datagram came from; NULL: none. */
+static const struct pv_fp_relay *relay_of(const struct pv_fp_snapshot *snap,
+                                          const struct pv_carrier *from, uint16_t *ret_via)
+{
+    for (uint16_t i = 0; snap != NULL && i < PV_FP_MAX_RELAYS; i++) {
+        const struct pv_fp_relay *r = snap->relays[i];
+        *ret_via = i;
+        if (r == NULL)
+            continue;
+        if (from->kind == PV_CARRIER_STREAM
+                ? r->way.stream != 0 && r->way.stream == from->sock
+                : r->way.udp && pv_addr_equal(&from->remote, &r->way.server))
+            return r;
+    }
+    return NULL;
+}
+
+/* Takes out what a TURN server passes on. False: it is not that, nothing changed. */
 static bool unwrap(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, struct unit *u)
 {
     const struct pv_carrier *from = u->from;
     const struct pv_view datagram = pv_view(u->data, u->len);
     struct pv_view inner;
-    uint16_t channel = 0;
+    uint16_t channel = 0, via = 0;
     struct pv_addr peer;
-    if (snap == NULL || snap->relay == NULL || from->kind != PV_CARRIER_UDP ||
-        !pv_addr_equal(&from->remote, &snap->relay->server))
+    const struct pv_fp_relay *relay = relay_of(snap, from, &via);
+    if (relay == NULL)
         return false;
     if (pv_turn_channel_parse(datagram, &channel, &inner) == PV_OK) {
         uint32_t i = (uint32_t)channel - PV_TURN_CHANNEL_MIN;
-        if (i >= snap->relay->n || snap->relay->channels[i].family == PV_AF_NONE)
+        if (i >= relay->n || relay->channels[i].family == PV_AF_NONE)
             return false;
-        peer = snap->relay->channels[i];
+        peer = relay->channels[i];
     } else if (pv_turn_indication_parse(datagram, PV_TURN_DATA, &peer, &inner) != PV_OK) {
         return false;
     }
     struct pv_carrier *c = &w->relayed[w->n_relayed++];
     *c = *from;
-    c->kind = PV_CARRIER_CHANNEL;
+    if (c->kind == PV_CARRIER_UDP)
+        c->kind = PV_CARRIER_CHANNEL;
     c->channel = channel;
-    c->relay = from->remote;
+    c->via = via;
+    c->relay = relay->way.server;
     c->remote = peer;
     u->from = c;
     u->data += inner.ptr - u->data;
@@ -197,10 +216,13 @@ static void rx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, st
                    pv_ns now)
 {
     enum pv_demux kind = pv_demux(pv_view(u.data, u.len));
-    if ((kind == PV_DEMUX_CHANNEL || kind == PV_DEMUX_STUN) && unwrap(w, snap, &u)) {
+    bool framed = kind == PV_DEMUX_CHANNEL || kind == PV_DEMUX_STUN;
+    if (framed && unwrap(w, snap, &u)) {
         kind = pv_demux(pv_view(u.data, u.len));
         if (kind == PV_DEMUX_CHANNEL)
             kind = PV_DEMUX_JUNK; /* no relay behind a relay */
+    } else if (!framed && u.from->kind == PV_CARRIER_STREAM) {
+        kind = PV_DEMUX_JUNK; /* a stream carries what the TURN server says, and nothing else */
     }
     switch (kind) {
     case PV_DEMUX_WG_DATA:

@@ -182,7 +182,7 @@ int pv_fp_relay_copy(const struct pv_fp_relay *relay, uint32_t n, struct pv_fp_r
     copy->refs = 1;
     copy->n = n;
     if (relay != NULL) {
-        copy->server = relay->server;
+        copy->way = relay->way;
         memcpy(copy->channels, relay->channels, relay->n * sizeof(copy->channels[0]));
     }
     *ret_copy = copy;
@@ -207,7 +207,8 @@ void pv_fp_snapshot_free(void *snapshot)
         pv_fp_chunk_unref(snap->chunks[i]);
     pv_fp_routes_unref(snap->routes);
     pv_fp_index_unref(snap->index);
-    pv_fp_relay_unref(snap->relay);
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
+        pv_fp_relay_unref(snap->relays[i]);
     free(snap);
 }
 

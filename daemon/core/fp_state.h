@@ -72,18 +72,18 @@ struct pv_fp_index {
     struct pv_fp_index_slot slots[];
 };
 
-/* The TURN server and the peers of its channels. */
+/* A TURN server, the way to it, and the peers of its channels. */
 struct pv_fp_relay {
     unsigned refs;
-    struct pv_addr server;
+    struct pv_fp_relay_way way;
     uint32_t n;                /* channels from 0x4000 on */
     struct pv_addr channels[]; /* PV_AF_NONE = nobody's */
 };
 
 struct pv_fp_snapshot {
     struct pv_fp_interface iface;
-    struct pv_fp_relay *relay;   /* holds a reference; NULL = none */
-    struct pv_fp_routes *routes; /* holds references to all of these */
+    struct pv_fp_relay *relays[PV_FP_MAX_RELAYS]; /* holds references; NULL = none */
+    struct pv_fp_routes *routes;                  /* holds references to all of these */
     struct pv_fp_index *index;
     size_t n_chunks;
     struct pv_fp_chunk *chunks[];

@@ -82,7 +82,7 @@ static bool has_room(const struct pv_fp_worker *w, size_t packets, size_t bytes)
 /* What the path puts before our datagram. */
 static size_t wrap_len(const struct pv_fp_peer *peer)
 {
-    return peer->path.kind == PV_CARRIER_CHANNEL ? PV_TURN_CHANNEL_HEADER : 0;
+    return pv_carrier_is_relayed(&peer->path) ? PV_TURN_CHANNEL_HEADER : 0;
 }
 
 /* The largest inner packet that the path carries. */
@@ -143,7 +143,7 @@ static void note_sent(struct pv_fp_worker *w, const struct pv_fp_peer *peer, siz
     if (data) {
         pv_fp_set(&live->last_tx_data, now);
         pv_fp_add(&live->tx_bytes, len);
-        if (peer->path.kind == PV_CARRIER_CHANNEL)
+        if (pv_carrier_is_relayed(&peer->path))
             pv_fp_add(&live->tx_relayed, len);
         pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, peer->id, &live->told_active);
     }

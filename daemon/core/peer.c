@@ -173,6 +173,8 @@ void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns no
             pv_mtu_stop(&p->mtu);
         }
         p->path = *path;
+        if (path->kind == PV_CARRIER_STREAM)
+            pv_mtu_stop(&p->mtu); /* no probing, DESIGN 7 */
         p->doubted = false;
     }
     p->relay_chosen = false;
@@ -502,22 +504,24 @@ void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns n
     pv_peer_set_state(p, PV_PEER_UP, "endpoint configured", now);
 }
 
-void pv_peer_set_channel(struct pv_peer *p, uint16_t channel, pv_ns now)
+void pv_peer_relay_changed(struct pv_peer *p, pv_ns now)
 {
     struct pv_ice_path path;
     struct pv_carrier c;
-    bool was_relayed = pv_peer_is_relayed(p);
-    if (p->channel == channel)
+    if (p->ice == NULL || pv_ice_selected(p->ice, &path) != PV_OK ||
+        path.carrier.kind == PV_ICE_CARRIER_UDP)
         return;
-    p->channel = channel;
-    if (channel == 0 && was_relayed) {
-        pv_trace_add(&p->trace, now, "the relay forgot our channel: waiting for a new one");
-        pv_peer_use_path(p, NULL, now);
-        p->relay_chosen = true;
-    } else if ((p->relay_chosen || was_relayed) && p->ice != NULL &&
-               pv_ice_selected(p->ice, &path) == PV_OK && pv_peer_carrier(p, &path, &c)) {
+    if (pv_peer_carrier(p, &path, &c)) {
+        bool same = p->has_path && pv_carrier_same(&p->path, &c) && p->path.kind == c.kind &&
+                    p->path.sock == c.sock && p->path.channel == c.channel;
+        if (same && pv_addr_equal(&p->path.relay, &c.relay))
+            return;
         pv_peer_use_path(p, &c, now);
         pv_peer_set_state(p, PV_PEER_UP, "through the relay", now);
+    } else if (pv_peer_is_relayed(p)) {
+        pv_trace_add(&p->trace, now, "the relay does not carry us now: waiting for it");
+        pv_peer_use_path(p, NULL, now);
+        p->relay_chosen = true;
     }
 }
 
@@ -582,6 +586,7 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
             p->relay_chosen = true;
             break;
         }
+        p->far_relay = c.kind == PV_CARRIER_UDP && ev->path.remote_type == PV_ICE_RELAY;
         pv_peer_use_path(p, &c, now);
         pv_peer_set_state(p, PV_PEER_UP,
                           pv_peer_is_relayed(p) ? "through the relay" : "a path answers", now);

@@ -35,6 +35,7 @@
 #include "daemon/core/fp_builder.h"
 #include "daemon/core/hardnat.h"
 #include "daemon/core/highwater.h"
+#include "daemon/core/relay.h"
 #include "proto/desc.h"
 #include "proto/ice.h"
 #include "proto/inband.h"
@@ -108,15 +109,13 @@ struct pv_peer_env {
     bool signalling; /* the coordinator is there: signals can be sent */
     struct pv_ice_cand locals[PV_ICE_MAX_LOCAL];
     size_t n_locals;
-    pv_ns binding_lifetime;        /* between refreshes that keep a mapping of our NAT; 0 = 25 s */
-    bool gathering;                /* a public address of ours is still being asked for */
-    struct pv_addr relay;          /* the TURN server; PV_AF_NONE = none */
-    char relay_text[PV_ADDR_TEXT]; /* the same for `via` */
-    struct pv_addr relayed;        /* our address there; PV_AF_NONE = no allocation */
-    size_t n_reaching;             /* peers in that state */
-    struct pv_bucket attempts;     /* of our own accord */
-    uint16_t mtu;                  /* of the TUN, bytes */
-    const struct pv_desc_nat *nat; /* our NAT as measured; borrowed; NULL = never */
+    pv_ns binding_lifetime; /* between refreshes that keep a mapping of our NAT; 0 = 25 s */
+    bool gathering;         /* a public address of ours is still being asked for */
+    struct pv_relay *relays[PV_FP_MAX_RELAYS]; /* borrowed; 0: the coordinator's; NULL: none */
+    size_t n_reaching;                         /* peers in that state */
+    struct pv_bucket attempts;                 /* of our own accord */
+    uint16_t mtu;                              /* of the TUN, bytes */
+    const struct pv_desc_nat *nat;             /* our NAT as measured; borrowed; NULL = never */
     struct pv_map index_map;
     struct pv_peer_index *indices;
     struct pv_map ufrag_map;
@@ -183,8 +182,9 @@ struct pv_peer {
 
     /* the relay (members) */
     struct pv_addr relay_addr; /* its virtual relayed address; PV_AF_NONE: not in use */
-    uint16_t channel;          /* bound to relay_addr; 0 = not (yet) */
-    bool relay_chosen;         /* the agent chose the relay, and the channel is still to come */
+    bool relay_chosen;         /* the agent chose a relay; a way or the channel is still to come */
+    bool far_relay;            /* path leads to a relay of the other side's */
+    char via[PV_ADDR_TEXT];    /* of pv_engine_path_of() */
     pv_ns leave_at;            /* on the relay: the next attempt to leave it; PV_NEVER */
     pv_ns leave_wait;
 
@@ -293,8 +293,8 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
 void pv_peer_goodbye(struct pv_peer *p, pv_ns now);
 /* A static peer's endpoint was configured or resolved. */
 void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns now);
-/* The channel to relay_addr is bound (or, 0, no longer). */
-void pv_peer_set_channel(struct pv_peer *p, uint16_t channel, pv_ns now);
+/* A relay's way or channels changed: a path through it follows. */
+void pv_peer_relay_changed(struct pv_peer *p, pv_ns now);
 /* A static peer's path: the own address it was last heard on is gone; the kernel chooses. */
 void pv_peer_forget_local(struct pv_peer *p, pv_ns now);
 
@@ -304,7 +304,8 @@ pv_ns pv_peer_next_timeout(const struct pv_peer *p);
 /* --- decisions out ------------------------------------------------------------------------- */
 
 struct pv_peer_transmit {
-    bool relayed; /* to be wrapped for the relay; dst is a virtual address */
+    bool relayed; /* to be wrapped for a relay, */
+    uint16_t via; /* this one; dst is where it shall go from there */
     uint16_t sock;
     struct pv_addr local; /* PV_AF_NONE: the kernel chooses */
     struct pv_addr dst;
@@ -315,13 +316,13 @@ struct pv_peer_transmit {
 };
 /* One datagram to send now, or PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx);
-/* Is the path in use one through the relay? */
+/* Is the path in use one through a relay, ours or theirs? */
 static inline bool pv_peer_is_relayed(const struct pv_peer *p)
 {
-    return p->has_path && p->path.kind == PV_CARRIER_CHANNEL;
+    return p->has_path && (pv_carrier_is_relayed(&p->path) || p->far_relay);
 }
-/* peer_path.c: the agent's view of a carrier, and the carrier of a path it chose. False: the
- * channel is still to be bound. */
+/* peer_path.c: the agent's view of a carrier, and the carrier of a path it chose. False: its relay
+ * cannot carry it now, or the channel is still to be bound. */
 struct pv_ice_carrier pv_peer_ice_carrier(const struct pv_carrier *c);
 bool pv_peer_carrier(const struct pv_peer *p, const struct pv_ice_path *path,
                      struct pv_carrier *ret_carrier);

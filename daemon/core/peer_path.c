@@ -29,9 +29,10 @@ const char *pv_peer_state_name(enum pv_peer_state state)
 
 struct pv_ice_carrier pv_peer_ice_carrier(const struct pv_carrier *c)
 {
-    /* For the agent all relayed datagrams belong to one base: our relayed address. */
-    if (c->kind == PV_CARRIER_CHANNEL)
-        return (struct pv_ice_carrier){.kind = PV_ICE_CARRIER_CHANNEL};
+    /* For the agent all datagrams of one relay belong to one base, our relayed address there,
+     * however the relay itself is reached. */
+    if (pv_carrier_is_relayed(c))
+        return (struct pv_ice_carrier){.kind = PV_ICE_CARRIER_CHANNEL, .sock = c->via};
     return (struct pv_ice_carrier){.kind = PV_ICE_CARRIER_UDP, .sock = c->sock, .local = c->local};
 }
 
@@ -46,11 +47,9 @@ bool pv_peer_carrier(const struct pv_peer *p, const struct pv_ice_path *path,
     };
     if (path->carrier.kind == PV_ICE_CARRIER_UDP)
         return true;
-    ret_carrier->kind = PV_CARRIER_CHANNEL;
-    ret_carrier->local = (struct pv_addr){.family = PV_AF_NONE};
-    ret_carrier->channel = p->channel;
-    ret_carrier->relay = p->env->relay;
-    return p->channel != 0 && pv_addr_equal(&path->remote, &p->relay_addr);
+    const struct pv_relay *r =
+        path->carrier.sock < PV_FP_MAX_RELAYS ? p->env->relays[path->carrier.sock] : NULL;
+    return r != NULL && pv_relay_carrier(r, &path->remote, ret_carrier);
 }
 
 void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static 32])
@@ -66,6 +65,8 @@ void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static 32])
 
 uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed)
 {
+    if (path->kind == PV_CARRIER_STREAM)
+        return 0; /* TCP cuts and joins as it must, DESIGN 7 */
     if (path->kind != PV_CARRIER_CHANNEL)
         return probed;
     if (probed != 0)
@@ -97,7 +98,8 @@ int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx)
 {
     if (p->n_out > 0) {
         const struct pv_peer_handshake *h = &p->out[0];
-        *ret_tx = (struct pv_peer_transmit){.relayed = h->to.kind == PV_CARRIER_CHANNEL,
+        *ret_tx = (struct pv_peer_transmit){.relayed = pv_carrier_is_relayed(&h->to),
+                                            .via = h->to.via,
                                             .sock = h->to.sock,
                                             .local = h->to.local,
                                             .dst = h->to.remote,
@@ -110,8 +112,10 @@ int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx)
     struct pv_ice_transmit tx;
     if (p->ice == NULL || pv_ice_poll_transmit(p->ice, &tx) != PV_OK)
         return PV_ERR_AGAIN;
-    *ret_tx = (struct pv_peer_transmit){.relayed = tx.carrier.kind == PV_ICE_CARRIER_CHANNEL,
-                                        .sock = tx.carrier.sock,
+    bool relayed = tx.carrier.kind != PV_ICE_CARRIER_UDP;
+    *ret_tx = (struct pv_peer_transmit){.relayed = relayed,
+                                        .via = relayed ? tx.carrier.sock : 0,
+                                        .sock = relayed ? 0 : tx.carrier.sock,
                                         .local = tx.carrier.local,
                                         .dst = tx.dst,
                                         .is_stun = true,

@@ -11,7 +11,7 @@ enum {
  * answer them. */
 static void note_mtu(struct pv_peer *p, pv_ns data_sent, pv_ns now)
 {
-    if (p->is_static || !p->has_path || p->session == NULL ||
+    if (p->is_static || !p->has_path || p->path.kind == PV_CARRIER_STREAM || p->session == NULL ||
         !pv_session_has_keys(p->session, now) || data_sent < p->path_since)
         return;
     if (p->mtu.state == PV_MTU_OFF)

@@ -288,6 +288,24 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
         u64_json(s->queued), "problems", problems_json(s), "drops", drops_json(s));
 }
 
+int pv_ctlapi_status_add_relays(json_t *status, const char *udp,
+                                const struct pv_ctlapi_relay *relays, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list != NULL && i < n; i++) {
+        const struct pv_ctlapi_relay *x = &relays[i];
+        json_t *relayed = x->relayed.family == PV_AF_NONE ? json_null() : addr_json(&x->relayed);
+        json_t *rtt = x->rtt_ms < 0 ? json_null() : json_real(x->rtt_ms);
+        json_t *obj = json_pack("{s:s, s:s, s:s, s:o, s:o}", "address", x->address, "transport",
+                                x->transport, "state", x->state, "relayed", relayed, "rtt_ms", rtt);
+        if (json_array_append_new(list, obj) != 0)
+            return PV_ERR_NOMEM;
+    }
+    if (json_object_set_new(status, "relays", list) != 0)
+        return PV_ERR_NOMEM;
+    return json_object_set_new(status, "udp", json_string(udp)) == 0 ? PV_OK : PV_ERR_NOMEM;
+}
+
 int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *h)
 {
     json_t *obj = json_pack(

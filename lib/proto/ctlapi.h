@@ -256,6 +256,19 @@ struct pv_ctlapi_binding {
  * PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlapi_status_add_binding(json_t *status, const struct pv_ctlapi_binding *b);
 
+/* A TURN server this node uses. */
+struct pv_ctlapi_relay {
+    const char *address;
+    const char *transport;  /* "udp", "tcp", "tls": in use, or being tried */
+    const char *state;      /* "up", "connecting" */
+    struct pv_addr relayed; /* our address there; PV_AF_NONE: null */
+    double rtt_ms;          /* < 0: null */
+};
+/* Adds "udp": "open", "blocked" or (nobody to ask) "unknown", and "relays":[{"address","transport",
+ * "state","relayed","rtt_ms"}] to a status. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlapi_status_add_relays(json_t *status, const char *udp,
+                                              const struct pv_ctlapi_relay *relays, size_t n);
+
 json_t *pv_ctlapi_version_json(void);
 /* CREATE, JOIN: {"network","name","ip4","ip6"} and "token" unless NULL. */
 json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struct pv_addr *ip4,

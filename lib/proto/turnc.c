@@ -33,6 +33,7 @@ struct txn {
     uint8_t id[PV_STUN_TXID_LEN];
     unsigned sends;
     unsigned challenges;
+    pv_ns sent_at; /* last */
     pv_ns wait;
     pv_ns next; /* repetition, or the end */
 };
@@ -59,6 +60,7 @@ struct pv_turnc {
     enum kind main_kind;
     pv_ns refresh_at; /* READY; WAITING: of the next attempt */
     pv_ns retry;
+    pv_ns rtt;                /* 0 = not known */
     struct channel *channels; /* owned */
     size_t n_channels, cap_channels;
     uint16_t next_number;
@@ -75,7 +77,8 @@ struct pv_turnc {
 
 static void txn_start(struct pv_turnc *c, struct txn *t, pv_ns now)
 {
-    *t = (struct txn){.running = true, .due = true, .wait = PV_TURNC_RTO, .next = now};
+    pv_ns wait = c->cfg.stream ? PV_TURNC_STREAM_WAIT : PV_TURNC_RTO;
+    *t = (struct txn){.running = true, .due = true, .wait = wait, .next = now};
     pv_rng_fill(&c->rng, t->id, sizeof(t->id));
 }
 
@@ -98,11 +101,11 @@ static pv_ns txn_next(const struct txn *t)
 }
 
 /* True when it has come to its end without answer. */
-static bool txn_timeout(struct txn *t, pv_ns now)
+static bool txn_timeout(const struct pv_turnc *c, struct txn *t, pv_ns now)
 {
     if (!t->running || t->due || now < t->next)
         return false;
-    if (t->sends >= PV_TURNC_MAX_SENDS)
+    if (t->sends >= PV_TURNC_MAX_SENDS || c->cfg.stream)
         return true;
     t->due = true;
     return false;
@@ -341,6 +344,24 @@ void pv_turnc_kick(struct pv_turnc *c, pv_ns now)
     touch(c);
 }
 
+void pv_turnc_refresh(struct pv_turnc *c, pv_ns now)
+{
+    c->now = now;
+    if (c->state != READY || c->main.running)
+        return;
+    begin(c, REFRESH, now);
+    touch(c);
+}
+
+void pv_turnc_reroute(struct pv_turnc *c, bool stream, pv_ns now)
+{
+    if (c->state == OFF)
+        return;
+    c->cfg.stream = stream;
+    c->bind_all = true;
+    pv_turnc_moved(c, now);
+}
+
 /* --- what leaves --------------------------------------------------------------------------- */
 
 static void put_credentials(const struct pv_turnc *c, struct pv_stun_writer *w)
@@ -399,6 +420,7 @@ static bool take_due(struct txn *t, pv_ns now)
         return false;
     t->due = false;
     t->sends++;
+    t->sent_at = now;
     t->next = now + t->wait;
     t->wait *= 2;
     return true;
@@ -600,6 +622,8 @@ int pv_turnc_handle_input(struct pv_turnc *c, const struct pv_addr *src, struct 
         if (r < 0)
             return r;
     }
+    if (t->sends == 1) /* else which of them was answered is not known */
+        c->rtt = now - t->sent_at;
     if (stale) {
         txn_again(c, t, now);
     } else if (ch != NULL) {
@@ -618,8 +642,8 @@ int pv_turnc_handle_input(struct pv_turnc *c, const struct pv_addr *src, struct 
 
 static void main_timeout(struct pv_turnc *c, pv_ns now)
 {
-    if (txn_timeout(&c->main, now)) {
-        if (c->main_kind == ALLOCATE)
+    if (txn_timeout(c, &c->main, now)) {
+        if (c->main_kind == ALLOCATE || c->cfg.stream)
             allocation_failed(c, PV_ERR_TIMEOUT, 0, now);
         else
             forgotten(c, now);
@@ -639,9 +663,9 @@ void pv_turnc_handle_timeout(struct pv_turnc *c, pv_ns now)
     main_timeout(c, now);
     for (size_t i = 0; i < c->n_channels && c->state == READY; i++) {
         struct channel *ch = &c->channels[i];
-        if (txn_timeout(&ch->permit, now))
+        if (txn_timeout(c, &ch->permit, now))
             txn_stop(&ch->permit); /* the bind says whether the server is there */
-        if (txn_timeout(&ch->bind, now)) {
+        if (txn_timeout(c, &ch->bind, now)) {
             txn_stop(&ch->bind);
             forgotten(c, now); /* is the server still there? */
         } else if (now >= ch->again_at) {
@@ -693,6 +717,11 @@ int pv_turnc_poll_event(struct pv_turnc *c, struct pv_turnc_event *ret_event)
 bool pv_turnc_is_up(const struct pv_turnc *c)
 {
     return c->up;
+}
+
+pv_ns pv_turnc_rtt(const struct pv_turnc *c)
+{
+    return c->rtt;
 }
 
 const struct pv_addr *pv_turnc_server(const struct pv_turnc *c)

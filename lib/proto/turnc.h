@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * turnc.h - TURN client: one allocation at one server over UDP, with its channels (RFC 8656).
+ * turnc.h - TURN client: one allocation at one server, with its channels (RFC 8656).
  *
  * A machine of five calls: it allocates, refreshes, binds channels, creates permissions where the
  * server wants them, follows stale nonces, and begins anew when the server forgot it. It owns no
  * socket. With the user, password, realm and nonce of a coordinator's `welcome` an allocation takes
  * one round trip (DESIGN 6); without realm and nonce they are asked for first. Payload does not
  * pass through it in bulk: that is the fast path's, which gets the channel numbers; wrap() and
- * unwrap() are for single datagrams. Not here: TCP and TLS. Not thread-safe.
+ * unwrap() are for single datagrams. Over a stream (cfg.stream) every request is sent once, for the
+ * stream repeats it; which stream, and cutting messages out of it, is the owner's. Not thread-safe.
  *
  *   OFF        --start-->                    ALLOCATING
  *   ALLOCATING --success-->                  READY     (event UP)
  *   ALLOCATING --refused, no answer-->       WAITING   (event DOWN), 1 to 60 s
  *   WAITING    --time over-->                ALLOCATING
- *   READY      --moved, start-->             ALLOCATING, still up: the address stays what it was
+ *   READY      --moved, start, reroute-->    ALLOCATING, still up: the address stays what it was
  *   READY      --the server forgot us-->     ALLOCATING; channels are bound again
- *   READY      --no answer to a refresh-->   ALLOCATING
+ *   READY      --no answer to a refresh-->   ALLOCATING; by a stream WAITING (event DOWN)
  *   any        --stop-->                     OFF       (event DOWN if it was up)
  */
 #ifndef PV_TURNC_H
@@ -31,6 +32,7 @@ enum {
     PV_TURNC_MAX_SENDS = 6,       /* of one request, at 250, 500 ... ms */
 };
 #define PV_TURNC_RTO         PV_MS(250) /* ours, as the gatherer's; RFC 8489 s6.2.1 has 500 ms */
+#define PV_TURNC_STREAM_WAIT PV_S(3)    /* ours: for an answer by a stream */
 #define PV_TURNC_RETRY_FIRST PV_S(1)    /* after a failed allocation, doubling */
 #define PV_TURNC_RETRY_MAX   PV_S(60)
 #define PV_TURNC_REBIND      PV_S(240) /* channels, below the 5 min of a permission */
@@ -43,6 +45,7 @@ struct pv_turnc_config {
     char nonce[PV_TURNC_NONCE_MAX + 1];   /* "" = not known */
     bool ipv6;                            /* ask for an IPv6 relayed address */
     bool permissions; /* the server wants permissions before Send indications (stock servers) */
+    bool stream;      /* what is sent goes by a stream */
 };
 
 enum pv_turnc_event_type {
@@ -77,6 +80,13 @@ void pv_turnc_stop(struct pv_turnc *c);
 void pv_turnc_moved(struct pv_turnc *c, pv_ns now);
 /* The network is another, or there again: what waits to be tried again is tried at once. */
 void pv_turnc_kick(struct pv_turnc *c, pv_ns now);
+/* From now on requests go by a stream, or by datagrams, or by another stream than before: allocates
+ * anew over it. A member's allocation moves with its channels; at a stock server the one of the
+ * former way is lost to us. Harmless while OFF. */
+void pv_turnc_reroute(struct pv_turnc *c, bool stream, pv_ns now);
+/* Is the allocation still there, and how far away? Refreshes it now: keeps the way open, too.
+ * Nothing unless READY. */
+void pv_turnc_refresh(struct pv_turnc *c, pv_ns now);
 /* Wants a channel to this peer, now and whenever there is an allocation. Repeating is harmless.
  * PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_turnc_bind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
@@ -114,6 +124,7 @@ PV_MUST_CHECK int pv_turnc_unwrap(const struct pv_turnc *c, const struct pv_addr
 /* --- questions ----------------------------------------------------------------------------- */
 
 bool pv_turnc_is_up(const struct pv_turnc *c);
+pv_ns pv_turnc_rtt(const struct pv_turnc *c); /* of the last request; 0 = not known */
 const struct pv_addr *pv_turnc_server(const struct pv_turnc *c); /* family NONE when OFF */
 /* The bound channel of a peer; 0 = none. */
 uint16_t pv_turnc_channel(const struct pv_turnc *c, const struct pv_addr *peer);

@@ -301,6 +301,8 @@ bool sim_net_send(struct sim_net *net, unsigned id, const struct pv_addr *src,
     struct pv_addr from = *src;
     if (net->tap != NULL)
         net->tap(net->tap_ctx, id, dst, payload);
+    if (host->no_datagrams)
+        return true;
     if (net->walled && id != net->wall && !sim_host_has(net->hosts[net->wall], dst, false))
         return true;
     for (unsigned i = 0;
@@ -424,7 +426,8 @@ static bool run_down(struct sim_net *net, unsigned id, struct sim_event *event)
         return false;
     sim_hold(net, data);
     struct pv_natpkt pkt;
-    if (pv_natpkt_parse(data, len, &pkt) < 0 || pkt.proto != PV_NATPKT_UDP || pkt.fragment)
+    if (pv_natpkt_parse(data, len, &pkt) < 0 || pkt.proto != PV_NATPKT_UDP || pkt.fragment ||
+        host->no_datagrams)
         return false;
     event->kind = SIM_DATAGRAM;
     event->host = id;

@@ -114,6 +114,11 @@ void sim_net_at(struct sim_net *net, pv_ns when, uint64_t tag);
 
 /* Blocked: its streams go silent, and it can make no new ones. Datagrams pass. */
 void sim_net_block_streams(struct sim_net *net, unsigned host, bool blocked);
+/* Blocked: datagrams neither leave nor reach it. Streams pass. */
+void sim_net_block_datagrams(struct sim_net *net, unsigned host, bool blocked);
+/* Of its streams only those to this port of others pass (but for the overlay's); 0 = all do. The
+ * others go silent. */
+void sim_net_only_port(struct sim_net *net, unsigned host, uint16_t port);
 void sim_net_listen(struct sim_net *net, unsigned host, uint16_t port);
 /* The answer is CONNECTED or CLOSED (REFUSED by a host that does not listen, else TIMEOUT). */
 uint32_t sim_net_connect(struct sim_net *net, unsigned host, const struct pv_addr *remote);

@@ -32,7 +32,9 @@ struct sim_zone {
 struct sim_host {
     unsigned zone;
     bool on;
-    bool no_streams; /* blocked */
+    bool no_streams;    /* blocked */
+    bool no_datagrams;  /* blocked */
+    uint16_t only_port; /* streams to another one are blocked; 0 = none is */
     struct pv_addr addrs[SIM_HOST_ADDRS];
     bool overlay[SIM_HOST_ADDRS];
     unsigned n_addrs;

@@ -80,6 +80,7 @@ static void go_down(struct sim_node *n)
     pv_fp_snapshot_free(n->snap);
     n->snap = NULL;
     n->n_links = 0;
+    sim_node_relay_drop(n, true);
     memset(n->socks, 0, sizeof(n->socks));
     sim_node_drop_inner(n);
     for (size_t i = 0; i < n->n_ips; i++)
@@ -203,6 +204,7 @@ void sim_node_stop(struct sim_node *n)
     pv_engine_shutdown(n->engine, sim_node_now(n));
     sim_node_end(n);
     close_links(n);
+    sim_node_relay_drop(n, false);
     sim_node_lose_jobs(n, true);
     go_down(n);
 }
@@ -319,6 +321,10 @@ static bool drain_datagrams(struct sim_node *n)
     while (pv_engine_poll_transmit(n->engine, &tx) == PV_OK) {
         struct pv_addr local = tx.local;
         any = true;
+        if (tx.stream != 0) {
+            sim_node_relay_send(n, tx.stream, pv_view(tx.buf, tx.len));
+            continue;
+        }
         if (!sim_node_port_of(n, tx.sock, &local.port))
             continue;
         n->sent++;
@@ -351,8 +357,13 @@ static bool drain_datapath(struct sim_node *n)
 static bool drain_streams(struct sim_node *n)
 {
     struct pv_stream_op op;
+    struct pv_relay_op relay;
     uint32_t sid = 0;
     bool any = false;
+    while (pv_engine_poll_relay_op(n->engine, &relay) == PV_OK) {
+        any = true;
+        sim_node_relay_op(n, &relay);
+    }
     while (pv_engine_poll_stream_op(n->engine, &op) == PV_OK) {
         any = true;
         sim_node_stream_op(n, &op);
@@ -425,7 +436,7 @@ void sim_node_handle(struct sim_node *n, const struct sim_event *ev)
         sim_node_take_datagram(n, ev);
     else if (ev->kind == SIM_TIMER)
         run_timers(n);
-    else
+    else if (!sim_node_relay_event(n, ev))
         sim_node_stream_event(n, ev);
     sim_node_end(n);
 }

@@ -125,6 +125,8 @@ void sim_node_flow_gap(struct sim_node *n);
 const char *sim_node_path(struct sim_node *n, const char *peer);
 /* UDP datagrams it sent. */
 uint64_t sim_node_sent(const struct sim_node *n);
+/* Streams to relays that it began, ever, and those open now. */
+uint64_t sim_node_relay_streams(const struct sim_node *n, unsigned *ret_open);
 uint64_t sim_node_drops(const struct sim_node *n, enum pv_fp_drop reason);
 
 #endif /* PV_SIM_NODE_H */

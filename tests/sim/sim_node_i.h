@@ -6,6 +6,7 @@
 #include "../unit/chat_memstore.h"
 #include "daemon/core/fp_builder.h"
 #include "proto/chat.h"
+#include "proto/turnframe.h"
 #include "sim_node.h"
 #include "sim_store.h"
 
@@ -16,6 +17,7 @@ enum {
     SIM_MAX_ASKS = 4096,
     SIM_PING_ID = 77,
     SIM_MAX_SOCKS = 512,
+    SIM_MAX_RELAY_LINKS = 16,
 };
 
 struct sim_job {
@@ -53,6 +55,14 @@ struct sim_sock {
     uint16_t id, port; /* id 0 = free */
 };
 
+/* A stream to a relay. */
+struct sim_relay_link {
+    uint16_t number; /* 0 = free */
+    uint32_t stream; /* of sim_net */
+    bool open;
+    struct pv_turnframe *in; /* owned */
+};
+
 struct sim_inner_packet {
     size_t len;
     uint8_t *bytes;
@@ -88,6 +98,8 @@ struct sim_node {
     size_t n_jobs;
     struct sim_link links[SIM_MAX_LINKS];
     size_t n_links;
+    struct sim_relay_link relay_links[SIM_MAX_RELAY_LINKS];
+    uint64_t relay_opened;             /* ever */
     struct sim_ask asks[SIM_MAX_ASKS]; /* of id i + 1 */
     unsigned n_asks;
     char **lines;
@@ -139,6 +151,16 @@ void sim_node_take_datagram(struct sim_node *n, const struct sim_event *ev);
 /* Packets for the host; true when there were any. */
 bool sim_node_run_host(struct sim_node *n);
 void sim_node_drop_inner(struct sim_node *n);
+
+/* sim_node_relay.c: streams to relays. */
+void sim_node_relay_op(struct sim_node *n, const struct pv_relay_op *op);
+void sim_node_relay_send(struct sim_node *n, uint16_t number, struct pv_view message);
+/* False: it is another stream's event. */
+bool sim_node_relay_event(struct sim_node *n, const struct sim_event *ev);
+/* Power off (abrupt), or the process ends and the kernel closes what it had. */
+void sim_node_relay_drop(struct sim_node *n, bool abrupt);
+/* Into the fast path; data is copied. */
+void sim_node_rx(struct sim_node *n, const struct pv_carrier *from, struct pv_view data);
 
 /* sim_node_io.c: jobs and streams. */
 void sim_node_take_job(struct sim_node *n, struct pv_job *job);

@@ -19,6 +19,10 @@ void sim_node_results(struct sim_node *n)
     pv_ns now = sim_node_now(n);
     for (size_t i = 0; i < r.n_sends; i++) {
         struct pv_addr local = r.sends[i].to->local;
+        if (r.sends[i].to->kind == PV_CARRIER_STREAM) {
+            sim_node_relay_send(n, r.sends[i].to->sock, pv_view(r.sends[i].data, r.sends[i].len));
+            continue;
+        }
         if (!sim_node_port_of(n, r.sends[i].to->sock, &local.port))
             continue;
         n->sent++;
@@ -56,21 +60,27 @@ void sim_node_tun_in(struct sim_node *n, const uint8_t *packet, size_t len)
     }
 }
 
-void sim_node_take_datagram(struct sim_node *n, const struct sim_event *ev)
+void sim_node_rx(struct sim_node *n, const struct pv_carrier *from, struct pv_view data)
 {
     uint8_t buf[2048];
-    uint16_t sock;
-    if (!sim_node_sock_of(n, ev->local.port, &sock) || ev->data.len > sizeof(buf))
+    if (data.len > sizeof(buf))
         return;
-    memcpy(buf, ev->data.ptr, ev->data.len);
-    struct pv_fp_datagram d = {
-        .from = {.kind = PV_CARRIER_UDP, .sock = sock, .local = ev->local, .remote = ev->remote},
-        .data = buf,
-        .len = ev->data.len};
+    memcpy(buf, data.ptr, data.len);
+    struct pv_fp_datagram d = {.from = *from, .data = buf, .len = data.len};
     for (size_t done = 0; done < 1;) {
-        done += pv_fp_rx(n->worker, n->snap, &d, 1, ev->now);
+        done += pv_fp_rx(n->worker, n->snap, &d, 1, sim_node_now(n));
         sim_node_results(n);
     }
+}
+
+void sim_node_take_datagram(struct sim_node *n, const struct sim_event *ev)
+{
+    uint16_t sock;
+    if (!sim_node_sock_of(n, ev->local.port, &sock))
+        return;
+    const struct pv_carrier from = {
+        .kind = PV_CARRIER_UDP, .sock = sock, .local = ev->local, .remote = ev->remote};
+    sim_node_rx(n, &from, ev->data);
 }
 
 /* --- the host ------------------------------------------------------------------------------- */

@@ -91,16 +91,23 @@ static struct pv_addr own_address(const struct sim_net *net, unsigned host, uint
     return (struct pv_addr){.family = PV_AF_NONE};
 }
 
+static bool passes(const struct sim_host *h, uint16_t port)
+{
+    return h->only_port == 0 || h->only_port == port;
+}
+
 /* Looks in the caller's zone, then in each zone above it. */
 static struct way find_way(struct sim_net *net, unsigned host, const struct pv_addr *remote)
 {
     struct way way = {.found = false};
     struct sim_host *h = net->hosts[host];
+    bool outside = false;
     add_line(&way, &h->up.config, &h->down.config);
     if (find_host(net, remote, 0, true, &way)) {
         way.seen = own_address(net, host, remote->family, true);
     } else {
         unsigned zone = h->zone;
+        outside = true;
         way.seen = own_address(net, host, remote->family, false);
         while (!find_host(net, remote, zone, false, &way) && zone != SIM_PUBLIC) {
             const struct pv_nat_config *c = pv_nat_config(net->zones[zone]->nat);
@@ -112,7 +119,7 @@ static struct way find_way(struct sim_net *net, unsigned host, const struct pv_a
             zone = net->zones[zone]->outer;
         }
     }
-    if (way.seen.family == PV_AF_NONE || h->no_streams)
+    if (way.seen.family == PV_AF_NONE || h->no_streams || (outside && !passes(h, remote->port)))
         way.found = false;
     if (way.found) {
         const struct sim_host *there = net->hosts[way.host];
@@ -325,6 +332,22 @@ void sim_net_block_streams(struct sim_net *net, unsigned host, bool blocked)
     net->hosts[host]->no_streams = blocked;
     if (blocked)
         sim_streams_silence_host(net, host, false);
+}
+
+void sim_net_block_datagrams(struct sim_net *net, unsigned host, bool blocked)
+{
+    net->hosts[host]->no_datagrams = blocked;
+}
+
+void sim_net_only_port(struct sim_net *net, unsigned host, uint16_t port)
+{
+    net->hosts[host]->only_port = port;
+    for (uint32_t i = 0; i < net->n_streams && port != 0; i++) {
+        const struct sim_stream *s = net->streams[i];
+        if (s != NULL && s->ends[0].host == host && s->remote[0].port != port &&
+            !sim_host_has(net->hosts[s->ends[1].host], &s->remote[0], true))
+            sim_net_silence(net, i * 2);
+    }
 }
 
 void sim_streams_done(struct sim_net *net)

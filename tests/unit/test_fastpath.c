@@ -516,7 +516,10 @@ static void the_selected_path_is_socket_and_remote_and_local_if_known(void **sta
     b.channel = 0x4000; /* how it came through the relay says nothing */
     b.local = pv_addr4(10, 0, 0, 2, 1);
     assert_true(pv_carrier_same(&a, &b));
-    b.relay.port++;
+    b.kind = PV_CARRIER_STREAM; /* nor how the relay itself is reached */
+    b.sock = 9;
+    assert_true(pv_carrier_same(&a, &b));
+    b.via++;
     assert_false(pv_carrier_same(&a, &b));
     a = fp_carrier(1);
     b = fp_carrier(1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The control thread's binding around a stand-in for the engine: it keeps what it is told and gives
- * out what the test prepared. The test's steps run in the loop, one every millisecond.
+ * The control thread's binding around a stand-in for the engine (io_engine.h). The test's steps run
+ * in the loop, one every millisecond.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "crypto/ct.h"
-#include "daemon/io.h"
+#include "io_engine.h"
 #include "sys/clock.h"
 #include "sys/ipcmd.h"
 #include "sys/loop.h"
@@ -20,269 +20,6 @@
 #include "sys/udp.h"
 #include "sys/unixsock.h"
 #include "tests/unit/test_util.h"
-
-enum {
-    MAX_SIDS = 8,
-    OUT_MAX = 1 << 20,
-};
-
-/* --- the engine's stand-in ----------------------------------------------------------------- */
-
-struct fake_stream {
-    bool open, connected, closed, writable;
-    int status;
-    enum pv_stream_kind kind;
-    struct pv_stream_peer who;
-    char in[256];
-    size_t in_len;
-    size_t out_len; /* bytes of 'x' still to give out */
-};
-
-struct pv_engine {
-    bool (*step)(struct pv_engine *e, pv_ns now); /* true: the test is over */
-    pv_ns started, next;
-    unsigned stage;
-    uint64_t wall;
-    unsigned shutdowns, links_calls;
-    size_t n_links;
-    struct fake_stream streams[MAX_SIDS];
-    uint32_t next_sid;
-    struct pv_stream_op ops[8];
-    size_t n_ops;
-    struct pv_engine_transmit tx;
-    bool has_tx;
-    struct pv_job *job;
-    struct pv_job_result result;
-    unsigned results;
-    char punt[64];
-    size_t punt_len;
-    struct pv_addr punt_from;
-    uint16_t punt_sock;
-    struct pv_hardnat_op sock_op;
-    unsigned passed; /* descriptors of clients */
-    bool has_sock_op;
-    uint16_t opened_port;
-    int client;          /* the test's own socket */
-    char got[256];       /* what it received */
-    size_t got_len;      /* may count more than got keeps */
-    struct pv_addr addr; /* where the test listens */
-};
-
-void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
-{
-    (void)now;
-    e->wall = wall_us;
-}
-
-void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now)
-{
-    (void)now;
-    e->punt_len = punt->bytes.len < sizeof(e->punt) ? punt->bytes.len : sizeof(e->punt);
-    memcpy(e->punt, punt->bytes.ptr, e->punt_len);
-    e->punt_from = punt->from.remote;
-    e->punt_sock = punt->from.sock;
-}
-
-int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op)
-{
-    if (!e->has_sock_op)
-        return PV_ERR_AGAIN;
-    *ret_op = e->sock_op;
-    e->has_sock_op = false;
-    return PV_OK;
-}
-
-void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now)
-{
-    (void)now;
-    assert_int_equal(sock, e->sock_op.sock);
-    e->opened_port = port;
-}
-
-int pv_engine_poll_fileop(struct pv_engine *e, struct pv_engine_fileop *ret_op)
-{
-    (void)e;
-    (void)ret_op;
-    return PV_ERR_AGAIN;
-}
-
-void pv_engine_passed(struct pv_engine *e, uint32_t sid, const struct pv_engine_passed *file)
-{
-    (void)sid;
-    e->passed++;
-    assert_int_equal(close(file->handle), 0);
-}
-
-void pv_engine_file_progress(struct pv_engine *e, uint64_t tag, uint64_t done, pv_ns now)
-{
-    (void)e;
-    (void)tag;
-    (void)done;
-    (void)now;
-}
-
-void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why, uint64_t done,
-                         pv_ns now)
-{
-    (void)e;
-    (void)tag;
-    (void)why;
-    (void)done;
-    (void)now;
-}
-
-void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
-                            pv_ns now)
-{
-    (void)links;
-    (void)now;
-    e->links_calls++;
-    e->n_links = n;
-}
-
-void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
-{
-    (void)e;
-    (void)now;
-}
-
-void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_ns now)
-{
-    (void)now;
-    e->result = *result;
-    e->results++;
-}
-
-void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
-{
-    if (e->started == 0)
-        e->started = now;
-    assert_true(now - e->started < PV_S(20));
-    if (e->step(e, now)) {
-        e->next = PV_NEVER;
-        raise(SIGTERM);
-    } else {
-        e->next = now + PV_MS(1);
-    }
-}
-
-pv_ns pv_engine_next_timeout(const struct pv_engine *e)
-{
-    return e->next;
-}
-
-bool pv_engine_wants_restart(const struct pv_engine *e)
-{
-    (void)e;
-    return false;
-}
-
-void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
-{
-    (void)now;
-    e->shutdowns++;
-}
-
-int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
-                              const struct pv_stream_peer *who, pv_ns now, uint32_t *ret_sid)
-{
-    (void)now;
-    if (e->next_sid == MAX_SIDS)
-        return PV_ERR_LIMIT;
-    *ret_sid = e->next_sid++;
-    e->streams[*ret_sid] = (struct fake_stream){.open = true, .kind = kind, .who = *who};
-    return PV_OK;
-}
-
-void pv_engine_stream_connected(struct pv_engine *e, uint32_t sid, pv_ns now)
-{
-    (void)now;
-    e->streams[sid].connected = true;
-}
-
-void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view bytes, pv_ns now)
-{
-    struct fake_stream *s = &e->streams[sid];
-    (void)now;
-    assert_true(s->in_len + bytes.len < sizeof(s->in));
-    memcpy(s->in + s->in_len, bytes.ptr, bytes.len);
-    s->in_len += bytes.len;
-}
-
-void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_ns now)
-{
-    (void)now;
-    assert_false(e->streams[sid].closed);
-    e->streams[sid].closed = true;
-    e->streams[sid].status = status;
-}
-
-int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op)
-{
-    if (e->n_ops == 0)
-        return PV_ERR_AGAIN;
-    *ret_op = e->ops[0];
-    memmove(e->ops, e->ops + 1, --e->n_ops * sizeof(e->ops[0]));
-    return PV_OK;
-}
-
-int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid)
-{
-    for (uint32_t sid = 0; sid < MAX_SIDS; sid++) {
-        if (e->streams[sid].writable) {
-            e->streams[sid].writable = false;
-            *ret_sid = sid;
-            return PV_OK;
-        }
-    }
-    return PV_ERR_AGAIN;
-}
-
-struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid)
-{
-    static char data[4096];
-    size_t len = e->streams[sid].out_len;
-    memset(data, 'x', sizeof(data));
-    return pv_view(data, len < sizeof(data) ? len : sizeof(data));
-}
-
-void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns now)
-{
-    (void)now;
-    e->streams[sid].out_len -= n;
-}
-
-int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
-{
-    if (!e->has_tx)
-        return PV_ERR_AGAIN;
-    *ret_tx = e->tx;
-    e->has_tx = false;
-    return PV_OK;
-}
-
-int pv_engine_poll_inject(struct pv_engine *e, struct pv_engine_inject *ret_inject)
-{
-    (void)e;
-    (void)ret_inject;
-    return PV_ERR_AGAIN;
-}
-
-int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap)
-{
-    (void)e;
-    (void)ret_snap;
-    return PV_ERR_AGAIN;
-}
-
-int pv_engine_poll_job(struct pv_engine *e, struct pv_job **ret_job)
-{
-    if (e->job == NULL)
-        return PV_ERR_AGAIN;
-    *ret_job = e->job;
-    e->job = NULL;
-    return PV_OK;
-}
 
 /* --- the world around ---------------------------------------------------------------------- */
 
@@ -517,6 +254,55 @@ static bool datagram_step(struct pv_engine *e, pv_ns now)
     }
 }
 
+static bool relay_step(struct pv_engine *e, pv_ns now)
+{
+    uint8_t buf[64];
+    struct pv_addr any = pv_addr4(127, 0, 0, 1, 0), remote, local;
+    static int listener = -1;
+    (void)now;
+    switch (e->stage) {
+    case 0:
+        assert_int_equal(pv_stream_listen(&any, NULL, &listener), PV_OK);
+        assert_int_equal(pv_stream_local(listener, &e->addr), PV_OK);
+        e->relay_op = (struct pv_relay_op){.open = true, .stream = 8, .to = {.addr = e->addr}};
+        e->has_relay_op = true;
+        break;
+    case 1:
+        if (e->relay_stream == 0)
+            return false;
+        assert_int_equal(e->relay_stream, 8);
+        assert_int_equal(pv_stream_accept(listener, &e->client, &remote, &local), PV_OK);
+        e->tx = (struct pv_engine_transmit){.stream = 8, .len = 5, .buf = "@\0\0\1x"};
+        e->has_tx = true;
+        break;
+    case 2: /* padded to four */
+        if (recv(e->client, buf, sizeof(buf), MSG_DONTWAIT) != 8)
+            return false;
+        assert_memory_equal(buf, "@\0\0\1x\0\0\0", 8);
+        assert_int_equal(send(e->client, "\0\1\0\0\x21\x12\xa4\x42............", 20, 0), 20);
+        break;
+    case 3: /* through the receiving lane, as a punt */
+        if (e->punt_len == 0)
+            return false;
+        assert_int_equal(e->punt_len, 20);
+        assert_int_equal(e->punt_sock, 8);
+        close(e->client);
+        close(listener);
+        e->client = -1;
+        break;
+    default:
+        return e->relay_closed == 8;
+    }
+    e->stage++;
+    return false;
+}
+
+static void streams_to_relays_open_carry_and_end(void **state)
+{
+    (void)state;
+    assert_int_equal(run(relay_step), PV_OK);
+}
+
 static void sock_op(struct pv_engine *e, enum pv_hardnat_op_type type)
 {
     e->sock_op = (struct pv_hardnat_op){.type = type, .sock = 7};
@@ -742,6 +528,7 @@ int main(void)
         ROW(connections_are_made_and_refusals_reported),
         ROW(datagrams_reach_the_engine_and_leave_it),
         ROW(another_socket_is_watched_then_carried_then_closed),
+        ROW(streams_to_relays_open_carry_and_end),
         ROW(jobs_run_elsewhere_and_their_results_return),
         ROW(the_interface_comes_up_heals_and_goes_down),
         ROW(sighup_is_survived),

@@ -144,6 +144,9 @@ static void the_newest_allocate_moves_the_allocation_with_its_channels(void **st
     tw_assert_channel(w, 0x4002, "hi");
     assert_true(tw_channel_data(w, &b, 0x4002, "ho"));
     tw_assert_channel(w, 0x4001, "ho");
+    assert_true(tw_channel_data(w, &old, 0x4002, "under way")); /* before it heard of the move */
+    tw_assert_channel(w, 0x4001, "under way");
+    w->now += PV_S(6);
     assert_false(tw_channel_data(w, &old, 0x4002, "from the past"));
     tw_free(w);
 }
@@ -161,7 +164,11 @@ static void revocation_ends_relayed_traffic_at_once(void **state)
     assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
     assert_int_equal(tw_bind(w, &b, 0x4002, &va), 0);
     tw_node(2, pk);
+    struct tw_client former = b;
+    b.src = pv_addr4(203, 0, 113, 78, 1234); /* and no way around by where it was before */
+    assert_int_equal(tw_allocate(w, &b, 6), 0);
     pv_turns_gone(w->turns, TW_NET, pk);
+    assert_false(tw_channel_data(w, &former, 0x4002, "from where I was"));
     assert_false(tw_channel_data(w, &b, 0x4002, "still here"));
     assert_false(tw_channel_data(w, &a, 0x4001, "to nobody"));
     assert_false(tw_send(w, &a, &vb, "to nobody", false));

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/relay.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+
+enum {
+    OPS_MAX = 4,
+};
+#define UDP_HOLD_MAX PV_S(1800)
+
+enum stream_state {
+    CLOSED,
+    CONNECTING,
+    OPEN,
+};
+
+struct pv_relay {
+    uint16_t via;
+    struct pv_rng rng;
+    struct pv_turnc *turnc;
+    struct pv_relay_config cfg; /* holds a secret: wiped */
+    bool on;
+    bool running; /* the TURN client is: one that may use streams only waits for its stream */
+    struct pv_addr relayed;
+    enum pv_relay_way way;
+    bool by_stream; /* what the TURN client says goes by the stream */
+
+    bool blocked;
+    pv_ns udp_hold_until, udp_hold;
+
+    enum stream_state state;
+    uint16_t stream; /* its number; 0 when CLOSED */
+    struct pv_relay_to to;
+    uint16_t n_streams; /* ever, for the next number */
+    pv_ns connect_by;   /* CONNECTING */
+    pv_ns retry_at, retry;
+    pv_ns linger_until; /* the stream was left; PV_NEVER: it is in use or wanted */
+    pv_ns keep_at;
+
+    struct pv_relay_op ops[OPS_MAX];
+    size_t n_ops;
+    bool ev_way;
+};
+
+int pv_relay_new(struct pv_relay **ret_relay, uint16_t via, const struct pv_rng *rng)
+{
+    struct pv_relay *r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return PV_ERR_NOMEM;
+    if (pv_turnc_new(&r->turnc, rng) != PV_OK) {
+        free(r);
+        return PV_ERR_NOMEM;
+    }
+    r->via = via;
+    r->rng = *rng;
+    r->linger_until = r->keep_at = r->connect_by = PV_NEVER;
+    *ret_relay = r;
+    return PV_OK;
+}
+
+struct pv_relay *pv_relay_free(struct pv_relay *r)
+{
+    if (r == NULL)
+        return NULL;
+    pv_turnc_free(r->turnc);
+    pv_wipe(r, sizeof(*r));
+    free(r);
+    return NULL;
+}
+
+/* --- the way ------------------------------------------------------------------------------- */
+
+static bool has_stream(const struct pv_relay *r)
+{
+    return r->cfg.to.addr.family != PV_AF_NONE;
+}
+
+static bool wants_stream(const struct pv_relay *r, pv_ns now)
+{
+    return has_stream(r) && (!r->cfg.udp || r->blocked || now < r->udp_hold_until);
+}
+
+static void set_way(struct pv_relay *r, enum pv_relay_way way)
+{
+    if (r->way == way)
+        return;
+    r->way = way;
+    r->ev_way = true;
+}
+
+/* Without room an open stays undone until the next turn; a close finds the oldest open undone. */
+static bool push_op(struct pv_relay *r, const struct pv_relay_op *op)
+{
+    if (r->n_ops == OPS_MAX)
+        return false;
+    r->ops[r->n_ops++] = *op;
+    return true;
+}
+
+static void open_stream(struct pv_relay *r, pv_ns now)
+{
+    const uint16_t most = UINT16_MAX / PV_FP_MAX_RELAYS - 1;
+    uint16_t number = (uint16_t)(r->n_streams % most + 1);
+    uint16_t stream = (uint16_t)(number * PV_FP_MAX_RELAYS + r->via);
+    if (r->n_ops + 1 >= OPS_MAX || /* its close must find room, too */
+        !push_op(r, &(struct pv_relay_op){.open = true, .stream = stream, .to = r->cfg.to}))
+        return;
+    r->n_streams = number;
+    r->stream = stream;
+    r->to = r->cfg.to;
+    r->state = CONNECTING;
+    r->connect_by = now + PV_RELAY_CONNECT;
+}
+
+/* The stream is gone, whoever ended it. */
+static void lost_stream(struct pv_relay *r, pv_ns now)
+{
+    pv_ns wait = r->retry == 0 ? PV_RELAY_RETRY_FIRST : r->retry;
+    r->state = CLOSED;
+    r->stream = 0;
+    r->connect_by = r->linger_until = PV_NEVER;
+    r->retry_at = now + wait / 2 + pv_rng_u64(&r->rng) % (wait / 2 + 1);
+    r->retry = pv_min_ns(2 * wait, PV_RELAY_RETRY_MAX);
+    if (r->way == PV_RELAY_STREAM)
+        set_way(r, PV_RELAY_NONE);
+    if (!r->by_stream)
+        return;
+    r->by_stream = false;
+    /* Our coordinator keeps a member's allocation for its next connection; a stock server forgets
+     * it with this one. */
+    if (r->cfg.turn.permissions || !r->cfg.udp) {
+        pv_turnc_stop(r->turnc);
+        r->running = false;
+    }
+}
+
+static void close_stream(struct pv_relay *r, pv_ns now)
+{
+    if (r->state == CLOSED)
+        return;
+    (void)push_op(r, &(struct pv_relay_op){.stream = r->stream});
+    lost_stream(r, now);
+}
+
+static void run_turn(struct pv_relay *r, bool by_stream, pv_ns now)
+{
+    struct pv_turnc_config cfg = r->cfg.turn;
+    r->by_stream = by_stream;
+    cfg.stream = by_stream;
+    if (r->running)
+        pv_turnc_reroute(r->turnc, by_stream, now);
+    else
+        r->running = pv_turnc_start(r->turnc, &cfg, now) == PV_OK;
+    pv_wipe(&cfg, sizeof(cfg));
+}
+
+/* What is so, as against what should be. */
+static void steer(struct pv_relay *r, pv_ns now)
+{
+    if (!r->on)
+        return;
+    if (wants_stream(r, now)) {
+        r->linger_until = PV_NEVER;
+        if (r->state == CLOSED && now >= r->retry_at)
+            open_stream(r, now);
+        if (r->state == OPEN && !r->by_stream)
+            run_turn(r, true, now);
+        return;
+    }
+    if (r->by_stream)
+        run_turn(r, false, now);
+    if (r->state == CONNECTING)
+        close_stream(r, now);
+    else if (r->state == OPEN && r->way == PV_RELAY_UDP && r->linger_until == PV_NEVER)
+        r->linger_until = now + PV_RELAY_LINGER;
+}
+
+/* --- facts --------------------------------------------------------------------------------- */
+
+int pv_relay_start(struct pv_relay *r, const struct pv_relay_config *cfg, pv_ns now)
+{
+    struct pv_turnc_config turn = cfg->turn;
+    turn.stream = r->by_stream;
+    if (cfg->udp || r->by_stream) {
+        int s = pv_turnc_start(r->turnc, &turn, now);
+        pv_wipe(&turn, sizeof(turn));
+        if (s != PV_OK)
+            return s;
+        r->running = true;
+    }
+    pv_wipe(&turn, sizeof(turn));
+    r->cfg = *cfg;
+    if (!r->on) {
+        r->retry_at = now;
+        r->retry = 0;
+    }
+    r->on = true;
+    steer(r, now);
+    return PV_OK;
+}
+
+void pv_relay_stop(struct pv_relay *r, pv_ns now)
+{
+    if (!r->on)
+        return;
+    close_stream(r, now);
+    pv_turnc_stop(r->turnc);
+    set_way(r, PV_RELAY_NONE);
+    r->on = r->running = r->by_stream = false;
+    r->keep_at = PV_NEVER;
+    r->relayed = (struct pv_addr){.family = PV_AF_NONE};
+    pv_wipe(&r->cfg, sizeof(r->cfg));
+}
+
+void pv_relay_set_blocked(struct pv_relay *r, bool blocked, pv_ns now)
+{
+    if (r->blocked == blocked)
+        return;
+    r->blocked = blocked;
+    if (blocked)
+        r->retry_at = now;
+    steer(r, now);
+}
+
+void pv_relay_moved(struct pv_relay *r, pv_ns now)
+{
+    r->udp_hold_until = r->udp_hold = 0;
+    if (r->on && r->running && !r->by_stream)
+        pv_turnc_moved(r->turnc, now);
+    pv_relay_kick(r, now); /* a connection may live on from another address, or not */
+}
+
+void pv_relay_kick(struct pv_relay *r, pv_ns now)
+{
+    r->retry = 0;
+    if (r->state == CLOSED)
+        r->retry_at = now;
+    if (r->on && r->running) {
+        pv_turnc_kick(r->turnc, now);
+        if (r->by_stream || r->cfg.keep)
+            pv_turnc_refresh(r->turnc, now);
+    }
+    steer(r, now);
+}
+
+int pv_relay_bind(struct pv_relay *r, const struct pv_addr *peer, pv_ns now)
+{
+    return pv_turnc_bind(r->turnc, peer, now);
+}
+
+void pv_relay_unbind(struct pv_relay *r, const struct pv_addr *peer, pv_ns now)
+{
+    pv_turnc_unbind(r->turnc, peer, now);
+}
+
+int pv_relay_handle_input(struct pv_relay *r, const struct pv_carrier *from, struct pv_view message,
+                          pv_ns now)
+{
+    bool mine = from->kind == PV_CARRIER_STREAM
+                    ? r->state == OPEN && from->sock == r->stream
+                    : from->kind == PV_CARRIER_UDP && r->cfg.udp &&
+                          pv_addr_equal(&from->remote, &r->cfg.turn.server);
+    if (!r->on || !r->running || !mine)
+        return PV_ERR_NOT_FOUND;
+    return pv_turnc_handle_input(r->turnc, &r->cfg.turn.server, message, now);
+}
+
+void pv_relay_connected(struct pv_relay *r, uint16_t stream, pv_ns now)
+{
+    if (r->state != CONNECTING || stream != r->stream)
+        return;
+    r->state = OPEN;
+    r->connect_by = PV_NEVER;
+    steer(r, now);
+}
+
+void pv_relay_closed(struct pv_relay *r, uint16_t stream, pv_ns now)
+{
+    if (r->state == CLOSED || stream != r->stream)
+        return;
+    lost_stream(r, now);
+    steer(r, now);
+}
+
+/* --- time ---------------------------------------------------------------------------------- */
+
+static pv_ns keep_interval(const struct pv_relay *r)
+{
+    if (r->way == PV_RELAY_STREAM)
+        return PV_RELAY_KEEP_STREAM;
+    return r->way == PV_RELAY_UDP && r->cfg.keep ? PV_RELAY_KEEP_UDP : PV_NEVER;
+}
+
+static void plan_keep(struct pv_relay *r, pv_ns now)
+{
+    pv_ns every = keep_interval(r);
+    r->keep_at = every == PV_NEVER ? PV_NEVER : now + every;
+}
+
+void pv_relay_handle_timeout(struct pv_relay *r, pv_ns now)
+{
+    if (!r->on)
+        return;
+    if (r->running)
+        pv_turnc_handle_timeout(r->turnc, now);
+    if (now >= r->udp_hold_until)
+        r->udp_hold_until = 0;
+    if (now >= r->connect_by || now >= r->linger_until) {
+        bool left = now >= r->linger_until;
+        close_stream(r, now);
+        if (left) { /* it worked: the next one may be had at once */
+            r->retry = 0;
+            r->retry_at = now;
+        }
+    }
+    if (now >= r->keep_at) {
+        pv_turnc_refresh(r->turnc, now);
+        plan_keep(r, now);
+    }
+    steer(r, now);
+}
+
+pv_ns pv_relay_next_timeout(const struct pv_relay *r)
+{
+    if (!r->on)
+        return PV_NEVER;
+    pv_ns next = r->running ? pv_turnc_next_timeout(r->turnc) : PV_NEVER;
+    next = pv_min_ns(next, pv_min_ns(r->connect_by, r->linger_until));
+    next = pv_min_ns(next, r->keep_at);
+    if (has_stream(r) && r->state == CLOSED && (!r->cfg.udp || r->blocked || r->udp_hold_until > 0))
+        next = pv_min_ns(next, r->retry_at);
+    if (r->udp_hold_until > 0)
+        next = pv_min_ns(next, r->udp_hold_until);
+    return next;
+}
+
+/* --- out ----------------------------------------------------------------------------------- */
+
+int pv_relay_poll_transmit(struct pv_relay *r, struct pv_relay_message *m)
+{
+    while (pv_turnc_poll_transmit(r->turnc, m->buf, m->cap, &m->len) == PV_OK) {
+        m->stream = r->by_stream ? r->stream : 0;
+        if (r->by_stream || r->cfg.udp)
+            return PV_OK; /* else there is no way for it: lost, as on the network */
+    }
+    return PV_ERR_AGAIN;
+}
+
+int pv_relay_poll_op(struct pv_relay *r, struct pv_relay_op *ret_op)
+{
+    if (r->n_ops == 0)
+        return PV_ERR_AGAIN;
+    *ret_op = r->ops[0];
+    memmove(&r->ops[0], &r->ops[1], --r->n_ops * sizeof(r->ops[0]));
+    return PV_OK;
+}
+
+/* The server does not answer by the way that is being tried. */
+static void no_answer(struct pv_relay *r, pv_ns now)
+{
+    if (r->by_stream) {
+        close_stream(r, now);
+    } else if (has_stream(r) && !r->blocked) {
+        r->udp_hold =
+            r->udp_hold == 0 ? PV_RELAY_UDP_HOLD : pv_min_ns(2 * r->udp_hold, UDP_HOLD_MAX);
+        r->udp_hold_until = now + r->udp_hold;
+    }
+}
+
+static void note_turn(struct pv_relay *r, const struct pv_turnc_event *ev, pv_ns now)
+{
+    switch (ev->type) {
+    case PV_TURNC_UP:
+        r->relayed = ev->relayed;
+        r->retry = 0;
+        if (!r->by_stream)
+            r->udp_hold = 0;
+        set_way(r, r->by_stream ? PV_RELAY_STREAM : PV_RELAY_UDP);
+        plan_keep(r, now);
+        break;
+    case PV_TURNC_DOWN:
+        r->relayed = (struct pv_addr){.family = PV_AF_NONE};
+        set_way(r, PV_RELAY_NONE);
+        if (ev->status == PV_ERR_TIMEOUT)
+            no_answer(r, now);
+        break;
+    case PV_TURNC_CHANNEL:
+        return;
+    }
+    steer(r, now);
+}
+
+int pv_relay_poll_event(struct pv_relay *r, pv_ns now, struct pv_relay_event *ret_event)
+{
+    *ret_event = (struct pv_relay_event){.type = PV_RELAY_EV_TURN};
+    if (pv_turnc_poll_event(r->turnc, &ret_event->turn) == PV_OK) {
+        note_turn(r, &ret_event->turn, now);
+        return PV_OK;
+    }
+    if (!r->ev_way)
+        return PV_ERR_AGAIN;
+    r->ev_way = false;
+    ret_event->type = PV_RELAY_EV_WAY;
+    return PV_OK;
+}
+
+int pv_relay_wrap(struct pv_relay *r, const struct pv_addr *peer, struct pv_view data,
+                  struct pv_relay_message *m)
+{
+    if (r->way == PV_RELAY_NONE)
+        return PV_ERR_STATE;
+    m->stream = r->way == PV_RELAY_STREAM ? r->stream : 0;
+    return pv_turnc_wrap(r->turnc, peer, data, m->buf, m->cap, &m->len);
+}
+
+/* --- questions ----------------------------------------------------------------------------- */
+
+bool pv_relay_is_on(const struct pv_relay *r)
+{
+    return r->on;
+}
+
+enum pv_relay_way pv_relay_way(const struct pv_relay *r)
+{
+    return r->way;
+}
+
+const char *pv_relay_transport(const struct pv_relay *r)
+{
+    bool stream =
+        r->way == PV_RELAY_NONE ? r->state != CLOSED || !r->cfg.udp : r->way == PV_RELAY_STREAM;
+    return !stream ? "udp" : pv_relay_stream_to(r)->tls ? "tls" : "tcp";
+}
+
+const struct pv_relay_to *pv_relay_stream_to(const struct pv_relay *r)
+{
+    return r->state == CLOSED ? &r->cfg.to : &r->to;
+}
+
+const struct pv_addr *pv_relay_server(const struct pv_relay *r)
+{
+    return &r->cfg.turn.server;
+}
+
+const struct pv_addr *pv_relay_relayed(const struct pv_relay *r)
+{
+    return &r->relayed;
+}
+
+pv_ns pv_relay_rtt(const struct pv_relay *r)
+{
+    return pv_turnc_rtt(r->turnc);
+}
+
+uint16_t pv_relay_number(const struct pv_relay *r, const struct pv_addr *peer)
+{
+    return pv_turnc_number(r->turnc, peer);
+}
+
+bool pv_relay_carrier(const struct pv_relay *r, const struct pv_addr *peer,
+                      struct pv_carrier *ret_carrier)
+{
+    uint16_t channel = pv_turnc_channel(r->turnc, peer);
+    if (r->way == PV_RELAY_NONE || channel == 0)
+        return false;
+    bool stream = r->way == PV_RELAY_STREAM;
+    *ret_carrier = (struct pv_carrier){
+        .kind = stream ? PV_CARRIER_STREAM : PV_CARRIER_CHANNEL,
+        .sock = stream ? r->stream : 0,
+        .channel = channel,
+        .via = r->via,
+        .remote = *peer,
+        .relay = r->cfg.turn.server,
+    };
+    return true;
+}
+
+struct pv_fp_relay_way pv_relay_fp_way(const struct pv_relay *r)
+{
+    return (struct pv_fp_relay_way){
+        .server = r->cfg.turn.server, .udp = r->cfg.udp, .stream = r->stream};
+}

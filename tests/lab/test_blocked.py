@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""Networks that let no UDP out: found out within seconds, everything goes through a stream."""
+import hashlib
+import os
+import tempfile
+import time
+
+from lab import SLOW, check, equal, scenario, wait
+
+
+def relay_of(host):
+    """What status says of the coordinator's relay."""
+    relays = host.json("status")["relays"]
+    return relays[0] if relays else None
+
+
+def by(host, transport):
+    r = relay_of(host)
+    return r if r and r["state"] == "up" and r["transport"] == transport else None
+
+
+def reached_within(a, b, seconds):
+    """From the start of a's daemon to the first answered ping."""
+    a.stop_daemon()
+    began = time.monotonic()
+    a.daemon(wait_ready=False)
+    while not a.run("ping", "-n", "-c", "1", "-W", "1", a.remembered[b.name],
+                    check_rc=False).code == 0:
+        check(time.monotonic() - began < 30 * SLOW, f"{a.name} does not reach {b.name}")
+    took = time.monotonic() - began
+    check(took < seconds * SLOW, f"{a.name} reached {b.name} only after {took:.1f} s")
+
+
+def remember(*hosts):
+    for h in hosts:
+        h.remembered = {o.name: str(h.addr(o)) for o in hosts if o is not h}
+
+
+def send_file(a, b, size):
+    """TCP through the overlay, compared by SHA-256."""
+    data = os.urandom(size)
+    script = ("import socket, sys, hashlib\n"
+              "s = socket.socket(); s.bind(('0.0.0.0', 7777)); s.listen(); print('up', flush=True)\n"
+              "c, _ = s.accept(); h = hashlib.sha256(); n = 0\n"
+              "while True:\n"
+              "    d = c.recv(65536)\n"
+              "    if not d: break\n"
+              "    h.update(d); n += len(d)\n"
+              "print('done', n, h.hexdigest(), flush=True)\n")
+    server = b.start("python3", "-c", script, name="receiver")
+    wait("the receiver to listen", lambda: "up" in server.text())
+    with tempfile.NamedTemporaryFile() as f:
+        f.write(data)
+        f.flush()
+        client = ("import socket, sys; s = socket.create_connection((sys.argv[1], 7777));"
+                  "s.sendall(open(sys.argv[2], 'rb').read()); s.close()")
+        a.run("python3", "-c", client, str(a.addr(b)), f.name, timeout=60 * SLOW)
+        wait("the file to be there", lambda: "done" in server.text(), 30)
+    equal(server.text().split("done ")[1].split(), [str(size), hashlib.sha256(data).hexdigest()],
+          "size and hash of the file")
+
+
+@scenario
+def no_udp_at_all(lab):
+    """One side, then both; a file of 5 MB; the coordinator restarted; UDP back again."""
+    coordinator = lab.coordinator()
+    east = lab.lan("east", "profile=port-restricted", "delay=5ms", "udp=off")
+    west = lab.lan("west", "profile=port-restricted", "delay=5ms")
+    a, b = lab.host("a", east), lab.host("b", west)
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b), timeout=10), "a does not reach b")
+    wait("a to use a stream", lambda: by(a, "tcp"))
+    wait("b to use UDP", lambda: by(b, "udp"))
+    equal(a.json("status")["udp"], "blocked", "what status says of UDP")
+    check("UDP is blocked here" in a.ctl("why", "b").out, "why does not say that UDP is blocked")
+    check("relay" in a.ctl("ping", "b", "-c", 1).out, "ping does not name the relay")
+    remember(a, b)
+    reached_within(a, b, 5)
+    b.ctl("send", "a", "hello through the stream")
+    wait("a message through the stream",
+         lambda: any(m["text"] == "hello through the stream"
+                     for m in a.json("inbox", "--peek")["messages"]))
+    send_file(a, b, 5 << 20)
+    send_file(b, a, 1 << 20)
+
+    west.nat.set(udp="off")  # both blocked, b in the middle of its life
+    ping = a.start("ping", "-n", "-i", "0.1", "-c", "100", str(a.addr(b)), name="ping")
+    wait("b to use a stream", lambda: by(b, "tcp"), 40)
+    wait("ping to end", lambda: not ping.running(), 60)
+    send_file(a, b, 1 << 20)
+    coordinator.restart()
+    began = time.monotonic()
+    wait("pings after the restart", lambda: a.os_ping(a.addr(b), timeout=1))
+    took = time.monotonic() - began
+    check(took < 4 * SLOW, f"traffic came back {took:.1f} s after the coordinator")
+
+    for lan in (east, west):
+        lan.nat.set(udp="all")
+    for h in (a, b):  # a change of network is a reason to try at once
+        h.run("ip", "addr", "add", "192.0.2.77/32", "dev", "lo")
+        h.run("ip", "addr", "del", "192.0.2.77/32", "dev", "lo")
+    a.wait_direct(b, timeout=90)
+    wait("a to use UDP again", lambda: by(a, "udp"))
+    equal(a.json("status")["udp"], "open", "what status says of UDP")
