@@ -8,6 +8,7 @@
 enum {
     OPT_SERVER, /* options by place in the tables below */
     OPT_LIFETIME,
+    OPT_TLS = 0,  /* of stun */
     STATUS_S = 2, /* a daemon is asked for its coordinator no longer */
 };
 
@@ -61,14 +62,15 @@ static bool ask_daemon(struct pv_cli *cli, char *buf, size_t cap)
     return found;
 }
 
-static int find_servers(struct pv_cli *cli, const char *given, struct pv_netprobe_servers *servers)
+static int find_servers(struct pv_cli *cli, const char *given, uint16_t port,
+                        struct pv_netprobe_servers *servers)
 {
     char text[PV_NETPROBE_TEXT_MAX];
     char error[PV_NETPROBE_ERROR];
     if (given == NULL && !ask_daemon(cli, text, sizeof(text)))
         return pv_cli_usage(cli, "no server: name a STUN server, such as your coordinator, with "
                                  "--server HOST:PORT");
-    int r = pv_netprobe_resolve(given != NULL ? given : text, servers, error);
+    int r = pv_netprobe_resolve(given != NULL ? given : text, port, servers, error);
     if (r == PV_ERR_MALFORMED)
         return pv_cli_usage(cli, "%s", error);
     return r < 0 ? pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", error) : 0;
@@ -102,7 +104,7 @@ static void ask_by_tcp(struct check *c)
         if (!c->report.tried[f] || c->report.result[f].reached)
             continue;
         c->tcp_asked = true;
-        c->tcp = pv_netprobe_tcp(&c->servers.addr[f][0], &answer) == PV_OK;
+        c->tcp = pv_netprobe_ask(&c->servers.addr[f][0], PV_NETPROBE_TCP, &answer) == PV_OK;
     }
 }
 
@@ -307,7 +309,7 @@ static const char *judge(const struct check *c)
 static int netcheck(struct pv_cli *cli)
 {
     struct check c = {.lifetime = cli->args.value[OPT_LIFETIME] != NULL};
-    int code = find_servers(cli, cli->args.value[OPT_SERVER], &c.servers);
+    int code = find_servers(cli, cli->args.value[OPT_SERVER], PV_NETPROBE_PORT, &c.servers);
     if (code != 0)
         return code;
     if (c.lifetime && !cli->json)
@@ -351,24 +353,37 @@ static void tell(struct pv_cli *cli, json_t *list, const struct pv_addr *server,
     fflush(cli->out);
 }
 
+/* Asks one server by these ways; was there an answer? */
+static bool ask_server(struct pv_cli *cli, json_t *list, const struct pv_addr *server,
+                       const bool ways[static PV_NETPROBE_TLS + 1])
+{
+    static const char *const names[] = {"UDP", "TCP", "TLS"};
+    bool any = false;
+    for (unsigned way = PV_NETPROBE_UDP; way <= PV_NETPROBE_TLS; way++) {
+        struct pv_netprobe_answer answer = {.rtt = 0};
+        if (!ways[way])
+            continue;
+        int r = pv_netprobe_ask(server, (enum pv_netprobe_way)way, &answer);
+        tell(cli, list, r == PV_OK ? &answer.server : server, names[way], r, &answer);
+        any = any || r == PV_OK;
+    }
+    return any;
+}
+
 static int stun(struct pv_cli *cli)
 {
     struct pv_netprobe_servers servers;
+    const char *given = cli->args.word[0];
+    bool secure = strncmp(given, "stuns:", 6) == 0; /* URIs of RFC 7064 */
+    bool ways[] = {!secure, !secure, secure || cli->args.value[OPT_TLS] != NULL};
     bool any = false;
     json_t *list = json_array();
-    int code = find_servers(cli, cli->args.word[0], &servers);
-    for (size_t f = 0; code == 0 && f < PV_NETPROBE_FAMILIES; f++) {
-        for (size_t i = 0; i < servers.n[f]; i++) {
-            const struct pv_addr *server = &servers.addr[f][i];
-            struct pv_netprobe_answer answer = {.rtt = 0};
-            int r = pv_netprobe_udp(server, &answer);
-            tell(cli, list, server, "UDP", r, &answer);
-            any = any || r == PV_OK;
-            r = pv_netprobe_tcp(server, &answer);
-            tell(cli, list, server, "TCP", r, &answer);
-            any = any || r == PV_OK;
-        }
-    }
+    if (secure || strncmp(given, "stun:", 5) == 0)
+        given = strchr(given, ':') + 1;
+    int code = find_servers(cli, given, secure ? PV_NETPROBE_TLS_PORT : PV_NETPROBE_PORT, &servers);
+    for (size_t f = 0; code == 0 && f < PV_NETPROBE_FAMILIES; f++)
+        for (size_t i = 0; i < servers.n[f]; i++)
+            any = ask_server(cli, list, &servers.addr[f][i], ways) || any;
     if (code == 0 && cli->json) {
         json_t *body = json_pack("{s:i, s:O}", "version", 1, "answers", list);
         if (body != NULL)
@@ -400,11 +415,14 @@ const struct pv_command pv_cmds_netcheck[] = {
     },
     {
         .name = "stun",
-        .args = "HOST[:PORT]",
+        .args = "[--tls] [stun:|stuns:]HOST[:PORT]",
         .summary = "the address under which HOST, a STUN server, sees this machine",
-        .details = "\nBy UDP and by TCP, over IPv4 and IPv6. Needs no rights, no p2pvpnd and no "
-                   "network.\n",
+        .details =
+            "  --tls           also by TLS; its certificate is not checked\n"
+            "\nBy UDP and by TCP, over IPv4 and IPv6; stuns: by TLS alone, port 5349 unless\n"
+            "another is given. Needs no rights, no p2pvpnd and no network.\n",
         .example = "p2pvpnctl stun 198.51.100.7",
+        .options = {{"tls", 't', false}},
         .min_words = 1,
         .max_words = 1,
         .run = stun,

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "ctl/netprobe_int.h"
 #include "ctl/nettrace.h"
 #include "proto/stunc.h"
 #include "sys/clock.h"
@@ -65,25 +66,25 @@ static int resolve_name(const char *host, uint16_t port, struct pv_netprobe_serv
     return PV_OK;
 }
 
-static int resolve_one(const char *text, struct pv_netprobe_servers *s,
+static int resolve_one(const char *text, uint16_t port, struct pv_netprobe_servers *s,
                        char error[static PV_NETPROBE_ERROR])
 {
     struct pv_addr a;
     char host[NAME_MAX_LEN + 1];
-    uint64_t port = PV_NETPROBE_PORT;
+    uint64_t given = port;
     const char *colon = strrchr(text, ':');
     if (pv_addr_parse(text, &a) == PV_OK && a.port != 0) {
         add_server(s, &a);
         return PV_OK;
     }
     if (pv_addr_parse_ip(text, &a) == PV_OK) {
-        a.port = PV_NETPROBE_PORT;
+        a.port = port;
         add_server(s, &a);
         return PV_OK;
     }
     size_t len = colon == NULL ? strlen(text) : (size_t)(colon - text);
     bool good = len > 0 && len <= NAME_MAX_LEN &&
-                (colon == NULL || pv_u64_parse(colon + 1, 1, UINT16_MAX, &port) == PV_OK);
+                (colon == NULL || pv_u64_parse(colon + 1, 1, UINT16_MAX, &given) == PV_OK);
     for (size_t i = 0; good && i < len; i++)
         good = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._",
                       text[i]) != NULL;
@@ -95,10 +96,10 @@ static int resolve_one(const char *text, struct pv_netprobe_servers *s,
     }
     memcpy(host, text, len);
     host[len] = '\0';
-    return resolve_name(host, (uint16_t)port, s, error);
+    return resolve_name(host, (uint16_t)given, s, error);
 }
 
-int pv_netprobe_resolve(const char *text, struct pv_netprobe_servers *ret_servers,
+int pv_netprobe_resolve(const char *text, uint16_t port, struct pv_netprobe_servers *ret_servers,
                         char ret_error[static PV_NETPROBE_ERROR])
 {
     char copy[PV_NETPROBE_TEXT_MAX];
@@ -110,7 +111,7 @@ int pv_netprobe_resolve(const char *text, struct pv_netprobe_servers *ret_server
         return PV_ERR_MALFORMED;
     memcpy(copy, text, strlen(text) + 1);
     for (char *p = strtok_r(copy, ",", &rest); p != NULL; p = strtok_r(NULL, ",", &rest)) {
-        r = resolve_one(p, &s, ret_error);
+        r = resolve_one(p, port, &s, ret_error);
         if (r < 0)
             return r;
     }
@@ -173,7 +174,7 @@ static int run_stunc(struct pv_stunc *c, int fd, struct pv_udp_receiver *rx, pv_
     return PV_ERR_TIMEOUT;
 }
 
-int pv_netprobe_udp(const struct pv_addr *server, struct pv_netprobe_answer *ret_answer)
+static int ask_udp(const struct pv_addr *server, struct pv_netprobe_answer *answer)
 {
     struct pv_rng rng = pv_entropy();
     const struct pv_stunc_config cfg = {.server = *server, .rto = PV_MS(200), .max_sends = 5};
@@ -193,86 +194,51 @@ int pv_netprobe_udp(const struct pv_addr *server, struct pv_netprobe_answer *ret
     pv_udp_receiver_free(rx);
     if (r == PV_OK && event.type == PV_STUNC_FAILED)
         r = event.status;
-    if (r == PV_OK)
-        *ret_answer = (struct pv_netprobe_answer){.mapped = event.mapped, .rtt = event.rtt};
+    answer->mapped = r == PV_OK ? event.mapped : event.alternate;
+    answer->rtt = event.rtt;
     return r;
 }
 
-/* Reads exactly len bytes. */
-static int read_all(int fd, uint8_t *buf, size_t len, pv_ns until)
+void pv_netprobe_take_alternate(const struct pv_stun_msg *msg, struct pv_netprobe_answer *answer)
 {
-    size_t got = 0;
-    while (got < len) {
-        size_t n = 0;
-        int r = wait_for(fd, POLLIN, until);
+    unsigned code = 0;
+    struct pv_addr a;
+    if (pv_stun_get_error(msg, &code) == PV_OK && code == PV_STUN_E_TRY_ALTERNATE &&
+        pv_stun_get_addr(msg, PV_STUN_ATTR_ALTERNATE_SERVER, &a) == PV_OK)
+        answer->mapped = a;
+}
+
+/* May the next request go there? A server's word sends us to the same family, to no address that
+ * is no server's, and nowhere twice (RFC 8489 s10). */
+static bool may_follow(const struct pv_addr *to, const struct pv_addr *asked, size_t n)
+{
+    bool here = pv_addr_is_loopback(to) && pv_addr_is_loopback(&asked[0]) && to->port != 0;
+    if (to->family != asked[0].family || !(here || pv_addr_is_usable_remote(to)))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (pv_addr_equal(to, &asked[i]))
+            return false;
+    return true;
+}
+
+int pv_netprobe_ask(const struct pv_addr *server, enum pv_netprobe_way way,
+                    struct pv_netprobe_answer *ret_answer)
+{
+    struct pv_addr asked[PV_NETPROBE_ALTERNATES + 1];
+    struct pv_addr next = *server;
+    for (size_t n = 0; n < PV_ARRAY_LEN(asked); n++) {
+        struct pv_netprobe_answer answer = {.server = next};
+        asked[n] = next;
+        int r = way == PV_NETPROBE_UDP
+                    ? ask_udp(&next, &answer)
+                    : pv_netprobe_ask_stream(&next, way == PV_NETPROBE_TLS, &answer);
         if (r == PV_OK)
-            r = pv_stream_read(fd, buf + got, len - got, &n);
-        if (r == PV_OK)
-            got += n;
-        else if (r != PV_ERR_AGAIN)
+            *ret_answer = answer;
+        if (r != PV_ERR_REFUSED || !may_follow(&answer.mapped, asked, n + 1))
             return r;
-        else if (pv_clock_now() >= until)
-            return PV_ERR_TIMEOUT;
+        next = answer.mapped;
     }
-    return PV_OK;
-}
-
-static int ask_tcp(int fd, pv_ns until, struct pv_netprobe_answer *ret_answer)
-{
-    struct pv_rng rng = pv_entropy();
-    uint8_t txid[PV_STUN_TXID_LEN];
-    uint8_t buf[512];
-    struct pv_stun_writer w;
-    struct pv_stun_msg msg;
-    size_t len = 0;
-    size_t n = 0;
-    int r = PV_ERR_AGAIN;
-    while (r == PV_ERR_AGAIN && pv_clock_now() < until) {
-        r = wait_for(fd, POLLOUT, until);
-        if (r == PV_OK)
-            r = pv_stream_connected(fd);
-    }
-    if (r < 0)
-        return r == PV_ERR_AGAIN ? PV_ERR_TIMEOUT : r;
-    pv_rng_fill(&rng, txid, sizeof(txid));
-    pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_REQUEST, PV_STUN_BINDING, txid);
-    r = pv_stun_write_end(&w, &len);
-    pv_ns sent = pv_clock_now();
-    if (r == PV_OK)
-        r = pv_stream_write(fd, pv_view(buf, len), &n);
-    if (r == PV_OK)
-        r = n == len ? read_all(fd, buf, PV_STUN_HEADER_LEN, until) : PV_ERR_CLOSED;
-    if (r < 0)
-        return r;
-    len = pv_load_be16(buf + 2);
-    if (len > sizeof(buf) - PV_STUN_HEADER_LEN)
-        return PV_ERR_MALFORMED;
-    r = read_all(fd, buf + PV_STUN_HEADER_LEN, len, until);
-    if (r == PV_OK)
-        r = pv_stun_decode(pv_view(buf, PV_STUN_HEADER_LEN + len), &msg);
-    if (r == PV_OK && memcmp(msg.txid, txid, sizeof(txid)) != 0)
-        r = PV_ERR_MALFORMED;
-    if (r == PV_OK && msg.cls != PV_STUN_SUCCESS)
-        r = PV_ERR_REFUSED;
-    if (r == PV_OK)
-        r = pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &ret_answer->mapped);
-    ret_answer->rtt = pv_clock_now() - sent;
-    return r;
-}
-
-int pv_netprobe_tcp(const struct pv_addr *server, struct pv_netprobe_answer *ret_answer)
-{
-    struct pv_netprobe_answer answer = {.rtt = 0};
-    int fd = -1;
-    const struct pv_stream_bind anywhere = {.ifname = NULL};
-    int r = pv_stream_connect(server, &anywhere, &fd);
-    if (r < 0)
-        return r;
-    r = ask_tcp(fd, pv_clock_now() + PV_MS(PV_NETPROBE_TCP_MS), &answer);
-    close(fd);
-    if (r == PV_OK)
-        *ret_answer = answer;
-    return r == -ECONNREFUSED ? PV_ERR_REFUSED : r;
+    return PV_ERR_REFUSED;
 }
 
 /* --- measuring ----------------------------------------------------------------------------- */

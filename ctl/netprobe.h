@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * netprobe.h - sockets around the measuring machines: resolves a server's name, asks it by UDP and
- * TCP, and runs a netcheck over both families at once. Without the daemon, without rights.
+ * netprobe.h - sockets around the measuring machines: resolves a server's name, asks it by UDP,
+ * TCP and TLS, and runs a netcheck over both families at once. Without the daemon, without rights.
  *
  * Blocks until done; decides and prints nothing. One thread.
  */
@@ -15,6 +15,8 @@
 
 enum {
     PV_NETPROBE_PORT = 3478,     /* RFC 8489 s18.4 */
+    PV_NETPROBE_TLS_PORT = 5349, /* the same, "stuns" */
+    PV_NETPROBE_ALTERNATES = 3,  /* servers that a server may send us on to, one after the other */
     PV_NETPROBE_ERROR = 300,     /* bytes of an error text with the NUL */
     PV_NETPROBE_FAMILIES = 2,    /* 0 = IPv4, 1 = IPv6 */
     PV_NETPROBE_STUN_MS = 3000,  /* until a server counts as silent by UDP */
@@ -29,22 +31,27 @@ struct pv_netprobe_servers {
 };
 
 /*
- * "HOST", "HOST:PORT", "ADDR", "[ADDR6]:PORT", several with commas between. Names are resolved; of
- * each the first addresses of each family are taken. PV_ERR_MALFORMED (not such a text),
- * PV_ERR_NOT_FOUND (a name without address), ret_error.
+ * port where none is given. "HOST", "HOST:PORT", "ADDR", "[ADDR6]:PORT", several with commas
+ * between. Names are resolved; of each the first addresses of each family are taken.
+ * PV_ERR_MALFORMED (not such a text), PV_ERR_NOT_FOUND (a name without address), ret_error.
  */
-PV_MUST_CHECK int pv_netprobe_resolve(const char *text, struct pv_netprobe_servers *ret_servers,
+PV_MUST_CHECK int pv_netprobe_resolve(const char *text, uint16_t port,
+                                      struct pv_netprobe_servers *ret_servers,
                                       char ret_error[static PV_NETPROBE_ERROR]);
 
+enum pv_netprobe_way {
+    PV_NETPROBE_UDP,
+    PV_NETPROBE_TCP,
+    PV_NETPROBE_TLS, /* the certificate is not looked at */
+};
 struct pv_netprobe_answer {
+    struct pv_addr server; /* who gave it: another one when the first sent us on */
     struct pv_addr mapped;
     pv_ns rtt;
 };
-/* One Binding request. PV_ERR_TIMEOUT, PV_ERR_REFUSED (an error answer, or nobody listens),
- * PV_ERR_MALFORMED, -errno. */
-PV_MUST_CHECK int pv_netprobe_udp(const struct pv_addr *server,
-                                  struct pv_netprobe_answer *ret_answer);
-PV_MUST_CHECK int pv_netprobe_tcp(const struct pv_addr *server,
+/* One Binding request, followed to other servers as RFC 8489 s10 has it. PV_ERR_TIMEOUT,
+ * PV_ERR_REFUSED (an error answer, or nobody listens), PV_ERR_MALFORMED, -errno. */
+PV_MUST_CHECK int pv_netprobe_ask(const struct pv_addr *server, enum pv_netprobe_way way,
                                   struct pv_netprobe_answer *ret_answer);
 
 struct pv_netprobe_report {

@@ -65,6 +65,7 @@ enum pv_stun_attr_type {
 };
 
 enum pv_stun_error {
+    PV_STUN_E_TRY_ALTERNATE = 300,     /* RFC 8489 s14.8 */
     PV_STUN_E_BAD_REQUEST = 400,       /* RFC 8489 s14.8 */
     PV_STUN_E_UNAUTHENTICATED = 401,   /* RFC 8489 s14.8 */
     PV_STUN_E_UNKNOWN_ATTRIBUTE = 420, /* RFC 8489 s14.8 */

@@ -65,7 +65,14 @@ static void handle_error(struct pv_stunc *c, const struct pv_stun_msg *msg, pv_n
         pv_stunc_start(c, &cfg, &rng, now);
         return;
     }
-    finish_failed(c, PV_ERR_REFUSED, code);
+    struct pv_addr other = {.family = PV_AF_NONE};
+    if (code == PV_STUN_E_TRY_ALTERNATE &&
+        pv_stun_get_addr(msg, PV_STUN_ATTR_ALTERNATE_SERVER, &other) < 0)
+        other.family = PV_AF_NONE;
+    finish(c, (struct pv_stunc_event){.type = PV_STUNC_FAILED,
+                                      .status = PV_ERR_REFUSED,
+                                      .error = code,
+                                      .alternate = other});
 }
 
 int pv_stunc_handle_input(struct pv_stunc *c, const struct pv_addr *src, struct pv_view datagram,

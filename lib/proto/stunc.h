@@ -39,6 +39,8 @@ struct pv_stunc_event {
     pv_ns rtt;      /* MAPPED: of the last request sent; a lower bound when it was repeated */
     int status;     /* FAILED: PV_ERR_TIMEOUT, PV_ERR_REFUSED (error answer), PV_ERR_MALFORMED */
     unsigned error; /* FAILED with PV_ERR_REFUSED: the code of the answer */
+    struct pv_addr
+        alternate; /* with error 300: the server to ask instead (RFC 8489 s10), unchecked */
 };
 
 /* One transaction. Fields belong to stunc.c. */

@@ -283,9 +283,12 @@ def coturn_as_the_server(lab):
         raise Skip("turnserver is not installed (Debian package coturn)")
     host = lab.host("coturn")
     second = second_address(host)
+    host.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-keyout", "/run/key.pem", "-out", "/run/cert.pem", "-subj", "/CN=turn",
+             "-days", "2")
     host.start("turnserver", "-n", "--listening-ip", host.ip4, "--listening-ip", second,
-               "--no-cli", "--no-auth", "--log-file", "stdout", "--no-tls",
-               "--no-dtls", "--pidfile", "/run/turn.pid", "--userdb", "/run/turndb", name="turnserver")
+               "--no-cli", "--no-auth", "--log-file", "stdout", "--cert", "/run/cert.pem",
+               "--pkey", "/run/key.pem", "--no-dtls", "--pidfile", "/run/turn.pid", "--userdb", "/run/turndb", name="turnserver")
     wait("coturn to listen", lambda: host.run("ss", "-Hlun", "sport = :3479").out.count("\n") >= 2)
     lan = lab.lan("home")
     a = lab.host("a", lan)
@@ -295,3 +298,5 @@ def coturn_as_the_server(lab):
         expect(netcheck(a, host.ip4)["ipv4"], *want, profile)
     r = a.json("stun", host.ip4)
     equal([x["by"] for x in r["answers"] if x["mapped"]], ["UDP", "TCP"], "coturn answers")
+    r = a.json("stun", f"stuns:{host.ip4}")
+    equal([(x["by"], x["error"]) for x in r["answers"]], [("TLS", None)], "coturn by TLS")

@@ -4,7 +4,7 @@ coturn's turnutils_natdiscovery (RFC 5780), through NATs of every kind; and by T
 import re
 import shutil
 
-from lab import Skip, check, equal, scenario
+from lab import Skip, check, equal, scenario, wait
 
 # What each emulated NAT does: mapping and filtering in the words of natdiscovery, and the words of
 # the classic client.
@@ -31,6 +31,21 @@ for i in ids:
     assert (t, l, family) == (0x20, 8, 1), body
     ip = struct.pack('>I', ip ^ cookie)
     print(socket.inet_ntoa(ip), port ^ 0x2112, s.getsockname()[1])
+"""
+
+
+# Sends every client on to the address it was started with (RFC 8489 section 10), by UDP.
+ELSEWHERE = r"""
+import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('0.0.0.0', 3478))
+host, port = sys.argv[1].split(':')
+print('ready', flush=True)
+while True:
+    data, who = s.recvfrom(2048)
+    error = struct.pack('>HHHBB', 9, 4, 0, 3, 0)
+    other = struct.pack('>HHBBH', 0x8023, 8, 0, 1, int(port)) + socket.inet_aton(host)
+    s.sendto(struct.pack('>HH', 0x111, len(error + other)) + data[4:20] + error + other, who)
 """
 
 
@@ -96,3 +111,26 @@ def by_tcp_on_the_port_of_the_control_channel(lab):
         ip, port, local = line.split()
         equal((ip, port), (lan.public, local), "address seen by TCP")
     check(coordinator.url().startswith("p2pvpn://"), "the coordinator goes on")
+
+
+@scenario
+def the_client_asks_by_tls_and_follows_to_other_servers(lab):
+    coordinator = lab.coordinator()
+    lan = lab.lan("home", "profile=port-restricted")
+    a, x, y = lab.host("a", lan), lab.host("x"), lab.host("y")
+    address = f"{coordinator.public()}:3478"
+    r = a.json("stun", "--tls", address)
+    equal([(x["by"], x["error"]) for x in r["answers"]], [("UDP", None), ("TCP", None), ("TLS", None)],
+          "three ways")
+    equal({x["mapped"].split(":")[0] for x in r["answers"]}, {lan.public}, "the address seen")
+    r = a.json("stun", f"stuns:{address}")
+    equal([x["by"] for x in r["answers"]], ["TLS"], "by TLS alone")
+    a.ctl("stun", f"stuns:{coordinator.public()}", code=3)  # nobody listens on 5349
+    for host, to in ((x, address), (y, f"{y.ip4}:3478")):
+        server = host.start("python3", "-c", ELSEWHERE, to, name="elsewhere")
+        wait("the server to be ready", lambda: server.must_run() or "ready" in server.text())
+    r = a.json("stun", f"stun:{x.ip4}")["answers"][0]
+    equal((r["by"], r["server"], r["mapped"].split(":")[0]), ("UDP", address, lan.public),
+          "sent on to the coordinator")
+    r = a.ctl("stun", y.ip4, code=3)  # it sends us back to itself
+    check("does not answer" in r.err, f"a circle: {r}")

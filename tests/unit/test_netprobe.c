@@ -22,7 +22,7 @@ static void servers_are_taken_in_every_form(void **state)
         struct pv_netprobe_servers s;
         char error[PV_NETPROBE_ERROR];
         char text[PV_ADDR_TEXT];
-        if (pv_netprobe_resolve(rows[i].text, &s, error) < 0)
+        if (pv_netprobe_resolve(rows[i].text, 3478, &s, error) < 0)
             fail_msg("%s: %s", rows[i].text, error);
         assert_int_equal(s.n[0], rows[i].n4);
         assert_int_equal(s.n[1], rows[i].n6);
@@ -41,16 +41,16 @@ static void what_is_no_server_is_refused_without_a_look_up(void **state)
     struct pv_netprobe_servers s;
     char error[PV_NETPROBE_ERROR];
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        int r = pv_netprobe_resolve(rows[i], &s, error);
+        int r = pv_netprobe_resolve(rows[i], 3478, &s, error);
         bool trailing = strcmp(rows[i], "192.0.2.1,") == 0; /* an empty one at the end is nothing */
         if (r != (trailing ? PV_OK : PV_ERR_MALFORMED) || error[0] == '\0')
             fail_msg("\"%s\": %d", rows[i], r);
     }
     memset(longest, 'a', sizeof(longest) - 1);
     longest[sizeof(longest) - 1] = '\0';
-    assert_int_equal(pv_netprobe_resolve(longest, &s, error), PV_ERR_MALFORMED);
+    assert_int_equal(pv_netprobe_resolve(longest, 3478, &s, error), PV_ERR_MALFORMED);
     longest[256] = '\0'; /* a name of more than 255 characters */
-    assert_int_equal(pv_netprobe_resolve(longest, &s, error), PV_ERR_MALFORMED);
+    assert_int_equal(pv_netprobe_resolve(longest, 3478, &s, error), PV_ERR_MALFORMED);
 }
 
 static void without_a_server_of_a_family_nothing_is_tried(void **state)

@@ -164,6 +164,36 @@ static void an_answer_without_an_address_is_a_failure(void **state)
     assert_int_equal(ev.status, PV_ERR_MALFORMED);
 }
 
+static void a_server_may_name_another_one(void **state)
+{
+    (void)state;
+    const struct pv_addr other = pv_addr4(192, 0, 2, 7, 3479);
+    for (unsigned named = 0; named < 2; named++) {
+        struct fixture f;
+        struct pv_stunc_event ev;
+        struct pv_stun_msg msg;
+        struct pv_stun_writer w;
+        uint8_t buf[128];
+        size_t len;
+        begin(&f, 0);
+        assert_int_equal(pv_stun_decode(pv_view(f.req, f.req_len), &msg), PV_OK);
+        pv_stun_write_answer(&w, buf, sizeof(buf), PV_STUN_ERROR, &msg);
+        pv_stun_put_error(&w, PV_STUN_E_TRY_ALTERNATE, "");
+        if (named == 1)
+            pv_stun_put_addr(&w, PV_STUN_ATTR_ALTERNATE_SERVER, &other);
+        assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+        assert_int_equal(pv_stunc_handle_input(&f.c, &f.cfg.server, pv_view(buf, len), PV_S(1)),
+                         PV_OK);
+        assert_int_equal(pv_stunc_poll_event(&f.c, &ev), PV_OK);
+        assert_int_equal(ev.status, PV_ERR_REFUSED);
+        assert_int_equal(ev.error, 300);
+        if (named == 1)
+            assert_true(pv_addr_equal(&ev.alternate, &other));
+        else
+            assert_int_equal(ev.alternate.family, PV_AF_NONE);
+    }
+}
+
 static void a_short_buffer_keeps_the_request_due(void **state)
 {
     (void)state;
@@ -201,6 +231,7 @@ int main(void)
         cmocka_unit_test(repeats_as_the_rfc_says_and_gives_up_at_39_5_seconds),
         cmocka_unit_test(asks_again_without_padding_when_the_server_does_not_know_it),
         cmocka_unit_test(an_answer_without_an_address_is_a_failure),
+        cmocka_unit_test(a_server_may_name_another_one),
         cmocka_unit_test(a_short_buffer_keeps_the_request_due),
         cmocka_unit_test(stopped_it_is_silent),
     };
