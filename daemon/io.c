@@ -385,6 +385,7 @@ struct pv_io *pv_io_free(struct pv_io *io)
     pv_watch_free(io->helper_watch);
     pv_watch_free(io->net_watch);
     pv_io_files_done(io);
+    pv_io_listen_dns(io, NULL);
     pv_io_jobs_done(io);
     pv_io_streams_done(io);
     if (io->datapath != NULL) {

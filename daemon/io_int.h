@@ -20,6 +20,7 @@ struct pv_io_stream;
 struct pv_io_listener;
 struct pv_io_sock;
 struct pv_io_xfer;
+struct pv_io_dns;
 
 struct pv_io {
     struct pv_io_config cfg;
@@ -51,6 +52,8 @@ struct pv_io {
     /* io_socks.c */
     struct pv_io_sock *socks; /* a list */
     struct pv_udp_receiver *sock_rx;
+
+    struct pv_io_dns *dns; /* io_dns.c: a list */
 
     /* io_files.c */
     struct pv_worker *filer;
@@ -87,6 +90,10 @@ pv_ns pv_io_streams_timeout(struct pv_io *io, pv_ns now);
 int pv_io_stream_take(struct pv_io *io, uint32_t sid);
 /* Takes fd, which goes out with the next byte of this control client. */
 void pv_io_stream_pass(struct pv_io *io, uint32_t sid, int fd);
+
+/* io_dns.c. The name server listens on the addresses of the interface when it has domains; NULL =
+ * on none. */
+void pv_io_listen_dns(struct pv_io *io, const struct pv_job_iface *iface);
 
 /* io_files.c. Transfers of files, on threads of their own. */
 PV_MUST_CHECK int pv_io_files_init(struct pv_io *io);

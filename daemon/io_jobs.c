@@ -59,6 +59,9 @@ static int iface_up(struct pv_helper *helper, const struct pv_job_iface *job, st
     _Static_assert(sizeof(error) <= sizeof(w->result.error), "an error is not cut");
     memcpy(iface.name, job->name, sizeof(iface.name));
     memcpy(iface.addrs, job->addrs, sizeof(iface.addrs));
+    _Static_assert(sizeof(iface.domains) == sizeof(job->domains), "both lists have one length");
+    memcpy(iface.domains, job->domains, sizeof(iface.domains));
+    iface.n_domains = job->n_domains;
     /* A route to everything would send the tunnel's own packets into the tunnel. */
     for (size_t i = 0; i < job->n_routes; i++)
         if (job->routes[i].bits > 0)
@@ -184,13 +187,17 @@ static void use_tun(struct pv_io *io, struct work *w)
     struct pv_datapath_counts c = pv_datapath_counts(io->datapath);
     pv_log(io->cfg.log, PV_LOG_INFO, "what=\"packets\" tcp-offload=%s udp-offload=%s aead=%s",
            c.tun.tso ? "yes" : "no", c.tun.uso ? "yes" : "no", c.aead);
+    if (w->result.error[0] != '\0') /* up all the same */
+        pv_log(io->cfg.log, PV_LOG_WARN, "why=\"%s\"", w->result.error);
     io->tun_index = if_nametoindex(w->job->u.iface->name);
     pv_io_listen_overlay(io, w->job->u.iface);
+    pv_io_listen_dns(io, w->job->u.iface);
 }
 
 static void drop_tun(struct pv_io *io)
 {
     pv_io_listen_overlay(io, NULL);
+    pv_io_listen_dns(io, NULL);
     io->tun_index = 0;
     int r = pv_datapath_set_tun(io->datapath, -1);
     if (r < 0)

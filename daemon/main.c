@@ -405,6 +405,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .max_pps = s->max_pps,
         .chat_store = s->chat_store,
         .notify = d->notify_fd >= 0,
+        .dns = s->dns,
         .auto_accept = s->auto_accept,
         .n_auto_accept = s->n_auto_accept,
         .wall_us = pv_clock_wall_us(),

@@ -242,6 +242,14 @@ static bool parse_size(const char *text, uint64_t *ret_bytes)
     return true;
 }
 
+static int take_listen(struct ctx *c)
+{
+    c->s->dns = strcmp(c->value, "on") == 0;
+    if (!c->s->dns && strcmp(c->value, "off") != 0)
+        return bad(c, "listen: expected on or off");
+    return PV_OK;
+}
+
 static int take_notify(struct ctx *c)
 {
     if (!pv_notify_command_is_valid(c->value))
@@ -307,6 +315,9 @@ static const struct key chat_keys[] = {
     {"auto-accept", take_auto_accept, true},
     {"notify", take_notify, false},
 };
+static const struct key dns_keys[] = {
+    {"listen", take_listen, false},
+};
 static const struct key log_keys[] = {
     {"level", take_level, false},
 };
@@ -322,6 +333,7 @@ static const struct section sections[] = {
     {"peer", peer_keys, PV_ARRAY_LEN(peer_keys)},
     {"traversal", traversal_keys, PV_ARRAY_LEN(traversal_keys)},
     {"chat", chat_keys, PV_ARRAY_LEN(chat_keys)},
+    {"dns", dns_keys, PV_ARRAY_LEN(dns_keys)},
     {"log", log_keys, PV_ARRAY_LEN(log_keys)},
 };
 
@@ -378,10 +390,11 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
         return PV_ERR_MALFORMED;
     c->peer = NULL;
     if (section == NULL) {
-        snprintf(c->error, c->cap,
-                 "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], [chat] "
-                 "and [log]",
-                 item->section);
+        snprintf(
+            c->error, c->cap,
+            "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], [chat], "
+            "[dns] and [log]",
+            item->section);
         return PV_ERR_MALFORMED;
     }
     if (section->keys == peer_keys)

@@ -39,6 +39,7 @@ struct pv_settings {
     char notify[PV_SETTINGS_PATH_MAX];  /* [chat] notify; "" = none */
     struct pv_auto_accept *auto_accept; /* [chat] auto-accept; owned */
     size_t n_auto_accept;
+    bool dns;        /* [dns] listen = on */
     bool chat_store; /* [chat] store = coordinator, the default; false: off */
     enum pv_log_level log_level;
     bool predict_off;      /* [traversal]: no attempts that predict ports */

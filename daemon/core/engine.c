@@ -26,6 +26,7 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     memcpy(e->hostname, cfg->hostname, sizeof(e->hostname));
     e->started = now;
     e->notify = cfg->notify;
+    e->dns = cfg->dns;
     e->teardown_at = PV_NEVER;
     e->keep = (struct pv_keep){.enabled = cfg->chat_store, .collect_at = PV_NEVER};
     e->names_dirty = true; /* one that an earlier life left may be of another network */
@@ -85,6 +86,8 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
         r = pv_chatlink_new(&e->chat, &hc, now);
     if (r == PV_OK)
         r = pv_engine_files_new(e, cfg);
+    if (r == PV_OK)
+        r = pv_engine_dns_new(e);
     if (r == PV_OK)
         r = pv_ctlsrv_new(&e->ctl);
     if (r == PV_OK)
@@ -217,6 +220,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_ctlsrv_free(e->ctl);
     pv_chatlink_free(e->chat);
     pv_engine_files_free(e);
+    pv_engine_dns_free(e);
     pv_coordclient_free(e->coord);
     pv_gatherer_free(e->gatherer);
     pv_hardnat_free(e->hard);

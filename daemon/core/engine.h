@@ -28,6 +28,7 @@
 #include "daemon/core/hardnat.h"
 #include "daemon/core/job.h"
 #include "daemon/core/relay.h"
+#include "proto/dns.h"
 #include "proto/inband.h"
 
 enum {
@@ -105,6 +106,7 @@ struct pv_engine_config {
     unsigned max_pps;           /* packets a second of it; 0 = the most */
     char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
     bool chat_store;            /* [chat] store = coordinator: copies wait there for who is away */
+    bool dns;                   /* a name server listens on the overlay address */
     bool notify;                /* PV_JOB_NOTIFY is served: a program runs for each message */
     const struct pv_auto_accept *auto_accept; /* borrowed during new() */
     size_t n_auto_accept;
@@ -182,6 +184,14 @@ PV_MUST_CHECK int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid
 /* What to write next (empty: nothing); valid until the next call into the engine. */
 struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid);
 void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns now);
+
+/* --- names ------------------------------------------------------------------------------------ */
+
+/* A datagram that came to port 53 of the overlay address ([dns] listen). True: the answer for src
+ * is in buf; false: none. */
+PV_MUST_CHECK bool pv_engine_dns(struct pv_engine *e, const struct pv_addr *src,
+                                 struct pv_view packet, uint8_t buf[static PV_DNS_MAX],
+                                 size_t *ret_len, pv_ns now);
 
 /* --- files --------------------------------------------------------------------------------- */
 

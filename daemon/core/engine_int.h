@@ -20,6 +20,7 @@
  *   engine_keep.c     stored copies of messages for who is away, both ways
  *   engine_chat.c     chat's place in it
  *   engine_files.c    files' place in it
+ *   engine_dns.c      the optional name server
  *   engine_notify.c   a program for each message that comes in
  */
 #ifndef PV_ENGINE_INT_H
@@ -327,6 +328,9 @@ struct pv_engine {
     struct pv_put *first_invite; /* of a network just created, until the coordinator is there */
     pv_ns first_invite_by;
 
+    bool dns; /* the name server listens */
+    struct pv_bucket_table *dns_rate;
+
     bool notify;          /* there is a program to run */
     unsigned n_notifying; /* runs under way or waiting */
 
@@ -594,6 +598,13 @@ void pv_engine_chat_listed(struct pv_engine *e, enum pv_job_purpose purpose, uin
 /* Outgoing messages got further. */
 void pv_engine_tell_states(struct pv_engine *e, const struct pv_chatjob_result *result);
 void pv_engine_tell_presence(struct pv_engine *e, const struct pv_peer *p);
+
+/* --- engine_dns.c ---------------------------------------------------------------------------- */
+
+PV_MUST_CHECK int pv_engine_dns_new(struct pv_engine *e);
+void pv_engine_dns_free(struct pv_engine *e);
+/* With [dns] listen = on: what is to be asked here. */
+void pv_engine_dns_domains(const struct pv_engine *e, struct pv_job_iface *i);
 
 /* --- engine_notify.c ------------------------------------------------------------------------- */
 

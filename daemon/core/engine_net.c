@@ -158,6 +158,8 @@ static void fill_iface(struct pv_engine *e, struct pv_job_iface *i)
         add_addr(i, &self->ip4, pv_roster_network(e->roster)->range.bits);
         add_addr(i, &self->ip6, 64);
     }
+    if (i->n_addrs > 0)
+        pv_engine_dns_domains(e, i);
     for (size_t k = 0; k < e->n_own_addrs; k++)
         add_addr(i, &e->own_addrs[k].base, e->own_addrs[k].bits);
     for (size_t k = 0; k < e->n_static_routes && i->n_routes < PV_IFACE_MAX_PREFIXES; k++) {

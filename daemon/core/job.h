@@ -36,6 +36,8 @@ enum {
     PV_JOB_META_MAX = 65536,    /* bytes of one value */
     PV_JOB_HOST_MAX = 256,      /* bytes with the NUL, RFC 1035 s2.3.4 */
     PV_JOB_IFNAME = 16,         /* IFNAMSIZ */
+    PV_IFACE_MAX_DOMAINS = 3,   /* the network's and two of addresses */
+    PV_IFACE_DOMAIN_BUF = 140,  /* bytes with the NUL */
     PV_IFACE_MAX_PREFIXES = 64, /* addresses, and routes, of one interface */
 };
 
@@ -90,6 +92,10 @@ struct pv_job_iface {
     struct pv_prefix routes[PV_IFACE_MAX_PREFIXES]; /* beyond the on-link ones of addrs */
     size_t n_routes;
     uint16_t mtu; /* bytes */
+    /* A name server listens on the addresses, and systemd-resolved is told that these domains are
+     * asked there; none: neither. */
+    char domains[PV_IFACE_MAX_DOMAINS][PV_IFACE_DOMAIN_BUF];
+    size_t n_domains;
 };
 
 struct pv_job {

@@ -19,7 +19,9 @@
 enum {
     PV_HELPER_ERROR_MAX = 240,   /* bytes, with the NUL */
     PV_HELPER_MAX_PREFIXES = 64, /* addresses, and routes, of the interface */
-    PV_HELPER_MTU_MIN = 576,     /* bytes, RFC 791 s3.2: what every host takes; 1280 with IPv6 */
+    PV_HELPER_MAX_DOMAINS = 3,
+    PV_HELPER_DOMAIN_BUF = 140, /* bytes, with the NUL */
+    PV_HELPER_MTU_MIN = 576,    /* bytes, RFC 791 s3.2: what every host takes; 1280 with IPv6 */
     PV_HELPER_MTU_MAX = 65535,
 };
 
@@ -31,6 +33,9 @@ struct pv_helper_iface {
     struct pv_prefix routes[PV_HELPER_MAX_PREFIXES]; /* beyond the on-link ones; never /0 */
     size_t n_routes;
     uint16_t mtu;
+    /* Told to systemd-resolved where it runs: asked at the addresses, on this link. */
+    char domains[PV_HELPER_MAX_DOMAINS][PV_HELPER_DOMAIN_BUF];
+    size_t n_domains;
 };
 
 struct pv_helper; /* opaque, the daemon's end */

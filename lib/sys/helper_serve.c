@@ -16,6 +16,7 @@
 #include "sys/helper_proto.h"
 #include "sys/ipcmd.h"
 #include "sys/netlink.h"
+#include "sys/resolved.h"
 #include "sys/udp.h"
 
 enum {
@@ -307,6 +308,32 @@ static int configure(struct server *s, const struct pv_helper_iface *want)
     return PV_OK;
 }
 
+static bool domain_is_sane(const char *d)
+{
+    size_t len = strnlen(d, PV_HELPER_DOMAIN_BUF);
+    return len > 0 && len < PV_HELPER_DOMAIN_BUF && d[0] != '-' && d[0] != '.' &&
+           strspn(d, "abcdefghijklmnopqrstuvwxyz0123456789-.") == len;
+}
+
+/* Names are not worth an interface: what goes wrong here is told and nothing more. */
+static void tell_resolved(struct server *s, const struct pv_helper_iface *want)
+{
+    struct pv_resolved_link link = {.ifname = want->name};
+    if (want->n_domains == 0 || want->n_addrs == 0 || !pv_resolved_is_there())
+        return;
+    link.server = want->addrs[0].base;
+    for (size_t i = 0; i < want->n_domains && i < PV_HELPER_MAX_DOMAINS; i++) {
+        if (!domain_is_sane(want->domains[i]))
+            return;
+        snprintf(link.domains[link.n_domains++], PV_RESOLVED_DOMAIN_BUF, "%s", want->domains[i]);
+    }
+    int r = pv_resolved_set(&link);
+    if (r < 0)
+        snprintf(s->reply.error, sizeof(s->reply.error),
+                 "tell systemd-resolved about %s: %s: names work through libnss_p2pvpn only",
+                 want->name, r == PV_ERR_NOT_FOUND ? "there is no resolvectl" : pv_strstatus(r));
+}
+
 static int iface_down(struct server *s)
 {
     if (s->tun_fd >= 0)
@@ -332,6 +359,7 @@ static int iface_up(struct server *s, const struct pv_helper_iface *want)
         return r;
     }
     s->now = *want;
+    tell_resolved(s, want);
     give_fd(s, s->tun_fd);
     return PV_OK;
 }

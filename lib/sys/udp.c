@@ -126,6 +126,10 @@ int pv_udp_open(const struct pv_addr *addr, const struct pv_udp_opts *opts, int 
     r = set_options(fd, addr->family == PV_AF_INET6, opts);
     if (r >= 0 && opts->reuseport)
         r = set_reuseport(fd);
+    if (r >= 0 && opts->ifname != NULL &&
+        setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, opts->ifname, (socklen_t)strlen(opts->ifname)) <
+            0)
+        r = -errno;
     if (r >= 0)
         r = bind_to(fd, addr);
     if (r < 0) {

@@ -25,6 +25,7 @@ struct pv_udp_opts {
     bool gro;       /* datagrams of one size and sender may come merged (UDP_GRO), where the kernel
                      * can; the receiver's buffers must have 64 KB then */
     bool ecn;       /* tell the ECN field of what is received */
+    const char *ifname; /* SO_BINDTODEVICE: packets of this interface only; NULL: any */
 };
 
 /*

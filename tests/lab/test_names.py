@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Names without DNS: libnss_p2pvpn under getent, ping and ssh."""
 import os
+import socket
+import struct
 
 from lab import ROOT, Skip, check, equal, scenario, ssh_login, wait
 
@@ -122,3 +124,90 @@ def names_come_and_go_with_the_roster(lab):
     a.run("mount", "--bind", "/run/nsswitch.conf", "/etc/nsswitch.conf")
     equal(a.run("grep", "hosts", "/etc/nsswitch.conf").out.split(), ["hosts:", "files", "dns"],
           "the line after removal")
+
+
+# ---- the name server -----------------------------------------------------------------------------
+
+A, SOA, PTR, AAAA, MX = 1, 6, 12, 28, 15
+
+ASK = """
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(float(sys.argv[3]))
+s.sendto(bytes.fromhex(sys.argv[2]), (sys.argv[1], 53))
+try:
+    print(s.recv(4096).hex())
+except OSError:
+    pass
+"""
+
+
+def ask(host, server, name, qtype, timeout=2):
+    """(rcode, authoritative, answers as bytes); None: no answer."""
+    labels = b"".join(bytes([len(x)]) + x.encode() for x in name.split(".") if x)
+    question = labels + b"\0" + struct.pack(">HH", qtype, 1)
+    query = struct.pack(">HHHHHH", 0x4711, 0x0100, 1, 0, 0, 0) + question
+    out = host.run("python3", "-c", ASK, server, query.hex(), str(timeout)).out.strip()
+    if not out:
+        return None
+    data = bytes.fromhex(out)
+    ident, flags, _, n, _, _ = struct.unpack(">HHHHHH", data[:12])
+    equal((ident, data[12:12 + len(question)]), (0x4711, question), "id and question")
+    at, answers = 12 + len(question), []
+    for _ in range(n):
+        length = struct.unpack(">H", data[at + 10:at + 12])[0]
+        answers.append(data[at + 12:at + 12 + length])
+        at += 12 + length
+    return flags & 15, bool(flags & 0x400), answers
+
+
+@scenario
+def the_name_server_answers_for_the_overlay_only(lab):
+    coordinator = lab.coordinator()
+    a, bob = lab.host("a"), lab.host("bob")
+    a.run("sh", "-c", "cat >/etc/p2pvpn/p2pvpnd.conf", stdin="[dns]\nlisten = on\n")
+    # A systemd-resolved that writes down what it is told.
+    a.run("sh", "-ec", """
+        mkdir -p /run/systemd/resolve /run/bin/upper /run/bin/work
+        mount -t overlay overlay -o lowerdir=/usr/bin,upperdir=/run/bin/upper,workdir=/run/bin/work /usr/bin
+        printf '#!/bin/sh\\necho "$@" >>/run/resolvectl.log\\n' >/usr/bin/resolvectl
+        chmod 755 /usr/bin/resolvectl
+    """)
+    before = a.run("cat", "/etc/resolv.conf").out
+    lab.network(coordinator, [a, bob])
+    a.wait_peer(bob)
+    own4, own6, bob4, bob6 = a.addr(), a.addr(family=6), a.addr(bob), a.addr(bob, family=6)
+
+    def packed(ip):
+        return socket.inet_pton(socket.AF_INET6 if ":" in ip else socket.AF_INET, ip)
+
+    def reverse(ip):
+        if "." in ip:
+            return ".".join(reversed(ip.split("."))) + ".in-addr.arpa"
+        return ".".join(reversed(packed(ip).hex())) + ".ip6.arpa"
+    name = b"\3bob\4home\3p2p\0"
+    for server in (own4, own6):
+        wait("an answer", lambda: ask(a, server, "bob.home.p2p", A))
+        equal(ask(a, server, "BOB.home.p2p", A), (0, True, [packed(bob4)]), "A of bob")
+        equal(ask(a, server, "bob.home.p2p", AAAA), (0, True, [packed(bob6)]), "AAAA of bob")
+        for ip in (bob4, bob6):
+            equal(ask(a, server, reverse(ip), PTR), (0, True, [name]), f"PTR of {ip}")
+    equal(ask(a, own4, "bob.home.p2p", MX), (0, True, []), "MX of bob")
+    equal(ask(a, own4, "nobody.home.p2p", A), (3, True, []), "A of nobody")
+    equal(ask(a, own4, "x.bob.home.p2p", A), (3, True, []), "a name below bob")
+    equal(ask(a, own4, reverse("10.66.255.1"), PTR)[0], 3, "an address nobody has")
+    equal(len(ask(a, own4, "home.p2p", SOA)[2]), 1, "SOA of the zone")
+    for other in ("example.org", "bob.other.p2p", "p2p", "bob", reverse("192.0.2.1")):
+        equal(ask(a, own4, other, A), (5, False, []), f"the server's word about {other}")
+    # Members may ask; the underlay gets nothing, and no other address listens.
+    check(bob.os_ping(own4), "ping")
+    equal(ask(bob, own4, "bob.home.p2p", A), (0, True, [packed(bob4)]), "the answer to a member")
+    equal(ask(bob, a.ip4, "bob.home.p2p", A, 0.3), None, "an answer on the underlay")
+    equal(ask(a, bob4, "bob.home.p2p", A, 0.3), None, "an answer of a node without [dns]")
+
+    told = a.run("cat", "/run/resolvectl.log").out.splitlines()
+    reverse6 = ".".join(reversed(packed(own6).hex()[:16])) + ".ip6.arpa"
+    equal(told[:2], [f"dns p2pvpn0 {own4}",
+                     f"domain p2pvpn0 ~home.p2p ~66.10.in-addr.arpa ~{reverse6}"],
+          "what systemd-resolved was told")
+    equal(a.run("cat", "/etc/resolv.conf").out, before, "resolv.conf")

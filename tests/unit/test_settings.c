@@ -60,6 +60,11 @@ static void every_key_reaches_its_field(void **state)
                                     "max-pps = 50\n"
                                     "[chat]\n"
                                     "store = off\n"
+                                    "auto-accept = Bob 2G\n"
+                                    "auto-accept = *\n"
+                                    "notify = /usr/bin/notify-send -u low\n"
+                                    "[dns]\n"
+                                    "listen = on\n"
                                     "[log]\n"
                                     "level = debug\n";
     int r = parse(&s, conf, error);
@@ -78,6 +83,13 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(s.max_mappings, 64);
     assert_int_equal(s.max_pps, 50);
     assert_false(s.chat_store);
+    assert_int_equal(s.n_auto_accept, 2);
+    assert_string_equal(s.auto_accept[0].name, "bob");
+    assert_int_equal(s.auto_accept[0].max, UINT64_C(2) << 30);
+    assert_string_equal(s.auto_accept[1].name, "");
+    assert_int_equal(s.auto_accept[1].max, PV_FILE_SIZE_MAX);
+    assert_string_equal(s.notify, "/usr/bin/notify-send -u low");
+    assert_true(s.dns);
     assert_int_equal(s.n_peers, 2);
     const struct pv_static_peer *bob = &s.peers[0].peer, *carol = &s.peers[1].peer;
     char key[PV_WG_KEY_TEXT_BUF];
@@ -104,7 +116,7 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
         {"port = 1\n", "conf:1: a key before the first section"},
         {"[interfaces]\n",
          "conf:1: unknown section [interfaces]: there are [interface], [peer NAME], "
-         "[traversal], [chat] and [log]"},
+         "[traversal], [chat], [dns] and [log]"},
         {"[relay]\nturn = x\n", "conf:1: unknown section"},
         {"[peer]\n", "conf:1: unknown section"},
         {"[log x]\n", "conf:1: unknown section"},
@@ -131,6 +143,13 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
          "conf:6: address: at most 4"},
         {"[interface]\nprivate-key-file = key\n", "conf:2: private-key-file: expected an absolute"},
         {"[chat]\nstore = disk\n", "conf:2: store: expected coordinator or off"},
+        {"[chat]\nauto-accept = a b c\n", "conf:2: auto-accept: expected the name"},
+        {"[chat]\nauto-accept = bob 0\n", "conf:2: auto-accept: expected the name"},
+        {"[chat]\nauto-accept = bob 5P\n", "conf:2: auto-accept: expected the name"},
+        {"[chat]\nauto-accept = bob 4194305T\n", "conf:2: auto-accept: expected the name"},
+        {"[chat]\nauto-accept = _\n", "conf:2: auto-accept: expected the name"},
+        {"[chat]\nnotify = beep\n", "conf:2: notify: expected the absolute path"},
+        {"[dns]\nlisten = 53\n", "conf:2: listen: expected on or off"},
         {"[log]\nlevel = loud\n", "conf:2: level: expected error, warn, info or debug"},
         {"[traversal]\npredict = maybe\n", "conf:2: predict: expected on or off"},
         {"[traversal]\nbirthday = yes\n", "conf:2: birthday: expected on or off"},
