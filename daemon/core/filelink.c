@@ -90,6 +90,7 @@ struct pv_file *pv_filelink_add(struct pv_filelink *l)
     *f = (struct pv_file){.e.number = ++l->last_number,
                           .handle = -1,
                           .fetch_at = PV_NEVER,
+                          .doubt_at = PV_NEVER,
                           .tell_at = PV_NEVER,
                           .changed = true};
     l->dirty = true;

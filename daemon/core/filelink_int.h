@@ -23,6 +23,7 @@ struct pv_file {
     int handle;     /* -1: none */
     uint64_t tag;   /* of the transfer under way; 0: none */
     pv_ns moved_at; /* the transfer began, or brought bytes */
+    pv_ns doubt_at; /* nothing moved until then since the sender offered again: it is dead */
     unsigned corrupt;
     unsigned retries;
     pv_ns fetch_at; /* incoming ACCEPTED: not before */

@@ -147,9 +147,10 @@ static void take_offer(struct pv_filelink *l, const struct pv_filelink_peer *fro
     if (f->e.state != PV_FILE_ACCEPTED || f->e.why == PV_FILE_WHY_DISK_FULL)
         return;
     /* It has the file again; a transfer that stands still is one with a daemon that is no more. */
-    if (f->tag != 0 && now >= f->moved_at + STALLED)
-        pv_file_cancel(l, f);
-    f->fetch_at = now;
+    if (f->tag != 0)
+        f->doubt_at = now + STALLED;
+    else
+        f->fetch_at = now;
 }
 
 /* The receiver's word. Nothing it says makes a final state another. */
@@ -411,13 +412,25 @@ void pv_filelink_done(struct pv_filelink *l, uint64_t tag, enum pv_file_why why,
 
 /* --- time ---------------------------------------------------------------------------------- */
 
+/* Has the transfer under way moved since the sender offered again? */
+static void doubt(struct pv_filelink *l, struct pv_file *f, pv_ns now)
+{
+    if (f->doubt_at > now)
+        return;
+    if (f->tag != 0 && f->moved_at + STALLED <= f->doubt_at) {
+        pv_file_cancel(l, f);
+        f->fetch_at = now;
+    }
+    f->doubt_at = PV_NEVER;
+}
+
 void pv_filelink_handle_timeout(struct pv_filelink *l, pv_ns now)
 {
     for (size_t i = 0; i < l->n; i++) {
         struct pv_file *f = &l->files[i];
-        if (!f->e.online || f->tell_at > now)
-            continue;
-        tell(f, now);
+        doubt(l, f, now);
+        if (f->e.online && f->tell_at <= now)
+            tell(f, now);
     }
     for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++) {
         struct pv_file_conn *c = &l->conns[i];
@@ -435,6 +448,7 @@ pv_ns pv_filelink_next_timeout(const struct pv_filelink *l)
     bool room = pv_filelink_running(l) < PV_FILELINK_MAX_RUNNING;
     for (size_t i = 0; i < l->n; i++) {
         const struct pv_file *f = &l->files[i];
+        next = pv_min_ns(next, f->doubt_at);
         if (!f->e.online)
             continue;
         next = pv_min_ns(next, f->tell_at);

@@ -49,7 +49,7 @@ size_t pv_filelink_save(const struct pv_filelink *l, uint8_t buf[static PV_FILEL
 static void load_file(struct pv_reader *r, struct pv_file *f)
 {
     struct pv_file_entry *e = &f->e;
-    *f = (struct pv_file){.handle = -1, .fetch_at = 0, .tell_at = PV_NEVER};
+    *f = (struct pv_file){.handle = -1, .fetch_at = 0, .tell_at = PV_NEVER, .doubt_at = PV_NEVER};
     e->number = pv_get_u32(r);
     uint8_t flags = pv_get_u8(r);
     uint8_t state = pv_get_u8(r);

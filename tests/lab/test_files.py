@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Files: offered, accepted, resumed after kill -9 of either side, verified, saved by the user."""
 import hashlib
+import json
+import os
 import pathlib
 import signal
+import time
 
-from lab import check, equal, scenario, sh, wait
+from lab import Skip, check, equal, scenario, sh, wait
 
 MIB = 1 << 20
 
@@ -124,3 +127,100 @@ def resumes_after_kills_of_both_sides(lab):
     equal(sender.popen.wait(timeout=60), 0, "exit code of send-file after two kills")
     equal(digest(save(lab, b, only(b)["id"]) / "big.bin"), digest(source), "the resumed file")
     equal(only(a)["state"], "done", "the sender's word about it")
+
+
+@scenario
+def a_full_disk_is_told_on_both_sides_and_hurts_nobody(lab):
+    scratch(lab)
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    configure(b, "[chat]\nauto-accept = *\n")
+    b.run("sh", "-ec", "mkdir -p /var/lib/p2pvpn; mount -t tmpfs -o size=24m tmpfs /var/lib/p2pvpn")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    b.run("dd", "if=/dev/zero", "of=/var/lib/p2pvpn/ballast", "bs=1M", "count=10")
+    source = make(scratch(lab) / "big.bin", 16 * MIB)
+    sender = send(a, "b", source)
+    wait("both sides to say that the disk is full",
+         lambda: all(x and "disk is full" in (x[0]["why"] or "") for x in (files(a), files(b))), 15)
+    equal(only(b)["state"], "accepted", "what b makes of it")
+    a.ctl("send", "b", "still here")
+    wait("chat to go on", lambda: b.json("inbox")["messages"])
+    b.run("rm", "/var/lib/p2pvpn/ballast")
+    b.ctl("files", "accept", str(only(b)["id"]), "--no-wait")  # not in a minute, now
+    equal(sender.popen.wait(timeout=30), 0, "exit code of send-file")
+    equal(digest(save(lab, b, only(b)["id"]) / "big.bin"), digest(source), "the file")
+
+
+@scenario
+def names_and_users_of_the_other_side_can_do_no_harm(lab):
+    scratch(lab)
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    odd = scratch(lab) / "odd"
+    odd.mkdir()
+    hostile = [".bashrc", "-rf", "a\nb\x1b[2Jc", "gpj.\u202eexe", "..\\..\\x"]
+    cleaned = ["_bashrc", "_rf", "a_b_[2Jc", "gpj._exe", "x"]
+    for name in hostile:
+        make(odd / name, 100)
+        a.ctl("send-file", "b", str(odd / name), "--no-wait")
+    wait("all offers", lambda: len(files(b)) == len(hostile))
+    equal(sorted(f["name"] for f in files(b)), sorted(cleaned), "the names b sees")
+    check("\x1b" not in b.ctl("files").out, "a control character on the terminal")
+    target = scratch(lab) / "target"
+    target.mkdir()
+    for f in files(b):
+        b.ctl("files", "accept", str(f["id"]), "--dir", str(target))
+    equal(sorted(p.name for p in target.iterdir()), sorted(cleaned), "what was saved")
+    # A link in the directory is neither followed nor overwritten.
+    make(odd / "link", 100)
+    (target / "link").symlink_to(target / "victim")
+    a.ctl("send-file", "b", str(odd / "link"), "--no-wait")
+    wait("one more offer", lambda: len(files(b)) == len(hostile) + 1)
+    b.ctl("files", "accept", str(files(b)[-1]["id"]), "--dir", str(target), code=1)
+    check(not (target / "victim").exists(), "a link was followed")
+    # What is no file, or not readable, is not sent.
+    a.ctl("send-file", "b", "/dev/null", code=2)
+    a.ctl("send-file", "b", "/nowhere", code=1)
+    a.ctl("send-file", "nobody", str(odd / "-rf"), code=6)
+    a.ctl("files", "accept", "999", code=1)
+    a.ctl("files", "accept", "x", code=2)
+    # A file that changes meanwhile is found out.
+    big = make(odd / "big", 100)
+    a.ctl("send-file", "b", str(big), "--no-wait")
+    wait("the last offer", lambda: len(files(b)) == len(hostile) + 2)
+    big.write_bytes(b"other bytes of the same length" + b"." * 70)
+    r = b.ctl("files", "accept", str(files(b)[-1]["id"]), "--dir", str(target), code=1)
+    check("changed" in r.err, f"not told that the file changed: {r}")
+    wait("the sender to know", lambda: files(a)[-1]["state"] == "failed")
+
+
+@scenario
+def speed_beside_iperf3(lab):
+    """(PV_LAB_LONG=1, with a release build.) Prints how fast a file is beside iperf3 on the same path."""
+    if os.environ.get("PV_LAB_LONG") != "1":
+        raise Skip("takes a minute; PV_LAB_LONG=1 and a release build (--build) run it")
+    scratch(lab)
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    configure(b, "[chat]\nauto-accept = *\n")
+    lab.network(coordinator, [a, b])
+    a.wait_direct(b)
+    size = 1024 * MIB
+    source = make(scratch(lab) / "big.bin", size)
+    b.start("iperf3", "-s")
+    tcp, whole = [], []
+    for i in range(3):
+        r = a.run("iperf3", "-J", "-t", "5", "-c", a.addr(b), timeout=60)
+        tcp.append(json.loads(r.out)["end"]["sum_received"]["bits_per_second"])
+        began = time.monotonic()
+        a.ctl("send-file", "b", str(source), timeout=300)
+        whole.append(size * 8 / (time.monotonic() - began))
+        b.ctl("files", "refuse", str(files(b)[i]["id"]))
+        source.touch()
+    tcp.sort()
+    whole.sort()
+    print(f"iperf3 {tcp[1] / 1e6:.0f} Mb/s, send-file from offer to verified {whole[1] / 1e6:.0f} Mb/s:"
+          f" {whole[1] / tcp[1]:.2f}", flush=True)
