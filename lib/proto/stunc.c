@@ -75,10 +75,19 @@ static void handle_error(struct pv_stunc *c, const struct pv_stun_msg *msg, pv_n
                                       .alternate = other});
 }
 
+/* Where a success may come from. Errors come from where the request went (RFC 5780 s6.1). */
+static bool is_from(const struct pv_stunc *c, const struct pv_addr *src)
+{
+    const struct pv_addr *server = &c->cfg.server;
+    return pv_addr_equal_ip(src, server) == ((c->cfg.change & PV_STUNC_CHANGE_IP) == 0) &&
+           (src->port == server->port) == ((c->cfg.change & PV_STUNC_CHANGE_PORT) == 0);
+}
+
 int pv_stunc_handle_input(struct pv_stunc *c, const struct pv_addr *src, struct pv_view datagram,
                           pv_ns now)
 {
-    if (!c->running || c->sends == 0 || !pv_addr_equal(src, &c->cfg.server))
+    bool from_server = pv_addr_equal(src, &c->cfg.server);
+    if (!c->running || c->sends == 0 || (!from_server && !is_from(c, src)))
         return PV_ERR_NOT_FOUND;
     struct pv_stun_msg msg;
     int r = pv_stun_decode(datagram, &msg);
@@ -89,12 +98,16 @@ int pv_stunc_handle_input(struct pv_stunc *c, const struct pv_addr *src, struct 
     if (pv_stun_has(&msg, PV_STUN_ATTR_FINGERPRINT) && pv_stun_check_fingerprint(&msg) < 0)
         return PV_ERR_MALFORMED;
 
-    if (msg.cls == PV_STUN_ERROR) {
+    if (msg.cls == PV_STUN_ERROR && from_server) {
         handle_error(c, &msg, now);
         return PV_OK;
     }
     if (msg.cls != PV_STUN_SUCCESS)
         return PV_ERR_NOT_FOUND;
+    if (!is_from(c, src)) { /* it ignored what it does not know */
+        finish_failed(c, PV_ERR_UNSUPPORTED, 0);
+        return PV_OK;
+    }
 
     struct pv_addr mapped;
     r = pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
@@ -133,6 +146,10 @@ int pv_stunc_poll_transmit(struct pv_stunc *c, uint8_t *buf, size_t cap, size_t 
     pv_stun_write_begin(&w, buf, cap, PV_STUN_REQUEST, PV_STUN_BINDING, c->txid);
     if (c->cfg.padding > 0)
         pv_stun_put_padding(&w, c->cfg.padding);
+    if (c->cfg.change != 0)
+        pv_stun_put_u32(&w, PV_STUN_ATTR_CHANGE_REQUEST, c->cfg.change);
+    if (c->cfg.response_port != 0) /* and two bytes of padding inside, RFC 5780 s7.5 */
+        pv_stun_put_u32(&w, PV_STUN_ATTR_RESPONSE_PORT, (uint32_t)c->cfg.response_port << 16);
     pv_stun_put_fingerprint(&w);
     int r = pv_stun_write_end(&w, ret_len);
     if (r < 0)

@@ -4,7 +4,8 @@
  *
  * A machine of five calls in caller's memory: it sends the request, repeats it, and says which
  * address the server saw. It owns no socket and does not classify NATs. Answers count only from
- * the server's address and with the transaction's id. Not thread-safe.
+ * the server's address, or where it was asked to answer from, and with the transaction's id. Not
+ * thread-safe.
  */
 #ifndef PV_STUNC_H
 #define PV_STUNC_H
@@ -17,6 +18,8 @@ enum {
     PV_STUNC_MAX_SENDS = 7,      /* Rc, RFC 8489 s6.2.1 */
     PV_STUNC_LAST_WAIT = 16,     /* Rm: the last wait is this many RTO, RFC 8489 s6.2.1 */
     PV_STUNC_MAX_PADDING = 1400, /* ours: bytes */
+    PV_STUNC_CHANGE_IP = 4,      /* RFC 5780 s7.2 */
+    PV_STUNC_CHANGE_PORT = 2,
     PV_STUNC_MTU = PV_STUN_HEADER_LEN + 4 + PV_STUNC_MAX_PADDING + 8,
 };
 
@@ -26,6 +29,10 @@ struct pv_stunc_config {
     unsigned max_sends; /* 0 = PV_STUNC_MAX_SENDS */
     size_t padding;     /* bytes of PADDING, so that no answer is larger than the request; a server
                            that does not know the attribute is asked again without */
+    /* RFC 5780, for proving that a stranger reaches a port of ours; not with padding. */
+    unsigned change;        /* PV_STUNC_CHANGE_*: the answer counts only from such a place; a server
+                               that cannot refuses with 420 */
+    uint16_t response_port; /* the answer shall go to this port of our public address; 0 = usual */
 };
 
 enum pv_stunc_event_type {
@@ -37,7 +44,8 @@ struct pv_stunc_event {
     enum pv_stunc_event_type type;
     struct pv_addr mapped; /* MAPPED: our address as the server sees it */
     pv_ns rtt;      /* MAPPED: of the last request sent; a lower bound when it was repeated */
-    int status;     /* FAILED: PV_ERR_TIMEOUT, PV_ERR_REFUSED (error answer), PV_ERR_MALFORMED */
+    int status;     /* FAILED: PV_ERR_TIMEOUT, PV_ERR_REFUSED (error answer), PV_ERR_MALFORMED,
+                      PV_ERR_UNSUPPORTED (it answered from the usual place) */
     unsigned error; /* FAILED with PV_ERR_REFUSED: the code of the answer */
     struct pv_addr
         alternate; /* with error 300: the server to ask instead (RFC 8489 s10), unchecked */

@@ -90,6 +90,51 @@ static void ignores_other_sources_ids_and_kinds(void **state)
     assert_int_equal(pv_stunc_handle_input(&f.c, &f.cfg.server, ans, PV_S(1)), PV_OK);
 }
 
+static void an_answer_from_elsewhere_counts_where_it_was_asked_for(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned change;
+        struct pv_addr src;
+        int status;
+        const char *why;
+    } rows[] = {
+        {2, {.family = PV_AF_INET, .port = 3479, .ip = {192, 0, 2, 1}}, PV_OK, "other port"},
+        {2, {.family = PV_AF_INET, .port = 3479, .ip = {192, 0, 2, 2}}, PV_ERR_NOT_FOUND, "and IP"},
+        {2, {.family = PV_AF_INET, .port = 3478, .ip = {192, 0, 2, 1}}, PV_ERR_UNSUPPORTED, "same"},
+        {6, {.family = PV_AF_INET, .port = 3479, .ip = {192, 0, 2, 2}}, PV_OK, "both"},
+        {6, {.family = PV_AF_INET, .port = 3479, .ip = {192, 0, 2, 1}}, PV_ERR_NOT_FOUND, "port"},
+        {6, {.family = PV_AF_INET, .port = 3478, .ip = {192, 0, 2, 1}}, PV_ERR_UNSUPPORTED, "same"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct fixture f;
+        struct pv_stunc_event ev;
+        uint8_t buf[128];
+        size_t len;
+        f.rng = test_rng_make(&f.seed, 7);
+        f.cfg = (struct pv_stunc_config){.server = pv_addr4(192, 0, 2, 1, 3478),
+                                         .change = rows[i].change,
+                                         .response_port = 0xa2a9};
+        pv_stunc_start(&f.c, &f.cfg, &f.rng, PV_S(1));
+        assert_int_equal(pv_stunc_poll_transmit(&f.c, f.req, sizeof(f.req), &len), PV_OK);
+        f.req_len = len;
+        assert_int_equal(len, 20 + 8 + 8 + 8);
+        const uint8_t attrs[16] = {0, 3,    0, 4, 0,    0,    0, (uint8_t)rows[i].change,
+                                   0, 0x27, 0, 4, 0xa2, 0xa9, 0, 0}; /* RFC 5780 s7.2, s7.5 */
+        assert_memory_equal(f.req + 20, attrs, sizeof(attrs));
+        struct pv_view ans = answer(&f, buf, sizeof(buf), PV_STUN_ATTR_XOR_MAPPED_ADDRESS);
+        int r = pv_stunc_handle_input(&f.c, &rows[i].src, ans, PV_S(1));
+        if (rows[i].status == PV_ERR_NOT_FOUND) {
+            assert_int_equal(r, PV_ERR_NOT_FOUND);
+            continue;
+        }
+        assert_int_equal(r, PV_OK);
+        assert_int_equal(pv_stunc_poll_event(&f.c, &ev), PV_OK);
+        if (rows[i].status != (ev.type == PV_STUNC_MAPPED ? PV_OK : ev.status))
+            fail_msg("%s", rows[i].why);
+    }
+}
+
 static void repeats_as_the_rfc_says_and_gives_up_at_39_5_seconds(void **state)
 {
     (void)state;
@@ -228,6 +273,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reports_the_mapped_address_and_the_round_trip),
         cmocka_unit_test(ignores_other_sources_ids_and_kinds),
+        cmocka_unit_test(an_answer_from_elsewhere_counts_where_it_was_asked_for),
         cmocka_unit_test(repeats_as_the_rfc_says_and_gives_up_at_39_5_seconds),
         cmocka_unit_test(asks_again_without_padding_when_the_server_does_not_know_it),
         cmocka_unit_test(an_answer_without_an_address_is_a_failure),
