@@ -249,6 +249,37 @@ static void status_binding(struct pv_table *t, const json_t *s)
     row(t, "NAT binding", absolute > 0 ? PV_YELLOW : PV_PLAIN, text);
 }
 
+enum {
+    WHY_TEXT = 280, /* bytes of a reason on one line */
+};
+
+/* Ports that routers map: what is offered, or what stands in its way. IPv6 without a router that
+ * speaks PCP is the usual case and worth no line. */
+static void status_portmaps(struct pv_table *t, const json_t *s)
+{
+    json_t *list = json_object_get(s, "port_mappings"), *m;
+    bool first = true;
+    size_t i;
+    json_array_foreach(list, i, m)
+    {
+        char text[WHY_TEXT];
+        const char *state = pv_json_text(m, "state", "off");
+        bool v6 = strcmp(pv_json_text(m, "family", ""), "ipv6") == 0;
+        bool works = strcmp(state, "working") == 0;
+        if (!works && (v6 || strcmp(state, "off") == 0))
+            continue;
+        if (works)
+            snprintf(text, sizeof(text), "%.60s by %.10s, %.0f s left, proven from outside",
+                     pv_json_text(m, "external", "?"), pv_json_text(m, "protocol", "?"),
+                     pv_json_real(m, "lifetime", 0));
+        else
+            snprintf(text, sizeof(text), "no: %.*s", (int)sizeof(text) - 8,
+                     pv_json_text(m, "why", "?"));
+        row(t, first ? "port mapped" : "", works ? PV_GREEN : PV_PLAIN, text);
+        first = false;
+    }
+}
+
 static void status_people(struct pv_table *t, const json_t *s)
 {
     char text[PV_SHOW_BUF];
@@ -294,6 +325,7 @@ static int print_status(struct pv_cli *cli, const json_t *s)
     status_outside(&t, s);
     status_nat(&t, s);
     status_binding(&t, s);
+    status_portmaps(&t, s);
     status_people(&t, s);
     status_drops(&t, s);
     if (pv_table_print(&t, cli->out, cli->colour) < 0)

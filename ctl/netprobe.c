@@ -326,8 +326,9 @@ struct router {
 static void start_router(struct router *r, const struct pv_addr *local)
 {
     struct pv_addr gateway = {.family = PV_AF_NONE};
+    uint32_t ifindex;
     r->fd = -1;
-    if (pv_route_gateway4(&gateway) < 0 || open_udp(PV_AF_INET, &r->fd) < 0)
+    if (pv_route_gateway(PV_AF_INET, &gateway, &ifindex) < 0 || open_udp(PV_AF_INET, &r->fd) < 0)
         gateway.family = PV_AF_NONE;
     r->running = true;
     pv_routercheck_start(&r->rc, &gateway, local, pv_clock_now());

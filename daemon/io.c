@@ -125,6 +125,7 @@ static void look_at_links(struct pv_io *io, bool must, pv_ns now)
         l->container = host[i].container;
         l->up = host[i].up;
     }
+    must = pv_io_router_look(io, now) || must;
     if (!must && n_links == io->n_links && memcmp(links, io->links, sizeof(links)) == 0)
         return;
     memcpy(io->links, links, sizeof(links));
@@ -158,11 +159,15 @@ static bool drain_datagrams(struct pv_io *io)
     bool any = false;
     while (pv_engine_poll_transmit(io->cfg.engine, &tx) == PV_OK) {
         int fd = tx.dst.family == PV_AF_INET6 ? io->cfg.udp6 : io->cfg.udp4;
+        any = true;
+        if (tx.router) {
+            pv_io_router_send(io, &tx);
+            continue;
+        }
         if (tx.sock != 0)
             fd = pv_io_sock_fd(io, tx.sock);
         struct pv_udp_out out = {
             .dst = tx.dst, .local = tx.local, .data = pv_view(tx.buf, tx.len), .ttl = tx.ttl};
-        any = true;
         if (tx.stream != 0)
             (void)!pv_relayio_send(io->relayio, PV_RELAYIO_CONTROL, tx.stream, out.data);
         else if (fd >= 0)
@@ -324,6 +329,8 @@ static int init(struct pv_io *io)
     if (r >= 0)
         r = pv_io_socks_init(io);
     if (r >= 0)
+        r = pv_io_router_init(io);
+    if (r >= 0)
         r = pv_io_jobs_init(io);
     if (r >= 0)
         r = pv_io_files_init(io);
@@ -354,6 +361,9 @@ int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg)
     io->slept = pv_clock_slept();
     io->reclaim = PV_NEVER;
     io->files_dir = -1;
+    io->portmap_until = PV_NEVER;
+    for (size_t i = 0; i < PV_ROUTERSOCK_FDS; i++)
+        io->router_socks.fds[i] = -1;
     int r = init(io);
     if (r < 0)
         pv_io_free(io);
@@ -388,6 +398,7 @@ struct pv_io *pv_io_free(struct pv_io *io)
     pv_io_listen_dns(io, NULL);
     pv_io_jobs_done(io);
     pv_io_streams_done(io);
+    pv_io_router_done(io);
     if (io->datapath != NULL) {
         struct pv_datapath_counts c = pv_datapath_counts(io->datapath);
         pv_log(io->cfg.log, PV_LOG_DEBUG,

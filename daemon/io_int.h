@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_int.h - what io.c, io_streams.c and io_jobs.c share; for them only.
+ * io_int.h - what io*.c share; for them only.
  */
 #ifndef PV_IO_INT_H
 #define PV_IO_INT_H
+
+#include <stdatomic.h>
 
 #include "daemon/datapath.h"
 #include "daemon/io.h"
 #include "sys/loop.h"
 #include "sys/netlink.h"
+#include "sys/routersock.h"
 #include "sys/udp.h"
 #include "sys/worker.h"
 
@@ -62,13 +65,19 @@ struct pv_io {
     pv_ns files_at;           /* when the engine is told how far they are */
     int files_dir;            /* -1 = not opened yet */
 
+    /* io_router.c */
+    struct pv_routersock router_socks;
+    struct pv_watch *router_watches[PV_ROUTERSOCK_FDS];
+    struct pv_engine_router routers[PV_ENGINE_ROUTERS];
+
     /* io_jobs.c */
     struct pv_worker *notifier; /* NULL: no program is run */
     struct pv_watch *notifier_watch;
-    struct pv_worker *store, *helper, *resolver;
-    struct pv_watch *store_watch, *helper_job_watch, *resolver_watch;
-    unsigned iface_jobs;        /* under way */
-    struct pv_job_iface *iface; /* what the TUN was last asked to be; NULL = none */
+    struct pv_worker *store, *helper, *resolver, *portmap;
+    struct pv_watch *store_watch, *helper_job_watch, *resolver_watch, *portmap_watch;
+    _Atomic pv_ns portmap_until; /* read by its thread: requests to routers end then */
+    unsigned iface_jobs;         /* under way */
+    struct pv_job_iface *iface;  /* what the TUN was last asked to be; NULL = none */
 };
 
 /* Before anything is told to the engine in a turn: time and wall clock. */
@@ -117,5 +126,12 @@ void pv_io_jobs_done(struct pv_io *io);
 void pv_io_submit(struct pv_io *io, struct pv_job *job, pv_ns now);
 /* The TUN was deleted by somebody else: makes it again. */
 void pv_io_restore_iface(struct pv_io *io);
+
+/* io_router.c. */
+PV_MUST_CHECK int pv_io_router_init(struct pv_io *io); /* PV_ERR_NOMEM */
+void pv_io_router_done(struct pv_io *io);
+/* Looks up the routers of the default routes and tells the engine. True: others than last time. */
+bool pv_io_router_look(struct pv_io *io, pv_ns now);
+void pv_io_router_send(struct pv_io *io, const struct pv_engine_transmit *tx);
 
 #endif /* PV_IO_INT_H */

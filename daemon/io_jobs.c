@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "daemon/io_int.h"
+#include "daemon/portmapper.h"
+#include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/notify.h"
 #include "sys/sockaddr.h"
@@ -18,8 +20,12 @@ enum {
     HELPER_LIMIT = 64,
     RESOLVER_LIMIT = 256,
     NOTIFIER_LIMIT = 128, /* the engine keeps fewer */
+    PORTMAP_LIMIT = 16,
     RESOLVER_THREADS = 2, /* a name server that does not answer must not hold up all names */
 };
+
+/* What is given back to a router at the end may take that long; it is mostly one packet. */
+#define PORTMAP_LAST PV_MS(1500)
 
 /* A job on its way through a worker. */
 struct work {
@@ -167,6 +173,16 @@ static void run_resolver(void *ctx, void *const *items, size_t n)
     }
 }
 
+static void run_portmap(void *ctx, void *const *items, size_t n)
+{
+    struct pv_io *io = ctx;
+    for (size_t i = 0; i < n; i++) {
+        struct work *w = items[i];
+        pv_portmapper_ask(io->cfg.helper, &w->job->u.portmap, &io->portmap_until,
+                          &w->result.portmap);
+    }
+}
+
 /* --- on the control thread ----------------------------------------------------------------- */
 
 static void free_work(struct work *w)
@@ -264,6 +280,13 @@ static void on_notifier(void *ctx, unsigned ready, pv_ns now)
     take_all(io, io->notifier, now);
 }
 
+static void on_portmap(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io *io = ctx;
+    (void)ready;
+    take_all(io, io->portmap, now);
+}
+
 static void remember_iface(struct pv_io *io, const struct pv_job *job)
 {
     free(io->iface);
@@ -281,6 +304,8 @@ static struct pv_worker *worker_for(struct pv_io *io, enum pv_job_kind kind)
         return io->store;
     if (kind == PV_JOB_NOTIFY)
         return io->notifier;
+    if (kind == PV_JOB_PORTMAP)
+        return io->portmap;
     return kind == PV_JOB_RESOLVE ? io->resolver : io->helper;
 }
 
@@ -369,7 +394,15 @@ int pv_io_jobs_init(struct pv_io *io)
                                               .limit = RESOLVER_LIMIT,
                                               .batch = 1,
                                               .run = run_resolver};
+    const struct pv_worker_config portmap = {.name = "pv-portmap",
+                                             .threads = 1,
+                                             .limit = PORTMAP_LIMIT,
+                                             .batch = 1,
+                                             .run = run_portmap,
+                                             .ctx = io};
     int r = pv_worker_new(&io->store, &store);
+    if (r >= 0)
+        r = pv_worker_new(&io->portmap, &portmap);
     if (r >= 0)
         r = pv_worker_new(&io->helper, &helper);
     if (r >= 0)
@@ -385,6 +418,9 @@ int pv_io_jobs_init(struct pv_io *io)
                          on_resolver, io);
     if (r >= 0)
         r = init_notifier(io);
+    if (r >= 0)
+        r = pv_watch_new(&io->portmap_watch, io->loop, pv_worker_fd(io->portmap), PV_LOOP_READ,
+                         on_portmap, io);
     return r;
 }
 
@@ -409,7 +445,11 @@ void pv_io_jobs_done(struct pv_io *io)
     pv_watch_free(io->helper_job_watch);
     pv_watch_free(io->resolver_watch);
     pv_watch_free(io->notifier_watch);
+    pv_watch_free(io->portmap_watch);
+    /* A router that does not answer must not keep the daemon. */
+    atomic_store_explicit(&io->portmap_until, pv_clock_now() + PORTMAP_LAST, memory_order_relaxed);
     finish_worker(io->store);
+    finish_worker(io->portmap);
     finish_worker(io->helper);
     if (io->resolver != NULL)
         pv_worker_abandon(io->resolver); /* a name server may keep it waiting for half a minute */

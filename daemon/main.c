@@ -17,6 +17,7 @@
 #include "crypto/ct.h"
 #include "daemon/identity.h"
 #include "daemon/io.h"
+#include "daemon/portmapper.h"
 #include "daemon/settings.h"
 #include "daemon/store.h"
 #include "sys/clock.h"
@@ -399,6 +400,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .mtu = s->mtu,
         .udp_port = d->port,
         .has_udp6 = d->udp6 >= 0,
+        .portmap_off = s->portmap_off,
         .predict_off = s->predict_off,
         .birthday_off = s->birthday_off,
         .max_mappings = s->max_mappings,
@@ -540,7 +542,7 @@ static int serve(struct daemon *d)
     uint8_t transport_key[32] = {0};
     d->rng = pv_entropy();
     /* The helper first: it must not inherit a key or a descriptor. */
-    int r = pv_helper_start(&d->helper);
+    int r = pv_helper_start(&d->helper, pv_portmapper_run);
     if (r >= 0)
         r = pv_crypto_init();
     if (r < 0)

@@ -193,6 +193,14 @@ static int take_birthday(struct ctx *c)
     return PV_OK;
 }
 
+static int take_portmap(struct ctx *c)
+{
+    c->s->portmap_off = strcmp(c->value, "off") == 0;
+    if (!c->s->portmap_off && strcmp(c->value, "on") != 0)
+        return bad(c, "portmap: expected on or off");
+    return PV_OK;
+}
+
 static int take_max_mappings(struct ctx *c)
 {
     uint64_t v = 0;
@@ -305,10 +313,9 @@ static const struct key peer_keys[] = {
     {"persistent-keepalive", take_keepalive, false},
 };
 static const struct key traversal_keys[] = {
-    {"predict", take_predict, false},
-    {"birthday", take_birthday, false},
-    {"max-mappings", take_max_mappings, false},
-    {"max-pps", take_max_pps, false},
+    {"predict", take_predict, false},           {"birthday", take_birthday, false},
+    {"max-mappings", take_max_mappings, false}, {"max-pps", take_max_pps, false},
+    {"portmap", take_portmap, false},
 };
 static const struct key chat_keys[] = {
     {"store", take_store, false},

@@ -42,8 +42,9 @@ struct pv_settings {
     bool dns;        /* [dns] listen = on */
     bool chat_store; /* [chat] store = coordinator, the default; false: off */
     enum pv_log_level log_level;
-    bool predict_off;      /* [traversal]: no attempts that predict ports */
-    bool birthday_off;     /* [traversal]: none with many sockets and ports */
+    bool portmap_off;      /* [traversal]: routers are not asked to map the port */
+    bool predict_off;      /* no attempts that predict ports */
+    bool birthday_off;     /* none with many sockets and ports */
     unsigned max_mappings; /* of such an attempt; 0 = not given */
     unsigned max_pps;      /* packets a second of it; 0 = not given */
 };

@@ -291,6 +291,7 @@ static int run_in_db(struct pv_store *s, const struct pv_job *job, struct pv_job
     case PV_JOB_RESOLVE:
     case PV_JOB_IFACE_UP:
     case PV_JOB_IFACE_DOWN:
+    case PV_JOB_PORTMAP:
         break;
     }
     return PV_OK;
@@ -371,7 +372,7 @@ static int run_batch(struct pv_store *s, struct pv_job *const *jobs, struct pv_j
 bool pv_store_serves(enum pv_job_kind kind)
 {
     return kind != PV_JOB_NAMES && kind != PV_JOB_NOTIFY && kind != PV_JOB_RESOLVE &&
-           kind != PV_JOB_IFACE_UP && kind != PV_JOB_IFACE_DOWN;
+           kind != PV_JOB_IFACE_UP && kind != PV_JOB_IFACE_DOWN && kind != PV_JOB_PORTMAP;
 }
 
 void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_job_result *results,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "crypto/hash.h"
 #include "daemon/core/engine_int.h"
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -56,6 +57,18 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->env.ufrag_map = pv_map_make(&e->rng, PV_PEER_MAX);
 }
 
+static int make_mapper(struct pv_engine *e, const struct pv_engine_config *cfg)
+{
+    static const char context[] = "p2pvpn pcp nonce v1";
+    struct pv_mapper_config mc = {.rng = e->rng, .off = cfg->portmap_off, .udp_port = e->udp_port};
+    _Static_assert(sizeof(mc.secret) == PV_BLAKE2B_LEN, "a hash is the secret");
+    pv_blake2b(mc.secret, pv_view(e->identity->sign_sk, sizeof(e->identity->sign_sk)),
+               pv_view(context, sizeof(context)), pv_view(NULL, 0));
+    int r = pv_mapper_new(&e->mapper, &mc);
+    pv_wipe(&mc, sizeof(mc));
+    return r;
+}
+
 static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_gatherer_config gc = {
@@ -80,6 +93,8 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
         r = pv_gatherer_new(&e->gatherer, &gc);
     if (r == PV_OK)
         r = pv_hardnat_new(&e->hard, &nc);
+    if (r == PV_OK)
+        r = make_mapper(e, cfg);
     if (r == PV_OK)
         r = pv_coordclient_new(&e->coord, &cc);
     if (r == PV_OK)
@@ -224,6 +239,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_coordclient_free(e->coord);
     pv_gatherer_free(e->gatherer);
     pv_hardnat_free(e->hard);
+    pv_mapper_free(e->mapper);
     pv_engine_relays_free(e);
     pv_cookie_checker_free(e->cookies);
     pv_fp_builder_free(e->fp);
@@ -256,6 +272,8 @@ void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
     pv_engine_say_goodbye(e, now);
     pv_coordclient_stop(e->coord, now);
     pv_engine_files_stop(e);
+    e->up = false; /* what the router maps is given back */
+    pv_engine_map_pump(e, now);
 }
 
 /* --- facts ------------------------------------------------------------------------------------ */
@@ -279,6 +297,7 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
         pv_coordclient_kick(e->coord, now);
     pv_engine_relay_kick(e, now);
     pv_engine_udp_doubt(e, now);
+    pv_engine_map_links(e, links, n, now);
     for (size_t i = 0; i < e->n_statics; i++) {
         struct pv_peer *p = e->statics[i];
         if (!p->has_path || !is_gone(&p->path.local, links, n))
@@ -293,6 +312,7 @@ void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
 {
     pv_log(e->log, PV_LOG_INFO, "what=\"woke up\"");
     pv_engine_udp_doubt(e, now);
+    pv_mapper_refresh(e->mapper, now);
     pv_coordclient_kick(e->coord, now);
     pv_engine_relay_kick(e, now);
     struct pv_peer *p, *tmp;
@@ -309,6 +329,7 @@ void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
 void pv_engine_settle(struct pv_engine *e, pv_ns now)
 {
     e->env.gathering = pv_gatherer_is_asking(e->gatherer);
+    pv_engine_map_pump(e, now);
     if (pv_gatherer_take_changed(e->gatherer)) {
         pv_engine_gather(e);
         pv_engine_hard_moved(e);
@@ -345,6 +366,7 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     pv_engine_hard_timeout(e, now);
     pv_engine_life_timeout(e, now);
     pv_gatherer_handle_timeout(e->gatherer, now);
+    pv_mapper_handle_timeout(e->mapper, now);
     pv_coordclient_handle_timeout(e->coord, now);
     pv_engine_relay_timeout(e, now);
     pv_chatlink_handle_timeout(e->chat, now);
@@ -359,6 +381,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
 {
     pv_ns next = pv_heap_next(&e->timers);
     next = pv_min_ns(next, pv_gatherer_next_timeout(e->gatherer));
+    next = pv_min_ns(next, pv_mapper_next_timeout(e->mapper));
     next = pv_min_ns(next, pv_hardnat_next_timeout(e->hard));
     next = pv_min_ns(next, pv_engine_life_next(e));
     next = pv_min_ns(next, pv_coordclient_next_timeout(e->coord));
@@ -410,12 +433,14 @@ static bool poll_peer(struct pv_engine *e, struct pv_peer *p, struct pv_engine_t
 
 int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
 {
+    ret_tx->router = false; /* all but the mapper's are for the network */
     if (e->n_answers > 0) {
         *ret_tx = e->answers[--e->n_answers];
         return PV_OK;
     }
     if (pv_engine_relay_poll(e, ret_tx) || poll_gatherer(e, ret_tx) ||
-        pv_engine_hard_transmit(e, ret_tx) || pv_engine_life_transmit(e, ret_tx))
+        pv_engine_map_poll(e, ret_tx) || pv_engine_hard_transmit(e, ret_tx) ||
+        pv_engine_life_transmit(e, ret_tx))
         return PV_OK;
     while (e->ready_first != NULL) {
         struct pv_peer *p = e->ready_first;

@@ -100,6 +100,7 @@ struct pv_engine_config {
     uint16_t mtu;               /* of the TUN, bytes, 1420 */
     uint16_t udp_port;          /* of the main sockets */
     bool has_udp6;              /* the IPv6 socket is there */
+    bool portmap_off;           /* routers are not asked to map the port */
     bool predict_off;           /* no attempts at hard NATs that predict ports */
     bool birthday_off;          /* none that open many sockets or try many ports */
     unsigned max_mappings;      /* of such an attempt; 0 = the most */
@@ -131,6 +132,22 @@ void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, p
 /* The whole picture, after it changed. n <= PV_ENGINE_MAX_LINKS (the shell cuts). */
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
                             pv_ns now);
+/* The routers of the default routes, one a family at most, before handle_links() tells what else
+ * changed; each time the links are told. */
+struct pv_engine_router {
+    struct pv_addr addr; /* port 0; PV_AF_NONE: none */
+    uint32_t ifindex;
+};
+enum {
+    PV_ENGINE_ROUTERS = 2, /* IPv4, IPv6 */
+};
+void pv_engine_handle_routers(struct pv_engine *e,
+                              const struct pv_engine_router routers[static PV_ENGINE_ROUTERS],
+                              pv_ns now);
+/* A datagram from a router's PCP port to the socket that asks routers, or to everybody on the
+ * link. */
+void pv_engine_handle_router_datagram(struct pv_engine *e, const struct pv_addr *src,
+                                      struct pv_view datagram, pv_ns now);
 /* The machine was suspended (BOOTTIME - MONOTONIC grew). */
 void pv_engine_handle_resume(struct pv_engine *e, pv_ns now);
 /* Takes what the result owns. */
@@ -218,6 +235,7 @@ void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why
 /* --- decisions out ------------------------------------------------------------------------- */
 
 struct pv_engine_transmit {
+    bool router;          /* from the socket that asks routers; sock does not count */
     uint16_t sock;        /* socket id; 0 = the main sockets, family by dst */
     uint8_t ttl;          /* 0 = default */
     struct pv_addr local; /* source address to use, PV_AF_NONE = the kernel chooses */

@@ -60,6 +60,7 @@ void pv_engine_coord_resolved(struct pv_engine *e, enum pv_job_purpose purpose,
         for (size_t i = 0; i < result->n_addrs; i++)
             add_addr(e->stun_addrs, &e->n_stun_addrs, PV_CTL_ADDRS_MAX, &result->addrs[i]);
         pv_gatherer_set_servers(e->gatherer, e->stun_addrs, e->n_stun_addrs, now);
+        pv_mapper_set_servers(e->mapper, e->stun_addrs, e->n_stun_addrs, now);
         pv_engine_relay_start(e, now);
         return;
     }
@@ -392,6 +393,7 @@ static void take_stun_servers(struct pv_engine *e, const struct pv_ctl_welcome *
     if (w->n_stun == 0 && used != NULL)
         add_addr(e->stun_addrs, &e->n_stun_addrs, PV_CTL_ADDRS_MAX, used);
     pv_gatherer_set_servers(e->gatherer, e->stun_addrs, e->n_stun_addrs, now);
+    pv_mapper_set_servers(e->mapper, e->stun_addrs, e->n_stun_addrs, now);
 }
 
 static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_ns now)

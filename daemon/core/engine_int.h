@@ -9,6 +9,7 @@
  *   engine_sync.c     exchange of statements with peers
  *   engine_net.c      membership: roster and its events, presence, interface, up and down
  *   engine_coord.c    what the coordinator says and is told
+ *   engine_map.c      ports mapped by the routers
  *   engine_relay.c    relays: the ways to them, channels of peers; is UDP blocked?
  *   engine_enroll.c   create and join
  *   engine_jobs.c     jobs out, results in, what is stored
@@ -31,6 +32,7 @@
 #include "daemon/core/coordclient.h"
 #include "daemon/core/ctlsrv.h"
 #include "daemon/core/engine.h"
+#include "daemon/core/mapper.h"
 #include "daemon/core/peer.h"
 #include "daemon/core/rostersync.h"
 #include "daemon/core/stunroute.h"
@@ -51,8 +53,10 @@ enum {
     PV_ENGINE_MAX_WAITERS = 256,   /* pings, waits and watches at once */
 };
 
-/* Owners of STUN transactions in stunroute: the gatherer, or peer id + 2 (ids begin with 1). */
+/* Owners of STUN transactions in stunroute: the gatherer, the mapper, or peer id + 2 (ids begin
+ * with 1). */
 #define PV_STUN_OWNER_GATHERER 1u
+#define PV_STUN_OWNER_MAPPER   2u
 #define PV_STUN_OWNER_PEERS    2u
 
 struct pv_inject_item {
@@ -83,8 +87,9 @@ enum pv_job_purpose {
     PV_JP_FORGET,      /* arg: ctl handle of a leave */
     PV_JP_NAMES,
     PV_JP_NOTIFY,
-    PV_JP_UNKEPT, /* messages of keep.peer to be stored */
-    PV_JP_KEPT,   /* they are */
+    PV_JP_UNKEPT,  /* messages of keep.peer to be stored */
+    PV_JP_KEPT,    /* they are */
+    PV_JP_PORTMAP, /* arg: the mapper's tag */
 };
 struct pv_job_wait {
     uint64_t id;
@@ -275,6 +280,8 @@ struct pv_engine {
     struct pv_heap timers;
     struct pv_peer *ready_first, *ready_last;
     struct pv_gatherer *gatherer;
+    struct pv_mapper *mapper;
+    struct pv_engine_router routers[PV_ENGINE_ROUTERS];
     struct pv_stunroute *stunroute;
     struct pv_hardnat *hard;
     struct pv_life life;
@@ -412,6 +419,17 @@ bool pv_engine_life_input(struct pv_engine *e, const struct pv_carrier *from, st
 bool pv_engine_life_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now);
 bool pv_engine_life_poll_op(struct pv_engine *e, struct pv_hardnat_op *ret_op);
 bool pv_engine_life_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
+
+/* --- engine_map.c ---------------------------------------------------------------------------- */
+
+/* Our addresses changed: which one is on the router's link? */
+void pv_engine_map_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
+                         pv_ns now);
+/* What is mapped becomes a candidate; requests leave as jobs. */
+void pv_engine_map_pump(struct pv_engine *e, pv_ns now);
+bool pv_engine_map_poll(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
+void pv_engine_map_job_done(struct pv_engine *e, uint64_t tag, const struct pv_job_result *result,
+                            pv_ns now);
 
 /* --- engine_relay.c -------------------------------------------------------------------------- */
 

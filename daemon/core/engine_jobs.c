@@ -264,6 +264,9 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
         if (result->status == PV_OK && result->chat != NULL)
             pv_engine_tell_states(e, result->chat);
         break;
+    case PV_JP_PORTMAP:
+        pv_engine_map_job_done(e, wait->arg, result, now);
+        break;
     case PV_JP_FORGET:
         e->keys_forgotten = e->forgetting_keys && result->status == PV_OK;
         e->forgetting_keys = false;

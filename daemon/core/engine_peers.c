@@ -58,6 +58,13 @@ static void leave_ready(struct pv_engine *e, struct pv_peer *p)
     }
 }
 
+/* Perhaps our own NAT forgot us. */
+static void recheck_nat(struct pv_engine *e, pv_ns now)
+{
+    pv_engine_udp_doubt(e, now);
+    pv_mapper_refresh(e->mapper, now);
+}
+
 void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     struct pv_desc desc;
@@ -82,7 +89,7 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     }
     if (p->ask_nat) {
         p->ask_nat = false;
-        pv_engine_udp_doubt(e, now); /* perhaps our own NAT forgot us */
+        recheck_nat(e, now);
     }
     if (p->state == PV_PEER_REACHING && !p->subscribed && pv_engine_is_online(e)) {
         p->subscribed = true; /* in a large network nobody asked before */
@@ -349,7 +356,13 @@ static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct
                 pv_log(e->log, PV_LOG_DEBUG, "what=\"STUN answer not taken\"");
             return;
         }
-        if (owner >= PV_STUN_OWNER_PEERS)
+        if (owner == PV_STUN_OWNER_MAPPER) {
+            if (from->kind == PV_CARRIER_UDP &&
+                pv_mapper_handle_stun(e->mapper, &from->remote, data, now) == PV_OK)
+                pv_engine_settle(e, now);
+            return;
+        }
+        if (owner > PV_STUN_OWNER_PEERS)
             p = pv_engine_peer_by_id(e, owner - PV_STUN_OWNER_PEERS);
     }
     if (p == NULL)

@@ -231,6 +231,32 @@ static json_t *with_binding(const struct pv_engine *e, json_t *status)
     return NULL;
 }
 
+static json_t *with_portmaps(const struct pv_engine *e, json_t *status, pv_ns now)
+{
+    static const uint16_t families[] = {PV_AF_INET, PV_AF_INET6};
+    for (size_t i = 0; status != NULL && i < PV_ARRAY_LEN(families); i++) {
+        const struct pv_mapper_view v = pv_mapper_view(e->mapper, families[i]);
+        bool there = v.claimed.family != PV_AF_NONE;
+        const struct pv_ctlapi_portmap map = {
+            .family = families[i] == PV_AF_INET6 ? "ipv6" : "ipv4",
+            .state = pv_mapper_state_name(v.state),
+            .protocol = v.state == PV_MAPPER_OFF || v.state == PV_MAPPER_WAITING
+                            ? NULL
+                            : pv_mapper_protocol_name(v.protocol),
+            .router = v.router,
+            .claimed = v.claimed,
+            .external = v.external,
+            .lifetime_s = there && v.expires > now ? (double)((v.expires - now) / PV_S(1)) : -1,
+            .why = v.why[0] != '\0' ? v.why : NULL,
+        };
+        if (pv_ctlapi_status_add_portmap(status, &map) == PV_OK)
+            continue;
+        json_decref(status);
+        status = NULL;
+    }
+    return status;
+}
+
 static json_t *with_relays(const struct pv_engine *e, json_t *status)
 {
     struct pv_ctlapi_relay list[PV_FP_MAX_RELAYS];
@@ -327,7 +353,7 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
     s.drop_names = drop_names;
     s.drop_counts = drop_counts;
     json_t *status = with_binding(e, with_hard(e, pv_ctlapi_status_json(&s)));
-    pv_ctlsrv_answer(e->ctl, handle, with_relays(e, status));
+    pv_ctlsrv_answer(e->ctl, handle, with_portmaps(e, with_relays(e, status), now));
 }
 
 /* --- why, trace ---------------------------------------------------------------------------------
@@ -417,6 +443,21 @@ static void nat_words(const struct pv_desc_nat *nat, char *buf, size_t cap)
         snprintf(buf, cap, "%s%s", words, nat->ports == PV_DESC_PORTS_RANDOM ? ", at random" : "");
 }
 
+/* What our router does about it. */
+static void why_portmap(struct pv_engine *e, const struct pv_peer *p, json_t **lines)
+{
+    const struct pv_mapper_view v = pv_mapper_view(e->mapper, PV_AF_INET);
+    bool direct = p->has_path && p->path.kind == PV_CARRIER_UDP;
+    char text[PV_ADDR_TEXT];
+    if (p->is_static)
+        return;
+    if (v.state == PV_MAPPER_WORKING)
+        line(lines, "  the router maps %s by %s, proven from outside",
+             pv_addr_format(&v.external, text), pv_mapper_protocol_name(v.protocol));
+    else if (!direct)
+        line(lines, "  no port is mapped here: %s", v.why);
+}
+
 /* Which NAT stands in the way, what was done about it, and what would help. */
 static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_ns now)
 {
@@ -442,13 +483,14 @@ static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_
              (unsigned)((p->hard.not_before - now) / PV_S(1)));
     if (ours && other)
         line(lines,
-             "  both NATs stand in the way: a port forwarded to UDP %u here or to theirs "
-             "there, or IPv6 on both sides, would make it direct",
+             "  both NATs stand in the way: PCP or UPnP switched on in one of the routers, a port "
+             "forwarded to UDP %u here or to theirs there, or IPv6 on both sides, would make it "
+             "direct",
              e->udp_port);
     else if (ours)
         line(lines,
-             "  our NAT stands in the way: a port forwarded to UDP %u here, or IPv6 on both "
-             "sides, would make it direct",
+             "  our NAT stands in the way: PCP or UPnP switched on in our router, a port forwarded "
+             "to UDP %u here, or IPv6 on both sides, would make it direct",
              e->udp_port);
     else if (other)
         line(lines, "  their NAT stands in the way: a port forwarded there, or IPv6 on both sides, "
@@ -480,6 +522,7 @@ void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle,
         line(&lines, "  there are no session keys%s",
              pv_session_is_trying(p->session) ? "; a handshake is under way" : "");
     why_udp(e, p, &lines);
+    why_portmap(e, p, &lines);
     why_hard(e, p, &lines, now);
     why_pairs(p, &lines);
     pv_ctlsrv_answer(e->ctl, handle, lines);

@@ -8,6 +8,7 @@ enum {
     STUN_SENDS = 7,    /* at 100, 200 ... 3200 ms: 12.7 s until a server counts as silent */
     STUN_PADDING = 20, /* bytes: makes the request as large as the largest answer, DESIGN 6 */
     RANK_TUNNEL = 3,
+    MAPPED = 2, /* ports mapped by routers: one a family */
 };
 #define STUN_RTO     PV_MS(100) /* ours: a fifth of RFC 8489's; peers wait for the answer */
 #define RETRY_FIRST  PV_S(10)   /* after a silent server, doubling */
@@ -34,6 +35,9 @@ struct pv_gatherer {
     struct pv_addr server4, server6; /* PV_AF_NONE: none */
     struct base bases[PV_GATHERER_MAX_BASES];
     size_t n_bases;
+    struct {
+        struct pv_addr local, external; /* PV_AF_NONE: none */
+    } mapped[MAPPED];
     pv_ns refreshed_at;
     pv_ns interval; /* 0 = default */
     bool changed;
@@ -226,6 +230,20 @@ void pv_gatherer_set_interval(struct pv_gatherer *g, pv_ns interval, pv_ns now)
     }
 }
 
+void pv_gatherer_set_mapped(struct pv_gatherer *g, const struct pv_addr *local,
+                            const struct pv_addr *external)
+{
+    size_t i = local->family == PV_AF_INET6 ? 1 : 0;
+    struct pv_addr base = *local;
+    base.port = g->cfg.udp_port;
+    if (pv_addr_equal(&g->mapped[i].local, &base) &&
+        pv_addr_equal(&g->mapped[i].external, external))
+        return;
+    g->mapped[i].local = base;
+    g->mapped[i].external = *external;
+    g->changed = true;
+}
+
 void pv_gatherer_refresh(struct pv_gatherer *g, pv_ns now)
 {
     pv_ns when = g->refreshed_at == 0 ? now : g->refreshed_at + REFRESH_HOLD;
@@ -397,6 +415,19 @@ static bool is_listed(const struct pv_ice_cand *cands, size_t n, const struct pv
     return false;
 }
 
+static size_t add_mapped(const struct pv_gatherer *g, struct pv_ice_cand *cands, size_t n)
+{
+    for (size_t i = 0; i < MAPPED && n < PV_ICE_MAX_LOCAL; i++) {
+        const struct pv_addr *external = &g->mapped[i].external;
+        const struct base *b = find_base(g->bases, g->n_bases, &g->mapped[i].local);
+        if (b == NULL || external->family == PV_AF_NONE || is_excluded(g, external) ||
+            is_listed(cands, n, external))
+            continue;
+        cands[n++] = reflexive(g, (size_t)(b - g->bases), external, UINT16_MAX);
+    }
+    return n;
+}
+
 size_t pv_gatherer_candidates(const struct pv_gatherer *g,
                               struct pv_ice_cand ret_cands[static PV_ICE_MAX_LOCAL])
 {
@@ -412,9 +443,10 @@ size_t pv_gatherer_candidates(const struct pv_gatherer *g,
             .carrier = carrier_of(b),
         };
     }
+    n = add_mapped(g, ret_cands, n);
     for (size_t i = 0; i < g->n_bases && n < PV_ICE_MAX_LOCAL; i++) {
-        if (!is_redundant(g, i))
-            ret_cands[n++] = reflexive(g, i, &g->bases[i].mapped, (uint16_t)(65535 - i));
+        if (!is_redundant(g, i) && !is_listed(ret_cands, n, &g->bases[i].mapped))
+            ret_cands[n++] = reflexive(g, i, &g->bases[i].mapped, (uint16_t)(65534 - i));
     }
     for (size_t i = 0; i < g->n_bases && n < PV_ICE_MAX_LOCAL; i++) {
         struct pv_addr kept = g->bases[i].mapped;

@@ -2,7 +2,7 @@
 /*
  * gatherer.h - which addresses can this node be reached at: host candidates from the interfaces,
  * server-reflexive ones by STUN from each of them, kept fresh (DESIGN 5 "Gathering", RFC 8445
- * s5.1.1).
+ * s5.1.1), and the ports that mapper.h got mapped.
  *
  * One for all peers: the candidates are the same for every agent. It owns no socket and resolves no
  * names. Bindings are refreshed, which also keeps the NAT's mapping to the coordinator open, and
@@ -62,6 +62,10 @@ void pv_gatherer_set_servers(struct pv_gatherer *g, const struct pv_addr *server
                              pv_ns now);
 /* Between refreshes from now on: what the NAT's lifetime of a binding allows. 0 = the default. */
 void pv_gatherer_set_interval(struct pv_gatherer *g, pv_ns interval, pv_ns now);
+/* Our port at this local address (without port) is mapped by the router and proven to work:
+ * external is offered; no family: nothing is, for the family of local. */
+void pv_gatherer_set_mapped(struct pv_gatherer *g, const struct pv_addr *local,
+                            const struct pv_addr *external);
 /* Ask again now: after a suspend, or when a path fails and the NAT may have forgotten us. Soon
  * after the last time it waits until half a second has passed. */
 void pv_gatherer_refresh(struct pv_gatherer *g, pv_ns now);
@@ -93,9 +97,10 @@ PV_MUST_CHECK bool pv_gatherer_take_changed(struct pv_gatherer *g);
 /* Is a server being asked, for the first time, for an address of ours that is not known at all? */
 bool pv_gatherer_is_asking(const struct pv_gatherer *g);
 
-/* The candidates now, for pv_ice_set_local(); at most PV_ICE_MAX_LOCAL. Host candidates first.
- * Where a NAT showed the server another port than ours, its address with our own port is offered
- * too, last: most NATs keep the port, and may have given it away towards that server only. */
+/* The candidates now, for pv_ice_set_local(); at most PV_ICE_MAX_LOCAL. Host candidates first, then
+ * what the router maps, which lets everybody in. Where a NAT showed the server another port than
+ * ours, its address with our own port is offered too, last: most NATs keep the port, and may have
+ * given it away towards that server only. */
 size_t pv_gatherer_candidates(const struct pv_gatherer *g,
                               struct pv_ice_cand ret_cands[static PV_ICE_MAX_LOCAL]);
 

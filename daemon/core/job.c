@@ -35,6 +35,7 @@ struct pv_job *pv_job_free(struct pv_job *job)
     case PV_JOB_SAVE_ROOT:
     case PV_JOB_RESOLVE:
     case PV_JOB_IFACE_DOWN:
+    case PV_JOB_PORTMAP:
         break;
     }
     pv_wipe(job, sizeof(*job));

@@ -14,6 +14,7 @@
 #include "base/pv.h"
 #include "base/text.h"
 #include "daemon/core/chatjob.h"
+#include "daemon/core/portmapjob.h"
 
 enum pv_job_kind {
     PV_JOB_PUT_STATEMENTS, /* store: add statements and receipts of the network, idempotent */
@@ -27,6 +28,7 @@ enum pv_job_kind {
     PV_JOB_CHAT,       /* store: see chatjob.h */
     PV_JOB_NOTIFY,     /* notifier: run the configured program for one message */
     PV_JOB_NAMES,      /* file: replace the names file (base/names.h), or remove it */
+    PV_JOB_PORTMAP,    /* worker: asks the router by NAT-PMP or UPnP, see portmapjob.h */
 };
 
 enum {
@@ -112,6 +114,7 @@ struct pv_job {
         struct pv_chatjob *chat;    /* owned */
         struct pv_job_names names;
         struct pv_job_notify *notify; /* owned */
+        struct pv_portmapjob portmap;
     } u;
 };
 
@@ -123,7 +126,8 @@ struct pv_job_result {
     char error[PV_JOB_ERROR_MAX];
     struct pv_addr addrs[PV_JOB_MAX_ADDRS]; /* RESOLVE */
     size_t n_addrs;
-    struct pv_chatjob_result *chat; /* CHAT: owned; NULL otherwise or on failure */
+    struct pv_chatjob_result *chat;      /* CHAT: owned; NULL otherwise or on failure */
+    struct pv_portmapjob_result portmap; /* PORTMAP, with a status of its own */
 };
 
 /* Frees what the job owns (secrets wiped) and the job itself; NULL is fine; returns NULL. */

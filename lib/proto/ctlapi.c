@@ -325,6 +325,22 @@ int pv_ctlapi_status_add_binding(json_t *status, const struct pv_ctlapi_binding 
     return json_object_set_new(status, "nat_binding", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 
+int pv_ctlapi_status_add_portmap(json_t *status, const struct pv_ctlapi_portmap *m)
+{
+    json_t *list = json_object_get(status, "port_mappings");
+    if (list == NULL) {
+        list = json_array();
+        if (json_object_set_new(status, "port_mappings", list) != 0)
+            return PV_ERR_NOMEM;
+    }
+    json_t *obj = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "family", m->family,
+                            "state", m->state, "protocol", or_null(m->protocol), "router",
+                            ip_json(&m->router), "claimed", addr_json(&m->claimed), "external",
+                            addr_json(&m->external), "lifetime", real_or_null(m->lifetime_s),
+                            "verified", m->external.family != PV_AF_NONE, "why", or_null(m->why));
+    return json_array_append_new(list, obj) == 0 ? PV_OK : PV_ERR_NOMEM;
+}
+
 /* --- small answers and events -------------------------------------------------------------- */
 
 json_t *pv_ctlapi_version_json(void)

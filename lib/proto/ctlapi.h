@@ -269,6 +269,19 @@ struct pv_ctlapi_relay {
 PV_MUST_CHECK int pv_ctlapi_status_add_relays(json_t *status, const char *udp,
                                               const struct pv_ctlapi_relay *relays, size_t n);
 
+/* A port mapped by the router of one family. Addresses without family: null. */
+struct pv_ctlapi_portmap {
+    const char *family;   /* "ipv4", "ipv6" */
+    const char *state;    /* "off", "asking", "checking", "working", "releasing", "waiting" */
+    const char *protocol; /* "PCP", "NAT-PMP", "UPnP"; NULL: none */
+    struct pv_addr router, claimed, external;
+    double lifetime_s; /* negative: null */
+    const char *why;   /* why nothing is offered; NULL: it is */
+};
+/* Adds to "port_mappings":[{"family","state","protocol","router","claimed","external","lifetime",
+ * "verified","why"}] of a status. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlapi_status_add_portmap(json_t *status, const struct pv_ctlapi_portmap *map);
+
 json_t *pv_ctlapi_version_json(void);
 /* CREATE, JOIN: {"network","name","ip4","ip6"} and "token" unless NULL. */
 json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struct pv_addr *ip4,

@@ -122,12 +122,12 @@ int pv_portmap_decode(struct pv_view d, struct pv_portmap_answer *ret_answer)
 bool pv_portmap_epoch_take(struct pv_portmap_epoch *e, uint32_t server, pv_ns now)
 {
     bool valid = true;
-    if (e->known && server < e->server) {
-        valid = e->server - server <= 1;
-    } else if (e->known) {
+    if (e->known) {
+        bool back = server < e->server; /* by up to a second: packets overtake each other */
         uint64_t ours = (now - e->at) / PV_S(1);
-        uint64_t theirs = server - e->server;
-        valid = ours + 2 >= theirs - theirs / 16 && theirs + 2 >= ours - ours / 16;
+        uint64_t theirs = back ? 0 : server - e->server;
+        valid = (!back || e->server - server <= 1) && ours + 2 >= theirs - theirs / 16 &&
+                theirs + 2 >= ours - ours / 16;
     }
     *e = (struct pv_portmap_epoch){.known = true, .server = server, .at = now};
     return valid;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +16,9 @@
 #include "sys/helper_proto.h"
 
 struct pv_helper {
-    int fd;       /* requests and replies */
-    int alive_fd; /* read end of a pipe only the helper holds the other end of */
+    pthread_mutex_t lock; /* one request at a time */
+    int fd;               /* requests and replies */
+    int alive_fd;         /* read end of a pipe only the helper holds the other end of */
     pid_t pid;
 };
 
@@ -33,7 +35,7 @@ void pv_helper_close_others(int a, int b)
 
 /* In the child. The terminal's Ctrl-C and systemd's SIGTERM reach the helper too; it stays until
  * the daemon has finished with it. */
-static void child(int fd, int alive_fd, pid_t parent)
+static void child(int fd, int alive_fd, pid_t parent, pv_helper_task *task)
 {
     static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT};
     for (size_t i = 0; i < PV_ARRAY_LEN(ignored); i++)
@@ -42,12 +44,12 @@ static void child(int fd, int alive_fd, pid_t parent)
     prctl(PR_SET_NAME, "p2pvpnd-helper");
     if (getppid() == parent) {
         pv_helper_close_others(fd, alive_fd);
-        pv_helper_serve(fd);
+        pv_helper_serve(fd, task);
     }
     _exit(0);
 }
 
-int pv_helper_start(struct pv_helper **ret_helper)
+int pv_helper_start(struct pv_helper **ret_helper, pv_helper_task *task)
 {
     int pair[2] = {-1, -1}, alive[2] = {-1, -1};
     struct pv_helper *h = calloc(1, sizeof(*h));
@@ -62,7 +64,7 @@ int pv_helper_start(struct pv_helper **ret_helper)
         fflush(NULL); /* or the child would write what we have buffered once more */
         h->pid = fork();
         if (h->pid == 0)
-            child(pair[1], alive[1], parent);
+            child(pair[1], alive[1], parent, task);
         if (h->pid < 0)
             r = -errno;
     }
@@ -78,6 +80,7 @@ int pv_helper_start(struct pv_helper **ret_helper)
         free(h);
         return r;
     }
+    pthread_mutex_init(&h->lock, NULL);
     h->fd = pair[0];
     h->alive_fd = alive[0];
     *ret_helper = h;
@@ -91,6 +94,7 @@ struct pv_helper *pv_helper_stop(struct pv_helper *h)
         while (waitpid(h->pid, NULL, 0) < 0 && errno == EINTR) {
         }
         close(h->alive_fd);
+        pthread_mutex_destroy(&h->lock);
         free(h);
     }
     return NULL;
@@ -116,8 +120,8 @@ static void take_fds(struct msghdr *msg, int fds[static PV_HELPER_MAX_FDS], uint
 }
 
 /* Sends the request and waits for its reply; fds[] is filled up to *ret_n_fds. */
-static int call(struct pv_helper *h, const struct pv_helper_request *req, int *fds,
-                uint32_t *ret_n_fds, char ret_error[static PV_HELPER_ERROR_MAX])
+static int call_locked(struct pv_helper *h, const struct pv_helper_request *req, int *fds,
+                       uint32_t *ret_n_fds, char ret_error[static PV_HELPER_ERROR_MAX])
 {
     struct pv_helper_reply reply = {0};
     _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(PV_HELPER_MAX_FDS * sizeof(int))];
@@ -147,6 +151,15 @@ static int call(struct pv_helper *h, const struct pv_helper_request *req, int *f
     }
     memcpy(ret_error, reply.error, PV_HELPER_ERROR_MAX);
     return reply.status;
+}
+
+static int call(struct pv_helper *h, const struct pv_helper_request *req, int *fds,
+                uint32_t *ret_n_fds, char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    pthread_mutex_lock(&h->lock);
+    int r = call_locked(h, req, fds, ret_n_fds, ret_error);
+    pthread_mutex_unlock(&h->lock);
+    return r;
 }
 
 int pv_helper_open_udp(struct pv_helper *h, uint16_t port, int *ret_fd4, int *ret_fd6,
@@ -191,6 +204,23 @@ int pv_helper_notify(struct pv_helper *h, const char *command, int *ret_fd,
     int fds[PV_HELPER_MAX_FDS] = {-1, -1};
     uint32_t n = 0;
     snprintf(req.notify, sizeof(req.notify), "%s", command);
+    int r = call(h, &req, fds, &n, ret_error);
+    if (r == PV_OK)
+        *ret_fd = fds[0];
+    return r;
+}
+
+int pv_helper_run_task(struct pv_helper *h, struct pv_view args, int *ret_fd,
+                       char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    struct pv_helper_request req = {.kind = PV_HELPER_TASK, .args_len = (uint16_t)args.len};
+    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
+    uint32_t n = 0;
+    if (args.len > sizeof(req.args)) {
+        snprintf(ret_error, PV_HELPER_ERROR_MAX, "start a task: its arguments are too long");
+        return PV_ERR_LIMIT;
+    }
+    memcpy(req.args, args.ptr, args.len);
     int r = call(h, &req, fds, &n, ret_error);
     if (r == PV_OK)
         *ret_fd = fds[0];

@@ -7,7 +7,10 @@
  * size; the helper checks every field again, for the daemon may have been taken over. It never
  * reads packets, configuration or files of the state directory. It ends when the daemon does, and
  * takes the interface with it; its own end is seen on pv_helper_alive_fd(). Calls block until the
- * helper has answered: one thread at a time, not the control thread once the loop runs.
+ * helper has answered: any thread may, but not the control thread once the loop runs.
+ *
+ * For what needs no rights and must not have any, the helper starts tasks: children of its own
+ * without root, with little time and memory.
  */
 #ifndef PV_HELPER_H
 #define PV_HELPER_H
@@ -23,6 +26,9 @@ enum {
     PV_HELPER_DOMAIN_BUF = 140, /* bytes, with the NUL */
     PV_HELPER_MTU_MIN = 576,    /* bytes, RFC 791 s3.2: what every host takes; 1280 with IPv6 */
     PV_HELPER_MTU_MAX = 65535,
+    PV_HELPER_TASK_ARGS = 256,   /* bytes */
+    PV_HELPER_TASKS = 4,         /* at once; more are PV_ERR_LIMIT */
+    PV_HELPER_TASK_SECONDS = 12, /* then it is killed */
 };
 
 /* What the interface shall look like. */
@@ -40,8 +46,11 @@ struct pv_helper_iface {
 
 struct pv_helper; /* opaque, the daemon's end */
 
-/* Forks. -errno, PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_helper_start(struct pv_helper **ret_helper);
+/* What a task does: reads its arguments, writes its result to out, returns; it ends then. */
+typedef void pv_helper_task(struct pv_view args, int out);
+
+/* Forks. task may be NULL: there are none. -errno, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_helper_start(struct pv_helper **ret_helper, pv_helper_task *task);
 /* Tells the helper to end and waits for it. NULL is fine; returns NULL. */
 struct pv_helper *pv_helper_stop(struct pv_helper *h);
 /* Becomes readable (end of file) when the helper has died: nothing works any more then. */
@@ -61,6 +70,11 @@ PV_MUST_CHECK int pv_helper_open_udp(struct pv_helper *h, uint16_t port, int *re
  * the kernel has no IPv6. PV_ERR_EXISTS: the name or an address range is in use on this host. */
 PV_MUST_CHECK int pv_helper_iface_up(struct pv_helper *h, const struct pv_helper_iface *iface,
                                      int *ret_fd, char ret_error[static PV_HELPER_ERROR_MAX]);
+/* Starts a task as user and group "nobody" (65534), with no descriptor but its output, at most
+ * PV_HELPER_TASK_SECONDS of time and bounded memory. *ret_fd: read its output there until the end
+ * of file; closing it earlier is fine. PV_ERR_LIMIT. */
+PV_MUST_CHECK int pv_helper_run_task(struct pv_helper *h, struct pv_view args, int *ret_fd,
+                                     char ret_error[static PV_HELPER_ERROR_MAX]);
 /* Gives up the helper's descriptor of the TUN: the interface goes when the caller's is closed. */
 PV_MUST_CHECK int pv_helper_iface_down(struct pv_helper *h,
                                        char ret_error[static PV_HELPER_ERROR_MAX]);

@@ -8,6 +8,8 @@
 #ifndef PV_HELPER_PROTO_H
 #define PV_HELPER_PROTO_H
 
+#include <sys/types.h>
+
 #include "sys/helper.h"
 #include "sys/notify.h"
 
@@ -16,6 +18,7 @@ enum pv_helper_kind {
     PV_HELPER_IFACE_UP,
     PV_HELPER_IFACE_DOWN,
     PV_HELPER_NOTIFY,
+    PV_HELPER_TASK,
 };
 
 struct pv_helper_request {
@@ -23,6 +26,8 @@ struct pv_helper_request {
     uint16_t udp_port;
     struct pv_helper_iface iface;
     char notify[PV_NOTIFY_COMMAND_MAX];
+    uint16_t args_len;
+    uint8_t args[PV_HELPER_TASK_ARGS];
 };
 
 enum {
@@ -39,6 +44,13 @@ struct pv_helper_reply {
 void pv_helper_close_others(int a, int b);
 
 /* The helper's life: serves requests until the other end closes. */
-void pv_helper_serve(int fd);
+void pv_helper_serve(int fd, pv_helper_task *task);
+
+/* helper_task.c: forks a task; *ret_fd = the end to read its output from. PV_ERR_LIMIT, -errno. */
+struct pv_helper_tasks {
+    pid_t pids[PV_HELPER_TASKS]; /* 0 = free */
+};
+PV_MUST_CHECK int pv_helper_task_start(struct pv_helper_tasks *tasks, pv_helper_task *task,
+                                       struct pv_view args, int *ret_fd);
 
 #endif /* PV_HELPER_PROTO_H */

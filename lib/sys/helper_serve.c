@@ -34,6 +34,8 @@ struct server {
     struct pv_helper_reply reply; /* under construction */
     int fds[PV_HELPER_MAX_FDS];   /* go with it */
     bool close_fds;               /* and are closed here afterwards */
+    pv_helper_task *task;         /* NULL: there are none */
+    struct pv_helper_tasks tasks;
 };
 
 static int fail(struct server *s, int status, const char *fmt, ...) PV_PRINTF(3, 4);
@@ -397,6 +399,21 @@ static int start_notify(struct server *s, const char *command)
     return PV_OK;
 }
 
+/* --- tasks --------------------------------------------------------------------------------- */
+
+static int start_task(struct server *s, const struct pv_helper_request *req)
+{
+    int fd = -1;
+    if (s->task == NULL || req->args_len > sizeof(req->args))
+        return fail(s, -EINVAL, "start a task: there is no such task");
+    int r = pv_helper_task_start(&s->tasks, s->task, pv_view(req->args, req->args_len), &fd);
+    if (r < 0)
+        return fail(s, r, "start a task: %s", pv_strstatus(r));
+    s->close_fds = true;
+    give_fd(s, fd);
+    return PV_OK;
+}
+
 /* --- the conversation ---------------------------------------------------------------------- */
 
 static void send_reply(struct server *s)
@@ -439,6 +456,9 @@ static void serve_one(struct server *s, const struct pv_helper_request *req)
     case PV_HELPER_NOTIFY:
         r = start_notify(s, req->notify);
         break;
+    case PV_HELPER_TASK:
+        r = start_task(s, req);
+        break;
     default:
         r = fail(s, -EINVAL, "ask the privileged helper: unknown request");
         break;
@@ -448,10 +468,10 @@ static void serve_one(struct server *s, const struct pv_helper_request *req)
     send_reply(s);
 }
 
-void pv_helper_serve(int fd)
+void pv_helper_serve(int fd, pv_helper_task *task)
 {
     struct pv_helper_request req;
-    struct server s = {.fd = fd, .tun_fd = -1};
+    struct server s = {.fd = fd, .tun_fd = -1, .task = task};
     for (;;) {
         ssize_t n = recv(fd, &req, sizeof(req), MSG_TRUNC);
         if (n < 0 && errno == EINTR)

@@ -10,8 +10,10 @@
 #include "base/addr.h"
 #include "base/pv.h"
 
-/* The router of the default route of IPv4 with the lowest metric; port 0. PV_ERR_NOT_FOUND: no such
- * route, or one without a router (a point-to-point link). -errno. */
-PV_MUST_CHECK int pv_route_gateway4(struct pv_addr *ret_router);
+/* The router of this family's default route with the lowest metric; port 0; and the interface that
+ * leads to it, which a link-local address of IPv6 needs. PV_ERR_NOT_FOUND: no such route, or one
+ * without a router (a point-to-point link). -errno. */
+PV_MUST_CHECK int pv_route_gateway(uint16_t family, struct pv_addr *ret_router,
+                                   uint32_t *ret_ifindex);
 
 #endif /* PV_ROUTE_H */

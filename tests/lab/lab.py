@@ -343,10 +343,11 @@ class Lab:
             raise Failure("lab: IPv6 behind two NATs is not wired up")
         return lan
 
-    def masquerade(self, name, drop_input, random=False, ipv6=False):
-        """A private network behind plain nftables masquerading, as a Linux router does it."""
+    def masquerade(self, name, drop_input, random=False, ipv6=False, net4=NAT4):
+        """A private network behind plain nftables masquerading, as a Linux router does it. net4:
+        the first three bytes of its public address."""
         lan, n = self._lan(name, ipv6)
-        lan.public = f"{NAT4}.{n}"
+        lan.public = f"{net4}.{n}"
         inet = self.inet.ns
         sh("ip", "link", "add", f"nat{n}", "netns", str(inet.holder.pid), "type", "veth", "peer",
            "name", "wan", "netns", str(lan.ns.holder.pid))

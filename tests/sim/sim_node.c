@@ -325,7 +325,9 @@ static bool drain_datagrams(struct sim_node *n)
             sim_node_relay_send(n, tx.stream, pv_view(tx.buf, tx.len));
             continue;
         }
-        if (!sim_node_port_of(n, tx.sock, &local.port))
+        if (tx.router)
+            local.port = SIM_ROUTER_PORT;
+        else if (!sim_node_port_of(n, tx.sock, &local.port))
             continue;
         n->sent++;
         (void)sim_net_send(n->net, n->host, &local, &tx.dst, tx.ttl, pv_view(tx.buf, tx.len));

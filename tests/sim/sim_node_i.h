@@ -16,6 +16,7 @@ enum {
     SIM_MAX_INNER = 4096, /* inner packets that wait for the host stack */
     SIM_MAX_ASKS = 4096,
     SIM_PING_ID = 77,
+    SIM_ROUTER_PORT = 5353, /* of the socket that asks routers */
     SIM_MAX_SOCKS = 512,
     SIM_MAX_RELAY_LINKS = 16,
 };

@@ -110,6 +110,9 @@ static void do_job(struct sim_node *n, struct pv_job *job, struct pv_job_result 
     case PV_JOB_IFACE_DOWN:
         iface_down(n);
         break;
+    case PV_JOB_PORTMAP: /* no router here speaks NAT-PMP or UPnP */
+        res->portmap.status = PV_ERR_TIMEOUT;
+        break;
     case PV_JOB_NAMES:
         take_names(&job->u.names);
         break;

@@ -105,6 +105,7 @@ bool sim_store_serves(const struct pv_job *job)
     case PV_JOB_CHAT:
     case PV_JOB_NAMES:
     case PV_JOB_NOTIFY:
+    case PV_JOB_PORTMAP:
         break;
     }
     return false;
@@ -185,6 +186,7 @@ static int run(struct sim_store *s, const struct pv_job *job)
     case PV_JOB_CHAT:
     case PV_JOB_NAMES:
     case PV_JOB_NOTIFY:
+    case PV_JOB_PORTMAP:
         break;
     }
     return PV_ERR_UNSUPPORTED;

@@ -34,7 +34,10 @@ struct pv_engine {
     pv_ns started, next;
     unsigned stage;
     uint64_t wall;
-    unsigned shutdowns, links_calls;
+    unsigned shutdowns, links_calls, routers_calls;
+    struct pv_addr router_from;
+    char router_got[64];
+    size_t router_len;
     size_t n_links;
     struct fake_stream streams[MAX_SIDS];
     uint32_t next_sid;
@@ -132,6 +135,25 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
     (void)now;
     e->links_calls++;
     e->n_links = n;
+}
+
+void pv_engine_handle_routers(struct pv_engine *e,
+                              const struct pv_engine_router routers[static PV_ENGINE_ROUTERS],
+                              pv_ns now)
+{
+    (void)routers;
+    (void)now;
+    assert_int_equal(e->routers_calls, e->links_calls); /* before the links, each time */
+    e->routers_calls++;
+}
+
+void pv_engine_handle_router_datagram(struct pv_engine *e, const struct pv_addr *src,
+                                      struct pv_view datagram, pv_ns now)
+{
+    (void)now;
+    e->router_len = datagram.len < sizeof(e->router_got) ? datagram.len : sizeof(e->router_got);
+    memcpy(e->router_got, datagram.ptr, e->router_len);
+    e->router_from = *src;
 }
 
 void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)

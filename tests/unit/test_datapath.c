@@ -287,7 +287,7 @@ static struct pv_helper *enter_namespace(struct node *n)
     char error[PV_HELPER_ERROR_MAX];
     int tun = -1;
     assert_int_equal(unshare(CLONE_NEWNET), 0);
-    assert_int_equal(pv_helper_start(&h), PV_OK);
+    assert_int_equal(pv_helper_start(&h, NULL), PV_OK);
     iface.addrs[0] = (struct pv_prefix){.base = n->inner, .bits = 16};
     assert_int_equal(pv_helper_iface_up(h, &iface, &tun, error), PV_OK);
     close(n->tun);

@@ -278,6 +278,41 @@ static void a_question_too_soon_is_asked_a_little_later(void **state)
     pv_gatherer_free(g);
 }
 
+static void what_a_router_maps_is_offered_before_what_the_server_sees(void **state)
+{
+    (void)state;
+    struct pv_gatherer *g = make();
+    struct pv_addr server = endpoint("203.0.113.5:3478");
+    struct pv_link_addr l = link_of("eth0", "192.168.1.20");
+    struct pv_addr mapped = endpoint("198.51.100.7:41641"), local = l.addr.base;
+    struct pv_addr none = {.family = PV_AF_NONE}, elsewhere = endpoint("192.168.1.99:0");
+    struct pv_ice_cand c[PV_ICE_MAX_LOCAL];
+    pv_gatherer_set_links(g, &l, 1, 1);
+    pv_gatherer_set_servers(g, &server, 1, 1);
+    pv_gatherer_handle_timeout(g, 1);
+    answer_all(g, "198.51.100.7:1111", 2);
+    assert_true(pv_gatherer_take_changed(g));
+    pv_gatherer_set_mapped(g, &local, &mapped);
+    assert_true(pv_gatherer_take_changed(g));
+    assert_int_equal(pv_gatherer_candidates(g, c), 4);
+    assert_int_equal(c[1].type, PV_ICE_SRFLX);
+    assert_int_equal(c[1].base, 0);
+    assert_true(pv_addr_equal(&c[1].addr, &mapped));
+    assert_true(pv_addr_equal_ip(&c[1].carrier.local, &local));
+    assert_true(c[0].priority > c[1].priority && c[1].priority > c[2].priority);
+    pv_gatherer_set_mapped(g, &local, &mapped);
+    assert_false(pv_gatherer_take_changed(g)); /* no news */
+    mapped.port = 1111; /* the NAT shows the server the same: once is enough */
+    pv_gatherer_set_mapped(g, &local, &mapped);
+    assert_int_equal(pv_gatherer_candidates(g, c), 3);
+    pv_gatherer_set_mapped(g, &elsewhere, &mapped); /* for an address that is gone */
+    assert_int_equal(pv_gatherer_candidates(g, c), 3);
+    pv_gatherer_set_mapped(g, &local, &none);
+    assert_true(pv_gatherer_take_changed(g));
+    assert_int_equal(pv_gatherer_candidates(g, c), 3);
+    pv_gatherer_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +321,7 @@ int main(void)
         cmocka_unit_test(another_service_at_the_server_tells_the_address_as_well),
         cmocka_unit_test(a_question_too_soon_is_asked_a_little_later),
         cmocka_unit_test(a_changed_port_is_offered_together_with_the_kept_one),
+        cmocka_unit_test(what_a_router_maps_is_offered_before_what_the_server_sees),
         cmocka_unit_test(other_tunnels_only_when_nothing_else_is_there),
         cmocka_unit_test(a_public_address_has_no_reflexive_twin),
         cmocka_unit_test(refreshes_every_25_s_and_tells_a_changed_mapping),

@@ -49,7 +49,7 @@ static size_t addresses_of(const char *ifname, struct pv_net_addr out[static 8])
 static int setup(void **state)
 {
     struct pv_helper *h = NULL;
-    if (pv_helper_start(&h) < 0)
+    if (pv_helper_start(&h, NULL) < 0)
         return -1;
     *state = h;
     return 0;
@@ -266,7 +266,7 @@ static void the_death_of_the_helper_is_seen_and_told(void **state)
     struct pv_helper *h = NULL;
     char error[PV_HELPER_ERROR_MAX];
     struct pollfd p = {.events = POLLIN};
-    assert_int_equal(pv_helper_start(&h), PV_OK);
+    assert_int_equal(pv_helper_start(&h, NULL), PV_OK);
     p.fd = pv_helper_alive_fd(h);
     assert_int_equal(poll(&p, 1, 0), 0);
     /* Its pid is the youngest child of this process; the kernel lists them. */

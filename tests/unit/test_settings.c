@@ -56,6 +56,7 @@ static void every_key_reaches_its_field(void **state)
                                     "[traversal]\n"
                                     "predict = off\n"
                                     "birthday = off\n"
+                                    "portmap = off\n"
                                     "max-mappings = 64\n"
                                     "max-pps = 50\n"
                                     "[chat]\n"
@@ -80,6 +81,7 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(s.log_level, PV_LOG_DEBUG);
     assert_true(s.predict_off);
     assert_true(s.birthday_off);
+    assert_true(s.portmap_off);
     assert_int_equal(s.max_mappings, 64);
     assert_int_equal(s.max_pps, 50);
     assert_false(s.chat_store);
@@ -153,6 +155,7 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
         {"[log]\nlevel = loud\n", "conf:2: level: expected error, warn, info or debug"},
         {"[traversal]\npredict = maybe\n", "conf:2: predict: expected on or off"},
         {"[traversal]\nbirthday = yes\n", "conf:2: birthday: expected on or off"},
+        {"[traversal]\nportmap = upnp\n", "conf:2: portmap: expected on or off"},
         {"[traversal]\nmax-mappings = 0\n", "conf:2: max-mappings:"},
         {"[traversal]\nmax-mappings = 257\n", "conf:2: max-mappings:"},
         {"[traversal]\nmax-pps = 201\n", "conf:2: max-pps:"},
