@@ -178,6 +178,15 @@ static void show_state(struct chat *c, const json_t *body)
             pv_json_text(body, "peer", "?"), k->text, pv_colour_off(PV_DIM, c->cli->colour));
 }
 
+static void show_room(struct chat *c, const json_t *body)
+{
+    bool invited = strcmp(pv_json_text(body, "what", ""), "invited") == 0;
+    fprintf(c->cli->out, "%s-- %s: %s %s%s%s\n", pv_colour_on(PV_DIM, c->cli->colour),
+            pv_json_text(body, "room", "?"), pv_json_text(body, "peer", "?"),
+            invited ? "was invited by " : "left", invited ? pv_json_text(body, "by", "?") : "",
+            pv_colour_off(PV_DIM, c->cli->colour));
+}
+
 static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)
 {
     struct pv_cli *cli = c->cli;
@@ -187,6 +196,8 @@ static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)
         pv_cli_print_json(cli, reply->body);
     else if (strcmp(reply->event, "state") == 0)
         show_state(c, reply->body);
+    else if (strcmp(reply->event, "room") == 0 && !cli->quiet)
+        show_room(c, reply->body);
     else if (strcmp(reply->event, "presence") == 0 && !cli->quiet)
         fprintf(cli->out, "%s-- %s is %s%s\n", pv_colour_on(PV_DIM, cli->colour),
                 pv_json_text(reply->body, "peer", "?"),
@@ -201,6 +212,8 @@ static void show_sent(struct chat *c, json_t *body)
     remember(c, msg);
     if (c->cli->json)
         print_event(c, "sent", body);
+    else if (!pv_json_bool(body, "online") && to[0] == '#')
+        fprintf(c->cli->out, "-- queued: nobody of %s is online\n", to);
     else if (!pv_json_bool(body, "online"))
         fprintf(c->cli->out, "-- queued: %s is offline and gets it when it is back\n", to);
     else if (!c->prompts && !c->cli->quiet)
@@ -438,11 +451,23 @@ static int call(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer, js
     return code != 0 ? code : pv_cli_call(cli, &req, NULL, NULL, ret_body);
 }
 
+/* Is there such a room? */
+static int call_room(struct pv_cli *cli, const char *room, json_t **ret_body)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_ROOM_MEMBERS, 0);
+    if (strlen(room) >= sizeof(req.room))
+        return pv_cli_usage(cli, "\"%.60s\" is no room: p2pvpnctl room list", room);
+    memcpy(req.room, room, strlen(room) + 1);
+    pv_cli_set_timeout(cli, LAST_WAIT_S);
+    return pv_cli_call(cli, &req, NULL, NULL, ret_body);
+}
+
 /* Is there such a peer? Asked first, so that a wrong name is told before anything is typed. */
 static int check_peer(struct pv_cli *cli, const char *peer)
 {
     json_t *body = NULL;
-    int code = call(cli, PV_CTLAPI_IP, peer, &body);
+    int code = peer[0] == '#' ? call_room(cli, peer, &body) : call(cli, PV_CTLAPI_IP, peer, &body);
     json_decref(body);
     return code;
 }
@@ -452,6 +477,12 @@ int pv_chat_peer_name(struct pv_cli *cli, const char *peer, char ret_name[static
     json_t *ip = NULL, *peers = NULL;
     const json_t *p;
     size_t i;
+    if (peer[0] == '#') {
+        int failed = call_room(cli, peer, &peers);
+        snprintf(ret_name, PV_NAME_BUF, "%s", pv_json_text(peers, "room", ""));
+        json_decref(peers);
+        return failed;
+    }
     int code = call(cli, PV_CTLAPI_IP, peer, &ip);
     if (code == 0)
         code = call(cli, PV_CTLAPI_PEERS, NULL, &peers);
@@ -478,8 +509,6 @@ static int on_terminal(struct pv_cli *cli)
 
 int pv_chatline(struct pv_cli *cli)
 {
-    if (cli->args.n_words > 0 && cli->args.word[0][0] == '#')
-        return pv_cli_usage(cli, "rooms are not in this version");
     int code = pv_cli_connect(cli);
     if (cli->args.value[PV_CHAT_RAW] != NULL)
         return code != 0 ? code : pv_chatraw(cli);

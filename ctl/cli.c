@@ -17,8 +17,8 @@ enum {
 };
 
 static const struct pv_command *const GROUPS[] = {
-    pv_cmds_network, pv_cmds_node,  pv_cmds_info,     pv_cmds_ping,
-    pv_cmds_chat,    pv_cmds_files, pv_cmds_netcheck,
+    pv_cmds_network, pv_cmds_node,  pv_cmds_info, pv_cmds_ping,
+    pv_cmds_chat,    pv_cmds_files, pv_cmds_room, pv_cmds_netcheck,
 };
 
 /* Options of every command; in a command's table its own come after them. */

@@ -38,6 +38,7 @@ extern const struct pv_command pv_cmds_info[];
 extern const struct pv_command pv_cmds_ping[];
 extern const struct pv_command pv_cmds_chat[];
 extern const struct pv_command pv_cmds_files[];
+extern const struct pv_command pv_cmds_room[];
 extern const struct pv_command pv_cmds_netcheck[];
 
 struct pv_cli {

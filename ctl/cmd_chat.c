@@ -66,6 +66,9 @@ static int send_text(struct pv_cli *cli)
         pv_cli_print_json(cli, body);
     else if (!cli->quiet && pv_json_bool(body, "online"))
         fprintf(cli->out, "sent to %s\n", cli->args.word[0]);
+    else if (!cli->quiet && cli->args.word[0][0] == '#')
+        fprintf(cli->out, "queued: nobody of %s is online; they get it when they are back\n",
+                cli->args.word[0]);
     else if (!cli->quiet)
         fprintf(cli->out, "queued: %s is offline and gets it when it is back\n", cli->args.word[0]);
     json_decref(body);
@@ -84,7 +87,10 @@ void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)
             pv_colour_off(PV_DIM, cli->colour));
     fputs(pv_colour_on(PV_BOLD, cli->colour), cli->out);
     pv_show_text(cli->out, pv_json_text(msg, "from", "?"));
-    if (with_receiver) {
+    if (json_is_string(json_object_get(msg, "room"))) {
+        fputs(" in ", cli->out);
+        pv_show_text(cli->out, pv_json_text(msg, "room", "?"));
+    } else if (with_receiver) {
         fputs(" to ", cli->out);
         pv_show_text(cli->out, pv_json_text(msg, "to", "?"));
     }
@@ -177,8 +183,8 @@ static int history(struct pv_cli *cli)
 const struct pv_command pv_cmds_chat[] = {
     {
         .name = "send",
-        .args = "PEER TEXT...|-",
-        .summary = "send a line to PEER; waits here when PEER is away",
+        .args = "PEER|#ROOM TEXT...|-",
+        .summary = "send a line to PEER or a room; waits here when PEER is away",
         .details =
             "Flags stand before PEER: what follows is text. - reads it from standard input.\n"
             "Done (exit code 0) when the message is on this node's disk.\n",
@@ -199,7 +205,7 @@ const struct pv_command pv_cmds_chat[] = {
     },
     {
         .name = "history",
-        .args = "[PEER] [-n N]",
+        .args = "[PEER|#ROOM] [-n N]",
         .summary = "messages sent and received, oldest first",
         .details = "  -n N            the newest N (100)\n",
         .example = "p2pvpnctl history pi -n 20",
@@ -209,7 +215,7 @@ const struct pv_command pv_cmds_chat[] = {
     },
     {
         .name = "chat",
-        .args = "[PEER] [--lines | --raw]",
+        .args = "[PEER|#ROOM] [--lines | --raw]",
         .summary = "a conversation: shows what comes in, sends what is typed",
         .details =
             "On a terminal with a roster, histories and delivery marks (/help says more);\n"

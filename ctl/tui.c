@@ -27,6 +27,7 @@ enum kind {
     ASKED_WATCH,
     ASKED_STATUS,
     ASKED_UNREAD,
+    ASKED_ROOMS,
     ASKED_ACTION,
 };
 
@@ -49,6 +50,17 @@ struct tui {
 
 /* --- the daemon ------------------------------------------------------------------------------ */
 
+/* What an action says. */
+static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *action)
+{
+    bool of_room = req->cmd >= PV_CTLAPI_ROOM_CREATE;
+    memcpy(of_room ? req->room : req->peer, action->peer, sizeof(action->peer));
+    if (action->kind == PV_TUI_INVITE && action->text != NULL)
+        snprintf(req->peer, sizeof(req->peer), "%s", action->text);
+    else if (action->kind == PV_TUI_SEND)
+        req->text = action->text;
+}
+
 /* Takes the action's text. */
 static int ask(struct tui *u, enum kind kind, enum pv_ctlapi_cmd cmd,
                const struct pv_tui_action *action)
@@ -59,8 +71,7 @@ static int ask(struct tui *u, enum kind kind, enum pv_ctlapi_cmd cmd,
     *a = (struct asked){.id = req.id, .kind = kind};
     if (action != NULL) {
         a->action = *action;
-        memcpy(req.peer, action->peer, sizeof(action->peer));
-        req.text = action->text;
+        fill(&req, action);
     }
     if (cmd == PV_CTLAPI_WATCH)
         memcpy(req.word, "chat", sizeof("chat"));
@@ -76,6 +87,11 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
         [PV_TUI_PEERS] = PV_CTLAPI_PEERS,
         [PV_TUI_HISTORY] = PV_CTLAPI_HISTORY,
         [PV_TUI_READ] = PV_CTLAPI_INBOX,
+        [PV_TUI_ROOMS] = PV_CTLAPI_ROOM_LIST,
+        [PV_TUI_MAKE] = PV_CTLAPI_ROOM_CREATE,
+        [PV_TUI_INVITE] = PV_CTLAPI_ROOM_INVITE,
+        [PV_TUI_LEAVE] = PV_CTLAPI_ROOM_LEAVE,
+        [PV_TUI_MEMBERS] = PV_CTLAPI_ROOM_MEMBERS,
     };
     if (action->kind == PV_TUI_PEERS)
         u->refresh_at = pv_clock_now() + PV_MS(REFRESH_MS);
@@ -120,6 +136,8 @@ static void take_event(struct tui *u, const struct pv_ctlapi_reply *reply)
         pv_tui_take_state(&u->model, reply->body);
     else if (strcmp(reply->event, "presence") == 0)
         pv_tui_take_presence(&u->model, reply->body);
+    else if (strcmp(reply->event, "room") == 0)
+        pv_tui_take_room(&u->model, reply->body);
 }
 
 static void take_action_answer(struct tui *u, const struct pv_tui_action *action, json_t *body)
@@ -130,6 +148,12 @@ static void take_action_answer(struct tui *u, const struct pv_tui_action *action
         pv_tui_take_peers(&u->model, body);
     else if (action->kind == PV_TUI_HISTORY)
         pv_tui_take_history(&u->model, action->peer, body);
+    else if (action->kind == PV_TUI_ROOMS)
+        pv_tui_take_rooms(&u->model, body);
+    else if (action->kind == PV_TUI_MEMBERS)
+        pv_tui_take_members(&u->model, body);
+    else if (action->kind != PV_TUI_READ)
+        pv_tui_take_done(&u->model, action, body);
 }
 
 /* 0, or the exit code that ends the chat. */
@@ -147,10 +171,13 @@ static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
     if (a.id == UINT64_MAX)
         return 0;
     if (!reply->ok) {
-        pv_tui_take_error(&u->model, reply->error, a.action.text);
+        pv_tui_take_error(&u->model, reply->error,
+                          a.action.kind == PV_TUI_SEND ? a.action.text : NULL);
         code = a.kind == ASKED_WATCH ? (int)reply->code : 0; /* without it there is no chat */
     } else if (a.kind == ASKED_STATUS) {
         pv_tui_take_status(&u->model, reply->body);
+    } else if (a.kind == ASKED_ROOMS) {
+        pv_tui_take_rooms(&u->model, reply->body);
     } else if (a.kind == ASKED_UNREAD) {
         take_messages(u, reply->body);
     } else if (a.kind == ASKED_ACTION) {
@@ -382,6 +409,8 @@ static int begin(struct tui *u, const char *peer)
     int r = ask(u, ASKED_STATUS, PV_CTLAPI_STATUS, NULL);
     if (r >= 0)
         r = ask(u, ASKED_WATCH, PV_CTLAPI_WATCH, NULL);
+    if (r >= 0)
+        r = ask(u, ASKED_ROOMS, PV_CTLAPI_ROOM_LIST, NULL);
     if (r >= 0)
         r = ask(u, ASKED_UNREAD, PV_CTLAPI_INBOX, NULL);
     if (index == SIZE_MAX)

@@ -96,7 +96,7 @@ size_t pv_tui_find(struct pv_tui *t, const char *name, bool create)
     }
     struct pv_tui_conv *c = &t->convs[low];
     memmove(c + 1, c, (t->n_convs - low) * sizeof(*c));
-    *c = (struct pv_tui_conv){.rtt_ms = -1, .path = "none"};
+    *c = (struct pv_tui_conv){.rtt_ms = -1, .path = "none", .is_room = name[0] == '#'};
     memcpy(c->name, name, strlen(name) + 1);
     if (t->n_convs++ > 0 && low <= t->current)
         t->current++;
@@ -192,7 +192,10 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg, con
     line.outgoing = strcmp(from, t->me) == 0;
     line.state = state_of(pv_json_text(msg, "state", ""));
     snprintf(line.id, sizeof(line.id), "%s", pv_json_text(msg, "id", ""));
+    snprintf(line.from, sizeof(line.from), "%s", pv_name_is_valid(from) ? from : "?");
     *ret_peer = line.outgoing ? pv_json_text(msg, "to", "") : from;
+    if (json_is_string(json_object_get(msg, "room")))
+        *ret_peer = pv_json_text(msg, "room", "");
     return line;
 }
 
@@ -222,7 +225,9 @@ void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
 {
     const json_t *msg = json_object_get(body, "message");
     pv_tui_take_message(t, msg);
-    if (!pv_json_bool(body, "online"))
+    if (!pv_json_bool(body, "online") && json_is_string(json_object_get(msg, "room")))
+        note(t, "queued: nobody else of %s is there", pv_json_text(msg, "room", "?"));
+    else if (!pv_json_bool(body, "online"))
         note(t, "queued: %s is away and gets it when it is back", pv_json_text(msg, "to", "?"));
 }
 
@@ -316,6 +321,102 @@ void pv_tui_take_presence(struct pv_tui *t, const json_t *body)
     ask(t, PV_TUI_PEERS, "", NULL);
 }
 
+/* --- rooms ----------------------------------------------------------------------------------- */
+
+/* As the daemon writes it: harmless, and long enough for a '#' and more. */
+static bool is_room_name(const char *name)
+{
+    size_t len = strlen(name);
+    if (name[0] != '#' || len < 2 || len >= PV_NAME_BUF)
+        return false;
+    for (const char *c = name; *c != '\0'; c++) {
+        if (*c <= ' ' || *c > '~')
+            return false;
+    }
+    return true;
+}
+
+void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)
+{
+    const json_t *room;
+    size_t i;
+    json_array_foreach(json_object_get(body, "rooms"), i, room)
+    {
+        const char *name = pv_json_text(room, "room", "");
+        bool left = pv_json_bool(room, "left");
+        size_t index = is_room_name(name) ? pv_tui_find(t, name, !left) : SIZE_MAX;
+        if (index == SIZE_MAX)
+            continue;
+        t->convs[index].left = left;
+        t->convs[index].members = (unsigned)json_integer_value(json_object_get(room, "members"));
+    }
+}
+
+void pv_tui_take_room(struct pv_tui *t, const json_t *body)
+{
+    char line[256];
+    const char *name = pv_json_text(body, "room", "");
+    bool invited = strcmp(pv_json_text(body, "what", ""), "invited") == 0;
+    size_t index = is_room_name(name) ? pv_tui_find(t, name, true) : SIZE_MAX;
+    if (index == SIZE_MAX)
+        return;
+    snprintf(line, sizeof(line), "%s %s%s", pv_json_text(body, "peer", "?"),
+             invited ? "was invited by " : "left", invited ? pv_json_text(body, "by", "?") : "");
+    tell(&t->convs[index], line);
+    if (index != t->current)
+        note(t, "%s: %s", name, line);
+    ask(t, PV_TUI_ROOMS, "", NULL);
+}
+
+void pv_tui_take_members(struct pv_tui *t, const json_t *body)
+{
+    const json_t *m;
+    size_t i;
+    json_array_foreach(json_object_get(body, "members"), i, m)
+    {
+        char line[128];
+        snprintf(line, sizeof(line), "%-16s %s%s", pv_json_text(m, "name", "?"),
+                 pv_json_bool(m, "online") ? "online" : "away",
+                 pv_json_bool(m, "creator") ? ", made the room" : "");
+        tell(&t->convs[t->current], line);
+    }
+}
+
+void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, const json_t *body)
+{
+    const char *name = pv_json_text(body, "room", "");
+    size_t index = is_room_name(name) ? pv_tui_find(t, name, true) : SIZE_MAX;
+    if (index == SIZE_MAX)
+        return;
+    if (action->kind == PV_TUI_MAKE) {
+        pv_tui_open(t, index);
+        note(t, "%s is open: /invite NAME", name);
+    } else if (action->kind == PV_TUI_INVITE) {
+        note(t, "%s is invited to %s", action->text == NULL ? "?" : action->text, name);
+    } else {
+        note(t, "left %s; what was said stays here", name);
+    }
+    ask(t, PV_TUI_ROOMS, "", NULL);
+}
+
+/* /room, /invite, /leave, /members. */
+static void run_room(struct pv_tui *t, enum pv_tui_word word, const char *name)
+{
+    const struct pv_tui_conv *c = &t->convs[t->current];
+    if (word == PV_TUI_W_ROOM && (name[0] == '\0' || (name[0] == '#' && name[1] == '\0')))
+        note(t, "/room NAME");
+    else if (word == PV_TUI_W_ROOM)
+        ask(t, PV_TUI_MAKE, name, NULL);
+    else if (!c->is_room)
+        note(t, "that is for a room: /open #NAME first, or /room NAME makes one");
+    else if (word == PV_TUI_W_INVITE && name[0] == '\0')
+        note(t, "/invite NAME");
+    else if (word == PV_TUI_W_INVITE)
+        ask(t, PV_TUI_INVITE, c->name, strdup(name));
+    else
+        ask(t, word == PV_TUI_W_LEAVE ? PV_TUI_LEAVE : PV_TUI_MEMBERS, c->name, NULL);
+}
+
 void pv_tui_take_error(struct pv_tui *t, const char *error, const char *text)
 {
     note(t, "%s", error);
@@ -329,7 +430,9 @@ static void send_to(struct pv_tui *t, const char *name, const char *text)
 {
     char peer[PV_NAME_BUF];
     size_t index = SIZE_MAX;
-    if (pv_name_parse(name, strlen(name), peer) == PV_OK)
+    if (is_room_name(name))
+        snprintf(peer, sizeof(peer), "%s", name);
+    if (is_room_name(name) || pv_name_parse(name, strlen(name), peer) == PV_OK)
         index = pv_tui_find(t, peer, false);
     if (index == SIZE_MAX || index == 0) {
         note(t, "there is no %.63s here: /peers lists who there is", name);
@@ -371,6 +474,12 @@ static void run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
         break;
     case PV_TUI_W_EXIT:
         t->ended = true;
+        break;
+    case PV_TUI_W_ROOM:
+    case PV_TUI_W_INVITE:
+    case PV_TUI_W_LEAVE:
+    case PV_TUI_W_MEMBERS:
+        run_room(t, word, w->name);
         break;
     case PV_TUI_W_NONE:
         note(t, "there is no command /%.32s: /help lists them", w->name);

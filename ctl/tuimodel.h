@@ -26,15 +26,19 @@ struct pv_tui_line {
     char id[PV_CHAT_ID_TEXT_BUF]; /* "": a notice */
     bool outgoing;
     enum pv_chat_state state;
-    double time; /* Unix seconds */
-    char *text;  /* owned; harmless: no control characters but newline and tab */
+    double time;            /* Unix seconds */
+    char *text;             /* owned; harmless: no control characters but newline and tab */
+    char from[PV_NAME_BUF]; /* of what came in */
 };
 
 struct pv_tui_conv {
     char name[PV_NAME_BUF]; /* "" for the network's own */
     bool online, is_static;
-    char path[8];  /* "direct", "relay", "static", "none" */
-    double rtt_ms; /* < 0: unknown */
+    bool is_room;     /* its name begins with '#' */
+    unsigned members; /* of a room */
+    bool left;        /* a room this node is no longer in */
+    char path[8];     /* "direct", "relay", "static", "none" */
+    double rtt_ms;    /* < 0: unknown */
     unsigned unread;
     struct pv_tui_line *lines; /* owned; oldest first */
     size_t n_lines, cap;
@@ -43,10 +47,15 @@ struct pv_tui_conv {
 };
 
 enum pv_tui_action_kind {
-    PV_TUI_SEND,    /* peer, text */
+    PV_TUI_SEND,    /* peer, text; peer may be a room everywhere */
     PV_TUI_PEERS,   /* who is there */
     PV_TUI_HISTORY, /* of peer */
     PV_TUI_READ,    /* mark what peer wrote as read */
+    PV_TUI_ROOMS,   /* which rooms there are */
+    PV_TUI_MAKE,    /* room peer */
+    PV_TUI_INVITE,  /* text (a peer's name) into room peer */
+    PV_TUI_LEAVE,   /* room peer */
+    PV_TUI_MEMBERS, /* of room peer */
 };
 struct pv_tui_action {
     enum pv_tui_action_kind kind;
@@ -96,6 +105,12 @@ void pv_tui_take_sent(struct pv_tui *t, const json_t *body);
 void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body);
 void pv_tui_take_state(struct pv_tui *t, const json_t *body);
 void pv_tui_take_presence(struct pv_tui *t, const json_t *body);
+void pv_tui_take_rooms(struct pv_tui *t, const json_t *body);
+/* The event: somebody was invited, or left. */
+void pv_tui_take_room(struct pv_tui *t, const json_t *body);
+void pv_tui_take_members(struct pv_tui *t, const json_t *body);
+/* A room was made, or left, or somebody invited to it. */
+void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, const json_t *body);
 /* A request about peer failed; text (may be NULL) was not sent and is given back to be typed. */
 void pv_tui_take_error(struct pv_tui *t, const char *error, const char *text);
 

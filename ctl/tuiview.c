@@ -153,7 +153,7 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
 {
     const struct pv_tui_line *line = &c->lines[index];
     struct walk w = {.line = line, .text = line->text, .cols = cols};
-    w.who = line->outgoing ? t->me : c->name;
+    w.who = line->outgoing ? t->me : c->is_room ? line->from : c->name;
     if (line->id[0] == '\0')
         return w;
     size_t before = index;
@@ -280,6 +280,8 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
 
 static const char *way_of(const struct pv_tui_conv *c)
 {
+    if (c->is_room)
+        return c->left ? "left" : "room";
     if (strcmp(c->path, "none") != 0)
         return c->path;
     return c->online ? "online" : "away";
@@ -304,6 +306,8 @@ static void draw_title(const struct pv_tui *t, struct pv_tui_screen *s)
     write_text(&p, way_of(c));
     if (c->rtt_ms >= 0 && strcmp(c->path, "none") != 0)
         snprintf(rtt, sizeof(rtt), ", %.*f ms", c->rtt_ms < 10 ? 1 : 0, c->rtt_ms);
+    if (c->is_room && c->members > 0)
+        snprintf(rtt, sizeof(rtt), ", %u member%s", c->members, c->members == 1 ? "" : "s");
     write_text(&p, rtt);
 }
 
@@ -317,7 +321,9 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
     write_text(&p, "                        ");
     p.col = 0;
     p.attr = (uint8_t)(base | (c->online ? PV_TUI_GOOD : PV_TUI_DIM));
-    write_text(&p, index == 0 ? " " : c->online ? "\xe2\x97\x8f" : "\xe2\x97\x8b"); /* ● ○ */
+    write_text(&p, index == 0 || c->is_room ? " "
+                   : c->online              ? "\xe2\x97\x8f"
+                                            : "\xe2\x97\x8b"); /* ● ○ */
     p.attr = (uint8_t)(base | (c->unread > 0 ? PV_TUI_BOLD : 0));
     p.col = 2;
     p.end = 2 + NAME_COLS;

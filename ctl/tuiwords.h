@@ -16,12 +16,16 @@ enum pv_tui_word {
     PV_TUI_W_CLOSE,
     PV_TUI_W_HELP,
     PV_TUI_W_EXIT,
+    PV_TUI_W_ROOM,
+    PV_TUI_W_INVITE,
+    PV_TUI_W_LEAVE,
+    PV_TUI_W_MEMBERS,
 };
 
 /* A line taken apart. */
 struct pv_tui_words {
     bool is_command, classic; /* classic: without a slash */
-    char name[PV_NAME_BUF];   /* of SEND and OPEN in lower case; NONE: the word; cut */
+    char name[PV_NAME_BUF];   /* of SEND, OPEN, ROOM, INVITE in lower case; NONE: the word; cut */
     const char *text;         /* of SEND; "" when missing; points into line */
     const char *plain;        /* no command: what is to be sent; points into line */
 };

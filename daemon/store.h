@@ -14,7 +14,7 @@
 #include "daemon/core/job.h"
 
 enum {
-    PV_STORE_SCHEMA = 1, /* PRAGMA user_version */
+    PV_STORE_SCHEMA = 2, /* PRAGMA user_version */
     PV_STORE_MAX_STATEMENTS = 1 << 18,
     PV_STORE_MAX_META = 65536,
 };

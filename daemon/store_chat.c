@@ -7,9 +7,11 @@
  */
 #include "daemon/store_chat.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "daemon/store_room.h"
+#include "daemon/store_sql.h"
 
 enum {
     FIRST_ROWS = 16, /* records allocated at first; the list doubles */
@@ -56,13 +58,7 @@ _Static_assert(PV_CHAT_QUEUED == 0 && PV_CHAT_SENT == 1 && PV_CHAT_DELIVERED == 
                "states are stored as numbers");
 
 #define STATE   "CASE state WHEN 0 THEN sent ELSE state + 1 END"
-#define COLUMNS "id, peer, peer_name, outgoing, " STATE ", seq, time_ms, text"
-
-/* SQLite keeps the reason in its connection. */
-static int status_of(int rc)
-{
-    return rc == SQLITE_OK || rc == SQLITE_DONE || rc == SQLITE_ROW ? PV_OK : -EIO;
-}
+#define COLUMNS "id, peer, peer_name, outgoing, " STATE ", seq, time_ms, text, author"
 
 static bool is_first_version(sqlite3 *db)
 {
@@ -77,106 +73,39 @@ int pv_store_chat_schema(sqlite3 *db)
     int rc = sqlite3_exec(db, SCHEMA, NULL, NULL, NULL);
     if (rc == SQLITE_OK && is_first_version(db))
         rc = sqlite3_exec(db, ADDITIONS, NULL, NULL, NULL);
-    return status_of(rc);
+    return rc != SQLITE_OK ? pv_query_status(rc) : pv_store_room_schema(db);
 }
 
 /* --- statements ---------------------------------------------------------------------------- */
 
-/* One statement, sticky: the first failure stays in rc and later calls do nothing. */
-struct query {
-    sqlite3_stmt *stmt;
-    int rc;
-    int n_bound;
-};
-
-static struct query prepare(sqlite3 *db, const char *sql)
+static void bind_peer(struct pv_query *q, const uint8_t *pk)
 {
-    struct query q = {.stmt = NULL};
-    q.rc = sqlite3_prepare_v2(db, sql, -1, &q.stmt, NULL);
-    return q;
+    pv_bind_blob(q, pk, PV_CHATJOB_PK_LEN);
 }
 
-static void bind_blob(struct query *q, const uint8_t *bytes, int len)
+static void bind_id(struct pv_query *q, const uint8_t *id)
 {
-    if (q->rc == SQLITE_OK)
-        q->rc = sqlite3_bind_blob(q->stmt, ++q->n_bound, bytes, len, SQLITE_STATIC);
-}
-
-static void bind_peer(struct query *q, const uint8_t *pk)
-{
-    bind_blob(q, pk, PV_CHATJOB_PK_LEN);
-}
-
-static void bind_id(struct query *q, const uint8_t *id)
-{
-    bind_blob(q, id, PV_CHAT_ID_LEN);
-}
-
-static void bind_u64(struct query *q, uint64_t v)
-{
-    if (q->rc == SQLITE_OK)
-        q->rc = sqlite3_bind_int64(q->stmt, ++q->n_bound, (sqlite3_int64)v);
-}
-
-static void bind_text(struct query *q, const char *text)
-{
-    if (q->rc == SQLITE_OK)
-        q->rc = sqlite3_bind_text(q->stmt, ++q->n_bound, text, -1, SQLITE_STATIC);
-}
-
-/* Another row? */
-static bool next_row(struct query *q)
-{
-    if (q->rc == SQLITE_OK || q->rc == SQLITE_ROW)
-        q->rc = sqlite3_step(q->stmt);
-    return q->rc == SQLITE_ROW;
-}
-
-static int finish(struct query *q)
-{
-    sqlite3_finalize(q->stmt);
-    return status_of(q->rc);
-}
-
-/* Runs a statement without rows to its end. */
-static int run(struct query *q)
-{
-    while (next_row(q))
-        ;
-    return finish(q);
-}
-
-static uint64_t column_u64(const struct query *q, int column)
-{
-    sqlite3_int64 v = sqlite3_column_int64(q->stmt, column);
-    return v < 0 ? 0 : (uint64_t)v;
+    pv_bind_blob(q, id, PV_CHAT_ID_LEN);
 }
 
 /* --- records ------------------------------------------------------------------------------- */
 
-static bool get_bytes(const struct query *q, int column, uint8_t *dst, int len)
-{
-    const void *bytes = sqlite3_column_blob(q->stmt, column);
-    if (bytes == NULL || sqlite3_column_bytes(q->stmt, column) != len)
-        return false;
-    memcpy(dst, bytes, (size_t)len);
-    return true;
-}
-
 /* Reads the row's COLUMNS. */
-static int get_record(const struct query *q, bool with_text, struct pv_chat_record *ret_rec)
+static int get_record(const struct pv_query *q, bool with_text, struct pv_chat_record *ret_rec)
 {
     struct pv_chat_record rec = {.text = NULL};
     const char *name = (const char *)sqlite3_column_text(q->stmt, 2);
     const char *text = (const char *)sqlite3_column_text(q->stmt, 7);
-    if (!get_bytes(q, 0, rec.id, sizeof(rec.id)) || !get_bytes(q, 1, rec.peer, sizeof(rec.peer)) ||
-        name == NULL || text == NULL || strlen(name) >= sizeof(rec.peer_name))
+    if (!pv_column_bytes(q, 0, rec.id, sizeof(rec.id)) ||
+        !pv_column_bytes(q, 1, rec.peer, sizeof(rec.peer)) || name == NULL || text == NULL ||
+        strlen(name) >= sizeof(rec.peer_name))
         return PV_ERR_MALFORMED;
     memcpy(rec.peer_name, name, strlen(name) + 1);
     rec.outgoing = sqlite3_column_int(q->stmt, 3) != 0;
     rec.state = (enum pv_chat_state)sqlite3_column_int(q->stmt, 4);
-    rec.seq = column_u64(q, 5);
-    rec.time_ms = column_u64(q, 6);
+    rec.seq = pv_column_u64(q, 5);
+    rec.time_ms = pv_column_u64(q, 6);
+    rec.in_room = pv_column_bytes(q, 8, rec.author, sizeof(rec.author));
     if (with_text) {
         rec.text = strdup(text);
         if (rec.text == NULL)
@@ -206,12 +135,12 @@ static uint32_t limit_of(const struct pv_chatjob *job)
 }
 
 /* Takes the rows of q (which asks for one more than the limit) into res; ends q. */
-static int list(struct query *q, const struct pv_chatjob *job, bool with_text,
+static int list(struct pv_query *q, const struct pv_chatjob *job, bool with_text,
                 struct pv_chatjob_result *res)
 {
     size_t cap = 0, bytes = 0;
     int r = PV_OK;
-    while (r == PV_OK && next_row(q)) {
+    while (r == PV_OK && pv_query_next(q)) {
         struct pv_chat_record rec;
         r = get_record(q, with_text, &rec);
         if (r < 0)
@@ -226,24 +155,24 @@ static int list(struct query *q, const struct pv_chatjob *job, bool with_text,
             break;
         }
     }
-    int end = finish(q);
+    int end = pv_query_end(q);
     return r < 0 ? r : end;
 }
 
 static int insert(sqlite3 *db, const struct pv_chat_record *m, bool *ret_new)
 {
-    struct query q = prepare(db, "INSERT OR IGNORE INTO chat_message"
-                                 " (id, peer, peer_name, outgoing, state, seq, time_ms, text)"
-                                 " VALUES (?,?,?,?,?,?,?,?)");
+    struct pv_query q = pv_query(db, "INSERT OR IGNORE INTO chat_message"
+                                     " (id, peer, peer_name, outgoing, state, seq, time_ms, text)"
+                                     " VALUES (?,?,?,?,?,?,?,?)");
     bind_id(&q, m->id);
     bind_peer(&q, m->peer);
-    bind_text(&q, m->peer_name);
-    bind_u64(&q, m->outgoing);
-    bind_u64(&q, m->outgoing ? 0 : PV_CHAT_UNREAD - 1);
-    bind_u64(&q, m->seq);
-    bind_u64(&q, m->time_ms);
-    bind_text(&q, m->text);
-    int r = run(&q);
+    pv_bind_text(&q, m->peer_name);
+    pv_bind_u64(&q, m->outgoing);
+    pv_bind_u64(&q, m->outgoing ? 0 : PV_CHAT_UNREAD - 1);
+    pv_bind_u64(&q, m->seq);
+    pv_bind_u64(&q, m->time_ms);
+    pv_bind_text(&q, m->text);
+    int r = pv_query_run(&q);
     *ret_new = sqlite3_changes(db) > 0;
     return r;
 }
@@ -258,10 +187,10 @@ static int result_copy(struct pv_chatjob_result *res, const struct pv_chat_recor
 
 /* --- the jobs ------------------------------------------------------------------------------ */
 
-static int count_u64(struct query *q, uint64_t *ret_n)
+static int count_u64(struct pv_query *q, uint64_t *ret_n)
 {
-    uint64_t n = next_row(q) ? column_u64(q, 0) : 0;
-    int r = finish(q);
+    uint64_t n = pv_query_next(q) ? pv_column_u64(q, 0) : 0;
+    int r = pv_query_end(q);
     if (r == PV_OK)
         *ret_n = n;
     return r;
@@ -270,16 +199,16 @@ static int count_u64(struct query *q, uint64_t *ret_n)
 /* The message is there already: the answer was lost and the job repeated. */
 static int find_enqueued(sqlite3 *db, const struct pv_chat_record *m, struct pv_chatjob_result *res)
 {
-    struct query q = prepare(db, "SELECT " COLUMNS
-                                 " FROM chat_message WHERE peer = ? AND id = ? AND outgoing = 1");
+    struct pv_query q = pv_query(
+        db, "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND id = ? AND outgoing = 1");
     bind_peer(&q, m->peer);
     bind_id(&q, m->id);
     int r = PV_OK;
-    if (next_row(&q)) {
+    if (pv_query_next(&q)) {
         r = get_record(&q, true, &res->msgs[0]);
         res->n_msgs = r == PV_OK ? 1 : 0;
     }
-    int end = finish(&q);
+    int end = pv_query_end(&q);
     return r < 0 ? r : end;
 }
 
@@ -292,7 +221,7 @@ static int enqueue(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     int r = find_enqueued(db, &m, res);
     if (r < 0 || res->n_msgs > 0)
         return r;
-    struct query q = prepare(
+    struct pv_query q = pv_query(
         db, "SELECT COUNT(*) FROM chat_message WHERE peer = ? AND outgoing = 1 AND state = 0");
     bind_peer(&q, m.peer);
     r = count_u64(&q, &queued);
@@ -301,8 +230,8 @@ static int enqueue(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     if (queued >= PV_CHATJOB_MAX_QUEUED)
         return PV_ERR_LIMIT;
 
-    q = prepare(db, "INSERT INTO chat_seq (peer, last) VALUES (?, 1)"
-                    " ON CONFLICT (peer) DO UPDATE SET last = last + 1 RETURNING last");
+    q = pv_query(db, "INSERT INTO chat_seq (peer, last) VALUES (?, 1)"
+                     " ON CONFLICT (peer) DO UPDATE SET last = last + 1 RETURNING last");
     bind_peer(&q, m.peer);
     r = count_u64(&q, &m.seq);
     if (r < 0)
@@ -333,24 +262,24 @@ static int commit(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
 static int mark_one(sqlite3 *db, const struct pv_chatjob *job, const uint8_t *id,
                     enum pv_chat_state state, bool *ret_changed)
 {
-    struct query q =
+    struct pv_query q =
         state == PV_CHAT_SENT
-            ? prepare(db, "UPDATE chat_message SET sent = 1 WHERE peer = ? AND id = ?"
-                          " AND outgoing = 1 AND state = 0 AND sent = 0")
-            : prepare(db, "UPDATE chat_message SET state = ?3 WHERE peer = ?1 AND id = ?2"
-                          " AND outgoing = 1 AND state < ?3");
+            ? pv_query(db, "UPDATE chat_message SET sent = 1 WHERE peer = ? AND id = ?"
+                           " AND outgoing = 1 AND state = 0 AND sent = 0")
+            : pv_query(db, "UPDATE chat_message SET state = ?3 WHERE peer = ?1 AND id = ?2"
+                           " AND outgoing = 1 AND state < ?3");
     bind_peer(&q, job->peer);
     bind_id(&q, id);
     if (state != PV_CHAT_SENT)
-        bind_u64(&q, (uint64_t)state - 1);
-    int r = run(&q);
+        pv_bind_u64(&q, (uint64_t)state - 1);
+    int r = pv_query_run(&q);
     *ret_changed = sqlite3_changes(db) > 0;
     if (r < 0 || !*ret_changed || state == PV_CHAT_SENT)
         return r;
-    q = prepare(db, "DELETE FROM chat_kept WHERE peer = ? AND id = ?");
+    q = pv_query(db, "DELETE FROM chat_kept WHERE peer = ? AND id = ?");
     bind_peer(&q, job->peer);
     bind_id(&q, id);
-    return run(&q);
+    return pv_query_run(&q);
 }
 
 static int mark(sqlite3 *db, const struct pv_chatjob *job, enum pv_chat_state state,
@@ -372,12 +301,13 @@ static int mark(sqlite3 *db, const struct pv_chatjob *job, enum pv_chat_state st
 
 static int seen(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    /* Plain text (seq 0) has nobody who waits for a receipt. */
-    struct query q = prepare(db, "UPDATE chat_message SET state = 2, owed = seq > 0"
-                                 " WHERE peer = ? AND id = ? AND outgoing = 0 AND state = 3");
+    /* Plain text (seq 0) and texts in rooms have nobody who waits for a receipt. */
+    struct pv_query q =
+        pv_query(db, "UPDATE chat_message SET state = 2, owed = seq > 0 AND author IS NULL"
+                     " WHERE peer = ? AND id = ? AND outgoing = 0 AND state = 3");
     bind_peer(&q, job->peer);
     bind_id(&q, job->id);
-    int r = run(&q);
+    int r = pv_query_run(&q);
     res->changed = sqlite3_changes(db) > 0;
     return r;
 }
@@ -385,11 +315,11 @@ static int seen(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_res
 static int told(sqlite3 *db, const struct pv_chatjob *job)
 {
     for (size_t i = 0; i < job->n_ids; i++) {
-        struct query q = prepare(
+        struct pv_query q = pv_query(
             db, "UPDATE chat_message SET owed = 0 WHERE peer = ? AND id = ? AND outgoing = 0");
         bind_peer(&q, job->peer);
         bind_id(&q, job->ids[i]);
-        int r = run(&q);
+        int r = pv_query_run(&q);
         if (r < 0)
             return r;
     }
@@ -398,33 +328,33 @@ static int told(sqlite3 *db, const struct pv_chatjob *job)
 
 static int outbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    struct query q =
-        prepare(db, "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
-                    " AND outgoing = 1 AND state = 0 AND seq > ? ORDER BY seq LIMIT ?");
+    struct pv_query q =
+        pv_query(db, "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
+                     " AND outgoing = 1 AND state = 0 AND seq > ? ORDER BY seq LIMIT ?");
     bind_peer(&q, job->peer);
-    bind_u64(&q, job->after_seq);
-    bind_u64(&q, limit_of(job) + 1);
+    pv_bind_u64(&q, job->after_seq);
+    pv_bind_u64(&q, limit_of(job) + 1);
     return list(&q, job, true, res);
 }
 
 static int owed(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    struct query q = prepare(db, "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
-                                 " AND owed = 1 ORDER BY n LIMIT ?");
+    struct pv_query q = pv_query(db, "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
+                                     " AND owed = 1 ORDER BY n LIMIT ?");
     bind_peer(&q, job->peer);
-    bind_u64(&q, limit_of(job) + 1);
+    pv_bind_u64(&q, limit_of(job) + 1);
     return list(&q, job, false, res);
 }
 
 static int unkept(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    struct query q = prepare(
+    struct pv_query q = pv_query(
         db, "SELECT " COLUMNS " FROM chat_message AS m"
             " WHERE peer = ? AND outgoing = 1 AND state = 0"
             " AND NOT EXISTS(SELECT 1 FROM chat_kept AS k WHERE k.peer = m.peer AND k.id = m.id)"
             " ORDER BY seq LIMIT ?");
     bind_peer(&q, job->peer);
-    bind_u64(&q, limit_of(job) + 1);
+    pv_bind_u64(&q, limit_of(job) + 1);
     return list(&q, job, true, res);
 }
 
@@ -433,24 +363,25 @@ static int kept(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_res
 {
     int r = PV_OK;
     for (size_t i = 0; r == PV_OK && i < job->n_ids; i++) {
-        struct query q = prepare(db, "INSERT OR IGNORE INTO chat_kept (peer, id)"
-                                     " SELECT peer, id FROM chat_message"
-                                     " WHERE peer = ? AND id = ? AND outgoing = 1 AND state = 0");
+        struct pv_query q =
+            pv_query(db, "INSERT OR IGNORE INTO chat_kept (peer, id)"
+                         " SELECT peer, id FROM chat_message"
+                         " WHERE peer = ? AND id = ? AND outgoing = 1 AND state = 0");
         bind_peer(&q, job->peer);
         bind_id(&q, job->ids[i]);
-        r = run(&q);
+        r = pv_query_run(&q);
     }
     return r < 0 ? r : mark(db, job, PV_CHAT_SENT, res);
 }
 
 static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    struct query q = prepare(db, "SELECT " COLUMNS " FROM chat_message"
-                                 " WHERE outgoing = 0 AND state = 3 AND (? = 0 OR peer = ?)"
-                                 " ORDER BY n LIMIT ?");
-    bind_u64(&q, job->of_peer);
-    bind_blob(&q, job->peer, sizeof(job->peer));
-    bind_u64(&q, limit_of(job) + 1);
+    struct pv_query q = pv_query(db, "SELECT " COLUMNS " FROM chat_message"
+                                     " WHERE outgoing = 0 AND state = 3 AND (? = 0 OR peer = ?)"
+                                     " ORDER BY n LIMIT ?");
+    pv_bind_u64(&q, job->of_peer);
+    pv_bind_blob(&q, job->peer, sizeof(job->peer));
+    pv_bind_u64(&q, limit_of(job) + 1);
     int r = list(&q, job, true, res);
     for (size_t i = 0; r == PV_OK && job->mark_read && i < res->n_msgs; i++) {
         struct pv_chatjob one = {.kind = PV_CHATJOB_SEEN};
@@ -464,13 +395,13 @@ static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_re
 
 static int history(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    struct query q =
-        prepare(db, job->all_peers ? "SELECT " COLUMNS " FROM chat_message ORDER BY n DESC LIMIT ?"
-                                   : "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
-                                     " ORDER BY n DESC LIMIT ?");
+    struct pv_query q =
+        pv_query(db, job->all_peers ? "SELECT " COLUMNS " FROM chat_message ORDER BY n DESC LIMIT ?"
+                                    : "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
+                                      " ORDER BY n DESC LIMIT ?");
     if (!job->all_peers)
         bind_peer(&q, job->peer);
-    bind_u64(&q, limit_of(job) + 1);
+    pv_bind_u64(&q, limit_of(job) + 1);
     int r = list(&q, job, true, res);
     for (size_t i = 0; i < res->n_msgs / 2; i++) {
         struct pv_chat_record swap = res->msgs[i];
@@ -482,34 +413,35 @@ static int history(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
 
 static int backlog(sqlite3 *db, struct pv_chatjob_result *res)
 {
-    struct query q = prepare(
+    struct pv_query q = pv_query(
         db, "SELECT m.peer, SUM(m.outgoing), SUM(m.owed), (SELECT peer_name FROM chat_message l"
             " WHERE l.peer = m.peer ORDER BY n DESC LIMIT 1) FROM chat_message m"
-            " WHERE (m.outgoing = 1 AND m.state = 0) OR m.owed = 1 GROUP BY m.peer LIMIT ?");
-    bind_u64(&q, PV_CHATJOB_MAX_PEERS);
+            " WHERE (m.outgoing = 1 AND m.state = 0 AND m.author IS NULL) OR m.owed = 1"
+            " GROUP BY m.peer LIMIT ?");
+    pv_bind_u64(&q, PV_CHATJOB_MAX_PEERS);
     int r = PV_OK;
-    while (r == PV_OK && next_row(&q)) {
+    while (r == PV_OK && pv_query_next(&q)) {
         struct pv_chat_backlog *b = &res->backlog[res->n_backlog];
         const char *name = (const char *)sqlite3_column_text(q.stmt, 3);
-        if (!get_bytes(&q, 0, b->peer, sizeof(b->peer)) || name == NULL ||
+        if (!pv_column_bytes(&q, 0, b->peer, sizeof(b->peer)) || name == NULL ||
             strlen(name) >= sizeof(b->peer_name)) {
             r = PV_ERR_MALFORMED;
             break;
         }
         memcpy(b->peer_name, name, strlen(name) + 1);
-        b->queued = column_u64(&q, 1);
-        b->owed = column_u64(&q, 2);
+        b->queued = pv_column_u64(&q, 1);
+        b->owed = pv_column_u64(&q, 2);
         res->queued += b->queued;
         res->n_backlog++;
     }
-    int end = finish(&q);
+    int end = pv_query_end(&q);
     return r < 0 ? r : end;
 }
 
 static int counts(sqlite3 *db, struct pv_chatjob_result *res)
 {
-    struct query q =
-        prepare(db, "SELECT COUNT(*) FROM chat_message WHERE outgoing = 0 AND state = 3");
+    struct pv_query q =
+        pv_query(db, "SELECT COUNT(*) FROM chat_message WHERE outgoing = 0 AND state = 3");
     int r = count_u64(&q, &res->unread);
     if (r < 0)
         return r;
@@ -553,6 +485,8 @@ static int run_job(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
         return kept(db, job, res);
     case PV_CHATJOB_COUNTS:
         return counts(db, res);
+    case PV_CHATJOB_ROOM:
+        return job->room == NULL ? PV_ERR_MALFORMED : pv_store_room_run(db, job->room, res);
     }
     return PV_ERR_MALFORMED;
 }

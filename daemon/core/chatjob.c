@@ -18,6 +18,7 @@ struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job)
         return NULL;
     pv_chat_records_free(job->msgs, job->n_msgs);
     free(job->ids);
+    pv_roomjob_free(job->room);
     free(job);
     return NULL;
 }
@@ -28,6 +29,7 @@ struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *resul
         return NULL;
     pv_chat_records_free(result->msgs, result->n_msgs);
     free(result->backlog);
+    pv_roomjob_result_free(result->room);
     free(result);
     return NULL;
 }

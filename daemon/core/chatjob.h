@@ -12,6 +12,7 @@
 
 #include "base/pv.h"
 #include "base/text.h"
+#include "daemon/core/roomjob.h"
 #include "proto/chat.h"
 
 enum {
@@ -27,9 +28,11 @@ enum {
 /* One stored message. */
 struct pv_chat_record {
     uint8_t id[PV_CHAT_ID_LEN];
-    uint8_t peer[PV_CHATJOB_PK_LEN]; /* the other node */
-    char peer_name[PV_NAME_BUF];     /* its name when the message was stored */
-    bool outgoing;                   /* this node is the sender */
+    uint8_t peer[PV_CHATJOB_PK_LEN];   /* the other node */
+    char peer_name[PV_NAME_BUF];       /* its name when the message was stored */
+    bool outgoing;                     /* this node is the sender */
+    bool in_room;                      /* peer is pv_room_key(), peer_name the author's name */
+    uint8_t author[PV_CHATJOB_PK_LEN]; /* in_room */
     enum pv_chat_state state;
     uint64_t seq;     /* the sender's; 0 = plain text */
     uint64_t time_ms; /* the sender's clock, Unix milliseconds; plain text: the receiver's */
@@ -71,6 +74,8 @@ enum pv_chatjob_kind {
     PV_CHATJOB_KEPT,
     /* Out: unread, queued, backlog. */
     PV_CHATJOB_COUNTS,
+    /* See roomjob.h. In: room. Out: room (may be NULL), and msgs where it says messages. */
+    PV_CHATJOB_ROOM,
 };
 
 struct pv_chatjob {
@@ -87,6 +92,7 @@ struct pv_chatjob {
     size_t n_msgs;
     uint8_t (*ids)[PV_CHAT_ID_LEN]; /* TOLD, MARK, KEPT: owned */
     size_t n_ids;
+    struct pv_roomjob *room; /* ROOM: owned */
 };
 
 /* What one peer still has to get from this node. */
@@ -106,6 +112,7 @@ struct pv_chatjob_result {
     uint64_t queued;                 /* COUNTS: of all peers */
     struct pv_chat_backlog *backlog; /* COUNTS: owned; peers with queued or owed > 0 */
     size_t n_backlog;
+    struct pv_roomjob_result *room; /* ROOM: owned */
 };
 
 /* A zeroed job of this kind; NULL without memory. */

@@ -45,7 +45,7 @@ int chat_peer_get(struct pv_chatlink *link, const uint8_t *pk, const char *name,
 
 bool chat_has_work(const struct chat_peer *peer)
 {
-    return peer->n_window > 0 || peer->more_queued || peer->owed;
+    return peer->n_window > 0 || peer->more_queued || peer->owed || peer->wanted;
 }
 
 /* The window is only a copy of what the store has; the next connection starts from the store. */
@@ -183,6 +183,25 @@ struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link)
     return NULL;
 }
 
+int pv_chatlink_want(struct pv_chatlink *link, const uint8_t *pk, pv_ns now)
+{
+    struct chat_peer *peer = chat_peer_find(link, pk);
+    if (peer == NULL || !peer->online)
+        return PV_ERR_NOT_FOUND;
+    peer->wanted = true;
+    for (const struct chat_conn *c = peer->conns; c != NULL; c = c->next_of_peer)
+        peer->wanted = peer->wanted && !(c->connected && c->speaks);
+    chat_pump(link, peer, now);
+    return PV_OK;
+}
+
+void pv_chatlink_refuse(struct pv_chatlink *link, const uint8_t *pk, pv_ns now)
+{
+    struct chat_peer *peer = chat_peer_find(link, pk);
+    if (peer != NULL)
+        chat_refuse(link, peer, now);
+}
+
 /* --- connections --------------------------------------------------------------------------- */
 
 /* Makes room for one more connection of peer: the one that was silent for longest goes. */
@@ -230,8 +249,8 @@ void pv_chatlink_connected(struct pv_chatlink *link, uint32_t sid, pv_ns now)
     if (c == NULL || c->connected)
         return;
     c->connected = true;
-    c->speaks = true;
     c->last_heard = now;
+    chat_conn_speaks(link, c);
     chat_conn_rearm(link, c);
     chat_pump(link, c->peer, now);
 }
@@ -320,6 +339,7 @@ void pv_chatlink_peer_offline(struct pv_chatlink *link, const uint8_t *pk, pv_ns
     if (peer == NULL)
         return;
     peer->online = false;
+    peer->wanted = false; /* who wants it says so again when it is back */
     peer->was_away = true;
     chat_pump(link, peer, now);
     free_if_idle(link, peer);

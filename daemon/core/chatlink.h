@@ -109,6 +109,18 @@ struct pv_chatlink_parcel {
 PV_MUST_CHECK int pv_chatlink_stored(struct pv_chatlink *link,
                                      const struct pv_chatlink_parcel *parcel, pv_ns now);
 
+/* --- lines of others: rooms --------------------------------------------------------------------
+ */
+
+/* A connection to pk is wanted although nothing waits for it, until there is one. PV_ERR_NOT_FOUND:
+ * it is not online. */
+PV_MUST_CHECK int pv_chatlink_want(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);
+/* Sends a line on a connection that is there. PV_ERR_NOT_FOUND (none), PV_ERR_LIMIT (too much waits
+ * on it), PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_chatlink_say(struct pv_chatlink *link, const uint8_t *pk, struct pv_view line);
+/* The peer does what no honest node does: closes its connections. */
+void pv_chatlink_refuse(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);
+
 /* --- streams: TCP PV_CHAT_PORT, bound to the TUN ------------------------------------------- */
 
 enum pv_chatlink_who {
@@ -175,6 +187,9 @@ enum pv_chatlink_event_type {
     PV_CHATLINK_STATE,       /* our message msg.id to msg.peer got to msg.state (no text) */
     PV_CHATLINK_SENT,        /* tag: msg is stored and will be delivered */
     PV_CHATLINK_SEND_FAILED, /* tag: status says why */
+    PV_CHATLINK_UP,          /* msg.peer: a connection that carries frames is there, a new one */
+    PV_CHATLINK_DOWN,        /* msg.peer: the last one is gone */
+    PV_CHATLINK_LINE,        /* msg.peer sent msg.text, a line for which pv_room_is_frame() */
     PV_CHATLINK_PARCEL,      /* tag: number of a stored copy; status 0: its message is on disk */
 };
 struct pv_chatlink_event {

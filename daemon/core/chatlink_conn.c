@@ -45,9 +45,45 @@ int chat_conn_new(struct pv_chatlink *link, struct chat_peer *peer, struct chat_
     return PV_OK;
 }
 
+static void tell(struct pv_chatlink *link, const struct chat_peer *peer,
+                 enum pv_chatlink_event_type type)
+{
+    struct pv_chat_record rec = {.text = NULL};
+    memcpy(rec.peer, peer->pk, sizeof(rec.peer));
+    chat_event_push(link, type, 0, PV_OK, &rec);
+}
+
+void chat_conn_speaks(struct pv_chatlink *link, struct chat_conn *c)
+{
+    if (c->speaks)
+        return;
+    c->speaks = true;
+    c->peer->wanted = false;
+    tell(link, c->peer, PV_CHATLINK_UP);
+}
+
+/* The connection for lines: that of the outbox, else any. */
+static struct chat_conn *speaking(const struct chat_peer *peer)
+{
+    struct chat_conn *c = peer->active;
+    if (c != NULL)
+        return c;
+    for (c = peer->conns; c != NULL && !(c->connected && c->speaks); c = c->next_of_peer)
+        ;
+    return c;
+}
+
+int pv_chatlink_say(struct pv_chatlink *link, const uint8_t *pk, struct pv_view line)
+{
+    struct chat_peer *peer = chat_peer_find(link, pk);
+    struct chat_conn *c = peer == NULL ? NULL : speaking(peer);
+    return c == NULL ? PV_ERR_NOT_FOUND : chat_conn_put(link, c, (const char *)line.ptr, line.len);
+}
+
 void chat_conn_free(struct pv_chatlink *link, struct chat_conn *c)
 {
     struct chat_peer *peer = c->peer;
+    bool spoke = c->speaks;
     for (struct chat_conn **p = &peer->conns; *p != NULL; p = &(*p)->next_of_peer) {
         if (*p == c) {
             *p = c->next_of_peer;
@@ -68,6 +104,8 @@ void chat_conn_free(struct pv_chatlink *link, struct chat_conn *c)
     free(c->in);
     free(c->told);
     free(c);
+    if (spoke && speaking(peer) == NULL)
+        tell(link, peer, PV_CHATLINK_DOWN);
 }
 
 int chat_op_push(struct pv_chatlink *link, bool open, const struct chat_conn *c)

@@ -77,6 +77,7 @@ struct chat_peer {
     bool more_queued;    /* the store has, or may have, undelivered ones above loaded_seq */
     bool loading;        /* an OUTBOX job is out */
     bool missed;         /* one was stored meanwhile */
+    bool wanted;         /* others have something to say to it */
     bool owed;           /* read receipts are owed */
     bool owed_loading;
 
@@ -169,6 +170,8 @@ PV_MUST_CHECK int chat_conn_new(struct pv_chatlink *link, struct chat_peer *peer
 /* Unlinks and frees it; pending messages that came on it stay. */
 void chat_conn_free(struct pv_chatlink *link, struct chat_conn *c);
 struct chat_conn *chat_conn_find(const struct pv_chatlink *link, uint32_t sid);
+/* Frames may go out on it from now on. */
+void chat_conn_speaks(struct pv_chatlink *link, struct chat_conn *c);
 /* Asks the shell to close it and frees it. */
 void chat_conn_close(struct pv_chatlink *link, struct chat_conn *c);
 /* Queues bytes to write. PV_ERR_LIMIT, PV_ERR_NOMEM. */

@@ -303,9 +303,22 @@ void chat_handle_marked(struct pv_chatlink *link, const struct chat_job *job, in
 
 /* --- lines --------------------------------------------------------------------------------- */
 
+/* A frame of rooms. */
+static bool pass_on(struct pv_chatlink *link, struct chat_conn *c, struct pv_view line)
+{
+    struct pv_chat_record rec = {.text = strndup((const char *)line.ptr, line.len)};
+    memcpy(rec.peer, c->peer->pk, sizeof(rec.peer));
+    chat_conn_speaks(link, c);
+    if (rec.text != NULL) /* else it is said again */
+        chat_event_push(link, PV_CHATLINK_LINE, 0, PV_OK, &rec);
+    return true;
+}
+
 bool chat_handle_line(struct pv_chatlink *link, struct chat_conn *c, struct pv_view line, pv_ns now)
 {
     struct pv_chat_frame *f = &link->frame;
+    if (pv_room_is_frame(line))
+        return pass_on(link, c, line);
     int r = pv_chat_frame_parse(line, f);
     if (r == PV_ERR_NOT_FOUND)
         return true;
@@ -316,7 +329,7 @@ bool chat_handle_line(struct pv_chatlink *link, struct chat_conn *c, struct pv_v
         return false;
     }
     if (f->kind != PV_CHAT_PLAIN)
-        c->speaks = true;
+        chat_conn_speaks(link, c);
     bool taken = f->kind == PV_CHAT_ACK     ? handle_ack(c, f, now)
                  : f->kind == PV_CHAT_NOTED ? handle_noted(c, f, now)
                                             : receive(link, c, f);

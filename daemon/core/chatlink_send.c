@@ -310,8 +310,8 @@ void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatjob_result *
     for (size_t i = 0; i < inbox->n_msgs; i++) {
         const struct pv_chat_record *m = &inbox->msgs[i];
         struct chat_peer *peer = NULL;
-        if (m->seq == 0 || chat_peer_get(link, m->peer, m->peer_name, &peer) < 0)
-            continue; /* nobody waits for receipts of plain text */
+        if (m->seq == 0 || m->in_room || chat_peer_get(link, m->peer, m->peer_name, &peer) < 0)
+            continue; /* nobody waits for receipts of plain text, nor in rooms */
         peer->owed = true;
         chat_pump(link, peer, now);
     }

@@ -86,6 +86,8 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
                                          .max_pps = cfg->max_pps};
     struct pv_chatlink_config hc = {.rng = e->rng, .log = e->log};
     memcpy(hc.own_pk, e->identity->sign_pk, sizeof(hc.own_pk));
+    struct pv_rooms_config rc = {.rng = e->rng, .sk = e->identity->sign_sk, .log = e->log};
+    memcpy(rc.own_pk, e->identity->sign_pk, sizeof(rc.own_pk));
     int r = pv_fp_builder_new(&e->fp, &e->rng);
     if (r == PV_OK)
         r = pv_cookie_checker_new(&e->cookies, &e->device, &e->rng);
@@ -103,6 +105,8 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
         r = pv_engine_files_new(e, cfg);
     if (r == PV_OK)
         r = pv_engine_dns_new(e);
+    if (r == PV_OK)
+        r = pv_rooms_new(&e->rooms, &rc);
     if (r == PV_OK)
         r = pv_ctlsrv_new(&e->ctl);
     if (r == PV_OK)
@@ -233,6 +237,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_roster_free(e->roster);
     pv_rostersync_free(e->sync);
     pv_ctlsrv_free(e->ctl);
+    pv_rooms_free(e->rooms);
     pv_chatlink_free(e->chat);
     pv_engine_files_free(e);
     pv_engine_dns_free(e);
@@ -371,6 +376,7 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     pv_engine_relay_timeout(e, now);
     pv_chatlink_handle_timeout(e->chat, now);
     pv_filelink_handle_timeout(e->files, now);
+    pv_rooms_handle_timeout(e->rooms, now);
     pv_rostersync_handle_timeout(e->sync, now);
     pv_enroll_timeout(e, now);
     pv_engine_run_teardown(e, now);
@@ -388,6 +394,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     next = pv_min_ns(next, pv_engine_relay_next(e));
     next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
     next = pv_min_ns(next, pv_filelink_next_timeout(e->files));
+    next = pv_min_ns(next, pv_rooms_next_timeout(e->rooms));
     next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
     next = pv_min_ns(next, pv_engine_waiters_timeout(e));
     next = pv_min_ns(next, pv_engine_names_timeout(e));

@@ -13,6 +13,7 @@ void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     pv_engine_files_peer(e, p, now);
     bool there = e->iface == PV_IFACE_UP &&
                  (p->presence == PV_PRESENCE_ONLINE || (p->has_path && !p->doubted));
+    pv_engine_rooms_peer(e, p, there, now);
     if (!there) {
         pv_engine_keep_away(e, p);
         pv_chatlink_peer_offline(e->chat, p->pk, now);
@@ -27,8 +28,8 @@ void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 /* --- store jobs ----------------------------------------------------------------------------------
  */
 
-static bool queue(struct pv_engine *e, struct pv_chatjob *chat, enum pv_job_purpose purpose,
-                  uint64_t arg)
+bool pv_engine_chat_job(struct pv_engine *e, struct pv_chatjob *chat, enum pv_job_purpose purpose,
+                        uint64_t arg)
 {
     struct pv_job *job = pv_engine_new_job(PV_JOB_CHAT);
     if (job == NULL || chat == NULL) {
@@ -43,23 +44,28 @@ static bool queue(struct pv_engine *e, struct pv_chatjob *chat, enum pv_job_purp
 /* --- what is told to `watch` -------------------------------------------------------------------
  */
 
-/* Names of both ends as p2pvpnctl shows them. */
+/* Names of both ends as p2pvpnctl shows them; room is where that of a room is put. */
 static struct pv_ctlapi_message message_of(const struct pv_engine *e,
-                                           const struct pv_chat_record *rec)
+                                           const struct pv_chat_record *rec,
+                                           char room[static PV_ROOMS_NAME_BUF])
 {
+    const char *other = rec->in_room ? pv_rooms_name(e->rooms, rec->peer, room) : rec->peer_name;
+    const char *from = rec->outgoing ? e->node_name : rec->peer_name;
     return (struct pv_ctlapi_message){
         .id = rec->id,
-        .from = rec->outgoing ? e->node_name : rec->peer_name,
-        .to = rec->outgoing ? rec->peer_name : e->node_name,
+        .from = from,
+        .to = rec->outgoing || rec->in_room ? other : e->node_name,
+        .room = rec->in_room ? other : NULL,
         .text = rec->text,
         .time_ms = rec->time_ms,
         .state = rec->state,
     };
 }
 
-static void tell_message(struct pv_engine *e, const struct pv_chat_record *rec, pv_ns now)
+void pv_engine_tell_message(struct pv_engine *e, const struct pv_chat_record *rec, pv_ns now)
 {
-    const struct pv_ctlapi_message msg = message_of(e, rec);
+    char room[PV_ROOMS_NAME_BUF];
+    const struct pv_ctlapi_message msg = message_of(e, rec, room);
     bool seen = false;
     for (struct pv_waiter *w = e->waiters; w != NULL; w = w->next) {
         if (w->kind != PV_WAITER_WATCH)
@@ -68,26 +74,29 @@ static void tell_message(struct pv_engine *e, const struct pv_chat_record *rec, 
         seen = seen || (w->seen && !rec->outgoing);
     }
     if (!rec->outgoing)
-        pv_engine_notify(e, &msg, "");
+        pv_engine_notify(e, &msg, msg.room == NULL ? "" : msg.room);
     if (seen)
         pv_chatlink_seen(e->chat, rec->peer, rec->id, now);
 }
 
-static void tell_state(struct pv_engine *e, const struct pv_chat_record *rec)
+void pv_engine_tell_state(struct pv_engine *e, const struct pv_chat_record *rec)
 {
-    struct pv_peer *p = pv_engine_peer_by_pk(e, rec->peer);
+    char room[PV_ROOMS_NAME_BUF];
+    const struct pv_peer *p = rec->in_room ? NULL : pv_engine_peer_by_pk(e, rec->peer);
+    const char *other = rec->in_room ? pv_rooms_name(e->rooms, rec->peer, room)
+                        : p != NULL  ? p->name
+                                     : rec->peer_name;
     for (struct pv_waiter *w = e->waiters; w != NULL; w = w->next) {
         if (w->kind == PV_WAITER_WATCH)
             pv_ctlsrv_event(e->ctl, w->handle, "state",
-                            pv_ctlapi_watch_state_json(
-                                rec->id, p != NULL ? p->name : rec->peer_name, rec->state));
+                            pv_ctlapi_watch_state_json(rec->id, other, rec->state));
     }
 }
 
 void pv_engine_tell_states(struct pv_engine *e, const struct pv_chatjob_result *result)
 {
     for (size_t i = 0; i < result->n_msgs; i++)
-        tell_state(e, &result->msgs[i]);
+        pv_engine_tell_state(e, &result->msgs[i]);
 }
 
 void pv_engine_tell_presence(struct pv_engine *e, const struct pv_peer *p)
@@ -103,13 +112,20 @@ void pv_engine_tell_presence(struct pv_engine *e, const struct pv_peer *p)
 /* --- events ------------------------------------------------------------------------------------
  */
 
+void pv_engine_chat_sent(struct pv_engine *e, uint64_t handle, const struct pv_chat_record *rec,
+                         bool online)
+{
+    char room[PV_ROOMS_NAME_BUF];
+    const struct pv_ctlapi_message msg = message_of(e, rec, room);
+    pv_ctlsrv_answer(e->ctl, handle, pv_ctlapi_sent_json(&msg, online));
+}
+
 static void sent(struct pv_engine *e, const struct pv_chatlink_event *ev)
 {
-    const struct pv_ctlapi_message msg = message_of(e, &ev->msg);
     struct pv_peer *p = pv_engine_peer_by_pk(e, ev->msg.peer);
     bool online = p != NULL && (p->presence == PV_PRESENCE_ONLINE ||
                                 (p->presence == PV_PRESENCE_UNKNOWN && p->has_path && !p->doubted));
-    pv_ctlsrv_answer(e->ctl, ev->tag, pv_ctlapi_sent_json(&msg, online));
+    pv_engine_chat_sent(e, ev->tag, &ev->msg, online);
     if (p != NULL)
         pv_engine_keep_away(e, p);
 }
@@ -125,16 +141,18 @@ static void send_failed(struct pv_engine *e, const struct pv_chatlink_event *ev)
     pv_ctlsrv_fail(e->ctl, ev->tag, PV_CTLAPI_FAILED, text);
 }
 
-void pv_engine_chat_pump(struct pv_engine *e, pv_ns now)
+static bool take_events(struct pv_engine *e, pv_ns now)
 {
     struct pv_chatlink_event ev;
+    bool any = false;
     while (pv_chatlink_poll_event(e->chat, &ev) == PV_OK) {
+        any = true;
         switch (ev.type) {
         case PV_CHATLINK_MESSAGE:
-            tell_message(e, &ev.msg, now);
+            pv_engine_tell_message(e, &ev.msg, now);
             break;
         case PV_CHATLINK_STATE:
-            tell_state(e, &ev.msg);
+            pv_engine_tell_state(e, &ev.msg);
             break;
         case PV_CHATLINK_SENT:
             sent(e, &ev);
@@ -142,16 +160,29 @@ void pv_engine_chat_pump(struct pv_engine *e, pv_ns now)
         case PV_CHATLINK_SEND_FAILED:
             send_failed(e, &ev);
             break;
+        case PV_CHATLINK_UP:
+        case PV_CHATLINK_DOWN:
+        case PV_CHATLINK_LINE:
+            pv_engine_rooms_chat(e, &ev, now);
+            break;
         case PV_CHATLINK_PARCEL:
             pv_engine_keep_committed(e, ev.tag, ev.status, now);
             break;
         }
         pv_chat_record_done(&ev.msg);
     }
+    return any;
+}
+
+void pv_engine_chat_pump(struct pv_engine *e, pv_ns now)
+{
     uint64_t tag;
     struct pv_chatjob *job;
+    pv_engine_rooms_pump(e, now);
+    while (take_events(e, now))
+        pv_engine_rooms_pump(e, now);
     while (pv_chatlink_poll_job(e->chat, &tag, &job) == PV_OK)
-        queue(e, job, PV_JP_CHATLINK, tag);
+        pv_engine_chat_job(e, job, PV_JP_CHATLINK, tag);
 }
 
 /* --- requests ----------------------------------------------------------------------------------
@@ -182,15 +213,18 @@ void pv_engine_chat_list(struct pv_engine *e, const struct pv_ctlapi_request *re
     struct pv_chatjob *job = pv_chatjob_new(inbox ? PV_CHATJOB_INBOX : PV_CHATJOB_HISTORY);
     (void)now;
     struct pv_peer *p = req->peer[0] == '\0' ? NULL : pv_engine_find_peer(e, req->peer);
+    const uint8_t *room = req->peer[0] == '#' ? pv_rooms_find(e->rooms, req->peer, true) : NULL;
     if (job != NULL) {
         job->mark_read = inbox && !req->peek;
-        job->of_peer = inbox && p != NULL;
-        job->all_peers = !inbox && p == NULL;
+        job->of_peer = inbox && (p != NULL || room != NULL);
+        job->all_peers = !inbox && p == NULL && room == NULL;
         job->limit = inbox ? 0 : req->limit;
         if (p != NULL)
             memcpy(job->peer, p->pk, sizeof(job->peer));
+        else if (room != NULL)
+            pv_room_key(room, job->peer);
     }
-    if (!queue(e, job, inbox ? PV_JP_INBOX : PV_JP_HISTORY, handle))
+    if (!pv_engine_chat_job(e, job, inbox ? PV_JP_INBOX : PV_JP_HISTORY, handle))
         pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "chat: out of memory: try again");
 }
 
@@ -204,7 +238,8 @@ void pv_engine_chat_listed(struct pv_engine *e, enum pv_job_purpose purpose, uin
     const struct pv_chatjob_result *list = result->chat;
     json_t *out = pv_ctlapi_messages_new(list->more);
     for (size_t i = 0; out != NULL && i < list->n_msgs; i++) {
-        const struct pv_ctlapi_message msg = message_of(e, &list->msgs[i]);
+        char room[PV_ROOMS_NAME_BUF];
+        const struct pv_ctlapi_message msg = message_of(e, &list->msgs[i], room);
         if (pv_ctlapi_messages_add(out, &msg) != PV_OK) {
             json_decref(out);
             out = NULL;

@@ -9,7 +9,7 @@
 #include "daemon/core/engine_int.h"
 
 /* Whatever needs a network says so in the same words. */
-static bool need_network(struct pv_engine *e, const char *what, uint64_t handle)
+bool pv_engine_need_network(struct pv_engine *e, const char *what, uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
     if (e->removed) {
@@ -29,11 +29,11 @@ static bool need_network(struct pv_engine *e, const char *what, uint64_t handle)
 }
 
 /* The peer that a request names; answers the request itself when there is none. */
-static struct pv_peer *need_peer(struct pv_engine *e, const struct pv_ctlapi_request *req,
-                                 const char *what, bool member, uint64_t handle)
+struct pv_peer *pv_engine_need_peer(struct pv_engine *e, const struct pv_ctlapi_request *req,
+                                    const char *what, bool member, uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
-    if (member && !need_network(e, what, handle))
+    if (member && !pv_engine_need_network(e, what, handle))
         return NULL;
     struct pv_peer *p = pv_engine_find_peer(e, req->peer);
     if (p != NULL && member && p->is_static) {
@@ -60,7 +60,7 @@ static struct pv_peer *need_peer(struct pv_engine *e, const struct pv_ctlapi_req
 static bool may(struct pv_engine *e, const char *what, uint8_t right, uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
-    if (!need_network(e, what, handle))
+    if (!pv_engine_need_network(e, what, handle))
         return false;
     if ((pv_roster_rights(e->roster, e->identity->sign_pk) & right) == 0) {
         snprintf(text, sizeof(text), "%s: this node is no admin of %s: ask one who is", what,
@@ -183,7 +183,7 @@ static void do_invite(struct pv_engine *e, const struct pv_ctlapi_request *req, 
 
 static void do_invite_list(struct pv_engine *e, uint64_t handle)
 {
-    if (!need_network(e, "invite list", handle))
+    if (!pv_engine_need_network(e, "invite list", handle))
         return;
     json_t *out = pv_ctlapi_invites_new();
     const void *iter = NULL;
@@ -263,7 +263,7 @@ static void do_remove(struct pv_engine *e, const struct pv_ctlapi_request *req, 
 {
     if (!may(e, "remove", PV_RIGHT_REVOKE, handle))
         return;
-    struct pv_peer *p = need_peer(e, req, "remove", true, handle);
+    struct pv_peer *p = pv_engine_need_peer(e, req, "remove", true, handle);
     if (p != NULL)
         do_revoke(e, PV_PUT_REMOVE, p->pk, handle, now);
 }
@@ -275,7 +275,7 @@ static void do_leave(struct pv_engine *e, const struct pv_ctlapi_request *req, u
         forget_network(e, true, handle, now);
         return;
     }
-    if (e->roster == NULL && !need_network(e, "leave", handle))
+    if (e->roster == NULL && !pv_engine_need_network(e, "leave", handle))
         return;
     /* A removed node has nothing to sign off from, nor one that was cut off while it left. */
     if (pv_engine_self(e) == NULL || e->removed || e->unknown) {
@@ -307,7 +307,7 @@ static void do_leave(struct pv_engine *e, const struct pv_ctlapi_request *req, u
 
 static void do_up(struct pv_engine *e, bool up, uint64_t handle, pv_ns now)
 {
-    if (!need_network(e, up ? "up" : "down", handle))
+    if (!pv_engine_need_network(e, up ? "up" : "down", handle))
         return;
     /* Also when it should be up already and is not: what stood in the way may be gone. */
     if (e->up != up || (up && e->iface == PV_IFACE_DOWN)) {
@@ -321,7 +321,7 @@ static void do_up(struct pv_engine *e, bool up, uint64_t handle, pv_ns now)
 static void do_ping(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
                     pv_ns now)
 {
-    struct pv_peer *p = need_peer(e, req, "ping", true, handle);
+    struct pv_peer *p = pv_engine_need_peer(e, req, "ping", true, handle);
     if (p == NULL)
         return;
     if (req->size > PV_INBAND_ECHO_MAX) {
@@ -351,13 +351,13 @@ static void do_wait(struct pv_engine *e, const struct pv_ctlapi_request *req, ui
 {
     struct pv_peer *p = NULL;
     if (req->peer[0] != '\0') {
-        p = need_peer(e, req, "wait", true, handle);
+        p = pv_engine_need_peer(e, req, "wait", true, handle);
         if (p == NULL)
             return;
     } else if (req->direct) {
         pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_USAGE, "wait: --direct needs --peer PEER");
         return;
-    } else if (!need_network(e, "wait", handle)) {
+    } else if (!pv_engine_need_network(e, "wait", handle)) {
         return;
     }
     struct pv_waiter *w = pv_engine_add_waiter(e, PV_WAITER_WAIT, handle);
@@ -378,7 +378,7 @@ static void do_wait(struct pv_engine *e, const struct pv_ctlapi_request *req, ui
 
 static void do_watch(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
 {
-    if (!need_network(e, "chat", handle))
+    if (!pv_engine_need_network(e, "chat", handle))
         return;
     struct pv_waiter *w = pv_engine_add_waiter(e, PV_WAITER_WATCH, handle);
     if (w == NULL) {
@@ -391,7 +391,7 @@ static void do_watch(struct pv_engine *e, const struct pv_ctlapi_request *req, u
 static void do_ip(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
 {
     if (req->peer[0] != '\0') {
-        struct pv_peer *p = need_peer(e, req, "ip", false, handle);
+        struct pv_peer *p = pv_engine_need_peer(e, req, "ip", false, handle);
         if (p != NULL)
             pv_ctlsrv_answer(e->ctl, handle, pv_ctlapi_ip_json(&p->ip4, &p->ip6, p->transport));
         return;
@@ -405,7 +405,7 @@ static void do_ip(struct pv_engine *e, const struct pv_ctlapi_request *req, uint
         pv_ctlsrv_answer(e->ctl, handle,
                          pv_ctlapi_ip_json(&e->own_addrs[0].base, &none, e->identity->dh_pk));
     else
-        (void)need_network(e, "ip", handle);
+        (void)pv_engine_need_network(e, "ip", handle);
 }
 
 static void do_log(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
@@ -436,7 +436,7 @@ static void do_status(struct pv_engine *e, uint64_t handle)
 
 static void do_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
 {
-    if (e->n_statics == 0 && !need_network(e, "peers", handle))
+    if (e->n_statics == 0 && !pv_engine_need_network(e, "peers", handle))
         return;
     bool known = e->roster == NULL || pv_roster_count(e->roster) <= PV_ENGINE_SUBSCRIBE_ALL;
     if (known || !pv_engine_is_online(e)) {
@@ -452,7 +452,11 @@ static void do_of_peer(struct pv_engine *e, const struct pv_ctlapi_request *req,
                        pv_ns now)
 {
     bool member = req->cmd == PV_CTLAPI_SEND || req->cmd == PV_CTLAPI_FILE_SEND;
-    struct pv_peer *p = need_peer(e, req, pv_ctlapi_cmd_name(req->cmd), member, handle);
+    if (req->cmd == PV_CTLAPI_SEND && req->peer[0] == '#') {
+        pv_engine_room_send(e, req, handle, now);
+        return;
+    }
+    struct pv_peer *p = pv_engine_need_peer(e, req, pv_ctlapi_cmd_name(req->cmd), member, handle);
     if (p == NULL)
         return;
     if (req->cmd == PV_CTLAPI_SEND)
@@ -468,8 +472,10 @@ static void do_of_peer(struct pv_engine *e, const struct pv_ctlapi_request *req,
 static void do_history(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
                        pv_ns now)
 {
-    if (req->peer[0] != '\0' &&
-        need_peer(e, req, pv_ctlapi_cmd_name(req->cmd), true, handle) == NULL)
+    if (req->peer[0] == '#' && pv_engine_need_room(e, req->peer, true, handle) == NULL)
+        return;
+    if (req->peer[0] != '\0' && req->peer[0] != '#' &&
+        pv_engine_need_peer(e, req, pv_ctlapi_cmd_name(req->cmd), true, handle) == NULL)
         return;
     pv_engine_chat_list(e, req, handle, now);
 }
@@ -542,6 +548,13 @@ static void run(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t han
     case PV_CTLAPI_FILE_GET:
     case PV_CTLAPI_FILE_SAVED:
         pv_engine_files_request(e, req, handle, now);
+        break;
+    case PV_CTLAPI_ROOM_CREATE:
+    case PV_CTLAPI_ROOM_INVITE:
+    case PV_CTLAPI_ROOM_LEAVE:
+    case PV_CTLAPI_ROOM_LIST:
+    case PV_CTLAPI_ROOM_MEMBERS:
+        pv_engine_room_request(e, req, handle, now);
         break;
     case PV_CTLAPI_N_CMDS:
         break;

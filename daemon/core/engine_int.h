@@ -23,6 +23,7 @@
  *   engine_files.c    files' place in it
  *   engine_dns.c      the optional name server
  *   engine_notify.c   a program for each message that comes in
+ *   engine_rooms.c    rooms, between chat, the store and the users
  */
 #ifndef PV_ENGINE_INT_H
 #define PV_ENGINE_INT_H
@@ -34,6 +35,7 @@
 #include "daemon/core/engine.h"
 #include "daemon/core/mapper.h"
 #include "daemon/core/peer.h"
+#include "daemon/core/rooms.h"
 #include "daemon/core/rostersync.h"
 #include "daemon/core/stunroute.h"
 #include "daemon/core/udpwatch.h"
@@ -90,6 +92,7 @@ enum pv_job_purpose {
     PV_JP_UNKEPT,  /* messages of keep.peer to be stored */
     PV_JP_KEPT,    /* they are */
     PV_JP_PORTMAP, /* arg: the mapper's tag */
+    PV_JP_ROOMS,   /* arg: the tag of rooms */
 };
 struct pv_job_wait {
     uint64_t id;
@@ -350,6 +353,7 @@ struct pv_engine {
     uint32_t passed_sid;                                  /* who passed it */
     struct pv_engine_fileop fileops[PV_CTLSRV_MAX_CONNS]; /* for the shell, beside filelink's */
     size_t n_fileops;
+    struct pv_rooms *rooms;
     struct pv_keep keep;
     struct pv_ctlsrv *ctl;
     struct pv_waiter *waiters;
@@ -613,6 +617,14 @@ void pv_engine_chat_list(struct pv_engine *e, const struct pv_ctlapi_request *re
                          pv_ns now);
 void pv_engine_chat_listed(struct pv_engine *e, enum pv_job_purpose purpose, uint64_t handle,
                            const struct pv_job_result *result, pv_ns now);
+void pv_engine_tell_message(struct pv_engine *e, const struct pv_chat_record *rec, pv_ns now);
+void pv_engine_tell_state(struct pv_engine *e, const struct pv_chat_record *rec);
+/* Answers a send. */
+void pv_engine_chat_sent(struct pv_engine *e, uint64_t handle, const struct pv_chat_record *rec,
+                         bool online);
+/* Has the store do chat, which is taken. False without memory. */
+bool pv_engine_chat_job(struct pv_engine *e, struct pv_chatjob *chat, enum pv_job_purpose purpose,
+                        uint64_t arg);
 /* Outgoing messages got further. */
 void pv_engine_tell_states(struct pv_engine *e, const struct pv_chatjob_result *result);
 void pv_engine_tell_presence(struct pv_engine *e, const struct pv_peer *p);
@@ -656,10 +668,27 @@ void pv_engine_files_client_gone(struct pv_engine *e, uint32_t sid);
 uint32_t pv_engine_sid(enum pv_stream_kind kind, uint32_t local);
 /* Whose address it is: identity is what cryptokey routing proved (DESIGN 8). */
 struct pv_chatlink_source pv_engine_source_of(struct pv_engine *e, const struct pv_addr *remote);
+/* --- engine_rooms.c -------------------------------------------------------------------------- */
+
+/* UP, DOWN, LINE. */
+void pv_engine_rooms_chat(struct pv_engine *e, const struct pv_chatlink_event *ev, pv_ns now);
+void pv_engine_rooms_peer(struct pv_engine *e, const struct pv_peer *p, bool there, pv_ns now);
+void pv_engine_rooms_pump(struct pv_engine *e, pv_ns now);
+void pv_engine_room_request(struct pv_engine *e, const struct pv_ctlapi_request *req,
+                            uint64_t handle, pv_ns now);
+void pv_engine_room_send(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
+                         pv_ns now);
+/* Our room of this name; answers the request itself when there is none. */
+const uint8_t *pv_engine_need_room(struct pv_engine *e, const char *name, bool left,
+                                   uint64_t handle);
 
 /* --- engine_ctl.c, engine_show.c ------------------------------------------------------------- */
 
 void pv_engine_ctl_pump(struct pv_engine *e, pv_ns now);
+/* Both answer the request themselves when there is none. member: a static peer will not do. */
+bool pv_engine_need_network(struct pv_engine *e, const char *what, uint64_t handle);
+struct pv_peer *pv_engine_need_peer(struct pv_engine *e, const struct pv_ctlapi_request *req,
+                                    const char *what, bool member, uint64_t handle);
 void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv_job_result *counts,
                            pv_ns now);
 void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now);

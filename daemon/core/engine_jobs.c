@@ -260,6 +260,9 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
     case PV_JP_UNKEPT:
         pv_engine_keep_listed(e, result, now);
         break;
+    case PV_JP_ROOMS:
+        pv_rooms_handle_job(e->rooms, wait->arg, result->status, result->chat, now);
+        break;
     case PV_JP_KEPT:
         if (result->status == PV_OK && result->chat != NULL)
             pv_engine_tell_states(e, result->chat);

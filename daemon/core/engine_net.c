@@ -297,6 +297,7 @@ void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, bool up, pv_
 {
     e->roster = roster;
     pv_rostersync_set_roster(e->sync, roster);
+    pv_rooms_set_network(e->rooms, roster, e->identity->sign_pk, now);
     e->up = up;
     e->removed = false;
     /* Its events were told while it was being filled: take what it says now. */
@@ -318,6 +319,7 @@ void pv_engine_leave(struct pv_engine *e, pv_ns now)
     pv_engine_drop_members(e, now);
     e->n_unsaved = 0;
     pv_rostersync_set_roster(e->sync, NULL);
+    pv_rooms_set_network(e->rooms, NULL, e->identity->sign_pk, now);
     e->roster = pv_roster_free(e->roster);
     pv_engine_names_changed(e);
     e->cursor = (struct pv_ctl_cursor){0};

@@ -183,7 +183,13 @@ static size_t fill_drops(struct pv_engine *e, const char **names, uint64_t *coun
     }
     const struct pv_chatlink_counts chat = pv_chatlink_counts(e->chat);
     n = add_drop(n, "chat_frame", chat.bad_frames, names, counts);
-    return add_drop(n, "chat_flood", chat.floods, names, counts);
+    n = add_drop(n, "chat_flood", chat.floods, names, counts);
+    const struct pv_rooms_counts rooms = pv_rooms_counts(e->rooms);
+    n = add_drop(n, "room_forged", rooms.forged, names, counts);
+    n = add_drop(n, "room_frame", rooms.bad_frames, names, counts);
+    n = add_drop(n, "room_stranger", rooms.strangers, names, counts);
+    n = add_drop(n, "room_flood", rooms.floods, names, counts);
+    return add_drop(n, "room_full", rooms.full, names, counts);
 }
 
 static json_t *with_hard(const struct pv_engine *e, json_t *status)

@@ -165,8 +165,8 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
 {
     char id[PV_CHAT_ID_TEXT_BUF];
-    return json_pack("{s:s, s:s, s:s, s:n, s:s, s:o, s:s}", "id", pv_chat_id_format(msg->id, id),
-                     "from", msg->from, "to", msg->to, "room", "text", msg->text, "time",
+    return json_pack("{s:s, s:s, s:s, s:s?, s:s, s:o, s:s}", "id", pv_chat_id_format(msg->id, id),
+                     "from", msg->from, "to", msg->to, "room", msg->room, "text", msg->text, "time",
                      json_real((double)msg->time_ms / 1000.0), "state",
                      pv_chat_state_name(msg->state));
 }

@@ -28,6 +28,7 @@ enum {
     PV_CTLAPI_PEER_BUF = 160,       /* "bob", "bob.home.p2p", an address or a key, and the NUL */
     PV_CTLAPI_SECRET_MAX = 4096,    /* characters of a token or coordinator URL */
     PV_CTLAPI_INVITE_BUF = 64,      /* an invite's id in text, and the NUL */
+    PV_CTLAPI_ROOM_BUF = 64,        /* "#name" or "#name~abcd", and the NUL */
     PV_CTLAPI_WORD_BUF = 16,        /* log level, what to watch */
     PV_CTLAPI_ERROR_BUF = 512,      /* "what failed: why: what to do", and the NUL */
     PV_CTLAPI_MAX_USES = 1000000,   /* of one invite */
@@ -82,6 +83,11 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_FILE_STOP,   /* refuse an incoming one, withdraw an outgoing one */
     PV_CTLAPI_FILE_GET,    /* a descriptor of a received one comes with the answer */
     PV_CTLAPI_FILE_SAVED,  /* the daemon's copy may go */
+    PV_CTLAPI_ROOM_CREATE,
+    PV_CTLAPI_ROOM_INVITE,
+    PV_CTLAPI_ROOM_LEAVE,
+    PV_CTLAPI_ROOM_LIST,
+    PV_CTLAPI_ROOM_MEMBERS,
     PV_CTLAPI_N_CMDS,
 };
 
@@ -97,6 +103,7 @@ struct pv_ctlapi_request {
     char name[PV_NAME_BUF];       /* CREATE JOIN: of this node, may be "" */
     char cidr[PV_ADDR_TEXT];      /* CREATE, may be "" */
     char invite[PV_CTLAPI_INVITE_BUF]; /* INVITE_REVOKE */
+    char room[PV_CTLAPI_ROOM_BUF];     /* ROOM_*, LIST excepted */
     char word[PV_CTLAPI_WORD_BUF];     /* LOG: level; WATCH: "chat" */
     char *secret;                      /* CREATE: url, JOIN: token; owned, wiped when freed */
     char *text;                        /* SEND: owned, valid for pv_chat_text_is_valid();
@@ -182,12 +189,13 @@ json_t *pv_ctlapi_path_json(const struct pv_ctlapi_path *path);
 struct pv_ctlapi_message {
     const uint8_t *id; /* PV_CHAT_ID_LEN bytes */
     const char *from;  /* node names */
-    const char *to;
+    const char *to;    /* in a room: the room */
+    const char *room;  /* "#name"; NULL: null */
     const char *text;
     uint64_t time_ms;
     enum pv_chat_state state;
 };
-/* {"id","from","to","room":null,"text","time","state"} */
+/* {"id","from","to","room","text","time","state"} */
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg);
 /* {"version":1,"messages":[…]}, with "more":true when the list was cut (ask again). */
 json_t *pv_ctlapi_messages_new(bool more);
@@ -313,6 +321,31 @@ json_t *pv_ctlapi_watch_message_json(const struct pv_ctlapi_message *msg);
 json_t *pv_ctlapi_watch_state_json(const uint8_t id[static PV_CHAT_ID_LEN], const char *peer,
                                    enum pv_chat_state state);
 json_t *pv_ctlapi_watch_presence_json(const char *peer, bool online);
+/* WATCH: event "room" {"room","what":"invited"|"left","peer","by"}: by invited peer, or peer left
+ */
+json_t *pv_ctlapi_watch_room_json(const char *room, bool invited, const char *peer, const char *by);
+/* ROOM_CREATE: {"room","id"} */
+json_t *pv_ctlapi_room_json(const char *room, const uint8_t id[static 16]);
+struct pv_ctlapi_room {
+    const char *room;
+    const uint8_t *id;   /* 16 bytes */
+    const char *creator; /* a node's name */
+    unsigned members;    /* at present */
+    bool left;
+};
+/* ROOM_LIST: {"version":1,"rooms":[{"room","id","creator","members","left"}]} */
+json_t *pv_ctlapi_rooms_new(void);
+PV_MUST_CHECK int pv_ctlapi_rooms_add(json_t *rooms, const struct pv_ctlapi_room *room);
+struct pv_ctlapi_room_member {
+    const char *name;
+    const uint8_t *key;
+    bool online, creator;
+    uint64_t texts; /* known here */
+};
+/* ROOM_MEMBERS: {"version":1,"room","members":[{"name","key","online","creator","texts"}]} */
+json_t *pv_ctlapi_room_members_new(const char *room);
+PV_MUST_CHECK int pv_ctlapi_room_members_add(json_t *members,
+                                             const struct pv_ctlapi_room_member *member);
 /* WHY: {"version":1,"lines":[…]}; TRACE: {"version":1,"events":[{"t","text"}]}, t = seconds ago */
 json_t *pv_ctlapi_lines_new(void);
 PV_MUST_CHECK int pv_ctlapi_lines_add(json_t *lines, const char *line);

@@ -42,6 +42,7 @@ static const struct field {
     {"name", F_NAME, BUF(name), 0, 0},
     {"cidr", F_CIDR, BUF(cidr), 0, 0},
     {"invite", F_WORD, BUF(invite), 0, 0},
+    {"room", F_WORD, BUF(room), 0, 0},
     {"level", F_WORD, BUF(word), 0, 0},
     {"what", F_WORD, BUF(word), 0, 0},
     {"url", F_SECRET, AT(secret), 0, 0, 0},
@@ -100,6 +101,11 @@ static const struct command {
     [PV_CTLAPI_FILE_STOP] = {"file_stop", false, "number ", ""},
     [PV_CTLAPI_FILE_GET] = {"file_get", false, "number ", ""},
     [PV_CTLAPI_FILE_SAVED] = {"file_saved", false, "number ", ""},
+    [PV_CTLAPI_ROOM_CREATE] = {"room_create", false, "room ", ""},
+    [PV_CTLAPI_ROOM_INVITE] = {"room_invite", false, "room peer ", ""},
+    [PV_CTLAPI_ROOM_LEAVE] = {"room_leave", false, "room ", ""},
+    [PV_CTLAPI_ROOM_LIST] = {"room_list", false, "", ""},
+    [PV_CTLAPI_ROOM_MEMBERS] = {"room_members", false, "room ", ""},
 };
 
 static bool lists(const char *keys, const char *key)

@@ -13,8 +13,10 @@ static char line[PV_CHAT_LINE_MAX];
 static void check_again(void)
 {
     size_t n = 0;
-    int r = a.kind == PV_CHAT_ACK ? pv_chat_write_ack(a.id, a.state, line, &n)
-                                  : pv_chat_write_message(a.id, a.seq, a.time_ms, a.text, line, &n);
+    int r = a.kind == PV_CHAT_NOTED ? pv_chat_write_noted(a.id, line, &n)
+            : a.kind == PV_CHAT_ACK
+                ? pv_chat_write_ack(a.id, a.state, line, &n)
+                : pv_chat_write_message(a.id, a.seq, a.time_ms, a.text, line, &n);
     if (r < 0 || pv_chat_frame_parse(pv_view(line, n - 1), &b) < 0 || b.kind != a.kind ||
         memcmp(a.id, b.id, sizeof(a.id)) != 0)
         abort();

@@ -89,11 +89,13 @@ static void call_bytes(void)
         "{\"id\":\"BAECAwQFBgcICQoLDA0ODw\",\"seq\":2,\"time\":1,\"text\":\"b\"}\n",
         "plain\n",
         "{\"x\":1}\n",
+        "{\"room\":\"AAECAwQFBgcICQoLDA0ODw\",\"list\":[]}\n",
+        "{\"noted\":\"AAECAwQFBgcICQoLDA0ODw\"}\n",
     };
     uint32_t sid = stream();
     uint8_t what = next();
     if (what < 128) {
-        const char *line = lines[what % 4];
+        const char *line = lines[what % PV_ARRAY_LEN(lines)];
         pv_chatlink_handle_bytes(f.link, sid, pv_view(line, strlen(line)), 5, f.now);
         return;
     }

@@ -9,6 +9,7 @@
 #include "crypto/dh.h"
 #include "crypto/sign.h"
 #include "daemon/core/engine_int.h"
+#include "daemon/store_chat.h"
 #include "sim_node_i.h"
 
 enum {
@@ -66,6 +67,8 @@ struct sim_node *sim_node_new(struct sim_net *net, unsigned host, const char *na
     n->sunk = calloc(SIM_MAX_SINK, sizeof(*n->sunk));
     if (n->sunk == NULL)
         abort();
+    if (sqlite3_open(":memory:", &n->chat) != SQLITE_OK || pv_store_chat_schema(n->chat) != PV_OK)
+        abort();
     make_identity(n);
     sim_net_listen(net, host, PV_CHAT_PORT);
     sim_node_start(n);
@@ -105,7 +108,7 @@ struct sim_node *sim_node_free(struct sim_node *n)
     for (size_t i = 0; i < n->n_lines; i++)
         free(n->lines[i]);
     free(n->lines);
-    memstore_done(&n->chat);
+    sqlite3_close(n->chat);
     sim_store_free(n->store);
     free(n->sunk);
     free(n);

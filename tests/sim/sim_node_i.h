@@ -3,7 +3,8 @@
 #ifndef PV_SIM_NODE_I_H
 #define PV_SIM_NODE_I_H
 
-#include "../unit/chat_memstore.h"
+#include <sqlite3.h>
+
 #include "daemon/core/fp_builder.h"
 #include "proto/chat.h"
 #include "proto/turnframe.h"
@@ -88,7 +89,7 @@ struct sim_node {
     /* the disk */
     struct pv_identity identity;
     struct sim_store *store;
-    struct memstore chat;
+    sqlite3 *chat; /* the daemon's own tables, in memory */
     bool disk_full;
 
     /* running */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Jobs and streams of a simulated node. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/names.h"
+#include "daemon/store_chat.h"
 #include "lab/natcore_pkt.h"
 #include "sim_node_i.h"
 
@@ -89,6 +91,18 @@ static void take_names(const struct pv_job_names *file)
         abort();
 }
 
+/* As daemon/store.c does it: what a failed job did goes back. */
+static void do_chat(struct sim_node *n, const struct pv_chatjob *job, struct pv_job_result *res)
+{
+    if (sqlite3_exec(n->chat, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
+        abort();
+    res->status = pv_store_chat_run(n->chat, job, &res->chat);
+    if (sqlite3_exec(n->chat, res->status < 0 ? "ROLLBACK" : "COMMIT", NULL, NULL, NULL) !=
+            SQLITE_OK ||
+        res->status == -EIO)
+        abort();
+}
+
 static void do_job(struct sim_node *n, struct pv_job *job, struct pv_job_result *res)
 {
     *res = (struct pv_job_result){.id = job->id, .kind = job->kind};
@@ -97,7 +111,7 @@ static void do_job(struct sim_node *n, struct pv_job *job, struct pv_job_result 
         if (n->disk_full)
             set_error(res, PV_ERR_NO_SPACE, "store: disk full: free some space");
         else
-            res->status = memstore_run(&n->chat, job->u.chat, &res->chat);
+            do_chat(n, job->u.chat, res);
         break;
     case PV_JOB_RESOLVE:
         res->status = pv_addr_parse_ip(job->u.resolve.host, &res->addrs[0]);

@@ -130,6 +130,7 @@ static void who_is_not_root_may_read_and_chat_only(void **state)
         memcpy(req.peer, "bob", 4);
         memcpy(req.word, "chat", 5);
         memcpy(req.invite, "i", 2);
+        memcpy(req.room, "#r", 3);
         char *line = pv_ctlapi_request_write(&req);
         assert_non_null(line);
         say(sid, line);

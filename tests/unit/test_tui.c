@@ -535,6 +535,68 @@ static void many_peers_are_shown_around_the_open_one(void **state)
 
 #define U(test) cmocka_unit_test_setup_teardown(test, make, drop)
 
+#define ROOM_MSG(id, from, text, state)                                         \
+    "{\"id\":\"" id "\",\"from\":\"" from                                       \
+    "\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":\"" text "\",\"time\":" T0 \
+    ",\"state\":\"" state "\"}"
+
+static void next_action(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer,
+                        const char *text)
+{
+    struct pv_tui_action a;
+    assert_int_equal(pv_tui_poll(t, &a), PV_OK);
+    assert_int_equal(a.kind, kind);
+    assert_string_equal(a.peer, peer);
+    if (text != NULL)
+        assert_string_equal(a.text, text);
+    free(a.text);
+}
+
+static void rooms_are_conversations_with_unread_counts(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    take(t, pv_tui_take_rooms,
+         "{\"rooms\":[{\"room\":\"#crew\",\"members\":3,\"left\":false},"
+         "{\"room\":\"#old\",\"members\":1,\"left\":true},{\"room\":\"#\\u001b[2J\"}]}");
+    size_t crew = pv_tui_find(t, "#crew", false);
+    assert_int_equal(crew, 1); /* before the peers */
+    assert_int_equal(pv_tui_find(t, "#old", false), SIZE_MAX);
+    take(t, pv_tui_take_message, ROOM_MSG("m1", "pi", "hello", "unread"));
+    take(t, pv_tui_take_message, ROOM_MSG("m2", "alice", "hi \\u001b[31m", "unread"));
+    assert_int_equal(t->convs[crew].unread, 2);
+    assert_string_equal(t->convs[crew].lines[1].from, "alice");
+    assert_null(strchr(t->convs[crew].lines[1].text, 0x1b));
+    assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].unread, 0);
+    drop_actions(t);
+    line(t, "/open #crew");
+    next_action(t, PV_TUI_HISTORY, "#crew", NULL);
+    next_action(t, PV_TUI_READ, "#crew", NULL);
+    line(t, "good morning");
+    next_action(t, PV_TUI_SEND, "#crew", "good morning");
+    line(t, "/invite bob");
+    next_action(t, PV_TUI_INVITE, "#crew", "bob");
+    line(t, "/members");
+    next_action(t, PV_TUI_MEMBERS, "#crew", NULL);
+    line(t, "/leave");
+    next_action(t, PV_TUI_LEAVE, "#crew", NULL);
+    line(t, "/room other");
+    next_action(t, PV_TUI_MAKE, "other", NULL);
+    line(t, "/close");
+    line(t, "/invite bob"); /* into what? */
+    struct pv_tui_action none;
+    assert_int_equal(pv_tui_poll(t, &none), PV_ERR_AGAIN);
+    assert_string_equal(t->note, "that is for a room: /open #NAME first, or /room NAME makes one");
+    line(t, "send #crew see you");
+    drop_actions(t);
+    assert_int_equal(t->current, crew);
+    take(t, pv_tui_take_room,
+         "{\"room\":\"#new\",\"what\":\"invited\",\"peer\":\"lap\",\"by\":\"pi\"}");
+    assert_true(pv_tui_find(t, "#new", false) != SIZE_MAX);
+    assert_string_equal(t->note, "#new: lap was invited by pi");
+    drop_actions(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -555,6 +617,7 @@ int main(void)
         U(scrolling_stays_inside_what_there_is),
         U(every_size_can_be_drawn),
         U(many_peers_are_shown_around_the_open_one),
+        U(rooms_are_conversations_with_unread_counts),
     };
     setenv("TZ", "UTC", 1);
     tzset();

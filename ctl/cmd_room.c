@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/* Rooms: create, invite, leave, list, members. What is said in them is cmd_chat.c's. */
+#include <string.h>
+
+#include "ctl/cli.h"
+
+enum {
+    WAIT_S = 30,
+};
+
+static int ask(struct pv_cli *cli, struct pv_ctlapi_request *req, json_t **ret_body)
+{
+    int code = pv_cli_connect(cli);
+    pv_cli_set_timeout(cli, WAIT_S);
+    return code != 0 ? code : pv_cli_call(cli, req, NULL, NULL, ret_body);
+}
+
+static int print_rooms(struct pv_cli *cli, const json_t *body)
+{
+    const json_t *list = json_object_get(body, "rooms"), *room;
+    struct pv_table t;
+    size_t i;
+    pv_table_begin(&t, 4);
+    pv_table_cell(&t, PV_DIM, "ROOM");
+    pv_table_cell(&t, PV_DIM, "MEMBERS");
+    pv_table_cell(&t, PV_DIM, "MADE BY");
+    pv_table_cell(&t, PV_DIM, "");
+    json_array_foreach(list, i, room)
+    {
+        char members[32];
+        snprintf(members, sizeof(members), "%lld",
+                 (long long)json_integer_value(json_object_get(room, "members")));
+        pv_table_cell(&t, PV_BOLD, pv_json_text(room, "room", "?"));
+        pv_table_cell(&t, PV_PLAIN, members);
+        pv_table_cell(&t, PV_PLAIN, pv_json_text(room, "creator", "?"));
+        pv_table_cell(&t, PV_DIM, pv_json_bool(room, "left") ? "left" : "");
+    }
+    if (json_array_size(list) == 0)
+        pv_cli_note(cli, "this node is in no room: room create NAME makes one");
+    return pv_table_print(&t, cli->out, cli->colour) < 0
+               ? pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory")
+               : 0;
+}
+
+static int print_members(struct pv_cli *cli, const json_t *body)
+{
+    const json_t *list = json_object_get(body, "members"), *m;
+    struct pv_table t;
+    size_t i;
+    pv_table_begin(&t, 3);
+    json_array_foreach(list, i, m)
+    {
+        bool online = pv_json_bool(m, "online");
+        pv_table_cell(&t, PV_BOLD, pv_json_text(m, "name", "?"));
+        pv_table_cell(&t, online ? PV_GREEN : PV_DIM, online ? "online" : "offline");
+        pv_table_cell(&t, PV_DIM, pv_json_bool(m, "creator") ? "made the room" : "");
+    }
+    return pv_table_print(&t, cli->out, cli->colour) < 0
+               ? pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory")
+               : 0;
+}
+
+/* What is to be done: the first word, and how many words there must be. */
+static const struct verb {
+    const char *word;
+    int n_words;
+    enum pv_ctlapi_cmd cmd;
+} VERBS[] = {
+    {"create", 2, PV_CTLAPI_ROOM_CREATE},   {"invite", 3, PV_CTLAPI_ROOM_INVITE},
+    {"leave", 2, PV_CTLAPI_ROOM_LEAVE},     {"list", 1, PV_CTLAPI_ROOM_LIST},
+    {"members", 2, PV_CTLAPI_ROOM_MEMBERS},
+};
+
+static int make_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    const char *const *word = (const char *const *)cli->args.word;
+    const struct verb *verb = NULL;
+    for (size_t i = 0; i < PV_ARRAY_LEN(VERBS); i++) {
+        if (strcmp(word[0], VERBS[i].word) == 0 && cli->args.n_words == VERBS[i].n_words)
+            verb = &VERBS[i];
+    }
+    if (verb == NULL)
+        return pv_cli_usage(cli, "there is create ROOM, invite ROOM PEER, leave ROOM, list and "
+                                 "members ROOM");
+    pv_ctlapi_request_init(req, verb->cmd, 0);
+    if (verb->n_words > 1) {
+        size_t len = strlen(word[1]);
+        if (len == 0 || len >= sizeof(req->room))
+            return pv_cli_usage(cli, "\"%.60s\" is no room: 1 to 32 of a-z 0-9 and -", word[1]);
+        memcpy(req->room, word[1], len + 1);
+    }
+    return verb->n_words == 3 ? pv_cli_peer(cli, req, word[2]) : 0;
+}
+
+static int room(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    int code = make_request(cli, &req);
+    if (code == 0)
+        code = ask(cli, &req, &body);
+    if (code != 0)
+        return code;
+    if (cli->json)
+        pv_cli_print_json(cli, body);
+    else if (req.cmd == PV_CTLAPI_ROOM_LIST)
+        code = print_rooms(cli, body);
+    else if (req.cmd == PV_CTLAPI_ROOM_MEMBERS)
+        code = print_members(cli, body);
+    else if (!cli->quiet && req.cmd == PV_CTLAPI_ROOM_CREATE)
+        fprintf(cli->out, "%s is open: p2pvpnctl room invite %s PEER\n",
+                pv_json_text(body, "room", "?"), pv_json_text(body, "room", "?") + 1);
+    else if (!cli->quiet && req.cmd == PV_CTLAPI_ROOM_INVITE)
+        fprintf(cli->out, "%s is invited to %s\n", req.peer, pv_json_text(body, "room", "?"));
+    else if (!cli->quiet)
+        fprintf(cli->out, "left %s\n", pv_json_text(body, "room", "?"));
+    json_decref(body);
+    return code;
+}
+
+const struct pv_command pv_cmds_room[] = {
+    {
+        .name = "room",
+        .args = "create ROOM|invite ROOM PEER|leave ROOM|list|members ROOM",
+        .summary = "rooms: conversations of several, by invitation",
+        .details = "A room may be written with or without its #, which a shell wants quoted.\n"
+                   "  create ROOM      opens one; this node is its first member\n"
+                   "  invite ROOM PEER PEER gets what is said from now on, from any member\n"
+                   "  leave ROOM       what was said stays in the history\n"
+                   "  list, members    rooms of this node; who is in one\n"
+                   "Then: send '#ROOM' TEXT, chat '#ROOM', history '#ROOM'.\n",
+        .example = "p2pvpnctl room create crew",
+        .min_words = 1,
+        .max_words = 3,
+        .run = room,
+    },
+    {.name = NULL},
+};

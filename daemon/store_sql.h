@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_sql.h - one SQLite statement, sticky: the first failure stays in rc and later calls do
+ * nothing, so that callers check once, at the end. For the files of the store.
+ */
+#ifndef PV_STORE_SQL_H
+#define PV_STORE_SQL_H
+
+#include <errno.h>
+#include <string.h>
+
+#include <sqlite3.h>
+
+#include "base/pv.h"
+
+struct pv_query {
+    sqlite3_stmt *stmt;
+    int rc;
+    int n_bound;
+};
+
+/* SQLite keeps the reason in its connection: PV_OK or -EIO. */
+static inline int pv_query_status(int rc)
+{
+    return rc == SQLITE_OK || rc == SQLITE_DONE || rc == SQLITE_ROW ? PV_OK : -EIO;
+}
+
+static inline struct pv_query pv_query(sqlite3 *db, const char *sql)
+{
+    struct pv_query q = {.stmt = NULL};
+    q.rc = sqlite3_prepare_v2(db, sql, -1, &q.stmt, NULL);
+    return q;
+}
+
+/* Parameters, in their order; what they point to must live until the end. */
+static inline void pv_bind_blob(struct pv_query *q, const uint8_t *bytes, size_t len)
+{
+    if (q->rc == SQLITE_OK)
+        q->rc = sqlite3_bind_blob64(q->stmt, ++q->n_bound, bytes, len, SQLITE_STATIC);
+}
+
+static inline void pv_bind_u64(struct pv_query *q, uint64_t v)
+{
+    if (q->rc == SQLITE_OK)
+        q->rc = sqlite3_bind_int64(q->stmt, ++q->n_bound, (sqlite3_int64)v);
+}
+
+static inline void pv_bind_text(struct pv_query *q, const char *text)
+{
+    if (q->rc == SQLITE_OK)
+        q->rc = sqlite3_bind_text(q->stmt, ++q->n_bound, text, -1, SQLITE_STATIC);
+}
+
+/* Another row? */
+static inline bool pv_query_next(struct pv_query *q)
+{
+    if (q->rc == SQLITE_OK || q->rc == SQLITE_ROW)
+        q->rc = sqlite3_step(q->stmt);
+    return q->rc == SQLITE_ROW;
+}
+
+/* Ends it. PV_OK or -EIO. */
+static inline int pv_query_end(struct pv_query *q)
+{
+    sqlite3_finalize(q->stmt);
+    return pv_query_status(q->rc);
+}
+
+/* Runs a statement without rows to its end. */
+static inline int pv_query_run(struct pv_query *q)
+{
+    while (pv_query_next(q))
+        ;
+    return pv_query_end(q);
+}
+
+static inline uint64_t pv_column_u64(const struct pv_query *q, int column)
+{
+    sqlite3_int64 v = sqlite3_column_int64(q->stmt, column);
+    return v < 0 ? 0 : (uint64_t)v;
+}
+
+/* A blob of exactly this length. */
+static inline bool pv_column_bytes(const struct pv_query *q, int column, uint8_t *dst, size_t len)
+{
+    const void *bytes = sqlite3_column_blob(q->stmt, column);
+    if (bytes == NULL || (size_t)sqlite3_column_bytes(q->stmt, column) != len)
+        return false;
+    memcpy(dst, bytes, len);
+    return true;
+}
+
+#endif /* PV_STORE_SQL_H */

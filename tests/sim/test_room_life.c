@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_room_life.c - three nodes and a coordinator that are killed, stopped, cut off and brought
+ * together again at any moment, a thousand times, while everybody writes to everybody and into a
+ * room: what `send` has taken is at its receiver, or at all members of the room, once and in order.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <jansson.h>
+
+#include "../unit/test_util.h"
+#include "sim_world.h"
+
+enum {
+    SEEDS = 1,     /* PV_SIM_SEEDS sets another number */
+    EVENTS = 1000, /* kills, cuts and reunions */
+    NODES = 3,
+    TO_ROOM = NODES, /* a receiver */
+    MAX_LINES = 330, /* of one sender to one receiver; three times that is one answer of history */
+};
+
+static const char *const NAMES[NODES] = {"a", "b", "c"};
+
+struct side {
+    struct sim_node *node;
+    unsigned zone;
+    bool full; /* its disk */
+    unsigned ask[NODES + 1][MAX_LINES];
+    unsigned n[NODES + 1];
+};
+
+struct talk {
+    struct sim_world w;
+    struct side side[NODES];
+    uint64_t seed;
+    char missing[96]; /* a line that is not there yet */
+};
+
+static int failed(struct talk *t, const char *what)
+{
+    printf("room, seed %llu at %.3f s: %s %s\n", (unsigned long long)t->seed,
+           (double)(sim_net_now(t->w.net) - PV_S(3600)) / 1e9, what, t->w.why);
+    sim_world_done(&t->w);
+    free(t);
+    return 1;
+}
+
+static uint32_t draw(struct talk *t, uint32_t bound)
+{
+    return pv_natrng_below(sim_net_rng(t->w.net), bound);
+}
+
+static bool begin(struct talk *t, uint64_t seed)
+{
+    static const struct pv_link_config good = {.delay = PV_MS(15), .jitter = PV_MS(5)};
+    static const char *const nats[NODES] = {"port-restricted", "address-restricted", "full-cone"};
+    memset(t, 0, sizeof(*t));
+    t->seed = seed;
+    sim_world_init(&t->w, seed, &good);
+    for (int i = 0; i < NODES; i++) {
+        t->side[i].zone = sim_world_nat(&t->w, SIM_PUBLIC, nats[i], &good);
+        t->side[i].node = sim_world_node(&t->w, t->side[i].zone, NAMES[i], false);
+        sim_node_set_job_delay(t->side[i].node, PV_MS(10));
+    }
+    return sim_world_join_all(&t->w);
+}
+
+static const char *ask(struct talk *t, int i, const char *fields)
+{
+    return sim_world_ask(&t->w, t->side[i].node, PV_S(5), fields);
+}
+
+/* The others are in the room that the first makes. */
+static bool meet(struct talk *t)
+{
+    sim_world_run(&t->w, PV_S(3));
+    return ask(t, 0, "\"cmd\":\"room_create\",\"room\":\"dev\"") != NULL &&
+           ask(t, 0, "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"b\"") != NULL &&
+           ask(t, 0, "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"c\"") != NULL;
+}
+
+static void say(struct talk *t)
+{
+    char fields[128];
+    uint32_t from = draw(t, NODES), to = draw(t, 2) == 0 ? TO_ROOM : draw(t, NODES);
+    struct side *s = &t->side[from];
+    if (!sim_node_runs(s->node) || to == from || s->n[to] == MAX_LINES)
+        return;
+    snprintf(fields, sizeof(fields), "\"cmd\":\"send\",\"peer\":\"%s\",\"text\":\"line %u\"",
+             to == TO_ROOM ? "#dev" : NAMES[to], s->n[to]);
+    s->ask[to][s->n[to]++] = sim_node_ask(s->node, fields);
+}
+
+/* One kill, cut or reunion. (A node whose disk is full is not killed: the marks of the numbers that
+ * must grow for ever are on that disk.) */
+static void trouble(struct talk *t)
+{
+    struct side *s = &t->side[draw(t, NODES)];
+    switch (draw(t, s->full ? 1 : 10)) {
+    case 0:
+        s->full = !s->full && draw(t, 3) == 0;
+        sim_node_set_disk_full(s->node, s->full);
+        break;
+    case 1:
+    case 9:
+        if (sim_node_runs(s->node))
+            sim_node_kill(s->node);
+        else
+            sim_node_start(s->node);
+        break;
+    case 2:
+        if (sim_node_runs(s->node))
+            sim_node_stop(s->node);
+        else
+            sim_node_start(s->node);
+        break;
+    case 3:
+    case 4:
+    case 5:
+        for (int i = 0; i < NODES; i++) {
+            if (!sim_node_runs(t->side[i].node))
+                sim_node_start(t->side[i].node);
+        }
+        break;
+    case 6:
+        sim_net_reboot_nat(t->w.net, s->zone);
+        break;
+    case 7:
+    case 8:
+        if (sim_coord_core(t->w.coord) != NULL)
+            sim_coord_kill(t->w.coord);
+        else
+            sim_coord_start(t->w.coord);
+        break;
+    }
+}
+
+static void repair(struct talk *t)
+{
+    if (sim_coord_core(t->w.coord) == NULL)
+        sim_coord_start(t->w.coord);
+    for (int i = 0; i < NODES; i++) {
+        sim_node_set_disk_full(t->side[i].node, false);
+        if (!sim_node_runs(t->side[i].node))
+            sim_node_start(t->side[i].node);
+    }
+}
+
+static bool was_taken(const struct side *s, unsigned to, unsigned line)
+{
+    const char *answer = sim_node_answer(s->node, s->ask[to][line]);
+    return answer != NULL && strstr(answer, "\"ok\":true") != NULL;
+}
+
+/* What node at has of the lines from `from` to `to`, in one list of its history. NULL when it is as
+ * it should be; *ret_missing: a line is not there yet. */
+static const char *check_list(struct talk *t, const json_t *list, unsigned from, unsigned to,
+                              bool *ret_missing)
+{
+    const struct side *s = &t->side[from];
+    bool got[MAX_LINES] = {false}, any = false;
+    unsigned last = 0;
+    json_t *m;
+    size_t i;
+    json_array_foreach(list, i, m)
+    {
+        unsigned line = 0;
+        const char *text = json_string_value(json_object_get(m, "text"));
+        if (strcmp(json_string_value(json_object_get(m, "from")), NAMES[from]) != 0)
+            continue;
+        if (text == NULL || sscanf(text, "line %u", &line) != 1 || line >= s->n[to])
+            return "a line that nobody said";
+        if (got[line])
+            return "a line came twice";
+        if (any && line < last)
+            return "a line came too late";
+        got[line] = any = true;
+        last = line;
+    }
+    for (unsigned line = 0; line < s->n[to]; line++) {
+        if (!was_taken(s, to, line) || got[line])
+            continue;
+        *ret_missing = true;
+        snprintf(t->missing, sizeof(t->missing), "line %u of %s to %s, last was %u", line,
+                 NAMES[from], to == TO_ROOM ? "#dev" : NAMES[to], last);
+    }
+    return NULL;
+}
+
+/* The conversation of node at with peer, or with the room. */
+static const char *check(struct talk *t, unsigned at, unsigned with, bool *ret_missing)
+{
+    char fields[96];
+    const char *why = NULL;
+    snprintf(fields, sizeof(fields), "\"cmd\":\"history\",\"limit\":1000,\"peer\":\"%s\"",
+             with == TO_ROOM ? "#dev" : NAMES[with]);
+    const char *answer = ask(t, (int)at, fields);
+    if (answer == NULL)
+        return "history:";
+    json_t *root = json_loads(answer, 0, NULL);
+    const json_t *list = json_object_get(root, "messages");
+    for (unsigned from = 0; why == NULL && from < NODES; from++) {
+        if (with == TO_ROOM)
+            why = check_list(t, list, from, TO_ROOM, ret_missing);
+        else if (from == with)
+            why = check_list(t, list, from, at, ret_missing);
+    }
+    json_decref(root);
+    return why;
+}
+
+static const char *check_all(struct talk *t, bool *ret_missing)
+{
+    const char *why = NULL;
+    for (unsigned at = 0; why == NULL && at < NODES; at++) {
+        for (unsigned with = 0; why == NULL && with <= TO_ROOM; with++) {
+            if (with != at)
+                why = check(t, at, with, ret_missing);
+        }
+    }
+    return why;
+}
+
+static int converse(uint64_t seed, void *ctx)
+{
+    struct talk *t = calloc(1, sizeof(*t));
+    unsigned said = 0;
+    (void)ctx;
+    if (t == NULL)
+        abort();
+    if (!begin(t, seed) || !meet(t))
+        return failed(t, "beginning:");
+    for (unsigned i = 0; i < EVENTS; i++) {
+        for (uint32_t n = draw(t, 6); n > 0; n--) {
+            say(t);
+            sim_world_run(&t->w, PV_MS(draw(t, 40)));
+        }
+        trouble(t);
+        sim_world_run(&t->w, PV_MS(draw(t, draw(t, 8) == 0 ? 20000 : 800)));
+    }
+    repair(t);
+    sim_world_run(&t->w, PV_S(10));
+    bool missing = true;
+    for (unsigned waited = 0; missing; waited++) {
+        missing = false;
+        const char *why = check_all(t, &missing);
+        if (why != NULL)
+            return failed(t, why);
+        if (missing && waited == 60) {
+            printf("%s\n", t->missing);
+            return failed(t, "a line is still not there, 120 s after the last trouble");
+        }
+        sim_world_run(&t->w, PV_S(2));
+    }
+    for (int i = 0; i < NODES; i++) {
+        for (unsigned to = 0; to <= TO_ROOM; to++)
+            said += t->side[i].n[to];
+    }
+    if (said < EVENTS)
+        return failed(t, "too little was said");
+    sim_world_done(&t->w);
+    free(t);
+    return 0;
+}
+
+static void a_thousand_kills_cuts_and_reunions_lose_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("room_life", SEEDS, converse, NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_thousand_kills_cuts_and_reunions_lose_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
