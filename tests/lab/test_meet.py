@@ -45,6 +45,23 @@ def the_same_lan_stays_on_the_lan(lab):
 
 
 @scenario
+def isolated_machines_of_one_lan_meet_at_the_hairpin(lab):
+    """A guest network, or two VLANs: the switch lets them reach the router only, not each other."""
+    coordinator = lab.coordinator()
+    lan = lab.lan("home", "profile=port-restricted", "hairpin=external")
+    a, b = lab.host("a", lan), lab.host("b", lan)
+    ports = [n for n in lan.ns.run("ls", "/sys/class/net/br0/brif").out.split() if n != "wan"]
+    for port in ports:
+        lan.ns.run("bridge", "link", "set", "dev", port, "isolated", "on")
+    check(not a.os_ping(b.ip4, timeout=1), "the switch isolates nobody")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b)), "the first ping is lost")
+    path = a.wait_direct(b)
+    equal(remote_ip(path), lan.public, "a reaches b at")
+
+
+@scenario
 def behind_two_nats(lab):
     coordinator = lab.coordinator()
     outer = lab.lan("outer", "profile=port-restricted", "delay=10ms")
