@@ -370,6 +370,7 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     }
     pv_engine_hard_timeout(e, now);
     pv_engine_life_timeout(e, now);
+    pv_engine_front_timeout(e, now);
     pv_gatherer_handle_timeout(e->gatherer, now);
     pv_mapper_handle_timeout(e->mapper, now);
     pv_coordclient_handle_timeout(e->coord, now);
@@ -389,7 +390,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     next = pv_min_ns(next, pv_gatherer_next_timeout(e->gatherer));
     next = pv_min_ns(next, pv_mapper_next_timeout(e->mapper));
     next = pv_min_ns(next, pv_hardnat_next_timeout(e->hard));
-    next = pv_min_ns(next, pv_engine_life_next(e));
+    next = pv_min_ns(next, pv_min_ns(pv_engine_life_next(e), pv_engine_front_next(e)));
     next = pv_min_ns(next, pv_coordclient_next_timeout(e->coord));
     next = pv_min_ns(next, pv_engine_relay_next(e));
     next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
@@ -416,7 +417,8 @@ static bool poll_gatherer(struct pv_engine *e, struct pv_engine_transmit *ret_tx
     if (pv_gatherer_poll_transmit(e->gatherer, &tx) != PV_OK || tx.len > PV_ENGINE_MTU)
         return false;
     pv_stunroute_sent(e->stunroute, tx.buf + 8, PV_STUN_OWNER_GATHERER);
-    *ret_tx = (struct pv_engine_transmit){.local = tx.local, .dst = tx.dst, .len = tx.len};
+    *ret_tx = (struct pv_engine_transmit){
+        .sock = tx.sock, .local = tx.local, .dst = tx.dst, .len = tx.len};
     memcpy(ret_tx->buf, tx.buf, tx.len);
     return true;
 }

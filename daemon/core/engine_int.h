@@ -18,6 +18,7 @@
  *   engine_show.c     status, peers, why, trace as answers
  *   engine_names.c    the names file for libnss_p2pvpn
  *   engine_life.c     how long the own NAT keeps a binding, and what follows from it
+ *   engine_front.c    another socket before the NAT ends the binding of this one
  *   engine_keep.c     stored copies of messages for who is away, both ways
  *   engine_chat.c     chat's place in it
  *   engine_files.c    files' place in it
@@ -232,7 +233,9 @@ struct pv_keep {
 /* How long the NAT keeps a binding (TRAVERSAL 3.4): measured once per network. */
 enum {
     PV_LIFE_SOCK = 0xff00, /* ids of its sockets begin there; hardnat's end below */
-    PV_LIFE_MAX_OPS = 2 * PV_NATLIFE_SOCKETS,
+    PV_LIFE_MAX_OPS = 2 * PV_NATLIFE_SOCKETS + 8,
+    PV_FRONT_SOCK = 0xff40, /* ids of sockets that take the main one's place */
+    PV_FRONT_SOCKS = 8,     /* in turn: a late datagram of a closed one meets no new one */
 };
 struct pv_life {
     struct pv_natlife nat;
@@ -242,6 +245,19 @@ struct pv_life {
     unsigned n_open;                /* are there */
     struct pv_hardnat_op ops[PV_LIFE_MAX_OPS];
     size_t n_ops;
+};
+
+/* The socket whose IPv4 binding everybody is told. Where the NAT ends every binding at some age,
+ * another one takes its place before that. */
+struct pv_front {
+    uint16_t sock;    /* 0 = the main one */
+    pv_ns since;      /* its binding's birth; 0 = not known */
+    uint16_t opening; /* the next one, being opened; 0 = none */
+    pv_ns try_at;     /* not before */
+    bool has_old;     /* the last one still serves */
+    uint16_t old;
+    pv_ns old_until;
+    unsigned n;
 };
 
 struct pv_report {
@@ -288,6 +304,7 @@ struct pv_engine {
     struct pv_stunroute *stunroute;
     struct pv_hardnat *hard;
     struct pv_life life;
+    struct pv_front front;
     struct pv_engine_transmit answers[PV_ENGINE_MAX_ANSWERS];
     size_t n_answers;
 
@@ -435,6 +452,15 @@ bool pv_engine_map_poll(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
 void pv_engine_map_job_done(struct pv_engine *e, uint64_t tag, const struct pv_job_result *result,
                             pv_ns now);
 
+/* Opens, adopts or closes a socket of those ids. */
+void pv_engine_life_op(struct pv_engine *e, enum pv_hardnat_op_type type, uint16_t sock);
+
+/* --- engine_front.c --------------------------------------------------------------------------- */
+
+void pv_engine_front_timeout(struct pv_engine *e, pv_ns now);
+pv_ns pv_engine_front_next(const struct pv_engine *e);
+void pv_engine_front_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now);
+
 /* --- engine_relay.c -------------------------------------------------------------------------- */
 
 /* env.relays. PV_ERR_NOMEM. */
@@ -445,6 +471,8 @@ void pv_engine_relay_offer(struct pv_engine *e, const struct pv_ctl_welcome *w, 
 /* Addresses of servers are known, or others. */
 void pv_engine_relay_start(struct pv_engine *e, pv_ns now);
 void pv_engine_relay_stop(struct pv_engine *e, pv_ns now);
+/* Datagrams for relays leave from that socket from now on; data once they let it. */
+void pv_engine_relay_set_socket(struct pv_engine *e, uint16_t sock, pv_ns now);
 /* Our candidates: the gatherer's and the relayed ones. */
 void pv_engine_gather(struct pv_engine *e);
 /* The gatherer's candidates changed: does the relay still see us where we are? */

@@ -9,28 +9,30 @@
 
 /* --- sockets --------------------------------------------------------------------------------- */
 
-static void push_op(struct pv_life *l, enum pv_hardnat_op_type type, unsigned i)
+void pv_engine_life_op(struct pv_engine *e, enum pv_hardnat_op_type type, uint16_t sock)
 {
+    struct pv_life *l = &e->life;
     if (l->n_ops < PV_LIFE_MAX_OPS)
-        l->ops[l->n_ops++] =
-            (struct pv_hardnat_op){.type = type, .sock = (uint16_t)(PV_LIFE_SOCK + i)};
+        l->ops[l->n_ops++] = (struct pv_hardnat_op){.type = type, .sock = sock};
 }
 
-static void open_sockets(struct pv_life *l)
+static void open_sockets(struct pv_engine *e)
 {
+    struct pv_life *l = &e->life;
     l->sockets = true;
     l->n_open = 0;
     for (unsigned i = 0; i < PV_NATLIFE_SOCKETS; i++)
-        push_op(l, PV_HARDNAT_OPEN, i);
+        pv_engine_life_op(e, PV_HARDNAT_OPEN, (uint16_t)(PV_LIFE_SOCK + i));
 }
 
-static void close_sockets(struct pv_life *l)
+static void close_sockets(struct pv_engine *e)
 {
+    struct pv_life *l = &e->life;
     if (!l->sockets)
         return;
     l->sockets = false;
     for (unsigned i = 0; i < PV_NATLIFE_SOCKETS; i++)
-        push_op(l, PV_HARDNAT_CLOSE, i);
+        pv_engine_life_op(e, PV_HARDNAT_CLOSE, (uint16_t)(PV_LIFE_SOCK + i));
 }
 
 bool pv_engine_life_poll_op(struct pv_engine *e, struct pv_hardnat_op *ret_op)
@@ -58,10 +60,14 @@ bool pv_engine_life_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv
     const struct pv_addr *server = server_of(e);
     if (sock < PV_LIFE_SOCK)
         return false;
+    if (sock >= PV_FRONT_SOCK) {
+        pv_engine_front_opened(e, sock, port, now);
+        return true;
+    }
     if (!l->sockets)
         return true;
     if (port == 0 || server == NULL) {
-        close_sockets(l);
+        close_sockets(e);
         l->start_at = now + AGAIN_AFTER;
     } else if (++l->n_open == PV_NATLIFE_SOCKETS) {
         pv_natlife_start(&l->nat, server, &e->rng, now);
@@ -97,7 +103,7 @@ static void take_result(struct pv_engine *e, pv_ns now)
     const struct pv_natlife_result *r = pv_natlife_result(&l->nat);
     if (!l->sockets || l->n_open < PV_NATLIFE_SOCKETS || pv_natlife_is_running(&l->nat))
         return;
-    close_sockets(l);
+    close_sockets(e);
     apply(e, now);
     pv_log(e->log, PV_LOG_INFO, "what=\"NAT measured\" known=%d idle_s=%u absolute_s=%u", r->known,
            (unsigned)(r->idle_min / PV_S(1)), (unsigned)(r->absolute / PV_S(1)));
@@ -121,7 +127,7 @@ void pv_engine_life_moved(struct pv_engine *e, pv_ns now)
         return;
     l->inside = inside;
     l->outside = outside;
-    close_sockets(l);
+    close_sockets(e);
     l->nat = (struct pv_natlife){.running = false};
     l->start_at = now + START_AFTER;
     apply(e, now);
@@ -137,7 +143,7 @@ void pv_engine_life_timeout(struct pv_engine *e, pv_ns now)
         bool able = e->up && pv_engine_is_online(e) && server_of(e) != NULL;
         l->start_at = able ? PV_NEVER : now + AGAIN_AFTER;
         if (able)
-            open_sockets(l);
+            open_sockets(e);
     }
     pv_natlife_handle_timeout(&l->nat, now);
     take_result(e, now);
@@ -155,7 +161,7 @@ pv_ns pv_engine_life_next(const struct pv_engine *e)
 bool pv_engine_life_input(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
                           pv_ns now)
 {
-    if (from->sock < PV_LIFE_SOCK)
+    if (from->sock < PV_LIFE_SOCK || from->sock >= PV_FRONT_SOCK)
         return false;
     if (pv_natlife_handle_input(&e->life.nat, from->sock - PV_LIFE_SOCK, &from->remote, data,
                                 now) != PV_OK)

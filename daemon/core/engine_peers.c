@@ -340,7 +340,7 @@ static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct
         return; /* nobody but the relay itself speaks there */
     if (pv_engine_life_input(e, from, data, now))
         return;
-    if (from->kind == PV_CARRIER_UDP && from->sock != 0 &&
+    if (from->kind == PV_CARRIER_UDP && from->sock != 0 && from->sock < PV_LIFE_SOCK &&
         !pv_engine_hard_input(e, from, data, now))
         return;
     if (pv_ice_request_ufrag(data, ufrag) == PV_OK) {

@@ -327,6 +327,14 @@ void pv_engine_relay_pump(struct pv_engine *e, pv_ns now)
     }
 }
 
+void pv_engine_relay_set_socket(struct pv_engine *e, uint16_t sock, pv_ns now)
+{
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        if (e->env.relays[i] != NULL)
+            pv_relay_set_socket(e->env.relays[i], sock, now);
+    }
+}
+
 void pv_engine_relay_kick(struct pv_engine *e, pv_ns now)
 {
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
@@ -407,7 +415,7 @@ bool pv_engine_relay_input(struct pv_engine *e, const struct pv_carrier *from, s
 static void address(const struct pv_engine *e, uint16_t via, const struct pv_relay_message *m,
                     struct pv_engine_transmit *tx)
 {
-    tx->sock = 0;
+    tx->sock = m->sock;
     tx->ttl = 0;
     tx->local = (struct pv_addr){.family = PV_AF_NONE};
     tx->dst = *pv_relay_server(e->env.relays[via]);

@@ -17,7 +17,8 @@ enum {
 
 /* A host address and what the STUN server sees of it. */
 struct base {
-    struct pv_addr addr;   /* with the UDP port */
+    struct pv_addr addr; /* with the UDP port */
+    uint16_t sock;
     unsigned rank;         /* 0 = best kind of interface */
     struct pv_addr mapped; /* PV_AF_NONE: not known */
     struct pv_stunc stunc;
@@ -40,6 +41,8 @@ struct pv_gatherer {
     } mapped[MAPPED];
     pv_ns refreshed_at;
     pv_ns interval; /* 0 = default */
+    uint16_t sock;  /* of the IPv4 addresses; 0 = the main one */
+    uint16_t sock_port;
     bool changed;
 };
 
@@ -135,6 +138,10 @@ static bool rebuild(struct pv_gatherer *g, pv_ns now)
             continue;
         b.addr = g->links[i].addr.base;
         b.addr.port = g->cfg.udp_port;
+        if (b.addr.family == PV_AF_INET && g->sock != 0) {
+            b.addr.port = g->sock_port;
+            b.sock = g->sock;
+        }
         if (find_base(fresh, n, &b.addr) != NULL)
             continue;
         const struct base *old = find_base(g->bases, g->n_bases, &b.addr);
@@ -201,6 +208,13 @@ bool pv_gatherer_set_links(struct pv_gatherer *g, const struct pv_link_addr *lin
     bool gone = rebuild(g, now);
     ask_all(g, now); /* the way out may have changed although the addresses did not */
     return gone;
+}
+
+void pv_gatherer_set_socket(struct pv_gatherer *g, uint16_t sock, uint16_t port, pv_ns now)
+{
+    g->sock = sock;
+    g->sock_port = port;
+    (void)rebuild(g, now);
 }
 
 void pv_gatherer_set_servers(struct pv_gatherer *g, const struct pv_addr *servers, size_t n,
@@ -356,6 +370,7 @@ int pv_gatherer_poll_transmit(struct pv_gatherer *g, struct pv_gatherer_transmit
         size_t len;
         if (pv_stunc_poll_transmit(&b->stunc, ret_tx->buf, sizeof(ret_tx->buf), &len) != PV_OK)
             continue;
+        ret_tx->sock = b->sock;
         ret_tx->local = b->addr;
         ret_tx->dst = b->stunc.cfg.server;
         ret_tx->len = len;
@@ -390,7 +405,7 @@ static bool is_redundant(const struct pv_gatherer *g, size_t index)
 
 static struct pv_ice_carrier carrier_of(const struct base *b)
 {
-    return (struct pv_ice_carrier){.kind = PV_ICE_CARRIER_UDP, .local = b->addr};
+    return (struct pv_ice_carrier){.kind = PV_ICE_CARRIER_UDP, .sock = b->sock, .local = b->addr};
 }
 
 static struct pv_ice_cand reflexive(const struct pv_gatherer *g, size_t index,

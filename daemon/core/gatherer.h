@@ -57,6 +57,9 @@ void pv_gatherer_set_exclude(struct pv_gatherer *g, const struct pv_prefix *rang
 /* True: an address that was offered is gone. */
 bool pv_gatherer_set_links(struct pv_gatherer *g, const struct pv_link_addr *links, size_t n,
                            pv_ns now);
+/* From now on the IPv4 addresses are those of this socket and port: what the servers see of the
+ * former one holds no more. */
+void pv_gatherer_set_socket(struct pv_gatherer *g, uint16_t sock, uint16_t port, pv_ns now);
 /* STUN servers; the first of each family is asked. */
 void pv_gatherer_set_servers(struct pv_gatherer *g, const struct pv_addr *servers, size_t n,
                              pv_ns now);
@@ -84,6 +87,7 @@ pv_ns pv_gatherer_next_timeout(const struct pv_gatherer *g); /* PV_NEVER if idle
 /* --- decisions out ------------------------------------------------------------------------- */
 
 struct pv_gatherer_transmit {
+    uint16_t sock;        /* 0 = the main sockets */
     struct pv_addr local; /* source address to use */
     struct pv_addr dst;
     size_t len;

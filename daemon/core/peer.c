@@ -344,7 +344,8 @@ void pv_peer_env_changed(struct pv_peer *p, bool locals, pv_ns now)
     if (locals && p->ice != NULL) {
         p->moving = true;
         pv_ice_set_local(p->ice, p->env->locals, p->env->n_locals, now);
-        pv_descx_changed(&p->descx);
+        if (pv_ice_state(p->ice) != PV_ICE_DORMANT) /* who wakes it describes it */
+            pv_descx_changed(&p->descx);
     }
     if (p->env->signalling)
         pv_descx_kick(&p->descx);

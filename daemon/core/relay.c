@@ -26,7 +26,9 @@ struct pv_relay {
     bool running; /* the TURN client is: one that may use streams only waits for its stream */
     struct pv_addr relayed;
     enum pv_relay_way way;
-    bool by_stream; /* what the TURN client says goes by the stream */
+    bool by_stream;     /* what the TURN client says goes by the stream */
+    uint16_t sock;      /* else from this socket; */
+    uint16_t data_sock; /* data from this one, until it follows */
 
     bool blocked;
     pv_ns udp_hold_until, udp_hold;
@@ -225,6 +227,15 @@ void pv_relay_set_blocked(struct pv_relay *r, bool blocked, pv_ns now)
     steer(r, now);
 }
 
+void pv_relay_set_socket(struct pv_relay *r, uint16_t sock, pv_ns now)
+{
+    r->sock = sock;
+    if (r->way != PV_RELAY_UDP)
+        r->data_sock = sock;
+    if (r->on && r->running && !r->by_stream)
+        pv_turnc_moved(r->turnc, now);
+}
+
 void pv_relay_moved(struct pv_relay *r, pv_ns now)
 {
     r->udp_hold_until = r->udp_hold = 0;
@@ -323,10 +334,17 @@ void pv_relay_handle_timeout(struct pv_relay *r, pv_ns now)
     steer(r, now);
 }
 
+static bool must_follow(const struct pv_relay *r)
+{
+    return r->data_sock != r->sock && !r->by_stream && pv_turnc_is_arriving(r->turnc);
+}
+
 pv_ns pv_relay_next_timeout(const struct pv_relay *r)
 {
     if (!r->on)
         return PV_NEVER;
+    if (must_follow(r))
+        return 0;
     pv_ns next = r->running ? pv_turnc_next_timeout(r->turnc) : PV_NEVER;
     next = pv_min_ns(next, pv_min_ns(r->connect_by, r->linger_until));
     next = pv_min_ns(next, r->keep_at);
@@ -343,6 +361,7 @@ int pv_relay_poll_transmit(struct pv_relay *r, struct pv_relay_message *m)
 {
     while (pv_turnc_poll_transmit(r->turnc, m->buf, m->cap, &m->len) == PV_OK) {
         m->stream = r->by_stream ? r->stream : 0;
+        m->sock = r->by_stream ? 0 : r->sock;
         if (r->by_stream || r->cfg.udp)
             return PV_OK; /* else there is no way for it: lost, as on the network */
     }
@@ -370,6 +389,13 @@ static void no_answer(struct pv_relay *r, pv_ns now)
     }
 }
 
+/* The server knows the new socket, or will before data from there comes to it. */
+static void follow(struct pv_relay *r)
+{
+    r->ev_way |= r->data_sock != r->sock;
+    r->data_sock = r->sock;
+}
+
 static void note_turn(struct pv_relay *r, const struct pv_turnc_event *ev, pv_ns now)
 {
     switch (ev->type) {
@@ -378,6 +404,7 @@ static void note_turn(struct pv_relay *r, const struct pv_turnc_event *ev, pv_ns
         r->retry = 0;
         if (!r->by_stream)
             r->udp_hold = 0;
+        follow(r);
         set_way(r, r->by_stream ? PV_RELAY_STREAM : PV_RELAY_UDP);
         plan_keep(r, now);
         break;
@@ -395,6 +422,8 @@ static void note_turn(struct pv_relay *r, const struct pv_turnc_event *ev, pv_ns
 
 int pv_relay_poll_event(struct pv_relay *r, pv_ns now, struct pv_relay_event *ret_event)
 {
+    if (must_follow(r))
+        follow(r);
     *ret_event = (struct pv_relay_event){.type = PV_RELAY_EV_TURN};
     if (pv_turnc_poll_event(r->turnc, &ret_event->turn) == PV_OK) {
         note_turn(r, &ret_event->turn, now);
@@ -413,6 +442,7 @@ int pv_relay_wrap(struct pv_relay *r, const struct pv_addr *peer, struct pv_view
     if (r->way == PV_RELAY_NONE)
         return PV_ERR_STATE;
     m->stream = r->way == PV_RELAY_STREAM ? r->stream : 0;
+    m->sock = r->way == PV_RELAY_STREAM ? 0 : r->data_sock;
     return pv_turnc_wrap(r->turnc, peer, data, m->buf, m->cap, &m->len);
 }
 
@@ -469,7 +499,7 @@ bool pv_relay_carrier(const struct pv_relay *r, const struct pv_addr *peer,
     bool stream = r->way == PV_RELAY_STREAM;
     *ret_carrier = (struct pv_carrier){
         .kind = stream ? PV_CARRIER_STREAM : PV_CARRIER_CHANNEL,
-        .sock = stream ? r->stream : 0,
+        .sock = stream ? r->stream : r->data_sock,
         .channel = channel,
         .via = r->via,
         .remote = *peer,

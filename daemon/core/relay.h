@@ -93,6 +93,10 @@ PV_MUST_CHECK int pv_relay_start(struct pv_relay *r, const struct pv_relay_confi
 void pv_relay_stop(struct pv_relay *r, pv_ns now);
 /* Does UDP get through here at all? */
 void pv_relay_set_blocked(struct pv_relay *r, bool blocked, pv_ns now);
+/* Datagrams leave from that socket (id; 0 = the main one) from now on: the allocation is moved
+ * there, and data follows behind the request that moves it, so that nothing of it comes to the
+ * server by a way that it does not know. */
+void pv_relay_set_socket(struct pv_relay *r, uint16_t sock, pv_ns now);
 /* Our address has changed: what failed may work now. */
 void pv_relay_moved(struct pv_relay *r, pv_ns now);
 /* The network is another, or a path through it is in doubt: is the relay still there? What waits is
@@ -119,7 +123,8 @@ struct pv_relay_message {
     uint8_t *buf; /* the caller's, */
     size_t cap;   /* of so many bytes */
     size_t len;
-    uint16_t stream; /* 0 = a datagram to its address */
+    uint16_t stream; /* 0 = a datagram to its address, */
+    uint16_t sock;   /* from this socket */
 };
 /* The next one, or PV_ERR_AGAIN. cap >= PV_TURNC_MTU. */
 PV_MUST_CHECK int pv_relay_poll_transmit(struct pv_relay *r, struct pv_relay_message *m);

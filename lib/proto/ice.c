@@ -183,6 +183,17 @@ int pv_ice_add_carrier(struct pv_ice_agent *a, const struct pv_ice_carrier *carr
     return pv_ice_base_add(a, carrier);
 }
 
+void pv_ice_retire_carrier(struct pv_ice_agent *a, uint16_t sock, uint16_t family, pv_ns now)
+{
+    a->now = now;
+    for (int b = 0; b < PV_ICE_MAX_LOCAL; b++) {
+        struct pv_ice_base *base = &a->bases[b];
+        if (base->used && base->carrier.kind == PV_ICE_CARRIER_UDP && base->carrier.sock == sock &&
+            base->carrier.local.family == family)
+            base->extra = base->retiring = true;
+    }
+}
+
 void pv_ice_drop_carrier(struct pv_ice_agent *a, uint16_t sock, pv_ns now)
 {
     a->now = now;

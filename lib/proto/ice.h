@@ -145,6 +145,10 @@ void pv_ice_set_local(struct pv_ice_agent *agent, const struct pv_ice_cand *cand
  */
 PV_MUST_CHECK int pv_ice_add_carrier(struct pv_ice_agent *agent,
                                      const struct pv_ice_carrier *carrier, pv_ns now);
+/* The socket is about to go, and another one takes its place among the candidates that are set next
+ * (its NAT binding will end whatever passes): its pairs serve on until others are proven, and any
+ * other direct pair is better. drop_carrier() ends that. */
+void pv_ice_retire_carrier(struct pv_ice_agent *agent, uint16_t sock, uint16_t family, pv_ns now);
 /* The socket is closed: its base and pairs are gone. */
 void pv_ice_drop_carrier(struct pv_ice_agent *agent, uint16_t sock, pv_ns now);
 

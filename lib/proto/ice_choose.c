@@ -98,23 +98,6 @@ static bool is_upgrade(const struct pv_ice_agent *a, const struct pv_ice_pair *o
            a->now >= a->last_switch + RTT_UPGRADE_REST && cost + margin < cur_cost;
 }
 
-void pv_ice_choose_consider(struct pv_ice_agent *a)
-{
-    int best = pv_ice_pair_best_valid(a, PV_ICE_NONE);
-
-    if (!a->cfg.controlling || a->nominating != PV_ICE_NONE || best == PV_ICE_NONE || a->doubt)
-        return;
-    if (a->cfg.foreign) {
-        bool may_improve = has_open_checks(a) && a->now < a->last_switch + PV_ICE_NOMINATE_BY;
-        if (a->nominated == PV_ICE_NONE && !may_improve)
-            nominate(a, best);
-        return;
-    }
-    if (!pv_ice_is_valid(a, a->nominated) ||
-        (best != a->nominated && is_upgrade(a, &a->pairs[best], &a->pairs[a->nominated])))
-        nominate(a, best);
-}
-
 /* Controlled: tells the other side, with the last counter seen, which pair is used without its
  * nomination (DESIGN 5). Nothing to tell before its first nomination. */
 static void give_notice(struct pv_ice_agent *a)
@@ -145,6 +128,37 @@ static void fall_back(struct pv_ice_agent *a, int index)
     } else if (a->nominated == PV_ICE_NONE) {
         give_notice(a); /* else a nomination is here whose pair is still to be proven */
     }
+}
+
+/* Our side of the pair in use is about to go, which the other side cannot know: its choice stands
+ * no longer, and it is told which pair takes over. */
+static void leave_retiring(struct pv_ice_agent *a, int best)
+{
+    if (a->cfg.controlling || a->cfg.foreign || !pv_ice_is_valid(a, a->selected) ||
+        !a->bases[a->pairs[a->selected].base].retiring || a->bases[a->pairs[best].base].retiring ||
+        pv_ice_pair_is_relayed(a, &a->pairs[best]))
+        return;
+    a->nominated = PV_ICE_NONE;
+    fall_back(a, best);
+}
+
+void pv_ice_choose_consider(struct pv_ice_agent *a)
+{
+    int best = pv_ice_pair_best_valid(a, PV_ICE_NONE);
+
+    if (best != PV_ICE_NONE)
+        leave_retiring(a, best);
+    if (!a->cfg.controlling || a->nominating != PV_ICE_NONE || best == PV_ICE_NONE || a->doubt)
+        return;
+    if (a->cfg.foreign) {
+        bool may_improve = has_open_checks(a) && a->now < a->last_switch + PV_ICE_NOMINATE_BY;
+        if (a->nominated == PV_ICE_NONE && !may_improve)
+            nominate(a, best);
+        return;
+    }
+    if (!pv_ice_is_valid(a, a->nominated) ||
+        (best != a->nominated && is_upgrade(a, &a->pairs[best], &a->pairs[a->nominated])))
+        nominate(a, best);
 }
 
 /* --- giving up -------------------------------------------------------------------------------- */

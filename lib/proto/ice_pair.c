@@ -7,11 +7,12 @@
 #include "proto/turn.h"
 
 /* Handicaps: how much faster a path of the lesser kind must be before it is preferred. */
-#define HANDICAP_NAT     PV_MS(20)  /* ours: a NAT in the path; the same LAN must win */
-#define HANDICAP_HAIRPIN PV_MS(500) /* DESIGN 5: "hairpin is the last resort" */
-#define HANDICAP_IPV4    PV_MS(3)   /* TRAVERSAL 3.8 rule 8 */
-#define HANDICAP_RELAY   PV_S(10)   /* ours: any direct path is preferred */
-#define RTT_UNKNOWN      PV_MS(500)
+#define HANDICAP_NAT      PV_MS(20)  /* ours: a NAT in the path; the same LAN must win */
+#define HANDICAP_HAIRPIN  PV_MS(500) /* DESIGN 5: "hairpin is the last resort" */
+#define HANDICAP_IPV4     PV_MS(3)   /* TRAVERSAL 3.8 rule 8 */
+#define HANDICAP_RETIRING PV_S(2)    /* ours: any other direct path is preferred */
+#define HANDICAP_RELAY    PV_S(10)   /* ours: any direct path is preferred */
+#define RTT_UNKNOWN       PV_MS(500)
 
 enum {
     EXTRA_PREF = 1 /* local preference of an extra base: the sockets everybody knows come first */
@@ -315,6 +316,8 @@ pv_ns pv_ice_pair_handicap(const struct pv_ice_agent *a, const struct pv_ice_pai
         h += HANDICAP_NAT;
     if (remote->addr.family == PV_AF_INET)
         h += HANDICAP_IPV4;
+    if (a->bases[p->base].retiring)
+        h += HANDICAP_RETIRING;
     return h;
 }
 

@@ -330,7 +330,9 @@ void pv_turnc_moved(struct pv_turnc *c, pv_ns now)
     c->retry = PV_TURNC_RETRY_FIRST;
     if (c->cfg.permissions) /* a stock server knows nothing of the new address's past */
         unbind_all(c, now);
-    allocate(c, now);
+    /* A question that has just left says the same, whatever address it left from. */
+    if (c->state != ALLOCATING || c->main_kind != ALLOCATE || c->main.sends > 2)
+        allocate(c, now);
     touch(c);
 }
 
@@ -722,6 +724,12 @@ bool pv_turnc_is_up(const struct pv_turnc *c)
 pv_ns pv_turnc_rtt(const struct pv_turnc *c)
 {
     return c->rtt;
+}
+
+bool pv_turnc_is_arriving(const struct pv_turnc *c)
+{
+    return c->main.running && c->main_kind == ALLOCATE && c->main.challenges > 0 &&
+           c->main.sends > 0;
 }
 
 const struct pv_addr *pv_turnc_server(const struct pv_turnc *c)

@@ -125,6 +125,9 @@ PV_MUST_CHECK int pv_turnc_unwrap(const struct pv_turnc *c, const struct pv_addr
 
 bool pv_turnc_is_up(const struct pv_turnc *c);
 pv_ns pv_turnc_rtt(const struct pv_turnc *c); /* of the last request; 0 = not known */
+/* An allocation was asked for with all that the server wants: what follows on the same way finds it
+ * there. */
+bool pv_turnc_is_arriving(const struct pv_turnc *c);
 const struct pv_addr *pv_turnc_server(const struct pv_turnc *c); /* family NONE when OFF */
 /* The bound channel of a peer; 0 = none. */
 uint16_t pv_turnc_channel(const struct pv_turnc *c, const struct pv_addr *peer);

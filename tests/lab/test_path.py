@@ -6,7 +6,7 @@ import re
 import signal
 import time
 
-from lab import SLOW, check, equal, pause, scenario, wait
+from lab import SLOW, Skip, check, equal, pause, scenario, wait
 
 LONG = os.environ.get("PV_LAB_LONG") == "1"
 # What a sanitized build on a busy machine carries without queues that overflow; long: the target.
@@ -134,3 +134,27 @@ def the_relay_is_left_without_loss(lab):
         gap = flow.gap_since(begin)
         check(gap <= BOUND_MS, f"change {2 * i + 2}: nothing arrived for {gap} ms")
         equal(flow.end()[2], 0, "datagrams that came twice")
+
+
+@scenario
+def bindings_that_end_are_replaced_before(lab):
+    """NATs that end every binding after half a minute: once that is known, nothing is lost."""
+    if not LONG:
+        raise Skip("takes four minutes (PV_LAB_LONG=1)")
+    _, a, b = met(lab)
+    for lan in (a.lan, b.lan):
+        lan.nat.set(absolute="30s")
+        lan.nat.flush()
+    warm = [Flow(lab, a, b, 20, 7300), Flow(lab, b, a, 20, 7301)]
+    for h in (a, b):
+        wait(f"{h.name} to see that bindings end",
+             lambda: h.json("status")["nat_binding"]["absolute_s"] is not None, 240)
+    a.wait_direct(b, timeout=60)
+    pause(30, "the first change")
+    for f in warm:
+        f.end()
+    flows = [Flow(lab, a, b, 200, 7302), Flow(lab, b, a, 200, 7303)]
+    pause(75, "three more")
+    for f in flows:
+        sent, received, twice, _ = f.end()
+        equal((received, twice), (sent, 0), "arrived, and came twice")

@@ -118,6 +118,8 @@ struct sim_flow {
     pv_ns last, gap;   /* the longest time between two, since sim_node_flow_gap() */
 };
 struct sim_flow sim_node_flow_seen(const struct sim_node *n);
+/* Counts anew: both ends, with nothing under way. */
+void sim_node_flow_begin(struct sim_node *n);
 /* Begins to measure the gap anew, from now. */
 void sim_node_flow_gap(struct sim_node *n);
 

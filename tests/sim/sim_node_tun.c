@@ -137,6 +137,12 @@ struct sim_flow sim_node_flow_seen(const struct sim_node *n)
     return f;
 }
 
+void sim_node_flow_begin(struct sim_node *n)
+{
+    memset(&n->flow, 0, sizeof(n->flow));
+    memset(n->flow_seen, 0, sizeof(n->flow_seen));
+}
+
 void sim_node_flow_gap(struct sim_node *n)
 {
     n->flow.gap = 0;

@@ -537,20 +537,6 @@ static void the_lifetime_of_bindings_is_learnt_and_kept_to(void **state)
     assert_int_equal(sim_seeds("path", 5, lifetime_learnt, NULL), 0);
 }
 
-/* --- changing the path ------------------------------------------------------------------------ */
-
-/* Traffic until both use that type of path; the time it took, PV_NEVER after ten seconds. */
-static pv_ns load_until(struct pair *p, const char *type)
-{
-    pv_ns begin = sim_net_now(p->w.net);
-    while (sim_net_now(p->w.net) < begin + PV_S(10)) {
-        load(p, A_TO_B | B_TO_A, PV_US(100), PV_MS(20));
-        if (both_use(p, type))
-            return sim_net_now(p->w.net) - begin;
-    }
-    return PV_NEVER;
-}
-
 static bool all_arrived(struct pair *p)
 {
     bool ok = true;
@@ -567,6 +553,66 @@ static bool all_arrived(struct pair *p)
         ok = ok && to.received == from.sent && to.twice == 0 && to.disorder < 8192;
     }
     return ok;
+}
+
+/* --- bindings that end whatever passes ----------------------------------------------------------
+ */
+
+/* Both NATs end every binding after a minute. Once that is known another socket is there before:
+ * with traffic all the time not one packet is lost and none comes twice. */
+static int absolute_end(uint64_t seed, void *ctx)
+{
+    static const char *const kinds[][2] = {
+        {"port-restricted", "direct"}, {"full-cone", "direct"}, {"symmetric", "relay"}};
+    static const unsigned ends_s[] = {45, 60, 75};
+    const char *const *kind = kinds[seed % 3];
+    struct pair p = {.ipv6 = false};
+    unsigned end = ends_s[seed / 3 % 3];
+    (void)ctx;
+    snprintf(p.what, sizeof(p.what), "%s: bindings end after %u s", kind[1], end);
+    if (!met(&p, seed, kind[0], kind[1]))
+        return failed(&p, "not met");
+    pv_nat_config(sim_net_nat(p.w.net, p.za))->absolute = PV_S(end);
+    pv_nat_config(sim_net_nat(p.w.net, p.zb))->absolute = PV_S(end);
+    sim_net_reboot_nat(p.w.net, p.za); /* of those that were made before, too */
+    sim_net_reboot_nat(p.w.net, p.zb);
+    load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(330));
+    double seen = binding_number(&p, p.a, "absolute_s");
+    snprintf(p.w.why, sizeof(p.w.why), "absolute_s %.0f", seen);
+    if (seen < 0 || seen > end || binding_number(&p, p.b, "absolute_s") < 0)
+        return failed(&p, "the end was not seen:");
+    load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(100)); /* the first change, out of what was */
+    sim_world_run(&p.w, SECOND);
+    sim_node_flow_begin(p.a);
+    sim_node_flow_begin(p.b);
+    begin_to_measure(&p);
+    load(&p, A_TO_B | B_TO_A, PV_MS(20), PV_S(300));
+    bool quick = gap_within(&p, A_TO_B | B_TO_A, PV_MS(500));
+    if (!all_arrived(&p) || !quick)
+        return failed(&p, "packets were lost at a change of socket:");
+    if (!both_use(&p, kind[1]))
+        return failed(&p, "another type of path");
+    return passed(&p);
+}
+
+static void another_socket_is_there_before_a_binding_ends(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("path", 6, absolute_end, NULL), 0);
+}
+
+/* --- changing the path ------------------------------------------------------------------------ */
+
+/* Traffic until both use that type of path; the time it took, PV_NEVER after ten seconds. */
+static pv_ns load_until(struct pair *p, const char *type)
+{
+    pv_ns begin = sim_net_now(p->w.net);
+    while (sim_net_now(p->w.net) < begin + PV_S(10)) {
+        load(p, A_TO_B | B_TO_A, PV_US(100), PV_MS(20));
+        if (both_use(p, type))
+            return sim_net_now(p->w.net) - begin;
+    }
+    return PV_NEVER;
 }
 
 /*
@@ -669,6 +715,7 @@ int main(void)
         cmocka_unit_test(roaming_heals_within_a_second_of_the_new_link),
         cmocka_unit_test(no_restart_is_needed_to_leave_the_relay),
         cmocka_unit_test(the_lifetime_of_bindings_is_learnt_and_kept_to),
+        cmocka_unit_test(another_socket_is_there_before_a_binding_ends),
         cmocka_unit_test(the_first_data_leaves_over_the_relay_within_two_round_trips),
         cmocka_unit_test(planned_changes_of_path_lose_nothing),
         cmocka_unit_test(an_idle_pair_is_silent_and_its_first_ping_answered),

@@ -313,12 +313,39 @@ static void what_a_router_maps_is_offered_before_what_the_server_sees(void **sta
     pv_gatherer_free(g);
 }
 
+static void another_socket_takes_the_place_of_the_main_one_for_ipv4(void **state)
+{
+    (void)state;
+    struct pv_gatherer *g = make();
+    struct pv_addr server = endpoint("203.0.113.5:3478");
+    struct pv_gatherer_transmit tx;
+    struct pv_ice_cand c[PV_ICE_MAX_LOCAL];
+    pv_gatherer_set_servers(g, &server, 1, 1);
+    struct pv_link_addr links[] = {link_of("eth0", "192.168.1.20"), link_of("eth0", "2001:db8::7")};
+    (void)pv_gatherer_set_links(g, links, 2, 1);
+    pv_gatherer_handle_timeout(g, 1);
+    assert_int_equal(answer_all(g, "198.51.100.7:40015", 2), 1);
+    assert_true(pv_gatherer_take_changed(g));
+    pv_gatherer_set_socket(g, 9, 50000, 3);
+    assert_true(pv_gatherer_take_changed(g));
+    assert_int_equal(pv_gatherer_candidates(g, c), 2); /* what was seen was the other socket's */
+    assert_int_equal(c[0].addr.family, PV_AF_INET6);
+    assert_int_equal(c[0].carrier.sock, 0);
+    assert_int_equal(c[1].addr.port, 50000);
+    assert_int_equal(c[1].carrier.sock, 9);
+    pv_gatherer_handle_timeout(g, 3);
+    assert_int_equal(pv_gatherer_poll_transmit(g, &tx), PV_OK);
+    assert_int_equal(tx.sock, 9);
+    pv_gatherer_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(offers_hosts_and_what_the_server_sees),
         cmocka_unit_test(never_offers_what_cannot_be_reached),
         cmocka_unit_test(another_service_at_the_server_tells_the_address_as_well),
+        cmocka_unit_test(another_socket_takes_the_place_of_the_main_one_for_ipv4),
         cmocka_unit_test(a_question_too_soon_is_asked_a_little_later),
         cmocka_unit_test(a_changed_port_is_offered_together_with_the_kept_one),
         cmocka_unit_test(what_a_router_maps_is_offered_before_what_the_server_sees),
