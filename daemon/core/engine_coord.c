@@ -9,7 +9,7 @@
 
 bool pv_engine_is_online(const struct pv_engine *e)
 {
-    return pv_coordclient_state(e->coord) == PV_COORDCLIENT_ONLINE && !pv_enroll_is_guest(e);
+    return pv_coordclient_state(e->coord) == PV_COORDCLIENT_ONLINE && e->as_member;
 }
 
 /* --- names to addresses ------------------------------------------------------------------------
@@ -79,6 +79,7 @@ void pv_engine_connect(struct pv_engine *e, struct pv_view list, enum pv_ctl_rol
 {
     struct pv_coordinator c;
     struct pv_coordclient_target target = {.role = role, .has_network = network_id != NULL};
+    e->as_member = role == PV_CTL_MEMBER;
     e->n_hosts = 0;
     if (!pv_coordlist_next(&list, &c))
         return;

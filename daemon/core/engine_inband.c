@@ -67,6 +67,12 @@ static bool send_echo(struct pv_engine *e, struct pv_peer *p, const struct pv_in
     return true;
 }
 
+void pv_engine_ask_echo(struct pv_engine *e, struct pv_peer *p)
+{
+    struct pv_inband_echo echo = {.token = pv_rng_u64(&e->rng)};
+    (void)send_echo(e, p, &echo); /* that anything comes back is the answer */
+}
+
 void pv_engine_say_goodbye(struct pv_engine *e, pv_ns now)
 {
     struct pv_peer *p, *tmp;

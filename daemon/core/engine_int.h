@@ -334,6 +334,7 @@ struct pv_engine {
 
     /* the coordinator */
     struct pv_coordclient *coord;
+    bool as_member; /* the connection wanted or there is a member's; else a guest's */
     struct pv_hostport hosts[PV_ENGINE_MAX_HOSTS]; /* as written in the record or token */
     size_t n_hosts;
     struct pv_addr coord_addrs[PV_COORDCLIENT_MAX_ADDRS];
@@ -514,6 +515,8 @@ void pv_engine_inject(struct pv_engine *e, struct pv_peer *p, struct pv_view inn
 void pv_engine_send_inband(struct pv_engine *e, struct pv_peer *p, enum pv_inband_type type,
                            struct pv_view body);
 /* What the peer's path is tried with. */
+/* Makes the peer send something authenticated over the path it uses. */
+void pv_engine_ask_echo(struct pv_engine *e, struct pv_peer *p);
 void pv_engine_send_probes(struct pv_engine *e, struct pv_peer *p);
 /* Tells every peer that can be told that this node goes down. */
 void pv_engine_say_goodbye(struct pv_engine *e, pv_ns now);

@@ -76,6 +76,9 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         pv_wipe(&desc, sizeof(desc));
     }
     pv_engine_send_probes(e, p);
+    if (p->echo_due)
+        pv_engine_ask_echo(e, p);
+    p->echo_due = false;
     if (p->keepalive_due) {
         p->keepalive_due = false;
         pv_engine_inject(e, p, pv_view(NULL, 0));

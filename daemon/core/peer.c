@@ -125,6 +125,8 @@ void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *
         p->retry = PV_PEER_RETRY_FIRST;
     if (state == PV_PEER_IDLE || state == PV_PEER_UP)
         p->deadline = PV_NEVER;
+    if (state == PV_PEER_IDLE && p->session != NULL)
+        pv_session_cancel(p->session);
 }
 
 static bool is_wanted(const struct pv_peer *p, pv_ns now)
@@ -613,6 +615,9 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
             break;
         }
         pv_descx_changed(&p->descx); /* the other side checks too */
+        break;
+    case PV_ICE_EV_ECHO:
+        p->echo_due = true;
         break;
     case PV_ICE_EV_SUSPECT:
         p->ask_nat = true;

@@ -214,6 +214,7 @@ struct pv_peer {
     bool in_sync;      /* the exchange of statements knows it */
     bool subscribed;   /* its presence was asked for on this connection */
     bool path_changed; /* told once by pv_peer_take_path_changed() */
+    bool echo_due;     /* does its path carry data? */
     bool ask_nat;      /* has our own NAT forgotten us? */
     uint64_t last_handshake_ms;
     uint64_t signal_seq_seen; /* highest accepted from it */

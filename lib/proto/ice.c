@@ -411,6 +411,8 @@ int pv_ice_poll_event(struct pv_ice_agent *a, struct pv_ice_event *ret_event)
         ev.type = PV_ICE_EV_DOUBT;
     else if (take(&a->ev_suspect) && a->probing)
         ev.type = PV_ICE_EV_SUSPECT;
+    else if (take(&a->ev_echo) && a->hollow > 0)
+        ev.type = PV_ICE_EV_ECHO;
     else if (take(&a->ev_state))
         ev.type = PV_ICE_EV_STATE;
     else if (take(&a->ev_cands))

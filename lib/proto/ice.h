@@ -260,6 +260,8 @@ enum pv_ice_event_type {
                            selected meanwhile: signal, use a relay */
     PV_ICE_EV_SUSPECT,  /* the selected path is silent although it is used: perhaps our own NAT
                            forgot us, which only we can find out. DOUBT follows, or it answers */
+    PV_ICE_EV_ECHO, /* checks are answered, data is not: an authenticated answer from the peer is
+                       wanted on this path, or it is left as one that lies */
     PV_ICE_EV_CANDIDATES_CHANGED, /* a peer-reflexive address of ours was learnt */
 };
 struct pv_ice_event {

@@ -29,6 +29,8 @@ enum {
     PV_ICE_UDP_OVERHEAD = 28,         /* bytes of IPv4 and UDP header, for the rule of three */
     PV_ICE_MAX_OPENED = 8,            /* pairs that do not wait for their turn when they are made */
     PV_ICE_PRIMER_TTL = 2,            /* through one NAT and no further, TRAVERSAL 3.5 (measured) */
+    PV_ICE_HOLLOW_ECHO = 3,           /* ours: such checks until the peer is asked in-band, */
+    PV_ICE_HOLLOW_MAX = 10,           /* and until a path is taken for one that lies */
     PV_ICE_LOSS_WINDOW = 32,          /* checks the loss estimate looks back */
 };
 
@@ -188,10 +190,12 @@ struct pv_ice_agent {
 
     pv_ns last_tx; /* note_traffic */
     pv_ns last_rx;
+    pv_ns heard;        /* last_rx as the counter of hollow checks knows it */
     pv_ns active_at;    /* last traffic, or when the path began */
     pv_ns unanswered;   /* about the time of the oldest unanswered data, or when what came in
                            ended; 0 = all is answered */
     pv_ns alive_at;     /* the path in use answered a check; what was before is settled */
+    unsigned hollow;    /* checks answered since data was last received, while it was sent */
     pv_ns defer_until;  /* no suspicion before */
     bool probing;       /* a suspicion check runs on the selected pair, */
     pv_ns probe_from;   /* since then */
@@ -208,7 +212,7 @@ struct pv_ice_agent {
     struct pv_bucket send_bucket;
     struct pv_bucket answer_bucket;
 
-    bool ev_selected, ev_lost, ev_state, ev_doubt, ev_suspect, ev_cands;
+    bool ev_selected, ev_lost, ev_state, ev_doubt, ev_suspect, ev_echo, ev_cands;
 };
 
 /* --- ice_pair.c ---------------------------------------------------------------------------- */
@@ -299,6 +303,9 @@ void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final);
 bool pv_ice_choose_relay(struct pv_ice_agent *a);
 /* The selected pair is gone from the tables: another takes over, or the path is lost. */
 void pv_ice_choose_selected_gone(struct pv_ice_agent *a);
+/* Checks are answered on the selected pair, data is not: another one takes over, if there is any.
+ */
+void pv_ice_choose_hollow(struct pv_ice_agent *a);
 /* Every stale or failed pair gets another chance. */
 void pv_ice_choose_retry_all(struct pv_ice_agent *a);
 

@@ -64,6 +64,7 @@ static void select_pair(struct pv_ice_agent *a, int index)
     a->unanswered = 0;
     a->alive_at = a->pairs[index].last_answer;
     a->ev_suspect = false;
+    a->hollow = 0;
     a->consent_from = a->now;
     a->last_switch = a->now;
     a->retry_at = a->now + PV_ICE_RETRY_FIRST;
@@ -264,6 +265,24 @@ void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final)
     }
 }
 
+void pv_ice_choose_hollow(struct pv_ice_agent *a)
+{
+    int old = a->selected;
+    struct pv_ice_pair *p = &a->pairs[old];
+    int next = pv_ice_pair_best_valid(a, old);
+
+    if (a->cfg.foreign || pv_ice_pair_is_relayed(a, p) || next == PV_ICE_NONE)
+        return; /* nothing is better than a path that may lie */
+    pv_ice_trace_pair(a, old, "answers checks and carries no data: leaving");
+    hold_down(a, p);
+    pv_ice_check_stop(p);
+    p->state = PV_ICE_PAIR_STALE;
+    pv_ice_choose_abandon(a, old);
+    if (a->nominated == old)
+        a->nominated = PV_ICE_NONE;
+    fall_back(a, next);
+}
+
 void pv_ice_choose_selected_gone(struct pv_ice_agent *a)
 {
     a->selected = PV_ICE_NONE;
@@ -283,6 +302,11 @@ void pv_ice_choose_selected_gone(struct pv_ice_agent *a)
 static void selected_answered(struct pv_ice_agent *a, const struct pv_ice_txn *txn)
 {
     bool doubted = a->doubt;
+
+    if (a->probing && a->last_tx > a->last_rx) {
+        a->hollow++;
+        a->ev_echo = a->hollow >= PV_ICE_HOLLOW_ECHO;
+    }
 
     if (a->probing)
         a->defer_until = a->now + PV_ICE_DEFER;
@@ -336,6 +360,8 @@ void pv_ice_choose_answered(struct pv_ice_agent *a, int index, const struct pv_i
     else if (a->selected == PV_ICE_NONE || (a->doubt && !a->cfg.foreign))
         fall_back(a, index);
     settle_nomination(a, index, txn);
+    if (a->selected == index && a->hollow >= PV_ICE_HOLLOW_MAX)
+        pv_ice_choose_hollow(a);
     pv_ice_choose_consider(a);
 }
 

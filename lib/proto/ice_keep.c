@@ -76,6 +76,9 @@ void pv_ice_keep_traffic(struct pv_ice_agent *a)
     a->unanswered = waiting_since(a);
     if (a->probing && a->last_rx > a->probe_from)
         a->probing = false;
+    if (a->last_rx > a->heard)
+        a->hollow = 0;
+    a->heard = a->last_rx;
 }
 
 /* --- suspicion -------------------------------------------------------------------------------- */

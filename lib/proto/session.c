@@ -300,6 +300,12 @@ void pv_session_want(struct pv_session *s, pv_ns now)
     begin_attempt(s, now);
 }
 
+void pv_session_cancel(struct pv_session *s)
+{
+    if (s->phase != IDLE)
+        end_attempt(s);
+}
+
 void pv_session_peer_new_gen(struct pv_session *s)
 {
     s->send_lifted = true;

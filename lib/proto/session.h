@@ -88,6 +88,8 @@ void pv_session_set_reach(struct pv_session *s, enum pv_session_reach reach, pv_
 /* A handshake is needed (NEED_KEYS, a packet waits, the peer restarted). Joins an attempt that is
  * under way and lengthens it to 90 s from now. */
 void pv_session_want(struct pv_session *s, pv_ns now);
+/* Nobody needs them any more: an attempt under way ends without a word. */
+void pv_session_cancel(struct pv_session *s);
 
 /* The peer has a new gen (it restarted or changed networks): lifts once the limits on messages by
  * signal and the 5 s between messages 1. Starts nothing. */

@@ -299,8 +299,8 @@ bool sim_net_send(struct sim_net *net, unsigned id, const struct pv_addr *src,
 {
     struct sim_host *host = net->hosts[id];
     struct pv_addr from = *src;
-    if (net->tap != NULL)
-        net->tap(net->tap_ctx, id, dst, payload);
+    if (net->tap != NULL && !net->tap(net->tap_ctx, id, dst, payload))
+        return true;
     if (host->no_datagrams)
         return true;
     if (net->walled && id != net->wall && !sim_host_has(net->hosts[net->wall], dst, false))
@@ -330,7 +330,7 @@ bool sim_net_send(struct sim_net *net, unsigned id, const struct pv_addr *src,
 }
 
 void sim_net_set_tap(struct sim_net *net,
-                     void (*tap)(void *ctx, unsigned host, const struct pv_addr *dst,
+                     bool (*tap)(void *ctx, unsigned host, const struct pv_addr *dst,
                                  struct pv_view payload),
                      void *ctx)
 {

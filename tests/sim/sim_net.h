@@ -97,9 +97,9 @@ void sim_net_power(struct sim_net *net, unsigned host, bool on);
 bool sim_net_send(struct sim_net *net, unsigned host, const struct pv_addr *src,
                   const struct pv_addr *dst, uint8_t ttl, struct pv_view payload);
 
-/* Sees every datagram a host sends, on its way or not; NULL: nobody. */
+/* Sees every datagram a host sends; false: it is lost. NULL: nobody. */
 void sim_net_set_tap(struct sim_net *net,
-                     void (*tap)(void *ctx, unsigned host, const struct pv_addr *dst,
+                     bool (*tap)(void *ctx, unsigned host, const struct pv_addr *dst,
                                  struct pv_view payload),
                      void *ctx);
 

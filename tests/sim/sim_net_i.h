@@ -82,7 +82,7 @@ struct sim_net {
     unsigned n_zones;
     struct sim_host *hosts[SIM_MAX_HOSTS];
     unsigned n_hosts;
-    void (*tap)(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload);
+    bool (*tap)(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload);
     void *tap_ctx;
     bool walled; /* see sim_net_set_wall() */
     unsigned wall;

@@ -402,6 +402,62 @@ static void no_restart_is_needed_to_leave_the_relay(void **state)
     assert_int_equal(sim_seeds("path", 2, leaves_the_relay, NULL), 0);
 }
 
+/* --- a path that lies ---------------------------------------------------------------------------
+ */
+
+/* Lets everything but transport data through: a firewall that knows WireGuard and not STUN. */
+static bool no_data(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload)
+{
+    (void)ctx;
+    (void)host;
+    (void)dst;
+    return payload.len == 0 || payload.ptr[0] != 4;
+}
+
+/* Its checks are answered, and not one packet of data arrives: it is left, held down for longer and
+ * longer, and used again once it tells the truth. */
+static int path_lies(uint64_t seed, void *ctx)
+{
+    struct pair p = {.ipv6 = false};
+    size_t d = seed % PV_ARRAY_LEN(directions);
+    unsigned ways = directions[d].ways;
+    (void)ctx;
+    snprintf(p.what, sizeof(p.what), "a path lies, traffic %s", directions[d].text);
+    if (!met(&p, seed, "port-restricted", "direct"))
+        return failed(&p, "not met");
+    load(&p, ways, PV_MS(20), PV_S(12));
+    sim_net_set_tap(p.w.net, no_data, NULL);
+    begin_to_measure(&p);
+    load(&p, ways, PV_MS(20), PV_S(15));
+    if (!gap_within(&p, ways, PV_S(5)))
+        return failed(&p, "it was not left within 5 s:");
+    sim_node_flow_begin(p.a);
+    sim_node_flow_begin(p.b);
+    load(&p, ways, PV_MS(50), PV_S(900));
+    sim_world_run(&p.w, SECOND);
+    for (int i = 0; i < 2; i++) {
+        uint64_t sent = sim_node_flow_seen(i == 0 ? p.a : p.b).sent;
+        uint64_t got = sim_node_flow_seen(i == 0 ? p.b : p.a).received;
+        snprintf(p.w.why, sizeof(p.w.why), "%llu of %llu arrived in a quarter of an hour",
+                 (unsigned long long)got, (unsigned long long)sent);
+        if (getenv("PV_SIM_TIMES") != NULL)
+            printf("%s, seed %llu: %s\n", p.what, (unsigned long long)seed, p.w.why);
+        if (got * 100 < sent * 95)
+            return failed(&p, "it is tried too often:");
+    }
+    sim_net_set_tap(p.w.net, NULL, NULL);
+    load(&p, ways, PV_MS(50), PV_S(400)); /* the longest hold and a minute */
+    if (!both_use(&p, "direct"))
+        return failed(&p, "not used again although it carries data");
+    return passed(&p);
+}
+
+static void a_path_that_lies_is_held_down(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("path", 3, path_lies, NULL), 0);
+}
+
 /* --- idle ------------------------------------------------------------------------------------- */
 
 struct counted {
@@ -410,19 +466,20 @@ struct counted {
     uint64_t to_coord, to_others;
 };
 
-static void count(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload)
+static bool count(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload)
 {
     struct counted *c = ctx;
     if (host == c->coord_host)
-        return; /* its answers */
+        return true; /* its answers */
     if (!pv_addr_equal_ip(dst, &c->coord)) {
         c->to_others++;
-        return;
+        return true;
     }
     /* Data for the peer through the relay counts as between the two. */
     bool relayed = payload.len > 0 && (payload.ptr[0] & 0xc0) == 0x40;
     c->to_coord += relayed ? 0 : 1;
     c->to_others += relayed ? 1 : 0;
+    return true;
 }
 
 /* Ten minutes without traffic: from then on not one datagram passes between the two, and what goes
@@ -656,7 +713,7 @@ struct first {
     pv_ns data_at; /* when the first relayed transport data left; 0 = not yet */
 };
 
-static void watch_data(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload)
+static bool watch_data(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload)
 {
     struct first *f = ctx;
     bool in_channel = payload.len > 8 && (payload.ptr[0] & 0xc0) == 0x40 && payload.ptr[4] == 4;
@@ -665,6 +722,7 @@ static void watch_data(void *ctx, unsigned host, const struct pv_addr *dst, stru
     if (host == f->host && f->data_at == 0 && pv_addr_equal_ip(dst, &f->coord) &&
         (in_channel || in_send))
         f->data_at = sim_net_now(f->w->net);
+    return true;
 }
 
 /* The first packet to a peer never spoken to: its data leaves for the relay two round trips to the
@@ -714,6 +772,7 @@ int main(void)
         cmocka_unit_test(a_nat_that_reboots_under_traffic_costs_a_second_at_most),
         cmocka_unit_test(roaming_heals_within_a_second_of_the_new_link),
         cmocka_unit_test(no_restart_is_needed_to_leave_the_relay),
+        cmocka_unit_test(a_path_that_lies_is_held_down),
         cmocka_unit_test(the_lifetime_of_bindings_is_learnt_and_kept_to),
         cmocka_unit_test(another_socket_is_there_before_a_binding_ends),
         cmocka_unit_test(the_first_data_leaves_over_the_relay_within_two_round_trips),

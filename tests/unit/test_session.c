@@ -95,6 +95,23 @@ static void an_attempt_ends_after_90_s(void **state)
     w_free(w);
 }
 
+static void an_attempt_that_nobody_needs_any_more_ends_without_a_word(void **state)
+{
+    (void)state;
+    struct world *w = w_new(STATIC);
+    pv_session_cancel(w->n[0].session); /* nothing is under way */
+    w->loss = 100;
+    w_want(w, 0);
+    w_run(w, PV_S(12));
+    unsigned sent = w->n[0].msg1;
+    assert_true(sent >= 2 && pv_session_is_trying(w->n[0].session));
+    pv_session_cancel(w->n[0].session);
+    assert_false(pv_session_is_trying(w->n[0].session));
+    w_run(w, PV_S(200));
+    assert_int_equal(w->n[0].msg1, sent);
+    w_free(w);
+}
+
 static void a_wish_during_an_attempt_lengthens_it(void **state)
 {
     (void)state;
@@ -486,6 +503,7 @@ int main(void)
         cmocka_unit_test(the_responder_does_not_send_before_the_keys_are_proven),
         cmocka_unit_test(a_lost_message_is_retried_after_5_s_and_jitter),
         cmocka_unit_test(an_attempt_ends_after_90_s),
+        cmocka_unit_test(an_attempt_that_nobody_needs_any_more_ends_without_a_word),
         cmocka_unit_test(a_wish_during_an_attempt_lengthens_it),
         cmocka_unit_test(when_messages_of_members_cross_the_lower_identity_wins),
         cmocka_unit_test(a_lost_message_of_the_lower_identity_is_repeated_when_they_cross),
