@@ -178,6 +178,7 @@ bool pv_engine_life_transmit(struct pv_engine *e, struct pv_engine_transmit *ret
     if (pv_natlife_poll_transmit(&l->nat, ret_tx->buf, &len, &sock) != PV_OK)
         return false;
     ret_tx->sock = (uint16_t)(PV_LIFE_SOCK + sock);
+    ret_tx->stream = 0;
     ret_tx->ttl = 0;
     ret_tx->stream = 0;
     ret_tx->local = l->inside;
