@@ -1,127 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_path.c - the life of a path under load: what breaks is healed within a second, what is idle
- * is silent, and a change of path loses nothing. Time is virtual: every bound is exact.
+ * test_path.c - the life of a path under load: what breaks is healed within a second, no restart is
+ * ever needed, a path that lies is left, and a change of path loses nothing. Time is virtual: every
+ * bound is exact.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include <jansson.h>
 
-#include "../unit/test_util.h"
 #include "crypto/ct.h"
-#include "sim_world.h"
+#include "pair.h"
 
 enum {
     SEEDS = 3, /* PV_SIM_SEEDS sets another number */
-    A_TO_B = 1,
-    B_TO_A = 2,
 };
-#define SECOND PV_S(1) /* the bound of everything that breaks under traffic */
-
-struct pair {
-    struct sim_world w;
-    struct sim_node *a, *b;
-    unsigned za, zb;
-    bool ipv6; /* they have it, too */
-    uint64_t seed;
-    char what[160];
-};
-
-static int failed(struct pair *p, const char *why)
-{
-    printf("%s, seed %llu at %.3f s: %s %s\n", p->what, (unsigned long long)p->seed,
-           (double)(sim_net_now(p->w.net) - PV_S(3600)) / 1e9, why, p->w.why);
-    sim_world_explain(&p->w, p->a, "b");
-    sim_world_explain(&p->w, p->b, "a");
-    sim_world_done(&p->w);
-    return 1;
-}
-
-static int passed(struct pair *p)
-{
-    sim_world_done(&p->w);
-    return 0;
-}
-
-static unsigned nat(struct pair *p, const char *profile)
-{
-    struct pv_natrng *rng = sim_net_rng(p->w.net);
-    struct pv_link_config line = {.delay = PV_MS(5 + pv_natrng_below(rng, 36)),
-                                  .jitter = PV_MS(pv_natrng_below(rng, 4))};
-    unsigned zone = sim_world_nat(&p->w, SIM_PUBLIC, profile, &line);
-    pv_nat_config(sim_net_nat(p->w.net, zone))->ports = PV_NAT_RANDOM; /* forgetting is seen */
-    return zone;
-}
-
-/* Traffic this often for so long; ways: A_TO_B, B_TO_A or both. */
-static void load(struct pair *p, unsigned ways, pv_ns every, pv_ns duration)
-{
-    struct pv_addr to_a = sim_node_overlay(p->a, PV_AF_INET);
-    struct pv_addr to_b = sim_node_overlay(p->b, PV_AF_INET);
-    pv_ns end = sim_net_now(p->w.net) + duration;
-    while (sim_net_now(p->w.net) < end) {
-        if ((ways & A_TO_B) != 0 && sim_node_runs(p->a))
-            sim_node_flow(p->a, &to_b);
-        if ((ways & B_TO_A) != 0 && sim_node_runs(p->b))
-            sim_node_flow(p->b, &to_a);
-        sim_world_run(&p->w, every);
-    }
-}
-
-static bool both_use(struct pair *p, const char *type)
-{
-    return strcmp(sim_node_path(p->a, "b"), type) == 0 &&
-           strcmp(sim_node_path(p->b, "a"), type) == 0;
-}
-
-/* Two members behind NATs of that kind that use that type of path. */
-static bool met(struct pair *p, uint64_t seed, const char *profile, const char *type)
-{
-    static const struct pv_link_config good = {.delay = PV_MS(10)};
-    p->seed = seed;
-    sim_world_init(&p->w, seed, &good);
-    p->za = nat(p, profile);
-    p->zb = nat(p, profile);
-    p->a = sim_world_node(&p->w, p->za, "a", p->ipv6);
-    p->b = sim_world_node(&p->w, p->zb, "b", p->ipv6);
-    if (!sim_world_join_all(&p->w))
-        return false;
-    sim_world_run(&p->w, PV_S(2));
-    for (int i = 0; i < 10; i++) {
-        load(p, A_TO_B | B_TO_A, PV_MS(50), SECOND);
-        if (both_use(p, type))
-            return true;
-    }
-    return false;
-}
-
-static void begin_to_measure(struct pair *p)
-{
-    sim_node_flow_gap(p->a);
-    sim_node_flow_gap(p->b);
-}
-
-/* Was the longest silence within the bound, in the directions in which there was traffic? */
-static bool gap_within(struct pair *p, unsigned ways, pv_ns bound)
-{
-    pv_ns gap = 0;
-    if ((ways & A_TO_B) != 0)
-        gap = sim_node_flow_seen(p->b).gap;
-    if ((ways & B_TO_A) != 0 && sim_node_flow_seen(p->a).gap > gap)
-        gap = sim_node_flow_seen(p->a).gap;
-    if (getenv("PV_SIM_TIMES") != NULL)
-        printf("%s, seed %llu: %.3f s\n", p->what, (unsigned long long)p->seed, (double)gap / 1e9);
-    snprintf(p->w.why, sizeof(p->w.why), "nothing arrived for %.3f s", (double)gap / 1e9);
-    return gap <= bound;
-}
 
 /* --- what breaks under traffic ---------------------------------------------------------------- */
-
-static const struct {
-    const char *text;
-    unsigned ways;
-} directions[] = {{"both ways", A_TO_B | B_TO_A}, {"to it", A_TO_B}, {"from it", B_TO_A}};
 
 static int nat_reboots(uint64_t seed, const char *profile, const char *type, size_t direction)
 {
@@ -156,13 +48,6 @@ static void a_nat_that_reboots_under_traffic_costs_a_second_at_most(void **state
 {
     (void)state;
     assert_int_equal(sim_seeds("path", SEEDS, nats_reboot, NULL), 0);
-}
-
-static void take_addrs(struct pair *p, struct sim_node *n, struct pv_addr *old, size_t *ret_n)
-{
-    *ret_n = sim_net_addrs(p->w.net, sim_node_host(n), old);
-    for (size_t i = 0; i < *ret_n; i++)
-        sim_net_del_addr(p->w.net, sim_node_host(n), &old[i]);
 }
 
 static int node_roams(uint64_t seed, const char *profile, const char *type, bool far)
@@ -458,204 +343,58 @@ static void a_path_that_lies_is_held_down(void **state)
     assert_int_equal(sim_seeds("path", 3, path_lies, NULL), 0);
 }
 
-/* --- idle ------------------------------------------------------------------------------------- */
-
-struct counted {
-    unsigned coord_host;
-    struct pv_addr coord;
-    uint64_t to_coord, to_others;
-};
-
-static bool count(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload)
-{
-    struct counted *c = ctx;
-    if (host == c->coord_host)
-        return true; /* its answers */
-    if (!pv_addr_equal_ip(dst, &c->coord)) {
-        c->to_others++;
-        return true;
-    }
-    /* Data for the peer through the relay counts as between the two. */
-    bool relayed = payload.len > 0 && (payload.ptr[0] & 0xc0) == 0x40;
-    c->to_coord += relayed ? 0 : 1;
-    c->to_others += relayed ? 1 : 0;
-    return true;
-}
-
-/* Ten minutes without traffic: from then on not one datagram passes between the two, and what goes
- * to the coordinator keeps one mapping open. The next ping is answered at once all the same. */
-static int idle(uint64_t seed, void *ctx)
-{
-    static const char *const kinds[][2] = {{"port-restricted", "direct"}, {"symmetric", "relay"}};
-    const char *const *kind = kinds[seed % 2];
-    struct pair p = {.ipv6 = false};
-    struct counted c = {.coord = pv_addr4(198, 51, 100, 10, 0)};
-    (void)ctx;
-    snprintf(p.what, sizeof(p.what), "%s: idle", kind[1]);
-    if (!met(&p, seed, kind[0], kind[1]))
-        return failed(&p, "not met");
-    sim_world_run(&p.w, PV_S(615));
-    c.coord_host = sim_coord_host(p.w.coord);
-    sim_net_set_tap(p.w.net, count, &c);
-    sim_world_run(&p.w, PV_S(3600));
-    sim_net_set_tap(p.w.net, NULL, NULL);
-    if (getenv("PV_SIM_TIMES") != NULL)
-        printf("%s, seed %llu: %llu to each other, %llu to the coordinator in an hour\n", p.what,
-               (unsigned long long)seed, (unsigned long long)c.to_others,
-               (unsigned long long)c.to_coord);
-    if (c.to_others != 0)
-        return failed(&p, "an idle pair is not silent");
-    if (seed % 4 >= 2) { /* and their NATs have forgotten all but that mapping */
-        sim_net_reboot_nat(p.w.net, p.za);
-        sim_net_reboot_nat(p.w.net, p.zb);
-        sim_world_run(&p.w, PV_S(130));
-    }
-    pv_ns took = sim_world_reach(&p.w, p.a, p.b, PV_S(5), PV_S(10));
-    snprintf(p.w.why, sizeof(p.w.why), "after %.3f s", took == PV_NEVER ? -1 : (double)took / 1e9);
-    if (took > SECOND)
-        return failed(&p, "the first ping after it was not answered within a second, but");
-    return passed(&p);
-}
-
-static void an_idle_pair_is_silent_and_its_first_ping_answered(void **state)
-{
-    (void)state;
-    assert_int_equal(sim_seeds("path", 4, idle, NULL), 0);
-}
-
-/* --- the lifetime of bindings ------------------------------------------------------------------
+/* --- what is told about a path ------------------------------------------------------------------
  */
 
-static double binding_number(struct pair *p, struct sim_node *n, const char *name)
+static double path_number(struct pair *p, struct sim_node *n, const char *name)
 {
-    const char *status = sim_world_ask(&p->w, n, SECOND, "\"cmd\":\"status\"");
-    json_t *root = status == NULL ? NULL : json_loads(status, 0, NULL);
-    const json_t *value = json_object_get(json_object_get(root, "nat_binding"), name);
+    const char *answer = sim_world_ask(&p->w, n, SECOND, "\"cmd\":\"peers\"");
+    json_t *root = answer == NULL ? NULL : json_loads(answer, 0, NULL);
+    const json_t *peer = json_array_get(json_object_get(root, "peers"), 0);
+    const json_t *value = json_object_get(json_object_get(peer, "path"), name);
     double number = json_is_number(value) ? json_number_value(value) : -1;
     json_decref(root);
     return number;
 }
 
-/* NATs that forget sooner, or later, than is assumed at first: it is learnt, and from then on no
- * binding is lost and none refreshed for nothing. */
-static int lifetime_learnt(uint64_t seed, void *ctx)
+/* Round trip and loss of `peers` are those of the lines, relayed or not. */
+static int told_truly(uint64_t seed, void *ctx)
 {
-    static const unsigned lives_s[] = {20, 30, 60, 130, 300};
+    static const char *const kinds[][2] = {{"port-restricted", "direct"}, {"symmetric", "relay"}};
+    const char *const *kind = kinds[seed % 2];
+    static const struct pv_link_config bad = {.delay = PV_MS(25), .loss = 0.06};
     struct pair p = {.ipv6 = false};
-    struct counted c = {.coord = pv_addr4(198, 51, 100, 10, 0)};
-    unsigned life = lives_s[seed % PV_ARRAY_LEN(lives_s)];
     (void)ctx;
-    snprintf(p.what, sizeof(p.what), "bindings live %u s", life);
-    if (!met(&p, seed, "port-restricted", "direct"))
+    snprintf(p.what, sizeof(p.what), "%s: what is told", kind[1]);
+    if (!met(&p, seed, kind[0], kind[1]))
         return failed(&p, "not met");
     unsigned zones[] = {p.za, p.zb};
     for (unsigned i = 0; i < 2; i++) {
-        struct pv_nat_config *config = pv_nat_config(sim_net_nat(p.w.net, zones[i]));
-        config->udp_unreplied = PV_S(life < 30 ? life : 30);
-        config->udp_replied = PV_S(life);
-        config->stream_after = PV_S(2);
+        pv_nat_config(sim_net_nat(p.w.net, zones[i]))->line_out = bad;
+        pv_nat_config(sim_net_nat(p.w.net, zones[i]))->line_in = bad;
     }
-    sim_world_run(&p.w, PV_S(260));
-    double idle = binding_number(&p, p.a, "idle_s"), most = binding_number(&p, p.a, "idle_max_s");
-    double every = binding_number(&p, p.a, "refresh_s");
-    snprintf(p.w.why, sizeof(p.w.why), "idle_s %.0f, idle_max_s %.0f, refresh_s %.0f", idle, most,
-             every);
-    if (idle < 0 || idle > life || (most > 0 && most < life) || every >= life || every > 110)
-        return failed(&p, "not learnt right:");
-    /* Used again, then idle for as long as it is kept: both ways are open all the time. */
-    load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(5));
-    sim_world_run(&p.w, PV_S(30));
-    uint64_t made[2];
-    for (unsigned i = 0; i < 2; i++)
-        made[i] = pv_nat_stats(sim_net_nat(p.w.net, zones[i]))->mappings_made;
-    c.coord_host = sim_coord_host(p.w.coord);
-    sim_net_set_tap(p.w.net, count, &c);
-    sim_world_run(&p.w, PV_S(520));
-    sim_net_set_tap(p.w.net, NULL, NULL);
-    for (unsigned i = 0; i < 2; i++)
-        made[i] = pv_nat_stats(sim_net_nat(p.w.net, zones[i]))->mappings_made - made[i];
-    if (getenv("PV_SIM_TIMES") != NULL)
-        printf(
-            "%s, seed %llu: lives %.0f s, every %.0f s; %llu and %llu new bindings, %llu to each "
-            "other, %llu to the coordinator\n",
-            p.what, (unsigned long long)seed, idle, every, (unsigned long long)made[0],
-            (unsigned long long)made[1], (unsigned long long)c.to_others,
-            (unsigned long long)c.to_coord);
-    if (made[0] + made[1] > 0)
-        return failed(&p, "bindings were lost although their life is known");
-    if ((double)c.to_others > 4 * 520 / (every * 2 / 3) + 4)
-        return failed(&p, "more was sent than keeps the bindings");
-    return passed(&p);
-}
-
-static void the_lifetime_of_bindings_is_learnt_and_kept_to(void **state)
-{
-    (void)state;
-    assert_int_equal(sim_seeds("path", 5, lifetime_learnt, NULL), 0);
-}
-
-static bool all_arrived(struct pair *p)
-{
-    bool ok = true;
-    sim_world_run(&p->w, SECOND); /* what is under way */
+    load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(400)); /* 32 checks are looked back on */
+    /* Four lines of 25 ms; the relay adds the coordinator's line of 10 ms, four times. */
+    double rtt = seed % 2 == 0 ? 100 : 140;
+    double lost = 1 - 0.94 * 0.94 * 0.94 * 0.94;
     for (int i = 0; i < 2; i++) {
-        struct sim_flow from = sim_node_flow_seen(i == 0 ? p->a : p->b);
-        struct sim_flow to = sim_node_flow_seen(i == 0 ? p->b : p->a);
-        if (getenv("PV_SIM_TIMES") != NULL || to.received != from.sent || to.twice != 0)
-            printf("%s: %llu sent, %llu received, %llu twice, %llu too late, disorder %llu\n",
-                   p->what, (unsigned long long)from.sent, (unsigned long long)to.received,
-                   (unsigned long long)to.twice, (unsigned long long)to.too_late,
-                   (unsigned long long)to.disorder);
-        /* A replay window of 8,192 packets would have dropped what came later than that. */
-        ok = ok && to.received == from.sent && to.twice == 0 && to.disorder < 8192;
+        struct sim_node *n = i == 0 ? p.a : p.b;
+        double rtt_ms = path_number(&p, n, "rtt_ms"), loss = path_number(&p, n, "loss");
+        if (getenv("PV_SIM_TIMES") != NULL)
+            printf("%s, seed %llu: %.1f ms, %.3f lost\n", p.what, (unsigned long long)seed, rtt_ms,
+                   loss);
+        snprintf(p.w.why, sizeof(p.w.why), "%.1f ms, %.3f lost, where %.1f and %.3f are true",
+                 rtt_ms, loss, rtt, lost);
+        if (rtt_ms < rtt * 0.9 || rtt_ms > rtt * 1.15 || loss < lost / 6 || loss > lost * 2)
+            return failed(&p, "what is told is not so:");
     }
-    return ok;
-}
-
-/* --- bindings that end whatever passes ----------------------------------------------------------
- */
-
-/* Both NATs end every binding after a minute. Once that is known another socket is there before:
- * with traffic all the time not one packet is lost and none comes twice. */
-static int absolute_end(uint64_t seed, void *ctx)
-{
-    static const char *const kinds[][2] = {
-        {"port-restricted", "direct"}, {"full-cone", "direct"}, {"symmetric", "relay"}};
-    static const unsigned ends_s[] = {45, 60, 75};
-    const char *const *kind = kinds[seed % 3];
-    struct pair p = {.ipv6 = false};
-    unsigned end = ends_s[seed / 3 % 3];
-    (void)ctx;
-    snprintf(p.what, sizeof(p.what), "%s: bindings end after %u s", kind[1], end);
-    if (!met(&p, seed, kind[0], kind[1]))
-        return failed(&p, "not met");
-    pv_nat_config(sim_net_nat(p.w.net, p.za))->absolute = PV_S(end);
-    pv_nat_config(sim_net_nat(p.w.net, p.zb))->absolute = PV_S(end);
-    sim_net_reboot_nat(p.w.net, p.za); /* of those that were made before, too */
-    sim_net_reboot_nat(p.w.net, p.zb);
-    load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(330));
-    double seen = binding_number(&p, p.a, "absolute_s");
-    snprintf(p.w.why, sizeof(p.w.why), "absolute_s %.0f", seen);
-    if (seen < 0 || seen > end || binding_number(&p, p.b, "absolute_s") < 0)
-        return failed(&p, "the end was not seen:");
-    load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(100)); /* the first change, out of what was */
-    sim_world_run(&p.w, SECOND);
-    sim_node_flow_begin(p.a);
-    sim_node_flow_begin(p.b);
-    begin_to_measure(&p);
-    load(&p, A_TO_B | B_TO_A, PV_MS(20), PV_S(300));
-    bool quick = gap_within(&p, A_TO_B | B_TO_A, PV_MS(500));
-    if (!all_arrived(&p) || !quick)
-        return failed(&p, "packets were lost at a change of socket:");
-    if (!both_use(&p, kind[1]))
-        return failed(&p, "another type of path");
     return passed(&p);
 }
 
-static void another_socket_is_there_before_a_binding_ends(void **state)
+static void round_trip_and_loss_are_told_as_they_are(void **state)
 {
     (void)state;
-    assert_int_equal(sim_seeds("path", 6, absolute_end, NULL), 0);
+    assert_int_equal(sim_seeds("path", 4, told_truly, NULL), 0);
 }
 
 /* --- changing the path ------------------------------------------------------------------------ */
@@ -773,11 +512,9 @@ int main(void)
         cmocka_unit_test(roaming_heals_within_a_second_of_the_new_link),
         cmocka_unit_test(no_restart_is_needed_to_leave_the_relay),
         cmocka_unit_test(a_path_that_lies_is_held_down),
-        cmocka_unit_test(the_lifetime_of_bindings_is_learnt_and_kept_to),
-        cmocka_unit_test(another_socket_is_there_before_a_binding_ends),
+        cmocka_unit_test(round_trip_and_loss_are_told_as_they_are),
         cmocka_unit_test(the_first_data_leaves_over_the_relay_within_two_round_trips),
         cmocka_unit_test(planned_changes_of_path_lose_nothing),
-        cmocka_unit_test(an_idle_pair_is_silent_and_its_first_ping_answered),
     };
     if (pv_crypto_init() < 0)
         return 1;

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_bindings.c - what a path costs while nothing happens: idle pairs are silent, the lifetime of
+ * the NAT's bindings is learnt, and where they end whatever passes another one is there before.
+ */
+#include <jansson.h>
+
+#include "crypto/ct.h"
+#include "pair.h"
+
+struct counted {
+    unsigned coord_host;
+    struct pv_addr coord;
+    uint64_t to_coord, to_others;
+};
+
+static bool count(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload)
+{
+    struct counted *c = ctx;
+    if (host == c->coord_host)
+        return true; /* its answers */
+    if (!pv_addr_equal_ip(dst, &c->coord)) {
+        c->to_others++;
+        return true;
+    }
+    /* Data for the peer through the relay counts as between the two. */
+    bool relayed = payload.len > 0 && (payload.ptr[0] & 0xc0) == 0x40;
+    c->to_coord += relayed ? 0 : 1;
+    c->to_others += relayed ? 1 : 0;
+    return true;
+}
+
+/* --- idle ------------------------------------------------------------------------------------- */
+
+/* Ten minutes without traffic: from then on not one datagram passes between the two, and what goes
+ * to the coordinator keeps one mapping open. The next ping is answered at once all the same. */
+static int idle(uint64_t seed, void *ctx)
+{
+    static const char *const kinds[][2] = {{"port-restricted", "direct"}, {"symmetric", "relay"}};
+    const char *const *kind = kinds[seed % 2];
+    struct pair p = {.ipv6 = false};
+    struct counted c = {.coord = pv_addr4(198, 51, 100, 10, 0)};
+    (void)ctx;
+    snprintf(p.what, sizeof(p.what), "%s: idle", kind[1]);
+    if (!met(&p, seed, kind[0], kind[1]))
+        return failed(&p, "not met");
+    sim_world_run(&p.w, PV_S(615));
+    c.coord_host = sim_coord_host(p.w.coord);
+    sim_net_set_tap(p.w.net, count, &c);
+    sim_world_run(&p.w, PV_S(3600));
+    sim_net_set_tap(p.w.net, NULL, NULL);
+    if (getenv("PV_SIM_TIMES") != NULL)
+        printf("%s, seed %llu: %llu to each other, %llu to the coordinator in an hour\n", p.what,
+               (unsigned long long)seed, (unsigned long long)c.to_others,
+               (unsigned long long)c.to_coord);
+    if (c.to_others != 0)
+        return failed(&p, "an idle pair is not silent");
+    if (seed % 4 >= 2) { /* and their NATs have forgotten all but that mapping */
+        sim_net_reboot_nat(p.w.net, p.za);
+        sim_net_reboot_nat(p.w.net, p.zb);
+        sim_world_run(&p.w, PV_S(130));
+    }
+    pv_ns took = sim_world_reach(&p.w, p.a, p.b, PV_S(5), PV_S(10));
+    snprintf(p.w.why, sizeof(p.w.why), "after %.3f s", took == PV_NEVER ? -1 : (double)took / 1e9);
+    if (took > SECOND)
+        return failed(&p, "the first ping after it was not answered within a second, but");
+    return passed(&p);
+}
+
+static void an_idle_pair_is_silent_and_its_first_ping_answered(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("bindings", 4, idle, NULL), 0);
+}
+
+/* --- the lifetime of bindings ------------------------------------------------------------------
+ */
+
+static double binding_number(struct pair *p, struct sim_node *n, const char *name)
+{
+    const char *status = sim_world_ask(&p->w, n, SECOND, "\"cmd\":\"status\"");
+    json_t *root = status == NULL ? NULL : json_loads(status, 0, NULL);
+    const json_t *value = json_object_get(json_object_get(root, "nat_binding"), name);
+    double number = json_is_number(value) ? json_number_value(value) : -1;
+    json_decref(root);
+    return number;
+}
+
+/* NATs that forget sooner, or later, than is assumed at first: it is learnt, and from then on no
+ * binding is lost and none refreshed for nothing. */
+static int lifetime_learnt(uint64_t seed, void *ctx)
+{
+    static const unsigned lives_s[] = {20, 30, 60, 130, 300};
+    struct pair p = {.ipv6 = false};
+    struct counted c = {.coord = pv_addr4(198, 51, 100, 10, 0)};
+    unsigned life = lives_s[seed % PV_ARRAY_LEN(lives_s)];
+    (void)ctx;
+    snprintf(p.what, sizeof(p.what), "bindings live %u s", life);
+    if (!met(&p, seed, "port-restricted", "direct"))
+        return failed(&p, "not met");
+    unsigned zones[] = {p.za, p.zb};
+    for (unsigned i = 0; i < 2; i++) {
+        struct pv_nat_config *config = pv_nat_config(sim_net_nat(p.w.net, zones[i]));
+        config->udp_unreplied = PV_S(life < 30 ? life : 30);
+        config->udp_replied = PV_S(life);
+        config->stream_after = PV_S(2);
+    }
+    sim_world_run(&p.w, PV_S(260));
+    double idle = binding_number(&p, p.a, "idle_s"), most = binding_number(&p, p.a, "idle_max_s");
+    double every = binding_number(&p, p.a, "refresh_s");
+    snprintf(p.w.why, sizeof(p.w.why), "idle_s %.0f, idle_max_s %.0f, refresh_s %.0f", idle, most,
+             every);
+    if (idle < 0 || idle > life || (most > 0 && most < life) || every >= life || every > 110)
+        return failed(&p, "not learnt right:");
+    /* Used again, then idle for as long as it is kept: both ways are open all the time. */
+    load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(5));
+    sim_world_run(&p.w, PV_S(30));
+    uint64_t made[2];
+    for (unsigned i = 0; i < 2; i++)
+        made[i] = pv_nat_stats(sim_net_nat(p.w.net, zones[i]))->mappings_made;
+    c.coord_host = sim_coord_host(p.w.coord);
+    sim_net_set_tap(p.w.net, count, &c);
+    sim_world_run(&p.w, PV_S(520));
+    sim_net_set_tap(p.w.net, NULL, NULL);
+    for (unsigned i = 0; i < 2; i++)
+        made[i] = pv_nat_stats(sim_net_nat(p.w.net, zones[i]))->mappings_made - made[i];
+    if (getenv("PV_SIM_TIMES") != NULL)
+        printf(
+            "%s, seed %llu: lives %.0f s, every %.0f s; %llu and %llu new bindings, %llu to each "
+            "other, %llu to the coordinator\n",
+            p.what, (unsigned long long)seed, idle, every, (unsigned long long)made[0],
+            (unsigned long long)made[1], (unsigned long long)c.to_others,
+            (unsigned long long)c.to_coord);
+    if (made[0] + made[1] > 0)
+        return failed(&p, "bindings were lost although their life is known");
+    if ((double)c.to_others > 4 * 520 / (every * 2 / 3) + 4)
+        return failed(&p, "more was sent than keeps the bindings");
+    return passed(&p);
+}
+
+static void the_lifetime_of_bindings_is_learnt_and_kept_to(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("bindings", 5, lifetime_learnt, NULL), 0);
+}
+
+/* --- bindings that end whatever passes ----------------------------------------------------------
+ */
+
+/* Both NATs end every binding after a minute. Once that is known another socket is there before:
+ * with traffic all the time not one packet is lost and none comes twice. */
+static int absolute_end(uint64_t seed, void *ctx)
+{
+    static const char *const kinds[][2] = {
+        {"port-restricted", "direct"}, {"full-cone", "direct"}, {"symmetric", "relay"}};
+    static const unsigned ends_s[] = {45, 60, 75};
+    const char *const *kind = kinds[seed % 3];
+    struct pair p = {.ipv6 = false};
+    unsigned end = ends_s[seed / 3 % 3];
+    (void)ctx;
+    snprintf(p.what, sizeof(p.what), "%s: bindings end after %u s", kind[1], end);
+    if (!met(&p, seed, kind[0], kind[1]))
+        return failed(&p, "not met");
+    pv_nat_config(sim_net_nat(p.w.net, p.za))->absolute = PV_S(end);
+    pv_nat_config(sim_net_nat(p.w.net, p.zb))->absolute = PV_S(end);
+    sim_net_reboot_nat(p.w.net, p.za); /* of those that were made before, too */
+    sim_net_reboot_nat(p.w.net, p.zb);
+    load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(330));
+    double seen = binding_number(&p, p.a, "absolute_s");
+    snprintf(p.w.why, sizeof(p.w.why), "absolute_s %.0f", seen);
+    if (seen < 0 || seen > end || binding_number(&p, p.b, "absolute_s") < 0)
+        return failed(&p, "the end was not seen:");
+    load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(100)); /* the first change, out of what was */
+    sim_world_run(&p.w, SECOND);
+    sim_node_flow_begin(p.a);
+    sim_node_flow_begin(p.b);
+    begin_to_measure(&p);
+    load(&p, A_TO_B | B_TO_A, PV_MS(20), PV_S(300));
+    bool quick = gap_within(&p, A_TO_B | B_TO_A, PV_MS(500));
+    if (!all_arrived(&p) || !quick)
+        return failed(&p, "packets were lost at a change of socket:");
+    if (!both_use(&p, kind[1]))
+        return failed(&p, "another type of path");
+    return passed(&p);
+}
+
+static void another_socket_is_there_before_a_binding_ends(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("bindings", 6, absolute_end, NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_idle_pair_is_silent_and_its_first_ping_answered),
+        cmocka_unit_test(the_lifetime_of_bindings_is_learnt_and_kept_to),
+        cmocka_unit_test(another_socket_is_there_before_a_binding_ends),
+    };
+    if (pv_crypto_init() < 0)
+        return 1;
+    json_object_seed(1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
