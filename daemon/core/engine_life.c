@@ -180,7 +180,6 @@ bool pv_engine_life_transmit(struct pv_engine *e, struct pv_engine_transmit *ret
     ret_tx->sock = (uint16_t)(PV_LIFE_SOCK + sock);
     ret_tx->stream = 0;
     ret_tx->ttl = 0;
-    ret_tx->stream = 0;
     ret_tx->local = l->inside;
     ret_tx->dst = l->nat.server;
     ret_tx->len = len;
