@@ -204,6 +204,12 @@ static void link_reverse(struct pv_turns *t, struct pv_tchan *c)
 int pv_tchan_bind(struct pv_turns *t, struct pv_talloc *a, uint16_t number,
                   const struct pv_addr *peer, pv_ns now)
 {
+    /* Ours: a member's newest word counts, it may have forgotten what it bound in a former life. A
+     * stock client's bindings stand until they expire (RFC 8656 s12.2). */
+    for (struct pv_tchan *old = a->member != NULL ? a->chans : NULL; old != NULL; old = old->next) {
+        if ((old->number == number) != pv_addr_equal(&old->peer, peer))
+            old->until = now;
+    }
     purge(a, now);
     struct pv_tchan *c = pv_tchan_by_number(a, number);
     if (c != NULL && !pv_addr_equal(&c->peer, peer))

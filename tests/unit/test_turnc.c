@@ -252,7 +252,7 @@ static void channels_are_bound_and_bound_again_in_time(void **state)
     assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
     expect(&f, PV_TURN_CHANNEL_BIND, "n0");
     assert_int_equal(pv_stun_get_u32(&f.msg, PV_TURN_ATTR_CHANNEL_NUMBER, &number), PV_OK);
-    assert_int_equal(number, 0x40000000);
+    assert_int_equal(number >> 16, pv_turnc_number(f.c, &f.peer));
     assert_int_equal(pv_stun_get_xor_addr(&f.msg, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer), PV_OK);
     assert_true(pv_addr_equal(&peer, &f.peer));
     assert_false(next_request(&f));
@@ -262,9 +262,9 @@ static void channels_are_bound_and_bound_again_in_time(void **state)
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     struct pv_turnc_event ev = event(&f);
     assert_int_equal(ev.type, PV_TURNC_CHANNEL);
-    assert_int_equal(ev.channel, 0x4000);
+    assert_int_equal(ev.channel, pv_turnc_number(f.c, &f.peer));
     assert_true(pv_addr_equal(&ev.peer, &f.peer));
-    assert_int_equal(pv_turnc_channel(f.c, &f.peer), 0x4000);
+    assert_int_equal(pv_turnc_channel(f.c, &f.peer), pv_turnc_number(f.c, &f.peer));
     f.now += PV_TURNC_REBIND;
     expect(&f, PV_TURN_CHANNEL_BIND, "n1");
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
@@ -351,7 +351,7 @@ static void a_moved_client_allocates_anew_and_keeps_its_channels(void **state)
     assert_int_equal(event(&f).type, PV_TURNC_CHANNEL);
     pv_turnc_moved(f.c, f.now);
     expect(&f, PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(pv_turnc_channel(f.c, &f.peer), 0x4000);
+    assert_int_equal(pv_turnc_channel(f.c, &f.peer), pv_turnc_number(f.c, &f.peer));
     assert_true(pv_turnc_is_up(f.c));
     assert_int_equal(answer(&f, PV_TURN_E_STALE_NONCE, "n7"), PV_OK);
     expect(&f, PV_TURN_ALLOCATE, "n7");
@@ -370,7 +370,7 @@ static void a_server_that_forgot_us_is_asked_for_all_again(void **state)
     assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
     expect(&f, PV_TURN_CHANNEL_BIND, "n0");
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(event(&f).channel, 0x4000);
+    assert_int_equal(event(&f).channel, pv_turnc_number(f.c, &f.peer));
     f.now += PV_S(300);
     expect(&f, PV_TURN_REFRESH, "n0");
     assert_int_equal(answer(&f, PV_TURN_E_ALLOCATION_MISMATCH, NULL), PV_OK);
@@ -380,7 +380,7 @@ static void a_server_that_forgot_us_is_asked_for_all_again(void **state)
     assert_int_equal(event(&f).type, PV_TURNC_UP);
     expect(&f, PV_TURN_CHANNEL_BIND, "n0");
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(event(&f).channel, 0x4000);
+    assert_int_equal(event(&f).channel, pv_turnc_number(f.c, &f.peer));
     done(&f);
 }
 
@@ -392,14 +392,14 @@ static void new_credentials_keep_the_channels_and_bind_them_again(void **state)
     assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
     expect(&f, PV_TURN_CHANNEL_BIND, "n0");
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(event(&f).channel, 0x4000);
+    assert_int_equal(event(&f).channel, pv_turnc_number(f.c, &f.peer));
     f.cfg.nonce[1] = '5';
     assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
     no_event(&f);
     expect(&f, PV_TURN_ALLOCATE, "n5");
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     assert_int_equal(event(&f).type, PV_TURNC_UP);
-    assert_int_equal(pv_turnc_channel(f.c, &f.peer), 0x4000);
+    assert_int_equal(pv_turnc_channel(f.c, &f.peer), pv_turnc_number(f.c, &f.peer));
     expect(&f, PV_TURN_CHANNEL_BIND, "n5");
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     no_event(&f);
@@ -498,6 +498,27 @@ static void the_table_of_channels_has_a_limit(void **state)
     done(&f);
 }
 
+/* A server refuses another number for ten minutes. */
+static void a_peer_that_comes_back_gets_the_number_it_had(void **state)
+{
+    (void)state;
+    struct fixture f;
+    up(&f);
+    for (uint16_t i = 0; i < 50; i++) {
+        struct pv_addr peer = f.peer, other = f.peer;
+        pv_store_be16(peer.ip + 14, i);
+        pv_store_be16(other.ip + 14, (uint16_t)(i + 1000));
+        assert_int_equal(pv_turnc_bind(f.c, &peer, f.now), PV_OK);
+        uint16_t number = pv_turnc_number(f.c, &peer);
+        pv_turnc_unbind(f.c, &peer, f.now);
+        assert_int_equal(pv_turnc_bind(f.c, &other, f.now), PV_OK);
+        assert_int_not_equal(pv_turnc_number(f.c, &other), number);
+        assert_int_equal(pv_turnc_bind(f.c, &peer, f.now), PV_OK);
+        assert_int_equal(pv_turnc_number(f.c, &peer), number);
+    }
+    done(&f);
+}
+
 static void a_stopped_client_is_silent(void **state)
 {
     (void)state;
@@ -531,6 +552,7 @@ int main(void)
         cmocka_unit_test(a_stock_server_gets_permissions),
         cmocka_unit_test(data_goes_by_indication_until_there_is_a_channel),
         cmocka_unit_test(the_table_of_channels_has_a_limit),
+        cmocka_unit_test(a_peer_that_comes_back_gets_the_number_it_had),
         cmocka_unit_test(a_stopped_client_is_silent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -238,11 +238,8 @@ static void a_channel_ends_after_ten_minutes_unless_it_is_bound_again(void **sta
     struct tw_client b = tw_member(w, 2);
     struct pv_addr va = tw_virtual(1);
     struct pv_addr vb = tw_virtual(2);
-    struct pv_addr vc = tw_virtual(3);
     assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
     assert_int_equal(tw_bind(w, &b, 0x4002, &va), 0);
-    assert_int_equal(tw_bind(w, &a, 0x4001, &vc), PV_STUN_E_BAD_REQUEST); /* number is taken */
-    assert_int_equal(tw_bind(w, &a, 0x4003, &vb), PV_STUN_E_BAD_REQUEST); /* peer has another */
     w->now += PV_S(300);
     assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
     w->now += PV_S(299);
@@ -255,6 +252,28 @@ static void a_channel_ends_after_ten_minutes_unless_it_is_bound_again(void **sta
     assert_int_equal(tw_bind(w, &b, 0x4fff, &va), 0);
     assert_true(tw_channel_data(w, &a, 0x4001, "x"));
     tw_assert_channel(w, 0x4fff, "x");
+    tw_free(w);
+}
+
+/* It may have restarted, and knows nothing of what it bound before. */
+static void a_member_may_pair_numbers_and_peers_anew(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_member(w, 1), b = tw_member(w, 2), c = tw_member(w, 3);
+    struct pv_addr va = tw_virtual(1), vb = tw_virtual(2), vc = tw_virtual(3);
+    assert_int_equal(tw_bind(w, &b, 0x4002, &va), 0);
+    assert_int_equal(tw_bind(w, &c, 0x4003, &va), 0);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
+    assert_int_equal(tw_bind(w, &a, 0x4009, &vb), 0); /* the same peer, another number */
+    assert_true(tw_channel_data(w, &a, 0x4009, "x"));
+    tw_assert_channel(w, 0x4002, "x");
+    assert_false(tw_channel_data(w, &a, 0x4001, "x"));
+    assert_int_equal(tw_bind(w, &a, 0x4009, &vc), 0); /* the same number, another peer */
+    assert_true(tw_channel_data(w, &a, 0x4009, "y"));
+    tw_assert_channel(w, 0x4003, "y");
+    assert_true(tw_channel_data(w, &b, 0x4002, "z")); /* a has no channel for it now */
+    tw_assert_data(w, &vb, "z");
     tw_free(w);
 }
 
@@ -591,6 +610,7 @@ int main(void)
         cmocka_unit_test(an_allocation_lives_with_the_control_channel_or_its_lifetime),
         cmocka_unit_test(refresh_with_zero_deletes_and_other_lifetimes_have_bounds),
         cmocka_unit_test(a_channel_ends_after_ten_minutes_unless_it_is_bound_again),
+        cmocka_unit_test(a_member_may_pair_numbers_and_peers_anew),
         cmocka_unit_test(channel_numbers_have_bounds),
         cmocka_unit_test(channels_of_one_member_have_a_limit),
         cmocka_unit_test(bandwidth_has_a_limit),
