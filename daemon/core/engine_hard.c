@@ -42,6 +42,8 @@ static bool needs_attempt(const struct pv_engine *e, const struct pv_peer *p, pv
         return false;
     if (p->state != PV_PEER_REACHING && p->state != PV_PEER_UP)
         return false;
+    if (pv_ice_state(p->ice) == PV_ICE_DORMANT)
+        return false; /* on the relay because nobody talks */
     if (!is_current(e, p) && !is_worth_it(p, now))
         return false;
     return p->descx.acked || is_current(e, p); /* an announcement is a description as well */

@@ -49,6 +49,7 @@ void pv_ice_update_state(struct pv_ice_agent *a)
 
 static void select_pair(struct pv_ice_agent *a, int index)
 {
+    bool was_dormant = a->dormant;
     a->dormant = false;
     if (a->selected == index) {
         if (a->doubt) {
@@ -69,7 +70,8 @@ static void select_pair(struct pv_ice_agent *a, int index)
     a->last_switch = a->now;
     a->retry_at = a->now + PV_ICE_RETRY_FIRST;
     a->retry_wait = PV_ICE_RETRY_FIRST;
-    a->active_at = pv_ice_max_ns(a->active_at, a->now);
+    if (!was_dormant) /* else how long it stays awake depends on who woke it */
+        a->active_at = pv_ice_max_ns(a->active_at, a->now);
     a->ev_selected = true;
     pv_ice_keep_plan(a, &a->pairs[index]);
     pv_ice_trace_pair(a, index, "using");

@@ -249,6 +249,13 @@ static void keep_pair(struct pv_ice_agent *a, int index)
 
     if (p->state != PV_ICE_PAIR_VALID || a->now < p->next_keep)
         return;
+    pv_ns idle_to = a->cfg.foreign ? PV_NEVER : dormant_due(a);
+    if (index == a->selected && !in_use && idle_to != PV_NEVER &&
+        a->now + PV_ICE_REVIVED_FOR >= idle_to) {
+        /* About to sleep: a check would wake the other side, whose answer wakes us, for ever. */
+        p->next_keep = PV_NEVER;
+        return;
+    }
     if (index == a->selected) {
         pv_ice_keep_plan(a, p);
         if (!pv_ice_check_is_running(p))
