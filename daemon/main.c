@@ -401,6 +401,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .udp_port = d->port,
         .has_udp6 = d->udp6 >= 0,
         .portmap_off = s->portmap_off,
+        .aes = pv_suite_aes_is_fast(),
         .predict_off = s->predict_off,
         .birthday_off = s->birthday_off,
         .max_mappings = s->max_mappings,

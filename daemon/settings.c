@@ -170,6 +170,15 @@ static int take_keepalive(struct ctx *c)
     return PV_OK;
 }
 
+static int take_suite(struct ctx *c)
+{
+    bool aes = strcmp(c->value, "aes") == 0;
+    if (!aes && strcmp(c->value, "chacha") != 0)
+        return bad(c, "suite: expected chacha or aes (aes only with another p2pvpnd)");
+    c->peer->peer.suite = aes ? PV_SUITE_AES : PV_SUITE_CHACHA;
+    return PV_OK;
+}
+
 static int take_level(struct ctx *c)
 {
     if (pv_log_level_parse(c->value, &c->s->log_level) < 0)
@@ -311,6 +320,7 @@ static const struct key peer_keys[] = {
     {"endpoint", take_endpoint, false},
     {"preshared-key-file", take_preshared_key_file, false},
     {"persistent-keepalive", take_keepalive, false},
+    {"suite", take_suite, false},
 };
 static const struct key traversal_keys[] = {
     {"predict", take_predict, false},           {"birthday", take_birthday, false},

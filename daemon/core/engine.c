@@ -49,6 +49,7 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->env.device = &e->device;
     e->env.fp = e->fp;
     e->env.mtu = e->mtu;
+    e->env.caps = cfg->aes ? PV_DESC_CAP_AES : 0;
     e->env.wall_us = cfg->wall_us;
     e->env.wall_at = now;
     e->env.nat = pv_hardnat_nat(e->hard);

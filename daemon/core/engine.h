@@ -61,6 +61,7 @@ struct pv_static_peer {
     char endpoint_host[PV_JOB_HOST_MAX]; /* "" = none (the peer comes to us) */
     uint16_t endpoint_port;
     uint16_t persistent_keepalive; /* seconds, 0 = off */
+    enum pv_suite suite;           /* of the session: chacha unless `suite = aes` */
 };
 
 /* One value stored by PV_JOB_SET_META. */
@@ -101,6 +102,7 @@ struct pv_engine_config {
     uint16_t udp_port;          /* of the main sockets */
     bool has_udp6;              /* the IPv6 socket is there */
     bool portmap_off;           /* routers are not asked to map the port */
+    bool aes;                   /* this processor is good at AES-GCM: offer it to members */
     bool predict_off;           /* no attempts at hard NATs that predict ports */
     bool birthday_off;          /* none that open many sockets or try many ports */
     unsigned max_mappings;      /* of such an attempt; 0 = the most */

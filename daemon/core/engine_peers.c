@@ -256,8 +256,12 @@ int pv_engine_add_static(struct pv_engine *e, const struct pv_static_peer *conf,
     struct pv_peer *p;
     if (e->n_statics == PV_ENGINE_MAX_STATIC)
         return PV_ERR_LIMIT;
-    int r = pv_peer_new_static(&p, &e->env, conf->public_key, conf->preshared_key,
-                               conf->persistent_keepalive, now);
+    struct pv_peer_static s = {.persistent_keepalive = conf->persistent_keepalive,
+                               .suite = conf->suite};
+    memcpy(s.public_key, conf->public_key, sizeof(s.public_key));
+    memcpy(s.psk, conf->preshared_key, sizeof(s.psk));
+    int r = pv_peer_new_static(&p, &e->env, &s, now);
+    pv_wipe(&s, sizeof(s));
     if (r != PV_OK)
         return r;
     memcpy(p->name, conf->name, sizeof(p->name));

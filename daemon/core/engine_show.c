@@ -396,6 +396,8 @@ static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
              p->name, pv_addr_format(pv_carrier_dst(&p->path), p->via), for_s, doubt);
     else
         line(lines, "%s is reached directly at %s for %u s%s", p->name, remote, for_s, doubt);
+    if (p->session != NULL && pv_session_has_keys(p->session, now))
+        line(lines, "  encrypted with %s", pv_suite_name(pv_session_suite(p->session)));
     if (p->ice != NULL && pv_ice_selected(p->ice, &path) == PV_OK)
         line(lines, "  our %s address %s to their %s address, round trip %.1f ms, loss %.1f %%",
              pv_ice_cand_type_name(path.local_type), pv_addr_format(&path.carrier.local, local),

@@ -23,7 +23,6 @@ const char *pv_fp_drop_name(enum pv_fp_drop reason)
 {
     static const char *const names[PV_FP_DROP_REASONS] = {
         [PV_FP_DROP_JUNK] = "junk",
-        [PV_FP_DROP_SUITE] = "suite",
         [PV_FP_DROP_INDEX] = "index",
         [PV_FP_DROP_EXPIRED_KEYS] = "expired-keys",
         [PV_FP_DROP_REPLAY] = "replay",

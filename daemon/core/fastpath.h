@@ -41,9 +41,10 @@ enum {
     PV_FP_MAX_RELAYS = 8,          /* TURN servers at once; 0 is the coordinator's */
     PV_FP_RUN_BYTES = 65000,       /* of a run: above 65,473 the kernel cuts it itself (DATAPATH) */
 };
-#define PV_FP_QUEUE_TIME   PV_S(30)                  /* a packet waits no longer, DESIGN 5 */
-#define PV_FP_REJECT_TIME  PV_S(180)                 /* REJECT_AFTER_TIME, whitepaper s6.1 */
-#define PV_FP_REJECT_COUNT (UINT64_MAX - (1u << 13)) /* REJECT_AFTER_MESSAGES, whitepaper s6.1 */
+#define PV_FP_QUEUE_TIME       PV_S(30)                  /* a packet waits no longer, DESIGN 5 */
+#define PV_FP_REJECT_TIME      PV_S(180)                 /* REJECT_AFTER_TIME, whitepaper s6.1 */
+#define PV_FP_REJECT_COUNT     (UINT64_MAX - (1u << 13)) /* REJECT_AFTER_MESSAGES, whitepaper s6.1 */
+#define PV_FP_REJECT_COUNT_AES ((uint64_t)1 << 27)       /* the same of AES-256-GCM, DESIGN 7 */
 
 /* --- carriers ------------------------------------------------------------------------------ */
 
@@ -85,7 +86,6 @@ bool pv_carrier_same(const struct pv_carrier *a, const struct pv_carrier *b);
 
 enum pv_fp_drop {
     PV_FP_DROP_JUNK,         /* rx: no message we know, or one of a wrong length */
-    PV_FP_DROP_SUITE,        /* rx: handshake of a suite that is not spoken here */
     PV_FP_DROP_INDEX,        /* rx: unknown receiver index */
     PV_FP_DROP_EXPIRED_KEYS, /* rx: keys older than REJECT_AFTER_TIME or counter too high */
     PV_FP_DROP_REPLAY,       /* rx: counter seen before or below the window */

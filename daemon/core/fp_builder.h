@@ -12,6 +12,7 @@
 #ifndef PV_FP_BUILDER_H
 #define PV_FP_BUILDER_H
 
+#include "crypto/aead.h"
 #include "daemon/core/fastpath.h"
 
 enum {
@@ -39,6 +40,7 @@ struct pv_fp_interface {
 struct pv_fp_key_init {
     uint32_t local_index;  /* in what we receive; from pv_fp_builder_draw_index() */
     uint32_t remote_index; /* in what we send */
+    enum pv_suite suite;
     uint8_t send_key[32];
     uint8_t recv_key[32];
     pv_ns birth; /* when the handshake completed */

@@ -146,7 +146,7 @@ static void rx_data(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, c
         return;
     }
     uint64_t counter = pv_load_le64(u->data + 8);
-    if (counter >= PV_FP_REJECT_COUNT || !pv_fp_keys_young(keys, now)) {
+    if (counter >= keys->reject_count || !pv_fp_keys_young(keys, now)) {
         pv_fp_worker_drop(w, peer, PV_FP_DROP_EXPIRED_KEYS);
         return;
     }
@@ -230,11 +230,6 @@ static void rx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, st
         return;
     case PV_DEMUX_WG_INITIATION:
     case PV_DEMUX_WG_RESPONSE:
-        if (u.data[3] != 0) {
-            pv_fp_worker_drop(w, NULL, PV_FP_DROP_SUITE);
-            return;
-        }
-        break;
     case PV_DEMUX_WG_COOKIE:
     case PV_DEMUX_STUN:
         break;

@@ -16,9 +16,10 @@ int pv_fp_keys_new(struct pv_fp_keys **ret_keys, const struct pv_fp_key_init *in
     k->local_index = init->local_index;
     k->remote_index = init->remote_index;
     k->birth = init->birth;
-    int r = pv_aead_new(&k->send, init->send_key);
+    k->reject_count = init->suite == PV_SUITE_AES ? PV_FP_REJECT_COUNT_AES : PV_FP_REJECT_COUNT;
+    int r = pv_aead_new(&k->send, init->suite, init->send_key);
     if (r == PV_OK)
-        r = pv_aead_new(&k->recv, init->recv_key);
+        r = pv_aead_new(&k->recv, init->suite, init->recv_key);
     if (r < 0) {
         pv_fp_keys_unref(k);
         return r;

@@ -23,6 +23,7 @@ struct pv_fp_keys {
     unsigned refs; /* control */
     uint32_t local_index;
     uint32_t remote_index;
+    uint64_t reject_count; /* no packet has this counter or a higher one */
     pv_ns birth;
     struct pv_aead *send;                       /* used by tx */
     struct pv_aead *recv;                       /* used by rx */

@@ -98,7 +98,7 @@ static bool can_seal(const struct pv_fp_peer *peer, pv_ns now)
 {
     return peer->send != NULL && pv_fp_keys_young(peer->send, now) &&
            atomic_load_explicit(&peer->send->next_counter, memory_order_relaxed) <
-               PV_FP_REJECT_COUNT;
+               peer->send->reject_count;
 }
 
 /*

@@ -32,24 +32,6 @@ static int new_peer(struct pv_peer **ret_peer, struct pv_peer_env *env, enum pv_
     return PV_OK;
 }
 
-int pv_peer_make_session(struct pv_peer *p, const uint8_t *psk, uint16_t persistent_keepalive)
-{
-    struct pv_session_config cfg = {
-        .device = p->env->device,
-        .member = !p->is_static,
-        .repeat = !p->is_static,
-        .lower_identity = !p->is_static && memcmp(p->env->own_pk, p->pk, sizeof(p->pk)) < 0,
-        .persistent_keepalive = persistent_keepalive,
-        .rng = p->env->rng,
-    };
-    memcpy(cfg.remote_pk, p->transport, sizeof(cfg.remote_pk));
-    if (psk != NULL)
-        memcpy(cfg.psk, psk, sizeof(cfg.psk));
-    int r = pv_session_new(&p->session, &cfg);
-    pv_wipe(&cfg, sizeof(cfg));
-    return r;
-}
-
 int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_peer_env *env,
                        const uint8_t pk[static 32], const uint8_t transport[static 32])
 {
@@ -63,14 +45,13 @@ int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_peer_env *env,
 }
 
 int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_peer_env *env,
-                       const uint8_t public_key[static 32], const uint8_t psk[static 32],
-                       uint16_t persistent_keepalive, pv_ns now)
+                       const struct pv_peer_static *conf, pv_ns now)
 {
     struct pv_peer *p;
-    int r = new_peer(&p, env, PV_FP_STATIC, public_key);
+    int r = new_peer(&p, env, PV_FP_STATIC, conf->public_key);
     if (r != PV_OK)
         return r;
-    r = pv_peer_make_session(p, psk, persistent_keepalive);
+    r = pv_peer_make_session(p, conf);
     if (r != PV_OK) {
         pv_peer_free(p);
         return r;
@@ -195,7 +176,7 @@ void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns no
 static int ensure_machines(struct pv_peer *p, pv_ns now)
 {
     if (p->session == NULL) {
-        int r = pv_peer_make_session(p, NULL, 0);
+        int r = pv_peer_make_session(p, NULL);
         if (r != PV_OK)
             return r;
         update_reach(p, now);
@@ -357,31 +338,6 @@ void pv_peer_env_changed(struct pv_peer *p, bool locals, pv_ns now)
 
 /* --- their description ----------------------------------------------------------------------- */
 
-static void take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
-{
-    struct pv_view msg = pv_view(desc->wg, desc->wg_len);
-    uint8_t type;
-    int r = pv_wgmsg_type(msg, &type);
-    if (r == PV_OK && !pv_wgmsg_mac1_ok(p->env->device, msg))
-        r = PV_ERR_AUTH;
-    if (r == PV_OK && type == PV_WGMSG_INITIATION) {
-        struct pv_wg_initiation in;
-        r = pv_wgmsg_identify(p->env->device, msg, &in);
-        if (r == PV_OK && memcmp(in.static_pk, p->transport, sizeof(p->transport)) != 0)
-            r = PV_ERR_AUTH;
-        if (r == PV_OK)
-            r = pv_session_handle_initiation(p->session, &in, PV_SESSION_BY_SIGNAL, now);
-        pv_wg_initiation_wipe(&in);
-    } else if (r == PV_OK && type == PV_WGMSG_RESPONSE) {
-        r = pv_session_handle_response(p->session, msg, now);
-    }
-    if (r != PV_OK && r != PV_ERR_STATE && r != PV_ERR_REPLAY)
-        pv_trace_add(&p->trace, now, "handshake in description: %s", pv_strstatus(r));
-    /* Ours stands, but it may have gone to the peer's former life: then one for this life goes. */
-    if (r == PV_ERR_REFUSED)
-        pv_session_want(p->session, now);
-}
-
 void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
 {
     const struct pv_descx_id re = {.gen = desc->re_gen, .rev = desc->re_rev};
@@ -415,8 +371,9 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
         PV_OK)
         pv_trace_add(&p->trace, now, "their description is unusable");
     pv_ice_set_present(p->ice, true, now);
+    pv_session_set_suite(p->session, pv_peer_suite(p), now);
     if (desc->wg_len > 0)
-        take_wg(p, desc, now);
+        pv_peer_take_wg(p, desc, now);
     else
         want_keys(p, now);
 }
@@ -461,7 +418,7 @@ int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
                               const struct pv_carrier *from, pv_ns now)
 {
     if (p->session == NULL) {
-        int made = pv_peer_make_session(p, NULL, 0);
+        int made = pv_peer_make_session(p, NULL);
         if (made != PV_OK)
             return made;
     }

@@ -115,6 +115,7 @@ struct pv_peer_env {
     size_t n_reaching;                         /* peers in that state */
     struct pv_bucket attempts;                 /* of our own accord */
     uint16_t mtu;                              /* of the TUN, bytes */
+    unsigned caps;                             /* PV_DESC_CAP_…: what this node says it can */
     const struct pv_desc_nat *nat;             /* our NAT as measured; borrowed; NULL = never */
     struct pv_map index_map;
     struct pv_peer_index *indices;
@@ -238,17 +239,30 @@ void pv_peer_drop_indices(struct pv_peer *p);
 /* A receiver index that no keys and no handshake under way uses. */
 uint32_t pv_peer_fresh_index(struct pv_peer *p);
 
+/* What is configured of a static [peer]. */
+struct pv_peer_static {
+    uint8_t public_key[32];
+    uint8_t psk[32];               /* zero: none */
+    uint16_t persistent_keepalive; /* seconds, 0 = off */
+    enum pv_suite suite;           /* both ways; no other is spoken with it */
+};
+
 /* --- shared by peer*.c --------------------------------------------------------------------- */
 
-/* peer.c. psk: NULL = none; seconds. PV_ERR_NOMEM, PV_ERR_AUTH (a key of small order). */
-PV_MUST_CHECK int pv_peer_make_session(struct pv_peer *p, const uint8_t *psk,
-                                       uint16_t persistent_keepalive);
+/* peer.c */
 void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *why, pv_ns now);
 /* The fast path sends there from now on; NULL: there is no path. */
 void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now);
 /* A new gen: new credentials, everything is checked anew; REACHING. */
 void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now);
-/* peer_session.c: lets the session say what it wants done. */
+/* peer_session.c: makes the session; conf: of a static peer, else NULL. PV_ERR_NOMEM, PV_ERR_AUTH
+ * (a key of small order). */
+PV_MUST_CHECK int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf);
+/* What is spoken with a member: AES when both latest descriptions say so (DESIGN 7). */
+enum pv_suite pv_peer_suite(const struct pv_peer *p);
+/* A handshake message in a description. */
+void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);
+/* Lets the session say what it wants done. */
 void pv_peer_pump_session(struct pv_peer *p, pv_ns now);
 /* peer_traffic.c: reads what the fast path saw; hands a changed MTU of the path to it. */
 void pv_peer_sample(struct pv_peer *p, pv_ns now);
@@ -260,11 +274,9 @@ void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now);
 PV_MUST_CHECK int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_peer_env *env,
                                      const uint8_t pk[static 32],
                                      const uint8_t transport[static 32]);
-/* A static [peer]: psk of 32 bytes (zero: none), persistent_keepalive in seconds. */
+/* A static [peer]; conf: borrowed during the call. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH. */
 PV_MUST_CHECK int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_peer_env *env,
-                                     const uint8_t public_key[static 32],
-                                     const uint8_t psk[static 32], uint16_t persistent_keepalive,
-                                     pv_ns now);
+                                     const struct pv_peer_static *conf, pv_ns now);
 /* Takes it out of the fast path and wipes its keys; NULL is fine; returns NULL. */
 struct pv_peer *pv_peer_free(struct pv_peer *p);
 

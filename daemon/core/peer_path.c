@@ -84,6 +84,7 @@ bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
     ret_desc->re_gen = p->descx.theirs.gen;
     ret_desc->re_rev = p->descx.theirs.rev;
     ret_desc->creds = p->creds;
+    ret_desc->caps = p->env->caps;
     ret_desc->n_cands = pv_ice_locals(p->ice, ret_desc->cands, PV_ARRAY_LEN(ret_desc->cands));
     if (p->env->nat != NULL)
         ret_desc->nat = *p->env->nat;

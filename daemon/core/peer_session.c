@@ -1,15 +1,72 @@
 /* SPDX-License-Identifier: MIT */
-/* A peer's WireGuard session: what it says, and its messages on their way. */
+/* A peer's WireGuard session: how it is configured, what it says, its messages on their way. */
 #include <string.h>
 
 #include "crypto/ct.h"
 #include "daemon/core/peer.h"
+
+enum pv_suite pv_peer_suite(const struct pv_peer *p)
+{
+    bool both = (p->env->caps & p->remote.caps & PV_DESC_CAP_AES) != 0;
+    return both ? PV_SUITE_AES : PV_SUITE_CHACHA;
+}
+
+int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf)
+{
+    struct pv_session_config cfg = {
+        .device = p->env->device,
+        .member = !p->is_static,
+        .repeat = !p->is_static,
+        .lower_identity = !p->is_static && memcmp(p->env->own_pk, p->pk, sizeof(p->pk)) < 0,
+        .rng = p->env->rng,
+    };
+    memcpy(cfg.remote_pk, p->transport, sizeof(cfg.remote_pk));
+    if (conf != NULL) {
+        memcpy(cfg.psk, conf->psk, sizeof(cfg.psk));
+        cfg.persistent_keepalive = conf->persistent_keepalive;
+        cfg.suite = conf->suite;
+        cfg.takes[conf->suite] = true;
+    } else {
+        cfg.suite = pv_peer_suite(p);
+        cfg.takes[PV_SUITE_CHACHA] = true;
+        cfg.takes[PV_SUITE_AES] = (p->env->caps & PV_DESC_CAP_AES) != 0;
+    }
+    int r = pv_session_new(&p->session, &cfg);
+    pv_wipe(&cfg, sizeof(cfg));
+    return r;
+}
+
+void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
+{
+    struct pv_view msg = pv_view(desc->wg, desc->wg_len);
+    uint8_t type;
+    int r = pv_wgmsg_type(msg, &type);
+    if (r == PV_OK && !pv_wgmsg_mac1_ok(p->env->device, msg))
+        r = PV_ERR_AUTH;
+    if (r == PV_OK && type == PV_WGMSG_INITIATION) {
+        struct pv_wg_initiation in;
+        r = pv_wgmsg_identify(p->env->device, msg, &in);
+        if (r == PV_OK && memcmp(in.static_pk, p->transport, sizeof(p->transport)) != 0)
+            r = PV_ERR_AUTH;
+        if (r == PV_OK)
+            r = pv_session_handle_initiation(p->session, &in, PV_SESSION_BY_SIGNAL, now);
+        pv_wg_initiation_wipe(&in);
+    } else if (r == PV_OK && type == PV_WGMSG_RESPONSE) {
+        r = pv_session_handle_response(p->session, msg, now);
+    }
+    if (r != PV_OK && r != PV_ERR_STATE && r != PV_ERR_REPLAY)
+        pv_trace_add(&p->trace, now, "handshake in description: %s", pv_strstatus(r));
+    /* Ours stands, but it may have gone to the peer's former life: then one for this life goes. */
+    if (r == PV_ERR_REFUSED)
+        pv_session_want(p->session, now);
+}
 
 static void take_keys(struct pv_peer *p, struct pv_session_event *ev)
 {
     struct pv_fp_key_init init = {
         .local_index = ev->index,
         .remote_index = ev->keys.remote_index,
+        .suite = ev->keys.suite,
         .birth = ev->born,
     };
     memcpy(init.send_key, ev->keys.send, sizeof(init.send_key));
@@ -42,7 +99,8 @@ static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, p
     case PV_SESSION_DONE:
         p->last_handshake_ms = pv_peer_env_wall(p->env, now) / 1000;
         p->wg_len = 0;
-        pv_trace_add(&p->trace, now, "session keys agreed");
+        pv_trace_add(&p->trace, now, "session keys agreed: %s",
+                     pv_suite_name(pv_session_suite(p->session)));
         break;
     case PV_SESSION_GIVE_UP:
         pv_trace_add(&p->trace, now, "no answer to handshakes for 90 s");

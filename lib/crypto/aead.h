@@ -3,8 +3,7 @@
  * aead.h - authenticated encryption: one message at a time for handshakes, batches for data.
  *
  * The batch interface is what the datapath uses; the library behind it is chosen by the processor
- * and tested when an engine is made (crypto/provider.h). Suites:
- * 0 = ChaCha20-Poly1305 (RFC 8439) with WireGuard's nonce (4 zero bytes, counter little-endian).
+ * and tested when an engine is made (crypto/provider.h).
  */
 #ifndef PV_AEAD_H
 #define PV_AEAD_H
@@ -18,6 +17,17 @@ enum {
     PV_XCHACHA_NONCE_LEN = 24,
 };
 
+/* How a session's packets are sealed; the number stands in byte 3 of messages 1 and 2 (DESIGN 7).
+ * The nonce is 4 zero bytes and the counter (Noise s12). */
+enum pv_suite {
+    PV_SUITE_CHACHA, /* ChaCha20-Poly1305 (RFC 8439), counter little-endian: WireGuard's */
+    PV_SUITE_AES,    /* AES-256-GCM (NIST SP 800-38D), counter big-endian */
+    PV_SUITES,
+};
+const char *pv_suite_name(enum pv_suite suite); /* "chacha20-poly1305", "aes-256-gcm" */
+/* Has this processor instructions for AES-GCM? Without them it is slow, and leaks by its timing. */
+bool pv_suite_aes_is_fast(void);
+
 /* One-shot ChaCha20-Poly1305 with WireGuard's/Noise's nonce from counter. ct has pt.len + 16 bytes
  * and may be the same memory as pt. */
 void pv_aead_seal(uint8_t *ct, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_t counter,
@@ -26,6 +36,13 @@ void pv_aead_seal(uint8_t *ct, const uint8_t key[static PV_AEAD_KEY_LEN], uint64
  * than a tag); pt is then untouched or zeroed, never plaintext. */
 PV_MUST_CHECK int pv_aead_open(uint8_t *pt, const uint8_t key[static PV_AEAD_KEY_LEN],
                                uint64_t counter, struct pv_view ad, struct pv_view ct);
+
+/* The same with AES-256-GCM. Sealing fails only without memory: ct is zeros then, which nobody
+ * takes for genuine. */
+void pv_gcm_seal(uint8_t *ct, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_t counter,
+                 struct pv_view ad, struct pv_view pt);
+PV_MUST_CHECK int pv_gcm_open(uint8_t *pt, const uint8_t key[static PV_AEAD_KEY_LEN],
+                              uint64_t counter, struct pv_view ad, struct pv_view ct);
 
 /* XChaCha20-Poly1305 (cookie reply, whitepaper s5.4.7). */
 void pv_xaead_seal(uint8_t *ct, const uint8_t key[static PV_AEAD_KEY_LEN],
@@ -39,7 +56,8 @@ PV_MUST_CHECK int pv_xaead_open(uint8_t *pt, const uint8_t key[static PV_AEAD_KE
  * time. OpenSSL keeps a copy of the key on its own heap, which is not left out of core dumps. */
 struct pv_aead; /* opaque */
 /* PV_ERR_NOMEM, PV_ERR_CRYPTO. The caller may wipe key at once. */
-PV_MUST_CHECK int pv_aead_new(struct pv_aead **ret_aead, const uint8_t key[static PV_AEAD_KEY_LEN]);
+PV_MUST_CHECK int pv_aead_new(struct pv_aead **ret_aead, enum pv_suite suite,
+                              const uint8_t key[static PV_AEAD_KEY_LEN]);
 struct pv_aead *pv_aead_free(struct pv_aead *aead); /* wipes; NULL is fine; returns NULL */
 
 /* One packet of a batch, sealed or opened in place, no associated data. */

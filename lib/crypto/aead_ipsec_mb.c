@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* Intel's IPsec-MB: the fastest ChaCha20-Poly1305 there is for x86-64 (DATAPATH: 365 ns for 1420
- * bytes where OpenSSL takes 767). Its manager holds scratch memory, so each thread has one. */
+/* Intel's IPsec-MB: the fastest ChaCha20-Poly1305 and AES-GCM there are for x86-64 (DATAPATH: 365
+ * and 82 ns for 1420 bytes where OpenSSL 3.0 takes 767 and 404). Its manager holds scratch memory,
+ * so each thread has one. */
 #ifdef PV_HAVE_IPSEC_MB
 
 #include <intel-ipsec-mb.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "crypto/ct.h"
 #include "crypto/provider.h"
 
 enum {
-    NONCE_LEN = 12,
+    KEY_ALIGN = 64, /* bytes; struct gcm_key_data is read with wide loads */
 };
 
+/* A manager for this processor. */
 static int state_new(void **ret_state)
 {
     IMB_ARCH arch = IMB_ARCH_NONE;
@@ -36,12 +38,62 @@ static void state_free(void *state)
     free_mb_mgr(mgr);
 }
 
-/* One job, done at once: this cipher is never kept waiting for others. */
-static int run(IMB_MGR *mgr, const struct pv_aead_op *op, size_t len,
-               IMB_CIPHER_DIRECTION direction, uint8_t tag[static PV_AEAD_TAG_LEN])
+/* --- AES-256-GCM: direct calls, as jobs of it cost more (DATAPATH) -------------------------- */
+
+/* Which instructions the key is expanded for depends on the processor alone: any thread's manager
+ * can use it. */
+int pv_aead_ipsec_mb_key_new(void **ret_key, const uint8_t key[static PV_AEAD_KEY_LEN])
 {
-    uint8_t nonce[NONCE_LEN] = {0};
-    pv_store_le64(nonce + 4, op->counter);
+    void *mgr = NULL;
+    size_t len = (sizeof(struct gcm_key_data) + KEY_ALIGN - 1) / KEY_ALIGN * KEY_ALIGN;
+    int r = state_new(&mgr);
+    if (r == PV_ERR_CRYPTO) {
+        *ret_key = NULL;
+        return PV_OK;
+    }
+    if (r < 0)
+        return r;
+    struct gcm_key_data *data = aligned_alloc(KEY_ALIGN, len);
+    if (data != NULL)
+        IMB_AES256_GCM_PRE((IMB_MGR *)mgr, key, data);
+    state_free(mgr);
+    if (data == NULL)
+        return PV_ERR_NOMEM;
+    *ret_key = data;
+    return PV_OK;
+}
+
+void pv_aead_ipsec_mb_key_free(void *key)
+{
+    if (key != NULL)
+        pv_wipe(key, sizeof(struct gcm_key_data));
+    free(key);
+}
+
+static int run_gcm(IMB_MGR *mgr, const struct pv_aead_op *op, size_t len,
+                   IMB_CIPHER_DIRECTION direction, uint8_t tag[static PV_AEAD_TAG_LEN])
+{
+    const struct gcm_key_data *key = op->aead->ipsec_mb;
+    struct gcm_context_data ctx;
+    uint8_t nonce[PV_AEAD_NONCE_LEN];
+    pv_aead_nonce(PV_SUITE_AES, op->counter, nonce);
+    if (direction == IMB_DIR_ENCRYPT)
+        IMB_AES256_GCM_ENC(mgr, key, &ctx, op->data, op->data, len, nonce, NULL, 0, tag,
+                           PV_AEAD_TAG_LEN);
+    else
+        IMB_AES256_GCM_DEC(mgr, key, &ctx, op->data, op->data, len, nonce, NULL, 0, tag,
+                           PV_AEAD_TAG_LEN);
+    return PV_OK;
+}
+
+/* --- ChaCha20-Poly1305 ------------------------------------------------------------------------ */
+
+/* One job, done at once: this cipher is never kept waiting for others. */
+static int run_chacha(IMB_MGR *mgr, const struct pv_aead_op *op, size_t len,
+                      IMB_CIPHER_DIRECTION direction, uint8_t tag[static PV_AEAD_TAG_LEN])
+{
+    uint8_t nonce[PV_AEAD_NONCE_LEN];
+    pv_aead_nonce(PV_SUITE_CHACHA, op->counter, nonce);
     IMB_JOB *job = IMB_GET_NEXT_JOB(mgr);
     memset(job, 0, sizeof(*job));
     job->cipher_mode = IMB_CIPHER_CHACHA20_POLY1305;
@@ -51,7 +103,7 @@ static int run(IMB_MGR *mgr, const struct pv_aead_op *op, size_t len,
     job->enc_keys = job->dec_keys = op->aead->key;
     job->key_len_in_bytes = PV_AEAD_KEY_LEN;
     job->iv = nonce;
-    job->iv_len_in_bytes = NONCE_LEN;
+    job->iv_len_in_bytes = PV_AEAD_NONCE_LEN;
     job->src = job->dst = op->data;
     job->msg_len_to_cipher_in_bytes = job->msg_len_to_hash_in_bytes = len;
     job->auth_tag_output = tag;
@@ -60,6 +112,15 @@ static int run(IMB_MGR *mgr, const struct pv_aead_op *op, size_t len,
     if (job == NULL)
         job = IMB_FLUSH_JOB(mgr);
     return job != NULL && job->status == IMB_STATUS_COMPLETED ? PV_OK : PV_ERR_CRYPTO;
+}
+
+/* --- batches -------------------------------------------------------------------------------- */
+
+static int run(IMB_MGR *mgr, const struct pv_aead_op *op, size_t len,
+               IMB_CIPHER_DIRECTION direction, uint8_t tag[static PV_AEAD_TAG_LEN])
+{
+    return op->aead->suite == PV_SUITE_AES ? run_gcm(mgr, op, len, direction, tag)
+                                           : run_chacha(mgr, op, len, direction, tag);
 }
 
 static void seal(void *state, struct pv_aead_op *ops, size_t n)

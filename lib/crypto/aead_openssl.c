@@ -3,22 +3,22 @@
 
 #include <openssl/evp.h>
 
-#include "base/bytes.h"
 #include "crypto/ct.h"
 #include "crypto/provider.h"
 
 enum {
-    NONCE_LEN = 12,
     DATA_MAX = 65536 + PV_AEAD_TAG_LEN, /* bytes; no datagram is larger, EVP counts in int */
 };
 
 /* One context a key, keyed once: a packet sets only the nonce. */
-int pv_aead_openssl_key_new(void **ret_key, const uint8_t key[static PV_AEAD_KEY_LEN])
+int pv_aead_openssl_key_new(void **ret_key, enum pv_suite suite,
+                            const uint8_t key[static PV_AEAD_KEY_LEN])
 {
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    const EVP_CIPHER *cipher = suite == PV_SUITE_AES ? EVP_aes_256_gcm() : EVP_chacha20_poly1305();
     if (ctx == NULL)
         return PV_ERR_NOMEM;
-    if (EVP_CipherInit_ex(ctx, EVP_chacha20_poly1305(), NULL, key, NULL, 1) != 1) {
+    if (EVP_CipherInit_ex(ctx, cipher, NULL, key, NULL, 1) != 1) {
         EVP_CIPHER_CTX_free(ctx);
         return PV_ERR_CRYPTO;
     }
@@ -31,10 +31,11 @@ void pv_aead_openssl_key_free(void *key)
     EVP_CIPHER_CTX_free(key);
 }
 
-static bool start(EVP_CIPHER_CTX *ctx, uint64_t counter, int encrypt)
+static bool start(const struct pv_aead_op *op, int encrypt)
 {
-    uint8_t nonce[NONCE_LEN] = {0};
-    pv_store_le64(nonce + 4, counter);
+    EVP_CIPHER_CTX *ctx = op->aead->openssl;
+    uint8_t nonce[PV_AEAD_NONCE_LEN];
+    pv_aead_nonce(op->aead->suite, op->counter, nonce);
     return EVP_CipherInit_ex(ctx, NULL, NULL, NULL, nonce, encrypt) == 1;
 }
 
@@ -42,7 +43,7 @@ static int seal_one(const struct pv_aead_op *op)
 {
     EVP_CIPHER_CTX *ctx = op->aead->openssl;
     int n = 0;
-    if (op->len > DATA_MAX - PV_AEAD_TAG_LEN || !start(ctx, op->counter, 1))
+    if (op->len > DATA_MAX - PV_AEAD_TAG_LEN || !start(op, 1))
         return PV_ERR_CRYPTO;
     /* A NULL or empty update means something else to EVP: a keepalive has only the tag. */
     if (op->len > 0 && EVP_CipherUpdate(ctx, op->data, &n, op->data, (int)op->len) != 1)
@@ -60,7 +61,7 @@ static int open_one(const struct pv_aead_op *op)
     if (op->len < PV_AEAD_TAG_LEN)
         return PV_ERR_AUTH;
     size_t len = op->len - PV_AEAD_TAG_LEN;
-    if (op->len > DATA_MAX || !start(ctx, op->counter, 0) ||
+    if (op->len > DATA_MAX || !start(op, 0) ||
         EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, PV_AEAD_TAG_LEN, op->data + len) != 1)
         return PV_ERR_CRYPTO;
     if (len > 0 && EVP_CipherUpdate(ctx, op->data, &n, op->data, (int)len) != 1)
@@ -71,6 +72,58 @@ static int open_one(const struct pv_aead_op *op)
     }
     return PV_OK;
 }
+
+/* --- one message ---------------------------------------------------------------------------- */
+
+/* A context for one message under its nonce, its associated data taken in; NULL. */
+static EVP_CIPHER_CTX *begin(const uint8_t *key, uint64_t counter, struct pv_view ad, int encrypt)
+{
+    uint8_t nonce[PV_AEAD_NONCE_LEN];
+    int n = 0;
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    pv_aead_nonce(PV_SUITE_AES, counter, nonce);
+    if (ctx != NULL && EVP_CipherInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, nonce, encrypt) == 1 &&
+        (ad.len == 0 || EVP_CipherUpdate(ctx, NULL, &n, ad.ptr, (int)ad.len) == 1))
+        return ctx;
+    EVP_CIPHER_CTX_free(ctx);
+    return NULL;
+}
+
+void pv_gcm_seal(uint8_t *ct, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_t counter,
+                 struct pv_view ad, struct pv_view pt)
+{
+    int n = 0;
+    EVP_CIPHER_CTX *ctx = begin(key, counter, ad, 1);
+    bool ok = ctx != NULL &&
+              (pt.len == 0 || EVP_CipherUpdate(ctx, ct, &n, pt.ptr, (int)pt.len) == 1) &&
+              EVP_CipherFinal_ex(ctx, ct + pt.len, &n) == 1 &&
+              EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, PV_AEAD_TAG_LEN, ct + pt.len) == 1;
+    EVP_CIPHER_CTX_free(ctx);
+    if (!ok)
+        memset(ct, 0, pt.len + PV_AEAD_TAG_LEN);
+}
+
+int pv_gcm_open(uint8_t *pt, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_t counter,
+                struct pv_view ad, struct pv_view ct)
+{
+    uint8_t tag[PV_AEAD_TAG_LEN];
+    int n = 0;
+    if (ct.len < PV_AEAD_TAG_LEN || ct.len > DATA_MAX || ad.len > DATA_MAX)
+        return PV_ERR_AUTH;
+    size_t len = ct.len - PV_AEAD_TAG_LEN;
+    memcpy(tag, ct.ptr + len, sizeof(tag));
+    EVP_CIPHER_CTX *ctx = begin(key, counter, ad, 0);
+    bool ok = ctx != NULL &&
+              EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, PV_AEAD_TAG_LEN, tag) == 1 &&
+              (len == 0 || EVP_CipherUpdate(ctx, pt, &n, ct.ptr, (int)len) == 1) &&
+              EVP_CipherFinal_ex(ctx, pt + len, &n) == 1;
+    EVP_CIPHER_CTX_free(ctx);
+    if (!ok && len > 0)
+        memset(pt, 0, len); /* EVP decrypts before it knows the tag */
+    return ok ? PV_OK : PV_ERR_AUTH;
+}
+
+/* --- batches -------------------------------------------------------------------------------- */
 
 static void seal(void *state, struct pv_aead_op *ops, size_t n)
 {

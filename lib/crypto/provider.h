@@ -8,6 +8,9 @@
 #ifndef PV_CRYPTO_PROVIDER_H
 #define PV_CRYPTO_PROVIDER_H
 
+#include <string.h>
+
+#include "base/bytes.h"
 #include "crypto/aead.h"
 
 struct pv_aead_provider {
@@ -22,9 +25,26 @@ struct pv_aead_provider {
 };
 
 struct pv_aead {
+    enum pv_suite suite;
     uint8_t key[PV_AEAD_KEY_LEN];
-    void *openssl; /* EVP_CIPHER_CTX */
+    void *openssl;  /* EVP_CIPHER_CTX */
+    void *ipsec_mb; /* the expanded key of AES-GCM; NULL where that library is not used */
 };
+
+enum {
+    PV_AEAD_NONCE_LEN = 12,
+};
+
+/* The nonce of a suite: 4 zero bytes and the counter. */
+static inline void pv_aead_nonce(enum pv_suite suite, uint64_t counter,
+                                 uint8_t ret_nonce[static PV_AEAD_NONCE_LEN])
+{
+    memset(ret_nonce, 0, 4);
+    if (suite == PV_SUITE_AES)
+        pv_store_be64(ret_nonce + 4, counter);
+    else
+        pv_store_le64(ret_nonce + 4, counter);
+}
 
 struct pv_aead_engine {
     const struct pv_aead_provider *provider;
@@ -43,8 +63,16 @@ PV_MUST_CHECK int pv_aead_engine_of(struct pv_aead_engine **ret_engine,
                                     const struct pv_aead_provider *provider);
 
 /* aead_openssl.c: the prepared form of a key. PV_ERR_NOMEM, PV_ERR_CRYPTO. */
-PV_MUST_CHECK int pv_aead_openssl_key_new(void **ret_key,
+PV_MUST_CHECK int pv_aead_openssl_key_new(void **ret_key, enum pv_suite suite,
                                           const uint8_t key[static PV_AEAD_KEY_LEN]);
 void pv_aead_openssl_key_free(void *key); /* wipes */
+
+#ifdef PV_HAVE_IPSEC_MB
+/* aead_ipsec_mb.c: AES-256-GCM's expanded key in *ret_key, or NULL: this processor does not use the
+ * library. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_aead_ipsec_mb_key_new(void **ret_key,
+                                           const uint8_t key[static PV_AEAD_KEY_LEN]);
+void pv_aead_ipsec_mb_key_free(void *key); /* wipes; NULL is fine */
+#endif
 
 #endif /* PV_CRYPTO_PROVIDER_H */

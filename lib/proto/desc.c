@@ -83,6 +83,27 @@ static json_t *number_to_json(uint64_t gen, uint64_t rev)
     return list;
 }
 
+static const struct {
+    enum pv_desc_cap cap;
+    const char *word;
+} caps_words[] = {
+    {PV_DESC_CAP_AES, "aes"},
+};
+
+/* NULL without memory. */
+static json_t *caps_to_json(unsigned caps)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < PV_ARRAY_LEN(caps_words); i++) {
+        if ((caps & caps_words[i].cap) != 0 &&
+            json_array_append_new(list, json_string(caps_words[i].word)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
 static const char *const mapping_words[] = {"unknown", "same", "varies"};
 static const char *const ports_words[] = {"unknown", "sequential", "block", "random"};
 
@@ -142,6 +163,8 @@ json_t *pv_desc_to_json(const struct pv_desc *desc)
     r |= json_object_set_new(obj, "ufrag", json_string(desc->creds.ufrag));
     r |= json_object_set_new(obj, "pwd", json_string(desc->creds.pwd));
     r |= json_object_set_new(obj, "cands", cands_to_json(desc));
+    if (desc->caps != 0)
+        r |= json_object_set_new(obj, "caps", caps_to_json(desc->caps));
     if (desc->nat.mapping != PV_DESC_MAPPING_UNKNOWN)
         r |= json_object_set_new(obj, "nat", nat_to_json(&desc->nat));
     if (desc->attempt.n != 0)
@@ -265,6 +288,22 @@ static int read_wg(const json_t *v, struct pv_desc *desc)
                : PV_ERR_MALFORMED;
 }
 
+static int read_caps(const json_t *list, unsigned *caps)
+{
+    if (list == NULL || json_is_null(list))
+        return PV_OK;
+    if (!json_is_array(list))
+        return PV_ERR_MALFORMED;
+    if (json_array_size(list) > PV_DESC_CAPS_MAX)
+        return PV_ERR_LIMIT;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *word = json_string_value(json_array_get(list, i));
+        for (size_t k = 0; word != NULL && k < PV_ARRAY_LEN(caps_words); k++)
+            *caps |= strcmp(word, caps_words[k].word) == 0 ? (unsigned)caps_words[k].cap : 0;
+    }
+    return PV_OK;
+}
+
 static size_t word_index(const json_t *obj, const char *key, const char *const *words, size_t n)
 {
     const char *word = json_string_value(json_object_get(obj, key));
@@ -338,6 +377,8 @@ int pv_desc_from_json(const json_t *obj, struct pv_desc *ret_desc)
         status = read_ice_chars(obj, "pwd", PWD_MIN, PV_ICE_PWD_MAX, d.creds.pwd);
     if (status == PV_OK)
         status = read_cands(json_object_get(obj, "cands"), &d);
+    if (status == PV_OK)
+        status = read_caps(json_object_get(obj, "caps"), &d.caps);
     if (status == PV_OK)
         status = read_nat(json_object_get(obj, "nat"), &d.nat);
     if (status == PV_OK)

@@ -17,6 +17,7 @@
 
 enum {
     PV_DESC_JSON_DEPTH = 6,    /* nested objects and lists; ours need 4 */
+    PV_DESC_CAPS_MAX = 16,     /* words in caps */
     PV_DESC_STEP_MAX = 16,     /* ports between two mappings of a sequential NAT */
     PV_DESC_JSON_VALUES = 600, /* 32 candidates of 7 values, a chain of 16, and room to grow */
 };
@@ -50,6 +51,11 @@ struct pv_desc_try {
 const char *pv_desc_mapping_word(enum pv_desc_mapping mapping);
 const char *pv_desc_ports_word(enum pv_desc_ports ports);
 
+/* What the sender can; a bit each. Words we do not know are skipped. */
+enum pv_desc_cap {
+    PV_DESC_CAP_AES = 1 << 0, /* "aes": suite 1 of the handshake (DESIGN 7) */
+};
+
 /* Large (about 4 KiB); the password is a secret: wipe. */
 struct pv_desc {
     uint64_t gen, rev;       /* own number; both >= 1 */
@@ -57,6 +63,7 @@ struct pv_desc {
     struct pv_ice_creds creds;
     size_t n_cands;
     struct pv_ice_cand cands[PV_ICE_MAX_REMOTE]; /* carrier is not part of it */
+    unsigned caps;                               /* PV_DESC_CAP_… */
     struct pv_desc_nat nat;
     struct pv_desc_try attempt;
     size_t wg_len; /* 0, PV_WGMSG_INITIATION_LEN or PV_WGMSG_RESPONSE_LEN */
@@ -68,7 +75,7 @@ json_t *pv_desc_to_json(const struct pv_desc *desc);
 
 /* Strict where a value matters; unknown fields, unknown candidate types and addresses that cannot
  * be reached are skipped. PV_ERR_MALFORMED (a field missing or wrong), PV_ERR_LIMIT (more than
- * PV_ICE_MAX_REMOTE candidates). */
+ * PV_ICE_MAX_REMOTE candidates or PV_DESC_CAPS_MAX words in caps). */
 PV_MUST_CHECK int pv_desc_from_json(const json_t *obj, struct pv_desc *ret_desc);
 
 #endif /* PV_DESC_H */

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "crypto/aead.h"
 #include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "crypto/hash.h"
@@ -71,13 +70,19 @@ int pv_noise_mix_dh(struct pv_noise_sym *sym, const uint8_t sk[static 32],
 
 void pv_noise_encrypt_and_hash(struct pv_noise_sym *sym, uint8_t *out, struct pv_view pt)
 {
-    pv_aead_seal(out, sym->k, sym->n++, pv_view(sym->h, sizeof(sym->h)), pt);
+    struct pv_view ad = pv_view(sym->h, sizeof(sym->h));
+    if (sym->suite == PV_SUITE_AES)
+        pv_gcm_seal(out, sym->k, sym->n++, ad, pt);
+    else
+        pv_aead_seal(out, sym->k, sym->n++, ad, pt);
     pv_noise_mix_hash(sym, pv_view(out, pt.len + PV_NOISE_TAG_LEN));
 }
 
 int pv_noise_decrypt_and_hash(struct pv_noise_sym *sym, uint8_t *out, struct pv_view ct)
 {
-    int r = pv_aead_open(out, sym->k, sym->n, pv_view(sym->h, sizeof(sym->h)), ct);
+    struct pv_view ad = pv_view(sym->h, sizeof(sym->h));
+    int r = sym->suite == PV_SUITE_AES ? pv_gcm_open(out, sym->k, sym->n, ad, ct)
+                                       : pv_aead_open(out, sym->k, sym->n, ad, ct);
     if (r < 0)
         return r;
     sym->n++;

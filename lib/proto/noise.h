@@ -3,14 +3,14 @@
  * noise.h - Noise (revision 34) with 25519, ChaChaPoly and BLAKE2s: the symmetric state, the IK
  * handshake of the control channel, the one-message X pattern of signals and stored chat copies.
  *
- * WireGuard's IKpsk2 is built in wgmsg.h from the symmetric state. No I/O, no framing, no retries.
- * Any failure ends a handshake: throw its struct away with the _wipe function. All structs hold
- * secrets and are the caller's memory; one thread at a time.
+ * WireGuard's IKpsk2 is built in wgmsg.h from the symmetric state, also with AESGCM. No I/O, no
+ * framing, no retries. Any failure ends a handshake: throw its struct away with the _wipe function.
+ * All structs hold secrets and are the caller's memory; one thread at a time.
  */
 #ifndef PV_NOISE_H
 #define PV_NOISE_H
 
-#include "base/pv.h"
+#include "crypto/aead.h"
 
 enum {
     PV_NOISE_TAG_LEN = 16,
@@ -35,9 +35,10 @@ struct pv_noise_sym {
     uint8_t k[32];  /* cipher key, meaningful when has_key */
     uint64_t n;     /* nonce of the next message under k */
     bool has_key;
+    enum pv_suite suite; /* the cipher that the name says */
 };
 
-/* InitializeSymmetric(name) and MixHash(prologue). */
+/* InitializeSymmetric(name) and MixHash(prologue); the suite is ChaChaPoly, set it to change. */
 void pv_noise_sym_init(struct pv_noise_sym *sym, const char *name, struct pv_view prologue);
 void pv_noise_sym_wipe(struct pv_noise_sym *sym);
 void pv_noise_mix_hash(struct pv_noise_sym *sym, struct pv_view data);

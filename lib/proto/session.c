@@ -30,6 +30,7 @@ enum slot_name {
 struct slot {
     bool used;
     bool initiator;
+    enum pv_suite suite;
     uint32_t local;
     pv_ns born;
 };
@@ -48,6 +49,8 @@ struct pv_session {
     bool lower_identity;
     bool repeat;
     pv_ns persistent; /* interval, 0 = off */
+    enum pv_suite suite;
+    bool takes[PV_SUITES];
     struct pv_rng rng;
     enum pv_session_reach reach;
 
@@ -191,7 +194,6 @@ static void send_keepalive(struct pv_session *s)
     push(s, PV_SESSION_SEND_KEEPALIVE, s->slots[CURRENT].local);
 }
 
-/* Starts to send with the keys in CURRENT. */
 /* The peer may not send under keys that we made until it has a packet under them. */
 static void prove_keys(struct pv_session *s, pv_ns now)
 {
@@ -200,6 +202,15 @@ static void prove_keys(struct pv_session *s, pv_ns now)
     s->proof_at = s->repeat ? now + PV_SESSION_REPEAT : PV_NEVER;
 }
 
+/* Keys of another suite than wanted are replaced; of two members one side is enough. */
+static void check_suite(struct pv_session *s, pv_ns now)
+{
+    const struct slot *cur = &s->slots[CURRENT];
+    if (cur->used && cur->suite != s->suite && (!s->member || s->lower_identity))
+        begin_attempt(s, now);
+}
+
+/* Starts to send with the keys in CURRENT. */
 static void use_current(struct pv_session *s, pv_ns now)
 {
     const struct slot *cur = &s->slots[CURRENT];
@@ -214,6 +225,7 @@ static void use_current(struct pv_session *s, pv_ns now)
     s->proof_at = PV_NEVER;
     if (s->confirm_due && has_path(s))
         prove_keys(s, now);
+    check_suite(s, now);
 }
 
 /* --- life ----------------------------------------------------------------------------------- */
@@ -233,6 +245,8 @@ int pv_session_new(struct pv_session **ret_session, const struct pv_session_conf
     s->lower_identity = cfg->lower_identity;
     s->repeat = cfg->repeat;
     s->persistent = cfg->member ? 0 : PV_S(cfg->persistent_keepalive);
+    s->suite = cfg->suite;
+    memcpy(s->takes, cfg->takes, sizeof(s->takes));
     s->rng = cfg->rng;
     s->first_sent = PV_NEVER;
     s->give_up_at = PV_NEVER;
@@ -288,6 +302,12 @@ void pv_session_set_reach(struct pv_session *s, enum pv_session_reach reach, pv_
         path_begins(s, now);
 }
 
+void pv_session_set_suite(struct pv_session *s, enum pv_suite suite, pv_ns now)
+{
+    s->suite = suite;
+    check_suite(s, now);
+}
+
 void pv_session_want(struct pv_session *s, pv_ns now)
 {
     if (s->phase != IDLE && s->give_up_at != PV_NEVER)
@@ -318,8 +338,10 @@ static void check_age(struct pv_session *s, bool sent, bool received, pv_ns now)
     const struct slot *cur = &s->slots[CURRENT];
     if (!cur->used)
         return;
+    uint64_t messages =
+        cur->suite == PV_SUITE_AES ? PV_SESSION_REKEY_MESSAGES_AES : PV_SESSION_REKEY_MESSAGES;
     if (sent && ((cur->initiator && now >= cur->born + PV_SESSION_REKEY_AFTER) ||
-                 s->seen.sent - s->sent_at_use >= PV_SESSION_REKEY_MESSAGES))
+                 s->seen.sent - s->sent_at_use >= messages))
         begin_attempt(s, now);
     if (received && cur->initiator && now >= cur->born + LAST_CALL && !s->last_call_made) {
         s->last_call_made = true;
@@ -398,6 +420,8 @@ static int check_initiation(struct pv_session *s, struct pv_wg_initiation *in,
         return PV_ERR_LIMIT;
     if (via == PV_SESSION_BY_SIGNAL && now < s->accept_signal_from && !s->signal_lifted)
         return PV_ERR_LIMIT;
+    if (!s->takes[in->suite])
+        return PV_ERR_UNSUPPORTED;
 
     uint8_t tai64n[PV_TAI64N_LEN];
     struct pv_wg_remote temp;
@@ -473,8 +497,11 @@ int pv_session_handle_response(struct pv_session *s, struct pv_view msg, pv_ns n
     if (r < 0)
         return r;
 
-    struct slot made = {
-        .used = true, .initiator = true, .local = s->pending.local_index, .born = now};
+    struct slot made = {.used = true,
+                        .initiator = true,
+                        .suite = keys.suite,
+                        .local = s->pending.local_index,
+                        .born = now};
     s->has_pending = false; /* its index lives on in the slot */
     end_attempt(s);
     /* Keys that we made as responder and never saw used still count as older than these. */
@@ -608,7 +635,7 @@ static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
     memcpy(s->given, tx->msg, sizeof(s->given));
     clear_slot(s, PREVIOUS);
     clear_slot(s, NEXT);
-    s->slots[NEXT] = (struct slot){.used = true, .local = index, .born = now};
+    s->slots[NEXT] = (struct slot){.used = true, .suite = keys.suite, .local = index, .born = now};
     struct pv_session_event *e = push(s, PV_SESSION_KEYS, index);
     e->keys = keys;
     e->born = now;
@@ -653,6 +680,7 @@ static int make_initiation(struct pv_session *s, uint32_t index, uint64_t stamp_
     s->send_lifted = false;
     pv_tai64n(tai64n, stamp);
     s->pending.local_index = index;
+    s->pending.suite = s->suite;
     int r = pv_wgmsg_initiate(&s->pending, s->device, &s->remote, &s->rng, tai64n, s->msg);
     if (r < 0)
         return r;
@@ -743,6 +771,11 @@ pv_ns pv_session_last_handshake(const struct pv_session *s)
 bool pv_session_has_keys(const struct pv_session *s, pv_ns now)
 {
     return s->slots[CURRENT].used && now < s->slots[CURRENT].born + PV_SESSION_REJECT_AFTER;
+}
+
+enum pv_suite pv_session_suite(const struct pv_session *s)
+{
+    return s->slots[CURRENT].used ? s->slots[CURRENT].suite : s->suite;
 }
 
 bool pv_session_is_trying(const struct pv_session *s)

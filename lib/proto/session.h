@@ -14,6 +14,10 @@
  * is accepted or made. One thread at a time. Heap memory of
  * its own, left out of core dumps.
  *
+ * The suite (DESIGN 7) is the initiator's choice, among those that the responder takes; there is no
+ * fallback. Who is told another one while keys are in use makes new ones (members: the side with
+ * the lower identity).
+ *
  * Key slots (as in Linux): CURRENT is sent with; PREVIOUS is still received with; NEXT was made as
  * responder and becomes CURRENT with the first packet under it. No keys outlive 180 s.
  *
@@ -35,14 +39,15 @@
 #include "proto/wgmsg.h"
 
 /* Whitepaper s6.1 to s6.5 unless said. */
-#define PV_SESSION_REKEY_AFTER    PV_S(120)
-#define PV_SESSION_REJECT_AFTER   PV_S(180)
-#define PV_SESSION_REKEY_TIMEOUT  PV_S(5)
-#define PV_SESSION_JITTER         PV_MS(333) /* upper bound, added to each retry */
-#define PV_SESSION_GIVE_UP_AFTER  PV_S(90)
-#define PV_SESSION_KEEPALIVE      PV_S(10)
-#define PV_SESSION_CROSSING       PV_S(5) /* DESIGN 7 */
-#define PV_SESSION_REKEY_MESSAGES ((uint64_t)1 << 60)
+#define PV_SESSION_REKEY_AFTER        PV_S(120)
+#define PV_SESSION_REJECT_AFTER       PV_S(180)
+#define PV_SESSION_REKEY_TIMEOUT      PV_S(5)
+#define PV_SESSION_JITTER             PV_MS(333) /* upper bound, added to each retry */
+#define PV_SESSION_GIVE_UP_AFTER      PV_S(90)
+#define PV_SESSION_KEEPALIVE          PV_S(10)
+#define PV_SESSION_CROSSING           PV_S(5) /* DESIGN 7 */
+#define PV_SESSION_REKEY_MESSAGES     ((uint64_t)1 << 60)
+#define PV_SESSION_REKEY_MESSAGES_AES ((uint64_t)1 << 26) /* DESIGN 7 */
 /* ours: message 1 may come by signal this often from one peer; the peer sends them 5 s apart, the
  * second between is for the jitter of the way. */
 #define PV_SESSION_SIGNAL_GAP PV_S(4)
@@ -68,6 +73,8 @@ struct pv_session_config {
     bool lower_identity;               /* member: our identity key is the lower one */
     bool repeat;                   /* member: repeat messages 1 and 2 soon, see PV_SESSION_REPEAT */
     uint16_t persistent_keepalive; /* seconds, 0 = off; static peers only */
+    enum pv_suite suite;           /* of the messages 1 that we send */
+    bool takes[PV_SUITES];         /* of the messages 1 that we answer */
     struct pv_rng rng;
 };
 
@@ -84,6 +91,9 @@ struct pv_session *pv_session_free(struct pv_session *s); /* wipes; NULL is fine
  * nothing received" and passive keepalive stand still. When the way changes while a message 1 is
  * unanswered, the same message is handed out once more for the new one. */
 void pv_session_set_reach(struct pv_session *s, enum pv_session_reach reach, pv_ns now);
+
+/* The suite for our messages 1 from now on. */
+void pv_session_set_suite(struct pv_session *s, enum pv_suite suite, pv_ns now);
 
 /* A handshake is needed (NEED_KEYS, a packet waits, the peer restarted). Joins an attempt that is
  * under way and lengthens it to 90 s from now. */
@@ -116,9 +126,9 @@ void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now);
 /* A message 1 from this peer: in was filled by pv_wgmsg_identify() and its static_pk belongs to
  * this peer (the configured one, or an older one that the owner still accepts). On PV_OK the answer
  * is handed out by the next poll_transmit. in is used up and wiped.
- * PV_ERR_AUTH; PV_ERR_REPLAY: timestamp not above the greatest accepted (a member that repeats the
- * last one before its keys are proven gets the same answer again, to where the first came from);
- * PV_ERR_LIMIT: too many;
+ * PV_ERR_UNSUPPORTED: a suite that this session does not take. PV_ERR_AUTH; PV_ERR_REPLAY:
+ * timestamp not above the greatest accepted (a member that repeats the last one before its keys are
+ * proven gets the same answer again, to where the first came from); PV_ERR_LIMIT: too many;
  * PV_ERR_REFUSED: authentic, but our own message 1 stands (DESIGN 7); with a path it is handed out
  * once more, for the address that this one came from. */
 PV_MUST_CHECK int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *in,
@@ -180,6 +190,8 @@ PV_MUST_CHECK int pv_session_poll_event(struct pv_session *s, struct pv_session_
 pv_ns pv_session_last_handshake(const struct pv_session *s);
 /* Are there keys to send with (younger than 180 s)? */
 bool pv_session_has_keys(const struct pv_session *s, pv_ns now);
+/* The suite of the keys we send with; of our next message 1 while there are none. */
+enum pv_suite pv_session_suite(const struct pv_session *s);
 /* Is an attempt to get keys under way? */
 bool pv_session_is_trying(const struct pv_session *s);
 

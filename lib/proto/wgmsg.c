@@ -10,13 +10,18 @@
 #include "crypto/hash.h"
 
 /* Whitepaper s5.4. */
-static const char CONSTRUCTION[] = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
+static const char *const CONSTRUCTION[PV_SUITES] = {
+    [PV_SUITE_CHACHA] = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s",
+    [PV_SUITE_AES] = "Noise_IKpsk2_25519_AESGCM_BLAKE2s",
+};
 static const char IDENTIFIER[] = "WireGuard v1 zx2c4 Jason@zx2c4.com";
 static const char LABEL_MAC1[] = "mac1----";
 static const char LABEL_COOKIE[] = "cookie--";
 
 enum {
     MACS_LEN = 2 * PV_WGMSG_MAC_LEN,
+
+    SUITE = 3, /* in messages 1 and 2 */
 
     /* Message 1 (whitepaper s5.4.2). */
     I_SENDER = 4,
@@ -56,8 +61,10 @@ int pv_wgmsg_type(struct pv_view msg, uint8_t *ret_type)
                 (type == PV_WGMSG_DATA && msg.len >= PV_WGMSG_DATA_MIN);
     if (!fits)
         return PV_ERR_MALFORMED;
-    if (msg.ptr[3] != 0)
-        return type <= PV_WGMSG_RESPONSE ? PV_ERR_UNSUPPORTED : PV_ERR_MALFORMED;
+    if (type > PV_WGMSG_RESPONSE && msg.ptr[SUITE] != 0)
+        return PV_ERR_MALFORMED;
+    if (msg.ptr[SUITE] >= PV_SUITES)
+        return PV_ERR_UNSUPPORTED;
     *ret_type = type;
     return PV_OK;
 }
@@ -190,9 +197,11 @@ int pv_wgmsg_read_cookie(const struct pv_wg_remote *remote, struct pv_view msg,
 
 /* --- message 1 ------------------------------------------------------------------------------ */
 
-static void start(struct pv_noise_sym *sym, const uint8_t responder_pk[static 32])
+static void start(struct pv_noise_sym *sym, enum pv_suite suite,
+                  const uint8_t responder_pk[static 32])
 {
-    pv_noise_sym_init(sym, CONSTRUCTION, pv_view(IDENTIFIER, strlen(IDENTIFIER)));
+    pv_noise_sym_init(sym, CONSTRUCTION[suite], pv_view(IDENTIFIER, strlen(IDENTIFIER)));
+    sym->suite = suite;
     pv_noise_mix_hash(sym, pv_view(responder_pk, 32));
 }
 
@@ -211,10 +220,11 @@ int pv_wgmsg_initiate(struct pv_wg_pending *pending, const struct pv_wg_device *
     struct pv_noise_sym *sym = &pending->sym;
     uint8_t msg[PV_WGMSG_INITIATION_LEN] = {PV_WGMSG_INITIATION};
 
+    msg[SUITE] = (uint8_t)pending->suite;
     pv_dh_keypair(rng, pending->e.sk, pending->e.pk);
     pv_store_le32(msg + I_SENDER, pending->local_index);
     memcpy(msg + I_EPHEMERAL, pending->e.pk, 32);
-    start(sym, remote->pk);
+    start(sym, pending->suite, remote->pk);
     mix_ephemeral(sym, pending->e.pk);
     int r = pv_noise_mix_dh(sym, pending->e.sk, remote->pk);
     if (r < 0)
@@ -239,11 +249,12 @@ int pv_wgmsg_identify(const struct pv_wg_device *dev, struct pv_view msg,
     int r = expect_type(msg, PV_WGMSG_INITIATION);
     if (r < 0)
         return r;
+    in.suite = (enum pv_suite)msg.ptr[SUITE];
     in.remote_index = pv_load_le32(msg.ptr + I_SENDER);
     memcpy(in.ephemeral_pk, msg.ptr + I_EPHEMERAL, 32);
     memcpy(in.sealed_timestamp, msg.ptr + I_TIMESTAMP, I_TIMESTAMP_LEN);
 
-    start(&in.sym, dev->keys.pk);
+    start(&in.sym, in.suite, dev->keys.pk);
     mix_ephemeral(&in.sym, in.ephemeral_pk);
     r = pv_noise_mix_dh(&in.sym, dev->keys.sk, in.ephemeral_pk);
     if (r == PV_OK)
@@ -296,6 +307,7 @@ int pv_wgmsg_respond(struct pv_wg_initiation *in, const struct pv_wg_remote *rem
     uint8_t msg[PV_WGMSG_RESPONSE_LEN] = {PV_WGMSG_RESPONSE};
     struct pv_noise_keys e;
 
+    msg[SUITE] = (uint8_t)in->suite;
     pv_dh_keypair(rng, e.sk, e.pk);
     pv_store_le32(msg + R_SENDER, local_index);
     pv_store_le32(msg + R_RECEIVER, in->remote_index);
@@ -308,6 +320,7 @@ int pv_wgmsg_respond(struct pv_wg_initiation *in, const struct pv_wg_remote *rem
     put_macs(msg, sizeof(msg), remote);
 
     ret_keys->remote_index = in->remote_index;
+    ret_keys->suite = in->suite;
     pv_noise_split(&in->sym, ret_keys->recv, ret_keys->send);
     memcpy(ret_msg, msg, sizeof(msg));
     return PV_OK;
@@ -336,7 +349,8 @@ int pv_wgmsg_read_response(const struct pv_wg_pending *pending, const struct pv_
     int r = expect_type(msg, PV_WGMSG_RESPONSE);
     if (r < 0)
         return r;
-    if (pv_load_le32(msg.ptr + R_RECEIVER) != pending->local_index)
+    if (pv_load_le32(msg.ptr + R_RECEIVER) != pending->local_index ||
+        msg.ptr[SUITE] != (uint8_t)pending->suite)
         return PV_ERR_AUTH;
 
     struct pv_noise_sym sym = pending->sym;
@@ -345,6 +359,7 @@ int pv_wgmsg_read_response(const struct pv_wg_pending *pending, const struct pv_
         r = pv_noise_decrypt_and_hash(&sym, empty, pv_view(msg.ptr + R_EMPTY, PV_NOISE_TAG_LEN));
     if (r == PV_OK) {
         ret_keys->remote_index = pv_load_le32(msg.ptr + R_SENDER);
+        ret_keys->suite = pending->suite;
         pv_noise_split(&sym, ret_keys->send, ret_keys->recv);
     }
     pv_noise_sym_wipe(&sym);

@@ -5,7 +5,8 @@
  *
  * Functions on explicit structs: no timers, no retries, no memory of peers (session.h), no decision
  * about load (cookie.h). Message 4 is sealed and opened by the fast path. Numbers in the messages
- * are little-endian. Byte 3 of messages 1 and 2 is the suite; only 0 is spoken.
+ * are little-endian. Byte 3 of messages 1 and 2 is the suite (enum pv_suite, DESIGN 7): 0 is
+ * WireGuard's; 1 is ours, the same handshake under Noise_IKpsk2_25519_AESGCM_BLAKE2s.
  */
 #ifndef PV_WGMSG_H
 #define PV_WGMSG_H
@@ -29,7 +30,7 @@ enum {
 
 /* What kind of message a datagram is, by its first bytes and its length: PV_WGMSG_INITIATION to
  * PV_WGMSG_DATA. PV_ERR_MALFORMED for anything else, PV_ERR_UNSUPPORTED for a message 1 or 2 of
- * another suite. Says nothing about authenticity. */
+ * a suite we do not know. Says nothing about authenticity. */
 PV_MUST_CHECK int pv_wgmsg_type(struct pv_view msg, uint8_t *ret_type);
 /* The receiver index of a message 2, 3 or 4: whose it is. */
 uint32_t pv_wgmsg_receiver(struct pv_view msg);
@@ -63,6 +64,7 @@ struct pv_wg_keys {
     uint8_t send[32];
     uint8_t recv[32];
     uint32_t remote_index; /* goes into the messages 4 we send */
+    enum pv_suite suite;   /* what they are for */
 };
 
 /* --- timestamps ----------------------------------------------------------------------------- */
@@ -79,9 +81,11 @@ struct pv_wg_pending {
     struct pv_noise_sym sym;
     struct pv_noise_keys e;
     uint32_t local_index;
+    enum pv_suite suite;
 };
 
-/* Writes message 1 with mac1 and a zero mac2; the caller has set pending->local_index. PV_ERR_AUTH
+/* Writes message 1 with mac1 and a zero mac2; the caller has set pending->local_index and
+ * pending->suite. PV_ERR_AUTH
  * is impossible for a remote that passed pv_wg_remote_init() unless the ephemeral meets it by
  * chance; treat it as "try again". */
 PV_MUST_CHECK int pv_wgmsg_initiate(struct pv_wg_pending *pending, const struct pv_wg_device *dev,
@@ -89,7 +93,7 @@ PV_MUST_CHECK int pv_wgmsg_initiate(struct pv_wg_pending *pending, const struct 
                                     const uint8_t tai64n[static PV_TAI64N_LEN],
                                     uint8_t ret_msg[static PV_WGMSG_INITIATION_LEN]);
 /* Reads message 2 (mac1 already checked). pending stays as it was, so a forged answer does no harm;
- * wipe it after success. PV_ERR_AUTH, also for another receiver index and another psk. */
+ * wipe it after success. PV_ERR_AUTH, also for another receiver index, suite and psk. */
 PV_MUST_CHECK int pv_wgmsg_read_response(const struct pv_wg_pending *pending,
                                          const struct pv_wg_device *dev,
                                          const struct pv_wg_remote *remote, struct pv_view msg,
@@ -105,6 +109,7 @@ struct pv_wg_initiation {
     uint8_t static_pk[32];             /* of the sender */
     uint8_t ephemeral_pk[32];
     uint32_t remote_index;
+    enum pv_suite suite; /* proven by the second half, like the rest */
     struct pv_noise_sym sym;
     uint8_t sealed_timestamp[PV_TAI64N_LEN + PV_NOISE_TAG_LEN];
 };
@@ -118,7 +123,8 @@ PV_MUST_CHECK int pv_wgmsg_identify(const struct pv_wg_device *dev, struct pv_vi
  * PV_ERR_AUTH. */
 PV_MUST_CHECK int pv_wgmsg_accept(struct pv_wg_initiation *in, const struct pv_wg_remote *remote,
                                   uint8_t ret_tai64n[static PV_TAI64N_LEN]);
-/* Writes message 2 to an accepted message 1, mac2 zero, and derives the keys. Call once.
+/* Writes message 2 to an accepted message 1, of its suite, mac2 zero, and derives the keys. Call
+ * once.
  * PV_ERR_AUTH when the sender's ephemeral key is of small order. */
 PV_MUST_CHECK int pv_wgmsg_respond(struct pv_wg_initiation *in, const struct pv_wg_remote *remote,
                                    const struct pv_rng *rng, uint32_t local_index,

@@ -62,6 +62,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (pv_crypto_init() < 0 || pv_wgmsg_type(msg, &type) < 0)
         return 0;
     make_pair(&p);
+    if (type == PV_WGMSG_RESPONSE)
+        pending.suite = (enum pv_suite)data[3]; /* an answer to what we asked for */
     if (type != PV_WGMSG_INITIATION)
         (void)pv_wgmsg_receiver(msg);
     if (pv_wgmsg_initiate(&pending, &p.init, &p.to_resp, &rng, tai64n, own) < 0)

@@ -71,6 +71,8 @@ struct w_options {
     bool repeat;
     uint16_t persistent; /* of node 0 */
     bool other_psk;      /* node 1 has another one */
+    enum pv_suite suite[2];
+    bool strict; /* each takes its own suite only, as static peers do */
     uint64_t seed;
 };
 
@@ -83,9 +85,12 @@ static inline struct pv_session *w_session(const struct world *w, int i, int pee
         .repeat = o->repeat,
         .lower_identity = i == 0,
         .persistent_keepalive = i == 0 ? o->persistent : 0,
+        .suite = o->suite[i],
+        .takes = {!o->strict, !o->strict},
         .rng = w->rng,
     };
     struct pv_session *s = NULL;
+    cfg.takes[o->suite[i]] = true;
     memcpy(cfg.remote_pk, w->n[peer].dev.keys.pk, 32);
     if (!o->members)
         memset(cfg.psk, 0x77, sizeof(cfg.psk));

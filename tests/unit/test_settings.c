@@ -53,6 +53,7 @@ static void every_key_reaches_its_field(void **state)
                                     "public-key = " KEY_B "\n"
                                     "endpoint = [2001:db8::5]:9\n"
                                     "persistent-keepalive = off\n"
+                                    "suite = aes\n"
                                     "[traversal]\n"
                                     "predict = off\n"
                                     "birthday = off\n"
@@ -106,6 +107,8 @@ static void every_key_reaches_its_field(void **state)
     assert_string_equal(carol->endpoint_host, "2001:db8::5");
     assert_int_equal(carol->endpoint_port, 9);
     assert_int_equal(carol->persistent_keepalive, 0);
+    assert_int_equal(bob->suite, PV_SUITE_CHACHA);
+    assert_int_equal(carol->suite, PV_SUITE_AES);
     pv_settings_done(&s);
 }
 
@@ -175,7 +178,7 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
         {"[peer a]\nendpoint = 2001:db8::1:5\n", "conf:2: endpoint:"},
         {"[peer a]\npersistent-keepalive = 65536\n", "conf:2: persistent-keepalive:"},
         {"[peer a]\npreshared-key-file = psk\n", "conf:2: preshared-key-file:"},
-        {"[peer a]\nsuite = aes\n", "conf:2: unknown key suite"},
+        {"[peer a]\nsuite = des\n", "conf:2: suite: expected chacha or aes"},
         {"[interface]\nport: 5\n  mtu = 1400\n", "conf:3: the line begins with a blank"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {

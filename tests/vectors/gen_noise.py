@@ -11,6 +11,7 @@ import os
 import struct
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from dissononce.cipher.aesgcm import AESGCMCipher
 from dissononce.cipher.chachapoly import ChaChaPolyCipher
 from dissononce.dh.x25519.private import PrivateKey
 from dissononce.dh.x25519.x25519 import X25519DH
@@ -38,8 +39,8 @@ def keypair(sk):
     return X25519DH().generate_keypair(sk)
 
 
-def handshake(ephemeral):
-    return HandshakeState(SymmetricState(CipherState(ChaChaPolyCipher()), Blake2sHash()),
+def handshake(ephemeral, cipher=ChaChaPolyCipher):
+    return HandshakeState(SymmetricState(CipherState(cipher()), Blake2sHash()),
                           NoGenDH(X25519DH(), ephemeral))
 
 
@@ -124,13 +125,15 @@ def xchacha_seal(key, nonce24, plaintext, ad):
         b"\0\0\0\0" + nonce24[16:], plaintext, ad)
 
 
-def make_wireguard(out, tag, psk, cookie=None):
-    """Messages 1, 2 and a first transport packet (whitepaper s5.4.2, 5.4.3, 5.4.6)."""
+def make_wireguard(out, tag, psk, cookie=None, suite=0):
+    """Messages 1, 2 and a first transport packet (whitepaper s5.4.2, 5.4.3, 5.4.6); suite 1 is
+    AES-256-GCM, its number in byte 3 of messages 1 and 2."""
     si, sr, ei, er = (secret("wg %s %s" % (tag, n)) for n in ("si", "sr", "ei", "er"))
     prologue = b"WireGuard v1 zx2c4 Jason@zx2c4.com"
     pattern = PSKPatternModifier(2).modify(IKHandshakePattern())
     assert pattern.name == "IKpsk2"
-    init, resp = handshake(ei), handshake(er)
+    cipher = AESGCMCipher if suite else ChaChaPolyCipher
+    init, resp = handshake(ei, cipher), handshake(er, cipher)
     init.initialize(pattern, True, prologue, s=keypair(si), rs=keypair(sr).public, psks=[psk])
     resp.initialize(pattern, False, prologue, s=keypair(sr), psks=[psk])
     i_index, r_index = 0x11223344, 0xaabbccdd
@@ -142,11 +145,11 @@ def make_wireguard(out, tag, psk, cookie=None):
         return body + (blake2s(body, key=use_cookie, size=16) if use_cookie else bytes(16))
 
     noise1, _ = one_message(init, timestamp)
-    msg1 = macs(struct.pack("<LL", 1, i_index) + bytes(noise1), keypair(sr).public.data, cookie)
+    msg1 = macs(struct.pack("<LL", 1 | suite << 24, i_index) + bytes(noise1), keypair(sr).public.data, cookie)
     assert len(msg1) == 148
     resp.read_message(bytes(noise1), bytearray())
     noise2, (r_recv, r_send) = one_message(resp, b"")
-    msg2 = macs(struct.pack("<LLL", 2, r_index, i_index) + bytes(noise2), keypair(si).public.data,
+    msg2 = macs(struct.pack("<LLL", 2 | suite << 24, r_index, i_index) + bytes(noise2), keypair(si).public.data,
                 None)
     assert len(msg2) == 92
     i_send, i_recv = init.read_message(bytes(noise2), bytearray())
@@ -190,6 +193,7 @@ def main():
     msg1, pk, index = make_wireguard(wg, "plain", bytes(32))
     cookie = make_cookie(wg, msg1, pk, index)
     make_wireguard(wg, "psk", hashlib.sha256(b"wg psk").digest(), cookie)
+    make_wireguard(wg, "aes", hashlib.sha256(b"wg psk").digest(), suite=1)
     wg.write()
 
 
