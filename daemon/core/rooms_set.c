@@ -156,9 +156,9 @@ static int count_record(struct pv_rooms *rs, struct room *room, const struct pv_
     const uint8_t *pk = rec->type == PV_ROOM_CREATE ? rec->signer : rec->node;
     uint32_t round = rec->type == PV_ROOM_CREATE ? 1 : rec->round;
     int r = room_member_find(room, pk) != NULL ? PV_OK : add_member(rs, room, pk);
-    if (r < 0)
-        return r;
-    m = room_member_find(room, pk);
+    m = r < 0 ? NULL : room_member_find(room, pk);
+    if (m == NULL)
+        return r < 0 ? r : PV_ERR_NOMEM;
     m->round = round > m->round ? round : m->round;
     return PV_OK;
 }
