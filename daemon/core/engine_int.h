@@ -77,6 +77,7 @@ struct pv_job_item {
 /* Why a job was asked for: what its result means. */
 enum pv_job_purpose {
     PV_JP_STORE,  /* something to be kept: only failure matters */
+    PV_JP_MARK,   /* a high-water mark; arg: its number and the mark, see engine_jobs.c */
     PV_JP_ENROLL, /* create or join waits for it */
     PV_JP_IFACE_UP,
     PV_JP_IFACE_DOWN,

@@ -60,7 +60,8 @@ int pv_engine_poll_job(struct pv_engine *e, struct pv_job **ret_job)
 /* --- what is stored ----------------------------------------------------------------------------
  */
 
-void pv_engine_set_meta(struct pv_engine *e, const char *name, struct pv_view value)
+static void put_meta(struct pv_engine *e, const char *name, struct pv_view value,
+                     enum pv_job_purpose purpose, uint64_t arg)
 {
     struct pv_job *job = pv_engine_new_job(PV_JOB_SET_META);
     if (job == NULL)
@@ -73,7 +74,12 @@ void pv_engine_set_meta(struct pv_engine *e, const char *name, struct pv_view va
     memcpy(job->u.set_meta.name, name, strlen(name) + 1);
     memcpy(job->u.set_meta.value, value.ptr, value.len);
     job->u.set_meta.len = value.len;
-    pv_engine_job(e, job, PV_JP_STORE, 0);
+    pv_engine_job(e, job, purpose, arg);
+}
+
+void pv_engine_set_meta(struct pv_engine *e, const char *name, struct pv_view value)
+{
+    put_meta(e, name, value, PV_JP_STORE, 0);
 }
 
 void pv_engine_set_meta_u64(struct pv_engine *e, const char *name, uint64_t value)
@@ -152,15 +158,37 @@ static void save_all(struct pv_engine *e)
     pv_engine_store_marks(e);
 }
 
+enum {
+    MARKS = 3,
+    MARK_BITS = 62, /* of a mark in a job's argument; its number stands above */
+};
+
+static struct pv_highwater *mark_of(struct pv_engine *e, size_t number, const char **ret_name)
+{
+    struct pv_highwater *const all[MARKS] = {&e->signal_seq, &e->env.gen, &e->env.tai};
+    static const char *const names[MARKS] = {"signal-seq", "gen", "tai64n"};
+    *ret_name = names[number];
+    return all[number];
+}
+
 void pv_engine_store_marks(struct pv_engine *e)
 {
-    uint64_t mark;
-    if (pv_highwater_take_mark(&e->signal_seq, &mark))
-        pv_engine_set_meta_u64(e, "signal-seq", mark);
-    if (pv_highwater_take_mark(&e->env.gen, &mark))
-        pv_engine_set_meta_u64(e, "gen", mark);
-    if (pv_highwater_take_mark(&e->env.tai, &mark))
-        pv_engine_set_meta_u64(e, "tai64n", mark);
+    for (uint64_t i = 0; i < MARKS; i++) {
+        const char *name;
+        uint64_t mark;
+        uint8_t buf[8];
+        if (!pv_highwater_take_mark(mark_of(e, i, &name), &mark))
+            continue;
+        pv_store_be64(buf, mark);
+        put_meta(e, name, pv_view(buf, sizeof(buf)), PV_JP_MARK, i << MARK_BITS | mark);
+    }
+}
+
+static void mark_stored(struct pv_engine *e, uint64_t arg)
+{
+    const char *name;
+    pv_highwater_stored(mark_of(e, arg >> MARK_BITS, &name),
+                        arg & (((uint64_t)1 << MARK_BITS) - 1));
 }
 
 static const struct pv_view *find_meta(const struct pv_saved *saved, const char *name, size_t len)
@@ -225,6 +253,11 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
     switch (wait->purpose) {
     case PV_JP_STORE:
         store_result(e, result, now);
+        break;
+    case PV_JP_MARK:
+        store_result(e, result, now);
+        if (result->status == PV_OK)
+            mark_stored(e, wait->arg);
         break;
     case PV_JP_ENROLL:
         pv_enroll_job_done(e, result, now);

@@ -54,6 +54,7 @@ static void make_node(struct world *w, int i)
     env->wall_us = UINT64_C(1800000000000000);
     env->wall_at = w->now;
     env->signalling = true;
+    env->gen.safe = env->tai.safe = UINT64_MAX; /* marks are on disk */
     env->n_locals = 1;
     env->locals[0] = (struct pv_ice_cand){
         .type = PV_ICE_HOST,
