@@ -168,9 +168,21 @@ static void status_relays(struct pv_table *t, const json_t *s)
             "blocked here: everything goes through the coordinator by TCP or TLS");
 }
 
+/* " since 14:03"; "" when that is not known. */
+static const char *since(const json_t *coord, char buf[static PV_SHOW_BUF])
+{
+    char when[PV_SHOW_BUF];
+    double at = pv_json_real(coord, "away_since", 0);
+    buf[0] = '\0';
+    if (at > 0)
+        snprintf(buf, PV_SHOW_BUF, " since %.20s",
+                 pv_show_time(at, (double)pv_clock_wall_us() / 1e6, when));
+    return buf;
+}
+
 static void status_outside(struct pv_table *t, const json_t *s)
 {
-    char text[PV_SHOW_BUF], rtt[PV_SHOW_BUF];
+    char text[2 * PV_SHOW_BUF], rtt[PV_SHOW_BUF], when[PV_SHOW_BUF];
     const json_t *iface = json_object_get(s, "interface"), *addr;
     const json_t *coord = json_object_get(s, "coordinator");
     const json_t *seen = json_object_get(s, "public");
@@ -188,9 +200,16 @@ static void status_outside(struct pv_table *t, const json_t *s)
         const char *more = pv_json_text(coord, "error", "");
         if (up)
             more = ms < 0 ? "" : pv_show_ms(ms, rtt);
-        snprintf(text, sizeof(text), "%.40s  %s%s%.40s", pv_json_text(coord, "address", "?"),
-                 up ? "connected" : "unreachable", more[0] == '\0' ? "" : "  ", more);
+        snprintf(text, sizeof(text), "%.40s  %s%.24s%s%.40s", pv_json_text(coord, "address", "?"),
+                 up ? "connected" : "unreachable", up ? "" : since(coord, when),
+                 more[0] == '\0' ? "" : "  ", more);
         row(t, "coordinator", up ? PV_GREEN : PV_YELLOW, text);
+        double without = pv_json_real(coord, "reached_without", 0);
+        if (!up && without > 0) {
+            snprintf(text, sizeof(text), "%.0f %s reached without it", without,
+                     without == 1 ? "peer" : "peers");
+            row(t, "", PV_PLAIN, text);
+        }
     }
     status_relays(t, s);
     json_array_foreach(seen, i, addr)

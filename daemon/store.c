@@ -15,6 +15,7 @@
 #include "crypto/ct.h"
 #include "daemon/identity.h"
 #include "daemon/store_chat.h"
+#include "daemon/store_endpoints.h"
 #include "proto/statement.h"
 
 enum {
@@ -153,6 +154,8 @@ static int make_schema(struct pv_store *s, char ret_error[static PV_JOB_ERROR_MA
     if (r >= 0)
         r = pv_store_chat_schema(s->db);
     if (r >= 0)
+        r = pv_store_endpoints_schema(s->db);
+    if (r >= 0)
         r = exec(s, "COMMIT");
     return r < 0 ? explain(s, "open", ret_error) : PV_OK;
 }
@@ -280,7 +283,11 @@ static int run_in_db(struct pv_store *s, const struct pv_job *job, struct pv_job
     case PV_JOB_SET_NETWORK:
         return set_network(s, &job->u.set_network);
     case PV_JOB_FORGET_NETWORK:
-        return exec(s, "DELETE FROM statements; DELETE FROM network;");
+        if (exec(s, "DELETE FROM statements; DELETE FROM network;") < 0)
+            return -EIO;
+        return pv_store_endpoints_clear(s->db);
+    case PV_JOB_PUT_ENDPOINTS:
+        return pv_store_endpoints_put(s->db, &job->u.put_endpoints);
     case PV_JOB_SET_META:
         return set_meta(s, &job->u.set_meta);
     case PV_JOB_CHAT:
@@ -504,9 +511,15 @@ int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
         r = load_statements(store, &out, &used, n_st);
     if (r >= 0)
         r = load_meta(store, &out, &used, n_meta);
+    if (r >= 0)
+        r = pv_store_endpoints_load(store->db, &out.endpoints, &out.saved.n_endpoints);
+    out.saved.endpoints = out.endpoints;
     if (r < 0) {
         pv_store_saved_done(&out);
-        return explain(store, "read", ret_error);
+        if (r != PV_ERR_NOMEM)
+            return explain(store, "read", ret_error);
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: out of memory", store->path);
+        return r;
     }
     *ret_saved = out;
     return PV_OK;
@@ -516,6 +529,7 @@ void pv_store_saved_done(struct pv_store_saved *saved)
 {
     free(saved->statements);
     free(saved->meta);
+    free(saved->endpoints);
     free(saved->bytes);
     memset(saved, 0, sizeof(*saved));
 }

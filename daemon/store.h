@@ -42,6 +42,7 @@ struct pv_store_saved {
     struct pv_saved saved;
     struct pv_stored_statement *statements;
     struct pv_saved_meta *meta;
+    struct pv_saved_endpoint *endpoints;
     uint8_t *bytes; /* of both */
 };
 /* PV_ERR_NOMEM, PV_ERR_LIMIT, PV_ERR_MALFORMED (damaged); ret_error. */

@@ -33,6 +33,7 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     e->names_dirty = true; /* one that an earlier life left may be of another network */
     e->jobs_tail = &e->jobs;
     e->injects_tail = &e->injects;
+    e->knocks_tail = &e->knocks;
     e->peer_map = pv_map_make(&e->rng, PV_PEER_MAX);
     e->job_map = pv_map_make(&e->rng, PV_CHATLINK_MAX_JOBS + 4096);
     pv_heap_init(&e->timers);
@@ -114,6 +115,8 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
         r = pv_rostersync_new(&e->sync, e->identity->sign_pk, &e->rng);
     if (r == PV_OK)
         r = pv_engine_relays_new(e);
+    if (r == PV_OK)
+        r = pv_recall_new(&e->recall, &e->rng, PV_PEER_MAX);
     if (r == PV_OK && (e->sync_tx = calloc(1, sizeof(*e->sync_tx))) == NULL)
         r = PV_ERR_NOMEM;
     if (r == PV_OK && (e->stunroute = calloc(1, sizeof(*e->stunroute))) == NULL)
@@ -175,6 +178,7 @@ static int restore(struct pv_engine *e, const struct pv_engine_config *cfg, pv_n
         return r;
     }
     pv_engine_enter(e, roster, up, now);
+    pv_engine_recall_load(e, cfg->saved, now);
     return PV_OK;
 }
 
@@ -195,6 +199,7 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
     }
     pv_engine_run_names(e, now);
     pv_engine_chat_pump(e, now);
+    pv_engine_run_recall(e, now);
     *ret_engine = e;
     return PV_OK;
 }
@@ -203,6 +208,9 @@ static void free_queues(struct pv_engine *e)
 {
     struct pv_job *job;
     struct pv_engine_inject inject;
+    struct pv_engine_transmit knock;
+    while (pv_engine_recall_transmit(e, &knock))
+        continue;
     while (pv_engine_poll_job(e, &job) == PV_OK)
         pv_job_free(job);
     while (e->injects != NULL && pv_engine_poll_inject(e, &inject) == PV_OK)
@@ -247,6 +255,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_hardnat_free(e->hard);
     pv_mapper_free(e->mapper);
     pv_engine_relays_free(e);
+    pv_recall_free(e->recall);
     pv_cookie_checker_free(e->cookies);
     pv_fp_builder_free(e->fp);
     pv_heap_done(&e->timers);
@@ -343,10 +352,12 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now)
         pv_engine_relay_check(e, now);
         pv_coordclient_kick(e->coord, now); /* a NAT that forgot us forgot this connection too */
         pv_engine_env_changed(e, true, now);
+        pv_recall_moved(e->recall, now);
     }
     pv_engine_coord_pump(e, now);
     pv_engine_relay_pump(e, now);
     pv_engine_run_sync(e, now);
+    pv_engine_run_recall(e, now);
     pv_engine_run_names(e, now);
     pv_engine_run_waiters(e, now);
     pv_engine_chat_pump(e, now);
@@ -398,6 +409,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     next = pv_min_ns(next, pv_filelink_next_timeout(e->files));
     next = pv_min_ns(next, pv_rooms_next_timeout(e->rooms));
     next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
+    next = pv_min_ns(next, pv_recall_next_timeout(e->recall));
     next = pv_min_ns(next, pv_engine_waiters_timeout(e));
     next = pv_min_ns(next, pv_engine_names_timeout(e));
     next = pv_min_ns(next, pv_engine_keep_timeout(e));
@@ -450,7 +462,7 @@ int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_
     }
     if (pv_engine_relay_poll(e, ret_tx) || poll_gatherer(e, ret_tx) ||
         pv_engine_map_poll(e, ret_tx) || pv_engine_hard_transmit(e, ret_tx) ||
-        pv_engine_life_transmit(e, ret_tx))
+        pv_engine_life_transmit(e, ret_tx) || pv_engine_recall_transmit(e, ret_tx))
         return PV_OK;
     while (e->ready_first != NULL) {
         struct pv_peer *p = e->ready_first;

@@ -70,6 +70,12 @@ struct pv_saved_meta {
     struct pv_view value;
 };
 
+/* One address stored by PV_JOB_PUT_ENDPOINTS. */
+struct pv_saved_endpoint {
+    uint8_t node[32];
+    struct pv_recall_addr addr;
+};
+
 /* Everything the store held at start; borrowed during pv_engine_new() only. */
 struct pv_saved {
     bool has_network;
@@ -80,6 +86,8 @@ struct pv_saved {
     size_t n_statements;
     const struct pv_saved_meta *meta;
     size_t n_meta;
+    const struct pv_saved_endpoint *endpoints;
+    size_t n_endpoints;
 };
 
 /* One auto-accept line of the configuration. */

@@ -416,6 +416,7 @@ static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_
     subscribe_again(e, now);
     pv_engine_keep_online(e, now);
     e->env.signalling = true;
+    pv_engine_recall_online(e);
     pv_engine_env_changed(e, false, now);
     if (e->first_invite != NULL) {
         struct pv_put *put = e->first_invite;
@@ -505,6 +506,7 @@ static void take_answer(struct pv_engine *e, const struct pv_coordclient_event *
 
 static void take_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now)
 {
+    struct pv_peer *p;
     if (pv_enroll_is_guest(e) || e->roster == NULL)
         return;
     switch (msg->type) {
@@ -515,7 +517,9 @@ static void take_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns n
         take_presence(e, &msg->u.presence, now);
         break;
     case PV_CTL_SIGNAL:
-        pv_engine_take_signal(e, &msg->u.signal, now);
+        p = pv_engine_take_signal(e, &msg->u.signal, now);
+        if (p != NULL)
+            p->passed_by = 0;
         break;
     case PV_CTL_PARCEL:
         pv_engine_keep_news(e, now);

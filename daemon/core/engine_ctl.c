@@ -57,7 +57,8 @@ struct pv_peer *pv_engine_need_peer(struct pv_engine *e, const struct pv_ctlapi_
 /* --- statements that only root or an admin can make ---------------------------------------------
  */
 
-static bool may(struct pv_engine *e, const char *what, uint8_t right, uint64_t handle)
+/* May this node sign that, with or without the coordinator? */
+static bool may_sign(struct pv_engine *e, const char *what, uint8_t right, uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
     if (!pv_engine_need_network(e, what, handle))
@@ -73,6 +74,14 @@ static bool may(struct pv_engine *e, const char *what, uint8_t right, uint64_t h
         pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, text);
         return false;
     }
+    return true;
+}
+
+static bool may(struct pv_engine *e, const char *what, uint8_t right, uint64_t handle)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (!may_sign(e, what, right, handle))
+        return false;
     if (!pv_engine_is_online(e)) {
         snprintf(text, sizeof(text),
                  "%s: the coordinator cannot be reached (%s): try again when it is back", what,
@@ -114,6 +123,25 @@ static void put_refused(struct pv_engine *e, const struct pv_put *put, enum pv_c
     pv_ctlsrv_fail(e->ctl, put->handle, away ? PV_CTLAPI_UNREACHABLE : PV_CTLAPI_REFUSED, text);
 }
 
+/* Who is removed must not stay because the coordinator is away: it takes effect here, goes to every
+ * member that is reached, and to the coordinator when it is back and heads are compared. */
+static void revoke_without(struct pv_engine *e, const struct pv_put *put, pv_ns now)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    size_t refused = 0;
+    for (size_t i = 0; i < put->n; i++) {
+        const struct pv_ctl_item item = {
+            .statement = pv_view(put->statements[i].raw, put->statements[i].len)};
+        refused += pv_engine_add_statements(e, &item, 1, now);
+    }
+    snprintf(text, sizeof(text), "%s: %s", put_name(put->kind),
+             refused > 0 ? "the coordinator is away, and this node does not accept it itself: "
+                           "try again when it is back"
+                         : "done on this node and told to the members it reaches; the coordinator "
+                           "is away and is told when it is back");
+    pv_ctlsrv_fail(e->ctl, put->handle, PV_CTLAPI_UNREACHABLE, text);
+}
+
 static void forget_network(struct pv_engine *e, bool keys, uint64_t handle, pv_ns now)
 {
     struct pv_job *job = pv_engine_new_job(PV_JOB_FORGET_NETWORK);
@@ -144,6 +172,9 @@ void pv_engine_put_done(struct pv_engine *e, struct pv_put *put, enum pv_ctl_err
             pv_log(e->log, PV_LOG_WARN, "what=\"upload refused\" why=%s", pv_ctl_error_word(error));
     } else if (put->kind == PV_PUT_LEAVE && error != PV_CTL_E_NONE && put->force) {
         forget_network(e, true, put->handle, now);
+    } else if (error == PV_CTL_E_OFFLINE &&
+               (put->kind == PV_PUT_REMOVE || put->kind == PV_PUT_REVOKE_INVITE)) {
+        revoke_without(e, put, now);
     } else if (error != PV_CTL_E_NONE) {
         put_refused(e, put, error);
     } else if (put->kind == PV_PUT_INVITE) {
@@ -248,7 +279,7 @@ static void do_invite_revoke(struct pv_engine *e, const struct pv_ctlapi_request
                              uint64_t handle, pv_ns now)
 {
     uint8_t pk[32];
-    if (!may(e, "invite revoke", PV_RIGHT_INVITE, handle))
+    if (!may_sign(e, "invite revoke", PV_RIGHT_INVITE, handle))
         return;
     if (pv_key_parse(req->invite, pk) != PV_OK) {
         pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_USAGE,
@@ -261,7 +292,7 @@ static void do_invite_revoke(struct pv_engine *e, const struct pv_ctlapi_request
 static void do_remove(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
                       pv_ns now)
 {
-    if (!may(e, "remove", PV_RIGHT_REVOKE, handle))
+    if (!may_sign(e, "remove", PV_RIGHT_REVOKE, handle))
         return;
     struct pv_peer *p = pv_engine_need_peer(e, req, "remove", true, handle);
     if (p != NULL)

@@ -55,7 +55,21 @@ static void put_chain(struct pv_engine *e, struct pv_signal *sig)
     }
 }
 
-static int send_signal(struct pv_engine *e, struct pv_peer *p, struct pv_signal *sig, pv_ns now)
+static int give_to_coordinator(struct pv_engine *e, const struct pv_peer *p, struct pv_view box)
+{
+    struct pv_ctl_msg msg = {.type = PV_CTL_SIGNAL};
+    memcpy(msg.u.signal.node, p->pk, sizeof(msg.u.signal.node));
+    msg.u.signal.box = box;
+    return pv_coordclient_request(e->coord, &msg, PV_CP_TAG(PV_CP_SIGNAL, p->id));
+}
+
+/* Which ways a signal takes. */
+struct ways {
+    bool coordinator, peers;
+};
+
+static int send_signal(struct pv_engine *e, struct pv_peer *p, struct pv_signal *sig,
+                       struct ways ways, pv_ns now)
 {
     struct pv_signal_route route;
     memcpy(route.network_id, pv_roster_network_id(e->roster), sizeof(route.network_id));
@@ -71,12 +85,11 @@ static int send_signal(struct pv_engine *e, struct pv_peer *p, struct pv_signal 
     int r = pv_signal_write(sig, buf, PV_SIGNAL_TEXT_MAX, &len);
     if (r == PV_OK)
         r = pv_signal_seal(&route, &e->noise, p->transport, &e->rng, pv_view(buf, len), box);
-    if (r == PV_OK) {
-        struct pv_ctl_msg msg = {.type = PV_CTL_SIGNAL};
-        memcpy(msg.u.signal.node, p->pk, sizeof(msg.u.signal.node));
-        msg.u.signal.box = pv_view(box, len + PV_NOISE_X_OVERHEAD);
-        r = pv_coordclient_request(e->coord, &msg, PV_CP_TAG(PV_CP_SIGNAL, p->id));
-    }
+    const struct pv_view sealed = pv_view(box, r == PV_OK ? len + PV_NOISE_X_OVERHEAD : 0);
+    if (r == PV_OK && ways.peers)
+        (void)pv_engine_forward(e, p, sealed, now);
+    if (r == PV_OK && ways.coordinator)
+        r = give_to_coordinator(e, p, sealed);
     pv_wipe(buf, PV_SIGNAL_TEXT_MAX);
     free(buf);
     return r;
@@ -111,11 +124,16 @@ void pv_engine_send_desc(struct pv_engine *e, struct pv_peer *p, const struct pv
     /* In-band may go into a path that just died: from the second repetition on both ways. */
     if (inband)
         send_inband(e, p, sig);
-    if (pv_engine_is_online(e) && p->presence != PV_PRESENCE_OFFLINE &&
-        (!inband || p->descx.sends > 2)) {
+    bool online = pv_engine_is_online(e) && p->presence != PV_PRESENCE_OFFLINE;
+    bool unheard = !p->descx.acked && p->descx.sends > 2;
+    /* A coordinator that died without a word still looks connected: what nobody acknowledges goes
+     * through common peers as well. */
+    const struct ways ways = {.coordinator = online && (!inband || p->descx.sends > 2),
+                              .peers = e->env.n_in_sync > 0 && (unheard || (!online && !inband))};
+    if (ways.coordinator || ways.peers) {
         if (!p->chain_known)
             put_chain(e, sig);
-        int r = send_signal(e, p, sig, now);
+        int r = send_signal(e, p, sig, ways, now);
         if (r != PV_OK)
             pv_trace_add(&p->trace, now, "signal not sent: %s", pv_strstatus(r));
     }
@@ -153,35 +171,39 @@ static struct pv_peer *sender_of(struct pv_engine *e, const uint8_t *from, const
     return p;
 }
 
-static void take_text(struct pv_engine *e, const uint8_t *from, const uint8_t *transport,
-                      struct pv_view text, pv_ns now)
+static struct pv_peer *take_text(struct pv_engine *e, const uint8_t *from, const uint8_t *transport,
+                                 struct pv_view text, pv_ns now)
 {
     struct pv_signal_parsed *parsed = malloc(sizeof(*parsed));
     if (parsed == NULL)
-        return;
+        return NULL;
     int r = pv_signal_parse(text, parsed);
     if (r != PV_OK) {
         pv_log(e->log, PV_LOG_DEBUG, "what=\"signal dropped\" why=\"%s\"", pv_strstatus(r));
         free(parsed);
-        return;
+        return NULL;
     }
     struct pv_peer *p = sender_of(e, from, transport, &parsed->sig, now);
     if (p == NULL) {
         pv_log(e->log, PV_LOG_DEBUG, "what=\"signal dropped\" why=\"sender is no member\"");
     } else if (parsed->sig.seq <= p->signal_seq_seen) {
         pv_log(e->log, PV_LOG_DEBUG, "peer=%s what=\"signal dropped\" why=replayed", p->name);
+        p = NULL;
     } else {
         p->signal_seq_seen = parsed->sig.seq;
         believe(e, p, &parsed->sig, now);
     }
     pv_signal_parsed_done(parsed);
     free(parsed);
+    return p;
 }
 
-void pv_engine_take_signal(struct pv_engine *e, const struct pv_ctl_signal *push, pv_ns now)
+struct pv_peer *pv_engine_take_signal(struct pv_engine *e, const struct pv_ctl_signal *push,
+                                      pv_ns now)
 {
+    struct pv_peer *p = NULL;
     if (e->roster == NULL || push->box.len > PV_SIGNAL_BOX_MAX)
-        return;
+        return NULL;
     struct pv_signal_route route;
     memcpy(route.network_id, pv_roster_network_id(e->roster), sizeof(route.network_id));
     memcpy(route.from, push->node, sizeof(route.from));
@@ -190,15 +212,16 @@ void pv_engine_take_signal(struct pv_engine *e, const struct pv_ctl_signal *push
     uint8_t *text = malloc(PV_SIGNAL_TEXT_MAX);
     uint8_t transport[32];
     if (text == NULL)
-        return;
+        return NULL;
     int r = pv_signal_open(&route, &e->noise, push->box, transport, text);
     if (r == PV_OK)
-        take_text(e, push->node, transport, pv_view(text, push->box.len - PV_NOISE_X_OVERHEAD),
-                  now);
+        p = take_text(e, push->node, transport, pv_view(text, push->box.len - PV_NOISE_X_OVERHEAD),
+                      now);
     else
         pv_log(e->log, PV_LOG_DEBUG, "what=\"signal dropped\" why=\"%s\"", pv_strstatus(r));
     pv_wipe(text, PV_SIGNAL_TEXT_MAX);
     free(text);
+    return p;
 }
 
 void pv_engine_take_inband_desc(struct pv_engine *e, struct pv_peer *p, struct pv_view body,

@@ -249,8 +249,10 @@ void pv_engine_take_inband(struct pv_engine *e, struct pv_peer *p, struct pv_vie
         pv_engine_files_notice(e, p, msg.body, now);
         break;
     case PV_INBAND_SIGNAL:
+        pv_engine_take_forward(e, p, msg.body, now);
+        break;
     case PV_INBAND_PACKET:
-        break; /* framing is fixed; forwarding and inner parts come with paths that need them */
+        break; /* framing is fixed; inner parts come with paths that need them */
     }
 }
 

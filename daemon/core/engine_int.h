@@ -7,6 +7,8 @@
  *   engine_desc.c     descriptions: sealed signals and in-band, both ways
  *   engine_inband.c   in-band messages; ping
  *   engine_sync.c     exchange of statements with peers
+ *   engine_forward.c  signals through a peer whom both sides know
+ *   engine_recall.c   members found again while there is no coordinator
  *   engine_net.c      membership: roster and its events, presence, interface, up and down
  *   engine_coord.c    what the coordinator says and is told
  *   engine_map.c      ports mapped by the routers
@@ -54,6 +56,8 @@ enum {
     PV_ENGINE_LOAD = 200,          /* handshakes a second above which cookies are asked for */
     PV_ENGINE_MAX_HOSTS = 8,       /* addresses of the coordinator as written */
     PV_ENGINE_MAX_WAITERS = 256,   /* pings, waits and watches at once */
+    PV_ENGINE_MAX_KNOCKS = 2 * PV_RECALL_AT_ONCE * PV_RECALL_ADDRS, /* waiting to be sent */
+    PV_ENGINE_TOLD = 2, /* addresses of ours that peers see, kept while there is no server */
 };
 
 /* Owners of STUN transactions in stunroute: the gatherer, the mapper, or peer id + 2 (ids begin
@@ -67,6 +71,20 @@ struct pv_inject_item {
     uint32_t peer;
     size_t len;
     uint8_t bytes[];
+};
+
+/* A message 1 on its way to an address where a member once was. */
+struct pv_knock_item {
+    struct pv_knock_item *next;
+    struct pv_addr dst;
+    uint8_t msg[PV_WGMSG_INITIATION_LEN];
+};
+
+/* What a peer's answers to checks say of our own address. */
+struct pv_told {
+    uint32_t peer; /* 0 = none */
+    struct pv_addr local;
+    struct pv_addr mapped;
 };
 
 struct pv_job_item {
@@ -351,6 +369,7 @@ struct pv_engine {
     uint8_t (*listed)[PV_STATEMENT_HASH_LEN]; /* owned: what the coordinator has, while relisting */
     size_t n_listed, cap_listed;
     char coord_error[PV_CTL_ERROR_TEXT_MAX + 1];
+    uint64_t away_since_s; /* not connected since then, wall clock; 0 = connected, or not wanted */
     struct pv_put *puts;
     uint64_t next_number;
     struct pv_enroll enroll;
@@ -362,6 +381,16 @@ struct pv_engine {
 
     bool notify;          /* there is a program to run */
     unsigned n_notifying; /* runs under way or waiting */
+
+    /* without the coordinator */
+    struct pv_recall *recall;
+    struct pv_knock_item *knocks, **knocks_tail;
+    size_t n_knocks;
+    struct pv_told told[PV_ENGINE_TOLD];
+    bool told_changed;
+    bool can_forward;           /* peers are to be told that somebody passes signals on */
+    struct pv_bucket forwards;  /* signals of our own given to others */
+    struct pv_bucket passed_on; /* signals of others, all in all */
 
     /* chat, files, control socket */
     struct pv_chatlink *chat;
@@ -502,7 +531,9 @@ bool pv_engine_relay_wrap(struct pv_engine *e, uint16_t via, const struct pv_add
 
 void pv_engine_send_desc(struct pv_engine *e, struct pv_peer *p, const struct pv_desc *desc,
                          pv_ns now);
-void pv_engine_take_signal(struct pv_engine *e, const struct pv_ctl_signal *push, pv_ns now);
+/* Who said it; NULL: it was dropped. */
+struct pv_peer *pv_engine_take_signal(struct pv_engine *e, const struct pv_ctl_signal *push,
+                                      pv_ns now);
 /* In-band type 1. */
 void pv_engine_take_inband_desc(struct pv_engine *e, struct pv_peer *p, struct pv_view body,
                                 pv_ns now);
@@ -539,6 +570,31 @@ void pv_engine_take_sync(struct pv_engine *e, struct pv_peer *p, struct pv_view 
 /* In-band messages reach the peer, or no longer do. */
 void pv_engine_sync_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now);
 void pv_engine_run_sync(struct pv_engine *e, pv_ns now);
+
+/* --- engine_forward.c ------------------------------------------------------------------------ */
+
+/* Hands a sealed signal for a peer to a few whom in-band messages reach. How many that were. */
+unsigned pv_engine_forward(struct pv_engine *e, struct pv_peer *to, struct pv_view box, pv_ns now);
+/* In-band type 5: passed on, or for us. */
+void pv_engine_take_forward(struct pv_engine *e, struct pv_peer *from, struct pv_view body,
+                            pv_ns now);
+
+/* --- engine_recall.c ------------------------------------------------------------------------- */
+
+/* The addresses that were stored; after the roster. */
+void pv_engine_recall_load(struct pv_engine *e, const struct pv_saved *saved, pv_ns now);
+/* A peer changed: is it reached, wanted, and at which address? */
+void pv_engine_recall_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now);
+/* Its path is another. */
+void pv_engine_recall_path(struct pv_engine *e, struct pv_peer *p, pv_ns now);
+/* Adds to env.locals what peers see of us, while no server tells. */
+void pv_engine_recall_locals(struct pv_engine *e);
+/* The coordinator is there. */
+void pv_engine_recall_online(struct pv_engine *e);
+void pv_engine_run_recall(struct pv_engine *e, pv_ns now);
+bool pv_engine_recall_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
+/* Members with a path while the coordinator is away. */
+unsigned pv_engine_recall_reached(const struct pv_engine *e);
 
 /* --- engine_net.c ---------------------------------------------------------------------------- */
 

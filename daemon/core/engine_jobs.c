@@ -149,6 +149,7 @@ static void save_all(struct pv_engine *e)
     e->store_dirty = false;
     if (e->roster == NULL)
         return;
+    pv_recall_store_all(e->recall, e->env.wall_at);
     for (const struct pv_roster_entry *x = pv_roster_next_entry(e->roster, NULL); x != NULL;
          x = pv_roster_next_entry(e->roster, x))
         pv_engine_unsaved(e, x);

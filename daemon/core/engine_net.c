@@ -65,6 +65,7 @@ static void member_gone(struct pv_engine *e, const struct pv_member *m, pv_ns no
     pv_log(e->log, PV_LOG_INFO, "peer=%s what=\"member gone\"", m->name);
     pv_chatlink_peer_gone(e->chat, m->node, now);
     pv_engine_files_gone(e, m->node, now);
+    pv_recall_forget(e->recall, m->node, now);
     struct pv_peer *p = pv_engine_peer_by_pk(e, m->node);
     if (p != NULL)
         pv_engine_peer_drop(e, p, now);
@@ -100,7 +101,9 @@ void pv_engine_roster_pump(struct pv_engine *e, pv_ns now)
     bool was_removed = e->removed;
     while (e->roster != NULL && pv_roster_poll_event(e->roster, &ev) == PV_OK)
         take_event(e, &ev, now);
-    if (e->n_unsaved > 0)
+    if (e->n_unsaved > 0 && !pv_engine_is_online(e))
+        pv_rostersync_changed_alone(e->sync, now);
+    else if (e->n_unsaved > 0)
         pv_rostersync_changed(e->sync, now);
     pv_engine_flush_unsaved(e, PV_JP_STORE);
     if (e->removed != was_removed)
@@ -317,6 +320,7 @@ void pv_engine_leave(struct pv_engine *e, pv_ns now)
         pv_engine_files_gone(e, p->pk, now);
     }
     pv_engine_drop_members(e, now);
+    pv_recall_clear(e->recall);
     e->n_unsaved = 0;
     pv_rostersync_set_roster(e->sync, NULL);
     pv_rooms_set_network(e->rooms, NULL, e->identity->sign_pk, now);

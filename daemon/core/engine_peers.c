@@ -86,6 +86,7 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     if (p->path_changed) {
         p->path_changed = false;
         pv_engine_chat_peer(e, p, now);
+        pv_engine_recall_path(e, p, now);
         p->ask_nat = p->ask_nat || p->doubted || !p->has_path;
         if (p->doubted && p->has_path && pv_carrier_is_relayed(&p->path))
             pv_relay_kick(e->env.relays[p->path.via], now);
@@ -99,6 +100,7 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);
     }
     pv_engine_sync_peer(e, p, now);
+    pv_engine_recall_peer(e, p, now);
     pv_engine_relay_peer(e, p, now);
     pv_heap_set(&e->timers, &p->timer, pv_peer_next_timeout(p));
     make_ready(e, p);
@@ -147,8 +149,12 @@ static void release(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     size_t slot = slot_of(p->id);
     pv_engine_hard_gone(e, p, now);
-    if (p->in_sync)
+    if (p->in_sync) {
         pv_rostersync_peer_down(e->sync, p->pk, now);
+        e->env.n_in_sync--;
+    }
+    if (p->reached)
+        pv_recall_set_reached(e->recall, p->pk, false, now);
     pv_engine_relay_drop(e, p, now);
     leave_ready(e, p);
     pv_heap_set(&e->timers, &p->timer, PV_NEVER);
@@ -507,6 +513,8 @@ void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, p
             pv_peer_handle_punt(p, punt, now);
         /* what came in-band may have ended the membership that made the peer */
         p = pv_engine_peer_by_id(e, punt->peer);
+        if (p != NULL && punt->kind == PV_FP_PUNT_INBAND)
+            pv_peer_strayed(p, &punt->from, now);
         if (p != NULL)
             pv_engine_touch(e, p, now);
     }

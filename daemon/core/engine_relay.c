@@ -132,6 +132,9 @@ void pv_engine_relay_stop(struct pv_engine *e, pv_ns now)
 void pv_engine_gather(struct pv_engine *e)
 {
     size_t n = pv_gatherer_candidates(e->gatherer, e->env.locals);
+    e->env.n_locals = n;
+    pv_engine_recall_locals(e);
+    n = e->env.n_locals;
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         const struct pv_addr *relayed =
             e->env.relays[i] == NULL ? NULL : pv_relay_relayed(e->env.relays[i]);

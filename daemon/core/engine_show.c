@@ -342,6 +342,9 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
 
     fill_network(e, &s, head);
     fill_relay(e, &s, relay);
+    s.away_since_s = e->away_since_s;
+    if (e->away_since_s != 0)
+        s.reached_without = pv_engine_recall_reached(e);
     if (e->roster != NULL && e->n_hosts > 0)
         s.coordinator = pv_hostport_format(&e->hosts[0], coordinator);
     if (pv_coordclient_rtt(e->coord) != 0)
@@ -405,6 +408,42 @@ static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
              (double)path.loss / 10.0);
 }
 
+/* By which means without the coordinator it was found. */
+static void why_found(struct pv_engine *e, struct pv_peer *p, json_t **lines)
+{
+    char text[PV_ADDR_TEXT];
+    struct pv_recall_item item;
+    const struct pv_peer *via = pv_engine_peer_by_id(e, p->passed_by);
+    bool cached = false;
+    if (p->recalled.family != PV_AF_NONE) {
+        pv_recall_get(e->recall, p->pk, &item);
+        for (size_t i = 0; i < item.n; i++)
+            cached = cached || pv_addr_equal(&item.addrs[i].addr, &p->recalled);
+        line(lines, "  found without the coordinator, at its %s %s",
+             cached ? "cached address" : "new address", pv_addr_format(&p->recalled, text));
+    } else if (via != NULL) {
+        line(lines, "  found without the coordinator, through %s", via->name);
+    }
+}
+
+/* Where it is being looked for. */
+static void why_knocking(struct pv_engine *e, struct pv_peer *p, json_t **lines)
+{
+    char text[PV_ADDR_TEXT];
+    struct pv_recall_item item;
+    pv_recall_get(e->recall, p->pk, &item);
+    if (item.n == 0)
+        line(lines, "  and no address is known at which it was reached directly before");
+    for (size_t i = 0; i < item.n; i++)
+        line(lines, "  %s %s",
+             pv_recall_is_knocking(e->recall, p->pk)
+                 ? "handshakes go to its cached address"
+                 : "it is looked for when it is wanted, at its cached address",
+             pv_addr_format(&item.addrs[i].addr, text));
+    if (e->env.n_in_sync > 0)
+        line(lines, "  peers that are reached pass our signals on to it: %zu", e->env.n_in_sync);
+}
+
 static void why_no_path(struct pv_engine *e, struct pv_peer *p, json_t **lines)
 {
     if (p->presence == PV_PRESENCE_OFFLINE)
@@ -419,6 +458,8 @@ static void why_no_path(struct pv_engine *e, struct pv_peer *p, json_t **lines)
         line(lines, "%s has no path yet: %s", p->name, pv_peer_state_name(p->state));
     if (p->state == PV_PEER_REACHING && p->descx.theirs.gen == 0)
         line(lines, "  it has not answered our description");
+    if (!p->is_static && !pv_engine_is_online(e))
+        why_knocking(e, p, lines);
 }
 
 static void why_pairs(struct pv_peer *p, json_t **lines)
@@ -522,10 +563,12 @@ static void why_udp(const struct pv_engine *e, const struct pv_peer *p, json_t *
 void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now)
 {
     json_t *lines = pv_ctlapi_lines_new();
-    if (p->has_path)
+    if (p->has_path) {
         why_path(p, &lines, now);
-    else
+        why_found(e, p, &lines);
+    } else {
         why_no_path(e, p, &lines);
+    }
     if (p->session != NULL && !pv_session_has_keys(p->session, now))
         line(&lines, "  there are no session keys%s",
              pv_session_is_trying(p->session) ? "; a handshake is under way" : "");

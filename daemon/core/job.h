@@ -15,12 +15,14 @@
 #include "base/text.h"
 #include "daemon/core/chatjob.h"
 #include "daemon/core/portmapjob.h"
+#include "daemon/core/recall.h"
 
 enum pv_job_kind {
     PV_JOB_PUT_STATEMENTS, /* store: add statements and receipts of the network, idempotent */
     PV_JOB_SET_NETWORK,    /* store: this node is now in this network (all fields at once) */
     PV_JOB_FORGET_NETWORK, /* store: roster, chat stays; with forget_keys: identity and root too */
-    PV_JOB_SET_META,       /* store: one named value (high-water marks, cursors, endpoints, up) */
+    PV_JOB_SET_META,       /* store: one named value (high-water marks, cursors, up) */
+    PV_JOB_PUT_ENDPOINTS,  /* store: where one member was reached, in place of what is there */
     PV_JOB_SAVE_ROOT,  /* file: the network's root secret, mode 0600; wiped from the job after */
     PV_JOB_RESOLVE,    /* worker: host name to addresses */
     PV_JOB_IFACE_UP,   /* helper: open the TUN, set addresses, MTU, routes; idempotent */
@@ -66,6 +68,12 @@ struct pv_job_set_meta {
     size_t len;     /* <= PV_JOB_META_MAX */
 };
 
+struct pv_job_put_endpoints {
+    uint8_t node[32];
+    size_t n; /* 0: nothing is known any more */
+    struct pv_recall_addr addrs[PV_RECALL_ADDRS];
+};
+
 struct pv_job_resolve {
     char host[PV_JOB_HOST_MAX];
     uint16_t port;
@@ -108,6 +116,7 @@ struct pv_job {
         struct pv_job_set_network set_network;
         bool forget_keys;
         struct pv_job_set_meta set_meta;
+        struct pv_job_put_endpoints put_endpoints;
         uint8_t root_seed[32];
         struct pv_job_resolve resolve;
         struct pv_job_iface *iface; /* owned */

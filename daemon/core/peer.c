@@ -120,6 +120,15 @@ static struct pv_fp_live *live_of(struct pv_peer *p)
     return pv_fp_builder_live(p->env->fp, p->id);
 }
 
+/* Through the coordinator, or through somebody whom both know. */
+static bool can_signal(const struct pv_peer *p)
+{
+    if (p->is_static)
+        return false;
+    return (p->env->signalling && p->presence != PV_PRESENCE_OFFLINE) ||
+           p->env->n_in_sync > (p->in_sync ? 1U : 0U);
+}
+
 /* How the session's messages can travel now. */
 static void update_reach(struct pv_peer *p, pv_ns now)
 {
@@ -128,7 +137,7 @@ static void update_reach(struct pv_peer *p, pv_ns now)
     enum pv_session_reach reach = PV_SESSION_NOWHERE;
     if (p->has_path && !p->doubted)
         reach = PV_SESSION_BY_UDP;
-    else if (!p->is_static && p->env->signalling && p->presence != PV_PRESENCE_OFFLINE)
+    else if (can_signal(p))
         reach = PV_SESSION_BY_SIGNAL;
     else if (p->has_path)
         reach = PV_SESSION_BY_UDP;
@@ -161,6 +170,7 @@ void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns no
         p->doubted = false;
     }
     p->relay_chosen = false;
+    p->on_trial = false;
     plan_leaving(p, now);
     uint16_t mtu = path == NULL ? 0 : pv_peer_path_mtu(path, p->mtu.current);
     if (pv_fp_builder_set_path(p->env->fp, p->id, path, mtu) != PV_OK)
@@ -227,6 +237,7 @@ void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
             PV_OK)
         pv_trace_add(&p->trace, now, "their description is unusable");
     p->chain_known = false;
+    p->recalled.family = PV_AF_NONE;
     pv_descx_begin(&p->descx, pv_highwater_next(&p->env->gen, pv_peer_env_wall(p->env, now)));
     pv_peer_set_state(p, PV_PEER_REACHING, why, now);
     p->deadline = now + PV_PEER_REACH_TIME;
@@ -330,7 +341,7 @@ void pv_peer_env_changed(struct pv_peer *p, bool locals, pv_ns now)
         if (pv_ice_state(p->ice) != PV_ICE_DORMANT) /* who wakes it describes it */
             pv_descx_changed(&p->descx);
     }
-    if (p->env->signalling)
+    if (can_signal(p))
         pv_descx_kick(&p->descx);
     if (p->state == PV_PEER_FAILED && is_wanted(p, now))
         reach(p, "the network changed", now);
@@ -376,6 +387,7 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
         pv_peer_take_wg(p, desc, now);
     else
         want_keys(p, now);
+    pv_peer_check_trial(p, now);
 }
 
 /* --- datagrams in ---------------------------------------------------------------------------- */
@@ -423,6 +435,8 @@ int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
             return made;
     }
     int r = pv_session_handle_initiation(p->session, in, PV_SESSION_BY_UDP, now);
+    if (r == PV_ERR_REFUSED)
+        pv_peer_knock_back(p, from, now);
     if (r != PV_OK)
         return r;
     p->last_from = *from;
@@ -440,6 +454,8 @@ int pv_peer_handle_reply(struct pv_peer *p, uint8_t type, struct pv_view msg,
                                     : pv_session_handle_response(p->session, msg, now);
     if (r == PV_OK && type == PV_WGMSG_RESPONSE && p->is_static)
         roam(p, from, now);
+    else if (r == PV_OK && type == PV_WGMSG_RESPONSE)
+        pv_peer_proven_at(p, from, now);
     return r;
 }
 
@@ -452,6 +468,7 @@ void pv_peer_goodbye(struct pv_peer *p, pv_ns now)
     p->ice = pv_ice_free(p->ice);
     pv_descx_end(&p->descx);
     pv_peer_use_path(p, NULL, now);
+    p->proven.kind = PV_CARRIER_NONE;
     pv_peer_set_state(p, PV_PEER_IDLE, "it is gone", now);
     if (p->presence != PV_PRESENCE_OFFLINE)
         pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now);
@@ -511,8 +528,12 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
         break;
     case PV_FP_PUNT_STRAY:
         heard_from(p, &punt->from, punt->count, now);
+        pv_peer_strayed(p, &punt->from, now);
         break;
     case PV_FP_PUNT_KEYS_CONFIRMED:
+        /* Our answer was read there, so the peer is there. */
+        if (!p->is_static && pv_carrier_same(&punt->from, &p->last_from))
+            pv_peer_proven_at(p, &punt->from, now);
         if (p->session != NULL)
             pv_session_confirm(p->session, punt->index, now);
         break;
@@ -527,6 +548,8 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
 static void attempt_failed(struct pv_peer *p, pv_ns now)
 {
     bool checked = p->ice != NULL && pv_ice_state(p->ice) == PV_ICE_FAILED;
+    if (p->on_trial)
+        pv_peer_use_path(p, NULL, now);
     pv_peer_set_state(p, PV_PEER_FAILED,
                       checked ? "no check was answered" : "nothing answered for 30 s", now);
     p->silent = checked;
@@ -552,6 +575,8 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
                           pv_peer_is_relayed(p) ? "through the relay" : "a path answers", now);
         break;
     case PV_ICE_EV_LOST:
+        if (p->on_trial)
+            break; /* another than the one that works */
         pv_peer_use_path(p, NULL, now);
         if (is_wanted(p, now) && p->moving) {
             /* Only our own address is another: their answers and keys are as good as before. */
@@ -564,6 +589,8 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
         }
         break;
     case PV_ICE_EV_DOUBT:
+        if (p->on_trial)
+            break;
         p->doubted = true;
         p->path_changed = true;
         update_reach(p, now);

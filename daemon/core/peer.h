@@ -106,7 +106,8 @@ struct pv_peer_env {
     struct pv_highwater tai; /* of message 1's timestamps */
     uint64_t wall_us;        /* at wall_at; see pv_peer_env_wall() */
     pv_ns wall_at;
-    bool signalling; /* the coordinator is there: signals can be sent */
+    bool signalling;  /* the coordinator is there: signals can be sent */
+    size_t n_in_sync; /* peers that in-band messages reach: they pass signals on */
     struct pv_ice_cand locals[PV_ICE_MAX_LOCAL];
     size_t n_locals;
     pv_ns binding_lifetime; /* between refreshes that keep a mapping of our NAT; 0 = 25 s */
@@ -175,8 +176,11 @@ struct pv_peer {
     pv_ns wanted_at; /* 0 = never */
     pv_ns sample_at; /* PV_NEVER: not in use */
     bool has_path;
-    bool doubted; /* the path does not answer and no other is ready */
-    bool moving;  /* our candidates have just changed */
+    bool doubted;  /* the path does not answer and no other is ready */
+    bool moving;   /* our candidates have just changed */
+    bool on_trial; /* path was opened by a handshake, and the agent has not found its own yet */
+    struct pv_carrier proven; /* where the newest handshake by UDP was proven both ways */
+    struct pv_addr recalled;  /* where the last path on trial led; PV_AF_NONE: there was none */
     struct pv_carrier path;
     pv_ns path_since;
     struct pv_mtu mtu; /* of path */
@@ -212,11 +216,15 @@ struct pv_peer {
 
     /* for the engine */
     bool keepalive_due;
-    bool in_sync;      /* the exchange of statements knows it */
-    bool subscribed;   /* its presence was asked for on this connection */
-    bool path_changed; /* told once by pv_peer_take_path_changed() */
-    bool echo_due;     /* does its path carry data? */
-    bool ask_nat;      /* has our own NAT forgotten us? */
+    bool in_sync;            /* the exchange of statements knows it: in-band messages reach it */
+    bool reached;            /* as the engine's recall knows it */
+    uint32_t passed_by;      /* the peer that last passed on a signal of this one; 0 = none */
+    struct pv_bucket passed; /* signals it asked us to pass on */
+    struct pv_bucket handed; /* signals of others that it passed on to us */
+    bool subscribed;         /* its presence was asked for on this connection */
+    bool path_changed;       /* told once by pv_peer_take_path_changed() */
+    bool echo_due;           /* does its path carry data? */
+    bool ask_nat;            /* has our own NAT forgotten us? */
     uint64_t last_handshake_ms;
     uint64_t signal_seq_seen; /* highest accepted from it */
 
@@ -264,6 +272,15 @@ enum pv_suite pv_peer_suite(const struct pv_peer *p);
 void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);
 /* Lets the session say what it wants done. */
 void pv_peer_pump_session(struct pv_peer *p, pv_ns now);
+/* peer_recall.c: knocks once more, at where an initiation came from that ours stands against. */
+void pv_peer_knock_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
+/* A handshake with it was proven both ways at this address: without a better path that one is
+ * tried. */
+void pv_peer_proven_at(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
+/* The agent knows more: it is to look at the path on trial. */
+void pv_peer_check_trial(struct pv_peer *p, pv_ns now);
+/* Is the proven address needed now? */
+void pv_peer_try_path(struct pv_peer *p, pv_ns now);
 /* peer_traffic.c: reads what the fast path saw; hands a changed MTU of the path to it. */
 void pv_peer_sample(struct pv_peer *p, pv_ns now);
 void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now);
@@ -302,6 +319,11 @@ PV_MUST_CHECK int pv_peer_handle_reply(struct pv_peer *p, uint8_t type, struct p
                                        const struct pv_carrier *from, pv_ns now);
 /* Punts of the fast path about this peer. */
 void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns now);
+/* Something authenticated came in-band, from there. */
+void pv_peer_strayed(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
+/* There is no coordinator: a message 1 for the addresses it had. PV_ERR_AGAIN: not now. */
+PV_MUST_CHECK int pv_peer_knock(struct pv_peer *p, pv_ns now,
+                                uint8_t ret_msg[static PV_WGMSG_INITIATION_LEN]);
 /* It said in-band that it is going down. */
 void pv_peer_goodbye(struct pv_peer *p, pv_ns now);
 /* A static peer's endpoint was configured or resolved. */

@@ -351,6 +351,13 @@ void pv_rostersync_changed(struct pv_rostersync *s, pv_ns now)
     s->announce_at = now + PV_ROSTERSYNC_ANNOUNCE + PV_MS(pv_rng_below(&s->rng, 1000));
 }
 
+void pv_rostersync_changed_alone(struct pv_rostersync *s, pv_ns now)
+{
+    pv_rostersync_changed(s, now);
+    if (s->announce_at != PV_NEVER)
+        s->announce_at = pv_min_ns(s->announce_at, now + PV_ROSTERSYNC_ALONE);
+}
+
 /* --- messages in ----------------------------------------------------------------------------- */
 
 /* Something came from a peer that is worked with: the round goes on. */

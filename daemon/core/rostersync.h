@@ -43,9 +43,10 @@ enum {
     PV_ROSTERSYNC_SILENT = 5,      /* rounds without any answer */
     PV_ROSTERSYNC_LIST = 1024, /* prefixes noted to be asked for or sent; more come next round */
 };
-#define PV_ROSTERSYNC_ROUND    PV_S(1)  /* of silence: ask again, doubling to 8 s */
-#define PV_ROSTERSYNC_REST     PV_S(60) /* doubling to 16 min */
-#define PV_ROSTERSYNC_ANNOUNCE PV_S(2)  /* after a change of our own: tell the peers our head */
+#define PV_ROSTERSYNC_ROUND    PV_S(1)    /* of silence: ask again, doubling to 8 s */
+#define PV_ROSTERSYNC_REST     PV_S(60)   /* doubling to 16 min */
+#define PV_ROSTERSYNC_ALONE    PV_MS(100) /* so long, where nobody else tells them */
+#define PV_ROSTERSYNC_ANNOUNCE PV_S(2)    /* after a change of our own: tell the peers our head */
 
 struct pv_rostersync; /* opaque */
 
@@ -68,6 +69,8 @@ void pv_rostersync_head_seen(struct pv_rostersync *s, const uint8_t *peer,
                              const uint8_t head[static PV_STATEMENT_HASH_LEN], pv_ns now);
 /* Our own roster changed, whatever the reason. */
 void pv_rostersync_changed(struct pv_rostersync *s, pv_ns now);
+/* The same, and nobody else tells the peers (the coordinator is away): they hear of it at once. */
+void pv_rostersync_changed_alone(struct pv_rostersync *s, pv_ns now);
 
 /* The body of an in-band message of type 2 from a member that is up. PV_ERR_MALFORMED, or
  * PV_ERR_NOT_FOUND (a peer that is not up): dropped. Unknown ops are ignored. */

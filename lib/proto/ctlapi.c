@@ -220,9 +220,11 @@ static json_t *coordinator_json(const struct pv_ctlapi_status *s)
 {
     if (s->coordinator == NULL)
         return json_null();
-    return json_pack("{s:s, s:b, s:o, s:o}", "address", s->coordinator, "connected", s->connected,
-                     "rtt_ms", real_or_null(s->coordinator_rtt_ms), "error",
-                     or_null(s->coordinator_error));
+    return json_pack("{s:s, s:b, s:o, s:o, s:o, s:i}", "address", s->coordinator, "connected",
+                     s->connected, "rtt_ms", real_or_null(s->coordinator_rtt_ms), "error",
+                     or_null(s->coordinator_error), "away_since",
+                     s->away_since_s == 0 ? json_null() : u64_json(s->away_since_s),
+                     "reached_without", (int)s->reached_without);
 }
 
 static json_t *relay_json(const struct pv_ctlapi_status *s)

@@ -218,6 +218,8 @@ struct pv_ctlapi_status {
     bool connected;
     double coordinator_rtt_ms;               /* < 0: null */
     const char *coordinator_error;           /* NULL: null */
+    uint64_t away_since_s;                   /* not connected since then; 0: null */
+    unsigned reached_without;                /* peers with a path meanwhile */
     const char *relay;                       /* its address; NULL: "relay" is null */
     uint64_t relay_tx_bytes, relay_rx_bytes; /* inner packets that went through it */
     const struct pv_addr *public_addrs;      /* as seen from outside */
@@ -233,7 +235,7 @@ struct pv_ctlapi_status {
 };
 /* {"version":1,"daemon","state","uptime","network":{"name","id","cidr","ip6"},
  *  "self":{"name","ip4","ip6","key","wg_key","admin"},"interface":{"name","mtu","port"},
- *  "coordinator":{"address","connected","rtt_ms","error"},
+ *  "coordinator":{"address","connected","rtt_ms","error","away_since","reached_without"},
  *  "relay":{"address","tx_bytes","rx_bytes"},"public":[…],
  *  "roster":{"head","members","online"},"chat":{"unread","queued"},"problems":[…],"drops":{…}} */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);

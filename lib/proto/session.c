@@ -668,8 +668,8 @@ static uint64_t next_stamp(const struct pv_session *s, uint64_t stamp_us)
     return t > s->last_stamp ? t : s->last_stamp + PV_TAI64N_TICK;
 }
 
-static int make_initiation(struct pv_session *s, uint32_t index, uint64_t stamp_us, pv_ns now,
-                           struct pv_session_transmit *tx)
+static int make_initiation(struct pv_session *s, enum pv_session_reach via, uint32_t index,
+                           uint64_t stamp_us, pv_ns now, struct pv_session_transmit *tx)
 {
     uint8_t tai64n[PV_TAI64N_LEN];
     uint64_t stamp = next_stamp(s, stamp_us);
@@ -688,8 +688,8 @@ static int make_initiation(struct pv_session *s, uint32_t index, uint64_t stamp_
     s->has_pending = true;
     s->resent = false;
     s->last_stamp = stamp;
-    s->sent_via = s->reach;
-    pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), s->reach == PV_SESSION_BY_UDP, now);
+    s->sent_via = via;
+    pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), via == PV_SESSION_BY_UDP, now);
     s->phase = SENT;
     s->retry_at = with_jitter(s, now + PV_SESSION_REKEY_TIMEOUT);
     s->repeat_at = s->repeat ? now + PV_SESSION_REPEAT : PV_NEVER;
@@ -741,12 +741,33 @@ int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index, uint64_
         return PV_OK;
     }
     if (s->phase == WANTED && s->reach != PV_SESSION_NOWHERE && now >= may_send_from(s) &&
-        now < s->give_up_at && make_initiation(s, fresh_index, stamp_us, now, &tx) == PV_OK) {
+        now < s->give_up_at && make_initiation(s, s->reach, fresh_index, stamp_us, now, &tx) == PV_OK) {
         hand_out_initiation(s, &tx);
         *ret_tx = tx;
         return PV_OK;
     }
     return PV_ERR_AGAIN;
+}
+
+int pv_session_knock(struct pv_session *s, uint32_t fresh_index, uint64_t stamp_us, pv_ns now,
+                     struct pv_session_transmit *ret_tx)
+{
+    struct pv_session_transmit tx = {.took_index = false};
+    if (is_crowded(s))
+        return PV_ERR_AGAIN;
+    pv_session_want(s, now);
+    run_attempt(s, now);
+    if (s->phase == SENT && s->has_pending) {
+        s->resend = false;
+        s->sent_via = PV_SESSION_BY_UDP;
+        pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), true, now);
+    } else if (s->phase != WANTED || now < may_send_from(s) ||
+               make_initiation(s, PV_SESSION_BY_UDP, fresh_index, stamp_us, now, &tx) != PV_OK) {
+        return PV_ERR_AGAIN;
+    }
+    hand_out_initiation(s, &tx);
+    *ret_tx = tx;
+    return PV_OK;
 }
 
 int pv_session_poll_event(struct pv_session *s, struct pv_session_event *ret_event)

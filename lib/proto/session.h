@@ -166,6 +166,15 @@ PV_MUST_CHECK int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_
                                            uint64_t stamp_us, pv_ns now,
                                            struct pv_session_transmit *ret_tx);
 
+/*
+ * Without a path: a message 1 for addresses at which the peer once was. The owner says when (it is
+ * not repeated by the session itself) and sends it to all of them. The one that is unanswered and
+ * younger than 5 s is given again, with the newest cookie, else a new one is made. Counts as a wish.
+ * PV_ERR_AGAIN: none may be made now, or the peer's own is being answered.
+ */
+PV_MUST_CHECK int pv_session_knock(struct pv_session *s, uint32_t fresh_index, uint64_t stamp_us,
+                                   pv_ns now, struct pv_session_transmit *ret_tx);
+
 enum pv_session_event_type {
     PV_SESSION_KEYS,           /* receive with these keys from now on: index, keys, born */
     PV_SESSION_USE,            /* send with the keys of index from now on */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "proto/forward.h"
 #include "proto/inband.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -37,6 +38,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             if (m.body.len > PV_INBAND_WHOLE_MAX || (sum == 1 && m.body.len == 0))
                 abort();
             (void)!pv_inband_echo_parse(m.body, &echo);
+            struct pv_forward f;
+            if (pv_forward_parse(m.body, &f) == PV_OK &&
+                (f.box.len > PV_SIGNAL_BOX_MAX || f.box.ptr + f.box.len != m.body.ptr + m.body.len))
+                abort();
         }
         check_limits(&rx);
     }

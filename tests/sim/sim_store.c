@@ -7,6 +7,7 @@
 
 enum {
     MAX_META = 64,
+    MAX_ENDPOINTS = 1024,
 };
 
 struct meta {
@@ -25,6 +26,8 @@ struct sim_store {
     size_t n_statements;
     struct meta meta[MAX_META];
     size_t n_meta;
+    struct pv_saved_endpoint endpoints[MAX_ENDPOINTS];
+    size_t n_endpoints;
     bool has_root;
     uint8_t root[32];
     struct pv_saved saved;
@@ -97,6 +100,7 @@ bool sim_store_serves(const struct pv_job *job)
     case PV_JOB_SET_NETWORK:
     case PV_JOB_FORGET_NETWORK:
     case PV_JOB_SET_META:
+    case PV_JOB_PUT_ENDPOINTS:
     case PV_JOB_SAVE_ROOT:
         return true;
     case PV_JOB_RESOLVE:
@@ -156,6 +160,24 @@ static int set_meta(struct sim_store *s, const struct pv_job_set_meta *job)
     return PV_OK;
 }
 
+static int put_endpoints(struct sim_store *s, const struct pv_job_put_endpoints *put)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < s->n_endpoints; i++) {
+        if (memcmp(s->endpoints[i].node, put->node, sizeof(put->node)) != 0)
+            s->endpoints[kept++] = s->endpoints[i];
+    }
+    s->n_endpoints = kept;
+    for (size_t i = 0; i < put->n; i++) {
+        if (s->n_endpoints == MAX_ENDPOINTS)
+            return PV_ERR_LIMIT;
+        struct pv_saved_endpoint *x = &s->endpoints[s->n_endpoints++];
+        memcpy(x->node, put->node, sizeof(x->node));
+        x->addr = put->addrs[i];
+    }
+    return PV_OK;
+}
+
 static int run(struct sim_store *s, const struct pv_job *job)
 {
     switch (job->kind) {
@@ -171,11 +193,14 @@ static int run(struct sim_store *s, const struct pv_job *job)
         return PV_OK;
     case PV_JOB_FORGET_NETWORK:
         forget_network(s);
+        s->n_endpoints = 0;
         if (job->u.forget_keys)
             s->has_root = false;
         return PV_OK;
     case PV_JOB_SET_META:
         return set_meta(s, &job->u.set_meta);
+    case PV_JOB_PUT_ENDPOINTS:
+        return put_endpoints(s, &job->u.put_endpoints);
     case PV_JOB_SAVE_ROOT:
         s->has_root = true;
         memcpy(s->root, job->u.root_seed, sizeof(s->root));
@@ -216,6 +241,8 @@ const struct pv_saved *sim_store_load(struct sim_store *s)
         .n_statements = s->n_statements,
         .meta = s->saved_meta,
         .n_meta = s->n_meta,
+        .endpoints = s->endpoints,
+        .n_endpoints = s->n_endpoints,
     };
     memcpy(s->saved.network_id, s->network_id, sizeof(s->network_id));
     memcpy(s->saved.network_name, s->network_name, sizeof(s->network_name));

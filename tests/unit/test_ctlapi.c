@@ -355,7 +355,8 @@ static void status_json_is_exactly_the_contract(void **state)
         "\"" KEY_B64URL "\",\"wg_key\":\"" KEY_B64URL "=\",\"admin\":true},"
         "\"interface\":{\"name\":\"p2pvpn0\",\"mtu\":1420,\"port\":40015},"
         "\"coordinator\":{\"address\":\"203.0.113.5:3478\",\"connected\":true,\"rtt_ms\":18.4,"
-        "\"error\":null},\"relay\":{\"address\":\"203.0.113.5:3478\",\"tx_bytes\":5,\"rx_bytes\":6}"
+        "\"error\":null,\"away_since\":null,\"reached_without\":0},"
+        "\"relay\":{\"address\":\"203.0.113.5:3478\",\"tx_bytes\":5,\"rx_bytes\":6}"
         ","
         "\"public\":[\"198.51.100.7:40015\"],\"roster\":{\"head\":\"" KEY_B64URL
         "\",\"members\":4,\"online\":2},\"chat\":{\"unread\":1,\"queued\":2},"

@@ -256,6 +256,76 @@ static void forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked(v
     pv_store_close(s);
 }
 
+/* --- endpoints ----------------------------------------------------------------------------- */
+
+static struct pv_job *endpoints_job(uint8_t node, size_t n)
+{
+    struct pv_job *job = new_job(PV_JOB_PUT_ENDPOINTS, 7);
+    struct pv_job_put_endpoints *put = &job->u.put_endpoints;
+    memset(put->node, node, sizeof(put->node));
+    put->n = n;
+    for (size_t i = 0; i < n; i++)
+        put->addrs[i] = (struct pv_recall_addr){
+            .addr = pv_addr4(203, 0, 113, node, (uint16_t)(1000 + i)), .seen_s = 100 * node - i};
+    return job;
+}
+
+static void addresses_of_members_are_replaced_forgotten_and_come_back_newest_first(void **state)
+{
+    (void)state;
+    struct pv_store *s = open_store();
+    assert_int_equal(run(s, endpoints_job(1, 4)), PV_OK);
+    assert_int_equal(run(s, endpoints_job(2, 2)), PV_OK);
+    assert_int_equal(run(s, endpoints_job(3, 1)), PV_OK);
+    assert_int_equal(run(s, endpoints_job(1, 3)), PV_OK);
+    assert_int_equal(run(s, endpoints_job(2, 0)), PV_OK);
+    pv_store_close(s);
+
+    s = open_store();
+    struct pv_store_saved saved = load(s);
+    assert_int_equal(saved.saved.n_endpoints, 4);
+    const struct pv_saved_endpoint *x = saved.saved.endpoints;
+    struct pv_addr want = pv_addr4(203, 0, 113, 3, 1000);
+    assert_int_equal(x[0].node[31], 3);
+    assert_true(pv_addr_equal(&x[0].addr.addr, &want));
+    assert_int_equal(x[0].addr.seen_s, 300);
+    for (size_t i = 1; i < 4; i++) {
+        assert_int_equal(x[i].node[0], 1);
+        assert_int_equal(x[i].addr.seen_s, 101 - i);
+    }
+    pv_store_saved_done(&saved);
+    assert_int_equal(run(s, new_job(PV_JOB_FORGET_NETWORK, 5)), PV_OK);
+    saved = load(s);
+    assert_int_equal(saved.saved.n_endpoints, 0);
+    pv_store_saved_done(&saved);
+    pv_store_close(s);
+}
+
+static void rows_that_are_no_addresses_are_left_out(void **state)
+{
+    (void)state;
+    struct pv_store *s = open_store();
+    sqlite3 *db;
+    assert_int_equal(run(s, endpoints_job(1, 1)), PV_OK);
+    assert_int_equal(sqlite3_open(db_path(), &db), SQLITE_OK);
+    static const char *const bad[] = {
+        "INSERT INTO endpoints VALUES(x'01', '203.0.113.1:5', 900)",
+        "INSERT INTO endpoints VALUES(zeroblob(33), '203.0.113.1:5', 901)",
+        "INSERT INTO endpoints VALUES(zeroblob(32), 'nonsense', 902)",
+        "INSERT INTO endpoints VALUES(zeroblob(32), '203.0.113.1:99999', 903)",
+        "INSERT INTO endpoints VALUES(zeroblob(32), '203.0.113.2:5', -5)",
+        "INSERT INTO endpoints VALUES(zeroblob(32), x'00ff', 904)",
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
+        assert_int_equal(sqlite3_exec(db, bad[i], NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    struct pv_store_saved saved = load(s);
+    assert_int_equal(saved.saved.n_endpoints, 1);
+    assert_int_equal(saved.saved.endpoints[0].node[0], 1);
+    pv_store_saved_done(&saved);
+    pv_store_close(s);
+}
+
 /* --- identity ------------------------------------------------------------------------------ */
 
 static void keys_are_made_once_with_mode_0600_and_a_bad_file_is_kept(void **state)
@@ -463,6 +533,8 @@ int main(void)
         ROW(statements_are_stored_once_and_keep_their_receipt),
         ROW(a_job_that_fails_takes_only_its_own_work_back),
         ROW(forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked),
+        ROW(addresses_of_members_are_replaced_forgotten_and_come_back_newest_first),
+        ROW(rows_that_are_no_addresses_are_left_out),
         ROW(keys_are_made_once_with_mode_0600_and_a_bad_file_is_kept),
         ROW(a_file_that_is_no_database_is_refused_and_kept),
         ROW(a_damaged_database_is_refused_and_kept),

@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_nocoord.c - the coordinator is gone for good. Nodes that restart, and one that moved, find
+ * each other at the addresses they had; strangers meet through a common peer; who is removed stays
+ * out; and when the coordinator is back nothing is disturbed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../unit/test_util.h"
+#include "daemon/core/engine_int.h"
+#include "proto/forward.h"
+#include "sim_node_i.h"
+#include "sim_world.h"
+
+enum {
+    SEEDS = 4, /* per scenario; PV_SIM_SEEDS sets another number */
+    MOST = 8,
+};
+
+/* From the moment the last node is started: knocks leave after 0.5, 1.5 and 3.5 s. */
+#define BACK PV_S(5)
+
+struct scene {
+    struct sim_world w;
+    struct sim_node *n[MOST];
+    unsigned zone[MOST];
+    unsigned count;
+    uint64_t seed;
+    const char *scenario;
+};
+
+static int failed(struct scene *s, const char *what)
+{
+    printf("%s, seed %llu at %.3f s: %s %s\n", s->scenario, (unsigned long long)s->seed,
+           (double)(sim_net_now(s->w.net) - PV_S(3600)) / 1e9, what, s->w.why);
+    for (unsigned i = 0; i < s->count; i++) {
+        for (unsigned k = 0; k < s->count; k++) {
+            if (i != k)
+                sim_world_explain(&s->w, s->n[i], sim_node_name(s->n[k]));
+        }
+    }
+    sim_world_done(&s->w);
+    return 1;
+}
+
+static int passed(struct scene *s)
+{
+    sim_world_done(&s->w);
+    return 0;
+}
+
+static pv_ns draw(struct scene *s, pv_ns lo, pv_ns hi)
+{
+    return lo + PV_MS(pv_natrng_below(sim_net_rng(s->w.net), (uint32_t)((hi - lo) / PV_MS(1) + 1)));
+}
+
+/* A quarter of the seeds has lines that lose one packet in twenty. */
+static struct pv_link_config line(struct scene *s)
+{
+    return (struct pv_link_config){.delay = draw(s, PV_MS(5), PV_MS(50)),
+                                   .jitter = draw(s, 0, PV_MS(6)),
+                                   .loss = s->seed % 4 == 0 ? 0.05 : 0};
+}
+
+/* kind: NULL = on the public network, else the profile of a NAT of its own. */
+static void add(struct scene *s, const char *name, const char *kind)
+{
+    struct pv_link_config config = line(s);
+    unsigned zone = kind == NULL ? SIM_PUBLIC : sim_world_nat(&s->w, SIM_PUBLIC, kind, &config);
+    s->zone[s->count] = zone;
+    s->n[s->count++] = sim_world_node(&s->w, zone, name, false);
+}
+
+static void begin(struct scene *s, const char *scenario, uint64_t seed)
+{
+    static const struct pv_link_config good = {.delay = PV_MS(10)};
+    memset(s, 0, sizeof(*s));
+    s->scenario = scenario;
+    s->seed = seed;
+    sim_world_init(&s->w, seed, &good);
+}
+
+static const char *any_cone(struct scene *s)
+{
+    static const char *const kinds[] = {"full-cone", "address-restricted", "port-restricted"};
+    return kinds[pv_natrng_below(sim_net_rng(s->w.net), 3)];
+}
+
+static bool reaches(struct scene *s, unsigned a, unsigned b, pv_ns within)
+{
+    pv_ns t = sim_world_reach(&s->w, s->n[a], s->n[b], PV_MS(100), within + PV_S(20));
+    if (t <= within)
+        return true;
+    snprintf(s->w.why, sizeof(s->w.why), "%s to %s took %.3f s instead of %.3f s",
+             sim_node_name(s->n[a]), sim_node_name(s->n[b]), t == PV_NEVER ? -1.0 : (double)t / 1e9,
+             (double)within / 1e9);
+    return false;
+}
+
+/* Everybody with everybody but for the pair x, y (equal: no exception). */
+static bool all_met(struct scene *s, unsigned x, unsigned y)
+{
+    if (!sim_world_join_all(&s->w))
+        return false;
+    sim_world_run(&s->w, PV_S(2));
+    for (unsigned i = 0; i < s->count; i++) {
+        for (unsigned k = i + 1; k < s->count; k++) {
+            if (!(i == x && k == y) && !reaches(s, i, k, PV_S(20)))
+                return false;
+        }
+    }
+    sim_world_run(&s->w, PV_S(3)); /* direct by then */
+    return true;
+}
+
+static void power_off(struct scene *s)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        sim_node_kill(s->n[i]);
+}
+
+/* One after the other, within a second. */
+static void power_on(struct scene *s)
+{
+    unsigned first = pv_natrng_below(sim_net_rng(s->w.net), s->count);
+    for (unsigned i = 0; i < s->count; i++) {
+        sim_node_start(s->n[(first + i) % s->count]);
+        sim_world_run(&s->w, draw(s, 0, PV_S(1) / s->count));
+    }
+}
+
+static void move(struct scene *s, unsigned i, unsigned zone)
+{
+    unsigned host = sim_node_host(s->n[i]);
+    struct pv_addr old[SIM_HOST_ADDRS];
+    size_t n_old = sim_net_addrs(s->w.net, host, old);
+    for (size_t k = 0; k < n_old; k++)
+        sim_net_del_addr(s->w.net, host, &old[k]);
+    struct pv_addr ip = zone == SIM_PUBLIC ? pv_addr4(198, 51, 100, (uint8_t)(100 + host), 0)
+                                           : pv_addr4(192, 168, (uint8_t)zone, 77, 0);
+    sim_net_add_addr(s->w.net, host, &ip);
+    sim_net_move(s->w.net, host, zone);
+}
+
+static bool says(struct scene *s, unsigned i, const char *fields, const char *text)
+{
+    const char *answer = sim_world_ask(&s->w, s->n[i], PV_S(2), fields);
+    if (answer != NULL && strstr(answer, text) != NULL)
+        return true;
+    snprintf(s->w.why, sizeof(s->w.why), "%s does not say '%s' to %.80s: %.300s",
+             sim_node_name(s->n[i]), text, fields, answer == NULL ? "" : answer);
+    return false;
+}
+
+/* --- restarts ------------------------------------------------------------------------------ */
+
+static int two_restart(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    begin(&s, "two restart without the coordinator", seed);
+    add(&s, "a", any_cone(&s));
+    add(&s, "b", any_cone(&s));
+    if (!all_met(&s, 0, 0))
+        return failed(&s, "not met:");
+    sim_coord_kill(s.w.coord);
+    sim_world_run(&s.w, draw(&s, PV_MS(100), PV_S(20)));
+    power_off(&s);
+    sim_world_run(&s.w, draw(&s, PV_MS(100), PV_S(20)));
+    power_on(&s);
+    if (!reaches(&s, (unsigned)seed % 2, 1 - (unsigned)seed % 2, BACK))
+        return failed(&s, "");
+    sim_world_run(&s.w, PV_S(2));
+    if (!says(&s, 0, "\"cmd\":\"why\",\"peer\":\"b\"", "is reached directly") ||
+        !says(&s, 0, "\"cmd\":\"why\",\"peer\":\"b\"", "cached address 203.0.113.2:") ||
+        !says(&s, 0, "\"cmd\":\"status\"", "\"reached_without\":1") ||
+        !says(&s, 0, "\"cmd\":\"peers\"", "\"code\":9") ||
+        !says(&s, 0, "\"cmd\":\"peers\"", "\"online\":true"))
+        return failed(&s, "");
+    /* They stay together, through rekeys. */
+    for (int i = 0; i < 40; i++) {
+        sim_world_run(&s.w, PV_S(5));
+        if (!reaches(&s, i % 2 == 0, i % 2 != 0, PV_MS(600)))
+            return failed(&s, "later");
+    }
+    return passed(&s);
+}
+
+static void two_that_restart_are_back_within_five_seconds(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("nocoord", SEEDS, two_restart, NULL), 0);
+}
+
+/* The other one comes back minutes later. */
+static int one_waits(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    begin(&s, "one comes back later", seed);
+    add(&s, "a", "full-cone");
+    add(&s, "b", seed % 2 == 0 ? NULL : any_cone(&s));
+    if (!all_met(&s, 0, 0))
+        return failed(&s, "not met:");
+    sim_coord_kill(s.w.coord);
+    power_off(&s);
+    sim_node_start(s.n[1]);
+    sim_world_run(&s.w, draw(&s, PV_S(1), PV_S(300)));
+    sim_node_start(s.n[0]);
+    /* Nobody asks for it: recent peers are looked for by themselves. */
+    sim_world_run(&s.w, BACK);
+    if (!reaches(&s, 0, 1, PV_MS(600)))
+        return failed(&s, "");
+    return passed(&s);
+}
+
+static void one_that_comes_back_later_finds_the_other(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("nocoord", SEEDS, one_waits, NULL), 0);
+}
+
+/* a stays, or has a public address; c has moved; b is only to be had through a. */
+static int one_moved(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    begin(&s, "one has moved", seed);
+    add(&s, "a", seed % 2 == 0 ? NULL : "full-cone");
+    add(&s, "b", "port-restricted");
+    add(&s, "c", "port-restricted");
+    if (!all_met(&s, 0, 0))
+        return failed(&s, "not met:");
+    sim_coord_kill(s.w.coord);
+    power_off(&s);
+    struct pv_link_config config = line(&s);
+    move(&s, 2, sim_world_nat(&s.w, SIM_PUBLIC, "port-restricted", &config));
+    sim_world_run(&s.w, draw(&s, PV_MS(100), PV_S(10)));
+    power_on(&s);
+    if (!reaches(&s, 2, 0, BACK))
+        return failed(&s, "to the common peer:");
+    if (!reaches(&s, seed % 3 == 0 ? 1 : 2, seed % 3 == 0 ? 2 : 1, BACK))
+        return failed(&s, "through the common peer:");
+    return passed(&s);
+}
+
+static void one_that_moved_is_found_through_a_common_peer(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("nocoord", SEEDS, one_moved, NULL), 0);
+}
+
+/* One moves while the others run on and do not know yet. */
+static int moves_alone(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    begin(&s, "one moves, the others run on", seed);
+    add(&s, "a", seed % 2 == 0 ? NULL : "full-cone");
+    add(&s, "b", "port-restricted");
+    if (!all_met(&s, 0, 0))
+        return failed(&s, "not met:");
+    sim_coord_kill(s.w.coord);
+    sim_world_run(&s.w, PV_S(1));
+    if (seed % 3 == 0)
+        sim_node_kill(s.n[1]);
+    struct pv_link_config config = line(&s);
+    move(&s, 1, sim_world_nat(&s.w, SIM_PUBLIC, "port-restricted", &config));
+    if (seed % 3 == 0)
+        sim_node_start(s.n[1]);
+    else
+        sim_node_links_changed(s.n[1]);
+    if (!reaches(&s, 1, 0, BACK))
+        return failed(&s, "");
+    if (!reaches(&s, 0, 1, PV_S(1)))
+        return failed(&s, "and back");
+    return passed(&s);
+}
+
+static void one_that_moves_alone_is_back_within_five_seconds(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("nocoord", SEEDS, moves_alone, NULL), 0);
+}
+
+/* Two who never talked, both behind port-restricted NATs, and one whom both know. */
+static int strangers(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    begin(&s, "strangers meet through a common peer", seed);
+    add(&s, "a", "port-restricted");
+    add(&s, "b", seed % 2 == 0 ? NULL : any_cone(&s));
+    add(&s, "c", "port-restricted");
+    if (!all_met(&s, 0, 2))
+        return failed(&s, "not met:");
+    sim_coord_kill(s.w.coord);
+    sim_world_run(&s.w, PV_S(1));
+    if (seed % 4 != 3) {
+        power_off(&s);
+        sim_world_run(&s.w, draw(&s, PV_MS(100), PV_S(10)));
+        power_on(&s);
+    }
+    if (!reaches(&s, 0, 2, BACK))
+        return failed(&s, "");
+    if (!says(&s, 0, "\"cmd\":\"why\",\"peer\":\"c\"", "through b"))
+        return failed(&s, "");
+    return passed(&s);
+}
+
+static void strangers_meet_through_a_common_peer(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("nocoord", SEEDS, strangers, NULL), 0);
+}
+
+/* Eight nodes of which one is public: all pairs. */
+static int everybody(uint64_t seed, void *ctx)
+{
+    static const char *const names[MOST] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    struct scene s;
+    (void)ctx;
+    begin(&s, "everybody restarts", seed);
+    for (unsigned i = 0; i < MOST; i++)
+        add(&s, names[i], i == 0 ? NULL : any_cone(&s));
+    if (!all_met(&s, 0, 0))
+        return failed(&s, "not met:");
+    sim_coord_kill(s.w.coord);
+    power_off(&s);
+    struct pv_link_config config = line(&s);
+    move(&s, 5, sim_world_nat(&s.w, SIM_PUBLIC, "port-restricted", &config));
+    power_on(&s);
+    pv_ns from = sim_net_now(s.w.net);
+    for (unsigned i = 0; i < MOST; i++) {
+        for (unsigned k = 0; k < MOST; k++) {
+            if (i != k && !reaches(&s, i, k, BACK))
+                return failed(&s, "");
+        }
+    }
+    if (sim_net_now(s.w.net) > from + PV_S(20))
+        return failed(&s, "all pairs together took too long");
+    return passed(&s);
+}
+
+static void eight_nodes_are_all_back(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("nocoord", 1, everybody, NULL), 0);
+}
+
+/* --- the coordinator comes back -------------------------------------------------------------- */
+
+static int comes_back(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    begin(&s, "the coordinator comes back", seed);
+    add(&s, "a", any_cone(&s));
+    add(&s, "b", any_cone(&s));
+    add(&s, "c", NULL);
+    if (!all_met(&s, 0, 0))
+        return failed(&s, "not met:");
+    sim_coord_kill(s.w.coord);
+    power_off(&s);
+    power_on(&s);
+    for (unsigned i = 0; i < 3; i++) {
+        if (!reaches(&s, i, (i + 1) % 3, BACK))
+            return failed(&s, "without it:");
+    }
+    sim_coord_start(s.w.coord);
+    /* Reconnected within 30 s; nothing is lost meanwhile beyond what the lines lose. */
+    for (int i = 0; i < 300; i++) {
+        if (!reaches(&s, (unsigned)i % 3, (unsigned)(i + 1) % 3,
+                     s.seed % 4 == 0 ? PV_S(1) : PV_MS(300)))
+            return failed(&s, "while it comes back:");
+        sim_world_run(&s.w, PV_MS(100));
+    }
+    sim_world_run(&s.w, PV_S(15));
+    for (unsigned i = 0; i < 3; i++) {
+        if (!says(&s, i, "\"cmd\":\"status\"", "\"connected\":true"))
+            return failed(&s, "");
+    }
+    return passed(&s);
+}
+
+static void a_coordinator_that_comes_back_disturbs_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("nocoord", SEEDS, comes_back, NULL), 0);
+}
+
+/* --- removal --------------------------------------------------------------------------------- */
+
+static bool is_member(struct scene *s, unsigned i, const char *name)
+{
+    char text[64];
+    const char *answer = sim_world_ask(&s->w, s->n[i], PV_S(2), "\"cmd\":\"peers\"");
+    snprintf(text, sizeof(text), "\"name\":\"%s\"", name);
+    return answer != NULL && strstr(answer, text) != NULL;
+}
+
+static int removal(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    begin(&s, "a removal spreads from peer to peer", seed);
+    add(&s, "a", NULL);
+    add(&s, "b", any_cone(&s));
+    add(&s, "c", "full-cone");
+    if (!all_met(&s, 0, 0))
+        return failed(&s, "not met:");
+    sim_coord_kill(s.w.coord);
+    sim_world_run(&s.w, PV_S(30)); /* it died without a word */
+    bool asleep = seed % 2 == 0;   /* b was off, and learns it when it is back */
+    if (asleep)
+        sim_node_kill(s.n[1]);
+    unsigned id = sim_node_ask(s.n[0], "\"cmd\":\"remove\",\"peer\":\"c\"");
+    sim_world_run(&s.w, PV_MS(100));
+    const char *answer = sim_node_answer(s.n[0], id);
+    if (answer == NULL || strstr(answer, "\"code\":9") == NULL || is_member(&s, 0, "c")) {
+        snprintf(s.w.why, sizeof(s.w.why), "%.300s", answer == NULL ? "no answer" : answer);
+        return failed(&s, "not removed where it was asked for:");
+    }
+    if (asleep)
+        sim_node_start(s.n[1]);
+    sim_world_run(&s.w, asleep ? BACK : PV_S(2));
+    if (is_member(&s, 1, "c"))
+        return failed(&s, "b still has the removed member:");
+    /* c is alive, knows where they are, and is not let in: neither directly nor through the other.
+     */
+    sim_node_kill(s.n[2]);
+    sim_node_start(s.n[2]);
+    struct pv_addr c = sim_node_overlay(s.n[2], PV_AF_INET);
+    unsigned before[2] = {sim_node_pings(s.n[0]).received, sim_node_pings(s.n[1]).received};
+    for (unsigned i = 0; i < 2; i++) {
+        if (sim_world_reach(&s.w, s.n[2], s.n[i], PV_MS(200), PV_S(4)) != PV_NEVER)
+            return failed(&s, "the removed member is answered:");
+    }
+    if (sim_node_pings(s.n[0]).received != before[0] ||
+        sim_node_pings(s.n[1]).received != before[1])
+        return failed(&s, "a packet of the removed member came in");
+    (void)c;
+    /* The coordinator hears of it when it is back. */
+    sim_coord_start(s.w.coord);
+    sim_world_run(&s.w, PV_S(45));
+    if (!says(&s, 2, "\"cmd\":\"status\"", "removed"))
+        return failed(&s, "");
+    return passed(&s);
+}
+
+static void a_removal_spreads_without_the_coordinator(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("nocoord", SEEDS, removal, NULL), 0);
+}
+
+/* --- hostile peers --------------------------------------------------------------------------- */
+
+static struct pv_peer *peer_of(struct scene *s, unsigned i, unsigned k)
+{
+    struct pv_peer *p = pv_engine_peer_by_pk(s->n[i]->engine, sim_node_pk(s->n[k]));
+    if (p == NULL)
+        abort();
+    return p;
+}
+
+/* The member evil (2) hands node a (0) a signal over their session, n times. */
+static void hand(struct scene *s, const uint8_t *to, const uint8_t *from, struct pv_view box,
+                 unsigned n)
+{
+    struct pv_forward f = {.box = box};
+    static uint8_t body[PV_FORWARD_MAX];
+    size_t len = 0;
+    memcpy(f.to, to, sizeof(f.to));
+    memcpy(f.from, from, sizeof(f.from));
+    assert_int_equal(pv_forward_build(&f, body, sizeof(body), &len), PV_OK);
+    sim_node_begin(s->n[2]);
+    while (n-- > 0)
+        pv_engine_send_inband(s->n[2]->engine, peer_of(s, 2, 0), PV_INBAND_SIGNAL,
+                              pv_view(body, len));
+    sim_node_end(s->n[2]);
+}
+
+/* A member sends type 5 for others, for nobody, in other names, too many and too large: nothing
+ * that it did not seal itself is passed on, floods are cut, members go on talking. */
+static int forged(uint64_t seed, void *ctx)
+{
+    static uint8_t box[PV_SIGNAL_BOX_MAX];
+    struct scene s;
+    (void)ctx;
+    begin(&s, "a member abuses type 5", seed);
+    add(&s, "a", NULL);
+    add(&s, "b", any_cone(&s));
+    add(&s, "evil", any_cone(&s));
+    add(&s, "d", any_cone(&s));
+    if (!all_met(&s, 0, 0))
+        return failed(&s, "not met:");
+    sim_coord_kill(s.w.coord);
+    sim_world_run(&s.w, PV_S(30));
+    for (size_t i = 0; i < sizeof(box); i++)
+        box[i] = (uint8_t)pv_natrng_below(sim_net_rng(s.w.net), 256);
+    const uint8_t *a = sim_node_pk(s.n[0]), *b = sim_node_pk(s.n[1]), *evil = sim_node_pk(s.n[2]);
+    uint8_t nobody[32] = {1};
+    uint64_t before = sim_node_sent(s.n[0]);
+    /* Not its own, to nobody, from nobody: a passes none of it on. */
+    hand(&s, b, sim_node_pk(s.n[3]), pv_view(box, 200), 20);
+    hand(&s, nobody, evil, pv_view(box, 200), 20);
+    hand(&s, b, nobody, pv_view(box, 200), 20);
+    sim_world_run(&s.w, PV_MS(300));
+    if (sim_node_sent(s.n[0]) - before > 20) /* keepalives and checks; forwards would be 40 more */
+        return failed(&s, "passed on what it should not:");
+    /* In the name of another, with a box that does not open: nobody believes it. */
+    uint64_t seen = peer_of(&s, 0, 1)->signal_seq_seen;
+    hand(&s, a, b, pv_view(box, 3000), 10);
+    sim_world_run(&s.w, PV_MS(300));
+    if (peer_of(&s, 0, 1)->signal_seq_seen != seen ||
+        peer_of(&s, 0, 1)->passed_by == peer_of(&s, 0, 2)->id)
+        return failed(&s, "believed a forged box:");
+    /* A flood of its own signals: no more than the rate comes out. */
+    before = sim_node_sent(s.n[0]);
+    for (int i = 0; i < 50; i++) {
+        hand(&s, b, evil, pv_view(box, 200), 10);
+        sim_world_run(&s.w, PV_MS(20));
+    }
+    if (sim_node_sent(s.n[0]) - before > 100)
+        return failed(&s, "a flood was passed on:");
+    if (!reaches(&s, 0, 1, PV_S(1)) || !reaches(&s, 3, 0, PV_S(1)) || !reaches(&s, 1, 3, PV_S(1)))
+        return failed(&s, "the others suffer:");
+    return passed(&s);
+}
+
+static void a_member_that_abuses_type_5_gets_nowhere(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("nocoord", SEEDS / 2, forged, NULL), 0);
+}
+
+/* Somebody who is no member sends handshakes and what it recorded to a node that has restarted:
+ * it answers less than it gets, and finds its peer all the same. */
+static int strangers_knock(uint64_t seed, void *ctx)
+{
+    static const struct pv_link_config good = {.delay = PV_MS(3)};
+    struct scene s;
+    uint8_t msg[PV_WGMSG_INITIATION_LEN];
+    (void)ctx;
+    begin(&s, "strangers knock", seed);
+    add(&s, "a", NULL);
+    add(&s, "b", any_cone(&s));
+    if (!all_met(&s, 0, 0))
+        return failed(&s, "not met:");
+    sim_coord_kill(s.w.coord);
+    power_off(&s);
+    unsigned host = sim_net_add_host(s.w.net, SIM_PUBLIC, &good);
+    struct pv_addr src = pv_addr4(198, 51, 100, 200, 0), dst = pv_addr4(198, 51, 100, 20, 0);
+    sim_net_add_addr(s.w.net, host, &src);
+    src.port = 5555;
+    dst.port = sim_node_port(s.n[0]);
+    power_on(&s);
+    pv_ns began = sim_net_now(s.w.net);
+    uint64_t sent = 0, before = sim_node_sent(s.n[0]);
+    while (sim_net_now(s.w.net) < began + PV_S(2)) {
+        for (int i = 0; i < 5; i++) {
+            pv_rng_fill(&s.n[0]->rng, msg, sizeof(msg));
+            memcpy(msg, "\1\0\0\0", 4);
+            sim_net_send(s.w.net, host, &src, &dst, 0, pv_view(msg, sizeof(msg)));
+            sent++;
+        }
+        sim_world_run(&s.w, PV_MS(10));
+    }
+    if (sim_node_sent(s.n[0]) - before > sent / 4)
+        return failed(&s, "it answers strangers:");
+    if (!reaches(&s, 1, 0, BACK))
+        return failed(&s, "");
+    return passed(&s);
+}
+
+static void strangers_who_knock_change_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("nocoord", SEEDS / 2, strangers_knock, NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_that_restart_are_back_within_five_seconds),
+        cmocka_unit_test(one_that_comes_back_later_finds_the_other),
+        cmocka_unit_test(one_that_moved_is_found_through_a_common_peer),
+        cmocka_unit_test(one_that_moves_alone_is_back_within_five_seconds),
+        cmocka_unit_test(strangers_meet_through_a_common_peer),
+        cmocka_unit_test(eight_nodes_are_all_back),
+        cmocka_unit_test(a_coordinator_that_comes_back_disturbs_nothing),
+        cmocka_unit_test(a_removal_spreads_without_the_coordinator),
+        cmocka_unit_test(a_member_that_abuses_type_5_gets_nowhere),
+        cmocka_unit_test(strangers_who_knock_change_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
