@@ -12,6 +12,7 @@
 #include "sys/loop.h"
 #include "sys/netlink.h"
 #include "sys/routersock.h"
+#include "sys/tls.h"
 #include "sys/udp.h"
 #include "sys/worker.h"
 
@@ -50,7 +51,8 @@ struct pv_io {
     /* io_streams.c */
     struct pv_io_stream *streams;
     struct pv_io_listener *listeners;
-    uint8_t *read_buf; /* PV_IO_READ_MAX */
+    uint8_t *read_buf;          /* PV_IO_READ_MAX */
+    struct pv_tls_ctx *tls_ctx; /* made with the first stream that needs it */
 
     /* io_socks.c */
     struct pv_io_sock *socks; /* a list */

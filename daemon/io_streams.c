@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "daemon/io_int.h"
+#include "daemon/streamtls.h"
 #include "proto/chat.h"
 #include "sys/stream.h"
 #include "sys/unixsock.h"
@@ -17,8 +18,10 @@ struct pv_io_stream {
     enum pv_stream_kind kind;
     int fd;
     struct pv_watch *watch;
-    bool connecting;
-    bool closing; /* the engine no longer knows it; tail is written, then it ends */
+    bool connecting;    /* TLS included */
+    struct pv_tls *tls; /* NULL = plain */
+    bool tls_begun;     /* TCP is up */
+    bool closing;       /* the engine no longer knows it; tail is written, then it ends */
     pv_ns close_by;
     int pass_fd; /* CTL: goes out with the next byte; -1: none */
     uint8_t *tail;
@@ -53,6 +56,11 @@ static void remove_stream(struct pv_io_stream *st)
         }
     }
     pv_watch_free(st->watch);
+    if (st->tls != NULL && !st->connecting) {
+        pv_tls_close(st->tls);
+        (void)!pv_streamtls_flush(st->tls, st->fd);
+    }
+    pv_tls_free(st->tls);
     if (st->fd >= 0)
         close(st->fd);
     if (st->pass_fd >= 0)
@@ -74,14 +82,26 @@ static void fail_stream(struct pv_io_stream *st, int status, pv_ns now)
         pv_engine_stream_closed(io->cfg.engine, sid, status, now);
 }
 
+static int stream_read(struct pv_io_stream *st, void *buf, size_t cap, size_t *ret_n)
+{
+    return st->tls != NULL ? pv_streamtls_read(st->tls, st->fd, buf, cap, ret_n)
+                           : pv_stream_read(st->fd, buf, cap, ret_n);
+}
+
+static int stream_write(struct pv_io_stream *st, struct pv_view data, size_t *ret_n)
+{
+    return st->tls != NULL ? pv_streamtls_write(st->tls, st->fd, data, ret_n)
+                           : pv_stream_write(st->fd, data, ret_n);
+}
+
 /* --- bytes --------------------------------------------------------------------------------- */
 
 static void write_tail(struct pv_io_stream *st, pv_ns now)
 {
     while (st->tail_done < st->tail_len) {
         size_t n = 0;
-        int r = pv_stream_write(
-            st->fd, pv_view(st->tail + st->tail_done, st->tail_len - st->tail_done), &n);
+        int r =
+            stream_write(st, pv_view(st->tail + st->tail_done, st->tail_len - st->tail_done), &n);
         if (r == PV_ERR_AGAIN) {
             pv_watch_set(st->watch, PV_LOOP_WRITE);
             return;
@@ -92,6 +112,11 @@ static void write_tail(struct pv_io_stream *st, pv_ns now)
         }
         st->tail_done += n;
     }
+    if (st->tls != NULL && pv_streamtls_flush(st->tls, st->fd) == PV_OK &&
+        pv_streamtls_is_full(st->tls)) {
+        pv_watch_set(st->watch, PV_LOOP_WRITE);
+        return;
+    }
     remove_stream(st);
 }
 
@@ -99,7 +124,7 @@ static void write_tail(struct pv_io_stream *st, pv_ns now)
 static int write_some(struct pv_io_stream *st, struct pv_view out, size_t *ret_n)
 {
     if (st->pass_fd < 0)
-        return pv_stream_write(st->fd, out, ret_n);
+        return stream_write(st, out, ret_n);
     int r = pv_unix_write(st->fd, out, st->pass_fd, ret_n);
     if (r == PV_OK) {
         close(st->pass_fd);
@@ -116,7 +141,8 @@ static void write_out(struct pv_io_stream *st, pv_ns now)
         struct pv_view out = pv_engine_stream_out(engine, st->sid);
         size_t n = 0;
         if (out.len == 0) {
-            pv_watch_set(st->watch, PV_LOOP_READ);
+            bool full = st->tls != NULL && pv_streamtls_is_full(st->tls);
+            pv_watch_set(st->watch, full ? PV_LOOP_READ | PV_LOOP_WRITE : PV_LOOP_READ);
             return;
         }
         int r = write_some(st, out, &n);
@@ -136,25 +162,56 @@ static void read_in(struct pv_io_stream *st, pv_ns now)
 {
     struct pv_io *io = st->io;
     size_t n = 0;
-    int passed = -1;
-    int r = st->kind == PV_STREAM_CTL
-                ? pv_unix_read(st->fd, io->read_buf, PV_IO_READ_MAX, &n, &passed)
-                : pv_stream_read(st->fd, io->read_buf, PV_IO_READ_MAX, &n);
-    if (passed >= 0)
-        pv_io_passed(io, st->sid, passed);
-    if (r == PV_OK)
-        pv_engine_stream_bytes(io->cfg.engine, st->sid, pv_view(io->read_buf, n), now);
-    else if (r != PV_ERR_AGAIN)
+    int r;
+    do { /* what TLS has taken in the descriptor no longer shows */
+        r = stream_read(st, io->read_buf, PV_IO_READ_MAX, &n);
+        if (r == PV_OK)
+            pv_engine_stream_bytes(io->cfg.engine, st->sid, pv_view(io->read_buf, n), now);
+    } while (r == PV_OK && st->tls != NULL);
+    if (r != PV_OK && r != PV_ERR_AGAIN)
         fail_stream(st, r, now);
+    else if (st->tls != NULL && pv_streamtls_is_full(st->tls))
+        pv_watch_set(st->watch, PV_LOOP_READ | PV_LOOP_WRITE);
+}
+
+/* TLS takes its turns until it is up. */
+static void shake_hands(struct pv_io_stream *st, pv_ns now)
+{
+    size_t n = 0;
+    int r = pv_streamtls_flush(st->tls, st->fd);
+    if (r == PV_OK)
+        r = pv_streamtls_read(st->tls, st->fd, st->io->read_buf, PV_IO_READ_MAX, &n);
+    if (r == PV_OK) /* who speaks first is no coordinator */
+        r = PV_ERR_MALFORMED;
+    if (r != PV_ERR_AGAIN) {
+        pv_log(st->io->cfg.log, PV_LOG_DEBUG, "what=\"no TLS\" why=\"%s\"", pv_tls_error(st->tls));
+        fail_stream(st, r, now);
+        return;
+    }
+    bool full = pv_streamtls_is_full(st->tls);
+    pv_watch_set(st->watch, full ? PV_LOOP_READ | PV_LOOP_WRITE : PV_LOOP_READ);
+    if (!pv_tls_is_ready(st->tls))
+        return;
+    st->connecting = false;
+    pv_engine_stream_connected(st->io->cfg.engine, st->sid, now);
 }
 
 static void finish_connect(struct pv_io_stream *st, pv_ns now)
 {
+    if (st->tls_begun) {
+        shake_hands(st, now);
+        return;
+    }
     int r = pv_stream_connected(st->fd);
     if (r == PV_ERR_AGAIN)
         return;
     if (r < 0) {
         fail_stream(st, r, now);
+        return;
+    }
+    if (st->tls != NULL) {
+        st->tls_begun = true;
+        shake_hands(st, now);
         return;
     }
     st->connecting = false;
@@ -242,21 +299,37 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
         remove_stream(st); /* the engine never knew it */
 }
 
+/* Whoever it is: what goes through it authenticates itself inside (Noise). */
+static int make_tls(struct pv_io *io, struct pv_tls **ret_tls)
+{
+    static const struct pv_tls_peer anybody = {.trust = PV_TLS_TRUST_ANY};
+    char why[PV_TLS_ERROR_MAX];
+    int r = PV_OK;
+    if (io->tls_ctx == NULL)
+        r = pv_tls_ctx_new_client(&io->tls_ctx, NULL, why);
+    return r == PV_OK ? pv_tls_new_client(ret_tls, io->tls_ctx, &anybody) : r;
+}
+
 static void open_stream(struct pv_io *io, const struct pv_stream_op *op, pv_ns now)
 {
+    struct pv_tls *tls = NULL;
     struct pv_stream_bind bind = {.local = op->local};
     struct pv_io_stream *st = NULL;
     int fd = -1;
     if (op->kind == PV_STREAM_CHAT)
         bind.ifname = io->cfg.tun_name;
-    int r = pv_stream_connect(&op->addr, &bind, &fd);
+    int r = op->tls ? make_tls(io, &tls) : PV_OK;
+    if (r >= 0)
+        r = pv_stream_connect(&op->addr, &bind, &fd);
     if (r >= 0)
         r = add_stream(io, op->kind, fd, PV_LOOP_WRITE, &st);
     if (r < 0) {
+        pv_tls_free(tls);
         pv_engine_stream_closed(io->cfg.engine, op->sid, r, now);
         return;
     }
     st->sid = op->sid;
+    st->tls = tls;
     st->connecting = true;
 }
 
@@ -434,6 +507,7 @@ void pv_io_streams_done(struct pv_io *io)
     remove_listeners(io, PV_STREAM_CHAT);
     remove_listeners(io, PV_STREAM_FILE);
     remove_listeners(io, PV_STREAM_CTL);
+    pv_tls_ctx_free(io->tls_ctx);
     if (io->read_buf != NULL)
         explicit_bzero(io->read_buf, PV_IO_READ_MAX); /* tokens came through it */
     free(io->read_buf);

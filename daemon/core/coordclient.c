@@ -19,7 +19,7 @@ enum {
 /* One address being tried; the one that wins stays. */
 struct attempt {
     uint32_t sid; /* 0 = slot unused */
-    struct pv_addr addr;
+    struct pv_coordclient_addr addr;
     struct pv_control *control;
     bool connected;
     bool writable; /* not yet told by poll_writable */
@@ -40,7 +40,7 @@ struct pv_coordclient {
     struct pv_coordclient_config cfg;
     struct pv_coordclient_target target;
     uint8_t dh_pk[32]; /* the coordinator's key in X25519 form */
-    struct pv_addr addrs[PV_COORDCLIENT_MAX_ADDRS];
+    struct pv_coordclient_addr addrs[PV_COORDCLIENT_MAX_ADDRS];
     size_t n_addrs;
 
     enum pv_coordclient_state state;
@@ -48,7 +48,7 @@ struct pv_coordclient {
     size_t next_addr;     /* of this round */
     pv_ns stagger_at;     /* start the next address */
     struct attempt *used; /* HELLO, ONLINE */
-    struct pv_addr last_addr;
+    struct pv_coordclient_addr last_addr;
     pv_ns deadline;     /* CONNECTING, HELLO: give up; WAITING: try again */
     pv_ns ping_at;      /* ONLINE: the next ping, however much comes in: the coordinator must hear
                            of us too */
@@ -199,7 +199,7 @@ static void fail(struct pv_coordclient *c, int status, const char *text, pv_ns n
 static void start_attempt(struct pv_coordclient *c, pv_ns now)
 {
     struct attempt *a = &c->attempts[c->next_addr];
-    const struct pv_addr *addr = &c->addrs[c->next_addr++];
+    const struct pv_coordclient_addr *addr = &c->addrs[c->next_addr++];
     c->stagger_at = c->next_addr < c->n_addrs ? now + PV_COORDCLIENT_STAGGER : PV_NEVER;
     if (c->n_ops == OPS_MAX ||
         pv_control_new_client(&a->control, c->cfg.dh_sk, c->dh_pk, &c->cfg.rng) != PV_OK)
@@ -211,7 +211,7 @@ static void start_attempt(struct pv_coordclient *c, pv_ns now)
     a->writable = false;
     c->last_addr = *addr;
     c->ops[c->n_ops++] =
-        (struct pv_coordclient_stream_op){.open = true, .sid = a->sid, .addr = *addr};
+        (struct pv_coordclient_stream_op){.open = true, .sid = a->sid, .to = *addr};
 }
 
 static bool any_attempt(const struct pv_coordclient *c)
@@ -250,7 +250,7 @@ static struct attempt *by_sid(struct pv_coordclient *c, uint32_t sid)
 }
 
 int pv_coordclient_start(struct pv_coordclient *c, const struct pv_coordclient_target *target,
-                         const struct pv_addr *addrs, size_t n, pv_ns now)
+                         const struct pv_coordclient_addr *addrs, size_t n, pv_ns now)
 {
     uint8_t dh_pk[32];
     int r = pv_sign_pk_to_dh(target->coordinator, dh_pk);
@@ -267,8 +267,8 @@ int pv_coordclient_start(struct pv_coordclient *c, const struct pv_coordclient_t
     return PV_OK;
 }
 
-void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_addr *addrs, size_t n,
-                              pv_ns now)
+void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordclient_addr *addrs,
+                              size_t n, pv_ns now)
 {
     bool had = c->n_addrs > 0;
     c->n_addrs = n < PV_COORDCLIENT_MAX_ADDRS ? n : PV_COORDCLIENT_MAX_ADDRS;
@@ -615,7 +615,12 @@ enum pv_coordclient_state pv_coordclient_state(const struct pv_coordclient *c)
 
 const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c)
 {
-    return c->last_addr.family == PV_AF_NONE ? NULL : &c->last_addr;
+    return c->last_addr.addr.family == PV_AF_NONE ? NULL : &c->last_addr.addr;
+}
+
+bool pv_coordclient_is_tls(const struct pv_coordclient *c)
+{
+    return c->last_addr.tls;
 }
 
 uint64_t pv_coordclient_time_us(const struct pv_coordclient *c, pv_ns now)

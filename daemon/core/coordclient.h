@@ -61,6 +61,12 @@ enum pv_coordclient_state {
     PV_COORDCLIENT_WAITING,
 };
 
+/* Where a coordinator may be reached. */
+struct pv_coordclient_addr {
+    struct pv_addr addr;
+    bool tls; /* inside TLS, which proves nothing: the handshake inside does */
+};
+
 struct pv_coordclient; /* opaque */
 
 /* PV_ERR_NOMEM. */
@@ -74,11 +80,12 @@ struct pv_coordclient *pv_coordclient_free(struct pv_coordclient *c); /* NULL is
  * follows. A running connection is dropped. PV_ERR_AUTH: the key is no coordinator's key. */
 PV_MUST_CHECK int pv_coordclient_start(struct pv_coordclient *c,
                                        const struct pv_coordclient_target *target,
-                                       const struct pv_addr *addrs, size_t n, pv_ns now);
+                                       const struct pv_coordclient_addr *addrs, size_t n,
+                                       pv_ns now);
 /* Fresh addresses (names resolved again). Used from the next attempt on; at once while it had
  * none. */
-void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_addr *addrs, size_t n,
-                              pv_ns now);
+void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordclient_addr *addrs,
+                              size_t n, pv_ns now);
 void pv_coordclient_set_have(struct pv_coordclient *c, struct pv_ctl_cursor have);
 void pv_coordclient_stop(struct pv_coordclient *c, pv_ns now);
 /* The network may have changed or the machine woke: a waiting client connects at once, a connected
@@ -91,7 +98,8 @@ void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now);
 enum pv_coordclient_state pv_coordclient_state(const struct pv_coordclient *c);
 /* Of the connection in use or tried last; NULL: none. */
 const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c);
-pv_ns pv_coordclient_rtt(const struct pv_coordclient *c); /* of the last ping; 0 = unknown */
+bool pv_coordclient_is_tls(const struct pv_coordclient *c); /* is that one inside TLS? */
+pv_ns pv_coordclient_rtt(const struct pv_coordclient *c);   /* of the last ping; 0 = unknown */
 /* The coordinator's wall clock now, Unix microseconds, as far as half a round trip tells; 0 =
  * unknown. */
 uint64_t pv_coordclient_time_us(const struct pv_coordclient *c, pv_ns now);
@@ -135,7 +143,7 @@ PV_MUST_CHECK int pv_coordclient_poll_event(struct pv_coordclient *c,
 struct pv_coordclient_stream_op {
     bool open; /* else: close */
     uint32_t sid;
-    struct pv_addr addr; /* open */
+    struct pv_coordclient_addr to; /* open */
 };
 PV_MUST_CHECK int pv_coordclient_poll_stream_op(struct pv_coordclient *c,
                                                 struct pv_coordclient_stream_op *ret_op);

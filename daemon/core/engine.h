@@ -202,7 +202,8 @@ struct pv_stream_op {
     enum pv_stream_op_type type;
     uint32_t sid;
     enum pv_stream_kind kind;
-    struct pv_addr addr;  /* OPEN: where to */
+    struct pv_addr addr; /* OPEN: where to */
+    bool tls; /* OPEN COORD: inside TLS, whoever the server is; connected when that is up */
     struct pv_addr local; /* OPEN CHAT: own overlay address to bind */
 };
 PV_MUST_CHECK int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op);

@@ -12,67 +12,7 @@ bool pv_engine_is_online(const struct pv_engine *e)
     return pv_coordclient_state(e->coord) == PV_COORDCLIENT_ONLINE && e->as_member;
 }
 
-/* --- names to addresses ------------------------------------------------------------------------
- */
-
-static void resolve(struct pv_engine *e, const char *host, uint16_t port,
-                    enum pv_job_purpose purpose, uint64_t arg)
-{
-    struct pv_job *job = pv_engine_new_job(PV_JOB_RESOLVE);
-    if (job == NULL)
-        return;
-    memcpy(job->u.resolve.host, host, strlen(host) + 1);
-    job->u.resolve.port = port;
-    pv_engine_job(e, job, purpose, arg);
-}
-
-static void add_addr(struct pv_addr *list, size_t *n, size_t cap, const struct pv_addr *addr)
-{
-    for (size_t i = 0; i < *n; i++) {
-        if (pv_addr_equal(&list[i], addr))
-            return;
-    }
-    if (*n < cap)
-        list[(*n)++] = *addr;
-}
-
-/* Numeric addresses are used as they are; names are asked for and come later. */
-static void find_coordinator(struct pv_engine *e)
-{
-    e->n_coord_addrs = 0;
-    for (size_t i = 0; i < e->n_hosts; i++) {
-        struct pv_addr addr;
-        if (e->hosts[i].tls)
-            continue; /* not spoken by this version; another address may do */
-        if (pv_addr_parse_ip(e->hosts[i].host, &addr) == PV_OK) {
-            addr.port = e->hosts[i].port;
-            add_addr(e->coord_addrs, &e->n_coord_addrs, PV_COORDCLIENT_MAX_ADDRS, &addr);
-        } else {
-            resolve(e, e->hosts[i].host, e->hosts[i].port, PV_JP_COORD_HOST, i);
-        }
-    }
-}
-
-void pv_engine_coord_resolved(struct pv_engine *e, enum pv_job_purpose purpose,
-                              const struct pv_job_result *result, pv_ns now)
-{
-    if (purpose == PV_JP_STUN_HOST) {
-        for (size_t i = 0; i < result->n_addrs; i++)
-            add_addr(e->stun_addrs, &e->n_stun_addrs, PV_CTL_ADDRS_MAX, &result->addrs[i]);
-        pv_gatherer_set_servers(e->gatherer, e->stun_addrs, e->n_stun_addrs, now);
-        pv_mapper_set_servers(e->mapper, e->stun_addrs, e->n_stun_addrs, now);
-        pv_engine_relay_start(e, now);
-        return;
-    }
-    if (result->status != PV_OK) {
-        snprintf(e->coord_error, sizeof(e->coord_error), "%.*s", (int)sizeof(e->coord_error) - 1,
-                 result->error);
-        return;
-    }
-    for (size_t i = 0; i < result->n_addrs; i++)
-        add_addr(e->coord_addrs, &e->n_coord_addrs, PV_COORDCLIENT_MAX_ADDRS, &result->addrs[i]);
-    pv_coordclient_set_addrs(e->coord, e->coord_addrs, e->n_coord_addrs, now);
-}
+/* --- connecting ------------------------------------------------------------------------------ */
 
 void pv_engine_connect(struct pv_engine *e, struct pv_view list, enum pv_ctl_role role,
                        const uint8_t *network_id, pv_ns now)
@@ -92,7 +32,7 @@ void pv_engine_connect(struct pv_engine *e, struct pv_view list, enum pv_ctl_rol
         memcpy(target.network, network_id, sizeof(target.network));
     if (role == PV_CTL_MEMBER)
         target.have = e->cursor;
-    find_coordinator(e);
+    pv_engine_find_coordinator(e);
     int r = pv_coordclient_start(e->coord, &target, e->coord_addrs, e->n_coord_addrs, now);
     if (r != PV_OK)
         snprintf(e->coord_error, sizeof(e->coord_error), "the coordinator's key is unusable: %s",
@@ -378,25 +318,6 @@ static void take_list(struct pv_engine *e, uint64_t handle, const struct pv_ctl_
 /* --- events ------------------------------------------------------------------------------------
  */
 
-static void take_stun_servers(struct pv_engine *e, const struct pv_ctl_welcome *w, pv_ns now)
-{
-    e->n_stun_addrs = 0;
-    for (size_t i = 0; i < w->n_stun; i++) {
-        struct pv_addr addr;
-        struct pv_hostport hp;
-        if (pv_addr_parse(w->stun[i], &addr) == PV_OK)
-            add_addr(e->stun_addrs, &e->n_stun_addrs, PV_CTL_ADDRS_MAX, &addr);
-        else if (pv_hostport_parse(w->stun[i], strlen(w->stun[i]), &hp) == PV_OK)
-            resolve(e, hp.host, hp.port, PV_JP_STUN_HOST, 0);
-    }
-    /* The address that works for TCP is the best guess when it names none. */
-    const struct pv_addr *used = pv_coordclient_addr(e->coord);
-    if (w->n_stun == 0 && used != NULL)
-        add_addr(e->stun_addrs, &e->n_stun_addrs, PV_CTL_ADDRS_MAX, used);
-    pv_gatherer_set_servers(e->gatherer, e->stun_addrs, e->n_stun_addrs, now);
-    pv_mapper_set_servers(e->mapper, e->stun_addrs, e->n_stun_addrs, now);
-}
-
 static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_ns now)
 {
     e->coord_error[0] = '\0';
@@ -410,7 +331,7 @@ static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_
     pv_log(e->log, PV_LOG_INFO, "what=\"coordinator connected\"");
     e->relisted = false;
     drop_listed(e);
-    take_stun_servers(e, &welcome->u.welcome, now);
+    pv_engine_take_servers(e, &welcome->u.welcome, now);
     pv_engine_relay_offer(e, &welcome->u.welcome, now);
     pull(e, e->cursor, PV_CP_PULL);
     subscribe_again(e, now);
@@ -450,7 +371,7 @@ static void go_offline(struct pv_engine *e, const char *why, pv_ns now)
         pv_peer_set_presence(p, PV_PRESENCE_UNKNOWN, 0, now);
         pv_engine_touch(e, p, now);
     }
-    find_coordinator(e); /* names may point elsewhere by now */
+    pv_engine_find_coordinator(e); /* names may point elsewhere by now */
     if (e->n_coord_addrs > 0)
         pv_coordclient_set_addrs(e->coord, e->coord_addrs, e->n_coord_addrs, now);
     if (was)

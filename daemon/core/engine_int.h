@@ -11,6 +11,7 @@
  *   engine_recall.c   members found again while there is no coordinator
  *   engine_net.c      membership: roster and its events, presence, interface, up and down
  *   engine_coord.c    what the coordinator says and is told
+ *   engine_addrs.c    where the coordinator is
  *   engine_map.c      ports mapped by the routers
  *   engine_relay.c    relays: the ways to them, channels of peers; is UDP blocked?
  *   engine_enroll.c   create and join
@@ -99,7 +100,7 @@ enum pv_job_purpose {
     PV_JP_ENROLL, /* create or join waits for it */
     PV_JP_IFACE_UP,
     PV_JP_IFACE_DOWN,
-    PV_JP_COORD_HOST, /* arg: index in hosts */
+    PV_JP_COORD_HOST, /* arg: 1 = it speaks TLS */
     PV_JP_STUN_HOST,
     PV_JP_STATIC_HOST, /* arg: peer id */
     PV_JP_CHATLINK,    /* arg: chatlink's tag */
@@ -356,7 +357,11 @@ struct pv_engine {
     bool as_member; /* the connection wanted or there is a member's; else a guest's */
     struct pv_hostport hosts[PV_ENGINE_MAX_HOSTS]; /* as written in the record or token */
     size_t n_hosts;
-    struct pv_addr coord_addrs[PV_COORDCLIENT_MAX_ADDRS];
+    struct pv_hostport tls_hosts[PV_CTL_ADDRS_MAX]; /* of the last welcome */
+    size_t n_tls_hosts;
+    bool has_pin; /* of the coordinator's certificate */
+    uint8_t pin[PV_CTL_PIN_LEN];
+    struct pv_coordclient_addr coord_addrs[PV_COORDCLIENT_MAX_ADDRS];
     size_t n_coord_addrs;
     struct pv_addr stun_addrs[PV_CTL_ADDRS_MAX];
     size_t n_stun_addrs;
@@ -634,12 +639,22 @@ bool pv_engine_is_online(const struct pv_engine *e);
 void pv_engine_subscribe(struct pv_engine *e, const uint8_t (*nodes)[PV_SIGN_PK_LEN], size_t n);
 /* Sends statements; the put (taken) is told the receipts. */
 void pv_engine_put(struct pv_engine *e, struct pv_put *put, pv_ns now);
-void pv_engine_coord_resolved(struct pv_engine *e, enum pv_job_purpose purpose,
-                              const struct pv_job_result *result, pv_ns now);
 /* A put is over: error PV_CTL_E_NONE, or the first refusal. Frees it. */
 void pv_engine_put_done(struct pv_engine *e, struct pv_put *put, enum pv_ctl_error error,
                         pv_ns now);
 struct pv_put *pv_put_free(struct pv_put *put);
+
+/* --- engine_addrs.c -------------------------------------------------------------------------- */
+
+/* Looks for the addresses of hosts: those known at once are in coord_addrs. */
+void pv_engine_find_coordinator(struct pv_engine *e);
+/* What welcome says of STUN servers and of TLS. */
+void pv_engine_take_servers(struct pv_engine *e, const struct pv_ctl_welcome *w, pv_ns now);
+/* A name was looked up. */
+void pv_engine_coord_resolved(struct pv_engine *e, const struct pv_job_wait *wait,
+                              const struct pv_job_result *result, pv_ns now);
+/* "tls:HOST:PORT" and so on, one a line, as it was stored. */
+void pv_engine_load_tls_hosts(struct pv_engine *e, struct pv_view text);
 
 /* --- engine_enroll.c ------------------------------------------------------------------------- */
 

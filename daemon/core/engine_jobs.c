@@ -201,6 +201,16 @@ static const struct pv_view *find_meta(const struct pv_saved *saved, const char 
     return NULL;
 }
 
+/* Of whatever length. */
+static struct pv_view find_text(const struct pv_saved *saved, const char *name)
+{
+    for (size_t i = 0; i < saved->n_meta; i++) {
+        if (strcmp(saved->meta[i].name, name) == 0)
+            return saved->meta[i].value;
+    }
+    return pv_view(NULL, 0);
+}
+
 static uint64_t load_u64(const struct pv_saved *saved, const char *name)
 {
     const struct pv_view *v = find_meta(saved, name, 8);
@@ -214,6 +224,7 @@ void pv_engine_load_meta(struct pv_engine *e, const struct pv_saved *saved)
     e->env.tai = pv_highwater_load(load_u64(saved, "tai64n"));
     e->cursor.epoch = load_u64(saved, "cursor-epoch");
     e->cursor.n = load_u64(saved, "cursor-n");
+    pv_engine_load_tls_hosts(e, find_text(saved, "tls-hosts"));
     const struct pv_view *up = find_meta(saved, "up", 1);
     e->up = up == NULL || up->ptr[0] != '0';
 }
@@ -270,7 +281,7 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
         break;
     case PV_JP_COORD_HOST:
     case PV_JP_STUN_HOST:
-        pv_engine_coord_resolved(e, wait->purpose, result, now);
+        pv_engine_coord_resolved(e, wait, result, now);
         break;
     case PV_JP_STATIC_HOST:
         static_resolved(e, (uint32_t)wait->arg, result, now);

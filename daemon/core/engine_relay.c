@@ -83,8 +83,12 @@ static struct pv_relay_to stream_target(const struct pv_engine *e)
 {
     const struct pv_addr *used = pv_coordclient_addr(e->coord);
     struct pv_relay_to to = {.addr = {.family = PV_AF_NONE}};
-    if (used != NULL)
-        to.addr = *used;
+    if (used == NULL)
+        return to;
+    to.addr = *used;
+    to.tls = pv_coordclient_is_tls(e->coord);
+    to.pinned = to.tls && e->has_pin;
+    memcpy(to.pin, e->pin, sizeof(to.pin));
     return to;
 }
 

@@ -131,7 +131,8 @@ int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op)
         *ret_op = (struct pv_stream_op){.type = co.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE,
                                         .sid = pv_engine_sid(PV_STREAM_COORD, co.sid),
                                         .kind = PV_STREAM_COORD,
-                                        .addr = co.addr};
+                                        .addr = co.to.addr,
+                                        .tls = co.to.tls};
         return PV_OK;
     }
     if (pv_chatlink_poll_stream_op(e->chat, &ch) == PV_OK) {

@@ -5,7 +5,7 @@ import os
 import tempfile
 import time
 
-from lab import SLOW, check, equal, scenario, wait
+from lab import SLOW, Coordinator, check, equal, scenario, wait
 
 
 def relay_of(host):
@@ -103,3 +103,28 @@ def no_udp_at_all(lab):
     a.wait_direct(b, timeout=90)
     wait("a to use UDP again", lambda: by(a, "udp"))
     equal(a.json("status")["udp"], "open", "what status says of UDP")
+
+
+@scenario
+def only_tcp_443(lab):
+    """What hotels let out: control channel and relay go through TLS on 443, proven by its pin."""
+    coordinator = Coordinator(lab, lab.host("coord"), args=["--tls-listen", "0.0.0.0:443"])
+    east = lab.lan("east", "profile=port-restricted", "delay=5ms", "udp=off", "tcp=443")
+    west = lab.lan("west", "profile=port-restricted", "delay=5ms")
+    a, b = lab.host("a", east), lab.host("b", west)
+    lab.network(coordinator, [b, a])
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b), timeout=10), "a does not reach b")
+    wait("a to use TLS", lambda: by(a, "tls"))
+    check("everything goes through TLS on 443" in a.ctl("why", "b").out, "why does not say so")
+    remember(a, b)
+    reached_within(a, b, 5)
+    send_file(b, a, 5 << 20)
+    b.ctl("send", "a", "through TLS")
+    wait("a message through TLS",
+         lambda: any(m["text"] == "through TLS" for m in a.json("inbox", "--peek")["messages"]))
+    if not os.environ.get("PV_LAB_LONG"):
+        return  # that the connection to port 3478 is dead takes 25 s to find out
+    west.nat.set(udp="off", tcp="80,443")
+    wait("b to use TLS", lambda: by(b, "tls"), 60)
+    wait("a ping between two of them", lambda: a.os_ping(a.addr(b), timeout=1), 20)

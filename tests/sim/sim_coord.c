@@ -40,6 +40,10 @@ struct sim_coord {
     const char *stun_list[1];
     char url[PV_URL_TEXT_BUF];
 
+    char tls[PV_ADDR_TEXT];
+    const char *tls_list[1];
+    struct pv_addr ip;
+
     struct pv_coord *core; /* NULL: off */
     struct conn conns[MAX_CONNS];
     size_t n_conns;
@@ -105,6 +109,7 @@ struct sim_coord *sim_coord_new(struct sim_net *net, const struct pv_addr *ip,
     pv_sign_keypair(seed, c->sk, c->pk);
     pv_rng_fill(&c->rng, c->secret, sizeof(c->secret));
     struct pv_addr addr = *ip;
+    c->ip = *ip;
     addr.port = SIM_COORD_PORT;
     pv_addr_format(&addr, c->stun);
     c->stun_list[0] = c->stun;
@@ -159,6 +164,15 @@ const char *sim_coord_url(const struct sim_coord *c)
 unsigned sim_coord_host(const struct sim_coord *c)
 {
     return c->host;
+}
+
+void sim_coord_offer_tls(struct sim_coord *c, uint16_t port)
+{
+    struct pv_addr addr = c->ip;
+    addr.port = port;
+    pv_addr_format(&addr, c->tls);
+    c->tls_list[0] = c->tls;
+    sim_net_listen(c->net, c->host, port);
 }
 
 void sim_coord_set_store_delay(struct sim_coord *c, pv_ns delay)
@@ -381,6 +395,9 @@ void sim_coord_start(struct sim_coord *c)
     bool loud = getenv("PV_SIM_LOG") != NULL;
     if (c->core != NULL || pv_coord_new(&c->core, &cfg, &c->rng, loud ? &c->log : NULL) != PV_OK)
         abort();
+    const struct pv_ctl_tls tls = {.n = 1, .addrs = c->tls_list};
+    if (c->tls_list[0] != NULL)
+        pv_coord_set_tls(c->core, &tls);
     for (size_t i = 0; i < c->n_rows; i++) {
         if (pv_coord_load(c->core, &c->rows[i]->rows[0]) != PV_OK)
             abort();

@@ -27,6 +27,9 @@ struct pv_coord *sim_coord_core(struct sim_coord *c); /* NULL while it is down *
 /* What `p2pvpn-coordinator url` prints; valid as long as c. */
 const char *sim_coord_url(const struct sim_coord *c);
 
+/* From its next start on it says that TLS is spoken on this port, too, and listens there (TLS
+ * itself is not simulated: the bytes inside are). */
+void sim_coord_offer_tls(struct sim_coord *c, uint16_t port);
 /* Each operation of the store takes 0 to that long; 2 ms without this call. */
 void sim_coord_set_store_delay(struct sim_coord *c, pv_ns delay);
 /* Power off: of the store operations under way the first few were done. And on again. */

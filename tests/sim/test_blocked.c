@@ -134,6 +134,62 @@ static void two_sides_without_udp_meet_within_three_seconds(void **state)
     assert_int_equal(sim_seeds("blocked", SEEDS, from_the_start, &both), 0);
 }
 
+/* --- only one port -----------------------------------------------------------------------------
+ */
+
+static int only_443(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    const bool *before = ctx; /* the coordinator offered TLS before the network was made */
+    sim_world_init(&w, seed, &good);
+    sim_coord_offer_tls(w.coord, 443);
+    if (*before) {
+        sim_coord_stop(w.coord);
+        sim_coord_start(w.coord);
+    }
+    sim_world_node(&w, sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good), "a", false);
+    sim_world_node(&w, sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good), "b", false);
+    if (!sim_world_join_all(&w))
+        return failed(&w, seed, "joining:");
+    if (!*before) { /* they hear of it when they come back, and remember it */
+        sim_coord_stop(w.coord);
+        sim_coord_start(w.coord);
+    }
+    sim_world_run(&w, PV_S(40));
+    for (unsigned i = 0; i < 2; i++) {
+        block(&w, i, true);
+        sim_net_only_port(w.net, sim_node_host(w.nodes[i]), 443);
+        sim_node_kill(w.nodes[i]);
+    }
+    sim_world_run(&w, PV_S(1));
+    sim_node_start(w.nodes[1]);
+    sim_world_run(&w, PV_S(10));
+    sim_node_start(w.nodes[0]);
+    pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(50), PV_S(10));
+    if (took > PV_S(3)) {
+        printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
+        return failed(&w, seed, "not reached 3 s after the start through port 443");
+    }
+    unsigned lost = ping_for(&w, PV_MS(20), PV_MS(500));
+    if (ping_for(&w, PV_MS(20), PV_S(5)) != lost)
+        return failed(&w, seed, "pings through port 443 were lost");
+    if (!says(&w, w.nodes[0], "\"cmd\":\"status\"", "\"transport\":\"tls\""))
+        return failed(&w, seed, "status does not say TLS");
+    if (!says(&w, w.nodes[0], "\"cmd\":\"why\",\"peer\":\"b\"",
+              "UDP is blocked here: everything goes through TLS on 443"))
+        return failed(&w, seed, "why does not say so");
+    sim_world_done(&w);
+    return 0;
+}
+
+static void only_port_443_is_enough(void **state)
+{
+    (void)state;
+    bool before = true, after = false;
+    assert_int_equal(sim_seeds("blocked", SEEDS, only_443, &before), 0);
+    assert_int_equal(sim_seeds("blocked", SEEDS, only_443, &after), 0);
+}
+
 /* --- in the middle of life, and the end of it --------------------------------------------------
  */
 
@@ -304,6 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_side_without_udp_is_reached_within_three_seconds),
         cmocka_unit_test(two_sides_without_udp_meet_within_three_seconds),
+        cmocka_unit_test(only_port_443_is_enough),
         cmocka_unit_test(udp_that_is_blocked_under_traffic_and_opened_again_is_survived),
         cmocka_unit_test(a_change_of_network_is_a_reason_to_try_udp_at_once),
         cmocka_unit_test(a_restarted_coordinator_relays_over_streams_within_three_seconds),

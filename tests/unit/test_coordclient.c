@@ -24,6 +24,7 @@ enum behaviour {
 struct stream {
     uint32_t sid; /* 0 = slot unused */
     struct pv_addr addr;
+    bool tls;
     struct pv_control *server;
     bool open;
 };
@@ -140,7 +141,7 @@ static void serve(struct world *w, struct stream *s, struct pv_view text)
 
 static void open_stream(struct world *w, const struct pv_coordclient_stream_op *op)
 {
-    enum behaviour b = w->behaviours[op->addr.ip[3]];
+    enum behaviour b = w->behaviours[op->to.addr.ip[3]];
     struct stream *s = NULL;
     w->n_opened++;
     assert_null(by_sid(w, op->sid));
@@ -151,7 +152,7 @@ static void open_stream(struct world *w, const struct pv_coordclient_stream_op *
     for (size_t i = 0; i < MAX_STREAMS && s == NULL; i++)
         s = w->streams[i].sid == 0 ? &w->streams[i] : NULL;
     assert_non_null(s);
-    *s = (struct stream){.sid = op->sid, .addr = op->addr};
+    *s = (struct stream){.sid = op->sid, .addr = op->to.addr, .tls = op->to.tls};
     if (b == HANGS)
         return;
     assert_int_equal(pv_control_new_server(&s->server, w->coord_dh, &w->rng), PV_OK);
@@ -260,10 +261,10 @@ static void pass(struct world *w, pv_ns time)
 static void start(struct world *w, uint8_t n_addrs)
 {
     struct pv_coordclient_target target = {.role = PV_CTL_MEMBER, .has_network = true};
-    struct pv_addr addrs[8];
+    struct pv_coordclient_addr addrs[8];
     memcpy(target.coordinator, w->coord_pk, sizeof(target.coordinator));
     for (uint8_t i = 0; i < n_addrs; i++)
-        addrs[i] = addr_of(i);
+        addrs[i] = (struct pv_coordclient_addr){.addr = addr_of(i), .tls = i > 3};
     assert_int_equal(pv_coordclient_start(w->client, &target, addrs, n_addrs, w->now), PV_OK);
 }
 
@@ -375,6 +376,20 @@ static void a_round_that_hangs_ends_after_ten_seconds(void **state)
     world_free(w);
 }
 
+static void only_what_goes_through_tls_gets_through(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    for (size_t i = 0; i < 4; i++)
+        w->behaviours[i] = HANGS;
+    start(w, 5);
+    pass(w, PV_S(1) + PV_MS(1)); /* four that hang, a quarter of a second each */
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
+    assert_true(the_stream(w)->tls);
+    assert_true(pv_coordclient_is_tls(w->client));
+    world_free(w);
+}
+
 static void addresses_may_come_later(void **state)
 {
     (void)state;
@@ -382,7 +397,7 @@ static void addresses_may_come_later(void **state)
     start(w, 0);
     pass(w, PV_S(100));
     assert_int_equal(w->n_opened, 0);
-    struct pv_addr a = addr_of(0);
+    struct pv_coordclient_addr a = {.addr = addr_of(0)};
     pv_coordclient_set_addrs(w->client, &a, 1, w->now);
     pass(w, PV_MS(1));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
@@ -665,6 +680,7 @@ int main(void)
         cmocka_unit_test(a_refused_address_is_followed_by_the_next_at_once),
         cmocka_unit_test(attempts_go_on_with_growing_jittered_pauses),
         cmocka_unit_test(a_round_that_hangs_ends_after_ten_seconds),
+        cmocka_unit_test(only_what_goes_through_tls_gets_through),
         cmocka_unit_test(addresses_may_come_later),
         cmocka_unit_test(another_key_than_the_pinned_one_is_no_coordinator),
         cmocka_unit_test(a_refused_hello_is_told_and_tried_again_later),
