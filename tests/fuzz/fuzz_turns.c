@@ -12,7 +12,8 @@
  *   8 c             client c speaks by a stream from now on, or by UDP again: its stream ends
  *
  * Whatever comes: at most one output each; no unauthenticated answer above its bound; answers
- * decode; nothing goes to a peer that is forbidden; revoked members are sent nothing.
+ * decode; nothing goes to a peer that is forbidden, the coordinator itself among them, though what
+ * is relayed there may be talked to; revoked members are sent nothing.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,8 @@ struct world {
 };
 
 static const uint8_t NET[16] = {5};
+/* The address of the coordinator and of all relay sockets. */
+#define OWN pv_addr4(192, 0, 2, 1, 0)
 
 static void must(bool ok)
 {
@@ -96,7 +99,8 @@ static void check_answer(struct world *w, const struct pv_turns_out *out, int wh
 
 static void check_out(struct world *w, size_t max, int who)
 {
-    static const struct pv_turnpeer_rules rules = {0};
+    const struct pv_addr own = OWN;
+    const struct pv_turnpeer_rules rules = {.own = &own, .n_own = 1};
     size_t n = 0;
     const struct pv_turns_out *out = pv_turns_out(w->turns, &n);
     must(n <= max);
@@ -133,12 +137,8 @@ static void input(struct world *w, uint32_t sock, const struct pv_addr *src, siz
     size_t client = src->ip[3] % CLIENTS;
     bool stream_client = sock < PV_TURNS_RELAY0 && w->by_stream[client];
     uint64_t stream = stream_client ? client + 1 : 0;
-    struct pv_turns_in in = {.src = *src,
-                             .local = pv_addr4(192, 0, 2, 1, 0),
-                             .sock = sock,
-                             .stream = stream,
-                             .ptr = w->buf,
-                             .len = len};
+    struct pv_turns_in in = {
+        .src = *src, .local = OWN, .sock = sock, .stream = stream, .ptr = w->buf, .len = len};
     must(pv_turns_batch(w->turns, &in, 1, w->now) == 1);
     check_out(w, 1, who);
     do_sockets(w);
@@ -231,11 +231,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static const struct pv_turns_user users[] = {{"alice", "secret"}};
     static const uint8_t pk[32] = {1};
+    const struct pv_addr own = OWN;
     struct pv_turns_config cfg = {
         .enabled = true,
         .coordinator_pk = pk,
         .users = users,
         .n_users = 1,
+        .own = &own,
+        .n_own = 1,
         .port_lo = 50000,
         .port_hi = 50007,
         .limits = {.relays = 6, .per_user = 4, .permissions = 4, .channels = 4},

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The TURN server for stock clients: relay sockets, permissions, quotas, refused peers. */
+#include <malloc.h>
+
 #include "turn_world.h"
 
 static const struct pv_turns_user USERS[] = {{"alice", "secret"}, {"bob", "other"}};
@@ -628,6 +630,69 @@ static void quotas_have_their_answers(void **state)
     tw_free(w);
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+size_t __sanitizer_get_current_allocated_bytes(void); /* gcc has no header for it */
+#endif
+
+/* Bytes on the heap. */
+static size_t heap_bytes(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return __sanitizer_get_current_allocated_bytes();
+#else
+    return mallinfo2().uordblks;
+#endif
+}
+
+static void ten_thousand_allocations_are_abandoned_and_nothing_stays(void **state)
+{
+    (void)state;
+    enum {
+        N = 10000
+    };
+    struct pv_turns_config cfg = config();
+    cfg.limits = (struct pv_turns_limits){.relays = N, .per_user = N};
+    cfg.port_lo = 20000;
+    cfg.port_hi = 65535;
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client served[2] = {tw_member(w, 250), tw_member(w, 251)};
+    struct pv_addr to = tw_virtual(251);
+    struct pv_turns_stats st;
+    for (int round = 0; round < 2; round++) {
+        size_t before = heap_bytes();
+        for (uint32_t i = 0; i < N; i++) {
+            struct tw_client c = alice((uint8_t)(i >> 8));
+            struct pv_turns_socket sock;
+            struct pv_addr peer = PEER;
+            c.src.ip[2] = (uint8_t)i; /* another source network for each 256th */
+            peer.ip[3] = (uint8_t)i;
+            w->now += PV_MS(20); /* unauthenticated answers have a rate */
+            assert_int_equal(allocate(w, &c, &sock), 0);
+            assert_int_equal(tw_bind(w, &c, 0x4000, &peer), 0);
+            if (i % 500 == 0)
+                assert_true(tw_send(w, &served[0], &to, "meanwhile", false));
+        }
+        pv_turns_stats(w->turns, &st);
+        assert_int_equal(st.allocations, N + 2);
+        assert_int_equal(st.relays, N);
+        assert_true(heap_bytes() - before < (size_t)N * 2048);
+        struct tw_client late = alice(99);
+        struct pv_turns_socket sock;
+        assert_int_equal(allocate(w, &late, &sock), PV_TURN_E_QUOTA_REACHED);
+        /* Nobody refreshes them. */
+        w->now += PV_S(PV_TURNS_LIFETIME_S);
+        pv_turns_handle_timeout(w->turns, w->now);
+        assert_int_equal(closed_sockets(w), N);
+        pv_turns_stats(w->turns, &st);
+        assert_int_equal(st.allocations, 2);
+        assert_int_equal(st.relays, 0);
+        /* The array of timers keeps its size, once. */
+        assert_true(heap_bytes() < before + (round == 0 ? 512 * 1024 : 4096));
+        assert_true(tw_send(w, &served[0], &to, "after", false));
+    }
+    tw_free(w);
+}
+
 static void one_user_does_not_touch_anothers_allocation(void **state)
 {
     (void)state;
@@ -687,6 +752,7 @@ int main(void)
         cmocka_unit_test(forbidden_peers_are_refused_everywhere),
         cmocka_unit_test(two_clients_meet_on_their_relays_and_reach_nothing_else_here),
         cmocka_unit_test(quotas_have_their_answers),
+        cmocka_unit_test(ten_thousand_allocations_are_abandoned_and_nothing_stays),
         cmocka_unit_test(one_user_does_not_touch_anothers_allocation),
         cmocka_unit_test(a_closed_stream_ends_its_allocation),
     };
