@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: MIT
 """The coordinator's TURN server used by coturn's turnutils_uclient, with turnutils_peer as the peer."""
+import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 from lab import Skip, check, equal, scenario, wait
 
+FLOOD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "turnflood.py")
 CONF = """[relay]
 ports = 50000-50999
+allocations-per-user = 1000
 {more}
 [turn-user alice]
 password-file = /etc/p2pvpn/alice.password
@@ -105,3 +108,39 @@ def without_the_relay_nobody_answers(lab):
                    peer.ip4, "-r", "3480", "-n", "1", coordinator.public(), check_rc=False)
     check(r.code != 0, f"it allocated: {r}")
     check(coordinator.url().startswith("p2pvpn://"), "the coordinator goes on")
+
+
+def resident(program):
+    """KiB that the program has in memory."""
+    with open(f"/proc/{program.pid}/status", encoding="ascii") as f:
+        return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+
+
+@scenario
+def ten_thousand_allocations_are_abandoned(lab):
+    """Opened over TCP and TLS and cut; members talk over the same relay meanwhile, and memory and sockets come
+    back. Takes a minute: only with PV_LAB_LONG=1."""
+    if os.environ.get("PV_LAB_LONG") != "1":
+        raise Skip("takes a minute: PV_LAB_LONG=1; unit/test_turns_static has it without sockets")
+    os.environ["ASAN_OPTIONS"] += ":quarantine_size_mb=2"  # or freed memory stays in use
+    coordinator, client, _ = server(lab, args=["--tls-listen", "[::]:443"])
+    lans = [lab.lan(n, "profile=symmetric") for n in ("east", "west")]
+    a, b = (lab.host(n, lan) for n, lan in zip("ab", lans))
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b)), "the first ping is lost")
+    # From many networks: each has its own rate of unauthenticated answers.
+    client.ip(*(f"addr add 2001:db8:10{i:02x}::1/128 dev lo nodad" for i in range(256)))
+    coordinator.host.ip(f"route add 2001:db8:1000::/40 via {client.ip6}")
+    flood = client.start("python3", FLOOD, coordinator.host.ip6, "10000", "alice", "s3cret")
+    wait("the first two thousand", lambda: "allocations=2000" in flood.text(), 120)
+    before = resident(coordinator.program)
+    while "done" not in flood.text():
+        flood.must_run()
+        check(a.os_ping(a.addr(b), count=20), "members were not served: " + flood.text())
+    wait("the relay sockets to be closed", lambda: int(coordinator.host.run(
+        "sh", "-c", "ss -Hlun | grep -c ':50[0-9][0-9][0-9] ' || true").out) == 0)
+    check("allocations=10000" in flood.text(), "not all were made: " + flood.text())
+    after = resident(coordinator.program)
+    check(after < before + 8192, f"memory grew from {before} to {after} KiB")
+    check(a.os_ping(a.addr(b)), "afterwards")
