@@ -15,7 +15,7 @@ enum {
 static int make_knock(struct pv_peer *p, pv_ns now, struct pv_session_transmit *ret_tx)
 {
     if (p->session == NULL) {
-        int made = pv_peer_make_session(p, NULL, 0);
+        int made = pv_peer_make_session(p, NULL);
         if (made != PV_OK)
             return made;
     }
