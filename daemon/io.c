@@ -329,8 +329,6 @@ static int init(struct pv_io *io)
     if (r >= 0)
         r = pv_io_socks_init(io);
     if (r >= 0)
-        r = pv_io_router_init(io);
-    if (r >= 0)
         r = pv_io_jobs_init(io);
     if (r >= 0)
         r = pv_io_files_init(io);
@@ -362,8 +360,6 @@ int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg)
     io->reclaim = PV_NEVER;
     io->files_dir = -1;
     io->portmap_until = PV_NEVER;
-    for (size_t i = 0; i < PV_ROUTERSOCK_FDS; i++)
-        io->router_socks.fds[i] = -1;
     int r = init(io);
     if (r < 0)
         pv_io_free(io);

@@ -68,6 +68,7 @@ struct pv_io {
     int files_dir;            /* -1 = not opened yet */
 
     /* io_router.c */
+    bool router_open;
     struct pv_routersock router_socks;
     struct pv_watch *router_watches[PV_ROUTERSOCK_FDS];
     struct pv_engine_router routers[PV_ENGINE_ROUTERS];
@@ -130,7 +131,6 @@ void pv_io_submit(struct pv_io *io, struct pv_job *job, pv_ns now);
 void pv_io_restore_iface(struct pv_io *io);
 
 /* io_router.c. */
-PV_MUST_CHECK int pv_io_router_init(struct pv_io *io); /* PV_ERR_NOMEM */
 void pv_io_router_done(struct pv_io *io);
 /* Looks up the routers of the default routes and tells the engine. True: others than last time. */
 bool pv_io_router_look(struct pv_io *io, pv_ns now);

@@ -47,28 +47,30 @@ static void on_announced6(void *ctx, unsigned ready, pv_ns now)
     receive(ctx, 3, now);
 }
 
-int pv_io_router_init(struct pv_io *io)
+/* With the first request: who asks nobody hears nobody. */
+static void open_socks(struct pv_io *io)
 {
     static void (*const on[PV_ROUTERSOCK_FDS])(void *, unsigned, pv_ns) = {
         on_requests4, on_requests6, on_announced4, on_announced6};
-    int r = PV_OK;
+    if (io->router_open)
+        return;
+    io->router_open = true;
     pv_routersock_open(&io->router_socks, PV_PORTMAP_ANNOUNCE_PORT);
-    for (size_t i = 0; r >= 0 && i < PV_ROUTERSOCK_FDS; i++) {
+    for (size_t i = 0; i < PV_ROUTERSOCK_FDS; i++) {
         int fd = io->router_socks.fds[i];
-        if (fd >= 0)
-            r = pv_watch_new(&io->router_watches[i], io->loop, fd, PV_LOOP_READ, on[i], io);
-        else
+        if (fd < 0 ||
+            pv_watch_new(&io->router_watches[i], io->loop, fd, PV_LOOP_READ, on[i], io) < 0)
             pv_log(io->cfg.log, PV_LOG_DEBUG, "what=\"a socket for routers is not there\" n=%zu",
                    i);
     }
-    return r;
 }
 
 void pv_io_router_done(struct pv_io *io)
 {
     for (size_t i = 0; i < PV_ROUTERSOCK_FDS; i++)
         pv_watch_free(io->router_watches[i]);
-    pv_routersock_close(&io->router_socks);
+    if (io->router_open)
+        pv_routersock_close(&io->router_socks);
 }
 
 bool pv_io_router_look(struct pv_io *io, pv_ns now)
@@ -95,6 +97,7 @@ bool pv_io_router_look(struct pv_io *io, pv_ns now)
 void pv_io_router_send(struct pv_io *io, const struct pv_engine_transmit *tx)
 {
     const struct pv_engine_router *r = &io->routers[tx->dst.family == PV_AF_INET6 ? 1 : 0];
+    open_socks(io);
     int e = pv_routersock_send(&io->router_socks, &tx->dst, &tx->local, r->ifindex,
                                pv_view(tx->buf, tx->len));
     if (e < 0)

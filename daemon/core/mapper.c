@@ -19,9 +19,11 @@ enum {
     NATPMP_RESPONSE = 12, /* bytes, RFC 6886 s3.2.1 */
     NATPMP_ANNOUNCE = 128,
 };
-#define CHECK_EVERY   PV_S(60) /* ours: a mapping that lies is found within this */
-#define CHECK_HOLD    PV_S(5)  /* between checks that were asked for */
-#define UNKNOWN_FIRST PV_S(5)  /* the server was away: doubling */
+/* Ours: longer than a NAT keeps what nobody has answered (30 s in Linux, 60 s in pf); or the last
+ * proof's own trail lets the next one in, mapped or not. */
+#define CHECK_EVERY   PV_S(90)
+#define CHECK_HOLD    PV_S(5) /* between checks that were asked for */
+#define UNKNOWN_FIRST PV_S(5) /* the server was away: doubling */
 #define UNKNOWN_MAX   PV_S(60)
 #define BACKOFF_FIRST PV_S(15) /* no protocol worked: doubling */
 #define BACKOFF_MAX   PV_S(3600)
@@ -197,7 +199,7 @@ static void stop(struct pv_mapper *m, struct line *l, pv_ns now)
     pv_mapcheck_stop(&l->check);
 }
 
-static void wait(struct line *l, pv_ns for_ns, pv_ns now)
+static void rest(struct line *l, pv_ns for_ns, pv_ns now)
 {
     l->state = PV_MAPPER_WAITING;
     l->retry_at = now + for_ns;
@@ -214,7 +216,7 @@ static void next_protocol(struct pv_mapper *m, struct line *l, pv_ns now)
     l->port = m->cfg.udp_port;
     l->healed = 0;
     if (l->protocol == PV_MAPPER_UPNP || l->family == PV_AF_INET6) {
-        wait(l, l->backoff, now);
+        rest(l, l->backoff, now);
         l->backoff = pv_min_ns(2 * l->backoff, BACKOFF_MAX);
         return;
     }
@@ -281,7 +283,7 @@ static void does_not_work(struct pv_mapper *m, struct line *l, const struct pv_a
                  pv_addr_is_private(&l->claimed) ? "another NAT stands behind the router"
                                                  : "traffic takes another way out");
         give_back(l, now);
-        wait(l, GIVEN_UP, now);
+        rest(l, GIVEN_UP, now);
         return;
     }
     snprintf(l->reason, sizeof(l->reason),
@@ -290,7 +292,7 @@ static void does_not_work(struct pv_mapper *m, struct line *l, const struct pv_a
     if (l->healed == 2) {
         snprintf(l->failed[l->protocol], REASON, "it does not let anything in");
         give_back(l, now);
-        wait(l, GIVEN_UP, now);
+        rest(l, GIVEN_UP, now);
         return;
     }
     if (l->healed++ == 1)

@@ -276,7 +276,7 @@ static void touch(struct pv_nat *nat, struct pv_natsession *s, enum pv_nat_side 
         s->fin[0] = true;
         s->fin[1] = true;
     }
-    if (from == PV_NAT_OUTSIDE)
+    if (from == (s->map->inbound ? PV_NAT_INSIDE : PV_NAT_OUTSIDE))
         s->replied = true;
     s->map->used = now;
     bool closing = s->fin[0] && s->fin[1];
@@ -355,7 +355,7 @@ static struct pv_natmap *mapping_for(struct pv_nat *nat, const struct pv_natpkt 
     };
     struct pv_nattab *tab = &nat->tab;
     struct pv_natmap *map = NULL;
-    if (!v6 && nat->config.pollution && rule != PV_NAT_APD)
+    if (!v6 && rule != PV_NAT_APD) /* one of its own towards this remote: displaced, forwarded */
         map = pv_nattab_by_internal(tab, what.proto, &what.internal, remote, now);
     if (map != NULL)
         return map;
@@ -388,6 +388,35 @@ static struct pv_natsession *admitted(struct pv_nat *nat, const struct pv_natpkt
     }
     drop(nat, mapped ? PV_NAT_DROP_FILTERED : PV_NAT_DROP_NO_MAPPING);
     return NULL;
+}
+
+/* A stranger at a forwarded port: from now on these two speak through it, whatever mapping the
+ * inner side had towards that stranger. NULL: it is not forwarded. */
+static struct pv_natsession *forwarded(struct pv_nat *nat, const struct pv_natpkt *pkt,
+                                       const struct pv_addr *remote, pv_ns now)
+{
+    struct pv_natmap what = {
+        .proto = pkt->proto, .external = pkt->dst, .dst = *remote, .inbound = true};
+    for (unsigned i = 0; i < PV_NAT_FORWARDS; i++) {
+        const struct pv_nat_forward *f = &nat->config.forwards[i];
+        if (f->port != 0 && f->port == pkt->dst.port && pkt->proto == PV_NATPKT_UDP)
+            what.internal = f->to;
+    }
+    if (what.internal.family == PV_AF_NONE)
+        return NULL;
+    struct pv_natmap *map =
+        pv_nattab_by_internal(&nat->tab, what.proto, &what.internal, remote, now);
+    if (map != NULL && !pv_addr_equal(&map->external, &what.external)) {
+        pv_nattab_remove(&nat->tab, map);
+        map = NULL;
+    }
+    if (map == NULL) {
+        what.created = what.used = now;
+        what.absolute = PV_NEVER;
+        map = make_room(nat, now) ? pv_nattab_add(&nat->tab, &what) : NULL;
+    }
+    struct pv_addr key = pv_nattab_mask(nat->config.filtering, remote);
+    return map == NULL ? NULL : pv_nattab_open(&nat->tab, map, &key, now);
 }
 
 static bool is_public(const struct pv_nat *nat, const struct pv_addr *addr)
@@ -602,7 +631,9 @@ static void from_outside(struct pv_nat *nat, struct pv_natpkt *pkt, pv_ns now)
         return;
     }
     struct pv_addr remote = far_end(pkt, &pkt->src);
-    struct pv_natsession *s = admitted(nat, pkt, &pkt->dst, &remote, now);
+    struct pv_natsession *s = v6 ? NULL : forwarded(nat, pkt, &remote, now);
+    if (s == NULL)
+        s = admitted(nat, pkt, &pkt->dst, &remote, now);
     if (s == NULL) {
         if (nat->config.pollution && !v6 && pkt->proto == PV_NATPKT_UDP) {
             nat->stats.polluted++;

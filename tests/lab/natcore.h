@@ -19,6 +19,7 @@
 enum {
     PV_NAT_PUBLIC = 8,    /* public addresses of one box */
     PV_NAT_PORT_LIST = 8, /* ports in a list of allowed ones */
+    PV_NAT_FORWARDS = 8,  /* forwarded ports of one box */
 };
 
 enum pv_nat_side {
@@ -64,6 +65,12 @@ struct pv_nat_policy {
     uint8_t n_allow;
 };
 
+/* A UDP port that lets everybody in to an inner endpoint; what answers them leaves by it. */
+struct pv_nat_forward {
+    uint16_t port; /* of every public address; 0 = unused */
+    struct pv_addr to;
+};
+
 /* pv_nat_config_init() gives the defaults named here. Times in ns. */
 struct pv_nat_config {
     enum pv_nat_rule mapping;   /* EI */
@@ -105,6 +112,8 @@ struct pv_nat_config {
      * another one towards that sender. The entry dies after pollution_life of silence. */
     bool pollution;       /* false */
     pv_ns pollution_life; /* 30 s */
+
+    struct pv_nat_forward forwards[PV_NAT_FORWARDS]; /* none; what they let in lives on */
 
     struct pv_nat_policy udp, tcp; /* all allowed */
     bool reject;                   /* answer what is blocked or filtered by ICMP: false */

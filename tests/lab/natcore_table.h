@@ -42,6 +42,7 @@ struct pv_natmap {
     uint8_t proto;
     struct pv_addr internal, external;
     struct pv_addr dst; /* masked by the mapping rule */
+    bool inbound;       /* begun by a stranger at a forwarded port */
     pv_ns created, used;
     pv_ns expires;  /* latest of its sessions */
     pv_ns absolute; /* PV_NEVER = none */

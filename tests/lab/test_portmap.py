@@ -292,7 +292,7 @@ def what_the_router_forgets_is_made_again(lab):
     for r in routers:
         r.forget()
     for r, h in zip(routers, (a, b)):
-        wait("it to be mapped again", r.mapped, timeout=90)
+        wait("it to be mapped again", r.mapped, timeout=120)
         wait("it to be proven again", lambda x=h: verified(x), timeout=30)
 
 

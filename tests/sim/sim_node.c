@@ -149,6 +149,8 @@ static void tell_links(struct sim_node *n)
         snprintf(links[i].ifname, sizeof(links[i].ifname), "eth0");
         links[i].up = true;
     }
+    const struct pv_engine_router routers[PV_ENGINE_ROUTERS] = {{.addr = n->router, .ifindex = 2}};
+    pv_engine_handle_routers(n->engine, routers, sim_node_now(n));
     pv_engine_handle_links(n->engine, links, n_addrs, sim_node_now(n));
 }
 
@@ -504,6 +506,12 @@ void sim_node_links_changed(struct sim_node *n)
     sim_node_begin(n);
     tell_links(n);
     sim_node_end(n);
+}
+
+void sim_node_set_router(struct sim_node *n, const struct pv_addr *router)
+{
+    n->router = *router;
+    sim_node_links_changed(n);
 }
 
 void sim_node_hide_links(struct sim_node *n, bool hidden)

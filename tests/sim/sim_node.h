@@ -22,6 +22,7 @@
 #include "sim_net.h"
 
 enum {
+    SIM_ROUTER_PORT = 5353, /* of the socket that asks routers */
     SIM_PORT_ECHO = 7,
     SIM_PORT_SINK = 9,
     SIM_PORT_FLOW = 10,
@@ -56,6 +57,8 @@ uint16_t sim_node_port(const struct sim_node *n);
 /* The host's addresses or zone have changed. */
 void sim_node_links_changed(struct sim_node *n);
 /* The interface goes, as far as the node is told; what is under way to its addresses arrives. */
+/* The router of its default route from now on; no family: none. */
+void sim_node_set_router(struct sim_node *n, const struct pv_addr *router);
 void sim_node_hide_links(struct sim_node *n, bool hidden);
 /* Every store and chat job fails with "disk full" while this is on. */
 void sim_node_set_disk_full(struct sim_node *n, bool full);

@@ -17,7 +17,6 @@ enum {
     SIM_MAX_INNER = 4096, /* inner packets that wait for the host stack */
     SIM_MAX_ASKS = 4096,
     SIM_PING_ID = 77,
-    SIM_ROUTER_PORT = 5353, /* of the socket that asks routers */
     SIM_MAX_SOCKS = 512,
     SIM_MAX_RELAY_LINKS = 16,
 };
@@ -111,6 +110,8 @@ struct sim_node {
     bool hidden;    /* its links */
     pv_ns stuck_at; /* the instant at which timers fired last, and how often */
     unsigned stuck;
+
+    struct pv_addr router; /* of the default route */
 
     struct sim_sock socks[SIM_MAX_SOCKS];
     unsigned most_socks; /* open at once, ever */

@@ -76,6 +76,10 @@ void sim_node_rx(struct sim_node *n, const struct pv_carrier *from, struct pv_vi
 void sim_node_take_datagram(struct sim_node *n, const struct sim_event *ev)
 {
     uint16_t sock;
+    if (ev->local.port == SIM_ROUTER_PORT) {
+        pv_engine_handle_router_datagram(n->engine, &ev->remote, ev->data, ev->now);
+        return;
+    }
     if (!sim_node_sock_of(n, ev->local.port, &sock))
         return;
     const struct pv_carrier from = {

@@ -54,6 +54,14 @@ unsigned sim_world_nat(struct sim_world *w, unsigned outer, const char *profile,
     return zone;
 }
 
+struct sim_router *sim_world_router(struct sim_world *w, unsigned zone)
+{
+    assert(w->n_routers < SIM_WORLD_ROUTERS);
+    struct sim_router *r = &w->routers[w->n_routers++];
+    sim_router_init(r, w->net, zone);
+    return r;
+}
+
 struct sim_node *sim_world_node(struct sim_world *w, unsigned zone, const char *name, bool ipv6)
 {
     assert(w->n_nodes < SIM_WORLD_NODES);
@@ -69,6 +77,10 @@ struct sim_node *sim_world_node(struct sim_world *w, unsigned zone, const char *
     }
     uint16_t port = (uint16_t)(20000 + pv_natrng_below(sim_net_rng(w->net), 40000));
     w->nodes[w->n_nodes] = sim_node_new(w->net, host, name, port);
+    for (size_t i = 0; i < w->n_routers; i++) {
+        if (w->routers[i].zone == zone)
+            sim_node_set_router(w->nodes[w->n_nodes], &w->routers[i].addr);
+    }
     return w->nodes[w->n_nodes++];
 }
 
@@ -81,6 +93,10 @@ bool sim_world_step(struct sim_world *w, pv_ns until)
         return true;
     if (e.host == sim_coord_host(w->coord))
         sim_coord_handle(w->coord, &e);
+    for (size_t i = 0; i < w->n_routers; i++) {
+        if (w->routers[i].host == e.host)
+            sim_router_handle(&w->routers[i], &e);
+    }
     for (size_t i = 0; i < w->n_nodes; i++) {
         if (sim_node_host(w->nodes[i]) == e.host)
             sim_node_handle(w->nodes[i], &e);

@@ -8,9 +8,11 @@
 #include "sim_coord.h"
 #include "sim_net.h"
 #include "sim_node.h"
+#include "sim_router.h"
 
 enum {
-    SIM_WORLD_NODES = 64
+    SIM_WORLD_NODES = 64,
+    SIM_WORLD_ROUTERS = 8,
 };
 
 struct sim_world {
@@ -18,6 +20,8 @@ struct sim_world {
     struct sim_coord *coord;
     struct sim_node *nodes[SIM_WORLD_NODES];
     size_t n_nodes;
+    struct sim_router routers[SIM_WORLD_ROUTERS];
+    size_t n_routers;
     char why[512]; /* what went wrong last, for the test's message */
 };
 
@@ -29,6 +33,9 @@ void sim_world_done(struct sim_world *w);
  * pv_nat_set()), whose public address is 203.0.113.x; x counts from 1. */
 unsigned sim_world_nat(struct sim_world *w, unsigned outer, const char *profile,
                        const struct pv_link_config *line);
+/* The zone's NAT speaks PCP from now on, at 192.168.x.1; its nodes made later have it as their
+ * router. */
+struct sim_router *sim_world_router(struct sim_world *w, unsigned zone);
 /* A node on a new host of the zone; with an IPv6 address when ipv6. */
 struct sim_node *sim_world_node(struct sim_world *w, unsigned zone, const char *name, bool ipv6);
 

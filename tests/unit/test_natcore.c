@@ -414,6 +414,19 @@ static void hairpin_shows_the_sender_as_configured(void **state)
     stop(&w);
 }
 
+static void a_forwarded_port_lets_in_and_answers(void **state)
+{
+    (void)state;
+    char text[PV_ADDR_TEXT];
+    struct world w = start("ports=random");
+    leaves_as(&w, host, other, text); /* a mapping towards it by another port */
+    assert_false(comes_in(&w, other, "203.0.113.7:4444"));
+    w.config->forwards[0] = (struct pv_nat_forward){.port = 4444, .to = addr(host)};
+    assert_true(comes_in(&w, other, "203.0.113.7:4444"));
+    assert_string_equal(leaves_as(&w, host, other, text), "203.0.113.7:4444");
+    stop(&w);
+}
+
 static void an_early_inbound_packet_turns_the_cone_symmetric(void **state)
 {
     (void)state;
@@ -770,6 +783,7 @@ int main(void)
         cmocka_unit_test(a_full_table_refuses_or_forgets_the_idlest),
         cmocka_unit_test(a_reboot_and_a_dropped_flow_are_forgotten),
         cmocka_unit_test(hairpin_shows_the_sender_as_configured),
+        cmocka_unit_test(a_forwarded_port_lets_in_and_answers),
         cmocka_unit_test(an_early_inbound_packet_turns_the_cone_symmetric),
         cmocka_unit_test(policy_blocks_udp_but_for_some_ports),
         cmocka_unit_test(a_packet_out_of_hops_makes_no_mapping),

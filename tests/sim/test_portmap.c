@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_portmap.c - two nodes behind symmetric NATs of which one speaks PCP: direct through the port
+ * that it maps, over rough lines too, and again after the router has rebooted, forgotten or moved
+ * the mapping; routers that lie change nothing for the worse.
+ */
+#include <stdio.h>
+
+#include "../unit/test_util.h"
+#include "sim_world.h"
+
+enum {
+    SEEDS = 8, /* per case; PV_SIM_SEEDS sets another number */
+};
+
+struct pair {
+    struct sim_world w;
+    struct sim_node *a, *b;
+    struct sim_router *router;
+    uint64_t seed;
+};
+
+static bool both_direct(struct sim_world *w, void *ctx)
+{
+    (void)ctx;
+    return strcmp(sim_node_path(w->nodes[0], "b"), "direct") == 0 &&
+           strcmp(sim_node_path(w->nodes[1], "a"), "direct") == 0;
+}
+
+static bool is_mapped(struct sim_world *w, void *ctx)
+{
+    struct pair *p = ctx;
+    const char *s = sim_world_ask(w, p->a, PV_S(1), "\"cmd\":\"status\"");
+    return s != NULL && strstr(s, "\"verified\":true") != NULL && sim_router_mapped(p->router) == 1;
+}
+
+static bool is_given_up(struct sim_world *w, void *ctx)
+{
+    struct pair *p = ctx;
+    const char *s = sim_world_ask(w, p->a, PV_S(1), "\"cmd\":\"status\"");
+    return s != NULL && strstr(s, "\"waiting\"") != NULL;
+}
+
+/* A network of two behind symmetric NATs; the first one's router speaks PCP. */
+static bool begin(struct pair *p, uint64_t seed, const char *profile, bool rough, bool lies)
+{
+    static const struct pv_link_config good = {.delay = PV_MS(10)};
+    struct pv_link_config line = {.delay = PV_MS(15)};
+    if (rough)
+        line = (struct pv_link_config){
+            .delay = PV_MS(25), .jitter = PV_MS(8), .loss = 0.05, .reorder = 0.05};
+    p->seed = seed;
+    sim_world_init(&p->w, seed, &good);
+    unsigned za = sim_world_nat(&p->w, SIM_PUBLIC, profile, &line);
+    unsigned zb = sim_world_nat(&p->w, SIM_PUBLIC, "symmetric", &line);
+    p->router = sim_world_router(&p->w, za);
+    p->router->lies = lies;
+    p->a = sim_world_node(&p->w, za, "a", false);
+    p->b = sim_world_node(&p->w, zb, "b", false);
+    return sim_world_join_all(&p->w);
+}
+
+static int end(struct pair *p, const char *what)
+{
+    if (what != NULL) {
+        const char *s = sim_world_ask(&p->w, p->a, PV_S(1), "\"cmd\":\"status\"");
+        printf("seed %llu at %.3f s: %s %s\n%s\n", (unsigned long long)p->seed,
+               (double)(sim_net_now(p->w.net) - PV_S(3600)) / 1e9, what, p->w.why,
+               s == NULL ? "" : s);
+        sim_world_explain(&p->w, p->a, "b");
+        sim_world_explain(&p->w, p->b, "a");
+    }
+    sim_world_done(&p->w);
+    return what == NULL ? 0 : 1;
+}
+
+static void ping(struct pair *p)
+{
+    struct pv_addr to = sim_node_overlay(p->b, PV_AF_INET);
+    sim_node_ping(p->a, &to, 32);
+}
+
+static int meet(uint64_t seed, void *ctx)
+{
+    const bool *rough = ctx;
+    struct pair p;
+    if (!begin(&p, seed, "symmetric", *rough, false))
+        return end(&p, "joining:");
+    if (!sim_world_until(&p.w, PV_S(*rough ? 8 : 2), is_mapped, &p))
+        return end(&p, "no port is mapped");
+    sim_world_run(&p.w, PV_S(*rough ? 2 : 1));
+    ping(&p);
+    if (!sim_world_until(&p.w, *rough ? PV_S(4) : PV_MS(700), both_direct, NULL))
+        return end(&p, "not direct in time");
+    sim_node_stop(p.a);
+    sim_world_run(&p.w, PV_S(1));
+    if (sim_router_mapped(p.router) != 0 && !*rough) /* one packet, which may be lost */
+        return end(&p, "the port was not given back");
+    return end(&p, NULL);
+}
+
+static void symmetric_nats_are_direct_when_one_speaks_pcp(void **state)
+{
+    (void)state;
+    bool rough = false;
+    assert_int_equal(sim_seeds("portmap", SEEDS, meet, &rough), 0);
+    rough = true;
+    assert_int_equal(sim_seeds("portmap", SEEDS, meet, &rough), 0);
+}
+
+enum fault {
+    RESTART_TOLD,   /* a new epoch, announced */
+    FORGETS,        /* forgotten without a word: seen from outside */
+    LEASE_ENDS,     /* lives through ten renewals */
+    ANOTHER_DAEMON, /* killed and started: the old mapping is in the way */
+    FAULTS,
+};
+static const char *const FAULT_NAMES[] = {"an announced restart", "a silent loss", "short leases",
+                                          "a killed daemon"};
+
+static int heal(uint64_t seed, void *ctx)
+{
+    const enum fault *fault = ctx;
+    struct pair p;
+    struct pv_addr client;
+    if (!begin(&p, seed, "symmetric", false, false))
+        return end(&p, "joining:");
+    if (*fault == LEASE_ENDS)
+        p.router->lifetime = 120;
+    if (!sim_world_until(&p.w, PV_S(2), is_mapped, &p))
+        return end(&p, "no port is mapped");
+    client = pv_addr4(192, 168, 1, 20, SIM_ROUTER_PORT);
+    pv_ns patience = PV_S(1);
+    if (*fault == RESTART_TOLD) {
+        sim_router_restart(p.router, &client);
+        patience = PV_S(7);
+    } else if (*fault == FORGETS) {
+        sim_router_restart(p.router, NULL);
+        patience = PV_S(110);
+    } else if (*fault == LEASE_ENDS) {
+        sim_world_run(&p.w, PV_S(1200));
+    } else {
+        sim_node_kill(p.a);
+        sim_world_run(&p.w, PV_S(3));
+        sim_node_start(p.a);
+        patience = PV_S(5);
+    }
+    if (!sim_world_until(&p.w, patience, is_mapped, &p))
+        return end(&p, FAULT_NAMES[*fault]);
+    sim_world_run(&p.w, PV_S(3));
+    ping(&p);
+    if (!sim_world_until(&p.w, PV_S(2), both_direct, NULL))
+        return end(&p, FAULT_NAMES[*fault]);
+    return end(&p, NULL);
+}
+
+static void what_a_router_loses_is_mapped_again(void **state)
+{
+    (void)state;
+    unsigned bad = 0;
+    for (enum fault f = 0; f < FAULTS; f++)
+        bad += sim_seeds("portmap", SEEDS, heal, &f);
+    assert_int_equal(bad, 0);
+}
+
+static int lie(uint64_t seed, void *ctx)
+{
+    struct pair p;
+    (void)ctx;
+    if (!begin(&p, seed, "port-restricted", false, true)) /* many ports are tried */
+        return end(&p, "joining:");
+    sim_world_run(&p.w, PV_S(2));
+    ping(&p);
+    if (!sim_world_until(&p.w, PV_S(20), both_direct, NULL))
+        return end(&p, "a lie stands in the way");
+    if (!sim_world_until(&p.w, PV_S(40), is_given_up, &p))
+        return end(&p, "the lie was not noticed");
+    return end(&p, NULL);
+}
+
+static void a_router_that_lies_harms_nobody(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("portmap", SEEDS, lie, NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(symmetric_nats_are_direct_when_one_speaks_pcp),
+        cmocka_unit_test(what_a_router_loses_is_mapped_again),
+        cmocka_unit_test(a_router_that_lies_harms_nobody),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
