@@ -18,7 +18,8 @@
  *   engine_jobs.c     jobs out, results in, what is stored
  *   engine_stream.c   one space of stream ids over four machines
  *   engine_ctl.c      requests of p2pvpnctl
- *   engine_show.c     status, peers, why, trace as answers
+ *   engine_show.c     status and peers as answers
+ *   engine_why.c      why and trace
  *   engine_names.c    the names file for libnss_p2pvpn
  *   engine_life.c     how long the own NAT keeps a binding, and what follows from it
  *   engine_front.c    another socket before the NAT ends the binding of this one
@@ -785,7 +786,7 @@ void pv_engine_room_send(struct pv_engine *e, const struct pv_ctlapi_request *re
 const uint8_t *pv_engine_need_room(struct pv_engine *e, const char *name, bool left,
                                    uint64_t handle);
 
-/* --- engine_ctl.c, engine_show.c ------------------------------------------------------------- */
+/* --- engine_ctl.c, engine_show.c, engine_why.c ------------------------------------------------ */
 
 void pv_engine_ctl_pump(struct pv_engine *e, pv_ns now);
 /* Both answer the request themselves when there is none. member: a static peer will not do. */
