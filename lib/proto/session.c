@@ -504,7 +504,10 @@ int pv_session_handle_response(struct pv_session *s, struct pv_view msg, pv_ns n
                         .born = now};
     s->has_pending = false; /* its index lives on in the slot */
     end_attempt(s);
-    /* Keys that we made as responder and never saw used still count as older than these. */
+    /* Keys that we made as responder and never saw used still count as older than these, unless the
+     * peer has gone on using others: then it never took them. */
+    if (s->slots[CURRENT].used && s->seen.any_received > s->slots[NEXT].born + PV_S(1))
+        clear_slot(s, NEXT);
     move_slot(s, s->slots[NEXT].used ? NEXT : CURRENT, PREVIOUS);
     clear_slot(s, CURRENT);
     s->slots[CURRENT] = made;
@@ -741,7 +744,8 @@ int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index, uint64_
         return PV_OK;
     }
     if (s->phase == WANTED && s->reach != PV_SESSION_NOWHERE && now >= may_send_from(s) &&
-        now < s->give_up_at && make_initiation(s, s->reach, fresh_index, stamp_us, now, &tx) == PV_OK) {
+        now < s->give_up_at &&
+        make_initiation(s, s->reach, fresh_index, stamp_us, now, &tx) == PV_OK) {
         hand_out_initiation(s, &tx);
         *ret_tx = tx;
         return PV_OK;
