@@ -51,6 +51,7 @@ struct line {
 
     bool job_due;     /* to be handed out */
     bool job_release; /* it gives back, else it asks */
+    enum pv_mapper_protocol job_protocol;
     uint16_t job_port;
     uint64_t job_tag; /* of the one under way; 0 = none */
 };
@@ -128,6 +129,7 @@ static void queue_job(struct line *l, bool release)
 {
     l->job_due = true;
     l->job_release = release;
+    l->job_protocol = l->protocol;
     l->job_tag = 0; /* an answer that is still to come is not the one waited for */
     l->job_port = release ? l->claimed.port : l->port;
 }
@@ -432,19 +434,19 @@ int pv_mapper_poll_job(struct pv_mapper *m, struct pv_portmapjob *ret_job, uint6
     struct line *l = line_of(m, PV_AF_INET);
     if (!l->job_due)
         return PV_ERR_AGAIN;
+    bool upnp = l->job_protocol == PV_MAPPER_UPNP;
     l->job_due = false;
     l->job_tag = ++m->next_tag;
     *ret_tag = l->job_tag;
     *ret_job = (struct pv_portmapjob){
-        .protocol =
-            l->protocol == PV_MAPPER_UPNP ? PV_PORTMAPJOB_UPNP : (uint8_t)PV_PORTMAPJOB_NATPMP,
+        .protocol = upnp ? PV_PORTMAPJOB_UPNP : (uint8_t)PV_PORTMAPJOB_NATPMP,
         .release = l->job_release,
         .external_port = l->job_port,
-        .lifetime = l->protocol == PV_MAPPER_UPNP ? PV_MAPPER_UPNP_LIFETIME : PV_PORTMAP_LIFETIME,
+        .lifetime = upnp ? PV_MAPPER_UPNP_LIFETIME : PV_PORTMAP_LIFETIME,
         .router = l->router,
         .local = l->local,
     };
-    if (l->protocol == PV_MAPPER_UPNP)
+    if (upnp)
         memcpy(ret_job->url, l->url, sizeof(ret_job->url));
     return PV_OK;
 }

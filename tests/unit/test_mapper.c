@@ -566,6 +566,26 @@ static void it_is_given_back_at_the_end(void **state)
     }
 }
 
+static void down_and_up_at_once_gives_back_by_the_old_protocol(void **state)
+{
+    (void)state;
+    struct world w;
+    struct pv_portmapjob job;
+    uint64_t tag;
+    begin(&w);
+    w.pcp = false;
+    w.upnp = true;
+    run(&w, PV_S(8));
+    pv_mapper_want(w.m, false, w.now);
+    pv_mapper_want(w.m, true, w.now); /* PCP is asked again meanwhile */
+    assert_int_equal(pv_mapper_poll_job(w.m, &job, &tag), PV_OK);
+    assert_true(job.release && job.protocol == PV_PORTMAPJOB_UPNP);
+    job_runs(&w, &job, tag);
+    run(&w, PV_S(8));
+    expect(&w, PV_MAPPER_WORKING, "");
+    end(&w);
+}
+
 static void a_port_that_is_taken_makes_it_ask_for_another(void **state)
 {
     (void)state;
@@ -656,6 +676,7 @@ int main(void)
         cmocka_unit_test(the_same_addresses_may_be_another_network),
         cmocka_unit_test(the_nonce_outlives_the_daemon),
         cmocka_unit_test(it_is_given_back_at_the_end),
+        cmocka_unit_test(down_and_up_at_once_gives_back_by_the_old_protocol),
         cmocka_unit_test(a_port_that_is_taken_makes_it_ask_for_another),
         cmocka_unit_test(a_renewal_without_answer_is_tried_again_until_it_ends),
         cmocka_unit_test(strangers_and_late_results_change_nothing),
