@@ -38,6 +38,7 @@
 #include "daemon/core/coordclient.h"
 #include "daemon/core/ctlsrv.h"
 #include "daemon/core/engine.h"
+#include "daemon/core/engine_ways.h"
 #include "daemon/core/mapper.h"
 #include "daemon/core/peer.h"
 #include "daemon/core/rooms.h"
@@ -450,47 +451,6 @@ void pv_engine_env_changed(struct pv_engine *e, bool locals, pv_ns now);
 /* A datagram that is not transport data. */
 void pv_engine_datagram(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
                         pv_ns now);
-
-/* --- engine_hard.c --------------------------------------------------------------------------- */
-
-/* A peer changed: begins, goes on with or ends its attempt at a hard NAT. */
-void pv_engine_hard_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now);
-void pv_engine_hard_timeout(struct pv_engine *e, pv_ns now);
-/* STUN on another socket than the main ones. False: the attempt has used it up. */
-bool pv_engine_hard_input(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
-                          pv_ns now);
-bool pv_engine_hard_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
-/* The network changed: what was found out about the NAT is void, every peer may be tried again. */
-void pv_engine_hard_moved(struct pv_engine *e);
-/* The peer is about to be freed. */
-void pv_engine_hard_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now);
-
-/* --- engine_life.c ---------------------------------------------------------------------------- */
-
-/* The candidates may have changed: another network is measured anew. */
-void pv_engine_life_moved(struct pv_engine *e, pv_ns now);
-void pv_engine_life_timeout(struct pv_engine *e, pv_ns now);
-pv_ns pv_engine_life_next(const struct pv_engine *e);
-/* Is the socket one of its own? Then the call was for it. */
-bool pv_engine_life_input(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
-                          pv_ns now);
-bool pv_engine_life_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now);
-bool pv_engine_life_poll_op(struct pv_engine *e, struct pv_hardnat_op *ret_op);
-bool pv_engine_life_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
-
-/* --- engine_map.c ---------------------------------------------------------------------------- */
-
-/* Our addresses changed: which one is on the router's link? */
-void pv_engine_map_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
-                         pv_ns now);
-/* What is mapped becomes a candidate; requests leave as jobs. */
-void pv_engine_map_pump(struct pv_engine *e, pv_ns now);
-bool pv_engine_map_poll(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
-void pv_engine_map_job_done(struct pv_engine *e, uint64_t tag, const struct pv_job_result *result,
-                            pv_ns now);
-
-/* Opens, adopts or closes a socket of those ids. */
-void pv_engine_life_op(struct pv_engine *e, enum pv_hardnat_op_type type, uint16_t sock);
 
 /* --- engine_front.c --------------------------------------------------------------------------- */
 
