@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -113,30 +115,24 @@ static enum pv_file_why lost(const struct pv_xfer *x)
 
 /* --- hashing what is there ----------------------------------------------------------------- */
 
-/* The first len bytes of a file. PV_ERR_TRUNCATED: it is shorter; PV_ERR_CLOSED; -errno. */
-static int hash_head(const struct pv_xfer *x, int fd, uint64_t len, uint8_t *buf,
-                     struct pv_blake2b_state *hash)
+/* The first len bytes of a file. PV_ERR_TRUNCATED: it is shorter; PV_ERR_CLOSED; -errno;
+ * PV_ERR_CRYPTO. */
+static int hash_head(struct pv_xfer *x, uint64_t len, uint8_t *buf)
 {
-    for (uint64_t at = 0; at < len;) {
+    int r = PV_OK;
+    for (uint64_t at = 0; at < len && r == PV_OK;) {
         size_t want = len - at < PV_FILE_CHUNK_MAX ? (size_t)(len - at) : PV_FILE_CHUNK_MAX;
-        ssize_t n = pread(fd, buf, want, (off_t)at);
+        ssize_t n = pread(x->file, buf, want, (off_t)at);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             return n == 0 ? PV_ERR_TRUNCATED : -errno;
-        pv_blake2b_update(hash, buf, (size_t)n);
+        r = pv_blake2b512_update(x->hash, buf, (size_t)n);
         at += (uint64_t)n;
         if (is_cancelled(x))
             return PV_ERR_CLOSED;
     }
-    return PV_OK;
-}
-
-/* The hash of what went in so far; more may follow. */
-static void hash_now(const struct pv_blake2b_state *hash, uint8_t out[static PV_FILE_HASH_LEN])
-{
-    struct pv_blake2b_state copy = *hash;
-    pv_blake2b_final(&copy, out);
+    return r;
 }
 
 /* --- sending ------------------------------------------------------------------------------- */
@@ -170,8 +166,7 @@ static bool early_word(const struct pv_xfer *x, enum pv_file_why *ret_why)
 
 /* A length, then bytes, up to the end of the file; over: the receiver wants no more, or is gone.
  * Otherwise why tells what END shall say. */
-static enum pv_file_why send_chunks(struct pv_xfer *x, uint8_t *buf, struct pv_blake2b_state *hash,
-                                    bool *ret_over)
+static enum pv_file_why send_chunks(struct pv_xfer *x, uint8_t *buf, bool *ret_over)
 {
     enum pv_file_why why = PV_FILE_WHY_NONE;
     for (uint64_t at = x->op.offset; at < x->op.size;) {
@@ -189,21 +184,22 @@ static enum pv_file_why send_chunks(struct pv_xfer *x, uint8_t *buf, struct pv_b
             *ret_over = true;
             return told ? why : lost(x);
         }
-        pv_blake2b_update(hash, buf + 4, (size_t)n);
+        if (pv_blake2b512_update(x->hash, buf + 4, (size_t)n) != PV_OK)
+            return PV_FILE_WHY_UNREADABLE;
         at += (uint64_t)n;
         atomic_store(&x->done, at);
     }
     return PV_FILE_WHY_NONE;
 }
 
-static enum pv_file_why send_end(struct pv_xfer *x, enum pv_file_why why,
-                                 const struct pv_blake2b_state *hash)
+static enum pv_file_why send_end(struct pv_xfer *x, enum pv_file_why why)
 {
     uint8_t end[4 + PV_FILE_END_LEN] = {0}, word = 0;
     if (why == PV_FILE_WHY_NONE && !is_unchanged(x->file, &x->op))
         why = PV_FILE_WHY_CHANGED;
+    if (why == PV_FILE_WHY_NONE && pv_blake2b512_digest(x->hash, end + 5) != PV_OK)
+        why = PV_FILE_WHY_UNREADABLE;
     end[4] = (uint8_t)why;
-    hash_now(hash, end + 5);
     int r = send_all(x, end, sizeof(end));
     if (why != PV_FILE_WHY_NONE)
         return why;
@@ -216,24 +212,23 @@ static enum pv_file_why send_end(struct pv_xfer *x, enum pv_file_why why,
 
 static enum pv_file_why serve(struct pv_xfer *x, uint8_t *buf)
 {
-    struct pv_blake2b_state hash;
-    uint8_t answer[PV_FILE_ANSWER_LEN], head[PV_FILE_HASH_LEN];
+    uint8_t answer[PV_FILE_ANSWER_LEN], head[PV_FILE_HASH_LEN] = {0};
     enum pv_file_why why = PV_FILE_WHY_NONE;
     bool over = false;
-    pv_blake2b_init(&hash);
     if (!is_unchanged(x->file, &x->op))
         why = PV_FILE_WHY_CHANGED;
-    int r = why != PV_FILE_WHY_NONE ? PV_OK : hash_head(x, x->file, x->op.offset, buf, &hash);
+    int r = why != PV_FILE_WHY_NONE ? PV_OK : hash_head(x, x->op.offset, buf);
+    if (r == PV_OK && why == PV_FILE_WHY_NONE)
+        r = pv_blake2b512_digest(x->hash, head);
     if (r < 0)
         why = read_failure(r);
-    hash_now(&hash, head);
     pv_file_answer_build(why, x->op.size, head, answer);
     r = send_all(x, answer, sizeof(answer));
     if (why != PV_FILE_WHY_NONE || r < 0)
         return why != PV_FILE_WHY_NONE ? why : PV_FILE_WHY_LOST;
     (void)posix_fadvise(x->file, 0, 0, POSIX_FADV_SEQUENTIAL);
-    why = send_chunks(x, buf, &hash, &over);
-    return over ? why : send_end(x, why, &hash);
+    why = send_chunks(x, buf, &over);
+    return over ? why : send_end(x, why);
 }
 
 /* --- receiving ----------------------------------------------------------------------------- */
@@ -249,6 +244,7 @@ static enum pv_file_why write_failure(int err)
 static enum pv_file_why make_room(int fd, uint64_t have, uint64_t size)
 {
     struct statvfs fs;
+    struct statfs kind;
     struct stat st;
     if (fstatvfs(fd, &fs) != 0 || fstat(fd, &st) != 0)
         return PV_FILE_WHY_UNWRITABLE;
@@ -260,6 +256,9 @@ static enum pv_file_why make_room(int fd, uint64_t have, uint64_t size)
         reserve = total / 20;
     if (need > 0 && (uint64_t)fs.f_bavail * fs.f_frsize < need + reserve)
         return PV_FILE_WHY_DISK_FULL;
+    /* tmpfs would fill all of it with zeros first; what was asked above must do there. */
+    if (fstatfs(fd, &kind) == 0 && kind.f_type == TMPFS_MAGIC)
+        return PV_FILE_WHY_NONE;
     if (size > have && fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)have, (off_t)(size - have)) != 0 &&
         errno != EOPNOTSUPP && errno != ENOSYS && errno != EINTR)
         return write_failure(errno);
@@ -281,9 +280,8 @@ static enum pv_file_why write_all(int fd, const uint8_t *p, size_t len, uint64_t
     return PV_FILE_WHY_NONE;
 }
 
-/* Chunks up to END, into the file from at on; hash is of everything before. */
-static enum pv_file_why take_chunks(struct pv_xfer *x, uint8_t *buf, uint64_t at,
-                                    struct pv_blake2b_state *hash)
+/* Chunks up to END, into the file from at on. */
+static enum pv_file_why take_chunks(struct pv_xfer *x, uint8_t *buf, uint64_t at)
 {
     uint8_t head[4], end[PV_FILE_END_LEN], mine[PV_FILE_HASH_LEN];
     for (;;) {
@@ -299,7 +297,8 @@ static enum pv_file_why take_chunks(struct pv_xfer *x, uint8_t *buf, uint64_t at
         enum pv_file_why why = write_all(x->file, buf, len, at);
         if (why != PV_FILE_WHY_NONE)
             return why;
-        pv_blake2b_update(hash, buf, len);
+        if (pv_blake2b512_update(x->hash, buf, len) != PV_OK)
+            return PV_FILE_WHY_UNWRITABLE;
         at += len;
         atomic_store(&x->done, at);
     }
@@ -307,7 +306,8 @@ static enum pv_file_why take_chunks(struct pv_xfer *x, uint8_t *buf, uint64_t at
         return lost(x);
     if (end[0] != PV_FILE_WHY_NONE)
         return pv_file_why_parse(end[0]);
-    pv_blake2b_final(hash, mine);
+    if (pv_blake2b512_digest(x->hash, mine) != PV_OK)
+        return PV_FILE_WHY_UNWRITABLE;
     return at == x->op.size && memcmp(mine, end + 1, sizeof(mine)) == 0 ? PV_FILE_WHY_NONE
                                                                         : PV_FILE_WHY_CORRUPT;
 }
@@ -325,8 +325,7 @@ static int connect_to(struct pv_xfer *x)
 }
 
 /* What came of it before, hashed; from the beginning when it cannot be part of this file. */
-static enum pv_file_why open_part(struct pv_xfer *x, uint8_t *buf, uint64_t *ret_have,
-                                  struct pv_blake2b_state *hash)
+static enum pv_file_why open_part(struct pv_xfer *x, uint8_t *buf, uint64_t *ret_have)
 {
     char name[PV_XFER_NAME_BUF];
     struct stat st;
@@ -340,8 +339,7 @@ static enum pv_file_why open_part(struct pv_xfer *x, uint8_t *buf, uint64_t *ret
         if (ftruncate(x->file, 0) != 0)
             return write_failure(errno);
     }
-    pv_blake2b_init(hash);
-    int r = hash_head(x, x->file, have, buf, hash);
+    int r = hash_head(x, have, buf);
     *ret_have = have;
     return r == PV_OK           ? PV_FILE_WHY_NONE
            : r == PV_ERR_CLOSED ? PV_FILE_WHY_STOPPED
@@ -349,7 +347,7 @@ static enum pv_file_why open_part(struct pv_xfer *x, uint8_t *buf, uint64_t *ret
 }
 
 /* The sender has it, and what we have is its beginning. */
-static enum pv_file_why ask(struct pv_xfer *x, uint64_t have, const struct pv_blake2b_state *hash)
+static enum pv_file_why ask(struct pv_xfer *x, uint64_t have)
 {
     uint8_t get[PV_FILE_GET_LEN], answer[PV_FILE_ANSWER_LEN], mine[PV_FILE_HASH_LEN];
     const uint8_t *theirs;
@@ -363,7 +361,8 @@ static enum pv_file_why ask(struct pv_xfer *x, uint64_t have, const struct pv_bl
         return PV_FILE_WHY_LOST;
     if (why != PV_FILE_WHY_NONE)
         return why;
-    hash_now(hash, mine);
+    if (pv_blake2b512_digest(x->hash, mine) != PV_OK)
+        return PV_FILE_WHY_UNWRITABLE;
     if (size != x->op.size)
         return PV_FILE_WHY_CHANGED;
     return memcmp(mine, theirs, sizeof(mine)) == 0 ? PV_FILE_WHY_NONE : PV_FILE_WHY_CORRUPT;
@@ -410,24 +409,23 @@ static bool is_kept(const struct pv_xfer *x)
 
 static enum pv_file_why fetch(struct pv_xfer *x, uint8_t *buf)
 {
-    struct pv_blake2b_state hash;
     uint64_t have = 0;
     if (is_kept(x)) {
         atomic_store(&x->done, x->op.size);
         return PV_FILE_WHY_NONE;
     }
-    enum pv_file_why why = open_part(x, buf, &have, &hash);
+    enum pv_file_why why = open_part(x, buf, &have);
     if (why != PV_FILE_WHY_NONE)
         return why;
     atomic_store(&x->done, have);
     if (connect_to(x) < 0)
         return lost(x);
-    why = ask(x, have, &hash);
+    why = ask(x, have);
     bool answered = why == PV_FILE_WHY_NONE || why == PV_FILE_WHY_CORRUPT;
     if (why == PV_FILE_WHY_NONE)
         why = make_room(x->file, have, x->op.size);
     if (why == PV_FILE_WHY_NONE)
-        why = take_chunks(x, buf, have, &hash);
+        why = take_chunks(x, buf, have);
     if (why == PV_FILE_WHY_NONE)
         why = keep(x);
     if (why == PV_FILE_WHY_CORRUPT && ftruncate(x->file, 0) != 0)
@@ -440,9 +438,10 @@ static enum pv_file_why fetch(struct pv_xfer *x, uint8_t *buf)
 void pv_xfer_run(struct pv_xfer *x)
 {
     uint8_t *buf = malloc(PV_FILE_CHUNK_MAX + 4);
-    if (buf == NULL)
+    if (buf == NULL || pv_blake2b512_new(&x->hash) != PV_OK)
         x->why = PV_FILE_WHY_BUSY;
     else
         x->why = x->op.type == PV_FILEOP_SERVE ? serve(x, buf) : fetch(x, buf);
+    x->hash = pv_blake2b512_free(x->hash);
     free(buf);
 }

@@ -33,8 +33,9 @@ struct pv_xfer {
     struct pv_addr local; /* FETCH: to bind */
     const char *ifname;   /* FETCH: SO_BINDTODEVICE; borrowed; NULL: any */
 
-    _Atomic uint64_t done; /* bytes there, or sent, from the beginning of the file */
-    int cancel_fd;         /* eventfd */
+    _Atomic uint64_t done;      /* bytes there, or sent, from the beginning of the file */
+    int cancel_fd;              /* eventfd */
+    struct pv_blake2b512 *hash; /* of the file from its beginning to where it is */
 
     enum pv_file_why why; /* the result */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "crypto/hash.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <openssl/evp.h>
@@ -210,25 +211,43 @@ void pv_blake2b(uint8_t out[static PV_BLAKE2B_LEN], struct pv_view a, struct pv_
     (void)crypto_generichash_blake2b_final(&s, out, PV_BLAKE2B_LEN);
 }
 
-static crypto_generichash_blake2b_state *inner(struct pv_blake2b_state *s)
+struct pv_blake2b512 {
+    EVP_MD_CTX *ctx;
+};
+
+int pv_blake2b512_new(struct pv_blake2b512 **ret_hash)
 {
-    _Static_assert(sizeof(crypto_generichash_blake2b_state) <= sizeof(s->opaque), "it fits");
-    return (crypto_generichash_blake2b_state *)(void *)s->opaque;
+    struct pv_blake2b512 *h = calloc(1, sizeof(*h));
+    if (h != NULL)
+        h->ctx = EVP_MD_CTX_new();
+    if (h == NULL || h->ctx == NULL || EVP_DigestInit_ex(h->ctx, EVP_blake2b512(), NULL) != 1) {
+        pv_blake2b512_free(h);
+        return PV_ERR_CRYPTO;
+    }
+    *ret_hash = h;
+    return PV_OK;
 }
 
-void pv_blake2b_init(struct pv_blake2b_state *s)
+struct pv_blake2b512 *pv_blake2b512_free(struct pv_blake2b512 *h)
 {
-    (void)crypto_generichash_blake2b_init(inner(s), NULL, 0, PV_BLAKE2B_LEN);
+    if (h != NULL)
+        EVP_MD_CTX_free(h->ctx);
+    free(h);
+    return NULL;
 }
 
-void pv_blake2b_update(struct pv_blake2b_state *s, const void *data, size_t len)
+int pv_blake2b512_update(struct pv_blake2b512 *h, const void *data, size_t len)
 {
-    (void)crypto_generichash_blake2b_update(inner(s), data, len);
+    return EVP_DigestUpdate(h->ctx, data, len) == 1 ? PV_OK : PV_ERR_CRYPTO;
 }
 
-void pv_blake2b_final(struct pv_blake2b_state *s, uint8_t out[static PV_BLAKE2B_LEN])
+int pv_blake2b512_digest(const struct pv_blake2b512 *h, uint8_t out[static PV_BLAKE2B512_LEN])
 {
-    (void)crypto_generichash_blake2b_final(inner(s), out, PV_BLAKE2B_LEN);
+    EVP_MD_CTX *copy = EVP_MD_CTX_new();
+    bool ok = copy != NULL && EVP_MD_CTX_copy_ex(copy, h->ctx) == 1 &&
+              EVP_DigestFinal_ex(copy, out, NULL) == 1;
+    EVP_MD_CTX_free(copy);
+    return ok ? PV_OK : PV_ERR_CRYPTO;
 }
 
 static int hmac(const EVP_MD *md, uint8_t *out, unsigned out_len, struct pv_view key,

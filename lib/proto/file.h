@@ -16,11 +16,11 @@ enum {
     PV_FILE_ID_LEN = 16,    /* bytes, random, drawn by the sender */
     PV_FILE_NAME_MAX = 255, /* bytes of UTF-8: NAME_MAX of Linux */
     PV_FILE_NAME_BUF = PV_FILE_NAME_MAX + 1,
-    PV_FILE_HASH_LEN = 32,      /* bytes, BLAKE2b-256 */
+    PV_FILE_HASH_LEN = 64,      /* bytes, BLAKE2b-512 */
     PV_FILE_NOTICE_MAX = 512,   /* bytes; no notice is longer */
     PV_FILE_GET_LEN = 32,       /* bytes of the frame that asks for a file */
-    PV_FILE_ANSWER_LEN = 41,    /* bytes of the answer's head */
-    PV_FILE_END_LEN = 33,       /* bytes behind the last chunk */
+    PV_FILE_ANSWER_LEN = 73,    /* bytes of the answer's head */
+    PV_FILE_END_LEN = 65,       /* bytes behind the last chunk */
     PV_FILE_CHUNK_MAX = 262144, /* bytes of the file behind one length */
 };
 #define PV_FILE_SIZE_MAX (UINT64_C(1) << 62) /* bytes of a file: what off_t holds, and to spare */

@@ -127,6 +127,28 @@ static void noise_hkdf_matches_another_implementation_and_may_alias(void **state
     assert_memory_equal(second, o2, 32);
 }
 
+/* RFC 7693 appendix A. */
+static void blake2b512_is_the_rfcs_and_may_be_asked_on_the_way(void **state)
+{
+    static const char want[] = "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d1"
+                               "7d87c5392aab792dc252d5de4533cc9518d38aa8dbc4925ab92386edd4009923";
+    uint8_t expected[PV_BLAKE2B512_LEN], out[PV_BLAKE2B512_LEN], empty[PV_BLAKE2B512_LEN];
+    struct pv_blake2b512 *h;
+    (void)state;
+    test_unhex(want, expected, sizeof(expected));
+    assert_int_equal(pv_blake2b512_new(&h), PV_OK);
+    assert_int_equal(pv_blake2b512_digest(h, empty), PV_OK);
+    assert_int_equal(pv_blake2b512_update(h, "a", 1), PV_OK);
+    assert_int_equal(pv_blake2b512_digest(h, out), PV_OK);
+    assert_memory_not_equal(out, empty, sizeof(out));
+    assert_int_equal(pv_blake2b512_update(h, "bc", 2), PV_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pv_blake2b512_digest(h, out), PV_OK);
+        assert_memory_equal(out, expected, sizeof(out));
+    }
+    pv_blake2b512_free(h);
+}
+
 static void blake2b_joins_its_three_parts(void **state)
 {
     (void)state;
@@ -202,6 +224,7 @@ int main(void)
         cmocka_unit_test(keyed_mac_matches_another_implementation),
         cmocka_unit_test(hmac_blake2s_matches_another_implementation),
         cmocka_unit_test(noise_hkdf_matches_another_implementation_and_may_alias),
+        cmocka_unit_test(blake2b512_is_the_rfcs_and_may_be_asked_on_the_way),
         cmocka_unit_test(blake2b_joins_its_three_parts),
         cmocka_unit_test(sha256_passes_the_cases_of_its_standards),
         cmocka_unit_test(hmac_sha1_passes_the_cases_of_the_rfc),

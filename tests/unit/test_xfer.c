@@ -104,10 +104,11 @@ static int accept_get(struct sender *s)
 
 static void lie(struct sender *s, int fd)
 {
-    struct pv_blake2b_state hash;
+    struct pv_blake2b512 *hash;
     uint8_t answer[PV_FILE_ANSWER_LEN], head[PV_FILE_HASH_LEN];
-    pv_blake2b_init(&hash);
-    pv_blake2b_final(&hash, head);
+    assert_int_equal(pv_blake2b512_new(&hash), PV_OK);
+    assert_int_equal(pv_blake2b512_digest(hash, head), PV_OK);
+    pv_blake2b512_free(hash);
     pv_file_answer_build(PV_FILE_WHY_NONE, SIZE, head, answer);
     assert_int_equal(send(fd, answer, sizeof(answer), MSG_NOSIGNAL), sizeof(answer));
     (void)!send(fd, s->script, s->script_len, MSG_NOSIGNAL);
