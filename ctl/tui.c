@@ -59,6 +59,11 @@ static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *acti
         snprintf(req->peer, sizeof(req->peer), "%s", action->text);
     else if (action->kind == PV_TUI_SEND)
         req->text = action->text;
+    else if (action->kind == PV_TUI_OLDER && action->text != NULL)
+        snprintf(req->before, sizeof(req->before), "%s", action->text);
+    else if ((action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE) &&
+             action->text != NULL)
+        req->number = (uint32_t)strtoul(action->text, NULL, 10);
 }
 
 /* Takes the action's text. */
@@ -83,15 +88,12 @@ static int ask(struct tui *u, enum kind kind, enum pv_ctlapi_cmd cmd,
 static int ask_action(struct tui *u, struct pv_tui_action *action)
 {
     static const enum pv_ctlapi_cmd cmds[] = {
-        [PV_TUI_SEND] = PV_CTLAPI_SEND,
-        [PV_TUI_PEERS] = PV_CTLAPI_PEERS,
-        [PV_TUI_HISTORY] = PV_CTLAPI_HISTORY,
-        [PV_TUI_READ] = PV_CTLAPI_INBOX,
-        [PV_TUI_ROOMS] = PV_CTLAPI_ROOM_LIST,
-        [PV_TUI_MAKE] = PV_CTLAPI_ROOM_CREATE,
-        [PV_TUI_INVITE] = PV_CTLAPI_ROOM_INVITE,
-        [PV_TUI_LEAVE] = PV_CTLAPI_ROOM_LEAVE,
-        [PV_TUI_MEMBERS] = PV_CTLAPI_ROOM_MEMBERS,
+        [PV_TUI_SEND] = PV_CTLAPI_SEND,        [PV_TUI_PEERS] = PV_CTLAPI_PEERS,
+        [PV_TUI_HISTORY] = PV_CTLAPI_HISTORY,  [PV_TUI_READ] = PV_CTLAPI_INBOX,
+        [PV_TUI_OLDER] = PV_CTLAPI_HISTORY,    [PV_TUI_ACCEPT] = PV_CTLAPI_FILE_ACCEPT,
+        [PV_TUI_REFUSE] = PV_CTLAPI_FILE_STOP, [PV_TUI_ROOMS] = PV_CTLAPI_ROOM_LIST,
+        [PV_TUI_MAKE] = PV_CTLAPI_ROOM_CREATE, [PV_TUI_INVITE] = PV_CTLAPI_ROOM_INVITE,
+        [PV_TUI_LEAVE] = PV_CTLAPI_ROOM_LEAVE, [PV_TUI_MEMBERS] = PV_CTLAPI_ROOM_MEMBERS,
     };
     if (action->kind == PV_TUI_PEERS)
         u->refresh_at = pv_clock_now() + PV_MS(REFRESH_MS);
@@ -136,6 +138,8 @@ static void take_event(struct tui *u, const struct pv_ctlapi_reply *reply)
         pv_tui_take_state(&u->model, reply->body);
     else if (strcmp(reply->event, "presence") == 0)
         pv_tui_take_presence(&u->model, reply->body);
+    else if (strcmp(reply->event, "file") == 0)
+        pv_tui_take_file(&u->model, reply->body);
     else if (strcmp(reply->event, "room") == 0)
         pv_tui_take_room(&u->model, reply->body);
 }
@@ -152,6 +156,10 @@ static void take_action_answer(struct tui *u, const struct pv_tui_action *action
         pv_tui_take_rooms(&u->model, body);
     else if (action->kind == PV_TUI_MEMBERS)
         pv_tui_take_members(&u->model, body);
+    else if (action->kind == PV_TUI_OLDER)
+        pv_tui_take_older(&u->model, action->peer, body);
+    else if (action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE)
+        pv_tui_take_file(&u->model, body);
     else if (action->kind != PV_TUI_READ)
         pv_tui_take_done(&u->model, action, body);
 }

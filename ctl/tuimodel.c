@@ -128,9 +128,11 @@ void pv_tui_open(struct pv_tui *t, size_t index)
 
 /* --- lines ----------------------------------------------------------------------------------- */
 
+/* Among the newest: what is told twice or changes its state is not long ago. */
 static struct pv_tui_line *find_line(struct pv_tui_conv *c, const char *id)
 {
-    for (size_t i = c->n_lines; i > 0 && id[0] != '\0'; i--) {
+    size_t end = c->n_lines > PV_TUI_RECENT ? c->n_lines - PV_TUI_RECENT : 0;
+    for (size_t i = c->n_lines; i > end && id[0] != '\0'; i--) {
         if (strcmp(c->lines[i - 1].id, id) == 0)
             return &c->lines[i - 1];
     }
@@ -256,6 +258,90 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
             free(old.lines[i].text);
     }
     free(old.lines);
+    c->more = pv_json_bool(body, "more");
+}
+
+void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
+{
+    const json_t *list = json_object_get(body, "messages"), *msg;
+    size_t index = pv_tui_find(t, peer, false), n = 0, i;
+    if (index == SIZE_MAX || json_array_size(list) == 0)
+        return;
+    struct pv_tui_conv *c = &t->convs[index];
+    size_t total = c->n_lines + json_array_size(list);
+    struct pv_tui_line *lines =
+        total > PV_TUI_MAX_LINES ? NULL : reallocarray(NULL, total, sizeof(*lines));
+    if (lines == NULL)
+        return;
+    json_array_foreach(list, i, msg)
+    {
+        const char *other;
+        lines[n] = line_of(t, msg, &other);
+        lines[n].text = harmless(pv_json_text(msg, "text", ""));
+        n += lines[n].text != NULL;
+    }
+    if (c->n_lines > 0)
+        memcpy(lines + n, c->lines, c->n_lines * sizeof(*lines));
+    free(c->lines);
+    c->lines = lines;
+    c->cap = total;
+    c->n_lines += n;
+    c->more = pv_json_bool(body, "more");
+}
+
+/* At the first line there is here: the daemon may have older ones. */
+static void page_up(struct pv_tui *t, struct pv_tui_conv *c, size_t page)
+{
+    size_t first = 0;
+    c->scroll += page;
+    while (first < c->n_lines && c->lines[first].id[0] == '\0')
+        first++;
+    if (!c->at_top || !c->more || first == c->n_lines)
+        return;
+    c->more = false; /* until the answer says so */
+    ask(t, PV_TUI_OLDER, c->name, strdup(c->lines[first].id));
+}
+
+/* --- files ----------------------------------------------------------------------------------- */
+
+/* False: it was in this state when it was told last. */
+static bool is_news(struct pv_tui *t, uint32_t number, const char *state)
+{
+    size_t n = t->n_files < PV_TUI_MAX_FILES ? t->n_files : PV_TUI_MAX_FILES, i = 0;
+    while (i < n && t->files[i].number != number)
+        i++;
+    if (i == n)
+        i = t->n_files++ % PV_TUI_MAX_FILES;
+    else if (strcmp(t->files[i].state, state) == 0)
+        return false;
+    t->files[i].number = number;
+    snprintf(t->files[i].state, sizeof(t->files[i].state), "%s", state);
+    return true;
+}
+
+void pv_tui_take_file(struct pv_tui *t, const json_t *body)
+{
+    const json_t *f = json_object_get(body, "file");
+    char line[640], size[PV_SHOW_BUF];
+    const char *peer = pv_json_text(f, "peer", ""), *name = pv_json_text(f, "name", "?");
+    const char *state = pv_json_text(f, "state", ""), *why = pv_json_text(f, "why", "");
+    unsigned long number = (unsigned long)pv_json_real(f, "id", 0);
+    bool in = strcmp(pv_json_text(f, "direction", ""), "in") == 0;
+    size_t index = peer[0] == '\0' ? SIZE_MAX : pv_tui_find(t, peer, true);
+    if (index == SIZE_MAX || !is_news(t, (uint32_t)number, state))
+        return;
+    pv_show_bytes(pv_json_real(f, "size", 0), size);
+    if (in && strcmp(state, "offered") == 0)
+        snprintf(line, sizeof(line), "offers %s (%s): /accept %lu or /refuse %lu", name, size,
+                 number, number);
+    else if (in && strcmp(state, "done") == 0)
+        snprintf(line, sizeof(line), "%s has arrived: p2pvpnctl files get %lu", name, number);
+    else
+        snprintf(line, sizeof(line), "file %s %s %s (%s)%s%s", in ? "from" : "to", peer, name,
+                 state, why[0] != '\0' ? ": " : "", why);
+    tell(&t->convs[index], line);
+    if (index != t->current)
+        note(t, "a file of %s: /open %s", peer, peer);
 }
 
 void pv_tui_take_state(struct pv_tui *t, const json_t *body)
@@ -481,6 +567,13 @@ static void run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
     case PV_TUI_W_MEMBERS:
         run_room(t, word, w->name);
         break;
+    case PV_TUI_W_ACCEPT:
+    case PV_TUI_W_REFUSE:
+        if (w->name[0] == '\0' || w->name[strspn(w->name, "0123456789")] != '\0')
+            note(t, "%s NUMBER", word == PV_TUI_W_ACCEPT ? "/accept" : "/refuse");
+        else
+            ask(t, word == PV_TUI_W_ACCEPT ? PV_TUI_ACCEPT : PV_TUI_REFUSE, "", strdup(w->name));
+        break;
     case PV_TUI_W_NONE:
         note(t, "there is no command /%.32s: /help lists them", w->name);
         break;
@@ -570,7 +663,7 @@ void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg)
         complete(t);
         break;
     case PV_TUI_PAGE_UP:
-        c->scroll += page;
+        page_up(t, c, page);
         break;
     case PV_TUI_PAGE_DOWN:
         c->scroll -= c->scroll < page ? c->scroll : page;

@@ -16,10 +16,12 @@
 #include "proto/ctlapi.h"
 
 enum {
-    PV_TUI_MAX_CONVS = 16384, /* the first is the network's own, the others are peers */
-    PV_TUI_MAX_LINES = 2000,  /* of one conversation; the oldest go */
-    PV_TUI_MAX_ACTIONS = 64,  /* requests that wait; typing more is answered with a note */
-    PV_TUI_NOTE = 200,        /* bytes of the note with the NUL */
+    PV_TUI_MAX_CONVS = 16384,  /* the first is the network's own, the others are peers */
+    PV_TUI_MAX_LINES = 200000, /* of one conversation; the oldest go */
+    PV_TUI_RECENT = 2000,      /* newest lines that are looked through for a message */
+    PV_TUI_MAX_FILES = 32,     /* files whose state is remembered, so that news are told once */
+    PV_TUI_MAX_ACTIONS = 64,   /* requests that wait; typing more is answered with a note */
+    PV_TUI_NOTE = 200,         /* bytes of the note with the NUL */
 };
 
 struct pv_tui_line {
@@ -43,6 +45,8 @@ struct pv_tui_conv {
     struct pv_tui_line *lines; /* owned; oldest first */
     size_t n_lines, cap;
     bool asked;    /* for its history */
+    bool more;     /* there is older history than the first line */
+    bool at_top;   /* the view shows the first line */
     size_t scroll; /* rows above the newest; the view keeps it in bounds */
 };
 
@@ -50,6 +54,9 @@ enum pv_tui_action_kind {
     PV_TUI_SEND,    /* peer, text; peer may be a room everywhere */
     PV_TUI_PEERS,   /* who is there */
     PV_TUI_HISTORY, /* of peer */
+    PV_TUI_OLDER,   /* of peer, before the message text */
+    PV_TUI_ACCEPT,  /* the file of number text */
+    PV_TUI_REFUSE,  /* the same */
     PV_TUI_READ,    /* mark what peer wrote as read */
     PV_TUI_ROOMS,   /* which rooms there are */
     PV_TUI_MAKE,    /* room peer */
@@ -86,6 +93,11 @@ struct pv_tui {
     char note[PV_TUI_NOTE]; /* the last thing to say about what was typed */
     struct pv_tui_action actions[PV_TUI_MAX_ACTIONS];
     size_t n_actions;
+    struct {
+        uint32_t number;
+        char state[12];
+    } files[PV_TUI_MAX_FILES]; /* a ring */
+    size_t n_files;
     bool list_asked; /* getu: the next list of peers is told */
     bool ended;
 };
@@ -103,6 +115,10 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body);
 void pv_tui_take_message(struct pv_tui *t, const json_t *msg);
 void pv_tui_take_sent(struct pv_tui *t, const json_t *body);
 void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body);
+/* The answer to OLDER: goes before what is there. */
+void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body);
+/* The event: a file is offered, or something became of it. */
+void pv_tui_take_file(struct pv_tui *t, const json_t *body);
 void pv_tui_take_state(struct pv_tui *t, const json_t *body);
 void pv_tui_take_presence(struct pv_tui *t, const json_t *body);
 void pv_tui_take_rooms(struct pv_tui *t, const json_t *body);

@@ -261,6 +261,7 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
     }
     if (rows < pane + c->scroll)
         c->scroll = rows > pane ? rows - pane : 0;
+    c->at_top = first == 0 && rows <= pane + c->scroll;
     size_t hidden = rows > pane + c->scroll ? rows - pane - c->scroll : 0;
     size_t row = rows < pane ? bottom - rows : top;
     for (size_t i = first; i < c->n_lines && row < bottom; i++) {

@@ -9,23 +9,26 @@ static const struct {
     enum pv_tui_word word;
     bool classic; /* also without a slash */
 } WORDS[] = {
-    {"send", PV_TUI_W_SEND, true},    {"msg", PV_TUI_W_SEND, false},
-    {"getu", PV_TUI_W_PEERS, true},   {"peers", PV_TUI_W_PEERS, false},
-    {"exit", PV_TUI_W_EXIT, true},    {"quit", PV_TUI_W_EXIT, false},
-    {"open", PV_TUI_W_OPEN, false},   {"chat", PV_TUI_W_OPEN, false},
-    {"close", PV_TUI_W_CLOSE, false}, {"help", PV_TUI_W_HELP, false},
-    {"room", PV_TUI_W_ROOM, false},   {"invite", PV_TUI_W_INVITE, false},
-    {"leave", PV_TUI_W_LEAVE, false}, {"members", PV_TUI_W_MEMBERS, false},
+    {"send", PV_TUI_W_SEND, true},      {"msg", PV_TUI_W_SEND, false},
+    {"getu", PV_TUI_W_PEERS, true},     {"peers", PV_TUI_W_PEERS, false},
+    {"exit", PV_TUI_W_EXIT, true},      {"quit", PV_TUI_W_EXIT, false},
+    {"open", PV_TUI_W_OPEN, false},     {"chat", PV_TUI_W_OPEN, false},
+    {"close", PV_TUI_W_CLOSE, false},   {"help", PV_TUI_W_HELP, false},
+    {"room", PV_TUI_W_ROOM, false},     {"invite", PV_TUI_W_INVITE, false},
+    {"leave", PV_TUI_W_LEAVE, false},   {"members", PV_TUI_W_MEMBERS, false},
+    {"accept", PV_TUI_W_ACCEPT, false}, {"refuse", PV_TUI_W_REFUSE, false},
 };
 
-const char *const pv_tui_commands[] = {"/close", "/exit",  "/help", "/invite", "/leave", "/members",
-                                       "/open",  "/peers", "/room", "/send",   NULL};
+const char *const pv_tui_commands[] = {"/accept", "/close",   "/exit", "/help",  "/invite",
+                                       "/leave",  "/members", "/open", "/peers", "/refuse",
+                                       "/room",   "/send",    NULL};
 
 const char *const pv_tui_help[] = {
     "/open NAME       the conversation with NAME       /close        back to the network",
     "/send NAME TEXT  to NAME, also \"send NAME TEXT\"  /peers        who is there, also \"getu\"",
     "/room NAME       opens a room             /invite NAME  into the room that is shown",
     "/members         who is in it             /leave        leaves it",
+    "/accept N        takes a file that is offered    /refuse N    does not",
     "/exit            end, also \"exit\" and Ctrl-C      //text        a text that begins with /",
     "Tab completes names and commands; PgUp and PgDn scroll; Up and Down: typed before;",
     "Ctrl-N, Ctrl-P: next and previous conversation; Ctrl-G: next unread one; Ctrl-L: redraw",
@@ -76,7 +79,7 @@ enum pv_tui_word pv_tui_split(const char *line, struct pv_tui_words *ret_words)
     w.is_command = !w.classic || word == PV_TUI_W_SEND ||
                    (word != PV_TUI_W_NONE && *rest == '\0' && first.ptr == (const uint8_t *)line);
     if (word == PV_TUI_W_SEND || word == PV_TUI_W_OPEN || word == PV_TUI_W_ROOM ||
-        word == PV_TUI_W_INVITE) {
+        word == PV_TUI_W_INVITE || word == PV_TUI_W_ACCEPT || word == PV_TUI_W_REFUSE) {
         copy_lower(next_word(&rest), w.name);
         w.text = rest;
     } else if (word == PV_TUI_W_NONE) {

@@ -20,14 +20,17 @@ enum pv_tui_word {
     PV_TUI_W_INVITE,
     PV_TUI_W_LEAVE,
     PV_TUI_W_MEMBERS,
+    PV_TUI_W_ACCEPT,
+    PV_TUI_W_REFUSE,
 };
 
 /* A line taken apart. */
 struct pv_tui_words {
     bool is_command, classic; /* classic: without a slash */
-    char name[PV_NAME_BUF];   /* of SEND, OPEN, ROOM, INVITE in lower case; NONE: the word; cut */
-    const char *text;         /* of SEND; "" when missing; points into line */
-    const char *plain;        /* no command: what is to be sent; points into line */
+    /* of SEND, OPEN, ROOM, INVITE, ACCEPT, REFUSE in lower case; NONE: the word; cut */
+    char name[PV_NAME_BUF];
+    const char *text;  /* of SEND; "" when missing; points into line */
+    const char *plain; /* no command: what is to be sent; points into line */
 };
 
 /* "/help", "/open NAME", "send NAME TEXT", "getu", "exit"; "//x" is the text "/x". */

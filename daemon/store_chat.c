@@ -395,12 +395,20 @@ static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_re
 
 static int history(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    struct pv_query q =
-        pv_query(db, job->all_peers ? "SELECT " COLUMNS " FROM chat_message ORDER BY n DESC LIMIT ?"
-                                    : "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
-                                      " ORDER BY n DESC LIMIT ?");
+    const char *sql =
+        job->all_peers ? "SELECT " COLUMNS " FROM chat_message ORDER BY n DESC LIMIT ?"
+        : !job->before
+            ? "SELECT " COLUMNS " FROM chat_message WHERE peer = ? ORDER BY n DESC LIMIT ?"
+            : "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND n < coalesce((SELECT MIN(n)"
+              " FROM chat_message WHERE peer = ? AND id = ?), 9223372036854775807)"
+              " ORDER BY n DESC LIMIT ?";
+    struct pv_query q = pv_query(db, sql);
     if (!job->all_peers)
         bind_peer(&q, job->peer);
+    if (!job->all_peers && job->before) {
+        bind_peer(&q, job->peer);
+        pv_bind_blob(&q, job->id, sizeof(job->id));
+    }
     pv_bind_u64(&q, limit_of(job) + 1);
     int r = list(&q, job, true, res);
     for (size_t i = 0; i < res->n_msgs / 2; i++) {

@@ -64,8 +64,9 @@ enum pv_chatjob_kind {
     PV_CHATJOB_OWED,
     /* The read receipts of these messages went out. In: peer, ids. */
     PV_CHATJOB_TOLD,
-    /* The newest messages of the conversation with peer, or of all (all_peers), oldest first.
-     * In: peer or all_peers, limit. Out: msgs; more when there are older ones. */
+    /* The newest messages of the conversation with peer, or of all (all_peers), oldest first; with
+     * before those older than its message id (all of them when it is not known).
+     * In: peer, before and id, or all_peers; limit. Out: msgs; more when there are older ones. */
     PV_CHATJOB_HISTORY,
     /* Undelivered messages to peer of which no copy is kept elsewhere, ascending by seq. In: peer,
      * limit. Out: msgs, more. */
@@ -83,9 +84,10 @@ struct pv_chatjob {
     uint8_t peer[PV_CHATJOB_PK_LEN]; /* all of one peer; INBOX with of_peer */
     bool all_peers;                  /* HISTORY */
     bool of_peer;                    /* INBOX */
+    bool before;                     /* HISTORY */
     bool mark_read;                  /* INBOX */
     enum pv_chat_state state;        /* MARK */
-    uint8_t id[PV_CHAT_ID_LEN];      /* SEEN */
+    uint8_t id[PV_CHAT_ID_LEN];      /* SEEN, HISTORY with before */
     uint64_t after_seq;              /* OUTBOX; 0 = from the beginning */
     uint32_t limit;                  /* 1..PV_CHATJOB_MAX_LIST; 0 = PV_CHATJOB_MAX_LIST */
     struct pv_chat_record *msgs;     /* ENQUEUE, COMMIT: owned, with their texts */

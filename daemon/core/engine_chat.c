@@ -219,6 +219,7 @@ void pv_engine_chat_list(struct pv_engine *e, const struct pv_ctlapi_request *re
         job->of_peer = inbox && (p != NULL || room != NULL);
         job->all_peers = !inbox && p == NULL && room == NULL;
         job->limit = inbox ? 0 : req->limit;
+        job->before = !inbox && pv_chat_id_parse(req->before, job->id) == PV_OK;
         if (p != NULL)
             memcpy(job->peer, p->pk, sizeof(job->peer));
         else if (room != NULL)

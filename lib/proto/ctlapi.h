@@ -120,6 +120,7 @@ struct pv_ctlapi_request {
     bool peek;                         /* INBOX: leave them unread */
     bool seen;                         /* WATCH: messages told are read from then on */
     uint32_t number;                   /* FILE_ACCEPT STOP GET SAVED: "id" in the list */
+    char before[PV_CHAT_ID_TEXT_BUF];  /* HISTORY: id of a message, may be "" */
     uint32_t limit;                    /* HISTORY: 1..PV_CTLAPI_MAX_HISTORY, default 100 */
 };
 

@@ -61,6 +61,7 @@ static const struct field {
     {"seen", F_BOOL, AT(seen), 0, 0, 0},
     {"file", F_TEXT, AT(text), 0, 0, 0},
     {"number", F_U32, AT(number), 0, 1, UINT32_MAX},
+    {"before", F_WORD, BUF(before), 0, 0},
     {"limit", F_U32, AT(limit), 0, 1, PV_CTLAPI_MAX_HISTORY},
 #undef AT
 #undef BUF
@@ -90,7 +91,7 @@ static const struct command {
     [PV_CTLAPI_REMOVE] = {"remove", true, "peer ", ""},
     [PV_CTLAPI_SEND] = {"send", false, "peer text ", ""},
     [PV_CTLAPI_INBOX] = {"inbox", false, "", "peer peek "},
-    [PV_CTLAPI_HISTORY] = {"history", false, "", "peer limit "},
+    [PV_CTLAPI_HISTORY] = {"history", false, "", "peer before limit "},
     [PV_CTLAPI_WATCH] = {"watch", false, "what ", "seen "},
     [PV_CTLAPI_WHY] = {"why", false, "peer ", ""},
     [PV_CTLAPI_TRACE] = {"trace", false, "peer ", ""},

@@ -2,8 +2,9 @@
 """p2pvpnctl chat on a terminal, driven through tmux; its screens are compared."""
 import re
 import shutil
+import time
 
-from lab import Skip, check, equal, scenario, wait
+from lab import SLOW, Skip, check, equal, scenario, wait
 
 
 class Terminal:
@@ -163,6 +164,60 @@ def sizes_scrolling_and_absence(lab):
     term.wait_row("the message delivered", 21, " " * 23 + "│ hh:mm ✓  a: see you", 30)
     a.stop_daemon()
     term.wait("the end of the daemon", "ended with 8")
+
+
+@scenario
+def a_hundred_thousand_messages_scroll_at_once(lab):
+    a, b = start(lab)
+    b.ctl("send", "a", "the newest")
+    wait("the message", lambda: a.json("inbox")["messages"])
+    a.stop_daemon()
+    database = "/var/lib/p2pvpn/p2pvpnd.db"
+    a.run("python3", "-c", """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+peer, name = db.execute("SELECT peer, peer_name FROM chat_message").fetchone()
+db.execute("UPDATE chat_message SET n = 1000000")
+db.executemany("INSERT INTO chat_message(n, peer, id, outgoing, state, seq, time_ms, peer_name, text)"
+               " VALUES(?, ?, ?, 0, 2, ?, ?, ?, ?)",
+               [(i, peer, os.urandom(16), i, 1700000000000 + i, name, f"message number {i}")
+                for i in range(1, 100001)])
+db.commit()
+""", database, timeout=60)
+    a.daemon()
+    a.wait_peer(b)
+    terminal = Terminal(lab, a, "bob")
+    terminal.wait("the end of the history", "the newest")
+    terminal.wait("what is before it", "message number 100000")
+    began = time.monotonic()
+    terminal.line("and on")
+    terminal.wait("the line that was typed", "and on")
+    check(time.monotonic() - began < 3 * SLOW, "a line takes seconds")
+    # Back past the first thousand: more come from the daemon.
+
+    def long_ago():
+        terminal.tmux("send-keys", "-t", "chat", "-N", "10", "PageUp")
+        return any(int(n) < 98500 for n in re.findall(r"message number (\d+)",
+                                                      "\n".join(terminal.rows())))
+    wait("what is long ago", long_ago, 20)
+    began = time.monotonic()
+    a.ctl("send", "bob", "from outside")
+    check(time.monotonic() - began < 3 * SLOW, "send takes seconds")
+
+
+@scenario
+def files_are_offered_on_the_screen(lab):
+    a, b = start(lab)
+    terminal = Terminal(lab, a, "bob")
+    terminal.wait("the conversation", "bob")
+    b.run("sh", "-c", "head -c 3000 /dev/urandom >/run/photo.jpg")
+    sender = b.start(lab.bin("p2pvpnctl"), "send-file", "a", "/run/photo.jpg")
+    terminal.wait("the offer", "offers photo.jpg (2.9 KiB): /accept 1 or /refuse 1")
+    terminal.line("/acc\t1")
+    terminal.wait("its arrival", "photo.jpg has arrived: p2pvpnctl files get 1")
+    equal(sender.popen.wait(timeout=10), 0, "exit code of send-file")
+    terminal.line("/accept x")
+    terminal.wait("a hint", "/accept NUMBER")
 
 
 @scenario

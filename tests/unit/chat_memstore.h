@@ -180,12 +180,17 @@ static inline void memstore_list(struct memstore *s, const struct pv_chatjob *jo
     size_t limit =
         job->limit == 0 || job->limit > PV_CHATJOB_MAX_LIST ? PV_CHATJOB_MAX_LIST : job->limit;
     size_t total = 0, skip = 0, bytes = 0;
-    for (size_t i = 0; i < s->n_rows; i++)
+    size_t n_rows = s->n_rows;
+    for (size_t i = 0; job->kind == PV_CHATJOB_HISTORY && job->before && i < n_rows; i++)
+        if (memstore_same(s->rows[i].rec.peer, job->peer) &&
+            memcmp(s->rows[i].rec.id, job->id, sizeof(job->id)) == 0)
+            n_rows = i;
+    for (size_t i = 0; i < n_rows; i++)
         total += memstore_listed(&s->rows[i], job);
     if (job->kind == PV_CHATJOB_HISTORY && total > limit)
         skip = total - limit; /* the newest */
     res->more = total > limit;
-    for (size_t i = 0; i < s->n_rows && res->n_msgs < limit; i++) {
+    for (size_t i = 0; i < n_rows && res->n_msgs < limit; i++) {
         struct memstore_row *r = &s->rows[i];
         if (!memstore_listed(r, job))
             continue;

@@ -352,6 +352,18 @@ static void history_gives_the_newest_oldest_first(void **state)
     assert_list(job, "1 2 4");
     job.limit = 2;
     assert_list(job, "2 4!");
+    job.before = true; /* page by page */
+    job.id[0] = 4;
+    job.limit = 1;
+    assert_list(job, "2!");
+    job.id[0] = 2;
+    assert_list(job, "1");
+    job.id[0] = 1;
+    assert_list(job, "");
+    job.id[0] = 3; /* not of this conversation */
+    job.limit = 2;
+    assert_list(job, "2 4!");
+    job.before = false;
     job.all_peers = true;
     job.limit = 3;
     assert_list(job, "2 3 4!");

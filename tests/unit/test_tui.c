@@ -242,6 +242,68 @@ static void lines_go_where_they_belong(void **state)
     assert_true(t->ended);
 }
 
+static void older_history_comes_page_by_page(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    line(t, "/open pi");
+    assert_action(t, PV_TUI_HISTORY, "pi", "");
+    const char *first =
+        "{\"more\":true,\"messages\":[{\"id\":\"m3\",\"from\":\"pi\",\"to\":\"lap\","
+        "\"text\":\"three\",\"time\":3,\"state\":\"read\"}]}";
+    json_t *body = json_loads(first, 0, NULL);
+    pv_tui_take_history(t, "pi", body);
+    json_decref(body);
+    struct pv_tui_conv *c = &t->convs[t->current];
+    pv_tui_key(t, PV_TUI_PAGE_UP, 10);
+    assert_nothing_asked(t); /* the first line is not in sight */
+    c->at_top = true;
+    pv_tui_key(t, PV_TUI_PAGE_UP, 10);
+    assert_action(t, PV_TUI_OLDER, "pi", "m3");
+    pv_tui_key(t, PV_TUI_PAGE_UP, 10);
+    assert_nothing_asked(t); /* once */
+    const char *older =
+        "{\"messages\":[{\"id\":\"m1\",\"from\":\"pi\",\"to\":\"lap\",\"text\":\"one\","
+        "\"time\":1,\"state\":\"read\"},{\"id\":\"m2\",\"from\":\"pi\",\"to\":\"lap\","
+        "\"text\":\"two\",\"time\":2,\"state\":\"read\"}]}";
+    body = json_loads(older, 0, NULL);
+    pv_tui_take_older(t, "pi", body);
+    json_decref(body);
+    assert_int_equal(c->n_lines, 3);
+    assert_string_equal(c->lines[0].text, "one");
+    assert_string_equal(c->lines[2].text, "three");
+    c->at_top = true;
+    pv_tui_key(t, PV_TUI_PAGE_UP, 10);
+    assert_nothing_asked(t); /* that was all */
+}
+
+static void files_are_told_once_and_answered(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    line(t, "/open pi");
+    assert_action(t, PV_TUI_HISTORY, "pi", "");
+#define FILE_EVENT(state, name)                                                 \
+    "{\"file\":{\"id\":7,\"direction\":\"in\",\"peer\":\"pi\",\"name\":\"" name \
+    "\",\"size\":2048,\"done\":0,\"state\":\"" state "\",\"why\":null}}"
+    take(t, pv_tui_take_file, FILE_EVENT("offered", "a\\u001bb"));
+    take(t, pv_tui_take_file, FILE_EVENT("offered", "a\\u001bb"));
+    struct pv_tui_conv *c = &t->convs[t->current];
+    assert_int_equal(c->n_lines, 1);
+    assert_non_null(strstr(c->lines[0].text, "/accept 7 or /refuse 7"));
+    assert_null(strchr(c->lines[0].text, 0x1b));
+    line(t, "/accept 7");
+    assert_action(t, PV_TUI_ACCEPT, "", "7");
+    line(t, "/refuse 7");
+    assert_action(t, PV_TUI_REFUSE, "", "7");
+    line(t, "/accept");
+    line(t, "/accept 7x");
+    assert_nothing_asked(t);
+    take(t, pv_tui_take_file, FILE_EVENT("done", "a"));
+    assert_int_equal(c->n_lines, 2);
+    assert_non_null(strstr(c->lines[1].text, "files get 7"));
+}
+
 static void getu_lists_who_is_there(void **state)
 {
     struct fixture *f = *state;
@@ -604,6 +666,8 @@ int main(void)
         U(the_line_takes_no_control_characters_and_has_an_end),
         U(what_was_typed_comes_back),
         U(lines_go_where_they_belong),
+        U(older_history_comes_page_by_page),
+        U(files_are_told_once_and_answered),
         U(getu_lists_who_is_there),
         U(tab_completes_as_far_as_it_is_certain),
         U(a_long_list_of_choices_is_cut),
