@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The life of a path, with the real programs under traffic: what breaks is healed within a second,
 and a change of path loses nothing that need not be lost. udpflow counts."""
+import json
 import os
 import re
 import signal
@@ -43,6 +44,19 @@ class Flow:
         sent = int(re.search(r"sent (\d+)", self.send.text()).group(1))
         got = re.search(r"received (\d+) twice (\d+) disorder (\d+)", self.recv.text())
         return (sent, *map(int, got.groups()))
+
+
+def queue_drops(lab, *hosts):
+    """What the kernels threw away because a queue was full: a program that others keep from running
+    for 50 ms loses 500 datagrams at 10,000 a second, whatever the path."""
+    total = 0
+    for ns in (*hosts, *(h.lan.ns for h in hosts), lab.inet.ns):
+        for link in json.loads(ns.run("ip", "-s", "-j", "link").out):
+            total += link["stats64"]["tx"]["dropped"] + link["stats64"]["rx"]["dropped"]
+        names, values = [line.split()[1:] for line in
+                         ns.run("cat", "/proc/net/snmp").out.splitlines() if line.startswith("Udp:")]
+        total += int(dict(zip(names, values))["RcvbufErrors"])
+    return total
 
 
 def met(lab, profile="profile=port-restricted"):
@@ -115,6 +129,14 @@ def the_relay_is_left_without_loss(lab):
     check(a.os_ping(a.addr(b)), "the first ping is lost")
     wait("the relay to be used", lambda: is_path(a, b, "relay") and is_path(b, a, "relay"))
     for i in range(25 if LONG else 2):
+        if i > 0:  # a path that died is held down, ever longer; from a new address it is a new one
+            net, old, new = a.lan.subnet4, a.ip4, f"{a.lan.subnet4}.{100 + i}"
+            a.ip(f"addr del {old}/24 dev {a.dev}", f"addr add {new}/24 dev {a.dev}",
+                 f"route replace default via {net}.1")
+            a.ip4 = new
+            wait("a ping from another address", lambda: a.os_ping(a.addr(b), timeout=1), 20)
+            wait("the relay to be used", lambda: is_path(a, b, "relay") and is_path(b, a, "relay"))
+        dropped = queue_drops(lab, a, b)
         flow = Flow(lab, a, b, RATE, 7100 + i)
         pause(0.5, "traffic over the relay")
         a.run("nft", "delete", "table", "inet", "wall")
@@ -123,7 +145,10 @@ def the_relay_is_left_without_loss(lab):
         sent, received, twice, disorder = flow.end()
         equal(twice, 0, "datagrams that came twice")
         check(disorder < 8192, f"one came behind {disorder} newer ones")
-        equal(received, sent, f"change {2 * i + 1}: datagrams that arrived, of those sent")
+        if received != sent:
+            dropped = queue_drops(lab, a, b) - dropped
+            check(LONG and received + dropped >= sent,
+                  f"change {2 * i + 1}: {sent} sent, {received} arrived, {dropped} for want of room")
 
         flow = Flow(lab, a, b, RATE, 7200 + i)
         pause(0.5, "traffic over the direct path")
