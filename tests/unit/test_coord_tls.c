@@ -2,6 +2,7 @@
 /* The program p2pvpn-coordinator and TLS: told apart on every port, its certificate, its limits. */
 #include <sys/stat.h>
 
+#include "coordinator/cert.h"
 #include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "proto/control.h"
@@ -366,6 +367,34 @@ static void a_given_certificate_is_read_again_when_it_is_told_so(void **state)
     assert_ptr_equal(strchr(p.text, '\n'), p.text + p.len - 1);
 }
 
+static void people_are_told_of_a_certificates_dates(void **state)
+{
+    (void)state;
+    const int64_t day = 86400, now = 20000 * day;
+    const struct {
+        int64_t not_before, not_after;
+        const char *part; /* NULL: nothing */
+    } rows[] = {
+        {0, INT64_MAX, NULL},
+        {0, now + PV_COORDCERT_SOON_S + 1, NULL},
+        {0, now + PV_COORDCERT_SOON_S, "it expires on 2024-10-18"},
+        {0, now + 1, "it expires on 2024-10-04"},
+        {0, now, "it has expired on 2024-10-04"},
+        {now + day, now + 365 * day, "it is not valid before 2024-10-05"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_coordcert cert = {
+            .cert_file = "/c.pem",
+            .is = {.not_before = rows[i].not_before, .not_after = rows[i].not_after}};
+        char text[PV_COORDCERT_ERROR_MAX];
+        const char *got = pv_coordcert_warning(&cert, now, text);
+        if (rows[i].part == NULL)
+            assert_null(got);
+        else
+            assert_non_null(strstr(got, rows[i].part));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +403,7 @@ int main(void)
         TEST(what_speaks_neither_is_closed),
         TEST(its_own_certificate_stays_over_restarts),
         TEST(a_given_certificate_is_read_again_when_it_is_told_so),
+        cmocka_unit_test(people_are_told_of_a_certificates_dates),
 #undef TEST
     };
     if (pv_crypto_init() != PV_OK)

@@ -1,93 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The TURN server for stock clients: relay sockets, permissions, quotas, refused peers. */
+/* The TURN server for stock clients: relay sockets, permissions, quotas. */
 #include <malloc.h>
 
-#include "turn_world.h"
-
-static const struct pv_turns_user USERS[] = {{"alice", "secret"}, {"bob", "other"}};
-
-static struct pv_turns_config config(void)
-{
-    return (struct pv_turns_config){.users = USERS, .n_users = 2};
-}
-
-static struct tw_client alice(uint8_t host)
-{
-    struct tw_client c = tw_client(host, 5000);
-    snprintf(c.user, sizeof(c.user), "alice");
-    snprintf(c.password, sizeof(c.password), "secret");
-    snprintf(c.nonce, sizeof(c.nonce), "none yet");
-    return c;
-}
-
-/* Does what the server asks for its sockets: ports in use are those below `free_from`. Returns how
- * many were opened; *last is the last one. The answer, if one came, is w->out. */
-static unsigned open_sockets(struct tw *w, int status, struct pv_turns_socket *last)
-{
-    struct pv_turns_socket op;
-    unsigned opened = 0;
-    while (pv_turns_poll_socket(w->turns, &op) == PV_OK) {
-        size_t n = 0;
-        if (!op.open)
-            continue;
-        pv_turns_opened(w->turns, op.sock, status, w->now);
-        const struct pv_turns_out *out = pv_turns_out(w->turns, &n);
-        opened++;
-        *last = op;
-        if (n > 0) {
-            w->out = out[0];
-            assert_int_equal(pv_stun_decode(w->out.data, &w->msg), PV_OK);
-        }
-    }
-    return opened;
-}
-
-/* Sockets that the server wants closed. */
-static unsigned closed_sockets(struct tw *w)
-{
-    struct pv_turns_socket op;
-    unsigned n = 0;
-    while (pv_turns_poll_socket(w->turns, &op) == PV_OK) {
-        assert_false(op.open);
-        n++;
-    }
-    return n;
-}
-
-static void begin_allocate(struct tw *w, struct pv_stun_writer *sw, uint8_t *buf, size_t cap)
-{
-    tw_begin(w, sw, buf, cap, PV_TURN_ALLOCATE);
-    tw_put_transport(sw);
-}
-
-/* Allocates with what is in sw; the code of the final answer. */
-static int finish_allocate(struct tw *w, struct tw_client *c, struct pv_stun_writer *sw, int status,
-                           struct pv_turns_socket *sock)
-{
-    int code = tw_request(w, c, sw);
-    if (code != -1)
-        return code;
-    assert_true(open_sockets(w, status, sock) > 0);
-    return tw_code(w, true);
-}
-
-static int allocate(struct tw *w, struct tw_client *c, struct pv_turns_socket *sock)
-{
-    uint8_t buf[512];
-    struct pv_stun_writer sw;
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    return finish_allocate(w, c, &sw, PV_OK, sock);
-}
-
-/* A datagram of a peer at a relay socket; true when one goes to the client. */
-static bool from_peer(struct tw *w, const struct pv_turns_socket *sock, const struct pv_addr *peer,
-                      const char *text)
-{
-    struct tw_client c = {.src = *peer, .sock = sock->sock};
-    return tw_in(w, &c, text, strlen(text));
-}
-
-static const struct pv_addr PEER = {.family = PV_AF_INET, .port = 7000, .ip = {203, 0, 113, 9}};
+#include "turn_static.h"
 
 /* --- allocating ---------------------------------------------------------------------------- */
 
@@ -523,81 +438,6 @@ static void the_public_address_of_a_nat_is_what_clients_are_told(void **state)
 
 /* --- what is refused ----------------------------------------------------------------------- */
 
-static void forbidden_peers_are_refused_everywhere(void **state)
-{
-    (void)state;
-    static const char *const rows[] = {"127.0.0.1", "10.0.0.1", "169.254.169.254",
-                                       "192.0.2.1", "0.0.0.0",  "224.0.0.1"};
-    struct pv_turns_config cfg = config();
-    struct pv_addr own = pv_addr4(192, 0, 2, 1, 0);
-    cfg.own = &own;
-    cfg.n_own = 1;
-    struct tw *w = tw_new_with(&cfg);
-    struct tw_client c = alice(1);
-    struct pv_turns_socket sock;
-    assert_int_equal(allocate(w, &c, &sock), 0);
-    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct pv_addr bad;
-        assert_int_equal(pv_addr_parse_ip(rows[i], &bad), PV_OK);
-        bad.port = 80;
-        const struct pv_addr both[] = {PEER, bad};
-        assert_int_equal(tw_permit(w, &c, both, 2), PV_TURN_E_FORBIDDEN);
-        assert_int_equal(tw_bind(w, &c, 0x4001, &bad), PV_TURN_E_FORBIDDEN);
-        assert_false(tw_send(w, &c, &bad, "x", false));
-    }
-    assert_false(tw_send(w, &c, &PEER, "x", false)); /* one bad one spoils all of a request */
-    assert_int_equal(tw_permit(w, &c, NULL, 0), PV_STUN_E_BAD_REQUEST);
-    struct pv_addr v6 = tw_virtual(1);
-    assert_int_equal(tw_permit(w, &c, &v6, 1), PV_TURN_E_PEER_FAMILY_MISMATCH);
-    tw_free(w);
-}
-
-static void two_clients_meet_on_their_relays_and_reach_nothing_else_here(void **state)
-{
-    (void)state;
-    struct pv_turns_config cfg = config();
-    struct pv_addr own[2] = {pv_addr4(192, 0, 2, 1, 0), pv_addr4(203, 0, 113, 1, 0)};
-    cfg.own = own;
-    cfg.n_own = 2;
-    cfg.relay_public[0] = own[1]; /* behind a 1:1 NAT */
-    struct tw *w = tw_new_with(&cfg);
-    struct tw_client a = alice(1), b = alice(2);
-    struct pv_turns_socket sock;
-    struct pv_addr at[2], service, bound;
-    assert_int_equal(allocate(w, &a, &sock), 0);
-    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &at[0]), 0);
-    assert_int_equal(tw_permit(w, &a, &own[1], 1), PV_TURN_E_FORBIDDEN); /* nobody else is here */
-    assert_int_equal(tw_bind(w, &a, 0x4001, &at[0]), PV_TURN_E_FORBIDDEN);
-    assert_int_equal(allocate(w, &b, &sock), 0);
-    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &at[1]), 0);
-    bound = sock.addr;
-    service = at[1];
-    service.port = 3478;
-
-    /* Indications one way, a channel the other; both need the other's permission. */
-    assert_int_equal(tw_permit(w, &a, &at[1], 1), 0);
-    assert_false(tw_send(w, &a, &at[1], "no permission", false));
-    assert_int_equal(tw_bind(w, &b, 0x4001, &at[0]), 0);
-    assert_true(tw_send(w, &a, &at[1], "ping", false));
-    tw_assert_channel(w, 0x4001, "ping");
-    assert_true(pv_addr_equal(&w->out.dst, &b.src));
-    assert_true(tw_channel_data(w, &b, 0x4001, "pong"));
-    tw_assert_data(w, &at[1], "pong");
-    assert_true(pv_addr_equal(&w->out.dst, &a.src));
-
-    /* The permission knows no ports, so a service at the same address has to be refused by each
-     * packet; a channel to it is refused at once, and so is where the socket is really bound. */
-    assert_false(tw_send(w, &a, &service, "service", false));
-    assert_int_equal(tw_bind(w, &a, 0x4002, &service), PV_TURN_E_FORBIDDEN);
-    assert_int_equal(tw_bind(w, &a, 0x4003, &bound), PV_TURN_E_FORBIDDEN);
-    assert_int_equal(tw_permit(w, &a, &own[0], 1), PV_TURN_E_FORBIDDEN);
-    /* Nothing is there any more once the other has gone. */
-    assert_int_equal(tw_refresh(w, &b, 0), 0);
-    assert_false(tw_send(w, &a, &at[1], "gone", false));
-    assert_int_equal(tw_permit(w, &a, &at[1], 1), PV_TURN_E_FORBIDDEN);
-    tw_free(w);
-}
-
 static void quotas_have_their_answers(void **state)
 {
     (void)state;
@@ -749,8 +589,6 @@ int main(void)
         cmocka_unit_test(two_families_in_one_allocation),
         cmocka_unit_test(half_of_two_families_is_said_to_be_missing),
         cmocka_unit_test(the_public_address_of_a_nat_is_what_clients_are_told),
-        cmocka_unit_test(forbidden_peers_are_refused_everywhere),
-        cmocka_unit_test(two_clients_meet_on_their_relays_and_reach_nothing_else_here),
         cmocka_unit_test(quotas_have_their_answers),
         cmocka_unit_test(ten_thousand_allocations_are_abandoned_and_nothing_stays),
         cmocka_unit_test(one_user_does_not_touch_anothers_allocation),
