@@ -407,6 +407,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .max_mappings = s->max_mappings,
         .max_pps = s->max_pps,
         .chat_store = s->chat_store,
+        .chat_hold = s->chat_hold,
         .notify = d->notify_fd >= 0,
         .dns = s->dns,
         .auto_accept = s->auto_accept,

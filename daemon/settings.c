@@ -236,6 +236,14 @@ static int take_store(struct ctx *c)
     return PV_OK;
 }
 
+static int take_hold(struct ctx *c)
+{
+    c->s->chat_hold = strcmp(c->value, "on") == 0;
+    if (!c->s->chat_hold && strcmp(c->value, "off") != 0)
+        return bad(c, "hold: expected on or off");
+    return PV_OK;
+}
+
 /* "500M": bytes, with K, M, G or T for powers of 1024. */
 static bool parse_size(const char *text, uint64_t *ret_bytes)
 {
@@ -329,6 +337,7 @@ static const struct key traversal_keys[] = {
 };
 static const struct key chat_keys[] = {
     {"store", take_store, false},
+    {"hold", take_hold, false},
     {"auto-accept", take_auto_accept, true},
     {"notify", take_notify, false},
 };

@@ -40,6 +40,7 @@ struct pv_settings {
     struct pv_auto_accept *auto_accept; /* [chat] auto-accept; owned */
     size_t n_auto_accept;
     bool dns;        /* [dns] listen = on */
+    bool chat_hold;  /* [chat] hold = on; the default is off */
     bool chat_store; /* [chat] store = coordinator, the default; false: off */
     enum pv_log_level log_level;
     bool portmap_off;      /* [traversal]: routers are not asked to map the port */

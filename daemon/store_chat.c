@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/store_hold.h"
 #include "daemon/store_room.h"
 #include "daemon/store_sql.h"
 
@@ -68,12 +69,18 @@ static bool is_first_version(sqlite3 *db)
     return rc == SQLITE_ERROR; /* no such column */
 }
 
+static int more_schema(sqlite3 *db)
+{
+    int r = pv_store_room_schema(db);
+    return r < 0 ? r : pv_store_hold_schema(db);
+}
+
 int pv_store_chat_schema(sqlite3 *db)
 {
     int rc = sqlite3_exec(db, SCHEMA, NULL, NULL, NULL);
     if (rc == SQLITE_OK && is_first_version(db))
         rc = sqlite3_exec(db, ADDITIONS, NULL, NULL, NULL);
-    return rc != SQLITE_OK ? pv_query_status(rc) : pv_store_room_schema(db);
+    return rc != SQLITE_OK ? pv_query_status(rc) : more_schema(db);
 }
 
 /* --- statements ---------------------------------------------------------------------------- */
@@ -495,6 +502,8 @@ static int run_job(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
         return counts(db, res);
     case PV_CHATJOB_ROOM:
         return job->room == NULL ? PV_ERR_MALFORMED : pv_store_room_run(db, job->room, res);
+    case PV_CHATJOB_HOLD:
+        return job->hold == NULL ? PV_ERR_MALFORMED : pv_store_hold_run(db, job->hold, res);
     }
     return PV_ERR_MALFORMED;
 }

@@ -19,6 +19,7 @@ struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job)
     pv_chat_records_free(job->msgs, job->n_msgs);
     free(job->ids);
     pv_roomjob_free(job->room);
+    pv_holdjob_free(job->hold);
     free(job);
     return NULL;
 }
@@ -30,6 +31,7 @@ struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *resul
     pv_chat_records_free(result->msgs, result->n_msgs);
     free(result->backlog);
     pv_roomjob_result_free(result->room);
+    pv_holdjob_result_free(result->hold);
     free(result);
     return NULL;
 }

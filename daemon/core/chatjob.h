@@ -12,6 +12,7 @@
 
 #include "base/pv.h"
 #include "base/text.h"
+#include "daemon/core/holdjob.h"
 #include "daemon/core/roomjob.h"
 #include "proto/chat.h"
 
@@ -77,6 +78,8 @@ enum pv_chatjob_kind {
     PV_CHATJOB_COUNTS,
     /* See roomjob.h. In: room. Out: room (may be NULL), and msgs where it says messages. */
     PV_CHATJOB_ROOM,
+    /* See holdjob.h. In: hold. Out: hold, and msgs where it says messages. */
+    PV_CHATJOB_HOLD,
 };
 
 struct pv_chatjob {
@@ -95,6 +98,7 @@ struct pv_chatjob {
     uint8_t (*ids)[PV_CHAT_ID_LEN]; /* TOLD, MARK, KEPT: owned */
     size_t n_ids;
     struct pv_roomjob *room; /* ROOM: owned */
+    struct pv_holdjob *hold; /* HOLD: owned */
 };
 
 /* What one peer still has to get from this node. */
@@ -115,6 +119,7 @@ struct pv_chatjob_result {
     struct pv_chat_backlog *backlog; /* COUNTS: owned; peers with queued or owed > 0 */
     size_t n_backlog;
     struct pv_roomjob_result *room; /* ROOM: owned */
+    struct pv_holdjob_result *hold; /* HOLD: owned */
 };
 
 /* A zeroed job of this kind; NULL without memory. */

@@ -109,7 +109,7 @@ struct pv_chatlink_parcel {
 PV_MUST_CHECK int pv_chatlink_stored(struct pv_chatlink *link,
                                      const struct pv_chatlink_parcel *parcel, pv_ns now);
 
-/* --- lines of others: rooms --------------------------------------------------------------------
+/* --- lines of others: rooms, copies --------------------------------------------------------------------
  */
 
 /* A connection to pk is wanted although nothing waits for it, until there is one. PV_ERR_NOT_FOUND:
@@ -189,7 +189,7 @@ enum pv_chatlink_event_type {
     PV_CHATLINK_SEND_FAILED, /* tag: status says why */
     PV_CHATLINK_UP,          /* msg.peer: a connection that carries frames is there, a new one */
     PV_CHATLINK_DOWN,        /* msg.peer: the last one is gone */
-    PV_CHATLINK_LINE,        /* msg.peer sent msg.text, a line for which pv_room_is_frame() */
+    PV_CHATLINK_LINE,        /* msg.peer sent msg.text, a line of rooms or copies */
     PV_CHATLINK_PARCEL,      /* tag: number of a stored copy; status 0: its message is on disk */
 };
 struct pv_chatlink_event {

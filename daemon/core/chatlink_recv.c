@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/core/chatlink_int.h"
+#include "proto/copy.h"
 
 /* Output does not get shorter: closes the connection, which starts over. */
 static void put_or_close(struct pv_chatlink *link, struct chat_conn *c, size_t len, pv_ns now)
@@ -303,7 +304,7 @@ void chat_handle_marked(struct pv_chatlink *link, const struct chat_job *job, in
 
 /* --- lines --------------------------------------------------------------------------------- */
 
-/* A frame of rooms. */
+/* A frame of rooms, or about copies. */
 static bool pass_on(struct pv_chatlink *link, struct chat_conn *c, struct pv_view line)
 {
     struct pv_chat_record rec = {.text = strndup((const char *)line.ptr, line.len)};
@@ -317,7 +318,7 @@ static bool pass_on(struct pv_chatlink *link, struct chat_conn *c, struct pv_vie
 bool chat_handle_line(struct pv_chatlink *link, struct chat_conn *c, struct pv_view line, pv_ns now)
 {
     struct pv_chat_frame *f = &link->frame;
-    if (pv_room_is_frame(line))
+    if (pv_room_is_frame(line) || pv_copy_is_frame(line))
         return pass_on(link, c, line);
     int r = pv_chat_frame_parse(line, f);
     if (r == PV_ERR_NOT_FOUND)

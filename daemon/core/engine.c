@@ -30,6 +30,8 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     e->dns = cfg->dns;
     e->teardown_at = PV_NEVER;
     e->keep = (struct pv_keep){.enabled = cfg->chat_store, .collect_at = PV_NEVER};
+    e->hold.willing = cfg->chat_hold;
+    e->hold.look_at = e->hold.answer_by = PV_NEVER;
     e->names_dirty = true; /* one that an earlier life left may be of another network */
     e->jobs_tail = &e->jobs;
     e->injects_tail = &e->injects;
@@ -50,7 +52,7 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->env.device = &e->device;
     e->env.fp = e->fp;
     e->env.mtu = e->mtu;
-    e->env.caps = cfg->aes ? PV_DESC_CAP_AES : 0;
+    e->env.caps = (cfg->aes ? PV_DESC_CAP_AES : 0) | (cfg->chat_hold ? PV_DESC_CAP_HOLD : 0);
     e->env.wall_us = cfg->wall_us;
     e->env.wall_at = now;
     e->env.nat = pv_hardnat_nat(e->hard);
@@ -237,6 +239,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
         return NULL;
     free_queues(e);
     pv_engine_keep_done(e);
+    pv_engine_hold_done(e);
     if (e->fp != NULL) {
         pv_engine_drop_members(e, 0);
         for (size_t i = 0; i < e->n_statics; i++)
@@ -363,6 +366,7 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now)
     pv_engine_chat_pump(e, now);
     pv_engine_run_files(e, now);
     pv_engine_keep_run(e, now);
+    pv_engine_hold_run(e, now);
     pv_engine_store_marks(e);
 }
 
@@ -413,6 +417,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     next = pv_min_ns(next, pv_engine_waiters_timeout(e));
     next = pv_min_ns(next, pv_engine_names_timeout(e));
     next = pv_min_ns(next, pv_engine_keep_timeout(e));
+    next = pv_min_ns(next, pv_engine_hold_timeout(e));
     next = pv_min_ns(next, e->teardown_at);
     if (pv_enroll_is_guest(e))
         next = pv_min_ns(next, e->enroll.deadline);

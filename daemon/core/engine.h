@@ -116,6 +116,7 @@ struct pv_engine_config {
     unsigned max_mappings;      /* of such an attempt; 0 = the most */
     unsigned max_pps;           /* packets a second of it; 0 = the most */
     char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
+    bool chat_hold;             /* [chat] hold = on: sealed copies are held for other members */
     bool chat_store;            /* [chat] store = coordinator: copies wait there for who is away */
     bool dns;                   /* a name server listens on the overlay address */
     bool notify;                /* PV_JOB_NOTIFY is served: a program runs for each message */

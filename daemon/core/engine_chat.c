@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/core/engine_int.h"
+#include "proto/copy.h"
 
 void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
@@ -14,6 +15,8 @@ void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     bool there = e->iface == PV_IFACE_UP &&
                  (p->presence == PV_PRESENCE_ONLINE || (p->has_path && !p->doubted));
     pv_engine_rooms_peer(e, p, there, now);
+    if (there)
+        pv_engine_hold_give(e, p, now);
     if (!there) {
         pv_engine_keep_away(e, p);
         pv_chatlink_peer_offline(e->chat, p->pk, now);
@@ -141,6 +144,19 @@ static void send_failed(struct pv_engine *e, const struct pv_chatlink_event *ev)
     pv_ctlsrv_fail(e->ctl, ev->tag, PV_CTLAPI_FAILED, text);
 }
 
+/* Connections and lines of others. */
+static void pass_on(struct pv_engine *e, const struct pv_chatlink_event *ev, pv_ns now)
+{
+    if (ev->type == PV_CHATLINK_LINE &&
+        pv_copy_is_frame(pv_view(ev->msg.text, strlen(ev->msg.text)))) {
+        pv_engine_hold_line(e, ev, now);
+        return;
+    }
+    pv_engine_rooms_chat(e, ev, now);
+    if (ev->type == PV_CHATLINK_UP)
+        pv_engine_hold_up(e, ev->msg.peer, now);
+}
+
 static bool take_events(struct pv_engine *e, pv_ns now)
 {
     struct pv_chatlink_event ev;
@@ -163,10 +179,11 @@ static bool take_events(struct pv_engine *e, pv_ns now)
         case PV_CHATLINK_UP:
         case PV_CHATLINK_DOWN:
         case PV_CHATLINK_LINE:
-            pv_engine_rooms_chat(e, &ev, now);
+            pass_on(e, &ev, now);
             break;
         case PV_CHATLINK_PARCEL:
-            pv_engine_keep_committed(e, ev.tag, ev.status, now);
+            if (!pv_engine_hold_committed(e, ev.tag, ev.status))
+                pv_engine_keep_committed(e, ev.tag, ev.status, now);
             break;
         }
         pv_chat_record_done(&ev.msg);

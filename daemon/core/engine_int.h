@@ -24,6 +24,7 @@
  *   engine_life.c     how long the own NAT keeps a binding, and what follows from it
  *   engine_front.c    another socket before the NAT ends the binding of this one
  *   engine_keep.c     stored copies of messages for who is away, both ways
+ *   engine_hold.c     the same at members, while the coordinator is away
  *   engine_chat.c     chat's place in it
  *   engine_files.c    files' place in it
  *   engine_dns.c      the optional name server
@@ -116,6 +117,12 @@ enum pv_job_purpose {
     PV_JP_KEPT,    /* they are */
     PV_JP_PORTMAP, /* arg: the mapper's tag */
     PV_JP_ROOMS,   /* arg: the tag of rooms */
+    PV_JP_HOLD_BACKLOG,
+    PV_JP_HOLD_LIST,
+    PV_JP_HOLD_PUT,  /* arg: index in hold.puts */
+    PV_JP_HOLD_NEXT, /* arg: index in hold.gives */
+    PV_JP_HOLD_OVER, /* arg: peer id */
+    PV_JP_HOLD_DONE,
 };
 struct pv_job_wait {
     uint64_t id;
@@ -282,6 +289,49 @@ struct pv_front {
     unsigned n;
 };
 
+/* Members' copies (DESIGN 8). Sender: what waits for one receiver goes to one holder, message after
+ * message, so that order is kept. */
+struct pv_hold_put {
+    bool used;
+    uint8_t from[32], to[32], key[PV_CHAT_ID_LEN];
+};
+struct pv_hold {
+    bool willing;   /* [chat] hold = on: copies are held for others */
+    bool counted;   /* the store was asked for total */
+    uint64_t total; /* copies held for others */
+    uint64_t wall_s;
+
+    /* sender */
+    pv_ns look_at; /* for messages without copies; PV_NEVER while the coordinator is there */
+    bool looking;
+    struct {
+        uint8_t to[32], holder[32];
+    } tasks[32];
+    size_t n_tasks;
+    bool sending;                   /* the first task is under way: list, or its job */
+    struct pv_chatjob_result *list; /* owned */
+    size_t at;
+    pv_ns answer_by;
+
+    /* holder: copies on their way to the disk, and to their receivers */
+    struct pv_hold_put puts[64];
+    struct {
+        bool used;
+        uint32_t peer; /* its id */
+        uint64_t n;    /* of the copy it has been given; 0: a job is out */
+        pv_ns by;
+    } gives[16];
+
+    /* receiver: copies on their way to the disk */
+    struct {
+        uint64_t number; /* 0: free */
+        uint8_t holder[32], from[32], key[PV_CHAT_ID_LEN];
+    } takes[32];
+    uint64_t last_number;
+
+    uint64_t refused, forged, bad_frames;
+};
+
 struct pv_report {
     uint64_t wall_s;
     char text[PV_ROSTER_TEXT];
@@ -410,6 +460,7 @@ struct pv_engine {
     size_t n_fileops;
     struct pv_rooms *rooms;
     struct pv_keep keep;
+    struct pv_hold hold;
     struct pv_ctlsrv *ctl;
     struct pv_waiter *waiters;
     size_t n_waiters;
@@ -669,6 +720,35 @@ void pv_engine_keep_news(struct pv_engine *e, pv_ns now);
 /* What became of a stored copy's message. */
 void pv_engine_keep_committed(struct pv_engine *e, uint64_t number, int status, pv_ns now);
 void pv_engine_keep_done(struct pv_engine *e);
+/* Signs and seals m for its receiver to, into PV_PARCEL_BOX_MAX bytes. A status of parcel.h. */
+PV_MUST_CHECK int pv_engine_seal_copy(struct pv_engine *e, const struct pv_peer *to,
+                                      const struct pv_chat_record *m, uint8_t *ret_box,
+                                      size_t *ret_len);
+/* Opens a box of the author from and gives it to chat under this number. PV_ERR_AGAIN: the author
+ * is not known yet; PV_ERR_LIMIT, PV_ERR_NOMEM: not now; else it is worthless. */
+PV_MUST_CHECK int pv_engine_open_copy(struct pv_engine *e, const uint8_t *from, struct pv_view box,
+                                      uint64_t number, pv_ns now);
+
+/* --- engine_hold.c --------------------------------------------------------------------------- */
+
+void pv_engine_hold_run(struct pv_engine *e, pv_ns now);
+pv_ns pv_engine_hold_timeout(const struct pv_engine *e);
+void pv_engine_hold_done(struct pv_engine *e);
+/* A line for which pv_copy_is_frame(); a connection is there. */
+void pv_engine_hold_line(struct pv_engine *e, const struct pv_chatlink_event *ev, pv_ns now);
+void pv_engine_hold_up(struct pv_engine *e, const uint8_t *pk, pv_ns now);
+/* The peer can be reached: what is held for it goes there. */
+void pv_engine_hold_give(struct pv_engine *e, const struct pv_peer *p, pv_ns now);
+/* What became of a copy's message; false: the number is the coordinator's. */
+bool pv_engine_hold_committed(struct pv_engine *e, uint64_t number, int status);
+/* Results of jobs. */
+void pv_engine_hold_backlog(struct pv_engine *e, const struct pv_job_result *result, pv_ns now);
+void pv_engine_hold_listed(struct pv_engine *e, struct pv_job_result *result, pv_ns now);
+void pv_engine_hold_put(struct pv_engine *e, size_t i, const struct pv_job_result *result,
+                        pv_ns now);
+void pv_engine_hold_next(struct pv_engine *e, size_t slot, const struct pv_job_result *result,
+                         pv_ns now);
+void pv_engine_hold_over(struct pv_engine *e, uint32_t id, const struct pv_job_result *result);
 
 /* --- engine_chat.c --------------------------------------------------------------------------- */
 

@@ -83,20 +83,26 @@ static bool ask_for_list(struct pv_engine *e)
     return pv_engine_job(e, job, PV_JP_UNKEPT, 0);
 }
 
+int pv_engine_seal_copy(struct pv_engine *e, const struct pv_peer *to,
+                        const struct pv_chat_record *m, uint8_t *ret_box, size_t *ret_len)
+{
+    struct pv_signal_route route = route_of(e, e->identity->sign_pk, to->pk);
+    const struct pv_parcel_keys keys = {
+        .local = &e->noise, .remote = to->transport, .sk = e->identity->sign_sk};
+    struct pv_parcel parcel = {
+        .seq = m->seq, .time_ms = m->time_ms, .text = pv_view(m->text, strlen(m->text))};
+    memcpy(parcel.id, m->id, sizeof(parcel.id));
+    return pv_parcel_seal(&route, &keys, &e->rng, &parcel, ret_box, ret_len);
+}
+
 /* Seals the message under way and sends it; false: not now. */
 static bool send_one(struct pv_engine *e, const struct pv_peer *p)
 {
     const struct pv_chat_record *m = &e->keep.list->msgs[e->keep.at];
-    struct pv_signal_route route = route_of(e, e->identity->sign_pk, p->pk);
-    const struct pv_parcel_keys keys = {
-        .local = &e->noise, .remote = p->transport, .sk = e->identity->sign_sk};
-    struct pv_parcel parcel = {
-        .seq = m->seq, .time_ms = m->time_ms, .text = pv_view(m->text, strlen(m->text))};
     struct pv_ctl_msg msg = {.type = PV_CTL_KEEP};
     uint8_t *box = malloc(PV_PARCEL_BOX_MAX);
     size_t len = 0;
-    memcpy(parcel.id, m->id, sizeof(parcel.id));
-    int r = box == NULL ? PV_ERR_NOMEM : pv_parcel_seal(&route, &keys, &e->rng, &parcel, box, &len);
+    int r = box == NULL ? PV_ERR_NOMEM : pv_engine_seal_copy(e, p, m, box, &len);
     if (r == PV_OK) {
         memcpy(msg.u.keep.to, p->pk, sizeof(msg.u.keep.to));
         memcpy(msg.u.keep.key, m->id, sizeof(msg.u.keep.key));
@@ -237,26 +243,26 @@ void pv_engine_keep_news(struct pv_engine *e, pv_ns now)
         collect(e, 0, 0, now);
 }
 
-/* Opens it and gives it to chat. PV_ERR_AGAIN: its author is not known yet. */
-static int take_parcel(struct pv_engine *e, const struct pv_ctl_parcel *in, pv_ns now)
+int pv_engine_open_copy(struct pv_engine *e, const uint8_t *from, struct pv_view box,
+                        uint64_t number, pv_ns now)
 {
-    struct pv_signal_route route = route_of(e, in->from, e->identity->sign_pk);
-    const struct pv_member *m = pv_roster_known(e->roster, in->from);
+    struct pv_signal_route route = route_of(e, from, e->identity->sign_pk);
+    const struct pv_member *m = pv_roster_known(e->roster, from);
     struct pv_parcel parcel;
     if (m == NULL)
         return PV_ERR_AGAIN;
     if (m->state == PV_MEMBER_REVOKED)
         return PV_ERR_REFUSED;
     uint8_t *buf = malloc(PV_PARCEL_CONTENT_MAX);
-    int r = buf == NULL ? PV_ERR_NOMEM : pv_parcel_open(&route, &e->noise, in->box, buf, &parcel);
+    int r = buf == NULL ? PV_ERR_NOMEM : pv_parcel_open(&route, &e->noise, box, buf, &parcel);
     if (r == PV_OK) {
-        const struct pv_chatlink_parcel out = {.pk = in->from,
+        const struct pv_chatlink_parcel out = {.pk = from,
                                                .name = m->name,
                                                .id = parcel.id,
                                                .seq = parcel.seq,
                                                .time_ms = parcel.time_ms,
                                                .text = parcel.text,
-                                               .number = in->n};
+                                               .number = number};
         r = pv_chatlink_stored(e->chat, &out, now);
     }
     if (buf != NULL)
@@ -287,7 +293,7 @@ void pv_engine_keep_parcel(struct pv_engine *e, const struct pv_ctl_msg *msg, pv
             collect(e, 0, 0, now);
         return;
     }
-    int r = take_parcel(e, in, now);
+    int r = pv_engine_open_copy(e, in->from, in->box, in->n, now);
     if (r == PV_OK || r == PV_ERR_NOMEM || r == PV_ERR_LIMIT)
         return; /* goes on when it is on disk, or later */
     pv_log(e->log, PV_LOG_WARN, "what=\"stored copy refused\" why=\"%s\"", pv_strstatus(r));

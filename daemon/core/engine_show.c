@@ -157,7 +157,7 @@ static void fill_network(struct pv_engine *e, struct pv_ctlapi_status *s, uint8_
 }
 
 enum {
-    CHAT_DROPS = 8, /* reasons of chat, at most */
+    CHAT_DROPS = 16, /* reasons of chat, at most */
 };
 
 static size_t add_drop(size_t n, const char *name, uint64_t count, const char **names,
@@ -189,7 +189,10 @@ static size_t fill_drops(struct pv_engine *e, const char **names, uint64_t *coun
     n = add_drop(n, "room_frame", rooms.bad_frames, names, counts);
     n = add_drop(n, "room_stranger", rooms.strangers, names, counts);
     n = add_drop(n, "room_flood", rooms.floods, names, counts);
-    return add_drop(n, "room_full", rooms.full, names, counts);
+    n = add_drop(n, "room_full", rooms.full, names, counts);
+    n = add_drop(n, "copy_refused", e->hold.refused, names, counts);
+    n = add_drop(n, "copy_forged", e->hold.forged, names, counts);
+    return add_drop(n, "copy_frame", e->hold.bad_frames, names, counts);
 }
 
 static json_t *with_hard(const struct pv_engine *e, json_t *status)

@@ -88,6 +88,7 @@ static const struct {
     const char *word;
 } caps_words[] = {
     {PV_DESC_CAP_AES, "aes"},
+    {PV_DESC_CAP_HOLD, "hold"},
 };
 
 /* NULL without memory. */

@@ -169,6 +169,7 @@ void sim_node_start(struct sim_node *n)
         .has_udp6 = has_address(n, PV_AF_INET6),
         .chat_store = true,
         .aes = n->host % 3 != 0, /* old processors among the others */
+        .chat_hold = true,
         .wall_us = wall(n),
     };
     snprintf(cfg.hostname, sizeof(cfg.hostname), "%s", n->name);

@@ -214,6 +214,19 @@ static void what_was_measured_about_a_nat_reads_back(void **state)
     }
 }
 
+static void whoever_holds_copies_for_others_says_so(void **state)
+{
+    (void)state;
+    struct pv_desc want = sample(0), got;
+    want.caps = PV_DESC_CAP_HOLD;
+    json_t *obj = pv_desc_to_json(&want);
+    assert_non_null(obj);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(obj, "caps"), 0)), "hold");
+    assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+    assert_int_equal(got.caps, PV_DESC_CAP_HOLD);
+    json_decref(obj);
+}
+
 static void nat_data_outside_the_bounds_is_refused(void **state)
 {
     (void)state;
@@ -259,6 +272,7 @@ int main(void)
         cmocka_unit_test(what_is_wrong_is_refused),
         cmocka_unit_test(thirty_two_candidates_pass_and_no_more),
         cmocka_unit_test(what_was_measured_about_a_nat_reads_back),
+        cmocka_unit_test(whoever_holds_copies_for_others_says_so),
         cmocka_unit_test(nat_data_outside_the_bounds_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

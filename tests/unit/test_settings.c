@@ -27,6 +27,7 @@ static void an_empty_file_gives_the_defaults(void **state)
     assert_int_equal(s.mtu, 1420);
     assert_int_equal(s.log_level, PV_LOG_INFO);
     assert_true(s.chat_store);
+    assert_false(s.chat_hold);
     assert_int_equal(s.n_peers + s.n_addrs, 0);
 }
 
@@ -62,6 +63,7 @@ static void every_key_reaches_its_field(void **state)
                                     "max-pps = 50\n"
                                     "[chat]\n"
                                     "store = off\n"
+                                    "hold = on\n"
                                     "auto-accept = Bob 2G\n"
                                     "auto-accept = *\n"
                                     "notify = /usr/bin/notify-send -u low\n"
@@ -86,6 +88,7 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(s.max_mappings, 64);
     assert_int_equal(s.max_pps, 50);
     assert_false(s.chat_store);
+    assert_true(s.chat_hold);
     assert_int_equal(s.n_auto_accept, 2);
     assert_string_equal(s.auto_accept[0].name, "bob");
     assert_int_equal(s.auto_accept[0].max, UINT64_C(2) << 30);
