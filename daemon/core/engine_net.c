@@ -229,6 +229,7 @@ static void lower_iface(struct pv_engine *e)
 
 void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *result, pv_ns now)
 {
+    struct pv_peer *p, *tmp;
     if (e->iface != PV_IFACE_RISING)
         return;
     if (result->status == PV_OK) {
@@ -236,6 +237,12 @@ void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *res
         e->iface_error[0] = '\0';
         pv_log(e->log, PV_LOG_INFO, "what=\"interface up\" name=%s", e->tun_name);
         pv_enroll_iface_done(e, NULL, now);
+        /* Who was there before had no way here to chat. */
+        HASH_ITER(hh, e->peers, p, tmp)
+        {
+            pv_engine_chat_peer(e, p, now);
+            pv_engine_files_peer(e, p, now);
+        }
         return;
     }
     e->iface = PV_IFACE_DOWN;

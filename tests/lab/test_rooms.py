@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Rooms, a full disk, and copies that members hold."""
+import os
+import signal
+
+from lab import Skip, check, equal, scenario, wait
+
+
+def said(host, *where):
+    return [(m["from"], m["text"]) for m in host.json("history", *where)["messages"]]
+
+
+def three(lab, willing=()):
+    coordinator = lab.coordinator()
+    hosts = [lab.host(name) for name in ("a", "b", "c")]
+    for h in willing:
+        hosts["abc".index(h)].run("sh", "-c", "printf '[chat]\\nhold = on\\n' >/etc/p2pvpn/p2pvpnd.conf")
+    lab.network(coordinator, hosts)
+    for h in hosts:
+        for other in hosts:
+            if h is not other:
+                h.wait_peer(other)
+    return coordinator, hosts
+
+
+@scenario
+def a_room_by_invitation(lab):
+    _, (a, b, c) = three(lab)
+    equal(a.ctl("room", "create", "crew").out.split()[0], "#crew", "the new room")
+    a.ctl("room", "create", "crew", code=1)
+    a.ctl("room", "invite", "crew", "b")
+    wait("b to be in the room", lambda: [r["room"] for r in b.json("room", "list")["rooms"]] == ["#crew"])
+    a.ctl("send", "#crew", "hello", "you")
+    wait("b to read it", lambda: said(b, "#crew") == [("a", "hello you")])
+    m = b.json("inbox")["messages"][0]
+    equal((m["room"], m["to"], m["from"], m["state"]), ("#crew", "#crew", "a", "unread"), "the message")
+    equal(said(b), [("a", "hello you")], "b's whole history")
+    equal(said(b, "a"), [], "b's conversation with a")
+
+    # c is away and invited by b; a is gone when it comes.
+    c.stop_daemon(signal.SIGKILL)
+    b.ctl("room", "invite", "#crew", "c")
+    b.ctl("send", "#crew", "welcome, c")
+    wait("a to have it", lambda: ("b", "welcome, c") in said(a, "#crew"))
+    a.ctl("send", "#crew", "from me too")
+    wait("b to have it", lambda: len(said(b, "#crew")) == 3)
+    a.stop_daemon(signal.SIGKILL)
+    c.daemon()
+    wait("c to catch up with b's help",
+         lambda: c.ctl("history", "#crew", check_rc=False).code == 0
+         and said(c, "#crew") == [("b", "welcome, c"), ("a", "from me too")], 30)
+    c.ctl("send", "#crew", "thanks")
+    wait("b to read it", lambda: said(b, "#crew")[-1] == ("c", "thanks"))
+    a.daemon()
+    wait("a to catch up", lambda: a.ctl("history", "#crew", check_rc=False).code == 0
+         and said(a, "#crew")[-1] == ("c", "thanks"), 40)
+    equal({m["name"] for m in a.json("room", "members", "crew")["members"]}, {"a", "b", "c"}, "members")
+
+    b.ctl("room", "leave", "crew")
+    b.ctl("send", "#crew", "x", code=6)
+    wait("a to see that b left", lambda: len(a.json("room", "members", "crew")["members"]) == 2)
+    a.ctl("send", "#crew", "without b")
+    wait("c to read it", lambda: said(c, "#crew")[-1] == ("a", "without b"))
+    equal(said(b, "#crew")[-1], ("c", "thanks"), "the last that b has")
+
+
+@scenario
+def a_full_disk(lab):
+    """A clear error, nothing half-written, nothing lost or doubled once there is room again."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    b.run("sh", "-ec", "mkdir -p /var/lib/p2pvpn; mount -t tmpfs -o size=4m,mode=700 tmpfs /var/lib/p2pvpn")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    a.ctl("room", "create", "crew")
+    a.ctl("room", "invite", "crew", "b")
+    a.ctl("send", "b", "before")
+    wait("b to have it", lambda: said(b) == [("a", "before")])
+    wait("b to be in the room", lambda: b.json("room", "list")["rooms"])
+    b.run("sh", "-c", "dd if=/dev/zero of=/var/lib/p2pvpn/filler bs=4k 2>/dev/null; true")
+
+    r = b.ctl("send", "a", "x" * 8000, code=1)
+    check("disk full" in r.err, f"no word of the full disk: {r.err}")
+    r = b.ctl("send", "#crew", "x" * 8000, code=1)
+    check("disk full" in r.err, f"no word of the full disk: {r.err}")
+    a.ctl("send", "b", "during", "y" * 8000)
+    a.ctl("send", "#crew", "during", "z" * 8000)
+    wait("b to have refused it", lambda: "store failed" in b.p2pvpnd.text(), 20)
+    equal([m["state"] for m in a.json("history", "b")["messages"]][1] in ("queued", "sent"), True,
+          "what could not be stored is not called delivered")
+    equal(said(b), [("a", "before")], "what b has while its disk is full")
+
+    b.run("rm", "/var/lib/p2pvpn/filler")
+    wait("everything to arrive", lambda: len(said(b)) == 3, 90)
+    equal([t[:6] for _, t in said(b, "a")], ["before", "during"], "b's conversation")
+    equal([t[:6] for _, t in said(b, "#crew")], ["during"], "the room at b")
+    b.restart_daemon(signal.SIGKILL)
+    wait("b's rooms", lambda: b.ctl("history", "#crew", check_rc=False).code == 0)
+    equal(len(said(b)), 3, "messages after a restart")
+    b.ctl("send", "a", "all is well")
+    wait("a to have it", lambda: said(a)[-1] == ("b", "all is well"))
+
+
+@scenario
+def a_member_holds_copies(lab):
+    """The coordinator and the receiver are away, then the sender too: a willing member has it."""
+    if os.environ.get("PV_LAB_LONG") != "1":
+        raise Skip("takes half a minute; sim/chat_life has it too; PV_LAB_LONG=1 runs it")
+    coordinator, (a, b, c) = three(lab, willing="c")
+    a.ping(c)
+    b.stop_daemon()
+    wait("b to be offline", lambda: not a.peer(b)["online"], 40)
+    coordinator.end()
+    for text in ("one", "two", "three"):
+        a.ctl("send", "b", text)
+    wait("copies to be at c", lambda: [m["state"] for m in a.json("history", "b")["messages"]]
+         == ["sent"] * 3, 60)
+    a.stop_daemon(signal.SIGKILL)
+    coordinator.start()
+    b.daemon()
+    wait("b to get them from c", lambda: said(b) == [("a", "one"), ("a", "two"), ("a", "three")], 60)
+    a.daemon()
+    wait("a to know", lambda: [m["state"] for m in a.json("history", "b")["messages"]]
+         == ["delivered"] * 3, 60)
+    equal(len(said(b)), 3, "messages of b, which came both ways")
