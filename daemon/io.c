@@ -168,6 +168,8 @@ static bool drain_datagrams(struct pv_io *io)
             fd = pv_io_sock_fd(io, tx.sock);
         struct pv_udp_out out = {
             .dst = tx.dst, .local = tx.local, .data = pv_view(tx.buf, tx.len), .ttl = tx.ttl};
+        if (tx.sock != 0 && tx.ttl != 0)
+            pv_io_sock_errors(io, tx.sock); /* a send would drop those of the one before */
         if (tx.stream != 0)
             (void)!pv_relayio_send(io->relayio, PV_RELAYIO_CONTROL, tx.stream, out.data);
         else if (fd >= 0)

@@ -120,6 +120,8 @@ pv_ns pv_io_files_timeout(struct pv_io *io, pv_ns now);
 PV_MUST_CHECK int pv_io_socks_init(struct pv_io *io);
 void pv_io_socks_done(struct pv_io *io);
 void pv_io_sock_op(struct pv_io *io, const struct pv_hardnat_op *op, pv_ns now);
+/* Tells the engine about ICMP errors that wait on the socket of an attempt. */
+void pv_io_sock_errors(struct pv_io *io, uint16_t id);
 int pv_io_sock_fd(const struct pv_io *io, uint16_t id); /* -1: there is none */
 
 /* io_jobs.c. Takes the job; its result reaches the engine later. */

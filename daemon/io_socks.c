@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* UDP sockets that the engine asks for beside the main ones: opened on any port, watched here until
  * they are adopted, then carried by the datapath. */
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 enum {
     RX_BUFFERS = 16,
     RX_BYTES = 2048,
+    ERRORS = 64, /* a turn */
 };
 
 struct pv_io_sock {
@@ -38,6 +40,23 @@ int pv_io_sock_fd(const struct pv_io *io, uint16_t id)
     return s == NULL ? -1 : s->fd;
 }
 
+/* ICMP about what was sent. */
+static void take_errors(struct pv_io_sock *s)
+{
+    struct pv_udp_error error;
+    for (unsigned k = 0; k < ERRORS && pv_udp_read_error(s->fd, &error) == PV_OK; k++)
+        if (error.time_exceeded || (error.err == ECONNREFUSED && !error.local))
+            pv_engine_sock_bounced(s->io->cfg.engine, s->id,
+                                   pv_view(error.quoted, error.quoted_len), error.time_exceeded);
+}
+
+void pv_io_sock_errors(struct pv_io *io, uint16_t id)
+{
+    struct pv_io_sock *s = find(io, id);
+    if (s != NULL && s->watch != NULL)
+        take_errors(s);
+}
+
 static void on_readable(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io_sock *s = ctx;
@@ -46,6 +65,7 @@ static void on_readable(void *ctx, unsigned ready, pv_ns now)
     size_t n = 0;
     (void)ready;
     pv_io_begin(io, now);
+    take_errors(s);
     if (pv_udp_recv(io->sock_rx, s->fd, &in, &n) < 0)
         return;
     for (size_t i = 0; i < n; i++) {

@@ -264,6 +264,10 @@ PV_MUST_CHECK int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_
 PV_MUST_CHECK int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op);
 /* The answer to an OPEN: its port; 0 = it could not be opened. */
 void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now);
+/* ICMP came back about a datagram of that socket, which is not adopted: its TTL was used up, or it
+ * got there and nobody listened. quoted: the beginning of the datagram. */
+void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view quoted,
+                            bool expired);
 
 /* Streams to relays (relay.h), beside those above: their messages are not the engine's to cut. What
  * comes in on one is handed to the rx worker, message by message, from carrier STREAM. */

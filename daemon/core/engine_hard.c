@@ -326,7 +326,7 @@ bool pv_engine_hard_transmit(struct pv_engine *e, struct pv_engine_transmit *ret
     if (pv_hardnat_poll_transmit(e->hard, &tx) != PV_OK)
         return false;
     *ret_tx = (struct pv_engine_transmit){
-        .sock = tx.sock, .local = local_addr(e), .dst = tx.dst, .len = tx.len};
+        .sock = tx.sock, .ttl = tx.ttl, .local = local_addr(e), .dst = tx.dst, .len = tx.len};
     memcpy(ret_tx->buf, tx.buf, tx.len);
     return true;
 }
@@ -334,6 +334,11 @@ bool pv_engine_hard_transmit(struct pv_engine *e, struct pv_engine_transmit *ret
 int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op)
 {
     return pv_engine_life_poll_op(e, ret_op) ? PV_OK : pv_hardnat_poll_op(e->hard, ret_op);
+}
+
+void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view quoted, bool expired)
+{
+    pv_hardnat_bounced(e->hard, sock, quoted, expired);
 }
 
 void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now)

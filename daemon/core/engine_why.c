@@ -125,7 +125,9 @@ static void nat_words(const struct pv_desc_nat *nat, char *buf, size_t cap)
     else if (nat->ports == PV_DESC_PORTS_BLOCK)
         snprintf(buf, cap, "%s, within %u to %u", words, nat->lo, nat->hi);
     else
-        snprintf(buf, cap, "%s%s", words, nat->ports == PV_DESC_PORTS_RANDOM ? ", at random" : "");
+        snprintf(buf, cap, "%s%s%s", words,
+                 nat->ports == PV_DESC_PORTS_RANDOM ? ", at random" : "",
+                 nat->early ? ", and a packet that comes in early takes the port" : "");
 }
 
 /* What our router does about it. */

@@ -10,11 +10,14 @@
 
 enum {
     MEASURE_SENDS = 3,
+    CHANGE_PORT = 2, /* RFC 5780 s7.2 */
     USERNAME_MAX = 2 * PV_ICE_UFRAG_MAX + 1,
 };
 #define MEASURE_FIRST PV_MS(150) /* ours: before the first repetition, doubling */
 #define MEASURE_TIME  PV_S(1)
-#define NAT_FRESH     PV_S(600) /* ours: then it is measured again */
+#define EARLY_WAIT    PV_MS(10) /* ours: the answer from the other port is that much later at most */
+#define EARLY_TIME    PV_MS(300) /* ours: then it cannot be told */
+#define NAT_FRESH     PV_S(600)  /* ours: then it is measured again */
 
 /* --- life ------------------------------------------------------------------------------------ */
 
@@ -143,8 +146,11 @@ static int build(const struct pv_hardnat *h, const struct pv_hardnat_out *o,
                         h->tie_breaker);
         pv_stun_put_integrity(&w, pv_view(t->theirs.pwd, strlen(t->theirs.pwd)));
     }
+    if (o->change)
+        pv_stun_put_u32(&w, PV_STUN_ATTR_CHANGE_REQUEST, CHANGE_PORT);
     pv_stun_put_fingerprint(&w);
     tx->sock = o->sock;
+    tx->ttl = o->ttl;
     tx->dst = o->dst;
     return pv_stun_write_end(&w, &tx->len);
 }
@@ -171,14 +177,15 @@ static bool all_answered(const struct pv_hardnat *h)
     return h->samples.second != 0 || h->servers[1].family == PV_AF_NONE;
 }
 
-static void ask(struct pv_hardnat *h, size_t sample, uint16_t sock, const struct pv_addr *server)
+static void ask(struct pv_hardnat *h, size_t place, uint16_t sock, const struct pv_addr *server)
 {
     struct pv_hardnat_out *o =
         server->family == PV_AF_NONE ? NULL : pv_hardnat_push_out(h, sock, server);
     if (o == NULL)
         return;
     o->plain = true;
-    memcpy(o->txid, h->txid[sample], sizeof(o->txid));
+    o->change = place == PV_HARDNAT_ASK_CHANGE;
+    memcpy(o->txid, h->txid[place], sizeof(o->txid));
 }
 
 /* Asks for what is not answered yet. */
@@ -190,8 +197,10 @@ static void ask_all(struct pv_hardnat *h, pv_ns now)
         if (h->samples.ports[i] == 0)
             ask(h, i, h->socks[i].id, &h->servers[0]);
         if (i == 0 && h->samples.second == 0)
-            ask(h, PV_HARDNAT_SAMPLES, h->socks[0].id, &h->servers[1]);
+            ask(h, PV_HARDNAT_ASK_SECOND, h->socks[0].id, &h->servers[1]);
     }
+    if (h->sends == 0 && h->samples.one_address)
+        ask(h, PV_HARDNAT_ASK_CHANGE, h->socks[1].id, &h->servers[0]);
     h->next = now + (MEASURE_FIRST << h->sends++);
     if (h->sends >= MEASURE_SENDS || h->next > h->measure_end)
         h->next = h->measure_end;
@@ -210,14 +219,30 @@ static void choose_range(struct pv_hardnat *h)
 
 static void measured(struct pv_hardnat *h, pv_ns now)
 {
+    bool early = h->nat.early;
     for (size_t i = 0; i < PV_HARDNAT_SAMPLES; i++)
         h->samples.local[i] = h->socks[i].port;
     h->nat = pv_hardnat_judge(&h->samples);
     if (pv_hardnat_keeps_first(&h->samples))
         choose_range(h);
+    h->nat.early = early;
     h->nat_at = now;
     h->phase = PV_HARDNAT_READY;
     h->next = PV_NEVER;
+}
+
+/* All ports are known. A server with two ports has sent us a packet from the second by now: did it
+ * take the port from us? That is asked for a NAT that gives all destinations one port. */
+static void look_for_early(struct pv_hardnat *h, pv_ns now)
+{
+    bool same = h->samples.second != 0 && h->samples.second == h->samples.ports[0];
+    if (h->early == PV_HARDNAT_EARLY_OPEN && h->samples.one_address && same &&
+        h->samples.ports[1] != 0) {
+        h->early = PV_HARDNAT_EARLY_WAIT;
+        h->next = now + EARLY_WAIT;
+    } else if (h->early == PV_HARDNAT_EARLY_OPEN || h->early == PV_HARDNAT_EARLY_DECIDED) {
+        measured(h, now);
+    }
 }
 
 static bool nat_is_good(const struct pv_hardnat *h, pv_ns now)
@@ -249,6 +274,8 @@ int pv_hardnat_begin(struct pv_hardnat *h, uint32_t peer, const struct pv_addr s
     h->samples =
         (struct pv_hardnat_samples){.one_address = pv_addr_equal_ip(&servers[0], &servers[1])};
     h->sends = 0;
+    h->early = PV_HARDNAT_EARLY_OPEN;
+    h->nat.early = false;
     h->used = 1; /* towards the second server */
     h->measure_end = now + MEASURE_TIME;
     h->next = h->measure_end;
@@ -264,18 +291,21 @@ static void take_sample(struct pv_hardnat *h, const struct pv_addr *src,
     if (msg->cls != PV_STUN_SUCCESS ||
         pv_stun_get_xor_addr(msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped) != PV_OK)
         return;
-    for (size_t i = 0; i <= PV_HARDNAT_SAMPLES; i++) {
-        bool second = i == PV_HARDNAT_SAMPLES;
+    for (size_t i = 0; i < PV_HARDNAT_ASKS; i++) {
         if (memcmp(msg->txid, h->txid[i], PV_STUN_TXID_LEN) != 0 ||
-            !pv_addr_equal(src, &h->servers[second ? 1 : 0]))
+            !pv_addr_equal(src, &h->servers[i < PV_HARDNAT_SAMPLES ? 0 : 1]))
             continue;
-        if (second)
-            h->samples.second = mapped.port;
-        else
+        if (i < PV_HARDNAT_SAMPLES)
             h->samples.ports[i] = mapped.port;
+        else if (i == PV_HARDNAT_ASK_SECOND)
+            h->samples.second = mapped.port;
+        else if (i == PV_HARDNAT_ASK_EARLY)
+            h->nat.early = mapped.port != h->samples.ports[1];
+        if (i > PV_HARDNAT_ASK_SECOND) /* one from the other port that was let in takes nothing */
+            h->early = PV_HARDNAT_EARLY_DECIDED;
     }
     if (all_answered(h))
-        measured(h, now);
+        look_for_early(h, now);
 }
 
 void pv_hardnat_opened(struct pv_hardnat *h, uint16_t sock, uint16_t port, pv_ns now)
@@ -285,6 +315,8 @@ void pv_hardnat_opened(struct pv_hardnat *h, uint16_t sock, uint16_t port, pv_ns
         return;
     h->socks[i].port = port;
     h->socks[i].failed = port == 0;
+    if (h->phase == PV_HARDNAT_RUNNING && h->looker == 0)
+        pv_hardnat_look(h, now);
     if (h->phase != PV_HARDNAT_MEASURING || h->sends > 0)
         return;
     for (i = 0; i < h->n_socks; i++)
@@ -304,10 +336,15 @@ void pv_hardnat_forget(struct pv_hardnat *h)
 void pv_hardnat_handle_timeout(struct pv_hardnat *h, pv_ns now)
 {
     if (h->phase == PV_HARDNAT_MEASURING && now >= h->next) {
-        if (now >= h->measure_end)
+        if (h->early == PV_HARDNAT_EARLY_WAIT) {
+            ask(h, PV_HARDNAT_ASK_EARLY, h->socks[1].id, &h->servers[1]);
+            h->early = PV_HARDNAT_EARLY_ASKED;
+            h->next = now + EARLY_TIME;
+        } else if (now >= h->measure_end || h->early == PV_HARDNAT_EARLY_ASKED) {
             measured(h, now);
-        else
+        } else {
             ask_all(h, now);
+        }
     }
     if (h->phase == PV_HARDNAT_RUNNING)
         pv_hardnat_go_on(h, now);

@@ -131,6 +131,9 @@ void pv_hardnat_forget(struct pv_hardnat *h);
 
 /* The answer to an OPEN: the local port, or 0 when it could not be opened. */
 void pv_hardnat_opened(struct pv_hardnat *h, uint16_t sock, uint16_t port, pv_ns now);
+/* ICMP about a datagram of ours that was sent to look how far the other side is: its TTL was used
+ * up on the way, or it reached them. quoted: its beginning, unchecked. */
+void pv_hardnat_bounced(struct pv_hardnat *h, uint16_t sock, struct pv_view quoted, bool expired);
 /*
  * A STUN datagram on a socket of an attempt. PV_OK: the peer's authenticated check, the socket is a
  * way to it; *ret_port is its local port. PV_ERR_NOT_FOUND: used up or of no use.
@@ -145,6 +148,7 @@ pv_ns pv_hardnat_next_timeout(const struct pv_hardnat *h); /* PV_NEVER if idle *
 
 struct pv_hardnat_transmit {
     uint16_t sock; /* 0 = the main socket */
+    uint8_t ttl;   /* 0 = the system's */
     struct pv_addr dst;
     size_t len;
     uint8_t buf[PV_ICE_MTU];

@@ -11,10 +11,13 @@ enum {
     MEET_ROUNDS = 10,
     PASSES = 3, /* how often every socket sends when there are many */
     PORT_LO = 1024,
+    FIRST_TTL = 2,   /* the first router only makes it come */
+    GUESSED_TTL = 5, /* ours: behind most carriers' NATs, before most peers */
 };
 #define LINGER     PV_MS(1500) /* ours: for the last packets and their answers */
 #define FAN_PAUSE  PV_MS(300)  /* ours: between the passes of a fan */
 #define MEET_PAUSE PV_MS(300)  /* ours: the other side opens its sockets meanwhile */
+#define LATER      PV_S(5)     /* ours: 1,000 ports have been tried then */
 #define LONGEST    PV_S(15)    /* ours: with a low max_pps; the first mappings expire after 30 s */
 
 /* When the few packets of a prediction are repeated: TRAVERSAL 3.8 rule 6. */
@@ -59,17 +62,23 @@ static pv_ns may_send_at(const struct pv_hardnat *h)
     return oldest == 0 ? 0 : oldest + PV_S(1);
 }
 
-static void push_check(struct pv_hardnat *h, uint16_t sock, uint16_t port)
+static void count_packet(struct pv_hardnat *h)
+{
+    h->packets++;
+    h->sent[h->sent_at] = h->now;
+    h->sent_at = (h->sent_at + 1) % h->cfg.max_pps;
+}
+
+static void push_check(struct pv_hardnat *h, uint16_t sock, uint16_t port, uint8_t ttl)
 {
     struct pv_addr dst = h->target.addr;
     dst.port = port;
     struct pv_hardnat_out *o = may_send_at(h) <= h->now ? pv_hardnat_push_out(h, sock, &dst) : NULL;
     if (o == NULL)
         return;
+    o->ttl = ttl;
     pv_rng_fill(&h->cfg.rng, o->txid, sizeof(o->txid));
-    h->packets++;
-    h->sent[h->sent_at] = h->now;
-    h->sent_at = (h->sent_at + 1) % h->cfg.max_pps;
+    count_packet(h);
 }
 
 /* The port n steps away from the newest mapping; ranges end somewhere, and begin again below. */
@@ -93,7 +102,7 @@ static bool is_tried(const struct pv_hardnat *h, unsigned port)
 static void try_port(struct pv_hardnat *h, unsigned port)
 {
     h->tried[port / 8] |= (uint8_t)(1u << (port % 8));
-    push_check(h, 0, (uint16_t)port);
+    push_check(h, 0, (uint16_t)port, 0);
 }
 
 /* --- the side that probes from its main socket ------------------------------------------------ */
@@ -151,7 +160,7 @@ static void round_of_sockets(struct pv_hardnat *h)
 {
     for (size_t i = h->first; i < h->n_socks && i < h->first + h->in_use; i++)
         if (h->socks[i].port != 0)
-            push_check(h, h->socks[i].id, h->aim);
+            push_check(h, h->socks[i].id, h->aim, 0);
 }
 
 /* Sockets [first, first + n) from now on. */
@@ -170,6 +179,7 @@ static void enter(struct pv_hardnat *h, unsigned stage, pv_ns at)
 {
     h->stage = stage;
     h->round = 0;
+    h->begun = at;
     h->next = at;
 }
 
@@ -231,12 +241,82 @@ static pv_ns likely_end(const struct pv_hardnat *h)
     return h->start + (pv_ns)(nat->hi - nat->lo + 1) * interval(h);
 }
 
+/* Where an early packet takes the port; of two NATs that both open it is not known. */
+static bool wants_short_ttl(const struct pv_hardnat *h)
+{
+    return h->target.nat.early || h->plan.method == PV_HARDNAT_MEET;
+}
+
+/*
+ * The TTL with which a packet leaves our NAT and does not reach theirs. One that comes in early
+ * takes the port on some routers, and with it every way in (TRAVERSAL 3.5); a mapping of ours is
+ * made all the same, and that is all they need to find it. 0: it need not be short.
+ */
+static uint8_t short_ttl(const struct pv_hardnat *h)
+{
+    if (!wants_short_ttl(h))
+        return 0;
+    if (h->reached > FIRST_TTL)
+        return h->reached - 1;
+    return h->expired > 0 ? h->expired : h->reached > 0 ? 0 : GUESSED_TTL;
+}
+
+/* One packet for each TTL to another port of theirs, from one socket: one mapping. */
+void pv_hardnat_look(struct pv_hardnat *h, pv_ns now)
+{
+    struct pv_addr dst = h->target.addr;
+    dst.port ^= 1;
+    h->now = now;
+    if (!wants_short_ttl(h))
+        return;
+    for (size_t i = 0; i < h->n_socks && h->looker == 0; i++)
+        h->looker = h->socks[i].port != 0 ? h->socks[i].id : 0;
+    for (unsigned i = 0; h->looker != 0 && i < PV_HARDNAT_NEAR; i++) {
+        struct pv_hardnat_out *o = pv_hardnat_push_out(h, h->looker, &dst);
+        if (o == NULL)
+            return;
+        o->plain = true;
+        o->ttl = (uint8_t)(FIRST_TTL + i);
+        pv_rng_fill(&h->cfg.rng, o->txid, sizeof(o->txid));
+        memcpy(h->looks[i], o->txid, sizeof(h->looks[i]));
+        count_packet(h);
+    }
+}
+
+void pv_hardnat_bounced(struct pv_hardnat *h, uint16_t sock, struct pv_view quoted, bool expired)
+{
+    if (h->phase != PV_HARDNAT_RUNNING || sock != h->looker || quoted.len < PV_STUN_HEADER_LEN)
+        return;
+    for (unsigned i = 0; i < PV_HARDNAT_NEAR; i++) {
+        uint8_t ttl = (uint8_t)(FIRST_TTL + i);
+        if (memcmp(quoted.ptr + PV_STUN_HEADER_LEN - PV_STUN_TXID_LEN, h->looks[i],
+                   PV_STUN_TXID_LEN) != 0)
+            continue;
+        if (expired && ttl > h->expired)
+            h->expired = ttl;
+        if (!expired && (h->reached == 0 || ttl < h->reached))
+            h->reached = ttl;
+    }
+}
+
+/* When the packets of the second pass go, which reach their NAT: at once where a prediction has to
+ * be met, else when most ports have been tried. */
+static pv_ns second_pass(const struct pv_hardnat *h)
+{
+    pv_ns later = h->begun + LATER;
+    if (short_ttl(h) == 0 || h->plan.method == PV_HARDNAT_MEET)
+        return h->next;
+    return h->plan.sockets > h->in_use ? pv_min_ns(later, likely_end(h)) : later;
+}
+
 /* False: this was the last one for now. */
 static bool send_next_socket(struct pv_hardnat *h)
 {
     const struct pv_hardnat_sock *s = &h->socks[h->first + h->round % h->in_use];
     if (s->port != 0)
-        push_check(h, s->id, h->aim);
+        push_check(h, s->id, h->aim, h->round < h->in_use ? short_ttl(h) : 0);
+    if (h->round + 1 == h->in_use && second_pass(h) > h->next)
+        h->next = second_pass(h);
     return h->round + 1 < PASSES * h->in_use;
 }
 
@@ -248,9 +328,9 @@ static void send_paced(struct pv_hardnat *h, pv_ns now)
             h->next = may_send_at(h);
             return;
         }
+        h->next += interval(h);
         bool more = probes ? try_next_port(h) : send_next_socket(h);
         h->round++;
-        h->next += interval(h);
         if (more)
             continue;
         h->next = PV_NEVER;
@@ -347,6 +427,8 @@ bool pv_hardnat_run(struct pv_hardnat *h, const struct pv_hardnat_target *target
     if (h->used > 0) /* those that measured have a mapping to the server and get one to the peer */
         left -= PV_HARDNAT_SAMPLES;
     h->plan = pv_hardnat_plan(&h->nat, &target->nat, target->loose, left);
+    if (wants_short_ttl(h) && left > 0) /* looking for routers takes one */
+        h->plan.sockets = least(h->plan.sockets, left - 1);
     if (h->plan.method == PV_HARDNAT_FAN && h->cfg.birthday_off)
         h->plan.sockets = least(h->plan.sockets, PV_HARDNAT_BLOCK_SOCKETS);
     if (!is_allowed(h, &h->plan)) {
@@ -364,6 +446,10 @@ bool pv_hardnat_run(struct pv_hardnat *h, const struct pv_hardnat_target *target
     h->start = start > now ? start : now;
     h->over_at = h->start + duration(h) + LINGER;
     enter(h, 0, h->start);
+    h->looker = 0;
+    h->expired = h->reached = 0;
+    if (h->in_use > 0)
+        pv_hardnat_look(h, now);
     return true;
 }
 

@@ -133,6 +133,8 @@ static json_t *nat_to_json(const struct pv_desc_nat *nat)
         r |= json_object_set_new(obj, "lo", integer(nat->lo));
         r |= json_object_set_new(obj, "hi", integer(nat->hi));
     }
+    if (nat->early)
+        r |= json_object_set_new(obj, "early", json_true());
     if (r != 0) {
         json_decref(obj);
         return NULL;
@@ -342,6 +344,7 @@ static int read_nat(const json_t *obj, struct pv_desc_nat *nat)
         nat->lo = (uint16_t)lo;
         nat->hi = (uint16_t)hi;
     }
+    nat->early = json_is_true(json_object_get(obj, "early"));
     if (nat->mapping == PV_DESC_MAPPING_UNKNOWN)
         *nat = (struct pv_desc_nat){0}; /* ports of a mapping we do not understand say nothing */
     return PV_OK;

@@ -492,13 +492,19 @@ int pv_udp_read_error(int fd, struct pv_udp_error *ret_error)
 {
     struct sockaddr_storage name = {0};
     struct control control;
+    struct pv_udp_error error = {.quoted_len = 0};
+    struct iovec quoted = {.iov_base = error.quoted, .iov_len = sizeof(error.quoted)};
     struct msghdr msg = {.msg_name = &name,
                          .msg_namelen = sizeof(name),
+                         .msg_iov = &quoted,
+                         .msg_iovlen = 1,
                          .msg_control = control.bytes,
                          .msg_controllen = CONTROL_SIZE};
-    if (recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+    ssize_t n = recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT);
+    if (n < 0)
         return PV_ERR_AGAIN;
-    struct pv_udp_error error = {.dst = pv_sockaddr_to(&name)};
+    error.dst = pv_sockaddr_to(&name);
+    error.quoted_len = (size_t)n;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c)) {
         bool v4 = c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR;
         bool v6 = c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR;

@@ -88,6 +88,9 @@ struct pv_udp_counts {
  * that fails is counted and skipped. */
 void pv_udp_send(int fd, const struct pv_udp_out *out, size_t n, struct pv_udp_counts *counts);
 
+enum {
+    PV_UDP_QUOTED = 20 /* bytes of a datagram that came back in an ICMP error and are kept */
+};
 /* What an ICMP error (or the local kernel) says about a datagram of ours. Trust none of it. */
 struct pv_udp_error {
     struct pv_addr dst;      /* where the datagram went */
@@ -96,6 +99,8 @@ struct pv_udp_error {
     bool local;              /* our own kernel says so, not the network */
     bool time_exceeded;      /* its TTL was used up on the way... */
     struct pv_addr offender; /* ...at this router; port 0, PV_AF_NONE = not known */
+    size_t quoted_len;       /* of the datagram; routers may quote less than PV_UDP_QUOTED */
+    uint8_t quoted[PV_UDP_QUOTED];
 };
 /* The oldest error waiting. A socket with a waiting error stays "ready", and its next send is
  * eaten, so drain it. PV_ERR_AGAIN: none. */

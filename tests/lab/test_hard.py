@@ -63,6 +63,14 @@ def linux_masquerading_fully_random(lab):
 
 
 @scenario
+def linux_routers_that_take_early_packets(lab):
+    """Neither of them drops what comes in unasked: an early packet takes the port (TRAVERSAL 3.5)."""
+    a, _ = meet(lab, lab.masquerade("la", drop_input=False),
+                lab.masquerade("lb", drop_input=False, random=True), 75)
+    check("takes the port" in a.ctl("why", "b").out, a.ctl("why", "b").out)
+
+
+@scenario
 def switched_off_nothing_is_tried(lab):
     coordinator = lab.coordinator()
     a = lab.host("a", emulated(lab, "la", "port-restricted"))

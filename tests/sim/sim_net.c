@@ -2,6 +2,7 @@
 #include "sim_net.h"
 
 #include <assert.h>
+#include <netinet/ip_icmp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -255,11 +256,21 @@ static void into_nat(struct sim_net *net, unsigned zone, enum pv_nat_side side, 
     sim_wake(net, &z->wake, pv_nat_next(z->nat));
 }
 
-/* Crossing the public network costs hops; false when the packet has not enough. */
-static bool cross_public(struct pv_natpkt *pkt)
+static void route(struct sim_net *net, unsigned zone, bool may_rise, uint8_t *data, size_t len);
+
+/* Crossing the public network costs hops; false when the packet has not enough: its sender is
+ * told by the router where that was. */
+static bool cross_public(struct sim_net *net, struct pv_natpkt *pkt)
 {
-    if (pkt->ttl <= SIM_HOPS)
+    if (pkt->ttl <= SIM_HOPS) {
+        const struct pv_addr router = pv_addr4(198, 18, 0, pkt->ttl, 0);
+        uint8_t buf[PV_NATPKT_ICMP_MAX];
+        size_t len = 0;
+        if (pkt->dst.family == PV_AF_INET &&
+            pv_natpkt_error(pkt, PV_NATPKT_TTL_EXCEEDED, 0, &router, buf, &len) == PV_OK)
+            route(net, SIM_PUBLIC, false, buf, len);
         return false;
+    }
     for (unsigned i = 0; i < SIM_HOPS; i++)
         pv_natpkt_hop(pkt);
     return true;
@@ -270,7 +281,7 @@ static bool cross_public(struct pv_natpkt *pkt)
 static void route(struct sim_net *net, unsigned zone, bool may_rise, uint8_t *data, size_t len)
 {
     struct pv_natpkt pkt;
-    if (pv_natpkt_parse(data, len, &pkt) < 0 || (zone == SIM_PUBLIC && !cross_public(&pkt))) {
+    if (pv_natpkt_parse(data, len, &pkt) < 0 || (zone == SIM_PUBLIC && !cross_public(net, &pkt))) {
         net->unroutable++;
         return;
     }
@@ -414,6 +425,21 @@ static void run_up(struct sim_net *net, struct sim_host *host)
     sim_wake(net, &host->up_wake, pv_link_next(&host->up));
 }
 
+/* An ICMP error of a router about a datagram of the host. */
+static bool take_error(const struct pv_natpkt *pkt, unsigned id, struct sim_event *event)
+{
+    struct pv_natpkt quoted;
+    if (pkt->data[pkt->l4] != ICMP_TIME_EXCEEDED || pv_natpkt_quoted(pkt, &quoted) < 0 ||
+        quoted.proto != PV_NATPKT_UDP)
+        return false;
+    event->kind = SIM_EXPIRED;
+    event->host = id;
+    event->local = quoted.src;
+    event->remote = pkt->src;
+    event->data = pv_natpkt_payload(&quoted);
+    return true;
+}
+
 /* True: a datagram was delivered. */
 static bool run_down(struct sim_net *net, unsigned id, struct sim_event *event)
 {
@@ -426,8 +452,11 @@ static bool run_down(struct sim_net *net, unsigned id, struct sim_event *event)
         return false;
     sim_hold(net, data);
     struct pv_natpkt pkt;
-    if (pv_natpkt_parse(data, len, &pkt) < 0 || pkt.proto != PV_NATPKT_UDP || pkt.fragment ||
-        host->no_datagrams)
+    if (pv_natpkt_parse(data, len, &pkt) < 0)
+        return false;
+    if (pkt.kind == PV_NATPKT_ERROR && pkt.src.family == PV_AF_INET)
+        return take_error(&pkt, id, event);
+    if (pkt.proto != PV_NATPKT_UDP || pkt.fragment || host->no_datagrams)
         return false;
     event->kind = SIM_DATAGRAM;
     event->host = id;

@@ -36,6 +36,7 @@ enum {
 
 enum sim_event_kind {
     SIM_DATAGRAM,  /* host, local, remote, data, ttl */
+    SIM_EXPIRED,   /* host, local, data = a datagram of its own whose TTL was used up at remote */
     SIM_TIMER,     /* host: sim_net_timer() is due */
     SIM_ACCEPTED,  /* host, stream, local, remote: somebody connected */
     SIM_CONNECTED, /* host, stream */

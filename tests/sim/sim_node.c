@@ -433,6 +433,13 @@ static void run_timers(struct sim_node *n)
     sim_node_run_knocks(n);
 }
 
+static void take_expired(struct sim_node *n, const struct sim_event *ev)
+{
+    uint16_t id = 0;
+    if (sim_node_sock_of(n, ev->local.port, &id) && id != 0)
+        pv_engine_sock_bounced(n->engine, id, ev->data, true);
+}
+
 void sim_node_handle(struct sim_node *n, const struct sim_event *ev)
 {
     if (n->engine == NULL || n->asleep) {
@@ -443,6 +450,8 @@ void sim_node_handle(struct sim_node *n, const struct sim_event *ev)
     sim_node_begin(n);
     if (ev->kind == SIM_DATAGRAM)
         sim_node_take_datagram(n, ev);
+    else if (ev->kind == SIM_EXPIRED)
+        take_expired(n, ev);
     else if (ev->kind == SIM_TIMER)
         run_timers(n);
     else if (!sim_node_relay_event(n, ev))

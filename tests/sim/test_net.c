@@ -121,6 +121,11 @@ static void a_low_ttl_opens_the_own_nat_only(void **state)
     unsigned a = add_host(net, zone, "192.168.1.2");
     unsigned far = add_host(net, SIM_PUBLIC, "198.51.100.1");
     send_text(net, a, 5000, "198.51.100.1:1", 2);
+    assert_true(next_event(net, &e)); /* a router says so to the sender, and quotes it */
+    assert_int_equal(e.kind, SIM_EXPIRED);
+    assert_int_equal(e.host, a);
+    assert_int_equal(e.local.port, 5000);
+    assert_true(e.data.len > 0);
     assert_false(next_event(net, &e));
     send_text(net, far, 1, "203.0.113.1:5000", 0);
     assert_true(next_event(net, &e));

@@ -96,6 +96,14 @@ void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv
     e->opened_port = port;
 }
 
+void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view quoted, bool expired)
+{
+    (void)e;
+    (void)sock;
+    (void)quoted;
+    (void)expired;
+}
+
 int pv_engine_poll_fileop(struct pv_engine *e, struct pv_engine_fileop *ret_op)
 {
     (void)e;

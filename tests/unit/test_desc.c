@@ -194,6 +194,7 @@ static void what_was_measured_about_a_nat_reads_back(void **state)
     (void)state;
     static const struct pv_desc_nat nats[] = {
         {.mapping = PV_DESC_MAPPING_SAME},
+        {.mapping = PV_DESC_MAPPING_SAME, .early = true},
         {.mapping = PV_DESC_MAPPING_VARIES},
         {.mapping = PV_DESC_MAPPING_VARIES, .ports = PV_DESC_PORTS_RANDOM},
         {.mapping = PV_DESC_MAPPING_VARIES,

@@ -15,46 +15,46 @@ static void samples_are_judged(void **state)
         struct pv_hardnat_samples s;
         struct pv_desc_nat want;
     } rows[] = {
-        {"nothing answered", {{0}, {0}, 0, false}, {PV_DESC_MAPPING_UNKNOWN, 0, 0, 0, 0, 0}},
+        {"nothing answered", {{0}, {0}, 0, false}, {PV_DESC_MAPPING_UNKNOWN, 0, 0, 0, 0, 0, false}},
         {"no second server: unknown, not guessed",
          {{5000, 5001, 5002, 5003, 5004, 5005, 5006, 5007}, {0}, 0, false},
-         {PV_DESC_MAPPING_UNKNOWN, 0, 0, 0, 0, 0}},
+         {PV_DESC_MAPPING_UNKNOWN, 0, 0, 0, 0, 0, false}},
         {"a cone",
          {{5000, 6100, 7200, 8000}, {0}, 5000, false},
-         {PV_DESC_MAPPING_SAME, 0, 0, 0, 0, 0}},
+         {PV_DESC_MAPPING_SAME, 0, 0, 0, 0, 0, false}},
         {"too few samples for the ports",
          {{5000, 0, 5003, 0}, {0}, 5001, false},
-         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_UNKNOWN, 0, 0, 0, 0}},
+         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_UNKNOWN, 0, 0, 0, 0, false}},
         {"one after the other",
          {{5000, 5002, 5003, 5004, 5005, 5006, 5007, 5008}, {0}, 5001, false},
-         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_SEQUENTIAL, 1, 5008, 0, 0}},
+         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_SEQUENTIAL, 1, 5008, 0, 0, false}},
         {"with others in between, two packets out of order",
          {{5000, 5005, 5002, 5006, 5008, 5009, 5010, 5011}, {0}, 5001, false},
-         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_SEQUENTIAL, 1, 5011, 0, 0}},
+         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_SEQUENTIAL, 1, 5011, 0, 0, false}},
         {"downwards by two",
          {{5020, 5016, 5014, 5012, 5010, 5008, 5006, 5004}, {0}, 5018, false},
-         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_SEQUENTIAL, -2, 5004, 0, 0}},
+         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_SEQUENTIAL, -2, 5004, 0, 0, false}},
         {"anywhere",
          {{5020, 60000, 33000, 1100, 20000, 45000, 8000, 52000}, {0}, 12000, false},
-         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_RANDOM, 0, 0, 0, 0}},
+         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_RANDOM, 0, 0, 0, 0, false}},
         {"a block that looks like steps of 16, in no order",
          {{20000, 20120, 20016, 20104, 20030, 20088, 20046, 20076}, {0}, 20060, false},
-         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_BLOCK, 0, 0, 19997, 20123}},
+         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_BLOCK, 0, 0, 19997, 20123, false}},
         {"a block of 512",
          {{20010, 20400, 20250, 20100, 20330, 20490, 20180, 20060}, {0}, 20300, false},
-         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_BLOCK, 0, 0, 19995, 20505}},
+         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_BLOCK, 0, 0, 19995, 20505, false}},
         {"upwards in steps that differ: the next ones lie ahead",
          {{20000, 20090, 20110, 20180, 20260, 20270, 20330, 20420}, {0}, 20030, false},
-         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_BLOCK, 0, 0, 20420, 21260}},
+         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_BLOCK, 0, 0, 20420, 21260, false}},
         {"downwards in large steps, one astray, near the end of the range",
          {{1500, 1440, 1380, 1320, 1260, 1290, 1200, 1140}, {0}, 1470, false},
-         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_BLOCK, 0, 0, 1024, 1140}},
+         {PV_DESC_MAPPING_VARIES, PV_DESC_PORTS_BLOCK, 0, 0, 1024, 1140, false}},
         {"one port for two of the same address, and the sockets keep theirs: a cone",
          {{5000, 6100, 7200, 8000}, {5000, 6100, 7200, 8000}, 5000, true},
-         {PV_DESC_MAPPING_SAME, 0, 0, 0, 0, 0}},
+         {PV_DESC_MAPPING_SAME, 0, 0, 0, 0, 0, false}},
         {"the same, but in a sequence: towards another address it may go on",
          {{5000, 5001, 5002, 5003, 5004, 5005, 5006, 5007}, {40000, 50000}, 5000, true},
-         {PV_DESC_MAPPING_SAME, PV_DESC_PORTS_SEQUENTIAL, 1, 5007, 0, 0}},
+         {PV_DESC_MAPPING_SAME, PV_DESC_PORTS_SEQUENTIAL, 1, 5007, 0, 0, false}},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_desc_nat got = pv_hardnat_judge(&rows[i].s);
@@ -169,6 +169,13 @@ static void ops(struct rig *r)
     }
 }
 
+static bool asks_for_change(const struct pv_hardnat_transmit *tx)
+{
+    struct pv_stun_msg msg;
+    assert_int_equal(pv_stun_decode(pv_view(tx->buf, tx->len), &msg), PV_OK);
+    return pv_stun_has(&msg, PV_STUN_ATTR_CHANGE_REQUEST);
+}
+
 /* Answers every question of a measurement as this NAT would. */
 static void measure(struct rig *r, const uint16_t ports[9])
 {
@@ -183,6 +190,8 @@ static void measure(struct rig *r, const uint16_t ports[9])
         struct pv_stun_writer w;
         uint8_t buf[128];
         size_t len;
+        if (asks_for_change(&tx)) /* the NAT lets nothing in */
+            continue;
         struct pv_addr mapped = pv_addr4(203, 0, 113, 1, ports[n++]);
         if (r->keeps && tx.dst.port == servers[0].port)
             mapped.port = (uint16_t)(30000 + tx.sock);
@@ -377,6 +386,125 @@ static void sockets_are_opened_on_announced_ports_where_the_nat_keeps_them(void 
     pv_hardnat_free(r.h);
 }
 
+static const struct pv_addr server = {.family = PV_AF_INET, .ip = {192, 0, 2, 1}, .port = 3478};
+
+static void answer_with(struct rig *r, const struct pv_hardnat_transmit *tx,
+                        const struct pv_addr *from, uint16_t mapped_port)
+{
+    struct pv_stun_writer w;
+    struct pv_addr mapped = pv_addr4(203, 0, 113, 1, mapped_port);
+    uint8_t buf[128];
+    size_t len;
+    uint16_t port;
+    pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_SUCCESS, PV_STUN_BINDING, tx->buf + 8);
+    pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_int_equal(
+        pv_hardnat_handle_input(r->h, tx->sock, from, pv_view(buf, len), r->now, &port),
+        PV_ERR_NOT_FOUND);
+}
+
+/* A cone, which keeps ports: what it does with packets that come in early is found. */
+static void a_router_on_which_early_packets_take_the_port_is_found(void **state)
+{
+    (void)state;
+    enum {
+        KEEPS, /* the port towards the one it came from is the same */
+        TAKES,
+        LETS_IN,
+        SILENT,
+        KINDS,
+    };
+    for (int kind = KEEPS; kind < KINDS; kind++) {
+        struct rig r;
+        struct pv_hardnat_transmit tx, change;
+        struct pv_addr servers[2] = {server, server};
+        unsigned asked = 0;
+        servers[1].port++;
+        begin(&r, (struct pv_hardnat_config){.max_pps = 0}, &cone);
+        assert_int_equal(pv_hardnat_begin(r.h, 3, servers, r.now), PV_OK);
+        ops(&r);
+        memset(&change, 0, sizeof(change));
+        while (pv_hardnat_poll_transmit(r.h, &tx) == PV_OK) {
+            if (asks_for_change(&tx))
+                change = tx;
+            else
+                answer_with(&r, &tx, &tx.dst, (uint16_t)(30000 + tx.sock));
+        }
+        assert_true(pv_addr_equal(&change.dst, &servers[0]));
+        assert_int_equal(pv_hardnat_phase(r.h), PV_HARDNAT_MEASURING);
+        if (kind == LETS_IN)
+            answer_with(&r, &change, &servers[1], (uint16_t)(30000 + change.sock));
+        pv_ns began = r.now;
+        while (pv_hardnat_phase(r.h) == PV_HARDNAT_MEASURING) {
+            r.now = pv_hardnat_next_timeout(r.h);
+            pv_hardnat_handle_timeout(r.h, r.now);
+            while (pv_hardnat_poll_transmit(r.h, &tx) == PV_OK) {
+                asked++;
+                assert_int_equal(tx.sock, change.sock);
+                assert_true(pv_addr_equal(&tx.dst, &servers[1]));
+                if (kind != SILENT)
+                    answer_with(&r, &tx, &tx.dst,
+                                (uint16_t)(kind == KEEPS ? 30000 + tx.sock : 999));
+            }
+        }
+        assert_int_equal(asked, kind == LETS_IN ? 0 : 1);
+        assert_true(r.now - began <= PV_MS(310));
+        assert_int_equal(pv_hardnat_nat(r.h)->mapping, PV_DESC_MAPPING_SAME);
+        assert_int_equal(pv_hardnat_nat(r.h)->early, kind == TAKES);
+        pv_hardnat_free(r.h);
+    }
+}
+
+/* Then our first packets leave our NAT and die before theirs. */
+static void no_packet_comes_in_early_where_that_takes_the_port(void **state)
+{
+    (void)state;
+    static const struct pv_desc_nat takes = {.mapping = PV_DESC_MAPPING_SAME, .early = true};
+    struct rig r;
+    struct pv_hardnat_transmit tx;
+    begin(&r, (struct pv_hardnat_config){.max_pps = 0}, &takes);
+    measure(&r, random_ports);
+    assert_true(pv_hardnat_run(r.h, &r.target, r.now + PV_MS(100), r.now));
+    ops(&r);
+    uint16_t looker = 0;
+    uint8_t looks[7][PV_STUN_HEADER_LEN];
+    size_t n = 0;
+    for (; pv_hardnat_poll_transmit(r.h, &tx) == PV_OK; n++) {
+        assert_true(n < PV_ARRAY_LEN(looks));
+        assert_int_equal(tx.ttl, n + 2);
+        assert_true(looker == 0 || tx.sock == looker);
+        assert_true(pv_addr_equal_ip(&tx.dst, &r.target.addr));
+        assert_int_not_equal(tx.dst.port, r.target.addr.port);
+        looker = tx.sock;
+        memcpy(looks[n], tx.buf, sizeof(looks[n]));
+    }
+    assert_int_equal(n, PV_ARRAY_LEN(looks));
+    /* TTL 2 and 3 are used up on the way, 5 and more reach them; nothing else counts. */
+    const struct pv_view short_quote = pv_view(looks[4], PV_STUN_HEADER_LEN - 1);
+    pv_hardnat_bounced(r.h, looker, pv_view(looks[1], sizeof(looks[1])), true);
+    pv_hardnat_bounced(r.h, looker, pv_view(looks[0], sizeof(looks[0])), true);
+    pv_hardnat_bounced(r.h, looker, pv_view(looks[6], sizeof(looks[6])), false);
+    pv_hardnat_bounced(r.h, looker, pv_view(looks[3], sizeof(looks[3])), false);
+    pv_hardnat_bounced(r.h, (uint16_t)(looker + 1), pv_view(looks[0], sizeof(looks[0])), false);
+    pv_hardnat_bounced(r.h, looker, short_quote, true);
+    pv_ns start = r.now, first_far = PV_NEVER;
+    unsigned near = 0;
+    while (pv_hardnat_phase(r.h) == PV_HARDNAT_RUNNING) {
+        r.now = pv_hardnat_next_timeout(r.h);
+        pv_hardnat_handle_timeout(r.h, r.now);
+        while (pv_hardnat_poll_transmit(r.h, &tx) == PV_OK) {
+            assert_true(tx.ttl == 4 || tx.ttl == 0);
+            near += tx.ttl == 4;
+            if (tx.ttl == 0 && first_far == PV_NEVER)
+                first_far = r.now;
+        }
+    }
+    assert_int_equal(near, 246); /* 256, 9 of the measurement, one that looked */
+    assert_true(first_far - start >= PV_S(5) && first_far != PV_NEVER);
+    pv_hardnat_free(r.h);
+}
+
 static void predictions_keep_a_low_rate_too(void **state)
 {
     (void)state;
@@ -504,6 +632,8 @@ int main(void)
         cmocka_unit_test(the_budget_holds_for_every_method),
         cmocka_unit_test(what_is_switched_off_is_not_done),
         cmocka_unit_test(sockets_are_opened_on_announced_ports_where_the_nat_keeps_them),
+        cmocka_unit_test(a_router_on_which_early_packets_take_the_port_is_found),
+        cmocka_unit_test(no_packet_comes_in_early_where_that_takes_the_port),
         cmocka_unit_test(predictions_keep_a_low_rate_too),
         cmocka_unit_test(only_an_authentic_check_wins_and_the_losers_are_closed),
         cmocka_unit_test(eight_sockets_are_kept_and_no_ninth_attempt_begins),
