@@ -261,14 +261,17 @@ int pv_tls_new_server(struct pv_tls **ret_tls, struct pv_tls_ctx *ctx)
 static int set_host(struct pv_tls *t, const struct pv_tls_peer *peer)
 {
     uint8_t ip[16];
+    char name[TLSEXT_MAXLEN_host_name + 1]; /* of the call's own: OpenSSL's macro drops const */
     if (peer->host == NULL || peer->host[0] == '\0')
         return peer->trust == PV_TLS_TRUST_CA ? PV_ERR_MALFORMED : PV_OK;
     bool is_address =
         inet_pton(AF_INET, peer->host, ip) == 1 || inet_pton(AF_INET6, peer->host, ip) == 1;
     X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
     int done = 1;
+    if (snprintf(name, sizeof(name), "%s", peer->host) >= (int)sizeof(name))
+        return PV_ERR_MALFORMED;
     if (!is_address)
-        done = SSL_set_tlsext_host_name(t->ssl, peer->host) == 1;
+        done = SSL_set_tlsext_host_name(t->ssl, name) == 1;
     if (done == 1 && peer->trust == PV_TLS_TRUST_CA)
         done = is_address ? X509_VERIFY_PARAM_set1_ip_asc(param, peer->host)
                           : X509_VERIFY_PARAM_set1_host(param, peer->host, 0);
