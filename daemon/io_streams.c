@@ -158,13 +158,26 @@ static void write_out(struct pv_io_stream *st, pv_ns now)
     }
 }
 
+/* A control client may pass a descriptor with its bytes. */
+static int read_some(struct pv_io_stream *st, size_t *ret_n)
+{
+    struct pv_io *io = st->io;
+    int passed = -1;
+    if (st->kind != PV_STREAM_CTL)
+        return stream_read(st, io->read_buf, PV_IO_READ_MAX, ret_n);
+    int r = pv_unix_read(st->fd, io->read_buf, PV_IO_READ_MAX, ret_n, &passed);
+    if (passed >= 0)
+        pv_io_passed(io, st->sid, passed);
+    return r;
+}
+
 static void read_in(struct pv_io_stream *st, pv_ns now)
 {
     struct pv_io *io = st->io;
     size_t n = 0;
     int r;
     do { /* what TLS has taken in the descriptor no longer shows */
-        r = stream_read(st, io->read_buf, PV_IO_READ_MAX, &n);
+        r = read_some(st, &n);
         if (r == PV_OK)
             pv_engine_stream_bytes(io->cfg.engine, st->sid, pv_view(io->read_buf, n), now);
     } while (r == PV_OK && st->tls != NULL);

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import signal
 import time
 
@@ -113,7 +114,9 @@ def asked_accepted_and_saved(lab):
 def resumes_after_kills_of_both_sides(lab):
     _, a, b = start(lab, rate="60M")
     source = make(scratch(lab) / "big.bin", 24 * MIB)
-    sender = send(a, "b", source)
+    # On a terminal, which script(1) is.
+    sender = a.start("script", "-qec", f"{lab.bin('p2pvpnctl')} send-file b {source}", "/dev/null",
+                     name="send")
 
     def arrived():
         found = files(b)
@@ -127,6 +130,10 @@ def resumes_after_kills_of_both_sides(lab):
     equal(sender.popen.wait(timeout=60), 0, "exit code of send-file after two kills")
     equal(digest(save(lab, b, only(b)["id"]) / "big.bin"), digest(source), "the resumed file")
     equal(only(a)["state"], "done", "the sender's word about it")
+    seen = sender.text()
+    check(re.search(r"\[=+> *\] +\d+%  [\d.]+ MiB of 24.0 MiB  [\d.]+ [KM]iB/s  \d+ s left", seen),
+          f"no progress on the terminal: {seen!r}")
+    check("b has big.bin, whole and verified" in seen, f"no last word: {seen!r}")
 
 
 @scenario
