@@ -13,7 +13,7 @@ enum {
     UDP_HEADER = 8,
     TCP_HEADER = 20,
     ICMP_HEADER = 8,
-    V4_QUOTE = 8, /* transport bytes an IPv4 error must quote at least (RFC 792) */
+    V4_ICMP_MAX = 576, /* bytes of an IPv4 error: as much is quoted as fits (RFC 1812 s4.3.2.3) */
 };
 
 /* ---- checksums (RFC 1071, RFC 1624 eq. 3) ---- */
@@ -358,7 +358,7 @@ int pv_natpkt_error(const struct pv_natpkt *pkt, enum pv_natpkt_why why, uint32_
         return PV_ERR_REFUSED;
     bool v6 = is_v6(pkt);
     size_t header = v6 ? V6_HEADER : V4_HEADER;
-    size_t room = v6 ? PV_NATPKT_ICMP_MAX - header - ICMP_HEADER : pkt->l4 + V4_QUOTE;
+    size_t room = (v6 ? PV_NATPKT_ICMP_MAX : V4_ICMP_MAX) - header - ICMP_HEADER;
     size_t quote = pkt->len < room ? pkt->len : room;
 
     put_header(buf, from, &pkt->src, PV_NATPKT_ICMP, ICMP_HEADER + quote);

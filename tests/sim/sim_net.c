@@ -425,6 +425,10 @@ static void run_up(struct sim_net *net, struct sim_host *host)
     sim_wake(net, &host->up_wake, pv_link_next(&host->up));
 }
 
+enum {
+    UDP_HEADER = 8, /* bytes, RFC 768 */
+};
+
 /* An ICMP error of a router about a datagram of the host. */
 static bool take_error(const struct pv_natpkt *pkt, unsigned id, struct sim_event *event)
 {
@@ -436,7 +440,9 @@ static bool take_error(const struct pv_natpkt *pkt, unsigned id, struct sim_even
     event->host = id;
     event->local = quoted.src;
     event->remote = pkt->src;
-    event->data = pv_natpkt_payload(&quoted);
+    const uint8_t *payload = quoted.data + quoted.l4 + UDP_HEADER;
+    if (payload < pkt->data + pkt->len)
+        event->data = pv_view(payload, (size_t)(pkt->data + pkt->len - payload));
     return true;
 }
 
