@@ -441,6 +441,10 @@ int pv_session_knock(struct pv_session *s, uint32_t fresh_index, uint64_t stamp_
         return PV_ERR_AGAIN;
     pv_session_want(s, now);
     pv_session_run_attempt(s, now);
+    if (s->phase == WAITING && s->slots[NEXT].used) {
+        s->give_again = true; /* the peer's message 1 is answered: perhaps that was lost */
+        s->answer_via = PV_SESSION_BY_UDP;
+    }
     if (s->phase == SENT && s->has_pending) {
         s->resend = false;
         s->sent_via = PV_SESSION_BY_UDP;

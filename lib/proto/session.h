@@ -170,7 +170,8 @@ PV_MUST_CHECK int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_
  * Without a path: a message 1 for addresses at which the peer once was. The owner says when (it is
  * not repeated by the session itself) and sends it to all of them. The one that is unanswered and
  * younger than 5 s is given again, with the newest cookie, else a new one is made. Counts as a
- * wish. PV_ERR_AGAIN: none may be made now, or the peer's own is being answered.
+ * wish. PV_ERR_AGAIN: none may be made now, or the peer's own stands: then poll_transmit gives the
+ * answer to it once more.
  */
 PV_MUST_CHECK int pv_session_knock(struct pv_session *s, uint32_t fresh_index, uint64_t stamp_us,
                                    pv_ns now, struct pv_session_transmit *ret_tx);

@@ -107,6 +107,26 @@ static void knocks_that_cross_make_one_session(void **state)
     w_free(w);
 }
 
+/* The answer to the peer's message was lost: one's own next knock repeats it. */
+static void a_knock_repeats_the_answer_to_the_peers_own(void **state)
+{
+    struct world *w = apart();
+    struct pv_session_transmit tx;
+    (void)state;
+    w->cut[0] = true;
+    assert_int_equal(knock(w, 0, &tx), PV_OK);
+    assert_int_equal(knock(w, 1, &tx), PV_OK);
+    w_run(w, PV_S(1));
+    assert_int_equal(w->n[1].msg2, 1);
+    assert_false(pv_session_has_keys(w->n[0].session, w->now));
+    w->cut[0] = false;
+    assert_int_equal(knock(w, 1, &tx), PV_ERR_AGAIN);
+    w_run(w, PV_S(1));
+    assert_int_equal(w->n[1].msg2, 2);
+    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    w_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -114,6 +134,7 @@ int main(void)
         cmocka_unit_test(within_five_seconds_the_same_message_is_given_again),
         cmocka_unit_test(a_knock_under_load_comes_back_with_the_cookie),
         cmocka_unit_test(knocks_that_cross_make_one_session),
+        cmocka_unit_test(a_knock_repeats_the_answer_to_the_peers_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
