@@ -3,8 +3,8 @@
 
 #include <unistd.h>
 
-#include "base/bytes.h"
 #include "coordinator/core/sniff.h"
+#include "proto/turnframe.h"
 #include "sys/stream.h"
 
 enum {
@@ -96,11 +96,9 @@ int pv_peerio_flush(struct pv_peerio *io)
 /* Bytes of the message of STUN or TURN that data begins with. */
 static size_t message_len(struct pv_view data)
 {
-    if (data.len < 4)
-        return data.len;
-    size_t len = pv_load_be16(data.ptr + 2) + (data.ptr[0] < 4 ? 20u : 4u);
-    len = (len + 3) & ~(size_t)3;
-    return len < data.len ? len : data.len;
+    size_t len = 0, frame = 0;
+    int r = pv_turnframe_len(data, &len, &frame);
+    return r == PV_OK && frame < data.len ? frame : data.len;
 }
 
 int pv_peerio_write(struct pv_peerio *io, struct pv_view data, size_t *ret_n)

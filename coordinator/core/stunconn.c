@@ -6,11 +6,6 @@
 
 #include "proto/turnframe.h"
 
-bool pv_stunconn_begins(uint8_t first)
-{
-    return first < 4; /* RFC 7983 s7 */
-}
-
 static size_t take(struct pv_stunconn *s, struct pv_view data, size_t until)
 {
     size_t n = until - s->in_len < data.len ? until - s->in_len : data.len;

@@ -27,10 +27,6 @@ struct pv_stunconn { /* zeroed at first; pv_stunconn_done() at last */
 };
 void pv_stunconn_done(struct pv_stunconn *s);
 
-/* Does a stream that begins with this byte speak STUN? The control channel begins with 'P', TLS
- * with 0x16 (RFC 7983). */
-bool pv_stunconn_begins(uint8_t first);
-
 /*
  * Takes bytes up to the end of one message, STUN or ChannelData with its padding; *ret_used of
  * them. PV_OK: *ret_message is whole, without padding, at s->in, which may be written to, until
