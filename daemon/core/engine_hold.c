@@ -128,7 +128,7 @@ static void add_tasks(struct pv_engine *e, const struct pv_peer *to)
     }
 }
 
-void pv_engine_hold_backlog(struct pv_engine *e, const struct pv_job_result *result, pv_ns now)
+static void handle_backlog(struct pv_engine *e, const struct pv_job_result *result, pv_ns now)
 {
     e->hold.looking = false;
     for (size_t i = 0; result->status == PV_OK && result->chat != NULL &&
@@ -189,7 +189,7 @@ static void send_copy(struct pv_engine *e, pv_ns now)
     free(f);
 }
 
-void pv_engine_hold_listed(struct pv_engine *e, struct pv_job_result *result, pv_ns now)
+static void handle_listed(struct pv_engine *e, struct pv_job_result *result, pv_ns now)
 {
     struct pv_hold *h = &e->hold;
     if (!h->sending || h->list != NULL)
@@ -236,7 +236,7 @@ static void handle_kept(struct pv_engine *e, const struct pv_peer *p, const stru
 }
 
 /* Messages of which a holder has copies have been delivered: it need not keep them. */
-void pv_engine_hold_over(struct pv_engine *e, uint32_t id, const struct pv_job_result *result)
+static void handle_over(struct pv_engine *e, uint32_t id, const struct pv_job_result *result)
 {
     const struct pv_peer *p = pv_engine_peer_by_id(e, id);
     for (size_t i = 0;
@@ -307,8 +307,8 @@ void pv_engine_hold_give(struct pv_engine *e, const struct pv_peer *p, pv_ns now
     pv_engine_chat_job(e, job, PV_JP_HOLD_NEXT, slot);
 }
 
-void pv_engine_hold_next(struct pv_engine *e, size_t slot, const struct pv_job_result *result,
-                         pv_ns now)
+static void handle_next(struct pv_engine *e, size_t slot, const struct pv_job_result *result,
+                        pv_ns now)
 {
     struct pv_hold *h = &e->hold;
     struct pv_peer *p = pv_engine_peer_by_id(e, h->gives[slot].peer);
@@ -355,8 +355,7 @@ static void handle_taken(struct pv_engine *e, const struct pv_peer *p,
     }
 }
 
-void pv_engine_hold_put(struct pv_engine *e, size_t i, const struct pv_job_result *result,
-                        pv_ns now)
+static void handle_put(struct pv_engine *e, size_t i, const struct pv_job_result *result, pv_ns now)
 {
     struct pv_hold_put *put = &e->hold.puts[i];
     struct pv_peer *to = pv_engine_peer_by_pk(e, put->to);
@@ -409,6 +408,25 @@ bool pv_engine_hold_committed(struct pv_engine *e, uint64_t number, int status)
         break;
     }
     return (number & NUMBER_BIT) != 0;
+}
+
+/* --- results ------------------------------------------------------------------------------- */
+
+void pv_engine_hold_job(struct pv_engine *e, const struct pv_job_wait *wait,
+                        struct pv_job_result *result, pv_ns now)
+{
+    if (result->chat != NULL && result->chat->hold != NULL)
+        e->hold.total = result->chat->hold->total;
+    if (wait->purpose == PV_JP_HOLD_BACKLOG)
+        handle_backlog(e, result, now);
+    else if (wait->purpose == PV_JP_HOLD_LIST)
+        handle_listed(e, result, now);
+    else if (wait->purpose == PV_JP_HOLD_PUT)
+        handle_put(e, (size_t)wait->arg, result, now);
+    else if (wait->purpose == PV_JP_HOLD_NEXT)
+        handle_next(e, (size_t)wait->arg, result, now);
+    else if (wait->purpose == PV_JP_HOLD_OVER)
+        handle_over(e, (uint32_t)wait->arg, result);
 }
 
 /* --- all ----------------------------------------------------------------------------------- */

@@ -306,21 +306,12 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
         pv_engine_keep_listed(e, result, now);
         break;
     case PV_JP_HOLD_BACKLOG:
-        pv_engine_hold_backlog(e, result, now);
-        break;
     case PV_JP_HOLD_LIST:
-        pv_engine_hold_listed(e, result, now);
-        break;
     case PV_JP_HOLD_PUT:
-        pv_engine_hold_put(e, (size_t)wait->arg, result, now);
-        break;
     case PV_JP_HOLD_NEXT:
-        pv_engine_hold_next(e, (size_t)wait->arg, result, now);
-        break;
     case PV_JP_HOLD_OVER:
-        pv_engine_hold_over(e, (uint32_t)wait->arg, result);
-        break;
     case PV_JP_HOLD_DONE:
+        pv_engine_hold_job(e, wait, result, now);
         break;
     case PV_JP_ROOMS:
         pv_rooms_handle_job(e->rooms, wait->arg, result->status, result->chat, now);
@@ -346,8 +337,6 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
 void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_ns now)
 {
     struct pv_job_wait *wait;
-    if (result->chat != NULL && result->chat->hold != NULL)
-        e->hold.total = result->chat->hold->total;
     PV_MAP_FIND(&e->job_map, e->job_waits, &result->id, sizeof(result->id), wait);
     if (wait != NULL) {
         PV_MAP_DEL(e->job_waits, wait);

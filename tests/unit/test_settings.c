@@ -62,8 +62,7 @@ static void every_key_reaches_its_field(void **state)
                                     "max-mappings = 64\n"
                                     "max-pps = 50\n"
                                     "[chat]\n"
-                                    "store = off\n"
-                                    "hold = on\n"
+                                    "store = off\nhold = on\n"
                                     "auto-accept = Bob 2G\n"
                                     "auto-accept = *\n"
                                     "notify = /usr/bin/notify-send -u low\n"
@@ -87,8 +86,7 @@ static void every_key_reaches_its_field(void **state)
     assert_true(s.portmap_off);
     assert_int_equal(s.max_mappings, 64);
     assert_int_equal(s.max_pps, 50);
-    assert_false(s.chat_store);
-    assert_true(s.chat_hold);
+    assert_true(!s.chat_store && s.chat_hold);
     assert_int_equal(s.n_auto_accept, 2);
     assert_string_equal(s.auto_accept[0].name, "bob");
     assert_int_equal(s.auto_accept[0].max, UINT64_C(2) << 30);
