@@ -109,7 +109,8 @@ struct pv_chatlink_parcel {
 PV_MUST_CHECK int pv_chatlink_stored(struct pv_chatlink *link,
                                      const struct pv_chatlink_parcel *parcel, pv_ns now);
 
-/* --- lines of others: rooms, copies --------------------------------------------------------------------
+/* --- lines of others: rooms, copies
+ * --------------------------------------------------------------------
  */
 
 /* A connection to pk is wanted although nothing waits for it, until there is one. PV_ERR_NOT_FOUND:

@@ -69,8 +69,8 @@ struct pv_routercheck_trace {
 /*
  * How many NATs stand in the way, as far as it can be told: 0, 1, 2 = two or more, -1 unknown. By
  * the router's word about its outer address; without it by private addresses on the way out: those
- * of one network (/24) before a public one are one NAT; a further network of 192.168/16 or 100.64/10
- * makes two or more; one of 10/8 or 172.16/12 may be a carrier's routers: unknown.
+ * of one network (/24) before a public one are one NAT; a further network of 192.168/16 or
+ * 100.64/10 makes two or more; one of 10/8 or 172.16/12 may be a carrier's routers: unknown.
  */
 int pv_routercheck_levels(const struct pv_routercheck_result *router,
                           const struct pv_netcheck_result *nat,

@@ -37,9 +37,8 @@ static void members_are_told_where_tls_is_and_by_what_key(void **state)
     cw_create(w);
     for (int i = 0; i < 2; i++) {
         struct cw_client *c = cw_connect(w, &w->alice);
-        struct pv_ctl_msg *m =
-            cw_ask(w, c, cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER),
-                   PV_CTL_WELCOME);
+        struct pv_ctl_msg *m = cw_ask(
+            w, c, cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
         assert_int_equal(m->u.welcome.has_tls, i == 1);
         if (i == 1) {
             assert_memory_equal(m->u.welcome.tls.pin, tls.pin, sizeof(tls.pin));
