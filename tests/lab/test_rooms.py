@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Rooms, a full disk, and copies that members hold."""
+import base64
 import os
 import signal
 
@@ -123,3 +124,67 @@ def a_member_holds_copies(lab):
     wait("a to know", lambda: [m["state"] for m in a.json("history", "b")["messages"]]
          == ["delivered"] * 3, 60)
     equal(len(said(b)), 3, "messages of b, which came both ways")
+
+
+RAW = """
+import socket, sys
+s = socket.create_connection((sys.argv[1], 2047), 10)
+s.settimeout(10)
+try:
+    s.sendall(sys.stdin.buffer.read())
+    s.shutdown(socket.SHUT_WR)
+    while s.recv(65536):
+        pass
+except OSError:
+    pass
+"""
+
+
+@scenario
+def a_malicious_member(lab):
+    """What c writes to b's port itself is refused and counted; a and b go on."""
+    _, (a, b, c) = three(lab)
+    a.ctl("room", "create", "crew")
+    a.ctl("room", "invite", "crew", "b")
+    wait("b to be in the room", lambda: b.json("room", "list")["rooms"])
+    room = b.json("room", "list")["rooms"][0]["id"]
+    a_key, b_key = c.peer(a)["key"], c.peer(b)["key"]
+
+    def text(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+    def key(k):
+        return base64.urlsafe_b64decode(k + "=")
+
+    def drops(name):
+        return b.json("status")["drops"].get(name, 0)
+
+    def writes(lines, name):
+        before = drops(name)
+        c.run("python3", "-c", RAW, c.addr(b), stdin=lines, timeout=60)
+        wait(f"{name} to count", lambda: drops(name) > before)
+
+    said_by_a = b"\x01\x04" + base64.urlsafe_b64decode(room + "==") + key(a_key) + bytes(7) + \
+        b"\x01" + bytes(8) + b"I give up" + bytes(64)
+    writes("x" * 200000, "chat_frame")
+    writes('{"id":1}\n', "chat_frame")
+    writes('{"room":"x"}\n', "room_frame")
+    writes('{"room":"%s","records":["%s"]}\n' % (room, text(said_by_a)), "room_forged")
+    writes('{"room":"%s","want":[["%s",0]]}\n' % (room, a_key), "room_stranger")
+    writes('{"copy":"%s","from":"%s","box":"%s"}\n' % (text(bytes(16)), a_key, text(bytes(500))),
+           "copy_forged")
+    writes('{"copy":"%s","to":"%s","box":"%s"}\n' % (text(bytes(16)), a_key, text(bytes(500))),
+           "copy_refused")
+    writes("".join('{"ack":"%s","state":"read"}\n' % text(i.to_bytes(16, "big"))
+                   for i in range(4000)), "chat_flood")
+    equal(said(b), [], "what b believed")
+
+    c.run("python3", "-c", RAW, c.addr(b), stdin="\033]0;owned\007\033[2Jhi\n")
+    wait("the plain line", lambda: len(said(b)) == 1)
+    shown = b.ctl("inbox").out
+    check("hi" in shown and "\033" not in shown and "\007" not in shown, f"shown: {shown!r}")
+    a.ctl("send", "b", "still here")
+    a.ctl("send", "#crew", "here too")
+    wait("a's lines", lambda: {t for f, t in said(b) if f == "a"} == {"still here", "here too"})
+    equal(b_key, a.peer(b)["key"], "who b is")
+    b.p2pvpnd.must_run()
