@@ -17,8 +17,8 @@ enum {
 };
 
 static const struct pv_command *const GROUPS[] = {
-    pv_cmds_network, pv_cmds_node,  pv_cmds_info, pv_cmds_ping,
-    pv_cmds_chat,    pv_cmds_files, pv_cmds_room, pv_cmds_netcheck,
+    pv_cmds_network, pv_cmds_node, pv_cmds_info,     pv_cmds_ping,       pv_cmds_chat,
+    pv_cmds_files,   pv_cmds_room, pv_cmds_netcheck, pv_cmds_completion,
 };
 
 /* Options of every command; in a command's table its own come after them. */
@@ -249,7 +249,7 @@ static void print_overview(FILE *out)
           out);
     for (size_t g = 0; g < PV_ARRAY_LEN(GROUPS); g++) {
         for (const struct pv_command *c = GROUPS[g]; c->name != NULL; c++)
-            fprintf(out, "  %-9s %s\n", c->name, c->summary);
+            fprintf(out, "  %-10s %s\n", c->name, c->summary);
     }
     fputs("\nflags, before or after the command:\n"
           "  --socket PATH   p2pvpnd's control socket (" PV_CLI_SOCKET ")\n"
@@ -274,6 +274,17 @@ static void print_help(const struct pv_command *c, FILE *out)
 }
 
 /* --- running ------------------------------------------------------------------------------- */
+
+const struct pv_command *pv_cli_command(size_t i)
+{
+    for (size_t g = 0; g < PV_ARRAY_LEN(GROUPS); g++) {
+        for (const struct pv_command *c = GROUPS[g]; c->name != NULL; c++) {
+            if (i-- == 0)
+                return c;
+        }
+    }
+    return NULL;
+}
 
 static const struct pv_command *find_command(const char *name)
 {

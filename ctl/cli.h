@@ -40,6 +40,9 @@ extern const struct pv_command pv_cmds_chat[];
 extern const struct pv_command pv_cmds_files[];
 extern const struct pv_command pv_cmds_room[];
 extern const struct pv_command pv_cmds_netcheck[];
+extern const struct pv_command pv_cmds_completion[];
+/* All of them, in the order of the overview; NULL behind the last. */
+const struct pv_command *pv_cli_command(size_t i);
 
 struct pv_cli {
     FILE *in, *out, *err;

@@ -44,17 +44,28 @@ static int client_read(struct pv_engine *e)
 static bool ctl_step(struct pv_engine *e, pv_ns now)
 {
     struct fake_stream *s = &e->streams[0];
-    size_t n = 0;
+    size_t n = 0, m = 0;
+    int pair[2];
     (void)now;
     switch (e->stage) {
-    case 0:
+    case 0: { /* an open file goes along, and a descriptor that is none */
+        FILE *file = tmpfile();
+        assert_non_null(file);
+        assert_int_equal(pipe(pair), 0);
         assert_int_equal(pv_unix_connect(world->socket, &e->client), PV_OK);
-        assert_int_equal(pv_stream_write(e->client, pv_view("hello\n", 6), &n), PV_OK);
+        assert_int_equal(pv_unix_write(e->client, pv_view("hel", 3), fileno(file), &n), PV_OK);
+        assert_int_equal(pv_unix_write(e->client, pv_view("lo\n", 3), pair[0], &m), PV_OK);
+        assert_int_equal(n + m, 6);
+        fclose(file);
+        close(pair[0]);
+        close(pair[1]);
         e->stage++;
         return false;
+    }
     case 1: /* it arrives, with who sent it; answer more than the kernel takes at once */
         if (s->in_len < 6)
             return false;
+        assert_int_equal(e->passed, 1);
         assert_memory_equal(s->in, "hello\n", 6);
         assert_int_equal(s->kind, PV_STREAM_CTL);
         assert_int_equal(s->who.uid, getuid());

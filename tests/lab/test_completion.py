@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""p2pvpnctl completion: what bash offers, with a daemon that knows names."""
+from lab import check, equal, scenario
+
+ASK = r"""
+PATH=$1:$PATH
+source <(p2pvpnctl completion bash)
+shift
+COMP_WORDS=(p2pvpnctl "$@")
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_p2pvpnctl
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+
+def offers(lab, host, *words):
+    r = host.run("bash", "-c", ASK, "bash", lab.build + "/bin", *words)
+    equal(r.err, "", "complaints of bash")
+    return r.out.split()
+
+
+@scenario
+def bash_offers_commands_options_and_names(lab):
+    coordinator = lab.coordinator()
+    a, bob, bert = lab.host("a"), lab.host("bob"), lab.host("bert")
+    equal(offers(lab, a, "sen"), ["send", "send-file"], "commands")
+    equal(offers(lab, a, "--so"), ["--socket"], "options of every command")
+    equal(offers(lab, a, "ping", "--di"), ["--direct"], "options of ping")
+    equal(offers(lab, a, "ping", "b"), [], "names without a daemon")
+    lab.network(coordinator, [a, bob, bert])
+    a.wait_peer(bob)
+    a.wait_peer(bert)
+    equal(sorted(offers(lab, a, "ping", "b")), ["bert", "bob"], "names")
+    equal(offers(lab, a, "--socket", "/run/p2pvpn/p2pvpnd.sock", "send-file", "bo"), ["bob"],
+          "a name behind a flag with a value")
+    equal(offers(lab, a, "files", "acc"), ["accept"], "words of files")
+    check("complete -c p2pvpnctl" in a.ctl("completion", "fish").out, "no script for fish")
+    check("bashcompinit" in a.ctl("completion", "zsh").out, "no script for zsh")
+    a.ctl("completion", "tcsh", code=2)
