@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -64,8 +65,39 @@ bool pv_notify_command_is_valid(const char *command)
 
 /* --- the program --------------------------------------------------------------------------- */
 
+/* Can only root and the owner of the program say what is at this path? A directory or a link that
+ * is somebody else's would let him choose a program, and with it whose rights it has. */
+static bool is_firm(const char *path, uid_t owner, struct reply *r)
+{
+    char part[PATH_MAX];
+    for (size_t len = 1; len <= strlen(path); len++) {
+        struct stat st;
+        if (path[len] != '/' && path[len] != '\0' && len > 1)
+            continue;
+        if (len >= sizeof(part))
+            return false;
+        memcpy(part, path, len);
+        part[len] = '\0';
+        if (lstat(part, &st) != 0) {
+            fail(r, PV_ERR_REFUSED, "notify: %.120s: %s", part, strerror(errno));
+            return false;
+        }
+        bool shared = !S_ISLNK(st.st_mode) && (st.st_mode & 0022) != 0 &&
+                      !(S_ISDIR(st.st_mode) && (st.st_mode & S_ISVTX) != 0);
+        if (!shared && (st.st_uid == 0 || st.st_uid == owner))
+            continue;
+        fail(r, PV_ERR_REFUSED,
+             "notify: %.120s: others than root and the program's owner may change it: chown it, "
+             "chmod go-w it",
+             part);
+        return false;
+    }
+    return true;
+}
+
 static bool may_run(const char *path, struct stat *st, struct reply *r)
 {
+    char real[PATH_MAX];
     if (stat(path, st) != 0) {
         fail(r, PV_ERR_REFUSED, "notify: %.120s: %s", path, strerror(errno));
         return false;
@@ -79,7 +111,11 @@ static bool may_run(const char *path, struct stat *st, struct reply *r)
              path);
         return false;
     }
-    return true;
+    if (realpath(path, real) == NULL) {
+        fail(r, PV_ERR_REFUSED, "notify: %.120s: %s", path, strerror(errno));
+        return false;
+    }
+    return is_firm(path, st->st_uid, r) && is_firm(real, st->st_uid, r);
 }
 
 /* In the new process; does not return. Everything it needs was made before the fork. */
@@ -116,8 +152,10 @@ static void wait_for(pid_t pid, const char *path, struct reply *r)
         pv_ns now = pv_clock_now();
         n = fd < 0 ? 1 : poll(&p, 1, now < until ? (int)((until - now) / PV_MS(1)) + 1 : 0);
     } while (n < 0 && errno == EINTR);
-    if (n <= 0)
+    if (n <= 0) {
         kill(-pid, SIGKILL);
+        kill(pid, SIGKILL); /* it may have left its group */
+    }
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
     if (fd >= 0)

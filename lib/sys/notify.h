@@ -42,7 +42,8 @@ void pv_notify_serve(int fd, const char *command);
 
 /* Asks for one run and waits for its end. PV_OK: it ended with code 0. Else why, in ret_error:
  * PV_ERR_CLOSED (the process is gone, or fd was shut down), PV_ERR_TIMEOUT, PV_ERR_REFUSED (the
- * file may be written by others, or is no program), PV_ERR_STATE (another code, or a signal). */
+ * file, or what leads to it, may be changed by others than root and its owner, or is no program),
+ * PV_ERR_STATE (another code, or a signal). */
 PV_MUST_CHECK int pv_notify_run(int fd, const struct pv_notify_message *msg,
                                 char ret_error[static PV_NOTIFY_ERROR_MAX]);
 

@@ -14,7 +14,7 @@ exit 0
 def start(lab):
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")
-    b.run("sh", "-ec", "mkdir -m 777 /run/notify; cat >/run/notify/program;"
+    b.run("sh", "-ec", "mkdir -m 1777 /run/notify; cat >/run/notify/program;"
           "chmod 755 /run/notify/program; chown nobody /run/notify/program", stdin=NOTIFY)
     b.run("sh", "-c", "cat >/etc/p2pvpn/p2pvpnd.conf",
           stdin="[chat]\nnotify = /run/notify/program one two\n")

@@ -117,6 +117,33 @@ static void a_program_others_may_write_is_not_run(void **state)
     assert_int_not_equal(access(output, F_OK), 0);
 }
 
+/* Else whoever owns the directory could put root's shell there, and write to it. */
+static void a_path_that_others_may_change_is_not_run(void **state)
+{
+    char link[sizeof(script) + 8];
+    (void)state;
+    write_script("#!/bin/sh\ntouch \"$(dirname \"$0\")/output\"\n", 0755);
+    assert_int_equal(chmod(dir, 0777), 0);
+    assert_int_equal(run(""), PV_ERR_REFUSED);
+    assert_non_null(strstr(error, dir));
+    assert_int_equal(chmod(dir, 0700), 0);
+    if (geteuid() != 0)
+        return;
+    assert_int_equal(chown(dir, 12345, 12346), 0);
+    assert_int_equal(run(""), PV_ERR_REFUSED);
+    assert_int_equal(chown(dir, 0, 0), 0);
+    snprintf(link, sizeof(link), "%s.link", script);
+    assert_int_equal(rename(script, link), 0);
+    assert_int_equal(symlink(link, script), 0);
+    assert_int_equal(lchown(script, 12345, 12346), 0);
+    assert_int_equal(run(""), PV_ERR_REFUSED);
+    assert_int_not_equal(access(output, F_OK), 0);
+    assert_int_equal(lchown(script, 0, 0), 0);
+    assert_int_equal(run(""), PV_OK);
+    assert_int_equal(access(output, F_OK), 0);
+    unlink(link);
+}
+
 static void it_runs_as_the_owner_of_its_file(void **state)
 {
     char text[64];
@@ -155,8 +182,11 @@ static void commands_are_absolute_paths_with_few_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EACH(it_gets_text_and_environment_and_nothing_else), EACH(its_code_and_signal_are_told),
-        EACH(a_program_others_may_write_is_not_run),         EACH(it_runs_as_the_owner_of_its_file),
+        EACH(it_gets_text_and_environment_and_nothing_else),
+        EACH(its_code_and_signal_are_told),
+        EACH(a_program_others_may_write_is_not_run),
+        EACH(it_runs_as_the_owner_of_its_file),
+        EACH(a_path_that_others_may_change_is_not_run),
         EACH(commands_are_absolute_paths_with_few_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
