@@ -126,9 +126,20 @@ static void close_all(struct pv_chatlink *link, struct chat_peer *peer)
     forget_window(peer);
 }
 
+/* What waits for the store is lost; whoever gave us a stored copy is told so. */
+static void lose_pending(struct pv_chatlink *link, struct chat_peer *peer)
+{
+    struct pv_chat_record none = {.outgoing = false};
+    for (const struct chat_pending *p = peer->pending; p != NULL; p = p->next) {
+        if (p->parcel != 0)
+            chat_event_push(link, PV_CHATLINK_PARCEL, p->parcel, PV_ERR_CLOSED, &none);
+    }
+    chat_drop_pending(peer);
+}
+
 void chat_refuse(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
 {
-    chat_drop_pending(peer);
+    lose_pending(link, peer);
     peer->delivered.n = peer->read.n = peer->noted.n = 0;
     close_all(link, peer);
     chat_back_off(link, peer, now);
@@ -350,7 +361,7 @@ void pv_chatlink_peer_gone(struct pv_chatlink *link, const uint8_t *pk, pv_ns no
     struct chat_peer *peer = chat_peer_find(link, pk);
     if (peer == NULL)
         return;
-    chat_drop_pending(peer);
+    lose_pending(link, peer);
     close_all(link, peer);
     pv_chatlink_peer_offline(link, pk, now);
 }

@@ -14,6 +14,17 @@ static void put_or_close(struct pv_chatlink *link, struct chat_conn *c, size_t l
         chat_lost_conn(link, c, true, now);
 }
 
+/* Tells the owner what became of stored copies. */
+static void tell_parcels(struct pv_chatlink *link, const struct chat_ack *acks, size_t n,
+                         int status)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct pv_chat_record none = {.outgoing = false};
+        if (acks[i].parcel != 0)
+            chat_event_push(link, PV_CHATLINK_PARCEL, acks[i].parcel, status, &none);
+    }
+}
+
 void chat_commit(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
 {
     size_t n = peer->n_pending;
@@ -45,6 +56,7 @@ void chat_commit(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
     struct chat_job *entry = NULL;
     int r = chat_job_emit(link, job, now, &entry);
     if (r < 0) {
+        tell_parcels(link, acks, n_acks, r);
         free(acks);
         chat_give_up(link, peer, r, now);
         return;
@@ -54,22 +66,12 @@ void chat_commit(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
     peer->committing = true;
 }
 
-/* Tells the owner what became of stored copies. */
-static void tell_parcels(struct pv_chatlink *link, const struct chat_job *job, int status)
-{
-    for (size_t i = 0; i < job->n_acks; i++) {
-        struct pv_chat_record none = {.outgoing = false};
-        if (job->acks[i].parcel != 0)
-            chat_event_push(link, PV_CHATLINK_PARCEL, job->acks[i].parcel, status, &none);
-    }
-}
-
 void chat_handle_committed(struct pv_chatlink *link, struct chat_peer *peer,
                            const struct chat_job *job, int status, struct pv_chatjob_result *result,
                            pv_ns now)
 {
     peer->committing = false;
-    tell_parcels(link, job, status);
+    tell_parcels(link, job->acks, job->n_acks, status);
     if (status < 0) {
         chat_give_up(link, peer, status, now);
         return;

@@ -449,7 +449,7 @@ static void a_flood_of_receipts_is_refused_and_counted(void **state)
 }
 
 /* A copy of the message seq of node 0 reaches node 1 by way of the coordinator. */
-static int give_copy(uint64_t seq, uint64_t number)
+static int put_copy(uint64_t seq, uint64_t number)
 {
     const struct pv_chat_record *m = &w.nodes[0].store.rows[seq - 1].rec;
     const struct pv_chatlink_parcel parcel = {.pk = w.nodes[0].pk,
@@ -459,7 +459,12 @@ static int give_copy(uint64_t seq, uint64_t number)
                                               .time_ms = m->time_ms,
                                               .text = pv_view(m->text, strlen(m->text)),
                                               .number = number};
-    int r = pv_chatlink_stored(w.nodes[1].link, &parcel, w.now);
+    return pv_chatlink_stored(w.nodes[1].link, &parcel, w.now);
+}
+
+static int give_copy(uint64_t seq, uint64_t number)
+{
+    int r = put_copy(seq, number);
     run_for(PV_S(1));
     return r;
 }
@@ -500,6 +505,23 @@ static void a_stored_copy_that_cannot_be_stored_is_told(void **state)
     assert_int_equal(w.nodes[1].messages, 1);
     const struct pv_chatlink_parcel own = {.pk = w.nodes[1].pk, .text = pv_view("x", 1)};
     assert_int_equal(pv_chatlink_stored(w.nodes[1].link, &own, w.now), PV_ERR_REFUSED);
+}
+
+static void a_stored_copy_behind_one_that_fails_is_told_too(void **state)
+{
+    (void)state;
+    send_text(0, "one");
+    send_text(0, "two");
+    run_for(PV_S(1));
+    w.job_fail_pc = 100;
+    assert_int_equal(put_copy(1, 41), PV_OK);
+    assert_int_equal(put_copy(2, 42), PV_OK); /* waits until the first is stored */
+    run_for(PV_S(1));
+    assert_int_equal(w.nodes[1].parcels, 2);
+    assert_true(w.nodes[1].parcel_status < 0);
+    w.job_fail_pc = 0;
+    assert_int_equal(give_copy(1, 43), PV_OK);
+    assert_int_equal(w.nodes[1].parcel_status, PV_OK);
 }
 
 static void a_message_seen_live_is_read(void **state)
@@ -708,6 +730,7 @@ int main(void)
         T(a_flood_of_receipts_is_refused_and_counted),
         T(a_stored_copy_and_the_message_itself_are_one),
         T(a_stored_copy_that_cannot_be_stored_is_told),
+        T(a_stored_copy_behind_one_that_fails_is_told_too),
         T(a_message_seen_live_is_read),
         T(a_store_that_fails_is_not_asked_in_a_loop),
         T(a_full_disk_is_told_and_heals),
