@@ -92,6 +92,9 @@ int pv_engine_seal_copy(struct pv_engine *e, const struct pv_peer *to,
     struct pv_parcel parcel = {
         .seq = m->seq, .time_ms = m->time_ms, .text = pv_view(m->text, strlen(m->text))};
     memcpy(parcel.id, m->id, sizeof(parcel.id));
+    /* A list that was asked for another peer may come late: its texts are not for this one. */
+    if (memcmp(m->peer, to->pk, sizeof(m->peer)) != 0)
+        return PV_ERR_STATE;
     return pv_parcel_seal(&route, &keys, &e->rng, &parcel, ret_box, ret_len);
 }
 
