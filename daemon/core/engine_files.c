@@ -148,7 +148,7 @@ void pv_engine_run_files(struct pv_engine *e, pv_ns now)
     send_notices(e, now);
     while (pv_filelink_poll_event(e->files, &number) == PV_OK)
         tell_watchers(e, number);
-    if (pv_filelink_take_dirty(e->files))
+    if (pv_filelink_take_dirty(e->files, now))
         save(e);
 }
 

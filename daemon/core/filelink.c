@@ -4,6 +4,12 @@
 
 #include "daemon/core/filelink_int.h"
 
+enum {
+    SAVE_RATE = 10, /* of the table, a second, ours: what a disk does beside everything else */
+    SAVE_BURST = 100,
+    SAVE_LATER_MS = 100,
+};
+
 /* --- the table ----------------------------------------------------------------------------- */
 
 bool pv_file_is_final(const struct pv_file *f)
@@ -70,8 +76,7 @@ void pv_file_drop(struct pv_filelink *l, const struct pv_file *f)
     pv_file_op(l, &op);
 }
 
-/* Nothing is lost with it: it is over, and not a received file that its user has not taken. */
-static bool is_spent(const struct pv_file *f)
+bool pv_file_is_spent(const struct pv_file *f)
 {
     return pv_file_is_final(f) && (f->e.outgoing || f->e.state != PV_FILE_DONE);
 }
@@ -79,7 +84,7 @@ static bool is_spent(const struct pv_file *f)
 struct pv_file *pv_filelink_add(struct pv_filelink *l)
 {
     for (size_t i = 0; l->n == PV_FILELINK_MAX && i < l->n; i++) {
-        if (!is_spent(&l->files[i]))
+        if (!pv_file_is_spent(&l->files[i]))
             continue;
         memmove(&l->files[i], &l->files[i + 1], (l->n - i - 1) * sizeof(l->files[0]));
         l->n--;
@@ -124,12 +129,18 @@ void pv_file_set(struct pv_filelink *l, struct pv_file *f, enum pv_file_state st
         pv_file_drop(l, f);
 }
 
-size_t pv_filelink_running(const struct pv_filelink *l)
+bool pv_filelink_has_room(const struct pv_filelink *l, const struct pv_file *f)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < l->n; i++)
-        n += l->files[i].tag != 0;
-    return n;
+    size_t n = 0, of_peer = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct pv_file *other = &l->files[i];
+        if (other->tag == 0)
+            continue;
+        n++;
+        of_peer += other->e.outgoing == f->e.outgoing &&
+                   memcmp(other->e.peer, f->e.peer, sizeof(f->e.peer)) == 0;
+    }
+    return n < PV_FILELINK_MAX_RUNNING && of_peer < PV_FILELINK_MAX_PEER_RUNNING;
 }
 
 /* --- requests of users --------------------------------------------------------------------- */
@@ -313,11 +324,16 @@ void pv_filelink_stop_all(struct pv_filelink *l)
         release(l, &l->files[i]);
 }
 
-bool pv_filelink_take_dirty(struct pv_filelink *l)
+bool pv_filelink_take_dirty(struct pv_filelink *l, pv_ns now)
 {
-    bool dirty = l->dirty;
+    if (!l->dirty || now < l->save_at)
+        return false;
+    if (!pv_bucket_take(&l->saves, SAVE_RATE, SAVE_BURST, 1, now)) {
+        l->save_at = now + PV_MS(SAVE_LATER_MS);
+        return false;
+    }
     l->dirty = false;
-    return dirty;
+    return true;
 }
 
 int pv_filelink_poll_event(struct pv_filelink *l, uint32_t *ret_number)

@@ -30,10 +30,12 @@
 #include "proto/file.h"
 
 enum {
-    PV_FILELINK_MAX = 128,       /* files known, both directions; the oldest final one gives way */
-    PV_FILELINK_MAX_OFFERS = 16, /* undecided offers of one peer */
-    PV_FILELINK_MAX_RUNNING = 8, /* transfers at once */
-    PV_FILELINK_MAX_CONNS = 32,  /* accepted connections that have not asked yet */
+    PV_FILELINK_MAX = 128,        /* files known, both directions; the oldest final one gives way */
+    PV_FILELINK_MAX_OFFERS = 16,  /* undecided offers of one peer */
+    PV_FILELINK_MAX_OF_PEER = 64, /* files of one peer that are coming, or not taken by the user */
+    PV_FILELINK_MAX_RUNNING = 8,  /* transfers at once */
+    PV_FILELINK_MAX_PEER_RUNNING = 4, /* with one peer, one way */
+    PV_FILELINK_MAX_CONNS = 32,       /* accepted connections that have not asked yet */
     PV_FILELINK_MAX_PEER_CONNS = 4,
     PV_FILELINK_MAX_CORRUPT = 3,  /* then it has failed */
     PV_FILELINK_SAVE_MAX = 65536, /* bytes of pv_filelink_save() */
@@ -77,8 +79,9 @@ struct pv_filelink_config {
 PV_MUST_CHECK int pv_filelink_new(struct pv_filelink **ret_link,
                                   const struct pv_filelink_config *cfg, struct pv_view saved);
 struct pv_filelink *pv_filelink_free(struct pv_filelink *link); /* NULL is fine; returns NULL */
-/* True once after something changed that a restart must know: then save it. */
-bool pv_filelink_take_dirty(struct pv_filelink *link);
+/* True once after something changed that a restart must know: then save it. Changes that come in a
+ * flood are saved together, a little later. */
+bool pv_filelink_take_dirty(struct pv_filelink *link, pv_ns now);
 /* The table as bytes; returns how many. */
 size_t pv_filelink_save(const struct pv_filelink *link, uint8_t buf[static PV_FILELINK_SAVE_MAX]);
 

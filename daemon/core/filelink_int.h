@@ -9,6 +9,7 @@
 #ifndef PV_FILELINK_INT_H
 #define PV_FILELINK_INT_H
 
+#include "base/bucket.h"
 #include "daemon/core/filelink.h"
 
 enum {
@@ -56,6 +57,8 @@ struct pv_filelink {
     uint64_t last_tag;
     uint32_t last_sid;
     bool dirty;
+    struct pv_bucket saves; /* what a peer says must not become writes without end */
+    pv_ns save_at;          /* not before */
     struct pv_file_conn conns[PV_FILELINK_MAX_CONNS];
     struct pv_fileop ops[PV_FILELINK_MAX_OPS]; /* a ring */
     size_t op_first, n_ops;
@@ -77,7 +80,10 @@ void pv_file_set_why(struct pv_filelink *l, struct pv_file *f, enum pv_file_why 
 /* Tells the peer the present state, as often as a change is told. */
 void pv_file_tell(struct pv_file *f, pv_ns now);
 void pv_file_op(struct pv_filelink *l, const struct pv_fileop *op);
-size_t pv_filelink_running(const struct pv_filelink *l);
+/* May a transfer of f begin, beside those that run? */
+bool pv_filelink_has_room(const struct pv_filelink *l, const struct pv_file *f);
+/* Nothing is lost with it: it is over, and not a received file that its user has not taken. */
+bool pv_file_is_spent(const struct pv_file *f);
 /* Starts what may run. */
 void pv_filelink_run(struct pv_filelink *l, pv_ns now);
 /* Removes what is kept of an incoming file. */

@@ -92,14 +92,18 @@ static void say(struct pv_filelink *l, const uint8_t *pk, const uint8_t *id,
 
 /* --- notices in ---------------------------------------------------------------------------- */
 
-static size_t undecided(const struct pv_filelink *l, const uint8_t *pk)
+/* Is there a place for one more file of this peer? decided: not one that waits for the user. */
+static bool has_place(const struct pv_filelink *l, const uint8_t *pk, bool decided)
 {
-    size_t n = 0;
+    size_t waiting = 0, all = 0;
     for (size_t i = 0; i < l->n; i++) {
-        const struct pv_file_entry *e = &l->files[i].e;
-        n += !e->outgoing && e->state == PV_FILE_OFFERED && memcmp(e->peer, pk, 32) == 0;
+        const struct pv_file *f = &l->files[i];
+        if (f->e.outgoing || pv_file_is_spent(f) || memcmp(f->e.peer, pk, 32) != 0)
+            continue;
+        all++;
+        waiting += f->e.state == PV_FILE_OFFERED;
     }
-    return n;
+    return all < PV_FILELINK_MAX_OF_PEER && (decided || waiting < PV_FILELINK_MAX_OFFERS);
 }
 
 /* Accepted unasked? */
@@ -112,8 +116,7 @@ static void new_offer(struct pv_filelink *l, const struct pv_filelink_peer *from
                       const struct pv_file_notice *n, pv_ns now)
 {
     bool yes = may_come(from, n);
-    struct pv_file *f =
-        !yes && undecided(l, from->pk) >= PV_FILELINK_MAX_OFFERS ? NULL : pv_filelink_add(l);
+    struct pv_file *f = has_place(l, from->pk, yes) ? pv_filelink_add(l) : NULL;
     if (f == NULL) {
         say(l, from->pk, n->id, PV_FILE_REFUSED, PV_FILE_WHY_TOO_MANY);
         return;
@@ -271,7 +274,7 @@ static void take_get(struct pv_filelink *l, const struct pv_file_conn *c, pv_ns 
         op.why = PV_FILE_WHY_GONE;
     else if (f->handle < 0)
         op.why = PV_FILE_WHY_ABSENT;
-    else if (f->tag == 0 && pv_filelink_running(l) >= PV_FILELINK_MAX_RUNNING)
+    else if (f->tag == 0 && !pv_filelink_has_room(l, f))
         op.why = PV_FILE_WHY_BUSY;
     else
         op.why = PV_FILE_WHY_NONE;
@@ -320,16 +323,18 @@ static void fetch(struct pv_filelink *l, struct pv_file *f, pv_ns now)
     pv_file_op(l, &op);
 }
 
+/* Is it to be fetched when its time has come? */
+static bool waits(const struct pv_file *f)
+{
+    return !f->e.outgoing && f->e.state == PV_FILE_ACCEPTED && f->tag == 0;
+}
+
 void pv_filelink_run(struct pv_filelink *l, pv_ns now)
 {
-    size_t running = pv_filelink_running(l);
-    for (size_t i = 0; i < l->n && running < PV_FILELINK_MAX_RUNNING; i++) {
+    for (size_t i = 0; i < l->n; i++) {
         struct pv_file *f = &l->files[i];
-        if (f->e.outgoing || f->e.state != PV_FILE_ACCEPTED || f->tag != 0 || !f->e.online ||
-            f->fetch_at > now)
-            continue;
-        fetch(l, f, now);
-        running++;
+        if (waits(f) && f->e.online && f->fetch_at <= now && pv_filelink_has_room(l, f))
+            fetch(l, f, now);
     }
 }
 
@@ -444,15 +449,14 @@ void pv_filelink_handle_timeout(struct pv_filelink *l, pv_ns now)
 
 pv_ns pv_filelink_next_timeout(const struct pv_filelink *l)
 {
-    pv_ns next = PV_NEVER;
-    bool room = pv_filelink_running(l) < PV_FILELINK_MAX_RUNNING;
+    pv_ns next = l->dirty ? l->save_at : PV_NEVER;
     for (size_t i = 0; i < l->n; i++) {
         const struct pv_file *f = &l->files[i];
         next = pv_min_ns(next, f->doubt_at);
         if (!f->e.online)
             continue;
         next = pv_min_ns(next, f->tell_at);
-        if (!f->e.outgoing && f->e.state == PV_FILE_ACCEPTED && f->tag == 0 && room)
+        if (waits(f) && f->fetch_at < next && pv_filelink_has_room(l, f))
             next = pv_min_ns(next, f->fetch_at);
     }
     for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++)

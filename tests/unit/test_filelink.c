@@ -233,7 +233,7 @@ static void drain(int i)
     }
     while (s->up && pv_filelink_poll_event(s->link, &number) == PV_OK)
         assert_non_null(pv_filelink_find(s->link, number));
-    if (s->up && pv_filelink_take_dirty(s->link))
+    if (s->up && pv_filelink_take_dirty(s->link, w.now))
         s->saved_len = pv_filelink_save(s->link, s->saved);
 }
 
@@ -471,6 +471,54 @@ static void a_flood_of_offers_is_refused_and_hurts_nobody(void **state)
     assert_int_equal(pv_filelink_accept(w.side[1].link, 1, w.now), PV_OK);
 }
 
+/* A notice of side 0 for side 1. */
+static void tell_1(const struct pv_file_notice *n)
+{
+    const struct pv_filelink_peer from = peer_of(1);
+    uint8_t buf[PV_FILE_NOTICE_MAX];
+    size_t len;
+    assert_int_equal(pv_file_notice_build(n, buf, &len), PV_OK);
+    pv_filelink_handle_notice(w.side[1].link, &from, pv_view(buf, len), w.now);
+}
+
+static void a_trusted_peer_fills_neither_the_table_nor_all_transfers(void **state)
+{
+    struct pv_file_notice n = {.kind = PV_FILE_OFFER, .size = 1, .name = "x"};
+    size_t known = 0, running = 0;
+    const struct pv_file_entry *f;
+    (void)state;
+    w.side[1].auto_max = 100;
+    for (unsigned i = 0; i < PV_FILELINK_MAX; i++) {
+        n.id[0] = (uint8_t)i;
+        tell_1(&n);
+    }
+    while ((f = pv_filelink_at(w.side[1].link, known)) != NULL) {
+        known++;
+        running += f->running;
+    }
+    assert_int_equal(known, PV_FILELINK_MAX_OF_PEER);
+    assert_int_equal(running, PV_FILELINK_MAX_PEER_RUNNING);
+}
+
+static void a_flood_of_notices_is_not_one_of_writes(void **state)
+{
+    unsigned saves = 0;
+    (void)state;
+    for (unsigned i = 0; i < 10000; i++) {
+        struct pv_file_notice n = {.kind = PV_FILE_OFFER, .size = 1, .name = "x", .id = {1}};
+        n.kind = i % 2 == 0 ? PV_FILE_OFFER : PV_FILE_WITHDRAW;
+        n.id[1] = (uint8_t)(i / 2);
+        n.id[2] = (uint8_t)(i / 512);
+        tell_1(&n);
+        saves += pv_filelink_take_dirty(w.side[1].link, w.now);
+    }
+    assert_in_range(saves, 1, 100);
+    assert_in_range(pv_filelink_next_timeout(w.side[1].link), w.now, w.now + PV_MS(100));
+    w.now += PV_MS(100); /* and the last state is not forgotten */
+    assert_true(pv_filelink_take_dirty(w.side[1].link, w.now));
+    assert_false(pv_filelink_take_dirty(w.side[1].link, w.now));
+}
+
 static void a_table_full_of_living_files_takes_no_more_and_old_ones_give_way(void **state)
 {
     uint32_t number = 0;
@@ -621,6 +669,8 @@ int main(void)
         EACH(a_restarted_sender_waits_for_the_same_file_and_goes_on),
         EACH(a_full_disk_is_told_and_tried_again),
         EACH(a_flood_of_offers_is_refused_and_hurts_nobody),
+        EACH(a_trusted_peer_fills_neither_the_table_nor_all_transfers),
+        EACH(a_flood_of_notices_is_not_one_of_writes),
         EACH(a_table_full_of_living_files_takes_no_more_and_old_ones_give_way),
         EACH(only_the_receiver_gets_a_file),
         EACH(connections_that_do_not_ask_are_closed_and_few),
