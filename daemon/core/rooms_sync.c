@@ -215,12 +215,14 @@ void room_note_delivered(struct pv_rooms *rs, struct room *room)
 static void begin_pending(struct pv_rooms *rs, const struct pv_room_frame *f, const uint8_t *pk,
                           pv_ns now)
 {
-    size_t n = 0;
+    size_t n = 0, of_peer = 0;
     struct room *room = NULL;
-    for (size_t i = 0; i < rs->n_rooms; i++)
+    for (size_t i = 0; i < rs->n_rooms; i++) {
         n += rs->rooms[i]->pending;
-    if (n >= PV_ROOMS_MAX_PENDING || rs->n_rooms - n >= PV_ROOM_MAX_ROOMS ||
-        room_new(rs, f->room, &room) < 0) {
+        of_peer += rs->rooms[i]->pending && room_same(rs->rooms[i]->from, pk);
+    }
+    if (n >= PV_ROOMS_MAX_PENDING || of_peer >= PV_ROOMS_MAX_PEER_PENDING ||
+        rs->n_rooms - n >= PV_ROOM_MAX_ROOMS || room_new(rs, f->room, &room) < 0) {
         rs->counts.full++;
         return;
     }

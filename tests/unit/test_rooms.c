@@ -595,9 +595,14 @@ static void floods_and_rubbish_close_the_connection_and_nothing_else(void **stat
     assert_true(pv_rooms_counts(w.n[ANNA].rooms).floods > 0);
     assert_int_equal(say(BOB, "crew", "all is well"), PV_OK);
     assert_string_equal(w.n[ANNA].said, "all is well");
+    assert_int_equal(open_room(BOB, "late"), PV_OK);
+    assert_int_equal(invite(BOB, "late", ANNA), PV_OK); /* comes although eve's do not */
+    run_for(PV_S(1));
+    assert_non_null(room_of(ANNA, "late"));
     run_for(PV_S(60)); /* what she spoke of is forgotten */
     struct pv_rooms_info info;
-    assert_false(pv_rooms_info(w.n[ANNA].rooms, 1, &info));
+    assert_true(pv_rooms_info(w.n[ANNA].rooms, 1, &info));
+    assert_false(pv_rooms_info(w.n[ANNA].rooms, 2, &info));
 }
 
 static void a_node_with_an_older_disk_fetches_its_own_lines_first(void **state)
