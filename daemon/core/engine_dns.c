@@ -12,7 +12,7 @@
 
 enum {
     TTL = 30,   /* seconds, ours: a name that was given up may be another's soon */
-    RATE = 200, /* answers a second to one /24 or /56, ours: a resolver without a cache */
+    RATE = 200, /* answers a second to one member, ours: a resolver without a cache */
     BURST = 400,
     SOURCES = 1024,
 };
@@ -48,6 +48,17 @@ static bool may_ask(const struct pv_engine *e, const struct pv_addr *src)
     struct pv_addr ip = *src;
     ip.port = 0;
     return pv_roster_by_ip(e->roster, &ip) != NULL;
+}
+
+/* Members, whose addresses are proven, are told apart by the end of them; the buckets tell apart
+ * networks, and the overlay is one: a member that floods would silence all others. */
+static struct pv_addr bucket_of(const struct pv_addr *src)
+{
+    struct pv_addr key = {.family = src->family};
+    size_t len = pv_addr_ip_len(src);
+    for (size_t i = 0; i < len; i++)
+        key.ip[i] = src->ip[len - 1 - i];
+    return key;
 }
 
 /* What a name stands for. */
@@ -133,7 +144,9 @@ bool pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_vie
     struct pv_dns_query q;
     struct pv_dns_answer a = {.rcode = PV_DNS_OK};
     char zone[PV_NAMES_FULL_BUF], full[PV_NAMES_FULL_BUF];
-    if (e->roster == NULL || !may_ask(e, src) || !pv_bucket_table_take(e->dns_rate, src, 1, now))
+    const struct pv_addr bucket = bucket_of(src);
+    if (e->roster == NULL || !may_ask(e, src) ||
+        !pv_bucket_table_take(e->dns_rate, &bucket, 1, now))
         return false;
     snprintf(zone, sizeof(zone), "%s.p2p", pv_roster_network(e->roster)->name);
     int r = pv_dns_query_parse(packet, &q);
