@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
@@ -46,38 +47,71 @@ static int copy(int from, int to)
     return fsync(to) == 0 ? PV_OK : -errno;
 }
 
+/* A copy without a name, which gets it whole or not at all. */
+static int put_whole(int from, int dir, const char *name)
+{
+    char self[32];
+    struct stat st;
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return PV_ERR_EXISTS;
+    int to = openat(dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, MODE);
+    if (to < 0)
+        return PV_ERR_UNSUPPORTED;
+    int r = copy(from, to);
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", to);
+    if (r == PV_OK && linkat(AT_FDCWD, self, dir, name, AT_SYMLINK_FOLLOW) != 0)
+        r = errno == EEXIST ? PV_ERR_EXISTS : errno == ENOENT ? PV_ERR_UNSUPPORTED : -errno;
+    close(to);
+    return r;
+}
+
+/* As name, which has no slash, in dir. */
+static int put(int from, int dir, const char *name)
+{
+    int to = -1;
+    int r = put_whole(from, dir, name);
+    if (r != PV_ERR_UNSUPPORTED)
+        return r;
+    r = create_beneath(dir, name, &to); /* a file system without O_TMPFILE, or no /proc */
+    if (r < 0)
+        return r;
+    r = copy(from, to);
+    close(to);
+    if (r < 0)
+        unlinkat(dir, name, 0);
+    return r;
+}
+
+static int put_in(int from, const char *dir, const char *name)
+{
+    int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (at < 0)
+        return -errno;
+    int r = put(from, at, name);
+    close(at);
+    return r;
+}
+
 /* The user's own choice: any path, but nothing is overwritten. */
 static int fetch_to(int from, const char *path)
 {
-    int to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, MODE);
-    if (to < 0)
-        return errno == EEXIST ? PV_ERR_EXISTS : -errno;
-    int r = copy(from, to);
-    close(to);
-    if (r < 0)
-        unlink(path);
+    const char *slash = strrchr(path, '/');
+    const char *name = slash == NULL ? path : slash + 1;
+    if (name[0] == '\0')
+        return -EISDIR;
+    char *dir = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+    int r = dir == NULL ? PV_ERR_NOMEM : put_in(from, dir, name);
+    free(dir);
     return r;
 }
 
 int pv_fetch(int from, const char *dir, const char *name, const char *path)
 {
     char clean[PV_FILE_NAME_BUF];
-    int to = -1;
     if (path != NULL)
         return fetch_to(from, path);
     /* p2pvpnd has cleaned it; whoever answers on its socket need not have. */
     if (pv_file_name_clean(pv_view(name, strlen(name)), clean) != PV_OK)
         return PV_ERR_MALFORMED;
-    int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (at < 0)
-        return -errno;
-    int r = create_beneath(at, clean, &to);
-    if (r == PV_OK) {
-        r = copy(from, to);
-        close(to);
-        if (r < 0)
-            unlinkat(at, clean, 0);
-    }
-    close(at);
-    return r;
+    return put_in(from, dir, clean);
 }

@@ -10,7 +10,8 @@
 /*
  * Copies what from holds into a new file: path when not NULL, else dir/name, name being what the
  * other side calls it. The file must not exist, and a name of others cannot leave dir (openat2
- * RESOLVE_BENEATH, O_EXCL). What could not be copied whole is removed.
+ * RESOLVE_BENEATH, O_EXCL). It gets its name when it is whole, where the file system can do that;
+ * elsewhere what could not be copied whole is removed.
  * PV_ERR_EXISTS; PV_ERR_MALFORMED (no name to use); -errno.
  */
 PV_MUST_CHECK int pv_fetch(int from, const char *dir, const char *name, const char *path);
