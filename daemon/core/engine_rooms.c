@@ -136,8 +136,10 @@ void pv_engine_rooms_pump(struct pv_engine *e, pv_ns now)
     uint64_t tag;
     while (pv_rooms_poll_transmit(e->rooms, &line) == PV_OK) {
         int r = pv_chatlink_say(e->chat, line.pk, pv_view(line.bytes, line.len));
-        if (r != PV_OK) /* it is said again when it matters */
+        if (r != PV_OK)
             pv_log(e->log, PV_LOG_DEBUG, "what=\"room line not sent\" why=\"%s\"", pv_strstatus(r));
+        if (r != PV_OK && r != PV_ERR_NOT_FOUND) /* a new connection begins anew by itself */
+            pv_rooms_unsaid(e->rooms, line.pk, now);
         free(line.bytes);
     }
     while (pv_rooms_poll_want(e->rooms, pk) == PV_OK) {

@@ -66,6 +66,9 @@ PV_MUST_CHECK int pv_rooms_peer_online(struct pv_rooms *rooms, const uint8_t *pk
                                        pv_ns now);
 /* A connection to it can carry lines from now on, a new one; or there is none any more. */
 void pv_rooms_peer_up(struct pv_rooms *rooms, const uint8_t *pk, bool up, pv_ns now);
+/* A line for it got lost although the connection stands: its output is full. What it must know is
+ * said again a little later. */
+void pv_rooms_unsaid(struct pv_rooms *rooms, const uint8_t *pk, pv_ns now);
 /* A line of it for which pv_room_is_frame(). PV_ERR_REFUSED: close its connections, it does what no
  * honest node does. */
 PV_MUST_CHECK int pv_rooms_handle_frame(struct pv_rooms *rooms, const uint8_t *pk,

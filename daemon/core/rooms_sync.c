@@ -10,6 +10,7 @@ enum {
     LIST_S = 60,     /* ours: until the same list is sent to a member again */
     AGAIN_MS = 200,  /* ours: until who got records is told again what there is */
     PENDING_S = 30,  /* ours: an invitation is fetched within this, or forgotten */
+    UNSAID_S = 1,    /* ours: until what could not be sent is said again */
     ONLINE_MS = 500, /* ours: who comes online is not told by all at once */
 };
 
@@ -617,6 +618,22 @@ void pv_rooms_peer_up(struct pv_rooms *rooms, const uint8_t *pk, bool up, pv_ns 
         if (room_is_in(m))
             room_tell(room, m, now);
         room_run(rooms, room, now);
+    }
+}
+
+void pv_rooms_unsaid(struct pv_rooms *rooms, const uint8_t *pk, pv_ns now)
+{
+    rooms->now = now;
+    for (size_t i = 0; i < rooms->n_rooms; i++) {
+        struct room *room = rooms->rooms[i];
+        struct room_member *m = room_member_find(room, pk);
+        if (m == NULL || m == room->self)
+            continue;
+        m->told = 0;
+        m->list_at = 0;
+        if (room_is_in(m))
+            room_tell(room, m, now + PV_S(UNSAID_S));
+        room_rearm(rooms, room);
     }
 }
 

@@ -28,6 +28,7 @@ struct node {
     char said[4096]; /* texts that came, in order */
     unsigned invited, left, sent, failed, delivered;
     int last_status;
+    bool choked;         /* its lines do not get out */
     bool refuses[NODES]; /* whose connections were closed for what came on them */
 };
 
@@ -146,9 +147,11 @@ static bool drain(int i)
         int to = index_of(line.pk);
         w.lines++;
         any = true;
-        if (to >= 0 && w.up[i][to] && w.n[to].rooms != NULL &&
-            pv_rooms_handle_frame(w.n[to].rooms, n->keys.pk, pv_view(line.bytes, line.len - 1),
-                                  w.now) == PV_ERR_REFUSED)
+        if (n->choked)
+            pv_rooms_unsaid(n->rooms, line.pk, w.now);
+        else if (to >= 0 && w.up[i][to] && w.n[to].rooms != NULL &&
+                 pv_rooms_handle_frame(w.n[to].rooms, n->keys.pk, pv_view(line.bytes, line.len - 1),
+                                       w.now) == PV_ERR_REFUSED)
             w.n[to].refuses[i] = true;
         free(line.bytes);
     }
@@ -304,6 +307,21 @@ static void what_is_said_reaches_every_member_at_once(void **state)
     before = w.lines;
     run_for(PV_S(600));
     assert_int_equal(w.lines, before);
+}
+
+static void what_found_no_room_in_the_output_is_said_again(void **state)
+{
+    (void)state;
+    anna_and_bob();
+    w.n[ANNA].choked = true;
+    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    unsigned before = w.lines;
+    run_for(PV_S(20));
+    assert_string_equal(w.n[BOB].said, "");
+    assert_in_range(w.lines - before, 10, 40); /* not in a loop */
+    w.n[ANNA].choked = false;
+    run_for(PV_S(2));
+    assert_string_equal(w.n[BOB].said, "one");
 }
 
 static void who_was_away_gets_it_from_anybody(void **state)
@@ -632,6 +650,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(what_is_said_reaches_every_member_at_once),
+        T(what_found_no_room_in_the_output_is_said_again),
         T(who_was_away_gets_it_from_anybody),
         T(who_comes_late_gets_what_was_said_since_the_invitation),
         T(nothing_is_lost_or_doubled_through_restarts_and_full_disks),
