@@ -416,10 +416,15 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
     };
     _Static_assert(PV_ARRAY_LEN(cfg.own_addrs) == PV_SETTINGS_MAX_ADDRS, "all of them fit");
     memcpy(cfg.own_addrs, s->addrs, sizeof(cfg.own_addrs));
+    cfg.n_relays = s->n_relays;
+    memcpy(cfg.relays, s->relays, sizeof(cfg.relays));
+    memcpy(cfg.relay_user, s->relay_user, sizeof(cfg.relay_user));
+    memcpy(cfg.relay_password, s->relay_password, sizeof(cfg.relay_password));
     snprintf(cfg.tun_name, sizeof(cfg.tun_name), "%s", d->tun);
     default_node_name(&d->rng, cfg.hostname);
     int r = pv_engine_new(&d->engine, &cfg, pv_clock_now());
     pv_wipe(peers, s->n_peers * sizeof(*peers));
+    pv_wipe(cfg.relay_password, sizeof(cfg.relay_password));
     free(peers);
     if (r < 0)
         return say(EXIT_FAILED, "start: %s", pv_strstatus(r));

@@ -233,11 +233,11 @@ static int read_in(struct pv_relayio *io, struct conn *c)
 
 /* --- opening and closing ------------------------------------------------------------------- */
 
-static int make_tls(struct pv_relayio *io, struct conn *c, const struct pv_relay_to *to,
+static int make_tls(struct pv_relayio *io, struct conn *c, const struct pv_relayway_to *to,
                     char why[static PV_TLS_ERROR_MAX])
 {
     struct pv_tls_peer peer = {.trust = PV_TLS_TRUST_ANY};
-    _Static_assert((int)PV_TLS_PIN_LEN == (int)PV_RELAY_PIN_LEN, "both are SHA-256");
+    _Static_assert((int)PV_TLS_PIN_LEN == (int)PV_RELAYWAY_PIN_LEN, "both are SHA-256");
     _Static_assert((int)PV_TLS_ERROR_MAX <= (int)PV_RELAYIO_WHY_MAX, "a reason is not cut");
     if (io->tls_ctx == NULL) {
         int r = pv_tls_ctx_new_client(&io->tls_ctx, NULL, why);
@@ -254,7 +254,7 @@ static int make_tls(struct pv_relayio *io, struct conn *c, const struct pv_relay
     return pv_tls_new_client(&c->tls, io->tls_ctx, &peer);
 }
 
-static int begin(struct pv_relayio *io, struct conn *c, const struct pv_relay_to *to,
+static int begin(struct pv_relayio *io, struct conn *c, const struct pv_relayway_to *to,
                  char why[static PV_TLS_ERROR_MAX])
 {
     static const struct pv_stream_bind anywhere = {.ifname = NULL};
@@ -277,7 +277,7 @@ static int begin(struct pv_relayio *io, struct conn *c, const struct pv_relay_to
     return PV_OK;
 }
 
-static void open_stream(struct pv_relayio *io, uint16_t stream, const struct pv_relay_to *to)
+static void open_stream(struct pv_relayio *io, uint16_t stream, const struct pv_relayway_to *to)
 {
     char why[PV_TLS_ERROR_MAX] = "";
     struct conn *c = find(io, 0);
@@ -331,7 +331,7 @@ static void take_record(struct pv_relayio *io, struct pv_view record)
     if (head.kind == RECORD_MESSAGE) {
         send_message(io, head.stream, body);
     } else if (head.kind == RECORD_OPEN) {
-        struct pv_relay_to to;
+        struct pv_relayway_to to;
         memcpy(&to, body.ptr, sizeof(to));
         open_stream(io, head.stream, &to);
     } else {
@@ -496,7 +496,7 @@ static int push(struct pv_relayio *io, enum pv_relayio_sender sender, struct rec
     return r;
 }
 
-int pv_relayio_do(struct pv_relayio *io, const struct pv_relay_op *op)
+int pv_relayio_do(struct pv_relayio *io, const struct pv_relayway_op *op)
 {
     const struct record head = {.kind = op->open ? RECORD_OPEN : RECORD_CLOSE,
                                 .stream = op->stream};

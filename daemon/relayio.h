@@ -6,14 +6,14 @@
  *
  * Nothing blocks anybody else: senders put messages on bounded rings; what does not fit, or finds
  * more than PV_RELAYIO_UNSENT bytes unwritten, is dropped and counted, as on any full line. Which
- * streams there are is decided by the engine (daemon/core/relay.h). Each function says whose it is;
- * each ring has one writer and one reader.
+ * streams there are is decided by the engine (daemon/core/relayway.h). Each function says whose it
+ * is; each ring has one writer and one reader.
  */
 #ifndef PV_RELAYIO_H
 #define PV_RELAYIO_H
 
 #include "base/pv.h"
-#include "daemon/core/relay.h"
+#include "daemon/core/relayway.h"
 
 enum {
     PV_RELAYIO_STREAMS = 16,        /* open at once; the engine has one or two a relay */
@@ -33,7 +33,7 @@ struct pv_relayio *pv_relayio_free(struct pv_relayio *io);
 /* --- control thread ------------------------------------------------------------------------ */
 
 /* Opens (an event answers) or closes (none does) a stream. PV_ERR_NO_SPACE: too much waits. */
-PV_MUST_CHECK int pv_relayio_do(struct pv_relayio *io, const struct pv_relay_op *op);
+PV_MUST_CHECK int pv_relayio_do(struct pv_relayio *io, const struct pv_relayway_op *op);
 
 struct pv_relayio_event {
     uint16_t stream;

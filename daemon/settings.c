@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/settings_relay.h"
 #include "sys/file.h"
 #include "sys/notify.h"
 #include "sys/tun.h"
@@ -179,6 +180,30 @@ static int take_suite(struct ctx *c)
     return PV_OK;
 }
 
+static int take_turn(struct ctx *c)
+{
+    const char *why = "";
+    if (c->s->n_relays == PV_ENGINE_MAX_RELAYS)
+        return bad(c, "turn: at most 7 servers are supported");
+    if (pv_settings_relay_parse(c->value, &c->s->relays[c->s->n_relays], &why) < 0)
+        return bad(c, why);
+    c->s->n_relays++;
+    return PV_OK;
+}
+
+static int take_relay_user(struct ctx *c)
+{
+    if (c->value[0] == '\0' || strlen(c->value) >= sizeof(c->s->relay_user))
+        return bad(c, "user: expected 1 to 128 characters");
+    snprintf(c->s->relay_user, sizeof(c->s->relay_user), "%s", c->value);
+    return PV_OK;
+}
+
+static int take_password_file(struct ctx *c)
+{
+    return take_path(c, "password-file: expected an absolute path", c->s->relay_password_file);
+}
+
 static int take_level(struct ctx *c)
 {
     if (pv_log_level_parse(c->value, &c->s->log_level) < 0)
@@ -344,6 +369,11 @@ static const struct key chat_keys[] = {
 static const struct key dns_keys[] = {
     {"listen", take_listen, false},
 };
+static const struct key relay_keys[] = {
+    {"turn", take_turn, true},
+    {"user", take_relay_user, false},
+    {"password-file", take_password_file, false},
+};
 static const struct key log_keys[] = {
     {"level", take_level, false},
 };
@@ -360,6 +390,7 @@ static const struct section sections[] = {
     {"traversal", traversal_keys, PV_ARRAY_LEN(traversal_keys)},
     {"chat", chat_keys, PV_ARRAY_LEN(chat_keys)},
     {"dns", dns_keys, PV_ARRAY_LEN(dns_keys)},
+    {"relay", relay_keys, PV_ARRAY_LEN(relay_keys)},
     {"log", log_keys, PV_ARRAY_LEN(log_keys)},
 };
 
@@ -416,11 +447,11 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
         return PV_ERR_MALFORMED;
     c->peer = NULL;
     if (section == NULL) {
-        snprintf(
-            c->error, c->cap,
-            "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], [chat], "
-            "[dns] and [log]",
-            item->section);
+        snprintf(c->error, c->cap,
+                 "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], "
+                 "[relay], [chat], "
+                 "[dns] and [log]",
+                 item->section);
         return PV_ERR_MALFORMED;
     }
     if (section->keys == peer_keys)
@@ -475,6 +506,7 @@ void pv_settings_done(struct pv_settings *s)
         pv_wipe(s->peers, s->n_peers * sizeof(*s->peers));
     free(s->peers);
     free(s->auto_accept);
+    pv_wipe(s->relay_password, sizeof(s->relay_password));
     pv_settings_init(s);
 }
 
@@ -487,6 +519,12 @@ int pv_settings_parse(struct pv_settings *s, const char *file, struct pv_view te
     if (r >= 0) {
         r = finish_peer(&c, error.text, sizeof(error.text));
         error.line = c.peer_line;
+    }
+    if (r >= 0 && s->n_relays > 0 &&
+        (s->relay_user[0] == '\0' || s->relay_password_file[0] == '\0')) {
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX,
+                 "%s: [relay] turn needs user and password-file beside it", file);
+        return PV_ERR_MALFORMED;
     }
     if (r == PV_ERR_NOMEM)
         snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "%s: out of memory", file);
@@ -533,6 +571,33 @@ int pv_settings_read_key(const char *file, uint8_t ret_key[static 32],
     return r;
 }
 
+int pv_settings_read_password(const char *file, char ret_password[static PV_TURNC_TEXT_MAX + 1],
+                              char ret_error[static PV_SETTINGS_ERROR_MAX])
+{
+    char *text = NULL;
+    size_t len = 0;
+    int r = pv_file_read(file, 1024, &text, &len);
+    if (r < 0) {
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read password file %s: %s", file,
+                 r == PV_ERR_NOT_FOUND ? "no such file" : pv_strstatus(r));
+        return r;
+    }
+    size_t n = strcspn(text, "\r\n");
+    bool ok = n > 0 && n <= PV_TURNC_TEXT_MAX && n + strspn(text + n, "\r\n") == len;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = text[i] >= 0x20 && text[i] < 0x7f;
+    if (ok) {
+        memcpy(ret_password, text, n);
+        ret_password[n] = '\0';
+    } else {
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX,
+                 "read password file %s: expected one line of at most 128 ASCII characters", file);
+        r = PV_ERR_MALFORMED;
+    }
+    pv_file_free(text, len);
+    return r;
+}
+
 int pv_settings_load_keys(struct pv_settings *s, char ret_error[static PV_SETTINGS_ERROR_MAX])
 {
     for (size_t i = 0; i < s->n_peers; i++) {
@@ -543,5 +608,7 @@ int pv_settings_load_keys(struct pv_settings *s, char ret_error[static PV_SETTIN
         if (r < 0)
             return r;
     }
+    if (s->relay_password_file[0] != '\0')
+        return pv_settings_read_password(s->relay_password_file, s->relay_password, ret_error);
     return PV_OK;
 }

@@ -42,6 +42,11 @@ struct pv_settings {
     bool dns;        /* [dns] listen = on */
     bool chat_hold;  /* [chat] hold = on; the default is off */
     bool chat_store; /* [chat] store = coordinator, the default; false: off */
+    struct pv_relayway_server relays[PV_ENGINE_MAX_RELAYS]; /* [relay] turn */
+    size_t n_relays;
+    char relay_user[PV_TURNC_TEXT_MAX + 1];         /* "" = none */
+    char relay_password_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
+    char relay_password[PV_TURNC_TEXT_MAX + 1];     /* of pv_settings_load_keys() */
     enum pv_log_level log_level;
     bool portmap_off;      /* [traversal]: routers are not asked to map the port */
     bool predict_off;      /* no attempts that predict ports */
@@ -67,7 +72,12 @@ PV_MUST_CHECK int pv_settings_load(struct pv_settings *s, const char *file,
  */
 PV_MUST_CHECK int pv_settings_read_key(const char *file, uint8_t ret_key[static 32],
                                        char ret_error[static PV_SETTINGS_ERROR_MAX]);
-/* Reads the preshared keys of all peers into them. */
+/* Reads the password of the relays: one line of at most 128 printable characters. PV_ERR_MALFORMED,
+ * -errno; ret_error. Wipe it. */
+PV_MUST_CHECK int pv_settings_read_password(const char *file,
+                                            char ret_password[static PV_TURNC_TEXT_MAX + 1],
+                                            char ret_error[static PV_SETTINGS_ERROR_MAX]);
+/* Reads the preshared keys of all peers into them, and the relays' password. */
 PV_MUST_CHECK int pv_settings_load_keys(struct pv_settings *s,
                                         char ret_error[static PV_SETTINGS_ERROR_MAX]);
 

@@ -118,6 +118,8 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
     if (r == PV_OK)
         r = pv_engine_relays_new(e);
     if (r == PV_OK)
+        r = pv_engine_turn_new(e, cfg);
+    if (r == PV_OK)
         r = pv_recall_new(&e->recall, &e->rng, PV_PEER_MAX);
     if (r == PV_OK && (e->sync_tx = calloc(1, sizeof(*e->sync_tx))) == NULL)
         r = PV_ERR_NOMEM;
@@ -258,6 +260,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_hardnat_free(e->hard);
     pv_mapper_free(e->mapper);
     pv_engine_relays_free(e);
+    pv_engine_turn_free(e);
     pv_recall_free(e->recall);
     pv_cookie_checker_free(e->cookies);
     pv_fp_builder_free(e->fp);

@@ -27,17 +27,18 @@
 #include "daemon/core/gatherer.h"
 #include "daemon/core/hardnat.h"
 #include "daemon/core/job.h"
-#include "daemon/core/relay.h"
+#include "daemon/core/relayway.h"
 #include "proto/dns.h"
 #include "proto/inband.h"
 
 enum {
     PV_ENGINE_MTU = 1500, /* bytes; no datagram of the control side is larger */
-    PV_ENGINE_INJECT_MAX = PV_INBAND_PROBE_MAX, /* bytes of an in-band packet */
-    PV_ENGINE_MAX_LINKS = 64,                   /* local addresses considered */
-    PV_ENGINE_MAX_STATIC = 256,                 /* [peer] sections */
-    PV_ENGINE_MAX_ALLOWED = 64,                 /* allowed-ips of one [peer] */
-    PV_ENGINE_MAX_STREAMS = 512,                /* open at once, all kinds */
+    PV_ENGINE_INJECT_MAX = PV_INBAND_PROBE_MAX,  /* bytes of an in-band packet */
+    PV_ENGINE_MAX_LINKS = 64,                    /* local addresses considered */
+    PV_ENGINE_MAX_STATIC = 256,                  /* [peer] sections */
+    PV_ENGINE_MAX_ALLOWED = 64,                  /* allowed-ips of one [peer] */
+    PV_ENGINE_MAX_RELAYS = PV_FP_MAX_RELAYS - 1, /* [relay] turn; the first is the coordinator's */
+    PV_ENGINE_MAX_STREAMS = 512,                 /* open at once, all kinds */
 };
 
 /* Long-lived keys of this node, in pv_secret_alloc() memory of the shell; borrowed by the engine
@@ -96,6 +97,15 @@ struct pv_auto_accept {
     uint64_t max;           /* bytes of a file */
 };
 
+/* One [relay] turn of the configuration: a TURN server that is not our coordinator. */
+struct pv_relayway_server {
+    char host[PV_RELAYWAY_HOST_MAX]; /* name or address */
+    uint16_t port;
+    bool udp;    /* by datagrams */
+    bool stream; /* by TCP, or TLS: instead, or where UDP is blocked */
+    bool tls;
+};
+
 struct pv_engine_config {
     struct pv_rng rng;
     const struct pv_log *log;                  /* borrowed */
@@ -103,6 +113,10 @@ struct pv_engine_config {
     const struct pv_saved *saved;              /* borrowed during new() */
     const struct pv_static_peer *static_peers; /* borrowed during new() */
     size_t n_static_peers;
+    struct pv_relayway_server relays[PV_ENGINE_MAX_RELAYS];
+    size_t n_relays;
+    char relay_user[PV_TURNC_TEXT_MAX + 1];
+    char relay_password[PV_TURNC_TEXT_MAX + 1]; /* a secret: wipe */
     char tun_name[PV_JOB_IFNAME];
     struct pv_prefix own_addrs[4]; /* [interface] address of a plain WireGuard node, else none */
     size_t n_own_addrs;
@@ -269,9 +283,9 @@ void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv
 void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view quoted,
                             bool expired);
 
-/* Streams to relays (relay.h), beside those above: their messages are not the engine's to cut. What
- * comes in on one is handed to the rx worker, message by message, from carrier STREAM. */
-PV_MUST_CHECK int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relay_op *ret_op);
+/* Streams to relays (relayway.h), beside those above: their messages are not the engine's to cut.
+ * What comes in on one is handed to the rx worker, message by message, from carrier STREAM. */
+PV_MUST_CHECK int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relayway_op *ret_op);
 void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now);
 /* It could not be opened, or is no longer. */
 void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, pv_ns now);

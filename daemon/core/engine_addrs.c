@@ -75,6 +75,10 @@ static void set_stun_servers(struct pv_engine *e, pv_ns now)
 void pv_engine_coord_resolved(struct pv_engine *e, const struct pv_job_wait *wait,
                               const struct pv_job_result *result, pv_ns now)
 {
+    if (wait->purpose == PV_JP_RELAY_HOST) {
+        pv_engine_turn_resolved(e, (uint16_t)wait->arg, result, now);
+        return;
+    }
     if (wait->purpose == PV_JP_STUN_HOST) {
         for (size_t i = 0; i < result->n_addrs; i++)
             add_addr(e->stun_addrs, &e->n_stun_addrs, PV_CTL_ADDRS_MAX, &result->addrs[i]);

@@ -13,6 +13,7 @@
  *   engine_coord.c    what the coordinator says and is told
  *   engine_addrs.c    where the coordinator is
  *   engine_map.c      ports mapped by the routers
+ *   engine_turn.c     the TURN servers of the configuration
  *   engine_relay.c    relays: the ways to them, channels of peers; is UDP blocked?
  *   engine_enroll.c   create and join
  *   engine_jobs.c     jobs out, results in, what is stored
@@ -105,6 +106,7 @@ enum pv_job_purpose {
     PV_JP_IFACE_DOWN,
     PV_JP_COORD_HOST, /* arg: 1 = it speaks TLS */
     PV_JP_STUN_HOST,
+    PV_JP_RELAY_HOST,  /* arg: number of the relay */
     PV_JP_STATIC_HOST, /* arg: peer id */
     PV_JP_CHATLINK,    /* arg: chatlink's tag */
     PV_JP_INBOX,       /* arg: ctl handle */
@@ -363,6 +365,7 @@ struct pv_engine {
     struct pv_turnc_config *turn; /* owned: of the last welcome; NULL = none, or used up */
     struct pv_addr relay_mapped;  /* our address as the coordinator's relay sees it by UDP */
     struct pv_udpwatch udp;
+    struct pv_turn_servers *turn_servers; /* owned; NULL: none configured */
     struct pv_ctl_cursor cursor;
     bool relisted; /* heads were compared by the whole log on this connection */
     uint8_t (*listed)[PV_STATEMENT_HASH_LEN]; /* owned: what the coordinator has, while relisting */
@@ -597,6 +600,17 @@ void pv_engine_put(struct pv_engine *e, struct pv_put *put, pv_ns now);
 void pv_engine_put_done(struct pv_engine *e, struct pv_put *put, enum pv_ctl_error error,
                         pv_ns now);
 struct pv_put *pv_put_free(struct pv_put *put);
+
+/* --- engine_turn.c --------------------------------------------------------------------------- */
+
+/* What the configuration says; they are used from the first time this node is up. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_engine_turn_new(struct pv_engine *e, const struct pv_engine_config *cfg);
+void pv_engine_turn_free(struct pv_engine *e);
+/* Looks up those that are not in use yet. */
+void pv_engine_turn_start(struct pv_engine *e);
+void pv_engine_turn_stop(struct pv_engine *e, pv_ns now);
+void pv_engine_turn_resolved(struct pv_engine *e, uint16_t via, const struct pv_job_result *result,
+                             pv_ns now);
 
 /* --- engine_addrs.c -------------------------------------------------------------------------- */
 

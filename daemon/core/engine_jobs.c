@@ -279,6 +279,7 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
         break;
     case PV_JP_IFACE_DOWN:
         break;
+    case PV_JP_RELAY_HOST:
     case PV_JP_COORD_HOST:
     case PV_JP_STUN_HOST:
         pv_engine_coord_resolved(e, wait, result, now);

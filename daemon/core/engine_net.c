@@ -259,6 +259,7 @@ static void tear_down(struct pv_engine *e, pv_ns now)
 {
     struct pv_peer *p, *tmp;
     e->teardown_at = PV_NEVER;
+    pv_engine_turn_stop(e, now);
     pv_engine_relay_stop(e, now);
     if (e->n_own_addrs > 0)
         raise_iface(e, now);

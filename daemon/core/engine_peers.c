@@ -89,7 +89,7 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         pv_engine_recall_path(e, p, now);
         p->ask_nat = p->ask_nat || p->doubted || !p->has_path;
         if (p->doubted && p->has_path && pv_carrier_is_relayed(&p->path))
-            pv_relay_kick(e->env.relays[p->path.via], now);
+            pv_relayway_kick(e->env.relays[p->path.via], now);
     }
     if (p->ask_nat) {
         p->ask_nat = false;

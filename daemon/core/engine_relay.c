@@ -15,7 +15,7 @@ enum {
 
 int pv_engine_relays_new(struct pv_engine *e)
 {
-    return pv_relay_new(&e->env.relays[MEMBERS], MEMBERS, &e->rng);
+    return pv_relayway_new(&e->env.relays[MEMBERS], MEMBERS, &e->rng);
 }
 
 static void forget_offer(struct pv_engine *e)
@@ -30,7 +30,7 @@ void pv_engine_relays_free(struct pv_engine *e)
 {
     forget_offer(e);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
-        e->env.relays[i] = pv_relay_free(e->env.relays[i]);
+        e->env.relays[i] = pv_relayway_free(e->env.relays[i]);
 }
 
 static void set_text(char *dst, size_t cap, const char *text)
@@ -47,6 +47,7 @@ void pv_engine_relay_offer(struct pv_engine *e, const struct pv_ctl_welcome *w, 
         e->turn = calloc(1, sizeof(*e->turn));
     if (e->turn == NULL)
         pv_engine_relay_stop(e, now);
+    pv_engine_turn_start(e);
     if (e->n_stun_addrs > 0)
         pv_udpwatch_start(&e->udp, now);
     if (e->turn == NULL) {
@@ -79,10 +80,10 @@ static const struct pv_addr *choose_server(const struct pv_engine *e)
 
 /* Every port of the coordinator speaks TURN too: where the control channel gets through, the relay
  * does. */
-static struct pv_relay_to stream_target(const struct pv_engine *e)
+static struct pv_relayway_to stream_target(const struct pv_engine *e)
 {
     const struct pv_addr *used = pv_coordclient_addr(e->coord);
-    struct pv_relay_to to = {.addr = {.family = PV_AF_NONE}};
+    struct pv_relayway_to to = {.addr = {.family = PV_AF_NONE}};
     if (used == NULL)
         return to;
     to.addr = *used;
@@ -94,20 +95,20 @@ static struct pv_relay_to stream_target(const struct pv_engine *e)
 
 void pv_engine_relay_start(struct pv_engine *e, pv_ns now)
 {
-    struct pv_relay *relay = e->env.relays[MEMBERS];
+    struct pv_relayway *relay = e->env.relays[MEMBERS];
     const struct pv_addr *server = choose_server(e);
     if (server != NULL && e->up && pv_engine_self(e) != NULL)
         pv_udpwatch_start(&e->udp, now);
     if (e->turn == NULL || server == NULL || !e->up || pv_engine_self(e) == NULL)
         return;
-    if (!pv_addr_equal(pv_relay_server(relay), server)) {
+    if (!pv_addr_equal(pv_relayway_server(relay), server)) {
         struct pv_peer *p, *tmp;
         HASH_ITER(hh, e->peers, p, tmp)
         pv_engine_relay_drop(e, p, now); /* each comes back when it is touched */
     }
-    struct pv_relay_config cfg = {.turn = *e->turn, .udp = true, .to = stream_target(e)};
+    struct pv_relayway_config cfg = {.turn = *e->turn, .udp = true, .to = stream_target(e)};
     cfg.turn.server = *server;
-    int r = pv_relay_start(relay, &cfg, now);
+    int r = pv_relayway_start(relay, &cfg, now);
     pv_wipe(&cfg, sizeof(cfg));
     if (r != PV_OK) {
         pv_log(e->log, PV_LOG_WARN, "what=\"no relay\" why=\"%s\"", pv_strstatus(r));
@@ -119,15 +120,15 @@ void pv_engine_relay_start(struct pv_engine *e, pv_ns now)
 
 void pv_engine_relay_stop(struct pv_engine *e, pv_ns now)
 {
-    struct pv_relay *relay = e->env.relays[MEMBERS];
+    struct pv_relayway *relay = e->env.relays[MEMBERS];
     struct pv_peer *p, *tmp;
     forget_offer(e);
     pv_udpwatch_stop(&e->udp);
-    if (!pv_relay_is_on(relay))
+    if (!pv_relayway_is_on(relay))
         return;
     HASH_ITER(hh, e->peers, p, tmp)
     pv_engine_relay_drop(e, p, now);
-    pv_relay_stop(relay, now);
+    pv_relayway_stop(relay, now);
     pv_engine_relay_pump(e, now);
 }
 
@@ -141,7 +142,7 @@ void pv_engine_gather(struct pv_engine *e)
     n = e->env.n_locals;
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         const struct pv_addr *relayed =
-            e->env.relays[i] == NULL ? NULL : pv_relay_relayed(e->env.relays[i]);
+            e->env.relays[i] == NULL ? NULL : pv_relayway_relayed(e->env.relays[i]);
         if (relayed == NULL || relayed->family == PV_AF_NONE)
             continue;
         if (n == PV_ICE_MAX_LOCAL)
@@ -167,7 +168,7 @@ void pv_engine_relay_check(struct pv_engine *e, pv_ns now)
         if (pv_addr_equal(&e->env.locals[i].addr, &e->relay_mapped))
             return;
     }
-    pv_relay_moved(e->env.relays[MEMBERS], now);
+    pv_relayway_moved(e->env.relays[MEMBERS], now);
 }
 
 /* --- channels -------------------------------------------------------------------------------- */
@@ -176,7 +177,7 @@ void pv_engine_relay_drop(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     if (p->relay_addr.family == PV_AF_NONE)
         return;
-    pv_relay_unbind(e->env.relays[MEMBERS], &p->relay_addr, now);
+    pv_relayway_unbind(e->env.relays[MEMBERS], &p->relay_addr, now);
     p->relay_addr = (struct pv_addr){.family = PV_AF_NONE};
     pv_peer_relay_changed(p, now);
 }
@@ -184,12 +185,12 @@ void pv_engine_relay_drop(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 /* A channel to addr; what comes in it is understood before the server knows of it. */
 static int bind_channel(struct pv_engine *e, uint16_t via, const struct pv_addr *addr, pv_ns now)
 {
-    struct pv_relay *relay = e->env.relays[via];
-    int r = pv_relay_bind(relay, addr, now);
+    struct pv_relayway *relay = e->env.relays[via];
+    int r = pv_relayway_bind(relay, addr, now);
     if (r == PV_OK)
-        r = pv_fp_builder_set_channel(e->fp, via, pv_relay_number(relay, addr), addr);
+        r = pv_fp_builder_set_channel(e->fp, via, pv_relayway_number(relay, addr), addr);
     if (r != PV_OK)
-        pv_relay_unbind(relay, addr, now);
+        pv_relayway_unbind(relay, addr, now);
     return r;
 }
 
@@ -197,7 +198,7 @@ void pv_engine_relay_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     bool bound = p->relay_addr.family != PV_AF_NONE;
     bool in_use = p->state == PV_PEER_REACHING || p->state == PV_PEER_UP;
-    if (p->is_static || !pv_relay_is_on(e->env.relays[MEMBERS]))
+    if (p->is_static || !pv_relayway_is_on(e->env.relays[MEMBERS]))
         return;
     if (bound && p->state == PV_PEER_IDLE)
         pv_engine_relay_drop(e, p, now);
@@ -227,36 +228,41 @@ static void tell_peers(struct pv_engine *e, pv_ns now)
 /* What the fast path has to know of a relay. */
 static void tell_fast_path(struct pv_engine *e, uint16_t via)
 {
-    const struct pv_relay *relay = e->env.relays[via];
-    const struct pv_fp_relay_way way = pv_relay_fp_way(relay);
-    if (pv_fp_builder_set_relay(e->fp, via, pv_relay_is_on(relay) ? &way : NULL) != PV_OK)
+    const struct pv_relayway *relay = e->env.relays[via];
+    const struct pv_fp_relay_way way = pv_relayway_fp_way(relay);
+    if (pv_fp_builder_set_relay(e->fp, via, pv_relayway_is_on(relay) ? &way : NULL) != PV_OK)
         pv_log(e->log, PV_LOG_WARN, "what=\"relay not changed in the fast path: out of memory\"");
 }
 
 static void log_way(struct pv_engine *e, uint16_t via)
 {
     char text[PV_ADDR_TEXT];
-    const struct pv_relay *relay = e->env.relays[via];
-    if (pv_relay_way(relay) != PV_RELAY_NONE)
+    const struct pv_relayway *relay = e->env.relays[via];
+    if (pv_relayway_way(relay) != PV_RELAYWAY_NONE)
         pv_log(e->log, PV_LOG_INFO, "relay=%s what=\"reached\" by=%s",
-               pv_addr_format(pv_relay_server(relay), text), pv_relay_transport(relay));
+               pv_addr_format(pv_relayway_server(relay), text), pv_relayway_transport(relay));
 }
 
-static void take_event(struct pv_engine *e, uint16_t via, const struct pv_relay_event *ev)
+static void take_event(struct pv_engine *e, uint16_t via, const struct pv_relayway_event *ev)
 {
     const struct pv_turnc_event *t = &ev->turn;
-    bool by_udp = pv_relay_way(e->env.relays[via]) == PV_RELAY_UDP;
-    if (ev->type == PV_RELAY_EV_WAY) {
+    bool by_udp = pv_relayway_way(e->env.relays[via]) == PV_RELAYWAY_UDP;
+    if (ev->type == PV_RELAYWAY_EV_WAY) {
         log_way(e, via);
         return;
     }
-    if (t->type == PV_TURNC_CHANNEL)
+    if (t->type == PV_TURNC_CHANNEL) {
+        /* stock servers: bound where it was needed; what comes in it is for the fast path */
+        if (via != MEMBERS && t->channel != 0 &&
+            pv_fp_builder_set_channel(e->fp, via, t->channel, &t->peer) != PV_OK)
+            pv_log(e->log, PV_LOG_WARN, "what=\"no room for a channel\"");
         return;
+    }
     if (t->type == PV_TURNC_DOWN)
         pv_log(e->log, PV_LOG_INFO, "what=\"no relay\" why=\"%s\" error=%u",
                pv_strstatus(t->status), t->error);
-    if (t->type == PV_TURNC_UP && by_udp)
-        pv_gatherer_note_mapped(e->gatherer, pv_relay_server(e->env.relays[via]), &t->mapped);
+    if (via == MEMBERS && t->type == PV_TURNC_UP && by_udp)
+        pv_gatherer_note_mapped(e->gatherer, pv_relayway_server(e->env.relays[via]), &t->mapped);
     if (via == MEMBERS)
         e->relay_mapped =
             t->type == PV_TURNC_UP && by_udp ? t->mapped : (struct pv_addr){.family = PV_AF_NONE};
@@ -265,7 +271,7 @@ static void take_event(struct pv_engine *e, uint16_t via, const struct pv_relay_
 /* Does the list of our candidates say what is so about this relay? */
 static bool is_offered(const struct pv_engine *e, uint16_t via)
 {
-    const struct pv_addr *relayed = pv_relay_relayed(e->env.relays[via]);
+    const struct pv_addr *relayed = pv_relayway_relayed(e->env.relays[via]);
     for (size_t i = 0; i < e->env.n_locals; i++) {
         const struct pv_ice_cand *c = &e->env.locals[i];
         if (c->type == PV_ICE_RELAY && c->carrier.sock == via)
@@ -276,11 +282,11 @@ static bool is_offered(const struct pv_engine *e, uint16_t via)
 
 static void pump_relay(struct pv_engine *e, uint16_t via, pv_ns now)
 {
-    struct pv_relay *relay = e->env.relays[via];
-    struct pv_relay_event ev;
+    struct pv_relayway *relay = e->env.relays[via];
+    struct pv_relayway_event ev;
     bool any = false;
     tell_fast_path(e, via);
-    while (pv_relay_poll_event(relay, now, &ev) == PV_OK) {
+    while (pv_relayway_poll_event(relay, now, &ev) == PV_OK) {
         any = true;
         take_event(e, via, &ev);
     }
@@ -319,7 +325,7 @@ static void pump_udp(struct pv_engine *e, pv_ns now)
     pv_log(e->log, PV_LOG_INFO, "what=\"UDP %s\"", blocked ? "is blocked here" : "gets through");
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         if (e->env.relays[i] != NULL)
-            pv_relay_set_blocked(e->env.relays[i], blocked, now);
+            pv_relayway_set_blocked(e->env.relays[i], blocked, now);
     }
     if (!blocked)
         leave_relays(e, now);
@@ -338,15 +344,17 @@ void pv_engine_relay_set_socket(struct pv_engine *e, uint16_t sock, pv_ns now)
 {
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         if (e->env.relays[i] != NULL)
-            pv_relay_set_socket(e->env.relays[i], sock, now);
+            pv_relayway_set_socket(e->env.relays[i], sock, now);
     }
 }
 
 void pv_engine_relay_kick(struct pv_engine *e, pv_ns now)
 {
+    if (e->up && pv_engine_self(e) != NULL)
+        pv_engine_turn_start(e);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         if (e->env.relays[i] != NULL)
-            pv_relay_kick(e->env.relays[i], now);
+            pv_relayway_kick(e->env.relays[i], now);
     }
 }
 
@@ -361,7 +369,7 @@ void pv_engine_relay_timeout(struct pv_engine *e, pv_ns now)
     pv_udpwatch_handle_timeout(&e->udp, now);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         if (e->env.relays[i] != NULL)
-            pv_relay_handle_timeout(e->env.relays[i], now);
+            pv_relayway_handle_timeout(e->env.relays[i], now);
     }
 }
 
@@ -370,17 +378,17 @@ pv_ns pv_engine_relay_next(const struct pv_engine *e)
     pv_ns next = pv_udpwatch_next_timeout(&e->udp);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         if (e->env.relays[i] != NULL)
-            next = pv_min_ns(next, pv_relay_next_timeout(e->env.relays[i]));
+            next = pv_min_ns(next, pv_relayway_next_timeout(e->env.relays[i]));
     }
     return next;
 }
 
 /* --- streams --------------------------------------------------------------------------------- */
 
-int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relay_op *ret_op)
+int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relayway_op *ret_op)
 {
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
-        if (e->env.relays[i] != NULL && pv_relay_poll_op(e->env.relays[i], ret_op) == PV_OK)
+        if (e->env.relays[i] != NULL && pv_relayway_poll_op(e->env.relays[i], ret_op) == PV_OK)
             return PV_OK;
     }
     return PV_ERR_AGAIN;
@@ -388,17 +396,17 @@ int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relay_op *ret_op)
 
 void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now)
 {
-    struct pv_relay *relay = e->env.relays[pv_relay_of_stream(stream)];
+    struct pv_relayway *relay = e->env.relays[pv_relayway_of_stream(stream)];
     if (relay != NULL)
-        pv_relay_connected(relay, stream, now);
+        pv_relayway_connected(relay, stream, now);
     pv_engine_settle(e, now);
 }
 
 void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, pv_ns now)
 {
-    struct pv_relay *relay = e->env.relays[pv_relay_of_stream(stream)];
+    struct pv_relayway *relay = e->env.relays[pv_relayway_of_stream(stream)];
     if (relay != NULL)
-        pv_relay_closed(relay, stream, now);
+        pv_relayway_closed(relay, stream, now);
     pv_engine_settle(e, now);
 }
 
@@ -409,7 +417,7 @@ bool pv_engine_relay_input(struct pv_engine *e, const struct pv_carrier *from, s
 {
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         if (e->env.relays[i] == NULL ||
-            pv_relay_handle_input(e->env.relays[i], from, data, now) != PV_OK)
+            pv_relayway_handle_input(e->env.relays[i], from, data, now) != PV_OK)
             continue;
         if (i == MEMBERS && from->kind == PV_CARRIER_UDP)
             pv_udpwatch_heard(&e->udp, now);
@@ -419,22 +427,22 @@ bool pv_engine_relay_input(struct pv_engine *e, const struct pv_carrier *from, s
     return false;
 }
 
-static void address(const struct pv_engine *e, uint16_t via, const struct pv_relay_message *m,
+static void address(const struct pv_engine *e, uint16_t via, const struct pv_relayway_message *m,
                     struct pv_engine_transmit *tx)
 {
     tx->sock = m->sock;
     tx->ttl = 0;
     tx->local = (struct pv_addr){.family = PV_AF_NONE};
-    tx->dst = *pv_relay_server(e->env.relays[via]);
+    tx->dst = *pv_relayway_server(e->env.relays[via]);
     tx->stream = m->stream;
     tx->len = m->len;
 }
 
 bool pv_engine_relay_poll(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
 {
-    struct pv_relay_message m = {.buf = ret_tx->buf, .cap = sizeof(ret_tx->buf)};
+    struct pv_relayway_message m = {.buf = ret_tx->buf, .cap = sizeof(ret_tx->buf)};
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
-        if (e->env.relays[i] == NULL || pv_relay_poll_transmit(e->env.relays[i], &m) != PV_OK)
+        if (e->env.relays[i] == NULL || pv_relayway_poll_transmit(e->env.relays[i], &m) != PV_OK)
             continue;
         address(e, i, &m, ret_tx);
         return true;
@@ -445,9 +453,9 @@ bool pv_engine_relay_poll(struct pv_engine *e, struct pv_engine_transmit *ret_tx
 bool pv_engine_relay_wrap(struct pv_engine *e, uint16_t via, const struct pv_addr *peer,
                           struct pv_view data, struct pv_engine_transmit *ret_tx)
 {
-    struct pv_relay_message m = {.buf = ret_tx->buf, .cap = sizeof(ret_tx->buf)};
-    struct pv_relay *relay = via < PV_FP_MAX_RELAYS ? e->env.relays[via] : NULL;
-    if (relay == NULL || pv_relay_wrap(relay, peer, data, &m) != PV_OK)
+    struct pv_relayway_message m = {.buf = ret_tx->buf, .cap = sizeof(ret_tx->buf)};
+    struct pv_relayway *relay = via < PV_FP_MAX_RELAYS ? e->env.relays[via] : NULL;
+    if (relay == NULL || pv_relayway_wrap(relay, peer, data, &m) != PV_OK)
         return false;
     address(e, via, &m, ret_tx);
     return true;

@@ -17,7 +17,7 @@ void pv_engine_path_of(struct pv_peer *p, struct pv_ctlapi_path *ret_path, pv_ns
     if (pv_peer_is_relayed(p)) {
         ret_path->type = PV_CTLAPI_PATH_RELAY;
         if (!p->far_relay)
-            ret_path->local = *pv_relay_relayed(p->env->relays[p->path.via]);
+            ret_path->local = *pv_relayway_relayed(p->env->relays[p->path.via]);
         ret_path->via = pv_addr_format(pv_carrier_dst(&p->path), p->via);
     }
     ret_path->remote = p->path.remote;
@@ -272,15 +272,15 @@ static json_t *with_relays(const struct pv_engine *e, json_t *status)
     char text[PV_FP_MAX_RELAYS][PV_ADDR_TEXT];
     size_t n = 0;
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
-        const struct pv_relay *r = e->env.relays[i];
-        if (r == NULL || !pv_relay_is_on(r))
+        const struct pv_relayway *r = e->env.relays[i];
+        if (r == NULL || !pv_relayway_is_on(r))
             continue;
-        pv_ns rtt = pv_relay_rtt(r);
+        pv_ns rtt = pv_relayway_rtt(r);
         list[n] = (struct pv_ctlapi_relay){
-            .address = pv_addr_format(pv_relay_server(r), text[n]),
-            .transport = pv_relay_transport(r),
-            .state = pv_relay_way(r) == PV_RELAY_NONE ? "connecting" : "up",
-            .relayed = *pv_relay_relayed(r),
+            .address = pv_addr_format(pv_relayway_server(r), text[n]),
+            .transport = pv_relayway_transport(r),
+            .state = pv_relayway_way(r) == PV_RELAYWAY_NONE ? "connecting" : "up",
+            .relayed = *pv_relayway_relayed(r),
             .rtt_ms = rtt == 0 ? -1 : (double)rtt / 1e6,
         };
         n++;
@@ -293,11 +293,11 @@ static json_t *with_relays(const struct pv_engine *e, json_t *status)
 }
 
 /* The first relay that stands ready. */
-static const struct pv_relay *shown_relay(const struct pv_engine *e)
+static const struct pv_relayway *shown_relay(const struct pv_engine *e)
 {
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
-        const struct pv_relay *r = e->env.relays[i];
-        if (r != NULL && pv_relay_relayed(r)->family != PV_AF_NONE)
+        const struct pv_relayway *r = e->env.relays[i];
+        if (r != NULL && pv_relayway_relayed(r)->family != PV_AF_NONE)
             return r;
     }
     return NULL;
@@ -306,10 +306,10 @@ static const struct pv_relay *shown_relay(const struct pv_engine *e)
 static void fill_relay(struct pv_engine *e, struct pv_ctlapi_status *s,
                        char text[static PV_ADDR_TEXT])
 {
-    const struct pv_relay *r = shown_relay(e);
+    const struct pv_relayway *r = shown_relay(e);
     if (r == NULL)
         return;
-    s->relay = pv_addr_format(pv_relay_server(r), text);
+    s->relay = pv_addr_format(pv_relayway_server(r), text);
     for (size_t slot = 0; slot < e->n_slots; slot++) {
         struct pv_fp_live *l =
             e->by_slot[slot] == NULL ? NULL : pv_fp_builder_live(e->fp, e->by_slot[slot]->id);

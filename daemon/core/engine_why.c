@@ -188,12 +188,12 @@ static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_
 
 static void why_udp(const struct pv_engine *e, const struct pv_peer *p, json_t **lines)
 {
-    const struct pv_relay *r = e->env.relays[0];
+    const struct pv_relayway *r = e->env.relays[0];
     if (!pv_udpwatch_is_blocked(&e->udp) || (p->has_path && !pv_peer_is_relayed(p)))
         return;
-    if (pv_relay_is_on(r))
+    if (pv_relayway_is_on(r))
         line(lines, "  UDP is blocked here: everything goes through %s on %u",
-             pv_relay_stream_to(r)->tls ? "TLS" : "TCP", pv_relay_stream_to(r)->addr.port);
+             pv_relayway_stream_to(r)->tls ? "TLS" : "TCP", pv_relayway_stream_to(r)->addr.port);
     else
         line(lines, "  UDP is blocked here, and the coordinator offers no relay");
 }

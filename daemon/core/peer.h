@@ -35,7 +35,7 @@
 #include "daemon/core/fp_builder.h"
 #include "daemon/core/hardnat.h"
 #include "daemon/core/highwater.h"
-#include "daemon/core/relay.h"
+#include "daemon/core/relayway.h"
 #include "proto/desc.h"
 #include "proto/ice.h"
 #include "proto/inband.h"
@@ -112,12 +112,12 @@ struct pv_peer_env {
     size_t n_locals;
     pv_ns binding_lifetime; /* between refreshes that keep a mapping of our NAT; 0 = 25 s */
     bool gathering;         /* a public address of ours is still being asked for */
-    struct pv_relay *relays[PV_FP_MAX_RELAYS]; /* borrowed; 0: the coordinator's; NULL: none */
-    size_t n_reaching;                         /* peers in that state */
-    struct pv_bucket attempts;                 /* of our own accord */
-    uint16_t mtu;                              /* of the TUN, bytes */
-    unsigned caps;                             /* PV_DESC_CAP_…: what this node says it can */
-    const struct pv_desc_nat *nat;             /* our NAT as measured; borrowed; NULL = never */
+    struct pv_relayway *relays[PV_FP_MAX_RELAYS]; /* borrowed; 0: the coordinator's; NULL: none */
+    size_t n_reaching;                            /* peers in that state */
+    struct pv_bucket attempts;                    /* of our own accord */
+    uint16_t mtu;                                 /* of the TUN, bytes */
+    unsigned caps;                                /* PV_DESC_CAP_…: what this node says it can */
+    const struct pv_desc_nat *nat;                /* our NAT as measured; borrowed; NULL = never */
     struct pv_map index_map;
     struct pv_peer_index *indices;
     struct pv_map ufrag_map;

@@ -47,9 +47,9 @@ bool pv_peer_carrier(const struct pv_peer *p, const struct pv_ice_path *path,
     };
     if (path->carrier.kind == PV_ICE_CARRIER_UDP)
         return true;
-    const struct pv_relay *r =
+    const struct pv_relayway *r =
         path->carrier.sock < PV_FP_MAX_RELAYS ? p->env->relays[path->carrier.sock] : NULL;
-    return r != NULL && pv_relay_carrier(r, &path->remote, ret_carrier);
+    return r != NULL && pv_relayway_carrier(r, &path->remote, ret_carrier);
 }
 
 void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static 32])
@@ -57,7 +57,8 @@ void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static 32])
     size_t n = 0;
     for (size_t i = 0; i < desc->n_cands; i++) {
         const struct pv_ice_cand *c = &desc->cands[i];
-        if (c->type != PV_ICE_RELAY || pv_turn_is_virtual_of(&c->addr, pk))
+        if (c->type != PV_ICE_RELAY || !pv_turn_is_virtual(&c->addr) ||
+            pv_turn_is_virtual_of(&c->addr, pk))
             desc->cands[n++] = *c;
     }
     desc->n_cands = n;

@@ -6,6 +6,7 @@
 
 #include "crypto/ct.h"
 #include "proto/ice_agent.h"
+#include "proto/turn.h"
 
 const char *pv_ice_cand_type_name(enum pv_ice_cand_type type)
 {
@@ -336,7 +337,7 @@ void pv_ice_note_stray(struct pv_ice_agent *a, const struct pv_ice_carrier *carr
         return;
     int remote = pv_ice_remote_find(a, src);
     if (remote == PV_ICE_NONE) {
-        bool relayed = carrier->kind != PV_ICE_CARRIER_UDP;
+        bool relayed = pv_turn_is_virtual(src);
         struct pv_ice_cand cand = {.type = relayed ? PV_ICE_RELAY : PV_ICE_PRFLX,
                                    .addr = *src,
                                    .priority = pv_ice_priority(PV_ICE_PRFLX, 32768)};

@@ -233,9 +233,13 @@ int pv_ice_pair_get(struct pv_ice_agent *a, int base, int remote);
 void pv_ice_pairs_form(struct pv_ice_agent *a);
 void pv_ice_pair_remove(struct pv_ice_agent *a, int index);
 void pv_ice_pairs_reprioritise(struct pv_ice_agent *a);
-/* Through the members' relay (DESIGN 6). */
+/* Is the base a relayed address of ours? */
+bool pv_ice_base_is_relay(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
+/* Through a relay, ours or theirs. */
 bool pv_ice_pair_is_relayed(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
-/* The relayed pair, unless it has failed; PV_ICE_NONE. */
+/* Through the members' relay (DESIGN 6). */
+bool pv_ice_pair_is_members(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
+/* The members' relayed pair, unless it has failed; PV_ICE_NONE. */
 int pv_ice_pair_relayed(const struct pv_ice_agent *a);
 enum pv_ice_cand_type pv_ice_pair_local_type(const struct pv_ice_agent *a,
                                              const struct pv_ice_pair *p);

@@ -4,6 +4,7 @@
 
 #include "crypto/ct.h"
 #include "proto/ice_agent.h"
+#include "proto/turn.h"
 
 enum {
     CHECKS_A_SECOND = 200, /* TRAVERSAL 3.8 rule 4 */
@@ -198,7 +199,7 @@ static int build_request(const struct pv_ice_agent *a, const struct pv_ice_pair 
     pv_stun_put(&w, PV_STUN_ATTR_USERNAME, pv_view(username, (size_t)n));
     /* RFC 8445 s7.1.1: the priority a peer-reflexive candidate of this base would have. */
     pv_stun_put_u32(&w, PV_STUN_ATTR_PRIORITY,
-                    pv_ice_priority(pv_ice_pair_is_relayed(a, p) ? PV_ICE_RELAY : PV_ICE_PRFLX,
+                    pv_ice_priority(pv_ice_base_is_relay(a, p) ? PV_ICE_RELAY : PV_ICE_PRFLX,
                                     (uint16_t)(base->priority >> 8)));
     pv_stun_put_u64(&w, t->controlling ? PV_STUN_ATTR_ICE_CONTROLLING : PV_STUN_ATTR_ICE_CONTROLLED,
                     a->tie_breaker);
@@ -422,7 +423,8 @@ void pv_ice_check_effects(struct pv_ice_agent *a, const struct pv_ice_early *req
     bool learnt = remote == PV_ICE_NONE;
 
     if (learnt) {
-        bool relayed = a->bases[req->base].carrier.kind != PV_ICE_CARRIER_UDP;
+        /* Its priority says it, too: that of a relayed address has the type preference 0. */
+        bool relayed = pv_turn_is_virtual(&req->src) || req->priority >> 24 == PV_ICE_RELAY;
         struct pv_ice_cand cand = {.type = relayed ? PV_ICE_RELAY : PV_ICE_PRFLX,
                                    .addr = req->src,
                                    .priority = req->priority};

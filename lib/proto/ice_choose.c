@@ -253,7 +253,7 @@ void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final)
     pv_ice_choose_abandon(a, old);
     if (a->nominated == old)
         a->nominated = PV_ICE_NONE;
-    if (pv_ice_pair_is_relayed(a, p))
+    if (pv_ice_pair_is_members(a, p))
         a->present = false;
     if (next != PV_ICE_NONE) {
         p->state = PV_ICE_PAIR_STALE;

@@ -187,21 +187,33 @@ static bool may_pair(const struct pv_ice_agent *a, int base, int remote)
 
     if (!b->used || !r->used || pv_addr_equal(&b->carrier.local, &r->cand.addr))
         return false;
-    if (b->carrier.kind != PV_ICE_CARRIER_UDP) /* relay with relay of the same server, DESIGN 6 */
-        return r->cand.type == PV_ICE_RELAY && pv_turn_same_relay(&b->carrier.local, &r->cand.addr);
-    return r->cand.type != PV_ICE_RELAY && b->carrier.local.family == r->cand.addr.family;
+    bool theirs = r->cand.type == PV_ICE_RELAY && pv_turn_is_virtual(&r->cand.addr);
+    bool ours = b->carrier.kind != PV_ICE_CARRIER_UDP && pv_turn_is_virtual(&b->carrier.local);
+    if (ours || theirs) /* the members' relay, with the same one only, DESIGN 6 */
+        return ours && theirs && pv_turn_same_relay(&b->carrier.local, &r->cand.addr);
+    return b->carrier.local.family == r->cand.addr.family;
+}
+
+bool pv_ice_base_is_relay(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
+{
+    return a->bases[p->base].carrier.kind != PV_ICE_CARRIER_UDP;
 }
 
 bool pv_ice_pair_is_relayed(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
 {
-    return a->bases[p->base].carrier.kind != PV_ICE_CARRIER_UDP;
+    return pv_ice_base_is_relay(a, p) || a->remotes[p->remote].cand.type == PV_ICE_RELAY;
+}
+
+bool pv_ice_pair_is_members(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
+{
+    return pv_ice_base_is_relay(a, p) && pv_turn_is_virtual(&a->bases[p->base].carrier.local);
 }
 
 int pv_ice_pair_relayed(const struct pv_ice_agent *a)
 {
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
         const struct pv_ice_pair *p = &a->pairs[i];
-        if (p->used && p->state != PV_ICE_PAIR_FAILED && pv_ice_pair_is_relayed(a, p))
+        if (p->used && p->state != PV_ICE_PAIR_FAILED && pv_ice_pair_is_members(a, p))
             return i;
     }
     return PV_ICE_NONE;
@@ -216,7 +228,7 @@ static int pair_slot(struct pv_ice_agent *a, uint64_t priority)
         const struct pv_ice_pair *p = &a->pairs[i];
         if (!p->used)
             return i;
-        if (p->state == PV_ICE_PAIR_VALID || pv_ice_pair_is_relayed(a, p) || i == a->selected ||
+        if (p->state == PV_ICE_PAIR_VALID || pv_ice_pair_is_members(a, p) || i == a->selected ||
             i == a->nominated || i == a->nominating || p->priority >= priority)
             continue;
         if (victim == PV_ICE_NONE || p->priority < a->pairs[victim].priority)
@@ -234,7 +246,9 @@ int pv_ice_pair_get(struct pv_ice_agent *a, int base, int remote)
         return i;
     uint64_t priority = pair_priority(a, base, remote);
     /* The relayed pair is the last resort: it has its place whatever else there is. */
-    i = pair_slot(a, a->bases[base].carrier.kind == PV_ICE_CARRIER_UDP ? priority : UINT64_MAX);
+    bool members = a->bases[base].carrier.kind != PV_ICE_CARRIER_UDP &&
+                   pv_turn_is_virtual(&a->bases[base].carrier.local);
+    i = pair_slot(a, members ? UINT64_MAX : priority);
     if (i == PV_ICE_NONE)
         return PV_ICE_NONE;
     a->pairs[i] = (struct pv_ice_pair){
@@ -292,7 +306,7 @@ enum pv_ice_cand_type pv_ice_pair_local_type(const struct pv_ice_agent *a,
 {
     const struct pv_addr *base = &a->bases[p->base].carrier.local;
 
-    if (pv_ice_pair_is_relayed(a, p))
+    if (pv_ice_base_is_relay(a, p))
         return PV_ICE_RELAY;
     if (p->mapped.family == PV_AF_NONE || pv_addr_equal(&p->mapped, base))
         return PV_ICE_HOST;

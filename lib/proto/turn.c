@@ -52,12 +52,16 @@ bool pv_turn_same_relay(const struct pv_addr *a, const struct pv_addr *b)
            memcmp(a->ip, b->ip, PREFIX_LEN) == 0;
 }
 
+bool pv_turn_is_virtual(const struct pv_addr *addr)
+{
+    return addr->family == PV_AF_INET6 && addr->ip[0] == 0xfd && addr->port == PV_TURN_VIRTUAL_PORT;
+}
+
 bool pv_turn_is_virtual_of(const struct pv_addr *addr, const uint8_t node_pk[static 32])
 {
     uint8_t hash[PV_BLAKE2B_LEN];
     hash_key(node_pk, hash);
-    return addr->family == PV_AF_INET6 && addr->ip[0] == 0xfd &&
-           addr->port == PV_TURN_VIRTUAL_PORT && memcmp(addr->ip + PREFIX_LEN, hash, IID_LEN) == 0;
+    return pv_turn_is_virtual(addr) && memcmp(addr->ip + PREFIX_LEN, hash, IID_LEN) == 0;
 }
 
 /* --- framing ------------------------------------------------------------------------------- */

@@ -80,6 +80,8 @@ struct pv_addr pv_turn_virtual_addr(const uint8_t coordinator_pk[static 32],
                                     const uint8_t node_pk[static 32]);
 /* Are both virtual addresses at one coordinator? (their /64 are equal) */
 bool pv_turn_same_relay(const struct pv_addr *a, const struct pv_addr *b);
+/* May it be a virtual address at all? A relayed address of a stock server is not. */
+bool pv_turn_is_virtual(const struct pv_addr *addr);
 /* Is it the virtual address of this node, at whatever coordinator? */
 bool pv_turn_is_virtual_of(const struct pv_addr *addr, const uint8_t node_pk[static 32]);
 

@@ -116,7 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     for (size_t i = 0; i + 2 < len; i += 3) {
         uint8_t a = data[i + 1], b = data[i + 2];
         struct pv_addr peer = peer_of(a);
-        switch (data[i] % 8) {
+        switch (data[i] % 10) {
         case 0:
             must(pv_turnc_start(w.c, &w.cfg, w.now) == PV_OK);
             break;
@@ -134,6 +134,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             break;
         case 5:
             pv_turnc_moved(w.c, w.now);
+            break;
+        case 8:
+            pv_turnc_reroute(w.c, a % 2 != 0, w.now);
+            break;
+        case 9:
+            pv_turnc_refresh(w.c, w.now);
             break;
         case 6:
             datagram(&w, pv_view(data + i + 3, len - i - 3 < a ? len - i - 3 : a));

@@ -156,7 +156,7 @@ bool sim_node_run_host(struct sim_node *n);
 void sim_node_drop_inner(struct sim_node *n);
 
 /* sim_node_relay.c: streams to relays. */
-void sim_node_relay_op(struct sim_node *n, const struct pv_relay_op *op);
+void sim_node_relay_op(struct sim_node *n, const struct pv_relayway_op *op);
 void sim_node_relay_send(struct sim_node *n, uint16_t number, struct pv_view message);
 /* False: it is another stream's event. */
 bool sim_node_relay_event(struct sim_node *n, const struct sim_event *ev);

@@ -45,7 +45,7 @@ struct pv_engine {
     size_t n_ops;
     struct pv_engine_transmit tx;
     bool has_tx;
-    struct pv_relay_op relay_op;
+    struct pv_relayway_op relay_op;
     bool has_relay_op;
     uint16_t relay_stream, relay_closed;
     struct pv_job *job;
@@ -285,7 +285,7 @@ int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_
     return PV_OK;
 }
 
-int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relay_op *ret_op)
+int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relayway_op *ret_op)
 {
     if (!e->has_relay_op)
         return PV_ERR_AGAIN;

@@ -554,14 +554,14 @@ static void addresses_that_cannot_be_reached_are_not_paired(void **state)
     (void)state;
     struct lone l;
     struct pv_ice_path paths[8];
-    static const uint8_t LL6[16] = {0xfe, 0x80, [15] = 1};
+    static const uint8_t LL6[16] = {0xfe, 0x80, [15] = 1}, VIRTUAL[16] = {0xfd, [15] = 1};
     lone_begin(&l, true, false, false);
     struct pv_ice_cand bad[] = {
         {.type = PV_ICE_HOST, .addr = pv_addr4(127, 0, 0, 1, 5)},
         {.type = PV_ICE_HOST, .addr = pv_addr4(224, 0, 0, 1, 5)},
         {.type = PV_ICE_HOST, .addr = pv_addr4(10, 0, 0, 1, 0)},
         {.type = PV_ICE_HOST, .addr = pv_addr6(LL6, 5)},
-        {.type = PV_ICE_RELAY, .addr = pv_addr4(192, 0, 2, 50, 5)},
+        {.type = PV_ICE_RELAY, .addr = pv_addr6(VIRTUAL, 3478)},
         {.type = PV_ICE_HOST, .addr = l.local},
     };
     assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, bad, PV_ARRAY_LEN(bad), l.now), PV_OK);

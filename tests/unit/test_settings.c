@@ -122,8 +122,7 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
         {"port = 1\n", "conf:1: a key before the first section"},
         {"[interfaces]\n",
          "conf:1: unknown section [interfaces]: there are [interface], [peer NAME], "
-         "[traversal], [chat], [dns] and [log]"},
-        {"[relay]\nturn = x\n", "conf:1: unknown section"},
+         "[traversal], [relay], [chat], [dns] and [log]"},
         {"[peer]\n", "conf:1: unknown section"},
         {"[log x]\n", "conf:1: unknown section"},
         {"\n[interface]\nprot = 1\n",
@@ -192,6 +191,70 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
     }
 }
 
+static void bad_relays_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } rows[] = {
+        {"[relay]\nturn = x\n", "conf:2: turn: expected turn:HOST:PORT or turns:HOST:PORT"},
+        {"[relay]\nturn = turn:\n", "conf:2: turn: expected a name"},
+        {"[relay]\nturn = turn:host:0\n", "conf:2: turn: expected a name"},
+        {"[relay]\nturn = turn:host:65536\n", "conf:2: turn: expected a name"},
+        {"[relay]\nturn = turn:[::1\n", "conf:2: turn: expected a name"},
+        {"[relay]\nturn = turn:[::1]x\n", "conf:2: turn: expected a name"},
+        {"[relay]\nturn = turn:a b\n", "conf:2: turn: expected a name"},
+        {"[relay]\nturn = turn:host?transport=sctp\n", "conf:2: turn: expected ?transport="},
+        {"[relay]\nturn = turns:host?transport=udp\n", "conf:2: turn: turns: goes by"},
+        {"[relay]\nturn = turn:host\n", "conf: [relay] turn needs user and password-file"},
+        {"[relay]\npassword-file = here\n", "conf:2: password-file: expected an absolute"},
+    };
+    char error[PV_SETTINGS_ERROR_MAX];
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_settings s;
+        assert_int_equal(parse(&s, rows[i].text, error), PV_ERR_MALFORMED);
+        assert_int_equal(strncmp(error, rows[i].want, strlen(rows[i].want)), 0);
+        pv_settings_done(&s);
+    }
+}
+
+static void relays_are_uris(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *uri, *host;
+        uint16_t port;
+        bool udp, stream, tls;
+    } rows[] = {
+        {"turn:relay.example", "relay.example", 3478, true, true, false},
+        {"turn:192.0.2.1:99?transport=udp", "192.0.2.1", 99, true, false, false},
+        {"turn:[2001:db8::1]:65535?transport=tcp", "2001:db8::1", 65535, false, true, false},
+        {"turns:relay.example", "relay.example", 5349, false, true, true},
+        {"turns:[2001:db8::1]:443?transport=tcp", "2001:db8::1", 443, false, true, true},
+    };
+    char conf[1024] = "[relay]\nuser = u\npassword-file = /p\n", error[PV_SETTINGS_ERROR_MAX];
+    struct pv_settings s;
+    size_t len = strlen(conf);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        len += (size_t)snprintf(conf + len, sizeof(conf) - len, "turn = %s\n", rows[i].uri);
+    }
+    assert_int_equal(parse(&s, conf, error), PV_OK);
+    assert_int_equal(s.n_relays, PV_ARRAY_LEN(rows));
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        assert_string_equal(s.relays[i].host, rows[i].host);
+        assert_int_equal(s.relays[i].port, rows[i].port);
+        assert_int_equal(s.relays[i].udp, rows[i].udp);
+        assert_int_equal(s.relays[i].stream, rows[i].stream);
+        assert_int_equal(s.relays[i].tls, rows[i].tls);
+    }
+    pv_settings_done(&s);
+    for (size_t i = 0; i < 3; i++)
+        len += (size_t)snprintf(conf + len, sizeof(conf) - len, "turn = turn:one.more\n");
+    assert_int_equal(parse(&s, conf, error), PV_ERR_MALFORMED);
+    assert_non_null(strstr(error, "at most 7"));
+    pv_settings_done(&s);
+}
+
 static void limits_hold_exactly(void **state)
 {
     (void)state;
@@ -238,6 +301,8 @@ int main(void)
         cmocka_unit_test(an_empty_file_gives_the_defaults),
         cmocka_unit_test(every_key_reaches_its_field),
         cmocka_unit_test(every_bad_line_is_named_with_file_and_line),
+        cmocka_unit_test(bad_relays_are_named),
+        cmocka_unit_test(relays_are_uris),
         cmocka_unit_test(limits_hold_exactly),
         cmocka_unit_test(key_files_are_read_strictly),
     };

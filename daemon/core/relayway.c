@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/core/relay.h"
+#include "daemon/core/relayway.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,15 +17,15 @@ enum stream_state {
     OPEN,
 };
 
-struct pv_relay {
+struct pv_relayway {
     uint16_t via;
     struct pv_rng rng;
     struct pv_turnc *turnc;
-    struct pv_relay_config cfg; /* holds a secret: wiped */
+    struct pv_relayway_config cfg; /* holds a secret: wiped */
     bool on;
     bool running; /* the TURN client is: one that may use streams only waits for its stream */
     struct pv_addr relayed;
-    enum pv_relay_way way;
+    enum pv_relayway_way way;
     bool by_stream;     /* what the TURN client says goes by the stream */
     uint16_t sock;      /* else from this socket; */
     uint16_t data_sock; /* data from this one, until it follows */
@@ -35,21 +35,29 @@ struct pv_relay {
 
     enum stream_state state;
     uint16_t stream; /* its number; 0 when CLOSED */
-    struct pv_relay_to to;
+    struct pv_relayway_to to;
     uint16_t n_streams; /* ever, for the next number */
     pv_ns connect_by;   /* CONNECTING */
     pv_ns retry_at, retry;
     pv_ns linger_until; /* the stream was left; PV_NEVER: it is in use or wanted */
     pv_ns keep_at;
 
-    struct pv_relay_op ops[OPS_MAX];
+    /* stock servers: peers with a channel */
+    struct {
+        struct pv_addr peer;
+        pv_ns used_at;
+    } uses[PV_RELAYWAY_USES];
+    size_t n_uses;
+    pv_ns now; /* of the last call that had it */
+
+    struct pv_relayway_op ops[OPS_MAX];
     size_t n_ops;
     bool ev_way;
 };
 
-int pv_relay_new(struct pv_relay **ret_relay, uint16_t via, const struct pv_rng *rng)
+int pv_relayway_new(struct pv_relayway **ret_relay, uint16_t via, const struct pv_rng *rng)
 {
-    struct pv_relay *r = calloc(1, sizeof(*r));
+    struct pv_relayway *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return PV_ERR_NOMEM;
     if (pv_turnc_new(&r->turnc, rng) != PV_OK) {
@@ -63,7 +71,7 @@ int pv_relay_new(struct pv_relay **ret_relay, uint16_t via, const struct pv_rng 
     return PV_OK;
 }
 
-struct pv_relay *pv_relay_free(struct pv_relay *r)
+struct pv_relayway *pv_relayway_free(struct pv_relayway *r)
 {
     if (r == NULL)
         return NULL;
@@ -75,17 +83,17 @@ struct pv_relay *pv_relay_free(struct pv_relay *r)
 
 /* --- the way ------------------------------------------------------------------------------- */
 
-static bool has_stream(const struct pv_relay *r)
+static bool has_stream(const struct pv_relayway *r)
 {
     return r->cfg.to.addr.family != PV_AF_NONE;
 }
 
-static bool wants_stream(const struct pv_relay *r, pv_ns now)
+static bool wants_stream(const struct pv_relayway *r, pv_ns now)
 {
     return has_stream(r) && (!r->cfg.udp || r->blocked || now < r->udp_hold_until);
 }
 
-static void set_way(struct pv_relay *r, enum pv_relay_way way)
+static void set_way(struct pv_relayway *r, enum pv_relayway_way way)
 {
     if (r->way == way)
         return;
@@ -94,7 +102,7 @@ static void set_way(struct pv_relay *r, enum pv_relay_way way)
 }
 
 /* Without room an open stays undone until the next turn; a close finds the oldest open undone. */
-static bool push_op(struct pv_relay *r, const struct pv_relay_op *op)
+static bool push_op(struct pv_relayway *r, const struct pv_relayway_op *op)
 {
     if (r->n_ops == OPS_MAX)
         return false;
@@ -102,32 +110,32 @@ static bool push_op(struct pv_relay *r, const struct pv_relay_op *op)
     return true;
 }
 
-static void open_stream(struct pv_relay *r, pv_ns now)
+static void open_stream(struct pv_relayway *r, pv_ns now)
 {
     const uint16_t most = UINT16_MAX / PV_FP_MAX_RELAYS - 1;
     uint16_t number = (uint16_t)(r->n_streams % most + 1);
     uint16_t stream = (uint16_t)(number * PV_FP_MAX_RELAYS + r->via);
     if (r->n_ops + 1 >= OPS_MAX || /* its close must find room, too */
-        !push_op(r, &(struct pv_relay_op){.open = true, .stream = stream, .to = r->cfg.to}))
+        !push_op(r, &(struct pv_relayway_op){.open = true, .stream = stream, .to = r->cfg.to}))
         return;
     r->n_streams = number;
     r->stream = stream;
     r->to = r->cfg.to;
     r->state = CONNECTING;
-    r->connect_by = now + PV_RELAY_CONNECT;
+    r->connect_by = now + PV_RELAYWAY_CONNECT;
 }
 
 /* The stream is gone, whoever ended it. */
-static void lost_stream(struct pv_relay *r, pv_ns now)
+static void lost_stream(struct pv_relayway *r, pv_ns now)
 {
-    pv_ns wait = r->retry == 0 ? PV_RELAY_RETRY_FIRST : r->retry;
+    pv_ns wait = r->retry == 0 ? PV_RELAYWAY_RETRY_FIRST : r->retry;
     r->state = CLOSED;
     r->stream = 0;
     r->connect_by = r->linger_until = PV_NEVER;
     r->retry_at = now + wait / 2 + pv_rng_u64(&r->rng) % (wait / 2 + 1);
-    r->retry = pv_min_ns(2 * wait, PV_RELAY_RETRY_MAX);
-    if (r->way == PV_RELAY_STREAM)
-        set_way(r, PV_RELAY_NONE);
+    r->retry = pv_min_ns(2 * wait, PV_RELAYWAY_RETRY_MAX);
+    if (r->way == PV_RELAYWAY_STREAM)
+        set_way(r, PV_RELAYWAY_NONE);
     if (!r->by_stream)
         return;
     r->by_stream = false;
@@ -139,15 +147,15 @@ static void lost_stream(struct pv_relay *r, pv_ns now)
     }
 }
 
-static void close_stream(struct pv_relay *r, pv_ns now)
+static void close_stream(struct pv_relayway *r, pv_ns now)
 {
     if (r->state == CLOSED)
         return;
-    (void)push_op(r, &(struct pv_relay_op){.stream = r->stream});
+    (void)push_op(r, &(struct pv_relayway_op){.stream = r->stream});
     lost_stream(r, now);
 }
 
-static void run_turn(struct pv_relay *r, bool by_stream, pv_ns now)
+static void run_turn(struct pv_relayway *r, bool by_stream, pv_ns now)
 {
     struct pv_turnc_config cfg = r->cfg.turn;
     r->by_stream = by_stream;
@@ -160,7 +168,7 @@ static void run_turn(struct pv_relay *r, bool by_stream, pv_ns now)
 }
 
 /* What is so, as against what should be. */
-static void steer(struct pv_relay *r, pv_ns now)
+static void steer(struct pv_relayway *r, pv_ns now)
 {
     if (!r->on)
         return;
@@ -176,13 +184,51 @@ static void steer(struct pv_relay *r, pv_ns now)
         run_turn(r, false, now);
     if (r->state == CONNECTING)
         close_stream(r, now);
-    else if (r->state == OPEN && r->way == PV_RELAY_UDP && r->linger_until == PV_NEVER)
-        r->linger_until = now + PV_RELAY_LINGER;
+    else if (r->state == OPEN && r->way == PV_RELAYWAY_UDP && r->linger_until == PV_NEVER)
+        r->linger_until = now + PV_RELAYWAY_LINGER;
+}
+
+/* --- peers of stock servers ----------------------------------------------------------------- */
+
+static void give_up_use(struct pv_relayway *r, size_t i, pv_ns now)
+{
+    pv_turnc_unbind(r->turnc, &r->uses[i].peer, now);
+    r->uses[i] = r->uses[--r->n_uses];
+}
+
+/* A permission and a channel for whom something is sent to. */
+static void note_use(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
+{
+    size_t oldest = 0;
+    for (size_t i = 0; i < r->n_uses; i++) {
+        if (pv_addr_equal(&r->uses[i].peer, peer)) {
+            r->uses[i].used_at = now;
+            return;
+        }
+        if (r->uses[i].used_at < r->uses[oldest].used_at)
+            oldest = i;
+    }
+    if (r->n_uses == PV_RELAYWAY_USES)
+        give_up_use(r, oldest, now);
+    if (pv_turnc_bind(r->turnc, peer, now) != PV_OK)
+        return;
+    r->uses[r->n_uses].peer = *peer;
+    r->uses[r->n_uses++].used_at = now;
+}
+
+static void sweep_uses(struct pv_relayway *r, pv_ns now)
+{
+    for (size_t i = 0; i < r->n_uses;) {
+        if (r->uses[i].used_at + PV_RELAYWAY_UNUSED <= now)
+            give_up_use(r, i, now);
+        else
+            i++;
+    }
 }
 
 /* --- facts --------------------------------------------------------------------------------- */
 
-int pv_relay_start(struct pv_relay *r, const struct pv_relay_config *cfg, pv_ns now)
+int pv_relayway_start(struct pv_relayway *r, const struct pv_relayway_config *cfg, pv_ns now)
 {
     struct pv_turnc_config turn = cfg->turn;
     turn.stream = r->by_stream;
@@ -204,20 +250,22 @@ int pv_relay_start(struct pv_relay *r, const struct pv_relay_config *cfg, pv_ns 
     return PV_OK;
 }
 
-void pv_relay_stop(struct pv_relay *r, pv_ns now)
+void pv_relayway_stop(struct pv_relayway *r, pv_ns now)
 {
     if (!r->on)
         return;
     close_stream(r, now);
+    while (r->n_uses > 0)
+        give_up_use(r, 0, now);
     pv_turnc_stop(r->turnc);
-    set_way(r, PV_RELAY_NONE);
+    set_way(r, PV_RELAYWAY_NONE);
     r->on = r->running = r->by_stream = false;
     r->keep_at = PV_NEVER;
     r->relayed = (struct pv_addr){.family = PV_AF_NONE};
     pv_wipe(&r->cfg, sizeof(r->cfg));
 }
 
-void pv_relay_set_blocked(struct pv_relay *r, bool blocked, pv_ns now)
+void pv_relayway_set_blocked(struct pv_relayway *r, bool blocked, pv_ns now)
 {
     if (r->blocked == blocked)
         return;
@@ -227,24 +275,24 @@ void pv_relay_set_blocked(struct pv_relay *r, bool blocked, pv_ns now)
     steer(r, now);
 }
 
-void pv_relay_set_socket(struct pv_relay *r, uint16_t sock, pv_ns now)
+void pv_relayway_set_socket(struct pv_relayway *r, uint16_t sock, pv_ns now)
 {
     r->sock = sock;
-    if (r->way != PV_RELAY_UDP)
+    if (r->way != PV_RELAYWAY_UDP)
         r->data_sock = sock;
     if (r->on && r->running && !r->by_stream)
         pv_turnc_moved(r->turnc, now);
 }
 
-void pv_relay_moved(struct pv_relay *r, pv_ns now)
+void pv_relayway_moved(struct pv_relayway *r, pv_ns now)
 {
     r->udp_hold_until = r->udp_hold = 0;
     if (r->on && r->running && !r->by_stream)
         pv_turnc_moved(r->turnc, now);
-    pv_relay_kick(r, now); /* a connection may live on from another address, or not */
+    pv_relayway_kick(r, now); /* a connection may live on from another address, or not */
 }
 
-void pv_relay_kick(struct pv_relay *r, pv_ns now)
+void pv_relayway_kick(struct pv_relayway *r, pv_ns now)
 {
     r->retry = 0;
     if (r->state == CLOSED)
@@ -257,18 +305,18 @@ void pv_relay_kick(struct pv_relay *r, pv_ns now)
     steer(r, now);
 }
 
-int pv_relay_bind(struct pv_relay *r, const struct pv_addr *peer, pv_ns now)
+int pv_relayway_bind(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
 {
     return pv_turnc_bind(r->turnc, peer, now);
 }
 
-void pv_relay_unbind(struct pv_relay *r, const struct pv_addr *peer, pv_ns now)
+void pv_relayway_unbind(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
 {
     pv_turnc_unbind(r->turnc, peer, now);
 }
 
-int pv_relay_handle_input(struct pv_relay *r, const struct pv_carrier *from, struct pv_view message,
-                          pv_ns now)
+int pv_relayway_handle_input(struct pv_relayway *r, const struct pv_carrier *from,
+                             struct pv_view message, pv_ns now)
 {
     bool mine = from->kind == PV_CARRIER_STREAM
                     ? r->state == OPEN && from->sock == r->stream
@@ -276,10 +324,11 @@ int pv_relay_handle_input(struct pv_relay *r, const struct pv_carrier *from, str
                           pv_addr_equal(&from->remote, &r->cfg.turn.server);
     if (!r->on || !r->running || !mine)
         return PV_ERR_NOT_FOUND;
+    r->now = now;
     return pv_turnc_handle_input(r->turnc, &r->cfg.turn.server, message, now);
 }
 
-void pv_relay_connected(struct pv_relay *r, uint16_t stream, pv_ns now)
+void pv_relayway_connected(struct pv_relayway *r, uint16_t stream, pv_ns now)
 {
     if (r->state != CONNECTING || stream != r->stream)
         return;
@@ -288,7 +337,7 @@ void pv_relay_connected(struct pv_relay *r, uint16_t stream, pv_ns now)
     steer(r, now);
 }
 
-void pv_relay_closed(struct pv_relay *r, uint16_t stream, pv_ns now)
+void pv_relayway_closed(struct pv_relayway *r, uint16_t stream, pv_ns now)
 {
     if (r->state == CLOSED || stream != r->stream)
         return;
@@ -298,21 +347,22 @@ void pv_relay_closed(struct pv_relay *r, uint16_t stream, pv_ns now)
 
 /* --- time ---------------------------------------------------------------------------------- */
 
-static pv_ns keep_interval(const struct pv_relay *r)
+static pv_ns keep_interval(const struct pv_relayway *r)
 {
-    if (r->way == PV_RELAY_STREAM)
-        return PV_RELAY_KEEP_STREAM;
-    return r->way == PV_RELAY_UDP && r->cfg.keep ? PV_RELAY_KEEP_UDP : PV_NEVER;
+    if (r->way == PV_RELAYWAY_STREAM)
+        return PV_RELAYWAY_KEEP_STREAM;
+    return r->way == PV_RELAYWAY_UDP && r->cfg.keep ? PV_RELAYWAY_KEEP_UDP : PV_NEVER;
 }
 
-static void plan_keep(struct pv_relay *r, pv_ns now)
+static void plan_keep(struct pv_relayway *r, pv_ns now)
 {
     pv_ns every = keep_interval(r);
     r->keep_at = every == PV_NEVER ? PV_NEVER : now + every;
 }
 
-void pv_relay_handle_timeout(struct pv_relay *r, pv_ns now)
+void pv_relayway_handle_timeout(struct pv_relayway *r, pv_ns now)
 {
+    r->now = now;
     if (!r->on)
         return;
     if (r->running)
@@ -329,17 +379,18 @@ void pv_relay_handle_timeout(struct pv_relay *r, pv_ns now)
     }
     if (now >= r->keep_at) {
         pv_turnc_refresh(r->turnc, now);
+        sweep_uses(r, now);
         plan_keep(r, now);
     }
     steer(r, now);
 }
 
-static bool must_follow(const struct pv_relay *r)
+static bool must_follow(const struct pv_relayway *r)
 {
     return r->data_sock != r->sock && !r->by_stream && pv_turnc_is_arriving(r->turnc);
 }
 
-pv_ns pv_relay_next_timeout(const struct pv_relay *r)
+pv_ns pv_relayway_next_timeout(const struct pv_relayway *r)
 {
     if (!r->on)
         return PV_NEVER;
@@ -357,7 +408,7 @@ pv_ns pv_relay_next_timeout(const struct pv_relay *r)
 
 /* --- out ----------------------------------------------------------------------------------- */
 
-int pv_relay_poll_transmit(struct pv_relay *r, struct pv_relay_message *m)
+int pv_relayway_poll_transmit(struct pv_relayway *r, struct pv_relayway_message *m)
 {
     while (pv_turnc_poll_transmit(r->turnc, m->buf, m->cap, &m->len) == PV_OK) {
         m->stream = r->by_stream ? r->stream : 0;
@@ -368,7 +419,7 @@ int pv_relay_poll_transmit(struct pv_relay *r, struct pv_relay_message *m)
     return PV_ERR_AGAIN;
 }
 
-int pv_relay_poll_op(struct pv_relay *r, struct pv_relay_op *ret_op)
+int pv_relayway_poll_op(struct pv_relayway *r, struct pv_relayway_op *ret_op)
 {
     if (r->n_ops == 0)
         return PV_ERR_AGAIN;
@@ -378,25 +429,25 @@ int pv_relay_poll_op(struct pv_relay *r, struct pv_relay_op *ret_op)
 }
 
 /* The server does not answer by the way that is being tried. */
-static void no_answer(struct pv_relay *r, pv_ns now)
+static void no_answer(struct pv_relayway *r, pv_ns now)
 {
     if (r->by_stream) {
         close_stream(r, now);
     } else if (has_stream(r) && !r->blocked) {
         r->udp_hold =
-            r->udp_hold == 0 ? PV_RELAY_UDP_HOLD : pv_min_ns(2 * r->udp_hold, UDP_HOLD_MAX);
+            r->udp_hold == 0 ? PV_RELAYWAY_UDP_HOLD : pv_min_ns(2 * r->udp_hold, UDP_HOLD_MAX);
         r->udp_hold_until = now + r->udp_hold;
     }
 }
 
 /* The server knows the new socket, or will before data from there comes to it. */
-static void follow(struct pv_relay *r)
+static void follow(struct pv_relayway *r)
 {
     r->ev_way |= r->data_sock != r->sock;
     r->data_sock = r->sock;
 }
 
-static void note_turn(struct pv_relay *r, const struct pv_turnc_event *ev, pv_ns now)
+static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv_ns now)
 {
     switch (ev->type) {
     case PV_TURNC_UP:
@@ -405,12 +456,12 @@ static void note_turn(struct pv_relay *r, const struct pv_turnc_event *ev, pv_ns
         if (!r->by_stream)
             r->udp_hold = 0;
         follow(r);
-        set_way(r, r->by_stream ? PV_RELAY_STREAM : PV_RELAY_UDP);
+        set_way(r, r->by_stream ? PV_RELAYWAY_STREAM : PV_RELAYWAY_UDP);
         plan_keep(r, now);
         break;
     case PV_TURNC_DOWN:
         r->relayed = (struct pv_addr){.family = PV_AF_NONE};
-        set_way(r, PV_RELAY_NONE);
+        set_way(r, PV_RELAYWAY_NONE);
         if (ev->status == PV_ERR_TIMEOUT)
             no_answer(r, now);
         break;
@@ -420,11 +471,11 @@ static void note_turn(struct pv_relay *r, const struct pv_turnc_event *ev, pv_ns
     steer(r, now);
 }
 
-int pv_relay_poll_event(struct pv_relay *r, pv_ns now, struct pv_relay_event *ret_event)
+int pv_relayway_poll_event(struct pv_relayway *r, pv_ns now, struct pv_relayway_event *ret_event)
 {
     if (must_follow(r))
         follow(r);
-    *ret_event = (struct pv_relay_event){.type = PV_RELAY_EV_TURN};
+    *ret_event = (struct pv_relayway_event){.type = PV_RELAYWAY_EV_TURN};
     if (pv_turnc_poll_event(r->turnc, &ret_event->turn) == PV_OK) {
         note_turn(r, &ret_event->turn, now);
         return PV_OK;
@@ -432,71 +483,73 @@ int pv_relay_poll_event(struct pv_relay *r, pv_ns now, struct pv_relay_event *re
     if (!r->ev_way)
         return PV_ERR_AGAIN;
     r->ev_way = false;
-    ret_event->type = PV_RELAY_EV_WAY;
+    ret_event->type = PV_RELAYWAY_EV_WAY;
     return PV_OK;
 }
 
-int pv_relay_wrap(struct pv_relay *r, const struct pv_addr *peer, struct pv_view data,
-                  struct pv_relay_message *m)
+int pv_relayway_wrap(struct pv_relayway *r, const struct pv_addr *peer, struct pv_view data,
+                     struct pv_relayway_message *m)
 {
-    if (r->way == PV_RELAY_NONE)
+    if (r->way == PV_RELAYWAY_NONE)
         return PV_ERR_STATE;
-    m->stream = r->way == PV_RELAY_STREAM ? r->stream : 0;
-    m->sock = r->way == PV_RELAY_STREAM ? 0 : r->data_sock;
+    if (r->cfg.turn.permissions)
+        note_use(r, peer, r->now);
+    m->stream = r->way == PV_RELAYWAY_STREAM ? r->stream : 0;
+    m->sock = r->way == PV_RELAYWAY_STREAM ? 0 : r->data_sock;
     return pv_turnc_wrap(r->turnc, peer, data, m->buf, m->cap, &m->len);
 }
 
 /* --- questions ----------------------------------------------------------------------------- */
 
-bool pv_relay_is_on(const struct pv_relay *r)
+bool pv_relayway_is_on(const struct pv_relayway *r)
 {
     return r->on;
 }
 
-enum pv_relay_way pv_relay_way(const struct pv_relay *r)
+enum pv_relayway_way pv_relayway_way(const struct pv_relayway *r)
 {
     return r->way;
 }
 
-const char *pv_relay_transport(const struct pv_relay *r)
+const char *pv_relayway_transport(const struct pv_relayway *r)
 {
-    bool stream =
-        r->way == PV_RELAY_NONE ? r->state != CLOSED || !r->cfg.udp : r->way == PV_RELAY_STREAM;
-    return !stream ? "udp" : pv_relay_stream_to(r)->tls ? "tls" : "tcp";
+    bool stream = r->way == PV_RELAYWAY_NONE ? r->state != CLOSED || !r->cfg.udp
+                                             : r->way == PV_RELAYWAY_STREAM;
+    return !stream ? "udp" : pv_relayway_stream_to(r)->tls ? "tls" : "tcp";
 }
 
-const struct pv_relay_to *pv_relay_stream_to(const struct pv_relay *r)
+const struct pv_relayway_to *pv_relayway_stream_to(const struct pv_relayway *r)
 {
     return r->state == CLOSED ? &r->cfg.to : &r->to;
 }
 
-const struct pv_addr *pv_relay_server(const struct pv_relay *r)
+const struct pv_addr *pv_relayway_server(const struct pv_relayway *r)
 {
     return &r->cfg.turn.server;
 }
 
-const struct pv_addr *pv_relay_relayed(const struct pv_relay *r)
+const struct pv_addr *pv_relayway_relayed(const struct pv_relayway *r)
 {
     return &r->relayed;
 }
 
-pv_ns pv_relay_rtt(const struct pv_relay *r)
+pv_ns pv_relayway_rtt(const struct pv_relayway *r)
 {
     return pv_turnc_rtt(r->turnc);
 }
 
-uint16_t pv_relay_number(const struct pv_relay *r, const struct pv_addr *peer)
+uint16_t pv_relayway_number(const struct pv_relayway *r, const struct pv_addr *peer)
 {
     return pv_turnc_number(r->turnc, peer);
 }
 
-bool pv_relay_carrier(const struct pv_relay *r, const struct pv_addr *peer,
-                      struct pv_carrier *ret_carrier)
+bool pv_relayway_carrier(const struct pv_relayway *r, const struct pv_addr *peer,
+                         struct pv_carrier *ret_carrier)
 {
     uint16_t channel = pv_turnc_channel(r->turnc, peer);
-    if (r->way == PV_RELAY_NONE || channel == 0)
+    if (r->way == PV_RELAYWAY_NONE || channel == 0)
         return false;
-    bool stream = r->way == PV_RELAY_STREAM;
+    bool stream = r->way == PV_RELAYWAY_STREAM;
     *ret_carrier = (struct pv_carrier){
         .kind = stream ? PV_CARRIER_STREAM : PV_CARRIER_CHANNEL,
         .sock = stream ? r->stream : r->data_sock,
@@ -508,7 +561,7 @@ bool pv_relay_carrier(const struct pv_relay *r, const struct pv_addr *peer,
     return true;
 }
 
-struct pv_fp_relay_way pv_relay_fp_way(const struct pv_relay *r)
+struct pv_fp_relay_way pv_relayway_fp_way(const struct pv_relayway *r)
 {
     return (struct pv_fp_relay_way){
         .server = r->cfg.turn.server, .udp = r->cfg.udp, .stream = r->stream};

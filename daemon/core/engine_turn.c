@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* The TURN servers of the configuration: relays beside the coordinator's, with addresses and
+ * permissions as RFC 8656 has them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/engine_int.h"
+
+struct pv_turn_servers {
+    struct pv_relayway_server list[PV_ENGINE_MAX_RELAYS]; /* number i + 1 */
+    size_t n;
+    char user[PV_TURNC_TEXT_MAX + 1];
+    char password[PV_TURNC_TEXT_MAX + 1]; /* a secret: wiped */
+};
+
+int pv_engine_turn_new(struct pv_engine *e, const struct pv_engine_config *cfg)
+{
+    int r = PV_OK;
+    if (cfg->n_relays == 0)
+        return PV_OK;
+    e->turn_servers = calloc(1, sizeof(*e->turn_servers));
+    if (e->turn_servers == NULL)
+        return PV_ERR_NOMEM;
+    struct pv_turn_servers *t = e->turn_servers;
+    t->n = cfg->n_relays < PV_ENGINE_MAX_RELAYS ? cfg->n_relays : PV_ENGINE_MAX_RELAYS;
+    memcpy(t->list, cfg->relays, sizeof(t->list));
+    memcpy(t->user, cfg->relay_user, sizeof(t->user));
+    memcpy(t->password, cfg->relay_password, sizeof(t->password));
+    for (uint16_t i = 1; r == PV_OK && i <= t->n; i++)
+        r = pv_relayway_new(&e->env.relays[i], i, &e->rng);
+    return r;
+}
+
+void pv_engine_turn_free(struct pv_engine *e)
+{
+    if (e->turn_servers != NULL)
+        pv_wipe(e->turn_servers, sizeof(*e->turn_servers));
+    free(e->turn_servers);
+    e->turn_servers = NULL;
+}
+
+/* What is known of its address: the first that the name has. */
+static void begin(struct pv_engine *e, uint16_t via, const struct pv_addr *addr, pv_ns now)
+{
+    const struct pv_turn_servers *t = e->turn_servers;
+    const struct pv_relayway_server *s = &t->list[via - 1];
+    struct pv_relayway_config cfg = {.udp = s->udp, .keep = true};
+    cfg.turn.server = *addr;
+    cfg.turn.permissions = true;
+    memcpy(cfg.turn.user, t->user, sizeof(cfg.turn.user));
+    memcpy(cfg.turn.password, t->password, sizeof(cfg.turn.password));
+    if (s->stream) {
+        cfg.to.addr = *addr;
+        cfg.to.tls = s->tls;
+        memcpy(cfg.to.host, s->host, sizeof(cfg.to.host));
+    }
+    pv_relayway_set_blocked(e->env.relays[via], pv_udpwatch_is_blocked(&e->udp), now);
+    int r = pv_relayway_start(e->env.relays[via], &cfg, now);
+    pv_wipe(&cfg, sizeof(cfg));
+    if (r != PV_OK)
+        pv_log(e->log, PV_LOG_WARN, "relay=%s what=\"not used\" why=\"%s\"", s->host,
+               pv_strstatus(r));
+    pv_engine_relay_pump(e, now);
+}
+
+void pv_engine_turn_start(struct pv_engine *e)
+{
+    for (uint16_t i = 1; e->turn_servers != NULL && i <= e->turn_servers->n; i++) {
+        const struct pv_relayway_server *s = &e->turn_servers->list[i - 1];
+        struct pv_job *job =
+            pv_relayway_is_on(e->env.relays[i]) ? NULL : pv_engine_new_job(PV_JOB_RESOLVE);
+        if (job == NULL)
+            continue;
+        memcpy(job->u.resolve.host, s->host, strlen(s->host) + 1);
+        job->u.resolve.port = s->port;
+        pv_engine_job(e, job, PV_JP_RELAY_HOST, i);
+    }
+}
+
+void pv_engine_turn_stop(struct pv_engine *e, pv_ns now)
+{
+    for (uint16_t i = 1; e->turn_servers != NULL && i <= e->turn_servers->n; i++)
+        pv_relayway_stop(e->env.relays[i], now);
+}
+
+void pv_engine_turn_resolved(struct pv_engine *e, uint16_t via, const struct pv_job_result *result,
+                             pv_ns now)
+{
+    if (e->turn_servers == NULL || via == 0 || via > e->turn_servers->n || !e->up ||
+        pv_engine_self(e) == NULL || pv_relayway_is_on(e->env.relays[via]))
+        return;
+    if (result->status == PV_OK && result->n_addrs > 0)
+        begin(e, via, &result->addrs[0], now);
+    else /* asked again when the network changes or the coordinator is back */
+        pv_log(e->log, PV_LOG_WARN, "relay=%s what=\"not found\" why=\"%s\"",
+               e->turn_servers->list[via - 1].host, result->error);
+}

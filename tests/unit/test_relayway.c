@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MIT */
+/* The way to a TURN server: by UDP, by a stream, and from one to the other. */
+#include "base/bytes.h"
+#include "crypto/ct.h"
+#include "daemon/core/relayway.h"
+#include "test_util.h"
+
+enum {
+    VIA = 3,
+};
+
+/* The relay, the last request it sent and how, and what a server would answer. */
+struct fixture {
+    struct test_rng seed;
+    struct pv_rng rng;
+    struct pv_relayway *r;
+    struct pv_relayway_config cfg;
+    uint8_t key[PV_MD5_LEN];
+    uint8_t req[PV_TURNC_MTU];
+    uint16_t stream; /* it went by; 0 = UDP */
+    struct pv_stun_msg msg;
+    struct pv_addr relayed, peer;
+    pv_ns now;
+};
+
+static void setup(struct fixture *f, bool stock)
+{
+    uint8_t coord[32] = {1}, own[32] = {2}, other[32] = {3};
+    memset(f, 0, sizeof(*f));
+    f->rng = test_rng_make(&f->seed, 7);
+    f->now = PV_S(1);
+    f->cfg = (struct pv_relayway_config){
+        .turn = {.server = pv_addr4(192, 0, 2, 1, 3478),
+                 .user = "u",
+                 .password = "p",
+                 .realm = "r",
+                 .nonce = "n0",
+                 .ipv6 = !stock,
+                 .permissions = stock},
+        .udp = true,
+        .keep = stock,
+        .to = {.addr = pv_addr4(192, 0, 2, 1, 443), .tls = true},
+    };
+    f->relayed = stock ? pv_addr4(192, 0, 2, 1, 50000) : pv_turn_virtual_addr(coord, own);
+    f->peer = stock ? pv_addr4(203, 0, 113, 9, 999) : pv_turn_virtual_addr(coord, other);
+    assert_int_equal(pv_turn_key("u", "r", "p", f->key), PV_OK);
+    assert_int_equal(pv_relayway_new(&f->r, VIA, &f->rng), PV_OK);
+}
+
+static bool next_request(struct fixture *f)
+{
+    struct pv_relayway_message m = {.buf = f->req, .cap = sizeof(f->req)};
+    pv_relayway_handle_timeout(f->r, f->now);
+    if (pv_relayway_poll_transmit(f->r, &m) != PV_OK)
+        return false;
+    f->stream = m.stream;
+    assert_int_equal(pv_stun_decode(pv_view(f->req, m.len), &f->msg), PV_OK);
+    return true;
+}
+
+static void expect(struct fixture *f, uint16_t method, uint16_t stream)
+{
+    assert_true(next_request(f));
+    assert_int_equal(f->msg.method, method);
+    assert_int_equal(f->stream, stream);
+}
+
+/* Success, by the way the request went. */
+static void answer(struct fixture *f)
+{
+    uint8_t buf[512];
+    struct pv_stun_writer w;
+    size_t len;
+    struct pv_carrier from = {.kind = PV_CARRIER_UDP, .remote = f->cfg.turn.server};
+    if (f->stream != 0)
+        from = (struct pv_carrier){.kind = PV_CARRIER_STREAM, .sock = f->stream};
+    pv_stun_write_answer(&w, buf, sizeof(buf), PV_STUN_SUCCESS, &f->msg);
+    if (f->msg.method == PV_TURN_ALLOCATE)
+        pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &f->relayed);
+    pv_stun_put_integrity(&w, pv_view(f->key, sizeof(f->key)));
+    pv_stun_put_fingerprint(&w);
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_int_equal(pv_relayway_handle_input(f->r, &from, pv_view(buf, len), f->now), PV_OK);
+}
+
+/* Takes all events; how many said that the way is another. */
+static unsigned ways(struct fixture *f)
+{
+    struct pv_relayway_event ev;
+    unsigned n = 0;
+    while (pv_relayway_poll_event(f->r, f->now, &ev) == PV_OK)
+        n += ev.type == PV_RELAYWAY_EV_WAY ? 1 : 0;
+    return n;
+}
+
+static uint16_t opened(struct fixture *f)
+{
+    struct pv_relayway_op op;
+    pv_relayway_handle_timeout(f->r, f->now);
+    if (pv_relayway_poll_op(f->r, &op) != PV_OK)
+        return 0;
+    assert_true(op.open && op.to.tls && op.to.addr.port == 443);
+    assert_int_equal(pv_relayway_of_stream(op.stream), VIA);
+    return op.stream;
+}
+
+static bool closed(struct fixture *f, uint16_t stream)
+{
+    struct pv_relayway_op op;
+    return pv_relayway_poll_op(f->r, &op) == PV_OK && !op.open && op.stream == stream;
+}
+
+/* What is sent meanwhile is not answered. */
+static void sleep_until_due(struct fixture *f)
+{
+    while (next_request(f))
+        continue;
+    (void)ways(f);
+    pv_ns next = pv_relayway_next_timeout(f->r);
+    assert_true(next != PV_NEVER);
+    f->now = next > f->now ? next : f->now;
+    pv_relayway_handle_timeout(f->r, f->now);
+}
+
+static void up_by_udp(struct fixture *f, bool stock)
+{
+    setup(f, stock);
+    assert_int_equal(pv_relayway_start(f->r, &f->cfg, f->now), PV_OK);
+    expect(f, PV_TURN_ALLOCATE, 0);
+    answer(f);
+    assert_int_equal(ways(f), 1);
+    assert_int_equal(pv_relayway_way(f->r), PV_RELAYWAY_UDP);
+    assert_string_equal(pv_relayway_transport(f->r), "udp");
+}
+
+static uint16_t up_by_stream(struct fixture *f, bool stock)
+{
+    up_by_udp(f, stock);
+    pv_relayway_set_blocked(f->r, true, f->now);
+    uint16_t stream = opened(f);
+    assert_int_not_equal(stream, 0);
+    pv_relayway_connected(f->r, stream, f->now);
+    expect(f, PV_TURN_ALLOCATE, stream);
+    assert_int_equal(pv_relayway_way(f->r),
+                     PV_RELAYWAY_UDP); /* as long as nothing better is there */
+    answer(f);
+    assert_int_equal(ways(f), 1);
+    assert_int_equal(pv_relayway_way(f->r), PV_RELAYWAY_STREAM);
+    assert_string_equal(pv_relayway_transport(f->r), "tls");
+    return stream;
+}
+
+static void done(struct fixture *f)
+{
+    assert_null(pv_relayway_free(f->r));
+}
+
+static void a_members_channel_goes_from_udp_to_the_stream_and_back(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct pv_carrier c;
+    up_by_udp(&f, false);
+    assert_int_equal(pv_relayway_bind(f.r, &f.peer, f.now), PV_OK);
+    expect(&f, PV_TURN_CHANNEL_BIND, 0);
+    assert_false(pv_relayway_carrier(f.r, &f.peer, &c));
+    answer(&f);
+    assert_true(pv_relayway_carrier(f.r, &f.peer, &c));
+    assert_int_equal(c.kind, PV_CARRIER_CHANNEL);
+    assert_int_equal(c.via, VIA);
+
+    pv_relayway_set_blocked(f.r, true, f.now);
+    uint16_t stream = opened(&f);
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    (void)ways(&f);
+    assert_true(pv_relayway_carrier(f.r, &f.peer, &c)); /* it moved with the allocation */
+    assert_int_equal(c.kind, PV_CARRIER_STREAM);
+    assert_int_equal(c.sock, stream);
+    assert_int_equal(pv_relayway_fp_way(f.r).stream, stream);
+    expect(&f, PV_TURN_CHANNEL_BIND, stream);
+    answer(&f);
+
+    pv_relayway_set_blocked(f.r, false, f.now);
+    expect(&f, PV_TURN_ALLOCATE, 0);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
+    answer(&f);
+    (void)ways(&f);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP);
+    expect(&f, PV_TURN_CHANNEL_BIND, 0);
+    answer(&f);
+    assert_false(closed(&f, stream)); /* what is under way in it may still come */
+    f.now += PV_RELAYWAY_LINGER;
+    pv_relayway_handle_timeout(f.r, f.now);
+    assert_true(closed(&f, stream));
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP);
+    assert_int_equal(pv_relayway_fp_way(f.r).stream, 0);
+    done(&f);
+}
+
+static void a_stream_that_ends_is_made_again_ever_slower(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint16_t stream = up_by_stream(&f, false), last = stream;
+    pv_ns least = 0;
+    pv_relayway_closed(f.r, stream, f.now);
+    assert_int_equal(ways(&f), 1);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_NONE);
+    for (unsigned i = 0; i < 10; i++) {
+        pv_ns from = f.now;
+        while ((stream = opened(&f)) == 0)
+            sleep_until_due(&f);
+        assert_int_not_equal(stream, last);
+        assert_true(f.now - from >= least);
+        assert_true(f.now - from <= PV_RELAYWAY_RETRY_MAX);
+        least = i < 7 ? PV_RELAYWAY_RETRY_FIRST << i : least; /* half of what is doubled */
+        last = stream;
+        pv_relayway_closed(f.r, stream, f.now);
+    }
+    pv_relayway_closed(f.r, 1, f.now); /* nobody's */
+    done(&f);
+}
+
+static void a_stream_that_says_nothing_is_given_up(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint16_t stream = up_by_stream(&f, false);
+    f.now += PV_RELAYWAY_KEEP_STREAM;
+    expect(&f, PV_TURN_REFRESH, stream);
+    f.now += PV_MS(40);
+    answer(&f);
+    assert_int_equal(pv_relayway_rtt(f.r), PV_MS(40));
+    f.now += PV_RELAYWAY_KEEP_STREAM;
+    expect(&f, PV_TURN_REFRESH, stream);
+    f.now += PV_TURNC_STREAM_WAIT;
+    assert_false(next_request(&f)); /* the stream repeats, we do not */
+    assert_int_equal(ways(&f), 1);
+    assert_true(closed(&f, stream));
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_NONE);
+    done(&f);
+}
+
+static void a_connection_that_takes_too_long_is_given_up(void **state)
+{
+    (void)state;
+    struct fixture f;
+    up_by_udp(&f, false);
+    pv_relayway_set_blocked(f.r, true, f.now);
+    uint16_t stream = opened(&f);
+    f.now += PV_RELAYWAY_CONNECT;
+    pv_relayway_handle_timeout(f.r, f.now);
+    assert_true(closed(&f, stream));
+    done(&f);
+}
+
+/* STUN passes by UDP, TURN does not: the stream, and UDP is left alone for a while. */
+static void udp_that_does_not_carry_turn_is_left_alone(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint16_t stream;
+    setup(&f, false);
+    assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
+    while ((stream = opened(&f)) == 0) {
+        while (next_request(&f))
+            assert_int_equal(f.stream, 0);
+        (void)ways(&f);
+        sleep_until_due(&f);
+    }
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    assert_int_equal(ways(&f), 1);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
+    pv_ns from = f.now;
+    while (!next_request(&f) || f.msg.method != PV_TURN_ALLOCATE || f.stream != 0) {
+        if (f.stream != 0 && f.msg.method == PV_TURN_REFRESH)
+            answer(&f);
+        (void)ways(&f);
+        f.now = pv_relayway_next_timeout(f.r) > f.now ? pv_relayway_next_timeout(f.r) : f.now;
+    }
+    assert_true(f.now - from > PV_RELAYWAY_UDP_HOLD - PV_S(1) &&
+                f.now - from <= PV_RELAYWAY_UDP_HOLD);
+    done(&f);
+}
+
+static void a_stock_server_that_knows_only_streams_waits_for_one(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct pv_carrier c;
+    uint8_t buf[256];
+    struct pv_relayway_message m = {.buf = buf, .cap = sizeof(buf)};
+    setup(&f, true);
+    f.cfg.udp = false;
+    assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
+    uint16_t stream = opened(&f);
+    assert_int_not_equal(stream, 0);
+    assert_false(next_request(&f));
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    (void)ways(&f);
+    assert_true(pv_addr_equal(pv_relayway_relayed(f.r), &f.relayed));
+
+    /* Whoever is written to gets a permission and a channel. */
+    assert_int_equal(pv_relayway_wrap(f.r, &f.peer, pv_view("x", 1), &m), PV_OK);
+    assert_int_equal(m.stream, stream);
+    expect(&f, PV_TURN_CREATE_PERMISSION, stream);
+    answer(&f);
+    expect(&f, PV_TURN_CHANNEL_BIND, stream);
+    answer(&f);
+    assert_true(pv_relayway_carrier(f.r, &f.peer, &c));
+    assert_int_equal(c.kind, PV_CARRIER_STREAM);
+
+    /* With the connection the allocation is gone, and another one is another address. */
+    pv_relayway_closed(f.r, stream, f.now);
+    (void)ways(&f);
+    assert_int_equal(pv_relayway_relayed(f.r)->family, PV_AF_NONE);
+    assert_int_equal(pv_relayway_wrap(f.r, &f.peer, pv_view("x", 1), &m), PV_ERR_STATE);
+    while ((stream = opened(&f)) == 0)
+        sleep_until_due(&f);
+    pv_relayway_connected(f.r, stream, f.now);
+    f.relayed.port++;
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    (void)ways(&f);
+    assert_true(pv_addr_equal(pv_relayway_relayed(f.r), &f.relayed));
+    done(&f);
+}
+
+static void channels_nobody_uses_are_given_up(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint8_t buf[256];
+    struct pv_relayway_message m = {.buf = buf, .cap = sizeof(buf)};
+    up_by_udp(&f, true);
+    for (unsigned i = 0; i < PV_RELAYWAY_USES + 10; i++) { /* bounded: the oldest gives way */
+        struct pv_addr peer = pv_addr4(203, 0, 113, 9, (uint16_t)(1000 + i));
+        assert_int_equal(pv_relayway_wrap(f.r, &peer, pv_view("x", 1), &m), PV_OK);
+    }
+    struct pv_addr first = pv_addr4(203, 0, 113, 9, 1000);
+    struct pv_addr last = pv_addr4(203, 0, 113, 9, 1000 + PV_RELAYWAY_USES + 9);
+    assert_int_equal(pv_relayway_number(f.r, &first), 0);
+    assert_int_not_equal(pv_relayway_number(f.r, &last), 0);
+    while (f.now < PV_S(1) + PV_RELAYWAY_UNUSED + PV_RELAYWAY_KEEP_UDP) {
+        while (next_request(&f))
+            answer(&f);
+        (void)ways(&f);
+        sleep_until_due(&f);
+    }
+    assert_int_equal(pv_relayway_number(f.r, &last), 0);
+    done(&f);
+}
+
+static void stopping_closes_and_forgets(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct pv_carrier c;
+    uint16_t stream = up_by_stream(&f, false);
+    pv_relayway_stop(f.r, f.now);
+    assert_true(closed(&f, stream));
+    assert_false(pv_relayway_is_on(f.r));
+    assert_false(pv_relayway_carrier(f.r, &f.peer, &c));
+    assert_int_equal(pv_relayway_next_timeout(f.r), PV_NEVER);
+    assert_int_equal(pv_relayway_server(f.r)->family, PV_AF_NONE);
+    done(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_members_channel_goes_from_udp_to_the_stream_and_back),
+        cmocka_unit_test(a_stream_that_ends_is_made_again_ever_slower),
+        cmocka_unit_test(a_stream_that_says_nothing_is_given_up),
+        cmocka_unit_test(a_connection_that_takes_too_long_is_given_up),
+        cmocka_unit_test(udp_that_does_not_carry_turn_is_left_alone),
+        cmocka_unit_test(a_stock_server_that_knows_only_streams_waits_for_one),
+        cmocka_unit_test(channels_nobody_uses_are_given_up),
+        cmocka_unit_test(stopping_closes_and_forgets),
+    };
+    if (pv_crypto_init() < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
