@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/coordclient.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,14 @@ struct attempt {
     bool writable; /* not yet told by poll_writable */
 };
 
+/* How the attempts of a round ended; what says most comes last. */
+enum round_failure {
+    ROUND_SILENT, /* no answer; so far */
+    ROUND_NO_WAY,
+    ROUND_REFUSED,
+    ROUND_STRANGER, /* connected, and closed or nonsense before the key was proven */
+};
+
 struct pending {
     uint64_t id; /* 0 = slot unused */
     enum pv_ctl_type type;
@@ -45,7 +54,8 @@ struct pv_coordclient {
 
     enum pv_coordclient_state state;
     struct attempt attempts[PV_COORDCLIENT_MAX_ADDRS];
-    size_t next_addr;     /* of this round */
+    size_t next_addr; /* of this round */
+    enum round_failure round;
     pv_ns stagger_at;     /* start the next address */
     struct attempt *used; /* HELLO, ONLINE */
     struct pv_coordclient_addr last_addr;
@@ -153,6 +163,7 @@ int pv_coordclient_poll_event(struct pv_coordclient *c, struct pv_coordclient_ev
 static void begin_round(struct pv_coordclient *c, pv_ns now)
 {
     c->state = PV_COORDCLIENT_CONNECTING;
+    c->round = ROUND_SILENT;
     c->next_addr = 0;
     c->stagger_at = c->n_addrs > 0 ? now : PV_NEVER;
     c->deadline = c->n_addrs > 0 ? now + PV_COORDCLIENT_CONNECT : PV_NEVER;
@@ -223,21 +234,56 @@ static bool any_attempt(const struct pv_coordclient *c)
     return false;
 }
 
+/* What says most about a round is kept: a stranger who answers more than a refusal, and that more
+ * than an address without a way to it. */
+static void note_failure(struct pv_coordclient *c, bool connected, int status)
+{
+    enum round_failure f = connected                                           ? ROUND_STRANGER
+                           : status == -ECONNREFUSED                           ? ROUND_REFUSED
+                           : status == -ENETUNREACH || status == -EHOSTUNREACH ? ROUND_NO_WAY
+                                                                               : ROUND_SILENT;
+    if (f > c->round)
+        c->round = f;
+}
+
+static const char *round_text(const struct pv_coordclient *c)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
+        if (c->attempts[i].sid != 0 && c->attempts[i].connected)
+            return "the coordinator's address accepts the connection and says nothing: the "
+                   "program there hangs, or is no coordinator";
+    switch (c->round) {
+    case ROUND_STRANGER:
+        return "what answers at the coordinator's address does not prove the coordinator's key: "
+               "it has another key now, or is another program";
+    case ROUND_REFUSED:
+        return "the coordinator's address refuses the connection: does p2pvpn-coordinator run "
+               "there?";
+    case ROUND_NO_WAY:
+        return "there is no route to the coordinator: is this machine's network up?";
+    case ROUND_SILENT:
+        break;
+    }
+    return "no answer from the coordinator's address: it is off, or TCP to it is filtered";
+}
+
 static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int status, bool close,
                            pv_ns now)
 {
     bool was_used = a == c->used;
+    bool connected = a->connected;
     drop_attempt(c, a, close);
     if (was_used) {
         fail(c, status, "the connection was closed", now);
         return;
     }
+    note_failure(c, connected, status);
     if (any_attempt(c))
         return;
     if (c->next_addr < c->n_addrs)
         c->stagger_at = now; /* do not wait for the stagger when nothing else runs */
     else
-        fail(c, status, "no address of the coordinator could be reached", now);
+        fail(c, status, round_text(c), now);
 }
 
 static struct attempt *by_sid(struct pv_coordclient *c, uint32_t sid)
@@ -592,8 +638,7 @@ void pv_coordclient_handle_timeout(struct pv_coordclient *c, pv_ns now)
         begin_round(c, now);
     else if (c->state != PV_COORDCLIENT_STOPPED)
         fail(c, PV_ERR_TIMEOUT,
-             c->state == PV_COORDCLIENT_HELLO ? "the coordinator does not answer"
-                                              : "no address of the coordinator could be reached",
+             c->state == PV_COORDCLIENT_HELLO ? "the coordinator does not answer" : round_text(c),
              now);
 }
 

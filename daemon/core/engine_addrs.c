@@ -89,6 +89,8 @@ void pv_engine_coord_resolved(struct pv_engine *e, const struct pv_job_wait *wai
     if (result->status != PV_OK) {
         snprintf(e->coord_error, sizeof(e->coord_error), "%.*s", (int)sizeof(e->coord_error) - 1,
                  result->error);
+        if (pv_enroll_is_guest(e))
+            pv_enroll_offline(e, result->error);
         return;
     }
     for (size_t i = 0; i < result->n_addrs; i++)

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "crypto/ct.h"
+#include "daemon/core/engine_cause.h"
 #include "daemon/core/engine_int.h"
 
 /* Whatever needs a network says so in the same words. */
@@ -44,10 +45,14 @@ struct pv_peer *pv_engine_need_peer(struct pv_engine *e, const struct pv_ctlapi_
     }
     if (p == NULL) {
         const struct pv_member *self = pv_engine_self(e);
+        const struct pv_member *former = pv_engine_former_member(e, req->peer);
         bool is_self = self != NULL && strcmp(self->name, req->peer) == 0;
         snprintf(text, sizeof(text),
-                 is_self ? "%s: %s is this machine: name another"
-                         : "%s: no peer %s: `p2pvpnctl peers` lists them",
+                 is_self          ? "%s: %s is this machine: name another"
+                 : former == NULL ? "%s: no peer %s: `p2pvpnctl peers` lists them"
+                 : former->state == PV_MEMBER_LEFT
+                     ? "%s: %s left the network: it needs a new token to come back"
+                     : "%s: %s was removed from the network: it needs a new token to come back",
                  what, req->peer);
         pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_UNKNOWN_PEER, text);
     }

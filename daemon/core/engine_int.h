@@ -21,6 +21,7 @@
  *   engine_ctl.c      requests of p2pvpnctl
  *   engine_show.c     status and peers as answers
  *   engine_why.c      why and trace
+ *   engine_cause.c    the diagnosis that why begins with
  *   engine_names.c    the names file for libnss_p2pvpn
  *   engine_life.c     how long the own NAT keeps a binding, and what follows from it
  *   engine_front.c    another socket before the NAT ends the binding of this one
@@ -323,6 +324,11 @@ struct pv_engine {
     struct pv_front front;
     struct pv_engine_transmit answers[PV_ENGINE_MAX_ANSWERS];
     size_t n_answers;
+
+    struct {
+        struct pv_addr from; /* PV_AF_NONE: never */
+        uint8_t key[32];
+    } stranger; /* who last began a handshake with a key that nobody here has */
 
     /* the network */
     struct pv_roster *roster; /* NULL: in no network */

@@ -440,8 +440,13 @@ static void take_initiation(struct pv_engine *e, const struct pv_carrier *from, 
 {
     struct pv_wg_initiation in;
     struct pv_peer *p = NULL;
-    if (pv_wgmsg_identify(&e->device, msg, &in) == PV_OK)
+    if (pv_wgmsg_identify(&e->device, msg, &in) == PV_OK) {
         p = peer_by_transport(e, in.static_pk);
+        if (p == NULL) {
+            e->stranger.from = from->remote;
+            memcpy(e->stranger.key, in.static_pk, sizeof(e->stranger.key));
+        }
+    }
     if (p != NULL) {
         int r = pv_peer_handle_initiation(p, &in, from, now);
         if (r != PV_OK)

@@ -314,6 +314,22 @@ static void leave_relays(struct pv_engine *e, pv_ns now)
     }
 }
 
+/* Whoever tries to reach us directly is told that it cannot work, or that it can again. */
+static void tell_udp(struct pv_engine *e, bool blocked, pv_ns now)
+{
+    struct pv_peer *p, *tmp;
+    e->env.caps &= ~(unsigned)PV_DESC_CAP_NO_UDP;
+    e->env.caps |= blocked ? PV_DESC_CAP_NO_UDP : 0;
+    HASH_ITER(hh, e->peers, p, tmp)
+    {
+        if (p->ice == NULL || pv_ice_state(p->ice) == PV_ICE_DORMANT ||
+            (p->state != PV_PEER_UP && p->state != PV_PEER_REACHING))
+            continue;
+        pv_descx_changed(&p->descx);
+        pv_engine_touch(e, p, now);
+    }
+}
+
 static void pump_udp(struct pv_engine *e, pv_ns now)
 {
     pv_udpwatch_set_refresh(&e->udp, e->env.binding_lifetime);
@@ -327,6 +343,7 @@ static void pump_udp(struct pv_engine *e, pv_ns now)
         if (e->env.relays[i] != NULL)
             pv_relayway_set_blocked(e->env.relays[i], blocked, now);
     }
+    tell_udp(e, blocked, now);
     if (!blocked)
         leave_relays(e, now);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What the engine knows, as answers: status and peers. */
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/core/engine_cause.h"
 #include "daemon/core/engine_int.h"
 
 void pv_engine_path_of(struct pv_peer *p, struct pv_ctlapi_path *ret_path, pv_ns now)
@@ -77,7 +79,7 @@ void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
 /* --- status ----------------------------------------------------------------------------------- */
 
 enum {
-    MAX_PROBLEMS = PV_ENGINE_MAX_REPORTS + 8,
+    MAX_PROBLEMS = PV_ENGINE_MAX_REPORTS + 12,
     PROBLEM_TEXT = PV_ROSTER_TEXT + 64,
 };
 
@@ -96,8 +98,29 @@ static void problem(struct problems *x, const char *what, const char *why)
     x->n++;
 }
 
-static void find_problems(const struct pv_engine *e, struct problems *x)
+/* What the surroundings do to this node. */
+static void find_outer_problems(const struct pv_engine *e, struct problems *x, pv_ns now)
 {
+    int64_t off = pv_engine_clock_off(e, now);
+    char text[PROBLEM_TEXT];
+    if (e->roster != NULL && e->up && !e->removed && e->env.n_locals == 0)
+        problem(x, "this machine has no network: ", "no interface has an address: check the link");
+    if (e->roster != NULL && e->up && !pv_engine_is_online(e) && e->coord_error[0] != '\0')
+        problem(x, "the coordinator is not reached: ", e->coord_error);
+    if (pv_udpwatch_is_blocked(&e->udp))
+        problem(
+            x, "UDP is blocked: ", "no server's answer comes in: a firewall here must let UDP out");
+    if (off == 0)
+        return;
+    snprintf(text, sizeof(text),
+             "this machine's clock is %" PRId64 " s %s the coordinator's: ", off < 0 ? -off : off,
+             off < 0 ? "behind" : "ahead of");
+    problem(x, text, "set it (timedatectl set-ntp true)");
+}
+
+static void find_problems(const struct pv_engine *e, struct problems *x, pv_ns now)
+{
+    find_outer_problems(e, x, now);
     if (e->iface_error[0] != '\0')
         problem(x, "the interface is not up: ", e->iface_error);
     if (e->store_error[0] != '\0')
@@ -358,7 +381,7 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
         s.unread = counts->chat->unread;
         s.queued = counts->chat->queued;
     }
-    find_problems(e, &problems);
+    find_problems(e, &problems, now);
     s.problems = problems.list;
     s.n_problems = problems.n;
     s.n_drops = fill_drops(e, drop_names, drop_counts);

@@ -2,6 +2,7 @@
 /* `why PEER` and `trace PEER`: the reason in words with the evidence, and the events behind it. */
 #include <stdio.h>
 
+#include "daemon/core/engine_cause.h"
 #include "daemon/core/engine_int.h"
 
 static void line(json_t **lines, const char *fmt, ...) PV_PRINTF(2, 3);
@@ -105,10 +106,13 @@ static void why_pairs(struct pv_peer *p, json_t **lines)
     for (size_t i = 0; i < n; i++) {
         char local[PV_ADDR_TEXT];
         char remote[PV_ADDR_TEXT];
-        line(lines, "  tried %s -> %s (%s): %u checks, %u answers%s",
+        line(lines,
+             "  tried %s -> %s (%s): %u checks, %u answers%s; since the last answer %u checks, "
+             "%u of theirs came in",
              pv_addr_format(&paths[i].carrier.local, local),
              pv_addr_format(&paths[i].remote, remote), pv_ice_cand_type_name(paths[i].remote_type),
-             paths[i].checks, paths[i].answers, paths[i].selected ? ", in use" : "");
+             paths[i].checks, paths[i].answers, paths[i].selected ? ", in use" : "",
+             paths[i].unanswered, paths[i].heard);
     }
 }
 
@@ -125,8 +129,7 @@ static void nat_words(const struct pv_desc_nat *nat, char *buf, size_t cap)
     else if (nat->ports == PV_DESC_PORTS_BLOCK)
         snprintf(buf, cap, "%s, within %u to %u", words, nat->lo, nat->hi);
     else
-        snprintf(buf, cap, "%s%s%s", words,
-                 nat->ports == PV_DESC_PORTS_RANDOM ? ", at random" : "",
+        snprintf(buf, cap, "%s%s%s", words, nat->ports == PV_DESC_PORTS_RANDOM ? ", at random" : "",
                  nat->early ? ", and a packet that comes in early takes the port" : "");
 }
 
@@ -189,8 +192,13 @@ static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_
 static void why_udp(const struct pv_engine *e, const struct pv_peer *p, json_t **lines)
 {
     const struct pv_relayway *r = e->env.relays[0];
-    if (!pv_udpwatch_is_blocked(&e->udp) || (p->has_path && !pv_peer_is_relayed(p)))
+    if (p->is_static || (p->has_path && !pv_peer_is_relayed(p)))
         return;
+    if (!pv_udpwatch_is_blocked(&e->udp)) {
+        if (!p->has_path && pv_engine_is_online(e) && !pv_relayway_is_on(r))
+            line(lines, "  the coordinator offers no relay that would carry it meanwhile");
+        return;
+    }
     if (pv_relayway_is_on(r))
         line(lines, "  UDP is blocked here: everything goes through %s on %u",
              pv_relayway_stream_to(r)->tls ? "TLS" : "TCP", pv_relayway_stream_to(r)->addr.port);
@@ -198,15 +206,32 @@ static void why_udp(const struct pv_engine *e, const struct pv_peer *p, json_t *
         line(lines, "  UDP is blocked here, and the coordinator offers no relay");
 }
 
+static void why_cause(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_ns now)
+{
+    struct pv_cause cause;
+    pv_engine_find_cause(e, p, now, &cause);
+    line(lines, "  cause: %s", cause.text);
+    if (cause.todo[0] != '\0')
+        line(lines, "  to do: %s", cause.todo);
+    if (*lines != NULL &&
+        (json_object_set_new(*lines, "cause", json_string(cause.text)) != 0 ||
+         json_object_set_new(*lines, "todo",
+                             cause.todo[0] == '\0' ? json_null() : json_string(cause.todo)) != 0)) {
+        json_decref(*lines);
+        *lines = NULL;
+    }
+}
+
 void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now)
 {
     json_t *lines = pv_ctlapi_lines_new();
-    if (p->has_path) {
+    if (p->has_path)
         why_path(p, &lines, now);
-        why_found(e, p, &lines);
-    } else {
+    else
         why_no_path(e, p, &lines);
-    }
+    why_cause(e, p, &lines, now);
+    if (p->has_path)
+        why_found(e, p, &lines);
     if (p->session != NULL && !pv_session_has_keys(p->session, now))
         line(&lines, "  there are no session keys%s",
              pv_session_is_trying(p->session) ? "; a handshake is under way" : "");

@@ -452,6 +452,8 @@ int pv_peer_handle_reply(struct pv_peer *p, uint8_t type, struct pv_view msg,
         return PV_ERR_STATE;
     int r = type == PV_WGMSG_COOKIE ? pv_session_handle_cookie(p->session, msg, now)
                                     : pv_session_handle_response(p->session, msg, now);
+    if (type == PV_WGMSG_RESPONSE && (r == PV_OK || r == PV_ERR_AUTH))
+        p->misfit = r != PV_OK;
     if (r == PV_OK && type == PV_WGMSG_RESPONSE && p->is_static)
         roam(p, from, now);
     else if (r == PV_OK && type == PV_WGMSG_RESPONSE)

@@ -230,6 +230,7 @@ struct pv_peer {
     uint64_t signal_seq_seen; /* highest accepted from it */
 
     /* static peers */
+    bool misfit; /* the last answer to a handshake was not made with our keys */
     char endpoint_host[256];
     uint16_t endpoint_port;
     pv_ns resolve_at; /* PV_NEVER: no need */

@@ -89,6 +89,7 @@ static const struct {
 } caps_words[] = {
     {PV_DESC_CAP_AES, "aes"},
     {PV_DESC_CAP_HOLD, "hold"},
+    {PV_DESC_CAP_NO_UDP, "udp-blocked"},
 };
 
 /* NULL without memory. */

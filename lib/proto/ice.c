@@ -388,8 +388,11 @@ static void fill_path(const struct pv_ice_agent *a, int index, struct pv_ice_pat
         .selected = index == a->selected,
         .nominated = index == a->nominated,
         .failed = p->state == PV_ICE_PAIR_FAILED,
+        .hollow = p->hollow && a->now < p->hold_until,
         .checks = p->checks,
         .answers = p->answers,
+        .unanswered = p->unanswered,
+        .heard = p->heard,
     };
 }
 

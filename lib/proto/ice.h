@@ -53,6 +53,7 @@ enum {
     PV_ICE_MAX_REMOTE = 32, /* candidates of the other side, peer-reflexive ones included */
     PV_ICE_MAX_PAIRS = 100, /* RFC 8445 s6.1.2.5 */
     PV_ICE_MTU = 256,       /* bytes; no check or answer is larger */
+    PV_ICE_DEAF = 3,        /* unanswered checks that are not just late or lost; ours */
 };
 
 enum pv_ice_cand_type { /* value = type preference, RFC 8445 s5.1.2.2 */
@@ -248,8 +249,12 @@ struct pv_ice_path {
     bool selected;
     bool nominated;   /* the last nomination names it */
     bool failed;      /* checked without answer */
+    bool hollow;      /* left because it answered checks and carried no data; held down for that */
     unsigned checks;  /* ever sent */
     unsigned answers; /* ever received */
+    unsigned unanswered; /* checks sent since the last answer */
+    unsigned heard;      /* the peer's checks that came in while PV_ICE_DEAF or more of ours had
+                            no answer: it does not hear us, or not our answers */
 };
 
 enum pv_ice_event_type {

@@ -136,6 +136,9 @@ struct pv_ice_pair {
     struct pv_addr mapped;
     unsigned checks;
     unsigned answers;
+    unsigned unanswered; /* checks, since the last answer */
+    unsigned heard;      /* the peer's checks, since PV_ICE_DEAF of ours were not answered */
+    bool hollow;         /* it answered checks and carried no data, the last time it was used */
 };
 
 struct pv_ice_answer {

@@ -139,6 +139,7 @@ static void note_sent(struct pv_ice_agent *a, struct pv_ice_pair *p)
 
     t->sent[t->sends++] = a->now;
     p->checks++;
+    p->unanswered++;
     pv_ns wait = t->interval;
     if (t->plan == PV_ICE_PLAN_PROBE)
         t->interval = PROBE_THIRD;
@@ -439,6 +440,8 @@ void pv_ice_check_effects(struct pv_ice_agent *a, const struct pv_ice_early *req
                      pv_ice_pair_text(a, index, text));
     }
     a->pairs[index].stray = false;
+    if (a->pairs[index].unanswered >= PV_ICE_DEAF)
+        a->pairs[index].heard++;
     pv_ice_check_trigger(a, index);
     if (req->nomination != 0)
         pv_ice_choose_nomination_in(a, index, req->nomination);
@@ -593,6 +596,7 @@ static int handle_success(struct pv_ice_agent *a, int index, struct pv_ice_txn *
 
     t->answered |= 1u << n;
     p->answers++;
+    p->unanswered = p->heard = 0;
     p->proven = true;
     push_loss(p, false);
     note_rtt(p, a->now - t->sent[n]);

@@ -277,6 +277,7 @@ void pv_ice_choose_hollow(struct pv_ice_agent *a)
         return; /* nothing is better than a path that may lie */
     pv_ice_trace_pair(a, old, "answers checks and carries no data: leaving");
     hold_down(a, p);
+    p->hollow = true;
     pv_ice_check_stop(p);
     p->state = PV_ICE_PAIR_STALE;
     pv_ice_choose_abandon(a, old);
