@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_ice_victim.c - a member that names somebody else's address as its own (RFC 8445 s19.5.1):
+ * what goes there is paced, bounded, small, and ends when nobody answers.
+ */
+#include "ice_lone.h"
+
+static struct pv_addr victim(uint16_t port)
+{
+    return pv_addr4(198, 51, 100, 66, port);
+}
+
+/* All the candidates a description may have, all of them the victim's. */
+static void name_victim(struct lone *l, uint16_t first_port)
+{
+    struct pv_ice_cand cands[PV_ICE_MAX_REMOTE];
+    memset(cands, 0, sizeof(cands));
+    for (uint8_t i = 0; i < PV_ICE_MAX_REMOTE; i++)
+        cands[i] = (struct pv_ice_cand){.type = PV_ICE_SRFLX,
+                                        .addr = victim((uint16_t)(first_port + i)),
+                                        .priority = pv_ice_priority(PV_ICE_SRFLX, 60000),
+                                        .foundation = i,
+                                        .base = i};
+    assert_int_equal(pv_ice_set_remote(l->agent, &l->theirs, cands, PV_ARRAY_LEN(cands), l->now),
+                     PV_OK);
+}
+
+/* Until then: packets sent to the victim. Each is a small check. */
+static unsigned run_until(struct lone *l, pv_ns end)
+{
+    unsigned n = 0;
+    for (;;) {
+        struct pv_ice_transmit tx;
+        while (pv_ice_poll_transmit(l->agent, &tx) == PV_OK) {
+            struct pv_addr v = victim(0);
+            assert_true(pv_addr_equal_ip(&tx.dst, &v));
+            assert_true(tx.len <= 128);
+            n++;
+        }
+        pv_ns next = pv_ice_next_timeout(l->agent);
+        if (next > end)
+            break;
+        l->now = next > l->now ? next : l->now;
+        pv_ice_handle_timeout(l->agent, l->now);
+    }
+    l->now = end;
+    return n;
+}
+
+static void a_victim_gets_a_few_checks_and_then_silence(void **state)
+{
+    (void)state;
+    struct lone l;
+    lone_begin(&l, true, false, false);
+    name_victim(&l, 5000);
+    pv_ice_set_known(l.agent, true, l.now);
+    unsigned in_10s = run_until(&l, l.now + PV_S(15));
+    assert_in_range(in_10s, PV_ICE_MAX_REMOTE, 10 * PV_ICE_MAX_REMOTE);
+    assert_int_equal(run_until(&l, l.now + PV_S(600)), 0);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_FAILED);
+    pv_ice_free(l.agent);
+}
+
+/* New candidates all the time: a pair's first check every 20 ms (Ta), each repeated four times
+ * before the next description, whatever is asked for. */
+static void naming_ever_new_ports_of_a_victim_is_paced(void **state)
+{
+    (void)state;
+    struct lone l;
+    unsigned n = 0;
+    lone_begin(&l, true, false, false);
+    for (uint16_t round = 0; round < 300; round++) {
+        name_victim(&l, (uint16_t)(5000 + 40 * round));
+        pv_ice_set_known(l.agent, true, l.now);
+        n += run_until(&l, l.now + PV_MS(200));
+    }
+    assert_true(n <= 60 * 250); /* one minute; the descriptions weigh about as much */
+    assert_in_range(run_until(&l, l.now + PV_S(15)), 0, 10 * PV_ICE_MAX_REMOTE);
+    assert_int_equal(run_until(&l, l.now + PV_S(600)), 0);
+    pv_ice_free(l.agent);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_victim_gets_a_few_checks_and_then_silence),
+        cmocka_unit_test(naming_ever_new_ports_of_a_victim_is_paced),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
