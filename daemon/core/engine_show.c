@@ -102,7 +102,7 @@ static void problem(struct problems *x, const char *what, const char *why)
 static void find_outer_problems(const struct pv_engine *e, struct problems *x, pv_ns now)
 {
     int64_t off = pv_engine_clock_off(e, now);
-    char text[PROBLEM_TEXT];
+    char text[PROBLEM_TEXT / 2];
     if (e->roster != NULL && e->up && !e->removed && e->env.n_locals == 0)
         problem(x, "this machine has no network: ", "no interface has an address: check the link");
     if (e->roster != NULL && e->up && !pv_engine_is_online(e) && e->coord_error[0] != '\0')
