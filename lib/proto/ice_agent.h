@@ -56,7 +56,8 @@ enum {
 #define PV_ICE_DEFER           PV_MS(300) /* ours, adr/0004: one-way flows are replaced within 1 s */
 #define PV_ICE_LATE            PV_MS(20)  /* ours: beside 5/4 of the RTT an answer is late */
 #define PV_ICE_HOLD_FIRST      PV_S(10)   /* ours: doubling each time a path dies */
-#define PV_ICE_HOLD_MAX        PV_S(300)
+#define PV_ICE_HOLD_MAX        PV_S(60)
+#define PV_ICE_HOLD_MAX_HOLLOW PV_S(300)
 #define PV_ICE_RETRY_FIRST     PV_S(30) /* ours: after a change of path, doubling */
 #define PV_ICE_RETRY_MAX       PV_S(600)
 #define PV_ICE_NOMINATE_BY     PV_S(1)    /* ours: wait for better pairs, foreign agents */

@@ -166,12 +166,15 @@ void pv_ice_choose_consider(struct pv_ice_agent *a)
 
 /* --- giving up -------------------------------------------------------------------------------- */
 
+/* A path that dies is let in again after a minute at most: attempts to leave the relay are made
+ * that often (DESIGN 5). One that lied, only a trial with data can clear, and each costs some. */
 static void hold_down(struct pv_ice_agent *a, struct pv_ice_pair *p)
 {
-    if (a->now > p->hold_until + 2 * PV_ICE_HOLD_MAX)
+    pv_ns most = p->hollow ? PV_ICE_HOLD_MAX_HOLLOW : PV_ICE_HOLD_MAX;
+    if (a->now > p->hold_until + 2 * most)
         p->holds = 0;
     pv_ns hold = PV_ICE_HOLD_FIRST << (p->holds < 5 ? p->holds : 5);
-    p->hold_until = a->now + pv_min_ns(hold, PV_ICE_HOLD_MAX);
+    p->hold_until = a->now + pv_min_ns(hold, most);
     p->holds++;
 }
 
@@ -276,8 +279,8 @@ void pv_ice_choose_hollow(struct pv_ice_agent *a)
     if (a->cfg.foreign || pv_ice_pair_is_relayed(a, p) || next == PV_ICE_NONE)
         return; /* nothing is better than a path that may lie */
     pv_ice_trace_pair(a, old, "answers checks and carries no data: leaving");
-    hold_down(a, p);
     p->hollow = true;
+    hold_down(a, p);
     pv_ice_check_stop(p);
     p->state = PV_ICE_PAIR_STALE;
     pv_ice_choose_abandon(a, old);
