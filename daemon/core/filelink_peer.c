@@ -193,8 +193,9 @@ void pv_filelink_handle_notice(struct pv_filelink *l, const struct pv_filelink_p
         take_offer(l, from, &n, now);
     else if (n.kind == PV_FILE_STATE)
         take_state(l, from, &n, now);
-    else if (f != NULL && !pv_file_is_final(f))
+    else if (f != NULL && !pv_file_is_final(f) && f->tag == 0)
         pv_file_set(l, f, PV_FILE_WITHDRAWN, PV_FILE_WHY_NONE, now);
+    /* While it is being fetched the connection says more: the reason, which this outran. */
     pv_filelink_run(l, now);
 }
 
@@ -270,7 +271,9 @@ static void take_get(struct pv_filelink *l, const struct pv_file_conn *c, pv_ns 
         return;
     }
     struct pv_file *f = pv_filelink_by_id(l, c->pk, id, true);
-    if (f == NULL || pv_file_is_final(f) || offset > f->e.size)
+    if (f != NULL && f->e.state == PV_FILE_FAILED && f->e.why != PV_FILE_WHY_NONE)
+        op.why = f->e.why; /* it asks again: the first answer, or our notice, may still be coming */
+    else if (f == NULL || pv_file_is_final(f) || offset > f->e.size)
         op.why = PV_FILE_WHY_GONE;
     else if (f->handle < 0)
         op.why = PV_FILE_WHY_ABSENT;
