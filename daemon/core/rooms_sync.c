@@ -411,6 +411,12 @@ static int take_record(struct pv_rooms *rs, struct room *room, struct pv_view ra
     }
     if (pv_room_record_parse(raw, pv_roster_network_id(rs->roster), &verified) < 0)
         return PV_ERR_AUTH;
+    /* Nobody we have heard of: made up, to fill the room's places, or newer than our roster; then
+     * it comes again with the next list. */
+    if (rec->type == PV_ROOM_INVITE && pv_roster_known(rs->roster, rec->node) == NULL) {
+        rs->counts.strangers++;
+        return PV_ERR_REFUSED;
+    }
     ret_raw->bytes = malloc(raw.len);
     if (ret_raw->bytes == NULL)
         return PV_ERR_NOMEM;

@@ -587,6 +587,29 @@ static void a_stranger_gets_nothing_of_a_room(void **state)
     assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).strangers, 2);
 }
 
+/* Else one member could fill a room's places with keys that nobody has. */
+static void only_members_of_the_network_can_be_invited(void **state)
+{
+    struct pv_rooms_member m;
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    connect(ANNA, EVE, true);
+    uint64_t before = pv_rooms_counts(w.n[ANNA].rooms).strangers;
+    for (unsigned i = 0; i < 2 * PV_ROOM_MAX_MEMBERS; i++) {
+        struct pv_room_record in = {.type = PV_ROOM_INVITE, .round = 1};
+        memcpy(in.node, &i, sizeof(i));
+        assert_int_equal(eve_hands(ANNA, in, EVE, EVE), PV_OK);
+        run_for(PV_S(1));
+    }
+    assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).strangers, before + 2 * PV_ROOM_MAX_MEMBERS);
+    assert_true(pv_rooms_member(w.n[ANNA].rooms, room_of(ANNA, "crew"), 2, &m));
+    assert_false(pv_rooms_member(w.n[ANNA].rooms, room_of(ANNA, "crew"), 3, &m));
+    assert_int_equal(invite(BOB, "crew", CARL), PV_OK); /* there is room for who is real */
+    assert_int_equal(say(CARL, "crew", "here"), PV_OK);
+    assert_string_equal(w.n[ANNA].said, "here");
+}
+
 static void floods_and_rubbish_close_the_connection_and_nothing_else(void **state)
 {
     static const char rubbish[] = "{\"room\":\"x\"}";
@@ -662,6 +685,7 @@ int main(void)
         T(forged_senders_are_refused_and_counted),
         T(a_member_cannot_speak_for_another_nor_say_a_number_twice),
         T(a_stranger_gets_nothing_of_a_room),
+        T(only_members_of_the_network_can_be_invited),
         T(floods_and_rubbish_close_the_connection_and_nothing_else),
         T(a_node_with_an_older_disk_fetches_its_own_lines_first),
     };
