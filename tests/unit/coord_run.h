@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/addr.h"
+#include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
 
 enum {
@@ -36,23 +36,10 @@ static inline int setup(void **state)
     return mkdtemp(dir) == NULL ? -1 : 0;
 }
 
-static inline int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
-static inline void remove_all(const char *path)
-{
-    (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 static inline int teardown(void **state)
 {
     (void)state;
-    remove_all(dir);
+    (void)test_dir_remove(dir);
     return 0;
 }
 

@@ -126,7 +126,7 @@ static void broken_keys_and_databases_are_named_and_left_alone(void **state)
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_size, sizeof(junk));
         snprintf(path, sizeof(path), "%s/s", dir);
-        remove_all(path);
+        (void)test_dir_remove(path);
     }
 }
 

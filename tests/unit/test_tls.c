@@ -12,6 +12,7 @@
 #include "sys/file.h"
 #include "sys/tls.h"
 #include "sys/tlscert.h"
+#include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
 
 /* A directory with a certificate for turn.example and 192.0.2.1, and a server's context. */
@@ -49,11 +50,9 @@ static int make_world(void **state)
 static int end_world(void **state)
 {
     struct world *w = *state;
-    char command[128];
     pv_tls_ctx_free(w->server);
     pv_tls_ctx_free(w->client);
-    snprintf(command, sizeof(command), "rm -r %s", w->dir);
-    int r = system(command);
+    int r = test_dir_remove(w->dir);
     free(w);
     return r;
 }
