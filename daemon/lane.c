@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/lane.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sys/clock.h"
+#include "sys/event.h"
+#include "sys/tun.h"
+
+enum {
+    TUN_BATCH = 64,        /* packets read before the other work of the lane gets its turn */
+    TUN_BYTES = 512 << 10, /* the same in bytes, DATAPATH */
+    TUN_READ = PV_VNET_LEN + 65535, /* bytes: a longer packet would be cut silently */
+    UDP_BATCHES = 2,                /* recvmmsg calls a socket before the other one gets its turn */
+    UDP_BUFFERS = 16,  /* a recvmmsg; each may hold many merged datagrams (DATAPATH: 8 do) */
+    UDP_READ = 65536,  /* bytes of one */
+    STREAM_BATCH = 64, /* messages of streams to relays */
+    STREAM_BYTES = 256 << 10,
+    INJECT_BATCH = 64,   /* packets */
+    DATA_RING = 1 << 20, /* punts that carry bytes: a flood fills it, and more is dropped */
+    FACT_RING = 1 << 20, /* punts that do not, and come once until re-armed: never behind a flood */
+};
+
+static void flush(struct pv_lane *lane, const struct pv_fp_snapshot *snap, pv_ns now)
+{
+    bool more;
+    do {
+        more = pv_fp_flush(lane->worker, snap, now);
+        pv_lane_results(lane);
+    } while (more);
+}
+
+static bool inject_round(struct pv_lane *lane, const struct pv_fp_snapshot *snap, pv_ns now)
+{
+    struct pv_view record;
+    unsigned n = 0;
+    while (n < INJECT_BATCH && pv_ring_peek(lane->dp->inject, &record) == PV_OK) {
+        uint32_t peer;
+        memcpy(&peer, record.ptr, sizeof(peer));
+        struct pv_view inner = pv_view(record.ptr + sizeof(peer), record.len - sizeof(peer));
+        /* Without path or keys it is lost, as on the network. */
+        if (pv_fp_inject(lane->worker, snap, peer, inner, now) == PV_OK)
+            pv_lane_results(lane);
+        pv_ring_pop(lane->dp->inject);
+        n++;
+    }
+    return n > 0;
+}
+
+/* What is behind the header; what cannot be read becomes an empty packet, which is counted as a
+ * damaged one. */
+static struct pv_fp_packet packet_of(const struct pv_datapath *dp, const uint8_t *read, size_t len)
+{
+    struct pv_fp_packet packet = {.data = read, .len = len};
+    if (!dp->tun.header)
+        return packet;
+    if (len < PV_VNET_LEN || pv_vnet_decode(read, &packet.offload) < 0)
+        packet.len = 0;
+    else
+        packet = (struct pv_fp_packet){
+            .data = read + PV_VNET_LEN, .len = len - PV_VNET_LEN, .offload = packet.offload};
+    return packet;
+}
+
+static bool tun_round(struct pv_lane *lane, const struct pv_fp_snapshot *snap, pv_ns now)
+{
+    struct pv_fp_packet packets[TUN_BATCH];
+    size_t n = 0, used = 0;
+    while (n < TUN_BATCH && used <= TUN_BYTES) {
+        uint8_t *at = lane->tun_buf + used;
+        size_t len = 0;
+        int r = pv_tun_read(lane->dp->tun_fd, at, TUN_READ, &len);
+        if (r == PV_ERR_CLOSED)
+            pv_lane_lose_tun(lane->dp);
+        if (r < 0)
+            break;
+        packets[n++] = packet_of(lane->dp, at, len);
+        used += (len + 63) & ~(size_t)63; /* on cache lines of its own */
+    }
+    pv_lane_add(&lane->counts.tun_read, n);
+    for (size_t done = 0; done < n;) {
+        done += pv_fp_tx(lane->worker, snap, packets + done, n - done, now);
+        pv_lane_results(lane);
+    }
+    return n > 0;
+}
+
+/* The datagrams of one recvmmsg through the fast path. The snapshot is looked at after they were
+ * received: keys are published before the message that makes the peer use them is sent. */
+static void rx_batch(struct pv_lane *lane, uint16_t sock, struct pv_udp_in *in, size_t n, pv_ns now)
+{
+    const struct pv_fp_snapshot *snap = pv_qsbr_online(lane->dp->qsbr, lane->index);
+    struct pv_fp_datagram datagrams[PV_UDP_BATCH];
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (in[i].cut)
+            continue; /* longer than anything we or WireGuard would send */
+        datagrams[k++] = (struct pv_fp_datagram){.from = {.kind = PV_CARRIER_UDP,
+                                                          .sock = sock,
+                                                          .local = in[i].local,
+                                                          .remote = in[i].src},
+                                                 .data = in[i].ptr,
+                                                 .len = in[i].len,
+                                                 .segment = in[i].segment,
+                                                 .ecn = in[i].ecn};
+    }
+    pv_lane_add(&lane->counts.udp_received, n);
+    for (size_t done = 0; done < k;) {
+        done += pv_fp_rx(lane->worker, snap, datagrams + done, k - done, now);
+        pv_lane_results(lane);
+    }
+}
+
+static bool udp_round(struct pv_lane *lane, uint16_t sock, int fd, pv_ns now)
+{
+    bool any = false;
+    for (int i = 0; fd >= 0 && i < UDP_BATCHES; i++) {
+        struct pv_udp_in *in = NULL;
+        size_t n = 0;
+        if (pv_udp_recv(lane->receiver, fd, &in, &n) < 0)
+            break;
+        rx_batch(lane, sock, in, n, now);
+        any = true;
+        if (n < UDP_BUFFERS)
+            break;
+    }
+    return any;
+}
+
+/* Messages of streams to relays, copied out of the ring: they are opened in place, many at once. */
+static bool stream_round(struct pv_lane *lane, pv_ns now)
+{
+    struct pv_relayio *io = lane->dp->cfg.relayio;
+    struct pv_fp_datagram datagrams[STREAM_BATCH];
+    struct pv_view message;
+    size_t n = 0, used = 0;
+    uint16_t stream = 0;
+    while (io != NULL && n < STREAM_BATCH && pv_relayio_peek(io, &stream, &message) == PV_OK &&
+           used + message.len <= STREAM_BYTES) {
+        memcpy(lane->stream_buf + used, message.ptr, message.len);
+        datagrams[n++] = (struct pv_fp_datagram){
+            .from = {.kind = PV_CARRIER_STREAM, .sock = stream},
+            .data = lane->stream_buf + used,
+            .len = message.len,
+        };
+        used += (message.len + 63) & ~(size_t)63; /* on cache lines of its own */
+        pv_relayio_pop(io);
+    }
+    const struct pv_fp_snapshot *snap = pv_qsbr_online(lane->dp->qsbr, lane->index);
+    for (size_t done = 0; done < n;) {
+        done += pv_fp_rx(lane->worker, snap, datagrams + done, n - done, now);
+        pv_lane_results(lane);
+    }
+    return n > 0;
+}
+
+/* Everything that is there now; true when there was something. */
+static bool tx_round(struct pv_lane *lane, pv_ns now)
+{
+    struct pv_datapath *dp = lane->dp;
+    uint64_t published = atomic_load_explicit(&dp->published, memory_order_acquire);
+    const struct pv_fp_snapshot *snap = pv_qsbr_online(dp->qsbr, lane->index);
+    if (published != lane->seen || now >= pv_fp_next_timeout(lane->worker))
+        flush(lane, snap, now);
+    lane->seen = published;
+    bool any = inject_round(lane, snap, now);
+    if (pv_lane_has_tun(dp))
+        any = tun_round(lane, snap, now) || any;
+    return any;
+}
+
+/* Everything that is there now; true when there was something. */
+static bool work_round(struct pv_lane *lane)
+{
+    pv_ns now = pv_clock_now();
+    bool any = false;
+    if (lane->tx)
+        any = tx_round(lane, now);
+    if (lane->rx) {
+        const struct pv_datapath *dp = lane->dp;
+        struct pv_sockset_sock sock;
+        any = udp_round(lane, 0, dp->cfg.fd4, now) || any;
+        any = udp_round(lane, 0, dp->cfg.fd6, now) || any;
+        for (size_t i = 0; i < PV_SOCKSET_MAX; i++)
+            any = (pv_sockset_at(&dp->socks, i, &sock) && udp_round(lane, sock.id, sock.fd, now)) ||
+                  any;
+        any = stream_round(lane, now) || any;
+    }
+    return any;
+}
+
+/* Milliseconds for poll(), rounded up; -1 = for ever. */
+static int sleep_time(const struct pv_lane *lane)
+{
+    pv_ns next = lane->tx ? pv_fp_next_timeout(lane->worker) : PV_NEVER;
+    if (next == PV_NEVER)
+        return -1;
+    pv_ns now = pv_clock_now();
+    return next <= now ? 0 : (int)((next - now + PV_MS(1) - 1) / PV_MS(1));
+}
+
+static void wait_for_work(struct pv_lane *lane)
+{
+    struct pv_datapath *dp = lane->dp;
+    /* poll() passes over negative descriptors. */
+    int streams_fd = lane->rx && dp->cfg.relayio != NULL ? pv_relayio_rx_fd(dp->cfg.relayio) : -1;
+    struct pollfd fds[5 + PV_SOCKSET_MAX] = {
+        {.fd = lane->wake_fd, .events = POLLIN},
+        {.fd = lane->tx && pv_lane_has_tun(dp) ? dp->tun_fd : -1, .events = POLLIN},
+        {.fd = lane->rx ? dp->cfg.fd4 : -1, .events = POLLIN},
+        {.fd = lane->rx ? dp->cfg.fd6 : -1, .events = POLLIN},
+        {.fd = streams_fd, .events = POLLIN},
+    };
+    nfds_t n = 5;
+    struct pv_sockset_sock sock;
+    for (size_t i = 0; lane->rx && i < PV_SOCKSET_MAX; i++)
+        if (pv_sockset_at(&dp->socks, i, &sock))
+            fds[n++] = (struct pollfd){.fd = sock.fd, .events = POLLIN};
+    pv_qsbr_offline(dp->qsbr, lane->index);
+    pv_sockset_leave(&dp->socks, lane->index); /* poll() does no harm to one closed meanwhile */
+    if (poll(fds, n, sleep_time(lane)) <= 0)
+        return;
+    if (fds[0].revents != 0)
+        pv_event_clear(lane->wake_fd); /* before the next round looks at what it stands for */
+    if (fds[4].revents != 0)
+        pv_event_clear(streams_fd);
+}
+
+/* What was injected before the stop (goodbyes) still goes out. */
+static void send_rest(struct pv_lane *lane)
+{
+    const struct pv_fp_snapshot *snap = pv_qsbr_online(lane->dp->qsbr, lane->index);
+    while (inject_round(lane, snap, pv_clock_now())) {
+    }
+}
+
+void *pv_lane_main(void *arg)
+{
+    struct pv_lane *lane = arg;
+    while (!atomic_load(&lane->dp->stopping)) {
+        pv_sockset_enter(&lane->dp->socks, lane->index);
+        if (!work_round(lane))
+            wait_for_work(lane);
+    }
+    if (lane->tx)
+        send_rest(lane);
+    pv_sockset_leave(&lane->dp->socks, lane->index);
+    pv_qsbr_offline(lane->dp->qsbr, lane->index);
+    return NULL;
+}
+
+/* --- what it owns -------------------------------------------------------------------------- */
+
+int pv_lane_init(struct pv_lane *lane, struct pv_datapath *dp, unsigned index)
+{
+    *lane = (struct pv_lane){
+        .dp = dp, .index = index, .tx = index == 0, .rx = index + 1 == dp->n_lanes, .wake_fd = -1};
+    int r = pv_event_open(&lane->wake_fd);
+    if (r >= 0)
+        r = pv_fp_worker_new(&lane->worker);
+    if (r >= 0)
+        r = pv_ring_new(&lane->facts, FACT_RING);
+    if (r >= 0)
+        r = pv_ring_new(&lane->data, DATA_RING);
+    if (r >= 0 && lane->rx)
+        r = pv_udp_receiver_new(&lane->receiver, UDP_BUFFERS, UDP_READ);
+    if (r >= 0 && lane->rx && dp->cfg.relayio != NULL) {
+        lane->stream_buf = malloc(STREAM_BYTES);
+        r = lane->stream_buf == NULL ? PV_ERR_NOMEM : PV_OK;
+    }
+    if (r >= 0 && lane->tx) {
+        lane->tun_buf = malloc(TUN_BYTES + TUN_READ + 64);
+        r = lane->tun_buf == NULL ? PV_ERR_NOMEM : PV_OK;
+    }
+    return r;
+}
+
+void pv_lane_done(struct pv_lane *lane)
+{
+    if (lane->wake_fd >= 0)
+        close(lane->wake_fd);
+    pv_fp_worker_free(lane->worker);
+    pv_ring_free(lane->facts);
+    pv_ring_free(lane->data);
+    pv_udp_receiver_free(lane->receiver);
+    if (lane->tun_buf != NULL)
+        explicit_bzero(lane->tun_buf, TUN_BYTES + TUN_READ + 64);
+    free(lane->tun_buf);
+    if (lane->stream_buf != NULL)
+        explicit_bzero(lane->stream_buf, STREAM_BYTES);
+    free(lane->stream_buf);
+}

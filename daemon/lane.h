@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lane.h - one thread of the datapath and what it owns. Internal to datapath.c (control's side),
+ * lane.c (a lane's rounds: what it takes in) and lane_out.c (what the fast path made of it).
+ */
+#ifndef PV_LANE_H
+#define PV_LANE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/qsbr.h"
+#include "base/ring.h"
+#include "daemon/datapath.h"
+#include "sys/udp.h"
+
+enum {
+    PV_DATAPATH_MAX_LANES = 2,
+};
+
+/* Written by the lane's thread, read by control. */
+struct pv_lane_counts {
+    _Atomic uint64_t udp_sent, udp_failed, udp_received, udp_calls;
+    _Atomic uint64_t tun_read, tun_written, tun_failed, tun_calls, punts_lost;
+};
+
+/* One thread and what it owns. */
+struct pv_lane {
+    struct pv_datapath *dp;
+    unsigned index; /* its qsbr worker */
+    bool tx, rx;
+    pthread_t thread;
+    int wake_fd;
+    struct pv_fp_worker *worker;
+    struct pv_udp_receiver *receiver; /* rx */
+    uint8_t *tun_buf;                 /* tx: TUN_BYTES + TUN_READ */
+    uint8_t *stream_buf;              /* rx: STREAM_BYTES */
+    struct pv_ring *data, *facts;     /* to control */
+    bool join_tcp, join_udp;          /* what the TUN takes as super-packets */
+    uint64_t seen;                    /* the last publication whose packets were flushed */
+    pv_ns next_roam_wait;
+    struct pv_udp_counts udp;
+    struct pv_lane_counts counts;
+};
+
+struct pv_datapath {
+    struct pv_datapath_config cfg;
+    struct pv_lane lanes[PV_DATAPATH_MAX_LANES];
+    unsigned n_lanes;
+    bool running;
+    int tun_fd; /* changes only while no thread runs, like the next */
+    struct pv_tun_offloads tun;
+    struct pv_sockset socks;
+    int event_fd;
+    struct pv_qsbr *qsbr;
+    struct pv_ring *inject; /* to the tx lane */
+    struct pv_ring *peeked; /* where the punt of peek lies */
+    _Atomic uint64_t published;
+    _Atomic bool stopping;
+    _Atomic bool tun_gone; /* the descriptor is dead */
+    _Atomic bool tell_gone;
+};
+
+static inline void pv_lane_add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static inline bool pv_lane_has_tun(struct pv_datapath *dp)
+{
+    return dp->tun_fd >= 0 && !atomic_load_explicit(&dp->tun_gone, memory_order_relaxed);
+}
+
+/* --- lane.c -------------------------------------------------------------------------------- */
+
+/* The lane number index of dp, which knows how many there are. PV_ERR_NOMEM, -errno: pv_lane_done()
+ * frees what is there. */
+PV_MUST_CHECK int pv_lane_init(struct pv_lane *lane, struct pv_datapath *dp, unsigned index);
+void pv_lane_done(struct pv_lane *lane);
+/* The thread's function; arg = the lane. It ends when dp->stopping is set and the lane woken. */
+void *pv_lane_main(void *arg);
+
+/* --- lane_out.c ---------------------------------------------------------------------------- */
+
+/* Sends, writes and hands up what the worker's last call produced. */
+void pv_lane_results(struct pv_lane *lane);
+/* Reading or writing found the interface deleted: stops using it and tells control. */
+void pv_lane_lose_tun(struct pv_datapath *dp);
+
+#endif /* PV_LANE_H */

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <poll.h>
+
+#include "daemon/lane.h"
+#include "sys/clock.h"
+#include "sys/event.h"
+#include "sys/tun.h"
+
+#define ROAM_WAIT     PV_MS(20)  /* for control to follow a static peer that moved */
+#define ROAM_INTERVAL PV_MS(100) /* between two such waits */
+
+static void send_family(struct pv_lane *lane, int fd, const struct pv_udp_out *out, size_t n)
+{
+    if (n == 0)
+        return;
+    uint64_t before = lane->udp.sent, datagrams = 0;
+    for (size_t i = 0; i < n; i++)
+        datagrams +=
+            out[i].segment == 0 ? 1 : (out[i].data.len + out[i].segment - 1) / out[i].segment;
+    if (fd >= 0)
+        pv_udp_send(fd, out, n, &lane->udp);
+    pv_lane_add(&lane->counts.udp_calls, n);
+    pv_lane_add(&lane->counts.udp_sent, lane->udp.sent - before);
+    pv_lane_add(&lane->counts.udp_failed, datagrams - (lane->udp.sent - before));
+}
+
+/* What the line does not take is lost, as on the network. */
+static void send_stream(struct pv_lane *lane, const struct pv_fp_send *sends, size_t n)
+{
+    struct pv_relayio *io = lane->dp->cfg.relayio;
+    for (size_t i = 0; i < n; i++) {
+        if (io == NULL || pv_relayio_send(io, PV_RELAYIO_TX, sends[i].to->sock,
+                                          pv_view(sends[i].data, sends[i].len)) < 0)
+            pv_fp_send_lost(lane->worker, &sends[i]);
+    }
+    if (io != NULL)
+        pv_relayio_flush(io, PV_RELAYIO_TX);
+}
+
+/* Order between the two families does not matter: a peer has one path. */
+static void do_sends(struct pv_lane *lane, const struct pv_fp_send *sends, size_t n)
+{
+    struct pv_udp_out out4[PV_UDP_BATCH], out6[PV_UDP_BATCH];
+    size_t n4 = 0, n6 = 0;
+    for (size_t i = 0; i < n;) {
+        const struct pv_fp_send *first = &sends[i], *last = &sends[i + first->run - 1];
+        const struct pv_addr *dst = pv_carrier_dst(first->to);
+        if (first->to->kind == PV_CARRIER_STREAM) {
+            send_stream(lane, first, first->run);
+            i += first->run;
+        } else {
+            bool v6 = dst->family == PV_AF_INET6, other = first->to->sock != 0;
+            struct pv_udp_out one, *out = other ? &one : v6 ? &out6[n6++] : &out4[n4++];
+            size_t len = (size_t)(last->data - first->data) + last->len;
+            *out = (struct pv_udp_out){.dst = *dst,
+                                       .local = first->to->local,
+                                       .data = pv_view(first->data, len),
+                                       .segment = first->run > 1 ? (uint16_t)first->len : 0,
+                                       .ecn = first->ecn};
+            i += first->run;
+            if (other) /* -1: it was closed meanwhile; the path follows */
+                send_family(lane, pv_sockset_fd(&lane->dp->socks, first->to->sock), &one, 1);
+        }
+        if (n4 == PV_UDP_BATCH || n6 == PV_UDP_BATCH || i == n) {
+            send_family(lane, lane->dp->cfg.fd4, out4, n4);
+            send_family(lane, lane->dp->cfg.fd6, out6, n6);
+            n4 = n6 = 0;
+        }
+    }
+}
+
+void pv_lane_lose_tun(struct pv_datapath *dp)
+{
+    if (!atomic_exchange(&dp->tun_gone, true)) {
+        atomic_store(&dp->tell_gone, true);
+        pv_event_raise(dp->event_fd);
+    }
+}
+
+static int write_one(const struct pv_datapath *dp, const struct pv_join_out *write)
+{
+    uint8_t header[PV_VNET_LEN];
+    struct pv_view parts[PV_TUN_PARTS];
+    size_t n = 0;
+    pv_vnet_encode(header, &write->offload);
+    if (dp->tun.header)
+        parts[n++] = pv_view(header, sizeof(header));
+    parts[n++] = pv_view(write->data, write->len);
+    for (const struct pv_join_piece *p = write->more; p != NULL; p = p->next)
+        parts[n++] = p->bytes;
+    return pv_tun_write_parts(dp->tun_fd, parts, n);
+}
+_Static_assert((int)PV_TUN_PARTS >= (int)PV_JOIN_TCP + 1 &&
+                   (int)PV_TUN_PARTS >= (int)PV_JOIN_UDP + 1,
+               "a super-packet and its header");
+
+/* The kernel does not take such a super-packet after all: no more of them. This one is lost. */
+static void stop_joining(struct pv_lane *lane, enum pv_offload_kind kind)
+{
+    if (kind == PV_OFFLOAD_UDP)
+        lane->join_udp = false;
+    else
+        lane->join_tcp = false;
+    pv_fp_worker_join(lane->worker, lane->join_tcp, lane->join_udp);
+}
+
+static void do_writes(struct pv_lane *lane, const struct pv_join_out *writes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        int r = PV_ERR_CLOSED;
+        if (pv_lane_has_tun(lane->dp))
+            r = write_one(lane->dp, &writes[i]);
+        if (r == PV_ERR_CLOSED && pv_lane_has_tun(lane->dp))
+            pv_lane_lose_tun(lane->dp);
+        if (r == -EINVAL && writes[i].n_more > 0)
+            stop_joining(lane, writes[i].offload.kind);
+        pv_lane_add(r < 0 ? &lane->counts.tun_failed : &lane->counts.tun_written,
+                    writes[i].n_more + 1);
+        pv_lane_add(&lane->counts.tun_calls, 1);
+    }
+}
+
+static bool carries_bytes(const struct pv_fp_punt *punt)
+{
+    return punt->kind == PV_FP_PUNT_DATAGRAM || punt->kind == PV_FP_PUNT_INBAND ||
+           punt->kind == PV_FP_PUNT_STRAY;
+}
+
+static void do_punts(struct pv_lane *lane, const struct pv_fp_punt *punts, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct pv_ring *ring = carries_bytes(&punts[i]) ? lane->data : lane->facts;
+        if (pv_ring_push(ring, pv_view(&punts[i], sizeof(punts[i])), punts[i].bytes, NULL) < 0)
+            pv_lane_add(&lane->counts.punts_lost, 1);
+    }
+    if (n > 0)
+        pv_event_raise(lane->dp->event_fd);
+}
+
+static bool has_moved_peer(const struct pv_fp_results *r)
+{
+    for (size_t i = 0; i < r->n_punts; i++)
+        if (r->punts[i].kind == PV_FP_PUNT_STRAY && r->punts[i].moves)
+            return true;
+    return false;
+}
+
+/*
+ * WireGuard's roaming rule: the answer to a packet goes to where that packet came from. So the
+ * packets of a static peer that moved are written to the TUN only when control has published its
+ * new path, or after a short while.
+ */
+static void wait_for_roaming(struct pv_lane *lane, uint64_t published)
+{
+    struct pv_datapath *dp = lane->dp;
+    pv_ns now = pv_clock_now(), deadline = now + ROAM_WAIT;
+    if (now < lane->next_roam_wait)
+        return;
+    lane->next_roam_wait = deadline + ROAM_INTERVAL;
+    struct pollfd wake = {.fd = lane->wake_fd, .events = POLLIN};
+    while (now < deadline && atomic_load(&dp->published) == published &&
+           !atomic_load(&dp->stopping)) {
+        if (poll(&wake, 1, (int)((deadline - now) / PV_MS(1)) + 1) > 0)
+            pv_event_clear(lane->wake_fd); /* the lane looks at everything after this batch */
+        now = pv_clock_now();
+    }
+}
+
+void pv_lane_results(struct pv_lane *lane)
+{
+    struct pv_fp_results r = pv_fp_results(lane->worker);
+    uint64_t published = atomic_load(&lane->dp->published);
+    do_sends(lane, r.sends, r.n_sends);
+    do_punts(lane, r.punts, r.n_punts);
+    if (r.n_punts > 0 && r.n_writes > 0 && has_moved_peer(&r))
+        wait_for_roaming(lane, published);
+    do_writes(lane, r.writes, r.n_writes);
+}
