@@ -135,6 +135,8 @@ PV_MUST_CHECK int pv_coord_handle_datagram(struct pv_coord *c, const struct pv_a
  * its socket requests are to be drained after every call of handle_timeout and handle_bytes too.
  */
 struct pv_turns *pv_coord_turns(struct pv_coord *c);
+/* What the relay has done and holds: for any thread, until pv_coord_free(). */
+const struct pv_relaystats *pv_coord_relay_stats(const struct pv_coord *c);
 void pv_coord_relay_stream(struct pv_coord *c, const struct pv_turns_out *out);
 /* A datagram that a stream wants sent, until the next call; drain after handle_bytes.
  * PV_ERR_AGAIN: none. */

@@ -11,6 +11,11 @@ struct pv_turns *pv_coord_turns(struct pv_coord *c)
     return c->turns;
 }
 
+const struct pv_relaystats *pv_coord_relay_stats(const struct pv_coord *c)
+{
+    return pv_turns_counters(c->turns);
+}
+
 /* What does not fit is dropped, as on any full line. */
 void pv_coord_relay_stream(struct pv_coord *c, const struct pv_turns_out *out)
 {

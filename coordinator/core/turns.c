@@ -122,6 +122,7 @@ static void forget_member(struct pv_turns *t, struct pv_tmember *m)
     pv_tmember_settled(t, m);
     pv_turntab_del(&t->members, m);
     pv_turntab_del(&t->by_user, m);
+    pv_relaystat_set(&t->stats, PV_RELAYSTAT_MEMBERS, t->members.n);
     pv_heap_set(&t->timers, &m->timer.node, PV_NEVER);
     pv_wipe(m, sizeof(*m));
     free(m);
@@ -252,6 +253,7 @@ static int new_member(struct pv_turns *t, const uint8_t *net, const uint8_t *nod
         free(m);
         return r;
     }
+    pv_relaystat_set(&t->stats, PV_RELAYSTAT_MEMBERS, t->members.n);
     *ret_member = m;
     return PV_OK;
 }
@@ -377,8 +379,10 @@ static void handle_stun(struct pv_turns *t, const struct pv_turns_in *in, const 
 
 static void handle_one(struct pv_turns *t, const struct pv_turns_in *in, pv_ns now)
 {
-    if (in->len > PV_TURNS_DATAGRAM_MAX)
+    if (in->len > PV_TURNS_DATAGRAM_MAX) {
+        pv_relaystat_add(&t->stats, PV_RELAYSTAT_DROP_MALFORMED, 1);
         return;
+    }
     if (in->sock >= PV_TURNS_RELAY0) {
         pv_trelay_from_peer(t, in, now);
         return;
@@ -470,10 +474,23 @@ pv_ns pv_turns_next_timeout(const struct pv_turns *t)
 
 void pv_turns_stats(const struct pv_turns *t, struct pv_turns_stats *ret_stats)
 {
-    *ret_stats = t->stats;
-    ret_stats->members = t->members.n;
-    ret_stats->allocations = t->n_allocs;
-    ret_stats->relays = t->n_relays;
+    const struct pv_relaystats *s = &t->stats;
+    *ret_stats = (struct pv_turns_stats){
+        .members = t->members.n,
+        .allocations = t->n_allocs,
+        .relays = t->n_relays,
+        .packets = pv_relaystat_get(s, PV_RELAYSTAT_MEMBER_PACKETS) +
+                   pv_relaystat_get(s, PV_RELAYSTAT_STATIC_PACKETS),
+        .bytes = pv_relaystat_get(s, PV_RELAYSTAT_MEMBER_BYTES) +
+                 pv_relaystat_get(s, PV_RELAYSTAT_STATIC_BYTES),
+        .dropped = pv_relaystat_drops(s),
+        .refused = pv_relaystat_get(s, PV_RELAYSTAT_REFUSED),
+    };
+}
+
+struct pv_relaystats *pv_turns_counters(struct pv_turns *t)
+{
+    return &t->stats;
 }
 
 size_t pv_turns_member_memory(const struct pv_turns *t, const uint8_t *net, const uint8_t *node)

@@ -26,6 +26,7 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
+#include "coordinator/core/relaystats.h"
 #include "coordinator/core/stuns.h"
 #include "coordinator/core/turnauth.h"
 
@@ -163,6 +164,9 @@ struct pv_turns_stats {
     uint64_t refused;   /* requests answered by an error */
 };
 void pv_turns_stats(const struct pv_turns *t, struct pv_turns_stats *ret_stats);
+/* The same and more for other threads, valid until pv_turns_free(). The owner may add what it drops
+ * itself. */
+struct pv_relaystats *pv_turns_counters(struct pv_turns *t);
 /* The allocation of a member and what it takes (tests): 0 when it has none. */
 size_t pv_turns_member_memory(const struct pv_turns *t, const uint8_t *net, const uint8_t *node);
 

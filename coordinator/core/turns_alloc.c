@@ -12,6 +12,15 @@ enum {
 
 /* --- allocations --------------------------------------------------------------------------- */
 
+/* What there is now, for other threads. */
+static void show_count(struct pv_turns *t, const struct pv_tuser *user, int change)
+{
+    enum pv_relaystat what =
+        user != NULL ? PV_RELAYSTAT_STATIC_ALLOCATIONS : PV_RELAYSTAT_MEMBER_ALLOCATIONS;
+    uint64_t n = pv_relaystat_get(&t->stats, what);
+    pv_relaystat_set(&t->stats, what, change > 0 ? n + 1 : n - 1);
+}
+
 int pv_talloc_new(struct pv_turns *t, const struct pv_tway *way, struct pv_tmember *member,
                   struct pv_tuser *user, struct pv_talloc **ret_alloc)
 {
@@ -33,6 +42,7 @@ int pv_talloc_new(struct pv_turns *t, const struct pv_tway *way, struct pv_tmemb
     t->n_allocs++;
     if (user != NULL)
         user->n_allocs++;
+    show_count(t, user, 1);
     *ret_alloc = a;
     return PV_OK;
 }
@@ -113,6 +123,7 @@ void pv_talloc_free(struct pv_turns *t, struct pv_talloc *a)
         a->member->alloc = NULL;
     if (a->user != NULL)
         a->user->n_allocs--;
+    show_count(t, a->user, -1);
     pv_heap_set(&t->timers, &a->timer.node, PV_NEVER);
     t->n_allocs--;
     free(a->by_number);

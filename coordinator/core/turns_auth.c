@@ -24,7 +24,7 @@ static void answer_unsigned(struct pv_turns *t, const struct pv_treq *q, unsigne
     struct pv_turns_out *out = pv_tout_to(t, q->way, &buf);
     if (out == NULL)
         return;
-    t->stats.refused++;
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_REFUSED, 1);
     pv_stun_write_answer(&w, buf, PV_TURNS_UNAUTH_MAX, PV_STUN_ERROR, q->msg);
     pv_stun_put_error(&w, code, "");
     if (code != PV_STUN_E_BAD_REQUEST) {
@@ -178,7 +178,7 @@ void pv_tauth_refuse(struct pv_turns *t, const struct pv_treq *q, unsigned code)
     struct pv_turns_out *out = pv_tauth_begin(t, q, PV_STUN_ERROR, &w);
     if (out == NULL)
         return;
-    t->stats.refused++;
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_REFUSED, 1);
     pv_stun_put_error(&w, code, "");
     pv_tauth_end(t, q, out, &w);
 }

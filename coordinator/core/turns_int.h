@@ -175,7 +175,7 @@ struct pv_turns {
     struct pv_trelay *ops_head, *ops_tail;
 
     uint64_t next_txid; /* of Data indications */
-    struct pv_turns_stats stats;
+    struct pv_relaystats stats;
     struct pv_turns_out out[PV_TURNS_BATCH];
     size_t n_out;
     uint8_t (*scratch)[PV_TSCRATCH]; /* one an output */

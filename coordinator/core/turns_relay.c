@@ -12,15 +12,9 @@ static bool has_bandwidth(const struct pv_turns *t, struct pv_bucket *b, size_t 
     return rate == 0 || pv_bucket_take(b, rate, rate > 65536 ? rate : 65536, (uint32_t)len, now);
 }
 
-static void count(struct pv_turns *t, size_t len)
+static void drop(struct pv_turns *t, enum pv_relaystat why)
 {
-    t->stats.packets++;
-    t->stats.bytes += len;
-}
-
-static void drop(struct pv_turns *t)
-{
-    t->stats.dropped++;
+    pv_relaystat_add(&t->stats, why, 1);
 }
 
 /* Data that came from `peer`, as a Data indication to the client of an allocation. */
@@ -62,12 +56,17 @@ static void to_member(struct pv_turns *t, const struct pv_talloc *from, const st
         if (to != NULL)
             back = pv_tchan_by_peer(to, &from->member->addr);
     }
-    if (to == NULL || !to->attached || !has_bandwidth(t, &from->member->up, data.len, now) ||
-        !has_bandwidth(t, &to->member->down, data.len, now)) {
-        drop(t);
+    if (to == NULL || !to->attached) {
+        drop(t, PV_RELAYSTAT_DROP_NO_PEER);
         return;
     }
-    count(t, data.len);
+    if (!has_bandwidth(t, &from->member->up, data.len, now) ||
+        !has_bandwidth(t, &to->member->down, data.len, now)) {
+        drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
+        return;
+    }
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_MEMBER_PACKETS, 1);
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_MEMBER_BYTES, data.len);
     if (back == NULL || back->until <= now) {
         indicate(t, to, &from->member->addr, pv_view(data.ptr, data.len));
         return;
@@ -82,14 +81,28 @@ static void to_member(struct pv_turns *t, const struct pv_talloc *from, const st
 
 /* --- static users -------------------------------------------------------------------------- */
 
+/* The datagram is relayed, for a static user; counted once. */
+static void count(struct pv_turns *t, size_t len)
+{
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_STATIC_PACKETS, 1);
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_STATIC_BYTES, len);
+}
+
 /* What a peer has sent to a relay socket, on to its client. */
 static void to_client(struct pv_turns *t, const struct pv_trelay *r, const struct pv_addr *peer,
                       struct pv_view data, pv_ns now)
 {
     struct pv_talloc *a = r == NULL ? NULL : r->alloc;
-    if (a == NULL || a->pending || !a->attached || r->state != PV_TRELAY_OPEN ||
-        pv_tperm_of(a, peer, now) == NULL || !has_bandwidth(t, &a->user->down, data.len, now)) {
-        drop(t);
+    if (a == NULL || a->pending || !a->attached || r->state != PV_TRELAY_OPEN) {
+        drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        return;
+    }
+    if (pv_tperm_of(a, peer, now) == NULL) {
+        drop(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
+        return;
+    }
+    if (!has_bandwidth(t, &a->user->down, data.len, now)) {
+        drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
     count(t, data.len);
@@ -112,9 +125,16 @@ static void to_peer(struct pv_turns *t, struct pv_talloc *a, const struct pv_add
 {
     const struct pv_trelay *r = a->relays[pv_tfamily(peer)];
     const struct pv_tperm *perm = pv_tperm_of(a, peer, now);
-    if (r == NULL || r->state != PV_TRELAY_OPEN || perm == NULL ||
-        !has_bandwidth(t, &a->user->up, data.len, now)) {
-        drop(t);
+    if (r == NULL || r->state != PV_TRELAY_OPEN) {
+        drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        return;
+    }
+    if (perm == NULL) {
+        drop(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
+        return;
+    }
+    if (!has_bandwidth(t, &a->user->up, data.len, now)) {
+        drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
     /* Relayed here too: it goes over in memory, where no NAT before this machine and no firewall
@@ -147,8 +167,16 @@ void pv_trelay_channel_data(struct pv_turns *t, const struct pv_tway *way, uint8
     size_t data_len = pv_load_be16(ptr + 2);
     struct pv_talloc *a = pv_talloc_of_data(t, way, now);
     struct pv_tchan *c = a == NULL ? NULL : pv_tchan_by_number(a, pv_load_be16(ptr));
-    if (c == NULL || c->until <= now || len - PV_TURN_CHANNEL_HEADER < data_len) {
-        drop(t);
+    if (a == NULL) {
+        drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        return;
+    }
+    if (c == NULL || c->until <= now) {
+        drop(t, PV_RELAYSTAT_DROP_NO_CHANNEL);
+        return;
+    }
+    if (len - PV_TURN_CHANNEL_HEADER < data_len) {
+        drop(t, PV_RELAYSTAT_DROP_MALFORMED);
         return;
     }
     uint8_t *data = ptr + PV_TURN_CHANNEL_HEADER;
@@ -167,10 +195,14 @@ void pv_trelay_send(struct pv_turns *t, const struct pv_tway *way, const struct 
     struct pv_addr peer;
     struct pv_view data;
     struct pv_talloc *a = pv_talloc_of_data(t, way, now);
-    if (a == NULL || pv_stun_get_xor_addr(msg, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer) < 0 ||
+    if (a == NULL) {
+        drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        return;
+    }
+    if (pv_stun_get_xor_addr(msg, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer) < 0 ||
         pv_stun_find(msg, PV_TURN_ATTR_DATA, &data) < 0 ||
         pv_stun_list_unknown(msg, known, PV_ARRAY_LEN(known), &unknown, 1) > 0) {
-        drop(t);
+        drop(t, PV_RELAYSTAT_DROP_MALFORMED);
         return;
     }
     if (a->member == NULL) {

@@ -41,7 +41,7 @@ static bool refuse_unknown(struct pv_turns *t, const struct pv_treq *q)
     struct pv_turns_out *out = pv_tauth_begin(t, q, PV_STUN_ERROR, &w);
     if (out == NULL)
         return true;
-    t->stats.refused++;
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_REFUSED, 1);
     pv_stun_put_error(&w, PV_STUN_E_UNKNOWN_ATTRIBUTE, "");
     pv_stun_put_unknown(&w, unknown, n);
     pv_tauth_end(t, q, out, &w);

@@ -26,6 +26,7 @@ static void forget(struct pv_turns *t, struct pv_trelay *r)
 {
     t->relays[r->sock - PV_TURNS_RELAY0] = NULL;
     t->n_relays--;
+    pv_relaystat_set(&t->stats, PV_RELAYSTAT_SOCKETS, t->n_relays);
     free(r);
 }
 
@@ -101,6 +102,7 @@ static int new_relay(struct pv_turns *t, struct pv_trelay **ret_relay)
     r->timer.kind = PV_TTIMER_RELAY;
     t->relays[t->next_relay] = r;
     t->n_relays++;
+    pv_relaystat_set(&t->stats, PV_RELAYSTAT_SOCKETS, t->n_relays);
     /* Numbers are used again late: a datagram under way must not meet another allocation. */
     t->next_relay = (t->next_relay + 1) % t->limits.relays;
     *ret_relay = r;

@@ -333,6 +333,8 @@ static void add_ecn(struct msghdr *msg, struct control *control, const struct pv
 /* Only for two and more: with the option even one must be below the interface's MTU. */
 static bool is_run(const struct pv_udp_out *out)
 {
+    if (out->parts != NULL)
+        return out->n_parts > 1;
     return out->segment != 0 && out->data.len > out->segment;
 }
 
@@ -344,24 +346,34 @@ static void add_segment(struct msghdr *msg, struct control *control, const struc
 
 struct outgoing {
     struct mmsghdr msgs[PV_UDP_BATCH];
-    struct iovec iov[PV_UDP_BATCH];
+    struct iovec iov[2 * PV_UDP_BATCH];
+    size_t n_iov;
     struct sockaddr_storage names[PV_UDP_BATCH];
     struct control controls[PV_UDP_BATCH];
 };
 
+static size_t count_iov(const struct pv_udp_out *out)
+{
+    return out->parts != NULL ? out->n_parts : 1;
+}
+
 static void fill_outgoing(struct outgoing *o, size_t i, const struct pv_udp_out *out)
 {
-    /* sendmsg() does not write through iov_base; the type is not const for recvmsg's sake. */
-    union {
-        const uint8_t *in;
-        void *out;
-    } base = {.in = out->data.ptr};
     struct msghdr *msg = &o->msgs[i].msg_hdr;
-    o->iov[i] = (struct iovec){.iov_base = base.out, .iov_len = out->data.len};
+    const struct pv_view *parts = out->parts != NULL ? out->parts : &out->data;
+    size_t n = count_iov(out);
     *msg = (struct msghdr){.msg_name = &o->names[i],
                            .msg_namelen = pv_sockaddr_from(&out->dst, &o->names[i]),
-                           .msg_iov = &o->iov[i],
-                           .msg_iovlen = 1};
+                           .msg_iov = &o->iov[o->n_iov],
+                           .msg_iovlen = n};
+    for (size_t k = 0; k < n; k++) {
+        /* sendmsg() does not write through iov_base; the type is not const for recvmsg's sake. */
+        union {
+            const uint8_t *in;
+            void *out;
+        } base = {.in = parts[k].ptr};
+        o->iov[o->n_iov++] = (struct iovec){.iov_base = base.out, .iov_len = parts[k].len};
+    }
     add_source(msg, &o->controls[i], &out->local);
     add_ttl(msg, &o->controls[i], out);
     add_ecn(msg, &o->controls[i], out);
@@ -370,6 +382,8 @@ static void fill_outgoing(struct outgoing *o, size_t i, const struct pv_udp_out 
 
 static size_t count_datagrams(const struct pv_udp_out *out)
 {
+    if (out->parts != NULL)
+        return out->n_parts;
     return is_run(out) ? (out->data.len + out->segment - 1) / out->segment : 1;
 }
 
@@ -420,9 +434,13 @@ static void send_messages(int fd, const struct pv_udp_out *out, size_t n,
 {
     struct outgoing o;
     while (n > 0) {
-        size_t batch = n < PV_UDP_BATCH ? n : PV_UDP_BATCH;
-        for (size_t i = 0; i < batch; i++)
-            fill_outgoing(&o, i, &out[i]);
+        size_t batch = 0;
+        o.n_iov = 0;
+        while (batch < n && batch < PV_UDP_BATCH &&
+               o.n_iov + count_iov(&out[batch]) <= PV_ARRAY_LEN(o.iov)) {
+            fill_outgoing(&o, batch, &out[batch]);
+            batch++;
+        }
         size_t done = 0;
         while (done < batch) {
             int r =
@@ -446,7 +464,13 @@ static void send_one_by_one(int fd, const struct pv_udp_out *run, struct pv_udp_
     struct pv_udp_out out[PV_UDP_BATCH];
     size_t n = 0;
     counts->split++;
-    for (size_t at = 0; at < run->data.len; at += run->segment) {
+    for (size_t i = 0; run->parts != NULL && i < run->n_parts; i++) {
+        out[n] = *run;
+        out[n].parts = NULL;
+        out[n].segment = 0;
+        out[n++].data = run->parts[i];
+    }
+    for (size_t at = 0; run->parts == NULL && at < run->data.len; at += run->segment) {
         size_t rest = run->data.len - at;
         out[n] = *run;
         out[n].segment = 0;

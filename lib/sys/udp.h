@@ -70,6 +70,9 @@ struct pv_udp_out {
     uint8_t ecn;      /* ECN field of the IP header */
     uint16_t segment; /* not 0: data is many datagrams of so many bytes, the last may be shorter;
                        * at most 64 and 65,000 bytes */
+    const struct pv_view *parts; /* not NULL: such a run whose datagrams lie apart, one each; data
+                                  * is not looked at */
+    size_t n_parts;              /* 1..PV_UDP_BATCH */
 };
 
 /* What became of datagrams; the caller zeroes it once and may read it any time. */

@@ -597,6 +597,48 @@ static void turn_is_told_from_binding_and_junk(void **state)
     assert_false(pv_turns_is_turn(pv_view(wireguard, sizeof(wireguard))));
 }
 
+static void drops_are_counted_by_their_reason(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new_with(&(struct pv_turns_config){.limits = {.bandwidth = 65536}});
+    const struct pv_relaystats *st = pv_turns_counters(w->turns);
+    struct tw_client a = tw_member(w, 1);
+    struct tw_client b = tw_member(w, 2);
+    struct tw_client stranger = tw_client(9, 9);
+    struct pv_addr to = tw_virtual(2);
+    static const uint8_t unbound[] = {0x40, 0x07, 0, 1, 'x'};
+    static const uint8_t short_of[] = {0x40, 0x01, 0, 9, 'x'};
+    static const uint8_t large[2000] = {0x40, 0x01, 0x07, 0xcc};
+    assert_int_equal(tw_bind(w, &a, 0x4001, &to), 0);
+    assert_true(tw_send(w, &a, &to, "hello", false));
+    assert_int_equal(pv_relaystat_get(st, PV_RELAYSTAT_MEMBER_PACKETS), 1);
+    assert_int_equal(pv_relaystat_get(st, PV_RELAYSTAT_MEMBER_BYTES), 5);
+    assert_int_equal(pv_relaystat_get(st, PV_RELAYSTAT_MEMBER_ALLOCATIONS), 2);
+    assert_int_equal(pv_relaystat_drops(st), 0);
+    assert_false(tw_in(w, &stranger, unbound, sizeof(unbound)));
+    assert_int_equal(pv_relaystat_get(st, PV_RELAYSTAT_DROP_NO_ALLOCATION), 1);
+    assert_false(tw_in(w, &a, unbound, sizeof(unbound)));
+    assert_int_equal(pv_relaystat_get(st, PV_RELAYSTAT_DROP_NO_CHANNEL), 1);
+    assert_false(tw_in(w, &a, short_of, sizeof(short_of)));
+    assert_int_equal(pv_relaystat_get(st, PV_RELAYSTAT_DROP_MALFORMED), 1);
+    to = tw_virtual(77);
+    assert_false(tw_send(w, &a, &to, "nobody", false));
+    assert_int_equal(pv_relaystat_get(st, PV_RELAYSTAT_DROP_NO_PEER), 1);
+    for (int i = 0; i < 40; i++)
+        (void)tw_in(w, &a, large, sizeof(large));
+    assert_int_equal(pv_relaystat_get(st, PV_RELAYSTAT_DROP_BANDWIDTH),
+                     42 - pv_relaystat_get(st, PV_RELAYSTAT_MEMBER_PACKETS) - 1);
+    uint8_t pk[32];
+    tw_node(2, pk);
+    pv_turns_gone(w->turns, TW_NET, pk);
+    assert_int_equal(pv_relaystat_get(st, PV_RELAYSTAT_MEMBERS), 1);
+    assert_int_equal(pv_relaystat_get(st, PV_RELAYSTAT_MEMBER_ALLOCATIONS), 1);
+    for (int i = 0; i < PV_RELAYSTAT_N; i++)
+        assert_true(strlen(pv_relaystat_name((enum pv_relaystat)i)) > 4);
+    (void)b;
+    tw_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -621,6 +663,7 @@ int main(void)
         cmocka_unit_test(wrong_credentials_are_refused),
         cmocka_unit_test(a_member_gets_no_real_address),
         cmocka_unit_test(a_disabled_relay_says_nothing),
+        cmocka_unit_test(drops_are_counted_by_their_reason),
         cmocka_unit_test(ten_thousand_allocations_come_and_go),
         cmocka_unit_test(a_batch_answers_each_of_its_datagrams),
         cmocka_unit_test(turn_is_told_from_binding_and_junk),

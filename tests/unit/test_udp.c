@@ -257,6 +257,41 @@ static void a_run_is_sent_as_one_and_comes_merged_where_asked_for(void **state)
     }
 }
 
+static void a_run_whose_datagrams_lie_apart_is_sent_as_one(void **state)
+{
+    static const struct pv_udp_opts merged = {.gro = true};
+    static uint8_t body[20 * 300], apart[20 * 1000];
+    struct pv_view parts[20];
+    struct pv_udp_counts counts = {0};
+    size_t datagrams, reads;
+    (void)state;
+    for (size_t i = 0; i < sizeof(body); i++)
+        body[i] = (uint8_t)(i ^ i >> 8);
+    for (size_t i = 0; i < PV_ARRAY_LEN(parts); i++) {
+        parts[i] = pv_view(apart + (19 - i) * 1000, i == 19 ? 100 : 300);
+        memcpy(apart + (19 - i) * 1000, body + i * 300, 300);
+    }
+    struct pv_udp_out out = {.dst = loopback(0, 1),
+                             .data = {body, 1}, /* what is expected, and not looked at */
+                             .segment = 300,
+                             .parts = parts,
+                             .n_parts = 20};
+    pass_run(&plain, out, &counts, 19 * 300 + 100, &datagrams, &reads);
+    assert_int_equal(datagrams, 20);
+    pass_run(&merged, out, &counts, 19 * 300 + 100, &datagrams, &reads);
+    assert_int_equal(datagrams, 20);
+    assert_true(reads < 20);
+    assert_int_equal(counts.sent, 40);
+    assert_int_equal(counts.split, 0);
+    counts.no_segment = true; /* a kernel without UDP_SEGMENT */
+    pass_run(&merged, out, &counts, 19 * 300 + 100, &datagrams, &reads);
+    assert_int_equal(reads, 20);
+    assert_int_equal(counts.split, 1);
+    out.n_parts = 1;
+    pass_run(&plain, out, &counts, 300, &datagrams, &reads);
+    assert_int_equal(counts.sent, 61);
+}
+
 static void a_run_the_kernel_refuses_is_sent_one_by_one_from_then_on(void **state)
 {
     static uint8_t body[1300];
@@ -289,6 +324,7 @@ int main(void)
         cmocka_unit_test(errors_name_the_destination_and_the_reason),
         cmocka_unit_test(a_datagram_that_fails_does_not_stop_the_others),
         cmocka_unit_test(a_run_is_sent_as_one_and_comes_merged_where_asked_for),
+        cmocka_unit_test(a_run_whose_datagrams_lie_apart_is_sent_as_one),
         cmocka_unit_test(a_run_the_kernel_refuses_is_sent_one_by_one_from_then_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

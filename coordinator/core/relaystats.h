@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * relaystats.h - what the relay has done and holds, in numbers that any thread may read at any
+ * time.
+ *
+ * One thread writes (the relay's), by relaxed stores: each number is whole and never older than the
+ * writer's last batch, but two of them may be of different batches. Nothing waits for anything.
+ */
+#ifndef PV_RELAYSTATS_H
+#define PV_RELAYSTATS_H
+
+#include <stdatomic.h>
+
+#include "base/pv.h"
+
+enum pv_relaystat {
+    /* Counters: datagrams relayed and bytes of their payload, each counted once. */
+    PV_RELAYSTAT_MEMBER_PACKETS, /* between members */
+    PV_RELAYSTAT_MEMBER_BYTES,
+    PV_RELAYSTAT_STATIC_PACKETS, /* of static users, both directions */
+    PV_RELAYSTAT_STATIC_BYTES,
+    PV_RELAYSTAT_REFUSED, /* requests answered by an error */
+
+    /* Datagrams not relayed. */
+    PV_RELAYSTAT_DROP_NO_ALLOCATION, /* nobody has an allocation there */
+    PV_RELAYSTAT_DROP_NO_CHANNEL,    /* a channel that is not bound, or not any more */
+    PV_RELAYSTAT_DROP_NO_PERMISSION, /* static users: no permission for this peer */
+    PV_RELAYSTAT_DROP_NO_PEER,       /* members: the other has no allocation now */
+    PV_RELAYSTAT_DROP_BANDWIDTH,     /* over the limit of its user */
+    PV_RELAYSTAT_DROP_MALFORMED,     /* not what it says it is, or too long */
+    PV_RELAYSTAT_DROP_SEND,          /* the system did not take it: no room, no route */
+    PV_RELAYSTAT_DROP_STREAM, /* of or for a TURN connection: more than it is read or written */
+
+    /* What there is now. */
+    PV_RELAYSTAT_MEMBERS,            /* members known: online, or their allocation still lives */
+    PV_RELAYSTAT_MEMBER_ALLOCATIONS, /* of them with an allocation */
+    PV_RELAYSTAT_STATIC_ALLOCATIONS,
+    PV_RELAYSTAT_SOCKETS, /* relay sockets */
+    PV_RELAYSTAT_N,
+};
+
+struct pv_relaystats { /* zeroed at first */
+    _Atomic uint64_t value[PV_RELAYSTAT_N];
+};
+
+static inline uint64_t pv_relaystat_get(const struct pv_relaystats *s, enum pv_relaystat what)
+{
+    return atomic_load_explicit(&s->value[what], memory_order_relaxed);
+}
+
+/* The writer only. */
+static inline void pv_relaystat_set(struct pv_relaystats *s, enum pv_relaystat what, uint64_t value)
+{
+    atomic_store_explicit(&s->value[what], value, memory_order_relaxed);
+}
+
+static inline void pv_relaystat_add(struct pv_relaystats *s, enum pv_relaystat what, uint64_t n)
+{
+    pv_relaystat_set(s, what, pv_relaystat_get(s, what) + n);
+}
+
+/* Datagrams not relayed, for whatever reason. */
+static inline uint64_t pv_relaystat_drops(const struct pv_relaystats *s)
+{
+    uint64_t n = 0;
+    for (int i = PV_RELAYSTAT_DROP_NO_ALLOCATION; i <= PV_RELAYSTAT_DROP_STREAM; i++)
+        n += pv_relaystat_get(s, (enum pv_relaystat)i);
+    return n;
+}
+
+/* "member_packets", "drop_no_channel", ...: names for `status`, lower case. */
+const char *pv_relaystat_name(enum pv_relaystat what);
+
+#endif /* PV_RELAYSTATS_H */
