@@ -100,14 +100,6 @@ struct pv_aead *pv_aead_free(struct pv_aead *aead)
 
 /* --- engines ------------------------------------------------------------------------------- */
 
-const struct pv_aead_provider *const pv_aead_providers[] = {
-#ifdef PV_HAVE_IPSEC_MB
-    &pv_aead_ipsec_mb,
-#endif
-    &pv_aead_openssl,
-    NULL,
-};
-
 enum {
     TRIAL_MAX = 1500, /* bytes */
 };
@@ -174,14 +166,6 @@ int pv_aead_engine_of(struct pv_aead_engine **ret_engine, const struct pv_aead_p
         pv_aead_engine_free(e);
     else
         *ret_engine = e;
-    return r;
-}
-
-int pv_aead_engine_new(struct pv_aead_engine **ret_engine)
-{
-    int r = PV_ERR_CRYPTO;
-    for (size_t i = 0; r == PV_ERR_CRYPTO && pv_aead_providers[i] != NULL; i++)
-        r = pv_aead_engine_of(ret_engine, pv_aead_providers[i]);
     return r;
 }
 
