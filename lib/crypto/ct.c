@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <openssl/crypto.h>
 #include <sodium.h>
 
 int pv_crypto_init(void)
@@ -13,7 +14,8 @@ int pv_crypto_init(void)
 
 bool pv_ct_equal(const void *a, const void *b, size_t len)
 {
-    return len == 0 || sodium_memcmp(a, b, len) == 0;
+    /* OpenSSL's has a short way for 16 bytes, the tag of every packet. */
+    return len == 0 || CRYPTO_memcmp(a, b, len) == 0;
 }
 
 bool pv_ct_is_zero(const void *a, size_t len)

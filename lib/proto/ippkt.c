@@ -140,50 +140,6 @@ bool pv_ippkt_is_housekeeping(const struct pv_ippkt *ip)
     return (type >= 130 && type <= 133) || type == 143;
 }
 
-/* a + b in one's complement of 64 bits. */
-static uint64_t add_carry(uint64_t a, uint64_t b)
-{
-    uint64_t sum = a + b;
-    return sum + (sum < b);
-}
-
-static uint64_t load_native64(const uint8_t *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof(v));
-    return v;
-}
-
-/* The sum does not depend on byte order (RFC 1071 s2 (B)): it is taken in words of the machine, in
- * four chains that do not wait for each other, and swapped at the end. */
-uint32_t pv_ippkt_sum(struct pv_view bytes, uint32_t sum)
-{
-    const uint8_t *p = bytes.ptr;
-    size_t n = bytes.len;
-    uint64_t s[4] = {0};
-    for (; n >= 32; n -= 32, p += 32) {
-        for (int i = 0; i < 4; i++)
-            s[i] = add_carry(s[i], load_native64(p + (size_t)i * 8));
-    }
-    for (; n >= 8; n -= 8, p += 8)
-        s[0] = add_carry(s[0], load_native64(p));
-    if (n > 0) {
-        uint8_t rest[8] = {0};
-        memcpy(rest, p, n);
-        s[1] = add_carry(s[1], load_native64(rest));
-    }
-    uint64_t wide = add_carry(add_carry(s[0], s[1]), add_carry(s[2], s[3]));
-    while (wide >> 16 != 0)
-        wide = (wide & 0xffff) + (wide >> 16);
-    uint16_t native = (uint16_t)wide;
-    uint8_t swapped[2];
-    memcpy(swapped, &native, 2);
-    sum = (sum & 0xffff) + (sum >> 16) + pv_load_be16(swapped);
-    while (sum >> 16 != 0)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return sum;
-}
-
 uint8_t pv_ippkt_ecn(const struct pv_ippkt *ip)
 {
     const uint8_t *p = ip->whole.ptr;

@@ -215,7 +215,8 @@ void pv_cutter_cut(struct pv_cutter *c, uint8_t *dst)
         return;
     }
     memcpy(dst, c->packet.ptr, c->head);
-    memcpy(dst + c->head, c->packet.ptr + c->head + c->at, len - c->head);
+    uint32_t payload = pv_ippkt_copy_sum(
+        dst + c->head, pv_view(c->packet.ptr + c->head + c->at, len - c->head), 0);
     if (c->version == 4)
         pv_store_be16(dst + 4, (uint16_t)(pv_load_be16(dst + 4) + c->index));
     set_ip_length(dst, c->version, l4, len);
@@ -225,8 +226,9 @@ void pv_cutter_cut(struct pv_cutter *c, uint8_t *dst)
         cut_tcp(c, dst + l4);
     uint8_t *field = dst + l4 + c->offload.csum_offset;
     pv_store_be16(field, 0);
-    uint16_t sum =
-        (uint16_t)~pv_ippkt_sum(pv_view(dst + l4, len - l4), c->pseudo + (uint32_t)(len - l4));
+    /* The header has an even length: the payload's sum is what it is behind it. */
+    uint16_t sum = (uint16_t)~pv_ippkt_sum(pv_view(dst + l4, c->head - l4),
+                                           c->pseudo + (uint32_t)(len - l4) + payload);
     pv_store_be16(field, sum == 0 && c->offload.kind == PV_OFFLOAD_UDP ? 0xffff : sum);
     c->at += len - c->head;
     c->index++;

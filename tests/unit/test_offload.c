@@ -355,10 +355,29 @@ static void the_sum_is_that_of_rfc_1071_for_every_length_and_start(void **state)
     pv_rng_fill(&rng, bytes, sizeof(bytes));
     memset(bytes + 100, 0xff, 60);
     for (size_t at = 0; at < 100; at++) {
-        for (size_t len = 0; at + len <= sizeof(bytes); len++)
-            assert_int_equal(pv_ippkt_sum(pv_view(bytes + at, len), (uint32_t)at * 999),
-                             plain_sum(bytes + at, len, (uint32_t)at * 999));
+        for (size_t len = 0; at + len <= sizeof(bytes); len++) {
+            uint8_t copy[sizeof(bytes) + 1] = {0};
+            uint32_t want = plain_sum(bytes + at, len, (uint32_t)at * 999);
+            assert_int_equal(pv_ippkt_sum(pv_view(bytes + at, len), (uint32_t)at * 999), want);
+            assert_int_equal(pv_ippkt_copy_sum(copy, pv_view(bytes + at, len), (uint32_t)at * 999),
+                             want);
+            assert_memory_equal(copy, bytes + at, len);
+            assert_int_equal(copy[len], 0);
+        }
     }
+}
+
+static void the_sum_of_a_whole_super_packet_does_not_overflow(void **state)
+{
+    static uint8_t bytes[65535], copy[sizeof(bytes)];
+    (void)state;
+    memset(bytes, 0xff, sizeof(bytes));
+    for (size_t len = sizeof(bytes) - 70; len <= sizeof(bytes); len++) {
+        uint32_t want = plain_sum(bytes, len, 0xffff);
+        assert_int_equal(pv_ippkt_sum(pv_view(bytes, len), 0xffff), want);
+        assert_int_equal(pv_ippkt_copy_sum(copy, pv_view(bytes, len), 0xffff), want);
+    }
+    assert_memory_equal(copy, bytes, sizeof(bytes));
 }
 
 static void a_small_packet_gets_the_checksum_the_kernel_left_out(void **state)
@@ -646,6 +665,7 @@ int main(void)
         cmocka_unit_test(cutting_then_joining_is_the_identity_on_random_streams),
         cmocka_unit_test(a_damaged_packet_is_never_part_of_a_super_packet),
         cmocka_unit_test(the_sum_is_that_of_rfc_1071_for_every_length_and_start),
+        cmocka_unit_test(the_sum_of_a_whole_super_packet_does_not_overflow),
         cmocka_unit_test(a_small_packet_gets_the_checksum_the_kernel_left_out),
         cmocka_unit_test(offloads_that_do_not_fit_the_packet_are_refused),
         cmocka_unit_test(the_virtio_header_is_read_and_written),
