@@ -153,8 +153,9 @@ static void status_relays(struct pv_table *t, const json_t *s)
         const char *state = pv_json_text(x, "state", "?");
         bool up = strcmp(state, "up") == 0;
         snprintf(text, sizeof(text), "%.52s  by %.5s  %.12s%s%.12s",
-                 pv_json_text(x, "address", "?"), pv_json_text(x, "transport", "?"), state,
-                 up && ms >= 0 ? "  " : "", up && ms >= 0 ? pv_show_ms(ms, rtt) : "");
+                 pv_json_text(x, "address", pv_json_text(x, "name", "?")),
+                 pv_json_text(x, "transport", "?"), state, up && ms >= 0 ? "  " : "",
+                 up && ms >= 0 ? pv_show_ms(ms, rtt) : "");
         row(t, i == 0 ? "relay" : "", up ? PV_PLAIN : PV_YELLOW, text);
     }
     if (json_is_object(relay)) {

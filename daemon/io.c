@@ -54,8 +54,7 @@ static void on_relay(void *ctx, unsigned ready, pv_ns now)
             pv_engine_relay_connected(io->cfg.engine, ev.stream, now);
             continue;
         }
-        pv_log(io->cfg.log, PV_LOG_INFO, "what=\"stream to the relay ended\" why=\"%s\"", ev.why);
-        pv_engine_relay_closed(io->cfg.engine, ev.stream, now);
+        pv_engine_relay_closed(io->cfg.engine, ev.stream, ev.why, now);
     }
 }
 
@@ -197,7 +196,7 @@ static bool drain_relays(struct pv_io *io, pv_ns now)
     while (pv_engine_poll_relay_op(io->cfg.engine, &op) == PV_OK) {
         any = true;
         if (pv_relayio_do(io->relayio, &op) < 0 && op.open)
-            pv_engine_relay_closed(io->cfg.engine, op.stream, now);
+            pv_engine_relay_closed(io->cfg.engine, op.stream, "too much waits", now);
     }
     return any;
 }
@@ -320,7 +319,7 @@ static int init(struct pv_io *io)
     struct pv_datapath_config dp = {.fd4 = io->cfg.udp4, .fd6 = io->cfg.udp6};
     int r = pv_loop_new(&io->loop);
     if (r >= 0)
-        r = pv_relayio_new(&io->relayio);
+        r = pv_relayio_new(&io->relayio, io->cfg.relay_ca_file);
     dp.relayio = io->relayio;
     if (r >= 0)
         r = pv_net_monitor_new(&io->monitor);

@@ -30,6 +30,8 @@ struct pv_io_config {
     int notify_fd;          /* of pv_helper_notify(); -1: no program is run */
     const char *state;      /* directory; received files wait in files/ below it */
     const char *names_path; /* of the names file; NULL: none is kept */
+    /* Authorities that relays' certificates may be from; NULL: those of the system. */
+    const char *relay_ca_file;
     /* Called once, when the interface the engine wants at start is up or has failed: from then on
      * control clients are answered. */
     void (*ready)(void *ctx);

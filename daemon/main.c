@@ -479,6 +479,7 @@ static int run(struct daemon *d)
         .notify_fd = d->notify_fd,
         .state = d->state,
         .names_path = names,
+        .relay_ca_file = d->settings.relay_ca_file[0] == '\0' ? NULL : d->settings.relay_ca_file,
         .ready = on_ready,
         .ready_ctx = d,
     };

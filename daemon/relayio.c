@@ -64,7 +64,7 @@ struct pv_relayio {
 
     /* the thread's */
     struct conn conns[PV_RELAYIO_STREAMS];
-    struct pv_tls_ctx *tls_ctx; /* made with the first stream that needs it */
+    struct pv_tls_ctx *tls_ctx; /* without a CA file: made with the first stream that needs it */
     uint8_t *read_buf;          /* READ_MAX */
     uint8_t *clear_buf;         /* READ_MAX: out of TLS */
 };
@@ -426,8 +426,9 @@ static int start_thread(struct pv_relayio *io)
     return PV_OK;
 }
 
-int pv_relayio_new(struct pv_relayio **ret_io)
+int pv_relayio_new(struct pv_relayio **ret_io, const char *ca_file)
 {
+    char why[PV_TLS_ERROR_MAX];
     struct pv_relayio *io = calloc(1, sizeof(*io));
     if (io == NULL)
         return PV_ERR_NOMEM;
@@ -437,6 +438,8 @@ int pv_relayio_new(struct pv_relayio **ret_io)
     io->read_buf = malloc(READ_MAX);
     io->clear_buf = malloc(READ_MAX);
     int r = io->read_buf == NULL || io->clear_buf == NULL ? PV_ERR_NOMEM : PV_OK;
+    if (r >= 0 && ca_file != NULL) /* now, and not when the rights to read it may be gone */
+        r = pv_tls_ctx_new_client(&io->tls_ctx, ca_file, why);
     if (r >= 0)
         r = pv_ring_new(&io->to[PV_RELAYIO_CONTROL], CONTROL_RING);
     if (r >= 0)

@@ -24,8 +24,10 @@ enum {
 
 struct pv_relayio; /* opaque */
 
-/* Starts the thread. PV_ERR_NOMEM, -errno. */
-PV_MUST_CHECK int pv_relayio_new(struct pv_relayio **ret_io);
+/* Starts the thread. ca_file: PEM certificates of the authorities that are trusted, where a name is
+ * what a server is known by; NULL: the system's. PV_ERR_REFUSED: it cannot be used (see
+ * pv_tls_ctx_new_client()); PV_ERR_NOMEM, -errno. */
+PV_MUST_CHECK int pv_relayio_new(struct pv_relayio **ret_io, const char *ca_file);
 /* Writes what is there as far as the kernel takes it, closes all streams, ends the thread. NULL is
  * fine; returns NULL. */
 struct pv_relayio *pv_relayio_free(struct pv_relayio *io);

@@ -9,6 +9,7 @@
 #include "daemon/settings_relay.h"
 #include "sys/file.h"
 #include "sys/notify.h"
+#include "sys/tls.h"
 #include "sys/tun.h"
 
 /* The value being read and where to say what is wrong with it. */
@@ -204,6 +205,11 @@ static int take_password_file(struct ctx *c)
     return take_path(c, "password-file: expected an absolute path", c->s->relay_password_file);
 }
 
+static int take_ca_file(struct ctx *c)
+{
+    return take_path(c, "ca-file: expected an absolute path", c->s->relay_ca_file);
+}
+
 static int take_level(struct ctx *c)
 {
     if (pv_log_level_parse(c->value, &c->s->log_level) < 0)
@@ -373,6 +379,7 @@ static const struct key relay_keys[] = {
     {"turn", take_turn, true},
     {"user", take_relay_user, false},
     {"password-file", take_password_file, false},
+    {"ca-file", take_ca_file, false},
 };
 static const struct key log_keys[] = {
     {"level", take_level, false},
@@ -598,6 +605,19 @@ int pv_settings_read_password(const char *file, char ret_password[static PV_TURN
     return r;
 }
 
+/* The file is read again by who uses it: what is wrong with it is to be said before anything runs.
+ */
+static int check_ca_file(const char *file, char ret_error[static PV_SETTINGS_ERROR_MAX])
+{
+    char why[PV_TLS_ERROR_MAX] = "out of memory";
+    struct pv_tls_ctx *ctx = NULL;
+    int r = pv_tls_ctx_new_client(&ctx, file, why);
+    if (r < 0)
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "[relay] ca-file %s", why);
+    pv_tls_ctx_free(ctx);
+    return r;
+}
+
 int pv_settings_load_keys(struct pv_settings *s, char ret_error[static PV_SETTINGS_ERROR_MAX])
 {
     for (size_t i = 0; i < s->n_peers; i++) {
@@ -608,7 +628,10 @@ int pv_settings_load_keys(struct pv_settings *s, char ret_error[static PV_SETTIN
         if (r < 0)
             return r;
     }
+    int r = PV_OK;
     if (s->relay_password_file[0] != '\0')
-        return pv_settings_read_password(s->relay_password_file, s->relay_password, ret_error);
-    return PV_OK;
+        r = pv_settings_read_password(s->relay_password_file, s->relay_password, ret_error);
+    if (r >= 0 && s->relay_ca_file[0] != '\0')
+        r = check_ca_file(s->relay_ca_file, ret_error);
+    return r;
 }

@@ -47,6 +47,7 @@ struct pv_settings {
     char relay_user[PV_TURNC_TEXT_MAX + 1];         /* "" = none */
     char relay_password_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
     char relay_password[PV_TURNC_TEXT_MAX + 1];     /* of pv_settings_load_keys() */
+    char relay_ca_file[PV_SETTINGS_PATH_MAX];       /* "" = the system's authorities */
     enum pv_log_level log_level;
     bool portmap_off;      /* [traversal]: routers are not asked to map the port */
     bool predict_off;      /* no attempts that predict ports */
@@ -77,7 +78,8 @@ PV_MUST_CHECK int pv_settings_read_key(const char *file, uint8_t ret_key[static 
 PV_MUST_CHECK int pv_settings_read_password(const char *file,
                                             char ret_password[static PV_TURNC_TEXT_MAX + 1],
                                             char ret_error[static PV_SETTINGS_ERROR_MAX]);
-/* Reads the preshared keys of all peers into them, and the relays' password. */
+/* Reads the preshared keys of all peers into them, and the relays' password; sees whether the CA
+ * file can be used. */
 PV_MUST_CHECK int pv_settings_load_keys(struct pv_settings *s,
                                         char ret_error[static PV_SETTINGS_ERROR_MAX]);
 

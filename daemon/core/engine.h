@@ -288,7 +288,7 @@ void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view q
 PV_MUST_CHECK int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relayway_op *ret_op);
 void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now);
 /* It could not be opened, or is no longer. */
-void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, pv_ns now);
+void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, const char *why, pv_ns now);
 
 /* An inner packet for the tx worker to seal and send to a peer; len 0 = keepalive. */
 struct pv_engine_inject {

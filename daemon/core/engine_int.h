@@ -609,12 +609,21 @@ struct pv_put *pv_put_free(struct pv_put *put);
 
 /* --- engine_turn.c --------------------------------------------------------------------------- */
 
+enum {
+    PV_ENGINE_RELAY_NAME = PV_RELAYWAY_HOST_MAX + 24, /* "turns:[HOST]:PORT" and a NUL */
+};
+/* What a relay is called: "coordinator", or as in the configuration. */
+const char *pv_engine_relay_name(const struct pv_engine *e, uint16_t via,
+                                 char buf[static PV_ENGINE_RELAY_NAME]);
+
 /* What the configuration says; they are used from the first time this node is up. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_engine_turn_new(struct pv_engine *e, const struct pv_engine_config *cfg);
 void pv_engine_turn_free(struct pv_engine *e);
 /* Looks up those that are not in use yet. */
 void pv_engine_turn_start(struct pv_engine *e);
 void pv_engine_turn_stop(struct pv_engine *e, pv_ns now);
+void pv_engine_turn_timeout(struct pv_engine *e, pv_ns now);
+pv_ns pv_engine_turn_next(const struct pv_engine *e);
 void pv_engine_turn_resolved(struct pv_engine *e, uint16_t via, const struct pv_job_result *result,
                              pv_ns now);
 

@@ -236,9 +236,12 @@ static void tell_fast_path(struct pv_engine *e, uint16_t via)
 
 static void log_way(struct pv_engine *e, uint16_t via)
 {
-    char text[PV_ADDR_TEXT];
+    char text[PV_ADDR_TEXT], name[PV_ENGINE_RELAY_NAME];
     const struct pv_relayway *relay = e->env.relays[via];
-    if (pv_relayway_way(relay) != PV_RELAYWAY_NONE)
+    if (pv_relayway_error(relay)[0] != '\0')
+        pv_log(e->log, PV_LOG_WARN, "relay=%s what=\"not reached\" why=\"%s\"",
+               pv_engine_relay_name(e, via, name), pv_relayway_error(relay));
+    else if (pv_relayway_way(relay) != PV_RELAYWAY_NONE)
         pv_log(e->log, PV_LOG_INFO, "relay=%s what=\"reached\" by=%s",
                pv_addr_format(pv_relayway_server(relay), text), pv_relayway_transport(relay));
 }
@@ -247,7 +250,7 @@ static void take_event(struct pv_engine *e, uint16_t via, const struct pv_relayw
 {
     const struct pv_turnc_event *t = &ev->turn;
     bool by_udp = pv_relayway_way(e->env.relays[via]) == PV_RELAYWAY_UDP;
-    if (ev->type == PV_RELAYWAY_EV_WAY) {
+    if (ev->type != PV_RELAYWAY_EV_TURN) {
         log_way(e, via);
         return;
     }
@@ -258,9 +261,6 @@ static void take_event(struct pv_engine *e, uint16_t via, const struct pv_relayw
             pv_log(e->log, PV_LOG_WARN, "what=\"no room for a channel\"");
         return;
     }
-    if (t->type == PV_TURNC_DOWN)
-        pv_log(e->log, PV_LOG_INFO, "what=\"no relay\" why=\"%s\" error=%u",
-               pv_strstatus(t->status), t->error);
     if (via == MEMBERS && t->type == PV_TURNC_UP && by_udp)
         pv_gatherer_note_mapped(e->gatherer, pv_relayway_server(e->env.relays[via]), &t->mapped);
     if (via == MEMBERS)
@@ -384,6 +384,7 @@ void pv_engine_udp_doubt(struct pv_engine *e, pv_ns now)
 void pv_engine_relay_timeout(struct pv_engine *e, pv_ns now)
 {
     pv_udpwatch_handle_timeout(&e->udp, now);
+    pv_engine_turn_timeout(e, now);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         if (e->env.relays[i] != NULL)
             pv_relayway_handle_timeout(e->env.relays[i], now);
@@ -392,7 +393,7 @@ void pv_engine_relay_timeout(struct pv_engine *e, pv_ns now)
 
 pv_ns pv_engine_relay_next(const struct pv_engine *e)
 {
-    pv_ns next = pv_udpwatch_next_timeout(&e->udp);
+    pv_ns next = pv_min_ns(pv_udpwatch_next_timeout(&e->udp), pv_engine_turn_next(e));
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         if (e->env.relays[i] != NULL)
             next = pv_min_ns(next, pv_relayway_next_timeout(e->env.relays[i]));
@@ -419,11 +420,11 @@ void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now)
     pv_engine_settle(e, now);
 }
 
-void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, pv_ns now)
+void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, const char *why, pv_ns now)
 {
     struct pv_relayway *relay = e->env.relays[pv_relayway_of_stream(stream)];
     if (relay != NULL)
-        pv_relayway_closed(relay, stream, now);
+        pv_relayway_closed(relay, stream, why, now);
     pv_engine_settle(e, now);
 }
 

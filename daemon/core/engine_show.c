@@ -79,7 +79,7 @@ void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
 /* --- status ----------------------------------------------------------------------------------- */
 
 enum {
-    MAX_PROBLEMS = PV_ENGINE_MAX_REPORTS + 12,
+    MAX_PROBLEMS = PV_ENGINE_MAX_REPORTS + PV_FP_MAX_RELAYS + 12,
     PROBLEM_TEXT = PV_ROSTER_TEXT + 64,
 };
 
@@ -102,7 +102,8 @@ static void problem(struct problems *x, const char *what, const char *why)
 static void find_outer_problems(const struct pv_engine *e, struct problems *x, pv_ns now)
 {
     int64_t off = pv_engine_clock_off(e, now);
-    char text[PROBLEM_TEXT / 2];
+    char text[PROBLEM_TEXT / 2], name[PV_ENGINE_RELAY_NAME];
+    char relay[PV_ENGINE_RELAY_NAME + 32];
     if (e->roster != NULL && e->up && !e->removed && e->env.n_locals == 0)
         problem(x, "this machine has no network: ", "no interface has an address: check the link");
     if (e->roster != NULL && e->up && !pv_engine_is_online(e) && e->coord_error[0] != '\0')
@@ -110,6 +111,14 @@ static void find_outer_problems(const struct pv_engine *e, struct problems *x, p
     if (pv_udpwatch_is_blocked(&e->udp))
         problem(
             x, "UDP is blocked: ", "no server's answer comes in: a firewall here must let UDP out");
+    for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        const struct pv_relayway *r = e->env.relays[i];
+        if (r == NULL || pv_relayway_error(r)[0] == '\0' || (i == 0 && !pv_engine_is_online(e)))
+            continue;
+        snprintf(relay, sizeof(relay),
+                 "the relay %s is not reached: ", pv_engine_relay_name(e, i, name));
+        problem(x, relay, pv_relayway_error(r));
+    }
     if (off == 0)
         return;
     snprintf(text, sizeof(text),
@@ -292,19 +301,21 @@ static json_t *with_portmaps(const struct pv_engine *e, json_t *status, pv_ns no
 static json_t *with_relays(const struct pv_engine *e, json_t *status)
 {
     struct pv_ctlapi_relay list[PV_FP_MAX_RELAYS];
-    char text[PV_FP_MAX_RELAYS][PV_ADDR_TEXT];
+    char text[PV_FP_MAX_RELAYS][PV_ADDR_TEXT], name[PV_FP_MAX_RELAYS][PV_ENGINE_RELAY_NAME];
     size_t n = 0;
-    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+    for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         const struct pv_relayway *r = e->env.relays[i];
-        if (r == NULL || !pv_relayway_is_on(r))
+        if (r == NULL || !(pv_relayway_is_on(r) || pv_relayway_error(r)[0] != '\0'))
             continue;
         pv_ns rtt = pv_relayway_rtt(r);
         list[n] = (struct pv_ctlapi_relay){
-            .address = pv_addr_format(pv_relayway_server(r), text[n]),
+            .name = pv_engine_relay_name(e, i, name[n]),
+            .address = pv_relayway_is_on(r) ? pv_addr_format(pv_relayway_server(r), text[n]) : NULL,
             .transport = pv_relayway_transport(r),
             .state = pv_relayway_way(r) == PV_RELAYWAY_NONE ? "connecting" : "up",
             .relayed = *pv_relayway_relayed(r),
             .rtt_ms = rtt == 0 ? -1 : (double)rtt / 1e6,
+            .error = pv_relayway_error(r)[0] != '\0' ? pv_relayway_error(r) : NULL,
         };
         n++;
     }

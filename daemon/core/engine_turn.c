@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* The TURN servers of the configuration: relays beside the coordinator's, with addresses and
  * permissions as RFC 8656 has them. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypto/ct.h"
 #include "daemon/core/engine_int.h"
 
+#define ASK_AGAIN PV_S(30) /* ours: after a name was not found */
+
 struct pv_turn_servers {
     struct pv_relayway_server list[PV_ENGINE_MAX_RELAYS]; /* number i + 1 */
     size_t n;
+    bool asking[PV_ENGINE_MAX_RELAYS];    /* a job looks it up */
+    pv_ns retry_at[PV_ENGINE_MAX_RELAYS]; /* when that is done again; PV_NEVER: it is not needed */
     char user[PV_TURNC_TEXT_MAX + 1];
     char password[PV_TURNC_TEXT_MAX + 1]; /* a secret: wiped */
 };
@@ -27,8 +32,10 @@ int pv_engine_turn_new(struct pv_engine *e, const struct pv_engine_config *cfg)
     memcpy(t->list, cfg->relays, sizeof(t->list));
     memcpy(t->user, cfg->relay_user, sizeof(t->user));
     memcpy(t->password, cfg->relay_password, sizeof(t->password));
-    for (uint16_t i = 1; r == PV_OK && i <= t->n; i++)
+    for (uint16_t i = 1; r == PV_OK && i <= t->n; i++) {
+        t->retry_at[i - 1] = PV_NEVER;
         r = pv_relayway_new(&e->env.relays[i], i, &e->rng);
+    }
     return r;
 }
 
@@ -64,35 +71,81 @@ static void begin(struct pv_engine *e, uint16_t via, const struct pv_addr *addr,
     pv_engine_relay_pump(e, now);
 }
 
+/* Asks for the address of a server that is not in use yet. */
+static void find(struct pv_engine *e, uint16_t via)
+{
+    struct pv_turn_servers *t = e->turn_servers;
+    const struct pv_relayway_server *s = &t->list[via - 1];
+    if (t->asking[via - 1] || pv_relayway_is_on(e->env.relays[via]))
+        return;
+    struct pv_job *job = pv_engine_new_job(PV_JOB_RESOLVE);
+    if (job == NULL)
+        return;
+    memcpy(job->u.resolve.host, s->host, strlen(s->host) + 1);
+    job->u.resolve.port = s->port;
+    t->asking[via - 1] = true;
+    t->retry_at[via - 1] = PV_NEVER;
+    pv_engine_job(e, job, PV_JP_RELAY_HOST, via);
+}
+
 void pv_engine_turn_start(struct pv_engine *e)
 {
-    for (uint16_t i = 1; e->turn_servers != NULL && i <= e->turn_servers->n; i++) {
-        const struct pv_relayway_server *s = &e->turn_servers->list[i - 1];
-        struct pv_job *job =
-            pv_relayway_is_on(e->env.relays[i]) ? NULL : pv_engine_new_job(PV_JOB_RESOLVE);
-        if (job == NULL)
-            continue;
-        memcpy(job->u.resolve.host, s->host, strlen(s->host) + 1);
-        job->u.resolve.port = s->port;
-        pv_engine_job(e, job, PV_JP_RELAY_HOST, i);
-    }
+    for (uint16_t i = 1; e->turn_servers != NULL && i <= e->turn_servers->n; i++)
+        find(e, i);
 }
 
 void pv_engine_turn_stop(struct pv_engine *e, pv_ns now)
 {
-    for (uint16_t i = 1; e->turn_servers != NULL && i <= e->turn_servers->n; i++)
+    for (uint16_t i = 1; e->turn_servers != NULL && i <= e->turn_servers->n; i++) {
+        e->turn_servers->retry_at[i - 1] = PV_NEVER;
         pv_relayway_stop(e->env.relays[i], now);
+    }
 }
 
 void pv_engine_turn_resolved(struct pv_engine *e, uint16_t via, const struct pv_job_result *result,
                              pv_ns now)
 {
-    if (e->turn_servers == NULL || via == 0 || via > e->turn_servers->n || !e->up ||
-        pv_engine_self(e) == NULL || pv_relayway_is_on(e->env.relays[via]))
+    struct pv_turn_servers *t = e->turn_servers;
+    char why[PV_RELAYWAY_ERROR_MAX];
+    if (t == NULL || via == 0 || via > t->n)
         return;
-    if (result->status == PV_OK && result->n_addrs > 0)
+    t->asking[via - 1] = false;
+    if (!e->up || pv_engine_self(e) == NULL || pv_relayway_is_on(e->env.relays[via]))
+        return;
+    if (result->status == PV_OK && result->n_addrs > 0) {
         begin(e, via, &result->addrs[0], now);
-    else /* asked again when the network changes or the coordinator is back */
-        pv_log(e->log, PV_LOG_WARN, "relay=%s what=\"not found\" why=\"%s\"",
-               e->turn_servers->list[via - 1].host, result->error);
+        return;
+    }
+    snprintf(why, sizeof(why), "its name is not found: %.200s", result->error);
+    pv_relayway_failed(e->env.relays[via], why);
+    t->retry_at[via - 1] = now + ASK_AGAIN;
+    pv_engine_relay_pump(e, now);
+}
+
+void pv_engine_turn_timeout(struct pv_engine *e, pv_ns now)
+{
+    for (uint16_t i = 1; e->turn_servers != NULL && i <= e->turn_servers->n; i++) {
+        if (now >= e->turn_servers->retry_at[i - 1])
+            find(e, i);
+    }
+}
+
+pv_ns pv_engine_turn_next(const struct pv_engine *e)
+{
+    pv_ns next = PV_NEVER;
+    for (size_t i = 0; e->turn_servers != NULL && i < e->turn_servers->n; i++)
+        next = pv_min_ns(next, e->turn_servers->retry_at[i]);
+    return next;
+}
+
+const char *pv_engine_relay_name(const struct pv_engine *e, uint16_t via,
+                                 char buf[static PV_ENGINE_RELAY_NAME])
+{
+    if (via == 0)
+        return "coordinator";
+    const struct pv_relayway_server *s = &e->turn_servers->list[via - 1];
+    bool is_ip6 = strchr(s->host, ':') != NULL;
+    snprintf(buf, PV_ENGINE_RELAY_NAME, "%s:%s%s%s:%u", s->tls ? "turns" : "turn",
+             is_ip6 ? "[" : "", s->host, is_ip6 ? "]" : "", s->port);
+    return buf;
 }

@@ -206,6 +206,20 @@ static void why_udp(const struct pv_engine *e, const struct pv_peer *p, json_t *
         line(lines, "  UDP is blocked here, and the coordinator offers no relay");
 }
 
+/* Which relays do not carry it. */
+static void why_relays(const struct pv_engine *e, const struct pv_peer *p, json_t **lines)
+{
+    char name[PV_ENGINE_RELAY_NAME];
+    if (p->is_static || (p->has_path && !pv_peer_is_relayed(p)))
+        return;
+    for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        const struct pv_relayway *r = e->env.relays[i];
+        if (r != NULL && pv_relayway_error(r)[0] != '\0')
+            line(lines, "  the relay %s is not reached: %s", pv_engine_relay_name(e, i, name),
+                 pv_relayway_error(r));
+    }
+}
+
 static void why_cause(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_ns now)
 {
     struct pv_cause cause;
@@ -236,6 +250,7 @@ void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle,
         line(&lines, "  there are no session keys%s",
              pv_session_is_trying(p->session) ? "; a handshake is under way" : "");
     why_udp(e, p, &lines);
+    why_relays(e, p, &lines);
     why_portmap(e, p, &lines);
     why_hard(e, p, &lines, now);
     why_pairs(p, &lines);

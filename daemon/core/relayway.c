@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/relayway.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +54,9 @@ struct pv_relayway {
     struct pv_relayway_op ops[OPS_MAX];
     size_t n_ops;
     bool ev_way;
+
+    char error[PV_RELAYWAY_ERROR_MAX]; /* why it is not reached */
+    char told[PV_RELAYWAY_ERROR_MAX];  /* what the last event was about */
 };
 
 int pv_relayway_new(struct pv_relayway **ret_relay, uint16_t via, const struct pv_rng *rng)
@@ -99,6 +103,11 @@ static void set_way(struct pv_relayway *r, enum pv_relayway_way way)
         return;
     r->way = way;
     r->ev_way = true;
+}
+
+static void set_error(struct pv_relayway *r, const char *why)
+{
+    snprintf(r->error, sizeof(r->error), "%s", why);
 }
 
 /* Without room an open stays undone until the next turn; a close finds the oldest open undone. */
@@ -259,6 +268,7 @@ void pv_relayway_stop(struct pv_relayway *r, pv_ns now)
         give_up_use(r, 0, now);
     pv_turnc_stop(r->turnc);
     set_way(r, PV_RELAYWAY_NONE);
+    r->error[0] = r->told[0] = '\0';
     r->on = r->running = r->by_stream = false;
     r->keep_at = PV_NEVER;
     r->relayed = (struct pv_addr){.family = PV_AF_NONE};
@@ -272,6 +282,8 @@ void pv_relayway_set_blocked(struct pv_relayway *r, bool blocked, pv_ns now)
     r->blocked = blocked;
     if (blocked)
         r->retry_at = now;
+    else if (r->way == PV_RELAYWAY_UDP)
+        set_error(r, ""); /* the stream was needed no longer than it failed */
     steer(r, now);
 }
 
@@ -337,12 +349,19 @@ void pv_relayway_connected(struct pv_relayway *r, uint16_t stream, pv_ns now)
     steer(r, now);
 }
 
-void pv_relayway_closed(struct pv_relayway *r, uint16_t stream, pv_ns now)
+void pv_relayway_closed(struct pv_relayway *r, uint16_t stream, const char *why, pv_ns now)
 {
     if (r->state == CLOSED || stream != r->stream)
         return;
+    if (wants_stream(r, now)) /* else it was left, and is not missed */
+        set_error(r, why);
     lost_stream(r, now);
     steer(r, now);
+}
+
+void pv_relayway_failed(struct pv_relayway *r, const char *why)
+{
+    set_error(r, why);
 }
 
 /* --- time ---------------------------------------------------------------------------------- */
@@ -371,6 +390,9 @@ void pv_relayway_handle_timeout(struct pv_relayway *r, pv_ns now)
         r->udp_hold_until = 0;
     if (now >= r->connect_by || now >= r->linger_until) {
         bool left = now >= r->linger_until;
+        if (!left)
+            set_error(r, r->to.tls ? "no TLS connection within 10 s"
+                                   : "no TCP connection within 10 s");
         close_stream(r, now);
         if (left) { /* it worked: the next one may be had at once */
             r->retry = 0;
@@ -440,6 +462,19 @@ static void no_answer(struct pv_relayway *r, pv_ns now)
     }
 }
 
+static void explain(struct pv_relayway *r, const struct pv_turnc_event *ev)
+{
+    if (ev->status == PV_ERR_TIMEOUT)
+        snprintf(r->error, sizeof(r->error), "no answer by %s",
+                 !r->by_stream ? "UDP"
+                 : r->to.tls   ? "TLS"
+                               : "TCP");
+    else if (ev->status == PV_ERR_AUTH)
+        snprintf(r->error, sizeof(r->error), "it refuses user and password (error %u)", ev->error);
+    else if (ev->status != PV_ERR_CLOSED)
+        snprintf(r->error, sizeof(r->error), "it refuses an allocation (error %u)", ev->error);
+}
+
 /* The server knows the new socket, or will before data from there comes to it. */
 static void follow(struct pv_relayway *r)
 {
@@ -452,6 +487,7 @@ static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv
     switch (ev->type) {
     case PV_TURNC_UP:
         r->relayed = ev->relayed;
+        r->error[0] = r->told[0] = '\0';
         r->retry = 0;
         if (!r->by_stream)
             r->udp_hold = 0;
@@ -462,6 +498,7 @@ static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv
     case PV_TURNC_DOWN:
         r->relayed = (struct pv_addr){.family = PV_AF_NONE};
         set_way(r, PV_RELAYWAY_NONE);
+        explain(r, ev);
         if (ev->status == PV_ERR_TIMEOUT)
             no_answer(r, now);
         break;
@@ -478,6 +515,11 @@ int pv_relayway_poll_event(struct pv_relayway *r, pv_ns now, struct pv_relayway_
     *ret_event = (struct pv_relayway_event){.type = PV_RELAYWAY_EV_TURN};
     if (pv_turnc_poll_event(r->turnc, &ret_event->turn) == PV_OK) {
         note_turn(r, &ret_event->turn, now);
+        return PV_OK;
+    }
+    if (strcmp(r->error, r->told) != 0) {
+        memcpy(r->told, r->error, sizeof(r->told));
+        ret_event->type = PV_RELAYWAY_EV_ERROR;
         return PV_OK;
     }
     if (!r->ev_way)
@@ -536,6 +578,11 @@ const struct pv_addr *pv_relayway_relayed(const struct pv_relayway *r)
 pv_ns pv_relayway_rtt(const struct pv_relayway *r)
 {
     return pv_turnc_rtt(r->turnc);
+}
+
+const char *pv_relayway_error(const struct pv_relayway *r)
+{
+    return r->error;
 }
 
 uint16_t pv_relayway_number(const struct pv_relayway *r, const struct pv_addr *peer)

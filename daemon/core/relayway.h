@@ -37,9 +37,10 @@ enum pv_relayway_way {
 };
 
 enum {
-    PV_RELAYWAY_USES = 256,    /* peers of a stock server at once, ours; the oldest gives way */
-    PV_RELAYWAY_PIN_LEN = 32,  /* bytes of SHA-256 */
-    PV_RELAYWAY_HOST_MAX = 256 /* bytes, NUL included */
+    PV_RELAYWAY_USES = 256,     /* peers of a stock server at once, ours; the oldest gives way */
+    PV_RELAYWAY_PIN_LEN = 32,   /* bytes of SHA-256 */
+    PV_RELAYWAY_HOST_MAX = 256, /* bytes, NUL included */
+    PV_RELAYWAY_ERROR_MAX = 256 /* bytes of a sentence for people, NUL included */
 };
 
 /* Where a connection goes. */
@@ -67,8 +68,9 @@ struct pv_relayway_op {
 };
 
 enum pv_relayway_event_type {
-    PV_RELAYWAY_EV_TURN, /* turn: what the TURN client says */
-    PV_RELAYWAY_EV_WAY,  /* data goes another way from now on */
+    PV_RELAYWAY_EV_TURN,  /* turn: what the TURN client says */
+    PV_RELAYWAY_EV_WAY,   /* data goes another way from now on */
+    PV_RELAYWAY_EV_ERROR, /* it is not reached, for a reason not told before: _error() */
 };
 struct pv_relayway_event {
     enum pv_relayway_event_type type;
@@ -113,10 +115,12 @@ void pv_relayway_unbind(struct pv_relayway *r, const struct pv_addr *peer, pv_ns
 /* A message that may be an answer of the server's: as pv_turnc_handle_input(). */
 PV_MUST_CHECK int pv_relayway_handle_input(struct pv_relayway *r, const struct pv_carrier *from,
                                            struct pv_view message, pv_ns now);
-/* The stream is connected, or it could not be or is no longer. Others than the present one are
- * ignored. */
+/* The stream is connected, or it could not be or is no longer, and why. Others than the present one
+ * are ignored. */
 void pv_relayway_connected(struct pv_relayway *r, uint16_t stream, pv_ns now);
-void pv_relayway_closed(struct pv_relayway *r, uint16_t stream, pv_ns now);
+void pv_relayway_closed(struct pv_relayway *r, uint16_t stream, const char *why, pv_ns now);
+/* It is not even tried, and why: its name is not found. */
+void pv_relayway_failed(struct pv_relayway *r, const char *why);
 void pv_relayway_handle_timeout(struct pv_relayway *r, pv_ns now);
 pv_ns pv_relayway_next_timeout(const struct pv_relayway *r); /* PV_NEVER if idle */
 
@@ -155,6 +159,9 @@ pv_relayway_server(const struct pv_relayway *r); /* PV_AF_NONE when it is off */
 /* Ours there; PV_AF_NONE = no allocation. */
 const struct pv_addr *pv_relayway_relayed(const struct pv_relayway *r);
 pv_ns pv_relayway_rtt(const struct pv_relayway *r); /* 0 = not known */
+/* Why it is not reached, as last seen, for people; "" when it is, or nothing is known yet. Valid
+ * until the next call that is not a question. */
+const char *pv_relayway_error(const struct pv_relayway *r);
 /* The number that the peer's channel has or will have; 0 = it is not wanted. */
 uint16_t pv_relayway_number(const struct pv_relayway *r, const struct pv_addr *peer);
 /* How the fast path reaches this peer. False: it cannot now (no way, no channel yet). */

@@ -298,8 +298,9 @@ int pv_ctlapi_status_add_relays(json_t *status, const char *udp,
         const struct pv_ctlapi_relay *x = &relays[i];
         json_t *relayed = x->relayed.family == PV_AF_NONE ? json_null() : addr_json(&x->relayed);
         json_t *rtt = x->rtt_ms < 0 ? json_null() : json_real(x->rtt_ms);
-        json_t *obj = json_pack("{s:s, s:s, s:s, s:o, s:o}", "address", x->address, "transport",
-                                x->transport, "state", x->state, "relayed", relayed, "rtt_ms", rtt);
+        json_t *obj = json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o}", "name", x->name, "address",
+                                or_null(x->address), "transport", x->transport, "state", x->state,
+                                "relayed", relayed, "rtt_ms", rtt, "error", or_null(x->error));
         if (json_array_append_new(list, obj) != 0)
             return PV_ERR_NOMEM;
     }

@@ -269,14 +269,16 @@ PV_MUST_CHECK int pv_ctlapi_status_add_binding(json_t *status, const struct pv_c
 
 /* A TURN server this node uses. */
 struct pv_ctlapi_relay {
-    const char *address;
+    const char *name;       /* "coordinator", or as in the configuration */
+    const char *address;    /* NULL: null, not known */
     const char *transport;  /* "udp", "tcp", "tls": in use, or being tried */
     const char *state;      /* "up", "connecting" */
     struct pv_addr relayed; /* our address there; PV_AF_NONE: null */
     double rtt_ms;          /* < 0: null */
+    const char *error;      /* why it is not reached; NULL: null */
 };
-/* Adds "udp": "open", "blocked" or (nobody to ask) "unknown", and "relays":[{"address","transport",
- * "state","relayed","rtt_ms"}] to a status. PV_ERR_NOMEM. */
+/* Adds "udp": "open", "blocked" or (nobody to ask) "unknown", and "relays":[{"name","address",
+ * "transport","state","relayed","rtt_ms","error"}] to a status. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlapi_status_add_relays(json_t *status, const char *udp,
                                               const struct pv_ctlapi_relay *relays, size_t n);
 

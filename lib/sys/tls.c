@@ -178,6 +178,30 @@ static int end(struct pv_tls *t, int status, const char *why)
     return status;
 }
 
+/* Why a certificate was not believed. */
+static const char *distrust(long verdict)
+{
+    switch (verdict) {
+    case X509_V_ERR_APPLICATION_VERIFICATION:
+        return "the server does not hold the key it is known by";
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        return "the server's certificate is for another name";
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return "the server's certificate, or one it rests on, has expired";
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return "the server's certificate is not valid yet: is the clock here right?";
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+        return "the server's certificate is from an authority that is not trusted here";
+    default:
+        return X509_verify_cert_error_string(verdict);
+    }
+}
+
 static int end_by_library(struct pv_tls *t)
 {
     unsigned long code = ERR_peek_last_error();
@@ -185,10 +209,8 @@ static int end_by_library(struct pv_tls *t)
     const char *reason = ERR_reason_error_string(code);
     if (t->out_of_memory || ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
         return end(t, PV_ERR_NOMEM, "out of memory");
-    if (!t->ctx->is_server && verdict == X509_V_ERR_APPLICATION_VERIFICATION)
-        return end(t, PV_ERR_AUTH, "the server does not hold the key it is known by");
     if (!t->ctx->is_server && verdict != X509_V_OK)
-        return end(t, PV_ERR_AUTH, X509_verify_cert_error_string(verdict));
+        return end(t, PV_ERR_AUTH, distrust(verdict));
     if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) >= SSL_AD_REASON_OFFSET)
         return end(t, PV_ERR_REFUSED, reason == NULL ? "alert" : reason);
     /* A version nobody has: what plain text looks like when it is read as a record. */

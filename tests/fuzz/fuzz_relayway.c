@@ -116,7 +116,7 @@ static void step(struct world *w, uint8_t what, uint8_t a, uint8_t b)
         pv_relayway_connected(w->r, w->open, w->now);
         break;
     case 5:
-        pv_relayway_closed(w->r, w->open, w->now);
+        pv_relayway_closed(w->r, w->open, "closed", w->now);
         w->open = 0;
         break;
     case 6:

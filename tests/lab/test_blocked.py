@@ -1,22 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Networks that let no UDP out: found out within seconds, everything goes through a stream."""
-import hashlib
 import os
-import tempfile
 import time
 
 from lab import SLOW, Coordinator, check, equal, scenario, wait
-
-
-def relay_of(host):
-    """What status says of the coordinator's relay."""
-    relays = host.json("status")["relays"]
-    return relays[0] if relays else None
-
-
-def by(host, transport):
-    r = relay_of(host)
-    return r if r and r["state"] == "up" and r["transport"] == transport else None
+from turnlab import by, send_file
 
 
 def reached_within(a, b, seconds):
@@ -34,30 +22,6 @@ def reached_within(a, b, seconds):
 def remember(*hosts):
     for h in hosts:
         h.remembered = {o.name: str(h.addr(o)) for o in hosts if o is not h}
-
-
-def send_file(a, b, size):
-    """TCP through the overlay, compared by SHA-256."""
-    data = os.urandom(size)
-    script = ("import socket, sys, hashlib\n"
-              "s = socket.socket(); s.bind(('0.0.0.0', 7777)); s.listen(); print('up', flush=True)\n"
-              "c, _ = s.accept(); h = hashlib.sha256(); n = 0\n"
-              "while True:\n"
-              "    d = c.recv(65536)\n"
-              "    if not d: break\n"
-              "    h.update(d); n += len(d)\n"
-              "print('done', n, h.hexdigest(), flush=True)\n")
-    server = b.start("python3", "-c", script, name="receiver")
-    wait("the receiver to listen", lambda: "up" in server.text())
-    with tempfile.NamedTemporaryFile() as f:
-        f.write(data)
-        f.flush()
-        client = ("import socket, sys; s = socket.create_connection((sys.argv[1], 7777));"
-                  "s.sendall(open(sys.argv[2], 'rb').read()); s.close()")
-        a.run("python3", "-c", client, str(a.addr(b)), f.name, timeout=60 * SLOW)
-        wait("the file to be there", lambda: "done" in server.text(), 30)
-    equal(server.text().split("done ")[1].split(), [str(size), hashlib.sha256(data).hexdigest()],
-          "size and hash of the file")
 
 
 @scenario
@@ -128,63 +92,3 @@ def only_tcp_443(lab):
     west.nat.set(udp="off", tcp="80,443")
     wait("b to use TLS", lambda: by(b, "tls"), 60)
     wait("a ping between two of them", lambda: a.os_ping(a.addr(b), timeout=1), 20)
-
-
-TURN_CONF = """\
-listening-port=3478
-fingerprint
-lt-cred-mech
-realm=lab.example
-user=node:secret
-no-cli
-no-tls
-no-dtls
-log-file=stdout
-simple-log
-pidfile=/run/turnserver.pid
-userdb=/run/turndb
-allow-loopback-peers=no
-"""
-
-
-def coturn(lab, name):
-    """Debian's TURN server on a public host."""
-    host = lab.host(name)
-    path = f"/run/{name}-turn.conf"
-    host.run("sh", "-c", f"cat > {path}", stdin=TURN_CONF)
-    host.start("turnserver", "-c", path, "-L", host.ip4, "-E", host.ip4, name="turnserver")
-    wait("coturn to listen",
-         lambda: host.run("ss", "-Hltn", "sport = :3478", check_rc=False).out.strip())
-    return host
-
-
-def use_turn(host, *uris):
-    host.run("sh", "-c", "umask 077; mkdir -p /etc/p2pvpn; echo secret > /etc/p2pvpn/turn-password")
-    lines = "".join(f"turn = {u}\n" for u in uris)
-    host.run("sh", "-c", "cat > /etc/p2pvpn/p2pvpnd.conf",
-             stdin=f"[relay]\n{lines}user = node\npassword-file = /etc/p2pvpn/turn-password\n")
-
-
-@scenario
-def a_stock_turn_server(lab):
-    """A coordinator without a relay; coturn by UDP for one, by TCP for the other, who has no UDP."""
-    coordinator = Coordinator(lab, lab.host("coord"), args=["--no-relay"])
-    turn = coturn(lab, "turn")
-    east = lab.lan("east", "profile=symmetric", "delay=5ms")
-    west = lab.lan("west", "profile=symmetric", "delay=5ms", "udp=off")
-    a, b = lab.host("a", east), lab.host("b", west)
-    use_turn(a, f"turn:{turn.ip4}:3478?transport=udp")
-    use_turn(b, f"turn:{turn.ip4}")
-    lab.network(coordinator, [a, b])
-    wait("a to have a relay by UDP", lambda: by(a, "udp"))
-    wait("b to have a relay by TCP", lambda: by(b, "tcp"))
-    a.wait_peer(b)
-    wait("a to reach b through coturn", lambda: a.os_ping(a.addr(b), timeout=2), 20)
-    for x, y in ((a, b), (b, a)):
-        path = wait(f"{x.name} to be relayed",
-                    lambda: (p := x.path(y)) and p["type"] == "relay" and p)
-        check(path["via"].startswith(turn.ip4), f"via is {path['via']}")
-    check(a.os_ping(a.addr(b), count=20), "twenty pings through coturn")
-    send_file(a, b, 1 << 20)
-    status = b.json("status")["relay"]
-    check(status["rx_bytes"] > 1 << 20, f"status counts {status}")

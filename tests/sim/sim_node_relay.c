@@ -63,7 +63,7 @@ static void take_bytes(struct sim_node *n, struct sim_relay_link *l, struct pv_v
         return;
     sim_net_close(n->net, l->stream);
     drop(l);
-    pv_engine_relay_closed(n->engine, from.sock, sim_node_now(n));
+    pv_engine_relay_closed(n->engine, from.sock, "not STUN", sim_node_now(n));
 }
 
 bool sim_node_relay_event(struct sim_node *n, const struct sim_event *ev)
@@ -80,7 +80,7 @@ bool sim_node_relay_event(struct sim_node *n, const struct sim_event *ev)
             take_bytes(n, l, ev->data);
         } else {
             drop(l);
-            pv_engine_relay_closed(n->engine, number, ev->now);
+            pv_engine_relay_closed(n->engine, number, "closed", ev->now);
         }
         return true;
     }

@@ -300,8 +300,9 @@ void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now)
     e->relay_stream = stream;
 }
 
-void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, pv_ns now)
+void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, const char *why, pv_ns now)
 {
+    (void)why;
     (void)now;
     e->relay_stream = 0;
     e->relay_closed = stream;

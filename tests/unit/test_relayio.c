@@ -43,13 +43,14 @@ static int make_world(void **state)
     assert_non_null(mkdtemp(w->dir));
     snprintf(w->cert, sizeof(w->cert), "%s/cert.pem", w->dir);
     snprintf(w->key, sizeof(w->key), "%s/key.pem", w->dir);
-    assert_int_equal(pv_tlscert_make(&made, NULL, 0), PV_OK);
+    static const char *const name = "turn.example";
+    assert_int_equal(pv_tlscert_make(&made, &name, 1), PV_OK);
     assert_int_equal(pv_file_write(w->cert, pv_view(made.cert, strlen(made.cert)), 0600), PV_OK);
     assert_int_equal(pv_file_write(w->key, pv_view(made.key, strlen(made.key)), 0600), PV_OK);
     assert_int_equal(pv_tls_ctx_new_server(&w->ctx, w->cert, w->key, w->error), PV_OK);
     assert_int_equal(pv_stream_listen(&any, NULL, &w->listener), PV_OK);
     assert_int_equal(pv_stream_local(w->listener, &w->addr), PV_OK);
-    assert_int_equal(pv_relayio_new(&w->io), PV_OK);
+    assert_int_equal(pv_relayio_new(&w->io, NULL), PV_OK);
     *state = w;
     return 0;
 }
@@ -314,15 +315,38 @@ static void a_server_with_another_key_is_refused_in_words(void **state)
     assert_true(strlen(w->ev.why) > 10);
 }
 
+/* Its certificate is for turn.example, from an authority that only the CA file knows. */
 static void a_name_needs_a_certificate_of_an_authority(void **state)
 {
+    static const struct {
+        const char *host;
+        bool ca_file, good;
+        const char *why;
+    } rows[] = {
+        {"turn.example", false, false, "authority that is not trusted here"},
+        {"turn.example", true, true, ""},
+        {"other.example", true, false, "is for another name"},
+        {"127.0.0.1", true, false, "is for another name"},
+    };
     struct world *w = *state;
-    struct pv_relayway_to to = {.addr = w->addr, .tls = true, .host = "turn.example"};
-    open_to(w, &to);
-    accept_it(w);
-    assert_int_equal(pv_tls_new_server(&w->tls, w->ctx), PV_OK);
-    next_event(w);
-    assert_false(w->ev.connected);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_relayway_to to = {.addr = w->addr, .tls = true};
+        snprintf(to.host, sizeof(to.host), "%s", rows[i].host);
+        pv_relayio_free(w->io);
+        assert_int_equal(pv_relayio_new(&w->io, rows[i].ca_file ? w->cert : NULL), PV_OK);
+        open_to(w, &to);
+        accept_it(w);
+        assert_int_equal(pv_tls_new_server(&w->tls, w->ctx), PV_OK);
+        next_event(w);
+        assert_int_equal(w->ev.connected, rows[i].good);
+        assert_non_null(strstr(w->ev.why, rows[i].why));
+        w->tls = pv_tls_free(w->tls);
+        close(w->server);
+        w->server = -1;
+    }
+    pv_relayio_free(w->io);
+    w->io = NULL;
+    assert_int_equal(pv_relayio_new(&w->io, "/nonexistent"), PV_ERR_REFUSED);
 }
 
 int main(void)

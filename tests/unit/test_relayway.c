@@ -205,7 +205,7 @@ static void a_stream_that_ends_is_made_again_ever_slower(void **state)
     struct fixture f;
     uint16_t stream = up_by_stream(&f, false), last = stream;
     pv_ns least = 0;
-    pv_relayway_closed(f.r, stream, f.now);
+    pv_relayway_closed(f.r, stream, "closed", f.now);
     assert_int_equal(ways(&f), 1);
     assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_NONE);
     for (unsigned i = 0; i < 10; i++) {
@@ -217,9 +217,9 @@ static void a_stream_that_ends_is_made_again_ever_slower(void **state)
         assert_true(f.now - from <= PV_RELAYWAY_RETRY_MAX);
         least = i < 7 ? PV_RELAYWAY_RETRY_FIRST << i : least; /* half of what is doubled */
         last = stream;
-        pv_relayway_closed(f.r, stream, f.now);
+        pv_relayway_closed(f.r, stream, "closed", f.now);
     }
-    pv_relayway_closed(f.r, 1, f.now); /* nobody's */
+    pv_relayway_closed(f.r, 1, "closed", f.now); /* nobody's */
     done(&f);
 }
 
@@ -317,7 +317,7 @@ static void a_stock_server_that_knows_only_streams_waits_for_one(void **state)
     assert_int_equal(c.kind, PV_CARRIER_STREAM);
 
     /* With the connection the allocation is gone, and another one is another address. */
-    pv_relayway_closed(f.r, stream, f.now);
+    pv_relayway_closed(f.r, stream, "closed", f.now);
     (void)ways(&f);
     assert_int_equal(pv_relayway_relayed(f.r)->family, PV_AF_NONE);
     assert_int_equal(pv_relayway_wrap(f.r, &f.peer, pv_view("x", 1), &m), PV_ERR_STATE);
@@ -329,6 +329,54 @@ static void a_stock_server_that_knows_only_streams_waits_for_one(void **state)
     answer(&f);
     (void)ways(&f);
     assert_true(pv_addr_equal(pv_relayway_relayed(f.r), &f.relayed));
+    done(&f);
+}
+
+/* The words that are told, once for each reason; "" when there are none. */
+static const char *told(struct fixture *f)
+{
+    struct pv_relayway_event ev;
+    const char *words = "";
+    while (pv_relayway_poll_event(f->r, f->now, &ev) == PV_OK) {
+        if (ev.type == PV_RELAYWAY_EV_ERROR)
+            words = pv_relayway_error(f->r);
+    }
+    return words;
+}
+
+static void why_it_is_not_reached_is_told_once_in_words(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, true);
+    f.cfg.udp = false;
+    assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
+    for (unsigned i = 0; i < 3; i++) {
+        uint16_t stream = 0;
+        while ((stream = opened(&f)) == 0)
+            sleep_until_due(&f);
+        pv_relayway_closed(f.r, stream, i < 2 ? "refused" : "another name", f.now);
+        assert_string_equal(told(&f), i == 0 ? "refused" : i == 1 ? "" : "another name");
+        assert_string_equal(pv_relayway_error(f.r), i < 2 ? "refused" : "another name");
+    }
+    uint16_t stream = 0;
+    while ((stream = opened(&f)) == 0)
+        sleep_until_due(&f);
+    f.now += PV_RELAYWAY_CONNECT;
+    pv_relayway_handle_timeout(f.r, f.now);
+    assert_string_equal(told(&f), "no TLS connection within 10 s");
+    assert_true(closed(&f, stream));
+    while ((stream = opened(&f)) == 0)
+        sleep_until_due(&f);
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    (void)ways(&f);
+    assert_string_equal(pv_relayway_error(f.r), "");
+    pv_relayway_failed(f.r, "its name is not found");
+    assert_string_equal(told(&f), "its name is not found");
+    pv_relayway_stop(f.r, f.now);
+    assert_string_equal(pv_relayway_error(f.r), "");
     done(&f);
 }
 
@@ -381,6 +429,7 @@ int main(void)
         cmocka_unit_test(a_connection_that_takes_too_long_is_given_up),
         cmocka_unit_test(udp_that_does_not_carry_turn_is_left_alone),
         cmocka_unit_test(a_stock_server_that_knows_only_streams_waits_for_one),
+        cmocka_unit_test(why_it_is_not_reached_is_told_once_in_words),
         cmocka_unit_test(channels_nobody_uses_are_given_up),
         cmocka_unit_test(stopping_closes_and_forgets),
     };

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "daemon/settings.h"
 #include "sys/file.h"
+#include "sys/tlscert.h"
 #include "tests/unit/test_util.h"
 
 #define KEY_A "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw="
@@ -208,6 +211,7 @@ static void bad_relays_are_named(void **state)
         {"[relay]\nturn = turns:host?transport=udp\n", "conf:2: turn: turns: goes by"},
         {"[relay]\nturn = turn:host\n", "conf: [relay] turn needs user and password-file"},
         {"[relay]\npassword-file = here\n", "conf:2: password-file: expected an absolute"},
+        {"[relay]\nca-file = ca.pem\n", "conf:2: ca-file: expected an absolute"},
     };
     char error[PV_SETTINGS_ERROR_MAX];
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
@@ -253,6 +257,46 @@ static void relays_are_uris(void **state)
     assert_int_equal(parse(&s, conf, error), PV_ERR_MALFORMED);
     assert_non_null(strstr(error, "at most 7"));
     pv_settings_done(&s);
+}
+
+/* The remedy is said before anything runs. */
+static void a_ca_file_has_to_hold_certificates(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want; /* NULL: the file is not there */
+    } rows[] = {
+        {NULL, "No such file or directory"},
+        {"", "no certificate in it: give a PEM file"},
+        {"turn.example\n", "no certificate in it: give a PEM file"},
+        {"-----BEGIN CERTIFICATE-----\nAAAA\n", "no certificate in it: give a PEM file"},
+        {"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "give a PEM file"},
+    };
+    char dir[] = "/tmp/pvsettings.XXXXXX", file[64], conf[128], error[PV_SETTINGS_ERROR_MAX];
+    struct pv_tlscert made;
+    struct pv_settings s;
+    assert_non_null(mkdtemp(dir));
+    snprintf(file, sizeof(file), "%s/ca.pem", dir);
+    snprintf(conf, sizeof(conf), "[relay]\nca-file = %s\n", file);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        if (rows[i].text != NULL)
+            assert_int_equal(pv_file_write(file, pv_view(rows[i].text, strlen(rows[i].text)), 0600),
+                             PV_OK);
+        assert_int_equal(parse(&s, conf, error), PV_OK);
+        assert_string_equal(s.relay_ca_file, file);
+        assert_int_equal(pv_settings_load_keys(&s, error), PV_ERR_REFUSED);
+        assert_non_null(strstr(error, file));
+        assert_non_null(strstr(error, rows[i].want));
+        assert_null(strchr(error, '\n'));
+        pv_settings_done(&s);
+    }
+    assert_int_equal(pv_tlscert_make(&made, NULL, 0), PV_OK);
+    assert_int_equal(pv_file_write(file, pv_view(made.cert, strlen(made.cert)), 0600), PV_OK);
+    assert_int_equal(parse(&s, conf, error), PV_OK);
+    assert_int_equal(pv_settings_load_keys(&s, error), PV_OK);
+    pv_settings_done(&s);
+    unlink(file);
+    assert_int_equal(rmdir(dir), 0);
 }
 
 static void limits_hold_exactly(void **state)
@@ -303,6 +347,7 @@ int main(void)
         cmocka_unit_test(every_bad_line_is_named_with_file_and_line),
         cmocka_unit_test(bad_relays_are_named),
         cmocka_unit_test(relays_are_uris),
+        cmocka_unit_test(a_ca_file_has_to_hold_certificates),
         cmocka_unit_test(limits_hold_exactly),
         cmocka_unit_test(key_files_are_read_strictly),
     };

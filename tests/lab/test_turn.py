@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""The TURN client of the daemon with servers that are not ours: coturn by UDP, TCP and TLS."""
+from lab import Coordinator, check, equal, scenario, wait
+from turnlab import Authority, by, coturn, relayed, relays, send_file, use_turn
+
+
+@scenario
+def a_stock_turn_server(lab):
+    """A coordinator without a relay; coturn by UDP for one, by TCP for the other, who has no UDP."""
+    coordinator = Coordinator(lab, lab.host("coord"), args=["--no-relay"])
+    turn = lab.host("turn")
+    coturn(lab, turn)
+    east = lab.lan("east", "profile=symmetric", "delay=5ms")
+    west = lab.lan("west", "profile=symmetric", "delay=5ms", "udp=off")
+    a, b = lab.host("a", east), lab.host("b", west)
+    use_turn(a, f"turn:{turn.ip4}:3478?transport=udp")
+    use_turn(b, f"turn:{turn.ip4}")
+    lab.network(coordinator, [a, b])
+    wait("a to have a relay by UDP", lambda: by(a, "udp"))
+    wait("b to have a relay by TCP", lambda: by(b, "tcp"))
+    a.wait_peer(b)
+    wait("a to reach b through coturn", lambda: a.os_ping(a.addr(b), timeout=2), 20)
+    for x, y in ((a, b), (b, a)):
+        path = wait(f"{x.name} to be relayed", lambda: relayed(x, y))
+        check(path["via"].startswith(turn.ip4), f"via is {path['via']}")
+    check(a.os_ping(a.addr(b), count=20), "twenty pings through coturn")
+    send_file(a, b, 1 << 20)
+    status = b.json("status")["relay"]
+    check(status["rx_bytes"] > 1 << 20, f"status counts {status}")
+
+
+def s_server(host, port, cert):
+    """Something that speaks TLS with this certificate."""
+    program = host.start("openssl", "s_server", "-quiet", "-accept", str(port), "-cert", cert[0],
+                         "-key", cert[1], name=f"s_server{port}")
+    wait(f"port {port} to be open", lambda: program.must_run() or
+         host.run("ss", "-Hltn", f"sport = :{port}", check_rc=False).out.strip())
+
+
+@scenario
+def a_stock_turn_server_by_tls(lab):
+    """turns: with an authority of one's own: the certificate has to be for that name, from that
+    authority, and valid; what is wrong is said in the log, in status and in why."""
+    coordinator = Coordinator(lab, lab.host("coord"), args=["--no-relay"])
+    turn = lab.host("turn")
+    ours, other = Authority(turn, "ours"), Authority(turn, "other")
+    coturn(lab, turn, ours.sign("turn.example"))
+    s_server(turn, 5350, ours.sign("old.example", days=-1))
+    s_server(turn, 5351, other.sign("turn.example"))
+    with open("/etc/hosts", "a", encoding="ascii") as f:
+        f.write(f"{turn.ip4} turn.example old.example wrong.example\n")
+    a = lab.host("a", lab.lan("east", "profile=symmetric", "delay=5ms", "udp=off"))
+    b = lab.host("b", lab.lan("west", "profile=symmetric", "delay=5ms"))
+    bad = {"turns:old.example:5350": "the server's certificate, or one it rests on, has expired",
+           "turns:turn.example:5351":
+               "the server's certificate is from an authority that is not trusted here",
+           "turns:wrong.example:5349": "the server's certificate is for another name",
+           "turns:nowhere.example:5349": "its name is not found"}
+    good = "turns:turn.example:5349"
+    use_turn(a, *bad, good + "?transport=tcp", ca=ours.pem())
+    use_turn(b, f"turn:{turn.ip4}:3478?transport=udp")
+    lab.network(coordinator, [a, b])
+    wait("a to have its relay by TLS", lambda: by(a, "tls", good))
+    wait("b to have its relay by UDP", lambda: by(b, "udp"))
+    a.wait_peer(b)
+    wait("a to reach b through coturn", lambda: a.os_ping(a.addr(b), timeout=2), 20)
+    path = wait("a to be relayed", lambda: relayed(a, b))
+    check(path["via"].startswith(turn.ip4), f"via is {path['via']}")
+    send_file(a, b, 1 << 20)
+    status = wait("all the others to be found out",
+                  lambda: (s := a.json("status")) and sum(
+                      r["error"] is not None for r in s["relays"]) == len(bad) and s)
+    why, log, problems = a.ctl("why", "b").out, a.p2pvpnd.text(), "\n".join(status["problems"])
+    for r in status["relays"]:
+        name = r["name"]
+        if name == good:
+            equal((r["state"], r["error"]), ("up", None), name)
+            continue
+        check(r["state"] == "connecting" and r["error"].startswith(bad[name]), f"status: {r}")
+        check(f"the relay {name} is not reached: {bad[name]}" in problems, f"problems: {problems}")
+        check(f"the relay {name} is not reached: {bad[name]}" in why, f"why: {why}")
+        equal(log.count(f'relay={name} what="not reached" why="{bad[name]}'), 1, f"{name} in the log")
+    b.stop_daemon()  # and without the authority the good one is not trusted either
+    use_turn(b, good)
+    b.daemon()
+    wait("b to see whose certificate it is", lambda: "authority that is not trusted here" in
+         (relays(b).get(good, {}).get("error") or ""))
+    for text, words in ((None, "No such file"), ("turn.example\n", "give a PEM file")):
+        use_turn(b, good, ca=text or "")
+        if text is None:
+            b.run("rm", "/etc/p2pvpn/ca.pem")
+        r = b.run(lab.bin("p2pvpnd"), "--check", check_rc=False)
+        equal(r.code, 2, f"--check: {r}")
+        check("/etc/p2pvpn/ca.pem" in r.err and words in r.err and r.err.count("\n") == 1, str(r))
