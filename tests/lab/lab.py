@@ -24,6 +24,7 @@ import time
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 SLOW = float(os.environ.get("PV_TEST_SLOW") or 1)
+LONG = os.environ.get("PV_LAB_LONG") == "1"
 SCENARIOS = []
 
 INET4 = "198.51.100"    # the public network's bridge: hosts .2 and up
@@ -39,9 +40,13 @@ class Skip(Exception):
     """This cannot be tested here; the message says why."""
 
 
-def scenario(function):
-    SCENARIOS.append(function)
-    return function
+def scenario(function=None, *, long=None, minutes=4):
+    """Marks a scenario. long: why it is left out unless PV_LAB_LONG=1; minutes: what it may take."""
+    def mark(f):
+        f.long, f.minutes = long, minutes
+        SCENARIOS.append(f)
+        return f
+    return mark(function) if function else mark
 
 
 def check(condition, message):
@@ -660,12 +665,14 @@ def run_inside(build, full_name, function, shell):
     prepare_mounts()
     sanitizer_options()
     lab = Lab(build, full_name)
-    watchdog = threading.Timer(float(os.environ.get("PV_LAB_LIMIT") or 240) * SLOW, give_up)
+    watchdog = threading.Timer(function.minutes * 60 * SLOW, give_up)
     watchdog.daemon = True
     watchdog.start()
     code = 0
     message = ""
     try:
+        if function.long and not LONG:
+            raise Skip(f"{function.long}: PV_LAB_LONG=1 runs it")
         function(lab)
         if not shell:
             lab.look_for_reports()

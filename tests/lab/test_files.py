@@ -2,13 +2,12 @@
 """Files: offered, accepted, resumed after kill -9 of either side, verified, saved by the user."""
 import hashlib
 import json
-import os
 import pathlib
 import re
 import signal
 import time
 
-from lab import Skip, check, equal, scenario, sh, wait
+from lab import check, equal, scenario, sh, wait
 
 MIB = 1 << 20
 
@@ -218,11 +217,9 @@ def race(a, b, source, rounds):
     return sorted(tcp)[rounds // 2], sorted(whole)[rounds // 2]
 
 
-@scenario
+@scenario(long="takes a minute and says something with a release build (--build) only")
 def speed_beside_iperf3(lab):
-    """(PV_LAB_LONG=1, with a release build.) Prints how fast a file is beside iperf3 on the same path."""
-    if os.environ.get("PV_LAB_LONG") != "1":
-        raise Skip("takes a minute; PV_LAB_LONG=1 and a release build (--build) run it")
+    """Prints how fast a file is beside iperf3 on the same path."""
     scratch(lab)
     coordinator = lab.coordinator()
     links = {"veth": None, "200 Mb/s, 10 ms": "rate=200M"}

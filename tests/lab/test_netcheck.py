@@ -2,7 +2,6 @@
 """p2pvpnctl netcheck and stun with real sockets: every profile of the emulator, plain Linux routers,
 our coordinator and coturn as servers, UDP blocked. No root, no daemon, no network needed."""
 import json
-import os
 import shutil
 import time
 
@@ -117,10 +116,8 @@ OTHERS = (
 DEFAULTS = {"hairpin": "off", "step": "1", "foreign": "0", "block-size": "512"}
 
 
-@scenario
+@scenario(long="takes half a minute, and sim/netcheck has them all")
 def every_other_behaviour_is_named(lab):
-    if os.environ.get("PV_LAB_LONG") != "1":
-        raise Skip("takes half a minute: PV_LAB_LONG=1; sim/netcheck has them all")
     coordinator = server(lab)
     lan = lab.lan("home", "delay=10ms")
     a = lab.host("a", lan)

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Ports mapped by the router: Debian's miniupnpd on a Linux router speaks PCP, NAT-PMP and UPnP;
 routers that lie, that are slow, and that stand behind another NAT."""
-import os
 import shutil
 import signal
 import sys
 
 from lab import Skip, check, equal, pause, scenario, wait
 
-LONG = bool(os.environ.get("PV_LAB_LONG"))
 REAL = "9.113.0"  # miniupnpd refuses addresses that are for documentation
 
 MINIUPNPD = """
@@ -194,11 +192,9 @@ def a_router_behind_another_nat_is_no_use(lab):
     a.wait_direct(b)
 
 
-@scenario
+@scenario(long="takes a quarter of a minute")
 def a_router_that_lies_is_found_out(lab):
     """It claims a port and forwards nothing, however often it is asked."""
-    if not LONG:
-        raise Skip("takes a quarter of a minute: PV_LAB_LONG=1")
     lan = lab.masquerade("la", drop_input=True)
     a, b = lie(lab, lan, lan.public)
     wait("the lie to be noticed", lambda: mapping(a)["state"] == "waiting", timeout=60)
@@ -253,11 +249,9 @@ while True:
 """
 
 
-@scenario
+@scenario(long="takes a quarter of a minute")
 def hostile_upnp_keeps_nobody(lab):
     """Garbage, endless and dripping answers: the daemon answers, makes paths and ends at once."""
-    if not LONG:
-        raise Skip("takes a quarter of a minute: PV_LAB_LONG=1")
     coordinator = lab.coordinator()
     b = lab.host("b")
     hosts = []
@@ -278,11 +272,9 @@ def hostile_upnp_keeps_nobody(lab):
         equal(h.stop_daemon(), 0, "the daemon ends")
 
 
-@scenario
+@scenario(long="takes over a minute")
 def what_the_router_forgets_is_made_again(lab):
     """The mapping is deleted behind everybody's back; it is noticed from outside, and healed."""
-    if not LONG:
-        raise Skip("takes over a minute: PV_LAB_LONG=1")
     coordinator = lab.coordinator()
     routers = Router(lab, "la"), Router(lab, "lb", pmp=False)
     a, b = lab.host("a", routers[0].lan), lab.host("b", routers[1].lan)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Rooms, a full disk, and copies that members hold."""
 import base64
-import os
 import signal
 
-from lab import Skip, check, equal, scenario, wait
+from lab import check, equal, scenario, wait
 
 
 def said(host, *where):
@@ -102,11 +101,9 @@ def a_full_disk(lab):
     wait("a to have it", lambda: said(a)[-1] == ("b", "all is well"))
 
 
-@scenario
+@scenario(long="takes half a minute, and sim/chat_life has it too")
 def a_member_holds_copies(lab):
     """The coordinator and the receiver are away, then the sender too: a willing member has it."""
-    if os.environ.get("PV_LAB_LONG") != "1":
-        raise Skip("takes half a minute; sim/chat_life has it too; PV_LAB_LONG=1 runs it")
     coordinator, (a, b, c) = three(lab, willing="c")
     a.ping(c)
     b.stop_daemon()

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Stock WireGuard (wireguard-go and wg) talks to p2pvpnd through [peer NAME]."""
-import os
 import shutil
 
 from lab import Skip, check, equal, pause, scenario, wait
@@ -148,11 +147,9 @@ def both_ends_roam(lab):
     check(old not in endpoints, f"stock still sends to {endpoints}")
 
 
-@scenario
+@scenario(long="takes 130 s")
 def traffic_over_a_rekey(lab):
-    """120 s after the handshake the initiator makes new keys; only with PV_LAB_LONG=1."""
-    if not os.environ.get("PV_LAB_LONG"):
-        raise Skip("takes 130 s; PV_LAB_LONG=1 runs it")
+    """120 s after the handshake the initiator makes new keys."""
     pair = Pair(lab)
     pair.both_ways()
     first = pair.ours.peer("phone")["last_handshake"]

@@ -10,9 +10,8 @@ import os
 import shutil
 import time
 
-from lab import Failure, Skip, check, scenario, wait
+from lab import LONG, Failure, Skip, check, scenario, wait
 
-LONG = bool(os.environ.get("PV_LAB_LONG"))
 FAULTS = {}  # world -> its faults, in order
 
 
@@ -331,7 +330,7 @@ def daemon_not_running(w):
     yield command(w.a, "why", "b"), "p2pvpnd is not running"
 
 
-@scenario
+@scenario(minutes=20 if LONG else 4)
 def faults_between_members(lab):
     seed("paths", Paths(lab))
 
@@ -360,23 +359,16 @@ OFF = "[traversal]\npredict = off\nbirthday = off\nportmap = off\n"
 NO_BIRTHDAY = "[traversal]\nbirthday = off\nportmap = off\n"
 
 
-def needs_long():
-    if not LONG:
-        raise Skip("PV_LAB_LONG=1 runs it")
-
-
-@scenario
+@scenario(long="one of many faults")
 def two_symmetric_nats(lab):
-    needs_long()
     a, _ = behind(lab, "symmetric", "symmetric")
     expect("two symmetric NATs", why(a, "b"),
            ["cause: both NATs give every destination another public port", "to do:", "PCP or UPnP"],
            60)
 
 
-@scenario
+@scenario(long="one of many faults")
 def attempts_switched_off(lab):
-    needs_long()
     a, b = behind(lab, "port-restricted", "symmetric", OFF)
     for one, other in ((a, "b"), (b, "a")):
         expect("attempts off", why(one, other),
@@ -384,27 +376,24 @@ def attempts_switched_off(lab):
                 "to do: `predict = on`"])
 
 
-@scenario
+@scenario(long="one of many faults")
 def their_nat_and_no_birthday(lab):
     """Against a random NAT only many sockets help."""
-    needs_long()
     a, b = behind(lab, "port-restricted", "symmetric", NO_BIRTHDAY)
     expect("their NAT", why(a, "b"),
            ["cause: the NAT of b gives every destination another public port"])
     expect("our NAT", why(b, "a"), ["cause: our NAT gives every destination another public port"])
 
 
-@scenario
+@scenario(long="one of many faults")
 def no_relay_and_symmetric_nats(lab):
-    needs_long()
     a, _ = behind(lab, "symmetric", "symmetric", NO_BIRTHDAY, ("--no-relay",))
     expect("no relay", why(a, "b"), ["cause: both NATs give every destination another public port",
                                      "the coordinator offers no relay"], 60)
 
 
-@scenario
+@scenario(long="one of many faults")
 def no_relay_and_udp_blocked(lab):
-    needs_long()
     coordinator = lab.coordinator(args=["--no-relay"])
     a = lab.host("a", lab.lan("la", "profile=port-restricted", "udp=off"))
     b = lab.host("b", lab.lan("lb", "profile=port-restricted"))
@@ -415,10 +404,9 @@ def no_relay_and_udp_blocked(lab):
                                              "the coordinator offers no relay"])
 
 
-@scenario
+@scenario(long="one of many faults")
 def kept_apart_behind_one_nat(lab):
     """A guest network: clients may not talk to each other, and the router does not hairpin."""
-    needs_long()
     coordinator = lab.coordinator()
     lan = lab.lan("guests", "profile=port-restricted", "delay=5ms")
     a, b = lab.host("a", lan), lab.host("b", lan)
@@ -537,9 +525,8 @@ int clock_gettime(clockid_t id, struct timespec *ts)
 """
 
 
-@scenario
+@scenario(long="one of many faults")
 def faults_of_the_own_machine(lab):
-    needs_long()
     seed("alone", Alone(lab))
 
 
