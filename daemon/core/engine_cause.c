@@ -205,8 +205,8 @@ static bool judge_direct(struct pv_peer *p, const struct seen *s, struct pv_caus
     if (inner != 0 && inner < p->mtu.wanted)
         return say(
             c,
-            "nothing must be done: larger packets are answered with ICMP; a larger MTU on "
-            "the narrow link would make it faster",
+            "nothing must be done: larger packets are answered with ICMP, and up to 1280 bytes "
+            "go in parts; a larger MTU on the narrow link would make it faster",
             "the path carries packets of %u bytes only, and a router on it drops larger ones",
             inner - (unsigned)PV_FP_OVERHEAD);
     if (known && path.loss >= LOSSY)

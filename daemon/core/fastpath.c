@@ -41,6 +41,7 @@ const char *pv_fp_drop_name(enum pv_fp_drop reason)
         [PV_FP_DROP_CONGESTION] = "congestion",
         [PV_FP_DROP_CRYPTO] = "crypto",
         [PV_FP_DROP_STREAM] = "stream",
+        [PV_FP_DROP_PARTS] = "parts",
     };
     return (size_t)reason < PV_FP_DROP_REASONS ? names[reason] : "?";
 }
@@ -78,6 +79,7 @@ struct pv_fp_worker *pv_fp_worker_free(struct pv_fp_worker *w)
 {
     if (w != NULL) {
         pv_fp_queue_free(w->queue);
+        pv_parts_free(w->parts);
         pv_aead_engine_free(w->aead);
         free(w->arena);
         free(w);

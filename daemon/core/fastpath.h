@@ -104,6 +104,7 @@ enum pv_fp_drop {
     PV_FP_DROP_CONGESTION,   /* rx: congestion was met, and the packet cannot say so (RFC 6040) */
     PV_FP_DROP_CRYPTO,       /* both: the crypto library failed */
     PV_FP_DROP_STREAM,       /* tx: the stream to the relay is full, or gone */
+    PV_FP_DROP_PARTS,        /* rx: a damaged part of a packet, or one whose others did not come */
     PV_FP_DROP_REASONS,
 };
 

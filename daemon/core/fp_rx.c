@@ -57,6 +57,29 @@ static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *
     }
 }
 
+/* A part of a packet; the whole, when this was the last one, goes on as any other. */
+static void deliver_part(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                         const struct pv_fp_opening *o, struct pv_view inner, pv_ns now)
+{
+    const struct pv_parts_in in = {.owner = o->keys->local_index, .packet = inner, .ecn = o->ecn};
+    struct pv_parts_out out;
+    bool room = w->arena_used + PV_PARTS_WHOLE <= PV_FP_ARENA;
+    if (!room || (w->parts == NULL && pv_parts_new(&w->parts) < 0)) {
+        pv_fp_worker_drop(w, o->peer, PV_FP_DROP_PARTS);
+        return;
+    }
+    uint8_t *whole = w->arena + w->arena_used;
+    int r = pv_parts_add(w->parts, &in, now, whole, &out);
+    pv_fp_worker_drops(w, NULL, PV_FP_DROP_PARTS, pv_parts_take_lost(w->parts));
+    if (r == PV_OK) {
+        struct pv_fp_opening last = *o;
+        last.ecn = out.ecn;
+        deliver_packet(w, snap, &last, pv_fp_take_arena(w, out.len), out.len, now);
+    } else if (r != PV_ERR_AGAIN) {
+        pv_fp_worker_drop(w, o->peer, PV_FP_DROP_PARTS);
+    }
+}
+
 /* Authenticated, but from elsewhere: one punt for a run of them. */
 static void note_stray(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
                        const struct pv_carrier *from, size_t len)
@@ -109,6 +132,8 @@ static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         deliver_packet(w, snap, o, op->data, inner.len, now);
     } else if (peer->kind != PV_FP_MEMBER) {
         pv_fp_worker_drop(w, peer, PV_FP_DROP_INBAND);
+    } else if (inner.len > 1 && inner.ptr[1] == PV_INBAND_PACKET) {
+        deliver_part(w, snap, o, inner, now);
     } else {
         struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_INBAND, peer->id);
         p->from = *o->from;

@@ -3,16 +3,16 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "daemon/core/fp_fit.h"
 #include "daemon/core/fp_worker.h"
 #include "proto/ippkt.h"
 #include "proto/offload.h"
 #include "proto/turn.h"
 
 enum {
-    HEADER = 16,    /* bytes: type, receiver, counter (whitepaper s5.4.6) */
-    TYPE_DATA = 4,  /* whitepaper s5.4.6 */
-    PAD = 16,       /* bytes: content is padded to a multiple, whitepaper s5.4.6 */
-    MIN_MTU4 = 576, /* bytes; what every host takes, RFC 1122 s3.3.2: never report less */
+    HEADER = 16,   /* bytes: type, receiver, counter (whitepaper s5.4.6) */
+    TYPE_DATA = 4, /* whitepaper s5.4.6 */
+    PAD = 16,      /* bytes: content is padded to a multiple, whitepaper s5.4.6 */
 };
 
 /* --- sealing ------------------------------------------------------------------------------- */
@@ -64,14 +64,6 @@ static void finish(struct pv_fp_worker *w)
     }
 }
 
-/* Without gaps: what is sent one after the other may leave in one system call. */
-static uint8_t *take_arena(struct pv_fp_worker *w, size_t len)
-{
-    uint8_t *p = w->arena + w->arena_used;
-    w->arena_used += len;
-    return p;
-}
-
 static bool has_room(const struct pv_fp_worker *w, size_t packets, size_t bytes)
 {
     return w->n_sends + packets <= PV_FP_MAX_SENDS &&
@@ -85,8 +77,7 @@ static size_t wrap_len(const struct pv_fp_peer *peer)
     return pv_carrier_is_relayed(&peer->path) ? PV_TURN_CHANNEL_HEADER : 0;
 }
 
-/* The largest inner packet that the path carries. */
-static size_t inner_limit(const struct pv_fp_peer *peer)
+size_t pv_fp_inner_limit(const struct pv_fp_peer *peer)
 {
     if (peer->path_mtu == 0)
         return PV_FP_INNER_MAX;
@@ -101,15 +92,11 @@ static bool can_seal(const struct pv_fp_peer *peer, pv_ns now)
                peer->send->reject_count;
 }
 
-/*
- * Makes a datagram for a packet of len bytes and returns where its content goes; the caller writes
- * it before anything else. The peer has a path and keys, and there is room.
- */
-static uint8_t *add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                         const struct pv_fp_peer *peer, size_t len, uint8_t ecn)
+uint8_t *pv_fp_add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                        const struct pv_fp_peer *peer, size_t len, uint8_t ecn)
 {
     /* Padded to hide the exact length, but never beyond what the path or the TUN carries. */
-    size_t limit = peer->path_mtu == 0 ? snap->iface.mtu : inner_limit(peer);
+    size_t limit = peer->path_mtu == 0 ? snap->iface.mtu : pv_fp_inner_limit(peer);
     size_t padded = (len + PAD - 1) / PAD * PAD;
     if (padded > limit)
         padded = len > limit ? len : limit;
@@ -119,7 +106,7 @@ static uint8_t *add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *sn
     struct pv_fp_keys *keys = peer->send;
     uint64_t counter = atomic_fetch_add_explicit(&keys->next_counter, 1, memory_order_relaxed);
     size_t wrap = wrap_len(peer), len_on_wire = wrap + padded + PV_FP_OVERHEAD;
-    uint8_t *start = take_arena(w, len_on_wire), *p = start + wrap;
+    uint8_t *start = pv_fp_take_arena(w, len_on_wire), *p = start + wrap;
     if (wrap > 0)
         pv_turn_channel_header(start, peer->path.channel, (uint16_t)(padded + PV_FP_OVERHEAD));
     pv_store_le32(p, TYPE_DATA);
@@ -134,8 +121,8 @@ static uint8_t *add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *sn
     return p + HEADER;
 }
 
-static void note_sent(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size_t len, bool data,
-                      pv_ns now)
+void pv_fp_note_sent(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size_t len, bool data,
+                     pv_ns now)
 {
     struct pv_fp_live *live = &peer->live->live;
     pv_fp_set(&live->last_tx_any, now);
@@ -161,14 +148,31 @@ static size_t bytes_of(const struct inner *in)
     return in->ip.whole.len + (in->cut.count - 1) * in->cut.head;
 }
 
+/* Whether there is room for all that is cut from it, in pieces or not. */
+static bool has_room_for(const struct pv_fp_worker *w, const struct pv_fp_peer *peer,
+                         const struct inner *in, enum pv_fp_fit fit)
+{
+    if (fit == PV_FP_FITS)
+        return has_room(w, in->cut.count, bytes_of(in));
+    size_t pieces = in->cut.count * pv_fp_fit_pieces(peer, fit, pv_cutter_largest(&in->cut));
+    return has_room(w, pieces, bytes_of(in) + pieces * PV_FP_PIECE_HEADER);
+}
+
 static void send_all(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                     const struct pv_fp_peer *peer, const struct inner *in, pv_ns now)
+                     const struct pv_fp_peer *peer, const struct inner *in, enum pv_fp_fit fit,
+                     pv_ns now)
 {
     struct pv_cutter cut = in->cut;
     uint8_t ecn = pv_ippkt_ecn(&in->ip);
+    size_t limit = fit == PV_FP_FITS ? PV_FP_INNER_MAX : pv_fp_inner_limit(peer);
     for (size_t len; (len = pv_cutter_next(&cut)) != 0;) {
-        pv_cutter_cut(&cut, add_send(w, snap, peer, len, ecn));
-        note_sent(w, peer, len, true, now);
+        if (len > limit) {
+            pv_cutter_cut(&cut, w->whole);
+            pv_fp_send_pieces(w, snap, peer, fit, len, now);
+            continue;
+        }
+        pv_cutter_cut(&cut, pv_fp_add_send(w, snap, peer, len, ecn));
+        pv_fp_note_sent(w, peer, len, true, now);
     }
 }
 
@@ -177,16 +181,24 @@ static void send_all(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
 static void answer(struct pv_fp_worker *w, const struct pv_ippkt *ip, enum pv_ippkt_error error,
                    size_t mtu, pv_ns now)
 {
-    size_t len, at_least = ip->version == 4 ? MIN_MTU4 : (size_t)PV_IPPKT_MIN_MTU6;
+    size_t len;
     if (w->writes.n_outs == PV_FP_MAX_WRITES || !has_room(w, 1, PV_IPPKT_ERROR_MAX))
         return;
     uint8_t *buf = w->arena + w->arena_used;
-    if (pv_ippkt_error(ip, error, (uint16_t)(mtu < at_least ? at_least : mtu), buf,
-                       PV_IPPKT_ERROR_MAX, &len) < 0)
+    if (pv_ippkt_error(ip, error, (uint16_t)mtu, buf, PV_IPPKT_ERROR_MAX, &len) < 0)
         return;
     if (!pv_bucket_take(&w->answers, PV_FP_ICMP_RATE, PV_FP_ICMP_RATE, 1, now))
         return;
-    pv_joiner_add_plain(&w->writes, pv_view(take_arena(w, len), len));
+    pv_joiner_add_plain(&w->writes, pv_view(pv_fp_take_arena(w, len), len));
+}
+
+/* The packet in w->whole does not fit, and its sender is told. */
+static void answer_too_big(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size_t len,
+                           pv_ns now)
+{
+    struct pv_ippkt ip;
+    if (pv_ippkt_parse(pv_view(w->whole, len), &ip) == PV_OK)
+        answer(w, &ip, PV_IPPKT_TOO_BIG, pv_fp_told_mtu(peer, ip.version), now);
 }
 
 /* --- waiting ------------------------------------------------------------------------------- */
@@ -243,24 +255,47 @@ static bool ask_for_missing(struct pv_fp_worker *w, const struct pv_fp_peer *pee
     return true;
 }
 
+/* The packet that waits is larger than the path carries. False: no room, it waits on. */
+static bool send_waiting_large(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                               const struct pv_fp_peer *peer, size_t len, pv_ns now)
+{
+    struct pv_ippkt ip;
+    enum pv_fp_fit fit = PV_FP_TOO_BIG;
+    pv_fp_queue_front(w->queue, peer->id, w->whole);
+    if (pv_ippkt_parse(pv_view(w->whole, len), &ip) == PV_OK)
+        fit = pv_fp_fit(peer, &ip, len);
+    if (fit == PV_FP_TOO_BIG) {
+        answer_too_big(w, peer, len, now);
+        drop_waiting(w, snap, peer->id, PV_FP_DROP_TOO_BIG);
+        return true;
+    }
+    size_t pieces = pv_fp_fit_pieces(peer, fit, len);
+    if (!has_room(w, pieces, len + pieces * PV_FP_PIECE_HEADER))
+        return false;
+    pv_fp_send_pieces(w, snap, peer, fit, len, now);
+    pv_fp_queue_pop(w->queue, peer->id);
+    return true;
+}
+
 /* Sends what waits for a peer that can be reached. False: no room for all of it. */
 static bool send_waiting(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                          const struct pv_fp_peer *peer, pv_ns now)
 {
     for (size_t len; (len = pv_fp_queue_front_len(w->queue, peer->id)) != 0;) {
-        if (!has_room(w, 1, len))
-            return false;
-        if (len > inner_limit(peer)) {
-            drop_waiting(w, snap, peer->id, PV_FP_DROP_TOO_BIG);
+        if (len > pv_fp_inner_limit(peer)) {
+            if (!send_waiting_large(w, snap, peer, len, now))
+                return false;
             continue;
         }
-        uint8_t *content = add_send(w, snap, peer, len, PV_ECN_NONE);
+        if (!has_room(w, 1, len))
+            return false;
+        uint8_t *content = pv_fp_add_send(w, snap, peer, len, PV_ECN_NONE);
         pv_fp_queue_front(w->queue, peer->id, content);
         struct pv_ippkt ip;
         if (pv_ippkt_parse(pv_view(content, len), &ip) == PV_OK)
             w->sends[w->n_sends - 1].ecn = pv_ippkt_ecn(&ip);
         pv_fp_queue_pop(w->queue, peer->id);
-        note_sent(w, peer, len, true, now);
+        pv_fp_note_sent(w, peer, len, true, now);
     }
     return true;
 }
@@ -273,7 +308,7 @@ static bool refuse_waiting(struct pv_fp_worker *w, const struct pv_fp_snapshot *
         struct pv_ippkt ip;
         if (!has_room(w, 2, len + PV_IPPKT_ERROR_MAX))
             return false;
-        uint8_t *copy = take_arena(w, len);
+        uint8_t *copy = pv_fp_take_arena(w, len);
         pv_fp_queue_front(w->queue, id, copy);
         if (pv_ippkt_parse(pv_view(copy, len), &ip) == PV_OK)
             answer(w, &ip, PV_IPPKT_UNREACHABLE, 0, now);
@@ -321,9 +356,16 @@ static bool send_to_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
         answer(w, &in->ip, PV_IPPKT_UNREACHABLE, 0, now);
         return true;
     }
-    if (peer->path.kind != PV_CARRIER_NONE && pv_cutter_largest(&in->cut) > inner_limit(peer)) {
+    enum pv_fp_fit fit = PV_FP_FITS;
+    if (peer->path.kind != PV_CARRIER_NONE)
+        fit = pv_fp_fit(peer, &in->ip, pv_cutter_largest(&in->cut));
+    if (fit == PV_FP_TOO_BIG) {
+        /* About the first packet as it would go on the wire, not about the super-packet. */
+        struct pv_cutter cut = in->cut;
+        size_t len = pv_cutter_next(&cut);
+        pv_cutter_cut(&cut, w->whole);
         pv_fp_worker_drops(w, peer, PV_FP_DROP_TOO_BIG, in->cut.count);
-        answer(w, &in->ip, PV_IPPKT_TOO_BIG, inner_limit(peer), now);
+        answer_too_big(w, peer, len, now);
         return true;
     }
     if (ask_for_missing(w, peer, now)) {
@@ -335,9 +377,9 @@ static bool send_to_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
     /* What waited goes first, so that the order stays. */
     if (pv_fp_queue_has(w->queue, peer->id) && !send_waiting(w, snap, peer, now))
         return false;
-    if (!has_room(w, in->cut.count, bytes_of(in)))
+    if (!has_room_for(w, peer, in, fit))
         return false;
-    send_all(w, snap, peer, in, now);
+    send_all(w, snap, peer, in, fit, now);
     return true;
 }
 
@@ -350,13 +392,14 @@ static size_t send_copies(struct pv_fp_worker *w, const struct pv_fp_snapshot *s
         const struct pv_fp_chunk *chunk = snap->chunks[c];
         for (uint64_t set = chunk->reachable; set != 0; set &= set - 1) {
             const struct pv_fp_peer *peer = &chunk->peers[__builtin_ctzll(set)];
-            if (!can_seal(peer, now) || largest > inner_limit(peer))
+            enum pv_fp_fit fit = pv_fp_fit(peer, &in->ip, largest);
+            if (!can_seal(peer, now) || fit == PV_FP_TOO_BIG)
                 continue;
-            if (n == PV_FP_BROADCAST_PEERS || !has_room(w, in->cut.count, bytes_of(in))) {
+            if (n == PV_FP_BROADCAST_PEERS || !has_room_for(w, peer, in, fit)) {
                 pv_fp_worker_drop(w, NULL, PV_FP_DROP_RATE);
                 return n;
             }
-            send_all(w, snap, peer, in, now);
+            send_all(w, snap, peer, in, fit, now);
             n++;
         }
     }
@@ -443,10 +486,10 @@ int pv_fp_inject(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, uint
         return PV_ERR_NOT_FOUND;
     if (p->path.kind == PV_CARRIER_NONE || !can_seal(p, now))
         return PV_ERR_STATE;
-    uint8_t *content = add_send(w, snap, p, inner.len, PV_ECN_NONE);
+    uint8_t *content = pv_fp_add_send(w, snap, p, inner.len, PV_ECN_NONE);
     if (inner.len > 0)
         memcpy(content, inner.ptr, inner.len);
-    note_sent(w, p, inner.len, false, now);
+    pv_fp_note_sent(w, p, inner.len, false, now);
     finish(w);
     return w->n_sends == 1 ? PV_OK : PV_ERR_STATE;
 }

@@ -8,6 +8,7 @@
 #include "base/bucket.h"
 #include "daemon/core/fp_queue.h"
 #include "daemon/core/fp_state.h"
+#include "proto/parts.h"
 
 enum {
     PV_FP_ARENA = 1 << 20,  /* bytes sealed per call, DATAPATH */
@@ -45,12 +46,16 @@ struct pv_fp_worker {
     size_t n_ops;
 
     /* rx */
+    struct pv_parts *parts;                       /* NULL until the first part comes */
     struct pv_carrier relayed[PV_FP_MAX_RELAYED]; /* of what came through the relay, this call */
     size_t n_relayed;
 
-    /* tx */
-    uint8_t *arena; /* PV_FP_ARENA bytes; what sends and ICMP answers point into */
+    uint8_t *arena; /* PV_FP_ARENA bytes; what sends, ICMP answers and writes of packets that came
+                     * in parts point into */
     size_t arena_used;
+
+    /* tx */
+    uint8_t whole[PV_FP_INNER_MAX]; /* a packet on its way into pieces */
     struct pv_fp_queue *queue;
     struct pv_bucket broadcasts;
     struct pv_bucket answers; /* ICMP errors */
@@ -75,6 +80,15 @@ void pv_fp_worker_punt_once(struct pv_fp_worker *w, enum pv_fp_punt_kind kind, u
 static inline void pv_fp_add(_Atomic uint64_t *counter, uint64_t n)
 {
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* Without gaps: what is sent one after the other may leave in one system call. The caller has made
+ * sure that there is room. */
+static inline uint8_t *pv_fp_take_arena(struct pv_fp_worker *w, size_t len)
+{
+    uint8_t *p = w->arena + w->arena_used;
+    w->arena_used += len;
+    return p;
 }
 
 static inline void pv_fp_set(_Atomic pv_ns *when, pv_ns now)

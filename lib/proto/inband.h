@@ -33,7 +33,7 @@ enum pv_inband_type {
     PV_INBAND_ECHO = 3,
     PV_INBAND_GOODBYE = 4,
     PV_INBAND_SIGNAL = 5, /* forwarded for another member */
-    PV_INBAND_PACKET = 6, /* an inner packet in parts */
+    PV_INBAND_PACKET = 6, /* an inner packet in parts (parts.h) */
     PV_INBAND_PROBE = 7,  /* as large as the datagram that is tried (mtu.h); one part */
     PV_INBAND_PROBED = 8, /* it arrived */
     PV_INBAND_FILE = 9,   /* a notice about a file (file.h) */

@@ -617,16 +617,17 @@ except socket.timeout:
 """
 
 
-def ssh_login(a, b, address, name=None):
-    """root logs in from a to an sshd of b at the overlay address, by this name of it."""
+def ssh_login(a, b, address, name=None, also=()):
+    """root logs in from a to an sshd of b at the overlay address, by this name of it. The sshd
+    listens at the other addresses of b too."""
     for key in ("host", "user"):
         a.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"/run/{key}")
     b.run("sh", "-c", "umask 077; cat >/run/host", stdin=a.run("cat", "/run/host").out)
     b.run("sh", "-c", "cat >/run/authorized", stdin=a.run("cat", "/run/user.pub").out)
-    sshd = b.start("/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-o", f"ListenAddress={address}",
-                   "-o", "HostKey=/run/host", "-o", "AuthorizedKeysFile=/run/authorized", "-o",
-                   "StrictModes=no", "-o", "UsePAM=no", "-o", "PermitRootLogin=yes", "-o",
-                   "PidFile=none")
+    listen = [x for to in (address, *also) for x in ("-o", f"ListenAddress={to}")]
+    sshd = b.start("/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", *listen, "-o", "HostKey=/run/host",
+                   "-o", "AuthorizedKeysFile=/run/authorized", "-o", "StrictModes=no", "-o",
+                   "UsePAM=no", "-o", "PermitRootLogin=yes", "-o", "PidFile=none")
     wait("sshd to listen", lambda: sshd.must_run() or
          b.run("ss", "-Hltn", "sport = :22").out.strip())
     r = a.run("ssh", "-F", "none", "-i", "/run/user", "-o", "StrictHostKeyChecking=no", "-o",

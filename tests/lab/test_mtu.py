@@ -15,8 +15,10 @@ def pair(lab, *settings):
 
 def fits(a, address, inner):
     """Does an inner packet of so many bytes reach the other end whole?"""
-    a.run("ip", "route", "flush", "cache")  # the kernel remembers smaller answers for 10 minutes
-    r = a.run("ping", "-n", "-c", "1", "-W", "1", "-s", str(inner - 28), "-M", "do", address,
+    for family in ("-4", "-6"):
+        a.run("ip", family, "route", "flush", "cache")  # the kernel remembers smaller answers for 10 minutes
+    headers = 48 if ":" in address else 28
+    r = a.run("ping", "-n", "-c", "1", "-W", "1", "-s", str(inner - headers), "-M", "do", address,
               check_rc=False)
     return "1 received" in r.out
 
@@ -33,11 +35,15 @@ def copy(a, address, target="/run/copied"):
 
 def narrow(lab, link):
     a, b, address, _ = pair(lab, f"mtu-out={link}", f"mtu-in={link}")
-    ssh_login(a, b, address)
+    six = a.addr(b, 6)
+    ssh_login(a, b, address, also=(six,))
     copy(a, address)
-    inner = link - 60
+    inner = max(link - 60, 1280)  # never less: in parts
     wait("a packet that just fits to pass", lambda: fits(a, address, inner), 6)
     check(not fits(a, address, inner + 16), "a packet that does not fit passed")
+    wait("one over IPv6 to pass", lambda: fits(a, six, inner), 6)
+    check(not fits(a, six, inner + 16), "one that does not fit passed over IPv6")
+    copy(a, six, "/run/copied6")
 
 
 @scenario
@@ -60,4 +66,5 @@ def a_path_that_narrows(lab):
     nat.set(mtu_out=1300, mtu_in=1300)
     wait("packets of 1240 bytes to pass again", lambda: fits(a, address, 1240), 6)
     copy(a, address, "/run/again")
+    check(fits(a, address, 1280), "1280 bytes, in parts")
     check(not fits(a, address, 1420), "a full packet after")

@@ -155,6 +155,7 @@ static inline size_t fp_packet(uint8_t *p, struct pv_addr src, struct pv_addr ds
     if (src.family == PV_AF_INET) {
         p[0] = 0x45;
         pv_store_be16(p + 2, (uint16_t)len);
+        p[6] = 0x40; /* DF, as hosts send it */
         p[8] = 64;
         p[9] = 17;
         memcpy(p + 12, src.ip, 4);

@@ -3,6 +3,7 @@
 #include "daemon/core/fp_state.h"
 #include "fp_util.h"
 #include "proto/ippkt.h"
+#include "proto/parts.h"
 #include "test_util.h"
 
 /* Node 10.66.0.1 with the member 10.66.0.2, which has no path and no keys yet. */
@@ -362,10 +363,6 @@ static void the_paths_mtu_bounds_packets_and_padding(void **state)
     assert_int_equal(pv_load_be32(r.writes[0].data + 44), 1368);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_TOO_BIG), 2);
 
-    give_path(w, 1200); /* IPv6 is never told less than 1280 */
-    r = tx_to(w, fp_ip6(2), 1280, 0);
-    assert_int_equal(r.n_sends, 0);
-    assert_int_equal(pv_load_be32(r.writes[0].data + 44), 1280);
     give_path(w, 20); /* nonsense: nothing fits */
     assert_int_equal(tx_to(w, fp_ip4(2), 60, 0).n_sends, 0);
     give_path(w, 0);
@@ -377,7 +374,7 @@ static void the_paths_mtu_bounds_packets_and_padding(void **state)
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_INNER), 1);
 }
 
-static void what_waited_and_does_not_fit_the_path_is_dropped(void **state)
+static void what_waited_and_does_not_fit_the_path_is_answered(void **state)
 {
     struct world *w = *state;
 
@@ -386,7 +383,11 @@ static void what_waited_and_does_not_fit_the_path_is_dropped(void **state)
     fp_set_path(&w->a, w->id, 2, 1300);
     give_keys(w, w->now);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
-    assert_int_equal(pv_fp_results(w->a.w).n_sends, 1);
+    struct pv_fp_results r = pv_fp_results(w->a.w);
+    assert_int_equal(r.n_sends, 1);
+    assert_int_equal(r.n_writes, 1);
+    assert_memory_equal(r.writes[0].data + 20, "\x03\x04", 2);
+    assert_int_equal(pv_load_be16(r.writes[0].data + 26), PV_PARTS_WHOLE);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_TOO_BIG), 1);
 }
 
@@ -571,7 +572,7 @@ int main(void)
         T(a_member_known_to_be_offline_is_unreachable_unless_it_has_a_path),
         T(icmp_answers_have_a_rate),
         T(the_paths_mtu_bounds_packets_and_padding),
-        T(what_waited_and_does_not_fit_the_path_is_dropped),
+        T(what_waited_and_does_not_fit_the_path_is_answered),
         T(broadcast_goes_to_those_with_a_path_and_keys),
         T(broadcast_has_a_rate_and_a_width),
         T(a_range_of_two_addresses_has_no_broadcast),
