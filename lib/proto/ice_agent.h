@@ -23,8 +23,9 @@ enum {
     PV_ICE_MAX_ANSWERS = 16, /* answers waiting to be sent; more are dropped, the peer repeats */
     PV_ICE_MAX_EARLY = 8,    /* checks remembered from before the description came */
     PV_ICE_MAX_DESCRIBED =
-        24,             /* remote candidates taken from a description; leaves room for prflx */
-    PV_ICE_STANDBY = 2, /* ours: valid pairs kept ready besides the selected one */
+        24,              /* remote candidates taken from a description; leaves room for prflx */
+    PV_ICE_STANDBY = 2,  /* ours: valid pairs kept ready besides the selected one */
+    PV_ICE_MEASURES = 4, /* ours: answers before a change for the RTT's sake */
     PV_ICE_NOMINATION_MAX = 0xffffff, /* 24 bits, DESIGN 5 */
     PV_ICE_UDP_OVERHEAD = 28,         /* bytes of IPv4 and UDP header, for the rule of three */
     PV_ICE_MAX_OPENED = 8,            /* pairs that do not wait for their turn when they are made */
@@ -49,6 +50,7 @@ enum {
 #define PV_ICE_IDLE_LIMIT      PV_S(600)    /* DESIGN 5: then dormant */
 #define PV_ICE_REVIVED_FOR     PV_S(10)     /* ours: awake without traffic after a peer's check */
 #define PV_ICE_STANDBY_EVERY   PV_S(15)     /* ours: below the shortest lifetimes, TRAVERSAL 3.4 */
+#define PV_ICE_MEASURE_EVERY   PV_S(2)      /* ours: a pair that looks quicker, until it is known */
 #define PV_ICE_STALE_AFTER     PV_S(45)     /* ours: a valid pair without answer for so long */
 #define PV_ICE_SILENCE_MIN     PV_MS(250)   /* DESIGN 5 */
 #define PV_ICE_DEAD_MIN        PV_MS(450)   /* DESIGN 5 */
@@ -322,6 +324,8 @@ void pv_ice_choose_retry_all(struct pv_ice_agent *a);
 bool pv_ice_keep_in_use(const struct pv_ice_agent *a);
 /* When the selected pair is to be checked next. */
 void pv_ice_keep_plan(struct pv_ice_agent *a, struct pv_ice_pair *p);
+/* How often a valid pair that is not selected is checked, as long as it is worth it. */
+pv_ns pv_ice_keep_standby_every(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
 /* A check has had all its time. */
 void pv_ice_keep_check_over(struct pv_ice_agent *a, int index, enum pv_ice_plan plan);
 void pv_ice_keep_traffic(struct pv_ice_agent *a);

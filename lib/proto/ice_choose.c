@@ -3,12 +3,8 @@
 
 #define UPGRADE_MARGIN   PV_MS(2)  /* ours: a better kind of path must also not be slower */
 #define RTT_MARGIN       PV_MS(10) /* ours: a path of no better kind must be faster by this, */
-#define RTT_MARGIN_SHARE 4         /* and by this share of the cost in use */
+#define RTT_MARGIN_SHARE 4         /* and by this share of the round trip in use */
 #define RTT_UPGRADE_REST PV_S(10)  /* ours: between changes for the RTT's sake */
-
-enum {
-    RTT_UPGRADE_ANSWERS = 4, /* ours: measured this often before a change for the RTT's sake */
-};
 
 /* --- state ------------------------------------------------------------------------------------ */
 
@@ -93,11 +89,11 @@ static bool is_upgrade(const struct pv_ice_agent *a, const struct pv_ice_pair *o
 {
     pv_ns cost = pv_ice_pair_cost(a, other);
     pv_ns cur_cost = pv_ice_pair_cost(a, cur);
-    pv_ns margin = pv_ice_max_ns(RTT_MARGIN, cur_cost / RTT_MARGIN_SHARE);
+    pv_ns margin = pv_ice_max_ns(RTT_MARGIN, cur->srtt / RTT_MARGIN_SHARE);
 
     if (pv_ice_pair_handicap(a, other) < pv_ice_pair_handicap(a, cur))
         return cost + UPGRADE_MARGIN < cur_cost;
-    return other->answers >= RTT_UPGRADE_ANSWERS && cur->answers >= RTT_UPGRADE_ANSWERS &&
+    return other->answers >= PV_ICE_MEASURES && cur->answers >= PV_ICE_MEASURES &&
            a->now >= a->last_switch + RTT_UPGRADE_REST && cost + margin < cur_cost;
 }
 
@@ -355,7 +351,7 @@ void pv_ice_choose_answered(struct pv_ice_agent *a, int index, const struct pv_i
 
     if (p->state != PV_ICE_PAIR_VALID) {
         p->state = PV_ICE_PAIR_VALID;
-        p->next_keep = a->now + PV_ICE_STANDBY_EVERY;
+        p->next_keep = a->now + pv_ice_keep_standby_every(a, p);
         pv_ice_trace_pair(a, index, "proven");
     }
     if (a->dormant) /* the peer woke us: stay awake briefly, in case it has something to send */

@@ -242,6 +242,14 @@ static pv_ns stale_due(const struct pv_ice_agent *a, int index)
     return p->last_answer + PV_ICE_STALE_AFTER;
 }
 
+pv_ns pv_ice_keep_standby_every(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
+{
+    bool promising = !a->cfg.foreign && pv_ice_is_valid(a, a->selected) &&
+                     p->answers < PV_ICE_MEASURES &&
+                     pv_ice_pair_is_better(a, p, &a->pairs[a->selected]);
+    return promising ? PV_ICE_MEASURE_EVERY : PV_ICE_STANDBY_EVERY;
+}
+
 static void keep_pair(struct pv_ice_agent *a, int index)
 {
     struct pv_ice_pair *p = &a->pairs[index];
@@ -266,7 +274,7 @@ static void keep_pair(struct pv_ice_agent *a, int index)
         p->next_keep = PV_NEVER; /* goes stale in its time */
         return;
     }
-    p->next_keep = a->now + PV_ICE_STANDBY_EVERY;
+    p->next_keep = a->now + pv_ice_keep_standby_every(a, p);
     if (!pv_ice_check_is_running(p))
         pv_ice_check_start(a, index, PV_ICE_PLAN_CONFIRM);
 }

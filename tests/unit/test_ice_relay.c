@@ -217,6 +217,168 @@ static void a_lost_allocation_takes_its_pair_along(void **state)
     pv_ice_free(l.agent);
 }
 
+/* --- two relays ------------------------------------------------------------------------------ */
+
+enum {
+    FAR,  /* the coordinator's, */
+    NEAR, /* and a stock server's */
+    LATE_MAX = 64,
+};
+
+/* Relays whose answers take their time. */
+struct two {
+    struct lone l;
+    pv_ns rtt[2];
+    bool silent[2];
+    pv_ns heard; /* traffic that goes by the selected one comes back by it */
+    struct {
+        pv_ns at;
+        struct pv_ice_carrier c;
+        struct pv_addr from;
+        uint8_t buf[256];
+        size_t len;
+    } late[LATE_MAX];
+    size_t n_late;
+};
+
+static struct pv_ice_cand near_cand(uint16_t port)
+{
+    struct pv_ice_cand c = host_cand(pv_addr4(203, 0, 113, 50, port));
+    c.type = PV_ICE_RELAY;
+    c.priority = pv_ice_priority(PV_ICE_RELAY, 65534);
+    c.carrier =
+        (struct pv_ice_carrier){.kind = PV_ICE_CARRIER_CHANNEL, .sock = NEAR, .local = c.addr};
+    return c;
+}
+
+static void near_is_there(struct two *t)
+{
+    const struct pv_ice_cand own[2] = {relay_cand(COORD, US), near_cand(50001)};
+    pv_ice_set_local(t->l.agent, own, 2, t->l.now);
+}
+
+static void two_begin(struct two *t, bool with_near)
+{
+    memset(t, 0, sizeof(*t));
+    begin(&t->l, true);
+    t->rtt[FAR] = PV_MS(170);
+    t->rtt[NEAR] = PV_MS(10);
+    const struct pv_ice_cand own = relay_cand(COORD, US);
+    const struct pv_ice_cand theirs[2] = {relay_cand(COORD, THEM), near_cand(50002)};
+    pv_ice_set_local(t->l.agent, &own, 1, t->l.now);
+    if (with_near)
+        near_is_there(t);
+    pv_ice_set_present(t->l.agent, true, t->l.now);
+    assert_int_equal(pv_ice_set_remote(t->l.agent, &t->l.theirs, theirs, 2, t->l.now), PV_OK);
+}
+
+static void answer_late(struct two *t, const struct pv_ice_transmit *tx,
+                        const struct pv_stun_msg *msg)
+{
+    uint16_t via = tx->carrier.sock;
+    struct pv_addr mapped = via == NEAR ? near_cand(50001).addr : pv_turn_virtual_addr(COORD, US);
+    struct pv_stun_writer w;
+    if (via > NEAR || t->silent[via])
+        return;
+    assert_true(t->n_late < LATE_MAX);
+    size_t i = t->n_late++;
+    pv_stun_write_answer(&w, t->late[i].buf, sizeof(t->late[i].buf), PV_STUN_SUCCESS, msg);
+    pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
+    pv_stun_put_integrity(&w, pv_view(t->l.theirs.pwd, strlen(t->l.theirs.pwd)));
+    pv_stun_put_fingerprint(&w);
+    assert_int_equal(pv_stun_write_end(&w, &t->late[i].len), PV_OK);
+    t->late[i].at = t->l.now + t->rtt[via];
+    t->late[i].c = tx->carrier;
+    t->late[i].from = tx->dst;
+}
+
+static uint16_t two_selected(struct two *t)
+{
+    struct pv_ice_path path;
+    assert_int_equal(pv_ice_selected(t->l.agent, &path), PV_OK);
+    return path.carrier.sock;
+}
+
+/* Traffic all the time. */
+static void two_pass(struct two *t, pv_ns time)
+{
+    for (pv_ns end = t->l.now + time; t->l.now < end; t->l.now += PV_MS(10)) {
+        struct pv_ice_transmit tx;
+        struct pv_stun_msg msg;
+        if (!t->silent[two_selected(t)])
+            t->heard = t->l.now;
+        pv_ice_note_traffic(t->l.agent, t->l.now, t->heard, t->l.now);
+        pv_ice_handle_timeout(t->l.agent, t->l.now);
+        while (next_msg(&t->l, &tx, &msg) == PV_OK)
+            if (msg.cls == PV_STUN_REQUEST && tx.carrier.kind == PV_ICE_CARRIER_CHANNEL)
+                answer_late(t, &tx, &msg);
+        for (size_t i = 0; i < t->n_late;) {
+            if (t->late[i].at > t->l.now) {
+                i++;
+                continue;
+            }
+            (void)!pv_ice_handle_input(t->l.agent, &t->late[i].c, &t->late[i].from,
+                                       pv_view(t->late[i].buf, t->late[i].len), t->l.now);
+            t->late[i] = t->late[--t->n_late];
+        }
+    }
+}
+
+static void of_two_relays_the_nearer_one_is_used(void **state)
+{
+    (void)state;
+    static struct two t;
+    two_begin(&t, true);
+    two_pass(&t, PV_MS(500));
+    assert_int_equal(two_selected(&t), NEAR);
+    two_pass(&t, PV_S(60));
+    assert_int_equal(two_selected(&t), NEAR);
+    pv_ice_free(t.l.agent);
+}
+
+static void a_nearer_relay_that_comes_later_takes_over(void **state)
+{
+    (void)state;
+    static struct two t;
+    two_begin(&t, false);
+    two_pass(&t, PV_S(5));
+    assert_int_equal(two_selected(&t), FAR);
+    near_is_there(&t);
+    two_pass(&t, PV_S(20)); /* measured often enough for a change not to be a whim */
+    assert_int_equal(two_selected(&t), NEAR);
+    pv_ice_free(t.l.agent);
+}
+
+static void a_relay_hardly_nearer_is_no_reason_to_change(void **state)
+{
+    (void)state;
+    static struct two t;
+    two_begin(&t, false);
+    t.rtt[NEAR] = PV_MS(140);
+    two_pass(&t, PV_S(5));
+    near_is_there(&t);
+    two_pass(&t, PV_S(120));
+    assert_int_equal(two_selected(&t), FAR);
+    pv_ice_free(t.l.agent);
+}
+
+static void the_nearer_relay_falls_silent_and_comes_back(void **state)
+{
+    (void)state;
+    static struct two t;
+    two_begin(&t, true);
+    two_pass(&t, PV_S(20));
+    t.silent[NEAR] = true;
+    two_pass(&t, PV_S(1));
+    assert_int_equal(two_selected(&t), FAR);
+    two_pass(&t, PV_S(3));
+    assert_int_equal(two_selected(&t), FAR);
+    t.silent[NEAR] = false;
+    two_pass(&t, PV_S(40));
+    assert_int_equal(two_selected(&t), NEAR);
+    pv_ice_free(t.l.agent);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +390,10 @@ int main(void)
         cmocka_unit_test(a_relay_that_does_not_answer_either_is_given_up),
         cmocka_unit_test(the_relayed_pair_stands_by_for_a_dormant_path),
         cmocka_unit_test(a_lost_allocation_takes_its_pair_along),
+        cmocka_unit_test(of_two_relays_the_nearer_one_is_used),
+        cmocka_unit_test(a_nearer_relay_that_comes_later_takes_over),
+        cmocka_unit_test(a_relay_hardly_nearer_is_no_reason_to_change),
+        cmocka_unit_test(the_nearer_relay_falls_silent_and_comes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
