@@ -2,21 +2,12 @@
 #include "coordinator/store_sqlite.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#include <sqlite3.h>
 
 #include "base/text.h"
-
-enum {
-    APPLICATION_ID = 0x70327063, /* "p2pc", PRAGMA application_id */
-    BUSY_TIMEOUT = 5000,         /* ms: an administrator's sqlite3 may hold a lock for a moment */
-};
+#include "sys/sqlite.h"
 
 enum statement {
     SQL_BEGIN,
@@ -37,8 +28,8 @@ enum statement {
 };
 
 struct pv_coordstore {
-    sqlite3 *db;
-    char path[PATH_MAX];
+    struct pv_sqlite *file;
+    sqlite3 *db; /* of it */
     sqlite3_stmt *sql[SQL_COUNT];
     uint64_t mail_bytes; /* of all parcels; counted anew after a transaction that failed */
     bool mail_counted;
@@ -96,124 +87,19 @@ static const char *const sql_text[SQL_COUNT] = {
                       " WHERE network = ?1 AND receiver = ?2 AND n > ?3 ORDER BY n LIMIT 1",
 };
 
-/* --- errors -------------------------------------------------------------------------------- */
-
-static const char damaged[] = "the database is damaged: restore it from a backup (members repair "
-                              "what it lacks), or move it away";
-
-/* SQLite's last failure as a status and a sentence. */
-static int explain(struct pv_coordstore *s, const char *what,
-                   char ret_error[static PV_STOREOP_ERROR_MAX])
-{
-    int code = s->db == NULL ? SQLITE_NOMEM : sqlite3_errcode(s->db);
-    switch (code & 0xff) {
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "%s %.100s: %s", what, s->path, damaged);
-        return PV_ERR_MALFORMED;
-    case SQLITE_FULL:
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "%s %.120s: the disk is full: free some space",
-                 what, s->path);
-        return -ENOSPC;
-    case SQLITE_NOMEM:
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "%s %.120s: out of memory", what, s->path);
-        return PV_ERR_NOMEM;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX,
-                 "%s %.120s: another program keeps it locked: end that program", what, s->path);
-        return -EBUSY;
-    case SQLITE_READONLY:
-    case SQLITE_PERM:
-    case SQLITE_CANTOPEN:
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX,
-                 "%s %.120s: not writable: check owner, mode and mount of its directory", what,
-                 s->path);
-        return -EACCES;
-    default:
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "%s %.100s: %.80s", what, s->path,
-                 s->db == NULL ? "out of memory" : sqlite3_errmsg(s->db));
-        return -EIO;
-    }
-}
-
 /* --- opening ------------------------------------------------------------------------------- */
 
-static int exec(struct pv_coordstore *s, const char *sql)
-{
-    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? PV_OK : -EIO;
-}
+static const struct pv_sqlite_kind our_kind = {
+    .application_id = 0x70327063, /* "p2pc" */
+    .schema = PV_COORDSTORE_SCHEMA,
+    .program = "p2pvpn-coordinator",
+    .remedy = "restore it from a backup (members repair what it lacks), or move it away",
+};
 
-static int pragma_int(struct pv_coordstore *s, const char *sql, int *ret_value)
+static int explain(const struct pv_coordstore *s, const char *what,
+                   char ret_error[static PV_STOREOP_ERROR_MAX])
 {
-    sqlite3_stmt *st = NULL;
-    int r = -EIO;
-    if (sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) == SQLITE_OK &&
-        sqlite3_step(st) == SQLITE_ROW) {
-        *ret_value = sqlite3_column_int(st, 0);
-        r = PV_OK;
-    }
-    sqlite3_finalize(st);
-    return r;
-}
-
-/* Whose database is it, and of which version? Nothing has been written to it yet. */
-static int check_owner(struct pv_coordstore *s, char ret_error[static PV_STOREOP_ERROR_MAX])
-{
-    int app = 0;
-    int version = 0;
-    int tables = 0;
-    if (pragma_int(s, "PRAGMA application_id", &app) < 0 ||
-        pragma_int(s, "PRAGMA user_version", &version) < 0 ||
-        pragma_int(s, "SELECT count(*) FROM sqlite_schema", &tables) < 0)
-        return explain(s, "open", ret_error);
-    if (app == 0 && tables == 0)
-        return PV_OK; /* new */
-    if (app != APPLICATION_ID) {
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX,
-                 "open %.120s: not a coordinator's database: choose another --state", s->path);
-        return PV_ERR_MALFORMED;
-    }
-    if (version > PV_COORDSTORE_SCHEMA) {
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX,
-                 "open %.120s: written by a newer p2pvpn-coordinator (schema %d): install that "
-                 "version",
-                 s->path, version);
-        return PV_ERR_UNSUPPORTED;
-    }
-    return PV_OK;
-}
-
-/* SQLite's own check; it reads the whole database once. */
-static int check_whole(struct pv_coordstore *s, char ret_error[static PV_STOREOP_ERROR_MAX])
-{
-    sqlite3_stmt *st = NULL;
-    bool ok = false;
-    if (sqlite3_prepare_v2(s->db, "PRAGMA quick_check(1)", -1, &st, NULL) == SQLITE_OK &&
-        sqlite3_step(st) == SQLITE_ROW) {
-        const unsigned char *text = sqlite3_column_text(st, 0);
-        ok = text != NULL && strcmp((const char *)text, "ok") == 0;
-    }
-    sqlite3_finalize(st);
-    if (ok)
-        return PV_OK;
-    snprintf(ret_error, PV_STOREOP_ERROR_MAX, "open %.100s: %s", s->path, damaged);
-    return PV_ERR_MALFORMED;
-}
-
-static int make_schema(struct pv_coordstore *s, char ret_error[static PV_STOREOP_ERROR_MAX])
-{
-    char pragmas[96];
-    snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
-             APPLICATION_ID, PV_COORDSTORE_SCHEMA);
-    int r = exec(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;");
-    if (r >= 0)
-        r = exec(s, schema);
-    if (r >= 0)
-        r = exec(s, pragmas);
-    if (r >= 0)
-        r = exec(s, "COMMIT");
-    return r < 0 ? explain(s, "open", ret_error) : PV_OK;
+    return pv_sqlite_explain(s->file, what, ret_error);
 }
 
 static int prepare_all(struct pv_coordstore *s, char ret_error[static PV_STOREOP_ERROR_MAX])
@@ -230,29 +116,16 @@ int pv_coordstore_open(struct pv_coordstore **ret_store, const char *dir,
                        char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     struct pv_coordstore *s = calloc(1, sizeof(*s));
-    if (s == NULL || snprintf(s->path, sizeof(s->path), "%s/coordinator.db", dir) >= PATH_MAX) {
-        free(s);
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX,
-                 "open the database: out of memory or path too long");
+    if (s == NULL) {
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "open the database: out of memory");
         return PV_ERR_NOMEM;
     }
-    /* Made here, so that it is never readable by others; SQLite gives its companions (-wal, -shm)
-     * the same mode. What goes wrong here SQLite meets again and names. */
-    int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0)
-        close(fd);
-    int r = PV_OK;
-    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
-        SQLITE_OK)
-        r = explain(s, "open", ret_error);
+    int r = pv_sqlite_open(&s->file, &our_kind, dir, "coordinator.db", ret_error);
     if (r >= 0) {
-        sqlite3_busy_timeout(s->db, BUSY_TIMEOUT);
-        r = check_owner(s, ret_error);
+        s->db = pv_sqlite_handle(s->file);
+        r = pv_sqlite_exec(s->file, schema) < 0 ? explain(s, "open", ret_error)
+                                                : pv_sqlite_commit(s->file, ret_error);
     }
-    if (r >= 0)
-        r = check_whole(s, ret_error);
-    if (r >= 0)
-        r = make_schema(s, ret_error);
     if (r >= 0)
         r = prepare_all(s, ret_error);
     if (r < 0)
@@ -268,7 +141,7 @@ struct pv_coordstore *pv_coordstore_close(struct pv_coordstore *store)
         return NULL;
     for (int i = 0; i < SQL_COUNT; i++)
         sqlite3_finalize(store->sql[i]);
-    sqlite3_close(store->db);
+    pv_sqlite_close(store->file);
     free(store);
     return NULL;
 }
@@ -601,9 +474,10 @@ int pv_coordstore_load(struct pv_coordstore *store,
             r = take(ctx, &row);
     }
     if (r == PV_ERR_MALFORMED)
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read %.100s: %s", store->path, damaged);
+        pv_sqlite_damaged(store->file, "read", ret_error);
     else if (r < 0)
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read %.120s: %s", store->path, pv_strstatus(r));
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read %.120s: %s", pv_sqlite_path(store->file),
+                 pv_strstatus(r));
     else if (code != SQLITE_DONE)
         r = explain(store, "read", ret_error);
     sqlite3_finalize(st);

@@ -2,31 +2,22 @@
 #include "daemon/store.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <sqlite3.h>
 
 #include "crypto/ct.h"
 #include "daemon/identity.h"
 #include "daemon/store_chat.h"
 #include "daemon/store_endpoints.h"
 #include "proto/statement.h"
-
-enum {
-    APPLICATION_ID = 0x70327076, /* "p2pv", PRAGMA application_id */
-    BUSY_TIMEOUT = 5000,         /* ms: an administrator's sqlite3 may hold a lock for a moment */
-};
+#include "sys/sqlite.h"
 
 struct pv_store {
-    sqlite3 *db;
+    struct pv_sqlite *file;
+    sqlite3 *db; /* of it */
     char dir[PATH_MAX];
-    char path[PATH_MAX];
 };
 
 static const char schema[] =
@@ -37,156 +28,51 @@ static const char schema[] =
     " statement BLOB NOT NULL, receipt BLOB NOT NULL);"
     "CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
 
-/* --- errors -------------------------------------------------------------------------------- */
-
-/* SQLite's last failure as a status and a sentence. */
-static int explain(struct pv_store *s, const char *what, char ret_error[static PV_JOB_ERROR_MAX])
-{
-    int code = sqlite3_errcode(s->db);
-    switch (code & 0xff) {
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        snprintf(ret_error, PV_JOB_ERROR_MAX,
-                 "%s %.80s: the database is damaged: restore it from a backup, or move it away and "
-                 "join again (keys are kept, messages are not)",
-                 what, s->path);
-        return PV_ERR_MALFORMED;
-    case SQLITE_FULL:
-        snprintf(ret_error, PV_JOB_ERROR_MAX, "%s %.120s: the disk is full: free some space", what,
-                 s->path);
-        return -ENOSPC;
-    case SQLITE_NOMEM:
-        snprintf(ret_error, PV_JOB_ERROR_MAX, "%s %.120s: out of memory", what, s->path);
-        return PV_ERR_NOMEM;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        snprintf(ret_error, PV_JOB_ERROR_MAX,
-                 "%s %.120s: another program keeps it locked: end that program", what, s->path);
-        return -EBUSY;
-    case SQLITE_READONLY:
-    case SQLITE_PERM:
-    case SQLITE_CANTOPEN:
-        snprintf(ret_error, PV_JOB_ERROR_MAX,
-                 "%s %.120s: not writable: check the directory's owner, mode and mount", what,
-                 s->path);
-        return -EACCES;
-    default:
-        snprintf(ret_error, PV_JOB_ERROR_MAX, "%s %.100s: %.80s", what, s->path,
-                 sqlite3_errmsg(s->db));
-        return -EIO;
-    }
-}
-
 /* --- opening ------------------------------------------------------------------------------- */
+
+static const struct pv_sqlite_kind our_kind = {
+    .application_id = 0x70327076, /* "p2pv" */
+    .schema = PV_STORE_SCHEMA,
+    .program = "p2pvpnd",
+    .remedy = "restore it from a backup, or move it away and join again (keys are kept, messages "
+              "are not)",
+};
+
+static int explain(const struct pv_store *s, const char *what,
+                   char ret_error[static PV_JOB_ERROR_MAX])
+{
+    return pv_sqlite_explain(s->file, what, ret_error);
+}
 
 static int exec(struct pv_store *s, const char *sql)
 {
-    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? PV_OK : -EIO;
-}
-
-static int pragma_int(struct pv_store *s, const char *sql, int *ret_value)
-{
-    sqlite3_stmt *st = NULL;
-    int r = -EIO;
-    if (sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) == SQLITE_OK &&
-        sqlite3_step(st) == SQLITE_ROW) {
-        *ret_value = sqlite3_column_int(st, 0);
-        r = PV_OK;
-    }
-    sqlite3_finalize(st);
-    return r;
-}
-
-/* Whose database is it, and of which version? Nothing has been written to it yet. */
-static int check_owner(struct pv_store *s, char ret_error[static PV_JOB_ERROR_MAX])
-{
-    int app = 0, version = 0, tables = 0;
-    if (pragma_int(s, "PRAGMA application_id", &app) < 0 ||
-        pragma_int(s, "PRAGMA user_version", &version) < 0 ||
-        pragma_int(s, "SELECT count(*) FROM sqlite_schema", &tables) < 0)
-        return explain(s, "open", ret_error);
-    if (app == 0 && tables == 0)
-        return PV_OK; /* new */
-    if (app != APPLICATION_ID) {
-        snprintf(ret_error, PV_JOB_ERROR_MAX,
-                 "open %.120s: not a database of p2pvpnd: choose another --state", s->path);
-        return PV_ERR_MALFORMED;
-    }
-    if (version > PV_STORE_SCHEMA) {
-        snprintf(ret_error, PV_JOB_ERROR_MAX,
-                 "open %.120s: written by a newer p2pvpnd (schema %d): install that version",
-                 s->path, version);
-        return PV_ERR_UNSUPPORTED;
-    }
-    return PV_OK;
-}
-
-/* "ok" from SQLite's own check; it reads the whole database once. */
-static int check_whole(struct pv_store *s, char ret_error[static PV_JOB_ERROR_MAX])
-{
-    sqlite3_stmt *st = NULL;
-    bool ok = false;
-    if (sqlite3_prepare_v2(s->db, "PRAGMA quick_check(1)", -1, &st, NULL) == SQLITE_OK &&
-        sqlite3_step(st) == SQLITE_ROW) {
-        const unsigned char *text = sqlite3_column_text(st, 0);
-        ok = text != NULL && strcmp((const char *)text, "ok") == 0;
-    }
-    sqlite3_finalize(st);
-    if (ok)
-        return PV_OK;
-    snprintf(ret_error, PV_JOB_ERROR_MAX,
-             "open %.80s: the database is damaged: restore it from a backup, or move it away and "
-             "join again (keys are kept, messages are not)",
-             s->path);
-    return PV_ERR_MALFORMED;
+    return pv_sqlite_exec(s->file, sql);
 }
 
 static int make_schema(struct pv_store *s, char ret_error[static PV_JOB_ERROR_MAX])
 {
-    char pragmas[96];
-    snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
-             APPLICATION_ID, PV_STORE_SCHEMA);
-    int r = exec(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;");
-    if (r >= 0)
-        r = exec(s, schema);
-    if (r >= 0)
-        r = exec(s, pragmas);
+    int r = exec(s, schema);
     if (r >= 0)
         r = pv_store_chat_schema(s->db);
     if (r >= 0)
         r = pv_store_endpoints_schema(s->db);
-    if (r >= 0)
-        r = exec(s, "COMMIT");
-    return r < 0 ? explain(s, "open", ret_error) : PV_OK;
+    return r < 0 ? explain(s, "open", ret_error) : pv_sqlite_commit(s->file, ret_error);
 }
 
 int pv_store_open(struct pv_store **ret_store, const char *dir,
                   char ret_error[static PV_JOB_ERROR_MAX])
 {
     struct pv_store *s = calloc(1, sizeof(*s));
-    if (s == NULL || snprintf(s->path, sizeof(s->path), "%s/p2pvpnd.db", dir) >= PATH_MAX) {
-        free(s);
-        snprintf(ret_error, PV_JOB_ERROR_MAX, "open the database: out of memory or path too long");
+    if (s == NULL) {
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "open the database: out of memory");
         return PV_ERR_NOMEM;
     }
     snprintf(s->dir, sizeof(s->dir), "%s", dir);
-    int r = PV_OK;
-    /* Made here, so that it is never readable by others, not even for a moment; SQLite gives its
-     * companions (-wal, -shm) the same mode. */
-    int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0)
-        close(fd);
-    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
-        SQLITE_OK)
-        r = explain(s, "open", ret_error);
+    int r = pv_sqlite_open(&s->file, &our_kind, dir, "p2pvpnd.db", ret_error);
     if (r >= 0) {
-        sqlite3_busy_timeout(s->db, BUSY_TIMEOUT);
-        r = check_owner(s, ret_error);
-    }
-    if (r >= 0)
-        r = check_whole(s, ret_error);
-    if (r >= 0)
+        s->db = pv_sqlite_handle(s->file);
         r = make_schema(s, ret_error);
+    }
     if (r < 0)
         pv_store_close(s);
     else
@@ -197,7 +83,7 @@ int pv_store_open(struct pv_store **ret_store, const char *dir,
 struct pv_store *pv_store_close(struct pv_store *store)
 {
     if (store != NULL) {
-        sqlite3_close(store->db);
+        pv_sqlite_close(store->file);
         free(store);
     }
     return NULL;
@@ -315,8 +201,8 @@ static void run_one(struct pv_store *s, const struct pv_job *job, struct pv_job_
     if (r < 0) {
         result->status = r > -1000 ? explain(s, "write", result->error) : r;
         if (r <= -1000)
-            snprintf(result->error, sizeof(result->error), "write %.150s: %s", s->path,
-                     pv_strstatus(r));
+            snprintf(result->error, sizeof(result->error), "write %.150s: %s",
+                     pv_sqlite_path(s->file), pv_strstatus(r));
         result->chat = pv_chatjob_result_free(result->chat);
         (void)!exec(s, "ROLLBACK TO job");
     }
@@ -493,7 +379,7 @@ int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
                     &meta_bytes);
     if (r >= 0 && (n_st > PV_STORE_MAX_STATEMENTS || n_meta > PV_STORE_MAX_META)) {
         snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: more records than supported",
-                 store->path);
+                 pv_sqlite_path(store->file));
         return PV_ERR_LIMIT;
     }
     if (r >= 0) {
@@ -502,7 +388,8 @@ int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
         out.bytes = malloc(st_bytes + meta_bytes + 1);
         if (out.statements == NULL || out.meta == NULL || out.bytes == NULL) {
             pv_store_saved_done(&out);
-            snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: out of memory", store->path);
+            snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: out of memory",
+                     pv_sqlite_path(store->file));
             return PV_ERR_NOMEM;
         }
         r = load_network(store, &out.saved);
@@ -518,7 +405,8 @@ int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
         pv_store_saved_done(&out);
         if (r != PV_ERR_NOMEM)
             return explain(store, "read", ret_error);
-        snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: out of memory", store->path);
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: out of memory",
+                 pv_sqlite_path(store->file));
         return r;
     }
     *ret_saved = out;

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sqlite.h - a program's SQLite database: made and opened with care, its failures in sentences that
+ * name the remedy. Statements are the caller's. One thread.
+ */
+#ifndef PV_SQLITE_H
+#define PV_SQLITE_H
+
+#include <sqlite3.h>
+
+#include "base/pv.h"
+
+enum {
+    PV_SQLITE_ERROR_MAX = 240, /* bytes of a sentence, with the NUL */
+};
+
+/* What makes a database this program's. Constant, kept by reference. */
+struct pv_sqlite_kind {
+    int application_id;  /* PRAGMA application_id */
+    int schema;          /* PRAGMA user_version: of what is written; newer ones are refused */
+    const char *program; /* "p2pvpnd": whose it is */
+    const char *remedy;  /* what to do when it is damaged: "restore it from a backup, …" */
+};
+
+struct pv_sqlite; /* opaque */
+
+/*
+ * Opens dir/name, which is made with mode 0600 when it is not there. It is checked first: this
+ * program's, of a schema it knows, and whole (SQLite's quick_check reads it once); nothing is
+ * written before that. Then a transaction is begun, in WAL mode with synchronous = FULL, for the
+ * caller to make its tables in (pv_sqlite_exec) and to end with pv_sqlite_commit().
+ * All errors come with a sentence: PV_ERR_NOMEM (also a path too long), PV_ERR_MALFORMED (damaged
+ * or somebody else's), PV_ERR_UNSUPPORTED (newer), -EACCES, -ENOSPC, -EBUSY, -EIO.
+ */
+PV_MUST_CHECK int pv_sqlite_open(struct pv_sqlite **ret_db, const struct pv_sqlite_kind *kind,
+                                 const char *dir, const char *name,
+                                 char ret_error[static PV_SQLITE_ERROR_MAX]);
+/* What was not committed is undone; the caller has finalized its statements. NULL is fine; returns
+ * NULL. */
+struct pv_sqlite *pv_sqlite_close(struct pv_sqlite *db);
+
+/* Statements without results; -EIO: pv_sqlite_explain() says why. */
+PV_MUST_CHECK int pv_sqlite_exec(struct pv_sqlite *db, const char *sql);
+/* Ends the transaction of pv_sqlite_open(), the tables made. Errors as there. */
+PV_MUST_CHECK int pv_sqlite_commit(struct pv_sqlite *db,
+                                   char ret_error[static PV_SQLITE_ERROR_MAX]);
+
+/* SQLite's last failure as a status, as above, and a sentence that begins with what was done to the
+ * database: "open", "write". */
+int pv_sqlite_explain(const struct pv_sqlite *db, const char *what,
+                      char ret_error[static PV_SQLITE_ERROR_MAX]);
+
+/* What was read makes no sense: the same for the caller's own finding. PV_ERR_MALFORMED. */
+int pv_sqlite_damaged(const struct pv_sqlite *db, const char *what,
+                      char ret_error[static PV_SQLITE_ERROR_MAX]);
+
+/* The file, and the connection, until close. */
+const char *pv_sqlite_path(const struct pv_sqlite *db);
+sqlite3 *pv_sqlite_handle(const struct pv_sqlite *db);
+
+#endif /* PV_SQLITE_H */
