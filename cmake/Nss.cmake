@@ -12,7 +12,6 @@ target_link_options(nss_p2pvpn PRIVATE -Wl,-soname,libnss_p2pvpn.so.2 -Wl,-z,rel
     -Wl,-z,defs -Wl,--gc-sections)
 set_target_properties(nss_p2pvpn PROPERTIES PREFIX "lib" SUFFIX ".so.2"
     LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
-include(GNUInstallDirs)
 install(TARGETS nss_p2pvpn LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(PROGRAMS ${PROJECT_SOURCE_DIR}/scripts/install-nss DESTINATION sbin RENAME p2pvpn-nss)
 
