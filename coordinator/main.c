@@ -92,11 +92,14 @@ static int take_row(void *ctx, const struct pv_storerow *row)
 
 static void log_end(struct pv_coord *coord, const struct pv_log *log)
 {
-    struct pv_turns_stats st;
-    pv_turns_stats(pv_coord_turns(coord), &st);
+    const struct pv_relaystats *st = pv_coord_relay_stats(coord);
+    uint64_t packets = pv_relaystat_get(st, PV_RELAYSTAT_MEMBER_PACKETS) +
+                       pv_relaystat_get(st, PV_RELAYSTAT_STATIC_PACKETS);
+    uint64_t bytes = pv_relaystat_get(st, PV_RELAYSTAT_MEMBER_BYTES) +
+                     pv_relaystat_get(st, PV_RELAYSTAT_STATIC_BYTES);
     pv_log(log, PV_LOG_INFO, "ended relayed_packets=%llu relayed_bytes=%llu relay_dropped=%llu",
-           (unsigned long long)st.packets, (unsigned long long)st.bytes,
-           (unsigned long long)st.dropped);
+           (unsigned long long)packets, (unsigned long long)bytes,
+           (unsigned long long)pv_relaystat_drops(st));
 }
 
 /* With everything open: serve until the end. */

@@ -1,60 +1,92 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/relay.h"
 
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "coordinator/relayout.h"
+#include "sys/clock.h"
+#include "sys/event.h"
+#include "sys/poller.h"
+#include "sys/udp.h"
+
 enum {
-    SOCKETS_MAX = 65536, /* relay socket numbers; the core's own limit is lower */
+    SOCKETS_MAX = 65536,  /* relay socket numbers; the core's own limit is lower */
+    CLIENT_READS = 64,    /* reads of clients at once; merged ones have many datagrams */
+    PEER_READS = 8,       /* of one relay socket */
+    READ_MAX = 65536,     /* bytes; UDP_GRO merges up to it */
+    READY_MAX = 64,       /* descriptors a turn */
+    WAKE_TAG = INT32_MAX, /* the eventfd; others are numbers of sockets */
 };
+/* A clock that stood still in suspend must not delay what is due for long. */
+#define SLEEP_MAX PV_S(10)
 
 /* One relay socket. */
 struct sock {
-    struct pv_relay *relay;
-    uint32_t number;
     uint16_t family;
     int fd;
     bool df;
-    struct pv_watch *watch;
 };
 
 struct pv_relay {
-    struct pv_loop *loop;
-    struct pv_coord *coord;
-    struct pv_turns *turns;            /* of it */
-    int listeners[PV_RELAY_LISTENERS]; /* -1: none */
-    struct sock **socks;               /* by number - PV_TURNS_RELAY0 */
+    struct pv_relaycore *core;
+    struct pv_turns *turns; /* of it */
+    struct pv_stunudp *udp;
+    struct pv_poller *poller;
+    struct sock **socks; /* by number - PV_TURNS_RELAY0 */
     size_t n_socks;
-    struct pv_udp_receiver *rx;
+    struct pv_udp_receiver *clients, *peers;
     struct pv_udp_counts counts;
+    struct pv_relayout out;
+    int wake, news; /* eventfds: to the thread, and from it */
+    _Atomic bool stopping;
+    bool started;
+    pthread_t thread;
 };
 
-int pv_relay_new(struct pv_relay **ret_relay, struct pv_loop *loop, struct pv_coord *coord)
+int pv_relay_new(struct pv_relay **ret_relay, struct pv_relaycore *core, struct pv_stunudp *udp)
 {
     struct pv_relay *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return PV_ERR_NOMEM;
-    r->loop = loop;
-    r->coord = coord;
-    r->turns = pv_coord_turns(coord);
-    for (size_t i = 0; i < PV_RELAY_LISTENERS; i++)
-        r->listeners[i] = -1;
-    if (pv_udp_receiver_new(&r->rx, PV_TURNS_BATCH, PV_TURNS_DATAGRAM_MAX) < 0) {
-        free(r);
-        return PV_ERR_NOMEM;
-    }
-    *ret_relay = r;
-    return PV_OK;
+    r->core = core;
+    r->turns = pv_relaycore_turns(core);
+    r->udp = udp;
+    r->wake = r->news = -1;
+    int e = pv_udp_receiver_new(&r->clients, CLIENT_READS, READ_MAX);
+    if (e == PV_OK)
+        e = pv_udp_receiver_new(&r->peers, PEER_READS, READ_MAX);
+    if (e == PV_OK)
+        e = pv_poller_new(&r->poller);
+    if (e == PV_OK)
+        e = pv_event_open(&r->wake);
+    if (e == PV_OK)
+        e = pv_event_open(&r->news);
+    if (e == PV_OK)
+        e = pv_poller_add(r->poller, r->wake, WAKE_TAG);
+    if (e < 0)
+        pv_relay_free(r);
+    else
+        *ret_relay = r;
+    return e;
+}
+
+static struct sock *sock_of(struct pv_relay *r, uint32_t number)
+{
+    size_t i = number - PV_TURNS_RELAY0;
+    return number >= PV_TURNS_RELAY0 && i < r->n_socks ? r->socks[i] : NULL;
 }
 
 static void close_sock(struct pv_relay *r, uint32_t number)
 {
-    size_t i = number - PV_TURNS_RELAY0;
-    struct sock *s = i < r->n_socks ? r->socks[i] : NULL;
+    struct sock *s = sock_of(r, number);
     if (s == NULL)
         return; /* it could not be opened */
-    r->socks[i] = NULL;
-    pv_watch_free(s->watch);
+    r->socks[number - PV_TURNS_RELAY0] = NULL;
+    pv_poller_del(r->poller, s->fd);
     close(s->fd);
     free(s);
 }
@@ -63,93 +95,79 @@ struct pv_relay *pv_relay_free(struct pv_relay *relay)
 {
     if (relay == NULL)
         return NULL;
+    if (relay->started) {
+        atomic_store(&relay->stopping, true);
+        pv_event_raise(relay->wake);
+        pthread_join(relay->thread, NULL);
+    }
     for (size_t i = 0; i < relay->n_socks; i++)
         close_sock(relay, (uint32_t)(PV_TURNS_RELAY0 + i));
     free(relay->socks);
-    pv_udp_receiver_free(relay->rx);
+    pv_udp_receiver_free(relay->clients);
+    pv_udp_receiver_free(relay->peers);
+    pv_poller_free(relay->poller);
+    if (relay->wake >= 0)
+        close(relay->wake);
+    if (relay->news >= 0)
+        close(relay->news);
     free(relay);
     return NULL;
 }
 
-int pv_relay_add_listener(struct pv_relay *relay, uint32_t sock, int fd)
+void pv_relay_wake(struct pv_relay *relay)
 {
-    if (sock >= PV_RELAY_LISTENERS)
-        return PV_ERR_LIMIT;
-    relay->listeners[sock] = fd;
-    return PV_OK;
+    pv_event_raise(relay->wake);
+}
+
+int pv_relay_news_fd(const struct pv_relay *relay)
+{
+    return relay->news;
 }
 
 /* --- sending ------------------------------------------------------------------------------- */
 
 /* The descriptor for one output, its DF set as wanted; -1: gone. */
-static int fd_for(struct pv_relay *r, const struct pv_turns_out *out)
+static int fd_for(struct pv_relay *r, uint32_t number, bool df)
 {
-    if (out->sock < PV_RELAY_LISTENERS)
-        return r->listeners[out->sock];
-    size_t i = out->sock - PV_TURNS_RELAY0;
-    struct sock *s = out->sock >= PV_TURNS_RELAY0 && i < r->n_socks ? r->socks[i] : NULL;
+    if (number < pv_stunudp_count(r->udp))
+        return pv_stunudp_fd(r->udp, number);
+    struct sock *s = sock_of(r, number);
     if (s == NULL)
         return -1;
-    if (s->df != out->df && pv_udp_set_df(s->fd, s->family, out->df) == PV_OK)
-        s->df = out->df;
+    if (s->df != df && pv_udp_set_df(s->fd, s->family, df) == PV_OK)
+        s->df = df;
     return s->fd;
+}
+
+static void send_datagrams(struct pv_relay *r, const struct pv_turns_out *out, size_t n)
+{
+    struct pv_relayout *ro = &r->out;
+    pv_relayout_make(ro, out, n);
+    for (size_t i = 0, k; i < ro->n; i = k) {
+        for (k = i + 1; k < ro->n && ro->socks[k] == ro->socks[i] && ro->df[k] == ro->df[i];)
+            k++;
+        int fd = fd_for(r, ro->socks[i], ro->df[i]);
+        if (fd >= 0)
+            pv_udp_send(fd, &ro->msgs[i], k - i, &r->counts);
+    }
+    pv_relaystat_set(pv_turns_counters(r->turns), PV_RELAYSTAT_DROP_SEND,
+                     r->counts.full + r->counts.too_big + r->counts.failed);
 }
 
 static void send_all(struct pv_relay *r)
 {
-    struct pv_udp_out batch[PV_TURNS_BATCH];
     size_t n = 0;
     const struct pv_turns_out *out = pv_turns_out(r->turns, &n);
-    for (size_t i = 0; i < n;) {
-        size_t k = 0;
-        if (out[i].stream != 0) {
-            pv_coord_relay_stream(r->coord, &out[i++]);
-            continue;
-        }
-        uint32_t sock = out[i].sock;
-        bool df = out[i].df;
-        int fd = fd_for(r, &out[i]);
-        for (; i < n && out[i].stream == 0 && out[i].sock == sock && out[i].df == df; i++)
-            batch[k++] =
-                (struct pv_udp_out){.dst = out[i].dst, .local = out[i].local, .data = out[i].data};
-        if (fd >= 0)
-            pv_udp_send(fd, batch, k, &r->counts);
+    for (size_t i = 0; i < n; i++) {
+        if (out[i].stream != 0)
+            pv_relaycore_to_stream(r->core, &out[i]);
     }
-}
-
-void pv_relay_from_stream(struct pv_relay *relay)
-{
-    struct pv_turns_out out;
-    while (pv_coord_poll_datagram(relay->coord, &out) == PV_OK) {
-        const struct pv_udp_out one = {.dst = out.dst, .local = out.local, .data = out.data};
-        int fd = fd_for(relay, &out);
-        if (fd >= 0)
-            pv_udp_send(fd, &one, 1, &relay->counts);
-    }
+    if (n > 0)
+        send_datagrams(r, out, n);
+    pv_turns_sent(r->turns);
 }
 
 /* --- relay sockets --------------------------------------------------------------------------- */
-
-static void on_peers(void *ctx, unsigned ready, pv_ns now)
-{
-    struct sock *s = ctx;
-    struct pv_udp_in *in = NULL;
-    struct pv_turns_in batch[PV_TURNS_BATCH];
-    size_t n = 0;
-    size_t k = 0;
-    (void)ready;
-    if (pv_udp_recv(s->relay->rx, s->fd, &in, &n) < 0)
-        return;
-    for (size_t i = 0; i < n && i < PV_TURNS_BATCH; i++) {
-        if (!in[i].cut)
-            batch[k++] = (struct pv_turns_in){.src = in[i].src,
-                                              .local = in[i].local,
-                                              .sock = s->number,
-                                              .ptr = in[i].ptr,
-                                              .len = in[i].len};
-    }
-    pv_relay_batch(s->relay, batch, k, now);
-}
 
 /* Room for the slot of that number. */
 static int grow(struct pv_relay *r, size_t i)
@@ -173,19 +191,19 @@ static int grow(struct pv_relay *r, size_t i)
 
 static int open_sock(struct pv_relay *r, const struct pv_turns_socket *op)
 {
-    static const struct pv_udp_opts opts = {0};
+    static const struct pv_udp_opts opts = {.gro = true};
     size_t i = op->sock - PV_TURNS_RELAY0;
     int e = grow(r, i);
     struct sock *s = e < 0 ? NULL : calloc(1, sizeof(*s));
     if (s == NULL)
         return PV_ERR_NOMEM;
-    *s = (struct sock){.relay = r, .number = op->sock, .family = op->addr.family, .fd = -1};
+    *s = (struct sock){.family = op->addr.family, .fd = -1};
     e = pv_udp_open(&op->addr, &opts, &s->fd);
     /* A relayed packet is fragmented unless its sender asked for DF (RFC 8656 s14). */
     if (e == PV_OK)
         e = pv_udp_set_df(s->fd, s->family, false);
     if (e == PV_OK)
-        e = pv_watch_new(&s->watch, r->loop, s->fd, PV_LOOP_READ, on_peers, s);
+        e = pv_poller_add(r->poller, s->fd, op->sock);
     if (e < 0) {
         if (s->fd >= 0)
             close(s->fd);
@@ -196,22 +214,204 @@ static int open_sock(struct pv_relay *r, const struct pv_turns_socket *op)
     return PV_OK;
 }
 
-void pv_relay_settle(struct pv_relay *relay, pv_ns now)
+/* Sends what there is, and opens and closes what the core wants. */
+static void settle(struct pv_relay *r, pv_ns now)
 {
     struct pv_turns_socket op;
-    while (pv_turns_poll_socket(relay->turns, &op) == PV_OK) {
+    send_all(r);
+    while (pv_turns_poll_socket(r->turns, &op) == PV_OK) {
         if (!op.open) {
-            close_sock(relay, op.sock);
+            close_sock(r, op.sock);
             continue;
         }
-        pv_turns_opened(relay->turns, op.sock, open_sock(relay, &op), now);
-        send_all(relay);
+        pv_turns_opened(r->turns, op.sock, open_sock(r, &op), now);
+        send_all(r);
     }
 }
 
-void pv_relay_batch(struct pv_relay *relay, const struct pv_turns_in *in, size_t n, pv_ns now)
+/* What the control thread says; to be heard before anything that came after it. */
+static void hear(struct pv_relay *r, pv_ns now)
 {
-    pv_turns_batch(relay->turns, in, n, now);
-    send_all(relay);
-    pv_relay_settle(relay, now);
+    if (!pv_relaycore_has_commands(r->core))
+        return;
+    send_all(r);
+    while (pv_relaycore_step(r->core, now))
+        settle(r, now);
+    settle(r, now); /* allocations that ended */
+}
+
+/* --- datagrams ----------------------------------------------------------------------------- */
+
+/* Datagrams on their way to the core, of one read. */
+struct batch {
+    struct pv_relay *relay;
+    uint32_t sock;
+    pv_ns now;
+    struct pv_turns_in in[PV_TURNS_BATCH];
+    size_t n;
+    struct pv_stuns_reply replies[PV_TURNS_BATCH];
+    struct pv_udp_out out[PV_TURNS_BATCH];
+    size_t n_out;
+};
+
+static void pass_on(struct batch *b)
+{
+    struct pv_relay *r = b->relay;
+    size_t done = pv_turns_add(r->turns, b->in, b->n, b->now);
+    while (done < b->n) {
+        settle(r, b->now);
+        done += pv_turns_add(r->turns, b->in + done, b->n - done, b->now);
+    }
+    b->n = 0;
+}
+
+static void send_replies(struct batch *b)
+{
+    struct pv_relay *r = b->relay;
+    pv_udp_send(pv_stunudp_fd(r->udp, b->sock), b->out, b->n_out, &r->counts);
+    b->n_out = 0;
+}
+
+/* A datagram that is no TURN. */
+static void answer(struct batch *b, const struct pv_turns_in *in)
+{
+    struct pv_relay *r = b->relay;
+    struct pv_stuns_reply *reply = &b->replies[b->n_out];
+    struct pv_udp_out *out = &b->out[b->n_out];
+    struct pv_stuns_place place = pv_stunudp_place(r->udp, b->sock, &in->local);
+    size_t from = 0;
+    if (pv_relaycore_answer(r->core, &in->src, &place, pv_view(in->ptr, in->len), b->now, reply) <
+            0 ||
+        pv_stunudp_at(r->udp, &reply->from, &from) < 0)
+        return;
+    /* The address matters: a NAT or firewall tells senders apart by it. */
+    *out = (struct pv_udp_out){
+        .dst = reply->to, .local = reply->from, .data = pv_view(reply->buf, reply->len)};
+    if (from != b->sock) {
+        pv_udp_send(pv_stunudp_fd(r->udp, from), out, 1, &r->counts);
+        return;
+    }
+    b->n_out++;
+    if (b->n_out == PV_ARRAY_LEN(b->out))
+        send_replies(b);
+}
+
+static void take_datagram(struct batch *b, const struct pv_turns_in *in)
+{
+    if (b->sock < PV_TURNS_RELAY0 && !pv_turns_is_turn(pv_view(in->ptr, in->len))) {
+        answer(b, in);
+        return;
+    }
+    b->in[b->n++] = *in;
+    if (b->n == PV_ARRAY_LEN(b->in))
+        pass_on(b);
+}
+
+/* A read is one datagram, or many of one sender and size. */
+static void take_read(struct batch *b, const struct pv_udp_in *in)
+{
+    size_t step = in->segment == 0 ? in->len : in->segment;
+    size_t at = 0;
+    do {
+        struct pv_turns_in one = {.src = in->src,
+                                  .local = in->local,
+                                  .sock = b->sock,
+                                  .ptr = in->ptr + at,
+                                  .len = in->len - at < step ? in->len - at : step};
+        take_datagram(b, &one);
+        at += step;
+    } while (at < in->len);
+}
+
+static void serve(struct pv_relay *r, uint32_t sock, int fd, struct pv_udp_receiver *rx, pv_ns now)
+{
+    struct pv_udp_in *in = NULL;
+    struct batch b;
+    size_t n = 0;
+    if (pv_udp_recv(rx, fd, &in, &n) < 0)
+        return;
+    hear(r, now);
+    b.relay = r;
+    b.sock = sock;
+    b.now = now;
+    b.n = b.n_out = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!in[i].cut)
+            take_read(&b, &in[i]);
+    }
+    pass_on(&b);
+    if (b.n_out > 0)
+        send_replies(&b);
+}
+
+/* --- the thread ---------------------------------------------------------------------------- */
+
+static void on_ready(struct pv_relay *r, uint32_t tag, pv_ns now)
+{
+    if (tag == WAKE_TAG) {
+        pv_event_clear(r->wake);
+        hear(r, now);
+    } else if (tag < PV_TURNS_RELAY0) {
+        send_all(r); /* it may lie in what is read into now */
+        serve(r, tag, pv_stunudp_fd(r->udp, tag), r->clients, now);
+    } else {
+        const struct sock *s = sock_of(r, tag); /* it may have been closed meanwhile */
+        if (s != NULL)
+            serve(r, tag, s->fd, r->peers, now);
+    }
+}
+
+static pv_ns time_to_sleep(const struct pv_relay *r, pv_ns now)
+{
+    pv_ns next = pv_turns_next_timeout(r->turns);
+    return next <= now ? 0 : pv_min_ns(next - now, SLEEP_MAX);
+}
+
+static void raise_news(struct pv_relay *r)
+{
+    if (pv_relaylink_take_wake_control(pv_relaycore_link(r->core)))
+        pv_event_raise(r->news);
+}
+
+static void *run(void *arg)
+{
+    struct pv_relay *r = arg;
+    uint32_t tags[READY_MAX];
+    pv_ns now = pv_clock_now();
+    while (!atomic_load(&r->stopping)) {
+        size_t n = pv_poller_wait(r->poller, time_to_sleep(r, now), tags, READY_MAX);
+        now = pv_clock_now();
+        for (size_t i = 0; i < n; i++) {
+            on_ready(r, tags[i], now);
+            raise_news(r);
+        }
+        settle(r, now);
+        if (pv_turns_next_timeout(r->turns) <= now) {
+            pv_turns_handle_timeout(r->turns, now);
+            settle(r, now);
+        }
+        raise_news(r);
+    }
+    return NULL;
+}
+
+int pv_relay_start(struct pv_relay *relay)
+{
+    sigset_t all;
+    sigset_t old;
+    for (size_t i = 0; i < pv_stunudp_count(relay->udp); i++) {
+        int e = pv_poller_add(relay->poller, pv_stunudp_fd(relay->udp, i), (uint32_t)i);
+        if (e < 0)
+            return e;
+    }
+    /* Signals belong to the control thread's signalfd. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int e = pthread_create(&relay->thread, NULL, run, relay);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (e != 0)
+        return -e;
+    pthread_setname_np(relay->thread, "relay");
+    relay->started = true;
+    return PV_OK;
 }

@@ -1,36 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * relay.h - the relay's sockets: moves datagrams between them and the core's TURN server, opens and
- * closes relay sockets as it asks. Decides nothing. One thread.
+ * relay.h - the relay's thread: it owns the UDP ports of clients (stunudp.h), the relay sockets and
+ * the relay half of the core (relaycore.h), moves datagrams between them in batches, and decides
+ * nothing.
+ *
+ * The control thread speaks with it by the core's link and two eventfds; neither ever waits for the
+ * other. Commands are looked at after each read and before what was read is handled, so a removal
+ * counts for every datagram that comes after it. Each ready socket has one batch a turn.
  */
 #ifndef PV_COORD_RELAY_H
 #define PV_COORD_RELAY_H
 
-#include "base/addr.h"
 #include "base/pv.h"
-#include "coordinator/core/coord.h"
-#include "sys/loop.h"
-#include "sys/udp.h"
-
-enum {
-    PV_RELAY_LISTENERS = 32, /* sockets of clients, numbered from 0 */
-};
+#include "coordinator/core/relaycore.h"
+#include "coordinator/stunudp.h"
 
 struct pv_relay; /* opaque */
 
-/* loop and coord are borrowed until free. PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_relay_new(struct pv_relay **ret_relay, struct pv_loop *loop,
-                               struct pv_coord *coord);
-/* Closes the relay sockets; those of clients stay the caller's. NULL is fine. */
+/* core and udp are borrowed until free, and the thread's alone from start on. PV_ERR_NOMEM, -errno.
+ */
+PV_MUST_CHECK int pv_relay_new(struct pv_relay **ret_relay, struct pv_relaycore *core,
+                               struct pv_stunudp *udp);
+/* With all sockets of clients open: serves them. PV_ERR_NOMEM, -errno. */
+PV_MUST_CHECK int pv_relay_start(struct pv_relay *relay);
+/* Ends the thread and closes the relay sockets. NULL is fine; returns NULL. */
 struct pv_relay *pv_relay_free(struct pv_relay *relay);
 
-/* Clients reach socket number sock by fd. PV_ERR_LIMIT. */
-PV_MUST_CHECK int pv_relay_add_listener(struct pv_relay *relay, uint32_t sock, int fd);
-/* Datagrams of clients: pv_turns_is_turn() for each. At most PV_TURNS_BATCH. */
-void pv_relay_batch(struct pv_relay *relay, const struct pv_turns_in *in, size_t n, pv_ns now);
-/* Sends what streams brought; call it after each of their bytes. */
-void pv_relay_from_stream(struct pv_relay *relay);
-/* Opens and closes what the core wants after any of its calls; once a turn is enough. */
-void pv_relay_settle(struct pv_relay *relay, pv_ns now);
+/* The control thread's: something waits in the link (pv_relaylink_take_wake_relay). */
+void pv_relay_wake(struct pv_relay *relay);
+/* Readable when the link has news; owned by the relay. Clear it (sys/event.h), then poll the link.
+ */
+int pv_relay_news_fd(const struct pv_relay *relay);
 
 #endif /* PV_COORD_RELAY_H */

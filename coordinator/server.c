@@ -14,10 +14,12 @@
 #include "base/text.h"
 #include "coordinator/cert.h"
 #include "coordinator/peerio.h"
+#include "coordinator/relay.h"
 #include "coordinator/stunudp.h"
 #include "coordinator/url.h"
 #include "sys/clock.h"
 #include "sys/entropy.h"
+#include "sys/event.h"
 #include "sys/loop.h"
 #include "sys/stream.h"
 #include "sys/udp.h"
@@ -73,8 +75,9 @@ struct pv_coordserver {
     struct pv_map map;
     struct peer *peers;
     uint64_t next_id;
-    struct pv_relay *relay;
     struct pv_stunudp *udp;
+    struct pv_relay *relay;
+    struct pv_watch *relay_watch;
     struct pv_coordcert cert;
     struct pv_coordurl_list tls_addrs; /* told to nodes */
     pv_ns cert_look_at, cert_warn_at;
@@ -136,13 +139,6 @@ static bool peer_io(struct peer *p, pv_ns now)
     return true;
 }
 
-/* n bytes in s->buf. */
-static void take_bytes(struct pv_coordserver *s, uint64_t id, size_t n, pv_ns now)
-{
-    pv_coord_handle_bytes(s->coord, id, pv_view(s->buf, n), now);
-    pv_relay_from_stream(s->relay);
-}
-
 /* Somebody who wanted to speak TLS was turned away: said now and then, or it would be a flood. */
 static void warn_gate(struct pv_coordserver *s, pv_ns now)
 {
@@ -163,7 +159,7 @@ static void on_peer(void *ctx, unsigned ready, pv_ns now)
         return;
     int r = pv_peerio_read(&p->io, s->cert.ctx, s->buf, sizeof(s->buf), &n, now);
     if (r == PV_OK)
-        take_bytes(s, p->id, n, now);
+        pv_coord_handle_bytes(s->coord, p->id, pv_view(s->buf, n), now);
     else if (r == PV_ERR_AGAIN)
         (void)peer_io(p, now); /* a step of a handshake */
     else
@@ -267,6 +263,18 @@ static void submit(struct pv_coordserver *s, struct pv_storeop *op, pv_ns now)
     pv_coord_handle_job(s->coord, &refused, now);
 }
 
+/* --- the relay's thread ---------------------------------------------------------------------- */
+
+static void on_relay(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_coordserver *s = ctx;
+    int fd = pv_relay_news_fd(s->relay);
+    (void)ready;
+    pv_event_clear(fd);
+    if (!pv_coord_handle_relay(s->coord, now))
+        pv_event_raise(fd); /* there is more; first the others */
+}
+
 /* --- the turn ------------------------------------------------------------------------------ */
 
 /* What nodes are told, and people. */
@@ -348,12 +356,12 @@ static pv_ns turn(void *ctx, pv_ns now)
     pv_coord_handle_timeout(s->coord, now);
     end_overdue(s, now);
     look_at_cert(s, now);
-    pv_relay_settle(s->relay, now);
-    pv_relay_from_stream(s->relay); /* of bytes that had to wait */
     drain_ready(s, now);
     while (pv_coord_poll_job(s->coord, &op) == PV_OK)
         submit(s, op, now);
     drain_ready(s, now); /* what was refused at once */
+    if (pv_coord_wakes_relay(s->coord))
+        pv_relay_wake(s->relay);
     if (s->end_by == 0 && !s->accepting && now >= s->accept_at)
         watch_listeners(s, true);
     pv_ns next = pv_min_ns(pv_coord_next_timeout(s->coord), pv_tlsgate_next_timeout(&s->gate));
@@ -542,10 +550,27 @@ static int open_loop(struct pv_coordserver *s)
     if (r == PV_OK)
         r = pv_watch_new(&s->worker_watch, s->loop, pv_worker_fd(s->worker), PV_LOOP_READ,
                          on_worker, s);
+    return r;
+}
+
+static int open_relay(struct pv_coordserver *s)
+{
+    int r = pv_stunudp_new(&s->udp);
     if (r == PV_OK)
-        r = pv_relay_new(&s->relay, s->loop, s->coord);
+        r = pv_relay_new(&s->relay, pv_coord_relay(s->coord), s->udp);
     if (r == PV_OK)
-        r = pv_stunudp_new(&s->udp, s->loop, s->coord, s->relay);
+        r = pv_watch_new(&s->relay_watch, s->loop, pv_relay_news_fd(s->relay), PV_LOOP_READ,
+                         on_relay, s);
+    return r;
+}
+
+/* From here on the UDP ports and the relay belong to their thread. */
+static int start_relay(struct pv_coordserver *s, char ret_error[static PV_COORDSERVER_ERROR_MAX])
+{
+    int r = pv_relay_start(s->relay);
+    if (r < 0)
+        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "start the relay: %s",
+                 r > -1000 ? strerror(-r) : pv_strstatus(r));
     return r;
 }
 
@@ -571,6 +596,8 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
     int r = pv_tlsgate_init(&s->gate, &rng);
     if (r == PV_OK)
         r = open_loop(s);
+    if (r == PV_OK)
+        r = open_relay(s);
     if (r < 0)
         snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "start: %s",
                  r > -1000 ? strerror(-r) : pv_strstatus(r));
@@ -578,6 +605,8 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
         r = pv_coordcert_open(&s->cert, set, ret_error);
     if (r == PV_OK)
         r = open_listeners(s, set, ret_error);
+    if (r == PV_OK)
+        r = start_relay(s, ret_error);
     if (r < 0) {
         pv_coordserver_free(s);
         return r;
@@ -619,8 +648,9 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
     }
     pv_watch_free(s->worker_watch);
     pv_worker_free(s->worker);
-    pv_stunudp_free(s->udp);
+    pv_watch_free(s->relay_watch);
     pv_relay_free(s->relay);
+    pv_stunudp_free(s->udp);
     pv_watch_free(s->signal_watch);
     if (s->signals >= 0)
         close(s->signals);

@@ -16,13 +16,16 @@ enum {
 
 /* --- life ---------------------------------------------------------------------------------- */
 
-static int new_turns(struct pv_coord *c, const struct pv_coord_config *cfg)
+static int new_relay(struct pv_coord *c, const struct pv_coord_config *cfg)
 {
     struct pv_turns_config relay = {0};
     if (cfg->relay != NULL)
         relay = *cfg->relay;
     relay.coordinator_pk = cfg->sk + PV_SIGN_SEED_LEN;
-    return pv_turns_new(&c->turns, &relay, c->stuns, &c->rng);
+    int r = pv_relaycore_new(&c->relay, &relay, &c->rng);
+    if (r == PV_OK)
+        c->link = pv_relaycore_link(c->relay);
+    return r;
 }
 
 static uint32_t or_default(uint32_t value, uint32_t standard)
@@ -76,9 +79,7 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
         r = pv_bucket_table_new(&c->creates, SOURCE_SLOTS, c->limits.open_rate,
                                 c->limits.open_burst, rng);
     if (r == PV_OK)
-        r = pv_stuns_new(&c->stuns, rng);
-    if (r == PV_OK)
-        r = new_turns(c, cfg);
+        r = new_relay(c, cfg);
     if (r < 0) {
         pv_coord_free(c);
         return r;
@@ -107,9 +108,7 @@ struct pv_coord *pv_coord_free(struct pv_coord *c)
     pv_registry_done(&c->registry);
     pv_bucket_table_free(c->sources);
     pv_bucket_table_free(c->creates);
-    pv_turns_free(c->turns);
-    free(c->relayq);
-    pv_stuns_free(c->stuns);
+    pv_relaycore_free(c->relay);
     pv_heap_done(&c->timers);
     pv_secret_free(c->sk);
     pv_wipe(c->secret, sizeof(c->secret));
@@ -245,7 +244,7 @@ static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     bool spoke = s->bnode != NULL;
     pv_broker_leave(&c->broker, s, pv_coord_wall_us(c, now));
     if (spoke)
-        pv_turns_offline(c->turns, s->net->id, s->node, now);
+        pv_relaylink_offline(c->link, s->net->id, s->node);
     leave_net(s);
     if (spoke)
         wake_subscribers(c, s);
@@ -260,8 +259,7 @@ void pv_coord_end(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error
     pv_coord_mark_ready(c, s);
 }
 
-/* Like end, without a word: what came was no control channel, or there is no memory. */
-static void drop(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+void pv_coord_drop(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     retire(c, s, now);
     s->state = PV_CONN_CLOSING;
@@ -274,7 +272,7 @@ static void forget(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     retire(c, s, now);
     if (s->stun != NULL)
-        pv_turns_stream_closed(c->turns, s->id);
+        pv_relaylink_closed(c->link, s->id);
     unmark_ready(c, s);
     pv_heap_set(&c->timers, &s->timer, PV_NEVER);
     PV_MAP_DEL(c->conns, s);
@@ -322,7 +320,7 @@ static void stash(struct pv_coord *c, struct pv_conn *s, struct pv_view rest, pv
         return;
     uint8_t *in = rest.len > PV_CONN_IN_MAX ? NULL : malloc(rest.len);
     if (in == NULL) {
-        drop(c, s, now);
+        pv_coord_drop(c, s, now);
         return;
     }
     memcpy(in, rest.ptr, rest.len);
@@ -354,30 +352,22 @@ static void note_handshake(struct pv_conn *s)
         s->state = PV_CONN_HELLO;
 }
 
-/* Bytes of a stream that speaks STUN or TURN: the same answers as by UDP, out of the same buckets.
+/* Bytes of a stream that speaks STUN or TURN: the relay answers as by UDP, out of the same buckets.
  */
 static void feed_stun(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_ns now)
 {
     while (data.len > 0 && !is_blocked(s)) {
         size_t used = 0;
         struct pv_view message;
-        struct pv_stuns_reply reply;
         int r = pv_stunconn_handle_bytes(s->stun, data, &used, &message);
         if (r == PV_ERR_AGAIN)
             return;
-        if (r == PV_OK && pv_turns_enabled(c->turns) && pv_turns_is_turn(message)) {
-            pv_coord_relay_message(c, s, message.len, now);
-        } else {
-            if (r == PV_OK)
-                r = pv_stuns_answer(c->stuns, &s->source, NULL, message, now, &reply);
-            if (r == PV_OK)
-                r = pv_stunconn_put(s->stun, pv_view(reply.buf, reply.len));
-        }
         if (r < 0) {
             c->stats.failed++;
-            drop(c, s, now);
+            pv_coord_drop(c, s, now);
             return;
         }
+        pv_relaylink_message(c->link, s->id, &s->source, message);
         data = pv_view(data.ptr + used, data.len - used);
         pv_stunconn_next(s->stun);
     }
@@ -393,7 +383,7 @@ static void begin(struct pv_coord *c, struct pv_conn *s, uint8_t first, pv_ns no
     if (kind == PV_SNIFF_CONTROL || (kind == PV_SNIFF_STUN && pv_conn_become_stun(s) == PV_OK))
         return;
     c->stats.failed++;
-    drop(c, s, now);
+    pv_coord_drop(c, s, now);
 }
 
 static void feed(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_ns now)
@@ -413,7 +403,7 @@ static void feed(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_
         data = pv_view(data.ptr + used, data.len - used);
         if (r < 0) {
             c->stats.failed++;
-            drop(c, s, now);
+            pv_coord_drop(c, s, now);
             return;
         }
         note_handshake(s);
@@ -447,7 +437,7 @@ static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
     for (size_t i = 0; i < net->n_gone; i++) {
         struct pv_conn *s = pv_broker_find(&c->broker, net, net->gone[i]);
         const struct pv_member *m = pv_roster_known(net->roster, net->gone[i]);
-        pv_turns_gone(c->turns, net->id, net->gone[i]);
+        pv_relaylink_gone(c->link, net->id, net->gone[i]);
         if (s == NULL)
             continue;
         pv_request_push(c, s); /* the statement that ends it is its proof: it need not believe us */
@@ -486,7 +476,7 @@ void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data,
         return;
     s->last_rx = now;
     if (s->in_len > 0)
-        drop(c, s, now); /* the owner was told not to read */
+        pv_coord_drop(c, s, now); /* the owner was told not to read */
     else
         feed(c, s, data, now);
     pv_coord_mark_ready(c, s);
@@ -532,7 +522,7 @@ int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv
     if (s->state == PV_CONN_MEMBER)
         pv_request_push(c, s);
     if (s->state != PV_CONN_CLOSING && s->dead)
-        drop(c, s, now);
+        pv_coord_drop(c, s, now);
     ret_ready->id = s->id;
     ret_ready->kind = PV_COORD_READY_IO;
     if (s->state == PV_CONN_CLOSING && (s->dead || pv_conn_out(s).len == 0)) {
@@ -583,16 +573,6 @@ void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *res
     settle(c, now);
 }
 
-/* --- datagrams ----------------------------------------------------------------------------- */
-
-int pv_coord_handle_datagram(struct pv_coord *c, const struct pv_addr *src,
-                             const struct pv_stuns_place *place, struct pv_view datagram, pv_ns now,
-                             struct pv_stuns_reply *ret_reply)
-{
-    int r = pv_stuns_answer(c->stuns, src, place, datagram, now, ret_reply);
-    return r == PV_OK ? PV_OK : PV_ERR_AGAIN;
-}
-
 /* --- time and end -------------------------------------------------------------------------- */
 
 static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
@@ -602,7 +582,8 @@ static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
         pv_heap_set(&c->timers, &s->timer, deadline);
         return;
     }
-    if (pv_coord_relays(c, s)) {
+    if (s->relaying) { /* still? If not, the answer ends it */
+        pv_relaylink_ask(c->link, s->id);
         pv_heap_set(&c->timers, &s->timer, now + PV_S(PV_COORD_HELLO_S));
         return;
     }
@@ -630,12 +611,11 @@ void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now)
     struct pv_heap_node *node;
     while ((node = pv_heap_pop_due(&c->timers, now)) != NULL)
         conn_due(c, PV_CONTAINER_OF(node, struct pv_conn, timer), now);
-    pv_turns_handle_timeout(c->turns, now);
 }
 
 pv_ns pv_coord_next_timeout(const struct pv_coord *c)
 {
-    return pv_min_ns(pv_heap_next(&c->timers), pv_turns_next_timeout(c->turns));
+    return pv_heap_next(&c->timers);
 }
 
 void pv_coord_shutdown(struct pv_coord *c, pv_ns now)

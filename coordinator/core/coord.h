@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * coord.h - the whole coordinator as one pure machine: connections, networks, presence, signals,
- * STUN. The shell in coordinator/ and the simulator drive it. It composes
+ * coord.h - the control half of the coordinator as one pure machine: connections, networks,
+ * presence, signals. The shell in coordinator/ and the simulator drive it. It composes
  *
  *   conn      one connection: hello, requests, limits
  *   registry  networks and their rosters, reservations, receipts, store operations
  *   broker    who is online, subscriptions, signals
- *   stuns     answers to STUN Binding requests, by UDP and by stream
- *   turns     the relay; the owner drives its datagrams directly, see pv_coord_turns()
+ *   relaylink what it tells the relay half, and messages of TURN clients by stream
+ *
+ * and it owns the relay half (relaycore.h: STUN, TURN), which its owner drives beside it.
  *
  * The owner's turn is:
  *   now = one clock reading; pv_coord_set_wall(wall clock)
- *   feed what happened:  accept, handle_bytes, wrote, closed, handle_job, handle_datagram,
+ *   feed what happened:  accept, handle_bytes, wrote, closed, handle_job, handle_relay,
  *                        handle_timeout
  *   drain what it wants: poll_ready and poll_job, each until PV_ERR_AGAIN
  *   sleep until next_timeout() or something happens
@@ -25,9 +26,8 @@
 #include "base/addr.h"
 #include "base/log.h"
 #include "base/pv.h"
+#include "coordinator/core/relaycore.h"
 #include "coordinator/core/storeop.h"
-#include "coordinator/core/stuns.h"
-#include "coordinator/core/turns.h"
 #include "proto/ctlmsg.h"
 
 /* Every limit of the coordinator with its answer. Zero in the configuration = the default. */
@@ -120,28 +120,21 @@ PV_MUST_CHECK int pv_coord_poll_job(struct pv_coord *c, struct pv_storeop **ret_
 /* The answer to a polled operation, exactly once each; unknown ids are ignored. */
 void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *result, pv_ns now);
 
-/* --- datagrams (UDP 3478, 3479) ------------------------------------------------------------- */
-
-/* A datagram came from src to a place of ours: *ret_reply is the answer to a STUN request.
- * PV_ERR_AGAIN: no answer is due. */
-PV_MUST_CHECK int pv_coord_handle_datagram(struct pv_coord *c, const struct pv_addr *src,
-                                           const struct pv_stuns_place *place,
-                                           struct pv_view datagram, pv_ns now,
-                                           struct pv_stuns_reply *ret_reply);
+/* --- the relay ------------------------------------------------------------------------------- */
 
 /*
- * The relay, for its datagrams and sockets (turns.h): members, revocations, streams and its timers
- * are the coordinator's business. Output of it that names a stream goes to pv_coord_relay_stream();
- * its socket requests are to be drained after every call of handle_timeout and handle_bytes too.
+ * The relay half, which has what comes by UDP and its own sockets and timers (relaycore.h). The
+ * owner may run it on another thread, from before the first connection until before
+ * pv_coord_free(): this machine speaks with it by its link only.
  */
-struct pv_turns *pv_coord_turns(struct pv_coord *c);
+struct pv_relaycore *pv_coord_relay(struct pv_coord *c);
+/* Has the relay's owner to be woken? Once true for all that happened since the last call. */
+bool pv_coord_wakes_relay(struct pv_coord *c);
+/* What the relay has for connections by TCP; call it when its owner says so. False: there is more,
+ * call again after others had their turn. */
+PV_MUST_CHECK bool pv_coord_handle_relay(struct pv_coord *c, pv_ns now);
 /* What the relay has done and holds: for any thread, until pv_coord_free(). */
 const struct pv_relaystats *pv_coord_relay_stats(const struct pv_coord *c);
-void pv_coord_relay_stream(struct pv_coord *c, const struct pv_turns_out *out);
-/* A datagram that a stream wants sent, until the next call; drain after handle_bytes.
- * PV_ERR_AGAIN: none. */
-PV_MUST_CHECK int pv_coord_poll_datagram(struct pv_coord *c, struct pv_turns_out *ret_out);
-
 /* --- time and end -------------------------------------------------------------------------- */
 
 void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now);

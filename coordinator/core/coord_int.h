@@ -12,16 +12,6 @@
 #include "coordinator/core/mail.h"
 #include "coordinator/core/registry.h"
 
-/* Datagrams on their way from a stream to a socket. */
-enum {
-    PV_RELAYQ = 512, /* waiting at once: a read of small packets; what is beyond is dropped */
-};
-struct pv_relayq {
-    struct pv_turns_out out[PV_RELAYQ];
-    uint8_t data[PV_RELAYQ][PV_TURNS_DATAGRAM_MAX + 128];
-    size_t at, n; /* out[at..n) wait */
-};
-
 struct pv_coord {
     struct pv_rng rng;
     const struct pv_log *log;
@@ -48,9 +38,8 @@ struct pv_coord {
     struct pv_registry registry;
     struct pv_broker broker;
     struct pv_mail_desk mail;
-    struct pv_stuns *stuns;
-    struct pv_turns *turns;
-    struct pv_relayq *relayq; /* datagrams of TURN clients by stream; NULL until there is one */
+    struct pv_relaycore *relay; /* another thread's, but for its link: */
+    struct pv_relaylink *link;
     struct pv_bucket_table *sources; /* connections */
     struct pv_bucket_table *creates; /* networks, with --open */
     struct pv_coord_stats stats;     /* the counters of it */
@@ -74,10 +63,8 @@ struct pv_conn *pv_coord_find(const struct pv_coord *c, uint64_t id);
 
 /* --- coord_relay.c --------------------------------------------------------------------------- */
 
-/* A message of len bytes at s->stun->in. */
-void pv_coord_relay_message(struct pv_coord *c, struct pv_conn *s, size_t len, pv_ns now);
-/* Does this stream hold an allocation? */
-bool pv_coord_relays(const struct pv_coord *c, const struct pv_conn *s);
+/* Ends a connection without a word: what came was no control channel, or there is no memory. */
+void pv_coord_drop(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 
 /* --- request.c ------------------------------------------------------------------------------- */
 

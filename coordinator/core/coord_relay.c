@@ -1,79 +1,65 @@
 /* SPDX-License-Identifier: MIT */
-/* The relay's clients by stream: messages of a stream into the TURN server, its output out of it.
- */
-#include <stdlib.h>
-#include <string.h>
-
+/* The control half's end of the link to the relay: what it has for STUN and TURN by stream. */
 #include "coordinator/core/coord_int.h"
 
-struct pv_turns *pv_coord_turns(struct pv_coord *c)
+enum {
+    NEWS_A_TURN = 256, /* messages for streams, then the others have their turn */
+};
+
+struct pv_relaycore *pv_coord_relay(struct pv_coord *c)
 {
-    return c->turns;
+    return c->relay;
 }
 
 const struct pv_relaystats *pv_coord_relay_stats(const struct pv_coord *c)
 {
-    return pv_turns_counters(c->turns);
+    return pv_turns_counters(pv_relaycore_turns(c->relay));
 }
 
-/* What does not fit is dropped, as on any full line. */
-void pv_coord_relay_stream(struct pv_coord *c, const struct pv_turns_out *out)
+bool pv_coord_wakes_relay(struct pv_coord *c)
 {
-    struct pv_conn *s = pv_coord_find(c, out->stream);
-    if (s == NULL || s->stun == NULL || s->dead || s->state == PV_CONN_CLOSING)
+    return pv_relaylink_take_wake_relay(c->link);
+}
+
+/* Whoever holds an allocation has shown who it is: it is no guest, and lives as long as that. */
+static void note_holds(struct pv_coord *c, struct pv_conn *s, bool holds, pv_ns now)
+{
+    if (holds == s->relaying)
         return;
-    (void)!pv_stunconn_put(s->stun, out->data);
+    s->relaying = holds;
+    if (holds) {
+        c->n_guests--;
+        return;
+    }
+    c->n_guests++; /* again, and has as long as one to begin anew */
+    pv_heap_set(&c->timers, &s->timer, now + PV_S(PV_COORD_HELLO_S));
+}
+
+static void take_news(struct pv_coord *c, struct pv_conn *s, const struct pv_relaynews *news,
+                      pv_ns now)
+{
+    if (news->broken) {
+        c->stats.failed++;
+        pv_coord_drop(c, s, now);
+        return;
+    }
+    note_holds(c, s, news->holds, now);
+    /* What does not fit is dropped, as on any full line. */
+    if (pv_stunconn_put(s->stun, news->data) < 0)
+        pv_relaylink_dropped(c->link);
     pv_coord_mark_ready(c, s);
 }
 
-static void queue(struct pv_coord *c, const struct pv_turns_out *out)
+bool pv_coord_handle_relay(struct pv_coord *c, pv_ns now)
 {
-    if (c->relayq == NULL)
-        c->relayq = calloc(1, sizeof(*c->relayq));
-    struct pv_relayq *q = c->relayq;
-    if (q == NULL || q->n == PV_RELAYQ || out->data.len > sizeof(q->data[0]))
-        return;
-    memcpy(q->data[q->n], out->data.ptr, out->data.len);
-    q->out[q->n] = *out;
-    q->out[q->n].data = pv_view(q->data[q->n], out->data.len);
-    q->n++;
-}
-
-int pv_coord_poll_datagram(struct pv_coord *c, struct pv_turns_out *ret_out)
-{
-    struct pv_relayq *q = c->relayq;
-    if (q == NULL)
-        return PV_ERR_AGAIN;
-    if (q->at == q->n) {
-        q->at = 0;
-        q->n = 0;
-        return PV_ERR_AGAIN;
+    struct pv_relaynews news;
+    for (int i = 0; i < NEWS_A_TURN; i++) {
+        if (pv_relaylink_poll(c->link, &news) < 0)
+            return true;
+        struct pv_conn *s = pv_coord_find(c, news.stream);
+        if (s != NULL && s->stun != NULL && !s->dead && s->state != PV_CONN_CLOSING)
+            take_news(c, s, &news, now);
+        pv_relaylink_polled(c->link);
     }
-    *ret_out = q->out[q->at++];
-    return PV_OK;
-}
-
-bool pv_coord_relays(const struct pv_coord *c, const struct pv_conn *s)
-{
-    return s->stun != NULL && pv_turns_has_stream(c->turns, s->id);
-}
-
-void pv_coord_relay_message(struct pv_coord *c, struct pv_conn *s, size_t len, pv_ns now)
-{
-    const struct pv_turns_in in = {
-        .src = s->source, .stream = s->id, .ptr = s->stun->in, .len = len};
-    size_t n = 0;
-    pv_turns_batch(c->turns, &in, 1, now);
-    const struct pv_turns_out *out = pv_turns_out(c->turns, &n);
-    for (size_t i = 0; i < n; i++) {
-        if (out[i].stream != 0)
-            pv_coord_relay_stream(c, &out[i]);
-        else
-            queue(c, &out[i]);
-    }
-    /* Whoever holds an allocation has shown who it is: it is no guest any more. */
-    if (!s->relaying && pv_coord_relays(c, s)) {
-        s->relaying = true;
-        c->n_guests--;
-    }
+    return false;
 }

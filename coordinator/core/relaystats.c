@@ -16,6 +16,7 @@ const char *pv_relaystat_name(enum pv_relaystat what)
         [PV_RELAYSTAT_DROP_BANDWIDTH] = "drop_bandwidth",
         [PV_RELAYSTAT_DROP_MALFORMED] = "drop_malformed",
         [PV_RELAYSTAT_DROP_SEND] = "drop_send",
+        [PV_RELAYSTAT_DROP_RING] = "drop_ring",
         [PV_RELAYSTAT_DROP_STREAM] = "drop_stream",
         [PV_RELAYSTAT_MEMBERS] = "members",
         [PV_RELAYSTAT_MEMBER_ALLOCATIONS] = "member_allocations",

@@ -3,8 +3,9 @@
  * relaystats.h - what the relay has done and holds, in numbers that any thread may read at any
  * time.
  *
- * One thread writes (the relay's), by relaxed stores: each number is whole and never older than the
- * writer's last batch, but two of them may be of different batches. Nothing waits for anything.
+ * Each number has one writer, which uses relaxed stores: the thread of the relay, for DROP_STREAM
+ * that of the connections. A number is whole and current, but two of them may be of different
+ * moments. Nothing waits for anything.
  */
 #ifndef PV_RELAYSTATS_H
 #define PV_RELAYSTATS_H
@@ -29,7 +30,8 @@ enum pv_relaystat {
     PV_RELAYSTAT_DROP_BANDWIDTH,     /* over the limit of its user */
     PV_RELAYSTAT_DROP_MALFORMED,     /* not what it says it is, or too long */
     PV_RELAYSTAT_DROP_SEND,          /* the system did not take it: no room, no route */
-    PV_RELAYSTAT_DROP_STREAM, /* of or for a TURN connection: more than it is read or written */
+    PV_RELAYSTAT_DROP_RING,          /* for TURN connections: more than their thread takes */
+    PV_RELAYSTAT_DROP_STREAM,        /* of or for one: more than the relay takes, or it reads */
 
     /* What there is now. */
     PV_RELAYSTAT_MEMBERS,            /* members known: online, or their allocation still lives */
@@ -48,7 +50,7 @@ static inline uint64_t pv_relaystat_get(const struct pv_relaystats *s, enum pv_r
     return atomic_load_explicit(&s->value[what], memory_order_relaxed);
 }
 
-/* The writer only. */
+/* Its writer only. */
 static inline void pv_relaystat_set(struct pv_relaystats *s, enum pv_relaystat what, uint64_t value)
 {
     atomic_store_explicit(&s->value[what], value, memory_order_relaxed);

@@ -129,14 +129,14 @@ static void handle_hello(struct pv_coord *c, struct pv_conn *s, const struct pv_
     }
     m.u.welcome.have = pv_cnet_end(net);
     s->log_at = pv_cnet_seek(net, &h->have);
-    struct pv_turns_creds creds;
+    struct pv_turnauth_creds creds;
     if (pv_coord_enter(c, s, now) < 0) {
         refuse(s, msg, PV_CTL_E_FULL, explain(PV_CTL_E_FULL));
         pv_coord_end(c, s, PV_CTL_E_FULL, explain(PV_CTL_E_FULL), now);
         return;
     }
     /* Without a relay it is told so; everything else goes on. */
-    if (pv_turns_online(c->turns, net->id, s->node, now, &creds) == PV_OK) {
+    if (pv_relaylink_online(c->link, net->id, s->node, now, &creds) == PV_OK) {
         m.u.welcome.has_turn = true;
         m.u.welcome.turn = (struct pv_ctl_turn){.user = creds.user,
                                                 .password = creds.password,

@@ -178,3 +178,10 @@ void pv_turnauth_member(const struct pv_turnauth *a, struct pv_view member,
     (void)!pv_b64url_encode(pv_view(raw, PASSWORD_BYTES), ret_password, PV_TURNAUTH_PASSWORD_BUF);
     pv_wipe(raw, sizeof(raw));
 }
+
+void pv_turnauth_welcome(const struct pv_turnauth *a, struct pv_view member, uint32_t serial,
+                         pv_ns now, struct pv_turnauth_creds *ret_creds)
+{
+    pv_turnauth_member(a, member, ret_creds->user, ret_creds->password);
+    pv_turnauth_welcome_nonce(a, member, serial, now, ret_creds->nonce);
+}

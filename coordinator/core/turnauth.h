@@ -5,7 +5,7 @@
  *
  * A nonce is the RFC's cookie and the base64url form of {kind, expiry, serial, MAC}; the MAC is
  * keyed BLAKE2s over these and over what the nonce is bound to. Nothing is remembered about nonces
- * given out. Pure; a struct pv_turnauth belongs to one thread.
+ * given out. Pure; nothing changes a struct pv_turnauth after init, so any thread may use it.
  */
 #ifndef PV_TURNAUTH_H
 #define PV_TURNAUTH_H
@@ -71,5 +71,16 @@ PV_MUST_CHECK int pv_turnauth_userhash(const char *user, uint8_t ret_hash[static
 void pv_turnauth_member(const struct pv_turnauth *a, struct pv_view member,
                         char ret_user[static PV_TURNAUTH_USER_BUF],
                         char ret_password[static PV_TURNAUTH_PASSWORD_BUF]);
+
+/* What a member's welcome says; the nonce is good for one Allocate, then for its 5-tuple. */
+struct pv_turnauth_creds {
+    char user[PV_TURNAUTH_USER_BUF];
+    char password[PV_TURNAUTH_PASSWORD_BUF];
+    char nonce[PV_TURNAUTH_NONCE_BUF];
+};
+/* member: net and node, 48 bytes. Only a nonce of the serial that the TURN server was told last
+ * (pv_turns_online) will do. */
+void pv_turnauth_welcome(const struct pv_turnauth *a, struct pv_view member, uint32_t serial,
+                         pv_ns now, struct pv_turnauth_creds *ret_creds);
 
 #endif /* PV_TURNAUTH_H */

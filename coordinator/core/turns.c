@@ -258,8 +258,12 @@ static int new_member(struct pv_turns *t, const uint8_t *net, const uint8_t *nod
     return PV_OK;
 }
 
-int pv_turns_online(struct pv_turns *t, const uint8_t *net, const uint8_t *node, pv_ns now,
-                    struct pv_turns_creds *ret_creds)
+const struct pv_turnauth *pv_turns_auth(const struct pv_turns *t)
+{
+    return &t->auth;
+}
+
+int pv_turns_online(struct pv_turns *t, const uint8_t *net, const uint8_t *node, uint32_t serial)
 {
     if (!t->enabled)
         return PV_ERR_UNSUPPORTED;
@@ -268,12 +272,9 @@ int pv_turns_online(struct pv_turns *t, const uint8_t *net, const uint8_t *node,
     if (r < 0)
         return r;
     m->online = true;
-    m->serial++;
+    m->serial = serial;
     m->spent = false;
     pv_tmember_rearm(t, m);
-    struct pv_view who = pv_view(m->who, sizeof(m->who));
-    pv_turnauth_member(&t->auth, who, ret_creds->user, ret_creds->password);
-    pv_turnauth_welcome_nonce(&t->auth, who, m->serial, now, ret_creds->nonce);
     return PV_OK;
 }
 
@@ -292,6 +293,22 @@ void pv_turns_gone(struct pv_turns *t, const uint8_t *net, const uint8_t *node)
     struct pv_tmember *m = find_member(t, net, node);
     if (m != NULL)
         forget_member(t, m);
+}
+
+void pv_turns_forget(struct pv_turns *t)
+{
+    struct pv_tmember *m;
+    while ((m = any_of(&t->members)) != NULL)
+        forget_member(t, m);
+    for (size_t i = 0; i < t->ways.n_slots;) {
+        struct pv_talloc *a = t->ways.slots[i].entry;
+        if (a == NULL || a->way.stream == 0) {
+            i++;
+            continue;
+        }
+        pv_talloc_free(t, a);
+        i = 0; /* others have moved */
+    }
 }
 
 void pv_tmember_rearm(struct pv_turns *t, struct pv_tmember *m)
@@ -396,14 +413,25 @@ static void handle_one(struct pv_turns *t, const struct pv_turns_in *in, pv_ns n
         handle_stun(t, in, &way, now);
 }
 
-size_t pv_turns_batch(struct pv_turns *t, const struct pv_turns_in *in, size_t n, pv_ns now)
+size_t pv_turns_add(struct pv_turns *t, const struct pv_turns_in *in, size_t n, pv_ns now)
 {
-    if (n > PV_TURNS_BATCH)
-        n = PV_TURNS_BATCH;
-    t->n_out = 0;
+    size_t room = PV_TURNS_BATCH - t->n_out;
+    if (n > room)
+        n = room;
     for (size_t i = 0; t->enabled && i < n; i++)
         handle_one(t, &in[i], now);
     return n;
+}
+
+size_t pv_turns_batch(struct pv_turns *t, const struct pv_turns_in *in, size_t n, pv_ns now)
+{
+    t->n_out = 0;
+    return pv_turns_add(t, in, n, now);
+}
+
+void pv_turns_sent(struct pv_turns *t)
+{
+    t->n_out = 0;
 }
 
 bool pv_turns_is_turn(struct pv_view datagram)

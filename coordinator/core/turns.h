@@ -8,7 +8,8 @@
  *                 virtual, datagrams pass from allocation to allocation in memory, inside one
  *                 network; no permission is needed; the newest authenticated Allocate moves the
  *                 allocation, channels included; it lives while the node's control channel or its
- *                 TURN lifetime does. Credentials go out in welcome (pv_turns_online).
+ *                 TURN lifetime does. Credentials go out in welcome (turnauth.h); the owner
+ *                 says who is online.
  *   static users  stock clients: real relay sockets on random ports, which the owner opens and
  *                 closes when poll_socket asks; permissions, channels, quotas, judged peers.
  *
@@ -91,20 +92,19 @@ bool pv_turns_enabled(const struct pv_turns *t);
 
 /* --- members --------------------------------------------------------------------------------- */
 
-struct pv_turns_creds {
-    char user[PV_TURNAUTH_USER_BUF];
-    char password[PV_TURNAUTH_PASSWORD_BUF];
-    char nonce[PV_TURNAUTH_NONCE_BUF]; /* good for one Allocate, then for its 5-tuple */
-};
-
-/* A member's control channel is up; what it allocates with. net: 16 bytes, node: 32.
- * PV_ERR_UNSUPPORTED (no relay), PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_CRYPTO: no relay for it. */
+/* What members' credentials are made with, read only: whoever welcomes them may have a copy. */
+const struct pv_turnauth *pv_turns_auth(const struct pv_turns *t);
+/* A member's control channel is up: it may allocate with the nonce of this serial and no older one.
+ * net: 16 bytes, node: 32. PV_ERR_UNSUPPORTED (no relay), PV_ERR_LIMIT, PV_ERR_NOMEM,
+ * PV_ERR_CRYPTO: no relay for it. */
 PV_MUST_CHECK int pv_turns_online(struct pv_turns *t, const uint8_t *net, const uint8_t *node,
-                                  pv_ns now, struct pv_turns_creds *ret_creds);
+                                  uint32_t serial);
 /* Its control channel ended: the allocation lives as long as its TURN lifetime. */
 void pv_turns_offline(struct pv_turns *t, const uint8_t *net, const uint8_t *node, pv_ns now);
 /* It was revoked or left: credentials and allocation end at once. */
 void pv_turns_gone(struct pv_turns *t, const uint8_t *net, const uint8_t *node);
+/* All of them, and every allocation of a TURN connection: what was told about them got lost. */
+void pv_turns_forget(struct pv_turns *t);
 
 /* --- datagrams ------------------------------------------------------------------------------- */
 
@@ -130,6 +130,12 @@ struct pv_turns_out {
 bool pv_turns_is_turn(struct pv_view datagram);
 /* Handles up to PV_TURNS_BATCH datagrams, in order; returns how many. At most one output each. */
 size_t pv_turns_batch(struct pv_turns *t, const struct pv_turns_in *in, size_t n, pv_ns now);
+/* The same, behind the output there is: handles what its room allows, 0 when there is none. What
+ * comes from relay sockets is copied, so their buffers may be used again before the output is sent.
+ */
+size_t pv_turns_add(struct pv_turns *t, const struct pv_turns_in *in, size_t n, pv_ns now);
+/* The output has been sent. */
+void pv_turns_sent(struct pv_turns *t);
 /* What the last call wants sent. */
 const struct pv_turns_out *pv_turns_out(const struct pv_turns *t, size_t *ret_n);
 /* Does this TURN connection hold an allocation, or one that is being made? */

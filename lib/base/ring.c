@@ -103,6 +103,13 @@ int pv_ring_push(struct pv_ring *ring, struct pv_view head, struct pv_view body,
     return PV_OK;
 }
 
+size_t pv_ring_room(const struct pv_ring *ring)
+{
+    uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+    uint64_t reader = atomic_load_explicit(&ring->head, memory_order_acquire);
+    return ring->size - (size_t)(tail - reader);
+}
+
 int pv_ring_peek(struct pv_ring *ring, struct pv_view *ret_record)
 {
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);

@@ -21,6 +21,9 @@ struct pv_ring *pv_ring_free(struct pv_ring *ring); /* wipes the memory: records
  * *ret_was_empty (may be NULL): true when the reader had nothing before, so wake it. */
 PV_MUST_CHECK int pv_ring_push(struct pv_ring *ring, struct pv_view head, struct pv_view body,
                                bool *ret_was_empty);
+/* Writer: bytes not in use; the reader may free more at any time. A record takes its length, up to
+ * 15 bytes beside it, and at the end of the ring what is left there. */
+size_t pv_ring_room(const struct pv_ring *ring);
 /* Reader: the oldest record, in place (8-byte aligned), valid until pv_ring_pop(). PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_ring_peek(struct pv_ring *ring, struct pv_view *ret_record);
 void pv_ring_pop(struct pv_ring *ring); /* drops the record that peek gave */

@@ -37,7 +37,8 @@ struct world {
     struct pv_turns *turns;
     pv_ns now;
     int open_status;
-    struct pv_turns_creds members[MEMBERS]; /* the nonce is the member's last */
+    struct pv_turnauth_creds members[MEMBERS]; /* the nonce is the member's last */
+    uint32_t serial;
     bool known[MEMBERS];
     bool by_stream[CLIENTS];
     char static_nonce[PV_TURNAUTH_NONCE_BUF];
@@ -173,7 +174,12 @@ static void member_record(struct world *w, uint8_t what, uint8_t i)
     i %= MEMBERS;
     node_of(i, pk);
     if (what == 1) {
-        w->known[i] = pv_turns_online(w->turns, NET, pk, w->now, &w->members[i]) == PV_OK;
+        uint8_t who[48];
+        memcpy(who, NET, 16);
+        memcpy(who + 16, pk, 32);
+        w->known[i] = pv_turns_online(w->turns, NET, pk, ++w->serial) == PV_OK;
+        pv_turnauth_welcome(pv_turns_auth(w->turns), pv_view(who, sizeof(who)), w->serial, w->now,
+                            &w->members[i]);
     } else if (what == 2) {
         pv_turns_offline(w->turns, NET, pk, w->now);
     } else {

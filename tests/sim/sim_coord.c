@@ -296,17 +296,30 @@ static void send_turn(struct sim_coord *c, const struct pv_turns_out *out)
     struct pv_addr from = out->local;
     from.port = SIM_COORD_PORT;
     if (out->stream != 0)
-        pv_coord_relay_stream(c->core, out);
+        pv_relaycore_to_stream(pv_coord_relay(c->core), out);
     else
         (void)sim_net_send(c->net, c->host, &from, &out->dst, 0, out->data);
 }
 
-/* What streams want sent as datagrams. */
-static void send_datagrams(struct sim_coord *c)
+static void send_turns(struct sim_coord *c, struct pv_turns *turns)
 {
-    struct pv_turns_out out;
-    while (pv_coord_poll_datagram(c->core, &out) == PV_OK)
-        send_turn(c, &out);
+    size_t n = 0;
+    const struct pv_turns_out *out = pv_turns_out(turns, &n);
+    for (size_t i = 0; i < n; i++)
+        send_turn(c, &out[i]);
+}
+
+/* The relay half's turn: what it was told, its timers, and what it says. */
+static void run_relay(struct sim_coord *c, pv_ns now)
+{
+    struct pv_relaycore *relay = pv_coord_relay(c->core);
+    struct pv_turns *turns = pv_relaycore_turns(relay);
+    while (pv_relaycore_step(relay, now))
+        send_turns(c, turns);
+    if (now >= pv_turns_next_timeout(turns))
+        pv_turns_handle_timeout(turns, now);
+    while (!pv_coord_handle_relay(c->core, now))
+        ;
 }
 
 /* What waited, and what there is to write. */
@@ -320,7 +333,6 @@ static bool pump_conn(struct sim_coord *c, uint32_t stream, pv_ns now)
     while (conn->n_in > 0 && pv_coord_wants_bytes(c->core, id)) {
         size_t n = conn->n_in < 16384 ? conn->n_in : 16384;
         pv_coord_handle_bytes(c->core, id, pv_view(conn->in, n), now);
-        send_datagrams(c);
         memmove(conn->in, conn->in + n, conn->n_in -= n);
         moved = true;
     }
@@ -328,7 +340,6 @@ static bool pump_conn(struct sim_coord *c, uint32_t stream, pv_ns now)
     while ((out = pv_coord_out(c->core, id)).len > 0) {
         sim_net_write(c->net, stream, out);
         pv_coord_wrote(c->core, id, out.len, now);
-        send_datagrams(c);
         moved = true;
     }
     return moved;
@@ -356,6 +367,7 @@ static void drain(struct sim_coord *c, pv_ns now)
         if (round == MAX_ROUNDS)
             abort();
         serve(c, now);
+        run_relay(c, now);
         while (pv_coord_poll_ready(c->core, &ready, now) == PV_OK) {
             struct conn *conn = conn_of(c, (uint32_t)(ready.id - 1));
             moved = true;
@@ -375,7 +387,8 @@ static void drain(struct sim_coord *c, pv_ns now)
         for (size_t i = 0; i < c->n_conns; i++)
             moved = pump_conn(c, c->conns[i].stream, now) || moved;
     }
-    pv_ns next = pv_coord_next_timeout(c->core);
+    pv_ns next = pv_min_ns(pv_coord_next_timeout(c->core),
+                           pv_turns_next_timeout(pv_relaycore_turns(pv_coord_relay(c->core))));
     if (c->n_ops > 0)
         next = pv_min_ns(next, c->ops[0].due);
     sim_net_timer(c->net, c->host, next);
@@ -446,17 +459,14 @@ void sim_coord_stop(struct sim_coord *c)
 static void take_turn(struct sim_coord *c, const struct sim_event *ev)
 {
     uint8_t buf[PV_TURNS_DATAGRAM_MAX];
-    struct pv_turns *turns = pv_coord_turns(c->core);
-    size_t n = 0;
+    struct pv_turns *turns = pv_relaycore_turns(pv_coord_relay(c->core));
     if (ev->data.len > sizeof(buf) || ev->local.port != SIM_COORD_PORT)
         return;
     memcpy(buf, ev->data.ptr, ev->data.len); /* it is rewritten in place */
     const struct pv_turns_in in = {
         .src = ev->remote, .local = ev->local, .ptr = buf, .len = ev->data.len};
     pv_turns_batch(turns, &in, 1, ev->now);
-    const struct pv_turns_out *out = pv_turns_out(turns, &n);
-    for (size_t i = 0; i < n; i++)
-        send_turn(c, &out[i]);
+    send_turns(c, turns);
 }
 
 static void take_datagram(struct sim_coord *c, const struct sim_event *ev)
@@ -470,7 +480,8 @@ static void take_datagram(struct sim_coord *c, const struct sim_event *ev)
     bool first = ev->local.port == SIM_COORD_PORT;
     place.other.port = first ? SIM_COORD_PORT + 1 : SIM_COORD_PORT;
     if ((first || ev->local.port == SIM_COORD_PORT + 1) &&
-        pv_coord_handle_datagram(c->core, &ev->remote, &place, ev->data, ev->now, &reply) == PV_OK)
+        pv_relaycore_answer(pv_coord_relay(c->core), &ev->remote, &place, ev->data, ev->now,
+                            &reply) == PV_OK)
         (void)sim_net_send(c->net, c->host, &reply.from, &reply.to, 0,
                            pv_view(reply.buf, reply.len));
 }

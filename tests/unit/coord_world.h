@@ -258,6 +258,26 @@ static inline bool cw_from_coord(struct cw *w, struct cw_client *c)
     return true;
 }
 
+/* The relay half hears and answers; returns how many datagrams it wants sent (none is kept). */
+static inline size_t cw_relay(struct cw *w)
+{
+    struct pv_relaycore *relay = pv_coord_relay(w->coord);
+    size_t datagrams = 0;
+    while (pv_relaycore_step(relay, w->now)) {
+        size_t n = 0;
+        const struct pv_turns_out *out = pv_turns_out(pv_relaycore_turns(relay), &n);
+        for (size_t i = 0; i < n; i++) {
+            if (out[i].stream != 0)
+                pv_relaycore_to_stream(relay, &out[i]);
+            else
+                datagrams++;
+        }
+    }
+    while (!pv_coord_handle_relay(w->coord, w->now))
+        ;
+    return datagrams;
+}
+
 /* Everything that can happen without time going on. */
 static inline void cw_pump(struct cw *w)
 {

@@ -353,10 +353,11 @@ static struct pv_view allocate_request(const struct pv_ctl_turn *turn, uint8_t *
     return pv_view(buf, len);
 }
 
-static size_t n_allocations(const struct cw *w)
+static size_t n_allocations(struct cw *w)
 {
     struct pv_turns_stats st;
-    pv_turns_stats(pv_coord_turns(w->coord), &st);
+    (void)cw_relay(w);
+    pv_turns_stats(pv_relaycore_turns(pv_coord_relay(w->coord)), &st);
     return st.allocations;
 }
 
@@ -369,7 +370,8 @@ static size_t allocate(struct cw *w, const struct pv_ctl_turn *turn)
                                    .local = pv_addr4(198, 51, 100, 10, 0),
                                    .ptr = buf,
                                    .len = request.len};
-    pv_turns_batch(pv_coord_turns(w->coord), &in, 1, w->now);
+    (void)cw_relay(w); /* what is said comes before what is sent then */
+    pv_turns_batch(pv_relaycore_turns(pv_coord_relay(w->coord)), &in, 1, w->now);
     return n_allocations(w);
 }
 
@@ -402,7 +404,8 @@ static void welcome_opens_the_relay_and_removal_closes_it(void **state)
         pv_statement_make(&st_rev, w->alice.id.sk, NULL, rev.raw, sizeof(rev.raw), &rev.len),
         PV_OK);
     assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
-    pv_turns_stats(pv_coord_turns(w->coord), &st);
+    (void)cw_relay(w);
+    pv_turns_stats(pv_relaycore_turns(pv_coord_relay(w->coord)), &st);
     assert_int_equal(st.allocations, 0);
     assert_int_equal(st.members, 1); /* alice */
     assert_int_equal(allocate(w, &m->u.welcome.turn), 0);
@@ -433,15 +436,15 @@ static void a_datagram_gets_its_answer(void **state)
     struct pv_stuns_reply reply;
     struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
     cw_start(w);
-    assert_int_equal(pv_coord_handle_datagram(w->coord, &src, &place,
-                                              pv_view(request, sizeof(request)), w->now, &reply),
-                     PV_OK);
+    struct pv_relaycore *relay = pv_coord_relay(w->coord);
+    assert_int_equal(
+        pv_relaycore_answer(relay, &src, &place, pv_view(request, sizeof(request)), w->now, &reply),
+        PV_OK);
     assert_int_equal(reply.len, 32);
     assert_true(pv_addr_equal(&reply.from, &place.local));
     assert_true(pv_addr_equal(&reply.to, &src));
-    assert_int_equal(
-        pv_coord_handle_datagram(w->coord, &src, &place, pv_view("hello", 5), w->now, &reply),
-        PV_ERR_AGAIN);
+    assert_int_equal(pv_relaycore_answer(relay, &src, &place, pv_view("hello", 5), w->now, &reply),
+                     PV_ERR_AGAIN);
     cw_free(w);
 }
 
@@ -452,10 +455,12 @@ static size_t by_stream(struct cw *w, uint64_t id, struct pv_view bytes, uint8_t
     struct pv_view v;
     assert_true(pv_coord_wants_bytes(w->coord, id));
     pv_coord_handle_bytes(w->coord, id, bytes, w->now);
+    assert_int_equal(cw_relay(w), 0);
     while ((v = pv_coord_out(w->coord, id)).len > 0) {
         assert_true(n < cap);
         out[n++] = v.ptr[0];
         pv_coord_wrote(w->coord, id, 1, w->now);
+        assert_int_equal(cw_relay(w), 0);
     }
     return n;
 }
@@ -527,7 +532,6 @@ static void a_stream_that_relays_stays_open(void **state)
     uint8_t out[1024];
     uint8_t send[128];
     struct pv_stun_writer sw;
-    struct pv_turns_out datagram;
     struct pv_stun_msg msg;
     size_t len = 0;
     struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
@@ -563,17 +567,46 @@ static void a_stream_that_relays_stays_open(void **state)
     assert_int_equal(pv_turn_indication_parse(pv_view(out, len), PV_TURN_DATA, &peer, &data),
                      PV_OK);
     assert_true(pv_view_equal(data, pv_view("hello", 5)));
-    assert_int_equal(pv_coord_poll_datagram(w->coord, &datagram), PV_ERR_AGAIN);
 
     for (int i = 0; i < 5; i++) {
         w->now += PV_S(PV_COORD_HELLO_S);
         pv_coord_handle_timeout(w->coord, w->now);
+        (void)cw_relay(w);
     }
     assert_true(pv_coord_wants_bytes(w->coord, 900));
     assert_false(pv_coord_wants_bytes(w->coord, 901));
     /* The allocation outlives its stream; the next Allocate has it again. */
     pv_coord_closed(w->coord, 900, w->now);
     assert_int_equal(n_allocations(w), 1);
+    cw_free(w);
+}
+
+static void a_stream_whose_allocation_ended_is_closed(void **state)
+{
+    (void)state;
+    static const struct pv_turns_user users[] = {{"alice", "secret"}};
+    static const struct pv_turns_config relay = {.enabled = true, .users = users, .n_users = 1};
+    struct cw *w = cw_new(33);
+    struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
+    w->cfg.relay = &relay;
+    cw_start(w);
+    struct pv_relaylink *link = pv_relaycore_link(pv_coord_relay(w->coord));
+    assert_int_equal(pv_coord_accept(w->coord, 900, &src, w->now), PV_OK);
+    static const uint8_t unsigned_allocate[20] = {0, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1};
+    uint8_t out[512];
+    assert_true(by_stream(w, 900, pv_view(unsigned_allocate, 20), out, sizeof(out)) > 20);
+    /* The relay says that it holds one, and later, asked, that it does not. */
+    const struct pv_relaynews holds = {.stream = 900, .holds = true};
+    assert_true(pv_relaylink_tell(link, &holds, false));
+    assert_true(pv_coord_handle_relay(w->coord, w->now));
+    w->now += PV_S(PV_COORD_HELLO_S) + 1;
+    pv_coord_handle_timeout(w->coord, w->now);
+    assert_false(is_closed(w, 900));
+    (void)cw_relay(w);
+    assert_false(is_closed(w, 900));
+    w->now += PV_S(PV_COORD_HELLO_S) + 1;
+    pv_coord_handle_timeout(w->coord, w->now);
+    assert_true(is_closed(w, 900));
     cw_free(w);
 }
 
@@ -613,6 +646,7 @@ int main(void)
         cmocka_unit_test(a_datagram_gets_its_answer),
         cmocka_unit_test(a_stream_that_begins_with_stun_gets_its_answers_and_ends_in_time),
         cmocka_unit_test(a_stream_that_relays_stays_open),
+        cmocka_unit_test(a_stream_whose_allocation_ended_is_closed),
         cmocka_unit_test(a_stream_that_says_anything_else_than_binding_is_closed_without_a_word),
         cmocka_unit_test(shutting_down_says_bye_to_everybody),
     };

@@ -488,9 +488,8 @@ static void a_disabled_relay_says_nothing(void **state)
     struct tw_client c = tw_client(1, 1000);
     struct pv_turns *off = NULL;
     struct pv_turns_config cfg = {.coordinator_pk = TW_COORD_PK};
-    struct pv_turns_creds creds;
     assert_int_equal(pv_turns_new(&off, &cfg, w->stuns, &w->rng), PV_OK);
-    assert_int_equal(pv_turns_online(off, TW_NET, TW_COORD_PK, w->now, &creds), PV_ERR_UNSUPPORTED);
+    assert_int_equal(pv_turns_online(off, TW_NET, TW_COORD_PK, 1), PV_ERR_UNSUPPORTED);
     struct pv_turns *on = w->turns;
     w->turns = off;
     snprintf(c.user, sizeof(c.user), "x");
@@ -512,13 +511,9 @@ static void ten_thousand_allocations_come_and_go(void **state)
     struct pv_addr to = tw_virtual(251);
     for (uint32_t i = 0; i < 10000; i++) {
         struct tw_client c = tw_client((uint8_t)(i >> 14), (uint16_t)i);
-        struct pv_turns_creds creds;
         c.src.ip[1] = (uint8_t)(i >> 8);
         pv_store_be32(pk, i + 1);
-        assert_int_equal(pv_turns_online(w->turns, TW_NET, pk, w->now, &creds), PV_OK);
-        snprintf(c.user, sizeof(c.user), "%s", creds.user);
-        snprintf(c.password, sizeof(c.password), "%s", creds.password);
-        snprintf(c.nonce, sizeof(c.nonce), "%s", creds.nonce);
+        tw_welcome(w, &c, TW_NET, pk);
         c.src.port = (uint16_t)(i % 60000 + 1);
         assert_int_equal(tw_allocate(w, &c, 6), 0);
         pv_turns_offline(w->turns, TW_NET, pk, w->now);

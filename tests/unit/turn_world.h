@@ -25,6 +25,7 @@ struct tw {
     struct pv_turns *turns;
     pv_ns now;
     uint32_t next_id;
+    uint32_t serial; /* of the last welcome */
     uint8_t buf[PV_TURNS_BATCH][PV_TURNS_DATAGRAM_MAX];
     struct pv_turns_out out; /* the last answer */
     struct pv_stun_msg msg;  /* of it, if it is STUN */
@@ -284,16 +285,28 @@ static inline struct pv_addr tw_virtual(uint8_t i)
     return pv_turn_virtual_addr(TW_COORD_PK, pk);
 }
 
-/* Its control channel comes up: the client has what welcome gives. */
-static inline void tw_online(struct tw *w, struct tw_client *c, const uint8_t *net, uint8_t i)
+/* A member's control channel comes up: the client has what welcome gives. */
+static inline void tw_welcome(struct tw *w, struct tw_client *c, const uint8_t *net,
+                              const uint8_t *pk)
 {
-    uint8_t pk[32];
-    struct pv_turns_creds creds;
-    tw_node(i, pk);
-    assert_int_equal(pv_turns_online(w->turns, net, pk, w->now, &creds), PV_OK);
+    struct pv_turnauth_creds creds;
+    uint8_t who[48];
+    memcpy(who, net, 16);
+    memcpy(who + 16, pk, 32);
+    assert_int_equal(pv_turns_online(w->turns, net, pk, ++w->serial), PV_OK);
+    pv_turnauth_welcome(pv_turns_auth(w->turns), pv_view(who, sizeof(who)), w->serial, w->now,
+                        &creds);
     snprintf(c->user, sizeof(c->user), "%s", creds.user);
     snprintf(c->password, sizeof(c->password), "%s", creds.password);
     snprintf(c->nonce, sizeof(c->nonce), "%s", creds.nonce);
+}
+
+/* The same of node i. */
+static inline void tw_online(struct tw *w, struct tw_client *c, const uint8_t *net, uint8_t i)
+{
+    uint8_t pk[32];
+    tw_node(i, pk);
+    tw_welcome(w, c, net, pk);
 }
 
 /* A member with an allocation. */

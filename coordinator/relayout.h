@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * relayout.h - what the relay sends, brought into as few messages as the kernel needs: datagrams of
+ * one size from one socket to one destination become a run for UDP_SEGMENT, wherever they lie.
+ *
+ * A pure function of its input. The order of datagrams between two addresses is kept.
+ */
+#ifndef PV_COORD_RELAYOUT_H
+#define PV_COORD_RELAYOUT_H
+
+#include "coordinator/core/turns.h"
+#include "sys/udp.h"
+
+enum {
+    /* Bytes of a datagram in a run: a longer one may need to be fragmented, which runs cannot. */
+    PV_RELAYOUT_SEGMENT_MAX = 1452,
+    PV_RELAYOUT_RUN_MAX = 65000, /* bytes of a run */
+};
+
+struct pv_relayout {
+    size_t n;
+    uint32_t socks[PV_TURNS_BATCH]; /* of each message */
+    bool df[PV_TURNS_BATCH];
+    struct pv_udp_out msgs[PV_TURNS_BATCH];
+    struct pv_view parts[PV_TURNS_BATCH]; /* of the runs */
+};
+
+/* The outputs without a stream, at most PV_TURNS_BATCH; their data is pointed to. */
+void pv_relayout_make(struct pv_relayout *ro, const struct pv_turns_out *out, size_t n);
+
+#endif /* PV_COORD_RELAYOUT_H */
