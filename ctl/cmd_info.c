@@ -317,6 +317,21 @@ static void status_people(struct pv_table *t, const json_t *s)
     }
 }
 
+/* Who carries the packets. */
+static void status_datapath(struct pv_table *t, const json_t *s)
+{
+    char text[PV_SHOW_BUF];
+    const json_t *d = json_object_get(s, "datapath");
+    double workers = pv_json_real(d, "workers", 0), threads = pv_json_real(d, "threads", 0);
+    bool tcp = pv_json_bool(d, "tcp_offload"), udp = pv_json_bool(d, "udp_offload");
+    if (!json_is_object(d))
+        return;
+    snprintf(text, sizeof(text), "%.0f %s, %.0f %s, %.20s, offload: %s", workers,
+             workers > 1 ? "workers" : "worker", threads, threads > 1 ? "threads" : "thread",
+             pv_json_text(d, "aead", "?"), tcp ? udp ? "TCP and UDP" : "TCP" : "none");
+    row(t, "packets", PV_PLAIN, text);
+}
+
 /* Packets thrown away, by reason: on one line each. */
 static void status_drops(struct pv_table *t, const json_t *s)
 {
@@ -347,6 +362,7 @@ static int print_status(struct pv_cli *cli, const json_t *s)
     status_binding(&t, s);
     status_portmaps(&t, s);
     status_people(&t, s);
+    status_datapath(&t, s);
     status_drops(&t, s);
     if (pv_table_print(&t, cli->out, cli->colour) < 0)
         return no_memory(cli);

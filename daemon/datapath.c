@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -37,7 +38,6 @@ static void stop_threads(struct pv_datapath *dp, unsigned started)
 
 static int start_threads(struct pv_datapath *dp)
 {
-    static const char *const names[] = {"pv-tx", "pv-rx"};
     sigset_t all, old;
     unsigned started = 0;
     int e = 0;
@@ -48,7 +48,10 @@ static int start_threads(struct pv_datapath *dp)
         struct pv_lane *lane = &dp->lanes[started];
         e = pthread_create(&lane->thread, NULL, pv_lane_main, lane);
         if (e == 0) {
-            pthread_setname_np(lane->thread, names[lane->tx ? 0 : 1]);
+            char name[16];
+            snprintf(name, sizeof(name), dp->cfg.udp.n > 1 ? "pv-%s%u" : "pv-%s",
+                     lane->tx ? "tx" : "rx", lane->number);
+            pthread_setname_np(lane->thread, name);
             started++;
         }
     }
@@ -67,10 +70,11 @@ int pv_datapath_new(struct pv_datapath **ret_dp, const struct pv_datapath_config
     if (dp == NULL)
         return PV_ERR_NOMEM;
     dp->cfg = *cfg;
-    dp->tun_fd = dp->event_fd = -1;
-    dp->n_lanes = cfg->threads;
-    if (dp->n_lanes == 0 || dp->n_lanes > PV_DATAPATH_MAX_LANES)
-        dp->n_lanes = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 2 : 1;
+    dp->event_fd = -1;
+    dp->n_lanes = 2 * cfg->udp.n;
+    if (cfg->udp.n == 1 &&
+        (cfg->threads == 1 || (cfg->threads == 0 && sysconf(_SC_NPROCESSORS_ONLN) == 1)))
+        dp->n_lanes = 1;
     for (unsigned i = 0; i < dp->n_lanes; i++)
         dp->lanes[i].wake_fd = -1;
     int r = pv_event_open(&dp->event_fd);
@@ -99,26 +103,26 @@ struct pv_datapath *pv_datapath_free(struct pv_datapath *dp)
         pv_lane_done(&dp->lanes[i]);
     pv_qsbr_free(dp->qsbr);
     pv_ring_free(dp->inject);
-    if (dp->tun_fd >= 0)
-        close(dp->tun_fd);
+    pv_tun_close(&dp->tun);
     if (dp->event_fd >= 0)
         close(dp->event_fd);
     free(dp);
     return NULL;
 }
 
-int pv_datapath_set_tun(struct pv_datapath *dp, int tun_fd)
+int pv_datapath_set_tun(struct pv_datapath *dp, const struct pv_tun *tun)
 {
+    if (tun != NULL && tun->n < dp->cfg.udp.n)
+        return PV_ERR_LIMIT;
     if (dp->running)
         stop_threads(dp, dp->n_lanes);
-    if (dp->tun_fd >= 0)
-        close(dp->tun_fd);
-    dp->tun_fd = tun_fd;
-    dp->tun = pv_tun_set_offloads(tun_fd);
+    pv_tun_close(&dp->tun);
+    dp->tun = tun == NULL ? (struct pv_tun){.n = 0} : *tun;
+    dp->offloads = pv_tun_set_offloads(dp->tun.n == 0 ? -1 : dp->tun.read[0]);
     for (unsigned i = 0; i < dp->n_lanes; i++) {
         struct pv_lane *lane = &dp->lanes[i];
-        lane->join_tcp = dp->tun.tso;
-        lane->join_udp = dp->tun.uso;
+        lane->join_tcp = dp->offloads.tso;
+        lane->join_udp = dp->offloads.uso;
         pv_fp_worker_join(lane->worker, lane->join_tcp, lane->join_udp);
     }
     atomic_store(&dp->tun_gone, false);
@@ -207,7 +211,9 @@ void pv_datapath_pop_punt(struct pv_datapath *dp)
 
 struct pv_datapath_counts pv_datapath_counts(const struct pv_datapath *dp)
 {
-    struct pv_datapath_counts sum = {.tun = dp->tun,
+    struct pv_datapath_counts sum = {.tun = dp->offloads,
+                                     .workers = dp->cfg.udp.n,
+                                     .threads = dp->n_lanes,
                                      .aead = pv_fp_worker_aead(dp->lanes[0].worker)};
     for (unsigned i = 0; i < dp->n_lanes; i++) {
         const struct pv_lane_counts *c = &dp->lanes[i].counts;
@@ -219,6 +225,8 @@ struct pv_datapath_counts pv_datapath_counts(const struct pv_datapath *dp)
         sum.tun_failed += atomic_load_explicit(&c->tun_failed, memory_order_relaxed);
         sum.udp_calls += atomic_load_explicit(&c->udp_calls, memory_order_relaxed);
         sum.tun_calls += atomic_load_explicit(&c->tun_calls, memory_order_relaxed);
+        for (unsigned d = 0; d < PV_FP_DROP_REASONS; d++)
+            sum.drops[d] += pv_fp_drops(dp->lanes[i].worker, (enum pv_fp_drop)d);
         sum.punts_lost += atomic_load_explicit(&c->punts_lost, memory_order_relaxed);
     }
     return sum;

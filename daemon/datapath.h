@@ -2,10 +2,16 @@
 /*
  * datapath.h - the threads that carry packets: system calls around daemon/core/fastpath.
  *
- * A tx thread reads the TUN and sends UDP, an rx thread receives UDP and writes the TUN; with one
- * thread it does both. They drain what is there and never wait for a batch to fill. The control
- * thread, which alone calls the functions here, publishes snapshots, injects control packets and
- * takes punts; nothing is shared but snapshots (qsbr) and rings.
+ * A worker is a tx thread that reads the TUN and sends UDP, and an rx thread that receives UDP and
+ * writes the TUN; a single worker may be one thread that does both. They drain what is there and
+ * never wait for a batch to fill. The control thread, which alone calls the functions here,
+ * publishes snapshots, injects control packets and takes punts; nothing is shared but snapshots
+ * (qsbr), rings and counters.
+ *
+ * Of several workers each has a queue of the TUN, which gives it the flows of some hash, and a
+ * socket of the port, which gives it the transport data of its peers (pv_udp_open_group). What
+ * comes to worker 0 for another's peer, through relays, adopted sockets and streams, goes to that
+ * one's ring. One reader each and rings in between: packets of a flow keep their order.
  */
 #ifndef PV_DATAPATH_H
 #define PV_DATAPATH_H
@@ -15,13 +21,13 @@
 #include "daemon/relayio.h"
 #include "daemon/sockset.h"
 #include "sys/tun.h"
+#include "sys/udp.h"
 
 struct pv_datapath; /* opaque */
 
 struct pv_datapath_config {
-    int fd4;          /* UDP sockets, owned by the caller, open until pv_datapath_free() */
-    int fd6;          /* -1 = none */
-    unsigned threads; /* 1 or 2; 0 = as the machine has processors */
+    struct pv_udp_group udp; /* the caller's, open until pv_datapath_free(); udp.n = the workers */
+    unsigned threads;        /* of a single worker, 1 or 2; 0 = as the machine has processors */
     struct pv_relayio *relayio; /* streams to relays; borrowed; NULL: nothing goes by them */
 };
 
@@ -32,10 +38,11 @@ PV_MUST_CHECK int pv_datapath_new(struct pv_datapath **ret_dp,
  * NULL. */
 struct pv_datapath *pv_datapath_free(struct pv_datapath *dp);
 
-/* Takes the TUN's descriptor (closed here), -1 = none. The threads stop and start again around the
- * change; packets that wait for a path keep waiting. -errno: no thread could be started; the
- * datapath stands still until the next successful call. */
-PV_MUST_CHECK int pv_datapath_set_tun(struct pv_datapath *dp, int tun_fd);
+/* Takes the TUN's descriptors (closed here), NULL = none. PV_ERR_LIMIT: it has no queue for each
+ * worker, and nothing was taken. The threads
+ * stop and start again around the change; packets that wait for a path keep waiting. -errno: no
+ * thread could be started; the datapath stands still until the next successful call. */
+PV_MUST_CHECK int pv_datapath_set_tun(struct pv_datapath *dp, const struct pv_tun *tun);
 
 /* The other IPv4 sockets packets are carried on, all of them; more than PV_SOCKSET_MAX are ignored.
  * They are the caller's, who may close those that were taken out when this returns; the threads go
@@ -70,6 +77,8 @@ struct pv_datapath_counts {
     uint64_t tun_written, tun_failed; /* packets */
     uint64_t tun_calls;               /* writes, each of one packet or many */
     uint64_t punts_lost;              /* the control thread was too slow */
+    uint64_t drops[PV_FP_DROP_REASONS];
+    unsigned workers, threads; /* threads in all */
     struct pv_tun_offloads tun;
     const char *aead; /* the library that seals and opens */
 };

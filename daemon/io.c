@@ -25,6 +25,26 @@ void pv_io_begin(struct pv_io *io, pv_ns now)
     }
 }
 
+void pv_io_tell_datapath(struct pv_io *io)
+{
+    const struct pv_datapath_counts c = pv_datapath_counts(io->datapath);
+    const struct pv_relayio_counts relay = pv_relayio_counts(io->relayio);
+    struct pv_engine_datapath d = {
+        .workers = c.workers,
+        .threads = c.threads,
+        .aead = c.aead,
+        .tcp_offload = c.tun.tso,
+        .udp_offload = c.tun.uso,
+        .not_sent = c.udp_failed + io->udp.full + io->udp.too_big + io->udp.failed,
+        .not_written = c.tun_failed,
+        .not_handled = c.punts_lost,
+        .not_relayed = relay.dropped + relay.overrun,
+    };
+    _Static_assert(sizeof(d.drops) == sizeof(c.drops), "the same reasons");
+    memcpy(d.drops, c.drops, sizeof(d.drops));
+    pv_engine_set_datapath(io->cfg.engine, &d);
+}
+
 /* --- facts for the engine ------------------------------------------------------------------ */
 
 static void on_punts(void *ctx, unsigned ready, pv_ns now)
@@ -157,7 +177,7 @@ static bool drain_datagrams(struct pv_io *io)
     struct pv_engine_transmit tx;
     bool any = false;
     while (pv_engine_poll_transmit(io->cfg.engine, &tx) == PV_OK) {
-        int fd = tx.dst.family == PV_AF_INET6 ? io->cfg.udp6 : io->cfg.udp4;
+        int fd = tx.dst.family == PV_AF_INET6 ? io->cfg.udp.fd6[0] : io->cfg.udp.fd4[0];
         any = true;
         if (tx.router) {
             pv_io_router_send(io, &tx);
@@ -316,10 +336,10 @@ static pv_ns turn(void *ctx, pv_ns now)
 
 static int init(struct pv_io *io)
 {
-    struct pv_datapath_config dp = {.fd4 = io->cfg.udp4, .fd6 = io->cfg.udp6};
+    struct pv_datapath_config dp = {.udp = io->cfg.udp, .threads = io->cfg.threads};
     int r = pv_loop_new(&io->loop);
     if (r >= 0)
-        r = pv_relayio_new(&io->relayio, io->cfg.relay_ca_file);
+        r = pv_relayio_new(&io->relayio, io->cfg.udp.n, io->cfg.relay_ca_file);
     dp.relayio = io->relayio;
     if (r >= 0)
         r = pv_net_monitor_new(&io->monitor);

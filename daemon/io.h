@@ -14,6 +14,7 @@
 #include "daemon/core/engine.h"
 #include "daemon/store.h"
 #include "sys/helper.h"
+#include "sys/udp.h"
 
 struct pv_io; /* opaque */
 
@@ -22,10 +23,10 @@ struct pv_io_config {
     struct pv_store *store;   /* used by the store's thread from now on */
     struct pv_helper *helper; /* used by the helper's thread from now on */
     const struct pv_log *log;
-    int udp4;
-    int udp6;       /* -1 = none */
-    int ctl_fd;     /* listening unix socket */
-    int signals_fd; /* of pv_signals_open(): SIGTERM, SIGINT, SIGHUP */
+    struct pv_udp_group udp; /* a socket of each family for each worker */
+    unsigned threads;        /* of a single worker, as in struct pv_datapath_config */
+    int ctl_fd;              /* listening unix socket */
+    int signals_fd;          /* of pv_signals_open(): SIGTERM, SIGINT, SIGHUP */
     char tun_name[PV_JOB_IFNAME];
     int notify_fd;          /* of pv_helper_notify(); -1: no program is run */
     const char *state;      /* directory; received files wait in files/ below it */

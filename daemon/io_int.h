@@ -85,6 +85,8 @@ struct pv_io {
 
 /* Before anything is told to the engine in a turn: time and wall clock. */
 void pv_io_begin(struct pv_io *io, pv_ns now);
+/* Before a control client asks: what the packet threads did so far. */
+void pv_io_tell_datapath(struct pv_io *io);
 
 /* io_streams.c. Streams the engine asked for or that were accepted; listeners. */
 PV_MUST_CHECK int pv_io_streams_init(struct pv_io *io);

@@ -33,7 +33,7 @@ struct work {
     struct pv_job *job;
     bool own; /* ours, not the engine's: its result is not reported */
     struct pv_job_result result;
-    int tun_fd; /* IFACE_UP */
+    struct pv_tun tun; /* IFACE_UP */
 };
 
 static void result_error(struct pv_job_result *result, int status, const char *what,
@@ -59,7 +59,8 @@ static void run_store(void *ctx, void *const *items, size_t n)
 
 static int iface_up(struct pv_helper *helper, const struct pv_job_iface *job, struct work *w)
 {
-    struct pv_helper_iface iface = {.n_addrs = job->n_addrs, .mtu = job->mtu};
+    struct pv_helper_iface iface = {
+        .n_addrs = job->n_addrs, .mtu = job->mtu, .queues = (uint8_t)w->io->cfg.udp.n};
     char error[PV_HELPER_ERROR_MAX];
     _Static_assert(sizeof(iface.addrs) == sizeof(job->addrs), "both lists have one length");
     _Static_assert(sizeof(error) <= sizeof(w->result.error), "an error is not cut");
@@ -72,7 +73,7 @@ static int iface_up(struct pv_helper *helper, const struct pv_job_iface *job, st
     for (size_t i = 0; i < job->n_routes; i++)
         if (job->routes[i].bits > 0)
             iface.routes[iface.n_routes++] = job->routes[i];
-    int r = pv_helper_iface_up(helper, &iface, &w->tun_fd, error);
+    int r = pv_helper_iface_up(helper, &iface, &w->tun, error);
     memcpy(w->result.error, error, sizeof(error));
     return r;
 }
@@ -195,14 +196,15 @@ static void free_work(struct work *w)
 /* Takes the TUN's descriptor and listens on its addresses. */
 static void use_tun(struct pv_io *io, struct work *w)
 {
-    int r = pv_datapath_set_tun(io->datapath, w->tun_fd);
+    int r = pv_datapath_set_tun(io->datapath, &w->tun);
     if (r < 0) {
         result_error(&w->result, r, "start the packet threads", pv_strstatus(r));
         return;
     }
     struct pv_datapath_counts c = pv_datapath_counts(io->datapath);
-    pv_log(io->cfg.log, PV_LOG_INFO, "what=\"packets\" tcp-offload=%s udp-offload=%s aead=%s",
-           c.tun.tso ? "yes" : "no", c.tun.uso ? "yes" : "no", c.aead);
+    pv_log(io->cfg.log, PV_LOG_INFO,
+           "what=\"packets\" workers=%u threads=%u tcp-offload=%s udp-offload=%s aead=%s",
+           c.workers, c.threads, c.tun.tso ? "yes" : "no", c.tun.uso ? "yes" : "no", c.aead);
     if (w->result.error[0] != '\0') /* up all the same */
         pv_log(io->cfg.log, PV_LOG_WARN, "why=\"%s\"", w->result.error);
     io->tun_index = if_nametoindex(w->job->u.iface->name);
@@ -215,7 +217,7 @@ static void drop_tun(struct pv_io *io)
     pv_io_listen_overlay(io, NULL);
     pv_io_listen_dns(io, NULL);
     io->tun_index = 0;
-    int r = pv_datapath_set_tun(io->datapath, -1);
+    int r = pv_datapath_set_tun(io->datapath, NULL);
     if (r < 0)
         pv_log(io->cfg.log, PV_LOG_ERROR, "what=\"packet threads not started\" why=\"%s\"",
                pv_strstatus(r));
@@ -314,7 +316,7 @@ static void submit(struct pv_io *io, struct pv_job *job, bool own, pv_ns now)
     struct work *w = calloc(1, sizeof(*w));
     int r = PV_ERR_NOMEM;
     if (w != NULL) {
-        *w = (struct work){.io = io, .job = job, .own = own, .tun_fd = -1};
+        *w = (struct work){.io = io, .job = job, .own = own};
         r = pv_worker_submit(worker_for(io, job->kind), w);
     }
     if (r >= 0 && (job->kind == PV_JOB_IFACE_UP || job->kind == PV_JOB_IFACE_DOWN))
@@ -432,8 +434,7 @@ static void finish_worker(struct pv_worker *worker)
     pv_worker_finish(worker);
     while (pv_worker_take(worker, &item) == PV_OK) {
         struct work *w = item;
-        if (w->tun_fd >= 0)
-            close(w->tun_fd);
+        pv_tun_close(&w->tun);
         free_work(w);
     }
     pv_worker_free(worker);

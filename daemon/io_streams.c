@@ -240,9 +240,11 @@ static void on_stream(void *ctx, unsigned ready, pv_ns now)
         write_tail(st, now);
     else if (st->connecting)
         finish_connect(st, now);
-    else if ((ready & PV_LOOP_READ) != 0)
+    else if ((ready & PV_LOOP_READ) != 0) {
+        if (st->kind == PV_STREAM_CTL)
+            pv_io_tell_datapath(st->io);
         read_in(st, now); /* what can be written now as well is reported again in the next turn */
-    else
+    } else
         write_out(st, now);
 }
 

@@ -17,10 +17,11 @@ enum {
     UDP_BATCHES = 2,                /* recvmmsg calls a socket before the other one gets its turn */
     UDP_BUFFERS = 16,  /* a recvmmsg; each may hold many merged datagrams (DATAPATH: 8 do) */
     UDP_READ = 65536,  /* bytes of one */
-    STREAM_BATCH = 64, /* messages of streams to relays */
+    STREAM_BATCH = 64, /* messages of streams to relays, or of another worker */
     STREAM_BYTES = 256 << 10,
-    INJECT_BATCH = 64,   /* packets */
-    DATA_RING = 1 << 20, /* punts that carry bytes: a flood fills it, and more is dropped */
+    HANDED_RING = 1 << 20, /* more than worker 0 reads at a time */
+    INJECT_BATCH = 64,     /* packets */
+    DATA_RING = 1 << 20,   /* punts that carry bytes: a flood fills it, and more is dropped */
     FACT_RING = 1 << 20, /* punts that do not, and come once until re-armed: never behind a flood */
 };
 
@@ -55,7 +56,7 @@ static bool inject_round(struct pv_lane *lane, const struct pv_fp_snapshot *snap
 static struct pv_fp_packet packet_of(const struct pv_datapath *dp, const uint8_t *read, size_t len)
 {
     struct pv_fp_packet packet = {.data = read, .len = len};
-    if (!dp->tun.header)
+    if (!dp->offloads.header)
         return packet;
     if (len < PV_VNET_LEN || pv_vnet_decode(read, &packet.offload) < 0)
         packet.len = 0;
@@ -72,7 +73,7 @@ static bool tun_round(struct pv_lane *lane, const struct pv_fp_snapshot *snap, p
     while (n < TUN_BATCH && used <= TUN_BYTES) {
         uint8_t *at = lane->tun_buf + used;
         size_t len = 0;
-        int r = pv_tun_read(lane->dp->tun_fd, at, TUN_READ, &len);
+        int r = pv_tun_read(lane->dp->tun.read[lane->number], at, TUN_READ, &len);
         if (r == PV_ERR_CLOSED)
             pv_lane_lose_tun(lane->dp);
         if (r < 0)
@@ -130,31 +131,67 @@ static bool udp_round(struct pv_lane *lane, uint16_t sock, int fd, pv_ns now)
     return any;
 }
 
-/* Messages of streams to relays, copied out of the ring: they are opened in place, many at once. */
+/* Messages copied out of a ring: they are opened in place, many at once. */
+struct copies {
+    struct pv_fp_datagram datagrams[STREAM_BATCH];
+    size_t n, used;
+};
+
+static bool copy_fits(const struct copies *c, struct pv_view message)
+{
+    return c->n < STREAM_BATCH && c->used + message.len <= STREAM_BYTES;
+}
+
+static void add_copy(struct pv_lane *lane, struct copies *c, struct pv_fp_datagram head,
+                     struct pv_view message)
+{
+    head.data = lane->stream_buf + c->used;
+    head.len = message.len;
+    memcpy(head.data, message.ptr, message.len);
+    c->datagrams[c->n++] = head;
+    c->used += (message.len + 63) & ~(size_t)63; /* on cache lines of its own */
+}
+
+static bool rx_copies(struct pv_lane *lane, const struct copies *c, pv_ns now)
+{
+    const struct pv_fp_snapshot *snap = pv_qsbr_online(lane->dp->qsbr, lane->index);
+    for (size_t done = 0; done < c->n;) {
+        done += pv_fp_rx(lane->worker, snap, c->datagrams + done, c->n - done, now);
+        pv_lane_results(lane);
+    }
+    return c->n > 0;
+}
+
+/* What streams to relays gave. */
 static bool stream_round(struct pv_lane *lane, pv_ns now)
 {
     struct pv_relayio *io = lane->dp->cfg.relayio;
-    struct pv_fp_datagram datagrams[STREAM_BATCH];
+    struct copies c = {.n = 0};
     struct pv_view message;
-    size_t n = 0, used = 0;
     uint16_t stream = 0;
-    while (io != NULL && n < STREAM_BATCH && pv_relayio_peek(io, &stream, &message) == PV_OK &&
-           used + message.len <= STREAM_BYTES) {
-        memcpy(lane->stream_buf + used, message.ptr, message.len);
-        datagrams[n++] = (struct pv_fp_datagram){
-            .from = {.kind = PV_CARRIER_STREAM, .sock = stream},
-            .data = lane->stream_buf + used,
-            .len = message.len,
-        };
-        used += (message.len + 63) & ~(size_t)63; /* on cache lines of its own */
+    while (io != NULL && pv_relayio_peek(io, &stream, &message) == PV_OK &&
+           copy_fits(&c, message)) {
+        const struct pv_fp_datagram head = {.from = {.kind = PV_CARRIER_STREAM, .sock = stream}};
+        add_copy(lane, &c, head, message);
         pv_relayio_pop(io);
     }
-    const struct pv_fp_snapshot *snap = pv_qsbr_online(lane->dp->qsbr, lane->index);
-    for (size_t done = 0; done < n;) {
-        done += pv_fp_rx(lane->worker, snap, datagrams + done, n - done, now);
-        pv_lane_results(lane);
+    return rx_copies(lane, &c, now);
+}
+
+/* What worker 0 received for us. */
+static bool handed_round(struct pv_lane *lane, pv_ns now)
+{
+    struct copies c = {.n = 0};
+    struct pv_view record;
+    while (pv_ring_peek(lane->handed, &record) == PV_OK && copy_fits(&c, record)) {
+        struct pv_lane_handed head;
+        memcpy(&head, record.ptr, sizeof(head));
+        add_copy(lane, &c,
+                 (struct pv_fp_datagram){.from = head.from, .ecn = head.ecn, .handed = true},
+                 pv_view(record.ptr + sizeof(head), record.len - sizeof(head)));
+        pv_ring_pop(lane->handed);
     }
-    return n > 0;
+    return rx_copies(lane, &c, now);
 }
 
 /* Everything that is there now; true when there was something. */
@@ -166,30 +203,32 @@ static bool tx_round(struct pv_lane *lane, pv_ns now)
     if (published != lane->seen || now >= pv_fp_next_timeout(lane->worker))
         flush(lane, snap, now);
     lane->seen = published;
-    bool any = inject_round(lane, snap, now);
+    bool any = lane->number == 0 && inject_round(lane, snap, now);
     if (pv_lane_has_tun(dp))
         any = tun_round(lane, snap, now) || any;
     return any;
 }
 
 /* Everything that is there now; true when there was something. */
+static bool rx_round(struct pv_lane *lane, pv_ns now)
+{
+    const struct pv_datapath *dp = lane->dp;
+    struct pv_sockset_sock sock;
+    bool any = udp_round(lane, 0, dp->cfg.udp.fd4[lane->number], now);
+    any = udp_round(lane, 0, dp->cfg.udp.fd6[lane->number], now) || any;
+    if (lane->number != 0)
+        return handed_round(lane, now) || any;
+    for (size_t i = 0; i < PV_SOCKSET_MAX; i++)
+        any =
+            (pv_sockset_at(&dp->socks, i, &sock) && udp_round(lane, sock.id, sock.fd, now)) || any;
+    return stream_round(lane, now) || any;
+}
+
 static bool work_round(struct pv_lane *lane)
 {
     pv_ns now = pv_clock_now();
-    bool any = false;
-    if (lane->tx)
-        any = tx_round(lane, now);
-    if (lane->rx) {
-        const struct pv_datapath *dp = lane->dp;
-        struct pv_sockset_sock sock;
-        any = udp_round(lane, 0, dp->cfg.fd4, now) || any;
-        any = udp_round(lane, 0, dp->cfg.fd6, now) || any;
-        for (size_t i = 0; i < PV_SOCKSET_MAX; i++)
-            any = (pv_sockset_at(&dp->socks, i, &sock) && udp_round(lane, sock.id, sock.fd, now)) ||
-                  any;
-        any = stream_round(lane, now) || any;
-    }
-    return any;
+    bool any = lane->tx && tx_round(lane, now);
+    return (lane->rx && rx_round(lane, now)) || any;
 }
 
 /* Milliseconds for poll(), rounded up; -1 = for ever. */
@@ -206,17 +245,18 @@ static void wait_for_work(struct pv_lane *lane)
 {
     struct pv_datapath *dp = lane->dp;
     /* poll() passes over negative descriptors. */
-    int streams_fd = lane->rx && dp->cfg.relayio != NULL ? pv_relayio_rx_fd(dp->cfg.relayio) : -1;
+    bool gathers = lane->rx && lane->number == 0;
+    int streams_fd = gathers && dp->cfg.relayio != NULL ? pv_relayio_rx_fd(dp->cfg.relayio) : -1;
     struct pollfd fds[5 + PV_SOCKSET_MAX] = {
         {.fd = lane->wake_fd, .events = POLLIN},
-        {.fd = lane->tx && pv_lane_has_tun(dp) ? dp->tun_fd : -1, .events = POLLIN},
-        {.fd = lane->rx ? dp->cfg.fd4 : -1, .events = POLLIN},
-        {.fd = lane->rx ? dp->cfg.fd6 : -1, .events = POLLIN},
+        {.fd = lane->tx && pv_lane_has_tun(dp) ? dp->tun.read[lane->number] : -1, .events = POLLIN},
+        {.fd = lane->rx ? dp->cfg.udp.fd4[lane->number] : -1, .events = POLLIN},
+        {.fd = lane->rx ? dp->cfg.udp.fd6[lane->number] : -1, .events = POLLIN},
         {.fd = streams_fd, .events = POLLIN},
     };
     nfds_t n = 5;
     struct pv_sockset_sock sock;
-    for (size_t i = 0; lane->rx && i < PV_SOCKSET_MAX; i++)
+    for (size_t i = 0; gathers && i < PV_SOCKSET_MAX; i++)
         if (pv_sockset_at(&dp->socks, i, &sock))
             fds[n++] = (struct pollfd){.fd = sock.fd, .events = POLLIN};
     pv_qsbr_offline(dp->qsbr, lane->index);
@@ -245,7 +285,7 @@ void *pv_lane_main(void *arg)
         if (!work_round(lane))
             wait_for_work(lane);
     }
-    if (lane->tx)
+    if (lane->tx && lane->number == 0)
         send_rest(lane);
     pv_sockset_leave(&lane->dp->socks, lane->index);
     pv_qsbr_offline(lane->dp->qsbr, lane->index);
@@ -256,18 +296,27 @@ void *pv_lane_main(void *arg)
 
 int pv_lane_init(struct pv_lane *lane, struct pv_datapath *dp, unsigned index)
 {
-    *lane = (struct pv_lane){
-        .dp = dp, .index = index, .tx = index == 0, .rx = index + 1 == dp->n_lanes, .wake_fd = -1};
+    bool both = dp->n_lanes == 1;
+    *lane = (struct pv_lane){.dp = dp,
+                             .index = index,
+                             .number = index / 2,
+                             .tx = both || index % 2 == 0,
+                             .rx = both || index % 2 == 1,
+                             .wake_fd = -1};
     int r = pv_event_open(&lane->wake_fd);
     if (r >= 0)
         r = pv_fp_worker_new(&lane->worker);
-    if (r >= 0)
+    if (r >= 0) {
+        pv_fp_worker_share(lane->worker, lane->number, dp->cfg.udp.n);
         r = pv_ring_new(&lane->facts, FACT_RING);
+    }
     if (r >= 0)
         r = pv_ring_new(&lane->data, DATA_RING);
     if (r >= 0 && lane->rx)
         r = pv_udp_receiver_new(&lane->receiver, UDP_BUFFERS, UDP_READ);
-    if (r >= 0 && lane->rx && dp->cfg.relayio != NULL) {
+    if (r >= 0 && lane->rx && lane->number != 0)
+        r = pv_ring_new(&lane->handed, HANDED_RING);
+    if (r >= 0 && lane->rx && (lane->number != 0 || dp->cfg.relayio != NULL)) {
         lane->stream_buf = malloc(STREAM_BYTES);
         r = lane->stream_buf == NULL ? PV_ERR_NOMEM : PV_OK;
     }
@@ -285,6 +334,7 @@ void pv_lane_done(struct pv_lane *lane)
     pv_fp_worker_free(lane->worker);
     pv_ring_free(lane->facts);
     pv_ring_free(lane->data);
+    pv_ring_free(lane->handed);
     pv_udp_receiver_free(lane->receiver);
     if (lane->tun_buf != NULL)
         explicit_bzero(lane->tun_buf, TUN_BYTES + TUN_READ + 64);

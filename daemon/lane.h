@@ -15,7 +15,13 @@
 #include "sys/udp.h"
 
 enum {
-    PV_DATAPATH_MAX_LANES = 2,
+    PV_DATAPATH_MAX_LANES = 2 * PV_FP_MAX_WORKERS,
+};
+
+/* In the ring of another worker, before the sealed datagram. */
+struct pv_lane_handed {
+    struct pv_carrier from;
+    uint8_t ecn;
 };
 
 /* Written by the lane's thread, read by control. */
@@ -27,7 +33,8 @@ struct pv_lane_counts {
 /* One thread and what it owns. */
 struct pv_lane {
     struct pv_datapath *dp;
-    unsigned index; /* its qsbr worker */
+    unsigned index;  /* its qsbr worker */
+    unsigned number; /* of the pair it belongs to: its TUN queue, its sockets */
     bool tx, rx;
     pthread_t thread;
     int wake_fd;
@@ -36,6 +43,8 @@ struct pv_lane {
     uint8_t *tun_buf;                 /* tx: TUN_BYTES + TUN_READ */
     uint8_t *stream_buf;              /* rx: STREAM_BYTES */
     struct pv_ring *data, *facts;     /* to control */
+    struct pv_ring *handed;           /* rx, not of worker 0: from there */
+    bool handed_wake;                 /* worker 0's: that ring was empty */
     bool join_tcp, join_udp;          /* what the TUN takes as super-packets */
     uint64_t seen;                    /* the last publication whose packets were flushed */
     pv_ns next_roam_wait;
@@ -48,12 +57,12 @@ struct pv_datapath {
     struct pv_lane lanes[PV_DATAPATH_MAX_LANES];
     unsigned n_lanes;
     bool running;
-    int tun_fd; /* changes only while no thread runs, like the next */
-    struct pv_tun_offloads tun;
+    struct pv_tun tun; /* changes only while no thread runs, like the next */
+    struct pv_tun_offloads offloads;
     struct pv_sockset socks;
     int event_fd;
     struct pv_qsbr *qsbr;
-    struct pv_ring *inject; /* to the tx lane */
+    struct pv_ring *inject; /* to the first tx lane */
     struct pv_ring *peeked; /* where the punt of peek lies */
     _Atomic uint64_t published;
     _Atomic bool stopping;
@@ -68,7 +77,13 @@ static inline void pv_lane_add(_Atomic uint64_t *counter, uint64_t n)
 
 static inline bool pv_lane_has_tun(struct pv_datapath *dp)
 {
-    return dp->tun_fd >= 0 && !atomic_load_explicit(&dp->tun_gone, memory_order_relaxed);
+    return dp->tun.n > 0 && !atomic_load_explicit(&dp->tun_gone, memory_order_relaxed);
+}
+
+/* The lane that does this for worker number i. */
+static inline struct pv_lane *pv_lane_rx(struct pv_datapath *dp, unsigned i)
+{
+    return &dp->lanes[dp->n_lanes == 1 ? 0 : 2 * i + 1];
 }
 
 /* --- lane.c -------------------------------------------------------------------------------- */

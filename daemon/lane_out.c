@@ -29,13 +29,14 @@ static void send_family(struct pv_lane *lane, int fd, const struct pv_udp_out *o
 static void send_stream(struct pv_lane *lane, const struct pv_fp_send *sends, size_t n)
 {
     struct pv_relayio *io = lane->dp->cfg.relayio;
+    enum pv_relayio_sender sender = (enum pv_relayio_sender)(PV_RELAYIO_TX + lane->number);
     for (size_t i = 0; i < n; i++) {
-        if (io == NULL || pv_relayio_send(io, PV_RELAYIO_TX, sends[i].to->sock,
+        if (io == NULL || pv_relayio_send(io, sender, sends[i].to->sock,
                                           pv_view(sends[i].data, sends[i].len)) < 0)
             pv_fp_send_lost(lane->worker, &sends[i]);
     }
     if (io != NULL)
-        pv_relayio_flush(io, PV_RELAYIO_TX);
+        pv_relayio_flush(io, sender);
 }
 
 /* Order between the two families does not matter: a peer has one path. */
@@ -63,8 +64,8 @@ static void do_sends(struct pv_lane *lane, const struct pv_fp_send *sends, size_
                 send_family(lane, pv_sockset_fd(&lane->dp->socks, first->to->sock), &one, 1);
         }
         if (n4 == PV_UDP_BATCH || n6 == PV_UDP_BATCH || i == n) {
-            send_family(lane, lane->dp->cfg.fd4, out4, n4);
-            send_family(lane, lane->dp->cfg.fd6, out6, n6);
+            send_family(lane, lane->dp->cfg.udp.fd4[lane->number], out4, n4);
+            send_family(lane, lane->dp->cfg.udp.fd6[lane->number], out6, n6);
             n4 = n6 = 0;
         }
     }
@@ -78,18 +79,19 @@ void pv_lane_lose_tun(struct pv_datapath *dp)
     }
 }
 
-static int write_one(const struct pv_datapath *dp, const struct pv_join_out *write)
+static int write_one(const struct pv_lane *lane, const struct pv_join_out *write)
 {
+    const struct pv_datapath *dp = lane->dp;
     uint8_t header[PV_VNET_LEN];
     struct pv_view parts[PV_TUN_PARTS];
     size_t n = 0;
     pv_vnet_encode(header, &write->offload);
-    if (dp->tun.header)
+    if (dp->offloads.header)
         parts[n++] = pv_view(header, sizeof(header));
     parts[n++] = pv_view(write->data, write->len);
     for (const struct pv_join_piece *p = write->more; p != NULL; p = p->next)
         parts[n++] = p->bytes;
-    return pv_tun_write_parts(dp->tun_fd, parts, n);
+    return pv_tun_write_parts(dp->tun.write[lane->number], parts, n);
 }
 _Static_assert((int)PV_TUN_PARTS >= (int)PV_JOIN_TCP + 1 &&
                    (int)PV_TUN_PARTS >= (int)PV_JOIN_UDP + 1,
@@ -110,7 +112,7 @@ static void do_writes(struct pv_lane *lane, const struct pv_join_out *writes, si
     for (size_t i = 0; i < n; i++) {
         int r = PV_ERR_CLOSED;
         if (pv_lane_has_tun(lane->dp))
-            r = write_one(lane->dp, &writes[i]);
+            r = write_one(lane, &writes[i]);
         if (r == PV_ERR_CLOSED && pv_lane_has_tun(lane->dp))
             pv_lane_lose_tun(lane->dp);
         if (r == -EINVAL && writes[i].n_more > 0)
@@ -136,6 +138,27 @@ static void do_punts(struct pv_lane *lane, const struct pv_fp_punt *punts, size_
     }
     if (n > 0)
         pv_event_raise(lane->dp->event_fd);
+}
+
+/* The ring of each other worker has this lane alone as its writer: only worker 0 gets what is not
+ * its own (pv_udp_open_group), and from another it could overtake what went before. */
+static void do_handed(struct pv_lane *lane, const struct pv_fp_handed *handed, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct pv_lane *to = pv_lane_rx(lane->dp, handed[i].to);
+        const struct pv_lane_handed head = {.from = *handed[i].from, .ecn = handed[i].ecn};
+        bool was_empty = false;
+        if (lane->number != 0 ||
+            pv_ring_push(to->handed, pv_view(&head, sizeof(head)), handed[i].data, &was_empty) < 0)
+            pv_fp_handed_lost(lane->worker, &handed[i]);
+        to->handed_wake = to->handed_wake || was_empty;
+    }
+    for (unsigned i = 1; n > 0 && i < lane->dp->cfg.udp.n; i++) {
+        struct pv_lane *to = pv_lane_rx(lane->dp, i);
+        if (to->handed_wake)
+            pv_event_raise(to->wake_fd);
+        to->handed_wake = false;
+    }
 }
 
 static bool has_moved_peer(const struct pv_fp_results *r)
@@ -173,6 +196,7 @@ void pv_lane_results(struct pv_lane *lane)
     uint64_t published = atomic_load(&lane->dp->published);
     do_sends(lane, r.sends, r.n_sends);
     do_punts(lane, r.punts, r.n_punts);
+    do_handed(lane, r.handed, r.n_handed);
     if (r.n_punts > 0 && r.n_writes > 0 && has_moved_peer(&r))
         wait_for_roaming(lane, published);
     do_writes(lane, r.writes, r.n_writes);

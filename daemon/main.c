@@ -69,7 +69,8 @@ struct daemon {
     struct pv_store *store;
     struct pv_engine *engine;
     struct pv_io *io;
-    int lock_fd, ctl_fd, signals_fd, notify_fd, udp4, udp6;
+    int lock_fd, ctl_fd, signals_fd, notify_fd;
+    struct pv_udp_group udp;
 };
 
 /* One line on standard error; returns code. */
@@ -334,14 +335,14 @@ static int open_udp(struct daemon *d)
             return code;
     }
     if (d->port != 0) {
-        if (pv_helper_open_udp(d->helper, d->port, &d->udp4, &d->udp6, error) < 0)
+        if (pv_helper_open_udp(d->helper, d->port, d->settings.workers, &d->udp, error) < 0)
             return say(EXIT_FAILED, "%s", error);
         return EXIT_OK;
     }
     int r = PV_ERR_EXISTS;
     for (int i = 0; i < PORT_TRIES && r == PV_ERR_EXISTS; i++) {
         d->port = (uint16_t)(PORT_MIN + pv_rng_below(&d->rng, PORT_MAX - PORT_MIN + 1));
-        r = pv_helper_open_udp(d->helper, d->port, &d->udp4, &d->udp6, error);
+        r = pv_helper_open_udp(d->helper, d->port, d->settings.workers, &d->udp, error);
     }
     if (r < 0)
         return say(EXIT_FAILED, "%s", error);
@@ -399,7 +400,8 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .n_own_addrs = s->n_addrs,
         .mtu = s->mtu,
         .udp_port = d->port,
-        .has_udp6 = d->udp6 >= 0,
+        .has_udp6 = d->udp.fd6[0] >= 0,
+        .workers = d->udp.n,
         .portmap_off = s->portmap_off,
         .aes = pv_suite_aes_is_fast(),
         .predict_off = s->predict_off,
@@ -472,8 +474,8 @@ static int run(struct daemon *d)
         .store = d->store,
         .helper = d->helper,
         .log = &d->log,
-        .udp4 = d->udp4,
-        .udp6 = d->udp6,
+        .udp = d->udp,
+        .threads = d->settings.threads,
         .ctl_fd = d->ctl_fd,
         .signals_fd = d->signals_fd,
         .notify_fd = d->notify_fd,
@@ -536,8 +538,7 @@ static void finish(struct daemon *d)
     if (d->ctl_fd >= 0)
         unlink(d->socket);
     close_fd(d->ctl_fd);
-    close_fd(d->udp4);
-    close_fd(d->udp6);
+    pv_udp_group_close(&d->udp);
     close_fd(d->signals_fd);
     close_fd(d->notify_fd);
     pv_helper_stop(d->helper);
@@ -580,8 +581,7 @@ static int check(struct daemon *d)
 
 int main(int argc, char **argv)
 {
-    struct daemon d = {
-        .lock_fd = -1, .ctl_fd = -1, .signals_fd = -1, .notify_fd = -1, .udp4 = -1, .udp6 = -1};
+    struct daemon d = {.lock_fd = -1, .ctl_fd = -1, .signals_fd = -1, .notify_fd = -1};
     open_standard_streams();
     pv_settings_init(&d.settings);
     int code = read_flags(&d, argc, argv);

@@ -53,8 +53,8 @@ struct conn {
 };
 
 struct pv_relayio {
-    struct pv_ring *to[PV_RELAYIO_SENDERS];
-    bool wake[PV_RELAYIO_SENDERS]; /* the sender's own: the ring was empty */
+    struct pv_ring *to[PV_RELAYIO_SENDERS]; /* NULL: no such lane */
+    bool wake[PV_RELAYIO_SENDERS];          /* the sender's own: the ring was empty */
     struct pv_ring *rx, *events;
     int wake_fd, rx_fd, event_fd;
     pthread_t thread;
@@ -348,7 +348,8 @@ static bool drain(struct pv_relayio *io)
     for (size_t s = 0; s < PV_RELAYIO_SENDERS; s++) {
         struct pv_view record;
         unsigned n = 0;
-        while (n < RECORDS_A_TURN && pv_ring_peek(io->to[s], &record) == PV_OK) {
+        while (io->to[s] != NULL && n < RECORDS_A_TURN &&
+               pv_ring_peek(io->to[s], &record) == PV_OK) {
             take_record(io, record);
             pv_ring_pop(io->to[s]);
             n++;
@@ -426,7 +427,7 @@ static int start_thread(struct pv_relayio *io)
     return PV_OK;
 }
 
-int pv_relayio_new(struct pv_relayio **ret_io, const char *ca_file)
+int pv_relayio_new(struct pv_relayio **ret_io, unsigned tx_lanes, const char *ca_file)
 {
     char why[PV_TLS_ERROR_MAX];
     struct pv_relayio *io = calloc(1, sizeof(*io));
@@ -442,8 +443,8 @@ int pv_relayio_new(struct pv_relayio **ret_io, const char *ca_file)
         r = pv_tls_ctx_new_client(&io->tls_ctx, ca_file, why);
     if (r >= 0)
         r = pv_ring_new(&io->to[PV_RELAYIO_CONTROL], CONTROL_RING);
-    if (r >= 0)
-        r = pv_ring_new(&io->to[PV_RELAYIO_TX], TX_RING);
+    for (unsigned i = 0; r >= 0 && i < tx_lanes; i++)
+        r = pv_ring_new(&io->to[PV_RELAYIO_TX + i], TX_RING);
     if (r >= 0)
         r = pv_ring_new(&io->rx, RX_RING);
     if (r >= 0)

@@ -13,6 +13,7 @@
 #define PV_RELAYIO_H
 
 #include "base/pv.h"
+#include "daemon/core/fastpath.h"
 #include "daemon/core/relayway.h"
 
 enum {
@@ -24,10 +25,11 @@ enum {
 
 struct pv_relayio; /* opaque */
 
-/* Starts the thread. ca_file: PEM certificates of the authorities that are trusted, where a name is
- * what a server is known by; NULL: the system's. PV_ERR_REFUSED: it cannot be used (see
- * pv_tls_ctx_new_client()); PV_ERR_NOMEM, -errno. */
-PV_MUST_CHECK int pv_relayio_new(struct pv_relayio **ret_io, const char *ca_file);
+/* Starts the thread. tx_lanes: 1..PV_FP_MAX_WORKERS lanes send. ca_file: PEM certificates of the
+ * authorities that are trusted, where a name is what a server is known by; NULL: the system's.
+ * PV_ERR_REFUSED: it cannot be used (see pv_tls_ctx_new_client()); PV_ERR_NOMEM, -errno. */
+PV_MUST_CHECK int pv_relayio_new(struct pv_relayio **ret_io, unsigned tx_lanes,
+                                 const char *ca_file);
 /* Writes what is there as far as the kernel takes it, closes all streams, ends the thread. NULL is
  * fine; returns NULL. */
 struct pv_relayio *pv_relayio_free(struct pv_relayio *io);
@@ -50,8 +52,8 @@ PV_MUST_CHECK int pv_relayio_poll_event(struct pv_relayio *io, struct pv_relayio
 
 enum pv_relayio_sender {
     PV_RELAYIO_CONTROL,
-    PV_RELAYIO_TX, /* the lane that sends */
-    PV_RELAYIO_SENDERS,
+    PV_RELAYIO_TX, /* the first lane that sends, the others behind it */
+    PV_RELAYIO_SENDERS = PV_RELAYIO_TX + PV_FP_MAX_WORKERS,
 };
 /* One message for a stream, copied; padding is added. PV_ERR_NO_SPACE: dropped; PV_ERR_LIMIT: it is
  * too long. */

@@ -84,6 +84,18 @@ static int take_mtu(struct ctx *c)
     return PV_OK;
 }
 
+static int take_workers(struct ctx *c)
+{
+    uint64_t v = 0;
+    bool automatic = strcmp(c->value, "auto") == 0, single = strcmp(c->value, "single") == 0;
+    if (!automatic && !single && pv_u64_parse(c->value, 0, PV_FP_MAX_WORKERS, &v) < 0)
+        return bad(c, "workers: expected auto (or 0), single, or a number of pairs of threads "
+                      "from 1 to 8");
+    c->s->workers = v == 0 ? 1 : (unsigned)v;
+    c->s->threads = single ? 1 : v == 0 ? 0 : 2;
+    return PV_OK;
+}
+
 static int take_path(struct ctx *c, const char *why, char dst[static PV_SETTINGS_PATH_MAX])
 {
     if (c->value[0] != '/' || strlen(c->value) >= PV_SETTINGS_PATH_MAX)
@@ -352,6 +364,7 @@ static const struct key interface_keys[] = {
     {"port", take_port, false},
     {"mtu", take_mtu, false},
     {"private-key-file", take_private_key_file, false},
+    {"workers", take_workers, false},
 };
 static const struct key peer_keys[] = {
     {"public-key", take_public_key, false},
@@ -504,7 +517,8 @@ static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_
 
 void pv_settings_init(struct pv_settings *s)
 {
-    *s = (struct pv_settings){.mtu = PV_SETTINGS_MTU, .chat_store = true, .log_level = PV_LOG_INFO};
+    *s = (struct pv_settings){
+        .mtu = PV_SETTINGS_MTU, .workers = 1, .chat_store = true, .log_level = PV_LOG_INFO};
 }
 
 void pv_settings_done(struct pv_settings *s)

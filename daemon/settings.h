@@ -31,8 +31,10 @@ struct pv_settings {
     char tun_name[PV_JOB_IFNAME]; /* "" = not given */
     struct pv_prefix addrs[PV_SETTINGS_MAX_ADDRS];
     size_t n_addrs;
-    uint16_t port;                               /* 0 = not given */
-    uint16_t mtu;                                /* bytes */
+    uint16_t port;    /* 0 = not given */
+    uint16_t mtu;     /* bytes */
+    unsigned workers; /* 1..PV_FP_MAX_WORKERS */
+    unsigned threads; /* of a single worker, 1 or 2; 0 = as the machine has processors */
     char private_key_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
     struct pv_settings_peer *peers;              /* owned */
     size_t n_peers;

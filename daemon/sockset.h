@@ -15,8 +15,8 @@
 #include "base/pv.h"
 
 enum {
-    PV_SOCKSET_MAX = 8,     /* what hard NATs were crossed with, DESIGN 5 */
-    PV_SOCKSET_THREADS = 2, /* most that use a set */
+    PV_SOCKSET_MAX = 8,      /* what hard NATs were crossed with, DESIGN 5 */
+    PV_SOCKSET_THREADS = 16, /* most that use a set */
 };
 
 struct pv_sockset_sock {

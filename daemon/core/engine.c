@@ -52,6 +52,7 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->env.device = &e->device;
     e->env.fp = e->fp;
     e->env.mtu = e->mtu;
+    e->env.workers = cfg->workers;
     e->env.caps = (cfg->aes ? PV_DESC_CAP_AES : 0) | (cfg->chat_hold ? PV_DESC_CAP_HOLD : 0);
     e->env.wall_us = cfg->wall_us;
     e->env.wall_at = now;

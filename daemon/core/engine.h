@@ -123,6 +123,7 @@ struct pv_engine_config {
     uint16_t mtu;               /* of the TUN, bytes, 1420 */
     uint16_t udp_port;          /* of the main sockets */
     bool has_udp6;              /* the IPv6 socket is there */
+    unsigned workers;           /* of the datapath, 1..PV_FP_MAX_WORKERS; 0 counts as 1 */
     bool portmap_off;           /* routers are not asked to map the port */
     bool aes;                   /* this processor is good at AES-GCM: offer it to members */
     bool predict_off;           /* no attempts at hard NATs that predict ports */
@@ -153,6 +154,20 @@ void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now);
 
 /* What the workers hand up: datagrams that are not transport data, in-band packets, wishes. */
 void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now);
+
+/* The threads that carry packets, and what they dropped since they began. */
+struct pv_engine_datapath {
+    unsigned workers, threads; /* threads in all; 0 workers: nothing is known */
+    const char *aead;          /* the library that seals and opens; static */
+    bool tcp_offload, udp_offload;
+    uint64_t drops[PV_FP_DROP_REASONS];
+    uint64_t not_sent;    /* datagrams the kernel did not take */
+    uint64_t not_written; /* packets the TUN did not take */
+    uint64_t not_handled; /* for the control side, which was too slow */
+    uint64_t not_relayed; /* to and from streams to relays, which were full */
+};
+/* Whenever somebody may want to see it. */
+void pv_engine_set_datapath(struct pv_engine *e, const struct pv_engine_datapath *datapath);
 
 /* The whole picture, after it changed. n <= PV_ENGINE_MAX_LINKS (the shell cuts). */
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,

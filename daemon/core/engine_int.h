@@ -305,6 +305,7 @@ struct pv_engine {
     bool under_load;
     struct pv_fp_builder *fp;
     struct pv_peer_env env;
+    struct pv_engine_datapath datapath;
     struct pv_map peer_map;
     struct pv_peer *peers; /* members, by identity key */
     struct pv_peer *statics[PV_ENGINE_MAX_STATIC];

@@ -189,7 +189,7 @@ static void fill_network(struct pv_engine *e, struct pv_ctlapi_status *s, uint8_
 }
 
 enum {
-    CHAT_DROPS = 16, /* reasons of chat, at most */
+    OTHER_DROPS = 20, /* reasons of chat and of the shell, at most */
 };
 
 static size_t add_drop(size_t n, const char *name, uint64_t count, const char **names,
@@ -200,19 +200,22 @@ static size_t add_drop(size_t n, const char *name, uint64_t count, const char **
     return count > 0 ? n + 1 : n;
 }
 
+/* Of all packets, also those of nobody and of peers that have gone. */
+static size_t fill_packet_drops(const struct pv_engine *e, const char **names, uint64_t *counts)
+{
+    const struct pv_engine_datapath *d = &e->datapath;
+    size_t n = 0;
+    for (unsigned r = 0; r < PV_FP_DROP_REASONS; r++)
+        n = add_drop(n, pv_fp_drop_name((enum pv_fp_drop)r), d->drops[r], names, counts);
+    n = add_drop(n, "not-sent", d->not_sent, names, counts);
+    n = add_drop(n, "not-written", d->not_written, names, counts);
+    n = add_drop(n, "not-handled", d->not_handled, names, counts);
+    return add_drop(n, "not-relayed", d->not_relayed, names, counts);
+}
+
 static size_t fill_drops(struct pv_engine *e, const char **names, uint64_t *counts)
 {
-    size_t n = 0;
-    for (unsigned r = 0; r < PV_FP_DROP_REASONS; r++) {
-        uint64_t count = 0;
-        for (size_t slot = 0; slot < e->n_slots; slot++) {
-            struct pv_fp_live *l =
-                e->by_slot[slot] == NULL ? NULL : pv_fp_builder_live(e->fp, e->by_slot[slot]->id);
-            if (l != NULL)
-                count += atomic_load_explicit(&l->drops[r], memory_order_relaxed);
-        }
-        n = add_drop(n, pv_fp_drop_name((enum pv_fp_drop)r), count, names, counts);
-    }
+    size_t n = fill_packet_drops(e, names, counts);
     const struct pv_chatlink_counts chat = pv_chatlink_counts(e->chat);
     n = add_drop(n, "chat_frame", chat.bad_frames, names, counts);
     n = add_drop(n, "chat_flood", chat.floods, names, counts);
@@ -326,6 +329,26 @@ static json_t *with_relays(const struct pv_engine *e, json_t *status)
     return NULL;
 }
 
+static json_t *with_datapath(const struct pv_engine *e, json_t *status)
+{
+    const struct pv_engine_datapath *d = &e->datapath;
+    const struct pv_ctlapi_datapath datapath = {.workers = d->workers,
+                                                .threads = d->threads,
+                                                .aead = d->aead,
+                                                .tcp_offload = d->tcp_offload,
+                                                .udp_offload = d->udp_offload};
+    if (status == NULL || d->workers == 0 ||
+        pv_ctlapi_status_add_datapath(status, &datapath) == PV_OK)
+        return status;
+    json_decref(status);
+    return NULL;
+}
+
+void pv_engine_set_datapath(struct pv_engine *e, const struct pv_engine_datapath *datapath)
+{
+    e->datapath = *datapath;
+}
+
 /* The first relay that stands ready. */
 static const struct pv_relayway *shown_relay(const struct pv_engine *e)
 {
@@ -372,8 +395,8 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
     uint8_t head[PV_STATEMENT_HASH_LEN];
     struct problems problems = {.n = 0};
     struct pv_addr publics[PV_ICE_MAX_LOCAL];
-    const char *drop_names[PV_FP_DROP_REASONS + CHAT_DROPS];
-    uint64_t drop_counts[PV_FP_DROP_REASONS + CHAT_DROPS];
+    const char *drop_names[PV_FP_DROP_REASONS + OTHER_DROPS];
+    uint64_t drop_counts[PV_FP_DROP_REASONS + OTHER_DROPS];
     char coordinator[PV_HOSTPORT_BUF];
     char relay[PV_ADDR_TEXT];
 
@@ -399,5 +422,6 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
     s.drop_names = drop_names;
     s.drop_counts = drop_counts;
     json_t *status = with_binding(e, with_hard(e, pv_ctlapi_status_json(&s)));
-    pv_ctlsrv_answer(e->ctl, handle, with_portmaps(e, with_relays(e, status), now));
+    status = with_datapath(e, with_relays(e, status));
+    pv_ctlsrv_answer(e->ctl, handle, with_portmaps(e, status, now));
 }

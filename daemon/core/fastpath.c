@@ -42,6 +42,7 @@ const char *pv_fp_drop_name(enum pv_fp_drop reason)
         [PV_FP_DROP_CRYPTO] = "crypto",
         [PV_FP_DROP_STREAM] = "stream",
         [PV_FP_DROP_PARTS] = "parts",
+        [PV_FP_DROP_HANDOVER] = "handover",
     };
     return (size_t)reason < PV_FP_DROP_REASONS ? names[reason] : "?";
 }
@@ -71,6 +72,7 @@ int pv_fp_worker_new(struct pv_fp_worker **ret_worker)
         pv_fp_worker_free(w);
         return PV_ERR_NOMEM;
     }
+    pv_fp_worker_share(w, 0, 1);
     *ret_worker = w;
     return PV_OK;
 }
@@ -87,6 +89,13 @@ struct pv_fp_worker *pv_fp_worker_free(struct pv_fp_worker *w)
     return NULL;
 }
 
+void pv_fp_worker_share(struct pv_fp_worker *w, unsigned number, unsigned of)
+{
+    w->number = number;
+    w->of = of;
+    pv_fp_queue_share(w->queue, of);
+}
+
 const char *pv_fp_worker_aead(const struct pv_fp_worker *w)
 {
     return pv_aead_engine_name(w->aead);
@@ -101,6 +110,8 @@ struct pv_fp_results pv_fp_results(const struct pv_fp_worker *w)
         .n_writes = w->writes.n_outs,
         .punts = w->punts,
         .n_punts = w->n_punts,
+        .handed = w->handed,
+        .n_handed = w->n_handed,
     };
 }
 
@@ -120,6 +131,7 @@ void pv_fp_worker_reset(struct pv_fp_worker *w)
     w->n_sends = w->n_punts = 0;
     w->n_ops = 0;
     w->n_relayed = 0;
+    w->n_handed = 0;
     w->arena_used = 0;
 }
 
@@ -142,6 +154,12 @@ void pv_fp_send_lost(struct pv_fp_worker *w, const struct pv_fp_send *send)
     const char *path = (const char *)send->to;
     const void *peer = path - offsetof(struct pv_fp_peer, path);
     pv_fp_worker_drop(w, peer, PV_FP_DROP_STREAM);
+}
+
+void pv_fp_handed_lost(struct pv_fp_worker *w, const struct pv_fp_handed *handed)
+{
+    (void)handed; /* whose it is only its worker knows */
+    pv_fp_worker_drop(w, NULL, PV_FP_DROP_HANDOVER);
 }
 
 void pv_fp_worker_join(struct pv_fp_worker *w, bool tcp, bool udp)

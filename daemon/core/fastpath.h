@@ -8,11 +8,13 @@
  * functions. No handshakes, no timers, no path finding: that is the control side's, which publishes
  * its decisions as immutable snapshots (fp_builder.h) and reads facts from struct pv_fp_live.
  *
- * Threads: a worker is used by one thread at a time. tx (pv_fp_tx, _inject, _flush) owns the send
- * counters and the waiting packets; rx (pv_fp_rx) owns the replay windows. Both may be the same
- * worker and thread. A snapshot is held by a worker between two pv_qsbr_online() calls; results
- * are valid until the worker's next call that produces some, or the end of that snapshot or of
- * the input buffers, whichever comes first.
+ * Threads: a worker is used by one thread at a time. tx (pv_fp_tx, _inject, _flush) owns the
+ * waiting packets; rx (pv_fp_rx) owns the replay windows. Both may be the same worker and thread.
+ * There may be several of each (pv_fp_worker_share): tx workers share the send counters, of which
+ * they take many at a time; of rx workers each peer has one, and what comes to another is handed
+ * over. A snapshot is held by a worker between two pv_qsbr_online() calls; results are valid until
+ * the worker's next call that produces some, or the end of that snapshot or of the input buffers,
+ * whichever comes first.
  *
  * The loop of a worker:
  *   snap = pv_qsbr_online(); if it is not the last one: while (pv_fp_flush()) { drain; }
@@ -40,6 +42,7 @@ enum {
     PV_FP_RUN_MAX = 64,            /* sends of a run: UDP_MAX_SEGMENTS before Linux 6.10 */
     PV_FP_MAX_RELAYS = 8,          /* TURN servers at once; 0 is the coordinator's */
     PV_FP_RUN_BYTES = 65000,       /* of a run: above 65,473 the kernel cuts it itself (DATAPATH) */
+    PV_FP_MAX_WORKERS = 8,         /* pairs of tx and rx, ours */
 };
 #define PV_FP_QUEUE_TIME       PV_S(30)                  /* a packet waits no longer, DESIGN 5 */
 #define PV_FP_REJECT_TIME      PV_S(180)                 /* REJECT_AFTER_TIME, whitepaper s6.1 */
@@ -105,6 +108,7 @@ enum pv_fp_drop {
     PV_FP_DROP_CRYPTO,       /* both: the crypto library failed */
     PV_FP_DROP_STREAM,       /* tx: the stream to the relay is full, or gone */
     PV_FP_DROP_PARTS,        /* rx: a damaged part of a packet, or one whose others did not come */
+    PV_FP_DROP_HANDOVER,     /* rx: another worker's, which is too slow */
     PV_FP_DROP_REASONS,
 };
 
@@ -154,6 +158,7 @@ struct pv_fp_datagram {
     size_t len;
     size_t segment; /* bytes of each merged datagram but the last; 0 = it is one datagram */
     uint8_t ecn;    /* the outer IP header's ECN field, RFC 3168 s5 */
+    bool handed;    /* it is what another worker handed over (struct pv_fp_handed) */
 };
 
 /* --- results out --------------------------------------------------------------------------- */
@@ -190,6 +195,15 @@ struct pv_fp_punt {
     struct pv_view bytes; /* in the datagram's buffer */
 };
 
+/* Transport data of a peer that is another rx worker's: taken out of any wrapping, still sealed. It
+ * is for pv_fp_rx() of that worker, in the order of the results. */
+struct pv_fp_handed {
+    unsigned to; /* the worker's number */
+    const struct pv_carrier *from;
+    struct pv_view data; /* in the datagram's buffer */
+    uint8_t ecn;
+};
+
 struct pv_fp_results {
     const struct pv_fp_send *sends;
     size_t n_sends;
@@ -197,6 +211,8 @@ struct pv_fp_results {
     size_t n_writes;
     const struct pv_fp_punt *punts;
     size_t n_punts;
+    const struct pv_fp_handed *handed;
+    size_t n_handed;
 };
 
 /* --- workers ------------------------------------------------------------------------------- */
@@ -207,6 +223,10 @@ struct pv_fp_snapshot; /* opaque; see fp_builder.h */
 PV_MUST_CHECK int pv_fp_worker_new(struct pv_fp_worker **ret_worker);
 /* Packets that still wait are lost. NULL is fine; returns NULL. */
 struct pv_fp_worker *pv_fp_worker_free(struct pv_fp_worker *w);
+/* It is tx, rx or both of pair number < of <= PV_FP_MAX_WORKERS; at first 0 of 1. A peer's rx
+ * worker is the low byte of our receiver indices for it. Each takes its part of what is limited in
+ * all: bytes that wait, broadcasts and ICMP answers a second. */
+void pv_fp_worker_share(struct pv_fp_worker *w, unsigned number, unsigned of);
 
 /*
  * Inner packets from the TUN, in order. Each is sealed for the peer that owns its destination,
@@ -252,6 +272,9 @@ const char *pv_fp_worker_aead(const struct pv_fp_worker *w);
 
 /* A send of the last results could not be handed on (a full stream): counted as dropped. */
 void pv_fp_send_lost(struct pv_fp_worker *w, const struct pv_fp_send *send);
+
+/* What was handed over did not reach its worker: counted as dropped. */
+void pv_fp_handed_lost(struct pv_fp_worker *w, const struct pv_fp_handed *handed);
 
 /* What the last call produced. */
 struct pv_fp_results pv_fp_results(const struct pv_fp_worker *w);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/fp_fit.h"
 
-#include "base/bytes.h"
 #include "proto/ipfrag.h"
 #include "proto/parts.h"
 
@@ -45,16 +44,14 @@ static void send_parts(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap
                        const struct pv_fp_peer *peer, const struct pv_ippkt *ip, pv_ns now)
 {
     struct pv_parts_plan plan;
-    uint32_t id = 0;
     if (pv_parts_plan(ip->whole.len, pv_fp_inner_limit(peer), &plan) < 0)
         return; /* not so: pv_fp_fit() */
+    uint32_t id = w->wholes++ * PV_FP_MAX_WORKERS + w->number;
     for (uint8_t i = 0; i < plan.n; i++) {
         size_t len = pv_parts_len(&plan, i);
         uint8_t *content = pv_fp_add_send(w, snap, peer, len, pv_ippkt_ecn(ip));
-        if (i == 0)
-            id = (uint32_t)pv_load_le64(content - 8); /* the counter, whitepaper s5.4.6 */
         pv_parts_put(&plan, ip->whole.ptr, i, id, content);
-        pv_fp_note_sent(w, peer, len - PV_PARTS_HEADER, true, now);
+        pv_fp_note_sent(w, peer, len - PV_PARTS_HEADER, now);
     }
 }
 
@@ -68,7 +65,7 @@ static void send_fragments(struct pv_fp_worker *w, const struct pv_fp_snapshot *
     }
     for (size_t len; (len = pv_ipfrag_next(&f)) != 0;) {
         pv_ipfrag_cut(&f, pv_fp_add_send(w, snap, peer, len, pv_ippkt_ecn(ip)));
-        pv_fp_note_sent(w, peer, len, true, now);
+        pv_fp_note_sent(w, peer, len, now);
     }
 }
 

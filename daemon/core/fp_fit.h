@@ -47,8 +47,7 @@ size_t pv_fp_inner_limit(const struct pv_fp_peer *peer);
  */
 uint8_t *pv_fp_add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                         const struct pv_fp_peer *peer, size_t len, uint8_t ecn);
-/* Of what a pv_fp_add_send() was for: len bytes of inner packets, if they are data. */
-void pv_fp_note_sent(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size_t len, bool data,
-                     pv_ns now);
+/* A pv_fp_add_send() was for len bytes of inner packets. */
+void pv_fp_note_sent(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size_t len, pv_ns now);
 
 #endif /* PV_FP_FIT_H */

@@ -35,6 +35,7 @@ struct waiting {
 struct pv_fp_queue {
     size_t packets;
     size_t free_blocks;
+    size_t kept_free;        /* what is other queues' */
     uint16_t free;           /* list of free blocks */
     uint16_t oldest, newest; /* packets */
     struct block blocks[BLOCKS + 1];
@@ -110,7 +111,12 @@ bool pv_fp_queue_fits_peer(const struct pv_fp_queue *q, uint32_t peer, size_t le
 
 bool pv_fp_queue_fits_all(const struct pv_fp_queue *q, size_t len)
 {
-    return blocks_of(len) <= q->free_blocks;
+    return blocks_of(len) + q->kept_free <= q->free_blocks;
+}
+
+void pv_fp_queue_share(struct pv_fp_queue *q, unsigned n)
+{
+    q->kept_free = BLOCKS - BLOCKS / n;
 }
 
 static uint16_t take_block(struct pv_fp_queue *q)

@@ -28,6 +28,9 @@ bool pv_fp_queue_has(const struct pv_fp_queue *q, uint32_t peer);
 bool pv_fp_queue_fits_peer(const struct pv_fp_queue *q, uint32_t peer, size_t len);
 bool pv_fp_queue_fits_all(const struct pv_fp_queue *q, size_t len);
 
+/* The limit for all together is that of n queues, of which this is one; at first 1. */
+void pv_fp_queue_share(struct pv_fp_queue *q, unsigned n);
+
 /* Appends a copy. It must fit, and 0 < packet.len <= PV_FP_INNER_MAX. */
 void pv_fp_queue_push(struct pv_fp_queue *q, uint32_t peer, struct pv_view packet, pv_ns now);
 /* Length of the peer's oldest packet, 0 = none waits. */

@@ -16,8 +16,22 @@ enum {
 };
 _Static_assert(PER_CALL <= (int)PV_FP_MAX_PUNTS / PUNTS_PER_DATAGRAM &&
                    PER_CALL <= (int)PV_FP_MAX_WRITES && PER_CALL >= (int)PV_FP_MAX_SEGMENTS &&
-                   PER_CALL <= (int)PV_FP_MAX_RELAYED,
+                   PER_CALL <= (int)PV_FP_MAX_RELAYED && PER_CALL <= (int)PV_FP_MAX_HANDED,
                "results of one call");
+
+/* Writes the tally into the peer's facts. */
+static void settle(struct pv_fp_worker *w)
+{
+    struct pv_fp_tally *t = &w->tally;
+    if (t->peer == NULL)
+        return;
+    struct pv_fp_live *live = &t->peer->live->live;
+    pv_fp_add(&live->rx_packets, t->packets);
+    pv_fp_add(&live->rx_bytes, t->bytes);
+    if (t->relayed > 0)
+        pv_fp_add(&live->rx_relayed, t->relayed);
+    *t = (struct pv_fp_tally){.peer = NULL};
+}
 
 /* --- after authentication ------------------------------------------------------------------ */
 
@@ -49,9 +63,9 @@ static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *
         pv_fp_worker_drop(w, peer, PV_FP_DROP_CONGESTION);
     else {
         pv_fp_set(&live->last_rx_data, now);
-        pv_fp_add(&live->rx_bytes, ip.whole.len);
+        w->tally.bytes += ip.whole.len;
         if (pv_carrier_is_relayed(o->from))
-            pv_fp_add(&live->rx_relayed, ip.whole.len);
+            w->tally.relayed += ip.whole.len;
         pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, peer->id, &live->told_active);
         pv_joiner_add(&w->writes, &ip, packet);
     }
@@ -113,7 +127,10 @@ static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         return;
     }
     pv_fp_set(&live->last_rx_any, now);
-    pv_fp_add(&live->rx_packets, 1);
+    if (w->tally.peer != peer)
+        settle(w);
+    w->tally.peer = peer;
+    w->tally.packets++;
     if (!o->keys->confirmed) {
         o->keys->confirmed = true;
         struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_KEYS_CONFIRMED, peer->id);
@@ -146,6 +163,7 @@ static void open_batch(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap
     pv_aead_open_batch(w->aead, w->ops, w->n_ops);
     for (size_t i = 0; i < w->n_ops; i++)
         deliver(w, snap, &w->ops[i], &w->batch.opening[i], now);
+    settle(w);
     w->n_ops = 0;
 }
 
@@ -157,6 +175,7 @@ struct unit {
     uint8_t *data;
     size_t len;
     uint8_t ecn;
+    bool handed; /* taken out already */
 };
 
 /* Transport data: finds its keys and adds it to the batch, or drops it. */
@@ -170,6 +189,12 @@ static void rx_data(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, c
         pv_fp_worker_drop(w, NULL, PV_FP_DROP_INDEX);
         return;
     }
+    unsigned owner = (keys->local_index & 0xff) < w->of ? keys->local_index & 0xff : 0;
+    if (owner != w->number) {
+        w->handed[w->n_handed++] = (struct pv_fp_handed){
+            .to = owner, .from = u->from, .data = pv_view(u->data, u->len), .ecn = u->ecn};
+        return;
+    }
     uint64_t counter = pv_load_le64(u->data + 8);
     if (counter >= keys->reject_count || !pv_fp_keys_young(keys, now)) {
         pv_fp_worker_drop(w, peer, PV_FP_DROP_EXPIRED_KEYS);
@@ -179,8 +204,11 @@ static void rx_data(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, c
         pv_fp_worker_drop(w, peer, PV_FP_DROP_REPLAY);
         return;
     }
-    w->ops[w->n_ops] = (struct pv_aead_op){
-        .aead = keys->recv, .counter = counter, .data = u->data + HEADER, .len = u->len - HEADER};
+    w->ops[w->n_ops] = (struct pv_aead_op){.aead = keys->recv,
+                                           .counter = counter,
+                                           .data = u->data + HEADER,
+                                           .len = u->len - HEADER,
+                                           .thread = w->number};
     w->batch.opening[w->n_ops++] =
         (struct pv_fp_opening){.peer = peer, .keys = keys, .from = u->from, .ecn = u->ecn};
     if (w->n_ops == PV_AEAD_BATCH_MAX)
@@ -242,7 +270,10 @@ static void rx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, st
 {
     enum pv_demux kind = pv_demux(pv_view(u.data, u.len));
     bool framed = kind == PV_DEMUX_CHANNEL || kind == PV_DEMUX_STUN;
-    if (framed && unwrap(w, snap, &u)) {
+    if (u.handed) {
+        if (kind != PV_DEMUX_WG_DATA)
+            kind = PV_DEMUX_JUNK;
+    } else if (framed && unwrap(w, snap, &u)) {
         kind = pv_demux(pv_view(u.data, u.len));
         if (kind == PV_DEMUX_CHANNEL)
             kind = PV_DEMUX_JUNK; /* no relay behind a relay */
@@ -292,7 +323,7 @@ size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         do { /* an empty datagram is one too */
             size_t rest = d->len - at;
             size_t len = segments > 1 && rest > d->segment ? d->segment : rest;
-            rx_one(w, snap, (struct unit){&d->from, d->data + at, len, d->ecn}, now);
+            rx_one(w, snap, (struct unit){&d->from, d->data + at, len, d->ecn, d->handed}, now);
             at += len;
         } while (at < d->len);
     }

@@ -25,8 +25,8 @@ struct pv_fp_keys {
     uint32_t remote_index;
     uint64_t reject_count; /* no packet has this counter or a higher one */
     pv_ns birth;
-    struct pv_aead *send;                       /* used by tx */
-    struct pv_aead *recv;                       /* used by rx */
+    struct pv_aead *send;                       /* used by tx, of any number */
+    struct pv_aead *recv;                       /* used by rx of the owning worker */
     _Alignas(64) _Atomic uint64_t next_counter; /* tx */
     _Alignas(64) bool confirmed;                /* rx: a packet has been authenticated */
     struct pv_replay replay;                    /* rx */

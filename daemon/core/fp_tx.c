@@ -10,22 +10,41 @@
 #include "proto/turn.h"
 
 enum {
-    HEADER = 16,   /* bytes: type, receiver, counter (whitepaper s5.4.6) */
-    TYPE_DATA = 4, /* whitepaper s5.4.6 */
-    PAD = 16,      /* bytes: content is padded to a multiple, whitepaper s5.4.6 */
+    HEADER = 16,    /* bytes: type, receiver, counter (whitepaper s5.4.6) */
+    COUNTER_AT = 8, /* in it */
+    TYPE_DATA = 4,  /* whitepaper s5.4.6 */
+    PAD = 16,       /* bytes: content is padded to a multiple, whitepaper s5.4.6 */
 };
 
 /* --- sealing ------------------------------------------------------------------------------- */
 
+/* Counters, in the order of the packets: of neighbours under the same keys in one step, as other
+ * workers may want some too. */
+static void number_batch(struct pv_fp_worker *w)
+{
+    for (size_t i = 0, n; i < w->n_ops; i += n) {
+        struct pv_fp_keys *keys = w->batch.sealing[i].keys;
+        for (n = 1; i + n < w->n_ops && w->batch.sealing[i + n].keys == keys; n++) {
+        }
+        uint64_t first = atomic_fetch_add_explicit(&keys->next_counter, n, memory_order_relaxed);
+        for (size_t k = 0; k < n; k++) {
+            struct pv_aead_op *op = &w->ops[i + k];
+            op->counter = first + k;
+            pv_store_le64(op->data - HEADER + COUNTER_AT, op->counter);
+        }
+    }
+}
+
 /* Seals what was collected. A send that could not be sealed is left with len 0. */
 static void seal_batch(struct pv_fp_worker *w)
 {
+    number_batch(w);
     pv_aead_seal_batch(w->aead, w->ops, w->n_ops);
     for (size_t i = 0; i < w->n_ops; i++) {
         if (w->ops[i].status == PV_OK)
             continue;
         pv_fp_worker_drop(w, NULL, PV_FP_DROP_CRYPTO);
-        w->sends[w->batch.send_of[i]].len = 0;
+        w->sends[w->batch.sealing[i].send].len = 0;
     }
     w->n_ops = 0;
 }
@@ -46,10 +65,28 @@ static uint16_t run_length(const struct pv_fp_send *s, size_t n)
     return run;
 }
 
+/* Writes the tally into the peer's facts, which other workers may be writing to as well. */
+static void settle(struct pv_fp_worker *w, pv_ns now)
+{
+    struct pv_fp_tally *t = &w->tally;
+    if (t->peer == NULL)
+        return;
+    struct pv_fp_live *live = &t->peer->live->live;
+    pv_fp_set(&live->last_tx_any, now);
+    pv_fp_set(&live->last_tx_data, now);
+    pv_fp_add(&live->tx_packets, t->packets);
+    pv_fp_add(&live->tx_bytes, t->bytes);
+    if (pv_carrier_is_relayed(&t->peer->path))
+        pv_fp_add(&live->tx_relayed, t->bytes);
+    pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, t->peer->id, &live->told_active);
+    *t = (struct pv_fp_tally){.peer = NULL};
+}
+
 /* The end of every call: nothing leaves unsealed. */
-static void finish(struct pv_fp_worker *w)
+static void finish(struct pv_fp_worker *w, pv_ns now)
 {
     size_t n = 0;
+    settle(w, now);
     if (w->n_ops > 0)
         seal_batch(w);
     for (size_t i = 0; i < w->n_sends; i++) {
@@ -85,10 +122,12 @@ size_t pv_fp_inner_limit(const struct pv_fp_peer *peer)
     return peer->path_mtu < around ? 0 : peer->path_mtu - around;
 }
 
-static bool can_seal(const struct pv_fp_peer *peer, pv_ns now)
+static bool can_seal(const struct pv_fp_worker *w, const struct pv_fp_peer *peer, pv_ns now)
 {
+    /* Packets that may still lack their counter, here and at the others. */
+    uint64_t unnumbered = w->n_ops + (uint64_t)(w->of - 1) * PV_AEAD_BATCH_MAX;
     return peer->send != NULL && pv_fp_keys_young(peer->send, now) &&
-           atomic_load_explicit(&peer->send->next_counter, memory_order_relaxed) <
+           atomic_load_explicit(&peer->send->next_counter, memory_order_relaxed) + unnumbered <
                peer->send->reject_count;
 }
 
@@ -104,36 +143,28 @@ uint8_t *pv_fp_add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
     if (w->n_ops == PV_AEAD_BATCH_MAX)
         seal_batch(w);
     struct pv_fp_keys *keys = peer->send;
-    uint64_t counter = atomic_fetch_add_explicit(&keys->next_counter, 1, memory_order_relaxed);
     size_t wrap = wrap_len(peer), len_on_wire = wrap + padded + PV_FP_OVERHEAD;
     uint8_t *start = pv_fp_take_arena(w, len_on_wire), *p = start + wrap;
     if (wrap > 0)
         pv_turn_channel_header(start, peer->path.channel, (uint16_t)(padded + PV_FP_OVERHEAD));
     pv_store_le32(p, TYPE_DATA);
     pv_store_le32(p + 4, keys->remote_index);
-    pv_store_le64(p + 8, counter);
     memset(p + HEADER + len, 0, padded - len);
     w->ops[w->n_ops] = (struct pv_aead_op){
-        .aead = keys->send, .counter = counter, .data = p + HEADER, .len = padded};
-    w->batch.send_of[w->n_ops++] = w->n_sends;
+        .aead = keys->send, .data = p + HEADER, .len = padded, .thread = w->number};
+    w->batch.sealing[w->n_ops++] = (struct pv_fp_sealing){.send = w->n_sends, .keys = keys};
     w->sends[w->n_sends++] = (struct pv_fp_send){
         .to = &peer->path, .data = start, .len = len_on_wire, .peer = peer->id, .ecn = ecn};
     return p + HEADER;
 }
 
-void pv_fp_note_sent(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size_t len, bool data,
-                     pv_ns now)
+void pv_fp_note_sent(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size_t len, pv_ns now)
 {
-    struct pv_fp_live *live = &peer->live->live;
-    pv_fp_set(&live->last_tx_any, now);
-    pv_fp_add(&live->tx_packets, 1);
-    if (data) {
-        pv_fp_set(&live->last_tx_data, now);
-        pv_fp_add(&live->tx_bytes, len);
-        if (pv_carrier_is_relayed(&peer->path))
-            pv_fp_add(&live->tx_relayed, len);
-        pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, peer->id, &live->told_active);
-    }
+    if (w->tally.peer != peer)
+        settle(w, now);
+    w->tally.peer = peer;
+    w->tally.packets++;
+    w->tally.bytes += len;
 }
 
 /* A packet from the TUN, which may hold many. */
@@ -172,7 +203,7 @@ static void send_all(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
             continue;
         }
         pv_cutter_cut(&cut, pv_fp_add_send(w, snap, peer, len, ecn));
-        pv_fp_note_sent(w, peer, len, true, now);
+        pv_fp_note_sent(w, peer, len, now);
     }
 }
 
@@ -187,7 +218,7 @@ static void answer(struct pv_fp_worker *w, const struct pv_ippkt *ip, enum pv_ip
     uint8_t *buf = w->arena + w->arena_used;
     if (pv_ippkt_error(ip, error, (uint16_t)mtu, buf, PV_IPPKT_ERROR_MAX, &len) < 0)
         return;
-    if (!pv_bucket_take(&w->answers, PV_FP_ICMP_RATE, PV_FP_ICMP_RATE, 1, now))
+    if (!pv_bucket_take(&w->answers, PV_FP_ICMP_RATE / w->of, PV_FP_ICMP_RATE, 1, now))
         return;
     pv_joiner_add_plain(&w->writes, pv_view(pv_fp_take_arena(w, len), len));
 }
@@ -248,7 +279,7 @@ static bool ask_for_missing(struct pv_fp_worker *w, const struct pv_fp_peer *pee
     struct pv_fp_live *live = &peer->live->live;
     if (peer->path.kind == PV_CARRIER_NONE)
         pv_fp_worker_punt_once(w, PV_FP_PUNT_NEED_PATH, peer->id, &live->asked_path);
-    else if (!can_seal(peer, now))
+    else if (!can_seal(w, peer, now))
         pv_fp_worker_punt_once(w, PV_FP_PUNT_NEED_KEYS, peer->id, &live->asked_keys);
     else
         return false;
@@ -295,7 +326,7 @@ static bool send_waiting(struct pv_fp_worker *w, const struct pv_fp_snapshot *sn
         if (pv_ippkt_parse(pv_view(content, len), &ip) == PV_OK)
             w->sends[w->n_sends - 1].ecn = pv_ippkt_ecn(&ip);
         pv_fp_queue_pop(w->queue, peer->id);
-        pv_fp_note_sent(w, peer, len, true, now);
+        pv_fp_note_sent(w, peer, len, now);
     }
     return true;
 }
@@ -335,7 +366,7 @@ bool pv_fp_flush(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_n
         else if (!ask_for_missing(w, peer, now))
             more = !send_waiting(w, snap, peer, now);
     }
-    finish(w);
+    finish(w, now);
     return more;
 }
 
@@ -393,7 +424,7 @@ static size_t send_copies(struct pv_fp_worker *w, const struct pv_fp_snapshot *s
         for (uint64_t set = chunk->reachable; set != 0; set &= set - 1) {
             const struct pv_fp_peer *peer = &chunk->peers[__builtin_ctzll(set)];
             enum pv_fp_fit fit = pv_fp_fit(peer, &in->ip, largest);
-            if (!can_seal(peer, now) || fit == PV_FP_TOO_BIG)
+            if (!can_seal(w, peer, now) || fit == PV_FP_TOO_BIG)
                 continue;
             if (n == PV_FP_BROADCAST_PEERS || !has_room_for(w, peer, in, fit)) {
                 pv_fp_worker_drop(w, NULL, PV_FP_DROP_RATE);
@@ -415,7 +446,7 @@ static bool send_to_many(struct pv_fp_worker *w, const struct pv_fp_snapshot *sn
     if (w->n_sends > 0 &&
         !has_room(w, PV_FP_BROADCAST_PEERS * packets, PV_FP_BROADCAST_PEERS * bytes_of(in)))
         return false;
-    if (!pv_bucket_take(&w->broadcasts, PV_FP_BROADCAST_RATE, PV_FP_BROADCAST_RATE,
+    if (!pv_bucket_take(&w->broadcasts, PV_FP_BROADCAST_RATE / w->of, PV_FP_BROADCAST_RATE,
                         (uint32_t)packets, now)) {
         pv_fp_worker_drops(w, NULL, PV_FP_DROP_RATE, packets);
         return true;
@@ -471,7 +502,7 @@ size_t pv_fp_tx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     while (i < n && w->n_punts + PV_FP_BROADCAST_PEERS + 2 <= PV_FP_MAX_PUNTS &&
            w->writes.n_outs < PV_FP_MAX_WRITES && tx_one(w, snap, &packets[i], now))
         i++;
-    finish(w);
+    finish(w, now);
     return i;
 }
 
@@ -484,12 +515,13 @@ int pv_fp_inject(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, uint
     const struct pv_fp_peer *p = snap == NULL ? NULL : pv_fp_snapshot_peer(snap, peer);
     if (p == NULL)
         return PV_ERR_NOT_FOUND;
-    if (p->path.kind == PV_CARRIER_NONE || !can_seal(p, now))
+    if (p->path.kind == PV_CARRIER_NONE || !can_seal(w, p, now))
         return PV_ERR_STATE;
     uint8_t *content = pv_fp_add_send(w, snap, p, inner.len, PV_ECN_NONE);
     if (inner.len > 0)
         memcpy(content, inner.ptr, inner.len);
-    pv_fp_note_sent(w, p, inner.len, false, now);
-    finish(w);
+    pv_fp_set(&p->live->live.last_tx_any, now);
+    pv_fp_add(&p->live->live.tx_packets, 1);
+    finish(w, now);
     return w->n_sends == 1 ? PV_OK : PV_ERR_STATE;
 }

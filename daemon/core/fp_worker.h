@@ -16,6 +16,7 @@ enum {
     PV_FP_MAX_WRITES = PV_JOIN_PACKETS,
     PV_FP_MAX_PUNTS = 4096,   /* per call */
     PV_FP_MAX_RELAYED = 1024, /* carriers of relayed datagrams, per call */
+    PV_FP_MAX_HANDED = 1024,  /* per call */
     PV_FP_MAX_SEGMENTS = 128, /* datagrams merged into one, as received from Linux (DATAPATH) */
 };
 
@@ -27,7 +28,20 @@ struct pv_fp_opening {
     uint8_t ecn; /* of the outer header */
 };
 
+/* A packet that waits for its batch to be sealed. */
+struct pv_fp_sealing {
+    size_t send; /* index in sends */
+    struct pv_fp_keys *keys;
+};
+
+/* What was sent to or came from one peer in one run, and is not yet in its live facts. */
+struct pv_fp_tally {
+    const struct pv_fp_peer *peer; /* NULL: nothing */
+    uint64_t packets, bytes, relayed;
+};
+
 struct pv_fp_worker {
+    unsigned number, of; /* pair number of so many */
     _Atomic uint64_t drops[PV_FP_DROP_REASONS];
 
     /* results of the last call */
@@ -40,18 +54,23 @@ struct pv_fp_worker {
     struct pv_aead_engine *aead;
     struct pv_aead_op ops[PV_AEAD_BATCH_MAX];
     union {
-        size_t send_of[PV_AEAD_BATCH_MAX];               /* tx: index in sends */
+        struct pv_fp_sealing sealing[PV_AEAD_BATCH_MAX]; /* tx */
         struct pv_fp_opening opening[PV_AEAD_BATCH_MAX]; /* rx */
     } batch;
     size_t n_ops;
 
+    struct pv_fp_tally tally;
+
     /* rx */
+    struct pv_fp_handed handed[PV_FP_MAX_HANDED];
+    size_t n_handed;
     struct pv_parts *parts;                       /* NULL until the first part comes */
     struct pv_carrier relayed[PV_FP_MAX_RELAYED]; /* of what came through the relay, this call */
     size_t n_relayed;
 
-    uint8_t *arena; /* PV_FP_ARENA bytes; what sends, ICMP answers and writes of packets that came
-                     * in parts point into */
+    uint32_t wholes; /* packets sent in parts */
+    uint8_t *arena;  /* PV_FP_ARENA bytes; what sends, ICMP answers and writes of packets that came
+                      * in parts point into */
     size_t arena_used;
 
     /* tx */

@@ -116,6 +116,7 @@ struct pv_peer_env {
     size_t n_reaching;                            /* peers in that state */
     struct pv_bucket attempts;                    /* of our own accord */
     uint16_t mtu;                                 /* of the TUN, bytes */
+    unsigned workers;                             /* of the datapath; 0 counts as 1 */
     unsigned caps;                                /* PV_DESC_CAP_…: what this node says it can */
     const struct pv_desc_nat *nat;                /* our NAT as measured; borrowed; NULL = never */
     struct pv_map index_map;

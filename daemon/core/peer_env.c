@@ -64,9 +64,12 @@ void pv_peer_drop_indices(struct pv_peer *p)
 /* An index that no keys and no pending handshake uses. */
 uint32_t pv_peer_fresh_index(struct pv_peer *p)
 {
+    /* All of a peer's are one worker's; slots are given out one after the other. */
+    unsigned n = p->env->workers, slot = p->id & 0xffff;
+    uint8_t worker = (uint8_t)(n > 1 ? slot % n : 0);
     uint32_t index;
     do {
-        index = pv_fp_builder_draw_index(p->env->fp, &p->env->rng, 0);
+        index = pv_fp_builder_draw_index(p->env->fp, &p->env->rng, worker);
     } while (pv_peer_by_index(p->env, index) != NULL);
     return index;
 }

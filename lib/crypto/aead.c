@@ -73,7 +73,7 @@ int pv_aead_new(struct pv_aead **ret_aead, enum pv_suite suite,
         return PV_ERR_NOMEM;
     aead->suite = suite;
     memcpy(aead->key, key, PV_AEAD_KEY_LEN);
-    int r = pv_aead_openssl_key_new(&aead->openssl, suite, key);
+    int r = pv_aead_openssl_key_new(&aead->openssl[0], suite, key);
 #ifdef PV_HAVE_IPSEC_MB
     if (r == PV_OK && suite == PV_SUITE_AES)
         r = pv_aead_ipsec_mb_key_new(&aead->ipsec_mb, key);
@@ -89,7 +89,8 @@ struct pv_aead *pv_aead_free(struct pv_aead *aead)
 {
     if (aead == NULL)
         return NULL;
-    pv_aead_openssl_key_free(aead->openssl);
+    for (size_t i = 0; i < PV_AEAD_THREADS; i++)
+        pv_aead_openssl_key_free(aead->openssl[i]);
 #ifdef PV_HAVE_IPSEC_MB
     pv_aead_ipsec_mb_key_free(aead->ipsec_mb);
 #endif

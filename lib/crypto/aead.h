@@ -14,6 +14,7 @@ enum {
     PV_AEAD_KEY_LEN = 32,
     PV_AEAD_TAG_LEN = 16,
     PV_AEAD_BATCH_MAX = 64, /* packets a call */
+    PV_AEAD_THREADS = 8,    /* that use one key at the same time */
     PV_XCHACHA_NONCE_LEN = 24,
 };
 
@@ -52,8 +53,9 @@ PV_MUST_CHECK int pv_xaead_open(uint8_t *pt, const uint8_t key[static PV_AEAD_KE
                                 const uint8_t nonce[static PV_XCHACHA_NONCE_LEN], struct pv_view ad,
                                 struct pv_view ct);
 
-/* A prepared key for one direction of one session, good for any engine. Used by one thread at a
- * time. OpenSSL keeps a copy of the key on its own heap, which is not left out of core dumps. */
+/* A prepared key for one direction of one session, good for any engine. Several threads may use it
+ * at a time when each has a number of its own. OpenSSL keeps a copy of the key on its own heap,
+ * which is not left out of core dumps. */
 struct pv_aead; /* opaque */
 /* PV_ERR_NOMEM, PV_ERR_CRYPTO. The caller may wipe key at once. */
 PV_MUST_CHECK int pv_aead_new(struct pv_aead **ret_aead, enum pv_suite suite,
@@ -66,6 +68,7 @@ struct pv_aead_op {
     uint64_t counter;     /* nonce */
     uint8_t *data;        /* seal: len plaintext bytes, room for len + 16; open: len with the tag */
     size_t len;           /* seal: without the tag; open: with it, >= 16 */
+    unsigned thread;      /* whose batch it is, < PV_AEAD_THREADS */
     int status;           /* set by the call: PV_OK, PV_ERR_AUTH, PV_ERR_CRYPTO */
 };
 

@@ -31,19 +31,22 @@ void pv_aead_openssl_key_free(void *key)
     EVP_CIPHER_CTX_free(key);
 }
 
-static bool start(const struct pv_aead_op *op, int encrypt)
+/* The key's context of this thread, ready for the packet; NULL: OpenSSL fails. */
+static EVP_CIPHER_CTX *start(const struct pv_aead_op *op, int encrypt)
 {
-    EVP_CIPHER_CTX *ctx = op->aead->openssl;
+    void **ctx = &op->aead->openssl[op->thread];
     uint8_t nonce[PV_AEAD_NONCE_LEN];
+    if (*ctx == NULL && pv_aead_openssl_key_new(ctx, op->aead->suite, op->aead->key) < 0)
+        return NULL;
     pv_aead_nonce(op->aead->suite, op->counter, nonce);
-    return EVP_CipherInit_ex(ctx, NULL, NULL, NULL, nonce, encrypt) == 1;
+    return EVP_CipherInit_ex(*ctx, NULL, NULL, NULL, nonce, encrypt) == 1 ? *ctx : NULL;
 }
 
 static int seal_one(const struct pv_aead_op *op)
 {
-    EVP_CIPHER_CTX *ctx = op->aead->openssl;
+    EVP_CIPHER_CTX *ctx = op->len > DATA_MAX - PV_AEAD_TAG_LEN ? NULL : start(op, 1);
     int n = 0;
-    if (op->len > DATA_MAX - PV_AEAD_TAG_LEN || !start(op, 1))
+    if (ctx == NULL)
         return PV_ERR_CRYPTO;
     /* A NULL or empty update means something else to EVP: a keepalive has only the tag. */
     if (op->len > 0 && EVP_CipherUpdate(ctx, op->data, &n, op->data, (int)op->len) != 1)
@@ -56,12 +59,12 @@ static int seal_one(const struct pv_aead_op *op)
 
 static int open_one(const struct pv_aead_op *op)
 {
-    EVP_CIPHER_CTX *ctx = op->aead->openssl;
     int n = 0;
     if (op->len < PV_AEAD_TAG_LEN)
         return PV_ERR_AUTH;
+    EVP_CIPHER_CTX *ctx = op->len > DATA_MAX ? NULL : start(op, 0);
     size_t len = op->len - PV_AEAD_TAG_LEN;
-    if (op->len > DATA_MAX || !start(op, 0) ||
+    if (ctx == NULL ||
         EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, PV_AEAD_TAG_LEN, op->data + len) != 1)
         return PV_ERR_CRYPTO;
     if (len > 0 && EVP_CipherUpdate(ctx, op->data, &n, op->data, (int)len) != 1)

@@ -27,8 +27,10 @@ struct pv_aead_provider {
 struct pv_aead {
     enum pv_suite suite;
     uint8_t key[PV_AEAD_KEY_LEN];
-    void *openssl;  /* EVP_CIPHER_CTX */
-    void *ipsec_mb; /* the expanded key of AES-GCM; NULL where that library is not used */
+    /* EVP_CIPHER_CTX, which one thread at a time may use: its number's. [0] from the beginning, the
+     * others with their first packet. */
+    void *openssl[PV_AEAD_THREADS];
+    void *ipsec_mb; /* the expanded key of AES-GCM, read only; NULL where it is not used */
 };
 
 enum {

@@ -328,6 +328,14 @@ int pv_ctlapi_status_add_binding(json_t *status, const struct pv_ctlapi_binding 
     return json_object_set_new(status, "nat_binding", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 
+int pv_ctlapi_status_add_datapath(json_t *status, const struct pv_ctlapi_datapath *d)
+{
+    json_t *obj = json_pack("{s:i, s:i, s:s, s:b, s:b}", "workers", (int)d->workers, "threads",
+                            (int)d->threads, "aead", d->aead, "tcp_offload", d->tcp_offload,
+                            "udp_offload", d->udp_offload);
+    return json_object_set_new(status, "datapath", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
+}
+
 int pv_ctlapi_status_add_portmap(json_t *status, const struct pv_ctlapi_portmap *m)
 {
     json_t *list = json_object_get(status, "port_mappings");

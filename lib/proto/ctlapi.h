@@ -267,6 +267,16 @@ struct pv_ctlapi_binding {
  * PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlapi_status_add_binding(json_t *status, const struct pv_ctlapi_binding *b);
 
+/* The threads that carry packets. */
+struct pv_ctlapi_datapath {
+    unsigned workers, threads;
+    const char *aead; /* the library that seals and opens */
+    bool tcp_offload, udp_offload;
+};
+/* Adds "datapath":{"workers","threads","aead","tcp_offload","udp_offload"} to a status.
+ * PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlapi_status_add_datapath(json_t *status, const struct pv_ctlapi_datapath *d);
+
 /* A TURN server this node uses. */
 struct pv_ctlapi_relay {
     const char *name;       /* "coordinator", or as in the configuration */

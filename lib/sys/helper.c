@@ -162,31 +162,33 @@ static int call(struct pv_helper *h, const struct pv_helper_request *req, int *f
     return r;
 }
 
-int pv_helper_open_udp(struct pv_helper *h, uint16_t port, int *ret_fd4, int *ret_fd6,
-                       char ret_error[static PV_HELPER_ERROR_MAX])
+int pv_helper_open_udp(struct pv_helper *h, uint16_t port, unsigned n,
+                       struct pv_udp_group *ret_group, char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_request req = {.kind = PV_HELPER_OPEN_UDP, .udp_port = port};
+    struct pv_helper_request req = {
+        .kind = PV_HELPER_OPEN_UDP, .udp_port = port, .udp_sockets = (uint16_t)n};
+    struct pv_udp_group group = {.n = n};
     int fds[PV_HELPER_MAX_FDS] = {-1, -1};
-    uint32_t n = 0;
-    int r = call(h, &req, fds, &n, ret_error);
+    uint32_t n_fds = 0;
+    int r = call(h, &req, fds, &n_fds, ret_error);
     if (r < 0)
         return r;
-    *ret_fd4 = fds[0];
-    *ret_fd6 = n > 1 ? fds[1] : -1;
+    for (unsigned i = 0; i < n; i++) {
+        group.fd4[i] = fds[i];
+        group.fd6[i] = n_fds > n ? fds[n + i] : -1;
+    }
+    *ret_group = group;
     return PV_OK;
 }
 
-int pv_helper_iface_up(struct pv_helper *h, const struct pv_helper_iface *iface, int *ret_fd,
-                       char ret_error[static PV_HELPER_ERROR_MAX])
+int pv_helper_iface_up(struct pv_helper *h, const struct pv_helper_iface *iface,
+                       struct pv_tun *ret_tun, char ret_error[static PV_HELPER_ERROR_MAX])
 {
     struct pv_helper_request req = {.kind = PV_HELPER_IFACE_UP, .iface = *iface};
     int fds[PV_HELPER_MAX_FDS] = {-1, -1};
     uint32_t n = 0;
     int r = call(h, &req, fds, &n, ret_error);
-    if (r < 0)
-        return r;
-    *ret_fd = fds[0];
-    return PV_OK;
+    return r < 0 ? r : pv_tun_of_fds(fds, n, ret_tun);
 }
 
 int pv_helper_iface_down(struct pv_helper *h, char ret_error[static PV_HELPER_ERROR_MAX])

@@ -18,6 +18,7 @@
 #include "base/addr.h"
 #include "base/pv.h"
 #include "sys/tun.h"
+#include "sys/udp.h"
 
 enum {
     PV_HELPER_ERROR_MAX = 240,   /* bytes, with the NUL */
@@ -39,6 +40,7 @@ struct pv_helper_iface {
     struct pv_prefix routes[PV_HELPER_MAX_PREFIXES]; /* beyond the on-link ones; never /0 */
     size_t n_routes;
     uint16_t mtu;
+    uint8_t queues; /* 1..PV_TUN_QUEUES; it cannot change while the interface exists */
     /* Told to systemd-resolved where it runs: asked at the addresses, on this link. */
     char domains[PV_HELPER_MAX_DOMAINS][PV_HELPER_DOMAIN_BUF];
     size_t n_domains;
@@ -61,21 +63,23 @@ int pv_helper_alive_fd(const struct pv_helper *h);
  * ret_error, also when the helper is gone (PV_ERR_CLOSED).
  */
 
-/* The two main sockets on this UDP port of every address; *ret_fd6 = -1 without IPv6 here.
+/* The main sockets on this UDP port of every address, n (1..PV_UDP_GROUP_MAX) for each family.
  * PV_ERR_EXISTS: the port is in use. */
-PV_MUST_CHECK int pv_helper_open_udp(struct pv_helper *h, uint16_t port, int *ret_fd4, int *ret_fd6,
+PV_MUST_CHECK int pv_helper_open_udp(struct pv_helper *h, uint16_t port, unsigned n,
+                                     struct pv_udp_group *ret_group,
                                      char ret_error[static PV_HELPER_ERROR_MAX]);
 /* Makes the interface exist and look like this; may be repeated with other addresses and routes.
- * *ret_fd: a descriptor of the TUN, the same queue each time. IPv6 addresses are left out where
+ * *ret_tun: descriptors of the TUN, the same queues each time. IPv6 addresses are left out where
  * the kernel has no IPv6. PV_ERR_EXISTS: the name or an address range is in use on this host. */
 PV_MUST_CHECK int pv_helper_iface_up(struct pv_helper *h, const struct pv_helper_iface *iface,
-                                     int *ret_fd, char ret_error[static PV_HELPER_ERROR_MAX]);
+                                     struct pv_tun *ret_tun,
+                                     char ret_error[static PV_HELPER_ERROR_MAX]);
 /* Starts a task as user and group "nobody" (65534), with no descriptor but its output, at most
  * PV_HELPER_TASK_SECONDS of time and bounded memory. *ret_fd: read its output there until the end
  * of file; closing it earlier is fine. PV_ERR_LIMIT. */
 PV_MUST_CHECK int pv_helper_run_task(struct pv_helper *h, struct pv_view args, int *ret_fd,
                                      char ret_error[static PV_HELPER_ERROR_MAX]);
-/* Gives up the helper's descriptor of the TUN: the interface goes when the caller's is closed. */
+/* Gives up the helper's descriptors of the TUN: the interface goes when the caller's are closed. */
 PV_MUST_CHECK int pv_helper_iface_down(struct pv_helper *h,
                                        char ret_error[static PV_HELPER_ERROR_MAX]);
 

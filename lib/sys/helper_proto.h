@@ -24,6 +24,7 @@ enum pv_helper_kind {
 struct pv_helper_request {
     uint32_t kind;
     uint16_t udp_port;
+    uint16_t udp_sockets; /* of each family */
     struct pv_helper_iface iface;
     char notify[PV_NOTIFY_COMMAND_MAX];
     uint16_t args_len;
@@ -31,8 +32,9 @@ struct pv_helper_request {
 };
 
 enum {
-    PV_HELPER_MAX_FDS = 2,
+    PV_HELPER_MAX_FDS = 2 * PV_UDP_GROUP_MAX, /* the sockets, or the queues */
 };
+_Static_assert((int)PV_TUN_QUEUES <= (int)PV_UDP_GROUP_MAX, "the queues fit too");
 
 struct pv_helper_reply {
     int32_t status;

@@ -27,7 +27,7 @@ enum {
 
 struct server {
     int fd;
-    int tun_fd;                   /* -1: no interface */
+    struct pv_tun tun;            /* n = 0: no interface */
     struct pv_helper_iface now;   /* what was set last */
     bool notify;                  /* its command is fixed */
     bool v6;                      /* IPv6 addresses are set on it */
@@ -57,23 +57,26 @@ static void give_fd(struct server *s, int fd)
 
 /* --- UDP ----------------------------------------------------------------------------------- */
 
-static int open_udp(struct server *s, uint16_t port)
+static int open_udp(struct server *s, uint16_t port, unsigned n)
 {
-    const struct pv_udp_opts opts = {.df = true, .reuseport = true, .gro = true, .ecn = true};
+    const struct pv_udp_opts opts = {.df = true, .gro = true, .ecn = true};
     struct pv_addr any4 = {.family = PV_AF_INET, .port = port};
     struct pv_addr any6 = {.family = PV_AF_INET6, .port = port};
-    int fd4 = -1, fd6 = -1;
+    struct pv_udp_group group = {.n = 0};
+    bool has_v6 = true;
     if (port == 0)
         return fail(s, -EINVAL, "open UDP sockets: no port given: give one with --port");
-    int r = pv_udp_open(&any4, &opts, &fd4);
+    int r = pv_udp_open_group(&any4, &opts, n, group.fd4);
     if (r >= 0) {
-        r = pv_udp_open(&any6, &opts, &fd6);
+        group.n = n;
+        memset(group.fd6, 0xff, sizeof(group.fd6)); /* -1 */
+        r = pv_udp_open_group(&any6, &opts, n, group.fd6);
+        has_v6 = r >= 0;
         if (r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL) /* no IPv6 on this host */
             r = PV_OK;
     }
     if (r < 0) {
-        if (fd4 >= 0)
-            close(fd4);
+        pv_udp_group_close(&group);
         if (r == PV_ERR_EXISTS)
             return fail(s, r,
                         "open UDP port %u: in use: stop the program that uses it, or choose "
@@ -82,9 +85,10 @@ static int open_udp(struct server *s, uint16_t port)
         return fail(s, r, "open UDP port %u: %s", port, pv_strstatus(r));
     }
     s->close_fds = true;
-    give_fd(s, fd4);
-    if (fd6 >= 0)
-        give_fd(s, fd6);
+    for (unsigned i = 0; i < n; i++)
+        give_fd(s, group.fd4[i]);
+    for (unsigned i = 0; has_v6 && i < n; i++)
+        give_fd(s, group.fd6[i]);
     return PV_OK;
 }
 
@@ -120,6 +124,8 @@ static int check_iface(struct server *s, const struct pv_helper_iface *iface)
         return fail(s, -EINVAL, "%s: not a usable name: choose another with --tun", what);
     if (iface->n_addrs > PV_HELPER_MAX_PREFIXES || iface->n_routes > PV_HELPER_MAX_PREFIXES)
         return fail(s, -EINVAL, "%s: more than 64 addresses or routes", what);
+    if (iface->queues == 0 || iface->queues > PV_TUN_QUEUES)
+        return fail(s, -EINVAL, "%s: an interface has 1 to 8 queues", what);
     bool v6 = false;
     for (size_t i = 0; i < iface->n_addrs; i++) {
         if (!address_is_sane(&iface->addrs[i]))
@@ -162,19 +168,17 @@ static int check_overlap(struct server *s, const struct pv_helper_iface *iface)
 
 /* --- the interface ------------------------------------------------------------------------- */
 
-static int open_tun(struct server *s, const char *name)
+static int open_tun(struct server *s, const char *name, unsigned queues)
 {
     struct ifreq ifr;
     /* Deleted from outside (ip link del): the descriptor is dead, make a new one. */
-    if (s->tun_fd >= 0 &&
-        (strcmp(s->now.name, name) != 0 || ioctl(s->tun_fd, TUNGETIFF, &ifr) < 0)) {
-        close(s->tun_fd);
-        s->tun_fd = -1;
-    }
-    if (s->tun_fd >= 0)
+    if (s->tun.n > 0 && (strcmp(s->now.name, name) != 0 || s->tun.n != queues ||
+                         ioctl(s->tun.read[0], TUNGETIFF, &ifr) < 0))
+        pv_tun_close(&s->tun);
+    if (s->tun.n > 0)
         return PV_OK;
     memset(&s->now, 0, sizeof(s->now));
-    int r = pv_tun_open(name, &s->tun_fd);
+    int r = pv_tun_open(name, queues, &s->tun);
     if (r >= 0) {
         memcpy(s->now.name, name, sizeof(s->now.name));
         return PV_OK;
@@ -338,20 +342,18 @@ static void tell_resolved(struct server *s, const struct pv_helper_iface *want)
 
 static int iface_down(struct server *s)
 {
-    if (s->tun_fd >= 0)
-        close(s->tun_fd);
-    s->tun_fd = -1;
+    pv_tun_close(&s->tun);
     return PV_OK;
 }
 
 static int iface_up(struct server *s, const struct pv_helper_iface *want)
 {
-    bool had = s->tun_fd >= 0;
+    bool had = s->tun.n > 0;
     int r = check_iface(s, want);
     if (r >= 0)
         r = check_overlap(s, want);
     if (r >= 0)
-        r = open_tun(s, want->name);
+        r = open_tun(s, want->name, want->queues);
     if (r < 0)
         return r;
     r = configure(s, want);
@@ -362,7 +364,7 @@ static int iface_up(struct server *s, const struct pv_helper_iface *want)
     }
     s->now = *want;
     tell_resolved(s, want);
-    give_fd(s, s->tun_fd);
+    s->reply.n_fds = (uint32_t)pv_tun_fds(&s->tun, s->fds);
     return PV_OK;
 }
 
@@ -445,7 +447,7 @@ static void serve_one(struct server *s, const struct pv_helper_request *req)
     int r;
     switch (req->kind) {
     case PV_HELPER_OPEN_UDP:
-        r = open_udp(s, req->udp_port);
+        r = open_udp(s, req->udp_port, req->udp_sockets);
         break;
     case PV_HELPER_IFACE_UP:
         r = iface_up(s, &req->iface);
@@ -471,7 +473,7 @@ static void serve_one(struct server *s, const struct pv_helper_request *req)
 void pv_helper_serve(int fd, pv_helper_task *task)
 {
     struct pv_helper_request req;
-    struct server s = {.fd = fd, .tun_fd = -1, .task = task};
+    struct server s = {.fd = fd, .task = task};
     for (;;) {
         ssize_t n = recv(fd, &req, sizeof(req), MSG_TRUNC);
         if (n < 0 && errno == EINTR)

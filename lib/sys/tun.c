@@ -25,26 +25,91 @@ bool pv_tun_name_is_valid(const char *name)
     return true;
 }
 
-int pv_tun_open(const char *name, int *ret_fd)
+/* Opens a queue of the interface: its first one (EXCL), or another. */
+static int open_queue(const char *name, int flags, int *ret_fd)
 {
-    if (!pv_tun_name_is_valid(name))
-        return -EINVAL;
     int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT || errno == ENODEV || errno == ENXIO ? PV_ERR_NOT_FOUND : -errno;
-    struct ifreq ifr = {.ifr_flags = (short)(IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL | IFF_VNET_HDR)};
+    struct ifreq ifr = {.ifr_flags = (short)(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | flags)};
     memcpy(ifr.ifr_name, name, strlen(name));
-    int r = PV_OK;
-    if (ioctl(fd, TUNSETIFF, &ifr) < 0)
-        r = errno == EBUSY || errno == EEXIST ? PV_ERR_EXISTS : -errno;
-    if (r >= 0 && ioctl(fd, TUNSETOWNER, 0ul) < 0)
-        r = -errno;
-    if (r < 0) {
+    if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
+        int r = errno == EBUSY || errno == EEXIST ? PV_ERR_EXISTS : -errno;
         close(fd);
         return r;
     }
-    (void)pv_tun_set_offloads(fd); /* before it goes up */
     *ret_fd = fd;
+    return PV_OK;
+}
+
+/* A descriptor that the kernel never gives packets to: what is written there says nothing about
+ * where a flow is to be read. */
+static int open_writer(const char *name, int *ret_fd)
+{
+    struct ifreq ifr = {.ifr_flags = (short)IFF_DETACH_QUEUE};
+    int fd = -1, r = open_queue(name, IFF_MULTI_QUEUE, &fd);
+    if (r >= 0 && ioctl(fd, TUNSETQUEUE, &ifr) < 0) {
+        r = -errno;
+        close(fd);
+    }
+    if (r >= 0)
+        *ret_fd = fd;
+    return r;
+}
+
+int pv_tun_open(const char *name, unsigned n, struct pv_tun *ret_tun)
+{
+    int fds[2 * PV_TUN_QUEUES] = {-1};
+    size_t have = 0, want = n == 1 ? 1 : 2 * (size_t)n;
+    if (!pv_tun_name_is_valid(name))
+        return -EINVAL;
+    if (n == 0 || n > PV_TUN_QUEUES)
+        return PV_ERR_LIMIT;
+    int multi = n > 1 ? IFF_MULTI_QUEUE : 0;
+    int r = open_queue(name, IFF_TUN_EXCL | multi, &fds[0]);
+    have = r >= 0 ? 1 : 0;
+    /* Before anybody else can: without an owner a second queue is everybody's. */
+    if (r >= 0 && ioctl(fds[0], TUNSETOWNER, 0ul) < 0)
+        r = -errno;
+    if (r >= 0)
+        (void)pv_tun_set_offloads(fds[0]); /* before it goes up */
+    while (r >= 0 && have < want) {
+        r = have < n ? open_queue(name, multi, &fds[have]) : open_writer(name, &fds[have]);
+        have += r >= 0 ? 1 : 0;
+    }
+    if (r >= 0)
+        r = pv_tun_of_fds(fds, have, ret_tun);
+    while (r < 0 && have > 0)
+        close(fds[--have]);
+    return r;
+}
+
+void pv_tun_close(struct pv_tun *tun)
+{
+    int fds[2 * PV_TUN_QUEUES];
+    size_t n = pv_tun_fds(tun, fds);
+    for (size_t i = 0; i < n; i++)
+        close(fds[i]);
+    tun->n = 0;
+}
+
+size_t pv_tun_fds(const struct pv_tun *tun, int ret_fds[static 2 * PV_TUN_QUEUES])
+{
+    memcpy(ret_fds, tun->read, tun->n * sizeof(int));
+    if (tun->n < 2)
+        return tun->n;
+    memcpy(ret_fds + tun->n, tun->write, tun->n * sizeof(int));
+    return 2 * (size_t)tun->n;
+}
+
+int pv_tun_of_fds(const int *fds, size_t n_fds, struct pv_tun *ret_tun)
+{
+    struct pv_tun tun = {.n = n_fds == 1 ? 1 : (unsigned)(n_fds / 2)};
+    if (n_fds == 0 || n_fds > 2 * (size_t)PV_TUN_QUEUES || (n_fds > 1 && n_fds % 2 != 0))
+        return PV_ERR_MALFORMED;
+    memcpy(tun.read, fds, tun.n * sizeof(int));
+    memcpy(tun.write, fds + (n_fds - tun.n), tun.n * sizeof(int));
+    *ret_tun = tun;
     return PV_OK;
 }
 

@@ -14,6 +14,7 @@
 enum {
     PV_TUN_NAME = 16,   /* bytes with the NUL, IFNAMSIZ */
     PV_TUN_PARTS = 260, /* of a packet to write, below IOV_MAX */
+    PV_TUN_QUEUES = 8,  /* of one interface, ours */
 };
 
 /* A usable interface name: 1..15 printable ASCII characters, no '/', '%', ':' or blank, and
@@ -33,11 +34,29 @@ struct pv_tun_offloads {
 struct pv_tun_offloads pv_tun_set_offloads(int fd);
 
 /*
- * Creates the interface with all offloads there are, owned by root so that no other user can attach
- * to it. Needs CAP_NET_ADMIN. PV_ERR_NOT_FOUND: no /dev/net/tun. PV_ERR_EXISTS: the name is taken.
- * -EPERM, -errno.
+ * The descriptors of an interface. With one queue there is one, for both. With more, each flow
+ * comes out of one of read, always the same: the kernel would move it to where its answers are
+ * written, with packets still on the old way, so write are others, from which it learns nothing
+ * (docs/adr/0009).
  */
-PV_MUST_CHECK int pv_tun_open(const char *name, int *ret_fd);
+struct pv_tun {
+    unsigned n; /* 0: there is none */
+    int read[PV_TUN_QUEUES];
+    int write[PV_TUN_QUEUES]; /* the same as read with one queue */
+};
+
+/*
+ * Creates the interface with n (1..PV_TUN_QUEUES) queues and all offloads there are, owned by root
+ * so that no other user can attach to it. Needs CAP_NET_ADMIN. PV_ERR_NOT_FOUND: no /dev/net/tun.
+ * PV_ERR_EXISTS: the name is taken. PV_ERR_LIMIT: n. -EPERM, -errno.
+ */
+PV_MUST_CHECK int pv_tun_open(const char *name, unsigned n, struct pv_tun *ret_tun);
+/* Closes what is open and leaves n = 0. */
+void pv_tun_close(struct pv_tun *tun);
+/* The different descriptors of it, for handing them on: how many, 1 or 2 * n. */
+size_t pv_tun_fds(const struct pv_tun *tun, int ret_fds[static 2 * PV_TUN_QUEUES]);
+/* The other way; n_fds as pv_tun_fds() said. PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_tun_of_fds(const int *fds, size_t n_fds, struct pv_tun *ret_tun);
 
 /* The next packet. A packet longer than cap is cut silently: cap must be above the MTU.
  * PV_ERR_AGAIN: none waits, or the interface is down. PV_ERR_CLOSED: the interface is gone. */

@@ -39,14 +39,22 @@ static void set_buffers(int fd)
         (void)!set_int(fd, SOL_SOCKET, SO_SNDBUF, PV_UDP_SOCKBUF);
 }
 
-/* The program of the group picks its first socket, always: a member bound later only sends. */
-static int set_reuseport(int fd)
+/*
+ * The program that chooses among a group's sockets, which are counted in the order of bind; offset
+ * 0 is the first byte of the datagram. It never returns n or more: the kernel would take any socket
+ * then, also one that only sends. A load behind the end returns 0.
+ */
+static int attach_program(int fd, unsigned n)
 {
-    struct sock_filter code[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
-    struct sock_fprog prog = {.len = 1, .filter = code};
-    int r = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-    if (r < 0)
-        return r;
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 4, 0, 3), /* transport data, whitepaper s5.4.6 */
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 4),        /* the low byte of the receiver index */
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, n, 1, 0),
+        BPF_STMT(BPF_RET | BPF_A, 0),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+    };
+    struct sock_fprog prog = {.len = PV_ARRAY_LEN(code), .filter = code};
     if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &prog, sizeof(prog)) < 0)
         return -errno;
     return PV_OK;
@@ -111,21 +119,23 @@ static int check_free(const struct pv_addr *addr)
     return r;
 }
 
-int pv_udp_open(const struct pv_addr *addr, const struct pv_udp_opts *opts, int *ret_fd)
+/* What a socket is within the group of its port. */
+struct membership {
+    bool shares;       /* it is in a group */
+    unsigned steer_to; /* not 0: it is the first, and so many receive */
+};
+
+static int open_one(const struct pv_addr *addr, const struct pv_udp_opts *opts,
+                    struct membership group, int *ret_fd)
 {
-    int r = PV_OK;
-    if (addr->family != PV_AF_INET && addr->family != PV_AF_INET6)
-        return -EAFNOSUPPORT;
-    if (opts->reuseport && addr->port != 0)
-        r = check_free(addr);
-    int fd = -1;
-    if (r >= 0)
-        r = new_socket(addr, &fd);
+    int fd = -1, r = new_socket(addr, &fd);
     if (r < 0)
         return r;
     r = set_options(fd, addr->family == PV_AF_INET6, opts);
-    if (r >= 0 && opts->reuseport)
-        r = set_reuseport(fd);
+    if (r >= 0 && group.shares)
+        r = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (r >= 0 && group.steer_to != 0)
+        r = attach_program(fd, group.steer_to); /* before bind: never without */
     if (r >= 0 && opts->ifname != NULL &&
         setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, opts->ifname, (socklen_t)strlen(opts->ifname)) <
             0)
@@ -138,6 +148,62 @@ int pv_udp_open(const struct pv_addr *addr, const struct pv_udp_opts *opts, int 
     }
     *ret_fd = fd;
     return PV_OK;
+}
+
+static bool is_ip(const struct pv_addr *addr)
+{
+    return addr->family == PV_AF_INET || addr->family == PV_AF_INET6;
+}
+
+int pv_udp_open(const struct pv_addr *addr, const struct pv_udp_opts *opts, int *ret_fd)
+{
+    if (!is_ip(addr))
+        return -EAFNOSUPPORT;
+    return open_one(addr, opts, (struct membership){.shares = false}, ret_fd);
+}
+
+int pv_udp_join(int fd, const struct pv_udp_opts *opts, int *ret_fd)
+{
+    struct pv_addr addr;
+    int r = pv_udp_local(fd, &addr);
+    if (r < 0)
+        return r;
+    return open_one(&addr, opts, (struct membership){.shares = true}, ret_fd);
+}
+
+int pv_udp_open_group(const struct pv_addr *addr, const struct pv_udp_opts *opts, unsigned n,
+                      int ret_fds[static PV_UDP_GROUP_MAX])
+{
+    int fds[PV_UDP_GROUP_MAX], r = PV_OK;
+    unsigned open = 0;
+    if (!is_ip(addr))
+        return -EAFNOSUPPORT;
+    if (n == 0 || n > PV_UDP_GROUP_MAX)
+        return PV_ERR_LIMIT;
+    if (addr->port != 0)
+        r = check_free(addr);
+    while (r >= 0 && open < n) {
+        r = open == 0 ? open_one(addr, opts, (struct membership){true, n}, &fds[0])
+                      : pv_udp_join(fds[0], opts, &fds[open]);
+        open += r >= 0 ? 1 : 0;
+    }
+    if (r < 0) {
+        while (open > 0)
+            close(fds[--open]);
+        return r;
+    }
+    memcpy(ret_fds, fds, n * sizeof(fds[0]));
+    return PV_OK;
+}
+
+void pv_udp_group_close(struct pv_udp_group *group)
+{
+    for (unsigned i = 0; i < group->n; i++) {
+        close(group->fd4[i]);
+        if (group->fd6[i] >= 0)
+            close(group->fd6[i]);
+    }
+    group->n = 0;
 }
 
 int pv_udp_set_df(int fd, uint16_t family, bool df)

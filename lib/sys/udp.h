@@ -16,15 +16,14 @@
 enum {
     PV_UDP_BATCH = 64,        /* datagrams a system call */
     PV_UDP_SOCKBUF = 8 << 20, /* bytes asked for, DATAPATH: the default holds 256 datagrams */
+    PV_UDP_GROUP_MAX = 8,     /* sockets of one port that receive, ours */
 };
 
 struct pv_udp_opts {
-    bool df;        /* DF on every datagram, the kernel's path MTU cache ignored (PMTUDISC_PROBE) */
-    bool reuseport; /* a send-only socket may join the port later; a port in use by anybody else
-                     * is PV_ERR_EXISTS all the same */
-    bool gro;       /* datagrams of one size and sender may come merged (UDP_GRO), where the kernel
-                     * can; the receiver's buffers must have 64 KB then */
-    bool ecn;       /* tell the ECN field of what is received */
+    bool df;  /* DF on every datagram, the kernel's path MTU cache ignored (PMTUDISC_PROBE) */
+    bool gro; /* datagrams of one size and sender may come merged (UDP_GRO), where the kernel
+               * can; the receiver's buffers must have 64 KB then */
+    bool ecn; /* tell the ECN field of what is received */
     const char *ifname; /* SO_BINDTODEVICE: packets of this interface only; NULL: any */
 };
 
@@ -34,6 +33,30 @@ struct pv_udp_opts {
  */
 PV_MUST_CHECK int pv_udp_open(const struct pv_addr *addr, const struct pv_udp_opts *opts,
                               int *ret_fd);
+/*
+ * n (1..PV_UDP_GROUP_MAX) sockets of one port as pv_udp_open() makes them, all by one user: what
+ * arrives for addr comes out of one of them. Of WireGuard's transport data (type 4) that is number
+ * i when the low byte of the receiver index is i < n. Everything else, other bytes included, comes
+ * out of number 0: handshakes, STUN, and what TURN servers pass on, for the kernel merges the
+ * datagrams of one server whoever they are for, and only one reader keeps their order. A port in
+ * use by anybody else is PV_ERR_EXISTS as ever. With port 0 the first is given one, for all.
+ */
+PV_MUST_CHECK int pv_udp_open_group(const struct pv_addr *addr, const struct pv_udp_opts *opts,
+                                    unsigned n, int ret_fds[static PV_UDP_GROUP_MAX]);
+/* One more socket on the port and address of a group of which fd is a member: it sends from there,
+ * and while the group is open it receives nothing but its share of ICMP errors (the kernel gives
+ * them to any member). Give it opts.gro as the others, or what belongs to them is not merged. */
+PV_MUST_CHECK int pv_udp_join(int fd, const struct pv_udp_opts *opts, int *ret_fd);
+
+/* The sockets of this node's UDP port: one group for IPv4, one for IPv6. */
+struct pv_udp_group {
+    unsigned n;
+    int fd4[PV_UDP_GROUP_MAX];
+    int fd6[PV_UDP_GROUP_MAX]; /* all -1: no IPv6 here */
+};
+/* Closes what is open and leaves n = 0. */
+void pv_udp_group_close(struct pv_udp_group *group);
+
 /* From now on with or without DF (PMTUDISC_PROBE, PMTUDISC_DONT). -errno. */
 PV_MUST_CHECK int pv_udp_set_df(int fd, uint16_t family, bool df);
 /* Merged datagrams from now on (opts.gro), where the kernel can. */

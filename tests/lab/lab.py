@@ -25,6 +25,7 @@ import time
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 SLOW = float(os.environ.get("PV_TEST_SLOW") or 1)
 LONG = os.environ.get("PV_LAB_LONG") == "1"
+WORKERS = os.environ.get("PV_LAB_WORKERS")  # of every daemon that is not told otherwise
 SCENARIOS = []
 
 INET4 = "198.51.100"    # the public network's bridge: hosts .2 and up
@@ -483,7 +484,14 @@ class Host(Namespace):
 
     # -- the daemon --
 
+    def configure(self, text):
+        """Adds to the daemon's configuration."""
+        with_text = "cat >>/etc/p2pvpn/p2pvpnd.conf"
+        self.run("sh", "-c", with_text, stdin=text)
+
     def daemon(self, *args, wait_ready=True, env=None):
+        if WORKERS and self.p2pvpnd is None:
+            self.configure(f"[interface]\nworkers = {WORKERS}\n")
         self.p2pvpnd = self.start(self.lab.bin("p2pvpnd"), *args, env=env)
         if wait_ready:
             self.wait_daemon()

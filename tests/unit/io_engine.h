@@ -30,6 +30,7 @@ struct fake_stream {
 };
 
 struct pv_engine {
+    struct pv_engine_datapath datapath;
     bool (*step)(struct pv_engine *e, pv_ns now); /* true: the test is over */
     pv_ns started, next;
     unsigned stage;
@@ -69,6 +70,11 @@ void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
 {
     (void)now;
     e->wall = wall_us;
+}
+
+void pv_engine_set_datapath(struct pv_engine *e, const struct pv_engine_datapath *datapath)
+{
+    e->datapath = *datapath;
 }
 
 void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <pthread.h>
+
 #include <sodium.h>
 
 #include "base/bytes.h"
@@ -209,6 +211,73 @@ static void batches_of_each_library_agree_with_single_messages(void **state)
 
 /* RFC 8439's A.5 has associated data and another nonce; this is the same cipher without, the
  * message of s2.4.2, as python3-cryptography seals it. */
+/* A thread that seals and opens with keys that others use as well. */
+struct sharer {
+    pthread_t thread;
+    const struct pv_aead_provider *provider;
+    struct pv_aead *const *keys; /* of each suite */
+    unsigned number;
+    bool good;
+};
+
+static void *share_keys(void *arg)
+{
+    enum {
+        ROUNDS = 300,
+        LEN = 200
+    };
+    struct sharer *s = arg;
+    struct pv_aead_engine *engine = NULL;
+    s->good = pv_aead_engine_of(&engine, s->provider) == PV_OK;
+    for (unsigned i = 0; s->good && i < ROUNDS; i++) {
+        uint8_t data[LEN + PV_AEAD_TAG_LEN], want[sizeof(data)], plain[LEN];
+        enum pv_suite suite = i % 2 == 0 ? PV_SUITE_CHACHA : PV_SUITE_AES;
+        struct pv_aead_op op = {.aead = s->keys[suite],
+                                .counter = (uint64_t)s->number << 32 | i,
+                                .data = data,
+                                .len = LEN,
+                                .thread = s->number};
+        memset(plain, (int)i, LEN);
+        memcpy(data, plain, LEN);
+        seal_elsewhere(suite, want, (const uint8_t[PV_AEAD_KEY_LEN]){9}, op.counter,
+                       pv_view(plain, LEN));
+        pv_aead_seal_batch(engine, &op, 1);
+        s->good = op.status == PV_OK && memcmp(data, want, sizeof(want)) == 0;
+        op.len = sizeof(data);
+        pv_aead_open_batch(engine, &op, 1);
+        s->good = s->good && op.status == PV_OK && memcmp(data, plain, LEN) == 0;
+    }
+    pv_aead_engine_free(engine);
+    return NULL;
+}
+
+static void threads_share_a_key_when_each_has_a_number(void **state)
+{
+    const uint8_t key[PV_AEAD_KEY_LEN] = {9};
+    (void)state;
+    for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
+        struct pv_aead *keys[PV_SUITES] = {NULL};
+        struct sharer sharers[PV_AEAD_THREADS];
+        struct pv_aead_engine *engine = NULL;
+        if (pv_aead_engine_of(&engine, pv_aead_providers[i]) < 0)
+            continue; /* this processor cannot run it */
+        pv_aead_engine_free(engine);
+        assert_int_equal(pv_aead_new(&keys[PV_SUITE_CHACHA], PV_SUITE_CHACHA, key), PV_OK);
+        assert_int_equal(pv_aead_new(&keys[PV_SUITE_AES], PV_SUITE_AES, key), PV_OK);
+        for (unsigned n = 0; n < PV_AEAD_THREADS; n++) {
+            sharers[n] =
+                (struct sharer){.provider = pv_aead_providers[i], .keys = keys, .number = n};
+            assert_int_equal(pthread_create(&sharers[n].thread, NULL, share_keys, &sharers[n]), 0);
+        }
+        for (unsigned n = 0; n < PV_AEAD_THREADS; n++) {
+            pthread_join(sharers[n].thread, NULL);
+            assert_true(sharers[n].good);
+        }
+        pv_aead_free(keys[PV_SUITE_CHACHA]);
+        pv_aead_free(keys[PV_SUITE_AES]);
+    }
+}
+
 static void each_library_gives_the_known_answer(void **state)
 {
     static const char text[] = "Ladies and Gentlemen of the class of '99: If I could offer you "
@@ -349,6 +418,7 @@ int main(void)
         cmocka_unit_test(xchacha_matches_the_draft),
         cmocka_unit_test(open_refuses_every_truncation_and_every_changed_bit),
         cmocka_unit_test(batches_of_each_library_agree_with_single_messages),
+        cmocka_unit_test(threads_share_a_key_when_each_has_a_number),
         cmocka_unit_test(each_library_gives_the_known_answer),
         cmocka_unit_test(aes_gcm_gives_the_answers_of_its_specification),
         cmocka_unit_test(gcm_open_refuses_every_truncation_and_every_changed_bit),

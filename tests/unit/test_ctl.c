@@ -281,7 +281,9 @@ static void status_shows_what_matters(void **state)
             "\"hard_nat\":{\"mapping\":\"varies\",\"ports\":\"random\",\"attempts\":2,"
             "\"packets\":300,\"max_packets\":2048,\"max_mappings\":256,\"max_pps\":200},"
             "\"nat_binding\":{\"measuring\":false,\"idle_s\":105.0,\"idle_max_s\":138.0,"
-            "\"absolute_s\":null,\"refresh_s\":84.0}}\n");
+            "\"absolute_s\":null,\"refresh_s\":84.0},"
+            "\"datapath\":{\"workers\":2,\"threads\":4,\"aead\":\"ipsec-mb\","
+            "\"tcp_offload\":true,\"udp_offload\":true}}\n");
     assert_int_equal(RUN("status"), 0);
     assert_string_equal(t.out, "state        up, p2pvpnd runs for 1h 1m\n"
                                "network      home  10.66.0.0/16\n"
@@ -297,6 +299,8 @@ static void status_shows_what_matters(void **state)
                                "84 s\n"
                                "members      4, 2 online  roster abcdefgh\n"
                                "messages     1 unread, 2 queued\n"
+                               "packets      2 workers, 4 threads, ipsec-mb, offload: TCP and "
+                               "UDP\n"
                                "dropped      3 replay\n"
                                "problem: disk full\xef\xbf\xbd\n");
     answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"none\"}\n");

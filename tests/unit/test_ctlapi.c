@@ -390,6 +390,13 @@ static void what_is_known_about_the_nat_is_added_to_status(void **state)
     assert_int_equal(pv_ctlapi_status_add_binding(obj, &binding), PV_OK);
     assert_json(obj, "{\"nat_binding\":{\"measuring\":true,\"idle_s\":105.0,\"idle_max_s\":"
                      "138.0,\"absolute_s\":null,\"refresh_s\":84.0}}");
+
+    const struct pv_ctlapi_datapath datapath = {
+        .workers = 2, .threads = 4, .aead = "openssl", .tcp_offload = true};
+    obj = json_object();
+    assert_int_equal(pv_ctlapi_status_add_datapath(obj, &datapath), PV_OK);
+    assert_json(obj, "{\"datapath\":{\"workers\":2,\"threads\":4,\"aead\":\"openssl\","
+                     "\"tcp_offload\":true,\"udp_offload\":false}}");
 }
 
 static void small_answers_are_exactly_the_contract(void **state)

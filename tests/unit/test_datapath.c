@@ -21,8 +21,8 @@ struct node {
     struct pv_datapath *dp;
     struct pv_fp_builder *builder;
     struct test_rng seed;
-    int udp;
-    struct pv_addr addr;  /* of udp */
+    struct pv_udp_group udp;
+    struct pv_addr addr;  /* of its socket */
     struct pv_addr inner; /* overlay address */
     int tun;              /* the host's side of the TUN */
     uint32_t peer;        /* the other node */
@@ -38,7 +38,8 @@ static void set_tun(struct node *n)
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
     n->tun = pair[0];
-    assert_int_equal(pv_datapath_set_tun(n->dp, pair[1]), PV_OK);
+    const struct pv_tun tun = {.n = 1, .read = {pair[1]}, .write = {pair[1]}};
+    assert_int_equal(pv_datapath_set_tun(n->dp, &tun), PV_OK);
 }
 
 static void publish(struct node *n)
@@ -58,9 +59,10 @@ static void init_node(struct node *n, unsigned i, unsigned threads)
     n->inner = pv_addr4(10, 66, 0, (uint8_t)(i + 1), 0);
     iface.own[0] = n->inner;
     iface.nets[0] = (struct pv_prefix){.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16};
-    assert_int_equal(pv_udp_open(&loopback, &opts, &n->udp), PV_OK);
-    assert_int_equal(pv_udp_local(n->udp, &n->addr), PV_OK);
-    struct pv_datapath_config cfg = {.fd4 = n->udp, .fd6 = -1, .threads = threads};
+    n->udp = (struct pv_udp_group){.n = 1, .fd6 = {-1}};
+    assert_int_equal(pv_udp_open(&loopback, &opts, &n->udp.fd4[0]), PV_OK);
+    assert_int_equal(pv_udp_local(n->udp.fd4[0], &n->addr), PV_OK);
+    struct pv_datapath_config cfg = {.udp = n->udp, .threads = threads};
     assert_int_equal(pv_datapath_new(&n->dp, &cfg), PV_OK);
     assert_int_equal(pv_fp_builder_new(&n->builder, &rng), PV_OK);
     assert_int_equal(pv_fp_builder_set_interface(n->builder, &iface), PV_OK);
@@ -104,7 +106,7 @@ static void stop_world(struct world *w)
         struct node *n = &w->node[i];
         pv_datapath_free(n->dp);
         pv_fp_builder_free(n->builder);
-        close(n->udp);
+        pv_udp_group_close(&n->udp);
         if (n->tun >= 0)
             close(n->tun);
     }
@@ -230,7 +232,7 @@ static void injected_packets_arrive_as_punts_and_datagrams_are_punted(void **sta
         uint8_t message[148] = {1};
         struct pv_udp_out out = {.dst = w.node[1].addr, .data = {message, sizeof(message)}};
         struct pv_udp_counts counts = {0};
-        pv_udp_send(w.node[0].udp, &out, 1, &counts);
+        pv_udp_send(w.node[0].udp.fd4[0], &out, 1, &counts);
         punt = wait_punt(&w.node[1], PV_FP_PUNT_DATAGRAM, bytes);
         assert_true(pv_addr_equal(&punt.from.remote, &w.node[0].addr));
         assert_int_equal(bytes[0], 1);
@@ -263,7 +265,7 @@ static void the_tun_may_come_go_and_change(void **state)
         send_packet(&w.node[0], &w.node[1], round);
         assert_int_equal(receive_packet(&w.node[1]), round);
         close(w.node[1].tun);
-        assert_int_equal(pv_datapath_set_tun(w.node[1].dp, -1), PV_OK);
+        assert_int_equal(pv_datapath_set_tun(w.node[1].dp, NULL), PV_OK);
         set_tun(&w.node[1]);
     }
     assert_false(pv_datapath_tun_is_gone(w.node[1].dp));
@@ -293,17 +295,17 @@ static void snapshots_change_under_traffic(void **state)
  * keep theirs. */
 static struct pv_helper *enter_namespace(struct node *n)
 {
-    struct pv_helper_iface iface = {.name = "pvt0", .n_addrs = 1, .mtu = 1420};
+    struct pv_helper_iface iface = {.name = "pvt0", .n_addrs = 1, .mtu = 1420, .queues = 1};
     struct pv_helper *h = NULL;
     char error[PV_HELPER_ERROR_MAX];
-    int tun = -1;
+    struct pv_tun tun;
     assert_int_equal(unshare(CLONE_NEWNET), 0);
     assert_int_equal(pv_helper_start(&h, NULL), PV_OK);
     iface.addrs[0] = (struct pv_prefix){.base = n->inner, .bits = 16};
     assert_int_equal(pv_helper_iface_up(h, &iface, &tun, error), PV_OK);
     close(n->tun);
     n->tun = -1;
-    assert_int_equal(pv_datapath_set_tun(n->dp, tun), PV_OK);
+    assert_int_equal(pv_datapath_set_tun(n->dp, &tun), PV_OK);
     return h;
 }
 

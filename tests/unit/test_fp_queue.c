@@ -31,6 +31,20 @@ static uint32_t pop(struct pv_fp_queue *q, uint32_t peer, size_t len)
     return mark;
 }
 
+static void queues_that_share_have_their_part(void **state)
+{
+    (void)state;
+    for (unsigned n = 1; n <= PV_FP_MAX_WORKERS; n++) {
+        struct pv_fp_queue *q = queue();
+        uint32_t peer = 1;
+        pv_fp_queue_share(q, n);
+        for (; pv_fp_queue_fits_all(q, 2048); peer++)
+            push(q, peer, peer, 2048, peer);
+        assert_int_equal(pv_fp_queue_len(q), PV_FP_QUEUE_TOTAL / 2048 / n);
+        pv_fp_queue_free(q);
+    }
+}
+
 static void each_peer_keeps_its_own_order(void **state)
 {
     struct pv_fp_queue *q = queue();
@@ -163,6 +177,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_peer_keeps_its_own_order),
+        cmocka_unit_test(queues_that_share_have_their_part),
         cmocka_unit_test(limits_hold_per_peer_and_in_all),
         cmocka_unit_test(as_many_peers_wait_as_there_are_blocks),
         cmocka_unit_test(random_use_agrees_with_plain_lists),

@@ -29,7 +29,7 @@ static struct pv_prefix prefix(const char *text_ip, uint8_t bits)
 
 static struct pv_helper_iface iface_named(const char *name)
 {
-    struct pv_helper_iface iface = {.n_addrs = 1, .mtu = 1420};
+    struct pv_helper_iface iface = {.n_addrs = 1, .mtu = 1420, .queues = 1};
     snprintf(iface.name, sizeof(iface.name), "%s", name);
     iface.addrs[0] = prefix("10.66.1.2", 16);
     return iface;
@@ -61,6 +61,20 @@ static int teardown(void **state)
     return 0;
 }
 
+/* With one queue; *ret_fd reads and writes. */
+static int iface_up(struct pv_helper *h, const struct pv_helper_iface *iface, int *ret_fd,
+                    char *error)
+{
+    struct pv_tun tun = {.n = 0};
+    int r = pv_helper_iface_up(h, iface, &tun, error);
+    if (r < 0)
+        return r;
+    assert_int_equal(tun.n, 1);
+    assert_int_equal(tun.read[0], tun.write[0]);
+    *ret_fd = tun.read[0];
+    return PV_OK;
+}
+
 static void iface_up_sets_addresses_mtu_and_routes_and_down_removes_all(void **state)
 {
     struct pv_helper_iface iface = iface_named("pvt0");
@@ -72,7 +86,7 @@ static void iface_up_sets_addresses_mtu_and_routes_and_down_removes_all(void **s
     iface.n_routes = 2;
     iface.routes[0] = prefix("172.30.0.0", 24);
     iface.routes[1] = prefix("fd99::", 48);
-    int r = pv_helper_iface_up(*state, &iface, &fd, error);
+    int r = iface_up(*state, &iface, &fd, error);
     assert_string_equal(error, "");
     assert_int_equal(r, PV_OK);
     assert_true(fd >= 0);
@@ -88,7 +102,7 @@ static void iface_up_sets_addresses_mtu_and_routes_and_down_removes_all(void **s
     iface.addrs[0] = prefix("10.66.9.9", 16);
     iface.n_addrs = 1;
     iface.n_routes = 1;
-    assert_int_equal(pv_helper_iface_up(*state, &iface, &again, error), PV_OK);
+    assert_int_equal(iface_up(*state, &iface, &again, error), PV_OK);
     assert_int_equal(addresses_of("pvt0", got), 1);
     assert_true(pv_addr_equal_ip(&got[0].addr.base, &iface.addrs[0].base));
     close(again);
@@ -103,7 +117,7 @@ static void packets_pass_through_the_tun(void **state)
     struct pv_helper_iface iface = iface_named("pvt0");
     char error[PV_HELPER_ERROR_MAX];
     int tun = -1, sock = -1;
-    assert_int_equal(pv_helper_iface_up(*state, &iface, &tun, error), PV_OK);
+    assert_int_equal(iface_up(*state, &iface, &tun, error), PV_OK);
     struct pv_addr any = {.family = PV_AF_INET}, local;
     const struct pv_udp_opts opts = {0};
     assert_int_equal(pv_udp_open(&any, &opts, &sock), PV_OK);
@@ -154,11 +168,11 @@ static void a_tun_deleted_from_outside_reads_closed_and_comes_back_by_up(void **
     uint8_t packet[64];
     size_t n = 0;
     int tun = -1, again = -1;
-    assert_int_equal(pv_helper_iface_up(*state, &iface, &tun, error), PV_OK);
+    assert_int_equal(iface_up(*state, &iface, &tun, error), PV_OK);
     assert_int_equal(pv_ipcmd_run("link del dev pvt0\n", complaint), PV_OK);
     assert_int_equal(pv_tun_read(tun, packet, sizeof(packet), &n), PV_ERR_CLOSED);
     assert_int_equal(pv_tun_write(tun, pv_view(packet, 20)), PV_ERR_CLOSED);
-    assert_int_equal(pv_helper_iface_up(*state, &iface, &again, error), PV_OK);
+    assert_int_equal(iface_up(*state, &iface, &again, error), PV_OK);
     assert_int_equal(pv_tun_read(again, packet, sizeof(packet), &n), PV_ERR_AGAIN);
     close(tun);
     close(again);
@@ -201,9 +215,17 @@ static void every_bad_interface_request_is_refused_by_the_helper(void **state)
             iface.routes[0] = prefix(rows[i].route, rows[i].route_bits);
             iface.n_routes = 1;
         }
-        assert_true(pv_helper_iface_up(*state, &iface, &fd, error) < 0);
+        assert_true(iface_up(*state, &iface, &fd, error) < 0);
         assert_non_null(strstr(error, rows[i].why));
         assert_int_equal(fd, -1);
+    }
+    for (uint8_t queues = 0; queues <= PV_TUN_QUEUES + 1; queues += PV_TUN_QUEUES + 1) {
+        struct pv_helper_iface iface = iface_named("pvt0");
+        char error[PV_HELPER_ERROR_MAX];
+        int fd = -1;
+        iface.queues = queues;
+        assert_int_equal(iface_up(*state, &iface, &fd, error), -EINVAL);
+        assert_non_null(strstr(error, "1 to 8 queues"));
     }
 }
 
@@ -219,7 +241,7 @@ static void a_range_in_use_on_this_host_is_refused_with_both_named(void **state)
                      "addr add 10.66.200.1/24 dev pvlan\n",
                      complaint),
         PV_OK);
-    assert_int_equal(pv_helper_iface_up(*state, &iface, &fd, error), PV_ERR_EXISTS);
+    assert_int_equal(iface_up(*state, &iface, &fd, error), PV_ERR_EXISTS);
     assert_non_null(strstr(error, "10.66.200.1/24 on pvlan"));
     assert_int_equal(addresses_of("pvt0", got), 0);
     assert_int_equal(pv_ipcmd_run("link del dev pvlan\n", complaint), PV_OK);
@@ -232,7 +254,7 @@ static void a_name_in_use_is_refused(void **state)
     int fd = -1;
     assert_int_equal(pv_ipcmd_run("link add pvdummy type veth peer name pvpeer\n", complaint),
                      PV_OK);
-    assert_int_equal(pv_helper_iface_up(*state, &iface, &fd, error), PV_ERR_EXISTS);
+    assert_int_equal(iface_up(*state, &iface, &fd, error), PV_ERR_EXISTS);
     assert_non_null(strstr(error, "--tun"));
     assert_int_equal(pv_ipcmd_run("link del dev pvdummy\n", complaint), PV_OK);
 }
@@ -241,23 +263,110 @@ static void udp_sockets_come_with_one_port_and_a_busy_port_is_refused(void **sta
 {
     char error[PV_HELPER_ERROR_MAX];
     struct pv_addr local;
-    int fd4 = -1, fd6 = -1, other4 = -1, other6 = -1;
-    assert_int_equal(pv_helper_open_udp(*state, 23456, &fd4, &fd6, error), PV_OK);
-    assert_int_equal(pv_udp_local(fd4, &local), PV_OK);
-    assert_int_equal(local.port, 23456);
-    assert_int_equal(pv_udp_local(fd6, &local), PV_OK);
-    assert_int_equal(local.port, 23456);
-    assert_int_equal(local.family, PV_AF_INET6);
-    assert_int_equal(pv_helper_open_udp(*state, 23456, &other4, &other6, error), PV_ERR_EXISTS);
+    struct pv_udp_group group = {.n = 0}, other = {.n = 0};
+    assert_int_equal(pv_helper_open_udp(*state, 23456, 3, &group, error), PV_OK);
+    assert_int_equal(group.n, 3);
+    for (unsigned i = 0; i < group.n; i++) {
+        assert_int_equal(pv_udp_local(group.fd4[i], &local), PV_OK);
+        assert_int_equal(local.port, 23456);
+        assert_int_equal(pv_udp_local(group.fd6[i], &local), PV_OK);
+        assert_int_equal(local.port, 23456);
+        assert_int_equal(local.family, PV_AF_INET6);
+    }
+    assert_int_equal(pv_helper_open_udp(*state, 23456, 1, &other, error), PV_ERR_EXISTS);
     assert_non_null(strstr(error, "23456"));
     assert_non_null(strstr(error, "--port"));
-    assert_int_equal(pv_helper_open_udp(*state, 0, &other4, &other6, error), -EINVAL);
-    close(fd4);
-    close(fd6);
+    assert_int_equal(pv_helper_open_udp(*state, 0, 1, &other, error), -EINVAL);
+    pv_udp_group_close(&group);
     /* The helper kept nothing: the port is free again. */
-    assert_int_equal(pv_helper_open_udp(*state, 23456, &fd4, &fd6, error), PV_OK);
-    close(fd4);
-    close(fd6);
+    assert_int_equal(pv_helper_open_udp(*state, 23456, 1, &group, error), PV_OK);
+    pv_udp_group_close(&group);
+    assert_int_equal(pv_helper_open_udp(*state, 23456, PV_UDP_GROUP_MAX + 1, &group, error),
+                     PV_ERR_LIMIT);
+    assert_int_equal(group.n, 0);
+}
+
+/* A UDP packet as the TUN takes it: 10.66.3.3 port 7 to us. */
+static void write_answer(int fd, uint16_t port)
+{
+    uint8_t p[HEADER + 29] = {0};
+    uint8_t *ip = p + HEADER;
+    const uint8_t head[20] = {0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0, 10, 66, 3, 3, 10, 66, 1, 2};
+    uint32_t sum = 0;
+    memcpy(ip, head, sizeof(head));
+    for (int i = 0; i < 20; i += 2)
+        sum += (uint32_t)(ip[i] << 8 | ip[i + 1]);
+    sum = (sum & 0xffff) + (sum >> 16);
+    ip[10] = (uint8_t)(~sum >> 8);
+    ip[11] = (uint8_t)~sum;
+    ip[21] = 7;
+    ip[22] = (uint8_t)(port >> 8);
+    ip[23] = (uint8_t)port;
+    ip[25] = 9;
+    assert_int_equal(pv_tun_write(fd, pv_view(p, sizeof(p))), PV_OK);
+}
+
+/* Sends from sock into the TUN and tells which queue it comes out of. */
+static unsigned queue_of(const struct pv_tun *tun, int sock)
+{
+    struct pv_udp_out out = {.dst = pv_addr4(10, 66, 3, 3, 7), .data = pv_view("x", 1)};
+    struct pv_udp_counts counts = {0};
+    struct pollfd fds[PV_TUN_QUEUES];
+    uint8_t packet[256];
+    size_t n = 0;
+    pv_udp_send(sock, &out, 1, &counts);
+    assert_int_equal(counts.sent, 1);
+    for (unsigned i = 0; i < tun->n; i++)
+        fds[i] = (struct pollfd){.fd = tun->read[i], .events = POLLIN};
+    assert_int_equal(poll(fds, tun->n, 5000), 1);
+    for (unsigned i = 0; i < tun->n; i++) {
+        if (fds[i].revents == 0)
+            continue;
+        assert_int_equal(pv_tun_read(fds[i].fd, packet, sizeof(packet), &n), PV_OK);
+        return i;
+    }
+    return tun->n;
+}
+
+/* Its packets would overtake each other at the change. */
+static void a_flow_keeps_its_queue_whichever_writer_gets_the_answers(void **state)
+{
+    enum {
+        FLOWS = 40
+    };
+    struct pv_helper_iface iface = iface_named("pvt0");
+    char error[PV_HELPER_ERROR_MAX];
+    struct pv_addr any = {.family = PV_AF_INET}, local;
+    const struct pv_udp_opts opts = {0};
+    struct pv_tun tun, again;
+    unsigned seen[4] = {0};
+    iface.queues = 4;
+    assert_int_equal(pv_helper_iface_up(*state, &iface, &tun, error), PV_OK);
+    assert_int_equal(tun.n, 4);
+    for (unsigned flow = 0; flow < FLOWS; flow++) {
+        int sock = -1;
+        assert_int_equal(pv_udp_open(&any, &opts, &sock), PV_OK);
+        assert_int_equal(pv_udp_local(sock, &local), PV_OK);
+        unsigned queue = queue_of(&tun, sock);
+        for (unsigned i = 0; i < tun.n; i++) {
+            struct pollfd p = {.fd = sock, .events = POLLIN};
+            char byte;
+            write_answer(tun.write[i], local.port);
+            assert_int_equal(poll(&p, 1, 5000), 1);
+            assert_int_equal(recv(sock, &byte, 1, 0), 1);
+            assert_int_equal(queue_of(&tun, sock), queue);
+        }
+        seen[queue]++;
+        close(sock);
+    }
+    for (unsigned i = 0; i < tun.n; i++)
+        assert_in_range(seen[i], 1, FLOWS - 1); /* the kernel does spread them */
+
+    /* The same queues again, and no more of them: with others the packets would go astray. */
+    assert_int_equal(pv_helper_iface_up(*state, &iface, &again, error), PV_OK);
+    assert_int_equal(again.n, 4);
+    pv_tun_close(&again);
+    pv_tun_close(&tun);
 }
 
 static void the_death_of_the_helper_is_seen_and_told(void **state)
@@ -338,6 +447,8 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_name_in_use_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(udp_sockets_come_with_one_port_and_a_busy_port_is_refused,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_flow_keeps_its_queue_whichever_writer_gets_the_answers,
                                         setup, teardown),
         cmocka_unit_test(the_death_of_the_helper_is_seen_and_told),
         cmocka_unit_test(changes_are_noticed_debounced_and_own_ones_ignored),

@@ -68,6 +68,8 @@ static bool ctl_step(struct pv_engine *e, pv_ns now)
         assert_int_equal(e->passed, 1);
         assert_memory_equal(s->in, "hello\n", 6);
         assert_int_equal(s->kind, PV_STREAM_CTL);
+        assert_int_equal(e->datapath.workers, 1); /* told before the client's words */
+        assert_true(e->datapath.threads >= 1);
         assert_int_equal(s->who.uid, getuid());
         assert_int_equal(s->who.may_change, getuid() == 0);
         s->out_len = OUT_MAX;

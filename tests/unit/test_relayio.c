@@ -50,7 +50,7 @@ static int make_world(void **state)
     assert_int_equal(pv_tls_ctx_new_server(&w->ctx, w->cert, w->key, w->error), PV_OK);
     assert_int_equal(pv_stream_listen(&any, NULL, &w->listener), PV_OK);
     assert_int_equal(pv_stream_local(w->listener, &w->addr), PV_OK);
-    assert_int_equal(pv_relayio_new(&w->io, NULL), PV_OK);
+    assert_int_equal(pv_relayio_new(&w->io, 1, NULL), PV_OK);
     *state = w;
     return 0;
 }
@@ -333,7 +333,7 @@ static void a_name_needs_a_certificate_of_an_authority(void **state)
         struct pv_relayway_to to = {.addr = w->addr, .tls = true};
         snprintf(to.host, sizeof(to.host), "%s", rows[i].host);
         pv_relayio_free(w->io);
-        assert_int_equal(pv_relayio_new(&w->io, rows[i].ca_file ? w->cert : NULL), PV_OK);
+        assert_int_equal(pv_relayio_new(&w->io, 1, rows[i].ca_file ? w->cert : NULL), PV_OK);
         open_to(w, &to);
         accept_it(w);
         assert_int_equal(pv_tls_new_server(&w->tls, w->ctx), PV_OK);
@@ -346,7 +346,7 @@ static void a_name_needs_a_certificate_of_an_authority(void **state)
     }
     pv_relayio_free(w->io);
     w->io = NULL;
-    assert_int_equal(pv_relayio_new(&w->io, "/nonexistent"), PV_ERR_REFUSED);
+    assert_int_equal(pv_relayio_new(&w->io, 1, "/nonexistent"), PV_ERR_REFUSED);
 }
 
 int main(void)

@@ -28,6 +28,8 @@ static void an_empty_file_gives_the_defaults(void **state)
     assert_string_equal(s.tun_name, "");
     assert_int_equal(s.port, 0);
     assert_int_equal(s.mtu, 1420);
+    assert_int_equal(s.workers, 1);
+    assert_int_equal(s.threads, 0); /* as the machine has processors */
     assert_int_equal(s.log_level, PV_LOG_INFO);
     assert_true(s.chat_store);
     assert_false(s.chat_hold);
@@ -116,6 +118,27 @@ static void every_key_reaches_its_field(void **state)
     pv_settings_done(&s);
 }
 
+static void workers_are_a_number_automatic_or_a_single_thread(void **state)
+{
+    static const struct {
+        const char *text;
+        unsigned workers, threads;
+    } rows[] = {
+        {"[interface]\nworkers = auto\n", 1, 0},   {"[interface]\nworkers = 0\n", 1, 0},
+        {"[interface]\nworkers = single\n", 1, 1}, {"[interface]\nworkers = 1\n", 1, 2},
+        {"[interface]\nworkers = 2\n", 2, 2},      {"[interface]\nworkers = 8\n", 8, 2},
+    };
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_settings s;
+        char error[PV_SETTINGS_ERROR_MAX];
+        assert_int_equal(parse(&s, rows[i].text, error), PV_OK);
+        assert_int_equal(s.workers, rows[i].workers);
+        assert_int_equal(s.threads, rows[i].threads);
+        pv_settings_done(&s);
+    }
+}
+
 static void every_bad_line_is_named_with_file_and_line(void **state)
 {
     (void)state;
@@ -130,8 +153,12 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
         {"[log x]\n", "conf:1: unknown section"},
         {"\n[interface]\nprot = 1\n",
          "conf:3: unknown key prot in [interface]: there are name, address, port, mtu, "
-         "private-key-file"},
-        {"[interface]\nworkers = 2\n", "conf:2: unknown key workers"},
+         "private-key-file, workers"},
+        {"[interface]\nworkers = 9\n",
+         "conf:2: workers: expected auto (or 0), single, or a number"},
+        {"[interface]\nworkers = many\n", "conf:2: workers:"},
+        {"[interface]\nworkers = -1\n", "conf:2: workers:"},
+        {"[interface]\nworkers =\n", "conf:2: workers:"},
         {"[interface]\nport = 0\n", "conf:2: port: expected a number"},
         {"[interface]\nport = 65536\n", "conf:2: port:"},
         {"[interface]\nport = 80x\n", "conf:2: port:"},
@@ -344,6 +371,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_file_gives_the_defaults),
         cmocka_unit_test(every_key_reaches_its_field),
+        cmocka_unit_test(workers_are_a_number_automatic_or_a_single_thread),
         cmocka_unit_test(every_bad_line_is_named_with_file_and_line),
         cmocka_unit_test(bad_relays_are_named),
         cmocka_unit_test(relays_are_uris),

@@ -7,7 +7,6 @@
 #include "tests/unit/test_util.h"
 
 static const struct pv_udp_opts plain = {.df = true};
-static const struct pv_udp_opts shared = {.df = true, .reuseport = true};
 
 static struct pv_addr loopback(int v6, uint16_t port)
 {
@@ -19,6 +18,15 @@ static void wait_readable(int fd)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
     assert_int_equal(poll(&p, 1, 5000), 1);
+}
+
+/* A group of one on addr, and its address. */
+static int share_on(struct pv_addr addr, struct pv_addr *ret)
+{
+    int fds[PV_UDP_GROUP_MAX];
+    assert_int_equal(pv_udp_open_group(&addr, &plain, 1, fds), PV_OK);
+    assert_int_equal(pv_udp_local(fds[0], ret), PV_OK);
+    return fds[0];
 }
 
 /* A bound socket and its address. */
@@ -35,7 +43,7 @@ static void batches_arrive_in_order_with_both_addresses(void **state)
     (void)state;
     for (int v6 = 0; v6 < 2; v6++) {
         struct pv_addr any = {.family = v6 ? PV_AF_INET6 : PV_AF_INET}, to, from;
-        int rx_fd = open_on(any, &shared, &to);
+        int rx_fd = share_on(any, &to);
         int tx_fd = open_on(loopback(v6, 0), &plain, &from);
         struct pv_addr dst = loopback(v6, to.port), want_local = loopback(v6, 0);
         uint8_t body[100][2];
@@ -102,8 +110,9 @@ static void a_port_in_use_is_an_error_also_for_a_shared_socket(void **state)
     (void)state;
     for (int v6 = 0; v6 < 2; v6++) {
         struct pv_addr any = {.family = v6 ? PV_AF_INET6 : PV_AF_INET}, addr;
-        int fd = open_on(any, &shared, &addr), other = -1;
-        assert_int_equal(pv_udp_open(&addr, &shared, &other), PV_ERR_EXISTS);
+        int fd = share_on(any, &addr), other = -1, others[PV_UDP_GROUP_MAX] = {-1};
+        assert_int_equal(pv_udp_open_group(&addr, &plain, 2, others), PV_ERR_EXISTS);
+        assert_int_equal(others[0], -1);
         assert_int_equal(pv_udp_open(&addr, &plain, &other), PV_ERR_EXISTS);
         assert_int_equal(other, -1);
         close(fd);
@@ -114,9 +123,9 @@ static void both_families_may_have_the_same_port(void **state)
 {
     (void)state;
     struct pv_addr any4 = {.family = PV_AF_INET}, any6 = {.family = PV_AF_INET6}, got;
-    int fd4 = open_on(any4, &shared, &got);
+    int fd4 = share_on(any4, &got);
     any6.port = got.port;
-    int fd6 = open_on(any6, &shared, &got);
+    int fd6 = share_on(any6, &got);
     close(fd4);
     close(fd6);
 }
@@ -313,12 +322,178 @@ static void a_run_the_kernel_refuses_is_sent_one_by_one_from_then_on(void **stat
     assert_int_equal(counts.split, 2);
 }
 
+/* --- groups -------------------------------------------------------------------------------- */
+
+enum {
+    GROUP = 3, /* not a power of two */
+};
+
+struct group {
+    int fds[PV_UDP_GROUP_MAX];
+    int sender, silent; /* silent: joined last, and sends only */
+    struct pv_addr to, from;
+    struct pv_udp_receiver *rx;
+};
+
+static void open_group(struct group *g, int v6)
+{
+    const struct pv_udp_opts opts = {.df = true, .gro = true};
+    struct pv_addr any = {.family = v6 ? PV_AF_INET6 : PV_AF_INET};
+    assert_int_equal(pv_udp_open_group(&any, &opts, GROUP, g->fds), PV_OK);
+    assert_int_equal(pv_udp_local(g->fds[0], &any), PV_OK);
+    assert_int_equal(pv_udp_join(g->fds[0], &opts, &g->silent), PV_OK);
+    g->to = loopback(v6, any.port);
+    g->sender = open_on(loopback(v6, 0), &plain, &g->from);
+    assert_int_equal(pv_udp_receiver_new(&g->rx, 16, 65536), PV_OK);
+}
+
+static void close_group(struct group *g)
+{
+    for (size_t i = 0; i < GROUP; i++)
+        close(g->fds[i]);
+    close(g->silent);
+    close(g->sender);
+    pv_udp_receiver_free(g->rx);
+}
+
+static void send_to_group(struct group *g, struct pv_view data, uint16_t segment)
+{
+    struct pv_udp_out out = {.dst = g->to, .data = data, .segment = segment};
+    struct pv_udp_counts counts = {0};
+    pv_udp_send(g->sender, &out, 1, &counts);
+    assert_int_equal(counts.failed + counts.too_big + counts.full, 0);
+}
+
+/* Which member has something, all of which is then taken; -1: none. Loopback delivers at once. */
+static int who_got(struct group *g)
+{
+    int who = -1;
+    for (int i = 0; i <= GROUP; i++) {
+        struct pv_udp_in *in = NULL;
+        size_t n = 0;
+        while (pv_udp_recv(g->rx, i < GROUP ? g->fds[i] : g->silent, &in, &n) == PV_OK) {
+            assert_true(who == -1 || who == i);
+            who = i;
+        }
+    }
+    return who;
+}
+
+static void a_group_gives_transport_data_to_the_owner_of_its_index(void **state)
+{
+    static const struct {
+        const char *what;
+        uint8_t first[12];
+        size_t len;
+        int who;
+    } rows[] = {
+        {"transport data of index 0", {4, 0, 0, 0, 0, 9, 9, 9}, 32, 0},
+        {"of index 1", {4, 0, 0, 0, 1, 9, 9, 9}, 32, 1},
+        {"of index 2", {4, 0, 0, 0, 2, 9, 9, 9}, 32, 2},
+        {"of an index that is nobody's, where the send-only socket is", {4, 0, 0, 0, 3}, 32, 0},
+        {"of the highest index", {4, 0, 0, 0, 255}, 32, 0},
+        {"cut before its index", {4, 0, 0}, 3, 0},
+        {"message 1", {1, 0, 0, 0, 2}, 148, 0},
+        {"message 2", {2, 0, 0, 0, 2, 0, 0, 0, 2}, 92, 0},
+        {"message 3", {3, 0, 0, 0, 2}, 64, 0},
+        {"STUN", {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42}, 20, 0},
+        {"a STUN answer whose fifth byte is a worker", {1, 1, 0, 0, 2}, 20, 0},
+        {"ChannelData with transport data in it", {0x40, 2, 0, 28, 4, 0, 0, 0, 2}, 36, 0},
+        {"junk", {0xff, 0, 0, 0, 1}, 5, 0},
+        {"an empty datagram", {0}, 0, 0},
+    };
+    (void)state;
+    for (int v6 = 0; v6 < 2; v6++) {
+        struct group g;
+        open_group(&g, v6);
+        for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+            uint8_t bytes[160] = {0};
+            memcpy(bytes, rows[i].first, sizeof(rows[i].first));
+            send_to_group(&g, pv_view(bytes, rows[i].len), 0);
+            int who = who_got(&g);
+            if (who != rows[i].who)
+                fail_msg("%s came out of socket %d, not %d", rows[i].what, who, rows[i].who);
+        }
+        close_group(&g);
+    }
+}
+
+/* The kernel merges by addresses and ports alone, and steers by the first. */
+static void a_run_for_one_owner_stays_whole(void **state)
+{
+    enum {
+        ONE = 100,
+        MANY = 40
+    };
+    uint8_t run[ONE * MANY] = {0};
+    struct group g;
+    struct pv_udp_in *in = NULL;
+    size_t n = 0, got = 0;
+    (void)state;
+    open_group(&g, 0);
+    for (size_t i = 0; i < MANY; i++) {
+        run[i * ONE] = 4;
+        run[i * ONE + 4] = 2; /* the owner; the index differs with the keys */
+        run[i * ONE + 5] = (uint8_t)i;
+    }
+    send_to_group(&g, pv_view(run, sizeof(run)), ONE);
+    while (got < sizeof(run)) {
+        wait_readable(g.fds[2]);
+        assert_int_equal(pv_udp_recv(g.rx, g.fds[2], &in, &n), PV_OK);
+        for (size_t i = 0; i < n; i++) {
+            assert_memory_equal(in[i].ptr, run + got, in[i].len);
+            got += in[i].len;
+        }
+    }
+    assert_int_equal(who_got(&g), -1);
+    close_group(&g);
+}
+
+static void all_members_send_from_the_port_of_the_group(void **state)
+{
+    struct group g;
+    struct pv_udp_in *in = NULL;
+    size_t n = 0;
+    (void)state;
+    open_group(&g, 0);
+    for (int i = 0; i <= GROUP; i++) {
+        struct pv_udp_out out = {.dst = g.from, .data = pv_view("hi", 2)};
+        struct pv_udp_counts counts = {0};
+        pv_udp_send(i < GROUP ? g.fds[i] : g.silent, &out, 1, &counts);
+        wait_readable(g.sender);
+        assert_int_equal(pv_udp_recv(g.rx, g.sender, &in, &n), PV_OK);
+        assert_true(pv_addr_equal(&in[0].src, &g.to));
+    }
+    close_group(&g);
+}
+
+static void a_group_has_a_size(void **state)
+{
+    struct pv_addr any = {.family = PV_AF_INET}, nowhere = {.family = PV_AF_NONE};
+    int fds[PV_UDP_GROUP_MAX];
+    (void)state;
+    assert_int_equal(pv_udp_open_group(&any, &plain, 0, fds), PV_ERR_LIMIT);
+    assert_int_equal(pv_udp_open_group(&any, &plain, PV_UDP_GROUP_MAX + 1, fds), PV_ERR_LIMIT);
+    assert_int_equal(pv_udp_open_group(&nowhere, &plain, 1, fds), -EAFNOSUPPORT);
+    assert_int_equal(pv_udp_open_group(&any, &plain, PV_UDP_GROUP_MAX, fds), PV_OK);
+    struct pv_udp_group group = {.n = PV_UDP_GROUP_MAX};
+    memcpy(group.fd4, fds, sizeof(fds));
+    memset(group.fd6, 0xff, sizeof(group.fd6));
+    pv_udp_group_close(&group);
+    assert_int_equal(group.n, 0);
+    assert_int_equal(pv_udp_local(fds[0], &any), -EBADF);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches_arrive_in_order_with_both_addresses),
         cmocka_unit_test(a_datagram_longer_than_the_buffer_is_marked),
         cmocka_unit_test(a_port_in_use_is_an_error_also_for_a_shared_socket),
+        cmocka_unit_test(a_group_gives_transport_data_to_the_owner_of_its_index),
+        cmocka_unit_test(a_run_for_one_owner_stays_whole),
+        cmocka_unit_test(all_members_send_from_the_port_of_the_group),
+        cmocka_unit_test(a_group_has_a_size),
         cmocka_unit_test(both_families_may_have_the_same_port),
         cmocka_unit_test(a_waiting_icmp_error_does_not_eat_the_next_datagram),
         cmocka_unit_test(errors_name_the_destination_and_the_reason),
