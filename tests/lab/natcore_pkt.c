@@ -319,6 +319,16 @@ void pv_natpkt_answer_echo(struct pv_natpkt *pkt)
 
 /* ---- building ---- */
 
+void pv_natpkt_set_df(uint8_t *packet, bool df)
+{
+    size_t header = (size_t)(packet[0] & 0x0f) * 4;
+    if (packet[0] >> 4 != 4)
+        return;
+    packet[6] = (uint8_t)((packet[6] & ~0x40) | (df ? 0x40 : 0));
+    pv_store_be16(packet + 10, 0);
+    pv_store_be16(packet + 10, (uint16_t)~sum_fold(sum_bytes(0, packet, header)));
+}
+
 static void put_header(uint8_t *p, const struct pv_addr *src, const struct pv_addr *dst,
                        uint8_t proto, size_t l4_len)
 {
@@ -335,6 +345,7 @@ static void put_header(uint8_t *p, const struct pv_addr *src, const struct pv_ad
     memset(p, 0, V4_HEADER);
     p[0] = 0x45;
     pv_store_be16(p + 2, (uint16_t)(V4_HEADER + l4_len));
+    p[6] = 0x40; /* DF, as hosts send */
     p[8] = 64;
     p[9] = proto;
     memcpy(p + 12, src->ip, 4);

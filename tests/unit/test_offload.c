@@ -175,6 +175,103 @@ static void add_fragment(struct world *w, const struct flow *f)
     pv_store_be16(p + 20, (uint16_t)(1000 + (f - w->flow)));
 }
 
+/* Sums of a whole packet, into an L4 header of this protocol. */
+static void put_sums(uint8_t *p, size_t len)
+{
+    size_t l4 = ip_len(p);
+    uint8_t *field = p + l4 + (proto_of(p) == 6 ? 16 : 6);
+    pv_store_be16(field, 0);
+    pv_store_be16(field, (uint16_t)~plain_sum(p + l4, len - l4, pseudo(p, len - l4)));
+    if (p[0] >> 4 == 4) {
+        pv_store_be16(p + 10, 0);
+        pv_store_be16(p + 10, (uint16_t)~plain_sum(p, l4, 0));
+    }
+}
+
+/* A header between IPv6 and L4: hop-by-hop options, or a first fragment's. */
+static void add_extension(struct world *w, const struct flow *f, bool fragment)
+{
+    size_t len = 80;
+    uint8_t *p = add(&w->sent, len, true);
+    memset(p, 0, len);
+    put_ip(w, f, p, len, 0);
+    p[40] = p[6];
+    p[6] = fragment ? 44 : 0;
+    memcpy(p + 42, fragment ? "\x00\x01" : "\x01\x04", 2);
+    pv_store_be16(p + 44, (uint16_t)(1000 + (f - w->flow)));
+}
+
+enum odd {
+    ODD_ACK, /* without payload */
+    ODD_SYN,
+    ODD_RST,
+    ODD_URG,
+    ODD_TOS, /* data, but its headers differ from the flow's */
+    ODD_HOPS,
+    ODD_WINDOW,
+    ODD_IP_OPTIONS, /* IPv6: hop-by-hop options */
+    ODD_FIRST,      /* the first of fragments */
+    ODD_NO_SUM,     /* UDP */
+    ODD_KINDS,
+};
+
+static uint8_t odd_flags(enum odd kind)
+{
+    switch (kind) {
+    case ODD_SYN:
+        return 0x02;
+    case ODD_RST:
+        return 0x14;
+    case ODD_URG:
+        return 0x30;
+    default:
+        return 0x10;
+    }
+}
+
+/* A packet of the flow that cannot be part of any super-packet, or not of this one. */
+static void add_odd(struct world *w, struct flow *f)
+{
+    enum odd kind = (enum odd)roll(w, ODD_KINDS);
+    if (f->v6 && (kind == ODD_IP_OPTIONS || kind == ODD_FIRST)) {
+        add_extension(w, f, kind == ODD_FIRST);
+        return;
+    }
+    size_t options = kind == ODD_IP_OPTIONS ? 4 : 0, l4 = f->v6 ? 40 : 20 + options;
+    size_t payload = kind == ODD_ACK || kind == ODD_SYN ? 0 : 1 + roll(w, 300);
+    size_t len = l4 + (f->tcp ? 20 : 8) + payload;
+    bool unsummed = kind == ODD_FIRST || (kind == ODD_NO_SUM && !f->tcp);
+    uint8_t *p = add(&w->sent, len, unsummed);
+    pv_rng_fill(&w->rng, p, len);
+    put_ip(w, f, p, len, kind == ODD_TOS ? 8 : 2);
+    if (!f->v6 && kind == ODD_IP_OPTIONS) {
+        p[0] = 0x46;
+        memset(p + 20, 1, 4);
+    }
+    if (kind == ODD_FIRST)
+        pv_store_be16(p + 6, 0x2000);
+    if (kind == ODD_HOPS)
+        p[f->v6 ? 7 : 8]--;
+    uint8_t *l = p + l4;
+    pv_store_be16(l, (uint16_t)(1000 + (f - w->flow)));
+    pv_store_be16(l + 2, 80);
+    if (f->tcp) {
+        pv_store_be32(l + 4, f->seq);
+        pv_store_be32(l + 8, 7);
+        l[12] = 0x50;
+        l[13] = odd_flags(kind);
+        pv_store_be16(l + 14, kind == ODD_WINDOW ? 501 : 500);
+        pv_store_be16(l + 18, 0);
+        f->seq += (uint32_t)payload;
+    } else {
+        pv_store_be16(l + 4, (uint16_t)(len - l4));
+    }
+    put_sums(p, len);
+    if (unsummed && !f->tcp)
+        pv_store_be16(l + 6, 0);
+    f->id++;
+}
+
 static void fill_stream(struct world *w)
 {
     static uint8_t super[65536];
@@ -200,6 +297,8 @@ static void fill_stream(struct world *w)
         }
         if (roll(w, 8) == 0)
             add_fragment(w, f);
+        if (roll(w, 4) == 0)
+            add_odd(w, f);
     }
 }
 
@@ -250,6 +349,8 @@ static bool same_packet(const uint8_t *a, const uint8_t *b, size_t len)
 
 static uint16_t flow_of(const uint8_t *p)
 {
+    if (p[0] >> 4 == 6 && (p[6] == 0 || p[6] == 44))
+        return pv_load_be16(p + 44); /* add_extension() */
     return pv_load_be16(p + ip_len(p));
 }
 

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_mtu.c - paths that become narrow in the middle of use, with routers that swallow what does
+ * not fit and say nothing: found within 5 s, told to who sends inside, and 1280 bytes always pass.
+ */
+#include <stdio.h>
+
+#include "../unit/test_util.h"
+#include "sim_world.h"
+
+enum {
+    SEEDS = 10,  /* per case; PV_SIM_SEEDS sets another number */
+    FULL = 1420, /* bytes of inner packet */
+};
+
+struct narrowing {
+    const char *name, *profile; /* of both NATs */
+    const char *path;
+    pv_ns delay;  /* one way of each line */
+    uint32_t mtu; /* of a's NAT, both ways */
+    uint16_t loss_percent;
+};
+
+static const struct narrowing CASES[] = {
+    {"direct, 1300", "port-restricted", "direct", PV_MS(10), 1300, 0},
+    {"direct, 1280", "port-restricted", "direct", PV_MS(10), 1280, 0},
+    {"direct, 1000, far", "port-restricted", "direct", PV_MS(60), 1000, 0},
+    {"direct, 1400, lossy", "port-restricted", "direct", PV_MS(10), 1400, 3},
+    {"relay, 1300", "symmetric", "relay", PV_MS(10), 1300, 0},
+    {"relay, 1200", "symmetric", "relay", PV_MS(20), 1200, 0},
+};
+
+static int failed(struct sim_world *w, uint64_t seed, const struct narrowing *n, const char *what)
+{
+    printf("%s, seed %llu at %.3f s: %s %s\n", n->name, (unsigned long long)seed,
+           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, what, w->why);
+    sim_world_explain(w, w->nodes[0], "b");
+    sim_world_explain(w, w->nodes[1], "a");
+    sim_world_done(w);
+    return 1;
+}
+
+/* A ping of so many bytes of inner packet; pings once. */
+static void ping(struct sim_world *w, uint16_t family, size_t inner)
+{
+    struct pv_addr to = sim_node_overlay(w->nodes[1], family);
+    sim_node_ping(w->nodes[0], &to, inner - (family == PV_AF_INET ? 28 : 48));
+}
+
+/* So many in a row are answered. */
+static bool pass(struct sim_world *w, uint16_t family, size_t inner, unsigned n)
+{
+    sim_world_run(w, PV_MS(600)); /* what is under way arrives */
+    struct sim_pings before = sim_node_pings(w->nodes[0]);
+    for (unsigned i = 0; i < n; i++) {
+        ping(w, family, inner);
+        sim_world_run(w, PV_MS(5));
+    }
+    sim_world_run(w, PV_MS(600));
+    return sim_node_pings(w->nodes[0]).answered - before.answered == n;
+}
+
+static int run(uint64_t seed, void *ctx)
+{
+    const struct narrowing *n = ctx;
+    const struct pv_link_config line = {.delay = n->delay};
+    struct sim_world w;
+    sim_world_init(&w, seed, &line);
+    unsigned za = sim_world_nat(&w, SIM_PUBLIC, n->profile, &line);
+    unsigned zb = sim_world_nat(&w, SIM_PUBLIC, n->profile, &line);
+    struct sim_node *a = sim_world_node(&w, za, "a", false);
+    sim_world_node(&w, zb, "b", false);
+    if (!sim_world_join_all(&w))
+        return failed(&w, seed, n, "joining:");
+    sim_world_run(&w, PV_S(2));
+    for (unsigned i = 0; i < 80 + seed % 7 * 5; i++) {
+        ping(&w, PV_AF_INET, FULL);
+        sim_world_run(&w, PV_MS(97));
+    }
+    if (strcmp(sim_node_path(a, "b"), n->path) != 0)
+        return failed(&w, seed, n, "it is another path");
+    if (!pass(&w, PV_AF_INET, FULL, 5) || !pass(&w, PV_AF_INET6, FULL, 5))
+        return failed(&w, seed, n, "a full packet does not pass before");
+
+    struct pv_nat_config *c = pv_nat_config(sim_net_nat(w.net, za));
+    c->mtu_in = c->mtu_out = n->mtu;
+    c->mtu_icmp = false;
+    c->line_out.loss = (double)n->loss_percent / 100;
+    unsigned told = sim_node_pings(a).unreachable;
+    pv_ns start = sim_net_now(w.net), limit = start + PV_S(5);
+    while (sim_node_pings(a).unreachable == told && sim_net_now(w.net) < limit) {
+        ping(&w, PV_AF_INET, FULL);
+        sim_world_run(&w, PV_MS(20));
+    }
+    if (sim_node_pings(a).unreachable == told)
+        return failed(&w, seed, n, "not noticed within 5 s");
+    if (getenv("PV_SIM_TIMES") != NULL)
+        printf("%s, seed %llu: noticed after %.3f s\n", n->name, (unsigned long long)seed,
+               (double)(sim_net_now(w.net) - start) / 1e9);
+    c->line_out.loss = 0;
+    sim_world_run(&w, PV_S(3)); /* b finds out too, for its answers */
+    if (!pass(&w, PV_AF_INET6, 1280, 20) || !pass(&w, PV_AF_INET, 1280, 20))
+        return failed(&w, seed, n, "1280 bytes do not pass");
+    if (sim_node_pings(a).twice > 0)
+        return failed(&w, seed, n, "something came twice");
+    sim_world_done(&w);
+    return 0;
+}
+
+static void a_path_that_narrows_without_a_word_is_found_within_5_seconds(void **state)
+{
+    unsigned bad = 0;
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(CASES); i++) {
+        struct narrowing n = CASES[i];
+        bad += sim_seeds("mtu", SEEDS, run, &n);
+    }
+    assert_int_equal(bad, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_path_that_narrows_without_a_word_is_found_within_5_seconds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
