@@ -23,7 +23,7 @@ void pv_engine_path_of(struct pv_peer *p, struct pv_ctlapi_path *ret_path, pv_ns
         ret_path->via = pv_addr_format(pv_carrier_dst(&p->path), p->via);
     }
     ret_path->remote = p->path.remote;
-    ret_path->mtu = p->env->mtu;
+    ret_path->mtu = pv_peer_inner_mtu(p);
     struct pv_ice_path ice;
     if (p->ice != NULL && pv_ice_selected(p->ice, &ice) == PV_OK) {
         if (ice.rtt != 0)

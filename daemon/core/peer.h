@@ -287,6 +287,8 @@ void pv_peer_try_path(struct pv_peer *p, pv_ns now);
 /* peer_traffic.c: reads what the fast path saw; hands a changed MTU of the path to it. */
 void pv_peer_sample(struct pv_peer *p, pv_ns now);
 void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now);
+/* Bytes of the largest inner packet that passes, in parts where the path is narrow for it. */
+uint16_t pv_peer_inner_mtu(const struct pv_peer *p);
 
 /* --- life ---------------------------------------------------------------------------------- */
 

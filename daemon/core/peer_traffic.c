@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* What the packets' way sees of a peer, and how large a datagram its path carries. */
 #include "daemon/core/peer.h"
+#include "proto/parts.h"
+#include "proto/turn.h"
 
 enum {
     HEADER4 = 28, /* bytes of IPv4 and UDP header, RFC 791, RFC 768 */
     HEADER6 = 48, /* bytes of IPv6 and UDP header, RFC 8200 */
 };
+
+/* What the path puts before a sealed datagram: so the sizes that are tried are those of links. */
+static size_t bytes_before(const struct pv_carrier *path)
+{
+    size_t headers = pv_carrier_dst(path)->family == PV_AF_INET6 ? HEADER6 : HEADER4;
+    return headers + (path->kind == PV_CARRIER_CHANNEL ? PV_TURN_CHANNEL_HEADER : 0);
+}
 
 /* Probes begin with use: a path nobody sends data over may carry what it likes. Static peers cannot
  * answer them. */
@@ -15,10 +24,17 @@ static void note_mtu(struct pv_peer *p, pv_ns data_sent, pv_ns now)
         !pv_session_has_keys(p->session, now) || data_sent < p->path_since)
         return;
     if (p->mtu.state == PV_MTU_OFF)
-        pv_mtu_start(&p->mtu, &p->env->rng,
-                     pv_carrier_dst(&p->path)->family == PV_AF_INET6 ? HEADER6 : HEADER4,
+        pv_mtu_start(&p->mtu, &p->env->rng, bytes_before(&p->path),
                      (uint16_t)(p->env->mtu + PV_FP_OVERHEAD), now);
     pv_mtu_note_use(&p->mtu, data_sent, now);
+}
+
+uint16_t pv_peer_inner_mtu(const struct pv_peer *p)
+{
+    if (p->mtu.current == 0)
+        return p->env->mtu;
+    uint16_t inner = (uint16_t)(p->mtu.current - PV_FP_OVERHEAD);
+    return inner < PV_PARTS_WHOLE ? PV_PARTS_WHOLE : inner;
 }
 
 void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now)

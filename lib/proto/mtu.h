@@ -51,7 +51,7 @@ struct pv_mtu {
     uint16_t current; /* the same; 0 = all that is wanted, as far as is known */
     bool changed;
     bool doubted;    /* what is used may be too large */
-    uint16_t header; /* bytes of IP and UDP header */
+    uint16_t header; /* bytes of the headers before it */
     pv_ns rtt;       /* of the last answer; 0 = unknown */
     pv_ns used_at;
     pv_ns deadline; /* of this try, of the next check, or of the wait */
@@ -65,7 +65,7 @@ struct pv_mtu {
     pv_ns sent_at;
 };
 
-/* A new path. header: bytes of IP and UDP header (28 or 48). wanted: the largest datagram there
+/* A new path. header: bytes of IP and UDP header (28 or 48), and of a channel's. wanted: the largest datagram there
  * will be, bytes of UDP payload. */
 void pv_mtu_start(struct pv_mtu *m, const struct pv_rng *rng, size_t header, uint16_t wanted,
                   pv_ns now);

@@ -3,11 +3,11 @@
 from lab import check, equal, scenario, ssh_login, wait
 
 
-def pair(lab, *settings):
+def pair(lab, *settings, others=("profile=address-restricted",)):
     coordinator = lab.coordinator()
     east = lab.lan("east", "profile=port-restricted", "delay=5ms", "mtu-icmp=no", *settings)
     a = lab.host("a", east)
-    b = lab.host("b", lab.lan("west", "profile=address-restricted", "delay=5ms"))
+    b = lab.host("b", lab.lan("west", "delay=5ms", *others))
     lab.network(coordinator, [a, b])
     a.wait_peer(b)
     return a, b, a.addr(b), east.nat
@@ -33,14 +33,19 @@ def copy(a, address, target="/run/copied"):
     equal(second, first, "checksum of 1 MB over ssh")
 
 
-def narrow(lab, link):
-    a, b, address, _ = pair(lab, f"mtu-out={link}", f"mtu-in={link}")
+def narrow(lab, link, profile="port-restricted"):
+    """Underlay of so many bytes: direct, or by the relay where both NATs are symmetric."""
+    settings = (f"profile={profile}", f"mtu-out={link}", f"mtu-in={link}")
+    a, b, address, _ = pair(lab, *settings, others=(f"profile={profile}",))
     six = a.addr(b, 6)
     ssh_login(a, b, address, also=(six,))
     copy(a, address)
-    inner = max(link - 60, 1280)  # never less: in parts
+    relayed = profile == "symmetric"
+    equal(a.path(b)["type"], "relay" if relayed else "direct", "path")
+    inner = max(min(link - 60 - (4 if relayed else 0), 1420), 1280)  # below 1280: in parts
     wait("a packet that just fits to pass", lambda: fits(a, address, inner), 6)
     check(not fits(a, address, inner + 16), "a packet that does not fit passed")
+    equal(a.path(b)["mtu"], inner, "what peers says")
     wait("one over IPv6 to pass", lambda: fits(a, six, inner), 6)
     check(not fits(a, six, inner + 16), "one that does not fit passed over IPv6")
     copy(a, six, "/run/copied6")
@@ -51,9 +56,44 @@ def links_of_1280(lab):
     narrow(lab, 1280)
 
 
-@scenario
-def links_of_1400(lab):
-    narrow(lab, 1400)
+def narrow_alone(name, *args):
+    def alone(lab):
+        narrow(lab, *args)
+    alone.__name__ = name
+    scenario(alone, long="one of many MTUs")
+
+
+for mtu in (1280, 1400, 1492, 1500):
+    if mtu > 1280:
+        narrow_alone(f"links_of_{mtu}", mtu)
+    narrow_alone(f"a_relay_behind_a_link_of_{mtu}", mtu, "symmetric")
+
+
+@scenario(long="its parts are in the simulator and in unit tests")
+def jumbo_frames(lab):
+    """An underlay of 9000 bytes and [interface] mtu = 8900: used in full. Then a switch on the way
+    swallows what is longer than 1500 bytes."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    for h in (a, b):
+        h.ip("link set eth0 mtu 9000")
+        h.run("sh", "-c", "cat >/run/jumbo.conf", stdin="[interface]\nmtu = 8900\n")
+        h.daemon("--config", "/run/jumbo.conf")
+    ports = [name for name in lab.inet.ns.run("ls", "/sys/class/net").out.split()
+             if name.startswith("p")]
+    lab.inet.ns.ip(*(f"link set {p} mtu 9000" for p in ports))
+    a.create(coordinator.url())
+    b.join(a.ctl("invite").out.strip())
+    a.wait_peer(b)
+    address = a.addr(b)
+    ssh_login(a, b, address)
+    copy(a, address)
+    wait("8900 bytes to pass", lambda: fits(a, address, 8900), 6)
+    check(not fits(a, address, 8916), "more than the interface takes passed")
+    lab.inet.ns.ip(*(f"link set {p} mtu 1500" for p in ports))
+    copy(a, address, "/run/again")
+    wait("1420 bytes to pass", lambda: fits(a, address, 1420), 6)
+    check(not fits(a, address, 1456), "what no longer fits passed")
 
 
 @scenario
