@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* p2pvpn-coordinator: start, run, end. Exit codes: 0 done, 1 failed, 2 usage. */
+/* p2pvpn-coordinator: start, run, end. Exit codes: 0 done, 1 failed, 2 usage; status: 5 not
+ * permitted, 8 none runs. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +14,7 @@
 #include "coordinator/relaycfg.h"
 #include "coordinator/server.h"
 #include "coordinator/settings.h"
+#include "coordinator/statussock.h"
 #include "coordinator/store_sqlite.h"
 #include "coordinator/url.h"
 #include "crypto/ct.h"
@@ -23,6 +26,8 @@ enum {
     EXIT_DONE = 0,
     EXIT_FAILED = 1,
     EXIT_USAGE = 2,
+    EXIT_PERMISSION = 5,
+    EXIT_NOT_RUNNING = 8,
 };
 
 static int fail(const char *error)
@@ -81,6 +86,18 @@ static int print_url(const struct pv_coordset *set)
     if (note[0] != '\0')
         fprintf(stderr, "p2pvpn-coordinator: %s\n", note);
     return r == PV_OK ? EXIT_DONE : fail("the public address cannot stand in a URL");
+}
+
+/* --- status -------------------------------------------------------------------------------- */
+
+static int print_status(const struct pv_coordset *set)
+{
+    char why[PV_COORDSET_ERROR_MAX];
+    int r = pv_statussock_print(set->state, set->json, why, sizeof(why));
+    if (r == PV_OK)
+        return EXIT_DONE;
+    (void)fail(why);
+    return r == PV_ERR_NOT_FOUND ? EXIT_NOT_RUNNING : r == -EACCES ? EXIT_PERMISSION : EXIT_FAILED;
 }
 
 /* --- run ----------------------------------------------------------------------------------- */
@@ -192,6 +209,8 @@ int main(int argc, char **argv)
         puts("p2pvpn-coordinator: the settings are right");
         return EXIT_DONE;
     }
+    if (set.action == PV_COORDSET_STATUS)
+        return print_status(&set);
     (void)prctl(PR_SET_DUMPABLE, 0); /* no keys in core dumps */
     if (pv_crypto_init() < 0)
         return fail("the crypto library does not start");

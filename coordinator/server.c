@@ -13,8 +13,10 @@
 #include "base/map.h"
 #include "base/text.h"
 #include "coordinator/cert.h"
+#include "coordinator/core/report.h"
 #include "coordinator/peerio.h"
 #include "coordinator/relay.h"
+#include "coordinator/statussock.h"
 #include "coordinator/stunudp.h"
 #include "coordinator/url.h"
 #include "sys/clock.h"
@@ -85,6 +87,13 @@ struct pv_coordserver {
     pv_ns gate_warn_at; /* not before */
     pv_ns end_by;       /* 0: not ending */
     char addresses[PV_COORDSERVER_TEXT_MAX];
+    const char *state; /* directory; borrowed */
+    bool relay_on;
+    pv_ns started;
+    struct pv_statussock status;
+    uint64_t gate_refused;                  /* handshakes turned away */
+    uint64_t store_failures;                /* operations */
+    char store_error[PV_STOREOP_ERROR_MAX]; /* of the last one, until one succeeds */
     uint8_t buf[READ_MAX];
 };
 
@@ -164,8 +173,10 @@ static void on_peer(void *ctx, unsigned ready, pv_ns now)
         (void)peer_io(p, now); /* a step of a handshake */
     else
         peer_lost(p, now);
-    if (r == PV_ERR_LIMIT)
+    if (r == PV_ERR_LIMIT) {
+        s->gate_refused++;
         warn_gate(s, now);
+    }
 }
 
 /* Ends the handshakes that take too long. */
@@ -234,6 +245,15 @@ static void run_jobs(void *ctx, void *const *items, size_t n)
         ((struct job *)items[i])->result = results[i];
 }
 
+/* Answers of the store that are not about what was asked for say that it is not well. */
+static void note_stored(struct pv_coordserver *s, const struct pv_storeop_result *result)
+{
+    bool failed = result->status != PV_OK && result->status != PV_ERR_EXISTS &&
+                  result->status != PV_ERR_EXPIRED && result->status != PV_ERR_REFUSED;
+    s->store_failures += failed ? 1 : 0;
+    snprintf(s->store_error, sizeof(s->store_error), "%s", failed ? result->error : "");
+}
+
 static void on_worker(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
@@ -241,6 +261,7 @@ static void on_worker(void *ctx, unsigned ready, pv_ns now)
     (void)ready;
     while (pv_worker_take(s->worker, &item) == PV_OK) {
         struct job *job = item;
+        note_stored(s, &job->result);
         pv_coord_handle_job(s->coord, &job->result, now);
         free(job->result.parcel);
         pv_storeop_free(job->op);
@@ -260,6 +281,7 @@ static void submit(struct pv_coordserver *s, struct pv_storeop *op, pv_ns now)
     free(job);
     pv_storeop_free(op);
     snprintf(refused.error, sizeof(refused.error), "too many changes wait for the disk");
+    note_stored(s, &refused);
     pv_coord_handle_job(s->coord, &refused, now);
 }
 
@@ -273,6 +295,48 @@ static void on_relay(void *ctx, unsigned ready, pv_ns now)
     pv_event_clear(fd);
     if (!pv_coord_handle_relay(s->coord, now))
         pv_event_raise(fd); /* there is more; first the others */
+}
+
+/* --- status -------------------------------------------------------------------------------- */
+
+static json_t *report(void *ctx, pv_ns now)
+{
+    struct pv_coordserver *s = ctx;
+    char addrs[PV_COORDSERVER_TEXT_MAX], *rest = NULL;
+    struct pv_report r = {
+        .version = PV_VERSION,
+        .uptime_s = (now - s->started) / PV_S(1),
+        .handshakes = s->gate.n,
+        .tls_refused = s->gate_refused,
+        .relay_on = s->relay_on,
+        .relay = pv_coord_relay_stats(s->coord),
+        .store = {.failed = s->store_failures,
+                  .error = s->store_error[0] == '\0' ? NULL : s->store_error},
+    };
+    memcpy(addrs, s->addresses, sizeof(addrs));
+    for (char *a = strtok_r(addrs, " ", &rest); a != NULL && r.n_addrs < PV_REPORT_ADDRS_MAX;
+         a = strtok_r(NULL, " ", &rest))
+        r.addrs[r.n_addrs++] = a;
+    for (const struct peer *p = s->peers; p != NULL; p = p->hh.next)
+        r.tls += p->io.tls != NULL ? 1 : 0;
+    pv_coord_stats(s->coord, &r.coord);
+    pv_coord_kinds(s->coord, &r.kinds);
+    pv_statussock_disk(s->state, &r);
+    return pv_report_json(&r);
+}
+
+static void open_status(struct pv_coordserver *s)
+{
+    s->started = pv_clock_now();
+    s->status.report = report;
+    s->status.ctx = s;
+    int r = pv_statussock_open(&s->status, s->loop, s->state);
+    if (r < 0) /* everything else goes on */
+        pv_log(s->log, PV_LOG_WARN, "`p2pvpn-coordinator status` will not work: %.200s: %s",
+               s->status.path,
+               r == PV_ERR_NO_SPACE ? "the path is too long for a socket"
+               : r > -1000          ? strerror(-r)
+                                    : pv_strstatus(r));
 }
 
 /* --- the turn ------------------------------------------------------------------------------ */
@@ -587,6 +651,8 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
     s->log = log;
     s->coord = coord;
     s->store = store;
+    s->state = set->state;
+    s->relay_on = !set->relay.off;
     s->signals = -1;
     pv_coordurl_tls(set, &s->tls_addrs);
     s->next_id = 1;
@@ -612,6 +678,7 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
         return r;
     }
     announce_cert(s);
+    open_status(s);
     *ret_server = s;
     return PV_OK;
 }
@@ -646,6 +713,7 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
         pv_worker_finish(s->worker);
         on_worker(s, PV_LOOP_READ, pv_clock_now());
     }
+    pv_statussock_done(&s->status);
     pv_watch_free(s->worker_watch);
     pv_worker_free(s->worker);
     pv_watch_free(s->relay_watch);

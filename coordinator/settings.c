@@ -13,8 +13,10 @@ const char pv_coordset_usage[] =
     "                          [--tls-listen ADDR:PORT]... [--relay-ports LO-HI] [--no-relay]\n"
     "                          [--state DIR] [--config FILE] [--open] [--check] [--version]\n"
     "       p2pvpn-coordinator url [--state DIR] [--public ADDR] [--config FILE]\n"
+    "       p2pvpn-coordinator status [--state DIR] [--json]\n"
     "\n"
     "  url             prints the URL that `p2pvpnctl create` needs; works before the first start\n"
+    "  status          what the running coordinator does: connections, relay, limits, store\n"
     "  --listen ADDR   TCP and UDP address to serve; may be repeated (default: port 3478 on every\n"
     "                  IPv4 and IPv6 address)\n"
     "  --public ADDR   address or name under which nodes reach it, with :PORT if that is not the\n"
@@ -31,7 +33,8 @@ const char pv_coordset_usage[] =
     "  --state DIR     keys and database (default " PV_COORDSET_STATE ")\n"
     "  --config FILE   default " PV_COORDSET_CONFIG ", if it is there\n"
     "  --open          everybody may create networks here, without the URL's secret\n"
-    "  --check         checks the settings and does nothing\n";
+    "  --check         checks the settings and does nothing\n"
+    "  --json          status as JSON\n";
 
 /* --- values: the same on the command line and in the file ------------------------------------ */
 
@@ -289,8 +292,12 @@ static int take_flag(struct pv_coordset *set, const char *arg,
         set->action = PV_COORDSET_VERSION;
     else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)
         set->action = PV_COORDSET_HELP;
+    else if (strcmp(arg, "--json") == 0)
+        set->json = true;
     else if (strcmp(arg, "url") == 0)
         set->action = PV_COORDSET_URL;
+    else if (strcmp(arg, "status") == 0)
+        set->action = PV_COORDSET_STATUS;
     else
         return bad(ret_error, PV_COORDSET_ERROR_MAX, "option", arg,
                    "unknown; see p2pvpn-coordinator --help");
@@ -346,7 +353,10 @@ int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
         if (r < 0)
             return r;
     }
-    if (ret_set->action == PV_COORDSET_VERSION || ret_set->action == PV_COORDSET_HELP)
+    if (ret_set->json && ret_set->action != PV_COORDSET_STATUS)
+        return bad(ret_error, PV_COORDSET_ERROR_MAX, "option", "--json", "only with status");
+    if (ret_set->action == PV_COORDSET_VERSION || ret_set->action == PV_COORDSET_HELP ||
+        ret_set->action == PV_COORDSET_STATUS) /* which asks another process */
         return PV_OK;
     return load_file(ret_set, config == NULL ? PV_COORDSET_CONFIG : config, config != NULL,
                      ret_error);

@@ -28,6 +28,7 @@ enum {
 enum pv_coordset_action {
     PV_COORDSET_RUN,
     PV_COORDSET_URL,     /* the url subcommand */
+    PV_COORDSET_STATUS,  /* the status subcommand */
     PV_COORDSET_CHECK,   /* --check: the settings are right; do nothing */
     PV_COORDSET_VERSION, /* --version */
     PV_COORDSET_HELP,    /* --help */
@@ -44,6 +45,7 @@ struct pv_coordset {
     struct pv_addr alt[2]; /* second addresses for RFC 5780, one a family; port 0 */
     size_t n_alt;
     bool open;
+    bool json; /* of status */
     struct pv_coordset_relay relay;
     char state[PATH_MAX];
     char tls_cert[PATH_MAX]; /* both or neither */

@@ -66,10 +66,10 @@ static void draw(struct pv_cli *cli, struct job *j, double done, double size)
         bar[i] = i < full ? '=' : i == full ? '>' : ' ';
     bar[BAR] = '\0';
     if (speed > 0)
-        pv_show_seconds((size - done) / speed, left);
+        pv_duration_format((size - done) / speed, left);
     snprintf(line, sizeof(line), "[%s] %3.0f%%  %s of %s  %s/s%s%s%s", bar,
-             size > 0 ? 100 * done / size : 100, pv_show_bytes(done, a), pv_show_bytes(size, b),
-             pv_show_bytes(speed, rate), speed > 0 ? "  " : "", left, speed > 0 ? " left" : "");
+             size > 0 ? 100 * done / size : 100, pv_bytes_format(done, a), pv_bytes_format(size, b),
+             pv_bytes_format(speed, rate), speed > 0 ? "  " : "", left, speed > 0 ? " left" : "");
     fprintf(cli->err, "\r%-*.*s", LINE, LINE, line);
     fflush(cli->err);
     j->on_line = true;
@@ -333,7 +333,7 @@ static void list_row(struct pv_table *t, const json_t *file)
     pv_table_cell(t, PV_PLAIN, text);
     pv_table_cell(t, PV_PLAIN, in ? "from" : "to");
     pv_table_cell(t, PV_BOLD, pv_json_text(file, "peer", "?"));
-    pv_table_cell(t, PV_PLAIN, pv_show_bytes(size, a));
+    pv_table_cell(t, PV_PLAIN, pv_bytes_format(size, a));
     if (strcmp(state, "accepted") == 0)
         snprintf(text, sizeof(text), "%s %.0f%%", pv_json_bool(file, "running") ? "moving" : state,
                  size > 0 ? 100 * done / size : 100);

@@ -60,10 +60,10 @@ static void peer_row(struct pv_table *t, const json_t *peer, double now)
     pv_table_cell(t, PV_PLAIN, rtt < 0 ? "-" : pv_show_ms(rtt, text));
     snprintf(text, sizeof(text), "%.0f %%", loss * 100);
     pv_table_cell(t, PV_PLAIN, loss < 0 ? "-" : text);
-    pv_table_cell(t, PV_PLAIN, pv_show_bytes(pv_json_real(peer, "rx_bytes", 0), rx));
-    pv_table_cell(t, PV_PLAIN, pv_show_bytes(pv_json_real(peer, "tx_bytes", 0), text));
+    pv_table_cell(t, PV_PLAIN, pv_bytes_format(pv_json_real(peer, "rx_bytes", 0), rx));
+    pv_table_cell(t, PV_PLAIN, pv_bytes_format(pv_json_real(peer, "tx_bytes", 0), text));
     if (shake > 0) {
-        pv_show_seconds(now - shake, rx);
+        pv_duration_format(now - shake, rx);
         snprintf(text, sizeof(text), "%.60s ago", rx);
     }
     pv_table_cell(t, PV_PLAIN, shake > 0 ? text : "never");
@@ -124,7 +124,7 @@ static void status_network(struct pv_table *t, const json_t *s)
     if (strcmp(state, "none") == 0)
         state = "not joined: p2pvpnctl join TOKEN, or create URL";
     snprintf(text, sizeof(text), "%.60s%s%.20s", state, up ? ", p2pvpnd runs for " : "",
-             up ? pv_show_seconds(pv_json_real(s, "uptime", 0), since) : "");
+             up ? pv_duration_format(pv_json_real(s, "uptime", 0), since) : "");
     row(t, "state", up ? PV_GREEN : PV_YELLOW, text);
     if (json_is_object(net)) {
         snprintf(text, sizeof(text), "%.63s  %.20s", pv_json_text(net, "name", "?"),
@@ -160,8 +160,8 @@ static void status_relays(struct pv_table *t, const json_t *s)
     }
     if (json_is_object(relay)) {
         snprintf(text, sizeof(text), "%.12s out, %.12s in",
-                 pv_show_bytes(pv_json_real(relay, "tx_bytes", 0), sent),
-                 pv_show_bytes(pv_json_real(relay, "rx_bytes", 0), received));
+                 pv_bytes_format(pv_json_real(relay, "tx_bytes", 0), sent),
+                 pv_bytes_format(pv_json_real(relay, "rx_bytes", 0), received));
         row(t, "relayed", PV_PLAIN, text);
     }
     if (strcmp(pv_json_text(s, "udp", "unknown"), "blocked") == 0)

@@ -105,32 +105,6 @@ const char *pv_colour_off(enum pv_colour c, bool colour)
 
 /* --- units --------------------------------------------------------------------------------- */
 
-const char *pv_show_bytes(double bytes, char buf[static PV_SHOW_BUF])
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    size_t u = 0;
-    while (bytes >= 1023.95 && u + 1 < PV_ARRAY_LEN(units)) {
-        bytes /= 1024.0;
-        u++;
-    }
-    snprintf(buf, PV_SHOW_BUF, u == 0 ? "%.0f %s" : "%.1f %s", bytes, units[u]);
-    return buf;
-}
-
-const char *pv_show_seconds(double seconds, char buf[static PV_SHOW_BUF])
-{
-    long long s = seconds < 0 ? 0 : seconds > 1e15 ? (long long)1e15 : (long long)seconds;
-    if (s < 60)
-        snprintf(buf, PV_SHOW_BUF, "%lld s", s);
-    else if (s < 3600)
-        snprintf(buf, PV_SHOW_BUF, "%lldm %llds", s / 60, s % 60);
-    else if (s < 86400)
-        snprintf(buf, PV_SHOW_BUF, "%lldh %lldm", s / 3600, s / 60 % 60);
-    else
-        snprintf(buf, PV_SHOW_BUF, "%lldd %lldh", s / 86400, s / 3600 % 24);
-    return buf;
-}
-
 const char *pv_show_ms(double ms, char buf[static PV_SHOW_BUF])
 {
     snprintf(buf, PV_SHOW_BUF, ms < 1 ? "%.2f ms" : ms < 100 ? "%.1f ms" : "%.0f ms", ms);

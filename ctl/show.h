@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "base/pv.h"
+#include "base/text.h"
 
 enum {
     PV_SHOW_BUF = 96,      /* bytes for any of the short texts below, with the NUL */
@@ -45,8 +46,6 @@ const char *pv_colour_on(enum pv_colour c, bool colour);
 const char *pv_colour_off(enum pv_colour c, bool colour);
 
 /* Each writes into buf and returns it. */
-const char *pv_show_bytes(double bytes, char buf[static PV_SHOW_BUF]);     /* "1.2 MiB" */
-const char *pv_show_seconds(double seconds, char buf[static PV_SHOW_BUF]); /* "3d 2h", "12 s" */
 const char *pv_show_ms(double ms, char buf[static PV_SHOW_BUF]); /* "0.61 ms", "18.4 ms" */
 /* Local time of Unix seconds: "14:20" today, else "2026-11-19 14:20". */
 const char *pv_show_time(double unix_s, double now_s, char buf[static PV_SHOW_BUF]);

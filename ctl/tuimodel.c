@@ -330,7 +330,7 @@ void pv_tui_take_file(struct pv_tui *t, const json_t *body)
     size_t index = peer[0] == '\0' ? SIZE_MAX : pv_tui_find(t, peer, true);
     if (index == SIZE_MAX || !is_news(t, (uint32_t)number, state))
         return;
-    pv_show_bytes(pv_json_real(f, "size", 0), size);
+    pv_bytes_format(pv_json_real(f, "size", 0), size);
     if (in && strcmp(state, "offered") == 0)
         snprintf(line, sizeof(line), "offers %s (%s): /accept %lu or /refuse %lu", name, size,
                  number, number);

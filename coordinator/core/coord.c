@@ -281,15 +281,26 @@ static void forget(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 
 /* --- connections --------------------------------------------------------------------------- */
 
+/* With n connections open. */
+static bool may_accept(struct pv_coord *c, size_t n, const struct pv_addr *source, pv_ns now)
+{
+    if (n >= c->limits.conns)
+        pv_coord_count(c, PV_COORD_LIMIT_CONNS);
+    else if (c->n_guests >= c->limits.guests)
+        pv_coord_count(c, PV_COORD_LIMIT_GUESTS);
+    else if (!pv_bucket_table_take(c->sources, source, 1, now))
+        pv_coord_count(c, PV_COORD_LIMIT_SOURCE);
+    else
+        return !c->ending;
+    return false;
+}
+
 int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *source, pv_ns now)
 {
     struct pv_conn *s = NULL;
     size_t n = HASH_CNT(hh, c->conns);
-    if (c->ending || n >= c->limits.conns || c->n_guests >= c->limits.guests ||
-        !pv_bucket_table_take(c->sources, source, 1, now)) {
-        c->stats.refused++;
+    if (!may_accept(c, n, source, now))
         return PV_ERR_LIMIT;
-    }
     int r = pv_heap_reserve(&c->timers, n + 1);
     if (r == PV_OK)
         r = pv_conn_new(&s, id, source, c->sk + PV_SIGN_SK_LEN, &c->rng, now);
@@ -551,8 +562,8 @@ static void mail_stored(struct pv_coord *c, const struct pv_storeop_result *resu
     struct pv_conn *s = pv_coord_find(c, wait->conn);
     struct pv_conn *to =
         m.type == PV_CTL_DONE ? pv_broker_find(&c->broker, wait->net, wait->to) : NULL;
-    if (m.type == PV_CTL_ERROR)
-        c->stats.refused++;
+    if (m.type == PV_CTL_ERROR && m.u.failure.error == PV_CTL_E_FULL)
+        pv_coord_count(c, PV_COORD_LIMIT_MAIL);
     if (s != NULL && s->state == PV_CONN_MEMBER) {
         if (pv_conn_send(s, &m) < 0)
             s->dead = true;
@@ -623,16 +634,4 @@ void pv_coord_shutdown(struct pv_coord *c, pv_ns now)
     c->ending = true;
     for (struct pv_conn *s = c->conns; s != NULL; s = s->hh.next)
         pv_coord_end(c, s, PV_CTL_E_SHUTDOWN, "the coordinator is going down; reconnect", now);
-}
-
-void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats)
-{
-    *ret_stats = c->stats;
-    ret_stats->conns = HASH_CNT(hh, c->conns);
-    ret_stats->online = c->broker.online;
-    ret_stats->networks = HASH_CNT(hh, c->registry.nets);
-    ret_stats->jobs = c->registry.n_ops + c->mail.n;
-    ret_stats->statements = 0;
-    for (const struct pv_cnet *n = c->registry.nets; n != NULL; n = n->hh.next)
-        ret_stats->statements += n->log_len;
 }

@@ -144,16 +144,44 @@ void pv_coord_shutdown(struct pv_coord *c, pv_ns now);
 
 /* --- questions (status, tests) --------------------------------------------------------------- */
 
+/* What turned a connection or request away, one for each limit above that can. */
+enum pv_coord_limit {
+    PV_COORD_LIMIT_CONNS,
+    PV_COORD_LIMIT_GUESTS,
+    PV_COORD_LIMIT_SOURCE,
+    PV_COORD_LIMIT_REQUESTS,
+    PV_COORD_LIMIT_NETWORK,
+    PV_COORD_LIMIT_SIGNALS, /* and copies of messages */
+    PV_COORD_LIMIT_MAIL,    /* storeop.h: quotas of copies */
+    PV_COORD_LIMIT_CREATES,
+    PV_COORD_LIMIT_SUBSCRIPTIONS,
+    PV_COORD_LIMIT_FULL, /* no more networks here, or no more addresses in one */
+    PV_COORD_LIMITS,
+};
+/* "connections", "requests", ... */
+const char *pv_coord_limit_name(enum pv_coord_limit limit);
+
 struct pv_coord_stats {
     size_t conns;  /* open connections */
     size_t online; /* nodes online */
     size_t networks;
     size_t statements; /* in all networks */
     size_t jobs;       /* store operations under way */
-    uint64_t refused;  /* connections and requests turned away by a limit */
-    uint64_t failed;   /* connections that ended by a wrong handshake, message or hello */
-    uint64_t signals;  /* routed */
+    uint64_t refused;  /* connections and requests turned away by a limit: the sum of */
+    uint64_t limits[PV_COORD_LIMITS];
+    uint64_t failed;  /* connections that ended by a wrong handshake, message or hello */
+    uint64_t signals; /* routed */
 };
 void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats);
+
+/* Open connections by what they are. */
+struct pv_coord_kinds {
+    size_t members, guests;
+    size_t turn, stun; /* TURN clients with an allocation, and others that speak STUN */
+    size_t opening;    /* nothing is known yet */
+    size_t closing;
+};
+/* Looks at every connection: for people, not for every turn. */
+void pv_coord_kinds(const struct pv_coord *c, struct pv_coord_kinds *ret_kinds);
 
 #endif /* PV_COORD_H */

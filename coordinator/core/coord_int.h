@@ -49,6 +49,12 @@ struct pv_coord {
 uint64_t pv_coord_wall_us(const struct pv_coord *c, pv_ns now);
 uint64_t pv_coord_wall(const struct pv_coord *c, pv_ns now);
 
+/* A limit has turned something away. */
+static inline void pv_coord_count(struct pv_coord *c, enum pv_coord_limit limit)
+{
+    c->stats.limits[limit]++;
+}
+
 /* Puts s on the list of poll_ready. */
 void pv_coord_mark_ready(struct pv_coord *c, struct pv_conn *s);
 /* s became a member: counts, presence of its node, the older connection of it ends. PV_ERR_LIMIT,

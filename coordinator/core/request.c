@@ -203,7 +203,10 @@ static bool may_create(struct pv_coord *c, const struct pv_conn *s, const struct
     if (!c->open)
         return false;
     *ret_error = PV_CTL_E_LIMIT;
-    return pv_bucket_table_take(c->creates, &s->source, 1, now);
+    if (pv_bucket_table_take(c->creates, &s->source, 1, now))
+        return true;
+    pv_coord_count(c, PV_COORD_LIMIT_CREATES);
+    return false;
 }
 
 /* How many statements and joins a request costs its network. */
@@ -212,9 +215,12 @@ static uint32_t work_of(const struct pv_ctl_msg *msg)
     return msg->type == PV_CTL_PUT ? (uint32_t)msg->u.put.n : 1;
 }
 
-static bool network_has_room(const struct pv_coord *c, struct pv_cnet *net, uint32_t n, pv_ns now)
+static bool network_has_room(struct pv_coord *c, struct pv_cnet *net, uint32_t n, pv_ns now)
 {
-    return pv_bucket_take(&net->work, c->limits.network_rate, c->limits.network_burst, n, now);
+    if (pv_bucket_take(&net->work, c->limits.network_rate, c->limits.network_burst, n, now))
+        return true;
+    pv_coord_count(c, PV_COORD_LIMIT_NETWORK);
+    return false;
 }
 
 /* Hands the message to the registry; true when it took it. */
@@ -228,7 +234,6 @@ static bool submit(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg
         return false;
     }
     if (s->net != NULL && !network_has_room(c, s->net, work_of(msg), now)) {
-        c->stats.refused++;
         refuse(s, msg, PV_CTL_E_LIMIT, explain(PV_CTL_E_LIMIT));
         return false;
     }
@@ -263,6 +268,8 @@ void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work
 {
     (void)now;
     log_done(c, work);
+    if (work->error == PV_CTL_E_FULL)
+        pv_coord_count(c, PV_COORD_LIMIT_FULL);
     if (s == NULL || s->state == PV_CONN_CLOSING) {
         pv_work_free(work);
         return;
@@ -299,6 +306,8 @@ static void handle_join(struct pv_coord *c, struct pv_conn *s, const struct pv_c
         e = PV_CTL_E_LIMIT;
     else
         e = pv_cnet_join(s->net, j, pv_coord_wall(c, now), now, &m.u.reservation);
+    if (e == PV_CTL_E_FULL)
+        pv_coord_count(c, PV_COORD_LIMIT_FULL);
     if (e != PV_CTL_E_NONE)
         refuse(s, msg, e, explain(e));
     else
@@ -320,7 +329,7 @@ static void handle_subscribe(struct pv_coord *c, struct pv_conn *s, const struct
                         ? pv_broker_subscribe(&c->broker, s, sub->nodes[i])
                         : PV_ERR_LIMIT;
             if (r < 0) {
-                c->stats.refused++;
+                pv_coord_count(c, PV_COORD_LIMIT_SUBSCRIPTIONS);
                 refuse(s, msg, PV_CTL_E_LIMIT, "too many subscriptions on this connection");
                 return;
             }
@@ -384,7 +393,7 @@ static void handle_signal(struct pv_coord *c, struct pv_conn *s, const struct pv
     struct pv_ctl_msg push = {.kind = PV_CTL_PUSH, .type = PV_CTL_SIGNAL, .u.signal = *sig};
     struct pv_conn *to = pv_broker_find(&c->broker, s->net, sig->node);
     if (!pv_bucket_take(&s->signals, c->limits.signal_rate, c->limits.signal_burst, 1, now)) {
-        c->stats.refused++;
+        pv_coord_count(c, PV_COORD_LIMIT_SIGNALS);
         refuse(s, msg, PV_CTL_E_LIMIT, explain(PV_CTL_E_LIMIT));
         return;
     }
@@ -414,7 +423,8 @@ static void handle_mail(struct pv_coord *c, struct pv_conn *s, const struct pv_c
         error = pv_mail_ask(&c->mail, s, msg, pv_coord_wall(c, now));
     if (error == PV_CTL_E_NONE)
         return;
-    c->stats.refused++;
+    if (error == PV_CTL_E_LIMIT || error == PV_CTL_E_BUSY)
+        pv_coord_count(c, PV_COORD_LIMIT_SIGNALS);
     refuse(s, msg, error, explain(error));
 }
 
@@ -493,7 +503,7 @@ static bool has_rate(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_
 {
     if (pv_bucket_take(&s->requests, c->limits.request_rate, c->limits.request_burst, 1, now))
         return true;
-    c->stats.refused++;
+    pv_coord_count(c, PV_COORD_LIMIT_REQUESTS);
     refuse(s, msg, PV_CTL_E_LIMIT, explain(PV_CTL_E_LIMIT));
     if (++s->refusals > PV_CONN_REFUSALS_MAX)
         pv_coord_end(c, s, PV_CTL_E_LIMIT, "too many requests for too long", now);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/text.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char B64URL[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -247,4 +248,30 @@ bool pv_utf8_is_valid(struct pv_view text)
         i += n;
     }
     return true;
+}
+
+const char *pv_bytes_format(double bytes, char buf[static PV_AMOUNT_BUF])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    size_t u = 0;
+    while (bytes >= 1023.95 && u + 1 < PV_ARRAY_LEN(units)) {
+        bytes /= 1024.0;
+        u++;
+    }
+    snprintf(buf, PV_AMOUNT_BUF, u == 0 ? "%.0f %s" : "%.1f %s", bytes, units[u]);
+    return buf;
+}
+
+const char *pv_duration_format(double seconds, char buf[static PV_AMOUNT_BUF])
+{
+    long long s = seconds < 0 ? 0 : seconds > 1e15 ? (long long)1e15 : (long long)seconds;
+    if (s < 60)
+        snprintf(buf, PV_AMOUNT_BUF, "%lld s", s);
+    else if (s < 3600)
+        snprintf(buf, PV_AMOUNT_BUF, "%lldm %llds", s / 60, s % 60);
+    else if (s < 86400)
+        snprintf(buf, PV_AMOUNT_BUF, "%lldh %lldm", s / 3600, s / 60 % 60);
+    else
+        snprintf(buf, PV_AMOUNT_BUF, "%lldd %lldh", s / 86400, s / 3600 % 24);
+    return buf;
 }

@@ -14,6 +14,7 @@ enum {
     PV_KEY_TEXT = 43,              /* characters: 32 bytes in base64url, no padding */
     PV_KEY_TEXT_BUF = PV_KEY_TEXT + 1,
     PV_WG_KEY_TEXT_BUF = 45, /* wg's form: base64 with padding, and the NUL */
+    PV_AMOUNT_BUF = 32,      /* bytes for a size or a duration, with the NUL */
 };
 #define PV_B64_LEN(n) (((n)*4 + 2) / 3) /* characters of n bytes in unpadded base64 */
 
@@ -48,5 +49,9 @@ PV_MUST_CHECK int pv_duration_parse(const char *text, uint64_t *ret_seconds);
 
 /* Valid UTF-8 (RFC 3629) without NUL? */
 bool pv_utf8_is_valid(struct pv_view text);
+
+/* For people: "1.2 MiB" (of 1024), "3d 2h", "12 s". Return buf. */
+const char *pv_bytes_format(double bytes, char buf[static PV_AMOUNT_BUF]);
+const char *pv_duration_format(double seconds, char buf[static PV_AMOUNT_BUF]);
 
 #endif /* PV_TEXT_H */

@@ -12,6 +12,7 @@
 enum {
     BACKLOG = 64,
     MODE = 0660,
+    MODE_ALONE = 0600,
 };
 
 static int make_address(const char *path, struct sockaddr_un *ret_un)
@@ -60,6 +61,8 @@ static int remove_stale(const char *path, const struct sockaddr_un *un)
 
 static int set_access(const char *path, const char *group)
 {
+    if (group == NULL)
+        return chmod(path, MODE_ALONE) < 0 ? -errno : PV_OK;
     struct group *g = getgrnam(group);
     if (g != NULL && chown(path, (uid_t)-1, g->gr_gid) < 0)
         return -errno;

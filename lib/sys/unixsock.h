@@ -18,9 +18,10 @@ struct pv_unix_cred {
 };
 
 /*
- * Listens at path with mode 0660 and, if the group exists, for that group; its directory must
- * exist. A socket that a dead process left is replaced. PV_ERR_EXISTS: a living process listens
- * there. -ENOTSOCK: something else has that name, and it is left alone. Else -errno.
+ * Listens at path with mode 0660 and, if the group exists, for that group; group NULL: with mode
+ * 0600. Its directory must exist. A socket that a dead process left is replaced. PV_ERR_EXISTS: a
+ * living process listens there. -ENOTSOCK: something else has that name, and it is left alone. Else
+ * -errno.
  */
 PV_MUST_CHECK int pv_unix_listen(const char *path, const char *group, int *ret_fd);
 /* PV_ERR_AGAIN: nobody waits. PV_ERR_LIMIT: out of descriptors, see pv_stream_accept(). */

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The coordinator's TURN server used by coturn's turnutils_uclient, with turnutils_peer as the peer."""
+import json
 import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 from lab import Skip, check, equal, scenario, wait
+from turnlab import coordinator_status
 
 FLOOD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "turnflood.py")
 CONF = """[relay]
@@ -75,6 +77,10 @@ def uclient_relays_by_udp_tcp_and_tls(lab):
         ("-G",), ("-B",),                      # more requests than needed; clients that vanish
         ("-Z",),                               # both families in one allocation
     )])
+    status = coordinator_status(coordinator)
+    check(status["relay"]["static_bytes"] > 10000 and status["relay"]["member_bytes"] == 0,
+          f"status counts {status['relay']}")
+    check("s3cret" not in json.dumps(status), "status has a password")
 
 
 @scenario

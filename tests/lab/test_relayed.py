@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The relay: who meets nowhere else meets there, and it is left without losing a packet."""
 from lab import check, equal, scenario, wait
+from turnlab import coordinator_status, relayed
 
 WALL = """
 table inet wall {
@@ -8,11 +9,6 @@ table inet wall {
     chain in { type filter hook input priority 0; udp sport != 3478 drop; }
 }
 """
-
-
-def relayed(a, b):
-    path = a.path(b)
-    return path if path and path["type"] == "relay" else None
 
 
 @scenario
@@ -31,6 +27,14 @@ def symmetric_nats_talk_through_the_coordinator(lab):
     check("relay" in a.ctl("why", "b").out, "why does not name the relay")
     status = a.json("status")["relay"]
     check(status["tx_bytes"] > 0 and status["rx_bytes"] > 0, f"status counts {status}")
+    there = coordinator_status(coordinator)
+    equal((there["networks"], there["online"], there["connections"]["members"]), (1, 2, 2),
+          "networks, nodes online and connections of members")
+    relay = there["relay"]
+    equal((relay["member_allocations"], relay["static_packets"]), (2, 0), "allocations, others")
+    check(relay["member_packets"] >= 42 and relay["member_bytes"] > 42 * 64, f"relayed: {relay}")
+    lines = coordinator.host.run(lab.bin("p2pvpn-coordinator"), "status").out
+    check("2 allocations of members" in lines and "nodes online  2\n" in lines, lines)
 
 
 @scenario

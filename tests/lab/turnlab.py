@@ -2,6 +2,7 @@
 """What scenarios about relays share: coturn as a server, an authority for its certificate, and what the
 daemons say of their relays."""
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -104,6 +105,12 @@ def by(host, transport, name=None):
     all_of_them = relays(host)
     r = all_of_them.get(name or next(iter(all_of_them), None))
     return r if r and r["state"] == "up" and r["transport"] == transport else None
+
+
+def coordinator_status(coordinator):
+    """What `p2pvpn-coordinator status` says there."""
+    r = coordinator.host.run(coordinator.lab.bin("p2pvpn-coordinator"), "status", "--json")
+    return json.loads(r.out)
 
 
 def relayed(a, b):

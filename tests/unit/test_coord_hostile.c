@@ -471,6 +471,8 @@ static void a_flood_of_connections_is_turned_away_and_members_go_on(void **state
     }
     assert_int_equal(taken, 40);
     assert_int_equal(stats(w).refused, 160);
+    assert_int_equal(stats(w).limits[PV_COORD_LIMIT_SOURCE], 70);
+    assert_int_equal(stats(w).limits[PV_COORD_LIMIT_GUESTS], 90);
     cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
     cw_sleep(w, PV_S(10)); /* the silent ones are gone, others come in */
     assert_int_equal(stats(w).conns, 1);

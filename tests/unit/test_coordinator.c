@@ -59,6 +59,10 @@ static void wrong_usage_exits_with_2_and_one_line(void **state)
     struct program p = START("--listen", "nowhere");
     assert_int_equal(finish(&p), 2);
     assert_ptr_equal(strchr(p.text, '\n'), p.text + p.len - 1);
+    p = START("status", "--nonsense");
+    assert_int_equal(finish(&p), 2);
+    p = START("--json");
+    assert_int_equal(finish(&p), 2);
     p = START("--version");
     assert_int_equal(finish(&p), 0);
     assert_string_equal(p.text, "p2pvpn-coordinator " PV_VERSION "\n");
@@ -128,6 +132,76 @@ static void broken_keys_and_databases_are_named_and_left_alone(void **state)
         snprintf(path, sizeof(path), "%s/s", dir);
         (void)test_dir_remove(path);
     }
+}
+
+static void status_asks_the_one_that_runs(void **state)
+{
+    (void)state;
+    char path[96];
+    struct stat st;
+    struct program none = START("status");
+    assert_int_equal(finish(&none), 8);
+    assert_non_null(strstr(none.text, "no coordinator runs"));
+    assert_non_null(strstr(none.text, "--state"));
+    struct program p = START("--listen", "127.0.0.1:0", "--no-relay");
+    struct pv_addr addr = listening(&p);
+    char text[PV_ADDR_TEXT];
+    struct program q = START("status");
+    assert_int_equal(finish(&q), 0);
+    assert_non_null(strstr(q.text, pv_addr_format(&addr, text)));
+    assert_non_null(strstr(q.text, "relay         off"));
+    q = START("status", "--json");
+    assert_int_equal(finish(&q), 0);
+    assert_int_equal(strncmp(q.text, "{\"version\":1,\"coordinator\":", 27), 0);
+    assert_non_null(strstr(q.text, "\"error\":null"));
+
+    snprintf(path, sizeof(path), "%s/s/status.sock", dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(S_ISSOCK(st.st_mode));
+    assert_int_equal(st.st_mode & 0777, 0600);
+    if (geteuid() == 0) {
+        q = start_as(65534, (const char *const[9]){"status"});
+        assert_int_equal(finish(&q), 5);
+        assert_non_null(strstr(q.text, "not permitted: ask as root"));
+    }
+    assert_int_equal(stop(&p), 0);
+    assert_int_not_equal(access(path, F_OK), 0);
+
+    /* One that was killed leaves its socket, which keeps nobody from starting. */
+    p = START("--listen", "127.0.0.1:0");
+    listening(&p);
+    kill(p.pid, SIGKILL);
+    assert_int_equal(finish(&p), 1000 + SIGKILL);
+    assert_int_equal(access(path, F_OK), 0);
+    q = START("status");
+    assert_int_equal(finish(&q), 8);
+    p = START("--listen", "127.0.0.1:0");
+    listening(&p);
+    q = START("status");
+    assert_int_equal(finish(&q), 0);
+    kill(p.pid, SIGSTOP); /* it hangs: nobody waits for ever */
+    q = START("status");
+    assert_int_equal(finish(&q), 1);
+    assert_non_null(strstr(q.text, "does not answer"));
+    kill(p.pid, SIGCONT);
+    assert_int_equal(stop(&p), 0);
+}
+
+/* A path of 107 bytes is the longest that a socket can have. */
+static void a_state_directory_too_deep_for_the_socket_is_no_reason_to_stop(void **state)
+{
+    (void)state;
+    char deep[128];
+    size_t len = (size_t)snprintf(deep, sizeof(deep), "%s/", dir);
+    memset(deep + len, 'd', 110 - len);
+    deep[110] = '\0';
+    struct program p = START("--state", deep, "--listen", "127.0.0.1:0");
+    listening(&p);
+    struct program q = START("status", "--state", deep);
+    assert_int_equal(finish(&q), 1);
+    assert_non_null(strstr(q.text, "use a shorter --state"));
+    assert_int_equal(stop(&p), 0);
+    assert_non_null(strstr(p.text, "the path is too long for a socket"));
 }
 
 /* --- spoken to ----------------------------------------------------------------------------- */
@@ -240,6 +314,8 @@ int main(void)
         TEST(wrong_usage_exits_with_2_and_one_line),
         TEST(a_second_one_in_the_same_directory_or_port_is_refused),
         TEST(a_state_directory_without_rights_is_named),
+        TEST(status_asks_the_one_that_runs),
+        TEST(a_state_directory_too_deep_for_the_socket_is_no_reason_to_stop),
         TEST(broken_keys_and_databases_are_named_and_left_alone),
         TEST(it_answers_on_tcp_and_udp_over_both_families),
 #undef TEST

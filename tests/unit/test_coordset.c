@@ -81,6 +81,11 @@ static void options_are_taken_in_both_forms(void **state)
     assert_int_equal(pv_coordset_port(&set), 4000);
     assert_int_equal(load("--check"), PV_OK);
     assert_int_equal(set.action, PV_COORDSET_CHECK);
+    assert_int_equal(load("status --json --state=/tmp/y"), PV_OK);
+    assert_int_equal(set.action, PV_COORDSET_STATUS);
+    assert_true(set.json);
+    assert_string_equal(set.state, "/tmp/y");
+    assert_int_equal(load("--json"), PV_ERR_MALFORMED);
     assert_int_equal(load("--version"), PV_OK);
     assert_int_equal(set.action, PV_COORDSET_VERSION);
 }

@@ -182,6 +182,34 @@ static void durations_take_one_unit(void **state)
         assert_int_equal(pv_duration_parse(bad[i], &v), PV_ERR_MALFORMED);
 }
 
+static void amounts_are_short_and_round(void **state)
+{
+    (void)state;
+    static const struct {
+        double amount;
+        const char *bytes, *time;
+    } rows[] = {
+        {0, "0 B", "0 s"},
+        {59, "59 B", "59 s"},
+        {60, "60 B", "1m 0s"},
+        {1023, "1023 B", "17m 3s"},
+        {1024, "1.0 KiB", "17m 4s"},
+        {3661, "3.6 KiB", "1h 1m"},
+        {90061, "88.0 KiB", "1d 1h"},
+        {1048575, "1.0 MiB", "12d 3h"},
+        {-5, "-5 B", "0 s"},
+        {1e300, NULL, "11574074074d 1h"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        char buf[PV_AMOUNT_BUF];
+        if (rows[i].bytes != NULL)
+            assert_string_equal(pv_bytes_format(rows[i].amount, buf), rows[i].bytes);
+        else
+            assert_true(strlen(pv_bytes_format(rows[i].amount, buf)) < sizeof(buf));
+        assert_string_equal(pv_duration_format(rows[i].amount, buf), rows[i].time);
+    }
+}
+
 static void utf8_is_checked_as_rfc3629_says(void **state)
 {
     static const char *const good[] = {"",
@@ -227,6 +255,7 @@ int main(void)
         cmocka_unit_test(names_follow_the_dns_label_grammar),
         cmocka_unit_test(numbers_are_bounded_and_whole),
         cmocka_unit_test(durations_take_one_unit),
+        cmocka_unit_test(amounts_are_short_and_round),
         cmocka_unit_test(utf8_is_checked_as_rfc3629_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/core/report.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+
+/* --- JSON ---------------------------------------------------------------------------------- */
+
+static json_t *number(uint64_t n)
+{
+    return json_integer(n > INT64_MAX ? INT64_MAX : (json_int_t)n);
+}
+
+static json_t *addrs_json(const struct pv_report *r)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < r->n_addrs; i++) {
+        if (json_array_append_new(list, json_string(r->addrs[i])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static json_t *connections_json(const struct pv_report *r)
+{
+    const struct pv_coord_kinds *k = &r->kinds;
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "open",
+                     number(r->coord.conns), "members", number(k->members), "guests",
+                     number(k->guests), "turn", number(k->turn), "stun", number(k->stun), "opening",
+                     number(k->opening), "closing", number(k->closing), "tls", number(r->tls),
+                     "tls_handshakes", number(r->handshakes));
+}
+
+/* The counters by their names, what was dropped in an object of its own. */
+static json_t *relay_json(const struct pv_report *r)
+{
+    static const char drop[] = "drop_";
+    json_t *relay = json_pack("{s:b}", "enabled", r->relay_on);
+    json_t *drops = json_object();
+    int failed = 0;
+    for (int i = 0; i < PV_RELAYSTAT_N; i++) {
+        const char *name = pv_relaystat_name((enum pv_relaystat)i);
+        bool is_drop = strncmp(name, drop, sizeof(drop) - 1) == 0;
+        uint64_t value = pv_relaystat_get(r->relay, (enum pv_relaystat)i);
+        failed |= json_object_set_new(is_drop ? drops : relay,
+                                      is_drop ? name + sizeof(drop) - 1 : name, number(value));
+    }
+    failed |= json_object_set_new(relay, "drops", drops);
+    if (failed == 0)
+        return relay;
+    json_decref(relay);
+    return NULL;
+}
+
+static json_t *limits_json(const struct pv_report *r)
+{
+    json_t *limits = json_pack("{s:o}", "tls_handshakes", number(r->tls_refused));
+    for (int i = 0; limits != NULL && i < PV_COORD_LIMITS; i++) {
+        if (json_object_set_new(limits, pv_coord_limit_name((enum pv_coord_limit)i),
+                                number(r->coord.limits[i])) != 0) {
+            json_decref(limits);
+            return NULL;
+        }
+    }
+    return limits;
+}
+
+static json_t *store_json(const struct pv_report *r)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "pending", number(r->coord.jobs), "failed",
+                     number(r->store.failed), "error",
+                     r->store.error == NULL ? json_null() : json_string(r->store.error), "bytes",
+                     number(r->store.bytes), "disk_free", number(r->store.free));
+}
+
+json_t *pv_report_json(const struct pv_report *r)
+{
+    return json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:o}",
+                     "version", PV_REPORT_VERSION, "coordinator", r->version, "uptime",
+                     number(r->uptime_s), "listen", addrs_json(r), "networks",
+                     number(r->coord.networks), "statements", number(r->coord.statements), "online",
+                     number(r->coord.online), "connections", connections_json(r), "requests",
+                     "signals", number(r->coord.signals), "failed", number(r->coord.failed),
+                     "relay", relay_json(r), "limits", limits_json(r), "store", store_json(r));
+}
+
+/* --- lines --------------------------------------------------------------------------------- */
+
+struct lines {
+    char *text;
+    size_t len; /* PV_REPORT_TEXT_MAX - 1: it is full */
+};
+
+static void put(struct lines *l, const char *fmt, ...) PV_PRINTF(2, 3);
+static void put(struct lines *l, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    size_t room = PV_REPORT_TEXT_MAX - l->len;
+    int n = vsnprintf(l->text + l->len, room, fmt, ap);
+    va_end(ap);
+    l->len = n < 0 || (size_t)n >= room ? PV_REPORT_TEXT_MAX - 1 : l->len + (size_t)n;
+}
+
+static json_int_t of(const json_t *obj, const char *key)
+{
+    return json_integer_value(json_object_get(obj, key));
+}
+
+static const char *bytes(const json_t *obj, const char *key, char buf[static PV_AMOUNT_BUF])
+{
+    return pv_bytes_format((double)of(obj, key), buf);
+}
+
+/* "NAME 3, OTHER 1" of what is not zero; "none". */
+static void put_counts(struct lines *l, const char *label, json_t *counts)
+{
+    const char *name;
+    json_t *value;
+    bool any = false;
+    put(l, "%-14s", label);
+    json_object_foreach(counts, name, value)
+    {
+        if (json_integer_value(value) == 0)
+            continue;
+        put(l, "%s%s %" JSON_INTEGER_FORMAT, any ? ", " : "", name, json_integer_value(value));
+        any = true;
+    }
+    put(l, any ? "\n" : "none\n");
+}
+
+static void put_head(struct lines *l, const json_t *doc)
+{
+    char buf[PV_AMOUNT_BUF];
+    const char *version = json_string_value(json_object_get(doc, "coordinator"));
+    const json_t *list = json_object_get(doc, "listen"), *addr;
+    const json_t *conns = json_object_get(doc, "connections");
+    const json_t *requests = json_object_get(doc, "requests");
+    size_t i;
+    put(l, "%-14s%s, up %s\n", "coordinator", version == NULL ? "?" : version,
+        pv_duration_format((double)of(doc, "uptime"), buf));
+    put(l, "%-14s", "listening");
+    json_array_foreach(list, i, addr)
+    {
+        const char *text = json_string_value(addr);
+        put(l, "%s%s", i == 0 ? "" : " ", text == NULL ? "?" : text);
+    }
+    put(l, "\n%-14s%" JSON_INTEGER_FORMAT ", %" JSON_INTEGER_FORMAT " statements\n", "networks",
+        of(doc, "networks"), of(doc, "statements"));
+    put(l, "%-14s%" JSON_INTEGER_FORMAT "\n", "nodes online", of(doc, "online"));
+    put(l,
+        "%-14s%" JSON_INTEGER_FORMAT ": %" JSON_INTEGER_FORMAT " members, %" JSON_INTEGER_FORMAT
+        " guests, %" JSON_INTEGER_FORMAT " TURN, %" JSON_INTEGER_FORMAT
+        " STUN, %" JSON_INTEGER_FORMAT " opening, %" JSON_INTEGER_FORMAT
+        " closing; %" JSON_INTEGER_FORMAT " by TLS\n",
+        "connections", of(conns, "open"), of(conns, "members"), of(conns, "guests"),
+        of(conns, "turn"), of(conns, "stun"), of(conns, "opening"), of(conns, "closing"),
+        of(conns, "tls"));
+    put(l,
+        "%-14s%" JSON_INTEGER_FORMAT " signals passed on, %" JSON_INTEGER_FORMAT
+        " connections ended for what they said\n",
+        "requests", of(requests, "signals"), of(requests, "failed"));
+}
+
+static void put_relay(struct lines *l, const json_t *relay)
+{
+    char text[PV_AMOUNT_BUF];
+    if (!json_is_true(json_object_get(relay, "enabled"))) {
+        put(l, "%-14soff\n", "relay");
+        return;
+    }
+    put(l,
+        "%-14s%" JSON_INTEGER_FORMAT " allocations of members, %" JSON_INTEGER_FORMAT
+        " of static users on %" JSON_INTEGER_FORMAT " sockets\n",
+        "relay", of(relay, "member_allocations"), of(relay, "static_allocations"),
+        of(relay, "sockets"));
+    put(l, "%-14s%s in %" JSON_INTEGER_FORMAT " packets for members\n", "relayed",
+        bytes(relay, "member_bytes", text), of(relay, "member_packets"));
+    put(l, "%-14s%s in %" JSON_INTEGER_FORMAT " packets for static users\n", "",
+        bytes(relay, "static_bytes", text), of(relay, "static_packets"));
+    put(l, "%-14s%" JSON_INTEGER_FORMAT " requests answered by an error\n", "",
+        of(relay, "refused"));
+    put_counts(l, "not relayed", json_object_get(relay, "drops"));
+}
+
+static void put_store(struct lines *l, const json_t *store)
+{
+    char size[PV_AMOUNT_BUF], left[PV_AMOUNT_BUF];
+    const char *error = json_string_value(json_object_get(store, "error"));
+    put(l, "%-14s%s, %s, %s left on the disk", "store", error == NULL ? "well" : "not well",
+        bytes(store, "bytes", size), bytes(store, "disk_free", left));
+    if (of(store, "pending") > 0)
+        put(l, ", %" JSON_INTEGER_FORMAT " changes wait", of(store, "pending"));
+    if (of(store, "failed") > 0)
+        put(l, ", %" JSON_INTEGER_FORMAT " have failed", of(store, "failed"));
+    put(l, "\n");
+    if (error != NULL)
+        put(l, "%-14s%s\n", "", error);
+}
+
+int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX])
+{
+    struct lines l = {.text = ret_text};
+    if (of(doc, "version") != PV_REPORT_VERSION)
+        return PV_ERR_MALFORMED;
+    put_head(&l, doc);
+    put_relay(&l, json_object_get(doc, "relay"));
+    put_counts(&l, "limits hit", json_object_get(doc, "limits"));
+    put_store(&l, json_object_get(doc, "store"));
+    return l.len == PV_REPORT_TEXT_MAX - 1 ? PV_ERR_NO_SPACE : PV_OK;
+}

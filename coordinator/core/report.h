@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * report.h - what a coordinator says of itself to `p2pvpn-coordinator status`: numbers, as JSON and
+ * as lines for people. No keys, no passwords, no names of networks or nodes, nothing that peers
+ * say: who may read it learns how busy the server is.
+ *
+ * The JSON is versioned: fields are added, none changes its meaning while "version" stays.
+ */
+#ifndef PV_REPORT_H
+#define PV_REPORT_H
+
+#include <jansson.h>
+
+#include "coordinator/core/coord.h"
+
+enum {
+    PV_REPORT_VERSION = 1,
+    PV_REPORT_ADDRS_MAX = 32,
+    PV_REPORT_TEXT_MAX = 16384, /* bytes of the lines, NUL included */
+};
+
+struct pv_report {
+    const char *version;
+    uint64_t uptime_s;
+    const char *addrs[PV_REPORT_ADDRS_MAX]; /* "0.0.0.0:3478", "tls:0.0.0.0:443" */
+    size_t n_addrs;
+    struct pv_coord_stats coord;
+    struct pv_coord_kinds kinds;
+    size_t tls;           /* connections through TLS */
+    size_t handshakes;    /* of TLS, under way */
+    uint64_t tls_refused; /* turned away: too many handshakes */
+    bool relay_on;
+    const struct pv_relaystats *relay;
+    struct {
+        const char *error; /* of the last operation that failed; NULL: none has since */
+        uint64_t failed;   /* operations that did */
+        uint64_t bytes;    /* of the database on the disk */
+        uint64_t free;     /* bytes of the disk that are left */
+    } store;
+};
+
+/* {"version":1,"coordinator","uptime","listen":[…],"networks","statements","online",
+ * "connections":{…},"requests":{…},"relay":{…,"drops":{…}},"limits":{…},"store":{…}}; PROTOCOL.md
+ * has the fields. NULL: out of memory. */
+json_t *pv_report_json(const struct pv_report *r);
+
+/* A report, which may be of another version of the program, as lines. PV_ERR_MALFORMED: it is none
+ * of this format; PV_ERR_NO_SPACE. */
+PV_MUST_CHECK int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX]);
+
+#endif /* PV_REPORT_H */

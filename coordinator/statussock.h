@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * statussock.h - the socket where a running coordinator is asked how it is: whoever connects gets
+ * one JSON document (core/report.h) and the end. Nothing is read from it.
+ *
+ * It lies in the state directory with mode 0600: who may read the database may ask. One thread.
+ */
+#ifndef PV_STATUSSOCK_H
+#define PV_STATUSSOCK_H
+
+#include <limits.h>
+
+#include <jansson.h>
+
+#include "coordinator/core/report.h"
+#include "sys/loop.h"
+
+struct pv_statussock { /* zeroed at first */
+    int fd;            /* listening; valid while watch is not NULL */
+    struct pv_watch *watch;
+    char path[PATH_MAX];
+    json_t *(*report)(void *ctx, pv_ns now); /* a new document; NULL: out of memory */
+    void *ctx;
+};
+
+/* The socket of a state directory. PV_ERR_NO_SPACE: the path is too long for one. */
+PV_MUST_CHECK int pv_statussock_path(const char *state, char ret_path[static PATH_MAX]);
+/* What the store of a state directory takes, and what is left: r->store.bytes and .free, 0 where it
+ * cannot be known. */
+void pv_statussock_disk(const char *state, struct pv_report *r);
+/* Listens; report and ctx are set before. PV_ERR_NO_SPACE, PV_ERR_NOMEM, and those of
+ * pv_unix_listen(). */
+PV_MUST_CHECK int pv_statussock_open(struct pv_statussock *s, struct pv_loop *loop,
+                                     const char *state);
+void pv_statussock_done(struct pv_statussock *s); /* removes it; harmless when it is not open */
+
+/* The other side, `p2pvpn-coordinator status`: prints what the coordinator of this state directory
+ * says, as JSON or as lines. PV_OK; PV_ERR_NOT_FOUND: none runs; -EACCES; or another error; ret_why
+ * is a sentence then. */
+PV_MUST_CHECK int pv_statussock_print(const char *state, bool json, char *ret_why, size_t cap);
+
+#endif /* PV_STATUSSOCK_H */
