@@ -141,11 +141,20 @@ static void status_network(struct pv_table *t, const json_t *s)
     }
 }
 
+static void traffic(struct pv_table *t, const char *label, const json_t *x, const char *what)
+{
+    char text[PV_SHOW_BUF], sent[PV_AMOUNT_BUF], received[PV_AMOUNT_BUF];
+    snprintf(text, sizeof(text), "%s out, %s in%s",
+             pv_bytes_format(pv_json_real(x, "tx_bytes", 0), sent),
+             pv_bytes_format(pv_json_real(x, "rx_bytes", 0), received), what);
+    row(t, label, PV_PLAIN, text);
+}
+
 /* A line for each TURN server in use, and what went through them. */
 static void status_relays(struct pv_table *t, const json_t *s)
 {
-    char text[PV_SHOW_BUF], rtt[PV_SHOW_BUF], sent[PV_SHOW_BUF], received[PV_SHOW_BUF];
-    const json_t *relay = json_object_get(s, "relay"), *list = json_object_get(s, "relays"), *x;
+    char text[PV_SHOW_BUF], rtt[PV_SHOW_BUF];
+    const json_t *relayed = json_object_get(s, "relayed"), *list = json_object_get(s, "relays"), *x;
     size_t i;
     json_array_foreach(list, i, x)
     {
@@ -157,13 +166,12 @@ static void status_relays(struct pv_table *t, const json_t *s)
                  pv_json_text(x, "transport", "?"), state, up && ms >= 0 ? "  " : "",
                  up && ms >= 0 ? pv_show_ms(ms, rtt) : "");
         row(t, i == 0 ? "relay" : "", up ? PV_PLAIN : PV_YELLOW, text);
+        if (json_array_size(list) > 1)
+            traffic(t, "", x, " through it");
     }
-    if (json_is_object(relay)) {
-        snprintf(text, sizeof(text), "%.12s out, %.12s in",
-                 pv_bytes_format(pv_json_real(relay, "tx_bytes", 0), sent),
-                 pv_bytes_format(pv_json_real(relay, "rx_bytes", 0), received));
-        row(t, "relayed", PV_PLAIN, text);
-    }
+    if (json_array_size(list) > 0 || pv_json_real(relayed, "tx_bytes", 0) > 0 ||
+        pv_json_real(relayed, "rx_bytes", 0) > 0)
+        traffic(t, "relayed", relayed, json_array_size(list) > 1 ? " in all" : "");
     if (strcmp(pv_json_text(s, "udp", "unknown"), "blocked") == 0)
         row(t, "UDP", PV_YELLOW,
             "blocked here: everything goes through the coordinator by TCP or TLS");

@@ -301,6 +301,17 @@ static json_t *with_portmaps(const struct pv_engine *e, json_t *status, pv_ns no
     return status;
 }
 
+/* Of all peers there are and were. */
+static struct pv_peer_relayed relayed_through(const struct pv_engine *e, uint16_t via)
+{
+    struct pv_peer_relayed sum = e->env.relayed_gone[via];
+    for (size_t slot = 0; slot < e->n_slots; slot++) {
+        if (e->by_slot[slot] != NULL)
+            pv_peer_add_relayed(e->by_slot[slot], via, &sum);
+    }
+    return sum;
+}
+
 static json_t *with_relays(const struct pv_engine *e, json_t *status)
 {
     struct pv_ctlapi_relay list[PV_FP_MAX_RELAYS];
@@ -311,6 +322,7 @@ static json_t *with_relays(const struct pv_engine *e, json_t *status)
         if (r == NULL || !(pv_relayway_is_on(r) || pv_relayway_error(r)[0] != '\0'))
             continue;
         pv_ns rtt = pv_relayway_rtt(r);
+        const struct pv_peer_relayed sum = relayed_through(e, i);
         list[n] = (struct pv_ctlapi_relay){
             .name = pv_engine_relay_name(e, i, name[n]),
             .address = pv_relayway_is_on(r) ? pv_addr_format(pv_relayway_server(r), text[n]) : NULL,
@@ -319,6 +331,8 @@ static json_t *with_relays(const struct pv_engine *e, json_t *status)
             .relayed = *pv_relayway_relayed(r),
             .rtt_ms = rtt == 0 ? -1 : (double)rtt / 1e6,
             .error = pv_relayway_error(r)[0] != '\0' ? pv_relayway_error(r) : NULL,
+            .tx_bytes = sum.tx,
+            .rx_bytes = sum.rx,
         };
         n++;
     }
@@ -364,16 +378,11 @@ static void fill_relay(struct pv_engine *e, struct pv_ctlapi_status *s,
                        char text[static PV_ADDR_TEXT])
 {
     const struct pv_relayway *r = shown_relay(e);
-    if (r == NULL)
-        return;
-    s->relay = pv_addr_format(pv_relayway_server(r), text);
-    for (size_t slot = 0; slot < e->n_slots; slot++) {
-        struct pv_fp_live *l =
-            e->by_slot[slot] == NULL ? NULL : pv_fp_builder_live(e->fp, e->by_slot[slot]->id);
-        if (l == NULL)
-            continue;
-        s->relay_tx_bytes += atomic_load_explicit(&l->tx_relayed, memory_order_relaxed);
-        s->relay_rx_bytes += atomic_load_explicit(&l->rx_relayed, memory_order_relaxed);
+    s->relay = r == NULL ? NULL : pv_addr_format(pv_relayway_server(r), text);
+    for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        const struct pv_peer_relayed sum = relayed_through(e, i);
+        s->relay_tx_bytes += sum.tx;
+        s->relay_rx_bytes += sum.rx;
     }
 }
 

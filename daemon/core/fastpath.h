@@ -124,16 +124,16 @@ struct pv_fp_live {
     _Atomic pv_ns last_tx_any;               /* that, a keepalive or in-band control was sent */
     _Atomic uint64_t tx_packets;             /* datagrams */
     _Atomic uint64_t tx_bytes;               /* of inner packets */
-    _Atomic uint64_t tx_relayed;             /* those of them that went through a relay */
     _Atomic bool asked_path;                 /* NEED_PATH was punted; cleared by re-arming */
     _Atomic bool asked_keys;                 /* NEED_KEYS was punted; cleared by re-arming */
-    _Alignas(64) _Atomic pv_ns last_rx_any;  /* an authenticated datagram came, from anywhere */
-    _Atomic pv_ns last_rx_data;              /* one that held an inner packet */
-    _Atomic pv_ns last_rx_selected;          /* one that came over the selected path */
-    _Atomic uint64_t rx_packets;             /* authenticated datagrams */
-    _Atomic uint64_t rx_bytes;               /* of inner packets */
-    _Atomic uint64_t rx_relayed;             /* those of them that came through a relay */
-    _Atomic bool told_active;                /* ACTIVE was punted; cleared by re-arming */
+    _Atomic uint64_t tx_relayed[PV_FP_MAX_RELAYS]; /* of tx_bytes, through each relay */
+    _Alignas(64) _Atomic pv_ns last_rx_any; /* an authenticated datagram came, from anywhere */
+    _Atomic pv_ns last_rx_data;             /* one that held an inner packet */
+    _Atomic pv_ns last_rx_selected;         /* one that came over the selected path */
+    _Atomic uint64_t rx_packets;            /* authenticated datagrams */
+    _Atomic uint64_t rx_bytes;              /* of inner packets */
+    _Atomic bool told_active;               /* ACTIVE was punted; cleared by re-arming */
+    _Atomic uint64_t rx_relayed[PV_FP_MAX_RELAYS]; /* of rx_bytes, through each relay */
     _Alignas(64) _Atomic uint64_t drops[PV_FP_DROP_REASONS];
 };
 

@@ -29,7 +29,7 @@ static void settle(struct pv_fp_worker *w)
     pv_fp_add(&live->rx_packets, t->packets);
     pv_fp_add(&live->rx_bytes, t->bytes);
     if (t->relayed > 0)
-        pv_fp_add(&live->rx_relayed, t->relayed);
+        pv_fp_add(&live->rx_relayed[t->via], t->relayed);
     *t = (struct pv_fp_tally){.peer = NULL};
 }
 
@@ -127,9 +127,10 @@ static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         return;
     }
     pv_fp_set(&live->last_rx_any, now);
-    if (w->tally.peer != peer)
+    if (w->tally.peer != peer || w->tally.via != o->from->via)
         settle(w);
     w->tally.peer = peer;
+    w->tally.via = o->from->via;
     w->tally.packets++;
     if (!o->keys->confirmed) {
         o->keys->confirmed = true;

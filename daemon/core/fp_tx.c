@@ -77,7 +77,7 @@ static void settle(struct pv_fp_worker *w, pv_ns now)
     pv_fp_add(&live->tx_packets, t->packets);
     pv_fp_add(&live->tx_bytes, t->bytes);
     if (pv_carrier_is_relayed(&t->peer->path))
-        pv_fp_add(&live->tx_relayed, t->bytes);
+        pv_fp_add(&live->tx_relayed[t->peer->path.via], t->bytes);
     pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, t->peer->id, &live->told_active);
     *t = (struct pv_fp_tally){.peer = NULL};
 }

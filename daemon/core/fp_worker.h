@@ -38,6 +38,7 @@ struct pv_fp_sealing {
 struct pv_fp_tally {
     const struct pv_fp_peer *peer; /* NULL: nothing */
     uint64_t packets, bytes, relayed;
+    uint16_t via; /* relayed: through which relay */
 };
 
 struct pv_fp_worker {

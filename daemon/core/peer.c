@@ -79,6 +79,8 @@ struct pv_peer *pv_peer_free(struct pv_peer *p)
     p->session = pv_session_free(p->session);
     p->ice = pv_ice_free(p->ice);
     pv_inband_receiver_done(&p->inband);
+    for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++)
+        pv_peer_add_relayed(p, i, &p->env->relayed_gone[i]);
     if (pv_fp_builder_remove_peer(p->env->fp, p->id) != PV_OK)
         pv_log(p->env->log, PV_LOG_ERROR, "peer=%s what=\"still in the fast path\"", p->name);
     pv_wipe(p, sizeof(*p));

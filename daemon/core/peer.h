@@ -96,6 +96,11 @@ struct pv_peer_ufrag {
 };
 
 /* What all peers of a node share; owned by the engine. */
+/* Bytes of inner packets that went through a relay. */
+struct pv_peer_relayed {
+    uint64_t tx, rx;
+};
+
 struct pv_peer_env {
     struct pv_rng rng;
     const struct pv_log *log;
@@ -114,11 +119,12 @@ struct pv_peer_env {
     bool gathering;         /* a public address of ours is still being asked for */
     struct pv_relayway *relays[PV_FP_MAX_RELAYS]; /* borrowed; 0: the coordinator's; NULL: none */
     size_t n_reaching;                            /* peers in that state */
-    struct pv_bucket attempts;                    /* of our own accord */
-    uint16_t mtu;                                 /* of the TUN, bytes */
-    unsigned workers;                             /* of the datapath; 0 counts as 1 */
-    unsigned caps;                                /* PV_DESC_CAP_…: what this node says it can */
-    const struct pv_desc_nat *nat;                /* our NAT as measured; borrowed; NULL = never */
+    struct pv_peer_relayed relayed_gone[PV_FP_MAX_RELAYS]; /* of peers that were removed */
+    struct pv_bucket attempts;                             /* of our own accord */
+    uint16_t mtu;                                          /* of the TUN, bytes */
+    unsigned workers;                                      /* of the datapath; 0 counts as 1 */
+    unsigned caps;                 /* PV_DESC_CAP_…: what this node says it can */
+    const struct pv_desc_nat *nat; /* our NAT as measured; borrowed; NULL = never */
     struct pv_map index_map;
     struct pv_peer_index *indices;
     struct pv_map ufrag_map;
@@ -288,6 +294,8 @@ void pv_peer_try_path(struct pv_peer *p, pv_ns now);
 void pv_peer_sample(struct pv_peer *p, pv_ns now);
 void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now);
 /* Bytes of the largest inner packet that passes, in parts where the path is narrow for it. */
+/* Adds what went through relay via. */
+void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_relayed *sum);
 uint16_t pv_peer_inner_mtu(const struct pv_peer *p);
 
 /* --- life ---------------------------------------------------------------------------------- */

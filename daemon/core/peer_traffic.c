@@ -29,6 +29,15 @@ static void note_mtu(struct pv_peer *p, pv_ns data_sent, pv_ns now)
     pv_mtu_note_use(&p->mtu, data_sent, now);
 }
 
+void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_relayed *sum)
+{
+    struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    if (l == NULL)
+        return;
+    sum->tx += atomic_load_explicit(&l->tx_relayed[via], memory_order_relaxed);
+    sum->rx += atomic_load_explicit(&l->rx_relayed[via], memory_order_relaxed);
+}
+
 uint16_t pv_peer_inner_mtu(const struct pv_peer *p)
 {
     if (p->mtu.current == 0)

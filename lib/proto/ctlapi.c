@@ -282,10 +282,12 @@ static json_t *drops_json(const struct pv_ctlapi_status *s)
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
 {
     return json_pack(
-        "{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:o}",
+        "{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:{s:o, s:o}, s:o, "
+        "s:o}",
         "version", FORMAT_VERSION, "daemon", PV_VERSION, "state", s->state, "uptime",
         u64_json(s->uptime_s), "network", network_json(s), "self", self_json(s), "interface",
-        interface_json(s), "coordinator", coordinator_json(s), "relay", relay_json(s), "public",
+        interface_json(s), "coordinator", coordinator_json(s), "relay", relay_json(s), "relayed",
+        "tx_bytes", u64_json(s->relay_tx_bytes), "rx_bytes", u64_json(s->relay_rx_bytes), "public",
         public_json(s), "roster", roster_json(s), "chat", "unread", u64_json(s->unread), "queued",
         u64_json(s->queued), "problems", problems_json(s), "drops", drops_json(s));
 }
@@ -298,9 +300,11 @@ int pv_ctlapi_status_add_relays(json_t *status, const char *udp,
         const struct pv_ctlapi_relay *x = &relays[i];
         json_t *relayed = x->relayed.family == PV_AF_NONE ? json_null() : addr_json(&x->relayed);
         json_t *rtt = x->rtt_ms < 0 ? json_null() : json_real(x->rtt_ms);
-        json_t *obj = json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o}", "name", x->name, "address",
-                                or_null(x->address), "transport", x->transport, "state", x->state,
-                                "relayed", relayed, "rtt_ms", rtt, "error", or_null(x->error));
+        json_t *obj =
+            json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "name", x->name, "address",
+                      or_null(x->address), "transport", x->transport, "state", x->state, "relayed",
+                      relayed, "rtt_ms", rtt, "error", or_null(x->error), "tx_bytes",
+                      u64_json(x->tx_bytes), "rx_bytes", u64_json(x->rx_bytes));
         if (json_array_append_new(list, obj) != 0)
             return PV_ERR_NOMEM;
     }

@@ -222,7 +222,7 @@ struct pv_ctlapi_status {
     uint64_t away_since_s;                   /* not connected since then; 0: null */
     unsigned reached_without;                /* peers with a path meanwhile */
     const char *relay;                       /* its address; NULL: "relay" is null */
-    uint64_t relay_tx_bytes, relay_rx_bytes; /* inner packets that went through it */
+    uint64_t relay_tx_bytes, relay_rx_bytes; /* inner packets that went through all relays */
     const struct pv_addr *public_addrs;      /* as seen from outside */
     size_t n_public;
     const uint8_t *head; /* 32 bytes; NULL: "roster" is null */
@@ -237,7 +237,7 @@ struct pv_ctlapi_status {
 /* {"version":1,"daemon","state","uptime","network":{"name","id","cidr","ip6"},
  *  "self":{"name","ip4","ip6","key","wg_key","admin"},"interface":{"name","mtu","port"},
  *  "coordinator":{"address","connected","rtt_ms","error","away_since","reached_without"},
- *  "relay":{"address","tx_bytes","rx_bytes"},"public":[…],
+ *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],
  *  "roster":{"head","members","online"},"chat":{"unread","queued"},"problems":[…],"drops":{…}} */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);
 
@@ -279,16 +279,18 @@ PV_MUST_CHECK int pv_ctlapi_status_add_datapath(json_t *status, const struct pv_
 
 /* A TURN server this node uses. */
 struct pv_ctlapi_relay {
-    const char *name;       /* "coordinator", or as in the configuration */
-    const char *address;    /* NULL: null, not known */
-    const char *transport;  /* "udp", "tcp", "tls": in use, or being tried */
-    const char *state;      /* "up", "connecting" */
-    struct pv_addr relayed; /* our address there; PV_AF_NONE: null */
-    double rtt_ms;          /* < 0: null */
-    const char *error;      /* why it is not reached; NULL: null */
+    const char *name;            /* "coordinator", or as in the configuration */
+    const char *address;         /* NULL: null, not known */
+    const char *transport;       /* "udp", "tcp", "tls": in use, or being tried */
+    const char *state;           /* "up", "connecting" */
+    struct pv_addr relayed;      /* our address there; PV_AF_NONE: null */
+    double rtt_ms;               /* < 0: null */
+    const char *error;           /* why it is not reached; NULL: null */
+    uint64_t tx_bytes, rx_bytes; /* inner packets that went through it */
 };
 /* Adds "udp": "open", "blocked" or (nobody to ask) "unknown", and "relays":[{"name","address",
- * "transport","state","relayed","rtt_ms","error"}] to a status. PV_ERR_NOMEM. */
+ * "transport","state","relayed","rtt_ms","error","tx_bytes","rx_bytes"}] to a status.
+ * PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlapi_status_add_relays(json_t *status, const char *udp,
                                               const struct pv_ctlapi_relay *relays, size_t n);
 

@@ -147,6 +147,10 @@ def of_two_relays_the_nearer_one_carries(lab):
     gap = max(y - x for x, y in zip(times, times[1:]))
     check(gap <= SLOW + 0.3, f"nothing arrived for {gap:.2f} s")  # 0.16 s: the way is longer now
     check("DUP" not in ping.text(), "packets came twice")
+    status = a.json("status")
+    through = {r["name"]: r["tx_bytes"] for r in status["relays"]}
+    check(len(through) == 2 and all(n > 84 for n in through.values()), f"bytes: {through}")
+    equal(sum(through.values()), status["relayed"]["tx_bytes"], "bytes through all of them")
     if not os.environ.get("PV_LAB_LONG"):
         return  # a change for the round trip's sake takes ten seconds: unit/test_ice_relay has it
     turn.run("nft", "delete", "table", "inet", "silence")

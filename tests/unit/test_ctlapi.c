@@ -308,7 +308,8 @@ static void status_json_is_exactly_the_contract(void **state)
     assert_json(pv_ctlapi_status_json(&none),
                 "{\"version\":1,\"daemon\":\"" PV_VERSION "\",\"state\":\"none\",\"uptime\":0,"
                 "\"network\":null,\"self\":null,\"interface\":null,\"coordinator\":null,"
-                "\"relay\":null,\"public\":[],\"roster\":null,\"chat\":{\"unread\":0,\"queued\":0},"
+                "\"relay\":null,\"relayed\":{\"tx_bytes\":0,\"rx_bytes\":0},\"public\":[],"
+                "\"roster\":null,\"chat\":{\"unread\":0,\"queued\":0},"
                 "\"problems\":[],\"drops\":{}}");
 
     struct pv_addr public = pv_addr4(198, 51, 100, 7, 40015);
@@ -357,11 +358,40 @@ static void status_json_is_exactly_the_contract(void **state)
         "\"interface\":{\"name\":\"p2pvpn0\",\"mtu\":1420,\"port\":40015},"
         "\"coordinator\":{\"address\":\"203.0.113.5:3478\",\"connected\":true,\"rtt_ms\":18.4,"
         "\"error\":null,\"away_since\":null,\"reached_without\":0},"
-        "\"relay\":{\"address\":\"203.0.113.5:3478\",\"tx_bytes\":5,\"rx_bytes\":6}"
-        ","
+        "\"relay\":{\"address\":\"203.0.113.5:3478\",\"tx_bytes\":5,\"rx_bytes\":6},"
+        "\"relayed\":{\"tx_bytes\":5,\"rx_bytes\":6},"
         "\"public\":[\"198.51.100.7:40015\"],\"roster\":{\"head\":\"" KEY_B64URL
         "\",\"members\":4,\"online\":2},\"chat\":{\"unread\":1,\"queued\":2},"
         "\"problems\":[\"disk full\"],\"drops\":{\"replay\":3}}");
+}
+
+static void relays_are_added_to_status(void **state)
+{
+    (void)state;
+    const struct pv_ctlapi_relay relays[] = {
+        {.name = "coordinator",
+         .address = "203.0.113.5:3478",
+         .transport = "udp",
+         .state = "up",
+         .relayed = pv_addr4(198, 51, 100, 7, 50000),
+         .rtt_ms = 18.5,
+         .tx_bytes = 7,
+         .rx_bytes = (uint64_t)1 << 40},
+        {.name = "turns:t.example:5349",
+         .transport = "tls",
+         .state = "connecting",
+         .rtt_ms = -1,
+         .error = "its name is not found"},
+    };
+    json_t *obj = json_object();
+    assert_int_equal(pv_ctlapi_status_add_relays(obj, "open", relays, 2), PV_OK);
+    assert_json(obj, "{\"relays\":[{\"name\":\"coordinator\",\"address\":\"203.0.113.5:3478\","
+                     "\"transport\":\"udp\",\"state\":\"up\",\"relayed\":\"198.51.100.7:50000\","
+                     "\"rtt_ms\":18.5,\"error\":null,\"tx_bytes\":7,\"rx_bytes\":1099511627776},"
+                     "{\"name\":\"turns:t.example:5349\",\"address\":null,\"transport\":\"tls\","
+                     "\"state\":\"connecting\",\"relayed\":null,\"rtt_ms\":null,"
+                     "\"error\":\"its name is not found\",\"tx_bytes\":0,\"rx_bytes\":0}],"
+                     "\"udp\":\"open\"}");
 }
 
 static void what_is_known_about_the_nat_is_added_to_status(void **state)
@@ -512,6 +542,7 @@ int main(void)
         cmocka_unit_test(peers_json_is_exactly_the_contract),
         cmocka_unit_test(messages_json_is_exactly_the_contract),
         cmocka_unit_test(status_json_is_exactly_the_contract),
+        cmocka_unit_test(relays_are_added_to_status),
         cmocka_unit_test(what_is_known_about_the_nat_is_added_to_status),
         cmocka_unit_test(small_answers_are_exactly_the_contract),
         cmocka_unit_test(replies_are_told_apart),

@@ -148,7 +148,7 @@ static void what_a_relay_wrapped_is_handed_over_without_its_wrapping(void **stat
     }
     struct pv_fp_live *live = pv_fp_builder_live(p->b.b, p->pb);
     assert_int_equal(atomic_load(&live->rx_packets), 2);
-    assert_int_equal(atomic_load(&live->rx_relayed), 2 * LEN);
+    assert_int_equal(atomic_load(&live->rx_relayed[0]), 2 * LEN);
 }
 
 static void only_transport_data_is_handed_over(void **state)

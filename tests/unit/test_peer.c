@@ -499,6 +499,26 @@ static struct pv_desc describe(struct world *w)
     return w->n[1].last;
 }
 
+static void what_was_relayed_outlives_the_peer(void **state)
+{
+    (void)state;
+    struct world *w = make_world();
+    struct node *n = &w->n[1];
+    struct pv_fp_live *live = pv_fp_builder_live(n->env.fp, n->peers[0]->id);
+    struct pv_peer_relayed sum = {.tx = 1};
+    assert_non_null(live);
+    atomic_store(&live->tx_relayed[2], 5);
+    atomic_store(&live->rx_relayed[2], 7);
+    pv_peer_add_relayed(n->peers[0], 2, &sum);
+    assert_int_equal(sum.tx, 6);
+    assert_int_equal(sum.rx, 7);
+    pv_peer_free(n->peers[--n->n_peers]);
+    assert_int_equal(n->env.relayed_gone[2].tx, 5);
+    assert_int_equal(n->env.relayed_gone[2].rx, 7);
+    assert_int_equal(n->env.relayed_gone[0].tx, 0);
+    free_world(w);
+}
+
 static void old_descriptions_change_nothing(void **state)
 {
     (void)state;
@@ -659,6 +679,7 @@ int main(void)
         cmocka_unit_test(who_wants_to_reach_us_needs_no_turn),
         cmocka_unit_test(a_goodbye_ends_the_path_at_once_and_a_return_is_noticed),
         cmocka_unit_test(a_restart_is_noticed_by_the_new_connection),
+        cmocka_unit_test(what_was_relayed_outlives_the_peer),
         cmocka_unit_test(old_descriptions_change_nothing),
         cmocka_unit_test(a_handshake_for_somebody_else_is_not_taken),
         cmocka_unit_test(descriptions_without_use_do_no_harm),
