@@ -217,17 +217,17 @@ static size_t fill_drops(struct pv_engine *e, const char **names, uint64_t *coun
 {
     size_t n = fill_packet_drops(e, names, counts);
     const struct pv_chatlink_counts chat = pv_chatlink_counts(e->chat);
-    n = add_drop(n, "chat_frame", chat.bad_frames, names, counts);
-    n = add_drop(n, "chat_flood", chat.floods, names, counts);
+    n = add_drop(n, "chat-frame", chat.bad_frames, names, counts);
+    n = add_drop(n, "chat-flood", chat.floods, names, counts);
     const struct pv_rooms_counts rooms = pv_rooms_counts(e->rooms);
-    n = add_drop(n, "room_forged", rooms.forged, names, counts);
-    n = add_drop(n, "room_frame", rooms.bad_frames, names, counts);
-    n = add_drop(n, "room_stranger", rooms.strangers, names, counts);
-    n = add_drop(n, "room_flood", rooms.floods, names, counts);
-    n = add_drop(n, "room_full", rooms.full, names, counts);
-    n = add_drop(n, "copy_refused", e->hold.refused, names, counts);
-    n = add_drop(n, "copy_forged", e->hold.forged, names, counts);
-    return add_drop(n, "copy_frame", e->hold.bad_frames, names, counts);
+    n = add_drop(n, "room-forged", rooms.forged, names, counts);
+    n = add_drop(n, "room-frame", rooms.bad_frames, names, counts);
+    n = add_drop(n, "room-stranger", rooms.strangers, names, counts);
+    n = add_drop(n, "room-flood", rooms.floods, names, counts);
+    n = add_drop(n, "room-full", rooms.full, names, counts);
+    n = add_drop(n, "copy-refused", e->hold.refused, names, counts);
+    n = add_drop(n, "copy-forged", e->hold.forged, names, counts);
+    return add_drop(n, "copy-frame", e->hold.bad_frames, names, counts);
 }
 
 static json_t *with_hard(const struct pv_engine *e, json_t *status)

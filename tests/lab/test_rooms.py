@@ -163,17 +163,17 @@ def a_malicious_member(lab):
 
     said_by_a = b"\x01\x04" + base64.urlsafe_b64decode(room + "==") + key(a_key) + bytes(7) + \
         b"\x01" + bytes(8) + b"I give up" + bytes(64)
-    writes("x" * 200000, "chat_frame")
-    writes('{"id":1}\n', "chat_frame")
-    writes('{"room":"x"}\n', "room_frame")
-    writes('{"room":"%s","records":["%s"]}\n' % (room, text(said_by_a)), "room_forged")
-    writes('{"room":"%s","want":[["%s",0]]}\n' % (room, a_key), "room_stranger")
+    writes("x" * 200000, "chat-frame")
+    writes('{"id":1}\n', "chat-frame")
+    writes('{"room":"x"}\n', "room-frame")
+    writes('{"room":"%s","records":["%s"]}\n' % (room, text(said_by_a)), "room-forged")
+    writes('{"room":"%s","want":[["%s",0]]}\n' % (room, a_key), "room-stranger")
     writes('{"copy":"%s","from":"%s","box":"%s"}\n' % (text(bytes(16)), a_key, text(bytes(500))),
-           "copy_forged")
+           "copy-forged")
     writes('{"copy":"%s","to":"%s","box":"%s"}\n' % (text(bytes(16)), a_key, text(bytes(500))),
-           "copy_refused")
+           "copy-refused")
     writes("".join('{"ack":"%s","state":"read"}\n' % text(i.to_bytes(16, "big"))
-                   for i in range(4000)), "chat_flood")
+                   for i in range(4000)), "chat-flood")
     equal(said(b), [], "what b believed")
 
     c.run("python3", "-c", RAW, c.addr(b), stdin="\033]0;owned\007\033[2Jhi\n")
