@@ -216,6 +216,7 @@ static bool rx_round(struct pv_lane *lane, pv_ns now)
     struct pv_sockset_sock sock;
     bool any = udp_round(lane, 0, dp->cfg.udp.fd4[lane->number], now);
     any = udp_round(lane, 0, dp->cfg.udp.fd6[lane->number], now) || any;
+    pv_lane_tell_hints(lane, pv_udp_receiver_hints(lane->receiver));
     if (lane->number != 0)
         return handed_round(lane, now) || any;
     for (size_t i = 0; i < PV_SOCKSET_MAX; i++)
@@ -247,14 +248,18 @@ static void wait_for_work(struct pv_lane *lane)
     /* poll() passes over negative descriptors. */
     bool gathers = lane->rx && lane->number == 0;
     int streams_fd = gathers && dp->cfg.relayio != NULL ? pv_relayio_rx_fd(dp->cfg.relayio) : -1;
-    struct pollfd fds[5 + PV_SOCKSET_MAX] = {
+    const struct pv_udp_group *udp = &dp->cfg.udp;
+    bool cut = gathers && udp->has_cut;
+    struct pollfd fds[7 + PV_SOCKSET_MAX] = {
         {.fd = lane->wake_fd, .events = POLLIN},
         {.fd = lane->tx && pv_lane_has_tun(dp) ? dp->tun.read[lane->number] : -1, .events = POLLIN},
-        {.fd = lane->rx ? dp->cfg.udp.fd4[lane->number] : -1, .events = POLLIN},
-        {.fd = lane->rx ? dp->cfg.udp.fd6[lane->number] : -1, .events = POLLIN},
+        {.fd = lane->rx ? udp->fd4[lane->number] : -1, .events = POLLIN},
+        {.fd = lane->rx ? udp->fd6[lane->number] : -1, .events = POLLIN},
         {.fd = streams_fd, .events = POLLIN},
+        {.fd = cut ? udp->cut4 : -1}, /* errors only */
+        {.fd = cut ? udp->cut6 : -1},
     };
-    nfds_t n = 5;
+    nfds_t n = 7;
     struct pv_sockset_sock sock;
     for (size_t i = 0; gathers && i < PV_SOCKSET_MAX; i++)
         if (pv_sockset_at(&dp->socks, i, &sock))
@@ -267,6 +272,9 @@ static void wait_for_work(struct pv_lane *lane)
         pv_event_clear(lane->wake_fd); /* before the next round looks at what it stands for */
     if (fds[4].revents != 0)
         pv_event_clear(streams_fd);
+    for (unsigned i = 5; i < 7; i++)
+        if (fds[i].revents != 0)
+            pv_udp_drain_errors(fds[i].fd, pv_udp_receiver_hints(lane->receiver));
 }
 
 /* What was injected before the stop (goodbyes) still goes out. */

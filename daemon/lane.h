@@ -99,6 +99,8 @@ void *pv_lane_main(void *arg);
 
 /* Sends, writes and hands up what the worker's last call produced. */
 void pv_lane_results(struct pv_lane *lane);
+/* Hands up what "too big" errors said, and forgets it. */
+void pv_lane_tell_hints(struct pv_lane *lane, struct pv_udp_hints *hints);
 /* Reading or writing found the interface deleted: stops using it and tells control. */
 void pv_lane_lose_tun(struct pv_datapath *dp);
 

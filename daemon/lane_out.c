@@ -39,36 +39,84 @@ static void send_stream(struct pv_lane *lane, const struct pv_fp_send *sends, si
         pv_relayio_flush(io, sender);
 }
 
-/* Order between the two families does not matter: a peer has one path. */
+/* Which socket a datagram leaves by. */
+enum way {
+    WAY_V4,
+    WAY_V6,
+    WAY_CUT4, /* without DF: to static peers */
+    WAY_CUT6,
+    WAYS,
+};
+
+static enum way way_of(const struct pv_lane *lane, const struct pv_fp_send *send)
+{
+    bool v6 = pv_carrier_dst(send->to)->family == PV_AF_INET6;
+    if (!send->cut || !lane->dp->cfg.udp.has_cut)
+        return v6 ? WAY_V6 : WAY_V4;
+    return v6 ? WAY_CUT6 : WAY_CUT4;
+}
+
+static int fd_of(const struct pv_lane *lane, enum way way)
+{
+    const struct pv_udp_group *udp = &lane->dp->cfg.udp;
+    const int fds[WAYS] = {udp->fd4[lane->number], udp->fd6[lane->number], udp->cut4, udp->cut6};
+    return fds[way];
+}
+
+/* The sends of one run. */
+static struct pv_udp_out out_of(const struct pv_fp_send *first)
+{
+    const struct pv_fp_send *last = first + first->run - 1;
+    size_t len = (size_t)(last->data - first->data) + last->len;
+    return (struct pv_udp_out){.dst = *pv_carrier_dst(first->to),
+                               .local = first->to->local,
+                               .data = pv_view(first->data, len),
+                               .segment = first->run > 1 ? (uint16_t)first->len : 0,
+                               .ecn = first->ecn};
+}
+
+/* Order between the ways does not matter: a peer has one path, and what may be cut of it leaves by
+ * one of them, or is of sizes that others on it are not. */
 static void do_sends(struct pv_lane *lane, const struct pv_fp_send *sends, size_t n)
 {
-    struct pv_udp_out out4[PV_UDP_BATCH], out6[PV_UDP_BATCH];
-    size_t n4 = 0, n6 = 0;
-    for (size_t i = 0; i < n;) {
-        const struct pv_fp_send *first = &sends[i], *last = &sends[i + first->run - 1];
-        const struct pv_addr *dst = pv_carrier_dst(first->to);
+    struct pv_udp_out out[WAYS][PV_UDP_BATCH];
+    size_t queued[WAYS] = {0};
+    for (size_t i = 0; i < n; i += sends[i].run) {
+        const struct pv_fp_send *first = &sends[i];
         if (first->to->kind == PV_CARRIER_STREAM) {
             send_stream(lane, first, first->run);
-            i += first->run;
+        } else if (first->to->sock != 0) { /* -1: it was closed meanwhile; the path follows */
+            const struct pv_udp_out one = out_of(first);
+            send_family(lane, pv_sockset_fd(&lane->dp->socks, first->to->sock), &one, 1);
         } else {
-            bool v6 = dst->family == PV_AF_INET6, other = first->to->sock != 0;
-            struct pv_udp_out one, *out = other ? &one : v6 ? &out6[n6++] : &out4[n4++];
-            size_t len = (size_t)(last->data - first->data) + last->len;
-            *out = (struct pv_udp_out){.dst = *dst,
-                                       .local = first->to->local,
-                                       .data = pv_view(first->data, len),
-                                       .segment = first->run > 1 ? (uint16_t)first->len : 0,
-                                       .ecn = first->ecn};
-            i += first->run;
-            if (other) /* -1: it was closed meanwhile; the path follows */
-                send_family(lane, pv_sockset_fd(&lane->dp->socks, first->to->sock), &one, 1);
-        }
-        if (n4 == PV_UDP_BATCH || n6 == PV_UDP_BATCH || i == n) {
-            send_family(lane, lane->dp->cfg.udp.fd4[lane->number], out4, n4);
-            send_family(lane, lane->dp->cfg.udp.fd6[lane->number], out6, n6);
-            n4 = n6 = 0;
+            enum way way = way_of(lane, first);
+            out[way][queued[way]++] = out_of(first);
+            if (queued[way] == PV_UDP_BATCH) {
+                send_family(lane, fd_of(lane, way), out[way], queued[way]);
+                queued[way] = 0;
+            }
         }
     }
+    for (unsigned way = 0; way < WAYS; way++)
+        send_family(lane, fd_of(lane, (enum way)way), out[way], queued[way]);
+}
+
+/* What ICMP said about datagrams over IPv6 goes to control, as a hint: over IPv4 nobody asks for
+ * it. A full ring loses it; there will be more. */
+void pv_lane_tell_hints(struct pv_lane *lane, struct pv_udp_hints *hints)
+{
+    for (unsigned i = 0; i < hints->n; i++) {
+        const struct pv_udp_error *e = &hints->errors[i];
+        const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_TOO_BIG,
+                                        .from = {.kind = PV_CARRIER_UDP, .remote = e->dst},
+                                        .count = e->mtu,
+                                        .local = e->local};
+        if (e->dst.family == PV_AF_INET6 &&
+            pv_ring_push(lane->data, pv_view(&punt, sizeof(punt)),
+                         pv_view(e->quoted, e->quoted_len), NULL) == PV_OK)
+            pv_event_raise(lane->dp->event_fd);
+    }
+    hints->n = 0;
 }
 
 void pv_lane_lose_tun(struct pv_datapath *dp)
@@ -195,6 +243,7 @@ void pv_lane_results(struct pv_lane *lane)
     struct pv_fp_results r = pv_fp_results(lane->worker);
     uint64_t published = atomic_load(&lane->dp->published);
     do_sends(lane, r.sends, r.n_sends);
+    pv_lane_tell_hints(lane, &lane->udp.hints);
     do_punts(lane, r.punts, r.n_punts);
     do_handed(lane, r.handed, r.n_handed);
     if (r.n_punts > 0 && r.n_writes > 0 && has_moved_peer(&r))

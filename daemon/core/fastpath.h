@@ -169,6 +169,7 @@ struct pv_fp_send {
     size_t len;
     uint32_t peer;
     uint8_t ecn; /* for the outer IP header: the inner packet's, RFC 6040 s4.1 */
+    bool cut;    /* routers, and this host, may cut it into fragments: no DF */
     /* This many sends from here on go the same way, lie behind each other in memory and are of one
      * length, but for the last, which may be shorter: one system call may take them all. At least
      * 1, at most PV_FP_RUN_MAX. */
@@ -183,6 +184,8 @@ enum pv_fp_punt_kind {
     PV_FP_PUNT_ACTIVE,    /* data flows, either way: peer. Once until re-armed */
     PV_FP_PUNT_STRAY,     /* authenticated, and not over the selected path: peer, from, count */
     PV_FP_PUNT_KEYS_CONFIRMED, /* first authenticated packet under these keys: peer, index, from */
+    PV_FP_PUNT_TOO_BIG, /* the shell's: an ICMP error about a datagram to from.remote. count: bytes
+                         * of IP packet that fit; bytes: how the datagram began, as they quote it */
 };
 
 struct pv_fp_punt {
@@ -190,8 +193,9 @@ struct pv_fp_punt {
     uint32_t peer; /* 0 = not known */
     struct pv_carrier from;
     uint32_t index;       /* KEYS_CONFIRMED: our index */
-    size_t count;         /* STRAY: bytes that came so in this batch */
+    size_t count;         /* STRAY: bytes that came so in this batch; TOO_BIG */
     bool moves;           /* STRAY: of a static peer, whose path follows it (roaming) */
+    bool local;           /* TOO_BIG: no router, this host says so; nothing is quoted */
     struct pv_view bytes; /* in the datagram's buffer */
 };
 

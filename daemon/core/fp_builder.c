@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "daemon/core/fp_state.h"
 #include "proto/turn.h"
 
@@ -424,6 +425,20 @@ int pv_fp_builder_remove_keys(struct pv_fp_builder *b, uint32_t peer, uint32_t l
     *keys = pv_fp_keys_unref(*keys);
     changed_peer(b, p, peer);
     return PV_OK;
+}
+
+bool pv_fp_builder_has_sent(const struct pv_fp_builder *b, uint32_t peer, struct pv_view datagram)
+{
+    enum {
+        RECENT = 1 << 16
+    }; /* datagrams, ours: seconds of a fast line */
+    const struct pv_fp_peer *p = find_peer(b, peer);
+    if (p == NULL || p->send == NULL || datagram.len < 16 || pv_load_le32(datagram.ptr) != 4 ||
+        pv_load_le32(datagram.ptr + 4) != p->send->remote_index)
+        return false;
+    uint64_t next = atomic_load_explicit(&p->send->next_counter, memory_order_relaxed);
+    uint64_t counter = pv_load_le64(datagram.ptr + 8);
+    return counter < next && next - counter <= RECENT;
 }
 
 uint32_t pv_fp_builder_index_owner(const struct pv_fp_builder *b, uint32_t local_index)

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/fp_fit.h"
 
+#include <string.h>
+
+#include "base/bytes.h"
 #include "proto/ipfrag.h"
 #include "proto/parts.h"
 
-enum {
-    MIN_MTU4 = 576, /* bytes; what every host takes, RFC 1122 s3.3.2: never report less */
-};
+_Static_assert((int)PV_FP_MAX_WORKERS <= (int)PV_PARTS_STEP, "ids of workers differ");
 
 enum pv_fp_fit pv_fp_fit(const struct pv_fp_peer *peer, const struct pv_ippkt *ip, size_t largest)
 {
     struct pv_parts_plan plan;
     size_t limit = pv_fp_inner_limit(peer);
-    if (largest <= limit)
+    if (largest <= limit || (peer->kind == PV_FP_STATIC && largest <= PV_PARTS_WHOLE))
         return PV_FP_FITS;
     if (peer->kind == PV_FP_MEMBER && pv_parts_plan(largest, limit, &plan) == PV_OK)
         return PV_FP_IN_PARTS;
@@ -31,13 +32,10 @@ size_t pv_fp_fit_pieces(const struct pv_fp_peer *peer, enum pv_fp_fit fit, size_
     return (largest + step - 1) / step;
 }
 
-size_t pv_fp_told_mtu(const struct pv_fp_peer *peer, uint8_t version)
+size_t pv_fp_told_mtu(const struct pv_fp_peer *peer)
 {
     size_t limit = pv_fp_inner_limit(peer);
-    size_t at_least = peer->kind == PV_FP_MEMBER ? (size_t)PV_PARTS_WHOLE
-                      : version == 6             ? (size_t)PV_IPPKT_MIN_MTU6
-                                                 : (size_t)MIN_MTU4;
-    return limit < at_least ? at_least : limit;
+    return limit < PV_PARTS_WHOLE ? (size_t)PV_PARTS_WHOLE : limit;
 }
 
 static void send_parts(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
@@ -46,7 +44,7 @@ static void send_parts(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap
     struct pv_parts_plan plan;
     if (pv_parts_plan(ip->whole.len, pv_fp_inner_limit(peer), &plan) < 0)
         return; /* not so: pv_fp_fit() */
-    uint32_t id = w->wholes++ * PV_FP_MAX_WORKERS + w->number;
+    uint32_t id = w->wholes++ * PV_PARTS_STEP + w->number;
     for (uint8_t i = 0; i < plan.n; i++) {
         size_t len = pv_parts_len(&plan, i);
         uint8_t *content = pv_fp_add_send(w, snap, peer, len, pv_ippkt_ecn(ip));
@@ -69,6 +67,14 @@ static void send_fragments(struct pv_fp_worker *w, const struct pv_fp_snapshot *
     }
 }
 
+static void send_whole(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                       const struct pv_fp_peer *peer, const struct pv_ippkt *ip, pv_ns now)
+{
+    size_t len = ip->whole.len;
+    memcpy(pv_fp_add_send(w, snap, peer, len, pv_ippkt_ecn(ip)), ip->whole.ptr, len);
+    pv_fp_note_sent(w, peer, len, now);
+}
+
 void pv_fp_send_pieces(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                        const struct pv_fp_peer *peer, enum pv_fp_fit fit, size_t len, pv_ns now)
 {
@@ -77,6 +83,8 @@ void pv_fp_send_pieces(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap
         pv_fp_worker_drop(w, peer, PV_FP_DROP_INNER);
     else if (fit == PV_FP_IN_PARTS)
         send_parts(w, snap, peer, &ip, now);
+    else if (fit == PV_FP_FITS)
+        send_whole(w, snap, peer, &ip, now);
     else
         send_fragments(w, snap, peer, &ip, now);
 }

@@ -3,9 +3,9 @@
  * fp_fit.h - packets larger than the peer's path carries: in parts, in fragments, or refused
  * (DESIGN 7 "MTU"). Internal to the fast path.
  *
- * Between members 1280 bytes always pass, in parts where the path is too narrow for them. IPv4
- * packets whose sender allows it are cut into fragments, as every router does. All other senders
- * are told how much fits; never less than IPv6 and members' paths promise.
+ * 1280 bytes always pass: between members in parts where the path is too narrow for them, to static
+ * peers in fragments of the datagram. Larger IPv4 packets whose sender allows it are cut into
+ * fragments themselves, as by every router. All other senders are told how much fits.
  */
 #ifndef PV_FP_FIT_H
 #define PV_FP_FIT_H
@@ -14,7 +14,7 @@
 #include "proto/ippkt.h"
 
 enum pv_fp_fit {
-    PV_FP_FITS,
+    PV_FP_FITS, /* also what goes to a static peer in one datagram that may be cut */
     PV_FP_IN_PARTS,
     PV_FP_IN_FRAGMENTS,
     PV_FP_TOO_BIG,
@@ -30,10 +30,10 @@ enum {
 size_t pv_fp_fit_pieces(const struct pv_fp_peer *peer, enum pv_fp_fit fit, size_t largest);
 
 /* What the sender of a packet that is too big is told: bytes. */
-size_t pv_fp_told_mtu(const struct pv_fp_peer *peer, uint8_t version);
+size_t pv_fp_told_mtu(const struct pv_fp_peer *peer);
 
-/* Sends the packet of len bytes in w->whole in parts or fragments; there is room for
- * pv_fp_fit_pieces() datagrams, and the peer has a path and keys. */
+/* Sends the packet of len bytes in w->whole so; there is room for pv_fp_fit_pieces() datagrams, and
+ * the peer has a path and keys. */
 void pv_fp_send_pieces(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                        const struct pv_fp_peer *peer, enum pv_fp_fit fit, size_t len, pv_ns now);
 

@@ -58,7 +58,8 @@ static uint16_t run_length(const struct pv_fp_send *s, size_t n)
         const struct pv_fp_send *next = &s[run];
         bytes += next->len;
         if (next->to != s[0].to || next->len > s[0].len || next->ecn != s[0].ecn ||
-            next->data != s[run - 1].data + s[run - 1].len || bytes > PV_FP_RUN_BYTES)
+            next->cut != s[0].cut || next->data != s[run - 1].data + s[run - 1].len ||
+            bytes > PV_FP_RUN_BYTES)
             break;
         run++;
     }
@@ -131,6 +132,15 @@ static bool can_seal(const struct pv_fp_worker *w, const struct pv_fp_peer *peer
                peer->send->reject_count;
 }
 
+/* Nobody answers probes at the other end of a static peer's path. Over IPv4 its datagrams go
+ * without DF, as those of WireGuard in the kernel: no path, however silent its routers, swallows
+ * them. Over IPv6, where only the sender can cut, those do that are known not to fit. */
+static bool may_be_cut(const struct pv_fp_peer *peer, size_t len)
+{
+    return peer->kind == PV_FP_STATIC && (peer->path.remote.family == PV_AF_INET ||
+                                          (peer->path_mtu != 0 && len > peer->path_mtu));
+}
+
 uint8_t *pv_fp_add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                         const struct pv_fp_peer *peer, size_t len, uint8_t ecn)
 {
@@ -153,8 +163,12 @@ uint8_t *pv_fp_add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
     w->ops[w->n_ops] = (struct pv_aead_op){
         .aead = keys->send, .data = p + HEADER, .len = padded, .thread = w->number};
     w->batch.sealing[w->n_ops++] = (struct pv_fp_sealing){.send = w->n_sends, .keys = keys};
-    w->sends[w->n_sends++] = (struct pv_fp_send){
-        .to = &peer->path, .data = start, .len = len_on_wire, .peer = peer->id, .ecn = ecn};
+    w->sends[w->n_sends++] = (struct pv_fp_send){.to = &peer->path,
+                                                 .data = start,
+                                                 .len = len_on_wire,
+                                                 .peer = peer->id,
+                                                 .ecn = ecn,
+                                                 .cut = may_be_cut(peer, len_on_wire)};
     return p + HEADER;
 }
 
@@ -229,7 +243,7 @@ static void answer_too_big(struct pv_fp_worker *w, const struct pv_fp_peer *peer
 {
     struct pv_ippkt ip;
     if (pv_ippkt_parse(pv_view(w->whole, len), &ip) == PV_OK)
-        answer(w, &ip, PV_IPPKT_TOO_BIG, pv_fp_told_mtu(peer, ip.version), now);
+        answer(w, &ip, PV_IPPKT_TOO_BIG, pv_fp_told_mtu(peer), now);
 }
 
 /* --- waiting ------------------------------------------------------------------------------- */

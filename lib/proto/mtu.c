@@ -131,6 +131,18 @@ void pv_mtu_stop(struct pv_mtu *m)
     memset(m, 0, sizeof(*m));
 }
 
+void pv_mtu_tell(struct pv_mtu *m, uint16_t size, uint16_t wanted, pv_ns now)
+{
+    if ((m->state != PV_MTU_OFF && m->state != PV_MTU_TOLD) || size >= wanted ||
+        (m->current != 0 && size > m->current))
+        return;
+    m->changed = m->changed || size != m->current;
+    m->state = PV_MTU_TOLD;
+    m->wanted = wanted;
+    m->current = size;
+    m->deadline = now + PV_MTU_RAISE_EVERY;
+}
+
 void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at, pv_ns now)
 {
     (void)now;
@@ -154,7 +166,11 @@ void pv_mtu_handle_timeout(struct pv_mtu *m, pv_ns now)
 {
     if (m->state == PV_MTU_OFF || now < pv_mtu_next_timeout(m))
         return;
-    if (m->state == PV_MTU_KNOWN) {
+    if (m->state == PV_MTU_TOLD) {
+        m->state = PV_MTU_OFF;
+        m->current = 0;
+        m->changed = true;
+    } else if (m->state == PV_MTU_KNOWN) {
         if (m->current != 0 && now >= m->raise_at)
             ask(m, now);
         else
@@ -183,7 +199,7 @@ pv_ns pv_mtu_next_timeout(const struct pv_mtu *m)
     if (m->state == PV_MTU_OFF)
         return PV_NEVER;
     /* Of a path that is not in use nobody wants to know. */
-    if (!is_probing(m) && m->used_at + USED_FOR < m->deadline)
+    if (m->state != PV_MTU_TOLD && !is_probing(m) && m->used_at + USED_FOR < m->deadline)
         return PV_NEVER;
     return m->deadline;
 }

@@ -18,6 +18,7 @@
  *   KNOWN  --10 min, narrower than wanted-->    ASK
  *   CHECK  --answered--> KNOWN   --only the small one is--> SEARCH
  *   any of the three, nothing answered: WAIT, 2 s doubling to 60 s, then ASK; what was known stays
+ *   OFF    --told a size, of a path whose end answers no probes--> TOLD --10 min--> OFF
  */
 #ifndef PV_MTU_H
 #define PV_MTU_H
@@ -41,6 +42,7 @@ enum pv_mtu_state {
     PV_MTU_CHECK,
     PV_MTU_KNOWN,
     PV_MTU_WAIT,
+    PV_MTU_TOLD,
 };
 
 /* Fields belong to mtu.c; a zeroed struct is OFF. */
@@ -65,11 +67,14 @@ struct pv_mtu {
     pv_ns sent_at;
 };
 
-/* A new path. header: bytes of IP and UDP header (28 or 48), and of a channel's. wanted: the largest datagram there
- * will be, bytes of UDP payload. */
+/* A new path. header: bytes of IP and UDP header (28 or 48), and of a channel's. wanted: the
+ * largest datagram there will be, bytes of UDP payload. */
 void pv_mtu_start(struct pv_mtu *m, const struct pv_rng *rng, size_t header, uint16_t wanted,
                   pv_ns now);
 void pv_mtu_stop(struct pv_mtu *m);
+/* Of a path that is not probed somebody says that it carries datagrams of `size` bytes: believed
+ * when that is less than known, for 10 min (RFC 8201 s4). wanted: as pv_mtu_start(). */
+void pv_mtu_tell(struct pv_mtu *m, uint16_t size, uint16_t wanted, pv_ns now);
 /* Data was last sent over the path at used_at. */
 void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at, pv_ns now);
 /* A probe was answered. Tokens of earlier rounds and paths are ignored. */

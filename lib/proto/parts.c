@@ -92,12 +92,14 @@ uint64_t pv_parts_take_lost(struct pv_parts *t)
     return lost;
 }
 
-/* Our ids go up by the number of parts: half of them would leave places unused. */
+/* Ids that go up by 1, and those of one of several senders that share them (PV_PARTS_STEP), both
+ * use every place before one of them again. */
 static struct place *place_of(struct pv_parts *t, uint32_t owner, uint32_t id)
 {
     uint32_t group = owner * 0x9e3779b1u >> 26;
-    return &t->places[group][id / 2 % PV_PARTS_PLACES];
+    return &t->places[group][(id / PV_PARTS_STEP + id * PV_PARTS_STEP) % PV_PARTS_PLACES];
 }
+_Static_assert(PV_PARTS_PLACES == PV_PARTS_STEP * PV_PARTS_STEP, "every place is used");
 _Static_assert(PV_PARTS_GROUPS == 64, "6 bits of the hash");
 
 static int parse(struct pv_view packet, struct pv_inband_part *ret_part,

@@ -9,7 +9,7 @@
  *
  * All parts have the same number of bytes, the last the rest: datagrams of one size leave in one
  * system call. They leave one after the other, under the same keys. Id: new for each packet under
- * these keys; ours is the low half of the first part's counter.
+ * these keys; senders that share keys count up by PV_PARTS_STEP, each from a number of its own.
  *
  * The receiver's table has a fixed size and no list of senders. Those who share a part of it are
  * drawn by receiver indices, which we choose: a member that sends what it never completes takes
@@ -26,6 +26,7 @@ enum {
     PV_PARTS_WHOLE = 1280,                  /* bytes of the largest packet, RFC 8200 s5 */
     PV_PARTS_MAX = 4,                       /* ours: a path of 576 bytes needs 3 */
     PV_PARTS_HEADER = PV_INBAND_HEADER + 2, /* bytes */
+    PV_PARTS_STEP = 8,                      /* ours: senders that share keys */
     PV_PARTS_GROUPS = 64,                   /* ours: shares of the table, one for each sender */
     PV_PARTS_PLACES = 64,                   /* ours: packets a sender may have unfinished */
 };

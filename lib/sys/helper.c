@@ -167,16 +167,19 @@ int pv_helper_open_udp(struct pv_helper *h, uint16_t port, unsigned n,
 {
     struct pv_helper_request req = {
         .kind = PV_HELPER_OPEN_UDP, .udp_port = port, .udp_sockets = (uint16_t)n};
-    struct pv_udp_group group = {.n = n};
+    struct pv_udp_group group = {.n = n, .has_cut = true};
     int fds[PV_HELPER_MAX_FDS] = {-1, -1};
     uint32_t n_fds = 0;
     int r = call(h, &req, fds, &n_fds, ret_error);
     if (r < 0)
         return r;
+    bool has_v6 = n_fds > n + 1;
     for (unsigned i = 0; i < n; i++) {
         group.fd4[i] = fds[i];
-        group.fd6[i] = n_fds > n ? fds[n + i] : -1;
+        group.fd6[i] = has_v6 ? fds[n + 1 + i] : -1;
     }
+    group.cut4 = fds[n];
+    group.cut6 = has_v6 ? fds[2 * n + 1] : -1;
     *ret_group = group;
     return PV_OK;
 }

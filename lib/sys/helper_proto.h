@@ -32,7 +32,7 @@ struct pv_helper_request {
 };
 
 enum {
-    PV_HELPER_MAX_FDS = 2 * PV_UDP_GROUP_MAX, /* the sockets, or the queues */
+    PV_HELPER_MAX_FDS = 2 * (PV_UDP_GROUP_MAX + 1), /* the sockets, or the queues */
 };
 _Static_assert((int)PV_TUN_QUEUES <= (int)PV_UDP_GROUP_MAX, "the queues fit too");
 

@@ -62,6 +62,7 @@ static int open_udp(struct server *s, uint16_t port, unsigned n)
     const struct pv_udp_opts opts = {.df = true, .gro = true, .ecn = true};
     struct pv_addr any4 = {.family = PV_AF_INET, .port = port};
     struct pv_addr any6 = {.family = PV_AF_INET6, .port = port};
+    const struct pv_udp_opts cut = {.cut = true, .gro = true};
     struct pv_udp_group group = {.n = 0};
     bool has_v6 = true;
     if (port == 0)
@@ -75,6 +76,13 @@ static int open_udp(struct server *s, uint16_t port, unsigned n)
         if (r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL) /* no IPv6 on this host */
             r = PV_OK;
     }
+    if (r >= 0) { /* last: the first n of a group receive */
+        group.cut6 = -1;
+        r = pv_udp_join(group.fd4[0], &cut, &group.cut4);
+        group.has_cut = r >= 0;
+    }
+    if (r >= 0 && has_v6)
+        r = pv_udp_join(group.fd6[0], &cut, &group.cut6);
     if (r < 0) {
         pv_udp_group_close(&group);
         if (r == PV_ERR_EXISTS)
@@ -87,8 +95,11 @@ static int open_udp(struct server *s, uint16_t port, unsigned n)
     s->close_fds = true;
     for (unsigned i = 0; i < n; i++)
         give_fd(s, group.fd4[i]);
+    give_fd(s, group.cut4);
     for (unsigned i = 0; has_v6 && i < n; i++)
         give_fd(s, group.fd6[i]);
+    if (has_v6)
+        give_fd(s, group.cut6);
     return PV_OK;
 }
 

@@ -76,6 +76,9 @@ static int set_options(int fd, bool v6, const struct pv_udp_opts *opts)
     if (r >= 0 && opts->df)
         r = set_int(fd, level, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
                     v6 ? IPV6_PMTUDISC_PROBE : IP_PMTUDISC_PROBE);
+    if (r >= 0 && opts->cut)
+        r = set_int(fd, level, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
+                    v6 ? IPV6_PMTUDISC_DONT : IP_PMTUDISC_OMIT);
     if (r >= 0 && opts->ecn)
         r = set_int(fd, level, v6 ? IPV6_RECVTCLASS : IP_RECVTOS, 1);
     if (r >= 0) {
@@ -203,6 +206,12 @@ void pv_udp_group_close(struct pv_udp_group *group)
         if (group->fd6[i] >= 0)
             close(group->fd6[i]);
     }
+    if (group->has_cut) {
+        close(group->cut4);
+        if (group->cut6 >= 0)
+            close(group->cut6);
+    }
+    group->has_cut = false;
     group->n = 0;
 }
 
@@ -229,6 +238,7 @@ int pv_udp_local(int fd, struct pv_addr *ret_addr)
 struct pv_udp_receiver {
     size_t n, cap;
     uint8_t *buffers; /* n * cap */
+    struct pv_udp_hints hints;
     struct pv_udp_in in[PV_UDP_BATCH];
     struct mmsghdr msgs[PV_UDP_BATCH];
     struct iovec iov[PV_UDP_BATCH];
@@ -311,13 +321,21 @@ static void prepare(struct pv_udp_receiver *rx)
     }
 }
 
-static size_t drain_errors(int fd)
+size_t pv_udp_drain_errors(int fd, struct pv_udp_hints *hints)
 {
     struct pv_udp_error error;
     size_t n = 0;
-    while (n < 1024 && pv_udp_read_error(fd, &error) == PV_OK)
+    while (n < 1024 && pv_udp_read_error(fd, &error) == PV_OK) {
+        if (error.err == EMSGSIZE && hints->n < PV_UDP_HINTS)
+            hints->errors[hints->n++] = error;
         n++;
+    }
     return n;
+}
+
+struct pv_udp_hints *pv_udp_receiver_hints(struct pv_udp_receiver *rx)
+{
+    return &rx->hints;
 }
 
 int pv_udp_recv(struct pv_udp_receiver *rx, int fd, struct pv_udp_in **ret_in, size_t *ret_n)
@@ -330,7 +348,7 @@ int pv_udp_recv(struct pv_udp_receiver *rx, int fd, struct pv_udp_in **ret_in, s
             return -err;
         /* A waiting ICMP error is reported here once, and keeps the socket ready until drained:
          * look again, there may be datagrams behind it. */
-        if (drain_errors(fd) > 0 || err != EAGAIN)
+        if (pv_udp_drain_errors(fd, &rx->hints) > 0 || err != EAGAIN)
             n = recvmmsg(fd, rx->msgs, (unsigned)rx->n, MSG_DONTWAIT, NULL);
         if (n < 0)
             return PV_ERR_AGAIN;
@@ -475,7 +493,7 @@ static size_t after_failure(int fd, struct mmsghdr *msgs, const struct pv_udp_ou
 {
     if (err == EINTR)
         return 0;
-    size_t drained = err == EAGAIN ? 0 : drain_errors(fd);
+    size_t drained = err == EAGAIN ? 0 : pv_udp_drain_errors(fd, &counts->hints);
     counts->icmp += drained;
     if (drained > 0) {
         if (sendmsg(fd, &msgs->msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {

@@ -21,6 +21,8 @@ enum {
 
 struct pv_udp_opts {
     bool df;  /* DF on every datagram, the kernel's path MTU cache ignored (PMTUDISC_PROBE) */
+    bool cut; /* no DF: routers may cut datagrams, IPv4 (PMTUDISC_OMIT), and this host does where it
+               * knows that they do not fit, IPv6 (PMTUDISC_DONT) */
     bool gro; /* datagrams of one size and sender may come merged (UDP_GRO), where the kernel
                * can; the receiver's buffers must have 64 KB then */
     bool ecn; /* tell the ECN field of what is received */
@@ -53,6 +55,8 @@ struct pv_udp_group {
     unsigned n;
     int fd4[PV_UDP_GROUP_MAX];
     int fd6[PV_UDP_GROUP_MAX]; /* all -1: no IPv6 here */
+    bool has_cut;              /* the next two are there */
+    int cut4, cut6;            /* send only, what may be cut (opts.cut); -1 = none */
 };
 /* Closes what is open and leaves n = 0. */
 void pv_udp_group_close(struct pv_udp_group *group);
@@ -84,6 +88,8 @@ struct pv_udp_receiver *pv_udp_receiver_free(struct pv_udp_receiver *rx);
  * error instead. PV_ERR_AGAIN: nothing waits. -errno: the socket is unusable. */
 PV_MUST_CHECK int pv_udp_recv(struct pv_udp_receiver *rx, int fd, struct pv_udp_in **ret_in,
                               size_t *ret_n);
+/* What the errors it drained said. */
+struct pv_udp_hints *pv_udp_receiver_hints(struct pv_udp_receiver *rx);
 
 struct pv_udp_out {
     struct pv_addr dst;
@@ -98,26 +104,11 @@ struct pv_udp_out {
     size_t n_parts;              /* 1..PV_UDP_BATCH */
 };
 
-/* What became of datagrams; the caller zeroes it once and may read it any time. */
-struct pv_udp_counts {
-    uint64_t sent;    /* datagrams; the next three too, but a run that did not fit counts as one */
-    uint64_t full;    /* no room in the socket or interface: dropped */
-    uint64_t too_big; /* larger than the interface takes */
-    uint64_t failed;  /* no route, source address gone, firewall, anything else */
-    uint64_t icmp;    /* errors taken from the error queue */
-    uint64_t split;   /* runs that had to be sent one datagram a time */
-    bool no_segment;  /* found out: no UDP_SEGMENT here, all runs are split */
-};
-
-/* Sends n datagrams, or runs of them, in order, as many as possible a system call. Where the
- * kernel or the interface cannot take a run as one, its datagrams are sent one by one. A datagram
- * that fails is counted and skipped. */
-void pv_udp_send(int fd, const struct pv_udp_out *out, size_t n, struct pv_udp_counts *counts);
-
-enum {
-    PV_UDP_QUOTED = 20 /* bytes of a datagram that came back in an ICMP error and are kept */
-};
 /* What an ICMP error (or the local kernel) says about a datagram of ours. Trust none of it. */
+enum {
+    PV_UDP_QUOTED = 20, /* bytes of a datagram that came back in an ICMP error and are kept */
+    PV_UDP_HINTS = 4,   /* ours */
+};
 struct pv_udp_error {
     struct pv_addr dst;      /* where the datagram went */
     int err;                 /* errno value: EMSGSIZE, ECONNREFUSED, EHOSTUNREACH, ... */
@@ -128,6 +119,32 @@ struct pv_udp_error {
     size_t quoted_len;       /* of the datagram; routers may quote less than PV_UDP_QUOTED */
     uint8_t quoted[PV_UDP_QUOTED];
 };
+/* Errors that say "too big", taken out of the queue on the way; more than fit are forgotten.
+ * Whoever has looked at them sets n = 0. */
+struct pv_udp_hints {
+    unsigned n;
+    struct pv_udp_error errors[PV_UDP_HINTS];
+};
+
+/* What became of datagrams; the caller zeroes it once and may read it any time. */
+struct pv_udp_counts {
+    uint64_t sent;    /* datagrams; the next three too, but a run that did not fit counts as one */
+    uint64_t full;    /* no room in the socket or interface: dropped */
+    uint64_t too_big; /* larger than the interface takes */
+    uint64_t failed;  /* no route, source address gone, firewall, anything else */
+    uint64_t icmp;    /* errors taken from the error queue */
+    uint64_t split;   /* runs that had to be sent one datagram a time */
+    bool no_segment;  /* found out: no UDP_SEGMENT here, all runs are split */
+    struct pv_udp_hints hints;
+};
+
+/* Sends n datagrams, or runs of them, in order, as many as possible a system call. Where the
+ * kernel or the interface cannot take a run as one, its datagrams are sent one by one. A datagram
+ * that fails is counted and skipped. */
+void pv_udp_send(int fd, const struct pv_udp_out *out, size_t n, struct pv_udp_counts *counts);
+
+/* Empties the error queue of a socket that nobody receives from. Returns how many there were. */
+size_t pv_udp_drain_errors(int fd, struct pv_udp_hints *hints);
 /* The oldest error waiting. A socket with a waiting error stays "ready", and its next send is
  * eaten, so drain it. PV_ERR_AGAIN: none. */
 PV_MUST_CHECK int pv_udp_read_error(int fd, struct pv_udp_error *ret_error);

@@ -644,6 +644,16 @@ def ssh_login(a, b, address, name=None, also=()):
     equal(r.out.strip(), b.name, "what ssh says")
 
 
+def copy(a, address, target="/run/copied"):
+    """1 MB over ssh, checked; after ssh_login()."""
+    ssh = ("ssh -F none -i /run/user -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
+           "-o BatchMode=yes -o ConnectTimeout=10")
+    r = a.run("sh", "-c", "head -c 1000000 /dev/urandom >/run/f; sha256sum </run/f; "
+              f"{ssh} root@{address} 'cat >{target}; sha256sum <{target}' </run/f", timeout=60)
+    first, second = r.out.split("\n")[:2]
+    equal(second, first, "checksum of 1 MB over ssh")
+
+
 # ---- running -------------------------------------------------------------------------------------
 
 def prepare_mounts():

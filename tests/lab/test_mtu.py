@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Paths narrower than the link, with routers that drop what does not fit and say nothing."""
-from lab import check, equal, scenario, ssh_login, wait
+from lab import check, copy, equal, scenario, ssh_login, wait
 
 
 def pair(lab, *settings, others=("profile=address-restricted",)):
@@ -21,16 +21,6 @@ def fits(a, address, inner):
     r = a.run("ping", "-n", "-c", "1", "-W", "1", "-s", str(inner - headers), "-M", "do", address,
               check_rc=False)
     return "1 received" in r.out
-
-
-def copy(a, address, target="/run/copied"):
-    """1 MB over ssh, checked."""
-    ssh = ("ssh -F none -i /run/user -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
-           "-o BatchMode=yes -o ConnectTimeout=10")
-    r = a.run("sh", "-c", "head -c 1000000 /dev/urandom >/run/f; sha256sum </run/f; "
-              f"{ssh} root@{address} 'cat >{target}; sha256sum <{target}' </run/f", timeout=60)
-    first, second = r.out.split("\n")[:2]
-    equal(second, first, "checksum of 1 MB over ssh")
 
 
 def narrow(lab, link, profile="port-restricted"):

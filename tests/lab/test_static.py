@@ -2,7 +2,7 @@
 """Stock WireGuard (wireguard-go and wg) talks to p2pvpnd through [peer NAME]."""
 import shutil
 
-from lab import Skip, check, equal, pause, scenario, wait
+from lab import Skip, check, copy, equal, pause, scenario, ssh_login, wait
 
 
 def key(host):
@@ -13,12 +13,13 @@ def key(host):
 class Pair:
     """p2pvpnd on `ours` as a plain WireGuard node, wireguard-go on `stock`."""
 
-    def __init__(self, lab, psk=False, endpoint="both"):
+    def __init__(self, lab, psk=False, endpoint="both", lan=None, ipv6=False):
         for tool in ("wireguard-go", "wg"):
             if shutil.which(tool) is None:
                 raise Skip(f"{tool} is not installed")
         self.lab = lab
-        self.ours, self.stock = lab.host("ours"), lab.host("stock")
+        self.ours, self.stock = lab.host("ours", lan), lab.host("stock")
+        self.stock_at = f"[{self.stock.ip6}]" if ipv6 else self.stock.ip4
         self.our_private, self.our_public = key(self.ours)
         self.stock_private, self.stock_public = key(self.stock)
         self.psk = self.ours.run("wg", "genpsk").out.strip() if psk else None
@@ -32,7 +33,7 @@ class Pair:
         peer = [f"public-key = {self.stock_public}",
                 "allowed-ips = 10.77.0.2/32", "allowed-ips = fd77::2/128"]
         if self.endpoint in ("both", "ours"):
-            peer.append(f"endpoint = {self.stock.ip4}:51821")
+            peer.append(f"endpoint = {self.stock_at}:51821")
         if self.psk:
             self.ours.run("sh", "-c", "umask 077; cat >/run/psk", stdin=self.psk + "\n")
             peer.append("preshared-key-file = /run/psk")
@@ -145,6 +146,45 @@ def both_ends_roam(lab):
          lambda: pair.ours.os_ping("10.77.0.2", timeout=1), timeout=10)
     endpoints = pair.stock.run("wg", "show", "wg0", "endpoints").out
     check(old not in endpoints, f"stock still sends to {endpoints}")
+
+
+def silent_router(lab, mtu, *settings):
+    return lab.lan("home", "profile=port-restricted", f"mtu-out={mtu}", f"mtu-in={mtu}", *settings)
+
+
+@scenario
+def a_narrow_path_whose_router_says_nothing(lab):
+    """Nobody at the other end answers probes, so what we send may be cut on the way. (Stock sets DF
+    itself: its interface is made small.)"""
+    pair = Pair(lab, endpoint="ours", lan=silent_router(lab, 1280, "mtu-icmp=no"))
+    pair.both_ways()
+    pair.stock.ip("link set wg0 mtu 1200", "route replace 10.77.0.1/32 dev wg0 advmss 1380")
+    r = pair.ours.run("ping", "-n", "-c", "3", "-i", "0.2", "-s", "1392", "-M", "do", "10.77.0.2",
+                      check_rc=False)
+    check("3 received" in r.out, f"full packets over a narrow path: {r.out}")
+    ssh_login(pair.ours, pair.stock, "10.77.0.2")
+    copy(pair.ours, "10.77.0.2")
+
+
+@scenario(long="IPv6 alone; the rest of it is in unit tests")
+def a_narrow_path_over_ipv6(lab):
+    """Only the sender can cut there, and is told how much fits."""
+    lan = lab.lan("home", "ipv6=forward", "mtu-out=1340", "mtu-in=1340", ipv6=True)
+    pair = Pair(lab, endpoint="ours", lan=lan, ipv6=True)
+    pair.both_ways()
+    pair.stock.ip("link set wg0 mtu 1200", "route replace 10.77.0.1/32 dev wg0 advmss 1380")
+
+    def fits(inner):
+        pair.ours.run("ip", "route", "flush", "cache")
+        r = pair.ours.run("ping", "-n", "-c", "1", "-W", "1", "-s", str(inner - 28), "-M", "do",
+                          "10.77.0.2", check_rc=False)
+        return "1 received" in r.out
+    wait("the path to be told", lambda: not fits(1420) and pair.ours.peer("phone")["path"]["mtu"]
+         < 1420)
+    equal(pair.ours.peer("phone")["path"]["mtu"], 1280, "path's MTU")
+    check(fits(1280), "1280 bytes, which the host cuts")
+    ssh_login(pair.ours, pair.stock, "10.77.0.2")
+    copy(pair.ours, "10.77.0.2")
 
 
 @scenario(long="takes 130 s")

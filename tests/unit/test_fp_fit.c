@@ -370,29 +370,104 @@ static void a_super_packet_of_1280_goes_in_parts_of_one_size(void **state)
     assert_int_equal(r.writes[0].n_more, 40);
 }
 
+/* A static peer over this path, known to carry so much; keys with b. */
+static uint32_t add_static(struct world *w, struct pv_addr remote, uint16_t mtu)
+{
+    uint32_t at_a = fp_add_static(&w->a, "fd77::2/128"), at_b = fp_add_static(&w->b, "fd77::1/128");
+    const struct pv_carrier path = {.kind = PV_CARRIER_UDP, .remote = remote};
+    assert_int_equal(pv_fp_builder_set_path(w->a.b, at_a, &path, mtu), PV_OK);
+    fp_add_keys(&w->a, at_a, &w->b, at_b, w->now, NULL);
+    fp_publish(&w->a);
+    fp_publish(&w->b);
+    return at_a;
+}
+
 static void a_static_peer_gets_no_parts_and_sends_none(void **state)
 {
     struct world *w = *state;
     uint8_t p[1280], part[1280] = {0};
-    uint32_t at_a = fp_add_static(&w->a, "fd77::2/128"), at_b = fp_add_static(&w->b, "fd77::1/128");
-    fp_set_path(&w->a, at_a, 3, NARROW);
-    fp_add_keys(&w->a, at_a, &w->b, at_b, w->now, NULL);
-    fp_publish(&w->a);
-    fp_publish(&w->b);
-    struct pv_prefix to;
-    assert_int_equal(pv_prefix_parse("fd77::2/128", &to), PV_OK);
-    fp_packet(p, fp_ip6(1), to.base, 1240, 1);
-    struct pv_fp_results r = tx(w, p, 1240);
-    assert_int_equal(r.n_sends, 0);
-    assert_int_equal(pv_load_be32(r.writes[0].data + 44), 1280);
+    uint32_t at_a = add_static(w, pv_addr4(192, 0, 2, 3, 4242), 0);
     struct pv_parts_plan plan;
+    fp_packet(p, fp_ip6(1), fp_ip6(2), 1240, 1);
     assert_int_equal(pv_parts_plan(1240, 1220, &plan), PV_OK);
     pv_parts_put(&plan, p, 0, 1, part);
     struct pv_view inner = pv_view(part, pv_parts_len(&plan, 0));
     assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, at_a, inner, w->now), PV_OK);
-    r = pv_fp_results(w->a.w);
+    struct pv_fp_results r = pv_fp_results(w->a.w);
     r = carry(w, &r, NULL, PV_ECN_NONE);
     assert_int_equal(pv_fp_drops(w->b.w, PV_FP_DROP_INBAND), 1);
+}
+
+static struct pv_fp_results to_static(struct world *w, size_t len)
+{
+    static uint8_t p[1500];
+    struct pv_prefix to;
+    assert_int_equal(pv_prefix_parse("fd77::2/128", &to), PV_OK);
+    fp_packet(p, fp_ip6(1), to.base, len, 1);
+    return tx(w, p, len);
+}
+
+static void datagrams_to_a_static_peer_over_ipv4_may_be_cut(void **state)
+{
+    struct world *w = *state;
+    add_static(w, pv_addr4(192, 0, 2, 3, 4242), 0);
+    struct pv_fp_results r = to_static(w, 1420);
+    assert_int_equal(r.n_sends, 1);
+    assert_true(r.sends[0].cut);
+    assert_true(to_static(w, 100).sends[0].cut); /* one way for all, so that order stays */
+    uint8_t p[200];
+    r = tx(w, p, make(p, false, 200, 0));
+    assert_false(r.sends[0].cut); /* a member's path is probed */
+}
+
+static void a_static_peer_over_ipv6_is_told_what_its_path_carries(void **state)
+{
+    const uint8_t ip[16] = {0x20, 1, 13, 0xb8};
+    struct world *w = *state;
+    uint32_t id = add_static(w, pv_addr6(ip, 4242), 0);
+    struct pv_fp_results r = to_static(w, 1420);
+    assert_int_equal(r.n_sends, 1);
+    assert_false(r.sends[0].cut);
+    /* It carries 1352 bytes: 1320 inside. */
+    const struct pv_carrier path = {.kind = PV_CARRIER_UDP, .remote = pv_addr6(ip, 4242)};
+    assert_int_equal(pv_fp_builder_set_path(w->a.b, id, &path, 1352), PV_OK);
+    fp_publish(&w->a);
+    assert_false(to_static(w, 1320).sends[0].cut);
+    r = to_static(w, 1321);
+    assert_int_equal(r.n_sends, 0);
+    assert_int_equal(pv_load_be32(r.writes[0].data + 44), 1320);
+    /* It carries 1232, as an underlay of 1280: never less than 1280 is said, and that passes. */
+    assert_int_equal(pv_fp_builder_set_path(w->a.b, id, &path, 1232), PV_OK);
+    fp_publish(&w->a);
+    r = to_static(w, 1281);
+    assert_int_equal(r.n_sends, 0);
+    assert_int_equal(pv_load_be32(r.writes[0].data + 44), 1280);
+    r = to_static(w, 1280);
+    assert_int_equal(r.n_sends, 1);
+    assert_int_equal(r.sends[0].len, 1280 + 32);
+    assert_true(r.sends[0].cut);
+    assert_false(to_static(w, 1200).sends[0].cut);
+    /* What waited for keys goes so too. */
+    assert_int_equal(pv_fp_builder_send_with(w->a.b, id, 0), PV_OK);
+    fp_publish(&w->a);
+    assert_int_equal(to_static(w, 1280).n_sends, 0);
+}
+
+static void only_what_was_just_sent_counts_as_quoted(void **state)
+{
+    struct world *w = *state;
+    uint32_t id = add_static(w, pv_addr4(192, 0, 2, 3, 4242), 0);
+    uint8_t wire[16];
+    for (int i = 0; i < 3; i++)
+        memcpy(wire, to_static(w, 100).sends[0].data, sizeof(wire));
+    assert_true(pv_fp_builder_has_sent(w->a.b, id, pv_view(wire, 16)));
+    assert_false(pv_fp_builder_has_sent(w->a.b, id, pv_view(wire, 15)));
+    assert_false(pv_fp_builder_has_sent(w->a.b, w->b_at_a, pv_view(wire, 16)));
+    for (size_t i = 0; i < sizeof(wire); i++) {
+        wire[i] ^= 0x40; /* another type, receiver, a counter that is not yet */
+        assert_false(pv_fp_builder_has_sent(w->a.b, id, pv_view(wire, 16)));
+        wire[i] ^= 0x40;
+    }
 }
 
 static void what_waited_goes_in_parts_too(void **state)
@@ -442,6 +517,11 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_static_peer_gets_no_parts_and_sends_none, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(datagrams_to_a_static_peer_over_ipv4_may_be_cut, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_static_peer_over_ipv6_is_told_what_its_path_carries,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(only_what_was_just_sent_counts_as_quoted, setup, teardown),
         cmocka_unit_test_setup_teardown(what_waited_goes_in_parts_too, setup, teardown),
         cmocka_unit_test_setup_teardown(broadcast_goes_in_parts_where_it_must, setup, teardown),
     };

@@ -2,6 +2,7 @@
 /* In a network namespace of its own; needs root. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -259,6 +260,23 @@ static void a_name_in_use_is_refused(void **state)
     assert_int_equal(pv_ipcmd_run("link del dev pvdummy\n", complaint), PV_OK);
 }
 
+/* Those that send without DF are on the same port. */
+static void check_cut(const struct pv_udp_group *group)
+{
+    struct pv_addr local;
+    int mode = -1;
+    socklen_t len = sizeof(mode);
+    assert_true(group->has_cut);
+    assert_int_equal(pv_udp_local(group->cut4, &local), PV_OK);
+    assert_int_equal(local.port, 23456);
+    assert_int_equal(getsockopt(group->cut4, IPPROTO_IP, IP_MTU_DISCOVER, &mode, &len), 0);
+    assert_int_equal(mode, IP_PMTUDISC_OMIT);
+    assert_int_equal(pv_udp_local(group->cut6, &local), PV_OK);
+    assert_int_equal(local.port, 23456);
+    assert_int_equal(getsockopt(group->cut6, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &mode, &len), 0);
+    assert_int_equal(mode, IPV6_PMTUDISC_DONT);
+}
+
 static void udp_sockets_come_with_one_port_and_a_busy_port_is_refused(void **state)
 {
     char error[PV_HELPER_ERROR_MAX];
@@ -273,6 +291,7 @@ static void udp_sockets_come_with_one_port_and_a_busy_port_is_refused(void **sta
         assert_int_equal(local.port, 23456);
         assert_int_equal(local.family, PV_AF_INET6);
     }
+    check_cut(&group);
     assert_int_equal(pv_helper_open_udp(*state, 23456, 1, &other, error), PV_ERR_EXISTS);
     assert_non_null(strstr(error, "23456"));
     assert_non_null(strstr(error, "--port"));

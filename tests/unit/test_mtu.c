@@ -222,6 +222,38 @@ static void answers_of_another_path_or_made_up_ones_change_nothing(void **state)
     assert_int_equal(pv_mtu_next_timeout(&p.m), PV_NEVER);
 }
 
+static void what_is_told_of_a_path_holds_for_10_minutes(void **state)
+{
+    struct pv_mtu m = {.state = PV_MTU_OFF};
+    pv_ns now = PV_S(100);
+    uint16_t size = 1;
+    (void)state;
+    pv_mtu_tell(&m, 1452, 1452, now); /* no less than wanted */
+    assert_false(pv_mtu_take_change(&m, &size));
+    pv_mtu_tell(&m, 1352, 1452, now);
+    assert_true(pv_mtu_take_change(&m, &size));
+    assert_int_equal(size, 1352);
+    pv_mtu_tell(&m, 1400, 1452, now); /* never more */
+    pv_mtu_tell(&m, 1352, 1452, now + PV_S(10));
+    assert_false(pv_mtu_take_change(&m, &size));
+    pv_mtu_tell(&m, 1232, 1452, now + PV_S(20));
+    assert_true(pv_mtu_take_change(&m, &size));
+    assert_int_equal(size, 1232);
+    assert_int_equal(pv_mtu_poll_probe(&m, &size, &(uint32_t){0}), PV_ERR_AGAIN);
+    assert_int_equal(pv_mtu_next_timeout(&m), now + PV_S(20) + PV_MTU_RAISE_EVERY);
+    pv_mtu_handle_timeout(&m, pv_mtu_next_timeout(&m));
+    assert_true(pv_mtu_take_change(&m, &size));
+    assert_int_equal(size, 0);
+    assert_int_equal(pv_mtu_next_timeout(&m), PV_NEVER);
+    /* A probed path listens to its probes only. */
+    struct path p;
+    start(&p, 1500, PV_MS(20), 8);
+    pv_mtu_tell(&p.m, 1300, WANTED, p.now);
+    run(&p, PV_S(5));
+    assert_int_equal(used(&p), 1480);
+    assert_int_equal(p.changes, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +265,7 @@ int main(void)
         cmocka_unit_test(a_silent_path_keeps_what_was_known_and_is_asked_ever_less),
         cmocka_unit_test(an_idle_path_is_not_probed),
         cmocka_unit_test(jumbo_paths_are_used_as_far_as_they_go),
+        cmocka_unit_test(what_is_told_of_a_path_holds_for_10_minutes),
         cmocka_unit_test(answers_of_another_path_or_made_up_ones_change_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
