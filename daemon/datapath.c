@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "crypto/aead.h"
 #include "daemon/core/fp_builder.h"
 #include "daemon/lane.h"
 #include "sys/event.h"
@@ -18,6 +19,13 @@ enum {
     INJECT_RING = 1 << 20,
 };
 #define RECLAIM_INTERVAL PV_MS(20)
+
+_Static_assert((int)PV_FP_MAX_WORKERS <= (int)PV_UDP_GROUP_MAX &&
+                   (int)PV_FP_MAX_WORKERS <= (int)PV_TUN_QUEUES &&
+                   (int)PV_FP_MAX_WORKERS <= (int)PV_AEAD_THREADS &&
+                   (int)PV_DATAPATH_MAX_LANES <= (int)PV_SOCKSET_THREADS &&
+                   (int)PV_DATAPATH_MAX_LANES <= (int)PV_QSBR_MAX_WORKERS,
+               "everybody serves that many workers");
 
 /* --- threads ------------------------------------------------------------------------------- */
 
@@ -166,6 +174,8 @@ int pv_datapath_inject(struct pv_datapath *dp, uint32_t peer, struct pv_view inn
     int r = pv_ring_push(dp->inject, pv_view(&peer, sizeof(peer)), inner, NULL);
     if (r >= 0)
         pv_event_raise(dp->lanes[0].wake_fd);
+    else
+        pv_lane_add(&dp->lanes[0].counts.injects_lost, 1);
     return r;
 }
 
@@ -227,7 +237,13 @@ struct pv_datapath_counts pv_datapath_counts(const struct pv_datapath *dp)
         sum.tun_calls += atomic_load_explicit(&c->tun_calls, memory_order_relaxed);
         for (unsigned d = 0; d < PV_FP_DROP_REASONS; d++)
             sum.drops[d] += pv_fp_drops(dp->lanes[i].worker, (enum pv_fp_drop)d);
+        sum.injects_lost += atomic_load_explicit(&c->injects_lost, memory_order_relaxed);
         sum.punts_lost += atomic_load_explicit(&c->punts_lost, memory_order_relaxed);
+    }
+    for (unsigned i = 0; i < dp->cfg.udp.n; i++) {
+        sum.udp_not_received += pv_udp_not_received(dp->cfg.udp.fd4[i]);
+        if (dp->cfg.udp.fd6[i] >= 0)
+            sum.udp_not_received += pv_udp_not_received(dp->cfg.udp.fd6[i]);
     }
     return sum;
 }

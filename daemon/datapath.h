@@ -77,6 +77,8 @@ struct pv_datapath_counts {
     uint64_t tun_written, tun_failed; /* packets */
     uint64_t tun_calls;               /* writes, each of one packet or many */
     uint64_t punts_lost;              /* the control thread was too slow */
+    uint64_t injects_lost;            /* of control, to peers without path or keys, or too many */
+    uint64_t udp_not_received;        /* by the main sockets, which were full */
     uint64_t drops[PV_FP_DROP_REASONS];
     unsigned workers, threads; /* threads in all */
     struct pv_tun_offloads tun;

@@ -35,9 +35,11 @@ void pv_io_tell_datapath(struct pv_io *io)
         .aead = c.aead,
         .tcp_offload = c.tun.tso,
         .udp_offload = c.tun.uso,
+        .not_received = c.udp_not_received,
         .not_sent = c.udp_failed + io->udp.full + io->udp.too_big + io->udp.failed,
         .not_written = c.tun_failed,
         .not_handled = c.punts_lost,
+        .not_injected = c.injects_lost,
         .not_relayed = relay.dropped + relay.overrun,
     };
     _Static_assert(sizeof(d.drops) == sizeof(c.drops), "the same reasons");

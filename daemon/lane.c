@@ -45,6 +45,8 @@ static bool inject_round(struct pv_lane *lane, const struct pv_fp_snapshot *snap
         /* Without path or keys it is lost, as on the network. */
         if (pv_fp_inject(lane->worker, snap, peer, inner, now) == PV_OK)
             pv_lane_results(lane);
+        else
+            pv_lane_add(&lane->counts.injects_lost, 1);
         pv_ring_pop(lane->dp->inject);
         n++;
     }

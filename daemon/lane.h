@@ -27,7 +27,7 @@ struct pv_lane_handed {
 /* Written by the lane's thread, read by control. */
 struct pv_lane_counts {
     _Atomic uint64_t udp_sent, udp_failed, udp_received, udp_calls;
-    _Atomic uint64_t tun_read, tun_written, tun_failed, tun_calls, punts_lost;
+    _Atomic uint64_t tun_read, tun_written, tun_failed, tun_calls, punts_lost, injects_lost;
 };
 
 /* One thread and what it owns. */

@@ -161,10 +161,12 @@ struct pv_engine_datapath {
     const char *aead;          /* the library that seals and opens; static */
     bool tcp_offload, udp_offload;
     uint64_t drops[PV_FP_DROP_REASONS];
-    uint64_t not_sent;    /* datagrams the kernel did not take */
-    uint64_t not_written; /* packets the TUN did not take */
-    uint64_t not_handled; /* for the control side, which was too slow */
-    uint64_t not_relayed; /* to and from streams to relays, which were full */
+    uint64_t not_received; /* datagrams that were not read in time */
+    uint64_t not_sent;     /* datagrams the kernel did not take */
+    uint64_t not_written;  /* packets the TUN did not take */
+    uint64_t not_handled;  /* for the control side, which was too slow */
+    uint64_t not_injected; /* of the control side: too many, or no path meanwhile */
+    uint64_t not_relayed;  /* to and from streams to relays, which were full */
 };
 /* Whenever somebody may want to see it. */
 void pv_engine_set_datapath(struct pv_engine *e, const struct pv_engine_datapath *datapath);

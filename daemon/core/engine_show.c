@@ -189,7 +189,7 @@ static void fill_network(struct pv_engine *e, struct pv_ctlapi_status *s, uint8_
 }
 
 enum {
-    OTHER_DROPS = 20, /* reasons of chat and of the shell, at most */
+    OTHER_DROPS = 24, /* reasons of chat and of the shell, at most */
 };
 
 static size_t add_drop(size_t n, const char *name, uint64_t count, const char **names,
@@ -207,9 +207,11 @@ static size_t fill_packet_drops(const struct pv_engine *e, const char **names, u
     size_t n = 0;
     for (unsigned r = 0; r < PV_FP_DROP_REASONS; r++)
         n = add_drop(n, pv_fp_drop_name((enum pv_fp_drop)r), d->drops[r], names, counts);
+    n = add_drop(n, "not-received", d->not_received, names, counts);
     n = add_drop(n, "not-sent", d->not_sent, names, counts);
     n = add_drop(n, "not-written", d->not_written, names, counts);
     n = add_drop(n, "not-handled", d->not_handled, names, counts);
+    n = add_drop(n, "not-injected", d->not_injected, names, counts);
     return add_drop(n, "not-relayed", d->not_relayed, names, counts);
 }
 

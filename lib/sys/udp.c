@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/sock_diag.h>
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
@@ -221,6 +222,15 @@ int pv_udp_set_df(int fd, uint16_t family, bool df)
         return set_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
                        df ? IPV6_PMTUDISC_PROBE : IPV6_PMTUDISC_DONT);
     return set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, df ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT);
+}
+
+uint64_t pv_udp_not_received(int fd)
+{
+    uint32_t info[SK_MEMINFO_VARS] = {0};
+    socklen_t len = sizeof(info);
+    if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0)
+        return 0; /* before Linux 4.12 */
+    return info[SK_MEMINFO_DROPS];
 }
 
 int pv_udp_local(int fd, struct pv_addr *ret_addr)

@@ -65,6 +65,8 @@ void pv_udp_group_close(struct pv_udp_group *group);
 PV_MUST_CHECK int pv_udp_set_df(int fd, uint16_t family, bool df);
 /* Merged datagrams from now on (opts.gro), where the kernel can. */
 void pv_udp_set_gro(int fd);
+/* Datagrams for the socket that the kernel dropped, mostly as nobody read the others in time. */
+uint64_t pv_udp_not_received(int fd);
 /* The address the socket is bound to. -errno. */
 PV_MUST_CHECK int pv_udp_local(int fd, struct pv_addr *ret_addr);
 

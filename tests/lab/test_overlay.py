@@ -56,3 +56,11 @@ def what_does_not_belong_is_dropped(lab):
     a.run("ip", "addr", "add", "10.66.200.200/32", "dev", a.tun)
     r = a.run("ping", "-n", "-c", "1", "-W", "1", "-I", "10.66.200.200", a.addr(b), check_rc=False)
     check("1 received" not in r.out, "a forged inner source passed")
+    port = b.json("status")["interface"]["port"]
+    a.run("python3", "-c", "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM)"
+          f".sendto(b'what is this', ('{b.ip4}', {port}))")
+    for host, reasons in ((a, ["no-peer"]), (b, ["source", "junk"])):
+        for reason in reasons:
+            wait(f"{host.name} to count {reason}",
+                 lambda h=host, w=reason: h.json("status")["drops"].get(w, 0) > 0)
+            check(reason in host.ctl("status").out, f"status in words has no {reason}")

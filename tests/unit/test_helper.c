@@ -2,12 +2,16 @@
 /* In a network namespace of its own; needs root. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sys/helper.h"
@@ -347,6 +351,32 @@ static unsigned queue_of(const struct pv_tun *tun, int sock)
     return tun->n;
 }
 
+/* Without an owner, a queue of such an interface is anybody's (DATAPATH: of 40 flows it read 14).
+ */
+static void nobody_else_may_open_a_queue(void **state)
+{
+    struct pv_helper_iface iface = iface_named("pvt0");
+    char error[PV_HELPER_ERROR_MAX];
+    struct pv_tun tun;
+    int status = 0;
+    iface.queues = 2;
+    assert_int_equal(pv_helper_iface_up(*state, &iface, &tun, error), PV_OK);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct ifreq ifr = {.ifr_flags =
+                                (short)(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE)};
+        int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC); /* as root: its mode is not asked */
+        memcpy(ifr.ifr_name, iface.name, sizeof(iface.name));
+        if (fd < 0 || setgid(65534) < 0 || setuid(65534) < 0)
+            _exit(2);
+        _exit(ioctl(fd, TUNSETIFF, &ifr) < 0 && errno == EPERM ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    pv_tun_close(&tun);
+}
+
 /* Its packets would overtake each other at the change. */
 static void a_flow_keeps_its_queue_whichever_writer_gets_the_answers(void **state)
 {
@@ -469,6 +499,7 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_flow_keeps_its_queue_whichever_writer_gets_the_answers,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(nobody_else_may_open_a_queue, setup, teardown),
         cmocka_unit_test(the_death_of_the_helper_is_seen_and_told),
         cmocka_unit_test(changes_are_noticed_debounced_and_own_ones_ignored),
     };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "sys/udp.h"
@@ -467,6 +468,27 @@ static void all_members_send_from_the_port_of_the_group(void **state)
     close_group(&g);
 }
 
+static void what_does_not_fit_the_buffer_is_told(void **state)
+{
+    struct pv_addr to, from;
+    int a = open_on(loopback(0, 0), &plain, &to), b = open_on(loopback(0, 0), &plain, &from);
+    int little = 2048;
+    uint8_t body[1000] = {0};
+    struct pv_udp_out out[20];
+    struct pv_udp_counts counts = {0};
+    (void)state;
+    assert_int_equal(setsockopt(a, SOL_SOCKET, SO_RCVBUF, &little, sizeof(little)), 0);
+    for (size_t i = 0; i < PV_ARRAY_LEN(out); i++)
+        out[i] = (struct pv_udp_out){.dst = to, .data = pv_view(body, sizeof(body))};
+    assert_int_equal(pv_udp_not_received(a), 0);
+    pv_udp_send(b, out, PV_ARRAY_LEN(out), &counts);
+    assert_int_equal(counts.sent, PV_ARRAY_LEN(out));
+    assert_in_range(pv_udp_not_received(a), 1, PV_ARRAY_LEN(out) - 1);
+    assert_int_equal(pv_udp_not_received(-1), 0);
+    close(a);
+    close(b);
+}
+
 static void a_group_has_a_size(void **state)
 {
     struct pv_addr any = {.family = PV_AF_INET}, nowhere = {.family = PV_AF_NONE};
@@ -494,6 +516,7 @@ int main(void)
         cmocka_unit_test(a_run_for_one_owner_stays_whole),
         cmocka_unit_test(all_members_send_from_the_port_of_the_group),
         cmocka_unit_test(a_group_has_a_size),
+        cmocka_unit_test(what_does_not_fit_the_buffer_is_told),
         cmocka_unit_test(both_families_may_have_the_same_port),
         cmocka_unit_test(a_waiting_icmp_error_does_not_eat_the_next_datagram),
         cmocka_unit_test(errors_name_the_destination_and_the_reason),
