@@ -2,9 +2,10 @@
 /*
  * Real lanes, one thread or one, two and four pairs of them, over loopback: flows of several peers
  * run while control changes keys, paths and routes and takes peers away. Half of the peers are
- * reached by channels of a relay, whose datagrams come to worker 0 whoever they are for. No packet
- * comes twice, none overtakes another of its flow, and each that does not come was counted. Clean
- * under ThreadSanitizer.
+ * reached by channels of a relay, whose datagrams come to worker 0 whoever they are for; one of
+ * them moves between the relay and the direct path. No packet comes twice, none overtakes another
+ * of its flow but at such a move, and each that does not come was counted. Clean under
+ * ThreadSanitizer.
  */
 #include <poll.h>
 #include <sys/socket.h>
@@ -21,6 +22,7 @@
 enum {
     PEERS = 6,
     RELAYED = 3,     /* peers from this one on */
+    MOVES = 5,       /* this one is there only sometimes */
     PER_FLOW = 1500, /* packets */
     IN_FLIGHT = 48,  /* packets of all flows, so that no socket is overrun: that is not counted */
     CHANNEL = 0x4000,
@@ -50,8 +52,10 @@ struct node {
 struct world {
     unsigned workers;
     struct node a, b;
-    uint32_t sent[PEERS], received[PEERS],
-        next[PEERS]; /* by flow; next: number expected at least */
+    uint32_t sent[PEERS], received[PEERS]; /* by flow */
+    uint32_t next[PEERS];                  /* number expected at least */
+    bool seen[PER_FLOW];                   /* of the flow to MOVES */
+    bool moved;                            /* that peer is reached directly */
 };
 
 static struct pv_addr inner(uint8_t net, unsigned peer)
@@ -77,10 +81,11 @@ static void publish(struct node *n)
     (void)pv_datapath_reclaim(n->dp, 0);
 }
 
-static void set_path(struct node *n, const struct node *other, unsigned peer, bool there)
+static void set_path(struct node *n, const struct node *other, unsigned peer, bool there,
+                     bool direct)
 {
     struct pv_carrier c = {.kind = PV_CARRIER_UDP, .remote = other->addr};
-    if (peer >= RELAYED)
+    if (peer >= RELAYED && !direct)
         c = (struct pv_carrier){.kind = PV_CARRIER_CHANNEL,
                                 .channel = (uint16_t)(CHANNEL + peer),
                                 .remote = behind_relay(peer),
@@ -148,7 +153,7 @@ static void add_peer(struct node *n, const struct node *other, unsigned peer)
     n->ends[peer] = (struct end){.id = 0};
     assert_int_equal(pv_fp_builder_add_peer(n->builder, PV_FP_MEMBER, &n->ends[peer].id), PV_OK);
     set_routes(n, other, peer, false);
-    set_path(n, other, peer, true);
+    set_path(n, other, peer, true, false);
     if (peer >= RELAYED)
         assert_int_equal(
             pv_fp_builder_set_channel(n->builder, 0, (uint16_t)(CHANNEL + peer), &there), PV_OK);
@@ -174,9 +179,9 @@ static void change_something(struct world *w, unsigned round)
         set_routes(&w->a, &w->b, peer, round % 2 == 0);
         break;
     case 2:
-        set_path(&w->a, &w->b, peer, false);
+        set_path(&w->a, &w->b, peer, false, false);
         publish(&w->a);
-        set_path(&w->a, &w->b, peer, true); /* what waited goes first */
+        set_path(&w->a, &w->b, peer, true, false); /* what waited goes first */
         break;
     case 3:
         if (round % 35 == 3)
@@ -188,6 +193,9 @@ static void change_something(struct world *w, unsigned round)
         assert_int_equal(pv_fp_builder_set_offline(w->a.builder, w->a.ends[peer].id, false), PV_OK);
         break;
     }
+    publish(&w->a);
+    w->moved = !w->moved;
+    set_path(&w->a, &w->b, MOVES, true, w->moved);
     publish(&w->a);
     publish(&w->b);
 }
@@ -312,8 +320,10 @@ static void receive_all(struct world *w)
         assert_int_equal(n, LEN);
         uint32_t flow = pv_load_be32(p + 20), number = pv_load_be32(p + 24);
         assert_true(flow < PEERS);
-        if (number < w->next[flow])
+        assert_true(number < PER_FLOW);
+        if (flow == MOVES ? w->seen[number] : number < w->next[flow])
             fail_msg("flow %u: packet %u came after %u", flow, number, w->next[flow] - 1);
+        w->seen[number] = w->seen[number] || flow == MOVES;
         w->next[flow] = number + 1;
         w->received[flow]++;
     }
