@@ -6,6 +6,7 @@
 #include "coordinator/core/sniff.h"
 #include "proto/turnframe.h"
 #include "sys/stream.h"
+#include "sys/streamtls.h"
 
 enum {
     WIRE_MAX = 32 * 1024, /* bytes of TLS a read; with a record begun before it is < READ_MAX */
@@ -81,14 +82,7 @@ int pv_peerio_read(struct pv_peerio *io, struct pv_tls_ctx *ctx, void *buf, size
 
 int pv_peerio_flush(struct pv_peerio *io)
 {
-    int r = PV_OK;
-    io->full = false;
-    while (r == PV_OK && io->tls != NULL && pv_tls_out(io->tls).len > 0) {
-        size_t n = 0;
-        r = pv_stream_write(io->fd, pv_tls_out(io->tls), &n);
-        if (r == PV_OK)
-            pv_tls_wrote(io->tls, n);
-    }
+    int r = io->tls == NULL ? PV_OK : pv_streamtls_flush(io->tls, io->fd);
     io->full = r == PV_ERR_AGAIN;
     return r;
 }

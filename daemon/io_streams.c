@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include "daemon/io_int.h"
-#include "daemon/streamtls.h"
 #include "proto/chat.h"
 #include "sys/stream.h"
+#include "sys/streamtls.h"
 #include "sys/unixsock.h"
 
 #define CLOSE_TIME PV_S(5) /* for writing out what is left of a stream the engine has closed */
@@ -112,8 +112,7 @@ static void write_tail(struct pv_io_stream *st, pv_ns now)
         }
         st->tail_done += n;
     }
-    if (st->tls != NULL && pv_streamtls_flush(st->tls, st->fd) == PV_OK &&
-        pv_streamtls_is_full(st->tls)) {
+    if (st->tls != NULL && pv_streamtls_flush(st->tls, st->fd) == PV_ERR_AGAIN) {
         pv_watch_set(st->watch, PV_LOOP_WRITE);
         return;
     }
@@ -192,7 +191,7 @@ static void shake_hands(struct pv_io_stream *st, pv_ns now)
 {
     size_t n = 0;
     int r = pv_streamtls_flush(st->tls, st->fd);
-    if (r == PV_OK)
+    if (r == PV_OK || r == PV_ERR_AGAIN)
         r = pv_streamtls_read(st->tls, st->fd, st->io->read_buf, PV_IO_READ_MAX, &n);
     if (r == PV_OK) /* who speaks first is no coordinator */
         r = PV_ERR_MALFORMED;

@@ -17,6 +17,7 @@
 #include "proto/turnframe.h"
 #include "sys/event.h"
 #include "sys/stream.h"
+#include "sys/streamtls.h"
 #include "sys/tls.h"
 
 enum {
@@ -114,25 +115,16 @@ static void fail(struct pv_relayio *io, struct conn *c, int status)
 
 /* --- out ----------------------------------------------------------------------------------- */
 
-/* Takes what the kernel takes now. TLS first gets what it may hold. */
+/* Takes what the kernel takes now. */
 static int write_tls(struct conn *c)
 {
-    size_t n = 0;
-    int r = PV_OK;
-    do {
-        while (c->out_at < c->out_len &&
-               (r = pv_tls_write(c->tls, pv_view(c->out + c->out_at, c->out_len - c->out_at),
-                                 &n)) == PV_OK)
-            c->out_at += n;
-        if (r < 0 && r != PV_ERR_AGAIN)
-            return r;
-        struct pv_view wire = pv_tls_out(c->tls);
-        if (wire.len == 0)
-            return PV_OK;
-        r = pv_stream_write(c->fd, wire, &n);
-        if (r == PV_OK)
-            pv_tls_wrote(c->tls, n);
-    } while (r == PV_OK);
+    int r = pv_streamtls_flush(c->tls, c->fd);
+    while (r == PV_OK && c->out_at < c->out_len) {
+        size_t n = 0;
+        r = pv_streamtls_write(c->tls, c->fd, pv_view(c->out + c->out_at, c->out_len - c->out_at),
+                               &n);
+        c->out_at += n;
+    }
     return r == PV_ERR_AGAIN ? PV_OK : r;
 }
 

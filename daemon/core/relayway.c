@@ -250,7 +250,7 @@ int pv_relayway_start(struct pv_relayway *r, const struct pv_relayway_config *cf
     }
     pv_wipe(&turn, sizeof(turn));
     r->cfg = *cfg;
-    if (!r->on) {
+    if (r->state == CLOSED) { /* whoever gave these credentials is there */
         r->retry_at = now;
         r->retry = 0;
     }

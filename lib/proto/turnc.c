@@ -361,7 +361,12 @@ void pv_turnc_reroute(struct pv_turnc *c, bool stream, pv_ns now)
         return;
     c->cfg.stream = stream;
     c->bind_all = true;
-    pv_turnc_moved(c, now);
+    c->now = now;
+    c->retry = PV_TURNC_RETRY_FIRST;
+    if (c->cfg.permissions)
+        unbind_all(c, now);
+    allocate(c, now); /* also when a question has just left: it went the other way */
+    touch(c);
 }
 
 /* --- what leaves --------------------------------------------------------------------------- */

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The relay: who meets nowhere else meets there, and it is left without losing a packet."""
+import signal
+
 from lab import check, equal, scenario, wait
-from turnlab import coordinator_status, relayed
+from turnlab import coordinator_status, relayed, restart_under_traffic
 
 WALL = """
 table inet wall {
@@ -35,6 +37,8 @@ def symmetric_nats_talk_through_the_coordinator(lab):
     check(relay["member_packets"] >= 42 and relay["member_bytes"] > 42 * 64, f"relayed: {relay}")
     lines = coordinator.host.run(lab.bin("p2pvpn-coordinator"), "status").out
     check("2 allocations of members" in lines and "nodes online  2\n" in lines, lines)
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        restart_under_traffic(coordinator, a, b, sig)
 
 
 @scenario

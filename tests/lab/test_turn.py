@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The TURN client of the daemon with servers that are not ours: coturn by UDP, TCP and TLS."""
-import os
 import re
 import signal
 
-from lab import SLOW, Coordinator, check, equal, pause, scenario, wait
+from lab import LONG, SLOW, Coordinator, check, equal, pause, scenario, wait
 from turnlab import Authority, by, coturn, relayed, relays, send_file, use_turn
 
 
@@ -151,7 +150,7 @@ def of_two_relays_the_nearer_one_carries(lab):
     through = {r["name"]: r["tx_bytes"] for r in status["relays"]}
     check(len(through) == 2 and all(n > 84 for n in through.values()), f"bytes: {through}")
     equal(sum(through.values()), status["relayed"]["tx_bytes"], "bytes through all of them")
-    if not os.environ.get("PV_LAB_LONG"):
+    if not LONG:
         return  # a change for the round trip's sake takes ten seconds: unit/test_ice_relay has it
     turn.run("nft", "delete", "table", "inet", "silence")
     a.start("ping", "-n", "-i", "0.2", str(a.addr(b)), name="ping2")

@@ -4,10 +4,13 @@ daemons say of their relays."""
 import hashlib
 import json
 import os
+import re
 import shutil
+import signal
 import tempfile
+import time
 
-from lab import SLOW, Skip, equal, wait
+from lab import SLOW, Skip, check, equal, pause, wait
 
 TURN_CONF = """\
 listening-port=3478
@@ -117,6 +120,25 @@ def relayed(a, b):
     """The path from a to b when it goes through a relay."""
     path = a.path(b)
     return path if path and path["type"] == "relay" else None
+
+
+def restart_under_traffic(coordinator, a, b, sig=signal.SIGTERM):
+    """Restarts the coordinator while a pings b through it ten times a second; the traffic is back
+    within 3 s of it listening again, on new allocations."""
+    ping = a.start("ping", "-n", "-D", "-i", "0.1", str(a.addr(b)), name="ping")
+
+    def answers():
+        return [float(t) for t in re.findall(r"^\[([0-9.]+)\] \d+ bytes from", ping.text(), re.M)]
+    wait("the traffic to flow", lambda: len(answers()) >= 5)
+    coordinator.end(sig)
+    pause(0.5, "what was under way is through")
+    before = len(answers())
+    coordinator.start()
+    listening = time.time()
+    back = wait("traffic after the restart", lambda: answers()[before:], 20)[0] - listening
+    ping.end(signal.SIGINT)
+    check(back < 3 * SLOW, f"the traffic came back {back:.1f} s after the coordinator")
+    equal(coordinator_status(coordinator)["relay"]["member_allocations"], 2, "new allocations")
 
 
 def send_file(a, b, size):

@@ -199,6 +199,26 @@ static void a_members_channel_goes_from_udp_to_the_stream_and_back(void **state)
     done(&f);
 }
 
+/* The coordinator came back, and its welcome was there before the stream. */
+static void what_left_by_udp_is_asked_again_by_the_stream(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, false);
+    pv_relayway_set_blocked(f.r, true, f.now);
+    assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
+    uint16_t stream = opened(&f);
+    assert_int_not_equal(stream, 0);
+    expect(&f, PV_TURN_ALLOCATE, 0); /* nobody hears it */
+    f.now += PV_MS(10);
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    assert_int_equal(ways(&f), 1);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
+    done(&f);
+}
+
 static void a_stream_that_ends_is_made_again_ever_slower(void **state)
 {
     (void)state;
@@ -220,6 +240,10 @@ static void a_stream_that_ends_is_made_again_ever_slower(void **state)
         pv_relayway_closed(f.r, stream, "closed", f.now);
     }
     pv_relayway_closed(f.r, 1, "closed", f.now); /* nobody's */
+    /* New credentials: the server is there, whatever it was before. */
+    assert_int_equal(opened(&f), 0);
+    assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
+    assert_int_not_equal(opened(&f), 0);
     done(&f);
 }
 
@@ -424,6 +448,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_members_channel_goes_from_udp_to_the_stream_and_back),
+        cmocka_unit_test(what_left_by_udp_is_asked_again_by_the_stream),
         cmocka_unit_test(a_stream_that_ends_is_made_again_ever_slower),
         cmocka_unit_test(a_stream_that_says_nothing_is_given_up),
         cmocka_unit_test(a_connection_that_takes_too_long_is_given_up),

@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/streamtls.h"
+#include "sys/streamtls.h"
 
 #include "sys/stream.h"
 
 int pv_streamtls_flush(struct pv_tls *tls, int fd)
 {
-    while (pv_tls_out(tls).len > 0) {
+    int r = PV_OK;
+    while (r == PV_OK && pv_tls_out(tls).len > 0) {
         size_t n = 0;
-        int r = pv_stream_write(fd, pv_tls_out(tls), &n);
-        if (r == PV_ERR_AGAIN)
-            return PV_OK;
-        if (r < 0)
-            return r;
-        pv_tls_wrote(tls, n);
+        r = pv_stream_write(fd, pv_tls_out(tls), &n);
+        if (r == PV_OK)
+            pv_tls_wrote(tls, n);
     }
-    return PV_OK;
+    return r;
 }
 
 bool pv_streamtls_is_full(const struct pv_tls *tls)
@@ -36,17 +34,20 @@ int pv_streamtls_read(struct pv_tls *tls, int fd, void *buf, size_t cap, size_t 
             r = pv_tls_read(tls, buf, cap, ret_n);
     }
     int w = pv_streamtls_flush(tls, fd); /* an alert, a handshake's answer */
-    return r == PV_OK || w == PV_OK ? r : w;
+    return r == PV_OK || w == PV_OK || w == PV_ERR_AGAIN ? r : w;
 }
 
 int pv_streamtls_write(struct pv_tls *tls, int fd, struct pv_view data, size_t *ret_n)
 {
+    size_t n = 0;
     int r = pv_streamtls_flush(tls, fd);
-    if (r == PV_OK && pv_streamtls_is_full(tls))
-        r = PV_ERR_AGAIN;
     if (r == PV_OK)
-        r = pv_tls_write(tls, data, ret_n);
+        r = pv_tls_write(tls, data, &n);
     if (r != PV_OK)
         return r;
-    return pv_streamtls_flush(tls, fd);
+    r = pv_streamtls_flush(tls, fd);
+    if (r != PV_OK && r != PV_ERR_AGAIN)
+        return r;
+    *ret_n = n; /* taken, written or not */
+    return PV_OK;
 }
