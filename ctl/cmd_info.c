@@ -338,6 +338,14 @@ static void status_datapath(struct pv_table *t, const json_t *s)
              workers > 1 ? "workers" : "worker", threads, threads > 1 ? "threads" : "thread",
              pv_json_text(d, "aead", "?"), tcp ? udp ? "TCP and UDP" : "TCP" : "none");
     row(t, "packets", PV_PLAIN, text);
+    size_t i;
+    const json_t *off;
+    json_array_foreach(json_object_get(d, "off"), i, off)
+    {
+        snprintf(text, sizeof(text), "not used: %.12s: %.64s", pv_json_text(off, "what", "?"),
+                 pv_json_text(off, "why", "?"));
+        row(t, "", PV_YELLOW, text);
+    }
 }
 
 /* Packets thrown away, by reason: on one line each. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/datapath.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -78,6 +79,7 @@ int pv_datapath_new(struct pv_datapath **ret_dp, const struct pv_datapath_config
     if (dp == NULL)
         return PV_ERR_NOMEM;
     dp->cfg = *cfg;
+    dp->has_gro = pv_udp_has_gro(cfg->udp.fd4[0]);
     dp->event_fd = -1;
     dp->n_lanes = 2 * cfg->udp.n;
     if (cfg->udp.n == 1 &&
@@ -219,6 +221,44 @@ void pv_datapath_pop_punt(struct pv_datapath *dp)
     dp->peeked = NULL;
 }
 
+/* What the TUN and the sockets cannot do, as asked when they came. */
+static void add_missing(const struct pv_datapath *dp, struct pv_datapath_counts *sum)
+{
+    const struct pv_tun_offloads *o = &dp->offloads;
+    const char *tun = !o->header ? "the TUN has no offload header"
+                      : !o->csum ? "the TUN lets no checksums be left out"
+                                 : "this kernel's TUN does not take them";
+    if (dp->tun.n > 0 && !o->tso)
+        sum->off[sum->n_off++] = (struct pv_offload_off){"tun_tso", tun};
+    if (dp->tun.n > 0 && !o->uso)
+        sum->off[sum->n_off++] =
+            (struct pv_offload_off){"tun_uso", o->tso ? "needs Linux 6.2" : tun};
+    if (!dp->has_gro)
+        sum->off[sum->n_off++] = (struct pv_offload_off){"udp_gro", "needs Linux 5.0"};
+}
+
+/* What a lane was refused. */
+static void add_refused(const struct pv_datapath *dp, struct pv_datapath_counts *sum)
+{
+    bool tcp = false, udp = false;
+    int segment = 0;
+    for (unsigned i = 0; i < dp->n_lanes; i++) {
+        const struct pv_lane_counts *c = &dp->lanes[i].counts;
+        tcp = tcp || atomic_load_explicit(&c->no_join_tcp, memory_order_relaxed);
+        udp = udp || atomic_load_explicit(&c->no_join_udp, memory_order_relaxed);
+        int err = atomic_load_explicit(&c->no_segment, memory_order_relaxed);
+        segment = err == 0 ? segment : err;
+    }
+    if (tcp)
+        sum->off[sum->n_off++] = (struct pv_offload_off){"tcp_join", "EINVAL: the TUN refused one"};
+    if (udp)
+        sum->off[sum->n_off++] = (struct pv_offload_off){"udp_join", "EINVAL: the TUN refused one"};
+    if (segment != 0)
+        sum->off[sum->n_off++] = (struct pv_offload_off){
+            "udp_segment", segment == EIO ? "EIO: an interface cannot checksum what it must cut"
+                                          : "EINVAL: unknown to this kernel (before Linux 4.18)"};
+}
+
 struct pv_datapath_counts pv_datapath_counts(const struct pv_datapath *dp)
 {
     struct pv_datapath_counts sum = {.tun = dp->offloads,
@@ -245,5 +285,7 @@ struct pv_datapath_counts pv_datapath_counts(const struct pv_datapath *dp)
         if (dp->cfg.udp.fd6[i] >= 0)
             sum.udp_not_received += pv_udp_not_received(dp->cfg.udp.fd6[i]);
     }
+    add_missing(dp, &sum);
+    add_refused(dp, &sum);
     return sum;
 }

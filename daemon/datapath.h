@@ -82,7 +82,9 @@ struct pv_datapath_counts {
     uint64_t drops[PV_FP_DROP_REASONS];
     unsigned workers, threads; /* threads in all */
     struct pv_tun_offloads tun;
-    const char *aead; /* the library that seals and opens */
+    const char *aead;                           /* the library that seals and opens */
+    struct pv_offload_off off[PV_OFFLOAD_OFFS]; /* what is not used, and why */
+    size_t n_off;
 };
 /* The counts, and what the TUN can do. */
 struct pv_datapath_counts pv_datapath_counts(const struct pv_datapath *dp);

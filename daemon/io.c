@@ -44,6 +44,8 @@ void pv_io_tell_datapath(struct pv_io *io)
     };
     _Static_assert(sizeof(d.drops) == sizeof(c.drops), "the same reasons");
     memcpy(d.drops, c.drops, sizeof(d.drops));
+    memcpy(d.off, c.off, sizeof(d.off));
+    d.n_off = c.n_off;
     pv_engine_set_datapath(io->cfg.engine, &d);
 }
 

@@ -28,6 +28,8 @@ struct pv_lane_handed {
 struct pv_lane_counts {
     _Atomic uint64_t udp_sent, udp_failed, udp_received, udp_calls;
     _Atomic uint64_t tun_read, tun_written, tun_failed, tun_calls, punts_lost, injects_lost;
+    _Atomic int no_segment;                /* errno of the run that the kernel refused; 0 = none */
+    _Atomic bool no_join_tcp, no_join_udp; /* the TUN refused a super-packet */
 };
 
 /* One thread and what it owns. */
@@ -59,6 +61,7 @@ struct pv_datapath {
     bool running;
     struct pv_tun tun; /* changes only while no thread runs, like the next */
     struct pv_tun_offloads offloads;
+    bool has_gro; /* of the sockets */
     struct pv_sockset socks;
     int event_fd;
     struct pv_qsbr *qsbr;

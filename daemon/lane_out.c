@@ -20,6 +20,8 @@ static void send_family(struct pv_lane *lane, int fd, const struct pv_udp_out *o
             out[i].segment == 0 ? 1 : (out[i].data.len + out[i].segment - 1) / out[i].segment;
     if (fd >= 0)
         pv_udp_send(fd, out, n, &lane->udp);
+    if (lane->udp.no_segment != 0)
+        atomic_store_explicit(&lane->counts.no_segment, lane->udp.no_segment, memory_order_relaxed);
     pv_lane_add(&lane->counts.udp_calls, n);
     pv_lane_add(&lane->counts.udp_sent, lane->udp.sent - before);
     pv_lane_add(&lane->counts.udp_failed, datagrams - (lane->udp.sent - before));
@@ -148,10 +150,10 @@ _Static_assert((int)PV_TUN_PARTS >= (int)PV_JOIN_TCP + 1 &&
 /* The kernel does not take such a super-packet after all: no more of them. This one is lost. */
 static void stop_joining(struct pv_lane *lane, enum pv_offload_kind kind)
 {
-    if (kind == PV_OFFLOAD_UDP)
-        lane->join_udp = false;
-    else
-        lane->join_tcp = false;
+    bool udp = kind == PV_OFFLOAD_UDP;
+    *(udp ? &lane->join_udp : &lane->join_tcp) = false;
+    atomic_store_explicit(udp ? &lane->counts.no_join_udp : &lane->counts.no_join_tcp, true,
+                          memory_order_relaxed);
     pv_fp_worker_join(lane->worker, lane->join_tcp, lane->join_udp);
 }
 

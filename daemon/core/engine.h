@@ -160,6 +160,8 @@ struct pv_engine_datapath {
     unsigned workers, threads; /* threads in all; 0 workers: nothing is known */
     const char *aead;          /* the library that seals and opens; static */
     bool tcp_offload, udp_offload;
+    struct pv_offload_off off[PV_OFFLOAD_OFFS]; /* what is not used, and why; static texts */
+    size_t n_off;
     uint64_t drops[PV_FP_DROP_REASONS];
     uint64_t not_received; /* datagrams that were not read in time */
     uint64_t not_sent;     /* datagrams the kernel did not take */

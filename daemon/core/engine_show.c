@@ -352,7 +352,9 @@ static json_t *with_datapath(const struct pv_engine *e, json_t *status)
                                                 .threads = d->threads,
                                                 .aead = d->aead,
                                                 .tcp_offload = d->tcp_offload,
-                                                .udp_offload = d->udp_offload};
+                                                .udp_offload = d->udp_offload,
+                                                .off = d->off,
+                                                .n_off = d->n_off};
     if (status == NULL || d->workers == 0 ||
         pv_ctlapi_status_add_datapath(status, &datapath) == PV_OK)
         return status;

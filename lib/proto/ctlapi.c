@@ -334,9 +334,13 @@ int pv_ctlapi_status_add_binding(json_t *status, const struct pv_ctlapi_binding 
 
 int pv_ctlapi_status_add_datapath(json_t *status, const struct pv_ctlapi_datapath *d)
 {
-    json_t *obj = json_pack("{s:i, s:i, s:s, s:b, s:b}", "workers", (int)d->workers, "threads",
+    json_t *off = json_array();
+    for (size_t i = 0; i < d->n_off; i++)
+        (void)!json_array_append_new(
+            off, json_pack("{s:s, s:s}", "what", d->off[i].what, "why", d->off[i].why));
+    json_t *obj = json_pack("{s:i, s:i, s:s, s:b, s:b, s:o}", "workers", (int)d->workers, "threads",
                             (int)d->threads, "aead", d->aead, "tcp_offload", d->tcp_offload,
-                            "udp_offload", d->udp_offload);
+                            "udp_offload", d->udp_offload, "off", off);
     return json_object_set_new(status, "datapath", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 

@@ -19,6 +19,7 @@
 #include "base/pv.h"
 #include "base/text.h"
 #include "proto/chat.h"
+#include "proto/offload.h"
 
 enum {
     PV_CTLAPI_LINE_MAX = 65536,     /* bytes of a request line with its newline */
@@ -272,9 +273,11 @@ struct pv_ctlapi_datapath {
     unsigned workers, threads;
     const char *aead; /* the library that seals and opens */
     bool tcp_offload, udp_offload;
+    const struct pv_offload_off *off; /* what is not used, and why */
+    size_t n_off;
 };
-/* Adds "datapath":{"workers","threads","aead","tcp_offload","udp_offload"} to a status.
- * PV_ERR_NOMEM. */
+/* Adds "datapath":{"workers","threads","aead","tcp_offload","udp_offload","off":[{"what","why"}]}
+ * to a status. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlapi_status_add_datapath(json_t *status, const struct pv_ctlapi_datapath *d);
 
 /* A TURN server this node uses. */

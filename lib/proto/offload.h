@@ -41,6 +41,15 @@ struct pv_offload {
     uint16_t csum_offset; /* the checksum field from there, bytes */
 };
 
+/* Something of all this that is not used, and why, in words that last: for status. */
+struct pv_offload_off {
+    const char *what; /* tun_tso, tun_uso, tcp_join, udp_join, udp_segment, udp_gro */
+    const char *why;
+};
+enum {
+    PV_OFFLOAD_OFFS = 6,
+};
+
 /* The header in front of every packet of a TUN with IFF_VNET_HDR, in the machine's byte order
  * (linux/virtio_net.h). PV_ERR_MALFORMED: an offload that was not asked for. */
 PV_MUST_CHECK int pv_vnet_decode(const uint8_t header[static PV_VNET_LEN],

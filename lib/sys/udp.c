@@ -66,6 +66,13 @@ void pv_udp_set_gro(int fd)
     (void)!set_int(fd, SOL_UDP, UDP_GRO, 1); /* Linux 5.0; without it datagrams come one by one */
 }
 
+bool pv_udp_has_gro(int fd)
+{
+    int value = 0;
+    socklen_t len = sizeof(value);
+    return getsockopt(fd, SOL_UDP, UDP_GRO, &value, &len) == 0 && value != 0;
+}
+
 static int set_options(int fd, bool v6, const struct pv_udp_opts *opts)
 {
     int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
@@ -513,10 +520,14 @@ static size_t after_failure(int fd, struct mmsghdr *msgs, const struct pv_udp_ou
         err = errno;
     }
     /* EIO: the interface cannot checksum what it must cut. EINVAL: the kernel does not know
-     * UDP_SEGMENT (before 4.18), or not so many. EMSGSIZE: this path is too narrow for it now. */
+     * UDP_SEGMENT (before 4.18), or not so many. EMSGSIZE: this path is too narrow for it now.
+     * EINVAL has other reasons too (a source address that is gone): only when the datagrams alone
+     * are taken was it the run. */
     if (is_run(out) && (err == EIO || err == EINVAL || err == EMSGSIZE)) {
-        counts->no_segment = counts->no_segment || err != EMSGSIZE;
+        uint64_t sent = counts->sent;
         send_one_by_one(fd, out, counts);
+        if (err != EMSGSIZE && counts->sent > sent)
+            counts->no_segment = err;
         return 1;
     }
     count_failure(counts, err);
@@ -579,7 +590,7 @@ static void send_one_by_one(int fd, const struct pv_udp_out *run, struct pv_udp_
 
 void pv_udp_send(int fd, const struct pv_udp_out *out, size_t n, struct pv_udp_counts *counts)
 {
-    if (!counts->no_segment) {
+    if (counts->no_segment == 0) {
         send_messages(fd, out, n, counts);
         return;
     }

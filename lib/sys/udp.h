@@ -67,6 +67,7 @@ PV_MUST_CHECK int pv_udp_set_df(int fd, uint16_t family, bool df);
 void pv_udp_set_gro(int fd);
 /* Datagrams for the socket that the kernel dropped, mostly as nobody read the others in time. */
 uint64_t pv_udp_not_received(int fd);
+bool pv_udp_has_gro(int fd);
 /* The address the socket is bound to. -errno. */
 PV_MUST_CHECK int pv_udp_local(int fd, struct pv_addr *ret_addr);
 
@@ -136,7 +137,7 @@ struct pv_udp_counts {
     uint64_t failed;  /* no route, source address gone, firewall, anything else */
     uint64_t icmp;    /* errors taken from the error queue */
     uint64_t split;   /* runs that had to be sent one datagram a time */
-    bool no_segment;  /* found out: no UDP_SEGMENT here, all runs are split */
+    int no_segment; /* found out: no UDP_SEGMENT here, all runs are split; the errno that said so */
     struct pv_udp_hints hints;
 };
 

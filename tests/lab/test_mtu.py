@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Paths narrower than the link, with routers that drop what does not fit and say nothing."""
-from lab import check, copy, equal, scenario, ssh_login, wait
+import shutil
+
+from lab import Skip, check, copy, equal, scenario, ssh_login, wait
 
 
 def pair(lab, *settings, others=("profile=address-restricted",)):
@@ -98,3 +100,28 @@ def a_path_that_narrows(lab):
     copy(a, address, "/run/again")
     check(fits(a, address, 1280), "1280 bytes, in parts")
     check(not fits(a, address, 1420), "a full packet after")
+
+
+@scenario
+def links_without_offloads(lab):
+    """No checksums by the link, nothing cut and nothing merged by it: slower, and all the same."""
+    if shutil.which("ethtool") is None:
+        raise Skip("ethtool is not installed")
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    for h in (a, b):
+        for feature in ("gro", "tx-udp-segmentation", "gso", "tx"):
+            h.run("ethtool", "-K", "eth0", feature, "off")
+        h.run("ethtool", "-k", "eth0")
+    address = a.addr(b)
+    ssh_login(a, b, address)
+    copy(a, address)
+    d = a.json("status")["datapath"]
+    for off in d["off"]:  # what this kernel makes of it; each with a reason
+        check(off["what"] and off["why"], f"off: {off}")
+    check(d["aead"] in ("ipsec-mb", "openssl"), f"the library is {d['aead']}")
+    text = a.ctl("status").out
+    check("offload:" in text and all(off["what"] in text for off in d["off"]),
+          f"status does not say what is off: {text}")

@@ -283,7 +283,8 @@ static void status_shows_what_matters(void **state)
             "\"nat_binding\":{\"measuring\":false,\"idle_s\":105.0,\"idle_max_s\":138.0,"
             "\"absolute_s\":null,\"refresh_s\":84.0},"
             "\"datapath\":{\"workers\":2,\"threads\":4,\"aead\":\"ipsec-mb\","
-            "\"tcp_offload\":true,\"udp_offload\":true}}\n");
+            "\"tcp_offload\":true,\"udp_offload\":true,\"off\":[{\"what\":\"udp_segment\","
+            "\"why\":\"EIO: an interface cannot checksum what it must cut\"}]}}\n");
     assert_int_equal(RUN("status"), 0);
     assert_string_equal(t.out, "state        up, p2pvpnd runs for 1h 1m\n"
                                "network      home  10.66.0.0/16\n"
@@ -301,6 +302,8 @@ static void status_shows_what_matters(void **state)
                                "messages     1 unread, 2 queued\n"
                                "packets      2 workers, 4 threads, ipsec-mb, offload: TCP and "
                                "UDP\n"
+                               "             not used: udp_segment: EIO: an interface cannot "
+                               "checksum what it must cut\n"
                                "dropped      3 replay\n"
                                "problem: disk full\xef\xbf\xbd\n");
     answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"none\"}\n");

@@ -421,12 +421,18 @@ static void what_is_known_about_the_nat_is_added_to_status(void **state)
     assert_json(obj, "{\"nat_binding\":{\"measuring\":true,\"idle_s\":105.0,\"idle_max_s\":"
                      "138.0,\"absolute_s\":null,\"refresh_s\":84.0}}");
 
-    const struct pv_ctlapi_datapath datapath = {
-        .workers = 2, .threads = 4, .aead = "openssl", .tcp_offload = true};
+    const struct pv_offload_off off = {.what = "tun_uso", .why = "needs Linux 6.2"};
+    const struct pv_ctlapi_datapath datapath = {.workers = 2,
+                                                .threads = 4,
+                                                .aead = "openssl",
+                                                .tcp_offload = true,
+                                                .off = &off,
+                                                .n_off = 1};
     obj = json_object();
     assert_int_equal(pv_ctlapi_status_add_datapath(obj, &datapath), PV_OK);
     assert_json(obj, "{\"datapath\":{\"workers\":2,\"threads\":4,\"aead\":\"openssl\","
-                     "\"tcp_offload\":true,\"udp_offload\":false}}");
+                     "\"tcp_offload\":true,\"udp_offload\":false,\"off\":[{\"what\":\"tun_uso\","
+                     "\"why\":\"needs Linux 6.2\"}]}}");
 }
 
 static void small_answers_are_exactly_the_contract(void **state)

@@ -15,6 +15,7 @@
 #include "sys/ipcmd.h"
 #include "sys/stream.h"
 #include "sys/udp.h"
+#include "tests/unit/faults.h"
 #include "tests/unit/test_util.h"
 
 struct node {
@@ -272,6 +273,84 @@ static void the_tun_may_come_go_and_change(void **state)
     stop_world(&w);
 }
 
+/* A TCP super-packet of two segments from a to b, as a TUN with all offloads gives it. */
+static void send_super(const struct node *a, const struct node *b, uint8_t mark)
+{
+    enum {
+        HEAD = 40,
+        SIZE = 1000
+    };
+    uint8_t p[PV_VNET_LEN + HEAD + 2 * SIZE] = {0}, *ip = p + PV_VNET_LEN;
+    const struct pv_offload offload = {.kind = PV_OFFLOAD_TCP4,
+                                       .needs_csum = true,
+                                       .size = SIZE,
+                                       .csum_start = 20,
+                                       .csum_offset = 16};
+    pv_vnet_encode(p, &offload);
+    memcpy(ip, "\x45\x00\x07\xf8\x00\x00\x40\x00\x40\x06", 10);
+    memcpy(ip + 12, a->inner.ip, 4);
+    memcpy(ip + 16, b->inner.ip, 4);
+    ip[32] = 0x50;
+    ip[33] = 0x10;
+    memset(ip + HEAD, mark, 2 * SIZE);
+    assert_int_equal(write(a->tun, p, sizeof(p)), sizeof(p));
+}
+
+/* What b's host gets next, without its header: bytes of packet and their mark. */
+static size_t receive_marked(const struct node *b, uint8_t *ret_mark)
+{
+    uint8_t p[4096];
+    struct pollfd in = {.fd = b->tun, .events = POLLIN};
+    assert_int_equal(poll(&in, 1, 10000), 1);
+    ssize_t n = read(b->tun, p, sizeof(p));
+    assert_true(n > PV_VNET_LEN + 40);
+    *ret_mark = p[n - 1];
+    return (size_t)n - PV_VNET_LEN;
+}
+
+static const char *why_off(const struct node *n, const char *what)
+{
+    static struct pv_datapath_counts c;
+    c = pv_datapath_counts(n->dp);
+    for (size_t i = 0; i < c.n_off; i++)
+        if (strcmp(c.off[i].what, what) == 0)
+            return c.off[i].why;
+    return NULL;
+}
+
+static void super_packets_that_the_tun_refuses_are_given_up(void **state)
+{
+    struct world w;
+    uint8_t mark = 0;
+    (void)state;
+    faults.tun = true;
+    faults.tun_takes = 0x07; /* before Linux 6.2 */
+    start_world(&w, 2, true);
+    send_super(&w.node[0], &w.node[1], 1);
+    assert_int_equal(receive_marked(&w.node[1], &mark), 2040);
+    assert_null(why_off(&w.node[1], "tcp_join"));
+    assert_string_equal(why_off(&w.node[1], "tun_uso"), "needs Linux 6.2");
+    assert_non_null(why_off(&w.node[1], "udp_gro")); /* not asked for */
+    faults.joined = EINVAL;
+    send_super(&w.node[0], &w.node[1], 2); /* lost, as on a line */
+    while (why_off(&w.node[1], "tcp_join") == NULL)
+        (void)poll(NULL, 0, 1);
+    send_super(&w.node[0], &w.node[1], 3);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(receive_marked(&w.node[1], &mark), 1040);
+        assert_int_equal(mark, 3);
+    }
+    faults.segment = EIO;
+    send_super(&w.node[0], &w.node[1], 4);
+    assert_int_equal(receive_marked(&w.node[1], &mark), 1040);
+    assert_int_equal(receive_marked(&w.node[1], &mark), 1040);
+    while (why_off(&w.node[0], "udp_segment") == NULL)
+        (void)poll(NULL, 0, 1);
+    assert_memory_equal(why_off(&w.node[0], "udp_segment"), "EIO", 3);
+    stop_world(&w);
+    memset(&faults, 0, sizeof(faults));
+}
+
 static void snapshots_change_under_traffic(void **state)
 {
     (void)state;
@@ -377,6 +456,7 @@ int main(void)
         cmocka_unit_test(injected_packets_arrive_as_punts_and_datagrams_are_punted),
         cmocka_unit_test(what_was_injected_before_the_end_is_sent),
         cmocka_unit_test(the_tun_may_come_go_and_change),
+        cmocka_unit_test(super_packets_that_the_tun_refuses_are_given_up),
         cmocka_unit_test(snapshots_change_under_traffic),
         cmocka_unit_test(real_tuns_carry_tcp_between_two_namespaces),
     };
