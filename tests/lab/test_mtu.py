@@ -61,6 +61,25 @@ for mtu in (1280, 1400, 1492, 1500):
     narrow_alone(f"a_relay_behind_a_link_of_{mtu}", mtu, "symmetric")
 
 
+@scenario(long="one of many MTUs")
+def a_link_of_1280_over_ipv6(lab):
+    """Leaves 1200 bytes inside."""
+    coordinator = lab.coordinator()
+    lans = [lab.lan(name, "profile=symmetric", "ipv6=forward", "mtu-icmp=no", "mtu-out=1280",
+                    "mtu-in=1280", ipv6=True) for name in ("east", "west")]
+    a, b = (lab.host(name, lan) for name, lan in zip("ab", lans))
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    a.wait_direct(b)
+    check(a.path(b)["remote"].startswith("["), f"the path is {a.path(b)}")
+    address, six = a.addr(b), a.addr(b, 6)
+    ssh_login(a, b, address, also=(six,))
+    copy(a, six)
+    wait("1280 bytes to pass", lambda: fits(a, six, 1280) and fits(a, address, 1280), 6)
+    check(not fits(a, six, 1296), "what does not fit passed")
+    copy(a, address, "/run/again")
+
+
 @scenario(long="its parts are in the simulator and in unit tests")
 def jumbo_frames(lab):
     """An underlay of 9000 bytes and [interface] mtu = 8900: used in full. Then a switch on the way
