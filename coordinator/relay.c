@@ -14,11 +14,15 @@
 #include "sys/udp.h"
 
 enum {
-    SOCKETS_MAX = 65536,  /* relay socket numbers; the core's own limit is lower */
-    CLIENT_READS = 64,    /* reads of clients at once; merged ones have many datagrams */
-    PEER_READS = 8,       /* of one relay socket */
-    READ_MAX = 65536,     /* bytes; UDP_GRO merges up to it */
-    READY_MAX = 64,       /* descriptors a turn */
+    SOCKETS_MAX = 65536, /* relay socket numbers; the core's own limit is lower */
+    CLIENT_CALLS = PV_TURNS_BATCH / PV_UDP_BATCH, /* receive calls for one socket of clients */
+    PEER_READS = 8,   /* datagrams, or merged ones, of one relay socket */
+    PEER_MAX = 65536, /* bytes of one */
+    /* Bytes of a client's datagram that lie together. Not a power of two, or the beginnings of all
+     * buffers would share a few lines of the processor's caches. */
+    CLIENT_MAX = PV_TURNS_DATAGRAM_MAX + 128,
+    CHUNK = 64,           /* datagrams handed to the core at once */
+    READY_MAX = 256,      /* descriptors a turn */
     WAKE_TAG = INT32_MAX, /* the eventfd; others are numbers of sockets */
 };
 /* A clock that stood still in suspend must not delay what is due for long. */
@@ -56,9 +60,9 @@ int pv_relay_new(struct pv_relay **ret_relay, struct pv_relaycore *core, struct 
     r->turns = pv_relaycore_turns(core);
     r->udp = udp;
     r->wake = r->news = -1;
-    int e = pv_udp_receiver_new(&r->clients, CLIENT_READS, READ_MAX);
+    int e = pv_udp_receiver_new_deep(&r->clients, CLIENT_CALLS, CLIENT_MAX);
     if (e == PV_OK)
-        e = pv_udp_receiver_new(&r->peers, PEER_READS, READ_MAX);
+        e = pv_udp_receiver_new(&r->peers, PEER_READS, PEER_MAX);
     if (e == PV_OK)
         e = pv_poller_new(&r->poller);
     if (e == PV_OK)
@@ -247,12 +251,20 @@ struct batch {
     struct pv_relay *relay;
     uint32_t sock;
     pv_ns now;
-    struct pv_turns_in in[PV_TURNS_BATCH];
+    struct pv_turns_in in[CHUNK];
     size_t n;
-    struct pv_stuns_reply replies[PV_TURNS_BATCH];
-    struct pv_udp_out out[PV_TURNS_BATCH];
+    struct pv_stuns_reply replies[CHUNK];
+    struct pv_udp_out out[CHUNK];
     size_t n_out;
 };
+
+static void begin_batch(struct batch *b, struct pv_relay *r, uint32_t sock, pv_ns now)
+{
+    b->relay = r;
+    b->sock = sock;
+    b->now = now;
+    b->n = b->n_out = 0;
+}
 
 static void pass_on(struct batch *b)
 {
@@ -307,11 +319,12 @@ static void take_datagram(struct batch *b, const struct pv_turns_in *in)
         pass_on(b);
 }
 
-/* A read is one datagram, or many of one sender and size. */
-static void take_read(struct batch *b, const struct pv_udp_in *in)
+/* A read is one datagram, or many of one sender and size. Returns how many. */
+static size_t take_read(struct batch *b, const struct pv_udp_in *in)
 {
     size_t step = in->segment == 0 ? in->len : in->segment;
     size_t at = 0;
+    size_t n = 0;
     do {
         struct pv_turns_in one = {.src = in->src,
                                   .local = in->local,
@@ -320,28 +333,60 @@ static void take_read(struct batch *b, const struct pv_udp_in *in)
                                   .len = in->len - at < step ? in->len - at : step};
         take_datagram(b, &one);
         at += step;
+        n++;
     } while (at < in->len);
+    return n;
 }
 
-static void serve(struct pv_relay *r, uint32_t sock, int fd, struct pv_udp_receiver *rx, pv_ns now)
+/* What one call has received. Returns how many datagrams that is. */
+static size_t take_reads(struct batch *b, const struct pv_udp_in *in, size_t n)
 {
+    size_t datagrams = 0;
+    hear(b->relay, b->now);
+    for (size_t i = 0; i < n; i++) {
+        if (!in[i].cut)
+            datagrams += take_read(b, &in[i]);
+    }
+    pass_on(b);
+    if (b->n_out > 0)
+        send_replies(b);
+    return datagrams;
+}
+
+/*
+ * What waits in a socket of clients, up to a batch of the core's: the deeper the queue, the more
+ * datagrams of one way are found in it and leave as a run. Nothing is waited for.
+ */
+static void serve_clients(struct pv_relay *r, uint32_t sock, pv_ns now)
+{
+    int fd = pv_stunudp_fd(r->udp, sock);
+    struct batch b;
+    size_t n = PV_UDP_BATCH;
+    size_t datagrams = 0;
+    begin_batch(&b, r, sock, now);
+    send_all(r); /* it may lie in what is read into now */
+    for (size_t i = 0; i < CLIENT_CALLS && n == PV_UDP_BATCH && datagrams < PV_TURNS_BATCH; i++) {
+        struct pv_udp_in *in = NULL;
+        bool is_long = false;
+        if (pv_udp_recv_row(r->clients, fd, i, &in, &n, &is_long) < 0)
+            return;
+        datagrams += take_reads(&b, in, n);
+        if (is_long)
+            settle(r, now); /* the next call writes there */
+    }
+}
+
+/* What came to a relay socket is copied, so its output may wait for that of others. */
+static void serve_peers(struct pv_relay *r, uint32_t sock, pv_ns now)
+{
+    const struct sock *s = sock_of(r, sock);
     struct pv_udp_in *in = NULL;
     struct batch b;
     size_t n = 0;
-    if (pv_udp_recv(rx, fd, &in, &n) < 0)
+    if (s == NULL || pv_udp_recv(r->peers, s->fd, &in, &n) < 0) /* NULL: closed meanwhile */
         return;
-    hear(r, now);
-    b.relay = r;
-    b.sock = sock;
-    b.now = now;
-    b.n = b.n_out = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!in[i].cut)
-            take_read(&b, &in[i]);
-    }
-    pass_on(&b);
-    if (b.n_out > 0)
-        send_replies(&b);
+    begin_batch(&b, r, sock, now);
+    (void)take_reads(&b, in, n);
 }
 
 /* --- the thread ---------------------------------------------------------------------------- */
@@ -352,12 +397,9 @@ static void on_ready(struct pv_relay *r, uint32_t tag, pv_ns now)
         pv_event_clear(r->wake);
         hear(r, now);
     } else if (tag < PV_TURNS_RELAY0) {
-        send_all(r); /* it may lie in what is read into now */
-        serve(r, tag, pv_stunudp_fd(r->udp, tag), r->clients, now);
+        serve_clients(r, tag, now);
     } else {
-        const struct sock *s = sock_of(r, tag); /* it may have been closed meanwhile */
-        if (s != NULL)
-            serve(r, tag, s->fd, r->peers, now);
+        serve_peers(r, tag, now);
     }
 }
 

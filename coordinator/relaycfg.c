@@ -3,12 +3,14 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "crypto/ct.h"
 #include "sys/file.h"
 #include "sys/netlink.h"
 
 enum {
+    RELAYS_MAX = 4096,  /* relay sockets, and no more than half of all descriptors */
     PASSWORD_MAX = 256, /* characters */
     ADDRS_MAX = 128,    /* of this machine */
 };
@@ -106,6 +108,15 @@ static void take_addresses(struct pv_relaycfg *c, const struct pv_coordset *set)
     }
 }
 
+/* Connections need descriptors too. */
+static uint32_t most_relays(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_max / 2 > RELAYS_MAX)
+        return RELAYS_MAX;
+    return (uint32_t)(files.rlim_max / 2) + 1;
+}
+
 int pv_relaycfg_new(struct pv_relaycfg **ret_cfg, const struct pv_coordset *set,
                     char ret_error[static PV_COORDKEYS_ERROR_MAX])
 {
@@ -126,7 +137,7 @@ int pv_relaycfg_new(struct pv_relaycfg **ret_cfg, const struct pv_coordset *set,
         .allow = c->allow,
         .n_allow = r->n_allow,
         .own = c->own,
-        .limits = {.per_user = r->per_user, .bandwidth = r->bandwidth},
+        .limits = {.relays = most_relays(), .per_user = r->per_user, .bandwidth = r->bandwidth},
     };
     for (size_t i = 0; i < r->n_users; i++) {
         c->names[i] = r->users[i];

@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/relayout.h"
 
+#include <string.h>
+
 enum {
-    LOOK_BACK = 8, /* messages that a datagram may still join: as many flows may be interleaved */
+    RUN_DATAGRAMS = 64, /* UDP_MAX_SEGMENTS of older kernels */
+    SLOTS_MIN = 16,
 };
-
-/* A message in the making. */
-struct run {
-    const struct pv_turns_out *first;
-    size_t n, bytes;
-    bool closed; /* its last datagram is shorter, or it may not be in a run */
-};
-
-struct plan {
-    struct run runs[PV_TURNS_BATCH];
-    size_t n;
-    size_t run_of[PV_TURNS_BATCH]; /* of each output; n of outputs for streams */
-};
+#define NONE UINT16_MAX
 
 static bool same_way(const struct pv_turns_out *a, const struct pv_turns_out *b)
 {
@@ -24,68 +15,81 @@ static bool same_way(const struct pv_turns_out *a, const struct pv_turns_out *b)
            a->local.family == b->local.family && pv_addr_equal_ip(&a->local, &b->local);
 }
 
-/* The message that this datagram joins, or p->n: a new one. */
-static size_t find_run(const struct plan *p, const struct pv_turns_out *out)
+/* Where to look first. Whoever chose addresses to collide would slow down a batch, which is
+ * bounded, and mostly of its own datagrams. */
+static size_t hash_of(const struct pv_turns_out *out)
 {
-    for (size_t back = 1; back <= LOOK_BACK && back <= p->n; back++) {
-        const struct run *r = &p->runs[p->n - back];
-        if (!same_way(r->first, out))
-            continue;
-        /* The newest of its way: any other would overtake it. */
-        bool fits = !r->closed && out->data.len > 0 && out->data.len <= r->first->data.len &&
-                    r->bytes + out->data.len <= PV_RELAYOUT_RUN_MAX;
-        return fits ? p->n - back : p->n;
-    }
-    return p->n;
+    uint32_t ip, ip6;
+    memcpy(&ip, out->dst.ip, 4);
+    memcpy(&ip6, out->dst.ip + 12, 4);
+    uint32_t h = (ip ^ ip6 * 31 ^ out->dst.port ^ out->sock << 11) * 0x9e3779b1u;
+    return h >> 16;
 }
 
-static void plan_runs(struct plan *p, const struct pv_turns_out *out, size_t n)
+/* The slot of the newest message that goes the same way, or a free one. */
+static uint16_t *find_slot(struct pv_relayout *ro, const struct pv_turns_out *out, size_t mask)
 {
-    p->n = 0;
+    size_t i = hash_of(out) & mask;
+    while (ro->slots[i] != NONE && !same_way(ro->runs[ro->slots[i]].first, out))
+        i = (i + 1) & mask;
+    return &ro->slots[i];
+}
+
+static bool may_join(const struct pv_relayout_run *r, size_t len)
+{
+    return !r->closed && r->n < RUN_DATAGRAMS && len > 0 && len <= r->first->data.len &&
+           r->bytes + len <= PV_RELAYOUT_RUN_MAX;
+}
+
+static void plan_runs(struct pv_relayout *ro, const struct pv_turns_out *out, size_t n)
+{
+    size_t slots = SLOTS_MIN;
+    while (slots < 2 * n)
+        slots *= 2;
+    memset(ro->slots, 0xff, slots * sizeof(ro->slots[0]));
+    ro->n = 0;
     for (size_t i = 0; i < n; i++) {
-        p->run_of[i] = PV_TURNS_BATCH;
+        ro->run_of[i] = NONE;
         if (out[i].stream != 0)
             continue;
-        size_t k = find_run(p, &out[i]);
-        struct run *r = &p->runs[k];
-        p->run_of[i] = k;
-        if (k == p->n) {
-            p->n++;
-            *r = (struct run){.first = &out[i],
-                              .closed = out[i].data.len == 0 ||
-                                        out[i].data.len > PV_RELAYOUT_SEGMENT_MAX};
+        uint16_t *slot = find_slot(ro, &out[i], slots - 1);
+        size_t len = out[i].data.len;
+        /* Only the newest of its way may be joined: it would overtake that. */
+        if (*slot == NONE || !may_join(&ro->runs[*slot], len)) {
+            *slot = (uint16_t)ro->n;
+            ro->runs[ro->n++] = (struct pv_relayout_run){
+                .first = &out[i], .closed = len == 0 || len > PV_RELAYOUT_SEGMENT_MAX};
         }
-        r->closed = r->closed || out[i].data.len < r->first->data.len;
-        r->bytes += out[i].data.len;
+        struct pv_relayout_run *r = &ro->runs[*slot];
+        ro->run_of[i] = *slot;
+        r->closed = r->closed || len < r->first->data.len;
+        r->bytes += (uint32_t)len;
         r->n++;
     }
 }
 
 void pv_relayout_make(struct pv_relayout *ro, const struct pv_turns_out *out, size_t n)
 {
-    struct plan p;
-    struct pv_view *next[PV_TURNS_BATCH]; /* where the next part of each run goes */
     size_t used = 0;
     if (n > PV_TURNS_BATCH)
         n = PV_TURNS_BATCH;
-    plan_runs(&p, out, n);
-    for (size_t k = 0; k < p.n; k++) {
-        const struct run *r = &p.runs[k];
+    plan_runs(ro, out, n);
+    for (size_t k = 0; k < ro->n; k++) {
+        const struct pv_relayout_run *r = &ro->runs[k];
         ro->socks[k] = r->first->sock;
         ro->df[k] = r->first->df;
         ro->msgs[k] = (struct pv_udp_out){
             .dst = r->first->dst, .local = r->first->local, .data = r->first->data};
-        next[k] = &ro->parts[used];
+        ro->next[k] = &ro->parts[used];
         if (r->n > 1) {
             ro->msgs[k].segment = (uint16_t)r->first->data.len;
-            ro->msgs[k].parts = next[k];
+            ro->msgs[k].parts = ro->next[k];
             ro->msgs[k].n_parts = r->n;
         }
         used += r->n;
     }
     for (size_t i = 0; i < n; i++) {
-        if (p.run_of[i] < p.n)
-            *next[p.run_of[i]]++ = out[i].data;
+        if (ro->run_of[i] != NONE)
+            *ro->next[ro->run_of[i]]++ = out[i].data;
     }
-    ro->n = p.n;
 }

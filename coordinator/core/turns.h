@@ -32,7 +32,7 @@
 #include "coordinator/core/turnauth.h"
 
 enum {
-    PV_TURNS_BATCH = 64,            /* datagrams a call */
+    PV_TURNS_BATCH = 4096,          /* datagrams a call: a deep queue makes long runs */
     PV_TURNS_DATAGRAM_MAX = 2048,   /* bytes; longer ones are dropped */
     PV_TURNS_UNAUTH_MAX = 160,      /* bytes; no answer to an unauthenticated request is longer */
     PV_TURNS_USERS_MAX = 64,        /* static users */

@@ -252,40 +252,62 @@ int pv_udp_local(int fd, struct pv_addr *ret_addr)
 
 /* --- receiving ----------------------------------------------------------------------------- */
 
+enum {
+    MERGED_MAX = 65536, /* bytes */
+};
+
 struct pv_udp_receiver {
-    size_t n, cap;
-    uint8_t *buffers; /* n * cap */
+    size_t n, cap, rows;
+    uint8_t *buffers; /* rows * n * cap */
+    uint8_t *shared;  /* deep: n * (cap + MERGED_MAX), else NULL */
     struct pv_udp_hints hints;
     struct pv_udp_in in[PV_UDP_BATCH];
     struct mmsghdr msgs[PV_UDP_BATCH];
-    struct iovec iov[PV_UDP_BATCH];
+    struct iovec iov[2 * PV_UDP_BATCH];
     struct sockaddr_storage names[PV_UDP_BATCH];
     struct control controls[PV_UDP_BATCH];
 };
+
+static int new_receiver(struct pv_udp_receiver **ret_rx, size_t n, size_t cap, size_t rows,
+                        bool deep)
+{
+    struct pv_udp_receiver *rx = calloc(1, sizeof(*rx));
+    uint8_t *buffers = malloc(rows * n * cap);
+    uint8_t *shared = deep ? malloc(n * (cap + MERGED_MAX)) : NULL;
+    if (rx == NULL || buffers == NULL || (deep && shared == NULL)) {
+        free(rx);
+        free(buffers);
+        free(shared);
+        return PV_ERR_NOMEM;
+    }
+    rx->n = n;
+    rx->cap = cap;
+    rx->rows = rows;
+    rx->buffers = buffers;
+    rx->shared = shared;
+    *ret_rx = rx;
+    return PV_OK;
+}
 
 int pv_udp_receiver_new(struct pv_udp_receiver **ret_rx, size_t n, size_t cap)
 {
     if (n == 0 || n > PV_UDP_BATCH)
         return PV_ERR_LIMIT;
-    struct pv_udp_receiver *rx = calloc(1, sizeof(*rx));
-    uint8_t *buffers = malloc(n * cap);
-    if (rx == NULL || buffers == NULL) {
-        free(rx);
-        free(buffers);
-        return PV_ERR_NOMEM;
-    }
-    rx->n = n;
-    rx->cap = cap;
-    rx->buffers = buffers;
-    *ret_rx = rx;
-    return PV_OK;
+    return new_receiver(ret_rx, n, cap, 1, false);
+}
+
+int pv_udp_receiver_new_deep(struct pv_udp_receiver **ret_rx, size_t rows, size_t cap)
+{
+    return new_receiver(ret_rx, PV_UDP_BATCH, cap, rows, true);
 }
 
 struct pv_udp_receiver *pv_udp_receiver_free(struct pv_udp_receiver *rx)
 {
     if (rx != NULL) {
-        explicit_bzero(rx->buffers, rx->n * rx->cap); /* decrypted packets lie in them */
+        if (rx->shared == NULL)
+            explicit_bzero(rx->buffers, rx->n * rx->cap); /* decrypted packets lie in them */
         free(rx->buffers);
+        free(rx->shared);
         free(rx);
     }
     return NULL;
@@ -322,16 +344,28 @@ static void read_controls(struct msghdr *msg, struct pv_udp_in *in)
     }
 }
 
-/* The kernel overwrites lengths and controls, so they are set before each call. */
-static void prepare(struct pv_udp_receiver *rx)
+/* Room for a long datagram: the part beyond cap is received into it, then that before it is put
+ * in front. */
+static uint8_t *shared_of(struct pv_udp_receiver *rx, size_t i)
 {
+    return rx->shared + i * (rx->cap + MERGED_MAX);
+}
+
+/* The kernel overwrites lengths and controls, so they are set before each call. */
+static void prepare(struct pv_udp_receiver *rx, size_t row)
+{
+    size_t parts = rx->shared != NULL ? 2 : 1;
+    uint8_t *buffers = rx->buffers + row * rx->n * rx->cap;
     for (size_t i = 0; i < rx->n; i++) {
-        rx->iov[i] = (struct iovec){.iov_base = rx->buffers + i * rx->cap, .iov_len = rx->cap};
+        struct iovec *iov = &rx->iov[i * parts];
+        iov[0] = (struct iovec){.iov_base = buffers + i * rx->cap, .iov_len = rx->cap};
+        if (parts == 2)
+            iov[1] = (struct iovec){.iov_base = shared_of(rx, i) + rx->cap, .iov_len = MERGED_MAX};
         rx->msgs[i].msg_hdr = (struct msghdr){
             .msg_name = &rx->names[i],
             .msg_namelen = sizeof(rx->names[i]),
-            .msg_iov = &rx->iov[i],
-            .msg_iovlen = 1,
+            .msg_iov = iov,
+            .msg_iovlen = parts,
             .msg_control = rx->controls[i].bytes,
             .msg_controllen = CONTROL_SIZE,
         };
@@ -357,7 +391,15 @@ struct pv_udp_hints *pv_udp_receiver_hints(struct pv_udp_receiver *rx)
 
 int pv_udp_recv(struct pv_udp_receiver *rx, int fd, struct pv_udp_in **ret_in, size_t *ret_n)
 {
-    prepare(rx);
+    bool is_long;
+    return pv_udp_recv_row(rx, fd, 0, ret_in, ret_n, &is_long);
+}
+
+int pv_udp_recv_row(struct pv_udp_receiver *rx, int fd, size_t row, struct pv_udp_in **ret_in,
+                    size_t *ret_n, bool *ret_long)
+{
+    size_t parts = rx->shared != NULL ? 2 : 1;
+    prepare(rx, row);
     int n = recvmmsg(fd, rx->msgs, (unsigned)rx->n, MSG_DONTWAIT, NULL);
     if (n < 0) {
         int err = errno;
@@ -370,11 +412,17 @@ int pv_udp_recv(struct pv_udp_receiver *rx, int fd, struct pv_udp_in **ret_in, s
         if (n < 0)
             return PV_ERR_AGAIN;
     }
+    *ret_long = false;
     for (size_t i = 0; i < (size_t)n; i++) {
         struct msghdr *msg = &rx->msgs[i].msg_hdr;
+        uint8_t *ptr = rx->iov[i * parts].iov_base;
+        if (parts == 2 && rx->msgs[i].msg_len > rx->cap) {
+            ptr = memcpy(shared_of(rx, i), ptr, rx->cap);
+            *ret_long = true;
+        }
         rx->in[i] = (struct pv_udp_in){
             .src = pv_sockaddr_to(&rx->names[i]),
-            .ptr = rx->iov[i].iov_base,
+            .ptr = ptr,
             .len = rx->msgs[i].msg_len,
             .cut = (msg->msg_flags & MSG_TRUNC) != 0,
         };
@@ -447,7 +495,7 @@ static void add_segment(struct msghdr *msg, struct control *control, const struc
 
 struct outgoing {
     struct mmsghdr msgs[PV_UDP_BATCH];
-    struct iovec iov[2 * PV_UDP_BATCH];
+    struct iovec iov[4 * PV_UDP_BATCH];
     size_t n_iov;
     struct sockaddr_storage names[PV_UDP_BATCH];
     struct control controls[PV_UDP_BATCH];

@@ -86,6 +86,13 @@ struct pv_udp_receiver; /* opaque: buffers for one recvmmsg */
 
 /* n (1..PV_UDP_BATCH) buffers of cap bytes. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_udp_receiver_new(struct pv_udp_receiver **ret_rx, size_t n, size_t cap);
+/*
+ * PV_UDP_BATCH buffers of cap bytes for each of `rows` calls, so that what one call brought is
+ * still there after the next. What is longer than cap lies in buffers of 64 KB that all rows share:
+ * *ptr of such a datagram is good until the next call only. Not wiped. PV_ERR_NOMEM.
+ */
+PV_MUST_CHECK int pv_udp_receiver_new_deep(struct pv_udp_receiver **ret_rx, size_t rows,
+                                           size_t cap);
 struct pv_udp_receiver *pv_udp_receiver_free(struct pv_udp_receiver *rx);
 /* What waits in the socket, at most n. Drains the error queue when the kernel reports an ICMP
  * error instead. PV_ERR_AGAIN: nothing waits. -errno: the socket is unusable. */
@@ -93,6 +100,10 @@ PV_MUST_CHECK int pv_udp_recv(struct pv_udp_receiver *rx, int fd, struct pv_udp_
                               size_t *ret_n);
 /* What the errors it drained said. */
 struct pv_udp_hints *pv_udp_receiver_hints(struct pv_udp_receiver *rx);
+
+/* The same into a row (from 0) of a deep receiver; *ret_long: something lies in the shared ones. */
+PV_MUST_CHECK int pv_udp_recv_row(struct pv_udp_receiver *rx, int fd, size_t row,
+                                  struct pv_udp_in **ret_in, size_t *ret_n, bool *ret_long);
 
 struct pv_udp_out {
     struct pv_addr dst;

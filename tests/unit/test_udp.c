@@ -302,6 +302,65 @@ static void a_run_whose_datagrams_lie_apart_is_sent_as_one(void **state)
     assert_int_equal(counts.sent, 61);
 }
 
+static void a_deep_receiver_keeps_its_rows_and_takes_what_is_longer_than_its_buffers(void **state)
+{
+    enum {
+        ROWS = 3,
+        CAP = 200,
+        N = 2 * PV_UDP_BATCH + 10
+    };
+    static const struct pv_udp_opts merged = {.gro = true};
+    static uint8_t body[N][CAP], run[20 * 300];
+    struct pv_udp_in kept[ROWS][PV_UDP_BATCH];
+    struct pv_udp_receiver *rx = NULL;
+    struct pv_udp_counts counts = {0};
+    struct pv_addr to, from;
+    struct pv_udp_in *in = NULL;
+    size_t n = 0, total = 0;
+    bool is_long = true;
+    (void)state;
+    int rx_fd = open_on(loopback(0, 0), &merged, &to);
+    int tx_fd = open_on(loopback(0, 0), &plain, &from);
+    assert_int_equal(pv_udp_receiver_new_deep(&rx, ROWS, CAP), PV_OK);
+    for (size_t i = 0; i < N; i++) {
+        /* Lengths differ, so that nothing is merged. */
+        struct pv_udp_out out = {.dst = to, .data = {body[i], 1 + i % CAP}};
+        memset(body[i], (int)i, CAP);
+        pv_udp_send(tx_fd, &out, 1, &counts);
+    }
+    for (size_t row = 0; row < ROWS; row++) {
+        wait_readable(rx_fd);
+        assert_int_equal(pv_udp_recv_row(rx, rx_fd, row, &in, &n, &is_long), PV_OK);
+        assert_false(is_long);
+        assert_int_equal(n, row < 2 ? PV_UDP_BATCH : 10);
+        memcpy(kept[row], in, n * sizeof(in[0]));
+    }
+    for (size_t i = 0; i < N; i++) {
+        const struct pv_udp_in *got = &kept[i / PV_UDP_BATCH][i % PV_UDP_BATCH];
+        assert_int_equal(got->len, 1 + i % CAP);
+        assert_memory_equal(got->ptr, body[i], got->len);
+        assert_false(got->cut);
+    }
+    for (size_t i = 0; i < sizeof(run); i++)
+        run[i] = (uint8_t)(i ^ i >> 8);
+    struct pv_udp_out out = {.dst = to, .data = {run, sizeof(run)}, .segment = 300};
+    pv_udp_send(tx_fd, &out, 1, &counts);
+    while (total < sizeof(run)) {
+        wait_readable(rx_fd);
+        assert_int_equal(pv_udp_recv_row(rx, rx_fd, 1, &in, &n, &is_long), PV_OK);
+        assert_true(is_long);
+        for (size_t i = 0; i < n; i++) {
+            assert_memory_equal(in[i].ptr, run + total, in[i].len);
+            assert_false(in[i].cut);
+            total += in[i].len;
+        }
+    }
+    assert_int_equal(total, sizeof(run));
+    pv_udp_receiver_free(rx);
+    close(rx_fd);
+    close(tx_fd);
+}
+
 static void a_run_the_kernel_refuses_is_sent_one_by_one_from_then_on(void **state)
 {
     static uint8_t body[1300];
@@ -523,6 +582,7 @@ int main(void)
         cmocka_unit_test(a_datagram_that_fails_does_not_stop_the_others),
         cmocka_unit_test(a_run_is_sent_as_one_and_comes_merged_where_asked_for),
         cmocka_unit_test(a_run_whose_datagrams_lie_apart_is_sent_as_one),
+        cmocka_unit_test(a_deep_receiver_keeps_its_rows_and_takes_what_is_longer_than_its_buffers),
         cmocka_unit_test(a_run_the_kernel_refuses_is_sent_one_by_one_from_then_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

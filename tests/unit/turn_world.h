@@ -5,6 +5,7 @@
 #ifndef TURN_WORLD_H
 #define TURN_WORLD_H
 
+#include <malloc.h>
 #include <stdio.h>
 
 #include "base/bytes.h"
@@ -96,6 +97,20 @@ static inline bool tw_in(struct tw *w, const struct tw_client *c, const void *da
     if (w->out.data.len >= 20 && w->out.data.ptr[0] < 4 && w->out.sock < PV_TURNS_RELAY0)
         assert_int_equal(pv_stun_decode(w->out.data, &w->msg), PV_OK);
     return true;
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+size_t __sanitizer_get_current_allocated_bytes(void); /* gcc has no header for it */
+#endif
+
+/* Bytes on the heap. */
+static inline size_t heap_bytes(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return __sanitizer_get_current_allocated_bytes();
+#else
+    return mallinfo2().uordblks;
+#endif
 }
 
 /* --- requests ------------------------------------------------------------------------------ */
