@@ -661,6 +661,33 @@ static void stun_for_a_peer_without_an_agent_is_dropped(void **state)
     free_world(w);
 }
 
+static void all_indices_of_a_peer_are_one_workers(void **state)
+{
+    enum {
+        WORKERS = 3,
+        EACH = 4
+    };
+    struct world *w = make_world();
+    struct node *n = &w->n[0];
+    unsigned of_worker[WORKERS] = {0};
+    (void)state;
+    n->env.workers = WORKERS;
+    for (uint8_t i = 1; i < WORKERS * EACH; i++) {
+        uint8_t pk[32] = {9, i};
+        add_peer(w, 0, pk, n->dh_pk);
+    }
+    for (size_t i = 0; i < n->n_peers; i++) {
+        uint8_t worker = (uint8_t)pv_peer_fresh_index(n->peers[i]);
+        assert_true(worker < WORKERS);
+        of_worker[worker]++;
+        for (unsigned k = 0; k < 20; k++)
+            assert_int_equal((uint8_t)pv_peer_fresh_index(n->peers[i]), worker);
+    }
+    for (unsigned i = 0; i < WORKERS; i++)
+        assert_int_equal(of_worker[i], EACH);
+    free_world(w);
+}
+
 int main(void)
 {
     if (pv_crypto_init() < 0)
@@ -686,6 +713,7 @@ int main(void)
         cmocka_unit_test(two_wishes_at_once_make_one_session),
         cmocka_unit_test(an_initiation_out_of_the_blue_is_answered_to_its_source),
         cmocka_unit_test(stun_for_a_peer_without_an_agent_is_dropped),
+        cmocka_unit_test(all_indices_of_a_peer_are_one_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
