@@ -190,20 +190,27 @@ static void do_punts(struct pv_lane *lane, const struct pv_fp_punt *punts, size_
         pv_event_raise(lane->dp->event_fd);
 }
 
-/* The ring of each other worker has this lane alone as its writer: only worker 0 gets what is not
- * its own (pv_udp_open_group), and from another it could overtake what went before. */
+static void hand_over(struct pv_lane *lane, const struct pv_fp_handed *handed)
+{
+    struct pv_lane *to = pv_lane_rx(lane->dp, handed->to);
+    const struct pv_lane_handed head = {.from = *handed->from, .ecn = handed->ecn};
+    bool was_empty = false;
+    if (pv_ring_push(to->handed, pv_view(&head, sizeof(head)), handed->data, &was_empty) < 0)
+        pv_fp_handed_lost(lane->worker, handed);
+    to->handed_wake = to->handed_wake || was_empty;
+}
+
+/* The rings of the other workers are worker 0's to write: it alone gets what is not its own
+ * (pv_udp_open_group), and from another it could overtake what went before. */
 static void do_handed(struct pv_lane *lane, const struct pv_fp_handed *handed, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        struct pv_lane *to = pv_lane_rx(lane->dp, handed[i].to);
-        const struct pv_lane_handed head = {.from = *handed[i].from, .ecn = handed[i].ecn};
-        bool was_empty = false;
-        if (lane->number != 0 ||
-            pv_ring_push(to->handed, pv_view(&head, sizeof(head)), handed[i].data, &was_empty) < 0)
+        if (lane->number == 0)
+            hand_over(lane, &handed[i]);
+        else
             pv_fp_handed_lost(lane->worker, &handed[i]);
-        to->handed_wake = to->handed_wake || was_empty;
     }
-    for (unsigned i = 1; n > 0 && i < lane->dp->cfg.udp.n; i++) {
+    for (unsigned i = 1; lane->number == 0 && n > 0 && i < lane->dp->cfg.udp.n; i++) {
         struct pv_lane *to = pv_lane_rx(lane->dp, i);
         if (to->handed_wake)
             pv_event_raise(to->wake_fd);
