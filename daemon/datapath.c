@@ -233,6 +233,9 @@ static void add_missing(const struct pv_datapath *dp, struct pv_datapath_counts 
     if (dp->tun.n > 0 && !o->uso)
         sum->off[sum->n_off++] =
             (struct pv_offload_off){"tun_uso", o->tso ? "needs Linux 6.2" : tun};
+    const char *aead = pv_fp_worker_aead_why(dp->lanes[0].worker);
+    if (aead != NULL)
+        sum->off[sum->n_off++] = (struct pv_offload_off){"ipsec_mb", aead};
     if (!dp->has_gro)
         sum->off[sum->n_off++] = (struct pv_offload_off){"udp_gro", "needs Linux 5.0"};
 }

@@ -96,6 +96,11 @@ void pv_fp_worker_share(struct pv_fp_worker *w, unsigned number, unsigned of)
     pv_fp_queue_share(w->queue, of);
 }
 
+const char *pv_fp_worker_aead_why(const struct pv_fp_worker *w)
+{
+    return pv_aead_engine_why_slow(w->aead);
+}
+
 const char *pv_fp_worker_aead(const struct pv_fp_worker *w)
 {
     return pv_aead_engine_name(w->aead);

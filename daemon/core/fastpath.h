@@ -273,6 +273,8 @@ void pv_fp_worker_join(struct pv_fp_worker *w, bool tcp, bool udp);
 
 /* The library that seals and opens: "ipsec-mb", "openssl". */
 const char *pv_fp_worker_aead(const struct pv_fp_worker *w);
+/* Why it is not the fastest; NULL: it is. */
+const char *pv_fp_worker_aead_why(const struct pv_fp_worker *w);
 
 /* A send of the last results could not be handed on (a full stream): counted as dropped. */
 void pv_fp_send_lost(struct pv_fp_worker *w, const struct pv_fp_send *send);

@@ -185,6 +185,19 @@ const char *pv_aead_engine_name(const struct pv_aead_engine *engine)
     return engine->provider->name;
 }
 
+const char *pv_aead_engine_why_slow(const struct pv_aead_engine *engine)
+{
+#ifdef PV_HAVE_IPSEC_MB
+    if (engine->provider == &pv_aead_ipsec_mb)
+        return NULL;
+    return __builtin_cpu_supports("avx2") ? "its test at the start failed"
+                                          : "this processor has no AVX2";
+#else
+    (void)engine;
+    return "this program was built without it";
+#endif
+}
+
 void pv_aead_seal_batch(struct pv_aead_engine *engine, struct pv_aead_op *ops, size_t n)
 {
     engine->provider->seal(engine->state, ops, n);

@@ -79,6 +79,8 @@ struct pv_aead_engine; /* opaque */
 PV_MUST_CHECK int pv_aead_engine_new(struct pv_aead_engine **ret_engine);
 struct pv_aead_engine *pv_aead_engine_free(struct pv_aead_engine *engine); /* wipes; returns NULL */
 const char *pv_aead_engine_name(const struct pv_aead_engine *engine); /* "ipsec-mb", "openssl" */
+/* Why it is not the fastest, IPsec-MB; NULL: it is. */
+const char *pv_aead_engine_why_slow(const struct pv_aead_engine *engine);
 
 /* n <= PV_AEAD_BATCH_MAX. Fills status of each. data of a failed open holds zeros, never plaintext
  * (and the old tag behind it). */

@@ -43,11 +43,11 @@ struct pv_offload {
 
 /* Something of all this that is not used, and why, in words that last: for status. */
 struct pv_offload_off {
-    const char *what; /* tun_tso, tun_uso, tcp_join, udp_join, udp_segment, udp_gro */
+    const char *what; /* tun_tso, tun_uso, tcp_join, udp_join, udp_segment, udp_gro, ipsec_mb */
     const char *why;
 };
 enum {
-    PV_OFFLOAD_OFFS = 6,
+    PV_OFFLOAD_OFFS = 7,
 };
 
 /* The header in front of every packet of a TUN with IFF_VNET_HDR, in the machine's byte order

@@ -409,6 +409,19 @@ static void a_batch_open_shorter_than_a_tag_is_refused(void **state)
     pv_aead_engine_free(engine);
 }
 
+static void who_is_slow_says_why(void **state)
+{
+    (void)state;
+    for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
+        struct pv_aead_engine *e = NULL;
+        if (pv_aead_engine_of(&e, pv_aead_providers[i]) != PV_OK)
+            continue;
+        bool fast = strcmp(pv_aead_engine_name(e), "ipsec-mb") == 0;
+        assert_int_equal(pv_aead_engine_why_slow(e) == NULL, fast);
+        pv_aead_engine_free(e);
+    }
+}
+
 int main(void)
 {
     if (pv_crypto_init() < 0)
@@ -424,6 +437,7 @@ int main(void)
         cmocka_unit_test(gcm_open_refuses_every_truncation_and_every_changed_bit),
         cmocka_unit_test(a_library_that_errs_is_not_used),
         cmocka_unit_test(a_batch_open_shorter_than_a_tag_is_refused),
+        cmocka_unit_test(who_is_slow_says_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
