@@ -462,6 +462,26 @@ static void no_answer(struct pv_relayway *r, pv_ns now)
     }
 }
 
+static const char *meaning(unsigned error)
+{
+    switch (error) {
+    case PV_TURN_E_FORBIDDEN:
+        return "it may not be used from here";
+    case PV_TURN_E_FAMILY_NOT_SUPPORTED:
+        return "it has no address of a family that is of use here";
+    case PV_TURN_E_WRONG_CREDENTIALS:
+        return "another user holds this one's place";
+    case PV_TURN_E_TRANSPORT_NOT_SUPPORTED:
+        return "it does not relay UDP";
+    case PV_TURN_E_QUOTA_REACHED:
+        return "the user has as many allocations as it may";
+    case PV_TURN_E_NO_CAPACITY:
+        return "it has no room";
+    default:
+        return "it says no more";
+    }
+}
+
 static void explain(struct pv_relayway *r, const struct pv_turnc_event *ev)
 {
     if (ev->status == PV_ERR_TIMEOUT)
@@ -471,8 +491,11 @@ static void explain(struct pv_relayway *r, const struct pv_turnc_event *ev)
                                : "TCP");
     else if (ev->status == PV_ERR_AUTH)
         snprintf(r->error, sizeof(r->error), "it refuses user and password (error %u)", ev->error);
+    else if (ev->status == PV_ERR_MALFORMED)
+        set_error(r, "its answer has no relayed address");
     else if (ev->status != PV_ERR_CLOSED)
-        snprintf(r->error, sizeof(r->error), "it refuses an allocation (error %u)", ev->error);
+        snprintf(r->error, sizeof(r->error), "it refuses an allocation: %s (error %u)",
+                 meaning(ev->error), ev->error);
 }
 
 /* The server knows the new socket, or will before data from there comes to it. */

@@ -27,6 +27,30 @@ int pv_turn_key(const char *user, const char *realm, const char *password,
     return r;
 }
 
+/* --- answers to an Allocate ---------------------------------------------------------------- */
+
+int pv_turn_find_relayed(const struct pv_stun_msg *msg, struct pv_addr *ret_addr)
+{
+    size_t n = pv_stun_covered(msg);
+    for (size_t i = 0; i < n; i++) {
+        struct pv_addr a;
+        if (msg->attrs[i].type != PV_TURN_ATTR_XOR_RELAYED_ADDRESS ||
+            pv_stun_attr_xor_addr(msg, i, &a) != PV_OK || a.port == 0 || pv_addr_is_unspecified(&a))
+            continue;
+        *ret_addr = a;
+        return PV_OK;
+    }
+    return PV_ERR_NOT_FOUND;
+}
+
+pv_ns pv_turn_find_lifetime(const struct pv_stun_msg *msg)
+{
+    uint32_t seconds;
+    if (pv_stun_get_u32(msg, PV_TURN_ATTR_LIFETIME, &seconds) != PV_OK || seconds < 10)
+        return PV_TURN_LIFETIME;
+    return PV_S(seconds > 3600 ? 3600 : seconds);
+}
+
 /* --- virtual addresses --------------------------------------------------------------------- */
 
 static void hash_key(const uint8_t *pk, uint8_t out[static PV_BLAKE2B_LEN])

@@ -69,6 +69,12 @@ enum {
 #define PV_TURN_CHANNEL_LIFETIME PV_S(600) /* RFC 8656 s12 */
 #define PV_TURN_PERMISSION_TIME  PV_S(300) /* RFC 8656 s9 */
 
+/* What the answer to an Allocate says. The first relayed address that is one: coturn gives
+ * 0.0.0.0:0 before an IPv6 one. PV_ERR_NOT_FOUND. */
+PV_MUST_CHECK int pv_turn_find_relayed(const struct pv_stun_msg *msg, struct pv_addr *ret_addr);
+/* And how long it lives, 10 s to an hour; PV_TURN_LIFETIME when it does not say so. */
+pv_ns pv_turn_find_lifetime(const struct pv_stun_msg *msg);
+
 /* The long-term key MD5(user ":" realm ":" password), RFC 8489 s9.2.2. No SASLprep: ours are ASCII.
  * PV_ERR_NO_SPACE: together longer than 1,024 bytes; PV_ERR_CRYPTO. A secret: wipe. */
 PV_MUST_CHECK int pv_turn_key(const char *user, const char *realm, const char *password,

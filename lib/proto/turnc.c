@@ -322,7 +322,8 @@ void pv_turnc_stop(struct pv_turnc *c)
     touch(c);
 }
 
-void pv_turnc_moved(struct pv_turnc *c, pv_ns now)
+/* anew: whatever has been asked. */
+static void ask_again(struct pv_turnc *c, bool anew, pv_ns now)
 {
     c->now = now;
     if (c->state == OFF)
@@ -331,9 +332,14 @@ void pv_turnc_moved(struct pv_turnc *c, pv_ns now)
     if (c->cfg.permissions) /* a stock server knows nothing of the new address's past */
         unbind_all(c, now);
     /* A question that has just left says the same, whatever address it left from. */
-    if (c->state != ALLOCATING || c->main_kind != ALLOCATE || c->main.sends > 2)
+    if (anew || c->state != ALLOCATING || c->main_kind != ALLOCATE || c->main.sends > 2)
         allocate(c, now);
     touch(c);
+}
+
+void pv_turnc_moved(struct pv_turnc *c, pv_ns now)
+{
+    ask_again(c, false, now);
 }
 
 void pv_turnc_kick(struct pv_turnc *c, pv_ns now)
@@ -357,16 +363,9 @@ void pv_turnc_refresh(struct pv_turnc *c, pv_ns now)
 
 void pv_turnc_reroute(struct pv_turnc *c, bool stream, pv_ns now)
 {
-    if (c->state == OFF)
-        return;
     c->cfg.stream = stream;
     c->bind_all = true;
-    c->now = now;
-    c->retry = PV_TURNC_RETRY_FIRST;
-    if (c->cfg.permissions)
-        unbind_all(c, now);
-    allocate(c, now); /* also when a question has just left: it went the other way */
-    touch(c);
+    ask_again(c, true, now); /* what has just left went the other way */
 }
 
 /* --- what leaves --------------------------------------------------------------------------- */
@@ -486,19 +485,11 @@ static bool take_challenge(struct pv_turnc *c, const struct pv_stun_msg *msg)
     return true;
 }
 
-static pv_ns lifetime_of(const struct pv_stun_msg *msg)
-{
-    uint32_t seconds;
-    if (pv_stun_get_u32(msg, PV_TURN_ATTR_LIFETIME, &seconds) != PV_OK || seconds < 10)
-        return PV_TURN_LIFETIME;
-    return PV_S(seconds > 3600 ? 3600 : seconds);
-}
-
 static void allocated(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns now)
 {
     struct pv_addr relayed;
     struct pv_addr mapped = {.family = PV_AF_NONE};
-    if (pv_stun_get_xor_addr(msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed) != PV_OK) {
+    if (pv_turn_find_relayed(msg, &relayed) != PV_OK) {
         allocation_failed(c, PV_ERR_MALFORMED, 0, now);
         return;
     }
@@ -510,7 +501,7 @@ static void allocated(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns n
     c->ev_down = false;
     c->state = READY;
     c->retry = PV_TURNC_RETRY_FIRST;
-    c->refresh_at = now + lifetime_of(msg) / 2;
+    c->refresh_at = now + pv_turn_find_lifetime(msg) / 2;
     for (size_t i = 0; i < c->n_channels; i++) {
         if (!c->channels[i].bound || c->bind_all)
             bind_now(c, &c->channels[i], now);
@@ -526,7 +517,7 @@ static void main_succeeded(struct pv_turnc *c, const struct pv_stun_msg *msg, pv
     if (kind == ALLOCATE) {
         allocated(c, msg, now);
     } else if (kind == REFRESH) {
-        c->refresh_at = now + lifetime_of(msg) / 2;
+        c->refresh_at = now + pv_turn_find_lifetime(msg) / 2;
     } else {
         allocate(c, now);
         c->main.challenges = challenges + 1; /* no circle of 437 and release */
@@ -547,6 +538,10 @@ static void main_failed(struct pv_turnc *c, unsigned error, pv_ns now)
         if (error == PV_TURN_E_ALLOCATION_MISMATCH && challenges < MAX_CHALLENGES) {
             begin(c, RELEASE, now);
             c->main.challenges = challenges + 1;
+        } else if (error == PV_TURN_E_FAMILY_NOT_SUPPORTED && c->cfg.permissions &&
+                   challenges < MAX_CHALLENGES) {
+            c->cfg.ipv6 = !c->cfg.ipv6; /* a server with addresses of the other family only */
+            txn_again(c, &c->main, now);
         } else {
             allocation_failed(c, error == PV_STUN_E_UNAUTHENTICATED ? PV_ERR_AUTH : PV_ERR_REFUSED,
                               error, now);

@@ -43,7 +43,8 @@ struct pv_turnc_config {
     char password[PV_TURNC_TEXT_MAX + 1]; /* a secret: wipe */
     char realm[PV_TURNC_TEXT_MAX + 1];    /* "" = not known */
     char nonce[PV_TURNC_NONCE_MAX + 1];   /* "" = not known */
-    bool ipv6;                            /* ask for an IPv6 relayed address */
+    bool ipv6;                            /* ask for an IPv6 relayed address; of a stock server:
+                                             first, then for one of the other family */
     bool permissions; /* the server wants permissions before Send indications (stock servers) */
     bool stream;      /* what is sent goes by a stream */
 };
@@ -59,7 +60,8 @@ struct pv_turnc_event {
     struct pv_addr mapped; /* our address as the server sees it */
     struct pv_addr peer;
     uint16_t channel;
-    int status;     /* DOWN: PV_ERR_TIMEOUT, PV_ERR_REFUSED, PV_ERR_AUTH, PV_ERR_CLOSED (stop) */
+    int status; /* DOWN: PV_ERR_TIMEOUT, PV_ERR_REFUSED, PV_ERR_AUTH, PV_ERR_MALFORMED (no relayed
+                   address), PV_ERR_CLOSED (stop) */
     unsigned error; /* DOWN: code of the server's answer, 0 = none */
 };
 

@@ -112,6 +112,25 @@ table inet silence {
 
 
 @scenario
+def a_stock_turn_server_with_ipv6_only(lab):
+    """It has no IPv4 address to give, and says so; stale-nonce: and forgets its nonces at once."""
+    coordinator = Coordinator(lab, lab.host("coord"), args=["--no-relay"])
+    turn = lab.host("turn")
+    coturn(lab, turn, address=turn.ip6, more="stale-nonce=2\n")
+    a, b = lab.host("a"), lab.host("b")
+    for h in (a, b):
+        h.nft(WALL)
+        use_turn(h, f"turn:[{turn.ip6}]:3478?transport=udp")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    wait("a to reach b through coturn", lambda: a.os_ping(a.addr(b), timeout=2), 20)
+    path = wait("a to be relayed", lambda: relayed(a, b))
+    check(turn.ip6 in path["via"], f"via is {path['via']}")
+    check(relays(a)[f"turn:[{turn.ip6}]:3478"]["relayed"].startswith(f"[{turn.ip6}]:"), "relayed")
+    check(a.os_ping(a.addr(b), count=20), "twenty pings")
+
+
+@scenario
 def of_two_relays_the_nearer_one_carries(lab):
     """The coordinator's relay is 80 ms of round trip away, coturn next door. coturn carries; it falls
     silent under traffic, and the coordinator's carries on within a second (PV_LAB_LONG=1: it speaks

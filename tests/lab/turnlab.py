@@ -72,15 +72,16 @@ subjectAltName = DNS:{name}
         return f"{path}.pem", f"{path}.key"
 
 
-def coturn(lab, host, cert=None):
-    """Debian's TURN server; cert: (certificate, key) for TLS on port 5349."""
+def coturn(lab, host, cert=None, address=None, more=""):
+    """Debian's TURN server, on the host's IPv4 address unless another is named; cert: (certificate,
+    key) for TLS on port 5349; more: lines of its configuration."""
     if shutil.which("turnserver") is None:
         raise Skip("turnserver is not installed (Debian package coturn)")
     path = "/run/turn.conf"
     tls = "no-tls\n" if cert is None else f"tls-listening-port=5349\ncert={cert[0]}\npkey={cert[1]}\n"
-    host.run("sh", "-c", f"cat > {path}", stdin=TURN_CONF + tls)
-    program = host.start("turnserver", "-c", path, "-L", host.ip4, "-E", host.ip4,
-                         name="turnserver")
+    host.run("sh", "-c", f"cat > {path}", stdin=TURN_CONF + tls + more)
+    address = address or host.ip4
+    program = host.start("turnserver", "-c", path, "-L", address, "-E", address, name="turnserver")
     ports = ["3478"] if cert is None else ["3478", "5349"]
     wait("coturn to listen", lambda: program.must_run() or all(
         host.run("ss", "-Hltn", f"sport = :{p}", check_rc=False).out.strip() for p in ports))

@@ -15,6 +15,7 @@ struct fixture {
     uint8_t req[PV_TURNC_MTU];
     struct pv_stun_msg msg;
     struct pv_addr relayed, mapped, peer;
+    bool nowhere_first; /* an address that is none stands before it */
     pv_ns now;
 };
 
@@ -77,6 +78,9 @@ static int answer(struct fixture *f, unsigned error, const char *nonce)
     if (error != 0)
         pv_stun_put_error(&w, error, "");
     if (error == 0 && f->msg.method == PV_TURN_ALLOCATE) {
+        if (f->nowhere_first)
+            pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS,
+                                 &(struct pv_addr){.family = PV_AF_INET});
         pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &f->relayed);
         pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &f->mapped);
         pv_stun_put_u32(&w, PV_TURN_ATTR_LIFETIME, 600);
@@ -444,6 +448,67 @@ static void a_stock_server_gets_permissions(void **state)
     done(&f);
 }
 
+static void expect_family(struct fixture *f, bool ipv6)
+{
+    uint32_t family = 0;
+    expect(f, PV_TURN_ALLOCATE, "n0");
+    int r = pv_stun_get_u32(&f->msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, &family);
+    assert_int_equal(r, ipv6 ? PV_OK : PV_ERR_NOT_FOUND);
+    assert_int_equal(family >> 24, ipv6 ? PV_TURN_FAMILY_IPV6 : 0);
+}
+
+/* A stock server with addresses of one family only says so; one with none is not asked for ever. */
+static void a_server_of_the_other_family_is_asked_for_that(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    f.cfg.permissions = true;
+    f.cfg.ipv6 = false;
+    f.relayed = pv_addr6((const uint8_t[16]){0x20, 0x01, 0x0d, 0xb8, [15] = 9}, 50000);
+    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    expect_family(&f, false);
+    assert_int_equal(answer(&f, PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
+    expect_family(&f, true);
+    f.nowhere_first = true; /* as coturn does */
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    struct pv_turnc_event ev = event(&f);
+    assert_int_equal(ev.type, PV_TURNC_UP);
+    assert_true(pv_addr_equal(&ev.relayed, &f.relayed));
+    done(&f);
+
+    setup(&f);
+    f.cfg.permissions = true;
+    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    for (unsigned i = 0; i < 4; i++) {
+        expect_family(&f, i % 2 == 0);
+        assert_int_equal(answer(&f, PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
+    }
+    assert_false(next_request(&f));
+    ev = event(&f);
+    assert_int_equal(ev.type, PV_TURNC_DOWN);
+    assert_int_equal(ev.error, PV_TURN_E_FAMILY_NOT_SUPPORTED);
+    done(&f);
+
+    start(&f); /* our own has virtual addresses: IPv6 or nothing */
+    expect_family(&f, true);
+    assert_int_equal(answer(&f, PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
+    assert_int_equal(event(&f).type, PV_TURNC_DOWN);
+    done(&f);
+}
+
+static void an_address_that_is_none_is_no_allocation(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f);
+    f.relayed = (struct pv_addr){.family = PV_AF_INET};
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).type, PV_TURNC_DOWN);
+    done(&f);
+}
+
 static void data_goes_by_indication_until_there_is_a_channel(void **state)
 {
     (void)state;
@@ -550,6 +615,8 @@ int main(void)
         cmocka_unit_test(new_credentials_keep_the_channels_and_bind_them_again),
         cmocka_unit_test(what_a_former_life_left_is_released_first),
         cmocka_unit_test(a_stock_server_gets_permissions),
+        cmocka_unit_test(a_server_of_the_other_family_is_asked_for_that),
+        cmocka_unit_test(an_address_that_is_none_is_no_allocation),
         cmocka_unit_test(data_goes_by_indication_until_there_is_a_channel),
         cmocka_unit_test(the_table_of_channels_has_a_limit),
         cmocka_unit_test(a_peer_that_comes_back_gets_the_number_it_had),
