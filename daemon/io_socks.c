@@ -85,7 +85,7 @@ static void on_readable(void *ctx, unsigned ready, pv_ns now)
 /* On that port if it is free. */
 static int open_udp(uint16_t port, int *ret_fd)
 {
-    const struct pv_udp_opts opts = {.df = true, .ecn = true};
+    const struct pv_udp_opts opts = {.df = true, .ecn = true, .waited = true};
     const struct pv_addr wish = pv_addr4(0, 0, 0, 0, port), any = pv_addr4(0, 0, 0, 0, 0);
     int r = port == 0 ? PV_ERR_NOT_FOUND : pv_udp_open(&wish, &opts, ret_fd);
     return r == PV_OK ? r : pv_udp_open(&any, &opts, ret_fd);

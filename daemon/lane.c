@@ -4,26 +4,29 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "sys/clock.h"
+#include "sys/entropy.h"
 #include "sys/event.h"
+#include "sys/slice.h"
 #include "sys/tun.h"
 
 enum {
-    TUN_BATCH = 64,        /* packets read before the other work of the lane gets its turn */
-    TUN_BYTES = 512 << 10, /* the same in bytes, DATAPATH */
-    TUN_READ = PV_VNET_LEN + 65535, /* bytes: a longer packet would be cut silently */
-    UDP_BATCHES = 2,                /* recvmmsg calls a socket before the other one gets its turn */
+    TUN_BATCH = 64,    /* packets read, and sent, before the other work of the lane gets its turn */
+    UDP_BATCHES = 2,   /* recvmmsg calls a socket before the other one gets its turn */
     UDP_BUFFERS = 16,  /* a recvmmsg; each may hold many merged datagrams (DATAPATH: 8 do) */
     UDP_READ = 65536,  /* bytes of one */
     STREAM_BATCH = 64, /* messages of streams to relays, or of another worker */
     STREAM_BYTES = 256 << 10,
     HANDED_RING = 1 << 20, /* more than worker 0 reads at a time */
+    POOL_KEPT = 512 << 10, /* bytes that waited: a crowd has more */
     INJECT_BATCH = 64,     /* packets */
     DATA_RING = 1 << 20,   /* punts that carry bytes: a flood fills it, and more is dropped */
     FACT_RING = 1 << 20, /* punts that do not, and come once until re-armed: never behind a flood */
 };
+#define POOL_IDLE PV_MS(20) /* after a crowd, until its memory is given back */
 
 static void flush(struct pv_lane *lane, const struct pv_fp_snapshot *snap, pv_ns now)
 {
@@ -53,51 +56,65 @@ static bool inject_round(struct pv_lane *lane, const struct pv_fp_snapshot *snap
     return n > 0;
 }
 
-/* What is behind the header; what cannot be read becomes an empty packet, which is counted as a
- * damaged one. */
-static struct pv_fp_packet packet_of(const struct pv_datapath *dp, const uint8_t *read, size_t len)
+/* What is behind the header; what cannot be read becomes a packet of one byte, which is counted as
+ * a damaged one. */
+static void push_packet(struct pv_lane *lane, const uint8_t *read, size_t len)
 {
-    struct pv_fp_packet packet = {.data = read, .len = len};
-    if (!dp->offloads.header)
-        return packet;
-    if (len < PV_VNET_LEN || pv_vnet_decode(read, &packet.offload) < 0)
-        packet.len = 0;
+    static const struct pv_offload none = {.kind = PV_OFFLOAD_NONE};
+    struct pv_offload offload;
+    if (!lane->dp->offloads.header)
+        pv_fp_fair_push(lane->fair, 0, len, &none, lane->tun_empty);
+    else if (len < PV_VNET_LEN || pv_vnet_decode(read, &offload) < 0)
+        pv_fp_fair_push(lane->fair, 0, 1, &none, lane->tun_empty);
     else
-        packet = (struct pv_fp_packet){
-            .data = read + PV_VNET_LEN, .len = len - PV_VNET_LEN, .offload = packet.offload};
-    return packet;
+        pv_fp_fair_push(lane->fair, PV_VNET_LEN, len, &offload, lane->tun_empty);
 }
 
+/* What the TUN has, as far as there are places for it. */
+static void read_tun(struct pv_lane *lane, pv_ns now)
+{
+    uint8_t *space;
+    size_t n = 0;
+    while (n < TUN_BATCH && (space = pv_fp_fair_space(lane->fair)) != NULL) {
+        size_t len = 0;
+        int r = pv_tun_read(lane->dp->tun.read[lane->number], space, PV_FP_FAIR_READ, &len);
+        if (r == PV_ERR_CLOSED)
+            pv_lane_lose_tun(lane->dp);
+        if (r < 0) {
+            lane->ready.tun = false;
+            lane->tun_empty = now;
+            break;
+        }
+        push_packet(lane, space, len);
+        n++;
+    }
+    lane->pool_used = lane->pool_used || pv_fp_fair_bytes(lane->fair) > POOL_KEPT;
+    pv_lane_add(&lane->counts.tun_read, n);
+}
+
+/* While anything waits, the TUN is looked at before every batch: what has just come may go first.
+ * True when more may be there. */
 static bool tun_round(struct pv_lane *lane, const struct pv_fp_snapshot *snap, pv_ns now)
 {
     struct pv_fp_packet packets[TUN_BATCH];
-    size_t n = 0, used = 0;
-    while (n < TUN_BATCH && used <= TUN_BYTES) {
-        uint8_t *at = lane->tun_buf + used;
-        size_t len = 0;
-        int r = pv_tun_read(lane->dp->tun.read[lane->number], at, TUN_READ, &len);
-        if (r == PV_ERR_CLOSED)
-            pv_lane_lose_tun(lane->dp);
-        if (r < 0)
-            break;
-        packets[n++] = packet_of(lane->dp, at, len);
-        used += (len + 63) & ~(size_t)63; /* on cache lines of its own */
-    }
-    pv_lane_add(&lane->counts.tun_read, n);
+    if (lane->ready.tun || pv_fp_fair_bytes(lane->fair) > 0)
+        read_tun(lane, now);
+    size_t n = pv_fp_fair_pop(lane->fair, packets, TUN_BATCH, now);
     for (size_t done = 0; done < n;) {
         done += pv_fp_tx(lane->worker, snap, packets + done, n - done, now);
         pv_lane_results(lane);
     }
-    return n > 0;
+    return lane->ready.tun || pv_fp_fair_bytes(lane->fair) > 0;
 }
 
 /* The datagrams of one recvmmsg through the fast path. The snapshot is looked at after they were
  * received: keys are published before the message that makes the peer use them is sent. */
-static void rx_batch(struct pv_lane *lane, uint16_t sock, struct pv_udp_in *in, size_t n, pv_ns now)
+static void rx_batch(struct pv_lane *lane, uint16_t sock, struct pv_udp_in *in, size_t n,
+                     bool stands, pv_ns now)
 {
     const struct pv_fp_snapshot *snap = pv_qsbr_online(lane->dp->qsbr, lane->index);
     struct pv_fp_datagram datagrams[PV_UDP_BATCH];
-    size_t k = 0;
+    size_t k = 0, most = 0;
     for (size_t i = 0; i < n; i++) {
         if (in[i].cut)
             continue; /* longer than anything we or WireGuard would send */
@@ -110,6 +127,10 @@ static void rx_batch(struct pv_lane *lane, uint16_t sock, struct pv_udp_in *in, 
                                                  .segment = in[i].segment,
                                                  .ecn = in[i].ecn};
     }
+    for (size_t i = 1; i < k; i++)
+        most = datagrams[i].len > datagrams[most].len ? i : most;
+    if (k > 0)
+        datagrams[most].congested = stands;
     pv_lane_add(&lane->counts.udp_received, n);
     for (size_t done = 0; done < k;) {
         done += pv_fp_rx(lane->worker, snap, datagrams + done, k - done, now);
@@ -117,20 +138,23 @@ static void rx_batch(struct pv_lane *lane, uint16_t sock, struct pv_udp_in *in, 
     }
 }
 
-static bool udp_round(struct pv_lane *lane, uint16_t sock, int fd, pv_ns now)
+/* True when more may be there. */
+static bool udp_round(struct pv_lane *lane, uint16_t sock, int fd, struct pv_fp_codel *codel,
+                      pv_ns now)
 {
-    bool any = false;
-    for (int i = 0; fd >= 0 && i < UDP_BATCHES; i++) {
+    bool more = fd >= 0;
+    for (int i = 0; more && i < UDP_BATCHES; i++) {
         struct pv_udp_in *in = NULL;
         size_t n = 0;
         if (pv_udp_recv(lane->receiver, fd, &in, &n) < 0)
-            break;
-        rx_batch(lane, sock, in, n, now);
-        any = true;
-        if (n < UDP_BUFFERS)
-            break;
+            return false;
+        /* The last of them waited least. When nothing is left there was no queue that stands: they
+         * waited for this thread to run. */
+        more = pv_udp_more(lane->receiver);
+        rx_batch(lane, sock, in, n, pv_fp_codel_leaves(codel, more ? in[n - 1].waited : 0, now),
+                 now);
     }
-    return any;
+    return more;
 }
 
 /* Messages copied out of a ring: they are opened in place, many at once. */
@@ -196,7 +220,7 @@ static bool handed_round(struct pv_lane *lane, pv_ns now)
     return rx_copies(lane, &c, now);
 }
 
-/* Everything that is there now; true when there was something. */
+/* What is ready; true when more may be there. */
 static bool tx_round(struct pv_lane *lane, pv_ns now)
 {
     struct pv_datapath *dp = lane->dp;
@@ -205,42 +229,52 @@ static bool tx_round(struct pv_lane *lane, pv_ns now)
     if (published != lane->seen || now >= pv_fp_next_timeout(lane->worker))
         flush(lane, snap, now);
     lane->seen = published;
-    bool any = lane->number == 0 && inject_round(lane, snap, now);
-    if (pv_lane_has_tun(dp))
-        any = tun_round(lane, snap, now) || any;
-    return any;
+    bool more = lane->number == 0 && inject_round(lane, snap, now);
+    return (pv_lane_has_tun(dp) && tun_round(lane, snap, now)) || more;
 }
 
-/* Everything that is there now; true when there was something. */
+static bool others_round(struct pv_lane *lane, pv_ns now)
+{
+    struct pv_sockset_sock sock;
+    bool more = false;
+    for (size_t i = 0; i < PV_SOCKSET_MAX; i++)
+        more = (pv_sockset_at(&lane->dp->socks, i, &sock) &&
+                udp_round(lane, sock.id, sock.fd, &lane->codel[2], now)) ||
+               more;
+    return more;
+}
+
+/* What is ready; true when more may be there. */
 static bool rx_round(struct pv_lane *lane, pv_ns now)
 {
     const struct pv_datapath *dp = lane->dp;
-    struct pv_sockset_sock sock;
-    bool any = udp_round(lane, 0, dp->cfg.udp.fd4[lane->number], now);
-    any = udp_round(lane, 0, dp->cfg.udp.fd6[lane->number], now) || any;
+    struct pv_lane_ready *ready = &lane->ready;
+    if (ready->v4)
+        ready->v4 = udp_round(lane, 0, dp->cfg.udp.fd4[lane->number], &lane->codel[0], now);
+    if (ready->v6)
+        ready->v6 = udp_round(lane, 0, dp->cfg.udp.fd6[lane->number], &lane->codel[1], now);
+    if (ready->others)
+        ready->others = others_round(lane, now);
     pv_lane_tell_hints(lane, pv_udp_receiver_hints(lane->receiver));
-    if (lane->number != 0)
-        return handed_round(lane, now) || any;
-    for (size_t i = 0; i < PV_SOCKSET_MAX; i++)
-        any =
-            (pv_sockset_at(&dp->socks, i, &sock) && udp_round(lane, sock.id, sock.fd, now)) || any;
-    return stream_round(lane, now) || any;
+    bool more = lane->number == 0 ? stream_round(lane, now) : handed_round(lane, now);
+    return more || ready->v4 || ready->v6 || ready->others;
 }
 
 static bool work_round(struct pv_lane *lane)
 {
     pv_ns now = pv_clock_now();
-    bool any = lane->tx && tx_round(lane, now);
-    return (lane->rx && rx_round(lane, now)) || any;
+    bool more = lane->tx && tx_round(lane, now);
+    return (lane->rx && rx_round(lane, now)) || more;
 }
 
 /* Milliseconds for poll(), rounded up; -1 = for ever. */
 static int sleep_time(const struct pv_lane *lane)
 {
-    pv_ns next = lane->tx ? pv_fp_next_timeout(lane->worker) : PV_NEVER;
+    pv_ns now = pv_clock_now(), next = lane->tx ? pv_fp_next_timeout(lane->worker) : PV_NEVER;
+    if (lane->pool_used && next > now + POOL_IDLE)
+        next = now + POOL_IDLE;
     if (next == PV_NEVER)
         return -1;
-    pv_ns now = pv_clock_now();
     return next <= now ? 0 : (int)((next - now + PV_MS(1) - 1) / PV_MS(1));
 }
 
@@ -268,8 +302,18 @@ static void wait_for_work(struct pv_lane *lane)
             fds[n++] = (struct pollfd){.fd = sock.fd, .events = POLLIN};
     pv_qsbr_offline(dp->qsbr, lane->index);
     pv_sockset_leave(&dp->socks, lane->index); /* poll() does no harm to one closed meanwhile */
-    if (poll(fds, n, sleep_time(lane)) <= 0)
+    int woken_by = poll(fds, n, sleep_time(lane));
+    lane->tun_empty = pv_clock_now(); /* it was when the sleep began, and is looked at now */
+    if (woken_by == 0 && lane->pool_used && pv_fp_fair_bytes(lane->fair) == 0) {
+        lane->pool_used = false;
+        (void)!madvise(lane->pool, PV_FP_FAIR_MEMORY, MADV_DONTNEED);
+    }
+    if (woken_by <= 0)
         return;
+    lane->ready = (struct pv_lane_ready){
+        .tun = fds[1].revents != 0, .v4 = fds[2].revents != 0, .v6 = fds[3].revents != 0};
+    for (nfds_t i = 7; i < n; i++)
+        lane->ready.others = lane->ready.others || fds[i].revents != 0;
     if (fds[0].revents != 0)
         pv_event_clear(lane->wake_fd); /* before the next round looks at what it stands for */
     if (fds[4].revents != 0)
@@ -290,6 +334,7 @@ static void send_rest(struct pv_lane *lane)
 void *pv_lane_main(void *arg)
 {
     struct pv_lane *lane = arg;
+    pv_slice_shorten(); /* what it carries waits while it does */
     while (!atomic_load(&lane->dp->stopping)) {
         pv_sockset_enter(&lane->dp->socks, lane->index);
         if (!work_round(lane))
@@ -331,8 +376,12 @@ int pv_lane_init(struct pv_lane *lane, struct pv_datapath *dp, unsigned index)
         r = lane->stream_buf == NULL ? PV_ERR_NOMEM : PV_OK;
     }
     if (r >= 0 && lane->tx) {
-        lane->tun_buf = malloc(TUN_BYTES + TUN_READ + 64);
-        r = lane->tun_buf == NULL ? PV_ERR_NOMEM : PV_OK;
+        const struct pv_rng rng = pv_entropy();
+        void *pool = mmap(NULL, PV_FP_FAIR_MEMORY, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        lane->pool = pool == MAP_FAILED ? NULL : pool;
+        r = lane->pool == NULL ? PV_ERR_NOMEM
+                               : pv_fp_fair_new(&lane->fair, lane->pool, pv_rng_u64(&rng));
     }
     return r;
 }
@@ -346,9 +395,9 @@ void pv_lane_done(struct pv_lane *lane)
     pv_ring_free(lane->data);
     pv_ring_free(lane->handed);
     pv_udp_receiver_free(lane->receiver);
-    if (lane->tun_buf != NULL)
-        explicit_bzero(lane->tun_buf, TUN_BYTES + TUN_READ + 64);
-    free(lane->tun_buf);
+    pv_fp_fair_free(lane->fair);
+    if (lane->pool != NULL)
+        munmap(lane->pool, PV_FP_FAIR_MEMORY); /* the kernel wipes it */
     if (lane->stream_buf != NULL)
         explicit_bzero(lane->stream_buf, STREAM_BYTES);
     free(lane->stream_buf);

@@ -11,6 +11,8 @@
 
 #include "base/qsbr.h"
 #include "base/ring.h"
+#include "daemon/core/fp_codel.h"
+#include "daemon/core/fp_fair.h"
 #include "daemon/datapath.h"
 #include "sys/udp.h"
 
@@ -32,6 +34,11 @@ struct pv_lane_counts {
     _Atomic bool no_join_tcp, no_join_udp; /* the TUN refused a super-packet */
 };
 
+/* What may have something to read, as poll() said or the last read of it. */
+struct pv_lane_ready {
+    bool tun, v4, v6, others;
+};
+
 /* One thread and what it owns. */
 struct pv_lane {
     struct pv_datapath *dp;
@@ -42,13 +49,18 @@ struct pv_lane {
     int wake_fd;
     struct pv_fp_worker *worker;
     struct pv_udp_receiver *receiver; /* rx */
-    uint8_t *tun_buf;                 /* tx: TUN_BYTES + TUN_READ */
-    uint8_t *stream_buf;              /* rx: STREAM_BYTES */
-    struct pv_ring *data, *facts;     /* to control */
-    struct pv_ring *handed;           /* rx, not of worker 0: from there */
-    bool handed_wake;                 /* worker 0's: that ring was empty */
-    bool join_tcp, join_udp;          /* what the TUN takes as super-packets */
-    uint64_t seen;                    /* the last publication whose packets were flushed */
+    struct pv_fp_fair *fair;          /* tx: what was read from the TUN */
+    struct pv_fp_codel codel[3];      /* rx: of the socket of each family, and of all others */
+    void *pool;                       /* tx: PV_FP_FAIR_MEMORY, mapped */
+    bool pool_used;                   /* by a crowd, since it was given back last */
+    struct pv_lane_ready ready;
+    pv_ns tun_empty;              /* tx: when the TUN had nothing to read last */
+    uint8_t *stream_buf;          /* rx: STREAM_BYTES */
+    struct pv_ring *data, *facts; /* to control */
+    struct pv_ring *handed;       /* rx, not of worker 0: from there */
+    bool handed_wake;             /* worker 0's: that ring was empty */
+    bool join_tcp, join_udp;      /* what the TUN takes as super-packets */
+    uint64_t seen;                /* the last publication whose packets were flushed */
     pv_ns next_roam_wait;
     struct pv_udp_counts udp;
     struct pv_lane_counts counts;

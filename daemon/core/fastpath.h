@@ -104,7 +104,7 @@ enum pv_fp_drop {
     PV_FP_DROP_QUEUE_OLD,    /* tx: waited too long for a path */
     PV_FP_DROP_RATE,         /* tx: above the broadcast rate */
     PV_FP_DROP_QUIET,        /* tx: IGMP, MLD, router solicitation, DHCP, multicast to nobody */
-    PV_FP_DROP_CONGESTION,   /* rx: congestion was met, and the packet cannot say so (RFC 6040) */
+    PV_FP_DROP_CONGESTION,   /* both: congestion was met, and the packet cannot say so (RFC 6040) */
     PV_FP_DROP_CRYPTO,       /* both: the crypto library failed */
     PV_FP_DROP_STREAM,       /* tx: the stream to the relay is full, or gone */
     PV_FP_DROP_PARTS,        /* rx: a damaged part of a packet, or one whose others did not come */
@@ -149,6 +149,7 @@ struct pv_fp_packet {
     const uint8_t *data;
     size_t len;
     struct pv_offload offload; /* all zero: one packet as it goes on the wire */
+    bool lose_first; /* of those in it: its flow makes others wait and is told so (fp_fair.h) */
 };
 
 /* What a UDP socket gave, possibly several datagrams merged by the kernel (UDP_GRO). */
@@ -159,6 +160,8 @@ struct pv_fp_datagram {
     size_t segment; /* bytes of each merged datagram but the last; 0 = it is one datagram */
     uint8_t ecn;    /* the outer IP header's ECN field, RFC 3168 s5 */
     bool handed;    /* it is what another worker handed over (struct pv_fp_handed) */
+    bool congested; /* the first of those merged met congestion, whatever ecn says: the queue here
+                     * stands for too long (fp_codel.h) */
 };
 
 /* --- results out --------------------------------------------------------------------------- */

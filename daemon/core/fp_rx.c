@@ -324,7 +324,8 @@ size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         do { /* an empty datagram is one too */
             size_t rest = d->len - at;
             size_t len = segments > 1 && rest > d->segment ? d->segment : rest;
-            rx_one(w, snap, (struct unit){&d->from, d->data + at, len, d->ecn, d->handed}, now);
+            uint8_t ecn = d->congested && at == 0 ? (uint8_t)PV_ECN_CE : d->ecn;
+            rx_one(w, snap, (struct unit){&d->from, d->data + at, len, ecn, d->handed}, now);
             at += len;
         } while (at < d->len);
     }

@@ -499,8 +499,14 @@ static bool tx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     }
     const struct pv_fp_peer *peer =
         snap == NULL ? NULL : pv_fp_snapshot_route(snap, in.ip.version, in.ip.dst);
+    if (packet->lose_first)
+        pv_cutter_skip(&in.cut);
+    if (peer != NULL && pv_cutter_next(&in.cut) != 0 && !send_to_one(w, snap, peer, &in, now))
+        return false;
+    if (packet->lose_first)
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_CONGESTION);
     if (peer != NULL)
-        return send_to_one(w, snap, peer, &in, now);
+        return true;
     pv_fp_worker_drops(w, NULL, PV_FP_DROP_NO_PEER, in.cut.count);
     answer(w, &in.ip, PV_IPPKT_UNREACHABLE, 0, now);
     return true;

@@ -234,6 +234,13 @@ void pv_cutter_cut(struct pv_cutter *c, uint8_t *dst)
     c->index++;
 }
 
+void pv_cutter_skip(struct pv_cutter *c)
+{
+    if (c->offload.kind != PV_OFFLOAD_NONE)
+        c->at += pv_cutter_next(c) - c->head;
+    c->index++;
+}
+
 /* --- joining ------------------------------------------------------------------------------- */
 
 void pv_joiner_reset(struct pv_joiner *j)

@@ -79,6 +79,8 @@ size_t pv_cutter_largest(const struct pv_cutter *c);
 size_t pv_cutter_next(const struct pv_cutter *c);
 /* Writes the next packet, pv_cutter_next() bytes, with checksums, to dst. */
 void pv_cutter_cut(struct pv_cutter *c, uint8_t *dst);
+/* Goes past the next packet; there is one. */
+void pv_cutter_skip(struct pv_cutter *c);
 
 /* --- joining ------------------------------------------------------------------------------- */
 

@@ -59,7 +59,7 @@ static void give_fd(struct server *s, int fd)
 
 static int open_udp(struct server *s, uint16_t port, unsigned n)
 {
-    const struct pv_udp_opts opts = {.df = true, .gro = true, .ecn = true};
+    const struct pv_udp_opts opts = {.df = true, .gro = true, .ecn = true, .waited = true};
     struct pv_addr any4 = {.family = PV_AF_INET, .port = port};
     struct pv_addr any6 = {.family = PV_AF_INET6, .port = port};
     const struct pv_udp_opts cut = {.cut = true, .gro = true};

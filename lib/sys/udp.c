@@ -11,15 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sys/compat.h"
 #include "sys/sockaddr.h"
 
 enum {
-    /* PKTINFO (32 or 40 bytes) and TTL, TOS, segment (24 each), or an ICMP error with its offender
-     * (64). */
-    CONTROL_SIZE = 160,
+    /* PKTINFO (32 or 40 bytes), a time (32) and TTL, TOS, segment (24 each), or an ICMP error with
+     * its offender (64). */
+    CONTROL_SIZE = 192,
+    RECV_BYTES = 512 << 10, /* received at once, about: it stays in a core's cache, and the first
+                             * packet waits until the last of them is opened */
+    RECV_LEAST = 8,
 };
 
 struct control {
@@ -89,6 +93,8 @@ static int set_options(int fd, bool v6, const struct pv_udp_opts *opts)
                     v6 ? IPV6_PMTUDISC_DONT : IP_PMTUDISC_OMIT);
     if (r >= 0 && opts->ecn)
         r = set_int(fd, level, v6 ? IPV6_RECVTCLASS : IP_RECVTOS, 1);
+    if (r >= 0 && opts->waited)
+        r = set_int(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
     if (r >= 0) {
         set_buffers(fd);
         if (opts->gro)
@@ -258,6 +264,8 @@ enum {
 
 struct pv_udp_receiver {
     size_t n, cap, rows;
+    size_t use;       /* so many of the n in the next call */
+    bool full;        /* the last call used all it might */
     uint8_t *buffers; /* rows * n * cap */
     uint8_t *shared;  /* deep: n * (cap + MERGED_MAX), else NULL */
     struct pv_udp_hints hints;
@@ -281,6 +289,7 @@ static int new_receiver(struct pv_udp_receiver **ret_rx, size_t n, size_t cap, s
         return PV_ERR_NOMEM;
     }
     rx->n = n;
+    rx->use = deep || n < RECV_LEAST ? n : RECV_LEAST;
     rx->cap = cap;
     rx->rows = rows;
     rx->buffers = buffers;
@@ -320,7 +329,24 @@ static int int_of(struct cmsghdr *c)
     return v;
 }
 
-static void read_controls(struct msghdr *msg, struct pv_udp_in *in)
+static pv_ns read_wall(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return PV_S(t.tv_sec) + (pv_ns)t.tv_nsec;
+}
+
+/* The kernel stamps by the wall clock, and only the difference counts: should that clock be set
+ * meanwhile, it is wrong once. */
+static pv_ns since(const struct cmsghdr *c, pv_ns wall)
+{
+    struct timespec t;
+    memcpy(&t, CMSG_DATA(c), sizeof(t));
+    pv_ns then = PV_S(t.tv_sec) + (pv_ns)t.tv_nsec;
+    return wall > then ? wall - then : 0;
+}
+
+static void read_controls(struct msghdr *msg, struct pv_udp_in *in, pv_ns wall)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
         if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
@@ -337,6 +363,8 @@ static void read_controls(struct msghdr *msg, struct pv_udp_in *in)
             in->ecn = *CMSG_DATA(c) & 3; /* one byte, unlike all others */
         } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
             in->ecn = (uint8_t)(int_of(c) & 3);
+        } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
+            in->waited = since(c, wall);
         } else if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
             int segment = int_of(c);
             in->segment = segment > 0 && (size_t)segment < in->len ? (size_t)segment : 0;
@@ -356,7 +384,7 @@ static void prepare(struct pv_udp_receiver *rx, size_t row)
 {
     size_t parts = rx->shared != NULL ? 2 : 1;
     uint8_t *buffers = rx->buffers + row * rx->n * rx->cap;
-    for (size_t i = 0; i < rx->n; i++) {
+    for (size_t i = 0; i < rx->use; i++) {
         struct iovec *iov = &rx->iov[i * parts];
         iov[0] = (struct iovec){.iov_base = buffers + i * rx->cap, .iov_len = rx->cap};
         if (parts == 2)
@@ -389,6 +417,27 @@ struct pv_udp_hints *pv_udp_receiver_hints(struct pv_udp_receiver *rx)
     return &rx->hints;
 }
 
+/* Few buffers when they come full, so that nothing waits long for the rest; many for many small
+ * datagrams. */
+static void adapt(struct pv_udp_receiver *rx, size_t got)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < got; i++)
+        bytes += rx->in[i].len;
+    rx->full = got == rx->use;
+    if (rx->shared != NULL)
+        return; /* deep */
+    if (rx->full && bytes * 2 <= RECV_BYTES && rx->use < rx->n)
+        rx->use = rx->use * 2 < rx->n ? rx->use * 2 : rx->n;
+    else if (bytes > RECV_BYTES && rx->use > RECV_LEAST)
+        rx->use = rx->use / 2 > RECV_LEAST ? rx->use / 2 : RECV_LEAST;
+}
+
+bool pv_udp_more(const struct pv_udp_receiver *rx)
+{
+    return rx->full;
+}
+
 int pv_udp_recv(struct pv_udp_receiver *rx, int fd, struct pv_udp_in **ret_in, size_t *ret_n)
 {
     bool is_long;
@@ -400,7 +449,7 @@ int pv_udp_recv_row(struct pv_udp_receiver *rx, int fd, size_t row, struct pv_ud
 {
     size_t parts = rx->shared != NULL ? 2 : 1;
     prepare(rx, row);
-    int n = recvmmsg(fd, rx->msgs, (unsigned)rx->n, MSG_DONTWAIT, NULL);
+    int n = recvmmsg(fd, rx->msgs, (unsigned)rx->use, MSG_DONTWAIT, NULL);
     if (n < 0) {
         int err = errno;
         if (err == EBADF || err == ENOTSOCK)
@@ -408,11 +457,12 @@ int pv_udp_recv_row(struct pv_udp_receiver *rx, int fd, size_t row, struct pv_ud
         /* A waiting ICMP error is reported here once, and keeps the socket ready until drained:
          * look again, there may be datagrams behind it. */
         if (pv_udp_drain_errors(fd, &rx->hints) > 0 || err != EAGAIN)
-            n = recvmmsg(fd, rx->msgs, (unsigned)rx->n, MSG_DONTWAIT, NULL);
+            n = recvmmsg(fd, rx->msgs, (unsigned)rx->use, MSG_DONTWAIT, NULL);
         if (n < 0)
             return PV_ERR_AGAIN;
     }
     *ret_long = false;
+    pv_ns wall = read_wall();
     for (size_t i = 0; i < (size_t)n; i++) {
         struct msghdr *msg = &rx->msgs[i].msg_hdr;
         uint8_t *ptr = rx->iov[i * parts].iov_base;
@@ -426,10 +476,11 @@ int pv_udp_recv_row(struct pv_udp_receiver *rx, int fd, size_t row, struct pv_ud
             .len = rx->msgs[i].msg_len,
             .cut = (msg->msg_flags & MSG_TRUNC) != 0,
         };
-        read_controls(msg, &rx->in[i]);
+        read_controls(msg, &rx->in[i], wall);
     }
     *ret_in = rx->in;
     *ret_n = (size_t)n;
+    adapt(rx, (size_t)n);
     return PV_OK;
 }
 

@@ -26,6 +26,7 @@ struct pv_udp_opts {
     bool gro; /* datagrams of one size and sender may come merged (UDP_GRO), where the kernel
                * can; the receiver's buffers must have 64 KB then */
     bool ecn; /* tell the ECN field of what is received */
+    bool waited;        /* tell how long it lay in the socket */
     const char *ifname; /* SO_BINDTODEVICE: packets of this interface only; NULL: any */
 };
 
@@ -80,6 +81,7 @@ struct pv_udp_in {
     bool cut;       /* longer than the buffer: drop it */
     uint8_t ecn;    /* with opts.ecn */
     size_t segment; /* bytes of each merged datagram but the last; 0 = it is one */
+    pv_ns waited;   /* with opts.waited: how long it lay in the socket */
 };
 
 struct pv_udp_receiver; /* opaque: buffers for one recvmmsg */
@@ -104,6 +106,8 @@ struct pv_udp_hints *pv_udp_receiver_hints(struct pv_udp_receiver *rx);
 /* The same into a row (from 0) of a deep receiver; *ret_long: something lies in the shared ones. */
 PV_MUST_CHECK int pv_udp_recv_row(struct pv_udp_receiver *rx, int fd, size_t row,
                                   struct pv_udp_in **ret_in, size_t *ret_n, bool *ret_long);
+/* More may wait: the last call took as much as it would. */
+bool pv_udp_more(const struct pv_udp_receiver *rx);
 
 struct pv_udp_out {
     struct pv_addr dst;

@@ -133,6 +133,56 @@ static void a_super_packet_leaves_in_runs_and_arrives_as_one(void **state)
     assert_int_equal(pv_load_be16(r.writes[0].data + 2), SUPER + 40);
 }
 
+static void a_flow_in_the_way_loses_the_first_packet_of_a_super_packet(void **state)
+{
+    struct world *w = *state;
+    static uint8_t got[65536];
+    struct pv_fp_packet packet = make_super(w, SUPER, MSS);
+    packet.lose_first = true;
+    struct pv_fp_results r = tx(w, &packet);
+    assert_int_equal(r.n_sends, (SUPER + MSS - 1) / MSS - 1);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_CONGESTION), 1);
+    r = carry(w, &r, PV_ECN_0);
+    assert_int_equal(r.n_writes, 1);
+    assert_int_equal(payload_of(&r.writes[0], got), SUPER - MSS);
+    assert_memory_equal(got, w->super + 40 + MSS, SUPER - MSS);
+    assert_int_equal(pv_load_be32(r.writes[0].data + 24), MSS); /* the number follows */
+
+    packet = make_super(w, MSS, MSS);
+    packet.lose_first = true;
+    r = tx(w, &packet);
+    assert_int_equal(r.n_sends, 0);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_CONGESTION), 2);
+}
+
+static void a_queue_that_stands_marks_one_of_those_merged_or_loses_it(void **state)
+{
+    struct world *w = *state;
+    static uint8_t got[65536];
+    for (unsigned ect = 0; ect < 2; ect++) {
+        struct pv_fp_packet packet = make_super(w, 20 * MSS, MSS);
+        w->super[1] = ect == 1 ? PV_ECN_0 : PV_ECN_NONE;
+        struct pv_fp_results r = tx(w, &packet);
+        size_t len = r.sends[0].len;
+        memcpy(w->wire, r.sends[0].data, 20 * len);
+        const struct pv_fp_datagram d = {.from = fp_carrier(1),
+                                         .data = w->wire,
+                                         .len = 20 * len,
+                                         .segment = len,
+                                         .ecn = w->super[1],
+                                         .congested = true};
+        assert_int_equal(pv_fp_rx(w->b.w, w->b.snap, &d, 1, w->now), 1);
+        r = pv_fp_results(w->b.w);
+        assert_int_equal(r.n_writes, 1 + ect);
+        assert_int_equal(payload_of(&r.writes[ect], got), 19 * MSS);
+        assert_memory_equal(got, w->super + 40 + MSS, 19 * MSS);
+        assert_int_equal(pv_fp_drops(w->b.w, PV_FP_DROP_CONGESTION), 1);
+        assert_int_equal(r.writes[ect].data[1] & 3, w->super[1]);
+        if (ect == 1)
+            assert_int_equal(r.writes[0].data[1] & 3, PV_ECN_CE);
+    }
+}
+
 static void runs_have_at_most_64_datagrams_and_65000_bytes(void **state)
 {
     struct world *w = *state;
@@ -270,6 +320,8 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(a_super_packet_leaves_in_runs_and_arrives_as_one),
+        T(a_flow_in_the_way_loses_the_first_packet_of_a_super_packet),
+        T(a_queue_that_stands_marks_one_of_those_merged_or_loses_it),
         T(runs_have_at_most_64_datagrams_and_65000_bytes),
         T(a_run_ends_where_length_or_peer_changes),
         T(a_super_packet_waits_as_the_packets_in_it),

@@ -83,6 +83,48 @@ static void batches_arrive_in_order_with_both_addresses(void **state)
     }
 }
 
+/* How many datagrams of len bytes each call gives, of 100 that wait. */
+static void receive_calls(size_t len, size_t calls[static 100])
+{
+    static const struct pv_udp_opts opts = {.waited = true};
+    static uint8_t body[60000];
+    struct pv_addr to, from;
+    int rx_fd = open_on(loopback(0, 0), &opts, &to), tx_fd = open_on(loopback(0, 0), &plain, &from);
+    const struct pv_udp_out out = {.dst = to, .data = {body, len}};
+    struct pv_udp_counts counts = {0};
+    for (unsigned i = 0; i < 100; i++)
+        pv_udp_send(tx_fd, &out, 1, &counts);
+    assert_int_equal(counts.sent, 100);
+    struct pv_udp_receiver *rx = NULL;
+    assert_int_equal(pv_udp_receiver_new(&rx, 16, 65536), PV_OK);
+    for (size_t got = 0, k = 0; got < 100; got += calls[k++]) {
+        struct pv_udp_in *in = NULL;
+        wait_readable(rx_fd);
+        assert_int_equal(pv_udp_recv(rx, rx_fd, &in, &calls[k]), PV_OK);
+        for (size_t i = 0; i < calls[k]; i++) {
+            assert_int_equal(in[i].len, len);
+            assert_true(in[i].waited > 0 && in[i].waited < PV_S(60));
+            assert_true(i == 0 || in[i].waited <= in[i - 1].waited);
+        }
+    }
+    pv_udp_receiver_free(rx);
+    close(rx_fd);
+    close(tx_fd);
+}
+
+static void a_call_takes_many_small_datagrams_and_few_long_ones(void **state)
+{
+    size_t calls[100];
+    (void)state;
+    receive_calls(10, calls);
+    assert_int_equal(calls[0], 8);
+    for (unsigned i = 1; i < 6; i++)
+        assert_int_equal(calls[i], 16);
+    receive_calls(60000, calls);
+    for (unsigned i = 0; i < 12; i++)
+        assert_int_equal(calls[i], 8);
+}
+
 static void a_datagram_longer_than_the_buffer_is_marked(void **state)
 {
     (void)state;
@@ -569,6 +611,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches_arrive_in_order_with_both_addresses),
+        cmocka_unit_test(a_call_takes_many_small_datagrams_and_few_long_ones),
         cmocka_unit_test(a_datagram_longer_than_the_buffer_is_marked),
         cmocka_unit_test(a_port_in_use_is_an_error_also_for_a_shared_socket),
         cmocka_unit_test(a_group_gives_transport_data_to_the_owner_of_its_index),
