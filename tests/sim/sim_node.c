@@ -440,6 +440,18 @@ static void take_expired(struct sim_node *n, const struct sim_event *ev)
         pv_engine_sock_bounced(n->engine, id, ev->data, true);
 }
 
+void sim_node_hint(struct sim_node *n, const struct pv_addr *dst, uint32_t mtu,
+                   struct pv_view quoted)
+{
+    const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_TOO_BIG,
+                                    .from = {.kind = PV_CARRIER_UDP, .remote = *dst},
+                                    .count = mtu,
+                                    .bytes = quoted};
+    sim_node_begin(n);
+    pv_engine_handle_punt(n->engine, &punt, sim_node_now(n));
+    sim_node_end(n);
+}
+
 void sim_node_handle(struct sim_node *n, const struct sim_event *ev)
 {
     if (n->engine == NULL || n->asleep) {

@@ -69,6 +69,10 @@ void sim_node_set_iface(struct sim_node *n, bool broken, pv_ns delay);
 void sim_node_jump_wall(struct sim_node *n, int64_t by_us);
 const uint8_t *sim_node_pk(const struct sim_node *n);
 
+/* Its kernel has got an ICMP error that says "too big" (pv_udp_read_error). */
+void sim_node_hint(struct sim_node *n, const struct pv_addr *dst, uint32_t mtu,
+                   struct pv_view quoted);
+
 /* An event of its host. */
 void sim_node_handle(struct sim_node *n, const struct sim_event *event);
 

@@ -18,6 +18,7 @@ struct pair {
     struct sim_node *hub, *leaf;
     unsigned zone;
     uint64_t seed;
+    bool ipv6;                             /* under it */
     struct pv_static_peer of_hub, of_leaf; /* entries about the other */
 };
 
@@ -51,8 +52,10 @@ static void configure(struct pair *p, struct sim_node *n, const struct sim_node 
     entry->n_allowed = 1;
     if (!is_hub) {
         struct pv_addr addrs[SIM_HOST_ADDRS];
-        (void)sim_net_addrs(p->w.net, sim_node_host(other), addrs);
-        pv_addr_format_ip(&addrs[0], entry->endpoint_host);
+        size_t i = 0, n_addrs = sim_net_addrs(p->w.net, sim_node_host(other), addrs);
+        while (p->ipv6 && i + 1 < n_addrs && addrs[i].family != PV_AF_INET6)
+            i++;
+        pv_addr_format_ip(&addrs[i], entry->endpoint_host);
         entry->endpoint_port = sim_node_port(other);
         entry->persistent_keepalive = p->seed % 3 == 0 ? 0 : 25;
     }
@@ -61,19 +64,25 @@ static void configure(struct pair *p, struct sim_node *n, const struct sim_node 
     sim_node_start(n);
 }
 
-static void begin(struct pair *p, uint64_t seed)
+static void begin_over(struct pair *p, uint64_t seed, bool ipv6)
 {
     static const struct pv_link_config good = {.delay = PV_MS(15), .jitter = PV_MS(5)};
     memset(p, 0, sizeof(*p));
     p->seed = seed;
+    p->ipv6 = ipv6;
     sim_world_init(&p->w, seed, &good);
     p->zone = sim_world_nat(&p->w, SIM_PUBLIC, "port-restricted", &good);
     pv_nat_config(sim_net_nat(p->w.net, p->zone))->ports = PV_NAT_RANDOM;
-    p->hub = sim_world_node(&p->w, SIM_PUBLIC, "hub", false);
-    p->leaf = sim_world_node(&p->w, p->zone, "leaf", false);
+    p->hub = sim_world_node(&p->w, SIM_PUBLIC, "hub", ipv6);
+    p->leaf = sim_world_node(&p->w, p->zone, "leaf", ipv6);
     configure(p, p->hub, p->leaf, &p->of_hub);
     configure(p, p->leaf, p->hub, &p->of_leaf);
     sim_world_run(&p->w, PV_S(1));
+}
+
+static void begin(struct pair *p, uint64_t seed)
+{
+    begin_over(p, seed, false);
 }
 
 static bool reaches(struct pair *p, struct sim_node *from, pv_ns within)
@@ -167,12 +176,79 @@ static void another_preshared_key_gets_nowhere(void **state)
     assert_int_equal(sim_seeds("static", SEEDS, wrong_psk, NULL), 0);
 }
 
+/* The last transport data that the leaf sent, as a router quotes it. */
+struct seen {
+    unsigned host;
+    struct pv_addr dst;
+    uint8_t bytes[16];
+};
+
+static bool see(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload)
+{
+    struct seen *s = ctx;
+    if (host == s->host && payload.len >= sizeof(s->bytes) && payload.ptr[0] == 4) {
+        s->dst = *dst;
+        memcpy(s->bytes, payload.ptr, sizeof(s->bytes));
+    }
+    return true;
+}
+
+/* Is a ping of so many bytes told that it is too big? */
+static bool is_told(struct pair *p, size_t inner)
+{
+    struct pv_addr to = sim_node_overlay(p->hub, PV_AF_INET);
+    unsigned before = sim_node_pings(p->leaf).unreachable;
+    sim_node_ping(p->leaf, &to, inner - 28);
+    sim_world_run(&p->w, PV_S(1));
+    return sim_node_pings(p->leaf).unreachable > before;
+}
+
+static int narrow(uint64_t seed, void *ctx)
+{
+    struct pair p;
+    struct seen seen = {.host = 0};
+    (void)ctx;
+    begin_over(&p, 3 * seed + 1, true);
+    seen.host = sim_node_host(p.leaf);
+    sim_net_set_tap(p.w.net, see, &seen);
+    if (!reaches(&p, p.leaf, PV_S(3)) || seen.dst.family != PV_AF_INET6)
+        return failed(&p, "leaf does not reach hub over IPv6");
+    if (is_told(&p, 1420))
+        return failed(&p, "told without a reason");
+    struct seen forged = seen;
+    forged.bytes[4] ^= 1; /* another receiver */
+    sim_node_hint(p.leaf, &forged.dst, 1400, pv_view(forged.bytes, 16));
+    sim_node_hint(p.leaf, &seen.dst, 1400, pv_view(seen.bytes, 15));
+    sim_world_run(&p.w, PV_S(1));
+    if (is_told(&p, 1420))
+        return failed(&p, "what quotes nothing of ours was believed");
+    sim_node_hint(p.leaf, &seen.dst, 1400, pv_view(seen.bytes, 16));
+    sim_world_run(&p.w, PV_S(1));
+    if (!is_told(&p, 1420) || !is_told(&p, 1321) || is_told(&p, 1320))
+        return failed(&p, "1400 bytes under it are 1320 inside");
+    sim_node_hint(p.leaf, &seen.dst, 600, pv_view(seen.bytes, 16));
+    sim_world_run(&p.w, PV_S(1));
+    if (!is_told(&p, 1281) || is_told(&p, 1280))
+        return failed(&p, "nobody is told less than 1280 bytes");
+    sim_world_run(&p.w, PV_S(600));
+    if (!reaches(&p, p.leaf, PV_S(25)) || is_told(&p, 1420))
+        return failed(&p, "what was told holds for longer than 10 minutes");
+    return passed(&p);
+}
+
+static void a_path_over_ipv6_that_is_too_narrow_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("static", SEEDS, narrow, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(static_peers_live_through_what_happens),
         cmocka_unit_test(keepalives_keep_the_way_open_for_hours),
         cmocka_unit_test(another_preshared_key_gets_nowhere),
+        cmocka_unit_test(a_path_over_ipv6_that_is_too_narrow_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
