@@ -103,8 +103,7 @@ static void do_sends(struct pv_lane *lane, const struct pv_fp_send *sends, size_
         send_family(lane, fd_of(lane, (enum way)way), out[way], queued[way]);
 }
 
-/* What ICMP said about datagrams over IPv6 goes to control, as a hint: over IPv4 nobody asks for
- * it. A full ring loses it; there will be more. */
+/* What ICMP said goes to control, as a hint. A full ring loses it; there will be more. */
 void pv_lane_tell_hints(struct pv_lane *lane, struct pv_udp_hints *hints)
 {
     for (unsigned i = 0; i < hints->n; i++) {
@@ -113,8 +112,7 @@ void pv_lane_tell_hints(struct pv_lane *lane, struct pv_udp_hints *hints)
                                         .from = {.kind = PV_CARRIER_UDP, .remote = e->dst},
                                         .count = e->mtu,
                                         .local = e->local};
-        if (e->dst.family == PV_AF_INET6 &&
-            pv_ring_push(lane->data, pv_view(&punt, sizeof(punt)),
+        if (pv_ring_push(lane->data, pv_view(&punt, sizeof(punt)),
                          pv_view(e->quoted, e->quoted_len), NULL) == PV_OK)
             pv_event_raise(lane->dp->event_fd);
     }

@@ -143,6 +143,12 @@ void pv_mtu_tell(struct pv_mtu *m, uint16_t size, uint16_t wanted, pv_ns now)
     m->deadline = now + PV_MTU_RAISE_EVERY;
 }
 
+void pv_mtu_doubt(struct pv_mtu *m, pv_ns now)
+{
+    if (m->state == PV_MTU_KNOWN && m->deadline > now)
+        m->deadline = now;
+}
+
 void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at, pv_ns now)
 {
     (void)now;

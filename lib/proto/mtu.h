@@ -4,10 +4,10 @@
  * layer path MTU discovery).
  *
  * A machine in caller's memory. It says which sizes to probe, is told which probes were answered,
- * and gives the largest size that arrives. ICMP is not needed and not believed. A path is taken to
- * carry all that is wanted until probes show that it does not: a small probe beside each large one
- * tells a narrow path from a silent one. The owner makes the probes (inband.h, types 7 and 8) and
- * runs it only for paths in use. Not thread-safe.
+ * and gives the largest size that arrives. ICMP is not needed and not believed; it makes it look. A
+ * path is taken to carry all that is wanted until probes show that it does not: a small probe
+ * beside each large one tells a narrow path from a silent one. The owner makes the probes
+ * (inband.h, types 7 and 8) and runs it only for paths in use. Not thread-safe.
  *
  * State:
  *   OFF    --start-->                           ASK
@@ -75,6 +75,8 @@ void pv_mtu_stop(struct pv_mtu *m);
 /* Of a path that is not probed somebody says that it carries datagrams of `size` bytes: believed
  * when that is less than known, for 10 min (RFC 8201 s4). wanted: as pv_mtu_start(). */
 void pv_mtu_tell(struct pv_mtu *m, uint16_t size, uint16_t wanted, pv_ns now);
+/* Somebody says that something was too big: looked into at once, not in up to 2 s. */
+void pv_mtu_doubt(struct pv_mtu *m, pv_ns now);
 /* Data was last sent over the path at used_at. */
 void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at, pv_ns now);
 /* A probe was answered. Tokens of earlier rounds and paths are ignored. */

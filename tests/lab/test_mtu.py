@@ -61,6 +61,22 @@ for mtu in (1280, 1400, 1492, 1500):
     narrow_alone(f"a_relay_behind_a_link_of_{mtu}", mtu, "symmetric")
 
 
+@scenario(long="found in any case; this is sooner")
+def a_router_that_says_so(lab):
+    """ICMP is not believed, but looked into at once."""
+    a, b, address, nat = pair(lab)
+    wait("a full packet to pass", lambda: fits(a, address, 1420), 6)
+    nat.set(mtu_out=1300, mtu_in=1300, mtu_icmp="yes")
+    ping = a.start("ping", "-n", "-i", "0.05", "-c", "120", "-s", "1392", "-M", "want",
+                   address, name="ping")
+    wait("ping to end", lambda: not ping.running(), 15)
+    # The kernel cuts them once it is told: only those before that are lost, and of the answers,
+    # which b is told about when the first of them goes.
+    lost = 120 - ping.text().count("bytes from")
+    check(lost <= 60, f"{lost} pings of 20 a second were lost")
+    equal(a.path(b)["mtu"], 1280, "path's MTU: in parts")
+
+
 @scenario(long="one of many MTUs")
 def a_link_of_1280_over_ipv6(lab):
     """Leaves 1200 bytes inside."""

@@ -222,6 +222,25 @@ static void answers_of_another_path_or_made_up_ones_change_nothing(void **state)
     assert_int_equal(pv_mtu_next_timeout(&p.m), PV_NEVER);
 }
 
+static void a_doubt_is_looked_into_at_once(void **state)
+{
+    struct path p;
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        start(&p, 1500, PV_MS(20), seed);
+        run(&p, PV_S(10) + PV_MS(97 * seed));
+        p.link = 1300;
+        pv_mtu_doubt(&p.m, p.now);
+        run(&p, PV_S(1));
+        assert_int_equal(used(&p), 1300);
+        unsigned changes = p.changes;
+        pv_mtu_doubt(&p.m, p.now); /* without a reason */
+        run(&p, PV_S(1));
+        assert_int_equal(used(&p), 1300);
+        assert_int_equal(p.changes, changes);
+    }
+}
+
 static void what_is_told_of_a_path_holds_for_10_minutes(void **state)
 {
     struct pv_mtu m = {.state = PV_MTU_OFF};
@@ -265,6 +284,7 @@ int main(void)
         cmocka_unit_test(a_silent_path_keeps_what_was_known_and_is_asked_ever_less),
         cmocka_unit_test(an_idle_path_is_not_probed),
         cmocka_unit_test(jumbo_paths_are_used_as_far_as_they_go),
+        cmocka_unit_test(a_doubt_is_looked_into_at_once),
         cmocka_unit_test(what_is_told_of_a_path_holds_for_10_minutes),
         cmocka_unit_test(answers_of_another_path_or_made_up_ones_change_nothing),
     };
