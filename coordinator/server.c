@@ -87,8 +87,8 @@ struct pv_coordserver {
     pv_ns gate_warn_at; /* not before */
     pv_ns end_by;       /* 0: not ending */
     char addresses[PV_COORDSERVER_TEXT_MAX];
-    const char *state; /* directory; borrowed */
-    bool relay_on;
+    const char *state;                         /* directory; borrowed */
+    const struct pv_coordset_relay *relay_set; /* borrowed */
     pv_ns started;
     struct pv_statussock status;
     uint64_t gate_refused;                  /* handshakes turned away */
@@ -308,11 +308,14 @@ static json_t *report(void *ctx, pv_ns now)
         .uptime_s = (now - s->started) / PV_S(1),
         .handshakes = s->gate.n,
         .tls_refused = s->gate_refused,
-        .relay_on = s->relay_on,
+        .relay_on = !s->relay_set->off,
         .relay = pv_coord_relay_stats(s->coord),
         .store = {.failed = s->store_failures,
                   .error = s->store_error[0] == '\0' ? NULL : s->store_error},
     };
+    _Static_assert((int)PV_TURNS_USERS_MAX == (int)PV_RELAYSTAT_USERS, "each has a place");
+    for (; r.n_users < s->relay_set->n_users; r.n_users++)
+        r.users[r.n_users] = s->relay_set->users[r.n_users].name;
     memcpy(addrs, s->addresses, sizeof(addrs));
     for (char *a = strtok_r(addrs, " ", &rest); a != NULL && r.n_addrs < PV_REPORT_ADDRS_MAX;
          a = strtok_r(NULL, " ", &rest))
@@ -652,7 +655,7 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
     s->coord = coord;
     s->store = store;
     s->state = set->state;
-    s->relay_on = !set->relay.off;
+    s->relay_set = &set->relay;
     s->signals = -1;
     pv_coordurl_tls(set, &s->tls_addrs);
     s->next_id = 1;

@@ -41,8 +41,21 @@ enum pv_relaystat {
     PV_RELAYSTAT_N,
 };
 
+enum {
+    PV_RELAYSTAT_USERS = 64, /* static users, in the order of the configuration */
+};
+
+/* Of one static user. */
+enum pv_relaystat_user {
+    PV_RELAYSTAT_USER_PACKETS,
+    PV_RELAYSTAT_USER_BYTES,
+    PV_RELAYSTAT_USER_ALLOCATIONS, /* now */
+    PV_RELAYSTAT_USER_N,
+};
+
 struct pv_relaystats { /* zeroed at first */
     _Atomic uint64_t value[PV_RELAYSTAT_N];
+    _Atomic uint64_t user[PV_RELAYSTAT_USERS][PV_RELAYSTAT_USER_N];
 };
 
 static inline uint64_t pv_relaystat_get(const struct pv_relaystats *s, enum pv_relaystat what)
@@ -59,6 +72,21 @@ static inline void pv_relaystat_set(struct pv_relaystats *s, enum pv_relaystat w
 static inline void pv_relaystat_add(struct pv_relaystats *s, enum pv_relaystat what, uint64_t n)
 {
     pv_relaystat_set(s, what, pv_relaystat_get(s, what) + n);
+}
+
+/* i < PV_RELAYSTAT_USERS in these. */
+static inline uint64_t pv_relaystat_get_user(const struct pv_relaystats *s, size_t i,
+                                             enum pv_relaystat_user what)
+{
+    return atomic_load_explicit(&s->user[i][what], memory_order_relaxed);
+}
+
+/* Its writer only. change may be below zero. */
+static inline void pv_relaystat_add_user(struct pv_relaystats *s, size_t i,
+                                         enum pv_relaystat_user what, int64_t change)
+{
+    uint64_t now = pv_relaystat_get_user(s, i, what) + (uint64_t)change;
+    atomic_store_explicit(&s->user[i][what], now, memory_order_relaxed);
 }
 
 /* Datagrams not relayed, for whatever reason. */

@@ -37,6 +37,23 @@ static json_t *connections_json(const struct pv_report *r)
                      "tls_handshakes", number(r->handshakes));
 }
 
+static json_t *users_json(const struct pv_report *r)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list != NULL && i < r->n_users; i++) {
+        json_t *user = json_pack(
+            "{s:s, s:o, s:o, s:o}", "name", r->users[i], "allocations",
+            number(pv_relaystat_get_user(r->relay, i, PV_RELAYSTAT_USER_ALLOCATIONS)), "packets",
+            number(pv_relaystat_get_user(r->relay, i, PV_RELAYSTAT_USER_PACKETS)), "bytes",
+            number(pv_relaystat_get_user(r->relay, i, PV_RELAYSTAT_USER_BYTES)));
+        if (json_array_append_new(list, user) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
 /* The counters by their names, what was dropped in an object of its own. */
 static json_t *relay_json(const struct pv_report *r)
 {
@@ -52,6 +69,7 @@ static json_t *relay_json(const struct pv_report *r)
                                       is_drop ? name + sizeof(drop) - 1 : name, number(value));
     }
     failed |= json_object_set_new(relay, "drops", drops);
+    failed |= json_object_set_new(relay, "users", users_json(r));
     if (failed == 0)
         return relay;
     json_decref(relay);
@@ -171,6 +189,8 @@ static void put_head(struct lines *l, const json_t *doc)
 static void put_relay(struct lines *l, const json_t *relay)
 {
     char text[PV_AMOUNT_BUF];
+    const json_t *user;
+    size_t i;
     if (!json_is_true(json_object_get(relay, "enabled"))) {
         put(l, "%-14soff\n", "relay");
         return;
@@ -184,6 +204,15 @@ static void put_relay(struct lines *l, const json_t *relay)
         bytes(relay, "member_bytes", text), of(relay, "member_packets"));
     put(l, "%-14s%s in %" JSON_INTEGER_FORMAT " packets for static users\n", "",
         bytes(relay, "static_bytes", text), of(relay, "static_packets"));
+    json_array_foreach(json_object_get(relay, "users"), i, user)
+    {
+        const char *name = json_string_value(json_object_get(user, "name"));
+        put(l,
+            "%-14s%s in %" JSON_INTEGER_FORMAT " packets for %s, %" JSON_INTEGER_FORMAT
+            " allocations now\n",
+            "", bytes(user, "bytes", text), of(user, "packets"), name == NULL ? "?" : name,
+            of(user, "allocations"));
+    }
     put(l, "%-14s%" JSON_INTEGER_FORMAT " requests answered by an error\n", "",
         of(relay, "refused"));
     put_counts(l, "not relayed", json_object_get(relay, "drops"));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * report.h - what a coordinator says of itself to `p2pvpn-coordinator status`: numbers, as JSON and
- * as lines for people. No keys, no passwords, no names of networks or nodes, nothing that peers
+ * as lines for people. No keys, no passwords, no names but those of [turn-user], nothing that peers
  * say: who may read it learns how busy the server is.
  *
  * The JSON is versioned: fields are added, none changes its meaning while "version" stays.
@@ -31,6 +31,8 @@ struct pv_report {
     uint64_t tls_refused; /* turned away: too many handshakes */
     bool relay_on;
     const struct pv_relaystats *relay;
+    const char *users[PV_RELAYSTAT_USERS]; /* static users, as the relay numbers them */
+    size_t n_users;
     struct {
         const char *error; /* of the last operation that failed; NULL: none has since */
         uint64_t failed;   /* operations that did */

@@ -19,6 +19,9 @@ static void show_count(struct pv_turns *t, const struct pv_tuser *user, int chan
         user != NULL ? PV_RELAYSTAT_STATIC_ALLOCATIONS : PV_RELAYSTAT_MEMBER_ALLOCATIONS;
     uint64_t n = pv_relaystat_get(&t->stats, what);
     pv_relaystat_set(&t->stats, what, change > 0 ? n + 1 : n - 1);
+    if (user != NULL)
+        pv_relaystat_add_user(&t->stats, (size_t)(user - t->users), PV_RELAYSTAT_USER_ALLOCATIONS,
+                              change);
 }
 
 int pv_talloc_new(struct pv_turns *t, const struct pv_tway *way, struct pv_tmember *member,

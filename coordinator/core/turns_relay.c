@@ -81,9 +81,12 @@ static void to_member(struct pv_turns *t, const struct pv_talloc *from, const st
 
 /* --- static users -------------------------------------------------------------------------- */
 
-/* The datagram is relayed, for a static user; counted once. */
-static void count(struct pv_turns *t, size_t len)
+/* The datagram is relayed, for this static user; counted once. */
+static void count(struct pv_turns *t, const struct pv_tuser *user, size_t len)
 {
+    size_t i = (size_t)(user - t->users);
+    pv_relaystat_add_user(&t->stats, i, PV_RELAYSTAT_USER_PACKETS, 1);
+    pv_relaystat_add_user(&t->stats, i, PV_RELAYSTAT_USER_BYTES, (int64_t)len);
     pv_relaystat_add(&t->stats, PV_RELAYSTAT_STATIC_PACKETS, 1);
     pv_relaystat_add(&t->stats, PV_RELAYSTAT_STATIC_BYTES, len);
 }
@@ -105,7 +108,7 @@ static void to_client(struct pv_turns *t, const struct pv_trelay *r, const struc
         drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
-    count(t, data.len);
+    count(t, a->user, data.len);
     struct pv_tchan *c = pv_tchan_by_peer(a, peer);
     if (c == NULL || c->until <= now) {
         indicate(t, a, peer, data);
@@ -146,7 +149,7 @@ static void to_peer(struct pv_turns *t, struct pv_talloc *a, const struct pv_add
     struct pv_turns_out *out = pv_tout_new(t, NULL);
     if (out == NULL)
         return;
-    count(t, data.len);
+    count(t, a->user, data.len);
     *out = (struct pv_turns_out){.dst = *peer, .sock = r->sock, .df = df, .data = data};
 }
 

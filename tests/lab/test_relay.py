@@ -80,6 +80,8 @@ def uclient_relays_by_udp_tcp_and_tls(lab):
     status = coordinator_status(coordinator)
     check(status["relay"]["static_bytes"] > 10000 and status["relay"]["member_bytes"] == 0,
           f"status counts {status['relay']}")
+    equal([(u["name"], u["bytes"]) for u in status["relay"]["users"]],
+          [("alice", status["relay"]["static_bytes"])], "bytes by user")
     check("s3cret" not in json.dumps(status), "status has a password")
 
 

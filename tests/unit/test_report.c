@@ -22,6 +22,8 @@ static struct pv_report busy(void)
         .tls_refused = 11,
         .relay_on = true,
         .relay = &stats,
+        .users = {"alice", "bob"},
+        .n_users = 2,
         .store = {.error = "write: the disk is full", .failed = 12, .bytes = 2048, .free = 5 << 20},
     };
     r.coord.failed = 13;
@@ -30,6 +32,9 @@ static struct pv_report busy(void)
         r.coord.limits[i] = 100 + (uint64_t)i;
     for (int i = 0; i < PV_RELAYSTAT_N; i++)
         pv_relaystat_set(&stats, (enum pv_relaystat)i, 1000 + (uint64_t)i);
+    memset(stats.user, 0, sizeof(stats.user));
+    for (int i = 0; i < PV_RELAYSTAT_USER_N; i++)
+        pv_relaystat_add_user(&stats, 1, (enum pv_relaystat_user)i, 71 + i);
     return r;
 }
 
@@ -91,6 +96,12 @@ static void every_number_has_its_place(void **state)
     assert_int_equal(at(relay, "drops", "no_channel"), 1000 + PV_RELAYSTAT_DROP_NO_CHANNEL);
     assert_int_equal(at(relay, "drops", "bandwidth"), 1000 + PV_RELAYSTAT_DROP_BANDWIDTH);
     assert_true(json_is_true(json_object_get(relay, "enabled")));
+    const json_t *users = json_object_get(relay, "users"), *bob = json_array_get(users, 1);
+    assert_int_equal(json_array_size(users), 2);
+    assert_string_equal(json_string_value(json_object_get(bob, "name")), "bob");
+    assert_int_equal(at(bob, NULL, "packets"), 71);
+    assert_int_equal(at(bob, NULL, "bytes"), 72);
+    assert_int_equal(at(bob, NULL, "allocations"), 73);
     assert_int_equal(json_object_size(json_object_get(doc, "limits")), PV_COORD_LIMITS + 1);
     assert_string_equal(json_string_value(json_object_get(json_object_get(doc, "store"), "error")),
                         r.store.error);
@@ -131,6 +142,8 @@ static void lines_say_it_in_words(void **state)
               "relay         0 allocations of members, 0 of static users on 0 sockets\n"
               "relayed       3.0 MiB in 4000 packets for members\n"
               "              0 B in 0 packets for static users\n"
+              "              0 B in 0 packets for alice, 0 allocations now\n"
+              "              72 B in 71 packets for bob, 73 allocations now\n"
               "              0 requests answered by an error\n"
               "not relayed   no_peer 6, bandwidth 5\n"
               "limits hit    tls_handshakes 11, signals 3\n"

@@ -42,6 +42,21 @@ static void a_stock_client_allocates_and_relays(void **state)
     assert_int_equal(tw_bind(w, &c, 0x7278, &PEER), 0); /* RFC 5766 clients go that high */
     assert_true(from_peer(w, &sock, &PEER, "in"));
     assert_int_equal(pv_load_be16(w->out.data.ptr), 0x7278);
+    const struct pv_relaystats *stats = pv_turns_counters(w->turns);
+    uint64_t of_alice[PV_RELAYSTAT_USER_N] = {0}, of_others = 0;
+    for (size_t u = 0; u < PV_RELAYSTAT_USERS; u++) {
+        for (size_t i = 0; i < PV_RELAYSTAT_USER_N; i++) {
+            uint64_t n = pv_relaystat_get_user(stats, u, (enum pv_relaystat_user)i);
+            of_alice[i] += u == 0 ? n : 0;
+            of_others += u == 0 ? 0 : n;
+        }
+    }
+    assert_int_equal(of_others, 0);
+    assert_int_equal(of_alice[PV_RELAYSTAT_USER_ALLOCATIONS], 1);
+    assert_int_equal(of_alice[PV_RELAYSTAT_USER_PACKETS],
+                     pv_relaystat_get(stats, PV_RELAYSTAT_STATIC_PACKETS));
+    assert_int_equal(of_alice[PV_RELAYSTAT_USER_BYTES],
+                     pv_relaystat_get(stats, PV_RELAYSTAT_STATIC_BYTES));
     tw_free(w);
 }
 
