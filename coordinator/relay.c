@@ -47,6 +47,7 @@ struct pv_relay {
     struct pv_relayout out;
     int wake, news; /* eventfds: to the thread, and from it */
     _Atomic bool stopping;
+    pv_ns count_at; /* when drops of the kernel are looked at again */
     bool started;
     pthread_t thread;
 };
@@ -415,6 +416,18 @@ static void raise_news(struct pv_relay *r)
         pv_event_raise(r->news);
 }
 
+/* What the kernel had to drop because nobody read it: the relay has more than it can carry. */
+static void count_unread(struct pv_relay *r, pv_ns now)
+{
+    uint64_t n = 0;
+    if (now < r->count_at)
+        return;
+    r->count_at = now + PV_S(1);
+    for (size_t i = 0; i < pv_stunudp_count(r->udp); i++)
+        n += pv_udp_not_received(pv_stunudp_fd(r->udp, i));
+    pv_relaystat_set(pv_turns_counters(r->turns), PV_RELAYSTAT_DROP_NOT_RECEIVED, n);
+}
+
 static void *run(void *arg)
 {
     struct pv_relay *r = arg;
@@ -433,6 +446,7 @@ static void *run(void *arg)
             settle(r, now);
         }
         raise_news(r);
+        count_unread(r, now);
     }
     return NULL;
 }

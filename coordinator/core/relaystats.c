@@ -16,6 +16,7 @@ const char *pv_relaystat_name(enum pv_relaystat what)
         [PV_RELAYSTAT_DROP_BANDWIDTH] = "drop_bandwidth",
         [PV_RELAYSTAT_DROP_MALFORMED] = "drop_malformed",
         [PV_RELAYSTAT_DROP_SEND] = "drop_send",
+        [PV_RELAYSTAT_DROP_NOT_RECEIVED] = "drop_not_received",
         [PV_RELAYSTAT_DROP_RING] = "drop_ring",
         [PV_RELAYSTAT_DROP_STREAM] = "drop_stream",
         [PV_RELAYSTAT_MEMBERS] = "members",

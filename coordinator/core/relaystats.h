@@ -30,6 +30,7 @@ enum pv_relaystat {
     PV_RELAYSTAT_DROP_BANDWIDTH,     /* over the limit of its user */
     PV_RELAYSTAT_DROP_MALFORMED,     /* not what it says it is, or too long */
     PV_RELAYSTAT_DROP_SEND,          /* the system did not take it: no room, no route */
+    PV_RELAYSTAT_DROP_NOT_RECEIVED,  /* of clients: the relay did not read them in time */
     PV_RELAYSTAT_DROP_RING,          /* for TURN connections: more than their thread takes */
     PV_RELAYSTAT_DROP_STREAM,        /* of or for one: more than the relay takes, or it reads */
 

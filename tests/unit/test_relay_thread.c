@@ -42,7 +42,8 @@ struct client {
     size_t len; /* of what came last */
 };
 
-static int make_world(void **state)
+/* Everything but the thread. */
+static int prepare_world(void **state)
 {
     static const struct pv_turns_user users[] = {{"alice", "secret"}};
     static struct world w;
@@ -69,9 +70,16 @@ static int make_world(void **state)
     assert_int_equal(pv_udp_local(fd, &w.server), PV_OK);
     assert_int_equal(pv_stunudp_take(w.udp, fd, &w.server), PV_OK);
     assert_int_equal(pv_relay_new(&w.relay, w.core, w.udp), PV_OK);
-    assert_int_equal(pv_relay_start(w.relay), PV_OK);
     *state = &w;
     return 0;
+}
+
+static int make_world(void **state)
+{
+    int r = prepare_world(state);
+    struct world *w = *state;
+    assert_int_equal(pv_relay_start(w->relay), PV_OK);
+    return r;
 }
 
 static int end_world(void **state)
@@ -435,6 +443,24 @@ static void a_stream_relays_through_the_link(void **state)
     close(peer.fd);
 }
 
+static void what_was_not_read_in_time_is_counted(void **state)
+{
+    struct world *w = *state;
+    static const uint8_t run[RUN * 1400];
+    struct client c = new_client();
+    struct pv_udp_counts counts = {0};
+    const struct pv_udp_out out = {.dst = w->server, .data = {run, sizeof(run)}, .segment = 1400};
+    /* More than any buffer holds. */
+    for (size_t i = 0; i < 4 * PV_UDP_SOCKBUF / sizeof(run); i++)
+        pv_udp_send(c.fd, &out, 1, &counts);
+    assert_int_equal(pv_relaystat_get(w->stats, PV_RELAYSTAT_DROP_NOT_RECEIVED), 0);
+    assert_int_equal(pv_relay_start(w->relay), PV_OK);
+    while (pv_relaystat_get(w->stats, PV_RELAYSTAT_DROP_NOT_RECEIVED) == 0)
+        (void)!poll(NULL, 0, 1);
+    barrier(w);
+    close(c.fd);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_world, end_world)
 
 int main(void)
@@ -444,6 +470,8 @@ int main(void)
         TEST(others_come_and_go_while_one_floods_and_who_is_removed_gets_nothing),
         TEST(runs_pass_through_a_relay_socket_whole_and_in_order),
         TEST(a_stream_relays_through_the_link),
+        cmocka_unit_test_setup_teardown(what_was_not_read_in_time_is_counted, prepare_world,
+                                        end_world),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
