@@ -10,7 +10,6 @@
 #include "sys/clock.h"
 #include "sys/entropy.h"
 #include "sys/event.h"
-#include "sys/slice.h"
 #include "sys/tun.h"
 
 enum {
@@ -334,7 +333,6 @@ static void send_rest(struct pv_lane *lane)
 void *pv_lane_main(void *arg)
 {
     struct pv_lane *lane = arg;
-    pv_slice_shorten(); /* what it carries waits while it does */
     while (!atomic_load(&lane->dp->stopping)) {
         pv_sockset_enter(&lane->dp->socks, lane->index);
         if (!work_round(lane))

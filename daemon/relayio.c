@@ -16,7 +16,6 @@
 #include "base/ring.h"
 #include "proto/turnframe.h"
 #include "sys/event.h"
-#include "sys/slice.h"
 #include "sys/stream.h"
 #include "sys/streamtls.h"
 #include "sys/tls.h"
@@ -393,7 +392,6 @@ static void turn(struct pv_relayio *io, bool more)
 static void *thread_main(void *arg)
 {
     struct pv_relayio *io = arg;
-    pv_slice_shorten();
     while (!atomic_load(&io->stopping))
         turn(io, drain(io));
     while (drain(io)) { /* goodbyes */
