@@ -453,10 +453,10 @@ struct pv_peer *pv_engine_find_peer(struct pv_engine *e, const char *text);
 /* env.locals or env.signalling changed. */
 void pv_engine_env_changed(struct pv_engine *e, bool locals, pv_ns now);
 /* A datagram that is not transport data. */
-/* engine_toobig.c: an ICMP error about a datagram of ours. */
-void pv_engine_too_big(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now);
 void pv_engine_datagram(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
                         pv_ns now);
+/* engine_toobig.c: an ICMP error about a datagram of ours. */
+void pv_engine_too_big(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now);
 
 /* --- engine_front.c --------------------------------------------------------------------------- */
 

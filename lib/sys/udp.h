@@ -122,11 +122,11 @@ struct pv_udp_out {
     size_t n_parts;              /* 1..PV_UDP_BATCH */
 };
 
-/* What an ICMP error (or the local kernel) says about a datagram of ours. Trust none of it. */
 enum {
     PV_UDP_QUOTED = 20, /* bytes of a datagram that came back in an ICMP error and are kept */
     PV_UDP_HINTS = 4,   /* ours */
 };
+/* What an ICMP error (or the local kernel) says about a datagram of ours. Trust none of it. */
 struct pv_udp_error {
     struct pv_addr dst;      /* where the datagram went */
     int err;                 /* errno value: EMSGSIZE, ECONNREFUSED, EHOSTUNREACH, ... */
