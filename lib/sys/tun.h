@@ -37,7 +37,7 @@ struct pv_tun_offloads pv_tun_set_offloads(int fd);
  * The descriptors of an interface. With one queue there is one, for both. With more, each flow
  * comes out of one of read, always the same: the kernel would move it to where its answers are
  * written, with packets still on the old way, so write are others, from which it learns nothing
- * (docs/adr/0010).
+ * (docs/adr/0013).
  */
 struct pv_tun {
     unsigned n; /* 0: there is none */
