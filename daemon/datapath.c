@@ -181,6 +181,19 @@ int pv_datapath_inject(struct pv_datapath *dp, uint32_t peer, struct pv_view inn
     return r;
 }
 
+int pv_datapath_hand(struct pv_datapath *dp, const struct pv_carrier *from, uint8_t ecn,
+                     struct pv_view datagram)
+{
+    struct pv_lane *rx = pv_lane_rx(dp, 0);
+    const struct pv_lane_handed head = {.from = *from, .ecn = ecn};
+    int r = pv_ring_push(rx->handed, pv_view(&head, sizeof(head)), datagram, NULL);
+    if (r >= 0)
+        pv_event_raise(rx->wake_fd);
+    else
+        pv_lane_add(&rx->counts.punts_lost, 1);
+    return r;
+}
+
 int pv_datapath_event_fd(const struct pv_datapath *dp)
 {
     return dp->event_fd;

@@ -62,6 +62,11 @@ pv_ns pv_datapath_reclaim(struct pv_datapath *dp, pv_ns now);
  * many wait. */
 PV_MUST_CHECK int pv_datapath_inject(struct pv_datapath *dp, uint32_t peer, struct pv_view inner);
 
+/* Transport data that control received from a socket the datapath does not carry yet: it is opened
+ * as if the datapath had. PV_ERR_NO_SPACE: dropped and counted, too many wait. */
+PV_MUST_CHECK int pv_datapath_hand(struct pv_datapath *dp, const struct pv_carrier *from,
+                                   uint8_t ecn, struct pv_view datagram);
+
 /* Readable while punts wait or the TUN has gone; cleared by the next two calls finding nothing. */
 int pv_datapath_event_fd(const struct pv_datapath *dp);
 /* The next punt, valid until pv_datapath_pop_punt(). PV_ERR_AGAIN. */
@@ -76,9 +81,9 @@ struct pv_datapath_counts {
     uint64_t tun_read;                /* packets and super-packets */
     uint64_t tun_written, tun_failed; /* packets */
     uint64_t tun_calls;               /* writes, each of one packet or many */
-    uint64_t punts_lost;              /* the control thread was too slow */
-    uint64_t injects_lost;            /* of control, to peers without path or keys, or too many */
-    uint64_t udp_not_received;        /* by the main sockets, which were full */
+    uint64_t punts_lost;   /* the control thread was too slow, or rx for what control received */
+    uint64_t injects_lost; /* of control, to peers without path or keys, or too many */
+    uint64_t udp_not_received; /* by the main sockets, which were full */
     uint64_t drops[PV_FP_DROP_REASONS];
     unsigned workers, threads; /* threads in all */
     struct pv_tun_offloads tun;

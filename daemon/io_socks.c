@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "daemon/io_int.h"
+#include "proto/demux.h"
 
 enum {
     RX_BUFFERS = 16,
@@ -77,7 +78,13 @@ static void on_readable(void *ctx, unsigned ready, pv_ns now)
                      .remote = in[i].src},
             .bytes = pv_view(in[i].ptr, in[i].len),
         };
-        if (!in[i].cut)
+        if (in[i].cut)
+            continue;
+        /* The peer may send over the new path before its socket is adopted here: nothing is lost
+         * on the way to it. */
+        if (pv_demux(punt.bytes) == PV_DEMUX_WG_DATA)
+            (void)!pv_datapath_hand(io->datapath, &punt.from, in[i].ecn, punt.bytes);
+        else
             pv_engine_handle_punt(io->cfg.engine, &punt, now);
     }
 }

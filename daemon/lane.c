@@ -203,7 +203,7 @@ static bool stream_round(struct pv_lane *lane, pv_ns now)
     return rx_copies(lane, &c, now);
 }
 
-/* What worker 0 received for us. */
+/* What worker 0 received for us; worker 0's own: what control received (pv_datapath_hand). */
 static bool handed_round(struct pv_lane *lane, pv_ns now)
 {
     struct copies c = {.n = 0};
@@ -212,7 +212,8 @@ static bool handed_round(struct pv_lane *lane, pv_ns now)
         struct pv_lane_handed head;
         memcpy(&head, record.ptr, sizeof(head));
         add_copy(lane, &c,
-                 (struct pv_fp_datagram){.from = head.from, .ecn = head.ecn, .handed = true},
+                 (struct pv_fp_datagram){
+                     .from = head.from, .ecn = head.ecn, .handed = lane->number != 0},
                  pv_view(record.ptr + sizeof(head), record.len - sizeof(head)));
         pv_ring_pop(lane->handed);
     }
@@ -255,7 +256,8 @@ static bool rx_round(struct pv_lane *lane, pv_ns now)
     if (ready->others)
         ready->others = others_round(lane, now);
     pv_lane_tell_hints(lane, pv_udp_receiver_hints(lane->receiver));
-    bool more = lane->number == 0 ? stream_round(lane, now) : handed_round(lane, now);
+    bool more = handed_round(lane, now);
+    more = (lane->number == 0 && stream_round(lane, now)) || more;
     return more || ready->v4 || ready->v6 || ready->others;
 }
 
@@ -367,9 +369,9 @@ int pv_lane_init(struct pv_lane *lane, struct pv_datapath *dp, unsigned index)
         r = pv_ring_new(&lane->data, DATA_RING);
     if (r >= 0 && lane->rx)
         r = pv_udp_receiver_new(&lane->receiver, UDP_BUFFERS, UDP_READ);
-    if (r >= 0 && lane->rx && lane->number != 0)
+    if (r >= 0 && lane->rx)
         r = pv_ring_new(&lane->handed, HANDED_RING);
-    if (r >= 0 && lane->rx && (lane->number != 0 || dp->cfg.relayio != NULL)) {
+    if (r >= 0 && lane->rx) {
         lane->stream_buf = malloc(STREAM_BYTES);
         r = lane->stream_buf == NULL ? PV_ERR_NOMEM : PV_OK;
     }

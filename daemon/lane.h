@@ -57,7 +57,7 @@ struct pv_lane {
     pv_ns tun_empty;              /* tx: when the TUN had nothing to read last */
     uint8_t *stream_buf;          /* rx: STREAM_BYTES */
     struct pv_ring *data, *facts; /* to control */
-    struct pv_ring *handed;       /* rx, not of worker 0: from there */
+    struct pv_ring *handed;       /* rx: from worker 0, whose own is from control */
     bool handed_wake;             /* worker 0's: that ring was empty */
     bool join_tcp, join_udp;      /* what the TUN takes as super-packets */
     uint64_t seen;                /* the last publication whose packets were flushed */

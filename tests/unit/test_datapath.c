@@ -241,6 +241,38 @@ static void injected_packets_arrive_as_punts_and_datagrams_are_punted(void **sta
     }
 }
 
+static void what_control_received_is_opened_like_the_rest(void **state)
+{
+    (void)state;
+    for (unsigned threads = 1; threads <= 2; threads++) {
+        struct world w;
+        const struct pv_udp_opts opts = {.df = true};
+        struct pv_addr at = pv_addr4(127, 0, 0, 1, 0);
+        struct pv_carrier to = {.kind = PV_CARRIER_UDP};
+        uint8_t datagram[256];
+        int fd = -1;
+        start_world(&w, threads, true);
+        assert_int_equal(pv_udp_open(&at, &opts, &fd), PV_OK);
+        assert_int_equal(pv_udp_local(fd, &to.remote), PV_OK);
+        assert_int_equal(pv_fp_builder_set_path(w.node[0].builder, w.node[0].peer, &to, 0), PV_OK);
+        publish(&w.node[0]);
+        for (uint32_t i = 0; i < 20; i++) {
+            send_packet(&w.node[0], &w.node[1], i);
+            struct pollfd in = {.fd = fd, .events = POLLIN};
+            assert_int_equal(poll(&in, 1, 10000), 1);
+            ssize_t len = recv(fd, datagram, sizeof(datagram), 0);
+            assert_true(len > 0);
+            const struct pv_carrier from = {
+                .kind = PV_CARRIER_UDP, .sock = 7, .remote = w.node[0].addr};
+            assert_int_equal(
+                pv_datapath_hand(w.node[1].dp, &from, 0, pv_view(datagram, (size_t)len)), PV_OK);
+            assert_int_equal(receive_packet(&w.node[1]), i);
+        }
+        close(fd);
+        stop_world(&w);
+    }
+}
+
 static void what_was_injected_before_the_end_is_sent(void **state)
 {
     (void)state;
@@ -454,6 +486,7 @@ int main(void)
         cmocka_unit_test(packets_go_both_ways_in_order),
         cmocka_unit_test(packets_wait_for_a_path_and_then_go_in_order),
         cmocka_unit_test(injected_packets_arrive_as_punts_and_datagrams_are_punted),
+        cmocka_unit_test(what_control_received_is_opened_like_the_rest),
         cmocka_unit_test(what_was_injected_before_the_end_is_sent),
         cmocka_unit_test(the_tun_may_come_go_and_change),
         cmocka_unit_test(super_packets_that_the_tun_refuses_are_given_up),
