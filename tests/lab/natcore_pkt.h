@@ -72,7 +72,8 @@ void pv_natpkt_set_quoted_src(struct pv_natpkt *pkt, struct pv_natpkt *quoted,
 void pv_natpkt_set_quoted_dst(struct pv_natpkt *pkt, struct pv_natpkt *quoted,
                               const struct pv_addr *to);
 
-/* Sets or clears DF of an IPv4 packet; those that are made here have it. Of an IPv6 one: nothing. */
+/* Sets or clears DF of an IPv4 packet; those that are made here have it. Of an IPv6 one: nothing.
+ */
 void pv_natpkt_set_df(uint8_t *packet, bool df);
 
 /* One hop less; the caller has looked that ttl > 1. */
