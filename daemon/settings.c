@@ -229,28 +229,27 @@ static int take_level(struct ctx *c)
     return PV_OK;
 }
 
+/* One of two words; *yes says whether it was the first. */
+static int take_either(struct ctx *c, const char *first, const char *second, const char *why,
+                       bool *yes)
+{
+    *yes = strcmp(c->value, first) == 0;
+    return *yes || strcmp(c->value, second) == 0 ? PV_OK : bad(c, why);
+}
+
 static int take_predict(struct ctx *c)
 {
-    c->s->predict_off = strcmp(c->value, "off") == 0;
-    if (!c->s->predict_off && strcmp(c->value, "on") != 0)
-        return bad(c, "predict: expected on or off");
-    return PV_OK;
+    return take_either(c, "off", "on", "predict: expected on or off", &c->s->predict_off);
 }
 
 static int take_birthday(struct ctx *c)
 {
-    c->s->birthday_off = strcmp(c->value, "off") == 0;
-    if (!c->s->birthday_off && strcmp(c->value, "on") != 0)
-        return bad(c, "birthday: expected on or off");
-    return PV_OK;
+    return take_either(c, "off", "on", "birthday: expected on or off", &c->s->birthday_off);
 }
 
 static int take_portmap(struct ctx *c)
 {
-    c->s->portmap_off = strcmp(c->value, "off") == 0;
-    if (!c->s->portmap_off && strcmp(c->value, "on") != 0)
-        return bad(c, "portmap: expected on or off");
-    return PV_OK;
+    return take_either(c, "off", "on", "portmap: expected on or off", &c->s->portmap_off);
 }
 
 static int take_max_mappings(struct ctx *c)
@@ -273,18 +272,13 @@ static int take_max_pps(struct ctx *c)
 
 static int take_store(struct ctx *c)
 {
-    c->s->chat_store = strcmp(c->value, "coordinator") == 0;
-    if (!c->s->chat_store && strcmp(c->value, "off") != 0)
-        return bad(c, "store: expected coordinator or off");
-    return PV_OK;
+    return take_either(c, "coordinator", "off", "store: expected coordinator or off",
+                       &c->s->chat_store);
 }
 
 static int take_hold(struct ctx *c)
 {
-    c->s->chat_hold = strcmp(c->value, "on") == 0;
-    if (!c->s->chat_hold && strcmp(c->value, "off") != 0)
-        return bad(c, "hold: expected on or off");
-    return PV_OK;
+    return take_either(c, "on", "off", "hold: expected on or off", &c->s->chat_hold);
 }
 
 /* "500M": bytes, with K, M, G or T for powers of 1024. */
@@ -312,10 +306,7 @@ static bool parse_size(const char *text, uint64_t *ret_bytes)
 
 static int take_listen(struct ctx *c)
 {
-    c->s->dns = strcmp(c->value, "on") == 0;
-    if (!c->s->dns && strcmp(c->value, "off") != 0)
-        return bad(c, "listen: expected on or off");
-    return PV_OK;
+    return take_either(c, "on", "off", "listen: expected on or off", &c->s->dns);
 }
 
 static int take_notify(struct ctx *c)
@@ -469,8 +460,7 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
     if (section == NULL) {
         snprintf(c->error, c->cap,
                  "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], "
-                 "[relay], [chat], "
-                 "[dns] and [log]",
+                 "[relay], [chat], [dns] and [log]",
                  item->section);
         return PV_ERR_MALFORMED;
     }
@@ -572,17 +562,25 @@ int pv_settings_load(struct pv_settings *s, const char *file,
     return r;
 }
 
+/* The whole of a small file that what ("key", "password") names; free it with pv_file_free(). */
+static int read_secret(const char *what, const char *file, size_t max, char **ret_text,
+                       size_t *ret_len, char ret_error[static PV_SETTINGS_ERROR_MAX])
+{
+    int r = pv_file_read(file, max, ret_text, ret_len);
+    if (r < 0)
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read %s file %s: %s", what, file,
+                 r == PV_ERR_NOT_FOUND ? "no such file" : pv_strstatus(r));
+    return r;
+}
+
 int pv_settings_read_key(const char *file, uint8_t ret_key[static 32],
                          char ret_error[static PV_SETTINGS_ERROR_MAX])
 {
     char *text = NULL;
     size_t len = 0;
-    int r = pv_file_read(file, 256, &text, &len);
-    if (r < 0) {
-        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read key file %s: %s", file,
-                 r == PV_ERR_NOT_FOUND ? "no such file" : pv_strstatus(r));
+    int r = read_secret("key", file, 256, &text, &len, ret_error);
+    if (r < 0)
         return r;
-    }
     text[strcspn(text, "\r\n")] = '\0';
     r = pv_wgkey_parse(text, ret_key);
     if (r < 0)
@@ -597,12 +595,9 @@ int pv_settings_read_password(const char *file, char ret_password[static PV_TURN
 {
     char *text = NULL;
     size_t len = 0;
-    int r = pv_file_read(file, 1024, &text, &len);
-    if (r < 0) {
-        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read password file %s: %s", file,
-                 r == PV_ERR_NOT_FOUND ? "no such file" : pv_strstatus(r));
+    int r = read_secret("password", file, 1024, &text, &len, ret_error);
+    if (r < 0)
         return r;
-    }
     size_t n = strcspn(text, "\r\n");
     bool ok = n > 0 && n <= PV_TURNC_TEXT_MAX && n + strspn(text + n, "\r\n") == len;
     for (size_t i = 0; ok && i < n; i++)
