@@ -15,7 +15,7 @@ static int explain(char error[static PV_COORDCERT_ERROR_MAX], const char *file, 
 {
     snprintf(error, PV_COORDCERT_ERROR_MAX,
              "write %.200s: %s: check space, owner, mode and mount of the state directory", file,
-             status > -1000 ? strerror(-status) : pv_strstatus(status));
+             pv_strstatus(status));
     return status;
 }
 

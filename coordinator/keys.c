@@ -13,11 +13,6 @@
 static const char key_file[] = "coordinator.key";
 static const char secret_file[] = "create.key";
 
-static const char *reason(int status)
-{
-    return status > -1000 ? strerror(-status) : pv_strstatus(status);
-}
-
 static void path_of(const char *dir, const char *name, char path[static PATH_MAX])
 {
     snprintf(path, PATH_MAX, "%s/%s", dir, name);
@@ -32,7 +27,7 @@ int pv_coordkeys_lock(const char *dir, int *ret_lock_fd,
         snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
                  "state directory %.200s: %s: choose another one with --state, or run as a user "
                  "who may write there",
-                 dir, reason(r));
+                 dir, pv_strstatus(r));
         return r;
     }
     path_of(dir, "lock", path);
@@ -43,7 +38,7 @@ int pv_coordkeys_lock(const char *dir, int *ret_lock_fd,
     else if (r < 0)
         snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
                  "lock %.200s: %s: check owner, mode and mount of the state directory", path,
-                 reason(r));
+                 pv_strstatus(r));
     return r;
 }
 
@@ -60,7 +55,7 @@ static int read_secret(const char *dir, const char *name, uint8_t *dst, size_t l
     if (r == PV_ERR_NOT_FOUND)
         return r;
     if (r < 0) {
-        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "read %.200s: %s", path, reason(r));
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "read %.200s: %s", path, pv_strstatus(r));
         return r;
     }
     r = pv_b64url_decode(text, strcspn(text, "\r\n"), dst, len, &got);
@@ -92,7 +87,7 @@ static int write_secret(const char *dir, const char *name, const uint8_t *src, s
     if (r < 0)
         snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
                  "write %.200s: %s: check space, owner, mode and mount of the state directory",
-                 path, reason(r));
+                 path, pv_strstatus(r));
     return r;
 }
 

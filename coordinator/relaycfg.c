@@ -36,7 +36,6 @@ static int read_password(const struct pv_coordset_user *user, char *password,
     if (r < 0) {
         why = r == PV_ERR_NOT_FOUND ? "no such file"
               : r == PV_ERR_LIMIT   ? "longer than 256 characters, or not a regular file"
-              : r > -1000           ? strerror(-r)
                                     : pv_strstatus(r);
     } else {
         size_t n = strcspn(text, "\r\n");

@@ -337,9 +337,7 @@ static void open_status(struct pv_coordserver *s)
     if (r < 0) /* everything else goes on */
         pv_log(s->log, PV_LOG_WARN, "`p2pvpn-coordinator status` will not work: %.200s: %s",
                s->status.path,
-               r == PV_ERR_NO_SPACE ? "the path is too long for a socket"
-               : r > -1000          ? strerror(-r)
-                                    : pv_strstatus(r));
+               r == PV_ERR_NO_SPACE ? "the path is too long for a socket" : pv_strstatus(r));
 }
 
 /* --- the turn ------------------------------------------------------------------------------ */
@@ -484,8 +482,7 @@ static void explain_listen(const struct pv_addr *addr, const char *option, int r
                  "listen on %s: not permitted: run as root, or choose a port above 1023 with %s",
                  text, option);
     else
-        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "listen on %s: %s", text,
-                 r > -1000 ? strerror(-r) : pv_strstatus(r));
+        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "listen on %s: %s", text, pv_strstatus(r));
 }
 
 /* Serves the TCP socket, and owns it from now on. */
@@ -557,7 +554,7 @@ static int open_alternates(struct pv_coordserver *s, const struct pv_coordset *s
             snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
                      "alternate address: UDP %s cannot be used: %s: free it, or leave "
                      "--alt-address out",
-                     text, r > -1000 ? strerror(-r) : pv_strstatus(r));
+                     text, pv_strstatus(r));
     }
     return r;
 }
@@ -636,8 +633,7 @@ static int start_relay(struct pv_coordserver *s, char ret_error[static PV_COORDS
 {
     int r = pv_relay_start(s->relay);
     if (r < 0)
-        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "start the relay: %s",
-                 r > -1000 ? strerror(-r) : pv_strstatus(r));
+        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "start the relay: %s", pv_strstatus(r));
     return r;
 }
 
@@ -668,8 +664,7 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
     if (r == PV_OK)
         r = open_relay(s);
     if (r < 0)
-        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "start: %s",
-                 r > -1000 ? strerror(-r) : pv_strstatus(r));
+        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "start: %s", pv_strstatus(r));
     if (r == PV_OK)
         r = pv_coordcert_open(&s->cert, set, ret_error);
     if (r == PV_OK)

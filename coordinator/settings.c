@@ -249,7 +249,6 @@ static int load_file(struct pv_coordset *set, const char *file, bool must_exist,
         snprintf(ret_error, PV_COORDSET_ERROR_MAX, "read %.200s: %s", file,
                  r == PV_ERR_NOT_FOUND ? "no such file"
                  : r == PV_ERR_LIMIT   ? "not a regular file of at most 256 KiB"
-                 : r > -1000           ? strerror(-r)
                                        : pv_strstatus(r));
     pv_file_free(text, len);
     return r < 0 ? PV_ERR_MALFORMED : PV_OK;

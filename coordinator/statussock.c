@@ -115,7 +115,7 @@ static int explain(int r, const char *path, char *why, size_t cap)
     else if (r == PV_ERR_MALFORMED)
         snprintf(why, cap, "%.200s: the answer is not understood: is it of this version?", path);
     else
-        snprintf(why, cap, "%.200s: %s", path, r > -1000 ? strerror(-r) : pv_strstatus(r));
+        snprintf(why, cap, "%.200s: %s", path, pv_strstatus(r));
     return r;
 }
 

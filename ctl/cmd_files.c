@@ -411,8 +411,7 @@ static int save(struct pv_cli *cli, uint32_t number)
         code = pv_cli_fail(cli, PV_CTLAPI_FAILED,
                            "%s: not written: %s: choose another place with --dir or -o, and run "
                            "`p2pvpnctl files get %lu`",
-                           path == NULL ? name : path, r > -1000 ? strerror(-r) : pv_strstatus(r),
-                           (unsigned long)number);
+                           path == NULL ? name : path, pv_strstatus(r), (unsigned long)number);
     else
         code = about(cli, PV_CTLAPI_FILE_SAVED, number, &gone);
     if (code == 0 && cli->json) {

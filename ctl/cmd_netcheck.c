@@ -316,8 +316,7 @@ static int netcheck(struct pv_cli *cli)
         pv_cli_note(cli, "leaving bindings alone; this takes up to 190 seconds");
     int r = pv_netprobe_run(&c.servers, c.lifetime, &c.report);
     if (r < 0)
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "cannot open sockets: %s",
-                           r > -1000 ? strerror(-r) : pv_strstatus(r));
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "cannot open sockets: %s", pv_strstatus(r));
     if (!reached(&c))
         ask_by_tcp(&c);
     c.verdict = judge(&c);
@@ -336,7 +335,7 @@ static void tell(struct pv_cli *cli, json_t *list, const struct pv_addr *server,
 {
     char a[PV_ADDR_TEXT], b[PV_ADDR_TEXT], ms[PV_SHOW_BUF];
     bool good = status == PV_OK;
-    const char *why = status > -1000 && status < 0 ? strerror(-status) : pv_strstatus(status);
+    const char *why = pv_strstatus(status);
     if (cli->json) {
         json_array_append_new(list, json_pack("{s:o, s:s, s:o, s:o, s:o}", "server",
                                               addr_json(server), "by", how, "mapped",

@@ -59,7 +59,7 @@ static void die(const char *what)
 static void check(int r, const char *what)
 {
     if (r < 0) {
-        fprintf(stderr, "bench_relay: %s: %s\n", what, r > -1000 ? strerror(-r) : pv_strstatus(r));
+        fprintf(stderr, "bench_relay: %s: %s\n", what, pv_strstatus(r));
         exit(1);
     }
 }
