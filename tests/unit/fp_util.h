@@ -118,6 +118,16 @@ static inline uint32_t fp_add_static(struct fp_node *n, const char *allowed)
     return id;
 }
 
+/* The nodes 1 and 2, each a member at the other, under the peer ids given back. */
+static inline void fp_meet(struct fp_node *a, struct fp_node *b, uint32_t *ret_b_at_a,
+                           uint32_t *ret_a_at_b)
+{
+    fp_node_init(a, 1);
+    fp_node_init(b, 2);
+    *ret_b_at_a = fp_add_member(a, 2);
+    *ret_a_at_b = fp_add_member(b, 1);
+}
+
 static inline void fp_set_path(struct fp_node *n, uint32_t peer, uint32_t remote, uint16_t mtu)
 {
     struct pv_carrier c = fp_carrier(remote);
@@ -173,6 +183,24 @@ static inline size_t fp_packet(uint8_t *p, struct pv_addr src, struct pv_addr ds
     pv_store_be16(p + head + 4, (uint16_t)(len - head));
     pv_store_be32(p + len - 4, mark);
     return len;
+}
+
+/* One inner packet through the node's worker; the results are good until its next call. */
+static inline struct pv_fp_results fp_tx_one(struct fp_node *n, const uint8_t *data, size_t len,
+                                             pv_ns now)
+{
+    struct pv_fp_packet packet = {.data = data, .len = len};
+    FP_MUST(pv_fp_tx(n->w, n->snap, &packet, 1, now) == 1);
+    return pv_fp_results(n->w);
+}
+
+/* One datagram, which is changed; else as fp_tx_one(). */
+static inline struct pv_fp_results fp_rx_one(struct fp_node *n, struct pv_carrier from,
+                                             uint8_t *data, size_t len, pv_ns now)
+{
+    struct pv_fp_datagram datagram = {.from = from, .data = data, .len = len};
+    FP_MUST(pv_fp_rx(n->w, n->snap, &datagram, 1, now) == 1);
+    return pv_fp_results(n->w);
 }
 
 #endif /* PV_FP_UTIL_H */

@@ -23,10 +23,7 @@ static int setup(void **state)
     assert_non_null(p);
     assert_int_equal(pv_crypto_init(), PV_OK);
     p->now = PV_S(T0);
-    fp_node_init(&p->a, 1);
-    fp_node_init(&p->b, 2);
-    p->b_at_a = fp_add_member(&p->a, 2);
-    p->a_at_b = fp_add_member(&p->b, 1);
+    fp_meet(&p->a, &p->b, &p->b_at_a, &p->a_at_b);
     fp_set_path(&p->a, p->b_at_a, 2, 0);
     fp_set_path(&p->b, p->a_at_b, 1, 0);
     p->a_index = fp_add_keys(&p->a, p->b_at_a, &p->b, p->a_at_b, p->now, &p->b_index);
@@ -45,19 +42,12 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct pv_fp_results tx(struct fp_node *n, const uint8_t *data, size_t len, pv_ns now)
-{
-    struct pv_fp_packet packet = {.data = data, .len = len};
-    assert_int_equal(pv_fp_tx(n->w, n->snap, &packet, 1, now), 1);
-    return pv_fp_results(n->w);
-}
-
 /* A UDP packet of 60 bytes from node n to an address. */
 static struct pv_fp_results tx_to(struct fp_node *n, struct pv_addr src, struct pv_addr dst,
                                   pv_ns now)
 {
     static uint8_t p[60];
-    return tx(n, p, fp_packet(p, src, dst, sizeof(p), 1), now);
+    return fp_tx_one(n, p, fp_packet(p, src, dst, sizeof(p), 1), now);
 }
 
 /* Receives one datagram from remote number `from`; the buffer is exact, so that reads beyond it
@@ -70,9 +60,7 @@ static struct pv_fp_results rx(struct fp_node *n, const uint8_t *data, size_t le
     exact = malloc(len == 0 ? 1 : len);
     assert_non_null(exact);
     memcpy(exact, data, len);
-    struct pv_fp_datagram d = {.from = fp_carrier(from), .data = exact, .len = len};
-    assert_int_equal(pv_fp_rx(n->w, n->snap, &d, 1, now), 1);
-    return pv_fp_results(n->w);
+    return fp_rx_one(n, fp_carrier(from), exact, len, now);
 }
 
 static struct pv_fp_live *live(struct fp_node *n, uint32_t id)
@@ -109,7 +97,7 @@ static void a_packet_crosses_and_keeps_its_bytes(void **state)
     for (size_t len = 60; len <= 1420; len += 85) {
         bool six = len % 2 == 0;
         fp_packet(in, six ? fp_ip6(1) : fp_ip4(1), six ? fp_ip6(2) : fp_ip4(2), len, 77);
-        struct pv_fp_results r = tx(&p->a, in, len, p->now);
+        struct pv_fp_results r = fp_tx_one(&p->a, in, len, p->now);
         assert_int_equal(r.n_sends, 1);
         assert_int_equal(r.sends[0].peer, p->b_at_a);
         struct pv_carrier to = fp_carrier(2);
@@ -191,7 +179,8 @@ static void merged_datagrams_are_taken_apart(void **state)
     for (uint32_t i = 0; i < 10; i++) {
         uint8_t in[80];
         size_t n = i < 9 ? 80 : 60; /* the last may be shorter */
-        struct pv_fp_results r = tx(&p->a, in, fp_packet(in, fp_ip4(1), fp_ip4(2), n, i), p->now);
+        struct pv_fp_results r =
+            fp_tx_one(&p->a, in, fp_packet(in, fp_ip4(1), fp_ip4(2), n, i), p->now);
         memcpy(merged + len, r.sends[0].data, r.sends[0].len);
         len += r.sends[0].len;
     }

@@ -33,10 +33,7 @@ static void begin(struct pair *p)
 {
     uint8_t coord[32] = {1}, na[32] = {2}, nb[32] = {3};
     memset(p, 0, sizeof(*p));
-    fp_node_init(&p->a, 1);
-    fp_node_init(&p->b, 2);
-    p->pa = fp_add_member(&p->a, 2);
-    p->pb = fp_add_member(&p->b, 1);
+    fp_meet(&p->a, &p->b, &p->pa, &p->pb);
     fp_add_keys(&p->a, p->pa, &p->b, p->pb, PV_S(1), NULL);
     p->server = pv_addr4(192, 0, 2, 99, 3478);
     p->va = pv_turn_virtual_addr(coord, na);
@@ -66,10 +63,8 @@ static void end(struct pair *p)
 static size_t sent(struct pair *p, size_t len, uint32_t mark, uint8_t *ret)
 {
     uint8_t packet[1500];
-    struct pv_fp_packet in = {.data = packet,
-                              .len = fp_packet(packet, fp_ip4(1), fp_ip4(2), len, mark)};
-    assert_int_equal(pv_fp_tx(p->a.w, p->a.snap, &in, 1, PV_S(2)), 1);
-    struct pv_fp_results r = pv_fp_results(p->a.w);
+    fp_packet(packet, fp_ip4(1), fp_ip4(2), len, mark);
+    struct pv_fp_results r = fp_tx_one(&p->a, packet, len, PV_S(2));
     if (r.n_sends == 0)
         return 0;
     assert_int_equal(r.n_sends, 1);
@@ -81,10 +76,8 @@ static size_t sent(struct pair *p, size_t len, uint32_t mark, uint8_t *ret)
 static struct pv_fp_results received(struct fp_node *n, const struct pv_addr *from, uint8_t *data,
                                      size_t len)
 {
-    struct pv_fp_datagram d = {
-        .from = {.kind = PV_CARRIER_UDP, .remote = *from}, .data = data, .len = len};
-    assert_int_equal(pv_fp_rx(n->w, n->snap, &d, 1, PV_S(2)), 1);
-    return pv_fp_results(n->w);
+    struct pv_carrier carrier = {.kind = PV_CARRIER_UDP, .remote = *from};
+    return fp_rx_one(n, carrier, data, len, PV_S(2));
 }
 
 static void packets_go_through_channels(void **state)
@@ -274,13 +267,11 @@ static void a_thousand_switches_lose_and_double_nothing(void **state)
         fp_publish(&w->p.b);
         for (unsigned i = 0; i < PER_SWITCH; i++, mark++) {
             uint8_t packet[100];
-            struct pv_fp_packet in = {
-                .data = packet,
-                .len = fp_packet(packet, fp_ip4(1), fp_ip4(2), sizeof(packet), mark)};
-            assert_int_equal(pv_fp_tx(w->p.a.w, w->p.a.snap, &in, 1, now), 1);
+            fp_packet(packet, fp_ip4(1), fp_ip4(2), sizeof(packet), mark);
+            fp_tx_one(&w->p.a, packet, sizeof(packet), now);
             launch(w, true, now);
             fp_packet(packet, fp_ip4(2), fp_ip4(1), sizeof(packet), mark);
-            assert_int_equal(pv_fp_tx(w->p.b.w, w->p.b.snap, &in, 1, now), 1);
+            fp_tx_one(&w->p.b, packet, sizeof(packet), now);
             launch(w, false, now);
             now += PV_US(100);
             land(w, now);

@@ -32,10 +32,7 @@ static int setup(void **state)
     assert_non_null(w);
     assert_int_equal(pv_crypto_init(), PV_OK);
     w->now = PV_S(1000);
-    fp_node_init(&w->a, 1);
-    fp_node_init(&w->b, 2);
-    w->b_at_a = fp_add_member(&w->a, 2);
-    w->a_at_b = fp_add_member(&w->b, 1);
+    fp_meet(&w->a, &w->b, &w->b_at_a, &w->a_at_b);
     fp_set_path(&w->b, w->a_at_b, 1, 0);
     fp_add_keys(&w->a, w->b_at_a, &w->b, w->a_at_b, w->now, NULL);
     set_mtu(w, NARROW);
@@ -55,9 +52,7 @@ static int teardown(void **state)
 
 static struct pv_fp_results tx(struct world *w, const uint8_t *data, size_t len)
 {
-    struct pv_fp_packet packet = {.data = data, .len = len};
-    assert_int_equal(pv_fp_tx(w->a.w, w->a.snap, &packet, 1, w->now), 1);
-    return pv_fp_results(w->a.w);
+    return fp_tx_one(&w->a, data, len, w->now);
 }
 
 static size_t make(uint8_t *p, bool v6, size_t len, uint32_t mark)

@@ -23,10 +23,7 @@ static int setup(void **state)
     assert_non_null(w);
     assert_int_equal(pv_crypto_init(), PV_OK);
     w->now = PV_S(1000);
-    fp_node_init(&w->a, 1);
-    fp_node_init(&w->b, 2);
-    w->b_at_a = fp_add_member(&w->a, 2);
-    w->a_at_b = fp_add_member(&w->b, 1);
+    fp_meet(&w->a, &w->b, &w->b_at_a, &w->a_at_b);
     fp_set_path(&w->a, w->b_at_a, 2, 0);
     fp_set_path(&w->b, w->a_at_b, 1, 0);
     fp_add_keys(&w->a, w->b_at_a, &w->b, w->a_at_b, w->now, NULL);

@@ -31,10 +31,7 @@ static struct pv_carrier stream(const struct pair *p, uint16_t channel, const st
 static void begin(struct pair *p, uint16_t mtu)
 {
     memset(p, 0, sizeof(*p));
-    fp_node_init(&p->a, 1);
-    fp_node_init(&p->b, 2);
-    p->pa = fp_add_member(&p->a, 2);
-    p->pb = fp_add_member(&p->b, 1);
+    fp_meet(&p->a, &p->b, &p->pa, &p->pb);
     fp_add_keys(&p->a, p->pa, &p->b, p->pb, PV_S(1), NULL);
     p->server = pv_addr4(192, 0, 2, 99, 443);
     p->at_a = pv_addr4(192, 0, 2, 99, 50001);
@@ -62,10 +59,8 @@ static void end(struct pair *p)
 static size_t sent(struct pair *p, size_t len, uint8_t *ret)
 {
     uint8_t packet[1500];
-    struct pv_fp_packet in = {.data = packet,
-                              .len = fp_packet(packet, fp_ip4(1), fp_ip4(2), len, 7)};
-    assert_int_equal(pv_fp_tx(p->a.w, p->a.snap, &in, 1, PV_S(2)), 1);
-    struct pv_fp_results r = pv_fp_results(p->a.w);
+    fp_packet(packet, fp_ip4(1), fp_ip4(2), len, 7);
+    struct pv_fp_results r = fp_tx_one(&p->a, packet, len, PV_S(2));
     assert_int_equal(r.n_sends, 1);
     assert_int_equal(r.sends[0].to->kind, PV_CARRIER_STREAM);
     assert_int_equal(r.sends[0].to->sock, STREAM);
@@ -76,9 +71,7 @@ static size_t sent(struct pair *p, size_t len, uint8_t *ret)
 static struct pv_fp_results received(struct pair *p, const struct pv_carrier *from, uint8_t *data,
                                      size_t len)
 {
-    struct pv_fp_datagram d = {.from = *from, .data = data, .len = len};
-    assert_int_equal(pv_fp_rx(p->b.w, p->b.snap, &d, 1, PV_S(2)), 1);
-    return pv_fp_results(p->b.w);
+    return fp_rx_one(&p->b, *from, data, len, PV_S(2));
 }
 
 static const struct pv_carrier FROM_STREAM = {.kind = PV_CARRIER_STREAM, .sock = STREAM};

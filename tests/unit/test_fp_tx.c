@@ -38,9 +38,7 @@ static int teardown(void **state)
 
 static struct pv_fp_results tx(struct world *w, const uint8_t *data, size_t len)
 {
-    struct pv_fp_packet packet = {.data = data, .len = len};
-    assert_int_equal(pv_fp_tx(w->a.w, w->a.snap, &packet, 1, w->now), 1);
-    return pv_fp_results(w->a.w);
+    return fp_tx_one(&w->a, data, len, w->now);
 }
 
 static struct pv_fp_results tx_to(struct world *w, struct pv_addr dst, size_t len, uint32_t mark)
@@ -71,9 +69,7 @@ static size_t receive_marks(struct world *w, const struct pv_fp_results *r, uint
         uint8_t *copy = malloc(r->sends[i].len);
         assert_non_null(copy);
         memcpy(copy, r->sends[i].data, r->sends[i].len);
-        struct pv_fp_datagram d = {.from = fp_carrier(1), .data = copy, .len = r->sends[i].len};
-        assert_int_equal(pv_fp_rx(w->b.w, w->b.snap, &d, 1, w->now), 1);
-        struct pv_fp_results got = pv_fp_results(w->b.w);
+        struct pv_fp_results got = fp_rx_one(&w->b, fp_carrier(1), copy, r->sends[i].len, w->now);
         for (size_t k = 0; k < got.n_writes; k++)
             marks[n++] = pv_load_be32(got.writes[k].data + got.writes[k].len - 4);
         free(copy);

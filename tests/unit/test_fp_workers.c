@@ -37,10 +37,7 @@ static int setup(void **state)
 {
     struct pair *p = calloc(1, sizeof(*p));
     p->now = PV_S(1000);
-    fp_node_init(&p->a, 1);
-    fp_node_init(&p->b, 2);
-    p->pa = fp_add_member(&p->a, 2);
-    p->pb = fp_add_member(&p->b, 1);
+    fp_meet(&p->a, &p->b, &p->pa, &p->pb);
     add_owned_keys(p);
     fp_set_path(&p->a, p->pa, 2, 0);
     p->server = pv_addr4(192, 0, 2, 99, 3478);
