@@ -3,9 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_util.h"
 #include "proto/chat.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static struct pv_chat_frame a, b;
 static char line[PV_CHAT_LINE_MAX];

@@ -8,8 +8,7 @@
 
 #include "../unit/chat_memstore.h"
 #include "daemon/core/chatlink.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "fuzz_util.h"
 
 enum {
     MAX_STREAMS = 64,
@@ -25,15 +24,6 @@ static struct {
     size_t n_streams;
     struct pv_view in;
 } f;
-
-static void rng_fill(void *ctx, uint8_t *dst, size_t len)
-{
-    (void)ctx;
-    for (size_t i = 0; i < len; i++) {
-        f.rng = f.rng * 6364136223846793005u + 1442695040888963407u;
-        dst[i] = (uint8_t)(f.rng >> 56);
-    }
-}
 
 static uint8_t next(void)
 {
@@ -224,7 +214,7 @@ static void step(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    struct pv_chatlink_config cfg = {.rng = {.fill = rng_fill}, .own_pk = {9}};
+    struct pv_chatlink_config cfg = {.rng = {.fill = fuzz_fill_mix, .ctx = &f.rng}, .own_pk = {9}};
     memset(&f, 0, sizeof(f));
     f.in = pv_view(data, len);
     f.now = PV_S(10);

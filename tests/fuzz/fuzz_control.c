@@ -11,22 +11,14 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "fuzz_util.h"
 #include "proto/control.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 struct side {
     struct pv_control *control;
     uint32_t sent;
     uint32_t received;
 };
-
-static void count_fill(void *ctx, uint8_t *dst, size_t len)
-{
-    uint8_t *n = ctx;
-    for (size_t i = 0; i < len; i++)
-        dst[i] = (*n)++;
-}
 
 static void drain(struct side *to, const struct side *from, int honest)
 {
@@ -73,7 +65,7 @@ static void send_one(struct side *s, size_t n)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     uint8_t counter = 1;
-    struct pv_rng rng = {.fill = count_fill, .ctx = &counter};
+    struct pv_rng rng = {.fill = fuzz_fill_count, .ctx = &counter};
     uint8_t client_sk[PV_DH_LEN];
     uint8_t server_sk[PV_DH_LEN];
     uint8_t pk[PV_DH_LEN];

@@ -12,22 +12,15 @@
 #include "coordinator/core/coord.h"
 #include "crypto/ct.h"
 #include "crypto/dh.h"
+#include "fuzz_util.h"
 #include "proto/control.h"
 #include "proto/roster_make.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum {
     CONN = 7, /* the id of the connection */
 };
 
 #define WALL UINT64_C(1795161600)
-
-static void must(int r)
-{
-    if (r < 0)
-        abort();
-}
 
 struct keys {
     uint8_t sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN], dh_sk[32], dh_pk[32];
@@ -41,13 +34,6 @@ static struct keys keys_of(uint8_t n)
     memcpy(k.dh_sk, seed, 32);
     pv_dh_public(k.dh_sk, k.dh_pk);
     return k;
-}
-
-static void count_fill(void *ctx, uint8_t *dst, size_t len)
-{
-    uint64_t *n = ctx;
-    for (size_t i = 0; i < len; i++)
-        dst[i] = (uint8_t)((*n += 0x9e3779b97f4a7c15u) >> 40);
 }
 
 struct world {
@@ -72,9 +58,9 @@ static void load(struct world *w, struct pv_view statement, uint64_t n)
     pv_statement_hash(statement, row.hash);
     memcpy(r.network_id, row.network, sizeof(r.network_id));
     memcpy(r.hash, row.hash, sizeof(r.hash));
-    must(pv_receipt_make(&r, w->coordinator.sk, receipt));
+    must(pv_receipt_make(&r, w->coordinator.sk, receipt) == PV_OK);
     row.receipt = pv_view(receipt, sizeof(receipt));
-    must(pv_coord_load(w->coord, &row));
+    must(pv_coord_load(w->coord, &row) == PV_OK);
 }
 
 static void make_network(struct world *w)
@@ -95,9 +81,9 @@ static void make_network(struct world *w)
         .coordinators = pv_written(&lw),
         .wall = WALL,
     };
-    must(pv_make_create(&create, &w->created));
+    must(pv_make_create(&create, &w->created) == PV_OK);
     memcpy(inv.invite, w->invite.pk, 32);
-    must(pv_make_invite(w->created.network_id, w->alice.sk, &inv, &invite));
+    must(pv_make_invite(w->created.network_id, w->alice.sk, &inv, &invite) == PV_OK);
     load(w, pv_made_view(&w->created.network), 1);
     load(w, pv_view(w->created.coordinators.raw, w->created.coordinators.len), 2);
     load(w, pv_made_view(&w->created.admin), 3);
@@ -110,7 +96,7 @@ static void make_network(struct world *w)
 static void check_answer(struct world *w, struct pv_view text)
 {
     struct pv_ctl_msg *m = NULL;
-    must(pv_ctl_parse(text, &m));
+    must(pv_ctl_parse(text, &m) == PV_OK);
     if (m->type == PV_CTL_UNKNOWN || m->type == PV_CTL_INVALID || m->kind == PV_CTL_REQUEST)
         abort();
     w->n_answered += m->kind == PV_CTL_ANSWER ? 1 : 0;
@@ -145,7 +131,7 @@ static bool move_once(struct world *w)
     if (out.len > PV_CONTROL_OUT_MAX)
         abort();
     if (out.len > 0) {
-        must(pv_control_handle_bytes(w->client, out, &used));
+        must(pv_control_handle_bytes(w->client, out, &used) == PV_OK);
         pv_coord_wrote(w->coord, CONN, used, w->now);
         if (pv_control_poll_message(w->client, &text) == PV_OK)
             check_answer(w, text);
@@ -171,10 +157,10 @@ static void say_hello(struct world *w, bool member)
         .v = 1, .has_network = true, .role = member ? PV_CTL_MEMBER : PV_CTL_GUEST};
     memcpy(m.u.hello.network, w->created.network_id, sizeof(m.u.hello.network));
     memcpy(m.u.hello.node, k->pk, sizeof(m.u.hello.node));
-    must(pv_control_handshake_hash(w->client, hash));
-    must(pv_ctl_hello_sign(m.u.hello.sig, hash, k->sk));
-    must(pv_ctl_build(&m, text, sizeof(text), &len));
-    must(pv_control_send(w->client, pv_view(text, len)));
+    must(pv_control_handshake_hash(w->client, hash) == PV_OK);
+    must(pv_ctl_hello_sign(m.u.hello.sig, hash, k->sk) == PV_OK);
+    must(pv_ctl_build(&m, text, sizeof(text), &len) == PV_OK);
+    must(pv_control_send(w->client, pv_view(text, len)) == PV_OK);
 }
 
 static void say_line(struct world *w, struct pv_view line)
@@ -193,7 +179,7 @@ static void start(struct world *w, uint8_t flags)
     static const uint8_t secret[PV_CTL_SECRET_LEN] = {9};
     struct pv_addr src = pv_addr4(192, 0, 2, 1, 1);
     uint8_t coordinator_dh[32];
-    w->rng = (struct pv_rng){.fill = count_fill, .ctx = &w->random};
+    w->rng = (struct pv_rng){.fill = fuzz_fill_mix, .ctx = &w->random};
     w->coordinator = keys_of(1);
     w->root = keys_of(2);
     w->alice = keys_of(3);
@@ -202,13 +188,13 @@ static void start(struct world *w, uint8_t flags)
     w->now = PV_S(100);
     w->store_fails = (flags & 2) != 0;
     const struct pv_coord_config cfg = {.sk = w->coordinator.sk, .secret = secret};
-    must(pv_coord_new(&w->coord, &cfg, &w->rng, NULL));
+    must(pv_coord_new(&w->coord, &cfg, &w->rng, NULL) == PV_OK);
     make_network(w);
     pv_coord_set_wall(w->coord, WALL * 1000000, w->now);
-    must(pv_sign_pk_to_dh(w->coordinator.pk, coordinator_dh));
+    must(pv_sign_pk_to_dh(w->coordinator.pk, coordinator_dh) == PV_OK);
     must(pv_control_new_client(&w->client, (flags & 1) != 0 ? w->alice.dh_sk : w->guest.dh_sk,
-                               coordinator_dh, &w->rng));
-    must(pv_coord_accept(w->coord, CONN, &src, w->now));
+                               coordinator_dh, &w->rng) == PV_OK);
+    must(pv_coord_accept(w->coord, CONN, &src, w->now) == PV_OK);
     pump(w);
     say_hello(w, (flags & 1) != 0);
     pump(w);
@@ -222,7 +208,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     size_t lines = 1;
     if (len == 0)
         return 0;
-    must(pv_crypto_init());
+    must(pv_crypto_init() == PV_OK);
     memset(&w, 0, sizeof(w));
     start(&w, data[0]);
     data++;

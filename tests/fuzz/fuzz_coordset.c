@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "coordinator/settings.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "fuzz_util.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {

@@ -4,9 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_util.h"
 #include "proto/ctlapi.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void check_request(struct pv_ctlapi_request *req)
 {

@@ -8,14 +8,7 @@
 
 #include "base/text.h"
 #include "daemon/core/filelink.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void fill(void *ctx, uint8_t *dst, size_t len)
-{
-    (void)ctx;
-    memset(dst, 7, len);
-}
+#include "fuzz_util.h"
 
 static void check_name(const char *name)
 {
@@ -77,7 +70,8 @@ static void drive(struct pv_filelink *link, struct pv_view in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static uint8_t saved[PV_FILELINK_SAVE_MAX];
-    const struct pv_filelink_config cfg = {.rng = {.fill = fill}};
+    uint8_t same = 7;
+    const struct pv_filelink_config cfg = {.rng = {.fill = fuzz_fill_same, .ctx = &same}};
     struct pv_filelink *link;
     char name[PV_FILE_NAME_BUF];
     check_notice(pv_view(data, len));

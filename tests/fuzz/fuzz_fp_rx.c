@@ -5,9 +5,8 @@
  * replayed. What reaches the TUN must be sealed by the peer, undamaged, new, and its to send.
  */
 #include "../unit/fp_util.h"
+#include "fuzz_util.h"
 #include "proto/ippkt.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 struct pair {
     struct fp_node a, b;
@@ -20,10 +19,7 @@ struct pair {
 static void pair_init(struct pair *p)
 {
     p->last_len = 0;
-    fp_node_init(&p->a, 1);
-    fp_node_init(&p->b, 2);
-    p->b_at_a = fp_add_member(&p->a, 2);
-    p->a_at_b = fp_add_member(&p->b, 1);
+    fp_meet(&p->a, &p->b, &p->b_at_a, &p->a_at_b);
     fp_add_member(&p->b, 3);
     fp_set_path(&p->a, p->b_at_a, 2, 0);
     fp_set_path(&p->b, p->a_at_b, 1, 0);

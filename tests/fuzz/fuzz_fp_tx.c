@@ -5,9 +5,8 @@
  * must hold, answers must be packets, and what is sent must have left in whole.
  */
 #include "../unit/fp_util.h"
+#include "fuzz_util.h"
 #include "proto/ippkt.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void node_init(struct fp_node *a, struct fp_node *b, pv_ns now)
 {

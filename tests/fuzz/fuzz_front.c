@@ -14,11 +14,10 @@
 
 #include "coordinator/core/sniff.h"
 #include "coordinator/peerio.h"
+#include "fuzz_util.h"
 #include "sys/file.h"
 #include "sys/stream.h"
 #include "sys/tlscert.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum {
     INPUT_MAX = 4096,
@@ -29,17 +28,12 @@ struct world {
     struct pv_tlsgate gate;
 };
 
-static void fill(void *ctx, uint8_t *dst, size_t len)
-{
-    (void)ctx;
-    memset(dst, 1, len);
-}
-
 /* Made once; the fuzzer's process ends without taking it down. */
 static struct world *world(void)
 {
     static struct world w;
-    const struct pv_rng rng = {.fill = fill};
+    uint8_t same = 1;
+    const struct pv_rng rng = {.fill = fuzz_fill_same, .ctx = &same};
     struct pv_tlscert made;
     char dir[] = "/tmp/pvfuzz.XXXXXX", cert[64], key[64], error[PV_TLS_ERROR_MAX];
     if (w.server != NULL)

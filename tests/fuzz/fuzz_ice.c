@@ -12,11 +12,10 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "fuzz_util.h"
 #include "proto/demux.h"
 #include "proto/ice.h"
 #include "proto/stun.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum {
     MAX_SENT = 8,        /* own requests remembered, to be answered */
@@ -38,12 +37,6 @@ struct fuzz {
     unsigned requests, answers; /* in this second */
 };
 
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
 static uint8_t take(struct fuzz *f)
 {
     if (f->left == 0)
@@ -52,18 +45,9 @@ static uint8_t take(struct fuzz *f)
     return *f->in++;
 }
 
-static void fill(void *ctx, uint8_t *dst, size_t len)
-{
-    struct fuzz *f = ctx;
-    for (size_t i = 0; i < len; i++) {
-        f->seed = f->seed * 6364136223846793005u + 1442695040888963407u;
-        dst[i] = (uint8_t)(f->seed >> 56);
-    }
-}
-
 static struct pv_rng rng(struct fuzz *f)
 {
-    return (struct pv_rng){.fill = fill, .ctx = f};
+    return (struct pv_rng){.fill = fuzz_fill_mix, .ctx = &f->seed};
 }
 
 /* A small world of addresses, so that they meet. */
@@ -131,7 +115,7 @@ static void authentic_request(struct fuzz *f)
     uint8_t flags = take(f);
     struct pv_addr src = address(take(f));
 
-    fill(f, txid, sizeof(txid));
+    fuzz_fill_mix(&f->seed, txid, sizeof(txid));
     snprintf(username, sizeof(username), "%s:%s", f->local.ufrag,
              (flags & 1) != 0 ? "other" : f->remote.ufrag);
     pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_REQUEST, PV_STUN_BINDING, txid);

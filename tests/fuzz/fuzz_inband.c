@@ -6,10 +6,9 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "fuzz_util.h"
 #include "proto/forward.h"
 #include "proto/inband.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void check_limits(const struct pv_inband_receiver *rx)
 {

@@ -5,9 +5,8 @@
  */
 #include <stdlib.h>
 
+#include "fuzz_util.h"
 #include "proto/ippkt.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void check_error(const struct pv_ippkt *ip, enum pv_ippkt_error error)
 {

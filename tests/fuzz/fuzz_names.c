@@ -8,8 +8,7 @@
 #include <string.h>
 
 #include "base/names.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "fuzz_util.h"
 
 static void check_name(const uint8_t *data, size_t len)
 {

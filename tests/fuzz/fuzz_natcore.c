@@ -8,11 +8,10 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "fuzz_util.h"
 #include "lab/natcore.h"
 #include "lab/natcore_pkt.h"
 #include "lab/natcore_text.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void drain(struct pv_nat *nat, pv_ns now)
 {

@@ -7,26 +7,10 @@
  * that many bytes of a message that gets the id of the last request when bit 0 of op is set; bit 1:
  * from the server, else from where the last request went.
  */
-#include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_util.h"
 #include "proto/netcheck.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void fill(void *ctx, uint8_t *dst, size_t n)
-{
-    uint8_t *counter = ctx;
-    for (size_t i = 0; i < n; i++)
-        dst[i] = (uint8_t)(*counter * 31 + i);
-    ++*counter;
-}
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 struct run {
     struct pv_netcheck nc;
@@ -78,8 +62,8 @@ static size_t command(struct run *r, const struct pv_addr *server, const uint8_t
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    uint8_t counter = 0;
-    const struct pv_rng rng = {.fill = fill, .ctx = &counter};
+    uint64_t random = 0;
+    const struct pv_rng rng = {.fill = fuzz_fill_mix, .ctx = &random};
     struct pv_netcheck_config cfg = {.n_servers = 2, .lifetime = len > 0 && data[0] % 2 == 1};
     struct run r = {.now = PV_S(1)};
     if (len == 0)

@@ -8,17 +8,10 @@
 
 #include "crypto/ct.h"
 #include "crypto/dh.h"
+#include "fuzz_util.h"
 #include "proto/noise.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
 /* Every draw is the same bytes: the ephemeral key in the seeds. */
-static void fill(void *ctx, uint8_t *dst, size_t len)
-{
-    (void)ctx;
-    memset(dst, 3, len);
-}
-
 static struct pv_noise_keys keys(uint8_t name)
 {
     struct pv_noise_keys k;
@@ -29,7 +22,8 @@ static struct pv_noise_keys keys(uint8_t name)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    const struct pv_rng rng = {fill, NULL};
+    uint8_t same = 3;
+    const struct pv_rng rng = {.fill = fuzz_fill_same, .ctx = &same};
     const struct pv_view prologue = {(const uint8_t *)"P2PVPN/1\n", 9};
     struct pv_noise_keys a = keys(1), b = keys(2);
     struct pv_noise_ik ik;

@@ -9,9 +9,8 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "fuzz_util.h"
 #include "proto/offload.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 #define MUST(cond)                                                     \
     do {                                                               \

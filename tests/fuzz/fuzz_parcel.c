@@ -7,9 +7,8 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "fuzz_util.h"
 #include "proto/parcel.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void check_signed(struct pv_signal_route *route, const uint8_t *data, size_t len)
 {

@@ -8,10 +8,9 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "fuzz_util.h"
 #include "proto/ipfrag.h"
 #include "proto/parts.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum {
     KEPT = 256, /* parts of this run */

@@ -5,29 +5,16 @@
  *
  * Input: steps, each u8 (seconds that pass), u8 length, bytes that come from the router.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "fuzz_util.h"
 #include "proto/portmap.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
-static void fill(void *ctx, uint8_t *dst, size_t len)
-{
-    (void)ctx;
-    memset(dst, 0x5a, len);
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    const struct pv_rng rng = {.fill = fill};
+    uint8_t same = 0x5a;
+    const struct pv_rng rng = {.fill = fuzz_fill_same, .ctx = &same};
     struct pv_portmap_config cfg = {.router = pv_addr4(192, 168, 1, 1, 5351),
                                     .client = pv_addr4(192, 168, 1, 30, 40015)};
     struct pv_portmap p = {.state = PV_PORTMAP_IDLE};

@@ -7,17 +7,15 @@
  * 1; 2 the relay's turn; 3 the control half's; 4 arg seconds pass; 5 connection arg is closed; 6 a
  * whole Allocate of the static user on connection arg, with the nonce that it was given last.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "coordinator/core/coord.h"
 #include "coordinator/core/stunconn.h"
 #include "crypto/ct.h"
+#include "fuzz_util.h"
 #include "proto/stun.h"
 #include "proto/turn.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum {
     CONNS = 2,
@@ -33,19 +31,6 @@ struct world {
     bool open[CONNS];
     char nonce[PV_TURNAUTH_NONCE_BUF];
 };
-
-static void must(bool what)
-{
-    if (!what)
-        abort();
-}
-
-static void count_fill(void *ctx, uint8_t *dst, size_t len)
-{
-    uint64_t *n = ctx;
-    for (size_t i = 0; i < len; i++)
-        dst[i] = (uint8_t)((*n)++ * 37u >> 3);
-}
 
 /* What a client would have learnt from an answer. */
 static void look_at(struct world *w, struct pv_view out)
@@ -124,7 +109,7 @@ static void feed_allocate(struct world *w, size_t conn)
     struct pv_stun_writer sw;
     struct pv_turnauth_key key;
     size_t len = 0;
-    count_fill(&w->random, txid, sizeof(txid));
+    fuzz_fill_mix(&w->random, txid, sizeof(txid));
     must(pv_turnauth_key("alice", "secret", &key) == PV_OK);
     pv_stun_write_begin(&sw, buf, sizeof(buf), PV_STUN_REQUEST, PV_TURN_ALLOCATE, txid);
     pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_TRANSPORT, 17u << 24);
@@ -181,7 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     };
     must(pv_crypto_init() == PV_OK);
     pv_sign_keypair(seed, sk, pk);
-    w.rng = (struct pv_rng){.fill = count_fill, .ctx = &w.random};
+    w.rng = (struct pv_rng){.fill = fuzz_fill_mix, .ctx = &w.random};
     const struct pv_coord_config cfg = {.sk = sk, .secret = secret, .relay = &relay};
     must(pv_coord_new(&w.coord, &cfg, &w.rng, NULL) == PV_OK);
     w.relay = pv_coord_relay(w.coord);

@@ -6,25 +6,10 @@
  *
  * Input: one byte of settings, then records of what, and two bytes of argument.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/core/relayway.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
-static void fill(void *ctx, uint8_t *dst, size_t len)
-{
-    uint8_t *n = ctx;
-    for (size_t i = 0; i < len; i++)
-        dst[i] = (*n)++;
-}
+#include "fuzz_util.h"
 
 struct world {
     struct pv_relayway *r;
@@ -141,7 +126,7 @@ static void step(struct world *w, uint8_t what, uint8_t a, uint8_t b)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     uint8_t counter = 1, how = len > 0 ? data[0] : 0;
-    struct pv_rng rng = {.fill = fill, .ctx = &counter};
+    struct pv_rng rng = {.fill = fuzz_fill_count, .ctx = &counter};
     struct world w = {
         .cfg = {.turn = {.server = pv_addr4(192, 0, 2, 1, 3478),
                          .user = "u",

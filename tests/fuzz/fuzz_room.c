@@ -8,9 +8,8 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "fuzz_util.h"
 #include "proto/room.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static const uint8_t network[PV_ROOM_NETWORK_LEN] = {1};
 

@@ -4,24 +4,16 @@
  * length, bytes), each followed by a second. Whatever comes, what goes out is bounded and ends.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/bytes.h"
 #include "daemon/core/rostersync.h"
+#include "fuzz_util.h"
 #include "proto/roster_make.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void require(bool ok)
 {
     if (!ok)
         abort();
-}
-
-static void fill(void *ctx, uint8_t *dst, size_t len)
-{
-    (void)ctx;
-    memset(dst, 7, len);
 }
 
 /* A network of one node. */
@@ -73,7 +65,8 @@ static void drain(struct pv_rostersync *s, pv_ns now)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    struct pv_rng rng = {.fill = fill};
+    uint8_t same = 7;
+    struct pv_rng rng = {.fill = fuzz_fill_same, .ctx = &same};
     struct pv_roster *roster = make_roster(&rng);
     struct pv_rostersync *s = NULL;
     struct pv_reader r = pv_reader(pv_view(data, len));

@@ -5,17 +5,8 @@
  *
  * Input: datagrams, each u8 (bit 0: from port 5351, else 1900), u8 length, bytes.
  */
-#include <stdlib.h>
-
+#include "fuzz_util.h"
 #include "proto/routercheck.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {

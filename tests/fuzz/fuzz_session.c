@@ -9,9 +9,8 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "fuzz_util.h"
 #include "proto/session.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum {
     INDICES = 5, /* pending, current, previous, next, and one while they are exchanged */
@@ -50,15 +49,6 @@ struct run {
     unsigned first, count;
     struct pv_view script;
 };
-
-static void fill(void *ctx, uint8_t *dst, size_t len)
-{
-    uint64_t *state = ctx;
-    for (size_t i = 0; i < len; i++) {
-        *state = *state * 6364136223846793005u + 1442695040888963407u;
-        dst[i] = (uint8_t)(*state >> 56);
-    }
-}
 
 static uint8_t next_byte(struct run *r)
 {
@@ -253,7 +243,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct run *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return 0;
-    r->rng = (struct pv_rng){fill, &r->rng_state};
+    r->rng = (struct pv_rng){fuzz_fill_mix, &r->rng_state};
     r->now = PV_S(1000);
     r->script = pv_view(data + 1, len - 1);
     for (int i = 0; i < 2; i++) {

@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_util.h"
 #include "proto/signal.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void require(bool ok)
 {

@@ -4,12 +4,10 @@
  * input, bounds, lists that read to their end), and nothing but a real signature verifies.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "crypto/ct.h"
+#include "fuzz_util.h"
 #include "proto/statement.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void require(bool ok)
 {

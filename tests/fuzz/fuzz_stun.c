@@ -4,18 +4,10 @@
  * round trip: written again attribute by attribute it decodes to the same message.
  */
 #include <stdlib.h>
-#include <string.h>
 
+#include "fuzz_util.h"
 #include "proto/demux.h"
 #include "proto/stun.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static void ask_everything(const struct pv_stun_msg *msg)
 {

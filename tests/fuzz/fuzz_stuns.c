@@ -8,27 +8,13 @@
  * Input: one byte (bit 0 family, bit 1 second port, bit 2 second address, bit 3 stream), 18 bytes
  * address and port, then the request.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "coordinator/core/stunconn.h"
 #include "coordinator/core/stuns.h"
+#include "fuzz_util.h"
 #include "proto/stun.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void fill(void *ctx, uint8_t *dst, size_t len)
-{
-    (void)ctx;
-    memset(dst, 0x5a, len);
-}
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static void check_reply(const struct pv_stuns_reply *reply, struct pv_view req,
                         const struct pv_stuns_place *place, const struct pv_addr *src)
@@ -86,7 +72,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     if (len < 19)
         return 0;
-    struct pv_rng rng = {.fill = fill};
+    uint8_t same = 0x5a;
+    struct pv_rng rng = {.fill = fuzz_fill_same, .ctx = &same};
     struct pv_stuns_place place = {.local = pv_addr4(192, 0, 2, 1, 3478)};
     struct pv_addr src = pv_addr6(data + 1, pv_load_be16(data + 17));
     if (data[0] % 2 == 0)

@@ -8,8 +8,7 @@
 
 #include "base/addr.h"
 #include "base/text.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "fuzz_util.h"
 
 static void require(bool ok)
 {

@@ -15,11 +15,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fuzz_util.h"
 #include "sys/file.h"
 #include "sys/tls.h"
 #include "sys/tlscert.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum {
     OUT_MAX = PV_TLS_OUT_MAX + 64 * 1024,

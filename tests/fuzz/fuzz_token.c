@@ -8,9 +8,8 @@
 #include <string.h>
 
 #include "crypto/hash.h"
+#include "fuzz_util.h"
 #include "proto/token.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void check(const char *text, size_t len)
 {

@@ -6,25 +6,10 @@
  * Input: records of one byte what, then its argument. Answers name the request by being built for
  * the last one that was sent.
  */
-#include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_util.h"
 #include "proto/turnc.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
-static void fill(void *ctx, uint8_t *dst, size_t len)
-{
-    uint8_t *n = ctx;
-    for (size_t i = 0; i < len; i++)
-        dst[i] = (*n)++;
-}
 
 struct world {
     struct pv_turnc *c;
@@ -101,7 +86,7 @@ static void datagram(struct world *w, struct pv_view v)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     uint8_t counter = 1;
-    struct pv_rng rng = {.fill = fill, .ctx = &counter};
+    struct pv_rng rng = {.fill = fuzz_fill_count, .ctx = &counter};
     struct world w = {
         .cfg = {.server = pv_addr4(192, 0, 2, 1, 3478),
                 .user = "u",

@@ -6,18 +6,10 @@
  * Input: one byte that says how large the pieces are, then the stream.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "coordinator/core/stunconn.h"
+#include "fuzz_util.h"
 #include "proto/turnframe.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static uint64_t mix(uint64_t h, struct pv_view m)
 {

@@ -15,15 +15,13 @@
  * decode; nothing goes to a peer that is forbidden, the coordinator itself among them, though what
  * is relayed there may be talked to; revoked members are sent nothing.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "coordinator/core/turnpeer.h"
 #include "coordinator/core/turns.h"
+#include "fuzz_util.h"
 #include "proto/turn.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum {
     MEMBERS = 4,
@@ -48,19 +46,6 @@ struct world {
 static const uint8_t NET[16] = {5};
 /* The address of the coordinator and of all relay sockets. */
 #define OWN pv_addr4(192, 0, 2, 1, 0)
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
-static void fill(void *ctx, uint8_t *dst, size_t len)
-{
-    uint64_t *n = ctx;
-    for (size_t i = 0; i < len; i++)
-        dst[i] = (uint8_t)((*n += 0x9e3779b97f4a7c15u) >> 40);
-}
 
 static void node_of(size_t i, uint8_t pk[static 32])
 {
@@ -251,7 +236,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     };
     struct world w = {.now = PV_S(100)};
     struct pv_turns_stats st;
-    w.rng = (struct pv_rng){.fill = fill, .ctx = &w.random};
+    w.rng = (struct pv_rng){.fill = fuzz_fill_mix, .ctx = &w.random};
     must(pv_stuns_new(&w.stuns, &w.rng) == PV_OK);
     must(pv_turns_new(&w.turns, &cfg, w.stuns, &w.rng) == PV_OK);
     struct pv_reader r = pv_reader(pv_view(data, len < 4096 ? len : 4096));

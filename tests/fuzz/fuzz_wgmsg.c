@@ -8,17 +8,10 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "fuzz_util.h"
 #include "proto/cookie.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
 /* Every draw is the same bytes: the ephemeral key in the seeds. */
-static void fill(void *ctx, uint8_t *dst, size_t len)
-{
-    (void)ctx;
-    memset(dst, 3, len);
-}
-
 struct pair {
     struct pv_wg_device init, resp;
     struct pv_wg_remote to_resp, to_init;
@@ -51,7 +44,8 @@ static void read_initiation(const struct pair *p, const struct pv_rng *rng, stru
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    const struct pv_rng rng = {fill, NULL};
+    uint8_t same = 3;
+    const struct pv_rng rng = {.fill = fuzz_fill_same, .ctx = &same};
     struct pv_view msg = pv_view(data, len);
     struct pair p;
     struct pv_wg_pending pending = {.local_index = 7};

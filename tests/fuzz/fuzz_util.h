@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fuzz_util.h - what most fuzz targets need: the entry point, a check that is never compiled out,
+ * and sources of "random" bytes that are the same in every run.
+ */
+#ifndef PV_FUZZ_UTIL_H
+#define PV_FUZZ_UTIL_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/pv.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static inline void must(bool ok)
+{
+    if (!ok)
+        abort();
+}
+
+/* For struct pv_rng: the byte that ctx points to, again and again. */
+static inline void fuzz_fill_same(void *ctx, uint8_t *dst, size_t len)
+{
+    const uint8_t *byte = ctx;
+    memset(dst, *byte, len);
+}
+
+/* Counts up; ctx: the uint8_t that comes next. */
+static inline void fuzz_fill_count(void *ctx, uint8_t *dst, size_t len)
+{
+    uint8_t *next = ctx;
+    for (size_t i = 0; i < len; i++)
+        dst[i] = (*next)++;
+}
+
+/* Looks random; ctx: the uint64_t state (Knuth's linear congruential generator, MMIX). */
+static inline void fuzz_fill_mix(void *ctx, uint8_t *dst, size_t len)
+{
+    uint64_t *state = ctx;
+    for (size_t i = 0; i < len; i++) {
+        *state = *state * 6364136223846793005u + 1442695040888963407u;
+        dst[i] = (uint8_t)(*state >> 56);
+    }
+}
+
+#endif /* PV_FUZZ_UTIL_H */
