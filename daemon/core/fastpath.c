@@ -137,6 +137,7 @@ void pv_fp_worker_reset(struct pv_fp_worker *w)
     w->n_ops = 0;
     w->n_relayed = 0;
     w->n_handed = 0;
+    w->source.len = 0;
     w->arena_used = 0;
 }
 

@@ -47,6 +47,20 @@ static bool is_to_us(const struct pv_fp_snapshot *snap, const struct pv_ippkt *i
     return pv_fp_is_to_many(snap, ip->version, ip->dst);
 }
 
+/* Whose address is src? NULL: nobody's. */
+static const struct pv_fp_peer *source_of(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                                          const struct pv_ippkt *ip)
+{
+    struct pv_fp_source *last = &w->source;
+    size_t len = ip->version == 4 ? 4 : 16;
+    if (last->len != len || memcmp(last->ip, ip->src, len) != 0) {
+        last->peer = pv_fp_snapshot_route(snap, ip->version, ip->src);
+        last->len = len;
+        memcpy(last->ip, ip->src, len);
+    }
+    return last->peer;
+}
+
 static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                            const struct pv_fp_opening *o, uint8_t *packet, size_t len, pv_ns now)
 {
@@ -55,7 +69,7 @@ static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *
     struct pv_ippkt ip;
     if (pv_ippkt_parse(pv_view(packet, len), &ip) < 0)
         pv_fp_worker_drop(w, peer, PV_FP_DROP_INNER);
-    else if (pv_fp_snapshot_route(snap, ip.version, ip.src) != peer)
+    else if (source_of(w, snap, &ip) != peer)
         pv_fp_worker_drop(w, peer, PV_FP_DROP_SOURCE);
     else if (peer->kind == PV_FP_MEMBER && !is_to_us(snap, &ip))
         pv_fp_worker_drop(w, peer, PV_FP_DROP_DESTINATION);

@@ -41,6 +41,13 @@ struct pv_fp_tally {
     uint16_t via; /* relayed: through which relay */
 };
 
+/* Who the last packet's inner source belongs to: the next one of a flow asks for the same. */
+struct pv_fp_source {
+    uint8_t ip[16];
+    size_t len; /* 0: nothing is known */
+    const struct pv_fp_peer *peer;
+};
+
 struct pv_fp_worker {
     unsigned number, of; /* pair number of so many */
     _Atomic uint64_t drops[PV_FP_DROP_REASONS];
@@ -63,6 +70,7 @@ struct pv_fp_worker {
     struct pv_fp_tally tally;
 
     /* rx */
+    struct pv_fp_source source; /* under the snapshot of this call */
     struct pv_fp_handed handed[PV_FP_MAX_HANDED];
     size_t n_handed;
     struct pv_parts *parts;                       /* NULL until the first part comes */

@@ -344,6 +344,31 @@ static void a_member_may_only_speak_for_itself_to_this_node(void **state)
     }
 }
 
+/* Merged datagrams are opened in one batch: whose packet came before must not matter. */
+static void each_packet_of_a_batch_is_asked_for_its_own_source(void **state)
+{
+    struct pair *p = *state;
+    const struct pv_addr sources[] = {fp_ip4(1), fp_ip4(3), fp_ip6(1), fp_ip6(3),
+                                      fp_ip4(3), fp_ip4(1), fp_ip4(2)};
+    const bool taken[] = {true, false, true, false, false, true, false};
+    uint8_t in[60], merged[128 * PV_ARRAY_LEN(sources)];
+    size_t segment = 0, len = 0, expected = 0;
+
+    fp_add_member(&p->b, 3);
+    fp_publish(&p->b);
+    for (size_t i = 0; i < PV_ARRAY_LEN(sources); i++) {
+        struct pv_addr to = sources[i].family == PV_AF_INET ? fp_ip4(2) : fp_ip6(2);
+        segment = sealed(p, in, fp_packet(in, sources[i], to, 60, (uint32_t)i), merged + len);
+        len += segment;
+        expected += taken[i];
+    }
+    struct pv_fp_datagram d = {
+        .from = fp_carrier(1), .data = merged, .len = len, .segment = segment};
+    assert_int_equal(pv_fp_rx(p->b.w, p->b.snap, &d, 1, p->now), 1);
+    assert_int_equal(pv_fp_results(p->b.w).n_writes, expected);
+    assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_SOURCE), PV_ARRAY_LEN(sources) - expected);
+}
+
 static void broken_inner_packets_are_dropped(void **state)
 {
     static const uint8_t rows[][24] = {{0x00},           {0x50, 0x01},     {0xff}, {0x45, 0, 0, 60},
@@ -585,6 +610,7 @@ int main(void)
         T(an_unknown_index_is_dropped),
         T(keys_expire_for_receiving_exactly_at_their_time),
         T(a_member_may_only_speak_for_itself_to_this_node),
+        T(each_packet_of_a_batch_is_asked_for_its_own_source),
         T(broken_inner_packets_are_dropped),
         T(other_datagrams_are_punted_or_dropped_by_their_first_bytes),
         T(the_first_packet_confirms_its_keys_once),
