@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 
 enum {
     INJECT_RING = 1 << 20,
+    FEW = 2, /* processors: two threads would take turns with what they carry for (adr/0015) */
 };
 #define RECLAIM_INTERVAL PV_MS(20)
 
@@ -59,7 +61,10 @@ static int start_threads(struct pv_datapath *dp)
         if (e == 0) {
             char name[16];
             snprintf(name, sizeof(name), dp->cfg.udp.n > 1 ? "pv-%s%u" : "pv-%s",
-                     lane->tx ? "tx" : "rx", lane->number);
+                     !lane->rx  ? "tx"
+                     : lane->tx ? "io"
+                                : "rx",
+                     lane->number);
             pthread_setname_np(lane->thread, name);
             started++;
         }
@@ -73,6 +78,13 @@ static int start_threads(struct pv_datapath *dp)
     return PV_OK;
 }
 
+/* That this process may run on; those of a machine of more than cpu_set_t has room for are many. */
+static int processors(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof(set), &set) < 0 ? FEW + 1 : CPU_COUNT(&set);
+}
+
 int pv_datapath_new(struct pv_datapath **ret_dp, const struct pv_datapath_config *cfg)
 {
     struct pv_datapath *dp = calloc(1, sizeof(*dp));
@@ -82,8 +94,7 @@ int pv_datapath_new(struct pv_datapath **ret_dp, const struct pv_datapath_config
     dp->has_gro = pv_udp_has_gro(cfg->udp.fd4[0]);
     dp->event_fd = -1;
     dp->n_lanes = 2 * cfg->udp.n;
-    if (cfg->udp.n == 1 &&
-        (cfg->threads == 1 || (cfg->threads == 0 && sysconf(_SC_NPROCESSORS_ONLN) == 1)))
+    if (cfg->udp.n == 1 && (cfg->threads == 1 || (cfg->threads == 0 && processors() <= FEW)))
         dp->n_lanes = 1;
     for (unsigned i = 0; i < dp->n_lanes; i++)
         dp->lanes[i].wake_fd = -1;

@@ -27,7 +27,7 @@ struct pv_datapath; /* opaque */
 
 struct pv_datapath_config {
     struct pv_udp_group udp; /* the caller's, open until pv_datapath_free(); udp.n = the workers */
-    unsigned threads;        /* of a single worker, 1 or 2; 0 = as the machine has processors */
+    unsigned threads;        /* of a single worker, 1 or 2; 0 = by the processors it may use */
     struct pv_relayio *relayio; /* streams to relays; borrowed; NULL: nothing goes by them */
 };
 

@@ -34,7 +34,7 @@ struct pv_settings {
     uint16_t port;    /* 0 = not given */
     uint16_t mtu;     /* bytes */
     unsigned workers; /* 1..PV_FP_MAX_WORKERS */
-    unsigned threads; /* of a single worker, 1 or 2; 0 = as the machine has processors */
+    unsigned threads; /* of a single worker, 1 or 2; 0 = by the processors it may use */
     char private_key_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
     struct pv_settings_peer *peers;              /* owned */
     size_t n_peers;

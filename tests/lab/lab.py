@@ -25,7 +25,8 @@ import time
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 SLOW = float(os.environ.get("PV_TEST_SLOW") or 1)
 LONG = os.environ.get("PV_LAB_LONG") == "1"
-WORKERS = os.environ.get("PV_LAB_WORKERS")  # of every daemon that is not told otherwise
+# Of every daemon that is not told otherwise; by default every second has one thread, the others two.
+WORKERS = os.environ.get("PV_LAB_WORKERS")
 SCENARIOS = []
 
 INET4 = "198.51.100"    # the public network's bridge: hosts .2 and up
@@ -477,6 +478,7 @@ class Host(Namespace):
 
     def __init__(self, lab, name):
         super().__init__(lab, name)
+        self.workers = WORKERS or ("1" if len(lab.hosts) % 2 else "single")
         self.n_devs = 0
         self.lan = self.dev = self.ip4 = self.ip6 = None
         self.p2pvpnd = None
@@ -490,8 +492,9 @@ class Host(Namespace):
         self.run("sh", "-c", with_text, stdin=text)
 
     def daemon(self, *args, wait_ready=True, env=None):
-        if WORKERS and self.p2pvpnd is None:
-            self.configure(f"[interface]\nworkers = {WORKERS}\n")
+        if self.p2pvpnd is None:
+            self.run("sh", "-c", f"cd /etc/p2pvpn; grep -qs '^workers' p2pvpnd.conf || "
+                     f"printf '[interface]\\nworkers = {self.workers}\\n' >>p2pvpnd.conf")
         self.p2pvpnd = self.start(self.lab.bin("p2pvpnd"), *args, env=env)
         if wait_ready:
             self.wait_daemon()
