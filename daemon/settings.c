@@ -590,8 +590,9 @@ int pv_settings_read_key(const char *file, uint8_t ret_key[static 32],
     return r;
 }
 
-int pv_settings_read_password(const char *file, char ret_password[static PV_TURNC_TEXT_MAX + 1],
-                              char ret_error[static PV_SETTINGS_ERROR_MAX])
+/* The password of the relays: one line of at most 128 printable characters. */
+static int read_password(const char *file, char ret_password[static PV_TURNC_TEXT_MAX + 1],
+                         char ret_error[static PV_SETTINGS_ERROR_MAX])
 {
     char *text = NULL;
     size_t len = 0;
@@ -639,7 +640,7 @@ int pv_settings_load_keys(struct pv_settings *s, char ret_error[static PV_SETTIN
     }
     int r = PV_OK;
     if (s->relay_password_file[0] != '\0')
-        r = pv_settings_read_password(s->relay_password_file, s->relay_password, ret_error);
+        r = read_password(s->relay_password_file, s->relay_password, ret_error);
     if (r >= 0 && s->relay_ca_file[0] != '\0')
         r = check_ca_file(s->relay_ca_file, ret_error);
     return r;

@@ -75,11 +75,6 @@ PV_MUST_CHECK int pv_settings_load(struct pv_settings *s, const char *file,
  */
 PV_MUST_CHECK int pv_settings_read_key(const char *file, uint8_t ret_key[static 32],
                                        char ret_error[static PV_SETTINGS_ERROR_MAX]);
-/* Reads the password of the relays: one line of at most 128 printable characters. PV_ERR_MALFORMED,
- * -errno; ret_error. Wipe it. */
-PV_MUST_CHECK int pv_settings_read_password(const char *file,
-                                            char ret_password[static PV_TURNC_TEXT_MAX + 1],
-                                            char ret_error[static PV_SETTINGS_ERROR_MAX]);
 /* Reads the preshared keys of all peers into them, and the relays' password; sees whether the CA
  * file can be used. */
 PV_MUST_CHECK int pv_settings_load_keys(struct pv_settings *s,

@@ -12,11 +12,18 @@ struct pv_chatjob *pv_chatjob_new(enum pv_chatjob_kind kind)
     return job;
 }
 
+static void records_free(struct pv_chat_record *recs, size_t n)
+{
+    for (size_t i = 0; recs != NULL && i < n; i++)
+        free(recs[i].text);
+    free(recs);
+}
+
 struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job)
 {
     if (job == NULL)
         return NULL;
-    pv_chat_records_free(job->msgs, job->n_msgs);
+    records_free(job->msgs, job->n_msgs);
     free(job->ids);
     pv_roomjob_free(job->room);
     pv_holdjob_free(job->hold);
@@ -28,7 +35,7 @@ struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *resul
 {
     if (result == NULL)
         return NULL;
-    pv_chat_records_free(result->msgs, result->n_msgs);
+    records_free(result->msgs, result->n_msgs);
     free(result->backlog);
     pv_roomjob_result_free(result->room);
     pv_holdjob_result_free(result->hold);
@@ -53,12 +60,4 @@ void pv_chat_record_done(struct pv_chat_record *rec)
 {
     free(rec->text);
     memset(rec, 0, sizeof(*rec));
-}
-
-struct pv_chat_record *pv_chat_records_free(struct pv_chat_record *recs, size_t n)
-{
-    for (size_t i = 0; recs != NULL && i < n; i++)
-        free(recs[i].text);
-    free(recs);
-    return NULL;
 }

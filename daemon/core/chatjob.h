@@ -132,7 +132,5 @@ struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *resul
 PV_MUST_CHECK int pv_chat_record_copy(struct pv_chat_record *dst, const struct pv_chat_record *src);
 /* Frees the text, zeroes the rest. */
 void pv_chat_record_done(struct pv_chat_record *rec);
-/* Frees an array of records and their texts; returns NULL. */
-struct pv_chat_record *pv_chat_records_free(struct pv_chat_record *recs, size_t n);
 
 #endif /* PV_CHATJOB_H */

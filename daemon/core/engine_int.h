@@ -452,9 +452,6 @@ void pv_engine_find_endpoint(struct pv_engine *e, struct pv_peer *p, pv_ns now);
 struct pv_peer *pv_engine_find_peer(struct pv_engine *e, const char *text);
 /* env.locals or env.signalling changed. */
 void pv_engine_env_changed(struct pv_engine *e, bool locals, pv_ns now);
-/* A datagram that is not transport data. */
-void pv_engine_datagram(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
-                        pv_ns now);
 /* engine_toobig.c: an ICMP error about a datagram of ours. */
 void pv_engine_too_big(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now);
 
@@ -714,8 +711,7 @@ void pv_engine_files_client_gone(struct pv_engine *e, uint32_t sid);
 
 /* The engine's id of a machine's stream. */
 uint32_t pv_engine_sid(enum pv_stream_kind kind, uint32_t local);
-/* Whose address it is: identity is what cryptokey routing proved (DESIGN 8). */
-struct pv_chatlink_source pv_engine_source_of(struct pv_engine *e, const struct pv_addr *remote);
+
 /* --- engine_ctl.c, engine_show.c, engine_why.c ------------------------------------------------ */
 
 void pv_engine_ctl_pump(struct pv_engine *e, pv_ns now);

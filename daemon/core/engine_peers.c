@@ -485,8 +485,9 @@ static void take_handshake(struct pv_engine *e, const struct pv_carrier *from, s
     pv_engine_touch(e, p, now);
 }
 
-void pv_engine_datagram(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
-                        pv_ns now)
+/* A datagram that is not transport data. */
+static void take_datagram(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
+                          pv_ns now)
 {
     switch (pv_demux(data)) {
     case PV_DEMUX_STUN:
@@ -507,7 +508,7 @@ void pv_engine_datagram(struct pv_engine *e, const struct pv_carrier *from, stru
 void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now)
 {
     if (punt->kind == PV_FP_PUNT_DATAGRAM) {
-        pv_engine_datagram(e, &punt->from, punt->bytes, now);
+        take_datagram(e, &punt->from, punt->bytes, now);
     } else if (punt->kind == PV_FP_PUNT_TOO_BIG) {
         pv_engine_too_big(e, punt, now);
     } else {

@@ -22,7 +22,8 @@ static enum pv_stream_kind kind_of(uint32_t sid)
     return (enum pv_stream_kind)(sid >> KIND_SHIFT);
 }
 
-struct pv_chatlink_source pv_engine_source_of(struct pv_engine *e, const struct pv_addr *remote)
+/* Whose address it is: identity is what cryptokey routing proved (DESIGN 8). */
+static struct pv_chatlink_source source_of(struct pv_engine *e, const struct pv_addr *remote)
 {
     struct pv_chatlink_source s = {.who = PV_CHATLINK_STRANGER};
     struct pv_addr ip = *remote;
@@ -50,10 +51,10 @@ int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
     if (kind == PV_STREAM_CTL) {
         r = pv_ctlsrv_accepted(e->ctl, who->may_change, &local);
     } else if (kind == PV_STREAM_CHAT) {
-        const struct pv_chatlink_source source = pv_engine_source_of(e, &who->remote);
+        const struct pv_chatlink_source source = source_of(e, &who->remote);
         r = pv_chatlink_accepted(e->chat, &source, now, &local);
     } else if (kind == PV_STREAM_FILE) {
-        const struct pv_chatlink_source source = pv_engine_source_of(e, &who->remote);
+        const struct pv_chatlink_source source = source_of(e, &who->remote);
         if (source.who == PV_CHATLINK_MEMBER)
             r = pv_filelink_accepted(e->files, source.pk, now, &local);
     }

@@ -17,7 +17,7 @@ bool pv_file_is_final(const struct pv_file *f)
     return f->e.state != PV_FILE_OFFERED && f->e.state != PV_FILE_ACCEPTED;
 }
 
-struct pv_file *pv_filelink_by_number(struct pv_filelink *l, uint32_t number)
+static struct pv_file *by_number(struct pv_filelink *l, uint32_t number)
 {
     for (size_t i = 0; i < l->n; i++)
         if (l->files[i].e.number == number)
@@ -199,7 +199,7 @@ int pv_filelink_offer(struct pv_filelink *l, const struct pv_filelink_offer *o, 
 
 int pv_filelink_accept(struct pv_filelink *l, uint32_t number, pv_ns now)
 {
-    struct pv_file *f = pv_filelink_by_number(l, number);
+    struct pv_file *f = by_number(l, number);
     if (f == NULL)
         return PV_ERR_NOT_FOUND;
     if (f->e.outgoing || pv_file_is_final(f))
@@ -213,7 +213,7 @@ int pv_filelink_accept(struct pv_filelink *l, uint32_t number, pv_ns now)
 
 int pv_filelink_stop(struct pv_filelink *l, uint32_t number, pv_ns now)
 {
-    struct pv_file *f = pv_filelink_by_number(l, number);
+    struct pv_file *f = by_number(l, number);
     if (f == NULL)
         return PV_ERR_NOT_FOUND;
     bool unsaved = !f->e.outgoing && f->e.state == PV_FILE_DONE;
@@ -229,7 +229,7 @@ int pv_filelink_stop(struct pv_filelink *l, uint32_t number, pv_ns now)
 
 int pv_filelink_saved(struct pv_filelink *l, uint32_t number, pv_ns now)
 {
-    struct pv_file *f = pv_filelink_by_number(l, number);
+    struct pv_file *f = by_number(l, number);
     if (f == NULL)
         return PV_ERR_NOT_FOUND;
     if (f->e.outgoing || f->e.state != PV_FILE_DONE)

@@ -67,7 +67,6 @@ struct pv_filelink {
 };
 
 bool pv_file_is_final(const struct pv_file *f);
-struct pv_file *pv_filelink_by_number(struct pv_filelink *l, uint32_t number);
 struct pv_file *pv_filelink_by_id(struct pv_filelink *l, const uint8_t *pk, const uint8_t *id,
                                   bool outgoing);
 /* A new place at the end of the table; NULL: it is full of files that matter. */

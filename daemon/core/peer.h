@@ -288,8 +288,6 @@ void pv_peer_knock_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns 
 void pv_peer_proven_at(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
 /* The agent knows more: it is to look at the path on trial. */
 void pv_peer_check_trial(struct pv_peer *p, pv_ns now);
-/* Is the proven address needed now? */
-void pv_peer_try_path(struct pv_peer *p, pv_ns now);
 /* peer_traffic.c: reads what the fast path saw; hands a changed MTU of the path to it. */
 void pv_peer_sample(struct pv_peer *p, pv_ns now);
 void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now);

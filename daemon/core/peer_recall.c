@@ -55,7 +55,8 @@ void pv_peer_check_trial(struct pv_peer *p, pv_ns now)
     pv_ice_note_stray(p->ice, &c, &p->path.remote, TRIAL_BYTES, now);
 }
 
-void pv_peer_try_path(struct pv_peer *p, pv_ns now)
+/* Uses the proven address if it is needed now. */
+static void try_proven(struct pv_peer *p, pv_ns now)
 {
     char text[PV_ADDR_TEXT];
     bool needed = !p->has_path || (p->doubted && !p->env->signalling);
@@ -80,11 +81,11 @@ void pv_peer_try_path(struct pv_peer *p, pv_ns now)
 void pv_peer_proven_at(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
 {
     p->proven = *from;
-    pv_peer_try_path(p, now);
+    try_proven(p, now);
 }
 
 void pv_peer_strayed(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
 {
     if (pv_carrier_same(&p->proven, from))
-        pv_peer_try_path(p, now);
+        try_proven(p, now);
 }

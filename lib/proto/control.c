@@ -13,8 +13,9 @@ enum {
     FRAME_KEEP = 1024, /* bytes of input buffer an idle connection may keep */
 };
 
-const uint8_t pv_control_preamble[PV_CONTROL_PREAMBLE_LEN] = {'P', '2', 'P', 'V', 'P',
-                                                              'N', '/', '1', '\n'};
+/* Sent first by the client; also the Noise prologue. No NUL. */
+static const uint8_t preamble_text[PV_CONTROL_PREAMBLE_LEN] = {'P', '2', 'P', 'V', 'P',
+                                                               'N', '/', '1', '\n'};
 
 struct pv_control {
     enum pv_control_state state;
@@ -95,7 +96,7 @@ static int start_client(struct pv_control *c, const uint8_t static_sk[static PV_
 {
     struct pv_noise_keys keys;
     uint8_t msg[PV_NOISE_IK_MSG1_LEN];
-    struct pv_view preamble = pv_view(pv_control_preamble, PV_CONTROL_PREAMBLE_LEN);
+    struct pv_view preamble = pv_view(preamble_text, PV_CONTROL_PREAMBLE_LEN);
     make_keys(&keys, static_sk);
     pv_noise_ik_init_initiator(&c->ik, preamble, &keys, server_pk);
     pv_wipe(&keys, sizeof(keys));
@@ -106,7 +107,7 @@ static int start_client(struct pv_control *c, const uint8_t static_sk[static PV_
     uint8_t *p = out_reserve(c, PV_CONTROL_PREAMBLE_LEN);
     if (p == NULL)
         return PV_ERR_NOMEM;
-    memcpy(p, pv_control_preamble, PV_CONTROL_PREAMBLE_LEN);
+    memcpy(p, preamble_text, PV_CONTROL_PREAMBLE_LEN);
     c->out_len += PV_CONTROL_PREAMBLE_LEN;
     return queue_frame(c, pv_view(msg, sizeof(msg)));
 }
@@ -138,8 +139,7 @@ int pv_control_new_server(struct pv_control **ret_control,
         return PV_ERR_NOMEM;
     c->rng = *rng;
     make_keys(&keys, static_sk);
-    pv_noise_ik_init_responder(&c->ik, pv_view(pv_control_preamble, PV_CONTROL_PREAMBLE_LEN),
-                               &keys);
+    pv_noise_ik_init_responder(&c->ik, pv_view(preamble_text, PV_CONTROL_PREAMBLE_LEN), &keys);
     pv_wipe(&keys, sizeof(keys));
     *ret_control = c;
     return PV_OK;
@@ -240,7 +240,7 @@ static size_t copy_up_to(uint8_t *dst, size_t got, size_t want, struct pv_view *
 static int take_preamble(struct pv_control *c, struct pv_view *rest)
 {
     while (c->preamble_got < PV_CONTROL_PREAMBLE_LEN && rest->len > 0) {
-        if (rest->ptr[0] != pv_control_preamble[c->preamble_got])
+        if (rest->ptr[0] != preamble_text[c->preamble_got])
             return PV_ERR_MALFORMED;
         c->preamble_got++;
         rest->ptr++;

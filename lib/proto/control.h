@@ -26,9 +26,6 @@ enum {
     PV_CONTROL_HASH_LEN = 32,
 };
 
-/* Sent first by the client; also the Noise prologue. No NUL. */
-extern const uint8_t pv_control_preamble[PV_CONTROL_PREAMBLE_LEN];
-
 /*
  * State     on                          to
  * OPENING   all handshake bytes right   READY

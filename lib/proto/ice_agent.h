@@ -237,7 +237,6 @@ int pv_ice_pair_find(const struct pv_ice_agent *a, int base, int remote);
 int pv_ice_pair_get(struct pv_ice_agent *a, int base, int remote);
 /* Makes every pair that may be made; forgets those whose base or remote is gone. */
 void pv_ice_pairs_form(struct pv_ice_agent *a);
-void pv_ice_pair_remove(struct pv_ice_agent *a, int index);
 void pv_ice_pairs_reprioritise(struct pv_ice_agent *a);
 /* Is the base a relayed address of ours? */
 bool pv_ice_base_is_relay(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
@@ -313,21 +312,15 @@ void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final);
 bool pv_ice_choose_relay(struct pv_ice_agent *a);
 /* The selected pair is gone from the tables: another takes over, or the path is lost. */
 void pv_ice_choose_selected_gone(struct pv_ice_agent *a);
-/* Checks are answered on the selected pair, data is not: another one takes over, if there is any.
- */
-void pv_ice_choose_hollow(struct pv_ice_agent *a);
 /* Every stale or failed pair gets another chance. */
 void pv_ice_choose_retry_all(struct pv_ice_agent *a);
 
 /* --- ice_keep.c ---------------------------------------------------------------------------- */
 
-bool pv_ice_keep_in_use(const struct pv_ice_agent *a);
 /* When the selected pair is to be checked next. */
 void pv_ice_keep_plan(struct pv_ice_agent *a, struct pv_ice_pair *p);
 /* How often a valid pair that is not selected is checked, as long as it is worth it. */
 pv_ns pv_ice_keep_standby_every(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
-/* A check has had all its time. */
-void pv_ice_keep_check_over(struct pv_ice_agent *a, int index, enum pv_ice_plan plan);
 void pv_ice_keep_traffic(struct pv_ice_agent *a);
 void pv_ice_keep_timeout(struct pv_ice_agent *a);
 pv_ns pv_ice_keep_next(const struct pv_ice_agent *a);

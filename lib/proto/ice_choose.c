@@ -266,7 +266,9 @@ void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final)
     }
 }
 
-void pv_ice_choose_hollow(struct pv_ice_agent *a)
+/* Checks are answered on the selected pair, data is not: another one takes over, if there is any.
+ */
+static void leave_hollow(struct pv_ice_agent *a)
 {
     int old = a->selected;
     struct pv_ice_pair *p = &a->pairs[old];
@@ -363,7 +365,7 @@ void pv_ice_choose_answered(struct pv_ice_agent *a, int index, const struct pv_i
         fall_back(a, index);
     settle_nomination(a, index, txn);
     if (a->selected == index && a->hollow >= PV_ICE_HOLLOW_MAX)
-        pv_ice_choose_hollow(a);
+        leave_hollow(a);
     pv_ice_choose_consider(a);
 }
 

@@ -3,7 +3,7 @@
 
 /* --- use -------------------------------------------------------------------------------------- */
 
-bool pv_ice_keep_in_use(const struct pv_ice_agent *a)
+static bool is_in_use(const struct pv_ice_agent *a)
 {
     pv_ns last = pv_ice_max_ns(a->last_tx, a->last_rx);
 
@@ -19,7 +19,7 @@ static pv_ns jittered(const struct pv_ice_agent *a, pv_ns base)
 
 void pv_ice_keep_plan(struct pv_ice_agent *a, struct pv_ice_pair *p)
 {
-    if (pv_ice_keep_in_use(a))
+    if (is_in_use(a))
         p->next_keep = a->now + jittered(a, PV_ICE_CONSENT_EVERY);
     else /* never later than the lifetime: 80 to 100 % of it */
         p->next_keep = a->now + jittered(a, a->cfg.binding_lifetime / 6 * 5);
@@ -64,7 +64,7 @@ void pv_ice_keep_traffic(struct pv_ice_agent *a)
 
     if (newer)
         a->active_at = last;
-    bool in_use = pv_ice_keep_in_use(a);
+    bool in_use = is_in_use(a);
     if (a->dormant) {
         if (newer && in_use)
             pv_ice_keep_kick(a);
@@ -138,11 +138,12 @@ static void single_over(struct pv_ice_agent *a, int index)
     pv_ns silence = pv_ice_max_ns(PV_ICE_SILENCE_MIN, 2 * a->pairs[index].srtt);
 
     if (index == a->selected && !a->cfg.foreign && !a->probing && !a->doubt && !a->dormant &&
-        pv_ice_keep_in_use(a) && a->now > a->last_rx + silence)
+        is_in_use(a) && a->now > a->last_rx + silence)
         suspect(a);
 }
 
-void pv_ice_keep_check_over(struct pv_ice_agent *a, int index, enum pv_ice_plan plan)
+/* A check has had all its time. */
+static void check_over(struct pv_ice_agent *a, int index, enum pv_ice_plan plan)
 {
     struct pv_ice_pair *p = &a->pairs[index];
 
@@ -227,7 +228,7 @@ static pv_ns dormant_due(const struct pv_ice_agent *a)
 
 static pv_ns consent_due(const struct pv_ice_agent *a)
 {
-    if (!pv_ice_is_valid(a, a->selected) || a->doubt || a->dormant || !pv_ice_keep_in_use(a))
+    if (!pv_ice_is_valid(a, a->selected) || a->doubt || a->dormant || !is_in_use(a))
         return PV_NEVER;
     return pv_ice_max_ns(a->pairs[a->selected].last_answer, a->consent_from) +
            PV_ICE_CONSENT_EXPIRES;
@@ -253,7 +254,7 @@ pv_ns pv_ice_keep_standby_every(const struct pv_ice_agent *a, const struct pv_ic
 static void keep_pair(struct pv_ice_agent *a, int index)
 {
     struct pv_ice_pair *p = &a->pairs[index];
-    bool in_use = pv_ice_keep_in_use(a);
+    bool in_use = is_in_use(a);
 
     if (p->state != PV_ICE_PAIR_VALID || a->now < p->next_keep)
         return;
@@ -303,7 +304,7 @@ void pv_ice_keep_timeout(struct pv_ice_agent *a)
         if (!p->used)
             continue;
         if (a->now >= p->check_end)
-            pv_ice_keep_check_over(a, i, p->cur.plan);
+            check_over(a, i, p->cur.plan);
         keep_pair(a, i);
         if (a->now >= stale_due(a, i) && !pv_ice_check_is_running(p))
             p->state = PV_ICE_PAIR_STALE;
@@ -324,7 +325,7 @@ void pv_ice_keep_timeout(struct pv_ice_agent *a)
     }
     if (a->now >= dormant_due(a))
         go_dormant(a);
-    a->in_use = a->in_use && pv_ice_keep_in_use(a);
+    a->in_use = a->in_use && is_in_use(a);
     start_ordinary(a);
     if (a->cfg.foreign)
         pv_ice_choose_consider(a);

@@ -119,11 +119,26 @@ static bool is_expendable(const struct pv_ice_agent *a, int remote)
     return true;
 }
 
+static void pair_remove(struct pv_ice_agent *a, int index)
+{
+    a->pairs[index].used = false;
+    if (a->nominated == index || a->nominating == index)
+        a->nominated = PV_ICE_NONE;
+    if (a->nominating == index)
+        a->nominating = PV_ICE_NONE;
+    if (a->wanted == index)
+        a->wanted = PV_ICE_NONE;
+    if (a->notice == index)
+        a->notice = PV_ICE_NONE;
+    if (a->selected == index)
+        pv_ice_choose_selected_gone(a);
+}
+
 static void remote_remove(struct pv_ice_agent *a, int remote)
 {
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++)
         if (a->pairs[i].used && a->pairs[i].remote == remote)
-            pv_ice_pair_remove(a, i);
+            pair_remove(a, i);
     a->remotes[remote].used = false;
 }
 
@@ -235,7 +250,7 @@ static int pair_slot(struct pv_ice_agent *a, uint64_t priority)
             victim = i;
     }
     if (victim != PV_ICE_NONE)
-        pv_ice_pair_remove(a, victim);
+        pair_remove(a, victim);
     return victim;
 }
 
@@ -269,27 +284,12 @@ void pv_ice_pairs_form(struct pv_ice_agent *a)
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
         const struct pv_ice_pair *p = &a->pairs[i];
         if (p->used && !may_pair(a, p->base, p->remote))
-            pv_ice_pair_remove(a, i);
+            pair_remove(a, i);
     }
     for (int b = 0; b < PV_ICE_MAX_LOCAL; b++)
         for (int r = 0; r < PV_ICE_MAX_REMOTE && !a->bases[b].extra; r++)
             (void)pv_ice_pair_get(a, b, r);
     pv_ice_pairs_reprioritise(a);
-}
-
-void pv_ice_pair_remove(struct pv_ice_agent *a, int index)
-{
-    a->pairs[index].used = false;
-    if (a->nominated == index || a->nominating == index)
-        a->nominated = PV_ICE_NONE;
-    if (a->nominating == index)
-        a->nominating = PV_ICE_NONE;
-    if (a->wanted == index)
-        a->wanted = PV_ICE_NONE;
-    if (a->notice == index)
-        a->notice = PV_ICE_NONE;
-    if (a->selected == index)
-        pv_ice_choose_selected_gone(a);
 }
 
 void pv_ice_pairs_reprioritise(struct pv_ice_agent *a)

@@ -18,8 +18,9 @@ enum {
     BURST_MS = 100,   /* the other tests wait so long: they would take ports in between */
 };
 
-const uint16_t pv_netcheck_silences[PV_NETCHECK_LIVES] = {0,  5,  10, 15, 20, 25,  30,
-                                                          40, 50, 60, 75, 90, 120, 180};
+/* Silences tried, in seconds; the last must be the longest. */
+static const uint16_t SILENCES[PV_NETCHECK_LIVES] = {0,  5,  10, 15, 20, 25,  30,
+                                                     40, 50, 60, 75, 90, 120, 180};
 
 /* When a request is sent again, ms after the first time; then when it has failed at the earliest.
  * Finding a server, and everything later when the round trip is known. */
@@ -230,7 +231,7 @@ static void on_life_open(struct pv_netcheck *nc, const struct pv_netcheck_probe 
 {
     unsigned i = p->sock - PV_NETCHECK_FIRST_LIFE;
     const struct pv_netcheck_probe opened = *p;
-    ask_binding(nc, &opened, nc->now + PV_S(pv_netcheck_silences[i]));
+    ask_binding(nc, &opened, nc->now + PV_S(SILENCES[i]));
 }
 
 /* Is what is known enough? Bindings are left alone for longer the higher their number. */
@@ -256,7 +257,7 @@ static void judge_life(struct pv_netcheck *nc)
         unsigned n = p->sock - PV_NETCHECK_FIRST_LIFE;
         if (p->kind != PV_NC_LIFE)
             continue;
-        pv_ns silence = PV_S(pv_netcheck_silences[n]);
+        pv_ns silence = PV_S(SILENCES[n]);
         if (p->state == PV_NC_ANSWERED) {
             res->life_known = true;
             res->life_min = later(res->life_min, silence);

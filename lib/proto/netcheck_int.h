@@ -31,9 +31,6 @@ enum {
     PV_NC_CHANGE_IP = 4,
 };
 
-/* Silences tried, in seconds; the last must be the longest. */
-extern const uint16_t pv_netcheck_silences[PV_NETCHECK_LIVES];
-
 /* Fills nc->result from the probes. */
 void pv_netcheck_judge(struct pv_netcheck *nc);
 
