@@ -538,11 +538,6 @@ void pv_mapper_refresh(struct pv_mapper *m, pv_ns now)
         check_soon(&m->lines[i], now);
 }
 
-void pv_mapper_shutdown(struct pv_mapper *m, pv_ns now)
-{
-    pv_mapper_want(m, false, now);
-}
-
 /* NAT-PMP tells everybody when its state or outer address is new (RFC 6886 s3.2.1). */
 static void take_natpmp_announcement(struct line *l, struct pv_view d, pv_ns now)
 {

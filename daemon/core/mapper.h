@@ -74,7 +74,7 @@ struct pv_mapper *pv_mapper_free(struct pv_mapper *m); /* NULL is fine; wipes; r
 
 /* --- facts in ------------------------------------------------------------------------------ */
 
-/* Is a mapping wanted? No: what is held is given back. */
+/* Is a mapping wanted? No: what is held is given back, by what is drained now. */
 void pv_mapper_want(struct pv_mapper *m, bool wanted, pv_ns now);
 /* The router of this family's default route and our address towards it (no ports); no family in
  * either: there is none. The same again: the network behind them may be another one. */
@@ -84,8 +84,6 @@ void pv_mapper_set_router(struct pv_mapper *m, uint16_t family, const struct pv_
 void pv_mapper_set_servers(struct pv_mapper *m, const struct pv_addr *servers, size_t n, pv_ns now);
 /* Something failed, or the machine slept: look at once whether what is offered still works. */
 void pv_mapper_refresh(struct pv_mapper *m, pv_ns now);
-/* The daemon ends: what is held is given back by what is drained now. */
-void pv_mapper_shutdown(struct pv_mapper *m, pv_ns now);
 
 /* From the router's PCP port, or announced to everybody from there. */
 void pv_mapper_handle_router(struct pv_mapper *m, const struct pv_addr *src,

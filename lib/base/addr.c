@@ -15,16 +15,6 @@ bool pv_addr_equal_ip(const struct pv_addr *a, const struct pv_addr *b)
     return a->family == b->family && memcmp(a->ip, b->ip, pv_addr_ip_len(a)) == 0;
 }
 
-int pv_addr_cmp(const struct pv_addr *a, const struct pv_addr *b)
-{
-    if (a->family != b->family)
-        return a->family < b->family ? -1 : 1;
-    int c = memcmp(a->ip, b->ip, pv_addr_ip_len(a));
-    if (c != 0)
-        return c < 0 ? -1 : 1;
-    return a->port == b->port ? 0 : a->port < b->port ? -1 : 1;
-}
-
 struct pv_addr pv_addr4(uint8_t a, uint8_t b, uint8_t c, uint8_t d, uint16_t port)
 {
     return (struct pv_addr){.family = PV_AF_INET, .port = port, .ip = {a, b, c, d}};

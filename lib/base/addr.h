@@ -31,7 +31,6 @@ struct pv_prefix {
 
 bool pv_addr_equal(const struct pv_addr *a, const struct pv_addr *b);    /* family, ip, port */
 bool pv_addr_equal_ip(const struct pv_addr *a, const struct pv_addr *b); /* family, ip */
-int pv_addr_cmp(const struct pv_addr *a, const struct pv_addr *b);       /* a total order */
 struct pv_addr pv_addr4(uint8_t a, uint8_t b, uint8_t c, uint8_t d, uint16_t port);
 struct pv_addr pv_addr4_u32(uint32_t host_order, uint16_t port);
 uint32_t pv_addr_u32(const struct pv_addr *a); /* IPv4 in host order; 0 for IPv6 */

@@ -117,19 +117,6 @@ int pv_wgkey_parse(const char *text, uint8_t ret_key[static 32])
     return r;
 }
 
-int pv_hex_encode(struct pv_view src, char *dst, size_t cap)
-{
-    static const char digits[] = "0123456789abcdef";
-    if (cap == 0 || (cap - 1) / 2 < src.len)
-        return PV_ERR_NO_SPACE;
-    for (size_t i = 0; i < src.len; i++) {
-        dst[2 * i] = digits[src.ptr[i] >> 4];
-        dst[2 * i + 1] = digits[src.ptr[i] & 15];
-    }
-    dst[2 * src.len] = '\0';
-    return PV_OK;
-}
-
 int pv_name_parse(const char *text, size_t text_len, char ret_name[static PV_NAME_BUF])
 {
     char name[PV_NAME_BUF];

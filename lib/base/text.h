@@ -32,9 +32,6 @@ PV_MUST_CHECK int pv_key_parse(const char *text, uint8_t ret_key[static 32]);
 const char *pv_wgkey_format(const uint8_t key[static 32], char buf[static PV_WG_KEY_TEXT_BUF]);
 PV_MUST_CHECK int pv_wgkey_parse(const char *text, uint8_t ret_key[static 32]);
 
-/* Lower-case hex; dst gets 2 * src.len characters and a NUL. PV_ERR_NO_SPACE. */
-PV_MUST_CHECK int pv_hex_encode(struct pv_view src, char *dst, size_t cap);
-
 /* Lower-cases ASCII and checks the grammar of a node or network name.
  * Refused: bad characters or length, "localhost". PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_name_parse(const char *text, size_t text_len,

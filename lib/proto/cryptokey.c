@@ -216,8 +216,3 @@ uint32_t pv_cryptokey_find6(const struct pv_cryptokey *t, const uint8_t ip[stati
     memcpy(key.ip, ip, 16);
     return find(t, &t->six, &key, 16);
 }
-
-size_t pv_cryptokey_len(const struct pv_cryptokey *t)
-{
-    return t->len;
-}

@@ -41,6 +41,4 @@ void pv_cryptokey_remove(struct pv_cryptokey *t, const struct pv_prefix *prefix,
 uint32_t pv_cryptokey_find4(const struct pv_cryptokey *t, const uint8_t ip[static 4]);
 uint32_t pv_cryptokey_find6(const struct pv_cryptokey *t, const uint8_t ip[static 16]);
 
-size_t pv_cryptokey_len(const struct pv_cryptokey *t);
-
 #endif /* PV_CRYPTOKEY_H */

@@ -477,16 +477,6 @@ size_t pv_ice_paths(const struct pv_ice_agent *a, struct pv_ice_path *ret_paths,
     return n < cap ? n : cap;
 }
 
-bool pv_ice_is_valid_remote(const struct pv_ice_agent *a, const struct pv_addr *remote)
-{
-    int r = pv_ice_remote_find(a, remote);
-
-    for (int i = 0; r != PV_ICE_NONE && i < PV_ICE_MAX_PAIRS; i++)
-        if (a->pairs[i].used && a->pairs[i].remote == r && a->pairs[i].state == PV_ICE_PAIR_VALID)
-            return true;
-    return false;
-}
-
 size_t pv_ice_locals(const struct pv_ice_agent *a, struct pv_ice_cand *ret_cands, size_t cap)
 {
     size_t n = a->n_locals < cap ? a->n_locals : cap;

@@ -284,8 +284,6 @@ enum pv_ice_state pv_ice_state(const struct pv_ice_agent *agent);
 PV_MUST_CHECK int pv_ice_selected(const struct pv_ice_agent *agent, struct pv_ice_path *ret_path);
 /* All pairs, best first, up to cap; returns how many were written. */
 size_t pv_ice_paths(const struct pv_ice_agent *agent, struct pv_ice_path *ret_paths, size_t cap);
-/* Is the transport address the remote end of a valid pair? (data is accepted there) */
-bool pv_ice_is_valid_remote(const struct pv_ice_agent *agent, const struct pv_addr *remote);
 /* Our candidates as they are now: those given, then peer-reflexive ones; up to cap. */
 size_t pv_ice_locals(const struct pv_ice_agent *agent, struct pv_ice_cand *ret_cands, size_t cap);
 

@@ -52,11 +52,6 @@ void pv_natlife_start(struct pv_natlife *l, const struct pv_addr *server, const 
     l->watch_at = PV_NEVER;
 }
 
-void pv_natlife_stop(struct pv_natlife *l)
-{
-    l->running = false;
-}
-
 bool pv_natlife_is_running(const struct pv_natlife *l)
 {
     return l->running;

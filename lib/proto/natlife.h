@@ -73,7 +73,6 @@ struct pv_natlife {
 /* Begins anew; the sockets are fresh. */
 void pv_natlife_start(struct pv_natlife *l, const struct pv_addr *server, const struct pv_rng *rng,
                       pv_ns now);
-void pv_natlife_stop(struct pv_natlife *l);
 bool pv_natlife_is_running(const struct pv_natlife *l);
 
 /* A datagram came on socket sock from src. 0: it was an answer that was waited for;

@@ -108,7 +108,6 @@ void pv_session_use_current(struct pv_session *s, pv_ns now)
     const struct slot *cur = &s->slots[CURRENT];
     pv_session_push(s, PV_SESSION_USE, cur->local);
     pv_session_push(s, PV_SESSION_DONE, cur->local)->initiator = cur->initiator;
-    s->last_handshake = now;
     s->last_call_made = false;
     s->sent_at_use = s->seen.sent;
     s->unheard_from = 0; /* something authentic was heard just now */
@@ -471,11 +470,6 @@ int pv_session_poll_event(struct pv_session *s, struct pv_session_event *ret_eve
 }
 
 /* --- questions ------------------------------------------------------------------------------ */
-
-pv_ns pv_session_last_handshake(const struct pv_session *s)
-{
-    return s->last_handshake;
-}
 
 bool pv_session_has_keys(const struct pv_session *s, pv_ns now)
 {

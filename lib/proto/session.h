@@ -196,8 +196,6 @@ PV_MUST_CHECK int pv_session_poll_event(struct pv_session *s, struct pv_session_
 
 /* --- questions ------------------------------------------------------------------------------ */
 
-/* When the last handshake was completed, 0 = never. */
-pv_ns pv_session_last_handshake(const struct pv_session *s);
 /* Are there keys to send with (younger than 180 s)? */
 bool pv_session_has_keys(const struct pv_session *s, pv_ns now);
 /* The suite of the keys we send with; of our next message 1 while there are none. */

@@ -87,7 +87,6 @@ struct pv_session {
 
     struct pv_cookie_jar jar;
     struct slot slots[SLOTS];
-    pv_ns last_handshake;
 
     /* traffic; deadlines are PV_NEVER while not armed */
     struct pv_session_traffic seen;

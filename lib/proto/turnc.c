@@ -716,11 +716,6 @@ int pv_turnc_poll_event(struct pv_turnc *c, struct pv_turnc_event *ret_event)
     return PV_ERR_AGAIN;
 }
 
-bool pv_turnc_is_up(const struct pv_turnc *c)
-{
-    return c->up;
-}
-
 pv_ns pv_turnc_rtt(const struct pv_turnc *c)
 {
     return c->rtt;
@@ -730,11 +725,6 @@ bool pv_turnc_is_arriving(const struct pv_turnc *c)
 {
     return c->main.running && c->main_kind == ALLOCATE && c->main.challenges > 0 &&
            c->main.sends > 0;
-}
-
-const struct pv_addr *pv_turnc_server(const struct pv_turnc *c)
-{
-    return &c->cfg.server;
 }
 
 uint16_t pv_turnc_channel(const struct pv_turnc *c, const struct pv_addr *peer)
@@ -769,26 +759,4 @@ int pv_turnc_wrap(struct pv_turnc *c, const struct pv_addr *peer, struct pv_view
         memcpy(buf + PV_TURN_CHANNEL_HEADER, data.ptr, data.len);
     *ret_len = PV_TURN_CHANNEL_HEADER + data.len;
     return PV_OK;
-}
-
-int pv_turnc_unwrap(const struct pv_turnc *c, const struct pv_addr *src, struct pv_view datagram,
-                    struct pv_addr *ret_peer, struct pv_view *ret_data)
-{
-    uint16_t number;
-    struct pv_view data;
-    if (c->state == OFF || !pv_addr_equal(src, &c->cfg.server))
-        return PV_ERR_NOT_FOUND;
-    if (datagram.len > 0 && (datagram.ptr[0] & 0xc0) == 0)
-        return pv_turn_indication_parse(datagram, PV_TURN_DATA, ret_peer, ret_data);
-    int r = pv_turn_channel_parse(datagram, &number, &data);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < c->n_channels; i++) {
-        if (c->channels[i].number != number)
-            continue;
-        *ret_peer = c->channels[i].peer;
-        *ret_data = data;
-        return PV_OK;
-    }
-    return PV_ERR_NOT_FOUND;
 }

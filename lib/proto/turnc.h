@@ -6,9 +6,10 @@
  * server wants them, follows stale nonces, and begins anew when the server forgot it. It owns no
  * socket. With the user, password, realm and nonce of a coordinator's `welcome` an allocation takes
  * one round trip (DESIGN 6); without realm and nonce they are asked for first. Payload does not
- * pass through it in bulk: that is the fast path's, which gets the channel numbers; wrap() and
- * unwrap() are for single datagrams. Over a stream (cfg.stream) every request is sent once, for the
- * stream repeats it; which stream, and cutting messages out of it, is the owner's. Not thread-safe.
+ * pass through it in bulk: that is the fast path's, which gets the channel numbers and takes apart
+ * what comes back; wrap() is for single datagrams. Over a stream (cfg.stream) every request is sent
+ * once, for the stream repeats it; which stream, and cutting messages out of it, is the owner's.
+ * Not thread-safe.
  *
  *   OFF        --start-->                    ALLOCATING
  *   ALLOCATING --success-->                  READY     (event UP)
@@ -117,20 +118,13 @@ PV_MUST_CHECK int pv_turnc_poll_event(struct pv_turnc *c, struct pv_turnc_event 
  * indication. PV_ERR_STATE: nothing is allocated. PV_ERR_NO_SPACE. */
 PV_MUST_CHECK int pv_turnc_wrap(struct pv_turnc *c, const struct pv_addr *peer, struct pv_view data,
                                 uint8_t *buf, size_t cap, size_t *ret_len);
-/* A datagram from the server that carries a peer's: views into it. PV_ERR_NOT_FOUND (another
- * source, no data, an unknown channel) or a decoder's status. */
-PV_MUST_CHECK int pv_turnc_unwrap(const struct pv_turnc *c, const struct pv_addr *src,
-                                  struct pv_view datagram, struct pv_addr *ret_peer,
-                                  struct pv_view *ret_data);
 
 /* --- questions ----------------------------------------------------------------------------- */
 
-bool pv_turnc_is_up(const struct pv_turnc *c);
 pv_ns pv_turnc_rtt(const struct pv_turnc *c); /* of the last request; 0 = not known */
 /* An allocation was asked for with all that the server wants: what follows on the same way finds it
  * there. */
 bool pv_turnc_is_arriving(const struct pv_turnc *c);
-const struct pv_addr *pv_turnc_server(const struct pv_turnc *c); /* family NONE when OFF */
 /* The bound channel of a peer; 0 = none. */
 uint16_t pv_turnc_channel(const struct pv_turnc *c, const struct pv_addr *peer);
 /* The number that its channel has or will have, once it is wanted; 0 = it is not. */

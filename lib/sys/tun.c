@@ -137,20 +137,6 @@ int pv_tun_read(int fd, void *buf, size_t cap, size_t *ret_n)
     return PV_OK;
 }
 
-static int after_write(ssize_t n)
-{
-    if (n >= 0)
-        return PV_OK;
-    if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM)
-        return PV_ERR_AGAIN;
-    return errno == EBADFD ? PV_ERR_CLOSED : -errno;
-}
-
-int pv_tun_write(int fd, struct pv_view packet)
-{
-    return after_write(write(fd, packet.ptr, packet.len));
-}
-
 int pv_tun_write_parts(int fd, const struct pv_view *parts, size_t n)
 {
     struct iovec iov[PV_TUN_PARTS];
@@ -164,5 +150,9 @@ int pv_tun_write_parts(int fd, const struct pv_view *parts, size_t n)
         } base = {.in = parts[i].ptr};
         iov[i] = (struct iovec){.iov_base = base.out, .iov_len = parts[i].len};
     }
-    return after_write(writev(fd, iov, (int)n));
+    if (writev(fd, iov, (int)n) >= 0)
+        return PV_OK;
+    if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM)
+        return PV_ERR_AGAIN;
+    return errno == EBADFD ? PV_ERR_CLOSED : -errno;
 }

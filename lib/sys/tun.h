@@ -61,10 +61,9 @@ PV_MUST_CHECK int pv_tun_of_fds(const int *fds, size_t n_fds, struct pv_tun *ret
 /* The next packet. A packet longer than cap is cut silently: cap must be above the MTU.
  * PV_ERR_AGAIN: none waits, or the interface is down. PV_ERR_CLOSED: the interface is gone. */
 PV_MUST_CHECK int pv_tun_read(int fd, void *buf, size_t cap, size_t *ret_n);
-/* PV_ERR_AGAIN: dropped, no room. PV_ERR_CLOSED: the interface is gone. -errno: refused (EINVAL not
- * an IP packet or not what its header says, EIO interface down). */
-PV_MUST_CHECK int pv_tun_write(int fd, struct pv_view packet);
-/* The same of a packet in n <= PV_TUN_PARTS parts. */
+/* A packet in n parts, one after the other. PV_ERR_AGAIN: dropped, no room. PV_ERR_CLOSED: the
+ * interface is gone. PV_ERR_LIMIT: more than PV_TUN_PARTS. -errno: refused (EINVAL not an IP packet
+ * or not what its header says, EIO interface down). */
 PV_MUST_CHECK int pv_tun_write_parts(int fd, const struct pv_view *parts, size_t n);
 
 #endif /* PV_TUN_H */

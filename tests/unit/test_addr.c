@@ -231,7 +231,7 @@ static void mapped_addresses_become_ipv4(void **state)
     assert_true(pv_addr_equal(&u, &a));
 }
 
-static void order_is_total_and_equality_agrees(void **state)
+static void equality_looks_at_family_address_and_port(void **state)
 {
     struct pv_addr v[] = {{.family = PV_AF_NONE},
                           pv_addr4(1, 2, 3, 4, 5),
@@ -243,7 +243,6 @@ static void order_is_total_and_equality_agrees(void **state)
 
     for (size_t i = 0; i < PV_ARRAY_LEN(v); i++) {
         for (size_t k = 0; k < PV_ARRAY_LEN(v); k++) {
-            assert_int_equal(pv_addr_cmp(&v[i], &v[k]), i < k ? -1 : i > k);
             assert_int_equal(pv_addr_equal(&v[i], &v[k]), i == k);
         }
     }
@@ -264,7 +263,7 @@ int main(void)
         cmocka_unit_test(classes_follow_their_ranges),
         cmocka_unit_test(only_sane_remotes_are_usable),
         cmocka_unit_test(mapped_addresses_become_ipv4),
-        cmocka_unit_test(order_is_total_and_equality_agrees),
+        cmocka_unit_test(equality_looks_at_family_address_and_port),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,11 @@ enum {
     HEADER = 10, /* bytes of struct virtio_net_hdr before each packet of the TUN */
 };
 
+static int tun_write(int fd, struct pv_view packet)
+{
+    return pv_tun_write_parts(fd, &packet, 1);
+}
+
 static struct pv_prefix prefix(const char *text_ip, uint8_t bits)
 {
     struct pv_prefix p = {.bits = bits};
@@ -149,7 +154,7 @@ static void packets_pass_through_the_tun(void **state)
     memcpy(back + HEADER + 16, packet + HEADER + 12, 4);
     memcpy(back + HEADER + 20, packet + HEADER + 22, 2);
     memcpy(back + HEADER + 22, packet + HEADER + 20, 2);
-    assert_int_equal(pv_tun_write(tun, pv_view(back, sizeof(back))), PV_OK);
+    assert_int_equal(tun_write(tun, pv_view(back, sizeof(back))), PV_OK);
     p.fd = sock;
     assert_int_equal(poll(&p, 1, 5000), 1);
     struct pv_udp_receiver *rx = NULL;
@@ -158,7 +163,7 @@ static void packets_pass_through_the_tun(void **state)
     assert_int_equal(pv_udp_recv(rx, sock, &in, &n), PV_OK);
     assert_true(pv_addr_equal(&in[0].src, &out.dst));
     const uint8_t junk[HEADER + 4] = {0};
-    assert_int_equal(pv_tun_write(tun, pv_view(junk, sizeof(junk))), -EINVAL);
+    assert_int_equal(tun_write(tun, pv_view(junk, sizeof(junk))), -EINVAL);
     struct pv_tun_offloads offloads = pv_tun_set_offloads(tun);
     assert_true(offloads.header && offloads.csum && offloads.tso);
     pv_udp_receiver_free(rx);
@@ -176,7 +181,7 @@ static void a_tun_deleted_from_outside_reads_closed_and_comes_back_by_up(void **
     assert_int_equal(iface_up(*state, &iface, &tun, error), PV_OK);
     assert_int_equal(pv_ipcmd_run("link del dev pvt0\n", complaint), PV_OK);
     assert_int_equal(pv_tun_read(tun, packet, sizeof(packet), &n), PV_ERR_CLOSED);
-    assert_int_equal(pv_tun_write(tun, pv_view(packet, 20)), PV_ERR_CLOSED);
+    assert_int_equal(tun_write(tun, pv_view(packet, 20)), PV_ERR_CLOSED);
     assert_int_equal(iface_up(*state, &iface, &again, error), PV_OK);
     assert_int_equal(pv_tun_read(again, packet, sizeof(packet), &n), PV_ERR_AGAIN);
     close(tun);
@@ -326,7 +331,7 @@ static void write_answer(int fd, uint16_t port)
     ip[22] = (uint8_t)(port >> 8);
     ip[23] = (uint8_t)port;
     ip[25] = 9;
-    assert_int_equal(pv_tun_write(fd, pv_view(p, sizeof(p))), PV_OK);
+    assert_int_equal(tun_write(fd, pv_view(p, sizeof(p))), PV_OK);
 }
 
 /* Sends from sock into the TUN and tells which queue it comes out of. */

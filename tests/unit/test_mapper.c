@@ -558,7 +558,7 @@ static void it_is_given_back_at_the_end(void **state)
         w.upnp = upnp;
         run(&w, PV_S(8));
         assert_int_equal(w.mapped, PORT);
-        pv_mapper_shutdown(w.m, w.now);
+        pv_mapper_want(w.m, false, w.now);
         drain(&w); /* once, no time passes */
         assert_int_equal(w.mapped, 0);
         expect(&w, PV_MAPPER_OFF, NULL);

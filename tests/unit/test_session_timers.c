@@ -431,18 +431,6 @@ static void a_new_life_that_began_a_handshake_needs_none_of_ours(void **state)
     w_free(w);
 }
 
-static void the_last_handshake_is_known(void **state)
-{
-    (void)state;
-    struct world *w = w_new(MEMBERS);
-    assert_int_equal(pv_session_last_handshake(w->n[0].session), 0);
-    pv_ns start = w->now;
-    w_connect(w, 0);
-    assert_int_equal(pv_session_last_handshake(w->n[0].session), start + 2 * w->delay);
-    assert_int_equal(pv_session_last_handshake(w->n[1].session), start + 3 * w->delay);
-    w_free(w);
-}
-
 int main(void)
 {
     if (pv_crypto_init() < 0)
@@ -469,7 +457,6 @@ int main(void)
         cmocka_unit_test(keys_are_proven_again_until_the_peer_uses_them),
         cmocka_unit_test(static_peers_repeat_nothing),
         cmocka_unit_test(a_new_life_that_began_a_handshake_needs_none_of_ours),
-        cmocka_unit_test(the_last_handshake_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -177,7 +177,8 @@ static void encodings_do_not_change(void **state)
         uint8_t hash[PV_STATEMENT_HASH_LEN];
         char hex[2 * sizeof(hash) + 1];
         pv_statement_hash(pv_view(m.buf, m.len), hash);
-        assert_int_equal(pv_hex_encode(pv_view(hash, sizeof(hash)), hex, sizeof(hex)), PV_OK);
+        for (size_t i = 0; i < sizeof(hash); i++)
+            snprintf(hex + 2 * i, 3, "%02x", hash[i]);
         assert_string_equal(hex, want[type - 1]);
     }
 }
