@@ -12,7 +12,7 @@ from lab import check, equal, pause, scenario, wait
 
 GIGABYTES = float(os.environ.get("PV_SOAK_GB") or 100)
 MINUTES = float(os.environ.get("PV_SOAK_MINUTES") or 10)
-WORKERS = (1, 2, 4)
+WORKERS = ("single", 1, 2, 4)
 WALL = """
 table inet wall {
     chain out { type filter hook output priority 0; oifname "eth*" udp dport != 3478 drop; }
@@ -143,12 +143,14 @@ def quiet_flow(lab, a, b, seconds):
 
 @scenario(long="takes a quarter of an hour", minutes=60)
 def ten_minutes_of_everything(lab):
-    """Bulk both ways, datagrams, pings and a stream of path changes, with 1, 2 and 4 workers; each
-    part is long enough for rekeys (120 s) when MINUTES is 10."""
+    """Bulk both ways, datagrams, pings and a stream of path changes, with one thread for both
+    directions and with 1, 2 and 4 workers; each part is long enough for rekeys (120 s) when
+    MINUTES is 10."""
     coordinator = lab.coordinator()
     lans = [lab.lan(n, "profile=port-restricted", "delay=2ms") for n in ("east", "west")]
     a, b = (lab.host(n, lan) for n, lan in zip("ab", lans))
     lab.network(coordinator, [a, b])
+    ports = iter(range(7400, 65536))
     for workers in WORKERS:
         for h in (a, b):
             h.stop_daemon()
@@ -170,7 +172,7 @@ def ten_minutes_of_everything(lab):
             while len(bulks) < 2 and time.monotonic() < end - 40:
                 n += 1
                 one, other = (a, b) if n % 2 else (b, a)
-                bulks.append(Bulk(lab, one, other, 7400 + 10 * workers + n, 100))
+                bulks.append(Bulk(lab, one, other, next(ports), 100))
             if time.monotonic() > next_change:
                 changes.next()
                 next_change = time.monotonic() + 10
@@ -184,7 +186,7 @@ def ten_minutes_of_everything(lab):
         ping.end(signal.SIGINT)
         a.wait_direct(b, timeout=60)
         quiet_flow(lab, a, b, 5)
-        print(f"        {workers} workers: {n} copies of 100 MB whole, {changes.n} changes, "
+        print(f"        workers = {workers}: {n} copies of 100 MB whole, {changes.n} changes, "
               f"{ping.text().strip().splitlines()[-2]}; resident {memory[1]} -> {memory[-1]} MB",
               flush=True)
         for first, last in zip(memory[1], memory[-1]):
