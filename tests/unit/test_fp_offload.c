@@ -226,6 +226,41 @@ static void a_run_ends_where_length_or_peer_changes(void **state)
         assert_int_equal(r.sends[i].run, rows[i].run);
 }
 
+static void a_run_has_one_ecn_and_one_way_with_routers(void **state)
+{
+    static const uint8_t ecn[] = {PV_ECN_0, PV_ECN_0, PV_ECN_NONE, PV_ECN_0};
+    static const uint16_t runs[] = {2, 1, 1, 1};
+    struct world *w = *state;
+    static uint8_t in[4][1280];
+    struct pv_fp_packet packets[4] = {0};
+    struct pv_fp_results r;
+    for (uint32_t i = 0; i < 4; i++) {
+        packets[i].data = in[i];
+        packets[i].len = fp_packet(in[i], fp_ip4(1), fp_ip4(2), 100, i);
+        in[i][1] = ecn[i];
+    }
+    assert_int_equal(pv_fp_tx(w->a.w, w->a.snap, packets, 4, w->now), 4);
+    r = pv_fp_results(w->a.w);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(r.sends[i].run, runs[i]);
+
+    /* To a static peer over IPv6: what does not fit may be cut by routers, the next may not. */
+    const uint8_t ip[16] = {0x20, 1, 13, 0xb8};
+    const struct pv_carrier path = {.kind = PV_CARRIER_UDP, .remote = pv_addr6(ip, 4242)};
+    uint32_t c = fp_add_static(&w->a, "10.77.0.0/16"), a_at_c = fp_add_member(&w->b, 9);
+    assert_int_equal(pv_fp_builder_set_path(w->a.b, c, &path, 1232), PV_OK);
+    fp_add_keys(&w->a, c, &w->b, a_at_c, w->now, NULL);
+    fp_publish(&w->a);
+    for (uint32_t i = 0; i < 2; i++)
+        packets[i].len =
+            fp_packet(in[i], fp_ip4(1), pv_addr4(10, 77, 0, 1, 0), i == 0 ? 1280 : 1200, i);
+    assert_int_equal(pv_fp_tx(w->a.w, w->a.snap, packets, 2, w->now), 2);
+    r = pv_fp_results(w->a.w);
+    assert_int_equal(r.n_sends, 2);
+    assert_true(r.sends[0].cut && !r.sends[1].cut);
+    assert_int_equal(r.sends[0].run, 1);
+}
+
 static void a_super_packet_waits_as_the_packets_in_it(void **state)
 {
     struct world *w = *state;
@@ -321,6 +356,7 @@ int main(void)
         T(a_queue_that_stands_marks_one_of_those_merged_or_loses_it),
         T(runs_have_at_most_64_datagrams_and_65000_bytes),
         T(a_run_ends_where_length_or_peer_changes),
+        T(a_run_has_one_ecn_and_one_way_with_routers),
         T(a_super_packet_waits_as_the_packets_in_it),
         T(the_packets_in_it_must_fit_the_path_not_all_of_it),
         T(what_the_offload_gets_wrong_is_dropped),

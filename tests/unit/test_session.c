@@ -318,6 +318,28 @@ static void a_replayed_message_1_is_refused(void **state)
     w_free(w);
 }
 
+static void a_message_2_that_nobody_waits_for_is_refused(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    struct pv_session_event e;
+    w_want(w, 0);
+    w_run(w, w->delay + PV_MS(1));
+    const struct w_packet *p = w_next_packet(w);
+    assert_non_null(p);
+    const struct w_packet answer = *p;
+    assert_int_equal(answer.len, PV_WGMSG_RESPONSE_LEN);
+    w_run(w, PV_MS(200));
+    for (int i = 0; i < 2; i++) {
+        struct pv_session *s = w->n[i].session;
+        assert_true(pv_session_has_keys(s, w->now));
+        assert_int_equal(pv_session_handle_response(s, pv_view(answer.msg, answer.len), w->now),
+                         PV_ERR_STATE);
+        assert_int_equal(pv_session_poll_event(s, &e), PV_ERR_AGAIN);
+    }
+    w_free(w);
+}
+
 static void fifty_messages_1_a_second_are_accepted_and_no_more(void **state)
 {
     (void)state;
@@ -514,6 +536,7 @@ int main(void)
         cmocka_unit_test(an_initiator_that_only_receives_rekeys_at_165_s),
         cmocka_unit_test(keys_are_void_after_180_s_and_all_memory_of_them_after_540_s),
         cmocka_unit_test(a_replayed_message_1_is_refused),
+        cmocka_unit_test(a_message_2_that_nobody_waits_for_is_refused),
         cmocka_unit_test(fifty_messages_1_a_second_are_accepted_and_no_more),
         cmocka_unit_test(under_load_a_cookie_is_asked_and_the_retry_carries_it),
         cmocka_unit_test(with_different_psks_no_handshake_is_ever_done),

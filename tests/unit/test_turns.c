@@ -319,6 +319,14 @@ static void bandwidth_has_a_limit(void **state)
     assert_int_equal(passed, 65536 / 400);
     w->now += PV_S(1);
     assert_true(tw_send(w, &a, &vb, text, false));
+
+    /* Nor do two together get more to one than its share. */
+    w->now += PV_S(1);
+    struct tw_client c = tw_member(w, 3);
+    passed = 0;
+    for (int i = 0; i < 200; i++)
+        passed += tw_send(w, i % 2 == 0 ? &a : &c, &vb, text, false) ? 1 : 0;
+    assert_int_equal(passed, 65536 / 400);
     tw_free(w);
 }
 
@@ -355,6 +363,11 @@ static void the_nonce_of_welcome_is_good_for_one_allocate(void **state)
     tw_online(w, &a, TW_NET, 1);
     len = 0;
     tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
+    len = tw_sign(&first, &sw);
+    assert_int_equal(tw_code(w, tw_in(w, &first, buf, len)), PV_TURN_E_STALE_NONCE);
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE); /* nor does it allocate again */
+    tw_put_transport(&sw);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
     len = tw_sign(&first, &sw);
     assert_int_equal(tw_code(w, tw_in(w, &first, buf, len)), PV_TURN_E_STALE_NONCE);
     tw_free(w);
