@@ -7,7 +7,9 @@
 
 #include "../unit/test_util.h"
 #include "crypto/ct.h"
+#include "daemon/core/engine_int.h"
 #include "proto/roster_make.h"
+#include "sim_node_i.h"
 #include "sim_world.h"
 
 enum {
@@ -23,6 +25,7 @@ enum lie {
     INVENT,   /* adds a member of its own making */
     ALTER,    /* changes a byte of each member statement */
     REPLAY,   /* hands out the old member statements instead of what is new */
+    RESEND,   /* hands out the first signal of that node instead of each new one */
     FOREIGN,  /* hands out another network's record */
 };
 
@@ -36,6 +39,10 @@ struct liar {
     uint8_t old[16][2][PV_STATEMENT_SHORT_MAX]; /* statement, receipt */
     size_t old_len[16][2];
     size_t n_old;
+    uint8_t signaller[PV_SIGN_PK_LEN]; /* whose signals are counted, kept and resent */
+    uint8_t box[PV_CTL_BOX_MAX];       /* the first of them */
+    size_t box_len;
+    unsigned n_signals, n_resent;
 };
 
 static uint8_t type_of(struct pv_view statement)
@@ -87,9 +94,25 @@ static size_t rewrite(struct liar *l, const struct pv_ctl_statements *st)
     return n;
 }
 
+static void pass_signal(struct liar *l, struct pv_ctl_signal *signal)
+{
+    if (memcmp(signal->node, l->signaller, sizeof(l->signaller)) != 0)
+        return;
+    l->n_signals++;
+    if (l->box_len == 0) {
+        l->box_len = signal->box.len;
+        memcpy(l->box, signal->box.ptr, signal->box.len);
+    } else if (l->lie == RESEND) {
+        signal->box = pv_view(l->box, l->box_len);
+        l->n_resent++;
+    }
+}
+
 static void hook(void *ctx, struct pv_ctl_msg *msg)
 {
     struct liar *l = ctx;
+    if (msg->type == PV_CTL_SIGNAL)
+        pass_signal(l, &msg->u.signal);
     if (msg->type != PV_CTL_STATEMENTS)
         return;
     if (l->lie == FOREIGN) {
@@ -320,6 +343,53 @@ static void an_old_roster_brings_nobody_back(void **state)
     assert_int_equal(sim_seeds("evil", SEEDS, replayed, NULL), 0);
 }
 
+/* The number of the last signal that n took from the other one. */
+static uint64_t last_taken(const struct sim_node *n, const struct sim_node *from)
+{
+    const struct pv_peer *p = pv_engine_peer_by_pk(n->engine, sim_node_pk(from));
+    return p == NULL ? 0 : p->signal_seq_seen;
+}
+
+static int resent(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    if (!scene_init(&s, seed, false))
+        return failed(&s, seed, "joining:");
+    memcpy(s.liar->signaller, sim_node_pk(s.alice), sizeof(s.liar->signaller));
+    if (sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) == PV_NEVER)
+        return failed(&s, seed, "no path");
+    sim_node_kill(s.alice);
+    sim_node_start(s.alice);
+    if (sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(15)) == PV_NEVER)
+        return failed(&s, seed, "no path after a restart");
+    uint64_t taken = last_taken(s.bob, s.alice);
+    if (s.liar->n_signals < 2)
+        return failed(&s, seed, "there were too few signals");
+    s.liar->lie = RESEND;
+    sim_node_kill(s.alice);
+    sim_node_start(s.alice);
+    for (unsigned i = 0; i < 20; i++) {
+        struct pv_addr to_bob = sim_node_overlay(s.bob, PV_AF_INET);
+        sim_node_ping(s.alice, &to_bob, 32);
+        sim_world_run(&s.w, PV_MS(500));
+        if (last_taken(s.bob, s.alice) != taken)
+            return failed(&s, seed, "bob took an old signal");
+    }
+    if (s.liar->n_resent == 0)
+        return failed(&s, seed, "no signal was resent");
+    s.liar->lie = HONEST;
+    if (sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(20)) == PV_NEVER)
+        return failed(&s, seed, "no path under an honest coordinator");
+    return done(&s);
+}
+
+static void an_old_signal_is_not_taken_again(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("evil", SEEDS, resent, NULL), 0);
+}
+
 static void make_foreign(struct liar *l)
 {
     uint8_t seed[32] = {3}, root_sk[64], node_sk[64], pk[32], transport[32] = {4}, list[128];
@@ -403,6 +473,7 @@ int main(void)
         cmocka_unit_test(an_invented_member_is_believed_by_nobody),
         cmocka_unit_test(an_altered_name_is_refused_and_reported),
         cmocka_unit_test(an_old_roster_brings_nobody_back),
+        cmocka_unit_test(an_old_signal_is_not_taken_again),
         cmocka_unit_test(another_networks_record_is_refused_when_joining),
         cmocka_unit_test(members_repair_a_coordinator_restored_from_a_backup),
     };
