@@ -156,7 +156,7 @@ int pv_cli_connect(struct pv_cli *cli)
                            "not allowed to use %s: use sudo, or join the group p2pvpn",
                            cli->socket);
     return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "cannot use %s: %s: is the path right?",
-                       cli->socket, strerror(-r));
+                       cli->socket, pv_strstatus(r));
 }
 
 int pv_cli_connect_or_start(struct pv_cli *cli)
@@ -252,12 +252,12 @@ static void print_overview(FILE *out)
             fprintf(out, "  %-10s %s\n", c->name, c->summary);
     }
     fputs("\nflags, before or after the command:\n"
-          "  --socket PATH   p2pvpnd's control socket (" PV_CLI_SOCKET ")\n"
-          "  --json          answers as JSON, one object a line\n"
-          "  --timeout SEC   give up after so long\n"
-          "  --quiet         errors only, and what scripts need (tokens, JSON)\n"
-          "  -h, --help      help; also for one command: p2pvpnctl ping -h\n"
-          "  --version       version of p2pvpnctl; p2pvpnctl version tells p2pvpnd's too\n\n"
+          "  -S, --socket PATH  p2pvpnd's control socket (" PV_CLI_SOCKET ")\n"
+          "  -j, --json         answers as JSON, one object a line\n"
+          "  -t, --timeout SEC  give up after so long\n"
+          "  -q, --quiet        errors only, and what scripts need (tokens, JSON)\n"
+          "  -h, --help         help; also for one command: p2pvpnctl ping -h\n"
+          "  -V, --version      version of p2pvpnctl; p2pvpnctl version tells p2pvpnd's too\n\n"
           "exit codes: 0 done, 1 failed, 2 usage, 3 timeout, 4 not joined, 5 permission,\n"
           "  6 unknown peer, 7 peer offline, 8 p2pvpnd not running, 9 coordinator unreachable,\n"
           "  10 relayed, 11 refused, 12 token invalid, used up or expired\n",

@@ -14,6 +14,8 @@
     "p2pvpnctl --timeout 1 --json peers 2>/dev/null | string match -ar " \
     "'\\''(?<=\"name\":\")[^\"]*'\\''"
 
+#define GLOBAL_OPTIONS "--socket --json --timeout --quiet --help"
+
 static bool takes_peer(const struct pv_command *c)
 {
     return strstr(c->args, "PEER") != NULL;
@@ -42,14 +44,13 @@ static void bash_script(FILE *out)
           out);
     for (size_t i = 0; (c = pv_cli_command(i)) != NULL; i++)
         fprintf(out, "%s ", c->name);
-    fputs("--socket --json --timeout --quiet --help --version' ;;\n", out);
+    fputs(GLOBAL_OPTIONS " --version' ;;\n", out);
     for (size_t i = 0; (c = pv_cli_command(i)) != NULL; i++) {
         fprintf(out, "    %s) words='", c->name);
         print_options(c, out);
-        fprintf(out, " --json --timeout --quiet --help'");
+        fprintf(out, " " GLOBAL_OPTIONS " %s'", c->words == NULL ? "" : c->words);
         if (takes_peer(c))
             fputs("\" $(" PEERS ")\"", out);
-        fputs(strcmp(c->name, "files") == 0 ? "' list accept refuse withdraw get'" : "", out);
         fputs(" ;;\n", out);
     }
     fputs("    esac\n    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\n"
@@ -60,7 +61,12 @@ static void bash_script(FILE *out)
 static void fish_script(FILE *out)
 {
     const struct pv_command *c;
-    fputs("complete -c p2pvpnctl -f\n", out);
+    fputs("complete -c p2pvpnctl -f\n"
+          "complete -c p2pvpnctl -l socket -s S -rF\ncomplete -c p2pvpnctl -l json -s j\n"
+          "complete -c p2pvpnctl -l timeout -s t -r\ncomplete -c p2pvpnctl -l quiet -s q\n"
+          "complete -c p2pvpnctl -l help -s h\n"
+          "complete -c p2pvpnctl -n __fish_use_subcommand -l version -s V\n",
+          out);
     for (size_t i = 0; (c = pv_cli_command(i)) != NULL; i++) {
         fprintf(out, "complete -c p2pvpnctl -n __fish_use_subcommand -a %s -d \"%s\"\n", c->name,
                 c->summary);
@@ -71,6 +77,9 @@ static void fish_script(FILE *out)
                 fprintf(out, " -s %c", o->letter);
             fputs(o->has_value ? " -r\n" : "\n", out);
         }
+        if (c->words != NULL)
+            fprintf(out, "complete -c p2pvpnctl -n '__fish_seen_subcommand_from %s' -a '%s'\n",
+                    c->name, c->words);
         if (takes_peer(c))
             fprintf(out,
                     "complete -c p2pvpnctl -n '__fish_seen_subcommand_from %s' -a "
@@ -103,6 +112,7 @@ const struct pv_command pv_cmds_completion[] = {
         .summary = "a script that completes commands, options and names in a shell",
         .details = "In ~/.bashrc: source <(p2pvpnctl completion bash)\n",
         .example = "p2pvpnctl completion fish >~/.config/fish/completions/p2pvpnctl.fish",
+        .words = "bash zsh fish",
         .min_words = 1,
         .max_words = 1,
         .run = completion,

@@ -513,10 +513,11 @@ const struct pv_command pv_cmds_files[] = {
             "accept waits for the file and saves it in the present directory, as get does with\n"
             "one that is there (received). Nothing is overwritten. refuse also throws away a\n"
             "received file; withdraw takes an offer of this node back.\n"
-            "  -o PATH         save under this name\n"
-            "  --dir DIR       save in this directory, under the name the sender gave it\n"
+            "  -o, --output PATH  save under this name\n"
+            "  -d, --dir DIR   save in this directory, under the name the sender gave it\n"
             "  --no-wait       accept only; get it later\n",
         .example = "p2pvpnctl files accept 3 --dir ~/Downloads",
+        .words = "list accept refuse withdraw get",
         .options = {{"output", 'o', true}, {"dir", 'd', true}, {"no-wait", 0, false}},
         .max_words = 2,
         .run = files,

@@ -403,10 +403,10 @@ const struct pv_command pv_cmds_netcheck[] = {
         .args = "[--server HOST:PORT] [--lifetime]",
         .summary = "what stands between this machine and the others: NAT, firewall, UDP",
         .details =
-            "  --server HOST:PORT  the STUN server to measure with (default: the coordinator\n"
+            "  -s, --server HOST:PORT  the STUN server to measure with (default: the coordinator\n"
             "                  of the p2pvpnd that runs here); several with commas between:\n"
             "                  each is a second address for the others\n"
-            "  --lifetime      also how long the NAT keeps a silent binding (up to 3 minutes)\n"
+            "  -l, --lifetime  also how long the NAT keeps a silent binding (up to 3 minutes)\n"
             "\nNeeds no rights, no p2pvpnd and no network.\n",
         .example = "p2pvpnctl netcheck --server 198.51.100.7:3478",
         .options = {{"server", 's', true}, {"lifetime", 'l', false}},
@@ -421,7 +421,7 @@ const struct pv_command pv_cmds_netcheck[] = {
             "\nBy UDP and by TCP, over IPv4 and IPv6; stuns: by TLS alone, port 5349 unless\n"
             "another is given. Needs no rights, no p2pvpnd and no network.\n",
         .example = "p2pvpnctl stun 198.51.100.7",
-        .options = {{"tls", 't', false}},
+        .options = {{"tls", 0, false}},
         .min_words = 1,
         .max_words = 1,
         .run = stun,

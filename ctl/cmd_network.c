@@ -347,6 +347,7 @@ const struct pv_command pv_cmds_network[] = {
                    "  list            invites made so far\n"
                    "  revoke ID       nobody else joins with it\n",
         .example = "sudo p2pvpnctl invite --uses 5 --expires 7d",
+        .words = "list revoke",
         .options = {{"uses", 0, true}, {"expires", 0, true}, {"admin", 0, false}},
         .max_words = 2,
         .run = invite,

@@ -115,6 +115,7 @@ const struct pv_command pv_cmds_node[] = {
         .summary = "how much p2pvpnd logs: error, warn, info or debug",
         .details = "",
         .example = "sudo p2pvpnctl log debug",
+        .words = "error warn info debug",
         .min_words = 1,
         .max_words = 1,
         .run = set_log,

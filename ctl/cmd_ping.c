@@ -174,9 +174,9 @@ const struct pv_command pv_cmds_ping[] = {
         .name = "ping",
         .args = "PEER [-c N] [-i SEC] [-s BYTES] [--direct]",
         .summary = "ask PEER for answers and say which way each came",
-        .details = "  -c N            so many (4)\n"
-                   "  -i SEC          so long between two (1)\n"
-                   "  -s BYTES        so much filler in each (56)\n"
+        .details = "  -c, --count N   so many (4)\n"
+                   "  -i, --interval SEC  so long between two (1)\n"
+                   "  -s, --size BYTES  so much filler in each (56)\n"
                    "  --direct        exit code 10 when no answer came directly\n",
         .example = "p2pvpnctl ping pi -c 3",
         .options = {{"count", 'c', true},

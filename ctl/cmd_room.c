@@ -130,6 +130,7 @@ const struct pv_command pv_cmds_room[] = {
                    "  list, members    rooms of this node; who is in one\n"
                    "Then: send '#ROOM' TEXT, chat '#ROOM', history '#ROOM'.\n",
         .example = "p2pvpnctl room create crew",
+        .words = "create invite leave list members",
         .min_words = 1,
         .max_words = 3,
         .run = room,

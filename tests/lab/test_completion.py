@@ -34,6 +34,8 @@ def bash_offers_commands_options_and_names(lab):
     equal(offers(lab, a, "--socket", "/run/p2pvpn/p2pvpnd.sock", "send-file", "bo"), ["bob"],
           "a name behind a flag with a value")
     equal(offers(lab, a, "files", "acc"), ["accept"], "words of files")
+    equal(offers(lab, a, "room", "mem"), ["members"], "words of room")
+    equal(offers(lab, a, "log", "de"), ["debug"], "levels")
     check("complete -c p2pvpnctl" in a.ctl("completion", "fish").out, "no script for fish")
     check("bashcompinit" in a.ctl("completion", "zsh").out, "no script for zsh")
     a.ctl("completion", "tcsh", code=2)
