@@ -77,8 +77,10 @@ def heals(flows, what, happen):
     begin = time.monotonic()
     begin = happen() or begin
     pause(1.7 * SLOW, "the traffic goes on")
-    for f in flows:
-        gap = f.gap_since(begin)
+    gaps = [f.gap_since(begin) for f in flows]
+    print(f"        {what}: nothing arrived for {gaps[0]:.0f} ms, {gaps[1]:.0f} ms the other way",
+          flush=True)
+    for gap in gaps:
         check(gap <= BOUND_MS, f"{what}: nothing arrived for {gap:.0f} ms")
 
 
