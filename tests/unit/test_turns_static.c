@@ -292,7 +292,7 @@ static void an_even_port_and_its_reserved_neighbour(void **state)
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
     struct tw_client d = alice(2);
-    struct pv_turns_socket sock, odd;
+    struct pv_turns_socket sock = {.sock = 0}, odd = {.sock = 0};
     struct pv_stun_writer sw;
     struct pv_view token;
     struct pv_addr relayed;
