@@ -10,7 +10,7 @@ static void a_stock_client_allocates_and_relays(void **state)
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
-    struct pv_turns_socket sock;
+    struct pv_turns_socket sock = {.sock = 0};
     struct pv_addr relayed;
     assert_int_equal(allocate(w, &c, &sock), 0);
     assert_true(sock.addr.port >= 49152);
@@ -66,7 +66,7 @@ static void channels_carry_data_both_ways(void **state)
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
-    struct pv_turns_socket sock;
+    struct pv_turns_socket sock = {.sock = 0};
     assert_int_equal(allocate(w, &c, &sock), 0);
     assert_int_equal(tw_bind(w, &c, 0x4001, &PEER), 0); /* brings a permission */
     assert_true(tw_channel_data(w, &c, 0x4001, "out"));
@@ -90,7 +90,7 @@ static void a_repeated_allocate_gets_the_same_answer(void **state)
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
-    struct pv_turns_socket sock;
+    struct pv_turns_socket sock = {.sock = 0};
     struct pv_stun_writer sw;
     struct pv_addr first, again;
     uint8_t buf[512];
@@ -117,7 +117,7 @@ static void sha256_and_userhash_are_used_where_the_client_offers_them(void **sta
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
-    struct pv_turns_socket sock;
+    struct pv_turns_socket sock = {.sock = 0};
     struct pv_turnauth_key key;
     c.sha256 = true;
     c.userhash = true;
@@ -240,7 +240,7 @@ static void a_port_in_use_is_replaced_by_another(void **state)
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
-    struct pv_turns_socket sock;
+    struct pv_turns_socket sock = {.sock = 0};
     struct pv_stun_writer sw;
     struct pv_turns_stats st;
     uint8_t buf[512];
@@ -268,7 +268,7 @@ static void out_of_descriptors_is_508(void **state)
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
-    struct pv_turns_socket sock;
+    struct pv_turns_socket sock = {.sock = 0};
     struct pv_stun_writer sw;
     struct pv_turns_stats st;
     uint8_t buf[512];
@@ -339,7 +339,7 @@ static void a_reservation_ends_after_thirty_seconds(void **state)
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
-    struct pv_turns_socket sock;
+    struct pv_turns_socket sock = {.sock = 0};
     struct pv_stun_writer sw;
     struct pv_turns_stats st;
     uint8_t buf[512];
@@ -372,7 +372,7 @@ static void two_families_in_one_allocation(void **state)
     cfg.relay_other[1] = pv_addr6(own6, 0);
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
-    struct pv_turns_socket six;
+    struct pv_turns_socket six = {.sock = 0};
     struct pv_stun_writer sw;
     uint8_t buf[512];
     struct pv_addr peer6 = pv_addr6(far6, 9);
@@ -439,7 +439,7 @@ static void the_public_address_of_a_nat_is_what_clients_are_told(void **state)
     cfg.relay_public[0] = pv_addr4(203, 0, 113, 200, 0);
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
-    struct pv_turns_socket sock;
+    struct pv_turns_socket sock = {.sock = 0};
     struct pv_addr relayed;
     assert_int_equal(allocate(w, &c, &sock), 0);
     assert_true(pv_addr_equal_ip(&sock.addr, &cfg.relay_bind[0]));
@@ -457,7 +457,7 @@ static void quotas_have_their_answers(void **state)
     struct pv_turns_config cfg = config();
     cfg.limits = (struct pv_turns_limits){.relays = 4, .per_user = 3, .permissions = 2};
     struct tw *w = tw_new_with(&cfg);
-    struct pv_turns_socket sock;
+    struct pv_turns_socket sock = {.sock = 0};
     struct tw_client c[5];
     for (uint8_t i = 0; i < 5; i++)
         c[i] = alice((uint8_t)(i + 1));
@@ -542,7 +542,7 @@ static void one_user_does_not_touch_anothers_allocation(void **state)
     struct tw *w = tw_new_with(&cfg);
     struct tw_client a = alice(1);
     struct tw_client b = alice(1); /* the same 5-tuple */
-    struct pv_turns_socket sock;
+    struct pv_turns_socket sock = {.sock = 0};
     assert_int_equal(allocate(w, &a, &sock), 0);
     snprintf(b.user, sizeof(b.user), "bob");
     snprintf(b.password, sizeof(b.password), "other");
@@ -559,7 +559,7 @@ static void a_closed_stream_ends_its_allocation(void **state)
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client a = alice(1);
-    struct pv_turns_socket sock;
+    struct pv_turns_socket sock = {.sock = 0};
     struct pv_turns_stats st;
     a.stream = 77;
     assert_int_equal(allocate(w, &a, &sock), 0);
