@@ -13,6 +13,7 @@
 #include "sys/stream.h"
 #include "sys/tls.h"
 #include "sys/tlscert.h"
+#include "test_port.h"
 #include "test_util.h"
 
 enum {
@@ -215,16 +216,13 @@ static void messages_go_both_ways_until_the_server_closes(void **state)
 static void refusal_is_an_event_with_words(void **state)
 {
     struct world *w = *state;
-    struct pv_relayway_to to = {.addr = w->addr};
-    int closed = -1;
-    struct pv_addr any = pv_addr4(127, 0, 0, 1, 0);
-    assert_int_equal(pv_stream_listen(&any, NULL, &closed), PV_OK);
-    assert_int_equal(pv_stream_local(closed, &to.addr), PV_OK);
-    close(closed);
+    struct pv_relayway_to to = {.tls = false};
+    int closed = test_port_refusing(&to.addr);
     open_to(w, &to);
     next_event(w);
     assert_false(w->ev.connected);
     assert_non_null(strstr(w->ev.why, "efused"));
+    close(closed);
 }
 
 static void what_is_no_turn_ends_the_stream(void **state)

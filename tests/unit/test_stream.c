@@ -8,6 +8,7 @@
 
 #include "sys/stream.h"
 #include "sys/unixsock.h"
+#include "tests/unit/test_port.h"
 #include "tests/unit/test_util.h"
 
 static const struct pv_stream_bind nowhere;
@@ -61,11 +62,8 @@ static void tcp_connects_both_ways_and_closes_orderly(void **state)
 static void connecting_to_a_closed_port_says_refused(void **state)
 {
     (void)state;
-    struct pv_addr addr = loopback(0, 0);
-    int listener = -1, client = -1;
-    assert_int_equal(pv_stream_listen(&addr, NULL, &listener), PV_OK);
-    assert_int_equal(pv_stream_local(listener, &addr), PV_OK);
-    close(listener);
+    struct pv_addr addr;
+    int closed = test_port_refusing(&addr), client = -1;
     int r = pv_stream_connect(&addr, &nowhere, &client);
     if (r == PV_OK) {
         wait_for(client, POLLOUT);
@@ -73,6 +71,7 @@ static void connecting_to_a_closed_port_says_refused(void **state)
         close(client);
     }
     assert_int_equal(r, -ECONNREFUSED);
+    close(closed);
 }
 
 static void a_taken_port_is_an_error(void **state)

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "sys/udp.h"
+#include "tests/unit/test_port.h"
 #include "tests/unit/test_util.h"
 
 static const struct pv_udp_opts plain = {.df = true};
@@ -177,8 +178,7 @@ static void a_waiting_icmp_error_does_not_eat_the_next_datagram(void **state)
 {
     (void)state;
     struct pv_addr gone, to, from;
-    int dead = open_on(loopback(0, 0), &plain, &gone);
-    close(dead); /* nobody listens there now: port unreachable */
+    int dead = test_port_unreachable(&gone);
     int rx_fd = open_on(loopback(0, 0), &plain, &to),
         tx_fd = open_on(loopback(0, 0), &plain, &from);
     struct pv_udp_out bad = {.dst = gone, .data = pv_view("x", 1)};
@@ -202,6 +202,7 @@ static void a_waiting_icmp_error_does_not_eat_the_next_datagram(void **state)
     struct pollfd p = {.fd = tx_fd, .events = POLLIN};
     assert_int_equal(poll(&p, 1, 0), 0);
     pv_udp_receiver_free(rx);
+    close(dead);
     close(rx_fd);
     close(tx_fd);
 }
@@ -210,8 +211,7 @@ static void errors_name_the_destination_and_the_reason(void **state)
 {
     (void)state;
     struct pv_addr gone, from;
-    int dead = open_on(loopback(0, 0), &plain, &gone);
-    close(dead);
+    int dead = test_port_unreachable(&gone);
     int fd = open_on(loopback(0, 0), &plain, &from);
     struct pv_udp_out bad = {.dst = gone, .data = pv_view("x", 1)};
     struct pv_udp_counts counts = {0};
@@ -222,6 +222,7 @@ static void errors_name_the_destination_and_the_reason(void **state)
     assert_int_equal(error.err, ECONNREFUSED);
     assert_false(error.local);
     assert_int_equal(pv_udp_read_error(fd, &error), PV_ERR_AGAIN);
+    close(dead);
     close(fd);
 }
 
