@@ -102,6 +102,17 @@ static int accept_get(struct sender *s)
     return pv_file_get_parse(get, got, &s->offset) == PV_OK ? fd : -1;
 }
 
+/* As much of the script as the receiver takes before it has a word to say. */
+static void send_script(const struct sender *s, int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN | POLLOUT};
+    const uint8_t *script = s->script;
+    for (size_t sent = 0; sent < s->script_len && poll(&p, 1, 20000) > 0 && p.revents == POLLOUT;) {
+        ssize_t n = send(fd, script + sent, s->script_len - sent, MSG_NOSIGNAL);
+        sent += n > 0 ? (size_t)n : 0;
+    }
+}
+
 static void lie(struct sender *s, int fd)
 {
     struct pv_blake2b512 *hash;
@@ -111,7 +122,7 @@ static void lie(struct sender *s, int fd)
     pv_blake2b512_free(hash);
     pv_file_answer_build(PV_FILE_WHY_NONE, SIZE, head, answer);
     assert_int_equal(send(fd, answer, sizeof(answer), MSG_NOSIGNAL), sizeof(answer));
-    (void)!send(fd, s->script, s->script_len, MSG_NOSIGNAL);
+    send_script(s, fd);
     struct pollfd p = {.fd = fd, .events = POLLIN};
     (void)poll(&p, 1, 20000);
     (void)!recv(fd, &s->word, 1, 0);
