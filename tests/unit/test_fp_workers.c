@@ -80,9 +80,10 @@ static size_t sealed(struct pair *p, struct pv_fp_worker *w, uint32_t mark, uint
     return r.sends[0].len;
 }
 
-static struct pv_fp_results received(struct pair *p, unsigned worker, struct pv_fp_datagram d)
+/* d lives as long as the results are used: they point to where it came from. */
+static struct pv_fp_results received(struct pair *p, unsigned worker, struct pv_fp_datagram *d)
 {
-    assert_int_equal(pv_fp_rx(p->more[worker], p->b.snap, &d, 1, p->now), 1);
+    assert_int_equal(pv_fp_rx(p->more[worker], p->b.snap, d, 1, p->now), 1);
     return pv_fp_results(p->more[worker]);
 }
 
@@ -93,7 +94,7 @@ static void the_owner_opens_it_and_others_hand_it_over(void **state)
     for (unsigned i = 0; i < WORKERS; i++) {
         size_t len = sealed(p, p->a.w, i, bytes[i]);
         struct pv_fp_datagram d = {.from = fp_carrier(1), .data = bytes[i], .len = len, .ecn = 1};
-        struct pv_fp_results r = received(p, i, d);
+        struct pv_fp_results r = received(p, i, &d);
         if (i == OWNER) {
             assert_int_equal(r.n_writes, 1);
             assert_int_equal(r.n_handed, 0);
@@ -106,10 +107,10 @@ static void the_owner_opens_it_and_others_hand_it_over(void **state)
         assert_true(pv_carrier_same(r.handed[0].from, &d.from));
         memcpy(copy, r.handed[0].data.ptr, r.handed[0].data.len);
         r = received(p, OWNER,
-                     (struct pv_fp_datagram){.from = *r.handed[0].from,
-                                             .data = copy,
-                                             .len = r.handed[0].data.len,
-                                             .handed = true});
+                     &(struct pv_fp_datagram){.from = *r.handed[0].from,
+                                              .data = copy,
+                                              .len = r.handed[0].data.len,
+                                              .handed = true});
         assert_int_equal(r.n_writes, 1);
         assert_int_equal(pv_load_be32(r.writes[0].data + LEN - 4), i);
     }
@@ -132,7 +133,7 @@ static void what_a_relay_wrapped_is_handed_over_without_its_wrapping(void **stat
         pv_turn_channel_header(bytes, CHANNEL, (uint16_t)len);
         struct pv_fp_datagram d = {
             .from = ways[i], .data = bytes, .len = len + PV_TURN_CHANNEL_HEADER};
-        struct pv_fp_results r = received(p, 0, d);
+        struct pv_fp_results r = received(p, 0, &d);
         assert_int_equal(r.n_handed, 1);
         assert_int_equal(r.handed[0].data.len, len);
         assert_true(pv_carrier_is_relayed(r.handed[0].from));
@@ -140,7 +141,7 @@ static void what_a_relay_wrapped_is_handed_over_without_its_wrapping(void **stat
         memcpy(copy, r.handed[0].data.ptr, len);
         d = (struct pv_fp_datagram){
             .from = *r.handed[0].from, .data = copy, .len = len, .handed = true};
-        r = received(p, OWNER, d);
+        r = received(p, OWNER, &d);
         assert_int_equal(r.n_writes, 1);
     }
     struct pv_fp_live *live = pv_fp_builder_live(p->b.b, p->pb);
@@ -154,19 +155,19 @@ static void only_transport_data_is_handed_over(void **state)
     uint8_t unknown[32] = {4, 0, 0, 0, 1, 99}, message1[148] = {1}, stun[20] = {0, 1};
     pv_store_be32(stun + 4, PV_FP_COOKIE);
     struct pv_fp_results r = received(
-        p, 0, (struct pv_fp_datagram){fp_carrier(1), unknown, sizeof(unknown), .handed = false});
+        p, 0, &(struct pv_fp_datagram){fp_carrier(1), unknown, sizeof(unknown), .handed = false});
     assert_int_equal(r.n_handed, 0);
     assert_int_equal(pv_fp_drops(p->more[0], PV_FP_DROP_INDEX), 1);
     r = received(
-        p, 1, (struct pv_fp_datagram){fp_carrier(1), message1, sizeof(message1), .handed = false});
+        p, 1, &(struct pv_fp_datagram){fp_carrier(1), message1, sizeof(message1), .handed = false});
     assert_int_equal(r.n_handed, 0);
     assert_int_equal(r.n_punts, 1);
 
     /* From another worker nothing else can come. */
     r = received(
-        p, 1, (struct pv_fp_datagram){fp_carrier(1), message1, sizeof(message1), .handed = true});
+        p, 1, &(struct pv_fp_datagram){fp_carrier(1), message1, sizeof(message1), .handed = true});
     assert_int_equal(r.n_punts, 0);
-    r = received(p, 1, (struct pv_fp_datagram){fp_carrier(1), stun, sizeof(stun), .handed = true});
+    r = received(p, 1, &(struct pv_fp_datagram){fp_carrier(1), stun, sizeof(stun), .handed = true});
     assert_int_equal(r.n_punts, 0);
     assert_int_equal(pv_fp_drops(p->more[1], PV_FP_DROP_JUNK), 2);
 }
@@ -177,7 +178,7 @@ static void what_does_not_reach_its_owner_is_counted(void **state)
     uint8_t bytes[256];
     size_t len = sealed(p, p->a.w, 0, bytes);
     struct pv_fp_results r =
-        received(p, 0, (struct pv_fp_datagram){fp_carrier(1), bytes, len, .handed = false});
+        received(p, 0, &(struct pv_fp_datagram){fp_carrier(1), bytes, len, .handed = false});
     assert_int_equal(r.n_handed, 1);
     pv_fp_handed_lost(p->more[0], &r.handed[0]);
     assert_int_equal(pv_fp_drops(p->more[0], PV_FP_DROP_HANDOVER), 1);
