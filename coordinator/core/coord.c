@@ -373,13 +373,17 @@ static void feed_stun(struct pv_coord *c, struct pv_conn *s, struct pv_view data
         int r = pv_stunconn_handle_bytes(s->stun, data, &used, &message);
         if (r == PV_ERR_AGAIN)
             return;
-        if (r < 0) {
+        if (r == PV_ERR_MALFORMED || (r == PV_ERR_LIMIT && !s->relaying)) {
             c->stats.failed++;
             pv_coord_drop(c, s, now);
             return;
         }
-        pv_relaylink_message(c->link, s->id, &s->source, message);
         data = pv_view(data.ptr + used, data.len - used);
+        if (r == PV_ERR_LIMIT) {
+            pv_relaylink_dropped(c->link);
+            continue;
+        }
+        pv_relaylink_message(c->link, s->id, &s->source, message);
         pv_stunconn_next(s->stun);
     }
     if (data.len > 0)

@@ -17,19 +17,26 @@ static size_t take(struct pv_stunconn *s, struct pv_view data, size_t until)
 int pv_stunconn_handle_bytes(struct pv_stunconn *s, struct pv_view data, size_t *ret_used,
                              struct pv_view *ret_message)
 {
-    size_t used = 0, len = 0, frame = 0;
+    size_t used = s->too_long < data.len ? s->too_long : data.len;
+    size_t len = 0, frame = 0;
+    s->too_long -= used;
     int r = pv_turnframe_len(pv_view(s->in, s->in_len), &len, &frame);
     while (r == PV_ERR_AGAIN && used < data.len && s->in_len < PV_TURNFRAME_HEAD) {
         used += take(s, pv_view(data.ptr + used, data.len - used), s->in_len + 1);
         r = pv_turnframe_len(pv_view(s->in, s->in_len), &len, &frame);
     }
-    if (r == PV_OK && frame > sizeof(s->in))
-        r = PV_ERR_MALFORMED;
-    if (r == PV_OK)
-        used += take(s, pv_view(data.ptr + used, data.len - used), frame);
     if (r == PV_ERR_MALFORMED)
         return r;
+    if (r == PV_OK && frame > sizeof(s->in)) {
+        s->too_long = frame - s->in_len;
+        s->in_len = 0;
+        r = PV_ERR_LIMIT;
+    }
+    if (r == PV_OK)
+        used += take(s, pv_view(data.ptr + used, data.len - used), frame);
     *ret_used = used;
+    if (r == PV_ERR_LIMIT)
+        return r;
     if (r != PV_OK || s->in_len < frame)
         return PV_ERR_AGAIN;
     *ret_message = pv_view(s->in, len);

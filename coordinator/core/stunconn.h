@@ -22,7 +22,8 @@ enum {
 struct pv_stunconn { /* zeroed at first; pv_stunconn_done() at last */
     uint8_t in[PV_STUNCONN_MESSAGE_MAX];
     size_t in_len;
-    uint8_t *out; /* owned: out_at..out_len are to be written */
+    size_t too_long; /* bytes that are still to come of a message that is passed over */
+    uint8_t *out;    /* owned: out_at..out_len are to be written */
     size_t out_at, out_len, out_cap;
 };
 void pv_stunconn_done(struct pv_stunconn *s);
@@ -30,8 +31,9 @@ void pv_stunconn_done(struct pv_stunconn *s);
 /*
  * Takes bytes up to the end of one message, STUN or ChannelData with its padding; *ret_used of
  * them. PV_OK: *ret_message is whole, without padding, at s->in, which may be written to, until
- * pv_stunconn_next(). PV_ERR_AGAIN: more bytes are needed, all of data was taken. PV_ERR_MALFORMED:
- * neither, or too long; the stream is lost.
+ * pv_stunconn_next(). PV_ERR_AGAIN: more bytes are needed, all of data was taken. PV_ERR_LIMIT: a
+ * message longer than PV_STUNCONN_MESSAGE_MAX begins; going on with the rest passes it over, as UDP
+ * drops it. PV_ERR_MALFORMED: neither; the stream is lost.
  */
 PV_MUST_CHECK int pv_stunconn_handle_bytes(struct pv_stunconn *s, struct pv_view data,
                                            size_t *ret_used, struct pv_view *ret_message);

@@ -65,10 +65,8 @@ static void what_is_no_message_ends_the_stream(void **state)
         {{0x3f}, PV_ERR_MALFORMED, "first byte 0x3f"},
         {{0x80}, PV_ERR_MALFORMED, "first byte 0x80"},
         {{0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x43}, PV_ERR_MALFORMED, "no cookie"},
-        {{0, 1, 0x07, 0xf4, 0x21, 0x12, 0xa4, 0x42}, PV_ERR_MALFORMED, "2056 bytes"},
-        {{0, 1, 0x07, 0xf0, 0x21, 0x12, 0xa4, 0x42}, PV_ERR_AGAIN, "2052 bytes"},
-        {{0x40, 0, 0x08, 0x01}, PV_ERR_MALFORMED, "2049 bytes of data"},
-        {{0x40, 0, 0x08, 0x00}, PV_ERR_AGAIN, "2048 bytes of data"},
+        {{0, 1, 0x07, 0xf4, 0x21, 0x12, 0xa4, 0x42}, PV_ERR_LIMIT, "2056 bytes"},
+        {{0x40, 0, 0xff, 0xff}, PV_ERR_LIMIT, "65535 bytes of data"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_stunconn s = {0};
@@ -76,6 +74,57 @@ static void what_is_no_message_ends_the_stream(void **state)
         size_t used = 0;
         if (pv_stunconn_handle_bytes(&s, pv_view(rows[i].bytes, 20), &used, &m) != rows[i].status)
             fail_msg("%s", rows[i].why);
+    }
+}
+
+/* One message of the first bytes of `head` and `len` bytes in all, then empty ChannelData. */
+static void check_passed_over(const uint8_t head[static 8], size_t len, int status, size_t piece)
+{
+    static uint8_t buf[70000];
+    static const uint8_t next[4] = {0x40, 0x07, 0, 0};
+    struct pv_stunconn s = {0};
+    size_t total = len + sizeof(next), n = 0, over = 0;
+    memset(buf, 0x3f, sizeof(buf)); /* would end the stream, were it looked at */
+    memcpy(buf, head, 8);
+    memcpy(buf + len, next, sizeof(next));
+    for (size_t at = 0, used = 0; at < total; at += used) {
+        struct pv_view m;
+        size_t some = total - at < piece ? total - at : piece;
+        int r = pv_stunconn_handle_bytes(&s, pv_view(buf + at, some), &used, &m);
+        assert_true(used > 0 && used <= some);
+        over += r == PV_ERR_LIMIT ? 1 : 0;
+        if (r == PV_ERR_AGAIN)
+            assert_int_equal(used, some);
+        if (r != PV_OK)
+            continue;
+        assert_int_equal(at + used, over == 0 && n == 0 ? len : total);
+        n++;
+        pv_stunconn_next(&s);
+    }
+    assert_int_equal(n, status == PV_OK ? 2 : 1);
+    assert_int_equal(over, status == PV_OK ? 0 : 1);
+    pv_stunconn_done(&s);
+}
+
+static void what_is_too_long_is_passed_over(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t head[8];
+        size_t len;
+        int status;
+    } rows[] = {
+        {{0x40, 0, 0x08, 0x00}, 2052, PV_OK},
+        {{0x40, 0, 0x08, 0x01}, 2056, PV_ERR_LIMIT},
+        {{0x40, 0, 0xff, 0xff}, 65540, PV_ERR_LIMIT},
+        {{0, 1, 0x07, 0xf0, 0x21, 0x12, 0xa4, 0x42}, 2052, PV_OK},
+        {{0, 1, 0x07, 0xf4, 0x21, 0x12, 0xa4, 0x42}, 2056, PV_ERR_LIMIT},
+        {{0, 1, 0xff, 0xfc, 0x21, 0x12, 0xa4, 0x42}, 65552, PV_ERR_LIMIT},
+    };
+    static const size_t pieces[] = {1, 3, 4, 5, 19, 20, 21, 1460, 2055, 2056, 70000};
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        for (size_t k = 0; k < PV_ARRAY_LEN(pieces); k++)
+            check_passed_over(rows[i].head, rows[i].len, rows[i].status, pieces[k]);
     }
 }
 
@@ -111,6 +160,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_are_cut_wherever_the_bytes_are_cut),
         cmocka_unit_test(what_is_no_message_ends_the_stream),
+        cmocka_unit_test(what_is_too_long_is_passed_over),
         cmocka_unit_test(output_is_padded_and_has_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
