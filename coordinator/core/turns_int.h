@@ -27,6 +27,7 @@ enum {
     PV_TMEMBER_WHO = 48,  /* network id, node pk */
     PV_TMEMBER_USER = 16, /* characters of a member's user name */
     PV_TPLACE_KEY = 20,   /* family, port, address */
+    PV_TSHOWN_MAX = 64,   /* addresses that relay sockets show, twice PV_TURNS_OWN_MAX */
     PV_TSCRATCH = PV_TURNS_DATAGRAM_MAX + 128,
     /* RFC 5766 clients take channel numbers up to 0x7FFF; nothing else on these ports begins so. */
     PV_TCHANNEL_MAX = 0x7FFF,
@@ -102,6 +103,12 @@ enum pv_trelay_state {
     PV_TRELAY_CLOSING, /* queued to be closed, then forgotten */
 };
 
+/* An address that relay sockets of allocations show, and how many do. */
+struct pv_tshown {
+    struct pv_addr ip; /* port 0 */
+    uint32_t n;        /* 0 = free */
+};
+
 /* A relay socket. */
 struct pv_trelay {
     uint32_t sock;
@@ -109,6 +116,7 @@ struct pv_trelay {
     struct pv_addr bind;          /* with port */
     struct pv_addr shown;         /* what the client is told; port as bind */
     uint8_t place[PV_TPLACE_KEY]; /* shown, as the table's key while it is open */
+    struct pv_tshown *counted;    /* there, while a client has it; NULL: there was no room */
     struct pv_talloc *alloc;      /* NULL: reserved */
     struct pv_trelay *pair;       /* EVEN-PORT with R: the other of the two, until both are open */
     bool even, reserve;
@@ -171,6 +179,7 @@ struct pv_turns {
 
     struct pv_trelay **relays; /* limits.relays slots, by sock - PV_TURNS_RELAY0 */
     size_t n_relays;
+    struct pv_tshown shown[PV_TSHOWN_MAX];
     size_t next_relay; /* where the search for a free slot begins */
     struct pv_trelay *ops_head, *ops_tail;
 

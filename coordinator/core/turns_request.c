@@ -153,10 +153,6 @@ static void allocate_member(struct pv_turns *t, struct pv_treq *q, struct pv_tal
     struct pv_tmember *m = q->member;
     int family = get_family(q->msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY);
     int r = PV_OK;
-    if (there != NULL && there->member != m) {
-        pv_tauth_refuse(t, q, PV_TURN_E_ALLOCATION_MISMATCH);
-        return;
-    }
     if (family != FAMILY_BIT6 || pv_stun_has(q->msg, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY)) {
         pv_tauth_refuse(t, q, PV_TURN_E_FAMILY_NOT_SUPPORTED);
         return;
@@ -200,10 +196,10 @@ static unsigned read_families(const struct pv_turns *t, const struct pv_treq *q,
         more = get_family(q->msg, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY_OLD);
         w->old_numbers = more != 0;
     }
-    if (one < 0)
-        return PV_TURN_E_FAMILY_NOT_SUPPORTED;
     if ((one != 0 && more != 0) || (more != 0 && more != FAMILY_BIT6))
         return PV_STUN_E_BAD_REQUEST;
+    if (one < 0)
+        return PV_TURN_E_FAMILY_NOT_SUPPORTED;
     w->additional = more != 0;
     w->families = w->additional ? FAMILY_BIT4 | FAMILY_BIT6
                   : one == 0    ? FAMILY_BIT4
@@ -259,17 +255,10 @@ static unsigned want_sockets(struct pv_turns *t, const struct pv_treq *q, struct
     return w->additional ? 0 : PV_TURN_E_NO_CAPACITY;
 }
 
-static void allocate_static(struct pv_turns *t, struct pv_treq *q, struct pv_talloc *there)
+static void allocate_static(struct pv_turns *t, struct pv_treq *q)
 {
     struct wish wish;
     struct pv_talloc *a = NULL;
-    if (there != NULL) {
-        if (there->user != q->user || memcmp(there->txid, q->msg->txid, PV_STUN_TXID_LEN) != 0)
-            pv_tauth_refuse(t, q, PV_TURN_E_ALLOCATION_MISMATCH);
-        else if (!there->pending) /* repeated because the answer was lost */
-            answer_allocated(t, q, there);
-        return;
-    }
     unsigned code = read_wish(t, q, &wish);
     if (code == 0 && q->user->n_allocs >= t->limits.per_user)
         code = PV_TURN_E_QUOTA_REACHED;
@@ -293,18 +282,31 @@ static void allocate_static(struct pv_turns *t, struct pv_treq *q, struct pv_tal
         pv_trequest_allocated(t, a, code, q->now);
 }
 
+/* The 5-tuple is in use: a repeated request is answered as before, all others are refused. */
+static void answer_again(struct pv_turns *t, const struct pv_treq *q, const struct pv_talloc *there)
+{
+    if (there->user == NULL || there->user != q->user ||
+        memcmp(there->txid, q->msg->txid, PV_STUN_TXID_LEN) != 0)
+        pv_tauth_refuse(t, q, PV_TURN_E_ALLOCATION_MISMATCH);
+    else if (!there->pending)
+        answer_allocated(t, q, there);
+}
+
+/* The checks in the RFC's order, which decides what a request is told that fails several. */
 static void allocate(struct pv_turns *t, struct pv_treq *q)
 {
     struct pv_view v;
     struct pv_talloc *there = pv_talloc_find(t, q->way);
-    if (pv_stun_find(q->msg, PV_TURN_ATTR_REQUESTED_TRANSPORT, &v) < 0 || v.len != 4)
+    if (there != NULL && (q->member == NULL || there->member != q->member))
+        answer_again(t, q, there);
+    else if (pv_stun_find(q->msg, PV_TURN_ATTR_REQUESTED_TRANSPORT, &v) < 0 || v.len != 4)
         pv_tauth_refuse(t, q, PV_STUN_E_BAD_REQUEST);
     else if (v.ptr[0] != PV_TURN_TRANSPORT_UDP)
         pv_tauth_refuse(t, q, PV_TURN_E_TRANSPORT_NOT_SUPPORTED);
     else if (q->member != NULL)
         allocate_member(t, q, there);
     else
-        allocate_static(t, q, there);
+        allocate_static(t, q);
 }
 
 /* --- Refresh ------------------------------------------------------------------------------- */
@@ -429,11 +431,14 @@ static unsigned bind_channel(struct pv_turns *t, const struct pv_treq *q, struct
     unsigned code = judge_peer(t, a, &peer, true);
     if (code != 0)
         return code;
-    if (a->user != NULL && pv_tperm_add(t, a, &peer, q->now) < 0)
+    if (a->user != NULL && pv_tperm_of(a, &peer, q->now) == NULL &&
+        pv_tperm_room(t, a, q->now) == 0)
         return PV_TURN_E_NO_CAPACITY;
     int r = pv_tchan_bind(t, a, (uint16_t)number, &peer, q->now);
     if (r == PV_ERR_EXISTS)
-        return PV_STUN_E_BAD_REQUEST;
+        return PV_STUN_E_BAD_REQUEST; /* and no permission with it */
+    if (r == PV_OK && a->user != NULL)
+        r = pv_tperm_add(t, a, &peer, q->now);
     return r < 0 ? PV_TURN_E_NO_CAPACITY : 0;
 }
 

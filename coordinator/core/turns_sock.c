@@ -143,9 +143,33 @@ static void place_of(const struct pv_addr *a, uint8_t key[static PV_TPLACE_KEY])
     memcpy(key + 4, a->ip, 16);
 }
 
+static bool is_shown_at(const struct pv_tshown *s, const struct pv_addr *ip)
+{
+    return s->n > 0 && pv_addr_equal_ip(&s->ip, ip);
+}
+
+static void count_shown(struct pv_turns *t, struct pv_trelay *r)
+{
+    struct pv_tshown *free_one = NULL;
+    for (size_t i = 0; i < PV_TSHOWN_MAX && r->counted == NULL; i++) {
+        if (is_shown_at(&t->shown[i], &r->shown))
+            r->counted = &t->shown[i];
+        else if (t->shown[i].n == 0 && free_one == NULL)
+            free_one = &t->shown[i];
+    }
+    if (r->counted == NULL && free_one != NULL) {
+        free_one->ip = r->shown;
+        r->counted = free_one;
+    }
+    if (r->counted != NULL)
+        r->counted->n++;
+}
+
 static void set_open(struct pv_turns *t, struct pv_trelay *r)
 {
     r->state = PV_TRELAY_OPEN;
+    if (r->alloc != NULL)
+        count_shown(t, r);
     place_of(&r->shown, r->place);
     /* Without memory, or when two bound addresses show the same one, it is reached from outside
      * only. */
@@ -167,12 +191,13 @@ bool pv_trelay_is_neighbour(const struct pv_turns *t, const struct pv_talloc *a,
         const struct pv_trelay *r = pv_trelay_at(t, peer);
         return r != NULL && r->alloc != NULL && r->alloc != a;
     }
-    for (size_t i = 0, seen = 0; i < t->limits.relays && seen < t->n_relays; i++) {
-        const struct pv_trelay *r = t->relays[i];
-        seen += r != NULL ? 1 : 0;
-        if (r != NULL && r->state == PV_TRELAY_OPEN && r->alloc != NULL && r->alloc != a &&
-            pv_addr_equal_ip(&r->shown, peer))
-            return true;
+    uint32_t own = 0;
+    for (size_t i = 0; i < PV_ARRAY_LEN(a->relays); i++)
+        own += a->relays[i] != NULL && a->relays[i]->counted != NULL &&
+               is_shown_at(a->relays[i]->counted, peer);
+    for (size_t i = 0; i < PV_TSHOWN_MAX; i++) {
+        if (is_shown_at(&t->shown[i], peer))
+            return t->shown[i].n > own;
     }
     return false;
 }
@@ -315,6 +340,7 @@ struct pv_trelay *pv_trelay_redeem(struct pv_turns *t, struct pv_talloc *a,
     pv_turntab_del(&t->by_token, r);
     pv_heap_set(&t->timers, &r->timer.node, PV_NEVER);
     r->alloc = a;
+    count_shown(t, r);
     a->relays[pv_tfamily(&r->bind)] = r;
     return r;
 }
@@ -331,6 +357,9 @@ void pv_trelay_close(struct pv_turns *t, struct pv_trelay *r)
     if (pv_turntab_find(&t->by_token, r->token) == r)
         pv_turntab_del(&t->by_token, r);
     pv_turntab_del(&t->by_place, r);
+    if (r->counted != NULL)
+        r->counted->n--;
+    r->counted = NULL;
     pv_heap_set(&t->timers, &r->timer.node, PV_NEVER);
     r->alloc = NULL;
     r->state = PV_TRELAY_CLOSING; /* a socket that was never asked for: closing it does nothing */

@@ -130,12 +130,43 @@ static void two_clients_meet_on_their_relays_and_reach_nothing_else_here(void **
     tw_free(w);
 }
 
+static void a_reservation_is_nobodys_relayed_address(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    struct pv_addr own = pv_addr4(203, 0, 113, 1, 0);
+    cfg.own = &own;
+    cfg.n_own = 1;
+    cfg.relay_public[0] = own;
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client a = alice(1), b = alice(2);
+    struct pv_turns_socket sock;
+    struct pv_stun_writer sw;
+    struct pv_view token;
+    uint8_t buf[512], kept[8];
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put(&sw, PV_TURN_ATTR_EVEN_PORT, pv_view("\x80", 1));
+    assert_int_equal(finish_allocate(w, &a, &sw, PV_OK, &sock), 0);
+    assert_int_equal(pv_stun_find(&w->msg, PV_TURN_ATTR_RESERVATION_TOKEN, &token), PV_OK);
+    memcpy(kept, token.ptr, sizeof(kept));
+    assert_int_equal(tw_permit(w, &a, &own, 1), PV_TURN_E_FORBIDDEN);
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put(&sw, PV_TURN_ATTR_RESERVATION_TOKEN, pv_view(kept, sizeof(kept)));
+    assert_int_equal(tw_request(w, &b, &sw), 0);
+    assert_int_equal(tw_permit(w, &a, &own, 1), 0); /* now somebody is there */
+    assert_int_equal(tw_permit(w, &b, &own, 1), 0);
+    assert_int_equal(tw_refresh(w, &a, 0), 0);
+    assert_int_equal(tw_permit(w, &b, &own, 1), PV_TURN_E_FORBIDDEN);
+    tw_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forbidden_peers_are_refused_everywhere),
         cmocka_unit_test(no_ipv6_clothes_lead_a_peer_inside),
         cmocka_unit_test(two_clients_meet_on_their_relays_and_reach_nothing_else_here),
+        cmocka_unit_test(a_reservation_is_nobodys_relayed_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

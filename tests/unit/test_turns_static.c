@@ -232,6 +232,44 @@ static void what_the_rfc_refuses_is_refused(void **state)
     }
 }
 
+/* Which of several things is wrong a client is told: RFC 8656 s7.2 has an order. */
+static void of_several_errors_the_first_of_the_rfc_is_told(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1), free_one = alice(2);
+    struct pv_turns_socket sock;
+    struct pv_stun_writer sw;
+    uint8_t buf[512];
+    assert_int_equal(allocate(w, &c, &sock), 0);
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE); /* the 5-tuple before the transport */
+    assert_int_equal(tw_request(w, &c, &sw), PV_TURN_E_ALLOCATION_MISMATCH);
+    begin_allocate(w, &sw, buf, sizeof(buf)); /* two wishes before what one of them is */
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 3u << 24);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
+    assert_int_equal(tw_request(w, &free_one, &sw), PV_STUN_E_BAD_REQUEST);
+    tw_free(w);
+}
+
+static void a_refused_channel_brings_no_permission(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock;
+    struct pv_addr other = PEER;
+    other.ip[3]++;
+    assert_int_equal(allocate(w, &c, &sock), 0);
+    assert_int_equal(tw_bind(w, &c, 0x4001, &PEER), 0);
+    assert_int_equal(tw_bind(w, &c, 0x4001, &other), PV_STUN_E_BAD_REQUEST);
+    assert_false(tw_send(w, &c, &other, "x", false));
+    assert_int_equal(tw_bind(w, &c, 0x4002, &other), 0);
+    assert_true(tw_send(w, &c, &other, "x", false));
+    tw_free(w);
+}
+
 /* --- ports --------------------------------------------------------------------------------- */
 
 static void a_port_in_use_is_replaced_by_another(void **state)
@@ -584,6 +622,8 @@ int main(void)
         cmocka_unit_test(sha256_and_userhash_are_used_where_the_client_offers_them),
         cmocka_unit_test(half_an_algorithm_is_a_bad_request),
         cmocka_unit_test(what_the_rfc_refuses_is_refused),
+        cmocka_unit_test(of_several_errors_the_first_of_the_rfc_is_told),
+        cmocka_unit_test(a_refused_channel_brings_no_permission),
         cmocka_unit_test(a_port_in_use_is_replaced_by_another),
         cmocka_unit_test(out_of_descriptors_is_508),
         cmocka_unit_test(an_even_port_and_its_reserved_neighbour),
