@@ -88,8 +88,13 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         pv_engine_chat_peer(e, p, now);
         pv_engine_recall_path(e, p, now);
         p->ask_nat = p->ask_nat || p->doubted || !p->has_path;
-        if (p->doubted && p->has_path && pv_carrier_is_relayed(&p->path))
-            pv_relayway_kick(e->env.relays[p->path.via], now);
+        if (p->has_path && pv_carrier_is_relayed(&p->path)) {
+            struct pv_relayway *relay = e->env.relays[p->path.via];
+            if (p->doubted)
+                pv_relayway_doubt(relay, &p->path.remote, now);
+            else
+                pv_relayway_healed(relay, &p->path.remote, now);
+        }
     }
     if (p->ask_nat) {
         p->ask_nat = false;

@@ -8,7 +8,7 @@
 #include "crypto/ct.h"
 #include "daemon/core/engine_int.h"
 
-#define ASK_AGAIN PV_S(30) /* ours: after a name was not found */
+#define ASK_AGAIN PV_S(30) /* ours: after a name was not found, or nobody answered there */
 
 struct pv_turn_servers {
     struct pv_relayway_server list[PV_ENGINE_MAX_RELAYS]; /* number i + 1 */
@@ -47,18 +47,21 @@ void pv_engine_turn_free(struct pv_engine *e)
     e->turn_servers = NULL;
 }
 
-/* What is known of its address: the first that the name has. */
-static void begin(struct pv_engine *e, uint16_t via, const struct pv_addr *addr, pv_ns now)
+/* Its name has these addresses. */
+static void begin(struct pv_engine *e, uint16_t via, const struct pv_addr *addrs, size_t n,
+                  pv_ns now)
 {
     const struct pv_turn_servers *t = e->turn_servers;
     const struct pv_relayway_server *s = &t->list[via - 1];
     struct pv_relayway_config cfg = {.udp = s->udp, .keep = true};
-    cfg.turn.server = *addr;
+    cfg.turn.server = addrs[0];
+    cfg.n_others = (n < PV_RELAYADDRS_MAX ? n : PV_RELAYADDRS_MAX) - 1;
+    memcpy(cfg.others, addrs + 1, cfg.n_others * sizeof(cfg.others[0]));
     cfg.turn.permissions = true;
     memcpy(cfg.turn.user, t->user, sizeof(cfg.turn.user));
     memcpy(cfg.turn.password, t->password, sizeof(cfg.turn.password));
     if (s->stream) {
-        cfg.to.addr = *addr;
+        cfg.to.addr = addrs[0];
         cfg.to.tls = s->tls;
         memcpy(cfg.to.host, s->host, sizeof(cfg.to.host));
     }
@@ -71,12 +74,13 @@ static void begin(struct pv_engine *e, uint16_t via, const struct pv_addr *addr,
     pv_engine_relay_pump(e, now);
 }
 
-/* Asks for the address of a server that is not in use yet. */
+/* Asks for the addresses of a server that is not in use yet, or not at those it had. */
 static void find(struct pv_engine *e, uint16_t via)
 {
     struct pv_turn_servers *t = e->turn_servers;
     const struct pv_relayway_server *s = &t->list[via - 1];
-    if (t->asking[via - 1] || pv_relayway_is_on(e->env.relays[via]))
+    const struct pv_relayway *r = e->env.relays[via];
+    if (t->asking[via - 1] || (pv_relayway_is_on(r) && !pv_relayway_is_lost(r)))
         return;
     struct pv_job *job = pv_engine_new_job(PV_JOB_RESOLVE);
     if (job == NULL)
@@ -110,10 +114,15 @@ void pv_engine_turn_resolved(struct pv_engine *e, uint16_t via, const struct pv_
     if (t == NULL || via == 0 || via > t->n)
         return;
     t->asking[via - 1] = false;
-    if (!e->up || pv_engine_self(e) == NULL || pv_relayway_is_on(e->env.relays[via]))
+    if (!e->up || pv_engine_self(e) == NULL)
         return;
+    if (result->status == PV_OK && result->n_addrs > 0 && pv_relayway_is_on(e->env.relays[via])) {
+        pv_relayway_set_addrs(e->env.relays[via], result->addrs, result->n_addrs, now);
+        pv_engine_relay_pump(e, now);
+        return;
+    }
     if (result->status == PV_OK && result->n_addrs > 0) {
-        begin(e, via, &result->addrs[0], now);
+        begin(e, via, result->addrs, result->n_addrs, now);
         return;
     }
     snprintf(why, sizeof(why), "its name is not found: %.200s", result->error);
@@ -124,8 +133,12 @@ void pv_engine_turn_resolved(struct pv_engine *e, uint16_t via, const struct pv_
 
 void pv_engine_turn_timeout(struct pv_engine *e, pv_ns now)
 {
-    for (uint16_t i = 1; e->turn_servers != NULL && i <= e->turn_servers->n; i++) {
-        if (now >= e->turn_servers->retry_at[i - 1])
+    struct pv_turn_servers *t = e->turn_servers;
+    for (uint16_t i = 1; t != NULL && i <= t->n; i++) {
+        pv_ns *at = &t->retry_at[i - 1];
+        if (*at == PV_NEVER && !t->asking[i - 1] && pv_relayway_is_lost(e->env.relays[i]))
+            *at = now + ASK_AGAIN; /* its name may lead elsewhere by now */
+        if (now >= *at)
             find(e, i);
     }
 }

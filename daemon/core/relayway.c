@@ -22,7 +22,8 @@ struct pv_relayway {
     uint16_t via;
     struct pv_rng rng;
     struct pv_turnc *turnc;
-    struct pv_relayway_config cfg; /* holds a secret: wiped */
+    struct pv_relayway_config cfg; /* holds a secret: wiped; with the address that is asked */
+    struct pv_relayaddrs addrs;
     bool on;
     bool running; /* the TURN client is: one that may use streams only waits for its stream */
     struct pv_addr relayed;
@@ -39,6 +40,7 @@ struct pv_relayway {
     struct pv_relayway_to to;
     uint16_t n_streams; /* ever, for the next number */
     pv_ns connect_by;   /* CONNECTING */
+    bool hasty;         /* soon, for another address waits */
     pv_ns retry_at, retry;
     pv_ns linger_until; /* the stream was left; PV_NEVER: it is in use or wanted */
     pv_ns keep_at;
@@ -131,7 +133,8 @@ static void open_stream(struct pv_relayway *r, pv_ns now)
     r->stream = stream;
     r->to = r->cfg.to;
     r->state = CONNECTING;
-    r->connect_by = now + PV_RELAYWAY_CONNECT;
+    r->hasty = pv_relayaddrs_is_hasty(&r->addrs);
+    r->connect_by = now + (r->hasty ? PV_RELAYWAY_HASTE : PV_RELAYWAY_CONNECT);
 }
 
 /* The stream is gone, whoever ended it. */
@@ -197,6 +200,50 @@ static void steer(struct pv_relayway *r, pv_ns now)
         r->linger_until = now + PV_RELAYWAY_LINGER;
 }
 
+/* --- addresses ------------------------------------------------------------------------------ */
+
+/* Our coordinator's has one for datagrams and one for streams, and no others. */
+static void use_address(struct pv_relayway *r, pv_ns now)
+{
+    r->cfg.turn.server = *pv_relayaddrs_now(&r->addrs);
+    r->cfg.turn.sends = pv_relayaddrs_is_hasty(&r->addrs) ? PV_RELAYWAY_HASTE_SENDS : 0;
+    if (has_stream(r))
+        r->cfg.to.addr = r->cfg.turn.server;
+    pv_turnc_reach(r->turnc, &r->cfg.turn.server, r->cfg.turn.sends, now);
+}
+
+/* Nobody answers here. True: at another address we ask at once. */
+static bool try_next(struct pv_relayway *r, pv_ns now)
+{
+    bool at_once = pv_relayaddrs_next(&r->addrs);
+    if (!pv_addr_equal(pv_relayaddrs_now(&r->addrs), &r->cfg.turn.server))
+        use_address(r, now);
+    return at_once;
+}
+
+/* The stream failed before it was of use. */
+static void stream_failed(struct pv_relayway *r, pv_ns now)
+{
+    if (!try_next(r, now))
+        return;
+    r->retry = 0;
+    r->retry_at = now;
+}
+
+/* The server sends us to another one. */
+static bool follow_alternate(struct pv_relayway *r, const struct pv_addr *to, pv_ns now)
+{
+    if (!r->cfg.turn.permissions || !pv_relayaddrs_redirect(&r->addrs, to, now))
+        return false;
+    if (r->by_stream)
+        close_stream(r, now);
+    use_address(r, now);
+    pv_turnc_kick(r->turnc, now);
+    r->retry = 0;
+    r->retry_at = now;
+    return true;
+}
+
 /* --- peers of stock servers ----------------------------------------------------------------- */
 
 static void give_up_use(struct pv_relayway *r, size_t i, pv_ns now)
@@ -240,6 +287,9 @@ static void sweep_uses(struct pv_relayway *r, pv_ns now)
 int pv_relayway_start(struct pv_relayway *r, const struct pv_relayway_config *cfg, pv_ns now)
 {
     struct pv_turnc_config turn = cfg->turn;
+    struct pv_relayaddrs addrs = {.n = 1 + cfg->n_others, .list = {cfg->turn.server}};
+    memcpy(addrs.list + 1, cfg->others, cfg->n_others * sizeof(cfg->others[0]));
+    turn.sends = pv_relayaddrs_is_hasty(&addrs) ? PV_RELAYWAY_HASTE_SENDS : 0;
     turn.stream = r->by_stream;
     if (cfg->udp || r->by_stream) {
         int s = pv_turnc_start(r->turnc, &turn, now);
@@ -250,6 +300,8 @@ int pv_relayway_start(struct pv_relayway *r, const struct pv_relayway_config *cf
     }
     pv_wipe(&turn, sizeof(turn));
     r->cfg = *cfg;
+    r->cfg.turn.sends = addrs.n > 1 ? PV_RELAYWAY_HASTE_SENDS : 0;
+    r->addrs = addrs;
     if (r->state == CLOSED) { /* whoever gave these credentials is there */
         r->retry_at = now;
         r->retry = 0;
@@ -275,11 +327,20 @@ void pv_relayway_stop(struct pv_relayway *r, pv_ns now)
     pv_wipe(&r->cfg, sizeof(r->cfg));
 }
 
+void pv_relayway_set_addrs(struct pv_relayway *r, const struct pv_addr *list, size_t n, pv_ns now)
+{
+    if (!r->on || n == 0 || !pv_relayaddrs_set(&r->addrs, list, n) || r->way != PV_RELAYWAY_NONE)
+        return;
+    use_address(r, now);
+    pv_relayway_kick(r, now);
+}
+
 void pv_relayway_set_blocked(struct pv_relayway *r, bool blocked, pv_ns now)
 {
     if (r->blocked == blocked)
         return;
     r->blocked = blocked;
+    pv_relayaddrs_begin(&r->addrs);
     if (blocked)
         r->retry_at = now;
     else if (r->way == PV_RELAYWAY_UDP)
@@ -315,6 +376,19 @@ void pv_relayway_kick(struct pv_relayway *r, pv_ns now)
             pv_turnc_refresh(r->turnc, now);
     }
     steer(r, now);
+}
+
+void pv_relayway_doubt(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
+{
+    pv_relayway_kick(r, now);
+    if (r->running)
+        pv_turnc_doubt(r->turnc, peer, now);
+}
+
+void pv_relayway_healed(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
+{
+    if (r->running)
+        pv_turnc_healed(r->turnc, peer, now);
 }
 
 int pv_relayway_bind(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
@@ -353,9 +427,13 @@ void pv_relayway_closed(struct pv_relayway *r, uint16_t stream, const char *why,
 {
     if (r->state == CLOSED || stream != r->stream)
         return;
-    if (wants_stream(r, now)) /* else it was left, and is not missed */
+    bool failed = wants_stream(r, now); /* else it was left, and is not missed */
+    bool was_used = r->way == PV_RELAYWAY_STREAM;
+    if (failed)
         set_error(r, why);
     lost_stream(r, now);
+    if (failed && !was_used)
+        stream_failed(r, now);
     steer(r, now);
 }
 
@@ -390,13 +468,15 @@ void pv_relayway_handle_timeout(struct pv_relayway *r, pv_ns now)
         r->udp_hold_until = 0;
     if (now >= r->connect_by || now >= r->linger_until) {
         bool left = now >= r->linger_until;
-        if (!left)
-            set_error(r, r->to.tls ? "no TLS connection within 10 s"
-                                   : "no TCP connection within 10 s");
         close_stream(r, now);
         if (left) { /* it worked: the next one may be had at once */
             r->retry = 0;
             r->retry_at = now;
+        } else {
+            snprintf(r->error, sizeof(r->error), "no %s connection within %u s",
+                     r->to.tls ? "TLS" : "TCP",
+                     (unsigned)((r->hasty ? PV_RELAYWAY_HASTE : PV_RELAYWAY_CONNECT) / PV_S(1)));
+            stream_failed(r, now);
         }
     }
     if (now >= r->keep_at) {
@@ -455,16 +535,22 @@ static void no_answer(struct pv_relayway *r, pv_ns now)
 {
     if (r->by_stream) {
         close_stream(r, now);
+        stream_failed(r, now);
+    } else if (try_next(r, now)) {
+        pv_turnc_kick(r->turnc, now);
     } else if (has_stream(r) && !r->blocked) {
         r->udp_hold =
             r->udp_hold == 0 ? PV_RELAYWAY_UDP_HOLD : pv_min_ns(2 * r->udp_hold, UDP_HOLD_MAX);
         r->udp_hold_until = now + r->udp_hold;
+        pv_relayaddrs_begin(&r->addrs);
     }
 }
 
 static const char *meaning(unsigned error)
 {
     switch (error) {
+    case PV_STUN_E_TRY_ALTERNATE:
+        return "it sends us to another server, where we were already or cannot go";
     case PV_TURN_E_FORBIDDEN:
         return "it may not be used from here";
     case PV_TURN_E_FAMILY_NOT_SUPPORTED:
@@ -512,6 +598,8 @@ static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv
         r->relayed = ev->relayed;
         r->error[0] = r->told[0] = '\0';
         r->retry = 0;
+        r->cfg.turn.sends = 0;
+        pv_relayaddrs_begin(&r->addrs);
         if (!r->by_stream)
             r->udp_hold = 0;
         follow(r);
@@ -521,6 +609,8 @@ static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv
     case PV_TURNC_DOWN:
         r->relayed = (struct pv_addr){.family = PV_AF_NONE};
         set_way(r, PV_RELAYWAY_NONE);
+        if (ev->error == PV_STUN_E_TRY_ALTERNATE && follow_alternate(r, &ev->alternate, now))
+            break;
         explain(r, ev);
         if (ev->status == PV_ERR_TIMEOUT)
             no_answer(r, now);
@@ -569,6 +659,11 @@ int pv_relayway_wrap(struct pv_relayway *r, const struct pv_addr *peer, struct p
 bool pv_relayway_is_on(const struct pv_relayway *r)
 {
     return r->on;
+}
+
+bool pv_relayway_is_lost(const struct pv_relayway *r)
+{
+    return r->on && r->way == PV_RELAYWAY_NONE && pv_relayaddrs_are_silent(&r->addrs);
 }
 
 enum pv_relayway_way pv_relayway_way(const struct pv_relayway *r)

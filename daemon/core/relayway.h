@@ -13,17 +13,21 @@
  *   STREAM   --UDP gets through again--> UDP; the stream closes a little later
  *   STREAM   --closed, silent--> NONE; connects again after 0.2 s, doubling to 30 s, with jitter
  *
- * UDP that lets STUN through and TURN not is left alone for a minute, doubling to half an hour.
+ * UDP that lets STUN through and TURN not is left alone for a minute, doubling to half an hour. A
+ * server with several addresses is asked at one after the other, by the way it is on, before it
+ * counts as not reached by that way.
  */
 #ifndef PV_RELAYWAY_H
 #define PV_RELAYWAY_H
 
 #include "daemon/core/fp_builder.h"
+#include "daemon/core/relayaddrs.h"
 #include "proto/turnc.h"
 
 #define PV_RELAYWAY_RETRY_FIRST PV_MS(200) /* ours */
 #define PV_RELAYWAY_RETRY_MAX   PV_S(30)   /* DESIGN 4 */
 #define PV_RELAYWAY_CONNECT     PV_S(10)   /* ours: for connecting, TLS included */
+#define PV_RELAYWAY_HASTE       PV_S(3)    /* ours: the same, while another address waits */
 #define PV_RELAYWAY_KEEP_STREAM PV_S(10)   /* DESIGN 4: as the control channel */
 #define PV_RELAYWAY_KEEP_UDP    PV_S(25)   /* DESIGN 6: as the mapping to the coordinator */
 #define PV_RELAYWAY_LINGER      PV_S(3)    /* ours: what is under way in a stream that was left */
@@ -37,10 +41,11 @@ enum pv_relayway_way {
 };
 
 enum {
-    PV_RELAYWAY_USES = 256,     /* peers of a stock server at once, ours; the oldest gives way */
-    PV_RELAYWAY_PIN_LEN = 32,   /* bytes of SHA-256 */
-    PV_RELAYWAY_HOST_MAX = 256, /* bytes, NUL included */
-    PV_RELAYWAY_ERROR_MAX = 256 /* bytes of a sentence for people, NUL included */
+    PV_RELAYWAY_USES = 256,      /* peers of a stock server at once, ours; the oldest gives way */
+    PV_RELAYWAY_PIN_LEN = 32,    /* bytes of SHA-256 */
+    PV_RELAYWAY_HOST_MAX = 256,  /* bytes, NUL included */
+    PV_RELAYWAY_ERROR_MAX = 256, /* bytes of a sentence for people, NUL included */
+    PV_RELAYWAY_HASTE_SENDS = 3, /* of an Allocate, 1.75 s, while another address waits; ours */
 };
 
 /* Where a connection goes. */
@@ -55,9 +60,12 @@ struct pv_relayway_to {
 
 struct pv_relayway_config {
     struct pv_turnc_config turn; /* server: the address for UDP; names the server in any case */
-    bool udp;                    /* datagrams may be used */
-    bool keep;                   /* also keep a NAT's mapping open: nobody else does */
-    struct pv_relayway_to to;    /* a stream may be used */
+    /* Other addresses of the server, for when that one does not answer. */
+    struct pv_addr others[PV_RELAYADDRS_MAX - 1];
+    size_t n_others;
+    bool udp;                 /* datagrams may be used */
+    bool keep;                /* also keep a NAT's mapping open: nobody else does */
+    struct pv_relayway_to to; /* a stream may be used */
 };
 
 /* A connection to be opened or closed; closing is not answered. */
@@ -97,6 +105,9 @@ static inline uint16_t pv_relayway_of_stream(uint16_t stream)
 PV_MUST_CHECK int pv_relayway_start(struct pv_relayway *r, const struct pv_relayway_config *cfg,
                                     pv_ns now);
 void pv_relayway_stop(struct pv_relayway *r, pv_ns now);
+/* The server's name has these addresses now (n > 0). One that is used and not among them stays
+ * until it is silent. */
+void pv_relayway_set_addrs(struct pv_relayway *r, const struct pv_addr *list, size_t n, pv_ns now);
 /* Does UDP get through here at all? */
 void pv_relayway_set_blocked(struct pv_relayway *r, bool blocked, pv_ns now);
 /* Datagrams leave from that socket (id; 0 = the main one) from now on: the allocation is moved
@@ -108,6 +119,9 @@ void pv_relayway_moved(struct pv_relayway *r, pv_ns now);
 /* The network is another, or a path through it is in doubt: is the relay still there? What waits is
  * tried at once. */
 void pv_relayway_kick(struct pv_relayway *r, pv_ns now);
+/* The path to this peer through it is in doubt, or lives again: as pv_turnc_doubt(), _healed(). */
+void pv_relayway_doubt(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now);
+void pv_relayway_healed(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now);
 /* As pv_turnc_bind() and pv_turnc_unbind(). */
 PV_MUST_CHECK int pv_relayway_bind(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now);
 void pv_relayway_unbind(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now);
@@ -149,6 +163,8 @@ PV_MUST_CHECK int pv_relayway_wrap(struct pv_relayway *r, const struct pv_addr *
 /* --- questions ----------------------------------------------------------------------------- */
 
 bool pv_relayway_is_on(const struct pv_relayway *r); /* started and not stopped */
+/* Has it been asked at all of its addresses in vain? They may be others by now. */
+bool pv_relayway_is_lost(const struct pv_relayway *r);
 enum pv_relayway_way pv_relayway_way(const struct pv_relayway *r);
 /* "udp", "tcp", "tls": the way data goes, or, while it goes none, what is being tried. */
 const char *pv_relayway_transport(const struct pv_relayway *r);

@@ -42,7 +42,8 @@ static bool txn_timeout(const struct pv_turnc *c, struct pv_turnc_txn *t, pv_ns 
 {
     if (!t->running || t->due || now < t->next)
         return false;
-    if (t->sends >= PV_TURNC_MAX_SENDS || c->cfg.stream)
+    bool hasty = c->cfg.sends > 0 && t == &c->main && c->main_kind == PV_TURNC_ALLOCATE;
+    if (t->sends >= (hasty ? c->cfg.sends : PV_TURNC_MAX_SENDS) || c->cfg.stream)
         return true;
     t->due = true;
     return false;
@@ -78,6 +79,7 @@ static void allocate(struct pv_turnc *c, pv_ns now)
 static void go_down(struct pv_turnc *c, int status, unsigned error)
 {
     c->up = false;
+    c->alternate = (struct pv_addr){.family = PV_AF_NONE};
     c->ev_up = false;
     c->ev_down = true;
     c->down_status = status;
@@ -101,6 +103,7 @@ int pv_turnc_new(struct pv_turnc **ret_turnc, const struct pv_rng *rng)
         return PV_ERR_NOMEM;
     c->rng = *rng;
     c->next_number = PV_TURN_CHANNEL_MIN;
+    c->rebind = PV_TURNC_REBIND;
     c->next = PV_NEVER;
     pv_turnc_txn_stop(&c->main);
     *ret_turnc = c;
@@ -128,6 +131,8 @@ int pv_turnc_start(struct pv_turnc *c, const struct pv_turnc_config *cfg, pv_ns 
     /* A server that only lost a connection still knows the channels: they stay in use. */
     if (!c->up || cfg->permissions || !pv_addr_equal(&cfg->server, &c->cfg.server))
         pv_turnc_unbind_all(c, now);
+    if (!pv_addr_equal(&cfg->server, &c->cfg.server))
+        c->rebind = PV_TURNC_REBIND;
     c->cfg = *cfg;
     c->now = now;
     c->retry = PV_TURNC_RETRY_FIRST;
@@ -178,6 +183,22 @@ void pv_turnc_kick(struct pv_turnc *c, pv_ns now)
         return;
     c->retry = PV_TURNC_RETRY_FIRST;
     allocate(c, now);
+    pv_turnc_touch(c);
+}
+
+void pv_turnc_reach(struct pv_turnc *c, const struct pv_addr *server, unsigned sends, pv_ns now)
+{
+    c->now = now;
+    if (c->state == PV_TURNC_OFF)
+        return;
+    if (!pv_addr_equal(server, &c->cfg.server)) {
+        pv_turnc_unbind_all(c, now);
+        c->rebind = PV_TURNC_REBIND;
+    }
+    c->cfg.server = *server;
+    c->cfg.sends = sends;
+    if (c->state != PV_TURNC_WAITING)
+        allocate(c, now);
     pv_turnc_touch(c);
 }
 
@@ -330,6 +351,7 @@ static void allocated(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns n
     c->ev_down = false;
     c->state = PV_TURNC_READY;
     c->retry = PV_TURNC_RETRY_FIRST;
+    c->cfg.sends = 0; /* it is there: no haste to leave it */
     c->refresh_at = now + pv_turn_find_lifetime(msg) / 2;
     for (size_t i = 0; i < c->n_channels; i++) {
         if (!c->channels[i].bound || c->bind_all)
@@ -360,6 +382,18 @@ static void forgotten(struct pv_turnc *c, pv_ns now)
     allocate(c, now);
 }
 
+/* Where a 300 sends us: of our family, as the first one has to be (RFC 8489 s10). The message may
+ * be anybody's, so nowhere that no server on the network can be. */
+static void take_alternate(struct pv_turnc *c, const struct pv_stun_msg *msg)
+{
+    struct pv_addr to;
+    if (pv_stun_get_addr(msg, PV_STUN_ATTR_ALTERNATE_SERVER, &to) != PV_OK ||
+        to.family != c->cfg.server.family || to.port == 0 || pv_addr_is_unspecified(&to) ||
+        pv_addr_is_multicast(&to) || pv_addr_is_broadcast(&to) || pv_addr_is_loopback(&to))
+        return;
+    c->alternate = to;
+}
+
 static void main_failed(struct pv_turnc *c, unsigned error, pv_ns now)
 {
     unsigned challenges = c->main.challenges;
@@ -385,12 +419,15 @@ static void channel_answered(struct pv_turnc *c, struct pv_turnc_chan *ch, struc
                              unsigned error, pv_ns now)
 {
     bool is_bind = t == &ch->bind;
+    if (is_bind && (error != 0 || t->sends > 1))
+        ch->lasted = 0; /* more than the permission was amiss */
     pv_turnc_txn_stop(t);
     if (error == PV_TURN_E_ALLOCATION_MISMATCH) {
         forgotten(c, now);
     } else if (is_bind) {
         pv_turnc_set_bound(c, ch, error == 0);
-        ch->again_at = now + (error == 0 ? PV_TURNC_REBIND : PV_TURNC_RETRY_MAX / 6);
+        ch->bound_at = now;
+        ch->again_at = now + (error == 0 ? c->rebind : PV_TURNC_RETRY_MAX / 6);
     }
 }
 
@@ -464,6 +501,8 @@ int pv_turnc_handle_input(struct pv_turnc *c, const struct pv_addr *src, struct 
         channel_answered(c, ch, t, error, now);
     } else if (error != 0) {
         main_failed(c, error, now);
+        if (error == PV_STUN_E_TRY_ALTERNATE && c->state == PV_TURNC_WAITING)
+            take_alternate(c, &msg);
     } else {
         (void)take_challenge(c, &msg); /* ours: an answer may bring the nonce for what follows */
         main_succeeded(c, &msg, now);
@@ -524,6 +563,7 @@ int pv_turnc_poll_event(struct pv_turnc *c, struct pv_turnc_event *ret_event)
         ev.type = PV_TURNC_DOWN;
         ev.status = c->down_status;
         ev.error = c->down_error;
+        ev.alternate = c->alternate;
         *ret_event = ev;
         return PV_OK;
     }

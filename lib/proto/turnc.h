@@ -18,6 +18,7 @@
  *   READY      --moved, start, reroute-->    ALLOCATING, still up: the address stays what it was
  *   READY      --the server forgot us-->     ALLOCATING; channels are bound again
  *   READY      --no answer to a refresh-->   ALLOCATING; by a stream WAITING (event DOWN)
+ *   WAITING    --reach-->                    WAITING, for another address; from others ALLOCATING
  *   any        --stop-->                     OFF       (event DOWN if it was up)
  */
 #ifndef PV_TURNC_H
@@ -36,7 +37,10 @@ enum {
 #define PV_TURNC_STREAM_WAIT PV_S(3)    /* ours: for an answer by a stream */
 #define PV_TURNC_RETRY_FIRST PV_S(1)    /* after a failed allocation, doubling */
 #define PV_TURNC_RETRY_MAX   PV_S(60)
-#define PV_TURNC_REBIND      PV_S(240) /* channels, below the 5 min of a permission */
+#define PV_TURNC_REBIND      PV_S(240)  /* channels, below the 5 min of a permission */
+#define PV_TURNC_REBIND_MIN  PV_S(15)   /* ours: of a server that forgets early */
+#define PV_TURNC_DOUBT       PV_S(5)    /* ours */
+#define PV_TURNC_HEALED      PV_MS(500) /* ours: checks in doubt are at most 250 ms apart */
 
 struct pv_turnc_config {
     struct pv_addr server;
@@ -48,6 +52,8 @@ struct pv_turnc_config {
                                              first, then for one of the other family */
     bool permissions; /* the server wants permissions before Send indications (stock servers) */
     bool stream;      /* what is sent goes by a stream */
+    unsigned sends;   /* of an Allocate, 0 = PV_TURNC_MAX_SENDS: fewer where another address of the
+                         server's waits for its turn */
 };
 
 enum pv_turnc_event_type {
@@ -63,7 +69,9 @@ struct pv_turnc_event {
     uint16_t channel;
     int status; /* DOWN: PV_ERR_TIMEOUT, PV_ERR_REFUSED, PV_ERR_AUTH, PV_ERR_MALFORMED (no relayed
                    address), PV_ERR_CLOSED (stop) */
-    unsigned error; /* DOWN: code of the server's answer, 0 = none */
+    unsigned error;           /* DOWN: code of the server's answer, 0 = none */
+    struct pv_addr alternate; /* DOWN with 300 (RFC 8489 s10): where it sends us, family NONE:
+                                 nowhere that we could follow */
 };
 
 struct pv_turnc; /* opaque */
@@ -87,12 +95,24 @@ void pv_turnc_kick(struct pv_turnc *c, pv_ns now);
  * anew over it. A member's allocation moves with its channels; at a stock server the one of the
  * former way is lost to us. Harmless while OFF. */
 void pv_turnc_reroute(struct pv_turnc *c, bool stream, pv_ns now);
+/* The server is to be found at another address: the next of its name, or where it has sent us. With
+ * so many sends of an Allocate (as in the config). What waits goes on waiting (kick); else it is
+ * asked at once. Harmless while OFF. */
+void pv_turnc_reach(struct pv_turnc *c, const struct pv_addr *server, unsigned sends, pv_ns now);
 /* Is the allocation still there, and how far away? Refreshes it now: keeps the way open, too.
  * Nothing unless READY. */
 void pv_turnc_refresh(struct pv_turnc *c, pv_ns now);
 /* Wants a channel to this peer, now and whenever there is an allocation. Repeating is harmless.
  * PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_turnc_bind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
+/*
+ * The path through this peer's channel is in doubt, or lives again. A stock server may keep
+ * permissions for less than RFC 8656 says, so in doubt the channel is bound again, at most every
+ * PV_TURNC_DOUBT; when that was answered at once and the path lives right after, it was that, and
+ * from now on all are bound again in half the time that this one lasted.
+ */
+void pv_turnc_doubt(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
+void pv_turnc_healed(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
 /* No longer needed: the server forgets it in its time; no event follows. */
 void pv_turnc_unbind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
 

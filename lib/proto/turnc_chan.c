@@ -45,6 +45,7 @@ void pv_turnc_unbind_all(struct pv_turnc *c, pv_ns now)
         pv_turnc_txn_stop(&ch->bind);
         pv_turnc_txn_stop(&ch->permit);
         ch->again_at = now;
+        ch->lasted = 0;
         pv_turnc_set_bound(c, ch, false);
     }
 }
@@ -111,6 +112,37 @@ void pv_turnc_unbind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
     pv_turnc_past_add(&c->past, &ch->peer, ch->number, now);
     c->n_tell -= ch->tell ? 1 : 0;
     *ch = c->channels[--c->n_channels];
+    pv_turnc_touch(c);
+}
+
+void pv_turnc_doubt(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
+{
+    struct pv_turnc_chan *ch = find_channel(c, peer);
+    c->now = now;
+    if (!c->cfg.permissions || c->state != PV_TURNC_READY || ch == NULL || !ch->bound ||
+        ch->bind.running || now - ch->bound_at < PV_TURNC_DOUBT)
+        return;
+    ch->lasted = now - ch->bound_at;
+    pv_turnc_bind_now(c, ch, now);
+    pv_turnc_touch(c);
+}
+
+void pv_turnc_healed(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
+{
+    struct pv_turnc_chan *ch = find_channel(c, peer);
+    if (ch == NULL || ch->lasted == 0)
+        return;
+    pv_ns half = ch->lasted / 2 > PV_TURNC_REBIND_MIN ? ch->lasted / 2 : PV_TURNC_REBIND_MIN;
+    bool by_binding = !ch->bind.running && ch->bound && now - ch->bound_at <= PV_TURNC_HEALED;
+    ch->lasted = 0;
+    if (!by_binding || half >= c->rebind)
+        return;
+    c->rebind = half;
+    for (size_t i = 0; i < c->n_channels; i++) {
+        struct pv_turnc_chan *each = &c->channels[i];
+        if (each->bound && each->again_at != PV_NEVER)
+            each->again_at = pv_min_ns(each->again_at, each->bound_at + half);
+    }
     pv_turnc_touch(c);
 }
 

@@ -43,6 +43,8 @@ struct pv_turnc_chan {
     uint16_t number;
     bool bound;
     bool tell;      /* an event is due */
+    pv_ns bound_at; /* last answered */
+    pv_ns lasted;   /* how long it was bound when it came in doubt; 0 = it did not */
     pv_ns again_at; /* when it is bound again; PV_NEVER while that runs */
     struct pv_turnc_txn bind;
     struct pv_turnc_txn permit;
@@ -60,6 +62,7 @@ struct pv_turnc {
     enum pv_turnc_kind main_kind;
     pv_ns refresh_at; /* READY; WAITING: of the next attempt */
     pv_ns retry;
+    pv_ns rebind;                   /* of channels at this server */
     pv_ns rtt;                      /* 0 = not known */
     struct pv_turnc_chan *channels; /* owned */
     size_t n_channels, cap_channels;
@@ -68,6 +71,7 @@ struct pv_turnc {
     bool ev_up, ev_down;
     int down_status;
     unsigned down_error;
+    struct pv_addr alternate;
     size_t n_tell; /* channels with an event */
     pv_ns next;    /* deadline over all; kept by pv_turnc_touch() */
     pv_ns now;     /* of the last call that had it */

@@ -48,8 +48,9 @@ static void drain(struct world *w)
 
 static void answer(struct world *w, uint8_t how, uint8_t arg)
 {
-    static const unsigned ERRORS[] = {400, 401, 403, 437, 438, 441, 486, 508};
-    struct pv_carrier from = {.kind = PV_CARRIER_UDP, .remote = w->cfg.turn.server};
+    static const unsigned ERRORS[] = {400, 401, 403, 437, 438, 441, 486, 508, 300};
+    const struct pv_addr alternate = pv_addr4(198, 51, 100, arg, 3478);
+    struct pv_carrier from = {.kind = PV_CARRIER_UDP, .remote = *pv_relayway_server(w->r)};
     struct pv_addr relayed = pv_addr4(192, 0, 2, 1, (uint16_t)(49152 + arg));
     struct pv_stun_msg msg;
     struct pv_stun_writer out;
@@ -62,7 +63,9 @@ static void answer(struct world *w, uint8_t how, uint8_t arg)
     bool ok = (how & 1) != 0;
     pv_stun_write_answer(&out, buf, sizeof(buf), ok ? PV_STUN_SUCCESS : PV_STUN_ERROR, &msg);
     if (!ok)
-        pv_stun_put_error(&out, ERRORS[arg % 8], "");
+        pv_stun_put_error(&out, ERRORS[arg % 9], "");
+    if ((how & 16) != 0)
+        pv_stun_put_addr(&out, PV_STUN_ATTR_ALTERNATE_SERVER, &alternate);
     if ((how & 2) != 0)
         pv_stun_put_xor_addr(&out, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed);
     if ((how & 4) != 0) {
@@ -80,8 +83,10 @@ static void step(struct world *w, uint8_t what, uint8_t a, uint8_t b)
     uint8_t buf[256];
     struct pv_relayway_message m = {.buf = buf, .cap = sizeof(buf)};
     struct pv_addr peer = pv_addr4(203, 0, 113, a, b);
+    const struct pv_addr addrs[3] = {pv_addr4(192, 0, 2, b % 4, 3478), pv_addr4(192, 0, 2, 8, 3478),
+                                     pv_addr4(192, 0, 2, 9, 3478)};
     struct pv_carrier c;
-    switch (what % 10) {
+    switch (what % 12) {
     case 0:
         must(pv_relayway_start(w->r, &w->cfg, w->now) == PV_OK);
         break;
@@ -116,6 +121,15 @@ static void step(struct world *w, uint8_t what, uint8_t a, uint8_t b)
         else
             pv_relayway_kick(w->r, w->now);
         break;
+    case 10:
+        pv_relayway_set_addrs(w->r, addrs, a % 3u + 1, w->now);
+        break;
+    case 11:
+        if (a % 2 != 0)
+            pv_relayway_doubt(w->r, &peer, w->now);
+        else
+            pv_relayway_healed(w->r, &peer, w->now);
+        break;
     default:
         if (pv_relayway_next_timeout(w->r) != PV_NEVER && pv_relayway_next_timeout(w->r) > w->now)
             w->now = pv_relayway_next_timeout(w->r);
@@ -139,6 +153,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     };
     if ((how & 8) == 0 || !w.cfg.udp)
         w.cfg.to.addr = w.cfg.turn.server;
+    if ((how & 16) != 0 && w.cfg.turn.permissions) {
+        w.cfg.n_others = 2;
+        w.cfg.others[0] = pv_addr4(192, 0, 2, 2, 3478);
+        w.cfg.others[1] = pv_addr4(192, 0, 2, 3, 3478);
+    }
     must(pv_relayway_new(&w.r, 1, &rng) == PV_OK && pv_turn_key("u", "r", "p", w.key) == PV_OK);
     for (size_t i = 1; i + 2 < len; i += 3) {
         step(&w, data[i], data[i + 1], data[i + 2]);

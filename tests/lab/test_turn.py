@@ -131,6 +131,32 @@ def a_stock_turn_server_with_ipv6_only(lab):
 
 
 @scenario
+def a_turn_server_of_several_addresses_that_sends_us_on(lab):
+    """The first address of its name is dead; who answers at the second sends everybody to a third."""
+    coordinator = Coordinator(lab, lab.host("coord"), args=["--no-relay"])
+    front, back = lab.host("front"), lab.host("back")
+    coturn(lab, front, more=f"alternate-server={back.ip4}:3478\n")
+    coturn(lab, back)
+    a, b = lab.host("a"), lab.host("b")
+    net, last = b.ip4.rsplit(".", 1)
+    dead = f"{net}.{int(last) + 1}"  # near a and b, so that the resolver puts it first (RFC 6724)
+    with open("/etc/hosts", "a", encoding="ascii") as f:
+        f.write(f"{dead} turn.example\n{front.ip4} turn.example\n")
+    for h, transport in ((a, "udp"), (b, "tcp")):
+        check(h.run("getent", "ahosts", "turn.example").out.startswith(f"{dead} "), "first is dead")
+        h.nft(WALL)
+        use_turn(h, f"turn:turn.example:3478?transport={transport}")
+    lab.network(coordinator, [a, b])
+    for h, transport in ((a, "udp"), (b, "tcp")):
+        r = wait(f"{h.name} to have a relay", lambda: by(h, transport), 15)
+        check(r["relayed"].startswith(f"{back.ip4}:"), f"relayed: {r}")
+    a.wait_peer(b)
+    wait("a to reach b through coturn", lambda: a.os_ping(a.addr(b), timeout=2), 20)
+    path = wait("a to be relayed", lambda: relayed(a, b))
+    check(back.ip4 in path["via"], f"via is {path['via']}")
+
+
+@scenario
 def of_two_relays_the_nearer_one_carries(lab):
     """The coordinator's relay is 80 ms of round trip away, coturn next door. coturn carries; it falls
     silent under traffic, and the coordinator's carries on within a second (PV_LAB_LONG=1: it speaks

@@ -404,6 +404,175 @@ static void why_it_is_not_reached_is_told_once_in_words(void **state)
     done(&f);
 }
 
+/* A stock server of three addresses. */
+static void start_three(struct fixture *f, bool udp, bool stream)
+{
+    setup(f, true);
+    f->cfg.udp = udp;
+    f->cfg.n_others = 2;
+    f->cfg.others[0] = pv_addr4(192, 0, 2, 2, 3478);
+    f->cfg.others[1] = pv_addr4(192, 0, 2, 3, 3478);
+    if (!stream)
+        f->cfg.to.addr.family = PV_AF_NONE;
+    assert_int_equal(pv_relayway_start(f->r, &f->cfg, f->now), PV_OK);
+}
+
+static uint8_t server(const struct fixture *f)
+{
+    return pv_relayway_server(f->r)->ip[3];
+}
+
+static void a_dead_address_is_left_for_the_next_by_udp(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start_three(&f, true, false);
+    pv_ns begun = f.now;
+    assert_int_equal(server(&f), 1);
+    while (server(&f) != 3)
+        sleep_until_due(&f);
+    assert_true(f.now - begun <= PV_S(4)); /* two addresses, less than 2 s each */
+    f.cfg.turn.server = f.cfg.others[1];
+    expect(&f, PV_TURN_ALLOCATE, 0);
+    answer(&f);
+    assert_int_equal(ways(&f), 1);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP);
+    assert_false(pv_relayway_is_lost(f.r));
+    /* It dies: the others are tried, each in its turn, and now it is time to ask for the name. */
+    for (unsigned i = 0; i < 1000 && !pv_relayway_is_lost(f.r); i++)
+        sleep_until_due(&f);
+    assert_true(pv_relayway_is_lost(f.r));
+    const struct pv_addr now = pv_addr4(192, 0, 2, 9, 3478);
+    pv_relayway_set_addrs(f.r, &now, 1, f.now);
+    assert_false(pv_relayway_is_lost(f.r));
+    f.cfg.turn.server = now;
+    while (!next_request(&f))
+        sleep_until_due(&f);
+    answer(&f);
+    (void)ways(&f);
+    assert_int_equal(server(&f), 9);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP);
+    done(&f);
+}
+
+/* The stream to the next address: its number. */
+static uint16_t next_stream(struct fixture *f, uint8_t last)
+{
+    struct pv_relayway_op op;
+    for (unsigned i = 0; i < 100; i++) {
+        pv_relayway_handle_timeout(f->r, f->now);
+        while (pv_relayway_poll_op(f->r, &op) == PV_OK) {
+            if (!op.open)
+                continue;
+            assert_int_equal(op.to.addr.ip[3], last);
+            return op.stream;
+        }
+        sleep_until_due(f);
+    }
+    return 0;
+}
+
+static void a_dead_address_is_left_for_the_next_by_a_stream(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start_three(&f, false, true);
+    pv_ns begun = f.now;
+    uint16_t stream = next_stream(&f, 1);
+    pv_relayway_closed(f.r, stream, "refused", f.now);
+    stream = next_stream(&f, 2);
+    assert_int_equal(f.now, begun); /* at once */
+    stream = next_stream(&f, 3);    /* the second one says nothing */
+    assert_int_equal(f.now, begun + PV_RELAYWAY_HASTE);
+    assert_string_equal(pv_relayway_error(f.r), "no TLS connection within 3 s");
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    (void)ways(&f);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
+    /* One that was of use is tried again before the others. */
+    pv_relayway_closed(f.r, stream, "reset", f.now);
+    (void)ways(&f);
+    stream = next_stream(&f, 3);
+    pv_relayway_closed(f.r, stream, "refused", f.now);
+    assert_int_not_equal(next_stream(&f, 1), 0);
+    done(&f);
+}
+
+static void what_no_address_gives_by_udp_is_asked_for_by_a_stream(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start_three(&f, true, true);
+    uint16_t stream = next_stream(&f, 1);
+    assert_int_not_equal(stream, 0);
+    assert_false(pv_relayway_is_lost(f.r));
+    pv_relayway_closed(f.r, stream, "refused", f.now);
+    stream = next_stream(&f, 2);
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    (void)ways(&f);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
+    done(&f);
+}
+
+/* Refuses with a 300 to 192.0.2.to. */
+static void send_on(struct fixture *f, uint8_t to)
+{
+    uint8_t buf[256];
+    struct pv_stun_writer w;
+    size_t len;
+    struct pv_addr alternate = pv_addr4(192, 0, 2, to, 3478);
+    struct pv_carrier from = {.kind = PV_CARRIER_UDP, .remote = *pv_relayway_server(f->r)};
+    if (f->stream != 0)
+        from = (struct pv_carrier){.kind = PV_CARRIER_STREAM, .sock = f->stream};
+    pv_stun_write_answer(&w, buf, sizeof(buf), PV_STUN_ERROR, &f->msg);
+    pv_stun_put_error(&w, PV_STUN_E_TRY_ALTERNATE, "");
+    pv_stun_put_addr(&w, PV_STUN_ATTR_ALTERNATE_SERVER, &alternate);
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_int_equal(pv_relayway_handle_input(f->r, &from, pv_view(buf, len), f->now), PV_OK);
+}
+
+static void a_server_that_sends_us_on_is_obeyed(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, true);
+    assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
+    expect(&f, PV_TURN_ALLOCATE, 0);
+    send_on(&f, 40);
+    assert_string_equal(told(&f), "");
+    assert_int_equal(server(&f), 40);
+    expect(&f, PV_TURN_ALLOCATE, 0);
+    send_on(&f, 1); /* in a circle */
+    assert_int_equal(strncmp(told(&f), "it refuses an allocation: it sends us", 37), 0);
+    assert_int_equal(server(&f), 40);
+    f.cfg.turn.server = *pv_relayway_server(f.r);
+    while (!next_request(&f))
+        sleep_until_due(&f);
+    answer(&f);
+    (void)ways(&f);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP);
+    done(&f);
+
+    setup(&f, true); /* by the same transport */
+    f.cfg.udp = false;
+    assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
+    uint16_t stream = opened(&f);
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    send_on(&f, 41);
+    (void)ways(&f);
+    stream = next_stream(&f, 41);
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    (void)ways(&f);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
+    done(&f);
+}
+
 static void channels_nobody_uses_are_given_up(void **state)
 {
     (void)state;
@@ -455,6 +624,10 @@ int main(void)
         cmocka_unit_test(udp_that_does_not_carry_turn_is_left_alone),
         cmocka_unit_test(a_stock_server_that_knows_only_streams_waits_for_one),
         cmocka_unit_test(why_it_is_not_reached_is_told_once_in_words),
+        cmocka_unit_test(a_dead_address_is_left_for_the_next_by_udp),
+        cmocka_unit_test(a_dead_address_is_left_for_the_next_by_a_stream),
+        cmocka_unit_test(what_no_address_gives_by_udp_is_asked_for_by_a_stream),
+        cmocka_unit_test(a_server_that_sends_us_on_is_obeyed),
         cmocka_unit_test(channels_nobody_uses_are_given_up),
         cmocka_unit_test(stopping_closes_and_forgets),
     };

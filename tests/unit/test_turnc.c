@@ -15,7 +15,8 @@ struct fixture {
     uint8_t req[PV_TURNC_MTU];
     struct pv_stun_msg msg;
     struct pv_addr relayed, mapped, peer;
-    bool nowhere_first; /* an address that is none stands before it */
+    struct pv_addr alternate; /* of the next answer; PV_AF_NONE = none */
+    bool nowhere_first;       /* an address that is none stands before it */
     pv_ns now;
 };
 
@@ -77,6 +78,8 @@ static int answer(struct fixture *f, unsigned error, const char *nonce)
                          &f->msg);
     if (error != 0)
         pv_stun_put_error(&w, error, "");
+    if (f->alternate.family != PV_AF_NONE)
+        pv_stun_put_addr(&w, PV_STUN_ATTR_ALTERNATE_SERVER, &f->alternate);
     if (error == 0 && f->msg.method == PV_TURN_ALLOCATE) {
         if (f->nowhere_first)
             pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS,
@@ -456,6 +459,168 @@ static void a_stock_server_gets_permissions(void **state)
     done(&f);
 }
 
+/* A permission ended early: the path comes in doubt, and lives again once the channel is bound. */
+static void stock_up(struct fixture *f)
+{
+    setup(f);
+    f->cfg.permissions = true;
+    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    expect(f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(f, 0, NULL), PV_OK);
+    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    expect(f, PV_TURN_CREATE_PERMISSION, "n0");
+    assert_int_equal(answer(f, 0, NULL), PV_OK);
+    expect(f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(f, 0, NULL), PV_OK);
+    assert_false(next_request(f));
+}
+
+static void a_server_that_forgets_permissions_early_is_found_out(void **state)
+{
+    (void)state;
+    struct fixture f;
+    stock_up(&f);
+    f.now += PV_TURNC_DOUBT - 1;
+    pv_turnc_doubt(f.c, &f.peer, f.now);
+    assert_false(next_request(&f)); /* it has only just been bound */
+    f.now += PV_S(60) - PV_TURNC_DOUBT + 1;
+    pv_turnc_doubt(f.c, &f.peer, f.now);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    pv_turnc_doubt(f.c, &f.peer, f.now);
+    assert_false(next_request(&f));
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    f.now += PV_MS(100);
+    pv_turnc_healed(f.c, &f.peer, f.now);
+    assert_int_equal(pv_turnc_next_timeout(f.c), f.now - PV_MS(100) + PV_S(30));
+    f.now = pv_turnc_next_timeout(f.c); /* half of the 60 s that it lasted */
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    f.now += PV_S(10);
+    pv_turnc_doubt(f.c, &f.peer, f.now);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    pv_turnc_healed(f.c, &f.peer, f.now);
+    assert_int_equal(pv_turnc_next_timeout(f.c), f.now + PV_TURNC_REBIND_MIN);
+    done(&f);
+}
+
+static void what_heals_for_other_reasons_teaches_nothing(void **state)
+{
+    (void)state;
+    for (unsigned how = 0; how < 4; how++) {
+        struct fixture f;
+        stock_up(&f);
+        pv_ns bound = f.now;
+        f.now += PV_S(60);
+        if (how > 0) { /* else nobody was in doubt */
+            pv_turnc_doubt(f.c, &f.peer, f.now);
+            expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+        }
+        if (how == 1) { /* the way to the server was bad, too */
+            f.now += PV_TURNC_RTO;
+            expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+        }
+        if (how == 2)
+            pv_turnc_healed(f.c, &f.peer, f.now); /* before the answer */
+        if (how > 0) {
+            assert_int_equal(answer(&f, 0, NULL), PV_OK);
+            bound = f.now;
+        }
+        if (how == 3)
+            f.now += PV_TURNC_HEALED + 1; /* long after */
+        pv_turnc_healed(f.c, &f.peer, f.now);
+        f.now = bound + PV_TURNC_REBIND - 1;
+        for (unsigned n = 0; n < 2; n++, f.now++) { /* not before its time, but then */
+            bool again = false;
+            while (next_request(&f)) {
+                again = again || f.msg.method == PV_TURN_CHANNEL_BIND;
+                assert_int_equal(answer(&f, 0, NULL), PV_OK);
+            }
+            assert_int_equal(again, n);
+        }
+        done(&f);
+    }
+}
+
+/* 300: where it sends us is told, if we can go there. */
+static void an_alternate_server_is_told(void **state)
+{
+    (void)state;
+    static const struct pv_addr ok = {.family = PV_AF_INET, .port = 3478, .ip = {192, 0, 2, 7}};
+    static const struct {
+        struct pv_addr to;
+        const char *why;
+    } rows[] = {
+        {{.family = PV_AF_NONE}, "no address"},
+        {{.family = PV_AF_INET, .port = 0, .ip = {192, 0, 2, 7}}, "no port"},
+        {{.family = PV_AF_INET, .port = 9, .ip = {127, 0, 0, 1}}, "loopback"},
+        {{.family = PV_AF_INET, .port = 9, .ip = {224, 0, 0, 1}}, "multicast"},
+        {{.family = PV_AF_INET, .port = 9, .ip = {255, 255, 255, 255}}, "broadcast"},
+        {{.family = PV_AF_INET, .port = 9}, "unspecified"},
+        {{.family = PV_AF_INET6, .port = 9, .ip = {0x20, 1}}, "the other family"},
+    };
+    for (size_t i = 0; i <= PV_ARRAY_LEN(rows); i++) {
+        struct fixture f;
+        start(&f);
+        f.alternate = i < PV_ARRAY_LEN(rows) ? rows[i].to : ok;
+        expect(&f, PV_TURN_ALLOCATE, "n0");
+        assert_int_equal(answer(&f, PV_STUN_E_TRY_ALTERNATE, NULL), PV_OK);
+        struct pv_turnc_event ev = event(&f);
+        assert_int_equal(ev.type, PV_TURNC_DOWN);
+        assert_int_equal(ev.error, PV_STUN_E_TRY_ALTERNATE);
+        bool told = ev.alternate.family != PV_AF_NONE;
+        if (told != (i == PV_ARRAY_LEN(rows)))
+            fail_msg("%s", i < PV_ARRAY_LEN(rows) ? rows[i].why : "a good one");
+        if (told) {
+            assert_true(pv_addr_equal(&ev.alternate, &ok));
+            pv_turnc_reach(f.c, &ok, 0, f.now);
+            assert_false(next_request(&f)); /* it waits, until it is told */
+            pv_turnc_kick(f.c, f.now);
+            f.cfg.server = ok;
+            f.alternate.family = PV_AF_NONE;
+            expect(&f, PV_TURN_ALLOCATE, "n0"); /* the same credentials */
+            assert_int_equal(answer(&f, 0, NULL), PV_OK);
+            assert_int_equal(event(&f).type, PV_TURNC_UP);
+        }
+        done(&f);
+    }
+}
+
+static void in_haste_an_address_is_given_up_soon(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    f.cfg.sends = 3;
+    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    unsigned sends = 0;
+    pv_ns begun = f.now;
+    struct pv_turnc_event ev;
+    while (pv_turnc_poll_event(f.c, &ev) != PV_OK) {
+        sends += next_request(&f) ? 1 : 0;
+        f.now = pv_turnc_next_timeout(f.c) > f.now ? pv_turnc_next_timeout(f.c) : f.now;
+        pv_turnc_handle_timeout(f.c, f.now);
+    }
+    assert_int_equal(ev.status, PV_ERR_TIMEOUT);
+    assert_int_equal(sends, 3);
+    assert_int_equal(f.now - begun, PV_MS(1750));
+    f.cfg.server.ip[3]++;
+    pv_turnc_reach(f.c, &f.cfg.server, 3, f.now);
+    pv_turnc_kick(f.c, f.now);
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).type, PV_TURNC_UP);
+    pv_turnc_moved(f.c, f.now); /* once it has answered it has time */
+    sends = 0;
+    while (pv_turnc_poll_event(f.c, &ev) != PV_OK) {
+        sends += next_request(&f) ? 1 : 0;
+        f.now = pv_turnc_next_timeout(f.c) > f.now ? pv_turnc_next_timeout(f.c) : f.now;
+        pv_turnc_handle_timeout(f.c, f.now);
+    }
+    assert_int_equal(sends, PV_TURNC_MAX_SENDS);
+    done(&f);
+}
+
 static void expect_family(struct fixture *f, bool ipv6)
 {
     uint32_t family = 0;
@@ -614,6 +779,10 @@ int main(void)
         cmocka_unit_test(new_credentials_keep_the_channels_and_bind_them_again),
         cmocka_unit_test(what_a_former_life_left_is_released_first),
         cmocka_unit_test(a_stock_server_gets_permissions),
+        cmocka_unit_test(a_server_that_forgets_permissions_early_is_found_out),
+        cmocka_unit_test(what_heals_for_other_reasons_teaches_nothing),
+        cmocka_unit_test(an_alternate_server_is_told),
+        cmocka_unit_test(in_haste_an_address_is_given_up_soon),
         cmocka_unit_test(a_server_of_the_other_family_is_asked_for_that),
         cmocka_unit_test(an_address_that_is_none_is_no_allocation),
         cmocka_unit_test(data_goes_by_indication_until_there_is_a_channel),
