@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* p2pvpn-coordinator: start, run, end. Exit codes: 0 done, 1 failed, 2 usage; status: 5 not
- * permitted, 8 none runs. */
+/* p2pvpn-coordinator: start, run, end. Exit codes: 0 done, 1 failed, 2 usage; status and
+ * metrics: 5 not permitted, 8 none runs. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -93,7 +93,10 @@ static int print_url(const struct pv_coordset *set)
 static int print_status(const struct pv_coordset *set)
 {
     char why[PV_COORDSET_ERROR_MAX];
-    int r = pv_statussock_print(set->state, set->json, why, sizeof(why));
+    enum pv_statussock_form form = set->action == PV_COORDSET_METRICS ? PV_STATUSSOCK_METRICS
+                                   : set->json                        ? PV_STATUSSOCK_JSON
+                                                                      : PV_STATUSSOCK_LINES;
+    int r = pv_statussock_print(set->state, form, why, sizeof(why));
     if (r == PV_OK)
         return EXIT_DONE;
     (void)fail(why);
@@ -209,7 +212,7 @@ int main(int argc, char **argv)
         puts("p2pvpn-coordinator: the settings are right");
         return EXIT_DONE;
     }
-    if (set.action == PV_COORDSET_STATUS)
+    if (set.action == PV_COORDSET_STATUS || set.action == PV_COORDSET_METRICS)
         return print_status(&set);
     (void)prctl(PR_SET_DUMPABLE, 0); /* no keys in core dumps */
     if (pv_crypto_init() < 0)

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "coordinator/cert.h"
 #include "coordinator/core/report.h"
+#include "coordinator/metricsock.h"
 #include "coordinator/peerio.h"
 #include "coordinator/relay.h"
 #include "coordinator/statussock.h"
@@ -23,6 +24,7 @@
 #include "sys/entropy.h"
 #include "sys/event.h"
 #include "sys/loop.h"
+#include "sys/procinfo.h"
 #include "sys/stream.h"
 #include "sys/udp.h"
 #include "sys/worker.h"
@@ -91,6 +93,7 @@ struct pv_coordserver {
     const struct pv_coordset_relay *relay_set; /* borrowed */
     pv_ns started;
     struct pv_statussock status;
+    struct pv_metricsock metrics;
     uint64_t gate_refused;                  /* handshakes turned away */
     uint64_t store_failures;                /* operations */
     char store_error[PV_STOREOP_ERROR_MAX]; /* of the last one, until one succeeds */
@@ -325,6 +328,7 @@ static json_t *report(void *ctx, pv_ns now)
     pv_coord_stats(s->coord, &r.coord);
     pv_coord_kinds(s->coord, &r.kinds);
     pv_statussock_disk(s->state, &r);
+    pv_procinfo_read(&r.process);
     return pv_report_json(&r);
 }
 
@@ -430,6 +434,7 @@ static pv_ns turn(void *ctx, pv_ns now)
     if (s->end_by == 0 && !s->accepting && now >= s->accept_at)
         watch_listeners(s, true);
     pv_ns next = pv_min_ns(pv_coord_next_timeout(s->coord), pv_tlsgate_next_timeout(&s->gate));
+    next = pv_min_ns(next, pv_metricsock_timeout(&s->metrics, now));
     next = pv_min_ns(next, s->cert_look_at);
     if (s->end_by == 0)
         return pv_min_ns(next, s->accepting ? PV_NEVER : s->accept_at);
@@ -637,6 +642,17 @@ static int start_relay(struct pv_coordserver *s, char ret_error[static PV_COORDS
     return r;
 }
 
+static int open_metrics(struct pv_coordserver *s, const struct pv_coordset *set,
+                        char ret_error[static PV_COORDSERVER_ERROR_MAX])
+{
+    const struct pv_addr *addr = &set->metrics.listen;
+    s->metrics = (struct pv_metricsock){.report = report, .ctx = s};
+    int r = pv_metricsock_open(&s->metrics, s->loop, addr);
+    if (r < 0)
+        explain_listen(addr, "[metrics] listen", r, ret_error);
+    return r;
+}
+
 int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coordset *set,
                        struct pv_coord *coord, struct pv_coordstore *store,
                        const struct pv_log *log, char ret_error[static PV_COORDSERVER_ERROR_MAX])
@@ -669,6 +685,8 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
         r = pv_coordcert_open(&s->cert, set, ret_error);
     if (r == PV_OK)
         r = open_listeners(s, set, ret_error);
+    if (r == PV_OK)
+        r = open_metrics(s, set, ret_error);
     if (r == PV_OK)
         r = start_relay(s, ret_error);
     if (r < 0) {
@@ -712,6 +730,7 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
         on_worker(s, PV_LOOP_READ, pv_clock_now());
     }
     pv_statussock_done(&s->status);
+    pv_metricsock_done(&s->metrics);
     pv_watch_free(s->worker_watch);
     pv_worker_free(s->worker);
     pv_watch_free(s->relay_watch);

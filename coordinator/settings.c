@@ -14,9 +14,11 @@ const char pv_coordset_usage[] =
     "                          [--state DIR] [--config FILE] [--open] [--check] [--version]\n"
     "       p2pvpn-coordinator url [--state DIR] [--public ADDR] [--config FILE]\n"
     "       p2pvpn-coordinator status [--state DIR] [--json]\n"
+    "       p2pvpn-coordinator metrics [--state DIR]\n"
     "\n"
     "  url             prints the URL that `p2pvpnctl create` needs; works before the first start\n"
     "  status          what the running coordinator does: connections, relay, limits, store\n"
+    "  metrics         the same and more, as text for Prometheus\n"
     "  --listen ADDR   TCP and UDP address to serve; may be repeated (default: port 3478 on every\n"
     "                  IPv4 and IPv6 address)\n"
     "  --public ADDR   address or name under which nodes reach it, with :PORT if that is not the\n"
@@ -187,14 +189,28 @@ static int coordinator_item(struct from_file *f, const struct pv_ini_item *item,
     return PV_ERR_MALFORMED;
 }
 
+static int metrics_item(struct pv_coordset *set, const struct pv_ini_item *item, char *error,
+                        size_t cap)
+{
+    const char *why = "";
+    if (item->key == NULL ||
+        pv_scrapeset_take(&set->metrics, item->key, item->value, &why) == PV_OK)
+        return PV_OK;
+    snprintf(error, cap, "%s", why);
+    return PV_ERR_MALFORMED;
+}
+
 static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_t cap)
 {
     struct from_file *f = ctx;
     if (pv_coordset_relay_is(item->section))
         return pv_coordset_relay_item(&f->set->relay, item, error, cap);
+    if (strcmp(item->section, "metrics") == 0)
+        return metrics_item(f->set, item, error, cap);
     if (strcmp(item->section, "coordinator") != 0) {
         snprintf(error, cap,
-                 "unknown section [%.60s]: there are [coordinator], [relay] and [turn-user NAME]",
+                 "unknown section [%.60s]: there are [coordinator], [relay], [turn-user NAME] and "
+                 "[metrics]",
                  item->section);
         return PV_ERR_MALFORMED;
     }
@@ -216,8 +232,11 @@ int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view 
     int r = pv_ini_parse(text, on_item, &f, &error);
     if (r == PV_OK) {
         r = pv_coordset_relay_end(&set->relay, error.text, sizeof(error.text));
+        const char *why = error.text;
+        if (r == PV_OK)
+            r = pv_scrapeset_check(&set->metrics, &why);
         if (r < 0) {
-            snprintf(ret_error, PV_COORDSET_ERROR_MAX, "%.200s: %s", file, error.text);
+            snprintf(ret_error, PV_COORDSET_ERROR_MAX, "%.200s: %s", file, why);
             return r;
         }
     }
@@ -297,6 +316,8 @@ static int take_flag(struct pv_coordset *set, const char *arg,
         set->action = PV_COORDSET_URL;
     else if (strcmp(arg, "status") == 0)
         set->action = PV_COORDSET_STATUS;
+    else if (strcmp(arg, "metrics") == 0)
+        set->action = PV_COORDSET_METRICS;
     else
         return bad(ret_error, PV_COORDSET_ERROR_MAX, "option", arg,
                    "unknown; see p2pvpn-coordinator --help");
@@ -355,7 +376,8 @@ int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
     if (ret_set->json && ret_set->action != PV_COORDSET_STATUS)
         return bad(ret_error, PV_COORDSET_ERROR_MAX, "option", "--json", "only with status");
     if (ret_set->action == PV_COORDSET_VERSION || ret_set->action == PV_COORDSET_HELP ||
-        ret_set->action == PV_COORDSET_STATUS) /* which asks another process */
+        ret_set->action == PV_COORDSET_STATUS ||
+        ret_set->action == PV_COORDSET_METRICS) /* which asks another process */
         return PV_OK;
     return load_file(ret_set, config == NULL ? PV_COORDSET_CONFIG : config, config != NULL,
                      ret_error);

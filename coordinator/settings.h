@@ -14,6 +14,7 @@
 #include "base/pv.h"
 #include "coordinator/settings_relay.h"
 #include "proto/ctlmsg.h"
+#include "proto/scrapeset.h"
 #include "proto/statement.h"
 
 enum {
@@ -29,6 +30,7 @@ enum pv_coordset_action {
     PV_COORDSET_RUN,
     PV_COORDSET_URL,     /* the url subcommand */
     PV_COORDSET_STATUS,  /* the status subcommand */
+    PV_COORDSET_METRICS, /* the metrics subcommand */
     PV_COORDSET_CHECK,   /* --check: the settings are right; do nothing */
     PV_COORDSET_VERSION, /* --version */
     PV_COORDSET_HELP,    /* --help */
@@ -47,6 +49,7 @@ struct pv_coordset {
     bool open;
     bool json; /* of status */
     struct pv_coordset_relay relay;
+    struct pv_scrapeset metrics;
     char state[PATH_MAX];
     char tls_cert[PATH_MAX]; /* both or neither */
     char tls_key[PATH_MAX];

@@ -137,20 +137,25 @@ static int read_all(int fd, char *buf, size_t cap, size_t *ret_len)
     return PV_OK;
 }
 
-static int print(const char *buf, size_t len, bool json)
+static int print(const char *buf, size_t len, enum pv_statussock_form form)
 {
-    char text[PV_REPORT_TEXT_MAX];
+    char lines[PV_REPORT_TEXT_MAX], *metrics = NULL;
+    size_t n = 0;
     json_t *doc = json_loadb(buf, len, 0, NULL);
-    int r = doc == NULL ? PV_ERR_MALFORMED : pv_report_text(doc, text);
-    if (r == PV_OK && json)
+    int r = PV_ERR_MALFORMED;
+    if (doc != NULL)
+        r = form == PV_STATUSSOCK_METRICS ? pv_report_metrics(doc, &metrics, &n)
+                                          : pv_report_text(doc, lines);
+    if (r == PV_OK && form == PV_STATUSSOCK_JSON)
         printf("%.*s\n", (int)len, buf);
     else if (r == PV_OK)
-        fputs(text, stdout);
+        fputs(form == PV_STATUSSOCK_METRICS ? metrics : lines, stdout);
+    free(metrics);
     json_decref(doc);
     return r;
 }
 
-int pv_statussock_print(const char *state, bool json, char *ret_why, size_t cap)
+int pv_statussock_print(const char *state, enum pv_statussock_form form, char *ret_why, size_t cap)
 {
     char path[PATH_MAX];
     char *buf = malloc(DOC_MAX);
@@ -164,7 +169,7 @@ int pv_statussock_print(const char *state, bool json, char *ret_why, size_t cap)
         close(fd);
     }
     if (r == PV_OK)
-        r = print(buf, len, json);
+        r = print(buf, len, form);
     free(buf);
     return r == PV_OK ? r : explain(r, path, ret_why, cap);
 }

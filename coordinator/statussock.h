@@ -34,9 +34,15 @@ PV_MUST_CHECK int pv_statussock_open(struct pv_statussock *s, struct pv_loop *lo
                                      const char *state);
 void pv_statussock_done(struct pv_statussock *s); /* removes it; harmless when it is not open */
 
-/* The other side, `p2pvpn-coordinator status`: prints what the coordinator of this state directory
- * says, as JSON or as lines. PV_OK; PV_ERR_NOT_FOUND: none runs; -EACCES; or another error; ret_why
+enum pv_statussock_form {
+    PV_STATUSSOCK_LINES, /* for people */
+    PV_STATUSSOCK_JSON,
+    PV_STATUSSOCK_METRICS, /* for Prometheus */
+};
+/* The other side, `p2pvpn-coordinator status` and `metrics`: prints what the coordinator of this
+ * state directory says. PV_OK; PV_ERR_NOT_FOUND: none runs; -EACCES; or another error; ret_why
  * is a sentence then. */
-PV_MUST_CHECK int pv_statussock_print(const char *state, bool json, char *ret_why, size_t cap);
+PV_MUST_CHECK int pv_statussock_print(const char *state, enum pv_statussock_form form,
+                                      char *ret_why, size_t cap);
 
 #endif /* PV_STATUSSOCK_H */

@@ -497,6 +497,24 @@ static int trace(struct pv_cli *cli)
     return 0;
 }
 
+/* --- metrics ------------------------------------------------------------------------------- */
+
+static int metrics(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_METRICS, 0);
+    int code = ask(cli, &req, &body);
+    if (code != 0)
+        return code;
+    if (cli->json)
+        pv_cli_print_json(cli, body);
+    else
+        fputs(pv_json_text(body, "text", ""), cli->out);
+    json_decref(body);
+    return code;
+}
+
 const struct pv_command pv_cmds_info[] = {
     {
         .name = "status",
@@ -522,6 +540,15 @@ const struct pv_command pv_cmds_info[] = {
         .details = "",
         .example = "p2pvpnctl getu",
         .run = peers,
+    },
+    {
+        .name = "metrics",
+        .args = "",
+        .summary = "all numbers, as text for Prometheus",
+        .details = "What [metrics] listen serves by HTTP; also for node_exporter's textfile "
+                   "collector.\n",
+        .example = "p2pvpnctl metrics >node.tmp && mv node.tmp /var/lib/node_exporter/p2pvpn.prom",
+        .run = metrics,
     },
     {
         .name = "ip",

@@ -7,6 +7,7 @@
 
 #include "daemon/io_int.h"
 #include "sys/clock.h"
+#include "sys/procinfo.h"
 #include "sys/udp.h"
 
 enum {
@@ -14,7 +15,8 @@ enum {
     DRAIN_ROUNDS = 32, /* then descriptors get their turn again */
     HOST_ADDRS = 256,  /* addresses of this host looked at */
 };
-#define RESUME_GAP PV_S(1) /* growth of BOOTTIME - MONOTONIC that means "was suspended" */
+#define LOOK_AGAIN PV_MS(500) /* at the process: clients may ask very often */
+#define RESUME_GAP PV_S(1)    /* growth of BOOTTIME - MONOTONIC that means "was suspended" */
 
 void pv_io_begin(struct pv_io *io, pv_ns now)
 {
@@ -47,6 +49,12 @@ void pv_io_tell_datapath(struct pv_io *io)
     memcpy(d.off, c.off, sizeof(d.off));
     d.n_off = c.n_off;
     pv_engine_set_datapath(io->cfg.engine, &d);
+    if (io->now < io->process_at)
+        return;
+    struct pv_metrics_process process;
+    io->process_at = io->now + LOOK_AGAIN;
+    pv_procinfo_read(&process);
+    pv_engine_set_process(io->cfg.engine, &process);
 }
 
 /* --- facts for the engine ------------------------------------------------------------------ */
@@ -330,6 +338,7 @@ static pv_ns turn(void *ctx, pv_ns now)
     io->begun = false;
     pv_ns next = pv_io_streams_timeout(io, now);
     next = pv_min_ns(next, pv_io_files_timeout(io, now));
+    next = pv_min_ns(next, pv_oneshot_timeout(io->metrics, now));
     next = pv_min_ns(next, pv_engine_next_timeout(io->cfg.engine));
     next = pv_min_ns(next, pv_net_monitor_next(io->monitor));
     next = pv_min_ns(next, io->reclaim);
@@ -357,6 +366,8 @@ static int init(struct pv_io *io)
         r = pv_io_jobs_init(io);
     if (r >= 0)
         r = pv_io_files_init(io);
+    if (r >= 0)
+        r = pv_io_metrics_init(io);
     if (r >= 0)
         r = pv_watch_new(&io->punt_watch, io->loop, pv_datapath_event_fd(io->datapath),
                          PV_LOOP_READ, on_punts, io);
@@ -417,6 +428,7 @@ struct pv_io *pv_io_free(struct pv_io *io)
     pv_watch_free(io->net_watch);
     pv_io_files_done(io);
     pv_io_listen_dns(io, NULL);
+    pv_io_metrics_done(io);
     pv_io_jobs_done(io);
     pv_io_streams_done(io);
     pv_io_router_done(io);

@@ -33,6 +33,8 @@ struct pv_io_config {
     const char *names_path; /* of the names file; NULL: none is kept */
     /* Authorities that relays' certificates may be from; NULL: those of the system. */
     const char *relay_ca_file;
+    int metrics_fd;     /* listening, for Prometheus; taken; -1: none */
+    bool metrics_local; /* it serves this machine only */
     /* Called once, when the interface the engine wants at start is up or has failed: from then on
      * control clients are answered. */
     void (*ready)(void *ctx);

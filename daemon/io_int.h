@@ -11,6 +11,7 @@
 #include "daemon/io.h"
 #include "sys/loop.h"
 #include "sys/netlink.h"
+#include "sys/oneshot.h"
 #include "sys/routersock.h"
 #include "sys/tls.h"
 #include "sys/udp.h"
@@ -60,6 +61,9 @@ struct pv_io {
 
     struct pv_io_dns *dns; /* io_dns.c: a list */
 
+    struct pv_oneshot *metrics; /* io_metrics.c; NULL: not served */
+    pv_ns process_at;           /* when the process is looked at again */
+
     /* io_files.c */
     struct pv_worker *filer;
     struct pv_watch *filer_watch;
@@ -85,7 +89,7 @@ struct pv_io {
 
 /* Before anything is told to the engine in a turn: time and wall clock. */
 void pv_io_begin(struct pv_io *io, pv_ns now);
-/* Before a control client asks: what the packet threads did so far. */
+/* Before a control client asks: what the packet threads and the process did so far. */
 void pv_io_tell_datapath(struct pv_io *io);
 
 /* io_streams.c. Streams the engine asked for or that were accepted; listeners. */
@@ -108,6 +112,10 @@ void pv_io_stream_pass(struct pv_io *io, uint32_t sid, int fd);
 /* io_dns.c. The name server listens on the addresses of the interface when it has domains; NULL =
  * on none. */
 void pv_io_listen_dns(struct pv_io *io, const struct pv_job_iface *iface);
+
+/* io_metrics.c. Serves io->cfg.metrics_fd, if there is one. */
+PV_MUST_CHECK int pv_io_metrics_init(struct pv_io *io);
+void pv_io_metrics_done(struct pv_io *io);
 
 /* io_files.c. Transfers of files, on threads of their own. */
 PV_MUST_CHECK int pv_io_files_init(struct pv_io *io);

@@ -25,6 +25,7 @@
 #include "sys/file.h"
 #include "sys/logsink.h"
 #include "sys/loop.h"
+#include "sys/stream.h"
 #include "sys/tun.h"
 #include "sys/unixsock.h"
 
@@ -380,6 +381,23 @@ static int open_notify(struct daemon *d)
     return EXIT_OK;
 }
 
+/* Where Prometheus asks; -1: nowhere. */
+static int open_metrics(const struct daemon *d, int *ret_fd)
+{
+    const struct pv_addr *addr = &d->settings.metrics.listen;
+    char text[PV_ADDR_TEXT];
+    if (addr->family == PV_AF_NONE)
+        return EXIT_OK;
+    int r = pv_stream_listen(addr, NULL, ret_fd);
+    if (r >= 0)
+        return EXIT_OK;
+    return say(EXIT_FAILED, "[metrics] listen = %s: %s", pv_addr_format(addr, text),
+               r == PV_ERR_EXISTS    ? "the address is in use: choose another port"
+               : r == -EADDRNOTAVAIL ? "not an address of this machine: choose another"
+               : r > -1000           ? strerror(-r)
+                                     : pv_strstatus(r));
+}
+
 /* --- engine and loop ----------------------------------------------------------------------- */
 
 static int new_engine(struct daemon *d, const struct pv_saved *saved)
@@ -467,8 +485,11 @@ static int names_path(const struct daemon *d, char path[static PATH_MAX])
 static int run(struct daemon *d)
 {
     char names[PATH_MAX];
+    int metrics = -1;
     if (names_path(d, names) != EXIT_OK)
         return EXIT_USAGE;
+    if (open_metrics(d, &metrics) != EXIT_OK)
+        return EXIT_FAILED;
     struct pv_io_config cfg = {
         .engine = d->engine,
         .store = d->store,
@@ -482,6 +503,8 @@ static int run(struct daemon *d)
         .state = d->state,
         .names_path = names,
         .relay_ca_file = d->settings.relay_ca_file[0] == '\0' ? NULL : d->settings.relay_ca_file,
+        .metrics_fd = metrics,
+        .metrics_local = pv_addr_is_loopback(&d->settings.metrics.listen),
         .ready = on_ready,
         .ready_ctx = d,
     };

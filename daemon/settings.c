@@ -341,6 +341,23 @@ static int take_auto_accept(struct ctx *c)
     return PV_OK;
 }
 
+static int take_metrics(struct ctx *c, const char *key)
+{
+    const char *why = "";
+    int r = pv_scrapeset_take(&c->s->metrics, key, c->value, &why);
+    return r < 0 ? bad(c, why) : PV_OK;
+}
+
+static int take_metrics_listen(struct ctx *c)
+{
+    return take_metrics(c, "listen");
+}
+
+static int take_metrics_remote(struct ctx *c)
+{
+    return take_metrics(c, "allow-remote");
+}
+
 /* --- sections ------------------------------------------------------------------------------ */
 
 struct key {
@@ -385,6 +402,10 @@ static const struct key relay_keys[] = {
     {"password-file", take_password_file, false},
     {"ca-file", take_ca_file, false},
 };
+static const struct key metrics_keys[] = {
+    {"listen", take_metrics_listen, false},
+    {"allow-remote", take_metrics_remote, false},
+};
 static const struct key log_keys[] = {
     {"level", take_level, false},
 };
@@ -402,6 +423,7 @@ static const struct section sections[] = {
     {"chat", chat_keys, PV_ARRAY_LEN(chat_keys)},
     {"dns", dns_keys, PV_ARRAY_LEN(dns_keys)},
     {"relay", relay_keys, PV_ARRAY_LEN(relay_keys)},
+    {"metrics", metrics_keys, PV_ARRAY_LEN(metrics_keys)},
     {"log", log_keys, PV_ARRAY_LEN(log_keys)},
 };
 
@@ -460,7 +482,7 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
     if (section == NULL) {
         snprintf(c->error, c->cap,
                  "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], "
-                 "[relay], [chat], [dns] and [log]",
+                 "[relay], [chat], [dns], [metrics] and [log]",
                  item->section);
         return PV_ERR_MALFORMED;
     }
@@ -535,6 +557,11 @@ int pv_settings_parse(struct pv_settings *s, const char *file, struct pv_view te
         (s->relay_user[0] == '\0' || s->relay_password_file[0] == '\0')) {
         snprintf(ret_error, PV_SETTINGS_ERROR_MAX,
                  "%s: [relay] turn needs user and password-file beside it", file);
+        return PV_ERR_MALFORMED;
+    }
+    const char *why = "";
+    if (r >= 0 && pv_scrapeset_check(&s->metrics, &why) < 0) {
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "%s: %s", file, why);
         return PV_ERR_MALFORMED;
     }
     if (r == PV_ERR_NOMEM)

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "daemon/core/engine.h"
+#include "proto/scrapeset.h"
 #include "sys/ini.h"
 
 enum {
@@ -50,6 +51,7 @@ struct pv_settings {
     char relay_password_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
     char relay_password[PV_TURNC_TEXT_MAX + 1];     /* of pv_settings_load_keys() */
     char relay_ca_file[PV_SETTINGS_PATH_MAX];       /* "" = the system's authorities */
+    struct pv_scrapeset metrics;                    /* [metrics] */
     enum pv_log_level log_level;
     bool portmap_off;      /* [traversal]: routers are not asked to map the port */
     bool predict_off;      /* no attempts that predict ports */

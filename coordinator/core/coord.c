@@ -312,6 +312,7 @@ int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *sourc
         return r;
     }
     c->n_guests++;
+    c->stats.accepted++;
     pv_heap_set(&c->timers, &s->timer, pv_conn_deadline(s));
     return PV_OK;
 }

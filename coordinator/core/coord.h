@@ -169,8 +169,10 @@ struct pv_coord_stats {
     size_t jobs;       /* store operations under way */
     uint64_t refused;  /* connections and requests turned away by a limit: the sum of */
     uint64_t limits[PV_COORD_LIMITS];
-    uint64_t failed;  /* connections that ended by a wrong handshake, message or hello */
-    uint64_t signals; /* routed */
+    uint64_t failed;   /* connections that ended by a wrong handshake, message or hello */
+    uint64_t signals;  /* routed */
+    uint64_t accepted; /* connections */
+    uint64_t requests; /* of nodes, within their rate */
 };
 void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats);
 

@@ -30,11 +30,12 @@ static json_t *addrs_json(const struct pv_report *r)
 static json_t *connections_json(const struct pv_report *r)
 {
     const struct pv_coord_kinds *k = &r->kinds;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "open",
-                     number(r->coord.conns), "members", number(k->members), "guests",
-                     number(k->guests), "turn", number(k->turn), "stun", number(k->stun), "opening",
-                     number(k->opening), "closing", number(k->closing), "tls", number(r->tls),
-                     "tls_handshakes", number(r->handshakes));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "open",
+                     number(r->coord.conns), "accepted", number(r->coord.accepted), "members",
+                     number(k->members), "guests", number(k->guests), "turn", number(k->turn),
+                     "stun", number(k->stun), "opening", number(k->opening), "closing",
+                     number(k->closing), "tls", number(r->tls), "tls_handshakes",
+                     number(r->handshakes));
 }
 
 static json_t *users_json(const struct pv_report *r)
@@ -97,15 +98,22 @@ static json_t *store_json(const struct pv_report *r)
                      number(r->store.bytes), "disk_free", number(r->store.free));
 }
 
+static json_t *process_json(const struct pv_metrics_process *p)
+{
+    return json_pack("{s:f, s:f, s:o, s:o, s:o}", "cpu", p->cpu_s, "start", p->start_s, "resident",
+                     number(p->resident), "fds", number(p->fds), "max_fds", number(p->max_fds));
+}
+
 json_t *pv_report_json(const struct pv_report *r)
 {
-    return json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:o}",
-                     "version", PV_REPORT_VERSION, "coordinator", r->version, "uptime",
-                     number(r->uptime_s), "listen", addrs_json(r), "networks",
-                     number(r->coord.networks), "statements", number(r->coord.statements), "online",
-                     number(r->coord.online), "connections", connections_json(r), "requests",
-                     "signals", number(r->coord.signals), "failed", number(r->coord.failed),
-                     "relay", relay_json(r), "limits", limits_json(r), "store", store_json(r));
+    return json_pack(
+        "{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o, s:o}, s:o, s:o, s:o, s:o}",
+        "version", PV_REPORT_VERSION, "coordinator", r->version, "uptime", number(r->uptime_s),
+        "listen", addrs_json(r), "networks", number(r->coord.networks), "statements",
+        number(r->coord.statements), "online", number(r->coord.online), "connections",
+        connections_json(r), "requests", "signals", number(r->coord.signals), "failed",
+        number(r->coord.failed), "handled", number(r->coord.requests), "relay", relay_json(r),
+        "limits", limits_json(r), "store", store_json(r), "process", process_json(&r->process));
 }
 
 /* --- lines --------------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 
+#include "base/metrics.h"
 #include "coordinator/core/coord.h"
 
 enum {
@@ -39,15 +40,19 @@ struct pv_report {
         uint64_t bytes;    /* of the database on the disk */
         uint64_t free;     /* bytes of the disk that are left */
     } store;
+    struct pv_metrics_process process;
 };
 
 /* {"version":1,"coordinator","uptime","listen":[…],"networks","statements","online",
- * "connections":{…},"requests":{…},"relay":{…,"drops":{…}},"limits":{…},"store":{…}}; PROTOCOL.md
- * has the fields. NULL: out of memory. */
+ * "connections":{…},"requests":{…},"relay":{…,"drops":{…}},"limits":{…},"store":{…},
+ * "process":{…}}; PROTOCOL.md has the fields. NULL: out of memory. */
 json_t *pv_report_json(const struct pv_report *r);
 
 /* A report, which may be of another version of the program, as lines. PV_ERR_MALFORMED: it is none
  * of this format; PV_ERR_NO_SPACE. */
 PV_MUST_CHECK int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX]);
+/* A report as text for Prometheus (base/metrics.h): free() it. PV_ERR_MALFORMED: it is none of this
+ * format; PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_report_metrics(const json_t *doc, char **ret_text, size_t *ret_len);
 
 #endif /* PV_REPORT_H */

@@ -501,8 +501,10 @@ static bool dispatch(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *m
 /* Within the connection's rate? */
 static bool has_rate(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg, pv_ns now)
 {
-    if (pv_bucket_take(&s->requests, c->limits.request_rate, c->limits.request_burst, 1, now))
+    if (pv_bucket_take(&s->requests, c->limits.request_rate, c->limits.request_burst, 1, now)) {
+        c->stats.requests++;
         return true;
+    }
     pv_coord_count(c, PV_COORD_LIMIT_REQUESTS);
     refuse(s, msg, PV_CTL_E_LIMIT, explain(PV_CTL_E_LIMIT));
     if (++s->refusals > PV_CONN_REFUSALS_MAX)

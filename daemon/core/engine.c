@@ -58,6 +58,7 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->env.wall_at = now;
     e->env.nat = pv_hardnat_nat(e->hard);
     e->env.binding_lifetime = PV_GATHERER_REFRESH;
+    pv_pathstats_init(&e->env.stats);
     e->env.index_map = pv_map_make(&e->rng, PV_PEER_MAX_INDICES);
     e->env.ufrag_map = pv_map_make(&e->rng, PV_PEER_MAX);
 }

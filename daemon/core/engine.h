@@ -20,6 +20,7 @@
 
 #include "base/addr.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/pv.h"
 #include "base/text.h"
 #include "daemon/core/fastpath.h"
@@ -172,6 +173,10 @@ struct pv_engine_datapath {
 };
 /* Whenever somebody may want to see it. */
 void pv_engine_set_datapath(struct pv_engine *e, const struct pv_engine_datapath *datapath);
+void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process *process);
+/* All numbers as text for Prometheus (metrics.h), with a NUL: free() it. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text,
+                                    size_t *ret_len);
 
 /* The whole picture, after it changed. n <= PV_ENGINE_MAX_LINKS (the shell cuts). */
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,

@@ -329,6 +329,7 @@ static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_
     if (e->roster == NULL)
         return;
     pv_log(e->log, PV_LOG_INFO, "what=\"coordinator connected\"");
+    e->coord_connects++;
     e->relisted = false;
     drop_listed(e);
     pv_engine_take_servers(e, &welcome->u.welcome, now);

@@ -484,6 +484,16 @@ static void do_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
         pv_engine_show_peers(e, handle, now);
 }
 
+static void do_show(struct pv_engine *e, enum pv_ctlapi_cmd what, uint64_t handle, pv_ns now)
+{
+    if (what == PV_CTLAPI_STATUS)
+        do_status(e, handle);
+    else if (what == PV_CTLAPI_PEERS)
+        do_peers(e, handle, now);
+    else
+        pv_engine_show_metrics(e, handle, now);
+}
+
 static void do_of_peer(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
                        pv_ns now)
 {
@@ -545,10 +555,9 @@ static void run(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t han
         do_leave(e, req, handle, now);
         break;
     case PV_CTLAPI_STATUS:
-        do_status(e, handle);
-        break;
     case PV_CTLAPI_PEERS:
-        do_peers(e, handle, now);
+    case PV_CTLAPI_METRICS:
+        do_show(e, req->cmd, handle, now);
         break;
     case PV_CTLAPI_PING:
         do_ping(e, req, handle, now);

@@ -164,6 +164,11 @@ static void finish(struct pv_engine *e, struct pv_peer *p, const char *why, pv_n
 {
     bool found = is_direct(p);
     const struct pv_hardnat_counts c = pv_hardnat_counts(e->hard);
+    if (c.plan.method != PV_HARDNAT_NONE)
+        pv_peer_count_attempt(p, c.plan.method,
+                              found                   ? PV_PATH_DIRECT
+                              : pv_peer_is_relayed(p) ? PV_PATH_RELAYED
+                                                      : PV_PATH_FAILED);
     p->hard.tried = true;
     p->hard.plan = c.plan;
     p->hard.packets = c.packets;
@@ -228,6 +233,7 @@ static void run(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         }
     } else {
         const struct pv_hardnat_plan plan = pv_hardnat_counts(e->hard).plan;
+        pv_peer_count_checks(p, pv_peer_is_relayed(p) ? PV_PATH_RELAYED : PV_PATH_FAILED);
         pv_trace_add(&p->trace, now, "%s: %u sockets, in %u ms",
                      pv_hardnat_method_name(plan.method), plan.sockets,
                      (unsigned)(pv_min_ns(wait, START_MAX) / PV_MS(1)));

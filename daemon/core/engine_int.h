@@ -20,6 +20,8 @@
  *   engine_stream.c   one space of stream ids over four machines
  *   engine_ctl.c      requests of p2pvpnctl
  *   engine_show.c     status and peers as answers
+ *   engine_drops.c    what was thrown away, by reason
+ *   engine_metrics.c  all numbers, as text for Prometheus
  *   engine_why.c      why and trace
  *   engine_cause.c    the diagnosis that why begins with
  *   engine_names.c    the names file for libnss_p2pvpn
@@ -306,6 +308,7 @@ struct pv_engine {
     struct pv_fp_builder *fp;
     struct pv_peer_env env;
     struct pv_engine_datapath datapath;
+    struct pv_metrics_process process;
     struct pv_map peer_map;
     struct pv_peer *peers; /* members, by identity key */
     struct pv_peer *statics[PV_ENGINE_MAX_STATIC];
@@ -378,6 +381,7 @@ struct pv_engine {
     uint8_t (*listed)[PV_STATEMENT_HASH_LEN]; /* owned: what the coordinator has, while relisting */
     size_t n_listed, cap_listed;
     char coord_error[PV_CTL_ERROR_TEXT_MAX + 1];
+    uint64_t coord_connects;
     uint64_t away_since_s; /* not connected since then, wall clock; 0 = connected, or not wanted */
     struct pv_put *puts;
     uint64_t next_number;
@@ -722,6 +726,24 @@ struct pv_peer *pv_engine_need_peer(struct pv_engine *e, const struct pv_ctlapi_
 void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv_job_result *counts,
                            pv_ns now);
 void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now);
+void pv_engine_show_metrics(struct pv_engine *e, uint64_t handle, pv_ns now);
+/* What `peers` says of one; borrows from p. */
+void pv_engine_look_at_peer(struct pv_engine *e, struct pv_peer *p, struct pv_ctlapi_peer *ret_peer,
+                            pv_ns now);
+const char *pv_engine_state_name(const struct pv_engine *e); /* "up", as status says it */
+size_t pv_engine_count_problems(const struct pv_engine *e, pv_ns now);
+/* Through that relay, of all peers there are and were. */
+struct pv_peer_relayed pv_engine_relayed_through(const struct pv_engine *e, uint16_t via);
+/* engine_drops.c: every reason, also those that never happened; returns how many there are. */
+struct pv_engine_drop {
+    const char *reason;
+    uint64_t count;
+};
+enum {
+    PV_ENGINE_DROPS = PV_FP_DROP_REASONS + 16, /* of packets; of the shell, chat and rooms */
+};
+size_t pv_engine_drops(const struct pv_engine *e,
+                       struct pv_engine_drop ret_drops[static PV_ENGINE_DROPS]);
 void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now);
 void pv_engine_show_trace(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now);
 /* What p's path is; ret_path->via points into p. */

@@ -72,6 +72,7 @@ static void offer(struct pv_engine *e)
         local.port = 0;
         local.family = families[i]; /* none: nothing is offered for this family */
         pv_gatherer_set_mapped(e->gatherer, &local, &v.external);
+        e->env.portmapped[i] = v.external;
         log_change(e, &v);
     }
 }

@@ -34,7 +34,8 @@ void pv_engine_path_of(struct pv_peer *p, struct pv_ctlapi_path *ret_path, pv_ns
 
 /* --- peers ------------------------------------------------------------------------------------ */
 
-static int add_peer(struct pv_engine *e, json_t *list, struct pv_peer *p, pv_ns now)
+void pv_engine_look_at_peer(struct pv_engine *e, struct pv_peer *p, struct pv_ctlapi_peer *ret_peer,
+                            pv_ns now)
 {
     struct pv_ctlapi_peer x = {
         .name = p->name,
@@ -55,6 +56,13 @@ static int add_peer(struct pv_engine *e, json_t *list, struct pv_peer *p, pv_ns 
     if (!p->is_static)
         x.online = p->presence == PV_PRESENCE_ONLINE ||
                    (p->presence == PV_PRESENCE_UNKNOWN && p->has_path && !p->doubted);
+    *ret_peer = x;
+}
+
+static int add_peer(struct pv_engine *e, json_t *list, struct pv_peer *p, pv_ns now)
+{
+    struct pv_ctlapi_peer x;
+    pv_engine_look_at_peer(e, p, &x, now);
     return pv_ctlapi_peers_add(list, &x);
 }
 
@@ -141,7 +149,14 @@ static void find_problems(const struct pv_engine *e, struct problems *x, pv_ns n
         problem(x, e->reports[(e->n_reports - n + i) % PV_ENGINE_MAX_REPORTS].text, "");
 }
 
-static const char *state_name(const struct pv_engine *e)
+size_t pv_engine_count_problems(const struct pv_engine *e, pv_ns now)
+{
+    struct problems x = {.n = 0};
+    find_problems(e, &x, now);
+    return x.n;
+}
+
+const char *pv_engine_state_name(const struct pv_engine *e)
 {
     if (e->roster == NULL)
         return e->n_statics > 0 ? "static" : "none";
@@ -188,48 +203,19 @@ static void fill_network(struct pv_engine *e, struct pv_ctlapi_status *s, uint8_
     s->online += self != NULL && pv_engine_is_online(e) ? 1 : 0;
 }
 
-enum {
-    OTHER_DROPS = 24, /* reasons of chat and of the shell, at most */
-};
-
-static size_t add_drop(size_t n, const char *name, uint64_t count, const char **names,
-                       uint64_t *counts)
+/* Those that happened. */
+static size_t fill_drops(const struct pv_engine *e, const char *names[static PV_ENGINE_DROPS],
+                         uint64_t counts[static PV_ENGINE_DROPS])
 {
-    names[n] = name;
-    counts[n] = count;
-    return count > 0 ? n + 1 : n;
-}
-
-/* Of all packets, also those of nobody and of peers that have gone. */
-static size_t fill_packet_drops(const struct pv_engine *e, const char **names, uint64_t *counts)
-{
-    const struct pv_engine_datapath *d = &e->datapath;
-    size_t n = 0;
-    for (unsigned r = 0; r < PV_FP_DROP_REASONS; r++)
-        n = add_drop(n, pv_fp_drop_name((enum pv_fp_drop)r), d->drops[r], names, counts);
-    n = add_drop(n, "not-received", d->not_received, names, counts);
-    n = add_drop(n, "not-sent", d->not_sent, names, counts);
-    n = add_drop(n, "not-written", d->not_written, names, counts);
-    n = add_drop(n, "not-handled", d->not_handled, names, counts);
-    n = add_drop(n, "not-injected", d->not_injected, names, counts);
-    return add_drop(n, "not-relayed", d->not_relayed, names, counts);
-}
-
-static size_t fill_drops(struct pv_engine *e, const char **names, uint64_t *counts)
-{
-    size_t n = fill_packet_drops(e, names, counts);
-    const struct pv_chatlink_counts chat = pv_chatlink_counts(e->chat);
-    n = add_drop(n, "chat-frame", chat.bad_frames, names, counts);
-    n = add_drop(n, "chat-flood", chat.floods, names, counts);
-    const struct pv_rooms_counts rooms = pv_rooms_counts(e->rooms);
-    n = add_drop(n, "room-forged", rooms.forged, names, counts);
-    n = add_drop(n, "room-frame", rooms.bad_frames, names, counts);
-    n = add_drop(n, "room-stranger", rooms.strangers, names, counts);
-    n = add_drop(n, "room-flood", rooms.floods, names, counts);
-    n = add_drop(n, "room-full", rooms.full, names, counts);
-    n = add_drop(n, "copy-refused", e->hold.refused, names, counts);
-    n = add_drop(n, "copy-forged", e->hold.forged, names, counts);
-    return add_drop(n, "copy-frame", e->hold.bad_frames, names, counts);
+    struct pv_engine_drop drops[PV_ENGINE_DROPS];
+    size_t all = pv_engine_drops(e, drops), n = 0;
+    for (size_t i = 0; i < all; i++) {
+        if (drops[i].count == 0)
+            continue;
+        names[n] = drops[i].reason;
+        counts[n++] = drops[i].count;
+    }
+    return n;
 }
 
 static json_t *with_hard(const struct pv_engine *e, json_t *status)
@@ -303,8 +289,7 @@ static json_t *with_portmaps(const struct pv_engine *e, json_t *status, pv_ns no
     return status;
 }
 
-/* Of all peers there are and were. */
-static struct pv_peer_relayed relayed_through(const struct pv_engine *e, uint16_t via)
+struct pv_peer_relayed pv_engine_relayed_through(const struct pv_engine *e, uint16_t via)
 {
     struct pv_peer_relayed sum = e->env.relayed_gone[via];
     for (size_t slot = 0; slot < e->n_slots; slot++) {
@@ -324,7 +309,7 @@ static json_t *with_relays(const struct pv_engine *e, json_t *status)
         if (r == NULL || !(pv_relayway_is_on(r) || pv_relayway_error(r)[0] != '\0'))
             continue;
         pv_ns rtt = pv_relayway_rtt(r);
-        const struct pv_peer_relayed sum = relayed_through(e, i);
+        const struct pv_peer_relayed sum = pv_engine_relayed_through(e, i);
         list[n] = (struct pv_ctlapi_relay){
             .name = pv_engine_relay_name(e, i, name[n]),
             .address = pv_relayway_is_on(r) ? pv_addr_format(pv_relayway_server(r), text[n]) : NULL,
@@ -384,7 +369,7 @@ static void fill_relay(struct pv_engine *e, struct pv_ctlapi_status *s,
     const struct pv_relayway *r = shown_relay(e);
     s->relay = r == NULL ? NULL : pv_addr_format(pv_relayway_server(r), text);
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
-        const struct pv_peer_relayed sum = relayed_through(e, i);
+        const struct pv_peer_relayed sum = pv_engine_relayed_through(e, i);
         s->relay_tx_bytes += sum.tx;
         s->relay_rx_bytes += sum.rx;
     }
@@ -394,7 +379,7 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
                            pv_ns now)
 {
     struct pv_ctlapi_status s = {
-        .state = state_name(e),
+        .state = pv_engine_state_name(e),
         .uptime_s = (now - e->started) / PV_S(1),
         .key = e->identity->sign_pk,
         .wg_key = e->identity->dh_pk,
@@ -408,8 +393,8 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
     uint8_t head[PV_STATEMENT_HASH_LEN];
     struct problems problems = {.n = 0};
     struct pv_addr publics[PV_ICE_MAX_LOCAL];
-    const char *drop_names[PV_FP_DROP_REASONS + OTHER_DROPS];
-    uint64_t drop_counts[PV_FP_DROP_REASONS + OTHER_DROPS];
+    const char *drop_names[PV_ENGINE_DROPS];
+    uint64_t drop_counts[PV_ENGINE_DROPS];
     char coordinator[PV_HOSTPORT_BUF];
     char relay[PV_ADDR_TEXT];
 

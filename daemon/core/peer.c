@@ -81,6 +81,7 @@ struct pv_peer *pv_peer_free(struct pv_peer *p)
     pv_inband_receiver_done(&p->inband);
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++)
         pv_peer_add_relayed(p, i, &p->env->relayed_gone[i]);
+    pv_peer_add_sums(p, &p->env->gone);
     if (pv_fp_builder_remove_peer(p->env->fp, p->id) != PV_OK)
         pv_log(p->env->log, PV_LOG_ERROR, "peer=%s what=\"still in the fast path\"", p->name);
     pv_wipe(p, sizeof(*p));
@@ -97,6 +98,7 @@ void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *
     pv_trace_add(&p->trace, now, "%s: %s", pv_peer_state_name(state), why);
     pv_log(p->env->log, PV_LOG_DEBUG, "peer=%s state=%s why=\"%s\"", p->name,
            pv_peer_state_name(state), why);
+    pv_peer_count_state(p, state, now);
     p->env->n_reaching += state == PV_PEER_REACHING ? 1 : 0;
     p->env->n_reaching -= p->state == PV_PEER_REACHING ? 1 : 0;
     p->state = state;
@@ -180,6 +182,7 @@ void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns no
     if (path != NULL && live_of(p) != NULL)
         pv_fp_live_rearm_path(live_of(p));
     p->path_changed = true;
+    pv_peer_count_path(p, now);
     update_reach(p, now);
 }
 
@@ -649,6 +652,7 @@ static void try_to_leave(struct pv_peer *p, pv_ns now)
     if (p->ice == NULL || !is_wanted(p, now) || pv_ice_state(p->ice) == PV_ICE_DORMANT)
         return;
     pv_trace_add(&p->trace, now, "trying to leave the relay");
+    pv_peer_count_checks(p, PV_PATH_RELAYED);
     pv_ice_try_others(p->ice, now);
     pv_descx_changed(&p->descx);
 }

@@ -35,6 +35,7 @@
 #include "daemon/core/fp_builder.h"
 #include "daemon/core/hardnat.h"
 #include "daemon/core/highwater.h"
+#include "daemon/core/pathstats.h"
 #include "daemon/core/relayway.h"
 #include "proto/desc.h"
 #include "proto/ice.h"
@@ -101,6 +102,12 @@ struct pv_peer_relayed {
     uint64_t tx, rx;
 };
 
+/* What the fast path counted of peers. */
+struct pv_peer_sums {
+    uint64_t tx_bytes, rx_bytes;     /* of inner packets */
+    uint64_t tx_packets, rx_packets; /* datagrams */
+};
+
 struct pv_peer_env {
     struct pv_rng rng;
     const struct pv_log *log;
@@ -120,9 +127,12 @@ struct pv_peer_env {
     struct pv_relayway *relays[PV_FP_MAX_RELAYS]; /* borrowed; 0: the coordinator's; NULL: none */
     size_t n_reaching;                            /* peers in that state */
     struct pv_peer_relayed relayed_gone[PV_FP_MAX_RELAYS]; /* of peers that were removed */
-    struct pv_bucket attempts;                             /* of our own accord */
-    uint16_t mtu;                                          /* of the TUN, bytes */
-    unsigned workers;                                      /* of the datapath; 0 counts as 1 */
+    struct pv_peer_sums gone;                              /* the same peers' */
+    struct pv_pathstats stats;
+    struct pv_addr portmapped[2];  /* what our routers mapped; PV_AF_NONE: nothing */
+    struct pv_bucket attempts;     /* of our own accord */
+    uint16_t mtu;                  /* of the TUN, bytes */
+    unsigned workers;              /* of the datapath; 0 counts as 1 */
     unsigned caps;                 /* PV_DESC_CAP_…: what this node says it can */
     const struct pv_desc_nat *nat; /* our NAT as measured; borrowed; NULL = never */
     struct pv_map index_map;
@@ -158,6 +168,14 @@ struct pv_peer_hard {
     bool tried; /* the next two are of the last attempt */
     struct pv_hardnat_plan plan;
     unsigned packets;
+};
+
+/* The search for a direct path, for pathstats; peer_stats.c's. */
+struct pv_peer_seek {
+    pv_ns since;         /* began then; 0 = nothing is sought */
+    bool open;           /* what came of the checks is still to be counted */
+    bool direct;         /* the path is direct */
+    pv_ns relayed_since; /* time counted so far on the relay; 0 = the path is none of it */
 };
 
 struct pv_peer {
@@ -221,6 +239,7 @@ struct pv_peer {
     struct pv_carrier last_from; /* where the last message 1 came from: its answer goes there */
 
     struct pv_peer_hard hard;
+    struct pv_peer_seek seek;
 
     /* for the engine */
     bool keepalive_due;
@@ -291,10 +310,21 @@ void pv_peer_check_trial(struct pv_peer *p, pv_ns now);
 /* peer_traffic.c: reads what the fast path saw; hands a changed MTU of the path to it. */
 void pv_peer_sample(struct pv_peer *p, pv_ns now);
 void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now);
-/* Bytes of the largest inner packet that passes, in parts where the path is narrow for it. */
 /* Adds what went through relay via. */
 void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_relayed *sum);
+/* Adds what went either way. */
+void pv_peer_add_sums(const struct pv_peer *p, struct pv_peer_sums *sum);
+/* Bytes of the largest inner packet that passes, in parts where the path is narrow for it. */
 uint16_t pv_peer_inner_mtu(const struct pv_peer *p);
+
+/* peer_stats.c: before the state changes; after the path did; what came of an attempt; of the
+ * ordinary checks, where that is not known yet; time on the relay until now. */
+void pv_peer_count_state(struct pv_peer *p, enum pv_peer_state state, pv_ns now);
+void pv_peer_count_path(struct pv_peer *p, pv_ns now);
+void pv_peer_count_attempt(struct pv_peer *p, enum pv_hardnat_method method,
+                           enum pv_path_result result);
+void pv_peer_count_checks(struct pv_peer *p, enum pv_path_result result);
+void pv_peer_count_relay_time(struct pv_peer *p, pv_ns now);
 
 /* --- life ---------------------------------------------------------------------------------- */
 

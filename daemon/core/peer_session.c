@@ -99,10 +99,12 @@ static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, p
     case PV_SESSION_DONE:
         p->last_handshake_ms = pv_peer_env_wall(p->env, now) / 1000;
         p->wg_len = 0;
+        p->env->stats.handshakes++;
         pv_trace_add(&p->trace, now, "session keys agreed: %s",
                      pv_suite_name(pv_session_suite(p->session)));
         break;
     case PV_SESSION_GIVE_UP:
+        p->env->stats.handshakes_failed++;
         pv_trace_add(&p->trace, now, "no answer to handshakes for 90 s");
         if (l != NULL)
             pv_fp_live_rearm_keys(l);

@@ -38,6 +38,17 @@ void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_r
     sum->rx += atomic_load_explicit(&l->rx_relayed[via], memory_order_relaxed);
 }
 
+void pv_peer_add_sums(const struct pv_peer *p, struct pv_peer_sums *sum)
+{
+    const struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    if (l == NULL)
+        return;
+    sum->tx_bytes += atomic_load_explicit(&l->tx_bytes, memory_order_relaxed);
+    sum->rx_bytes += atomic_load_explicit(&l->rx_bytes, memory_order_relaxed);
+    sum->tx_packets += atomic_load_explicit(&l->tx_packets, memory_order_relaxed);
+    sum->rx_packets += atomic_load_explicit(&l->rx_packets, memory_order_relaxed);
+}
+
 uint16_t pv_peer_inner_mtu(const struct pv_peer *p)
 {
     if (p->mtu.current == 0)

@@ -362,6 +362,11 @@ int pv_ctlapi_status_add_portmap(json_t *status, const struct pv_ctlapi_portmap 
 
 /* --- small answers and events -------------------------------------------------------------- */
 
+json_t *pv_ctlapi_metrics_json(const char *text)
+{
+    return json_pack("{s:i, s:s}", "version", 1, "text", text);
+}
+
 json_t *pv_ctlapi_version_json(void)
 {
     return json_pack("{s:s}", "version", PV_VERSION);

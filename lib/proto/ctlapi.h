@@ -67,6 +67,7 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_LEAVE,
     PV_CTLAPI_STATUS,
     PV_CTLAPI_PEERS,
+    PV_CTLAPI_METRICS,
     PV_CTLAPI_PING,
     PV_CTLAPI_WAIT,
     PV_CTLAPI_IP,
@@ -310,6 +311,8 @@ struct pv_ctlapi_portmap {
  * "verified","why"}] of a status. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlapi_status_add_portmap(json_t *status, const struct pv_ctlapi_portmap *map);
 
+/* {"version":1,"text"}: what Prometheus reads (base/metrics.h). */
+json_t *pv_ctlapi_metrics_json(const char *text);
 json_t *pv_ctlapi_version_json(void);
 /* CREATE, JOIN: {"network","name","ip4","ip6"} and "token" unless NULL. */
 json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struct pv_addr *ip4,

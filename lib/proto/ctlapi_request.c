@@ -84,6 +84,7 @@ static const struct command {
     [PV_CTLAPI_DOWN] = {"down", true, "", ""},
     [PV_CTLAPI_LEAVE] = {"leave", true, "", "forget "},
     [PV_CTLAPI_STATUS] = {"status", false, "", ""},
+    [PV_CTLAPI_METRICS] = {"metrics", false, "", ""},
     [PV_CTLAPI_PEERS] = {"peers", false, "", ""},
     [PV_CTLAPI_PING] = {"ping", false, "peer ", "count interval_ms size "},
     [PV_CTLAPI_WAIT] = {"wait", false, "", "peer direct online "},

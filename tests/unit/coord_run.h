@@ -25,7 +25,7 @@ static char dir[64]; /* of this test */
 struct program {
     pid_t pid;
     int out;
-    char text[4096];
+    char text[16384];
     size_t len;
 };
 

@@ -73,6 +73,21 @@ void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
     e->wall = wall_us;
 }
 
+void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process *process)
+{
+    (void)e;
+    (void)process;
+}
+
+int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text, size_t *ret_len)
+{
+    (void)e;
+    (void)now;
+    (void)ret_text;
+    (void)ret_len;
+    return PV_ERR_NOMEM;
+}
+
 void pv_engine_set_datapath(struct pv_engine *e, const struct pv_engine_datapath *datapath)
 {
     e->datapath = *datapath;

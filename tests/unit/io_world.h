@@ -101,6 +101,7 @@ static int run(bool (*step)(struct pv_engine *e, pv_ns now))
                                .ctl_fd = world->ctl,
                                .signals_fd = world->signals,
                                .notify_fd = -1,
+                               .metrics_fd = -1,
                                .tun_name = "pvt0"};
     world->engine.step = step;
     assert_int_equal(pv_io_new(&io, &cfg), PV_OK);

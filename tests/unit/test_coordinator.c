@@ -12,6 +12,7 @@
 #include "sys/stream.h"
 #include "sys/udp.h"
 #include "tests/unit/coord_run.h"
+#include "tests/unit/metrics_grammar.h"
 
 /* --- ends that a user meets ------------------------------------------------------------------ */
 
@@ -154,6 +155,14 @@ static void status_asks_the_one_that_runs(void **state)
     assert_int_equal(finish(&q), 0);
     assert_int_equal(strncmp(q.text, "{\"version\":1,\"coordinator\":", 27), 0);
     assert_non_null(strstr(q.text, "\"error\":null"));
+
+    q = START("metrics");
+    assert_int_equal(finish(&q), 0);
+    struct grammar *g = grammar_read(q.text);
+    assert_true(grammar_value(g, "p2pvpn_coordinator_nodes_online") == 0);
+    assert_true(grammar_value(g, "p2pvpn_coordinator_relay_enabled") == 0);
+    assert_true(grammar_value(g, "p2pvpn_coordinator_process_cpu_seconds_total") >= 0);
+    grammar_done(g);
 
     snprintf(path, sizeof(path), "%s/s/status.sock", dir);
     assert_int_equal(stat(path, &st), 0);

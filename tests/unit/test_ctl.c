@@ -342,6 +342,18 @@ static void why_and_trace_print_lines(void **state)
     assert_string_equal(t.out, "{\"version\":1,\"events\":[{\"t\":1.5,\"text\":\"x\"}]}\n");
 }
 
+static void metrics_are_printed_as_they_come(void **state)
+{
+    (void)state;
+    answers("metrics", "{\"id\":@,\"ok\":true,\"version\":1,"
+                       "\"text\":\"# TYPE x gauge\\nx{a=\\\"b\\\"} 1\\n\"}\n");
+    assert_int_equal(RUN("metrics"), 0);
+    assert_string_equal(t.out, "# TYPE x gauge\nx{a=\"b\"} 1\n");
+    assert_int_equal(RUN("metrics", "--json"), 0);
+    assert_string_equal(t.out,
+                        "{\"version\":1,\"text\":\"# TYPE x gauge\\nx{a=\\\"b\\\"} 1\\n\"}\n");
+}
+
 /* --- network ------------------------------------------------------------------------------- */
 
 #define JOINED "\"network\":\"home\",\"name\":\"lap\",\"ip4\":\"10.66.0.1\",\"ip6\":null"
@@ -517,6 +529,7 @@ int main(void)
         T(status_shows_what_matters),
         T(ip_prints_one_word),
         T(why_and_trace_print_lines),
+        T(metrics_are_printed_as_they_come),
         T(create_prints_the_token_alone),
         T(invite_prints_the_token_alone_and_lists),
         T(changes_are_sent_as_they_are),

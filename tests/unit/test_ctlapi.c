@@ -231,6 +231,7 @@ static void only_commands_that_change_nothing_are_for_everybody(void **state)
         PV_CTLAPI_TRACE,       PV_CTLAPI_FILE_SEND,   PV_CTLAPI_FILES,      PV_CTLAPI_FILE_ACCEPT,
         PV_CTLAPI_FILE_STOP,   PV_CTLAPI_FILE_GET,    PV_CTLAPI_FILE_SAVED, PV_CTLAPI_ROOM_CREATE,
         PV_CTLAPI_ROOM_INVITE, PV_CTLAPI_ROOM_LEAVE,  PV_CTLAPI_ROOM_LIST,  PV_CTLAPI_ROOM_MEMBERS,
+        PV_CTLAPI_METRICS,
     };
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
         bool open = false;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "coordinator/core/report.h"
+#include "metrics_grammar.h"
 #include "test_util.h"
 
 static struct pv_relaystats stats;
@@ -28,6 +29,10 @@ static struct pv_report busy(void)
     };
     r.coord.failed = 13;
     r.coord.signals = 14;
+    r.coord.accepted = 15;
+    r.coord.requests = 16;
+    r.process = (struct pv_metrics_process){
+        .cpu_s = 17.5, .start_s = 1.7e9, .resident = 18, .fds = 19, .max_fds = 20};
     for (int i = 0; i < PV_COORD_LIMITS; i++)
         r.coord.limits[i] = 100 + (uint64_t)i;
     for (int i = 0; i < PV_RELAYSTAT_N; i++)
@@ -61,6 +66,7 @@ static void every_number_has_its_place(void **state)
         {NULL, "statements", 40},
         {NULL, "online", 6},
         {"connections", "open", 21},
+        {"connections", "accepted", 15},
         {"connections", "members", 5},
         {"connections", "guests", 1},
         {"connections", "turn", 2},
@@ -69,6 +75,7 @@ static void every_number_has_its_place(void **state)
         {"connections", "closing", 1},
         {"connections", "tls", 7},
         {"connections", "tls_handshakes", 9},
+        {"requests", "handled", 16},
         {"requests", "signals", 14},
         {"requests", "failed", 13},
         {"limits", "tls_handshakes", 11},
@@ -85,6 +92,9 @@ static void every_number_has_its_place(void **state)
         {"relay", "static_allocations", 1000 + PV_RELAYSTAT_STATIC_ALLOCATIONS},
         {"relay", "sockets", 1000 + PV_RELAYSTAT_SOCKETS},
         {"relay", "refused", 1000 + PV_RELAYSTAT_REFUSED},
+        {"process", "resident", 18},
+        {"process", "fds", 19},
+        {"process", "max_fds", 20},
         {"store", "pending", 3},
         {"store", "failed", 12},
         {"store", "bytes", 2048},
@@ -107,6 +117,91 @@ static void every_number_has_its_place(void **state)
                         r.store.error);
     assert_int_equal(json_array_size(json_object_get(doc, "listen")), 2);
     json_decref(doc);
+}
+
+static struct grammar *metrics_of(const json_t *doc)
+{
+    char *text = NULL;
+    size_t len = 0;
+    assert_int_equal(pv_report_metrics(doc, &text, &len), PV_OK);
+    struct grammar *g = grammar_read(text);
+    free(text);
+    return g;
+}
+
+static void every_number_has_its_sample(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *series;
+        double value;
+    } rows[] = {
+        {"build_info{version=\"9.9\"}", 1},
+        {"networks", 2},
+        {"statements", 40},
+        {"nodes_online", 6},
+        {"connections{kind=\"members\"}", 5},
+        {"connections{kind=\"guests\"}", 1},
+        {"connections{kind=\"turn\"}", 2},
+        {"connections{kind=\"stun\"}", 4},
+        {"connections{kind=\"opening\"}", 8},
+        {"connections{kind=\"closing\"}", 1},
+        {"tls_connections", 7},
+        {"tls_handshakes", 9},
+        {"accepted_connections_total", 15},
+        {"requests_total", 16},
+        {"signals_total", 14},
+        {"failed_connections_total", 13},
+        {"relay_enabled", 1},
+        {"relay_allocations{for=\"members\"}", 1000 + PV_RELAYSTAT_MEMBER_ALLOCATIONS},
+        {"relay_allocations{for=\"static\"}", 1000 + PV_RELAYSTAT_STATIC_ALLOCATIONS},
+        {"relay_members", 1000 + PV_RELAYSTAT_MEMBERS},
+        {"relay_sockets", 1000 + PV_RELAYSTAT_SOCKETS},
+        {"relay_packets_total{for=\"members\"}", 1000 + PV_RELAYSTAT_MEMBER_PACKETS},
+        {"relay_packets_total{for=\"static\"}", 1000 + PV_RELAYSTAT_STATIC_PACKETS},
+        {"relay_bytes_total{for=\"members\"}", 1000 + PV_RELAYSTAT_MEMBER_BYTES},
+        {"relay_bytes_total{for=\"static\"}", 1000 + PV_RELAYSTAT_STATIC_BYTES},
+        {"relay_refused_total", 1000 + PV_RELAYSTAT_REFUSED},
+        {"relay_user_packets_total{user=\"bob\"}", 71},
+        {"relay_user_bytes_total{user=\"bob\"}", 72},
+        {"relay_user_allocations{user=\"bob\"}", 73},
+        {"relay_user_bytes_total{user=\"alice\"}", 0},
+        {"store_healthy", 0},
+        {"store_pending", 3},
+        {"store_failed_total", 12},
+        {"store_bytes", 2048},
+        {"disk_free_bytes", 5 << 20},
+        {"process_cpu_seconds_total", 17.5},
+        {"process_start_time_seconds", 1.7e9},
+        {"process_resident_memory_bytes", 18},
+        {"process_open_fds", 19},
+        {"process_max_fds", 20},
+        {"limited_total{limit=\"tls_handshakes\"}", 11},
+    };
+    const struct pv_report r = busy();
+    char series[128];
+    json_t *doc = pv_report_json(&r);
+    assert_non_null(doc);
+    struct grammar *g = metrics_of(doc);
+    json_decref(doc);
+    size_t seen = PV_ARRAY_LEN(rows);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        snprintf(series, sizeof(series), "p2pvpn_coordinator_%s", rows[i].series);
+        if (grammar_value(g, series) != rows[i].value)
+            fail_msg("%s is %g", series, grammar_value(g, series));
+    }
+    for (int i = 0; i < PV_COORD_LIMITS; i++, seen++) {
+        snprintf(series, sizeof(series), "p2pvpn_coordinator_limited_total{limit=\"%s\"}",
+                 pv_coord_limit_name((enum pv_coord_limit)i));
+        assert_true(grammar_value(g, series) == 100 + i);
+    }
+    for (int i = PV_RELAYSTAT_DROP_NO_ALLOCATION; i <= PV_RELAYSTAT_DROP_STREAM; i++, seen++) {
+        snprintf(series, sizeof(series), "p2pvpn_coordinator_relay_drops_total{reason=\"%s\"}",
+                 pv_relaystat_name((enum pv_relaystat)i) + strlen("drop_"));
+        assert_true(grammar_value(g, series) == 1000 + i);
+    }
+    assert_int_equal(g->n_series, seen + 2); /* of alice: packets and allocations */
+    grammar_done(g);
 }
 
 static void lines(const struct pv_report *r, char text[static PV_REPORT_TEXT_MAX])
@@ -176,17 +271,21 @@ static void other_documents_are_refused_or_survived(void **state)
         "{\"version\":1,\"listen\":[1,null],\"relay\":[],\"limits\":7,\"store\":{\"error\":3}}",
         "{\"version\":1,\"relay\":{\"enabled\":true,\"drops\":{\"x\":\"y\"}},\"later\":{}}",
     };
+    size_t len = 0;
     for (size_t i = 0; i < PV_ARRAY_LEN(refused); i++) {
         json_t *doc = json_loads(refused[i], 0, NULL);
+        char *metrics = NULL;
         assert_int_equal(pv_report_text(doc, text), PV_ERR_MALFORMED);
+        assert_int_equal(pv_report_metrics(doc, &metrics, &len), PV_ERR_MALFORMED);
         json_decref(doc);
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(survived); i++) {
         json_t *doc = json_loads(survived[i], 0, NULL);
         assert_int_equal(pv_report_text(doc, text), PV_OK);
+        grammar_done(metrics_of(doc));
         json_decref(doc);
     }
-    size_t len = (size_t)snprintf(doc_text, sizeof(doc_text), "{\"version\":1,\"coordinator\":\"");
+    len = (size_t)snprintf(doc_text, sizeof(doc_text), "{\"version\":1,\"coordinator\":\"");
     memset(doc_text + len, 'x', PV_REPORT_TEXT_MAX);
     snprintf(doc_text + len + PV_REPORT_TEXT_MAX, 3, "\"}");
     json_t *doc = json_loads(doc_text, 0, NULL);
@@ -199,6 +298,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_number_has_its_place),
+        cmocka_unit_test(every_number_has_its_sample),
         cmocka_unit_test(lines_say_it_in_words),
         cmocka_unit_test(what_is_off_or_well_is_short),
         cmocka_unit_test(other_documents_are_refused_or_survived),

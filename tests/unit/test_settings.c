@@ -148,7 +148,7 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
         {"port = 1\n", "conf:1: a key before the first section"},
         {"[interfaces]\n",
          "conf:1: unknown section [interfaces]: there are [interface], [peer NAME], "
-         "[traversal], [relay], [chat], [dns] and [log]"},
+         "[traversal], [relay], [chat], [dns], [metrics] and [log]"},
         {"[peer]\n", "conf:1: unknown section"},
         {"[log x]\n", "conf:1: unknown section"},
         {"\n[interface]\nprot = 1\n",
@@ -366,6 +366,32 @@ static void key_files_are_read_strictly(void **state)
     assert_non_null(strstr(error, "no such file"));
 }
 
+static void metrics_are_for_this_machine_unless_said_otherwise(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *error;
+    } rows[] = {
+        {"[metrics]\nlisten = 9586\n", "conf:2: listen: expected ADDRESS:PORT, such as "
+                                       "127.0.0.1:9586 or [::1]:9586"},
+        {"[metrics]\nlisten = 10.0.0.1:9586\n",
+         "conf: [metrics] listen: whoever reaches this address reads who talks to whom and how "
+         "much: use 127.0.0.1 or [::1], or say allow-remote = on"},
+        {"[metrics]\nport = 1\n",
+         "conf:2: unknown key port in [metrics]: there are listen, allow-remote"},
+    };
+    struct pv_settings s;
+    char error[PV_SETTINGS_ERROR_MAX];
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        assert_int_equal(parse(&s, rows[i].text, error), PV_ERR_MALFORMED);
+        assert_string_equal(error, rows[i].error);
+        pv_settings_done(&s);
+    }
+    assert_int_equal(parse(&s, "[metrics]\nallow-remote = on\nlisten = [::]:9586\n", error), PV_OK);
+    assert_int_equal(s.metrics.listen.port, 9586);
+    pv_settings_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +399,7 @@ int main(void)
         cmocka_unit_test(every_key_reaches_its_field),
         cmocka_unit_test(workers_are_a_number_automatic_or_a_single_thread),
         cmocka_unit_test(every_bad_line_is_named_with_file_and_line),
+        cmocka_unit_test(metrics_are_for_this_machine_unless_said_otherwise),
         cmocka_unit_test(bad_relays_are_named),
         cmocka_unit_test(relays_are_uris),
         cmocka_unit_test(a_ca_file_has_to_hold_certificates),

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scrape.h - as much of HTTP as it takes to give one page to Prometheus: one request for /metrics,
+ * one answer, the end of the connection (RFC 9110, RFC 9112).
+ *
+ * Pure: bytes in, bytes out. No state; thread-safe.
+ */
+#ifndef PV_SCRAPE_H
+#define PV_SCRAPE_H
+
+#include "base/pv.h"
+
+enum {
+    PV_SCRAPE_REQUEST_MAX = 8192, /* bytes up to the empty line, RFC 9112 s3 recommends as many */
+};
+
+struct pv_scrape {
+    unsigned status; /* 200: the page is wanted; else why it is not given */
+    bool head;       /* HEAD: the answer's body is left out */
+};
+
+/*
+ * A request as far as it has come. PV_ERR_AGAIN: its head is not whole. PV_OK: it is, or nothing
+ * better can come: 400, 403, 404, 405, 431 and 505 as RFC 9110 s15 means them. A body is not
+ * looked at.
+ *
+ * local: the page is for this machine. Then the request must name it by an address or as localhost
+ * (403): a browser that was given a foreign name for a local address does not (DNS rebinding).
+ */
+PV_MUST_CHECK int pv_scrape_parse(struct pv_view bytes, bool local, struct pv_scrape *ret_scrape);
+
+/* The whole answer: free() it. page: sent when the status is 200. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_scrape_answer(const struct pv_scrape *scrape, struct pv_view page,
+                                   const char *content_type, char **ret_text, size_t *ret_len);
+
+#endif /* PV_SCRAPE_H */

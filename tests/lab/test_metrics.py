@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""Metrics as Prometheus gets them: by HTTP and by the command line, of node and coordinator."""
+import json
+import re
+
+from lab import check, equal, scenario, wait
+
+PORT = 9586
+URL = f"http://127.0.0.1:{PORT}/metrics"
+
+# Prints status, headers and body of requests; each argument is [URL, method, headers].
+GET = """
+import json, sys, urllib.error, urllib.request
+answers = []
+for url, method, headers in json.loads(sys.argv[1]):
+    request = urllib.request.Request(url, method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as r:
+            answers.append([r.status, dict(r.headers), r.read().decode()])
+    except urllib.error.HTTPError as e:
+        answers.append([e.code, dict(e.headers), e.read().decode()])
+print(json.dumps(answers))
+"""
+
+# One client says nothing, seven others begin to ask and stop; then one asks as it should.
+SLOW = """
+import socket, sys, urllib.request
+address = ("127.0.0.1", int(sys.argv[1]))
+idle = [socket.create_connection(address) for _ in range(int(sys.argv[2]))]
+for s in idle[1:]:
+    s.sendall(b"GET /metrics HT")
+with urllib.request.urlopen(f"http://127.0.0.1:{address[1]}/metrics", timeout=60) as r:
+    print(r.status, len(r.read()))
+"""
+
+SAMPLE = re.compile(r'^([a-zA-Z_][a-zA-Z0-9_]*)(\{[^}]*\})? ([-+0-9.eInfNa]+)$')
+
+
+def get(host, *requests):
+    asked = [[r, "GET", {}] if isinstance(r, str) else r for r in requests]
+    return json.loads(host.run("python3", "-c", GET, json.dumps(asked)).out)
+
+
+def numbers(text):
+    """{name and labels: value}; every line is looked at."""
+    values, typed = {}, {}
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            check(name not in typed, f"{name} has two types")
+            typed[name] = kind
+        elif not line.startswith("# HELP "):
+            m = SAMPLE.match(line)
+            check(m, f"no sample: {line!r}")
+            key = m.group(1) + (m.group(2) or "")
+            check(key not in values, f"twice: {key}")
+            family = re.sub("_(bucket|sum|count)$", "", m.group(1))
+            check(m.group(1) in typed or typed.get(family) == "histogram", f"no type: {line!r}")
+            values[key] = float(m.group(3))
+    return values
+
+
+def listen(host, where, more=""):
+    host.configure(f"[metrics]\nlisten = {where}\n{more}")
+
+
+@scenario
+def a_node_and_its_coordinator_tell_prometheus_what_they_did(lab):
+    coord = lab.host("coord")
+    coord.run("sh", "-c", "cat >/etc/p2pvpn/coordinator.conf",
+              stdin=f"[metrics]\nlisten = [::1]:{PORT}\n")
+    coordinator = lab.coordinator(coord)
+    a, b = lab.host("a"), lab.host("b")
+    listen(a, f"127.0.0.1:{PORT}")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    a.ctl("wait", "--peer", "b", "--direct")
+    a.ping(b, "-c", 3, "-i", 0.05, "-s", 1000)
+
+    (status, headers, page), = get(a, URL)
+    equal(status, 200, "status")
+    equal(headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8", "type")
+    n = numbers(page)
+    peer = '{peer="b",kind="member"}'
+    equal(n["p2pvpn_up"], 1, "up")
+    equal(n["p2pvpn_members"], 2, "members")
+    equal(n["p2pvpn_peer_direct" + peer], 1, "direct")
+    check(n["p2pvpn_time_to_direct_seconds_count"] >= 1, "no path was counted")
+    check(n["p2pvpn_process_resident_memory_bytes"] > 1e6, "no memory")
+    check(n["p2pvpn_process_open_fds"] > 10, "no descriptors")
+    check(0 < n["p2pvpn_peer_rtt_seconds" + peer] < 1, "no round trip")
+
+    # What goes through is counted, and nothing is lost that is not.
+    before = n
+    a.run("ping", "-q", "-c", "20", "-i", "0.01", "-s", "972", a.addr(b))
+    n = numbers(get(a, URL)[0][2])
+    for way in ("sent", "received"):
+        grown = n[f"p2pvpn_peer_{way}_bytes_total{peer}"] - \
+            before[f"p2pvpn_peer_{way}_bytes_total{peer}"]
+        check(20 * 1000 <= grown < 20 * 1000 + 5000, f"{way}: {grown} bytes")
+    a.run("ping", "-q", "-c", "1", "-W", "1", "10.66.255.254", check_rc=False)
+    n = numbers(a.ctl("metrics").out)
+    check(n['p2pvpn_drops_total{reason="no-peer"}'] >= 1, "a packet to nobody is not counted")
+    shown = a.json("status")["drops"]
+    check(shown["no-peer"] >= 1, f"status: {shown}")
+    for key, value in numbers(get(a, URL)[0][2]).items():
+        check(not key.split("{")[0].endswith("_total") or value >= before.get(key, 0),
+              f"{key} fell")
+
+    # The coordinator's.
+    ask = lambda: numbers(get(coord, URL.replace("127.0.0.1", "[::1]"))[0][2])
+    n = ask()
+    equal(n["p2pvpn_coordinator_nodes_online"], 2, "nodes online")
+    equal(n['p2pvpn_coordinator_connections{kind="members"}'], 2, "members connected")
+    check(n["p2pvpn_coordinator_requests_total"] > 5, "requests")
+    by_command = numbers(coord.run(lab.bin("p2pvpn-coordinator"), "metrics").out)
+    equal(set(by_command), set(n), "the command and HTTP")
+    b.stop_daemon()
+    wait("the node to be seen away", lambda: ask()["p2pvpn_coordinator_nodes_online"] == 1)
+
+
+@scenario
+def http_is_spoken_as_it_should_be_and_slow_clients_keep_nobody_out(lab):
+    a = lab.host("a")
+    listen(a, f"127.0.0.1:{PORT}")
+    a.daemon()
+    answers = get(a, f"http://localhost:{PORT}/metrics", f"http://127.0.0.1:{PORT}/",
+                  [URL, "POST", {}], [URL, "HEAD", {}], [URL, "GET", {"Host": "evil.example"}])
+    equal([x[0] for x in answers], [200, 404, 405, 200, 403], "status")
+    equal([len(x[2]) > 1000 for x in answers], [True, False, False, False, False], "page")
+    check(int(answers[3][1]["Content-Length"]) > 1000, "no length for HEAD")
+
+    # Eight places are all there are: who asks as it should gets its answer once they are given up.
+    r = a.run("python3", "-c", SLOW, str(PORT), "8", timeout=90)
+    equal(r.out.split()[0], "200", "status beside slow clients")
+    equal(a.ctl("status", code=0).code, 0, "the daemon")
+
+
+@scenario
+def what_cannot_be_served_is_said_before_anything_runs(lab):
+    a = lab.host("a")
+    d = lab.bin("p2pvpnd")
+    listen(a, f"0.0.0.0:{PORT}")
+    r = a.run(d, check_rc=False)
+    equal(r.code, 2, "exit code")
+    check("allow-remote = on" in r.err, f"no remedy: {r.err}")
+    a.configure("[metrics]\nallow-remote = on\n")
+    a.daemon()
+    check(get(a, URL.replace("127.0.0.1", a.ip4))[0][0] == 200, "not served to others")
+    other = a.run(d, "--state", "/run/two", "--socket", "/run/two.sock", "--tun", "two",
+                  check_rc=False)
+    equal(other.code, 1, "exit code of the second")
+    check(f"[metrics] listen = 0.0.0.0:{PORT}: the address is in use" in other.err, other.err)

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/* What a node tells Prometheus, of lives whose every step is known: well-formed, and true. */
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "../unit/metrics_grammar.h"
+#include "../unit/test_util.h"
+#include "sim_world.h"
+
+static const struct pv_link_config line = {.delay = PV_MS(10)};
+
+static struct grammar *ask(struct sim_world *w, struct sim_node *n)
+{
+    const char *answer = sim_world_ask(w, n, PV_S(1), "\"cmd\":\"metrics\"");
+    assert_non_null(answer);
+    json_t *doc = json_loads(answer, 0, NULL);
+    const char *text = json_string_value(json_object_get(doc, "text"));
+    assert_non_null(text);
+    struct grammar *g = grammar_read(text);
+    json_decref(doc);
+    return g;
+}
+
+/* The sum of all samples of a family that have these labels among theirs. */
+static double sum(const struct grammar *g, const char *family, const char *labels)
+{
+    double total = 0;
+    size_t len = strlen(family);
+    for (size_t i = 0; i < g->n_series; i++) {
+        const char *s = g->series[i];
+        if (strncmp(s, family, len) == 0 && (s[len] == '{' || s[len] == '\0') &&
+            strstr(s, labels) != NULL)
+            total += g->values[i];
+    }
+    return total;
+}
+
+static void begin(struct sim_world *w, const char *profile_a, const char *profile_b)
+{
+    sim_world_init(w, 7, &line);
+    unsigned za = profile_a == NULL ? SIM_PUBLIC : sim_world_nat(w, SIM_PUBLIC, profile_a, &line);
+    unsigned zb = profile_b == NULL ? SIM_PUBLIC : sim_world_nat(w, SIM_PUBLIC, profile_b, &line);
+    sim_world_node(w, za, "a", false);
+    sim_world_node(w, zb, "b", false);
+    assert_true(sim_world_join_all(w));
+    sim_world_run(w, PV_S(2));
+}
+
+/* a pings b ten times a second. */
+static void talk(struct sim_world *w, pv_ns duration)
+{
+    struct pv_addr to = sim_node_overlay(w->nodes[1], PV_AF_INET);
+    pv_ns end = sim_net_now(w->net) + duration;
+    while (sim_net_now(w->net) < end) {
+        sim_node_ping(w->nodes[0], &to, 32);
+        sim_world_run(w, PV_MS(100));
+    }
+}
+
+static void a_node_that_talks_to_nobody_has_all_families_and_no_paths(void **state)
+{
+    (void)state;
+    struct sim_world w;
+    begin(&w, "port-restricted", "full-cone");
+    struct grammar *g = ask(&w, w.nodes[0]);
+    assert_true(grammar_value(g, "p2pvpn_build_info{version=\"" PV_VERSION "\"}") == 1);
+    assert_true(grammar_value(g, "p2pvpn_up") == 1);
+    assert_true(grammar_value(g, "p2pvpn_problems") == 0);
+    assert_true(grammar_value(g, "p2pvpn_members") == 2);
+    assert_true(grammar_value(g, "p2pvpn_coordinator_connected") == 1);
+    assert_true(grammar_value(g, "p2pvpn_coordinator_connects_total") == 1);
+    assert_true(grammar_value(g, "p2pvpn_peer_online{peer=\"b\",kind=\"member\"}") == 1);
+    assert_true(grammar_value(g, "p2pvpn_relay_up{relay=\"coordinator\"}") == 1);
+    for (unsigned r = 0; r < PV_FP_DROP_REASONS; r++) {
+        char series[96];
+        snprintf(series, sizeof(series), "p2pvpn_drops_total{reason=\"%s\"}",
+                 pv_fp_drop_name((enum pv_fp_drop)r));
+        assert_true(grammar_value(g, series) >= 0); /* a rate needs the zero before the first */
+    }
+    grammar_done(g);
+    sim_world_done(&w);
+}
+
+static void a_direct_path_is_told_with_its_ends_and_its_time(void **state)
+{
+    (void)state;
+    struct sim_world w;
+    begin(&w, "port-restricted", "full-cone");
+    talk(&w, PV_S(3));
+    struct grammar *g = ask(&w, w.nodes[0]);
+    assert_true(sum(g, "p2pvpn_path_attempts_total", "method=\"checks\",result=\"direct\"") == 1);
+    assert_true(sum(g, "p2pvpn_path_attempts_total", "") == 1);
+    assert_true(sum(g, "p2pvpn_path_attempts_total", "nat=\"nat\",peer_nat=\"nat\"") == 1);
+    assert_true(sum(g, "p2pvpn_direct_paths_total", "local=\"srflx\",remote=\"srflx\"") == 1);
+    assert_true(grammar_value(g, "p2pvpn_time_to_direct_seconds_count") == 1);
+    double took = grammar_value(g, "p2pvpn_time_to_direct_seconds_sum");
+    assert_true(took > 0.04 && took < 1); /* two round trips to the coordinator and one check */
+    double shakes = grammar_value(g, "p2pvpn_handshakes_total");
+    assert_true(shakes == 1 || shakes == 2); /* again once both know that both are good at AES */
+    assert_true(grammar_value(g, "p2pvpn_peer_direct{peer=\"b\",kind=\"member\"}") == 1);
+    assert_true(grammar_value(g, "p2pvpn_peer_relayed{peer=\"b\",kind=\"member\"}") == 0);
+    double rtt = grammar_value(g, "p2pvpn_peer_rtt_seconds{peer=\"b\",kind=\"member\"}");
+    assert_true(rtt >= 0.04 && rtt < 0.06); /* four lines of 10 ms */
+    double out = grammar_value(g, "p2pvpn_peer_sent_bytes_total{peer=\"b\",kind=\"member\"}");
+    assert_true(out == 30 * (20 + 8 + 32) && out == grammar_value(g, "p2pvpn_sent_bytes_total"));
+    assert_true(grammar_value(
+                    g, "p2pvpn_peer_last_handshake_timestamp_seconds{peer=\"b\",kind=\"member\"}") >
+                1.6e9);
+    grammar_done(g);
+    sim_world_done(&w);
+}
+
+static void time_on_the_relay_is_counted_to_the_moment(void **state)
+{
+    (void)state;
+    struct sim_world w;
+    begin(&w, "symmetric", "symmetric");
+    talk(&w, PV_S(20));
+    struct grammar *g = ask(&w, w.nodes[0]);
+    double then = grammar_value(g, "p2pvpn_relay_seconds_total");
+    assert_true(then > 19 && then <= 20.2);
+    assert_true(grammar_value(g, "p2pvpn_relayed_paths_total") == 1);
+    assert_true(grammar_value(g, "p2pvpn_peer_relayed{peer=\"b\",kind=\"member\"}") == 1);
+    assert_true(sum(g, "p2pvpn_path_attempts_total", "method=\"checks\",result=\"relayed\"") == 1);
+    assert_true(sum(g, "p2pvpn_path_attempts_total", "result=\"direct\"") == 0);
+    assert_true(grammar_value(g, "p2pvpn_time_to_direct_seconds_count") == 0);
+    assert_true(grammar_value(g, "p2pvpn_relay_sent_bytes_total{relay=\"coordinator\"}") ==
+                grammar_value(g, "p2pvpn_sent_bytes_total"));
+    grammar_done(g);
+    talk(&w, PV_S(10));
+    g = ask(&w, w.nodes[0]);
+    double now = grammar_value(g, "p2pvpn_relay_seconds_total");
+    assert_true(now >= then + 10 && now < then + 10.2);
+    grammar_done(g);
+    sim_world_done(&w);
+}
+
+static void an_attempt_at_a_hard_nat_has_its_method_and_both_nats(void **state)
+{
+    (void)state;
+    struct sim_world w;
+    begin(&w, "port-restricted", "symmetric-sequential");
+    talk(&w, PV_S(12));
+    struct grammar *g = ask(&w, w.nodes[0]);
+    assert_string_equal(sim_node_path(w.nodes[0], "b"), "direct");
+    assert_true(
+        sum(g, "p2pvpn_path_attempts_total",
+            "method=\"predicted\",result=\"direct\",nat=\"cone\",peer_nat=\"sequential\"") == 1);
+    assert_true(sum(g, "p2pvpn_path_attempts_total", "method=\"checks\",result=\"relayed\"") == 1);
+    assert_true(sum(g, "p2pvpn_direct_paths_total", "") == 1);
+    assert_true(grammar_value(g, "p2pvpn_time_to_direct_seconds_count") == 1);
+    assert_true(grammar_value(g, "p2pvpn_relay_seconds_total") > 0);
+    grammar_done(g);
+    sim_world_done(&w);
+}
+
+static void counters_do_not_fall_when_a_member_is_removed(void **state)
+{
+    (void)state;
+    struct sim_world w;
+    begin(&w, "symmetric", "symmetric");
+    talk(&w, PV_S(5));
+    struct grammar *g = ask(&w, w.nodes[0]);
+    double sent = grammar_value(g, "p2pvpn_sent_bytes_total");
+    double got = grammar_value(g, "p2pvpn_received_datagrams_total");
+    double relay = grammar_value(g, "p2pvpn_relay_seconds_total");
+    double through = grammar_value(g, "p2pvpn_relay_sent_bytes_total{relay=\"coordinator\"}");
+    assert_true(sent > 0 && got > 0 && relay > 0 && through > 0);
+    grammar_done(g);
+    assert_non_null(sim_world_ask(&w, w.nodes[0], PV_S(5), "\"cmd\":\"remove\",\"peer\":\"b\""));
+    sim_world_run(&w, PV_S(1));
+    g = ask(&w, w.nodes[0]);
+    assert_true(sum(g, "p2pvpn_peer_online", "") == 0);
+    assert_true(grammar_value(g, "p2pvpn_members") == 1);
+    assert_true(grammar_value(g, "p2pvpn_sent_bytes_total") >= sent);
+    assert_true(grammar_value(g, "p2pvpn_received_datagrams_total") >= got);
+    assert_true(grammar_value(g, "p2pvpn_relay_seconds_total") >= relay);
+    assert_true(grammar_value(g, "p2pvpn_relay_sent_bytes_total{relay=\"coordinator\"}") >=
+                through);
+    grammar_done(g);
+    sim_world_done(&w);
+}
+
+static void a_restarted_coordinator_is_seen(void **state)
+{
+    (void)state;
+    struct sim_world w;
+    begin(&w, "full-cone", "full-cone");
+    sim_coord_kill(w.coord);
+    sim_world_run(&w, PV_S(40));
+    struct grammar *g = ask(&w, w.nodes[0]);
+    assert_true(grammar_value(g, "p2pvpn_coordinator_connected") == 0);
+    assert_true(grammar_value(g, "p2pvpn_up") == 0);
+    assert_true(grammar_value(g, "p2pvpn_problems") > 0);
+    assert_true(grammar_value(g, "p2pvpn_coordinator_rtt_seconds") == -1); /* there is none */
+    grammar_done(g);
+    sim_coord_start(w.coord);
+    sim_world_run(&w, PV_S(60));
+    g = ask(&w, w.nodes[0]);
+    assert_true(grammar_value(g, "p2pvpn_coordinator_connected") == 1);
+    assert_true(grammar_value(g, "p2pvpn_coordinator_connects_total") == 2);
+    grammar_done(g);
+    sim_world_done(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_node_that_talks_to_nobody_has_all_families_and_no_paths),
+        cmocka_unit_test(a_direct_path_is_told_with_its_ends_and_its_time),
+        cmocka_unit_test(time_on_the_relay_is_counted_to_the_moment),
+        cmocka_unit_test(an_attempt_at_a_hard_nat_has_its_method_and_both_nats),
+        cmocka_unit_test(counters_do_not_fall_when_a_member_is_removed),
+        cmocka_unit_test(a_restarted_coordinator_is_seen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
