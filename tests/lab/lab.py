@@ -181,8 +181,11 @@ class Program:
         return self.popen.poll() is None
 
     def text(self):
+        """What it wrote; while it runs only whole lines, since the rest of one may be on its way."""
+        ended = not self.running()
         with open(self.log, encoding="utf-8", errors="replace") as f:
-            return f.read()
+            text = f.read()
+        return text if ended else text[:text.rfind("\n") + 1]
 
     def must_run(self):
         if not self.running():
