@@ -28,8 +28,7 @@ struct item {
 };
 
 struct world {
-    struct test_rng seed;
-    struct pv_rng rng;
+    struct test_rng seed; /* see world_rng() */
     struct keys root, creator, coordinator;
     struct pv_created created;
     uint64_t epoch, n, time; /* of the coordinator's next receipt */
@@ -46,12 +45,11 @@ static inline struct keys keys_of(unsigned seed)
 
 static inline struct world world_make(unsigned seed)
 {
-    struct world w = {.epoch = T0, .n = 1, .time = T0};
+    struct world w = {.seed = {.state = seed}, .epoch = T0, .n = 1, .time = T0};
     uint8_t list[128], transport[32];
     struct pv_hostport hp = {.host = "192.0.2.1", .port = 3478};
     struct pv_create c;
 
-    w.rng = test_rng_make(&w.seed, seed);
     w.root = keys_of(100 + seed);
     w.creator = keys_of(200 + seed);
     w.coordinator = keys_of(300 + seed);
@@ -69,6 +67,12 @@ static inline struct world world_make(unsigned seed)
     c.wall = T0;
     assert_int_equal(pv_make_create(&c, &w.created), PV_OK);
     return w;
+}
+
+/* Draws from this world, which may have been copied here from another place. */
+static inline struct pv_rng world_rng(struct world *w)
+{
+    return (struct pv_rng){.fill = test_rng_fill, .ctx = &w->seed};
 }
 
 static inline void receipt_at(const struct world *w, struct item *it, uint64_t epoch, uint64_t n,
@@ -226,10 +230,10 @@ static inline struct heard settle(struct pv_roster *r)
 /* A roster of the world's network that has what `create` made. */
 static inline struct pv_roster *roster_of(struct world *w)
 {
+    struct pv_rng rng = world_rng(w);
     struct pv_roster *r = NULL;
     assert_int_equal(
-        pv_roster_new(pv_made_view(&w->created.network), w->created.network_id, &w->rng, &r),
-        PV_OK);
+        pv_roster_new(pv_made_view(&w->created.network), w->created.network_id, &rng, &r), PV_OK);
     struct item coordinators = item_of_long(w, &w->created.coordinators);
     struct item admin = item_of(w, &w->created.admin);
     struct item member = item_of(w, &w->created.member);

@@ -66,7 +66,6 @@ static int setup(void **state)
     (void)state;
     memset(&w, 0, sizeof(w));
     w.world = world_make(3);
-    w.world.rng.ctx = &w.world.seed;
     w.roster = roster_of(&w.world);
     w.rng.state = 7;
     w.now = PV_S(100);

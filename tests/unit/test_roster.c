@@ -122,7 +122,8 @@ static void statements_may_arrive_in_any_order(void **state)
     settle(a);
     assert_int_equal(pv_roster_count(a), 2);
 
-    assert_int_equal(pv_roster_new(pv_made_view(&w.created.network), NULL, &w.rng, &b), PV_OK);
+    struct pv_rng rng = world_rng(&w);
+    assert_int_equal(pv_roster_new(pv_made_view(&w.created.network), NULL, &rng, &b), PV_OK);
     for (size_t i = n; i-- > 0;) {
         enum pv_roster_added added;
         assert_int_equal(add_status(b, &items[i], &added), PV_OK);
@@ -596,11 +597,12 @@ static void save_events(struct pv_roster *r, struct disk *d)
     }
 }
 
-static struct pv_roster *load(const struct world *w, const struct disk *d)
+static struct pv_roster *load(struct world *w, const struct disk *d)
 {
+    struct pv_rng rng = world_rng(w);
     struct pv_roster *r = NULL;
     assert_int_equal(d->entries[0]->st.type, PV_ST_NETWORK);
-    assert_int_equal(pv_roster_new(d->entries[0]->st.raw, NULL, &w->rng, &r), PV_OK);
+    assert_int_equal(pv_roster_new(d->entries[0]->st.raw, NULL, &rng, &r), PV_OK);
     for (size_t i = 0; i < d->n; i++) {
         enum pv_roster_added added;
         assert_int_equal(pv_roster_add(r, d->entries[i]->st.raw, d->entries[i]->receipt, &added),
@@ -615,7 +617,6 @@ static void a_stored_roster_loads_as_it_was(void **state)
     (void)state;
     for (int batches = 0; batches < 2; batches++) {
         struct world w = world_make(18);
-        w.rng.ctx = &w.seed;
         struct keys i1 = keys_of(1), i2 = keys_of(2), bob = keys_of(3), carol = keys_of(4),
                     dave = keys_of(5), erin = keys_of(6);
         struct item items[] = {
@@ -630,8 +631,9 @@ static void a_stored_roster_loads_as_it_was(void **state)
             make_member(&w, &i2, &erin, "dave", 4), /* the name is taken */
         };
         struct disk d = {.n = 0};
+        struct pv_rng rng = world_rng(&w);
         struct pv_roster *a = NULL;
-        assert_int_equal(pv_roster_new(pv_made_view(&w.created.network), NULL, &w.rng, &a), PV_OK);
+        assert_int_equal(pv_roster_new(pv_made_view(&w.created.network), NULL, &rng, &a), PV_OK);
         save_events(a, &d);
         /* Latest first: in one batch order of arrival does not matter, in many it does. */
         for (size_t i = PV_ARRAY_LEN(items); i-- > 0;) {

@@ -531,16 +531,16 @@ static void another_networks_record_and_statements_are_refused(void **state)
 {
     (void)state;
     struct world home = world_make(22), other = world_make(23);
+    struct pv_rng rng = world_rng(&home);
     struct pv_roster *r = NULL;
 
     assert_int_equal(
-        pv_roster_new(pv_made_view(&other.created.network), home.created.network_id, &home.rng, &r),
+        pv_roster_new(pv_made_view(&other.created.network), home.created.network_id, &rng, &r),
         PV_ERR_AUTH);
-    assert_int_equal(pv_roster_new(pv_made_view(&home.created.admin), NULL, &home.rng, &r),
-                     PV_ERR_AUTH);
+    assert_int_equal(pv_roster_new(pv_made_view(&home.created.admin), NULL, &rng, &r), PV_ERR_AUTH);
     struct pv_made bad = home.created.network;
     bad.raw[40] ^= 1;
-    assert_int_not_equal(pv_roster_new(pv_made_view(&bad), home.created.network_id, &home.rng, &r),
+    assert_int_not_equal(pv_roster_new(pv_made_view(&bad), home.created.network_id, &rng, &r),
                          PV_OK);
     assert_null(r);
 

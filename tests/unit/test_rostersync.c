@@ -37,20 +37,19 @@ static struct net *net_make(size_t n_nodes, unsigned loss)
     struct net *net = calloc(1, sizeof(*net));
     assert_non_null(net);
     net->w = world_make(1);
-    net->w.rng.ctx = &net->w.seed;
     net->now = PV_S(100);
     net->loss = loss;
     net->n_nodes = n_nodes;
     struct world first = net->w;
     for (size_t i = 0; i < n_nodes; i++) {
         struct node *n = &net->nodes[i];
+        struct pv_rng rng = world_rng(&net->w);
         struct world same = first;
-        same.rng.ctx = &same.seed;
         memset(n->pk, (int)(0x10 * (i + 1)), sizeof(n->pk));
         n->roster = roster_of(&same);
         net->w.n = same.n;
         net->w.time = same.time;
-        assert_int_equal(pv_rostersync_new(&n->sync, n->pk, &net->w.rng), PV_OK);
+        assert_int_equal(pv_rostersync_new(&n->sync, n->pk, &rng), PV_OK);
         pv_rostersync_set_roster(n->sync, n->roster);
     }
     return net;
@@ -86,13 +85,14 @@ static void fly(struct net *net, size_t from, const struct pv_rostersync_transmi
     net->nodes[from].sent_bytes += tx->len;
     net->nodes[from].sent_messages++;
     unsigned copies = net->doubles ? 2 : 1;
+    struct pv_rng rng = world_rng(&net->w);
     for (unsigned i = 0; i < copies; i++) {
-        if (net->nodes[to].deaf || pv_rng_below(&net->w.rng, 100) < net->loss)
+        if (net->nodes[to].deaf || pv_rng_below(&rng, 100) < net->loss)
             continue;
         assert_true(net->n_flying < MAX_FLYING);
         struct flying *f = &net->flying[net->n_flying++];
         *f = (struct flying){.from = from, .to = to, .len = tx->len, .body = malloc(tx->len)};
-        f->at = net->now + PV_MS(10 + pv_rng_below(&net->w.rng, 60));
+        f->at = net->now + PV_MS(10 + pv_rng_below(&rng, 60));
         assert_non_null(f->body);
         memcpy(f->body, tx->body, tx->len);
     }
