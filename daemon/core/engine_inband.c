@@ -111,6 +111,8 @@ static void ping_send(struct pv_engine *e, struct pv_waiter *w, struct pv_peer *
     w->out[slot].seq = w->next_seq;
     w->out[slot].sent_at = now;
     w->out[slot].token = send_echo(e, p, &echo) ? echo.token : 0;
+    pv_peer_note_asked(p, now);
+    pv_engine_touch(e, p, now);
 }
 
 /* The next echo has waited too long for a path. */

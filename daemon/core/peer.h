@@ -201,6 +201,7 @@ struct pv_peer {
     bool silent;     /* FAILED: nothing is sent before deadline, whoever wants it */
     pv_ns wanted_at; /* 0 = never */
     pv_ns sample_at; /* PV_NEVER: not in use */
+    pv_ns asked_at;  /* something in-band that wants an answer was sent; 0 = never */
     bool has_path;
     bool doubted;  /* the path does not answer and no other is ready */
     bool moving;   /* our candidates have just changed */
@@ -309,6 +310,9 @@ void pv_peer_proven_at(struct pv_peer *p, const struct pv_carrier *from, pv_ns n
 void pv_peer_check_trial(struct pv_peer *p, pv_ns now);
 /* peer_traffic.c: reads what the fast path saw; hands a changed MTU of the path to it. */
 void pv_peer_sample(struct pv_peer *p, pv_ns now);
+/* An in-band message that wants an answer goes out (`ping`): silence after it casts as much doubt
+ * on the path as silence after data, which alone the packets' way counts as use. */
+void pv_peer_note_asked(struct pv_peer *p, pv_ns now);
 void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now);
 /* Adds what went through relay via. */
 void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_relayed *sum);

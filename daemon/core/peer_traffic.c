@@ -69,6 +69,12 @@ void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now)
                  size == 0 ? p->env->mtu : size - (unsigned)PV_FP_OVERHEAD);
 }
 
+void pv_peer_note_asked(struct pv_peer *p, pv_ns now)
+{
+    p->asked_at = now;
+    p->sample_at = pv_min_ns(p->sample_at, now);
+}
+
 void pv_peer_sample(struct pv_peer *p, pv_ns now)
 {
     struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
@@ -83,11 +89,12 @@ void pv_peer_sample(struct pv_peer *p, pv_ns now)
     };
     if (p->session != NULL)
         pv_session_note_traffic(p->session, &t, now);
+    pv_ns sent = t.data_sent > p->asked_at ? t.data_sent : p->asked_at;
     if (p->ice != NULL)
-        pv_ice_note_traffic(p->ice, t.data_sent,
+        pv_ice_note_traffic(p->ice, sent,
                             atomic_load_explicit(&l->last_rx_selected, memory_order_relaxed), now);
     note_mtu(p, t.data_sent, now);
-    pv_ns last = t.data_sent > t.data_received ? t.data_sent : t.data_received;
+    pv_ns last = sent > t.data_received ? sent : t.data_received;
     if (last + PV_PEER_WANTED_FOR > now && last > p->wanted_at)
         p->wanted_at = last;
     if (last + PV_PEER_QUIET_AFTER < now) {

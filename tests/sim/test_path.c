@@ -464,6 +464,29 @@ static bool watch_data(void *ctx, unsigned host, const struct pv_addr *dst, stru
     return true;
 }
 
+/* p2pvpnctl ping is use, too: nothing else is sent, and the path is dead. */
+static int only_pings(uint64_t seed, void *ctx)
+{
+    struct pair p = {.ipv6 = false};
+    (void)ctx;
+    snprintf(p.what, sizeof(p.what), "only pings find a dead path");
+    if (!met(&p, seed, "port-restricted", "direct"))
+        return failed(&p, "not met");
+    sim_world_run(&p.w, PV_S(30));
+    sim_net_set_wall(p.w.net, sim_coord_host(p.w.coord)); /* nothing but the coordinator passes */
+    const char *answer = sim_world_ask(
+        &p.w, p.a, PV_S(8), "\"cmd\":\"ping\",\"peer\":\"b\",\"count\":3,\"interval_ms\":1000");
+    if (answer == NULL || strstr(answer, "\"received\":2") == NULL)
+        return failed(&p, "one ping is lost, the next two take the relay; it was not so:");
+    return passed(&p);
+}
+
+static void pings_alone_find_out_that_a_path_is_dead(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("path", SEEDS, only_pings, NULL), 0);
+}
+
 /* The first packet to a peer never spoken to: its data leaves for the relay two round trips to the
  * coordinator later, at most (message 1 and 2 ride on the signals). */
 static int first_packet(uint64_t seed, void *ctx)
@@ -513,6 +536,7 @@ int main(void)
         cmocka_unit_test(no_restart_is_needed_to_leave_the_relay),
         cmocka_unit_test(a_path_that_lies_is_held_down),
         cmocka_unit_test(round_trip_and_loss_are_told_as_they_are),
+        cmocka_unit_test(pings_alone_find_out_that_a_path_is_dead),
         cmocka_unit_test(the_first_data_leaves_over_the_relay_within_two_round_trips),
         cmocka_unit_test(planned_changes_of_path_lose_nothing),
     };
