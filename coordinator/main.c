@@ -188,6 +188,24 @@ static int run(const struct pv_coordset *set, const struct pv_log *log)
     return code;
 }
 
+/* What the settings name is read, too: the certificate and the static users' passwords. */
+static int check(const struct pv_coordset *set)
+{
+    char cert_error[PV_COORDCERT_ERROR_MAX];
+    char relay_error[PV_COORDKEYS_ERROR_MAX];
+    struct pv_relaycfg *relay = NULL;
+    const char *why = pv_coordcert_check(set, cert_error) < 0         ? cert_error
+                      : pv_relaycfg_new(&relay, set, relay_error) < 0 ? relay_error
+                                                                      : NULL;
+    pv_relaycfg_free(relay);
+    if (why != NULL) {
+        fail(why);
+        return EXIT_USAGE;
+    }
+    puts("p2pvpn-coordinator: the settings are right");
+    return EXIT_DONE;
+}
+
 int main(int argc, char **argv)
 {
     struct pv_coordset set;
@@ -203,20 +221,13 @@ int main(int argc, char **argv)
               stdout);
         return EXIT_DONE;
     }
-    if (set.action == PV_COORDSET_CHECK) {
-        char why[PV_COORDCERT_ERROR_MAX];
-        if (pv_coordcert_check(&set, why) < 0) {
-            fail(why);
-            return EXIT_USAGE;
-        }
-        puts("p2pvpn-coordinator: the settings are right");
-        return EXIT_DONE;
-    }
     if (set.action == PV_COORDSET_STATUS || set.action == PV_COORDSET_METRICS)
         return print_status(&set);
     (void)prctl(PR_SET_DUMPABLE, 0); /* no keys in core dumps */
     if (pv_crypto_init() < 0)
         return fail("the crypto library does not start");
+    if (set.action == PV_COORDSET_CHECK)
+        return check(&set);
     if (set.action == PV_COORDSET_URL)
         return print_url(&set);
     signal(SIGPIPE, SIG_IGN);

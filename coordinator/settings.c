@@ -155,10 +155,11 @@ static int take_open(struct from_file *f, const char *value, char *error, size_t
     if (f->seen_open)
         return bad(error, cap, "open", value, "given twice");
     f->seen_open = true;
-    if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
-        return bad(error, cap, "open", value, "expected yes or no");
+    bool open = false;
+    if (pv_switch_parse(value, &open) < 0)
+        return bad(error, cap, "open", value, "expected on or off");
     if (f->open)
-        f->set->open = strcmp(value, "yes") == 0;
+        f->set->open = open;
     return PV_OK;
 }
 

@@ -79,10 +79,11 @@ static int take_allow(struct pv_coordset_relay *r, const char *value, char *erro
 
 static int take_enabled(struct pv_coordset_relay *r, const char *value, char *error, size_t cap)
 {
-    if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
-        return bad(error, cap, "enabled", value, "expected yes or no");
+    bool on = true;
+    if (pv_switch_parse(value, &on) < 0)
+        return bad(error, cap, "enabled", value, "expected on or off");
     if (!r->off_given)
-        r->off = strcmp(value, "no") == 0;
+        r->off = !on;
     return PV_OK;
 }
 

@@ -229,27 +229,29 @@ static int take_level(struct ctx *c)
     return PV_OK;
 }
 
-/* One of two words; *yes says whether it was the first. */
-static int take_either(struct ctx *c, const char *first, const char *second, const char *why,
-                       bool *yes)
+/* on or off; *ret_is says whether it is as wanted. */
+static int take_switch(struct ctx *c, bool wanted, const char *why, bool *ret_is)
 {
-    *yes = strcmp(c->value, first) == 0;
-    return *yes || strcmp(c->value, second) == 0 ? PV_OK : bad(c, why);
+    bool on = false;
+    if (pv_switch_parse(c->value, &on) < 0)
+        return bad(c, why);
+    *ret_is = on == wanted;
+    return PV_OK;
 }
 
 static int take_predict(struct ctx *c)
 {
-    return take_either(c, "off", "on", "predict: expected on or off", &c->s->predict_off);
+    return take_switch(c, false, "predict: expected on or off", &c->s->predict_off);
 }
 
 static int take_birthday(struct ctx *c)
 {
-    return take_either(c, "off", "on", "birthday: expected on or off", &c->s->birthday_off);
+    return take_switch(c, false, "birthday: expected on or off", &c->s->birthday_off);
 }
 
 static int take_portmap(struct ctx *c)
 {
-    return take_either(c, "off", "on", "portmap: expected on or off", &c->s->portmap_off);
+    return take_switch(c, false, "portmap: expected on or off", &c->s->portmap_off);
 }
 
 static int take_max_mappings(struct ctx *c)
@@ -272,13 +274,15 @@ static int take_max_pps(struct ctx *c)
 
 static int take_store(struct ctx *c)
 {
-    return take_either(c, "coordinator", "off", "store: expected coordinator or off",
-                       &c->s->chat_store);
+    c->s->chat_store = strcmp(c->value, "coordinator") == 0;
+    if (!c->s->chat_store && strcmp(c->value, "off") != 0)
+        return bad(c, "store: expected coordinator or off");
+    return PV_OK;
 }
 
 static int take_hold(struct ctx *c)
 {
-    return take_either(c, "on", "off", "hold: expected on or off", &c->s->chat_hold);
+    return take_switch(c, true, "hold: expected on or off", &c->s->chat_hold);
 }
 
 /* "500M": bytes, with K, M, G or T for powers of 1024. */
@@ -306,7 +310,7 @@ static bool parse_size(const char *text, uint64_t *ret_bytes)
 
 static int take_listen(struct ctx *c)
 {
-    return take_either(c, "on", "off", "listen: expected on or off", &c->s->dns);
+    return take_switch(c, true, "listen: expected on or off", &c->s->dns);
 }
 
 static int take_notify(struct ctx *c)
@@ -596,7 +600,9 @@ static int read_secret(const char *what, const char *file, size_t max, char **re
     int r = pv_file_read(file, max, ret_text, ret_len);
     if (r < 0)
         snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read %s file %s: %s", what, file,
-                 r == PV_ERR_NOT_FOUND ? "no such file" : pv_strstatus(r));
+                 r == PV_ERR_NOT_FOUND ? "no such file"
+                 : r == PV_ERR_LIMIT   ? "longer than one line, or not a regular file"
+                                       : pv_strstatus(r));
     return r;
 }
 

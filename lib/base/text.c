@@ -171,6 +171,15 @@ int pv_u64_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret_val
     return PV_OK;
 }
 
+int pv_switch_parse(const char *text, bool *ret_on)
+{
+    bool on = strcmp(text, "on") == 0 || strcmp(text, "yes") == 0;
+    if (!on && strcmp(text, "off") != 0 && strcmp(text, "no") != 0)
+        return PV_ERR_MALFORMED;
+    *ret_on = on;
+    return PV_OK;
+}
+
 static uint64_t unit_seconds(const char *unit)
 {
     static const struct {

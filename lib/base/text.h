@@ -41,6 +41,8 @@ bool pv_name_is_valid(const char *name);
 
 /* Whole string, decimal, within [min, max]. PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_u64_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value);
+/* "on" or "yes", "off" or "no". PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_switch_parse(const char *text, bool *ret_on);
 /* "90", "90s", "15m", "24h", "7d", "2w": seconds. PV_ERR_MALFORMED, also when above 100 years. */
 PV_MUST_CHECK int pv_duration_parse(const char *text, uint64_t *ret_seconds);
 

@@ -94,6 +94,9 @@ int pv_ini_parse(struct pv_view text,
                  int (*fn)(void *ctx, const struct pv_ini_item *item, char *error, size_t cap),
                  void *ctx, struct pv_ini_error *ret_error)
 {
+    static const uint8_t bom[] = {0xef, 0xbb, 0xbf}; /* some editors begin a file with it */
+    if (text.len >= sizeof(bom) && memcmp(text.ptr, bom, sizeof(bom)) == 0)
+        text = pv_view(text.ptr + sizeof(bom), text.len - sizeof(bom));
     struct pv_ini_error error = {0};
     struct state s = {.rest = text, .error = &error, .fn = fn, .ctx = ctx};
     int r = ini_parse_stream(next_line, &s, on_item, &s);

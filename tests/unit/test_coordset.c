@@ -266,7 +266,7 @@ static void wrong_lines_are_named_with_file_and_line(void **state)
         {"[coordinater]\n", ":1: unknown section"},
         {"listen = 1.2.3.4:5\n", "unknown section"},
         {"[coordinator]\n\nlisten = here\n", ":3: listen here"},
-        {"[coordinator]\nopen = maybe\n", ":2: open maybe: expected yes or no"},
+        {"[coordinator]\nopen = maybe\n", ":2: open maybe: expected on or off"},
         {"[coordinator]\nopen = no\nopen = no\n", ":3: open no: given twice"},
         {"[coordinator]\ngarbage\n", ":2:"},
         {"[relais]\nenabled = no\n", ":1: unknown section"},

@@ -51,6 +51,16 @@ static void sections_and_keys_come_in_order_with_their_lines(void **state)
                    "10 peer a-name-that-is-longer-than-what-inih-keeps-of-a-section-name/last=1;");
 }
 
+static void a_mark_at_the_beginning_hides_no_section(void **state)
+{
+    (void)state;
+    static const char *const text = "\xef\xbb\xbf[log]\nlevel = debug\n";
+    struct seen seen = {0};
+    struct pv_ini_error error = {0};
+    assert_int_equal(pv_ini_parse(pv_view(text, strlen(text)), on_item, &seen, &error), PV_OK);
+    assert_string_equal(seen.text, "1[log];2 log/level=debug;");
+}
+
 static void bad_lines_are_named(void **state)
 {
     (void)state;
@@ -101,6 +111,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sections_and_keys_come_in_order_with_their_lines),
+        cmocka_unit_test(a_mark_at_the_beginning_hides_no_section),
         cmocka_unit_test(bad_lines_are_named),
         cmocka_unit_test(a_line_of_198_characters_fits_and_one_more_does_not),
     };

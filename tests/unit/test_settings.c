@@ -187,7 +187,7 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
         {"[dns]\nlisten = 53\n", "conf:2: listen: expected on or off"},
         {"[log]\nlevel = loud\n", "conf:2: level: expected error, warn, info or debug"},
         {"[traversal]\npredict = maybe\n", "conf:2: predict: expected on or off"},
-        {"[traversal]\nbirthday = yes\n", "conf:2: birthday: expected on or off"},
+        {"[traversal]\nbirthday = 1\n", "conf:2: birthday: expected on or off"},
         {"[traversal]\nportmap = upnp\n", "conf:2: portmap: expected on or off"},
         {"[traversal]\nmax-mappings = 0\n", "conf:2: max-mappings:"},
         {"[traversal]\nmax-mappings = 257\n", "conf:2: max-mappings:"},

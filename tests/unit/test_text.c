@@ -129,6 +129,24 @@ static void names_follow_the_dns_label_grammar(void **state)
     assert_false(pv_name_is_valid("BoB"));
 }
 
+static void switches_are_on_or_off(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"", "On", "onn", "o", "1", "true", "yes ", "of"};
+    bool on = false;
+    assert_int_equal(pv_switch_parse("on", &on), PV_OK);
+    assert_true(on);
+    assert_int_equal(pv_switch_parse("no", &on), PV_OK);
+    assert_false(on);
+    assert_int_equal(pv_switch_parse("yes", &on), PV_OK);
+    assert_true(on);
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
+        assert_int_equal(pv_switch_parse(bad[i], &on), PV_ERR_MALFORMED);
+    assert_true(on);
+    assert_int_equal(pv_switch_parse("off", &on), PV_OK);
+    assert_false(on);
+}
+
 static void numbers_are_bounded_and_whole(void **state)
 {
     static const char *const bad[] = {"",
@@ -245,6 +263,7 @@ int main(void)
         cmocka_unit_test(keys_survive_both_text_forms),
         cmocka_unit_test(keys_of_other_shapes_are_refused),
         cmocka_unit_test(names_follow_the_dns_label_grammar),
+        cmocka_unit_test(switches_are_on_or_off),
         cmocka_unit_test(numbers_are_bounded_and_whole),
         cmocka_unit_test(durations_take_one_unit),
         cmocka_unit_test(amounts_are_short_and_round),
