@@ -206,9 +206,7 @@ static void status_outside(struct pv_table *t, const json_t *s)
     if (json_is_object(coord)) {
         bool up = pv_json_bool(coord, "connected");
         double ms = pv_json_real(coord, "rtt_ms", -1);
-        const char *more = pv_json_text(coord, "error", "");
-        if (up)
-            more = ms < 0 ? "" : pv_show_ms(ms, rtt);
+        const char *more = !up || ms < 0 ? "" : pv_show_ms(ms, rtt); /* why not: a problem below */
         snprintf(text, sizeof(text), "%.40s  %s%.24s%s%.40s", pv_json_text(coord, "address", "?"),
                  up ? "connected" : "unreachable", up ? "" : since(coord, when),
                  more[0] == '\0' ? "" : "  ", more);

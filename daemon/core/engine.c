@@ -29,6 +29,7 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     e->notify = cfg->notify;
     e->dns = cfg->dns;
     e->teardown_at = PV_NEVER;
+    e->iface_retry_at = PV_NEVER;
     e->keep = (struct pv_keep){.enabled = cfg->chat_store, .collect_at = PV_NEVER};
     e->hold.willing = cfg->chat_hold;
     e->hold.look_at = e->hold.answer_by = PV_NEVER;
@@ -321,6 +322,7 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
     pv_engine_relay_kick(e, now);
     pv_engine_udp_doubt(e, now);
     pv_engine_map_links(e, links, n, now);
+    pv_engine_note_overlap(e, links, n);
     for (size_t i = 0; i < e->n_statics; i++) {
         struct pv_peer *p = e->statics[i];
         if (!p->has_path || !is_gone(&p->path.local, links, n))
@@ -401,7 +403,7 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     pv_rooms_handle_timeout(e->rooms, now);
     pv_rostersync_handle_timeout(e->sync, now);
     pv_enroll_timeout(e, now);
-    pv_engine_run_teardown(e, now);
+    pv_engine_run_iface(e, now);
     pv_engine_settle(e, now);
 }
 
@@ -423,7 +425,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     next = pv_min_ns(next, pv_engine_names_timeout(e));
     next = pv_min_ns(next, pv_engine_keep_timeout(e));
     next = pv_min_ns(next, pv_engine_hold_timeout(e));
-    next = pv_min_ns(next, e->teardown_at);
+    next = pv_min_ns(next, pv_min_ns(e->teardown_at, e->iface_retry_at));
     if (pv_enroll_is_guest(e))
         next = pv_min_ns(next, e->enroll.deadline);
     if (e->first_invite != NULL)

@@ -18,6 +18,8 @@ enum {
     SILENT_SENDS = 3, /* descriptions without an acknowledgement: about 2 s */
     LOSSY = 50,       /* 1/1000 of the checks */
     CAUSE_PATHS = PV_ICE_MAX_PAIRS,
+    HAS_IPV4 = 1,
+    HAS_IPV6 = 2,
 };
 #define FAR PV_MS(300) /* round trip */
 
@@ -102,6 +104,31 @@ static const struct pv_addr *public_of(const struct pv_ice_cand *cands, size_t n
     return NULL;
 }
 
+/* The kinds of addresses that packets may come to. */
+static unsigned families(const struct pv_ice_cand *cands, size_t n)
+{
+    unsigned kinds = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (cands[i].type != PV_ICE_RELAY)
+            kinds |= cands[i].addr.family == PV_AF_INET6 ? HAS_IPV6 : HAS_IPV4;
+    }
+    return kinds;
+}
+
+/* Has a host address of theirs the first 24 bits of one of ours? Candidates carry no prefix. */
+static bool share_lan(const struct pv_engine *e, const struct pv_peer *p)
+{
+    for (size_t i = 0; i < e->env.n_locals; i++) {
+        struct pv_prefix lan = {.base = e->env.locals[i].addr, .bits = 24};
+        for (size_t k = 0; k < p->remote.n_cands; k++) {
+            if (e->env.locals[i].type == PV_ICE_HOST && p->remote.cands[k].type == PV_ICE_HOST &&
+                lan.base.family == PV_AF_INET && pv_prefix_contains(&lan, &p->remote.cands[k].addr))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* --- the rules ------------------------------------------------------------------------------- */
 
 static bool is_direct(const struct pv_peer *p)
@@ -119,6 +146,9 @@ static bool judge_self(const struct pv_engine *e, const struct pv_peer *p, struc
     if (e->iface_error[0] != '\0')
         return say(c, "end what holds it, or name another in [interface] name",
                    "the interface is not up: %s", e->iface_error);
+    if (e->overlap[0] != '\0' && pv_prefix_contains(&e->overlap_net, &p->ip4))
+        return say(c, "remove that address, or move to a network with another range",
+                   "packets to %s leave by another interface: %s", p->name, e->overlap);
     if (e->env.n_locals == 0 && !is_direct(p))
         return say(c, "check cable, Wi-Fi and `ip addr`",
                    "this machine has no network: no interface has an address that packets could "
@@ -233,6 +263,13 @@ static bool judge_udp(const struct pv_engine *e, const struct pv_peer *p, const 
         return say(c, "let UDP out in the firewall there",
                    "UDP is blocked at %s: it says so itself, and reaches the coordinator by TCP",
                    p->name);
+    unsigned here = families(e->env.locals, e->env.n_locals);
+    unsigned there = families(p->remote.cands, p->remote.n_cands);
+    if (here != 0 && there != 0 && (here & there) == 0)
+        return say(c, "give one of the two an address of the other kind; the relay joins them",
+                   "this machine has only %s and %s only %s: no packet goes from one to the other",
+                   here == HAS_IPV4 ? "IPv4" : "IPv6", p->name,
+                   there == HAS_IPV4 ? "IPv4" : "IPv6");
     if (theirs == NULL && ours != NULL)
         return say(c, "let UDP out in the firewall there",
                    "UDP is blocked at %s: it offers no public address, though it reaches the "
@@ -240,9 +277,19 @@ static bool judge_udp(const struct pv_engine *e, const struct pv_peer *p, const 
                    p->name);
     if (s->sent >= ENOUGH_CHECKS && ours != NULL && theirs != NULL && ours->family == PV_AF_INET &&
         pv_addr_equal_ip(ours, theirs))
-        return say(c, "allow clients to talk to each other (no guest network, no client isolation)",
-                   "both are behind the same public address %s, and that network keeps them apart",
-                   pv_addr_format(theirs, text));
+        return share_lan(e, p)
+                   ? say(c,
+                         "allow clients to talk to each other (no guest network, no client "
+                         "isolation)",
+                         "both are behind the same public address %s, and that network keeps them "
+                         "apart",
+                         pv_addr_format_ip(theirs, text))
+                   : say(c,
+                         "PCP or UPnP in the outermost router, or IPv6 on both sides: each would "
+                         "make it direct",
+                         "both are behind the same public address %s, in different networks, and "
+                         "the NAT they share sends nothing back to itself (no hairpin)",
+                         pv_addr_format_ip(theirs, text));
     if (s->hollow)
         return say(c, "let UDP through there whatever it carries",
                    "something on the way lets checks pass and drops WireGuard's packets");

@@ -343,6 +343,9 @@ struct pv_engine {
     pv_ns teardown_at; /* going down: peers are told, then the interface goes; PV_NEVER */
     enum pv_iface_state iface;
     char iface_error[PV_JOB_ERROR_MAX];
+    pv_ns iface_retry_at;           /* it did not come up; PV_NEVER */
+    char overlap[PV_JOB_ERROR_MAX]; /* an address here that is in the network's range; "": none */
+    struct pv_prefix overlap_net;   /* its range */
     struct pv_highwater signal_seq;
     struct pv_rostersync *sync;
     struct pv_rostersync_transmit *sync_tx; /* owned: too large for the stack */
@@ -583,9 +586,11 @@ void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, bool up, pv_
 void pv_engine_leave(struct pv_engine *e, pv_ns now);
 /* Interface and coordinator as e->up wants them. */
 void pv_engine_apply_up(struct pv_engine *e, pv_ns now);
-/* The second half of going down, when its time has come. */
-void pv_engine_run_teardown(struct pv_engine *e, pv_ns now);
+/* The second half of going down, or another attempt to come up, when its time has come. */
+void pv_engine_run_iface(struct pv_engine *e, pv_ns now);
 void pv_engine_report(struct pv_engine *e, const char *text, pv_ns now);
+/* Is an address of another interface in the network's range? It takes members' packets away. */
+void pv_engine_note_overlap(struct pv_engine *e, const struct pv_link_addr *links, size_t n);
 void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *result, pv_ns now);
 
 /* --- engine_names.c -------------------------------------------------------------------------- */

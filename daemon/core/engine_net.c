@@ -7,6 +7,7 @@
 #include "crypto/ct.h"
 #include "daemon/core/engine_int.h"
 
+#define IFACE_RETRY    PV_S(5)    /* ours: until an interface that did not come up is tried again */
 #define TEARDOWN_AFTER PV_MS(100) /* ours: goodbyes leave before their paths go */
 
 const struct pv_member *pv_engine_self(const struct pv_engine *e)
@@ -55,10 +56,7 @@ static void member_gone(struct pv_engine *e, const struct pv_member *m, pv_ns no
     if (is_self(e, m)) {
         if (m->state == PV_MEMBER_REVOKED) {
             e->removed = true;
-            pv_engine_report(e,
-                             "this node was removed from the network: `p2pvpnctl leave`, then "
-                             "ask for a new invite",
-                             now);
+            pv_log(e->log, PV_LOG_WARN, "what=\"this node was removed from the network\"");
         }
         return;
     }
@@ -246,9 +244,46 @@ void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *res
         return;
     }
     e->iface = PV_IFACE_DOWN;
+    e->iface_retry_at = now + IFACE_RETRY;
+    if (strcmp(e->iface_error, result->error) != 0)
+        pv_log(e->log, PV_LOG_ERROR, "what=\"interface not up\" why=\"%s\"", result->error);
     memcpy(e->iface_error, result->error, sizeof(e->iface_error));
-    pv_log(e->log, PV_LOG_ERROR, "what=\"interface not up\" why=\"%s\"", result->error);
     pv_enroll_iface_done(e, result->error, now);
+}
+
+void pv_engine_note_overlap(struct pv_engine *e, const struct pv_link_addr *links, size_t n)
+{
+    char range[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
+    struct pv_prefix nets[2];
+    e->overlap[0] = '\0';
+    if (e->roster == NULL)
+        return;
+    nets[0] = pv_roster_network(e->roster)->range;
+    nets[1] = pv_network_ula(pv_roster_network_id(e->roster));
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; links[i].up && k < PV_ARRAY_LEN(nets); k++) {
+            if (!pv_prefix_overlaps(&links[i].addr, &nets[k]))
+                continue;
+            e->overlap_net = links[i].addr;
+            snprintf(e->overlap, sizeof(e->overlap),
+                     "%s on %s is in this network's range %s: packets to members there go "
+                     "astray: remove it, or move to a network with another range (create "
+                     "--cidr)",
+                     pv_prefix_format(&links[i].addr, other), links[i].ifname,
+                     pv_prefix_format(&nets[k], range));
+        }
+    }
+}
+
+/* What stood in its way may be gone. */
+static void retry_iface(struct pv_engine *e, pv_ns now)
+{
+    if (now < e->iface_retry_at)
+        return;
+    e->iface_retry_at = PV_NEVER;
+    if (pv_engine_self(e) != NULL && e->up && !e->removed && e->iface == PV_IFACE_DOWN &&
+        e->iface_error[0] != '\0')
+        raise_iface(e, now);
 }
 
 /* --- up, down, in, out -------------------------------------------------------------------------
@@ -298,10 +333,11 @@ void pv_engine_apply_up(struct pv_engine *e, pv_ns now)
     e->teardown_at = now + TEARDOWN_AFTER;
 }
 
-void pv_engine_run_teardown(struct pv_engine *e, pv_ns now)
+void pv_engine_run_iface(struct pv_engine *e, pv_ns now)
 {
     if (e->teardown_at != PV_NEVER && now >= e->teardown_at)
         tear_down(e, now);
+    retry_iface(e, now);
 }
 
 void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, bool up, pv_ns now)

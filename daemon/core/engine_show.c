@@ -114,9 +114,10 @@ static void find_outer_problems(const struct pv_engine *e, struct problems *x, p
     char relay[PV_ENGINE_RELAY_NAME + 32];
     if (e->roster != NULL && e->up && !e->removed && e->env.n_locals == 0)
         problem(x, "this machine has no network: ", "no interface has an address: check the link");
-    if (e->roster != NULL && e->up && !pv_engine_is_online(e) && e->coord_error[0] != '\0')
+    if (e->roster != NULL && e->up && !e->removed && !pv_engine_is_online(e) &&
+        e->coord_error[0] != '\0')
         problem(x, "the coordinator is not reached: ", e->coord_error);
-    if (pv_udpwatch_is_blocked(&e->udp))
+    if (pv_udpwatch_is_blocked(&e->udp) && pv_engine_is_online(e)) /* else nothing passes */
         problem(
             x, "UDP is blocked: ", "no server's answer comes in: a firewall here must let UDP out");
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
@@ -140,10 +141,13 @@ static void find_problems(const struct pv_engine *e, struct problems *x, pv_ns n
     find_outer_problems(e, x, now);
     if (e->iface_error[0] != '\0')
         problem(x, "the interface is not up: ", e->iface_error);
+    else if (e->overlap[0] != '\0' && e->up)
+        problem(x, e->overlap, "");
+    if (e->removed)
+        problem(x, "this node was removed from the network: ",
+                "`p2pvpnctl leave --forget`, then join with a new token");
     if (e->store_error[0] != '\0')
         problem(x, "not everything is stored: ", e->store_error);
-    if (e->removed)
-        problem(x, "this node was removed from the network", "");
     size_t n = e->n_reports < PV_ENGINE_MAX_REPORTS ? e->n_reports : PV_ENGINE_MAX_REPORTS;
     for (size_t i = 0; i < n; i++)
         problem(x, e->reports[(e->n_reports - n + i) % PV_ENGINE_MAX_REPORTS].text, "");
@@ -323,8 +327,11 @@ static json_t *with_relays(const struct pv_engine *e, json_t *status)
         };
         n++;
     }
-    if (status == NULL ||
-        pv_ctlapi_status_add_relays(status, pv_udpwatch_word(&e->udp), list, n) == PV_OK)
+    /* Where nothing gets through at all, nobody can tell what stops UDP. */
+    const char *udp = pv_engine_is_online(e) || !pv_udpwatch_is_blocked(&e->udp)
+                          ? pv_udpwatch_word(&e->udp)
+                          : "unknown";
+    if (status == NULL || pv_ctlapi_status_add_relays(status, udp, list, n) == PV_OK)
         return status;
     json_decref(status);
     return NULL;
@@ -361,6 +368,20 @@ static const struct pv_relayway *shown_relay(const struct pv_engine *e)
             return r;
     }
     return NULL;
+}
+
+/* A name as it was given, of addresses the one in use: of several not all may be reached. */
+static const char *coordinator_text(const struct pv_engine *e, char buf[static PV_HOSTPORT_BUF])
+{
+    const struct pv_addr *used = pv_coordclient_addr(e->coord);
+    struct pv_hostport hp = e->hosts[0];
+    struct pv_addr ip;
+    if (used != NULL && pv_engine_is_online(e) && !pv_coordclient_is_tls(e->coord) &&
+        pv_addr_parse_ip(hp.host, &ip) == PV_OK) {
+        hp = (struct pv_hostport){.port = used->port};
+        pv_addr_format_ip(used, hp.host);
+    }
+    return pv_hostport_format(&hp, buf);
 }
 
 static void fill_relay(struct pv_engine *e, struct pv_ctlapi_status *s,
@@ -404,7 +425,7 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
     if (e->away_since_s != 0)
         s.reached_without = pv_engine_recall_reached(e);
     if (e->roster != NULL && e->n_hosts > 0)
-        s.coordinator = pv_hostport_format(&e->hosts[0], coordinator);
+        s.coordinator = coordinator_text(e, coordinator);
     if (pv_coordclient_rtt(e->coord) != 0)
         s.coordinator_rtt_ms = (double)pv_coordclient_rtt(e->coord) / 1e6;
     s.n_public = public_addrs(e, publics, PV_ARRAY_LEN(publics));

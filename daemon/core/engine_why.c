@@ -162,7 +162,7 @@ static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_
     line(lines, "  our NAT %s", text);
     nat_words(theirs, text, sizeof(text));
     line(lines, "  their NAT %s", text);
-    if (p->hard.tried)
+    if (p->hard.packets > 0)
         line(lines, "  last attempt at these NATs: %s, %u packets%s",
              pv_hardnat_method_name(p->hard.plan.method), p->hard.packets,
              direct ? "" : ", no opening was found");
@@ -185,8 +185,6 @@ static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_
     else if (other)
         line(lines, "  their NAT stands in the way: a port forwarded there, or IPv6 on both sides, "
                     "would make it direct");
-    else
-        line(lines, "  neither NAT explains it: a firewall on the way may drop UDP");
 }
 
 static void why_udp(const struct pv_engine *e, const struct pv_peer *p, json_t **lines)
@@ -199,6 +197,8 @@ static void why_udp(const struct pv_engine *e, const struct pv_peer *p, json_t *
             line(lines, "  the coordinator offers no relay that would carry it meanwhile");
         return;
     }
+    if (!pv_engine_is_online(e))
+        return; /* nothing gets through at all */
     if (pv_relayway_is_on(r))
         line(lines, "  UDP is blocked here: everything goes through %s on %u",
              pv_relayway_stream_to(r)->tls ? "TLS" : "TCP", pv_relayway_stream_to(r)->addr.port);

@@ -219,3 +219,27 @@ def a_state_that_is_not_ours(lab):
         h.run("sh", "-c", f"rm -f {db}-wal {db}-shm; head -c 8192 /dev/urandom >{db}")
     r = h.run("timeout", "20", lab.bin("p2pvpnd"), "--state", "/run/state", check_rc=False)
     check(r.code not in (0, 124) and r.err.strip(), f"a corrupt database: {r}")
+
+
+@scenario
+def addresses_in_the_networks_range(lab):
+    """Another interface has what members have: at the start, and later. Both end with it."""
+    coordinator = lab.coordinator()
+    a = lab.host("a")
+    a.daemon()
+    a.ip("link add lan0 type bridge", "link set lan0 up", "addr add 10.66.0.5/16 dev lan0")
+    r = a.ctl("create", coordinator.url(), "--name", "a", check_rc=False)
+    refused(r, 1, "10.66.0.5/16 on lan0", "--cidr")
+
+    def problems():
+        return " ".join(a.json("status")["problems"])
+
+    check("10.66.0.5/16 on lan0" in problems(), f"status: {problems()}")
+    a.ip("addr del 10.66.0.5/16 dev lan0")
+    wait("the interface to come up by itself", lambda: a.json("status")["state"] == "up")
+    equal(problems(), "", "problems")
+    a.ip("addr add 10.66.7.5/24 dev lan0", "link add port0 type veth peer name port1",
+         "link set port0 master lan0 up", "link set port1 up")
+    wait("status to name it", lambda: "10.66.7.5/24 on lan0 is in this network's range" in problems())
+    a.ip("link del lan0")
+    wait("status to forget it", lambda: not problems())
