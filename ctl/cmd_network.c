@@ -87,6 +87,15 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return 0;
 }
 
+/* The daemon gives up a little before the user does: it knows what stands in the way. */
+static void set_patience(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    pv_cli_set_timeout(cli, JOIN_S);
+    if (cli->timeout != 0)
+        req->timeout_ms =
+            (uint32_t)((cli->timeout - pv_min_ns(cli->timeout / 4, PV_S(1))) / PV_MS(1));
+}
+
 static int create(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
@@ -95,7 +104,7 @@ static int create(struct pv_cli *cli)
     int code = create_arguments(cli, &req);
     if (code == 0)
         code = pv_cli_connect_or_start(cli);
-    pv_cli_set_timeout(cli, JOIN_S);
+    set_patience(cli, &req);
     if (code == 0)
         code = pv_cli_call(cli, &req, NULL, NULL, &body);
     pv_ctlapi_request_done(&req);
@@ -144,7 +153,7 @@ static int join(struct pv_cli *cli)
     int code = join_arguments(cli, &req);
     if (code == 0)
         code = pv_cli_connect_or_start(cli);
-    pv_cli_set_timeout(cli, JOIN_S);
+    set_patience(cli, &req);
     if (code == 0)
         code = pv_cli_call(cli, &req, NULL, NULL, &body);
     pv_ctlapi_request_done(&req);

@@ -238,10 +238,11 @@ static bool any_attempt(const struct pv_coordclient *c)
  * than an address without a way to it. */
 static void note_failure(struct pv_coordclient *c, bool connected, int status)
 {
-    enum round_failure f = connected                                           ? ROUND_STRANGER
-                           : status == -ECONNREFUSED                           ? ROUND_REFUSED
-                           : status == -ENETUNREACH || status == -EHOSTUNREACH ? ROUND_NO_WAY
-                                                                               : ROUND_SILENT;
+    enum round_failure f =
+        connected                                                                   ? ROUND_STRANGER
+        : status == -ECONNREFUSED                                                   ? ROUND_REFUSED
+        : status == -ENETUNREACH || status == -ENETDOWN || status == -EADDRNOTAVAIL ? ROUND_NO_WAY
+                                                                                    : ROUND_SILENT;
     if (f > c->round)
         c->round = f;
 }
@@ -255,12 +256,16 @@ static const char *round_text(const struct pv_coordclient *c)
     switch (c->round) {
     case ROUND_STRANGER:
         return "what answers at the coordinator's address does not prove the coordinator's key: "
-               "it has another key now, or is another program";
+               "it has another key now, or is another program (a login page of this network?)";
     case ROUND_REFUSED:
         return "the coordinator's address refuses the connection: does p2pvpn-coordinator run "
                "there?";
     case ROUND_NO_WAY:
-        return "there is no route to the coordinator: is this machine's network up?";
+        return c->last_addr.addr.family == PV_AF_INET6
+                   ? "there is no route to the coordinator's IPv6 address: is this machine's "
+                     "network up, and has it IPv6?"
+                   : "there is no route to the coordinator's IPv4 address: is this machine's "
+                     "network up, and has it IPv4?";
     case ROUND_SILENT:
         break;
     }

@@ -124,7 +124,8 @@ static bool may_begin(struct pv_engine *e, bool create, uint64_t handle)
 static void connect_guest(struct pv_engine *e, pv_ns now)
 {
     e->enroll.step = PV_ENROLL_CONNECT;
-    snprintf(e->enroll.why, sizeof(e->enroll.why), "the coordinator does not answer");
+    snprintf(e->enroll.why, sizeof(e->enroll.why),
+             "the coordinator does not answer: is it running, and is the address right?");
     pv_engine_connect(e, pv_view(e->enroll.list, e->enroll.list_len), PV_CTL_GUEST,
                       e->enroll.create ? NULL : e->enroll.network_id, now);
 }
@@ -186,6 +187,11 @@ static bool take_url(struct pv_engine *e, const char *text, struct pv_enroll *en
     return w.status == PV_OK && pv_coordlist_check(pv_written(&w), sizeof(en->list)) == PV_OK;
 }
 
+static pv_ns deadline_of(const struct pv_ctlapi_request *req, pv_ns now)
+{
+    return now + (req->timeout_ms == 0 ? PV_ENROLL_TIME : PV_MS(req->timeout_ms));
+}
+
 void pv_engine_create(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t handle,
                       pv_ns now)
 {
@@ -194,7 +200,7 @@ void pv_engine_create(struct pv_engine *e, struct pv_ctlapi_request *req, uint64
         return;
     en->create = true;
     en->handle = handle;
-    en->deadline = now + PV_ENROLL_TIME;
+    en->deadline = deadline_of(req, now);
     const char *name = req->name[0] != '\0' ? req->name : e->hostname;
     const char *network = req->network[0] != '\0' ? req->network : "home";
     const char *cidr = req->cidr[0] != '\0' ? req->cidr : "10.66.0.0/16";
@@ -230,7 +236,7 @@ void pv_engine_join(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t
     if (!may_begin(e, false, handle))
         return;
     en->handle = handle;
-    en->deadline = now + PV_ENROLL_TIME;
+    en->deadline = deadline_of(req, now);
     en->name_given = req->name[0] != '\0';
     const char *name = en->name_given ? req->name : e->hostname;
     if (pv_name_parse(name, strlen(name), en->name) != PV_OK) {
@@ -290,9 +296,10 @@ bool pv_enroll_is_guest(const struct pv_engine *e)
     return e->enroll.step != PV_ENROLL_NONE && e->enroll.step < PV_ENROLL_SAVE;
 }
 
-/* The network's record says from the first where the coordinator speaks TLS, and so do tokens: a
- * machine whose network lets only that out can join. */
-static void learn_tls(struct pv_engine *e, const struct pv_ctl_tls *tls)
+/* The network's record says from the first where else the coordinator is (another address family)
+ * and where it speaks TLS, and so do tokens: a machine whose network lets only that out can join.
+ */
+static void learn_addrs(struct pv_engine *e, const struct pv_coordlist_more *more)
 {
     struct pv_enroll *en = &e->enroll;
     uint8_t list[sizeof(en->list)];
@@ -300,8 +307,7 @@ static void learn_tls(struct pv_engine *e, const struct pv_ctl_tls *tls)
     uint8_t root_pk[PV_SIGN_PK_LEN];
     struct pv_made_long made;
     size_t len = 0;
-    int r = pv_coordlist_with_tls(pv_view(en->list, en->list_len), tls->addrs, tls->n, list,
-                                  sizeof(list), &len);
+    int r = pv_coordlist_with(pv_view(en->list, en->list_len), more, list, sizeof(list), &len);
     if (r < 0 || len == en->list_len)
         return;
     pv_sign_keypair(e->identity->root_seed, root_sk, root_pk);
@@ -317,7 +323,9 @@ static void learn_tls(struct pv_engine *e, const struct pv_ctl_tls *tls)
 void pv_enroll_online(struct pv_engine *e, const struct pv_ctl_welcome *w)
 {
     if (e->enroll.create) {
-        learn_tls(e, &w->tls);
+        learn_addrs(e, &(struct pv_coordlist_more){.addrs = w->stun, .n = w->n_stun});
+        learn_addrs(e,
+                    &(struct pv_coordlist_more){.addrs = w->tls.addrs, .n = w->tls.n, .tls = true});
         ask_create(e);
         return;
     }
@@ -622,8 +630,7 @@ void pv_enroll_timeout(struct pv_engine *e, pv_ns now)
         return;
     char why[PV_CTL_ERROR_TEXT_MAX + 1];
     memcpy(why, en->why, sizeof(why));
-    failf(e, PV_CTLAPI_UNREACHABLE, now, why,
-          "is it running, and is the address right? UDP and TCP must reach its port");
+    failf(e, PV_CTLAPI_UNREACHABLE, now, "the coordinator is not reached", why);
 }
 
 int pv_engine_make_invite(struct pv_engine *e, uint32_t uses, uint64_t expires_s, pv_ns now,

@@ -117,6 +117,8 @@ struct pv_ctlapi_request {
     uint32_t count;                    /* PING: 1.., default 4 */
     uint32_t interval_ms;              /* PING: 10..3600000, default 1000 */
     uint32_t size;                     /* PING: bytes of filler, default 56 */
+    uint32_t timeout_ms;               /* CREATE JOIN: not done by then, it ends and says why;
+                                          0 (default): after 30 s */
     bool direct;                       /* WAIT */
     bool online;                       /* WAIT */
     bool peek;                         /* INBOX: leave them unread */

@@ -55,6 +55,7 @@ static const struct field {
     {"count", F_U32, AT(count), 0, 1, PV_CTLAPI_MAX_PINGS},
     {"interval_ms", F_U32, AT(interval_ms), 0, 10, 3600000},
     {"size", F_U32, AT(size), 0, 0, PV_CTLAPI_MAX_PING_SIZE},
+    {"timeout_ms", F_U32, AT(timeout_ms), 0, 0, 86400000},
     {"direct", F_BOOL, AT(direct), 0, 0, 0},
     {"online", F_BOOL, AT(online), 0, 0, 0},
     {"peek", F_BOOL, AT(peek), 0, 0, 0},
@@ -75,11 +76,11 @@ static const struct command {
     const char *may;
 } COMMANDS[PV_CTLAPI_N_CMDS] = {
     [PV_CTLAPI_VERSION] = {"version", false, "", ""},
-    [PV_CTLAPI_CREATE] = {"create", true, "url ", "network name cidr "},
+    [PV_CTLAPI_CREATE] = {"create", true, "url ", "network name cidr timeout_ms "},
     [PV_CTLAPI_INVITE] = {"invite", true, "", "uses expires admin "},
     [PV_CTLAPI_INVITE_LIST] = {"invite_list", false, "", ""},
     [PV_CTLAPI_INVITE_REVOKE] = {"invite_revoke", true, "invite ", ""},
-    [PV_CTLAPI_JOIN] = {"join", true, "token ", "name "},
+    [PV_CTLAPI_JOIN] = {"join", true, "token ", "name timeout_ms "},
     [PV_CTLAPI_UP] = {"up", true, "", ""},
     [PV_CTLAPI_DOWN] = {"down", true, "", ""},
     [PV_CTLAPI_LEAVE] = {"leave", true, "", "forget "},

@@ -218,13 +218,18 @@ bool pv_coordlist_next_addr(struct pv_view *addrs, struct pv_hostport *ret_addr)
 /* Appends one coordinator. Errors stick in w; check the whole with pv_coordlist_check(). */
 void pv_coordlist_put(struct pv_writer *w, const uint8_t pk[static PV_SIGN_PK_LEN],
                       const struct pv_hostport *addrs, size_t n_addrs);
+/* More addresses of a coordinator, "HOST:PORT" each; tls: where it speaks TLS. */
+struct pv_coordlist_more {
+    const char *const *addrs;
+    size_t n;
+    bool tls;
+};
 /*
- * Writes a checked list of one coordinator to buf, cap bytes, with these addresses ("HOST:PORT") as
- * places where it speaks TLS behind its own. What is no address, stands there already or is more
- * than fits is left out; a list of several stays as it is. PV_ERR_NO_SPACE: not even the old one
- * fits.
+ * Writes a checked list of one coordinator to buf, cap bytes, with these addresses behind its own.
+ * What is no address, stands there already or is more than fits is left out; a list of several
+ * stays as it is. PV_ERR_NO_SPACE: not even the old one fits.
  */
-PV_MUST_CHECK int pv_coordlist_with_tls(struct pv_view list, const char *const *addrs, size_t n,
-                                        uint8_t *buf, size_t cap, size_t *ret_len);
+PV_MUST_CHECK int pv_coordlist_with(struct pv_view list, const struct pv_coordlist_more *more,
+                                    uint8_t *buf, size_t cap, size_t *ret_len);
 
 #endif /* PV_STATEMENT_H */

@@ -193,8 +193,8 @@ static bool is_listed(const struct pv_hostport *hps, size_t n, const struct pv_h
     return false;
 }
 
-int pv_coordlist_with_tls(struct pv_view list, const char *const *addrs, size_t n, uint8_t *buf,
-                          size_t cap, size_t *ret_len)
+int pv_coordlist_with(struct pv_view list, const struct pv_coordlist_more *more, uint8_t *buf,
+                      size_t cap, size_t *ret_len)
 {
     struct pv_hostport hps[PV_COORDINATOR_ADDRS_MAX];
     struct pv_coordinator one;
@@ -209,13 +209,13 @@ int pv_coordlist_with_tls(struct pv_view list, const char *const *addrs, size_t 
         return PV_OK;
     while (n_hps < PV_COORDINATOR_ADDRS_MAX && pv_coordlist_next_addr(&one.addrs, &hps[n_hps]))
         n_hps++;
-    for (size_t i = 0; i < n && n_hps < PV_COORDINATOR_ADDRS_MAX; i++) {
+    for (size_t i = 0; i < more->n && n_hps < PV_COORDINATOR_ADDRS_MAX; i++) {
         struct pv_hostport hp;
         uint8_t longer[PV_STATEMENT_LIST_MAX];
         struct pv_writer w = pv_writer(longer, cap < sizeof(longer) ? cap : sizeof(longer));
-        if (pv_hostport_parse(addrs[i], strlen(addrs[i]), &hp) < 0 || hp.tls)
+        if (pv_hostport_parse(more->addrs[i], strlen(more->addrs[i]), &hp) < 0 || hp.tls)
             continue;
-        hp.tls = true;
+        hp.tls = more->tls;
         if (is_listed(hps, n_hps, &hp))
             continue;
         hps[n_hps] = hp;

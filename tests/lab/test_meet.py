@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Two machines behind NATs meet: directly, by the right addresses, without losing a packet."""
-from lab import check, equal, scenario
+from lab import Coordinator, check, equal, scenario, wait
 
 
 def remote_ip(path):
@@ -104,3 +104,20 @@ def linux_masquerading(lab):
         a.wait_peer(b)
         path = a.wait_direct(b, timeout=45)
         equal(remote_ip(path), b.lan.public, f"{a.name} reaches {b.name} at")
+
+
+@scenario
+def one_has_ipv4_only_and_the_other_ipv6_only(lab):
+    """The coordinator has both and says so with --public: `create` writes both down, tokens carry
+    them, and the relay joins the two."""
+    host = lab.host("coord")
+    coordinator = Coordinator(lab, host, args=["--public", host.ip6])
+    a, b = lab.host("a", ipv6=False), lab.host("b", ipv4=False)
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b)), "the first ping is lost")
+    check(b.os_ping(b.addr(a, family=6)), "ping over IPv6 from b to a")
+    equal(a.path(b)["type"], "relay", "what a uses")
+    equal(b.json("status")["coordinator"]["address"], f"[{host.ip6}]:3478", "b's coordinator")
+    cause = "only IPv4 and b only IPv6: no packet goes from one to the other"
+    wait("why to name it", lambda: cause in a.ctl("why", "b").out)

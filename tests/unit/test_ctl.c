@@ -382,7 +382,7 @@ static void create_prints_the_token_alone(void **state)
     assert_non_null(strstr(t.err, "created network home: this node is lap, address 10.66.0.1"));
     snprintf(want, sizeof(want),
              "{\"cmd\":\"create\",\"network\":\"home\",\"name\":\"lap\",\"cidr\":\"10.7.0.0/16\","
-             "\"url\":\"%s\"}\n",
+             "\"url\":\"%s\",\"timeout_ms\":0}\n",
              url);
     assert_string_equal(t.requests, want);
 

@@ -57,6 +57,7 @@ static void request_survives_the_wire(enum pv_ctlapi_cmd cmd)
     a.size = 0;
     a.limit = 5;
     a.number = 9;
+    a.timeout_ms = 5000;
     snprintf(a.before, sizeof(a.before), "AAAAAAAAAAAAAAAAAAAAAA");
     a.admin = a.forget = a.direct = a.online = a.peek = a.seen = true;
 

@@ -386,13 +386,13 @@ static void places_of_tls_are_added_as_far_as_they_fit(void **state)
     (void)state;
     static const char *const addrs[] = {"vpn.example:443",    "not an address",  "tls:x.example:1",
                                         "[2001:db8::1]:8443", "vpn.example:443", "10.0.0.1:1"};
+    const struct pv_coordlist_more tls = {.addrs = addrs, .n = PV_ARRAY_LEN(addrs), .tls = true};
     uint8_t list[PV_STATEMENT_LIST_MAX], out[PV_STATEMENT_LIST_MAX];
     char text[PV_HOSTPORT_BUF];
     struct pv_coordinator one;
     struct pv_hostport hp;
     size_t len = list_of(list, sizeof(list), 1, 1), got = 0;
-    assert_int_equal(pv_coordlist_with_tls(pv_view(list, len), addrs, 6, out, sizeof(out), &got),
-                     PV_OK);
+    assert_int_equal(pv_coordlist_with(pv_view(list, len), &tls, out, sizeof(out), &got), PV_OK);
     assert_int_equal(pv_coordlist_check(pv_view(out, got), sizeof(out)), PV_OK);
     struct pv_view rest = pv_view(out, got);
     assert_true(pv_coordlist_next(&rest, &one));
@@ -406,12 +406,11 @@ static void places_of_tls_are_added_as_far_as_they_fit(void **state)
     /* Again: nothing is there twice. No room for more: the old one, and byte by byte upwards. */
     size_t again = 0;
     memcpy(list, out, got);
-    assert_int_equal(pv_coordlist_with_tls(pv_view(list, got), addrs, 6, out, sizeof(out), &again),
-                     PV_OK);
+    assert_int_equal(pv_coordlist_with(pv_view(list, got), &tls, out, sizeof(out), &again), PV_OK);
     assert_int_equal(again, got);
     len = list_of(list, sizeof(list), 1, 1);
     for (size_t cap = 0; cap <= got; cap++) {
-        int r = pv_coordlist_with_tls(pv_view(list, len), addrs, 6, out, cap, &again);
+        int r = pv_coordlist_with(pv_view(list, len), &tls, out, cap, &again);
         assert_int_equal(r, cap < len ? PV_ERR_NO_SPACE : PV_OK);
         if (r == PV_OK) {
             assert_in_range(again, len, cap);
@@ -420,14 +419,34 @@ static void places_of_tls_are_added_as_far_as_they_fit(void **state)
     }
     /* Eight places at most, and of several coordinators nobody knows whose it is. */
     len = list_of(list, sizeof(list), 1, PV_COORDINATOR_ADDRS_MAX);
-    assert_int_equal(pv_coordlist_with_tls(pv_view(list, len), addrs, 6, out, sizeof(out), &got),
-                     PV_OK);
+    assert_int_equal(pv_coordlist_with(pv_view(list, len), &tls, out, sizeof(out), &got), PV_OK);
     assert_int_equal(got, len);
     len = list_of(list, sizeof(list), 2, 1);
-    assert_int_equal(pv_coordlist_with_tls(pv_view(list, len), addrs, 6, out, sizeof(out), &got),
-                     PV_OK);
+    assert_int_equal(pv_coordlist_with(pv_view(list, len), &tls, out, sizeof(out), &got), PV_OK);
     assert_int_equal(got, len);
     assert_memory_equal(out, list, len);
+}
+
+static void other_addresses_of_a_coordinator_are_added(void **state)
+{
+    (void)state;
+    static const char *const addrs[] = {"[2001:db8::1]:3478", "192.0.2.1:3478", "vpn.example:3478"};
+    const struct pv_coordlist_more more = {.addrs = addrs, .n = PV_ARRAY_LEN(addrs)};
+    uint8_t list[PV_STATEMENT_LIST_MAX], out[PV_STATEMENT_LIST_MAX];
+    char text[PV_HOSTPORT_BUF];
+    struct pv_coordinator one;
+    struct pv_hostport hp;
+    size_t len = list_of(list, sizeof(list), 1, 1), got = 0;
+    assert_int_equal(pv_coordlist_with(pv_view(list, len), &more, out, sizeof(out), &got), PV_OK);
+    assert_int_equal(pv_coordlist_check(pv_view(out, got), sizeof(out)), PV_OK);
+    struct pv_view rest = pv_view(out, got);
+    assert_true(pv_coordlist_next(&rest, &one));
+    static const char *const want[] = {"192.0.2.1:3478", "[2001:db8::1]:3478", "vpn.example:3478"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
+        assert_true(pv_coordlist_next_addr(&one.addrs, &hp));
+        assert_string_equal(pv_hostport_format(&hp, text), want[i]);
+    }
+    assert_false(pv_coordlist_next_addr(&one.addrs, &hp));
 }
 
 static void coordinator_lists_are_canonical_and_bounded(void **state)
@@ -712,6 +731,7 @@ int main(void)
         cmocka_unit_test(only_sensible_ranges_pass),
         cmocka_unit_test(stay_lists_are_ascending_and_bounded),
         cmocka_unit_test(places_of_tls_are_added_as_far_as_they_fit),
+        cmocka_unit_test(other_addresses_of_a_coordinator_are_added),
         cmocka_unit_test(coordinator_lists_are_canonical_and_bounded),
         cmocka_unit_test(coordinator_lists_read_back),
         cmocka_unit_test(only_canonical_addresses_pass),
