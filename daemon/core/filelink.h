@@ -30,17 +30,17 @@
 #include "proto/file.h"
 
 enum {
-    PV_FILELINK_MAX = 128,        /* files known, both directions; the oldest final one gives way */
-    PV_FILELINK_MAX_OFFERS = 16,  /* undecided offers of one peer */
-    PV_FILELINK_MAX_OF_PEER = 64, /* files of one peer that are coming, or not taken by the user */
-    PV_FILELINK_MAX_RUNNING = 8,  /* transfers at once */
+    PV_FILELINK_MAX = 512,       /* files known, both directions; the oldest final one gives way */
+    PV_FILELINK_MAX_OFFERS = 16, /* undecided offers of one peer */
+    PV_FILELINK_MAX_OF_PEER = 256, /* files of one peer that are coming, or not taken by the user */
+    PV_FILELINK_MAX_RUNNING = 8,   /* transfers at once */
     PV_FILELINK_MAX_PEER_RUNNING = 4, /* with one peer, one way */
     PV_FILELINK_MAX_CONNS = 32,       /* accepted connections that have not asked yet */
     PV_FILELINK_MAX_PEER_CONNS = 4,
-    PV_FILELINK_MAX_CORRUPT = 3,  /* then it has failed */
-    PV_FILELINK_SAVE_MAX = 65536, /* bytes of pv_filelink_save() */
-    PV_FILELINK_ASK_S = 10,       /* an accepted connection must have asked by then */
-    PV_FILELINK_RETRY_MIN_S = 1,  /* between attempts, doubling */
+    PV_FILELINK_MAX_CORRUPT = 3,   /* then it has failed */
+    PV_FILELINK_SAVE_MAX = 262144, /* bytes of pv_filelink_save() */
+    PV_FILELINK_ASK_S = 10,        /* an accepted connection must have asked by then */
+    PV_FILELINK_RETRY_MIN_S = 1,   /* between attempts, doubling */
     PV_FILELINK_RETRY_MAX_S = 60,
     PV_FILELINK_TELLS = 4, /* a change of state is told so often: at 0, 1, 3 and 7 s */
     PV_FILELINK_PK_LEN = 32,

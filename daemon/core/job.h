@@ -37,7 +37,7 @@ enum {
     PV_JOB_ERROR_MAX = 240,     /* bytes of the reason, with the NUL */
     PV_JOB_MAX_ADDRS = 16,      /* addresses of one RESOLVE answer */
     PV_JOB_META_NAME = 32,      /* bytes with the NUL */
-    PV_JOB_META_MAX = 65536,    /* bytes of one value */
+    PV_JOB_META_MAX = 262144,   /* bytes of one value */
     PV_JOB_HOST_MAX = 256,      /* bytes with the NUL, RFC 1035 s2.3.4 */
     PV_JOB_IFNAME = 16,         /* IFNAMSIZ */
     PV_IFACE_MAX_DOMAINS = 3,   /* the network's and two of addresses */

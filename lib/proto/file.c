@@ -34,7 +34,8 @@ const char *pv_file_why_text(enum pv_file_why why)
         [PV_FILE_WHY_CORRUPT] = "what arrived is not what was sent",
         [PV_FILE_WHY_UNREADABLE] = "the sender cannot read the file",
         [PV_FILE_WHY_UNWRITABLE] = "the receiver cannot write the file",
-        [PV_FILE_WHY_TOO_MANY] = "the receiver holds too many offers",
+        [PV_FILE_WHY_TOO_MANY] =
+            "too many files wait at the receiver: it has to take or refuse some first",
         [PV_FILE_WHY_STOPPED] = "stopped by a user",
         [PV_FILE_WHY_LOST] = "the connection was lost",
     };

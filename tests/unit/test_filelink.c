@@ -6,7 +6,7 @@
 enum {
     MAX_NOTICES = 64,
     MAX_XFERS = 32,
-    MAX_HANDLES = 256,
+    MAX_HANDLES = 1024,
     MAX_KEPT = 64,
 };
 
@@ -490,6 +490,7 @@ static void a_trusted_peer_fills_neither_the_table_nor_all_transfers(void **stat
     w.side[1].auto_max = 100;
     for (unsigned i = 0; i < PV_FILELINK_MAX; i++) {
         n.id[0] = (uint8_t)i;
+        n.id[1] = (uint8_t)(i >> 8);
         tell_1(&n);
     }
     while ((f = pv_filelink_at(w.side[1].link, known)) != NULL) {
