@@ -19,13 +19,14 @@ struct lone {
     struct pv_ice_creds mine, theirs;
     struct pv_addr local, remote;
     pv_ns now;
+    uint16_t answers_on; /* the socket on which answer() comes in; 0: the one that asked */
 };
 
 /* One agent, one pair; the test plays the other side. */
 static inline void lone_begin(struct lone *l, bool controlling, bool foreign, bool described)
 {
+    *l = (struct lone){.now = PV_S(10)};
     l->rng = test_rng_make(&l->seed, 11);
-    l->now = PV_S(10);
     l->local = pv_addr4(192, 0, 2, 1, 1000);
     l->remote = pv_addr4(192, 0, 2, 2, 2000);
     struct pv_ice_config cfg = {.controlling = controlling, .foreign = foreign, .rng = l->rng};
@@ -118,7 +119,7 @@ static inline int answer(struct lone *l, const struct pv_ice_transmit *tx,
     uint8_t buf[256];
     struct pv_stun_msg msg;
     struct pv_stun_writer sw;
-    struct pv_ice_carrier c = {.local = l->local};
+    struct pv_ice_carrier c = {.local = l->local, .sock = l->answers_on};
     size_t len;
     assert_int_equal(pv_stun_decode(pv_view(tx->buf, tx->len), &msg), PV_OK);
     pv_stun_write_answer(&sw, buf, sizeof(buf), PV_STUN_SUCCESS, &msg);

@@ -217,6 +217,12 @@ static void answers_count_only_from_the_pair_with_its_secret(void **state)
     l.now += PV_MS(7);
 
     assert_int_equal(answer(&l, &tx, &stranger, l.local, l.theirs.pwd), PV_ERR_NOT_FOUND);
+    stranger = l.remote;
+    stranger.port++;
+    assert_int_equal(answer(&l, &tx, &stranger, l.local, l.theirs.pwd), PV_ERR_NOT_FOUND);
+    l.answers_on = 3; /* RFC 8445 s7.2.5.2.1: where it was asked from */
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_ERR_NOT_FOUND);
+    l.answers_on = 0;
     assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.mine.pwd), PV_ERR_AUTH);
     copy = tx;
     copy.buf[19] ^= 1;
