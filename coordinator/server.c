@@ -36,7 +36,6 @@ enum {
     STORE_BATCH = 64,   /* operations a transaction */
     PORT_TRIES = 16,    /* ports tried when the kernel may choose */
     END_S = 5,          /* seconds that an orderly end may take */
-    FILES_SPARE = 64,   /* descriptors that are not connections */
     FILES_MAX = 1 << 20,
     CERT_LOOK_S = 60,    /* seconds between two looks whether the certificate's files changed */
     CERT_WARN_S = 86400, /* seconds between two warnings about its dates */

@@ -82,7 +82,7 @@ struct check {
     struct pv_netprobe_servers servers;
     struct pv_netprobe_report report;
     bool lifetime;
-    bool tcp_asked, tcp; /* by TCP the server was asked, because UDP got no answer; it answered */
+    bool tcp; /* the server answered by TCP; asked when UDP got no answer */
     const char *verdict;
 };
 
@@ -103,7 +103,6 @@ static void ask_by_tcp(struct check *c)
     for (size_t f = 0; f < PV_NETPROBE_FAMILIES && !c->tcp; f++) {
         if (!c->report.tried[f] || c->report.result[f].reached)
             continue;
-        c->tcp_asked = true;
         c->tcp = pv_netprobe_ask(&c->servers.addr[f][0], PV_NETPROBE_TCP, &answer) == PV_OK;
     }
 }

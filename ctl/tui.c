@@ -221,7 +221,7 @@ static int read_replies(struct tui *u, char error[static PV_TUI_NOTE], int *ret_
 
 /* --- the terminal ---------------------------------------------------------------------------- */
 
-static attr_t attr_of(const struct tui *u, uint8_t attr)
+static attr_t attr_of(uint8_t attr)
 {
     attr_t a = 0;
     if ((attr & PV_TUI_BOLD) != 0)
@@ -230,7 +230,6 @@ static attr_t attr_of(const struct tui *u, uint8_t attr)
         a |= A_DIM;
     if ((attr & PV_TUI_REVERSE) != 0)
         a |= A_REVERSE;
-    (void)u;
     return a;
 }
 
@@ -255,7 +254,7 @@ static int draw(struct tui *u)
             const struct pv_tui_cell *c = &u->screen.cells[row * u->screen.cols + col];
             cchar_t ch;
             if (c->ch[0] == L'\0' ||
-                setcchar(&ch, c->ch, attr_of(u, c->attr), pair_of(u, c->attr), NULL) == ERR)
+                setcchar(&ch, c->ch, attr_of(c->attr), pair_of(u, c->attr), NULL) == ERR)
                 continue;
             (void)mvadd_wchnstr((int)row, (int)col, &ch, 1);
         }

@@ -20,7 +20,6 @@ enum {
     ROSTER = 24,
     NAME_COLS = 11,
     INDENT = 9, /* of lines after the first: below the name */
-    TAB = 4,
 };
 
 /* --- cells ----------------------------------------------------------------------------------- */

@@ -456,7 +456,7 @@ static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
         pv_relaylink_gone(c->link, net->id, net->gone[i]);
         if (s == NULL)
             continue;
-        pv_request_push(c, s); /* the statement that ends it is its proof: it need not believe us */
+        pv_request_push(s); /* the statement that ends it is its proof: it need not believe us */
         if (m != NULL && m->state == PV_MEMBER_LEFT)
             pv_coord_end(c, s, PV_CTL_E_UNKNOWN_NODE, "this node left the network", now);
         else
@@ -472,7 +472,7 @@ static void settle(struct pv_coord *c, pv_ns now)
     struct pv_cnet *net;
     while ((work = pv_registry_poll_done(&c->registry)) != NULL) {
         struct pv_conn *s = pv_coord_find(c, work->conn);
-        pv_request_done(c, s, work, now);
+        pv_request_done(c, s, work);
         if (s == NULL)
             continue;
         resume(c, s, now);
@@ -536,7 +536,7 @@ int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv
         return PV_ERR_AGAIN;
     unmark_ready(c, s);
     if (s->state == PV_CONN_MEMBER)
-        pv_request_push(c, s);
+        pv_request_push(s);
     if (s->state != PV_CONN_CLOSING && s->dead)
         pv_coord_drop(c, s, now);
     ret_ready->id = s->id;

@@ -80,8 +80,8 @@ void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg 
 /* Does this message have to wait for the request under way? */
 bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg);
 /* Answers a finished work and takes it; s is NULL when its connection is gone. */
-void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work, pv_ns now);
+void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work);
 /* Sends what a member waits for: log entries and presence, as far as there is room. */
-void pv_request_push(struct pv_coord *c, struct pv_conn *s);
+void pv_request_push(struct pv_conn *s);
 
 #endif /* PV_COORD_INT_H */

@@ -264,9 +264,8 @@ static void log_done(const struct pv_coord *c, const struct pv_work *work)
                work->registered->st.u.member.name, pv_key_format(work->joiner.node, key));
 }
 
-void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work, pv_ns now)
+void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work)
 {
-    (void)now;
     log_done(c, work);
     if (work->error == PV_CTL_E_FULL)
         pv_coord_count(c, PV_COORD_LIMIT_FULL);
@@ -536,10 +535,9 @@ void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg 
         pv_ctl_msg_free(msg);
 }
 
-void pv_request_push(struct pv_coord *c, struct pv_conn *s)
+void pv_request_push(struct pv_conn *s)
 {
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
-    (void)c;
     while (s->live && s->log_at < s->net->log_len && pv_conn_has_push_room(s)) {
         struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_STATEMENTS};
         if (send_page(s, &m) < 0) {

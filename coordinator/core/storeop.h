@@ -17,7 +17,6 @@
 #include "proto/statement.h"
 
 enum {
-    PV_STOREOP_ROWS_MAX = 128,  /* statements in one operation: one put */
     PV_STOREOP_ERROR_MAX = 240, /* bytes of a reason, with the NUL */
 };
 
@@ -82,7 +81,7 @@ struct pv_storeop_parcel {
 struct pv_storeop {
     uint64_t id;
     enum pv_storeop_kind kind;
-    size_t n_rows; /* 1..PV_STOREOP_ROWS_MAX; 1 for REGISTER */
+    size_t n_rows; /* 1..PV_CTL_ITEMS_MAX; 1 for REGISTER */
     struct pv_storerow *rows;
 
     /* REGISTER */

@@ -39,7 +39,6 @@ enum {
     PV_ENGINE_MAX_STATIC = 256,                  /* [peer] sections */
     PV_ENGINE_MAX_ALLOWED = 64,                  /* allowed-ips of one [peer] */
     PV_ENGINE_MAX_RELAYS = PV_FP_MAX_RELAYS - 1, /* [relay] turn; the first is the coordinator's */
-    PV_ENGINE_MAX_STREAMS = 512,                 /* open at once, all kinds */
 };
 
 /* Long-lived keys of this node, in pv_secret_alloc() memory of the shell; borrowed by the engine

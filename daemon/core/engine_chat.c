@@ -223,12 +223,10 @@ void pv_engine_chat_send(struct pv_engine *e, struct pv_peer *p, const char *tex
     pv_engine_chat_pump(e, now);
 }
 
-void pv_engine_chat_list(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
-                         pv_ns now)
+void pv_engine_chat_list(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
 {
     bool inbox = req->cmd == PV_CTLAPI_INBOX;
     struct pv_chatjob *job = pv_chatjob_new(inbox ? PV_CHATJOB_INBOX : PV_CHATJOB_HISTORY);
-    (void)now;
     struct pv_peer *p = req->peer[0] == '\0' ? NULL : pv_engine_find_peer(e, req->peer);
     const uint8_t *room = req->peer[0] == '#' ? pv_rooms_find(e->rooms, req->peer, true) : NULL;
     if (job != NULL) {

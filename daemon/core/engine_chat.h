@@ -122,8 +122,7 @@ void pv_engine_chat_pump(struct pv_engine *e, pv_ns now);
 void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now);
 void pv_engine_chat_send(struct pv_engine *e, struct pv_peer *p, const char *text, uint64_t handle,
                          pv_ns now);
-void pv_engine_chat_list(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
-                         pv_ns now);
+void pv_engine_chat_list(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle);
 void pv_engine_chat_listed(struct pv_engine *e, enum pv_job_purpose purpose, uint64_t handle,
                            const struct pv_job_result *result, pv_ns now);
 void pv_engine_tell_message(struct pv_engine *e, const struct pv_chat_record *rec, pv_ns now);

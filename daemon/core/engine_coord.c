@@ -69,7 +69,7 @@ void pv_engine_subscribe(struct pv_engine *e, const uint8_t (*nodes)[PV_SIGN_PK_
 }
 
 /* Everybody in a small network; in a large one those in use. */
-static void subscribe_again(struct pv_engine *e, pv_ns now)
+static void subscribe_again(struct pv_engine *e)
 {
     uint8_t(*nodes)[PV_SIGN_PK_LEN] = calloc(PV_CTL_NODES_MAX, PV_SIGN_PK_LEN);
     size_t n = 0;
@@ -89,7 +89,6 @@ static void subscribe_again(struct pv_engine *e, pv_ns now)
     }
     pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN])nodes, n);
     free(nodes);
-    (void)now;
 }
 
 /* --- putting -----------------------------------------------------------------------------------
@@ -335,7 +334,7 @@ static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_
     pv_engine_take_servers(e, &welcome->u.welcome, now);
     pv_engine_relay_offer(e, &welcome->u.welcome, now);
     pull(e, e->cursor, PV_CP_PULL);
-    subscribe_again(e, now);
+    subscribe_again(e);
     pv_engine_keep_online(e, now);
     e->env.signalling = true;
     pv_engine_recall_online(e);

@@ -515,15 +515,14 @@ static void do_of_peer(struct pv_engine *e, const struct pv_ctlapi_request *req,
         pv_engine_show_trace(e, p, handle, now);
 }
 
-static void do_history(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
-                       pv_ns now)
+static void do_history(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
 {
     if (req->peer[0] == '#' && pv_engine_need_room(e, req->peer, true, handle) == NULL)
         return;
     if (req->peer[0] != '\0' && req->peer[0] != '#' &&
         pv_engine_need_peer(e, req, pv_ctlapi_cmd_name(req->cmd), true, handle) == NULL)
         return;
-    pv_engine_chat_list(e, req, handle, now);
+    pv_engine_chat_list(e, req, handle);
 }
 
 static void run(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t handle, pv_ns now)
@@ -579,7 +578,7 @@ static void run(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t han
         break;
     case PV_CTLAPI_INBOX:
     case PV_CTLAPI_HISTORY:
-        do_history(e, req, handle, now);
+        do_history(e, req, handle);
         break;
     case PV_CTLAPI_WATCH:
         do_watch(e, req, handle);

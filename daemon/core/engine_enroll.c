@@ -78,11 +78,10 @@ static void refused(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now
     }
 }
 
-static void succeed(struct pv_engine *e, const char *token, pv_ns now)
+static void succeed(struct pv_engine *e, const char *token)
 {
     const struct pv_member *self = pv_engine_self(e);
     uint64_t handle = e->enroll.handle;
-    (void)now;
     forget(e);
     pv_ctlsrv_answer(e->ctl, handle,
                      pv_ctlapi_joined_json(pv_roster_network(e->roster)->name, self->name,
@@ -171,10 +170,9 @@ static void save_root(struct pv_engine *e, pv_ns now)
     failf(e, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
 }
 
-static bool take_url(struct pv_engine *e, const char *text, struct pv_enroll *en)
+static bool take_url(const char *text, struct pv_enroll *en)
 {
     struct pv_url url;
-    (void)e;
     if (text == NULL || pv_url_parse(text, strlen(text), &url) != PV_OK)
         return false;
     struct pv_writer w = pv_writer(en->list, sizeof(en->list));
@@ -204,7 +202,7 @@ void pv_engine_create(struct pv_engine *e, struct pv_ctlapi_request *req, uint64
     const char *name = req->name[0] != '\0' ? req->name : e->hostname;
     const char *network = req->network[0] != '\0' ? req->network : "home";
     const char *cidr = req->cidr[0] != '\0' ? req->cidr : "10.66.0.0/16";
-    if (!take_url(e, req->secret, en)) {
+    if (!take_url(req->secret, en)) {
         failf(e, PV_CTLAPI_BAD_TOKEN, now, "that is no coordinator URL",
               "use what `p2pvpn-coordinator url` prints, whole and in quotes");
         return;
@@ -615,7 +613,7 @@ void pv_enroll_iface_done(struct pv_engine *e, const char *error, pv_ns now)
     if (e->enroll.create)
         make_first_invite(e, now);
     else
-        succeed(e, NULL, now);
+        succeed(e, NULL);
 }
 
 void pv_enroll_timeout(struct pv_engine *e, pv_ns now)

@@ -174,7 +174,7 @@ static void finish(struct pv_engine *e, struct pv_peer *p, const char *why, pv_n
     p->hard.packets = c.packets;
     p->hard.announced = false;
     p->hard.since = 0;
-    pv_hardnat_end(e->hard, found ? p->path.sock : 0, now);
+    pv_hardnat_end(e->hard, found ? p->path.sock : 0);
     drop_unused(e, p, now);
     if (found) {
         p->hard.backoff = 0;
@@ -302,7 +302,7 @@ void pv_engine_hard_timeout(struct pv_engine *e, pv_ns now)
         return;
     struct pv_peer *p = pv_engine_peer_by_id(e, pv_hardnat_peer(e->hard));
     if (p == NULL)
-        pv_hardnat_end(e->hard, 0, now);
+        pv_hardnat_end(e->hard, 0);
     else if (pv_hardnat_phase(e->hard) != PV_HARDNAT_RUNNING)
         pv_engine_touch(e, p, now);
 }
@@ -321,7 +321,7 @@ void pv_engine_hard_moved(struct pv_engine *e)
 void pv_engine_hard_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     if (is_current(e, p))
-        pv_hardnat_end(e->hard, 0, now);
+        pv_hardnat_end(e->hard, 0);
     while (p->hard.n_socks > 0)
         drop_sock(e, p, p->hard.n_socks - 1, now);
 }

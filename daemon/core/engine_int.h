@@ -752,7 +752,7 @@ size_t pv_engine_drops(const struct pv_engine *e,
 void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now);
 void pv_engine_show_trace(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now);
 /* What p's path is; ret_path->via points into p. */
-void pv_engine_path_of(struct pv_peer *p, struct pv_ctlapi_path *ret_path, pv_ns now);
+void pv_engine_path_of(struct pv_peer *p, struct pv_ctlapi_path *ret_path);
 
 /* The coordinator's wall clock, Unix seconds, which judges the windows of invites; our own while it
  * is not known. */

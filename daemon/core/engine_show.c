@@ -8,9 +8,8 @@
 #include "daemon/core/engine_cause.h"
 #include "daemon/core/engine_int.h"
 
-void pv_engine_path_of(struct pv_peer *p, struct pv_ctlapi_path *ret_path, pv_ns now)
+void pv_engine_path_of(struct pv_peer *p, struct pv_ctlapi_path *ret_path)
 {
-    (void)now;
     *ret_path = (struct pv_ctlapi_path){.type = PV_CTLAPI_PATH_NONE, .rtt_ms = -1, .loss = -1};
     if (!p->has_path)
         return;
@@ -46,7 +45,7 @@ void pv_engine_look_at_peer(struct pv_engine *e, struct pv_peer *p, struct pv_ct
         .last_handshake_ms = p->last_handshake_ms,
     };
     struct pv_fp_live *l = pv_fp_builder_live(e->fp, p->id);
-    pv_engine_path_of(p, &x.path, now);
+    pv_engine_path_of(p, &x.path);
     if (l != NULL) {
         x.tx_bytes = atomic_load_explicit(&l->tx_bytes, memory_order_relaxed);
         x.rx_bytes = atomic_load_explicit(&l->rx_bytes, memory_order_relaxed);

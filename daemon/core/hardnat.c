@@ -385,9 +385,8 @@ int pv_hardnat_handle_input(struct pv_hardnat *h, uint16_t sock, const struct pv
     return PV_OK;
 }
 
-void pv_hardnat_end(struct pv_hardnat *h, uint16_t keep, pv_ns now)
+void pv_hardnat_end(struct pv_hardnat *h, uint16_t keep)
 {
-    (void)now;
     for (size_t i = 0; i < h->n_socks; i++) {
         uint16_t id = h->socks[i].id;
         if (id == keep && h->n_kept < PV_HARDNAT_KEPT) {

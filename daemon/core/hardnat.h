@@ -123,7 +123,7 @@ bool pv_hardnat_run(struct pv_hardnat *h, const struct pv_hardnat_target *target
                     pv_ns now);
 /* Ends the attempt. keep: a socket of it that carries a path now, 0 = none; it stays open until
  * pv_hardnat_release(). */
-void pv_hardnat_end(struct pv_hardnat *h, uint16_t keep, pv_ns now);
+void pv_hardnat_end(struct pv_hardnat *h, uint16_t keep);
 /* A kept socket carries nothing any more. */
 void pv_hardnat_release(struct pv_hardnat *h, uint16_t sock);
 /* The network changed: what was measured is void. */

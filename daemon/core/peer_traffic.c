@@ -26,7 +26,7 @@ static void note_mtu(struct pv_peer *p, pv_ns data_sent, pv_ns now)
     if (p->mtu.state == PV_MTU_OFF)
         pv_mtu_start(&p->mtu, &p->env->rng, bytes_before(&p->path),
                      (uint16_t)(p->env->mtu + PV_FP_OVERHEAD), now);
-    pv_mtu_note_use(&p->mtu, data_sent, now);
+    pv_mtu_note_use(&p->mtu, data_sent);
 }
 
 void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_relayed *sum)

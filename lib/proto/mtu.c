@@ -149,9 +149,8 @@ void pv_mtu_doubt(struct pv_mtu *m, pv_ns now)
         m->deadline = now;
 }
 
-void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at, pv_ns now)
+void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at)
 {
-    (void)now;
     if (used_at > m->used_at)
         m->used_at = used_at;
 }

@@ -29,7 +29,6 @@ enum {
     PV_MTU_SIZES = 24,     /* sizes that a search tries */
     PV_MTU_TRIES = 3,      /* MAX_PROBES, RFC 8899 s5.1.2 */
     PV_MTU_SMALLEST = 576, /* bytes of IP packet every path carries, RFC 791 s3.1 */
-    PV_MTU_LARGEST = 9216, /* bytes of IP packet, ours: jumbo frames */
 };
 #define PV_MTU_CHECK_EVERY PV_S(2)   /* ours: with 3 tries a narrowed path is found within 5 s */
 #define PV_MTU_RAISE_EVERY PV_S(600) /* PMTU_RAISE_TIMER, RFC 8899 s5.1.1 */
@@ -78,7 +77,7 @@ void pv_mtu_tell(struct pv_mtu *m, uint16_t size, uint16_t wanted, pv_ns now);
 /* Somebody says that something was too big: looked into at once, not in up to 2 s. */
 void pv_mtu_doubt(struct pv_mtu *m, pv_ns now);
 /* Data was last sent over the path at used_at. */
-void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at, pv_ns now);
+void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at);
 /* A probe was answered. Tokens of earlier rounds and paths are ignored. */
 void pv_mtu_handle_answer(struct pv_mtu *m, uint32_t token, pv_ns now);
 void pv_mtu_handle_timeout(struct pv_mtu *m, pv_ns now);

@@ -120,7 +120,6 @@ struct pv_netcheck_probe {
     uint8_t txid[PV_STUN_TXID_LEN];
     pv_ns due; /* next transmission, or the end */
     pv_ns last_sent;
-    uint8_t arrived_on; /* socket */
     pv_ns answered;
     struct pv_addr from, mapped, other;
 };

@@ -43,7 +43,6 @@ void pv_noise_mix_key(struct pv_noise_sym *sym, struct pv_view input)
 {
     pv_noise_hkdf(sym->ck, input, sym->ck, sym->k, NULL);
     sym->n = 0;
-    sym->has_key = true;
 }
 
 void pv_noise_mix_key_and_hash(struct pv_noise_sym *sym, const uint8_t psk[static 32])
@@ -52,7 +51,6 @@ void pv_noise_mix_key_and_hash(struct pv_noise_sym *sym, const uint8_t psk[stati
     pv_noise_hkdf(sym->ck, pv_view(psk, 32), sym->ck, temp, sym->k);
     pv_noise_mix_hash(sym, pv_view(temp, sizeof(temp)));
     sym->n = 0;
-    sym->has_key = true;
     pv_wipe(temp, sizeof(temp));
 }
 
@@ -95,7 +93,6 @@ void pv_noise_split(struct pv_noise_sym *sym, uint8_t ret_k1[static 32], uint8_t
     pv_noise_hkdf(sym->ck, NONE, ret_k1, ret_k2, NULL);
     pv_wipe(sym->ck, sizeof(sym->ck));
     pv_wipe(sym->k, sizeof(sym->k));
-    sym->has_key = false;
 }
 
 /* --- transport messages --------------------------------------------------------------------- */

@@ -30,11 +30,10 @@ struct pv_noise_keys {
 /* --- symmetric state (Noise s5.2) ----------------------------------------------------------- */
 
 struct pv_noise_sym {
-    uint8_t ck[32]; /* chaining key */
-    uint8_t h[32];  /* hash of everything said so far */
-    uint8_t k[32];  /* cipher key, meaningful when has_key */
-    uint64_t n;     /* nonce of the next message under k */
-    bool has_key;
+    uint8_t ck[32];      /* chaining key */
+    uint8_t h[32];       /* hash of everything said so far */
+    uint8_t k[32];       /* cipher key, once one was mixed in */
+    uint64_t n;          /* nonce of the next message under k */
     enum pv_suite suite; /* the cipher that the name says */
 };
 
@@ -48,7 +47,7 @@ void pv_noise_mix_key_and_hash(struct pv_noise_sym *sym, const uint8_t psk[stati
 /* MixKey(DH(sk, pk)). PV_ERR_AUTH when pk is of small order. */
 PV_MUST_CHECK int pv_noise_mix_dh(struct pv_noise_sym *sym, const uint8_t sk[static 32],
                                   const uint8_t pk[static 32]);
-/* EncryptAndHash under a key (has_key): out gets pt.len + 16 bytes and may be pt's memory. */
+/* EncryptAndHash, once a key was mixed in: out gets pt.len + 16 bytes and may be pt's memory. */
 void pv_noise_encrypt_and_hash(struct pv_noise_sym *sym, uint8_t *out, struct pv_view pt);
 /* DecryptAndHash under a key: out gets ct.len - 16 bytes. PV_ERR_AUTH. out may not be ct's memory:
  * the hash covers the ciphertext. */

@@ -389,7 +389,6 @@ static void hand_out_initiation(const struct pv_session *s, struct pv_session_tr
     tx->type = PV_WGMSG_INITIATION;
     tx->via = s->sent_via;
     tx->index = s->pending.local_index;
-    tx->stamp_us = (s->last_stamp + PV_TAI64N_TICK) / 1000;
     tx->len = PV_WGMSG_INITIATION_LEN;
     memcpy(tx->msg, s->msg, sizeof(s->msg));
 }

@@ -154,7 +154,6 @@ struct pv_session_transmit {
     bool took_index; /* index is the one passed: it is taken until INDEX_GONE */
     bool again;      /* message 2 that was given before: not for the source of the repetition, which
                         anybody could have made */
-    uint64_t stamp_us; /* message 1: its timestamp; never below one reported before */
     size_t len;
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
 };

@@ -22,7 +22,6 @@ enum {
     PV_STATEMENT_LIST_MAX = 2048, /* bytes of the list in types 6 and 8 */
     PV_STATEMENT_SHORT_MAX = 512, /* bytes; every other type, unknown ones included */
     PV_STATEMENT_MAX = 2205,      /* bytes; type 6 with a full list, the longest there is */
-    PV_STATEMENT_MIN = 34 + 64,   /* bytes: the head of type 1 and a signature */
     PV_RECEIPT_LEN = 170,         /* bytes, fixed */
     PV_COORDINATORS_MAX = 8,      /* ours: coordinators in one list */
     PV_COORDINATOR_ADDRS_MAX = 8, /* ours: addresses of one coordinator */

@@ -12,8 +12,7 @@
 enum {
     PV_RESOLVED_MAX_DOMAINS = 4,
     PV_RESOLVED_DOMAIN_BUF = 140, /* bytes, with the NUL */
-    PV_RESOLVED_ERROR_MAX = 160,
-    PV_RESOLVED_TIMEOUT_S = 5, /* for one run of resolvectl */
+    PV_RESOLVED_TIMEOUT_S = 5,    /* for one run of resolvectl */
 };
 
 struct pv_resolved_link {

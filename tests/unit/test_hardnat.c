@@ -270,7 +270,7 @@ static void the_budget_holds_for_the_side_that_opens(void **state)
         /* Nine mappings were made by measuring; each socket makes one more. */
         assert_int_equal(r.most_open + 9, rows[i].mappings);
         assert_true(t.most_in_a_second <= rows[i].pps);
-        pv_hardnat_end(r.h, 0, r.now);
+        pv_hardnat_end(r.h, 0);
         ops(&r);
         assert_int_equal(r.open, 0);
         pv_hardnat_free(r.h);
@@ -559,7 +559,7 @@ static void only_an_authentic_check_wins_and_the_losers_are_closed(void **state)
         pv_hardnat_handle_input(r.h, r.some_sock, &r.target.addr, pv_view(buf, len), r.now, &port),
         PV_OK);
     assert_int_equal(port, 30000 + r.some_sock);
-    pv_hardnat_end(r.h, r.some_sock, r.now);
+    pv_hardnat_end(r.h, r.some_sock);
     ops(&r);
     assert_int_equal(r.open, 1);
     assert_int_equal(r.last_adopted, r.some_sock);
@@ -578,7 +578,7 @@ static void eight_sockets_are_kept_and_no_ninth_attempt_begins(void **state)
     for (unsigned i = 0; i < PV_HARDNAT_KEPT; i++) {
         pv_hardnat_forget(r.h);
         measure(&r, random_ports);
-        pv_hardnat_end(r.h, r.some_sock, r.now);
+        pv_hardnat_end(r.h, r.some_sock);
         ops(&r);
     }
     assert_int_equal(r.adopted, PV_HARDNAT_KEPT);

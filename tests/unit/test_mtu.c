@@ -62,7 +62,7 @@ static void run(struct path *p, pv_ns time)
 {
     for (pv_ns end = p->now + time; p->now < end; p->now += PV_MS(1)) {
         if (!p->idle && p->now % PV_MS(100) == 0)
-            pv_mtu_note_use(&p->m, p->now, p->now);
+            pv_mtu_note_use(&p->m, p->now);
         for (size_t i = 0; i < IN_FLIGHT; i++) {
             if (p->flight[i].at == 0 || p->flight[i].at > p->now)
                 continue;
