@@ -9,6 +9,7 @@
 #include "base/addr.h"
 #include "crypto/ct.h"
 #include "proto/ctlmsg_words.h"
+#include "proto/jsonline.h"
 
 /* A message and everything it points to, in one block. */
 struct owned {
@@ -478,37 +479,6 @@ static void get_body(struct parser *p, const json_t *obj, struct pv_ctl_msg *m)
 
 /* --- the envelope -------------------------------------------------------------------------- */
 
-/* Bounds depth and number of values before anything is allocated for them. */
-static int check_shape(struct pv_view text)
-{
-    size_t depth = 0;
-    size_t values = 1;
-    bool quoted = false;
-    if (text.len > PV_CTL_TEXT_MAX)
-        return PV_ERR_LIMIT;
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t c = text.ptr[i];
-        if (quoted) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                quoted = false;
-            continue;
-        }
-        if (c == '"')
-            quoted = true;
-        else if (c == '{' || c == '[')
-            depth++;
-        else if ((c == '}' || c == ']') && depth-- == 0)
-            return PV_ERR_MALFORMED;
-        if (c == ',' || c == ':' || c == '{' || c == '[')
-            values++;
-        if (depth > PV_CTL_DEPTH_MAX || values > PV_CTL_VALUES_MAX)
-            return PV_ERR_LIMIT;
-    }
-    return PV_OK;
-}
-
 static enum pv_ctl_type find_type(const json_t *obj, enum pv_ctl_kind kind)
 {
     const char *word = json_string_value(member(obj, "t"));
@@ -524,8 +494,6 @@ static int read_envelope(const json_t *obj, struct pv_ctl_msg *m)
 {
     const json_t *id = json_object_get(obj, "id");
     const json_t *ok = json_object_get(obj, "ok");
-    if (!json_is_object(obj))
-        return PV_ERR_MALFORMED;
     if (id != NULL && (!json_is_integer(id) || json_integer_value(id) < 1 ||
                        (uint64_t)json_integer_value(id) > PV_CTL_ID_MAX))
         return PV_ERR_MALFORMED;
@@ -546,12 +514,12 @@ static int read_envelope(const json_t *obj, struct pv_ctl_msg *m)
 
 int pv_ctl_parse(struct pv_view text, struct pv_ctl_msg **ret_msg)
 {
-    int r = check_shape(text);
+    json_t *obj = NULL;
+    int r = text.len > PV_CTL_TEXT_MAX
+                ? PV_ERR_LIMIT
+                : pv_jsonline_parse(text, PV_CTL_DEPTH_MAX, PV_CTL_VALUES_MAX, &obj);
     if (r < 0)
         return r;
-    json_t *obj = json_loadb((const char *)text.ptr, text.len, JSON_REJECT_DUPLICATES, NULL);
-    if (obj == NULL)
-        return PV_ERR_MALFORMED;
 
     size_t cap = text.len * MEM_PER_CHAR + MEM_EXTRA;
     struct parser p = {.own = calloc(1, sizeof(*p.own) + cap)};

@@ -412,13 +412,13 @@ static void the_whole_message_has_a_limit(void **state)
     pv_ctl_msg_free(m);
     assert_int_equal(pv_ctl_parse(pv_view(text, PV_CTL_TEXT_MAX + 1), &m), PV_ERR_LIMIT);
 
-    /* Values: 4,096 may be there, one more may not. */
+    /* Commas and opening brackets: 4,096 may be there, one more may not. */
     size_t used = 0;
     memcpy(text, "{\"id\":1,\"t\":\"ping\",\"x\":[", 24);
     used = 24;
-    /* { : , : , : [ and the first value make 8; each further ",0" one more. */
+    /* { , , [ make 4; each ",0" one more. */
     text[used++] = '0';
-    for (int i = 8; i < PV_CTL_VALUES_MAX; i++) {
+    for (int i = 4; i < PV_CTL_VALUES_MAX; i++) {
         text[used++] = ',';
         text[used++] = '0';
     }
