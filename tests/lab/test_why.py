@@ -490,8 +490,6 @@ def no_tun(w):
 @fault("alone")
 def clock_off(w):
     """Seen by comparing with the coordinator's clock; here the C library lies to the daemon."""
-    if shutil.which("gcc") is None:
-        return
     w.c.stop_daemon()
     w.c.run("sh", "-c", "cat >/run/clock.c", stdin=CLOCK)
     w.c.run("gcc", "-shared", "-fPIC", "-o", "/run/clock.so", "/run/clock.c")
