@@ -320,10 +320,12 @@ static void handle_subscribe(struct pv_coord *c, struct pv_conn *s, const struct
     const struct pv_ctl_subscribe *sub = &msg->u.subscribe;
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
     struct pv_ctl_msg m = answer(msg, PV_CTL_PRESENCE);
+    /* Also of a node that is not known here (any more): after an old backup was restored members
+     * know more than we do, and bring it later. */
     for (size_t i = 0; i < sub->n; i++) {
         if (!sub->on) {
             pv_broker_unsubscribe(&c->broker, s, sub->nodes[i]);
-        } else if (pv_roster_known(s->net->roster, sub->nodes[i]) != NULL) {
+        } else {
             int r = s->n_subs < c->limits.subscriptions
                         ? pv_broker_subscribe(&c->broker, s, sub->nodes[i])
                         : PV_ERR_LIMIT;

@@ -586,11 +586,11 @@ static void signals_and_subscriptions_have_limits(void **state)
     cw_ask_ok(w, alice, sub, PV_CTL_PRESENCE);
     sub.u.subscribe.n = 3;
     cw_ask_error(w, alice, sub, PV_CTL_E_LIMIT);
-    /* Keys nobody has heard of take no memory. */
+    /* Keys nobody has heard of count like others. */
     uint8_t made_up[1][PV_SIGN_PK_LEN] = {{7}};
     sub.u.subscribe.n = 1;
     sub.u.subscribe.nodes = (const uint8_t(*)[PV_SIGN_PK_LEN])made_up;
-    cw_ask_ok(w, alice, sub, PV_CTL_PRESENCE);
+    cw_ask_error(w, alice, sub, PV_CTL_E_LIMIT);
     cw_free(w);
 }
 

@@ -75,6 +75,28 @@ static void presence_goes_to_subscribers_only_and_tells_restarts(void **state)
     cw_free(w);
 }
 
+/* A restored backup knows less than the nodes, which subscribe before they repair it. */
+static void a_node_that_is_not_known_yet_can_be_subscribed_to(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(28);
+    uint8_t buf[1][PV_SIGN_PK_LEN];
+    uint64_t since = 0;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    struct pv_ctl_msg *m = cw_ask(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
+    assert_false(m->u.presence.nodes[0].online);
+    pv_ctl_msg_free(m);
+    cw_join(w, &invite, &bob, "bob");
+    cw_member(w, &bob);
+    cw_pump(w);
+    expect_presence(alice, &bob, true, &since);
+    cw_free(w);
+}
+
 static void a_node_that_vanished_is_offline_within_25_seconds(void **state)
 {
     (void)state;
@@ -634,6 +656,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(presence_goes_to_subscribers_only_and_tells_restarts),
+        cmocka_unit_test(a_node_that_is_not_known_yet_can_be_subscribed_to),
         cmocka_unit_test(a_node_that_vanished_is_offline_within_25_seconds),
         cmocka_unit_test(list_pages_through_everybody_online_in_order),
         cmocka_unit_test(signals_reach_the_node_they_are_for),
