@@ -37,6 +37,16 @@ unsigned pv_ice_pair_loss(const struct pv_ice_pair *p)
     return p->loss_n == 0 ? 0 : lost * 1000 / p->loss_n;
 }
 
+/* An outage is no loss: what had no answer until the pair came back says nothing of what it loses
+ * while it works. */
+static void forget_outage(struct pv_ice_pair *p)
+{
+    while (p->loss_n > 0 && (p->loss_bits & 1u) != 0) {
+        p->loss_bits >>= 1;
+        p->loss_n--;
+    }
+}
+
 /* Transmissions that had their time and got no answer, on a pair that is known to work. */
 static void account_lost(const struct pv_ice_agent *a, struct pv_ice_pair *p,
                          const struct pv_ice_txn *txn)
@@ -598,6 +608,8 @@ static int handle_success(struct pv_ice_agent *a, int index, struct pv_ice_txn *
     p->answers++;
     p->unanswered = p->heard = 0;
     p->proven = true;
+    if (p->state != PV_ICE_PAIR_VALID)
+        forget_outage(p);
     push_loss(p, false);
     note_rtt(p, a->now - t->sent[n]);
     p->last_answer = a->now;

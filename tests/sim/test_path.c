@@ -397,6 +397,34 @@ static void round_trip_and_loss_are_told_as_they_are(void **state)
     assert_int_equal(sim_seeds("path", 4, told_truly, NULL), 0);
 }
 
+/* An outage of both paths is over: what did not pass meanwhile is not what they lose. */
+static int outage_over(uint64_t seed, void *ctx)
+{
+    struct pair p = {.ipv6 = false};
+    (void)ctx;
+    snprintf(p.what, sizeof(p.what), "loss after an outage");
+    if (!met(&p, seed, "port-restricted", "direct"))
+        return failed(&p, "not met");
+    sim_net_set_wall(p.w.net, sim_coord_host(p.w.coord));
+    load(&p, A_TO_B | B_TO_A, PV_MS(50), PV_S(12));
+    sim_net_set_wall(p.w.net, SIM_NO_WALL);
+    for (int i = 0; i < 120 && !both_use(&p, "direct"); i++)
+        load(&p, A_TO_B | B_TO_A, PV_MS(50), SECOND);
+    for (int i = 0; i < 2; i++) {
+        double loss = path_number(&p, i == 0 ? p.a : p.b, "loss");
+        snprintf(p.w.why, sizeof(p.w.why), "%.3f lost", loss);
+        if (!both_use(&p, "direct") || loss < 0 || loss > 0.1)
+            return failed(&p, "a line without loss, direct again:");
+    }
+    return passed(&p);
+}
+
+static void an_outage_is_not_told_as_loss(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("path", SEEDS, outage_over, NULL), 0);
+}
+
 /* --- changing the path ------------------------------------------------------------------------ */
 
 /* Traffic until both use that type of path; the time it took, PV_NEVER after ten seconds. */
@@ -536,6 +564,7 @@ int main(void)
         cmocka_unit_test(no_restart_is_needed_to_leave_the_relay),
         cmocka_unit_test(a_path_that_lies_is_held_down),
         cmocka_unit_test(round_trip_and_loss_are_told_as_they_are),
+        cmocka_unit_test(an_outage_is_not_told_as_loss),
         cmocka_unit_test(pings_alone_find_out_that_a_path_is_dead),
         cmocka_unit_test(the_first_data_leaves_over_the_relay_within_two_round_trips),
         cmocka_unit_test(planned_changes_of_path_lose_nothing),
