@@ -6,6 +6,9 @@
 #define FIRST_WAIT PV_MS(300) /* for the first answer; doubles with each try */
 #define LEAST_WAIT PV_MS(150) /* a busy host answers late */
 #define USED_FOR   PV_S(5)    /* data sent so lately: the path is in use */
+/* Ours: until the first look whether a path that narrowed in use is wide again; it may have been
+ * full, which is told from narrow by chance only. Then after 4 times that, up to the usual. */
+#define RAISE_FIRST PV_S(15)
 
 /* Bytes of IP packets: links as they are found, and steps between them. */
 static const uint16_t links[] = {9000, 8000, 6000, 4352, 3000, 2000, 1500, 1492, 1480, 1460, 1440,
@@ -100,12 +103,19 @@ static void end_round(struct pv_mtu *m, pv_ns now)
         m->state = PV_MTU_WAIT;
         m->deadline = now + m->wait;
     } else if (m->state != PV_MTU_SEARCH && i > 0) {
-        m->doubted = m->doubted || m->state == PV_MTU_CHECK;
+        if (m->state == PV_MTU_CHECK) {
+            m->doubted = true;
+            m->raise_wait = RAISE_FIRST;
+        }
         search(m, now);
     } else {
-        if (m->state != PV_MTU_CHECK)
-            m->raise_at = now + PV_MTU_RAISE_EVERY;
-        know(m, m->sizes[i], now);
+        if (m->state != PV_MTU_CHECK) {
+            m->raise_at = now + m->raise_wait;
+            m->raise_wait = pv_min_ns(4 * m->raise_wait, PV_MTU_RAISE_EVERY);
+        }
+        /* A look whether there is more finds no less: a full path loses probes of any size. */
+        bool less = !m->doubted && m->current != 0 && m->sizes[i] < m->current;
+        know(m, less ? m->current : m->sizes[i], now);
     }
 }
 
@@ -119,6 +129,7 @@ void pv_mtu_start(struct pv_mtu *m, const struct pv_rng *rng, size_t header, uin
 {
     *m = (struct pv_mtu){.rng = *rng, .header = (uint16_t)header, .wanted = wanted};
     m->used_at = now;
+    m->raise_wait = PV_MTU_RAISE_EVERY;
     m->doubted = true;
     if (m->wanted <= small_one(m))
         m->state = PV_MTU_OFF; /* everything fits everywhere */

@@ -15,7 +15,7 @@
  *   ASK    --only the small one is-->           SEARCH
  *   SEARCH --some size is answered-->           KNOWN
  *   KNOWN  --2 s of use-->                      CHECK (is the size still carried?)
- *   KNOWN  --10 min, narrower than wanted-->    ASK
+ *   KNOWN  --10 min, narrower than wanted-->    ASK (15 s, 1 min, 4 min first where it narrowed)
  *   CHECK  --answered--> KNOWN   --only the small one is--> SEARCH
  *   any of the three, nothing answered: WAIT, 2 s doubling to 60 s, then ASK; what was known stays
  *   OFF    --told a size, of a path whose end answers no probes--> TOLD --10 min--> OFF
@@ -57,6 +57,7 @@ struct pv_mtu {
     pv_ns used_at;
     pv_ns deadline; /* of this try, of the next check, or of the wait */
     pv_ns raise_at;
+    pv_ns raise_wait; /* the next one */
     pv_ns wait;
     unsigned tries;
     uint16_t sizes[PV_MTU_SIZES]; /* of this round, largest first; the last is the small one */

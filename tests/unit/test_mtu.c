@@ -138,6 +138,29 @@ static void a_path_that_widens_is_noticed_within_10_minutes(void **state)
     assert_int_equal(used(&p), 1480);
 }
 
+/* It was full rather than narrow, or the detour is over. */
+static void a_path_that_narrowed_in_use_is_looked_at_again_soon(void **state)
+{
+    struct path p;
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        start(&p, 1500, PV_MS(20), seed);
+        run(&p, PV_S(10));
+        p.link = 1300;
+        run(&p, PV_S(5));
+        assert_int_equal(used(&p), 1300);
+        p.link = 1500;
+        run(&p, PV_S(18));
+        assert_int_equal(used(&p), 1480);
+        p.link = 1300; /* it stays narrow: ever fewer looks, and nothing is taken back */
+        run(&p, PV_S(100));
+        size_t before = p.bytes;
+        run(&p, PV_S(1200));
+        assert_int_equal(used(&p), 1300);
+        assert_true(p.bytes - before < 1200 / 2 * 2000 + 4 * 80000);
+    }
+}
+
 static void loss_alone_does_not_narrow_a_path(void **state)
 {
     struct path p;
@@ -280,6 +303,7 @@ int main(void)
         cmocka_unit_test(narrow_paths_are_found_within_2_seconds_to_20_bytes),
         cmocka_unit_test(a_path_that_narrows_is_noticed_within_5_seconds_in_use),
         cmocka_unit_test(a_path_that_widens_is_noticed_within_10_minutes),
+        cmocka_unit_test(a_path_that_narrowed_in_use_is_looked_at_again_soon),
         cmocka_unit_test(loss_alone_does_not_narrow_a_path),
         cmocka_unit_test(a_silent_path_keeps_what_was_known_and_is_asked_ever_less),
         cmocka_unit_test(an_idle_path_is_not_probed),
