@@ -107,6 +107,7 @@ int pv_cli_peer(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *w
     if (!good)
         return pv_cli_usage(cli, "\"%.60s\" is no peer: give a name, overlay address or key", word);
     memcpy(req->peer, word, len + 1);
+    cli->peer = word;
     return 0;
 }
 
@@ -178,6 +179,11 @@ int pv_cli_lost(struct pv_cli *cli, int status)
 {
     switch (status) {
     case PV_ERR_TIMEOUT:
+        if (cli->peer != NULL)
+            return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
+                               "no answer in time: `p2pvpnctl why %s` says what stands in the way; "
+                               "--timeout gives it longer",
+                               cli->peer);
         return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
                            "no answer in time: try again, or give it longer with --timeout");
     case PV_ERR_CLOSED:

@@ -49,9 +49,10 @@ struct pv_cli {
     FILE *in, *out, *err;
     const char *socket;
     bool json, quiet, colour;
-    pv_ns timeout;  /* --timeout; 0: not given */
-    pv_ns deadline; /* of the command; PV_NEVER: none */
-    bool cached;    /* an answer came from the cache: the coordinator is away */
+    pv_ns timeout;    /* --timeout; 0: not given */
+    pv_ns deadline;   /* of the command; PV_NEVER: none */
+    const char *peer; /* whom the command is about; NULL: nobody */
+    bool cached;      /* an answer came from the cache: the coordinator is away */
     const struct pv_command *cmd;
     struct pv_args args; /* of the command: its words, its options by place */
     struct pv_client client;
