@@ -398,6 +398,33 @@ static uint32_t play(struct lone *l, pv_ns time, const struct pv_addr *to, pv_ns
     return highest;
 }
 
+static void a_late_answer_to_the_check_before_does_not_end_a_nomination(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit first, second, tx;
+    struct pv_stun_msg msg;
+    uint32_t n = 0;
+    lone_begin(&l, true, false, true);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &first, &msg), PV_OK);
+    l.now += PV_MS(20);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &second, &msg), PV_OK);
+    assert_int_equal(answer(&l, &first, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK); /* lost on its way */
+    assert_int_equal(pv_stun_get_u32(&msg, PV_STUN_ATTR_NOMINATION, &n), PV_OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(answer(&l, &second, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    l.now += PV_MS(25);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK); /* again */
+    assert_int_equal(pv_stun_get_u32(&msg, PV_STUN_ATTR_NOMINATION, &n), PV_OK);
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+    pv_ice_free(l.agent);
+}
+
 static void an_abandoned_nomination_is_followed_by_a_newer_one(void **state)
 {
     (void)state;
@@ -764,6 +791,7 @@ int main(void)
         cmocka_unit_test(checks_for_other_credentials_of_the_peer_move_nothing),
         cmocka_unit_test(the_controlled_side_follows_the_highest_counter),
         cmocka_unit_test(a_nominated_pair_is_used_once_it_is_proven),
+        cmocka_unit_test(a_late_answer_to_the_check_before_does_not_end_a_nomination),
         cmocka_unit_test(an_abandoned_nomination_is_followed_by_a_newer_one),
         cmocka_unit_test(a_path_that_turns_round_in_a_shared_nat_is_the_last_resort),
         cmocka_unit_test(a_use_candidate_counts_once_the_pair_is_proven),
