@@ -343,7 +343,7 @@ static void a_better_path_that_died_is_used_again_when_it_lives(void **state)
     w_done(&w);
 }
 
-static void a_one_way_flow_costs_two_checks_a_second(void **state)
+static void a_one_way_flow_costs_three_checks_a_second(void **state)
 {
     (void)state;
     two_nats(8);
@@ -576,7 +576,7 @@ int main(void)
         cmocka_unit_test(kicks_close_together_are_one),
         cmocka_unit_test(a_dead_path_under_traffic_is_replaced_within_a_second),
         cmocka_unit_test(a_better_path_that_died_is_used_again_when_it_lives),
-        cmocka_unit_test(a_one_way_flow_costs_two_checks_a_second),
+        cmocka_unit_test(a_one_way_flow_costs_three_checks_a_second),
         cmocka_unit_test(the_only_path_is_doubted_before_it_is_lost),
         cmocka_unit_test(a_nat_that_began_anew_heals_before_the_path_is_given_up),
         cmocka_unit_test(a_reflexive_address_is_learnt_on_both_sides),
