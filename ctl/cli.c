@@ -200,11 +200,24 @@ int pv_cli_lost(struct pv_cli *cli, int status)
     }
 }
 
+/* The daemon's text begins with the request's name ("file_send"), where users know the command's.
+ */
+static void complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *text)
+{
+    const char *wire = pv_ctlapi_cmd_name(cmd);
+    size_t len = strlen(wire);
+    if (cli->cmd != NULL && strncmp(text, wire, len) == 0 && strncmp(text + len, ": ", 2) == 0)
+        complain_line(cli, "%s%s", cli->cmd->name, text + len);
+    else
+        complain_line(cli, "%s", text);
+}
+
 /* Takes the answer apart. 0: its body is *ret_body. */
-static int finish(struct pv_cli *cli, struct pv_ctlapi_reply *reply, json_t **ret_body)
+static int finish(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, struct pv_ctlapi_reply *reply,
+                  json_t **ret_body)
 {
     if (!reply->ok) {
-        complain_line(cli, "%s", reply->error);
+        complain_of(cli, cmd, reply->error);
         int code = (int)reply->code;
         pv_ctlapi_reply_done(reply);
         return code;
@@ -228,7 +241,7 @@ int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_event_
         if (reply.is_event && reply.id == req->id && on_event != NULL)
             on_event(cli, &reply, ctx);
         else if (!reply.is_event && (reply.id == req->id || reply.id == UINT64_MAX))
-            return finish(cli, &reply, ret_body);
+            return finish(cli, req->cmd, &reply, ret_body);
         pv_ctlapi_reply_done(&reply);
     }
     return pv_cli_lost(cli, r);

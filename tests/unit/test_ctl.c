@@ -215,6 +215,15 @@ static void a_daemon_that_is_silent_is_exit_code_3(void **state)
     assert_one_line_error("--timeout");
 }
 
+static void errors_name_the_command_and_not_the_request(void **state)
+{
+    (void)state;
+    answers("room_create", "{\"id\":@,\"ok\":false,\"code\":2,\"error\":\"room_create: bad room: "
+                           "give a word\"}\n");
+    assert_int_equal(RUN("room", "create", "a b"), PV_CTLAPI_USAGE);
+    assert_string_equal(t.err, "p2pvpnctl: room: bad room: give a word\n");
+}
+
 static void something_else_behind_the_socket_is_told(void **state)
 {
     (void)state;
@@ -522,6 +531,7 @@ int main(void)
         T(errors_of_the_daemon_cannot_drive_a_terminal),
         T(no_daemon_is_exit_code_8_with_a_remedy),
         T(a_daemon_that_is_silent_is_exit_code_3),
+        T(errors_name_the_command_and_not_the_request),
         T(something_else_behind_the_socket_is_told),
         T(an_answer_from_the_cache_is_shown_with_exit_code_9),
         T(peers_prints_json_as_it_is),
