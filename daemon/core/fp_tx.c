@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "daemon/core/fp_fit.h"
 #include "daemon/core/fp_worker.h"
+#include "proto/inband.h"
 #include "proto/ippkt.h"
 #include "proto/offload.h"
 #include "proto/turn.h"
@@ -141,15 +142,19 @@ static bool may_be_cut(const struct pv_fp_peer *peer, size_t len)
                                           (peer->path_mtu != 0 && len > peer->path_mtu));
 }
 
-uint8_t *pv_fp_add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                        const struct pv_fp_peer *peer, size_t len, uint8_t ecn)
+/* Padded to hide the exact length, but never beyond what the path or the TUN carries. */
+static size_t padded_len(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
+                         size_t len)
 {
-    /* Padded to hide the exact length, but never beyond what the path or the TUN carries. */
     size_t limit = peer->path_mtu == 0 ? snap->iface.mtu : pv_fp_inner_limit(peer);
     size_t padded = (len + PAD - 1) / PAD * PAD;
-    if (padded > limit)
-        padded = len > limit ? len : limit;
+    return padded <= limit ? padded : len > limit ? len : limit;
+}
 
+/* len bytes of content and what is missing to padded. Returns where the content goes. */
+static uint8_t *add_padded(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size_t len,
+                           size_t padded, uint8_t ecn)
+{
     if (w->n_ops == PV_AEAD_BATCH_MAX)
         seal_batch(w);
     struct pv_fp_keys *keys = peer->send;
@@ -170,6 +175,12 @@ uint8_t *pv_fp_add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
                                                  .ecn = ecn,
                                                  .cut = may_be_cut(peer, len_on_wire)};
     return p + HEADER;
+}
+
+uint8_t *pv_fp_add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                        const struct pv_fp_peer *peer, size_t len, uint8_t ecn)
+{
+    return add_padded(w, peer, len, padded_len(snap, peer, len), ecn);
 }
 
 void pv_fp_note_sent(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size_t len, pv_ns now)
@@ -537,7 +548,9 @@ int pv_fp_inject(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, uint
         return PV_ERR_NOT_FOUND;
     if (p->path.kind == PV_CARRIER_NONE || !can_seal(w, p, now))
         return PV_ERR_STATE;
-    uint8_t *content = pv_fp_add_send(w, snap, p, inner.len, PV_ECN_NONE);
+    /* A probe is as long as it is: the size of the datagram is what it asks about. */
+    size_t padded = pv_inband_is_probe(inner) ? inner.len : padded_len(snap, p, inner.len);
+    uint8_t *content = add_padded(w, p, inner.len, padded, PV_ECN_NONE);
     if (inner.len > 0)
         memcpy(content, inner.ptr, inner.len);
     pv_fp_set(&p->live->live.last_tx_any, now);

@@ -134,6 +134,12 @@ enum {
  * PV_INBAND_PROBE_MIN or longer than PV_INBAND_PROBE_MAX. */
 PV_MUST_CHECK int pv_inband_probe_build(uint32_t token, size_t len,
                                         uint8_t buf[static PV_INBAND_PROBE_MAX]);
+static inline bool pv_inband_is_probe(struct pv_view packet)
+{
+    return packet.len >= PV_INBAND_PROBE_MIN && packet.ptr[0] == PV_INBAND_FIRST &&
+           packet.ptr[1] == PV_INBAND_PROBE;
+}
+
 /* The token of a probe's or an answer's body. PV_ERR_TRUNCATED. */
 PV_MUST_CHECK int pv_inband_probe_parse(struct pv_view body, uint32_t *ret_token);
 

@@ -61,6 +61,24 @@ for mtu in (1280, 1400, 1492, 1500):
     narrow_alone(f"a_relay_behind_a_link_of_{mtu}", mtu, "symmetric")
 
 
+@scenario(long="one of many MTUs")
+def links_of_576(lab):
+    """What every IPv4 host takes (RFC 791): the least there is."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a", ipv6=False), lab.host("b", ipv6=False)
+    for h in (a, b):
+        h.ip("link set eth0 mtu 576")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    a.wait_direct(b)
+    address, six = a.addr(b), a.addr(b, 6)
+    ssh_login(a, b, address, also=(six,))
+    copy(a, address)
+    copy(a, six, "/run/copied6")
+    wait("1280 bytes to pass, in parts", lambda: fits(a, six, 1280) and fits(a, address, 1280), 6)
+    check(not fits(a, address, 1296), "what does not fit passed")
+
+
 @scenario(long="found in any case; this is sooner")
 def a_router_that_says_so(lab):
     """ICMP is not believed, but looked into at once."""

@@ -2,6 +2,7 @@
 #include "daemon/core/fastpath.h"
 #include "daemon/core/fp_state.h"
 #include "fp_util.h"
+#include "proto/inband.h"
 #include "proto/ippkt.h"
 #include "proto/parts.h"
 #include "test_util.h"
@@ -539,6 +540,21 @@ static void control_injects_keepalives_and_inband_packets(void **state)
     assert_true(atomic_load(&live(w)->last_tx_data) == 0);
 }
 
+/* Padded, one for a link of 576 bytes would not fit it, and no other size is smaller. */
+static void a_probe_is_as_long_as_the_datagram_it_asks_about(void **state)
+{
+    struct world *w = *state;
+    static uint8_t probe[PV_INBAND_PROBE_MAX];
+    give_path(w, 0);
+    give_keys(w, w->now);
+    for (size_t len = 500; len < 533; len++) {
+        assert_int_equal(pv_inband_probe_build(7, len, probe), PV_OK);
+        assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view(probe, len), w->now),
+                         PV_OK);
+        assert_int_equal(pv_fp_results(w->a.w).sends[0].len, len + 32);
+    }
+}
+
 static void every_drop_has_a_name(void **state)
 {
     (void)state;
@@ -574,6 +590,7 @@ int main(void)
         T(a_range_of_two_addresses_has_no_broadcast),
         T(housekeeping_stays_at_home),
         T(control_injects_keepalives_and_inband_packets),
+        T(a_probe_is_as_long_as_the_datagram_it_asks_about),
         T(every_drop_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
