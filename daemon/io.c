@@ -66,7 +66,8 @@ static void on_punts(void *ctx, unsigned ready, pv_ns now)
     (void)ready;
     pv_io_begin(io, now);
     if (pv_datapath_tun_is_gone(io->datapath))
-        pv_io_restore_iface(io);
+        pv_io_restore_iface(io, io->iface == NULL ? 0 : io->iface->mtu,
+                            "removed by somebody else: making it again");
     for (unsigned i = 0; i < PUNTS_A_TURN; i++) {
         if (pv_datapath_peek_punt(io->datapath, &punt) < 0)
             return;
@@ -341,6 +342,7 @@ static pv_ns turn(void *ctx, pv_ns now)
     next = pv_min_ns(next, pv_oneshot_timeout(io->metrics, now));
     next = pv_min_ns(next, pv_engine_next_timeout(io->cfg.engine));
     next = pv_min_ns(next, pv_net_monitor_next(io->monitor));
+    next = pv_min_ns(next, pv_io_iface_timeout(io, now));
     next = pv_min_ns(next, io->reclaim);
     return more ? now : next;
 }
@@ -396,6 +398,7 @@ int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg)
     io->reclaim = PV_NEVER;
     io->files_dir = -1;
     io->portmap_until = PV_NEVER;
+    io->iface_look_at = PV_NEVER;
     int r = init(io);
     if (r < 0)
         pv_io_free(io);

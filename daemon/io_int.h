@@ -49,6 +49,12 @@ struct pv_io {
     size_t n_links;
     uint32_t tun_index;
 
+    /* io_iface.c */
+    uint64_t iface_has;  /* bit i: our interface had address i when it was set up last */
+    bool iface_known;    /* that was looked at since */
+    pv_ns iface_again;   /* not set up again before */
+    pv_ns iface_look_at; /* PV_NEVER */
+
     /* io_streams.c */
     struct pv_io_stream *streams;
     struct pv_io_listener *listeners;
@@ -139,8 +145,13 @@ PV_MUST_CHECK int pv_io_jobs_init(struct pv_io *io);
 /* Runs what is queued to the end (the resolver's excepted); results are dropped. */
 void pv_io_jobs_done(struct pv_io *io);
 void pv_io_submit(struct pv_io *io, struct pv_job *job, pv_ns now);
-/* The TUN was deleted by somebody else: makes it again. */
-void pv_io_restore_iface(struct pv_io *io);
+/* Sets the TUN up again as it was asked for, with this MTU; made again where it was deleted. */
+void pv_io_restore_iface(struct pv_io *io, uint16_t mtu, const char *why);
+
+/* io_iface.c. The TUN was set up, or is gone: what it has from now on is as we want it. */
+void pv_io_iface_changed(struct pv_io *io);
+/* Looks, when it is time, whether others changed it; when to call again. */
+pv_ns pv_io_iface_timeout(struct pv_io *io, pv_ns now);
 
 /* io_router.c. */
 void pv_io_router_done(struct pv_io *io);

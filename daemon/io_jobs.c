@@ -230,6 +230,7 @@ static void finish_iface(struct pv_io *io, struct work *w)
         drop_tun(io); /* again: an UP submitted before the DOWN may have come in between */
     else if (w->result.status >= 0)
         use_tun(io, w);
+    pv_io_iface_changed(io);
     if (w->own && w->result.status < 0)
         pv_log(io->cfg.log, PV_LOG_ERROR, "what=\"interface not made again\" why=\"%s\"",
                w->result.error);
@@ -340,12 +341,11 @@ void pv_io_submit(struct pv_io *io, struct pv_job *job, pv_ns now)
     submit(io, job, false, now);
 }
 
-void pv_io_restore_iface(struct pv_io *io)
+void pv_io_restore_iface(struct pv_io *io, uint16_t mtu, const char *why)
 {
     if (io->iface == NULL)
         return;
-    pv_log(io->cfg.log, PV_LOG_WARN,
-           "interface=%s what=\"removed by somebody else: making it again\"", io->iface->name);
+    pv_log(io->cfg.log, PV_LOG_WARN, "interface=%s what=\"%s\"", io->iface->name, why);
     struct pv_job *job = calloc(1, sizeof(*job));
     struct pv_job_iface *iface = malloc(sizeof(*iface));
     if (job == NULL || iface == NULL) {
@@ -354,6 +354,7 @@ void pv_io_restore_iface(struct pv_io *io)
         return;
     }
     *iface = *io->iface;
+    iface->mtu = mtu;
     job->kind = PV_JOB_IFACE_UP;
     job->u.iface = iface;
     submit(io, job, true, io->now);

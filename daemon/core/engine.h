@@ -177,6 +177,9 @@ void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process 
 PV_MUST_CHECK int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text,
                                     size_t *ret_len);
 
+/* What others did to the interface that stands in its way, as a sentence; "" = nothing. */
+void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem);
+
 /* The whole picture, after it changed. n <= PV_ENGINE_MAX_LINKS (the shell cuts). */
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
                             pv_ns now);

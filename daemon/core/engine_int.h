@@ -346,6 +346,7 @@ struct pv_engine {
     pv_ns iface_retry_at;           /* it did not come up; PV_NEVER */
     char overlap[PV_JOB_ERROR_MAX]; /* an address here that is in the network's range; "": none */
     struct pv_prefix overlap_net;   /* its range */
+    char iface_problem[PV_JOB_ERROR_MAX]; /* what others did to it; "" = nothing */
     struct pv_highwater signal_seq;
     struct pv_rostersync *sync;
     struct pv_rostersync_transmit *sync_tx; /* owned: too large for the stack */

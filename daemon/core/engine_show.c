@@ -140,6 +140,8 @@ static void find_problems(const struct pv_engine *e, struct problems *x, pv_ns n
     find_outer_problems(e, x, now);
     if (e->iface_error[0] != '\0')
         problem(x, "the interface is not up: ", e->iface_error);
+    else if (e->iface == PV_IFACE_UP && e->iface_problem[0] != '\0')
+        problem(x, e->iface_problem, "");
     else if (e->overlap[0] != '\0' && e->up)
         problem(x, e->overlap, "");
     if (e->removed)
@@ -351,6 +353,11 @@ static json_t *with_datapath(const struct pv_engine *e, json_t *status)
         return status;
     json_decref(status);
     return NULL;
+}
+
+void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem)
+{
+    snprintf(e->iface_problem, sizeof(e->iface_problem), "%s", problem);
 }
 
 void pv_engine_set_datapath(struct pv_engine *e, const struct pv_engine_datapath *datapath)

@@ -277,6 +277,7 @@ struct pv_net_monitor {
     pv_ns first; /* of the burst that is under way; 0 = none */
     pv_ns last;
     bool rerouted;
+    pv_ns own_at; /* when our own interface is to be looked at; 0 = not now */
 };
 
 int pv_net_monitor_new(struct pv_net_monitor **ret_mon)
@@ -373,6 +374,8 @@ static void take_message(struct pv_net_monitor *mon, const struct nlmsghdr *hdr,
     }
     if (ignore == 0 || index != ignore)
         note(mon, now);
+    else if (mon->own_at == 0)
+        mon->own_at = now + PV_MS(PV_NET_QUIET_MS);
 }
 
 void pv_net_monitor_ready(struct pv_net_monitor *mon, uint32_t ignore_ifindex, pv_ns now)
@@ -408,5 +411,18 @@ bool pv_net_monitor_due(struct pv_net_monitor *mon, pv_ns now, bool *ret_reroute
     *ret_rerouted = mon->rerouted;
     mon->first = 0;
     mon->rerouted = false;
+    return true;
+}
+
+pv_ns pv_net_monitor_next_own(const struct pv_net_monitor *mon)
+{
+    return mon->own_at == 0 ? PV_NEVER : mon->own_at;
+}
+
+bool pv_net_monitor_own_due(struct pv_net_monitor *mon, pv_ns now)
+{
+    if (now < pv_net_monitor_next_own(mon))
+        return false;
+    mon->own_at = 0;
     return true;
 }

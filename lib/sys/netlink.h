@@ -41,12 +41,15 @@ PV_MUST_CHECK int pv_net_monitor_new(struct pv_net_monitor **ret_mon);
 struct pv_net_monitor *pv_net_monitor_free(struct pv_net_monitor *mon);
 int pv_net_monitor_fd(const struct pv_net_monitor *mon); /* watch for reading */
 /* The descriptor is readable: takes what the kernel says. Messages about the interface with this
- * index (0 = none) do not count: it is our own. */
+ * index (0 = none) are not about the world: it is our own. */
 void pv_net_monitor_ready(struct pv_net_monitor *mon, uint32_t ignore_ifindex, pv_ns now);
 /* When the next look is due; PV_NEVER when nothing happened. */
 pv_ns pv_net_monitor_next(const struct pv_net_monitor *mon);
 /* Is a look due? Then it is counted as done. *ret_rerouted: a default route changed too, so the
  * world may look different even though the addresses are the same. */
 bool pv_net_monitor_due(struct pv_net_monitor *mon, pv_ns now, bool *ret_rerouted);
+/* The same of our own interface, link and addresses: we or somebody else changed it. */
+pv_ns pv_net_monitor_next_own(const struct pv_net_monitor *mon);
+bool pv_net_monitor_own_due(struct pv_net_monitor *mon, pv_ns now);
 
 #endif /* PV_NETLINK_H */

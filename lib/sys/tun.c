@@ -7,6 +7,7 @@
 #include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -155,4 +156,21 @@ int pv_tun_write_parts(int fd, const struct pv_view *parts, size_t n)
     if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM)
         return PV_ERR_AGAIN;
     return errno == EBADFD ? PV_ERR_CLOSED : -errno;
+}
+
+int pv_tun_look(const char *name, bool *ret_up, unsigned *ret_mtu)
+{
+    struct ifreq flags = {.ifr_flags = 0}, mtu;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    memcpy(flags.ifr_name, name, strnlen(name, sizeof(flags.ifr_name) - 1));
+    mtu = flags;
+    int r = ioctl(fd, SIOCGIFFLAGS, &flags) < 0 || ioctl(fd, SIOCGIFMTU, &mtu) < 0 ? -errno : PV_OK;
+    close(fd);
+    if (r < 0)
+        return r == -ENODEV ? PV_ERR_NOT_FOUND : r;
+    *ret_up = (flags.ifr_flags & IFF_UP) != 0;
+    *ret_mtu = (unsigned)mtu.ifr_mtu;
+    return PV_OK;
 }

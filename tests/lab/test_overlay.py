@@ -64,3 +64,35 @@ def what_does_not_belong_is_dropped(lab):
             wait(f"{host.name} to count {reason}",
                  lambda h=host, w=reason: h.json("status")["drops"].get(w, 0) > 0)
             check(reason in host.ctl("status").out, f"status in words has no {reason}")
+
+
+@scenario
+def an_interface_that_others_change(lab):
+    """`ip` and network managers in our interface: what is taken comes back, what may be wanted stays
+    and is told."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(coordinator, [a, b])
+    a.wait_direct(b)
+    four, six = a.addr(b), a.addr(b, 6)
+    check(a.os_ping(four) and a.os_ping(six), "pings before")
+
+    def problems():
+        return " ".join(a.json("status")["problems"])
+
+    def both(what):
+        wait(what, lambda: a.os_ping(four, timeout=1) and a.os_ping(six, timeout=1), 10)
+        equal(problems(), "", "problems")
+
+    a.ip("addr flush dev p2pvpn0")
+    both("the addresses to come back")
+    a.ip("link set p2pvpn0 down")
+    wait("status to say that it is down", lambda: "ip link set p2pvpn0 up" in problems())
+    a.ip("link set p2pvpn0 up")  # the kernel has taken the IPv6 address away
+    both("IPv6 to come back")
+    a.ip("link set p2pvpn0 mtu 576")
+    wait("status to say what IPv6 needs", lambda: "mtu 1420" in problems())
+    check(a.os_ping(four), "IPv4 with a small MTU")
+    a.ip("link set p2pvpn0 mtu 1390")
+    both("IPv6 to come back with another MTU")
+    check(" mtu 1390 " in a.run("ip", "link", "show", "p2pvpn0").out, "the MTU was not kept")

@@ -73,6 +73,12 @@ void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
     e->wall = wall_us;
 }
 
+void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem)
+{
+    (void)e;
+    (void)problem;
+}
+
 void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process *process)
 {
     (void)e;

@@ -479,7 +479,8 @@ static void changes_are_noticed_debounced_and_own_ones_ignored(void **state)
                                       complaint),
                          PV_OK);
         pv_net_monitor_ready(mon, got[0].ifindex, now);
-        ignored = pv_net_monitor_next(mon) == PV_NEVER;
+        ignored = pv_net_monitor_next(mon) == PV_NEVER &&
+                  pv_net_monitor_next_own(mon) == now + PV_MS(250);
         (void)pv_net_monitor_due(mon, now + PV_S(2), &rerouted);
     }
     assert_true(ignored);
