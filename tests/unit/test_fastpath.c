@@ -498,6 +498,7 @@ static void a_packet_from_elsewhere_is_delivered_and_told(void **state)
             continue;
         struct pv_carrier from = fp_carrier(strays == 0 ? 77 : 78);
         assert_int_equal(r.punts[i].peer, p->a_at_b);
+        assert_false(r.punts[i].moves); /* only the agent moves a member's path, DESIGN 5 */
         assert_true(pv_carrier_same(&r.punts[i].from, &from));
         assert_int_equal(r.punts[i].count, (strays == 0 ? 3 : 1) * d[0].len);
         strays++;
@@ -587,6 +588,14 @@ static void a_static_peer_is_held_to_its_allowed_ips_only(void **state)
     len = sealed(p, "\xc1\x03\0\0", 4, buf);
     assert_int_equal(rx(&p->b, buf, len, 1, p->now).n_punts, 0);
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_INBAND), 1);
+
+    /* From elsewhere: its path follows it. */
+    len = sealed(p, in, fp_packet(in, in_net, anywhere, 60, 0), buf);
+    struct pv_fp_results r = rx(&p->b, buf, len, 77, p->now);
+    bool moves = false;
+    for (size_t i = 0; i < r.n_punts; i++)
+        moves = moves || (r.punts[i].kind == PV_FP_PUNT_STRAY && r.punts[i].moves);
+    assert_true(moves);
 
     /* The default route does not swallow the network's range. */
     assert_int_equal(tx_to(&p->a, fp_ip4(1), anywhere, p->now).n_sends, 1);
