@@ -290,8 +290,6 @@ static void rx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, st
             kind = PV_DEMUX_JUNK;
     } else if (framed && unwrap(w, snap, &u)) {
         kind = pv_demux(pv_view(u.data, u.len));
-        if (kind == PV_DEMUX_CHANNEL)
-            kind = PV_DEMUX_JUNK; /* no relay behind a relay */
     } else if (!framed && u.from->kind == PV_CARRIER_STREAM) {
         kind = PV_DEMUX_JUNK; /* a stream carries what the TURN server says, and nothing else */
     }
@@ -304,7 +302,7 @@ static void rx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, st
     case PV_DEMUX_WG_COOKIE:
     case PV_DEMUX_STUN:
         break;
-    case PV_DEMUX_CHANNEL: /* of a server or channel that is not ours */
+    case PV_DEMUX_CHANNEL: /* of a server or channel that is not ours, or a relay behind a relay */
     case PV_DEMUX_JUNK:
         pv_fp_worker_drop(w, NULL, PV_FP_DROP_JUNK);
         return;
