@@ -69,7 +69,9 @@ struct pv_coordclient {
     uint64_t time_us; /* the coordinator's clock at time_at; 0 = never told */
     pv_ns time_at;
     unsigned failures; /* rounds since the last welcome */
-    bool replaced;     /* another connection of this node's key pushed this one out */
+    bool patient;      /* WAITING for a reason that haste would make worse */
+    pv_ns hurry_until;
+    bool replaced; /* another connection of this node's key pushed this one out */
     uint64_t next_id;
     uint32_t next_sid;
     struct pending pending[PV_COORDCLIENT_MAX_PENDING];
@@ -170,12 +172,13 @@ static void begin_round(struct pv_coordclient *c, pv_ns now)
 }
 
 /* Full jitter over a window that doubles (DESIGN 4). */
-static pv_ns backoff(struct pv_coordclient *c)
+static pv_ns backoff(struct pv_coordclient *c, pv_ns now)
 {
+    pv_ns most = now < c->hurry_until ? PV_COORDCLIENT_HURRY : PV_COORDCLIENT_WAIT_MAX;
     pv_ns window = PV_COORDCLIENT_WAIT_MIN;
-    for (unsigned i = 0; i < c->failures && window < PV_COORDCLIENT_WAIT_MAX; i++)
+    for (unsigned i = 0; i < c->failures && window < most; i++)
         window *= 2;
-    window = pv_min_ns(window, PV_COORDCLIENT_WAIT_MAX);
+    window = pv_min_ns(window, most);
     uint32_t span_ms = (uint32_t)((window - PV_COORDCLIENT_WAIT_MIN) / PV_MS(1));
     return PV_COORDCLIENT_WAIT_MIN + PV_MS(pv_rng_below(&c->cfg.rng, span_ms + 1));
 }
@@ -193,7 +196,8 @@ static void wait_for_next(struct pv_coordclient *c, pv_ns now)
     c->state = PV_COORDCLIENT_WAITING;
     c->stagger_at = PV_NEVER;
     c->failures++;
-    c->deadline = now + (c->replaced ? long_wait(c) : backoff(c));
+    c->deadline = now + (c->replaced ? long_wait(c) : backoff(c, now));
+    c->patient = c->replaced;
     c->replaced = false;
 }
 
@@ -601,6 +605,15 @@ void pv_coordclient_kick(struct pv_coordclient *c, pv_ns now)
         c->kicked = true;
         c->must_hear_by = pv_min_ns(c->must_hear_by, now + kick_answer(c));
     }
+}
+
+void pv_coordclient_hurry(struct pv_coordclient *c, pv_ns until, pv_ns now)
+{
+    if (until > c->hurry_until)
+        c->hurry_until = until;
+    if (c->state == PV_COORDCLIENT_WAITING && !c->patient &&
+        c->deadline > now + PV_COORDCLIENT_HURRY)
+        c->deadline = now + backoff(c, now);
 }
 
 void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now)

@@ -35,6 +35,7 @@ enum {
 #define PV_COORDCLIENT_DEAD     PV_S(25)   /* of silence, DESIGN 4 */
 #define PV_COORDCLIENT_WAIT_MIN PV_MS(500) /* DESIGN 4 */
 #define PV_COORDCLIENT_WAIT_MAX PV_S(30)   /* DESIGN 4 */
+#define PV_COORDCLIENT_HURRY    PV_S(3)    /* ours: the same, while somebody waits for it */
 
 struct pv_coordclient_config {
     struct pv_rng rng;
@@ -92,6 +93,10 @@ void pv_coordclient_stop(struct pv_coordclient *c, pv_ns now);
  * one makes sure with a ping that must be answered within three round trips and 0.5 s (at most
  * 3 s), else it connects at once. */
 void pv_coordclient_kick(struct pv_coordclient *c, pv_ns now);
+/* Until then packets may wait for what only the coordinator can help with: the pauses between
+ * attempts are shorter. Of many nodes that come back only those hurry, and they are in within
+ * seconds. */
+void pv_coordclient_hurry(struct pv_coordclient *c, pv_ns until, pv_ns now);
 /* An address of this node is gone, most likely the connection's: drops it and connects at once. */
 void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now);
 

@@ -7,6 +7,8 @@
 #include "crypto/ct.h"
 #include "daemon/core/engine_int.h"
 
+#define HURRY_CUT_OFF PV_S(600) /* as long as an idle path is kept, DESIGN 5 */
+
 bool pv_engine_is_online(const struct pv_engine *e)
 {
     return pv_coordclient_state(e->coord) == PV_COORDCLIENT_ONLINE && e->as_member;
@@ -366,6 +368,10 @@ static void go_offline(struct pv_engine *e, const char *why, pv_ns now)
     HASH_ITER(hh, e->peers, p, tmp)
     {
         p->subscribed = false;
+        /* Whoever talks through it is cut off, and cannot say so once that path is gone. */
+        if (was && pv_peer_is_relayed(p) && p->path.via == 0 && p->ice != NULL &&
+            pv_ice_state(p->ice) != PV_ICE_DORMANT)
+            pv_coordclient_hurry(e->coord, now + HURRY_CUT_OFF, now);
         if (p->presence == PV_PRESENCE_UNKNOWN)
             continue;
         pv_peer_set_presence(p, PV_PRESENCE_UNKNOWN, 0, now);

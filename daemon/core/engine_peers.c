@@ -7,6 +7,9 @@
 #include "daemon/core/engine_int.h"
 #include "proto/demux.h"
 
+/* Attempts to reach a peer for whom packets wait begin at least so often. */
+#define HURRY_REACHING PV_S(120)
+
 static size_t slot_of(uint32_t id)
 {
     return id & (PV_FP_MAX_PEERS - 1);
@@ -100,6 +103,8 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         p->ask_nat = false;
         recheck_nat(e, now);
     }
+    if (p->state == PV_PEER_REACHING && !pv_engine_is_online(e))
+        pv_coordclient_hurry(e->coord, now + HURRY_REACHING, now);
     if (p->state == PV_PEER_REACHING && !p->subscribed && pv_engine_is_online(e)) {
         p->subscribed = true; /* in a large network nobody asked before */
         pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);

@@ -226,6 +226,33 @@ static int restarted(uint64_t seed, void *ctx)
     return 0;
 }
 
+/* Away for so long that nodes ask for it only now and then; but here packets wait all the time. */
+static int back_after_minutes(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    (void)ctx;
+    if (!begin(&w, seed, "symmetric", "symmetric"))
+        return failed(&w, seed, "joining:");
+    if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) == PV_NEVER)
+        return failed(&w, seed, "no path");
+    sim_coord_stop(w.coord);
+    (void)stream(&w, PV_MS(500), PV_S(240));
+    sim_coord_start(w.coord);
+    pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(50), PV_S(60));
+    if (took > PV_S(6)) {
+        printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
+        return failed(&w, seed, "no traffic 6 s after the coordinator came back");
+    }
+    sim_world_done(&w);
+    return 0;
+}
+
+static void where_packets_wait_it_is_soon_noticed_that_the_coordinator_is_back(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("relay", SEEDS_SOME, back_after_minutes, NULL), 0);
+}
+
 static void a_restarted_coordinator_relays_again_within_three_seconds(void **state)
 {
     (void)state;
@@ -295,6 +322,7 @@ int main(void)
         cmocka_unit_test(the_relay_is_left_and_taken_again_without_loss),
         cmocka_unit_test(ten_thousand_packets_a_second_are_no_other_case),
         cmocka_unit_test(a_restarted_coordinator_relays_again_within_three_seconds),
+        cmocka_unit_test(where_packets_wait_it_is_soon_noticed_that_the_coordinator_is_back),
         cmocka_unit_test(a_removed_member_is_not_relayed),
         cmocka_unit_test(a_nat_that_forgets_is_survived),
     };

@@ -361,6 +361,40 @@ static void attempts_go_on_with_growing_jittered_pauses(void **state)
     world_free(w);
 }
 
+static void while_somebody_waits_the_pauses_stay_short(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->behaviours[0] = REFUSES;
+    start(w, 1);
+    for (unsigned i = 0; i < 12000; i++) /* two minutes: by now it takes its time */
+        pass(w, PV_MS(10));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_WAITING);
+    pv_ns until = w->now + PV_S(100);
+    size_t opened = w->n_opened;
+    pv_ns longest = 0, last = w->now;
+    pv_coordclient_hurry(w->client, until, w->now);
+    pv_coordclient_hurry(w->client, until - PV_S(50), w->now); /* the later one counts */
+    while (w->now < until) {
+        pass(w, PV_MS(10));
+        if (w->n_opened == opened)
+            continue;
+        opened = w->n_opened;
+        longest = w->now - last > longest ? w->now - last : longest;
+        last = w->now;
+    }
+    assert_true(longest <= PV_COORDCLIENT_HURRY + PV_MS(20));
+    for (unsigned i = 0; i < 30; i++) { /* and then again */
+        while (w->n_opened == opened)
+            pass(w, PV_MS(10));
+        opened = w->n_opened;
+        longest = w->now - last > longest ? w->now - last : longest;
+        last = w->now;
+    }
+    assert_true(longest > PV_S(10));
+    world_free(w);
+}
+
 static void a_round_that_hangs_ends_after_ten_seconds(void **state)
 {
     (void)state;
@@ -679,6 +713,7 @@ int main(void)
         cmocka_unit_test(addresses_are_tried_250_ms_apart_and_the_first_proven_one_wins),
         cmocka_unit_test(a_refused_address_is_followed_by_the_next_at_once),
         cmocka_unit_test(attempts_go_on_with_growing_jittered_pauses),
+        cmocka_unit_test(while_somebody_waits_the_pauses_stay_short),
         cmocka_unit_test(a_round_that_hangs_ends_after_ten_seconds),
         cmocka_unit_test(only_what_goes_through_tls_gets_through),
         cmocka_unit_test(addresses_may_come_later),
