@@ -50,6 +50,8 @@ static int through_tls(struct pv_peerio *io, uint8_t *buf, size_t n, size_t cap,
     if (len > 0 && !io->inner_begun) {
         io->inner_begun = true;
         io->stun = pv_sniff(buf[0]) == PV_SNIFF_STUN;
+        if (io->stun)
+            pv_stream_set_shallow(io->fd);
     }
     if (len > 0) { /* an end behind it comes up again with the next read */
         *ret_n = len;
@@ -69,8 +71,11 @@ int pv_peerio_read(struct pv_peerio *io, struct pv_tls_ctx *ctx, void *buf, size
         return r;
     if (!io->begun) {
         io->begun = true;
-        if (pv_sniff(*(const uint8_t *)buf) == PV_SNIFF_TLS)
+        enum pv_sniff kind = pv_sniff(*(const uint8_t *)buf);
+        if (kind == PV_SNIFF_TLS)
             r = begin_tls(io, ctx, now);
+        else if (kind == PV_SNIFF_STUN)
+            pv_stream_set_shallow(io->fd);
         if (r < 0)
             return r;
     }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/relayio.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -10,11 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/linewait.h"
 #include "base/ring.h"
 #include "proto/turnframe.h"
+#include "sys/clock.h"
 #include "sys/event.h"
 #include "sys/stream.h"
 #include "sys/streamtls.h"
@@ -28,7 +27,6 @@ enum {
     RECORDS_A_TURN = 256, /* of one ring, before descriptors get their turn */
     READ_MAX = 65536,
     READS_A_TURN = 4,
-    LOW_WATER = 32 * 1024, /* bytes the kernel may hold unsent before it says "writable" */
 };
 
 /* What the rings of senders carry: commands are control's alone. */
@@ -51,6 +49,7 @@ struct conn {
     struct pv_turnframe *in; /* owned */
     uint8_t *out;            /* owned, PV_RELAYIO_UNSENT bytes: out_at..out_len wait */
     size_t out_at, out_len;
+    struct pv_linewait wait;
 };
 
 struct pv_relayio {
@@ -131,6 +130,7 @@ static int write_tls(struct conn *c)
 static int write_out(struct conn *c)
 {
     int r = PV_OK;
+    size_t before = c->out_at;
     if (c->tls != NULL)
         r = write_tls(c);
     else if (c->out_at < c->out_len) {
@@ -141,6 +141,7 @@ static int write_out(struct conn *c)
         else if (r == PV_ERR_AGAIN)
             r = PV_OK;
     }
+    pv_linewait_took(&c->wait, c->out_at - before, c->out_at < c->out_len, pv_clock_now());
     if (c->out_at == c->out_len)
         c->out_at = c->out_len = 0;
     return r;
@@ -152,7 +153,10 @@ static bool wants_to_write(const struct conn *c)
            (c->tls != NULL && pv_tls_out(c->tls).len > 0);
 }
 
-static void send_message(struct pv_relayio *io, uint16_t stream, struct pv_view message)
+/* Data finds as much room as the line is worth, control's messages find what is left: a request
+ * that is lost counts as a dead stream. */
+static void send_message(struct pv_relayio *io, enum pv_relayio_sender sender, uint16_t stream,
+                         struct pv_view message)
 {
     struct conn *c = find(io, stream);
     size_t padding = pv_turnframe_padding(message.len), whole = message.len + padding;
@@ -160,14 +164,16 @@ static void send_message(struct pv_relayio *io, uint16_t stream, struct pv_view 
         add(&io->dropped, 1);
         return;
     }
-    if (c->out_len + whole > PV_RELAYIO_UNSENT && c->out_at > 0) {
+    size_t limit =
+        sender == PV_RELAYIO_CONTROL ? (size_t)PV_RELAYIO_UNSENT : pv_linewait_limit(&c->wait);
+    if (c->out_len - c->out_at + whole > limit) {
+        add(&io->dropped, 1);
+        return;
+    }
+    if (c->out_len + whole > PV_RELAYIO_UNSENT) {
         memmove(c->out, c->out + c->out_at, c->out_len - c->out_at);
         c->out_len -= c->out_at;
         c->out_at = 0;
-    }
-    if (c->out_len + whole > PV_RELAYIO_UNSENT) {
-        add(&io->dropped, 1);
-        return;
     }
     memcpy(c->out + c->out_len, message.ptr, message.len);
     memset(c->out + c->out_len + message.len, 0, padding);
@@ -250,7 +256,6 @@ static int begin(struct pv_relayio *io, struct conn *c, const struct pv_relayway
                  char why[static PV_TLS_ERROR_MAX])
 {
     static const struct pv_stream_bind anywhere = {.ifname = NULL};
-    const int low = LOW_WATER;
     c->in = calloc(1, sizeof(*c->in));
     c->out = malloc(PV_RELAYIO_UNSENT);
     if (c->in == NULL || c->out == NULL)
@@ -263,8 +268,7 @@ static int begin(struct pv_relayio *io, struct conn *c, const struct pv_relayway
     int r = pv_stream_connect(&to->addr, &anywhere, &c->fd);
     if (r < 0)
         return r;
-    /* Without it the kernel would queue for seconds on a slow line. Old kernels just do that. */
-    (void)!setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &low, sizeof(low));
+    pv_stream_set_shallow(c->fd);
     c->connecting = true;
     return PV_OK;
 }
@@ -315,13 +319,13 @@ static void connected(struct pv_relayio *io, struct conn *c)
 
 /* --- the thread ---------------------------------------------------------------------------- */
 
-static void take_record(struct pv_relayio *io, struct pv_view record)
+static void take_record(struct pv_relayio *io, enum pv_relayio_sender sender, struct pv_view record)
 {
     struct record head;
     memcpy(&head, record.ptr, sizeof(head));
     struct pv_view body = pv_view(record.ptr + sizeof(head), record.len - sizeof(head));
     if (head.kind == RECORD_MESSAGE) {
-        send_message(io, head.stream, body);
+        send_message(io, sender, head.stream, body);
     } else if (head.kind == RECORD_OPEN) {
         struct pv_relayway_to to;
         memcpy(&to, body.ptr, sizeof(to));
@@ -342,7 +346,7 @@ static bool drain(struct pv_relayio *io)
         unsigned n = 0;
         while (io->to[s] != NULL && n < RECORDS_A_TURN &&
                pv_ring_peek(io->to[s], &record) == PV_OK) {
-            take_record(io, record);
+            take_record(io, (enum pv_relayio_sender)s, record);
             pv_ring_pop(io->to[s]);
             n++;
         }

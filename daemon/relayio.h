@@ -5,9 +5,10 @@
  * the rx lane.
  *
  * Nothing blocks anybody else: senders put messages on bounded rings; what does not fit, or finds
- * more than PV_RELAYIO_UNSENT bytes unwritten, is dropped and counted, as on any full line. Which
- * streams there are is decided by the engine (daemon/core/relayway.h). Each function says whose it
- * is; each ring has one writer and one reader.
+ * too much unwritten for the line's speed (base/linewait.h; requests: PV_RELAYIO_UNSENT
+ * bytes), is dropped and counted, as on any full line. Which streams there are is decided by the
+ * engine (daemon/core/relayway.h). Each function says whose it is; each ring has one writer and one
+ * reader.
  */
 #ifndef PV_RELAYIO_H
 #define PV_RELAYIO_H

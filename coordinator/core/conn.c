@@ -56,10 +56,10 @@ struct pv_view pv_conn_out(struct pv_conn *s)
     return s->stun != NULL ? pv_stunconn_out(s->stun) : pv_control_out(s->control);
 }
 
-void pv_conn_wrote(struct pv_conn *s, size_t n)
+void pv_conn_wrote(struct pv_conn *s, size_t n, pv_ns now)
 {
     if (s->stun != NULL)
-        pv_stunconn_wrote(s->stun, n);
+        pv_stunconn_wrote(s->stun, n, now);
     else
         pv_control_wrote(s->control, n);
 }

@@ -103,7 +103,7 @@ struct pv_conn *pv_conn_free(struct pv_conn *s);
 PV_MUST_CHECK int pv_conn_become_stun(struct pv_conn *s);
 /* Bytes to write, whatever it speaks; and some have been written. */
 struct pv_view pv_conn_out(struct pv_conn *s);
-void pv_conn_wrote(struct pv_conn *s, size_t n);
+void pv_conn_wrote(struct pv_conn *s, size_t n, pv_ns now);
 
 /* Sends a message. PV_ERR_LIMIT: its output is full. Errors of pv_ctl_build() and
  * pv_control_send(). */

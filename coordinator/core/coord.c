@@ -516,7 +516,7 @@ void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now)
     struct pv_conn *s = pv_coord_find(c, id);
     if (s == NULL)
         return;
-    pv_conn_wrote(s, n);
+    pv_conn_wrote(s, n, now);
     resume(c, s, now);
     pv_coord_mark_ready(c, s); /* there may be more to say, or it may be closed now */
     settle(c, now);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "coordinator/core/stunconn.h"
+#include "proto/turn.h"
 
 enum {
     MESSAGES = 32, /* of streams, handled at once */
@@ -80,9 +81,7 @@ void pv_relaycore_to_stream(struct pv_relaycore *r, const struct pv_turns_out *o
         .holds = pv_turns_has_stream(r->turns, out->stream),
         .data = out->data,
     };
-    /* Answers to requests are STUN of a class with the bit 0x100 (RFC 8489 s5). */
-    bool is_data = out->data.len == 0 || (out->data.ptr[0] & 0xc1) != 0x01;
-    tell(r, &news, is_data);
+    tell(r, &news, pv_turn_is_data(out->data));
 }
 
 static void handle_message(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/turn.h"
 #include "proto/turnframe.h"
 
 static size_t take(struct pv_stunconn *s, struct pv_view data, size_t until)
@@ -55,15 +56,15 @@ void pv_stunconn_done(struct pv_stunconn *s)
     s->out_at = s->out_len = s->out_cap = 0;
 }
 
-static int make_room(struct pv_stunconn *s, size_t n)
+static int make_room(struct pv_stunconn *s, size_t n, size_t most)
 {
+    if (s->out_len - s->out_at + n > most)
+        return PV_ERR_LIMIT;
     if (s->out_at > 0) {
         memmove(s->out, s->out + s->out_at, s->out_len - s->out_at);
         s->out_len -= s->out_at;
         s->out_at = 0;
     }
-    if (s->out_len + n > PV_STUNCONN_OUT_MAX)
-        return PV_ERR_LIMIT;
     if (s->out_len + n <= s->out_cap)
         return PV_OK;
     size_t cap = s->out_cap == 0 ? 512 : s->out_cap;
@@ -82,7 +83,9 @@ int pv_stunconn_put(struct pv_stunconn *s, struct pv_view message)
     size_t padded = message.len + pv_turnframe_padding(message.len);
     if (message.len == 0)
         return PV_OK;
-    int r = make_room(s, padded);
+    size_t most =
+        pv_turn_is_data(message) ? pv_linewait_limit(&s->wait) : (size_t)PV_STUNCONN_OUT_MAX;
+    int r = make_room(s, padded, most);
     if (r < 0)
         return r;
     memcpy(s->out + s->out_len, message.ptr, message.len);
@@ -97,9 +100,10 @@ struct pv_view pv_stunconn_out(const struct pv_stunconn *s)
                                    : pv_view(s->out + s->out_at, s->out_len - s->out_at);
 }
 
-void pv_stunconn_wrote(struct pv_stunconn *s, size_t n)
+void pv_stunconn_wrote(struct pv_stunconn *s, size_t n, pv_ns now)
 {
     s->out_at += n;
+    pv_linewait_took(&s->wait, n, s->out_at < s->out_len, now);
     if (s->out_at == s->out_len)
         pv_stunconn_done(s); /* most of the time there is nothing to write */
 }

@@ -10,6 +10,7 @@
 #ifndef PV_STUNCONN_H
 #define PV_STUNCONN_H
 
+#include "base/linewait.h"
 #include "base/pv.h"
 #include "coordinator/core/stuns.h"
 
@@ -25,6 +26,7 @@ struct pv_stunconn { /* zeroed at first; pv_stunconn_done() at last */
     size_t too_long; /* bytes that are still to come of a message that is passed over */
     uint8_t *out;    /* owned: out_at..out_len are to be written */
     size_t out_at, out_len, out_cap;
+    struct pv_linewait wait;
 };
 void pv_stunconn_done(struct pv_stunconn *s);
 
@@ -40,11 +42,12 @@ PV_MUST_CHECK int pv_stunconn_handle_bytes(struct pv_stunconn *s, struct pv_view
 /* The message has been looked at. */
 void pv_stunconn_next(struct pv_stunconn *s);
 
-/* Queues a message, padded to a multiple of 4. PV_ERR_LIMIT: PV_STUNCONN_OUT_MAX; PV_ERR_NOMEM. */
+/* Queues a message, padded to a multiple of 4. PV_ERR_LIMIT: PV_STUNCONN_OUT_MAX, for what a peer
+ * has sent less, by what the line takes (base/linewait.h); PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_stunconn_put(struct pv_stunconn *s, struct pv_view message);
 /* What is to be written; valid until the next put or wrote. */
 struct pv_view pv_stunconn_out(const struct pv_stunconn *s);
-void pv_stunconn_wrote(struct pv_stunconn *s, size_t n);
+void pv_stunconn_wrote(struct pv_stunconn *s, size_t n, pv_ns now);
 /* Is so much unwritten that nothing more should be read? */
 bool pv_stunconn_is_slow(const struct pv_stunconn *s);
 

@@ -69,6 +69,13 @@ enum {
 #define PV_TURN_CHANNEL_LIFETIME PV_S(600) /* RFC 8656 s12 */
 #define PV_TURN_PERMISSION_TIME  PV_S(300) /* RFC 8656 s9 */
 
+/* Is it a peer's data, and no answer to a request? Answers are STUN of a class with the bit 0x100
+ * (RFC 8489 s5). */
+static inline bool pv_turn_is_data(struct pv_view message)
+{
+    return message.len == 0 || (message.ptr[0] & 0xc1) != 0x01;
+}
+
 /* What the answer to an Allocate says. The first relayed address that is one: coturn gives
  * 0.0.0.0:0 before an IPv6 one. PV_ERR_NOT_FOUND. */
 PV_MUST_CHECK int pv_turn_find_relayed(const struct pv_stun_msg *msg, struct pv_addr *ret_addr);

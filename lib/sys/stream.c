@@ -10,6 +10,10 @@
 
 #include "sys/sockaddr.h"
 
+enum {
+    UNSENT_MAX = 32 * 1024, /* bytes, ours */
+};
+
 static int set_int(int fd, int level, int option, int value)
 {
     return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : PV_OK;
@@ -144,6 +148,11 @@ int pv_stream_accept(int listen_fd, int *ret_fd, struct pv_addr *ret_remote,
     *ret_local = local;
     *ret_fd = fd;
     return PV_OK;
+}
+
+void pv_stream_set_shallow(int fd)
+{
+    (void)!set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX);
 }
 
 int pv_stream_read(int fd, void *buf, size_t cap, size_t *ret_n)

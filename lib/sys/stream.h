@@ -42,6 +42,10 @@ PV_MUST_CHECK int pv_stream_local(int fd, struct pv_addr *ret_addr); /* own end;
 PV_MUST_CHECK int pv_stream_accept(int listen_fd, int *ret_fd, struct pv_addr *ret_remote,
                                    struct pv_addr *ret_local);
 
+/* For packets: the kernel takes no more than 32 KiB that it cannot send yet, else it would queue
+ * for seconds on a slow line. Kernels that do not know this go on as they are. */
+void pv_stream_set_shallow(int fd);
+
 /* Also for unix sockets. At least one byte. PV_ERR_AGAIN, PV_ERR_CLOSED (orderly), -errno. */
 PV_MUST_CHECK int pv_stream_read(int fd, void *buf, size_t cap, size_t *ret_n);
 /* What the kernel takes now, at least one byte. PV_ERR_AGAIN, -errno (EPIPE, ECONNRESET, ...). */

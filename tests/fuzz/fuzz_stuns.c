@@ -63,7 +63,7 @@ static void by_stream(struct pv_stuns *s, const struct pv_addr *src, struct pv_v
         pv_stunconn_next(&conn);
         must(pv_stunconn_out(&conn).len % 4 == 0);
         while (pv_stunconn_out(&conn).len > 0)
-            pv_stunconn_wrote(&conn, 1);
+            pv_stunconn_wrote(&conn, 1, PV_S(1));
     }
     pv_stunconn_done(&conn);
 }

@@ -138,7 +138,7 @@ static void output_is_padded_and_has_a_limit(void **state)
     struct pv_view out = pv_stunconn_out(&s);
     assert_int_equal(out.len, 8);
     assert_memory_equal(out.ptr, "12345\0\0", 8);
-    pv_stunconn_wrote(&s, 3);
+    pv_stunconn_wrote(&s, 3, PV_S(1));
     assert_int_equal(pv_stunconn_put(&s, pv_view("6789", 4)), PV_OK);
     out = pv_stunconn_out(&s);
     assert_int_equal(out.len, 9);
@@ -146,12 +146,39 @@ static void output_is_padded_and_has_a_limit(void **state)
     assert_false(pv_stunconn_is_slow(&s));
     while (pv_stunconn_put(&s, pv_view(data, sizeof(data))) == PV_OK)
         n++;
-    assert_int_equal(n, PV_STUNCONN_OUT_MAX / sizeof(data) - 1);
+    assert_int_equal(n, PV_LINEWAIT_MOST / sizeof(data) - 1);
     assert_true(pv_stunconn_is_slow(&s));
-    pv_stunconn_wrote(&s, pv_stunconn_out(&s).len);
+    n++;
+    data[0] = 0x01; /* answers find room behind it */
+    while (pv_stunconn_put(&s, pv_view(data, sizeof(data))) == PV_OK)
+        n++;
+    assert_int_equal(n, PV_STUNCONN_OUT_MAX / sizeof(data));
+    data[0] = 0x40;
+    pv_stunconn_wrote(&s, pv_stunconn_out(&s).len, PV_S(1));
     assert_int_equal(pv_stunconn_out(&s).len, 0);
     assert_null(s.out); /* an idle stream keeps no buffer */
     assert_int_equal(pv_stunconn_put(&s, pv_view(data, sizeof(data))), PV_OK);
+    pv_stunconn_done(&s);
+}
+
+/* A client behind a slow line: a peer's data waits no longer than the line needs for a little. */
+static void a_slow_line_holds_little(void **state)
+{
+    (void)state;
+    static uint8_t data[1000] = {0x40, 0x00, 0x03, 0xe4};
+    struct pv_stunconn s = {0};
+    pv_ns now = PV_S(1);
+    for (unsigned i = 0; i < 1000; i++, now += PV_MS(1)) {
+        while (pv_stunconn_put(&s, pv_view(data, sizeof(data))) == PV_OK)
+            continue;
+        pv_stunconn_wrote(&s, 125, now); /* 1 Mb/s */
+    }
+    assert_true(pv_stunconn_out(&s).len <= PV_LINEWAIT_LEAST);
+    pv_stunconn_wrote(&s, pv_stunconn_out(&s).len, now); /* all of it: the line is fast */
+    size_t n = 0;
+    while (pv_stunconn_put(&s, pv_view(data, sizeof(data))) == PV_OK)
+        n++;
+    assert_int_equal(n, PV_LINEWAIT_MOST / sizeof(data));
     pv_stunconn_done(&s);
 }
 
@@ -161,6 +188,7 @@ int main(void)
         cmocka_unit_test(messages_are_cut_wherever_the_bytes_are_cut),
         cmocka_unit_test(what_is_no_message_ends_the_stream),
         cmocka_unit_test(what_is_too_long_is_passed_over),
+        cmocka_unit_test(a_slow_line_holds_little),
         cmocka_unit_test(output_is_padded_and_has_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

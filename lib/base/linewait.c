@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/linewait.h"
+
+static size_t limit_for(size_t bytes, pv_ns took)
+{
+    uint64_t n = bytes * (uint64_t)PV_LINEWAIT_TIME / took;
+    if (n < PV_LINEWAIT_LEAST)
+        return PV_LINEWAIT_LEAST;
+    return n < PV_LINEWAIT_MOST ? (size_t)n : PV_LINEWAIT_MOST;
+}
+
+void pv_linewait_took(struct pv_linewait *l, size_t n, bool more, pv_ns now)
+{
+    if (!more) {
+        *l = (struct pv_linewait){.limit = 0};
+        return;
+    }
+    if (l->since == 0) { /* what was taken before it began to wait says nothing */
+        l->since = now;
+        l->bytes = 0;
+        return;
+    }
+    l->bytes += n;
+    if (now - l->since < PV_LINEWAIT_MEASURE)
+        return;
+    l->limit = limit_for(l->bytes, now - l->since);
+    l->since = now;
+    l->bytes = 0;
+}
