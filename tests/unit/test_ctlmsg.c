@@ -29,7 +29,7 @@ static const struct pv_ctl_presence two_presences[] = {
 static const char *const two_stun[] = {"coord.example:3478", "[2001:db8::1]:3478"};
 
 /* One of each, in the order of the table in docs/PROTOCOL.md. */
-static size_t every_message(struct pv_ctl_msg out[static 32])
+static size_t every_message(struct pv_ctl_msg out[static 40])
 {
     size_t n = 0;
 #define ADD(k, ty, ...)             \

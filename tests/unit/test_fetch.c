@@ -11,7 +11,7 @@
 #include "test_util.h"
 
 static char top[] = "/tmp/pv_fetch_XXXXXX";
-static char dir[64], path[128];
+static char dir[64], path[64 + 256]; /* path: with the longest name there is */
 static int from;
 
 static void write_text(const char *where, const char *text)
