@@ -261,7 +261,8 @@ static void add_missing(const struct pv_datapath *dp, struct pv_datapath_counts 
     if (aead != NULL)
         sum->off[sum->n_off++] = (struct pv_offload_off){"ipsec_mb", aead};
     if (!dp->has_gro)
-        sum->off[sum->n_off++] = (struct pv_offload_off){"udp_gro", "needs Linux 5.0"};
+        sum->off[sum->n_off++] = (struct pv_offload_off){
+            "udp_gro", "the sockets do not merge datagrams: Linux 5.0 does"};
 }
 
 /* What a lane was refused. */

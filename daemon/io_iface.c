@@ -50,9 +50,8 @@ static void find_problem(const struct pv_job_iface *iface, bool up, unsigned mtu
 {
     text[0] = '\0';
     if (!up)
-        snprintf(text, PROBLEM_MAX,
-                 "%s was set down by somebody: `ip link set %s up`, or `p2pvpnctl down`",
-                 iface->name, iface->name);
+        snprintf(text, PROBLEM_MAX, "%s was set down by somebody: `ip link set %s up`", iface->name,
+                 iface->name);
     else if (mtu < MTU_MIN_V6 && has_v6(iface))
         snprintf(text, PROBLEM_MAX,
                  "%s was given an MTU of %u by somebody, and IPv6 needs 1280: `ip link set %s mtu "
