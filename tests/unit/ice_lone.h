@@ -130,4 +130,16 @@ static inline int answer(struct lone *l, const struct pv_ice_transmit *tx,
     return pv_ice_handle_input(l->agent, &c, src, pv_view(buf, len), l->now);
 }
 
+/* Is there a valid pair with this other end? */
+static inline bool is_proven(const struct lone *l, const struct pv_addr *remote)
+{
+    struct pv_ice_path paths[PV_ICE_MAX_PAIRS];
+    size_t n = pv_ice_paths(l->agent, paths, PV_ARRAY_LEN(paths));
+    for (size_t i = 0; i < n; i++) {
+        if (paths[i].valid && pv_addr_equal(&paths[i].remote, remote))
+            return true;
+    }
+    return false;
+}
+
 #endif /* PV_ICE_LONE_H */

@@ -4,18 +4,6 @@
 #include "ice_lone.h"
 #include "proto/ice.h"
 
-/* Is there a valid pair with this other end? */
-static bool is_proven(const struct lone *l, const struct pv_addr *remote)
-{
-    struct pv_ice_path paths[PV_ICE_MAX_PAIRS];
-    size_t n = pv_ice_paths(l->agent, paths, PV_ARRAY_LEN(paths));
-    for (size_t i = 0; i < n; i++) {
-        if (paths[i].valid && pv_addr_equal(&paths[i].remote, remote))
-            return true;
-    }
-    return false;
-}
-
 /* --- checks on the wire ----------------------------------------------------------------------- */
 
 static void checks_are_sent_at_0_20_60_140_300_620_and_doubling(void **state)
@@ -667,48 +655,6 @@ static void tables_stop_at_their_limits(void **state)
     pv_ice_free(l.agent);
 }
 
-/* --- stray data ------------------------------------------------------------------------------- */
-
-static void an_address_known_from_data_gets_three_times_what_came(void **state)
-{
-    (void)state;
-    struct lone l;
-    struct pv_ice_transmit tx;
-    struct pv_stun_msg msg;
-    struct pv_addr stray = pv_addr4(192, 0, 2, 99, 99);
-    struct pv_ice_carrier c = {0};
-    lone_begin(&l, true, false, true);
-    pv_ice_handle_timeout(l.agent, l.now);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
-    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
-    (void)drain(&l);
-
-    size_t got = 0;
-    pv_ns begin = l.now;
-    pv_ice_note_stray(l.agent, &c, &stray, 32, l.now);
-    while (l.now < begin + PV_S(8)) {
-        pv_ice_handle_timeout(l.agent, l.now);
-        while (next_msg(&l, &tx, &msg) == PV_OK)
-            if (pv_addr_equal(&tx.dst, &stray))
-                got += tx.len + 28;
-        l.now += PV_MS(10);
-    }
-    assert_in_range(got, 1, 3 * (32 + 28));
-
-    /* It answers the next time, and is known then. */
-    pv_ice_note_stray(l.agent, &c, &stray, 100, l.now);
-    bool asked = false;
-    while (next_msg(&l, &tx, &msg) == PV_OK) {
-        if (pv_addr_equal(&tx.dst, &stray)) {
-            assert_int_equal(answer(&l, &tx, &stray, l.local, l.theirs.pwd), PV_OK);
-            asked = true;
-        }
-    }
-    assert_true(asked);
-    assert_true(is_proven(&l, &stray));
-    pv_ice_free(l.agent);
-}
-
 static void until_the_peer_knows_us_only_our_own_nat_is_opened(void **state)
 {
     (void)state;
@@ -801,7 +747,6 @@ int main(void)
         cmocka_unit_test(role_conflicts_are_settled_with_foreign_agents_only),
         cmocka_unit_test(addresses_that_cannot_be_reached_are_not_paired),
         cmocka_unit_test(tables_stop_at_their_limits),
-        cmocka_unit_test(an_address_known_from_data_gets_three_times_what_came),
         cmocka_unit_test(until_the_peer_knows_us_only_our_own_nat_is_opened),
         cmocka_unit_test(an_acknowledgement_that_never_comes_delays_checks_by_a_second),
     };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test_ice_victim.c - a member that names somebody else's address as its own (RFC 8445 s19.5.1):
- * what goes there is paced, bounded, small, and ends when nobody answers.
+ * what goes there is paced, bounded, small, and ends when nobody answers. And an address known only
+ * from where data came.
  */
 #include "ice_lone.h"
 
@@ -80,11 +81,52 @@ static void naming_ever_new_ports_of_a_victim_is_paced(void **state)
     pv_ice_free(l.agent);
 }
 
+static void an_address_known_from_data_gets_three_times_what_came(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_addr stray = pv_addr4(192, 0, 2, 99, 99);
+    struct pv_ice_carrier c = {0};
+    lone_begin(&l, true, false, true);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    (void)drain(&l);
+
+    size_t got = 0;
+    pv_ns begin = l.now;
+    pv_ice_note_stray(l.agent, &c, &stray, 32, l.now);
+    while (l.now < begin + PV_S(8)) {
+        pv_ice_handle_timeout(l.agent, l.now);
+        while (next_msg(&l, &tx, &msg) == PV_OK)
+            if (pv_addr_equal(&tx.dst, &stray))
+                got += tx.len + 28;
+        l.now += PV_MS(10);
+    }
+    assert_in_range(got, 1, 3 * (32 + 28));
+
+    /* It answers the next time, and is known then. */
+    pv_ice_note_stray(l.agent, &c, &stray, 100, l.now);
+    bool asked = false;
+    while (next_msg(&l, &tx, &msg) == PV_OK) {
+        if (pv_addr_equal(&tx.dst, &stray)) {
+            assert_int_equal(answer(&l, &tx, &stray, l.local, l.theirs.pwd), PV_OK);
+            asked = true;
+        }
+    }
+    assert_true(asked);
+    assert_true(is_proven(&l, &stray));
+    pv_ice_free(l.agent);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_victim_gets_a_few_checks_and_then_silence),
         cmocka_unit_test(naming_ever_new_ports_of_a_victim_is_paced),
+        cmocka_unit_test(an_address_known_from_data_gets_three_times_what_came),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
