@@ -140,7 +140,7 @@ static void packets_pass_through_the_tun(void **state)
     uint8_t packet[2048];
     size_t n = 0;
     struct pollfd p = {.fd = tun, .events = POLLIN};
-    assert_int_equal(poll(&p, 1, 5000), 1);
+    assert_int_equal(poll(&p, 1, 10000), 1);
     assert_int_equal(pv_tun_read(tun, packet, sizeof(packet), &n), PV_OK);
     assert_int_equal(n, HEADER + 32);
     assert_memory_equal(packet + HEADER + 28, "ping", 4);
@@ -156,7 +156,7 @@ static void packets_pass_through_the_tun(void **state)
     memcpy(back + HEADER + 22, packet + HEADER + 20, 2);
     assert_int_equal(tun_write(tun, pv_view(back, sizeof(back))), PV_OK);
     p.fd = sock;
-    assert_int_equal(poll(&p, 1, 5000), 1);
+    assert_int_equal(poll(&p, 1, 10000), 1);
     struct pv_udp_receiver *rx = NULL;
     struct pv_udp_in *in = NULL;
     assert_int_equal(pv_udp_receiver_new(&rx, 1, 64), PV_OK);
@@ -346,7 +346,7 @@ static unsigned queue_of(const struct pv_tun *tun, int sock)
     assert_int_equal(counts.sent, 1);
     for (unsigned i = 0; i < tun->n; i++)
         fds[i] = (struct pollfd){.fd = tun->read[i], .events = POLLIN};
-    assert_int_equal(poll(fds, tun->n, 5000), 1);
+    assert_int_equal(poll(fds, tun->n, 10000), 1);
     for (unsigned i = 0; i < tun->n; i++) {
         if (fds[i].revents == 0)
             continue;
@@ -406,7 +406,7 @@ static void a_flow_keeps_its_queue_whichever_writer_gets_the_answers(void **stat
             struct pollfd p = {.fd = sock, .events = POLLIN};
             char byte;
             write_answer(tun.write[i], local.port);
-            assert_int_equal(poll(&p, 1, 5000), 1);
+            assert_int_equal(poll(&p, 1, 10000), 1);
             assert_int_equal(recv(sock, &byte, 1, 0), 1);
             assert_int_equal(queue_of(&tun, sock), queue);
         }
@@ -440,7 +440,7 @@ static void the_death_of_the_helper_is_seen_and_told(void **state)
     assert_non_null(fgets(text, sizeof(text), f));
     fclose(f);
     assert_int_equal(kill((pid_t)strtol(text, NULL, 10), SIGKILL), 0);
-    assert_int_equal(poll(&p, 1, 5000), 1);
+    assert_int_equal(poll(&p, 1, 10000), 1);
     assert_int_equal(pv_helper_iface_down(h, error), PV_ERR_CLOSED);
     assert_non_null(strstr(error, "restart p2pvpnd"));
     pv_helper_stop(h);

@@ -16,7 +16,7 @@ static const struct pv_stream_bind nowhere;
 static void wait_for(int fd, short events)
 {
     struct pollfd p = {.fd = fd, .events = events};
-    assert_int_equal(poll(&p, 1, 5000), 1);
+    assert_int_equal(poll(&p, 1, 10000), 1);
 }
 
 static struct pv_addr loopback(int v6, uint16_t port)

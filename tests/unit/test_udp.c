@@ -19,7 +19,7 @@ static struct pv_addr loopback(int v6, uint16_t port)
 static void wait_readable(int fd)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    assert_int_equal(poll(&p, 1, 5000), 1);
+    assert_int_equal(poll(&p, 1, 10000), 1);
 }
 
 /* A group of one on addr, and its address. */

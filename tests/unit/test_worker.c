@@ -26,7 +26,7 @@ static void *take(struct pv_worker *w)
     void *item = NULL;
     while (pv_worker_take(w, &item) == PV_ERR_AGAIN) {
         struct pollfd p = {.fd = pv_worker_fd(w), .events = POLLIN};
-        assert_int_equal(poll(&p, 1, 5000), 1);
+        assert_int_equal(poll(&p, 1, 10000), 1);
     }
     return item;
 }
