@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/engine_cause.h"
 #include "daemon/core/engine_int.h"
 #include "proto/copy.h"
 
@@ -228,15 +229,17 @@ void pv_engine_chat_list(struct pv_engine *e, const struct pv_ctlapi_request *re
     bool inbox = req->cmd == PV_CTLAPI_INBOX;
     struct pv_chatjob *job = pv_chatjob_new(inbox ? PV_CHATJOB_INBOX : PV_CHATJOB_HISTORY);
     struct pv_peer *p = req->peer[0] == '\0' ? NULL : pv_engine_find_peer(e, req->peer);
+    const struct pv_member *former = p == NULL ? pv_engine_former_member(e, req->peer) : NULL;
+    const uint8_t *pk = p != NULL ? p->pk : former != NULL ? former->node : NULL;
     const uint8_t *room = req->peer[0] == '#' ? pv_rooms_find(e->rooms, req->peer, true) : NULL;
     if (job != NULL) {
         job->mark_read = inbox && !req->peek;
-        job->of_peer = inbox && (p != NULL || room != NULL);
-        job->all_peers = !inbox && p == NULL && room == NULL;
+        job->of_peer = inbox && (pk != NULL || room != NULL);
+        job->all_peers = !inbox && pk == NULL && room == NULL;
         job->limit = inbox ? 0 : req->limit;
         job->before = !inbox && pv_chat_id_parse(req->before, job->id) == PV_OK;
-        if (p != NULL)
-            memcpy(job->peer, p->pk, sizeof(job->peer));
+        if (pk != NULL)
+            memcpy(job->peer, pk, sizeof(job->peer));
         else if (room != NULL)
             pv_room_key(room, job->peer);
     }

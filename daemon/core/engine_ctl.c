@@ -519,7 +519,10 @@ static void do_history(struct pv_engine *e, const struct pv_ctlapi_request *req,
 {
     if (req->peer[0] == '#' && pv_engine_need_room(e, req->peer, true, handle) == NULL)
         return;
-    if (req->peer[0] != '\0' && req->peer[0] != '#' &&
+    /* What somebody said stays, also when it has gone. */
+    bool former =
+        pv_engine_find_peer(e, req->peer) == NULL && pv_engine_former_member(e, req->peer) != NULL;
+    if (req->peer[0] != '\0' && req->peer[0] != '#' && !former &&
         pv_engine_need_peer(e, req, pv_ctlapi_cmd_name(req->cmd), true, handle) == NULL)
         return;
     pv_engine_chat_list(e, req, handle);

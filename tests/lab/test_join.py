@@ -94,8 +94,12 @@ def names_leaving_and_removal(lab):
     a.wait_peer(c)
     check(a.os_ping(a.addr(b)) and b.os_ping(b.addr(c)), "pings between three")
 
+    c.ctl("send", "a", "so long")
+    wait("the message", lambda: "so long" in a.ctl("inbox", "--peek").out)
     address = b.addr(c)
     a.ctl("remove", "c")
+    wait("c to vanish from a's roster", lambda: "c" not in a.peers(), timeout=5)
+    check("so long" in a.ctl("history", "c").out, "what a removed node said is gone")
     wait("c to vanish from b's roster", lambda: "c" not in b.peers(), timeout=5)
     check(not b.os_ping(address, timeout=1), "a removed node still answers")
     wait("c to know that it was removed",
