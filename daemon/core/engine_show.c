@@ -319,7 +319,7 @@ static json_t *with_relays(const struct pv_engine *e, json_t *status)
             .name = pv_engine_relay_name(e, i, name[n]),
             .address = pv_relayway_is_on(r) ? pv_addr_format(pv_relayway_server(r), text[n]) : NULL,
             .transport = pv_relayway_transport(r),
-            .state = pv_relayway_way(r) == PV_RELAYWAY_NONE ? "connecting" : "up",
+            .state = pv_relayway_is_reached(r) ? "up" : "connecting",
             .relayed = *pv_relayway_relayed(r),
             .rtt_ms = rtt == 0 ? -1 : (double)rtt / 1e6,
             .error = pv_relayway_error(r)[0] != '\0' ? pv_relayway_error(r) : NULL,

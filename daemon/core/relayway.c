@@ -666,6 +666,11 @@ bool pv_relayway_is_lost(const struct pv_relayway *r)
     return r->on && r->way == PV_RELAYWAY_NONE && pv_relayaddrs_are_silent(&r->addrs);
 }
 
+bool pv_relayway_is_reached(const struct pv_relayway *r)
+{
+    return r->way != PV_RELAYWAY_NONE && r->error[0] == '\0';
+}
+
 enum pv_relayway_way pv_relayway_way(const struct pv_relayway *r)
 {
     return r->way;

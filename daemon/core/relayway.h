@@ -165,6 +165,9 @@ PV_MUST_CHECK int pv_relayway_wrap(struct pv_relayway *r, const struct pv_addr *
 bool pv_relayway_is_on(const struct pv_relayway *r); /* started and not stopped */
 /* Has it been asked at all of its addresses in vain? They may be others by now. */
 bool pv_relayway_is_lost(const struct pv_relayway *r);
+/* Data goes through it, as far as is known: with UDP blocked and no stream to be had it does not,
+ * though the allocation by UDP lives on. */
+bool pv_relayway_is_reached(const struct pv_relayway *r);
 enum pv_relayway_way pv_relayway_way(const struct pv_relayway *r);
 /* "udp", "tcp", "tls": the way data goes, or, while it goes none, what is being tried. */
 const char *pv_relayway_transport(const struct pv_relayway *r);

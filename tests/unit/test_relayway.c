@@ -573,6 +573,22 @@ static void a_server_that_sends_us_on_is_obeyed(void **state)
     done(&f);
 }
 
+static void an_allocation_that_nothing_gets_through_to_is_not_reached(void **state)
+{
+    (void)state;
+    struct fixture f;
+    up_by_udp(&f, false);
+    assert_true(pv_relayway_is_reached(f.r));
+    pv_relayway_set_blocked(f.r, true, f.now);
+    uint16_t stream = opened(&f);
+    pv_relayway_closed(f.r, stream, "refused", f.now);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP); /* nothing better is there */
+    assert_false(pv_relayway_is_reached(f.r));
+    pv_relayway_set_blocked(f.r, false, f.now);
+    assert_true(pv_relayway_is_reached(f.r));
+    done(&f);
+}
+
 static void channels_nobody_uses_are_given_up(void **state)
 {
     (void)state;
@@ -628,6 +644,7 @@ int main(void)
         cmocka_unit_test(a_dead_address_is_left_for_the_next_by_a_stream),
         cmocka_unit_test(what_no_address_gives_by_udp_is_asked_for_by_a_stream),
         cmocka_unit_test(a_server_that_sends_us_on_is_obeyed),
+        cmocka_unit_test(an_allocation_that_nothing_gets_through_to_is_not_reached),
         cmocka_unit_test(channels_nobody_uses_are_given_up),
         cmocka_unit_test(stopping_closes_and_forgets),
     };
