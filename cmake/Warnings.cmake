@@ -1,7 +1,7 @@
 # pv_flags: the one place where compiler and linker flags are chosen.
 add_library(pv_flags INTERFACE)
 target_compile_definitions(pv_flags INTERFACE _GNU_SOURCE PV_VERSION="${PROJECT_VERSION}")
-# For "quoted" includes only: lib/sys/file.h must not stand in for the system's <sys/file.h>.
+# For "quoted" includes only: lib/sys/file/file.h must not stand in for the system's <sys/file.h>.
 target_compile_options(pv_flags INTERFACE
     "SHELL:-iquote ${PROJECT_SOURCE_DIR}/lib" "SHELL:-iquote ${PROJECT_SOURCE_DIR}")
 set(PV_WARNINGS

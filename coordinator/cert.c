@@ -8,8 +8,8 @@
 
 #include "coordinator/url.h"
 #include "crypto/ct.h"
-#include "sys/file.h"
-#include "sys/tlscert.h"
+#include "sys/file/file.h"
+#include "sys/net/tlscert.h"
 
 static int explain(char error[static PV_COORDCERT_ERROR_MAX], const char *file, int status)
 {

@@ -12,7 +12,7 @@
 
 #include "base/pv.h"
 #include "coordinator/settings.h"
-#include "sys/tls.h"
+#include "sys/net/tls.h"
 
 enum {
     PV_COORDCERT_ERROR_MAX = 400,     /* bytes of "what failed: why: what to do", with the NUL */

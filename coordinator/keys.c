@@ -8,7 +8,7 @@
 
 #include "base/text.h"
 #include "crypto/ct.h"
-#include "sys/file.h"
+#include "sys/file/file.h"
 
 static const char key_file[] = "coordinator.key";
 static const char secret_file[] = "create.key";

@@ -11,7 +11,7 @@
 
 #include "base/pv.h"
 #include "crypto/sign.h"
-#include "proto/ctlmsg.h"
+#include "proto/control/ctlmsg.h"
 
 enum {
     PV_COORDKEYS_ERROR_MAX = 400, /* bytes of "what failed: why: what to do", with the NUL */

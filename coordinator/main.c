@@ -18,9 +18,9 @@
 #include "coordinator/store_sqlite.h"
 #include "coordinator/url.h"
 #include "crypto/ct.h"
-#include "sys/clock.h"
-#include "sys/entropy.h"
-#include "sys/logsink.h"
+#include "sys/file/logsink.h"
+#include "sys/proc/clock.h"
+#include "sys/proc/entropy.h"
 
 enum {
     EXIT_DONE = 0,

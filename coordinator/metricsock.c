@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "coordinator/core/report.h"
-#include "proto/scrape.h"
-#include "sys/stream.h"
+#include "proto/local/scrape.h"
+#include "sys/net/stream.h"
 
 static int answer(void *ctx, struct pv_view asked, pv_ns now, char **ret_text, size_t *ret_len)
 {

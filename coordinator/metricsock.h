@@ -9,7 +9,7 @@
 #include <jansson.h>
 
 #include "base/addr.h"
-#include "sys/oneshot.h"
+#include "sys/net/oneshot.h"
 
 struct pv_metricsock {                       /* zeroed at first */
     json_t *(*report)(void *ctx, pv_ns now); /* a new core/report.h document; NULL: out of memory */

@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include "coordinator/core/sniff.h"
-#include "proto/turnframe.h"
-#include "sys/stream.h"
-#include "sys/streamtls.h"
+#include "proto/stun/turnframe.h"
+#include "sys/net/stream.h"
+#include "sys/net/streamtls.h"
 
 enum {
     WIRE_MAX = 32 * 1024, /* bytes of TLS a read; with a record begun before it is < READ_MAX */

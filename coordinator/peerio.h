@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * peerio.h - the bytes of one accepted connection, plain or through TLS as its first byte says
- * (core/sniff.h): read and write as sys/stream.h has them, whichever it is.
+ * (core/sniff.h): read and write as sys/net/stream.h has them, whichever it is.
  *
  * It limits handshakes by the gate it is given; it sets no time limits itself. One thread.
  */
@@ -11,7 +11,7 @@
 #include "base/addr.h"
 #include "base/pv.h"
 #include "coordinator/core/tlsgate.h"
-#include "sys/tls.h"
+#include "sys/net/tls.h"
 
 enum {
     /* Bytes that a read has to be able to give: with one reading of the wire no whole record is

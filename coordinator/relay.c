@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 #include "coordinator/relayout.h"
-#include "sys/clock.h"
-#include "sys/event.h"
-#include "sys/poller.h"
-#include "sys/udp.h"
+#include "sys/net/udp.h"
+#include "sys/proc/clock.h"
+#include "sys/proc/event.h"
+#include "sys/proc/poller.h"
 
 enum {
     SOCKETS_MAX = 65536, /* relay socket numbers; the core's own limit is lower */

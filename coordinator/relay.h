@@ -12,7 +12,7 @@
 #define PV_COORD_RELAY_H
 
 #include "base/pv.h"
-#include "coordinator/core/relaycore.h"
+#include "coordinator/core/turn/relaycore.h"
 #include "coordinator/stunudp.h"
 
 struct pv_relay; /* opaque */
@@ -28,7 +28,8 @@ struct pv_relay *pv_relay_free(struct pv_relay *relay);
 
 /* The control thread's: something waits in the link (pv_relaylink_take_wake_relay). */
 void pv_relay_wake(struct pv_relay *relay);
-/* Readable when the link has news; owned by the relay. Clear it (sys/event.h), then poll the link.
+/* Readable when the link has news; owned by the relay. Clear it (sys/proc/event.h), then poll the
+ * link.
  */
 int pv_relay_news_fd(const struct pv_relay *relay);
 

@@ -6,8 +6,8 @@
 #include <sys/resource.h>
 
 #include "crypto/ct.h"
-#include "sys/file.h"
-#include "sys/netlink.h"
+#include "sys/file/file.h"
+#include "sys/net/netlink.h"
 
 enum {
     RELAYS_MAX = 4096,  /* relay sockets, and no more than half of all descriptors */

@@ -6,7 +6,7 @@
 #ifndef PV_COORD_RELAYCFG_H
 #define PV_COORD_RELAYCFG_H
 
-#include "coordinator/core/turns.h"
+#include "coordinator/core/turn/turns.h"
 #include "coordinator/keys.h"
 #include "coordinator/settings.h"
 

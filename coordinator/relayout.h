@@ -8,8 +8,8 @@
 #ifndef PV_COORD_RELAYOUT_H
 #define PV_COORD_RELAYOUT_H
 
-#include "coordinator/core/turns.h"
-#include "sys/udp.h"
+#include "coordinator/core/turn/turns.h"
+#include "sys/net/udp.h"
 
 enum {
     /* Bytes of a datagram in a run: a longer one may need to be fragmented, which runs cannot. */

@@ -20,14 +20,14 @@
 #include "coordinator/statussock.h"
 #include "coordinator/stunudp.h"
 #include "coordinator/url.h"
-#include "sys/clock.h"
-#include "sys/entropy.h"
-#include "sys/event.h"
-#include "sys/loop.h"
-#include "sys/procinfo.h"
-#include "sys/stream.h"
-#include "sys/udp.h"
-#include "sys/worker.h"
+#include "sys/net/stream.h"
+#include "sys/net/udp.h"
+#include "sys/proc/clock.h"
+#include "sys/proc/entropy.h"
+#include "sys/proc/event.h"
+#include "sys/proc/loop.h"
+#include "sys/proc/procinfo.h"
+#include "sys/proc/worker.h"
 
 enum {
     ACCEPTS_A_TURN = 64, /* connections taken before others get their turn */

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "sys/file.h"
-#include "sys/ini.h"
+#include "sys/file/file.h"
+#include "sys/file/ini.h"
 
 const char pv_coordset_usage[] =
     "usage: p2pvpn-coordinator [--listen ADDR:PORT]... [--public ADDR]... [--alt-address ADDR]\n"

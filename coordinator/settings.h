@@ -13,9 +13,9 @@
 #include "base/addr.h"
 #include "base/pv.h"
 #include "coordinator/settings_relay.h"
-#include "proto/ctlmsg.h"
-#include "proto/scrapeset.h"
-#include "proto/statement.h"
+#include "proto/control/ctlmsg.h"
+#include "proto/local/scrapeset.h"
+#include "proto/roster/statement.h"
 
 enum {
     PV_COORDSET_LISTEN_MAX = 8,  /* --listen, and listen lines */

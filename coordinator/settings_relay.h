@@ -9,8 +9,8 @@
 #include <limits.h>
 
 #include "base/addr.h"
-#include "coordinator/core/turns.h"
-#include "sys/ini.h"
+#include "coordinator/core/turn/turns.h"
+#include "sys/file/ini.h"
 
 struct pv_coordset_user {
     char name[PV_TURNAUTH_USER_BUF];

@@ -11,8 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "sys/stream.h"
-#include "sys/unixsock.h"
+#include "sys/net/stream.h"
+#include "sys/net/unixsock.h"
 
 enum {
     ASKED_A_TURN = 8,

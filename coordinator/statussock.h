@@ -13,7 +13,7 @@
 #include <jansson.h>
 
 #include "coordinator/core/report.h"
-#include "sys/loop.h"
+#include "sys/proc/loop.h"
 
 struct pv_statussock { /* zeroed at first */
     int fd;            /* listening; valid while watch is not NULL */

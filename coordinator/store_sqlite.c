@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "sys/sqlite.h"
+#include "sys/file/sqlite.h"
 
 enum statement {
     SQL_BEGIN,

@@ -11,7 +11,7 @@
 #define PV_STORE_SQLITE_H
 
 #include "base/pv.h"
-#include "coordinator/core/storeop.h"
+#include "coordinator/core/member/storeop.h"
 
 enum {
     PV_COORDSTORE_SCHEMA = 1, /* PRAGMA user_version */

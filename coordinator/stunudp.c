@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "sys/udp.h"
+#include "sys/net/udp.h"
 
 enum {
     FAMILIES = 2,

@@ -12,7 +12,7 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
-#include "coordinator/core/stuns.h"
+#include "coordinator/core/turn/stuns.h"
 #include "coordinator/settings.h"
 
 enum {

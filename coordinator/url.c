@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sys/netlink.h"
+#include "sys/net/netlink.h"
 
 enum {
     ADDRS_MAX = 128, /* of this machine */

@@ -8,7 +8,7 @@
 
 #include "base/pv.h"
 #include "coordinator/settings.h"
-#include "proto/token.h"
+#include "proto/roster/token.h"
 
 enum {
     PV_COORDURL_NOTE_MAX = 300, /* bytes of a note or error, with the NUL */

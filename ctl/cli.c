@@ -9,7 +9,7 @@
 
 #include "base/text.h"
 #include "ctl/launch.h"
-#include "sys/clock.h"
+#include "sys/proc/clock.h"
 
 enum {
     START_S = 15,          /* p2pvpnd must answer so long after it was started */

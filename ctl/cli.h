@@ -15,7 +15,7 @@
 #include "ctl/args.h"
 #include "ctl/client.h"
 #include "ctl/show.h"
-#include "proto/ctlapi.h"
+#include "proto/local/ctlapi.h"
 
 #define PV_CLI_SOCKET "/run/p2pvpn/p2pvpnd.sock"
 

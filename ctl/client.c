@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "crypto/ct.h"
-#include "sys/clock.h"
-#include "sys/unixsock.h"
+#include "sys/net/unixsock.h"
+#include "sys/proc/clock.h"
 
 enum {
     READ_AT_ONCE = 65536, /* bytes */

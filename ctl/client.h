@@ -6,7 +6,7 @@
 #define PV_CLIENT_H
 
 #include "base/pv.h"
-#include "proto/ctlapi.h"
+#include "proto/local/ctlapi.h"
 
 /* Fields belong to client.c; .fd = -1 when not connected. */
 struct pv_client {

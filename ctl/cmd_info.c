@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "ctl/cli.h"
-#include "sys/clock.h"
+#include "sys/proc/clock.h"
 
 enum {
     WAIT_S = 30,

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "ctl/cli.h"
-#include "ctl/netprobe.h"
+#include "ctl/probe/netprobe.h"
 
 enum {
     OPT_SERVER, /* options by place in the tables below */

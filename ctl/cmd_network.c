@@ -6,8 +6,8 @@
 #include "base/text.h"
 #include "crypto/ct.h"
 #include "ctl/cli.h"
-#include "proto/token.h"
-#include "sys/clock.h"
+#include "proto/roster/token.h"
+#include "sys/proc/clock.h"
 
 enum {
     JOIN_S = 60,   /* create and join talk to the coordinator and bring the interface up */

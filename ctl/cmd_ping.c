@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "ctl/cli.h"
-#include "sys/clock.h"
+#include "sys/proc/clock.h"
 
 enum {
     GRACE_S = 15, /* beyond the pings themselves: a path may have to be found first */

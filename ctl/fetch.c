@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "proto/file.h"
+#include "proto/chat/file.h"
 
 enum {
     MODE = 0666, /* and what the user's umask leaves of it */

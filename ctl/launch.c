@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "ctl/cli.h"
-#include "proto/chat.h"
-#include "sys/clock.h"
-#include "sys/unixsock.h"
+#include "proto/chat/chat.h"
+#include "sys/net/unixsock.h"
+#include "sys/proc/clock.h"
 
 #define PROGRAM   "p2pvpnd"
 #define STATE_DIR "/var/lib/p2pvpn"

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "proto/chat.h"
+#include "proto/chat/chat.h"
 
 enum {
     GAP = 2,             /* blanks between columns */

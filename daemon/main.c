@@ -15,19 +15,19 @@
 #include <unistd.h>
 
 #include "crypto/ct.h"
-#include "daemon/identity.h"
-#include "daemon/io.h"
-#include "daemon/portmapper.h"
+#include "daemon/io/io.h"
+#include "daemon/io/portmapper.h"
 #include "daemon/settings.h"
-#include "daemon/store.h"
-#include "sys/clock.h"
-#include "sys/entropy.h"
-#include "sys/file.h"
-#include "sys/logsink.h"
-#include "sys/loop.h"
-#include "sys/stream.h"
-#include "sys/tun.h"
-#include "sys/unixsock.h"
+#include "daemon/store/identity.h"
+#include "daemon/store/store.h"
+#include "sys/file/file.h"
+#include "sys/file/logsink.h"
+#include "sys/net/stream.h"
+#include "sys/net/tun.h"
+#include "sys/net/unixsock.h"
+#include "sys/proc/clock.h"
+#include "sys/proc/entropy.h"
+#include "sys/proc/loop.h"
 
 enum {
     EXIT_OK = 0,

@@ -7,10 +7,10 @@
 
 #include "crypto/ct.h"
 #include "daemon/settings_relay.h"
-#include "sys/file.h"
-#include "sys/notify.h"
-#include "sys/tls.h"
-#include "sys/tun.h"
+#include "sys/file/file.h"
+#include "sys/helper/notify.h"
+#include "sys/net/tls.h"
+#include "sys/net/tun.h"
 
 /* The value being read and where to say what is wrong with it. */
 struct ctx {

@@ -11,8 +11,8 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "daemon/core/engine.h"
-#include "proto/scrapeset.h"
-#include "sys/ini.h"
+#include "proto/local/scrapeset.h"
+#include "sys/file/ini.h"
 
 enum {
     PV_SETTINGS_MAX_ADDRS = 4,   /* [interface] address lines: what the engine takes */

@@ -13,10 +13,10 @@
 #include "base/bucket.h"
 #include "base/heap.h"
 #include "base/map.h"
-#include "coordinator/core/cnet.h"
-#include "coordinator/core/stunconn.h"
-#include "proto/control.h"
-#include "proto/ctlmsg.h"
+#include "coordinator/core/member/cnet.h"
+#include "coordinator/core/turn/stunconn.h"
+#include "proto/control/control.h"
+#include "proto/control/ctlmsg.h"
 
 /*
  * State     on                                 to

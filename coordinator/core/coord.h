@@ -26,9 +26,9 @@
 #include "base/addr.h"
 #include "base/log.h"
 #include "base/pv.h"
-#include "coordinator/core/relaycore.h"
-#include "coordinator/core/storeop.h"
-#include "proto/ctlmsg.h"
+#include "coordinator/core/member/storeop.h"
+#include "coordinator/core/turn/relaycore.h"
+#include "proto/control/ctlmsg.h"
 
 /* Every limit of the coordinator with its answer. Zero in the configuration = the default. */
 struct pv_coord_limits {
@@ -49,11 +49,10 @@ struct pv_coord_limits {
 };
 
 enum {
-    PV_COORD_GUEST_S = 30,   /* seconds a guest may take in all, DESIGN 3 */
-    PV_COORD_HELLO_S = 10,   /* ours: seconds from accept to a valid hello; all that STUN gets */
-    PV_COORD_DEAD_S = 25,    /* seconds of silence after which a member is offline, DESIGN 4 */
-    PV_COORD_RESERVE_S = 60, /* seconds a reservation is held, DESIGN 3 */
-    PV_COORD_LINGER_S = 2,   /* ours: seconds to write out a last message */
+    PV_COORD_GUEST_S = 30, /* seconds a guest may take in all, DESIGN 3 */
+    PV_COORD_HELLO_S = 10, /* ours: seconds from accept to a valid hello; all that STUN gets */
+    PV_COORD_DEAD_S = 25,  /* seconds of silence after which a member is offline, DESIGN 4 */
+    PV_COORD_LINGER_S = 2, /* ours: seconds to write out a last message */
 };
 
 struct pv_coord_config {

@@ -10,7 +10,7 @@
 #include "coordinator/core/conn.h"
 #include "coordinator/core/coord.h"
 #include "coordinator/core/mail.h"
-#include "coordinator/core/registry.h"
+#include "coordinator/core/member/registry.h"
 
 struct pv_coord {
     struct pv_rng rng;

@@ -11,7 +11,7 @@
 
 #include "base/bucket.h"
 #include "coordinator/core/conn.h"
-#include "coordinator/core/storeop.h"
+#include "coordinator/core/member/storeop.h"
 
 enum {
     PV_MAIL_PENDING = 4096,   /* operations under way; more: error "busy" */

@@ -23,14 +23,14 @@
 #include "base/metrics.h"
 #include "base/pv.h"
 #include "base/text.h"
-#include "daemon/core/fastpath.h"
-#include "daemon/core/filelink.h"
-#include "daemon/core/gatherer.h"
-#include "daemon/core/hardnat.h"
+#include "daemon/core/chat/filelink.h"
 #include "daemon/core/job.h"
-#include "daemon/core/relayway.h"
-#include "proto/dns.h"
-#include "proto/inband.h"
+#include "daemon/core/nat/gatherer.h"
+#include "daemon/core/nat/hardnat.h"
+#include "daemon/core/packets/fastpath.h"
+#include "daemon/core/relay/relayway.h"
+#include "proto/ip/inband.h"
+#include "proto/local/dns.h"
 
 enum {
     PV_ENGINE_MTU = 1500, /* bytes; no datagram of the control side is larger */

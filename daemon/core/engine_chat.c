@@ -6,7 +6,7 @@
 
 #include "daemon/core/engine_cause.h"
 #include "daemon/core/engine_int.h"
-#include "proto/copy.h"
+#include "proto/chat/copy.h"
 
 void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {

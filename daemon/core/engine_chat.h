@@ -6,9 +6,9 @@
 #ifndef PV_ENGINE_CHAT_H
 #define PV_ENGINE_CHAT_H
 
-#include "daemon/core/chatlink.h"
-#include "daemon/core/peer.h"
-#include "daemon/core/rooms.h"
+#include "daemon/core/chat/chatlink.h"
+#include "daemon/core/chat/rooms.h"
+#include "daemon/core/peer/peer.h"
 
 struct pv_engine;
 

@@ -5,7 +5,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/engine_int.h"
-#include "proto/signal.h"
+#include "proto/control/signal.h"
 
 /* --- out ------------------------------------------------------------------------------------- */
 

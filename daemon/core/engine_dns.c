@@ -8,7 +8,7 @@
 
 #include "base/names.h"
 #include "daemon/core/engine_int.h"
-#include "proto/dns.h"
+#include "proto/local/dns.h"
 
 enum {
     TTL = 30,   /* seconds, ours: a name that was given up may be another's soon */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "daemon/core/engine_int.h"
-#include "proto/ctlapi_file.h"
+#include "proto/local/ctlapi_file.h"
 
 #define META_FILES "files"
 

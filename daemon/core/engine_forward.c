@@ -10,7 +10,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/engine_int.h"
-#include "proto/forward.h"
+#include "proto/control/forward.h"
 
 enum {
     HELPERS = 3,      /* ours: asked for each signal; others the next time */

@@ -8,7 +8,7 @@
 
 #include "crypto/hash.h"
 #include "daemon/core/engine_int.h"
-#include "proto/copy.h"
+#include "proto/chat/copy.h"
 
 enum {
     HOLDERS = 2,     /* copies of one message */

@@ -5,7 +5,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/engine_int.h"
-#include "proto/parcel.h"
+#include "proto/chat/parcel.h"
 
 enum {
     AT_ONCE = 16,        /* messages taken out of the store at a time */

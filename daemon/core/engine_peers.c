@@ -5,7 +5,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/engine_int.h"
-#include "proto/demux.h"
+#include "proto/stun/demux.h"
 
 /* Attempts to reach a peer for whom packets wait begin at least so often. */
 #define HURRY_REACHING PV_S(120)

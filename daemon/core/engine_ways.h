@@ -8,7 +8,7 @@
 #define PV_ENGINE_WAYS_H
 
 #include "daemon/core/engine.h"
-#include "daemon/core/peer.h"
+#include "daemon/core/peer/peer.h"
 
 /* --- engine_hard.c --------------------------------------------------------------------------- */
 

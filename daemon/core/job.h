@@ -13,9 +13,9 @@
 #include "base/addr.h"
 #include "base/pv.h"
 #include "base/text.h"
-#include "daemon/core/chatjob.h"
-#include "daemon/core/portmapjob.h"
-#include "daemon/core/recall.h"
+#include "daemon/core/chat/chatjob.h"
+#include "daemon/core/nat/portmapjob.h"
+#include "daemon/core/peer/recall.h"
 
 enum pv_job_kind {
     PV_JOB_PUT_STATEMENTS, /* store: add statements and receipts of the network, idempotent */

@@ -6,7 +6,7 @@
  */
 #include <time.h>
 
-#include "../unit/fp_util.h"
+#include "tests/unit/daemon/core/packets/fp_util.h"
 
 enum {
     ROUNDS = 15,

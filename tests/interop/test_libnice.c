@@ -14,10 +14,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "proto/ice.h"
-#include "proto/stun.h"
-#include "sys/clock.h"
-#include "sys/entropy.h"
+#include "proto/ice/ice.h"
+#include "proto/stun/stun.h"
+#include "sys/proc/clock.h"
+#include "sys/proc/entropy.h"
 #include "tests/unit/test_util.h"
 
 static const char PING[] = "from ours to theirs";

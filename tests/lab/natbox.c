@@ -26,8 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "lab/natcore_pkt.h"
-#include "lab/natcore_text.h"
+#include "tests/natcore/natcore_pkt.h"
+#include "tests/natcore/natcore_text.h"
 
 enum {
     CLIENTS = 8, /* control connections at once */

@@ -6,7 +6,7 @@
 #include <jansson.h>
 
 #include "crypto/ct.h"
-#include "pair.h"
+#include "tests/sim/world/pair.h"
 
 struct counted {
     unsigned coord_host;

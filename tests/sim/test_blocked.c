@@ -5,9 +5,9 @@
 
 #include <jansson.h>
 
-#include "../unit/test_util.h"
 #include "crypto/ct.h"
-#include "sim_world.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
 
 enum {
     SEEDS = 10, /* PV_SIM_SEEDS sets another number */

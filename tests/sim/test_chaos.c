@@ -7,8 +7,8 @@
  */
 #include <stdio.h>
 
-#include "../unit/test_util.h"
-#include "sim_world.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
 
 enum {
     SEEDS = 6, /* PV_SIM_SEEDS sets another number */

@@ -5,12 +5,12 @@
 
 #include <jansson.h>
 
-#include "../unit/test_util.h"
 #include "crypto/ct.h"
 #include "daemon/core/engine_int.h"
-#include "proto/roster_make.h"
-#include "sim_node_i.h"
-#include "sim_world.h"
+#include "proto/roster/roster_make.h"
+#include "tests/sim/world/sim_node_i.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
 
 enum {
     SEEDS = 3,

@@ -8,10 +8,10 @@
 
 #include <jansson.h>
 
-#include "../unit/test_util.h"
 #include "crypto/ct.h"
-#include "lab/natcore_text.h"
-#include "sim_world.h"
+#include "tests/natcore/natcore_text.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
 
 enum {
     MAX_RUNS = 2000,

@@ -8,7 +8,7 @@
  */
 #include <stdio.h>
 
-#include "ice_world.h"
+#include "tests/sim/world/ice_world.h"
 
 enum w_side {
     SIDE_OPEN,

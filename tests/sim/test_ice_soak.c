@@ -11,7 +11,7 @@
  */
 #include <stdio.h>
 
-#include "ice_world.h"
+#include "tests/sim/world/ice_world.h"
 
 enum {
     ROUNDS = 12

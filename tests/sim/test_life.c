@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../unit/test_util.h"
-#include "sim_world.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
 
 enum {
     SEEDS = 10, /* per scenario; PV_SIM_SEEDS sets another number */

@@ -4,9 +4,9 @@
 
 #include <jansson.h>
 
-#include "../unit/metrics_grammar.h"
-#include "../unit/test_util.h"
-#include "sim_world.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/base/metrics_grammar.h"
+#include "tests/unit/test_util.h"
 
 static const struct pv_link_config line = {.delay = PV_MS(10)};
 

@@ -2,8 +2,8 @@
 /* The simulated world itself: what the scenarios stand on. */
 #include <stdio.h>
 
-#include "../unit/test_util.h"
-#include "sim_net.h"
+#include "tests/sim/world/sim_net.h"
+#include "tests/unit/test_util.h"
 
 static const struct pv_link_config wan = {.delay = PV_MS(10)};
 

@@ -3,11 +3,11 @@
  * right, complete, in time, and "unknown" where the server cannot tell. */
 #include <stdio.h>
 
-#include "../unit/test_util.h"
-#include "coordinator/core/stuns.h"
-#include "lab/natcore_text.h"
-#include "proto/netcheck.h"
-#include "sim_net.h"
+#include "coordinator/core/turn/stuns.h"
+#include "proto/stun/netcheck.h"
+#include "tests/natcore/natcore_text.h"
+#include "tests/sim/world/sim_net.h"
+#include "tests/unit/test_util.h"
 
 enum server_kind {
     TWO_ADDRESSES,

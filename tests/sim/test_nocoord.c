@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../unit/test_util.h"
 #include "daemon/core/engine_int.h"
-#include "proto/forward.h"
-#include "sim_node_i.h"
-#include "sim_world.h"
+#include "proto/control/forward.h"
+#include "tests/sim/world/sim_node_i.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
 
 enum {
     SEEDS = 4, /* per scenario; PV_SIM_SEEDS sets another number */

@@ -7,7 +7,7 @@
 #include <jansson.h>
 
 #include "crypto/ct.h"
-#include "pair.h"
+#include "tests/sim/world/pair.h"
 
 enum {
     SEEDS = 3, /* PV_SIM_SEEDS sets another number */

@@ -8,9 +8,9 @@
 
 #include <jansson.h>
 
-#include "../unit/test_util.h"
 #include "base/bytes.h"
-#include "sim_world.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
 
 enum {
     SEEDS = 8, /* per place; PV_SIM_SEEDS sets another number */

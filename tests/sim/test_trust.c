@@ -7,8 +7,8 @@
 
 #include <jansson.h>
 
-#include "../unit/test_util.h"
-#include "sim_world.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
 
 enum {
     SEEDS = 12, /* per scenario; PV_SIM_SEEDS sets another number */

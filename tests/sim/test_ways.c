@@ -5,9 +5,9 @@
  */
 #include <stdio.h>
 
-#include "../unit/test_util.h"
-#include "lab/natcore_text.h"
-#include "sim_world.h"
+#include "tests/natcore/natcore_text.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
 
 enum {
     SEEDS = 10, /* per case; PV_SIM_SEEDS sets another number */

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/core/member/cnet.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MAX_INDEX = PV_ROSTER_MAX_STATEMENTS, /* a roster has no more statements of any kind */
+};
+
+struct pv_cnet_invite {
+    uint8_t pk[PV_SIGN_PK_LEN];
+    const struct pv_roster_entry *entry;
+    UT_hash_handle hh;
+};
+
+struct pv_cnet_signer {
+    uint8_t pk[PV_SIGN_PK_LEN];
+    size_t n;
+    UT_hash_handle hh;
+};
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+int pv_cnet_new(struct pv_cnet **ret_net, struct pv_view record, const struct pv_rng *rng)
+{
+    struct pv_cnet *net = calloc(1, sizeof(*net));
+    if (net == NULL)
+        return PV_ERR_NOMEM;
+    int r = pv_roster_new(record, NULL, rng, &net->roster);
+    if (r < 0) {
+        pv_cnet_free(net);
+        return r;
+    }
+    memcpy(net->id, pv_roster_network_id(net->roster), PV_NETWORK_ID_LEN);
+    net->invite_map = pv_map_make(rng, MAX_INDEX);
+    net->signer_map = pv_map_make(rng, MAX_INDEX);
+    *ret_net = net;
+    return PV_OK;
+}
+
+struct pv_cnet *pv_cnet_free(struct pv_cnet *net)
+{
+    struct pv_cnet_invite *invite;
+    struct pv_cnet_invite *next;
+    struct pv_cnet_signer *signer;
+    struct pv_cnet_signer *next_signer;
+    if (net == NULL)
+        return NULL;
+    HASH_ITER(hh, net->invites, invite, next)
+    {
+        PV_MAP_DEL(net->invites, invite);
+        free(invite);
+    }
+    HASH_ITER(hh, net->signers, signer, next_signer)
+    {
+        PV_MAP_DEL(net->signers, signer);
+        free(signer);
+    }
+    while (net->reservations != NULL) {
+        struct pv_cnet_reservation *r = net->reservations;
+        net->reservations = r->next;
+        free(r);
+    }
+    pv_roster_free(net->roster);
+    free(net->admins);
+    free(net->gone);
+    free(net->log);
+    free(net);
+    return NULL;
+}
+
+/* --- taking in ----------------------------------------------------------------------------- */
+
+/* Room for one more element of size bytes in a list that doubles. */
+static int reserve(void **list, size_t len, size_t *cap, size_t size)
+{
+    if (len < *cap)
+        return PV_OK;
+    size_t more = *cap == 0 ? 8 : *cap * 2;
+    void *p = realloc(*list, more * size);
+    if (p == NULL)
+        return PV_ERR_NOMEM;
+    *list = p;
+    *cap = more;
+    return PV_OK;
+}
+
+static int index_invite(struct pv_cnet *net, const struct pv_roster_entry *entry)
+{
+    struct pv_cnet_invite *invite = NULL;
+    const uint8_t *pk = entry->st.u.invite.invite;
+    PV_MAP_FIND(&net->invite_map, net->invites, pk, PV_SIGN_PK_LEN, invite);
+    if (invite != NULL)
+        return PV_OK; /* the first one stands, as in the roster */
+    invite = calloc(1, sizeof(*invite));
+    if (invite == NULL)
+        return PV_ERR_NOMEM;
+    memcpy(invite->pk, pk, PV_SIGN_PK_LEN);
+    invite->entry = entry;
+    int r = PV_OK;
+    PV_MAP_ADD(&net->invite_map, net->invites, pk, invite, r);
+    if (r < 0)
+        free(invite);
+    return r;
+}
+
+static int index_admin(struct pv_cnet *net, const struct pv_roster_entry *entry)
+{
+    const struct pv_roster_entry **admins =
+        realloc(net->admins, (net->n_admins + 1) * sizeof(struct pv_roster_entry *));
+    if (admins == NULL)
+        return PV_ERR_NOMEM;
+    net->admins = admins;
+    net->admins[net->n_admins++] = entry;
+    return PV_OK;
+}
+
+/* A statement that any node can make by itself counts towards its maker's limit. */
+static int count_self(struct pv_cnet *net, const uint8_t *pk)
+{
+    struct pv_cnet_signer *signer = NULL;
+    PV_MAP_FIND(&net->signer_map, net->signers, pk, PV_SIGN_PK_LEN, signer);
+    if (signer != NULL) {
+        signer->n++;
+        return PV_OK;
+    }
+    signer = calloc(1, sizeof(*signer));
+    if (signer == NULL)
+        return PV_ERR_NOMEM;
+    memcpy(signer->pk, pk, PV_SIGN_PK_LEN);
+    signer->n = 1;
+    int r = PV_OK;
+    PV_MAP_ADD(&net->signer_map, net->signers, pk, signer, r);
+    if (r < 0)
+        free(signer);
+    return r;
+}
+
+size_t pv_cnet_self_count(const struct pv_cnet *net, const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    const struct pv_cnet_signer *signer = NULL;
+    PV_MAP_FIND(&net->signer_map, net->signers, node, PV_SIGN_PK_LEN, signer);
+    return signer == NULL ? 0 : signer->n;
+}
+
+static int index_entry(struct pv_cnet *net, const struct pv_roster_entry *entry)
+{
+    switch (entry->st.type) {
+    case PV_ST_NETWORK:
+        net->record = entry;
+        return PV_OK;
+    case PV_ST_INVITE:
+        return index_invite(net, entry);
+    case PV_ST_ADMIN:
+    case PV_ST_COORDINATORS:
+        return index_admin(net, entry);
+    case PV_ST_MEMBER:
+    case PV_ST_REVOCATION:
+        return PV_OK;
+    default:
+        return count_self(net, entry->st.signer);
+    }
+}
+
+int pv_cnet_take(struct pv_cnet *net, const struct pv_ctl_cursor *at, struct pv_view statement,
+                 struct pv_view receipt, struct pv_view foreign)
+{
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    enum pv_roster_added added;
+    pv_statement_hash(statement, hash);
+    const struct pv_roster_entry *entry = pv_roster_find(net->roster, hash);
+    /* The record is in the roster from the start, and in the log when its row comes. */
+    bool listed = entry != NULL && (entry->st.type != PV_ST_NETWORK || net->record != NULL);
+    int r = reserve((void **)&net->log, net->log_len, &net->log_cap, sizeof(*net->log));
+    if (r == PV_OK)
+        r = pv_roster_add(net->roster, statement, receipt, &added);
+    /* The lower of the two counts. One that does no good does no harm either. */
+    if (r == PV_OK && foreign.len > 0 &&
+        pv_roster_add(net->roster, statement, foreign, &added) == PV_ERR_NOMEM)
+        r = PV_ERR_NOMEM;
+    if (r < 0)
+        return r == PV_ERR_NOMEM ? r : PV_ERR_REFUSED;
+    net->head_known = false;
+    if (listed)
+        return PV_OK;
+    entry = pv_roster_find(net->roster, hash);
+    if (entry == NULL)
+        return PV_ERR_REFUSED; /* put aside: what gives its signer the right is not here */
+    r = index_entry(net, entry);
+    if (r < 0)
+        return r;
+    net->log[net->log_len++] = (struct pv_cnet_entry){.at = *at, .entry = entry};
+    return PV_OK;
+}
+
+static void note_gone(struct pv_cnet *net, const uint8_t *node)
+{
+    uint8_t(*gone)[PV_SIGN_PK_LEN] = realloc(net->gone, (net->n_gone + 1) * sizeof(*gone));
+    if (gone == NULL)
+        return; /* it is refused at its next hello */
+    net->gone = gone;
+    memcpy(net->gone[net->n_gone++], node, PV_SIGN_PK_LEN);
+}
+
+void pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log)
+{
+    struct pv_roster_event event;
+    while (pv_roster_poll_event(net->roster, &event) == PV_OK) {
+        if (event.type == PV_ROSTER_EV_MEMBER_GONE)
+            note_gone(net, event.member->node);
+        else if (event.type == PV_ROSTER_EV_REFUSED || event.type == PV_ROSTER_EV_BREAK)
+            pv_log(log, PV_LOG_WARN, "network=%s %s", pv_roster_network(net->roster)->name,
+                   event.text);
+    }
+}
+
+/* --- reading ------------------------------------------------------------------------------- */
+
+static bool is_behind(const struct pv_ctl_cursor *at, const struct pv_ctl_cursor *have)
+{
+    return at->epoch > have->epoch || (at->epoch == have->epoch && at->n > have->n);
+}
+
+size_t pv_cnet_seek(const struct pv_cnet *net, const struct pv_ctl_cursor *have)
+{
+    size_t lo = 0;
+    size_t hi = net->log_len;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (is_behind(&net->log[mid].at, have))
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return lo;
+}
+
+struct pv_ctl_cursor pv_cnet_end(const struct pv_cnet *net)
+{
+    if (net->log_len == 0)
+        return (struct pv_ctl_cursor){0};
+    return net->log[net->log_len - 1].at;
+}
+
+static struct pv_ctl_item item_of(const struct pv_roster_entry *entry)
+{
+    return (struct pv_ctl_item){.statement = entry->st.raw, .receipt = entry->receipt};
+}
+
+size_t pv_cnet_page(const struct pv_cnet *net, size_t index, size_t room,
+                    struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
+{
+    size_t n = 0;
+    for (; index < net->log_len && n < PV_CTL_ITEMS_MAX; index++) {
+        struct pv_ctl_item item = item_of(net->log[index].entry);
+        size_t need = pv_ctl_item_len(&item);
+        if (need > room)
+            break;
+        room -= need;
+        items[n++] = item;
+    }
+    return n;
+}
+
+static const struct pv_roster_entry *coordinators(const struct pv_cnet *net)
+{
+    struct pv_view list = pv_roster_coordinators(net->roster);
+    for (size_t i = net->n_admins; i > 0; i--) {
+        const struct pv_statement *st = &net->admins[i - 1]->st;
+        if (st->type == PV_ST_COORDINATORS && pv_view_equal(st->u.coordinators.list, list))
+            return net->admins[i - 1];
+    }
+    return NULL;
+}
+
+size_t pv_cnet_chain(const struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
+                     struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
+{
+    size_t n = 0;
+    struct pv_cnet_invite *found = NULL;
+    const struct pv_roster_entry *list = coordinators(net);
+    PV_MAP_FIND(&net->invite_map, net->invites, invite, PV_SIGN_PK_LEN, found);
+    if (found == NULL || net->record == NULL)
+        return 0;
+    items[n++] = item_of(net->record);
+    if (list != NULL)
+        items[n++] = item_of(list);
+    for (size_t i = 0; i < net->n_admins && n < PV_CTL_ITEMS_MAX - 1; i++) {
+        const struct pv_statement *st = &net->admins[i]->st;
+        bool signs =
+            memcmp(st->u.admin.node, found->entry->st.signer, PV_SIGN_PK_LEN) == 0 ||
+            (list != NULL && memcmp(st->u.admin.node, list->st.signer, PV_SIGN_PK_LEN) == 0);
+        if (st->type == PV_ST_ADMIN && signs)
+            items[n++] = item_of(net->admins[i]);
+    }
+    items[n++] = item_of(found->entry);
+    return n;
+}
+
+struct pv_view pv_cnet_coordinators(const struct pv_cnet *net)
+{
+    const struct pv_roster_entry *entry = coordinators(net);
+    return entry == NULL ? pv_view(NULL, 0) : entry->st.raw;
+}
+
+const uint8_t *pv_cnet_head(struct pv_cnet *net)
+{
+    if (!net->head_known) {
+        pv_roster_head(net->roster, net->head);
+        net->head_known = true;
+    }
+    return net->head;
+}

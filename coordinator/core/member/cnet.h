@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cnet.h - one network as its coordinator keeps it: the roster, the log (statements in the order in
+ * which this coordinator accepted them, which is what nodes page through), and the reservations of
+ * nodes that are joining.
+ *
+ * Answers "may this be stored?" before the store is asked, and takes in what was stored. Makes no
+ * receipts and no store operations: that is registry.h. Single thread.
+ */
+#ifndef PV_CNET_H
+#define PV_CNET_H
+
+#include "base/bucket.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/pv.h"
+#include "proto/control/ctlmsg.h"
+#include "proto/roster/roster.h"
+
+enum {
+    PV_CNET_RESERVATIONS = 4096, /* in one network at once */
+    PV_CNET_INVITE_RESERVATIONS =
+        64,                  /* under one invite at once, beside one for each of its uses */
+    PV_COORD_RESERVE_S = 60, /* seconds a reservation is held, DESIGN 3 */
+    PV_CNET_SELF_MAX = 64,   /* transport key and leave statements of one node */
+};
+
+/* A place in the log. */
+struct pv_cnet_entry {
+    struct pv_ctl_cursor at;
+    const struct pv_roster_entry *entry; /* lives as long as the roster */
+};
+
+struct pv_cnet_invite; /* invite pk -> its statement */
+struct pv_cnet_signer; /* node pk -> how much it has signed about itself */
+struct pv_conn;
+
+/* What a node that is joining was promised. */
+struct pv_cnet_reservation {
+    struct pv_cnet_reservation *next; /* in order of until */
+    uint8_t invite[PV_SIGN_PK_LEN];
+    uint8_t node[PV_SIGN_PK_LEN];
+    char name[PV_NAME_BUF];
+    uint32_t ip4;    /* host order */
+    pv_ns until;     /* time; later while pinned */
+    unsigned pinned; /* registrations of it that wait for the store */
+};
+
+struct pv_cnet {
+    uint8_t id[PV_NETWORK_ID_LEN];
+    struct pv_roster *roster;
+    struct pv_cnet_entry *log; /* ascending */
+    size_t log_len;
+    size_t log_cap;
+    uint8_t (*gone)[PV_SIGN_PK_LEN]; /* members that went since the owner last looked */
+    size_t n_gone;
+    struct pv_map invite_map;
+    struct pv_cnet_invite *invites;
+    struct pv_map signer_map;
+    struct pv_cnet_signer *signers;
+    const struct pv_roster_entry *record;
+    const struct pv_roster_entry **admins; /* admin and coordinators statements */
+    size_t n_admins;
+    struct pv_cnet_reservation *reservations;
+    size_t n_reservations;
+    bool head_known;
+    uint8_t head[PV_STATEMENT_HASH_LEN];
+    struct pv_bucket work;   /* statements and joins, pv_coord_limits.network_rate */
+    struct pv_conn *members; /* connected members, listed by the connection's net_next */
+    bool changed;            /* in the registry's list of changed networks */
+    struct pv_cnet *next_changed;
+    UT_hash_handle hh; /* in the registry, by id */
+};
+
+/* A network around its record. The errors of pv_roster_new(). */
+PV_MUST_CHECK int pv_cnet_new(struct pv_cnet **ret_net, struct pv_view record,
+                              const struct pv_rng *rng);
+struct pv_cnet *pv_cnet_free(struct pv_cnet *net); /* NULL is fine; returns NULL */
+
+/*
+ * May this statement be stored at the wall time (Unix seconds)? receipt: one that it came with, or
+ * empty. PV_CTL_E_NONE and *ret_known: whether it is in the set already. Member statements signed
+ * by an invite pass only with a receipt: joining is pv_cnet_judge_register()'s.
+ */
+enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statement,
+                                struct pv_view receipt, uint64_t wall, bool *ret_known);
+
+/* Is this a genuine receipt for the statement, by a coordinator of the network? */
+bool pv_cnet_receipt_is_good(const struct pv_cnet *net, struct pv_view statement,
+                             struct pv_view receipt);
+/* How many statements of the types that any node may make (transport key, leave, unknown) this node
+ * has in the log. */
+size_t pv_cnet_self_count(const struct pv_cnet *net, const uint8_t node[static PV_SIGN_PK_LEN]);
+
+/* Takes in a statement that is stored, with its receipts (either may be empty), at place `at`. It
+ * counts after the next pv_cnet_settle(). PV_ERR_REFUSED: the roster does not want it (nothing
+ * changed). PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_cnet_take(struct pv_cnet *net, const struct pv_ctl_cursor *at,
+                               struct pv_view statement, struct pv_view receipt,
+                               struct pv_view foreign);
+/* Lets what was taken count: members that went are noted in gone, what the roster reports is
+ * logged. */
+void pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log);
+
+/* --- reading ------------------------------------------------------------------------------- */
+
+/* The first entry behind a cursor: 0..log_len. */
+size_t pv_cnet_seek(const struct pv_cnet *net, const struct pv_ctl_cursor *have);
+/* The cursor behind the last entry. */
+struct pv_ctl_cursor pv_cnet_end(const struct pv_cnet *net);
+/* Fills items with entries from index on, as many as fit in room characters of a message; returns
+ * how many. Views are valid until the network changes. */
+size_t pv_cnet_page(const struct pv_cnet *net, size_t index, size_t room,
+                    struct pv_ctl_item items[static PV_CTL_ITEMS_MAX]);
+/* What somebody with an invite has to see: network record, coordinators record in force, admin
+ * statement of the invite's signer, the invite. Returns how many; 0: no such invite. */
+size_t pv_cnet_chain(const struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
+                     struct pv_ctl_item items[static PV_CTL_ITEMS_MAX]);
+/* The coordinators statement in force; empty when there is none. */
+struct pv_view pv_cnet_coordinators(const struct pv_cnet *net);
+/* The roster's head; counted anew only after a change. */
+const uint8_t *pv_cnet_head(struct pv_cnet *net);
+
+/* --- joining ------------------------------------------------------------------------------- */
+
+/* Reserves name and addresses (60 s), or gives the same again. wall: Unix seconds. */
+enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *join, uint64_t wall,
+                               pv_ns now, struct pv_ctl_reservation *ret_reservation);
+
+/* Who registers: the keys its connection has proven. */
+struct pv_cnet_joiner {
+    uint8_t node[PV_SIGN_PK_LEN];
+    uint8_t transport[32];
+};
+/* A registration that may be asked of the store. */
+struct pv_cnet_register {
+    struct pv_statement st; /* points into the statement given */
+    uint32_t uses;          /* of the invite */
+    uint64_t min_serial;
+    bool known; /* exactly this statement is in the set */
+};
+/* May the joiner register this member statement? Pins a reservation, to be given
+ * back by pv_cnet_unpin(), when it may and it is not known. */
+enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view member,
+                                         const struct pv_cnet_joiner *joiner, uint64_t wall,
+                                         pv_ns now, struct pv_cnet_register *ret_register);
+/* The store has answered: registered = the reservation is used up. */
+void pv_cnet_unpin(struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
+                   const uint8_t node[static PV_SIGN_PK_LEN], bool registered);
+
+#endif /* PV_CNET_H */

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: MIT */
+/* What a network lets in: statements, joins, registrations. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/core/member/cnet.h"
+
+/* Names tried behind the one asked for: bob, bob-2, ... bob-999. */
+enum {
+    NAME_TRIES = 999,
+};
+
+/* --- statements ---------------------------------------------------------------------------- */
+
+static enum pv_ctl_error invite_error(const struct pv_cnet *net, const uint8_t *invite_pk,
+                                      const uint8_t *node, uint64_t wall, int status)
+{
+    struct pv_roster_invite invite;
+    const struct pv_member *member = pv_roster_known(net->roster, node);
+    switch (status) {
+    case PV_OK:
+        return PV_CTL_E_NONE;
+    case PV_ERR_NOT_FOUND:
+        return PV_CTL_E_UNKNOWN_INVITE;
+    case PV_ERR_REFUSED:
+        if (member != NULL && member->state == PV_MEMBER_REVOKED)
+            return PV_CTL_E_REVOKED;
+        if (pv_roster_invite(net->roster, invite_pk, &invite) != PV_OK)
+            return PV_CTL_E_NOT_ALLOWED;
+        return invite.revoked ? PV_CTL_E_INVITE_REVOKED : PV_CTL_E_NOT_ALLOWED;
+    case PV_ERR_EXPIRED:
+        if (pv_roster_invite(net->roster, invite_pk, &invite) != PV_OK)
+            return PV_CTL_E_INVITE_EXPIRED;
+        if (wall + PV_ROSTER_WINDOW_SLACK < invite.not_before ||
+            (wall > invite.not_after && wall - invite.not_after > PV_ROSTER_WINDOW_SLACK))
+            return PV_CTL_E_INVITE_EXPIRED;
+        return PV_CTL_E_INVITE_USED;
+    case PV_ERR_EXISTS:
+        return PV_CTL_E_TAKEN;
+    case PV_ERR_AUTH:
+        return PV_CTL_E_BAD_SIGNATURE;
+    case PV_ERR_LIMIT:
+        return PV_CTL_E_FULL;
+    default:
+        return PV_CTL_E_BAD_REQUEST;
+    }
+}
+
+bool pv_cnet_receipt_is_good(const struct pv_cnet *net, struct pv_view statement,
+                             struct pv_view receipt)
+{
+    struct pv_receipt r;
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    pv_statement_hash(statement, hash);
+    return pv_receipt_decode(receipt, &r) == PV_OK && memcmp(r.hash, hash, sizeof(hash)) == 0 &&
+           memcmp(r.network_id, net->id, PV_NETWORK_ID_LEN) == 0 &&
+           pv_roster_is_coordinator(net->roster, r.coordinator) &&
+           pv_receipt_verify(receipt) == PV_OK;
+}
+
+static enum pv_ctl_error judge_member(const struct pv_cnet *net, const struct pv_statement *st,
+                                      struct pv_view receipt_data, uint64_t wall)
+{
+    struct pv_receipt receipt;
+    if (pv_cnet_receipt_is_good(net, st->raw, receipt_data) &&
+        pv_receipt_decode(receipt_data, &receipt) == PV_OK) {
+        /* It counted somewhere once, so it belongs to the set even where it does not count now. */
+        int r = pv_roster_check_member(net->roster, st->raw, receipt.time);
+        if (r == PV_ERR_EXISTS || r == PV_ERR_REPLAY || r == PV_ERR_EXPIRED)
+            return PV_CTL_E_NONE;
+        return invite_error(net, st->signer, st->u.member.node, receipt.time, r);
+    }
+    if ((pv_roster_rights(net->roster, st->signer) & PV_RIGHT_INVITE) == 0)
+        return PV_CTL_E_NOT_ALLOWED;
+    return invite_error(net, st->signer, st->u.member.node, wall,
+                        pv_roster_check_member(net->roster, st->raw, wall));
+}
+
+static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
+{
+    uint8_t rights = pv_roster_rights(net->roster, st->signer);
+    const struct pv_member *member = pv_roster_known(net->roster, st->signer);
+    switch (st->type) {
+    case PV_ST_NETWORK:
+        return false; /* there is one, and it is known */
+    case PV_ST_ADMIN:
+        return memcmp(st->signer, pv_roster_root(net->roster), PV_SIGN_PK_LEN) == 0;
+    case PV_ST_INVITE:
+        return (rights & PV_RIGHT_INVITE) != 0;
+    case PV_ST_REVOCATION:
+        return (rights & PV_RIGHT_REVOKE) != 0;
+    case PV_ST_COORDINATORS:
+        return rights != 0;
+    case PV_ST_TRANSPORT:
+    case PV_ST_LEAVE:
+        return member != NULL && member->state != PV_MEMBER_REVOKED;
+    default:
+        return rights != 0 || pv_roster_by_node(net->roster, st->signer) != NULL;
+    }
+}
+
+/* What a node may make by itself, without anybody's consent, has a limit: a full roster, and a disk
+ * filled with what the roster does not want, would be its doing. */
+static bool has_self_room(const struct pv_cnet *net, const struct pv_statement *st)
+{
+    size_t n = pv_cnet_self_count(net, st->signer);
+    if (st->type == PV_ST_TRANSPORT || st->type == PV_ST_LEAVE)
+        return n < PV_CNET_SELF_MAX;
+    return st->type <= PV_ST_COORDINATORS || n < PV_ROSTER_MAX_UNKNOWN;
+}
+
+enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statement,
+                                struct pv_view receipt, uint64_t wall, bool *ret_known)
+{
+    struct pv_statement st;
+    *ret_known = false;
+    if (pv_statement_decode(statement, &st) != PV_OK)
+        return PV_CTL_E_BAD_REQUEST;
+    if (pv_roster_find(net->roster, st.hash) != NULL) {
+        *ret_known = true;
+        return PV_CTL_E_NONE;
+    }
+    if (memcmp(st.network_id, net->id, PV_NETWORK_ID_LEN) != 0)
+        return PV_CTL_E_BAD_REQUEST;
+    if (pv_statement_verify(&st) != PV_OK)
+        return PV_CTL_E_BAD_SIGNATURE;
+    if (pv_roster_size(net->roster) >= PV_ROSTER_MAX_STATEMENTS)
+        return PV_CTL_E_FULL;
+    if (st.type == PV_ST_MEMBER)
+        return judge_member(net, &st, receipt, wall);
+    if (!may_sign(net, &st))
+        return PV_CTL_E_NOT_ALLOWED;
+    return has_self_room(net, &st) ? PV_CTL_E_NONE : PV_CTL_E_FULL;
+}
+
+/* --- reservations -------------------------------------------------------------------------- */
+
+/* They are kept in order of until, so the ones that are over stand in front. */
+static void drop_expired(struct pv_cnet *net, pv_ns now)
+{
+    struct pv_cnet_reservation **at = &net->reservations;
+    while (*at != NULL && (*at)->until <= now) {
+        struct pv_cnet_reservation *r = *at;
+        if (r->pinned > 0) {
+            at = &r->next;
+            continue;
+        }
+        *at = r->next;
+        net->n_reservations--;
+        free(r);
+    }
+}
+
+static struct pv_cnet_reservation *find_reservation(const struct pv_cnet *net,
+                                                    const uint8_t *invite, const uint8_t *node)
+{
+    struct pv_cnet_reservation *r = net->reservations;
+    while (r != NULL && (memcmp(r->invite, invite, PV_SIGN_PK_LEN) != 0 ||
+                         memcmp(r->node, node, PV_SIGN_PK_LEN) != 0))
+        r = r->next;
+    return r;
+}
+
+static void unlink_reservation(struct pv_cnet *net, const struct pv_cnet_reservation *r)
+{
+    struct pv_cnet_reservation **at = &net->reservations;
+    while (*at != r)
+        at = &(*at)->next;
+    *at = r->next;
+    net->n_reservations--;
+}
+
+static void append_reservation(struct pv_cnet *net, struct pv_cnet_reservation *r, pv_ns now)
+{
+    struct pv_cnet_reservation **at = &net->reservations;
+    while (*at != NULL)
+        at = &(*at)->next;
+    r->until = now + PV_S(PV_COORD_RESERVE_S);
+    r->next = NULL;
+    *at = r;
+    net->n_reservations++;
+}
+
+static size_t count_reservations(const struct pv_cnet *net, const uint8_t *invite)
+{
+    size_t n = 0;
+    for (const struct pv_cnet_reservation *r = net->reservations; r != NULL; r = r->next)
+        n += memcmp(r->invite, invite, PV_SIGN_PK_LEN) == 0 ? 1u : 0u;
+    return n;
+}
+
+/* Whoever asks, and for what. */
+struct claim {
+    const struct pv_cnet *net;
+    const uint8_t *node;
+};
+
+/* Reserved for another node? */
+static bool ip4_is_reserved(const void *ctx, uint32_t ip4)
+{
+    const struct claim *c = ctx;
+    for (const struct pv_cnet_reservation *r = c->net->reservations; r != NULL; r = r->next) {
+        if (r->ip4 == ip4 && memcmp(r->node, c->node, PV_SIGN_PK_LEN) != 0)
+            return true;
+    }
+    return false;
+}
+
+static bool name_is_reserved(const struct claim *c, const char *name)
+{
+    for (const struct pv_cnet_reservation *r = c->net->reservations; r != NULL; r = r->next) {
+        if (strcmp(r->name, name) == 0 && memcmp(r->node, c->node, PV_SIGN_PK_LEN) != 0)
+            return true;
+    }
+    return false;
+}
+
+static bool name_is_free(const struct claim *c, const char *name)
+{
+    const struct pv_member *holder = pv_roster_by_name(c->net->roster, name);
+    if (holder != NULL && memcmp(holder->node, c->node, PV_SIGN_PK_LEN) != 0)
+        return false;
+    if (strcmp(pv_roster_network(c->net->roster)->name, name) == 0)
+        return false;
+    return !name_is_reserved(c, name);
+}
+
+/* asked, asked-2, asked-3, ... cut so that the number fits. */
+static enum pv_ctl_error choose_name(const struct claim *c, const char *asked,
+                                     char ret_name[static PV_NAME_BUF])
+{
+    const char *base = asked[0] != '\0' ? asked : "node";
+    for (unsigned i = 1; i <= NAME_TRIES; i++) {
+        char suffix[8] = "";
+        char name[PV_NAME_BUF + sizeof(suffix)];
+        if (i > 1)
+            snprintf(suffix, sizeof(suffix), "-%u", i);
+        size_t keep = strlen(base);
+        if (keep + strlen(suffix) > PV_NAME_MAX)
+            keep = PV_NAME_MAX - strlen(suffix);
+        while (keep > 1 && base[keep - 1] == '-')
+            keep--;
+        snprintf(name, sizeof(name), "%.*s%s", (int)keep, base, suffix);
+        if (name_is_free(c, name)) {
+            memcpy(ret_name, name, PV_NAME_BUF);
+            return PV_CTL_E_NONE;
+        }
+    }
+    return PV_CTL_E_TAKEN;
+}
+
+/* --- joining ------------------------------------------------------------------------------- */
+
+static void fill_answer(const struct pv_cnet *net, const uint8_t *node, const char *name,
+                        uint32_t ip4, uint64_t serial, struct pv_ctl_reservation *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    snprintf(ret->name, sizeof(ret->name), "%s", name);
+    pv_store_be32(ret->ip4, ip4);
+    pv_node_ip6(net->id, node, ret->ip6);
+    ret->serial = serial < UINT32_MAX ? (uint32_t)serial : UINT32_MAX;
+    ret->seconds = PV_COORD_RESERVE_S;
+}
+
+static enum pv_ctl_error new_reservation(struct pv_cnet *net, const struct pv_ctl_join *join,
+                                         struct pv_cnet_reservation **ret_reservation)
+{
+    struct claim claim = {.net = net, .node = join->node};
+    struct pv_roster_invite invite;
+    if (pv_roster_invite(net->roster, join->invite, &invite) != PV_OK)
+        return PV_CTL_E_UNKNOWN_INVITE;
+    if (net->n_reservations >= PV_CNET_RESERVATIONS ||
+        count_reservations(net, join->invite) >= (size_t)PV_CNET_INVITE_RESERVATIONS + invite.uses)
+        return PV_CTL_E_LIMIT;
+    struct pv_cnet_reservation *r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return PV_CTL_E_FULL;
+    memcpy(r->invite, join->invite, PV_SIGN_PK_LEN);
+    memcpy(r->node, join->node, PV_SIGN_PK_LEN);
+    enum pv_ctl_error e = choose_name(&claim, join->name, r->name);
+    if (e == PV_CTL_E_NONE &&
+        pv_roster_free_ip4(net->roster, join->node, ip4_is_reserved, &claim, &r->ip4) != PV_OK)
+        e = PV_CTL_E_FULL;
+    if (e != PV_CTL_E_NONE) {
+        free(r);
+        return e;
+    }
+    *ret_reservation = r;
+    return PV_CTL_E_NONE;
+}
+
+/* Is node an active member by this very invite? Then joining again is a repetition. */
+static const struct pv_member *joined_before(const struct pv_cnet *net, const uint8_t *invite,
+                                             const uint8_t *node)
+{
+    const struct pv_member *m = pv_roster_by_node(net->roster, node);
+    return m != NULL && memcmp(m->admitted_by, invite, PV_SIGN_PK_LEN) == 0 ? m : NULL;
+}
+
+enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *join, uint64_t wall,
+                               pv_ns now, struct pv_ctl_reservation *ret_reservation)
+{
+    drop_expired(net, now);
+    const struct pv_member *member = joined_before(net, join->invite, join->node);
+    if (member != NULL) {
+        fill_answer(net, join->node, member->name, pv_addr_u32(&member->ip4), member->serial,
+                    ret_reservation);
+        return PV_CTL_E_NONE;
+    }
+    enum pv_ctl_error e =
+        invite_error(net, join->invite, join->node, wall,
+                     pv_roster_check_invite(net->roster, join->invite, join->node, wall));
+    if (e != PV_CTL_E_NONE)
+        return e;
+    struct pv_cnet_reservation *r = find_reservation(net, join->invite, join->node);
+    if (r != NULL) {
+        unlink_reservation(net, r);
+    } else {
+        e = new_reservation(net, join, &r);
+        if (e != PV_CTL_E_NONE)
+            return e;
+    }
+    append_reservation(net, r, now);
+    fill_answer(net, r->node, r->name, r->ip4, pv_roster_next_serial(net->roster, r->node),
+                ret_reservation);
+    return PV_CTL_E_NONE;
+}
+
+/* Holds name and address of a registration while the store has it, whether it was reserved by a
+ * join or the coordinator has been restarted in between. */
+static enum pv_ctl_error pin(struct pv_cnet *net, const struct pv_statement *st, pv_ns now)
+{
+    const struct pv_st_member *m = &st->u.member;
+    struct pv_cnet_reservation *r = find_reservation(net, st->signer, m->node);
+    if (r == NULL) {
+        if (net->n_reservations >= PV_CNET_RESERVATIONS)
+            return PV_CTL_E_LIMIT;
+        r = calloc(1, sizeof(*r));
+        if (r == NULL)
+            return PV_CTL_E_FULL;
+        memcpy(r->invite, st->signer, PV_SIGN_PK_LEN);
+        memcpy(r->node, m->node, PV_SIGN_PK_LEN);
+        append_reservation(net, r, now);
+    }
+    snprintf(r->name, sizeof(r->name), "%s", m->name);
+    r->ip4 = pv_load_be32(m->ip4);
+    r->pinned++;
+    return PV_CTL_E_NONE;
+}
+
+void pv_cnet_unpin(struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
+                   const uint8_t node[static PV_SIGN_PK_LEN], bool registered)
+{
+    struct pv_cnet_reservation *r = find_reservation(net, invite, node);
+    if (r == NULL)
+        return;
+    r->pinned -= r->pinned > 0 ? 1 : 0;
+    if (registered && r->pinned == 0) {
+        unlink_reservation(net, r);
+        free(r);
+    }
+}
+
+enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view member,
+                                         const struct pv_cnet_joiner *joiner, uint64_t wall,
+                                         pv_ns now, struct pv_cnet_register *ret_register)
+{
+    struct pv_cnet_register reg = {0};
+    struct pv_roster_invite invite;
+    const uint8_t *node = joiner->node;
+    struct claim claim = {.net = net, .node = node};
+    drop_expired(net, now);
+    if (pv_statement_decode(member, &reg.st) != PV_OK || reg.st.type != PV_ST_MEMBER ||
+        memcmp(reg.st.network_id, net->id, PV_NETWORK_ID_LEN) != 0 ||
+        memcmp(reg.st.u.member.node, node, PV_SIGN_PK_LEN) != 0 ||
+        memcmp(reg.st.u.member.transport, joiner->transport, 32) != 0)
+        return PV_CTL_E_BAD_REQUEST;
+    if (pv_statement_verify(&reg.st) != PV_OK)
+        return PV_CTL_E_BAD_SIGNATURE;
+    if (pv_roster_invite(net->roster, reg.st.signer, &invite) != PV_OK)
+        return PV_CTL_E_UNKNOWN_INVITE;
+    reg.uses = invite.uses;
+    reg.known = pv_roster_find(net->roster, reg.st.hash) != NULL;
+    if (reg.known) {
+        *ret_register = reg;
+        return PV_CTL_E_NONE;
+    }
+    /* A repetition with a statement made anew is settled by the store, which has the first one. */
+    if (joined_before(net, reg.st.signer, node) == NULL) {
+        const struct pv_member *before = pv_roster_known(net->roster, node);
+        enum pv_ctl_error e = invite_error(net, reg.st.signer, node, wall,
+                                           pv_roster_check_member(net->roster, member, wall));
+        if (e != PV_CTL_E_NONE)
+            return e;
+        if (name_is_reserved(&claim, reg.st.u.member.name) ||
+            ip4_is_reserved(&claim, pv_load_be32(reg.st.u.member.ip4)))
+            return PV_CTL_E_TAKEN;
+        if (before != NULL && before->state == PV_MEMBER_LEFT)
+            reg.min_serial = reg.st.u.member.serial;
+    }
+    enum pv_ctl_error e = pin(net, &reg.st, now);
+    if (e == PV_CTL_E_NONE)
+        *ret_register = reg;
+    return e;
+}

@@ -1,0 +1,631 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/core/member/registry.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    COMPLAIN_S = 10, /* seconds between lines about a store that fails */
+};
+
+/* A store operation under way, and what has to be taken in when it is done. */
+struct pv_op {
+    struct pv_op *next;
+    uint64_t id;
+    struct pv_storeop *job; /* until it was polled */
+    struct pv_work *work;
+    struct pv_cnet *net;
+    bool answered;
+    struct pv_storeop_result result;
+    /* The statements of this operation: places in work's list, and what they got. */
+    size_t n;
+    struct {
+        size_t item;
+        struct pv_ctl_cursor at;
+        uint8_t receipt[PV_RECEIPT_LEN];
+    } parts[];
+};
+
+void pv_registry_init(struct pv_registry *reg, const uint8_t *sk, size_t max_nets,
+                      const struct pv_rng *rng, const struct pv_log *log)
+{
+    *reg = (struct pv_registry){.rng = *rng, .log = log, .sk = sk, .max_nets = max_nets};
+    reg->map = pv_map_make(rng, max_nets);
+    reg->next_n = 1;
+    reg->next_op = 1;
+}
+
+int pv_work_new(struct pv_ctl_msg *msg, struct pv_work **ret_work)
+{
+    size_t n = msg->type == PV_CTL_REGISTER ? 0 : msg->u.put.n;
+    struct pv_work *work =
+        calloc(1, sizeof(*work) + n * (sizeof(*work->results) + sizeof(*work->receipts)));
+    if (work == NULL)
+        return PV_ERR_NOMEM;
+    work->msg = msg;
+    work->n_results = n;
+    work->results = (struct pv_ctl_result *)(void *)(work + 1);
+    work->receipts = (uint8_t(*)[PV_RECEIPT_LEN])(work->results + n);
+    *ret_work = work;
+    return PV_OK;
+}
+
+struct pv_work *pv_work_free(struct pv_work *work)
+{
+    if (work == NULL)
+        return NULL;
+    pv_ctl_msg_free(work->msg);
+    pv_cnet_free(work->fresh);
+    free(work);
+    return NULL;
+}
+
+static struct pv_op *op_free(struct pv_op *op)
+{
+    pv_storeop_free(op->job);
+    free(op);
+    return NULL;
+}
+
+void pv_registry_done(struct pv_registry *reg)
+{
+    struct pv_cnet *net;
+    struct pv_cnet *next;
+    struct pv_work *work;
+    while (reg->ops_head != NULL) {
+        struct pv_op *op = reg->ops_head;
+        reg->ops_head = op->next;
+        pv_work_free(op->work);
+        op_free(op);
+    }
+    while ((work = pv_registry_poll_done(reg)) != NULL)
+        pv_work_free(work);
+    HASH_ITER(hh, reg->nets, net, next)
+    {
+        PV_MAP_DEL(reg->nets, net);
+        pv_cnet_free(net);
+    }
+}
+
+struct pv_cnet *pv_registry_find(const struct pv_registry *reg,
+                                 const uint8_t id[static PV_NETWORK_ID_LEN])
+{
+    struct pv_cnet *net = NULL;
+    PV_MAP_FIND(&reg->map, reg->nets, id, PV_NETWORK_ID_LEN, net);
+    return net;
+}
+
+static int add_net(struct pv_registry *reg, struct pv_cnet *net)
+{
+    int r = PV_OK;
+    PV_MAP_ADD(&reg->map, reg->nets, id, net, r);
+    return r;
+}
+
+/* --- loading ------------------------------------------------------------------------------- */
+
+/* Our own receipts, also those from a time that a backup does not know. */
+static void note_receipt(struct pv_registry *reg, struct pv_view receipt)
+{
+    struct pv_receipt r;
+    if (receipt.len == 0 || pv_receipt_decode(receipt, &r) != PV_OK ||
+        memcmp(r.coordinator, reg->sk + PV_SIGN_SEED_LEN, PV_SIGN_PK_LEN) != 0)
+        return;
+    if (r.epoch > reg->known_epoch)
+        reg->known_epoch = r.epoch;
+    if (r.time > reg->last_time)
+        reg->last_time = r.time;
+}
+
+static int load_net(struct pv_registry *reg, const struct pv_storerow *row,
+                    struct pv_cnet **ret_net)
+{
+    struct pv_cnet *net = NULL;
+    int r = pv_cnet_new(&net, row->statement, &reg->rng);
+    if (r < 0)
+        return r;
+    r = memcmp(net->id, row->network, PV_NETWORK_ID_LEN) == 0 ? add_net(reg, net) : PV_ERR_AUTH;
+    if (r < 0)
+        pv_cnet_free(net);
+    else
+        *ret_net = net;
+    return r;
+}
+
+int pv_registry_load(struct pv_registry *reg, const struct pv_storerow *row)
+{
+    int r = PV_OK;
+    struct pv_ctl_cursor at = {.epoch = row->epoch, .n = row->n};
+    struct pv_cnet *net = pv_registry_find(reg, row->network);
+    if (net == NULL)
+        r = load_net(reg, row, &net);
+    if (r == PV_OK)
+        r = pv_cnet_take(net, &at, row->statement, row->receipt, row->foreign);
+    if (r == PV_ERR_NOMEM)
+        return r;
+    if (r < 0)
+        pv_log(reg->log, PV_LOG_WARN, "store row left out epoch=%llu n=%llu why=\"%s\"",
+               (unsigned long long)row->epoch, (unsigned long long)row->n, pv_strstatus(r));
+    if (row->epoch > reg->known_epoch)
+        reg->known_epoch = row->epoch;
+    note_receipt(reg, row->receipt);
+    note_receipt(reg, row->foreign);
+    return PV_OK;
+}
+
+void pv_registry_start(struct pv_registry *reg, uint64_t wall)
+{
+    for (struct pv_cnet *net = reg->nets; net != NULL; net = net->hh.next) {
+        pv_cnet_settle(net, reg->log);
+        net->n_gone = 0; /* nobody is connected yet */
+    }
+    reg->epoch = wall > reg->known_epoch ? wall : reg->known_epoch + 1;
+}
+
+/* --- works and operations ------------------------------------------------------------------ */
+
+static void finish(struct pv_registry *reg, struct pv_work *work, enum pv_ctl_error error)
+{
+    if (error != PV_CTL_E_NONE)
+        work->error = error;
+    work->next = NULL;
+    if (reg->done_tail == NULL)
+        reg->done_head = work;
+    else
+        reg->done_tail->next = work;
+    reg->done_tail = work;
+}
+
+struct pv_work *pv_registry_poll_done(struct pv_registry *reg)
+{
+    struct pv_work *work = reg->done_head;
+    if (work == NULL)
+        return NULL;
+    reg->done_head = work->next;
+    if (reg->done_head == NULL)
+        reg->done_tail = NULL;
+    return work;
+}
+
+static struct pv_view statement_of(const struct pv_work *work, size_t item)
+{
+    if (work->msg->type == PV_CTL_REGISTER)
+        return work->msg->u.reg.member;
+    return work->msg->u.put.items[item].statement;
+}
+
+/* The receipt it came with, if that is worth keeping: what is not genuine never reaches the disk.
+ */
+static struct pv_view foreign_of(const struct pv_work *work, const struct pv_cnet *net, size_t item)
+{
+    if (work->msg->type == PV_CTL_REGISTER)
+        return pv_view(NULL, 0);
+    const struct pv_ctl_item *it = &work->msg->u.put.items[item];
+    if (!pv_cnet_receipt_is_good(net, it->statement, it->receipt))
+        return pv_view(NULL, 0);
+    return it->receipt;
+}
+
+/* A receipt for the statement, at the next place of the log. */
+static int give_receipt(struct pv_registry *reg, const struct pv_cnet *net,
+                        struct pv_view statement, uint64_t wall, struct pv_ctl_cursor *ret_at,
+                        uint8_t ret_receipt[static PV_RECEIPT_LEN])
+{
+    struct pv_receipt r = {.epoch = reg->epoch, .n = reg->next_n};
+    if (wall > reg->last_time)
+        reg->last_time = wall;
+    r.time = reg->last_time;
+    memcpy(r.network_id, net->id, PV_NETWORK_ID_LEN);
+    pv_statement_hash(statement, r.hash);
+    int status = pv_receipt_make(&r, reg->sk, ret_receipt);
+    if (status < 0)
+        return status;
+    reg->next_n++;
+    *ret_at = (struct pv_ctl_cursor){.epoch = r.epoch, .n = r.n};
+    return PV_OK;
+}
+
+static int fill_job(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
+{
+    for (size_t i = 0; i < op->n; i++) {
+        struct pv_view statement = statement_of(op->work, op->parts[i].item);
+        int r = give_receipt(reg, op->net, statement, wall, &op->parts[i].at, op->parts[i].receipt);
+        if (r < 0)
+            return r;
+        struct pv_storerow row = {
+            .epoch = op->parts[i].at.epoch,
+            .n = op->parts[i].at.n,
+            .statement = statement,
+            .receipt = pv_view(op->parts[i].receipt, PV_RECEIPT_LEN),
+            .foreign = foreign_of(op->work, op->net, op->parts[i].item),
+        };
+        memcpy(row.network, op->net->id, PV_NETWORK_ID_LEN);
+        pv_statement_hash(statement, row.hash);
+        r = pv_storeop_add(op->job, &row);
+        if (r < 0)
+            return r;
+    }
+    return PV_OK;
+}
+
+/* Makes an operation of n statements of work (items says which) and queues it. NULL: no memory, or
+ * the receipts cannot be signed. */
+static struct pv_op *queue_op(struct pv_registry *reg, struct pv_work *work, struct pv_cnet *net,
+                              const size_t *items, size_t n, uint64_t wall)
+{
+    size_t bytes = 0;
+    struct pv_op *op = calloc(1, sizeof(*op) + n * sizeof(op->parts[0]));
+    if (op == NULL)
+        return NULL;
+    op->id = reg->next_op++;
+    op->work = work;
+    op->net = net;
+    op->n = n;
+    for (size_t i = 0; i < n; i++) {
+        op->parts[i].item = items[i];
+        bytes += statement_of(work, items[i]).len + 2 * (size_t)PV_RECEIPT_LEN;
+    }
+    enum pv_storeop_kind kind =
+        work->msg->type == PV_CTL_REGISTER ? PV_STOREOP_REGISTER : PV_STOREOP_PUT;
+    int r = pv_storeop_new(kind, n, bytes, &op->job);
+    if (r == PV_OK)
+        r = fill_job(reg, op, wall);
+    if (r < 0) {
+        op_free(op);
+        return NULL;
+    }
+    op->job->id = op->id;
+    if (reg->ops_tail == NULL)
+        reg->ops_head = op;
+    else
+        reg->ops_tail->next = op;
+    reg->ops_tail = op;
+    reg->n_ops++;
+    if (reg->next_job == NULL)
+        reg->next_job = op;
+    return op;
+}
+
+int pv_registry_poll_job(struct pv_registry *reg, struct pv_storeop **ret_op)
+{
+    struct pv_op *op = reg->next_job;
+    if (op == NULL)
+        return PV_ERR_AGAIN;
+    *ret_op = op->job;
+    op->job = NULL;
+    reg->next_job = op->next;
+    return PV_OK;
+}
+
+static void give_result(struct pv_work *work, size_t item, const struct pv_cnet *net)
+{
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    pv_statement_hash(statement_of(work, item), hash);
+    const struct pv_roster_entry *entry = pv_roster_find(net->roster, hash);
+    if (entry == NULL || entry->receipt.len != PV_RECEIPT_LEN) {
+        work->results[item].error = PV_CTL_E_NOT_ALLOWED;
+        return;
+    }
+    memcpy(work->receipts[item], entry->receipt.ptr, PV_RECEIPT_LEN);
+    work->results[item] =
+        (struct pv_ctl_result){.receipt = pv_view(work->receipts[item], PV_RECEIPT_LEN)};
+}
+
+/* --- put ----------------------------------------------------------------------------------- */
+
+/*
+ * Goes on with the statements that are not decided: those that may be stored become one operation.
+ * A statement may depend on one before it in the list (an invite on its admin's statement), so the
+ * first refusal behind a storable one ends the operation, and is judged again when that is stored.
+ */
+static void advance_put(struct pv_registry *reg, struct pv_work *work, uint64_t wall)
+{
+    size_t items[PV_CTL_ITEMS_MAX];
+    size_t n = 0;
+    const struct pv_ctl_put *put = &work->msg->u.put;
+    for (; work->at < put->n; work->at++) {
+        bool known = false;
+        enum pv_ctl_error e = pv_cnet_judge(work->net, put->items[work->at].statement,
+                                            put->items[work->at].receipt, wall, &known);
+        if (e != PV_CTL_E_NONE && n > 0)
+            break;
+        if (e != PV_CTL_E_NONE)
+            work->results[work->at].error = e;
+        else if (known)
+            give_result(work, work->at, work->net);
+        else
+            items[n++] = work->at;
+    }
+    if (n == 0)
+        finish(reg, work, PV_CTL_E_NONE);
+    else if (queue_op(reg, work, work->net, items, n, wall) == NULL)
+        finish(reg, work, PV_CTL_E_STORAGE);
+}
+
+/* --- create -------------------------------------------------------------------------------- */
+
+/* Judges the first statements of a network on a trial copy: all of them must be right, the
+ * network must have a member, and must name this coordinator. */
+static enum pv_ctl_error judge_create(struct pv_registry *reg, const struct pv_work *work,
+                                      struct pv_cnet **ret_net)
+{
+    const struct pv_ctl_put *put = &work->msg->u.put;
+    struct pv_cnet *net = NULL;
+    enum pv_roster_added added;
+    struct pv_roster_event event;
+    if (pv_cnet_new(&net, put->items[0].statement, &reg->rng) < 0)
+        return PV_CTL_E_BAD_SIGNATURE;
+    enum pv_ctl_error e = PV_CTL_E_NONE;
+    for (size_t i = 1; i < put->n && e == PV_CTL_E_NONE; i++) {
+        int r = pv_roster_add(net->roster, put->items[i].statement, pv_view(NULL, 0), &added);
+        if (r < 0)
+            e = r == PV_ERR_AUTH ? PV_CTL_E_BAD_SIGNATURE : PV_CTL_E_BAD_REQUEST;
+        else if (added != PV_ROSTER_NEW)
+            e = PV_CTL_E_NOT_ALLOWED; /* twice in the list, or before what it rests on */
+    }
+    while (pv_roster_poll_event(net->roster, &event) == PV_OK) {
+        if (event.type == PV_ROSTER_EV_REFUSED)
+            e = PV_CTL_E_NOT_ALLOWED;
+    }
+    if (e == PV_CTL_E_NONE && (pv_roster_count(net->roster) == 0 ||
+                               !pv_roster_is_coordinator(net->roster, reg->sk + PV_SIGN_SEED_LEN)))
+        e = PV_CTL_E_BAD_REQUEST;
+    if (e == PV_CTL_E_NONE)
+        *ret_net = net;
+    else
+        pv_cnet_free(net);
+    return e;
+}
+
+static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t wall)
+{
+    size_t items[PV_CTL_ITEMS_MAX];
+    struct pv_cnet *trial = NULL;
+    size_t n = work->msg->u.put.n;
+    enum pv_ctl_error e = judge_create(reg, work, &trial);
+    if (e != PV_CTL_E_NONE) {
+        finish(reg, work, e);
+        return;
+    }
+    work->net = pv_registry_find(reg, trial->id);
+    pv_cnet_free(trial);
+    if (work->net != NULL) {
+        /* Again: the same statements get the same receipts; others are judged like any put. */
+        advance_put(reg, work, wall);
+        return;
+    }
+    if (HASH_CNT(hh, reg->nets) >= reg->max_nets) {
+        finish(reg, work, PV_CTL_E_FULL);
+        return;
+    }
+    if (pv_cnet_new(&work->fresh, work->msg->u.put.items[0].statement, &reg->rng) < 0) {
+        finish(reg, work, PV_CTL_E_STORAGE);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        items[i] = i;
+    work->at = n;
+    if (queue_op(reg, work, work->fresh, items, n, wall) == NULL)
+        finish(reg, work, PV_CTL_E_STORAGE);
+}
+
+/* --- register ------------------------------------------------------------------------------ */
+
+static void start_register(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now)
+{
+    static const size_t first = 0;
+    struct pv_cnet_register r;
+    struct pv_op *op = NULL;
+    enum pv_ctl_error e =
+        pv_cnet_judge_register(work->net, work->msg->u.reg.member, &work->joiner, wall, now, &r);
+    if (e != PV_CTL_E_NONE) {
+        finish(reg, work, e);
+        return;
+    }
+    if (r.known) {
+        work->registered = pv_roster_find(work->net->roster, r.st.hash);
+        finish(reg, work, PV_CTL_E_NONE);
+        return;
+    }
+    op = queue_op(reg, work, work->net, &first, 1, wall);
+    if (op == NULL) {
+        pv_cnet_unpin(work->net, r.st.signer, work->joiner.node, false);
+        finish(reg, work, PV_CTL_E_STORAGE);
+        return;
+    }
+    memcpy(op->job->invite, r.st.signer, PV_SIGN_PK_LEN);
+    memcpy(op->job->node, work->joiner.node, PV_SIGN_PK_LEN);
+    op->job->serial = r.st.u.member.serial;
+    op->job->min_serial = r.min_serial;
+    op->job->uses = r.uses;
+}
+
+void pv_registry_submit(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now)
+{
+    switch (work->msg->type) {
+    case PV_CTL_PUT:
+        advance_put(reg, work, wall);
+        break;
+    case PV_CTL_CREATE:
+        start_create(reg, work, wall);
+        break;
+    case PV_CTL_REGISTER:
+        start_register(reg, work, wall, now);
+        break;
+    default:
+        finish(reg, work, PV_CTL_E_UNKNOWN_REQUEST);
+        break;
+    }
+}
+
+/* --- taking in ----------------------------------------------------------------------------- */
+
+static void mark_changed(struct pv_registry *reg, struct pv_cnet *net)
+{
+    if (net->changed)
+        return;
+    net->changed = true;
+    net->next_changed = reg->changed;
+    reg->changed = net;
+}
+
+struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg)
+{
+    struct pv_cnet *net = reg->changed;
+    if (net == NULL)
+        return NULL;
+    reg->changed = net->next_changed;
+    net->changed = false;
+    return net;
+}
+
+/* Into the network, in memory; what the roster refuses after all stays in the store, where it does
+ * no harm: it is refused again at the next start. */
+static void take_rows(struct pv_registry *reg, struct pv_op *op)
+{
+    for (size_t i = 0; i < op->n; i++) {
+        size_t item = op->parts[i].item;
+        int r = pv_cnet_take(op->net, &op->parts[i].at, statement_of(op->work, item),
+                             pv_view(op->parts[i].receipt, PV_RECEIPT_LEN),
+                             foreign_of(op->work, op->net, item));
+        if (r < 0)
+            pv_log(reg->log, PV_LOG_WARN, "statement stored but not counted why=\"%s\"",
+                   pv_strstatus(r));
+    }
+    pv_cnet_settle(op->net, reg->log);
+    mark_changed(reg, op->net);
+}
+
+static void done_put(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
+{
+    struct pv_work *work = op->work;
+    if (op->result.status != PV_OK) {
+        for (size_t i = 0; i < op->n; i++)
+            work->results[op->parts[i].item].error = PV_CTL_E_STORAGE;
+        for (; work->at < work->n_results; work->at++)
+            work->results[work->at].error = PV_CTL_E_STORAGE;
+        finish(reg, work, PV_CTL_E_NONE);
+        return;
+    }
+    take_rows(reg, op);
+    for (size_t i = 0; i < op->n; i++)
+        give_result(work, op->parts[i].item, op->net);
+    advance_put(reg, work, wall);
+}
+
+static void done_create(struct pv_registry *reg, struct pv_op *op)
+{
+    struct pv_work *work = op->work;
+    if (op->result.status != PV_OK) {
+        finish(reg, work, PV_CTL_E_STORAGE);
+        return;
+    }
+    struct pv_cnet *first = pv_registry_find(reg, op->net->id);
+    if (first != NULL) {
+        op->net = first; /* two creates of one network crossed; the store kept what came first */
+    } else if (add_net(reg, op->net) < 0) {
+        finish(reg, work, PV_CTL_E_FULL);
+        return;
+    } else {
+        work->fresh = NULL;
+    }
+    work->net = op->net;
+    take_rows(reg, op);
+    for (size_t i = 0; i < op->n; i++)
+        give_result(work, op->parts[i].item, op->net);
+    finish(reg, work, PV_CTL_E_NONE);
+}
+
+static void done_register(struct pv_registry *reg, struct pv_op *op)
+{
+    struct pv_work *work = op->work;
+    struct pv_statement st;
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    enum pv_ctl_error e = PV_CTL_E_NONE;
+    if (pv_statement_decode(work->msg->u.reg.member, &st) != PV_OK) {
+        finish(reg, work, PV_CTL_E_BAD_REQUEST); /* cannot be: it was judged */
+        return;
+    }
+    memcpy(hash, st.hash, sizeof(hash));
+    if (op->result.status == PV_OK)
+        take_rows(reg, op);
+    else if (op->result.status == PV_ERR_EXISTS)
+        memcpy(hash, op->result.existing, sizeof(hash));
+    else
+        e = op->result.status == PV_ERR_EXPIRED ? PV_CTL_E_INVITE_USED : PV_CTL_E_STORAGE;
+    pv_cnet_unpin(op->net, st.signer, work->joiner.node, e == PV_CTL_E_NONE);
+    if (e == PV_CTL_E_NONE) {
+        work->registered = pv_roster_find(op->net->roster, hash);
+        if (work->registered == NULL)
+            e = PV_CTL_E_NOT_ALLOWED;
+    }
+    finish(reg, work, e);
+}
+
+static void complain(struct pv_registry *reg, const struct pv_storeop_result *result, pv_ns now)
+{
+    if (result->status == PV_OK || result->status == PV_ERR_EXISTS ||
+        result->status == PV_ERR_EXPIRED || now < reg->complain_at)
+        return;
+    reg->complain_at = now + PV_S(COMPLAIN_S);
+    pv_log(reg->log, PV_LOG_ERROR, "cannot store: %s",
+           result->error[0] != '\0' ? result->error : pv_strstatus(result->status));
+}
+
+static void take_in(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
+{
+    switch (op->work->msg->type) {
+    case PV_CTL_CREATE:
+        if (op->work->fresh != NULL)
+            done_create(reg, op);
+        else
+            done_put(reg, op, wall);
+        break;
+    case PV_CTL_REGISTER:
+        done_register(reg, op);
+        break;
+    default:
+        done_put(reg, op, wall);
+        break;
+    }
+}
+
+/* May op be taken in: is it answered, and every earlier one of its network too? */
+static struct pv_op **next_ripe(struct pv_registry *reg)
+{
+    for (struct pv_op **at = &reg->ops_head; *at != NULL; at = &(*at)->next) {
+        if (!(*at)->answered)
+            continue;
+        bool waits = false;
+        for (struct pv_op *e = reg->ops_head; e != *at && !waits; e = e->next)
+            waits = memcmp(e->net->id, (*at)->net->id, PV_NETWORK_ID_LEN) == 0;
+        if (!waits)
+            return at;
+    }
+    return NULL;
+}
+
+void pv_registry_handle_job(struct pv_registry *reg, const struct pv_storeop_result *result,
+                            uint64_t wall, pv_ns now)
+{
+    struct pv_op *op = reg->ops_head;
+    while (op != NULL && op->id != result->id)
+        op = op->next;
+    if (op == NULL || op->answered || op->job != NULL)
+        return;
+    op->answered = true;
+    op->result = *result;
+    complain(reg, result, now);
+    for (struct pv_op **at = next_ripe(reg); at != NULL; at = next_ripe(reg)) {
+        struct pv_op *ripe = *at;
+        *at = ripe->next;
+        if (reg->ops_tail == ripe) {
+            reg->ops_tail = reg->ops_head;
+            while (reg->ops_tail != NULL && reg->ops_tail->next != NULL)
+                reg->ops_tail = reg->ops_tail->next;
+        }
+        reg->n_ops--;
+        take_in(reg, ripe, wall);
+        op_free(ripe);
+    }
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * registry.h - all networks of a coordinator, the receipts it gives, and the way of a change
+ * through the store: judge, give a receipt, store, only then believe and answer.
+ *
+ *   submit(work) -> operations -> poll_job ... handle_job -> poll_done(work)
+ *
+ * Operations of one network are taken in in the order of their receipts, whatever the order of the
+ * store's answers, so that a cursor never passes a statement that comes later. Single thread.
+ */
+#ifndef PV_REGISTRY_H
+#define PV_REGISTRY_H
+
+#include "base/log.h"
+#include "base/map.h"
+#include "coordinator/core/member/cnet.h"
+#include "coordinator/core/member/storeop.h"
+
+/* A request that changes something, from the connection that got it to its answer. */
+struct pv_work {
+    uint64_t conn;                /* whose it is; the registry does not look at it */
+    struct pv_ctl_msg *msg;       /* owned: PV_CTL_PUT, PV_CTL_CREATE or PV_CTL_REGISTER */
+    struct pv_cnet *net;          /* of the connection; NULL for create, which sets it */
+    struct pv_cnet_joiner joiner; /* REGISTER: the connection's keys */
+
+    /* The outcome, once done. */
+    enum pv_ctl_error error; /* not PV_CTL_E_NONE: the whole request failed */
+    size_t n_results;        /* PUT, CREATE: one for each statement */
+    struct pv_ctl_result *results;
+    const struct pv_roster_entry *registered; /* REGISTER */
+
+    /* The registry's own. */
+    struct pv_work *next;
+    struct pv_cnet *fresh;               /* CREATE: the network being made */
+    size_t at;                           /* first statement that is not decided */
+    uint8_t (*receipts)[PV_RECEIPT_LEN]; /* results point here */
+};
+
+struct pv_op; /* a store operation under way */
+
+struct pv_registry {
+    struct pv_rng rng;
+    const struct pv_log *log;
+    const uint8_t *sk; /* PV_SIGN_SK_LEN bytes, borrowed until done */
+    struct pv_map map;
+    struct pv_cnet *nets;
+    size_t max_nets;
+    uint64_t known_epoch; /* the highest seen in the store */
+    uint64_t epoch;       /* of the receipts given in this run; 0 until start */
+    uint64_t next_n;
+    uint64_t last_time; /* Unix seconds of the newest receipt: they never fall */
+    uint64_t next_op;
+    struct pv_op *ops_head; /* in order of their receipts */
+    struct pv_op *ops_tail;
+    size_t n_ops;
+    pv_ns complain_at; /* earliest time of the next line about a store that fails */
+    struct pv_op *next_job;
+    struct pv_cnet *changed; /* networks whose log or members changed */
+    struct pv_work *done_head;
+    struct pv_work *done_tail;
+};
+
+/* sk, log: kept. max_nets: networks in all. */
+void pv_registry_init(struct pv_registry *reg, const uint8_t *sk, size_t max_nets,
+                      const struct pv_rng *rng, const struct pv_log *log);
+void pv_registry_done(struct pv_registry *reg);
+
+/* One stored row, in ascending order. PV_ERR_NOMEM; rows that do not verify are logged and left
+ * out. */
+PV_MUST_CHECK int pv_registry_load(struct pv_registry *reg, const struct pv_storerow *row);
+/* After loading: settles the networks and fixes the epoch, above every one known. wall: Unix
+ * seconds. */
+void pv_registry_start(struct pv_registry *reg, uint64_t wall);
+
+struct pv_cnet *pv_registry_find(const struct pv_registry *reg,
+                                 const uint8_t id[static PV_NETWORK_ID_LEN]);
+
+/* Takes the work; it comes back by pv_registry_poll_done(), perhaps at once. wall: Unix seconds. */
+void pv_registry_submit(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now);
+/* The next operation for the store; the caller owns it. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_registry_poll_job(struct pv_registry *reg, struct pv_storeop **ret_op);
+/* The store's answer. */
+void pv_registry_handle_job(struct pv_registry *reg, const struct pv_storeop_result *result,
+                            uint64_t wall, pv_ns now);
+/* A finished work; free it with pv_work_free(). NULL: none. */
+struct pv_work *pv_registry_poll_done(struct pv_registry *reg);
+
+/* A network that changed since it was last polled: push its log, drop who is in gone (and set
+ * n_gone to 0). NULL: none. */
+struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg);
+
+/* A work for the message, which it takes; the caller fills conn, net and joiner. PV_ERR_NOMEM: the
+ * message is still the caller's. */
+PV_MUST_CHECK int pv_work_new(struct pv_ctl_msg *msg, struct pv_work **ret_work);
+struct pv_work *pv_work_free(struct pv_work *work); /* NULL is fine; returns NULL */
+
+#endif /* PV_REGISTRY_H */

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/core/member/storeop.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Operation, rows and bytes in one block. */
+struct block {
+    struct pv_storeop op; /* first: pv_storeop_free() gets its address */
+    size_t cap_rows;
+    uint8_t *bytes;
+    size_t cap_bytes;
+    size_t used_bytes;
+};
+
+int pv_storeop_new(enum pv_storeop_kind kind, size_t n_rows, size_t bytes,
+                   struct pv_storeop **ret_op)
+{
+    struct block *b = calloc(1, sizeof(*b) + n_rows * sizeof(struct pv_storerow) + bytes);
+    if (b == NULL)
+        return PV_ERR_NOMEM;
+    b->op.kind = kind;
+    b->op.rows = (struct pv_storerow *)(void *)(b + 1);
+    b->cap_rows = n_rows;
+    b->bytes = (uint8_t *)(b->op.rows + n_rows);
+    b->cap_bytes = bytes;
+    *ret_op = &b->op;
+    return PV_OK;
+}
+
+static struct pv_view keep(struct block *b, struct pv_view v)
+{
+    uint8_t *dst = b->bytes + b->used_bytes;
+    if (v.len == 0)
+        return pv_view(NULL, 0);
+    memcpy(dst, v.ptr, v.len);
+    b->used_bytes += v.len;
+    return pv_view(dst, v.len);
+}
+
+int pv_storeop_add(struct pv_storeop *op, const struct pv_storerow *row)
+{
+    struct block *b = (struct block *)(void *)op;
+    size_t need = row->statement.len + row->receipt.len + row->foreign.len;
+    if (op->n_rows == b->cap_rows || need > b->cap_bytes - b->used_bytes)
+        return PV_ERR_NO_SPACE;
+    struct pv_storerow *dst = &op->rows[op->n_rows++];
+    *dst = *row;
+    dst->statement = keep(b, row->statement);
+    dst->receipt = keep(b, row->receipt);
+    dst->foreign = keep(b, row->foreign);
+    return PV_OK;
+}
+
+int pv_storeop_new_mail(enum pv_storeop_kind kind, const struct pv_storeop_mail *mail,
+                        struct pv_view box, struct pv_storeop **ret_op)
+{
+    struct pv_storeop *op = NULL;
+    int r = pv_storeop_new(kind, 0, box.len, &op);
+    if (r < 0)
+        return r;
+    op->mail = *mail;
+    op->box = keep((struct block *)(void *)op, box);
+    *ret_op = op;
+    return PV_OK;
+}
+
+struct pv_storeop *pv_storeop_free(struct pv_storeop *op)
+{
+    free(op);
+    return NULL;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * storeop.h - what the coordinator's core asks its store to do, and what the store answers.
+ *
+ * The list is short and each operation is atomic: done wholly or not at all. The store may group
+ * operations into one transaction, and must do them in the order in which they were polled; it
+ * answers each exactly once, in any order, only after the data would survive a power cut. The
+ * simulator serves the same list from memory and may delay, fail or lose answers (an operation
+ * whose answer is lost blocks the later ones of its network, as a hung disk would).
+ *
+ * An operation and a result each own all their bytes.
+ */
+#ifndef PV_STOREOP_H
+#define PV_STOREOP_H
+
+#include "base/pv.h"
+#include "proto/roster/statement.h"
+
+enum {
+    PV_STOREOP_ERROR_MAX = 240, /* bytes of a reason, with the NUL */
+};
+
+/* One statement with the place this coordinator gave it. */
+struct pv_storerow {
+    uint8_t network[PV_NETWORK_ID_LEN];
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    uint64_t epoch; /* (epoch, n): place in the log; ours, as in receipt */
+    uint64_t n;
+    struct pv_view statement;
+    struct pv_view receipt; /* of this coordinator, PV_RECEIPT_LEN bytes */
+    struct pv_view foreign; /* a receipt the statement came with, or empty */
+};
+
+enum pv_storeop_kind {
+    /* Insert the rows; a row whose (network, hash) is there already is skipped.
+     * Answers: PV_OK, or a failure. */
+    PV_STOREOP_PUT,
+    /*
+     * Insert the one row, a member statement, if the invite has a use left for this node. In one
+     * SQL statement (THREATS, TS-2025-007). Let M = member statements stored under the invite:
+     *   PV_ERR_EXISTS   M has one of this node with a serial >= min_serial; existing = its hash
+     *   PV_ERR_EXPIRED  M has statements of `uses` other nodes
+     *   PV_OK           inserted
+     */
+    PV_STOREOP_REGISTER,
+    /* Keep a parcel: mail, box. One with the same network, from, to and key is there already: as it
+     * is. PV_ERR_REFUSED: a quota (below) is full. Those older than PV_STOREOP_MAIL_S go first. */
+    PV_STOREOP_KEEP,
+    /* Of `to` in this network: drop the parcel with number mail.n (0: none), and give the next
+     * behind mail.after in result.parcel, which stays NULL when there is none. */
+    PV_STOREOP_COLLECT,
+};
+
+/* Quotas of parcels, checked as one is kept. */
+enum {
+    PV_STOREOP_MAIL_S = 14 * 86400,        /* seconds a parcel is kept, DESIGN 8 */
+    PV_STOREOP_MAIL_TO = 2000,             /* parcels waiting for one node */
+    PV_STOREOP_MAIL_TO_BYTES = 16777216,   /* bytes of them */
+    PV_STOREOP_MAIL_FROM = 2000,           /* parcels of one node, for all others */
+    PV_STOREOP_MAIL_FROM_BYTES = 16777216, /* bytes of them */
+    PV_STOREOP_MAIL_BYTES = 1073741824,    /* bytes of all parcels of all networks */
+};
+
+struct pv_storeop_mail {
+    uint8_t network[PV_NETWORK_ID_LEN];
+    uint8_t from[PV_SIGN_PK_LEN]; /* KEEP */
+    uint8_t to[PV_SIGN_PK_LEN];
+    uint8_t key[16];   /* KEEP */
+    uint64_t wall_s;   /* wall clock, Unix seconds */
+    uint64_t n, after; /* COLLECT */
+};
+
+/* A parcel that was collected; one allocation. */
+struct pv_storeop_parcel {
+    uint64_t n;
+    uint8_t from[PV_SIGN_PK_LEN];
+    size_t len;
+    uint8_t box[];
+};
+
+struct pv_storeop {
+    uint64_t id;
+    enum pv_storeop_kind kind;
+    size_t n_rows; /* 1..PV_CTL_ITEMS_MAX; 1 for REGISTER */
+    struct pv_storerow *rows;
+
+    /* REGISTER */
+    uint8_t invite[PV_SIGN_PK_LEN];
+    uint8_t node[PV_SIGN_PK_LEN];
+    uint64_t serial;
+    uint64_t min_serial;
+    uint32_t uses;
+
+    /* KEEP, COLLECT */
+    struct pv_storeop_mail mail;
+    struct pv_view box; /* KEEP */
+};
+
+struct pv_storeop_result {
+    uint64_t id;
+    int status; /* PV_OK, PV_ERR_EXISTS, PV_ERR_EXPIRED, or any other: not stored */
+    uint8_t existing[PV_STATEMENT_HASH_LEN]; /* PV_ERR_EXISTS */
+    char error[PV_STOREOP_ERROR_MAX];        /* "what failed: why: what to do" when not stored */
+    struct pv_storeop_parcel *parcel;        /* COLLECT: owned, freed by whoever made the result */
+};
+
+/* An operation with room for n_rows rows and bytes of statements and receipts. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_storeop_new(enum pv_storeop_kind kind, size_t n_rows, size_t bytes,
+                                 struct pv_storeop **ret_op);
+/* Copies row, and the bytes it points to, behind the rows added so far. PV_ERR_NO_SPACE: more than
+ * was asked for. */
+PV_MUST_CHECK int pv_storeop_add(struct pv_storeop *op, const struct pv_storerow *row);
+/* An operation KEEP (box is copied) or COLLECT (box empty). PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_storeop_new_mail(enum pv_storeop_kind kind, const struct pv_storeop_mail *mail,
+                                      struct pv_view box, struct pv_storeop **ret_op);
+struct pv_storeop *pv_storeop_free(struct pv_storeop *op); /* NULL is fine; returns NULL */
+
+#endif /* PV_STOREOP_H */

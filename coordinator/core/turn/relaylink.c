@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/core/turn/relaylink.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ring.h"
+#include "crypto/ct.h"
+
+/* A record of a ring: one of these, then data. */
+struct news_head {
+    uint64_t stream;
+    bool holds, broken;
+};
+
+struct pv_relaylink {
+    struct pv_ring *commands, *news;
+    size_t ring; /* bytes of each */
+
+    /* The control end's. */
+    _Alignas(64) struct pv_turnauth auth;
+    bool has_relay;
+    struct pv_relaystats *stats;
+    uint32_t serial;
+    bool wake_relay;
+    _Atomic bool lost; /* something that must not be: the relay has to forget everything */
+
+    /* The relay's. */
+    _Alignas(64) bool wake_control;
+    bool forgetting; /* the last command was of our own making */
+};
+
+int pv_relaylink_new(struct pv_relaylink **ret_link, const struct pv_relaylink_config *cfg)
+{
+    struct pv_relaylink *l = aligned_alloc(64, sizeof(*l));
+    if (l == NULL)
+        return PV_ERR_NOMEM;
+    memset(l, 0, sizeof(*l));
+    l->ring = cfg->bytes == 0 ? (size_t)PV_RELAYLINK_RING : cfg->bytes;
+    l->auth = *cfg->auth;
+    l->has_relay = cfg->has_relay;
+    l->stats = cfg->stats;
+    int r = pv_ring_new(&l->commands, l->ring);
+    if (r == PV_OK)
+        r = pv_ring_new(&l->news, l->ring);
+    if (r < 0)
+        pv_relaylink_free(l);
+    else
+        *ret_link = l;
+    return r;
+}
+
+struct pv_relaylink *pv_relaylink_free(struct pv_relaylink *l)
+{
+    if (l != NULL) {
+        pv_ring_free(l->commands);
+        pv_ring_free(l->news);
+        pv_turnauth_done(&l->auth);
+        free(l);
+    }
+    return NULL;
+}
+
+/* --- the control end ------------------------------------------------------------------------- */
+
+static int say(struct pv_relaylink *l, const struct pv_relaycmd *cmd, struct pv_view data)
+{
+    bool was_empty = false;
+    int r = pv_ring_push(l->commands, pv_view(cmd, sizeof(*cmd)), data, &was_empty);
+    l->wake_relay = l->wake_relay || (r == PV_OK && was_empty);
+    return r;
+}
+
+static struct pv_relaycmd about_member(enum pv_relaycmd_kind kind, const uint8_t *net,
+                                       const uint8_t *node)
+{
+    struct pv_relaycmd cmd;
+    memset(&cmd, 0, sizeof(cmd)); /* all of it goes into the ring */
+    cmd.kind = kind;
+    if (net != NULL) {
+        memcpy(cmd.net, net, sizeof(cmd.net));
+        memcpy(cmd.node, node, sizeof(cmd.node));
+    }
+    return cmd;
+}
+
+/* What must not get lost. */
+static void insist(struct pv_relaylink *l, const struct pv_relaycmd *cmd)
+{
+    if (l->has_relay && say(l, cmd, pv_view(NULL, 0)) < 0) {
+        atomic_store_explicit(&l->lost, true, memory_order_release);
+        l->wake_relay = true;
+    }
+}
+
+int pv_relaylink_online(struct pv_relaylink *l, const uint8_t *net, const uint8_t *node, pv_ns now,
+                        struct pv_turnauth_creds *ret_creds)
+{
+    struct pv_relaycmd cmd = about_member(PV_RELAYCMD_ONLINE, net, node);
+    uint8_t who[sizeof(cmd.net) + sizeof(cmd.node)];
+    if (!l->has_relay)
+        return PV_ERR_UNSUPPORTED;
+    cmd.serial = ++l->serial;
+    int r = say(l, &cmd, pv_view(NULL, 0));
+    if (r < 0)
+        return r;
+    memcpy(who, cmd.net, sizeof(cmd.net));
+    memcpy(who + sizeof(cmd.net), cmd.node, sizeof(cmd.node));
+    pv_turnauth_welcome(&l->auth, pv_view(who, sizeof(who)), cmd.serial, now, ret_creds);
+    return PV_OK;
+}
+
+void pv_relaylink_offline(struct pv_relaylink *l, const uint8_t *net, const uint8_t *node)
+{
+    struct pv_relaycmd cmd = about_member(PV_RELAYCMD_OFFLINE, net, node);
+    insist(l, &cmd);
+}
+
+void pv_relaylink_gone(struct pv_relaylink *l, const uint8_t *net, const uint8_t *node)
+{
+    struct pv_relaycmd cmd = about_member(PV_RELAYCMD_GONE, net, node);
+    insist(l, &cmd);
+}
+
+/* Of a stream; only as long as half of the ring is free. */
+static void offer(struct pv_relaylink *l, const struct pv_relaycmd *cmd, struct pv_view data)
+{
+    if (pv_ring_room(l->commands) <= l->ring / 2 || say(l, cmd, data) < 0)
+        pv_relaylink_dropped(l);
+}
+
+void pv_relaylink_dropped(struct pv_relaylink *l)
+{
+    pv_relaystat_add(l->stats, PV_RELAYSTAT_DROP_STREAM, 1);
+}
+
+void pv_relaylink_message(struct pv_relaylink *l, uint64_t stream, const struct pv_addr *source,
+                          struct pv_view message)
+{
+    struct pv_relaycmd cmd = about_member(PV_RELAYCMD_MESSAGE, NULL, NULL);
+    cmd.stream = stream;
+    cmd.source = *source;
+    offer(l, &cmd, message);
+}
+
+void pv_relaylink_ask(struct pv_relaylink *l, uint64_t stream)
+{
+    struct pv_relaycmd cmd = about_member(PV_RELAYCMD_ASK, NULL, NULL);
+    cmd.stream = stream;
+    offer(l, &cmd, pv_view(NULL, 0));
+}
+
+void pv_relaylink_closed(struct pv_relaylink *l, uint64_t stream)
+{
+    struct pv_relaycmd cmd = about_member(PV_RELAYCMD_CLOSED, NULL, NULL);
+    cmd.stream = stream;
+    insist(l, &cmd);
+}
+
+bool pv_relaylink_take_wake_relay(struct pv_relaylink *l)
+{
+    bool wake = l->wake_relay;
+    l->wake_relay = false;
+    return wake;
+}
+
+int pv_relaylink_poll(struct pv_relaylink *l, struct pv_relaynews *ret_news)
+{
+    struct news_head head;
+    struct pv_view record;
+    int r = pv_ring_peek(l->news, &record);
+    if (r < 0)
+        return r;
+    memcpy(&head, record.ptr, sizeof(head));
+    *ret_news = (struct pv_relaynews){
+        .stream = head.stream,
+        .holds = head.holds,
+        .broken = head.broken,
+        .data = pv_view(record.ptr + sizeof(head), record.len - sizeof(head)),
+    };
+    return PV_OK;
+}
+
+void pv_relaylink_polled(struct pv_relaylink *l)
+{
+    pv_ring_pop(l->news);
+}
+
+/* --- the relay's end ------------------------------------------------------------------------- */
+
+int pv_relaylink_command(struct pv_relaylink *l, struct pv_relaycmd *ret_cmd)
+{
+    struct pv_view record;
+    if (pv_ring_peek(l->commands, &record) < 0) {
+        /* Everything said before the loss has been heard now. */
+        if (!atomic_load_explicit(&l->lost, memory_order_acquire))
+            return PV_ERR_AGAIN;
+        atomic_store_explicit(&l->lost, false, memory_order_relaxed);
+        l->forgetting = true;
+        *ret_cmd = (struct pv_relaycmd){.kind = PV_RELAYCMD_FORGET};
+        return PV_OK;
+    }
+    memcpy(ret_cmd, record.ptr, sizeof(*ret_cmd));
+    ret_cmd->data = pv_view(record.ptr + sizeof(*ret_cmd), record.len - sizeof(*ret_cmd));
+    return PV_OK;
+}
+
+void pv_relaylink_taken(struct pv_relaylink *l)
+{
+    if (!l->forgetting)
+        pv_ring_pop(l->commands);
+    l->forgetting = false;
+}
+
+bool pv_relaylink_tell(struct pv_relaylink *l, const struct pv_relaynews *news, bool is_data)
+{
+    struct news_head head;
+    bool was_empty = false;
+    if (is_data && pv_ring_room(l->news) <= l->ring / 4)
+        return false;
+    memset(&head, 0, sizeof(head));
+    head.stream = news->stream;
+    head.holds = news->holds;
+    head.broken = news->broken;
+    int r = pv_ring_push(l->news, pv_view(&head, sizeof(head)), news->data, &was_empty);
+    l->wake_control = l->wake_control || (r == PV_OK && was_empty);
+    return r == PV_OK;
+}
+
+bool pv_relaylink_take_wake_control(struct pv_relaylink *l)
+{
+    bool wake = l->wake_control;
+    l->wake_control = false;
+    return wake;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * relaylink.h - what the control half of the coordinator (coord.h) and its relay (relaycore.h) say
+ * to each other: two rings of typed messages, so that each may run on a thread of its own and
+ * neither ever waits for the other.
+ *
+ * Each function belongs to one end. What is told about members and closed connections never gets
+ * lost: data of streams leaves half of the ring to it. Should the ring be full all the same, the
+ * relay is told to forget all members and streams: nobody relays who may not (they are back with
+ * their next welcome).
+ */
+#ifndef PV_RELAYLINK_H
+#define PV_RELAYLINK_H
+
+#include "base/addr.h"
+#include "base/pv.h"
+#include "coordinator/core/turn/relaystats.h"
+#include "coordinator/core/turn/turnauth.h"
+
+enum {
+    PV_RELAYLINK_RING = 2 << 20, /* bytes, each way */
+};
+
+struct pv_relaylink; /* opaque */
+
+struct pv_relaylink_config {
+    const struct pv_turnauth *auth; /* copied */
+    bool has_relay;                 /* TURN is on */
+    struct pv_relaystats *stats;    /* kept: the control end counts DROP_STREAM */
+    size_t bytes;                   /* of each ring; 0: PV_RELAYLINK_RING */
+};
+/* PV_ERR_NOMEM, PV_ERR_LIMIT. */
+PV_MUST_CHECK int pv_relaylink_new(struct pv_relaylink **ret_link,
+                                   const struct pv_relaylink_config *cfg);
+struct pv_relaylink *pv_relaylink_free(struct pv_relaylink *l); /* wipes; NULL is fine */
+
+/* --- the control end ------------------------------------------------------------------------- */
+
+/* A member's control channel is up: what its welcome says. net: 16 bytes, node: 32.
+ * PV_ERR_UNSUPPORTED: no relay; PV_ERR_NO_SPACE: the relay cannot be told. */
+PV_MUST_CHECK int pv_relaylink_online(struct pv_relaylink *l, const uint8_t *net,
+                                      const uint8_t *node, pv_ns now,
+                                      struct pv_turnauth_creds *ret_creds);
+/* Its control channel ended; it was removed. */
+void pv_relaylink_offline(struct pv_relaylink *l, const uint8_t *net, const uint8_t *node);
+void pv_relaylink_gone(struct pv_relaylink *l, const uint8_t *net, const uint8_t *node);
+/* A STUN or TURN message of a connection over TCP; dropped when the ring is half full. */
+void pv_relaylink_message(struct pv_relaylink *l, uint64_t stream, const struct pv_addr *source,
+                          struct pv_view message);
+/* Does this connection still hold an allocation? The answer comes as news; both may be dropped. */
+void pv_relaylink_ask(struct pv_relaylink *l, uint64_t stream);
+/* The connection is gone. */
+void pv_relaylink_closed(struct pv_relaylink *l, uint64_t stream);
+/* Data for a connection that does not take it is counted so. */
+void pv_relaylink_dropped(struct pv_relaylink *l);
+/* Has the relay to be woken? Once true for all that was said since the last call. */
+bool pv_relaylink_take_wake_relay(struct pv_relaylink *l);
+
+/* What the relay says about a connection. */
+struct pv_relaynews {
+    uint64_t stream;
+    bool holds;          /* it has an allocation, or one that is being made */
+    bool broken;         /* what it said is neither STUN nor TURN: end it */
+    struct pv_view data; /* to be written to it; may be empty; in the ring, until polled() */
+};
+/* The oldest. PV_ERR_AGAIN: none. */
+PV_MUST_CHECK int pv_relaylink_poll(struct pv_relaylink *l, struct pv_relaynews *ret_news);
+void pv_relaylink_polled(struct pv_relaylink *l);
+
+/* --- the relay's end ------------------------------------------------------------------------- */
+
+enum pv_relaycmd_kind {
+    PV_RELAYCMD_ONLINE,
+    PV_RELAYCMD_OFFLINE,
+    PV_RELAYCMD_GONE,
+    PV_RELAYCMD_MESSAGE,
+    PV_RELAYCMD_ASK,
+    PV_RELAYCMD_CLOSED,
+    PV_RELAYCMD_FORGET, /* all members and streams */
+};
+struct pv_relaycmd {
+    enum pv_relaycmd_kind kind;
+    uint32_t serial; /* ONLINE: of the nonce */
+    uint64_t stream; /* MESSAGE, ASK, CLOSED */
+    struct pv_addr source;
+    uint8_t net[16]; /* ONLINE, OFFLINE, GONE */
+    uint8_t node[32];
+    struct pv_view data; /* MESSAGE: in the ring, until taken() */
+};
+/* The oldest command. PV_ERR_AGAIN: none. */
+PV_MUST_CHECK int pv_relaylink_command(struct pv_relaylink *l, struct pv_relaycmd *ret_cmd);
+void pv_relaylink_taken(struct pv_relaylink *l);
+/* False: dropped, the ring is too full. The last quarter is for answers (is_data: false). */
+PV_MUST_CHECK bool pv_relaylink_tell(struct pv_relaylink *l, const struct pv_relaynews *news,
+                                     bool is_data);
+bool pv_relaylink_take_wake_control(struct pv_relaylink *l);
+
+#endif /* PV_RELAYLINK_H */

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/core/turn/stuns.h"
+
+#include <stdlib.h>
+
+#include "base/bucket.h"
+#include "base/bytes.h"
+#include "proto/stun/stun.h"
+
+enum {
+    MAX_UNKNOWN = 6, /* attributes named in a 420: what fits PV_STUNS_PLAIN_ANSWER */
+    CHANGE_IP = 4,   /* RFC 5780 s7.2 */
+    CHANGE_PORT = 2,
+};
+
+struct pv_stuns {
+    struct pv_bucket total;
+    struct pv_bucket_table *sources;
+};
+
+int pv_stuns_new(struct pv_stuns **ret_stuns, const struct pv_rng *rng)
+{
+    struct pv_stuns *s = calloc(1, sizeof(*s));
+    if (s == NULL)
+        return PV_ERR_NOMEM;
+    int r = pv_bucket_table_new(&s->sources, PV_STUNS_SOURCES, PV_STUNS_SOURCE_RATE,
+                                PV_STUNS_SOURCE_BURST, rng);
+    if (r < 0) {
+        free(s);
+        return r;
+    }
+    *ret_stuns = s;
+    return PV_OK;
+}
+
+struct pv_stuns *pv_stuns_free(struct pv_stuns *stuns)
+{
+    if (stuns != NULL)
+        pv_bucket_table_free(stuns->sources);
+    free(stuns);
+    return NULL;
+}
+
+/* The source's bucket first: one that floods must not empty the bucket of all. */
+bool pv_stuns_may_answer(struct pv_stuns *s, const struct pv_addr *src, pv_ns now)
+{
+    if (pv_addr_ip_len(src) == 0 || src->port == 0 || pv_addr_is_unspecified(src) ||
+        pv_addr_is_multicast(src) || pv_addr_is_broadcast(src))
+        return false;
+    return pv_bucket_table_take(s->sources, src, 1, now) &&
+           pv_bucket_take(&s->total, PV_STUNS_TOTAL_RATE, PV_STUNS_TOTAL_BURST, 1, now);
+}
+
+/* What a request asks for, and what will be done about it. */
+struct ask {
+    const struct pv_stun_msg *msg;
+    const struct pv_stuns_place *place; /* NULL: by a stream */
+    struct pv_addr seen;                /* the source */
+    struct pv_addr from, to;
+    bool behaviour; /* has an attribute of RFC 5780: its answer may be longer */
+    bool fingerprint;
+};
+
+/* Is the change that the request asks for one that can be made? Old clients send CHANGE-REQUEST
+ * without a flag, which asks for nothing. */
+static bool can_change(const struct ask *ask, uint32_t flags)
+{
+    const struct pv_stuns_place *p = ask->place;
+    if (flags == 0)
+        return true;
+    return p != NULL && (flags & ~(uint32_t)(CHANGE_IP | CHANGE_PORT)) == 0 &&
+           ((flags & CHANGE_IP) == 0 || p->other.family != PV_AF_NONE) &&
+           ((flags & CHANGE_PORT) == 0 || p->other.port != 0);
+}
+
+/* Applies CHANGE-REQUEST. False: it is to be refused as unknown (RFC 5780 s6.1). */
+static bool apply_change(struct ask *ask)
+{
+    uint32_t flags = 0;
+    int r = pv_stun_get_u32(ask->msg, PV_STUN_ATTR_CHANGE_REQUEST, &flags);
+    if (r == PV_ERR_NOT_FOUND)
+        return true;
+    if (r < 0 || !can_change(ask, flags))
+        return false;
+    ask->behaviour = true;
+    if ((flags & CHANGE_IP) != 0) {
+        ask->from = ask->place->other;
+        ask->from.port = ask->place->local.port;
+    }
+    if ((flags & CHANGE_PORT) != 0)
+        ask->from.port = ask->place->other.port;
+    return true;
+}
+
+/* Applies RESPONSE-PORT; some write it without the padding. False: a bad request. */
+static bool apply_port(struct ask *ask)
+{
+    struct pv_view v;
+    if (pv_stun_find(ask->msg, PV_STUN_ATTR_RESPONSE_PORT, &v) < 0)
+        return true;
+    if ((v.len != 2 && v.len != 4) || pv_load_be16(v.ptr) == 0 ||
+        pv_stun_has(ask->msg, PV_STUN_ATTR_PADDING))
+        return false;
+    ask->to.port = pv_load_be16(v.ptr);
+    return true;
+}
+
+static size_t list_unknown(const struct ask *ask, bool change, uint16_t types[static MAX_UNKNOWN])
+{
+    uint16_t known[] = {
+        PV_STUN_ATTR_USERNAME,
+        PV_STUN_ATTR_REALM,
+        PV_STUN_ATTR_NONCE,
+        PV_STUN_ATTR_MESSAGE_INTEGRITY,
+        PV_STUN_ATTR_INTEGRITY_SHA256,
+        PV_STUN_ATTR_PADDING,
+        0, /* two more, where they are granted */
+        0,
+    };
+    size_t n_known = PV_ARRAY_LEN(known) - 2;
+    if (change)
+        known[n_known++] = PV_STUN_ATTR_CHANGE_REQUEST;
+    if (ask->place != NULL && !ask->msg->classic)
+        known[n_known++] = PV_STUN_ATTR_RESPONSE_PORT;
+    size_t n = pv_stun_list_unknown(ask->msg, known, n_known, types, MAX_UNKNOWN);
+    /* RFC 3489 s11.2.10: attributes have no padding, so an odd list repeats one. */
+    if (ask->msg->classic && n % 2 == 1) {
+        types[n] = types[n - 1];
+        n++;
+    }
+    return n;
+}
+
+/* RFC 3489 s11.2: SOURCE-ADDRESS for IPv4 only, which is all that RFC knows. */
+static void put_classic(struct pv_stun_writer *w, const struct ask *ask)
+{
+    pv_stun_put_addr(w, PV_STUN_ATTR_MAPPED_ADDRESS, &ask->seen);
+    if (ask->place == NULL)
+        return;
+    if (ask->seen.family == PV_AF_INET && ask->from.family == PV_AF_INET)
+        pv_stun_put_addr(w, PV_STUN_ATTR_SOURCE_ADDRESS, &ask->from);
+    if (ask->place->other.family != PV_AF_NONE)
+        pv_stun_put_addr(w, PV_STUN_ATTR_CHANGED_ADDRESS, &ask->place->other);
+}
+
+static void put_modern(struct pv_stun_writer *w, const struct ask *ask)
+{
+    pv_stun_put_xor_addr(w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &ask->seen);
+    if (ask->place == NULL)
+        return;
+    if (ask->behaviour && ask->from.family != PV_AF_NONE)
+        pv_stun_put_addr(w, PV_STUN_ATTR_RESPONSE_ORIGIN, &ask->from);
+    if (ask->place->other.family != PV_AF_NONE)
+        pv_stun_put_addr(w, PV_STUN_ATTR_OTHER_ADDRESS, &ask->place->other);
+}
+
+static int write_reply(struct ask *ask, struct pv_stuns_reply *ret_reply)
+{
+    uint16_t unknown[MAX_UNKNOWN];
+    struct pv_stun_writer w;
+    bool change = apply_change(ask);
+    size_t n_unknown = list_unknown(ask, change, unknown);
+    unsigned error = 0;
+    if (n_unknown > 0)
+        error = PV_STUN_E_UNKNOWN_ATTRIBUTE;
+    else if (!ask->msg->classic && !apply_port(ask))
+        error = PV_STUN_E_BAD_REQUEST;
+
+    pv_stun_write_answer(&w, ret_reply->buf, sizeof(ret_reply->buf),
+                         error != 0 ? PV_STUN_ERROR : PV_STUN_SUCCESS, ask->msg);
+    if (error != 0) { /* goes back where the request came from */
+        ask->from = ask->place == NULL ? (struct pv_addr){0} : ask->place->local;
+        pv_stun_put_error(&w, error, "");
+    }
+    if (n_unknown > 0)
+        pv_stun_put_unknown(&w, unknown, n_unknown);
+    else if (error == 0 && ask->msg->classic)
+        put_classic(&w, ask);
+    else if (error == 0)
+        put_modern(&w, ask);
+    if (ask->fingerprint)
+        pv_stun_put_fingerprint(&w);
+    int r = pv_stun_write_end(&w, &ret_reply->len);
+    ret_reply->from = ask->from;
+    ret_reply->to = ask->to;
+    return r;
+}
+
+int pv_stuns_answer(struct pv_stuns *stuns, const struct pv_addr *src,
+                    const struct pv_stuns_place *place, struct pv_view request, pv_ns now,
+                    struct pv_stuns_reply *ret_reply)
+{
+    struct pv_stun_msg msg;
+    int r = pv_stun_decode(request, &msg);
+    if (r == PV_ERR_MALFORMED)
+        r = pv_stun_decode_classic(request, &msg);
+    if (r < 0)
+        return r;
+    if (msg.cls != PV_STUN_REQUEST || msg.method != PV_STUN_BINDING)
+        return PV_ERR_UNSUPPORTED;
+    struct ask ask = {.msg = &msg, .place = place, .seen = pv_addr_unmap(*src)};
+    ask.fingerprint = !msg.classic && pv_stun_has(&msg, PV_STUN_ATTR_FINGERPRINT);
+    if (ask.fingerprint && pv_stun_check_fingerprint(&msg) < 0)
+        return PV_ERR_AUTH;
+    if (!pv_stuns_may_answer(stuns, &ask.seen, now))
+        return PV_ERR_REFUSED;
+    ask.to = ask.seen;
+    if (place != NULL)
+        ask.from = place->local;
+    ask.behaviour =
+        pv_stun_has(&msg, PV_STUN_ATTR_PADDING) || pv_stun_has(&msg, PV_STUN_ATTR_RESPONSE_PORT);
+    return write_reply(&ask, ret_reply);
+}

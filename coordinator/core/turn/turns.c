@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/core/turn/turns.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "coordinator/core/turn/turns_int.h"
+#include "crypto/ct.h"
+
+enum {
+    WAYS_MAX = 1 << 18, /* 5-tuples: members, and the allocations of static users */
+    PORT_LO = 49152,    /* RFC 8656 s7.2 */
+    PORT_HI = 65535,
+    PASSWORD_MAX = 512,
+};
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+static uint32_t or_default(uint32_t value, uint32_t standard)
+{
+    return value == 0 ? standard : value;
+}
+
+static int take_users(struct pv_turns *t, const struct pv_turns_config *cfg)
+{
+    if (cfg->n_users > PV_TURNS_USERS_MAX)
+        return PV_ERR_LIMIT;
+    t->users = calloc(cfg->n_users + 1, sizeof(*t->users));
+    if (t->users == NULL)
+        return PV_ERR_NOMEM;
+    for (size_t i = 0; i < cfg->n_users; i++) {
+        struct pv_tuser *u = &t->users[i];
+        size_t len = strlen(cfg->users[i].name);
+        if (len == 0 || len > PV_TURNAUTH_USER_MAX || strlen(cfg->users[i].password) > PASSWORD_MAX)
+            return PV_ERR_LIMIT;
+        memcpy(u->name, cfg->users[i].name, len + 1);
+        t->n_users++;
+        int r = pv_turnauth_key(u->name, cfg->users[i].password, &u->key);
+        if (r == PV_OK)
+            r = pv_turnauth_userhash(u->name, u->hash);
+        if (r < 0)
+            return r;
+    }
+    return PV_OK;
+}
+
+static int take_config(struct pv_turns *t, const struct pv_turns_config *cfg)
+{
+    uint8_t hash[PV_BLAKE2B_LEN];
+    if (cfg->n_allow > PV_TURNS_ALLOW_MAX || cfg->n_own > PV_TURNS_OWN_MAX ||
+        cfg->port_hi < cfg->port_lo)
+        return PV_ERR_LIMIT;
+    pv_blake2b(hash, pv_view(cfg->coordinator_pk, 32), pv_view(NULL, 0), pv_view(NULL, 0));
+    t->prefix[0] = 0xfd;
+    memcpy(t->prefix + 1, hash, 5); /* as pv_turn_virtual_addr() */
+    t->limits = (struct pv_turns_limits){
+        .relays = or_default(cfg->limits.relays, 4096),
+        .per_user = or_default(cfg->limits.per_user, 128),
+        .permissions = or_default(cfg->limits.permissions, 256),
+        .channels = or_default(cfg->limits.channels, 1024),
+        .bandwidth = cfg->limits.bandwidth,
+    };
+    t->port_lo = cfg->port_lo == 0 ? PORT_LO : cfg->port_lo;
+    t->port_hi = cfg->port_hi == 0 ? PORT_HI : cfg->port_hi;
+    memcpy(t->relay_bind, cfg->relay_bind, sizeof(t->relay_bind));
+    memcpy(t->relay_public, cfg->relay_public, sizeof(t->relay_public));
+    memcpy(t->relay_other, cfg->relay_other, sizeof(t->relay_other));
+    if (cfg->n_allow > 0)
+        memcpy(t->allow, cfg->allow, cfg->n_allow * sizeof(t->allow[0]));
+    if (cfg->n_own > 0)
+        memcpy(t->own, cfg->own, cfg->n_own * sizeof(t->own[0]));
+    t->rules = (struct pv_turnpeer_rules){
+        .allow = t->allow, .n_allow = cfg->n_allow, .own = t->own, .n_own = cfg->n_own};
+    return take_users(t, cfg);
+}
+
+int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
+                 struct pv_stuns *stuns, const struct pv_rng *rng)
+{
+    struct pv_turns *t = calloc(1, sizeof(*t));
+    if (t == NULL)
+        return PV_ERR_NOMEM;
+    t->rng = *rng;
+    t->enabled = cfg->enabled;
+    t->stuns = stuns;
+    pv_heap_init(&t->timers);
+    pv_turnauth_init(&t->auth, rng);
+    pv_turntab_init(&t->ways, offsetof(struct pv_talloc, way.key), PV_TWAY_KEY, WAYS_MAX, rng);
+    pv_turntab_init(&t->formers, offsetof(struct pv_tmember, former), PV_TWAY_KEY,
+                    PV_TURNS_MEMBERS_MAX, rng);
+    pv_turntab_init(&t->members, offsetof(struct pv_tmember, id), PV_TMEMBER_KEY,
+                    PV_TURNS_MEMBERS_MAX, rng);
+    pv_turntab_init(&t->by_user, offsetof(struct pv_tmember, user), PV_TMEMBER_USER,
+                    PV_TURNS_MEMBERS_MAX, rng);
+    int r = take_config(t, cfg);
+    if (r == PV_OK) {
+        pv_turntab_init(&t->by_token, offsetof(struct pv_trelay, token), 8, t->limits.relays, rng);
+        pv_turntab_init(&t->by_place, offsetof(struct pv_trelay, place), PV_TPLACE_KEY,
+                        t->limits.relays, rng);
+        t->relays = calloc(t->limits.relays, sizeof(struct pv_trelay *));
+        t->scratch = calloc(PV_TURNS_BATCH, sizeof(t->scratch[0]));
+        if (t->relays == NULL || t->scratch == NULL)
+            r = PV_ERR_NOMEM;
+    }
+    if (r < 0)
+        pv_turns_free(t);
+    else
+        *ret_turns = t;
+    return r;
+}
+
+int pv_tturns_reserve(struct pv_turns *t)
+{
+    return pv_heap_reserve(&t->timers, t->members.n + t->n_allocs + t->n_relays + 1);
+}
+
+static void forget_member(struct pv_turns *t, struct pv_tmember *m)
+{
+    if (m->alloc != NULL)
+        pv_talloc_free(t, m->alloc);
+    pv_tmember_settled(t, m);
+    pv_turntab_del(&t->members, m);
+    pv_turntab_del(&t->by_user, m);
+    pv_relaystat_set(&t->stats, PV_RELAYSTAT_MEMBERS, t->members.n);
+    pv_heap_set(&t->timers, &m->timer.node, PV_NEVER);
+    pv_wipe(m, sizeof(*m));
+    free(m);
+}
+
+/* Any entry of a table, NULL when it is empty. */
+static void *any_of(const struct pv_turntab *tab)
+{
+    for (size_t i = 0; tab->n > 0 && i < tab->n_slots; i++) {
+        if (tab->slots[i].entry != NULL)
+            return tab->slots[i].entry;
+    }
+    return NULL;
+}
+
+struct pv_turns *pv_turns_free(struct pv_turns *t)
+{
+    struct pv_tmember *m;
+    struct pv_talloc *a;
+    struct pv_turns_socket op;
+    if (t == NULL)
+        return NULL;
+    while ((m = any_of(&t->members)) != NULL)
+        forget_member(t, m);
+    while ((a = any_of(&t->ways)) != NULL)
+        pv_talloc_free(t, a);
+    for (size_t i = 0; t->relays != NULL && i < t->limits.relays; i++) {
+        if (t->relays[i] != NULL && t->relays[i]->state != PV_TRELAY_CLOSING)
+            pv_trelay_close(t, t->relays[i]);
+    }
+    while (pv_turns_poll_socket(t, &op) == PV_OK)
+        ;
+    pv_turntab_done(&t->ways);
+    pv_turntab_done(&t->formers);
+    pv_turntab_done(&t->members);
+    pv_turntab_done(&t->by_user);
+    pv_turntab_done(&t->by_token);
+    pv_turntab_done(&t->by_place);
+    pv_heap_done(&t->timers);
+    if (t->users != NULL)
+        pv_wipe(t->users, t->n_users * sizeof(*t->users));
+    free(t->users);
+    free(t->relays);
+    free(t->scratch);
+    pv_turnauth_done(&t->auth);
+    free(t);
+    return NULL;
+}
+
+bool pv_turns_enabled(const struct pv_turns *t)
+{
+    return t->enabled;
+}
+
+/* --- members ------------------------------------------------------------------------------- */
+
+static void member_id(const uint8_t *net, const struct pv_addr *addr,
+                      uint8_t id[static PV_TMEMBER_KEY])
+{
+    memcpy(id, net, 16);
+    memcpy(id + 16, addr->ip + 8, 8);
+}
+
+bool pv_tmember_is_virtual(const struct pv_turns *t, const struct pv_addr *addr)
+{
+    return addr->family == PV_AF_INET6 && memcmp(addr->ip, t->prefix, sizeof(t->prefix)) == 0;
+}
+
+struct pv_tmember *pv_tmember_at(const struct pv_turns *t, const uint8_t *net,
+                                 const struct pv_addr *addr)
+{
+    uint8_t id[PV_TMEMBER_KEY];
+    if (!pv_tmember_is_virtual(t, addr) || addr->port != PV_TURN_VIRTUAL_PORT)
+        return NULL;
+    member_id(net, addr, id);
+    return pv_turntab_find(&t->members, id);
+}
+
+static struct pv_addr virtual_addr(const struct pv_turns *t, const uint8_t *node)
+{
+    uint8_t hash[PV_BLAKE2B_LEN];
+    uint8_t ip[16];
+    pv_blake2b(hash, pv_view(node, 32), pv_view(NULL, 0), pv_view(NULL, 0));
+    memcpy(ip, t->prefix, 8);
+    memcpy(ip + 8, hash, 8);
+    return pv_addr6(ip, PV_TURN_VIRTUAL_PORT);
+}
+
+/* The member itself, not another one with the same 64 bits of hash. */
+static struct pv_tmember *find_member(const struct pv_turns *t, const uint8_t *net,
+                                      const uint8_t *node)
+{
+    struct pv_addr addr = virtual_addr(t, node);
+    struct pv_tmember *m = pv_tmember_at(t, net, &addr);
+    return m != NULL && memcmp(m->who + 16, node, 32) == 0 ? m : NULL;
+}
+
+static int new_member(struct pv_turns *t, const uint8_t *net, const uint8_t *node,
+                      struct pv_tmember **ret_member)
+{
+    char user[PV_TURNAUTH_USER_BUF];
+    char password[PV_TURNAUTH_PASSWORD_BUF];
+    struct pv_tmember *m = calloc(1, sizeof(*m));
+    if (m == NULL || pv_tturns_reserve(t) < 0) {
+        free(m);
+        return PV_ERR_NOMEM;
+    }
+    m->timer.kind = PV_TTIMER_MEMBER;
+    m->addr = virtual_addr(t, node);
+    member_id(net, &m->addr, m->id);
+    memcpy(m->who, net, 16);
+    memcpy(m->who + 16, node, 32);
+    pv_turnauth_member(&t->auth, pv_view(m->who, sizeof(m->who)), user, password);
+    memcpy(m->user, user, sizeof(m->user));
+    int r = pv_turnauth_key(user, password, &m->key);
+    pv_wipe(password, sizeof(password));
+    if (r == PV_OK && pv_turntab_find(&t->members, m->id) != NULL)
+        r = PV_ERR_LIMIT; /* 64 bits of two keys are the same: the first has the address */
+    if (r == PV_OK)
+        r = pv_turntab_add(&t->members, m);
+    if (r == PV_OK) {
+        r = pv_turntab_add(&t->by_user, m);
+        if (r < 0)
+            pv_turntab_del(&t->members, m);
+    }
+    if (r < 0) {
+        pv_wipe(m, sizeof(*m));
+        free(m);
+        return r;
+    }
+    pv_relaystat_set(&t->stats, PV_RELAYSTAT_MEMBERS, t->members.n);
+    *ret_member = m;
+    return PV_OK;
+}
+
+const struct pv_turnauth *pv_turns_auth(const struct pv_turns *t)
+{
+    return &t->auth;
+}
+
+int pv_turns_online(struct pv_turns *t, const uint8_t *net, const uint8_t *node, uint32_t serial)
+{
+    if (!t->enabled)
+        return PV_ERR_UNSUPPORTED;
+    struct pv_tmember *m = find_member(t, net, node);
+    int r = m == NULL ? new_member(t, net, node, &m) : PV_OK;
+    if (r < 0)
+        return r;
+    m->online = true;
+    m->serial = serial;
+    m->spent = false;
+    pv_tmember_rearm(t, m);
+    return PV_OK;
+}
+
+void pv_turns_offline(struct pv_turns *t, const uint8_t *net, const uint8_t *node, pv_ns now)
+{
+    struct pv_tmember *m = find_member(t, net, node);
+    if (m == NULL || !m->online)
+        return;
+    m->online = false;
+    m->offline_at = now;
+    pv_tmember_rearm(t, m);
+}
+
+void pv_turns_gone(struct pv_turns *t, const uint8_t *net, const uint8_t *node)
+{
+    struct pv_tmember *m = find_member(t, net, node);
+    if (m != NULL)
+        forget_member(t, m);
+}
+
+void pv_turns_forget(struct pv_turns *t)
+{
+    struct pv_tmember *m;
+    while ((m = any_of(&t->members)) != NULL)
+        forget_member(t, m);
+    for (size_t i = 0; i < t->ways.n_slots;) {
+        struct pv_talloc *a = t->ways.slots[i].entry;
+        if (a == NULL || a->way.stream == 0) {
+            i++;
+            continue;
+        }
+        pv_talloc_free(t, a);
+        i = 0; /* others have moved */
+    }
+}
+
+void pv_tmember_rearm(struct pv_turns *t, struct pv_tmember *m)
+{
+    pv_ns until = PV_NEVER;
+    if (!m->online) {
+        until = m->offline_at + PV_S(PV_TURNS_GRACE_S);
+        if (m->alloc != NULL && m->alloc->until > until)
+            until = m->alloc->until;
+    }
+    pv_heap_set(&t->timers, &m->timer.node, until);
+}
+
+/* --- output -------------------------------------------------------------------------------- */
+
+struct pv_turns_out *pv_tout_new(struct pv_turns *t, uint8_t **ret_scratch)
+{
+    if (t->n_out == PV_TURNS_BATCH)
+        return NULL;
+    if (ret_scratch != NULL)
+        *ret_scratch = t->scratch[t->n_out];
+    return &t->out[t->n_out++];
+}
+
+struct pv_turns_out *pv_tout_to(struct pv_turns *t, const struct pv_tway *way,
+                                uint8_t **ret_scratch)
+{
+    struct pv_turns_out *out = pv_tout_new(t, ret_scratch);
+    if (out != NULL)
+        *out = (struct pv_turns_out){
+            .dst = way->src, .local = way->local, .sock = way->sock, .stream = way->stream};
+    return out;
+}
+
+void pv_tout_end(struct pv_turns *t, struct pv_turns_out *out, struct pv_stun_writer *w)
+{
+    size_t len = 0;
+    if (pv_stun_write_end(w, &len) == PV_OK)
+        out->data = pv_view(w->buf, len);
+    else
+        t->n_out--; /* it was the last one */
+}
+
+const struct pv_turns_out *pv_turns_out(const struct pv_turns *t, size_t *ret_n)
+{
+    *ret_n = t->n_out;
+    return t->out;
+}
+
+/* --- input --------------------------------------------------------------------------------- */
+
+static struct pv_tway make_way(const struct pv_turns_in *in)
+{
+    struct pv_tway way = {
+        .stream = in->stream, .sock = in->sock, .src = in->src, .local = in->local};
+    way.local.port = 0;
+    pv_store_be64(way.key, in->stream);
+    if (in->stream != 0) /* the connection is the 5-tuple */
+        return way;
+    pv_store_be32(way.key + 8, in->sock);
+    pv_store_be16(way.key + 12, in->src.family);
+    pv_store_be16(way.key + 14, in->src.port);
+    memcpy(way.key + 16, in->src.ip, 16);
+    memcpy(way.key + 32, in->local.ip, 16);
+    return way;
+}
+
+static void handle_stun(struct pv_turns *t, const struct pv_turns_in *in, const struct pv_tway *way,
+                        pv_ns now)
+{
+    struct pv_stun_msg msg;
+    if (pv_stun_decode(pv_view(in->ptr, in->len), &msg) < 0)
+        return;
+    struct pv_treq q = {.way = way,
+                        .msg = &msg,
+                        .now = now,
+                        .fingerprint = pv_stun_has(&msg, PV_STUN_ATTR_FINGERPRINT)};
+    if (q.fingerprint && pv_stun_check_fingerprint(&msg) < 0)
+        return;
+    if (msg.cls == PV_STUN_REQUEST)
+        pv_trequest_handle(t, &q);
+    else if (msg.cls == PV_STUN_INDICATION && msg.method == PV_TURN_SEND)
+        pv_trelay_send(t, way, &msg, now);
+}
+
+static void handle_one(struct pv_turns *t, const struct pv_turns_in *in, pv_ns now)
+{
+    if (in->len > PV_TURNS_DATAGRAM_MAX) {
+        pv_relaystat_add(&t->stats, PV_RELAYSTAT_DROP_MALFORMED, 1);
+        return;
+    }
+    if (in->sock >= PV_TURNS_RELAY0) {
+        pv_trelay_from_peer(t, in, now);
+        return;
+    }
+    if (in->len < PV_TURN_CHANNEL_HEADER)
+        return;
+    struct pv_tway way = make_way(in);
+    if (in->ptr[0] >= 0x40 && in->ptr[0] <= 0x7f)
+        pv_trelay_channel_data(t, &way, in->ptr, in->len, now);
+    else if (in->ptr[0] < 4)
+        handle_stun(t, in, &way, now);
+}
+
+size_t pv_turns_add(struct pv_turns *t, const struct pv_turns_in *in, size_t n, pv_ns now)
+{
+    size_t room = PV_TURNS_BATCH - t->n_out;
+    if (n > room)
+        n = room;
+    for (size_t i = 0; t->enabled && i < n; i++)
+        handle_one(t, &in[i], now);
+    return n;
+}
+
+size_t pv_turns_batch(struct pv_turns *t, const struct pv_turns_in *in, size_t n, pv_ns now)
+{
+    t->n_out = 0;
+    return pv_turns_add(t, in, n, now);
+}
+
+void pv_turns_sent(struct pv_turns *t)
+{
+    t->n_out = 0;
+}
+
+bool pv_turns_is_turn(struct pv_view datagram)
+{
+    if (datagram.len < PV_TURN_CHANNEL_HEADER)
+        return false;
+    if (datagram.ptr[0] >= 0x40 && datagram.ptr[0] <= 0x7f)
+        return true;
+    /* STUN with the cookie, and a method other than Binding in any class. */
+    return datagram.len >= PV_STUN_HEADER_LEN && datagram.ptr[0] < 4 &&
+           pv_load_be32(datagram.ptr + 4) == PV_STUN_COOKIE &&
+           (pv_load_be16(datagram.ptr) & 0x3eefu) != PV_STUN_BINDING;
+}
+
+static struct pv_talloc *of_stream(const struct pv_turns *t, uint64_t stream)
+{
+    struct pv_turns_in in = {.stream = stream};
+    struct pv_tway way = make_way(&in);
+    return pv_talloc_find(t, &way);
+}
+
+bool pv_turns_has_stream(const struct pv_turns *t, uint64_t stream)
+{
+    return of_stream(t, stream) != NULL;
+}
+
+void pv_turns_stream_closed(struct pv_turns *t, uint64_t stream)
+{
+    struct pv_talloc *a = of_stream(t, stream);
+    t->n_out = 0;
+    if (a == NULL)
+        return;
+    if (a->member != NULL)
+        pv_talloc_detach(t, a); /* it comes back, and its channels are still there */
+    else
+        pv_talloc_free(t, a);
+}
+
+/* --- time, questions ----------------------------------------------------------------------- */
+
+static void due(struct pv_turns *t, struct pv_ttimer *timer)
+{
+    switch (timer->kind) {
+    case PV_TTIMER_MEMBER:
+        forget_member(t, PV_CONTAINER_OF(timer, struct pv_tmember, timer));
+        break;
+    case PV_TTIMER_ALLOC:
+        pv_talloc_free(t, PV_CONTAINER_OF(timer, struct pv_talloc, timer));
+        break;
+    case PV_TTIMER_RELAY:
+        pv_trelay_close(t, PV_CONTAINER_OF(timer, struct pv_trelay, timer));
+        break;
+    }
+}
+
+void pv_turns_handle_timeout(struct pv_turns *t, pv_ns now)
+{
+    struct pv_heap_node *node;
+    t->n_out = 0;
+    while ((node = pv_heap_pop_due(&t->timers, now)) != NULL)
+        due(t, PV_CONTAINER_OF(node, struct pv_ttimer, node));
+}
+
+pv_ns pv_turns_next_timeout(const struct pv_turns *t)
+{
+    return pv_heap_next(&t->timers);
+}
+
+void pv_turns_stats(const struct pv_turns *t, struct pv_turns_stats *ret_stats)
+{
+    const struct pv_relaystats *s = &t->stats;
+    *ret_stats = (struct pv_turns_stats){
+        .members = t->members.n,
+        .allocations = t->n_allocs,
+        .relays = t->n_relays,
+        .packets = pv_relaystat_get(s, PV_RELAYSTAT_MEMBER_PACKETS) +
+                   pv_relaystat_get(s, PV_RELAYSTAT_STATIC_PACKETS),
+        .bytes = pv_relaystat_get(s, PV_RELAYSTAT_MEMBER_BYTES) +
+                 pv_relaystat_get(s, PV_RELAYSTAT_STATIC_BYTES),
+        .dropped = pv_relaystat_drops(s),
+        .refused = pv_relaystat_get(s, PV_RELAYSTAT_REFUSED),
+    };
+}
+
+struct pv_relaystats *pv_turns_counters(struct pv_turns *t)
+{
+    return &t->stats;
+}
+
+size_t pv_turns_member_memory(const struct pv_turns *t, const uint8_t *net, const uint8_t *node)
+{
+    const struct pv_tmember *m = find_member(t, net, node);
+    if (m == NULL || m->alloc == NULL)
+        return 0;
+    const struct pv_talloc *a = m->alloc;
+    /* A table that has just grown has four slots an entry. */
+    return sizeof(*m) + sizeof(*a) + 3 * 4 * sizeof(struct pv_turntab_slot) +
+           a->n_slots * sizeof(struct pv_tchan *) + a->n_chans * sizeof(struct pv_tchan);
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * turns.h - the coordinator's TURN server (RFC 8656) as one pure machine: datagrams of all its
+ * sockets in, datagrams out, in batches. Binding requests are stuns.h's.
+ *
+ * Two kinds of users:
+ *   members       (DESIGN 6) one allocation a node, without a socket: its relayed address is
+ *                 virtual, datagrams pass from allocation to allocation in memory, inside one
+ *                 network; no permission is needed; the newest authenticated Allocate moves the
+ *                 allocation, channels included; it lives while the node's control channel or its
+ *                 TURN lifetime does. Credentials go out in welcome (turnauth.h); the owner
+ *                 says who is online.
+ *   static users  stock clients: real relay sockets on random ports, which the owner opens and
+ *                 closes when poll_socket asks; permissions, channels, quotas, judged peers.
+ *
+ * The owner's turn:
+ *   pv_turns_batch(datagrams) -> send what pv_turns_out() gives -> for each poll_socket: do it;
+ *   pv_turns_opened() -> send pv_turns_out() again. Every call that produces output forgets the
+ *   output before it.
+ *
+ * A relayed datagram is rewritten in place: output points into the input's buffers, so these have
+ * to live, and be writable, until the output is sent. Nothing is allocated for a datagram.
+ * Single thread; no clock, socket or entropy of its own.
+ */
+#ifndef PV_TURNS_H
+#define PV_TURNS_H
+
+#include "base/addr.h"
+#include "base/pv.h"
+#include "coordinator/core/turn/relaystats.h"
+#include "coordinator/core/turn/stuns.h"
+#include "coordinator/core/turn/turnauth.h"
+
+enum {
+    PV_TURNS_BATCH = 4096,          /* datagrams a call: a deep queue makes long runs */
+    PV_TURNS_DATAGRAM_MAX = 2048,   /* bytes; longer ones are dropped */
+    PV_TURNS_UNAUTH_MAX = 160,      /* bytes; no answer to an unauthenticated request is longer */
+    PV_TURNS_USERS_MAX = 64,        /* static users */
+    PV_TURNS_ALLOW_MAX = 16,        /* ranges of peers allowed by the configuration */
+    PV_TURNS_OWN_MAX = 32,          /* own addresses */
+    PV_TURNS_RELAY0 = 1024,         /* first socket number of a relay socket; below: listeners */
+    PV_TURNS_MEMBERS_MAX = 65536,   /* members known at once: 3 times the connections, 508 */
+    PV_TURNS_LIFETIME_S = 600,      /* default and least lifetime, RFC 8656 s3.2 */
+    PV_TURNS_LIFETIME_MAX_S = 3600, /* RFC 8656 s7.2 */
+    PV_TURNS_GRACE_S = 30,          /* a member's allocation outlives its control channel by this */
+    PV_TURNS_RESERVE_S = 30,        /* an odd port is held, RFC 8656 s7.2 */
+    PV_TURNS_PORT_TRIES = 16,       /* ports tried for one relay socket, then 508 */
+};
+
+struct pv_turns_user {
+    const char *name;     /* 1..PV_TURNAUTH_USER_MAX characters */
+    const char *password; /* at most 512 characters */
+};
+
+/* Zero = the default. */
+struct pv_turns_limits {
+    uint32_t relays;      /* 4096 relay sockets; 508 */
+    uint32_t per_user;    /* 128 allocations of one static user; 486 */
+    uint32_t permissions; /* 256 of one allocation of a static user; 508 */
+    uint32_t channels;    /* 1024 of one allocation; 508 */
+    uint32_t bandwidth;   /* bytes a second in each direction of one user or member; 0: no limit */
+};
+
+struct pv_turns_config {
+    bool enabled;                      /* false: Binding requests only */
+    const uint8_t *coordinator_pk;     /* 32 bytes, not kept */
+    const struct pv_turns_user *users; /* copied as keys */
+    size_t n_users;                    /* <= PV_TURNS_USERS_MAX */
+    uint16_t port_lo, port_hi;         /* relay ports; 0: 49152-65535 (RFC 8656 s7.2) */
+    /* Where relay sockets are bound, and what clients are told; PV_AF_NONE: the address to which
+     * the client sent, if that has the family. Ports are ignored. [0] IPv4, [1] IPv6. */
+    struct pv_addr relay_bind[2];
+    struct pv_addr relay_public[2];
+    struct pv_addr relay_other[2]; /* bound when neither relay_bind nor the client has the family */
+    const struct pv_prefix *allow; /* peers allowed against the default, copied */
+    size_t n_allow;
+    const struct pv_addr *own; /* addresses of this machine, refused as peers, copied */
+    size_t n_own;
+    struct pv_turns_limits limits;
+};
+
+struct pv_turns; /* opaque */
+
+/* rng is kept; stuns is borrowed until free: its token buckets are shared (DESIGN 6). PV_ERR_NOMEM,
+ * PV_ERR_LIMIT (too many users, ranges, or a name or password too long), PV_ERR_CRYPTO. */
+PV_MUST_CHECK int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
+                               struct pv_stuns *stuns, const struct pv_rng *rng);
+struct pv_turns *pv_turns_free(struct pv_turns *t); /* wipes; NULL is fine; returns NULL */
+
+/* Is it switched on? */
+bool pv_turns_enabled(const struct pv_turns *t);
+
+/* --- members --------------------------------------------------------------------------------- */
+
+/* What members' credentials are made with, read only: whoever welcomes them may have a copy. */
+const struct pv_turnauth *pv_turns_auth(const struct pv_turns *t);
+/* A member's control channel is up: it may allocate with the nonce of this serial and no older one.
+ * net: 16 bytes, node: 32. PV_ERR_UNSUPPORTED (no relay), PV_ERR_LIMIT, PV_ERR_NOMEM,
+ * PV_ERR_CRYPTO: no relay for it. */
+PV_MUST_CHECK int pv_turns_online(struct pv_turns *t, const uint8_t *net, const uint8_t *node,
+                                  uint32_t serial);
+/* Its control channel ended: the allocation lives as long as its TURN lifetime. */
+void pv_turns_offline(struct pv_turns *t, const uint8_t *net, const uint8_t *node, pv_ns now);
+/* It was revoked or left: credentials and allocation end at once. */
+void pv_turns_gone(struct pv_turns *t, const uint8_t *net, const uint8_t *node);
+/* All of them, and every allocation of a TURN connection: what was told about them got lost. */
+void pv_turns_forget(struct pv_turns *t);
+
+/* --- datagrams ------------------------------------------------------------------------------- */
+
+struct pv_turns_in {
+    struct pv_addr src;
+    struct pv_addr local; /* the address it came to; the port is ignored */
+    uint32_t sock;        /* listener: chosen by the owner, < PV_TURNS_RELAY0; or relay socket */
+    uint64_t stream;      /* not 0: a message of this TURN connection over TCP */
+    uint8_t *ptr;         /* may be written to; until the output is sent */
+    size_t len;
+};
+
+struct pv_turns_out {
+    struct pv_addr dst;
+    struct pv_addr local; /* source address; PV_AF_NONE: the socket's */
+    uint32_t sock;
+    uint64_t stream;     /* not 0: for this connection (ChannelData still needs its padding) */
+    bool df;             /* with DF (a relay socket; RFC 8656 s14) */
+    struct pv_view data; /* until the next call or the end of the input's buffers */
+};
+
+/* Is it TURN: ChannelData, or STUN of a method other than Binding? The rest is stuns.h's. */
+bool pv_turns_is_turn(struct pv_view datagram);
+/* Handles up to PV_TURNS_BATCH datagrams, in order; returns how many. At most one output each. */
+size_t pv_turns_batch(struct pv_turns *t, const struct pv_turns_in *in, size_t n, pv_ns now);
+/* The same, behind the output there is: handles what its room allows, 0 when there is none. What
+ * comes from relay sockets is copied, so their buffers may be used again before the output is sent.
+ */
+size_t pv_turns_add(struct pv_turns *t, const struct pv_turns_in *in, size_t n, pv_ns now);
+/* The output has been sent. */
+void pv_turns_sent(struct pv_turns *t);
+/* What the last call wants sent. */
+const struct pv_turns_out *pv_turns_out(const struct pv_turns *t, size_t *ret_n);
+/* Does this TURN connection hold an allocation, or one that is being made? */
+bool pv_turns_has_stream(const struct pv_turns *t, uint64_t stream);
+/* A TURN connection over TCP is gone. */
+void pv_turns_stream_closed(struct pv_turns *t, uint64_t stream);
+
+/* --- relay sockets --------------------------------------------------------------------------- */
+
+struct pv_turns_socket {
+    uint32_t sock;       /* its number from now on, >= PV_TURNS_RELAY0 */
+    bool open;           /* open and bind to addr, then call pv_turns_opened(); else close */
+    struct pv_addr addr; /* PV_AF_INET or PV_AF_INET6, with port */
+};
+/* PV_ERR_AGAIN: nothing to do. */
+PV_MUST_CHECK int pv_turns_poll_socket(struct pv_turns *t, struct pv_turns_socket *ret_op);
+/* What became of opening: PV_OK, PV_ERR_EXISTS (port in use: another is tried), or an error. */
+void pv_turns_opened(struct pv_turns *t, uint32_t sock, int status, pv_ns now);
+
+/* --- time, questions ------------------------------------------------------------------------- */
+
+void pv_turns_handle_timeout(struct pv_turns *t, pv_ns now);
+pv_ns pv_turns_next_timeout(const struct pv_turns *t);
+
+struct pv_turns_stats {
+    size_t members;     /* known */
+    size_t allocations; /* of members and static users */
+    size_t relays;      /* relay sockets */
+    uint64_t packets;   /* relayed */
+    uint64_t bytes;     /* of their payload */
+    uint64_t dropped;   /* not relayed: no allocation, channel, permission or peer; bandwidth */
+    uint64_t refused;   /* requests answered by an error */
+};
+void pv_turns_stats(const struct pv_turns *t, struct pv_turns_stats *ret_stats);
+/* The same and more for other threads, valid until pv_turns_free(). The owner may add what it drops
+ * itself. */
+struct pv_relaystats *pv_turns_counters(struct pv_turns *t);
+/* The allocation of a member and what it takes (tests): 0 when it has none. */
+size_t pv_turns_member_memory(const struct pv_turns *t, const uint8_t *net, const uint8_t *node);
+
+#endif /* PV_TURNS_H */

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/core/turn/turns_int.h"
+
+enum {
+    SLOTS_MIN = 8,
+    PERMS_MIN = 4,
+};
+#define FORMER_TIME PV_S(5) /* ours: what is under way when an allocation moves */
+
+/* --- allocations --------------------------------------------------------------------------- */
+
+/* What there is now, for other threads. */
+static void show_count(struct pv_turns *t, const struct pv_tuser *user, int change)
+{
+    enum pv_relaystat what =
+        user != NULL ? PV_RELAYSTAT_STATIC_ALLOCATIONS : PV_RELAYSTAT_MEMBER_ALLOCATIONS;
+    uint64_t n = pv_relaystat_get(&t->stats, what);
+    pv_relaystat_set(&t->stats, what, change > 0 ? n + 1 : n - 1);
+    if (user != NULL)
+        pv_relaystat_add_user(&t->stats, (size_t)(user - t->users), PV_RELAYSTAT_USER_ALLOCATIONS,
+                              change);
+}
+
+int pv_talloc_new(struct pv_turns *t, const struct pv_tway *way, struct pv_tmember *member,
+                  struct pv_tuser *user, struct pv_talloc **ret_alloc)
+{
+    struct pv_talloc *a = calloc(1, sizeof(*a));
+    if (a == NULL || pv_tturns_reserve(t) < 0) {
+        free(a);
+        return PV_ERR_NOMEM;
+    }
+    a->way = *way;
+    a->member = member;
+    a->user = user;
+    a->timer.kind = PV_TTIMER_ALLOC;
+    int r = pv_turntab_add(&t->ways, a);
+    if (r < 0) {
+        free(a);
+        return r;
+    }
+    a->attached = true;
+    t->n_allocs++;
+    if (user != NULL)
+        user->n_allocs++;
+    show_count(t, user, 1);
+    *ret_alloc = a;
+    return PV_OK;
+}
+
+struct pv_talloc *pv_talloc_find(const struct pv_turns *t, const struct pv_tway *way)
+{
+    return pv_turntab_find(&t->ways, way->key);
+}
+
+void pv_talloc_detach(struct pv_turns *t, struct pv_talloc *a)
+{
+    if (a->attached)
+        pv_turntab_del(&t->ways, a);
+    a->attached = false;
+}
+
+struct pv_talloc *pv_talloc_of_data(const struct pv_turns *t, const struct pv_tway *way, pv_ns now)
+{
+    struct pv_talloc *a = pv_talloc_find(t, way);
+    if (a != NULL)
+        return a;
+    const struct pv_tmember *m = pv_turntab_find(&t->formers, way->key);
+    return m == NULL || m->former_until <= now ? NULL : m->alloc;
+}
+
+void pv_tmember_settled(struct pv_turns *t, struct pv_tmember *m)
+{
+    if (m->former_until != 0)
+        pv_turntab_del(&t->formers, m);
+    m->former_until = 0;
+}
+
+/* Whoever changes its way goes on sending by the old one until it hears of the new one. */
+static void remember_former(struct pv_turns *t, const struct pv_talloc *a, pv_ns now)
+{
+    struct pv_tmember *m = a->member;
+    struct pv_tmember *other = pv_turntab_find(&t->formers, a->way.key);
+    pv_tmember_settled(t, m);
+    if (other != NULL)
+        pv_tmember_settled(t, other);
+    memcpy(m->former, a->way.key, sizeof(m->former));
+    if (pv_turntab_add(&t->formers, m) == PV_OK) /* without memory it is lost, as on the network */
+        m->former_until = now + FORMER_TIME;
+}
+
+int pv_talloc_move(struct pv_turns *t, struct pv_talloc *a, const struct pv_tway *way, pv_ns now)
+{
+    if (a->attached && a->member != NULL)
+        remember_former(t, a, now);
+    pv_talloc_detach(t, a);
+    a->way = *way;
+    int r = pv_turntab_add(&t->ways, a);
+    a->attached = r == PV_OK;
+    return r;
+}
+
+static void unlink_reverse(struct pv_tchan *c)
+{
+    if (c->reverse != NULL)
+        c->reverse->reverse = NULL;
+    c->reverse = NULL;
+}
+
+void pv_talloc_free(struct pv_turns *t, struct pv_talloc *a)
+{
+    pv_talloc_detach(t, a);
+    while (a->chans != NULL) {
+        struct pv_tchan *c = a->chans;
+        a->chans = c->next;
+        unlink_reverse(c);
+        free(c);
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(a->relays); i++) {
+        if (a->relays[i] != NULL)
+            pv_trelay_close(t, a->relays[i]);
+    }
+    if (a->member != NULL)
+        a->member->alloc = NULL;
+    if (a->user != NULL)
+        a->user->n_allocs--;
+    show_count(t, a->user, -1);
+    pv_heap_set(&t->timers, &a->timer.node, PV_NEVER);
+    t->n_allocs--;
+    free(a->by_number);
+    free(a->perms);
+    free(a);
+}
+
+/* --- channels ------------------------------------------------------------------------------ */
+
+static size_t slot_of(const struct pv_talloc *a, uint16_t number)
+{
+    size_t i = (number * 0x9e37u >> 4) & (a->n_slots - 1);
+    while (a->by_number[i] != NULL && a->by_number[i]->number != number)
+        i = (i + 1) & (a->n_slots - 1);
+    return i;
+}
+
+struct pv_tchan *pv_tchan_by_number(const struct pv_talloc *a, uint16_t number)
+{
+    return a->n_slots == 0 ? NULL : a->by_number[slot_of(a, number)];
+}
+
+struct pv_tchan *pv_tchan_by_peer(struct pv_talloc *a, const struct pv_addr *peer)
+{
+    if (a->last != NULL && pv_addr_equal(&a->last->peer, peer))
+        return a->last;
+    for (struct pv_tchan *c = a->chans; c != NULL; c = c->next) {
+        if (pv_addr_equal(&c->peer, peer)) {
+            a->last = c;
+            return c;
+        }
+    }
+    return NULL;
+}
+
+/* The index anew, with room for n_slots; the list is what counts. */
+static int reindex(struct pv_talloc *a, size_t n_slots)
+{
+    struct pv_tchan **slots = calloc(n_slots, sizeof(struct pv_tchan *));
+    if (slots == NULL)
+        return PV_ERR_NOMEM;
+    free(a->by_number);
+    a->by_number = slots;
+    a->n_slots = n_slots;
+    for (struct pv_tchan *c = a->chans; c != NULL; c = c->next)
+        slots[slot_of(a, c->number)] = c;
+    return PV_OK;
+}
+
+/* Drops what has expired. The index keeps its size, so it cannot fail. */
+static void purge(struct pv_talloc *a, pv_ns now)
+{
+    size_t before = a->n_chans;
+    for (struct pv_tchan **at = &a->chans; *at != NULL;) {
+        struct pv_tchan *c = *at;
+        if (c->until > now) {
+            at = &c->next;
+            continue;
+        }
+        *at = c->next;
+        unlink_reverse(c);
+        free(c);
+        a->n_chans--;
+    }
+    a->last = NULL;
+    if (a->n_chans == before)
+        return;
+    memset(a->by_number, 0, a->n_slots * sizeof(struct pv_tchan *));
+    for (struct pv_tchan *c = a->chans; c != NULL; c = c->next)
+        a->by_number[slot_of(a, c->number)] = c;
+}
+
+/* Both members have a channel to the other: a datagram then needs no search. */
+static void link_reverse(struct pv_turns *t, struct pv_tchan *c)
+{
+    const struct pv_tmember *me = c->owner->member;
+    struct pv_tmember *peer = pv_tmember_at(t, me->who, &c->peer);
+    if (peer == NULL || peer->alloc == NULL)
+        return;
+    struct pv_tchan *back = pv_tchan_by_peer(peer->alloc, &me->addr);
+    if (back == NULL || back == c)
+        return;
+    unlink_reverse(c);
+    unlink_reverse(back);
+    c->reverse = back;
+    back->reverse = c;
+}
+
+int pv_tchan_bind(struct pv_turns *t, struct pv_talloc *a, uint16_t number,
+                  const struct pv_addr *peer, pv_ns now)
+{
+    /* Ours: a member's newest word counts, it may have forgotten what it bound in a former life. A
+     * stock client's bindings stand until they expire (RFC 8656 s12.2). */
+    for (struct pv_tchan *old = a->member != NULL ? a->chans : NULL; old != NULL; old = old->next) {
+        if ((old->number == number) != pv_addr_equal(&old->peer, peer))
+            old->until = now;
+    }
+    purge(a, now);
+    struct pv_tchan *c = pv_tchan_by_number(a, number);
+    if (c != NULL && !pv_addr_equal(&c->peer, peer))
+        return PV_ERR_EXISTS;
+    if (c == NULL && pv_tchan_by_peer(a, peer) != NULL)
+        return PV_ERR_EXISTS;
+    if (c == NULL) {
+        if (a->n_chans >= t->limits.channels)
+            return PV_ERR_LIMIT;
+        if ((a->n_chans + 1) * 2 > a->n_slots) {
+            int r = reindex(a, a->n_slots == 0 ? SLOTS_MIN : a->n_slots * 2);
+            if (r < 0)
+                return r;
+        }
+        c = calloc(1, sizeof(*c));
+        if (c == NULL)
+            return PV_ERR_NOMEM;
+        *c = (struct pv_tchan){.next = a->chans, .owner = a, .peer = *peer, .number = number};
+        a->chans = c;
+        a->n_chans++;
+        a->by_number[slot_of(a, number)] = c;
+    }
+    c->until = now + PV_TURN_CHANNEL_LIFETIME;
+    if (a->member != NULL && c->reverse == NULL)
+        link_reverse(t, c);
+    return PV_OK;
+}
+
+/* --- permissions --------------------------------------------------------------------------- */
+
+static struct pv_tperm *find_perm(const struct pv_talloc *a, const struct pv_addr *ip)
+{
+    for (size_t i = 0; i < a->n_perms; i++) {
+        if (pv_addr_equal_ip(&a->perms[i].ip, ip))
+            return &a->perms[i];
+    }
+    return NULL;
+}
+
+const struct pv_tperm *pv_tperm_of(const struct pv_talloc *a, const struct pv_addr *ip, pv_ns now)
+{
+    const struct pv_tperm *p = find_perm(a, ip);
+    return p != NULL && p->until > now ? p : NULL;
+}
+
+size_t pv_tperm_room(const struct pv_turns *t, struct pv_talloc *a, pv_ns now)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < a->n_perms; i++) {
+        if (a->perms[i].until > now)
+            a->perms[n++] = a->perms[i];
+    }
+    a->n_perms = n;
+    return n < t->limits.permissions ? t->limits.permissions - n : 0;
+}
+
+int pv_tperm_add(struct pv_turns *t, struct pv_talloc *a, const struct pv_addr *ip, pv_ns now)
+{
+    struct pv_tperm *p = find_perm(a, ip);
+    if (p != NULL) {
+        p->until = now + PV_TURN_PERMISSION_TIME;
+        return PV_OK;
+    }
+    if (pv_tperm_room(t, a, now) == 0)
+        return PV_ERR_LIMIT;
+    if (a->n_perms == a->cap_perms) {
+        size_t cap = a->cap_perms == 0 ? PERMS_MIN : a->cap_perms * 2;
+        struct pv_tperm *perms = realloc(a->perms, cap * sizeof(*perms));
+        if (perms == NULL)
+            return PV_ERR_NOMEM;
+        a->perms = perms;
+        a->cap_perms = cap;
+    }
+    a->perms[a->n_perms] = (struct pv_tperm){.ip = *ip,
+                                             .until = now + PV_TURN_PERMISSION_TIME,
+                                             .here = !pv_turnpeer_is_allowed(ip, &t->rules)};
+    a->perms[a->n_perms++].ip.port = 0;
+    return PV_OK;
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* Long-term credentials (RFC 8489 s9.2.4): who sent a request, and how it is answered. */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "coordinator/core/turn/turns_int.h"
+
+enum {
+    ALGORITHM_MD5 = 1, /* RFC 8489 s18.5.1 */
+    ALGORITHM_SHA256 = 2,
+};
+
+/* PASSWORD-ALGORITHMS as it is offered: SHA-256, MD5, both without parameters. */
+static const uint8_t algorithms[8] = {0, ALGORITHM_SHA256, 0, 0, 0, ALGORITHM_MD5, 0, 0};
+
+/* An answer to a request that nobody has signed for: small, and out of the shared buckets. */
+static void answer_unsigned(struct pv_turns *t, const struct pv_treq *q, unsigned code)
+{
+    char nonce[PV_TURNAUTH_NONCE_BUF];
+    struct pv_stun_writer w;
+    uint8_t *buf = NULL;
+    if (!pv_stuns_may_answer(t->stuns, &q->way->src, q->now))
+        return;
+    struct pv_turns_out *out = pv_tout_to(t, q->way, &buf);
+    if (out == NULL)
+        return;
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_REFUSED, 1);
+    pv_stun_write_answer(&w, buf, PV_TURNS_UNAUTH_MAX, PV_STUN_ERROR, q->msg);
+    pv_stun_put_error(&w, code, "");
+    if (code != PV_STUN_E_BAD_REQUEST) {
+        pv_turnauth_nonce(&t->auth, &q->way->src, q->now, nonce);
+        pv_stun_put(&w, PV_STUN_ATTR_REALM, pv_view(PV_TURNAUTH_REALM, strlen(PV_TURNAUTH_REALM)));
+        pv_stun_put(&w, PV_STUN_ATTR_NONCE, pv_view(nonce, strlen(nonce)));
+        pv_stun_put(&w, PV_STUN_ATTR_PASSWORD_ALGORITHMS, pv_view(algorithms, sizeof(algorithms)));
+    }
+    if (q->fingerprint)
+        pv_stun_put_fingerprint(&w);
+    pv_tout_end(t, out, &w);
+}
+
+/* --- who ----------------------------------------------------------------------------------- */
+
+static struct pv_tuser *user_by_name(struct pv_turns *t, struct pv_view name)
+{
+    for (size_t i = 0; i < t->n_users; i++) {
+        if (pv_view_equal(name, pv_view(t->users[i].name, strlen(t->users[i].name))))
+            return &t->users[i];
+    }
+    return NULL;
+}
+
+static struct pv_tuser *user_by_hash(struct pv_turns *t, struct pv_view hash)
+{
+    for (size_t i = 0; i < t->n_users; i++) {
+        if (pv_view_equal(hash, pv_view(t->users[i].hash, PV_SHA256_LEN)))
+            return &t->users[i];
+    }
+    return NULL;
+}
+
+static bool find_user(struct pv_turns *t, struct pv_treq *q)
+{
+    struct pv_view v;
+    if (pv_stun_find(q->msg, PV_STUN_ATTR_USERNAME, &v) == PV_OK) {
+        q->user = user_by_name(t, v);
+        if (q->user == NULL && v.len == PV_TMEMBER_USER)
+            q->member = pv_turntab_find(&t->by_user, v.ptr);
+    } else if (pv_stun_find(q->msg, PV_STUN_ATTR_USERHASH, &v) == PV_OK) {
+        q->user = user_by_hash(t, v);
+    }
+    return q->user != NULL || q->member != NULL;
+}
+
+/* --- the nonce ----------------------------------------------------------------------------- */
+
+/*
+ * Ours: the nonce is looked at before the integrity, so that a flood with stale nonces costs no
+ * HMAC. One of welcome stands for one Allocate of its member, and then for that 5-tuple.
+ */
+static bool nonce_is_good(struct pv_turns *t, struct pv_treq *q)
+{
+    struct pv_view text;
+    struct pv_turnauth_nonce nonce;
+    if (pv_stun_find(q->msg, PV_STUN_ATTR_NONCE, &text) < 0 ||
+        pv_turnauth_check(&t->auth, text, &q->way->src, q->now, &nonce) < 0)
+        return false;
+    if (!nonce.welcome)
+        return true;
+    struct pv_tmember *m = q->member;
+    if (m == NULL || nonce.serial != m->serial ||
+        pv_turnauth_check_welcome(&t->auth, &nonce, pv_view(m->who, sizeof(m->who))) < 0)
+        return false;
+    q->unspent = !m->spent && q->msg->method == PV_TURN_ALLOCATE;
+    return q->unspent || (m->spent && memcmp(m->spent_by, q->way->key, sizeof(m->spent_by)) == 0);
+}
+
+/* --- the algorithm ------------------------------------------------------------------------- */
+
+/* RFC 8489 s9.2.4: both attributes or neither, the list as offered, one of it chosen. */
+static bool take_algorithm(struct pv_treq *q)
+{
+    struct pv_view one;
+    struct pv_view list;
+    bool has_one = pv_stun_find(q->msg, PV_STUN_ATTR_PASSWORD_ALGORITHM, &one) == PV_OK;
+    bool has_list = pv_stun_find(q->msg, PV_STUN_ATTR_PASSWORD_ALGORITHMS, &list) == PV_OK;
+    if (!has_one && !has_list)
+        return true;
+    if (!has_one || !has_list || !pv_view_equal(list, pv_view(algorithms, sizeof(algorithms))) ||
+        one.len != 4 || pv_load_be16(one.ptr + 2) != 0)
+        return false;
+    uint16_t algorithm = pv_load_be16(one.ptr);
+    q->sha256 = true;
+    q->sha_key = algorithm == ALGORITHM_SHA256;
+    return q->sha_key || algorithm == ALGORITHM_MD5;
+}
+
+struct pv_view pv_tauth_key(const struct pv_treq *q)
+{
+    const struct pv_turnauth_key *key = q->user != NULL ? &q->user->key : &q->member->key;
+    return q->sha_key ? pv_view(key->sha256, sizeof(key->sha256))
+                      : pv_view(key->md5, sizeof(key->md5));
+}
+
+bool pv_tauth_check(struct pv_turns *t, struct pv_treq *q)
+{
+    bool sha256 = pv_stun_has(q->msg, PV_STUN_ATTR_INTEGRITY_SHA256);
+    if (!sha256 && !pv_stun_has(q->msg, PV_STUN_ATTR_MESSAGE_INTEGRITY)) {
+        answer_unsigned(t, q, PV_STUN_E_UNAUTHENTICATED);
+        return false;
+    }
+    if ((!pv_stun_has(q->msg, PV_STUN_ATTR_USERNAME) &&
+         !pv_stun_has(q->msg, PV_STUN_ATTR_USERHASH)) ||
+        !pv_stun_has(q->msg, PV_STUN_ATTR_REALM) || !pv_stun_has(q->msg, PV_STUN_ATTR_NONCE) ||
+        !take_algorithm(q)) {
+        answer_unsigned(t, q, PV_STUN_E_BAD_REQUEST);
+        return false;
+    }
+    bool known = find_user(t, q);
+    if (!nonce_is_good(t, q)) {
+        answer_unsigned(t, q, PV_TURN_E_STALE_NONCE);
+        return false;
+    }
+    int r = !known   ? PV_ERR_AUTH
+            : sha256 ? pv_stun_check_integrity_sha256(q->msg, pv_tauth_key(q))
+                     : pv_stun_check_integrity(q->msg, pv_tauth_key(q));
+    if (r < 0)
+        answer_unsigned(t, q, PV_STUN_E_UNAUTHENTICATED);
+    return r == PV_OK;
+}
+
+/* --- signed answers ------------------------------------------------------------------------ */
+
+struct pv_turns_out *pv_tauth_begin(struct pv_turns *t, const struct pv_treq *q,
+                                    enum pv_stun_class cls, struct pv_stun_writer *w)
+{
+    uint8_t *buf = NULL;
+    struct pv_turns_out *out = pv_tout_to(t, q->way, &buf);
+    if (out != NULL)
+        pv_stun_write_answer(w, buf, PV_TSCRATCH, cls, q->msg);
+    return out;
+}
+
+void pv_tauth_end(struct pv_turns *t, const struct pv_treq *q, struct pv_turns_out *out,
+                  struct pv_stun_writer *w)
+{
+    if (q->sha256)
+        pv_stun_put_integrity_sha256(w, pv_tauth_key(q));
+    else
+        pv_stun_put_integrity(w, pv_tauth_key(q));
+    if (q->fingerprint)
+        pv_stun_put_fingerprint(w);
+    pv_tout_end(t, out, w);
+}
+
+void pv_tauth_refuse(struct pv_turns *t, const struct pv_treq *q, unsigned code)
+{
+    struct pv_stun_writer w;
+    struct pv_turns_out *out = pv_tauth_begin(t, q, PV_STUN_ERROR, &w);
+    if (out == NULL)
+        return;
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_REFUSED, 1);
+    pv_stun_put_error(&w, code, "");
+    pv_tauth_end(t, q, out, &w);
+}

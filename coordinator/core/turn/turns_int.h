@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * turns_int.h - what the files of the TURN server share. Not for others.
+ *
+ *   turns.c         life, members, timers, the batch
+ *   turns_auth.c    who sent this request, and refusing
+ *   turns_request.c what each request does
+ *   turns_alloc.c   allocations, channels, permissions
+ *   turns_sock.c    relay sockets of static users
+ *   turns_relay.c   the way of relayed datagrams
+ */
+#ifndef PV_TURNS_INT_H
+#define PV_TURNS_INT_H
+
+#include "base/bucket.h"
+#include "base/heap.h"
+#include "coordinator/core/turn/stuns.h"
+#include "coordinator/core/turn/turnpeer.h"
+#include "coordinator/core/turn/turns.h"
+#include "coordinator/core/turn/turntab.h"
+#include "proto/stun/stun.h"
+#include "proto/stun/turn.h"
+
+enum {
+    PV_TWAY_KEY = 52,     /* stream, socket, source, local address */
+    PV_TMEMBER_KEY = 24,  /* network id, last half of the virtual address */
+    PV_TMEMBER_WHO = 48,  /* network id, node pk */
+    PV_TMEMBER_USER = 16, /* characters of a member's user name */
+    PV_TPLACE_KEY = 20,   /* family, port, address */
+    PV_TSHOWN_MAX = 64,   /* addresses that relay sockets show, twice PV_TURNS_OWN_MAX */
+    PV_TSCRATCH = PV_TURNS_DATAGRAM_MAX + 128,
+    /* RFC 5766 clients take channel numbers up to 0x7FFF; nothing else on these ports begins so. */
+    PV_TCHANNEL_MAX = 0x7FFF,
+};
+
+/* The 5-tuple of a client; the transport is in stream. */
+struct pv_tway {
+    uint8_t key[PV_TWAY_KEY];
+    uint64_t stream;
+    uint32_t sock;
+    struct pv_addr src;
+    struct pv_addr local;
+};
+
+/* A timer that says whose it is. */
+enum pv_ttimer_kind {
+    PV_TTIMER_MEMBER,
+    PV_TTIMER_ALLOC,
+    PV_TTIMER_RELAY,
+};
+struct pv_ttimer {
+    struct pv_heap_node node;
+    enum pv_ttimer_kind kind;
+};
+
+struct pv_talloc;
+
+struct pv_tchan {
+    struct pv_tchan *next;
+    struct pv_talloc *owner;
+    struct pv_tchan *reverse; /* members: the peer's channel back to the owner, if it has one */
+    struct pv_addr peer;
+    uint16_t number;
+    pv_ns until;
+};
+
+struct pv_tperm {
+    struct pv_addr ip; /* port 0 */
+    pv_ns until;
+    bool here; /* good for what is relayed here only: the address is otherwise forbidden */
+};
+
+struct pv_tuser { /* static */
+    char name[PV_TURNAUTH_USER_BUF];
+    uint8_t hash[PV_SHA256_LEN]; /* USERHASH */
+    struct pv_turnauth_key key;
+    uint32_t n_allocs;
+    struct pv_bucket up, down;
+};
+
+struct pv_tmember {
+    uint8_t id[PV_TMEMBER_KEY];
+    uint8_t user[PV_TMEMBER_USER];
+    uint8_t who[PV_TMEMBER_WHO];
+    struct pv_addr addr; /* virtual */
+    struct pv_turnauth_key key;
+    uint32_t serial; /* of the nonce of its last welcome */
+    bool spent;      /* that one allocated, from this 5-tuple: */
+    uint8_t spent_by[PV_TWAY_KEY];
+    bool online;
+    pv_ns offline_at;
+    struct pv_talloc *alloc;
+    uint8_t former[PV_TWAY_KEY]; /* where the allocation was before it moved, */
+    pv_ns former_until;          /* 0 = nowhere: what is still under way from there counts */
+    struct pv_bucket up, down;
+    struct pv_ttimer timer; /* offline: the end of its allocation, and of this */
+};
+
+enum pv_trelay_state {
+    PV_TRELAY_WANTED, /* queued to be opened */
+    PV_TRELAY_ASKED,  /* the owner is opening it */
+    PV_TRELAY_OPEN,
+    PV_TRELAY_CLOSING, /* queued to be closed, then forgotten */
+};
+
+/* An address that relay sockets of allocations show, and how many do. */
+struct pv_tshown {
+    struct pv_addr ip; /* port 0 */
+    uint32_t n;        /* 0 = free */
+};
+
+/* A relay socket. */
+struct pv_trelay {
+    uint32_t sock;
+    enum pv_trelay_state state;
+    struct pv_addr bind;          /* with port */
+    struct pv_addr shown;         /* what the client is told; port as bind */
+    uint8_t place[PV_TPLACE_KEY]; /* shown, as the table's key while it is open */
+    struct pv_tshown *counted;    /* there, while a client has it; NULL: there was no room */
+    struct pv_talloc *alloc;      /* NULL: reserved */
+    struct pv_trelay *pair;       /* EVEN-PORT with R: the other of the two, until both are open */
+    bool even, reserve;
+    unsigned tries;
+    uint8_t token[8]; /* reserved */
+    struct pv_ttimer timer;
+    struct pv_trelay *next_op;
+    bool queued;
+};
+
+struct pv_talloc {
+    struct pv_tway way; /* key first: the table's */
+    bool attached;      /* in the table of ways */
+    struct pv_tmember *member;
+    struct pv_tuser *user;
+    uint8_t txid[PV_STUN_TXID_LEN]; /* of the Allocate that made it, RFC 8656 s7.2 */
+    pv_ns until;
+    struct pv_tchan *chans;
+    struct pv_tchan **by_number; /* open addressing; n_slots is 0 or a power of two */
+    size_t n_slots;
+    size_t n_chans;
+    struct pv_tchan *last; /* by peer, the one found last */
+
+    /* Static users. */
+    struct pv_ttimer timer;
+    struct pv_tperm *perms;
+    size_t n_perms, cap_perms;
+    struct pv_trelay *relays[2];       /* IPv4, IPv6 */
+    bool pending;                      /* not answered yet: sockets are being opened */
+    bool sha256, sha_key, fingerprint; /* how the Allocate is answered */
+    bool has_token;
+    uint8_t token[8];
+    uint16_t family_error; /* of the additional family, 0 = none */
+    bool old_numbers;      /* it is told by the attribute's number of before RFC 8656 */
+};
+
+struct pv_turns {
+    struct pv_rng rng;
+    bool enabled;
+    struct pv_stuns *stuns; /* borrowed: its token buckets */
+    struct pv_turnauth auth;
+    uint8_t prefix[8]; /* of virtual addresses */
+    struct pv_turns_limits limits;
+    uint16_t port_lo, port_hi;
+    struct pv_addr relay_bind[2], relay_public[2], relay_other[2];
+    struct pv_prefix allow[PV_TURNS_ALLOW_MAX];
+    struct pv_addr own[PV_TURNS_OWN_MAX];
+    struct pv_turnpeer_rules rules;
+    struct pv_tuser *users;
+    size_t n_users;
+
+    struct pv_turntab ways;     /* struct pv_talloc by way.key */
+    struct pv_turntab formers;  /* struct pv_tmember by former */
+    struct pv_turntab members;  /* by id */
+    struct pv_turntab by_user;  /* members by user */
+    struct pv_turntab by_token; /* reserved relays */
+    struct pv_turntab by_place; /* open relays by what they show */
+    struct pv_heap timers;
+    size_t n_allocs;
+
+    struct pv_trelay **relays; /* limits.relays slots, by sock - PV_TURNS_RELAY0 */
+    size_t n_relays;
+    struct pv_tshown shown[PV_TSHOWN_MAX];
+    size_t next_relay; /* where the search for a free slot begins */
+    struct pv_trelay *ops_head, *ops_tail;
+
+    uint64_t next_txid; /* of Data indications */
+    struct pv_relaystats stats;
+    struct pv_turns_out out[PV_TURNS_BATCH];
+    size_t n_out;
+    uint8_t (*scratch)[PV_TSCRATCH]; /* one an output */
+};
+
+/* --- turns.c --------------------------------------------------------------------------------- */
+
+/* The next output and its scratch; NULL when there is no more room in this call. */
+struct pv_turns_out *pv_tout_new(struct pv_turns *t, uint8_t **ret_scratch);
+/* The same, addressed to a client. */
+struct pv_turns_out *pv_tout_to(struct pv_turns *t, const struct pv_tway *way,
+                                uint8_t **ret_scratch);
+/* Finishes a message of a writer as output, or takes it back. */
+void pv_tout_end(struct pv_turns *t, struct pv_turns_out *out, struct pv_stun_writer *w);
+
+/* Room in the heap of timers for one more thing that has one. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_tturns_reserve(struct pv_turns *t);
+struct pv_tmember *pv_tmember_at(const struct pv_turns *t, const uint8_t *net,
+                                 const struct pv_addr *addr);
+/* Sets the time at which an offline member is forgotten. */
+void pv_tmember_rearm(struct pv_turns *t, struct pv_tmember *m);
+bool pv_tmember_is_virtual(const struct pv_turns *t, const struct pv_addr *addr);
+
+/* --- turns_auth.c ---------------------------------------------------------------------------- */
+
+/* A request under way. */
+struct pv_treq {
+    const struct pv_tway *way;
+    const struct pv_stun_msg *msg;
+    pv_ns now;
+    bool fingerprint;
+    struct pv_tuser *user;     /* one of these two once authenticated */
+    struct pv_tmember *member; /* */
+    bool sha256;               /* answered with MESSAGE-INTEGRITY-SHA256 */
+    bool sha_key;              /* the key is made by SHA-256 */
+    bool unspent;              /* its nonce is welcome's, and has not allocated yet */
+};
+/* Who sent it? False: it has been answered, or must not be. */
+bool pv_tauth_check(struct pv_turns *t, struct pv_treq *q);
+struct pv_view pv_tauth_key(const struct pv_treq *q);
+/* Begins an authenticated answer; pv_tauth_end() adds integrity and sends it. NULL: no room. */
+struct pv_turns_out *pv_tauth_begin(struct pv_turns *t, const struct pv_treq *q,
+                                    enum pv_stun_class cls, struct pv_stun_writer *w);
+void pv_tauth_end(struct pv_turns *t, const struct pv_treq *q, struct pv_turns_out *out,
+                  struct pv_stun_writer *w);
+/* An authenticated error. */
+void pv_tauth_refuse(struct pv_turns *t, const struct pv_treq *q, unsigned code);
+
+/* --- turns_request.c ------------------------------------------------------------------------- */
+
+void pv_trequest_handle(struct pv_turns *t, struct pv_treq *q);
+/* Answers the Allocate of a static user once its sockets are there (code 0), or with an error. */
+void pv_trequest_allocated(struct pv_turns *t, struct pv_talloc *a, unsigned code, pv_ns now);
+
+/* --- turns_alloc.c --------------------------------------------------------------------------- */
+
+/* An allocation of a member or static user at this way, which must be free. PV_ERR_LIMIT,
+ * PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_talloc_new(struct pv_turns *t, const struct pv_tway *way,
+                                struct pv_tmember *member, struct pv_tuser *user,
+                                struct pv_talloc **ret_alloc);
+void pv_talloc_free(struct pv_turns *t, struct pv_talloc *a); /* with all that it has */
+struct pv_talloc *pv_talloc_find(const struct pv_turns *t, const struct pv_tway *way);
+/* Whose data it is: the allocation there, or one that has just moved away from there. */
+struct pv_talloc *pv_talloc_of_data(const struct pv_turns *t, const struct pv_tway *way, pv_ns now);
+/* Moves a member's to another 5-tuple, which must be free. PV_ERR_NOMEM: it is detached. */
+PV_MUST_CHECK int pv_talloc_move(struct pv_turns *t, struct pv_talloc *a, const struct pv_tway *way,
+                                 pv_ns now);
+/* The member's former 5-tuple counts no more. */
+void pv_tmember_settled(struct pv_turns *t, struct pv_tmember *m);
+void pv_talloc_detach(struct pv_turns *t, struct pv_talloc *a);
+
+struct pv_tchan *pv_tchan_by_number(const struct pv_talloc *a, uint16_t number);
+struct pv_tchan *pv_tchan_by_peer(struct pv_talloc *a, const struct pv_addr *peer);
+/* PV_ERR_EXISTS: number or peer is bound otherwise; PV_ERR_LIMIT, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_tchan_bind(struct pv_turns *t, struct pv_talloc *a, uint16_t number,
+                                const struct pv_addr *peer, pv_ns now);
+/* The permission for this address, NULL: none. */
+const struct pv_tperm *pv_tperm_of(const struct pv_talloc *a, const struct pv_addr *ip, pv_ns now);
+/* PV_ERR_LIMIT, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_tperm_add(struct pv_turns *t, struct pv_talloc *a, const struct pv_addr *ip,
+                               pv_ns now);
+/* How many more permissions it may have. */
+size_t pv_tperm_room(const struct pv_turns *t, struct pv_talloc *a, pv_ns now);
+
+/* --- turns_sock.c ---------------------------------------------------------------------------- */
+
+static inline size_t pv_tfamily(const struct pv_addr *a)
+{
+    return a->family == PV_AF_INET6 ? 1 : 0;
+}
+/* Can relay sockets of this family (0, 1) be had for a client that sent to `local`? */
+bool pv_trelay_can(const struct pv_turns *t, size_t family, const struct pv_addr *local);
+/* A relay socket for a's family; it is asked for. PV_ERR_LIMIT, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool even,
+                                 bool reserve);
+/* The reserved socket of a token, now a's; NULL: none. */
+struct pv_trelay *pv_trelay_redeem(struct pv_turns *t, struct pv_talloc *a,
+                                   const uint8_t token[static 8]);
+void pv_trelay_close(struct pv_turns *t, struct pv_trelay *r);
+/*
+ * Is this peer relayed here itself, for another allocation than a? exact: this very address, else
+ * any of its IP address. Two clients that both need the relay meet so; nothing else of the
+ * coordinator is reached, for what they say to each other never leaves it (turns_relay.c).
+ */
+bool pv_trelay_is_neighbour(const struct pv_turns *t, const struct pv_talloc *a,
+                            const struct pv_addr *peer, bool exact);
+/* The open relay socket that shows this address, NULL: none. */
+struct pv_trelay *pv_trelay_at(const struct pv_turns *t, const struct pv_addr *shown);
+
+/* --- turns_relay.c --------------------------------------------------------------------------- */
+
+void pv_trelay_channel_data(struct pv_turns *t, const struct pv_tway *way, uint8_t *ptr, size_t len,
+                            pv_ns now);
+void pv_trelay_send(struct pv_turns *t, const struct pv_tway *way, const struct pv_stun_msg *msg,
+                    pv_ns now);
+/* A datagram on a relay socket. */
+void pv_trelay_from_peer(struct pv_turns *t, const struct pv_turns_in *in, pv_ns now);
+
+#endif /* PV_TURNS_INT_H */

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/* The way of relayed datagrams: nothing here allocates. */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "coordinator/core/turn/turns_int.h"
+
+/* Takes a datagram out of a bandwidth bucket of a second's worth. */
+static bool has_bandwidth(const struct pv_turns *t, struct pv_bucket *b, size_t len, pv_ns now)
+{
+    uint32_t rate = t->limits.bandwidth;
+    return rate == 0 || pv_bucket_take(b, rate, rate > 65536 ? rate : 65536, (uint32_t)len, now);
+}
+
+static void drop(struct pv_turns *t, enum pv_relaystat why)
+{
+    pv_relaystat_add(&t->stats, why, 1);
+}
+
+/* Data that came from `peer`, as a Data indication to the client of an allocation. */
+static void indicate(struct pv_turns *t, const struct pv_talloc *to, const struct pv_addr *peer,
+                     struct pv_view data)
+{
+    uint8_t txid[PV_STUN_TXID_LEN] = {'p', 'v'};
+    uint8_t *buf = NULL;
+    struct pv_turns_out *out = pv_tout_to(t, &to->way, &buf);
+    struct pv_stun_writer w;
+    if (out == NULL)
+        return;
+    pv_store_be64(txid + 4, t->next_txid++);
+    pv_stun_write_begin(&w, buf, PV_TSCRATCH, PV_STUN_INDICATION, PV_TURN_DATA, txid);
+    pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_PEER_ADDRESS, peer);
+    pv_stun_put(&w, PV_TURN_ATTR_DATA, data);
+    pv_tout_end(t, out, &w);
+}
+
+/* --- between members ----------------------------------------------------------------------- */
+
+/* What a client sent, in the input's buffer. */
+struct payload {
+    uint8_t *ptr;
+    size_t len;
+};
+
+/*
+ * data lies in the input, with at least 4 bytes of it before: the header of ChannelData, or that
+ * of the attribute DATA. back: the receiver's channel, if the sender's is linked to it.
+ */
+static void to_member(struct pv_turns *t, const struct pv_talloc *from, const struct pv_tchan *back,
+                      const struct pv_addr *peer, struct payload data, pv_ns now)
+{
+    struct pv_talloc *to = back == NULL ? NULL : back->owner;
+    if (to == NULL) {
+        struct pv_tmember *m = pv_tmember_at(t, from->member->who, peer);
+        to = m == NULL ? NULL : m->alloc;
+        if (to != NULL)
+            back = pv_tchan_by_peer(to, &from->member->addr);
+    }
+    if (to == NULL || !to->attached) {
+        drop(t, PV_RELAYSTAT_DROP_NO_PEER);
+        return;
+    }
+    if (!has_bandwidth(t, &from->member->up, data.len, now) ||
+        !has_bandwidth(t, &to->member->down, data.len, now)) {
+        drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
+        return;
+    }
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_MEMBER_PACKETS, 1);
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_MEMBER_BYTES, data.len);
+    if (back == NULL || back->until <= now) {
+        indicate(t, to, &from->member->addr, pv_view(data.ptr, data.len));
+        return;
+    }
+    struct pv_turns_out *out = pv_tout_to(t, &to->way, NULL);
+    if (out == NULL)
+        return;
+    uint8_t *start = data.ptr - PV_TURN_CHANNEL_HEADER;
+    pv_turn_channel_header(start, back->number, (uint16_t)data.len);
+    out->data = pv_view(start, data.len + PV_TURN_CHANNEL_HEADER);
+}
+
+/* --- static users -------------------------------------------------------------------------- */
+
+/* The datagram is relayed, for this static user; counted once. */
+static void count(struct pv_turns *t, const struct pv_tuser *user, size_t len)
+{
+    size_t i = (size_t)(user - t->users);
+    pv_relaystat_add_user(&t->stats, i, PV_RELAYSTAT_USER_PACKETS, 1);
+    pv_relaystat_add_user(&t->stats, i, PV_RELAYSTAT_USER_BYTES, (int64_t)len);
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_STATIC_PACKETS, 1);
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_STATIC_BYTES, len);
+}
+
+/* What a peer has sent to a relay socket, on to its client. */
+static void to_client(struct pv_turns *t, const struct pv_trelay *r, const struct pv_addr *peer,
+                      struct pv_view data, pv_ns now)
+{
+    struct pv_talloc *a = r == NULL ? NULL : r->alloc;
+    if (a == NULL || a->pending || !a->attached || r->state != PV_TRELAY_OPEN) {
+        drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        return;
+    }
+    if (pv_tperm_of(a, peer, now) == NULL) {
+        drop(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
+        return;
+    }
+    if (!has_bandwidth(t, &a->user->down, data.len, now)) {
+        drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
+        return;
+    }
+    count(t, a->user, data.len);
+    struct pv_tchan *c = pv_tchan_by_peer(a, peer);
+    if (c == NULL || c->until <= now) {
+        indicate(t, a, peer, data);
+        return;
+    }
+    uint8_t *buf = NULL;
+    struct pv_turns_out *out = pv_tout_to(t, &a->way, &buf);
+    if (out == NULL)
+        return;
+    pv_turn_channel_header(buf, c->number, (uint16_t)data.len);
+    memcpy(buf + PV_TURN_CHANNEL_HEADER, data.ptr, data.len);
+    out->data = pv_view(buf, data.len + PV_TURN_CHANNEL_HEADER);
+}
+
+static void to_peer(struct pv_turns *t, struct pv_talloc *a, const struct pv_addr *peer,
+                    struct pv_view data, bool df, pv_ns now)
+{
+    const struct pv_trelay *r = a->relays[pv_tfamily(peer)];
+    const struct pv_tperm *perm = pv_tperm_of(a, peer, now);
+    if (r == NULL || r->state != PV_TRELAY_OPEN) {
+        drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        return;
+    }
+    if (perm == NULL) {
+        drop(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
+        return;
+    }
+    if (!has_bandwidth(t, &a->user->up, data.len, now)) {
+        drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
+        return;
+    }
+    /* Relayed here too: it goes over in memory, where no NAT before this machine and no firewall
+     * on it stands in the way. */
+    if (perm->here) {
+        to_client(t, pv_trelay_at(t, peer), &r->shown, data, now);
+        return;
+    }
+    struct pv_turns_out *out = pv_tout_new(t, NULL);
+    if (out == NULL)
+        return;
+    count(t, a->user, data.len);
+    *out = (struct pv_turns_out){.dst = *peer, .sock = r->sock, .df = df, .data = data};
+}
+
+void pv_trelay_from_peer(struct pv_turns *t, const struct pv_turns_in *in, pv_ns now)
+{
+    size_t i = in->sock - PV_TURNS_RELAY0;
+    const struct pv_trelay *r = i < t->limits.relays ? t->relays[i] : NULL;
+    to_client(t, r, &in->src, pv_view(in->ptr, in->len), now);
+}
+
+/* --- from a client ------------------------------------------------------------------------- */
+
+void pv_trelay_channel_data(struct pv_turns *t, const struct pv_tway *way, uint8_t *ptr, size_t len,
+                            pv_ns now)
+{
+    if (len < PV_TURN_CHANNEL_HEADER)
+        return;
+    size_t data_len = pv_load_be16(ptr + 2);
+    struct pv_talloc *a = pv_talloc_of_data(t, way, now);
+    struct pv_tchan *c = a == NULL ? NULL : pv_tchan_by_number(a, pv_load_be16(ptr));
+    if (a == NULL) {
+        drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        return;
+    }
+    if (c == NULL || c->until <= now) {
+        drop(t, PV_RELAYSTAT_DROP_NO_CHANNEL);
+        return;
+    }
+    if (len - PV_TURN_CHANNEL_HEADER < data_len) {
+        drop(t, PV_RELAYSTAT_DROP_MALFORMED);
+        return;
+    }
+    uint8_t *data = ptr + PV_TURN_CHANNEL_HEADER;
+    if (a->member != NULL)
+        to_member(t, a, c->reverse, &c->peer, (struct payload){data, data_len}, now);
+    else
+        to_peer(t, a, &c->peer, pv_view(data, data_len), false, now);
+}
+
+void pv_trelay_send(struct pv_turns *t, const struct pv_tway *way, const struct pv_stun_msg *msg,
+                    pv_ns now)
+{
+    static const uint16_t known[] = {PV_TURN_ATTR_XOR_PEER_ADDRESS, PV_TURN_ATTR_DATA,
+                                     PV_TURN_ATTR_DONT_FRAGMENT};
+    uint16_t unknown;
+    struct pv_addr peer;
+    struct pv_view data;
+    struct pv_talloc *a = pv_talloc_of_data(t, way, now);
+    if (a == NULL) {
+        drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        return;
+    }
+    if (pv_stun_get_xor_addr(msg, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer) < 0 ||
+        pv_stun_find(msg, PV_TURN_ATTR_DATA, &data) < 0 ||
+        pv_stun_list_unknown(msg, known, PV_ARRAY_LEN(known), &unknown, 1) > 0) {
+        drop(t, PV_RELAYSTAT_DROP_MALFORMED);
+        return;
+    }
+    if (a->member == NULL) {
+        to_peer(t, a, &peer, data, pv_stun_has(msg, PV_TURN_ATTR_DONT_FRAGMENT), now);
+        return;
+    }
+    struct pv_tchan *c = pv_tchan_by_peer(a, &peer);
+    /* The input may be written to: pv_turns_in says so, a decoded message only borrows it. */
+    union {
+        const uint8_t *in;
+        uint8_t *out;
+    } bytes = {.in = data.ptr};
+    to_member(t, a, c == NULL ? NULL : c->reverse, &peer, (struct payload){bytes.out, data.len},
+              now);
+}

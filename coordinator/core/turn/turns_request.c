@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: MIT */
+/* What each authenticated request does (RFC 8656 s7 to s12). */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "coordinator/core/turn/turns_int.h"
+
+enum {
+    FAMILY_BIT4 = 1,
+    FAMILY_BIT6 = 2,
+    UNKNOWN_MAX = 8, /* attributes named in a 420 */
+};
+
+/* --- attributes ---------------------------------------------------------------------------- */
+
+static bool refuse_unknown(struct pv_turns *t, const struct pv_treq *q)
+{
+    static const uint16_t known[] = {
+        PV_STUN_ATTR_USERNAME,
+        PV_STUN_ATTR_USERHASH,
+        PV_STUN_ATTR_REALM,
+        PV_STUN_ATTR_NONCE,
+        PV_STUN_ATTR_MESSAGE_INTEGRITY,
+        PV_STUN_ATTR_INTEGRITY_SHA256,
+        PV_STUN_ATTR_PASSWORD_ALGORITHM,
+        PV_STUN_ATTR_PADDING,
+        PV_TURN_ATTR_CHANNEL_NUMBER,
+        PV_TURN_ATTR_LIFETIME,
+        PV_TURN_ATTR_XOR_PEER_ADDRESS,
+        PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY,
+        PV_TURN_ATTR_EVEN_PORT,
+        PV_TURN_ATTR_REQUESTED_TRANSPORT,
+        PV_TURN_ATTR_DONT_FRAGMENT,
+        PV_TURN_ATTR_RESERVATION_TOKEN,
+    };
+    uint16_t unknown[UNKNOWN_MAX];
+    struct pv_stun_writer w;
+    size_t n = pv_stun_list_unknown(q->msg, known, PV_ARRAY_LEN(known), unknown, UNKNOWN_MAX);
+    if (n == 0)
+        return false;
+    struct pv_turns_out *out = pv_tauth_begin(t, q, PV_STUN_ERROR, &w);
+    if (out == NULL)
+        return true;
+    pv_relaystat_add(&t->stats, PV_RELAYSTAT_REFUSED, 1);
+    pv_stun_put_error(&w, PV_STUN_E_UNKNOWN_ATTRIBUTE, "");
+    pv_stun_put_unknown(&w, unknown, n);
+    pv_tauth_end(t, q, out, &w);
+    return true;
+}
+
+/* FAMILY_BIT4 or 6; 0: absent; -1: malformed or another family. */
+static int get_family(const struct pv_stun_msg *msg, uint16_t type)
+{
+    struct pv_view v;
+    if (pv_stun_find(msg, type, &v) < 0)
+        return 0;
+    if (v.len != 4)
+        return -1;
+    return v.ptr[0] == PV_TURN_FAMILY_IPV4   ? FAMILY_BIT4
+           : v.ptr[0] == PV_TURN_FAMILY_IPV6 ? FAMILY_BIT6
+                                             : -1;
+}
+
+/* Seconds; 0 only when it was asked for (RFC 8656 s7.2, s8.2). */
+static uint32_t get_lifetime(const struct pv_stun_msg *msg)
+{
+    uint32_t s = 0;
+    if (pv_stun_get_u32(msg, PV_TURN_ATTR_LIFETIME, &s) < 0)
+        return PV_TURNS_LIFETIME_S;
+    if (s == 0)
+        return 0;
+    if (s > PV_TURNS_LIFETIME_MAX_S)
+        return PV_TURNS_LIFETIME_MAX_S;
+    return s < PV_TURNS_LIFETIME_S ? PV_TURNS_LIFETIME_S : s;
+}
+
+static uint32_t seconds_left(const struct pv_talloc *a, pv_ns now)
+{
+    return a->until <= now ? 0 : (uint32_t)((a->until - now + PV_S(1) - 1) / PV_S(1));
+}
+
+/* The nonce of welcome has served: from now on it is good for this 5-tuple only. */
+static void spend_nonce(const struct pv_treq *q)
+{
+    if (!q->unspent)
+        return;
+    q->member->spent = true;
+    memcpy(q->member->spent_by, q->way->key, sizeof(q->member->spent_by));
+}
+
+/* --- Allocate: the answer -------------------------------------------------------------------- */
+
+static void put_allocation(struct pv_stun_writer *w, const struct pv_talloc *a, pv_ns now)
+{
+    if (a->member != NULL)
+        pv_stun_put_xor_addr(w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &a->member->addr);
+    for (size_t i = 0; i < PV_ARRAY_LEN(a->relays); i++) {
+        if (a->relays[i] != NULL)
+            pv_stun_put_xor_addr(w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &a->relays[i]->shown);
+    }
+    pv_stun_put_u32(w, PV_TURN_ATTR_LIFETIME, seconds_left(a, now));
+    if (a->has_token)
+        pv_stun_put(w, PV_TURN_ATTR_RESERVATION_TOKEN, pv_view(a->token, sizeof(a->token)));
+    if (a->family_error != 0) {
+        const uint8_t error[4] = {PV_TURN_FAMILY_IPV6, 0, (uint8_t)(a->family_error / 100),
+                                  (uint8_t)(a->family_error % 100)};
+        pv_stun_put(w,
+                    a->old_numbers ? PV_TURN_ATTR_ADDRESS_ERROR_CODE_OLD
+                                   : PV_TURN_ATTR_ADDRESS_ERROR_CODE,
+                    pv_view(error, sizeof(error)));
+    }
+    pv_stun_put_xor_addr(w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &a->way.src);
+}
+
+static void answer_allocated(struct pv_turns *t, const struct pv_treq *q, const struct pv_talloc *a)
+{
+    struct pv_stun_writer w;
+    struct pv_turns_out *out = pv_tauth_begin(t, q, PV_STUN_SUCCESS, &w);
+    if (out == NULL)
+        return;
+    put_allocation(&w, a, q->now);
+    pv_tauth_end(t, q, out, &w);
+}
+
+void pv_trequest_allocated(struct pv_turns *t, struct pv_talloc *a, unsigned code, pv_ns now)
+{
+    /* The request is gone; of it only this is needed for the answer. */
+    uint8_t header[PV_STUN_HEADER_LEN] = {0};
+    struct pv_stun_msg msg = {.method = PV_TURN_ALLOCATE, .raw = pv_view(header, sizeof(header))};
+    pv_store_be32(header + 4, PV_STUN_COOKIE);
+    memcpy(header + 8, a->txid, sizeof(a->txid));
+    struct pv_tway way = a->way;
+    struct pv_treq q = {.way = &way,
+                        .msg = &msg,
+                        .now = now,
+                        .fingerprint = a->fingerprint,
+                        .user = a->user,
+                        .sha256 = a->sha256,
+                        .sha_key = a->sha_key};
+    a->pending = false;
+    if (code == 0) {
+        answer_allocated(t, &q, a);
+        return;
+    }
+    pv_talloc_free(t, a);
+    pv_tauth_refuse(t, &q, code);
+}
+
+/* --- Allocate: members ----------------------------------------------------------------------- */
+
+static void allocate_member(struct pv_turns *t, struct pv_treq *q, struct pv_talloc *there)
+{
+    struct pv_tmember *m = q->member;
+    int family = get_family(q->msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY);
+    int r = PV_OK;
+    if (family != FAMILY_BIT6 || pv_stun_has(q->msg, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY)) {
+        pv_tauth_refuse(t, q, PV_TURN_E_FAMILY_NOT_SUPPORTED);
+        return;
+    }
+    if (pv_stun_has(q->msg, PV_TURN_ATTR_RESERVATION_TOKEN)) {
+        pv_tauth_refuse(t, q, PV_STUN_E_BAD_REQUEST);
+        return;
+    }
+    if (m->alloc == NULL)
+        r = pv_talloc_new(t, q->way, m, NULL, &m->alloc);
+    else if (there == NULL)
+        r = pv_talloc_move(t, m->alloc, q->way, q->now);
+    if (r < 0) {
+        pv_tauth_refuse(t, q, PV_TURN_E_NO_CAPACITY);
+        return;
+    }
+    uint32_t lifetime = get_lifetime(q->msg);
+    memcpy(m->alloc->txid, q->msg->txid, PV_STUN_TXID_LEN);
+    m->alloc->until = q->now + PV_S(lifetime == 0 ? PV_TURNS_LIFETIME_S : lifetime);
+    pv_tmember_rearm(t, m);
+    spend_nonce(q);
+    answer_allocated(t, q, m->alloc);
+}
+
+/* --- Allocate: static users ------------------------------------------------------------------ */
+
+struct wish {
+    unsigned families; /* FAMILY_BIT */
+    bool additional, old_numbers;
+    bool even, reserve;
+    bool has_token;
+    uint8_t token[8];
+};
+
+/* Families, the RFC's checks 5 to 9. 0 or an error code. */
+static unsigned read_families(const struct pv_turns *t, const struct pv_treq *q, struct wish *w)
+{
+    int one = get_family(q->msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY);
+    int more = get_family(q->msg, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY);
+    if (more == 0) {
+        more = get_family(q->msg, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY_OLD);
+        w->old_numbers = more != 0;
+    }
+    if ((one != 0 && more != 0) || (more != 0 && more != FAMILY_BIT6))
+        return PV_STUN_E_BAD_REQUEST;
+    if (one < 0)
+        return PV_TURN_E_FAMILY_NOT_SUPPORTED;
+    w->additional = more != 0;
+    w->families = w->additional ? FAMILY_BIT4 | FAMILY_BIT6
+                  : one == 0    ? FAMILY_BIT4
+                                : (unsigned)one;
+    if (w->has_token && (one != 0 || more != 0))
+        return PV_STUN_E_BAD_REQUEST;
+    if (w->reserve && w->additional)
+        return PV_STUN_E_BAD_REQUEST;
+    if (w->has_token)
+        return 0;
+    bool can4 = pv_trelay_can(t, 0, &q->way->local);
+    bool can6 = pv_trelay_can(t, 1, &q->way->local);
+    if ((w->families == FAMILY_BIT6 && !can6) || ((w->families & FAMILY_BIT4) != 0 && !can4))
+        return PV_TURN_E_FAMILY_NOT_SUPPORTED;
+    return 0;
+}
+
+static unsigned read_wish(const struct pv_turns *t, const struct pv_treq *q, struct wish *w)
+{
+    struct pv_view v;
+    *w = (struct wish){0};
+    if (pv_stun_find(q->msg, PV_TURN_ATTR_RESERVATION_TOKEN, &v) == PV_OK) {
+        if (v.len != sizeof(w->token) || pv_stun_has(q->msg, PV_TURN_ATTR_EVEN_PORT))
+            return PV_STUN_E_BAD_REQUEST;
+        w->has_token = true;
+        memcpy(w->token, v.ptr, sizeof(w->token));
+    }
+    if (pv_stun_find(q->msg, PV_TURN_ATTR_EVEN_PORT, &v) == PV_OK) {
+        if (v.len != 1)
+            return PV_STUN_E_BAD_REQUEST;
+        w->even = true;
+        w->reserve = (v.ptr[0] & 0x80) != 0;
+    }
+    return read_families(t, q, w);
+}
+
+static unsigned want_sockets(struct pv_turns *t, const struct pv_treq *q, struct pv_talloc *a,
+                             const struct wish *w)
+{
+    if (w->has_token)
+        return pv_trelay_redeem(t, a, w->token) == NULL ? PV_TURN_E_NO_CAPACITY : 0;
+    if ((w->families & FAMILY_BIT4) != 0 && pv_trelay_want(t, a, 0, w->even, w->reserve) < 0)
+        return PV_TURN_E_NO_CAPACITY;
+    if ((w->families & FAMILY_BIT6) == 0)
+        return 0;
+    if (!pv_trelay_can(t, 1, &q->way->local)) {
+        a->family_error = PV_TURN_E_FAMILY_NOT_SUPPORTED;
+        return 0;
+    }
+    if (pv_trelay_want(t, a, 1, w->even, w->reserve) == PV_OK)
+        return 0;
+    a->family_error = PV_TURN_E_NO_CAPACITY;
+    return w->additional ? 0 : PV_TURN_E_NO_CAPACITY;
+}
+
+static void allocate_static(struct pv_turns *t, struct pv_treq *q)
+{
+    struct wish wish;
+    struct pv_talloc *a = NULL;
+    unsigned code = read_wish(t, q, &wish);
+    if (code == 0 && q->user->n_allocs >= t->limits.per_user)
+        code = PV_TURN_E_QUOTA_REACHED;
+    if (code == 0 && pv_talloc_new(t, q->way, NULL, q->user, &a) < 0)
+        code = PV_TURN_E_NO_CAPACITY;
+    if (code != 0) {
+        pv_tauth_refuse(t, q, code);
+        return;
+    }
+    uint32_t lifetime = get_lifetime(q->msg);
+    memcpy(a->txid, q->msg->txid, PV_STUN_TXID_LEN);
+    a->until = q->now + PV_S(lifetime == 0 ? PV_TURNS_LIFETIME_S : lifetime);
+    pv_heap_set(&t->timers, &a->timer.node, a->until);
+    a->sha256 = q->sha256;
+    a->sha_key = q->sha_key;
+    a->fingerprint = q->fingerprint;
+    a->old_numbers = wish.old_numbers;
+    a->pending = true;
+    code = want_sockets(t, q, a, &wish);
+    if (code != 0 || wish.has_token)
+        pv_trequest_allocated(t, a, code, q->now);
+}
+
+/* The 5-tuple is in use: a repeated request is answered as before, all others are refused. */
+static void answer_again(struct pv_turns *t, const struct pv_treq *q, const struct pv_talloc *there)
+{
+    if (there->user == NULL || there->user != q->user ||
+        memcmp(there->txid, q->msg->txid, PV_STUN_TXID_LEN) != 0)
+        pv_tauth_refuse(t, q, PV_TURN_E_ALLOCATION_MISMATCH);
+    else if (!there->pending)
+        answer_allocated(t, q, there);
+}
+
+/* The checks in the RFC's order, which decides what a request is told that fails several. */
+static void allocate(struct pv_turns *t, struct pv_treq *q)
+{
+    struct pv_view v;
+    struct pv_talloc *there = pv_talloc_find(t, q->way);
+    if (there != NULL && (q->member == NULL || there->member != q->member))
+        answer_again(t, q, there);
+    else if (pv_stun_find(q->msg, PV_TURN_ATTR_REQUESTED_TRANSPORT, &v) < 0 || v.len != 4)
+        pv_tauth_refuse(t, q, PV_STUN_E_BAD_REQUEST);
+    else if (v.ptr[0] != PV_TURN_TRANSPORT_UDP)
+        pv_tauth_refuse(t, q, PV_TURN_E_TRANSPORT_NOT_SUPPORTED);
+    else if (q->member != NULL)
+        allocate_member(t, q, there);
+    else
+        allocate_static(t, q);
+}
+
+/* --- Refresh ------------------------------------------------------------------------------- */
+
+static unsigned families_of(const struct pv_talloc *a)
+{
+    if (a->member != NULL)
+        return FAMILY_BIT6;
+    return (a->relays[0] != NULL ? FAMILY_BIT4 : 0u) | (a->relays[1] != NULL ? FAMILY_BIT6 : 0u);
+}
+
+static void refresh(struct pv_turns *t, struct pv_treq *q, struct pv_talloc *a)
+{
+    int family = get_family(q->msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY);
+    uint32_t lifetime = get_lifetime(q->msg);
+    struct pv_stun_writer w;
+    if (family < 0 || (family != 0 && ((unsigned)family & families_of(a)) == 0)) {
+        pv_tauth_refuse(t, q, PV_TURN_E_PEER_FAMILY_MISMATCH);
+        return;
+    }
+    bool half = family != 0 && (unsigned)family != families_of(a);
+    struct pv_turns_out *out = pv_tauth_begin(t, q, PV_STUN_SUCCESS, &w);
+    if (out == NULL)
+        return;
+    pv_stun_put_u32(&w, PV_TURN_ATTR_LIFETIME, lifetime);
+    pv_tauth_end(t, q, out, &w);
+    if (lifetime > 0) {
+        a->until = q->now + PV_S(lifetime);
+        if (a->user != NULL)
+            pv_heap_set(&t->timers, &a->timer.node, a->until);
+        else
+            pv_tmember_rearm(t, a->member);
+    } else if (half) {
+        size_t i = family == FAMILY_BIT6 ? 1 : 0;
+        struct pv_trelay *r = a->relays[i];
+        a->relays[i] = NULL;
+        pv_trelay_close(t, r);
+    } else {
+        struct pv_tmember *m = a->member;
+        pv_talloc_free(t, a);
+        if (m != NULL)
+            pv_tmember_rearm(t, m);
+    }
+}
+
+/* --- permissions and channels ---------------------------------------------------------------- */
+
+/* May this allocation have that peer? exact: at this port, else at any. 0 or an error code. */
+static unsigned judge_peer(const struct pv_turns *t, const struct pv_talloc *a,
+                           const struct pv_addr *peer, bool exact)
+{
+    unsigned bit = peer->family == PV_AF_INET6 ? FAMILY_BIT6 : FAMILY_BIT4;
+    if ((families_of(a) & bit) == 0)
+        return PV_TURN_E_PEER_FAMILY_MISMATCH;
+    bool allowed = a->member != NULL ? pv_tmember_is_virtual(t, peer)
+                                     : pv_turnpeer_is_allowed(peer, &t->rules) ||
+                                           pv_trelay_is_neighbour(t, a, peer, exact);
+    return allowed ? 0 : PV_TURN_E_FORBIDDEN;
+}
+
+static void answer_done(struct pv_turns *t, const struct pv_treq *q)
+{
+    struct pv_stun_writer w;
+    struct pv_turns_out *out = pv_tauth_begin(t, q, PV_STUN_SUCCESS, &w);
+    if (out != NULL)
+        pv_tauth_end(t, q, out, &w);
+}
+
+/* All peers are judged before the first is let in. */
+static unsigned judge_peers(struct pv_turns *t, const struct pv_treq *q, struct pv_talloc *a,
+                            size_t *ret_n)
+{
+    size_t fresh = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < pv_stun_covered(q->msg); i++) {
+        struct pv_addr peer;
+        if (q->msg->attrs[i].type != PV_TURN_ATTR_XOR_PEER_ADDRESS)
+            continue;
+        if (pv_stun_attr_xor_addr(q->msg, i, &peer) < 0)
+            return PV_STUN_E_BAD_REQUEST;
+        unsigned code = judge_peer(t, a, &peer, false);
+        if (code != 0)
+            return code;
+        n++;
+        if (pv_tperm_of(a, &peer, q->now) == NULL)
+            fresh++;
+    }
+    *ret_n = n;
+    if (a->user != NULL && fresh > pv_tperm_room(t, a, q->now))
+        return PV_TURN_E_NO_CAPACITY;
+    return n == 0 ? PV_STUN_E_BAD_REQUEST : 0;
+}
+
+static void create_permission(struct pv_turns *t, struct pv_treq *q, struct pv_talloc *a)
+{
+    size_t n = 0;
+    unsigned code = judge_peers(t, q, a, &n);
+    for (size_t i = 0; code == 0 && a->user != NULL && i < pv_stun_covered(q->msg); i++) {
+        struct pv_addr peer;
+        if (q->msg->attrs[i].type == PV_TURN_ATTR_XOR_PEER_ADDRESS &&
+            pv_stun_attr_xor_addr(q->msg, i, &peer) == PV_OK &&
+            pv_tperm_add(t, a, &peer, q->now) < 0)
+            code = PV_TURN_E_NO_CAPACITY;
+    }
+    if (code != 0)
+        pv_tauth_refuse(t, q, code);
+    else
+        answer_done(t, q);
+}
+
+static unsigned bind_channel(struct pv_turns *t, const struct pv_treq *q, struct pv_talloc *a)
+{
+    uint32_t number;
+    struct pv_addr peer;
+    if (pv_stun_get_u32(q->msg, PV_TURN_ATTR_CHANNEL_NUMBER, &number) < 0 ||
+        pv_stun_get_xor_addr(q->msg, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer) < 0)
+        return PV_STUN_E_BAD_REQUEST;
+    number >>= 16;
+    if (number < PV_TURN_CHANNEL_MIN ||
+        number > (a->member != NULL ? (uint32_t)PV_TURN_CHANNEL_MAX : (uint32_t)PV_TCHANNEL_MAX))
+        return PV_STUN_E_BAD_REQUEST;
+    unsigned code = judge_peer(t, a, &peer, true);
+    if (code != 0)
+        return code;
+    if (a->user != NULL && pv_tperm_of(a, &peer, q->now) == NULL &&
+        pv_tperm_room(t, a, q->now) == 0)
+        return PV_TURN_E_NO_CAPACITY;
+    int r = pv_tchan_bind(t, a, (uint16_t)number, &peer, q->now);
+    if (r == PV_ERR_EXISTS)
+        return PV_STUN_E_BAD_REQUEST; /* and no permission with it */
+    if (r == PV_OK && a->user != NULL)
+        r = pv_tperm_add(t, a, &peer, q->now);
+    return r < 0 ? PV_TURN_E_NO_CAPACITY : 0;
+}
+
+/* --- dispatch ------------------------------------------------------------------------------ */
+
+static void with_allocation(struct pv_turns *t, struct pv_treq *q)
+{
+    struct pv_talloc *a = pv_talloc_find(t, q->way);
+    if (a == NULL || a->pending) {
+        pv_tauth_refuse(t, q, PV_TURN_E_ALLOCATION_MISMATCH);
+        return;
+    }
+    if (a->member != q->member || a->user != q->user) {
+        pv_tauth_refuse(t, q, PV_TURN_E_WRONG_CREDENTIALS);
+        return;
+    }
+    if (q->msg->method == PV_TURN_REFRESH) {
+        refresh(t, q, a);
+    } else if (q->msg->method == PV_TURN_CREATE_PERMISSION) {
+        create_permission(t, q, a);
+    } else {
+        unsigned code = bind_channel(t, q, a);
+        if (code != 0)
+            pv_tauth_refuse(t, q, code);
+        else
+            answer_done(t, q);
+    }
+}
+
+void pv_trequest_handle(struct pv_turns *t, struct pv_treq *q)
+{
+    switch (q->msg->method) {
+    case PV_TURN_ALLOCATE:
+    case PV_TURN_REFRESH:
+    case PV_TURN_CREATE_PERMISSION:
+    case PV_TURN_CHANNEL_BIND:
+        break;
+    default:
+        return; /* not spoken here */
+    }
+    if (!pv_tauth_check(t, q) || refuse_unknown(t, q))
+        return;
+    if (q->msg->method == PV_TURN_ALLOCATE)
+        allocate(t, q);
+    else
+        with_allocation(t, q);
+}

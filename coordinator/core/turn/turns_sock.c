@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT */
+/* Relay sockets of static users: asked for, opened by the owner, paired, reserved, closed. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "coordinator/core/turn/turns_int.h"
+
+/* --- the queue of what the owner has to do -----------------------------------------------------
+ */
+
+static void enqueue(struct pv_turns *t, struct pv_trelay *r)
+{
+    if (r->queued)
+        return;
+    r->queued = true;
+    r->next_op = NULL;
+    if (t->ops_tail == NULL)
+        t->ops_head = r;
+    else
+        t->ops_tail->next_op = r;
+    t->ops_tail = r;
+}
+
+static void forget(struct pv_turns *t, struct pv_trelay *r)
+{
+    t->relays[r->sock - PV_TURNS_RELAY0] = NULL;
+    t->n_relays--;
+    pv_relaystat_set(&t->stats, PV_RELAYSTAT_SOCKETS, t->n_relays);
+    free(r);
+}
+
+int pv_turns_poll_socket(struct pv_turns *t, struct pv_turns_socket *ret_op)
+{
+    struct pv_trelay *r = t->ops_head;
+    if (r == NULL)
+        return PV_ERR_AGAIN;
+    t->ops_head = r->next_op;
+    if (t->ops_head == NULL)
+        t->ops_tail = NULL;
+    r->queued = false;
+    ret_op->sock = r->sock;
+    ret_op->open = r->state != PV_TRELAY_CLOSING;
+    ret_op->addr = r->bind;
+    if (ret_op->open)
+        r->state = PV_TRELAY_ASKED;
+    else
+        forget(t, r);
+    return PV_OK;
+}
+
+/* --- addresses and ports -----------------------------------------------------------------------
+ */
+
+/* Where a relay socket of that family is bound; PV_AF_NONE: it cannot be. */
+static struct pv_addr bind_addr(const struct pv_turns *t, size_t family,
+                                const struct pv_addr *local)
+{
+    if (t->relay_bind[family].family != PV_AF_NONE)
+        return t->relay_bind[family];
+    if (pv_addr_ip_len(local) > 0 && pv_tfamily(local) == family)
+        return *local;
+    return t->relay_other[family];
+}
+
+bool pv_trelay_can(const struct pv_turns *t, size_t family, const struct pv_addr *local)
+{
+    return bind_addr(t, family, local).family != PV_AF_NONE;
+}
+
+static void choose_port(struct pv_turns *t, struct pv_trelay *r)
+{
+    uint32_t n = (uint32_t)t->port_hi - t->port_lo + 1;
+    uint16_t port = (uint16_t)(t->port_lo + pv_rng_below(&t->rng, n));
+    if (r->even && port % 2 == 1)
+        port = port == t->port_lo ? (uint16_t)(port + 1) : (uint16_t)(port - 1);
+    r->bind.port = port;
+    r->shown.port = port;
+}
+
+/* A pair needs an odd port of the range above the even one. */
+static bool port_fits(const struct pv_turns *t, const struct pv_trelay *r)
+{
+    uint16_t last = r->bind.port;
+    if (r->reserve)
+        last++;
+    return r->bind.port >= t->port_lo && last <= t->port_hi && (!r->even || r->bind.port % 2 == 0);
+}
+
+static int new_relay(struct pv_turns *t, struct pv_trelay **ret_relay)
+{
+    if (t->n_relays >= t->limits.relays)
+        return PV_ERR_LIMIT;
+    while (t->relays[t->next_relay] != NULL)
+        t->next_relay = (t->next_relay + 1) % t->limits.relays;
+    struct pv_trelay *r = calloc(1, sizeof(*r));
+    if (r == NULL || pv_tturns_reserve(t) < 0) {
+        free(r);
+        return PV_ERR_NOMEM;
+    }
+    r->sock = (uint32_t)(PV_TURNS_RELAY0 + t->next_relay);
+    r->timer.kind = PV_TTIMER_RELAY;
+    t->relays[t->next_relay] = r;
+    t->n_relays++;
+    pv_relaystat_set(&t->stats, PV_RELAYSTAT_SOCKETS, t->n_relays);
+    /* Numbers are used again late: a datagram under way must not meet another allocation. */
+    t->next_relay = (t->next_relay + 1) % t->limits.relays;
+    *ret_relay = r;
+    return PV_OK;
+}
+
+static void ask(struct pv_turns *t, struct pv_trelay *r)
+{
+    r->state = PV_TRELAY_WANTED;
+    enqueue(t, r);
+}
+
+int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool even, bool reserve)
+{
+    struct pv_trelay *r = NULL;
+    int e = new_relay(t, &r);
+    if (e < 0)
+        return e;
+    const struct pv_addr *shown = &t->relay_public[family];
+    r->bind = bind_addr(t, family, &a->way.local);
+    r->shown = shown->family != PV_AF_NONE ? *shown : r->bind;
+    r->alloc = a;
+    r->even = even;
+    r->reserve = reserve;
+    a->relays[family] = r;
+    choose_port(t, r);
+    ask(t, r);
+    return PV_OK;
+}
+
+/* --- relays of this server as peers ------------------------------------------------------------
+ */
+
+static void place_of(const struct pv_addr *a, uint8_t key[static PV_TPLACE_KEY])
+{
+    pv_store_be16(key, a->family);
+    pv_store_be16(key + 2, a->port);
+    memcpy(key + 4, a->ip, 16);
+}
+
+static bool is_shown_at(const struct pv_tshown *s, const struct pv_addr *ip)
+{
+    return s->n > 0 && pv_addr_equal_ip(&s->ip, ip);
+}
+
+static void count_shown(struct pv_turns *t, struct pv_trelay *r)
+{
+    struct pv_tshown *free_one = NULL;
+    for (size_t i = 0; i < PV_TSHOWN_MAX && r->counted == NULL; i++) {
+        if (is_shown_at(&t->shown[i], &r->shown))
+            r->counted = &t->shown[i];
+        else if (t->shown[i].n == 0 && free_one == NULL)
+            free_one = &t->shown[i];
+    }
+    if (r->counted == NULL && free_one != NULL) {
+        free_one->ip = r->shown;
+        r->counted = free_one;
+    }
+    if (r->counted != NULL)
+        r->counted->n++;
+}
+
+static void set_open(struct pv_turns *t, struct pv_trelay *r)
+{
+    r->state = PV_TRELAY_OPEN;
+    if (r->alloc != NULL)
+        count_shown(t, r);
+    place_of(&r->shown, r->place);
+    /* Without memory, or when two bound addresses show the same one, it is reached from outside
+     * only. */
+    if (pv_trelay_at(t, &r->shown) == NULL)
+        (void)!pv_turntab_add(&t->by_place, r);
+}
+
+struct pv_trelay *pv_trelay_at(const struct pv_turns *t, const struct pv_addr *shown)
+{
+    uint8_t key[PV_TPLACE_KEY];
+    place_of(shown, key);
+    return pv_turntab_find(&t->by_place, key);
+}
+
+bool pv_trelay_is_neighbour(const struct pv_turns *t, const struct pv_talloc *a,
+                            const struct pv_addr *peer, bool exact)
+{
+    if (exact) {
+        const struct pv_trelay *r = pv_trelay_at(t, peer);
+        return r != NULL && r->alloc != NULL && r->alloc != a;
+    }
+    uint32_t own = 0;
+    for (size_t i = 0; i < PV_ARRAY_LEN(a->relays); i++)
+        own += a->relays[i] != NULL && a->relays[i]->counted != NULL &&
+               is_shown_at(a->relays[i]->counted, peer);
+    for (size_t i = 0; i < PV_TSHOWN_MAX; i++) {
+        if (is_shown_at(&t->shown[i], peer))
+            return t->shown[i].n > own;
+    }
+    return false;
+}
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+static bool all_open(const struct pv_talloc *a)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(a->relays); i++) {
+        const struct pv_trelay *r = a->relays[i];
+        if (r != NULL && (r->state != PV_TRELAY_OPEN || r->pair != NULL || r->reserve))
+            return false;
+    }
+    return true;
+}
+
+/* No socket for this family: the whole allocation fails, or only its additional half. */
+static void fail(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
+{
+    struct pv_talloc *a = r->alloc;
+    size_t family = pv_tfamily(&r->bind);
+    if (family == 0 || a->relays[0] == NULL) {
+        pv_trequest_allocated(t, a, PV_TURN_E_NO_CAPACITY, now);
+        return;
+    }
+    a->family_error = PV_TURN_E_NO_CAPACITY;
+    a->relays[family] = NULL;
+    pv_trelay_close(t, r);
+    if (all_open(a))
+        pv_trequest_allocated(t, a, 0, now);
+}
+
+/* Another port for the first of a pair, or for a single one. */
+static void retry(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
+{
+    struct pv_talloc *a = r->alloc;
+    size_t family = pv_tfamily(&r->bind);
+    unsigned tries = r->tries + 1;
+    if (tries >= PV_TURNS_PORT_TRIES) {
+        fail(t, r, now);
+        return;
+    }
+    if (r->state == PV_TRELAY_OPEN) { /* it is open, its neighbour could not be */
+        bool reserve = r->reserve;
+        a->relays[family] = NULL;
+        pv_trelay_close(t, r);
+        if (pv_trelay_want(t, a, family, true, reserve) < 0) {
+            pv_trequest_allocated(t, a, PV_TURN_E_NO_CAPACITY, now);
+            return;
+        }
+        a->relays[family]->tries = tries;
+        return;
+    }
+    r->tries = tries;
+    choose_port(t, r);
+    ask(t, r);
+}
+
+/* The even one is open: now the odd one above it. */
+static void want_neighbour(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
+{
+    struct pv_trelay *odd = NULL;
+    if (!port_fits(t, r)) {
+        retry(t, r, now);
+        return;
+    }
+    if (new_relay(t, &odd) < 0) {
+        fail(t, r, now);
+        return;
+    }
+    odd->bind = r->bind;
+    odd->shown = r->shown;
+    odd->bind.port++;
+    odd->shown.port++;
+    odd->pair = r;
+    r->pair = odd;
+    ask(t, odd);
+}
+
+static void neighbour_opened(struct pv_turns *t, struct pv_trelay *odd, int status, pv_ns now)
+{
+    struct pv_trelay *r = odd->pair;
+    r->pair = NULL;
+    odd->pair = NULL;
+    if (status == PV_OK) {
+        pv_rng_fill(&t->rng, odd->token, sizeof(odd->token));
+        set_open(t, odd);
+        status = pv_turntab_add(&t->by_token, odd);
+    }
+    if (status < 0) {
+        pv_trelay_close(t, odd);
+        if (status == PV_ERR_EXISTS)
+            retry(t, r, now);
+        else
+            fail(t, r, now);
+        return;
+    }
+    pv_heap_set(&t->timers, &odd->timer.node, now + PV_S(PV_TURNS_RESERVE_S));
+    memcpy(r->alloc->token, odd->token, sizeof(odd->token));
+    r->alloc->has_token = true;
+    r->reserve = false;
+    if (all_open(r->alloc))
+        pv_trequest_allocated(t, r->alloc, 0, now);
+}
+
+void pv_turns_opened(struct pv_turns *t, uint32_t sock, int status, pv_ns now)
+{
+    size_t i = sock - PV_TURNS_RELAY0;
+    struct pv_trelay *r = i < t->limits.relays ? t->relays[i] : NULL;
+    t->n_out = 0;
+    if (r == NULL || r->state != PV_TRELAY_ASKED)
+        return;
+    if (r->pair != NULL && r->alloc == NULL) {
+        neighbour_opened(t, r, status, now);
+        return;
+    }
+    if (status == PV_OK && r->even && r->bind.port % 2 == 1)
+        status = PV_ERR_EXISTS; /* a range of one odd port */
+    if (status == PV_ERR_EXISTS) {
+        retry(t, r, now);
+    } else if (status < 0) {
+        fail(t, r, now);
+    } else {
+        set_open(t, r);
+        if (r->reserve)
+            want_neighbour(t, r, now);
+        else if (all_open(r->alloc))
+            pv_trequest_allocated(t, r->alloc, 0, now);
+    }
+}
+
+/* --- reservations, closing ------------------------------------------------------------------- */
+
+struct pv_trelay *pv_trelay_redeem(struct pv_turns *t, struct pv_talloc *a,
+                                   const uint8_t token[static 8])
+{
+    struct pv_trelay *r = pv_turntab_find(&t->by_token, token);
+    if (r == NULL)
+        return NULL;
+    pv_turntab_del(&t->by_token, r);
+    pv_heap_set(&t->timers, &r->timer.node, PV_NEVER);
+    r->alloc = a;
+    count_shown(t, r);
+    a->relays[pv_tfamily(&r->bind)] = r;
+    return r;
+}
+
+void pv_trelay_close(struct pv_turns *t, struct pv_trelay *r)
+{
+    if (r->pair != NULL) {
+        struct pv_trelay *other = r->pair;
+        other->pair = NULL;
+        r->pair = NULL;
+        if (other->alloc == NULL)
+            pv_trelay_close(t, other);
+    }
+    if (pv_turntab_find(&t->by_token, r->token) == r)
+        pv_turntab_del(&t->by_token, r);
+    pv_turntab_del(&t->by_place, r);
+    if (r->counted != NULL)
+        r->counted->n--;
+    r->counted = NULL;
+    pv_heap_set(&t->timers, &r->timer.node, PV_NEVER);
+    r->alloc = NULL;
+    r->state = PV_TRELAY_CLOSING; /* a socket that was never asked for: closing it does nothing */
+    enqueue(t, r);
+}

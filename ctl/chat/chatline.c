@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/chat/chatline.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl/chat/chatraw.h"
+#include "ctl/tui/tui.h"
+#include "sys/proc/clock.h"
+
+enum {
+    MAX_ASKED = 12,   /* requests without answer; the daemon takes 16, one is the watch */
+    KNOWN = 256,      /* messages remembered, to tell their state and to show none twice */
+    SNIPPET = 32,     /* bytes of a text that are repeated with its state */
+    LAST_WAIT_S = 30, /* for answers after the end of the input */
+    LINE_BUF = PV_CHAT_TEXT_MAX + 256,
+};
+
+enum asked_kind {
+    ASKED_NOTHING,
+    ASKED_WATCH,
+    ASKED_INBOX,
+    ASKED_SEND,
+    ASKED_PEERS,
+};
+
+/* A request without answer. */
+struct asked {
+    enum asked_kind kind;
+    uint64_t id;
+};
+
+/* A message that was shown or sent. */
+struct known {
+    char id[PV_CHAT_ID_TEXT_BUF];
+    char text[SNIPPET + 4];
+};
+
+struct chat {
+    struct pv_cli *cli;
+    const char *peer; /* NULL: every line names its receiver */
+    bool prompts;     /* a person types */
+    bool ended;       /* no more input is wanted */
+    int code;         /* exit code so far */
+    struct asked asked[MAX_ASKED + 2];
+    size_t n_asked;
+    struct known known[KNOWN];
+    size_t n_known; /* ever */
+    json_t *nodes;  /* names seen in answers to getu: {"pi": true} */
+    size_t line_len;
+    bool line_too_long;
+    char line[LINE_BUF];
+};
+
+/* --- the screen ---------------------------------------------------------------------------- */
+
+/* Before and after lines that come while a person types. */
+static void above_prompt(struct chat *c)
+{
+    if (c->prompts)
+        fputs("\r\033[K", c->cli->out);
+}
+
+static void prompt(struct chat *c)
+{
+    if (c->prompts && !c->ended)
+        fprintf(c->cli->out, "%s> ", c->peer == NULL ? "" : c->peer);
+    fflush(c->cli->out);
+}
+
+/* The object as an event of this name: {"event":…, its fields}. */
+static void print_event(struct chat *c, const char *name, json_t *body)
+{
+    json_t *event = json_pack("{s:s}", "event", name);
+    if (event != NULL && json_object_update_missing(event, body) == 0)
+        pv_cli_print_json(c->cli, event);
+    json_decref(event);
+}
+
+/* --- what is known of messages ------------------------------------------------------------- */
+
+static struct known *find_known(struct chat *c, const char *id)
+{
+    size_t n = c->n_known < KNOWN ? c->n_known : KNOWN;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(c->known[i].id, id) == 0)
+            return &c->known[i];
+    }
+    return NULL;
+}
+
+/* False when it is known already. */
+static bool remember(struct chat *c, const json_t *msg)
+{
+    const char *id = pv_json_text(msg, "id", "");
+    const char *text = pv_json_text(msg, "text", "");
+    if (find_known(c, id) != NULL)
+        return false;
+    struct known *k = &c->known[c->n_known++ % KNOWN];
+    snprintf(k->id, sizeof(k->id), "%s", id);
+    size_t len = strcspn(text, "\n");
+    bool cut = len > SNIPPET || text[len] != '\0';
+    pv_chat_show(pv_view(text, len), k->text, SNIPPET + 1);
+    if (cut)
+        memcpy(k->text + strlen(k->text), "...", 4);
+    return true;
+}
+
+/* --- requests ------------------------------------------------------------------------------ */
+
+static int ask(struct chat *c, enum asked_kind kind, struct pv_ctlapi_request *req)
+{
+    req->id = ++c->cli->last_id;
+    pv_cli_set_timeout(c->cli, LAST_WAIT_S);
+    int r = pv_client_send(&c->cli->client, req, c->cli->deadline);
+    if (r == PV_ERR_LIMIT) {
+        (void)pv_cli_usage(c->cli, "too long once control characters are escaped");
+        return 0;
+    }
+    if (r < 0)
+        return pv_cli_lost(c->cli, r);
+    c->asked[c->n_asked++] = (struct asked){.kind = kind, .id = req->id};
+    return 0;
+}
+
+static int send_to(struct chat *c, const char *peer, char *text)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_SEND, 0);
+    if (pv_cli_peer(c->cli, &req, peer) != 0)
+        return 0; /* told; the conversation goes on */
+    if (!pv_chat_text_is_valid(pv_view(text, strlen(text)))) {
+        (void)pv_cli_usage(c->cli, "the text must be 1 to %d bytes of UTF-8", PV_CHAT_TEXT_MAX);
+        return 0;
+    }
+    req.text = text; /* borrowed, so not pv_ctlapi_request_done() */
+    return ask(c, ASKED_SEND, &req);
+}
+
+static int ask_simple(struct chat *c, enum asked_kind kind, enum pv_ctlapi_cmd cmd)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, cmd, 0);
+    if (cmd == PV_CTLAPI_WATCH) {
+        memcpy(req.word, "chat", sizeof("chat"));
+        req.seen = true;
+    }
+    return ask(c, kind, &req);
+}
+
+/* --- what comes in ------------------------------------------------------------------------- */
+
+static void show_message(struct chat *c, json_t *msg)
+{
+    if (!remember(c, msg))
+        return;
+    if (c->cli->json) {
+        json_t *event = json_object();
+        if (event != NULL && json_object_set(event, "message", msg) == 0)
+            print_event(c, "message", event);
+        json_decref(event);
+        return;
+    }
+    pv_chat_print(c->cli, msg, false);
+}
+
+static void show_state(struct chat *c, const json_t *body)
+{
+    const struct known *k = find_known(c, pv_json_text(body, "msg_id", ""));
+    if (k == NULL || strcmp(pv_json_text(body, "state", ""), "sent") == 0)
+        return; /* sent before this conversation, or just now: that was told */
+    fprintf(c->cli->out, "%s-- %s %s %s: %s%s\n", pv_colour_on(PV_DIM, c->cli->colour),
+            pv_json_text(body, "state", "?"),
+            strcmp(pv_json_text(body, "state", ""), "read") == 0 ? "by" : "to",
+            pv_json_text(body, "peer", "?"), k->text, pv_colour_off(PV_DIM, c->cli->colour));
+}
+
+static void show_room(struct chat *c, const json_t *body)
+{
+    bool invited = strcmp(pv_json_text(body, "what", ""), "invited") == 0;
+    fprintf(c->cli->out, "%s-- %s: %s %s%s%s\n", pv_colour_on(PV_DIM, c->cli->colour),
+            pv_json_text(body, "room", "?"), pv_json_text(body, "peer", "?"),
+            invited ? "was invited by " : "left", invited ? pv_json_text(body, "by", "?") : "",
+            pv_colour_off(PV_DIM, c->cli->colour));
+}
+
+static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)
+{
+    struct pv_cli *cli = c->cli;
+    if (strcmp(reply->event, "message") == 0)
+        show_message(c, json_object_get(reply->body, "message"));
+    else if (cli->json)
+        pv_cli_print_json(cli, reply->body);
+    else if (strcmp(reply->event, "state") == 0)
+        show_state(c, reply->body);
+    else if (strcmp(reply->event, "room") == 0 && !cli->quiet)
+        show_room(c, reply->body);
+    else if (strcmp(reply->event, "presence") == 0 && !cli->quiet)
+        fprintf(cli->out, "%s-- %s is %s%s\n", pv_colour_on(PV_DIM, cli->colour),
+                pv_json_text(reply->body, "peer", "?"),
+                pv_json_bool(reply->body, "online") ? "online" : "offline",
+                pv_colour_off(PV_DIM, cli->colour));
+}
+
+static void show_sent(struct chat *c, json_t *body)
+{
+    const json_t *msg = json_object_get(body, "message");
+    const char *to = pv_json_text(msg, "to", "?");
+    remember(c, msg);
+    if (c->cli->json)
+        print_event(c, "sent", body);
+    else if (!pv_json_bool(body, "online") && to[0] == '#')
+        fprintf(c->cli->out, "-- queued: nobody of %s is online\n", to);
+    else if (!pv_json_bool(body, "online"))
+        fprintf(c->cli->out, "-- queued: %s is offline and gets it when it is back\n", to);
+    else if (!c->prompts && !c->cli->quiet)
+        fprintf(c->cli->out, "-- sent to %s\n", to);
+}
+
+static void show_nodes(struct chat *c, json_t *body)
+{
+    struct pv_cli *cli = c->cli;
+    const json_t *list = json_object_get(body, "peers"), *peer;
+    struct pv_table t;
+    size_t i;
+    pv_table_begin(&t, 4);
+    json_array_foreach(list, i, peer)
+    {
+        bool online = pv_json_bool(peer, "online");
+        const char *type = pv_json_text(json_object_get(peer, "path"), "type", "none");
+        const char *name = pv_json_text(peer, "name", "?");
+        json_object_set_new(c->nodes, name, json_true());
+        pv_table_cell(&t, PV_BOLD, name);
+        pv_table_cell(&t, PV_PLAIN, pv_json_text(peer, "ip4", "-"));
+        pv_table_cell(&t, online ? PV_GREEN : PV_DIM, online ? "online" : "offline");
+        pv_table_cell(&t, PV_PLAIN, strcmp(type, "none") == 0 ? "" : type);
+    }
+    if (cli->json)
+        print_event(c, "peers", body);
+    if (pv_table_print(&t, cli->json ? cli->err : cli->out, cli->colour) < 0)
+        pv_cli_note(cli, "out of memory");
+    if (json_array_size(list) == 0 && !cli->json)
+        fputs("-- nobody else is in this network yet\n", cli->out);
+}
+
+static enum asked_kind take_asked(struct chat *c, uint64_t id)
+{
+    for (size_t i = 0; i < c->n_asked; i++) {
+        enum asked_kind kind = c->asked[i].kind;
+        if (c->asked[i].id != id)
+            continue;
+        c->asked[i] = c->asked[--c->n_asked];
+        return kind;
+    }
+    return ASKED_NOTHING;
+}
+
+static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
+{
+    enum asked_kind kind = take_asked(c, reply->id);
+    json_t *msg;
+    size_t i;
+    if (!reply->ok) {
+        fputs("p2pvpnctl: ", c->cli->err);
+        pv_show_text(c->cli->err, reply->error);
+        fputc('\n', c->cli->err);
+        /* A line that cannot be sent does not end the conversation; without the watch it is none.
+         */
+        return kind == ASKED_WATCH ? (int)reply->code : 0;
+    }
+    if (kind == ASKED_SEND)
+        show_sent(c, reply->body);
+    else if (kind == ASKED_PEERS)
+        show_nodes(c, reply->body);
+    else if (kind == ASKED_INBOX) {
+        json_array_foreach(json_object_get(reply->body, "messages"), i, msg)
+        {
+            show_message(c, msg);
+        }
+        if (pv_json_bool(reply->body, "more"))
+            return ask_simple(c, ASKED_INBOX, PV_CTLAPI_INBOX);
+    }
+    return 0;
+}
+
+/* Shows every reply that is there. 0 or the exit code that ends the conversation. */
+static int read_replies(struct chat *c)
+{
+    for (;;) {
+        struct pv_ctlapi_reply reply;
+        int r = pv_client_next(&c->cli->client, 0, &reply);
+        if (r == PV_ERR_TIMEOUT)
+            return 0;
+        if (r < 0)
+            return pv_cli_lost(c->cli, r);
+        int code = 0;
+        above_prompt(c);
+        if (reply.is_event)
+            show_event(c, &reply);
+        else
+            code = show_answer(c, &reply);
+        pv_ctlapi_reply_done(&reply);
+        prompt(c);
+        if (code != 0)
+            return code;
+    }
+}
+
+/* --- what is typed ------------------------------------------------------------------------- */
+
+/* "send NAME TEXT" taken apart; NULL when it is not that. */
+static char *cut_send(char *line, char **ret_name)
+{
+    if (strncmp(line, "send ", 5) != 0)
+        return NULL;
+    char *name = line + 5 + strspn(line + 5, " ");
+    size_t len = strcspn(name, " ");
+    if (len == 0 || name[len] == '\0')
+        return NULL;
+    name[len] = '\0';
+    *ret_name = name;
+    return name + len + 1;
+}
+
+/* "send me the file", typed to a peer, is a line for the peer unless there is a node "me". */
+static bool names_a_node(const struct chat *c, const char *line)
+{
+    char name[PV_CTLAPI_PEER_BUF];
+    const char *start = line + 5 + strspn(line + 5, " ");
+    size_t len = strcspn(start, " ");
+    if (len >= sizeof(name))
+        return false;
+    memcpy(name, start, len);
+    name[len] = '\0';
+    return json_object_get(c->nodes, name) != NULL;
+}
+
+static int use_line(struct chat *c, char *line)
+{
+    char *name = NULL;
+    size_t len = strlen(line);
+    if (len > 0 && line[len - 1] == '\r')
+        line[len - 1] = '\0';
+    if (line[0] == '\0')
+        return 0;
+    if (strcmp(line, "exit") == 0) {
+        c->ended = true;
+        return 0;
+    }
+    if (strcmp(line, "getu") == 0)
+        return ask_simple(c, ASKED_PEERS, PV_CTLAPI_PEERS);
+    bool is_send = strncmp(line, "send ", 5) == 0;
+    if (c->peer != NULL && !(is_send && names_a_node(c, line)))
+        return send_to(c, c->peer, line);
+    char *text = cut_send(line, &name);
+    if (text != NULL)
+        return send_to(c, name, text);
+    pv_cli_note(c->cli, "there is: send NAME TEXT, getu, exit");
+    return 0;
+}
+
+static int end_line(struct chat *c)
+{
+    int code = 0;
+    c->line[c->line_len] = '\0';
+    if (c->line_too_long)
+        (void)pv_cli_usage(c->cli, "a line of more than %d bytes was not sent", LINE_BUF - 1);
+    else if (memchr(c->line, '\0', c->line_len) != NULL)
+        (void)pv_cli_usage(c->cli, "a line with a NUL was not sent");
+    else
+        code = use_line(c, c->line);
+    c->line_len = 0;
+    c->line_too_long = false;
+    return code;
+}
+
+/* Reads what is there, at most up to the end of one line: so that requests do not pile up. */
+static int read_input(struct chat *c)
+{
+    int fd = fileno(c->cli->in);
+    for (;;) {
+        char byte;
+        ssize_t n = read(fd, &byte, 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            c->ended = true;
+            return c->line_len > 0 ? end_line(c) : 0;
+        }
+        if (byte == '\n') {
+            int code = end_line(c);
+            prompt(c);
+            return code;
+        }
+        if (c->line_len + 1 < sizeof(c->line))
+            c->line[c->line_len++] = byte;
+        else
+            c->line_too_long = true;
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        if (poll(&p, 1, 0) <= 0)
+            return 0;
+    }
+}
+
+/* --- the conversation ---------------------------------------------------------------------- */
+
+/* Everything but the watch is answered. */
+static bool is_quiet(const struct chat *c)
+{
+    for (size_t i = 0; i < c->n_asked; i++) {
+        if (c->asked[i].kind != ASKED_WATCH)
+            return false;
+    }
+    return true;
+}
+
+static int converse(struct chat *c)
+{
+    pv_ns last = PV_NEVER; /* for the last answers */
+    int code = 0;
+    while (code == 0 && !(c->ended && is_quiet(c))) {
+        bool listen = !c->ended && c->n_asked < MAX_ASKED;
+        struct pollfd p[2] = {
+            {.fd = c->cli->client.fd, .events = POLLIN},
+            {.fd = listen ? fileno(c->cli->in) : -1, .events = POLLIN},
+        };
+        if (c->ended && last == PV_NEVER)
+            last = pv_clock_now() + PV_S(LAST_WAIT_S);
+        int n = poll(p, 2, c->ended ? 100 : -1);
+        if (n < 0 && errno != EINTR)
+            return pv_cli_fail(c->cli, PV_CTLAPI_FAILED, "cannot wait: %s", strerror(errno));
+        if (c->ended && pv_clock_now() >= last)
+            return pv_cli_lost(c->cli, PV_ERR_TIMEOUT);
+        if (n > 0 && p[0].revents != 0)
+            code = read_replies(c);
+        if (n > 0 && code == 0 && p[1].revents != 0)
+            code = read_input(c);
+    }
+    return code;
+}
+
+static int call(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer, json_t **ret_body)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, cmd, 0);
+    int code = peer == NULL ? 0 : pv_cli_peer(cli, &req, peer);
+    pv_cli_set_timeout(cli, LAST_WAIT_S);
+    return code != 0 ? code : pv_cli_call(cli, &req, NULL, NULL, ret_body);
+}
+
+/* Is there such a room? */
+static int call_room(struct pv_cli *cli, const char *room, json_t **ret_body)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_ROOM_MEMBERS, 0);
+    if (strlen(room) >= sizeof(req.room))
+        return pv_cli_usage(cli, "\"%.60s\" is no room: p2pvpnctl room list", room);
+    memcpy(req.room, room, strlen(room) + 1);
+    pv_cli_set_timeout(cli, LAST_WAIT_S);
+    return pv_cli_call(cli, &req, NULL, NULL, ret_body);
+}
+
+/* Is there such a peer? Asked first, so that a wrong name is told before anything is typed. */
+static int check_peer(struct pv_cli *cli, const char *peer)
+{
+    json_t *body = NULL;
+    int code = peer[0] == '#' ? call_room(cli, peer, &body) : call(cli, PV_CTLAPI_IP, peer, &body);
+    json_decref(body);
+    return code;
+}
+
+int pv_chat_peer_name(struct pv_cli *cli, const char *peer, char ret_name[static PV_NAME_BUF])
+{
+    json_t *ip = NULL, *peers = NULL;
+    const json_t *p;
+    size_t i;
+    if (peer[0] == '#') {
+        int failed = call_room(cli, peer, &peers);
+        snprintf(ret_name, PV_NAME_BUF, "%s", pv_json_text(peers, "room", ""));
+        json_decref(peers);
+        return failed;
+    }
+    int code = call(cli, PV_CTLAPI_IP, peer, &ip);
+    if (code == 0)
+        code = call(cli, PV_CTLAPI_PEERS, NULL, &peers);
+    json_array_foreach(json_object_get(peers, "peers"), i, p)
+    {
+        if (strcmp(pv_json_text(p, "ip4", ""), pv_json_text(ip, "ip4", "-")) == 0)
+            snprintf(ret_name, PV_NAME_BUF, "%s", pv_json_text(p, "name", ""));
+    }
+    json_decref(ip);
+    json_decref(peers);
+    return code;
+}
+
+/* The interface for a terminal. */
+static int on_terminal(struct pv_cli *cli)
+{
+    char name[PV_NAME_BUF] = "";
+    int code = 0;
+    if (cli->args.n_words > 0)
+        code = pv_chat_peer_name(cli, cli->args.word[0], name);
+    cli->cached = false; /* of that answer; the chat says itself who is there */
+    return code != 0 ? code : pv_tui_run(cli, name[0] == '\0' ? NULL : name);
+}
+
+int pv_chatline(struct pv_cli *cli)
+{
+    int code = pv_cli_connect(cli);
+    if (cli->args.value[PV_CHAT_RAW] != NULL)
+        return code != 0 ? code : pv_chatraw(cli);
+    if (code == 0 && cli->args.value[PV_CHAT_LINES] == NULL && pv_tui_is_possible(cli))
+        return on_terminal(cli);
+    if (code == 0 && cli->args.n_words > 0)
+        code = check_peer(cli, cli->args.word[0]);
+    if (code != 0)
+        return code;
+    struct chat *c = calloc(1, sizeof(*c));
+    if (c != NULL)
+        c->nodes = json_object();
+    if (c == NULL || c->nodes == NULL) {
+        free(c);
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+    }
+    c->cli = cli;
+    c->peer = cli->args.n_words > 0 ? cli->args.word[0] : NULL;
+    c->prompts = !cli->quiet && !cli->json && isatty(fileno(cli->in)) && isatty(fileno(cli->out));
+    /* Watch first, then what is unread: nothing can fall between, and nothing is shown twice. */
+    code = ask_simple(c, ASKED_WATCH, PV_CTLAPI_WATCH);
+    if (code == 0)
+        code = ask_simple(c, ASKED_INBOX, PV_CTLAPI_INBOX);
+    if (c->prompts)
+        pv_cli_note(cli, "send NAME TEXT, getu, exit%s",
+                    c->peer == NULL ? "" : "; every other line goes to the peer");
+    prompt(c);
+    if (code == 0)
+        code = converse(c);
+    above_prompt(c);
+    json_decref(c->nodes);
+    free(c);
+    return code;
+}

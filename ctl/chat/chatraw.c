@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/chat/chatraw.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl/chat/chatline.h"
+#include "sys/proc/clock.h"
+
+enum {
+    MAX_ASKED = 12,   /* requests without answer; the daemon takes 16 */
+    LAST_WAIT_S = 30, /* for answers after the end of the input */
+};
+
+struct raw {
+    struct pv_cli *cli;
+    char peer[PV_NAME_BUF];
+    bool harmless; /* a terminal reads along */
+    bool ended;    /* the input */
+    bool stale;    /* there may be unread messages that were not asked for */
+    bool asking;   /* an inbox is under way */
+    uint64_t inbox_id, watch_id;
+    unsigned unsent; /* lines whose answer is missing */
+    unsigned sent, printed;
+    int code;
+    size_t line_len;
+    bool too_long;
+    char line[PV_CHAT_TEXT_MAX + 1];
+};
+
+static int ask(struct raw *c, struct pv_ctlapi_request *req)
+{
+    req->id = ++c->cli->last_id;
+    int r = pv_client_send(&c->cli->client, req, pv_clock_now() + PV_S(LAST_WAIT_S));
+    return r == PV_OK ? 0 : pv_cli_lost(c->cli, r);
+}
+
+static int ask_inbox(struct raw *c)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_INBOX, 0);
+    memcpy(req.peer, c->peer, strlen(c->peer) + 1);
+    int code = ask(c, &req);
+    c->inbox_id = req.id;
+    c->asking = true;
+    c->stale = false;
+    return code;
+}
+
+static int ask_watch(struct raw *c)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_WATCH, 0);
+    memcpy(req.word, "chat", sizeof("chat"));
+    int code = ask(c, &req);
+    c->watch_id = req.id;
+    return code;
+}
+
+/* --- in ------------------------------------------------------------------------------------ */
+
+static void print_inbox(struct raw *c, const json_t *body)
+{
+    const json_t *msg;
+    size_t i;
+    json_array_foreach(json_object_get(body, "messages"), i, msg)
+    {
+        const char *text = pv_json_text(msg, "text", "");
+        if (json_is_string(json_object_get(msg, "room")))
+            continue;
+        if (c->harmless)
+            pv_show_text(c->cli->out, text);
+        else
+            fputs(text, c->cli->out);
+        fputc('\n', c->cli->out);
+        c->printed++;
+    }
+    fflush(c->cli->out);
+    c->stale = c->stale || pv_json_bool(body, "more");
+}
+
+static int take_reply(struct raw *c, const struct pv_ctlapi_reply *reply)
+{
+    if (reply->is_event) {
+        const json_t *msg = json_object_get(reply->body, "message");
+        if (strcmp(pv_json_text(msg, "from", ""), c->peer) == 0)
+            c->stale = true;
+        return 0;
+    }
+    if (reply->id == c->inbox_id)
+        c->asking = false;
+    else if (reply->id != c->watch_id && c->unsent > 0)
+        c->unsent--;
+    if (!reply->ok) {
+        fprintf(c->cli->err, "p2pvpnctl: %s\n", reply->error);
+        c->code = (int)reply->code;
+        return reply->id == c->watch_id || reply->id == c->inbox_id ? c->code : 0;
+    }
+    if (reply->id == c->inbox_id)
+        print_inbox(c, reply->body);
+    return 0;
+}
+
+static int read_replies(struct raw *c)
+{
+    for (;;) {
+        struct pv_ctlapi_reply reply;
+        int r = pv_client_next(&c->cli->client, 0, &reply);
+        if (r == PV_ERR_TIMEOUT)
+            return 0;
+        if (r < 0)
+            return pv_cli_lost(c->cli, r);
+        int code = take_reply(c, &reply);
+        pv_ctlapi_reply_done(&reply);
+        if (code != 0)
+            return code;
+    }
+}
+
+/* --- out ----------------------------------------------------------------------------------- */
+
+static int send_line(struct raw *c)
+{
+    struct pv_ctlapi_request req;
+    size_t len = c->line_len;
+    bool too_long = c->too_long;
+    c->line_len = 0;
+    c->too_long = false;
+    if (len > 0 && c->line[len - 1] == '\r')
+        len--;
+    c->line[len] = '\0';
+    if (len == 0 && !too_long)
+        return 0;
+    if (too_long || !pv_chat_text_is_valid(pv_view(c->line, len))) {
+        c->code = pv_cli_usage(c->cli, "a line was not sent: it must be 1 to %d bytes of UTF-8",
+                               PV_CHAT_TEXT_MAX);
+        return 0;
+    }
+    pv_ctlapi_request_init(&req, PV_CTLAPI_SEND, 0);
+    memcpy(req.peer, c->peer, strlen(c->peer) + 1);
+    req.text = c->line; /* borrowed */
+    c->unsent++;
+    c->sent++;
+    return ask(c, &req);
+}
+
+/* At most up to the end of one line, so that requests do not pile up. */
+static int read_input(struct raw *c)
+{
+    struct pollfd p = {.fd = fileno(c->cli->in), .events = POLLIN};
+    do {
+        char byte;
+        ssize_t n = read(p.fd, &byte, 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            c->ended = true;
+            return c->line_len > 0 ? send_line(c) : 0;
+        }
+        if (byte == '\n')
+            return send_line(c);
+        if (c->line_len + 1 < sizeof(c->line))
+            c->line[c->line_len++] = byte;
+        else
+            c->too_long = true;
+    } while (poll(&p, 1, 0) > 0);
+    return 0;
+}
+
+/* --- the conversation ---------------------------------------------------------------------- */
+
+static bool is_over(const struct raw *c)
+{
+    return c->ended && c->sent > 0 && c->unsent == 0 && !c->asking && !c->stale;
+}
+
+static int poll_time(pv_ns deadline)
+{
+    pv_ns now = pv_clock_now();
+    if (deadline == PV_NEVER)
+        return -1;
+    pv_ns ms = deadline > now ? (deadline - now) / PV_MS(1) + 1 : 0;
+    return ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
+static int converse(struct raw *c)
+{
+    pv_ns deadline = c->cli->timeout == 0 ? PV_NEVER : pv_clock_now() + c->cli->timeout;
+    int code = 0;
+    while (code == 0 && !is_over(c)) {
+        bool listen = !c->ended && c->unsent < MAX_ASKED;
+        struct pollfd p[2] = {
+            {.fd = c->cli->client.fd, .events = POLLIN},
+            {.fd = listen ? fileno(c->cli->in) : -1, .events = POLLIN},
+        };
+        if (c->stale && !c->asking) {
+            code = ask_inbox(c);
+            continue;
+        }
+        int n = poll(p, 2, poll_time(deadline));
+        if (n < 0 && errno != EINTR)
+            return pv_cli_fail(c->cli, PV_CTLAPI_FAILED, "cannot wait: %s", strerror(errno));
+        if (n == 0)
+            return c->printed > 0 ? c->code
+                                  : pv_cli_fail(c->cli, PV_CTLAPI_TIMEOUT, "nothing came in time");
+        if (n > 0 && p[0].revents != 0)
+            code = read_replies(c);
+        if (n > 0 && code == 0 && p[1].revents != 0)
+            code = read_input(c);
+    }
+    return code != 0 ? code : c->code;
+}
+
+int pv_chatraw(struct pv_cli *cli)
+{
+    if (cli->args.n_words == 0)
+        return pv_cli_usage(cli, "--raw needs PEER: whose lines?");
+    struct raw *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+    c->cli = cli;
+    c->harmless = isatty(fileno(cli->out));
+    int code = pv_chat_peer_name(cli, cli->args.word[0], c->peer);
+    if (code == 0 && c->peer[0] == '\0')
+        code = pv_cli_fail(cli, PV_CTLAPI_UNKNOWN_PEER, "%s: no other member has this name",
+                           cli->args.word[0]);
+    cli->cached = false; /* messages go to disk first; whether they can leave now is not asked */
+    if (code == 0)
+        code = ask_watch(c);
+    if (code == 0)
+        code = ask_inbox(c);
+    if (code == 0)
+        code = converse(c);
+    free(c);
+    return code;
+}

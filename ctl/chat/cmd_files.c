@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: MIT */
+/* Files: send-file, and files (list, accept, refuse, get). */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ctl/cli.h"
+#include "ctl/fetch.h"
+#include "proto/chat/file.h"
+#include "sys/proc/clock.h"
+
+enum {
+    WAIT_S = 30, /* for an answer of p2pvpnd */
+    BAR = 20,    /* characters of the progress bar */
+    LINE = 79,   /* columns of the progress line */
+};
+#define LOOK  PV_MS(200) /* so often progress is looked at */
+#define AGAIN PV_MS(500) /* so often a p2pvpnd that is being started again is looked for */
+
+/* One file that is watched until it is where it should be. */
+struct job {
+    uint32_t number;
+    const char *peer;
+    int pass;         /* send-file: the file; else -1 */
+    const char *name; /* send-file: its name */
+    pv_ns began;      /* the first bytes of this watch */
+    double from, last;
+    bool moving, on_line;
+    char said[PV_SHOW_BUF]; /* the last note */
+};
+
+/* --- progress ------------------------------------------------------------------------------ */
+
+static void clear_line(struct pv_cli *cli, struct job *j)
+{
+    if (j->on_line)
+        fprintf(cli->err, "\r%*s\r", LINE, "");
+    j->on_line = false;
+}
+
+static void note_once(struct pv_cli *cli, struct job *j, const char *text)
+{
+    if (strcmp(j->said, text) == 0)
+        return;
+    clear_line(cli, j);
+    snprintf(j->said, sizeof(j->said), "%s", text);
+    if (text[0] != '\0')
+        pv_cli_note(cli, "%s", text);
+}
+
+/* "[=====>    ]  45%  1.2 MiB of 2.7 MiB  340 KiB/s  4 s left" */
+static void draw(struct pv_cli *cli, struct job *j, double done, double size)
+{
+    char a[PV_SHOW_BUF], b[PV_SHOW_BUF], rate[PV_SHOW_BUF], left[PV_SHOW_BUF] = "", bar[BAR + 1];
+    char line[6 * PV_SHOW_BUF];
+    double seconds = (double)(pv_clock_now() - j->began) / 1e9;
+    double speed = seconds > 0 ? (done - j->from) / seconds : 0;
+    size_t full = size > 0 ? (size_t)(done / size * BAR) : BAR;
+    if (cli->quiet || cli->json || !isatty(fileno(cli->err)))
+        return;
+    for (size_t i = 0; i < BAR; i++)
+        bar[i] = i < full ? '=' : i == full ? '>' : ' ';
+    bar[BAR] = '\0';
+    if (speed > 0)
+        pv_duration_format((size - done) / speed, left);
+    snprintf(line, sizeof(line), "[%s] %3.0f%%  %s of %s  %s/s%s%s%s", bar,
+             size > 0 ? 100 * done / size : 100, pv_bytes_format(done, a), pv_bytes_format(size, b),
+             pv_bytes_format(speed, rate), speed > 0 ? "  " : "", left, speed > 0 ? " left" : "");
+    fprintf(cli->err, "\r%-*.*s", LINE, LINE, line);
+    fflush(cli->err);
+    j->on_line = true;
+}
+
+/* What there is to say while a file is not there yet. */
+static void show_progress(struct pv_cli *cli, struct job *j, const json_t *file)
+{
+    char text[PV_SHOW_BUF + 64];
+    double done = pv_json_real(file, "done", 0), size = pv_json_real(file, "size", 0);
+    const char *why = pv_json_text(file, "why", NULL);
+    const char *state = pv_json_text(file, "state", "");
+    if (pv_json_bool(file, "running")) {
+        if (!j->moving) {
+            j->began = pv_clock_now();
+            j->from = done;
+        }
+        j->moving = true;
+        j->said[0] = '\0';
+        draw(cli, j, done, size);
+        return;
+    }
+    j->moving = false;
+    if (why != NULL)
+        snprintf(text, sizeof(text), "waiting: %s", why);
+    else if (!pv_json_bool(file, "online"))
+        snprintf(text, sizeof(text), "waiting: %s is away", j->peer);
+    else if (strcmp(state, "offered") == 0)
+        snprintf(text, sizeof(text), "offered: waiting for %s to accept", j->peer);
+    else
+        text[0] = '\0';
+    if (text[0] != '\0')
+        note_once(cli, j, text);
+}
+
+/* --- asking p2pvpnd ------------------------------------------------------------------------ */
+
+/* As pv_cli_call(), but a connection that breaks is only told by the status. */
+static int ask(struct pv_cli *cli, struct pv_ctlapi_request *req, int pass, int *ret_status,
+               json_t **ret_body)
+{
+    struct pv_ctlapi_reply reply;
+    req->id = ++cli->last_id;
+    int r = pv_client_send_fd(&cli->client, req, pass, cli->deadline);
+    while (r == PV_OK) {
+        r = pv_client_next(&cli->client, cli->deadline, &reply);
+        if (r != PV_OK || (!reply.is_event && reply.id == req->id))
+            break;
+        pv_ctlapi_reply_done(&reply);
+    }
+    *ret_status = r;
+    if (r != PV_OK)
+        return PV_CTLAPI_FAILED;
+    int code = reply.ok ? 0 : (int)reply.code;
+    if (reply.ok)
+        *ret_body = json_incref(reply.body);
+    else
+        fprintf(cli->err, "p2pvpnctl: %s\n", reply.error);
+    pv_ctlapi_reply_done(&reply);
+    return code;
+}
+
+static int offer(struct pv_cli *cli, struct job *j, int *ret_status)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_FILE_SEND, 0);
+    int code = pv_cli_peer(cli, &req, j->peer);
+    req.text = strdup(j->name);
+    if (code == 0)
+        code = ask(cli, &req, j->pass, ret_status, &body);
+    if (code == 0)
+        j->number = (uint32_t)pv_json_real(json_object_get(body, "file"), "id", 0);
+    pv_ctlapi_request_done(&req);
+    json_decref(body);
+    return code;
+}
+
+/* p2pvpnd went away: waits until it is there again, and offers the file again, for it has lost the
+ * descriptor. What has arrived stays. */
+static int come_back(struct pv_cli *cli, struct job *j)
+{
+    note_once(cli, j, "p2pvpnd has ended: waiting for it to come back");
+    for (;;) {
+        struct timespec pause = {.tv_nsec = (long)AGAIN};
+        int status = PV_OK;
+        if (pv_clock_now() >= cli->deadline)
+            return pv_cli_lost(cli, PV_ERR_TIMEOUT);
+        nanosleep(&pause, NULL);
+        pv_client_close(&cli->client);
+        if (pv_client_open(&cli->client, cli->socket) != PV_OK)
+            continue;
+        int code = j->pass >= 0 ? offer(cli, j, &status) : 0;
+        if (code == 0 || status == PV_OK)
+            return code;
+    }
+}
+
+/* The file as it is now; NULL with *ret_code 0: p2pvpnd was away, look again. */
+static json_t *look(struct pv_cli *cli, struct job *j, int *ret_code)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL, *found = NULL;
+    const json_t *file;
+    int status = PV_OK;
+    size_t i;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_FILES, 0);
+    *ret_code = ask(cli, &req, -1, &status, &body);
+    if (*ret_code != 0 && status == PV_ERR_TIMEOUT)
+        *ret_code = pv_cli_lost(cli, status);
+    else if (*ret_code != 0 && status != PV_OK)
+        *ret_code = come_back(cli, j);
+    json_array_foreach(json_object_get(body, "files"), i, file)
+    {
+        if ((uint32_t)pv_json_real(file, "id", 0) == j->number)
+            found = json_deep_copy(file);
+    }
+    if (body != NULL && found == NULL)
+        *ret_code = pv_cli_fail(cli, PV_CTLAPI_FAILED, "file %lu: it is not known any more",
+                                (unsigned long)j->number);
+    json_decref(body);
+    return found;
+}
+
+static bool is_one_of(const char *state, const char *a, const char *b)
+{
+    return strcmp(state, a) == 0 || strcmp(state, b) == 0;
+}
+
+/* Until the file has arrived. 0, and *ret_file as it is then; else an exit code. */
+static int watch(struct pv_cli *cli, struct job *j, json_t **ret_file)
+{
+    for (;;) {
+        struct timespec pause = {.tv_nsec = (long)LOOK};
+        int code = 0;
+        json_t *file = look(cli, j, &code);
+        if (code != 0)
+            return code;
+        if (file == NULL)
+            continue;
+        const char *state = pv_json_text(file, "state", "");
+        if (is_one_of(state, "done", "saved")) {
+            clear_line(cli, j);
+            *ret_file = file;
+            return 0;
+        }
+        if (is_one_of(state, "offered", "accepted")) {
+            show_progress(cli, j, file);
+            json_decref(file);
+            if (pv_clock_now() >= cli->deadline)
+                return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
+                                   "not finished in time: it goes on in p2pvpnd");
+            nanosleep(&pause, NULL);
+            continue;
+        }
+        clear_line(cli, j);
+        const char *why = pv_json_text(file, "why", NULL);
+        bool refused = strcmp(state, "refused") == 0;
+        code = pv_cli_fail(cli, refused ? PV_CTLAPI_REFUSED : PV_CTLAPI_FAILED, "%s: %s%s%s",
+                           pv_json_text(file, "name", "?"), state, why != NULL ? ": " : "",
+                           why != NULL ? why : "");
+        json_decref(file);
+        return code;
+    }
+}
+
+static void print_file(struct pv_cli *cli, const json_t *file, const char *path)
+{
+    json_t *out = json_pack("{s:i, s:O}", "version", 1, "file", file);
+    if (out != NULL && path != NULL)
+        json_object_set_new(out, "path", json_string(path));
+    if (out != NULL)
+        pv_cli_print_json(cli, out);
+    json_decref(out);
+}
+
+/* --- send-file ----------------------------------------------------------------------------- */
+
+/* The last part of a path, as UTF-8. */
+static void base_name(const char *path, char name[static PV_FILE_NAME_BUF])
+{
+    const char *slash = strrchr(path, '/');
+    snprintf(name, PV_FILE_NAME_BUF, "%s", slash == NULL ? path : slash + 1);
+    for (char *p = name; *p != '\0' && !pv_utf8_is_valid(pv_view(name, strlen(name))); p++)
+        if ((*p & 0x80) != 0)
+            *p = '_';
+}
+
+static int open_file(struct pv_cli *cli, const char *path, int *ret_fd)
+{
+    struct stat st;
+    /* Non-blocking: opening a FIFO must not hang. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s: %s: name a file you may read", path,
+                           strerror(errno));
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return pv_cli_fail(cli, PV_CTLAPI_USAGE, "%s: not a regular file: pack it first (tar)",
+                           path);
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+static int send_open_file(struct pv_cli *cli, struct job *j)
+{
+    bool wait = cli->args.value[0] == NULL;
+    json_t *file = NULL;
+    int status = PV_OK;
+    pv_cli_set_timeout(cli, wait ? 0 : WAIT_S);
+    int code = pv_cli_connect(cli);
+    if (code == 0)
+        code = offer(cli, j, &status);
+    if (status != PV_OK)
+        return pv_cli_lost(cli, status);
+    if (code == 0 && wait)
+        code = watch(cli, j, &file);
+    if (code != 0)
+        return code;
+    if (cli->json && file != NULL)
+        print_file(cli, file, NULL);
+    else if (!cli->json && !cli->quiet && !wait)
+        fprintf(cli->out, "offered: `p2pvpnctl files` shows what becomes of file %lu\n",
+                (unsigned long)j->number);
+    else if (!cli->json && !cli->quiet)
+        fprintf(cli->out, "%s has %s, whole and verified\n", j->peer, j->name);
+    json_decref(file);
+    return 0;
+}
+
+static int send_file(struct pv_cli *cli)
+{
+    char name[PV_FILE_NAME_BUF];
+    struct job j = {.peer = cli->args.word[0], .pass = -1, .name = name};
+    base_name(cli->args.word[1], name);
+    int code = open_file(cli, cli->args.word[1], &j.pass);
+    if (code == 0)
+        code = send_open_file(cli, &j);
+    if (j.pass >= 0)
+        close(j.pass);
+    return code;
+}
+
+/* --- files --------------------------------------------------------------------------------- */
+
+enum {
+    FILES_OUTPUT,
+    FILES_DIR,
+    FILES_NO_WAIT,
+};
+
+static void list_row(struct pv_table *t, const json_t *file)
+{
+    char text[PV_SHOW_BUF], a[PV_SHOW_BUF];
+    double done = pv_json_real(file, "done", 0), size = pv_json_real(file, "size", 0);
+    const char *state = pv_json_text(file, "state", "?");
+    const char *why = pv_json_text(file, "why", "");
+    bool in = strcmp(pv_json_text(file, "direction", ""), "in") == 0;
+    snprintf(text, sizeof(text), "%.0f", pv_json_real(file, "id", 0));
+    pv_table_cell(t, PV_PLAIN, text);
+    pv_table_cell(t, PV_PLAIN, in ? "from" : "to");
+    pv_table_cell(t, PV_BOLD, pv_json_text(file, "peer", "?"));
+    pv_table_cell(t, PV_PLAIN, pv_bytes_format(size, a));
+    if (strcmp(state, "accepted") == 0)
+        snprintf(text, sizeof(text), "%s %.0f%%", pv_json_bool(file, "running") ? "moving" : state,
+                 size > 0 ? 100 * done / size : 100);
+    else
+        snprintf(text, sizeof(text), "%s", in && strcmp(state, "done") == 0 ? "received" : state);
+    pv_table_cell(t, strcmp(state, "failed") == 0 ? PV_RED : PV_PLAIN, text);
+    pv_table_cell(t, PV_PLAIN, pv_json_text(file, "name", "?"));
+    pv_table_cell(t, PV_DIM, why);
+}
+
+static int list(struct pv_cli *cli)
+{
+    static const char *const heads[] = {"ID", "", "PEER", "SIZE", "STATE", "NAME", ""};
+    struct pv_ctlapi_request req;
+    struct pv_table t;
+    json_t *body = NULL;
+    const json_t *file;
+    size_t i;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_FILES, 0);
+    int code = pv_cli_call(cli, &req, NULL, NULL, &body);
+    if (code != 0)
+        return code;
+    const json_t *files = json_object_get(body, "files");
+    if (cli->json) {
+        pv_cli_print_json(cli, body);
+    } else if (json_array_size(files) == 0) {
+        pv_cli_note(cli, "no files: offer one with `p2pvpnctl send-file PEER FILE`");
+    } else {
+        pv_table_begin(&t, PV_ARRAY_LEN(heads));
+        for (i = 0; i < PV_ARRAY_LEN(heads); i++)
+            pv_table_cell(&t, PV_DIM, heads[i]);
+        json_array_foreach(files, i, file)
+        {
+            list_row(&t, file);
+        }
+        if (pv_table_print(&t, cli->out, cli->colour) < 0)
+            code = pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+    }
+    json_decref(body);
+    return code;
+}
+
+/* One request about one file. */
+static int about(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, uint32_t number, json_t **ret_file)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, cmd, 0);
+    req.number = number;
+    int code = pv_cli_call(cli, &req, NULL, NULL, &body);
+    if (code == 0)
+        *ret_file = json_incref(json_object_get(body, "file"));
+    json_decref(body);
+    return code;
+}
+
+static int save(struct pv_cli *cli, uint32_t number)
+{
+    const char *path = cli->args.value[FILES_OUTPUT], *dir = cli->args.value[FILES_DIR];
+    json_t *file = NULL, *gone = NULL;
+    int code = about(cli, PV_CTLAPI_FILE_GET, number, &file);
+    if (code != 0)
+        return code;
+    const char *name = pv_json_text(file, "name", "");
+    int from = pv_client_take_fd(&cli->client);
+    int r = from < 0 ? PV_ERR_NOT_FOUND : pv_fetch(from, dir == NULL ? "." : dir, name, path);
+    if (from >= 0)
+        close(from);
+    if (r == PV_ERR_EXISTS)
+        code = pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                           "%s: a file of this name exists: choose another with -o, and run "
+                           "`p2pvpnctl files get %lu`",
+                           path == NULL ? name : path, (unsigned long)number);
+    else if (r < 0)
+        code = pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                           "%s: not written: %s: choose another place with --dir or -o, and run "
+                           "`p2pvpnctl files get %lu`",
+                           path == NULL ? name : path, pv_strstatus(r), (unsigned long)number);
+    else
+        code = about(cli, PV_CTLAPI_FILE_SAVED, number, &gone);
+    if (code == 0 && cli->json) {
+        print_file(cli, file, path == NULL ? name : path);
+    } else if (code == 0 && !cli->quiet) {
+        if (path == NULL && dir != NULL)
+            fprintf(cli->out, "%s/", dir);
+        pv_show_text(cli->out, path == NULL ? name : path);
+        fputc('\n', cli->out);
+    }
+    json_decref(file);
+    json_decref(gone);
+    return code;
+}
+
+static int accept_file(struct pv_cli *cli, uint32_t number)
+{
+    json_t *file = NULL;
+    int code = about(cli, PV_CTLAPI_FILE_ACCEPT, number, &file);
+    if (code == 0 && cli->args.value[FILES_NO_WAIT] == NULL) {
+        char peer[PV_NAME_BUF];
+        snprintf(peer, sizeof(peer), "%s", pv_json_text(file, "peer", "?"));
+        struct job j = {.number = number, .peer = peer, .pass = -1};
+        json_decref(file);
+        file = NULL;
+        cli->deadline = cli->timeout == 0 ? PV_NEVER : cli->deadline;
+        code = watch(cli, &j, &file);
+        if (code == 0)
+            code = save(cli, number);
+    } else if (code == 0 && cli->json) {
+        print_file(cli, file, NULL);
+    }
+    json_decref(file);
+    return code;
+}
+
+static int stop_file(struct pv_cli *cli, uint32_t number)
+{
+    json_t *file = NULL;
+    int code = about(cli, PV_CTLAPI_FILE_STOP, number, &file);
+    if (code == 0 && cli->json)
+        print_file(cli, file, NULL);
+    json_decref(file);
+    return code;
+}
+
+static int files(struct pv_cli *cli)
+{
+    static const struct {
+        const char *word;
+        int (*run)(struct pv_cli *cli, uint32_t number);
+    } verbs[] = {
+        {"accept", accept_file},
+        {"get", save},
+        {"refuse", stop_file},
+        {"withdraw", stop_file},
+    };
+    const char *verb = cli->args.n_words > 0 ? cli->args.word[0] : "list";
+    uint64_t number = 0;
+    pv_cli_set_timeout(cli, WAIT_S);
+    if (strcmp(verb, "list") == 0 && cli->args.n_words < 2) {
+        int code = pv_cli_connect(cli);
+        return code != 0 ? code : list(cli);
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(verbs); i++) {
+        if (strcmp(verb, verbs[i].word) != 0)
+            continue;
+        if (cli->args.n_words != 2)
+            return pv_cli_usage(cli, "%s: which? `p2pvpnctl files` shows the ids", verb);
+        int code = pv_cli_number(cli, "ID", cli->args.word[1], 1, UINT32_MAX, &number);
+        if (code == 0)
+            code = pv_cli_connect(cli);
+        return code != 0 ? code : verbs[i].run(cli, (uint32_t)number);
+    }
+    return pv_cli_usage(cli, "\"%.40s\": there are list, accept, refuse, withdraw and get", verb);
+}
+
+const struct pv_command pv_cmds_files[] = {
+    {
+        .name = "send-file",
+        .args = "PEER FILE [--no-wait]",
+        .summary = "offer a file to PEER and wait until it has it",
+        .details =
+            "Goes on where it was after an interruption, also when PEER or this p2pvpnd was\n"
+            "restarted; run it again if it is not running any more then. Ctrl-C leaves the\n"
+            "transfer to p2pvpnd; `p2pvpnctl files withdraw ID` ends it.\n"
+            "  --no-wait       return as soon as the file is offered\n",
+        .example = "p2pvpnctl send-file pi photo.jpg",
+        .options = {{"no-wait", 0, false}},
+        .min_words = 2,
+        .max_words = 2,
+        .run = send_file,
+    },
+    {
+        .name = "files",
+        .args = "[list | accept ID | refuse ID | withdraw ID | get ID]",
+        .summary = "files offered to and by this node; accept one and save it",
+        .details =
+            "accept waits for the file and saves it in the present directory, as get does with\n"
+            "one that is there (received). Nothing is overwritten. refuse also throws away a\n"
+            "received file; withdraw takes an offer of this node back.\n"
+            "  -o, --output PATH  save under this name\n"
+            "  -d, --dir DIR   save in this directory, under the name the sender gave it\n"
+            "  --no-wait       accept only; get it later\n",
+        .example = "p2pvpnctl files accept 3 --dir ~/Downloads",
+        .words = "list accept refuse withdraw get",
+        .options = {{"output", 'o', true}, {"dir", 'd', true}, {"no-wait", 0, false}},
+        .max_words = 2,
+        .run = files,
+    },
+    {.name = NULL},
+};

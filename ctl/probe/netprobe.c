@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/probe/netprobe.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/text.h"
+#include "ctl/probe/netprobe_int.h"
+#include "ctl/probe/nettrace.h"
+#include "proto/stun/stunc.h"
+#include "sys/net/route.h"
+#include "sys/net/sockaddr.h"
+#include "sys/net/stream.h"
+#include "sys/net/udp.h"
+#include "sys/proc/clock.h"
+#include "sys/proc/entropy.h"
+
+enum {
+    DATAGRAMS = 16,
+    DATAGRAM_MAX = 2048,
+    NAME_MAX_LEN = 255,
+};
+
+static size_t family_of(const struct pv_addr *a)
+{
+    return a->family == PV_AF_INET6 ? 1 : 0;
+}
+
+/* --- names --------------------------------------------------------------------------------- */
+
+static void add_server(struct pv_netprobe_servers *s, const struct pv_addr *a)
+{
+    size_t f = family_of(a);
+    if (s->n[f] < PV_NETCHECK_SERVERS)
+        s->addr[f][s->n[f]++] = *a;
+}
+
+static int resolve_name(const char *host, uint16_t port, struct pv_netprobe_servers *s,
+                        char error[static PV_NETPROBE_ERROR])
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM};
+    struct addrinfo *list = NULL;
+    bool have[PV_NETPROBE_FAMILIES] = {false};
+    int e = getaddrinfo(host, NULL, &hints, &list);
+    if (e != 0) {
+        snprintf(error, PV_NETPROBE_ERROR, "%.100s: %s: is the name right?", host, gai_strerror(e));
+        return PV_ERR_NOT_FOUND;
+    }
+    for (const struct addrinfo *i = list; i != NULL; i = i->ai_next) {
+        struct sockaddr_storage ss = {0};
+        memcpy(&ss, i->ai_addr, i->ai_addrlen);
+        struct pv_addr a = pv_addr_unmap(pv_sockaddr_to(&ss));
+        a.port = port;
+        /* One of each family: a second address of one server is not another server's. */
+        if (a.family != PV_AF_NONE && !have[family_of(&a)])
+            add_server(s, &a);
+        if (a.family != PV_AF_NONE)
+            have[family_of(&a)] = true;
+    }
+    freeaddrinfo(list);
+    return PV_OK;
+}
+
+static int resolve_one(const char *text, uint16_t port, struct pv_netprobe_servers *s,
+                       char error[static PV_NETPROBE_ERROR])
+{
+    struct pv_addr a;
+    char host[NAME_MAX_LEN + 1];
+    uint64_t given = port;
+    const char *colon = strrchr(text, ':');
+    if (pv_addr_parse(text, &a) == PV_OK && a.port != 0) {
+        add_server(s, &a);
+        return PV_OK;
+    }
+    if (pv_addr_parse_ip(text, &a) == PV_OK) {
+        a.port = port;
+        add_server(s, &a);
+        return PV_OK;
+    }
+    size_t len = colon == NULL ? strlen(text) : (size_t)(colon - text);
+    bool good = len > 0 && len <= NAME_MAX_LEN &&
+                (colon == NULL || pv_u64_parse(colon + 1, 1, UINT16_MAX, &given) == PV_OK);
+    for (size_t i = 0; good && i < len; i++)
+        good = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._",
+                      text[i]) != NULL;
+    if (!good) {
+        snprintf(error, PV_NETPROBE_ERROR,
+                 "\"%.100s\" is no server: give HOST, HOST:PORT, ADDRESS:PORT or [IPV6]:PORT",
+                 text);
+        return PV_ERR_MALFORMED;
+    }
+    memcpy(host, text, len);
+    host[len] = '\0';
+    return resolve_name(host, (uint16_t)given, s, error);
+}
+
+int pv_netprobe_resolve(const char *text, uint16_t port, struct pv_netprobe_servers *ret_servers,
+                        char ret_error[static PV_NETPROBE_ERROR])
+{
+    char copy[PV_NETPROBE_TEXT_MAX];
+    char *rest = NULL;
+    struct pv_netprobe_servers s = {0};
+    int r = PV_ERR_MALFORMED;
+    snprintf(ret_error, PV_NETPROBE_ERROR, "the server's name is empty or too long");
+    if (strlen(text) >= sizeof(copy))
+        return PV_ERR_MALFORMED;
+    memcpy(copy, text, strlen(text) + 1);
+    for (char *p = strtok_r(copy, ",", &rest); p != NULL; p = strtok_r(NULL, ",", &rest)) {
+        r = resolve_one(p, port, &s, ret_error);
+        if (r < 0)
+            return r;
+    }
+    if (r == PV_OK)
+        *ret_servers = s;
+    return r;
+}
+
+/* --- one question -------------------------------------------------------------------------- */
+
+static int wait_for(int fd, short events, pv_ns until)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    pv_ns now = pv_clock_now();
+    int ms = until > now ? (int)((until - now) / 1000000u) + 1 : 0;
+    int n = poll(&p, 1, ms);
+    return n > 0 ? PV_OK : n < 0 && errno != EINTR ? -errno : PV_ERR_AGAIN;
+}
+
+static int open_udp(uint16_t family, int *ret_fd)
+{
+    static const struct pv_udp_opts opts = {0};
+    const struct pv_addr any = {.family = family};
+    return pv_udp_open(&any, &opts, ret_fd);
+}
+
+static void send_udp(int fd, const struct pv_addr *dst, struct pv_view data)
+{
+    struct pv_udp_counts counts = {0};
+    const struct pv_udp_out out = {.dst = *dst, .data = data};
+    pv_udp_send(fd, &out, 1, &counts);
+}
+
+static int run_stunc(struct pv_stunc *c, int fd, struct pv_udp_receiver *rx, pv_ns until,
+                     struct pv_stunc_event *ret_event)
+{
+    while (pv_clock_now() < until) {
+        uint8_t buf[PV_STUNC_MTU];
+        size_t len = 0;
+        struct pv_udp_in *in = NULL;
+        size_t n = 0;
+        pv_stunc_handle_timeout(c, pv_clock_now());
+        while (pv_stunc_poll_transmit(c, buf, sizeof(buf), &len) == PV_OK)
+            send_udp(fd, &c->cfg.server, pv_view(buf, len));
+        if (pv_stunc_poll_event(c, ret_event) == PV_OK)
+            return PV_OK;
+        int r = wait_for(fd, POLLIN, pv_min_ns(until, pv_stunc_next_timeout(c)));
+        if (r < 0 && r != PV_ERR_AGAIN)
+            return r;
+        if (r < 0 || pv_udp_recv(rx, fd, &in, &n) < 0)
+            continue;
+        pv_ns now = pv_clock_now();
+        for (size_t i = 0; i < n; i++)
+            if (!in[i].cut &&
+                pv_stunc_handle_input(c, &in[i].src, pv_view(in[i].ptr, in[i].len), now) == PV_OK)
+                break;
+        if (pv_stunc_poll_event(c, ret_event) == PV_OK)
+            return PV_OK;
+    }
+    return PV_ERR_TIMEOUT;
+}
+
+static int ask_udp(const struct pv_addr *server, struct pv_netprobe_answer *answer)
+{
+    struct pv_rng rng = pv_entropy();
+    const struct pv_stunc_config cfg = {.server = *server, .rto = PV_MS(200), .max_sends = 5};
+    struct pv_udp_receiver *rx = NULL;
+    struct pv_stunc_event event = {.status = PV_OK};
+    struct pv_stunc c;
+    int fd = -1;
+    int r = pv_udp_receiver_new(&rx, DATAGRAMS, DATAGRAM_MAX);
+    if (r == PV_OK)
+        r = open_udp(server->family, &fd);
+    if (r == PV_OK) {
+        pv_ns now = pv_clock_now();
+        pv_stunc_start(&c, &cfg, &rng, now);
+        r = run_stunc(&c, fd, rx, now + PV_MS(PV_NETPROBE_STUN_MS), &event);
+        close(fd);
+    }
+    pv_udp_receiver_free(rx);
+    if (r == PV_OK && event.type == PV_STUNC_FAILED)
+        r = event.status;
+    answer->mapped = r == PV_OK ? event.mapped : event.alternate;
+    answer->rtt = event.rtt;
+    return r;
+}
+
+void pv_netprobe_take_alternate(const struct pv_stun_msg *msg, struct pv_netprobe_answer *answer)
+{
+    unsigned code = 0;
+    struct pv_addr a;
+    if (pv_stun_get_error(msg, &code) == PV_OK && code == PV_STUN_E_TRY_ALTERNATE &&
+        pv_stun_get_addr(msg, PV_STUN_ATTR_ALTERNATE_SERVER, &a) == PV_OK)
+        answer->mapped = a;
+}
+
+/* May the next request go there? A server's word sends us to the same family, to no address that
+ * is no server's, and nowhere twice (RFC 8489 s10). */
+static bool may_follow(const struct pv_addr *to, const struct pv_addr *asked, size_t n)
+{
+    bool here = pv_addr_is_loopback(to) && pv_addr_is_loopback(&asked[0]) && to->port != 0;
+    if (to->family != asked[0].family || !(here || pv_addr_is_usable_remote(to)))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (pv_addr_equal(to, &asked[i]))
+            return false;
+    return true;
+}
+
+int pv_netprobe_ask(const struct pv_addr *server, enum pv_netprobe_way way,
+                    struct pv_netprobe_answer *ret_answer)
+{
+    struct pv_addr asked[PV_NETPROBE_ALTERNATES + 1];
+    struct pv_addr next = *server;
+    for (size_t n = 0; n < PV_ARRAY_LEN(asked); n++) {
+        struct pv_netprobe_answer answer = {.server = next};
+        asked[n] = next;
+        int r = way == PV_NETPROBE_UDP
+                    ? ask_udp(&next, &answer)
+                    : pv_netprobe_ask_stream(&next, way == PV_NETPROBE_TLS, &answer);
+        if (r == PV_OK)
+            *ret_answer = answer;
+        if (r != PV_ERR_REFUSED || !may_follow(&answer.mapped, asked, n + 1))
+            return r;
+        next = answer.mapped;
+    }
+    return PV_ERR_REFUSED;
+}
+
+/* --- measuring ----------------------------------------------------------------------------- */
+
+struct measure {
+    struct pv_netcheck nc;
+    int fds[PV_NETCHECK_SOCKETS];
+    size_t n_fds;
+    bool running;
+};
+
+static void close_all(struct measure *m)
+{
+    for (size_t i = 0; i < m->n_fds; i++)
+        close(m->fds[i]);
+    m->n_fds = 0;
+}
+
+/* The address this machine uses towards the server. */
+static int local_towards(const struct pv_addr *server, struct pv_addr *ret_local)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = pv_sockaddr_from(server, &ss);
+    int fd = socket(server->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int r = connect(fd, (const struct sockaddr *)&ss, len) < 0 ? -errno : PV_OK;
+    if (r == PV_OK)
+        r = pv_udp_local(fd, ret_local);
+    close(fd);
+    return r;
+}
+
+static int open_sockets(struct measure *m, struct pv_netcheck_config *cfg,
+                        const struct pv_addr *local)
+{
+    size_t n = cfg->lifetime ? PV_NETCHECK_SOCKETS : PV_NETCHECK_SOCKETS_SHORT;
+    for (size_t i = 0; i < n; i++) {
+        struct pv_addr bound;
+        int r = open_udp(local->family, &m->fds[i]);
+        if (r < 0)
+            return r;
+        m->n_fds++;
+        r = pv_udp_local(m->fds[i], &bound);
+        if (r < 0)
+            return r;
+        cfg->local[i] = *local;
+        cfg->local[i].port = bound.port;
+    }
+    return PV_OK;
+}
+
+static void pump(struct measure *m, struct pv_netcheck_result *result)
+{
+    uint8_t buf[PV_NETCHECK_MTU];
+    struct pv_netcheck_send s;
+    while (pv_netcheck_poll_transmit(&m->nc, buf, &s) == PV_OK)
+        if (s.sock < m->n_fds)
+            send_udp(m->fds[s.sock], &s.dst, pv_view(buf, s.len));
+    if (pv_netcheck_poll_event(&m->nc, result) == PV_OK)
+        m->running = false;
+}
+
+static void receive(struct measure *m, unsigned sock, struct pv_udp_receiver *rx)
+{
+    struct pv_udp_in *in = NULL;
+    size_t n = 0;
+    if (pv_udp_recv(rx, m->fds[sock], &in, &n) < 0)
+        return;
+    pv_ns now = pv_clock_now();
+    unsigned strange = 0;
+    for (size_t i = 0; i < n; i++)
+        strange += in[i].cut || pv_netcheck_handle_input(&m->nc, sock, &in[i].src,
+                                                         pv_view(in[i].ptr, in[i].len), now) < 0;
+    (void)strange; /* answers to repeated requests, or nothing of ours */
+}
+
+/* The router is asked from a socket of its own. */
+struct router {
+    struct pv_routercheck rc;
+    int fd;
+    bool running;
+};
+
+static void start_router(struct router *r, const struct pv_addr *local)
+{
+    struct pv_addr gateway = {.family = PV_AF_NONE};
+    uint32_t ifindex;
+    r->fd = -1;
+    if (pv_route_gateway(PV_AF_INET, &gateway, &ifindex) < 0 || open_udp(PV_AF_INET, &r->fd) < 0)
+        gateway.family = PV_AF_NONE;
+    r->running = true;
+    pv_routercheck_start(&r->rc, &gateway, local, pv_clock_now());
+}
+
+static void pump_router(struct router *r, struct pv_routercheck_result *result)
+{
+    uint8_t buf[PV_ROUTERCHECK_MTU];
+    struct pv_addr dst;
+    size_t len = 0;
+    if (!r->running)
+        return;
+    pv_routercheck_handle_timeout(&r->rc, pv_clock_now());
+    while (pv_routercheck_poll_transmit(&r->rc, buf, &dst, &len) == PV_OK)
+        send_udp(r->fd, &dst, pv_view(buf, len));
+    if (pv_routercheck_poll_event(&r->rc, result) == PV_OK)
+        r->running = false;
+}
+
+static void receive_router(struct router *r, struct pv_udp_receiver *rx)
+{
+    struct pv_udp_in *in = NULL;
+    size_t n = 0;
+    unsigned strange = 0;
+    if (pv_udp_recv(rx, r->fd, &in, &n) < 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        strange += in[i].cut ||
+                   pv_routercheck_handle_input(&r->rc, &in[i].src, pv_view(in[i].ptr, in[i].len),
+                                               pv_clock_now()) < 0;
+    (void)strange; /* other devices answer searches too */
+}
+
+/* Sleeps until something is due or arrives, and hands it in. */
+static void step(struct measure *m, size_t n, struct router *r, struct pv_nettrace *t,
+                 struct pv_udp_receiver *rx)
+{
+    struct pollfd polls[PV_NETPROBE_FAMILIES * PV_NETCHECK_SOCKETS + 1 + PV_ROUTERCHECK_HOPS];
+    nfds_t n_polls = 0;
+    pv_ns next = r->running ? pv_routercheck_next_timeout(&r->rc) : PV_NEVER;
+    next = pv_min_ns(next, pv_nettrace_next_timeout(t));
+    polls[n_polls++] = (struct pollfd){.fd = r->running ? r->fd : -1, .events = POLLIN};
+    for (size_t i = 0; i < PV_ROUTERCHECK_HOPS; i++)
+        polls[n_polls++] = (struct pollfd){.fd = t->running ? t->fds[i] : -1, .events = POLLIN};
+    for (size_t f = 0; f < n; f++) {
+        for (size_t i = 0; m[f].running && i < m[f].n_fds; i++)
+            polls[n_polls++] = (struct pollfd){.fd = m[f].fds[i], .events = POLLIN};
+        if (m[f].running)
+            next = pv_min_ns(next, pv_netcheck_next_timeout(&m[f].nc));
+    }
+    pv_ns now = pv_clock_now();
+    const struct timespec wait = {
+        .tv_sec = next > now ? (time_t)((next - now) / PV_S(1)) : 0,
+        .tv_nsec = next > now ? (long)((next - now) % PV_S(1)) : 0,
+    };
+    if (ppoll(polls, n_polls, &wait, NULL) < 0)
+        return;
+    size_t at = 1;
+    if (polls[0].revents != 0)
+        receive_router(r, rx);
+    for (size_t i = 0; i < PV_ROUTERCHECK_HOPS; i++)
+        if (polls[at++].revents != 0)
+            pv_nettrace_handle_ready(t, i);
+    for (size_t f = 0; f < n; f++)
+        for (unsigned i = 0; m[f].running && i < m[f].n_fds; i++)
+            if (polls[at++].revents != 0)
+                receive(&m[f], i, rx);
+}
+
+static int start(struct measure *m, const struct pv_netprobe_servers *servers, size_t f,
+                 bool lifetime, struct pv_netprobe_report *report)
+{
+    struct pv_netcheck_config cfg = {.n_servers = servers->n[f], .lifetime = lifetime};
+    struct pv_rng rng = pv_entropy();
+    memcpy(cfg.servers, servers->addr[f], sizeof(cfg.servers));
+    if (cfg.n_servers == 0 || local_towards(&cfg.servers[0], &report->local[f]) < 0)
+        return PV_OK; /* no such family here */
+    report->local[f].port = 0;
+    int r = open_sockets(m, &cfg, &report->local[f]);
+    if (r < 0)
+        return r;
+    report->tried[f] = true;
+    m->running = true;
+    pv_netcheck_start(&m->nc, &cfg, &rng, pv_clock_now());
+    return PV_OK;
+}
+
+int pv_netprobe_run(const struct pv_netprobe_servers *servers, bool lifetime,
+                    struct pv_netprobe_report *ret_report)
+{
+    struct measure m[PV_NETPROBE_FAMILIES] = {0};
+    struct pv_netprobe_report report = {0};
+    struct router router = {.fd = -1};
+    struct pv_nettrace trace = {.running = false};
+    struct pv_udp_receiver *rx = NULL;
+    int r = pv_udp_receiver_new(&rx, DATAGRAMS, DATAGRAM_MAX);
+    for (size_t f = 0; r == PV_OK && f < PV_NETPROBE_FAMILIES; f++)
+        r = start(&m[f], servers, f, lifetime, &report);
+    if (r == PV_OK && report.tried[0]) {
+        start_router(&router, &report.local[0]);
+        pv_nettrace_start(&trace, &servers->addr[0][0], pv_clock_now());
+    }
+    while (r == PV_OK && (m[0].running || m[1].running || router.running || trace.running)) {
+        for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++) {
+            if (!m[f].running)
+                continue;
+            pv_netcheck_handle_timeout(&m[f].nc, pv_clock_now());
+            pump(&m[f], &report.result[f]);
+        }
+        pump_router(&router, &report.router);
+        pv_nettrace_handle_timeout(&trace, pv_clock_now());
+        if (m[0].running || m[1].running || router.running || trace.running)
+            step(m, PV_NETPROBE_FAMILIES, &router, &trace, rx);
+    }
+    report.trace = trace.trace;
+    if (report.tried[0])
+        pv_nettrace_done(&trace);
+    if (router.fd >= 0)
+        close(router.fd);
+    for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++)
+        close_all(&m[f]);
+    pv_udp_receiver_free(rx);
+    if (r == PV_OK)
+        *ret_report = report;
+    return r;
+}

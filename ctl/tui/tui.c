@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/tui/tui.h"
+
+#include <curses.h>
+#include <errno.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl/tui/tuiview.h"
+#include "sys/proc/clock.h"
+
+enum {
+    MAX_ASKED = 12,    /* requests without answer; the daemon takes 16 */
+    REFRESH_MS = 3000, /* paths change without an event: asked again so often */
+    ANSWER_S = 30,
+    ESC_MS = 25, /* what comes so soon behind an escape belongs to it */
+    COLOR_GOOD = 1,
+    COLOR_WARN = 2,
+};
+#define CTRL(letter) ((letter)&0x1f)
+
+enum kind {
+    ASKED_WATCH,
+    ASKED_STATUS,
+    ASKED_UNREAD,
+    ASKED_ROOMS,
+    ASKED_ACTION,
+};
+
+struct asked {
+    uint64_t id;
+    enum kind kind;
+    struct pv_tui_action action;
+};
+
+struct tui {
+    struct pv_cli *cli;
+    struct pv_tui model;
+    struct pv_tui_screen screen;
+    SCREEN *curses;
+    bool colour;
+    pv_ns refresh_at;
+    struct asked asked[MAX_ASKED + 4];
+    size_t n_asked;
+};
+
+/* --- the daemon ------------------------------------------------------------------------------ */
+
+/* What an action says. */
+static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *action)
+{
+    bool of_room = req->cmd >= PV_CTLAPI_ROOM_CREATE;
+    memcpy(of_room ? req->room : req->peer, action->peer, sizeof(action->peer));
+    if (action->kind == PV_TUI_INVITE && action->text != NULL)
+        snprintf(req->peer, sizeof(req->peer), "%s", action->text);
+    else if (action->kind == PV_TUI_SEND)
+        req->text = action->text;
+    else if (action->kind == PV_TUI_OLDER && action->text != NULL)
+        snprintf(req->before, sizeof(req->before), "%s", action->text);
+    else if ((action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE) &&
+             action->text != NULL)
+        req->number = (uint32_t)strtoul(action->text, NULL, 10);
+}
+
+/* Takes the action's text. */
+static int ask(struct tui *u, enum kind kind, enum pv_ctlapi_cmd cmd,
+               const struct pv_tui_action *action)
+{
+    struct pv_ctlapi_request req;
+    struct asked *a = &u->asked[u->n_asked++];
+    pv_ctlapi_request_init(&req, cmd, ++u->cli->last_id);
+    *a = (struct asked){.id = req.id, .kind = kind};
+    if (action != NULL) {
+        a->action = *action;
+        fill(&req, action);
+    }
+    if (cmd == PV_CTLAPI_WATCH)
+        memcpy(req.word, "chat", sizeof("chat"));
+    req.peek = kind == ASKED_UNREAD;
+    req.limit = PV_CTLAPI_MAX_HISTORY;
+    return pv_client_send(&u->cli->client, &req, pv_clock_now() + PV_S(ANSWER_S));
+}
+
+static int ask_action(struct tui *u, struct pv_tui_action *action)
+{
+    static const enum pv_ctlapi_cmd cmds[] = {
+        [PV_TUI_SEND] = PV_CTLAPI_SEND,        [PV_TUI_PEERS] = PV_CTLAPI_PEERS,
+        [PV_TUI_HISTORY] = PV_CTLAPI_HISTORY,  [PV_TUI_READ] = PV_CTLAPI_INBOX,
+        [PV_TUI_OLDER] = PV_CTLAPI_HISTORY,    [PV_TUI_ACCEPT] = PV_CTLAPI_FILE_ACCEPT,
+        [PV_TUI_REFUSE] = PV_CTLAPI_FILE_STOP, [PV_TUI_ROOMS] = PV_CTLAPI_ROOM_LIST,
+        [PV_TUI_MAKE] = PV_CTLAPI_ROOM_CREATE, [PV_TUI_INVITE] = PV_CTLAPI_ROOM_INVITE,
+        [PV_TUI_LEAVE] = PV_CTLAPI_ROOM_LEAVE, [PV_TUI_MEMBERS] = PV_CTLAPI_ROOM_MEMBERS,
+    };
+    if (action->kind == PV_TUI_PEERS)
+        u->refresh_at = pv_clock_now() + PV_MS(REFRESH_MS);
+    if (action->kind == PV_TUI_SEND &&
+        (action->text == NULL ||
+         !pv_chat_text_is_valid(pv_view(action->text, strlen(action->text))))) {
+        pv_tui_take_error(&u->model, "this text cannot be sent", action->text);
+        free(action->text);
+        return PV_OK;
+    }
+    return ask(u, ASKED_ACTION, cmds[action->kind], action);
+}
+
+static int ask_what_waits(struct tui *u)
+{
+    struct pv_tui_action action;
+    int r = PV_OK;
+    if (pv_clock_now() >= u->refresh_at && u->n_asked < MAX_ASKED) {
+        action = (struct pv_tui_action){.kind = PV_TUI_PEERS};
+        r = ask_action(u, &action);
+    }
+    while (r >= 0 && u->n_asked < MAX_ASKED && pv_tui_poll(&u->model, &action) == PV_OK)
+        r = ask_action(u, &action);
+    return r;
+}
+
+static void take_messages(struct tui *u, const json_t *body)
+{
+    const json_t *msg;
+    size_t i;
+    json_array_foreach(json_object_get(body, "messages"), i, msg)
+    {
+        pv_tui_take_message(&u->model, msg);
+    }
+}
+
+static void take_event(struct tui *u, const struct pv_ctlapi_reply *reply)
+{
+    if (strcmp(reply->event, "message") == 0)
+        pv_tui_take_message(&u->model, json_object_get(reply->body, "message"));
+    else if (strcmp(reply->event, "state") == 0)
+        pv_tui_take_state(&u->model, reply->body);
+    else if (strcmp(reply->event, "presence") == 0)
+        pv_tui_take_presence(&u->model, reply->body);
+    else if (strcmp(reply->event, "file") == 0)
+        pv_tui_take_file(&u->model, reply->body);
+    else if (strcmp(reply->event, "room") == 0)
+        pv_tui_take_room(&u->model, reply->body);
+}
+
+static void take_action_answer(struct tui *u, const struct pv_tui_action *action, json_t *body)
+{
+    if (action->kind == PV_TUI_SEND)
+        pv_tui_take_sent(&u->model, body);
+    else if (action->kind == PV_TUI_PEERS)
+        pv_tui_take_peers(&u->model, body);
+    else if (action->kind == PV_TUI_HISTORY)
+        pv_tui_take_history(&u->model, action->peer, body);
+    else if (action->kind == PV_TUI_ROOMS)
+        pv_tui_take_rooms(&u->model, body);
+    else if (action->kind == PV_TUI_MEMBERS)
+        pv_tui_take_members(&u->model, body);
+    else if (action->kind == PV_TUI_OLDER)
+        pv_tui_take_older(&u->model, action->peer, body);
+    else if (action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE)
+        pv_tui_take_file(&u->model, body);
+    else if (action->kind != PV_TUI_READ)
+        pv_tui_take_done(&u->model, action, body);
+}
+
+/* 0, or the exit code that ends the chat. */
+static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
+{
+    struct asked a = {.id = UINT64_MAX};
+    for (size_t i = 0; i < u->n_asked; i++) {
+        if (u->asked[i].id != reply->id)
+            continue;
+        a = u->asked[i];
+        u->asked[i] = u->asked[--u->n_asked];
+        break;
+    }
+    int code = 0;
+    if (a.id == UINT64_MAX)
+        return 0;
+    if (!reply->ok) {
+        pv_tui_take_error(&u->model, reply->error,
+                          a.action.kind == PV_TUI_SEND ? a.action.text : NULL);
+        code = a.kind == ASKED_WATCH ? (int)reply->code : 0; /* without it there is no chat */
+    } else if (a.kind == ASKED_STATUS) {
+        pv_tui_take_status(&u->model, reply->body);
+    } else if (a.kind == ASKED_ROOMS) {
+        pv_tui_take_rooms(&u->model, reply->body);
+    } else if (a.kind == ASKED_UNREAD) {
+        take_messages(u, reply->body);
+    } else if (a.kind == ASKED_ACTION) {
+        take_action_answer(u, &a.action, reply->body);
+    }
+    free(a.action.text);
+    return code;
+}
+
+static int read_replies(struct tui *u, char error[static PV_TUI_NOTE], int *ret_status)
+{
+    for (;;) {
+        struct pv_ctlapi_reply reply;
+        int r = pv_client_next(&u->cli->client, 0, &reply);
+        if (r == PV_ERR_TIMEOUT)
+            return 0;
+        if (r < 0) {
+            *ret_status = r;
+            return PV_CTLAPI_FAILED;
+        }
+        int code = 0;
+        if (reply.is_event)
+            take_event(u, &reply);
+        else
+            code = take_answer(u, &reply);
+        if (code != 0)
+            snprintf(error, PV_TUI_NOTE, "%s", u->model.note);
+        pv_ctlapi_reply_done(&reply);
+        if (code != 0)
+            return code;
+    }
+}
+
+/* --- the terminal ---------------------------------------------------------------------------- */
+
+static attr_t attr_of(uint8_t attr)
+{
+    attr_t a = 0;
+    if ((attr & PV_TUI_BOLD) != 0)
+        a |= A_BOLD;
+    if ((attr & PV_TUI_DIM) != 0)
+        a |= A_DIM;
+    if ((attr & PV_TUI_REVERSE) != 0)
+        a |= A_REVERSE;
+    return a;
+}
+
+static short pair_of(const struct tui *u, uint8_t attr)
+{
+    if (!u->colour || (attr & PV_TUI_REVERSE) != 0)
+        return 0;
+    return (attr & PV_TUI_GOOD) != 0 ? COLOR_GOOD : (attr & PV_TUI_WARN) != 0 ? COLOR_WARN : 0;
+}
+
+static int draw(struct tui *u)
+{
+    int rows = getmaxy(stdscr), cols = getmaxx(stdscr);
+    if (rows <= 0 || cols <= 0)
+        return PV_OK;
+    int r = pv_tui_render(&u->model, (size_t)rows, (size_t)cols, &u->screen);
+    if (r < 0)
+        return r;
+    erase();
+    for (size_t row = 0; row < u->screen.rows; row++) {
+        for (size_t col = 0; col < u->screen.cols; col++) {
+            const struct pv_tui_cell *c = &u->screen.cells[row * u->screen.cols + col];
+            cchar_t ch;
+            if (c->ch[0] == L'\0' ||
+                setcchar(&ch, c->ch, attr_of(c->attr), pair_of(u, c->attr), NULL) == ERR)
+                continue;
+            (void)mvadd_wchnstr((int)row, (int)col, &ch, 1);
+        }
+    }
+    move((int)u->screen.cursor_row, (int)u->screen.cursor_col);
+    refresh();
+    return PV_OK;
+}
+
+static void key_of_curses(struct tui *u, wint_t key)
+{
+    static const struct {
+        wint_t key;
+        enum pv_tui_key to;
+        int arg;
+    } KEYS[] = {
+        {KEY_ENTER, PV_TUI_ENTER, 0},
+        {KEY_PPAGE, PV_TUI_PAGE_UP, 0},
+        {KEY_NPAGE, PV_TUI_PAGE_DOWN, 0},
+        {KEY_LEFT, PV_TUI_EDIT, PV_TUIEDIT_LEFT},
+        {KEY_RIGHT, PV_TUI_EDIT, PV_TUIEDIT_RIGHT},
+        {KEY_HOME, PV_TUI_EDIT, PV_TUIEDIT_HOME},
+        {KEY_END, PV_TUI_EDIT, PV_TUIEDIT_END},
+        {KEY_UP, PV_TUI_EDIT, PV_TUIEDIT_OLDER},
+        {KEY_DOWN, PV_TUI_EDIT, PV_TUIEDIT_NEWER},
+        {KEY_BACKSPACE, PV_TUI_EDIT, PV_TUIEDIT_BACKSPACE},
+        {KEY_DC, PV_TUI_EDIT, PV_TUIEDIT_DELETE},
+    };
+    int page = (int)pv_tui_page((size_t)getmaxy(stdscr));
+    for (size_t i = 0; i < PV_ARRAY_LEN(KEYS); i++) {
+        if (KEYS[i].key == key) {
+            bool is_page = KEYS[i].to == PV_TUI_PAGE_UP || KEYS[i].to == PV_TUI_PAGE_DOWN;
+            pv_tui_key(&u->model, KEYS[i].to, is_page ? page : KEYS[i].arg);
+            return;
+        }
+    }
+}
+
+static void key_of_character(struct tui *u, wint_t key)
+{
+    static const struct {
+        wint_t key;
+        enum pv_tui_key to;
+        int arg;
+    } KEYS[] = {
+        {L'\r', PV_TUI_ENTER, 0},
+        {L'\n', PV_TUI_ENTER, 0},
+        {L'\t', PV_TUI_TAB, 0},
+        {0x7f, PV_TUI_EDIT, PV_TUIEDIT_BACKSPACE},
+        {CTRL('H'), PV_TUI_EDIT, PV_TUIEDIT_BACKSPACE},
+        {CTRL('A'), PV_TUI_EDIT, PV_TUIEDIT_HOME},
+        {CTRL('B'), PV_TUI_EDIT, PV_TUIEDIT_LEFT},
+        {CTRL('E'), PV_TUI_EDIT, PV_TUIEDIT_END},
+        {CTRL('F'), PV_TUI_EDIT, PV_TUIEDIT_RIGHT},
+        {CTRL('K'), PV_TUI_EDIT, PV_TUIEDIT_KILL_END},
+        {CTRL('U'), PV_TUI_EDIT, PV_TUIEDIT_KILL_START},
+        {CTRL('W'), PV_TUI_EDIT, PV_TUIEDIT_KILL_WORD},
+        {CTRL('N'), PV_TUI_NEXT, 0},
+        {CTRL('P'), PV_TUI_PREVIOUS, 0},
+        {CTRL('G'), PV_TUI_NEXT_UNREAD, 0},
+        {CTRL('D'), PV_TUI_EOF, 0},
+        {CTRL('C'), PV_TUI_QUIT, 0},
+    };
+    if (key == CTRL('L')) {
+        clearok(stdscr, TRUE);
+        return;
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(KEYS); i++) {
+        if (KEYS[i].key == key) {
+            pv_tui_key(&u->model, KEYS[i].to, KEYS[i].arg);
+            return;
+        }
+    }
+    pv_tui_key(&u->model, PV_TUI_CHAR, (wchar_t)key);
+}
+
+/* Everything that was typed; false when the terminal is gone. */
+static bool read_keys(struct tui *u)
+{
+    wint_t key;
+    int r;
+    while ((r = get_wch(&key)) != ERR) {
+        if (r == KEY_CODE_YES)
+            key_of_curses(u, key); /* KEY_RESIZE too: the next picture has the new size */
+        else
+            key_of_character(u, key);
+    }
+    struct pollfd p = {.fd = fileno(u->cli->in), .events = 0};
+    return poll(&p, 1, 0) <= 0 || (p.revents & (POLLHUP | POLLERR)) == 0;
+}
+
+static bool open_terminal(struct tui *u)
+{
+    u->curses = newterm(NULL, u->cli->out, u->cli->in);
+    if (u->curses == NULL)
+        return false;
+    raw(); /* Ctrl-C ends the chat in order */
+    noecho();
+    nonl();
+    keypad(stdscr, TRUE);
+    set_escdelay(ESC_MS);
+    nodelay(stdscr, TRUE);
+    u->colour = u->cli->colour && has_colors() && start_color() == OK;
+    if (u->colour) {
+        use_default_colors();
+        init_pair(COLOR_GOOD, COLOR_GREEN, -1);
+        init_pair(COLOR_WARN, COLOR_YELLOW, -1);
+    }
+    return true;
+}
+
+static void close_terminal(struct tui *u)
+{
+    if (u->curses == NULL)
+        return;
+    endwin();
+    delscreen(u->curses);
+    u->curses = NULL;
+}
+
+bool pv_tui_is_possible(const struct pv_cli *cli)
+{
+    const char *term = getenv("TERM");
+    return !cli->json && !cli->quiet && isatty(fileno(cli->in)) && isatty(fileno(cli->out)) &&
+           term != NULL && term[0] != '\0' && strcmp(term, "dumb") != 0;
+}
+
+/* --- the chat -------------------------------------------------------------------------------- */
+
+/* Until it ends: 0 or an exit code; *ret_status says why the connection did not go on. */
+static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_status)
+{
+    while (!u->model.ended) {
+        int r = ask_what_waits(u);
+        if (r < 0) {
+            *ret_status = r;
+            return PV_CTLAPI_FAILED;
+        }
+        if (draw(u) < 0)
+            return PV_CTLAPI_FAILED;
+        struct pollfd p[2] = {{.fd = u->cli->client.fd, .events = POLLIN},
+                              {.fd = fileno(u->cli->in), .events = POLLIN}};
+        int n = poll(p, 2, REFRESH_MS);
+        if (n < 0 && errno != EINTR)
+            return PV_CTLAPI_FAILED;
+        if (!read_keys(u))
+            return 0;
+        int code = n > 0 && p[0].revents != 0 ? read_replies(u, error, ret_status) : 0;
+        if (code != 0)
+            return code;
+    }
+    return 0;
+}
+
+/* Watch first, then what is unread: nothing can fall between. */
+static int begin(struct tui *u, const char *peer)
+{
+    size_t index = peer == NULL ? 0 : pv_tui_find(&u->model, peer, true);
+    int r = ask(u, ASKED_STATUS, PV_CTLAPI_STATUS, NULL);
+    if (r >= 0)
+        r = ask(u, ASKED_WATCH, PV_CTLAPI_WATCH, NULL);
+    if (r >= 0)
+        r = ask(u, ASKED_ROOMS, PV_CTLAPI_ROOM_LIST, NULL);
+    if (r >= 0)
+        r = ask(u, ASKED_UNREAD, PV_CTLAPI_INBOX, NULL);
+    if (index == SIZE_MAX)
+        return PV_ERR_NOMEM;
+    if (index > 0)
+        pv_tui_open(&u->model, index);
+    return r;
+}
+
+static void use_locale(void)
+{
+    (void)setlocale(LC_CTYPE, "");
+    if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
+        (void)setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+int pv_tui_run(struct pv_cli *cli, const char *peer)
+{
+    struct tui *u = calloc(1, sizeof(*u));
+    char error[PV_TUI_NOTE] = "";
+    int status = PV_OK, code = PV_CTLAPI_FAILED;
+    if (u == NULL || pv_tui_init(&u->model) < 0) {
+        free(u);
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+    }
+    u->cli = cli;
+    use_locale();
+    status = begin(u, peer);
+    if (status >= 0 && open_terminal(u))
+        code = converse(u, error, &status);
+    else if (status >= 0)
+        snprintf(error, sizeof(error), "this terminal (TERM=%s) cannot do it: use chat --lines",
+                 getenv("TERM"));
+    close_terminal(u);
+    for (size_t i = 0; i < u->n_asked; i++)
+        free(u->asked[i].action.text);
+    pv_tui_screen_done(&u->screen);
+    pv_tui_done(&u->model);
+    free(u);
+    if (status < 0)
+        return pv_cli_lost(cli, status);
+    return error[0] != '\0' ? pv_cli_fail(cli, (enum pv_ctlapi_code)code, "%s", error) : code;
+}

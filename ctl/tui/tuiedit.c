@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/tui/tuiedit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+wchar_t pv_tui_decode(const char *text, size_t *ret_len)
+{
+    static const struct {
+        unsigned char mask, lead;
+        unsigned bits;
+    } forms[] = {{0x80, 0x00, 7}, {0xe0, 0xc0, 5}, {0xf0, 0xe0, 4}, {0xf8, 0xf0, 3}};
+    const unsigned char *p = (const unsigned char *)text;
+    *ret_len = *p == 0 ? 0 : 1;
+    for (size_t n = 1; n <= 4; n++) {
+        if ((*p & forms[n - 1].mask) != forms[n - 1].lead)
+            continue;
+        uint32_t c = *p & ((1u << forms[n - 1].bits) - 1);
+        for (size_t i = 1; i < n; i++) {
+            if ((p[i] & 0xc0) != 0x80)
+                return 0xfffd;
+            c = c << 6 | (p[i] & 0x3fu);
+        }
+        if (*p != 0)
+            *ret_len = n;
+        return (wchar_t)c;
+    }
+    return 0xfffd;
+}
+
+static size_t encode(wchar_t wc, char buf[static 4])
+{
+    uint32_t c = (uint32_t)wc;
+    if (c < 0x80) {
+        buf[0] = (char)c;
+        return 1;
+    }
+    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    static const unsigned char lead[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    for (size_t i = n - 1; i > 0; i--) {
+        buf[i] = (char)(0x80 | (c & 0x3f));
+        c >>= 6;
+    }
+    buf[0] = (char)(lead[n] | c);
+    return n;
+}
+
+static bool is_inside(const char *text, size_t at)
+{
+    return ((unsigned char)text[at] & 0xc0) == 0x80;
+}
+
+static size_t before(const struct pv_tuiedit *e, size_t at)
+{
+    do {
+        at -= at > 0;
+    } while (at > 0 && is_inside(e->text, at));
+    return at;
+}
+
+static size_t after(const struct pv_tuiedit *e, size_t at)
+{
+    do {
+        at += at < e->len;
+    } while (at < e->len && is_inside(e->text, at));
+    return at;
+}
+
+static void cut(struct pv_tuiedit *e, size_t from, size_t to)
+{
+    memmove(e->text + from, e->text + to, e->len - to + 1);
+    e->len -= to - from;
+    e->cursor = from;
+}
+
+static void put(struct pv_tuiedit *e, const char *bytes, size_t n)
+{
+    if (e->len + n > PV_TUIEDIT_MAX)
+        return;
+    memmove(e->text + e->cursor + n, e->text + e->cursor, e->len - e->cursor + 1);
+    memcpy(e->text + e->cursor, bytes, n);
+    e->len += n;
+    e->cursor += n;
+}
+
+void pv_tuiedit_done(struct pv_tuiedit *e)
+{
+    for (size_t i = 0; i < e->n_past; i++)
+        free(e->past[i]);
+    free(e->draft);
+    memset(e, 0, sizeof(*e));
+}
+
+void pv_tuiedit_insert(struct pv_tuiedit *e, wchar_t c)
+{
+    char bytes[4];
+    uint32_t u = (uint32_t)c;
+    if (u < 0x20 || (u >= 0x7f && u < 0xa0) || (u >= 0xd800 && u < 0xe000) || u > 0x10ffff)
+        return;
+    put(e, bytes, encode(c, bytes));
+}
+
+void pv_tuiedit_set(struct pv_tuiedit *e, const char *text)
+{
+    e->len = e->cursor = 0;
+    e->text[0] = '\0';
+    for (size_t n; *text != '\0'; text += n)
+        pv_tuiedit_insert(e, pv_tui_decode(text, &n));
+}
+
+/* Another line of the past, or back to what was being typed. */
+static void browse(struct pv_tuiedit *e, size_t to)
+{
+    if (e->shown == e->n_past) {
+        free(e->draft);
+        e->draft = strdup(e->text);
+    }
+    e->shown = to;
+    if (to < e->n_past)
+        pv_tuiedit_set(e, e->past[to]);
+    else
+        pv_tuiedit_set(e, e->draft == NULL ? "" : e->draft);
+}
+
+static size_t word_start(const struct pv_tuiedit *e)
+{
+    size_t at = e->cursor;
+    while (at > 0 && e->text[at - 1] == ' ')
+        at--;
+    while (at > 0 && e->text[at - 1] != ' ')
+        at--;
+    return at;
+}
+
+void pv_tuiedit_do(struct pv_tuiedit *e, enum pv_tuiedit_op op)
+{
+    switch (op) {
+    case PV_TUIEDIT_LEFT:
+        e->cursor = before(e, e->cursor);
+        break;
+    case PV_TUIEDIT_RIGHT:
+        e->cursor = after(e, e->cursor);
+        break;
+    case PV_TUIEDIT_HOME:
+        e->cursor = 0;
+        break;
+    case PV_TUIEDIT_END:
+        e->cursor = e->len;
+        break;
+    case PV_TUIEDIT_BACKSPACE:
+        cut(e, before(e, e->cursor), e->cursor);
+        break;
+    case PV_TUIEDIT_DELETE:
+        cut(e, e->cursor, after(e, e->cursor));
+        break;
+    case PV_TUIEDIT_KILL_END:
+        cut(e, e->cursor, e->len);
+        break;
+    case PV_TUIEDIT_KILL_START:
+        cut(e, 0, e->cursor);
+        break;
+    case PV_TUIEDIT_KILL_WORD:
+        cut(e, word_start(e), e->cursor);
+        break;
+    case PV_TUIEDIT_OLDER:
+        if (e->shown > 0)
+            browse(e, e->shown - 1);
+        break;
+    case PV_TUIEDIT_NEWER:
+        if (e->shown < e->n_past)
+            browse(e, e->shown + 1);
+        break;
+    }
+}
+
+void pv_tuiedit_replace(struct pv_tuiedit *e, size_t len, const char *text)
+{
+    if (len > e->cursor || e->len - len + strlen(text) > PV_TUIEDIT_MAX)
+        return;
+    cut(e, e->cursor - len, e->cursor);
+    put(e, text, strlen(text));
+}
+
+char *pv_tuiedit_take(struct pv_tuiedit *e)
+{
+    char *line = strdup(e->text), *kept = strdup(e->text);
+    if (line == NULL || kept == NULL) {
+        free(line);
+        free(kept);
+        return NULL;
+    }
+    bool again = e->n_past > 0 && strcmp(e->past[e->n_past - 1], kept) == 0;
+    if (kept[0] == '\0' || again) {
+        free(kept);
+    } else {
+        if (e->n_past == PV_TUIEDIT_PAST) {
+            free(e->past[0]);
+            memmove(e->past, e->past + 1, (PV_TUIEDIT_PAST - 1) * sizeof(e->past[0]));
+            e->n_past--;
+        }
+        e->past[e->n_past++] = kept;
+    }
+    e->shown = e->n_past;
+    pv_tuiedit_set(e, "");
+    return line;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tuiedit.h - the input line of the terminal chat: UTF-8 text with a cursor, and what was typed
+ * before. Pure: no terminal. One thread.
+ */
+#ifndef PV_TUIEDIT_H
+#define PV_TUIEDIT_H
+
+#include <wchar.h>
+
+#include "base/pv.h"
+#include "proto/chat/chat.h"
+
+enum {
+    PV_TUIEDIT_MAX = PV_CHAT_TEXT_MAX, /* bytes of a line */
+    PV_TUIEDIT_PAST = 32,              /* lines remembered */
+};
+
+/* A zeroed one is empty. text is valid UTF-8 without control characters, NUL-terminated. */
+struct pv_tuiedit {
+    char text[PV_TUIEDIT_MAX + 1];
+    size_t len, cursor;          /* bytes; cursor at a character */
+    char *past[PV_TUIEDIT_PAST]; /* owned; oldest first */
+    size_t n_past, shown;        /* shown == n_past: what is being typed */
+    char *draft;                 /* owned: what was being typed before going back */
+};
+
+enum pv_tuiedit_op {
+    PV_TUIEDIT_LEFT,
+    PV_TUIEDIT_RIGHT,
+    PV_TUIEDIT_HOME,
+    PV_TUIEDIT_END,
+    PV_TUIEDIT_BACKSPACE,
+    PV_TUIEDIT_DELETE,
+    PV_TUIEDIT_KILL_END,
+    PV_TUIEDIT_KILL_START,
+    PV_TUIEDIT_KILL_WORD,
+    PV_TUIEDIT_OLDER,
+    PV_TUIEDIT_NEWER,
+};
+
+void pv_tuiedit_done(struct pv_tuiedit *e);
+/* Inserts a character; control characters and what does not fit are dropped. */
+void pv_tuiedit_insert(struct pv_tuiedit *e, wchar_t c);
+void pv_tuiedit_do(struct pv_tuiedit *e, enum pv_tuiedit_op op);
+/* Puts text in place of the len bytes before the cursor. */
+void pv_tuiedit_replace(struct pv_tuiedit *e, size_t len, const char *text);
+/* Sets the whole line, cursor at the end. */
+void pv_tuiedit_set(struct pv_tuiedit *e, const char *text);
+/* Remembers the line and empties it. Owned by the caller; NULL without memory. */
+char *pv_tuiedit_take(struct pv_tuiedit *e);
+
+/* The character at text and its length in bytes (0 at the end); bytes that are no UTF-8 are
+ * U+FFFD, one byte each. */
+wchar_t pv_tui_decode(const char *text, size_t *ret_len);
+
+#endif /* PV_TUIEDIT_H */

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ *   title            the conversation, who is at the other end and which way packets go
+ *   roster | lines   names with presence, path and unread; the newest line at the bottom
+ *   bar              the note, or what keys do
+ *   > input
+ */
+#include "ctl/tui/tuiview.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <wchar.h>
+
+#include "ctl/show.h"
+
+enum {
+    ROSTER_FROM = 60, /* columns of the screen from which on there is a roster */
+    ROSTER = 24,
+    NAME_COLS = 11,
+    INDENT = 9, /* of lines after the first: below the name */
+};
+
+/* --- cells ----------------------------------------------------------------------------------- */
+
+static struct pv_tui_cell *cell(struct pv_tui_screen *s, size_t row, size_t col)
+{
+    return &s->cells[row * s->cols + col];
+}
+
+static void fill_row(struct pv_tui_screen *s, size_t row, uint8_t attr)
+{
+    for (size_t i = 0; i < s->cols; i++)
+        *cell(s, row, i) = (struct pv_tui_cell){.ch = L" ", .attr = attr};
+}
+
+/* Columns of a character: what has none of its own to show takes the place of U+FFFD. */
+static size_t width_of(wchar_t *c)
+{
+    int w = wcwidth(*c);
+    if (w < 0) {
+        *c = 0xfffd;
+        w = 1;
+    }
+    return (size_t)w;
+}
+
+static void add_mark(struct pv_tui_cell *to, wchar_t c)
+{
+    size_t n = wcslen(to->ch);
+    if (n > 0 && n < PV_TUI_MARKS)
+        to->ch[n] = c;
+}
+
+/* A place to write: from col up to end of one row. */
+struct pen {
+    struct pv_tui_screen *s;
+    size_t row, col, start, end;
+    uint8_t attr;
+};
+
+/* Writes the first len bytes as far as they fit. */
+static void write_n(struct pen *p, const char *text, size_t len)
+{
+    for (size_t i = 0, n; i < len; i += n) {
+        wchar_t c = pv_tui_decode(text + i, &n);
+        if (n == 0)
+            return;
+        if (c == '\t')
+            c = ' ';
+        size_t w = width_of(&c);
+        if (w == 0) {
+            size_t back = p->col - (p->col > p->start);
+            back -= back > p->start && cell(p->s, p->row, back)->ch[0] == L'\0';
+            if (p->col > p->start)
+                add_mark(cell(p->s, p->row, back), c);
+            continue;
+        }
+        if (p->col + w > p->end)
+            return;
+        *cell(p->s, p->row, p->col) = (struct pv_tui_cell){.ch = {c}, .attr = p->attr};
+        if (w == 2)
+            *cell(p->s, p->row, p->col + 1) = (struct pv_tui_cell){.attr = p->attr};
+        p->col += w;
+    }
+}
+
+static void write_text(struct pen *p, const char *text)
+{
+    write_n(p, text, strlen(text));
+}
+
+static size_t columns(const char *text, size_t len)
+{
+    size_t cols = 0;
+    for (size_t i = 0, n; i < len; i += n) {
+        wchar_t c = pv_tui_decode(text + i, &n);
+        if (n == 0)
+            break;
+        cols += c == '\t' ? 1 : width_of(&c);
+    }
+    return cols;
+}
+
+/* --- lines ----------------------------------------------------------------------------------- */
+
+/* How many bytes of text one row of so many columns takes, and (ret_skip) how many after them are
+ * not shown: the blank at a break, the newline and the blanks pv_chat_show() put behind it. */
+static size_t fit(const char *text, size_t cols, size_t *ret_skip)
+{
+    size_t used = 0, at = 0, blank = 0;
+    for (size_t n; text[at] != '\0' && text[at] != '\n'; at += n) {
+        wchar_t c = pv_tui_decode(text + at, &n);
+        size_t w = c == '\t' ? 1 : width_of(&c);
+        if (used + w > cols && at > 0) {
+            *ret_skip = blank > 0;
+            return blank > 0 ? blank : at;
+        }
+        used += w;
+        if (c == ' ')
+            blank = at;
+    }
+    *ret_skip = text[at] == '\n' ? 1 + strspn(text + at + 1, " ") : 0;
+    return at;
+}
+
+/* One message on its way over the rows it needs. */
+struct walk {
+    const struct pv_tui_line *line;
+    const char *who, *text;
+    size_t cols, first, indent; /* of the pane; before the text in the first row, in the others */
+    bool day, begun;            /* a row with the date comes first */
+};
+
+struct row {
+    bool is_day, is_first;
+    const char *text;
+    size_t len, indent;
+};
+
+static bool same_day(double a, double b)
+{
+    struct tm x, y;
+    time_t s = (time_t)a, r = (time_t)b;
+    return localtime_r(&s, &x) != NULL && localtime_r(&r, &y) != NULL && x.tm_yday == y.tm_yday &&
+           x.tm_year == y.tm_year;
+}
+
+static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, size_t index,
+                           size_t cols)
+{
+    const struct pv_tui_line *line = &c->lines[index];
+    struct walk w = {.line = line, .text = line->text, .cols = cols};
+    w.who = line->outgoing ? t->me : c->is_room ? line->from : c->name;
+    if (line->id[0] == '\0')
+        return w;
+    size_t before = index;
+    while (before > 0 && c->lines[before - 1].id[0] == '\0')
+        before--; /* notices have no time */
+    w.day = before == 0 || !same_day(c->lines[before - 1].time, line->time);
+    w.indent = cols > INDENT + 8 ? INDENT : 0;
+    w.first = INDENT + strlen(w.who) + 2;
+    if (w.first + 8 > cols)
+        w.first = w.indent;
+    return w;
+}
+
+static bool walk_next(struct walk *w, struct row *ret_row)
+{
+    size_t skip = 0;
+    *ret_row = (struct row){.is_day = w->day, .text = w->text};
+    if (w->day) {
+        w->day = false;
+        return true;
+    }
+    if (w->begun && *w->text == '\0')
+        return false;
+    ret_row->is_first = !w->begun;
+    ret_row->indent = w->begun ? w->indent : w->first;
+    ret_row->len = fit(w->text, w->cols - ret_row->indent, &skip);
+    w->text += ret_row->len + skip;
+    w->begun = true;
+    return true;
+}
+
+static size_t rows_of(struct walk w)
+{
+    struct row unused;
+    size_t n = 0;
+    while (walk_next(&w, &unused))
+        n++;
+    return n;
+}
+
+static const char *mark_of(const struct pv_tui_line *line)
+{
+    if (!line->outgoing)
+        return "";
+    switch (line->state) {
+    case PV_CHAT_SENT:
+        return "\xe2\x86\x92"; /* an arrow: on its way */
+    case PV_CHAT_DELIVERED:
+        return "\xe2\x9c\x93"; /* a check mark */
+    case PV_CHAT_READ:
+        return "\xe2\x9c\x93\xe2\x9c\x93";
+    default:
+        return "\xc2\xb7"; /* a middle dot: it waits */
+    }
+}
+
+static void write_time(struct pen *p, double unix_s, bool date)
+{
+    char text[40];
+    struct tm tm;
+    time_t s = (time_t)unix_s;
+    if (localtime_r(&s, &tm) == NULL)
+        return;
+    if (date)
+        snprintf(text, sizeof(text), "-- %04d-%02d-%02d --", tm.tm_year + 1900, tm.tm_mon + 1,
+                 tm.tm_mday);
+    else
+        snprintf(text, sizeof(text), "%02d:%02d ", tm.tm_hour, tm.tm_min);
+    write_text(p, text);
+}
+
+static void draw_row(struct pen p, const struct walk *w, const struct row *r)
+{
+    bool notice = w->line->id[0] == '\0';
+    p.attr = PV_TUI_DIM;
+    if (r->is_day) {
+        write_time(&p, w->line->time, true);
+        return;
+    }
+    if (r->is_first && !notice && w->first > 0) {
+        write_time(&p, w->line->time, false);
+        p.attr = w->line->state == PV_CHAT_QUEUED ? PV_TUI_WARN : PV_TUI_GOOD;
+        write_text(&p, mark_of(w->line));
+        p.col = p.start + INDENT;
+        p.attr = PV_TUI_BOLD;
+        if (w->first > INDENT) {
+            write_text(&p, w->who);
+            write_text(&p, ":");
+        }
+    }
+    p.col = p.start + r->indent;
+    p.attr = notice ? PV_TUI_DIM : 0;
+    write_n(&p, r->text, r->len);
+}
+
+/* The conversation in the rows [top, bottom) from column start on, the newest at the bottom. */
+static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, size_t bottom,
+                       size_t start)
+{
+    struct pv_tui_conv *c = &t->convs[t->current];
+    size_t pane = bottom - top, cols = s->cols - start, first = c->n_lines, rows = 0;
+    while (first > 0 && rows < pane + c->scroll) {
+        first--;
+        rows += rows_of(walk_of(t, c, first, cols));
+    }
+    if (rows < pane + c->scroll)
+        c->scroll = rows > pane ? rows - pane : 0;
+    c->at_top = first == 0 && rows <= pane + c->scroll;
+    size_t hidden = rows > pane + c->scroll ? rows - pane - c->scroll : 0;
+    size_t row = rows < pane ? bottom - rows : top;
+    for (size_t i = first; i < c->n_lines && row < bottom; i++) {
+        struct walk w = walk_of(t, c, i, cols);
+        struct row r;
+        while (row < bottom && walk_next(&w, &r)) {
+            if (hidden > 0) {
+                hidden--;
+                continue;
+            }
+            draw_row((struct pen){s, row++, start, start, s->cols, 0}, &w, &r);
+        }
+    }
+}
+
+/* --- around it ------------------------------------------------------------------------------- */
+
+static const char *way_of(const struct pv_tui_conv *c)
+{
+    if (c->is_room)
+        return c->left ? "left" : "room";
+    if (strcmp(c->path, "none") != 0)
+        return c->path;
+    return c->online ? "online" : "away";
+}
+
+static void draw_title(const struct pv_tui *t, struct pv_tui_screen *s)
+{
+    const struct pv_tui_conv *c = &t->convs[t->current];
+    struct pen p = {s, 0, 1, 1, s->cols, PV_TUI_REVERSE | PV_TUI_BOLD};
+    char rtt[32] = "";
+    fill_row(s, 0, PV_TUI_REVERSE);
+    if (t->current == 0) {
+        write_text(&p, t->network[0] == '\0' ? "p2pvpn" : t->network);
+        p.attr = PV_TUI_REVERSE;
+        write_text(&p, t->me[0] == '\0' ? "" : "  you are ");
+        write_text(&p, t->me);
+        return;
+    }
+    write_text(&p, c->name);
+    p.attr = PV_TUI_REVERSE;
+    write_text(&p, "  ");
+    write_text(&p, way_of(c));
+    if (c->rtt_ms >= 0 && strcmp(c->path, "none") != 0)
+        snprintf(rtt, sizeof(rtt), ", %.*f ms", c->rtt_ms < 10 ? 1 : 0, c->rtt_ms);
+    if (c->is_room && c->members > 0)
+        snprintf(rtt, sizeof(rtt), ", %u member%s", c->members, c->members == 1 ? "" : "s");
+    write_text(&p, rtt);
+}
+
+static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t row, size_t index)
+{
+    const struct pv_tui_conv *c = &t->convs[index];
+    uint8_t base = index == t->current ? PV_TUI_REVERSE : 0;
+    struct pen p = {s, row, 0, 0, ROSTER - 1, 0};
+    char unread[8];
+    p.attr = base;
+    write_text(&p, "                        ");
+    p.col = 0;
+    p.attr = (uint8_t)(base | (c->online ? PV_TUI_GOOD : PV_TUI_DIM));
+    write_text(&p, index == 0 || c->is_room ? " "
+                   : c->online              ? "\xe2\x97\x8f"
+                                            : "\xe2\x97\x8b"); /* ● ○ */
+    p.attr = (uint8_t)(base | (c->unread > 0 ? PV_TUI_BOLD : 0));
+    p.col = 2;
+    p.end = 2 + NAME_COLS;
+    write_text(&p, index == 0 ? (t->network[0] == '\0' ? "p2pvpn" : t->network) : c->name);
+    p.end = ROSTER - 1;
+    p.col = 2 + NAME_COLS + 1;
+    p.attr = (uint8_t)(base | PV_TUI_DIM);
+    write_text(&p, index == 0 ? "" : way_of(c));
+    if (c->unread == 0)
+        return;
+    if (c->unread > 99)
+        snprintf(unread, sizeof(unread), "99+");
+    else
+        snprintf(unread, sizeof(unread), "%u", c->unread);
+    p.col = ROSTER - 1 - strlen(unread);
+    p.attr = (uint8_t)(base | PV_TUI_BOLD | PV_TUI_WARN);
+    write_text(&p, unread);
+}
+
+/* As many as fit, so that the open one is among them. */
+static void draw_roster(const struct pv_tui *t, struct pv_tui_screen *s, size_t top, size_t bottom)
+{
+    size_t pane = bottom - top;
+    size_t first = t->current >= pane ? t->current - pane + 1 : 0;
+    for (size_t row = top; row < bottom; row++) {
+        struct pen p = {s, row, ROSTER - 1, 0, ROSTER, PV_TUI_DIM};
+        if (first + row - top < t->n_convs)
+            draw_peer(t, s, row, first + row - top);
+        write_text(&p, "\xe2\x94\x82"); /* │ */
+    }
+}
+
+static void draw_bar(const struct pv_tui *t, struct pv_tui_screen *s, size_t row)
+{
+    struct pen p = {s, row, 1, 1, s->cols, PV_TUI_REVERSE};
+    unsigned elsewhere = 0;
+    char text[64];
+    fill_row(s, row, PV_TUI_REVERSE);
+    for (size_t i = 0; i < t->n_convs; i++)
+        elsewhere += i != t->current && t->convs[i].unread > 0;
+    if (t->convs[t->current].scroll > 0)
+        write_text(&p, "[older: PgDn]  ");
+    if (elsewhere > 0) {
+        snprintf(text, sizeof(text), "[%u unread: Ctrl-G]  ", elsewhere);
+        write_text(&p, text);
+    }
+    write_text(&p, t->note[0] != '\0' ? t->note : "/help  Tab  PgUp  Ctrl-N");
+}
+
+/* Scrolled sideways so that the cursor is in it. */
+static void draw_input(const struct pv_tui *t, struct pv_tui_screen *s, size_t row)
+{
+    struct pen p = {s, row, 0, 0, s->cols, PV_TUI_BOLD};
+    const struct pv_tuiedit *e = &t->edit;
+    size_t room = s->cols - 3, from = 0, n;
+    write_text(&p, "> ");
+    p.start = p.col;
+    p.attr = 0;
+    while (columns(e->text + from, e->cursor - from) > room) {
+        (void)pv_tui_decode(e->text + from, &n);
+        from += n;
+    }
+    write_text(&p, e->text + from);
+    s->cursor_row = row;
+    s->cursor_col = 2 + columns(e->text + from, e->cursor - from);
+}
+
+size_t pv_tui_page(size_t rows)
+{
+    return rows > PV_TUI_MIN_ROWS ? rows - 4 : 1; /* one row of the page before stays */
+}
+
+static int set_size(struct pv_tui_screen *s, size_t rows, size_t cols)
+{
+    rows = rows > PV_TUI_MAX_ROWS ? PV_TUI_MAX_ROWS : rows;
+    cols = cols > PV_TUI_MAX_COLS ? PV_TUI_MAX_COLS : cols;
+    struct pv_tui_cell *cells = calloc(rows * cols + 1, sizeof(*cells));
+    if (cells == NULL)
+        return PV_ERR_NOMEM;
+    free(s->cells);
+    *s = (struct pv_tui_screen){.cells = cells, .rows = rows, .cols = cols};
+    for (size_t i = 0; i < rows; i++)
+        fill_row(s, i, 0);
+    return PV_OK;
+}
+
+int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols, struct pv_tui_screen *screen)
+{
+    int r = set_size(screen, rows, cols);
+    if (r < 0 || screen->rows == 0 || screen->cols == 0)
+        return r;
+    if (screen->rows < PV_TUI_MIN_ROWS || screen->cols < PV_TUI_MIN_COLS) {
+        struct pen p = {screen, 0, 0, 0, screen->cols, 0};
+        write_text(&p, "too small");
+        return PV_OK;
+    }
+    size_t bottom = screen->rows - 2, start = 0;
+    draw_title(t, screen);
+    if (screen->cols >= ROSTER_FROM) {
+        draw_roster(t, screen, 1, bottom);
+        start = ROSTER + 1;
+    }
+    draw_lines(t, screen, 1, bottom, start);
+    draw_bar(t, screen, bottom);
+    draw_input(t, screen, bottom + 1);
+    return PV_OK;
+}
+
+void pv_tui_screen_done(struct pv_tui_screen *screen)
+{
+    free(screen->cells);
+    *screen = (struct pv_tui_screen){0};
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tuiview.h - a picture of the terminal chat: which character with which attribute stands where.
+ * tui.c shows it; tests compare it. Needs a UTF-8 LC_CTYPE for the width of characters, and the
+ * time zone. One thread.
+ */
+#ifndef PV_TUIVIEW_H
+#define PV_TUIVIEW_H
+
+#include "ctl/tui/tuimodel.h"
+
+enum {
+    PV_TUI_MIN_ROWS = 5,
+    PV_TUI_MIN_COLS = 20,
+    PV_TUI_MAX_ROWS = 500,
+    PV_TUI_MAX_COLS = 1000,
+    PV_TUI_MARKS = 3, /* a character and two combining ones */
+};
+
+enum pv_tui_attr {
+    PV_TUI_BOLD = 1,
+    PV_TUI_DIM = 2,
+    PV_TUI_REVERSE = 4,
+    PV_TUI_GOOD = 8,  /* green */
+    PV_TUI_WARN = 16, /* yellow */
+};
+
+struct pv_tui_cell {
+    wchar_t ch[PV_TUI_MARKS + 1]; /* NUL-terminated; "": the right half of a wide one */
+    uint8_t attr;
+};
+
+/* Rows of cells; a zeroed one is empty. */
+struct pv_tui_screen {
+    struct pv_tui_cell *cells; /* owned; row after row */
+    size_t rows, cols;
+    size_t cursor_row, cursor_col;
+};
+
+/* Draws the model; brings the scroll position of its conversation back into bounds. Sizes beyond
+ * the limits above are cut, below them only a word is shown. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols,
+                                struct pv_tui_screen *screen);
+void pv_tui_screen_done(struct pv_tui_screen *screen);
+/* Rows of messages on a screen of so many rows: a page to scroll. */
+size_t pv_tui_page(size_t rows);
+
+#endif /* PV_TUIVIEW_H */

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/tui/tuiwords.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    enum pv_tui_word word;
+    bool classic; /* also without a slash */
+} WORDS[] = {
+    {"send", PV_TUI_W_SEND, true},      {"msg", PV_TUI_W_SEND, false},
+    {"getu", PV_TUI_W_PEERS, true},     {"peers", PV_TUI_W_PEERS, false},
+    {"exit", PV_TUI_W_EXIT, true},      {"quit", PV_TUI_W_EXIT, false},
+    {"open", PV_TUI_W_OPEN, false},     {"chat", PV_TUI_W_OPEN, false},
+    {"close", PV_TUI_W_CLOSE, false},   {"help", PV_TUI_W_HELP, false},
+    {"room", PV_TUI_W_ROOM, false},     {"invite", PV_TUI_W_INVITE, false},
+    {"leave", PV_TUI_W_LEAVE, false},   {"members", PV_TUI_W_MEMBERS, false},
+    {"accept", PV_TUI_W_ACCEPT, false}, {"refuse", PV_TUI_W_REFUSE, false},
+};
+
+const char *const pv_tui_commands[] = {"/accept", "/close",   "/exit", "/help",  "/invite",
+                                       "/leave",  "/members", "/open", "/peers", "/refuse",
+                                       "/room",   "/send",    NULL};
+
+const char *const pv_tui_help[] = {
+    "/open NAME       the conversation with NAME       /close        back to the network",
+    "/send NAME TEXT  to NAME, also \"send NAME TEXT\"  /peers        who is there, also \"getu\"",
+    "/room NAME       opens a room             /invite NAME  into the room that is shown",
+    "/members         who is in it             /leave        leaves it",
+    "/accept N        takes a file that is offered    /refuse N    does not",
+    "/exit            end, also \"exit\" and Ctrl-C      //text        a text that begins with /",
+    "Tab completes names and commands; PgUp and PgDn scroll; Up and Down: typed before;",
+    "Ctrl-N, Ctrl-P: next and previous conversation; Ctrl-G: next unread one; Ctrl-L: redraw",
+    NULL,
+};
+
+/* The next word of *line; advances behind it and the blanks after it. */
+static struct pv_view next_word(const char **line)
+{
+    const char *start = *line + strspn(*line, " ");
+    size_t len = strcspn(start, " ");
+    *line = start + len + strspn(start + len, " ");
+    return pv_view(start, len);
+}
+
+static void copy_lower(struct pv_view word, char dst[static PV_NAME_BUF])
+{
+    size_t n = word.len < PV_NAME_MAX ? word.len : PV_NAME_MAX;
+    for (size_t i = 0; i < n; i++) {
+        char c = (char)word.ptr[i];
+        dst[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    }
+    dst[n] = '\0';
+}
+
+static enum pv_tui_word find_word(struct pv_view word, bool classic)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(WORDS); i++) {
+        if (strlen(WORDS[i].name) == word.len && memcmp(WORDS[i].name, word.ptr, word.len) == 0 &&
+            (WORDS[i].classic || !classic))
+            return WORDS[i].word;
+    }
+    return PV_TUI_W_NONE;
+}
+
+enum pv_tui_word pv_tui_split(const char *line, struct pv_tui_words *ret_words)
+{
+    struct pv_tui_words w = {.text = "", .plain = line, .classic = line[0] != '/'};
+    if (line[0] == '/' && line[1] == '/') {
+        w.plain = line + 1;
+        *ret_words = w;
+        return PV_TUI_W_NONE;
+    }
+    const char *rest = line + !w.classic;
+    struct pv_view first = next_word(&rest);
+    enum pv_tui_word word = find_word(first, w.classic);
+    /* Without a slash only the whole form counts: "exit the room" is a text. */
+    w.is_command = !w.classic || word == PV_TUI_W_SEND ||
+                   (word != PV_TUI_W_NONE && *rest == '\0' && first.ptr == (const uint8_t *)line);
+    if (word == PV_TUI_W_SEND || word == PV_TUI_W_OPEN || word == PV_TUI_W_ROOM ||
+        word == PV_TUI_W_INVITE || word == PV_TUI_W_ACCEPT || word == PV_TUI_W_REFUSE) {
+        copy_lower(next_word(&rest), w.name);
+        w.text = rest;
+    } else if (word == PV_TUI_W_NONE) {
+        copy_lower(first, w.name);
+    }
+    *ret_words = w;
+    return word;
+}
+
+void pv_tui_choices_begin(struct pv_tui_choice *choice, const char *line, size_t cursor)
+{
+    size_t at = cursor;
+    while (at > 0 && line[at - 1] != ' ')
+        at--;
+    *choice = (struct pv_tui_choice){
+        .word = line + at, .len = cursor - at, .is_first = strspn(line, " ") >= at};
+}
+
+void pv_tui_choices_add(struct pv_tui_choice *choice, const char *candidate, bool command)
+{
+    if (choice->len > strlen(candidate) || memcmp(choice->word, candidate, choice->len) != 0 ||
+        (command && !choice->is_first) || (choice->len == 0 && command))
+        return;
+    if (choice->n++ == 0) {
+        snprintf(choice->common, PV_NAME_BUF, "%s", candidate);
+    } else {
+        size_t same = 0;
+        while (choice->common[same] != '\0' && choice->common[same] == candidate[same])
+            same++;
+        choice->common[same] = '\0';
+    }
+    size_t used = strlen(choice->list);
+    if (used + strlen(candidate) + 5 < sizeof(choice->list))
+        snprintf(choice->list + used, sizeof(choice->list) - used, "%s%s", used > 0 ? " " : "",
+                 candidate);
+    else if (used + 4 < sizeof(choice->list) && choice->list[used - 1] != '.')
+        snprintf(choice->list + used, sizeof(choice->list) - used, "...");
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/chat/chatjob.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct pv_chatjob *pv_chatjob_new(enum pv_chatjob_kind kind)
+{
+    struct pv_chatjob *job = calloc(1, sizeof(*job));
+    if (job != NULL)
+        job->kind = kind;
+    return job;
+}
+
+static void records_free(struct pv_chat_record *recs, size_t n)
+{
+    for (size_t i = 0; recs != NULL && i < n; i++)
+        free(recs[i].text);
+    free(recs);
+}
+
+struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job)
+{
+    if (job == NULL)
+        return NULL;
+    records_free(job->msgs, job->n_msgs);
+    free(job->ids);
+    pv_roomjob_free(job->room);
+    pv_holdjob_free(job->hold);
+    free(job);
+    return NULL;
+}
+
+struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *result)
+{
+    if (result == NULL)
+        return NULL;
+    records_free(result->msgs, result->n_msgs);
+    free(result->backlog);
+    pv_roomjob_result_free(result->room);
+    pv_holdjob_result_free(result->hold);
+    free(result);
+    return NULL;
+}
+
+int pv_chat_record_copy(struct pv_chat_record *dst, const struct pv_chat_record *src)
+{
+    char *text = NULL;
+    if (src->text != NULL) {
+        text = strdup(src->text);
+        if (text == NULL)
+            return PV_ERR_NOMEM;
+    }
+    *dst = *src;
+    dst->text = text;
+    return PV_OK;
+}
+
+void pv_chat_record_done(struct pv_chat_record *rec)
+{
+    free(rec->text);
+    memset(rec, 0, sizeof(*rec));
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * chatjob.h - what chat asks of the store: a short list of typed operations, each atomic.
+ *
+ * Served by daemon/store/store_chat.c (SQLite) and by the in-memory store of the tests, which pass
+ * the same test list. Jobs are done in the order they were emitted. Every operation may be repeated
+ * after its result was lost: the second time changes nothing and answers the same.
+ * Not thread-safe; a job or result belongs to one thread at a time.
+ */
+#ifndef PV_CHATJOB_H
+#define PV_CHATJOB_H
+
+#include "base/pv.h"
+#include "base/text.h"
+#include "daemon/core/chat/holdjob.h"
+#include "daemon/core/chat/roomjob.h"
+#include "proto/chat/chat.h"
+
+enum {
+    PV_CHATJOB_PK_LEN = 32,         /* bytes, Ed25519 identity key of a node */
+    PV_CHATJOB_MAX_LIST = 1000,     /* messages of one answer */
+    PV_CHATJOB_MAX_BATCH = 4096,    /* messages of one COMMIT, ids of one job */
+    PV_CHATJOB_MAX_QUEUED = 10000,  /* undelivered messages to one peer; more is PV_ERR_LIMIT */
+    PV_CHATJOB_MAX_PEERS = 16384,   /* peers listed by COUNTS */
+    PV_CHATJOB_MAX_BYTES = 1048576, /* of text in one answer; a list ends there, more = true. JSON
+                                       writes some characters in 6 bytes: see PV_CTLSRV_MAX_OUT */
+};
+
+/* One stored message. */
+struct pv_chat_record {
+    uint8_t id[PV_CHAT_ID_LEN];
+    uint8_t peer[PV_CHATJOB_PK_LEN];   /* the other node */
+    char peer_name[PV_NAME_BUF];       /* its name when the message was stored */
+    bool outgoing;                     /* this node is the sender */
+    bool in_room;                      /* peer is pv_room_key(), peer_name the author's name */
+    uint8_t author[PV_CHATJOB_PK_LEN]; /* in_room */
+    enum pv_chat_state state;
+    uint64_t seq;     /* the sender's; 0 = plain text */
+    uint64_t time_ms; /* the sender's clock, Unix milliseconds; plain text: the receiver's */
+    char *text;       /* owned; NUL-terminated, 1..PV_CHAT_TEXT_MAX bytes of UTF-8 */
+};
+
+enum pv_chatjob_kind {
+    /* Store an outgoing message and give it the next seq of its conversation, in one transaction.
+     * In: msgs[0] without seq and state. Out: msgs[0] as stored. Status PV_ERR_LIMIT. */
+    PV_CHATJOB_ENQUEUE,
+    /* Store incoming messages of one peer, all or none, each exactly once by (peer, id).
+     * In: msgs without state. Out: msgs = those that were new, in the order given. */
+    PV_CHATJOB_COMMIT,
+    /* Outgoing messages to peer got that far. In: peer, ids, state (SENT, DELIVERED or READ).
+     * Out: msgs without text = those that had not yet; unknown ones and those to somebody else are
+     * skipped. */
+    PV_CHATJOB_MARK,
+    /* Undelivered messages to peer with seq > after_seq, ascending. In: peer, after_seq, limit.
+     * Out: msgs, more. */
+    PV_CHATJOB_OUTBOX,
+    /* Unread messages of all peers or (of_peer) of one, oldest first; with mark_read they are READ
+     * afterwards, and the read receipts are owed, in the same transaction. In: of_peer and peer,
+     * mark_read, limit. Out: msgs (state UNREAD, as found), more. */
+    PV_CHATJOB_INBOX,
+    /* One incoming message was shown (chat): READ, receipt owed. In: peer, id. Out: changed. */
+    PV_CHATJOB_SEEN,
+    /* Read messages of peer whose read receipt is still owed. In: peer, limit. Out: msgs without
+     * text (NULL), more. */
+    PV_CHATJOB_OWED,
+    /* The read receipts of these messages went out. In: peer, ids. */
+    PV_CHATJOB_TOLD,
+    /* The newest messages of the conversation with peer, or of all (all_peers), oldest first; with
+     * before those older than its message id (all of them when it is not known).
+     * In: peer, before and id, or all_peers; limit. Out: msgs; more when there are older ones. */
+    PV_CHATJOB_HISTORY,
+    /* Undelivered messages to peer of which no copy is kept elsewhere, ascending by seq. In: peer,
+     * limit. Out: msgs, more. */
+    PV_CHATJOB_UNKEPT,
+    /* A copy of an outgoing message is kept: it is SENT. In: peer, ids. Out: as MARK. */
+    PV_CHATJOB_KEPT,
+    /* Out: unread, queued, backlog. */
+    PV_CHATJOB_COUNTS,
+    /* See roomjob.h. In: room. Out: room (may be NULL), and msgs where it says messages. */
+    PV_CHATJOB_ROOM,
+    /* See holdjob.h. In: hold. Out: hold, and msgs where it says messages. */
+    PV_CHATJOB_HOLD,
+};
+
+struct pv_chatjob {
+    enum pv_chatjob_kind kind;
+    uint8_t peer[PV_CHATJOB_PK_LEN]; /* all of one peer; INBOX with of_peer */
+    bool all_peers;                  /* HISTORY */
+    bool of_peer;                    /* INBOX */
+    bool before;                     /* HISTORY */
+    bool mark_read;                  /* INBOX */
+    enum pv_chat_state state;        /* MARK */
+    uint8_t id[PV_CHAT_ID_LEN];      /* SEEN, HISTORY with before */
+    uint64_t after_seq;              /* OUTBOX; 0 = from the beginning */
+    uint32_t limit;                  /* 1..PV_CHATJOB_MAX_LIST; 0 = PV_CHATJOB_MAX_LIST */
+    struct pv_chat_record *msgs;     /* ENQUEUE, COMMIT: owned, with their texts */
+    size_t n_msgs;
+    uint8_t (*ids)[PV_CHAT_ID_LEN]; /* TOLD, MARK, KEPT: owned */
+    size_t n_ids;
+    struct pv_roomjob *room; /* ROOM: owned */
+    struct pv_holdjob *hold; /* HOLD: owned */
+};
+
+/* What one peer still has to get from this node. */
+struct pv_chat_backlog {
+    uint8_t peer[PV_CHATJOB_PK_LEN];
+    char peer_name[PV_NAME_BUF]; /* of the newest message exchanged with it */
+    uint64_t queued;             /* outgoing messages not delivered */
+    uint64_t owed;               /* read receipts not sent */
+};
+
+struct pv_chatjob_result {
+    bool changed;
+    bool more;                   /* the list was cut by limit or PV_CHATJOB_MAX_BYTES */
+    struct pv_chat_record *msgs; /* owned, with their texts */
+    size_t n_msgs;
+    uint64_t unread;                 /* COUNTS */
+    uint64_t queued;                 /* COUNTS: of all peers */
+    struct pv_chat_backlog *backlog; /* COUNTS: owned; peers with queued or owed > 0 */
+    size_t n_backlog;
+    struct pv_roomjob_result *room; /* ROOM: owned */
+    struct pv_holdjob_result *hold; /* HOLD: owned */
+};
+
+/* A zeroed job of this kind; NULL without memory. */
+struct pv_chatjob *pv_chatjob_new(enum pv_chatjob_kind kind);
+/* Frees job and what it owns; NULL is fine; returns NULL. */
+struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job);
+struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *result);
+
+/* A deep copy into *dst, which owned nothing. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_chat_record_copy(struct pv_chat_record *dst, const struct pv_chat_record *src);
+/* Frees the text, zeroes the rest. */
+void pv_chat_record_done(struct pv_chat_record *rec);
+
+#endif /* PV_CHATJOB_H */

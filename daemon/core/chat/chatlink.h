@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * chatlink.h - chat between nodes: brings every message of the store's outbox to its receiver, in
+ * order and exactly once, and stores what comes in before acknowledging it.
+ *
+ * A pure stream machine over any number of TCP connections on the overlay. Messages live in the
+ * store; here is only a window of them. Everything may be lost at any moment (the process killed,
+ * a connection cut, an acknowledgement lost): the store's outbox is sent again, and the receiver
+ * knows by (sender, id) what it has. It does not resolve names or addresses, and does not know the
+ * roster: its owner says who may chat and who is online. Not thread-safe.
+ *
+ * A connection of an incoming message is bound to the identity its address had when it was
+ * accepted. One connection serves both directions; when both sides open one, both work.
+ *
+ * States of a peer; they follow from what is known of it and are not stored:
+ *         IDLE       nothing to say, or nobody there
+ *         WAITING    something to say and online; the next attempt is timed (1..60 s, or an event)
+ *         OPENING    a connection is being made
+ *         TALKING    a connection is used: the outbox flows, at most PV_CHATLINK_WINDOW unconfirmed
+ *   IDLE --send or backlog, online--> OPENING --connected--> TALKING --closed--> WAITING | IDLE
+ *   OPENING --failed--> WAITING --time, peer online again, or accepted--> OPENING | TALKING
+ *   any --peer offline--> IDLE (open connections stay)   any --peer gone--> IDLE, all closed
+ */
+#ifndef PV_CHATLINK_H
+#define PV_CHATLINK_H
+
+#include "base/addr.h"
+#include "base/log.h"
+#include "base/pv.h"
+#include "daemon/core/chat/chatjob.h"
+
+enum {
+    PV_CHATLINK_MAX_PEERS = 16384,
+    PV_CHATLINK_MAX_CONNS = 256,    /* of all peers */
+    PV_CHATLINK_MAX_PEER_CONNS = 8, /* accepted from one peer: its daemon and a few nc */
+    PV_CHATLINK_WINDOW = 16,        /* messages sent and not acknowledged, per peer */
+    /* Received and not yet stored, per peer; more closes the connection. */
+    PV_CHATLINK_MAX_PENDING = PV_CHATJOB_MAX_BATCH,
+    PV_CHATLINK_MAX_PENDING_BYTES = 1048576,
+    PV_CHATLINK_MAX_OUT = 262144,  /* bytes waiting on one connection; more closes it */
+    PV_CHATLINK_MAX_JOBS = 4096,   /* store jobs not answered */
+    PV_CHATLINK_MAX_ACKS = 2048,   /* acknowledgements of one kind and peer not stored; more closes
+                                      the connection */
+    PV_CHATLINK_USELESS_RATE = 20, /* receipts a second and peer that tell nothing new; */
+    PV_CHATLINK_USELESS_BURST = 1000, /* more closes its connections */
+    PV_CHATLINK_BACKOFF_MIN_S = 1,
+    PV_CHATLINK_BACKOFF_MAX_S = 60,
+    PV_CHATLINK_CONNECT_S = 20, /* then the attempt has failed */
+    PV_CHATLINK_ACK_S = 30,     /* no acknowledgement for so long: the connection is dead */
+    PV_CHATLINK_IDLE_S = 600,   /* nothing said: closed */
+    PV_CHATLINK_JOB_S = 30,     /* a job without a result for so long has failed */
+};
+
+struct pv_chatlink_config {
+    struct pv_rng rng;
+    uint8_t own_pk[PV_CHATJOB_PK_LEN];
+    const struct pv_log *log; /* borrowed; may be NULL */
+};
+
+struct pv_chatlink; /* opaque */
+
+/* Asks the store for the backlog at once (poll_job). PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_chatlink_new(struct pv_chatlink **ret_link,
+                                  const struct pv_chatlink_config *cfg, pv_ns now);
+struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link); /* NULL is fine; returns NULL */
+
+/* --- peers --------------------------------------------------------------------------------- */
+
+/* The member pk is reachable at addr (overlay address; the port is ours): presence, a path came
+ * up, or its address changed. Tries at once what waits for it. PV_ERR_LIMIT, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_chatlink_peer_online(struct pv_chatlink *link, const uint8_t *pk,
+                                          const char *name, const struct pv_addr *addr, pv_ns now);
+/* Not reachable: no attempts until it is online again. */
+void pv_chatlink_peer_offline(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);
+/* The binding of its name and addresses to pk ended (left, revoked): connections are closed. What
+ * waits for it stays in the store. */
+void pv_chatlink_peer_gone(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);
+
+/* --- messages ------------------------------------------------------------------------------ */
+
+struct pv_chatlink_message {
+    const uint8_t *pk; /* receiver, a member */
+    const char *name;  /* its name */
+    const char *text;  /* pv_chat_text_is_valid() */
+    uint64_t wall_ms;  /* wall clock, Unix milliseconds */
+};
+/* Stores msg and sends it when it can. The event SENT or SEND_FAILED with this
+ * tag follows. PV_ERR_MALFORMED (the text), PV_ERR_REFUSED (own key),
+ * PV_ERR_LIMIT, PV_ERR_NOMEM: nothing follows. */
+PV_MUST_CHECK int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag,
+                                   const struct pv_chatlink_message *msg, pv_ns now);
+/* The owner ran an INBOX job with mark_read and these messages were in its result: tell their
+ * senders. */
+void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatjob_result *inbox, pv_ns now);
+/* One message of the event MESSAGE was shown to somebody: mark it read and tell its sender. */
+void pv_chatlink_seen(struct pv_chatlink *link, const uint8_t *pk, const uint8_t *id, pv_ns now);
+
+/* A stored copy of a message from the member pk came (its author is proven); number is not 0 and
+ * comes back in the event PARCEL once the message is on disk, new or known, or could not be put
+ * there. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_REFUSED (own key): nothing follows. */
+struct pv_chatlink_parcel {
+    const uint8_t *pk;
+    const char *name;
+    const uint8_t *id;
+    uint64_t seq, time_ms;
+    struct pv_view text; /* pv_chat_text_is_valid() */
+    uint64_t number;
+};
+PV_MUST_CHECK int pv_chatlink_stored(struct pv_chatlink *link,
+                                     const struct pv_chatlink_parcel *parcel, pv_ns now);
+
+/* --- lines of others: rooms, copies
+ * --------------------------------------------------------------------
+ */
+
+/* A connection to pk is wanted although nothing waits for it, until there is one. PV_ERR_NOT_FOUND:
+ * it is not online. */
+PV_MUST_CHECK int pv_chatlink_want(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);
+/* Sends a line on a connection that is there. PV_ERR_NOT_FOUND (none), PV_ERR_LIMIT (too much waits
+ * on it), PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_chatlink_say(struct pv_chatlink *link, const uint8_t *pk, struct pv_view line);
+/* The peer does what no honest node does: closes its connections. */
+void pv_chatlink_refuse(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);
+
+/* --- streams: TCP PV_CHAT_PORT, bound to the TUN ------------------------------------------- */
+
+enum pv_chatlink_who {
+    PV_CHATLINK_STRANGER, /* no member has this address */
+    PV_CHATLINK_SELF,
+    PV_CHATLINK_STATIC, /* a static [peer]: may not chat (DESIGN 8) */
+    PV_CHATLINK_MEMBER,
+};
+/* Whose the source address of an accepted connection is, now. */
+struct pv_chatlink_source {
+    enum pv_chatlink_who who;
+    uint8_t pk[PV_CHATJOB_PK_LEN]; /* MEMBER */
+    char name[PV_NAME_BUF];        /* MEMBER */
+};
+/* sids are never 0 and below 2^28. PV_ERR_REFUSED (anybody but a member), PV_ERR_LIMIT,
+ * PV_ERR_NOMEM: close it. */
+PV_MUST_CHECK int pv_chatlink_accepted(struct pv_chatlink *link,
+                                       const struct pv_chatlink_source *source, pv_ns now,
+                                       uint32_t *ret_sid);
+void pv_chatlink_connected(struct pv_chatlink *link, uint32_t sid, pv_ns now);
+/* wall_ms: wall clock, Unix milliseconds: the time of plain text lines. */
+void pv_chatlink_handle_bytes(struct pv_chatlink *link, uint32_t sid, struct pv_view bytes,
+                              uint64_t wall_ms, pv_ns now);
+/* The stream is gone or could not be opened; the sid is forgotten. */
+void pv_chatlink_closed(struct pv_chatlink *link, uint32_t sid, pv_ns now);
+
+struct pv_chatlink_stream_op {
+    bool open;    /* else: close; the sid is forgotten, no closed() is wanted */
+    uint32_t sid; /* open: new, chosen here */
+    uint8_t pk[PV_CHATJOB_PK_LEN];
+    struct pv_addr addr; /* open: overlay address and PV_CHAT_PORT */
+};
+PV_MUST_CHECK int pv_chatlink_poll_stream_op(struct pv_chatlink *link,
+                                             struct pv_chatlink_stream_op *ret_op);
+/* Streams with output, each once until it was written or has new output. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_chatlink_poll_writable(struct pv_chatlink *link, uint32_t *ret_sid);
+struct pv_view pv_chatlink_out(struct pv_chatlink *link, uint32_t sid); /* until the next call */
+void pv_chatlink_wrote(struct pv_chatlink *link, uint32_t sid, size_t n, pv_ns now);
+
+/* --- store jobs ---------------------------------------------------------------------------- */
+
+/* The next job, owned by the caller, and the tag to bring back with its result. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_chatlink_poll_job(struct pv_chatlink *link, uint64_t *ret_tag,
+                                       struct pv_chatjob **ret_job);
+/* status: 0 or why it failed (result NULL). May take records out of *result; the caller frees the
+ * rest. Results with an unknown tag are ignored. */
+void pv_chatlink_handle_job(struct pv_chatlink *link, uint64_t tag, int status,
+                            struct pv_chatjob_result *result, pv_ns now);
+
+/* What was refused so far. */
+struct pv_chatlink_counts {
+    uint64_t bad_frames; /* not in their form, too long */
+    uint64_t floods;     /* connections closed because more came than is taken */
+};
+struct pv_chatlink_counts pv_chatlink_counts(const struct pv_chatlink *link);
+
+/* --- time and events ----------------------------------------------------------------------- */
+
+void pv_chatlink_handle_timeout(struct pv_chatlink *link, pv_ns now);
+pv_ns pv_chatlink_next_timeout(const struct pv_chatlink *link);
+
+enum pv_chatlink_event_type {
+    PV_CHATLINK_MESSAGE,     /* msg came in and is stored */
+    PV_CHATLINK_STATE,       /* our message msg.id to msg.peer got to msg.state (no text) */
+    PV_CHATLINK_SENT,        /* tag: msg is stored and will be delivered */
+    PV_CHATLINK_SEND_FAILED, /* tag: status says why */
+    PV_CHATLINK_UP,          /* msg.peer: a connection that carries frames is there, a new one */
+    PV_CHATLINK_DOWN,        /* msg.peer: the last one is gone */
+    PV_CHATLINK_LINE,        /* msg.peer sent msg.text, a line of rooms or copies */
+    PV_CHATLINK_PARCEL,      /* tag: number of a stored copy; status 0: its message is on disk */
+};
+struct pv_chatlink_event {
+    enum pv_chatlink_event_type type;
+    uint64_t tag;
+    int status;
+    struct pv_chat_record msg; /* the taker's: pv_chat_record_done() */
+};
+PV_MUST_CHECK int pv_chatlink_poll_event(struct pv_chatlink *link,
+                                         struct pv_chatlink_event *ret_event);
+
+#endif /* PV_CHATLINK_H */

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/* Connections of chatlink: their table, buffers and timers. What they carry is chatlink.c's. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/chat/chatlink_int.h"
+
+enum {
+    MAX_SID = (1 << 28) - 1,
+};
+
+struct chat_conn *chat_conn_find(const struct pv_chatlink *link, uint32_t sid)
+{
+    struct chat_conn *c = NULL;
+    PV_MAP_FIND(&link->conn_map, link->conns, &sid, sizeof(sid), c);
+    return c;
+}
+
+int chat_conn_new(struct pv_chatlink *link, struct chat_peer *peer, struct chat_conn **ret_conn)
+{
+    size_t n = HASH_CNT(hh, link->conns);
+    if (n >= PV_CHATLINK_MAX_CONNS)
+        return PV_ERR_LIMIT;
+    struct chat_conn *c = calloc(1, sizeof(*c));
+    if (c == NULL || pv_heap_reserve(&link->conn_timers, n + 1) < 0) {
+        free(c);
+        return PV_ERR_NOMEM;
+    }
+    do {
+        link->last_sid = link->last_sid >= MAX_SID ? 1 : link->last_sid + 1;
+    } while (chat_conn_find(link, link->last_sid) != NULL);
+    c->sid = link->last_sid;
+    c->ack_deadline = PV_NEVER;
+
+    int r = PV_OK;
+    PV_MAP_ADD(&link->conn_map, link->conns, sid, c, r);
+    if (r < 0) {
+        free(c);
+        return r;
+    }
+    c->peer = peer;
+    c->next_of_peer = peer->conns;
+    peer->conns = c;
+    *ret_conn = c;
+    return PV_OK;
+}
+
+static void tell(struct pv_chatlink *link, const struct chat_peer *peer,
+                 enum pv_chatlink_event_type type)
+{
+    struct pv_chat_record rec = {.text = NULL};
+    memcpy(rec.peer, peer->pk, sizeof(rec.peer));
+    chat_event_push(link, type, 0, PV_OK, &rec);
+}
+
+void chat_conn_speaks(struct pv_chatlink *link, struct chat_conn *c)
+{
+    if (c->speaks)
+        return;
+    c->speaks = true;
+    c->peer->wanted = false;
+    tell(link, c->peer, PV_CHATLINK_UP);
+}
+
+/* The connection for lines: that of the outbox, else any. */
+static struct chat_conn *speaking(const struct chat_peer *peer)
+{
+    struct chat_conn *c = peer->active;
+    if (c != NULL)
+        return c;
+    for (c = peer->conns; c != NULL && !(c->connected && c->speaks); c = c->next_of_peer)
+        ;
+    return c;
+}
+
+int pv_chatlink_say(struct pv_chatlink *link, const uint8_t *pk, struct pv_view line)
+{
+    struct chat_peer *peer = chat_peer_find(link, pk);
+    struct chat_conn *c = peer == NULL ? NULL : speaking(peer);
+    return c == NULL ? PV_ERR_NOT_FOUND : chat_conn_put(link, c, (const char *)line.ptr, line.len);
+}
+
+void chat_conn_free(struct pv_chatlink *link, struct chat_conn *c)
+{
+    struct chat_peer *peer = c->peer;
+    bool spoke = c->speaks;
+    for (struct chat_conn **p = &peer->conns; *p != NULL; p = &(*p)->next_of_peer) {
+        if (*p == c) {
+            *p = c->next_of_peer;
+            break;
+        }
+    }
+    for (struct chat_conn **p = &link->writable; *p != NULL; p = &(*p)->next_writable) {
+        if (*p == c) {
+            *p = c->next_writable;
+            break;
+        }
+    }
+    if (peer->active == c)
+        peer->active = NULL;
+    pv_heap_set(&link->conn_timers, &c->timer, PV_NEVER);
+    PV_MAP_DEL(link->conns, c);
+    pv_outbuf_done(&c->out);
+    free(c->in);
+    free(c->told);
+    free(c);
+    if (spoke && speaking(peer) == NULL)
+        tell(link, peer, PV_CHATLINK_DOWN);
+}
+
+int chat_op_push(struct pv_chatlink *link, bool open, const struct chat_conn *c)
+{
+    struct chat_op *op = calloc(1, sizeof(*op));
+    if (op == NULL)
+        return PV_ERR_NOMEM;
+    op->op.open = open;
+    op->op.sid = c->sid;
+    memcpy(op->op.pk, c->peer->pk, sizeof(op->op.pk));
+    op->op.addr = c->peer->addr;
+    op->op.addr.port = PV_CHAT_PORT;
+    *link->ops_end = op;
+    link->ops_end = &op->next;
+    return PV_OK;
+}
+
+void chat_conn_close(struct pv_chatlink *link, struct chat_conn *c)
+{
+    /* Without memory for it the stream stays open at the shell, where what comes for an unknown
+     * sid is ignored, until the other side closes it. */
+    (void)!chat_op_push(link, false, c);
+    chat_conn_free(link, c);
+}
+
+int chat_conn_put(struct pv_chatlink *link, struct chat_conn *c, const char *bytes, size_t len)
+{
+    int r = pv_outbuf_put(&c->out, pv_view(bytes, len), PV_CHATLINK_MAX_OUT);
+    if (r < 0)
+        return r;
+    c->out_put += len;
+    if (!c->in_writable) {
+        c->in_writable = true;
+        c->next_writable = link->writable;
+        link->writable = c;
+    }
+    return PV_OK;
+}
+
+void chat_conn_rearm(struct pv_chatlink *link, struct chat_conn *c)
+{
+    pv_ns silence = PV_S(c->connected ? PV_CHATLINK_IDLE_S : PV_CHATLINK_CONNECT_S);
+    pv_heap_set(&link->conn_timers, &c->timer, pv_min_ns(c->last_heard + silence, c->ack_deadline));
+}
+
+int pv_chatlink_poll_stream_op(struct pv_chatlink *link, struct pv_chatlink_stream_op *ret_op)
+{
+    struct chat_op *op = link->ops;
+    if (op == NULL)
+        return PV_ERR_AGAIN;
+    link->ops = op->next;
+    if (link->ops == NULL)
+        link->ops_end = &link->ops;
+    *ret_op = op->op;
+    free(op);
+    return PV_OK;
+}
+
+int pv_chatlink_poll_writable(struct pv_chatlink *link, uint32_t *ret_sid)
+{
+    struct chat_conn *c = link->writable;
+    if (c == NULL)
+        return PV_ERR_AGAIN;
+    link->writable = c->next_writable;
+    c->next_writable = NULL;
+    c->in_writable = false;
+    *ret_sid = c->sid;
+    return PV_OK;
+}
+
+struct pv_view pv_chatlink_out(struct pv_chatlink *link, uint32_t sid)
+{
+    const struct chat_conn *c = chat_conn_find(link, sid);
+    return c == NULL || !c->connected ? pv_view(NULL, 0) : pv_outbuf_view(&c->out);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* Store jobs and events of chatlink: their queues. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/chat/chatlink_int.h"
+
+int chat_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns now,
+                  struct chat_job **ret_job)
+{
+    if (job == NULL)
+        return PV_ERR_NOMEM;
+    bool full = link->n_jobs >= PV_CHATLINK_MAX_JOBS;
+    struct chat_job *entry = full ? NULL : calloc(1, sizeof(*entry));
+    if (entry == NULL) {
+        pv_chatjob_free(job);
+        return full ? PV_ERR_LIMIT : PV_ERR_NOMEM;
+    }
+    entry->tag = ++link->last_tag;
+    entry->kind = job->kind;
+    memcpy(entry->pk, job->peer, sizeof(entry->pk));
+    entry->deadline = now + PV_S(PV_CHATLINK_JOB_S);
+    entry->out = job;
+    *link->jobs_end = entry;
+    link->jobs_end = &entry->next;
+    link->n_jobs++;
+    if (ret_job != NULL)
+        *ret_job = entry;
+    return PV_OK;
+}
+
+struct chat_job *chat_job_take(struct pv_chatlink *link, uint64_t tag)
+{
+    for (struct chat_job **p = &link->jobs; *p != NULL; p = &(*p)->next) {
+        struct chat_job *entry = *p;
+        if (entry->tag != tag)
+            continue;
+        *p = entry->next;
+        if (*p == NULL)
+            link->jobs_end = p;
+        link->n_jobs--;
+        return entry;
+    }
+    return NULL;
+}
+
+struct chat_job *chat_job_free(struct chat_job *job)
+{
+    pv_chatjob_free(job->out);
+    free(job->acks);
+    free(job);
+    return NULL;
+}
+
+int pv_chatlink_poll_job(struct pv_chatlink *link, uint64_t *ret_tag, struct pv_chatjob **ret_job)
+{
+    for (struct chat_job *entry = link->jobs; entry != NULL; entry = entry->next) {
+        if (entry->out == NULL)
+            continue;
+        *ret_tag = entry->tag;
+        *ret_job = entry->out;
+        entry->out = NULL;
+        return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+void chat_event_push(struct pv_chatlink *link, enum pv_chatlink_event_type type, uint64_t tag,
+                     int status, struct pv_chat_record *msg)
+{
+    struct chat_event *e = calloc(1, sizeof(*e));
+    if (e == NULL) {
+        pv_chat_record_done(msg);
+        return;
+    }
+    e->event.type = type;
+    e->event.tag = tag;
+    e->event.status = status;
+    e->event.msg = *msg;
+    memset(msg, 0, sizeof(*msg));
+    *link->events_end = e;
+    link->events_end = &e->next;
+}
+
+int pv_chatlink_poll_event(struct pv_chatlink *link, struct pv_chatlink_event *ret_event)
+{
+    struct chat_event *e = link->events;
+    if (e == NULL)
+        return PV_ERR_AGAIN;
+    link->events = e->next;
+    if (link->events == NULL)
+        link->events_end = &link->events;
+    *ret_event = e->event;
+    free(e);
+    return PV_OK;
+}

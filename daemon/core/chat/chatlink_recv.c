@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+/* Receiving of chatlink: frames, the store, acknowledgements. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/chat/chatlink_int.h"
+#include "proto/chat/copy.h"
+
+/* Output does not get shorter: closes the connection, which starts over. */
+static void put_or_close(struct pv_chatlink *link, struct chat_conn *c, size_t len, pv_ns now)
+{
+    if (chat_conn_put(link, c, link->line, len) < 0)
+        chat_lost_conn(link, c, true, now);
+}
+
+/* Tells the owner what became of stored copies. */
+static void tell_parcels(struct pv_chatlink *link, const struct chat_ack *acks, size_t n,
+                         int status)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct pv_chat_record none = {.outgoing = false};
+        if (acks[i].parcel != 0)
+            chat_event_push(link, PV_CHATLINK_PARCEL, acks[i].parcel, status, &none);
+    }
+}
+
+void chat_commit(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
+{
+    size_t n = peer->n_pending;
+    if (peer->committing || n == 0)
+        return;
+    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_COMMIT);
+    struct chat_ack *acks = calloc(n, sizeof(*acks));
+    if (job != NULL)
+        job->msgs = calloc(n, sizeof(*job->msgs));
+    if (job == NULL || acks == NULL || job->msgs == NULL) {
+        pv_chatjob_free(job);
+        free(acks);
+        chat_give_up(link, peer, PV_ERR_NOMEM, now);
+        return;
+    }
+    size_t n_acks = 0;
+    memcpy(job->peer, peer->pk, sizeof(job->peer));
+    for (struct chat_pending *p = peer->pending; p != NULL; p = p->next) {
+        job->msgs[job->n_msgs++] = p->rec;
+        p->rec.text = NULL;
+        if (!p->wants_ack && p->parcel == 0)
+            continue;
+        acks[n_acks].sid = p->sid;
+        acks[n_acks].parcel = p->parcel;
+        memcpy(acks[n_acks++].id, p->rec.id, sizeof(acks->id));
+    }
+    chat_drop_pending(peer);
+
+    struct chat_job *entry = NULL;
+    int r = chat_job_emit(link, job, now, &entry);
+    if (r < 0) {
+        tell_parcels(link, acks, n_acks, r);
+        free(acks);
+        chat_give_up(link, peer, r, now);
+        return;
+    }
+    entry->acks = acks;
+    entry->n_acks = n_acks;
+    peer->committing = true;
+}
+
+void chat_handle_committed(struct pv_chatlink *link, struct chat_peer *peer,
+                           const struct chat_job *job, int status, struct pv_chatjob_result *result,
+                           pv_ns now)
+{
+    peer->committing = false;
+    tell_parcels(link, job->acks, job->n_acks, status);
+    if (status < 0) {
+        chat_give_up(link, peer, status, now);
+        return;
+    }
+    for (size_t i = 0; i < result->n_msgs; i++)
+        chat_event_push(link, PV_CHATLINK_MESSAGE, 0, PV_OK, &result->msgs[i]);
+    for (size_t i = 0; i < job->n_acks; i++) {
+        struct chat_conn *c = chat_conn_find(link, job->acks[i].sid);
+        size_t len = 0;
+        if (c != NULL &&
+            pv_chat_write_ack(job->acks[i].id, PV_CHAT_DELIVERED, link->line, &len) == PV_OK)
+            put_or_close(link, c, len, now);
+    }
+    chat_commit(link, peer, now);
+}
+
+/* A message came: it waits for the store. False when the peer sends faster than it can store. */
+static bool receive(struct pv_chatlink *link, struct chat_conn *c, const struct pv_chat_frame *f)
+{
+    struct chat_peer *peer = c->peer;
+    if (peer->n_pending >= PV_CHATLINK_MAX_PENDING ||
+        peer->pending_bytes + f->text_len > PV_CHATLINK_MAX_PENDING_BYTES)
+        return false;
+    struct chat_pending *p = calloc(1, sizeof(*p));
+    char *text = p == NULL ? NULL : strdup(f->text);
+    if (text == NULL) {
+        free(p);
+        return false;
+    }
+    p->sid = c->sid;
+    p->wants_ack = f->kind == PV_CHAT_MESSAGE;
+    p->rec.text = text;
+    p->rec.state = PV_CHAT_UNREAD;
+    memcpy(p->rec.peer, peer->pk, sizeof(p->rec.peer));
+    snprintf(p->rec.peer_name, sizeof(p->rec.peer_name), "%s", peer->name);
+    if (f->kind == PV_CHAT_MESSAGE) {
+        memcpy(p->rec.id, f->id, sizeof(p->rec.id));
+        p->rec.seq = f->seq;
+        p->rec.time_ms = f->time_ms;
+    } else {
+        pv_rng_fill(&link->rng, p->rec.id, sizeof(p->rec.id));
+        p->rec.time_ms = c->last_wall_ms;
+    }
+    *peer->pending_end = p;
+    peer->pending_end = &p->next;
+    peer->n_pending++;
+    peer->pending_bytes += f->text_len;
+    return true;
+}
+
+int pv_chatlink_stored(struct pv_chatlink *link, const struct pv_chatlink_parcel *parcel, pv_ns now)
+{
+    struct chat_peer *peer = NULL;
+    if (memcmp(parcel->pk, link->own_pk, sizeof(link->own_pk)) == 0)
+        return PV_ERR_REFUSED;
+    int r = chat_peer_get(link, parcel->pk, parcel->name, &peer);
+    if (r < 0)
+        return r;
+    if (peer->n_pending >= PV_CHATLINK_MAX_PENDING ||
+        peer->pending_bytes + parcel->text.len > PV_CHATLINK_MAX_PENDING_BYTES)
+        return PV_ERR_LIMIT;
+    struct chat_pending *p = calloc(1, sizeof(*p));
+    char *text = p == NULL ? NULL : strndup((const char *)parcel->text.ptr, parcel->text.len);
+    if (text == NULL) {
+        free(p);
+        return PV_ERR_NOMEM;
+    }
+    p->parcel = parcel->number;
+    p->rec.text = text;
+    p->rec.state = PV_CHAT_UNREAD;
+    p->rec.seq = parcel->seq;
+    p->rec.time_ms = parcel->time_ms;
+    memcpy(p->rec.id, parcel->id, sizeof(p->rec.id));
+    memcpy(p->rec.peer, peer->pk, sizeof(p->rec.peer));
+    snprintf(p->rec.peer_name, sizeof(p->rec.peer_name), "%s", parcel->name);
+    *peer->pending_end = p;
+    peer->pending_end = &p->next;
+    peer->n_pending++;
+    peer->pending_bytes += parcel->text.len;
+    chat_commit(link, peer, now);
+    return PV_OK;
+}
+
+/* --- acknowledgements ---------------------------------------------------------------------- */
+
+static bool add_id(struct chat_ids *list, const uint8_t *id)
+{
+    if (list->n == PV_CHATLINK_MAX_ACKS)
+        return false;
+    if (list->n == list->cap) {
+        size_t cap = list->cap == 0 ? 16 : 2 * list->cap;
+        void *grown = reallocarray(list->id, cap, sizeof(*list->id));
+        if (grown == NULL)
+            return false;
+        list->id = grown;
+        list->cap = cap;
+    }
+    memcpy(list->id[list->n++], id, sizeof(*list->id));
+    return true;
+}
+
+/* The peer has our message, or has shown it. False: too many at once. */
+static bool handle_ack(struct chat_conn *c, const struct pv_chat_frame *f, pv_ns now)
+{
+    struct chat_peer *peer = c->peer;
+    bool waiting = false;
+    for (size_t i = 0; i < peer->n_window && !waiting; i++) {
+        if (memcmp(peer->window[i].id, f->id, sizeof(f->id)) != 0)
+            continue;
+        waiting = true;
+        pv_chat_record_done(&peer->window[i]);
+        peer->n_window--;
+        memmove(&peer->window[i], &peer->window[i + 1],
+                (peer->n_window - i) * sizeof(peer->window[0]));
+    }
+    if (waiting && peer->active != NULL)
+        chat_expect(peer->active, now);
+    if (f->state == PV_CHAT_DELIVERED) /* not waiting: known already, or never sent */
+        return !waiting || add_id(&peer->delivered, f->id);
+    peer->read_sid = c->sid;
+    return add_id(&peer->read, f->id);
+}
+
+/* The peer will not forget that its message was read. */
+static bool handle_noted(struct chat_conn *c, const struct pv_chat_frame *f, pv_ns now)
+{
+    for (size_t i = 0; i < c->n_told; i++) {
+        if (memcmp(c->told[i], f->id, sizeof(f->id)) != 0)
+            continue;
+        memmove(&c->told[i], &c->told[i + 1], (--c->n_told - i) * sizeof(c->told[0]));
+        chat_expect(c, now);
+        return add_id(&c->peer->noted, f->id);
+    }
+    return true;
+}
+
+/* A job with the ids of list, which is empty afterwards. NULL: the job was not taken. */
+static struct chat_job *emit_ids(struct pv_chatlink *link, struct chat_peer *peer,
+                                 enum pv_chatjob_kind kind, struct chat_ids *list, pv_ns now)
+{
+    struct pv_chatjob *job = pv_chatjob_new(kind);
+    struct chat_job *entry = NULL;
+    if (job != NULL) {
+        memcpy(job->peer, peer->pk, sizeof(job->peer));
+        job->ids = list->id;
+        job->n_ids = list->n;
+        *list = (struct chat_ids){.id = NULL};
+    }
+    return chat_job_emit(link, job, now, &entry) == PV_OK ? entry : NULL;
+}
+
+static bool emit_marks(struct pv_chatlink *link, struct chat_peer *peer, enum pv_chat_state state,
+                       struct chat_ids *list, pv_ns now)
+{
+    size_t n = list->n;
+    struct chat_ack *acks = state == PV_CHAT_READ ? calloc(n, sizeof(*acks)) : NULL;
+    for (size_t i = 0; acks != NULL && i < n; i++) {
+        acks[i].sid = peer->read_sid;
+        memcpy(acks[i].id, list->id[i], sizeof(acks[i].id));
+    }
+    struct chat_job *entry = emit_ids(link, peer, PV_CHATJOB_MARK, list, now);
+    if (entry == NULL || (state == PV_CHAT_READ && acks == NULL)) {
+        free(acks);
+        return false; /* without acks: it is told again */
+    }
+    entry->out->state = entry->state = state;
+    entry->n_ids = n;
+    entry->acks = acks;
+    entry->n_acks = acks == NULL ? 0 : n;
+    return true;
+}
+
+void chat_flush_acks(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
+{
+    bool ok = true;
+    if (peer->delivered.n > 0)
+        ok = emit_marks(link, peer, PV_CHAT_DELIVERED, &peer->delivered, now);
+    if (ok && peer->read.n > 0 && !peer->marking) {
+        ok = emit_marks(link, peer, PV_CHAT_READ, &peer->read, now);
+        peer->marking = ok;
+    }
+    if (ok && peer->noted.n > 0)
+        ok = emit_ids(link, peer, PV_CHATJOB_TOLD, &peer->noted, now) != NULL;
+    if (!ok)
+        chat_give_up(link, peer, PV_ERR_LIMIT, now); /* both sides say it again */
+}
+
+/* Answers read receipts that are on disk. */
+static void answer_receipts(struct pv_chatlink *link, const struct chat_job *job, pv_ns now)
+{
+    for (size_t i = 0; i < job->n_acks; i++) {
+        struct chat_conn *c = chat_conn_find(link, job->acks[i].sid);
+        size_t len = 0;
+        if (c != NULL && pv_chat_write_noted(job->acks[i].id, link->line, &len) == PV_OK)
+            put_or_close(link, c, len, now);
+    }
+}
+
+void chat_handle_marked(struct pv_chatlink *link, const struct chat_job *job, int status,
+                        struct pv_chatjob_result *result, pv_ns now)
+{
+    struct chat_peer *peer = chat_peer_find(link, job->pk);
+    bool read = job->state == PV_CHAT_READ;
+    if (peer != NULL && read)
+        peer->marking = false;
+    if (status < 0 && peer != NULL && job->state != PV_CHAT_SENT) {
+        peer->more_queued = true; /* in the store it still is */
+        chat_give_up(link, peer, status, now);
+    }
+    if (status < 0)
+        return;
+    for (size_t i = 0; i < result->n_msgs; i++) {
+        if (peer != NULL)
+            snprintf(result->msgs[i].peer_name, sizeof(result->msgs[i].peer_name), "%s",
+                     peer->name);
+        chat_event_push(link, PV_CHATLINK_STATE, 0, PV_OK, &result->msgs[i]);
+    }
+    if (peer == NULL || job->state == PV_CHAT_SENT)
+        return;
+    peer->backoff_s = PV_CHATLINK_BACKOFF_MIN_S; /* everything works */
+    uint32_t useless = read ? (uint32_t)(job->n_ids - result->n_msgs) : 0;
+    if (useless > 0 && !pv_bucket_take(&peer->useless, PV_CHATLINK_USELESS_RATE,
+                                       PV_CHATLINK_USELESS_BURST, useless, now)) {
+        pv_log(link->log, PV_LOG_WARN, "chat peer=%s floods with receipts", peer->name);
+        link->counts.floods++;
+        chat_refuse(link, peer, now);
+        return;
+    }
+    answer_receipts(link, job, now);
+    chat_flush_acks(link, peer, now);
+}
+
+/* --- lines --------------------------------------------------------------------------------- */
+
+/* A frame of rooms, or about copies. */
+static bool pass_on(struct pv_chatlink *link, struct chat_conn *c, struct pv_view line)
+{
+    struct pv_chat_record rec = {.text = strndup((const char *)line.ptr, line.len)};
+    memcpy(rec.peer, c->peer->pk, sizeof(rec.peer));
+    chat_conn_speaks(link, c);
+    if (rec.text != NULL) /* else it is said again */
+        chat_event_push(link, PV_CHATLINK_LINE, 0, PV_OK, &rec);
+    return true;
+}
+
+bool chat_handle_line(struct pv_chatlink *link, struct chat_conn *c, struct pv_view line, pv_ns now)
+{
+    struct pv_chat_frame *f = &link->frame;
+    if (pv_room_is_frame(line) || pv_copy_is_frame(line))
+        return pass_on(link, c, line);
+    int r = pv_chat_frame_parse(line, f);
+    if (r == PV_ERR_NOT_FOUND)
+        return true;
+    if (r < 0) {
+        link->counts.bad_frames++;
+        pv_log(link->log, PV_LOG_DEBUG, "chat peer=%s bad frame: %s", c->peer->name,
+               pv_strstatus(r));
+        return false;
+    }
+    if (f->kind != PV_CHAT_PLAIN)
+        chat_conn_speaks(link, c);
+    bool taken = f->kind == PV_CHAT_ACK     ? handle_ack(c, f, now)
+                 : f->kind == PV_CHAT_NOTED ? handle_noted(c, f, now)
+                                            : receive(link, c, f);
+    link->counts.floods += !taken;
+    return taken;
+}
+
+/* Appends to the unfinished line. False when it is too long. */
+static bool keep_input(struct chat_conn *c, struct pv_view bytes)
+{
+    size_t need = c->in_len + bytes.len;
+    if (need >= PV_CHAT_LINE_MAX)
+        return false;
+    if (need > c->in_cap) {
+        size_t cap = need * 2 < PV_CHAT_LINE_MAX ? need * 2 : PV_CHAT_LINE_MAX;
+        char *in = realloc(c->in, cap);
+        if (in == NULL)
+            return false;
+        c->in = in;
+        c->in_cap = cap;
+    }
+    if (bytes.len > 0)
+        memcpy(c->in + c->in_len, bytes.ptr, bytes.len);
+    c->in_len = need;
+    return true;
+}
+
+bool chat_handle_input(struct pv_chatlink *link, struct chat_conn *c, struct pv_view bytes,
+                       pv_ns now)
+{
+    while (bytes.len > 0) {
+        const uint8_t *nl = memchr(bytes.ptr, '\n', bytes.len);
+        if (nl == NULL) {
+            bool fits = keep_input(c, bytes);
+            link->counts.bad_frames += !fits;
+            return fits;
+        }
+        struct pv_view line = pv_view(bytes.ptr, (size_t)(nl - bytes.ptr));
+        bytes = pv_view(nl + 1, bytes.len - line.len - 1);
+        if (c->in_len > 0) {
+            if (!keep_input(c, line)) {
+                link->counts.bad_frames++;
+                return false;
+            }
+            line = pv_view(c->in, c->in_len);
+            c->in_len = 0;
+        }
+        if (!chat_handle_line(link, c, line, now))
+            return false;
+    }
+    return true;
+}

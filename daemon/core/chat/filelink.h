@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * filelink.h - files between nodes: offers, acceptance, and when which transfer runs.
+ *
+ * A pure machine over a small table of files in both directions. Offers and answers are notices,
+ * repeated until the other side has said that it knows (its owner sends them in-band); the bytes
+ * travel on a TCP connection of their own, opened by the receiver whenever it wants the file and
+ * the sender is there. A transfer is an operation of the owner (daemon/io/io_files.c), which
+ * reports how far it came and how it ended; what arrived is kept, and the next one goes on behind
+ * it. The machine reads no file and knows no path. Not thread-safe.
+ *
+ * States of a file (enum pv_file_state), the same on both sides:
+ *   OFFERED  --receiver's user or rule--> ACCEPTED --all bytes, hash right--> DONE --saved--> SAVED
+ *   OFFERED, ACCEPTED --receiver--> REFUSED   OFFERED, ACCEPTED --sender--> WITHDRAWN
+ *   OFFERED, ACCEPTED --changed, unreadable, corrupt three times--> FAILED
+ * The last four are final. Where both say different things the receiver's word about DONE and
+ * REFUSED and the sender's about WITHDRAWN counts.
+ *
+ * The sender's file is an open descriptor, given by who offered it: the daemon opens no path for a
+ * user. It is lost when the daemon ends; then the file waits (WHY_ABSENT) until the same user
+ * offers the same file again (same peer, name, size and stamp), which goes on with the old offer.
+ */
+#ifndef PV_FILELINK_H
+#define PV_FILELINK_H
+
+#include "base/addr.h"
+#include "base/log.h"
+#include "base/pv.h"
+#include "base/text.h"
+#include "proto/chat/file.h"
+
+enum {
+    PV_FILELINK_MAX = 512,       /* files known, both directions; the oldest final one gives way */
+    PV_FILELINK_MAX_OFFERS = 16, /* undecided offers of one peer */
+    PV_FILELINK_MAX_OF_PEER = 256, /* files of one peer that are coming, or not taken by the user */
+    PV_FILELINK_MAX_RUNNING = 8,   /* transfers at once */
+    PV_FILELINK_MAX_PEER_RUNNING = 4, /* with one peer, one way */
+    PV_FILELINK_MAX_CONNS = 32,       /* accepted connections that have not asked yet */
+    PV_FILELINK_MAX_PEER_CONNS = 4,
+    PV_FILELINK_MAX_CORRUPT = 3,   /* then it has failed */
+    PV_FILELINK_SAVE_MAX = 262144, /* bytes of pv_filelink_save() */
+    PV_FILELINK_ASK_S = 10,        /* an accepted connection must have asked by then */
+    PV_FILELINK_RETRY_MIN_S = 1,   /* between attempts, doubling */
+    PV_FILELINK_RETRY_MAX_S = 60,
+    PV_FILELINK_TELLS = 4, /* a change of state is told so often: at 0, 1, 3 and 7 s */
+    PV_FILELINK_PK_LEN = 32,
+};
+
+/* Tells one state of a file from another without reading it. */
+struct pv_file_stamp {
+    uint64_t dev, ino, mtime_ns;
+};
+
+/* One file as users see it. */
+struct pv_file_entry {
+    uint32_t number; /* on this node; never 0, never used twice */
+    bool outgoing;
+    uint8_t id[PV_FILE_ID_LEN];
+    uint8_t peer[PV_FILELINK_PK_LEN];
+    char peer_name[PV_NAME_BUF];
+    char name[PV_FILE_NAME_BUF]; /* clean */
+    uint64_t size, done;         /* bytes; done: known to have arrived, or sent just now */
+    uint64_t time_ms;            /* the sender's clock, Unix milliseconds */
+    enum pv_file_state state;
+    enum pv_file_why why; /* why nothing moves, or why it ended */
+    bool running;         /* a transfer is under way */
+    bool online;          /* the peer is there */
+};
+
+struct pv_filelink; /* opaque */
+
+struct pv_filelink_config {
+    struct pv_rng rng;
+    const struct pv_log *log; /* borrowed; may be NULL */
+};
+
+/* saved: what pv_filelink_save() gave, or empty. What cannot be read of it is left out, and said in
+ * the log. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_filelink_new(struct pv_filelink **ret_link,
+                                  const struct pv_filelink_config *cfg, struct pv_view saved);
+struct pv_filelink *pv_filelink_free(struct pv_filelink *link); /* NULL is fine; returns NULL */
+/* True once after something changed that a restart must know: then save it. Changes that come in a
+ * flood are saved together, a little later. */
+bool pv_filelink_take_dirty(struct pv_filelink *link, pv_ns now);
+/* The table as bytes; returns how many. */
+size_t pv_filelink_save(const struct pv_filelink *link, uint8_t buf[static PV_FILELINK_SAVE_MAX]);
+
+/* The process ends: descriptors are given back (poll_op). */
+void pv_filelink_stop_all(struct pv_filelink *link);
+
+/* --- peers --------------------------------------------------------------------------------- */
+
+/* A member, as the roster has it now. */
+struct pv_filelink_peer {
+    const uint8_t *pk;
+    const char *name;
+    struct pv_addr addr; /* overlay address, port 0 */
+    bool online;
+    uint64_t auto_max; /* files up to so many bytes are accepted unasked; 0 = none */
+};
+/* Presence, path or address of a member changed. */
+void pv_filelink_set_peer(struct pv_filelink *link, const struct pv_filelink_peer *peer, pv_ns now);
+/* It left or was removed: transfers stop, offers are void. */
+void pv_filelink_peer_gone(struct pv_filelink *link, const uint8_t *pk, pv_ns now);
+
+/* --- requests of users --------------------------------------------------------------------- */
+
+struct pv_filelink_offer {
+    struct pv_filelink_peer peer;
+    struct pv_view name; /* any UTF-8 */
+    uint64_t size, time_ms;
+    struct pv_file_stamp stamp;
+    int handle; /* descriptor, taken on success; given back by an operation RELEASE */
+};
+/* *ret_number: of a new file, or of an old one that goes on. PV_ERR_MALFORMED (name, size),
+ * PV_ERR_LIMIT: nothing is taken. */
+PV_MUST_CHECK int pv_filelink_offer(struct pv_filelink *link, const struct pv_filelink_offer *offer,
+                                    pv_ns now, uint32_t *ret_number);
+/* All return PV_ERR_NOT_FOUND (no such number), PV_ERR_STATE (not in this state). */
+PV_MUST_CHECK int pv_filelink_accept(struct pv_filelink *link, uint32_t number, pv_ns now);
+/* Refuses an incoming file, withdraws an outgoing one; what has come of it is thrown away. */
+PV_MUST_CHECK int pv_filelink_stop(struct pv_filelink *link, uint32_t number, pv_ns now);
+/* The user has a DONE incoming file: the daemon's copy goes. */
+PV_MUST_CHECK int pv_filelink_saved(struct pv_filelink *link, uint32_t number, pv_ns now);
+/* Files by place, oldest first; NULL behind the last. Valid until the next call. */
+const struct pv_file_entry *pv_filelink_at(const struct pv_filelink *link, size_t i);
+const struct pv_file_entry *pv_filelink_find(const struct pv_filelink *link, uint32_t number);
+
+/* --- notices: in-band --------------------------------------------------------------------- */
+
+void pv_filelink_handle_notice(struct pv_filelink *link, const struct pv_filelink_peer *from,
+                               struct pv_view body, pv_ns now);
+struct pv_filelink_transmit {
+    uint8_t pk[PV_FILELINK_PK_LEN];
+    size_t len;
+    uint8_t buf[PV_FILE_NOTICE_MAX];
+};
+/* A notice to send now; one that cannot be sent is lost, as on the way. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_filelink_poll_transmit(struct pv_filelink *link,
+                                            struct pv_filelink_transmit *ret_tx);
+
+/* --- accepted connections: TCP PV_FILE_PORT ------------------------------------------------ */
+
+/* From the member pk. sids are never 0 and below 2^28. PV_ERR_LIMIT: close it. */
+PV_MUST_CHECK int pv_filelink_accepted(struct pv_filelink *link, const uint8_t *pk, pv_ns now,
+                                       uint32_t *ret_sid);
+/* What it asks for comes out as an operation; the sid is forgotten then. */
+void pv_filelink_handle_bytes(struct pv_filelink *link, uint32_t sid, struct pv_view bytes,
+                              pv_ns now);
+void pv_filelink_closed(struct pv_filelink *link, uint32_t sid);
+
+/* --- operations of the owner --------------------------------------------------------------- */
+
+enum pv_fileop_type {
+    PV_FILEOP_FETCH,   /* get id from addr, behind what is there already; ends with done() */
+    PV_FILEOP_SERVE,   /* send handle's file on the connection sid; ends with done() */
+    PV_FILEOP_ANSWER,  /* say why on the connection sid and close it */
+    PV_FILEOP_CLOSE,   /* close the connection sid */
+    PV_FILEOP_CANCEL,  /* end the transfer tag soon; done() still comes */
+    PV_FILEOP_RELEASE, /* close handle */
+    PV_FILEOP_DROP,    /* remove what is kept of id */
+};
+struct pv_fileop {
+    enum pv_fileop_type type;
+    uint64_t tag; /* FETCH, SERVE, CANCEL; never 0 */
+    uint32_t sid;
+    int handle;
+    uint32_t number; /* FETCH, DROP: the file's, and with id what it is kept under */
+    uint8_t id[PV_FILE_ID_LEN];
+    struct pv_addr addr;        /* FETCH: with PV_FILE_PORT */
+    uint64_t size;              /* FETCH, SERVE */
+    uint64_t offset;            /* SERVE */
+    struct pv_file_stamp stamp; /* SERVE */
+    enum pv_file_why why;       /* ANSWER */
+};
+/* PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_filelink_poll_op(struct pv_filelink *link, struct pv_fileop *ret_op);
+/* So many bytes have arrived or been sent, counted from the file's beginning. */
+void pv_filelink_progress(struct pv_filelink *link, uint64_t tag, uint64_t done, pv_ns now);
+/* The transfer is over; why NONE: whole and verified. done as in progress(). */
+void pv_filelink_done(struct pv_filelink *link, uint64_t tag, enum pv_file_why why, uint64_t done,
+                      pv_ns now);
+
+/* --- time and events ----------------------------------------------------------------------- */
+
+void pv_filelink_handle_timeout(struct pv_filelink *link, pv_ns now);
+pv_ns pv_filelink_next_timeout(const struct pv_filelink *link);
+/* The number of a file whose state changed or that is new. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_filelink_poll_event(struct pv_filelink *link, uint32_t *ret_number);
+
+#endif /* PV_FILELINK_H */

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * filelink_int.h - what the files of filelink share; for them only.
+ *
+ *   filelink.c        the table, what users want, operations
+ *   filelink_peer.c   notices both ways, connections, transfers
+ *   filelink_save.c   the table as bytes
+ */
+#ifndef PV_FILELINK_INT_H
+#define PV_FILELINK_INT_H
+
+#include "base/bucket.h"
+#include "daemon/core/chat/filelink.h"
+
+enum {
+    PV_FILELINK_MAX_OPS = 4 * PV_FILELINK_MAX, /* waiting for the owner */
+    PV_FILELINK_MAX_WORDS = 8,                 /* notices about files that are not in the table */
+};
+
+struct pv_file {
+    struct pv_file_entry e; /* number 0: the place is free */
+    struct pv_file_stamp stamp;
+    struct pv_addr addr;
+    int handle;     /* -1: none */
+    uint64_t tag;   /* of the transfer under way; 0: none */
+    pv_ns moved_at; /* the transfer began, or brought bytes */
+    pv_ns doubt_at; /* nothing moved until then since the sender offered again: it is dead */
+    unsigned corrupt;
+    unsigned retries;
+    pv_ns fetch_at; /* incoming ACCEPTED: not before */
+    unsigned tells; /* how often the present state was told */
+    pv_ns tell_at;  /* PV_NEVER: all is said */
+    bool tell_now;  /* poll_transmit() gives it */
+    bool heard;     /* outgoing: the receiver knows of it */
+    bool changed;   /* poll_event() gives it */
+};
+
+struct pv_file_conn {
+    uint32_t sid; /* 0: free */
+    uint8_t pk[PV_FILELINK_PK_LEN];
+    uint8_t buf[PV_FILE_GET_LEN];
+    size_t len;
+    pv_ns deadline;
+};
+
+struct pv_file_word {
+    uint8_t pk[PV_FILELINK_PK_LEN];
+    struct pv_file_notice notice;
+};
+
+struct pv_filelink {
+    struct pv_rng rng;
+    const struct pv_log *log;
+    struct pv_file files[PV_FILELINK_MAX]; /* in order of their numbers, without gaps */
+    size_t n;
+    uint32_t last_number;
+    uint64_t last_tag;
+    uint32_t last_sid;
+    bool dirty;
+    struct pv_bucket saves; /* what a peer says must not become writes without end */
+    pv_ns save_at;          /* not before */
+    struct pv_file_conn conns[PV_FILELINK_MAX_CONNS];
+    struct pv_fileop ops[PV_FILELINK_MAX_OPS]; /* a ring */
+    size_t op_first, n_ops;
+    struct pv_file_word words[PV_FILELINK_MAX_WORDS];
+    size_t n_words;
+};
+
+bool pv_file_is_final(const struct pv_file *f);
+struct pv_file *pv_filelink_by_id(struct pv_filelink *l, const uint8_t *pk, const uint8_t *id,
+                                  bool outgoing);
+/* A new place at the end of the table; NULL: it is full of files that matter. */
+struct pv_file *pv_filelink_add(struct pv_filelink *l);
+/* The only way a state changes: tells the peer, users and the disk, frees what is not needed. */
+void pv_file_set(struct pv_filelink *l, struct pv_file *f, enum pv_file_state state,
+                 enum pv_file_why why, pv_ns now);
+/* Why nothing moves is another now. */
+void pv_file_set_why(struct pv_filelink *l, struct pv_file *f, enum pv_file_why why);
+/* Tells the peer the present state, as often as a change is told. */
+void pv_file_tell(struct pv_file *f, pv_ns now);
+void pv_file_op(struct pv_filelink *l, const struct pv_fileop *op);
+/* May a transfer of f begin, beside those that run? */
+bool pv_filelink_has_room(const struct pv_filelink *l, const struct pv_file *f);
+/* Nothing is lost with it: it is over, and not a received file that its user has not taken. */
+bool pv_file_is_spent(const struct pv_file *f);
+/* Starts what may run. */
+void pv_filelink_run(struct pv_filelink *l, pv_ns now);
+/* Removes what is kept of an incoming file. */
+void pv_file_drop(struct pv_filelink *l, const struct pv_file *f);
+/* Ends the transfer under way; what it still reports is of no interest. */
+void pv_file_cancel(struct pv_filelink *l, struct pv_file *f);
+PV_MUST_CHECK int pv_filelink_load(struct pv_filelink *l, struct pv_view saved);
+
+#endif /* PV_FILELINK_INT_H */

@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: MIT */
+/* Notices both ways, accepted connections, and the transfers that follow. */
+#include <string.h>
+
+#include "daemon/core/chat/filelink_int.h"
+
+#define STALLED PV_S(2)
+#define REFRESH PV_S(60) /* an offer is repeated so often even when the receiver knows it */
+
+static pv_ns backoff(unsigned tries)
+{
+    pv_ns s = PV_FILELINK_RETRY_MIN_S;
+    for (unsigned i = 0; i < tries && s < PV_FILELINK_RETRY_MAX_S; i++)
+        s *= 2;
+    return PV_S(s < PV_FILELINK_RETRY_MAX_S ? s : PV_FILELINK_RETRY_MAX_S);
+}
+
+/* --- notices out --------------------------------------------------------------------------- */
+
+static void tell(struct pv_file *f, pv_ns now)
+{
+    f->tell_now = true;
+    f->tells++;
+    if (f->e.outgoing && !pv_file_is_final(f))
+        f->tell_at = now + (f->heard ? REFRESH : backoff(f->tells - 1));
+    else
+        f->tell_at = f->tells < PV_FILELINK_TELLS ? now + backoff(f->tells - 1) : PV_NEVER;
+}
+
+void pv_file_tell(struct pv_file *f, pv_ns now)
+{
+    f->tells = 0;
+    f->tell_at = now;
+    if (f->e.online)
+        tell(f, now);
+}
+
+static bool has_word(const struct pv_file *f)
+{
+    /* What ended at the receiver is not news to it. */
+    if (f->e.outgoing)
+        return f->e.state != PV_FILE_DONE && f->e.state != PV_FILE_REFUSED;
+    return f->e.state != PV_FILE_WITHDRAWN;
+}
+
+static struct pv_file_notice notice_of(const struct pv_file *f)
+{
+    struct pv_file_notice n = {.kind = PV_FILE_STATE, .state = f->e.state, .why = f->e.why};
+    memcpy(n.id, f->e.id, sizeof(n.id));
+    if (n.state == PV_FILE_SAVED) /* whether its user has taken it is nobody else's business */
+        n.state = PV_FILE_DONE;
+    if (!f->e.outgoing)
+        return n;
+    n.kind = pv_file_is_final(f) ? PV_FILE_WITHDRAW : PV_FILE_OFFER;
+    n.size = f->e.size;
+    n.time_ms = f->e.time_ms;
+    memcpy(n.name, f->e.name, sizeof(n.name));
+    return n;
+}
+
+int pv_filelink_poll_transmit(struct pv_filelink *l, struct pv_filelink_transmit *ret_tx)
+{
+    if (l->n_words > 0) {
+        const struct pv_file_word *w = &l->words[--l->n_words];
+        memcpy(ret_tx->pk, w->pk, sizeof(ret_tx->pk));
+        return pv_file_notice_build(&w->notice, ret_tx->buf, &ret_tx->len);
+    }
+    for (size_t i = 0; i < l->n; i++) {
+        struct pv_file *f = &l->files[i];
+        if (!f->tell_now)
+            continue;
+        f->tell_now = false;
+        const struct pv_file_notice n = notice_of(f);
+        memcpy(ret_tx->pk, f->e.peer, sizeof(ret_tx->pk));
+        if (has_word(f) && pv_file_notice_build(&n, ret_tx->buf, &ret_tx->len) == PV_OK)
+            return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+/* An answer about a file that is not in the table. */
+static void say(struct pv_filelink *l, const uint8_t *pk, const uint8_t *id,
+                enum pv_file_state state, enum pv_file_why why)
+{
+    if (l->n_words == PV_FILELINK_MAX_WORDS)
+        return;
+    struct pv_file_word *w = &l->words[l->n_words++];
+    *w = (struct pv_file_word){.notice = {.kind = PV_FILE_STATE, .state = state, .why = why}};
+    memcpy(w->pk, pk, sizeof(w->pk));
+    memcpy(w->notice.id, id, sizeof(w->notice.id));
+}
+
+/* --- notices in ---------------------------------------------------------------------------- */
+
+/* Is there a place for one more file of this peer? decided: not one that waits for the user. */
+static bool has_place(const struct pv_filelink *l, const uint8_t *pk, bool decided)
+{
+    size_t waiting = 0, all = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct pv_file *f = &l->files[i];
+        if (f->e.outgoing || pv_file_is_spent(f) || memcmp(f->e.peer, pk, 32) != 0)
+            continue;
+        all++;
+        waiting += f->e.state == PV_FILE_OFFERED;
+    }
+    return all < PV_FILELINK_MAX_OF_PEER && (decided || waiting < PV_FILELINK_MAX_OFFERS);
+}
+
+/* Accepted unasked? */
+static bool may_come(const struct pv_filelink_peer *from, const struct pv_file_notice *n)
+{
+    return from->auto_max > 0 && n->size <= from->auto_max;
+}
+
+static void new_offer(struct pv_filelink *l, const struct pv_filelink_peer *from,
+                      const struct pv_file_notice *n, pv_ns now)
+{
+    bool yes = may_come(from, n);
+    struct pv_file *f = has_place(l, from->pk, yes) ? pv_filelink_add(l) : NULL;
+    if (f == NULL) {
+        say(l, from->pk, n->id, PV_FILE_REFUSED, PV_FILE_WHY_TOO_MANY);
+        return;
+    }
+    memcpy(f->e.id, n->id, sizeof(f->e.id));
+    memcpy(f->e.peer, from->pk, sizeof(f->e.peer));
+    memcpy(f->e.peer_name, from->name, strlen(from->name) + 1);
+    memcpy(f->e.name, n->name, sizeof(f->e.name));
+    f->e.size = n->size;
+    f->e.time_ms = n->time_ms;
+    f->e.online = true;
+    f->addr = from->addr;
+    f->addr.port = PV_FILE_PORT;
+    f->e.state = yes ? PV_FILE_ACCEPTED : PV_FILE_OFFERED;
+    f->fetch_at = yes ? now : PV_NEVER;
+    pv_file_tell(f, now);
+}
+
+static void take_offer(struct pv_filelink *l, const struct pv_filelink_peer *from,
+                       const struct pv_file_notice *n, pv_ns now)
+{
+    struct pv_file *f = pv_filelink_by_id(l, from->pk, n->id, false);
+    if (f == NULL) {
+        new_offer(l, from, n, now);
+        return;
+    }
+    f->e.online = true;
+    f->tell_now = true; /* once: it asks again when this is lost */
+    if (f->e.state == PV_FILE_OFFERED && may_come(from, n))
+        pv_file_set(l, f, PV_FILE_ACCEPTED, PV_FILE_WHY_NONE, now);
+    if (f->e.state != PV_FILE_ACCEPTED || f->e.why == PV_FILE_WHY_DISK_FULL)
+        return;
+    /* It has the file again; a transfer that stands still is one with a daemon that is no more. */
+    if (f->tag != 0)
+        f->doubt_at = now + STALLED;
+    else
+        f->fetch_at = now;
+}
+
+/* The receiver's word. Nothing it says makes a final state another. */
+static void take_state(struct pv_filelink *l, const struct pv_filelink_peer *from,
+                       const struct pv_file_notice *n, pv_ns now)
+{
+    struct pv_file *f = pv_filelink_by_id(l, from->pk, n->id, true);
+    if (f == NULL || pv_file_is_final(f))
+        return;
+    f->heard = true;
+    if (n->state == PV_FILE_DONE)
+        f->e.done = f->e.size;
+    if (n->state == PV_FILE_DONE || n->state == PV_FILE_REFUSED || n->state == PV_FILE_FAILED) {
+        pv_file_set(l, f, n->state, n->why, now);
+        return;
+    }
+    if (n->state == PV_FILE_ACCEPTED)
+        pv_file_set(l, f, PV_FILE_ACCEPTED, f->e.why, now);
+    if (f->e.why != PV_FILE_WHY_ABSENT && f->tag == 0)
+        pv_file_set_why(l, f, n->why);
+    f->tell_now = false; /* it knows */
+    f->tell_at = now + REFRESH;
+}
+
+void pv_filelink_handle_notice(struct pv_filelink *l, const struct pv_filelink_peer *from,
+                               struct pv_view body, pv_ns now)
+{
+    struct pv_file_notice n;
+    int r = pv_file_notice_parse(body, &n);
+    if (r != PV_OK) {
+        pv_log(l->log, PV_LOG_DEBUG, "peer=%s what=\"file notice dropped\" why=\"%s\"", from->name,
+               pv_strstatus(r));
+        return;
+    }
+    struct pv_file *f = pv_filelink_by_id(l, from->pk, n.id, false);
+    if (n.kind == PV_FILE_OFFER)
+        take_offer(l, from, &n, now);
+    else if (n.kind == PV_FILE_STATE)
+        take_state(l, from, &n, now);
+    else if (f != NULL && !pv_file_is_final(f) && f->tag == 0)
+        pv_file_set(l, f, PV_FILE_WITHDRAWN, PV_FILE_WHY_NONE, now);
+    /* While it is being fetched the connection says more: the reason, which this outran. */
+    pv_filelink_run(l, now);
+}
+
+/* --- connections --------------------------------------------------------------------------- */
+
+int pv_filelink_accepted(struct pv_filelink *l, const uint8_t *pk, pv_ns now, uint32_t *ret_sid)
+{
+    struct pv_file_conn *free_one = NULL;
+    size_t of_peer = 0;
+    for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++) {
+        struct pv_file_conn *c = &l->conns[i];
+        if (c->sid == 0)
+            free_one = c;
+        else
+            of_peer += memcmp(c->pk, pk, sizeof(c->pk)) == 0;
+    }
+    if (free_one == NULL || of_peer >= PV_FILELINK_MAX_PEER_CONNS)
+        return PV_ERR_LIMIT;
+    l->last_sid = l->last_sid % ((1u << 28) - 1) + 1;
+    *free_one =
+        (struct pv_file_conn){.sid = l->last_sid, .deadline = now + PV_S(PV_FILELINK_ASK_S)};
+    memcpy(free_one->pk, pk, sizeof(free_one->pk));
+    *ret_sid = l->last_sid;
+    return PV_OK;
+}
+
+static struct pv_file_conn *find_conn(struct pv_filelink *l, uint32_t sid)
+{
+    for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++)
+        if (sid != 0 && l->conns[i].sid == sid)
+            return &l->conns[i];
+    return NULL;
+}
+
+void pv_filelink_closed(struct pv_filelink *l, uint32_t sid)
+{
+    struct pv_file_conn *c = find_conn(l, sid);
+    if (c != NULL)
+        c->sid = 0;
+}
+
+static void serve(struct pv_filelink *l, struct pv_file *f, uint32_t sid, uint64_t offset,
+                  pv_ns now)
+{
+    struct pv_fileop op = {.type = PV_FILEOP_SERVE,
+                           .tag = ++l->last_tag,
+                           .sid = sid,
+                           .handle = f->handle,
+                           .size = f->e.size,
+                           .offset = offset,
+                           .stamp = f->stamp};
+    memcpy(op.id, f->e.id, sizeof(op.id));
+    pv_file_cancel(l, f); /* whoever asks again has lost the connection before */
+    f->tag = op.tag;
+    f->e.running = true;
+    f->e.done = offset;
+    f->heard = true;
+    pv_file_set(l, f, PV_FILE_ACCEPTED, PV_FILE_WHY_NONE, now);
+    f->tell_now = false; /* it asks: it knows */
+    f->tell_at = now + REFRESH;
+    f->changed = true;
+    pv_file_op(l, &op);
+}
+
+static void take_get(struct pv_filelink *l, const struct pv_file_conn *c, pv_ns now)
+{
+    uint8_t id[PV_FILE_ID_LEN];
+    uint64_t offset;
+    struct pv_fileop op = {.type = PV_FILEOP_ANSWER, .sid = c->sid};
+    if (pv_file_get_parse(c->buf, id, &offset) != PV_OK) {
+        op.type = PV_FILEOP_CLOSE;
+        pv_file_op(l, &op);
+        return;
+    }
+    struct pv_file *f = pv_filelink_by_id(l, c->pk, id, true);
+    if (f != NULL && f->e.state == PV_FILE_FAILED && f->e.why != PV_FILE_WHY_NONE)
+        op.why = f->e.why; /* it asks again: the first answer, or our notice, may still be coming */
+    else if (f == NULL || pv_file_is_final(f) || offset > f->e.size)
+        op.why = PV_FILE_WHY_GONE;
+    else if (f->handle < 0)
+        op.why = PV_FILE_WHY_ABSENT;
+    else if (f->tag == 0 && !pv_filelink_has_room(l, f))
+        op.why = PV_FILE_WHY_BUSY;
+    else
+        op.why = PV_FILE_WHY_NONE;
+    if (op.why == PV_FILE_WHY_NONE) {
+        serve(l, f, c->sid, offset, now);
+        return;
+    }
+    if (op.why == PV_FILE_WHY_ABSENT)
+        pv_file_set_why(l, f, op.why);
+    pv_file_op(l, &op);
+}
+
+void pv_filelink_handle_bytes(struct pv_filelink *l, uint32_t sid, struct pv_view bytes, pv_ns now)
+{
+    struct pv_file_conn *c = find_conn(l, sid);
+    if (c == NULL)
+        return;
+    if (bytes.len > sizeof(c->buf) - c->len) { /* it must wait for the answer */
+        pv_file_op(l, &(struct pv_fileop){.type = PV_FILEOP_CLOSE, .sid = sid});
+        c->sid = 0;
+        return;
+    }
+    memcpy(c->buf + c->len, bytes.ptr, bytes.len);
+    c->len += bytes.len;
+    if (c->len < sizeof(c->buf))
+        return;
+    take_get(l, c, now);
+    c->sid = 0;
+}
+
+/* --- transfers ----------------------------------------------------------------------------- */
+
+static void fetch(struct pv_filelink *l, struct pv_file *f, pv_ns now)
+{
+    struct pv_fileop op = {.type = PV_FILEOP_FETCH,
+                           .tag = ++l->last_tag,
+                           .number = f->e.number,
+                           .addr = f->addr,
+                           .size = f->e.size};
+    memcpy(op.id, f->e.id, sizeof(op.id));
+    f->tag = op.tag;
+    f->moved_at = now;
+    f->e.running = true;
+    f->fetch_at = PV_NEVER;
+    f->changed = true;
+    pv_file_op(l, &op);
+}
+
+/* Is it to be fetched when its time has come? */
+static bool waits(const struct pv_file *f)
+{
+    return !f->e.outgoing && f->e.state == PV_FILE_ACCEPTED && f->tag == 0;
+}
+
+void pv_filelink_run(struct pv_filelink *l, pv_ns now)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct pv_file *f = &l->files[i];
+        if (waits(f) && f->e.online && f->fetch_at <= now && pv_filelink_has_room(l, f))
+            fetch(l, f, now);
+    }
+}
+
+static struct pv_file *by_tag(struct pv_filelink *l, uint64_t tag)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (tag != 0 && l->files[i].tag == tag)
+            return &l->files[i];
+    return NULL;
+}
+
+void pv_filelink_progress(struct pv_filelink *l, uint64_t tag, uint64_t done, pv_ns now)
+{
+    struct pv_file *f = by_tag(l, tag);
+    if (f == NULL || f->e.done == done)
+        return;
+    f->e.done = done;
+    f->moved_at = now;
+    f->retries = 0;
+}
+
+static void served(struct pv_filelink *l, struct pv_file *f, enum pv_file_why why, pv_ns now)
+{
+    if (why == PV_FILE_WHY_NONE)
+        pv_file_set(l, f, PV_FILE_DONE, why, now);
+    else if (why == PV_FILE_WHY_CHANGED || why == PV_FILE_WHY_UNREADABLE)
+        pv_file_set(l, f, PV_FILE_FAILED, why, now);
+    else if (why != PV_FILE_WHY_STOPPED) /* what a user stopped is told by a notice */
+        pv_file_set_why(l, f, why);
+}
+
+static void fetched(struct pv_filelink *l, struct pv_file *f, enum pv_file_why why, pv_ns now)
+{
+    f->fetch_at = now + backoff(f->retries++);
+    switch (why) {
+    case PV_FILE_WHY_NONE:
+        pv_file_set(l, f, PV_FILE_DONE, why, now);
+        return;
+    case PV_FILE_WHY_GONE:
+        pv_file_set(l, f, PV_FILE_WITHDRAWN, why, now);
+        return;
+    case PV_FILE_WHY_CHANGED:
+    case PV_FILE_WHY_UNREADABLE:
+        pv_file_set(l, f, PV_FILE_FAILED, why, now);
+        return;
+    case PV_FILE_WHY_CORRUPT:
+        if (++f->corrupt >= PV_FILELINK_MAX_CORRUPT) {
+            pv_file_set(l, f, PV_FILE_FAILED, why, now);
+            return;
+        }
+        break;
+    case PV_FILE_WHY_ABSENT: /* the sender offers again when it has the file */
+    case PV_FILE_WHY_DISK_FULL:
+    case PV_FILE_WHY_UNWRITABLE:
+        f->fetch_at = now + PV_S(PV_FILELINK_RETRY_MAX_S);
+        break;
+    default:
+        break;
+    }
+    pv_file_set_why(l, f, why);
+}
+
+void pv_filelink_done(struct pv_filelink *l, uint64_t tag, enum pv_file_why why, uint64_t done,
+                      pv_ns now)
+{
+    struct pv_file *f = by_tag(l, tag);
+    if (f == NULL)
+        return;
+    pv_filelink_progress(l, tag, done, now);
+    f->tag = 0;
+    f->e.running = false;
+    f->changed = true;
+    l->dirty = true;
+    if (f->e.outgoing)
+        served(l, f, why, now);
+    else
+        fetched(l, f, why, now);
+    pv_filelink_run(l, now);
+}
+
+/* --- time ---------------------------------------------------------------------------------- */
+
+/* Has the transfer under way moved since the sender offered again? */
+static void doubt(struct pv_filelink *l, struct pv_file *f, pv_ns now)
+{
+    if (f->doubt_at > now)
+        return;
+    if (f->tag != 0 && f->moved_at + STALLED <= f->doubt_at) {
+        pv_file_cancel(l, f);
+        f->fetch_at = now;
+    }
+    f->doubt_at = PV_NEVER;
+}
+
+void pv_filelink_handle_timeout(struct pv_filelink *l, pv_ns now)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct pv_file *f = &l->files[i];
+        doubt(l, f, now);
+        if (f->e.online && f->tell_at <= now)
+            tell(f, now);
+    }
+    for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++) {
+        struct pv_file_conn *c = &l->conns[i];
+        if (c->sid == 0 || c->deadline > now)
+            continue;
+        pv_file_op(l, &(struct pv_fileop){.type = PV_FILEOP_CLOSE, .sid = c->sid});
+        c->sid = 0;
+    }
+    pv_filelink_run(l, now);
+}
+
+pv_ns pv_filelink_next_timeout(const struct pv_filelink *l)
+{
+    pv_ns next = l->dirty ? l->save_at : PV_NEVER;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct pv_file *f = &l->files[i];
+        next = pv_min_ns(next, f->doubt_at);
+        if (!f->e.online)
+            continue;
+        next = pv_min_ns(next, f->tell_at);
+        if (waits(f) && f->fetch_at < next && pv_filelink_has_room(l, f))
+            next = pv_min_ns(next, f->fetch_at);
+    }
+    for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++)
+        if (l->conns[i].sid != 0)
+            next = pv_min_ns(next, l->conns[i].deadline);
+    return next;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/chat/roomjob.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void pv_room_key(const uint8_t room[static PV_ROOM_ID_LEN], uint8_t ret_key[static PV_SIGN_PK_LEN])
+{
+    memset(ret_key, 0, PV_SIGN_PK_LEN);
+    memcpy(ret_key, room, PV_ROOM_ID_LEN);
+}
+
+void pv_room_raws_free(struct pv_room_raw *raws, size_t n)
+{
+    for (size_t i = 0; raws != NULL && i < n; i++)
+        free(raws[i].bytes);
+    free(raws);
+}
+
+void pv_room_texts_free(struct pv_room_text *texts, size_t n)
+{
+    for (size_t i = 0; texts != NULL && i < n; i++)
+        free(texts[i].text);
+    free(texts);
+}
+
+struct pv_roomjob *pv_roomjob_free(struct pv_roomjob *job)
+{
+    if (job == NULL)
+        return NULL;
+    pv_room_raws_free(job->records, job->n_records);
+    pv_room_texts_free(job->texts, job->n_texts);
+    free(job);
+    return NULL;
+}
+
+struct pv_roomjob_result *pv_roomjob_result_free(struct pv_roomjob_result *result)
+{
+    if (result == NULL)
+        return NULL;
+    for (size_t i = 0; i < result->n_rooms; i++)
+        pv_room_raws_free(result->rooms[i].records, result->rooms[i].n_records);
+    free(result->rooms);
+    pv_room_texts_free(result->texts, result->n_texts);
+    free(result);
+    return NULL;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * roomjob.h - what rooms ask of the store: a short list of typed operations, each atomic; carried
+ * by PV_CHATJOB_ROOM and served by daemon/store/store_room.c.
+ *
+ * A text in a room is a message like any other (inbox, history, states), in the conversation of the
+ * room's key, pv_room_key(). Every operation may be repeated.
+ */
+#ifndef PV_ROOMJOB_H
+#define PV_ROOMJOB_H
+
+#include "proto/chat/room.h"
+
+enum {
+    PV_ROOM_MAX_ROOMS = 128,    /* of this node in its network */
+    PV_ROOM_MAX_TEXTS = 100000, /* of one author in one room */
+    PV_ROOMJOB_MAX_TEXTS = 256, /* of one job */
+    PV_ROOMJOB_MAX_SCAN = 4096, /* rows looked at by one READ */
+};
+
+enum pv_roomjob_kind {
+    /* All rooms of a network. In: network. Out: rooms. */
+    PV_ROOMJOB_LOAD,
+    /* Add records of a room (not texts) in their order, and say where logs begin; all or none.
+     * In: network, room, records, haves (a log goes at least so far). */
+    PV_ROOMJOB_KEEP,
+    /* Store texts of a room; one that does not follow its author's last is skipped. In: room,
+     * texts. Out: messages = those that were new. */
+    PV_ROOMJOB_TAKE,
+    /* Texts above the haves, in the order in which they came here, as many as one frame holds.
+     * In: room, haves. Out: texts. */
+    PV_ROOMJOB_READ,
+    /* Own texts up to seq got that far. In: room, seq, state (SENT or DELIVERED). Out: messages
+     * without text = those that had not yet. */
+    PV_ROOMJOB_MARK,
+};
+
+/* One record to add; the one with the hash `replaced` makes room for it, in its place. */
+struct pv_room_raw {
+    uint8_t *bytes; /* owned */
+    size_t len;
+    bool replaces;
+    uint8_t replaced[PV_BLAKE2B_LEN];
+};
+
+struct pv_room_text {
+    uint8_t author[PV_SIGN_PK_LEN];
+    char author_name[PV_NAME_BUF];
+    bool own;
+    uint8_t id[PV_CHAT_ID_LEN]; /* begins the record's hash */
+    uint64_t seq, time_ms;
+    uint8_t sig[PV_SIGN_LEN];
+    char *text; /* owned */
+};
+
+struct pv_roomjob {
+    enum pv_roomjob_kind kind;
+    uint8_t network[PV_ROOM_NETWORK_LEN];
+    uint8_t room[PV_ROOM_ID_LEN];
+    struct pv_room_raw *records; /* owned */
+    size_t n_records;
+    struct pv_room_have haves[PV_ROOM_MAX_MEMBERS];
+    size_t n_haves;
+    struct pv_room_text *texts; /* owned */
+    size_t n_texts;
+    uint64_t seq;
+    enum pv_chat_state state;
+};
+
+struct pv_roomjob_room {
+    uint8_t id[PV_ROOM_ID_LEN];
+    struct pv_room_raw *records; /* owned; in order */
+    size_t n_records;
+    struct pv_room_have haves[PV_ROOM_MAX_MEMBERS];
+    size_t n_haves;
+};
+
+struct pv_roomjob_result {
+    struct pv_roomjob_room *rooms; /* LOAD: owned */
+    size_t n_rooms;
+    struct pv_room_text *texts; /* READ: owned; author_name is "" */
+    size_t n_texts;
+};
+
+/* A room's conversation among those of peers: its id and zeros. */
+void pv_room_key(const uint8_t room[static PV_ROOM_ID_LEN], uint8_t ret_key[static PV_SIGN_PK_LEN]);
+
+struct pv_roomjob *pv_roomjob_free(struct pv_roomjob *job); /* NULL is fine; returns NULL */
+struct pv_roomjob_result *pv_roomjob_result_free(struct pv_roomjob_result *result);
+void pv_room_raws_free(struct pv_room_raw *raws, size_t n);
+void pv_room_texts_free(struct pv_room_text *texts, size_t n);
+
+#endif /* PV_ROOMJOB_H */

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: MIT */
+/* Life, users and time of rooms. */
+#include "daemon/core/chat/rooms.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/chat/rooms_int.h"
+
+enum {
+    ALIAS_CHARS = 4, /* of the id, behind a name that two rooms have */
+};
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+int pv_rooms_new(struct pv_rooms **ret_rooms, const struct pv_rooms_config *cfg)
+{
+    struct pv_rooms *rs = calloc(1, sizeof(*rs));
+    if (rs == NULL)
+        return PV_ERR_NOMEM;
+    rs->rng = cfg->rng;
+    rs->sk = cfg->sk;
+    rs->log = cfg->log;
+    memcpy(rs->own_pk, cfg->own_pk, sizeof(rs->own_pk));
+    rs->load_at = PV_NEVER;
+    rs->peer_map = pv_map_make(&rs->rng, PV_ROOMS_MAX_PEERS);
+    pv_heap_init(&rs->timers);
+    rs->jobs_end = &rs->jobs;
+    rs->lines_end = &rs->lines;
+    rs->events_end = &rs->events;
+    *ret_rooms = rs;
+    return PV_OK;
+}
+
+static void forget_all(struct pv_rooms *rs)
+{
+    struct rooms_peer *peer, *next;
+    while (rs->n_rooms > 0)
+        room_free(rs, rs->rooms[rs->n_rooms - 1]);
+    rooms_drop_jobs(rs);
+    rooms_drop_lines(rs);
+    HASH_ITER(hh, rs->peers, peer, next)
+    {
+        PV_MAP_DEL(rs->peers, peer);
+        free(peer);
+    }
+    rs->loaded = false;
+    rs->load_at = PV_NEVER;
+}
+
+struct pv_rooms *pv_rooms_free(struct pv_rooms *rooms)
+{
+    struct pv_rooms_event e;
+    if (rooms == NULL)
+        return NULL;
+    forget_all(rooms);
+    while (pv_rooms_poll_event(rooms, &e) == PV_OK)
+        pv_chat_record_done(&e.msg);
+    pv_heap_done(&rooms->timers);
+    free(rooms->rooms);
+    free(rooms);
+    return NULL;
+}
+
+void pv_rooms_set_network(struct pv_rooms *rooms, const struct pv_roster *roster,
+                          const uint8_t *own_pk, pv_ns now)
+{
+    rooms->now = now;
+    forget_all(rooms);
+    rooms->roster = roster;
+    memcpy(rooms->own_pk, own_pk, sizeof(rooms->own_pk));
+    if (roster != NULL)
+        rooms_ask_load(rooms);
+}
+
+bool pv_rooms_are_ready(const struct pv_rooms *rooms)
+{
+    return rooms->loaded;
+}
+
+struct rooms_peer *rooms_peer_find(const struct pv_rooms *rs, const uint8_t *pk)
+{
+    struct rooms_peer *peer = NULL;
+    PV_MAP_FIND(&rs->peer_map, rs->peers, pk, PV_SIGN_PK_LEN, peer);
+    return peer;
+}
+
+int pv_rooms_poll_want(struct pv_rooms *rooms, uint8_t ret_pk[static PV_SIGN_PK_LEN])
+{
+    struct rooms_peer *peer, *next;
+    if (!rooms->any_wanted)
+        return PV_ERR_AGAIN;
+    HASH_ITER(hh, rooms->peers, peer, next)
+    {
+        if (!peer->wanted)
+            continue;
+        peer->wanted = false;
+        memcpy(ret_pk, peer->pk, sizeof(peer->pk));
+        return PV_OK;
+    }
+    rooms->any_wanted = false;
+    return PV_ERR_AGAIN;
+}
+
+struct pv_rooms_counts pv_rooms_counts(const struct pv_rooms *rooms)
+{
+    return rooms->counts;
+}
+
+/* --- names --------------------------------------------------------------------------------- */
+
+/* Of two rooms with one name: which has it here? The one we are in, then the older one. */
+static bool goes_before(const struct room *a, const struct room *b)
+{
+    const struct pv_room_record *ca = room_creation(a), *cb = room_creation(b);
+    if (room_is_in(a->self) != room_is_in(b->self))
+        return room_is_in(a->self);
+    if (ca->time_ms != cb->time_ms)
+        return ca->time_ms < cb->time_ms;
+    return memcmp(a->id, b->id, sizeof(a->id)) < 0;
+}
+
+static bool is_listed(const struct room *room)
+{
+    return !room->pending && !room->closed && room->n_records > 0;
+}
+
+const char *pv_rooms_name(const struct pv_rooms *rooms, const uint8_t *id,
+                          char buf[static PV_ROOMS_NAME_BUF])
+{
+    char text[PV_B64_LEN(PV_ROOM_ID_LEN) + 1];
+    const struct room *room = room_find(rooms, id);
+    if (pv_b64url_encode(pv_view(id, PV_ROOM_ID_LEN), text, sizeof(text)) < 0)
+        text[0] = '\0'; /* cannot be: there is room */
+    if (room == NULL || !is_listed(room)) {
+        snprintf(buf, PV_ROOMS_NAME_BUF, "#~%.*s", ALIAS_CHARS, text);
+        return buf;
+    }
+    const char *name = room_creation(room)->name;
+    bool taken = false;
+    for (size_t i = 0; i < rooms->n_rooms && !taken; i++) {
+        const struct room *other = rooms->rooms[i];
+        taken = other != room && is_listed(other) &&
+                strcmp(room_creation(other)->name, name) == 0 && goes_before(other, room);
+    }
+    snprintf(buf, PV_ROOMS_NAME_BUF, "#%s%s%.*s", name, taken ? "~" : "", taken ? ALIAS_CHARS : 0,
+             text);
+    return buf;
+}
+
+static struct room *find_by_name(const struct pv_rooms *rs, const char *name, bool left)
+{
+    char buf[PV_ROOMS_NAME_BUF];
+    for (size_t i = 0; i < rs->n_rooms; i++) {
+        struct room *room = rs->rooms[i];
+        if (is_listed(room) && (left || room_is_in(room->self)) &&
+            strcmp(pv_rooms_name(rs, room->id, buf) + 1, name + (name[0] == '#')) == 0)
+            return room;
+    }
+    return NULL;
+}
+
+const uint8_t *pv_rooms_find(const struct pv_rooms *rooms, const char *name, bool left)
+{
+    const struct room *room = find_by_name(rooms, name, left);
+    return room == NULL ? NULL : room->id;
+}
+
+static unsigned count_in(const struct room *room)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < room->n_members; i++)
+        n += room_is_in(room->members[i]);
+    return n;
+}
+
+bool pv_rooms_info(const struct pv_rooms *rooms, size_t i, struct pv_rooms_info *ret_info)
+{
+    for (size_t k = 0; k < rooms->n_rooms; k++) {
+        const struct room *room = rooms->rooms[k];
+        if (!is_listed(room) || i-- > 0)
+            continue;
+        *ret_info = (struct pv_rooms_info){.id = room->id,
+                                           .creator = room->members[0]->pk,
+                                           .left = !room_is_in(room->self),
+                                           .members = count_in(room)};
+        return true;
+    }
+    return false;
+}
+
+bool pv_rooms_member(const struct pv_rooms *rooms, const uint8_t *id, size_t i,
+                     struct pv_rooms_member *ret_member)
+{
+    const struct room *room = room_find(rooms, id);
+    if (room == NULL || i >= room->n_members)
+        return false;
+    const struct room_member *m = room->members[i];
+    *ret_member = (struct pv_rooms_member){
+        .pk = m->pk, .is_creator = i == 0, .has_left = !room_is_in(m), .texts = m->last};
+    return true;
+}
+
+/* --- users --------------------------------------------------------------------------------- */
+
+/* Signs rec, adds it to the room and has it stored. */
+static int make_record(struct pv_rooms *rs, struct room *room, struct pv_room_record *rec,
+                       const struct pv_room_have *base, size_t n_base)
+{
+    const struct pv_room_make make = {
+        .network = pv_roster_network_id(rs->roster), .sk = rs->sk, .base = base, .n_base = n_base};
+    size_t len = 0;
+    memcpy(rec->signer, rs->own_pk, sizeof(rec->signer));
+    if (room != NULL)
+        memcpy(rec->room, room->id, sizeof(rec->room));
+    int r = pv_room_record_make(&make, rec, rs->raw, &len);
+    return r < 0                                                        ? r
+           : pv_room_record_parse(pv_view(rs->raw, len), NULL, rec) < 0 ? PV_ERR_MALFORMED
+                                                                        : (int)len;
+}
+
+/* Adds the record in rs->raw, len bytes, and has it stored; DONE with tag follows. */
+static int add_own(struct pv_rooms *rs, struct room *room, const struct pv_room_record *rec,
+                   size_t len, uint64_t tag)
+{
+    struct pv_room_raw *raw = calloc(1, sizeof(*raw));
+    if (raw != NULL)
+        raw->bytes = malloc(len);
+    if (raw == NULL || raw->bytes == NULL) {
+        free(raw);
+        return PV_ERR_NOMEM;
+    }
+    memcpy(raw->bytes, rs->raw, len);
+    raw->len = len;
+    int r = room_add(rs, room, pv_view(rs->raw, len), rec, &raw->replaces, raw->replaced);
+    if (r < 0) {
+        pv_room_raws_free(raw, 1);
+        return r;
+    }
+    room_settle(room);
+    r = room_keep(rs, room, raw, 1, &tag);
+    if (r < 0) /* what is here is not what is there */
+        rooms_reload(rs, rs->now);
+    return r;
+}
+
+static unsigned count_listed(const struct pv_rooms *rs)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < rs->n_rooms; i++)
+        n += is_listed(rs->rooms[i]);
+    return n;
+}
+
+int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64_t wall_ms,
+                  pv_ns now)
+{
+    struct pv_room_record rec = {.type = PV_ROOM_CREATE, .time_ms = wall_ms};
+    struct room *room = NULL;
+    rooms->now = now;
+    name += name[0] == '#';
+    if (!rooms->loaded)
+        return PV_ERR_STATE;
+    if (!pv_room_name_is_valid(name))
+        return PV_ERR_MALFORMED;
+    if (find_by_name(rooms, name, false) != NULL)
+        return PV_ERR_EXISTS;
+    if (count_listed(rooms) >= PV_ROOM_MAX_ROOMS)
+        return PV_ERR_LIMIT;
+    snprintf(rec.name, sizeof(rec.name), "%s", name);
+    pv_rng_fill(&rooms->rng, rec.nonce, sizeof(rec.nonce));
+    int len = make_record(rooms, NULL, &rec, NULL, 0);
+    if (len < 0)
+        return len;
+    int r = room_new(rooms, rec.room, &room);
+    if (r == PV_OK) {
+        r = add_own(rooms, room, &rec, (size_t)len, tag);
+        if (r < 0 && rooms->loaded)
+            room_free(rooms, room);
+    }
+    return r;
+}
+
+static int by_author(const void *a, const void *b)
+{
+    return memcmp(a, b, PV_SIGN_PK_LEN);
+}
+
+int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, const uint8_t *pk,
+                    uint64_t wall_ms, pv_ns now)
+{
+    struct pv_room_have base[PV_ROOM_MAX_MEMBERS];
+    struct pv_room_record rec = {.type = PV_ROOM_INVITE, .time_ms = wall_ms};
+    struct room *room = rooms->loaded ? room_find(rooms, id) : NULL;
+    size_t n = 0;
+    rooms->now = now;
+    if (room == NULL || !room_is_in(room->self))
+        return PV_ERR_STATE;
+    if (!rooms_may_talk(rooms, pk))
+        return PV_ERR_NOT_FOUND;
+    const struct room_member *m = room_member_find(room, pk);
+    if (room_is_in(m))
+        return PV_ERR_EXISTS;
+    for (size_t i = 0; i < room->n_members; i++) {
+        if (room->members[i]->last == 0)
+            continue;
+        memcpy(base[n].author, room->members[i]->pk, sizeof(base[n].author));
+        base[n++].seq = room->members[i]->last;
+    }
+    qsort(base, n, sizeof(base[0]), by_author);
+    memcpy(rec.node, pk, sizeof(rec.node));
+    rec.round = m == NULL ? 1 : m->left + 1;
+    int len = make_record(rooms, room, &rec, base, n);
+    return len < 0 ? len : add_own(rooms, room, &rec, (size_t)len, tag);
+}
+
+int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, uint64_t wall_ms,
+                   pv_ns now)
+{
+    struct pv_room_record rec = {.type = PV_ROOM_LEAVE, .time_ms = wall_ms};
+    struct room *room = rooms->loaded ? room_find(rooms, id) : NULL;
+    rooms->now = now;
+    if (room == NULL || !room_is_in(room->self))
+        return PV_ERR_STATE;
+    rec.round = room->self->round;
+    rec.seq = room->self->taken;
+    int len = make_record(rooms, room, &rec, NULL, 0);
+    return len < 0 ? len : add_own(rooms, room, &rec, (size_t)len, tag);
+}
+
+/* Do others have more of our own log than we? Then this disk is an older one, and a new text would
+ * get a number that is given away. */
+static bool is_behind_itself(const struct room *room)
+{
+    size_t self = room_index(room, room->self->pk);
+    for (size_t i = 0; i < room->n_members; i++) {
+        if (room->members[i]->known[self] > room->self->taken)
+            return true;
+    }
+    return false;
+}
+
+int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, const char *text,
+                 uint64_t wall_ms, pv_ns now)
+{
+    struct pv_room_record rec = {.type = PV_ROOM_TEXT, .time_ms = wall_ms};
+    struct room *room = rooms->loaded ? room_find(rooms, id) : NULL;
+    rooms->now = now;
+    if (room == NULL || !room_is_in(room->self) || is_behind_itself(room))
+        return PV_ERR_STATE;
+    if (room->self->taken >= PV_ROOM_MAX_TEXTS)
+        return PV_ERR_LIMIT;
+    if (room->n_says == room->cap_says) {
+        size_t cap = room->cap_says == 0 ? 16 : 2 * room->cap_says;
+        struct room_say *grown = reallocarray(room->says, cap, sizeof(*grown));
+        if (grown == NULL)
+            return PV_ERR_NOMEM;
+        room->says = grown;
+        room->cap_says = cap;
+    }
+    rec.seq = room->self->taken + 1;
+    rec.text = pv_view(text, strlen(text));
+    int len = make_record(rooms, room, &rec, NULL, 0);
+    if (len < 0)
+        return len;
+    int r = room_batch(rooms, room, room->self, &rec, rooms->raw + len - PV_SIGN_LEN);
+    if (r < 0)
+        return r;
+    room->says[room->n_says++] = (struct room_say){.tag = tag, .seq = rec.seq};
+    room_take(rooms, room);
+    return PV_OK;
+}
+
+/* --- time ---------------------------------------------------------------------------------- */
+
+void pv_rooms_handle_timeout(struct pv_rooms *rooms, pv_ns now)
+{
+    struct pv_heap_node *node;
+    rooms->now = now;
+    if (now >= rooms->load_at && rooms->roster != NULL)
+        rooms_ask_load(rooms);
+    if (rooms->jobs != NULL && rooms->jobs->deadline <= now)
+        rooms_reload(rooms, now);
+    while ((node = pv_heap_pop_due(&rooms->timers, now)) != NULL) {
+        struct room *room = PV_CONTAINER_OF(node, struct room, timer);
+        if (room->closed || (room->pending && room->pending_until <= now))
+            room_free(rooms, room);
+        else
+            room_run(rooms, room, now);
+    }
+}
+
+pv_ns pv_rooms_next_timeout(const struct pv_rooms *rooms)
+{
+    pv_ns next = pv_min_ns(pv_heap_next(&rooms->timers), rooms->load_at);
+    return rooms->jobs == NULL ? next : pv_min_ns(next, rooms->jobs->deadline);
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rooms.h - rooms of a network: who is in them, and how what was said gets to everybody (DESIGN 8,
+ * docs/PROTOCOL.md "Rooms").
+ *
+ * A room is a set of signed records (made, invited, left), the same at every member in the end, and
+ * one log of signed texts for each author, each without gaps. Members tell each other how far their
+ * logs go and ask for what they lack, so that a text travels by whoever has it; nothing is sent
+ * that was not asked for. A pure machine: it knows no connections, only peers that can be talked to
+ * now, and everything that is to last goes to the store first. Everything may be lost at any
+ * moment: what was told is told again on the next connection. Not thread-safe.
+ *
+ * States of a room here:
+ *         PENDING   somebody says that we are invited; its records are being fetched
+ *         MEMBER    texts come and go
+ *         LEFT      only that we left is told; what was said stays readable
+ *   PENDING --an invitation of ours in the chain--> MEMBER   --too long, or none--> forgotten
+ *   MEMBER --leave--> LEFT --invited again--> MEMBER
+ */
+#ifndef PV_ROOMS_H
+#define PV_ROOMS_H
+
+#include "base/log.h"
+#include "base/pv.h"
+#include "daemon/core/chat/chatjob.h"
+#include "proto/roster/roster.h"
+
+enum {
+    PV_ROOMS_MAX_PENDING = 32,     /* invitations that are being fetched, */
+    PV_ROOMS_MAX_PEER_PENDING = 8, /* of them on the word of one peer */
+    PV_ROOMS_MAX_OF_CREATOR = 32,  /* rooms of one other node that we are drawn into */
+    PV_ROOMS_MAX_PEERS = 16384,
+    PV_ROOMS_MAX_BATCH = PV_ROOMJOB_MAX_TEXTS,
+    PV_ROOMS_MAX_OUT = 512,    /* lines that wait to be taken; more are dropped, and told
+                                  again later */
+    PV_ROOMS_FRAME_RATE = 200, /* frames a second and peer; more closes its connections */
+    PV_ROOMS_FRAME_BURST = 2000,
+    PV_ROOMS_SERVE_RATE = 1024, /* KiB of texts a second handed to one peer */
+    PV_ROOMS_SERVE_BURST = 8192,
+    PV_ROOMS_NAME_BUF = PV_ROOM_NAME_MAX + 8, /* "#name" or "#name~abcd", and the NUL */
+};
+
+struct pv_rooms_config {
+    struct pv_rng rng;
+    const uint8_t *sk; /* the node's identity: PV_SIGN_SK_LEN bytes, borrowed */
+    uint8_t own_pk[PV_SIGN_PK_LEN];
+    const struct pv_log *log; /* borrowed; may be NULL */
+};
+
+struct pv_rooms; /* opaque */
+
+/* PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_rooms_new(struct pv_rooms **ret_rooms, const struct pv_rooms_config *cfg);
+struct pv_rooms *pv_rooms_free(struct pv_rooms *rooms); /* NULL is fine; returns NULL */
+/* The network this node is in from now on, borrowed until the next call; NULL: none. own_pk: it
+ * may be another one by now. Loads its rooms. */
+void pv_rooms_set_network(struct pv_rooms *rooms, const struct pv_roster *roster,
+                          const uint8_t *own_pk, pv_ns now);
+/* Are the rooms loaded? */
+bool pv_rooms_are_ready(const struct pv_rooms *rooms);
+
+/* --- peers --------------------------------------------------------------------------------- */
+
+/* The member is there, or not: presence or a path. PV_ERR_NOMEM, PV_ERR_LIMIT. */
+PV_MUST_CHECK int pv_rooms_peer_online(struct pv_rooms *rooms, const uint8_t *pk, bool online,
+                                       pv_ns now);
+/* A connection to it can carry lines from now on, a new one; or there is none any more. */
+void pv_rooms_peer_up(struct pv_rooms *rooms, const uint8_t *pk, bool up, pv_ns now);
+/* A line for it got lost although the connection stands: its output is full. What it must know is
+ * said again a little later. */
+void pv_rooms_unsaid(struct pv_rooms *rooms, const uint8_t *pk, pv_ns now);
+/* A line of it for which pv_room_is_frame(). PV_ERR_REFUSED: close its connections, it does what no
+ * honest node does. */
+PV_MUST_CHECK int pv_rooms_handle_frame(struct pv_rooms *rooms, const uint8_t *pk,
+                                        struct pv_view line, pv_ns now);
+/* The next line to send; bytes are the taker's. PV_ERR_AGAIN. */
+struct pv_rooms_line {
+    uint8_t pk[PV_SIGN_PK_LEN];
+    char *bytes;
+    size_t len;
+};
+PV_MUST_CHECK int pv_rooms_poll_transmit(struct pv_rooms *rooms, struct pv_rooms_line *ret_line);
+/* The next peer to which a connection is wanted. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_rooms_poll_want(struct pv_rooms *rooms, uint8_t ret_pk[static PV_SIGN_PK_LEN]);
+
+/* --- users --------------------------------------------------------------------------------- */
+
+/* "#name", "name" or "#name~abcd": our room; NULL: none. left: also one that we left. The id lives
+ * until the next call. */
+const uint8_t *pv_rooms_find(const struct pv_rooms *rooms, const char *name, bool left);
+/* What it is called here: "#name", or "#name~abcd" when another room has that name. An unknown room
+ * is "#" and the beginning of its id. */
+const char *pv_rooms_name(const struct pv_rooms *rooms, const uint8_t *room,
+                          char buf[static PV_ROOMS_NAME_BUF]);
+
+struct pv_rooms_info {
+    const uint8_t *id;
+    const uint8_t *creator;
+    bool left;
+    unsigned members; /* at present */
+};
+/* Room i, in no order that means anything; false: there is none. */
+bool pv_rooms_info(const struct pv_rooms *rooms, size_t i, struct pv_rooms_info *ret_info);
+struct pv_rooms_member {
+    const uint8_t *pk;
+    bool is_creator, has_left;
+    uint64_t texts; /* known here */
+};
+bool pv_rooms_member(const struct pv_rooms *rooms, const uint8_t *room, size_t i,
+                     struct pv_rooms_member *ret_member);
+
+/* All four: the event DONE or SENT with this tag follows once it is on disk, or SENT with why not.
+ * wall_ms: wall clock, Unix milliseconds. Without an event: PV_ERR_STATE (no network, not loaded,
+ * not in that room), PV_ERR_MALFORMED (name or text), PV_ERR_EXISTS (a room of that name; a member
+ * already), PV_ERR_LIMIT (rooms, members, texts), PV_ERR_NOT_FOUND (the node is no member of the
+ * network), PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name,
+                                uint64_t wall_ms, pv_ns now);
+PV_MUST_CHECK int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *room,
+                                  const uint8_t *pk, uint64_t wall_ms, pv_ns now);
+PV_MUST_CHECK int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uint8_t *room,
+                                 uint64_t wall_ms, pv_ns now);
+PV_MUST_CHECK int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const uint8_t *room,
+                               const char *text, uint64_t wall_ms, pv_ns now);
+
+/* --- store, time, events ------------------------------------------------------------------- */
+
+/* The next job, owned by the caller, and the tag to bring back with its result. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_rooms_poll_job(struct pv_rooms *rooms, uint64_t *ret_tag,
+                                    struct pv_chatjob **ret_job);
+/* status: 0 or why it failed (result NULL). May take records out of *result. */
+void pv_rooms_handle_job(struct pv_rooms *rooms, uint64_t tag, int status,
+                         struct pv_chatjob_result *result, pv_ns now);
+void pv_rooms_handle_timeout(struct pv_rooms *rooms, pv_ns now);
+pv_ns pv_rooms_next_timeout(const struct pv_rooms *rooms);
+
+enum pv_rooms_event_type {
+    PV_ROOMS_DONE,    /* tag, status, room */
+    PV_ROOMS_SENT,    /* tag, status; 0: msg is stored */
+    PV_ROOMS_MESSAGE, /* msg came in and is stored */
+    PV_ROOMS_STATE,   /* our text msg.id got to msg.state */
+    PV_ROOMS_INVITED, /* room: node was invited by `by` (node may be this one) */
+    PV_ROOMS_LEFT,    /* room: node left */
+};
+struct pv_rooms_event {
+    enum pv_rooms_event_type type;
+    uint64_t tag;
+    int status;
+    uint8_t room[PV_ROOM_ID_LEN];
+    uint8_t node[PV_SIGN_PK_LEN], by[PV_SIGN_PK_LEN];
+    struct pv_chat_record msg; /* the taker's: pv_chat_record_done() */
+};
+PV_MUST_CHECK int pv_rooms_poll_event(struct pv_rooms *rooms, struct pv_rooms_event *ret_event);
+
+/* What was refused so far. */
+struct pv_rooms_counts {
+    uint64_t forged;     /* records with a wrong signature */
+    uint64_t bad_frames; /* frames and records not in their form */
+    uint64_t strangers;  /* asked for, or sent, by nodes that are not in the room */
+    uint64_t floods;     /* frames above the rate */
+    uint64_t full;       /* records and texts above a limit, rooms above the number */
+};
+struct pv_rooms_counts pv_rooms_counts(const struct pv_rooms *rooms);
+
+#endif /* PV_ROOMS_H */

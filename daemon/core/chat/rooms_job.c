@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: MIT */
+/* Queues of rooms: store jobs and their results, lines, events. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/chat/rooms_int.h"
+
+enum {
+    MAX_BATCH_BYTES = 1048576,
+    RELOAD_S = 5,       /* ours: after the store failed */
+    JOB_S = 30,         /* a job without a result for so long has failed */
+    HAND_ON_MS = 40000, /* texts of others are offered to those who may lack them within this */
+};
+
+/* --- jobs ---------------------------------------------------------------------------------- */
+
+struct pv_chatjob *rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_kind kind,
+                                 const uint8_t *room)
+{
+    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_ROOM);
+    if (job != NULL)
+        job->room = calloc(1, sizeof(*job->room));
+    if (job == NULL || job->room == NULL)
+        return pv_chatjob_free(job);
+    job->room->kind = kind;
+    memcpy(job->room->network, pv_roster_network_id(rs->roster), sizeof(job->room->network));
+    if (room != NULL)
+        memcpy(job->room->room, room, sizeof(job->room->room));
+    return job;
+}
+
+struct rooms_job *rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job)
+{
+    struct rooms_job *entry = job == NULL ? NULL : calloc(1, sizeof(*entry));
+    if (entry == NULL) {
+        pv_chatjob_free(job);
+        return NULL;
+    }
+    entry->tag = ++rs->last_tag;
+    entry->kind = job->room->kind;
+    entry->deadline = rs->now + PV_S(JOB_S);
+    memcpy(entry->room, job->room->room, sizeof(entry->room));
+    entry->out = job;
+    *rs->jobs_end = entry;
+    rs->jobs_end = &entry->next;
+    return entry;
+}
+
+int pv_rooms_poll_job(struct pv_rooms *rooms, uint64_t *ret_tag, struct pv_chatjob **ret_job)
+{
+    for (struct rooms_job *entry = rooms->jobs; entry != NULL; entry = entry->next) {
+        if (entry->out == NULL)
+            continue;
+        *ret_tag = entry->tag;
+        *ret_job = entry->out;
+        entry->out = NULL;
+        return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+static struct rooms_job *take_entry(struct pv_rooms *rs, uint64_t tag)
+{
+    for (struct rooms_job **p = &rs->jobs; *p != NULL; p = &(*p)->next) {
+        struct rooms_job *entry = *p;
+        if (entry->tag != tag)
+            continue;
+        *p = entry->next;
+        if (*p == NULL)
+            rs->jobs_end = p;
+        return entry;
+    }
+    return NULL;
+}
+
+static void tell_done(struct pv_rooms *rs, const struct rooms_job *entry, int status)
+{
+    struct pv_rooms_event e = {.type = PV_ROOMS_DONE, .tag = entry->user, .status = status};
+    memcpy(e.room, entry->room, sizeof(e.room));
+    if (entry->has_user)
+        rooms_event(rs, &e);
+}
+
+void rooms_drop_jobs(struct pv_rooms *rs)
+{
+    while (rs->jobs != NULL) {
+        struct rooms_job *entry = take_entry(rs, rs->jobs->tag);
+        tell_done(rs, entry, PV_ERR_CLOSED);
+        pv_chatjob_free(entry->out);
+        free(entry);
+    }
+}
+
+/* --- lines and events ---------------------------------------------------------------------- */
+
+void rooms_put(struct pv_rooms *rs, const uint8_t *pk)
+{
+    size_t len = 0;
+    if (rs->n_lines == PV_ROOMS_MAX_OUT || pv_room_frame_write(&rs->out, rs->line, &len) != PV_OK)
+        return;
+    struct rooms_line *l = calloc(1, sizeof(*l));
+    if (l != NULL)
+        l->line.bytes = malloc(len);
+    if (l == NULL || l->line.bytes == NULL) {
+        free(l);
+        return;
+    }
+    memcpy(l->line.bytes, rs->line, len);
+    l->line.len = len;
+    memcpy(l->line.pk, pk, sizeof(l->line.pk));
+    *rs->lines_end = l;
+    rs->lines_end = &l->next;
+    rs->n_lines++;
+}
+
+int pv_rooms_poll_transmit(struct pv_rooms *rooms, struct pv_rooms_line *ret_line)
+{
+    struct rooms_line *l = rooms->lines;
+    if (l == NULL)
+        return PV_ERR_AGAIN;
+    rooms->lines = l->next;
+    if (rooms->lines == NULL)
+        rooms->lines_end = &rooms->lines;
+    rooms->n_lines--;
+    *ret_line = l->line;
+    free(l);
+    return PV_OK;
+}
+
+void rooms_drop_lines(struct pv_rooms *rs)
+{
+    struct pv_rooms_line line;
+    while (pv_rooms_poll_transmit(rs, &line) == PV_OK)
+        free(line.bytes);
+}
+
+void rooms_event(struct pv_rooms *rs, const struct pv_rooms_event *event)
+{
+    struct rooms_event *e = calloc(1, sizeof(*e));
+    if (e == NULL) { /* what it tells is stored */
+        struct pv_chat_record msg = event->msg;
+        pv_chat_record_done(&msg);
+        return;
+    }
+    e->event = *event;
+    *rs->events_end = e;
+    rs->events_end = &e->next;
+}
+
+int pv_rooms_poll_event(struct pv_rooms *rooms, struct pv_rooms_event *ret_event)
+{
+    struct rooms_event *e = rooms->events;
+    if (e == NULL)
+        return PV_ERR_AGAIN;
+    rooms->events = e->next;
+    if (rooms->events == NULL)
+        rooms->events_end = &rooms->events;
+    *ret_event = e->event;
+    free(e);
+    return PV_OK;
+}
+
+/* --- texts --------------------------------------------------------------------------------- */
+
+int room_batch(struct pv_rooms *rs, struct room *room, struct room_member *author,
+               const struct pv_room_record *rec, const uint8_t *sig)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < room->n_batch; i++)
+        bytes += strlen(room->batch[i].text);
+    if (room->n_batch == PV_ROOMS_MAX_BATCH || bytes > MAX_BATCH_BYTES)
+        return PV_ERR_LIMIT;
+    if (room->batch == NULL)
+        room->batch = calloc(PV_ROOMS_MAX_BATCH, sizeof(*room->batch));
+    char *text = room->batch == NULL ? NULL : strndup((const char *)rec->text.ptr, rec->text.len);
+    if (text == NULL)
+        return PV_ERR_NOMEM;
+    struct pv_room_text *t = &room->batch[room->n_batch++];
+    const struct pv_member *known = pv_roster_known(rs->roster, author->pk);
+    *t = (struct pv_room_text){.seq = rec->seq, .time_ms = rec->time_ms, .text = text};
+    t->own = author == room->self;
+    memcpy(t->author, author->pk, sizeof(t->author));
+    snprintf(t->author_name, sizeof(t->author_name), "%s", known == NULL ? "?" : known->name);
+    memcpy(t->id, rec->hash, sizeof(t->id));
+    memcpy(t->sig, sig, sizeof(t->sig));
+    author->taken = rec->seq;
+    return PV_OK;
+}
+
+/* Own texts up to seq of the log are stored (msg), or failed. */
+static void tell_said(struct pv_rooms *rs, struct room *room, uint64_t seq, int status,
+                      const struct pv_chat_record *msg)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < room->n_says; i++) {
+        struct pv_rooms_event e = {
+            .type = PV_ROOMS_SENT, .tag = room->says[i].tag, .status = status};
+        if (status == PV_OK && room->says[i].seq != seq) {
+            room->says[left++] = room->says[i];
+            continue;
+        }
+        memcpy(e.room, room->id, sizeof(e.room));
+        if (status == PV_OK && msg != NULL && pv_chat_record_copy(&e.msg, msg) < 0)
+            e.status = PV_ERR_NOMEM;
+        rooms_event(rs, &e);
+    }
+    room->n_says = left;
+}
+
+/* Nothing of what was on the way to the store is there. */
+static void untake(struct pv_rooms *rs, struct room *room, int status)
+{
+    pv_room_texts_free(room->batch, room->n_batch);
+    room->batch = NULL;
+    room->n_batch = 0;
+    for (size_t i = 0; i < room->n_members; i++)
+        room->members[i]->taken = room->members[i]->flight = room->members[i]->last;
+    tell_said(rs, room, 0, status, NULL);
+}
+
+void room_take(struct pv_rooms *rs, struct room *room)
+{
+    if (room->taking || room->n_batch == 0 || room->saving > 0)
+        return;
+    struct pv_chatjob *job = rooms_job_new(rs, PV_ROOMJOB_TAKE, room->id);
+    size_t n = room->n_batch;
+    if (job != NULL) {
+        job->room->texts = room->batch;
+        job->room->n_texts = n;
+        room->batch = NULL;
+        room->n_batch = 0;
+    }
+    if (rooms_emit(rs, job) == NULL) {
+        untake(rs, room, PV_ERR_NOMEM);
+        return;
+    }
+    room->taking = true;
+    room->n_flight = n;
+    for (size_t i = 0; i < room->n_members; i++)
+        room->members[i]->flight = room->members[i]->taken;
+}
+
+static void handle_taken(struct pv_rooms *rs, struct room *room, int status,
+                         struct pv_chatjob_result *result, pv_ns now)
+{
+    bool own = false;
+    room->taking = false;
+    if (status < 0) {
+        untake(rs, room, status);
+        return;
+    }
+    if (result->n_msgs != room->n_flight) { /* what is here is not what is there */
+        rooms_reload(rs, now);
+        return;
+    }
+    for (size_t i = 0; i < room->n_members; i++) {
+        struct room_member *m = room->members[i];
+        m->asked_until = m->flight > m->last ? 0 : m->asked_until;
+        m->last = m->flight;
+    }
+    for (size_t i = 0; i < result->n_msgs; i++) {
+        struct pv_rooms_event e = {.type = PV_ROOMS_MESSAGE, .msg = result->msgs[i]};
+        memcpy(e.room, room->id, sizeof(e.room));
+        own = own || result->msgs[i].outgoing;
+        if (result->msgs[i].outgoing) {
+            tell_said(rs, room, result->msgs[i].seq, PV_OK, &result->msgs[i]);
+            continue;
+        }
+        memset(&result->msgs[i], 0, sizeof(result->msgs[i]));
+        rooms_event(rs, &e);
+    }
+    room->version++;
+    if (own)
+        room_note_delivered(rs, room);
+    struct room_member *source = room->has_source ? room_member_find(room, room->source) : NULL;
+    if (source != NULL)
+        room_tell(room, source, now);
+    room_tell_all(rs, room, own ? 0 : PV_MS(HAND_ON_MS), now);
+    room_take(rs, room);
+    room_ask(rs, room, now);
+    room_run(rs, room, now);
+}
+
+/* --- records ------------------------------------------------------------------------------- */
+
+int room_keep(struct pv_rooms *rs, struct room *room, struct pv_room_raw *raws, size_t n,
+              const uint64_t *user)
+{
+    struct pv_chatjob *job = rooms_job_new(rs, PV_ROOMJOB_KEEP, room->id);
+    if (job == NULL) {
+        pv_room_raws_free(raws, n);
+        return PV_ERR_NOMEM;
+    }
+    job->room->records = raws;
+    job->room->n_records = n;
+    for (size_t i = 0; i < room->n_members; i++) {
+        struct pv_room_have *h = &job->room->haves[job->room->n_haves];
+        if (room->members[i]->last == 0)
+            continue;
+        memcpy(h->author, room->members[i]->pk, sizeof(h->author));
+        h->seq = room->members[i]->last;
+        job->room->n_haves++;
+    }
+    struct rooms_job *entry = rooms_emit(rs, job);
+    if (entry == NULL)
+        return PV_ERR_NOMEM;
+    entry->has_user = user != NULL;
+    entry->user = user == NULL ? 0 : *user;
+    room->saving++;
+    return PV_OK;
+}
+
+/* --- loading ------------------------------------------------------------------------------- */
+
+void rooms_ask_load(struct pv_rooms *rs)
+{
+    rs->load_at = PV_NEVER;
+    if (rooms_emit(rs, rooms_job_new(rs, PV_ROOMJOB_LOAD, NULL)) == NULL)
+        rs->load_at = rs->now + PV_S(RELOAD_S);
+}
+
+void rooms_reload(struct pv_rooms *rs, pv_ns now)
+{
+    pv_log(rs->log, PV_LOG_WARN, "rooms: the store failed: they are loaded again");
+    while (rs->n_rooms > 0) {
+        struct room *room = rs->rooms[rs->n_rooms - 1];
+        tell_said(rs, room, 0, PV_ERR_CLOSED, NULL);
+        room_free(rs, room);
+    }
+    rooms_drop_jobs(rs);
+    rooms_drop_lines(rs);
+    rs->loaded = false;
+    rs->load_at = now + PV_S(RELOAD_S);
+}
+
+/* A room as it is on disk; what is damaged in it is left out. */
+static void load_room(struct pv_rooms *rs, const struct pv_roomjob_room *from)
+{
+    struct room *room = NULL;
+    if (room_new(rs, from->id, &room) < 0)
+        return;
+    for (size_t i = 0; i < from->n_records; i++) {
+        struct pv_room_record rec;
+        struct pv_view raw = pv_view(from->records[i].bytes, from->records[i].len);
+        uint8_t replaced[PV_BLAKE2B_LEN];
+        bool replaces;
+        if (pv_room_record_parse(raw, NULL, &rec) == PV_OK)
+            (void)!room_add(rs, room, raw, &rec, &replaces, replaced);
+    }
+    if (room->n_records == 0 || room->self == NULL) {
+        room_free(rs, room);
+        return;
+    }
+    for (size_t i = 0; i < from->n_haves; i++) {
+        struct room_member *m = room_member_find(room, from->haves[i].author);
+        if (m != NULL)
+            m->last = m->flight = m->taken = from->haves[i].seq;
+    }
+    room_settle(room);
+}
+
+static void handle_loaded(struct pv_rooms *rs, int status, const struct pv_chatjob_result *result,
+                          pv_ns now)
+{
+    struct rooms_peer *peer, *tmp;
+    if (status < 0 || result->room == NULL) {
+        rs->load_at = now + PV_S(RELOAD_S);
+        return;
+    }
+    for (size_t i = 0; i < result->room->n_rooms; i++)
+        load_room(rs, &result->room->rooms[i]);
+    rs->loaded = true;
+    HASH_ITER(hh, rs->peers, peer, tmp)
+    {
+        if (peer->up)
+            pv_rooms_peer_up(rs, peer->pk, true, now);
+        else if (peer->online)
+            (void)!pv_rooms_peer_online(rs, peer->pk, true, now);
+    }
+}
+
+/* --- results ------------------------------------------------------------------------------- */
+
+static void handle_marked(struct pv_rooms *rs, struct pv_chatjob_result *result)
+{
+    for (size_t i = 0; i < result->n_msgs; i++) {
+        struct pv_rooms_event e = {.type = PV_ROOMS_STATE, .msg = result->msgs[i]};
+        memcpy(e.room, result->msgs[i].peer, sizeof(e.room));
+        memset(&result->msgs[i], 0, sizeof(result->msgs[i]));
+        rooms_event(rs, &e);
+    }
+}
+
+static void handle_kept(struct pv_rooms *rs, struct room *room, int status, pv_ns now)
+{
+    if (status < 0) {
+        rooms_reload(rs, now);
+        return;
+    }
+    if (--room->saving > 0)
+        return;
+    room_tell_all(rs, room, 0, now);
+    room_take(rs, room);
+    room_run(rs, room, now);
+}
+
+void pv_rooms_handle_job(struct pv_rooms *rooms, uint64_t tag, int status,
+                         struct pv_chatjob_result *result, pv_ns now)
+{
+    rooms->now = now;
+    struct rooms_job *entry = take_entry(rooms, tag);
+    if (entry == NULL)
+        return;
+    if (status == PV_OK && result == NULL)
+        status = PV_ERR_STATE;
+    struct room *room = room_find(rooms, entry->room);
+    if (entry->kind == PV_ROOMJOB_LOAD) {
+        handle_loaded(rooms, status, result, now);
+    } else if (entry->kind == PV_ROOMJOB_KEEP) {
+        tell_done(rooms, entry, status);
+        if (room != NULL)
+            handle_kept(rooms, room, status, now);
+    } else if (entry->kind == PV_ROOMJOB_MARK && status == PV_OK) {
+        handle_marked(rooms, result);
+    } else if (entry->kind == PV_ROOMJOB_MARK && room != NULL) {
+        room->sent = room->delivered = 0; /* it is marked again */
+    } else if (entry->kind == PV_ROOMJOB_TAKE && room != NULL) {
+        handle_taken(rooms, room, status, result, now);
+    } else if (entry->kind == PV_ROOMJOB_READ && room != NULL) {
+        room_hand_out(rooms, room, entry->pk, status < 0 ? NULL : result->room);
+    }
+    free(entry);
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/* Records of a room and what follows from them: members, rounds, what each may get. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/chat/rooms_int.h"
+
+/* --- rooms --------------------------------------------------------------------------------- */
+
+struct room *room_find(const struct pv_rooms *rs, const uint8_t *id)
+{
+    for (size_t i = 0; i < rs->n_rooms; i++) {
+        if (memcmp(rs->rooms[i]->id, id, PV_ROOM_ID_LEN) == 0 && !rs->rooms[i]->closed)
+            return rs->rooms[i];
+    }
+    return NULL;
+}
+
+int room_new(struct pv_rooms *rs, const uint8_t *id, struct room **ret_room)
+{
+    if (rs->n_rooms >= PV_ROOM_MAX_ROOMS + PV_ROOMS_MAX_PENDING)
+        return PV_ERR_LIMIT;
+    if (rs->n_rooms == rs->cap_rooms) {
+        size_t cap = rs->cap_rooms == 0 ? 8 : 2 * rs->cap_rooms;
+        struct room **grown = reallocarray(rs->rooms, cap, sizeof(struct room *));
+        if (grown == NULL)
+            return PV_ERR_NOMEM;
+        rs->rooms = grown;
+        rs->cap_rooms = cap;
+    }
+    struct room *room = calloc(1, sizeof(*room));
+    if (room == NULL || pv_heap_reserve(&rs->timers, rs->n_rooms + 1) < 0) {
+        free(room);
+        return PV_ERR_NOMEM;
+    }
+    memcpy(room->id, id, sizeof(room->id));
+    room->version = 1;
+    room->ask_at = PV_NEVER;
+    room->pending_until = PV_NEVER;
+    rs->rooms[rs->n_rooms++] = room;
+    *ret_room = room;
+    return PV_OK;
+}
+
+void room_free(struct pv_rooms *rs, struct room *room)
+{
+    for (size_t i = 0; i < rs->n_rooms; i++) {
+        if (rs->rooms[i] != room)
+            continue;
+        rs->rooms[i] = rs->rooms[--rs->n_rooms];
+        break;
+    }
+    pv_heap_set(&rs->timers, &room->timer, PV_NEVER);
+    for (size_t i = 0; i < room->n_records; i++)
+        free(room->records[i].raw);
+    free(room->records);
+    for (size_t i = 0; i < room->n_members; i++)
+        free(room->members[i]);
+    pv_room_texts_free(room->batch, room->n_batch);
+    free(room->says);
+    free(room);
+}
+
+const struct pv_room_record *room_creation(const struct room *room)
+{
+    return room->n_records == 0 ? NULL : &room->records[0].rec;
+}
+
+/* --- members ------------------------------------------------------------------------------- */
+
+size_t room_index(const struct room *room, const uint8_t *pk)
+{
+    for (size_t i = 0; i < room->n_members; i++) {
+        if (room_same(room->members[i]->pk, pk))
+            return i;
+    }
+    return SIZE_MAX;
+}
+
+struct room_member *room_member_find(const struct room *room, const uint8_t *pk)
+{
+    size_t i = room_index(room, pk);
+    return i == SIZE_MAX ? NULL : room->members[i];
+}
+
+static int add_member(struct pv_rooms *rs, struct room *room, const uint8_t *pk)
+{
+    if (room->n_members == PV_ROOM_MAX_MEMBERS)
+        return PV_ERR_LIMIT;
+    struct room_member *m = calloc(1, sizeof(*m));
+    if (m == NULL)
+        return PV_ERR_NOMEM;
+    memcpy(m->pk, pk, sizeof(m->pk));
+    m->tell_at = PV_NEVER;
+    room->members[room->n_members++] = m;
+    if (room_same(pk, rs->own_pk))
+        room->self = m;
+    return PV_OK;
+}
+
+/* --- records ------------------------------------------------------------------------------- */
+
+/* May the record stand on those that are here? Rights are not lost: who was ever in the room may
+ * have invited, so that the order in which records come does not matter. */
+static bool may_stand(const struct room *room, const struct pv_room_record *rec)
+{
+    const struct room_member *signer = room_member_find(room, rec->signer);
+    const struct room_member *node;
+    if (rec->type == PV_ROOM_CREATE)
+        return room->n_records == 0 && memcmp(rec->room, room->id, sizeof(room->id)) == 0;
+    if (signer == NULL || memcmp(rec->room, room->id, sizeof(room->id)) != 0)
+        return false;
+    if (rec->type == PV_ROOM_LEAVE)
+        return rec->round <= signer->round;
+    node = room_member_find(room, rec->node);
+    if (rec->type != PV_ROOM_INVITE || room_same(rec->node, rec->signer))
+        return false;
+    /* Round 1 needs nothing, unless it is the creator, who has it; each later one needs that the
+     * node left before. */
+    return node == NULL
+               ? rec->round == 1
+               : rec->round <= node->left + 1 && (node != room->members[0] || rec->round > 1);
+}
+
+/* The record that says the same: of several the one with the lowest hash stands, everywhere. */
+static size_t find_same(const struct room *room, const struct pv_room_record *rec)
+{
+    for (size_t i = 1; i < room->n_records; i++) {
+        const struct pv_room_record *r = &room->records[i].rec;
+        if (r->type == rec->type && r->round == rec->round && room_same(r->signer, rec->signer) &&
+            (rec->type == PV_ROOM_LEAVE || room_same(r->node, rec->node)))
+            return i;
+    }
+    return SIZE_MAX;
+}
+
+static bool is_known(const struct room *room, const struct pv_room_record *rec)
+{
+    for (size_t i = 0; i < room->n_records; i++) {
+        if (memcmp(room->records[i].rec.hash, rec->hash, sizeof(rec->hash)) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What a record that stands says about members. */
+static int count_record(struct pv_rooms *rs, struct room *room, const struct pv_room_record *rec)
+{
+    struct room_member *m = room_member_find(room, rec->signer);
+    if (rec->type == PV_ROOM_LEAVE) {
+        if (rec->round >= m->left)
+            m->left_seq = rec->seq;
+        m->left = rec->round > m->left ? rec->round : m->left;
+        return PV_OK;
+    }
+    const uint8_t *pk = rec->type == PV_ROOM_CREATE ? rec->signer : rec->node;
+    uint32_t round = rec->type == PV_ROOM_CREATE ? 1 : rec->round;
+    int r = room_member_find(room, pk) != NULL ? PV_OK : add_member(rs, room, pk);
+    m = r < 0 ? NULL : room_member_find(room, pk);
+    if (m == NULL)
+        return r < 0 ? r : PV_ERR_NOMEM;
+    m->round = round > m->round ? round : m->round;
+    return PV_OK;
+}
+
+int room_add(struct pv_rooms *rs, struct room *room, struct pv_view raw,
+             const struct pv_room_record *rec, bool *ret_replaces,
+             uint8_t ret_replaced[static PV_BLAKE2B_LEN])
+{
+    struct pv_room_record again;
+    *ret_replaces = false;
+    if (is_known(room, rec))
+        return PV_ERR_EXISTS;
+    if (!may_stand(room, rec))
+        return PV_ERR_REFUSED;
+    size_t same = find_same(room, rec);
+    if (same != SIZE_MAX && memcmp(room->records[same].rec.hash, rec->hash, sizeof(rec->hash)) < 0)
+        return PV_ERR_EXISTS;
+    if (same == SIZE_MAX && room->n_records == PV_ROOM_MAX_RECORDS)
+        return PV_ERR_LIMIT;
+    uint8_t *copy = malloc(raw.len);
+    if (copy == NULL)
+        return PV_ERR_NOMEM;
+    memcpy(copy, raw.ptr, raw.len);
+    int r = pv_room_record_parse(pv_view(copy, raw.len), NULL, &again);
+    if (r == PV_OK && same == SIZE_MAX) {
+        struct room_record *grown =
+            reallocarray(room->records, room->n_records + 1, sizeof(*grown));
+        r = grown == NULL ? PV_ERR_NOMEM : PV_OK;
+        room->records = grown == NULL ? room->records : grown;
+    }
+    if (r == PV_OK)
+        r = count_record(rs, room, &again);
+    if (r < 0) {
+        free(copy);
+        return r;
+    }
+    size_t at = same == SIZE_MAX ? room->n_records++ : same;
+    if (same != SIZE_MAX) {
+        *ret_replaces = true;
+        memcpy(ret_replaced, room->records[at].rec.hash, PV_BLAKE2B_LEN);
+        free(room->records[at].raw);
+    }
+    room->records[at] = (struct room_record){.raw = copy, .len = raw.len, .rec = again};
+    return PV_OK;
+}
+
+/* --- what follows -------------------------------------------------------------------------- */
+
+static int by_hash(const void *a, const void *b)
+{
+    return memcmp(a, b, PV_BLAKE2B_LEN);
+}
+
+static void make_digest(struct room *room)
+{
+    uint8_t hashes[PV_ROOM_MAX_RECORDS][PV_BLAKE2B_LEN];
+    for (size_t i = 0; i < room->n_records; i++)
+        memcpy(hashes[i], room->records[i].rec.hash, PV_BLAKE2B_LEN);
+    qsort(hashes, room->n_records, sizeof(hashes[0]), by_hash);
+    pv_blake2b(room->digest, pv_view(hashes, room->n_records * sizeof(hashes[0])), pv_view(NULL, 0),
+               pv_view(NULL, 0));
+}
+
+/* What the invitation of m's present round keeps from it; of several the least. */
+static void make_base(const struct room *room, struct room_member *m)
+{
+    bool first = true;
+    memset(m->base, 0, sizeof(m->base));
+    for (size_t i = 0; i < room->n_records; i++) {
+        const struct pv_room_record *rec = &room->records[i].rec;
+        uint64_t base[PV_ROOM_MAX_MEMBERS] = {0};
+        struct pv_room_have h;
+        if (rec->type != PV_ROOM_INVITE || rec->round != m->round || !room_same(rec->node, m->pk))
+            continue;
+        for (size_t k = 0; pv_room_base(rec, k, &h); k++) {
+            size_t author = room_index(room, h.author);
+            if (author != SIZE_MAX)
+                base[author] = h.seq;
+        }
+        for (size_t k = 0; k < PV_ROOM_MAX_MEMBERS; k++)
+            m->base[k] = first || base[k] < m->base[k] ? base[k] : m->base[k];
+        first = false;
+    }
+}
+
+void room_settle(struct room *room)
+{
+    make_digest(room);
+    for (size_t i = 0; i < room->n_members; i++)
+        make_base(room, room->members[i]);
+    room->version++;
+}
+
+void room_begin_logs(struct room *room)
+{
+    for (size_t i = 0; room_is_in(room->self) && i < room->n_members; i++) {
+        struct room_member *m = room->members[i];
+        if (room->self->base[i] > m->taken)
+            m->taken = room->self->base[i];
+        if (room->self->base[i] > m->last)
+            m->last = room->self->base[i];
+    }
+}

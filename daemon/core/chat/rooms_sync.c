@@ -1,0 +1,672 @@
+/* SPDX-License-Identifier: MIT */
+/* What members of a room tell each other: who has what, who asks for what. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/chat/rooms_int.h"
+
+enum {
+    ASK_S = 10,      /* ours: what was asked for and did not come is asked for again */
+    LIST_S = 60,     /* ours: until the same list is sent to a member again */
+    AGAIN_MS = 200,  /* ours: until who got records is told again what there is */
+    PENDING_S = 30,  /* ours: an invitation is fetched within this, or forgotten */
+    UNSAID_S = 1,    /* ours: until what could not be sent is said again */
+    ONLINE_MS = 500, /* ours: who comes online is not told by all at once */
+};
+
+bool rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk)
+{
+    const struct pv_member *m = rs->roster == NULL ? NULL : pv_roster_known(rs->roster, pk);
+    return m != NULL && m->state == PV_MEMBER_ACTIVE;
+}
+
+static bool is_revoked(const struct pv_rooms *rs, const uint8_t *pk)
+{
+    const struct pv_member *m = pv_roster_known(rs->roster, pk);
+    return m == NULL || m->state == PV_MEMBER_REVOKED;
+}
+
+static bool is_up(const struct pv_rooms *rs, const uint8_t *pk)
+{
+    const struct rooms_peer *p = rooms_peer_find(rs, pk);
+    return p != NULL && p->up;
+}
+
+/* How far the author's log may go here. */
+static uint64_t log_end(const struct room_member *author)
+{
+    if (room_is_in(author))
+        return PV_ROOM_MAX_TEXTS;
+    return author->left_seq < PV_ROOM_MAX_TEXTS ? author->left_seq : PV_ROOM_MAX_TEXTS;
+}
+
+/* Does m lack something that we have and it may get? */
+static bool lacks(const struct room *room, const struct room_member *m)
+{
+    if (memcmp(m->digest, room->digest, sizeof(m->digest)) != 0)
+        return true;
+    for (size_t i = 0; i < room->n_members; i++) {
+        if (room->members[i]->last > m->known[i] && room->members[i]->last > m->base[i])
+            return true;
+    }
+    return false;
+}
+
+/* --- time ---------------------------------------------------------------------------------- */
+
+void room_rearm(struct pv_rooms *rs, struct room *room)
+{
+    pv_ns next = pv_min_ns(room->ask_at, room->pending_until);
+    for (size_t i = 0; room->saving == 0 && i < room->n_members; i++)
+        next = pv_min_ns(next, room->members[i]->tell_at);
+    pv_heap_set(&rs->timers, &room->timer, next);
+}
+
+void room_tell(struct room *room, struct room_member *m, pv_ns at)
+{
+    if (m != room->self && m->told != room->version)
+        m->tell_at = pv_min_ns(m->tell_at, at);
+}
+
+void room_tell_all(struct pv_rooms *rs, struct room *room, pv_ns within, pv_ns now)
+{
+    uint32_t ms = (uint32_t)(within / PV_MS(1));
+    for (size_t i = 0; i < room->n_members; i++) {
+        struct room_member *m = room->members[i];
+        pv_ns at = ms == 0 ? now : now + PV_MS(ms / 4 + pv_rng_below(&rs->rng, ms * 3 / 4 + 1));
+        if (m != room->self && room_is_in(m) && lacks(room, m))
+            room_tell(room, m, at);
+    }
+    room_rearm(rs, room);
+}
+
+/* --- saying -------------------------------------------------------------------------------- */
+
+static void begin_frame(struct pv_rooms *rs, const struct room *room, enum pv_room_frame_kind kind)
+{
+    struct pv_room_frame *f = &rs->out;
+    f->kind = kind;
+    f->n_have = f->n_prefix = f->n_records = 0;
+    memcpy(f->room, room->id, sizeof(f->room));
+}
+
+static void add_have(struct pv_rooms *rs, const uint8_t *author, uint64_t seq)
+{
+    struct pv_room_have *h = &rs->out.have[rs->out.n_have++];
+    memcpy(h->author, author, sizeof(h->author));
+    h->seq = seq;
+}
+
+static void send_have(struct pv_rooms *rs, struct room *room, struct room_member *m)
+{
+    begin_frame(rs, room, PV_ROOM_F_HAVE);
+    memcpy(rs->out.digest, room->digest, sizeof(rs->out.digest));
+    for (size_t i = 0; i < room->n_members; i++) {
+        if (room->members[i]->last > 0)
+            add_have(rs, room->members[i]->pk, room->members[i]->last);
+    }
+    m->told = room->version;
+    m->tell_at = PV_NEVER;
+    rooms_put(rs, m->pk);
+}
+
+static void send_list(struct pv_rooms *rs, struct room *room, const uint8_t *pk)
+{
+    begin_frame(rs, room, PV_ROOM_F_LIST);
+    for (size_t i = 0; i < room->n_records; i++)
+        memcpy(rs->out.prefix[rs->out.n_prefix++], room->records[i].rec.hash, PV_ROOM_PREFIX_LEN);
+    rooms_put(rs, pk);
+}
+
+/* To a member whose records are others; not again while neither side has news. */
+static void send_list_to(struct pv_rooms *rs, struct room *room, struct room_member *m, pv_ns now)
+{
+    if (now < m->list_at && memcmp(m->listed, room->digest, sizeof(m->listed)) == 0 &&
+        memcmp(m->listed_for, m->digest, sizeof(m->listed_for)) == 0)
+        return;
+    m->list_at = now + PV_S(LIST_S);
+    memcpy(m->listed, room->digest, sizeof(m->listed));
+    memcpy(m->listed_for, m->digest, sizeof(m->listed_for));
+    send_list(rs, room, m->pk);
+}
+
+void room_ask(struct pv_rooms *rs, struct room *room, pv_ns now)
+{
+    bool waiting = false;
+    for (size_t p = 0; room_is_in(room->self) && p < room->n_members; p++) {
+        const struct room_member *m = room->members[p];
+        if (m == room->self || !is_up(rs, m->pk))
+            continue;
+        begin_frame(rs, room, PV_ROOM_F_WANT);
+        for (size_t i = 0; i < room->n_members; i++) {
+            struct room_member *author = room->members[i];
+            if (m->known[i] <= author->taken || author->taken >= log_end(author) ||
+                is_revoked(rs, author->pk))
+                continue;
+            waiting = true;
+            if (author->asked_until > now)
+                continue;
+            author->asked_until = now + PV_S(ASK_S);
+            add_have(rs, author->pk, author->taken);
+        }
+        if (rs->out.n_have > 0)
+            rooms_put(rs, m->pk);
+    }
+    room->ask_at = waiting ? now + PV_S(ASK_S) : PV_NEVER;
+}
+
+void room_run(struct pv_rooms *rs, struct room *room, pv_ns now)
+{
+    for (size_t i = 0; room->saving == 0 && i < room->n_members; i++) {
+        struct room_member *m = room->members[i];
+        if (m->tell_at > now)
+            continue;
+        struct rooms_peer *peer = rooms_peer_find(rs, m->pk);
+        m->tell_at = PV_NEVER; /* who is away is told when it comes */
+        if (peer == NULL || m->told == room->version || !rooms_may_talk(rs, m->pk))
+            continue;
+        if (peer->up)
+            send_have(rs, room, m);
+        else if (peer->online)
+            peer->wanted = rs->any_wanted = true;
+    }
+    if (room->ask_at <= now)
+        room_ask(rs, room, now);
+    room_rearm(rs, room);
+}
+
+/* Own texts up to seq got that far. */
+static void mark(struct pv_rooms *rs, const struct room *room, uint64_t seq,
+                 enum pv_chat_state state)
+{
+    struct pv_chatjob *job = rooms_job_new(rs, PV_ROOMJOB_MARK, room->id);
+    if (job != NULL) {
+        job->room->seq = seq;
+        job->room->state = state;
+    }
+    (void)rooms_emit(rs, job);
+}
+
+void room_note_sent(struct pv_rooms *rs, struct room *room, uint64_t seq)
+{
+    if (seq <= room->sent)
+        return;
+    room->sent = seq;
+    mark(rs, room, seq, PV_CHAT_SENT);
+}
+
+void room_note_delivered(struct pv_rooms *rs, struct room *room)
+{
+    size_t self = room->self == NULL ? SIZE_MAX : room_index(room, room->self->pk);
+    uint64_t has = 0;
+    for (size_t i = 0; self != SIZE_MAX && i < room->n_members; i++) {
+        uint64_t known = room->members[i]->known[self];
+        has = i != self && known > has ? known : has;
+    }
+    has = self != SIZE_MAX && has > room->self->last ? room->self->last : has;
+    if (has <= room->delivered)
+        return;
+    room->delivered = has;
+    mark(rs, room, has, PV_CHAT_DELIVERED);
+}
+
+/* --- hearing: HAVE ------------------------------------------------------------------------- */
+
+/* Somebody speaks of a room that we do not know: are we invited? */
+static void begin_pending(struct pv_rooms *rs, const struct pv_room_frame *f, const uint8_t *pk,
+                          pv_ns now)
+{
+    size_t n = 0, of_peer = 0;
+    struct room *room = NULL;
+    for (size_t i = 0; i < rs->n_rooms; i++) {
+        n += rs->rooms[i]->pending;
+        of_peer += rs->rooms[i]->pending && room_same(rs->rooms[i]->from, pk);
+    }
+    if (n >= PV_ROOMS_MAX_PENDING || of_peer >= PV_ROOMS_MAX_PEER_PENDING ||
+        rs->n_rooms - n >= PV_ROOM_MAX_ROOMS || room_new(rs, f->room, &room) < 0) {
+        rs->counts.full++;
+        return;
+    }
+    room->pending = true;
+    room->pending_until = now + PV_S(PENDING_S);
+    memcpy(room->from, pk, sizeof(room->from));
+    send_list(rs, room, pk);
+    room_rearm(rs, room);
+}
+
+static void handle_have(struct pv_rooms *rs, struct room *room, struct room_member *m,
+                        const struct pv_room_frame *f, pv_ns now)
+{
+    memcpy(m->digest, f->digest, sizeof(m->digest));
+    memset(m->known, 0, sizeof(m->known));
+    for (size_t i = 0; i < f->n_have; i++) {
+        size_t author = room_index(room, f->have[i].author);
+        if (author != SIZE_MAX)
+            m->known[author] = f->have[i].seq;
+    }
+    if (memcmp(m->digest, room->digest, sizeof(m->digest)) != 0)
+        send_list_to(rs, room, m, now);
+    room_note_delivered(rs, room);
+    room_ask(rs, room, now);
+    if (room_is_in(m) && lacks(room, m))
+        room_tell(room, m, now);
+    else
+        m->tell_at = PV_NEVER;
+    room_run(rs, room, now);
+}
+
+/* --- hearing: WANT ------------------------------------------------------------------------- */
+
+static void handle_want(struct pv_rooms *rs, struct room *room, struct room_member *m,
+                        const struct pv_room_frame *f)
+{
+    if (!room_is_in(m) || room->saving > 0) {
+        rs->counts.strangers += !room_is_in(m);
+        return;
+    }
+    struct pv_chatjob *job = m->reading ? NULL : rooms_job_new(rs, PV_ROOMJOB_READ, room->id);
+    for (size_t i = 0; job != NULL && i < f->n_have; i++) {
+        size_t author = room_index(room, f->have[i].author);
+        if (author == SIZE_MAX || is_revoked(rs, f->have[i].author))
+            continue;
+        struct pv_room_have *h = &job->room->haves[job->room->n_haves++];
+        *h = f->have[i];
+        if (m->base[author] > h->seq) /* from before it was invited */
+            h->seq = m->base[author];
+    }
+    struct rooms_job *entry = rooms_emit(rs, job);
+    if (entry == NULL)
+        return;
+    m->reading = true;
+    memcpy(entry->pk, m->pk, sizeof(entry->pk));
+}
+
+void room_hand_out(struct pv_rooms *rs, struct room *room, const uint8_t *pk,
+                   const struct pv_roomjob_result *result)
+{
+    struct room_member *m = room_member_find(room, pk);
+    struct rooms_peer *peer = rooms_peer_find(rs, pk);
+    uint64_t own = 0;
+    size_t used = 0;
+    if (m != NULL)
+        m->reading = false;
+    if (m == NULL || peer == NULL || result == NULL || result->n_texts == 0 || !peer->up)
+        return;
+    begin_frame(rs, room, PV_ROOM_F_RECORDS);
+    for (size_t i = 0; i < result->n_texts; i++) {
+        const struct pv_room_text *t = &result->texts[i];
+        struct pv_room_record rec = {.type = PV_ROOM_TEXT, .seq = t->seq, .time_ms = t->time_ms};
+        size_t len = 0;
+        memcpy(rec.room, room->id, sizeof(rec.room));
+        memcpy(rec.signer, t->author, sizeof(rec.signer));
+        rec.text = pv_view(t->text, strlen(t->text));
+        if (pv_room_text_join(&rec, t->sig, rs->raw, &len) != PV_OK ||
+            used + len > sizeof(rs->out.bytes))
+            break;
+        memcpy(rs->out.bytes + used, rs->raw, len);
+        rs->out.records[rs->out.n_records++] = pv_view(rs->out.bytes + used, len);
+        used += len;
+        own = room_same(t->author, rs->own_pk) ? t->seq : own;
+    }
+    uint32_t kib = (uint32_t)(used / 1024) + 1;
+    if (!pv_bucket_take(&peer->served, PV_ROOMS_SERVE_RATE, PV_ROOMS_SERVE_BURST, kib, rs->now))
+        return; /* it asks again */
+    rooms_put(rs, pk);
+    room_note_sent(rs, room, own);
+}
+
+/* --- hearing: LIST ------------------------------------------------------------------------- */
+
+static bool has_prefix(const struct pv_room_frame *f, const uint8_t *hash)
+{
+    for (size_t i = 0; i < f->n_prefix; i++) {
+        if (memcmp(f->prefix[i], hash, PV_ROOM_PREFIX_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool lacks_of(const struct room *room, const struct pv_room_frame *f)
+{
+    for (size_t i = 0; i < f->n_prefix; i++) {
+        bool known = false;
+        for (size_t k = 0; k < room->n_records && !known; k++)
+            known = memcmp(f->prefix[i], room->records[k].rec.hash, PV_ROOM_PREFIX_LEN) == 0;
+        if (!known)
+            return true;
+    }
+    return false;
+}
+
+/* Records that it lacks, in an order in which it can check them. */
+static void handle_list(struct pv_rooms *rs, struct room *room, struct room_member *m,
+                        const struct pv_room_frame *f, pv_ns now)
+{
+    size_t used = 0;
+    begin_frame(rs, room, PV_ROOM_F_RECORDS);
+    for (size_t i = 0; room->saving == 0 && i < room->n_records; i++) {
+        const struct room_record *r = &room->records[i];
+        if (has_prefix(f, r->rec.hash))
+            continue;
+        if (used + r->len > PV_ROOM_PAGE || rs->out.n_records == PV_ROOM_FRAME_MAX_RECORDS)
+            break;
+        rs->out.records[rs->out.n_records++] = pv_view(r->raw, r->len);
+        used += r->len;
+    }
+    if (rs->out.n_records > 0) {
+        rooms_put(rs, m->pk);
+        /* Then it may know authors of whom it could not ask before. */
+        m->told = 0;
+        room_tell(room, m, now + PV_MS(AGAIN_MS));
+        room_rearm(rs, room);
+    }
+    if (lacks_of(room, f))
+        send_list_to(rs, room, m, now);
+}
+
+/* --- hearing: RECORDS ---------------------------------------------------------------------- */
+
+static void tell_change(struct pv_rooms *rs, const struct room *room,
+                        const struct pv_room_record *rec)
+{
+    struct pv_rooms_event e = {.type =
+                                   rec->type == PV_ROOM_LEAVE ? PV_ROOMS_LEFT : PV_ROOMS_INVITED};
+    memcpy(e.room, room->id, sizeof(e.room));
+    memcpy(e.node, rec->type == PV_ROOM_LEAVE ? rec->signer : rec->node, sizeof(e.node));
+    memcpy(e.by, rec->signer, sizeof(e.by));
+    if (rec->type != PV_ROOM_CREATE)
+        rooms_event(rs, &e);
+}
+
+/* A text that follows what we have of its author. */
+static int take_text(struct pv_rooms *rs, struct room *room, struct pv_view raw,
+                     const struct pv_room_record *rec)
+{
+    struct room_member *author = room_member_find(room, rec->signer);
+    struct pv_room_record verified;
+    if (author == NULL || is_revoked(rs, rec->signer)) {
+        rs->counts.strangers++;
+        return PV_OK;
+    }
+    if (room->pending || !room_is_in(room->self) || rec->seq != author->taken + 1)
+        return PV_OK; /* known, or something before it is missing */
+    if (rec->seq > log_end(author)) {
+        rs->counts.full++;
+        return PV_OK;
+    }
+    if (pv_room_record_parse(raw, pv_roster_network_id(rs->roster), &verified) < 0)
+        return PV_ERR_AUTH;
+    int r = room_batch(rs, room, author, rec, raw.ptr + raw.len - PV_SIGN_LEN);
+    return r == PV_ERR_LIMIT || r == PV_ERR_NOMEM ? PV_OK : r; /* it is asked for again */
+}
+
+/* A record of another kind; added to raws when it is new. */
+static int take_record(struct pv_rooms *rs, struct room *room, struct pv_view raw,
+                       const struct pv_room_record *rec, struct pv_room_raw *ret_raw)
+{
+    struct pv_room_record verified;
+    for (size_t i = 0; i < room->n_records; i++) {
+        if (memcmp(room->records[i].rec.hash, rec->hash, sizeof(rec->hash)) == 0)
+            return PV_ERR_EXISTS;
+    }
+    if (pv_room_record_parse(raw, pv_roster_network_id(rs->roster), &verified) < 0)
+        return PV_ERR_AUTH;
+    /* Nobody we have heard of: made up, to fill the room's places, or newer than our roster; then
+     * it comes again with the next list. */
+    if (rec->type == PV_ROOM_INVITE && pv_roster_known(rs->roster, rec->node) == NULL) {
+        rs->counts.strangers++;
+        return PV_ERR_REFUSED;
+    }
+    ret_raw->bytes = malloc(raw.len);
+    if (ret_raw->bytes == NULL)
+        return PV_ERR_NOMEM;
+    memcpy(ret_raw->bytes, raw.ptr, raw.len);
+    ret_raw->len = raw.len;
+    int r = room_add(rs, room, raw, rec, &ret_raw->replaces, ret_raw->replaced);
+    if (r < 0) {
+        free(ret_raw->bytes);
+        ret_raw->bytes = NULL;
+        rs->counts.full += r == PV_ERR_LIMIT;
+    }
+    return r;
+}
+
+static unsigned rooms_of(const struct pv_rooms *rs, const uint8_t *creator)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < rs->n_rooms; i++) {
+        const struct pv_room_record *made = room_creation(rs->rooms[i]);
+        n += !rs->rooms[i]->pending && made != NULL && room_same(made->signer, creator);
+    }
+    return n;
+}
+
+/* A room we are invited to becomes ours, unless there are too many. False: it is forgotten. */
+static bool adopt(struct pv_rooms *rs, struct room *room)
+{
+    const uint8_t *creator = room->members[0]->pk;
+    if (rooms_of(rs, creator) >= PV_ROOMS_MAX_OF_CREATOR) {
+        rs->counts.full++;
+        return false;
+    }
+    struct pv_room_raw *raws = calloc(room->n_records, sizeof(*raws));
+    for (size_t i = 0; raws != NULL && i < room->n_records; i++) {
+        raws[i].bytes = malloc(room->records[i].len);
+        if (raws[i].bytes == NULL) {
+            pv_room_raws_free(raws, i);
+            return false;
+        }
+        memcpy(raws[i].bytes, room->records[i].raw, room->records[i].len);
+        raws[i].len = room->records[i].len;
+    }
+    room->pending = false;
+    room->pending_until = PV_NEVER;
+    room_settle(room);
+    room_begin_logs(room);
+    if (raws == NULL || room_keep(rs, room, raws, room->n_records, NULL) < 0)
+        return false;
+    for (size_t i = 0; i < room->n_records; i++) {
+        const struct pv_room_record *rec = &room->records[i].rec;
+        if (rec->type == PV_ROOM_INVITE && room_same(rec->node, rs->own_pk) &&
+            rec->round == room->self->round) {
+            tell_change(rs, room, rec);
+            break;
+        }
+    }
+    return true;
+}
+
+/* New records of a room; raws are taken. */
+static void settle_records(struct pv_rooms *rs, struct room *room, struct pv_room_raw *raws,
+                           size_t n, pv_ns now)
+{
+    if (room->pending) {
+        pv_room_raws_free(raws, n);
+        if (room_is_in(room->self)) {
+            room->closed = !adopt(rs, room);
+        } else if (n > 0) {
+            send_list(rs, room, room->from); /* there may be more */
+        } else {
+            room->closed = true;
+        }
+        if (room->closed)
+            room->pending_until = now;
+    } else if (n > 0) {
+        room_settle(room);
+        room_begin_logs(room);
+        if (room_keep(rs, room, raws, n, NULL) < 0) {
+            rooms_reload(rs, now);
+            return;
+        }
+    } else {
+        free(raws);
+    }
+    room_rearm(rs, room);
+}
+
+static int handle_records(struct pv_rooms *rs, struct room *room, const struct pv_room_frame *f,
+                          const uint8_t *pk, pv_ns now)
+{
+    struct pv_room_raw *raws = calloc(PV_ROOM_FRAME_MAX_RECORDS, sizeof(*raws));
+    size_t n = 0;
+    int r = raws == NULL ? PV_ERR_NOMEM : PV_OK;
+    for (size_t i = 0; r == PV_OK && i < f->n_records; i++) {
+        struct pv_room_record rec;
+        if (pv_room_record_parse(f->records[i], NULL, &rec) < 0 ||
+            memcmp(rec.room, room->id, sizeof(rec.room)) != 0) {
+            rs->counts.bad_frames++;
+            r = PV_ERR_REFUSED;
+            break;
+        }
+        int got = rec.type == PV_ROOM_TEXT ? take_text(rs, room, f->records[i], &rec)
+                                           : take_record(rs, room, f->records[i], &rec, &raws[n]);
+        n += rec.type != PV_ROOM_TEXT && got == PV_OK;
+        if (rec.type != PV_ROOM_TEXT && got == PV_OK && !room->pending)
+            tell_change(rs, room, &rec);
+        if (got == PV_ERR_AUTH) {
+            rs->counts.forged++;
+            r = PV_ERR_REFUSED;
+        }
+    }
+    memcpy(room->source, pk, sizeof(room->source));
+    room->has_source = true;
+    if (r == PV_ERR_NOMEM)
+        return PV_OK;
+    settle_records(rs, room, raws, n, now);
+    room = room_find(rs, f->room);
+    if (room != NULL) {
+        room_take(rs, room);
+        struct room_member *m = room_member_find(room, pk);
+        if (n > 0 && m != NULL && memcmp(m->digest, room->digest, sizeof(m->digest)) != 0)
+            send_list(rs, room, pk); /* until the lists are the same, or nothing new comes */
+    }
+    return r;
+}
+
+/* --- frames -------------------------------------------------------------------------------- */
+
+static int dispatch(struct pv_rooms *rs, const uint8_t *pk, pv_ns now)
+{
+    const struct pv_room_frame *f = &rs->in;
+    struct room *room = room_find(rs, f->room);
+    if (room == NULL) {
+        if (f->kind == PV_ROOM_F_HAVE)
+            begin_pending(rs, f, pk, now);
+        return PV_OK;
+    }
+    struct room_member *m = room_member_find(room, pk);
+    if (f->kind == PV_ROOM_F_RECORDS && (!room->pending || room_same(room->from, pk)))
+        return handle_records(rs, room, f, pk, now);
+    if (room->pending)
+        return PV_OK;
+    if (m == NULL && f->kind == PV_ROOM_F_HAVE) { /* who invited it may not have told us yet */
+        send_list(rs, room, pk);
+        return PV_OK;
+    }
+    if (m == NULL) {
+        rs->counts.strangers++;
+        return PV_OK;
+    }
+    if (f->kind == PV_ROOM_F_HAVE)
+        handle_have(rs, room, m, f, now);
+    else if (f->kind == PV_ROOM_F_WANT)
+        handle_want(rs, room, m, f);
+    else if (f->kind == PV_ROOM_F_LIST && room_is_in(m))
+        handle_list(rs, room, m, f, now);
+    return PV_OK;
+}
+
+int pv_rooms_handle_frame(struct pv_rooms *rooms, const uint8_t *pk, struct pv_view line, pv_ns now)
+{
+    rooms->now = now;
+    struct rooms_peer *peer = rooms_peer_find(rooms, pk);
+    if (!rooms->loaded || peer == NULL || !rooms_may_talk(rooms, pk))
+        return PV_OK;
+    if (!pv_bucket_take(&peer->frames, PV_ROOMS_FRAME_RATE, PV_ROOMS_FRAME_BURST, 1, now)) {
+        rooms->counts.floods++;
+        return PV_ERR_REFUSED;
+    }
+    int r = pv_room_frame_parse(line, &rooms->in);
+    if (r == PV_ERR_NOMEM)
+        return PV_OK;
+    if (r < 0) {
+        rooms->counts.bad_frames++;
+        return PV_ERR_REFUSED;
+    }
+    return dispatch(rooms, pk, now);
+}
+
+/* --- peers --------------------------------------------------------------------------------- */
+
+void pv_rooms_peer_up(struct pv_rooms *rooms, const uint8_t *pk, bool up, pv_ns now)
+{
+    rooms->now = now;
+    struct rooms_peer *peer = rooms_peer_find(rooms, pk);
+    if (peer == NULL) {
+        if (pv_rooms_peer_online(rooms, pk, up, now) < 0)
+            return;
+        peer = rooms_peer_find(rooms, pk);
+    }
+    peer->up = up;
+    peer->wanted = peer->wanted && !up;
+    for (size_t i = 0; i < rooms->n_rooms; i++) {
+        struct room *room = rooms->rooms[i];
+        struct room_member *m = room_member_find(room, pk);
+        if (m == NULL || m == room->self || !up)
+            continue;
+        /* A new connection: what was said on the old one may be lost, and so may the other's
+         * memory. */
+        memset(m->known, 0, sizeof(m->known));
+        memset(m->digest, 0, sizeof(m->digest));
+        m->told = 0;
+        m->list_at = 0;
+        m->reading = false;
+        if (room_is_in(m))
+            room_tell(room, m, now);
+        room_run(rooms, room, now);
+    }
+}
+
+void pv_rooms_unsaid(struct pv_rooms *rooms, const uint8_t *pk, pv_ns now)
+{
+    rooms->now = now;
+    for (size_t i = 0; i < rooms->n_rooms; i++) {
+        struct room *room = rooms->rooms[i];
+        struct room_member *m = room_member_find(room, pk);
+        if (m == NULL || m == room->self)
+            continue;
+        m->told = 0;
+        m->list_at = 0;
+        if (room_is_in(m))
+            room_tell(room, m, now + PV_S(UNSAID_S));
+        room_rearm(rooms, room);
+    }
+}
+
+int pv_rooms_peer_online(struct pv_rooms *rooms, const uint8_t *pk, bool online, pv_ns now)
+{
+    struct rooms_peer *peer = rooms_peer_find(rooms, pk);
+    if (peer == NULL) {
+        int r = PV_OK;
+        peer = calloc(1, sizeof(*peer));
+        if (peer == NULL)
+            return PV_ERR_NOMEM;
+        memcpy(peer->pk, pk, sizeof(peer->pk));
+        PV_MAP_ADD(&rooms->peer_map, rooms->peers, pk, peer, r);
+        if (r < 0) {
+            free(peer);
+            return r;
+        }
+    }
+    peer->online = online;
+    peer->wanted = peer->wanted && online;
+    for (size_t i = 0; online && !peer->up && i < rooms->n_rooms; i++) {
+        struct room *room = rooms->rooms[i];
+        struct room_member *m = room_member_find(room, pk);
+        if (m == NULL || !room_is_in(m) || !lacks(room, m))
+            continue;
+        room_tell(room, m, now + PV_MS(pv_rng_below(&rooms->rng, ONLINE_MS)));
+        room_rearm(rooms, room);
+    }
+    return PV_OK;
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/client/ctlsrv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/node/outbuf.h"
+
+enum {
+    MAX_SID = (1 << 28) - 1,
+};
+
+/* One unanswered request. It is in its connection's list, and before it is handed out also in the
+ * server's queue; when the client goes after that it waits in the server's cancelled list. */
+struct request {
+    struct request *next;       /* of the same connection, or of the cancelled list */
+    struct request *queue_next; /* in the queue */
+    struct conn *conn;          /* NULL: the client is gone */
+    uint64_t handle;
+    uint64_t id;
+    bool handed_out;
+    struct pv_ctlapi_request req; /* until handed out */
+};
+
+struct conn {
+    uint32_t sid;
+    bool may_change;
+    bool writable; /* has output that poll_writable() has not told */
+    bool draining; /* no more input; closed when the output is written */
+    bool dead;     /* closed at once */
+    size_t in_len;
+    struct pv_outbuf out;
+    unsigned n_requests;
+    struct request *requests;
+    uint8_t in[PV_CTLAPI_LINE_MAX];
+};
+
+struct pv_ctlsrv {
+    struct conn *conns[PV_CTLSRV_MAX_CONNS]; /* NULL: free */
+    size_t next_writable; /* where poll_writable() goes on, so that all get a turn */
+    size_t out_total;     /* bytes waiting for all readers */
+    uint32_t last_sid;
+    uint64_t last_handle;
+    struct request *queue; /* not yet handed out, oldest first */
+    struct request **queue_end;
+    struct request *cancelled; /* handed out, client gone, not yet told */
+};
+
+int pv_ctlsrv_new(struct pv_ctlsrv **ret_srv)
+{
+    struct pv_ctlsrv *srv = calloc(1, sizeof(*srv));
+    if (srv == NULL)
+        return PV_ERR_NOMEM;
+    srv->queue_end = &srv->queue;
+    *ret_srv = srv;
+    return PV_OK;
+}
+
+static struct conn *find(const struct pv_ctlsrv *srv, uint32_t sid)
+{
+    for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
+        if (srv->conns[i] != NULL && srv->conns[i]->sid == sid)
+            return srv->conns[i];
+    }
+    return NULL;
+}
+
+/* --- requests ------------------------------------------------------------------------------ */
+
+static void request_free(struct request *r)
+{
+    pv_ctlapi_request_done(&r->req);
+    free(r);
+}
+
+static void unqueue(struct pv_ctlsrv *srv, const struct request *r)
+{
+    for (struct request **p = &srv->queue; *p != NULL; p = &(*p)->queue_next) {
+        if (*p != r)
+            continue;
+        *p = r->queue_next;
+        if (*p == NULL)
+            srv->queue_end = p;
+        return;
+    }
+}
+
+static void cancel_all(struct pv_ctlsrv *srv, struct conn *c)
+{
+    while (c->requests != NULL) {
+        struct request *r = c->requests;
+        c->requests = r->next;
+        r->conn = NULL;
+        if (r->handed_out) {
+            r->next = srv->cancelled;
+            srv->cancelled = r;
+        } else {
+            unqueue(srv, r);
+            request_free(r);
+        }
+    }
+    c->n_requests = 0;
+}
+
+static struct request *find_request(const struct pv_ctlsrv *srv, uint64_t handle)
+{
+    for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
+        struct request *r = srv->conns[i] == NULL ? NULL : srv->conns[i]->requests;
+        for (; r != NULL; r = r->next) {
+            if (r->handle == handle)
+                return r;
+        }
+    }
+    return NULL;
+}
+
+static void end_request(struct request *r)
+{
+    struct conn *c = r->conn;
+    for (struct request **p = &c->requests; *p != NULL; p = &(*p)->next) {
+        if (*p == r) {
+            *p = r->next;
+            break;
+        }
+    }
+    c->n_requests--;
+    request_free(r);
+}
+
+/* --- output -------------------------------------------------------------------------------- */
+
+static void drop_output(struct pv_ctlsrv *srv, struct conn *c)
+{
+    srv->out_total -= pv_outbuf_view(&c->out).len;
+    pv_outbuf_done(&c->out);
+    c->writable = false;
+}
+
+/* The connection cannot be served any more: nothing is written to it, its requests end. */
+static void kill_conn(struct pv_ctlsrv *srv, struct conn *c)
+{
+    drop_output(srv, c);
+    cancel_all(srv, c);
+    c->dead = true;
+}
+
+/* Queues one reply; takes obj. A reply that cannot be told ends the connection: the client must
+ * not wait for it. */
+static void put_reply(struct pv_ctlsrv *srv, struct conn *c, json_t *obj)
+{
+    size_t len = 0;
+    char *line = c->dead || obj == NULL ? NULL : pv_ctlapi_dump(obj, &len);
+    json_decref(obj);
+
+    if (line == NULL || srv->out_total + len > PV_CTLSRV_MAX_OUT_TOTAL ||
+        pv_outbuf_put(&c->out, pv_view(line, len), PV_CTLSRV_MAX_OUT) < 0) {
+        kill_conn(srv, c);
+    } else {
+        srv->out_total += len;
+        c->writable = true;
+    }
+    if (line != NULL)
+        pv_wipe(line, len);
+    free(line);
+}
+
+int pv_ctlsrv_poll_writable(struct pv_ctlsrv *srv, uint32_t *ret_sid)
+{
+    for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
+        size_t at = (srv->next_writable + i) % PV_CTLSRV_MAX_CONNS;
+        struct conn *c = srv->conns[at];
+        if (c == NULL || !c->writable)
+            continue;
+        c->writable = false;
+        srv->next_writable = at + 1;
+        *ret_sid = c->sid;
+        return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+struct pv_view pv_ctlsrv_out(struct pv_ctlsrv *srv, uint32_t sid)
+{
+    const struct conn *c = find(srv, sid);
+    return c == NULL ? pv_view(NULL, 0) : pv_outbuf_view(&c->out);
+}
+
+void pv_ctlsrv_wrote(struct pv_ctlsrv *srv, uint32_t sid, size_t n)
+{
+    struct conn *c = find(srv, sid);
+    if (c != NULL)
+        srv->out_total -= pv_outbuf_wrote(&c->out, n);
+}
+
+/* --- connections --------------------------------------------------------------------------- */
+
+int pv_ctlsrv_accepted(struct pv_ctlsrv *srv, bool may_change, uint32_t *ret_sid)
+{
+    size_t at = 0;
+    while (at < PV_CTLSRV_MAX_CONNS && srv->conns[at] != NULL)
+        at++;
+    if (at == PV_CTLSRV_MAX_CONNS)
+        return PV_ERR_LIMIT;
+    struct conn *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return PV_ERR_NOMEM;
+    do {
+        srv->last_sid = srv->last_sid >= MAX_SID ? 1 : srv->last_sid + 1;
+    } while (find(srv, srv->last_sid) != NULL);
+    c->sid = srv->last_sid;
+    c->may_change = may_change;
+    srv->conns[at] = c;
+    *ret_sid = c->sid;
+    return PV_OK;
+}
+
+static void conn_free(struct pv_ctlsrv *srv, struct conn *c)
+{
+    cancel_all(srv, c);
+    drop_output(srv, c);
+    for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
+        if (srv->conns[i] == c)
+            srv->conns[i] = NULL;
+    }
+    pv_wipe(c->in, c->in_len);
+    free(c);
+}
+
+void pv_ctlsrv_closed(struct pv_ctlsrv *srv, uint32_t sid)
+{
+    struct conn *c = find(srv, sid);
+    if (c != NULL)
+        conn_free(srv, c);
+}
+
+int pv_ctlsrv_poll_close(struct pv_ctlsrv *srv, uint32_t *ret_sid)
+{
+    for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
+        struct conn *c = srv->conns[i];
+        if (c == NULL || !(c->dead || (c->draining && pv_outbuf_view(&c->out).len == 0)))
+            continue;
+        *ret_sid = c->sid;
+        conn_free(srv, c);
+        return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+struct pv_ctlsrv *pv_ctlsrv_free(struct pv_ctlsrv *srv)
+{
+    if (srv == NULL)
+        return NULL;
+    for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
+        if (srv->conns[i] != NULL)
+            conn_free(srv, srv->conns[i]);
+    }
+    while (srv->cancelled != NULL) {
+        struct request *r = srv->cancelled;
+        srv->cancelled = r->next;
+        request_free(r);
+    }
+    free(srv);
+    return NULL;
+}
+
+/* --- input --------------------------------------------------------------------------------- */
+
+/* Takes what req owns. */
+static int queue_request(struct pv_ctlsrv *srv, struct conn *c, struct pv_ctlapi_request *req)
+{
+    struct request *r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return PV_ERR_NOMEM;
+    r->conn = c;
+    r->handle = ++srv->last_handle;
+    r->id = req->id;
+    r->req = *req;
+    r->next = c->requests;
+    c->requests = r;
+    c->n_requests++;
+    *srv->queue_end = r;
+    srv->queue_end = &r->queue_next;
+    return PV_OK;
+}
+
+static void refuse(struct pv_ctlsrv *srv, struct conn *c, uint64_t id, enum pv_ctlapi_code code,
+                   const char *text)
+{
+    put_reply(srv, c, pv_ctlapi_error(id, code, text));
+}
+
+static void handle_line(struct pv_ctlsrv *srv, struct conn *c, struct pv_view line)
+{
+    struct pv_ctlapi_request req;
+    char why[PV_CTLAPI_ERROR_BUF];
+    uint64_t id = UINT64_MAX;
+
+    int r = pv_ctlapi_request_parse(line, &req, &id, why);
+    if (r < 0) {
+        refuse(srv, c, id, r == PV_ERR_NOMEM ? PV_CTLAPI_FAILED : PV_CTLAPI_USAGE, why);
+        return;
+    }
+    if (pv_ctlapi_cmd_changes(req.cmd) && !c->may_change) {
+        snprintf(why, sizeof(why),
+                 "%s: not permitted: only root may change this node or its network: use sudo",
+                 pv_ctlapi_cmd_name(req.cmd));
+        refuse(srv, c, id, PV_CTLAPI_PERMISSION, why);
+    } else if (c->n_requests >= PV_CTLSRV_MAX_REQUESTS) {
+        snprintf(why, sizeof(why),
+                 "%s: too many requests at once: at most %d of one connection: wait for answers",
+                 pv_ctlapi_cmd_name(req.cmd), PV_CTLSRV_MAX_REQUESTS);
+        refuse(srv, c, id, PV_CTLAPI_FAILED, why);
+    } else if (queue_request(srv, c, &req) < 0) {
+        refuse(srv, c, id, PV_CTLAPI_FAILED, "request refused: out of memory: try again later");
+    } else {
+        return;
+    }
+    pv_ctlapi_request_done(&req);
+}
+
+/* Takes the whole lines off the input. */
+static void handle_lines(struct pv_ctlsrv *srv, struct conn *c)
+{
+    size_t start = 0;
+    while (!c->dead) {
+        const uint8_t *nl = memchr(c->in + start, '\n', c->in_len - start);
+        if (nl == NULL)
+            break;
+        size_t len = (size_t)(nl - (c->in + start));
+        if (len > 0)
+            handle_line(srv, c, pv_view(c->in + start, len));
+        start += len + 1;
+    }
+    size_t left = c->in_len - start;
+    memmove(c->in, c->in + start, left);
+    pv_wipe(c->in + left, start); /* requests may carry secrets */
+    c->in_len = left;
+}
+
+void pv_ctlsrv_handle_bytes(struct pv_ctlsrv *srv, uint32_t sid, struct pv_view bytes)
+{
+    struct conn *c = find(srv, sid);
+    while (c != NULL && bytes.len > 0 && !c->draining && !c->dead) {
+        size_t n = sizeof(c->in) - c->in_len;
+        if (n > bytes.len)
+            n = bytes.len;
+        memcpy(c->in + c->in_len, bytes.ptr, n);
+        c->in_len += n;
+        bytes = pv_view(bytes.ptr + n, bytes.len - n);
+        handle_lines(srv, c);
+        if (c->in_len == sizeof(c->in)) {
+            refuse(srv, c, UINT64_MAX, PV_CTLAPI_USAGE,
+                   "request refused: a line of 64 KiB or more: send less at once");
+            c->draining = true;
+        }
+    }
+}
+
+/* --- answers ------------------------------------------------------------------------------- */
+
+int pv_ctlsrv_poll_request(struct pv_ctlsrv *srv, struct pv_ctlapi_request *ret_req,
+                           uint64_t *ret_handle)
+{
+    struct request *r = srv->queue;
+    if (r == NULL)
+        return PV_ERR_AGAIN;
+    srv->queue = r->queue_next;
+    if (srv->queue == NULL)
+        srv->queue_end = &srv->queue;
+    r->handed_out = true;
+    *ret_req = r->req;
+    memset(&r->req, 0, sizeof(r->req)); /* what it owned is the caller's now */
+    *ret_handle = r->handle;
+    return PV_OK;
+}
+
+int pv_ctlsrv_poll_cancel(struct pv_ctlsrv *srv, uint64_t *ret_handle)
+{
+    struct request *r = srv->cancelled;
+    if (r == NULL)
+        return PV_ERR_AGAIN;
+    srv->cancelled = r->next;
+    *ret_handle = r->handle;
+    request_free(r);
+    return PV_OK;
+}
+
+static void finish(struct pv_ctlsrv *srv, struct request *r, json_t *reply)
+{
+    struct conn *c = r->conn;
+    end_request(r); /* first: a reply that cannot be told cancels what is left */
+    put_reply(srv, c, reply);
+}
+
+uint32_t pv_ctlsrv_sid(const struct pv_ctlsrv *srv, uint64_t handle)
+{
+    const struct request *r = find_request(srv, handle);
+    return r == NULL ? 0 : r->conn->sid;
+}
+
+void pv_ctlsrv_answer(struct pv_ctlsrv *srv, uint64_t handle, json_t *body)
+{
+    struct request *r = find_request(srv, handle);
+    if (r == NULL)
+        json_decref(body);
+    else if (body == NULL)
+        pv_ctlsrv_fail(srv, handle, PV_CTLAPI_FAILED,
+                       "request failed: out of memory: try again later");
+    else
+        finish(srv, r, pv_ctlapi_answer(r->id, body));
+}
+
+void pv_ctlsrv_done(struct pv_ctlsrv *srv, uint64_t handle)
+{
+    struct request *r = find_request(srv, handle);
+    if (r != NULL)
+        finish(srv, r, pv_ctlapi_answer(r->id, NULL));
+}
+
+void pv_ctlsrv_fail(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctlapi_code code,
+                    const char *text)
+{
+    struct request *r = find_request(srv, handle);
+    if (r != NULL)
+        finish(srv, r, pv_ctlapi_error(r->id, code, text));
+}
+
+void pv_ctlsrv_event(struct pv_ctlsrv *srv, uint64_t handle, const char *event, json_t *body)
+{
+    const struct request *r = find_request(srv, handle);
+    if (r == NULL || body == NULL)
+        json_decref(body);
+    else
+        put_reply(srv, r->conn, pv_ctlapi_event(r->id, event, body));
+}

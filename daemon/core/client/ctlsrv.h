@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ctlsrv.h - connections of the control socket: lines in, checked requests out, answers back.
+ *
+ * A stream machine: knows JSON lines, limits and who may ask what; what a request does is decided
+ * by its owner (daemon/core/engine_ctl.c), which answers by handle, at once or later, after any
+ * number of events. A request that is refused here (malformed, not permitted, too many) is answered
+ * here. Needs no clock. Not thread-safe.
+ *
+ * Requests of one connection run side by side; replies carry the request's id.
+ */
+#ifndef PV_CTLSRV_H
+#define PV_CTLSRV_H
+
+#include <jansson.h>
+
+#include "base/pv.h"
+#include "proto/local/ctlapi.h"
+
+enum {
+    PV_CTLSRV_MAX_CONNS = 64,           /* open at once */
+    PV_CTLSRV_MAX_REQUESTS = 16,        /* unanswered, of one connection */
+    PV_CTLSRV_MAX_OUT = 8388608,        /* bytes waiting for one reader; more closes it */
+    PV_CTLSRV_MAX_OUT_TOTAL = 33554432, /* bytes waiting for all */
+};
+
+struct pv_ctlsrv; /* opaque */
+
+/* PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlsrv_new(struct pv_ctlsrv **ret_srv);
+struct pv_ctlsrv *pv_ctlsrv_free(struct pv_ctlsrv *srv); /* NULL is fine; returns NULL */
+
+/* --- streams ------------------------------------------------------------------------------- */
+
+/* A client connected; sids are never 0 and below 2^28. may_change: it is root. PV_ERR_LIMIT,
+ * PV_ERR_NOMEM: close it. */
+PV_MUST_CHECK int pv_ctlsrv_accepted(struct pv_ctlsrv *srv, bool may_change, uint32_t *ret_sid);
+void pv_ctlsrv_handle_bytes(struct pv_ctlsrv *srv, uint32_t sid, struct pv_view bytes);
+/* The client is gone: its requests are cancelled, the sid is forgotten. */
+void pv_ctlsrv_closed(struct pv_ctlsrv *srv, uint32_t sid);
+
+/* Streams with output, each once until it was written or has new output. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_ctlsrv_poll_writable(struct pv_ctlsrv *srv, uint32_t *ret_sid);
+/* What to write next; valid until the next call. Empty for an unknown sid. */
+struct pv_view pv_ctlsrv_out(struct pv_ctlsrv *srv, uint32_t sid);
+void pv_ctlsrv_wrote(struct pv_ctlsrv *srv, uint32_t sid, size_t n);
+/* Streams to close now (their output is written, or nobody reads it); the sid is forgotten.
+ * PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_ctlsrv_poll_close(struct pv_ctlsrv *srv, uint32_t *ret_sid);
+
+/* --- requests ------------------------------------------------------------------------------ */
+
+/* The next request to run; the caller owns it (pv_ctlapi_request_done()) and owes an answer to
+ * *ret_handle, which is never 0 and never used twice. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_ctlsrv_poll_request(struct pv_ctlsrv *srv, struct pv_ctlapi_request *ret_req,
+                                         uint64_t *ret_handle);
+/* A request handed out before whose client is gone: drop what it started. No answer is due; one
+ * that comes is ignored. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_ctlsrv_poll_cancel(struct pv_ctlsrv *srv, uint64_t *ret_handle);
+
+/* The connection a request came on; 0: its client is gone. */
+uint32_t pv_ctlsrv_sid(const struct pv_ctlsrv *srv, uint64_t handle);
+
+/* Ends the request: {"id","ok":true} and the fields of body, which it takes. NULL, which the
+ * builders of ctlapi.h give without memory, fails the request with PV_CTLAPI_FAILED. */
+void pv_ctlsrv_answer(struct pv_ctlsrv *srv, uint64_t handle, json_t *body);
+/* Ends the request: {"id","ok":true}. */
+void pv_ctlsrv_done(struct pv_ctlsrv *srv, uint64_t handle);
+/* Ends the request: {"id","ok":false,"code","error"}. text is "what failed: why: what to do". */
+void pv_ctlsrv_fail(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctlapi_code code,
+                    const char *text);
+/* {"id","event",…body} for a request that is not over. Takes body; NULL is dropped. */
+void pv_ctlsrv_event(struct pv_ctlsrv *srv, uint64_t handle, const char *event, json_t *body);
+
+#endif /* PV_CTLSRV_H */

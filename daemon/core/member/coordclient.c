@@ -1,0 +1,705 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/member/coordclient.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "crypto/sign.h"
+#include "proto/control/control.h"
+
+enum {
+    OPS_MAX = 4 * PV_COORDCLIENT_MAX_ADDRS,
+    SID_LIMIT = 1 << 28,
+};
+/* A kicked connection must answer within 3 round trips and a bit, and this much at most. */
+#define KICK_ANSWER PV_S(3)
+#define KICK_LEAST  PV_MS(500)
+
+/* One address being tried; the one that wins stays. */
+struct attempt {
+    uint32_t sid; /* 0 = slot unused */
+    struct pv_coordclient_addr addr;
+    struct pv_control *control;
+    bool connected;
+    bool writable; /* not yet told by poll_writable */
+};
+
+/* How the attempts of a round ended; what says most comes last. */
+enum round_failure {
+    ROUND_SILENT, /* no answer; so far */
+    ROUND_NO_WAY,
+    ROUND_REFUSED,
+    ROUND_STRANGER, /* connected, and closed or nonsense before the key was proven */
+};
+
+struct pending {
+    uint64_t id; /* 0 = slot unused */
+    enum pv_ctl_type type;
+    uint64_t tag;
+};
+
+struct event_item {
+    struct event_item *next;
+    struct pv_coordclient_event ev;
+};
+
+struct pv_coordclient {
+    struct pv_coordclient_config cfg;
+    struct pv_coordclient_target target;
+    uint8_t dh_pk[32]; /* the coordinator's key in X25519 form */
+    struct pv_coordclient_addr addrs[PV_COORDCLIENT_MAX_ADDRS];
+    size_t n_addrs;
+
+    enum pv_coordclient_state state;
+    struct attempt attempts[PV_COORDCLIENT_MAX_ADDRS];
+    size_t next_addr; /* of this round */
+    enum round_failure round;
+    pv_ns stagger_at;     /* start the next address */
+    struct attempt *used; /* HELLO, ONLINE */
+    struct pv_coordclient_addr last_addr;
+    pv_ns deadline;     /* CONNECTING, HELLO: give up; WAITING: try again */
+    pv_ns ping_at;      /* ONLINE: the next ping, however much comes in: the coordinator must hear
+                           of us too */
+    pv_ns must_hear_by; /* ONLINE: dead after that */
+    pv_ns pinged_at;    /* 0 = no ping is out */
+    bool kicked;        /* must_hear_by was shortened: the network changed */
+    pv_ns rtt;
+    uint64_t time_us; /* the coordinator's clock at time_at; 0 = never told */
+    pv_ns time_at;
+    unsigned failures; /* rounds since the last welcome */
+    bool patient;      /* WAITING for a reason that haste would make worse */
+    pv_ns hurry_until;
+    bool replaced; /* another connection of this node's key pushed this one out */
+    uint64_t next_id;
+    uint32_t next_sid;
+    struct pending pending[PV_COORDCLIENT_MAX_PENDING];
+
+    struct pv_coordclient_stream_op ops[OPS_MAX];
+    size_t n_ops;
+    struct event_item *events, **events_tail;
+    uint8_t text[PV_CTL_TEXT_MAX];
+};
+
+int pv_coordclient_new(struct pv_coordclient **ret_client, const struct pv_coordclient_config *cfg)
+{
+    struct pv_coordclient *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return PV_ERR_NOMEM;
+    c->cfg = *cfg;
+    c->events_tail = &c->events;
+    c->deadline = c->stagger_at = PV_NEVER;
+    *ret_client = c;
+    return PV_OK;
+}
+
+static void drop_attempt(struct pv_coordclient *c, struct attempt *a, bool close)
+{
+    if (a->sid == 0)
+        return;
+    if (close && c->n_ops < OPS_MAX)
+        c->ops[c->n_ops++] = (struct pv_coordclient_stream_op){.open = false, .sid = a->sid};
+    pv_control_free(a->control);
+    *a = (struct attempt){0};
+    if (c->used == a)
+        c->used = NULL;
+}
+
+static void drop_all(struct pv_coordclient *c)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
+        drop_attempt(c, &c->attempts[i], true);
+    memset(c->pending, 0, sizeof(c->pending));
+    c->pinged_at = 0;
+    c->kicked = false;
+}
+
+struct pv_coordclient *pv_coordclient_free(struct pv_coordclient *c)
+{
+    if (c == NULL)
+        return NULL;
+    drop_all(c);
+    while (c->events != NULL) {
+        struct event_item *next = c->events->next;
+        pv_ctl_msg_free(c->events->ev.msg);
+        free(c->events);
+        c->events = next;
+    }
+    free(c);
+    return NULL;
+}
+
+/* Without memory an event is lost: the connection is then not to be trusted to be complete, so
+ * the caller treats PV_ERR_NOMEM as a dead connection. */
+static int emit(struct pv_coordclient *c, struct pv_coordclient_event ev)
+{
+    struct event_item *item = malloc(sizeof(*item));
+    if (item == NULL) {
+        pv_ctl_msg_free(ev.msg);
+        return PV_ERR_NOMEM;
+    }
+    item->next = NULL;
+    item->ev = ev;
+    *c->events_tail = item;
+    c->events_tail = &item->next;
+    return PV_OK;
+}
+
+int pv_coordclient_poll_event(struct pv_coordclient *c, struct pv_coordclient_event *ret_event)
+{
+    struct event_item *item = c->events;
+    if (item == NULL)
+        return PV_ERR_AGAIN;
+    c->events = item->next;
+    if (c->events == NULL)
+        c->events_tail = &c->events;
+    *ret_event = item->ev;
+    free(item);
+    return PV_OK;
+}
+
+/* --- rounds of attempts ------------------------------------------------------------------------
+ */
+
+static void begin_round(struct pv_coordclient *c, pv_ns now)
+{
+    c->state = PV_COORDCLIENT_CONNECTING;
+    c->round = ROUND_SILENT;
+    c->next_addr = 0;
+    c->stagger_at = c->n_addrs > 0 ? now : PV_NEVER;
+    c->deadline = c->n_addrs > 0 ? now + PV_COORDCLIENT_CONNECT : PV_NEVER;
+}
+
+/* Full jitter over a window that doubles (DESIGN 4). */
+static pv_ns backoff(struct pv_coordclient *c, pv_ns now)
+{
+    pv_ns most = now < c->hurry_until ? PV_COORDCLIENT_HURRY : PV_COORDCLIENT_WAIT_MAX;
+    pv_ns window = PV_COORDCLIENT_WAIT_MIN;
+    for (unsigned i = 0; i < c->failures && window < most; i++)
+        window *= 2;
+    window = pv_min_ns(window, most);
+    uint32_t span_ms = (uint32_t)((window - PV_COORDCLIENT_WAIT_MIN) / PV_MS(1));
+    return PV_COORDCLIENT_WAIT_MIN + PV_MS(pv_rng_below(&c->cfg.rng, span_ms + 1));
+}
+
+/* Two machines with one key would push each other out for ever: take turns slowly. */
+static pv_ns long_wait(struct pv_coordclient *c)
+{
+    pv_ns half = PV_COORDCLIENT_WAIT_MAX / 2;
+    return half + PV_MS(pv_rng_below(&c->cfg.rng, (uint32_t)(half / PV_MS(1)) + 1));
+}
+
+static void wait_for_next(struct pv_coordclient *c, pv_ns now)
+{
+    drop_all(c);
+    c->state = PV_COORDCLIENT_WAITING;
+    c->stagger_at = PV_NEVER;
+    c->failures++;
+    c->deadline = now + (c->replaced ? long_wait(c) : backoff(c, now));
+    c->patient = c->replaced;
+    c->replaced = false;
+}
+
+static void fail(struct pv_coordclient *c, int status, const char *text, pv_ns now)
+{
+    struct pv_coordclient_event ev = {
+        .type = PV_COORDCLIENT_EV_OFFLINE, .status = status, .text = text};
+    wait_for_next(c, now);
+    /* Losing this event for want of memory only delays what the owner says of the state. */
+    if (emit(c, ev) != PV_OK)
+        pv_log(c->cfg.log, PV_LOG_ERROR, "what=\"coordinator event lost\" why=\"out of memory\"");
+}
+
+static void start_attempt(struct pv_coordclient *c, pv_ns now)
+{
+    struct attempt *a = &c->attempts[c->next_addr];
+    const struct pv_coordclient_addr *addr = &c->addrs[c->next_addr++];
+    c->stagger_at = c->next_addr < c->n_addrs ? now + PV_COORDCLIENT_STAGGER : PV_NEVER;
+    if (c->n_ops == OPS_MAX ||
+        pv_control_new_client(&a->control, c->cfg.dh_sk, c->dh_pk, &c->cfg.rng) != PV_OK)
+        return;
+    c->next_sid = c->next_sid % (SID_LIMIT - 1) + 1;
+    a->sid = c->next_sid;
+    a->addr = *addr;
+    a->connected = false;
+    a->writable = false;
+    c->last_addr = *addr;
+    c->ops[c->n_ops++] =
+        (struct pv_coordclient_stream_op){.open = true, .sid = a->sid, .to = *addr};
+}
+
+static bool any_attempt(const struct pv_coordclient *c)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++) {
+        if (c->attempts[i].sid != 0)
+            return true;
+    }
+    return false;
+}
+
+/* What says most about a round is kept: a stranger who answers more than a refusal, and that more
+ * than an address without a way to it. */
+static void note_failure(struct pv_coordclient *c, bool connected, int status)
+{
+    enum round_failure f =
+        connected                                                                   ? ROUND_STRANGER
+        : status == -ECONNREFUSED                                                   ? ROUND_REFUSED
+        : status == -ENETUNREACH || status == -ENETDOWN || status == -EADDRNOTAVAIL ? ROUND_NO_WAY
+                                                                                    : ROUND_SILENT;
+    if (f > c->round)
+        c->round = f;
+}
+
+static const char *round_text(const struct pv_coordclient *c)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
+        if (c->attempts[i].sid != 0 && c->attempts[i].connected)
+            return "the coordinator's address accepts the connection and says nothing: the "
+                   "program there hangs, or is no coordinator";
+    switch (c->round) {
+    case ROUND_STRANGER:
+        return "what answers at the coordinator's address does not prove the coordinator's key: "
+               "it has another key now, or is another program (a login page of this network?)";
+    case ROUND_REFUSED:
+        return "the coordinator's address refuses the connection: does p2pvpn-coordinator run "
+               "there?";
+    case ROUND_NO_WAY:
+        return c->last_addr.addr.family == PV_AF_INET6
+                   ? "there is no route to the coordinator's IPv6 address: is this machine's "
+                     "network up, and has it IPv6?"
+                   : "there is no route to the coordinator's IPv4 address: is this machine's "
+                     "network up, and has it IPv4?";
+    case ROUND_SILENT:
+        break;
+    }
+    return "no answer from the coordinator's address: it is off, or TCP to it is filtered";
+}
+
+static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int status, bool close,
+                           pv_ns now)
+{
+    bool was_used = a == c->used;
+    bool connected = a->connected;
+    drop_attempt(c, a, close);
+    if (was_used) {
+        fail(c, status, "the connection was closed", now);
+        return;
+    }
+    note_failure(c, connected, status);
+    if (any_attempt(c))
+        return;
+    if (c->next_addr < c->n_addrs)
+        c->stagger_at = now; /* do not wait for the stagger when nothing else runs */
+    else
+        fail(c, status, round_text(c), now);
+}
+
+static struct attempt *by_sid(struct pv_coordclient *c, uint32_t sid)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++) {
+        if (c->attempts[i].sid == sid && sid != 0)
+            return &c->attempts[i];
+    }
+    return NULL;
+}
+
+int pv_coordclient_start(struct pv_coordclient *c, const struct pv_coordclient_target *target,
+                         const struct pv_coordclient_addr *addrs, size_t n, pv_ns now)
+{
+    uint8_t dh_pk[32];
+    int r = pv_sign_pk_to_dh(target->coordinator, dh_pk);
+    if (r != PV_OK)
+        return r;
+    drop_all(c);
+    c->target = *target;
+    memcpy(c->dh_pk, dh_pk, sizeof(dh_pk));
+    c->failures = 0;
+    c->n_addrs = 0;
+    c->state = PV_COORDCLIENT_CONNECTING;
+    c->deadline = c->stagger_at = PV_NEVER;
+    pv_coordclient_set_addrs(c, addrs, n, now);
+    return PV_OK;
+}
+
+void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordclient_addr *addrs,
+                              size_t n, pv_ns now)
+{
+    bool had = c->n_addrs > 0;
+    c->n_addrs = n < PV_COORDCLIENT_MAX_ADDRS ? n : PV_COORDCLIENT_MAX_ADDRS;
+    if (c->n_addrs > 0)
+        memcpy(c->addrs, addrs, c->n_addrs * sizeof(*addrs));
+    if (c->state == PV_COORDCLIENT_CONNECTING && !had)
+        begin_round(c, now);
+}
+
+void pv_coordclient_set_have(struct pv_coordclient *c, struct pv_ctl_cursor have)
+{
+    c->target.have = have;
+}
+
+void pv_coordclient_stop(struct pv_coordclient *c, pv_ns now)
+{
+    (void)now;
+    drop_all(c);
+    c->state = PV_COORDCLIENT_STOPPED;
+    c->deadline = c->stagger_at = PV_NEVER;
+}
+
+/* --- requests ------------------------------------------------------------------------------ */
+
+static int send_msg(struct pv_coordclient *c, struct attempt *a, struct pv_ctl_msg *msg,
+                    uint64_t tag)
+{
+    struct pending *slot = NULL;
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_PENDING && slot == NULL; i++) {
+        if (c->pending[i].id == 0)
+            slot = &c->pending[i];
+    }
+    if (slot == NULL)
+        return PV_ERR_LIMIT;
+    msg->kind = PV_CTL_REQUEST;
+    msg->id = ++c->next_id;
+    size_t len;
+    int r = pv_ctl_build(msg, c->text, sizeof(c->text), &len);
+    if (r == PV_OK)
+        r = pv_control_send(a->control, pv_view(c->text, len));
+    if (r != PV_OK)
+        return r;
+    a->writable = true;
+    *slot = (struct pending){.id = msg->id, .type = msg->type, .tag = tag};
+    return PV_OK;
+}
+
+int pv_coordclient_request(struct pv_coordclient *c, struct pv_ctl_msg *msg, uint64_t tag)
+{
+    if (c->state != PV_COORDCLIENT_ONLINE)
+        return PV_ERR_STATE;
+    return send_msg(c, c->used, msg, tag);
+}
+
+static void send_ping(struct pv_coordclient *c, pv_ns now)
+{
+    struct pv_ctl_msg msg = {.type = PV_CTL_PING};
+    if (send_msg(c, c->used, &msg, 0) == PV_OK)
+        c->pinged_at = now;
+    c->ping_at = now + PV_COORDCLIENT_PING;
+}
+
+static void say_hello(struct pv_coordclient *c, struct attempt *a, pv_ns now)
+{
+    struct pv_ctl_msg msg = {.type = PV_CTL_HELLO};
+    struct pv_ctl_hello *h = &msg.u.hello;
+    uint8_t hash[PV_CTL_HASH_LEN];
+    h->v = PV_CTL_VERSION;
+    h->has_network = c->target.has_network;
+    memcpy(h->network, c->target.network, sizeof(h->network));
+    memcpy(h->node, c->cfg.sign_pk, sizeof(h->node));
+    h->role = c->target.role;
+    h->have = c->target.have;
+    int r = pv_control_handshake_hash(a->control, hash);
+    if (r == PV_OK)
+        r = pv_ctl_hello_sign(h->sig, hash, c->cfg.sign_sk);
+    if (r == PV_OK)
+        r = send_msg(c, a, &msg, 0);
+    if (r != PV_OK)
+        fail(c, r, "hello could not be sent", now);
+}
+
+/* This address won: its handshake is done. */
+static void win(struct pv_coordclient *c, struct attempt *a, pv_ns now)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++) {
+        if (&c->attempts[i] != a)
+            drop_attempt(c, &c->attempts[i], true);
+    }
+    c->used = a;
+    c->last_addr = a->addr;
+    c->state = PV_COORDCLIENT_HELLO;
+    c->stagger_at = PV_NEVER;
+    c->pinged_at = now; /* the hello is a ping too */
+    say_hello(c, a, now);
+}
+
+/* --- what comes in -----------------------------------------------------------------------------
+ */
+
+static struct pending take_pending(struct pv_coordclient *c, uint64_t id)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_PENDING; i++) {
+        if (c->pending[i].id == id && id != 0) {
+            struct pending p = c->pending[i];
+            c->pending[i].id = 0;
+            return p;
+        }
+    }
+    return (struct pending){0};
+}
+
+/* It read its clock about half a round trip ago. */
+static void note_time(struct pv_coordclient *c, uint64_t time_us, pv_ns now)
+{
+    c->time_us = time_us + c->rtt / 2 / 1000;
+    c->time_at = now;
+}
+
+static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct pv_coordclient_event ev = {.type = PV_COORDCLIENT_EV_ONLINE, .msg = msg};
+    if (msg->type == PV_CTL_WELCOME) {
+        c->state = PV_COORDCLIENT_ONLINE;
+        c->deadline = PV_NEVER;
+        c->failures = 0;
+        c->must_hear_by = now + PV_COORDCLIENT_DEAD;
+        c->ping_at = now + PV_COORDCLIENT_PING;
+        c->rtt = now - c->pinged_at;
+        c->pinged_at = 0;
+        note_time(c, msg->u.welcome.time_us, now);
+        return emit(c, ev);
+    }
+    ev.type = PV_COORDCLIENT_EV_REFUSED;
+    wait_for_next(c, now);
+    return emit(c, ev);
+}
+
+static int take_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct pending p = take_pending(c, msg->id);
+    if (p.id == 0) {
+        pv_ctl_msg_free(msg);
+        return PV_OK;
+    }
+    if (p.type == PV_CTL_HELLO)
+        return take_hello_answer(c, msg, now);
+    if (p.type == PV_CTL_PING) {
+        if (c->pinged_at != 0)
+            c->rtt = now - c->pinged_at;
+        c->pinged_at = 0;
+        if (msg->type == PV_CTL_PONG)
+            note_time(c, msg->u.pong.time_us, now);
+        pv_ctl_msg_free(msg);
+        return PV_OK;
+    }
+    return emit(c,
+                (struct pv_coordclient_event){
+                    .type = PV_COORDCLIENT_EV_ANSWER, .request = p.type, .tag = p.tag, .msg = msg});
+}
+
+static int take_message(struct pv_coordclient *c, struct pv_view text, pv_ns now)
+{
+    struct pv_ctl_msg *msg;
+    int r = pv_ctl_parse(text, &msg);
+    if (r != PV_OK)
+        return r;
+    if (msg->kind == PV_CTL_ANSWER)
+        return take_answer(c, msg, now);
+    if (msg->kind == PV_CTL_PUSH && msg->type == PV_CTL_BYE &&
+        msg->u.failure.error == PV_CTL_E_REPLACED)
+        c->replaced = true;
+    if (msg->kind == PV_CTL_PUSH && msg->type != PV_CTL_UNKNOWN && msg->type != PV_CTL_INVALID)
+        return emit(c, (struct pv_coordclient_event){.type = PV_COORDCLIENT_EV_PUSH, .msg = msg});
+    pv_ctl_msg_free(msg); /* something newer than we are: ignored (DESIGN 4) */
+    return PV_OK;
+}
+
+void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid, pv_ns now)
+{
+    (void)now;
+    struct attempt *a = by_sid(c, sid);
+    if (a == NULL)
+        return;
+    a->connected = true;
+    a->writable = true;
+}
+
+void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct pv_view bytes,
+                                 pv_ns now)
+{
+    struct attempt *a = by_sid(c, sid);
+    while (a != NULL && bytes.len > 0) {
+        size_t used;
+        int r = pv_control_handle_bytes(a->control, bytes, &used);
+        if (r != PV_OK) {
+            attempt_failed(c, a, r, true, now);
+            return;
+        }
+        bytes = pv_view(bytes.ptr + used, bytes.len - used);
+        a->writable = true;
+        if (a != c->used && pv_control_state(a->control) == PV_CONTROL_READY)
+            win(c, a, now);
+        c->must_hear_by = now + PV_COORDCLIENT_DEAD;
+        c->kicked = false;
+        struct pv_view text;
+        while (a == by_sid(c, sid) && pv_control_poll_message(a->control, &text) == PV_OK) {
+            r = take_message(c, text, now);
+            if (r != PV_OK && a->sid == sid) {
+                attempt_failed(c, a, r, true, now);
+                return;
+            }
+        }
+        a = by_sid(c, sid); /* a refusal closes it */
+    }
+}
+
+void pv_coordclient_closed(struct pv_coordclient *c, uint32_t sid, int status, pv_ns now)
+{
+    struct attempt *a = by_sid(c, sid);
+    if (a != NULL)
+        attempt_failed(c, a, status, false, now);
+}
+
+/* --- streams out -------------------------------------------------------------------------------
+ */
+
+int pv_coordclient_poll_stream_op(struct pv_coordclient *c, struct pv_coordclient_stream_op *ret_op)
+{
+    if (c->n_ops == 0)
+        return PV_ERR_AGAIN;
+    *ret_op = c->ops[0];
+    c->n_ops--;
+    memmove(&c->ops[0], &c->ops[1], c->n_ops * sizeof(c->ops[0]));
+    return PV_OK;
+}
+
+int pv_coordclient_poll_writable(struct pv_coordclient *c, uint32_t *ret_sid)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++) {
+        struct attempt *a = &c->attempts[i];
+        if (a->sid == 0 || !a->connected || !a->writable)
+            continue;
+        a->writable = false;
+        *ret_sid = a->sid;
+        return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+struct pv_view pv_coordclient_out(struct pv_coordclient *c, uint32_t sid)
+{
+    struct attempt *a = by_sid(c, sid);
+    return a == NULL ? pv_view(NULL, 0) : pv_control_out(a->control);
+}
+
+void pv_coordclient_wrote(struct pv_coordclient *c, uint32_t sid, size_t n)
+{
+    struct attempt *a = by_sid(c, sid);
+    if (a != NULL)
+        pv_control_wrote(a->control, n);
+}
+
+/* --- time --------------------------------------------------------------------------------------
+ */
+
+static pv_ns kick_answer(const struct pv_coordclient *c)
+{
+    return c->rtt == 0 ? KICK_ANSWER : pv_min_ns(KICK_ANSWER, 3 * c->rtt + KICK_LEAST);
+}
+
+void pv_coordclient_kick(struct pv_coordclient *c, pv_ns now)
+{
+    if (c->state == PV_COORDCLIENT_WAITING) {
+        c->failures = 0;
+        begin_round(c, now);
+    } else if (c->state == PV_COORDCLIENT_ONLINE && !c->kicked) {
+        send_ping(c, now);
+        c->kicked = true;
+        c->must_hear_by = pv_min_ns(c->must_hear_by, now + kick_answer(c));
+    }
+}
+
+void pv_coordclient_hurry(struct pv_coordclient *c, pv_ns until, pv_ns now)
+{
+    if (until > c->hurry_until)
+        c->hurry_until = until;
+    if (c->state == PV_COORDCLIENT_WAITING && !c->patient &&
+        c->deadline > now + PV_COORDCLIENT_HURRY)
+        c->deadline = now + backoff(c, now);
+}
+
+void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now)
+{
+    if (c->state == PV_COORDCLIENT_STOPPED)
+        return;
+    bool was_online = c->state == PV_COORDCLIENT_ONLINE;
+    if (was_online)
+        fail(c, PV_ERR_CLOSED, "this node's address changed", now);
+    else
+        drop_all(c);
+    c->failures = 0;
+    begin_round(c, now);
+}
+
+static void online_timeout(struct pv_coordclient *c, pv_ns now)
+{
+    if (now >= c->must_hear_by) {
+        bool kicked = c->kicked;
+        fail(c, PV_ERR_TIMEOUT, "the coordinator is silent", now);
+        if (kicked) /* it is our way that changed: no herd comes with us */
+            begin_round(c, now);
+        return;
+    }
+    if (c->pinged_at == 0 && now >= c->ping_at)
+        send_ping(c, now);
+}
+
+void pv_coordclient_handle_timeout(struct pv_coordclient *c, pv_ns now)
+{
+    if (c->state == PV_COORDCLIENT_ONLINE) {
+        online_timeout(c, now);
+        return;
+    }
+    if (c->stagger_at != PV_NEVER && now >= c->stagger_at)
+        start_attempt(c, now);
+    if (c->deadline == PV_NEVER || now < c->deadline)
+        return;
+    if (c->state == PV_COORDCLIENT_WAITING)
+        begin_round(c, now);
+    else if (c->state != PV_COORDCLIENT_STOPPED)
+        fail(c, PV_ERR_TIMEOUT,
+             c->state == PV_COORDCLIENT_HELLO ? "the coordinator does not answer" : round_text(c),
+             now);
+}
+
+pv_ns pv_coordclient_next_timeout(const struct pv_coordclient *c)
+{
+    if (c->state != PV_COORDCLIENT_ONLINE)
+        return pv_min_ns(c->deadline, c->stagger_at);
+    pv_ns ping = c->pinged_at == 0 ? c->ping_at : PV_NEVER;
+    return pv_min_ns(ping, c->must_hear_by);
+}
+
+/* --- questions ---------------------------------------------------------------------------------
+ */
+
+enum pv_coordclient_state pv_coordclient_state(const struct pv_coordclient *c)
+{
+    return c->state;
+}
+
+const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c)
+{
+    return c->last_addr.addr.family == PV_AF_NONE ? NULL : &c->last_addr.addr;
+}
+
+bool pv_coordclient_is_tls(const struct pv_coordclient *c)
+{
+    return c->last_addr.tls;
+}
+
+uint64_t pv_coordclient_time_us(const struct pv_coordclient *c, pv_ns now)
+{
+    return c->time_us == 0 ? 0 : c->time_us + (now - c->time_at) / 1000;
+}
+
+pv_ns pv_coordclient_rtt(const struct pv_coordclient *c)
+{
+    return c->rtt;
+}
+
+int pv_coordclient_handshake_hash(const struct pv_coordclient *c,
+                                  uint8_t ret_hash[static PV_CTL_HASH_LEN])
+{
+    if (c->state != PV_COORDCLIENT_ONLINE)
+        return PV_ERR_STATE;
+    return pv_control_handshake_hash(c->used->control, ret_hash);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * coordclient.h - this node's connection to its coordinator: found among several addresses, proven,
+ * kept alive, made again (DESIGN 4).
+ *
+ * A pure stream machine. It connects, says hello, matches answers to requests and notices death;
+ * what messages mean (rosters, presence, signals, joining) is its owner's business, which gets them
+ * parsed. No name resolution, no store. Not thread-safe.
+ *
+ *   STOPPED    --start-->                                   CONNECTING
+ *   CONNECTING --first address whose Noise handshake is done--> HELLO     (the others are closed)
+ *   HELLO      --welcome-->                                 ONLINE        (event ONLINE)
+ *   HELLO      --refused-->                                 WAITING       (event REFUSED)
+ *   any        --closed, silent, all addresses failed-->    WAITING       (event OFFLINE)
+ *   WAITING    --0.5 to 30 s, full jitter; kick-->          CONNECTING
+ *   ONLINE     --moved, silent after a kick-->              CONNECTING    (event OFFLINE)
+ *
+ * Whoever was replaced by a newer connection of its own key (a cloned machine) waits 15 to 30 s.
+ */
+#ifndef PV_COORDCLIENT_H
+#define PV_COORDCLIENT_H
+
+#include "base/addr.h"
+#include "base/log.h"
+#include "base/pv.h"
+#include "proto/control/ctlmsg.h"
+
+enum {
+    PV_COORDCLIENT_MAX_ADDRS = 16,     /* tried in one round */
+    PV_COORDCLIENT_MAX_PENDING = 1024, /* requests without an answer */
+};
+#define PV_COORDCLIENT_STAGGER  PV_MS(250) /* RFC 8305 s5 */
+#define PV_COORDCLIENT_CONNECT  PV_S(10)   /* ours: from connect to welcome */
+#define PV_COORDCLIENT_PING     PV_S(10)   /* between pings, DESIGN 4 */
+#define PV_COORDCLIENT_DEAD     PV_S(25)   /* of silence, DESIGN 4 */
+#define PV_COORDCLIENT_WAIT_MIN PV_MS(500) /* DESIGN 4 */
+#define PV_COORDCLIENT_WAIT_MAX PV_S(30)   /* DESIGN 4 */
+#define PV_COORDCLIENT_HURRY    PV_S(3)    /* ours: the same, while somebody waits for it */
+
+struct pv_coordclient_config {
+    struct pv_rng rng;
+    const struct pv_log *log;
+    const uint8_t *sign_sk; /* identity, PV_SIGN_SK_LEN bytes; borrowed for its life */
+    const uint8_t *sign_pk;
+    const uint8_t *dh_sk; /* transport key, 32 bytes; borrowed for its life */
+};
+
+/* Where to connect, and as whom. */
+struct pv_coordclient_target {
+    uint8_t coordinator[PV_SIGN_PK_LEN]; /* identity key, pinned */
+    enum pv_ctl_role role;
+    bool has_network; /* false: to create one */
+    uint8_t network[PV_CTL_NETWORK_LEN];
+    struct pv_ctl_cursor have; /* of the next hello; see pv_coordclient_set_have() */
+};
+
+enum pv_coordclient_state {
+    PV_COORDCLIENT_STOPPED,
+    PV_COORDCLIENT_CONNECTING,
+    PV_COORDCLIENT_HELLO,
+    PV_COORDCLIENT_ONLINE,
+    PV_COORDCLIENT_WAITING,
+};
+
+/* Where a coordinator may be reached. */
+struct pv_coordclient_addr {
+    struct pv_addr addr;
+    bool tls; /* inside TLS, which proves nothing: the handshake inside does */
+};
+
+struct pv_coordclient; /* opaque */
+
+/* PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_coordclient_new(struct pv_coordclient **ret_client,
+                                     const struct pv_coordclient_config *cfg);
+struct pv_coordclient *pv_coordclient_free(struct pv_coordclient *c); /* NULL is fine */
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+/* Connects to target and stays connected until stop(). Addresses may be empty: set_addrs()
+ * follows. A running connection is dropped. PV_ERR_AUTH: the key is no coordinator's key. */
+PV_MUST_CHECK int pv_coordclient_start(struct pv_coordclient *c,
+                                       const struct pv_coordclient_target *target,
+                                       const struct pv_coordclient_addr *addrs, size_t n,
+                                       pv_ns now);
+/* Fresh addresses (names resolved again). Used from the next attempt on; at once while it had
+ * none. */
+void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordclient_addr *addrs,
+                              size_t n, pv_ns now);
+void pv_coordclient_set_have(struct pv_coordclient *c, struct pv_ctl_cursor have);
+void pv_coordclient_stop(struct pv_coordclient *c, pv_ns now);
+/* The network may have changed or the machine woke: a waiting client connects at once, a connected
+ * one makes sure with a ping that must be answered within three round trips and 0.5 s (at most
+ * 3 s), else it connects at once. */
+void pv_coordclient_kick(struct pv_coordclient *c, pv_ns now);
+/* Until then packets may wait for what only the coordinator can help with: the pauses between
+ * attempts are shorter. Of many nodes that come back only those hurry, and they are in within
+ * seconds. */
+void pv_coordclient_hurry(struct pv_coordclient *c, pv_ns until, pv_ns now);
+/* An address of this node is gone, most likely the connection's: drops it and connects at once. */
+void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now);
+
+enum pv_coordclient_state pv_coordclient_state(const struct pv_coordclient *c);
+/* Of the connection in use or tried last; NULL: none. */
+const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c);
+bool pv_coordclient_is_tls(const struct pv_coordclient *c); /* is that one inside TLS? */
+pv_ns pv_coordclient_rtt(const struct pv_coordclient *c);   /* of the last ping; 0 = unknown */
+/* The coordinator's wall clock now, Unix microseconds, as far as half a round trip tells; 0 =
+ * unknown. */
+uint64_t pv_coordclient_time_us(const struct pv_coordclient *c, pv_ns now);
+/* Binds signatures to this connection (join). PV_ERR_STATE unless ONLINE. */
+PV_MUST_CHECK int pv_coordclient_handshake_hash(const struct pv_coordclient *c,
+                                                uint8_t ret_hash[static PV_CTL_HASH_LEN]);
+
+/* --- requests ------------------------------------------------------------------------------ */
+
+/*
+ * Sends a request: msg's type and fields; kind and id are set here. Exactly one event ANSWER with
+ * tag follows, or OFFLINE, which ends all requests.
+ *   PV_ERR_STATE     not ONLINE
+ *   PV_ERR_LIMIT     too much is waiting already
+ *   PV_ERR_NO_SPACE  longer than a message may be
+ *   PV_ERR_NOMEM
+ */
+PV_MUST_CHECK int pv_coordclient_request(struct pv_coordclient *c, struct pv_ctl_msg *msg,
+                                         uint64_t tag);
+
+enum pv_coordclient_event_type {
+    PV_COORDCLIENT_EV_ONLINE,  /* msg: the welcome */
+    PV_COORDCLIENT_EV_REFUSED, /* msg: the error that answered hello; it tries again later */
+    PV_COORDCLIENT_EV_OFFLINE, /* status, text: why; nothing that was asked is answered any more */
+    PV_COORDCLIENT_EV_ANSWER,  /* request, tag, msg: an answer of its type, or PV_CTL_ERROR */
+    PV_COORDCLIENT_EV_PUSH,    /* msg */
+};
+struct pv_coordclient_event {
+    enum pv_coordclient_event_type type;
+    enum pv_ctl_type request; /* ANSWER: what was asked */
+    uint64_t tag;             /* ANSWER */
+    int status;               /* OFFLINE */
+    const char *text;         /* OFFLINE: a literal */
+    struct pv_ctl_msg *msg;   /* owned by the taker: pv_ctl_msg_free(); may be NULL */
+};
+PV_MUST_CHECK int pv_coordclient_poll_event(struct pv_coordclient *c,
+                                            struct pv_coordclient_event *ret_event);
+
+/* --- streams (TCP); sids are never 0 and below 2^28 ------------------------------------------ */
+
+struct pv_coordclient_stream_op {
+    bool open; /* else: close */
+    uint32_t sid;
+    struct pv_coordclient_addr to; /* open */
+};
+PV_MUST_CHECK int pv_coordclient_poll_stream_op(struct pv_coordclient *c,
+                                                struct pv_coordclient_stream_op *ret_op);
+void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid, pv_ns now);
+void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct pv_view bytes,
+                                 pv_ns now);
+void pv_coordclient_closed(struct pv_coordclient *c, uint32_t sid, int status, pv_ns now);
+/* The stream that has output; PV_ERR_AGAIN: none. Told once per change. */
+PV_MUST_CHECK int pv_coordclient_poll_writable(struct pv_coordclient *c, uint32_t *ret_sid);
+struct pv_view pv_coordclient_out(struct pv_coordclient *c, uint32_t sid);
+void pv_coordclient_wrote(struct pv_coordclient *c, uint32_t sid, size_t n);
+
+void pv_coordclient_handle_timeout(struct pv_coordclient *c, pv_ns now);
+pv_ns pv_coordclient_next_timeout(const struct pv_coordclient *c);
+
+#endif /* PV_COORDCLIENT_H */

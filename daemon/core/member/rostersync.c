@@ -1,0 +1,685 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/member/rostersync.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bucket.h"
+#include "base/bytes.h"
+#include "base/heap.h"
+#include "base/map.h"
+
+enum {
+    OP_HEAD = 0,       /* 32 bytes */
+    OP_DIGESTS = 1,    /* 256 * 4 bytes */
+    OP_PREFIXES = 2,   /* u8 bucket, ascending prefixes of all its statements */
+    OP_WANT = 3,       /* prefixes */
+    OP_STATEMENTS = 4, /* {u16 length, statement, u16 length, receipt or nothing} */
+
+    PREFIX = PV_ROSTER_PREFIX_LEN,
+    WANT_MAX = 128,                /* prefixes in one message, so that it is one part */
+    ONE_PART = PV_INBAND_PART_MAX, /* bytes of body */
+    BUCKET_MAX = (PV_INBAND_WHOLE_MAX - 2) / PREFIX,
+    TAKE_RATE = 2 * PV_ROSTERSYNC_RATE, /* bytes of statements a second a peer may make us check */
+    TAKE_BURST = 4 * PV_INBAND_WHOLE_MAX,
+    MAX_EVENTS = 64,
+    MAX_REST_DOUBLINGS = 4,
+    MAX_ROUND_DOUBLINGS = 3,
+};
+
+enum state {
+    IDLE,
+    QUEUED,
+    WORKING,
+    RESTING,
+};
+
+/* What is to be said to a peer that is worked with. */
+struct work {
+    bool digests;
+    uint8_t buckets[PV_ROSTER_BUCKETS / 8]; /* bitmap: prefixes to be sent */
+    size_t n_want, n_give;
+    uint8_t want[PV_ROSTERSYNC_LIST][PREFIX];
+    uint8_t give[PV_ROSTERSYNC_LIST][PREFIX];
+};
+
+struct peer {
+    uint8_t pk[PV_SIGN_PK_LEN];
+    bool drive; /* we are the lower key */
+    enum state state;
+    bool has_head;
+    uint8_t head[PV_STATEMENT_HASH_LEN]; /* theirs, as seen last */
+    bool say_head;
+    struct work *work; /* WORKING */
+    unsigned tries;    /* rounds since something new came */
+    unsigned silent;   /* rounds since anything came */
+    unsigned rests;    /* in a row */
+    pv_ns due;         /* end of the round, or of the rest */
+    pv_ns send_at;     /* pacing: nothing before */
+    struct pv_bucket taken;
+    struct pv_heap_node timer;
+    bool is_ready;
+    struct peer *next_ready;
+    UT_hash_handle hh;
+};
+
+struct pv_rostersync {
+    uint8_t own[PV_SIGN_PK_LEN];
+    struct pv_rng rng;
+    struct pv_roster *roster;
+    struct pv_map map;
+    struct peer *peers;
+    size_t n_working;
+    size_t n_queued;
+    struct pv_heap timers;
+    pv_ns announce_at;
+    struct peer *ready_first, *ready_last;
+    struct pv_rostersync_event events[MAX_EVENTS]; /* newest are dropped when full */
+    size_t event_first, n_events;
+};
+
+/* --- peers ----------------------------------------------------------------------------------- */
+
+static struct peer *find(const struct pv_rostersync *s, const uint8_t *pk)
+{
+    struct peer *p;
+    PV_MAP_FIND(&s->map, s->peers, pk, PV_SIGN_PK_LEN, p);
+    return p;
+}
+
+static bool has_output(const struct peer *p)
+{
+    static const uint8_t none[sizeof(p->work->buckets)];
+
+    if (p->say_head)
+        return true;
+    return p->work != NULL && (p->work->digests || p->work->n_want > 0 || p->work->n_give > 0 ||
+                               memcmp(p->work->buckets, none, sizeof(none)) != 0);
+}
+
+/* After any change of a peer: ready to send, or when to look again. */
+static void touch(struct pv_rostersync *s, struct peer *p, pv_ns now)
+{
+    bool output = has_output(p);
+
+    if (output && p->send_at <= now && !p->is_ready) {
+        p->is_ready = true;
+        p->next_ready = NULL;
+        if (s->ready_last == NULL)
+            s->ready_first = p;
+        else
+            s->ready_last->next_ready = p;
+        s->ready_last = p;
+    }
+    pv_heap_set(&s->timers, &p->timer,
+                output && p->send_at > now ? pv_min_ns(p->due, p->send_at) : p->due);
+}
+
+static void unready(struct pv_rostersync *s, struct peer *p)
+{
+    struct peer **at = &s->ready_first;
+
+    if (!p->is_ready)
+        return;
+    p->is_ready = false;
+    s->ready_last = NULL;
+    while (*at != NULL) {
+        if (*at == p)
+            *at = p->next_ready;
+        if (*at != NULL) {
+            s->ready_last = *at;
+            at = &(*at)->next_ready;
+        }
+    }
+}
+
+static bool agrees(struct pv_rostersync *s, const struct peer *p)
+{
+    uint8_t own[PV_STATEMENT_HASH_LEN];
+    pv_roster_head(s->roster, own);
+    return p->has_head && memcmp(own, p->head, sizeof(own)) == 0;
+}
+
+static void tell(struct pv_rostersync *s, const struct peer *p, enum pv_rostersync_event_type type)
+{
+    if (s->n_events == MAX_EVENTS)
+        return;
+    struct pv_rostersync_event *ev = &s->events[(s->event_first + s->n_events++) % MAX_EVENTS];
+    ev->type = type;
+    memcpy(ev->peer, p->pk, sizeof(ev->peer));
+}
+
+static pv_ns round_time(const struct peer *p)
+{
+    unsigned doublings = p->silent < MAX_ROUND_DOUBLINGS ? p->silent : MAX_ROUND_DOUBLINGS;
+    return PV_ROSTERSYNC_ROUND << doublings;
+}
+
+/* Leaves WORKING or QUEUED; the caller sets the new state's deadline. */
+static void set_state(struct pv_rostersync *s, struct peer *p, enum state state)
+{
+    if (p->state == WORKING) {
+        s->n_working--;
+        free(p->work);
+        p->work = NULL;
+    }
+    if (p->state == QUEUED)
+        s->n_queued--;
+    p->state = state;
+    p->due = PV_NEVER;
+    if (state == QUEUED)
+        s->n_queued++;
+}
+
+/* QUEUED -> WORKING if there is a place. */
+static void begin_work(struct pv_rostersync *s, struct peer *p, pv_ns now)
+{
+    if (s->n_working == PV_ROSTERSYNC_MAX_WORKING)
+        return;
+    struct work *work = calloc(1, sizeof(*work));
+    if (work == NULL)
+        return; /* still queued: tried again with the next place or message */
+    set_state(s, p, WORKING);
+    p->work = work;
+    p->tries = p->silent = 0;
+    s->n_working++;
+    p->due = now + round_time(p);
+    if (p->drive)
+        work->digests = true;
+    else
+        p->say_head = true;
+    touch(s, p, now);
+}
+
+static void queue_work(struct pv_rostersync *s, struct peer *p, pv_ns now)
+{
+    if (p->state == QUEUED || p->state == WORKING)
+        return;
+    set_state(s, p, QUEUED);
+    begin_work(s, p, now);
+}
+
+/* A place became free. */
+static void fill_places(struct pv_rostersync *s, pv_ns now)
+{
+    for (struct peer *p = s->peers;
+         p != NULL && s->n_queued > 0 && s->n_working < PV_ROSTERSYNC_MAX_WORKING; p = p->hh.next) {
+        if (p->state == QUEUED)
+            begin_work(s, p, now);
+    }
+}
+
+static void finish(struct pv_rostersync *s, struct peer *p, pv_ns now)
+{
+    if (p->state == WORKING)
+        tell(s, p, PV_ROSTERSYNC_EV_AGREES);
+    set_state(s, p, IDLE);
+    p->rests = 0;
+    touch(s, p, now);
+    fill_places(s, now);
+}
+
+static void rest(struct pv_rostersync *s, struct peer *p, pv_ns now)
+{
+    if (p->silent < PV_ROSTERSYNC_SILENT)
+        tell(s, p, PV_ROSTERSYNC_EV_DISAGREES);
+    set_state(s, p, RESTING);
+    p->due = now + (PV_ROSTERSYNC_REST << p->rests);
+    if (p->rests < MAX_REST_DOUBLINGS)
+        p->rests++;
+    touch(s, p, now);
+    fill_places(s, now);
+}
+
+/* Their head, from wherever. */
+static void compare(struct pv_rostersync *s, struct peer *p, const uint8_t *head, pv_ns now)
+{
+    bool news = !p->has_head || memcmp(p->head, head, sizeof(p->head)) != 0;
+
+    memcpy(p->head, head, sizeof(p->head));
+    p->has_head = true;
+    if (agrees(s, p)) {
+        finish(s, p, now);
+        return;
+    }
+    if (p->state == RESTING && !news)
+        return;
+    queue_work(s, p, now);
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+int pv_rostersync_new(struct pv_rostersync **ret_sync, const uint8_t *own, const struct pv_rng *rng)
+{
+    struct pv_rostersync *s = calloc(1, sizeof(*s));
+
+    if (s == NULL)
+        return PV_ERR_NOMEM;
+    memcpy(s->own, own, sizeof(s->own));
+    s->rng = *rng;
+    s->map = pv_map_make(rng, PV_ROSTERSYNC_MAX_PEERS);
+    s->announce_at = PV_NEVER;
+    pv_heap_init(&s->timers);
+    *ret_sync = s;
+    return PV_OK;
+}
+
+static void forget(struct pv_rostersync *s, struct peer *p)
+{
+    set_state(s, p, IDLE);
+    unready(s, p);
+    pv_heap_set(&s->timers, &p->timer, PV_NEVER);
+    PV_MAP_DEL(s->peers, p);
+    free(p);
+}
+
+static void forget_all(struct pv_rostersync *s)
+{
+    struct peer *p, *next;
+    HASH_ITER(hh, s->peers, p, next)
+    forget(s, p);
+    s->announce_at = PV_NEVER;
+}
+
+struct pv_rostersync *pv_rostersync_free(struct pv_rostersync *s)
+{
+    if (s == NULL)
+        return NULL;
+    forget_all(s);
+    pv_heap_done(&s->timers);
+    free(s);
+    return NULL;
+}
+
+void pv_rostersync_set_roster(struct pv_rostersync *s, struct pv_roster *roster)
+{
+    forget_all(s);
+    s->roster = roster;
+}
+
+int pv_rostersync_peer_up(struct pv_rostersync *s, const uint8_t *peer, pv_ns now)
+{
+    struct peer *p = find(s, peer);
+    int status = PV_OK;
+
+    if (p != NULL)
+        return PV_OK;
+    if (s->roster == NULL)
+        return PV_ERR_STATE;
+    p = calloc(1, sizeof(*p));
+    if (p == NULL)
+        return PV_ERR_NOMEM;
+    memcpy(p->pk, peer, sizeof(p->pk));
+    p->drive = memcmp(s->own, peer, sizeof(s->own)) < 0;
+    p->due = PV_NEVER;
+    p->say_head = p->drive;
+    status = pv_heap_reserve(&s->timers, HASH_CNT(hh, s->peers) + 1);
+    if (status == PV_OK)
+        PV_MAP_ADD(&s->map, s->peers, pk, p, status);
+    if (status != PV_OK) {
+        free(p);
+        return status;
+    }
+    touch(s, p, now);
+    return PV_OK;
+}
+
+void pv_rostersync_peer_down(struct pv_rostersync *s, const uint8_t *peer, pv_ns now)
+{
+    struct peer *p = find(s, peer);
+    if (p == NULL)
+        return;
+    forget(s, p);
+    fill_places(s, now);
+}
+
+void pv_rostersync_head_seen(struct pv_rostersync *s, const uint8_t *peer,
+                             const uint8_t head[static PV_STATEMENT_HASH_LEN], pv_ns now)
+{
+    struct peer *p = find(s, peer);
+    if (p == NULL)
+        return;
+    compare(s, p, head, now);
+}
+
+void pv_rostersync_changed(struct pv_rostersync *s, pv_ns now)
+{
+    if (s->announce_at != PV_NEVER || s->peers == NULL)
+        return;
+    /* Others have most likely been told the same at the same time: let them take it in, and do not
+     * all speak at once. */
+    s->announce_at = now + PV_ROSTERSYNC_ANNOUNCE + PV_MS(pv_rng_below(&s->rng, 1000));
+}
+
+void pv_rostersync_changed_alone(struct pv_rostersync *s, pv_ns now)
+{
+    pv_rostersync_changed(s, now);
+    if (s->announce_at != PV_NEVER)
+        s->announce_at = pv_min_ns(s->announce_at, now + PV_ROSTERSYNC_ALONE);
+}
+
+/* --- messages in ----------------------------------------------------------------------------- */
+
+/* Something came from a peer that is worked with: the round goes on. */
+static void note_activity(struct peer *p, pv_ns now)
+{
+    p->silent = 0;
+    p->due = now + round_time(p);
+}
+
+static int take_head(struct pv_rostersync *s, struct peer *p, struct pv_view rest_of, pv_ns now)
+{
+    if (rest_of.len != PV_STATEMENT_HASH_LEN)
+        return PV_ERR_MALFORMED;
+    compare(s, p, rest_of.ptr, now);
+    /* The driver says "yes, the same", the answerer "no, here is mine". Never both, so that it
+     * ends. */
+    if (agrees(s, p) == p->drive)
+        p->say_head = true;
+    return PV_OK;
+}
+
+static int take_digests(struct pv_rostersync *s, struct peer *p, struct pv_view rest_of, pv_ns now)
+{
+    if (rest_of.len != PV_ROSTER_BUCKETS * 4)
+        return PV_ERR_MALFORMED;
+    if (p->drive)
+        return PV_OK;
+
+    uint8_t buckets[sizeof(p->work->buckets)] = {0};
+    bool differs = false;
+    for (size_t b = 0; b < PV_ROSTER_BUCKETS; b++) {
+        if (pv_load_be32(rest_of.ptr + 4 * b) == pv_roster_bucket_digest(s->roster, (uint8_t)b))
+            continue;
+        buckets[b / 8] |= (uint8_t)(1u << (b % 8));
+        differs = true;
+    }
+    if (!differs) {
+        p->say_head = true; /* equal: the driver ends it */
+        return PV_OK;
+    }
+    queue_work(s, p, now);
+    if (p->state != WORKING)
+        return PV_OK; /* both places are taken: it will ask again */
+    memcpy(p->work->buckets, buckets, sizeof(buckets));
+    note_activity(p, now);
+    return PV_OK;
+}
+
+static void note_prefix(uint8_t (*list)[PREFIX], size_t *n, const uint8_t *prefix)
+{
+    for (size_t i = 0; i < *n; i++) {
+        if (memcmp(list[i], prefix, PREFIX) == 0)
+            return;
+    }
+    if (*n < PV_ROSTERSYNC_LIST)
+        memcpy(list[(*n)++], prefix, PREFIX);
+}
+
+/* Walks their ascending prefixes and our bucket side by side. */
+static int take_prefixes(struct pv_rostersync *s, struct peer *p, struct pv_view rest_of, pv_ns now)
+{
+    if (rest_of.len < 1 || (rest_of.len - 1) % PREFIX != 0)
+        return PV_ERR_MALFORMED;
+    const uint8_t bucket = rest_of.ptr[0], *theirs = rest_of.ptr + 1;
+    size_t n = (rest_of.len - 1) / PREFIX;
+    for (size_t i = 0; i < n; i++) {
+        if (theirs[i * PREFIX] != bucket ||
+            (i > 0 && memcmp(theirs + (i - 1) * PREFIX, theirs + i * PREFIX, PREFIX) >= 0))
+            return PV_ERR_MALFORMED;
+    }
+    if (p->state != WORKING || !p->drive)
+        return PV_OK;
+
+    size_t i = 0, j = 0;
+    const struct pv_roster_entry *ours = pv_roster_bucket_at(s->roster, bucket, 0);
+    while (i < n || ours != NULL) {
+        int order = ours == NULL ? -1
+                    : i == n     ? 1
+                                 : memcmp(theirs + i * PREFIX, ours->st.hash, PREFIX);
+        if (order < 0)
+            note_prefix(p->work->want, &p->work->n_want, theirs + i * PREFIX);
+        if (order > 0)
+            note_prefix(p->work->give, &p->work->n_give, ours->st.hash);
+        if (order <= 0)
+            i++;
+        if (order >= 0)
+            ours = pv_roster_bucket_at(s->roster, bucket, ++j);
+    }
+    note_activity(p, now);
+    return PV_OK;
+}
+
+static int take_want(struct peer *p, struct pv_view rest_of, pv_ns now)
+{
+    if (rest_of.len % PREFIX != 0)
+        return PV_ERR_MALFORMED;
+    if (p->state != WORKING)
+        return PV_OK;
+    for (size_t i = 0; i < rest_of.len; i += PREFIX)
+        note_prefix(p->work->give, &p->work->n_give, rest_of.ptr + i);
+    note_activity(p, now);
+    return PV_OK;
+}
+
+static int take_statements(struct pv_rostersync *s, struct peer *p, struct pv_view rest_of,
+                           pv_ns now)
+{
+    struct pv_reader r = pv_reader(rest_of);
+    size_t merged = 0;
+
+    if (p->state != WORKING ||
+        !pv_bucket_take(&p->taken, TAKE_RATE, TAKE_BURST, (uint32_t)rest_of.len, now))
+        return PV_OK;
+    while (r.status == PV_OK && r.rest.len > 0) {
+        struct pv_view statement = pv_get_view16(&r, PV_STATEMENT_MAX);
+        struct pv_view receipt = pv_get_view16(&r, PV_RECEIPT_LEN);
+        enum pv_roster_added added;
+        if (r.status != PV_OK)
+            break;
+        /* One that is refused is no reason to refuse the others. */
+        if (pv_roster_add(s->roster, statement, receipt, &added) == PV_OK && added == PV_ROSTER_NEW)
+            merged++;
+    }
+    note_activity(p, now);
+    if (merged > 0) {
+        p->tries = 0;
+        p->rests = 0;
+        pv_rostersync_changed(s, now);
+        if (p->drive && agrees(s, p)) {
+            p->say_head = true;
+            finish(s, p, now);
+        }
+    }
+    return r.status == PV_OK ? PV_OK : PV_ERR_MALFORMED;
+}
+
+int pv_rostersync_handle(struct pv_rostersync *s, const uint8_t *peer, struct pv_view body,
+                         pv_ns now)
+{
+    struct peer *p = find(s, peer);
+    int status = PV_OK;
+
+    if (p == NULL)
+        return PV_ERR_NOT_FOUND;
+    if (body.len < 1)
+        return PV_ERR_MALFORMED;
+    struct pv_view rest_of = pv_view(body.ptr + 1, body.len - 1);
+    switch (body.ptr[0]) {
+    case OP_HEAD:
+        status = take_head(s, p, rest_of, now);
+        break;
+    case OP_DIGESTS:
+        status = take_digests(s, p, rest_of, now);
+        break;
+    case OP_PREFIXES:
+        status = take_prefixes(s, p, rest_of, now);
+        break;
+    case OP_WANT:
+        status = take_want(p, rest_of, now);
+        break;
+    case OP_STATEMENTS:
+        status = take_statements(s, p, rest_of, now);
+        break;
+    default:
+        break;
+    }
+    touch(s, p, now);
+    return status;
+}
+
+/* --- time ------------------------------------------------------------------------------------ */
+
+static void peer_timeout(struct pv_rostersync *s, struct peer *p, pv_ns now)
+{
+    if (p->due > now || p->state == IDLE || p->state == QUEUED) {
+        touch(s, p, now);
+        return;
+    }
+    if (p->state == RESTING) {
+        queue_work(s, p, now);
+    } else if (agrees(s, p)) {
+        finish(s, p, now);
+    } else if (has_output(p)) {
+        p->due = now + round_time(p); /* we are still speaking ourselves */
+    } else if (++p->tries >= PV_ROSTERSYNC_TRIES || ++p->silent >= PV_ROSTERSYNC_SILENT) {
+        rest(s, p, now);
+    } else {
+        p->work->digests = p->drive;
+        p->say_head = !p->drive;
+        p->due = now + round_time(p);
+    }
+    touch(s, p, now);
+}
+
+void pv_rostersync_handle_timeout(struct pv_rostersync *s, pv_ns now)
+{
+    struct pv_heap_node *node;
+
+    if (s->announce_at <= now) {
+        s->announce_at = PV_NEVER;
+        for (struct peer *p = s->peers; p != NULL; p = p->hh.next) {
+            p->say_head = p->say_head || !agrees(s, p);
+            touch(s, p, now);
+        }
+    }
+    while ((node = pv_heap_pop_due(&s->timers, now)) != NULL)
+        peer_timeout(s, PV_CONTAINER_OF(node, struct peer, timer), now);
+}
+
+pv_ns pv_rostersync_next_timeout(const struct pv_rostersync *s)
+{
+    return pv_min_ns(pv_heap_next(&s->timers), s->announce_at);
+}
+
+/* --- messages out ---------------------------------------------------------------------------- */
+
+static void write_head(struct pv_rostersync *s, struct pv_writer *w)
+{
+    uint8_t head[PV_STATEMENT_HASH_LEN];
+
+    pv_roster_head(s->roster, head);
+    pv_put_u8(w, OP_HEAD);
+    pv_put_bytes(w, head, sizeof(head));
+}
+
+static void write_digests(struct pv_rostersync *s, struct pv_writer *w)
+{
+    pv_put_u8(w, OP_DIGESTS);
+    for (size_t b = 0; b < PV_ROSTER_BUCKETS; b++)
+        pv_put_u32(w, pv_roster_bucket_digest(s->roster, (uint8_t)b));
+}
+
+static void write_prefixes(struct pv_rostersync *s, struct work *work, struct pv_writer *w)
+{
+    size_t b = 0;
+
+    while ((work->buckets[b / 8] & (1u << (b % 8))) == 0)
+        b++;
+    work->buckets[b / 8] &= (uint8_t) ~(1u << (b % 8));
+    pv_put_u8(w, OP_PREFIXES);
+    pv_put_u8(w, (uint8_t)b);
+    for (size_t i = 0; i < BUCKET_MAX; i++) {
+        const struct pv_roster_entry *e = pv_roster_bucket_at(s->roster, (uint8_t)b, i);
+        if (e == NULL)
+            break;
+        pv_put_bytes(w, e->st.hash, PREFIX);
+    }
+}
+
+static void write_want(struct work *work, struct pv_writer *w)
+{
+    size_t n = work->n_want < WANT_MAX ? work->n_want : WANT_MAX;
+
+    pv_put_u8(w, OP_WANT);
+    work->n_want -= n;
+    pv_put_bytes(w, work->want[work->n_want], n * PREFIX);
+}
+
+/* As many statements as one part takes, and at least one. */
+static void write_statements(struct pv_rostersync *s, struct work *work, struct pv_writer *w)
+{
+    pv_put_u8(w, OP_STATEMENTS);
+    while (work->n_give > 0) {
+        const struct pv_roster_entry *e =
+            pv_roster_find_prefix(s->roster, work->give[work->n_give - 1]);
+        if (e != NULL) {
+            size_t len = 4 + e->st.raw.len + e->receipt.len;
+            if (w->len > 1 && w->len + len > ONE_PART)
+                return;
+            pv_put_view16(w, e->st.raw);
+            pv_put_view16(w, e->receipt);
+        }
+        work->n_give--;
+    }
+}
+
+static void write_next(struct pv_rostersync *s, struct peer *p, struct pv_writer *w)
+{
+    if (p->say_head) {
+        p->say_head = false;
+        write_head(s, w);
+    } else if (p->work->digests) {
+        p->work->digests = false;
+        write_digests(s, w);
+    } else if (p->work->n_want > 0) {
+        write_want(p->work, w);
+    } else if (p->work->n_give > 0) {
+        write_statements(s, p->work, w);
+    } else {
+        write_prefixes(s, p->work, w);
+    }
+}
+
+int pv_rostersync_poll_transmit(struct pv_rostersync *s, struct pv_rostersync_transmit *ret_tx,
+                                pv_ns now)
+{
+    struct peer *p = s->ready_first;
+
+    while (p != NULL && (!has_output(p) || p->send_at > now)) {
+        unready(s, p);
+        touch(s, p, now);
+        p = s->ready_first;
+    }
+    if (p == NULL)
+        return PV_ERR_AGAIN;
+    struct pv_writer w = pv_writer(ret_tx->body, sizeof(ret_tx->body));
+    write_next(s, p, &w);
+    memcpy(ret_tx->peer, p->pk, sizeof(ret_tx->peer));
+    ret_tx->len = w.len;
+    pv_ns from = p->send_at > now ? p->send_at : now;
+    p->send_at = from + w.len * PV_S(1) / PV_ROSTERSYNC_RATE;
+    unready(s, p);
+    touch(s, p, now);
+    return PV_OK;
+}
+
+int pv_rostersync_poll_event(struct pv_rostersync *s, struct pv_rostersync_event *ret_event)
+{
+    if (s->n_events == 0)
+        return PV_ERR_AGAIN;
+    *ret_event = s->events[s->event_first];
+    s->event_first = (s->event_first + 1) % MAX_EVENTS;
+    s->n_events--;
+    return PV_OK;
+}

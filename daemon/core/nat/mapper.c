@@ -1,0 +1,725 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/nat/mapper.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "crypto/ct.h"
+#include "crypto/hash.h"
+#include "daemon/core/nat/mapcheck.h"
+
+enum {
+    FAMILIES = 2,
+    PORT_MIN = 20000, /* of another port, drawn at random */
+    PORT_MAX = 60999,
+    LIFETIME_MIN = 30, /* seconds: no renewal is more frequent than every 15 s */
+    REASON = 96,
+    NATPMP_RESPONSE = 12, /* bytes, RFC 6886 s3.2.1 */
+    NATPMP_ANNOUNCE = 128,
+};
+/* Ours: longer than a NAT keeps what nobody has answered (30 s in Linux, 60 s in pf); or the last
+ * proof's own trail lets the next one in, mapped or not. */
+#define CHECK_EVERY   PV_S(90)
+#define CHECK_HOLD    PV_S(5) /* between checks that were asked for */
+#define UNKNOWN_FIRST PV_S(5) /* the server was away: doubling */
+#define UNKNOWN_MAX   PV_S(60)
+#define BACKOFF_FIRST PV_S(15) /* no protocol worked: doubling */
+#define BACKOFF_MAX   PV_S(3600)
+#define GIVEN_UP      PV_S(1800) /* mapped, and of no use; RFC 6887 s7.4 for lasting errors */
+
+struct line {
+    uint16_t family;
+    enum pv_mapper_state state;
+    enum pv_mapper_protocol protocol;
+    struct pv_addr router, local, server; /* PV_AF_NONE: none */
+    struct pv_portmap pcp;
+    struct pv_portmap_epoch natpmp; /* its clock */
+
+    uint16_t port;   /* outer port to ask for */
+    unsigned healed; /* times this protocol was made to begin anew */
+    struct pv_addr claimed, external;
+    pv_ns expires, renew_at;     /* of what a job got; PCP looks after itself */
+    char url[PV_PORTMAPJOB_URL]; /* of the UPnP device */
+    char failed[PV_MAPPER_PROTOCOLS][REASON];
+    char reason[PV_MAPPER_WHY]; /* WAITING, CHECKING: more than failed[] says */
+
+    struct pv_mapcheck check;
+    pv_ns check_at, checked_at, unknown;
+    pv_ns retry_at, backoff;
+
+    bool job_due;     /* to be handed out */
+    bool job_release; /* it gives back, else it asks */
+    enum pv_mapper_protocol job_protocol;
+    uint16_t job_port;
+    uint64_t job_tag; /* of the one under way; 0 = none */
+};
+
+struct pv_mapper {
+    struct pv_mapper_config cfg;
+    bool wanted, changed;
+    uint64_t next_tag;
+    struct line lines[FAMILIES];
+};
+
+const char *pv_mapper_state_name(enum pv_mapper_state state)
+{
+    static const char *const names[] = {"off",     "asking",    "checking",
+                                        "working", "releasing", "waiting"};
+    return names[state];
+}
+
+const char *pv_mapper_protocol_name(enum pv_mapper_protocol protocol)
+{
+    static const char *const names[PV_MAPPER_PROTOCOLS] = {"PCP", "NAT-PMP", "UPnP"};
+    return names[protocol];
+}
+
+int pv_mapper_new(struct pv_mapper **ret_mapper, const struct pv_mapper_config *cfg)
+{
+    struct pv_mapper *m = calloc(1, sizeof(*m));
+    if (m == NULL)
+        return PV_ERR_NOMEM;
+    m->cfg = *cfg;
+    m->lines[0].family = PV_AF_INET;
+    m->lines[1].family = PV_AF_INET6;
+    for (size_t i = 0; i < FAMILIES; i++) {
+        m->lines[i].check_at = m->lines[i].renew_at = m->lines[i].retry_at = PV_NEVER;
+        m->lines[i].backoff = BACKOFF_FIRST;
+    }
+    *ret_mapper = m;
+    return PV_OK;
+}
+
+struct pv_mapper *pv_mapper_free(struct pv_mapper *m)
+{
+    if (m != NULL)
+        pv_wipe(m, sizeof(*m));
+    free(m);
+    return NULL;
+}
+
+static struct line *line_of(struct pv_mapper *m, uint16_t family)
+{
+    return &m->lines[family == PV_AF_INET6 ? 1 : 0];
+}
+
+/* --- asking and giving back ---------------------------------------------------------------- */
+
+/* Is there anybody to ask, and any need to? */
+static bool is_useful(const struct pv_mapper *m, const struct line *l)
+{
+    if (m->cfg.off || !m->wanted || l->router.family != l->family || l->local.family != l->family ||
+        l->server.family != l->family)
+        return false;
+    /* A public IPv4 address has nobody in front of it that maps; a public IPv6 address may have a
+     * firewall, a private one leads nowhere. */
+    return pv_addr_is_private(&l->local) == (l->family == PV_AF_INET);
+}
+
+static void withdraw(struct pv_mapper *m, struct line *l)
+{
+    if (l->external.family != PV_AF_NONE)
+        m->changed = true;
+    l->external = (struct pv_addr){.family = PV_AF_NONE};
+}
+
+static void queue_job(struct line *l, bool release)
+{
+    l->job_due = true;
+    l->job_release = release;
+    l->job_protocol = l->protocol;
+    l->job_tag = 0; /* an answer that is still to come is not the one waited for */
+    l->job_port = release ? l->claimed.port : l->port;
+}
+
+static void ask_pcp(struct pv_mapper *m, struct line *l, pv_ns now)
+{
+    uint8_t hash[PV_BLAKE2B_LEN];
+    struct pv_portmap_config cfg = {.router = l->router, .client = l->local};
+    cfg.suggested = l->claimed.family == l->family ? l->claimed : (struct pv_addr){0};
+    cfg.suggested.family = l->family;
+    cfg.suggested.port = l->port;
+    pv_blake2b(hash, pv_view(m->cfg.secret, sizeof(m->cfg.secret)),
+               pv_view(l->router.ip, sizeof(l->router.ip)),
+               pv_view(l->local.ip, sizeof(l->local.ip)));
+    memcpy(cfg.nonce, hash, sizeof(cfg.nonce));
+    pv_wipe(hash, sizeof(hash));
+    pv_portmap_start(&l->pcp, &cfg, &m->cfg.rng, now);
+}
+
+static void ask(struct pv_mapper *m, struct line *l, pv_ns now)
+{
+    l->state = PV_MAPPER_ASKING;
+    l->renew_at = l->check_at = l->retry_at = PV_NEVER;
+    pv_mapcheck_stop(&l->check);
+    if (l->protocol == PV_MAPPER_PCP)
+        ask_pcp(m, l, now);
+    else
+        queue_job(l, false);
+}
+
+/* From the first protocol on. */
+static void begin(struct pv_mapper *m, struct line *l, pv_ns now)
+{
+    withdraw(m, l);
+    l->claimed = (struct pv_addr){.family = PV_AF_NONE};
+    l->protocol = PV_MAPPER_PCP;
+    l->port = m->cfg.udp_port;
+    l->healed = 0;
+    l->reason[0] = '\0';
+    memset(l->failed, 0, sizeof(l->failed));
+    ask(m, l, now);
+}
+
+static bool holds(const struct line *l)
+{
+    return l->claimed.family != PV_AF_NONE;
+}
+
+static void give_back(struct line *l, pv_ns now)
+{
+    if (l->protocol == PV_MAPPER_PCP)
+        pv_portmap_release(&l->pcp, now);
+    else if (holds(l))
+        queue_job(l, true);
+}
+
+/* Nothing is held or asked any more; what can be given back is. */
+static void stop(struct pv_mapper *m, struct line *l, pv_ns now)
+{
+    if (l->state != PV_MAPPER_OFF && l->state != PV_MAPPER_WAITING) {
+        l->job_due = false;
+        give_back(l, now);
+    }
+    withdraw(m, l);
+    l->claimed = (struct pv_addr){.family = PV_AF_NONE};
+    l->state = PV_MAPPER_OFF;
+    l->renew_at = l->check_at = l->retry_at = PV_NEVER;
+    l->backoff = BACKOFF_FIRST;
+    pv_mapcheck_stop(&l->check);
+}
+
+static void rest(struct line *l, pv_ns for_ns, pv_ns now)
+{
+    l->state = PV_MAPPER_WAITING;
+    l->retry_at = now + for_ns;
+    l->renew_at = l->check_at = PV_NEVER;
+    l->claimed = (struct pv_addr){.family = PV_AF_NONE};
+    pv_mapcheck_stop(&l->check);
+}
+
+/* The present protocol has failed for the reason in failed[]. */
+static void next_protocol(struct pv_mapper *m, struct line *l, pv_ns now)
+{
+    withdraw(m, l);
+    l->claimed = (struct pv_addr){.family = PV_AF_NONE};
+    l->port = m->cfg.udp_port;
+    l->healed = 0;
+    if (l->protocol == PV_MAPPER_UPNP || l->family == PV_AF_INET6) {
+        rest(l, l->backoff, now);
+        l->backoff = pv_min_ns(2 * l->backoff, BACKOFF_MAX);
+        return;
+    }
+    l->protocol++;
+    ask(m, l, now);
+}
+
+/* --- proving ------------------------------------------------------------------------------- */
+
+static void check(struct pv_mapper *m, struct line *l, pv_ns now)
+{
+    l->check_at = PV_NEVER;
+    l->checked_at = now;
+    pv_mapcheck_start(&l->check, &l->server, l->claimed.port, &m->cfg.rng, now);
+}
+
+/* The router has mapped something, or says so again. */
+static void mapped(struct pv_mapper *m, struct line *l, const struct pv_addr *claimed, pv_ns now)
+{
+    bool same = pv_addr_equal(&l->claimed, claimed) && l->state == PV_MAPPER_WORKING;
+    l->claimed = *claimed;
+    l->port = claimed->port;
+    if (!same) {
+        withdraw(m, l);
+        l->state = PV_MAPPER_CHECKING;
+        l->unknown = UNKNOWN_FIRST;
+    }
+    check(m, l, now);
+}
+
+static void works(struct pv_mapper *m, struct line *l, const struct pv_addr *seen, pv_ns now)
+{
+    struct pv_addr external = *seen;
+    external.port = l->claimed.port;
+    if (!pv_addr_equal(&external, &l->external))
+        m->changed = true;
+    l->external = external;
+    l->state = PV_MAPPER_WORKING;
+    l->healed = 0;
+    l->backoff = BACKOFF_FIRST;
+    l->unknown = UNKNOWN_FIRST;
+    l->reason[0] = '\0';
+    l->check_at = now + CHECK_EVERY;
+}
+
+/* The router's outer address is not what the world sees: another NAT stands behind it. */
+static bool is_inner(const struct line *l, const struct pv_addr *seen)
+{
+    return l->family == PV_AF_INET && seen->family == PV_AF_INET &&
+           l->claimed.family == PV_AF_INET && !pv_addr_is_unspecified(&l->claimed) &&
+           !pv_addr_equal_ip(seen, &l->claimed);
+}
+
+static void does_not_work(struct pv_mapper *m, struct line *l, const struct pv_addr *seen,
+                          pv_ns now)
+{
+    char claimed[PV_ADDR_TEXT], ip[PV_ADDR_TEXT];
+    pv_addr_format(&l->claimed, claimed);
+    withdraw(m, l);
+    if (is_inner(l, seen)) {
+        snprintf(l->reason, sizeof(l->reason),
+                 "the router maps %s by %s, but the world sees us at %s: %s", claimed,
+                 pv_mapper_protocol_name(l->protocol), pv_addr_format_ip(seen, ip),
+                 pv_addr_is_private(&l->claimed) ? "another NAT stands behind the router"
+                                                 : "traffic takes another way out");
+        give_back(l, now);
+        rest(l, GIVEN_UP, now);
+        return;
+    }
+    snprintf(l->reason, sizeof(l->reason),
+             "the router says it maps %s by %s, but nothing comes in through it", claimed,
+             pv_mapper_protocol_name(l->protocol));
+    if (l->healed == 2) {
+        snprintf(l->failed[l->protocol], REASON, "it does not let anything in");
+        give_back(l, now);
+        rest(l, GIVEN_UP, now);
+        return;
+    }
+    if (l->healed++ == 1)
+        l->port = (uint16_t)(PORT_MIN + pv_rng_below(&m->cfg.rng, PORT_MAX - PORT_MIN + 1));
+    give_back(l, now);
+    l->state = PV_MAPPER_RELEASING;
+    l->renew_at = l->check_at = PV_NEVER;
+}
+
+static void checked(struct pv_mapper *m, struct line *l, const struct pv_mapcheck_event *ev,
+                    pv_ns now)
+{
+    switch (ev->verdict) {
+    case PV_MAPCHECK_OPEN:
+        works(m, l, &ev->seen, now);
+        return;
+    case PV_MAPCHECK_SHUT:
+        does_not_work(m, l, &ev->seen, now);
+        return;
+    case PV_MAPCHECK_UNABLE:
+        snprintf(l->reason, sizeof(l->reason),
+                 "the coordinator cannot prove it: it has no second port (UDP 3479)");
+        break;
+    case PV_MAPCHECK_UNKNOWN: /* what was offered stays so: the server may be away */
+        snprintf(l->reason, sizeof(l->reason), "the coordinator does not answer to prove it");
+        break;
+    }
+    l->check_at = now + l->unknown;
+    l->unknown = pv_min_ns(2 * l->unknown, UNKNOWN_MAX);
+}
+
+/* Looks soon whether it still works. */
+static void check_soon(struct line *l, pv_ns now)
+{
+    if (!holds(l) || pv_mapcheck_is_running(&l->check) || l->check_at == PV_NEVER)
+        return;
+    l->check_at =
+        pv_min_ns(l->check_at, now < l->checked_at + CHECK_HOLD ? l->checked_at + CHECK_HOLD : now);
+}
+
+/* --- PCP ----------------------------------------------------------------------------------- */
+
+static void pump_pcp(struct pv_mapper *m, struct line *l, pv_ns now)
+{
+    struct pv_portmap_event ev;
+    if (l->state == PV_MAPPER_RELEASING && l->protocol == PV_MAPPER_PCP &&
+        l->pcp.state == PV_PORTMAP_IDLE)
+        ask(m, l, now);
+    if (pv_portmap_poll_event(&l->pcp, &ev) != PV_OK || l->protocol != PV_MAPPER_PCP ||
+        l->state == PV_MAPPER_OFF || l->state == PV_MAPPER_WAITING)
+        return;
+    if (ev.type == PV_PORTMAP_MAPPED) {
+        mapped(m, l, &ev.external, now);
+        return;
+    }
+    const char *text = ev.status == PV_ERR_TIMEOUT       ? "no answer"
+                       : ev.status == PV_ERR_UNSUPPORTED ? "not spoken there"
+                                                         : pv_portmap_code_text(ev.code);
+    snprintf(l->failed[PV_MAPPER_PCP], REASON, "%s", text);
+    if (ev.retry_in > l->backoff && ev.status == PV_ERR_REFUSED)
+        l->backoff = ev.retry_in; /* RFC 6887 s8.3: it shall not be asked before */
+    next_protocol(m, l, now);
+}
+
+/* --- NAT-PMP and UPnP ---------------------------------------------------------------------- */
+
+static void job_failed(struct pv_mapper *m, struct line *l,
+                       const struct pv_portmapjob_result *result, pv_ns now)
+{
+    bool silent = result->status == PV_ERR_TIMEOUT;
+    if (l->state != PV_MAPPER_ASKING && silent && now < l->expires) {
+        l->renew_at = now + (l->expires - now) / 4 + PV_S(1); /* it may come back in time */
+        return;
+    }
+    if (result->status == PV_ERR_EXISTS && l->healed < 2) {
+        l->healed++;
+        l->port = (uint16_t)(PORT_MIN + pv_rng_below(&m->cfg.rng, PORT_MAX - PORT_MIN + 1));
+        withdraw(m, l);
+        l->claimed = (struct pv_addr){.family = PV_AF_NONE};
+        ask(m, l, now);
+        return;
+    }
+    const char *error = result->error[0] != '\0' ? result->error : "it does not work";
+    snprintf(l->failed[l->protocol], REASON, "%.*s", REASON - 1, silent ? "no answer" : error);
+    if (l->protocol == PV_MAPPER_UPNP)
+        l->url[0] = '\0'; /* the device may have moved */
+    next_protocol(m, l, now);
+}
+
+static void job_mapped(struct pv_mapper *m, struct line *l,
+                       const struct pv_portmapjob_result *result, pv_ns now)
+{
+    struct pv_addr claimed = result->external;
+    uint32_t life = result->lifetime;
+    if (life < LIFETIME_MIN)
+        life = LIFETIME_MIN;
+    if (life > PV_PORTMAP_LIFETIME_MAX)
+        life = PV_PORTMAP_LIFETIME_MAX;
+    if (claimed.family != PV_AF_INET) /* it did not say: the port counts */
+        claimed = pv_addr4(0, 0, 0, 0, 0);
+    claimed.port = result->external_port;
+    l->expires = now + PV_S(life);
+    l->renew_at = now + PV_S(life) / 2; /* RFC 6886 s3.3 */
+    memcpy(l->url, result->url, sizeof(l->url));
+    if (l->protocol == PV_MAPPER_NATPMP)
+        (void)pv_portmap_epoch_take(&l->natpmp, result->epoch, now);
+    mapped(m, l, &claimed, now);
+}
+
+void pv_mapper_handle_job(struct pv_mapper *m, uint64_t tag,
+                          const struct pv_portmapjob_result *result, pv_ns now)
+{
+    struct line *l = line_of(m, PV_AF_INET);
+    struct pv_portmapjob_result r = *result;
+    if (tag == 0 || tag != l->job_tag)
+        return;
+    l->job_tag = 0;
+    r.url[sizeof(r.url) - 1] = '\0';
+    r.error[sizeof(r.error) - 1] = '\0';
+    if (r.status == PV_OK && r.external_port == 0)
+        r.status = PV_ERR_MALFORMED;
+    if (l->job_release) {
+        if (l->state == PV_MAPPER_RELEASING)
+            ask(m, l, now);
+        return;
+    }
+    if (l->state == PV_MAPPER_OFF || l->state == PV_MAPPER_WAITING || l->protocol == PV_MAPPER_PCP)
+        return;
+    if (r.status == PV_OK)
+        job_mapped(m, l, &r, now);
+    else
+        job_failed(m, l, &r, now);
+}
+
+int pv_mapper_poll_job(struct pv_mapper *m, struct pv_portmapjob *ret_job, uint64_t *ret_tag)
+{
+    struct line *l = line_of(m, PV_AF_INET);
+    if (!l->job_due)
+        return PV_ERR_AGAIN;
+    bool upnp = l->job_protocol == PV_MAPPER_UPNP;
+    l->job_due = false;
+    l->job_tag = ++m->next_tag;
+    *ret_tag = l->job_tag;
+    *ret_job = (struct pv_portmapjob){
+        .protocol = upnp ? PV_PORTMAPJOB_UPNP : (uint8_t)PV_PORTMAPJOB_NATPMP,
+        .release = l->job_release,
+        .external_port = l->job_port,
+        .lifetime = upnp ? PV_MAPPER_UPNP_LIFETIME : PV_PORTMAP_LIFETIME,
+        .router = l->router,
+        .local = l->local,
+    };
+    if (upnp)
+        memcpy(ret_job->url, l->url, sizeof(ret_job->url));
+    return PV_OK;
+}
+
+/* --- facts --------------------------------------------------------------------------------- */
+
+/* Begins or ends as the facts say now. */
+static void apply(struct pv_mapper *m, struct line *l, pv_ns now)
+{
+    bool useful = is_useful(m, l);
+    if (!useful && l->state != PV_MAPPER_OFF)
+        stop(m, l, now);
+    else if (useful && l->state == PV_MAPPER_OFF)
+        begin(m, l, now);
+}
+
+void pv_mapper_want(struct pv_mapper *m, bool wanted, pv_ns now)
+{
+    m->wanted = wanted;
+    for (size_t i = 0; i < FAMILIES; i++)
+        apply(m, &m->lines[i], now);
+}
+
+/* The same router and address, but perhaps in another network, or after a reboot. */
+static void ask_again(struct pv_mapper *m, struct line *l, pv_ns now)
+{
+    l->backoff = BACKOFF_FIRST;
+    if (l->state == PV_MAPPER_WAITING) {
+        begin(m, l, now);
+    } else if (holds(l) && l->state != PV_MAPPER_RELEASING) {
+        if (l->protocol == PV_MAPPER_PCP)
+            pv_portmap_again(&l->pcp, now);
+        else
+            l->renew_at = now;
+        check_soon(l, now);
+    }
+}
+
+void pv_mapper_set_router(struct pv_mapper *m, uint16_t family, const struct pv_addr *router,
+                          const struct pv_addr *local, pv_ns now)
+{
+    struct line *l = line_of(m, family);
+    struct pv_addr own = *local;
+    own.port = own.family == PV_AF_NONE ? 0 : m->cfg.udp_port;
+    if (pv_addr_equal_ip(&l->router, router) && pv_addr_equal(&l->local, &own)) {
+        ask_again(m, l, now);
+        return;
+    }
+    /* What was held there ends by itself: there is no way to it, or no address of ours. */
+    pv_mapcheck_stop(&l->check);
+    withdraw(m, l);
+    l->pcp.state = PV_PORTMAP_IDLE;
+    l->pcp.event_due = false;
+    l->job_due = false;
+    l->job_tag = 0;
+    l->url[0] = '\0';
+    l->natpmp.known = false;
+    l->claimed = (struct pv_addr){.family = PV_AF_NONE};
+    l->state = PV_MAPPER_OFF;
+    l->renew_at = l->check_at = l->retry_at = PV_NEVER;
+    l->backoff = BACKOFF_FIRST;
+    l->router = *router;
+    l->local = own;
+    apply(m, l, now);
+}
+
+void pv_mapper_set_servers(struct pv_mapper *m, const struct pv_addr *servers, size_t n, pv_ns now)
+{
+    for (size_t i = 0; i < FAMILIES; i++) {
+        struct line *l = &m->lines[i];
+        struct pv_addr first = {.family = PV_AF_NONE};
+        for (size_t k = n; k-- > 0;)
+            if (servers[k].family == l->family)
+                first = servers[k];
+        if (first.family == PV_AF_NONE || pv_addr_equal(&first, &l->server))
+            continue; /* while none is known the last one may come back */
+        l->server = first;
+        if (pv_mapcheck_is_running(&l->check))
+            check(m, l, now);
+        else
+            check_soon(l, now);
+        apply(m, l, now);
+    }
+}
+
+void pv_mapper_refresh(struct pv_mapper *m, pv_ns now)
+{
+    for (size_t i = 0; i < FAMILIES; i++)
+        check_soon(&m->lines[i], now);
+}
+
+/* NAT-PMP tells everybody when its state or outer address is new (RFC 6886 s3.2.1). */
+static void take_natpmp_announcement(struct line *l, struct pv_view d, pv_ns now)
+{
+    if (d.len != NATPMP_RESPONSE || d.ptr[0] != 0 || d.ptr[1] != NATPMP_ANNOUNCE ||
+        pv_load_be16(d.ptr + 2) != 0)
+        return;
+    bool same = pv_portmap_epoch_take(&l->natpmp, pv_load_be32(d.ptr + 4), now);
+    if (l->protocol == PV_MAPPER_NATPMP && !same && l->renew_at != PV_NEVER)
+        l->renew_at = now;
+    check_soon(l, now);
+}
+
+void pv_mapper_handle_router(struct pv_mapper *m, const struct pv_addr *src,
+                             struct pv_view datagram, pv_ns now)
+{
+    struct line *l = line_of(m, src->family);
+    if (src->port != PV_PORTMAP_PORT || !pv_addr_equal_ip(src, &l->router))
+        return;
+    if (pv_portmap_handle_input(&l->pcp, src, datagram, now) == PV_OK)
+        pump_pcp(m, l, now);
+    else
+        take_natpmp_announcement(l, datagram, now);
+}
+
+int pv_mapper_handle_stun(struct pv_mapper *m, const struct pv_addr *src, struct pv_view datagram,
+                          pv_ns now)
+{
+    struct line *l = line_of(m, src->family);
+    struct pv_mapcheck_event ev;
+    int r = pv_mapcheck_handle_input(&l->check, src, datagram, now);
+    if (r == PV_OK && pv_mapcheck_poll_event(&l->check, &ev) == PV_OK)
+        checked(m, l, &ev, now);
+    return r;
+}
+
+/* --- time ---------------------------------------------------------------------------------- */
+
+static void run(struct pv_mapper *m, struct line *l, pv_ns now)
+{
+    struct pv_mapcheck_event ev;
+    pv_portmap_handle_timeout(&l->pcp, now);
+    pump_pcp(m, l, now);
+    pv_mapcheck_handle_timeout(&l->check, now);
+    if (pv_mapcheck_poll_event(&l->check, &ev) == PV_OK)
+        checked(m, l, &ev, now);
+    if (now >= l->renew_at) {
+        l->renew_at = PV_NEVER; /* the answer sets it */
+        queue_job(l, false);
+    }
+    if (now >= l->check_at)
+        check(m, l, now);
+    if (l->state == PV_MAPPER_WAITING && now >= l->retry_at) {
+        l->retry_at = PV_NEVER;
+        begin(m, l, now);
+    }
+}
+
+void pv_mapper_handle_timeout(struct pv_mapper *m, pv_ns now)
+{
+    for (size_t i = 0; i < FAMILIES; i++)
+        run(m, &m->lines[i], now);
+}
+
+pv_ns pv_mapper_next_timeout(const struct pv_mapper *m)
+{
+    pv_ns next = PV_NEVER;
+    for (size_t i = 0; i < FAMILIES; i++) {
+        const struct line *l = &m->lines[i];
+        next = pv_min_ns(next, pv_portmap_next_timeout(&l->pcp));
+        next = pv_min_ns(next, pv_mapcheck_next_timeout(&l->check));
+        next = pv_min_ns(next, l->renew_at);
+        next = pv_min_ns(next, l->check_at);
+        if (l->state == PV_MAPPER_WAITING)
+            next = pv_min_ns(next, l->retry_at);
+    }
+    return next;
+}
+
+/* --- decisions out ------------------------------------------------------------------------- */
+
+int pv_mapper_poll_transmit(struct pv_mapper *m, struct pv_mapper_transmit *ret_tx)
+{
+    for (size_t i = 0; i < FAMILIES; i++) {
+        struct line *l = &m->lines[i];
+        struct pv_mapper_transmit tx = {.local = l->local};
+        if (pv_portmap_poll_transmit(&l->pcp, tx.buf) == PV_OK) {
+            tx.router = true;
+            tx.local.port = 0;
+            tx.dst = l->pcp.cfg.router;
+            tx.dst.port = PV_PORTMAP_PORT;
+            tx.len = PV_PORTMAP_MAP_LEN;
+        } else if (pv_mapcheck_poll_transmit(&l->check, tx.buf, sizeof(tx.buf), &tx.len) == PV_OK) {
+            tx.dst = l->check.server;
+        } else {
+            continue;
+        }
+        *ret_tx = tx;
+        return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+bool pv_mapper_take_changed(struct pv_mapper *m)
+{
+    bool changed = m->changed;
+    m->changed = false;
+    return changed;
+}
+
+/* --- questions ----------------------------------------------------------------------------- */
+
+static void explain_off(const struct pv_mapper *m, const struct line *l, char *buf, size_t cap)
+{
+    const char *why = "";
+    if (m->cfg.off)
+        why = "switched off ([traversal] portmap)";
+    else if (!m->wanted)
+        why = "this node is not in a network, or down";
+    else if (l->router.family == PV_AF_NONE)
+        why = "there is no default route with a router";
+    else if (l->local.family == PV_AF_NONE)
+        why = "no address of ours is on the router's link";
+    else if (l->server.family == PV_AF_NONE)
+        why = "no coordinator is known that could prove it";
+    else if (l->family == PV_AF_INET)
+        why = "not needed: our address is public";
+    else
+        why = "our address is private";
+    snprintf(buf, cap, "%s", why);
+}
+
+static void explain_failures(const struct line *l, char *buf, size_t cap)
+{
+    size_t len = 0;
+    int n = snprintf(buf, cap, "the router opens no port (");
+    len = n < 0 ? 0 : (size_t)n;
+    for (size_t i = 0; i < PV_MAPPER_PROTOCOLS && len < cap; i++) {
+        if (l->failed[i][0] == '\0')
+            continue;
+        n = snprintf(buf + len, cap - len, "%s%s: %s", i == 0 ? "" : "; ",
+                     pv_mapper_protocol_name((enum pv_mapper_protocol)i), l->failed[i]);
+        len += n < 0 ? 0 : (size_t)n;
+    }
+    if (len < cap)
+        snprintf(buf + len, cap - len, ")");
+}
+
+struct pv_mapper_view pv_mapper_view(const struct pv_mapper *m, uint16_t family)
+{
+    const struct line *l = &m->lines[family == PV_AF_INET6 ? 1 : 0];
+    const char *name = pv_mapper_protocol_name(l->protocol);
+    struct pv_mapper_view v = {
+        .state = l->state,
+        .protocol = l->protocol,
+        .router = l->router,
+        .local = l->local,
+        .claimed = l->claimed,
+        .external = l->external,
+        .expires = l->protocol == PV_MAPPER_PCP ? l->pcp.expires : l->expires,
+    };
+    switch (l->state) {
+    case PV_MAPPER_OFF:
+        explain_off(m, l, v.why, sizeof(v.why));
+        break;
+    case PV_MAPPER_ASKING:
+        snprintf(v.why, sizeof(v.why), "the router is being asked by %s", name);
+        break;
+    case PV_MAPPER_CHECKING:
+        snprintf(v.why, sizeof(v.why), "%s",
+                 l->reason[0] != '\0' ? l->reason : "it is being proven from outside");
+        break;
+    case PV_MAPPER_WORKING:
+        break;
+    case PV_MAPPER_RELEASING:
+        snprintf(v.why, sizeof(v.why), "%s", l->reason);
+        break;
+    case PV_MAPPER_WAITING:
+        if (l->reason[0] != '\0')
+            snprintf(v.why, sizeof(v.why), "%s", l->reason);
+        else
+            explain_failures(l, v.why, sizeof(v.why));
+        break;
+    }
+    return v;
+}

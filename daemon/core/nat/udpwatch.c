@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/nat/udpwatch.h"
+
+static void ask(struct pv_udpwatch *w, pv_ns now)
+{
+    w->ask = true;
+    w->next_ask = now + PV_UDPWATCH_RETRY;
+    if (w->verdict_at == 0)
+        w->verdict_at = now + PV_UDPWATCH_VERDICT;
+}
+
+void pv_udpwatch_start(struct pv_udpwatch *w, pv_ns now)
+{
+    w->on = true;
+    ask(w, now);
+}
+
+void pv_udpwatch_stop(struct pv_udpwatch *w)
+{
+    bool was = w->blocked;
+    *w = (struct pv_udpwatch){.changed = was, .refresh = w->refresh};
+}
+
+void pv_udpwatch_doubt(struct pv_udpwatch *w, pv_ns now)
+{
+    if (w->on)
+        ask(w, now);
+}
+
+void pv_udpwatch_set_refresh(struct pv_udpwatch *w, pv_ns refresh)
+{
+    w->refresh = refresh;
+}
+
+void pv_udpwatch_heard(struct pv_udpwatch *w, pv_ns now)
+{
+    if (!w->on)
+        return;
+    w->changed = w->changed || w->blocked;
+    w->blocked = false;
+    w->known = true;
+    w->verdict_at = 0;
+    w->next_ask = now + (w->refresh == 0 ? PV_UDPWATCH_REFRESH : w->refresh) + PV_UDPWATCH_SILENCE;
+}
+
+void pv_udpwatch_handle_timeout(struct pv_udpwatch *w, pv_ns now)
+{
+    if (!w->on)
+        return;
+    if (w->verdict_at != 0 && now >= w->verdict_at) {
+        w->changed = w->changed || !w->blocked;
+        w->blocked = w->known = true;
+        w->verdict_at = 0;
+    }
+    if (now >= w->next_ask)
+        ask(w, now);
+}
+
+pv_ns pv_udpwatch_next_timeout(const struct pv_udpwatch *w)
+{
+    if (!w->on)
+        return PV_NEVER;
+    return w->verdict_at != 0 ? pv_min_ns(w->verdict_at, w->next_ask) : w->next_ask;
+}
+
+bool pv_udpwatch_take_ask(struct pv_udpwatch *w)
+{
+    bool due = w->ask;
+    w->ask = false;
+    return due;
+}
+
+bool pv_udpwatch_take_changed(struct pv_udpwatch *w)
+{
+    bool changed = w->changed;
+    w->changed = false;
+    return changed;
+}
+
+bool pv_udpwatch_is_blocked(const struct pv_udpwatch *w)
+{
+    return w->blocked;
+}
+
+const char *pv_udpwatch_word(const struct pv_udpwatch *w)
+{
+    if (!w->on || (w->verdict_at != 0 && !w->known))
+        return "unknown";
+    return w->blocked ? "blocked" : "open";
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fastpath.h - the packets' way: inner packets in, sealed datagrams out, and back (DESIGN 7).
+ *
+ * Pure and in batches: a call takes an array of packets and fills arrays in the worker: datagrams
+ * to send, packets to write to the TUN, and punts (what the control side must see). No allocation
+ * and no lock per packet. System calls around it are the shell's; the simulator calls the same
+ * functions. No handshakes, no timers, no path finding: that is the control side's, which publishes
+ * its decisions as immutable snapshots (fp_builder.h) and reads facts from struct pv_fp_live.
+ *
+ * Threads: a worker is used by one thread at a time. tx (pv_fp_tx, _inject, _flush) owns the
+ * waiting packets; rx (pv_fp_rx) owns the replay windows. Both may be the same worker and thread.
+ * There may be several of each (pv_fp_worker_share): tx workers share the send counters, of which
+ * they take many at a time; of rx workers each peer has one, and what comes to another is handed
+ * over. A snapshot is held by a worker between two pv_qsbr_online() calls; results are valid until
+ * the worker's next call that produces some, or the end of that snapshot or of the input buffers,
+ * whichever comes first.
+ *
+ * The loop of a worker:
+ *   snap = pv_qsbr_online(); if it is not the last one: while (pv_fp_flush()) { drain; }
+ *   read a batch; for (i = 0; i < n;) { i += pv_fp_tx/rx(worker, snap, v + i, n - i, now); drain; }
+ *   nothing to read: pv_qsbr_offline(), sleep until pv_fp_next_timeout() or input
+ */
+#ifndef PV_FASTPATH_H
+#define PV_FASTPATH_H
+
+#include <stdatomic.h>
+
+#include "base/addr.h"
+#include "base/pv.h"
+#include "proto/ip/offload.h"
+
+enum {
+    PV_FP_OVERHEAD = 32,           /* bytes: 16 of header and 16 of tag, whitepaper s5.4.6 */
+    PV_FP_INNER_MAX = 9000,        /* bytes of one inner packet, ours: the largest interface MTU */
+    PV_FP_QUEUE_PACKETS = 64,      /* waiting packets of one peer, DESIGN 5 */
+    PV_FP_QUEUE_BYTES = 256 << 10, /* of one peer, DESIGN 5 */
+    PV_FP_QUEUE_TOTAL = 4 << 20,   /* bytes waiting in all, DESIGN 5 */
+    PV_FP_BROADCAST_RATE = 100,    /* packets a second, DESIGN 7 */
+    PV_FP_BROADCAST_PEERS = 256,   /* ours: copies of one packet */
+    PV_FP_ICMP_RATE = 100,         /* ours: ICMP answers a second */
+    PV_FP_RUN_MAX = 64,            /* sends of a run: UDP_MAX_SEGMENTS before Linux 6.10 */
+    PV_FP_MAX_RELAYS = 8,          /* TURN servers at once; 0 is the coordinator's */
+    PV_FP_RUN_BYTES = 65000,       /* of a run: above 65,473 the kernel cuts it itself (DATAPATH) */
+    PV_FP_MAX_WORKERS = 8,         /* pairs of tx and rx, ours */
+};
+#define PV_FP_QUEUE_TIME       PV_S(30)                  /* a packet waits no longer, DESIGN 5 */
+#define PV_FP_REJECT_TIME      PV_S(180)                 /* REJECT_AFTER_TIME, whitepaper s6.1 */
+#define PV_FP_REJECT_COUNT     (UINT64_MAX - (1u << 13)) /* REJECT_AFTER_MESSAGES, whitepaper s6.1 */
+#define PV_FP_REJECT_COUNT_AES ((uint64_t)1 << 27)       /* the same of AES-256-GCM, DESIGN 7 */
+
+/* --- carriers ------------------------------------------------------------------------------ */
+
+enum pv_carrier_kind {
+    PV_CARRIER_NONE,    /* no path */
+    PV_CARRIER_UDP,     /* a UDP socket */
+    PV_CARRIER_CHANNEL, /* a channel of a TURN server, through a UDP socket */
+    PV_CARRIER_STREAM,  /* a channel of a TURN server, through a TCP or TLS connection */
+};
+
+/* Which way a datagram goes or came (DESIGN 1). */
+struct pv_carrier {
+    enum pv_carrier_kind kind;
+    uint16_t sock;    /* socket id; 0 = the main sockets, family by remote. STREAM: its number */
+    uint16_t channel; /* TURN channel number, 0 = none (received by a Data indication) */
+    uint16_t via;     /* CHANNEL, STREAM: which of our relays, below PV_FP_MAX_RELAYS */
+    struct pv_addr local;  /* our address on it, port ignored; PV_AF_NONE = not known, any */
+    struct pv_addr remote; /* where to, or where from; CHANNEL, STREAM: as the TURN server says */
+    struct pv_addr relay;  /* CHANNEL, STREAM: the TURN server */
+};
+
+static inline bool pv_carrier_is_relayed(const struct pv_carrier *c)
+{
+    return c->kind == PV_CARRIER_CHANNEL || c->kind == PV_CARRIER_STREAM;
+}
+
+/* Where its datagrams go on the wire. */
+static inline const struct pv_addr *pv_carrier_dst(const struct pv_carrier *c)
+{
+    return pv_carrier_is_relayed(c) ? &c->relay : &c->remote;
+}
+
+/* Same way: kind, socket and remote; of relayed ones the relay and the remote, for how the relay is
+ * reached may change under way; local addresses only when both are known and it is no relayed
+ * one. */
+bool pv_carrier_same(const struct pv_carrier *a, const struct pv_carrier *b);
+
+/* --- what was dropped ---------------------------------------------------------------------- */
+
+enum pv_fp_drop {
+    PV_FP_DROP_JUNK,         /* rx: no message we know, or one of a wrong length */
+    PV_FP_DROP_INDEX,        /* rx: unknown receiver index */
+    PV_FP_DROP_EXPIRED_KEYS, /* rx: keys older than REJECT_AFTER_TIME or counter too high */
+    PV_FP_DROP_REPLAY,       /* rx: counter seen before or below the window */
+    PV_FP_DROP_AUTH,         /* rx: forged or damaged */
+    PV_FP_DROP_INNER,        /* both: not an IP packet, or damaged inside */
+    PV_FP_DROP_SOURCE,       /* rx: inner source is not an address of that peer */
+    PV_FP_DROP_DESTINATION,  /* rx: inner destination is not this node */
+    PV_FP_DROP_INBAND,       /* rx: in-band control from a static peer */
+    PV_FP_DROP_NO_PEER,      /* tx: nobody has that address */
+    PV_FP_DROP_OFFLINE,      /* tx: its owner is known to be offline */
+    PV_FP_DROP_TOO_BIG,      /* tx: does not fit the path */
+    PV_FP_DROP_QUEUE_FULL,   /* tx: waited, and gave way to newer packets */
+    PV_FP_DROP_QUEUE_OLD,    /* tx: waited too long for a path */
+    PV_FP_DROP_RATE,         /* tx: above the broadcast rate */
+    PV_FP_DROP_QUIET,        /* tx: IGMP, MLD, router solicitation, DHCP, multicast to nobody */
+    PV_FP_DROP_CONGESTION,   /* both: congestion was met, and the packet cannot say so (RFC 6040) */
+    PV_FP_DROP_CRYPTO,       /* both: the crypto library failed */
+    PV_FP_DROP_STREAM,       /* tx: the stream to the relay is full, or gone */
+    PV_FP_DROP_PARTS,        /* rx: a damaged part of a packet, or one whose others did not come */
+    PV_FP_DROP_HANDOVER,     /* rx: another worker's, which is too slow */
+    PV_FP_DROP_REASONS,
+};
+
+/* A short word for metrics: "junk", "replay", … */
+const char *pv_fp_drop_name(enum pv_fp_drop reason);
+
+/* --- facts of one peer, written by workers, read by control --------------------------------- */
+
+/* All relaxed atomics: each is a fact of its own. Times are 0 = never. The tx half and the rx half
+ * lie on cache lines of their own. */
+struct pv_fp_live {
+    _Alignas(64) _Atomic pv_ns last_tx_data; /* an inner packet was sent */
+    _Atomic pv_ns last_tx_any;               /* that, a keepalive or in-band control was sent */
+    _Atomic uint64_t tx_packets;             /* datagrams */
+    _Atomic uint64_t tx_bytes;               /* of inner packets */
+    _Atomic bool asked_path;                 /* NEED_PATH was punted; cleared by re-arming */
+    _Atomic bool asked_keys;                 /* NEED_KEYS was punted; cleared by re-arming */
+    _Atomic uint64_t tx_relayed[PV_FP_MAX_RELAYS]; /* of tx_bytes, through each relay */
+    _Alignas(64) _Atomic pv_ns last_rx_any; /* an authenticated datagram came, from anywhere */
+    _Atomic pv_ns last_rx_data;             /* one that held an inner packet */
+    _Atomic pv_ns last_rx_selected;         /* one that came over the selected path */
+    _Atomic uint64_t rx_packets;            /* authenticated datagrams */
+    _Atomic uint64_t rx_bytes;              /* of inner packets */
+    _Atomic bool told_active;               /* ACTIVE was punted; cleared by re-arming */
+    _Atomic uint64_t rx_relayed[PV_FP_MAX_RELAYS]; /* of rx_bytes, through each relay */
+    _Alignas(64) _Atomic uint64_t drops[PV_FP_DROP_REASONS];
+};
+
+/* Control: let the next such event punt again. */
+void pv_fp_live_rearm_path(struct pv_fp_live *live);
+void pv_fp_live_rearm_keys(struct pv_fp_live *live);
+void pv_fp_live_rearm_active(struct pv_fp_live *live);
+
+/* --- packets in ---------------------------------------------------------------------------- */
+
+/* An inner packet from the TUN, possibly many in one (TSO, USO); borrowed during the call. */
+struct pv_fp_packet {
+    const uint8_t *data;
+    size_t len;
+    struct pv_offload offload; /* all zero: one packet as it goes on the wire */
+    bool lose_first; /* of those in it: its flow makes others wait and is told so (fp_fair.h) */
+};
+
+/* What a UDP socket gave, possibly several datagrams merged by the kernel (UDP_GRO). */
+struct pv_fp_datagram {
+    struct pv_carrier from; /* socket, own address, source */
+    uint8_t *data;          /* opened in place; borrowed until the results are used */
+    size_t len;
+    size_t segment; /* bytes of each merged datagram but the last; 0 = it is one datagram */
+    uint8_t ecn;    /* the outer IP header's ECN field, RFC 3168 s5 */
+    bool handed;    /* it is what another worker handed over (struct pv_fp_handed) */
+    bool congested; /* the first of those merged met congestion, whatever ecn says: the queue here
+                     * stands for too long (fp_codel.h) */
+};
+
+/* --- results out --------------------------------------------------------------------------- */
+
+struct pv_fp_send {
+    const struct pv_carrier *to; /* in the snapshot */
+    const uint8_t *data;         /* in the worker */
+    size_t len;
+    uint32_t peer;
+    uint8_t ecn; /* for the outer IP header: the inner packet's, RFC 6040 s4.1 */
+    bool cut;    /* routers, and this host, may cut it into fragments: no DF */
+    /* This many sends from here on go the same way, lie behind each other in memory and are of one
+     * length, but for the last, which may be shorter: one system call may take them all. At least
+     * 1, at most PV_FP_RUN_MAX. */
+    uint16_t run;
+};
+
+enum pv_fp_punt_kind {
+    PV_FP_PUNT_DATAGRAM,  /* STUN or a handshake, also out of a channel: from, bytes */
+    PV_FP_PUNT_INBAND,    /* in-band control of a member: peer, from, bytes (may be padded) */
+    PV_FP_PUNT_NEED_PATH, /* packets wait for a path: peer. Once until re-armed */
+    PV_FP_PUNT_NEED_KEYS, /* a path, but nothing to seal with: peer. Once until re-armed */
+    PV_FP_PUNT_ACTIVE,    /* data flows, either way: peer. Once until re-armed */
+    PV_FP_PUNT_STRAY,     /* authenticated, and not over the selected path: peer, from, count */
+    PV_FP_PUNT_KEYS_CONFIRMED, /* first authenticated packet under these keys: peer, index, from */
+    PV_FP_PUNT_TOO_BIG, /* the shell's: an ICMP error about a datagram to from.remote. count: bytes
+                         * of IP packet that fit; bytes: how the datagram began, as they quote it */
+};
+
+struct pv_fp_punt {
+    enum pv_fp_punt_kind kind;
+    uint32_t peer; /* 0 = not known */
+    struct pv_carrier from;
+    uint32_t index;       /* KEYS_CONFIRMED: our index */
+    size_t count;         /* STRAY: bytes that came so in this batch; TOO_BIG */
+    bool moves;           /* STRAY: of a static peer, whose path follows it (roaming) */
+    bool local;           /* TOO_BIG: no router, this host says so; nothing is quoted */
+    struct pv_view bytes; /* in the datagram's buffer */
+};
+
+/* Transport data of a peer that is another rx worker's: taken out of any wrapping, still sealed. It
+ * is for pv_fp_rx() of that worker, in the order of the results. */
+struct pv_fp_handed {
+    unsigned to; /* the worker's number */
+    const struct pv_carrier *from;
+    struct pv_view data; /* in the datagram's buffer */
+    uint8_t ecn;
+};
+
+struct pv_fp_results {
+    const struct pv_fp_send *sends;
+    size_t n_sends;
+    const struct pv_join_out *writes; /* for the TUN, in the datagrams' buffers or the worker */
+    size_t n_writes;
+    const struct pv_fp_punt *punts;
+    size_t n_punts;
+    const struct pv_fp_handed *handed;
+    size_t n_handed;
+};
+
+/* --- workers ------------------------------------------------------------------------------- */
+
+struct pv_fp_worker;   /* opaque; about 6 MB of address space, resident only as used */
+struct pv_fp_snapshot; /* opaque; see fp_builder.h */
+
+PV_MUST_CHECK int pv_fp_worker_new(struct pv_fp_worker **ret_worker);
+/* Packets that still wait are lost. NULL is fine; returns NULL. */
+struct pv_fp_worker *pv_fp_worker_free(struct pv_fp_worker *w);
+/* It is tx, rx or both of pair number < of <= PV_FP_MAX_WORKERS; at first 0 of 1. A peer's rx
+ * worker is the low byte of our receiver indices for it. Each takes its part of what is limited in
+ * all: bytes that wait, broadcasts and ICMP answers a second. */
+void pv_fp_worker_share(struct pv_fp_worker *w, unsigned number, unsigned of);
+
+/*
+ * Inner packets from the TUN, in order. Each is sealed for the peer that owns its destination,
+ * waits for that peer's path or keys, is copied to many (broadcast, multicast), or is dropped and
+ * counted, where RFC 1122 and RFC 4443 ask for it with an ICMP error as a TUN write.
+ * Returns how many of the n were taken, at least one when n > 0. Use the results, then call again
+ * with the rest. snap may be NULL (nothing published yet): all are dropped.
+ */
+size_t pv_fp_tx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                const struct pv_fp_packet *packets, size_t n, pv_ns now);
+
+/*
+ * One packet of the control side to one peer: in-band control (first byte 0xC1), or a keepalive
+ * (inner.len = 0). It does not wait: PV_ERR_NOT_FOUND (no such peer), PV_ERR_STATE (no path or no
+ * usable keys), PV_ERR_NO_SPACE (longer than PV_FP_INNER_MAX). The result is one send.
+ */
+PV_MUST_CHECK int pv_fp_inject(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                               uint32_t peer, struct pv_view inner, pv_ns now);
+
+/* After a new snapshot, and when pv_fp_next_timeout() has passed: sends or drops what waited.
+ * True: there is more; use the results and call again. */
+bool pv_fp_flush(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now);
+
+/* When the oldest waiting packet must go; PV_NEVER when none waits. */
+pv_ns pv_fp_next_timeout(const struct pv_fp_worker *w);
+
+/*
+ * Datagrams from a UDP socket, in order. Transport data (type 4) is authenticated, checked and
+ * written to the TUN, or dropped and counted; everything else that may be ours is punted. What a
+ * TURN server passes on (ChannelData, Data indications) is taken out first, and comes from carrier
+ * CHANNEL or STREAM and the address that the server names. What came through a stream is given one
+ * message at a time, from carrier STREAM with the stream's number.
+ * Returns how many of the n were taken, as pv_fp_tx(). snap may be NULL.
+ */
+size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                const struct pv_fp_datagram *datagrams, size_t n, pv_ns now);
+
+/* Which packets for the TUN may be joined into super-packets; at first none. */
+void pv_fp_worker_join(struct pv_fp_worker *w, bool tcp, bool udp);
+
+/* The library that seals and opens: "ipsec-mb", "openssl". */
+const char *pv_fp_worker_aead(const struct pv_fp_worker *w);
+/* Why it is not the fastest; NULL: it is. */
+const char *pv_fp_worker_aead_why(const struct pv_fp_worker *w);
+
+/* A send of the last results could not be handed on (a full stream): counted as dropped. */
+void pv_fp_send_lost(struct pv_fp_worker *w, const struct pv_fp_send *send);
+
+/* What was handed over did not reach its worker: counted as dropped. */
+void pv_fp_handed_lost(struct pv_fp_worker *w, const struct pv_fp_handed *handed);
+
+/* What the last call produced. */
+struct pv_fp_results pv_fp_results(const struct pv_fp_worker *w);
+
+/* Packets dropped by this worker so far; any thread may ask. */
+uint64_t pv_fp_drops(const struct pv_fp_worker *w, enum pv_fp_drop reason);
+/* Packets waiting now; the worker's thread only. */
+size_t pv_fp_waiting(const struct pv_fp_worker *w);
+
+#endif /* PV_FASTPATH_H */

@@ -1,0 +1,551 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/packets/fp_builder.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "daemon/core/packets/fp_state.h"
+#include "proto/stun/turn.h"
+
+enum {
+    MIN_INDEX_SLOTS = 64,
+    MAX_ROUTES = 256, /* prefixes of one peer, ours */
+};
+
+/* What only the builder knows of a slot. */
+struct slot {
+    uint16_t generation; /* of the last id given out */
+    size_t n_routes;
+    struct pv_prefix *routes; /* owned */
+};
+
+/*
+ * Copy on write: a chunk, the routes and the index are changed in place while only the builder
+ * holds them, and copied first while a snapshot does too.
+ */
+struct pv_fp_builder {
+    struct pv_fp_interface iface;
+    struct pv_fp_routes *routes;
+    struct pv_fp_index *index;
+    struct pv_fp_relay *relays[PV_FP_MAX_RELAYS]; /* NULL = none */
+    struct pv_fp_chunk **chunks;                  /* owned array of references */
+    struct slot *slots;                           /* owned; n_chunks * PV_FP_CHUNK */
+    size_t n_chunks;
+    size_t next_slot; /* where to look for a free one: ids come back as late as possible */
+    bool changed;
+};
+
+int pv_fp_builder_new(struct pv_fp_builder **ret_builder, const struct pv_rng *rng)
+{
+    struct pv_fp_builder *b = calloc(1, sizeof(*b));
+    if (b == NULL)
+        return PV_ERR_NOMEM;
+    b->routes = calloc(1, sizeof(*b->routes));
+    if (b->routes != NULL)
+        b->routes->refs = 1;
+    b->changed = true;
+    if (b->routes == NULL || pv_cryptokey_new(&b->routes->table, rng) < 0 ||
+        pv_fp_index_new(&b->index, MIN_INDEX_SLOTS) < 0) {
+        pv_fp_builder_free(b);
+        return PV_ERR_NOMEM;
+    }
+    *ret_builder = b;
+    return PV_OK;
+}
+
+struct pv_fp_builder *pv_fp_builder_free(struct pv_fp_builder *b)
+{
+    if (b == NULL)
+        return NULL;
+    for (size_t i = 0; i < b->n_chunks; i++)
+        pv_fp_chunk_unref(b->chunks[i]);
+    for (size_t i = 0; i < b->n_chunks * PV_FP_CHUNK; i++)
+        free(b->slots[i].routes);
+    pv_fp_routes_unref(b->routes);
+    pv_fp_index_unref(b->index);
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
+        pv_fp_relay_unref(b->relays[i]);
+    free(b->chunks);
+    free(b->slots);
+    free(b);
+    return NULL;
+}
+
+/* --- copies before changes ----------------------------------------------------------------- */
+
+static const struct pv_fp_peer *find_peer(const struct pv_fp_builder *b, uint32_t id)
+{
+    size_t slot = pv_fp_slot_of(id), c = slot / PV_FP_CHUNK;
+    if (id == 0 || c >= b->n_chunks || b->chunks[c]->peers[slot % PV_FP_CHUNK].id != id)
+        return NULL;
+    return &b->chunks[c]->peers[slot % PV_FP_CHUNK];
+}
+
+static int own_chunk(struct pv_fp_builder *b, size_t c)
+{
+    if (b->chunks[c]->refs == 1)
+        return PV_OK;
+    struct pv_fp_chunk *copy = pv_fp_chunk_copy(b->chunks[c]);
+    if (copy == NULL)
+        return PV_ERR_NOMEM;
+    pv_fp_chunk_unref(b->chunks[c]);
+    b->chunks[c] = copy;
+    return PV_OK;
+}
+
+/* The peer in a chunk that may be changed. */
+static int own_peer(struct pv_fp_builder *b, uint32_t id, struct pv_fp_peer **ret_peer)
+{
+    size_t slot = pv_fp_slot_of(id), c = slot / PV_FP_CHUNK;
+    if (find_peer(b, id) == NULL)
+        return PV_ERR_NOT_FOUND;
+    int r = own_chunk(b, c);
+    if (r < 0)
+        return r;
+    *ret_peer = &b->chunks[c]->peers[slot % PV_FP_CHUNK];
+    return PV_OK;
+}
+
+static int copy_routes(const struct pv_fp_routes *routes, struct pv_fp_routes **ret_copy)
+{
+    struct pv_fp_routes *copy = calloc(1, sizeof(*copy));
+    if (copy == NULL || pv_cryptokey_copy(routes->table, &copy->table) < 0) {
+        free(copy);
+        return PV_ERR_NOMEM;
+    }
+    copy->refs = 1;
+    *ret_copy = copy;
+    return PV_OK;
+}
+
+static int own_routes(struct pv_fp_builder *b)
+{
+    struct pv_fp_routes *copy;
+    if (b->routes->refs == 1)
+        return PV_OK;
+    int r = copy_routes(b->routes, &copy);
+    if (r < 0)
+        return r;
+    pv_fp_routes_unref(b->routes);
+    b->routes = copy;
+    return PV_OK;
+}
+
+/* An index table that may be changed and has room for one more. */
+static int own_index(struct pv_fp_builder *b)
+{
+    uint32_t slots = b->index->mask + 1;
+    if ((b->index->len + 1) * 2 > slots)
+        slots *= 2;
+    if (b->index->refs == 1 && slots == b->index->mask + 1)
+        return PV_OK;
+    struct pv_fp_index *copy;
+    int r = pv_fp_index_copy(b->index, slots, &copy);
+    if (r < 0)
+        return r;
+    pv_fp_index_unref(b->index);
+    b->index = copy;
+    return PV_OK;
+}
+
+/* After any change of a peer: whether broadcasts go there. */
+static void changed_peer(struct pv_fp_builder *b, const struct pv_fp_peer *p, uint32_t id)
+{
+    struct pv_fp_chunk *chunk = b->chunks[pv_fp_slot_of(id) / PV_FP_CHUNK];
+    uint64_t bit = UINT64_C(1) << (pv_fp_slot_of(id) % PV_FP_CHUNK);
+    bool reachable =
+        p->id != 0 && p->kind == PV_FP_MEMBER && p->send != NULL && p->path.kind != PV_CARRIER_NONE;
+    chunk->reachable = reachable ? chunk->reachable | bit : chunk->reachable & ~bit;
+    b->changed = true;
+}
+
+/* --- interface ----------------------------------------------------------------------------- */
+
+static bool is_range(const struct pv_prefix *p)
+{
+    return p->base.family != PV_AF_NONE;
+}
+
+int pv_fp_builder_set_interface(struct pv_fp_builder *b, const struct pv_fp_interface *iface)
+{
+    struct pv_fp_routes *routes;
+    if (iface->n_own > PV_FP_MAX_OWN || iface->mtu > PV_FP_INNER_MAX)
+        return PV_ERR_LIMIT;
+    /* On a copy: either all of it counts or nothing. */
+    int r = copy_routes(b->routes, &routes);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < PV_ARRAY_LEN(iface->nets); i++) {
+        if (is_range(&b->iface.nets[i]))
+            pv_cryptokey_remove(routes->table, &b->iface.nets[i], PV_CRYPTOKEY_NOBODY);
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(iface->nets) && r == PV_OK; i++) {
+        if (is_range(&iface->nets[i]))
+            r = pv_cryptokey_add(routes->table, &iface->nets[i], PV_CRYPTOKEY_NOBODY);
+    }
+    if (r < 0) {
+        pv_fp_routes_unref(routes);
+        return r;
+    }
+    pv_fp_routes_unref(b->routes);
+    b->routes = routes;
+    b->iface = *iface;
+    b->changed = true;
+    return PV_OK;
+}
+
+/* --- peers --------------------------------------------------------------------------------- */
+
+static int add_chunk(struct pv_fp_builder *b)
+{
+    size_t n = b->n_chunks + 1;
+    if (n * PV_FP_CHUNK > PV_FP_MAX_PEERS)
+        return PV_ERR_LIMIT;
+    struct pv_fp_chunk **chunks = reallocarray(b->chunks, n, sizeof(*chunks));
+    if (chunks == NULL)
+        return PV_ERR_NOMEM;
+    b->chunks = chunks;
+    struct slot *slots = reallocarray(b->slots, n * PV_FP_CHUNK, sizeof(*slots));
+    if (slots == NULL)
+        return PV_ERR_NOMEM;
+    b->slots = slots;
+    struct pv_fp_chunk *chunk = calloc(1, sizeof(*chunk));
+    if (chunk == NULL)
+        return PV_ERR_NOMEM;
+    chunk->refs = 1;
+    memset(&slots[b->n_chunks * PV_FP_CHUNK], 0, PV_FP_CHUNK * sizeof(*slots));
+    chunks[b->n_chunks++] = chunk;
+    return PV_OK;
+}
+
+/* A free slot, after the one given out last. */
+static bool find_free(const struct pv_fp_builder *b, size_t *ret_slot)
+{
+    size_t n = b->n_chunks * PV_FP_CHUNK;
+    for (size_t i = 0; i < n; i++) {
+        size_t s = (b->next_slot + i) % n;
+        if (b->chunks[s / PV_FP_CHUNK]->peers[s % PV_FP_CHUNK].id == 0) {
+            *ret_slot = s;
+            return true;
+        }
+    }
+    return false;
+}
+
+int pv_fp_builder_add_peer(struct pv_fp_builder *b, enum pv_fp_peer_kind kind, uint32_t *ret_peer)
+{
+    size_t s = b->n_chunks * PV_FP_CHUNK;
+    int r = find_free(b, &s) ? PV_OK : add_chunk(b);
+    if (r == PV_OK)
+        r = own_chunk(b, s / PV_FP_CHUNK);
+    if (r < 0)
+        return r;
+    struct pv_fp_live_ref *live = aligned_alloc(64, sizeof(*live));
+    if (live == NULL)
+        return PV_ERR_NOMEM;
+    memset(live, 0, sizeof(*live));
+    live->refs = 1;
+    uint16_t generation = ++b->slots[s].generation;
+    if (generation == 0)
+        generation = b->slots[s].generation = 1;
+    uint32_t id = (uint32_t)generation << 16 | (uint32_t)s;
+    b->chunks[s / PV_FP_CHUNK]->peers[s % PV_FP_CHUNK] =
+        (struct pv_fp_peer){.id = id, .kind = kind, .live = live};
+    b->next_slot = s + 1;
+    b->changed = true;
+    *ret_peer = id;
+    return PV_OK;
+}
+
+static void drop_routes(struct pv_fp_builder *b, uint32_t id)
+{
+    struct slot *s = &b->slots[pv_fp_slot_of(id)];
+    for (size_t i = 0; i < s->n_routes; i++)
+        pv_cryptokey_remove(b->routes->table, &s->routes[i], id);
+    free(s->routes);
+    s->routes = NULL;
+    s->n_routes = 0;
+}
+
+int pv_fp_builder_remove_peer(struct pv_fp_builder *b, uint32_t peer)
+{
+    struct pv_fp_peer *p;
+    int r = own_peer(b, peer, &p);
+    if (r == PV_OK)
+        r = own_routes(b);
+    if (r == PV_OK)
+        r = own_index(b);
+    if (r < 0)
+        return r;
+    drop_routes(b, peer);
+    for (size_t i = 0; i < PV_FP_KEYS_PER_PEER; i++) {
+        if (p->keys[i] != NULL)
+            pv_fp_index_remove(b->index, p->keys[i]->local_index);
+        pv_fp_keys_unref(p->keys[i]);
+    }
+    pv_fp_live_unref(p->live);
+    *p = (struct pv_fp_peer){.id = 0};
+    changed_peer(b, p, peer);
+    return PV_OK;
+}
+
+int pv_fp_builder_set_routes(struct pv_fp_builder *b, uint32_t peer, const struct pv_prefix *routes,
+                             size_t n)
+{
+    struct pv_fp_peer *p;
+    if (n > MAX_ROUTES)
+        return PV_ERR_LIMIT;
+    int r = own_peer(b, peer, &p);
+    if (r == PV_OK)
+        r = own_routes(b);
+    if (r < 0)
+        return r;
+    struct pv_prefix *copy = n == 0 ? NULL : calloc(n, sizeof(*copy));
+    if (n > 0 && copy == NULL)
+        return PV_ERR_NOMEM;
+    drop_routes(b, peer);
+    struct slot *s = &b->slots[pv_fp_slot_of(peer)];
+    s->routes = copy;
+    for (size_t i = 0; i < n && r == PV_OK; i++) {
+        r = pv_cryptokey_add(b->routes->table, &routes[i], peer);
+        if (r == PV_OK)
+            copy[s->n_routes++] = routes[i];
+    }
+    if (r < 0)
+        drop_routes(b, peer);
+    b->changed = true;
+    return r;
+}
+
+static bool equal_carriers(const struct pv_carrier *a, const struct pv_carrier *b)
+{
+    return a->kind == b->kind && a->sock == b->sock && a->channel == b->channel &&
+           pv_addr_equal(&a->local, &b->local) && pv_addr_equal(&a->remote, &b->remote) &&
+           pv_addr_equal(&a->relay, &b->relay);
+}
+
+int pv_fp_builder_set_path(struct pv_fp_builder *b, uint32_t peer, const struct pv_carrier *path,
+                           uint16_t mtu)
+{
+    static const struct pv_carrier none = {.kind = PV_CARRIER_NONE};
+    const struct pv_fp_peer *old = find_peer(b, peer);
+    struct pv_fp_peer *p;
+    if (path == NULL)
+        path = &none;
+    /* Nothing new makes no snapshot. */
+    if (old != NULL && equal_carriers(&old->path, path) && old->path_mtu == mtu)
+        return PV_OK;
+    int r = own_peer(b, peer, &p);
+    if (r < 0)
+        return r;
+    p->path = *path;
+    p->path_mtu = mtu;
+    changed_peer(b, p, peer);
+    return PV_OK;
+}
+
+int pv_fp_builder_set_offline(struct pv_fp_builder *b, uint32_t peer, bool offline)
+{
+    const struct pv_fp_peer *old = find_peer(b, peer);
+    struct pv_fp_peer *p;
+    if (old != NULL && old->offline == offline)
+        return PV_OK;
+    int r = own_peer(b, peer, &p);
+    if (r < 0)
+        return r;
+    p->offline = offline;
+    changed_peer(b, p, peer);
+    return PV_OK;
+}
+
+/* --- keys ---------------------------------------------------------------------------------- */
+
+int pv_fp_builder_add_keys(struct pv_fp_builder *b, uint32_t peer,
+                           const struct pv_fp_key_init *init)
+{
+    struct pv_fp_peer *p;
+    size_t i = 0;
+    int r = own_peer(b, peer, &p);
+    if (r == PV_OK)
+        r = own_index(b);
+    if (r < 0)
+        return r;
+    if (init->local_index == 0 || pv_fp_index_find(b->index, init->local_index) != 0)
+        return PV_ERR_EXISTS;
+    while (i < PV_FP_KEYS_PER_PEER && p->keys[i] != NULL)
+        i++;
+    if (i == PV_FP_KEYS_PER_PEER)
+        return PV_ERR_LIMIT;
+    r = pv_fp_keys_new(&p->keys[i], init);
+    if (r < 0)
+        return r;
+    pv_fp_index_insert(b->index, init->local_index, peer);
+    changed_peer(b, p, peer);
+    return PV_OK;
+}
+
+static struct pv_fp_keys **find_keys(struct pv_fp_peer *p, uint32_t local_index)
+{
+    for (size_t i = 0; i < PV_FP_KEYS_PER_PEER; i++) {
+        if (p->keys[i] != NULL && p->keys[i]->local_index == local_index)
+            return &p->keys[i];
+    }
+    return NULL;
+}
+
+int pv_fp_builder_send_with(struct pv_fp_builder *b, uint32_t peer, uint32_t local_index)
+{
+    struct pv_fp_peer *p;
+    int r = own_peer(b, peer, &p);
+    if (r < 0)
+        return r;
+    struct pv_fp_keys **keys = find_keys(p, local_index);
+    if (keys == NULL && local_index != 0)
+        return PV_ERR_NOT_FOUND;
+    p->send = keys == NULL ? NULL : *keys;
+    changed_peer(b, p, peer);
+    return PV_OK;
+}
+
+int pv_fp_builder_remove_keys(struct pv_fp_builder *b, uint32_t peer, uint32_t local_index)
+{
+    struct pv_fp_peer *p;
+    int r = own_peer(b, peer, &p);
+    if (r == PV_OK)
+        r = own_index(b);
+    if (r < 0)
+        return r;
+    struct pv_fp_keys **keys = find_keys(p, local_index);
+    if (keys == NULL)
+        return PV_OK;
+    if (p->send == *keys)
+        p->send = NULL;
+    pv_fp_index_remove(b->index, local_index);
+    *keys = pv_fp_keys_unref(*keys);
+    changed_peer(b, p, peer);
+    return PV_OK;
+}
+
+bool pv_fp_builder_has_sent(const struct pv_fp_builder *b, uint32_t peer, struct pv_view datagram)
+{
+    enum {
+        RECENT = 1 << 16
+    }; /* datagrams, ours: seconds of a fast line */
+    const struct pv_fp_peer *p = find_peer(b, peer);
+    if (p == NULL || p->send == NULL || datagram.len < 16 || pv_load_le32(datagram.ptr) != 4 ||
+        pv_load_le32(datagram.ptr + 4) != p->send->remote_index)
+        return false;
+    uint64_t next = atomic_load_explicit(&p->send->next_counter, memory_order_relaxed);
+    uint64_t counter = pv_load_le64(datagram.ptr + 8);
+    return counter < next && next - counter <= RECENT;
+}
+
+uint32_t pv_fp_builder_index_owner(const struct pv_fp_builder *b, uint32_t local_index)
+{
+    return pv_fp_index_find(b->index, local_index);
+}
+
+uint32_t pv_fp_builder_draw_index(const struct pv_fp_builder *b, const struct pv_rng *rng,
+                                  uint8_t worker)
+{
+    for (;;) {
+        uint32_t index = (pv_rng_u32(rng) & 0xffffff00u) | worker;
+        if (index >> 8 != 0 && index != PV_FP_COOKIE && index != __builtin_bswap32(PV_FP_COOKIE) &&
+            pv_fp_index_find(b->index, index) == 0)
+            return index;
+    }
+}
+
+/* --- relay --------------------------------------------------------------------------------- */
+
+static bool same_way(const struct pv_fp_relay_way *a, const struct pv_fp_relay_way *b)
+{
+    return a->udp == b->udp && a->stream == b->stream && pv_addr_equal(&a->server, &b->server);
+}
+
+int pv_fp_builder_set_relay(struct pv_fp_builder *b, uint16_t via,
+                            const struct pv_fp_relay_way *way)
+{
+    struct pv_fp_relay *relay = NULL;
+    if (via >= PV_FP_MAX_RELAYS)
+        return PV_ERR_LIMIT;
+    const struct pv_fp_relay *old = b->relays[via];
+    if (way == NULL ? old == NULL : old != NULL && same_way(&old->way, way))
+        return PV_OK;
+    if (way != NULL) {
+        bool keep = old != NULL && pv_addr_equal(&old->way.server, &way->server);
+        int r = pv_fp_relay_copy(keep ? old : NULL, 0, &relay);
+        if (r < 0)
+            return r;
+        relay->way = *way;
+    }
+    pv_fp_relay_unref(b->relays[via]);
+    b->relays[via] = relay;
+    b->changed = true;
+    return PV_OK;
+}
+
+int pv_fp_builder_set_channel(struct pv_fp_builder *b, uint16_t via, uint16_t channel,
+                              const struct pv_addr *peer)
+{
+    static const struct pv_addr none = {.family = PV_AF_NONE};
+    if (channel < PV_TURN_CHANNEL_MIN || channel > PV_TURN_CHANNEL_MAX)
+        return PV_ERR_MALFORMED;
+    if (via >= PV_FP_MAX_RELAYS || b->relays[via] == NULL)
+        return PV_ERR_STATE;
+    struct pv_fp_relay *relay = b->relays[via];
+    uint32_t i = (uint32_t)channel - PV_TURN_CHANNEL_MIN;
+    const struct pv_addr *old = i < relay->n ? &relay->channels[i] : &none;
+    if (pv_addr_equal(old, peer == NULL ? &none : peer))
+        return PV_OK;
+    if (relay->refs > 1 || i >= relay->n) {
+        struct pv_fp_relay *copy;
+        int r = pv_fp_relay_copy(relay, i < relay->n ? relay->n : 2 * i + 8, &copy);
+        if (r < 0)
+            return r;
+        pv_fp_relay_unref(relay);
+        b->relays[via] = relay = copy;
+    }
+    relay->channels[i] = peer == NULL ? none : *peer;
+    b->changed = true;
+    return PV_OK;
+}
+
+/* --- out ----------------------------------------------------------------------------------- */
+
+struct pv_fp_live *pv_fp_builder_live(struct pv_fp_builder *b, uint32_t peer)
+{
+    const struct pv_fp_peer *p = find_peer(b, peer);
+    return p == NULL ? NULL : &p->live->live;
+}
+
+bool pv_fp_builder_changed(const struct pv_fp_builder *b)
+{
+    return b->changed;
+}
+
+int pv_fp_builder_snapshot(struct pv_fp_builder *b, struct pv_fp_snapshot **ret_snap)
+{
+    struct pv_fp_snapshot *snap = malloc(sizeof(*snap) + b->n_chunks * sizeof(snap->chunks[0]));
+    if (snap == NULL)
+        return PV_ERR_NOMEM;
+    snap->iface = b->iface;
+    snap->routes = b->routes;
+    snap->routes->refs++;
+    snap->index = b->index;
+    snap->index->refs++;
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
+        snap->relays[i] = b->relays[i];
+        if (snap->relays[i] != NULL)
+            snap->relays[i]->refs++;
+    }
+    snap->n_chunks = b->n_chunks;
+    for (size_t i = 0; i < b->n_chunks; i++) {
+        snap->chunks[i] = b->chunks[i];
+        snap->chunks[i]->refs++;
+    }
+    b->changed = false;
+    *ret_snap = snap;
+    return PV_OK;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fp_builder.h - how the control thread tells the workers what is so: peers, routes, paths, keys.
+ *
+ * The builder holds the current state; pv_fp_builder_snapshot() makes an immutable snapshot of it
+ * that workers may read on their own. Snapshots share what did not change, so that with 10,000
+ * peers one costs tens of microseconds, not a copy of everything. Keys are wiped when the last
+ * snapshot that holds them is freed.
+ *
+ * Control thread only, snapshots' free function included (pv_qsbr_reclaim() calls it there).
+ */
+#ifndef PV_FP_BUILDER_H
+#define PV_FP_BUILDER_H
+
+#include "crypto/aead.h"
+#include "daemon/core/packets/fastpath.h"
+
+enum {
+    PV_FP_MAX_PEERS = 65536,  /* the low half of a peer id is its slot */
+    PV_FP_MAX_OWN = 8,        /* own addresses, ours */
+    PV_FP_KEYS_PER_PEER = 4,  /* previous, current, next, and one on its way out */
+    PV_FP_COOKIE = 0x2112A442 /* STUN magic cookie, RFC 8489 s5: never a receiver index */
+};
+
+enum pv_fp_peer_kind {
+    PV_FP_MEMBER, /* of the network: exact addresses, in-band control, broadcast */
+    PV_FP_STATIC, /* [peer NAME]: allowed-ips as WireGuard */
+};
+
+/* This node's end of the TUN. */
+struct pv_fp_interface {
+    struct pv_addr own[PV_FP_MAX_OWN]; /* own addresses; port 0 */
+    size_t n_own;
+    struct pv_prefix nets[2]; /* the network's IPv4 range and ULA; addresses in them that no peer
+                                 holds are nobody's; base.family PV_AF_NONE = none */
+    uint16_t mtu;             /* of the TUN, bytes, <= PV_FP_INNER_MAX */
+};
+
+/* One pair of transport keys, as a WireGuard handshake made them. */
+struct pv_fp_key_init {
+    uint32_t local_index;  /* in what we receive; from pv_fp_builder_draw_index() */
+    uint32_t remote_index; /* in what we send */
+    enum pv_suite suite;
+    uint8_t send_key[32];
+    uint8_t recv_key[32];
+    pv_ns birth; /* when the handshake completed */
+};
+
+/* How a TURN server's messages reach this node. */
+struct pv_fp_relay_way {
+    struct pv_addr server;
+    bool udp;        /* as datagrams from server */
+    uint16_t stream; /* through the stream of this number; 0 = none */
+};
+
+struct pv_fp_builder; /* opaque */
+
+/* PV_ERR_NOMEM. rng: keys the hash tables. */
+PV_MUST_CHECK int pv_fp_builder_new(struct pv_fp_builder **ret_builder, const struct pv_rng *rng);
+/* Snapshots made before stay valid. NULL is fine; returns NULL. */
+struct pv_fp_builder *pv_fp_builder_free(struct pv_fp_builder *b);
+
+/* PV_ERR_NOMEM, PV_ERR_LIMIT (n_own, mtu), PV_ERR_EXISTS (a range equals a static peer's). Nothing
+ * changed then. */
+PV_MUST_CHECK int pv_fp_builder_set_interface(struct pv_fp_builder *b,
+                                              const struct pv_fp_interface *iface);
+
+/* A new peer without routes, path and keys; offline = false. The id is never 0 and not used again
+ * for 65,535 removals. PV_ERR_LIMIT, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_add_peer(struct pv_fp_builder *b, enum pv_fp_peer_kind kind,
+                                         uint32_t *ret_peer);
+/* All that follow answer PV_ERR_NOT_FOUND when there is no such peer, and change nothing when they
+ * answer PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_remove_peer(struct pv_fp_builder *b, uint32_t peer);
+
+/* The inner addresses that are this peer's: for a member its addresses (all bits), for a static
+ * peer its allowed-ips; replaces the former. PV_ERR_EXISTS (a prefix is another peer's),
+ * PV_ERR_MALFORMED, PV_ERR_LIMIT, PV_ERR_NOMEM: the peer has no routes then. */
+PV_MUST_CHECK int pv_fp_builder_set_routes(struct pv_fp_builder *b, uint32_t peer,
+                                           const struct pv_prefix *routes, size_t n);
+/* Where to send; NULL = no path. mtu: the largest UDP payload the path carries, bytes (the header
+ * of a channel included), 0 = not known: all that the TUN's MTU allows fits. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_set_path(struct pv_fp_builder *b, uint32_t peer,
+                                         const struct pv_carrier *path, uint16_t mtu);
+/* Known to be offline: packets to it are answered at once, unless it has a path. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_set_offline(struct pv_fp_builder *b, uint32_t peer, bool offline);
+
+/* Keys to receive with from now on; they are not sent with until told. The caller wipes init.
+ * PV_ERR_EXISTS (index in use), PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_CRYPTO. */
+PV_MUST_CHECK int pv_fp_builder_add_keys(struct pv_fp_builder *b, uint32_t peer,
+                                         const struct pv_fp_key_init *init);
+/* Seal with the keys of this index; 0 = with none. PV_ERR_NOT_FOUND, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_send_with(struct pv_fp_builder *b, uint32_t peer,
+                                          uint32_t local_index);
+/* Forget the keys of this index (nothing happens when there are none). PV_ERR_NOMEM: they stay. */
+PV_MUST_CHECK int pv_fp_builder_remove_keys(struct pv_fp_builder *b, uint32_t peer,
+                                            uint32_t local_index);
+/* Does the datagram, of which at least 16 bytes are here, begin as one of the last that were sealed
+ * for this peer? Nobody can know who has not seen it. */
+bool pv_fp_builder_has_sent(const struct pv_fp_builder *b, uint32_t peer, struct pv_view datagram);
+/* Whose keys these are: 0 = nobody's. */
+uint32_t pv_fp_builder_index_owner(const struct pv_fp_builder *b, uint32_t local_index);
+/* A receiver index of no keys here: random, low byte = the owning rx worker, neither 0 nor, in
+ * either byte order, the STUN cookie (DESIGN 5, 7). Handshakes still under way are the caller's to
+ * compare. */
+uint32_t pv_fp_builder_draw_index(const struct pv_fp_builder *b, const struct pv_rng *rng,
+                                  uint8_t worker);
+
+/* The peer's facts, valid until it is removed; NULL when there is no such peer. */
+struct pv_fp_live *pv_fp_builder_live(struct pv_fp_builder *b, uint32_t peer);
+
+/* The TURN server (via < PV_FP_MAX_RELAYS) whose messages are taken apart; NULL = none, and no
+ * channels. Another server than before has no channels; another way to the same one keeps them.
+ * PV_ERR_LIMIT: via; PV_ERR_NOMEM: nothing changed. */
+PV_MUST_CHECK int pv_fp_builder_set_relay(struct pv_fp_builder *b, uint16_t via,
+                                          const struct pv_fp_relay_way *way);
+/* Whose datagrams come in this channel (0x4000 to 0x4FFF); NULL = nobody's. PV_ERR_STATE: there is
+ * no such server; PV_ERR_MALFORMED: no channel number; PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_set_channel(struct pv_fp_builder *b, uint16_t via, uint16_t channel,
+                                            const struct pv_addr *peer);
+
+/* Did anything change since the last snapshot? */
+bool pv_fp_builder_changed(const struct pv_fp_builder *b);
+/* The state now, for publishing. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_snapshot(struct pv_fp_builder *b, struct pv_fp_snapshot **ret_snap);
+/* For pv_qsbr_publish(); NULL is fine. */
+void pv_fp_snapshot_free(void *snapshot);
+
+#endif /* PV_FP_BUILDER_H */

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+/* UDP to TUN: tell the kinds apart, open, check, deliver. */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "daemon/core/packets/fp_worker.h"
+#include "proto/ip/inband.h"
+#include "proto/ip/ippkt.h"
+#include "proto/stun/demux.h"
+#include "proto/stun/turn.h"
+
+enum {
+    HEADER = 16,            /* bytes, whitepaper s5.4.6 */
+    PUNTS_PER_DATAGRAM = 4, /* at most: confirmed, stray, active, and the packet itself */
+    PER_CALL = 1024,        /* datagrams, so that the results have room for whatever they make */
+};
+_Static_assert(PER_CALL <= (int)PV_FP_MAX_PUNTS / PUNTS_PER_DATAGRAM &&
+                   PER_CALL <= (int)PV_FP_MAX_WRITES && PER_CALL >= (int)PV_FP_MAX_SEGMENTS &&
+                   PER_CALL <= (int)PV_FP_MAX_RELAYED && PER_CALL <= (int)PV_FP_MAX_HANDED,
+               "results of one call");
+
+/* Writes the tally into the peer's facts. */
+static void settle(struct pv_fp_worker *w)
+{
+    struct pv_fp_tally *t = &w->tally;
+    if (t->peer == NULL)
+        return;
+    struct pv_fp_live *live = &t->peer->live->live;
+    pv_fp_add(&live->rx_packets, t->packets);
+    pv_fp_add(&live->rx_bytes, t->bytes);
+    if (t->relayed > 0)
+        pv_fp_add(&live->rx_relayed[t->via], t->relayed);
+    *t = (struct pv_fp_tally){.peer = NULL};
+}
+
+/* --- after authentication ------------------------------------------------------------------ */
+
+/* Is dst this node? (DESIGN 7: overlay address, broadcast, multicast.) */
+static bool is_to_us(const struct pv_fp_snapshot *snap, const struct pv_ippkt *ip)
+{
+    uint16_t family = ip->version == 4 ? PV_AF_INET : PV_AF_INET6;
+    for (size_t i = 0; i < snap->iface.n_own; i++) {
+        const struct pv_addr *own = &snap->iface.own[i];
+        if (own->family == family && memcmp(own->ip, ip->dst, pv_addr_ip_len(own)) == 0)
+            return true;
+    }
+    return pv_fp_is_to_many(snap, ip->version, ip->dst);
+}
+
+/* Whose address is src? NULL: nobody's. */
+static const struct pv_fp_peer *source_of(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                                          const struct pv_ippkt *ip)
+{
+    struct pv_fp_source *last = &w->source;
+    size_t len = ip->version == 4 ? 4 : 16;
+    if (last->len != len || memcmp(last->ip, ip->src, len) != 0) {
+        last->peer = pv_fp_snapshot_route(snap, ip->version, ip->src);
+        last->len = len;
+        memcpy(last->ip, ip->src, len);
+    }
+    return last->peer;
+}
+
+static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                           const struct pv_fp_opening *o, uint8_t *packet, size_t len, pv_ns now)
+{
+    const struct pv_fp_peer *peer = o->peer;
+    struct pv_fp_live *live = &peer->live->live;
+    struct pv_ippkt ip;
+    if (pv_ippkt_parse(pv_view(packet, len), &ip) < 0)
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_INNER);
+    else if (source_of(w, snap, &ip) != peer)
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_SOURCE);
+    else if (peer->kind == PV_FP_MEMBER && !is_to_us(snap, &ip))
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_DESTINATION);
+    else if (!pv_ippkt_take_ecn(&ip, packet, o->ecn))
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_CONGESTION);
+    else {
+        pv_fp_set(&live->last_rx_data, now);
+        w->tally.bytes += ip.whole.len;
+        if (pv_carrier_is_relayed(o->from))
+            w->tally.relayed += ip.whole.len;
+        pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, peer->id, &live->told_active);
+        pv_joiner_add(&w->writes, &ip, packet);
+    }
+}
+
+/* A part of a packet; the whole, when this was the last one, goes on as any other. */
+static void deliver_part(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                         const struct pv_fp_opening *o, struct pv_view inner, pv_ns now)
+{
+    const struct pv_parts_in in = {.owner = o->keys->local_index, .packet = inner, .ecn = o->ecn};
+    struct pv_parts_out out;
+    bool room = w->arena_used + PV_PARTS_WHOLE <= PV_FP_ARENA;
+    if (!room || (w->parts == NULL && pv_parts_new(&w->parts) < 0)) {
+        pv_fp_worker_drop(w, o->peer, PV_FP_DROP_PARTS);
+        return;
+    }
+    uint8_t *whole = w->arena + w->arena_used;
+    int r = pv_parts_add(w->parts, &in, now, whole, &out);
+    pv_fp_worker_drops(w, NULL, PV_FP_DROP_PARTS, pv_parts_take_lost(w->parts));
+    if (r == PV_OK) {
+        struct pv_fp_opening last = *o;
+        last.ecn = out.ecn;
+        deliver_packet(w, snap, &last, pv_fp_take_arena(w, out.len), out.len, now);
+    } else if (r != PV_ERR_AGAIN) {
+        pv_fp_worker_drop(w, o->peer, PV_FP_DROP_PARTS);
+    }
+}
+
+/* Authenticated, but from elsewhere: one punt for a run of them. */
+static void note_stray(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
+                       const struct pv_carrier *from, size_t len)
+{
+    for (size_t i = w->n_punts; i-- > 0;) {
+        struct pv_fp_punt *last = &w->punts[i];
+        if (last->kind != PV_FP_PUNT_STRAY)
+            continue;
+        if (last->peer != peer->id || !pv_carrier_same(&last->from, from))
+            break;
+        last->count += len;
+        return;
+    }
+    struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_STRAY, peer->id);
+    p->from = *from;
+    p->count = len;
+    p->moves = peer->kind == PV_FP_STATIC;
+}
+
+static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                    const struct pv_aead_op *op, const struct pv_fp_opening *o, pv_ns now)
+{
+    const struct pv_fp_peer *peer = o->peer;
+    struct pv_fp_live *live = &peer->live->live;
+    if (op->status != PV_OK) {
+        pv_fp_worker_drop(w, peer, op->status == PV_ERR_AUTH ? PV_FP_DROP_AUTH : PV_FP_DROP_CRYPTO);
+        return;
+    }
+    if (pv_replay_accept(&o->keys->replay, op->counter) < 0) {
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_REPLAY);
+        return;
+    }
+    pv_fp_set(&live->last_rx_any, now);
+    if (w->tally.peer != peer || w->tally.via != o->from->via)
+        settle(w);
+    w->tally.peer = peer;
+    w->tally.via = o->from->via;
+    w->tally.packets++;
+    if (!o->keys->confirmed) {
+        o->keys->confirmed = true;
+        struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_KEYS_CONFIRMED, peer->id);
+        p->from = *o->from;
+        p->index = o->keys->local_index;
+    }
+    if (pv_carrier_same(&peer->path, o->from))
+        pv_fp_set(&live->last_rx_selected, now);
+    else
+        note_stray(w, peer, o->from, op->len + HEADER);
+
+    struct pv_view inner = pv_view(op->data, op->len - PV_AEAD_TAG_LEN);
+    if (inner.len == 0)
+        return; /* a keepalive */
+    if (inner.ptr[0] != PV_INBAND_FIRST) {
+        deliver_packet(w, snap, o, op->data, inner.len, now);
+    } else if (peer->kind != PV_FP_MEMBER) {
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_INBAND);
+    } else if (inner.len > 1 && inner.ptr[1] == PV_INBAND_PACKET) {
+        deliver_part(w, snap, o, inner, now);
+    } else {
+        struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_INBAND, peer->id);
+        p->from = *o->from;
+        p->bytes = inner;
+    }
+}
+
+static void open_batch(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now)
+{
+    pv_aead_open_batch(w->aead, w->ops, w->n_ops);
+    for (size_t i = 0; i < w->n_ops; i++)
+        deliver(w, snap, &w->ops[i], &w->batch.opening[i], now);
+    settle(w);
+    w->n_ops = 0;
+}
+
+/* --- before authentication ----------------------------------------------------------------- */
+
+/* One datagram as it came, or out of the relay's wrapping. */
+struct unit {
+    const struct pv_carrier *from;
+    uint8_t *data;
+    size_t len;
+    uint8_t ecn;
+    bool handed; /* taken out already */
+};
+
+/* Transport data: finds its keys and adds it to the batch, or drops it. */
+static void rx_data(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, const struct unit *u,
+                    pv_ns now)
+{
+    struct pv_fp_keys *keys = NULL;
+    const struct pv_fp_peer *peer =
+        snap == NULL ? NULL : pv_fp_snapshot_keys(snap, pv_load_le32(u->data + 4), &keys);
+    if (peer == NULL) {
+        pv_fp_worker_drop(w, NULL, PV_FP_DROP_INDEX);
+        return;
+    }
+    unsigned owner = (keys->local_index & 0xff) < w->of ? keys->local_index & 0xff : 0;
+    if (owner != w->number) {
+        w->handed[w->n_handed++] = (struct pv_fp_handed){
+            .to = owner, .from = u->from, .data = pv_view(u->data, u->len), .ecn = u->ecn};
+        return;
+    }
+    uint64_t counter = pv_load_le64(u->data + 8);
+    if (counter >= keys->reject_count || !pv_fp_keys_young(keys, now)) {
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_EXPIRED_KEYS);
+        return;
+    }
+    if (!pv_replay_is_new(&keys->replay, counter)) {
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_REPLAY);
+        return;
+    }
+    w->ops[w->n_ops] = (struct pv_aead_op){.aead = keys->recv,
+                                           .counter = counter,
+                                           .data = u->data + HEADER,
+                                           .len = u->len - HEADER,
+                                           .thread = w->number};
+    w->batch.opening[w->n_ops++] =
+        (struct pv_fp_opening){.peer = peer, .keys = keys, .from = u->from, .ecn = u->ecn};
+    if (w->n_ops == PV_AEAD_BATCH_MAX)
+        open_batch(w, snap, now);
+}
+
+/* Which of our relays a datagram came from; NULL: none. */
+static const struct pv_fp_relay *relay_of(const struct pv_fp_snapshot *snap,
+                                          const struct pv_carrier *from, uint16_t *ret_via)
+{
+    for (uint16_t i = 0; snap != NULL && i < PV_FP_MAX_RELAYS; i++) {
+        const struct pv_fp_relay *r = snap->relays[i];
+        *ret_via = i;
+        if (r == NULL)
+            continue;
+        if (from->kind == PV_CARRIER_STREAM
+                ? r->way.stream != 0 && r->way.stream == from->sock
+                : r->way.udp && pv_addr_equal(&from->remote, &r->way.server))
+            return r;
+    }
+    return NULL;
+}
+
+/* Takes out what a TURN server passes on. False: it is not that, nothing changed. */
+static bool unwrap(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, struct unit *u)
+{
+    const struct pv_carrier *from = u->from;
+    const struct pv_view datagram = pv_view(u->data, u->len);
+    struct pv_view inner;
+    uint16_t channel = 0, via = 0;
+    struct pv_addr peer;
+    const struct pv_fp_relay *relay = relay_of(snap, from, &via);
+    if (relay == NULL)
+        return false;
+    if (pv_turn_channel_parse(datagram, &channel, &inner) == PV_OK) {
+        uint32_t i = (uint32_t)channel - PV_TURN_CHANNEL_MIN;
+        if (i >= relay->n || relay->channels[i].family == PV_AF_NONE)
+            return false;
+        peer = relay->channels[i];
+    } else if (pv_turn_indication_parse(datagram, PV_TURN_DATA, &peer, &inner) != PV_OK) {
+        return false;
+    }
+    struct pv_carrier *c = &w->relayed[w->n_relayed++];
+    *c = *from;
+    if (c->kind == PV_CARRIER_UDP)
+        c->kind = PV_CARRIER_CHANNEL;
+    c->channel = channel;
+    c->via = via;
+    c->relay = relay->way.server;
+    c->remote = peer;
+    u->from = c;
+    u->data += inner.ptr - u->data;
+    u->len = inner.len;
+    return true;
+}
+
+static void rx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, struct unit u,
+                   pv_ns now)
+{
+    enum pv_demux kind = pv_demux(pv_view(u.data, u.len));
+    bool framed = kind == PV_DEMUX_CHANNEL || kind == PV_DEMUX_STUN;
+    if (u.handed) {
+        if (kind != PV_DEMUX_WG_DATA)
+            kind = PV_DEMUX_JUNK;
+    } else if (framed && unwrap(w, snap, &u)) {
+        kind = pv_demux(pv_view(u.data, u.len));
+    } else if (!framed && u.from->kind == PV_CARRIER_STREAM) {
+        kind = PV_DEMUX_JUNK; /* a stream carries what the TURN server says, and nothing else */
+    }
+    switch (kind) {
+    case PV_DEMUX_WG_DATA:
+        rx_data(w, snap, &u, now);
+        return;
+    case PV_DEMUX_WG_INITIATION:
+    case PV_DEMUX_WG_RESPONSE:
+    case PV_DEMUX_WG_COOKIE:
+    case PV_DEMUX_STUN:
+        break;
+    case PV_DEMUX_CHANNEL: /* of a server or channel that is not ours, or a relay behind a relay */
+    case PV_DEMUX_JUNK:
+        pv_fp_worker_drop(w, NULL, PV_FP_DROP_JUNK);
+        return;
+    }
+    struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_DATAGRAM, 0);
+    p->from = *u.from;
+    p->bytes = pv_view(u.data, u.len);
+}
+
+static size_t count_segments(const struct pv_fp_datagram *d)
+{
+    return d->segment == 0 || d->len <= d->segment ? 1 : (d->len + d->segment - 1) / d->segment;
+}
+
+size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                const struct pv_fp_datagram *datagrams, size_t n, pv_ns now)
+{
+    size_t i, taken = 0;
+    pv_fp_worker_reset(w);
+    for (i = 0; i < n; i++) {
+        const struct pv_fp_datagram *d = &datagrams[i];
+        size_t segments = count_segments(d);
+        if (segments > PV_FP_MAX_SEGMENTS) {
+            pv_fp_worker_drop(w, NULL, PV_FP_DROP_JUNK);
+            continue;
+        }
+        if (taken + segments > PER_CALL)
+            break;
+        taken += segments;
+        size_t at = 0;
+        do { /* an empty datagram is one too */
+            size_t rest = d->len - at;
+            size_t len = segments > 1 && rest > d->segment ? d->segment : rest;
+            uint8_t ecn = d->congested && at == 0 ? (uint8_t)PV_ECN_CE : d->ecn;
+            rx_one(w, snap, (struct unit){&d->from, d->data + at, len, ecn, d->handed}, now);
+            at += len;
+        } while (at < d->len);
+    }
+    if (w->n_ops > 0)
+        open_batch(w, snap, now);
+    pv_joiner_finish(&w->writes);
+    return i;
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/packets/fp_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- keys and facts ------------------------------------------------------------------------ */
+
+int pv_fp_keys_new(struct pv_fp_keys **ret_keys, const struct pv_fp_key_init *init)
+{
+    struct pv_fp_keys *k = aligned_alloc(64, sizeof(*k));
+    if (k == NULL)
+        return PV_ERR_NOMEM;
+    memset(k, 0, sizeof(*k));
+    k->refs = 1;
+    k->local_index = init->local_index;
+    k->remote_index = init->remote_index;
+    k->birth = init->birth;
+    k->reject_count = init->suite == PV_SUITE_AES ? PV_FP_REJECT_COUNT_AES : PV_FP_REJECT_COUNT;
+    int r = pv_aead_new(&k->send, init->suite, init->send_key);
+    if (r == PV_OK)
+        r = pv_aead_new(&k->recv, init->suite, init->recv_key);
+    if (r < 0) {
+        pv_fp_keys_unref(k);
+        return r;
+    }
+    *ret_keys = k;
+    return PV_OK;
+}
+
+struct pv_fp_keys *pv_fp_keys_unref(struct pv_fp_keys *keys)
+{
+    if (keys != NULL && --keys->refs == 0) {
+        pv_aead_free(keys->send);
+        pv_aead_free(keys->recv);
+        free(keys);
+    }
+    return NULL;
+}
+
+struct pv_fp_live_ref *pv_fp_live_unref(struct pv_fp_live_ref *live)
+{
+    if (live != NULL && --live->refs == 0)
+        free(live);
+    return NULL;
+}
+
+struct pv_fp_routes *pv_fp_routes_unref(struct pv_fp_routes *routes)
+{
+    if (routes != NULL && --routes->refs == 0) {
+        pv_cryptokey_free(routes->table);
+        free(routes);
+    }
+    return NULL;
+}
+
+/* --- chunks -------------------------------------------------------------------------------- */
+
+struct pv_fp_chunk *pv_fp_chunk_copy(const struct pv_fp_chunk *chunk)
+{
+    struct pv_fp_chunk *copy = malloc(sizeof(*copy));
+    if (copy == NULL)
+        return NULL;
+    *copy = *chunk;
+    copy->refs = 1;
+    for (size_t i = 0; i < PV_FP_CHUNK; i++) {
+        struct pv_fp_peer *p = &copy->peers[i];
+        for (size_t k = 0; k < PV_FP_KEYS_PER_PEER; k++) {
+            if (p->keys[k] != NULL)
+                p->keys[k]->refs++;
+        }
+        if (p->live != NULL)
+            p->live->refs++;
+    }
+    return copy;
+}
+
+struct pv_fp_chunk *pv_fp_chunk_unref(struct pv_fp_chunk *chunk)
+{
+    if (chunk == NULL || --chunk->refs > 0)
+        return NULL;
+    for (size_t i = 0; i < PV_FP_CHUNK; i++) {
+        struct pv_fp_peer *p = &chunk->peers[i];
+        for (size_t k = 0; k < PV_FP_KEYS_PER_PEER; k++)
+            pv_fp_keys_unref(p->keys[k]);
+        pv_fp_live_unref(p->live);
+    }
+    free(chunk);
+    return NULL;
+}
+
+/* --- receiver indices ---------------------------------------------------------------------- */
+
+/* The low byte is the same for many; the rest was drawn at random. */
+static uint32_t home(const struct pv_fp_index *index, uint32_t local_index)
+{
+    return (local_index * 0x9e3779b1u >> 8) & index->mask;
+}
+
+static uint32_t probe(const struct pv_fp_index *index, uint32_t local_index)
+{
+    uint32_t i = home(index, local_index);
+    while (index->slots[i].index != 0 && index->slots[i].index != local_index)
+        i = (i + 1) & index->mask;
+    return i;
+}
+
+int pv_fp_index_new(struct pv_fp_index **ret_index, uint32_t slots)
+{
+    struct pv_fp_index *index = calloc(1, sizeof(*index) + slots * sizeof(index->slots[0]));
+    if (index == NULL)
+        return PV_ERR_NOMEM;
+    index->refs = 1;
+    index->mask = slots - 1;
+    *ret_index = index;
+    return PV_OK;
+}
+
+struct pv_fp_index *pv_fp_index_unref(struct pv_fp_index *index)
+{
+    if (index != NULL && --index->refs == 0)
+        free(index);
+    return NULL;
+}
+
+uint32_t pv_fp_index_find(const struct pv_fp_index *index, uint32_t local_index)
+{
+    return local_index == 0 ? 0 : index->slots[probe(index, local_index)].peer;
+}
+
+void pv_fp_index_insert(struct pv_fp_index *index, uint32_t local_index, uint32_t peer)
+{
+    index->slots[probe(index, local_index)] =
+        (struct pv_fp_index_slot){.index = local_index, .peer = peer};
+    index->len++;
+}
+
+void pv_fp_index_remove(struct pv_fp_index *index, uint32_t local_index)
+{
+    uint32_t hole = probe(index, local_index);
+    if (index->slots[hole].index == 0)
+        return;
+    for (uint32_t i = (hole + 1) & index->mask; index->slots[i].index != 0;
+         i = (i + 1) & index->mask) {
+        uint32_t from_home = (i - home(index, index->slots[i].index)) & index->mask;
+        if (from_home >= ((i - hole) & index->mask)) {
+            index->slots[hole] = index->slots[i];
+            hole = i;
+        }
+    }
+    index->slots[hole] = (struct pv_fp_index_slot){.index = 0};
+    index->len--;
+}
+
+int pv_fp_index_copy(const struct pv_fp_index *index, uint32_t slots, struct pv_fp_index **ret_copy)
+{
+    struct pv_fp_index *copy;
+    int r = pv_fp_index_new(&copy, slots);
+    if (r < 0)
+        return r;
+    if (copy->mask == index->mask) {
+        memcpy(copy->slots, index->slots, slots * sizeof(copy->slots[0]));
+        copy->len = index->len;
+    } else {
+        for (uint32_t i = 0; i <= index->mask; i++) {
+            if (index->slots[i].index != 0)
+                pv_fp_index_insert(copy, index->slots[i].index, index->slots[i].peer);
+        }
+    }
+    *ret_copy = copy;
+    return PV_OK;
+}
+
+/* --- relay --------------------------------------------------------------------------------- */
+
+int pv_fp_relay_copy(const struct pv_fp_relay *relay, uint32_t n, struct pv_fp_relay **ret_copy)
+{
+    if (relay != NULL && relay->n > n)
+        n = relay->n;
+    struct pv_fp_relay *copy = calloc(1, sizeof(*copy) + n * sizeof(copy->channels[0]));
+    if (copy == NULL)
+        return PV_ERR_NOMEM;
+    copy->refs = 1;
+    copy->n = n;
+    if (relay != NULL) {
+        copy->way = relay->way;
+        memcpy(copy->channels, relay->channels, relay->n * sizeof(copy->channels[0]));
+    }
+    *ret_copy = copy;
+    return PV_OK;
+}
+
+struct pv_fp_relay *pv_fp_relay_unref(struct pv_fp_relay *relay)
+{
+    if (relay != NULL && --relay->refs == 0)
+        free(relay);
+    return NULL;
+}
+
+/* --- snapshots ----------------------------------------------------------------------------- */
+
+void pv_fp_snapshot_free(void *snapshot)
+{
+    struct pv_fp_snapshot *snap = snapshot;
+    if (snap == NULL)
+        return;
+    for (size_t i = 0; i < snap->n_chunks; i++)
+        pv_fp_chunk_unref(snap->chunks[i]);
+    pv_fp_routes_unref(snap->routes);
+    pv_fp_index_unref(snap->index);
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
+        pv_fp_relay_unref(snap->relays[i]);
+    free(snap);
+}
+
+const struct pv_fp_peer *pv_fp_snapshot_peer(const struct pv_fp_snapshot *snap, uint32_t id)
+{
+    size_t slot = pv_fp_slot_of(id);
+    if (id == 0 || slot / PV_FP_CHUNK >= snap->n_chunks)
+        return NULL;
+    const struct pv_fp_peer *p = &snap->chunks[slot / PV_FP_CHUNK]->peers[slot % PV_FP_CHUNK];
+    return p->id == id ? p : NULL;
+}
+
+const struct pv_fp_peer *pv_fp_snapshot_route(const struct pv_fp_snapshot *snap, uint8_t version,
+                                              const uint8_t *ip)
+{
+    const struct pv_cryptokey *t = snap->routes->table;
+    return pv_fp_snapshot_peer(snap, version == 4 ? pv_cryptokey_find4(t, ip)
+                                                  : pv_cryptokey_find6(t, ip));
+}
+
+const struct pv_fp_peer *pv_fp_snapshot_keys(const struct pv_fp_snapshot *snap,
+                                             uint32_t local_index, struct pv_fp_keys **ret_keys)
+{
+    const struct pv_fp_peer *p =
+        pv_fp_snapshot_peer(snap, pv_fp_index_find(snap->index, local_index));
+    if (p == NULL)
+        return NULL;
+    for (size_t i = 0; i < PV_FP_KEYS_PER_PEER; i++) {
+        if (p->keys[i] != NULL && p->keys[i]->local_index == local_index) {
+            *ret_keys = p->keys[i];
+            return p;
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fp_state.h - what snapshots are made of. Internal to the fast path: included by its .c files and
+ * its tests only.
+ *
+ * Everything here is reference-counted by the control thread. Workers read what is immutable, and
+ * write only the fields that say so.
+ */
+#ifndef PV_FP_STATE_H
+#define PV_FP_STATE_H
+
+#include "crypto/aead.h"
+#include "daemon/core/packets/fp_builder.h"
+#include "proto/wireguard/cryptokey.h"
+#include "proto/wireguard/replay.h"
+
+enum {
+    PV_FP_CHUNK = 64, /* peers; what is copied when one of them changes */
+};
+
+/* One pair of transport keys. Freeing it wipes them. */
+struct pv_fp_keys {
+    unsigned refs; /* control */
+    uint32_t local_index;
+    uint32_t remote_index;
+    uint64_t reject_count; /* no packet has this counter or a higher one */
+    pv_ns birth;
+    struct pv_aead *send;                       /* used by tx, of any number */
+    struct pv_aead *recv;                       /* used by rx of the owning worker */
+    _Alignas(64) _Atomic uint64_t next_counter; /* tx */
+    _Alignas(64) bool confirmed;                /* rx: a packet has been authenticated */
+    struct pv_replay replay;                    /* rx */
+};
+
+struct pv_fp_live_ref {
+    struct pv_fp_live live; /* workers; see fastpath.h */
+    unsigned refs;          /* control */
+};
+
+/* One peer as a snapshot shows it. Immutable but for what the pointers lead to. */
+struct pv_fp_peer {
+    uint32_t id; /* 0 = the slot is free */
+    enum pv_fp_peer_kind kind;
+    bool offline;
+    uint16_t path_mtu;                            /* bytes of UDP payload, 0 = not known */
+    struct pv_carrier path;                       /* kind PV_CARRIER_NONE = no path */
+    struct pv_fp_keys *send;                      /* one of keys, or NULL */
+    struct pv_fp_keys *keys[PV_FP_KEYS_PER_PEER]; /* holds references; NULL = none */
+    struct pv_fp_live_ref *live;                  /* holds a reference */
+};
+
+struct pv_fp_chunk {
+    unsigned refs;
+    uint64_t reachable; /* bit i: peers[i] is a member with a path and keys to send with */
+    struct pv_fp_peer peers[PV_FP_CHUNK];
+};
+
+struct pv_fp_routes {
+    unsigned refs;
+    struct pv_cryptokey *table;
+};
+
+struct pv_fp_index_slot {
+    uint32_t index; /* 0 = free */
+    uint32_t peer;
+};
+
+/* Receiver index -> peer id. Open addressing, at most half full. */
+struct pv_fp_index {
+    unsigned refs;
+    uint32_t mask; /* slots - 1 */
+    uint32_t len;
+    struct pv_fp_index_slot slots[];
+};
+
+/* A TURN server, the way to it, and the peers of its channels. */
+struct pv_fp_relay {
+    unsigned refs;
+    struct pv_fp_relay_way way;
+    uint32_t n;                /* channels from 0x4000 on */
+    struct pv_addr channels[]; /* PV_AF_NONE = nobody's */
+};
+
+struct pv_fp_snapshot {
+    struct pv_fp_interface iface;
+    struct pv_fp_relay *relays[PV_FP_MAX_RELAYS]; /* holds references; NULL = none */
+    struct pv_fp_routes *routes;                  /* holds references to all of these */
+    struct pv_fp_index *index;
+    size_t n_chunks;
+    struct pv_fp_chunk *chunks[];
+};
+
+/* A peer by id; NULL. */
+const struct pv_fp_peer *pv_fp_snapshot_peer(const struct pv_fp_snapshot *snap, uint32_t id);
+/* The owner of an inner address; NULL. */
+const struct pv_fp_peer *pv_fp_snapshot_route(const struct pv_fp_snapshot *snap, uint8_t version,
+                                              const uint8_t *ip);
+/* The peer with keys of this receiver index, and the keys; NULL. */
+const struct pv_fp_peer *pv_fp_snapshot_keys(const struct pv_fp_snapshot *snap,
+                                             uint32_t local_index, struct pv_fp_keys **ret_keys);
+
+/* fp_keys.c: construction and counting of the parts, for the builder. */
+PV_MUST_CHECK int pv_fp_keys_new(struct pv_fp_keys **ret_keys, const struct pv_fp_key_init *init);
+struct pv_fp_keys *pv_fp_keys_unref(struct pv_fp_keys *keys);
+struct pv_fp_live_ref *pv_fp_live_unref(struct pv_fp_live_ref *live);
+struct pv_fp_chunk *pv_fp_chunk_unref(struct pv_fp_chunk *chunk);
+struct pv_fp_chunk *pv_fp_chunk_copy(const struct pv_fp_chunk *chunk); /* NULL without memory */
+
+PV_MUST_CHECK int pv_fp_index_new(struct pv_fp_index **ret_index, uint32_t slots);
+struct pv_fp_index *pv_fp_index_unref(struct pv_fp_index *index);
+uint32_t pv_fp_index_find(const struct pv_fp_index *index, uint32_t local_index); /* 0 = none */
+/* The caller has made sure that there is room, and that the index is not there. */
+void pv_fp_index_insert(struct pv_fp_index *index, uint32_t local_index, uint32_t peer);
+void pv_fp_index_remove(struct pv_fp_index *index, uint32_t local_index);
+/* A copy with at least this many slots (a power of two). */
+PV_MUST_CHECK int pv_fp_index_copy(const struct pv_fp_index *index, uint32_t slots,
+                                   struct pv_fp_index **ret_copy);
+
+struct pv_fp_routes *pv_fp_routes_unref(struct pv_fp_routes *routes);
+
+/* A copy of relay (or, NULL, a new one) with room for n channels at least. */
+PV_MUST_CHECK int pv_fp_relay_copy(const struct pv_fp_relay *relay, uint32_t n,
+                                   struct pv_fp_relay **ret_copy);
+struct pv_fp_relay *pv_fp_relay_unref(struct pv_fp_relay *relay);
+
+static inline uint32_t pv_fp_slot_of(uint32_t id)
+{
+    return id & 0xffff;
+}
+
+#endif /* PV_FP_STATE_H */

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fp_worker.h - one worker's memory, shared by fp_tx.c and fp_rx.c. Internal to the fast path.
+ */
+#ifndef PV_FP_WORKER_H
+#define PV_FP_WORKER_H
+
+#include "base/bucket.h"
+#include "daemon/core/packets/fp_queue.h"
+#include "daemon/core/packets/fp_state.h"
+#include "proto/ip/parts.h"
+
+enum {
+    PV_FP_ARENA = 1 << 20,  /* bytes sealed per call, DATAPATH */
+    PV_FP_MAX_SENDS = 2048, /* per call: what is cut from one super-packet, and to spare */
+    PV_FP_MAX_WRITES = PV_JOIN_PACKETS,
+    PV_FP_MAX_PUNTS = 4096,   /* per call */
+    PV_FP_MAX_RELAYED = 1024, /* carriers of relayed datagrams, per call */
+    PV_FP_MAX_HANDED = 1024,  /* per call */
+    PV_FP_MAX_SEGMENTS = 128, /* datagrams merged into one, as received from Linux (DATAPATH) */
+};
+
+/* A datagram that waits for its batch to be opened. */
+struct pv_fp_opening {
+    const struct pv_fp_peer *peer;
+    struct pv_fp_keys *keys;
+    const struct pv_carrier *from;
+    uint8_t ecn; /* of the outer header */
+};
+
+/* A packet that waits for its batch to be sealed. */
+struct pv_fp_sealing {
+    size_t send; /* index in sends */
+    struct pv_fp_keys *keys;
+};
+
+/* What was sent to or came from one peer in one run, and is not yet in its live facts. */
+struct pv_fp_tally {
+    const struct pv_fp_peer *peer; /* NULL: nothing */
+    uint64_t packets, bytes, relayed;
+    uint16_t via; /* relayed: through which relay */
+};
+
+/* Who the last packet's inner source belongs to: the next one of a flow asks for the same. */
+struct pv_fp_source {
+    uint8_t ip[16];
+    size_t len; /* 0: nothing is known */
+    const struct pv_fp_peer *peer;
+};
+
+struct pv_fp_worker {
+    unsigned number, of; /* pair number of so many */
+    _Atomic uint64_t drops[PV_FP_DROP_REASONS];
+
+    /* results of the last call */
+    struct pv_fp_send sends[PV_FP_MAX_SENDS];
+    struct pv_joiner writes; /* outs */
+    struct pv_fp_punt punts[PV_FP_MAX_PUNTS];
+    size_t n_sends, n_punts;
+
+    /* the batch being collected */
+    struct pv_aead_engine *aead;
+    struct pv_aead_op ops[PV_AEAD_BATCH_MAX];
+    union {
+        struct pv_fp_sealing sealing[PV_AEAD_BATCH_MAX]; /* tx */
+        struct pv_fp_opening opening[PV_AEAD_BATCH_MAX]; /* rx */
+    } batch;
+    size_t n_ops;
+
+    struct pv_fp_tally tally;
+
+    /* rx */
+    struct pv_fp_source source; /* under the snapshot of this call */
+    struct pv_fp_handed handed[PV_FP_MAX_HANDED];
+    size_t n_handed;
+    struct pv_parts *parts;                       /* NULL until the first part comes */
+    struct pv_carrier relayed[PV_FP_MAX_RELAYED]; /* of what came through the relay, this call */
+    size_t n_relayed;
+
+    uint32_t wholes; /* packets sent in parts */
+    uint8_t *arena;  /* PV_FP_ARENA bytes; what sends, ICMP answers and writes of packets that came
+                      * in parts point into */
+    size_t arena_used;
+
+    /* tx */
+    uint8_t whole[PV_FP_INNER_MAX]; /* a packet on its way into pieces */
+    struct pv_fp_queue *queue;
+    struct pv_bucket broadcasts;
+    struct pv_bucket answers; /* ICMP errors */
+    uint32_t waiting_peers[PV_FP_QUEUE_MAX_PEERS];
+};
+
+/* Empties the results: the beginning of every call. */
+void pv_fp_worker_reset(struct pv_fp_worker *w);
+/* Counts a dropped packet, for the worker and, unless peer is NULL, for the peer. */
+void pv_fp_worker_drop(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
+                       enum pv_fp_drop reason);
+/* The same of n packets. */
+void pv_fp_worker_drops(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
+                        enum pv_fp_drop reason, size_t n);
+/* Appends a punt; the caller has made sure that there is room. */
+struct pv_fp_punt *pv_fp_worker_punt(struct pv_fp_worker *w, enum pv_fp_punt_kind kind,
+                                     uint32_t peer);
+/* Appends a punt of this kind unless flag says that it was punted already. */
+void pv_fp_worker_punt_once(struct pv_fp_worker *w, enum pv_fp_punt_kind kind, uint32_t peer,
+                            _Atomic bool *flag);
+
+static inline void pv_fp_add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* Without gaps: what is sent one after the other may leave in one system call. The caller has made
+ * sure that there is room. */
+static inline uint8_t *pv_fp_take_arena(struct pv_fp_worker *w, size_t len)
+{
+    uint8_t *p = w->arena + w->arena_used;
+    w->arena_used += len;
+    return p;
+}
+
+static inline void pv_fp_set(_Atomic pv_ns *when, pv_ns now)
+{
+    atomic_store_explicit(when, now, memory_order_relaxed);
+}
+
+/* Keys that may still be used at all (REJECT_AFTER_TIME). */
+static inline bool pv_fp_keys_young(const struct pv_fp_keys *keys, pv_ns now)
+{
+    return now < keys->birth || now - keys->birth < PV_FP_REJECT_TIME;
+}
+
+/* 255.255.255.255, multicast, or the network's own broadcast address. */
+bool pv_fp_is_to_many(const struct pv_fp_snapshot *snap, uint8_t version, const uint8_t *dst);
+
+#endif /* PV_FP_WORKER_H */

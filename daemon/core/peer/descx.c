@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/peer/descx.h"
+
+static void send_anew(struct pv_descx *x)
+{
+    x->due = x->own.gen != 0;
+    x->sends = 0;
+    x->backoff = PV_DESCX_FIRST_RESEND;
+    x->resend_at = PV_NEVER;
+}
+
+static bool same(struct pv_descx_id a, struct pv_descx_id b)
+{
+    return a.gen == b.gen && a.rev == b.rev;
+}
+
+void pv_descx_begin(struct pv_descx *x, uint64_t gen)
+{
+    x->own = (struct pv_descx_id){.gen = gen, .rev = 1};
+    x->acked = false;
+    send_anew(x);
+}
+
+void pv_descx_changed(struct pv_descx *x)
+{
+    if (x->own.gen == 0)
+        return;
+    /* A revision nobody has seen yet can still take the change. */
+    if (x->sends > 0 || x->acked)
+        x->own.rev++;
+    x->acked = false;
+    send_anew(x);
+}
+
+void pv_descx_end(struct pv_descx *x)
+{
+    x->own = (struct pv_descx_id){0};
+    x->acked = false;
+    x->due = false;
+    x->resend_at = PV_NEVER;
+}
+
+enum pv_descx_verdict pv_descx_receive(struct pv_descx *x, struct pv_descx_id theirs,
+                                       struct pv_descx_id re)
+{
+    bool was_acked = x->acked;
+    if (x->own.gen != 0 && same(re, x->own)) {
+        x->acked = true;
+        x->resend_at = PV_NEVER;
+    }
+
+    if (theirs.gen < x->theirs.gen || (theirs.gen == x->theirs.gen && theirs.rev < x->theirs.rev))
+        return PV_DESCX_STALE;
+    if (same(theirs, x->theirs)) {
+        /* Not the acknowledgement we waited for: they repeat because our answer was lost. */
+        if ((was_acked || !x->acked) && x->answers < PV_DESCX_DUP_ANSWERS) {
+            x->answers++;
+            x->due = x->own.gen != 0;
+        }
+        return PV_DESCX_DUPLICATE;
+    }
+    bool new_gen = theirs.gen != x->theirs.gen;
+    x->theirs = theirs;
+    x->answers = 0;
+    x->due = x->own.gen != 0;
+    return new_gen ? PV_DESCX_NEW_GEN : PV_DESCX_NEW_REV;
+}
+
+bool pv_descx_take_due(struct pv_descx *x, pv_ns now)
+{
+    if (x->own.gen == 0)
+        return false;
+    bool resend = !x->acked && x->resend_at != PV_NEVER && x->resend_at != 0 && now >= x->resend_at;
+    if (!x->due && !resend)
+        return false;
+    x->due = false;
+    x->sends++;
+    if (x->acked || x->sends >= PV_DESCX_MAX_SENDS) {
+        x->resend_at = PV_NEVER;
+    } else {
+        if (x->backoff < PV_DESCX_FIRST_RESEND)
+            x->backoff = PV_DESCX_FIRST_RESEND;
+        x->resend_at = now + x->backoff;
+        x->backoff = pv_min_ns(x->backoff * 2, PV_DESCX_MAX_RESEND);
+    }
+    return true;
+}
+
+pv_ns pv_descx_next_timeout(const struct pv_descx *x)
+{
+    if (x->own.gen == 0)
+        return PV_NEVER;
+    if (x->due)
+        return 0;
+    return x->acked || x->resend_at == 0 ? PV_NEVER : x->resend_at;
+}
+
+void pv_descx_kick(struct pv_descx *x)
+{
+    if (!x->acked)
+        send_anew(x);
+}
+
+void pv_descx_repeat(struct pv_descx *x)
+{
+    x->acked = false;
+    send_anew(x);
+}

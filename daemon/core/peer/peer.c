@@ -1,0 +1,697 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/peer/peer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+static int new_peer(struct pv_peer **ret_peer, struct pv_peer_env *env, enum pv_fp_peer_kind kind,
+                    const uint8_t *transport)
+{
+    struct pv_peer *p = calloc(1, sizeof(*p));
+    if (p == NULL)
+        return PV_ERR_NOMEM;
+    int r = pv_fp_builder_add_peer(env->fp, kind, &p->id);
+    if (r != PV_OK) {
+        free(p);
+        return r;
+    }
+    p->env = env;
+    p->is_static = kind == PV_FP_STATIC;
+    memcpy(p->transport, transport, sizeof(p->transport));
+    p->retry = PV_PEER_RETRY_FIRST;
+    p->deadline = PV_NEVER;
+    p->sample_at = PV_NEVER;
+    p->resolve_at = PV_NEVER;
+    p->hard.wake = PV_NEVER;
+    p->leave_at = PV_NEVER;
+    *ret_peer = p;
+    return PV_OK;
+}
+
+int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_peer_env *env,
+                       const uint8_t pk[static 32], const uint8_t transport[static 32])
+{
+    struct pv_peer *p;
+    int r = new_peer(&p, env, PV_FP_MEMBER, transport);
+    if (r != PV_OK)
+        return r;
+    memcpy(p->pk, pk, sizeof(p->pk));
+    *ret_peer = p;
+    return PV_OK;
+}
+
+int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_peer_env *env,
+                       const struct pv_peer_static *conf, pv_ns now)
+{
+    struct pv_peer *p;
+    int r = new_peer(&p, env, PV_FP_STATIC, conf->public_key);
+    if (r != PV_OK)
+        return r;
+    r = pv_peer_make_session(p, conf);
+    if (r != PV_OK) {
+        pv_peer_free(p);
+        return r;
+    }
+    pv_session_set_reach(p->session, PV_SESSION_NOWHERE, now);
+    *ret_peer = p;
+    return PV_OK;
+}
+
+static void forget_ufrag(struct pv_peer *p)
+{
+    if (p->ufrag_set)
+        PV_MAP_DEL(p->env->ufrags, &p->ufrag);
+    p->ufrag_set = false;
+}
+
+struct pv_peer *pv_peer_free(struct pv_peer *p)
+{
+    if (p == NULL)
+        return NULL;
+    forget_ufrag(p);
+    p->env->n_reaching -= p->state == PV_PEER_REACHING ? 1 : 0;
+    if (p->session != NULL)
+        pv_peer_drop_indices(p);
+    p->session = pv_session_free(p->session);
+    p->ice = pv_ice_free(p->ice);
+    pv_inband_receiver_done(&p->inband);
+    for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++)
+        pv_peer_add_relayed(p, i, &p->env->relayed_gone[i]);
+    pv_peer_add_sums(p, &p->env->gone);
+    if (pv_fp_builder_remove_peer(p->env->fp, p->id) != PV_OK)
+        pv_log(p->env->log, PV_LOG_ERROR, "peer=%s what=\"still in the fast path\"", p->name);
+    pv_wipe(p, sizeof(*p));
+    free(p);
+    return NULL;
+}
+
+/* --- state --------------------------------------------------------------------------------- */
+
+void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *why, pv_ns now)
+{
+    if (state == p->state)
+        return;
+    pv_trace_add(&p->trace, now, "%s: %s", pv_peer_state_name(state), why);
+    pv_log(p->env->log, PV_LOG_DEBUG, "peer=%s state=%s why=\"%s\"", p->name,
+           pv_peer_state_name(state), why);
+    pv_peer_count_state(p, state, now);
+    p->env->n_reaching += state == PV_PEER_REACHING ? 1 : 0;
+    p->env->n_reaching -= p->state == PV_PEER_REACHING ? 1 : 0;
+    p->state = state;
+    /* Nothing is under way any more: the next packet must be able to ask. */
+    struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    if ((state == PV_PEER_IDLE || state == PV_PEER_FAILED) && l != NULL)
+        pv_fp_live_rearm_path(l);
+    if (state == PV_PEER_UP)
+        p->retry = PV_PEER_RETRY_FIRST;
+    if (state == PV_PEER_IDLE || state == PV_PEER_UP)
+        p->deadline = PV_NEVER;
+    if (state == PV_PEER_IDLE && p->session != NULL)
+        pv_session_cancel(p->session);
+}
+
+static bool is_wanted(const struct pv_peer *p, pv_ns now)
+{
+    return p->wanted_at != 0 && now - p->wanted_at < PV_PEER_WANTED_FOR;
+}
+
+static struct pv_fp_live *live_of(struct pv_peer *p)
+{
+    return pv_fp_builder_live(p->env->fp, p->id);
+}
+
+/* Through the coordinator, or through somebody whom both know. */
+static bool can_signal(const struct pv_peer *p)
+{
+    if (p->is_static)
+        return false;
+    return (p->env->signalling && p->presence != PV_PRESENCE_OFFLINE) ||
+           p->env->n_in_sync > (p->in_sync ? 1U : 0U);
+}
+
+/* How the session's messages can travel now. */
+static void update_reach(struct pv_peer *p, pv_ns now)
+{
+    if (p->session == NULL)
+        return;
+    enum pv_session_reach reach = PV_SESSION_NOWHERE;
+    if (p->has_path && !p->doubted)
+        reach = PV_SESSION_BY_UDP;
+    else if (can_signal(p))
+        reach = PV_SESSION_BY_SIGNAL;
+    else if (p->has_path)
+        reach = PV_SESSION_BY_UDP;
+    pv_session_set_reach(p->session, reach, now);
+}
+
+/* Attempts to leave the relay never stop while somebody talks (DESIGN 5). */
+static void plan_leaving(struct pv_peer *p, pv_ns now)
+{
+    if (!pv_peer_is_relayed(p)) {
+        p->leave_at = PV_NEVER;
+    } else if (p->leave_at == PV_NEVER) {
+        p->leave_wait = PV_PEER_LEAVE_FIRST;
+        p->leave_at = now + p->leave_wait;
+    }
+}
+
+void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now)
+{
+    bool had = p->has_path;
+    p->has_path = path != NULL;
+    if (path != NULL) {
+        if (!had || !pv_carrier_same(&p->path, path)) {
+            p->path_since = now;
+            pv_mtu_stop(&p->mtu);
+        }
+        p->path = *path;
+        if (path->kind == PV_CARRIER_STREAM)
+            pv_mtu_stop(&p->mtu); /* no probing, DESIGN 7 */
+        p->doubted = false;
+    }
+    p->relay_chosen = false;
+    p->on_trial = false;
+    plan_leaving(p, now);
+    uint16_t mtu = path == NULL ? 0 : pv_peer_path_mtu(path, p->mtu.current);
+    if (pv_fp_builder_set_path(p->env->fp, p->id, path, mtu) != PV_OK)
+        pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"path not set: out of memory\"", p->name);
+    if (path != NULL && live_of(p) != NULL)
+        pv_fp_live_rearm_path(live_of(p));
+    p->path_changed = true;
+    pv_peer_count_path(p, now);
+    update_reach(p, now);
+}
+
+/* --- beginning ----------------------------------------------------------------------------- */
+
+static int ensure_machines(struct pv_peer *p, pv_ns now)
+{
+    if (p->session == NULL) {
+        int r = pv_peer_make_session(p, NULL);
+        if (r != PV_OK)
+            return r;
+        update_reach(p, now);
+    }
+    if (p->ice != NULL)
+        return PV_OK;
+    struct pv_ice_config cfg = {
+        .controlling = memcmp(p->env->own_pk, p->pk, sizeof(p->pk)) < 0,
+        .local = p->creds,
+        .binding_lifetime = p->env->binding_lifetime,
+        .rng = p->env->rng,
+        .trace = &p->trace,
+    };
+    int r = pv_ice_new(&p->ice, &cfg, now);
+    pv_wipe(&cfg, sizeof(cfg));
+    return r;
+}
+
+static int new_creds(struct pv_peer *p)
+{
+    forget_ufrag(p);
+    pv_ice_make_creds(&p->env->rng, &p->creds);
+    memset(p->ufrag.ufrag, 0, sizeof(p->ufrag.ufrag));
+    memcpy(p->ufrag.ufrag, p->creds.ufrag, strlen(p->creds.ufrag));
+    p->ufrag.peer = p;
+    int status;
+    PV_MAP_ADD(&p->env->ufrag_map, p->env->ufrags, ufrag, &p->ufrag, status);
+    p->ufrag_set = status == PV_OK;
+    return status;
+}
+
+/* A new gen: new credentials, everything is checked anew. */
+void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
+{
+    int r = new_creds(p);
+    bool fresh = p->ice == NULL;
+    if (r == PV_OK)
+        r = ensure_machines(p, now);
+    if (r == PV_OK && !fresh)
+        r = pv_ice_restart(p->ice, &p->creds, now);
+    if (r != PV_OK) {
+        pv_trace_add(&p->trace, now, "cannot begin: %s", pv_strstatus(r));
+        return;
+    }
+    pv_ice_set_local(p->ice, p->env->locals, p->env->n_locals, now);
+    if (fresh && p->descx.theirs.gen != 0 &&
+        pv_ice_set_remote(p->ice, &p->remote.creds, p->remote.cands, p->remote.n_cands, now) !=
+            PV_OK)
+        pv_trace_add(&p->trace, now, "their description is unusable");
+    p->chain_known = false;
+    p->recalled.family = PV_AF_NONE;
+    pv_descx_begin(&p->descx, pv_highwater_next(&p->env->gen, pv_peer_env_wall(p->env, now)));
+    pv_peer_set_state(p, PV_PEER_REACHING, why, now);
+    p->deadline = now + PV_PEER_REACH_TIME;
+}
+
+/* May one more peer be reached of our own accord? Where not, it asks again a little later. */
+static bool gate(struct pv_peer *p, pv_ns now)
+{
+    struct pv_peer_env *env = p->env;
+    if (p->state == PV_PEER_REACHING)
+        return true;
+    if (env->n_reaching < PV_PEER_MAX_REACHING &&
+        pv_bucket_take(&env->attempts, PV_PEER_NEW_PER_S, PV_PEER_NEW_PER_S, 1, now))
+        return true;
+    pv_peer_set_state(p, PV_PEER_FAILED, "others are being reached first", now);
+    p->silent = false;
+    p->deadline = now + PV_PEER_TURN + PV_MS(pv_rng_below(&env->rng, 250));
+    return false;
+}
+
+/* Keys must be there, or be on their way, when a path is found. */
+static void want_keys(struct pv_peer *p, pv_ns now)
+{
+    if (p->session != NULL && !pv_session_has_keys(p->session, now))
+        pv_session_want(p->session, now);
+}
+
+static void reach(struct pv_peer *p, const char *why, pv_ns now)
+{
+    if (!gate(p, now))
+        return;
+    pv_peer_begin(p, why, now);
+    want_keys(p, now);
+}
+
+void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
+{
+    p->wanted_at = now;
+    if (p->is_static) {
+        want_keys(p, now);
+        return;
+    }
+    if (p->state == PV_PEER_UP && !p->doubted) {
+        if (p->ice != NULL && pv_ice_state(p->ice) == PV_ICE_DORMANT) {
+            pv_ice_kick(p->ice, now);
+            pv_descx_changed(&p->descx);
+        }
+        want_keys(p, now);
+        return;
+    }
+    if (p->presence == PV_PRESENCE_OFFLINE && live_of(p) != NULL)
+        pv_fp_live_rearm_path(live_of(p)); /* it may come when this wish is long forgotten */
+    if (p->presence == PV_PRESENCE_OFFLINE || p->state == PV_PEER_REACHING ||
+        (p->state == PV_PEER_FAILED && p->silent))
+        return; /* presence, the attempt under way or the next one goes on from here */
+    reach(p, who, now);
+}
+
+void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t since_us,
+                          pv_ns now)
+{
+    bool came = presence == PV_PRESENCE_ONLINE &&
+                (p->presence != PV_PRESENCE_ONLINE || since_us != p->since_us);
+    bool changed = presence != p->presence;
+    p->presence = presence;
+    if (presence == PV_PRESENCE_ONLINE)
+        p->since_us = since_us;
+    if (pv_fp_builder_set_offline(p->env->fp, p->id, presence == PV_PRESENCE_OFFLINE) != PV_OK)
+        pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"presence not set: out of memory\"",
+               p->name);
+    if (changed)
+        pv_trace_add(&p->trace, now, "presence: %s",
+                     presence == PV_PRESENCE_ONLINE    ? "online"
+                     : presence == PV_PRESENCE_OFFLINE ? "offline"
+                                                       : "unknown");
+    update_reach(p, now);
+    if (presence == PV_PRESENCE_OFFLINE && p->ice != NULL)
+        pv_ice_set_present(p->ice, false, now);
+    if (presence == PV_PRESENCE_OFFLINE && p->has_path && p->doubted)
+        pv_peer_goodbye(p, now);
+    if (!came)
+        return;
+    /* It connected anew. Where it restarted, its keys and credentials are gone: it answers our
+     * description with a new gen and a handshake. Where it did not, it only acknowledges. */
+    if (p->state == PV_PEER_UP)
+        pv_descx_repeat(&p->descx);
+    else if (p->state == PV_PEER_REACHING)
+        pv_descx_kick(&p->descx);
+    else if (is_wanted(p, now))
+        reach(p, "it came online", now);
+}
+
+void pv_peer_env_changed(struct pv_peer *p, bool locals, pv_ns now)
+{
+    update_reach(p, now);
+    if (p->is_static)
+        return;
+    if (locals && p->ice != NULL) {
+        p->moving = true;
+        pv_ice_set_local(p->ice, p->env->locals, p->env->n_locals, now);
+        if (pv_ice_state(p->ice) != PV_ICE_DORMANT) /* who wakes it describes it */
+            pv_descx_changed(&p->descx);
+    }
+    if (can_signal(p))
+        pv_descx_kick(&p->descx);
+    if (p->state == PV_PEER_FAILED && is_wanted(p, now))
+        reach(p, "the network changed", now);
+}
+
+/* --- their description ----------------------------------------------------------------------- */
+
+void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
+{
+    const struct pv_descx_id re = {.gen = desc->re_gen, .rev = desc->re_rev};
+    bool replaces = p->descx.theirs.gen != 0;
+    enum pv_descx_verdict v =
+        pv_descx_receive(&p->descx, (struct pv_descx_id){desc->gen, desc->rev}, re);
+    if (p->descx.own.gen != 0 && re.gen == p->descx.own.gen)
+        p->chain_known = true;
+    if (v == PV_DESCX_DUPLICATE && p->chain_known && p->ice != NULL)
+        pv_ice_set_present(p->ice, true, now);
+    if (v == PV_DESCX_STALE || v == PV_DESCX_DUPLICATE)
+        return;
+
+    p->remote = *desc;
+    pv_peer_prune_relays(&p->remote, p->pk);
+    if (v == PV_DESCX_NEW_GEN)
+        pv_trace_add(&p->trace, now, "their description: new, %zu candidates", desc->n_cands);
+    if (p->state == PV_PEER_IDLE || p->state == PV_PEER_FAILED || p->ice == NULL) {
+        pv_peer_begin(p, "it wants to reach us", now);
+        if (p->ice == NULL)
+            return;
+    } else if (pv_peer_is_relayed(p)) {
+        pv_ice_try_others(p->ice, now); /* it tries to leave the relay: both have to send */
+    } else if (p->state == PV_PEER_UP && pv_ice_state(p->ice) == PV_ICE_DORMANT) {
+        pv_ice_kick(p->ice, now);
+    }
+    /* The first gen we hear of is the life our messages went to. */
+    if (v == PV_DESCX_NEW_GEN && replaces)
+        pv_session_peer_new_gen(p->session);
+    if (pv_ice_set_remote(p->ice, &p->remote.creds, p->remote.cands, p->remote.n_cands, now) !=
+        PV_OK)
+        pv_trace_add(&p->trace, now, "their description is unusable");
+    pv_ice_set_present(p->ice, true, now);
+    pv_session_set_suite(p->session, pv_peer_suite(p), now);
+    if (desc->wg_len > 0)
+        pv_peer_take_wg(p, desc, now);
+    else
+        want_keys(p, now);
+    pv_peer_check_trial(p, now);
+}
+
+/* --- datagrams in ---------------------------------------------------------------------------- */
+
+int pv_peer_handle_stun(struct pv_peer *p, const struct pv_carrier *from, struct pv_view datagram,
+                        pv_ns now)
+{
+    if (p->ice == NULL)
+        return PV_ERR_NOT_FOUND;
+    const struct pv_ice_carrier c = pv_peer_ice_carrier(from);
+    return pv_ice_handle_input(p->ice, &c, &from->remote, datagram, now);
+}
+
+/* WireGuard's roaming rule for static peers (whitepaper s2.1): authenticated, so it is there. */
+static void roam(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
+{
+    if (from->kind != PV_CARRIER_UDP || (p->has_path && pv_carrier_same(&p->path, from)))
+        return;
+    char text[PV_ADDR_TEXT];
+    pv_trace_add(&p->trace, now, "now at %s", pv_addr_format(&from->remote, text));
+    pv_peer_use_path(p, from, now);
+    pv_peer_set_state(p, PV_PEER_UP, "it sent from there", now);
+}
+
+static void heard_from(struct pv_peer *p, const struct pv_carrier *from, size_t len, pv_ns now)
+{
+    if (p->is_static) {
+        roam(p, from, now);
+        return;
+    }
+    if (p->ice == NULL)
+        pv_peer_begin(p, "it sent to us", now);
+    if (p->ice != NULL) {
+        const struct pv_ice_carrier c = pv_peer_ice_carrier(from);
+        pv_ice_note_stray(p->ice, &c, &from->remote, len, now);
+    }
+}
+
+int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
+                              const struct pv_carrier *from, pv_ns now)
+{
+    if (p->session == NULL) {
+        int made = pv_peer_make_session(p, NULL);
+        if (made != PV_OK)
+            return made;
+    }
+    int r = pv_session_handle_initiation(p->session, in, PV_SESSION_BY_UDP, now);
+    if (r == PV_ERR_REFUSED)
+        pv_peer_knock_back(p, from, now);
+    if (r != PV_OK)
+        return r;
+    p->last_from = *from;
+    if (p->is_static || !p->has_path || !pv_carrier_same(&p->path, from))
+        heard_from(p, from, PV_WGMSG_INITIATION_LEN, now);
+    return PV_OK;
+}
+
+int pv_peer_handle_reply(struct pv_peer *p, uint8_t type, struct pv_view msg,
+                         const struct pv_carrier *from, pv_ns now)
+{
+    if (p->session == NULL)
+        return PV_ERR_STATE;
+    int r = type == PV_WGMSG_COOKIE ? pv_session_handle_cookie(p->session, msg, now)
+                                    : pv_session_handle_response(p->session, msg, now);
+    if (type == PV_WGMSG_RESPONSE && (r == PV_OK || r == PV_ERR_AUTH))
+        p->misfit = r != PV_OK;
+    if (r == PV_OK && type == PV_WGMSG_RESPONSE && p->is_static)
+        roam(p, from, now);
+    else if (r == PV_OK && type == PV_WGMSG_RESPONSE)
+        pv_peer_proven_at(p, from, now);
+    return r;
+}
+
+void pv_peer_goodbye(struct pv_peer *p, pv_ns now)
+{
+    if (p->is_static)
+        return;
+    /* Whatever comes back is a new run of it: nothing of this one can be used again. */
+    forget_ufrag(p);
+    p->ice = pv_ice_free(p->ice);
+    pv_descx_end(&p->descx);
+    pv_peer_use_path(p, NULL, now);
+    p->proven.kind = PV_CARRIER_NONE;
+    pv_peer_set_state(p, PV_PEER_IDLE, "it is gone", now);
+    if (p->presence != PV_PRESENCE_OFFLINE)
+        pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now);
+}
+
+void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns now)
+{
+    const struct pv_carrier to = {.kind = PV_CARRIER_UDP, .remote = *addr};
+    pv_peer_use_path(p, &to, now);
+    pv_peer_set_state(p, PV_PEER_UP, "endpoint configured", now);
+}
+
+void pv_peer_relay_changed(struct pv_peer *p, pv_ns now)
+{
+    struct pv_ice_path path;
+    struct pv_carrier c;
+    if (p->ice == NULL || pv_ice_selected(p->ice, &path) != PV_OK ||
+        path.carrier.kind == PV_ICE_CARRIER_UDP)
+        return;
+    if (pv_peer_carrier(p, &path, &c)) {
+        bool same = p->has_path && pv_carrier_same(&p->path, &c) && p->path.kind == c.kind &&
+                    p->path.sock == c.sock && p->path.channel == c.channel;
+        if (same && pv_addr_equal(&p->path.relay, &c.relay))
+            return;
+        pv_peer_use_path(p, &c, now);
+        pv_peer_set_state(p, PV_PEER_UP, "through the relay", now);
+    } else if (pv_peer_is_relayed(p)) {
+        pv_trace_add(&p->trace, now, "the relay does not carry us now: waiting for it");
+        pv_peer_use_path(p, NULL, now);
+        p->relay_chosen = true;
+    }
+}
+
+void pv_peer_forget_local(struct pv_peer *p, pv_ns now)
+{
+    struct pv_carrier path = p->path;
+    path.local = (struct pv_addr){.family = PV_AF_NONE};
+    pv_trace_add(&p->trace, now, "our address is gone: sending from another one");
+    pv_peer_use_path(p, &path, now);
+}
+
+/* --- the fast path's facts ------------------------------------------------------------------- */
+
+void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns now)
+{
+    switch (punt->kind) {
+    case PV_FP_PUNT_NEED_PATH:
+        pv_peer_want(p, "packets wait", now);
+        break;
+    case PV_FP_PUNT_NEED_KEYS:
+        p->wanted_at = now;
+        if (p->session != NULL)
+            pv_session_want(p->session, now);
+        break;
+    case PV_FP_PUNT_ACTIVE:
+        pv_peer_sample(p, now);
+        break;
+    case PV_FP_PUNT_STRAY:
+        heard_from(p, &punt->from, punt->count, now);
+        pv_peer_strayed(p, &punt->from, now);
+        break;
+    case PV_FP_PUNT_KEYS_CONFIRMED:
+        /* Our answer was read there, so the peer is there. */
+        if (!p->is_static && pv_carrier_same(&punt->from, &p->last_from))
+            pv_peer_proven_at(p, &punt->from, now);
+        if (p->session != NULL)
+            pv_session_confirm(p->session, punt->index, now);
+        break;
+    case PV_FP_PUNT_DATAGRAM:
+    case PV_FP_PUNT_INBAND:
+    case PV_FP_PUNT_TOO_BIG:
+        break; /* the engine's */
+    }
+}
+
+/* --- settling -------------------------------------------------------------------------------- */
+
+static void attempt_failed(struct pv_peer *p, pv_ns now)
+{
+    bool checked = p->ice != NULL && pv_ice_state(p->ice) == PV_ICE_FAILED;
+    if (p->on_trial)
+        pv_peer_use_path(p, NULL, now);
+    pv_peer_set_state(p, PV_PEER_FAILED,
+                      checked ? "no check was answered" : "nothing answered for 30 s", now);
+    p->silent = checked;
+    p->deadline = now + (checked && p->retry < PV_PEER_SILENCE ? PV_PEER_SILENCE : p->retry);
+    p->retry = p->retry < PV_PEER_RETRY_SECOND ? PV_PEER_RETRY_SECOND : PV_PEER_RETRY_MAX;
+    struct pv_fp_live *l = live_of(p);
+    if (l != NULL)
+        pv_fp_live_rearm_path(l);
+}
+
+static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_ns now)
+{
+    struct pv_carrier c;
+    switch (ev->type) {
+    case PV_ICE_EV_SELECTED:
+        if (!pv_peer_carrier(p, &ev->path, &c)) {
+            p->relay_chosen = true;
+            break;
+        }
+        p->far_relay = c.kind == PV_CARRIER_UDP && ev->path.remote_type == PV_ICE_RELAY;
+        pv_peer_use_path(p, &c, now);
+        pv_peer_set_state(p, PV_PEER_UP,
+                          pv_peer_is_relayed(p) ? "through the relay" : "a path answers", now);
+        break;
+    case PV_ICE_EV_LOST:
+        if (p->on_trial)
+            break; /* another than the one that works */
+        pv_peer_use_path(p, NULL, now);
+        if (is_wanted(p, now) && p->moving) {
+            /* Only our own address is another: their answers and keys are as good as before. */
+            pv_peer_set_state(p, PV_PEER_REACHING, "our address changed", now);
+            p->deadline = now + PV_PEER_REACH_TIME;
+        } else if (is_wanted(p, now)) {
+            pv_peer_begin(p, "the path is gone", now);
+        } else {
+            pv_peer_set_state(p, PV_PEER_IDLE, "the path is gone, and nobody needs it", now);
+        }
+        break;
+    case PV_ICE_EV_DOUBT:
+        if (p->on_trial)
+            break;
+        p->doubted = true;
+        p->path_changed = true;
+        update_reach(p, now);
+        if (p->presence == PV_PRESENCE_OFFLINE) {
+            pv_peer_goodbye(p, now);
+            break;
+        }
+        pv_descx_changed(&p->descx); /* the other side checks too */
+        break;
+    case PV_ICE_EV_ECHO:
+        p->echo_due = true;
+        break;
+    case PV_ICE_EV_SUSPECT:
+        p->ask_nat = true;
+        break;
+    case PV_ICE_EV_CANDIDATES_CHANGED:
+        pv_descx_changed(&p->descx);
+        break;
+    case PV_ICE_EV_STATE:
+        if (ev->state == PV_ICE_FAILED && p->state == PV_PEER_REACHING && p->descx.acked)
+            attempt_failed(p, now);
+        if (p->doubted && (ev->state == PV_ICE_CONNECTED || ev->state == PV_ICE_COMPLETED)) {
+            p->doubted = false;
+            p->path_changed = true;
+            update_reach(p, now);
+        }
+        break;
+    }
+}
+
+void pv_peer_settle(struct pv_peer *p, pv_ns now)
+{
+    pv_peer_settle_mtu(p, now);
+    struct pv_ice_event ev;
+    while (p->ice != NULL && pv_ice_poll_event(p->ice, &ev) == PV_OK)
+        take_ice_event(p, &ev, now);
+    p->moving = false;
+    if (p->session != NULL)
+        pv_peer_pump_session(p, now);
+    if (p->ice != NULL)
+        pv_ice_set_known(p->ice, p->descx.acked && !p->env->gathering, now);
+}
+
+/* --- time ------------------------------------------------------------------------------------ */
+
+/* Both ends check all pairs again; who is on the relay and idle lets it be. */
+static void try_to_leave(struct pv_peer *p, pv_ns now)
+{
+    p->leave_wait = pv_min_ns(2 * p->leave_wait, PV_PEER_LEAVE_MAX);
+    p->leave_at = now + p->leave_wait;
+    if (p->ice == NULL || !is_wanted(p, now) || pv_ice_state(p->ice) == PV_ICE_DORMANT)
+        return;
+    pv_trace_add(&p->trace, now, "trying to leave the relay");
+    pv_peer_count_checks(p, PV_PATH_RELAYED);
+    pv_ice_try_others(p->ice, now);
+    pv_descx_changed(&p->descx);
+}
+
+void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
+{
+    if (p->sample_at != PV_NEVER && now >= p->sample_at)
+        pv_peer_sample(p, now); /* first: what came in meanwhile is no silence */
+    if (p->session != NULL)
+        pv_session_handle_timeout(p->session, now);
+    if (p->ice != NULL)
+        pv_ice_handle_timeout(p->ice, now);
+    pv_mtu_handle_timeout(&p->mtu, now);
+    if (now >= p->leave_at)
+        try_to_leave(p, now);
+    if (p->deadline == PV_NEVER || now < p->deadline)
+        return;
+    p->deadline = PV_NEVER;
+    if (p->state == PV_PEER_REACHING) {
+        attempt_failed(p, now);
+    } else if (p->state == PV_PEER_FAILED) {
+        if (is_wanted(p, now) && p->presence != PV_PRESENCE_OFFLINE) {
+            reach(p, "trying again", now);
+        } else {
+            pv_peer_set_state(p, PV_PEER_IDLE, "nobody needs it", now);
+        }
+    }
+}
+
+pv_ns pv_peer_next_timeout(const struct pv_peer *p)
+{
+    pv_ns next =
+        pv_min_ns(pv_min_ns(p->deadline, p->sample_at), pv_min_ns(p->resolve_at, p->leave_at));
+    next = pv_min_ns(next, pv_min_ns(p->hard.wake, pv_mtu_next_timeout(&p->mtu)));
+    if (p->session != NULL)
+        next = pv_min_ns(next, pv_session_next_timeout(p->session));
+    if (p->ice != NULL) {
+        next = pv_min_ns(next, pv_ice_next_timeout(p->ice));
+        next = pv_min_ns(next, pv_descx_next_timeout(&p->descx));
+    }
+    return next;
+}

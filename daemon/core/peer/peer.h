@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * peer.h - one other node, and how it is reached: its WireGuard session, its ICE agent and the
+ * exchange of descriptions with it, composed. Its decisions go straight into the fast path's
+ * builder (path, keys); what must travel is handed to the engine.
+ *
+ * A member is found by descriptions and checks (DESIGN 5 "Life of a path"); a static [peer] has an
+ * endpoint and follows WireGuard's roaming rule. Not here: who the members are (roster), how a
+ * description is sealed and sent (engine_desc.c), chat. Control thread only.
+ *
+ * State of a member:
+ *   IDLE     --want, or its description--> REACHING   (own gen begun)
+ *   REACHING --agent SELECTED-->           UP
+ *   REACHING --30 s, or every check failed--> FAILED  (its waiting packets are gone by then)
+ *   FAILED   --want, news of it or of our network, or 5..60 s while wanted--> REACHING
+ *   UP       --agent LOST, wanted lately-->          REACHING (new gen)
+ *   UP       --agent LOST, nobody wants it-->        IDLE
+ *   any      --goodbye, or doubted and offline--> IDLE
+ *   any      --left, revoked-->            freed
+ * At most PV_PEER_MAX_REACHING are REACHING by our own wish; who comes later waits in FAILED.
+ * A static peer is UP while it has an endpoint, else IDLE.
+ */
+#ifndef PV_PEER_H
+#define PV_PEER_H
+
+#include "base/addr.h"
+#include "base/bucket.h"
+#include "base/heap.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/pv.h"
+#include "base/text.h"
+#include "base/trace.h"
+#include "daemon/core/nat/hardnat.h"
+#include "daemon/core/packets/fp_builder.h"
+#include "daemon/core/peer/descx.h"
+#include "daemon/core/peer/highwater.h"
+#include "daemon/core/peer/pathstats.h"
+#include "daemon/core/relay/relayway.h"
+#include "proto/control/desc.h"
+#include "proto/ice/ice.h"
+#include "proto/ip/inband.h"
+#include "proto/ip/mtu.h"
+#include "proto/wireguard/session.h"
+
+enum {
+    PV_PEER_MAX = 16384,         /* peers of one node, members and static ones */
+    PV_PEER_MAX_INDICES = 65536, /* receiver indices in use: 4 a peer */
+    PV_PEER_MAX_OUT = 4,         /* handshake messages waiting; more stay in the session */
+    PV_PEER_MAX_REACHING = 32,   /* being reached at once, DESIGN 5 */
+    PV_PEER_NEW_PER_S = 20       /* attempts begun a second, DESIGN 5 */
+};
+#define PV_PEER_REACH_TIME  PV_S(30) /* one attempt; as long as a packet waits, DESIGN 5 */
+#define PV_PEER_RETRY_FIRST PV_S(5)  /* after a failed attempt; then NAT entries time out: */
+#define PV_PEER_SILENCE                                                    \
+    PV_S(35) /* after checks that all failed: a router on the way may have \
+              * taken one for its own, and forgets it when nothing         \
+              * comes for 30 s (TRAVERSAL 3.5) */
+#define PV_PEER_RETRY_SECOND PV_S(35)   /* 30 s unreplied on Linux, TRAVERSAL 3.4 */
+#define PV_PEER_RETRY_MAX    PV_S(60)   /* "backed off to one a minute", DESIGN 5 */
+#define PV_PEER_TURN         PV_MS(250) /* a wish above the limits: asks again after this */
+#define PV_PEER_WANTED_FOR   PV_S(60)   /* a wish counts this long */
+#define PV_PEER_SAMPLE       PV_MS(100) /* how often the fast path's facts are read in use */
+#define PV_PEER_QUIET_AFTER  PV_S(20)   /* no data either way: no longer read */
+#define PV_PEER_LEAVE_FIRST                                                                      \
+    PV_S(2)                        /* ours: on the relay, until the direct pairs are tried anew; \
+                                    */
+#define PV_PEER_LEAVE_MAX PV_S(60) /* doubling: "backed off to one a minute", DESIGN 5 */
+
+enum pv_peer_state {
+    PV_PEER_IDLE,
+    PV_PEER_REACHING,
+    PV_PEER_UP,
+    PV_PEER_FAILED,
+};
+const char *pv_peer_state_name(enum pv_peer_state state);
+
+enum pv_presence {
+    PV_PRESENCE_UNKNOWN, /* not subscribed, or no coordinator */
+    PV_PRESENCE_ONLINE,
+    PV_PRESENCE_OFFLINE,
+};
+
+struct pv_peer;
+
+/* A receiver index that belongs to a peer's session. */
+struct pv_peer_index {
+    uint32_t index;
+    struct pv_peer *peer;
+    UT_hash_handle hh;
+};
+/* Names the receiver of a STUN request. */
+struct pv_peer_ufrag {
+    char ufrag[PV_ICE_UFRAG_MAX + 1]; /* zero-padded: the whole array is the key */
+    struct pv_peer *peer;
+    UT_hash_handle hh;
+};
+
+/* What all peers of a node share; owned by the engine. */
+/* Bytes of inner packets that went through a relay. */
+struct pv_peer_relayed {
+    uint64_t tx, rx;
+};
+
+/* What the fast path counted of peers. */
+struct pv_peer_sums {
+    uint64_t tx_bytes, rx_bytes;     /* of inner packets */
+    uint64_t tx_packets, rx_packets; /* datagrams */
+};
+
+struct pv_peer_env {
+    struct pv_rng rng;
+    const struct pv_log *log;
+    const uint8_t *own_pk; /* identity */
+    struct pv_wg_device *device;
+    struct pv_fp_builder *fp;
+    struct pv_highwater gen; /* of descriptions */
+    struct pv_highwater tai; /* of message 1's timestamps */
+    uint64_t wall_us;        /* at wall_at; see pv_peer_env_wall() */
+    pv_ns wall_at;
+    bool signalling;  /* the coordinator is there: signals can be sent */
+    size_t n_in_sync; /* peers that in-band messages reach: they pass signals on */
+    struct pv_ice_cand locals[PV_ICE_MAX_LOCAL];
+    size_t n_locals;
+    pv_ns binding_lifetime; /* between refreshes that keep a mapping of our NAT; 0 = 25 s */
+    bool gathering;         /* a public address of ours is still being asked for */
+    struct pv_relayway *relays[PV_FP_MAX_RELAYS]; /* borrowed; 0: the coordinator's; NULL: none */
+    size_t n_reaching;                            /* peers in that state */
+    struct pv_peer_relayed relayed_gone[PV_FP_MAX_RELAYS]; /* of peers that were removed */
+    struct pv_peer_sums gone;                              /* the same peers' */
+    struct pv_pathstats stats;
+    struct pv_addr portmapped[2];  /* what our routers mapped; PV_AF_NONE: nothing */
+    struct pv_bucket attempts;     /* of our own accord */
+    uint16_t mtu;                  /* of the TUN, bytes */
+    unsigned workers;              /* of the datapath; 0 counts as 1 */
+    unsigned caps;                 /* PV_DESC_CAP_…: what this node says it can */
+    const struct pv_desc_nat *nat; /* our NAT as measured; borrowed; NULL = never */
+    struct pv_map index_map;
+    struct pv_peer_index *indices;
+    struct pv_map ufrag_map;
+    struct pv_peer_ufrag *ufrags;
+};
+
+/* Unix microseconds at now. */
+uint64_t pv_peer_env_wall(const struct pv_peer_env *env, pv_ns now);
+/* Whose receiver index is it; NULL: nobody's. */
+struct pv_peer *pv_peer_by_index(struct pv_peer_env *env, uint32_t index);
+struct pv_peer *pv_peer_by_ufrag(struct pv_peer_env *env,
+                                 const char ufrag[static PV_ICE_UFRAG_MAX + 1]);
+
+struct pv_peer_handshake {
+    struct pv_carrier to;
+    size_t len;
+    uint8_t msg[PV_WGMSG_INITIATION_LEN];
+};
+
+/* Attempts to cross hard NATs; engine_hard.c's. */
+struct pv_peer_hard {
+    pv_ns since; /* both know each other and no direct path answers, since then; 0 = not so */
+    pv_ns wake;  /* PV_NEVER: no need */
+    uint32_t n;  /* number of the present or last attempt */
+    uint64_t at_us;
+    bool announced; /* our description carries n and at_us */
+    pv_ns give_up;
+    pv_ns backoff, not_before;
+    uint16_t socks[PV_HARDNAT_KEPT]; /* of ours that are carriers of the agent */
+    size_t n_socks;
+    bool tried; /* the next two are of the last attempt */
+    struct pv_hardnat_plan plan;
+    unsigned packets;
+};
+
+/* The search for a direct path, for pathstats; peer_stats.c's. */
+struct pv_peer_seek {
+    pv_ns since;         /* began then; 0 = nothing is sought */
+    bool open;           /* what came of the checks is still to be counted */
+    bool direct;         /* the path is direct */
+    pv_ns relayed_since; /* time counted so far on the relay; 0 = the path is none of it */
+};
+
+struct pv_peer {
+    struct pv_peer_env *env;
+    uint32_t id; /* of the fast path */
+    bool is_static;
+
+    /* who it is */
+    uint8_t pk[32]; /* members: identity key; key of the engine's table */
+    uint8_t transport[32];
+    char name[PV_NAME_BUF];
+    struct pv_addr ip4, ip6; /* members */
+    struct pv_bucket copies; /* frames about copies */
+
+    /* what is known about its presence (members) */
+    enum pv_presence presence;
+    uint64_t since_us; /* of its last hello, coordinator's clock */
+
+    /* state */
+    enum pv_peer_state state;
+    pv_ns deadline;  /* REACHING: the attempt ends; FAILED: the next begins */
+    pv_ns retry;     /* wait after the next failure */
+    bool silent;     /* FAILED: nothing is sent before deadline, whoever wants it */
+    pv_ns wanted_at; /* 0 = never */
+    pv_ns sample_at; /* PV_NEVER: not in use */
+    pv_ns asked_at;  /* something in-band that wants an answer was sent; 0 = never */
+    bool has_path;
+    bool doubted;  /* the path does not answer and no other is ready */
+    bool moving;   /* our candidates have just changed */
+    bool on_trial; /* path was opened by a handshake, and the agent has not found its own yet */
+    struct pv_carrier proven; /* where the newest handshake by UDP was proven both ways */
+    struct pv_addr recalled;  /* where the last path on trial led; PV_AF_NONE: there was none */
+    struct pv_carrier path;
+    pv_ns path_since;
+    struct pv_mtu mtu; /* of path */
+
+    /* the relay (members) */
+    struct pv_addr relay_addr; /* its virtual relayed address; PV_AF_NONE: not in use */
+    bool relay_chosen;         /* the agent chose a relay; a way or the channel is still to come */
+    bool far_relay;            /* path leads to a relay of the other side's */
+    char via[PV_ADDR_TEXT];    /* of pv_engine_path_of() */
+    pv_ns leave_at;            /* on the relay: the next attempt to leave it; PV_NEVER */
+    pv_ns leave_wait;
+
+    /* machines */
+    struct pv_session *session; /* made on first use; static peers: always */
+    struct pv_ice_agent *ice;   /* made on first use; static peers: never */
+    struct pv_ice_creds creds;  /* ours, in own description */
+    struct pv_peer_ufrag ufrag; /* in env->ufrags while creds are set */
+    bool ufrag_set;
+    struct pv_descx descx;
+    struct pv_desc remote; /* their newest description; valid when descx.theirs.gen != 0 */
+    bool chain_known;      /* their description came once in our gen: no chain needed any more */
+    uint8_t wg[PV_WGMSG_INITIATION_LEN]; /* handshake message for our description */
+    size_t wg_len;
+    struct pv_inband_receiver inband;
+    struct pv_trace trace;
+
+    /* handshake messages to be sent by UDP, oldest first */
+    struct pv_peer_handshake out[PV_PEER_MAX_OUT];
+    size_t n_out;
+    struct pv_carrier last_from; /* where the last message 1 came from: its answer goes there */
+
+    struct pv_peer_hard hard;
+    struct pv_peer_seek seek;
+
+    /* for the engine */
+    bool keepalive_due;
+    bool in_sync;            /* the exchange of statements knows it: in-band messages reach it */
+    bool reached;            /* as the engine's recall knows it */
+    uint32_t passed_by;      /* the peer that last passed on a signal of this one; 0 = none */
+    struct pv_bucket passed; /* signals it asked us to pass on */
+    struct pv_bucket handed; /* signals of others that it passed on to us */
+    bool subscribed;         /* its presence was asked for on this connection */
+    bool path_changed;       /* told once by pv_peer_take_path_changed() */
+    bool echo_due;           /* does its path carry data? */
+    bool ask_nat;            /* has our own NAT forgotten us? */
+    uint64_t last_handshake_ms;
+    uint64_t signal_seq_seen; /* highest accepted from it */
+
+    /* static peers */
+    bool misfit; /* the last answer to a handshake was not made with our keys */
+    char endpoint_host[256];
+    uint16_t endpoint_port;
+    pv_ns resolve_at; /* PV_NEVER: no need */
+
+    /* engine's lists */
+    struct pv_heap_node timer;
+    struct pv_peer *ready_next;
+    bool ready;
+    UT_hash_handle hh; /* by pk */
+};
+
+/* A receiver index becomes the peer's, or is free again. PV_ERR_LIMIT, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_peer_add_index(struct pv_peer *p, uint32_t index);
+void pv_peer_drop_index(struct pv_peer *p, uint32_t index);
+void pv_peer_drop_indices(struct pv_peer *p);
+/* A receiver index that no keys and no handshake under way uses. */
+uint32_t pv_peer_fresh_index(struct pv_peer *p);
+
+/* What is configured of a static [peer]. */
+struct pv_peer_static {
+    uint8_t public_key[32];
+    uint8_t psk[32];               /* zero: none */
+    uint16_t persistent_keepalive; /* seconds, 0 = off */
+    enum pv_suite suite;           /* both ways; no other is spoken with it */
+};
+
+/* --- shared by peer*.c --------------------------------------------------------------------- */
+
+/* peer.c */
+void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *why, pv_ns now);
+/* The fast path sends there from now on; NULL: there is no path. */
+void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now);
+/* A new gen: new credentials, everything is checked anew; REACHING. */
+void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now);
+/* peer_session.c: makes the session; conf: of a static peer, else NULL. PV_ERR_NOMEM, PV_ERR_AUTH
+ * (a key of small order). */
+PV_MUST_CHECK int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf);
+/* What is spoken with a member: AES when both latest descriptions say so (DESIGN 7). */
+enum pv_suite pv_peer_suite(const struct pv_peer *p);
+/* A handshake message in a description. */
+void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);
+/* Lets the session say what it wants done. */
+void pv_peer_pump_session(struct pv_peer *p, pv_ns now);
+/* peer_recall.c: knocks once more, at where an initiation came from that ours stands against. */
+void pv_peer_knock_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
+/* A handshake with it was proven both ways at this address: without a better path that one is
+ * tried. */
+void pv_peer_proven_at(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
+/* The agent knows more: it is to look at the path on trial. */
+void pv_peer_check_trial(struct pv_peer *p, pv_ns now);
+/* peer_traffic.c: reads what the fast path saw; hands a changed MTU of the path to it. */
+void pv_peer_sample(struct pv_peer *p, pv_ns now);
+/* An in-band message that wants an answer goes out (`ping`): silence after it casts as much doubt
+ * on the path as silence after data, which alone the packets' way counts as use. */
+void pv_peer_note_asked(struct pv_peer *p, pv_ns now);
+void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now);
+/* Adds what went through relay via. */
+void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_relayed *sum);
+/* Adds what went either way. */
+void pv_peer_add_sums(const struct pv_peer *p, struct pv_peer_sums *sum);
+/* Bytes of the largest inner packet that passes, in parts where the path is narrow for it. */
+uint16_t pv_peer_inner_mtu(const struct pv_peer *p);
+
+/* peer_stats.c: before the state changes; after the path did; what came of an attempt; of the
+ * ordinary checks, where that is not known yet; time on the relay until now. */
+void pv_peer_count_state(struct pv_peer *p, enum pv_peer_state state, pv_ns now);
+void pv_peer_count_path(struct pv_peer *p, pv_ns now);
+void pv_peer_count_attempt(struct pv_peer *p, enum pv_hardnat_method method,
+                           enum pv_path_result result);
+void pv_peer_count_checks(struct pv_peer *p, enum pv_path_result result);
+void pv_peer_count_relay_time(struct pv_peer *p, pv_ns now);
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+/* A member. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH (a transport key of small order). */
+PV_MUST_CHECK int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_peer_env *env,
+                                     const uint8_t pk[static 32],
+                                     const uint8_t transport[static 32]);
+/* A static [peer]; conf: borrowed during the call. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH. */
+PV_MUST_CHECK int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_peer_env *env,
+                                     const struct pv_peer_static *conf, pv_ns now);
+/* Takes it out of the fast path and wipes its keys; NULL is fine; returns NULL. */
+struct pv_peer *pv_peer_free(struct pv_peer *p);
+
+/* --- facts in ------------------------------------------------------------------------------ */
+
+/* Somebody wants to talk to it: a packet waits, ping, chat. Starts or joins an attempt. */
+void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now);
+/* Presence. since_us: start of its connection at the coordinator; another value for a peer that was
+ * in use means that it may have restarted: it is reached anew at once. */
+void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t since_us,
+                          pv_ns now);
+/* env->locals or env->signalling changed. */
+void pv_peer_env_changed(struct pv_peer *p, bool locals, pv_ns now);
+/* Its newest description, authenticated. */
+void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);
+/* A STUN datagram for its agent. Status as pv_ice_handle_input(). */
+PV_MUST_CHECK int pv_peer_handle_stun(struct pv_peer *p, const struct pv_carrier *from,
+                                      struct pv_view datagram, pv_ns now);
+/* Handshake messages that came by UDP. in is used up. Statuses as session.h. */
+PV_MUST_CHECK int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
+                                            const struct pv_carrier *from, pv_ns now);
+PV_MUST_CHECK int pv_peer_handle_reply(struct pv_peer *p, uint8_t type, struct pv_view msg,
+                                       const struct pv_carrier *from, pv_ns now);
+/* Punts of the fast path about this peer. */
+void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns now);
+/* Something authenticated came in-band, from there. */
+void pv_peer_strayed(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
+/* There is no coordinator: a message 1 for the addresses it had. PV_ERR_AGAIN: not now. */
+PV_MUST_CHECK int pv_peer_knock(struct pv_peer *p, pv_ns now,
+                                uint8_t ret_msg[static PV_WGMSG_INITIATION_LEN]);
+/* It said in-band that it is going down. */
+void pv_peer_goodbye(struct pv_peer *p, pv_ns now);
+/* A static peer's endpoint was configured or resolved. */
+void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns now);
+/* A relay's way or channels changed: a path through it follows. */
+void pv_peer_relay_changed(struct pv_peer *p, pv_ns now);
+/* A static peer's path: the own address it was last heard on is gone; the kernel chooses. */
+void pv_peer_forget_local(struct pv_peer *p, pv_ns now);
+
+void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now);
+pv_ns pv_peer_next_timeout(const struct pv_peer *p);
+
+/* --- decisions out ------------------------------------------------------------------------- */
+
+struct pv_peer_transmit {
+    bool relayed; /* to be wrapped for a relay, */
+    uint16_t via; /* this one; dst is where it shall go from there */
+    uint16_t sock;
+    struct pv_addr local; /* PV_AF_NONE: the kernel chooses */
+    struct pv_addr dst;
+    bool is_stun; /* a request or answer of the agent */
+    uint8_t ttl;  /* 0 = default */
+    size_t len;
+    uint8_t buf[PV_ICE_MTU];
+};
+/* One datagram to send now, or PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx);
+/* Is the path in use one through a relay, ours or theirs? */
+static inline bool pv_peer_is_relayed(const struct pv_peer *p)
+{
+    return p->has_path && (pv_carrier_is_relayed(&p->path) || p->far_relay);
+}
+/* peer_path.c: the agent's view of a carrier, and the carrier of a path it chose. False: its relay
+ * cannot carry it now, or the channel is still to be bound. */
+struct pv_ice_carrier pv_peer_ice_carrier(const struct pv_carrier *c);
+bool pv_peer_carrier(const struct pv_peer *p, const struct pv_ice_path *path,
+                     struct pv_carrier *ret_carrier);
+/* Relay candidates that are not this node's virtual address go: data is sent there unproven. */
+void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static 32]);
+/* The largest UDP payload that a path carries, bytes, 0 = not known. probed: the largest transport
+ * message, 0 = not known. */
+uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed);
+/* Must our description be sent now? Then *ret_desc is it (borrowing from p). */
+PV_MUST_CHECK bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc);
+/* Lets the machines inside act on what they were told: call after every fact, before polling. */
+void pv_peer_settle(struct pv_peer *p, pv_ns now);
+
+#endif /* PV_PEER_H */

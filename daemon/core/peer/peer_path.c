@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* A peer's paths as the agent and as the fast path see them; what leaves for the peer: its
+ * description, handshakes, checks. */
+#include <string.h>
+
+#include "daemon/core/peer/peer.h"
+#include "proto/stun/turn.h"
+
+enum {
+    ETHERNET = 1500, /* bytes; what a path to a relay is taken to carry */
+    UDP4 = 28,       /* bytes of IPv4 and UDP header */
+    UDP6 = 48,
+};
+
+const char *pv_peer_state_name(enum pv_peer_state state)
+{
+    switch (state) {
+    case PV_PEER_IDLE:
+        return "idle";
+    case PV_PEER_REACHING:
+        return "reaching";
+    case PV_PEER_UP:
+        return "up";
+    case PV_PEER_FAILED:
+        return "failed";
+    }
+    return "unknown";
+}
+
+struct pv_ice_carrier pv_peer_ice_carrier(const struct pv_carrier *c)
+{
+    /* For the agent all datagrams of one relay belong to one base, our relayed address there,
+     * however the relay itself is reached. */
+    if (pv_carrier_is_relayed(c))
+        return (struct pv_ice_carrier){.kind = PV_ICE_CARRIER_CHANNEL, .sock = c->via};
+    return (struct pv_ice_carrier){.kind = PV_ICE_CARRIER_UDP, .sock = c->sock, .local = c->local};
+}
+
+bool pv_peer_carrier(const struct pv_peer *p, const struct pv_ice_path *path,
+                     struct pv_carrier *ret_carrier)
+{
+    *ret_carrier = (struct pv_carrier){
+        .kind = PV_CARRIER_UDP,
+        .sock = path->carrier.sock,
+        .local = path->carrier.local,
+        .remote = path->remote,
+    };
+    if (path->carrier.kind == PV_ICE_CARRIER_UDP)
+        return true;
+    const struct pv_relayway *r =
+        path->carrier.sock < PV_FP_MAX_RELAYS ? p->env->relays[path->carrier.sock] : NULL;
+    return r != NULL && pv_relayway_carrier(r, &path->remote, ret_carrier);
+}
+
+void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static 32])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < desc->n_cands; i++) {
+        const struct pv_ice_cand *c = &desc->cands[i];
+        if (c->type != PV_ICE_RELAY || !pv_turn_is_virtual(&c->addr) ||
+            pv_turn_is_virtual_of(&c->addr, pk))
+            desc->cands[n++] = *c;
+    }
+    desc->n_cands = n;
+}
+
+uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed)
+{
+    if (path->kind == PV_CARRIER_STREAM)
+        return 0; /* TCP cuts and joins as it must, DESIGN 7 */
+    if (path->kind != PV_CARRIER_CHANNEL)
+        return probed;
+    if (probed != 0)
+        return (uint16_t)(probed + PV_TURN_CHANNEL_HEADER);
+    return path->relay.family == PV_AF_INET6 ? ETHERNET - UDP6 : ETHERNET - UDP4;
+}
+
+bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
+{
+    if (p->ice == NULL || !pv_descx_take_due(&p->descx, now))
+        return false;
+    memset(ret_desc, 0, sizeof(*ret_desc));
+    ret_desc->gen = p->descx.own.gen;
+    ret_desc->rev = p->descx.own.rev;
+    ret_desc->re_gen = p->descx.theirs.gen;
+    ret_desc->re_rev = p->descx.theirs.rev;
+    ret_desc->creds = p->creds;
+    ret_desc->caps = p->env->caps;
+    ret_desc->n_cands = pv_ice_locals(p->ice, ret_desc->cands, PV_ARRAY_LEN(ret_desc->cands));
+    if (p->env->nat != NULL)
+        ret_desc->nat = *p->env->nat;
+    if (p->hard.announced)
+        ret_desc->attempt = (struct pv_desc_try){.n = p->hard.n, .at_us = p->hard.at_us};
+    memcpy(ret_desc->wg, p->wg, p->wg_len);
+    ret_desc->wg_len = p->wg_len;
+    return true;
+}
+
+int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx)
+{
+    if (p->n_out > 0) {
+        const struct pv_peer_handshake *h = &p->out[0];
+        *ret_tx = (struct pv_peer_transmit){.relayed = pv_carrier_is_relayed(&h->to),
+                                            .via = h->to.via,
+                                            .sock = h->to.sock,
+                                            .local = h->to.local,
+                                            .dst = h->to.remote,
+                                            .len = h->len};
+        memcpy(ret_tx->buf, h->msg, h->len);
+        p->n_out--;
+        memmove(&p->out[0], &p->out[1], p->n_out * sizeof(p->out[0]));
+        return PV_OK;
+    }
+    struct pv_ice_transmit tx;
+    if (p->ice == NULL || pv_ice_poll_transmit(p->ice, &tx) != PV_OK)
+        return PV_ERR_AGAIN;
+    bool relayed = tx.carrier.kind != PV_ICE_CARRIER_UDP;
+    *ret_tx = (struct pv_peer_transmit){.relayed = relayed,
+                                        .via = relayed ? tx.carrier.sock : 0,
+                                        .sock = relayed ? 0 : tx.carrier.sock,
+                                        .local = tx.carrier.local,
+                                        .dst = tx.dst,
+                                        .is_stun = true,
+                                        .ttl = tx.ttl,
+                                        .len = tx.len};
+    memcpy(ret_tx->buf, tx.buf, tx.len);
+    return PV_OK;
+}

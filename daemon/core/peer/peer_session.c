@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* A peer's WireGuard session: how it is configured, what it says, its messages on their way. */
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/peer/peer.h"
+
+enum pv_suite pv_peer_suite(const struct pv_peer *p)
+{
+    bool both = (p->env->caps & p->remote.caps & PV_DESC_CAP_AES) != 0;
+    return both ? PV_SUITE_AES : PV_SUITE_CHACHA;
+}
+
+int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf)
+{
+    struct pv_session_config cfg = {
+        .device = p->env->device,
+        .member = !p->is_static,
+        .repeat = !p->is_static,
+        .lower_identity = !p->is_static && memcmp(p->env->own_pk, p->pk, sizeof(p->pk)) < 0,
+        .rng = p->env->rng,
+    };
+    memcpy(cfg.remote_pk, p->transport, sizeof(cfg.remote_pk));
+    if (conf != NULL) {
+        memcpy(cfg.psk, conf->psk, sizeof(cfg.psk));
+        cfg.persistent_keepalive = conf->persistent_keepalive;
+        cfg.suite = conf->suite;
+        cfg.takes[conf->suite] = true;
+    } else {
+        cfg.suite = pv_peer_suite(p);
+        cfg.takes[PV_SUITE_CHACHA] = true;
+        cfg.takes[PV_SUITE_AES] = (p->env->caps & PV_DESC_CAP_AES) != 0;
+    }
+    int r = pv_session_new(&p->session, &cfg);
+    pv_wipe(&cfg, sizeof(cfg));
+    return r;
+}
+
+void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
+{
+    struct pv_view msg = pv_view(desc->wg, desc->wg_len);
+    uint8_t type;
+    int r = pv_wgmsg_type(msg, &type);
+    if (r == PV_OK && !pv_wgmsg_mac1_ok(p->env->device, msg))
+        r = PV_ERR_AUTH;
+    if (r == PV_OK && type == PV_WGMSG_INITIATION) {
+        struct pv_wg_initiation in;
+        r = pv_wgmsg_identify(p->env->device, msg, &in);
+        if (r == PV_OK && memcmp(in.static_pk, p->transport, sizeof(p->transport)) != 0)
+            r = PV_ERR_AUTH;
+        if (r == PV_OK)
+            r = pv_session_handle_initiation(p->session, &in, PV_SESSION_BY_SIGNAL, now);
+        pv_wg_initiation_wipe(&in);
+    } else if (r == PV_OK && type == PV_WGMSG_RESPONSE) {
+        r = pv_session_handle_response(p->session, msg, now);
+    }
+    if (r != PV_OK && r != PV_ERR_STATE && r != PV_ERR_REPLAY)
+        pv_trace_add(&p->trace, now, "handshake in description: %s", pv_strstatus(r));
+    /* Ours stands, but it may have gone to the peer's former life: then one for this life goes. */
+    if (r == PV_ERR_REFUSED)
+        pv_session_want(p->session, now);
+}
+
+static void take_keys(struct pv_peer *p, struct pv_session_event *ev)
+{
+    struct pv_fp_key_init init = {
+        .local_index = ev->index,
+        .remote_index = ev->keys.remote_index,
+        .suite = ev->keys.suite,
+        .birth = ev->born,
+    };
+    memcpy(init.send_key, ev->keys.send, sizeof(init.send_key));
+    memcpy(init.recv_key, ev->keys.recv, sizeof(init.recv_key));
+    int r = pv_fp_builder_add_keys(p->env->fp, p->id, &init);
+    if (r != PV_OK)
+        pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not taken\" why=\"%s\"", p->name,
+               pv_strstatus(r));
+    pv_wipe(&init, sizeof(init));
+}
+
+static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, pv_ns now)
+{
+    struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    switch (ev->type) {
+    case PV_SESSION_KEYS:
+        take_keys(p, ev);
+        break;
+    case PV_SESSION_USE:
+        if (pv_fp_builder_send_with(p->env->fp, p->id, ev->index) != PV_OK)
+            pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not used\"", p->name);
+        if (l != NULL)
+            pv_fp_live_rearm_keys(l);
+        break;
+    case PV_SESSION_INDEX_GONE:
+        if (pv_fp_builder_remove_keys(p->env->fp, p->id, ev->index) != PV_OK)
+            pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not removed\"", p->name);
+        pv_peer_drop_index(p, ev->index);
+        break;
+    case PV_SESSION_DONE:
+        p->last_handshake_ms = pv_peer_env_wall(p->env, now) / 1000;
+        p->wg_len = 0;
+        p->env->stats.handshakes++;
+        pv_trace_add(&p->trace, now, "session keys agreed: %s",
+                     pv_suite_name(pv_session_suite(p->session)));
+        break;
+    case PV_SESSION_GIVE_UP:
+        p->env->stats.handshakes_failed++;
+        pv_trace_add(&p->trace, now, "no answer to handshakes for 90 s");
+        if (l != NULL)
+            pv_fp_live_rearm_keys(l);
+        break;
+    case PV_SESSION_SEND_KEEPALIVE:
+        p->keepalive_due = true;
+        break;
+    }
+    pv_wipe(&ev->keys, sizeof(ev->keys));
+}
+
+static void describe_handshake(struct pv_peer *p, const struct pv_session_transmit *tx, pv_ns now)
+{
+    memcpy(p->wg, tx->msg, tx->len);
+    p->wg_len = tx->len;
+    if (p->descx.own.gen == 0)
+        pv_peer_begin(p, "keys are needed", now);
+    else
+        pv_descx_changed(&p->descx);
+}
+
+static void queue_handshake(struct pv_peer *p, const struct pv_session_transmit *tx)
+{
+    bool to_source = (tx->type == PV_WGMSG_RESPONSE && !tx->again) || !p->has_path;
+    struct pv_peer_handshake *h = &p->out[p->n_out];
+    h->to = to_source ? p->last_from : p->path;
+    if (h->to.kind == PV_CARRIER_NONE)
+        return;
+    memcpy(h->msg, tx->msg, tx->len);
+    h->len = tx->len;
+    p->n_out++;
+}
+
+/* Messages for a signal go into our description, the others wait for poll_transmit. */
+void pv_peer_pump_session(struct pv_peer *p, pv_ns now)
+{
+    while (p->n_out < PV_PEER_MAX_OUT) {
+        struct pv_session_transmit tx;
+        uint32_t index = pv_peer_fresh_index(p);
+        uint64_t stamp = pv_highwater_next(&p->env->tai, pv_peer_env_wall(p->env, now));
+        if (pv_session_poll_transmit(p->session, index, stamp, now, &tx) != PV_OK)
+            break;
+        if (tx.took_index && pv_peer_add_index(p, tx.index) != PV_OK)
+            pv_trace_add(&p->trace, now, "no room for a receiver index");
+        if (tx.via == PV_SESSION_BY_SIGNAL)
+            describe_handshake(p, &tx, now);
+        else
+            queue_handshake(p, &tx);
+    }
+    struct pv_session_event ev;
+    while (pv_session_poll_event(p->session, &ev) == PV_OK)
+        take_session_event(p, &ev, now);
+}

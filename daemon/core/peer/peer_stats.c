@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* What a peer's life adds to the numbers about paths (pathstats.h). Static peers add nothing: they
+ * are not sought. */
+#include "daemon/core/peer/peer.h"
+
+void pv_peer_count_attempt(struct pv_peer *p, enum pv_hardnat_method method,
+                           enum pv_path_result result)
+{
+    struct pv_peer_env *env = p->env;
+    bool known = p->descx.theirs.gen != 0;
+    enum pv_natclass own = pv_natclass(env->nat, env->locals, env->n_locals);
+    enum pv_natclass theirs = known
+                                  ? pv_natclass(&p->remote.nat, p->remote.cands, p->remote.n_cands)
+                                  : PV_NATCLASS_UNKNOWN;
+    env->stats.attempts[method][result][own][theirs]++;
+}
+
+void pv_peer_count_checks(struct pv_peer *p, enum pv_path_result result)
+{
+    if (p->seek.open)
+        pv_peer_count_attempt(p, PV_HARDNAT_NONE, result);
+    p->seek.open = false;
+}
+
+void pv_peer_count_state(struct pv_peer *p, enum pv_peer_state state, pv_ns now)
+{
+    if (p->is_static || state == PV_PEER_UP)
+        return;
+    pv_peer_count_checks(p, pv_peer_is_relayed(p) ? PV_PATH_RELAYED : PV_PATH_FAILED);
+    if (state != PV_PEER_REACHING) {
+        p->seek.since = 0;
+    } else if (!p->seek.direct) {
+        p->seek.since = now;
+        p->seek.open = true;
+    }
+}
+
+static enum pv_path_end end_of(enum pv_ice_cand_type type)
+{
+    return type == PV_ICE_HOST    ? PV_PATH_END_HOST
+           : type == PV_ICE_SRFLX ? PV_PATH_END_SRFLX
+                                  : PV_PATH_END_PRFLX;
+}
+
+static void count_direct(struct pv_peer *p)
+{
+    enum pv_path_end own = PV_PATH_END_REMEMBERED, theirs = PV_PATH_END_REMEMBERED;
+    struct pv_ice_path path;
+    if (p->ice != NULL && pv_ice_selected(p->ice, &path) == PV_OK) {
+        own = end_of(path.local_type);
+        theirs = end_of(path.remote_type);
+        for (size_t i = 0; i < PV_ARRAY_LEN(p->env->portmapped); i++) {
+            if (path.mapped.family != PV_AF_NONE &&
+                pv_addr_equal(&path.mapped, &p->env->portmapped[i]))
+                own = PV_PATH_END_PORTMAP;
+        }
+    }
+    p->env->stats.direct[own][theirs]++;
+}
+
+void pv_peer_count_relay_time(struct pv_peer *p, pv_ns now)
+{
+    if (p->seek.relayed_since != 0)
+        p->env->stats.relay_time += now - p->seek.relayed_since;
+    p->seek.relayed_since = pv_peer_is_relayed(p) ? now : 0;
+}
+
+void pv_peer_count_path(struct pv_peer *p, pv_ns now)
+{
+    bool was_relayed = p->seek.relayed_since != 0;
+    if (p->is_static)
+        return;
+    pv_peer_count_relay_time(p, now);
+    p->env->stats.relayed += !was_relayed && p->seek.relayed_since != 0 ? 1 : 0;
+    p->seek.direct = p->has_path && !pv_peer_is_relayed(p);
+    if (!p->seek.direct || p->seek.since == 0)
+        return; /* nominations may cross, and move the path there and back */
+    count_direct(p);
+    pv_peer_count_checks(p, PV_PATH_DIRECT);
+    pv_histogram_add(&p->env->stats.to_direct, (double)(now - p->seek.since) / 1e9);
+    p->seek.since = 0;
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* What the packets' way sees of a peer, and how large a datagram its path carries. */
+#include "daemon/core/peer/peer.h"
+#include "proto/ip/parts.h"
+#include "proto/stun/turn.h"
+
+enum {
+    HEADER4 = 28, /* bytes of IPv4 and UDP header, RFC 791, RFC 768 */
+    HEADER6 = 48, /* bytes of IPv6 and UDP header, RFC 8200 */
+};
+
+/* What the path puts before a sealed datagram: so the sizes that are tried are those of links. */
+static size_t bytes_before(const struct pv_carrier *path)
+{
+    size_t headers = pv_carrier_dst(path)->family == PV_AF_INET6 ? HEADER6 : HEADER4;
+    return headers + (path->kind == PV_CARRIER_CHANNEL ? PV_TURN_CHANNEL_HEADER : 0);
+}
+
+/* Probes begin with use: a path nobody sends data over may carry what it likes. Static peers cannot
+ * answer them. */
+static void note_mtu(struct pv_peer *p, pv_ns data_sent, pv_ns now)
+{
+    if (p->is_static || !p->has_path || p->path.kind == PV_CARRIER_STREAM || p->session == NULL ||
+        !pv_session_has_keys(p->session, now) || data_sent < p->path_since)
+        return;
+    if (p->mtu.state == PV_MTU_OFF)
+        pv_mtu_start(&p->mtu, &p->env->rng, bytes_before(&p->path),
+                     (uint16_t)(p->env->mtu + PV_FP_OVERHEAD), now);
+    pv_mtu_note_use(&p->mtu, data_sent);
+}
+
+void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_relayed *sum)
+{
+    struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    if (l == NULL)
+        return;
+    sum->tx += atomic_load_explicit(&l->tx_relayed[via], memory_order_relaxed);
+    sum->rx += atomic_load_explicit(&l->rx_relayed[via], memory_order_relaxed);
+}
+
+void pv_peer_add_sums(const struct pv_peer *p, struct pv_peer_sums *sum)
+{
+    const struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    if (l == NULL)
+        return;
+    sum->tx_bytes += atomic_load_explicit(&l->tx_bytes, memory_order_relaxed);
+    sum->rx_bytes += atomic_load_explicit(&l->rx_bytes, memory_order_relaxed);
+    sum->tx_packets += atomic_load_explicit(&l->tx_packets, memory_order_relaxed);
+    sum->rx_packets += atomic_load_explicit(&l->rx_packets, memory_order_relaxed);
+}
+
+uint16_t pv_peer_inner_mtu(const struct pv_peer *p)
+{
+    if (p->mtu.current == 0)
+        return p->env->mtu;
+    uint16_t inner = (uint16_t)(p->mtu.current - PV_FP_OVERHEAD);
+    return inner < PV_PARTS_WHOLE ? PV_PARTS_WHOLE : inner;
+}
+
+void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now)
+{
+    uint16_t size;
+    if (!pv_mtu_take_change(&p->mtu, &size) || !p->has_path)
+        return;
+    if (pv_fp_builder_set_path(p->env->fp, p->id, &p->path, pv_peer_path_mtu(&p->path, size)) !=
+        PV_OK)
+        p->mtu.changed = true; /* without memory: again with the next occasion */
+    pv_trace_add(&p->trace, now, "the path carries packets of %u bytes inside",
+                 size == 0 ? p->env->mtu : size - (unsigned)PV_FP_OVERHEAD);
+}
+
+void pv_peer_note_asked(struct pv_peer *p, pv_ns now)
+{
+    p->asked_at = now;
+    p->sample_at = pv_min_ns(p->sample_at, now);
+}
+
+void pv_peer_sample(struct pv_peer *p, pv_ns now)
+{
+    struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    if (l == NULL)
+        return;
+    const struct pv_session_traffic t = {
+        .data_sent = atomic_load_explicit(&l->last_tx_data, memory_order_relaxed),
+        .any_sent = atomic_load_explicit(&l->last_tx_any, memory_order_relaxed),
+        .data_received = atomic_load_explicit(&l->last_rx_data, memory_order_relaxed),
+        .any_received = atomic_load_explicit(&l->last_rx_any, memory_order_relaxed),
+        .sent = atomic_load_explicit(&l->tx_packets, memory_order_relaxed),
+    };
+    if (p->session != NULL)
+        pv_session_note_traffic(p->session, &t, now);
+    pv_ns sent = t.data_sent > p->asked_at ? t.data_sent : p->asked_at;
+    if (p->ice != NULL)
+        pv_ice_note_traffic(p->ice, sent,
+                            atomic_load_explicit(&l->last_rx_selected, memory_order_relaxed), now);
+    note_mtu(p, t.data_sent, now);
+    pv_ns last = sent > t.data_received ? sent : t.data_received;
+    if (last + PV_PEER_WANTED_FOR > now && last > p->wanted_at)
+        p->wanted_at = last;
+    if (last + PV_PEER_QUIET_AFTER < now) {
+        p->sample_at = PV_NEVER;
+        pv_fp_live_rearm_active(l);
+    } else {
+        p->sample_at = now + PV_PEER_SAMPLE;
+    }
+}

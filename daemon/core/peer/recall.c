@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/peer/recall.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/map.h"
+
+enum {
+    QUICK = 4,     /* knocks before the slow ones */
+    TURN = 6,      /* knocks, then somebody else's turn */
+    NOWHERE = 255, /* of the places */
+};
+
+/* When each of the quick knocks follows the one before, DESIGN 5: at 0, 1, 3, 5 s. */
+static const pv_ns quick_after[QUICK] = {0, PV_S(1), PV_S(2), PV_S(2)};
+
+struct entry {
+    uint8_t pk[32];
+    struct pv_recall_item item;
+    bool reached;
+    bool wanted;      /* within PV_RECALL_FOR, and not reached since */
+    bool forgotten;   /* goes when the store was told */
+    pv_ns reason_at;  /* last wish, start or move; counts while there is a next one */
+    pv_ns knocked_at; /* 0 = never */
+    uint64_t turn;    /* among those that wait: the lower first */
+    uint8_t place;    /* NOWHERE: not knocking */
+    unsigned knocks;  /* in this place */
+    pv_ns next;       /* while knocking */
+    bool dirty;       /* in the list of what is to be stored */
+    pv_ns store_at;
+    pv_ns stored_at; /* 0 = not in this life */
+    struct entry *next_dirty;
+    UT_hash_handle hh;
+};
+
+struct pv_recall {
+    struct pv_map map;
+    struct entry *entries;
+    bool on;
+    pv_ns on_from;
+    bool settled;   /* nobody waits who could have a place */
+    uint64_t turns; /* given out */
+    struct entry *places[PV_RECALL_AT_ONCE];
+    struct entry *dirty;
+};
+
+/* --- entries ------------------------------------------------------------------------------- */
+
+int pv_recall_new(struct pv_recall **ret_recall, const struct pv_rng *rng, size_t limit)
+{
+    struct pv_recall *r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return PV_ERR_NOMEM;
+    r->map = pv_map_make(rng, limit);
+    *ret_recall = r;
+    return PV_OK;
+}
+
+void pv_recall_clear(struct pv_recall *r)
+{
+    struct entry *x, *tmp;
+    HASH_ITER(hh, r->entries, x, tmp)
+    {
+        PV_MAP_DEL(r->entries, x);
+        free(x);
+    }
+    memset(r->places, 0, sizeof(r->places));
+    r->dirty = NULL;
+}
+
+struct pv_recall *pv_recall_free(struct pv_recall *r)
+{
+    if (r != NULL)
+        pv_recall_clear(r);
+    free(r);
+    return NULL;
+}
+
+static struct entry *find(const struct pv_recall *r, const uint8_t *pk)
+{
+    struct entry *x;
+    PV_MAP_FIND(&r->map, r->entries, pk, sizeof(x->pk), x);
+    return x;
+}
+
+static struct entry *find_or_make(struct pv_recall *r, const uint8_t *pk)
+{
+    struct entry *x = find(r, pk);
+    int status;
+    if (x != NULL)
+        return x;
+    x = calloc(1, sizeof(*x));
+    if (x == NULL)
+        return NULL;
+    memcpy(x->pk, pk, sizeof(x->pk));
+    memcpy(x->item.pk, pk, sizeof(x->item.pk));
+    x->place = NOWHERE;
+    PV_MAP_ADD(&r->map, r->entries, pk, x, status);
+    if (status != PV_OK) {
+        free(x);
+        return NULL;
+    }
+    return x;
+}
+
+static void leave_place(struct pv_recall *r, struct entry *x)
+{
+    if (x->place == NOWHERE)
+        return;
+    r->places[x->place] = NULL;
+    x->place = NOWHERE;
+    r->settled = false;
+}
+
+/* --- addresses ----------------------------------------------------------------------------- */
+
+static size_t place_of(const struct pv_recall_item *item, const struct pv_addr *addr)
+{
+    size_t i = 0;
+    while (i < item->n && !pv_addr_equal(&item->addrs[i].addr, addr))
+        i++;
+    return i;
+}
+
+static void mark(struct pv_recall *r, struct entry *x, pv_ns at)
+{
+    if (x->dirty) {
+        x->store_at = pv_min_ns(x->store_at, at);
+        return;
+    }
+    x->dirty = true;
+    x->store_at = at;
+    x->next_dirty = r->dirty;
+    r->dirty = x;
+}
+
+void pv_recall_load(struct pv_recall *r, const uint8_t pk[static 32],
+                    const struct pv_recall_addr *addr)
+{
+    struct entry *x = pv_addr_is_usable_remote(&addr->addr) ? find_or_make(r, pk) : NULL;
+    if (x == NULL || place_of(&x->item, &addr->addr) < x->item.n)
+        return;
+    size_t at = 0;
+    while (at < x->item.n && x->item.addrs[at].seen_s >= addr->seen_s)
+        at++;
+    if (at == PV_RECALL_ADDRS)
+        return;
+    if (x->item.n < PV_RECALL_ADDRS)
+        x->item.n++;
+    memmove(&x->item.addrs[at + 1], &x->item.addrs[at],
+            (x->item.n - 1 - at) * sizeof(x->item.addrs[0]));
+    x->item.addrs[at] = *addr;
+}
+
+void pv_recall_note(struct pv_recall *r, const uint8_t pk[static 32], const struct pv_addr *addr,
+                    uint64_t seen_s, pv_ns now)
+{
+    struct entry *x = pv_addr_is_usable_remote(addr) ? find_or_make(r, pk) : NULL;
+    if (x == NULL || x->forgotten)
+        return;
+    struct pv_recall_item *item = &x->item;
+    size_t at = place_of(item, addr);
+    bool is_new = at == item->n;
+    bool moves = at > 0 || is_new;
+    if (is_new && item->n < PV_RECALL_ADDRS)
+        item->n++;
+    else if (is_new)
+        at--; /* the oldest goes */
+    memmove(&item->addrs[1], &item->addrs[0], at * sizeof(item->addrs[0]));
+    item->addrs[0] = (struct pv_recall_addr){.addr = *addr, .seen_s = seen_s};
+    pv_ns gap = moves ? PV_RECALL_STORE : PV_RECALL_REFRESH;
+    mark(r, x, x->stored_at == 0 && moves ? now : x->stored_at + gap);
+}
+
+void pv_recall_forget(struct pv_recall *r, const uint8_t pk[static 32], pv_ns now)
+{
+    struct entry *x = find(r, pk);
+    if (x == NULL)
+        return;
+    leave_place(r, x);
+    x->item.n = 0;
+    x->forgotten = true;
+    mark(r, x, now);
+}
+
+void pv_recall_store_all(struct pv_recall *r, pv_ns now)
+{
+    struct entry *x, *tmp;
+    HASH_ITER(hh, r->entries, x, tmp)
+    mark(r, x, now);
+}
+
+/* --- whom to knock for --------------------------------------------------------------------- */
+
+static bool is_waiting(const struct entry *x, pv_ns now)
+{
+    return x->place == NOWHERE && !x->reached && x->item.n > 0 &&
+           now < x->reason_at + PV_RECALL_FOR;
+}
+
+/* Wanted ones first, then by turn, then who was reached last. */
+static bool goes_before(const struct entry *x, const struct entry *y)
+{
+    if (x->wanted != y->wanted)
+        return x->wanted;
+    if (x->turn != y->turn)
+        return x->turn < y->turn;
+    return x->item.addrs[0].seen_s > y->item.addrs[0].seen_s;
+}
+
+static void take_place(struct pv_recall *r, struct entry *x, uint8_t place, pv_ns now)
+{
+    r->places[place] = x;
+    x->place = place;
+    x->knocks = 0;
+    x->next = now > r->on_from ? now : r->on_from;
+    /* One that comes and goes is not knocked for more often than all others. */
+    if (x->knocked_at != 0 && x->next < x->knocked_at + quick_after[1])
+        x->next = x->knocked_at + quick_after[1];
+}
+
+/* Fills free places; a wanted member takes that of one who is not. */
+static void fill_places(struct pv_recall *r, pv_ns now)
+{
+    if (!r->on || r->settled)
+        return;
+    for (;;) {
+        struct entry *best = NULL, *x, *tmp;
+        HASH_ITER(hh, r->entries, x, tmp)
+        {
+            if (is_waiting(x, now) && (best == NULL || goes_before(x, best)))
+                best = x;
+        }
+        uint8_t at = 0;
+        while (at < PV_RECALL_AT_ONCE && r->places[at] != NULL)
+            at++;
+        for (uint8_t i = 0; best != NULL && best->wanted && at == PV_RECALL_AT_ONCE && i < at;
+             i++) {
+            if (!r->places[i]->wanted) {
+                leave_place(r, r->places[i]);
+                at = i;
+            }
+        }
+        if (best == NULL || at >= PV_RECALL_AT_ONCE)
+            break;
+        take_place(r, best, at, now);
+    }
+    r->settled = true;
+}
+
+/* Somebody has a reason to be knocked for. */
+static void give_reason(struct pv_recall *r, struct entry *x, pv_ns now)
+{
+    x->reason_at = now;
+    x->turn = 0;
+    r->settled = false;
+}
+
+static void give_all_reason(struct pv_recall *r, pv_ns now)
+{
+    struct entry *x, *tmp;
+    HASH_ITER(hh, r->entries, x, tmp)
+    {
+        leave_place(r, x);
+        x->wanted = x->wanted && now < x->reason_at + PV_RECALL_FOR;
+        give_reason(r, x, now);
+    }
+}
+
+void pv_recall_set_on(struct pv_recall *r, bool on, pv_ns now)
+{
+    if (r->on == on)
+        return;
+    r->on = on;
+    r->on_from = now + PV_RECALL_GRACE;
+    give_all_reason(r, now);
+}
+
+void pv_recall_moved(struct pv_recall *r, pv_ns now)
+{
+    if (r->on)
+        give_all_reason(r, now);
+}
+
+void pv_recall_set_reached(struct pv_recall *r, const uint8_t pk[static 32], bool reached,
+                           pv_ns now)
+{
+    struct entry *x = reached ? find_or_make(r, pk) : find(r, pk);
+    if (x == NULL || x->reached == reached)
+        return;
+    x->reached = reached;
+    x->wanted = x->wanted && !reached;
+    leave_place(r, x);
+    if (!reached)
+        give_reason(r, x, now);
+}
+
+void pv_recall_want(struct pv_recall *r, const uint8_t pk[static 32], pv_ns now)
+{
+    struct entry *x = find(r, pk);
+    if (x == NULL || x->reached || x->item.n == 0)
+        return;
+    bool renewed = x->wanted && now < x->reason_at + PV_RECALL_EVERY;
+    if (x->wanted && (x->place != NOWHERE || is_waiting(x, now))) {
+        x->reason_at = now; /* no news: nobody else's place is in question */
+    } else {
+        x->wanted = true;
+        give_reason(r, x, now);
+    }
+    /* A wish of another moment than the last: quick knocks again. */
+    if (!renewed && x->place != NOWHERE && x->knocks >= QUICK &&
+        now >= x->knocked_at + PV_RECALL_ANEW) {
+        x->knocks = 0;
+        x->next = now;
+    }
+}
+
+/* --- time, output -------------------------------------------------------------------------- */
+
+void pv_recall_handle_timeout(struct pv_recall *r, pv_ns now)
+{
+    for (size_t i = 0; i < PV_RECALL_AT_ONCE; i++) {
+        struct entry *x = r->places[i];
+        if (x != NULL && now >= x->reason_at + PV_RECALL_FOR) {
+            x->wanted = false;
+            leave_place(r, x);
+        }
+    }
+    fill_places(r, now);
+}
+
+static pv_ns earliest_end(const struct entry *x)
+{
+    return pv_min_ns(x->next, x->reason_at + PV_RECALL_FOR);
+}
+
+pv_ns pv_recall_next_timeout(const struct pv_recall *r)
+{
+    pv_ns next = r->on && !r->settled ? 0 : PV_NEVER;
+    for (size_t i = 0; r->on && i < PV_RECALL_AT_ONCE; i++) {
+        if (r->places[i] != NULL)
+            next = pv_min_ns(next, earliest_end(r->places[i]));
+    }
+    for (const struct entry *x = r->dirty; x != NULL; x = x->next_dirty)
+        next = pv_min_ns(next, x->store_at);
+    return next;
+}
+
+static bool others_wait(const struct pv_recall *r, pv_ns now)
+{
+    for (const struct entry *x = r->entries; x != NULL; x = x->hh.next) {
+        if (is_waiting(x, now))
+            return true;
+    }
+    return false;
+}
+
+int pv_recall_poll_knock(struct pv_recall *r, pv_ns now, struct pv_recall_item *ret_item)
+{
+    fill_places(r, now);
+    for (size_t i = 0; r->on && i < PV_RECALL_AT_ONCE; i++) {
+        struct entry *x = r->places[i];
+        if (x == NULL || now < x->next)
+            continue;
+        x->knocked_at = now;
+        x->knocks++;
+        x->next = now + (x->knocks < QUICK ? quick_after[x->knocks] : PV_RECALL_EVERY);
+        *ret_item = x->item;
+        if (x->knocks >= TURN && !x->wanted && others_wait(r, now)) {
+            x->turn = ++r->turns;
+            leave_place(r, x);
+        }
+        return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+int pv_recall_poll_store(struct pv_recall *r, pv_ns now, struct pv_recall_item *ret_item)
+{
+    for (struct entry **at = &r->dirty; *at != NULL; at = &(*at)->next_dirty) {
+        struct entry *x = *at;
+        if (now < x->store_at)
+            continue;
+        *at = x->next_dirty;
+        x->dirty = false;
+        x->stored_at = now;
+        *ret_item = x->item;
+        if (x->forgotten) {
+            PV_MAP_DEL(r->entries, x);
+            free(x);
+        }
+        return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+/* --- questions ----------------------------------------------------------------------------- */
+
+void pv_recall_get(const struct pv_recall *r, const uint8_t pk[static 32],
+                   struct pv_recall_item *ret_item)
+{
+    const struct entry *x = find(r, pk);
+    if (x != NULL)
+        *ret_item = x->item;
+    else
+        *ret_item = (struct pv_recall_item){.n = 0};
+}
+
+bool pv_recall_is_knocking(const struct pv_recall *r, const uint8_t pk[static 32])
+{
+    const struct entry *x = find(r, pk);
+    return r->on && x != NULL && x->place != NOWHERE;
+}

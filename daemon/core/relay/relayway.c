@@ -1,0 +1,738 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/relay/relayway.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+
+enum {
+    OPS_MAX = 4,
+};
+#define UDP_HOLD_MAX PV_S(1800)
+
+enum stream_state {
+    CLOSED,
+    CONNECTING,
+    OPEN,
+};
+
+struct pv_relayway {
+    uint16_t via;
+    struct pv_rng rng;
+    struct pv_turnc *turnc;
+    struct pv_relayway_config cfg; /* holds a secret: wiped; with the address that is asked */
+    struct pv_relayaddrs addrs;
+    bool on;
+    bool running; /* the TURN client is: one that may use streams only waits for its stream */
+    struct pv_addr relayed;
+    enum pv_relayway_way way;
+    bool by_stream;     /* what the TURN client says goes by the stream */
+    uint16_t sock;      /* else from this socket; */
+    uint16_t data_sock; /* data from this one, until it follows */
+
+    bool blocked;
+    pv_ns udp_hold_until, udp_hold;
+
+    enum stream_state state;
+    uint16_t stream; /* its number; 0 when CLOSED */
+    struct pv_relayway_to to;
+    uint16_t n_streams; /* ever, for the next number */
+    pv_ns connect_by;   /* CONNECTING */
+    bool hasty;         /* soon, for another address waits */
+    pv_ns retry_at, retry;
+    pv_ns linger_until; /* the stream was left; PV_NEVER: it is in use or wanted */
+    pv_ns keep_at;
+
+    /* stock servers: peers with a channel */
+    struct {
+        struct pv_addr peer;
+        pv_ns used_at;
+    } uses[PV_RELAYWAY_USES];
+    size_t n_uses;
+    pv_ns now; /* of the last call that had it */
+
+    struct pv_relayway_op ops[OPS_MAX];
+    size_t n_ops;
+    bool ev_way;
+
+    char error[PV_RELAYWAY_ERROR_MAX]; /* why it is not reached */
+    char told[PV_RELAYWAY_ERROR_MAX];  /* what the last event was about */
+};
+
+int pv_relayway_new(struct pv_relayway **ret_relay, uint16_t via, const struct pv_rng *rng)
+{
+    struct pv_relayway *r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return PV_ERR_NOMEM;
+    if (pv_turnc_new(&r->turnc, rng) != PV_OK) {
+        free(r);
+        return PV_ERR_NOMEM;
+    }
+    r->via = via;
+    r->rng = *rng;
+    r->linger_until = r->keep_at = r->connect_by = PV_NEVER;
+    *ret_relay = r;
+    return PV_OK;
+}
+
+struct pv_relayway *pv_relayway_free(struct pv_relayway *r)
+{
+    if (r == NULL)
+        return NULL;
+    pv_turnc_free(r->turnc);
+    pv_wipe(r, sizeof(*r));
+    free(r);
+    return NULL;
+}
+
+/* --- the way ------------------------------------------------------------------------------- */
+
+static bool has_stream(const struct pv_relayway *r)
+{
+    return r->cfg.to.addr.family != PV_AF_NONE;
+}
+
+static bool wants_stream(const struct pv_relayway *r, pv_ns now)
+{
+    return has_stream(r) && (!r->cfg.udp || r->blocked || now < r->udp_hold_until);
+}
+
+static void set_way(struct pv_relayway *r, enum pv_relayway_way way)
+{
+    if (r->way == way)
+        return;
+    r->way = way;
+    r->ev_way = true;
+}
+
+static void set_error(struct pv_relayway *r, const char *why)
+{
+    snprintf(r->error, sizeof(r->error), "%s", why);
+}
+
+/* Without room an open stays undone until the next turn; a close finds the oldest open undone. */
+static bool push_op(struct pv_relayway *r, const struct pv_relayway_op *op)
+{
+    if (r->n_ops == OPS_MAX)
+        return false;
+    r->ops[r->n_ops++] = *op;
+    return true;
+}
+
+static void open_stream(struct pv_relayway *r, pv_ns now)
+{
+    const uint16_t most = UINT16_MAX / PV_FP_MAX_RELAYS - 1;
+    uint16_t number = (uint16_t)(r->n_streams % most + 1);
+    uint16_t stream = (uint16_t)(number * PV_FP_MAX_RELAYS + r->via);
+    if (r->n_ops + 1 >= OPS_MAX || /* its close must find room, too */
+        !push_op(r, &(struct pv_relayway_op){.open = true, .stream = stream, .to = r->cfg.to}))
+        return;
+    r->n_streams = number;
+    r->stream = stream;
+    r->to = r->cfg.to;
+    r->state = CONNECTING;
+    r->hasty = pv_relayaddrs_is_hasty(&r->addrs);
+    r->connect_by = now + (r->hasty ? PV_RELAYWAY_HASTE : PV_RELAYWAY_CONNECT);
+}
+
+/* The stream is gone, whoever ended it. */
+static void lost_stream(struct pv_relayway *r, pv_ns now)
+{
+    pv_ns wait = r->retry == 0 ? PV_RELAYWAY_RETRY_FIRST : r->retry;
+    r->state = CLOSED;
+    r->stream = 0;
+    r->connect_by = r->linger_until = PV_NEVER;
+    r->retry_at = now + wait / 2 + pv_rng_u64(&r->rng) % (wait / 2 + 1);
+    r->retry = pv_min_ns(2 * wait, PV_RELAYWAY_RETRY_MAX);
+    if (r->way == PV_RELAYWAY_STREAM)
+        set_way(r, PV_RELAYWAY_NONE);
+    if (!r->by_stream)
+        return;
+    r->by_stream = false;
+    /* Our coordinator keeps a member's allocation for its next connection; a stock server forgets
+     * it with this one. */
+    if (r->cfg.turn.permissions || !r->cfg.udp) {
+        pv_turnc_stop(r->turnc);
+        r->running = false;
+    }
+}
+
+static void close_stream(struct pv_relayway *r, pv_ns now)
+{
+    if (r->state == CLOSED)
+        return;
+    (void)push_op(r, &(struct pv_relayway_op){.stream = r->stream});
+    lost_stream(r, now);
+}
+
+static void run_turn(struct pv_relayway *r, bool by_stream, pv_ns now)
+{
+    struct pv_turnc_config cfg = r->cfg.turn;
+    r->by_stream = by_stream;
+    cfg.stream = by_stream;
+    if (r->running)
+        pv_turnc_reroute(r->turnc, by_stream, now);
+    else
+        r->running = pv_turnc_start(r->turnc, &cfg, now) == PV_OK;
+    pv_wipe(&cfg, sizeof(cfg));
+}
+
+/* What is so, as against what should be. */
+static void steer(struct pv_relayway *r, pv_ns now)
+{
+    if (!r->on)
+        return;
+    if (wants_stream(r, now)) {
+        r->linger_until = PV_NEVER;
+        if (r->state == CLOSED && now >= r->retry_at)
+            open_stream(r, now);
+        if (r->state == OPEN && !r->by_stream)
+            run_turn(r, true, now);
+        return;
+    }
+    if (r->by_stream)
+        run_turn(r, false, now);
+    if (r->state == CONNECTING)
+        close_stream(r, now);
+    else if (r->state == OPEN && r->way == PV_RELAYWAY_UDP && r->linger_until == PV_NEVER)
+        r->linger_until = now + PV_RELAYWAY_LINGER;
+}
+
+/* --- addresses ------------------------------------------------------------------------------ */
+
+/* Our coordinator's has one for datagrams and one for streams, and no others. */
+static void use_address(struct pv_relayway *r, pv_ns now)
+{
+    r->cfg.turn.server = *pv_relayaddrs_now(&r->addrs);
+    r->cfg.turn.sends = pv_relayaddrs_is_hasty(&r->addrs) ? PV_RELAYWAY_HASTE_SENDS : 0;
+    if (has_stream(r))
+        r->cfg.to.addr = r->cfg.turn.server;
+    pv_turnc_reach(r->turnc, &r->cfg.turn.server, r->cfg.turn.sends, now);
+}
+
+/* Nobody answers here. True: at another address we ask at once. */
+static bool try_next(struct pv_relayway *r, pv_ns now)
+{
+    bool at_once = pv_relayaddrs_next(&r->addrs);
+    if (!pv_addr_equal(pv_relayaddrs_now(&r->addrs), &r->cfg.turn.server))
+        use_address(r, now);
+    return at_once;
+}
+
+/* The stream failed before it was of use. */
+static void stream_failed(struct pv_relayway *r, pv_ns now)
+{
+    if (!try_next(r, now))
+        return;
+    r->retry = 0;
+    r->retry_at = now;
+}
+
+/* The server sends us to another one. */
+static bool follow_alternate(struct pv_relayway *r, const struct pv_addr *to, pv_ns now)
+{
+    if (!r->cfg.turn.permissions || !pv_relayaddrs_redirect(&r->addrs, to, now))
+        return false;
+    if (r->by_stream)
+        close_stream(r, now);
+    use_address(r, now);
+    pv_turnc_kick(r->turnc, now);
+    r->retry = 0;
+    r->retry_at = now;
+    return true;
+}
+
+/* --- peers of stock servers ----------------------------------------------------------------- */
+
+static void give_up_use(struct pv_relayway *r, size_t i, pv_ns now)
+{
+    pv_turnc_unbind(r->turnc, &r->uses[i].peer, now);
+    r->uses[i] = r->uses[--r->n_uses];
+}
+
+/* A permission and a channel for whom something is sent to. */
+static void note_use(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
+{
+    size_t oldest = 0;
+    for (size_t i = 0; i < r->n_uses; i++) {
+        if (pv_addr_equal(&r->uses[i].peer, peer)) {
+            r->uses[i].used_at = now;
+            return;
+        }
+        if (r->uses[i].used_at < r->uses[oldest].used_at)
+            oldest = i;
+    }
+    if (r->n_uses == PV_RELAYWAY_USES)
+        give_up_use(r, oldest, now);
+    if (pv_turnc_bind(r->turnc, peer, now) != PV_OK)
+        return;
+    r->uses[r->n_uses].peer = *peer;
+    r->uses[r->n_uses++].used_at = now;
+}
+
+static void sweep_uses(struct pv_relayway *r, pv_ns now)
+{
+    for (size_t i = 0; i < r->n_uses;) {
+        if (r->uses[i].used_at + PV_RELAYWAY_UNUSED <= now)
+            give_up_use(r, i, now);
+        else
+            i++;
+    }
+}
+
+/* --- facts --------------------------------------------------------------------------------- */
+
+int pv_relayway_start(struct pv_relayway *r, const struct pv_relayway_config *cfg, pv_ns now)
+{
+    struct pv_turnc_config turn = cfg->turn;
+    struct pv_relayaddrs addrs = {.n = 1 + cfg->n_others, .list = {cfg->turn.server}};
+    memcpy(addrs.list + 1, cfg->others, cfg->n_others * sizeof(cfg->others[0]));
+    turn.sends = pv_relayaddrs_is_hasty(&addrs) ? PV_RELAYWAY_HASTE_SENDS : 0;
+    turn.stream = r->by_stream;
+    if (cfg->udp || r->by_stream) {
+        int s = pv_turnc_start(r->turnc, &turn, now);
+        pv_wipe(&turn, sizeof(turn));
+        if (s != PV_OK)
+            return s;
+        r->running = true;
+    }
+    pv_wipe(&turn, sizeof(turn));
+    r->cfg = *cfg;
+    r->cfg.turn.sends = addrs.n > 1 ? PV_RELAYWAY_HASTE_SENDS : 0;
+    r->addrs = addrs;
+    if (r->state == CLOSED) { /* whoever gave these credentials is there */
+        r->retry_at = now;
+        r->retry = 0;
+    }
+    r->on = true;
+    steer(r, now);
+    return PV_OK;
+}
+
+void pv_relayway_stop(struct pv_relayway *r, pv_ns now)
+{
+    if (!r->on)
+        return;
+    close_stream(r, now);
+    while (r->n_uses > 0)
+        give_up_use(r, 0, now);
+    pv_turnc_stop(r->turnc);
+    set_way(r, PV_RELAYWAY_NONE);
+    r->error[0] = r->told[0] = '\0';
+    r->on = r->running = r->by_stream = false;
+    r->keep_at = PV_NEVER;
+    r->relayed = (struct pv_addr){.family = PV_AF_NONE};
+    pv_wipe(&r->cfg, sizeof(r->cfg));
+}
+
+void pv_relayway_set_addrs(struct pv_relayway *r, const struct pv_addr *list, size_t n, pv_ns now)
+{
+    if (!r->on || n == 0 || !pv_relayaddrs_set(&r->addrs, list, n) || r->way != PV_RELAYWAY_NONE)
+        return;
+    use_address(r, now);
+    pv_relayway_kick(r, now);
+}
+
+void pv_relayway_set_blocked(struct pv_relayway *r, bool blocked, pv_ns now)
+{
+    if (r->blocked == blocked)
+        return;
+    r->blocked = blocked;
+    pv_relayaddrs_begin(&r->addrs);
+    if (blocked)
+        r->retry_at = now;
+    else if (r->way == PV_RELAYWAY_UDP)
+        set_error(r, ""); /* the stream was needed no longer than it failed */
+    steer(r, now);
+}
+
+void pv_relayway_set_socket(struct pv_relayway *r, uint16_t sock, pv_ns now)
+{
+    r->sock = sock;
+    if (r->way != PV_RELAYWAY_UDP)
+        r->data_sock = sock;
+    if (r->on && r->running && !r->by_stream)
+        pv_turnc_moved(r->turnc, now);
+}
+
+void pv_relayway_moved(struct pv_relayway *r, pv_ns now)
+{
+    r->udp_hold_until = r->udp_hold = 0;
+    if (r->on && r->running && !r->by_stream)
+        pv_turnc_moved(r->turnc, now);
+    pv_relayway_kick(r, now); /* a connection may live on from another address, or not */
+}
+
+void pv_relayway_kick(struct pv_relayway *r, pv_ns now)
+{
+    r->retry = 0;
+    if (r->state == CLOSED)
+        r->retry_at = now;
+    if (r->on && r->running) {
+        pv_turnc_kick(r->turnc, now);
+        if (r->by_stream || r->cfg.keep)
+            pv_turnc_refresh(r->turnc, now);
+    }
+    steer(r, now);
+}
+
+void pv_relayway_doubt(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
+{
+    pv_relayway_kick(r, now);
+    if (r->running)
+        pv_turnc_doubt(r->turnc, peer, now);
+}
+
+void pv_relayway_healed(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
+{
+    if (r->running)
+        pv_turnc_healed(r->turnc, peer, now);
+}
+
+int pv_relayway_bind(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
+{
+    return pv_turnc_bind(r->turnc, peer, now);
+}
+
+void pv_relayway_unbind(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
+{
+    pv_turnc_unbind(r->turnc, peer, now);
+}
+
+int pv_relayway_handle_input(struct pv_relayway *r, const struct pv_carrier *from,
+                             struct pv_view message, pv_ns now)
+{
+    bool mine = from->kind == PV_CARRIER_STREAM
+                    ? r->state == OPEN && from->sock == r->stream
+                    : from->kind == PV_CARRIER_UDP && r->cfg.udp &&
+                          pv_addr_equal(&from->remote, &r->cfg.turn.server);
+    if (!r->on || !r->running || !mine)
+        return PV_ERR_NOT_FOUND;
+    r->now = now;
+    return pv_turnc_handle_input(r->turnc, &r->cfg.turn.server, message, now);
+}
+
+void pv_relayway_connected(struct pv_relayway *r, uint16_t stream, pv_ns now)
+{
+    if (r->state != CONNECTING || stream != r->stream)
+        return;
+    r->state = OPEN;
+    r->connect_by = PV_NEVER;
+    steer(r, now);
+}
+
+void pv_relayway_closed(struct pv_relayway *r, uint16_t stream, const char *why, pv_ns now)
+{
+    if (r->state == CLOSED || stream != r->stream)
+        return;
+    bool failed = wants_stream(r, now); /* else it was left, and is not missed */
+    bool was_used = r->way == PV_RELAYWAY_STREAM;
+    if (failed)
+        set_error(r, why);
+    lost_stream(r, now);
+    if (failed && !was_used)
+        stream_failed(r, now);
+    steer(r, now);
+}
+
+void pv_relayway_failed(struct pv_relayway *r, const char *why)
+{
+    set_error(r, why);
+}
+
+/* --- time ---------------------------------------------------------------------------------- */
+
+static pv_ns keep_interval(const struct pv_relayway *r)
+{
+    if (r->way == PV_RELAYWAY_STREAM)
+        return PV_RELAYWAY_KEEP_STREAM;
+    return r->way == PV_RELAYWAY_UDP && r->cfg.keep ? PV_RELAYWAY_KEEP_UDP : PV_NEVER;
+}
+
+static void plan_keep(struct pv_relayway *r, pv_ns now)
+{
+    pv_ns every = keep_interval(r);
+    r->keep_at = every == PV_NEVER ? PV_NEVER : now + every;
+}
+
+void pv_relayway_handle_timeout(struct pv_relayway *r, pv_ns now)
+{
+    r->now = now;
+    if (!r->on)
+        return;
+    if (r->running)
+        pv_turnc_handle_timeout(r->turnc, now);
+    if (now >= r->udp_hold_until)
+        r->udp_hold_until = 0;
+    if (now >= r->connect_by || now >= r->linger_until) {
+        bool left = now >= r->linger_until;
+        close_stream(r, now);
+        if (left) { /* it worked: the next one may be had at once */
+            r->retry = 0;
+            r->retry_at = now;
+        } else {
+            snprintf(r->error, sizeof(r->error), "no %s connection within %u s",
+                     r->to.tls ? "TLS" : "TCP",
+                     (unsigned)((r->hasty ? PV_RELAYWAY_HASTE : PV_RELAYWAY_CONNECT) / PV_S(1)));
+            stream_failed(r, now);
+        }
+    }
+    if (now >= r->keep_at) {
+        pv_turnc_refresh(r->turnc, now);
+        sweep_uses(r, now);
+        plan_keep(r, now);
+    }
+    steer(r, now);
+}
+
+static bool must_follow(const struct pv_relayway *r)
+{
+    return r->data_sock != r->sock && !r->by_stream && pv_turnc_is_arriving(r->turnc);
+}
+
+pv_ns pv_relayway_next_timeout(const struct pv_relayway *r)
+{
+    if (!r->on)
+        return PV_NEVER;
+    if (must_follow(r))
+        return 0;
+    pv_ns next = r->running ? pv_turnc_next_timeout(r->turnc) : PV_NEVER;
+    next = pv_min_ns(next, pv_min_ns(r->connect_by, r->linger_until));
+    next = pv_min_ns(next, r->keep_at);
+    if (has_stream(r) && r->state == CLOSED && (!r->cfg.udp || r->blocked || r->udp_hold_until > 0))
+        next = pv_min_ns(next, r->retry_at);
+    if (r->udp_hold_until > 0)
+        next = pv_min_ns(next, r->udp_hold_until);
+    return next;
+}
+
+/* --- out ----------------------------------------------------------------------------------- */
+
+int pv_relayway_poll_transmit(struct pv_relayway *r, struct pv_relayway_message *m)
+{
+    while (pv_turnc_poll_transmit(r->turnc, m->buf, m->cap, &m->len) == PV_OK) {
+        m->stream = r->by_stream ? r->stream : 0;
+        m->sock = r->by_stream ? 0 : r->sock;
+        if (r->by_stream || r->cfg.udp)
+            return PV_OK; /* else there is no way for it: lost, as on the network */
+    }
+    return PV_ERR_AGAIN;
+}
+
+int pv_relayway_poll_op(struct pv_relayway *r, struct pv_relayway_op *ret_op)
+{
+    if (r->n_ops == 0)
+        return PV_ERR_AGAIN;
+    *ret_op = r->ops[0];
+    memmove(&r->ops[0], &r->ops[1], --r->n_ops * sizeof(r->ops[0]));
+    return PV_OK;
+}
+
+/* The server does not answer by the way that is being tried. */
+static void no_answer(struct pv_relayway *r, pv_ns now)
+{
+    if (r->by_stream) {
+        close_stream(r, now);
+        stream_failed(r, now);
+    } else if (try_next(r, now)) {
+        pv_turnc_kick(r->turnc, now);
+    } else if (has_stream(r) && !r->blocked) {
+        r->udp_hold =
+            r->udp_hold == 0 ? PV_RELAYWAY_UDP_HOLD : pv_min_ns(2 * r->udp_hold, UDP_HOLD_MAX);
+        r->udp_hold_until = now + r->udp_hold;
+        pv_relayaddrs_begin(&r->addrs);
+    }
+}
+
+static const char *meaning(unsigned error)
+{
+    switch (error) {
+    case PV_STUN_E_TRY_ALTERNATE:
+        return "it sends us to another server, where we were already or cannot go";
+    case PV_TURN_E_FORBIDDEN:
+        return "it may not be used from here";
+    case PV_TURN_E_FAMILY_NOT_SUPPORTED:
+        return "it has no address of a family that is of use here";
+    case PV_TURN_E_WRONG_CREDENTIALS:
+        return "another user holds this one's place";
+    case PV_TURN_E_TRANSPORT_NOT_SUPPORTED:
+        return "it does not relay UDP";
+    case PV_TURN_E_QUOTA_REACHED:
+        return "the user has as many allocations as it may";
+    case PV_TURN_E_NO_CAPACITY:
+        return "it has no room";
+    default:
+        return "it says no more";
+    }
+}
+
+static void explain(struct pv_relayway *r, const struct pv_turnc_event *ev)
+{
+    if (ev->status == PV_ERR_TIMEOUT)
+        snprintf(r->error, sizeof(r->error), "no answer by %s",
+                 !r->by_stream ? "UDP"
+                 : r->to.tls   ? "TLS"
+                               : "TCP");
+    else if (ev->status == PV_ERR_AUTH)
+        snprintf(r->error, sizeof(r->error), "it refuses user and password (error %u)", ev->error);
+    else if (ev->status == PV_ERR_MALFORMED)
+        set_error(r, "its answer has no relayed address");
+    else if (ev->status != PV_ERR_CLOSED)
+        snprintf(r->error, sizeof(r->error), "it refuses an allocation: %s (error %u)",
+                 meaning(ev->error), ev->error);
+}
+
+/* The server knows the new socket, or will before data from there comes to it. */
+static void follow(struct pv_relayway *r)
+{
+    r->ev_way |= r->data_sock != r->sock;
+    r->data_sock = r->sock;
+}
+
+static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv_ns now)
+{
+    switch (ev->type) {
+    case PV_TURNC_UP:
+        r->relayed = ev->relayed;
+        r->error[0] = r->told[0] = '\0';
+        r->retry = 0;
+        r->cfg.turn.sends = 0;
+        pv_relayaddrs_begin(&r->addrs);
+        if (!r->by_stream)
+            r->udp_hold = 0;
+        follow(r);
+        set_way(r, r->by_stream ? PV_RELAYWAY_STREAM : PV_RELAYWAY_UDP);
+        plan_keep(r, now);
+        break;
+    case PV_TURNC_DOWN:
+        r->relayed = (struct pv_addr){.family = PV_AF_NONE};
+        set_way(r, PV_RELAYWAY_NONE);
+        if (ev->error == PV_STUN_E_TRY_ALTERNATE && follow_alternate(r, &ev->alternate, now))
+            break;
+        explain(r, ev);
+        if (ev->status == PV_ERR_TIMEOUT)
+            no_answer(r, now);
+        break;
+    case PV_TURNC_CHANNEL:
+        return;
+    }
+    steer(r, now);
+}
+
+int pv_relayway_poll_event(struct pv_relayway *r, pv_ns now, struct pv_relayway_event *ret_event)
+{
+    if (must_follow(r))
+        follow(r);
+    *ret_event = (struct pv_relayway_event){.type = PV_RELAYWAY_EV_TURN};
+    if (pv_turnc_poll_event(r->turnc, &ret_event->turn) == PV_OK) {
+        note_turn(r, &ret_event->turn, now);
+        return PV_OK;
+    }
+    if (strcmp(r->error, r->told) != 0) {
+        memcpy(r->told, r->error, sizeof(r->told));
+        ret_event->type = PV_RELAYWAY_EV_ERROR;
+        return PV_OK;
+    }
+    if (!r->ev_way)
+        return PV_ERR_AGAIN;
+    r->ev_way = false;
+    ret_event->type = PV_RELAYWAY_EV_WAY;
+    return PV_OK;
+}
+
+int pv_relayway_wrap(struct pv_relayway *r, const struct pv_addr *peer, struct pv_view data,
+                     struct pv_relayway_message *m)
+{
+    if (r->way == PV_RELAYWAY_NONE)
+        return PV_ERR_STATE;
+    if (r->cfg.turn.permissions)
+        note_use(r, peer, r->now);
+    m->stream = r->way == PV_RELAYWAY_STREAM ? r->stream : 0;
+    m->sock = r->way == PV_RELAYWAY_STREAM ? 0 : r->data_sock;
+    return pv_turnc_wrap(r->turnc, peer, data, m->buf, m->cap, &m->len);
+}
+
+/* --- questions ----------------------------------------------------------------------------- */
+
+bool pv_relayway_is_on(const struct pv_relayway *r)
+{
+    return r->on;
+}
+
+bool pv_relayway_is_lost(const struct pv_relayway *r)
+{
+    return r->on && r->way == PV_RELAYWAY_NONE && pv_relayaddrs_are_silent(&r->addrs);
+}
+
+bool pv_relayway_is_reached(const struct pv_relayway *r)
+{
+    return r->way != PV_RELAYWAY_NONE && r->error[0] == '\0';
+}
+
+enum pv_relayway_way pv_relayway_way(const struct pv_relayway *r)
+{
+    return r->way;
+}
+
+const char *pv_relayway_transport(const struct pv_relayway *r)
+{
+    bool stream = r->way == PV_RELAYWAY_NONE ? r->state != CLOSED || !r->cfg.udp
+                                             : r->way == PV_RELAYWAY_STREAM;
+    return !stream ? "udp" : pv_relayway_stream_to(r)->tls ? "tls" : "tcp";
+}
+
+const struct pv_relayway_to *pv_relayway_stream_to(const struct pv_relayway *r)
+{
+    return r->state == CLOSED ? &r->cfg.to : &r->to;
+}
+
+const struct pv_addr *pv_relayway_server(const struct pv_relayway *r)
+{
+    return &r->cfg.turn.server;
+}
+
+const struct pv_addr *pv_relayway_relayed(const struct pv_relayway *r)
+{
+    return &r->relayed;
+}
+
+pv_ns pv_relayway_rtt(const struct pv_relayway *r)
+{
+    return pv_turnc_rtt(r->turnc);
+}
+
+const char *pv_relayway_error(const struct pv_relayway *r)
+{
+    return r->error;
+}
+
+uint16_t pv_relayway_number(const struct pv_relayway *r, const struct pv_addr *peer)
+{
+    return pv_turnc_number(r->turnc, peer);
+}
+
+bool pv_relayway_carrier(const struct pv_relayway *r, const struct pv_addr *peer,
+                         struct pv_carrier *ret_carrier)
+{
+    uint16_t channel = pv_turnc_channel(r->turnc, peer);
+    if (r->way == PV_RELAYWAY_NONE || channel == 0)
+        return false;
+    bool stream = r->way == PV_RELAYWAY_STREAM;
+    *ret_carrier = (struct pv_carrier){
+        .kind = stream ? PV_CARRIER_STREAM : PV_CARRIER_CHANNEL,
+        .sock = stream ? r->stream : r->data_sock,
+        .channel = channel,
+        .via = r->via,
+        .remote = *peer,
+        .relay = r->cfg.turn.server,
+    };
+    return true;
+}
+
+struct pv_fp_relay_way pv_relayway_fp_way(const struct pv_relayway *r)
+{
+    return (struct pv_fp_relay_way){
+        .server = r->cfg.turn.server, .udp = r->cfg.udp, .stream = r->stream};
+}

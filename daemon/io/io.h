@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * io.h - the control thread of p2pvpnd: everything impure around the engine.
+ *
+ * Binds the engine to the event loop, the datapath's threads, the helper, the store's and the
+ * resolver's threads, streams of all kinds, rtnetlink and signals. Decides nothing that the engine
+ * can decide.
+ */
+#ifndef PV_IO_H
+#define PV_IO_H
+
+#include "base/log.h"
+#include "base/pv.h"
+#include "daemon/core/engine.h"
+#include "daemon/store/store.h"
+#include "sys/helper/helper.h"
+#include "sys/net/udp.h"
+
+struct pv_io; /* opaque */
+
+struct pv_io_config {
+    struct pv_engine *engine; /* borrowed, as all pointers and descriptors here */
+    struct pv_store *store;   /* used by the store's thread from now on */
+    struct pv_helper *helper; /* used by the helper's thread from now on */
+    const struct pv_log *log;
+    struct pv_udp_group udp; /* a socket of each family for each worker */
+    unsigned threads;        /* of a single worker, as in struct pv_datapath_config */
+    int ctl_fd;              /* listening unix socket */
+    int signals_fd;          /* of pv_signals_open(): SIGTERM, SIGINT, SIGHUP */
+    char tun_name[PV_JOB_IFNAME];
+    int notify_fd;          /* of pv_helper_notify(); -1: no program is run */
+    const char *state;      /* directory; received files wait in files/ below it */
+    const char *names_path; /* of the names file; NULL: none is kept */
+    /* Authorities that relays' certificates may be from; NULL: those of the system. */
+    const char *relay_ca_file;
+    int metrics_fd;     /* listening, for Prometheus; taken; -1: none */
+    bool metrics_local; /* it serves this machine only */
+    /* Called once, when the interface the engine wants at start is up or has failed: from then on
+     * control clients are answered. */
+    void (*ready)(void *ctx);
+    void *ready_ctx;
+};
+
+/* Starts threads. PV_ERR_NOMEM, -errno. */
+PV_MUST_CHECK int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg);
+/* Runs until SIGTERM or SIGINT: PV_OK; PV_ERR_CLOSED when the helper died. The engine was told
+ * to shut down and its last words were sent. */
+PV_MUST_CHECK int pv_io_run(struct pv_io *io);
+/* Ends threads; jobs under way are finished first, the resolver's excepted. The TUN is closed. NULL
+ * is fine; returns NULL. */
+struct pv_io *pv_io_free(struct pv_io *io);
+
+#endif /* PV_IO_H */

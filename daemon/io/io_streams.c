@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/io/io_int.h"
+#include "proto/chat/chat.h"
+#include "sys/net/stream.h"
+#include "sys/net/streamtls.h"
+#include "sys/net/unixsock.h"
+
+#define CLOSE_TIME PV_S(5) /* for writing out what is left of a stream the engine has closed */
+
+struct pv_io_stream {
+    struct pv_io *io;
+    struct pv_io_stream *next;
+    uint32_t sid;
+    enum pv_stream_kind kind;
+    int fd;
+    struct pv_watch *watch;
+    bool connecting;    /* TLS included */
+    struct pv_tls *tls; /* NULL = plain */
+    bool tls_begun;     /* TCP is up */
+    bool closing;       /* the engine no longer knows it; tail is written, then it ends */
+    pv_ns close_by;
+    int pass_fd; /* CTL: goes out with the next byte; -1: none */
+    uint8_t *tail;
+    size_t tail_len, tail_done;
+};
+
+struct pv_io_listener {
+    struct pv_io *io;
+    struct pv_io_listener *next;
+    enum pv_stream_kind kind;
+    int fd;
+    struct pv_watch *watch;
+};
+
+/* --- the end of a stream ------------------------------------------------------------------- */
+
+/* After "out of descriptors" listeners wait for this. */
+static void resume_listeners(struct pv_io *io)
+{
+    for (struct pv_io_listener *l = io->listeners; l != NULL; l = l->next)
+        if (io->ready || l->kind != PV_STREAM_CTL)
+            pv_watch_set(l->watch, PV_LOOP_READ);
+}
+
+static void remove_stream(struct pv_io_stream *st)
+{
+    struct pv_io *io = st->io;
+    for (struct pv_io_stream **p = &io->streams; *p != NULL; p = &(*p)->next) {
+        if (*p == st) {
+            *p = st->next;
+            break;
+        }
+    }
+    pv_watch_free(st->watch);
+    if (st->tls != NULL && !st->connecting) {
+        pv_tls_close(st->tls);
+        (void)!pv_streamtls_flush(st->tls, st->fd);
+    }
+    pv_tls_free(st->tls);
+    if (st->fd >= 0)
+        close(st->fd);
+    if (st->pass_fd >= 0)
+        close(st->pass_fd);
+    if (st->tail != NULL)
+        explicit_bzero(st->tail, st->tail_len);
+    free(st->tail);
+    free(st);
+    resume_listeners(io);
+}
+
+static void fail_stream(struct pv_io_stream *st, int status, pv_ns now)
+{
+    struct pv_io *io = st->io;
+    uint32_t sid = st->sid;
+    bool known = !st->closing;
+    remove_stream(st);
+    if (known)
+        pv_engine_stream_closed(io->cfg.engine, sid, status, now);
+}
+
+static int stream_read(struct pv_io_stream *st, void *buf, size_t cap, size_t *ret_n)
+{
+    return st->tls != NULL ? pv_streamtls_read(st->tls, st->fd, buf, cap, ret_n)
+                           : pv_stream_read(st->fd, buf, cap, ret_n);
+}
+
+static int stream_write(struct pv_io_stream *st, struct pv_view data, size_t *ret_n)
+{
+    return st->tls != NULL ? pv_streamtls_write(st->tls, st->fd, data, ret_n)
+                           : pv_stream_write(st->fd, data, ret_n);
+}
+
+/* --- bytes --------------------------------------------------------------------------------- */
+
+static void write_tail(struct pv_io_stream *st, pv_ns now)
+{
+    while (st->tail_done < st->tail_len) {
+        size_t n = 0;
+        int r =
+            stream_write(st, pv_view(st->tail + st->tail_done, st->tail_len - st->tail_done), &n);
+        if (r == PV_ERR_AGAIN) {
+            pv_watch_set(st->watch, PV_LOOP_WRITE);
+            return;
+        }
+        if (r < 0) {
+            fail_stream(st, r, now);
+            return;
+        }
+        st->tail_done += n;
+    }
+    if (st->tls != NULL && pv_streamtls_flush(st->tls, st->fd) == PV_ERR_AGAIN) {
+        pv_watch_set(st->watch, PV_LOOP_WRITE);
+        return;
+    }
+    remove_stream(st);
+}
+
+/* A descriptor goes out with the first byte. */
+static int write_some(struct pv_io_stream *st, struct pv_view out, size_t *ret_n)
+{
+    if (st->pass_fd < 0)
+        return stream_write(st, out, ret_n);
+    int r = pv_unix_write(st->fd, out, st->pass_fd, ret_n);
+    if (r == PV_OK) {
+        close(st->pass_fd);
+        st->pass_fd = -1;
+    }
+    return r;
+}
+
+/* Writes what the engine has; may end the stream. */
+static void write_out(struct pv_io_stream *st, pv_ns now)
+{
+    struct pv_engine *engine = st->io->cfg.engine;
+    for (;;) {
+        struct pv_view out = pv_engine_stream_out(engine, st->sid);
+        size_t n = 0;
+        if (out.len == 0) {
+            bool full = st->tls != NULL && pv_streamtls_is_full(st->tls);
+            pv_watch_set(st->watch, full ? PV_LOOP_READ | PV_LOOP_WRITE : PV_LOOP_READ);
+            return;
+        }
+        int r = write_some(st, out, &n);
+        if (r == PV_ERR_AGAIN) {
+            pv_watch_set(st->watch, PV_LOOP_READ | PV_LOOP_WRITE);
+            return;
+        }
+        if (r < 0) {
+            fail_stream(st, r, now);
+            return;
+        }
+        pv_engine_stream_wrote(engine, st->sid, n, now);
+    }
+}
+
+/* A control client may pass a descriptor with its bytes. */
+static int read_some(struct pv_io_stream *st, size_t *ret_n)
+{
+    struct pv_io *io = st->io;
+    int passed = -1;
+    if (st->kind != PV_STREAM_CTL)
+        return stream_read(st, io->read_buf, PV_IO_READ_MAX, ret_n);
+    int r = pv_unix_read(st->fd, io->read_buf, PV_IO_READ_MAX, ret_n, &passed);
+    if (passed >= 0)
+        pv_io_passed(io, st->sid, passed);
+    return r;
+}
+
+static void read_in(struct pv_io_stream *st, pv_ns now)
+{
+    struct pv_io *io = st->io;
+    size_t n = 0;
+    int r;
+    do { /* what TLS has taken in the descriptor no longer shows */
+        r = read_some(st, &n);
+        if (r == PV_OK)
+            pv_engine_stream_bytes(io->cfg.engine, st->sid, pv_view(io->read_buf, n), now);
+    } while (r == PV_OK && st->tls != NULL);
+    if (r != PV_OK && r != PV_ERR_AGAIN)
+        fail_stream(st, r, now);
+    else if (st->tls != NULL && pv_streamtls_is_full(st->tls))
+        pv_watch_set(st->watch, PV_LOOP_READ | PV_LOOP_WRITE);
+}
+
+/* TLS takes its turns until it is up. */
+static void shake_hands(struct pv_io_stream *st, pv_ns now)
+{
+    size_t n = 0;
+    int r = pv_streamtls_flush(st->tls, st->fd);
+    if (r == PV_OK || r == PV_ERR_AGAIN)
+        r = pv_streamtls_read(st->tls, st->fd, st->io->read_buf, PV_IO_READ_MAX, &n);
+    if (r == PV_OK) /* who speaks first is no coordinator */
+        r = PV_ERR_MALFORMED;
+    if (r != PV_ERR_AGAIN) {
+        pv_log(st->io->cfg.log, PV_LOG_DEBUG, "what=\"no TLS\" why=\"%s\"", pv_tls_error(st->tls));
+        fail_stream(st, r, now);
+        return;
+    }
+    bool full = pv_streamtls_is_full(st->tls);
+    pv_watch_set(st->watch, full ? PV_LOOP_READ | PV_LOOP_WRITE : PV_LOOP_READ);
+    if (!pv_tls_is_ready(st->tls))
+        return;
+    st->connecting = false;
+    pv_engine_stream_connected(st->io->cfg.engine, st->sid, now);
+}
+
+static void finish_connect(struct pv_io_stream *st, pv_ns now)
+{
+    if (st->tls_begun) {
+        shake_hands(st, now);
+        return;
+    }
+    int r = pv_stream_connected(st->fd);
+    if (r == PV_ERR_AGAIN)
+        return;
+    if (r < 0) {
+        fail_stream(st, r, now);
+        return;
+    }
+    if (st->tls != NULL) {
+        st->tls_begun = true;
+        shake_hands(st, now);
+        return;
+    }
+    st->connecting = false;
+    pv_watch_set(st->watch, PV_LOOP_READ);
+    pv_engine_stream_connected(st->io->cfg.engine, st->sid, now);
+}
+
+static void on_stream(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io_stream *st = ctx;
+    pv_io_begin(st->io, now);
+    if (st->closing)
+        write_tail(st, now);
+    else if (st->connecting)
+        finish_connect(st, now);
+    else if ((ready & PV_LOOP_READ) != 0) {
+        if (st->kind == PV_STREAM_CTL)
+            pv_io_tell_datapath(st->io);
+        read_in(st, now); /* what can be written now as well is reported again in the next turn */
+    } else
+        write_out(st, now);
+}
+
+/* --- streams come -------------------------------------------------------------------------- */
+
+/* Takes fd. */
+static int add_stream(struct pv_io *io, enum pv_stream_kind kind, int fd, unsigned events,
+                      struct pv_io_stream **ret_st)
+{
+    struct pv_io_stream *st = calloc(1, sizeof(*st));
+    int r = PV_ERR_NOMEM;
+    if (st != NULL) {
+        *st = (struct pv_io_stream){.io = io, .kind = kind, .fd = fd, .pass_fd = -1};
+        r = pv_watch_new(&st->watch, io->loop, fd, events, on_stream, st);
+    }
+    if (r < 0) {
+        free(st);
+        close(fd);
+        return r;
+    }
+    st->next = io->streams;
+    io->streams = st;
+    *ret_st = st;
+    return PV_OK;
+}
+
+static int accept_one(struct pv_io_listener *l, int *ret_fd, struct pv_stream_peer *ret_who)
+{
+    struct pv_unix_cred cred;
+    struct pv_stream_peer who = {0};
+    int r;
+    if (l->kind == PV_STREAM_CTL) {
+        r = pv_unix_accept(l->fd, ret_fd, &cred);
+        if (r == PV_OK) {
+            who.uid = cred.uid;
+            who.may_change = cred.uid == 0;
+        }
+    } else {
+        r = pv_stream_accept(l->fd, ret_fd, &who.remote, &who.local);
+    }
+    *ret_who = who;
+    return r;
+}
+
+static void on_listener(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io_listener *l = ctx;
+    struct pv_io *io = l->io;
+    struct pv_stream_peer who;
+    struct pv_io_stream *st = NULL;
+    int fd = -1;
+    (void)ready;
+    pv_io_begin(io, now);
+    int r = accept_one(l, &fd, &who);
+    if (r == PV_ERR_LIMIT) {
+        pv_log(io->cfg.log, PV_LOG_WARN,
+               "what=\"connection not accepted\" why=\"out of file descriptors\"");
+        pv_watch_set(l->watch, 0);
+    }
+    if (r < 0)
+        return;
+    r = add_stream(io, l->kind, fd, PV_LOOP_READ, &st);
+    if (r < 0)
+        return;
+    r = pv_engine_stream_accepted(io->cfg.engine, l->kind, &who, now, &st->sid);
+    if (r < 0)
+        remove_stream(st); /* the engine never knew it */
+}
+
+/* Whoever it is: what goes through it authenticates itself inside (Noise). */
+static int make_tls(struct pv_io *io, struct pv_tls **ret_tls)
+{
+    static const struct pv_tls_peer anybody = {.trust = PV_TLS_TRUST_ANY};
+    char why[PV_TLS_ERROR_MAX];
+    int r = PV_OK;
+    if (io->tls_ctx == NULL)
+        r = pv_tls_ctx_new_client(&io->tls_ctx, NULL, why);
+    return r == PV_OK ? pv_tls_new_client(ret_tls, io->tls_ctx, &anybody) : r;
+}
+
+static void open_stream(struct pv_io *io, const struct pv_stream_op *op, pv_ns now)
+{
+    struct pv_tls *tls = NULL;
+    struct pv_stream_bind bind = {.local = op->local};
+    struct pv_io_stream *st = NULL;
+    int fd = -1;
+    if (op->kind == PV_STREAM_CHAT)
+        bind.ifname = io->cfg.tun_name;
+    int r = op->tls ? make_tls(io, &tls) : PV_OK;
+    if (r >= 0)
+        r = pv_stream_connect(&op->addr, &bind, &fd);
+    if (r >= 0)
+        r = add_stream(io, op->kind, fd, PV_LOOP_WRITE, &st);
+    if (r < 0) {
+        pv_tls_free(tls);
+        pv_engine_stream_closed(io->cfg.engine, op->sid, r, now);
+        return;
+    }
+    st->sid = op->sid;
+    st->tls = tls;
+    st->connecting = true;
+}
+
+static struct pv_io_stream *find_stream(struct pv_io *io, uint32_t sid)
+{
+    for (struct pv_io_stream *st = io->streams; st != NULL; st = st->next)
+        if (st->sid == sid && !st->closing)
+            return st;
+    return NULL;
+}
+
+/* Takes over what the engine still has to say, so that it can forget the stream. */
+static int take_tail(struct pv_io_stream *st, pv_ns now)
+{
+    struct pv_engine *engine = st->io->cfg.engine;
+    for (;;) {
+        struct pv_view out = pv_engine_stream_out(engine, st->sid);
+        if (out.len == 0)
+            return PV_OK;
+        uint8_t *tail = realloc(st->tail, st->tail_len + out.len);
+        if (tail == NULL)
+            return PV_ERR_NOMEM;
+        memcpy(tail + st->tail_len, out.ptr, out.len);
+        st->tail = tail;
+        st->tail_len += out.len;
+        pv_engine_stream_wrote(engine, st->sid, out.len, now);
+    }
+}
+
+static void close_stream(struct pv_io *io, uint32_t sid, pv_ns now)
+{
+    struct pv_io_stream *st = find_stream(io, sid);
+    if (st == NULL)
+        return;
+    int r = st->connecting ? PV_OK : take_tail(st, now);
+    st->closing = true;
+    st->close_by = now + CLOSE_TIME;
+    if (r < 0 || st->connecting)
+        remove_stream(st);
+    else
+        write_tail(st, now);
+}
+
+void pv_io_stream_op(struct pv_io *io, const struct pv_stream_op *op, pv_ns now)
+{
+    if (op->type == PV_STREAM_OPEN)
+        open_stream(io, op, now);
+    else
+        close_stream(io, op->sid, now);
+}
+
+void pv_io_stream_writable(struct pv_io *io, uint32_t sid, pv_ns now)
+{
+    struct pv_io_stream *st = find_stream(io, sid);
+    if (st != NULL && !st->connecting)
+        write_out(st, now);
+}
+
+int pv_io_stream_take(struct pv_io *io, uint32_t sid)
+{
+    struct pv_io_stream *st = find_stream(io, sid);
+    if (st == NULL)
+        return -1;
+    int fd = st->fd;
+    st->fd = -1;
+    remove_stream(st);
+    return fd;
+}
+
+void pv_io_stream_pass(struct pv_io *io, uint32_t sid, int fd)
+{
+    struct pv_io_stream *st = find_stream(io, sid);
+    if (st == NULL || st->pass_fd >= 0)
+        close(fd);
+    else
+        st->pass_fd = fd;
+}
+
+pv_ns pv_io_streams_timeout(struct pv_io *io, pv_ns now)
+{
+    pv_ns next = PV_NEVER;
+    for (struct pv_io_stream *st = io->streams, *after; st != NULL; st = after) {
+        after = st->next;
+        if (!st->closing)
+            continue;
+        if (st->close_by <= now)
+            remove_stream(st);
+        else
+            next = pv_min_ns(next, st->close_by);
+    }
+    return next;
+}
+
+/* --- listeners ----------------------------------------------------------------------------- */
+
+static int add_listener(struct pv_io *io, enum pv_stream_kind kind, int fd)
+{
+    struct pv_io_listener *l = calloc(1, sizeof(*l));
+    int r = PV_ERR_NOMEM;
+    if (l != NULL) {
+        *l = (struct pv_io_listener){.io = io, .kind = kind, .fd = fd};
+        r = pv_watch_new(&l->watch, io->loop, fd, kind == PV_STREAM_CTL ? 0 : PV_LOOP_READ,
+                         on_listener, l);
+    }
+    if (r < 0) {
+        free(l);
+        return r;
+    }
+    l->next = io->listeners;
+    io->listeners = l;
+    return PV_OK;
+}
+
+/* The control socket's descriptor is its opener's; the others are ours. */
+static void remove_listeners(struct pv_io *io, enum pv_stream_kind kind)
+{
+    for (struct pv_io_listener **p = &io->listeners, *l = *p; l != NULL; l = *p) {
+        if (l->kind != kind) {
+            p = &l->next;
+            continue;
+        }
+        *p = l->next;
+        pv_watch_free(l->watch);
+        if (kind != PV_STREAM_CTL)
+            close(l->fd);
+        free(l);
+    }
+}
+
+static void listen_overlay(struct pv_io *io, enum pv_stream_kind kind, uint16_t port,
+                           const struct pv_job_iface *iface)
+{
+    remove_listeners(io, kind);
+    for (size_t i = 0; iface != NULL && i < iface->n_addrs; i++) {
+        struct pv_addr addr = iface->addrs[i].base;
+        char text[PV_ADDR_TEXT];
+        int fd = -1;
+        addr.port = port;
+        int r = pv_stream_listen(&addr, iface->name, &fd);
+        if (r >= 0) {
+            r = add_listener(io, kind, fd);
+            if (r < 0)
+                close(fd);
+        }
+        if (r < 0)
+            pv_log(io->cfg.log, PV_LOG_WARN, "addr=%s what=\"no %s listener\" why=\"%s\"",
+                   pv_addr_format(&addr, text), kind == PV_STREAM_CHAT ? "chat" : "file",
+                   pv_strstatus(r));
+    }
+}
+
+void pv_io_listen_overlay(struct pv_io *io, const struct pv_job_iface *iface)
+{
+    listen_overlay(io, PV_STREAM_CHAT, PV_CHAT_PORT, iface);
+    listen_overlay(io, PV_STREAM_FILE, PV_FILE_PORT, iface);
+}
+
+void pv_io_listen_ctl(struct pv_io *io)
+{
+    resume_listeners(io);
+}
+
+int pv_io_streams_init(struct pv_io *io)
+{
+    io->read_buf = malloc(PV_IO_READ_MAX);
+    if (io->read_buf == NULL)
+        return PV_ERR_NOMEM;
+    return add_listener(io, PV_STREAM_CTL, io->cfg.ctl_fd);
+}
+
+void pv_io_streams_done(struct pv_io *io)
+{
+    while (io->streams != NULL)
+        remove_stream(io->streams);
+    remove_listeners(io, PV_STREAM_CHAT);
+    remove_listeners(io, PV_STREAM_FILE);
+    remove_listeners(io, PV_STREAM_CTL);
+    pv_tls_ctx_free(io->tls_ctx);
+    if (io->read_buf != NULL)
+        explicit_bzero(io->read_buf, PV_IO_READ_MAX); /* tokens came through it */
+    free(io->read_buf);
+}

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/io/xfer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "crypto/hash.h"
+#include "sys/net/stream.h"
+#include "sys/proc/clock.h"
+#include "sys/proc/event.h"
+
+#define DRAIN_TIME PV_S(5) /* for the other side to read why we stopped */
+
+int pv_xfer_init(struct pv_xfer *x)
+{
+    atomic_store(&x->done, 0);
+    return pv_event_open(&x->cancel_fd);
+}
+
+void pv_xfer_cancel(struct pv_xfer *x)
+{
+    pv_event_raise(x->cancel_fd);
+}
+
+void pv_xfer_done(struct pv_xfer *x)
+{
+    const int fds[] = {x->sock, x->file, x->cancel_fd};
+    for (size_t i = 0; i < PV_ARRAY_LEN(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+}
+
+void pv_xfer_name(uint32_t number, const uint8_t id[static PV_FILE_ID_LEN], bool part,
+                  char buf[static PV_XFER_NAME_BUF])
+{
+    int n = snprintf(buf, PV_XFER_NAME_BUF, "%lu-", (unsigned long)number);
+    for (size_t i = 0; i < 8; i++)
+        n += snprintf(buf + n, PV_XFER_NAME_BUF - (size_t)n, "%02x", id[i]);
+    snprintf(buf + n, PV_XFER_NAME_BUF - (size_t)n, "%s", part ? ".part" : "");
+}
+
+/* --- the socket ---------------------------------------------------------------------------- */
+
+/* Ready for events, or the transfer is over: PV_ERR_TIMEOUT, PV_ERR_CLOSED (cancelled). */
+static int wait_for(const struct pv_xfer *x, short events, unsigned seconds)
+{
+    const pv_ns until = pv_clock_now() + PV_S(seconds);
+    struct pollfd p[2] = {{.fd = x->sock, .events = events},
+                          {.fd = x->cancel_fd, .events = POLLIN}};
+    for (;;) {
+        pv_ns now = pv_clock_now();
+        int n = now >= until ? 0 : poll(p, 2, (int)((until - now) / PV_MS(1)) + 1);
+        if (n == 0)
+            return PV_ERR_TIMEOUT;
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0)
+            return p[1].revents != 0 ? PV_ERR_CLOSED : PV_OK;
+    }
+}
+
+static bool is_cancelled(const struct pv_xfer *x)
+{
+    struct pollfd p = {.fd = x->cancel_fd, .events = POLLIN};
+    return poll(&p, 1, 0) > 0;
+}
+
+static int send_all(const struct pv_xfer *x, const void *data, size_t len)
+{
+    struct pv_view v = pv_view(data, len);
+    while (v.len > 0) {
+        size_t n = 0;
+        int r = pv_stream_write(x->sock, v, &n);
+        if (r == PV_ERR_AGAIN)
+            r = wait_for(x, POLLOUT, PV_XFER_IDLE_S);
+        if (r < 0)
+            return r;
+        v = pv_view(v.ptr + n, v.len - n);
+    }
+    return PV_OK;
+}
+
+static int recv_all(const struct pv_xfer *x, void *buf, size_t len, unsigned seconds)
+{
+    size_t got = 0;
+    while (got < len) {
+        size_t n = 0;
+        int r = pv_stream_read(x->sock, (uint8_t *)buf + got, len - got, &n);
+        if (r == PV_ERR_AGAIN)
+            r = wait_for(x, POLLIN, seconds);
+        if (r < 0)
+            return r;
+        got += n;
+    }
+    return PV_OK;
+}
+
+/* Why the connection failed. */
+static enum pv_file_why lost(const struct pv_xfer *x)
+{
+    return is_cancelled(x) ? PV_FILE_WHY_STOPPED : PV_FILE_WHY_LOST;
+}
+
+/* --- hashing what is there ----------------------------------------------------------------- */
+
+/* The first len bytes of a file. PV_ERR_TRUNCATED: it is shorter; PV_ERR_CLOSED; -errno;
+ * PV_ERR_CRYPTO. */
+static int hash_head(struct pv_xfer *x, uint64_t len, uint8_t *buf)
+{
+    int r = PV_OK;
+    for (uint64_t at = 0; at < len && r == PV_OK;) {
+        size_t want = len - at < PV_FILE_CHUNK_MAX ? (size_t)(len - at) : PV_FILE_CHUNK_MAX;
+        ssize_t n = pread(x->file, buf, want, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n == 0 ? PV_ERR_TRUNCATED : -errno;
+        r = pv_blake2b512_update(x->hash, buf, (size_t)n);
+        at += (uint64_t)n;
+        if (is_cancelled(x))
+            return PV_ERR_CLOSED;
+    }
+    return r;
+}
+
+/* --- sending ------------------------------------------------------------------------------- */
+
+static bool is_unchanged(int fd, const struct pv_fileop *op)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && (uint64_t)st.st_size == op->size &&
+           (uint64_t)st.st_dev == op->stamp.dev && (uint64_t)st.st_ino == op->stamp.ino &&
+           (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec ==
+               op->stamp.mtime_ns;
+}
+
+static enum pv_file_why read_failure(int status)
+{
+    if (status == PV_ERR_TRUNCATED)
+        return PV_FILE_WHY_CHANGED;
+    return status == PV_ERR_CLOSED ? PV_FILE_WHY_STOPPED : PV_FILE_WHY_UNREADABLE;
+}
+
+/* The receiver's last word, when it has said it already. */
+static bool early_word(const struct pv_xfer *x, enum pv_file_why *ret_why)
+{
+    uint8_t word;
+    size_t n = 0;
+    if (pv_stream_read(x->sock, &word, 1, &n) != PV_OK)
+        return false;
+    *ret_why = word == 0 ? PV_FILE_WHY_LOST : pv_file_why_parse(word);
+    return true;
+}
+
+/* A length, then bytes, up to the end of the file; over: the receiver wants no more, or is gone.
+ * Otherwise why tells what END shall say. */
+static enum pv_file_why send_chunks(struct pv_xfer *x, uint8_t *buf, bool *ret_over)
+{
+    enum pv_file_why why = PV_FILE_WHY_NONE;
+    for (uint64_t at = x->op.offset; at < x->op.size;) {
+        uint64_t left = x->op.size - at;
+        size_t want = left < PV_FILE_CHUNK_MAX ? (size_t)left : PV_FILE_CHUNK_MAX;
+        ssize_t n = pread(x->file, buf + 4, want, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n == 0 ? PV_FILE_WHY_CHANGED : PV_FILE_WHY_UNREADABLE;
+        pv_store_be32(buf, (uint32_t)n);
+        int r = send_all(x, buf, (size_t)n + 4);
+        bool told = early_word(x, &why);
+        if (told || r < 0) {
+            *ret_over = true;
+            return told ? why : lost(x);
+        }
+        if (pv_blake2b512_update(x->hash, buf + 4, (size_t)n) != PV_OK)
+            return PV_FILE_WHY_UNREADABLE;
+        at += (uint64_t)n;
+        atomic_store(&x->done, at);
+    }
+    return PV_FILE_WHY_NONE;
+}
+
+static enum pv_file_why send_end(struct pv_xfer *x, enum pv_file_why why)
+{
+    uint8_t end[4 + PV_FILE_END_LEN] = {0}, word = 0;
+    if (why == PV_FILE_WHY_NONE && !is_unchanged(x->file, &x->op))
+        why = PV_FILE_WHY_CHANGED;
+    if (why == PV_FILE_WHY_NONE && pv_blake2b512_digest(x->hash, end + 5) != PV_OK)
+        why = PV_FILE_WHY_UNREADABLE;
+    end[4] = (uint8_t)why;
+    int r = send_all(x, end, sizeof(end));
+    if (why != PV_FILE_WHY_NONE)
+        return why;
+    if (r == PV_OK)
+        r = recv_all(x, &word, 1, PV_XFER_HASH_S);
+    if (r < 0)
+        return lost(x);
+    return pv_file_why_parse(word);
+}
+
+static enum pv_file_why serve(struct pv_xfer *x, uint8_t *buf)
+{
+    uint8_t answer[PV_FILE_ANSWER_LEN], head[PV_FILE_HASH_LEN] = {0};
+    enum pv_file_why why = PV_FILE_WHY_NONE;
+    bool over = false;
+    if (!is_unchanged(x->file, &x->op))
+        why = PV_FILE_WHY_CHANGED;
+    int r = why != PV_FILE_WHY_NONE ? PV_OK : hash_head(x, x->op.offset, buf);
+    if (r == PV_OK && why == PV_FILE_WHY_NONE)
+        r = pv_blake2b512_digest(x->hash, head);
+    if (r < 0)
+        why = read_failure(r);
+    pv_file_answer_build(why, x->op.size, head, answer);
+    r = send_all(x, answer, sizeof(answer));
+    if (why != PV_FILE_WHY_NONE || r < 0)
+        return why != PV_FILE_WHY_NONE ? why : PV_FILE_WHY_LOST;
+    (void)posix_fadvise(x->file, 0, 0, POSIX_FADV_SEQUENTIAL);
+    why = send_chunks(x, buf, &over);
+    return over ? why : send_end(x, why);
+}
+
+/* --- receiving ----------------------------------------------------------------------------- */
+
+static enum pv_file_why write_failure(int err)
+{
+    bool full = err == ENOSPC || err == EDQUOT || err == EFBIG;
+    return full ? PV_FILE_WHY_DISK_FULL : PV_FILE_WHY_UNWRITABLE;
+}
+
+/* Is there room for all of it, with something left for others? What there is is set aside, so that
+ * a full disk is found now and not at the end. */
+static enum pv_file_why make_room(int fd, uint64_t have, uint64_t size)
+{
+    struct statvfs fs;
+    struct statfs kind;
+    struct stat st;
+    if (fstatvfs(fd, &fs) != 0 || fstat(fd, &st) != 0)
+        return PV_FILE_WHY_UNWRITABLE;
+    uint64_t total = (uint64_t)fs.f_blocks * fs.f_frsize;
+    uint64_t reserve = (uint64_t)PV_XFER_RESERVE_MIB << 20;
+    uint64_t owned = (uint64_t)st.st_blocks * 512; /* set aside before */
+    uint64_t need = size > owned ? size - owned : 0;
+    if (reserve > total / 20)
+        reserve = total / 20;
+    if (need > 0 && (uint64_t)fs.f_bavail * fs.f_frsize < need + reserve)
+        return PV_FILE_WHY_DISK_FULL;
+    /* tmpfs would fill all of it with zeros first; what was asked above must do there. */
+    if (fstatfs(fd, &kind) == 0 && kind.f_type == TMPFS_MAGIC)
+        return PV_FILE_WHY_NONE;
+    if (size > have && fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)have, (off_t)(size - have)) != 0 &&
+        errno != EOPNOTSUPP && errno != ENOSYS && errno != EINTR)
+        return write_failure(errno);
+    return PV_FILE_WHY_NONE;
+}
+
+static enum pv_file_why write_all(int fd, const uint8_t *p, size_t len, uint64_t at)
+{
+    while (len > 0) {
+        ssize_t n = pwrite(fd, p, len, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return write_failure(n < 0 ? errno : ENOSPC);
+        p += n;
+        at += (uint64_t)n;
+        len -= (size_t)n;
+    }
+    return PV_FILE_WHY_NONE;
+}
+
+/* Chunks up to END, into the file from at on. */
+static enum pv_file_why take_chunks(struct pv_xfer *x, uint8_t *buf, uint64_t at)
+{
+    uint8_t head[4], end[PV_FILE_END_LEN], mine[PV_FILE_HASH_LEN];
+    for (;;) {
+        if (recv_all(x, head, sizeof(head), PV_XFER_IDLE_S) < 0)
+            return lost(x);
+        uint32_t len = pv_load_be32(head);
+        if (len == 0)
+            break;
+        if (len > PV_FILE_CHUNK_MAX || len > x->op.size - at)
+            return PV_FILE_WHY_CORRUPT;
+        if (recv_all(x, buf, len, PV_XFER_IDLE_S) < 0)
+            return lost(x);
+        enum pv_file_why why = write_all(x->file, buf, len, at);
+        if (why != PV_FILE_WHY_NONE)
+            return why;
+        if (pv_blake2b512_update(x->hash, buf, len) != PV_OK)
+            return PV_FILE_WHY_UNWRITABLE;
+        at += len;
+        atomic_store(&x->done, at);
+    }
+    if (recv_all(x, end, sizeof(end), PV_XFER_IDLE_S) < 0)
+        return lost(x);
+    if (end[0] != PV_FILE_WHY_NONE)
+        return pv_file_why_parse(end[0]);
+    if (pv_blake2b512_digest(x->hash, mine) != PV_OK)
+        return PV_FILE_WHY_UNWRITABLE;
+    return at == x->op.size && memcmp(mine, end + 1, sizeof(mine)) == 0 ? PV_FILE_WHY_NONE
+                                                                        : PV_FILE_WHY_CORRUPT;
+}
+
+static int connect_to(struct pv_xfer *x)
+{
+    struct pv_addr local = x->local;
+    local.port = 0;
+    const struct pv_stream_bind bind = {.local = local, .ifname = x->ifname, .wide = true};
+    int r = pv_stream_connect(&x->op.addr, &bind, &x->sock);
+    if (r < 0)
+        return r;
+    r = wait_for(x, POLLOUT, PV_XFER_CONNECT_S);
+    return r < 0 ? r : pv_stream_connected(x->sock);
+}
+
+/* What came of it before, hashed; from the beginning when it cannot be part of this file. */
+static enum pv_file_why open_part(struct pv_xfer *x, uint8_t *buf, uint64_t *ret_have)
+{
+    char name[PV_XFER_NAME_BUF];
+    struct stat st;
+    pv_xfer_name(x->op.number, x->op.id, true, name);
+    x->file = openat(x->dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (x->file < 0 || fstat(x->file, &st) != 0)
+        return write_failure(errno);
+    uint64_t have = (uint64_t)st.st_size;
+    if (have > x->op.size) {
+        have = 0;
+        if (ftruncate(x->file, 0) != 0)
+            return write_failure(errno);
+    }
+    int r = hash_head(x, have, buf);
+    *ret_have = have;
+    return r == PV_OK           ? PV_FILE_WHY_NONE
+           : r == PV_ERR_CLOSED ? PV_FILE_WHY_STOPPED
+                                : PV_FILE_WHY_UNWRITABLE;
+}
+
+/* The sender has it, and what we have is its beginning. */
+static enum pv_file_why ask(struct pv_xfer *x, uint64_t have)
+{
+    uint8_t get[PV_FILE_GET_LEN], answer[PV_FILE_ANSWER_LEN], mine[PV_FILE_HASH_LEN];
+    const uint8_t *theirs;
+    enum pv_file_why why;
+    uint64_t size;
+    pv_file_get_build(x->op.id, have, get);
+    if (send_all(x, get, sizeof(get)) < 0 ||
+        recv_all(x, answer, sizeof(answer), PV_XFER_HASH_S) < 0)
+        return lost(x);
+    if (pv_file_answer_parse(answer, &why, &size, &theirs) != PV_OK)
+        return PV_FILE_WHY_LOST;
+    if (why != PV_FILE_WHY_NONE)
+        return why;
+    if (pv_blake2b512_digest(x->hash, mine) != PV_OK)
+        return PV_FILE_WHY_UNWRITABLE;
+    if (size != x->op.size)
+        return PV_FILE_WHY_CHANGED;
+    return memcmp(mine, theirs, sizeof(mine)) == 0 ? PV_FILE_WHY_NONE : PV_FILE_WHY_CORRUPT;
+}
+
+/* On disk under its final name before anybody is told. */
+static enum pv_file_why keep(struct pv_xfer *x)
+{
+    char part[PV_XFER_NAME_BUF], whole[PV_XFER_NAME_BUF];
+    pv_xfer_name(x->op.number, x->op.id, true, part);
+    pv_xfer_name(x->op.number, x->op.id, false, whole);
+    if (fdatasync(x->file) != 0 || renameat(x->dir, part, x->dir, whole) != 0 || fsync(x->dir) != 0)
+        return write_failure(errno);
+    return PV_FILE_WHY_NONE;
+}
+
+/* Says why and lets the other side read it: closing with unread data would throw the word away. */
+static void say(struct pv_xfer *x, enum pv_file_why why, uint8_t *buf)
+{
+    const uint8_t word = (uint8_t)why;
+    const pv_ns until = pv_clock_now() + DRAIN_TIME;
+    if (send_all(x, &word, 1) < 0)
+        return;
+    shutdown(x->sock, SHUT_WR);
+    while (pv_clock_now() < until) {
+        size_t n = 0;
+        int r = pv_stream_read(x->sock, buf, PV_FILE_CHUNK_MAX, &n);
+        if (r == PV_ERR_AGAIN)
+            r = wait_for(x, POLLIN, 1);
+        if (r < 0 && r != PV_ERR_TIMEOUT)
+            return;
+    }
+}
+
+/* It was there already when the last life ended. */
+static bool is_kept(const struct pv_xfer *x)
+{
+    char whole[PV_XFER_NAME_BUF];
+    struct stat st;
+    pv_xfer_name(x->op.number, x->op.id, false, whole);
+    return fstatat(x->dir, whole, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+           (uint64_t)st.st_size == x->op.size;
+}
+
+static enum pv_file_why fetch(struct pv_xfer *x, uint8_t *buf)
+{
+    uint64_t have = 0;
+    if (is_kept(x)) {
+        atomic_store(&x->done, x->op.size);
+        return PV_FILE_WHY_NONE;
+    }
+    enum pv_file_why why = open_part(x, buf, &have);
+    if (why != PV_FILE_WHY_NONE)
+        return why;
+    atomic_store(&x->done, have);
+    if (connect_to(x) < 0)
+        return lost(x);
+    why = ask(x, have);
+    bool answered = why == PV_FILE_WHY_NONE || why == PV_FILE_WHY_CORRUPT;
+    if (why == PV_FILE_WHY_NONE)
+        why = make_room(x->file, have, x->op.size);
+    if (why == PV_FILE_WHY_NONE)
+        why = take_chunks(x, buf, have);
+    if (why == PV_FILE_WHY_NONE)
+        why = keep(x);
+    if (why == PV_FILE_WHY_CORRUPT && ftruncate(x->file, 0) != 0)
+        why = PV_FILE_WHY_UNWRITABLE;
+    if (answered && why != PV_FILE_WHY_LOST && why != PV_FILE_WHY_CHANGED)
+        say(x, why, buf);
+    return why;
+}
+
+void pv_xfer_run(struct pv_xfer *x)
+{
+    uint8_t *buf = malloc(PV_FILE_CHUNK_MAX + 4);
+    if (buf == NULL || pv_blake2b512_new(&x->hash) != PV_OK)
+        x->why = PV_FILE_WHY_BUSY;
+    else
+        x->why = x->op.type == PV_FILEOP_SERVE ? serve(x, buf) : fetch(x, buf);
+    x->hash = pv_blake2b512_free(x->hash);
+    free(buf);
+}

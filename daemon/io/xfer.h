@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * xfer.h - one transfer of a file over TCP (lib/proto/chat/file.h), from its first frame to its
+ * last.
+ *
+ * Blocks: a worker's thread runs it. The control thread may read done and call pv_xfer_cancel()
+ * meanwhile. Memory and disk are bounded by PV_FILE_CHUNK_MAX and the size that was offered.
+ */
+#ifndef PV_XFER_H
+#define PV_XFER_H
+
+#include <stdatomic.h>
+
+#include "base/addr.h"
+#include "base/pv.h"
+#include "daemon/core/chat/filelink.h"
+
+enum {
+    PV_XFER_NAME_BUF = 48, /* of a kept file, and the NUL */
+    /* Kept free for everything else that writes to the state directory (the store above all):
+     * this, or a twentieth of a file system smaller than twenty times this. */
+    PV_XFER_RESERVE_MIB = 64,
+    PV_XFER_IDLE_S = 30,  /* nothing moves for so long: the connection is dead */
+    PV_XFER_HASH_S = 900, /* the other side may read what it has, or write out, so long */
+    PV_XFER_CONNECT_S = 20,
+};
+
+struct pv_xfer {
+    /* given; descriptors are the transfer's and closed by pv_xfer_done() */
+    struct pv_fileop op;  /* FETCH or SERVE */
+    int sock;             /* SERVE: the connection that asked; FETCH: -1 */
+    int file;             /* SERVE: readable; FETCH: -1 */
+    int dir;              /* FETCH: where it is kept; borrowed */
+    struct pv_addr local; /* FETCH: to bind */
+    const char *ifname;   /* FETCH: SO_BINDTODEVICE; borrowed; NULL: any */
+
+    _Atomic uint64_t done;      /* bytes there, or sent, from the beginning of the file */
+    int cancel_fd;              /* eventfd */
+    struct pv_blake2b512 *hash; /* of the file from its beginning to where it is */
+
+    enum pv_file_why why; /* the result */
+};
+
+/* -errno. */
+PV_MUST_CHECK int pv_xfer_init(struct pv_xfer *x);
+void pv_xfer_run(struct pv_xfer *x);
+void pv_xfer_cancel(struct pv_xfer *x); /* any thread */
+void pv_xfer_done(struct pv_xfer *x);
+
+/* What a received file is called in its directory: NUMBER-ID, and with ".part" while it is not
+ * whole. Nothing of it comes from the other side but the random id, in hex. */
+void pv_xfer_name(uint32_t number, const uint8_t id[static PV_FILE_ID_LEN], bool part,
+                  char buf[static PV_XFER_NAME_BUF]);
+
+#endif /* PV_XFER_H */

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/store/identity.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "crypto/ct.h"
+#include "crypto/dh.h"
+#include "crypto/sign.h"
+#include "sys/file/file.h"
+
+static const char *const key_files[] = {"identity.key", "transport.key", "root.key"};
+
+static void key_path(const char *dir, const char *name, char path[static PATH_MAX])
+{
+    snprintf(path, PATH_MAX, "%s/%s", dir, name);
+}
+
+/* PV_ERR_NOT_FOUND is no failure: nothing is written to ret_error then. */
+static int read_key(const char *dir, const char *name, uint8_t ret_key[static 32],
+                    char ret_error[static PV_JOB_ERROR_MAX])
+{
+    char path[PATH_MAX];
+    char *text = NULL;
+    size_t len = 0;
+    key_path(dir, name, path);
+    int r = pv_file_read(path, 256, &text, &len);
+    if (r == PV_ERR_NOT_FOUND)
+        return r;
+    if (r < 0) {
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.120s: %s", path, pv_strstatus(r));
+        return r;
+    }
+    text[strcspn(text, "\r\n")] = '\0';
+    r = pv_key_parse(text, ret_key);
+    if (r < 0)
+        snprintf(ret_error, PV_JOB_ERROR_MAX,
+                 "read %.120s: not a key: restore it from a backup, or move it away to get a new "
+                 "one",
+                 path);
+    pv_file_free(text, len);
+    return r;
+}
+
+static int write_key(const char *dir, const char *name, const uint8_t key[static 32],
+                     char ret_error[static PV_JOB_ERROR_MAX])
+{
+    char path[PATH_MAX], text[PV_KEY_TEXT_BUF + 1];
+    key_path(dir, name, path);
+    pv_key_format(key, text);
+    text[PV_KEY_TEXT] = '\n';
+    int r = pv_file_write(path, pv_view(text, PV_KEY_TEXT + 1), 0600);
+    pv_wipe(text, sizeof(text));
+    if (r < 0)
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "write %.120s: %s%s", path, pv_strstatus(r),
+                 r == -ENOSPC ? ": free some space" : "");
+    return r;
+}
+
+/* The key in the file, or a new one that is stored before it is used. */
+static int read_or_make(const char *dir, const char *name, const struct pv_rng *rng,
+                        uint8_t ret_key[static 32], char ret_error[static PV_JOB_ERROR_MAX])
+{
+    int r = read_key(dir, name, ret_key, ret_error);
+    if (r != PV_ERR_NOT_FOUND)
+        return r;
+    pv_rng_fill(rng, ret_key, 32);
+    return write_key(dir, name, ret_key, ret_error);
+}
+
+int pv_identity_load(const char *dir, const uint8_t *transport_key, const struct pv_rng *rng,
+                     struct pv_identity *ret_identity, char ret_error[static PV_JOB_ERROR_MAX])
+{
+    struct pv_identity *id = ret_identity;
+    uint8_t seed[PV_SIGN_SEED_LEN];
+    memset(id, 0, sizeof(*id));
+    int r = read_or_make(dir, "identity.key", rng, seed, ret_error);
+    if (r >= 0)
+        pv_sign_keypair(seed, id->sign_sk, id->sign_pk);
+    pv_wipe(seed, sizeof(seed));
+    if (r >= 0 && transport_key != NULL)
+        memcpy(id->dh_sk, transport_key, 32);
+    else if (r >= 0)
+        r = read_or_make(dir, "transport.key", rng, id->dh_sk, ret_error);
+    if (r >= 0)
+        pv_dh_public(id->dh_sk, id->dh_pk);
+    if (r >= 0) {
+        r = read_key(dir, "root.key", id->root_seed, ret_error);
+        id->has_root = r >= 0;
+        if (r == PV_ERR_NOT_FOUND)
+            r = PV_OK;
+    }
+    if (r < 0)
+        pv_wipe(id, sizeof(*id));
+    return r;
+}
+
+int pv_identity_save_root(const char *dir, const uint8_t seed[static 32],
+                          char ret_error[static PV_JOB_ERROR_MAX])
+{
+    return write_key(dir, "root.key", seed, ret_error);
+}
+
+int pv_identity_forget(const char *dir, char ret_error[static PV_JOB_ERROR_MAX])
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(key_files); i++) {
+        char path[PATH_MAX];
+        key_path(dir, key_files[i], path);
+        if (unlink(path) < 0 && errno != ENOENT) {
+            int r = -errno;
+            snprintf(ret_error, PV_JOB_ERROR_MAX, "delete %.120s: %s", path, pv_strstatus(r));
+            return r;
+        }
+    }
+    return PV_OK;
+}

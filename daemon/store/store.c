@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/store/store.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/store/identity.h"
+#include "daemon/store/store_chat.h"
+#include "daemon/store/store_endpoints.h"
+#include "proto/roster/statement.h"
+#include "sys/file/sqlite.h"
+
+struct pv_store {
+    struct pv_sqlite *file;
+    sqlite3 *db; /* of it */
+    char dir[PATH_MAX];
+};
+
+static const char schema[] =
+    "CREATE TABLE IF NOT EXISTS network(one INTEGER PRIMARY KEY CHECK(one = 1), id BLOB NOT NULL,"
+    " name TEXT NOT NULL, node_name TEXT NOT NULL);"
+    /* In order of arrival: the roster has to get them back in the same order. */
+    "CREATE TABLE IF NOT EXISTS statements(seq INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE,"
+    " statement BLOB NOT NULL, receipt BLOB NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
+
+/* --- opening ------------------------------------------------------------------------------- */
+
+static const struct pv_sqlite_kind our_kind = {
+    .application_id = 0x70327076, /* "p2pv" */
+    .schema = PV_STORE_SCHEMA,
+    .program = "p2pvpnd",
+    .remedy = "restore it from a backup, or move it away and join again (keys are kept, messages "
+              "are not)",
+};
+
+static int explain(const struct pv_store *s, const char *what,
+                   char ret_error[static PV_JOB_ERROR_MAX])
+{
+    return pv_sqlite_explain(s->file, what, ret_error);
+}
+
+static int exec(struct pv_store *s, const char *sql)
+{
+    return pv_sqlite_exec(s->file, sql);
+}
+
+static int make_schema(struct pv_store *s, char ret_error[static PV_JOB_ERROR_MAX])
+{
+    int r = exec(s, schema);
+    if (r >= 0)
+        r = pv_store_chat_schema(s->db);
+    if (r >= 0)
+        r = pv_store_endpoints_schema(s->db);
+    return r < 0 ? explain(s, "open", ret_error) : pv_sqlite_commit(s->file, ret_error);
+}
+
+int pv_store_open(struct pv_store **ret_store, const char *dir,
+                  char ret_error[static PV_JOB_ERROR_MAX])
+{
+    struct pv_store *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "open the database: out of memory");
+        return PV_ERR_NOMEM;
+    }
+    snprintf(s->dir, sizeof(s->dir), "%s", dir);
+    int r = pv_sqlite_open(&s->file, &our_kind, dir, "p2pvpnd.db", ret_error);
+    if (r >= 0) {
+        s->db = pv_sqlite_handle(s->file);
+        r = make_schema(s, ret_error);
+    }
+    if (r < 0)
+        pv_store_close(s);
+    else
+        *ret_store = s;
+    return r;
+}
+
+struct pv_store *pv_store_close(struct pv_store *store)
+{
+    if (store != NULL) {
+        pv_sqlite_close(store->file);
+        free(store);
+    }
+    return NULL;
+}
+
+/* --- jobs ---------------------------------------------------------------------------------- */
+
+static int prepare(struct pv_store *s, const char *sql, sqlite3_stmt **ret_st)
+{
+    return sqlite3_prepare_v2(s->db, sql, -1, ret_st, NULL) == SQLITE_OK ? PV_OK : -EIO;
+}
+
+static void bind_blob(sqlite3_stmt *st, int i, struct pv_view v)
+{
+    /* An empty view must become an empty blob, not NULL. */
+    sqlite3_bind_blob64(st, i, v.len == 0 ? "" : (const void *)v.ptr, v.len, SQLITE_STATIC);
+}
+
+static int step_done(sqlite3_stmt *st)
+{
+    int r = sqlite3_step(st) == SQLITE_DONE ? PV_OK : -EIO;
+    sqlite3_reset(st);
+    return r;
+}
+
+/* A receipt once stored is only replaced by another; the roster decides which is better. */
+static int put_statements(struct pv_store *s, const struct pv_job_put_statements *put)
+{
+    sqlite3_stmt *st = NULL;
+    int r = prepare(s,
+                    "INSERT INTO statements(hash, statement, receipt) VALUES(?1, ?2, ?3)"
+                    " ON CONFLICT(hash) DO UPDATE SET receipt = excluded.receipt"
+                    " WHERE length(excluded.receipt) > 0",
+                    &st);
+    for (size_t i = 0; r >= 0 && i < put->n; i++) {
+        uint8_t hash[PV_STATEMENT_HASH_LEN];
+        pv_statement_hash(put->items[i].statement, hash);
+        bind_blob(st, 1, pv_view(hash, sizeof(hash)));
+        bind_blob(st, 2, put->items[i].statement);
+        bind_blob(st, 3, put->items[i].receipt);
+        r = step_done(st);
+    }
+    sqlite3_finalize(st);
+    return r;
+}
+
+static int set_network(struct pv_store *s, const struct pv_job_set_network *net)
+{
+    sqlite3_stmt *st = NULL;
+    int r = prepare(s,
+                    "INSERT OR REPLACE INTO network(one, id, name, node_name)"
+                    " VALUES(1, ?1, ?2, ?3)",
+                    &st);
+    if (r >= 0) {
+        bind_blob(st, 1, pv_view(net->network_id, sizeof(net->network_id)));
+        sqlite3_bind_text(st, 2, net->name, -1, SQLITE_STATIC);
+        sqlite3_bind_text(st, 3, net->node_name, -1, SQLITE_STATIC);
+        r = step_done(st);
+    }
+    sqlite3_finalize(st);
+    return r;
+}
+
+static int set_meta(struct pv_store *s, const struct pv_job_set_meta *meta)
+{
+    sqlite3_stmt *st = NULL;
+    int r = prepare(s, "INSERT OR REPLACE INTO meta(name, value) VALUES(?1, ?2)", &st);
+    if (r >= 0) {
+        sqlite3_bind_text(st, 1, meta->name, -1, SQLITE_STATIC);
+        bind_blob(st, 2, pv_view(meta->value, meta->len));
+        r = step_done(st);
+    }
+    sqlite3_finalize(st);
+    return r;
+}
+
+/* The part of a job that lies in the database; PV_ERR_ or -EIO with SQLite's error set. */
+static int run_in_db(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
+{
+    switch (job->kind) {
+    case PV_JOB_PUT_STATEMENTS:
+        return put_statements(s, &job->u.put_statements);
+    case PV_JOB_SET_NETWORK:
+        return set_network(s, &job->u.set_network);
+    case PV_JOB_FORGET_NETWORK:
+        if (exec(s, "DELETE FROM statements; DELETE FROM network;") < 0)
+            return -EIO;
+        return pv_store_endpoints_clear(s->db);
+    case PV_JOB_PUT_ENDPOINTS:
+        return pv_store_endpoints_put(s->db, &job->u.put_endpoints);
+    case PV_JOB_SET_META:
+        return set_meta(s, &job->u.set_meta);
+    case PV_JOB_CHAT:
+        return pv_store_chat_run(s->db, job->u.chat, &result->chat);
+    case PV_JOB_SAVE_ROOT:
+    case PV_JOB_NAMES:
+    case PV_JOB_NOTIFY:
+    case PV_JOB_RESOLVE:
+    case PV_JOB_IFACE_UP:
+    case PV_JOB_IFACE_DOWN:
+    case PV_JOB_PORTMAP:
+        break;
+    }
+    return PV_OK;
+}
+
+/* A savepoint each: what one job did goes back alone when it fails. */
+static void run_one(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
+{
+    if (job->kind == PV_JOB_SAVE_ROOT)
+        return;
+    int r = exec(s, "SAVEPOINT job");
+    if (r >= 0)
+        r = run_in_db(s, job, result);
+    if (r < 0) {
+        result->status = r > -1000 ? explain(s, "write", result->error) : r;
+        if (r <= -1000)
+            snprintf(result->error, sizeof(result->error), "write %.150s: %s",
+                     pv_sqlite_path(s->file), pv_strstatus(r));
+        result->chat = pv_chatjob_result_free(result->chat);
+        (void)!exec(s, "ROLLBACK TO job");
+    }
+    (void)!exec(s, "RELEASE job");
+}
+
+/* Keys are deleted only after the database no longer needs them. */
+static void forget_keys(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
+{
+    if (job->kind == PV_JOB_FORGET_NETWORK && job->u.forget_keys && result->status >= 0)
+        result->status = pv_identity_forget(s->dir, result->error);
+}
+
+/* Keys are stored before the transaction that may rely on them is. */
+static void save_root(struct pv_store *s, struct pv_job *job, struct pv_job_result *result)
+{
+    if (job->kind != PV_JOB_SAVE_ROOT)
+        return;
+    result->status = pv_identity_save_root(s->dir, job->u.root_seed, result->error);
+    pv_wipe(job->u.root_seed, sizeof(job->u.root_seed));
+}
+
+/* Nothing of the batch was stored. */
+static void fail_all(struct pv_job_result *results, size_t n, int status,
+                     const char error[static PV_JOB_ERROR_MAX])
+{
+    char text[PV_JOB_ERROR_MAX]; /* error may be one of the results' */
+    memcpy(text, error, sizeof(text));
+    for (size_t i = 0; i < n; i++) {
+        results[i].status = status;
+        memcpy(results[i].error, text, sizeof(text));
+        results[i].chat = pv_chatjob_result_free(results[i].chat);
+    }
+}
+
+/* All jobs in one transaction. */
+static int run_batch(struct pv_store *s, struct pv_job *const *jobs, struct pv_job_result *results,
+                     size_t n)
+{
+    char error[PV_JOB_ERROR_MAX];
+    int r = exec(s, "BEGIN IMMEDIATE");
+    for (size_t i = 0; r >= 0 && i < n; i++) {
+        run_one(s, jobs[i], &results[i]);
+        /* A full disk makes SQLite take back the whole transaction, not only the statement. */
+        if (sqlite3_get_autocommit(s->db) != 0) {
+            fail_all(results, n, results[i].status, results[i].error);
+            return -EIO;
+        }
+    }
+    if (r >= 0)
+        r = exec(s, "COMMIT");
+    if (r < 0) {
+        fail_all(results, n, explain(s, "write", error), error);
+        if (sqlite3_get_autocommit(s->db) == 0)
+            (void)!exec(s, "ROLLBACK");
+    }
+    return r;
+}
+
+bool pv_store_serves(enum pv_job_kind kind)
+{
+    return kind != PV_JOB_NAMES && kind != PV_JOB_NOTIFY && kind != PV_JOB_RESOLVE &&
+           kind != PV_JOB_IFACE_UP && kind != PV_JOB_IFACE_DOWN && kind != PV_JOB_PORTMAP;
+}
+
+void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_job_result *results,
+                  size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        memset(&results[i], 0, sizeof(results[i]));
+        results[i].id = jobs[i]->id;
+        results[i].kind = jobs[i]->kind;
+        save_root(store, jobs[i], &results[i]);
+    }
+    if (run_batch(store, jobs, results, n) < 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        forget_keys(store, jobs[i], &results[i]);
+}
+
+/* --- loading ------------------------------------------------------------------------------- */
+
+/* How many rows, and how many bytes in their columns, the query gives. */
+static int measure(struct pv_store *s, const char *sql, size_t *ret_rows, size_t *ret_bytes)
+{
+    sqlite3_stmt *st = NULL;
+    int r = prepare(s, sql, &st);
+    if (r >= 0 && sqlite3_step(st) != SQLITE_ROW)
+        r = -EIO;
+    if (r >= 0) {
+        *ret_rows = (size_t)sqlite3_column_int64(st, 0);
+        *ret_bytes = (size_t)sqlite3_column_int64(st, 1);
+    }
+    sqlite3_finalize(st);
+    return r;
+}
+
+/* Copies a column behind what is in bytes already. */
+static struct pv_view take_column(sqlite3_stmt *st, int i, uint8_t *bytes, size_t *used)
+{
+    const void *p = sqlite3_column_blob(st, i);
+    size_t len = (size_t)sqlite3_column_bytes(st, i);
+    struct pv_view v = pv_view(bytes + *used, len);
+    if (len > 0)
+        memcpy(bytes + *used, p, len);
+    *used += len;
+    return v;
+}
+
+static int load_network(struct pv_store *s, struct pv_saved *saved)
+{
+    sqlite3_stmt *st = NULL;
+    int r = prepare(s, "SELECT id, name, node_name FROM network", &st);
+    int step = r < 0 ? SQLITE_ERROR : sqlite3_step(st);
+    if (step == SQLITE_ROW) {
+        if (sqlite3_column_bytes(st, 0) == (int)sizeof(saved->network_id)) {
+            memcpy(saved->network_id, sqlite3_column_blob(st, 0), sizeof(saved->network_id));
+            saved->has_network = true;
+        }
+        const unsigned char *name = sqlite3_column_text(st, 1);
+        const unsigned char *node = sqlite3_column_text(st, 2);
+        snprintf(saved->network_name, sizeof(saved->network_name), "%s",
+                 name == NULL ? "" : (const char *)name);
+        snprintf(saved->node_name, sizeof(saved->node_name), "%s",
+                 node == NULL ? "" : (const char *)node);
+    }
+    sqlite3_finalize(st);
+    return step == SQLITE_ROW || step == SQLITE_DONE ? PV_OK : -EIO;
+}
+
+static int load_statements(struct pv_store *s, struct pv_store_saved *out, size_t *used, size_t n)
+{
+    sqlite3_stmt *st = NULL;
+    int r = prepare(s, "SELECT statement, receipt FROM statements ORDER BY seq", &st);
+    size_t i = 0;
+    while (r >= 0 && i < n && sqlite3_step(st) == SQLITE_ROW) {
+        out->statements[i].statement = take_column(st, 0, out->bytes, used);
+        out->statements[i++].receipt = take_column(st, 1, out->bytes, used);
+    }
+    sqlite3_finalize(st);
+    out->saved.statements = out->statements;
+    out->saved.n_statements = i;
+    return r >= 0 && i == n ? PV_OK : -EIO;
+}
+
+static int load_meta(struct pv_store *s, struct pv_store_saved *out, size_t *used, size_t n)
+{
+    sqlite3_stmt *st = NULL;
+    int r = prepare(s, "SELECT name, value FROM meta ORDER BY name", &st);
+    size_t i = 0;
+    while (r >= 0 && i < n && sqlite3_step(st) == SQLITE_ROW) {
+        const unsigned char *name = sqlite3_column_text(st, 0);
+        snprintf(out->meta[i].name, sizeof(out->meta[i].name), "%s",
+                 name == NULL ? "" : (const char *)name);
+        out->meta[i++].value = take_column(st, 1, out->bytes, used);
+    }
+    sqlite3_finalize(st);
+    out->saved.meta = out->meta;
+    out->saved.n_meta = i;
+    return r >= 0 && i == n ? PV_OK : -EIO;
+}
+
+int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
+                  char ret_error[static PV_JOB_ERROR_MAX])
+{
+    struct pv_store_saved out = {0};
+    size_t n_st = 0, n_meta = 0, st_bytes = 0, meta_bytes = 0, used = 0;
+    int r = measure(store,
+                    "SELECT count(*), coalesce(sum(length(statement) + length(receipt)), 0)"
+                    " FROM statements",
+                    &n_st, &st_bytes);
+    if (r >= 0)
+        r = measure(store, "SELECT count(*), coalesce(sum(length(value)), 0) FROM meta", &n_meta,
+                    &meta_bytes);
+    if (r >= 0 && (n_st > PV_STORE_MAX_STATEMENTS || n_meta > PV_STORE_MAX_META)) {
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: more records than supported",
+                 pv_sqlite_path(store->file));
+        return PV_ERR_LIMIT;
+    }
+    if (r >= 0) {
+        out.statements = calloc(n_st + 1, sizeof(*out.statements));
+        out.meta = calloc(n_meta + 1, sizeof(*out.meta));
+        out.bytes = malloc(st_bytes + meta_bytes + 1);
+        if (out.statements == NULL || out.meta == NULL || out.bytes == NULL) {
+            pv_store_saved_done(&out);
+            snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: out of memory",
+                     pv_sqlite_path(store->file));
+            return PV_ERR_NOMEM;
+        }
+        r = load_network(store, &out.saved);
+    }
+    if (r >= 0)
+        r = load_statements(store, &out, &used, n_st);
+    if (r >= 0)
+        r = load_meta(store, &out, &used, n_meta);
+    if (r >= 0)
+        r = pv_store_endpoints_load(store->db, &out.endpoints, &out.saved.n_endpoints);
+    out.saved.endpoints = out.endpoints;
+    if (r < 0) {
+        pv_store_saved_done(&out);
+        if (r != PV_ERR_NOMEM)
+            return explain(store, "read", ret_error);
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: out of memory",
+                 pv_sqlite_path(store->file));
+        return r;
+    }
+    *ret_saved = out;
+    return PV_OK;
+}
+
+void pv_store_saved_done(struct pv_store_saved *saved)
+{
+    free(saved->statements);
+    free(saved->meta);
+    free(saved->endpoints);
+    free(saved->bytes);
+    memset(saved, 0, sizeof(*saved));
+}

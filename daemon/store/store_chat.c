@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tables:
+ *   chat_message  every message of both directions; rowid is the order of arrival here
+ *   chat_seq      the last seq given out per conversation, so that it never goes back
+ *   chat_kept     undelivered messages of which the coordinator has a copy
+ */
+#include "daemon/store/store_chat.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/store/store_hold.h"
+#include "daemon/store/store_room.h"
+#include "daemon/store/store_sql.h"
+
+enum {
+    FIRST_ROWS = 16, /* records allocated at first; the list doubles */
+};
+
+static const char SCHEMA[] =
+    "CREATE TABLE IF NOT EXISTS chat_message ("
+    " n INTEGER PRIMARY KEY,"
+    " peer BLOB NOT NULL,"
+    " id BLOB NOT NULL,"
+    " outgoing INTEGER NOT NULL,"
+    " state INTEGER NOT NULL,"          /* see below */
+    " owed INTEGER NOT NULL DEFAULT 0," /* incoming: a read receipt is to be sent */
+    " seq INTEGER NOT NULL,"
+    " time_ms INTEGER NOT NULL,"
+    " peer_name TEXT NOT NULL,"
+    " text TEXT NOT NULL,"
+    " sent INTEGER NOT NULL DEFAULT 0," /* outgoing, not delivered: handed over */
+    " author BLOB,"                     /* of a text in a room, whose key peer then is */
+    " UNIQUE (peer, id, outgoing)) STRICT;"
+    "CREATE INDEX IF NOT EXISTS chat_outbox ON chat_message (peer, seq)"
+    " WHERE outgoing = 1 AND state = 0;"
+    "CREATE INDEX IF NOT EXISTS chat_inbox ON chat_message (n) WHERE outgoing = 0 AND state = 3;"
+    "CREATE INDEX IF NOT EXISTS chat_owed ON chat_message (peer, n) WHERE owed = 1;"
+    "CREATE INDEX IF NOT EXISTS chat_history ON chat_message (peer, n);"
+    "CREATE TABLE IF NOT EXISTS chat_seq ("
+    " peer BLOB PRIMARY KEY,"
+    " last INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS chat_kept ("
+    " peer BLOB NOT NULL,"
+    " id BLOB NOT NULL,"
+    " PRIMARY KEY (peer, id)) STRICT, WITHOUT ROWID;";
+
+/* What the first version of the table lacks. */
+static const char ADDITIONS[] = "ALTER TABLE chat_message ADD COLUMN"
+                                " sent INTEGER NOT NULL DEFAULT 0;"
+                                "ALTER TABLE chat_message ADD COLUMN author BLOB;";
+
+/* On disk, and in the partial indexes above, a state is 0 until the message is delivered, then 1
+ * less than here: "sent" has a column of its own, so that it may be lost and the outbox stays
+ * whole. */
+_Static_assert(PV_CHAT_QUEUED == 0 && PV_CHAT_SENT == 1 && PV_CHAT_DELIVERED == 2 &&
+                   PV_CHAT_READ == 3 && PV_CHAT_UNREAD == 4,
+               "states are stored as numbers");
+
+#define STATE   "CASE state WHEN 0 THEN sent ELSE state + 1 END"
+#define COLUMNS "id, peer, peer_name, outgoing, " STATE ", seq, time_ms, text, author"
+
+static bool is_first_version(sqlite3 *db)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = sqlite3_prepare_v2(db, "SELECT author FROM chat_message", -1, &st, NULL);
+    sqlite3_finalize(st);
+    return rc == SQLITE_ERROR; /* no such column */
+}
+
+static int more_schema(sqlite3 *db)
+{
+    int r = pv_store_room_schema(db);
+    return r < 0 ? r : pv_store_hold_schema(db);
+}
+
+int pv_store_chat_schema(sqlite3 *db)
+{
+    int rc = sqlite3_exec(db, SCHEMA, NULL, NULL, NULL);
+    if (rc == SQLITE_OK && is_first_version(db))
+        rc = sqlite3_exec(db, ADDITIONS, NULL, NULL, NULL);
+    return rc != SQLITE_OK ? pv_query_status(rc) : more_schema(db);
+}
+
+/* --- statements ---------------------------------------------------------------------------- */
+
+static void bind_peer(struct pv_query *q, const uint8_t *pk)
+{
+    pv_bind_blob(q, pk, PV_CHATJOB_PK_LEN);
+}
+
+static void bind_id(struct pv_query *q, const uint8_t *id)
+{
+    pv_bind_blob(q, id, PV_CHAT_ID_LEN);
+}
+
+/* --- records ------------------------------------------------------------------------------- */
+
+/* Reads the row's COLUMNS. */
+static int get_record(const struct pv_query *q, bool with_text, struct pv_chat_record *ret_rec)
+{
+    struct pv_chat_record rec = {.text = NULL};
+    const char *name = (const char *)sqlite3_column_text(q->stmt, 2);
+    const char *text = (const char *)sqlite3_column_text(q->stmt, 7);
+    if (!pv_column_bytes(q, 0, rec.id, sizeof(rec.id)) ||
+        !pv_column_bytes(q, 1, rec.peer, sizeof(rec.peer)) || name == NULL || text == NULL ||
+        strlen(name) >= sizeof(rec.peer_name))
+        return PV_ERR_MALFORMED;
+    memcpy(rec.peer_name, name, strlen(name) + 1);
+    rec.outgoing = sqlite3_column_int(q->stmt, 3) != 0;
+    rec.state = (enum pv_chat_state)sqlite3_column_int(q->stmt, 4);
+    rec.seq = pv_column_u64(q, 5);
+    rec.time_ms = pv_column_u64(q, 6);
+    rec.in_room = pv_column_bytes(q, 8, rec.author, sizeof(rec.author));
+    if (with_text) {
+        rec.text = strdup(text);
+        if (rec.text == NULL)
+            return PV_ERR_NOMEM;
+    }
+    *ret_rec = rec;
+    return PV_OK;
+}
+
+static int append(struct pv_chatjob_result *res, size_t *cap, const struct pv_chat_record *rec)
+{
+    if (res->n_msgs == *cap) {
+        size_t more = *cap == 0 ? FIRST_ROWS : *cap * 2;
+        struct pv_chat_record *msgs = reallocarray(res->msgs, more, sizeof(*msgs));
+        if (msgs == NULL)
+            return PV_ERR_NOMEM;
+        res->msgs = msgs;
+        *cap = more;
+    }
+    res->msgs[res->n_msgs++] = *rec;
+    return PV_OK;
+}
+
+static uint32_t limit_of(const struct pv_chatjob *job)
+{
+    return job->limit == 0 || job->limit > PV_CHATJOB_MAX_LIST ? PV_CHATJOB_MAX_LIST : job->limit;
+}
+
+/* Takes the rows of q (which asks for one more than the limit) into res; ends q. */
+static int list(struct pv_query *q, const struct pv_chatjob *job, bool with_text,
+                struct pv_chatjob_result *res)
+{
+    size_t cap = 0, bytes = 0;
+    int r = PV_OK;
+    while (r == PV_OK && pv_query_next(q)) {
+        struct pv_chat_record rec;
+        r = get_record(q, with_text, &rec);
+        if (r < 0)
+            break;
+        bytes += rec.text == NULL ? 0 : strlen(rec.text);
+        res->more =
+            res->n_msgs == limit_of(job) || (bytes > PV_CHATJOB_MAX_BYTES && res->n_msgs > 0);
+        if (!res->more)
+            r = append(res, &cap, &rec);
+        if (res->more || r < 0) {
+            pv_chat_record_done(&rec);
+            break;
+        }
+    }
+    int end = pv_query_end(q);
+    return r < 0 ? r : end;
+}
+
+static int insert(sqlite3 *db, const struct pv_chat_record *m, bool *ret_new)
+{
+    struct pv_query q = pv_query(db, "INSERT OR IGNORE INTO chat_message"
+                                     " (id, peer, peer_name, outgoing, state, seq, time_ms, text)"
+                                     " VALUES (?,?,?,?,?,?,?,?)");
+    bind_id(&q, m->id);
+    bind_peer(&q, m->peer);
+    pv_bind_text(&q, m->peer_name);
+    pv_bind_u64(&q, m->outgoing);
+    pv_bind_u64(&q, m->outgoing ? 0 : PV_CHAT_UNREAD - 1);
+    pv_bind_u64(&q, m->seq);
+    pv_bind_u64(&q, m->time_ms);
+    pv_bind_text(&q, m->text);
+    int r = pv_query_run(&q);
+    *ret_new = sqlite3_changes(db) > 0;
+    return r;
+}
+
+static int result_copy(struct pv_chatjob_result *res, const struct pv_chat_record *m)
+{
+    int r = pv_chat_record_copy(&res->msgs[res->n_msgs], m);
+    if (r == PV_OK)
+        res->n_msgs++;
+    return r;
+}
+
+/* --- the jobs ------------------------------------------------------------------------------ */
+
+static int count_u64(struct pv_query *q, uint64_t *ret_n)
+{
+    uint64_t n = pv_query_next(q) ? pv_column_u64(q, 0) : 0;
+    int r = pv_query_end(q);
+    if (r == PV_OK)
+        *ret_n = n;
+    return r;
+}
+
+/* The message is there already: the answer was lost and the job repeated. */
+static int find_enqueued(sqlite3 *db, const struct pv_chat_record *m, struct pv_chatjob_result *res)
+{
+    struct pv_query q = pv_query(
+        db, "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND id = ? AND outgoing = 1");
+    bind_peer(&q, m->peer);
+    bind_id(&q, m->id);
+    int r = PV_OK;
+    if (pv_query_next(&q)) {
+        r = get_record(&q, true, &res->msgs[0]);
+        res->n_msgs = r == PV_OK ? 1 : 0;
+    }
+    int end = pv_query_end(&q);
+    return r < 0 ? r : end;
+}
+
+static int enqueue(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_chat_record m = job->msgs[0];
+    uint64_t queued = 0;
+    bool is_new = false;
+
+    int r = find_enqueued(db, &m, res);
+    if (r < 0 || res->n_msgs > 0)
+        return r;
+    struct pv_query q = pv_query(
+        db, "SELECT COUNT(*) FROM chat_message WHERE peer = ? AND outgoing = 1 AND state = 0");
+    bind_peer(&q, m.peer);
+    r = count_u64(&q, &queued);
+    if (r < 0)
+        return r;
+    if (queued >= PV_CHATJOB_MAX_QUEUED)
+        return PV_ERR_LIMIT;
+
+    q = pv_query(db, "INSERT INTO chat_seq (peer, last) VALUES (?, 1)"
+                     " ON CONFLICT (peer) DO UPDATE SET last = last + 1 RETURNING last");
+    bind_peer(&q, m.peer);
+    r = count_u64(&q, &m.seq);
+    if (r < 0)
+        return r;
+    m.outgoing = true;
+    m.state = PV_CHAT_QUEUED;
+    r = insert(db, &m, &is_new);
+    return r < 0 ? r : result_copy(res, &m);
+}
+
+static int commit(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    for (size_t i = 0; i < job->n_msgs; i++) {
+        struct pv_chat_record m = job->msgs[i];
+        bool is_new = false;
+        m.outgoing = false;
+        m.state = PV_CHAT_UNREAD;
+        int r = insert(db, &m, &is_new);
+        if (r == PV_OK && is_new)
+            r = result_copy(res, &m);
+        if (r < 0)
+            return r;
+    }
+    return PV_OK;
+}
+
+/* One message of MARK or KEPT. */
+static int mark_one(sqlite3 *db, const struct pv_chatjob *job, const uint8_t *id,
+                    enum pv_chat_state state, bool *ret_changed)
+{
+    struct pv_query q =
+        state == PV_CHAT_SENT
+            ? pv_query(db, "UPDATE chat_message SET sent = 1 WHERE peer = ? AND id = ?"
+                           " AND outgoing = 1 AND state = 0 AND sent = 0")
+            : pv_query(db, "UPDATE chat_message SET state = ?3 WHERE peer = ?1 AND id = ?2"
+                           " AND outgoing = 1 AND state < ?3");
+    bind_peer(&q, job->peer);
+    bind_id(&q, id);
+    if (state != PV_CHAT_SENT)
+        pv_bind_u64(&q, (uint64_t)state - 1);
+    int r = pv_query_run(&q);
+    *ret_changed = sqlite3_changes(db) > 0;
+    if (r < 0 || !*ret_changed || state == PV_CHAT_SENT)
+        return r;
+    q = pv_query(db, "DELETE FROM chat_kept WHERE peer = ? AND id = ?");
+    bind_peer(&q, job->peer);
+    bind_id(&q, id);
+    return pv_query_run(&q);
+}
+
+static int mark(sqlite3 *db, const struct pv_chatjob *job, enum pv_chat_state state,
+                struct pv_chatjob_result *res)
+{
+    size_t cap = 0;
+    int r = PV_OK;
+    for (size_t i = 0; r == PV_OK && i < job->n_ids; i++) {
+        struct pv_chat_record rec = {.outgoing = true, .state = state};
+        bool changed = false;
+        r = mark_one(db, job, job->ids[i], state, &changed);
+        memcpy(rec.peer, job->peer, sizeof(rec.peer));
+        memcpy(rec.id, job->ids[i], sizeof(rec.id));
+        if (r == PV_OK && changed)
+            r = append(res, &cap, &rec);
+    }
+    return r;
+}
+
+static int seen(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    /* Plain text (seq 0) and texts in rooms have nobody who waits for a receipt. */
+    struct pv_query q =
+        pv_query(db, "UPDATE chat_message SET state = 2, owed = seq > 0 AND author IS NULL"
+                     " WHERE peer = ? AND id = ? AND outgoing = 0 AND state = 3");
+    bind_peer(&q, job->peer);
+    bind_id(&q, job->id);
+    int r = pv_query_run(&q);
+    res->changed = sqlite3_changes(db) > 0;
+    return r;
+}
+
+static int told(sqlite3 *db, const struct pv_chatjob *job)
+{
+    for (size_t i = 0; i < job->n_ids; i++) {
+        struct pv_query q = pv_query(
+            db, "UPDATE chat_message SET owed = 0 WHERE peer = ? AND id = ? AND outgoing = 0");
+        bind_peer(&q, job->peer);
+        bind_id(&q, job->ids[i]);
+        int r = pv_query_run(&q);
+        if (r < 0)
+            return r;
+    }
+    return PV_OK;
+}
+
+static int outbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_query q =
+        pv_query(db, "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
+                     " AND outgoing = 1 AND state = 0 AND seq > ? ORDER BY seq LIMIT ?");
+    bind_peer(&q, job->peer);
+    pv_bind_u64(&q, job->after_seq);
+    pv_bind_u64(&q, limit_of(job) + 1);
+    return list(&q, job, true, res);
+}
+
+static int owed(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_query q = pv_query(db, "SELECT " COLUMNS " FROM chat_message WHERE peer = ?"
+                                     " AND owed = 1 ORDER BY n LIMIT ?");
+    bind_peer(&q, job->peer);
+    pv_bind_u64(&q, limit_of(job) + 1);
+    return list(&q, job, false, res);
+}
+
+static int unkept(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_query q = pv_query(
+        db, "SELECT " COLUMNS " FROM chat_message AS m"
+            " WHERE peer = ? AND outgoing = 1 AND state = 0"
+            " AND NOT EXISTS(SELECT 1 FROM chat_kept AS k WHERE k.peer = m.peer AND k.id = m.id)"
+            " ORDER BY seq LIMIT ?");
+    bind_peer(&q, job->peer);
+    pv_bind_u64(&q, limit_of(job) + 1);
+    return list(&q, job, true, res);
+}
+
+/* A message that was delivered meanwhile needs no note. */
+static int kept(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    int r = PV_OK;
+    for (size_t i = 0; r == PV_OK && i < job->n_ids; i++) {
+        struct pv_query q =
+            pv_query(db, "INSERT OR IGNORE INTO chat_kept (peer, id)"
+                         " SELECT peer, id FROM chat_message"
+                         " WHERE peer = ? AND id = ? AND outgoing = 1 AND state = 0");
+        bind_peer(&q, job->peer);
+        bind_id(&q, job->ids[i]);
+        r = pv_query_run(&q);
+    }
+    return r < 0 ? r : mark(db, job, PV_CHAT_SENT, res);
+}
+
+static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_query q = pv_query(db, "SELECT " COLUMNS " FROM chat_message"
+                                     " WHERE outgoing = 0 AND state = 3 AND (? = 0 OR peer = ?)"
+                                     " ORDER BY n LIMIT ?");
+    pv_bind_u64(&q, job->of_peer);
+    pv_bind_blob(&q, job->peer, sizeof(job->peer));
+    pv_bind_u64(&q, limit_of(job) + 1);
+    int r = list(&q, job, true, res);
+    for (size_t i = 0; r == PV_OK && job->mark_read && i < res->n_msgs; i++) {
+        struct pv_chatjob one = {.kind = PV_CHATJOB_SEEN};
+        struct pv_chatjob_result unused = {0};
+        memcpy(one.peer, res->msgs[i].peer, sizeof(one.peer));
+        memcpy(one.id, res->msgs[i].id, sizeof(one.id));
+        r = seen(db, &one, &unused);
+    }
+    return r;
+}
+
+static int history(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    const char *sql =
+        job->all_peers ? "SELECT " COLUMNS " FROM chat_message ORDER BY n DESC LIMIT ?"
+        : !job->before
+            ? "SELECT " COLUMNS " FROM chat_message WHERE peer = ? ORDER BY n DESC LIMIT ?"
+            : "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND n < coalesce((SELECT MIN(n)"
+              " FROM chat_message WHERE peer = ? AND id = ?), 9223372036854775807)"
+              " ORDER BY n DESC LIMIT ?";
+    struct pv_query q = pv_query(db, sql);
+    if (!job->all_peers)
+        bind_peer(&q, job->peer);
+    if (!job->all_peers && job->before) {
+        bind_peer(&q, job->peer);
+        pv_bind_blob(&q, job->id, sizeof(job->id));
+    }
+    pv_bind_u64(&q, limit_of(job) + 1);
+    int r = list(&q, job, true, res);
+    for (size_t i = 0; i < res->n_msgs / 2; i++) {
+        struct pv_chat_record swap = res->msgs[i];
+        res->msgs[i] = res->msgs[res->n_msgs - 1 - i];
+        res->msgs[res->n_msgs - 1 - i] = swap;
+    }
+    return r;
+}
+
+static int backlog(sqlite3 *db, struct pv_chatjob_result *res)
+{
+    struct pv_query q = pv_query(
+        db, "SELECT m.peer, SUM(m.outgoing), SUM(m.owed), (SELECT peer_name FROM chat_message l"
+            " WHERE l.peer = m.peer ORDER BY n DESC LIMIT 1) FROM chat_message m"
+            " WHERE (m.outgoing = 1 AND m.state = 0 AND m.author IS NULL) OR m.owed = 1"
+            " GROUP BY m.peer LIMIT ?");
+    pv_bind_u64(&q, PV_CHATJOB_MAX_PEERS);
+    int r = PV_OK;
+    while (r == PV_OK && pv_query_next(&q)) {
+        struct pv_chat_backlog *b = &res->backlog[res->n_backlog];
+        const char *name = (const char *)sqlite3_column_text(q.stmt, 3);
+        if (!pv_column_bytes(&q, 0, b->peer, sizeof(b->peer)) || name == NULL ||
+            strlen(name) >= sizeof(b->peer_name)) {
+            r = PV_ERR_MALFORMED;
+            break;
+        }
+        memcpy(b->peer_name, name, strlen(name) + 1);
+        b->queued = pv_column_u64(&q, 1);
+        b->owed = pv_column_u64(&q, 2);
+        res->queued += b->queued;
+        res->n_backlog++;
+    }
+    int end = pv_query_end(&q);
+    return r < 0 ? r : end;
+}
+
+static int counts(sqlite3 *db, struct pv_chatjob_result *res)
+{
+    struct pv_query q =
+        pv_query(db, "SELECT COUNT(*) FROM chat_message WHERE outgoing = 0 AND state = 3");
+    int r = count_u64(&q, &res->unread);
+    if (r < 0)
+        return r;
+    res->backlog = calloc(PV_CHATJOB_MAX_PEERS, sizeof(*res->backlog));
+    return res->backlog == NULL ? PV_ERR_NOMEM : backlog(db, res);
+}
+
+static int run_job(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    if (job->kind == PV_CHATJOB_ENQUEUE || job->kind == PV_CHATJOB_COMMIT) {
+        if (job->n_msgs == 0 || (job->kind == PV_CHATJOB_ENQUEUE && job->n_msgs != 1))
+            return PV_ERR_MALFORMED;
+        res->msgs = calloc(job->n_msgs, sizeof(*res->msgs));
+        if (res->msgs == NULL)
+            return PV_ERR_NOMEM;
+    }
+    switch (job->kind) {
+    case PV_CHATJOB_ENQUEUE:
+        return enqueue(db, job, res);
+    case PV_CHATJOB_COMMIT:
+        return commit(db, job, res);
+    case PV_CHATJOB_MARK:
+        return job->state < PV_CHAT_SENT || job->state > PV_CHAT_READ
+                   ? PV_ERR_MALFORMED
+                   : mark(db, job, job->state, res);
+    case PV_CHATJOB_OUTBOX:
+        return outbox(db, job, res);
+    case PV_CHATJOB_INBOX:
+        return inbox(db, job, res);
+    case PV_CHATJOB_SEEN:
+        return seen(db, job, res);
+    case PV_CHATJOB_OWED:
+        return owed(db, job, res);
+    case PV_CHATJOB_TOLD:
+        return told(db, job);
+    case PV_CHATJOB_HISTORY:
+        return history(db, job, res);
+    case PV_CHATJOB_UNKEPT:
+        return unkept(db, job, res);
+    case PV_CHATJOB_KEPT:
+        return kept(db, job, res);
+    case PV_CHATJOB_COUNTS:
+        return counts(db, res);
+    case PV_CHATJOB_ROOM:
+        return job->room == NULL ? PV_ERR_MALFORMED : pv_store_room_run(db, job->room, res);
+    case PV_CHATJOB_HOLD:
+        return job->hold == NULL ? PV_ERR_MALFORMED : pv_store_hold_run(db, job->hold, res);
+    }
+    return PV_ERR_MALFORMED;
+}
+
+int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result **ret)
+{
+    struct pv_chatjob_result *res = calloc(1, sizeof(*res));
+    if (res == NULL)
+        return PV_ERR_NOMEM;
+    int r = run_job(db, job, res);
+    if (r < 0)
+        pv_chatjob_result_free(res);
+    else
+        *ret = res;
+    return r;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_chat.h - the chat part of the daemon's database: tables and jobs of
+ * daemon/core/chat/chatjob.h.
+ *
+ * Called by daemon/store/store.c inside its transaction, on the store's thread; never begins or
+ * ends one of its own: what a failed job did is undone by the caller's ROLLBACK.
+ */
+#ifndef PV_STORE_CHAT_H
+#define PV_STORE_CHAT_H
+
+#include <sqlite3.h>
+
+#include "base/pv.h"
+#include "daemon/core/chat/chatjob.h"
+
+/* Creates the tables that are missing. -EIO: SQLite's error is in db. */
+PV_MUST_CHECK int pv_store_chat_schema(sqlite3 *db);
+/* Runs one job; *ret is written only on success and the caller's then (pv_chatjob_result_free()).
+ * PV_ERR_LIMIT (outbox full), PV_ERR_MALFORMED (a job without its message, a damaged row),
+ * PV_ERR_NOMEM; -EIO: SQLite's error is in db. */
+PV_MUST_CHECK int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job,
+                                    struct pv_chatjob_result **ret);
+
+#endif /* PV_STORE_CHAT_H */

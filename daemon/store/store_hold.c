@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tables:
+ *   hold_copy  copies held for others; n is the order in which they came
+ *   chat_held  own messages of which a member holds a copy
+ */
+#include "daemon/store/store_hold.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/store/store_sql.h"
+
+static const char SCHEMA[] =
+    "CREATE TABLE IF NOT EXISTS hold_copy ("
+    " n INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " sender BLOB NOT NULL,"
+    " receiver BLOB NOT NULL,"
+    " key BLOB NOT NULL,"
+    " size INTEGER NOT NULL,"
+    " time_s INTEGER NOT NULL,"
+    " box BLOB NOT NULL,"
+    " UNIQUE (receiver, sender, key)) STRICT;"
+    "CREATE INDEX IF NOT EXISTS hold_sender ON hold_copy (sender, size);"
+    "CREATE INDEX IF NOT EXISTS hold_receiver ON hold_copy (receiver, n, size);"
+    "CREATE INDEX IF NOT EXISTS hold_time ON hold_copy (time_s);"
+    /* In the order of the key: "quick_check" of SQLite 3.40 takes others for damaged. */
+    "CREATE TABLE IF NOT EXISTS chat_held ("
+    " holder BLOB NOT NULL,"
+    " peer BLOB NOT NULL,"
+    " id BLOB NOT NULL,"
+    " PRIMARY KEY (holder, peer, id)) STRICT, WITHOUT ROWID;";
+
+int pv_store_hold_schema(sqlite3 *db)
+{
+    return pv_query_status(sqlite3_exec(db, SCHEMA, NULL, NULL, NULL));
+}
+
+static void bind_pk(struct pv_query *q, const uint8_t *pk)
+{
+    pv_bind_blob(q, pk, PV_SIGN_PK_LEN);
+}
+
+/* --- for others ---------------------------------------------------------------------------- */
+
+/* Number and bytes of the copies that a statement with one key, or none, selects. */
+static int measure(sqlite3 *db, const char *sql, const uint8_t *pk, uint64_t *ret_n,
+                   uint64_t *ret_bytes)
+{
+    struct pv_query q = pv_query(db, sql);
+    if (pk != NULL)
+        bind_pk(&q, pk);
+    if (pv_query_next(&q)) {
+        *ret_n = pv_column_u64(&q, 0);
+        *ret_bytes = pv_column_u64(&q, 1);
+    }
+    return pv_query_end(&q);
+}
+
+static int check_quotas(sqlite3 *db, const struct pv_holdjob *job)
+{
+    static const struct {
+        const char *sql;
+        uint64_t copies, bytes;
+    } QUOTAS[] = {
+        {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy", PV_HOLD_MAX_COPIES,
+         PV_HOLD_MAX_BYTES},
+        {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy WHERE sender = ?",
+         PV_HOLD_MAX_OF_NODE, PV_HOLD_MAX_BYTES_OF_NODE},
+        {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy WHERE receiver = ?",
+         PV_HOLD_MAX_OF_NODE, PV_HOLD_MAX_BYTES_OF_NODE},
+    };
+    const uint8_t *const keys[] = {NULL, job->from, job->to};
+    for (size_t i = 0; i < PV_ARRAY_LEN(QUOTAS); i++) {
+        uint64_t n = 0, bytes = 0;
+        int r = measure(db, QUOTAS[i].sql, keys[i], &n, &bytes);
+        if (r < 0)
+            return r;
+        if (n >= QUOTAS[i].copies || bytes + job->box_len > QUOTAS[i].bytes)
+            return PV_ERR_REFUSED;
+    }
+    return PV_OK;
+}
+
+static int is_held(sqlite3 *db, const struct pv_holdjob *job, bool *ret_held)
+{
+    struct pv_query q =
+        pv_query(db, "SELECT 1 FROM hold_copy WHERE receiver = ? AND sender = ? AND key = ?");
+    bind_pk(&q, job->to);
+    bind_pk(&q, job->from);
+    pv_bind_blob(&q, job->key, sizeof(job->key));
+    *ret_held = pv_query_next(&q);
+    return pv_query_end(&q);
+}
+
+static int put(sqlite3 *db, const struct pv_holdjob *job)
+{
+    const uint64_t age = (uint64_t)PV_HOLD_DAYS * 86400;
+    bool held = false;
+    struct pv_query q = pv_query(db, "DELETE FROM hold_copy WHERE time_s < ?");
+    pv_bind_u64(&q, job->wall_s > age ? job->wall_s - age : 0);
+    int r = pv_query_run(&q);
+    if (r == PV_OK)
+        r = is_held(db, job, &held);
+    if (r < 0 || held)
+        return r;
+    r = check_quotas(db, job);
+    if (r < 0)
+        return r;
+    q = pv_query(db, "INSERT INTO hold_copy (sender, receiver, key, size, time_s, box)"
+                     " VALUES (?,?,?,?,?,?)");
+    bind_pk(&q, job->from);
+    bind_pk(&q, job->to);
+    pv_bind_blob(&q, job->key, sizeof(job->key));
+    pv_bind_u64(&q, job->box_len);
+    pv_bind_u64(&q, job->wall_s);
+    pv_bind_blob(&q, job->box, job->box_len);
+    return pv_query_run(&q);
+}
+
+static int next(sqlite3 *db, const struct pv_holdjob *job, struct pv_hold_copy *copy)
+{
+    struct pv_query q = pv_query(db, "SELECT n, sender, key, box FROM hold_copy"
+                                     " WHERE receiver = ? AND n > ? ORDER BY n LIMIT 1");
+    int r = PV_OK;
+    bind_pk(&q, job->to);
+    pv_bind_u64(&q, job->n);
+    if (pv_query_next(&q)) {
+        size_t len = (size_t)sqlite3_column_bytes(q.stmt, 3);
+        const void *box = sqlite3_column_blob(q.stmt, 3);
+        copy->box = box == NULL || len > PV_PARCEL_BOX_MAX ? NULL : malloc(len);
+        if (copy->box == NULL || !pv_column_bytes(&q, 1, copy->from, sizeof(copy->from)) ||
+            !pv_column_bytes(&q, 2, copy->key, sizeof(copy->key))) {
+            r = copy->box == NULL && box != NULL && len <= PV_PARCEL_BOX_MAX ? PV_ERR_NOMEM
+                                                                             : PV_ERR_MALFORMED;
+        } else {
+            memcpy(copy->box, box, len);
+            copy->box_len = len;
+            copy->n = pv_column_u64(&q, 0);
+        }
+    }
+    int end = pv_query_end(&q);
+    return r < 0 ? r : end;
+}
+
+static int drop(sqlite3 *db, const struct pv_holdjob *job)
+{
+    struct pv_query q =
+        pv_query(db, "DELETE FROM hold_copy WHERE receiver = ? AND sender = ? AND key = ?");
+    bind_pk(&q, job->to);
+    bind_pk(&q, job->from);
+    pv_bind_blob(&q, job->key, sizeof(job->key));
+    return pv_query_run(&q);
+}
+
+/* --- own messages -------------------------------------------------------------------------- */
+
+/* Rows of id, peer, peer_name, seq, time_ms, text (all but the first two may be missing) as
+ * messages; ends q. */
+static int list(struct pv_query *q, bool with_text, struct pv_chatjob_result *res)
+{
+    int r = PV_OK;
+    res->msgs = calloc(PV_HOLD_MAX_LIST, sizeof(*res->msgs));
+    if (res->msgs == NULL)
+        r = PV_ERR_NOMEM;
+    while (r == PV_OK && pv_query_next(q)) {
+        struct pv_chat_record *m = &res->msgs[res->n_msgs];
+        res->more = res->n_msgs == PV_HOLD_MAX_LIST;
+        if (res->more)
+            break;
+        m->outgoing = true;
+        m->state = PV_CHAT_SENT;
+        if (!pv_column_bytes(q, 0, m->id, sizeof(m->id)) ||
+            !pv_column_bytes(q, 1, m->peer, sizeof(m->peer))) {
+            r = PV_ERR_MALFORMED;
+        } else if (with_text) {
+            const char *text = (const char *)sqlite3_column_text(q->stmt, 4);
+            m->seq = pv_column_u64(q, 2);
+            m->time_ms = pv_column_u64(q, 3);
+            m->text = text == NULL ? NULL : strdup(text);
+            r = m->text == NULL ? PV_ERR_NOMEM : PV_OK;
+        }
+        res->n_msgs += r == PV_OK;
+    }
+    int end = pv_query_end(q);
+    return r < 0 ? r : end;
+}
+
+static int unheld(sqlite3 *db, const struct pv_holdjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_query q =
+        pv_query(db, "SELECT id, peer, seq, time_ms, text FROM chat_message AS m"
+                     " WHERE peer = ? AND outgoing = 1 AND state = 0 AND NOT EXISTS"
+                     " (SELECT 1 FROM chat_held AS h WHERE h.holder = ? AND h.peer = m.peer"
+                     " AND h.id = m.id) ORDER BY seq LIMIT ?");
+    bind_pk(&q, job->to);
+    bind_pk(&q, job->holder);
+    pv_bind_u64(&q, PV_HOLD_MAX_LIST + 1);
+    return list(&q, true, res);
+}
+
+static int held(sqlite3 *db, const struct pv_holdjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_query q = pv_query(db, "INSERT OR IGNORE INTO chat_held (peer, id, holder)"
+                                     " SELECT peer, id, ? FROM chat_message WHERE peer = ?"
+                                     " AND id = ? AND outgoing = 1");
+    bind_pk(&q, job->holder);
+    bind_pk(&q, job->to);
+    pv_bind_blob(&q, job->key, sizeof(job->key));
+    int r = pv_query_run(&q);
+    if (r < 0)
+        return r;
+    q = pv_query(db, "UPDATE chat_message SET sent = 1 WHERE peer = ? AND id = ? AND outgoing = 1"
+                     " AND state = 0 AND sent = 0 RETURNING id, peer");
+    bind_pk(&q, job->to);
+    pv_bind_blob(&q, job->key, sizeof(job->key));
+    return list(&q, false, res);
+}
+
+static int over(sqlite3 *db, const struct pv_holdjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_query q = pv_query(db, "SELECT h.id, h.peer FROM chat_held AS h"
+                                     " JOIN chat_message AS m ON m.peer = h.peer AND m.id = h.id"
+                                     " AND m.outgoing = 1 WHERE h.holder = ? AND m.state > 0"
+                                     " LIMIT ?");
+    bind_pk(&q, job->holder);
+    pv_bind_u64(&q, PV_HOLD_MAX_LIST);
+    int r = list(&q, false, res);
+    for (size_t i = 0; r == PV_OK && i < res->n_msgs; i++) {
+        q = pv_query(db, "DELETE FROM chat_held WHERE holder = ? AND peer = ? AND id = ?");
+        bind_pk(&q, job->holder);
+        bind_pk(&q, res->msgs[i].peer);
+        pv_bind_blob(&q, res->msgs[i].id, sizeof(res->msgs[i].id));
+        r = pv_query_run(&q);
+    }
+    return r;
+}
+
+static int run(sqlite3 *db, const struct pv_holdjob *job, struct pv_chatjob_result *res)
+{
+    switch (job->kind) {
+    case PV_HOLDJOB_PUT:
+        return put(db, job);
+    case PV_HOLDJOB_NEXT:
+        return next(db, job, &res->hold->copy);
+    case PV_HOLDJOB_DROP:
+        return drop(db, job);
+    case PV_HOLDJOB_UNHELD:
+        return unheld(db, job, res);
+    case PV_HOLDJOB_HELD:
+        return held(db, job, res);
+    case PV_HOLDJOB_OVER:
+        return over(db, job, res);
+    case PV_HOLDJOB_COUNT:
+        return PV_OK;
+    }
+    return PV_ERR_MALFORMED;
+}
+
+int pv_store_hold_run(sqlite3 *db, const struct pv_holdjob *job, struct pv_chatjob_result *res)
+{
+    uint64_t bytes = 0;
+    res->hold = calloc(1, sizeof(*res->hold));
+    if (res->hold == NULL)
+        return PV_ERR_NOMEM;
+    int r = run(db, job, res);
+    return r < 0
+               ? r
+               : measure(db, "SELECT count(*), 0 FROM hold_copy", NULL, &res->hold->total, &bytes);
+}

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tables:
+ *   room         the rooms of a network
+ *   room_record  their signed records, texts not; n is the order in which they can be checked
+ *   room_log     how far each author's texts go
+ *   room_text    what a text's record has besides its row n in chat_message
+ */
+#include "daemon/store/store_room.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/store/store_sql.h"
+
+static const char SCHEMA[] = "CREATE TABLE IF NOT EXISTS room ("
+                             " id BLOB PRIMARY KEY,"
+                             " network BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+                             "CREATE TABLE IF NOT EXISTS room_record ("
+                             " n INTEGER PRIMARY KEY,"
+                             " room BLOB NOT NULL,"
+                             " hash BLOB NOT NULL,"
+                             " raw BLOB NOT NULL,"
+                             " UNIQUE (room, hash)) STRICT;"
+                             "CREATE TABLE IF NOT EXISTS room_log ("
+                             " room BLOB NOT NULL,"
+                             " author BLOB NOT NULL,"
+                             " last INTEGER NOT NULL,"
+                             " PRIMARY KEY (room, author)) STRICT, WITHOUT ROWID;"
+                             "CREATE TABLE IF NOT EXISTS room_text ("
+                             " room BLOB NOT NULL,"
+                             " author BLOB NOT NULL,"
+                             " seq INTEGER NOT NULL,"
+                             " n INTEGER NOT NULL,"
+                             " sig BLOB NOT NULL,"
+                             " PRIMARY KEY (room, author, seq)) STRICT, WITHOUT ROWID;"
+                             "CREATE INDEX IF NOT EXISTS room_text_n ON room_text (room, n);";
+
+int pv_store_room_schema(sqlite3 *db)
+{
+    return pv_query_status(sqlite3_exec(db, SCHEMA, NULL, NULL, NULL));
+}
+
+static void bind_room(struct pv_query *q, const uint8_t *room)
+{
+    pv_bind_blob(q, room, PV_ROOM_ID_LEN);
+}
+
+static void bind_author(struct pv_query *q, const uint8_t *author)
+{
+    pv_bind_blob(q, author, PV_SIGN_PK_LEN);
+}
+
+/* --- LOAD ---------------------------------------------------------------------------------- */
+
+static int load_records(sqlite3 *db, struct pv_roomjob_room *room)
+{
+    struct pv_query q = pv_query(db, "SELECT raw FROM room_record WHERE room = ? ORDER BY n");
+    int r = PV_OK;
+    bind_room(&q, room->id);
+    room->records = calloc(PV_ROOM_MAX_RECORDS, sizeof(*room->records));
+    if (room->records == NULL)
+        r = PV_ERR_NOMEM;
+    while (r == PV_OK && room->n_records < PV_ROOM_MAX_RECORDS && pv_query_next(&q)) {
+        struct pv_room_raw *raw = &room->records[room->n_records];
+        size_t len = (size_t)sqlite3_column_bytes(q.stmt, 0);
+        const void *bytes = sqlite3_column_blob(q.stmt, 0);
+        raw->bytes = bytes == NULL || len > PV_ROOM_RECORD_MAX ? NULL : malloc(len);
+        if (raw->bytes == NULL) {
+            r = bytes == NULL || len > PV_ROOM_RECORD_MAX ? PV_ERR_MALFORMED : PV_ERR_NOMEM;
+            break;
+        }
+        memcpy(raw->bytes, bytes, len);
+        raw->len = len;
+        room->n_records++;
+    }
+    int end = pv_query_end(&q);
+    return r < 0 ? r : end;
+}
+
+static int load_logs(sqlite3 *db, struct pv_roomjob_room *room)
+{
+    struct pv_query q = pv_query(db, "SELECT author, last FROM room_log WHERE room = ?");
+    bind_room(&q, room->id);
+    while (room->n_haves < PV_ROOM_MAX_MEMBERS && pv_query_next(&q)) {
+        struct pv_room_have *h = &room->haves[room->n_haves];
+        h->seq = pv_column_u64(&q, 1);
+        if (!pv_column_bytes(&q, 0, h->author, sizeof(h->author))) {
+            (void)pv_query_end(&q);
+            return PV_ERR_MALFORMED;
+        }
+        room->n_haves++;
+    }
+    return pv_query_end(&q);
+}
+
+static int load(sqlite3 *db, const struct pv_roomjob *job, struct pv_roomjob_result *out)
+{
+    struct pv_query q = pv_query(db, "SELECT id FROM room WHERE network = ?");
+    pv_bind_blob(&q, job->network, sizeof(job->network));
+    out->rooms = calloc(PV_ROOM_MAX_ROOMS, sizeof(*out->rooms));
+    if (out->rooms == NULL) {
+        (void)pv_query_end(&q);
+        return PV_ERR_NOMEM;
+    }
+    while (out->n_rooms < PV_ROOM_MAX_ROOMS && pv_query_next(&q)) {
+        if (pv_column_bytes(&q, 0, out->rooms[out->n_rooms].id, PV_ROOM_ID_LEN))
+            out->n_rooms++;
+    }
+    int r = pv_query_end(&q);
+    for (size_t i = 0; r == PV_OK && i < out->n_rooms; i++) {
+        r = load_records(db, &out->rooms[i]);
+        if (r == PV_OK)
+            r = load_logs(db, &out->rooms[i]);
+    }
+    return r;
+}
+
+/* --- KEEP ---------------------------------------------------------------------------------- */
+
+static int keep_record(sqlite3 *db, const struct pv_roomjob *job, const struct pv_room_raw *raw)
+{
+    uint8_t hash[PV_BLAKE2B_LEN];
+    struct pv_query q;
+    pv_blake2b(hash, pv_view(raw->bytes, raw->len), pv_view(NULL, 0), pv_view(NULL, 0));
+    if (raw->replaces) {
+        q = pv_query(db, "UPDATE OR IGNORE room_record SET hash = ?, raw = ?"
+                         " WHERE room = ? AND hash = ?");
+        pv_bind_blob(&q, hash, sizeof(hash));
+        pv_bind_blob(&q, raw->bytes, raw->len);
+        bind_room(&q, job->room);
+        pv_bind_blob(&q, raw->replaced, sizeof(raw->replaced));
+        return pv_query_run(&q);
+    }
+    q = pv_query(db, "INSERT OR IGNORE INTO room_record (room, hash, raw) VALUES (?, ?, ?)");
+    bind_room(&q, job->room);
+    pv_bind_blob(&q, hash, sizeof(hash));
+    pv_bind_blob(&q, raw->bytes, raw->len);
+    return pv_query_run(&q);
+}
+
+static int keep(sqlite3 *db, const struct pv_roomjob *job)
+{
+    struct pv_query q = pv_query(db, "INSERT OR IGNORE INTO room (id, network) VALUES (?, ?)");
+    bind_room(&q, job->room);
+    pv_bind_blob(&q, job->network, sizeof(job->network));
+    int r = pv_query_run(&q);
+    for (size_t i = 0; r == PV_OK && i < job->n_records; i++)
+        r = keep_record(db, job, &job->records[i]);
+    for (size_t i = 0; r == PV_OK && i < job->n_haves; i++) {
+        q = pv_query(db, "INSERT INTO room_log (room, author, last) VALUES (?, ?, ?) ON CONFLICT"
+                         " (room, author) DO UPDATE SET last = max(last, excluded.last)");
+        bind_room(&q, job->room);
+        bind_author(&q, job->haves[i].author);
+        pv_bind_u64(&q, job->haves[i].seq);
+        r = pv_query_run(&q);
+    }
+    return r;
+}
+
+/* --- TAKE ---------------------------------------------------------------------------------- */
+
+/* Moves the end of the author's log from seq - 1 to seq. */
+static int advance(sqlite3 *db, const struct pv_roomjob *job, const struct pv_room_text *t,
+                   bool *ret_next)
+{
+    struct pv_query q = pv_query(
+        db, t->seq == 1 ? "INSERT INTO room_log (room, author, last) VALUES (?1, ?2, ?3)"
+                          " ON CONFLICT (room, author) DO UPDATE SET last = 1 WHERE last = 0"
+                        : "UPDATE room_log SET last = ?3"
+                          " WHERE room = ?1 AND author = ?2 AND last = ?3 - 1");
+    bind_room(&q, job->room);
+    bind_author(&q, t->author);
+    pv_bind_u64(&q, t->seq);
+    int r = pv_query_run(&q);
+    *ret_next = r == PV_OK && sqlite3_changes(db) > 0;
+    return r;
+}
+
+static int take_message(sqlite3 *db, const struct pv_roomjob *job, const struct pv_room_text *t)
+{
+    uint8_t key[PV_SIGN_PK_LEN];
+    struct pv_query q =
+        pv_query(db, "INSERT INTO chat_message"
+                     " (id, peer, peer_name, outgoing, state, seq, time_ms, text, author)"
+                     " VALUES (?,?,?,?,?,?,?,?,?)");
+    pv_room_key(job->room, key);
+    pv_bind_blob(&q, t->id, sizeof(t->id));
+    bind_author(&q, key);
+    pv_bind_text(&q, t->author_name);
+    pv_bind_u64(&q, t->own);
+    pv_bind_u64(&q, t->own ? 0 : PV_CHAT_UNREAD - 1);
+    pv_bind_u64(&q, t->seq);
+    pv_bind_u64(&q, t->time_ms);
+    pv_bind_text(&q, t->text);
+    bind_author(&q, t->author);
+    int r = pv_query_run(&q);
+    if (r < 0)
+        return r;
+    q = pv_query(db, "INSERT INTO room_text (room, author, seq, n, sig) VALUES (?,?,?,?,?)");
+    bind_room(&q, job->room);
+    bind_author(&q, t->author);
+    pv_bind_u64(&q, t->seq);
+    pv_bind_u64(&q, (uint64_t)sqlite3_last_insert_rowid(db));
+    pv_bind_blob(&q, t->sig, sizeof(t->sig));
+    return pv_query_run(&q);
+}
+
+static int tell_taken(const struct pv_roomjob *job, const struct pv_room_text *t,
+                      struct pv_chatjob_result *res)
+{
+    struct pv_chat_record *m = &res->msgs[res->n_msgs];
+    m->text = strdup(t->text);
+    if (m->text == NULL)
+        return PV_ERR_NOMEM;
+    memcpy(m->id, t->id, sizeof(m->id));
+    pv_room_key(job->room, m->peer);
+    snprintf(m->peer_name, sizeof(m->peer_name), "%s", t->author_name);
+    m->outgoing = t->own;
+    m->in_room = true;
+    memcpy(m->author, t->author, sizeof(m->author));
+    m->state = t->own ? PV_CHAT_QUEUED : PV_CHAT_UNREAD;
+    m->seq = t->seq;
+    m->time_ms = t->time_ms;
+    res->n_msgs++;
+    return PV_OK;
+}
+
+static int take(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res)
+{
+    res->msgs = calloc(job->n_texts + 1, sizeof(*res->msgs));
+    if (res->msgs == NULL)
+        return PV_ERR_NOMEM;
+    for (size_t i = 0; i < job->n_texts; i++) {
+        bool next = false;
+        int r = advance(db, job, &job->texts[i], &next);
+        if (r == PV_OK && next)
+            r = take_message(db, job, &job->texts[i]);
+        if (r == PV_OK && next)
+            r = tell_taken(job, &job->texts[i], res);
+        if (r < 0)
+            return r;
+    }
+    return PV_OK;
+}
+
+/* --- READ ---------------------------------------------------------------------------------- */
+
+/* The row of the first text that is asked for; 0: there is none. */
+static int first_row(sqlite3 *db, const struct pv_roomjob *job, uint64_t *ret_n)
+{
+    uint64_t first = 0;
+    int r = PV_OK;
+    for (size_t i = 0; r == PV_OK && i < job->n_haves; i++) {
+        struct pv_query q = pv_query(db, "SELECT n FROM room_text WHERE room = ? AND author = ?"
+                                         " AND seq > ? ORDER BY seq LIMIT 1");
+        bind_room(&q, job->room);
+        bind_author(&q, job->haves[i].author);
+        pv_bind_u64(&q, job->haves[i].seq);
+        if (pv_query_next(&q)) {
+            uint64_t n = pv_column_u64(&q, 0);
+            first = first == 0 || n < first ? n : first;
+        }
+        r = pv_query_end(&q);
+    }
+    *ret_n = first;
+    return r;
+}
+
+static bool is_wanted(const struct pv_roomjob *job, const struct pv_room_text *t)
+{
+    for (size_t i = 0; i < job->n_haves; i++) {
+        if (memcmp(job->haves[i].author, t->author, sizeof(t->author)) == 0)
+            return t->seq > job->haves[i].seq;
+    }
+    return false;
+}
+
+static int read_rows(struct pv_query *q, const struct pv_roomjob *job,
+                     struct pv_roomjob_result *out)
+{
+    size_t bytes = 0;
+    while (out->n_texts < PV_ROOM_FRAME_MAX_RECORDS && pv_query_next(q)) {
+        struct pv_room_text *t = &out->texts[out->n_texts];
+        const char *text = (const char *)sqlite3_column_text(q->stmt, 4);
+        if (!pv_column_bytes(q, 0, t->author, sizeof(t->author)) ||
+            !pv_column_bytes(q, 2, t->sig, sizeof(t->sig)) || text == NULL)
+            return PV_ERR_MALFORMED;
+        t->seq = pv_column_u64(q, 1);
+        t->time_ms = pv_column_u64(q, 3);
+        if (!is_wanted(job, t))
+            continue;
+        bytes += PV_ROOM_TEXT_OVERHEAD + strlen(text);
+        if (bytes > PV_ROOM_PAGE)
+            break;
+        t->text = strdup(text);
+        if (t->text == NULL)
+            return PV_ERR_NOMEM;
+        out->n_texts++;
+    }
+    return PV_OK;
+}
+
+static int read_texts(sqlite3 *db, const struct pv_roomjob *job, struct pv_roomjob_result *out)
+{
+    uint64_t first = 0;
+    out->texts = calloc(PV_ROOM_FRAME_MAX_RECORDS, sizeof(*out->texts));
+    int r = out->texts == NULL ? PV_ERR_NOMEM : first_row(db, job, &first);
+    if (r < 0 || first == 0)
+        return r;
+    struct pv_query q =
+        pv_query(db, "SELECT t.author, t.seq, t.sig, m.time_ms, m.text FROM room_text AS t"
+                     " JOIN chat_message AS m ON m.n = t.n"
+                     " WHERE t.room = ? AND t.n >= ? ORDER BY t.n LIMIT ?");
+    bind_room(&q, job->room);
+    pv_bind_u64(&q, first);
+    pv_bind_u64(&q, PV_ROOMJOB_MAX_SCAN);
+    r = read_rows(&q, job, out);
+    int end = pv_query_end(&q);
+    return r < 0 ? r : end;
+}
+
+/* --- MARK ---------------------------------------------------------------------------------- */
+
+static int mark(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res)
+{
+    uint8_t key[PV_SIGN_PK_LEN];
+    bool sent = job->state == PV_CHAT_SENT;
+    struct pv_query q =
+        pv_query(db, sent ? "UPDATE chat_message SET sent = 1 WHERE peer = ? AND outgoing = 1"
+                            " AND state = 0 AND sent = 0 AND seq <= ? RETURNING id"
+                          : "UPDATE chat_message SET state = 1 WHERE peer = ? AND outgoing = 1"
+                            " AND state = 0 AND seq <= ? RETURNING id");
+    int r = PV_OK;
+    size_t cap = 0;
+    pv_room_key(job->room, key);
+    bind_author(&q, key);
+    pv_bind_u64(&q, job->seq);
+    while (r == PV_OK && pv_query_next(&q)) {
+        if (res->n_msgs == cap) {
+            cap = cap == 0 ? 16 : 2 * cap;
+            struct pv_chat_record *grown = reallocarray(res->msgs, cap, sizeof(*grown));
+            if (grown == NULL) {
+                r = PV_ERR_NOMEM;
+                break;
+            }
+            res->msgs = grown;
+        }
+        struct pv_chat_record *m = &res->msgs[res->n_msgs];
+        memset(m, 0, sizeof(*m));
+        m->outgoing = m->in_room = true;
+        m->state = job->state;
+        memcpy(m->peer, key, sizeof(m->peer));
+        if (pv_column_bytes(&q, 0, m->id, sizeof(m->id)))
+            res->n_msgs++;
+    }
+    int end = pv_query_end(&q);
+    return r < 0 ? r : end;
+}
+
+int pv_store_room_run(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res)
+{
+    res->room = calloc(1, sizeof(*res->room));
+    if (res->room == NULL)
+        return PV_ERR_NOMEM;
+    switch (job->kind) {
+    case PV_ROOMJOB_LOAD:
+        return load(db, job, res->room);
+    case PV_ROOMJOB_KEEP:
+        return keep(db, job);
+    case PV_ROOMJOB_TAKE:
+        return take(db, job, res);
+    case PV_ROOMJOB_READ:
+        return read_texts(db, job, res->room);
+    case PV_ROOMJOB_MARK:
+        return mark(db, job, res);
+    }
+    return PV_ERR_MALFORMED;
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/chat/chat.h"
+
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/text.h"
+#include "proto/control/jsonline.h"
+
+enum {
+    MAX_VALUES = 64,  /* ours need 5 */
+    REAL_DIGITS = 15, /* significant digits every double keeps */
+};
+#define MAX_SEQ     (UINT64_C(1) << 53)       /* whole numbers every JSON reader keeps exactly */
+#define MAX_TIME_MS UINT64_C(253402300800000) /* the year 10000 */
+
+static const char REPLACEMENT[] = "\xef\xbf\xbd"; /* U+FFFD */
+
+/* Length of the UTF-8 sequence at the start of text (RFC 3629), 0 when there is none. */
+static size_t utf8_step(struct pv_view text, uint32_t *ret_cp)
+{
+    uint8_t b = text.ptr[0];
+    size_t n = b < 0x80                ? 1
+               : b >= 0xc2 && b < 0xe0 ? 2
+               : (b & 0xf0) == 0xe0    ? 3
+               : b >= 0xf0 && b < 0xf5 ? 4
+                                       : 0;
+    if (n == 0 || n > text.len)
+        return 0;
+    uint32_t cp = n == 1 ? b : b & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((text.ptr[i] & 0xc0) != 0x80)
+            return 0;
+        cp = (cp << 6) | (text.ptr[i] & 0x3fu);
+    }
+    bool overlong = (n == 3 && cp < 0x800) || (n == 4 && cp < 0x10000);
+    if (overlong || cp > 0x10ffff || (cp >= 0xd800 && cp < 0xe000))
+        return 0;
+    *ret_cp = cp;
+    return n;
+}
+
+bool pv_chat_text_is_valid(struct pv_view text)
+{
+    return text.len > 0 && text.len <= PV_CHAT_TEXT_MAX && pv_utf8_is_valid(text);
+}
+
+const char *pv_chat_state_name(enum pv_chat_state state)
+{
+    switch (state) {
+    case PV_CHAT_QUEUED:
+        return "queued";
+    case PV_CHAT_SENT:
+        return "sent";
+    case PV_CHAT_DELIVERED:
+        return "delivered";
+    case PV_CHAT_READ:
+        return "read";
+    case PV_CHAT_UNREAD:
+        return "unread";
+    }
+    return "unknown";
+}
+
+const char *pv_chat_id_format(const uint8_t id[static PV_CHAT_ID_LEN],
+                              char buf[static PV_CHAT_ID_TEXT_BUF])
+{
+    if (pv_b64url_encode(pv_view(id, PV_CHAT_ID_LEN), buf, PV_CHAT_ID_TEXT_BUF) < 0)
+        buf[0] = '\0'; /* cannot be: the buffer has the size of every id */
+    return buf;
+}
+
+int pv_chat_id_parse(const char *text, uint8_t ret_id[static PV_CHAT_ID_LEN])
+{
+    uint8_t id[PV_CHAT_ID_LEN];
+    size_t len;
+    if (strlen(text) != PV_CHAT_ID_TEXT ||
+        pv_b64url_decode(text, PV_CHAT_ID_TEXT, id, sizeof(id), &len) < 0 || len != sizeof(id))
+        return PV_ERR_MALFORMED;
+    memcpy(ret_id, id, sizeof(id));
+    return PV_OK;
+}
+
+/* --- decoding ------------------------------------------------------------------------------ */
+
+static int get_id(const json_t *obj, const char *key, uint8_t ret_id[static PV_CHAT_ID_LEN])
+{
+    const char *text = json_string_value(json_object_get(obj, key));
+    return text == NULL ? PV_ERR_MALFORMED : pv_chat_id_parse(text, ret_id);
+}
+
+static int get_ack(const json_t *obj, struct pv_chat_frame *ret_frame)
+{
+    const char *state = json_string_value(json_object_get(obj, "state"));
+    int r = get_id(obj, "ack", ret_frame->id);
+    if (r < 0)
+        return r;
+    if (state == NULL)
+        return PV_ERR_MALFORMED;
+    if (strcmp(state, "delivered") == 0)
+        ret_frame->state = PV_CHAT_DELIVERED;
+    else if (strcmp(state, "read") == 0)
+        ret_frame->state = PV_CHAT_READ;
+    else
+        return PV_ERR_MALFORMED;
+    ret_frame->kind = PV_CHAT_ACK;
+    return PV_OK;
+}
+
+static int get_noted(const json_t *obj, struct pv_chat_frame *ret_frame)
+{
+    ret_frame->kind = PV_CHAT_NOTED;
+    return get_id(obj, "noted", ret_frame->id);
+}
+
+static int get_message(const json_t *obj, struct pv_chat_frame *ret_frame)
+{
+    const json_t *text = json_object_get(obj, "text");
+    const json_t *time = json_object_get(obj, "time");
+    int r = get_id(obj, "id", ret_frame->id);
+    if (r < 0)
+        return r;
+    r = pv_jsonline_u64(obj, "seq", 1, MAX_SEQ, &ret_frame->seq);
+    if (r < 0 || !json_is_string(text) || !json_is_number(time))
+        return PV_ERR_MALFORMED;
+
+    double ms = json_number_value(time) * 1000.0 + 0.5;
+    if (!(ms >= 0.0 && ms <= (double)MAX_TIME_MS))
+        return PV_ERR_MALFORMED;
+    size_t len = json_string_length(text);
+    if (len > PV_CHAT_TEXT_MAX)
+        return PV_ERR_LIMIT;
+    if (len == 0)
+        return PV_ERR_MALFORMED;
+    /* jansson has checked that it is UTF-8 and that there is no NUL in it. */
+    memcpy(ret_frame->text, json_string_value(text), len + 1);
+    ret_frame->text_len = len;
+    ret_frame->time_ms = (uint64_t)ms;
+    ret_frame->kind = PV_CHAT_MESSAGE;
+    return PV_OK;
+}
+
+static int get_plain(struct pv_view line, struct pv_chat_frame *ret_frame)
+{
+    size_t n = 0;
+    while (line.len > 0) {
+        uint32_t cp = 0;
+        size_t step = utf8_step(line, &cp);
+        bool good = step > 0 && cp != 0;
+        struct pv_view piece = good ? pv_view(line.ptr, step) : pv_view(REPLACEMENT, 3);
+        if (n + piece.len > PV_CHAT_TEXT_MAX)
+            return PV_ERR_LIMIT;
+        memcpy(ret_frame->text + n, piece.ptr, piece.len);
+        n += piece.len;
+        line = pv_view(line.ptr + (step > 0 ? step : 1), line.len - (step > 0 ? step : 1));
+    }
+    ret_frame->text[n] = '\0';
+    ret_frame->text_len = n;
+    ret_frame->kind = PV_CHAT_PLAIN;
+    return PV_OK;
+}
+
+int pv_chat_frame_parse(struct pv_view line, struct pv_chat_frame *ret_frame)
+{
+    if (line.len > 0 && line.ptr[line.len - 1] == '\r')
+        line.len--;
+    if (line.len == 0)
+        return PV_ERR_NOT_FOUND;
+    if (line.len >= PV_CHAT_LINE_MAX)
+        return PV_ERR_LIMIT;
+    if (line.ptr[0] != '{')
+        return get_plain(line, ret_frame);
+
+    json_t *obj = NULL;
+    int r = pv_jsonline_parse(line, PV_CHAT_JSON_DEPTH, MAX_VALUES, &obj);
+    if (r < 0)
+        return r;
+    if (json_object_get(obj, "ack") != NULL)
+        r = get_ack(obj, ret_frame);
+    else if (json_object_get(obj, "noted") != NULL)
+        r = get_noted(obj, ret_frame);
+    else
+        r = get_message(obj, ret_frame);
+    json_decref(obj);
+    return r;
+}
+
+/* --- encoding ------------------------------------------------------------------------------ */
+
+/* Writes obj (NULL: no memory) and a newline; drops the reference. */
+static int write_line(json_t *obj, char *buf, size_t *ret_len)
+{
+    size_t len =
+        json_dumpb(obj, buf, PV_CHAT_LINE_MAX - 1, JSON_COMPACT | JSON_REAL_PRECISION(REAL_DIGITS));
+    json_decref(obj);
+    if (len == 0 || len >= PV_CHAT_LINE_MAX)
+        return PV_ERR_NOMEM;
+    buf[len] = '\n';
+    *ret_len = len + 1;
+    return PV_OK;
+}
+
+int pv_chat_write_message(const uint8_t id[static PV_CHAT_ID_LEN], uint64_t seq, uint64_t time_ms,
+                          const char *text, char buf[static PV_CHAT_LINE_MAX], size_t *ret_len)
+{
+    char idtext[PV_CHAT_ID_TEXT_BUF];
+    if (!pv_chat_text_is_valid(pv_view(text, strlen(text))) || seq == 0 || seq > MAX_SEQ ||
+        time_ms > MAX_TIME_MS)
+        return PV_ERR_MALFORMED;
+    return write_line(json_pack("{s:s, s:I, s:f, s:s}", "id", pv_chat_id_format(id, idtext), "seq",
+                                (json_int_t)seq, "time", (double)time_ms / 1000.0, "text", text),
+                      buf, ret_len);
+}
+
+int pv_chat_write_ack(const uint8_t id[static PV_CHAT_ID_LEN], enum pv_chat_state state,
+                      char buf[static PV_CHAT_LINE_MAX], size_t *ret_len)
+{
+    char idtext[PV_CHAT_ID_TEXT_BUF];
+    if (state != PV_CHAT_DELIVERED && state != PV_CHAT_READ)
+        return PV_ERR_MALFORMED;
+    return write_line(json_pack("{s:s, s:s}", "ack", pv_chat_id_format(id, idtext), "state",
+                                pv_chat_state_name(state)),
+                      buf, ret_len);
+}
+
+int pv_chat_write_noted(const uint8_t id[static PV_CHAT_ID_LEN], char buf[static PV_CHAT_LINE_MAX],
+                        size_t *ret_len)
+{
+    char idtext[PV_CHAT_ID_TEXT_BUF];
+    return write_line(json_pack("{s:s}", "noted", pv_chat_id_format(id, idtext)), buf, ret_len);
+}
+
+/* --- showing ------------------------------------------------------------------------------- */
+
+/* Does a terminal act on it, or does it hide or reorder what is around it? The joiners U+200C and
+ * U+200D stay: scripts and emoji need them. */
+static bool is_harmful(uint32_t cp)
+{
+    return (cp < 0x20 && cp != '\t') || (cp >= 0x7f && cp < 0xa0) || cp == 0xad || cp == 0x61c ||
+           cp == 0x200b || cp == 0x200e || cp == 0x200f || (cp >= 0x2028 && cp <= 0x202e) ||
+           (cp >= 0x2060 && cp <= 0x206f) || cp == 0xfeff || (cp >= 0xfff9 && cp <= 0xfffb) ||
+           (cp >= 0xe0000 && cp <= 0xe007f);
+}
+
+size_t pv_chat_show(struct pv_view text, char *dst, size_t cap)
+{
+    size_t n = 0;
+    while (text.len > 0) {
+        uint32_t cp = 0;
+        size_t step = utf8_step(text, &cp);
+        struct pv_view piece = pv_view(text.ptr, step);
+        if (step > 0 && cp == '\n')
+            piece = pv_view("\n    ", 5);
+        else if (step == 0 || is_harmful(cp))
+            piece = pv_view(REPLACEMENT, 3);
+        if (n + piece.len >= cap)
+            break;
+        memcpy(dst + n, piece.ptr, piece.len);
+        n += piece.len;
+        text = pv_view(text.ptr + (step > 0 ? step : 1), text.len - (step > 0 ? step : 1));
+    }
+    dst[n] = '\0';
+    return n;
+}

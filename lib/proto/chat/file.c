@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/chat/file.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/text.h"
+
+enum {
+    VERSION = 1,
+};
+static const char MAGIC[8] = "P2PVPNF1"; /* not a string: no NUL */
+
+const char *pv_file_state_name(enum pv_file_state state)
+{
+    static const char *const names[PV_FILE_N_STATES] = {
+        [PV_FILE_OFFERED] = "offered", [PV_FILE_ACCEPTED] = "accepted",
+        [PV_FILE_DONE] = "done",       [PV_FILE_SAVED] = "saved",
+        [PV_FILE_REFUSED] = "refused", [PV_FILE_WITHDRAWN] = "withdrawn",
+        [PV_FILE_FAILED] = "failed",
+    };
+    return state < PV_FILE_N_STATES ? names[state] : "unknown";
+}
+
+const char *pv_file_why_text(enum pv_file_why why)
+{
+    static const char *const texts[PV_FILE_N_WHYS] = {
+        [PV_FILE_WHY_NONE] = "",
+        [PV_FILE_WHY_GONE] = "the offer is gone",
+        [PV_FILE_WHY_ABSENT] = "the sender must run send-file again",
+        [PV_FILE_WHY_CHANGED] = "the sender's file has changed since it was offered",
+        [PV_FILE_WHY_BUSY] = "too many transfers at once",
+        [PV_FILE_WHY_DISK_FULL] = "the receiver's disk is full",
+        [PV_FILE_WHY_CORRUPT] = "what arrived is not what was sent",
+        [PV_FILE_WHY_UNREADABLE] = "the sender cannot read the file",
+        [PV_FILE_WHY_UNWRITABLE] = "the receiver cannot write the file",
+        [PV_FILE_WHY_TOO_MANY] =
+            "too many files wait at the receiver: it has to take or refuse some first",
+        [PV_FILE_WHY_STOPPED] = "stopped by a user",
+        [PV_FILE_WHY_LOST] = "the connection was lost",
+    };
+    return why < PV_FILE_N_WHYS ? texts[why] : "unknown";
+}
+
+enum pv_file_why pv_file_why_parse(uint8_t byte)
+{
+    return byte < PV_FILE_N_WHYS ? (enum pv_file_why)byte : PV_FILE_WHY_LOST;
+}
+
+/* --- notices ------------------------------------------------------------------------------- */
+
+int pv_file_notice_parse(struct pv_view body, struct pv_file_notice *ret_notice)
+{
+    struct pv_reader r = pv_reader(body);
+    struct pv_file_notice n = {0};
+    uint8_t version = pv_get_u8(&r);
+    uint8_t kind = pv_get_u8(&r);
+    if (r.status == PV_OK &&
+        (version != VERSION || kind < PV_FILE_OFFER || kind > PV_FILE_WITHDRAW))
+        return PV_ERR_UNSUPPORTED;
+    n.kind = (enum pv_file_notice_kind)kind;
+    pv_get_copy(&r, n.id, sizeof(n.id));
+    if (n.kind == PV_FILE_OFFER) {
+        n.size = pv_get_u64(&r);
+        n.time_ms = pv_get_u64(&r);
+        struct pv_view name = pv_get_view16(&r, PV_FILE_NAME_MAX);
+        if (r.status == PV_OK && (n.size > PV_FILE_SIZE_MAX || name.len == 0 ||
+                                  pv_file_name_clean(name, n.name) != PV_OK))
+            return PV_ERR_MALFORMED;
+    } else if (n.kind == PV_FILE_STATE) {
+        uint8_t state = pv_get_u8(&r);
+        uint8_t why = pv_get_u8(&r);
+        if (r.status == PV_OK && (state >= PV_FILE_N_STATES || why >= PV_FILE_N_WHYS))
+            return PV_ERR_MALFORMED;
+        n.state = (enum pv_file_state)state;
+        n.why = (enum pv_file_why)why;
+    }
+    int status = pv_reader_end(&r);
+    if (status == PV_OK)
+        *ret_notice = n;
+    return status;
+}
+
+int pv_file_notice_build(const struct pv_file_notice *notice,
+                         uint8_t buf[static PV_FILE_NOTICE_MAX], size_t *ret_len)
+{
+    struct pv_writer w = pv_writer(buf, PV_FILE_NOTICE_MAX);
+    pv_put_u8(&w, VERSION);
+    pv_put_u8(&w, (uint8_t)notice->kind);
+    pv_put_bytes(&w, notice->id, sizeof(notice->id));
+    if (notice->kind == PV_FILE_OFFER) {
+        size_t len = strlen(notice->name);
+        if (notice->size > PV_FILE_SIZE_MAX || len == 0)
+            return PV_ERR_MALFORMED;
+        pv_put_u64(&w, notice->size);
+        pv_put_u64(&w, notice->time_ms);
+        pv_put_view16(&w, pv_view(notice->name, len));
+    } else if (notice->kind == PV_FILE_STATE) {
+        if (notice->state >= PV_FILE_N_STATES || notice->why >= PV_FILE_N_WHYS)
+            return PV_ERR_MALFORMED;
+        pv_put_u8(&w, (uint8_t)notice->state);
+        pv_put_u8(&w, (uint8_t)notice->why);
+    }
+    if (w.status == PV_OK)
+        *ret_len = w.len;
+    return w.status;
+}
+
+/* --- frames -------------------------------------------------------------------------------- */
+
+void pv_file_get_build(const uint8_t id[static PV_FILE_ID_LEN], uint64_t offset,
+                       uint8_t buf[static PV_FILE_GET_LEN])
+{
+    memcpy(buf, MAGIC, sizeof(MAGIC));
+    memcpy(buf + sizeof(MAGIC), id, PV_FILE_ID_LEN);
+    pv_store_be64(buf + sizeof(MAGIC) + PV_FILE_ID_LEN, offset);
+}
+
+int pv_file_get_parse(const uint8_t buf[static PV_FILE_GET_LEN],
+                      uint8_t ret_id[static PV_FILE_ID_LEN], uint64_t *ret_offset)
+{
+    uint64_t offset = pv_load_be64(buf + sizeof(MAGIC) + PV_FILE_ID_LEN);
+    if (memcmp(buf, MAGIC, sizeof(MAGIC)) != 0 || offset > PV_FILE_SIZE_MAX)
+        return PV_ERR_MALFORMED;
+    memcpy(ret_id, buf + sizeof(MAGIC), PV_FILE_ID_LEN);
+    *ret_offset = offset;
+    return PV_OK;
+}
+
+void pv_file_answer_build(enum pv_file_why why, uint64_t size,
+                          const uint8_t hash[static PV_FILE_HASH_LEN],
+                          uint8_t buf[static PV_FILE_ANSWER_LEN])
+{
+    buf[0] = (uint8_t)why;
+    pv_store_be64(buf + 1, size);
+    memcpy(buf + 9, hash, PV_FILE_HASH_LEN);
+}
+
+int pv_file_answer_parse(const uint8_t buf[static PV_FILE_ANSWER_LEN], enum pv_file_why *ret_why,
+                         uint64_t *ret_size, const uint8_t **ret_hash)
+{
+    uint64_t size = pv_load_be64(buf + 1);
+    if (buf[0] >= PV_FILE_N_WHYS || size > PV_FILE_SIZE_MAX)
+        return PV_ERR_MALFORMED;
+    *ret_why = (enum pv_file_why)buf[0];
+    *ret_size = size;
+    *ret_hash = buf + 9;
+    return PV_OK;
+}
+
+/* --- names --------------------------------------------------------------------------------- */
+
+/* The character at p (valid UTF-8) and its length in bytes. */
+static uint32_t character(const uint8_t *p, size_t *ret_len)
+{
+    if (p[0] < 0x80) {
+        *ret_len = 1;
+        return p[0];
+    }
+    size_t len = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    uint32_t c = p[0] & (0xffu >> (len + 1));
+    for (size_t i = 1; i < len; i++)
+        c = (c << 6) | (p[i] & 0x3fu);
+    *ret_len = len;
+    return c;
+}
+
+/* Invisible, or it makes text run another way (Unicode TR 36 s2.5; the same set as chat's). */
+static bool is_treacherous(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c || c == 0x180e ||
+           (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
+           (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb) ||
+           (c >= 0xe0000 && c <= 0xe007f);
+}
+
+int pv_file_name_clean(struct pv_view name, char ret_name[static PV_FILE_NAME_BUF])
+{
+    size_t from = 0, n = 0;
+    if (!pv_utf8_is_valid(name))
+        return PV_ERR_MALFORMED;
+    for (size_t i = 0; i < name.len; i++)
+        if (name.ptr[i] == '/' || name.ptr[i] == '\\')
+            from = i + 1;
+    for (size_t i = from, len = 0; i < name.len; i += len) {
+        uint32_t c = character(name.ptr + i, &len);
+        bool bad = is_treacherous(c) || (n == 0 && (c == '.' || c == '-'));
+        if (n + (bad ? 1 : len) > PV_FILE_NAME_MAX)
+            break;
+        if (bad) {
+            ret_name[n++] = '_';
+        } else {
+            memcpy(ret_name + n, name.ptr + i, len);
+            n += len;
+        }
+    }
+    if (n == 0)
+        ret_name[n++] = '_';
+    ret_name[n] = '\0';
+    return PV_OK;
+}

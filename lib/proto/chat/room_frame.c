@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/* Frames of rooms: JSON lines of chat connections. */
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/bytes.h"
+#include "proto/chat/room.h"
+#include "proto/control/jsonline.h"
+
+enum {
+    DEPTH = 3,        /* {"have":[["…",1]]} */
+    MAX_VALUES = 600, /* a LIST has 256 and a few */
+};
+#define MAX_SEQ (UINT64_C(1) << 53)
+
+static const char START[] = "{\"room\":";
+
+bool pv_room_is_frame(struct pv_view line)
+{
+    return line.len >= sizeof(START) - 1 && memcmp(line.ptr, START, sizeof(START) - 1) == 0;
+}
+
+/* --- parsing ------------------------------------------------------------------------------- */
+
+/* Exactly len bytes in base64url. */
+static bool get_bytes(const json_t *v, uint8_t *dst, size_t len)
+{
+    size_t n = 0;
+    const char *text = json_string_value(v);
+    return text != NULL && pv_b64url_decode(text, json_string_length(v), dst, len, &n) == PV_OK &&
+           n == len;
+}
+
+static int get_have(const json_t *list, struct pv_room_frame *f)
+{
+    const json_t *pair;
+    size_t i;
+    if (!json_is_array(list))
+        return PV_ERR_MALFORMED;
+    if (json_array_size(list) > PV_ROOM_MAX_MEMBERS)
+        return PV_ERR_LIMIT;
+    json_array_foreach(list, i, pair)
+    {
+        const json_t *seq = json_array_get(pair, 1);
+        struct pv_room_have *h = &f->have[f->n_have++];
+        if (json_array_size(pair) != 2 ||
+            !get_bytes(json_array_get(pair, 0), h->author, sizeof(h->author)) ||
+            !json_is_integer(seq) || json_integer_value(seq) < 0 ||
+            (uint64_t)json_integer_value(seq) > MAX_SEQ)
+            return PV_ERR_MALFORMED;
+        h->seq = (uint64_t)json_integer_value(seq);
+    }
+    return PV_OK;
+}
+
+static int get_list(const json_t *list, struct pv_room_frame *f)
+{
+    const json_t *prefix;
+    size_t i;
+    if (!json_is_array(list))
+        return PV_ERR_MALFORMED;
+    if (json_array_size(list) > PV_ROOM_MAX_RECORDS)
+        return PV_ERR_LIMIT;
+    json_array_foreach(list, i, prefix)
+    {
+        if (!get_bytes(prefix, f->prefix[f->n_prefix++], PV_ROOM_PREFIX_LEN))
+            return PV_ERR_MALFORMED;
+    }
+    return PV_OK;
+}
+
+static int get_records(const json_t *list, struct pv_room_frame *f)
+{
+    const json_t *v;
+    size_t i, used = 0;
+    if (!json_is_array(list))
+        return PV_ERR_MALFORMED;
+    if (json_array_size(list) > PV_ROOM_FRAME_MAX_RECORDS)
+        return PV_ERR_LIMIT;
+    json_array_foreach(list, i, v)
+    {
+        size_t n = 0;
+        const char *text = json_string_value(v);
+        if (text == NULL || pv_b64url_decode(text, json_string_length(v), f->bytes + used,
+                                             sizeof(f->bytes) - used, &n) != PV_OK)
+            return PV_ERR_MALFORMED;
+        f->records[f->n_records++] = pv_view(f->bytes + used, n);
+        used += n;
+    }
+    return PV_OK;
+}
+
+static int get_frame(const json_t *obj, struct pv_room_frame *f)
+{
+    const json_t *v;
+    if (!get_bytes(json_object_get(obj, "room"), f->room, sizeof(f->room)))
+        return PV_ERR_MALFORMED;
+    if ((v = json_object_get(obj, "have")) != NULL) {
+        f->kind = PV_ROOM_F_HAVE;
+        return get_bytes(json_object_get(obj, "digest"), f->digest, sizeof(f->digest))
+                   ? get_have(v, f)
+                   : PV_ERR_MALFORMED;
+    }
+    if ((v = json_object_get(obj, "want")) != NULL) {
+        f->kind = PV_ROOM_F_WANT;
+        return get_have(v, f);
+    }
+    if ((v = json_object_get(obj, "list")) != NULL) {
+        f->kind = PV_ROOM_F_LIST;
+        return get_list(v, f);
+    }
+    f->kind = PV_ROOM_F_RECORDS;
+    return get_records(json_object_get(obj, "records"), f);
+}
+
+int pv_room_frame_parse(struct pv_view line, struct pv_room_frame *ret_frame)
+{
+    json_t *obj = NULL;
+    if (line.len >= PV_CHAT_LINE_MAX)
+        return PV_ERR_LIMIT;
+    int r = pv_jsonline_parse(line, DEPTH, MAX_VALUES, &obj);
+    if (r < 0)
+        return r;
+    ret_frame->n_have = ret_frame->n_prefix = ret_frame->n_records = 0;
+    r = get_frame(obj, ret_frame);
+    json_decref(obj);
+    return r;
+}
+
+/* --- writing ------------------------------------------------------------------------------- */
+
+/* Text of a frame as it grows; sticky. */
+struct pen {
+    char *buf;
+    size_t len;
+    bool full;
+};
+
+static void put(struct pen *p, const char *text)
+{
+    size_t n = strlen(text);
+    p->full = p->full || p->len + n >= PV_CHAT_LINE_MAX;
+    if (p->full)
+        return;
+    memcpy(p->buf + p->len, text, n);
+    p->len += n;
+}
+
+static void put_bytes(struct pen *p, const uint8_t *bytes, size_t len)
+{
+    put(p, "\"");
+    p->full = p->full ||
+              pv_b64url_encode(pv_view(bytes, len), p->buf + p->len, PV_CHAT_LINE_MAX - p->len) < 0;
+    if (!p->full)
+        p->len += strlen(p->buf + p->len);
+    put(p, "\"");
+}
+
+static void put_have(struct pen *p, const struct pv_room_frame *f)
+{
+    char number[32];
+    for (size_t i = 0; i < f->n_have; i++) {
+        put(p, i == 0 ? "[" : ",[");
+        put_bytes(p, f->have[i].author, sizeof(f->have[i].author));
+        snprintf(number, sizeof(number), ",%llu]", (unsigned long long)f->have[i].seq);
+        put(p, number);
+    }
+}
+
+int pv_room_frame_write(const struct pv_room_frame *frame, char buf[static PV_CHAT_LINE_MAX],
+                        size_t *ret_len)
+{
+    struct pen p = {.buf = buf};
+    put(&p, START);
+    put_bytes(&p, frame->room, sizeof(frame->room));
+    switch (frame->kind) {
+    case PV_ROOM_F_HAVE:
+        put(&p, ",\"digest\":");
+        put_bytes(&p, frame->digest, sizeof(frame->digest));
+        put(&p, ",\"have\":[");
+        put_have(&p, frame);
+        break;
+    case PV_ROOM_F_WANT:
+        put(&p, ",\"want\":[");
+        put_have(&p, frame);
+        break;
+    case PV_ROOM_F_LIST:
+        put(&p, ",\"list\":[");
+        for (size_t i = 0; i < frame->n_prefix; i++) {
+            put(&p, i == 0 ? "" : ",");
+            put_bytes(&p, frame->prefix[i], PV_ROOM_PREFIX_LEN);
+        }
+        break;
+    case PV_ROOM_F_RECORDS:
+        put(&p, ",\"records\":[");
+        for (size_t i = 0; i < frame->n_records; i++) {
+            put(&p, i == 0 ? "" : ",");
+            put_bytes(&p, frame->records[i].ptr, frame->records[i].len);
+        }
+        break;
+    }
+    put(&p, "]}\n");
+    if (p.full)
+        return PV_ERR_LIMIT;
+    *ret_len = p.len;
+    return PV_OK;
+}

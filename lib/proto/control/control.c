@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/control/control.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "crypto/ct.h"
+#include "proto/wireguard/noise.h"
+
+enum {
+    LEN_LEN = 2,       /* bytes of the frame's length */
+    FRAME_KEEP = 1024, /* bytes of input buffer an idle connection may keep */
+};
+
+/* Sent first by the client; also the Noise prologue. No NUL. */
+static const uint8_t preamble_text[PV_CONTROL_PREAMBLE_LEN] = {'P', '2', 'P', 'V', 'P',
+                                                               'N', '/', '1', '\n'};
+
+struct pv_control {
+    enum pv_control_state state;
+    bool client;
+    struct pv_rng rng;     /* server: for message 2 */
+    struct pv_noise_ik ik; /* while OPENING */
+    struct pv_noise_cipher tx;
+    struct pv_noise_cipher rx;
+    uint8_t hash[PV_CONTROL_HASH_LEN];
+    uint8_t remote[PV_DH_LEN];
+
+    size_t preamble_got; /* server: bytes of the preamble seen */
+    uint8_t head[LEN_LEN];
+    size_t head_got;
+    uint8_t *frame;   /* holds the plaintext once the frame was opened */
+    size_t frame_cap; /* bytes allocated */
+    size_t frame_len; /* bytes this frame has; known once head_got == LEN_LEN */
+    size_t frame_got;
+    bool has_message; /* frame holds a message of message_len bytes to be polled */
+    size_t message_len;
+
+    uint8_t *out; /* bytes [out_at, out_at + out_len) wait to be written */
+    size_t out_cap;
+    size_t out_at;
+    size_t out_len;
+};
+
+static void fail(struct pv_control *c)
+{
+    c->state = PV_CONTROL_FAILED;
+    c->has_message = false;
+    c->out_at = 0;
+    c->out_len = 0;
+    pv_noise_ik_wipe(&c->ik);
+    pv_noise_cipher_wipe(&c->tx);
+    pv_noise_cipher_wipe(&c->rx);
+}
+
+/* Room for len more bytes behind what waits; NULL without memory. */
+static uint8_t *out_reserve(struct pv_control *c, size_t len)
+{
+    if (c->out_at > 0 && c->out_at + c->out_len + len > c->out_cap) {
+        memmove(c->out, c->out + c->out_at, c->out_len);
+        c->out_at = 0;
+    }
+    if (c->out_len + len > c->out_cap) {
+        size_t cap = c->out_cap == 0 ? 512 : c->out_cap;
+        while (cap < c->out_len + len)
+            cap *= 2;
+        uint8_t *p = realloc(c->out, cap);
+        if (p == NULL)
+            return NULL;
+        c->out = p;
+        c->out_cap = cap;
+    }
+    return c->out + c->out_at + c->out_len;
+}
+
+static int queue_frame(struct pv_control *c, struct pv_view body)
+{
+    uint8_t *p = out_reserve(c, LEN_LEN + body.len);
+    if (p == NULL)
+        return PV_ERR_NOMEM;
+    pv_store_be16(p, (uint16_t)body.len);
+    memcpy(p + LEN_LEN, body.ptr, body.len);
+    c->out_len += LEN_LEN + body.len;
+    return PV_OK;
+}
+
+static void make_keys(struct pv_noise_keys *keys, const uint8_t static_sk[static PV_DH_LEN])
+{
+    memcpy(keys->sk, static_sk, PV_DH_LEN);
+    pv_dh_public(keys->sk, keys->pk);
+}
+
+static int start_client(struct pv_control *c, const uint8_t static_sk[static PV_DH_LEN],
+                        const uint8_t server_pk[static PV_DH_LEN], const struct pv_rng *rng)
+{
+    struct pv_noise_keys keys;
+    uint8_t msg[PV_NOISE_IK_MSG1_LEN];
+    struct pv_view preamble = pv_view(preamble_text, PV_CONTROL_PREAMBLE_LEN);
+    make_keys(&keys, static_sk);
+    pv_noise_ik_init_initiator(&c->ik, preamble, &keys, server_pk);
+    pv_wipe(&keys, sizeof(keys));
+    int r = pv_noise_ik_write1(&c->ik, rng, msg);
+    if (r < 0)
+        return r;
+    memcpy(c->remote, server_pk, PV_DH_LEN);
+    uint8_t *p = out_reserve(c, PV_CONTROL_PREAMBLE_LEN);
+    if (p == NULL)
+        return PV_ERR_NOMEM;
+    memcpy(p, preamble_text, PV_CONTROL_PREAMBLE_LEN);
+    c->out_len += PV_CONTROL_PREAMBLE_LEN;
+    return queue_frame(c, pv_view(msg, sizeof(msg)));
+}
+
+int pv_control_new_client(struct pv_control **ret_control,
+                          const uint8_t static_sk[static PV_DH_LEN],
+                          const uint8_t server_pk[static PV_DH_LEN], const struct pv_rng *rng)
+{
+    struct pv_control *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return PV_ERR_NOMEM;
+    c->client = true;
+    c->preamble_got = PV_CONTROL_PREAMBLE_LEN; /* the server sends none */
+    int r = start_client(c, static_sk, server_pk, rng);
+    if (r < 0) {
+        pv_control_free(c);
+        return r;
+    }
+    *ret_control = c;
+    return PV_OK;
+}
+
+int pv_control_new_server(struct pv_control **ret_control,
+                          const uint8_t static_sk[static PV_DH_LEN], const struct pv_rng *rng)
+{
+    struct pv_noise_keys keys;
+    struct pv_control *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return PV_ERR_NOMEM;
+    c->rng = *rng;
+    make_keys(&keys, static_sk);
+    pv_noise_ik_init_responder(&c->ik, pv_view(preamble_text, PV_CONTROL_PREAMBLE_LEN), &keys);
+    pv_wipe(&keys, sizeof(keys));
+    *ret_control = c;
+    return PV_OK;
+}
+
+struct pv_control *pv_control_free(struct pv_control *control)
+{
+    if (control == NULL)
+        return NULL;
+    if (control->frame != NULL)
+        pv_wipe(control->frame, control->frame_cap);
+    free(control->frame);
+    free(control->out);
+    pv_wipe(control, sizeof(*control));
+    free(control);
+    return NULL;
+}
+
+enum pv_control_state pv_control_state(const struct pv_control *control)
+{
+    return control->state;
+}
+
+/* --- input: preamble, then length, then body; a whole frame is opened at once ---------------- */
+
+static int finish_handshake(struct pv_control *c)
+{
+    int r = pv_noise_ik_finish(&c->ik, &c->tx, &c->rx, c->hash);
+    if (r == PV_OK)
+        c->state = PV_CONTROL_READY;
+    return r;
+}
+
+static int open_frame(struct pv_control *c)
+{
+    struct pv_view body = pv_view(c->frame, c->frame_len);
+    if (c->state == PV_CONTROL_READY) {
+        int r = pv_noise_open(&c->rx, c->frame, body);
+        if (r < 0)
+            return PV_ERR_AUTH;
+        c->has_message = true;
+        c->message_len = c->frame_len - PV_NOISE_TAG_LEN;
+        return PV_OK;
+    }
+    if (c->client) {
+        int r = pv_noise_ik_read2(&c->ik, body);
+        return r < 0 ? r : finish_handshake(c);
+    }
+    uint8_t reply[PV_NOISE_IK_MSG2_LEN];
+    int r = pv_noise_ik_read1(&c->ik, body, c->remote);
+    if (r < 0)
+        return r;
+    r = pv_noise_ik_write2(&c->ik, &c->rng, reply);
+    if (r < 0)
+        return r;
+    r = queue_frame(c, pv_view(reply, sizeof(reply)));
+    return r < 0 ? r : finish_handshake(c);
+}
+
+/* The length that the next frame must have, or its bounds. */
+static int check_length(const struct pv_control *c, size_t len)
+{
+    if (c->state == PV_CONTROL_OPENING) {
+        size_t want = c->client ? PV_NOISE_IK_MSG2_LEN : PV_NOISE_IK_MSG1_LEN;
+        return len == want ? PV_OK : PV_ERR_MALFORMED;
+    }
+    if (len > PV_CONTROL_FRAME_MAX)
+        return PV_ERR_LIMIT;
+    return len > PV_NOISE_TAG_LEN ? PV_OK : PV_ERR_MALFORMED;
+}
+
+/* Small frames share one buffer; a long one gets its own, so that it does not stay for ever. */
+static int fit_frame(struct pv_control *c)
+{
+    if (c->frame_len <= c->frame_cap && c->frame_cap <= FRAME_KEEP)
+        return PV_OK;
+    uint8_t *p = malloc(c->frame_len);
+    if (p == NULL)
+        return PV_ERR_NOMEM;
+    if (c->frame != NULL)
+        pv_wipe(c->frame, c->frame_cap);
+    free(c->frame);
+    c->frame = p;
+    c->frame_cap = c->frame_len;
+    return PV_OK;
+}
+
+static size_t copy_up_to(uint8_t *dst, size_t got, size_t want, struct pv_view *rest)
+{
+    size_t n = want - got < rest->len ? want - got : rest->len;
+    if (n > 0)
+        memcpy(dst + got, rest->ptr, n);
+    rest->ptr += n;
+    rest->len -= n;
+    return n;
+}
+
+static int take_preamble(struct pv_control *c, struct pv_view *rest)
+{
+    while (c->preamble_got < PV_CONTROL_PREAMBLE_LEN && rest->len > 0) {
+        if (rest->ptr[0] != preamble_text[c->preamble_got])
+            return PV_ERR_MALFORMED;
+        c->preamble_got++;
+        rest->ptr++;
+        rest->len--;
+    }
+    return PV_OK;
+}
+
+/* Takes bytes of the current frame; opens it when it is whole. */
+static int take_frame(struct pv_control *c, struct pv_view *rest)
+{
+    if (c->head_got < LEN_LEN) {
+        c->head_got += copy_up_to(c->head, c->head_got, LEN_LEN, rest);
+        if (c->head_got < LEN_LEN)
+            return PV_OK;
+        c->frame_len = pv_load_be16(c->head);
+        c->frame_got = 0;
+        int r = check_length(c, c->frame_len);
+        if (r == PV_OK)
+            r = fit_frame(c);
+        if (r < 0)
+            return r;
+    }
+    c->frame_got += copy_up_to(c->frame, c->frame_got, c->frame_len, rest);
+    if (c->frame_got < c->frame_len)
+        return PV_OK;
+    c->head_got = 0;
+    return open_frame(c);
+}
+
+int pv_control_handle_bytes(struct pv_control *control, struct pv_view data, size_t *ret_used)
+{
+    struct pv_view rest = data;
+    int r = control->state == PV_CONTROL_FAILED ? PV_ERR_CLOSED : PV_OK;
+    while (r == PV_OK && rest.len > 0 && !control->has_message) {
+        if (control->preamble_got < PV_CONTROL_PREAMBLE_LEN)
+            r = take_preamble(control, &rest);
+        else
+            r = take_frame(control, &rest);
+    }
+    *ret_used = data.len - rest.len;
+    if (r < 0)
+        fail(control);
+    return r;
+}
+
+int pv_control_poll_message(struct pv_control *control, struct pv_view *ret_text)
+{
+    if (!control->has_message)
+        return PV_ERR_AGAIN;
+    control->has_message = false;
+    *ret_text = pv_view(control->frame, control->message_len);
+    return PV_OK;
+}
+
+/* --- output -------------------------------------------------------------------------------- */
+
+int pv_control_send(struct pv_control *control, struct pv_view text)
+{
+    size_t need = LEN_LEN + text.len + PV_NOISE_TAG_LEN;
+    if (control->state != PV_CONTROL_READY)
+        return PV_ERR_STATE;
+    if (text.len == 0 || text.len > PV_CONTROL_TEXT_MAX)
+        return PV_ERR_NO_SPACE;
+    if (need > PV_CONTROL_OUT_MAX - control->out_len)
+        return PV_ERR_LIMIT;
+    uint8_t *p = out_reserve(control, need);
+    if (p == NULL)
+        return PV_ERR_NOMEM;
+    int r = pv_noise_seal(&control->tx, p + LEN_LEN, text);
+    if (r < 0)
+        return r;
+    pv_store_be16(p, (uint16_t)(text.len + PV_NOISE_TAG_LEN));
+    control->out_len += need;
+    return PV_OK;
+}
+
+struct pv_view pv_control_out(const struct pv_control *control)
+{
+    return pv_view(control->out_len == 0 ? NULL : control->out + control->out_at, control->out_len);
+}
+
+void pv_control_wrote(struct pv_control *control, size_t n)
+{
+    n = n < control->out_len ? n : control->out_len;
+    control->out_at += n;
+    control->out_len -= n;
+    if (control->out_len > 0)
+        return;
+    control->out_at = 0;
+    /* An idle connection keeps no buffers: a coordinator has thousands of them. */
+    free(control->out);
+    control->out = NULL;
+    control->out_cap = 0;
+}
+
+size_t pv_control_room(const struct pv_control *control)
+{
+    size_t used = control->out_len + LEN_LEN + PV_NOISE_TAG_LEN;
+    return used > PV_CONTROL_OUT_MAX ? 0 : PV_CONTROL_OUT_MAX - used;
+}
+
+void pv_control_closed(struct pv_control *control)
+{
+    fail(control);
+}
+
+int pv_control_handshake_hash(const struct pv_control *control,
+                              uint8_t ret_hash[static PV_CONTROL_HASH_LEN])
+{
+    if (control->state != PV_CONTROL_READY)
+        return PV_ERR_STATE;
+    memcpy(ret_hash, control->hash, PV_CONTROL_HASH_LEN);
+    return PV_OK;
+}
+
+int pv_control_remote_static(const struct pv_control *control, uint8_t ret_pk[static PV_DH_LEN])
+{
+    if (control->state != PV_CONTROL_READY)
+        return PV_ERR_STATE;
+    memcpy(ret_pk, control->remote, PV_DH_LEN);
+    return PV_OK;
+}

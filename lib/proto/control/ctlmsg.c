@@ -1,0 +1,556 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/control/ctlmsg.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/addr.h"
+#include "base/bytes.h"
+#include "proto/control/ctlmsg_words.h"
+
+static const char hello_context[] = "p2pvpn hello v1";
+static const char join_context[] = "p2pvpn join v1";
+
+static const char *const error_words[PV_CTL_ERROR_COUNT] = {
+    [PV_CTL_E_NONE] = "none",
+    [PV_CTL_E_BAD_REQUEST] = "bad_request",
+    [PV_CTL_E_UNKNOWN_REQUEST] = "unknown_request",
+    [PV_CTL_E_VERSION] = "version",
+    [PV_CTL_E_STATE] = "state",
+    [PV_CTL_E_NOT_ALLOWED] = "not_allowed",
+    [PV_CTL_E_BAD_SIGNATURE] = "bad_signature",
+    [PV_CTL_E_UNKNOWN_NETWORK] = "unknown_network",
+    [PV_CTL_E_UNKNOWN_NODE] = "unknown_node",
+    [PV_CTL_E_UNKNOWN_INVITE] = "unknown_invite",
+    [PV_CTL_E_INVITE_REVOKED] = "invite_revoked",
+    [PV_CTL_E_INVITE_EXPIRED] = "invite_expired",
+    [PV_CTL_E_INVITE_USED] = "invite_used",
+    [PV_CTL_E_REVOKED] = "revoked",
+    [PV_CTL_E_TAKEN] = "taken",
+    [PV_CTL_E_FULL] = "full",
+    [PV_CTL_E_LIMIT] = "limit",
+    [PV_CTL_E_OFFLINE] = "offline",
+    [PV_CTL_E_BUSY] = "busy",
+    [PV_CTL_E_STORAGE] = "storage",
+    [PV_CTL_E_REPLACED] = "replaced",
+    [PV_CTL_E_SHUTDOWN] = "shutdown",
+    [PV_CTL_E_TIMEOUT] = "timeout",
+    [PV_CTL_E_OTHER] = "other",
+};
+
+const char *pv_ctl_error_word(enum pv_ctl_error error)
+{
+    if ((unsigned)error >= PV_CTL_ERROR_COUNT)
+        error = PV_CTL_E_OTHER;
+    return error_words[error];
+}
+
+#define REQ (1u << PV_CTL_REQUEST)
+#define ANS (1u << PV_CTL_ANSWER)
+#define PUS (1u << PV_CTL_PUSH)
+
+const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT] = {
+    [PV_CTL_HELLO] = {"hello", REQ},
+    [PV_CTL_PUT] = {"put", REQ},
+    [PV_CTL_PULL] = {"statements", REQ},
+    [PV_CTL_SUBSCRIBE] = {"subscribe", REQ},
+    [PV_CTL_LIST] = {"list", REQ},
+    [PV_CTL_SIGNAL] = {"signal", REQ | PUS},
+    [PV_CTL_PING] = {"ping", REQ},
+    [PV_CTL_FETCH] = {"fetch", REQ},
+    [PV_CTL_JOIN] = {"join", REQ},
+    [PV_CTL_REGISTER] = {"register", REQ},
+    [PV_CTL_KEEP] = {"keep", REQ},
+    [PV_CTL_COLLECT] = {"collect", REQ},
+    [PV_CTL_CREATE] = {"create", REQ},
+    [PV_CTL_WELCOME] = {"welcome", ANS},
+    [PV_CTL_RECEIPTS] = {"receipts", ANS},
+    [PV_CTL_STATEMENTS] = {"statements", ANS | PUS},
+    [PV_CTL_PRESENCE] = {"presence", ANS | PUS},
+    [PV_CTL_PARCEL] = {"parcel", ANS | PUS},
+    [PV_CTL_DONE] = {"done", ANS},
+    [PV_CTL_PONG] = {"pong", ANS},
+    [PV_CTL_RESERVATION] = {"reservation", ANS},
+    [PV_CTL_REGISTERED] = {"registered", ANS},
+    [PV_CTL_ERROR] = {NULL, ANS},
+    [PV_CTL_BYE] = {"bye", PUS},
+};
+
+/* --- writing JSON: every message opens with its first field, so each later one brings a comma ---
+ */
+
+static void fail(struct pv_writer *w, int status)
+{
+    if (w->status == PV_OK)
+        w->status = status;
+}
+
+static void raw(struct pv_writer *w, const char *text)
+{
+    pv_put_bytes(w, text, strlen(text));
+}
+
+static void number(struct pv_writer *w, uint64_t v)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
+    raw(w, text);
+}
+
+static void field(struct pv_writer *w, const char *name)
+{
+    raw(w, ",\"");
+    raw(w, name);
+    raw(w, "\":");
+}
+
+static void field_u64(struct pv_writer *w, const char *name, uint64_t v)
+{
+    if (v > PV_CTL_U64_MAX) {
+        fail(w, PV_ERR_STATE);
+        return;
+    }
+    field(w, name);
+    number(w, v);
+}
+
+static void field_bool(struct pv_writer *w, const char *name, bool v)
+{
+    field(w, name);
+    raw(w, v ? "true" : "false");
+}
+
+static void base64(struct pv_writer *w, struct pv_view v, size_t max)
+{
+    if (v.len > max) {
+        fail(w, PV_ERR_STATE);
+        return;
+    }
+    raw(w, "\"");
+    if (w->status != PV_OK)
+        return;
+    /* The encoder's NUL is overwritten by the closing quote that always follows. */
+    if (pv_b64url_encode(v, (char *)w->buf + w->len, w->cap - w->len) != PV_OK) {
+        fail(w, PV_ERR_NO_SPACE);
+        return;
+    }
+    w->len += PV_B64_LEN(v.len);
+    raw(w, "\"");
+}
+
+static void field_base64(struct pv_writer *w, const char *name, struct pv_view v, size_t max)
+{
+    field(w, name);
+    base64(w, v, max);
+}
+
+static void string(struct pv_writer *w, const char *text, size_t max)
+{
+    struct pv_view v = pv_view(text, text == NULL ? 0 : strlen(text));
+    if (v.len > max || !pv_utf8_is_valid(v)) {
+        fail(w, PV_ERR_STATE);
+        return;
+    }
+    raw(w, "\"");
+    for (size_t i = 0; i < v.len; i++) {
+        char escaped[8];
+        if (v.ptr[i] < 0x20 || v.ptr[i] == '"' || v.ptr[i] == '\\') {
+            snprintf(escaped, sizeof(escaped), "\\u%04x", v.ptr[i]);
+            raw(w, escaped);
+        } else {
+            pv_put_u8(w, v.ptr[i]);
+        }
+    }
+    raw(w, "\"");
+}
+
+static void field_string(struct pv_writer *w, const char *name, const char *text, size_t max)
+{
+    field(w, name);
+    string(w, text, max);
+}
+
+static void field_cursor(struct pv_writer *w, const struct pv_ctl_cursor *c)
+{
+    if (c->epoch > PV_CTL_U64_MAX || c->n > PV_CTL_U64_MAX) {
+        fail(w, PV_ERR_STATE);
+        return;
+    }
+    field(w, "have");
+    raw(w, "{\"epoch\":");
+    number(w, c->epoch);
+    field_u64(w, "n", c->n);
+    raw(w, "}");
+}
+
+/* s and r of one item, without braces and without a comma in front. */
+static void item_fields(struct pv_writer *w, const struct pv_ctl_item *item)
+{
+    raw(w, "\"s\":");
+    base64(w, item->statement, PV_CTL_STATEMENT_MAX);
+    if (item->receipt.len > 0)
+        field_base64(w, "r", item->receipt, PV_CTL_RECEIPT_MAX);
+}
+
+static void field_items(struct pv_writer *w, const char *name, const struct pv_ctl_item *items,
+                        size_t n)
+{
+    if (n > PV_CTL_ITEMS_MAX)
+        fail(w, PV_ERR_STATE);
+    field(w, name);
+    raw(w, "[");
+    for (size_t i = 0; i < n && w->status == PV_OK; i++) {
+        raw(w, i == 0 ? "{" : ",{");
+        item_fields(w, &items[i]);
+        raw(w, "}");
+    }
+    raw(w, "]");
+}
+
+static void field_nodes(struct pv_writer *w, const struct pv_ctl_subscribe *s)
+{
+    if (s->n > PV_CTL_NODES_MAX)
+        fail(w, PV_ERR_STATE);
+    field(w, "nodes");
+    raw(w, "[");
+    for (size_t i = 0; i < s->n && w->status == PV_OK; i++) {
+        if (i > 0)
+            raw(w, ",");
+        base64(w, pv_view(s->nodes[i], PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
+    }
+    raw(w, "]");
+}
+
+static void put_hello(struct pv_writer *w, const struct pv_ctl_hello *m)
+{
+    field_u64(w, "v", m->v);
+    if (m->has_network) {
+        field_base64(w, "network", pv_view(m->network, PV_CTL_NETWORK_LEN), PV_CTL_NETWORK_LEN);
+    } else {
+        field(w, "network");
+        raw(w, "null");
+    }
+    field_base64(w, "node", pv_view(m->node, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
+    field_string(w, "role", m->role == PV_CTL_GUEST ? "guest" : "member", 8);
+    field_base64(w, "sig", pv_view(m->sig, PV_SIGN_LEN), PV_SIGN_LEN);
+    field(w, "caps");
+    raw(w, "[]");
+    field_cursor(w, &m->have);
+}
+
+static void put_turn(struct pv_writer *w, const struct pv_ctl_turn *m)
+{
+    const struct {
+        const char *name;
+        const char *text;
+    } fields[] = {{",\"user\":", m->user},
+                  {",\"password\":", m->password},
+                  {",\"realm\":", m->realm},
+                  {",\"nonce\":", m->nonce}};
+    raw(w, "{");
+    for (size_t i = 0; i < PV_ARRAY_LEN(fields); i++) {
+        if (fields[i].text == NULL || fields[i].text[0] == '\0')
+            fail(w, PV_ERR_STATE);
+        raw(w, fields[i].name + (i == 0 ? 1 : 0));
+        string(w, fields[i].text, PV_CTL_TURN_TEXT_MAX);
+    }
+    raw(w, "}");
+}
+
+static void put_addrs(struct pv_writer *w, const char *const *addrs, size_t n)
+{
+    if (n > PV_CTL_ADDRS_MAX)
+        fail(w, PV_ERR_STATE);
+    raw(w, "[");
+    for (size_t i = 0; i < n && w->status == PV_OK; i++) {
+        if (i > 0)
+            raw(w, ",");
+        string(w, addrs[i], PV_CTL_ADDR_TEXT_MAX);
+    }
+    raw(w, "]");
+}
+
+static void put_welcome(struct pv_writer *w, const struct pv_ctl_welcome *m)
+{
+    field(w, "caps");
+    raw(w, "[]");
+    field_u64(w, "time_us", m->time_us);
+    field_cursor(w, &m->have);
+    field(w, "stun");
+    put_addrs(w, m->stun, m->n_stun);
+    field(w, "turn");
+    if (m->has_turn)
+        put_turn(w, &m->turn);
+    else
+        raw(w, "null");
+    if (m->has_tls) {
+        field(w, "tls");
+        raw(w, "{\"pin\":");
+        base64(w, pv_view(m->tls.pin, PV_CTL_PIN_LEN), PV_CTL_PIN_LEN);
+        raw(w, ",\"addrs\":");
+        put_addrs(w, m->tls.addrs, m->tls.n);
+        raw(w, "}");
+    }
+    if (m->coordinators.len > 0)
+        field_base64(w, "coordinators", m->coordinators, PV_CTL_STATEMENT_MAX);
+}
+
+static void put_receipts(struct pv_writer *w, const struct pv_ctl_receipts *m)
+{
+    if (m->n > PV_CTL_ITEMS_MAX)
+        fail(w, PV_ERR_STATE);
+    field(w, "results");
+    raw(w, "[");
+    for (size_t i = 0; i < m->n && w->status == PV_OK; i++) {
+        const struct pv_ctl_result *r = &m->results[i];
+        raw(w, i == 0 ? "{" : ",{");
+        if (r->error == PV_CTL_E_NONE) {
+            raw(w, "\"r\":");
+            base64(w, r->receipt, PV_CTL_RECEIPT_MAX);
+        } else {
+            raw(w, "\"error\":");
+            string(w, pv_ctl_error_word(r->error), PV_CTL_ERROR_TEXT_MAX);
+        }
+        raw(w, "}");
+    }
+    raw(w, "]");
+}
+
+static void put_statements(struct pv_writer *w, const struct pv_ctl_statements *m)
+{
+    field_items(w, "items", m->items, m->n);
+    field_bool(w, "more", m->more);
+    field_cursor(w, &m->have);
+    if (m->has_head)
+        field_base64(w, "head", pv_view(m->head, PV_CTL_HASH_LEN), PV_CTL_HASH_LEN);
+}
+
+static void put_presence(struct pv_writer *w, const struct pv_ctl_presences *m)
+{
+    if (m->n > PV_CTL_NODES_MAX)
+        fail(w, PV_ERR_STATE);
+    field(w, "nodes");
+    raw(w, "[");
+    for (size_t i = 0; i < m->n && w->status == PV_OK; i++) {
+        raw(w, i == 0 ? "{\"node\":" : ",{\"node\":");
+        base64(w, pv_view(m->nodes[i].node, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
+        field_bool(w, "online", m->nodes[i].online);
+        field_u64(w, "since_us", m->nodes[i].since_us);
+        raw(w, "}");
+    }
+    raw(w, "]");
+    field_bool(w, "more", m->more);
+}
+
+static void put_join(struct pv_writer *w, const struct pv_ctl_join *m)
+{
+    field_base64(w, "invite", pv_view(m->invite, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
+    field_base64(w, "node", pv_view(m->node, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
+    field_string(w, "name", m->name, PV_NAME_MAX);
+    field_base64(w, "sig", pv_view(m->sig, PV_SIGN_LEN), PV_SIGN_LEN);
+}
+
+static void put_reservation(struct pv_writer *w, const struct pv_ctl_reservation *m)
+{
+    char text[PV_ADDR_TEXT];
+    struct pv_addr ip4 = pv_addr4(m->ip4[0], m->ip4[1], m->ip4[2], m->ip4[3], 0);
+    struct pv_addr ip6 = pv_addr6(m->ip6, 0);
+    field_string(w, "name", m->name, PV_NAME_MAX);
+    field_string(w, "ip4", pv_addr_format_ip(&ip4, text), PV_ADDR_TEXT);
+    field_string(w, "ip6", pv_addr_format_ip(&ip6, text), PV_ADDR_TEXT);
+    field_u64(w, "serial", m->serial);
+    field_u64(w, "seconds", m->seconds);
+}
+
+static void put_failure(struct pv_writer *w, const struct pv_ctl_failure *m)
+{
+    field_string(w, "error", pv_ctl_error_word(m->error), PV_CTL_ERROR_TEXT_MAX);
+    field_string(w, "message", m->message, PV_CTL_ERROR_TEXT_MAX);
+}
+
+static void put_put(struct pv_writer *w, const struct pv_ctl_put *m, bool create)
+{
+    if (create && m->has_secret)
+        field_base64(w, "secret", pv_view(m->secret, PV_CTL_SECRET_LEN), PV_CTL_SECRET_LEN);
+    field_items(w, "statements", m->items, m->n);
+}
+
+static void put_keep(struct pv_writer *w, const struct pv_ctl_keep *m)
+{
+    field_base64(w, "to", pv_view(m->to, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
+    field_base64(w, "key", pv_view(m->key, PV_CTL_KEY_LEN), PV_CTL_KEY_LEN);
+    field_base64(w, "box", m->box, PV_CTL_BOX_MAX);
+}
+
+static void put_parcel(struct pv_writer *w, const struct pv_ctl_parcel *m)
+{
+    if (m->n == 0)
+        return;
+    field_u64(w, "n", m->n);
+    field_base64(w, "from", pv_view(m->from, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
+    field_base64(w, "box", m->box, PV_CTL_BOX_MAX);
+}
+
+static void put_body(struct pv_writer *w, const struct pv_ctl_msg *msg)
+{
+    switch (msg->type) {
+    case PV_CTL_HELLO:
+        put_hello(w, &msg->u.hello);
+        break;
+    case PV_CTL_CREATE:
+    case PV_CTL_PUT:
+        put_put(w, &msg->u.put, msg->type == PV_CTL_CREATE);
+        break;
+    case PV_CTL_PULL:
+        field_cursor(w, &msg->u.pull);
+        break;
+    case PV_CTL_SUBSCRIBE:
+        field_nodes(w, &msg->u.subscribe);
+        field_bool(w, "on", msg->u.subscribe.on);
+        break;
+    case PV_CTL_LIST:
+        if (msg->u.list.has_after)
+            field_base64(w, "after", pv_view(msg->u.list.after, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
+        break;
+    case PV_CTL_SIGNAL:
+        field_base64(w, msg->kind == PV_CTL_PUSH ? "from" : "to",
+                     pv_view(msg->u.signal.node, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
+        field_base64(w, "box", msg->u.signal.box, PV_CTL_BOX_MAX);
+        break;
+    case PV_CTL_KEEP:
+        put_keep(w, &msg->u.keep);
+        break;
+    case PV_CTL_COLLECT:
+        field_u64(w, "after", msg->u.collect.after);
+        field_u64(w, "taken", msg->u.collect.taken);
+        break;
+    case PV_CTL_PARCEL:
+        put_parcel(w, &msg->u.parcel);
+        break;
+    case PV_CTL_FETCH:
+        field_base64(w, "invite", pv_view(msg->u.fetch.invite, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
+        break;
+    case PV_CTL_JOIN:
+        put_join(w, &msg->u.join);
+        break;
+    case PV_CTL_REGISTER:
+        field_base64(w, "member", msg->u.reg.member, PV_CTL_STATEMENT_MAX);
+        break;
+    case PV_CTL_WELCOME:
+        put_welcome(w, &msg->u.welcome);
+        break;
+    case PV_CTL_RECEIPTS:
+        put_receipts(w, &msg->u.receipts);
+        break;
+    case PV_CTL_STATEMENTS:
+        put_statements(w, &msg->u.statements);
+        break;
+    case PV_CTL_PRESENCE:
+        put_presence(w, &msg->u.presence);
+        break;
+    case PV_CTL_PONG:
+        field_u64(w, "time_us", msg->u.pong.time_us);
+        break;
+    case PV_CTL_RESERVATION:
+        put_reservation(w, &msg->u.reservation);
+        break;
+    case PV_CTL_REGISTERED:
+        raw(w, ",");
+        item_fields(w, &msg->u.registered.item);
+        break;
+    case PV_CTL_ERROR:
+    case PV_CTL_BYE:
+        put_failure(w, &msg->u.failure);
+        break;
+    case PV_CTL_PING:
+    case PV_CTL_DONE:
+        break;
+    case PV_CTL_UNKNOWN:
+    case PV_CTL_INVALID:
+    case PV_CTL_TYPE_COUNT:
+        fail(w, PV_ERR_STATE);
+        break;
+    }
+}
+
+int pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t *ret_len)
+{
+    struct pv_writer w = pv_writer(buf, cap < PV_CTL_TEXT_MAX ? cap : PV_CTL_TEXT_MAX);
+    if ((unsigned)msg->type >= PV_CTL_TYPE_COUNT || (unsigned)msg->kind > PV_CTL_PUSH ||
+        (pv_ctl_words[msg->type].kinds & (1u << msg->kind)) == 0)
+        return PV_ERR_STATE;
+    if (msg->kind != PV_CTL_PUSH && (msg->id == 0 || msg->id > PV_CTL_ID_MAX))
+        return PV_ERR_STATE;
+
+    const char *word = pv_ctl_words[msg->type].word;
+    raw(&w, "{");
+    if (msg->kind != PV_CTL_PUSH) {
+        raw(&w, "\"id\":");
+        number(&w, msg->id);
+    }
+    if (msg->kind == PV_CTL_ANSWER)
+        field_bool(&w, "ok", msg->type != PV_CTL_ERROR);
+    if (word != NULL) {
+        raw(&w, msg->kind == PV_CTL_PUSH ? "\"t\":\"" : ",\"t\":\"");
+        raw(&w, word);
+        raw(&w, "\"");
+    }
+    put_body(&w, msg);
+    raw(&w, "}");
+    if (w.status != PV_OK)
+        return w.status;
+    *ret_len = w.len;
+    return PV_OK;
+}
+
+size_t pv_ctl_item_len(const struct pv_ctl_item *item)
+{
+    /* ,{"s":"..."} and ,"r":"..." */
+    size_t len = 9 + PV_B64_LEN(item->statement.len);
+    if (item->receipt.len > 0)
+        len += 7 + PV_B64_LEN(item->receipt.len);
+    return len;
+}
+
+/* --- the two signatures that bind a connection --------------------------------------------- */
+
+int pv_ctl_hello_sign(uint8_t ret_sig[static PV_SIGN_LEN],
+                      const uint8_t handshake_hash[static PV_CTL_HASH_LEN],
+                      const uint8_t identity_sk[static PV_SIGN_SK_LEN])
+{
+    return pv_sign(ret_sig, hello_context, pv_view(handshake_hash, PV_CTL_HASH_LEN),
+                   pv_view(NULL, 0), identity_sk);
+}
+
+int pv_ctl_hello_verify(const struct pv_ctl_hello *hello,
+                        const uint8_t handshake_hash[static PV_CTL_HASH_LEN])
+{
+    return pv_sign_verify(hello->sig, hello_context, pv_view(handshake_hash, PV_CTL_HASH_LEN),
+                          pv_view(NULL, 0), hello->node);
+}
+
+/* node pk || name, the part of join's signature that is not the handshake hash. */
+static struct pv_view join_claim(const struct pv_ctl_join *join,
+                                 uint8_t buf[static PV_SIGN_PK_LEN + PV_NAME_MAX])
+{
+    size_t len = strnlen(join->name, PV_NAME_MAX);
+    memcpy(buf, join->node, PV_SIGN_PK_LEN);
+    memcpy(buf + PV_SIGN_PK_LEN, join->name, len);
+    return pv_view(buf, PV_SIGN_PK_LEN + len);
+}
+
+int pv_ctl_join_sign(struct pv_ctl_join *join, const uint8_t handshake_hash[static PV_CTL_HASH_LEN],
+                     const uint8_t invite_sk[static PV_SIGN_SK_LEN])
+{
+    uint8_t buf[PV_SIGN_PK_LEN + PV_NAME_MAX];
+    return pv_sign(join->sig, join_context, pv_view(handshake_hash, PV_CTL_HASH_LEN),
+                   join_claim(join, buf), invite_sk);
+}
+
+int pv_ctl_join_verify(const struct pv_ctl_join *join,
+                       const uint8_t handshake_hash[static PV_CTL_HASH_LEN])
+{
+    uint8_t buf[PV_SIGN_PK_LEN + PV_NAME_MAX];
+    return pv_sign_verify(join->sig, join_context, pv_view(handshake_hash, PV_CTL_HASH_LEN),
+                          join_claim(join, buf), join->invite);
+}

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/control/desc.h"
+
+#include <string.h>
+
+#include "base/text.h"
+#include "proto/control/jsonline.h"
+
+enum {
+    UFRAG_MIN = 4, /* characters, RFC 8445 s5.3 */
+    PWD_MIN = 22,  /* characters, RFC 8445 s5.3 */
+};
+#define JSON_U64_MAX ((uint64_t)INT64_MAX) /* jansson's integers */
+
+/* The words of the wire; pv_ice_cand_type_name() is for people. */
+static const struct {
+    enum pv_ice_cand_type type;
+    const char *word;
+} cand_types[] = {
+    {PV_ICE_HOST, "host"},
+    {PV_ICE_SRFLX, "srflx"},
+    {PV_ICE_PRFLX, "prflx"},
+    {PV_ICE_RELAY, "relay"},
+};
+
+static const char *cand_word(enum pv_ice_cand_type type)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(cand_types); i++) {
+        if (cand_types[i].type == type)
+            return cand_types[i].word;
+    }
+    return "other"; /* skipped by whoever reads it */
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+static json_t *integer(uint64_t v)
+{
+    return json_integer((json_int_t)v);
+}
+
+static json_t *cand_to_json(const struct pv_ice_cand *c, size_t index, size_t n)
+{
+    char addr[PV_ADDR_TEXT];
+    json_t *obj = json_object();
+    int r = 0;
+
+    r |= json_object_set_new(obj, "t", json_string(cand_word(c->type)));
+    r |= json_object_set_new(obj, "a", json_string(pv_addr_format(&c->addr, addr)));
+    r |= json_object_set_new(obj, "b", integer(c->base < n ? c->base : index));
+    r |= json_object_set_new(obj, "p", integer(c->priority));
+    r |= json_object_set_new(obj, "f", integer(c->foundation));
+    if (r != 0) {
+        json_decref(obj);
+        return NULL;
+    }
+    return obj;
+}
+
+static json_t *cands_to_json(const struct pv_desc *desc)
+{
+    size_t n = desc->n_cands < PV_ICE_MAX_LOCAL ? desc->n_cands : PV_ICE_MAX_LOCAL;
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < n; i++) {
+        if (json_array_append_new(list, cand_to_json(&desc->cands[i], i, n)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static json_t *number_to_json(uint64_t gen, uint64_t rev)
+{
+    json_t *list = json_array();
+
+    if (json_array_append_new(list, integer(gen)) != 0 ||
+        json_array_append_new(list, integer(rev)) != 0) {
+        json_decref(list);
+        return NULL;
+    }
+    return list;
+}
+
+static const struct {
+    enum pv_desc_cap cap;
+    const char *word;
+} caps_words[] = {
+    {PV_DESC_CAP_AES, "aes"},
+    {PV_DESC_CAP_HOLD, "hold"},
+    {PV_DESC_CAP_NO_UDP, "udp-blocked"},
+};
+
+/* NULL without memory. */
+static json_t *caps_to_json(unsigned caps)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < PV_ARRAY_LEN(caps_words); i++) {
+        if ((caps & caps_words[i].cap) != 0 &&
+            json_array_append_new(list, json_string(caps_words[i].word)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static const char *const mapping_words[] = {"unknown", "same", "varies"};
+static const char *const ports_words[] = {"unknown", "sequential", "block", "random"};
+
+const char *pv_desc_mapping_word(enum pv_desc_mapping mapping)
+{
+    return mapping_words[mapping];
+}
+
+const char *pv_desc_ports_word(enum pv_desc_ports ports)
+{
+    return ports_words[ports];
+}
+
+/* NULL without memory. */
+static json_t *nat_to_json(const struct pv_desc_nat *nat)
+{
+    json_t *obj = json_object();
+    int r = json_object_set_new(obj, "map", json_string(mapping_words[nat->mapping]));
+    if (nat->ports != PV_DESC_PORTS_UNKNOWN)
+        r |= json_object_set_new(obj, "ports", json_string(ports_words[nat->ports]));
+    if (nat->ports == PV_DESC_PORTS_SEQUENTIAL) {
+        r |= json_object_set_new(obj, "step", json_integer(nat->step));
+        r |= json_object_set_new(obj, "last", integer(nat->last));
+    }
+    if (nat->ports == PV_DESC_PORTS_BLOCK) {
+        r |= json_object_set_new(obj, "lo", integer(nat->lo));
+        r |= json_object_set_new(obj, "hi", integer(nat->hi));
+    }
+    if (nat->early)
+        r |= json_object_set_new(obj, "early", json_true());
+    if (r != 0) {
+        json_decref(obj);
+        return NULL;
+    }
+    return obj;
+}
+
+static json_t *try_to_json(const struct pv_desc_try *attempt)
+{
+    json_t *obj = json_object();
+    int r = json_object_set_new(obj, "n", integer(attempt->n));
+    r |= json_object_set_new(obj, "at", integer(attempt->at_us));
+    if (r != 0) {
+        json_decref(obj);
+        return NULL;
+    }
+    return obj;
+}
+
+json_t *pv_desc_to_json(const struct pv_desc *desc)
+{
+    json_t *obj = json_object();
+    int r = 0;
+
+    r |= json_object_set_new(obj, "gen", integer(desc->gen));
+    r |= json_object_set_new(obj, "rev", integer(desc->rev));
+    if (desc->re_gen != 0)
+        r |= json_object_set_new(obj, "re", number_to_json(desc->re_gen, desc->re_rev));
+    r |= json_object_set_new(obj, "ufrag", json_string(desc->creds.ufrag));
+    r |= json_object_set_new(obj, "pwd", json_string(desc->creds.pwd));
+    r |= json_object_set_new(obj, "cands", cands_to_json(desc));
+    if (desc->caps != 0)
+        r |= json_object_set_new(obj, "caps", caps_to_json(desc->caps));
+    if (desc->nat.mapping != PV_DESC_MAPPING_UNKNOWN)
+        r |= json_object_set_new(obj, "nat", nat_to_json(&desc->nat));
+    if (desc->attempt.n != 0)
+        r |= json_object_set_new(obj, "try", try_to_json(&desc->attempt));
+    if (desc->wg_len > 0) {
+        char wg[PV_B64_LEN(PV_WGMSG_INITIATION_LEN) + 1] = "";
+        r |= desc->wg_len > sizeof(desc->wg) ||
+             pv_b64url_encode(pv_view(desc->wg, desc->wg_len), wg, sizeof(wg)) != PV_OK;
+        r |= json_object_set_new(obj, "wg", json_string(wg));
+    }
+    if (r != 0) {
+        json_decref(obj);
+        return NULL;
+    }
+    return obj;
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+static int read_number(const json_t *pair, uint64_t *ret_gen, uint64_t *ret_rev)
+{
+    const json_t *gen = json_array_get(pair, 0), *rev = json_array_get(pair, 1);
+
+    if (json_array_size(pair) != 2 || !json_is_integer(gen) || !json_is_integer(rev) ||
+        json_integer_value(gen) < 1 || json_integer_value(rev) < 1)
+        return PV_ERR_MALFORMED;
+    *ret_gen = (uint64_t)json_integer_value(gen);
+    *ret_rev = (uint64_t)json_integer_value(rev);
+    return PV_OK;
+}
+
+/* RFC 8839 s5.4: ice-chars are letters, digits, '+' and '/'. */
+static int read_ice_chars(const json_t *obj, const char *key, size_t min, size_t max, char *ret)
+{
+    static const char ice_chars[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const json_t *v = json_object_get(obj, key);
+    size_t len = json_string_length(v);
+
+    if (!json_is_string(v) || len < min || len > max ||
+        strspn(json_string_value(v), ice_chars) != len)
+        return PV_ERR_MALFORMED;
+    memcpy(ret, json_string_value(v), len + 1);
+    return PV_OK;
+}
+
+/* PV_ERR_NOT_FOUND: a type we do not know. */
+static int read_cand_type(const json_t *obj, enum pv_ice_cand_type *ret_type)
+{
+    const char *word = json_string_value(json_object_get(obj, "t"));
+
+    if (word == NULL)
+        return PV_ERR_MALFORMED;
+    for (size_t i = 0; i < PV_ARRAY_LEN(cand_types); i++) {
+        if (strcmp(word, cand_types[i].word) == 0) {
+            *ret_type = cand_types[i].type;
+            return PV_OK;
+        }
+    }
+    return PV_ERR_NOT_FOUND;
+}
+
+/* PV_ERR_NOT_FOUND: well-formed and of no use here. */
+static int read_cand(const json_t *obj, size_t n_list, struct pv_ice_cand *ret_cand)
+{
+    const char *addr = json_string_value(json_object_get(obj, "a"));
+    struct pv_ice_cand c;
+    uint64_t base, priority, foundation;
+
+    memset(&c, 0, sizeof(c));
+    int status = read_cand_type(obj, &c.type);
+    if (status != PV_OK)
+        return status;
+    if (addr == NULL || pv_addr_parse(addr, &c.addr) != PV_OK ||
+        pv_jsonline_u64(obj, "b", 0, n_list - 1, &base) != PV_OK ||
+        pv_jsonline_u64(obj, "p", 1, INT32_MAX, &priority) != PV_OK || /* RFC 8445 s5.1.2 */
+        pv_jsonline_u64(obj, "f", 0, UINT8_MAX, &foundation) != PV_OK)
+        return PV_ERR_MALFORMED;
+    if (!pv_addr_is_usable_remote(&c.addr))
+        return PV_ERR_NOT_FOUND;
+    c.base = (uint8_t)base;
+    c.priority = (uint32_t)priority;
+    c.foundation = (uint8_t)foundation;
+    *ret_cand = c;
+    return PV_OK;
+}
+
+static int read_cands(const json_t *list, struct pv_desc *desc)
+{
+    uint8_t moved[PV_ICE_MAX_REMOTE]; /* index in the text to index in desc */
+    size_t n_list = json_array_size(list);
+
+    if (!json_is_array(list))
+        return PV_ERR_MALFORMED;
+    if (n_list > PV_ICE_MAX_REMOTE)
+        return PV_ERR_LIMIT;
+    memset(moved, PV_ICE_MAX_REMOTE, sizeof(moved));
+    for (size_t i = 0; i < n_list; i++) {
+        int status = read_cand(json_array_get(list, i), n_list, &desc->cands[desc->n_cands]);
+        if (status == PV_OK)
+            moved[i] = (uint8_t)desc->n_cands++;
+        else if (status != PV_ERR_NOT_FOUND)
+            return status;
+    }
+    for (size_t i = 0; i < desc->n_cands; i++) {
+        uint8_t base = moved[desc->cands[i].base];
+        desc->cands[i].base = base < PV_ICE_MAX_REMOTE ? base : (uint8_t)i;
+    }
+    return PV_OK;
+}
+
+static int read_wg(const json_t *v, struct pv_desc *desc)
+{
+    if (v == NULL || json_is_null(v))
+        return PV_OK;
+    if (!json_is_string(v) || pv_b64url_decode(json_string_value(v), json_string_length(v),
+                                               desc->wg, sizeof(desc->wg), &desc->wg_len) != PV_OK)
+        return PV_ERR_MALFORMED;
+    return desc->wg_len == PV_WGMSG_INITIATION_LEN || desc->wg_len == PV_WGMSG_RESPONSE_LEN
+               ? PV_OK
+               : PV_ERR_MALFORMED;
+}
+
+static int read_caps(const json_t *list, unsigned *caps)
+{
+    if (list == NULL || json_is_null(list))
+        return PV_OK;
+    if (!json_is_array(list))
+        return PV_ERR_MALFORMED;
+    if (json_array_size(list) > PV_DESC_CAPS_MAX)
+        return PV_ERR_LIMIT;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *word = json_string_value(json_array_get(list, i));
+        for (size_t k = 0; word != NULL && k < PV_ARRAY_LEN(caps_words); k++)
+            *caps |= strcmp(word, caps_words[k].word) == 0 ? (unsigned)caps_words[k].cap : 0;
+    }
+    return PV_OK;
+}
+
+static size_t word_index(const json_t *obj, const char *key, const char *const *words, size_t n)
+{
+    const char *word = json_string_value(json_object_get(obj, key));
+    for (size_t i = 1; word != NULL && i < n; i++) {
+        if (strcmp(word, words[i]) == 0)
+            return i;
+    }
+    return 0; /* a word of a later version is "unknown" too */
+}
+
+static int read_nat(const json_t *obj, struct pv_desc_nat *nat)
+{
+    uint64_t last = 0, lo = 0, hi = 0;
+    if (obj == NULL || json_is_null(obj))
+        return PV_OK;
+    if (!json_is_object(obj))
+        return PV_ERR_MALFORMED;
+    nat->mapping =
+        (enum pv_desc_mapping)word_index(obj, "map", mapping_words, PV_ARRAY_LEN(mapping_words));
+    nat->ports =
+        (enum pv_desc_ports)word_index(obj, "ports", ports_words, PV_ARRAY_LEN(ports_words));
+    if (nat->ports == PV_DESC_PORTS_SEQUENTIAL) {
+        const json_t *step = json_object_get(obj, "step");
+        json_int_t v = json_integer_value(step); /* 0 unless it is an integer */
+        if (v == 0 || v < -PV_DESC_STEP_MAX || v > PV_DESC_STEP_MAX ||
+            pv_jsonline_u64(obj, "last", 1, UINT16_MAX, &last) != PV_OK)
+            return PV_ERR_MALFORMED;
+        nat->step = (int)v;
+        nat->last = (uint16_t)last;
+    }
+    if (nat->ports == PV_DESC_PORTS_BLOCK) {
+        if (pv_jsonline_u64(obj, "lo", 1, UINT16_MAX, &lo) != PV_OK ||
+            pv_jsonline_u64(obj, "hi", lo, UINT16_MAX, &hi) != PV_OK)
+            return PV_ERR_MALFORMED;
+        nat->lo = (uint16_t)lo;
+        nat->hi = (uint16_t)hi;
+    }
+    nat->early = json_is_true(json_object_get(obj, "early"));
+    if (nat->mapping == PV_DESC_MAPPING_UNKNOWN)
+        *nat = (struct pv_desc_nat){0}; /* ports of a mapping we do not understand say nothing */
+    return PV_OK;
+}
+
+static int read_try(const json_t *obj, struct pv_desc_try *attempt)
+{
+    uint64_t n, at;
+    if (obj == NULL || json_is_null(obj))
+        return PV_OK;
+    if (!json_is_object(obj) || pv_jsonline_u64(obj, "n", 1, UINT32_MAX, &n) != PV_OK ||
+        pv_jsonline_u64(obj, "at", 0, JSON_U64_MAX, &at) != PV_OK)
+        return PV_ERR_MALFORMED;
+    attempt->n = (uint32_t)n;
+    attempt->at_us = at;
+    return PV_OK;
+}
+
+int pv_desc_from_json(const json_t *obj, struct pv_desc *ret_desc)
+{
+    struct pv_desc d;
+    const json_t *re = json_object_get(obj, "re");
+
+    memset(&d, 0, sizeof(d));
+    if (pv_jsonline_u64(obj, "gen", 1, JSON_U64_MAX, &d.gen) != PV_OK ||
+        pv_jsonline_u64(obj, "rev", 1, JSON_U64_MAX, &d.rev) != PV_OK)
+        return PV_ERR_MALFORMED;
+    int status = PV_OK;
+    if (re != NULL && !json_is_null(re))
+        status = read_number(re, &d.re_gen, &d.re_rev);
+    if (status == PV_OK)
+        status = read_ice_chars(obj, "ufrag", UFRAG_MIN, PV_ICE_UFRAG_MAX, d.creds.ufrag);
+    if (status == PV_OK)
+        status = read_ice_chars(obj, "pwd", PWD_MIN, PV_ICE_PWD_MAX, d.creds.pwd);
+    if (status == PV_OK)
+        status = read_cands(json_object_get(obj, "cands"), &d);
+    if (status == PV_OK)
+        status = read_caps(json_object_get(obj, "caps"), &d.caps);
+    if (status == PV_OK)
+        status = read_nat(json_object_get(obj, "nat"), &d.nat);
+    if (status == PV_OK)
+        status = read_try(json_object_get(obj, "try"), &d.attempt);
+    if (status == PV_OK)
+        status = read_wg(json_object_get(obj, "wg"), &d);
+    if (status == PV_OK)
+        *ret_desc = d;
+    return status;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * desc.h - a node's description for one peer, and its JSON form (docs/PROTOCOL.md
+ * "Descriptions"): credentials, candidates and perhaps a handshake message.
+ *
+ * The codec only: numbering and resending are daemon/core/peer/descx.h, sealing is signal.h. No
+ * state; thread-safe.
+ */
+#ifndef PV_DESC_H
+#define PV_DESC_H
+
+#include <jansson.h>
+
+#include "base/pv.h"
+#include "proto/ice/ice.h"
+#include "proto/wireguard/wgmsg.h"
+
+enum {
+    PV_DESC_JSON_DEPTH = 6,    /* nested objects and lists; ours need 4 */
+    PV_DESC_CAPS_MAX = 16,     /* words in caps */
+    PV_DESC_STEP_MAX = 16,     /* ports between two mappings of a sequential NAT */
+    PV_DESC_JSON_VALUES = 600, /* 32 candidates of 7 values, a chain of 16, and room to grow */
+};
+
+/* What was measured about the sender's IPv4 NAT; it orders methods and forbids none (DESIGN 5). */
+enum pv_desc_mapping {
+    PV_DESC_MAPPING_UNKNOWN,
+    PV_DESC_MAPPING_SAME,   /* one public port per socket, whatever the destination */
+    PV_DESC_MAPPING_VARIES, /* another one per destination: symmetric */
+};
+enum pv_desc_ports {
+    PV_DESC_PORTS_UNKNOWN,
+    PV_DESC_PORTS_SEQUENTIAL, /* each new mapping is `step` away from the one before */
+    PV_DESC_PORTS_BLOCK,      /* anywhere in lo..hi */
+    PV_DESC_PORTS_RANDOM,
+};
+struct pv_desc_nat {
+    enum pv_desc_mapping mapping;
+    enum pv_desc_ports ports; /* of a mapping that varies */
+    int step;                 /* SEQUENTIAL: -16..16, not 0 */
+    uint16_t last;            /* SEQUENTIAL: port of the newest mapping */
+    uint16_t lo, hi;          /* BLOCK */
+    bool early; /* SAME: a packet that comes in early takes the port (TRAVERSAL 3.5) */
+};
+/* An attempt at a hard NAT that the sender is ready for. */
+struct pv_desc_try {
+    uint32_t n;     /* its number; 0 = none */
+    uint64_t at_us; /* not before; coordinator's wall clock, Unix microseconds; 0 = at once */
+};
+
+/* The words of the wire: "unknown", "same", "varies"; "unknown", "sequential", ... */
+const char *pv_desc_mapping_word(enum pv_desc_mapping mapping);
+const char *pv_desc_ports_word(enum pv_desc_ports ports);
+
+/* What the sender can; a bit each. Words we do not know are skipped. */
+enum pv_desc_cap {
+    PV_DESC_CAP_AES = 1 << 0,    /* "aes": suite 1 of the handshake (DESIGN 7) */
+    PV_DESC_CAP_HOLD = 1 << 1,   /* "hold": keeps copies of messages for members who are away (8) */
+    PV_DESC_CAP_NO_UDP = 1 << 2, /* "udp-blocked": no UDP gets through where it is; for `why` */
+};
+
+/* Large (about 4 KiB); the password is a secret: wipe. */
+struct pv_desc {
+    uint64_t gen, rev;       /* own number; both >= 1 */
+    uint64_t re_gen, re_rev; /* the peer's number that was received last; 0 0 = none */
+    struct pv_ice_creds creds;
+    size_t n_cands;
+    struct pv_ice_cand cands[PV_ICE_MAX_REMOTE]; /* carrier is not part of it */
+    unsigned caps;                               /* PV_DESC_CAP_… */
+    struct pv_desc_nat nat;
+    struct pv_desc_try attempt;
+    size_t wg_len; /* 0, PV_WGMSG_INITIATION_LEN or PV_WGMSG_RESPONSE_LEN */
+    uint8_t wg[PV_WGMSG_INITIATION_LEN];
+};
+
+/* A new reference; NULL without memory. Candidates above PV_ICE_MAX_LOCAL are left out. */
+json_t *pv_desc_to_json(const struct pv_desc *desc);
+
+/* Strict where a value matters; unknown fields, unknown candidate types and addresses that cannot
+ * be reached are skipped. PV_ERR_MALFORMED (a field missing or wrong), PV_ERR_LIMIT (more than
+ * PV_ICE_MAX_REMOTE candidates or PV_DESC_CAPS_MAX words in caps). */
+PV_MUST_CHECK int pv_desc_from_json(const json_t *obj, struct pv_desc *ret_desc);
+
+#endif /* PV_DESC_H */

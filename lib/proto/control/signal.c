@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/control/signal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "crypto/ct.h"
+#include "proto/control/jsonline.h"
+
+static const char signal_prologue[] = "p2pvpn signal v1";
+enum {
+    PROLOGUE_LEN = sizeof(signal_prologue) - 1 + PV_NETWORK_ID_LEN + 32 + 32,
+};
+
+/* --- payload: writing ------------------------------------------------------------------------ */
+
+static json_t *binary(struct pv_view v)
+{
+    char text[PV_B64_LEN(PV_STATEMENT_MAX) + 1];
+
+    return pv_b64url_encode(v, text, sizeof(text)) == PV_OK ? json_string(text) : NULL;
+}
+
+static json_t *item_to_json(const struct pv_signal_item *item)
+{
+    json_t *obj = json_object();
+    int r = json_object_set_new(obj, "s", binary(item->statement));
+
+    if (item->receipt.len > 0)
+        r |= json_object_set_new(obj, "r", binary(item->receipt));
+    if (r != 0) {
+        json_decref(obj);
+        return NULL;
+    }
+    return obj;
+}
+
+static json_t *chain_to_json(const struct pv_signal *sig)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < sig->n_chain; i++) {
+        if (json_array_append_new(list, item_to_json(&sig->chain[i])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static json_t *to_json(const struct pv_signal *sig)
+{
+    json_t *obj = json_object();
+    int r = json_object_set_new(obj, "head", binary(pv_view(sig->head, sizeof(sig->head))));
+
+    if (sig->seq != 0)
+        r |= json_object_set_new(obj, "seq", json_integer((json_int_t)sig->seq));
+    if (sig->has_desc)
+        r |= json_object_set_new(obj, "desc", pv_desc_to_json(&sig->desc));
+    if (sig->n_chain > 0)
+        r |= json_object_set_new(obj, "chain", chain_to_json(sig));
+    if (r != 0) {
+        json_decref(obj);
+        return NULL;
+    }
+    return obj;
+}
+
+int pv_signal_write(const struct pv_signal *sig, void *buf, size_t cap, size_t *ret_len)
+{
+    if (sig->n_chain > PV_SIGNAL_CHAIN_MAX)
+        return PV_ERR_LIMIT;
+    json_t *obj = to_json(sig);
+    if (obj == NULL)
+        return PV_ERR_NOMEM;
+    if (cap > PV_SIGNAL_TEXT_MAX)
+        cap = PV_SIGNAL_TEXT_MAX;
+    size_t len = json_dumpb(obj, buf, cap, JSON_COMPACT);
+    json_decref(obj);
+    if (len == 0)
+        return PV_ERR_NOMEM;
+    if (len > cap)
+        return PV_ERR_NO_SPACE;
+    *ret_len = len;
+    return PV_OK;
+}
+
+/* --- payload: reading ------------------------------------------------------------------------ */
+
+/* Decodes a text of 1..max bytes to *next and moves that on. */
+static int take_binary(const json_t *v, size_t max, uint8_t **next, struct pv_view *ret_view)
+{
+    size_t len = 0;
+
+    if (!json_is_string(v) || json_string_length(v) == 0)
+        return PV_ERR_MALFORMED;
+    if (json_string_length(v) > PV_B64_LEN(max))
+        return PV_ERR_LIMIT;
+    int r = pv_b64url_decode(json_string_value(v), json_string_length(v), *next, max, &len);
+    if (r != PV_OK)
+        return PV_ERR_MALFORMED;
+    *ret_view = pv_view(*next, len);
+    *next += len;
+    return PV_OK;
+}
+
+/* memory has room for what the whole text can decode to. */
+static int read_chain(const json_t *list, uint8_t *memory, struct pv_signal *sig)
+{
+    size_t n = json_array_size(list);
+    int r = PV_OK;
+
+    if (list == NULL || json_is_null(list))
+        return PV_OK;
+    if (!json_is_array(list))
+        return PV_ERR_MALFORMED;
+    if (n > PV_SIGNAL_CHAIN_MAX)
+        return PV_ERR_LIMIT;
+    for (size_t i = 0; i < n && r == PV_OK; i++) {
+        const json_t *obj = json_array_get(list, i);
+        const json_t *receipt = json_object_get(obj, "r");
+        r = take_binary(json_object_get(obj, "s"), PV_STATEMENT_MAX, &memory,
+                        &sig->chain[i].statement);
+        if (r == PV_OK && receipt != NULL && !json_is_null(receipt))
+            r = take_binary(receipt, PV_RECEIPT_LEN, &memory, &sig->chain[i].receipt);
+    }
+    sig->n_chain = n;
+    return r;
+}
+
+static int from_json(const json_t *obj, struct pv_signal_parsed *parsed)
+{
+    struct pv_signal *sig = &parsed->sig;
+    const json_t *desc = json_object_get(obj, "desc");
+    const char *head = json_string_value(json_object_get(obj, "head"));
+
+    int r = pv_jsonline_u64(obj, "seq", 1, INT64_MAX, &sig->seq);
+    if (r != PV_OK && r != PV_ERR_NOT_FOUND)
+        return r;
+    if (head == NULL || pv_key_parse(head, sig->head) != PV_OK)
+        return PV_ERR_MALFORMED;
+    if (desc != NULL && !json_is_null(desc)) {
+        r = pv_desc_from_json(desc, &sig->desc);
+        if (r != PV_OK)
+            return r;
+        sig->has_desc = true;
+    }
+    return read_chain(json_object_get(obj, "chain"), parsed->memory, sig);
+}
+
+int pv_signal_parse(struct pv_view text, struct pv_signal_parsed *ret_parsed)
+{
+    struct pv_signal_parsed parsed;
+    json_t *obj;
+
+    if (text.len > PV_SIGNAL_TEXT_MAX)
+        return PV_ERR_LIMIT;
+    int r = pv_jsonline_parse(text, PV_DESC_JSON_DEPTH, PV_DESC_JSON_VALUES, &obj);
+    if (r != PV_OK)
+        return r;
+    memset(&parsed, 0, sizeof(parsed));
+    /* Base64 shrinks; the extra lets the last piece be decoded before its length is judged. */
+    parsed.memory = malloc(text.len + PV_STATEMENT_MAX);
+    r = parsed.memory == NULL ? PV_ERR_NOMEM : from_json(obj, &parsed);
+    json_decref(obj);
+    if (r == PV_OK)
+        *ret_parsed = parsed;
+    else
+        pv_signal_parsed_done(&parsed);
+    return r;
+}
+
+void pv_signal_parsed_done(struct pv_signal_parsed *parsed)
+{
+    free(parsed->memory);
+    pv_wipe(parsed, sizeof(*parsed));
+}
+
+/* --- box ------------------------------------------------------------------------------------- */
+
+static struct pv_view prologue(const struct pv_signal_route *route,
+                               uint8_t buf[static PROLOGUE_LEN])
+{
+    struct pv_writer w = pv_writer(buf, PROLOGUE_LEN);
+
+    pv_put_bytes(&w, signal_prologue, sizeof(signal_prologue) - 1);
+    pv_put_bytes(&w, route->network_id, sizeof(route->network_id));
+    pv_put_bytes(&w, route->from, sizeof(route->from));
+    pv_put_bytes(&w, route->to, sizeof(route->to));
+    return pv_written(&w);
+}
+
+int pv_signal_seal(const struct pv_signal_route *route, const struct pv_noise_keys *local,
+                   const uint8_t remote[static 32], const struct pv_rng *rng, struct pv_view text,
+                   uint8_t *ret_box)
+{
+    uint8_t buf[PROLOGUE_LEN];
+
+    if (text.len > PV_SIGNAL_TEXT_MAX)
+        return PV_ERR_LIMIT;
+    return pv_noise_x_seal(rng, prologue(route, buf), local, remote, text, ret_box);
+}
+
+int pv_signal_open(const struct pv_signal_route *route, const struct pv_noise_keys *local,
+                   struct pv_view box, uint8_t ret_sender[static 32], uint8_t *ret_text)
+{
+    uint8_t buf[PROLOGUE_LEN];
+
+    if (box.len > PV_SIGNAL_BOX_MAX)
+        return PV_ERR_LIMIT;
+    if (box.len < PV_NOISE_X_OVERHEAD)
+        return PV_ERR_TRUNCATED;
+    return pv_noise_x_open(prologue(route, buf), local, box, ret_sender, ret_text);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * signal.h - what one node says to another through the coordinator, sealed so that only the
+ * receiver can read it (DESIGN 4, docs/PROTOCOL.md "Signals").
+ *
+ *   box      Noise_X_25519_ChaChaPoly_BLAKE2s, prologue "p2pvpn signal v1" || network id ||
+ *            sender's identity key || receiver's identity key
+ *   payload  JSON {"seq","head","desc","chain":[{"s","r"}]}
+ *
+ * In-band messages of type 1 carry the same JSON without "seq". The codec only: whether seq, sender
+ * and statements are to be believed is the owner's to decide. No state; thread-safe.
+ */
+#ifndef PV_SIGNAL_H
+#define PV_SIGNAL_H
+
+#include "base/pv.h"
+#include "proto/control/desc.h"
+#include "proto/roster/statement.h"
+#include "proto/wireguard/noise.h"
+
+enum {
+    PV_SIGNAL_TEXT_MAX = 15000, /* bytes of JSON; also fits an in-band message of 16 KiB */
+    PV_SIGNAL_BOX_MAX = PV_SIGNAL_TEXT_MAX + PV_NOISE_X_OVERHEAD,
+    PV_SIGNAL_CHAIN_MAX = 8, /* statements that introduce the sender */
+};
+
+struct pv_signal_item {
+    struct pv_view statement;
+    struct pv_view receipt; /* empty: none */
+};
+
+struct pv_signal {
+    uint64_t seq; /* microseconds of wall clock, strictly increasing; 0 = none (in-band) */
+    uint8_t head[PV_STATEMENT_HASH_LEN]; /* of the sender's roster */
+    bool has_desc;
+    struct pv_desc desc;
+    size_t n_chain;
+    struct pv_signal_item chain[PV_SIGNAL_CHAIN_MAX];
+};
+
+/* The payload as JSON text (no NUL). PV_ERR_NO_SPACE (cap or PV_SIGNAL_TEXT_MAX), PV_ERR_NOMEM,
+ * PV_ERR_LIMIT (n_chain). */
+PV_MUST_CHECK int pv_signal_write(const struct pv_signal *sig, void *buf, size_t cap,
+                                  size_t *ret_len);
+
+/* A parsed payload and the memory its chain points to. */
+struct pv_signal_parsed {
+    struct pv_signal sig;
+    uint8_t *memory; /* owned */
+};
+/* PV_ERR_MALFORMED, PV_ERR_LIMIT (length, depth, counts), PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_signal_parse(struct pv_view text, struct pv_signal_parsed *ret_parsed);
+void pv_signal_parsed_done(struct pv_signal_parsed *parsed); /* wipes */
+
+/* Who says it to whom, in which network; binds the box to them. Keys are identity keys. */
+struct pv_signal_route {
+    uint8_t network_id[PV_NETWORK_ID_LEN];
+    uint8_t from[32];
+    uint8_t to[32];
+};
+/* ret_box gets text.len + PV_NOISE_X_OVERHEAD bytes. remote: the receiver's transport key.
+ * PV_ERR_LIMIT (text too long), PV_ERR_AUTH (remote of small order). */
+PV_MUST_CHECK int pv_signal_seal(const struct pv_signal_route *route,
+                                 const struct pv_noise_keys *local, const uint8_t remote[static 32],
+                                 const struct pv_rng *rng, struct pv_view text, uint8_t *ret_box);
+/* ret_text gets box.len - PV_NOISE_X_OVERHEAD bytes; ret_sender the sender's transport key: compare
+ * it with that of route->from. PV_ERR_AUTH, PV_ERR_LIMIT, PV_ERR_TRUNCATED. */
+PV_MUST_CHECK int pv_signal_open(const struct pv_signal_route *route,
+                                 const struct pv_noise_keys *local, struct pv_view box,
+                                 uint8_t ret_sender[static 32], uint8_t *ret_text);
+
+#endif /* PV_SIGNAL_H */

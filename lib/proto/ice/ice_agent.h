@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ice_agent.h - the inside of one ICE agent, shared by the ice_*.c files only; not an interface.
+ *
+ *   ice.c        the interface: creation, descriptions in, events and answers to questions out
+ *   ice_pair.c   tables of bases, remote candidates and pairs; ranking
+ *   ice_check.c  connectivity checks: transactions, requests and answers on the wire
+ *   ice_choose.c which pair is used: selecting, nominating, giving up
+ *   ice_keep.c   keeping the pair in use: traffic, suspicion, consent, dormancy; timers
+ */
+#ifndef PV_ICE_AGENT_H
+#define PV_ICE_AGENT_H
+
+#include "base/bucket.h"
+#include "proto/ice/ice.h"
+#include "proto/stun/stun.h"
+
+enum {
+    PV_ICE_NONE = -1,      /* "no pair", "no slot" */
+    PV_ICE_PLAN_SENDS = 8, /* transmissions of a check; 0, 20, ... 2540 ms (DESIGN 5) */
+    PV_ICE_PRIMERS = 3,    /* ours: a lost one must not decide; none of them reaches the peer */
+    PV_ICE_MAX_SENDS = PV_ICE_PLAN_SENDS + PV_ICE_PRIMERS,
+    PV_ICE_MAX_ANSWERS = 16, /* answers waiting to be sent; more are dropped, the peer repeats */
+    PV_ICE_MAX_EARLY = 8,    /* checks remembered from before the description came */
+    PV_ICE_MAX_DESCRIBED =
+        24,              /* remote candidates taken from a description; leaves room for prflx */
+    PV_ICE_STANDBY = 2,  /* ours: valid pairs kept ready besides the selected one */
+    PV_ICE_MEASURES = 4, /* ours: answers before a change for the RTT's sake */
+    PV_ICE_NOMINATION_MAX = 0xffffff, /* 24 bits, DESIGN 5 */
+    PV_ICE_UDP_OVERHEAD = 28,         /* bytes of IPv4 and UDP header, for the rule of three */
+    PV_ICE_MAX_OPENED = 8,            /* pairs that do not wait for their turn when they are made */
+    PV_ICE_PRIMER_TTL = 2,            /* through one NAT and no further, TRAVERSAL 3.5 (measured) */
+    PV_ICE_HOLLOW_ECHO = 3,           /* ours: such checks until the peer is asked in-band, */
+    PV_ICE_HOLLOW_MAX = 10,           /* and until a path is taken for one that lies */
+    PV_ICE_LOSS_WINDOW = 32,          /* checks the loss estimate looks back */
+};
+
+#define PV_ICE_TA_OURS         PV_MS(20)    /* DESIGN 5 */
+#define PV_ICE_TA_RFC          PV_MS(50)    /* RFC 8445 s14.2 */
+#define PV_ICE_RTO_RFC         PV_MS(500)   /* RFC 8445 s14.3 */
+#define PV_ICE_RM_RFC          16           /* RFC 8489 s6.2.1 */
+#define PV_ICE_RC_RFC          7            /* RFC 8489 s6.2.1 */
+#define PV_ICE_RESEND_OURS     PV_MS(20)    /* first interval, doubling: DESIGN 5 */
+#define PV_ICE_PATIENCE_OURS   PV_S(10)     /* ours: before FAILED */
+#define PV_ICE_PATIENCE_RFC    PV_MS(39500) /* RFC 8863 s4 */
+#define PV_ICE_LIFETIME        PV_S(25)     /* default, TRAVERSAL 3.4 */
+#define PV_ICE_CONSENT_EVERY   PV_S(5)      /* RFC 7675 s5.1 */
+#define PV_ICE_CONSENT_EXPIRES PV_S(30)     /* RFC 7675 s5.1 */
+#define PV_ICE_IN_USE          PV_S(15)     /* ours: since the last traffic */
+#define PV_ICE_IDLE_LIMIT      PV_S(600)    /* DESIGN 5: then dormant */
+#define PV_ICE_REVIVED_FOR     PV_S(10)     /* ours: awake without traffic after a peer's check */
+#define PV_ICE_STANDBY_EVERY   PV_S(15)     /* ours: below the shortest lifetimes, TRAVERSAL 3.4 */
+#define PV_ICE_MEASURE_EVERY   PV_S(2)      /* ours: a pair that looks quicker, until it is known */
+#define PV_ICE_STALE_AFTER     PV_S(45)     /* ours: a valid pair without answer for so long */
+#define PV_ICE_SILENCE_MIN     PV_MS(250)   /* DESIGN 5 */
+#define PV_ICE_DEAD_MIN        PV_MS(450)   /* DESIGN 5 */
+#define PV_ICE_NOTE_EVERY      PV_MS(100)   /* about; see pv_ice_note_traffic() */
+#define PV_ICE_DEFER           PV_MS(300) /* ours, adr/0004: one-way flows are replaced within 1 s */
+#define PV_ICE_LATE            PV_MS(20)  /* ours: beside 5/4 of the RTT an answer is late */
+#define PV_ICE_HOLD_FIRST      PV_S(10)   /* ours: doubling each time a path dies */
+#define PV_ICE_HOLD_MAX        PV_S(60)
+#define PV_ICE_HOLD_MAX_HOLLOW PV_S(300)
+#define PV_ICE_RETRY_FIRST     PV_S(30) /* ours: after a change of path, doubling */
+#define PV_ICE_RETRY_MAX       PV_S(600)
+#define PV_ICE_NOMINATE_BY     PV_S(1)    /* ours: wait for better pairs, foreign agents */
+#define PV_ICE_PRIMED_FOR      PV_S(1)    /* ours: then the peer is taken to know us */
+#define PV_ICE_PRIMER_EVERY    PV_MS(40)  /* ours: between the packets that open our own NAT */
+#define PV_ICE_KICK_MIN        PV_MS(250) /* ours: kicks closer together are one */
+
+/* How a check is repeated. */
+enum pv_ice_plan {
+    PV_ICE_PLAN_FULL,    /* unproven pair: 20, 40, 80 ... ms (RFC: the RFC's) */
+    PV_ICE_PLAN_CONFIRM, /* proven pair: intervals from its RTT, four sends */
+    PV_ICE_PLAN_SINGLE,  /* one send, silence proves nothing (consent, RFC 7675 s5.1) */
+    PV_ICE_PLAN_PROBE,   /* suspected path: 0, 100, 250 ms, verdict at max(450 ms, 2 RTT) */
+};
+
+/* One check. Every transmission has an id of its own, the number of the transmission folded into
+ * the second byte, so that each round trip is measured exactly. */
+struct pv_ice_txn {
+    enum pv_ice_plan plan;
+    uint8_t id[PV_STUN_TXID_LEN];
+    unsigned sends;
+    unsigned max_sends;
+    uint32_t answered; /* bit per transmission */
+    pv_ns interval;    /* before the next repetition */
+    pv_ns sent[PV_ICE_MAX_SENDS];
+    uint32_t nomination; /* NOMINATION it carries, 0 = none */
+    bool use_candidate;
+    bool triggered;   /* by the other side's request */
+    bool controlling; /* the role it claims */
+};
+
+struct pv_ice_base {
+    bool used;
+    struct pv_ice_carrier carrier; /* carrier.local is the base's transport address */
+    uint32_t priority;             /* highest among the candidates of this base */
+    bool extra;                    /* of pv_ice_add_carrier(): no candidate names it */
+    bool retiring;                 /* extra, and to be left as soon as there is another */
+};
+
+struct pv_ice_remote {
+    bool used;
+    bool described; /* listed in the current description */
+    struct pv_ice_cand cand;
+};
+
+enum pv_ice_pair_state {
+    PV_ICE_PAIR_WAITING,  /* to be checked in its turn */
+    PV_ICE_PAIR_CHECKING, /* a check runs, nothing proven */
+    PV_ICE_PAIR_VALID,    /* proven both ways */
+    PV_ICE_PAIR_STALE,    /* was valid, not confirmed for a while */
+    PV_ICE_PAIR_FAILED,   /* checked without answer */
+};
+
+struct pv_ice_pair {
+    bool used;
+    enum pv_ice_pair_state state;
+    uint8_t base;      /* index */
+    uint8_t remote;    /* index */
+    uint64_t priority; /* RFC 8445 s6.1.2.3 */
+    struct pv_ice_txn cur;
+    struct pv_ice_txn prev; /* its late answers still count */
+    pv_ns next_send;        /* of cur; PV_NEVER = no more */
+    pv_ns check_end;        /* cur is over then; PV_NEVER while it has sends left */
+    pv_ns next_keep;        /* next maintenance check of a valid pair */
+    pv_ns last_answer;      /* 0 = never */
+    pv_ns srtt;             /* 0 = unknown */
+    pv_ns hold_until;       /* not chosen before, unless nothing else works */
+    unsigned holds;         /* times this path died in use */
+    uint32_t loss_bits;     /* newest check in bit 0, 1 = lost */
+    unsigned loss_n;        /* bits that mean something */
+    bool stray;             /* known only from data: the rule of three binds */
+    uint32_t budget;        /* bytes that may go there while stray */
+    bool use_candidate;     /* RFC profile, controlled: nominate when valid */
+    bool proven;            /* answered under these credentials */
+    bool primed;            /* our NAT is open for it; waits until the peer knows us */
+    unsigned primers;       /* packets sent for that */
+    struct pv_addr mapped;
+    unsigned checks;
+    unsigned answers;
+    unsigned unanswered; /* checks, since the last answer */
+    unsigned heard;      /* the peer's checks, since PV_ICE_DEAF of ours were not answered */
+    bool hollow;         /* it answered checks and carried no data, the last time it was used */
+};
+
+struct pv_ice_answer {
+    struct pv_ice_carrier carrier;
+    struct pv_addr dst;
+    uint8_t txid[PV_STUN_TXID_LEN];
+    unsigned code; /* 0 = success */
+    uint16_t unknown[4];
+    size_t n_unknown;
+};
+
+struct pv_ice_early {
+    bool used;
+    uint8_t base;
+    struct pv_addr src;
+    uint32_t priority;
+    uint32_t nomination;
+    bool use_candidate;
+    char ufrag[PV_ICE_UFRAG_MAX + 1]; /* of the sender */
+};
+
+struct pv_ice_agent {
+    struct pv_ice_config cfg; /* local credentials and role as they are now */
+    struct pv_ice_creds remote_creds;
+    bool has_remote;
+    uint64_t tie_breaker;
+    enum pv_ice_state state;
+    pv_ns now; /* of the last call that had it */
+
+    struct pv_ice_cand locals[PV_ICE_MAX_LOCAL]; /* given, then peer-reflexive */
+    size_t n_locals;
+    size_t n_given;
+    struct pv_ice_base bases[PV_ICE_MAX_LOCAL];
+    struct pv_ice_remote remotes[PV_ICE_MAX_REMOTE];
+    struct pv_ice_pair pairs[PV_ICE_MAX_PAIRS];
+
+    struct pv_ice_answer answers[PV_ICE_MAX_ANSWERS];
+    size_t n_answers;
+    struct pv_ice_early early[PV_ICE_MAX_EARLY];
+    size_t next_early;
+
+    int selected;        /* pair in use, also while doubted or dormant */
+    int nominated;       /* pair the newest nomination names, confirmed or (controlled) received */
+    int nominating;      /* controlling: pair whose nomination is under way */
+    uint32_t nomination; /* controlling: highest sent; controlled: highest seen */
+    int wanted;   /* controlling: pair the other side fell back to, to be nominated when valid */
+    int notice;   /* controlled: pair we fell back to, until a nomination answers that */
+    bool known;   /* the peer has our candidates */
+    bool present; /* it is there: the relayed pair may be used unproven */
+    bool doubt;   /* the selected pair has to prove itself again */
+    bool dormant;
+
+    pv_ns last_tx; /* note_traffic */
+    pv_ns last_rx;
+    pv_ns heard;        /* last_rx as the counter of hollow checks knows it */
+    pv_ns active_at;    /* last traffic, or when the path began */
+    pv_ns unanswered;   /* about the time of the oldest unanswered data, or when what came in
+                           ended; 0 = all is answered */
+    pv_ns alive_at;     /* the path in use answered a check; what was before is settled */
+    unsigned hollow;    /* checks answered since data was last received, while it was sent */
+    pv_ns defer_until;  /* no suspicion before */
+    bool probing;       /* a suspicion check runs on the selected pair, */
+    pv_ns probe_from;   /* since then */
+    pv_ns suspect_at;   /* its answer is late then: SUSPECT; PV_NEVER */
+    bool in_use;        /* there was traffic lately, and what follows from that was done */
+    pv_ns consent_from; /* consent is counted from here at the earliest */
+    pv_ns last_switch;  /* of the selected pair */
+    pv_ns retry_at;     /* of better pairs that failed, while in use */
+    pv_ns retry_wait;
+    pv_ns patience_until;
+    pv_ns last_kick;
+    pv_ns next_ta;       /* next ordinary check */
+    pv_ns blocked_until; /* the send bucket was empty */
+    struct pv_bucket send_bucket;
+    struct pv_bucket answer_bucket;
+
+    bool ev_selected, ev_lost, ev_state, ev_doubt, ev_suspect, ev_echo, ev_cands;
+};
+
+/* --- ice_pair.c ---------------------------------------------------------------------------- */
+
+void pv_ice_bases_set(struct pv_ice_agent *a, const struct pv_ice_cand *cands, size_t n);
+/* Takes an extra base; PV_ERR_LIMIT. */
+PV_MUST_CHECK int pv_ice_base_add(struct pv_ice_agent *a, const struct pv_ice_carrier *carrier);
+/* The base a datagram arrived on; PV_ICE_NONE. */
+int pv_ice_base_find(const struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,
+                     uint16_t family);
+int pv_ice_remote_find(const struct pv_ice_agent *a, const struct pv_addr *addr);
+/* Adds a candidate or updates the one with its address; PV_ICE_NONE when there is no room. */
+int pv_ice_remote_add(struct pv_ice_agent *a, const struct pv_ice_cand *cand, bool described);
+int pv_ice_pair_find(const struct pv_ice_agent *a, int base, int remote);
+/* The pair of base and remote, made if need be; PV_ICE_NONE when it may not or there is no room. */
+int pv_ice_pair_get(struct pv_ice_agent *a, int base, int remote);
+/* Makes every pair that may be made; forgets those whose base or remote is gone. */
+void pv_ice_pairs_form(struct pv_ice_agent *a);
+void pv_ice_pairs_reprioritise(struct pv_ice_agent *a);
+/* Is the base a relayed address of ours? */
+bool pv_ice_base_is_relay(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
+/* Through a relay, ours or theirs. */
+bool pv_ice_pair_is_relayed(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
+/* Through the members' relay (DESIGN 6). */
+bool pv_ice_pair_is_members(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
+/* The members' relayed pair, unless it has failed; PV_ICE_NONE. */
+int pv_ice_pair_relayed(const struct pv_ice_agent *a);
+enum pv_ice_cand_type pv_ice_pair_local_type(const struct pv_ice_agent *a,
+                                             const struct pv_ice_pair *p);
+/* What the path costs: its RTT plus a handicap for its kind, ns. Lower is better. */
+pv_ns pv_ice_pair_cost(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
+pv_ns pv_ice_pair_handicap(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
+/* The cheapest valid pair but `except`; pairs held down only when there is no other. PV_ICE_NONE.
+ */
+int pv_ice_pair_best_valid(const struct pv_ice_agent *a, int except);
+/* Like that, among pairs in state `state`, by cost if measured, else by priority. */
+int pv_ice_pair_best(const struct pv_ice_agent *a, enum pv_ice_pair_state state, int except);
+/* Held down last, then by cost, then by priority. */
+bool pv_ice_pair_is_better(const struct pv_ice_agent *a, const struct pv_ice_pair *p,
+                           const struct pv_ice_pair *q);
+/* How many valid pairs other than the selected one are better than this one? */
+unsigned pv_ice_pair_rank(const struct pv_ice_agent *a, int index);
+/* "192.0.2.1:5 -> 192.0.2.2:6" for the trace. */
+enum {
+    PV_ICE_PAIR_TEXT = 2 * PV_ADDR_TEXT + 8
+};
+const char *pv_ice_pair_text(const struct pv_ice_agent *a, int index,
+                             char buf[static PV_ICE_PAIR_TEXT]);
+/* what, the pair and its RTT, into the trace. */
+void pv_ice_trace_pair(struct pv_ice_agent *a, int index, const char *what);
+
+/* --- ice_check.c --------------------------------------------------------------------------- */
+
+/* Opens our own NAT towards every new pair across NATs, at once: the peer may check it any moment.
+ */
+void pv_ice_check_open(struct pv_ice_agent *a);
+/* Starts a check on the pair at once; a running one is superseded. It carries the nomination or
+ * notice that is still to be delivered on this pair. */
+void pv_ice_check_start(struct pv_ice_agent *a, int index, enum pv_ice_plan plan);
+void pv_ice_check_stop(struct pv_ice_pair *p);
+/* Forgets all transactions: their credentials are void. */
+void pv_ice_check_forget(struct pv_ice_pair *p);
+bool pv_ice_check_is_running(const struct pv_ice_pair *p);
+/* An authenticated request asks for this pair: check it if it needs proof (RFC 8445 s7.3.1.4). */
+void pv_ice_check_trigger(struct pv_ice_agent *a, int index);
+/* What an authenticated request of the other side implies, late or at once. */
+void pv_ice_check_effects(struct pv_ice_agent *a, const struct pv_ice_early *req);
+unsigned pv_ice_pair_loss(const struct pv_ice_pair *p); /* 1/1000 */
+
+/* --- ice_choose.c -------------------------------------------------------------------------- */
+
+void pv_ice_update_state(struct pv_ice_agent *a);
+/* A check on this pair was answered. */
+void pv_ice_choose_answered(struct pv_ice_agent *a, int index, const struct pv_ice_txn *txn);
+/* A check on this pair was not, in all its time. */
+void pv_ice_choose_failed(struct pv_ice_agent *a, int index);
+/* The other side sees us at a new address on this pair (a NAT began anew). */
+void pv_ice_choose_remapped(struct pv_ice_agent *a, int index);
+/* NOMINATION came: from the controlling side its choice, from the controlled side its notice. */
+void pv_ice_choose_nomination_in(struct pv_ice_agent *a, int index, uint32_t counter);
+void pv_ice_choose_use_candidate_in(struct pv_ice_agent *a, int index);
+/* Controlling: is there something to nominate? */
+void pv_ice_choose_consider(struct pv_ice_agent *a);
+/* A nomination under way on this pair comes to nothing. */
+void pv_ice_choose_abandon(struct pv_ice_agent *a, int index);
+/* The selected pair does not work any more; one that answered since then may take over. final: no
+ * more is to be tried on the old one. */
+void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final);
+/* Data may go over the members' relay before its check is answered (DESIGN 6): where nothing better
+ * is proven the relayed pair is selected, in doubt. False: there is none, nothing changed. */
+bool pv_ice_choose_relay(struct pv_ice_agent *a);
+/* The selected pair is gone from the tables: another takes over, or the path is lost. */
+void pv_ice_choose_selected_gone(struct pv_ice_agent *a);
+/* Every stale or failed pair gets another chance. */
+void pv_ice_choose_retry_all(struct pv_ice_agent *a);
+
+/* --- ice_keep.c ---------------------------------------------------------------------------- */
+
+/* When the selected pair is to be checked next. */
+void pv_ice_keep_plan(struct pv_ice_agent *a, struct pv_ice_pair *p);
+/* How often a valid pair that is not selected is checked, as long as it is worth it. */
+pv_ns pv_ice_keep_standby_every(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
+void pv_ice_keep_traffic(struct pv_ice_agent *a);
+void pv_ice_keep_timeout(struct pv_ice_agent *a);
+pv_ns pv_ice_keep_next(const struct pv_ice_agent *a);
+/* The other side has news: is our path still good, as it sees it? */
+void pv_ice_keep_confirm(struct pv_ice_agent *a);
+void pv_ice_keep_kick(struct pv_ice_agent *a);
+/* The other pairs' part of that. */
+void pv_ice_keep_try_others(struct pv_ice_agent *a);
+/* Credentials of one side changed: every pair has to prove itself again. */
+void pv_ice_keep_reset(struct pv_ice_agent *a);
+
+static inline pv_ns pv_ice_max_ns(pv_ns a, pv_ns b)
+{
+    return a > b ? a : b;
+}
+
+static inline bool pv_ice_is_valid(const struct pv_ice_agent *a, int index)
+{
+    return index != PV_ICE_NONE && a->pairs[index].state == PV_ICE_PAIR_VALID;
+}
+
+#define PV_ICE_TRACE(a, ...)                                     \
+    do {                                                         \
+        if ((a)->cfg.trace != NULL)                              \
+            pv_trace_add((a)->cfg.trace, (a)->now, __VA_ARGS__); \
+    } while (0)
+
+#endif /* PV_ICE_AGENT_H */

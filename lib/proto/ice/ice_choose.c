@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/ice/ice_agent.h"
+
+#define UPGRADE_MARGIN   PV_MS(2)  /* ours: a better kind of path must also not be slower */
+#define RTT_MARGIN       PV_MS(10) /* ours: a path of no better kind must be faster by this, */
+#define RTT_MARGIN_SHARE 4         /* and by this share of the round trip in use */
+#define RTT_UPGRADE_REST PV_S(10)  /* ours: between changes for the RTT's sake */
+
+/* --- state ------------------------------------------------------------------------------------ */
+
+static void set_state(struct pv_ice_agent *a, enum pv_ice_state state)
+{
+    if (a->state == state)
+        return;
+    PV_ICE_TRACE(a, "state %s -> %s", pv_ice_state_name(a->state), pv_ice_state_name(state));
+    a->state = state;
+    a->ev_state = true;
+}
+
+static bool has_open_checks(const struct pv_ice_agent *a)
+{
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        const struct pv_ice_pair *p = &a->pairs[i];
+        if (p->used && (p->state == PV_ICE_PAIR_WAITING || p->state == PV_ICE_PAIR_CHECKING))
+            return true;
+    }
+    return false;
+}
+
+void pv_ice_update_state(struct pv_ice_agent *a)
+{
+    if (!a->has_remote)
+        set_state(a, PV_ICE_NEW);
+    else if (a->dormant)
+        set_state(a, PV_ICE_DORMANT);
+    else if (a->selected != PV_ICE_NONE && !a->doubt)
+        set_state(a, a->nominated == a->selected ? PV_ICE_COMPLETED : PV_ICE_CONNECTED);
+    else if (a->selected != PV_ICE_NONE || has_open_checks(a) || a->now < a->patience_until)
+        set_state(a, PV_ICE_CHECKING);
+    else
+        set_state(a, PV_ICE_FAILED);
+}
+
+/* --- choosing and nominating ------------------------------------------------------------------ */
+
+static void select_pair(struct pv_ice_agent *a, int index)
+{
+    bool was_dormant = a->dormant;
+    a->dormant = false;
+    if (a->selected == index) {
+        if (a->doubt) {
+            a->ev_selected = true; /* said again: it works after all */
+            pv_ice_keep_plan(a, &a->pairs[index]);
+        }
+        a->doubt = false;
+        return;
+    }
+    a->selected = index;
+    a->doubt = false;
+    a->probing = false;
+    a->unanswered = 0;
+    a->alive_at = a->pairs[index].last_answer;
+    a->ev_suspect = false;
+    a->hollow = 0;
+    a->consent_from = a->now;
+    a->last_switch = a->now;
+    a->retry_at = a->now + PV_ICE_RETRY_FIRST;
+    a->retry_wait = PV_ICE_RETRY_FIRST;
+    if (!was_dormant) /* else how long it stays awake depends on who woke it */
+        a->active_at = pv_ice_max_ns(a->active_at, a->now);
+    a->ev_selected = true;
+    pv_ice_keep_plan(a, &a->pairs[index]);
+    pv_ice_trace_pair(a, index, "using");
+}
+
+static void nominate(struct pv_ice_agent *a, int index)
+{
+    if (a->nomination == PV_ICE_NOMINATION_MAX)
+        return; /* 16 million changes of path: a restart is due */
+    a->nominating = index;
+    a->nomination++;
+    pv_ice_check_start(a, index, PV_ICE_PLAN_FULL);
+    pv_ice_trace_pair(a, index, "nominating");
+}
+
+/* Is changing from cur to other, the best of all, worth it? */
+static bool is_upgrade(const struct pv_ice_agent *a, const struct pv_ice_pair *other,
+                       const struct pv_ice_pair *cur)
+{
+    pv_ns cost = pv_ice_pair_cost(a, other);
+    pv_ns cur_cost = pv_ice_pair_cost(a, cur);
+    pv_ns margin = pv_ice_max_ns(RTT_MARGIN, cur->srtt / RTT_MARGIN_SHARE);
+
+    if (pv_ice_pair_handicap(a, other) < pv_ice_pair_handicap(a, cur))
+        return cost + UPGRADE_MARGIN < cur_cost;
+    return other->answers >= PV_ICE_MEASURES && cur->answers >= PV_ICE_MEASURES &&
+           a->now >= a->last_switch + RTT_UPGRADE_REST && cost + margin < cur_cost;
+}
+
+/* Controlled: tells the other side, with the last counter seen, which pair is used without its
+ * nomination (DESIGN 5). Nothing to tell before its first nomination. */
+static void give_notice(struct pv_ice_agent *a)
+{
+    if (a->cfg.foreign || a->nomination == 0)
+        return;
+    a->notice = a->selected;
+    pv_ice_check_start(a, a->selected, PV_ICE_PLAN_FULL);
+}
+
+/* A nomination under way that comes to nothing. The other side may have heard of it or not: only a
+ * newer one brings both together again. */
+void pv_ice_choose_abandon(struct pv_ice_agent *a, int index)
+{
+    if (index == PV_ICE_NONE || a->nominating != index)
+        return;
+    a->nominating = PV_ICE_NONE;
+    a->nominated = PV_ICE_NONE;
+}
+
+/* Uses a pair on own initiative, instead of the selected one if there is any. */
+static void fall_back(struct pv_ice_agent *a, int index)
+{
+    select_pair(a, index);
+    if (a->cfg.controlling) {
+        if (!a->cfg.foreign)
+            nominate(a, index);
+    } else if (a->nominated == PV_ICE_NONE) {
+        give_notice(a); /* else a nomination is here whose pair is still to be proven */
+    }
+}
+
+/* Our side of the pair in use is about to go, which the other side cannot know: its choice stands
+ * no longer, and it is told which pair takes over. */
+static void leave_retiring(struct pv_ice_agent *a, int best)
+{
+    if (a->cfg.controlling || a->cfg.foreign || !pv_ice_is_valid(a, a->selected) ||
+        !a->bases[a->pairs[a->selected].base].retiring || a->bases[a->pairs[best].base].retiring ||
+        pv_ice_pair_is_relayed(a, &a->pairs[best]))
+        return;
+    a->nominated = PV_ICE_NONE;
+    fall_back(a, best);
+}
+
+void pv_ice_choose_consider(struct pv_ice_agent *a)
+{
+    int best = pv_ice_pair_best_valid(a, PV_ICE_NONE);
+
+    if (best != PV_ICE_NONE)
+        leave_retiring(a, best);
+    if (!a->cfg.controlling || a->nominating != PV_ICE_NONE || best == PV_ICE_NONE || a->doubt)
+        return;
+    if (a->cfg.foreign) {
+        bool may_improve = has_open_checks(a) && a->now < a->last_switch + PV_ICE_NOMINATE_BY;
+        if (a->nominated == PV_ICE_NONE && !may_improve)
+            nominate(a, best);
+        return;
+    }
+    if (!pv_ice_is_valid(a, a->nominated) ||
+        (best != a->nominated && is_upgrade(a, &a->pairs[best], &a->pairs[a->nominated])))
+        nominate(a, best);
+}
+
+/* --- giving up -------------------------------------------------------------------------------- */
+
+/* A path that dies is let in again after a minute at most: attempts to leave the relay are made
+ * that often (DESIGN 5). One that lied, only a trial with data can clear, and each costs some. */
+static void hold_down(struct pv_ice_agent *a, struct pv_ice_pair *p)
+{
+    pv_ns most = p->hollow ? PV_ICE_HOLD_MAX_HOLLOW : PV_ICE_HOLD_MAX;
+    if (a->now > p->hold_until + 2 * most)
+        p->holds = 0;
+    pv_ns hold = PV_ICE_HOLD_FIRST << (p->holds < 5 ? p->holds : 5);
+    p->hold_until = a->now + pv_min_ns(hold, most);
+    p->holds++;
+}
+
+bool pv_ice_choose_relay(struct pv_ice_agent *a)
+{
+    int relay = a->cfg.foreign ? PV_ICE_NONE : pv_ice_pair_relayed(a);
+    if (relay == PV_ICE_NONE || relay == a->selected ||
+        (!a->present && a->pairs[relay].state != PV_ICE_PAIR_VALID))
+        return false;
+    select_pair(a, relay);
+    if (a->pairs[relay].state != PV_ICE_PAIR_VALID) {
+        a->doubt = true;
+        if (!pv_ice_check_is_running(&a->pairs[relay]))
+            pv_ice_check_start(a, relay, PV_ICE_PLAN_FULL);
+    }
+    return true;
+}
+
+static void lose(struct pv_ice_agent *a)
+{
+    a->selected = PV_ICE_NONE;
+    a->doubt = false;
+    a->dormant = false;
+    a->probing = false;
+    a->ev_lost = true;
+    a->patience_until = a->now + (a->cfg.foreign ? 0 : PV_ICE_PATIENCE_OURS);
+    PV_ICE_TRACE(a, "no path left");
+}
+
+void pv_ice_choose_retry_all(struct pv_ice_agent *a)
+{
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        struct pv_ice_pair *p = &a->pairs[i];
+        if (p->used && (p->state == PV_ICE_PAIR_STALE || p->state == PV_ICE_PAIR_FAILED))
+            p->state = PV_ICE_PAIR_WAITING;
+    }
+    a->next_ta = a->now;
+}
+
+/* The best valid pair, but the selected one, that answered since then. */
+static int best_proven_since(const struct pv_ice_agent *a, pv_ns since)
+{
+    int best = PV_ICE_NONE;
+
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        const struct pv_ice_pair *p = &a->pairs[i];
+        if (!p->used || i == a->selected || p->state != PV_ICE_PAIR_VALID || p->last_answer < since)
+            continue;
+        if (best == PV_ICE_NONE || pv_ice_pair_is_better(a, p, &a->pairs[best]))
+            best = i;
+    }
+    return best;
+}
+
+/* Nothing has proven itself lately: all are asked at once, and the first to answer takes over. */
+static void doubt_selected(struct pv_ice_agent *a)
+{
+    a->pairs[a->selected].state = PV_ICE_PAIR_CHECKING;
+    pv_ice_check_start(a, a->selected, PV_ICE_PLAN_FULL);
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++)
+        if (a->pairs[i].used && a->pairs[i].state == PV_ICE_PAIR_VALID)
+            pv_ice_check_start(a, i, PV_ICE_PLAN_FULL);
+    (void)pv_ice_choose_relay(a); /* meanwhile */
+    a->doubt = true;
+    a->ev_doubt = true;
+    pv_ice_choose_retry_all(a);
+}
+
+void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final)
+{
+    int old = a->selected;
+    struct pv_ice_pair *p = &a->pairs[old];
+    int next = a->cfg.foreign ? PV_ICE_NONE : best_proven_since(a, since);
+
+    pv_ice_trace_pair(a, old, "gave up");
+    hold_down(a, p);
+    a->probing = false;
+    a->unanswered = 0;
+    pv_ice_choose_abandon(a, old);
+    if (a->nominated == old)
+        a->nominated = PV_ICE_NONE;
+    if (pv_ice_pair_is_members(a, p))
+        a->present = false;
+    if (next != PV_ICE_NONE) {
+        p->state = PV_ICE_PAIR_STALE;
+        fall_back(a, next);
+    } else if (final || a->cfg.foreign) {
+        p->state = PV_ICE_PAIR_FAILED;
+        if (!pv_ice_choose_relay(a))
+            lose(a);
+    } else {
+        doubt_selected(a);
+    }
+}
+
+/* Checks are answered on the selected pair, data is not: another one takes over, if there is any.
+ */
+static void leave_hollow(struct pv_ice_agent *a)
+{
+    int old = a->selected;
+    struct pv_ice_pair *p = &a->pairs[old];
+    int next = pv_ice_pair_best_valid(a, old);
+
+    if (a->cfg.foreign || pv_ice_pair_is_relayed(a, p) || next == PV_ICE_NONE)
+        return; /* nothing is better than a path that may lie */
+    pv_ice_trace_pair(a, old, "answers checks and carries no data: leaving");
+    p->hollow = true;
+    hold_down(a, p);
+    pv_ice_check_stop(p);
+    p->state = PV_ICE_PAIR_STALE;
+    pv_ice_choose_abandon(a, old);
+    if (a->nominated == old)
+        a->nominated = PV_ICE_NONE;
+    fall_back(a, next);
+}
+
+void pv_ice_choose_selected_gone(struct pv_ice_agent *a)
+{
+    a->selected = PV_ICE_NONE;
+    int next = pv_ice_pair_best_valid(a, PV_ICE_NONE);
+
+    if (next != PV_ICE_NONE && !a->cfg.foreign) {
+        fall_back(a, next);
+    } else {
+        pv_ice_choose_retry_all(a);
+        if (!pv_ice_choose_relay(a))
+            lose(a);
+    }
+}
+
+/* --- what the checks say ---------------------------------------------------------------------- */
+
+static void selected_answered(struct pv_ice_agent *a, const struct pv_ice_txn *txn)
+{
+    bool doubted = a->doubt;
+
+    if (a->probing && a->last_tx > a->last_rx) {
+        a->hollow++;
+        a->ev_echo = a->hollow >= PV_ICE_HOLLOW_ECHO;
+    }
+
+    if (a->probing)
+        a->defer_until = a->now + PV_ICE_DEFER;
+    a->probing = false;
+    a->alive_at = pv_ice_max_ns(a->alive_at, txn->sent[0]); /* says nothing of what left later */
+    a->unanswered = 0;
+    select_pair(a, a->selected); /* no longer doubted, no longer dormant */
+    if (doubted && !a->cfg.controlling && a->nominated == PV_ICE_NONE)
+        give_notice(a);
+}
+
+/* A nomination that this answer completes, or that waited for this pair to be proven. */
+static void settle_nomination(struct pv_ice_agent *a, int index, const struct pv_ice_txn *txn)
+{
+    struct pv_ice_pair *p = &a->pairs[index];
+
+    if (!a->cfg.controlling) {
+        if (p->use_candidate)
+            pv_ice_choose_use_candidate_in(a, index);
+        else if (a->nominated == index)
+            select_pair(a, index);
+        return;
+    }
+    bool confirmed = a->cfg.foreign ? txn->use_candidate
+                                    : txn->nomination != 0 && txn->nomination == a->nomination;
+    if (a->nominating == index && confirmed) {
+        a->nominating = PV_ICE_NONE;
+        a->nominated = index;
+        select_pair(a, index);
+    }
+    if (a->wanted == index) {
+        a->wanted = PV_ICE_NONE;
+        fall_back(a, index);
+    }
+}
+
+void pv_ice_choose_answered(struct pv_ice_agent *a, int index, const struct pv_ice_txn *txn)
+{
+    struct pv_ice_pair *p = &a->pairs[index];
+
+    if (p->state != PV_ICE_PAIR_VALID) {
+        p->state = PV_ICE_PAIR_VALID;
+        p->next_keep = a->now + pv_ice_keep_standby_every(a, p);
+        pv_ice_trace_pair(a, index, "proven");
+    }
+    if (a->dormant) /* the peer woke us: stay awake briefly, in case it has something to send */
+        a->active_at =
+            pv_ice_max_ns(a->active_at, a->now - (PV_ICE_IDLE_LIMIT - PV_ICE_REVIVED_FOR));
+    if (a->selected == index)
+        selected_answered(a, txn);
+    else if (a->selected == PV_ICE_NONE || (a->doubt && !a->cfg.foreign))
+        fall_back(a, index);
+    settle_nomination(a, index, txn);
+    if (a->selected == index && a->hollow >= PV_ICE_HOLLOW_MAX)
+        leave_hollow(a);
+    pv_ice_choose_consider(a);
+}
+
+void pv_ice_choose_remapped(struct pv_ice_agent *a, int index)
+{
+    if (a->selected != index || a->nominated != index || a->cfg.foreign)
+        return;
+    PV_ICE_TRACE(a, "our address changed on the path in use: telling the peer");
+    if (a->cfg.controlling)
+        nominate(a, index);
+    else
+        give_notice(a);
+}
+
+void pv_ice_choose_failed(struct pv_ice_agent *a, int index)
+{
+    struct pv_ice_pair *p = &a->pairs[index];
+
+    pv_ice_choose_abandon(a, index);
+    if (a->selected == index) {
+        /* Undoubted it has one more chance, together with all others. */
+        pv_ice_choose_died(a, a->now, a->doubt);
+    } else {
+        pv_ice_trace_pair(a, index,
+                          p->state == PV_ICE_PAIR_VALID ? "no longer answers:" : "no answer:");
+        p->state = PV_ICE_PAIR_FAILED;
+        if (a->nominated == index) {
+            a->nominated = PV_ICE_NONE;
+            if (!a->cfg.controlling && pv_ice_is_valid(a, a->selected))
+                give_notice(a);
+        }
+    }
+    pv_ice_choose_consider(a);
+}
+
+/* --- what the other side says ----------------------------------------------------------------- */
+
+void pv_ice_choose_nomination_in(struct pv_ice_agent *a, int index, uint32_t counter)
+{
+    if (a->cfg.foreign || counter > PV_ICE_NOMINATION_MAX)
+        return;
+    if (!a->cfg.controlling) {
+        if (counter <= a->nomination)
+            return;
+        a->nomination = counter;
+        a->nominated = index;
+        a->notice = PV_ICE_NONE;
+        pv_ice_trace_pair(a, index, "the peer nominated");
+        if (pv_ice_is_valid(a, index))
+            select_pair(a, index);
+        return;
+    }
+    /* The controlled side fell back to this pair. What we sent since is newer and stands. */
+    if (counter < a->nomination)
+        return;
+    a->nomination = counter;
+    pv_ice_trace_pair(a, index, "the peer fell back to");
+    if (a->nominated != PV_ICE_NONE && a->nominated != index)
+        hold_down(a, &a->pairs[a->nominated]);
+    if (pv_ice_is_valid(a, index))
+        fall_back(a, index); /* what it does not receive is what we send */
+    else
+        a->wanted = index;
+}
+
+void pv_ice_choose_use_candidate_in(struct pv_ice_agent *a, int index)
+{
+    struct pv_ice_pair *p = &a->pairs[index];
+
+    if (!a->cfg.foreign || a->cfg.controlling)
+        return;
+    if (p->state != PV_ICE_PAIR_VALID) {
+        p->use_candidate = true; /* RFC 8445 s7.3.1.5: once its check succeeds */
+        return;
+    }
+    p->use_candidate = false;
+    if (a->nominated != PV_ICE_NONE && a->pairs[a->nominated].priority >= p->priority)
+        return;
+    a->nominated = index;
+    select_pair(a, index);
+}

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/ice/ice_agent.h"
+
+/* --- use -------------------------------------------------------------------------------------- */
+
+static bool is_in_use(const struct pv_ice_agent *a)
+{
+    pv_ns last = pv_ice_max_ns(a->last_tx, a->last_rx);
+
+    /* RFC 7675 knows no idle sessions. */
+    return a->cfg.foreign || (last != 0 && a->now < last + PV_ICE_IN_USE);
+}
+
+/* base * (80 .. 120 %), RFC 7675 s5.1 */
+static pv_ns jittered(const struct pv_ice_agent *a, pv_ns base)
+{
+    return base / 100 * (80 + pv_rng_below(&a->cfg.rng, 41));
+}
+
+void pv_ice_keep_plan(struct pv_ice_agent *a, struct pv_ice_pair *p)
+{
+    if (is_in_use(a))
+        p->next_keep = a->now + jittered(a, PV_ICE_CONSENT_EVERY);
+    else /* never later than the lifetime: 80 to 100 % of it */
+        p->next_keep = a->now + jittered(a, a->cfg.binding_lifetime / 6 * 5);
+}
+
+static void begin_use(struct pv_ice_agent *a)
+{
+    a->consent_from = a->now;
+    if (a->selected != PV_ICE_NONE)
+        a->pairs[a->selected].next_keep =
+            pv_min_ns(a->pairs[a->selected].next_keep, a->now + PV_ICE_CONSENT_EVERY / 5);
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++)
+        if (a->pairs[i].used && a->pairs[i].state == PV_ICE_PAIR_VALID && i != a->selected)
+            a->pairs[i].next_keep = a->now;
+    for (int n = 0; n < PV_ICE_STANDBY; n++) {
+        int stale = pv_ice_pair_best(a, PV_ICE_PAIR_STALE, a->selected);
+        if (stale != PV_ICE_NONE)
+            pv_ice_check_start(a, stale, PV_ICE_PLAN_CONFIRM);
+    }
+}
+
+/* Since when has the path given no sign of life although it should have; 0: it has. Data that went
+ * out wants an answer. Where data came in and ended there may be no more, or the way is broken and
+ * only we can find out: one check tells (a NAT of ours that forgot us is silent to the sender). */
+static pv_ns waiting_since(const struct pv_ice_agent *a)
+{
+    pv_ns alive = pv_ice_max_ns(a->last_rx, a->alive_at);
+
+    if (a->last_tx < a->last_rx)
+        return a->last_rx > a->alive_at ? a->last_rx : 0;
+    if (a->last_tx == 0 || a->last_tx <= a->alive_at)
+        return 0;
+    if (a->unanswered != 0 && a->unanswered >= alive)
+        return a->unanswered; /* data was waiting before this */
+    return pv_ice_max_ns(alive, a->last_tx - pv_min_ns(a->last_tx, PV_ICE_NOTE_EVERY));
+}
+
+void pv_ice_keep_traffic(struct pv_ice_agent *a)
+{
+    pv_ns last = pv_ice_max_ns(a->last_tx, a->last_rx);
+    bool newer = last > a->active_at;
+
+    if (newer)
+        a->active_at = last;
+    bool in_use = is_in_use(a);
+    if (a->dormant) {
+        if (newer && in_use)
+            pv_ice_keep_kick(a);
+        return;
+    }
+    if (in_use && !a->in_use)
+        begin_use(a);
+    a->in_use = in_use;
+    a->unanswered = waiting_since(a);
+    if (a->probing && a->last_rx > a->probe_from)
+        a->probing = false;
+    if (a->last_rx > a->heard)
+        a->hollow = 0;
+    a->heard = a->last_rx;
+}
+
+/* --- suspicion -------------------------------------------------------------------------------- */
+
+static pv_ns suspicion_due(const struct pv_ice_agent *a)
+{
+    if (a->cfg.foreign || a->probing || a->doubt || a->dormant || a->unanswered == 0 ||
+        !pv_ice_is_valid(a, a->selected))
+        return PV_NEVER;
+    pv_ns silence = pv_ice_max_ns(PV_ICE_SILENCE_MIN, 2 * a->pairs[a->selected].srtt);
+    return pv_ice_max_ns(a->unanswered + silence, a->defer_until);
+}
+
+/* The best valid pair that shares neither end with the selected one: what killed that need not
+ * have killed this. */
+static int best_disjoint(const struct pv_ice_agent *a)
+{
+    const struct pv_ice_pair *s = &a->pairs[a->selected];
+    int best = PV_ICE_NONE;
+
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        const struct pv_ice_pair *p = &a->pairs[i];
+        if (!p->used || p->state != PV_ICE_PAIR_VALID || p->base == s->base ||
+            p->remote == s->remote)
+            continue;
+        if (best == PV_ICE_NONE || pv_ice_pair_cost(a, p) < pv_ice_pair_cost(a, &a->pairs[best]))
+            best = i;
+    }
+    return best;
+}
+
+static void ask_once(struct pv_ice_agent *a, int index)
+{
+    if (index != PV_ICE_NONE && !pv_ice_check_is_running(&a->pairs[index]))
+        pv_ice_check_start(a, index, PV_ICE_PLAN_SINGLE);
+}
+
+static void suspect(struct pv_ice_agent *a)
+{
+    a->probing = true;
+    a->probe_from = a->now;
+    a->suspect_at = a->now + a->pairs[a->selected].srtt * 5 / 4 + PV_ICE_LATE;
+    pv_ice_check_start(a, a->selected, PV_ICE_PLAN_PROBE);
+    ask_once(a, pv_ice_pair_best_valid(a, a->selected));
+    ask_once(a, best_disjoint(a));
+}
+
+static pv_ns late_due(const struct pv_ice_agent *a)
+{
+    return a->probing ? a->suspect_at : PV_NEVER;
+}
+
+/* One lost check proves nothing, but who only receives has no other sign: ask again, and quickly,
+ * when the path has been silent besides. */
+static void single_over(struct pv_ice_agent *a, int index)
+{
+    pv_ns silence = pv_ice_max_ns(PV_ICE_SILENCE_MIN, 2 * a->pairs[index].srtt);
+
+    if (index == a->selected && !a->cfg.foreign && !a->probing && !a->doubt && !a->dormant &&
+        is_in_use(a) && a->now > a->last_rx + silence)
+        suspect(a);
+}
+
+/* A check has had all its time. */
+static void check_over(struct pv_ice_agent *a, int index, enum pv_ice_plan plan)
+{
+    struct pv_ice_pair *p = &a->pairs[index];
+
+    pv_ice_check_stop(p);
+    if (plan == PV_ICE_PLAN_SINGLE && p->state == PV_ICE_PAIR_VALID) {
+        single_over(a, index);
+        return;
+    }
+    if (plan == PV_ICE_PLAN_PROBE) {
+        if (a->probing && a->selected == index)
+            pv_ice_choose_died(a, a->probe_from, false);
+        return;
+    }
+    if (a->selected == PV_ICE_NONE && p->cur.triggered && !a->cfg.foreign) {
+        pv_ice_check_start(a, index, PV_ICE_PLAN_FULL); /* its requests got here: it was bad luck */
+        return;
+    }
+    pv_ice_choose_failed(a, index);
+}
+
+/* --- keeping ---------------------------------------------------------------------------------- */
+
+/* While in use, pairs that would serve better than the selected one are tried again now and then,
+ * and stale ones while there are too few to fall back on. */
+static void retry_failed(struct pv_ice_agent *a)
+{
+    const struct pv_ice_pair *s = &a->pairs[a->selected];
+    unsigned standby = 0;
+
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++)
+        standby += a->pairs[i].used && i != a->selected && a->pairs[i].state == PV_ICE_PAIR_VALID;
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        struct pv_ice_pair *p = &a->pairs[i];
+        if (!p->used || (p->state != PV_ICE_PAIR_STALE && p->state != PV_ICE_PAIR_FAILED))
+            continue;
+        bool better = pv_ice_pair_handicap(a, p) < pv_ice_pair_handicap(a, s);
+        if (better || (p->state == PV_ICE_PAIR_STALE && standby < PV_ICE_STANDBY))
+            p->state = PV_ICE_PAIR_WAITING;
+    }
+    a->retry_at = a->now + a->retry_wait;
+    a->retry_wait = pv_min_ns(2 * a->retry_wait, PV_ICE_RETRY_MAX);
+}
+
+static pv_ns retry_due(const struct pv_ice_agent *a)
+{
+    if (a->cfg.foreign || a->doubt || !pv_ice_is_valid(a, a->selected) || !a->in_use)
+        return PV_NEVER;
+    return a->retry_at;
+}
+
+static void go_dormant(struct pv_ice_agent *a)
+{
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        struct pv_ice_pair *p = &a->pairs[i];
+        if (!p->used)
+            continue;
+        pv_ice_check_stop(p);
+        p->next_keep = PV_NEVER;
+        if (p->state == PV_ICE_PAIR_VALID)
+            p->state = PV_ICE_PAIR_STALE;
+        else if (p->state != PV_ICE_PAIR_STALE)
+            p->state = PV_ICE_PAIR_FAILED;
+    }
+    pv_ice_choose_abandon(a, a->nominating);
+    a->wanted = PV_ICE_NONE;
+    a->notice = PV_ICE_NONE;
+    PV_ICE_TRACE(a, "idle for %u s: dormant", (unsigned)((a->now - a->active_at) / PV_S(1)));
+    (void)pv_ice_choose_relay(a); /* for the next packet, DESIGN 5 */
+    pv_ice_check_stop(&a->pairs[a->selected]);
+    a->probing = false;
+    a->dormant = true;
+    a->doubt = true;
+    a->in_use = false;
+}
+
+static pv_ns dormant_due(const struct pv_ice_agent *a)
+{
+    if (a->cfg.foreign || a->dormant || a->selected == PV_ICE_NONE)
+        return PV_NEVER;
+    return a->active_at + PV_ICE_IDLE_LIMIT;
+}
+
+static pv_ns consent_due(const struct pv_ice_agent *a)
+{
+    if (!pv_ice_is_valid(a, a->selected) || a->doubt || a->dormant || !is_in_use(a))
+        return PV_NEVER;
+    return pv_ice_max_ns(a->pairs[a->selected].last_answer, a->consent_from) +
+           PV_ICE_CONSENT_EXPIRES;
+}
+
+static pv_ns stale_due(const struct pv_ice_agent *a, int index)
+{
+    const struct pv_ice_pair *p = &a->pairs[index];
+
+    if (p->state != PV_ICE_PAIR_VALID || index == a->selected || index == a->nominating)
+        return PV_NEVER;
+    return p->last_answer + PV_ICE_STALE_AFTER;
+}
+
+pv_ns pv_ice_keep_standby_every(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
+{
+    bool promising = !a->cfg.foreign && pv_ice_is_valid(a, a->selected) &&
+                     p->answers < PV_ICE_MEASURES &&
+                     pv_ice_pair_is_better(a, p, &a->pairs[a->selected]);
+    return promising ? PV_ICE_MEASURE_EVERY : PV_ICE_STANDBY_EVERY;
+}
+
+static void keep_pair(struct pv_ice_agent *a, int index)
+{
+    struct pv_ice_pair *p = &a->pairs[index];
+    bool in_use = is_in_use(a);
+
+    if (p->state != PV_ICE_PAIR_VALID || a->now < p->next_keep)
+        return;
+    pv_ns idle_to = a->cfg.foreign ? PV_NEVER : dormant_due(a);
+    if (index == a->selected && !in_use && idle_to != PV_NEVER &&
+        a->now + PV_ICE_REVIVED_FOR >= idle_to) {
+        /* About to sleep: a check would wake the other side, whose answer wakes us, for ever. */
+        p->next_keep = PV_NEVER;
+        return;
+    }
+    if (index == a->selected) {
+        pv_ice_keep_plan(a, p);
+        if (!pv_ice_check_is_running(p))
+            pv_ice_check_start(a, index, in_use ? PV_ICE_PLAN_SINGLE : PV_ICE_PLAN_CONFIRM);
+        return;
+    }
+    if (!in_use || a->cfg.foreign || pv_ice_pair_rank(a, index) >= PV_ICE_STANDBY) {
+        p->next_keep = PV_NEVER; /* goes stale in its time */
+        return;
+    }
+    p->next_keep = a->now + pv_ice_keep_standby_every(a, p);
+    if (!pv_ice_check_is_running(p))
+        pv_ice_check_start(a, index, PV_ICE_PLAN_CONFIRM);
+}
+
+static bool may_check_more(const struct pv_ice_agent *a)
+{
+    return a->has_remote && !a->dormant && !(a->cfg.foreign && a->nominated != PV_ICE_NONE);
+}
+
+/* Ordinary checks, one every Ta, best first (RFC 8445 s6.1.4.2). */
+static void start_ordinary(struct pv_ice_agent *a)
+{
+    if (a->now < a->next_ta || !may_check_more(a))
+        return;
+    int next = pv_ice_pair_best(a, PV_ICE_PAIR_WAITING, PV_ICE_NONE);
+    if (next == PV_ICE_NONE)
+        return;
+    pv_ice_check_start(a, next, PV_ICE_PLAN_FULL);
+    a->next_ta = a->now + (a->cfg.foreign ? PV_ICE_TA_RFC : PV_ICE_TA_OURS);
+}
+
+void pv_ice_keep_timeout(struct pv_ice_agent *a)
+{
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        struct pv_ice_pair *p = &a->pairs[i];
+        if (!p->used)
+            continue;
+        if (a->now >= p->check_end)
+            check_over(a, i, p->cur.plan);
+        keep_pair(a, i);
+        if (a->now >= stale_due(a, i) && !pv_ice_check_is_running(p))
+            p->state = PV_ICE_PAIR_STALE;
+    }
+    if (a->now >= suspicion_due(a))
+        suspect(a);
+    if (a->now >= late_due(a)) {
+        a->ev_suspect = true;
+        a->suspect_at = PV_NEVER;
+    }
+    if (a->now >= retry_due(a))
+        retry_failed(a);
+    if (a->now >= consent_due(a)) {
+        PV_ICE_TRACE(a, "no consent for 30 s");
+        if (!a->cfg.foreign)
+            pv_ice_choose_retry_all(a);
+        pv_ice_choose_died(a, a->now - PV_ICE_CONSENT_EXPIRES, true);
+    }
+    if (a->now >= dormant_due(a))
+        go_dormant(a);
+    a->in_use = a->in_use && is_in_use(a);
+    start_ordinary(a);
+    if (a->cfg.foreign)
+        pv_ice_choose_consider(a);
+    pv_ice_update_state(a);
+}
+
+pv_ns pv_ice_keep_next(const struct pv_ice_agent *a)
+{
+    pv_ns next = pv_min_ns(pv_min_ns(suspicion_due(a), consent_due(a)),
+                           pv_min_ns(dormant_due(a), pv_min_ns(retry_due(a), late_due(a))));
+
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        const struct pv_ice_pair *p = &a->pairs[i];
+        if (!p->used)
+            continue;
+        next = pv_min_ns(next, pv_ice_max_ns(p->next_send, a->blocked_until));
+        next = pv_min_ns(next, p->check_end);
+        if (p->state == PV_ICE_PAIR_VALID)
+            next = pv_min_ns(next, p->next_keep);
+        if (!pv_ice_check_is_running(p))
+            next = pv_min_ns(next, stale_due(a, i));
+        if (p->state == PV_ICE_PAIR_WAITING && may_check_more(a))
+            next = pv_min_ns(next, a->next_ta);
+    }
+    if (a->state == PV_ICE_CHECKING && a->patience_until > a->now)
+        next = pv_min_ns(next, a->patience_until);
+    if (a->cfg.foreign && a->cfg.controlling && a->state == PV_ICE_CONNECTED &&
+        a->nominating == PV_ICE_NONE)
+        next = pv_min_ns(next, a->last_switch + PV_ICE_NOMINATE_BY);
+    return next;
+}
+
+/* --- beginning anew --------------------------------------------------------------------------- */
+
+void pv_ice_keep_confirm(struct pv_ice_agent *a)
+{
+    if (!a->dormant && pv_ice_is_valid(a, a->selected) &&
+        !pv_ice_check_is_running(&a->pairs[a->selected]))
+        pv_ice_check_start(a, a->selected, PV_ICE_PLAN_CONFIRM);
+}
+
+/* A check that repeats itself so rarely by now that it had better begin anew. */
+static bool is_slack(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
+{
+    return p->cur.sends > 0 && a->now > p->cur.sent[p->cur.sends - 1] + PV_ICE_KICK_MIN;
+}
+
+void pv_ice_keep_try_others(struct pv_ice_agent *a)
+{
+    pv_ice_choose_retry_all(a);
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        struct pv_ice_pair *p = &a->pairs[i];
+        if (p->used && i != a->selected && p->state == PV_ICE_PAIR_CHECKING && is_slack(a, p)) {
+            pv_ice_check_stop(p);
+            p->state = PV_ICE_PAIR_WAITING;
+        }
+    }
+}
+
+void pv_ice_keep_kick(struct pv_ice_agent *a)
+{
+    a->last_kick = a->now;
+    a->patience_until = a->now + (a->cfg.foreign ? PV_ICE_PATIENCE_RFC : PV_ICE_PATIENCE_OURS);
+    pv_ice_keep_try_others(a);
+    if (a->selected != PV_ICE_NONE) {
+        a->active_at = pv_ice_max_ns(a->active_at, a->now);
+        pv_ice_check_start(a, a->selected, PV_ICE_PLAN_FULL);
+    }
+    a->dormant = false;
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        struct pv_ice_pair *p = &a->pairs[i];
+        if (p->used && i != a->selected && p->state == PV_ICE_PAIR_VALID &&
+            pv_ice_pair_rank(a, i) < PV_ICE_STANDBY && !pv_ice_check_is_running(p))
+            pv_ice_check_start(a, i, PV_ICE_PLAN_CONFIRM);
+    }
+}
+
+void pv_ice_keep_reset(struct pv_ice_agent *a)
+{
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        struct pv_ice_pair *p = &a->pairs[i];
+        if (!p->used)
+            continue;
+        pv_ice_check_forget(p);
+        p->state = PV_ICE_PAIR_WAITING;
+        p->next_keep = PV_NEVER;
+        p->use_candidate = false;
+        p->proven = i == a->selected; /* its NATs are open */
+        p->primed = false;
+        p->primers = 0;
+        p->hold_until = 0;
+    }
+    a->nominated = PV_ICE_NONE;
+    a->nominating = PV_ICE_NONE;
+    a->wanted = PV_ICE_NONE;
+    a->notice = PV_ICE_NONE;
+    a->probing = false;
+    a->unanswered = 0;
+    a->dormant = false;
+    a->doubt = a->selected != PV_ICE_NONE;
+    a->next_ta = a->now;
+    a->patience_until = a->now + (a->cfg.foreign ? PV_ICE_PATIENCE_RFC : PV_ICE_PATIENCE_OURS);
+    if (a->selected != PV_ICE_NONE && a->has_remote)
+        pv_ice_check_start(a, a->selected, PV_ICE_PLAN_FULL);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/ip/ippkt.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+
+enum {
+    IP4_MIN = 20,      /* bytes, RFC 791 s3.1 */
+    IP6_LEN = 40,      /* bytes, RFC 8200 s3 */
+    ICMP_LEN = 8,      /* bytes before the quoted packet, RFC 792, RFC 4443 */
+    QUOTE_TOTAL4 = 576 /* bytes of an ICMP error over IPv4, RFC 1812 s4.3.2.3 */
+};
+
+static int parse4(struct pv_view p, struct pv_ippkt *ip)
+{
+    if (p.len < IP4_MIN)
+        return PV_ERR_TRUNCATED;
+    size_t header = (size_t)(p.ptr[0] & 15) * 4;
+    size_t total = pv_load_be16(p.ptr + 2);
+    if (header < IP4_MIN || total < header)
+        return PV_ERR_MALFORMED;
+    if (p.len < total)
+        return PV_ERR_TRUNCATED;
+    ip->whole = pv_view(p.ptr, total);
+    ip->version = 4;
+    ip->proto = p.ptr[9];
+    ip->later_fragment = (pv_load_be16(p.ptr + 6) & 0x1fff) != 0;
+    ip->src = p.ptr + 12;
+    ip->dst = p.ptr + 16;
+    ip->l4 = pv_view(p.ptr + header, total - header);
+    return PV_OK;
+}
+
+/* Length of the extension header of this type at the start of rest; 0 = it is not one. */
+static size_t extension_len(uint8_t type, struct pv_view rest)
+{
+    switch (type) {
+    case 0:  /* hop-by-hop options, RFC 8200 s4.3 */
+    case 43: /* routing, s4.4 */
+    case 60: /* destination options, s4.6 */
+        return rest.len < 2 ? 8 : 8 + (size_t)rest.ptr[1] * 8;
+    case 44: /* fragment, s4.5 */
+        return 8;
+    case 51: /* authentication, RFC 4302 s2.2 */
+        return rest.len < 2 ? 8 : 8 + (size_t)rest.ptr[1] * 4;
+    default:
+        return 0;
+    }
+}
+
+/* Walks the extension headers; what cannot be walked leaves proto unknown and l4 empty. */
+static void skip_extensions(struct pv_ippkt *ip, uint8_t next, struct pv_view rest)
+{
+    for (int n = 0; n <= PV_IPPKT_MAX_EXTENSIONS; n++) {
+        size_t len = extension_len(next, rest);
+        if (len == 0 || ip->later_fragment) {
+            ip->proto = next;
+            ip->l4 = rest;
+            return;
+        }
+        if (rest.len < len)
+            break;
+        if (next == 44)
+            ip->later_fragment = (pv_load_be16(rest.ptr + 2) & 0xfff8) != 0;
+        next = rest.ptr[0];
+        rest = pv_view(rest.ptr + len, rest.len - len);
+    }
+    ip->proto = PV_IPPKT_UNKNOWN;
+    ip->l4 = pv_view(rest.ptr, 0);
+}
+
+static int parse6(struct pv_view p, struct pv_ippkt *ip)
+{
+    if (p.len < IP6_LEN)
+        return PV_ERR_TRUNCATED;
+    size_t total = IP6_LEN + (size_t)pv_load_be16(p.ptr + 4);
+    if (p.len < total)
+        return PV_ERR_TRUNCATED;
+    ip->whole = pv_view(p.ptr, total);
+    ip->version = 6;
+    ip->src = p.ptr + 8;
+    ip->dst = p.ptr + 24;
+    skip_extensions(ip, p.ptr[6], pv_view(p.ptr + IP6_LEN, total - IP6_LEN));
+    return PV_OK;
+}
+
+int pv_ippkt_parse(struct pv_view packet, struct pv_ippkt *ret_ip)
+{
+    struct pv_ippkt ip = {.version = 0};
+    if (packet.len == 0)
+        return PV_ERR_TRUNCATED;
+    uint8_t version = packet.ptr[0] >> 4;
+    if (version != 4 && version != 6)
+        return PV_ERR_MALFORMED;
+    int r = version == 4 ? parse4(packet, &ip) : parse6(packet, &ip);
+    if (r == PV_OK)
+        *ret_ip = ip;
+    return r;
+}
+
+static struct pv_addr to_addr(const struct pv_ippkt *ip, const uint8_t *bytes)
+{
+    if (ip->version == 4)
+        return pv_addr4(bytes[0], bytes[1], bytes[2], bytes[3], 0);
+    return pv_addr6(bytes, 0);
+}
+
+struct pv_addr pv_ippkt_src(const struct pv_ippkt *ip)
+{
+    return to_addr(ip, ip->src);
+}
+
+struct pv_addr pv_ippkt_dst(const struct pv_ippkt *ip)
+{
+    return to_addr(ip, ip->dst);
+}
+
+static bool is_dhcp(const struct pv_ippkt *ip)
+{
+    if (ip->proto != PV_IP_PROTO_UDP || ip->l4.len < 4)
+        return false;
+    uint16_t port = pv_load_be16(ip->l4.ptr + 2);
+    return ip->version == 4 ? port == 67 || port == 68 : port == 546 || port == 547;
+}
+
+bool pv_ippkt_is_housekeeping(const struct pv_ippkt *ip)
+{
+    if (ip->proto == PV_IPPKT_UNKNOWN)
+        return true;
+    if (ip->later_fragment)
+        return false;
+    if (ip->version == 4)
+        return ip->proto == PV_IP_PROTO_IGMP || is_dhcp(ip);
+    if (ip->proto != PV_IP_PROTO_ICMP6)
+        return is_dhcp(ip);
+    if (ip->l4.len == 0)
+        return true;
+    uint8_t type = ip->l4.ptr[0];
+    return (type >= 130 && type <= 133) || type == 143;
+}
+
+uint8_t pv_ippkt_ecn(const struct pv_ippkt *ip)
+{
+    const uint8_t *p = ip->whole.ptr;
+    return ip->version == 4 ? p[1] & 3 : p[1] >> 4 & 3;
+}
+
+bool pv_ippkt_take_ecn(const struct pv_ippkt *ip, uint8_t *packet, uint8_t outer)
+{
+    uint8_t inner = pv_ippkt_ecn(ip);
+    if (outer == inner || outer == PV_ECN_NONE || inner == PV_ECN_CE)
+        return true;
+    if (inner == PV_ECN_NONE)
+        return outer != PV_ECN_CE;
+    if (outer == PV_ECN_0)
+        return true; /* ECT(1) inside stays */
+    if (ip->version == 6) {
+        packet[1] = (uint8_t)((packet[1] & 0xcf) | outer << 4);
+        return true;
+    }
+    /* The header's checksum follows, RFC 1624 s3: a damaged one stays damaged. */
+    uint16_t old = pv_load_be16(packet), sum = pv_load_be16(packet + 10);
+    packet[1] = (uint8_t)((packet[1] & 0xfc) | outer);
+    uint32_t s = (uint32_t)(uint16_t)~sum + (uint16_t)~old + pv_load_be16(packet);
+    s = (s & 0xffff) + (s >> 16);
+    s = (s & 0xffff) + (s >> 16);
+    pv_store_be16(packet + 10, (uint16_t)~s);
+    return true;
+}
+
+static uint16_t checksum(struct pv_view bytes, uint32_t sum)
+{
+    return (uint16_t)~pv_ippkt_sum(bytes, sum);
+}
+
+/* Is the packet an ICMP error itself, or one whose type cannot be told? */
+static bool is_icmp_error(const struct pv_ippkt *ip)
+{
+    if (ip->version == 6 && ip->proto == PV_IP_PROTO_ICMP6)
+        return ip->l4.len == 0 || ip->l4.ptr[0] < 128; /* RFC 4443 s2.1 */
+    if (ip->version == 6 || ip->proto != PV_IP_PROTO_ICMP)
+        return ip->proto == PV_IPPKT_UNKNOWN;
+    if (ip->l4.len == 0)
+        return true;
+    uint8_t type = ip->l4.ptr[0]; /* RFC 792: unreachable, quench, redirect, time, parameter */
+    return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
+}
+
+static bool is_one_host(const struct pv_addr *a)
+{
+    if (pv_addr_is_unspecified(a) || pv_addr_is_multicast(a) || pv_addr_is_loopback(a))
+        return false;
+    return a->family == PV_AF_INET6 || a->ip[0] < 240;
+}
+
+static void put_error4(const struct pv_ippkt *ip, enum pv_ippkt_error error, uint16_t mtu,
+                       struct pv_writer *w, size_t quote)
+{
+    size_t total = IP4_MIN + ICMP_LEN + quote;
+    pv_put_u16(w, 0x45c0); /* precedence 6, RFC 1812 s4.3.2.5 */
+    pv_put_u16(w, (uint16_t)total);
+    pv_put_u32(w, 0x00004000); /* id 0, DF (RFC 6864) */
+    pv_put_u16(w, 0x4001);     /* TTL 64, ICMP */
+    pv_put_u16(w, 0);
+    pv_put_bytes(w, ip->dst, 4);
+    pv_put_bytes(w, ip->src, 4);
+    pv_put_u16(w, error == PV_IPPKT_TOO_BIG ? 0x0304 : 0x0301);
+    pv_put_u16(w, 0);
+    pv_put_u16(w, 0);
+    pv_put_u16(w, error == PV_IPPKT_TOO_BIG ? mtu : 0);
+    pv_put_bytes(w, ip->whole.ptr, quote);
+    pv_store_be16(w->buf + 10, checksum(pv_view(w->buf, IP4_MIN), 0));
+    pv_store_be16(w->buf + 22, checksum(pv_view(w->buf + IP4_MIN, total - IP4_MIN), 0));
+}
+
+static void put_error6(const struct pv_ippkt *ip, enum pv_ippkt_error error, uint16_t mtu,
+                       struct pv_writer *w, size_t quote)
+{
+    size_t l4 = ICMP_LEN + quote;
+    pv_put_u32(w, 0x60000000);
+    pv_put_u16(w, (uint16_t)l4);
+    pv_put_u16(w, 0x3a40); /* ICMPv6, hop limit 64 */
+    pv_put_bytes(w, ip->dst, 16);
+    pv_put_bytes(w, ip->src, 16);
+    pv_put_u16(w, error == PV_IPPKT_TOO_BIG ? 0x0200 : 0x0103);
+    pv_put_u16(w, 0);
+    pv_put_u32(w, error == PV_IPPKT_TOO_BIG ? mtu : 0);
+    pv_put_bytes(w, ip->whole.ptr, quote);
+    /* Pseudo header: addresses, length, next header (RFC 8200 s8.1). */
+    uint32_t sum = pv_ippkt_sum(pv_view(w->buf + 8, 32), (uint32_t)l4 + PV_IP_PROTO_ICMP6);
+    pv_store_be16(w->buf + 42, checksum(pv_view(w->buf + IP6_LEN, l4), sum));
+}
+
+int pv_ippkt_error(const struct pv_ippkt *ip, enum pv_ippkt_error error, uint16_t mtu, uint8_t *buf,
+                   size_t cap, size_t *ret_len)
+{
+    struct pv_addr src = pv_ippkt_src(ip), dst = pv_ippkt_dst(ip);
+    if (ip->later_fragment || is_icmp_error(ip) || !is_one_host(&src) || !is_one_host(&dst))
+        return PV_ERR_REFUSED;
+
+    size_t head = ip->version == 4 ? IP4_MIN + ICMP_LEN : IP6_LEN + ICMP_LEN;
+    size_t most = ip->version == 4 ? QUOTE_TOTAL4 : PV_IPPKT_ERROR_MAX;
+    size_t quote = ip->whole.len < most - head ? ip->whole.len : most - head;
+    if (cap < head + quote)
+        return PV_ERR_NO_SPACE;
+    struct pv_writer w = pv_writer(buf, cap);
+    if (ip->version == 4)
+        put_error4(ip, error, mtu, &w, quote);
+    else
+        put_error6(ip, error, mtu, &w, quote);
+    *ret_len = w.len;
+    return PV_OK;
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/ip/mtu.h"
+
+#include <string.h>
+
+#define FIRST_WAIT PV_MS(300) /* for the first answer; doubles with each try */
+#define LEAST_WAIT PV_MS(150) /* a busy host answers late */
+#define USED_FOR   PV_S(5)    /* data sent so lately: the path is in use */
+/* Ours: until the first look whether a path that narrowed in use is wide again; it may have been
+ * full, which is told from narrow by chance only. Then after 4 times that, up to the usual. */
+#define RAISE_FIRST PV_S(15)
+
+/* Bytes of IP packets: links as they are found, and steps between them. */
+static const uint16_t links[] = {9000, 8000, 6000, 4352, 3000, 2000, 1500, 1492, 1480, 1460, 1440,
+                                 1420, 1400, 1380, 1360, 1340, 1320, 1300, 1280, 1200, 1000, 800};
+_Static_assert(sizeof(links) / sizeof(links[0]) + 2 <= PV_MTU_SIZES, "wanted, links, small one");
+
+static uint16_t small_one(const struct pv_mtu *m)
+{
+    return (uint16_t)(PV_MTU_SMALLEST - m->header);
+}
+
+/* How long to wait for the answers to a try. */
+static pv_ns patience(const struct pv_mtu *m)
+{
+    if (m->rtt == 0)
+        return FIRST_WAIT << (m->tries - 1);
+    pv_ns wait = 2 * m->rtt + PV_MS(50);
+    return wait < LEAST_WAIT ? LEAST_WAIT : wait;
+}
+
+static void begin_try(struct pv_mtu *m, pv_ns now)
+{
+    m->tries++;
+    m->sent = 0;
+    m->sent_at = now;
+    m->deadline = now + patience(m);
+}
+
+/* sizes[0..n) are set, but for the small one. */
+static void begin_round(struct pv_mtu *m, enum pv_mtu_state state, pv_ns now)
+{
+    m->state = state;
+    m->sizes[m->n++] = small_one(m);
+    memset(m->answered, 0, sizeof(m->answered));
+    m->base = pv_rng_u32(&m->rng);
+    m->tries = 0;
+    begin_try(m, now);
+}
+
+static void ask(struct pv_mtu *m, pv_ns now)
+{
+    m->n = 0;
+    m->sizes[m->n++] = m->wanted;
+    begin_round(m, PV_MTU_ASK, now);
+}
+
+static void check(struct pv_mtu *m, pv_ns now)
+{
+    m->n = 0;
+    m->sizes[m->n++] = m->current == 0 ? m->wanted : m->current;
+    begin_round(m, PV_MTU_CHECK, now);
+}
+
+static void search(struct pv_mtu *m, pv_ns now)
+{
+    m->n = 0;
+    m->sizes[m->n++] = m->wanted;
+    for (size_t i = 0; i < PV_ARRAY_LEN(links); i++) {
+        uint16_t size = (uint16_t)(links[i] - m->header);
+        if (size < m->wanted)
+            m->sizes[m->n++] = size;
+    }
+    begin_round(m, PV_MTU_SEARCH, now);
+}
+
+static void know(struct pv_mtu *m, uint16_t size, pv_ns now)
+{
+    uint16_t current = size >= m->wanted ? 0 : size;
+    m->changed = m->changed || current != m->current;
+    m->current = current;
+    m->state = PV_MTU_KNOWN;
+    m->doubted = false;
+    m->wait = 0;
+    m->deadline = now + PV_MTU_CHECK_EVERY;
+}
+
+/* The largest size answered in this round; n when none was. */
+static size_t largest(const struct pv_mtu *m)
+{
+    size_t i = 0;
+    while (i < m->n && !m->answered[i])
+        i++;
+    return i;
+}
+
+static void end_round(struct pv_mtu *m, pv_ns now)
+{
+    size_t i = largest(m);
+    if (i == m->n) {
+        m->wait = m->wait == 0 ? PV_MTU_CHECK_EVERY : 2 * m->wait;
+        m->wait = m->wait > PV_MTU_WAIT_MAX ? PV_MTU_WAIT_MAX : m->wait;
+        m->state = PV_MTU_WAIT;
+        m->deadline = now + m->wait;
+    } else if (m->state != PV_MTU_SEARCH && i > 0) {
+        if (m->state == PV_MTU_CHECK) {
+            m->doubted = true;
+            m->raise_wait = RAISE_FIRST;
+        }
+        search(m, now);
+    } else {
+        if (m->state != PV_MTU_CHECK) {
+            m->raise_at = now + m->raise_wait;
+            m->raise_wait = pv_min_ns(4 * m->raise_wait, PV_MTU_RAISE_EVERY);
+        }
+        /* A look whether there is more finds no less: a full path loses probes of any size. */
+        bool less = !m->doubted && m->current != 0 && m->sizes[i] < m->current;
+        know(m, less ? m->current : m->sizes[i], now);
+    }
+}
+
+static bool is_probing(const struct pv_mtu *m)
+{
+    return m->state == PV_MTU_ASK || m->state == PV_MTU_SEARCH || m->state == PV_MTU_CHECK;
+}
+
+void pv_mtu_start(struct pv_mtu *m, const struct pv_rng *rng, size_t header, uint16_t wanted,
+                  pv_ns now)
+{
+    *m = (struct pv_mtu){.rng = *rng, .header = (uint16_t)header, .wanted = wanted};
+    m->used_at = now;
+    m->raise_wait = PV_MTU_RAISE_EVERY;
+    m->doubted = true;
+    if (m->wanted <= small_one(m))
+        m->state = PV_MTU_OFF; /* everything fits everywhere */
+    else
+        ask(m, now);
+}
+
+void pv_mtu_stop(struct pv_mtu *m)
+{
+    memset(m, 0, sizeof(*m));
+}
+
+void pv_mtu_tell(struct pv_mtu *m, uint16_t size, uint16_t wanted, pv_ns now)
+{
+    if ((m->state != PV_MTU_OFF && m->state != PV_MTU_TOLD) || size >= wanted ||
+        (m->current != 0 && size > m->current))
+        return;
+    m->changed = m->changed || size != m->current;
+    m->state = PV_MTU_TOLD;
+    m->wanted = wanted;
+    m->current = size;
+    m->deadline = now + PV_MTU_RAISE_EVERY;
+}
+
+void pv_mtu_doubt(struct pv_mtu *m, pv_ns now)
+{
+    if (m->state == PV_MTU_KNOWN && m->deadline > now)
+        m->deadline = now;
+}
+
+void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at)
+{
+    if (used_at > m->used_at)
+        m->used_at = used_at;
+}
+
+void pv_mtu_handle_answer(struct pv_mtu *m, uint32_t token, pv_ns now)
+{
+    uint32_t k = token - m->base;
+    if (!is_probing(m) || k >= m->tries * PV_MTU_SIZES || k % PV_MTU_SIZES >= m->n)
+        return;
+    if (k / PV_MTU_SIZES + 1 == m->tries)
+        m->rtt = now > m->sent_at ? now - m->sent_at : 1;
+    m->answered[k % PV_MTU_SIZES] = true;
+    if (m->answered[0])
+        end_round(m, now);
+}
+
+void pv_mtu_handle_timeout(struct pv_mtu *m, pv_ns now)
+{
+    if (m->state == PV_MTU_OFF || now < pv_mtu_next_timeout(m))
+        return;
+    if (m->state == PV_MTU_TOLD) {
+        m->state = PV_MTU_OFF;
+        m->current = 0;
+        m->changed = true;
+    } else if (m->state == PV_MTU_KNOWN) {
+        if (m->current != 0 && now >= m->raise_at)
+            ask(m, now);
+        else
+            check(m, now);
+    } else if (m->state == PV_MTU_WAIT) {
+        ask(m, now);
+    } else if (m->tries < PV_MTU_TRIES) {
+        /* What has arrived is used before the round ends; a larger one may yet, and then it is
+         * raised. Not after the first try on a quick path: hosts remember for 10 minutes what they
+         * are told is too big, and a busy host answers late. */
+        size_t i = largest(m);
+        bool slow = m->tries >= 2 || patience(m) > PV_MS(300);
+        if (m->state == PV_MTU_SEARCH && m->doubted && slow && i < m->n &&
+            m->sizes[i] != m->current) {
+            m->current = m->sizes[i];
+            m->changed = true;
+        }
+        begin_try(m, now);
+    } else {
+        end_round(m, now);
+    }
+}
+
+pv_ns pv_mtu_next_timeout(const struct pv_mtu *m)
+{
+    if (m->state == PV_MTU_OFF)
+        return PV_NEVER;
+    /* Of a path that is not in use nobody wants to know. */
+    if (m->state != PV_MTU_TOLD && !is_probing(m) && m->used_at + USED_FOR < m->deadline)
+        return PV_NEVER;
+    return m->deadline;
+}
+
+int pv_mtu_poll_probe(struct pv_mtu *m, uint16_t *ret_size, uint32_t *ret_token)
+{
+    while (is_probing(m) && m->sent < m->n) {
+        size_t i = m->sent++;
+        if (m->answered[i] && i + 1 < m->n)
+            continue; /* the small one goes out each time: it gives the round trip */
+        if (i > largest(m) && i + 1 < m->n)
+            continue; /* something larger has arrived */
+        *ret_size = m->sizes[i];
+        *ret_token = m->base + (m->tries - 1) * PV_MTU_SIZES + (uint32_t)i;
+        return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+bool pv_mtu_take_change(struct pv_mtu *m, uint16_t *ret_size)
+{
+    bool changed = m->changed;
+    m->changed = false;
+    *ret_size = m->current;
+    return changed;
+}

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ctlapi.h - the language between p2pvpnctl and p2pvpnd: JSON lines on a unix socket
+ * (docs/PROTOCOL.md "Control socket").
+ *
+ * Requests as typed structs with both directions; answers and events as builders of JSON objects
+ * whose fields and order are stable ("version":1), and one parser for all of them. The codec only:
+ * connections are daemon/core/client/ctlsrv.h. No state; thread-safe. Times are Unix milliseconds
+ * here and seconds with decimals in JSON.
+ *
+ * Builders return a new reference or NULL without memory.
+ */
+#ifndef PV_CTLAPI_H
+#define PV_CTLAPI_H
+
+#include <jansson.h>
+
+#include "base/addr.h"
+#include "base/pv.h"
+#include "base/text.h"
+#include "proto/chat/chat.h"
+#include "proto/ip/offload.h"
+
+enum {
+    PV_CTLAPI_LINE_MAX = 65536,     /* bytes of a request line with its newline */
+    PV_CTLAPI_REPLY_MAX = 16777216, /* bytes of an answer or event line with its newline */
+    PV_CTLAPI_DEPTH = 4,            /* nesting of a request */
+    PV_CTLAPI_REPLY_DEPTH = 8,      /* nesting of a reply */
+    PV_CTLAPI_PEER_BUF = 160,       /* "bob", "bob.home.p2p", an address or a key, and the NUL */
+    PV_CTLAPI_SECRET_MAX = 4096,    /* characters of a token or coordinator URL */
+    PV_CTLAPI_INVITE_BUF = 64,      /* an invite's id in text, and the NUL */
+    PV_CTLAPI_ROOM_BUF = 64,        /* "#name" or "#name~abcd", and the NUL */
+    PV_CTLAPI_WORD_BUF = 16,        /* log level, what to watch */
+    PV_CTLAPI_ERROR_BUF = 512,      /* "what failed: why: what to do", and the NUL */
+    PV_CTLAPI_MAX_USES = 1000000,   /* of one invite */
+    PV_CTLAPI_MAX_PINGS = 1000000,
+    PV_CTLAPI_MAX_PING_SIZE = 1190, /* bytes of filler: one packet holds it */
+    PV_CTLAPI_MAX_HISTORY = 1000,   /* messages of one answer */
+};
+
+/* Exit codes of p2pvpnctl, and "code" of a failed answer (DESIGN 9). */
+enum pv_ctlapi_code {
+    PV_CTLAPI_DONE = 0,
+    PV_CTLAPI_FAILED = 1,
+    PV_CTLAPI_USAGE = 2,
+    PV_CTLAPI_TIMEOUT = 3,
+    PV_CTLAPI_NOT_JOINED = 4,
+    PV_CTLAPI_PERMISSION = 5,
+    PV_CTLAPI_UNKNOWN_PEER = 6,
+    PV_CTLAPI_PEER_OFFLINE = 7,
+    PV_CTLAPI_NOT_RUNNING = 8,
+    PV_CTLAPI_UNREACHABLE = 9, /* coordinator; an answer that is ok may carry it: from cache */
+    PV_CTLAPI_RELAYED = 10,
+    PV_CTLAPI_REFUSED = 11,
+    PV_CTLAPI_BAD_TOKEN = 12,
+};
+
+enum pv_ctlapi_cmd {
+    PV_CTLAPI_VERSION,
+    PV_CTLAPI_CREATE,
+    PV_CTLAPI_INVITE,
+    PV_CTLAPI_INVITE_LIST,
+    PV_CTLAPI_INVITE_REVOKE,
+    PV_CTLAPI_JOIN,
+    PV_CTLAPI_UP,
+    PV_CTLAPI_DOWN,
+    PV_CTLAPI_LEAVE,
+    PV_CTLAPI_STATUS,
+    PV_CTLAPI_PEERS,
+    PV_CTLAPI_METRICS,
+    PV_CTLAPI_PING,
+    PV_CTLAPI_WAIT,
+    PV_CTLAPI_IP,
+    PV_CTLAPI_REMOVE,
+    PV_CTLAPI_SEND,
+    PV_CTLAPI_INBOX,
+    PV_CTLAPI_HISTORY,
+    PV_CTLAPI_WATCH,
+    PV_CTLAPI_WHY,
+    PV_CTLAPI_TRACE,
+    PV_CTLAPI_LOG,
+    PV_CTLAPI_FILE_SEND,   /* with a descriptor of the file (SCM_RIGHTS) */
+    PV_CTLAPI_FILES,       /* list */
+    PV_CTLAPI_FILE_ACCEPT, /* an incoming one */
+    PV_CTLAPI_FILE_STOP,   /* refuse an incoming one, withdraw an outgoing one */
+    PV_CTLAPI_FILE_GET,    /* a descriptor of a received one comes with the answer */
+    PV_CTLAPI_FILE_SAVED,  /* the daemon's copy may go */
+    PV_CTLAPI_ROOM_CREATE,
+    PV_CTLAPI_ROOM_INVITE,
+    PV_CTLAPI_ROOM_LEAVE,
+    PV_CTLAPI_ROOM_LIST,
+    PV_CTLAPI_ROOM_MEMBERS,
+    PV_CTLAPI_N_CMDS,
+};
+
+/* --- requests ------------------------------------------------------------------------------ */
+
+/* One request. Fields not named by the command are zero; "" = not given. */
+struct pv_ctlapi_request {
+    uint64_t id; /* chosen by the client, repeated in every reply; <= 2^53 */
+    enum pv_ctlapi_cmd cmd;
+    char
+        peer[PV_CTLAPI_PEER_BUF]; /* PING REMOVE SEND WHY TRACE; WAIT IP INBOX HISTORY: may be "" */
+    char network[PV_NAME_BUF];    /* CREATE, may be "" */
+    char name[PV_NAME_BUF];       /* CREATE JOIN: of this node, may be "" */
+    char cidr[PV_ADDR_TEXT];      /* CREATE, may be "" */
+    char invite[PV_CTLAPI_INVITE_BUF]; /* INVITE_REVOKE */
+    char room[PV_CTLAPI_ROOM_BUF];     /* ROOM_*, LIST excepted */
+    char word[PV_CTLAPI_WORD_BUF];     /* LOG: level; WATCH: "chat" */
+    char *secret;                      /* CREATE: url, JOIN: token; owned, wiped when freed */
+    char *text;                        /* SEND: owned, valid for pv_chat_text_is_valid();
+                                          FILE_SEND: name of the file */
+    uint32_t uses;                     /* INVITE: 1.., default 1 */
+    uint64_t expires_s;                /* INVITE: seconds from now, default 24 h */
+    bool admin;                        /* INVITE */
+    bool forget;                       /* LEAVE */
+    uint32_t count;                    /* PING: 1.., default 4 */
+    uint32_t interval_ms;              /* PING: 10..3600000, default 1000 */
+    uint32_t size;                     /* PING: bytes of filler, default 56 */
+    uint32_t timeout_ms;               /* CREATE JOIN: not done by then, it ends and says why;
+                                          0 (default): after 30 s */
+    bool direct;                       /* WAIT */
+    bool online;                       /* WAIT */
+    bool peek;                         /* INBOX: leave them unread */
+    bool seen;                         /* WATCH: messages told are read from then on */
+    uint32_t number;                   /* FILE_ACCEPT STOP GET SAVED: "id" in the list */
+    char before[PV_CHAT_ID_TEXT_BUF];  /* HISTORY: id of a message, may be "" */
+    uint32_t limit;                    /* HISTORY: 1..PV_CTLAPI_MAX_HISTORY, default 100 */
+};
+
+/* A request of this kind with the defaults above. */
+void pv_ctlapi_request_init(struct pv_ctlapi_request *req, enum pv_ctlapi_cmd cmd, uint64_t id);
+/* Frees and wipes what it owns, zeroes the rest. */
+void pv_ctlapi_request_done(struct pv_ctlapi_request *req);
+
+/* One line without its newline. Strict: types, ranges and lengths; unknown fields are ignored.
+ * *ret_req is set on success only. On failure *ret_id is the request's id when it could be read,
+ * else UINT64_MAX, and why (PV_CTLAPI_ERROR_BUF bytes) says what is wrong, in words for the user.
+ * PV_ERR_MALFORMED; PV_ERR_LIMIT (line too long); PV_ERR_UNSUPPORTED (unknown command);
+ * PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlapi_request_parse(struct pv_view line, struct pv_ctlapi_request *ret_req,
+                                          uint64_t *ret_id, char why[static PV_CTLAPI_ERROR_BUF]);
+/* The request as one line with newline and NUL: free() it, after pv_wipe() when it has a secret.
+ * NULL without memory or when a text in it is not UTF-8. */
+char *pv_ctlapi_request_write(const struct pv_ctlapi_request *req);
+
+const char *pv_ctlapi_cmd_name(enum pv_ctlapi_cmd cmd); /* "peers", "invite_list" */
+/* Changes this node or the network, so only root may ask for it. */
+bool pv_ctlapi_cmd_changes(enum pv_ctlapi_cmd cmd);
+
+/* --- replies: building --------------------------------------------------------------------- */
+
+/* {"id":…,"ok":true, fields of body…}; takes body (NULL: no fields). */
+json_t *pv_ctlapi_answer(uint64_t id, json_t *body);
+/* {"id":…,"ok":false,"code":…,"error":…}; id UINT64_MAX becomes null. */
+json_t *pv_ctlapi_error(uint64_t id, enum pv_ctlapi_code code, const char *text);
+/* {"id":…,"event":…, fields of body…}; takes body. */
+json_t *pv_ctlapi_event(uint64_t id, const char *event, json_t *body);
+/* One line with newline and NUL; *ret_len without the NUL. NULL without memory. free() it. */
+char *pv_ctlapi_dump(const json_t *obj, size_t *ret_len);
+
+/* Path to a peer, as DESIGN 9. */
+enum pv_ctlapi_path_type {
+    PV_CTLAPI_PATH_NONE,
+    PV_CTLAPI_PATH_DIRECT,
+    PV_CTLAPI_PATH_RELAY,
+    PV_CTLAPI_PATH_STATIC,
+};
+struct pv_ctlapi_path {
+    enum pv_ctlapi_path_type type;
+    struct pv_addr local;  /* PV_AF_NONE: null */
+    struct pv_addr remote; /* PV_AF_NONE: null */
+    const char *via;       /* relay's address; NULL: null */
+    double rtt_ms;         /* < 0: null */
+    double loss;           /* 0..1; < 0: null */
+    unsigned mtu;          /* bytes inside; 0: null */
+};
+struct pv_ctlapi_peer {
+    const char *name;
+    struct pv_addr ip4, ip6; /* overlay; PV_AF_NONE: null */
+    const uint8_t *key;      /* identity key; NULL (static peers): null */
+    const uint8_t *wg_key;   /* transport key */
+    bool online;
+    struct pv_ctlapi_path path;
+    uint64_t tx_bytes, rx_bytes;
+    uint64_t last_handshake_ms; /* 0: null */
+};
+/* {"version":1,"peers":[…]}; add fails with PV_ERR_NOMEM only. */
+json_t *pv_ctlapi_peers_new(void);
+PV_MUST_CHECK int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer);
+/* {"type","local","remote","via","rtt_ms","loss","mtu"} */
+json_t *pv_ctlapi_path_json(const struct pv_ctlapi_path *path);
+
+struct pv_ctlapi_message {
+    const uint8_t *id; /* PV_CHAT_ID_LEN bytes */
+    const char *from;  /* node names */
+    const char *to;    /* in a room: the room */
+    const char *room;  /* "#name"; NULL: null */
+    const char *text;
+    uint64_t time_ms;
+    enum pv_chat_state state;
+};
+/* {"id","from","to","room","text","time","state"} */
+json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg);
+/* {"version":1,"messages":[…]}, with "more":true when the list was cut (ask again). */
+json_t *pv_ctlapi_messages_new(bool more);
+PV_MUST_CHECK int pv_ctlapi_messages_add(json_t *messages, const struct pv_ctlapi_message *msg);
+
+struct pv_ctlapi_status {
+    const char *state;         /* "none" (not joined), "static", "down", "connecting", "up" */
+    uint64_t uptime_s;         /* of the daemon */
+    const char *network;       /* NULL: "network" is null */
+    const uint8_t *network_id; /* 16 bytes */
+    struct pv_prefix cidr, ula;
+    const char *name; /* of this node; NULL: "self" is null */
+    struct pv_addr ip4, ip6;
+    const uint8_t *key, *wg_key;
+    bool admin;
+    const char *interface; /* NULL: "interface" is null */
+    unsigned mtu;
+    unsigned udp_port;
+    const char *coordinator; /* address as in the record; NULL: "coordinator" is null */
+    bool connected;
+    double coordinator_rtt_ms;               /* < 0: null */
+    const char *coordinator_error;           /* NULL: null */
+    uint64_t away_since_s;                   /* not connected since then; 0: null */
+    unsigned reached_without;                /* peers with a path meanwhile */
+    const char *relay;                       /* its address; NULL: "relay" is null */
+    uint64_t relay_tx_bytes, relay_rx_bytes; /* inner packets that went through all relays */
+    const struct pv_addr *public_addrs;      /* as seen from outside */
+    size_t n_public;
+    const uint8_t *head; /* 32 bytes; NULL: "roster" is null */
+    unsigned members, online;
+    uint64_t unread, queued;     /* chat */
+    const char *const *problems; /* sentences */
+    size_t n_problems;
+    const char *const *drop_names; /* packets thrown away, by reason */
+    const uint64_t *drop_counts;
+    size_t n_drops;
+};
+/* {"version":1,"daemon","state","uptime","network":{"name","id","cidr","ip6"},
+ *  "self":{"name","ip4","ip6","key","wg_key","admin"},"interface":{"name","mtu","port"},
+ *  "coordinator":{"address","connected","rtt_ms","error","away_since","reached_without"},
+ *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],
+ *  "roster":{"head","members","online"},"chat":{"unread","queued"},"problems":[…],"drops":{…}} */
+json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);
+
+/* What is known about the own NAT, and the budget of attempts to cross hard ones. */
+struct pv_ctlapi_hard {
+    const char *mapping, *ports; /* words */
+    bool predict, birthday;      /* what is switched on */
+    bool running;
+    unsigned attempts; /* ever */
+    unsigned sockets, max_mappings;
+    unsigned packets, max_packets, max_pps; /* packets: of the present or last attempt */
+    unsigned kept;                          /* sockets that carry a path */
+};
+/* Adds "hard_nat":{"mapping","ports","on","predict","birthday","running","attempts","sockets",
+ * "max_mappings","packets","max_packets","max_pps","kept"} to a status. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *hard);
+
+/* How long the own NAT keeps a binding, seconds. */
+struct pv_ctlapi_binding {
+    bool measuring;
+    double idle_s;     /* lives so long in silence; < 0: null, not known */
+    double idle_max_s; /* and is dead after that; < 0: null, not known or longer than was tried */
+    double absolute_s; /* ends at that age whatever passes; < 0: null, no such end was seen */
+    double refresh_s;  /* how often it is refreshed */
+};
+/* Adds "nat_binding":{"measuring","idle_s","idle_max_s","absolute_s","refresh_s"} to a status.
+ * PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlapi_status_add_binding(json_t *status, const struct pv_ctlapi_binding *b);
+
+/* The threads that carry packets. */
+struct pv_ctlapi_datapath {
+    unsigned workers, threads;
+    const char *aead; /* the library that seals and opens */
+    bool tcp_offload, udp_offload;
+    const struct pv_offload_off *off; /* what is not used, and why */
+    size_t n_off;
+};
+/* Adds "datapath":{"workers","threads","aead","tcp_offload","udp_offload","off":[{"what","why"}]}
+ * to a status. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlapi_status_add_datapath(json_t *status, const struct pv_ctlapi_datapath *d);
+
+/* A TURN server this node uses. */
+struct pv_ctlapi_relay {
+    const char *name;            /* "coordinator", or as in the configuration */
+    const char *address;         /* NULL: null, not known */
+    const char *transport;       /* "udp", "tcp", "tls": in use, or being tried */
+    const char *state;           /* "up", "connecting" */
+    struct pv_addr relayed;      /* our address there; PV_AF_NONE: null */
+    double rtt_ms;               /* < 0: null */
+    const char *error;           /* why it is not reached; NULL: null */
+    uint64_t tx_bytes, rx_bytes; /* inner packets that went through it */
+};
+/* Adds "udp": "open", "blocked" or (nobody to ask) "unknown", and "relays":[{"name","address",
+ * "transport","state","relayed","rtt_ms","error","tx_bytes","rx_bytes"}] to a status.
+ * PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlapi_status_add_relays(json_t *status, const char *udp,
+                                              const struct pv_ctlapi_relay *relays, size_t n);
+
+/* A port mapped by the router of one family. Addresses without family: null. */
+struct pv_ctlapi_portmap {
+    const char *family;   /* "ipv4", "ipv6" */
+    const char *state;    /* "off", "asking", "checking", "working", "releasing", "waiting" */
+    const char *protocol; /* "PCP", "NAT-PMP", "UPnP"; NULL: none */
+    struct pv_addr router, claimed, external;
+    double lifetime_s; /* negative: null */
+    const char *why;   /* why nothing is offered; NULL: it is */
+};
+/* Adds to "port_mappings":[{"family","state","protocol","router","claimed","external","lifetime",
+ * "verified","why"}] of a status. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlapi_status_add_portmap(json_t *status, const struct pv_ctlapi_portmap *map);
+
+/* {"version":1,"text"}: what Prometheus reads (base/metrics.h). */
+json_t *pv_ctlapi_metrics_json(const char *text);
+json_t *pv_ctlapi_version_json(void);
+/* CREATE, JOIN: {"network","name","ip4","ip6"} and "token" unless NULL. */
+json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struct pv_addr *ip4,
+                              const struct pv_addr *ip6, const char *token);
+/* INVITE: {"token","invite"} */
+json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static 32]);
+struct pv_ctlapi_invite {
+    uint8_t id[32];
+    uint32_t uses, used;
+    uint64_t not_before_s, not_after_s; /* Unix seconds; not_after 0: null */
+    bool revoked;
+};
+/* {"version":1,"invites":[{"id","uses","used","not_before","not_after","revoked"}]} */
+json_t *pv_ctlapi_invites_new(void);
+PV_MUST_CHECK int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite);
+/* IP: {"ip4","ip6","wg_key"} */
+json_t *pv_ctlapi_ip_json(const struct pv_addr *ip4, const struct pv_addr *ip6,
+                          const uint8_t wg_key[static 32]);
+/* SEND: {"message":{…},"online"} */
+json_t *pv_ctlapi_sent_json(const struct pv_ctlapi_message *msg, bool online);
+/* PING: event "pong" {"seq","rtt_ms","path"}, event "timeout" {"seq"}, answer {"sent","received"}
+ */
+json_t *pv_ctlapi_pong_json(uint32_t seq, double rtt_ms, const struct pv_ctlapi_path *path);
+json_t *pv_ctlapi_lost_json(uint32_t seq);
+json_t *pv_ctlapi_pinged_json(uint32_t sent, uint32_t received);
+/* WATCH: event "message" {"message":{…}}, event "state" {"msg_id","peer","state"},
+ * event "presence" {"peer","online"} */
+json_t *pv_ctlapi_watch_message_json(const struct pv_ctlapi_message *msg);
+json_t *pv_ctlapi_watch_state_json(const uint8_t id[static PV_CHAT_ID_LEN], const char *peer,
+                                   enum pv_chat_state state);
+json_t *pv_ctlapi_watch_presence_json(const char *peer, bool online);
+/* WATCH: event "room" {"room","what":"invited"|"left","peer","by"}: by invited peer, or peer left
+ */
+json_t *pv_ctlapi_watch_room_json(const char *room, bool invited, const char *peer, const char *by);
+/* ROOM_CREATE: {"room","id"} */
+json_t *pv_ctlapi_room_json(const char *room, const uint8_t id[static 16]);
+struct pv_ctlapi_room {
+    const char *room;
+    const uint8_t *id;   /* 16 bytes */
+    const char *creator; /* a node's name */
+    unsigned members;    /* at present */
+    bool left;
+};
+/* ROOM_LIST: {"version":1,"rooms":[{"room","id","creator","members","left"}]} */
+json_t *pv_ctlapi_rooms_new(void);
+PV_MUST_CHECK int pv_ctlapi_rooms_add(json_t *rooms, const struct pv_ctlapi_room *room);
+struct pv_ctlapi_room_member {
+    const char *name;
+    const uint8_t *key;
+    bool online, creator;
+    uint64_t texts; /* known here */
+};
+/* ROOM_MEMBERS: {"version":1,"room","members":[{"name","key","online","creator","texts"}]} */
+json_t *pv_ctlapi_room_members_new(const char *room);
+PV_MUST_CHECK int pv_ctlapi_room_members_add(json_t *members,
+                                             const struct pv_ctlapi_room_member *member);
+/* WHY: {"version":1,"lines":[…]}; TRACE: {"version":1,"events":[{"t","text"}]}, t = seconds ago */
+json_t *pv_ctlapi_lines_new(void);
+PV_MUST_CHECK int pv_ctlapi_lines_add(json_t *lines, const char *line);
+json_t *pv_ctlapi_events_new(void);
+PV_MUST_CHECK int pv_ctlapi_events_add(json_t *events, double seconds_ago, const char *text);
+
+/* --- replies: parsing ---------------------------------------------------------------------- */
+
+struct pv_ctlapi_reply {
+    uint64_t id; /* UINT64_MAX when the daemon could not read the request's id */
+    bool is_event;
+    bool ok;                  /* answers */
+    enum pv_ctlapi_code code; /* failed answers; an answer that is ok: 0 or PV_CTLAPI_UNREACHABLE */
+    const char *event;        /* events: its name; borrowed from body */
+    const char *error;        /* failed answers; borrowed from body */
+    json_t *body;             /* the whole object; owned */
+};
+/* One line without its newline. PV_ERR_MALFORMED, PV_ERR_LIMIT. */
+PV_MUST_CHECK int pv_ctlapi_reply_parse(struct pv_view line, struct pv_ctlapi_reply *ret_reply);
+void pv_ctlapi_reply_done(struct pv_ctlapi_reply *reply);
+
+#endif /* PV_CTLAPI_H */

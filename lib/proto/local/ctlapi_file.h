@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ctlapi_file.h - files in the language of the control socket: builders beside those of ctlapi.h.
+ *
+ * Builders return a new reference or NULL without memory.
+ */
+#ifndef PV_CTLAPI_FILE_H
+#define PV_CTLAPI_FILE_H
+
+#include <jansson.h>
+
+#include "base/pv.h"
+#include "proto/chat/file.h"
+
+struct pv_ctlapi_file {
+    uint32_t number; /* "id": what accept, refuse and get take */
+    bool outgoing;
+    const char *peer;
+    const char *name;
+    uint64_t size, done; /* bytes */
+    uint64_t time_ms;
+    enum pv_file_state state;
+    enum pv_file_why why;
+    bool running, online;
+};
+/* {"id","direction":"in|out","peer","name","size","done","state","why","running","online","time"};
+ * why null when nothing is wrong */
+json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *file);
+/* {"version":1,"files":[…]} */
+json_t *pv_ctlapi_files_new(void);
+PV_MUST_CHECK int pv_ctlapi_files_add(json_t *files, const struct pv_ctlapi_file *file);
+/* Answer and event: {"file":{…}} */
+json_t *pv_ctlapi_one_file_json(const struct pv_ctlapi_file *file);
+
+#endif /* PV_CTLAPI_FILE_H */

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests of the control socket, both directions, from two tables: commands and their fields. */
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "proto/control/jsonline.h"
+#include "proto/local/ctlapi.h"
+
+enum {
+    MAX_VALUES = 64, /* a request has at most 6 */
+    DEFAULT_EXPIRES_S = 86400,
+    MAX_EXPIRES_S = 315360000, /* ten years */
+};
+#define MAX_ID (UINT64_C(1) << 53) /* whole numbers every JSON reader keeps exactly */
+
+enum field_type {
+    F_PEER,   /* printable ASCII */
+    F_NAME,   /* name of a node or network */
+    F_CIDR,   /* IPv4 range */
+    F_WORD,   /* printable ASCII */
+    F_SECRET, /* owned string, printable ASCII */
+    F_TEXT,   /* owned string, chat text */
+    F_U32,
+    F_U64,
+    F_BOOL,
+};
+
+static const struct field {
+    const char *key;
+    enum field_type type;
+    size_t offset; /* in struct pv_ctlapi_request */
+    size_t size;   /* of a string's buffer */
+    uint64_t min, max;
+} FIELDS[] = {
+#define AT(member)  offsetof(struct pv_ctlapi_request, member)
+#define BUF(member) AT(member), sizeof(((struct pv_ctlapi_request *)0)->member)
+    {"peer", F_PEER, BUF(peer), 0, 0},
+    {"network", F_NAME, BUF(network), 0, 0},
+    {"name", F_NAME, BUF(name), 0, 0},
+    {"cidr", F_CIDR, BUF(cidr), 0, 0},
+    {"invite", F_WORD, BUF(invite), 0, 0},
+    {"room", F_WORD, BUF(room), 0, 0},
+    {"level", F_WORD, BUF(word), 0, 0},
+    {"what", F_WORD, BUF(word), 0, 0},
+    {"url", F_SECRET, AT(secret), 0, 0, 0},
+    {"token", F_SECRET, AT(secret), 0, 0, 0},
+    {"text", F_TEXT, AT(text), 0, 0, 0},
+    {"uses", F_U32, AT(uses), 0, 1, PV_CTLAPI_MAX_USES},
+    {"expires", F_U64, AT(expires_s), 0, 1, MAX_EXPIRES_S},
+    {"admin", F_BOOL, AT(admin), 0, 0, 0},
+    {"forget", F_BOOL, AT(forget), 0, 0, 0},
+    {"count", F_U32, AT(count), 0, 1, PV_CTLAPI_MAX_PINGS},
+    {"interval_ms", F_U32, AT(interval_ms), 0, 10, 3600000},
+    {"size", F_U32, AT(size), 0, 0, PV_CTLAPI_MAX_PING_SIZE},
+    {"timeout_ms", F_U32, AT(timeout_ms), 0, 0, 86400000},
+    {"direct", F_BOOL, AT(direct), 0, 0, 0},
+    {"online", F_BOOL, AT(online), 0, 0, 0},
+    {"peek", F_BOOL, AT(peek), 0, 0, 0},
+    {"seen", F_BOOL, AT(seen), 0, 0, 0},
+    {"file", F_TEXT, AT(text), 0, 0, 0},
+    {"number", F_U32, AT(number), 0, 1, UINT32_MAX},
+    {"before", F_WORD, BUF(before), 0, 0},
+    {"limit", F_U32, AT(limit), 0, 1, PV_CTLAPI_MAX_HISTORY},
+#undef AT
+#undef BUF
+};
+
+/* need and may are lists of field keys, each followed by a blank. */
+static const struct command {
+    const char *name;
+    bool changes;
+    const char *need;
+    const char *may;
+} COMMANDS[PV_CTLAPI_N_CMDS] = {
+    [PV_CTLAPI_VERSION] = {"version", false, "", ""},
+    [PV_CTLAPI_CREATE] = {"create", true, "url ", "network name cidr timeout_ms "},
+    [PV_CTLAPI_INVITE] = {"invite", true, "", "uses expires admin "},
+    [PV_CTLAPI_INVITE_LIST] = {"invite_list", false, "", ""},
+    [PV_CTLAPI_INVITE_REVOKE] = {"invite_revoke", true, "invite ", ""},
+    [PV_CTLAPI_JOIN] = {"join", true, "token ", "name timeout_ms "},
+    [PV_CTLAPI_UP] = {"up", true, "", ""},
+    [PV_CTLAPI_DOWN] = {"down", true, "", ""},
+    [PV_CTLAPI_LEAVE] = {"leave", true, "", "forget "},
+    [PV_CTLAPI_STATUS] = {"status", false, "", ""},
+    [PV_CTLAPI_METRICS] = {"metrics", false, "", ""},
+    [PV_CTLAPI_PEERS] = {"peers", false, "", ""},
+    [PV_CTLAPI_PING] = {"ping", false, "peer ", "count interval_ms size "},
+    [PV_CTLAPI_WAIT] = {"wait", false, "", "peer direct online "},
+    [PV_CTLAPI_IP] = {"ip", false, "", "peer "},
+    [PV_CTLAPI_REMOVE] = {"remove", true, "peer ", ""},
+    [PV_CTLAPI_SEND] = {"send", false, "peer text ", ""},
+    [PV_CTLAPI_INBOX] = {"inbox", false, "", "peer peek "},
+    [PV_CTLAPI_HISTORY] = {"history", false, "", "peer before limit "},
+    [PV_CTLAPI_WATCH] = {"watch", false, "what ", "seen "},
+    [PV_CTLAPI_WHY] = {"why", false, "peer ", ""},
+    [PV_CTLAPI_TRACE] = {"trace", false, "peer ", ""},
+    [PV_CTLAPI_LOG] = {"log", true, "level ", ""},
+    [PV_CTLAPI_FILE_SEND] = {"file_send", false, "peer file ", ""},
+    [PV_CTLAPI_FILES] = {"files", false, "", ""},
+    [PV_CTLAPI_FILE_ACCEPT] = {"file_accept", false, "number ", ""},
+    [PV_CTLAPI_FILE_STOP] = {"file_stop", false, "number ", ""},
+    [PV_CTLAPI_FILE_GET] = {"file_get", false, "number ", ""},
+    [PV_CTLAPI_FILE_SAVED] = {"file_saved", false, "number ", ""},
+    [PV_CTLAPI_ROOM_CREATE] = {"room_create", false, "room ", ""},
+    [PV_CTLAPI_ROOM_INVITE] = {"room_invite", false, "room peer ", ""},
+    [PV_CTLAPI_ROOM_LEAVE] = {"room_leave", false, "room ", ""},
+    [PV_CTLAPI_ROOM_LIST] = {"room_list", false, "", ""},
+    [PV_CTLAPI_ROOM_MEMBERS] = {"room_members", false, "room ", ""},
+};
+
+static bool lists(const char *keys, const char *key)
+{
+    size_t len = strlen(key);
+    for (const char *p = keys; *p != '\0'; p += strcspn(p, " ") + 1) {
+        if (strcspn(p, " ") == len && memcmp(p, key, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+const char *pv_ctlapi_cmd_name(enum pv_ctlapi_cmd cmd)
+{
+    return cmd < PV_CTLAPI_N_CMDS ? COMMANDS[cmd].name : "unknown";
+}
+
+bool pv_ctlapi_cmd_changes(enum pv_ctlapi_cmd cmd)
+{
+    return cmd >= PV_CTLAPI_N_CMDS || COMMANDS[cmd].changes;
+}
+
+void pv_ctlapi_request_init(struct pv_ctlapi_request *req, enum pv_ctlapi_cmd cmd, uint64_t id)
+{
+    *req = (struct pv_ctlapi_request){
+        .id = id,
+        .cmd = cmd,
+        .uses = 1,
+        .expires_s = DEFAULT_EXPIRES_S,
+        .count = 4,
+        .interval_ms = 1000,
+        .size = 56,
+        .limit = 100,
+    };
+}
+
+void pv_ctlapi_request_done(struct pv_ctlapi_request *req)
+{
+    if (req->secret != NULL)
+        pv_wipe(req->secret, strlen(req->secret));
+    free(req->secret);
+    free(req->text);
+    memset(req, 0, sizeof(*req));
+}
+
+/* --- parsing ------------------------------------------------------------------------------- */
+
+static bool is_printable(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text <= ' ' || *text > '~')
+            return false;
+    }
+    return true;
+}
+
+static bool parse_string(const struct field *f, const char *text, size_t len, char *dst)
+{
+    struct pv_prefix range;
+    switch (f->type) {
+    case F_NAME:
+        return len == 0 || pv_name_parse(text, len, dst) == PV_OK;
+    case F_CIDR:
+        if (len == 0)
+            return true;
+        if (pv_prefix_parse(text, &range) < 0 || range.base.family != PV_AF_INET)
+            return false;
+        pv_prefix_format(&range, dst);
+        return true;
+    default:
+        if (len >= f->size || !is_printable(text))
+            return false;
+        memcpy(dst, text, len + 1);
+        return true;
+    }
+}
+
+/* The string becomes the request's own; an earlier one under another key is replaced. */
+static int take_string(const struct field *f, const char *text, size_t len, char **slot)
+{
+    bool good = f->type == F_TEXT ? pv_chat_text_is_valid(pv_view(text, len))
+                                  : len > 0 && len <= PV_CTLAPI_SECRET_MAX && is_printable(text);
+    if (!good)
+        return PV_ERR_MALFORMED;
+    char *copy = strdup(text);
+    if (copy == NULL)
+        return PV_ERR_NOMEM;
+    free(*slot);
+    *slot = copy;
+    return PV_OK;
+}
+
+static int parse_field(const struct field *f, const json_t *v, struct pv_ctlapi_request *req)
+{
+    void *member = (char *)req + f->offset;
+    uint64_t n;
+
+    switch (f->type) {
+    case F_BOOL:
+        if (!json_is_boolean(v))
+            return PV_ERR_MALFORMED;
+        *(bool *)member = json_is_true(v);
+        return PV_OK;
+    case F_U32:
+    case F_U64:
+        if (!json_is_integer(v) || json_integer_value(v) < 0)
+            return PV_ERR_MALFORMED;
+        n = (uint64_t)json_integer_value(v);
+        if (n < f->min || n > f->max)
+            return PV_ERR_MALFORMED;
+        if (f->type == F_U32)
+            *(uint32_t *)member = (uint32_t)n;
+        else
+            *(uint64_t *)member = n;
+        return PV_OK;
+    case F_SECRET:
+    case F_TEXT:
+        if (!json_is_string(v))
+            return PV_ERR_MALFORMED;
+        return take_string(f, json_string_value(v), json_string_length(v), member);
+    default:
+        if (!json_is_string(v))
+            return PV_ERR_MALFORMED;
+        return parse_string(f, json_string_value(v), json_string_length(v), member)
+                   ? PV_OK
+                   : PV_ERR_MALFORMED;
+    }
+}
+
+static void say_what_is_wanted(const struct field *f, const char *cmd, char *why)
+{
+    static const char *const wants[] = {
+        [F_PEER] = "a name, overlay address or key",
+        [F_NAME] = "1 to 63 of a-z 0-9 and -, not at the ends, not \"localhost\"",
+        [F_CIDR] = "an IPv4 range such as 10.66.0.0/16",
+        [F_WORD] = "a word",
+        [F_SECRET] = "the whole text, without blanks",
+        [F_TEXT] = "1 to 16384 bytes of UTF-8",
+        [F_BOOL] = "true or false",
+    };
+    if (f->type == F_U32 || f->type == F_U64)
+        snprintf(why, PV_CTLAPI_ERROR_BUF, "%s: bad %s: give a whole number from %llu to %llu", cmd,
+                 f->key, (unsigned long long)f->min, (unsigned long long)f->max);
+    else
+        snprintf(why, PV_CTLAPI_ERROR_BUF, "%s: bad %s: give %s", cmd, f->key, wants[f->type]);
+}
+
+static int parse_fields(const struct command *cmd, const json_t *obj, struct pv_ctlapi_request *req,
+                        char *why)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(FIELDS); i++) {
+        const struct field *f = &FIELDS[i];
+        const json_t *v = json_object_get(obj, f->key);
+        bool need = lists(cmd->need, f->key);
+        if (!need && !lists(cmd->may, f->key))
+            continue;
+        if (v == NULL || json_is_null(v)) {
+            if (!need)
+                continue;
+            snprintf(why, PV_CTLAPI_ERROR_BUF, "%s: no %s given: see p2pvpnctl %s -h", cmd->name,
+                     f->key, cmd->name);
+            return PV_ERR_MALFORMED;
+        }
+        if (need && json_is_string(v) && json_string_length(v) == 0) {
+            say_what_is_wanted(f, cmd->name, why);
+            return PV_ERR_MALFORMED;
+        }
+        int r = parse_field(f, v, req);
+        if (r < 0) {
+            say_what_is_wanted(f, cmd->name, why);
+            return r;
+        }
+    }
+    return PV_OK;
+}
+
+/* jansson frees strings without wiping them. */
+static void wipe_secrets(const json_t *obj)
+{
+    static const char *const keys[] = {"url", "token"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(keys); i++) {
+        const json_t *v = json_object_get(obj, keys[i]);
+        if (json_is_string(v))
+            pv_wipe((void *)(uintptr_t)json_string_value(v), json_string_length(v));
+    }
+}
+
+static int parse_object(const json_t *obj, struct pv_ctlapi_request *req, uint64_t *ret_id,
+                        char *why)
+{
+    uint64_t id = 0;
+    if (pv_jsonline_u64(obj, "id", 0, MAX_ID, &id) < 0) {
+        snprintf(why, PV_CTLAPI_ERROR_BUF, "request refused: no usable id: give a whole number");
+        return PV_ERR_MALFORMED;
+    }
+    *ret_id = id;
+
+    const char *name = json_string_value(json_object_get(obj, "cmd"));
+    for (unsigned c = 0; name != NULL && c < PV_CTLAPI_N_CMDS; c++) {
+        if (strcmp(name, COMMANDS[c].name) != 0)
+            continue;
+        pv_ctlapi_request_init(req, (enum pv_ctlapi_cmd)c, id);
+        return parse_fields(&COMMANDS[c], obj, req, why);
+    }
+    snprintf(why, PV_CTLAPI_ERROR_BUF,
+             "request refused: p2pvpnd %s does not know this command: use the p2pvpnctl that "
+             "came with it",
+             PV_VERSION);
+    return PV_ERR_UNSUPPORTED;
+}
+
+int pv_ctlapi_request_parse(struct pv_view line, struct pv_ctlapi_request *ret_req,
+                            uint64_t *ret_id, char why[static PV_CTLAPI_ERROR_BUF])
+{
+    json_t *obj = NULL;
+    int r = line.len >= PV_CTLAPI_LINE_MAX
+                ? PV_ERR_LIMIT
+                : pv_jsonline_parse(line, PV_CTLAPI_DEPTH, MAX_VALUES, &obj);
+
+    *ret_id = UINT64_MAX;
+    if (r < 0) {
+        snprintf(why, PV_CTLAPI_ERROR_BUF,
+                 "request refused: not one JSON object a line of less than 64 KiB (%s)",
+                 pv_strstatus(r));
+        return r;
+    }
+    struct pv_ctlapi_request req = {0};
+    r = parse_object(obj, &req, ret_id, why);
+    wipe_secrets(obj);
+    json_decref(obj);
+    if (r < 0) {
+        pv_ctlapi_request_done(&req);
+        return r;
+    }
+    *ret_req = req;
+    return PV_OK;
+}
+
+/* --- writing ------------------------------------------------------------------------------- */
+
+static json_t *field_json(const struct field *f, const struct pv_ctlapi_request *req)
+{
+    const void *member = (const char *)req + f->offset;
+    const char *text;
+    switch (f->type) {
+    case F_BOOL:
+        return json_boolean(*(const bool *)member);
+    case F_U32:
+        return json_integer(*(const uint32_t *)member);
+    case F_U64:
+        return json_integer((json_int_t) * (const uint64_t *)member);
+    case F_SECRET:
+    case F_TEXT:
+        text = *(char *const *)member;
+        return json_string(text == NULL ? "" : text);
+    default:
+        return json_string(member);
+    }
+}
+
+static bool is_empty(const json_t *v)
+{
+    return json_is_false(v) || (json_is_string(v) && json_string_length(v) == 0);
+}
+
+char *pv_ctlapi_request_write(const struct pv_ctlapi_request *req)
+{
+    const struct command *cmd = &COMMANDS[req->cmd];
+    json_t *obj = json_object();
+    char *line = NULL;
+    size_t len;
+
+    bool ok = obj != NULL &&
+              json_object_set_new(obj, "id", json_integer((json_int_t)req->id)) == 0 &&
+              json_object_set_new(obj, "cmd", json_string(cmd->name)) == 0;
+    for (size_t i = 0; ok && i < PV_ARRAY_LEN(FIELDS); i++) {
+        const struct field *f = &FIELDS[i];
+        bool need = lists(cmd->need, f->key);
+        if (!need && !lists(cmd->may, f->key))
+            continue;
+        json_t *v = field_json(f, req);
+        if (v != NULL && !need && is_empty(v))
+            json_decref(v);
+        else
+            ok = json_object_set_new(obj, f->key, v) == 0;
+    }
+    if (ok)
+        line = pv_ctlapi_dump(obj, &len);
+    if (obj != NULL)
+        wipe_secrets(obj);
+    json_decref(obj);
+    return line;
+}

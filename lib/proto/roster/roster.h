@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * roster.h - the set of all statements of one network, and what follows from it: who is a member
+ * with which name, addresses and transport key, who may invite and revoke, which invites are
+ * usable, what was refused and why (DESIGN 3, docs/PROTOCOL.md "Roster").
+ *
+ * Used by nodes and coordinators alike; a coordinator is given no more belief than anybody else.
+ * Every statement is checked back to the network record's root key. Statements are merged, never
+ * replaced or dropped (those of unknown types excepted, see the limits). The owner
+ *   1. loads what it has on disk, in the order in which EV_STATEMENT told it, and polls all events
+ *      after each statement (what they say is on disk already),
+ *   2. adds what arrives, a whole batch at a time, in any order,
+ *   3. polls events until PV_ERR_AGAIN: that settles the batch. Questions answer as of the last
+ *      settling.
+ * Order matters in two places, both wanted: a binding name/address -> key that has been settled
+ * stays until it is freed, and a member that has counted stays counted. Loading as in 1. restores
+ * both.
+ *
+ * Does not: store, send, read a clock, keep secrets, expire members. One thread.
+ */
+#ifndef PV_ROSTER_H
+#define PV_ROSTER_H
+
+#include "proto/roster/statement.h"
+
+enum {
+    PV_ROSTER_MAX_STATEMENTS = 131072, /* of one network; about 1 KiB each */
+    PV_ROSTER_MAX_UNKNOWN = 8,         /* statements of unknown types a signer, DESIGN 3 */
+    PV_ROSTER_MAX_SELF = 256,          /* member, transport key and leave statements a node */
+    PV_ROSTER_MAX_OVERCLAIMS = 64,     /* members kept above the uses of an invite: proof enough */
+    PV_ROSTER_MAX_ORPHANS = 256,       /* statements waiting for their signer's; oldest dropped */
+    PV_ROSTER_MAX_REPORTS = 64,        /* reports waiting to be polled; oldest dropped */
+    PV_ROSTER_WINDOW_SLACK = 600,      /* seconds around an invite's window, DESIGN 3 */
+    PV_ROSTER_BUCKETS = 256,           /* by first hash byte, in-band type 2 */
+    PV_ROSTER_PREFIX_LEN = 8,          /* bytes of a hash that name a statement in-band */
+    PV_ROSTER_STAY_MAX = PV_STATEMENT_LIST_MAX / 32, /* nodes in one revocation */
+    PV_ROSTER_TEXT = 256,                            /* bytes of a report with the NUL */
+};
+
+enum pv_member_state {
+    PV_MEMBER_NONE,    /* no claim of this key ever counted */
+    PV_MEMBER_ACTIVE,  /* a member now: holds its name, addresses and transport key */
+    PV_MEMBER_LEFT,    /* its own leave; may come back with a higher serial */
+    PV_MEMBER_REVOKED, /* revoked, or what admitted it was revoked without letting it stay */
+};
+
+/* A node. Valid until the roster is freed; the contents change when the roster settles. Apart from
+ * node, state and rights the fields are those of the last statement that counted. */
+struct pv_member {
+    uint8_t node[PV_SIGN_PK_LEN];
+    enum pv_member_state state;
+    uint8_t rights;        /* enum pv_st_right bits; 0 = no admin */
+    uint8_t transport[32]; /* current transport key */
+    char name[PV_NAME_BUF];
+    struct pv_addr ip4;                  /* port 0 */
+    struct pv_addr ip6;                  /* port 0 */
+    uint64_t serial;                     /* of the member statement */
+    uint64_t issued;                     /* Unix seconds, the node's claim */
+    uint64_t expires;                    /* Unix seconds, 0 = never */
+    uint8_t admitted_by[PV_SIGN_PK_LEN]; /* invite pk or admin pk */
+    uint64_t joined;                     /* Unix seconds of the receipt, 0 = no receipt */
+};
+
+struct pv_roster_invite {
+    uint8_t invite[PV_SIGN_PK_LEN];
+    uint8_t signer[PV_SIGN_PK_LEN];
+    uint64_t not_before; /* Unix seconds */
+    uint64_t not_after;  /* Unix seconds, UINT64_MAX = never ends */
+    uint32_t uses;
+    uint32_t used; /* different nodes admitted or claimed under it, those gone included */
+    bool revoked;  /* it, or the admin who signed it */
+};
+
+/* One statement of the set. Valid until the roster is freed; receipt may become a lower one. */
+struct pv_roster_entry {
+    struct pv_statement st; /* st.raw is owned by the roster */
+    struct pv_view receipt; /* PV_RECEIPT_LEN bytes, or empty */
+};
+
+enum pv_roster_event_type {
+    PV_ROSTER_EV_STATEMENT,      /* entry is new, or has a new receipt: store it, pass it on */
+    PV_ROSTER_EV_MEMBER_ADDED,   /* member: not active when last told, now is */
+    PV_ROSTER_EV_MEMBER_CHANGED, /* member: still active, something differs */
+    PV_ROSTER_EV_MEMBER_GONE,    /* member: state says left or revoked: drop its sessions */
+    PV_ROSTER_EV_COORDINATORS,   /* another coordinators record is in force */
+    PV_ROSTER_EV_REFUSED, /* text: a claim was refused and why (for the status of a person) */
+    PV_ROSTER_EV_BREAK,   /* text: a coordinator contradicts itself (receipt order) */
+};
+
+struct pv_roster_event {
+    enum pv_roster_event_type type;
+    const struct pv_roster_entry *entry; /* EV_STATEMENT */
+    const struct pv_member *member;      /* EV_MEMBER_*; EV_REFUSED of a member claim: that key */
+    char text[PV_ROSTER_TEXT];           /* EV_REFUSED, EV_BREAK: one sentence, no line break */
+};
+
+enum pv_roster_added {
+    PV_ROSTER_KNOWN,  /* had it already */
+    PV_ROSTER_NEW,    /* merged: it, or a receipt for it that is lower or the first */
+    PV_ROSTER_ORPHAN, /* put aside until the statement that gives its signer (or its receipt's
+                         coordinator) the right arrives */
+};
+
+struct pv_roster; /* opaque */
+
+/*
+ * A roster from its network record (type 1, borrowed for the call). expect_id: PV_NETWORK_ID_LEN
+ * bytes the record must hash to (from the token or the disk), or NULL on a coordinator that learns
+ * the network from its creator. rng: keys of the hash tables.
+ *   PV_ERR_AUTH (another network, bad signature), any error of pv_statement_decode(), PV_ERR_NOMEM
+ */
+PV_MUST_CHECK int pv_roster_new(struct pv_view record, const uint8_t *expect_id,
+                                const struct pv_rng *rng, struct pv_roster **ret_roster);
+struct pv_roster *pv_roster_free(struct pv_roster *r); /* NULL is fine; returns NULL */
+
+/*
+ * Merges one statement with its receipt (an empty view: none). Both are borrowed for the call.
+ * A receipt that breaks the order or whose statement is another is dropped and reported.
+ *   PV_ERR_TRUNCATED, PV_ERR_MALFORMED, PV_ERR_UNSUPPORTED  form, or against the network's rules
+ *   PV_ERR_AUTH     a signature is wrong, or it belongs to another network
+ *   PV_ERR_REFUSED  the signer may not sign this; an invited member without a receipt
+ *   PV_ERR_LIMIT    a limit above
+ *   PV_ERR_NOMEM    the roster is as before
+ */
+PV_MUST_CHECK int pv_roster_add(struct pv_roster *r, struct pv_view statement,
+                                struct pv_view receipt, enum pv_roster_added *ret_added);
+
+/* Settles what was added, then gives one event. PV_ERR_AGAIN: all told. */
+PV_MUST_CHECK int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event);
+
+/* --- questions ----------------------------------------------------------------------------- */
+
+const uint8_t *pv_roster_network_id(const struct pv_roster *r); /* PV_NETWORK_ID_LEN bytes */
+const uint8_t *pv_roster_root(const struct pv_roster *r);       /* PV_SIGN_PK_LEN bytes */
+const struct pv_st_network *pv_roster_network(const struct pv_roster *r);
+
+/* Active members only; NULL when there is none. */
+const struct pv_member *pv_roster_by_node(const struct pv_roster *r,
+                                          const uint8_t node[static PV_SIGN_PK_LEN]);
+const struct pv_member *pv_roster_by_name(const struct pv_roster *r, const char *name);
+const struct pv_member *pv_roster_by_ip(const struct pv_roster *r, const struct pv_addr *ip);
+const struct pv_member *pv_roster_by_transport(const struct pv_roster *r,
+                                               const uint8_t transport[static 32]);
+/* Any key some node statement is about, whatever its state; NULL when unheard of. */
+const struct pv_member *pv_roster_known(const struct pv_roster *r,
+                                        const uint8_t node[static PV_SIGN_PK_LEN]);
+/* All active members, oldest first: prev = NULL for the first; NULL after the last. */
+const struct pv_member *pv_roster_next(const struct pv_roster *r, const struct pv_member *prev);
+size_t pv_roster_count(const struct pv_roster *r); /* active members */
+
+/* Rights of a key: both for root, those of its admin statements unless revoked, else 0. */
+uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
+/* The coordinators record in force: its list, empty when there is none. */
+struct pv_view pv_roster_coordinators(const struct pv_roster *r);
+/* May this key sign receipts: it stands in a coordinators record of an unrevoked signer. */
+bool pv_roster_is_coordinator(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
+
+/* PV_ERR_NOT_FOUND. */
+PV_MUST_CHECK int pv_roster_invite(const struct pv_roster *r,
+                                   const uint8_t invite[static PV_SIGN_PK_LEN],
+                                   struct pv_roster_invite *ret_invite);
+/* All invites: *iter = NULL before the first call. PV_ERR_NOT_FOUND after the last. */
+PV_MUST_CHECK int pv_roster_next_invite(const struct pv_roster *r, const void **iter,
+                                        struct pv_roster_invite *ret_invite);
+/* May node join by this invite now (DESIGN 3)? A node that used it before may again.
+ *   PV_ERR_NOT_FOUND  no such invite
+ *   PV_ERR_REFUSED    the invite or the node is revoked
+ *   PV_ERR_EXPIRED    used up, or wall (Unix seconds) is outside its window */
+PV_MUST_CHECK int pv_roster_check_invite(const struct pv_roster *r,
+                                         const uint8_t invite[static PV_SIGN_PK_LEN],
+                                         const uint8_t node[static PV_SIGN_PK_LEN], uint64_t wall);
+/* Would this member statement count if it got a receipt of that time (Unix seconds)? For a
+ * coordinator before it gives one. As check_invite and add, and PV_ERR_EXISTS (name, address or
+ * transport key is another's), PV_ERR_REPLAY (the node has a higher serial). */
+PV_MUST_CHECK int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement,
+                                         uint64_t wall);
+/* One above the highest serial the node has used; 0 for a new node. */
+uint64_t pv_roster_next_serial(const struct pv_roster *r,
+                               const uint8_t node[static PV_SIGN_PK_LEN]);
+/* The first address of the range, from the node's own start on, that no active member holds and
+ * taken() (may be NULL) does not claim. PV_ERR_LIMIT: none is free. */
+PV_MUST_CHECK int pv_roster_free_ip4(const struct pv_roster *r,
+                                     const uint8_t node[static PV_SIGN_PK_LEN],
+                                     bool (*taken)(const void *ctx, uint32_t ip4), const void *ctx,
+                                     uint32_t *ret_ip4);
+
+/* --- the set itself: comparing and exchanging ------------------------------------------------ */
+
+size_t pv_roster_size(const struct pv_roster *r); /* statements in the set */
+/* BLAKE2b-256 over the ascending hashes of the whole set. */
+void pv_roster_head(struct pv_roster *r, uint8_t ret_head[static PV_STATEMENT_HASH_LEN]);
+/* First 4 bytes of BLAKE2b-256 over the ascending hashes with this first byte; 0 when empty. */
+uint32_t pv_roster_bucket_digest(struct pv_roster *r, uint8_t bucket);
+/* The statements of a bucket in ascending order of hash: i from 0; NULL after the last. */
+const struct pv_roster_entry *pv_roster_bucket_at(const struct pv_roster *r, uint8_t bucket,
+                                                  size_t i);
+/* By whole hash or by its first PV_ROSTER_PREFIX_LEN bytes; NULL when absent. */
+const struct pv_roster_entry *pv_roster_find(const struct pv_roster *r,
+                                             const uint8_t hash[static PV_STATEMENT_HASH_LEN]);
+const struct pv_roster_entry *
+pv_roster_find_prefix(const struct pv_roster *r, const uint8_t prefix[static PV_ROSTER_PREFIX_LEN]);
+/* Every statement, in order of arrival: prev = NULL for the first; NULL after the last. */
+const struct pv_roster_entry *pv_roster_next_entry(const struct pv_roster *r,
+                                                   const struct pv_roster_entry *prev);
+
+#endif /* PV_ROSTER_H */

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/roster/roster_make.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const uint8_t *pk_of(const uint8_t *sk)
+{
+    return sk + PV_SIGN_SEED_LEN;
+}
+
+static struct pv_statement begin(uint8_t type, const uint8_t *network_id)
+{
+    struct pv_statement st;
+
+    memset(&st, 0, sizeof(st));
+    st.type = type;
+    if (network_id != NULL)
+        memcpy(st.network_id, network_id, sizeof(st.network_id));
+    return st;
+}
+
+/* Copies a canonical name; a longer one stays without its NUL and is refused when encoded. */
+static void set_name(char dst[static PV_NAME_BUF], const char *name)
+{
+    size_t len = strnlen(name, PV_NAME_BUF);
+    memset(dst, 0, PV_NAME_BUF);
+    memcpy(dst, name, len);
+}
+
+static int finish(const struct pv_statement *st, const uint8_t *signer_sk, const uint8_t *node_sk,
+                  struct pv_made *made)
+{
+    return pv_statement_make(st, signer_sk, node_sk, made->raw, sizeof(made->raw), &made->len);
+}
+
+int pv_make_invite(const uint8_t *network_id, const uint8_t *signer_sk,
+                   const struct pv_st_invite *invite, struct pv_made *ret_made)
+{
+    struct pv_statement st = begin(PV_ST_INVITE, network_id);
+
+    st.u.invite = *invite;
+    return finish(&st, signer_sk, NULL, ret_made);
+}
+
+int pv_make_member(const uint8_t *network_id, const uint8_t *signer_sk, const uint8_t *node_sk,
+                   const struct pv_st_member *member, struct pv_made *ret_made)
+{
+    struct pv_statement st = begin(PV_ST_MEMBER, network_id);
+
+    st.u.member = *member;
+    memcpy(st.u.member.node, pk_of(node_sk), PV_SIGN_PK_LEN);
+    pv_node_ip6(network_id, st.u.member.node, st.u.member.ip6);
+    return finish(&st, signer_sk, node_sk, ret_made);
+}
+
+int pv_make_leave(const uint8_t *network_id, const uint8_t *node_sk, uint64_t serial, uint64_t wall,
+                  struct pv_made *ret_made)
+{
+    struct pv_statement st = begin(PV_ST_LEAVE, network_id);
+
+    st.u.leave = (struct pv_st_leave){.serial = serial, .time = wall};
+    return finish(&st, node_sk, NULL, ret_made);
+}
+
+static int make_network(const struct pv_create *c, struct pv_created *out)
+{
+    struct pv_statement st = begin(PV_ST_NETWORK, NULL), made;
+
+    set_name(st.u.network.name, c->network_name);
+    st.u.network.range = c->range;
+    st.u.network.created = c->wall;
+    int r = finish(&st, c->root_sk, NULL, &out->network);
+    if (r == PV_OK)
+        r = pv_statement_decode(pv_made_view(&out->network), &made);
+    if (r == PV_OK)
+        memcpy(out->network_id, made.network_id, sizeof(out->network_id));
+    return r;
+}
+
+static int make_first_member(const struct pv_create *c, struct pv_created *out)
+{
+    struct pv_st_member m;
+
+    memset(&m, 0, sizeof(m));
+    set_name(m.name, c->node_name);
+    memcpy(m.transport, c->transport, sizeof(m.transport));
+    m.issued = c->wall;
+    out->ip4 = pv_ip4_first(&c->range, pk_of(c->node_sk));
+    pv_store_be32(m.ip4, out->ip4);
+    return pv_make_member(out->network_id, c->node_sk, c->node_sk, &m, &out->member);
+}
+
+int pv_make_coordinators(const uint8_t *network_id, const uint8_t *signer_sk, uint64_t seq,
+                         struct pv_view list, struct pv_made_long *ret_made)
+{
+    struct pv_statement st = begin(PV_ST_COORDINATORS, network_id);
+    st.u.coordinators.seq = seq;
+    st.u.coordinators.list = list;
+    return pv_statement_make(&st, signer_sk, NULL, ret_made->raw, sizeof(ret_made->raw),
+                             &ret_made->len);
+}
+
+int pv_make_create(const struct pv_create *c, struct pv_created *ret_created)
+{
+    struct pv_created out;
+
+    memset(&out, 0, sizeof(out));
+    if (strcmp(c->node_name, c->network_name) == 0)
+        return PV_ERR_MALFORMED;
+    int r = make_network(c, &out);
+    if (r != PV_OK)
+        return r;
+
+    r = pv_make_coordinators(out.network_id, c->root_sk, 1, c->coordinators, &out.coordinators);
+    if (r != PV_OK)
+        return r;
+
+    struct pv_statement st = begin(PV_ST_ADMIN, out.network_id);
+    memcpy(st.u.admin.node, pk_of(c->node_sk), PV_SIGN_PK_LEN);
+    st.u.admin.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE;
+    st.u.admin.time = c->wall;
+    r = finish(&st, c->root_sk, NULL, &out.admin);
+    if (r == PV_OK)
+        r = make_first_member(c, &out);
+    if (r == PV_OK)
+        *ret_created = out;
+    return r;
+}
+
+/* --- revocations ----------------------------------------------------------------------------- */
+
+/* Is this member here because of the key that is about to be revoked? */
+static bool hangs_on(const struct pv_roster *r, const struct pv_member *m,
+                     const struct pv_st_revocation *what)
+{
+    struct pv_roster_invite invite;
+
+    if (memcmp(m->node, what->pk, sizeof(m->node)) == 0)
+        return false;
+    if (memcmp(m->admitted_by, what->pk, sizeof(m->admitted_by)) == 0)
+        return true;
+    return what->kind == PV_REVOKE_NODE && pv_roster_invite(r, m->admitted_by, &invite) == PV_OK &&
+           memcmp(invite.signer, what->pk, sizeof(invite.signer)) == 0;
+}
+
+static int cmp_pks(const void *a, const void *b)
+{
+    return memcmp(a, b, PV_SIGN_PK_LEN);
+}
+
+/* Ascending keys of the members that stay; NULL without memory. */
+static uint8_t *list_staying(const struct pv_roster *r, const struct pv_st_revocation *what,
+                             size_t *ret_n)
+{
+    uint8_t *pks = malloc((pv_roster_count(r) + 1) * PV_SIGN_PK_LEN);
+    size_t n = 0;
+
+    if (pks == NULL)
+        return NULL;
+    for (const struct pv_member *m = pv_roster_next(r, NULL); m != NULL; m = pv_roster_next(r, m)) {
+        if (hangs_on(r, m, what))
+            memcpy(pks + n++ * PV_SIGN_PK_LEN, m->node, PV_SIGN_PK_LEN);
+    }
+    qsort(pks, n, PV_SIGN_PK_LEN, cmp_pks);
+    *ret_n = n;
+    return pks;
+}
+
+int pv_make_revocation(const struct pv_roster *r, const uint8_t *signer_sk,
+                       const struct pv_st_revocation *what, size_t *iter,
+                       struct pv_made_long *ret_made)
+{
+    struct pv_statement st = begin(PV_ST_REVOCATION, pv_roster_network_id(r));
+    struct pv_roster_invite invite;
+    size_t n;
+
+    if (what->kind == PV_REVOKE_INVITE
+            ? pv_roster_invite(r, what->pk, &invite) != PV_OK
+            : pv_roster_known(r, what->pk) == NULL && pv_roster_rights(r, what->pk) == 0)
+        return PV_ERR_NOT_FOUND;
+    uint8_t *pks = list_staying(r, what, &n);
+    if (pks == NULL)
+        return PV_ERR_NOMEM;
+
+    size_t first = *iter < n ? *iter : n;
+    size_t count = n - first < PV_ROSTER_STAY_MAX ? n - first : PV_ROSTER_STAY_MAX;
+    st.u.revocation = *what;
+    st.u.revocation.stay = pv_view(pks + first * PV_SIGN_PK_LEN, count * PV_SIGN_PK_LEN);
+    int status = pv_statement_make(&st, signer_sk, NULL, ret_made->raw, sizeof(ret_made->raw),
+                                   &ret_made->len);
+    if (status == PV_OK)
+        *iter = first + count < n ? first + count : 0;
+    free(pks);
+    return status;
+}

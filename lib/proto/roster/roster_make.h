@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * roster_make.h - makes the statements a person's actions need: create a network, invite, join,
+ * remove a member, revoke an invite, leave.
+ *
+ * Thin: fields in, signed bytes out. Keys are Ed25519 secret keys (PV_SIGN_SK_LEN), borrowed for
+ * the call. Nothing is added to a roster here. Pure; any thread.
+ */
+#ifndef PV_ROSTER_MAKE_H
+#define PV_ROSTER_MAKE_H
+
+#include "proto/roster/roster.h"
+
+/* A statement of a type with the short limit. */
+struct pv_made {
+    size_t len;
+    uint8_t raw[PV_STATEMENT_SHORT_MAX];
+};
+
+static inline struct pv_view pv_made_view(const struct pv_made *m)
+{
+    return pv_view(m->raw, m->len);
+}
+
+/* A statement of any type. */
+struct pv_made_long {
+    size_t len;
+    uint8_t raw[PV_STATEMENT_MAX];
+};
+
+/* What `create` needs; strings are canonical already (pv_name_parse). */
+struct pv_create {
+    const uint8_t *root_sk;
+    const uint8_t *node_sk;   /* the creator's identity: first member, admin with both rights */
+    const uint8_t *transport; /* the creator's transport pk */
+    const char *network_name;
+    const char *node_name;
+    struct pv_prefix range;
+    struct pv_view coordinators; /* a list, pv_coordlist_put() */
+    uint64_t wall;               /* Unix seconds */
+};
+
+/* The four statements in the order of the `create` request: network record and coordinators record,
+ * admin (all by root), member (by the creator as admin). */
+struct pv_created {
+    uint8_t network_id[PV_NETWORK_ID_LEN];
+    uint32_t ip4; /* the creator's, host order */
+    struct pv_made network;
+    struct pv_made_long coordinators;
+    struct pv_made admin;
+    struct pv_made member;
+};
+/* PV_ERR_MALFORMED (a field outside its range; the node name equals the network's), PV_ERR_NOMEM.
+ */
+PV_MUST_CHECK int pv_make_create(const struct pv_create *c, struct pv_created *ret_created);
+
+/* Another coordinators record: the list of places changed. PV_ERR_MALFORMED: list. */
+PV_MUST_CHECK int pv_make_coordinators(const uint8_t *network_id, const uint8_t *signer_sk,
+                                       uint64_t seq, struct pv_view list,
+                                       struct pv_made_long *ret_made);
+
+/* invite_pk: of the key pair made from the token's seed. not_after: UINT64_MAX = never ends. */
+PV_MUST_CHECK int pv_make_invite(const uint8_t *network_id, const uint8_t *signer_sk,
+                                 const struct pv_st_invite *invite, struct pv_made *ret_made);
+
+/* member: transport, serial, name, ip4, issued, expires; node, ip6 and node_sig are filled in from
+ * node_sk. signer_sk: the invite's or an admin's. */
+PV_MUST_CHECK int pv_make_member(const uint8_t *network_id, const uint8_t *signer_sk,
+                                 const uint8_t *node_sk, const struct pv_st_member *member,
+                                 struct pv_made *ret_made);
+
+PV_MUST_CHECK int pv_make_leave(const uint8_t *network_id, const uint8_t *node_sk, uint64_t serial,
+                                uint64_t wall, struct pv_made *ret_made);
+
+/*
+ * Revokes a node or an invite; the active members it admitted stay. One revocation names at most
+ * PV_ROSTER_STAY_MAX of them, so this may take several calls: *iter = 0 before the first; call
+ * until *iter is 0 again, and put all statements at once. PV_ERR_NOT_FOUND  kind and pk name
+ * nothing in the roster
+ */
+PV_MUST_CHECK int pv_make_revocation(const struct pv_roster *r, const uint8_t *signer_sk,
+                                     const struct pv_st_revocation *what, size_t *iter,
+                                     struct pv_made_long *ret_made);
+
+#endif /* PV_ROSTER_MAKE_H */

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT */
+/* Questions to a roster, its events, and what two rosters compare. */
+#include <string.h>
+
+#include "crypto/hash.h"
+#include "proto/roster/roster_int.h"
+
+const uint8_t *pv_roster_network_id(const struct pv_roster *r)
+{
+    return r->record->pub.st.network_id;
+}
+
+const uint8_t *pv_roster_root(const struct pv_roster *r)
+{
+    return r->root;
+}
+
+const struct pv_st_network *pv_roster_network(const struct pv_roster *r)
+{
+    return &r->record->pub.st.u.network;
+}
+
+/* --- members --------------------------------------------------------------------------------- */
+
+static const struct pv_member *member_of(const struct key *k)
+{
+    return k == NULL ? NULL : &k->member;
+}
+
+const struct pv_member *pv_roster_known(const struct pv_roster *r,
+                                        const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    const struct key *k = pv_roster_key(r, node);
+    return k != NULL && k->is_node ? &k->member : NULL;
+}
+
+const struct pv_member *pv_roster_by_node(const struct pv_roster *r,
+                                          const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    const struct key *k = pv_roster_key(r, node);
+    return k != NULL && k->member.state == PV_MEMBER_ACTIVE ? &k->member : NULL;
+}
+
+const struct pv_member *pv_roster_by_name(const struct pv_roster *r, const char *name)
+{
+    return member_of(pv_roster_owner(r, BIND_NAME, name, strnlen(name, PV_NAME_BUF)));
+}
+
+const struct pv_member *pv_roster_by_ip(const struct pv_roster *r, const struct pv_addr *ip)
+{
+    if (ip->family == PV_AF_INET)
+        return member_of(pv_roster_owner(r, BIND_IP4, ip->ip, 4));
+    return ip->family == PV_AF_INET6 ? member_of(pv_roster_owner(r, BIND_IP6, ip->ip, 16)) : NULL;
+}
+
+const struct pv_member *pv_roster_by_transport(const struct pv_roster *r,
+                                               const uint8_t transport[static 32])
+{
+    return member_of(pv_roster_owner(r, BIND_TRANSPORT, transport, 32));
+}
+
+const struct pv_member *pv_roster_next(const struct pv_roster *r, const struct pv_member *prev)
+{
+    if (prev == NULL)
+        return member_of(r->active_first);
+    const struct key *k = pv_roster_key(r, prev->node);
+    return k == NULL ? NULL : member_of(k->next_active);
+}
+
+size_t pv_roster_count(const struct pv_roster *r)
+{
+    return r->n_active;
+}
+
+uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN])
+{
+    const struct key *k = pv_roster_key(r, pk);
+    return k == NULL || k->revoked_node ? 0 : k->rights;
+}
+
+struct pv_view pv_roster_coordinators(const struct pv_roster *r)
+{
+    return r->in_force == NULL ? pv_view(NULL, 0) : r->in_force->pub.st.u.coordinators.list;
+}
+
+uint64_t pv_roster_next_serial(const struct pv_roster *r, const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    const struct key *k = pv_roster_key(r, node);
+    uint64_t next = 0;
+
+    for (const struct entry *e = k == NULL ? NULL : k->about; e != NULL; e = e->next_about) {
+        uint64_t serial;
+        if (pv_roster_serial(e, &serial) && serial >= next)
+            next = serial == UINT64_MAX ? UINT64_MAX : serial + 1;
+    }
+    return next;
+}
+
+int pv_roster_free_ip4(const struct pv_roster *r, const uint8_t node[static PV_SIGN_PK_LEN],
+                       bool (*taken)(const void *ctx, uint32_t ip4), const void *ctx,
+                       uint32_t *ret_ip4)
+{
+    const struct pv_prefix *range = &pv_roster_network(r)->range;
+    uint32_t ip4 = pv_ip4_first(range, node);
+
+    for (uint32_t n = pv_ip4_count(range); n > 0; n--) {
+        uint8_t be[4];
+        pv_store_be32(be, ip4);
+        const struct key *owner = pv_roster_owner(r, BIND_IP4, be, sizeof(be));
+        if ((owner == NULL || memcmp(owner->pk, node, PV_SIGN_PK_LEN) == 0) &&
+            (taken == NULL || !taken(ctx, ip4))) {
+            *ret_ip4 = ip4;
+            return PV_OK;
+        }
+        ip4 = pv_ip4_next(range, ip4);
+    }
+    return PV_ERR_LIMIT;
+}
+
+/* --- invites --------------------------------------------------------------------------------- */
+
+static void describe_invite(const struct key *k, const struct entry *e,
+                            struct pv_roster_invite *ret_invite)
+{
+    const struct pv_st_invite *st = &e->pub.st.u.invite;
+    struct pv_roster_invite inv = {
+        .not_before = st->not_before,
+        .not_after = st->not_after,
+        .uses = st->uses,
+        .used = k->claims,
+        .revoked = k->revoked_invite || e->signer->revoked_node,
+    };
+    memcpy(inv.invite, k->pk, sizeof(inv.invite));
+    memcpy(inv.signer, e->signer->pk, sizeof(inv.signer));
+    *ret_invite = inv;
+}
+
+int pv_roster_invite(const struct pv_roster *r, const uint8_t invite[static PV_SIGN_PK_LEN],
+                     struct pv_roster_invite *ret_invite)
+{
+    const struct key *k = pv_roster_key(r, invite);
+    const struct entry *e = k == NULL ? NULL : pv_roster_invite_entry(k);
+
+    if (e == NULL)
+        return PV_ERR_NOT_FOUND;
+    describe_invite(k, e, ret_invite);
+    return PV_OK;
+}
+
+int pv_roster_next_invite(const struct pv_roster *r, const void **iter,
+                          struct pv_roster_invite *ret_invite)
+{
+    const struct key *k = *iter == NULL ? r->keys : ((const struct key *)*iter)->hh.next;
+
+    while (k != NULL && !k->is_invite)
+        k = k->hh.next;
+    if (k == NULL)
+        return PV_ERR_NOT_FOUND;
+    *iter = k;
+    const struct entry *e = pv_roster_invite_entry(k);
+    if (e == NULL)
+        return PV_ERR_NOT_FOUND;
+    describe_invite(k, e, ret_invite);
+    return PV_OK;
+}
+
+int pv_roster_check_invite(const struct pv_roster *r, const uint8_t invite[static PV_SIGN_PK_LEN],
+                           const uint8_t node[static PV_SIGN_PK_LEN], uint64_t wall)
+{
+    const struct key *k = pv_roster_key(r, invite);
+    const struct key *n = pv_roster_key(r, node);
+    const struct entry *e = k == NULL ? NULL : pv_roster_invite_entry(k);
+
+    if (e == NULL)
+        return PV_ERR_NOT_FOUND;
+    if ((n != NULL && n->revoked_node) ||
+        (k->revoked_invite && !pv_roster_stays(k, PV_REVOKE_INVITE, node)) ||
+        (e->signer->revoked_node && !pv_roster_stays(e->signer, PV_REVOKE_NODE, node)))
+        return PV_ERR_REFUSED;
+    if (!pv_roster_in_window(&e->pub.st.u.invite, wall))
+        return PV_ERR_EXPIRED;
+    bool again = n != NULL && pv_roster_claims_by(n, k) > 0;
+    return again || k->claims < e->pub.st.u.invite.uses ? PV_OK : PV_ERR_EXPIRED;
+}
+
+static bool is_free(const struct pv_roster *r, const uint8_t *node, enum binding_kind kind,
+                    const void *value, size_t len)
+{
+    const struct key *owner = pv_roster_owner(r, kind, value, len);
+    return owner == NULL || memcmp(owner->pk, node, PV_SIGN_PK_LEN) == 0;
+}
+
+/* signer and node: what the roster knows of them, NULL = nothing. */
+static int check_new_member(const struct pv_roster *r, const struct pv_statement *st,
+                            const struct key *signer, const struct key *node, uint64_t wall)
+{
+    const struct pv_st_member *m = &st->u.member;
+    int status = pv_statement_verify(st);
+
+    if (status != PV_OK)
+        return status;
+    if (signer == NULL || !pv_roster_signer_may(r, signer, PV_ST_MEMBER))
+        return PV_ERR_NOT_FOUND;
+    if (pv_roster_needs_receipt(signer, PV_ST_MEMBER)) {
+        status = pv_roster_check_invite(r, st->signer, m->node, wall);
+        if (status != PV_OK)
+            return status;
+        if (m->expires != 0)
+            return PV_ERR_REFUSED;
+    } else if (signer->revoked_node || (node != NULL && node->revoked_node)) {
+        return PV_ERR_REFUSED;
+    }
+    return m->serial < pv_roster_next_serial(r, m->node) ? PV_ERR_REPLAY : PV_OK;
+}
+
+int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement, uint64_t wall)
+{
+    struct pv_statement st;
+    int status = pv_roster_check_form(r, statement, &st);
+
+    if (status == PV_OK && st.type != PV_ST_MEMBER)
+        status = PV_ERR_MALFORMED;
+    if (status != PV_OK)
+        return status;
+    const struct pv_st_member *m = &st.u.member;
+    const struct key *n = pv_roster_key(r, m->node), *signer = pv_roster_key(r, st.signer);
+    if (pv_roster_find(r, st.hash) == NULL) {
+        status = check_new_member(r, &st, signer, n, wall);
+        if (status != PV_OK)
+            return status;
+    } else if (n == NULL || n->revoked_node) {
+        return PV_ERR_REFUSED;
+    }
+    return is_free(r, m->node, BIND_NAME, m->name, strlen(m->name)) &&
+                   is_free(r, m->node, BIND_IP4, m->ip4, sizeof(m->ip4)) &&
+                   is_free(r, m->node, BIND_IP6, m->ip6, sizeof(m->ip6)) &&
+                   is_free(r, m->node, BIND_TRANSPORT, m->transport, sizeof(m->transport))
+               ? PV_OK
+               : PV_ERR_EXISTS;
+}
+
+/* --- events ---------------------------------------------------------------------------------- */
+
+static bool poll_member(struct pv_roster *r, struct pv_roster_event *ev)
+{
+    while (r->key_news_first != NULL) {
+        struct key *k = r->key_news_first;
+        bool active = k->member.state == PV_MEMBER_ACTIVE;
+        bool was = k->told_active, changed = k->changed;
+
+        r->key_news_first = k->next_news;
+        if (r->key_news_first == NULL)
+            r->key_news_last = NULL;
+        k->is_news = k->changed = false;
+        k->told_active = active;
+        if (!active && !was)
+            continue;
+        if (active && was && !changed)
+            continue;
+        ev->type = !active ? PV_ROSTER_EV_MEMBER_GONE
+                   : was   ? PV_ROSTER_EV_MEMBER_CHANGED
+                           : PV_ROSTER_EV_MEMBER_ADDED;
+        ev->member = &k->member;
+        return true;
+    }
+    return false;
+}
+
+/* A claim that lost against another of its batch is told after it: stored in this order and loaded
+ * one by one, the same one wins again. */
+static struct entry *next_news(struct pv_roster *r)
+{
+    struct entry *e;
+
+    while ((e = pv_roster_list_pop(&r->news)) != NULL) {
+        if (e->refused == REFUSE_NONE)
+            return e;
+        pv_roster_list_push(&r->late, e);
+    }
+    return pv_roster_list_pop(&r->late);
+}
+
+int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event)
+{
+    struct pv_roster_event ev;
+
+    memset(&ev, 0, sizeof(ev));
+    pv_roster_settle(r);
+    struct entry *e = next_news(r);
+    if (e != NULL) {
+        e->is_news = false;
+        ev.type = PV_ROSTER_EV_STATEMENT;
+        ev.entry = &e->pub;
+    } else if (r->coordinators_news) {
+        r->coordinators_news = false;
+        ev.type = PV_ROSTER_EV_COORDINATORS;
+    } else if (r->n_reports > 0) {
+        const struct report *rep = &r->reports[r->report_first];
+        r->report_first = (r->report_first + 1) % PV_ROSTER_MAX_REPORTS;
+        r->n_reports--;
+        ev.type = rep->type;
+        ev.member = member_of(rep->key);
+        memcpy(ev.text, rep->text, sizeof(ev.text));
+    } else if (!poll_member(r, &ev)) {
+        return PV_ERR_AGAIN;
+    }
+    *ret_event = ev;
+    return PV_OK;
+}
+
+/* --- comparing ------------------------------------------------------------------------------- */
+
+size_t pv_roster_size(const struct pv_roster *r)
+{
+    return r->size;
+}
+
+/* Hash over the ascending hashes of n_buckets buckets from the first on. */
+static void hash_buckets(struct pv_roster *r, size_t first, size_t n_buckets,
+                         uint8_t out[static PV_BLAKE2B_LEN])
+{
+    struct pv_view none = pv_view(NULL, 0);
+    uint8_t *p = r->scratch;
+
+    for (size_t b = first; b < first + n_buckets; b++) {
+        for (size_t i = 0; i < r->buckets[b].n; i++, p += PV_STATEMENT_HASH_LEN)
+            memcpy(p, r->buckets[b].v[i]->pub.st.hash, PV_STATEMENT_HASH_LEN);
+    }
+    pv_blake2b(out, pv_view(r->scratch, (size_t)(p - r->scratch)), none, none);
+}
+
+void pv_roster_head(struct pv_roster *r, uint8_t ret_head[static PV_STATEMENT_HASH_LEN])
+{
+    if (!r->head_ok) {
+        hash_buckets(r, 0, PV_ROSTER_BUCKETS, r->head);
+        r->head_ok = true;
+    }
+    memcpy(ret_head, r->head, sizeof(r->head));
+}
+
+uint32_t pv_roster_bucket_digest(struct pv_roster *r, uint8_t bucket)
+{
+    struct bucket *b = &r->buckets[bucket];
+
+    if (!b->digest_ok) {
+        uint8_t hash[PV_BLAKE2B_LEN];
+        hash_buckets(r, bucket, 1, hash);
+        b->digest = b->n == 0 ? 0 : pv_load_be32(hash);
+        b->digest_ok = true;
+    }
+    return b->digest;
+}
+
+const struct pv_roster_entry *pv_roster_bucket_at(const struct pv_roster *r, uint8_t bucket,
+                                                  size_t i)
+{
+    const struct bucket *b = &r->buckets[bucket];
+    return i < b->n ? &b->v[i]->pub : NULL;
+}
+
+const struct pv_roster_entry *pv_roster_next_entry(const struct pv_roster *r,
+                                                   const struct pv_roster_entry *prev)
+{
+    /* pub is the first member of struct entry. */
+    const struct entry *e =
+        prev == NULL ? r->first : ((const struct entry *)(const void *)prev)->next;
+
+    while (e != NULL && !e->listed)
+        e = e->next;
+    return e == NULL ? NULL : &e->pub;
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/roster/statement.h"
+
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "crypto/hash.h"
+
+static const char statement_context[] = "p2pvpn statement v1";
+static const char node_context[] = "p2pvpn node v1";
+static const char receipt_context[] = "p2pvpn receipt v1";
+
+static bool known_type(uint8_t type)
+{
+    return type >= PV_ST_NETWORK && type <= PV_ST_COORDINATORS;
+}
+
+static size_t longest(uint8_t type)
+{
+    return type == PV_ST_REVOCATION || type == PV_ST_COORDINATORS ? PV_STATEMENT_MAX
+                                                                  : PV_STATEMENT_SHORT_MAX;
+}
+
+/* --- fields: readers ------------------------------------------------------------------------- */
+
+static void require(struct pv_reader *r, bool condition)
+{
+    if (!condition)
+        pv_reader_fail(r, PV_ERR_MALFORMED);
+}
+
+static void get_name(struct pv_reader *r, char name[static PV_NAME_BUF])
+{
+    struct pv_view v = pv_get_view16(r, PV_NAME_MAX);
+    memset(name, 0, PV_NAME_BUF);
+    if (v.len > 0)
+        memcpy(name, v.ptr, v.len);
+    if (r->status == PV_OK)
+        require(r, memchr(name, 0, PV_NAME_BUF) == name + v.len && pv_name_is_valid(name));
+}
+
+static void get_transport(struct pv_reader *r, uint8_t key[static 32])
+{
+    pv_get_copy(r, key, 32);
+    if (r->status == PV_OK)
+        require(r, !pv_ct_is_zero(key, 32));
+}
+
+static void get_network(struct pv_reader *r, struct pv_st_network *f)
+{
+    get_name(r, f->name);
+    uint32_t base = pv_get_u32(r);
+    f->range = (struct pv_prefix){.base = pv_addr4_u32(base, 0), .bits = pv_get_u8(r)};
+    f->created = pv_get_u64(r);
+    if (r->status == PV_OK)
+        require(r, pv_ip4_range_is_valid(&f->range));
+}
+
+static void get_admin(struct pv_reader *r, struct pv_st_admin *f)
+{
+    pv_get_copy(r, f->node, sizeof(f->node));
+    f->rights = pv_get_u8(r);
+    f->time = pv_get_u64(r);
+    if (r->status == PV_OK)
+        require(r, f->rights >= 1 && f->rights <= (PV_RIGHT_INVITE | PV_RIGHT_REVOKE));
+}
+
+static void get_invite(struct pv_reader *r, struct pv_st_invite *f)
+{
+    pv_get_copy(r, f->invite, sizeof(f->invite));
+    f->not_before = pv_get_u64(r);
+    f->not_after = pv_get_u64(r);
+    f->uses = pv_get_u32(r);
+    if (r->status == PV_OK)
+        require(r, f->not_before <= f->not_after && f->uses >= 1);
+}
+
+static void get_member(struct pv_reader *r, struct pv_st_member *f)
+{
+    pv_get_copy(r, f->node, sizeof(f->node));
+    get_transport(r, f->transport);
+    f->serial = pv_get_u64(r);
+    get_name(r, f->name);
+    pv_get_copy(r, f->ip4, sizeof(f->ip4));
+    pv_get_copy(r, f->ip6, sizeof(f->ip6));
+    f->issued = pv_get_u64(r);
+    f->expires = pv_get_u64(r);
+    pv_get_copy(r, f->node_sig, sizeof(f->node_sig));
+    if (r->status == PV_OK)
+        require(r, f->expires == 0 || f->expires > f->issued);
+}
+
+static void get_revocation(struct pv_reader *r, struct pv_st_revocation *f)
+{
+    f->kind = pv_get_u8(r);
+    pv_get_copy(r, f->pk, sizeof(f->pk));
+    f->stay = pv_get_view16(r, PV_STATEMENT_LIST_MAX);
+    f->time = pv_get_u64(r);
+    if (r->status != PV_OK)
+        return;
+    require(r, f->kind == PV_REVOKE_NODE || f->kind == PV_REVOKE_INVITE);
+    require(r, f->stay.len % PV_SIGN_PK_LEN == 0);
+    for (size_t i = PV_SIGN_PK_LEN; i < f->stay.len; i += PV_SIGN_PK_LEN)
+        require(r, memcmp(f->stay.ptr + i - PV_SIGN_PK_LEN, f->stay.ptr + i, PV_SIGN_PK_LEN) < 0);
+}
+
+static void get_fields(struct pv_reader *r, struct pv_statement *st)
+{
+    switch (st->type) {
+    case PV_ST_NETWORK:
+        get_network(r, &st->u.network);
+        break;
+    case PV_ST_ADMIN:
+        get_admin(r, &st->u.admin);
+        break;
+    case PV_ST_INVITE:
+        get_invite(r, &st->u.invite);
+        break;
+    case PV_ST_MEMBER:
+        get_member(r, &st->u.member);
+        break;
+    case PV_ST_TRANSPORT:
+        st->u.transport.serial = pv_get_u64(r);
+        get_transport(r, st->u.transport.transport);
+        st->u.transport.time = pv_get_u64(r);
+        break;
+    case PV_ST_REVOCATION:
+        get_revocation(r, &st->u.revocation);
+        break;
+    case PV_ST_LEAVE:
+        st->u.leave.serial = pv_get_u64(r);
+        st->u.leave.time = pv_get_u64(r);
+        break;
+    case PV_ST_COORDINATORS:
+        st->u.coordinators.seq = pv_get_u64(r);
+        st->u.coordinators.list = pv_get_view16(r, PV_STATEMENT_LIST_MAX);
+        if (r->status == PV_OK)
+            pv_reader_fail(r, pv_coordlist_check(st->u.coordinators.list, PV_STATEMENT_LIST_MAX) ==
+                                      PV_OK
+                                  ? PV_OK
+                                  : PV_ERR_MALFORMED);
+        break;
+    default:
+        st->u.unknown = r->rest;
+        r->rest = pv_view(r->rest.ptr + r->rest.len, 0);
+        break;
+    }
+}
+
+/* --- fields: writers ------------------------------------------------------------------------- */
+
+static void put_name(struct pv_writer *w, const char *name)
+{
+    pv_put_view16(w, pv_view(name, strnlen(name, PV_NAME_BUF)));
+}
+
+/* All fields of a member statement but the node's signature. */
+static void put_member(struct pv_writer *w, const struct pv_st_member *f)
+{
+    pv_put_bytes(w, f->node, sizeof(f->node));
+    pv_put_bytes(w, f->transport, sizeof(f->transport));
+    pv_put_u64(w, f->serial);
+    put_name(w, f->name);
+    pv_put_bytes(w, f->ip4, sizeof(f->ip4));
+    pv_put_bytes(w, f->ip6, sizeof(f->ip6));
+    pv_put_u64(w, f->issued);
+    pv_put_u64(w, f->expires);
+}
+
+static void put_fields(struct pv_writer *w, const struct pv_statement *st)
+{
+    switch (st->type) {
+    case PV_ST_NETWORK:
+        put_name(w, st->u.network.name);
+        pv_put_u32(w, pv_addr_u32(&st->u.network.range.base));
+        pv_put_u8(w, st->u.network.range.bits);
+        pv_put_u64(w, st->u.network.created);
+        break;
+    case PV_ST_ADMIN:
+        pv_put_bytes(w, st->u.admin.node, sizeof(st->u.admin.node));
+        pv_put_u8(w, st->u.admin.rights);
+        pv_put_u64(w, st->u.admin.time);
+        break;
+    case PV_ST_INVITE:
+        pv_put_bytes(w, st->u.invite.invite, sizeof(st->u.invite.invite));
+        pv_put_u64(w, st->u.invite.not_before);
+        pv_put_u64(w, st->u.invite.not_after);
+        pv_put_u32(w, st->u.invite.uses);
+        break;
+    case PV_ST_MEMBER:
+        put_member(w, &st->u.member);
+        break;
+    case PV_ST_TRANSPORT:
+        pv_put_u64(w, st->u.transport.serial);
+        pv_put_bytes(w, st->u.transport.transport, sizeof(st->u.transport.transport));
+        pv_put_u64(w, st->u.transport.time);
+        break;
+    case PV_ST_REVOCATION:
+        pv_put_u8(w, st->u.revocation.kind);
+        pv_put_bytes(w, st->u.revocation.pk, sizeof(st->u.revocation.pk));
+        pv_put_view16(w, st->u.revocation.stay);
+        pv_put_u64(w, st->u.revocation.time);
+        break;
+    case PV_ST_LEAVE:
+        pv_put_u64(w, st->u.leave.serial);
+        pv_put_u64(w, st->u.leave.time);
+        break;
+    case PV_ST_COORDINATORS:
+        pv_put_u64(w, st->u.coordinators.seq);
+        pv_put_view16(w, st->u.coordinators.list);
+        break;
+    default:
+        break;
+    }
+}
+
+/* --- statements ------------------------------------------------------------------------------ */
+
+int pv_statement_decode(struct pv_view data, struct pv_statement *ret_st)
+{
+    struct pv_statement st = {.raw = data};
+    struct pv_reader r = pv_reader(data);
+
+    uint8_t version = pv_get_u8(&r);
+    st.type = pv_get_u8(&r);
+    if (r.status != PV_OK)
+        return r.status;
+    if (version != 1 || st.type == 0 || st.type == PV_ST_RECEIPT)
+        return PV_ERR_UNSUPPORTED;
+    if (data.len > longest(st.type))
+        return PV_ERR_MALFORMED;
+    if (st.type != PV_ST_NETWORK)
+        pv_get_copy(&r, st.network_id, sizeof(st.network_id));
+    pv_get_copy(&r, st.signer, sizeof(st.signer));
+    if (r.status != PV_OK)
+        return r.status;
+
+    /* The signature is the tail, whatever the type; the fields are what lies before it. */
+    if (r.rest.len < PV_SIGN_LEN)
+        return PV_ERR_TRUNCATED;
+    r.rest.len -= PV_SIGN_LEN;
+    get_fields(&r, &st);
+    int status = pv_reader_end(&r);
+    if (status != PV_OK)
+        return status;
+
+    pv_statement_hash(data, st.hash);
+    if (st.type == PV_ST_NETWORK)
+        memcpy(st.network_id, st.hash, sizeof(st.network_id));
+    *ret_st = st;
+    return PV_OK;
+}
+
+int pv_statement_verify(const struct pv_statement *st)
+{
+    struct pv_view none = pv_view(NULL, 0);
+    struct pv_view body = pv_view(st->raw.ptr, st->raw.len - PV_SIGN_LEN);
+
+    int r = pv_sign_verify(body.ptr + body.len, statement_context, body, none, st->signer);
+    if (r != PV_OK || st->type != PV_ST_MEMBER)
+        return r;
+    struct pv_view claim = pv_view(body.ptr, body.len - PV_SIGN_LEN);
+    return pv_sign_verify(st->u.member.node_sig, node_context, claim, none, st->u.member.node);
+}
+
+/* Appends a signature over all that has been written so far. */
+static int put_signature(struct pv_writer *w, const char *context, const uint8_t *sk)
+{
+    uint8_t sig[PV_SIGN_LEN];
+    if (w->status != PV_OK)
+        return w->status;
+    int r = pv_sign(sig, context, pv_written(w), pv_view(NULL, 0), sk);
+    if (r != PV_OK)
+        return r;
+    pv_put_bytes(w, sig, sizeof(sig));
+    return w->status;
+}
+
+int pv_statement_make(const struct pv_statement *st, const uint8_t *signer_sk,
+                      const uint8_t *node_sk, uint8_t *buf, size_t cap, size_t *ret_len)
+{
+    uint8_t out[PV_STATEMENT_MAX];
+    struct pv_writer w = pv_writer(out, sizeof(out));
+    struct pv_statement check;
+
+    if (!known_type(st->type))
+        return PV_ERR_MALFORMED;
+    pv_put_u8(&w, 1);
+    pv_put_u8(&w, st->type);
+    if (st->type != PV_ST_NETWORK)
+        pv_put_bytes(&w, st->network_id, sizeof(st->network_id));
+    pv_put_bytes(&w, signer_sk + PV_SIGN_SEED_LEN, PV_SIGN_PK_LEN);
+    put_fields(&w, st);
+    if (w.status != PV_OK)
+        return PV_ERR_MALFORMED;
+    if (st->type == PV_ST_MEMBER && node_sk == NULL)
+        pv_put_bytes(&w, st->u.member.node_sig, sizeof(st->u.member.node_sig));
+    int r = PV_OK;
+    if (st->type == PV_ST_MEMBER && node_sk != NULL)
+        r = put_signature(&w, node_context, node_sk);
+    if (r == PV_OK)
+        r = put_signature(&w, statement_context, signer_sk);
+    if (r == PV_OK)
+        r = pv_statement_decode(pv_written(&w), &check);
+    if (r != PV_OK)
+        return r == PV_ERR_NOMEM ? r : PV_ERR_MALFORMED;
+    if (w.len > cap)
+        return PV_ERR_NO_SPACE;
+    memcpy(buf, out, w.len);
+    *ret_len = w.len;
+    return PV_OK;
+}
+
+void pv_statement_hash(struct pv_view raw, uint8_t ret_hash[static PV_STATEMENT_HASH_LEN])
+{
+    struct pv_view none = pv_view(NULL, 0);
+    pv_blake2b(ret_hash, raw, none, none);
+}
+
+/* --- receipts -------------------------------------------------------------------------------- */
+
+int pv_receipt_decode(struct pv_view data, struct pv_receipt *ret_receipt)
+{
+    struct pv_receipt f;
+    struct pv_reader r = pv_reader(data);
+
+    uint8_t version = pv_get_u8(&r);
+    uint8_t type = pv_get_u8(&r);
+    if (r.status != PV_OK)
+        return r.status;
+    if (version != 1 || type != PV_ST_RECEIPT)
+        return PV_ERR_UNSUPPORTED;
+    pv_get_copy(&r, f.network_id, sizeof(f.network_id));
+    pv_get_copy(&r, f.coordinator, sizeof(f.coordinator));
+    f.epoch = pv_get_u64(&r);
+    f.n = pv_get_u64(&r);
+    pv_get_copy(&r, f.hash, sizeof(f.hash));
+    f.time = pv_get_u64(&r);
+    pv_get_bytes(&r, PV_SIGN_LEN);
+    int status = pv_reader_end(&r);
+    if (status != PV_OK)
+        return status;
+    *ret_receipt = f;
+    return PV_OK;
+}
+
+int pv_receipt_verify(struct pv_view data)
+{
+    if (data.len != PV_RECEIPT_LEN)
+        return PV_ERR_AUTH;
+    struct pv_view body = pv_view(data.ptr, data.len - PV_SIGN_LEN);
+    const uint8_t *coordinator = data.ptr + 2 + PV_NETWORK_ID_LEN;
+    return pv_sign_verify(body.ptr + body.len, receipt_context, body, pv_view(NULL, 0),
+                          coordinator);
+}
+
+int pv_receipt_make(const struct pv_receipt *receipt, const uint8_t sk[static PV_SIGN_SK_LEN],
+                    uint8_t ret_data[static PV_RECEIPT_LEN])
+{
+    uint8_t out[PV_RECEIPT_LEN];
+    struct pv_writer w = pv_writer(out, sizeof(out));
+
+    pv_put_u8(&w, 1);
+    pv_put_u8(&w, PV_ST_RECEIPT);
+    pv_put_bytes(&w, receipt->network_id, sizeof(receipt->network_id));
+    pv_put_bytes(&w, sk + PV_SIGN_SEED_LEN, PV_SIGN_PK_LEN);
+    pv_put_u64(&w, receipt->epoch);
+    pv_put_u64(&w, receipt->n);
+    pv_put_bytes(&w, receipt->hash, sizeof(receipt->hash));
+    pv_put_u64(&w, receipt->time);
+    int r = put_signature(&w, receipt_context, sk);
+    if (r == PV_OK)
+        memcpy(ret_data, out, sizeof(out));
+    return r;
+}
+
+int pv_receipt_cmp(const struct pv_receipt *a, const struct pv_receipt *b)
+{
+    if (a->epoch != b->epoch)
+        return a->epoch < b->epoch ? -1 : 1;
+    if (a->n != b->n)
+        return a->n < b->n ? -1 : 1;
+    return 0;
+}

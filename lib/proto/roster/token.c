@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/roster/token.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "crypto/hash.h"
+
+enum {
+    TOKEN_PREFIX_LEN = 7,
+    TOKEN_CHECK_LEN = 4,
+    URL_PREFIX_LEN = 9,
+    URL_SECRET_TEXT = PV_B64_LEN(PV_URL_SECRET_LEN),
+};
+static const char token_prefix[] = "p2pvpn-";
+static const char url_prefix[] = "p2pvpn://";
+
+/* Against slips of the hand, not against an attacker: those who can change a token can make one. */
+static void checksum(struct pv_view bin, uint8_t ret_sum[static TOKEN_CHECK_LEN])
+{
+    static const char context[] = "p2pvpn token v1"; /* hashed with its NUL */
+    uint8_t hash[PV_BLAKE2B_LEN];
+
+    pv_blake2b(hash, pv_view(context, sizeof(context)), bin, pv_view(NULL, 0));
+    memcpy(ret_sum, hash, TOKEN_CHECK_LEN);
+}
+
+static int parse_bin(struct pv_view bin, struct pv_token *token)
+{
+    uint8_t sum[TOKEN_CHECK_LEN];
+
+    if (bin.len <= TOKEN_CHECK_LEN)
+        return PV_ERR_MALFORMED;
+    struct pv_view body = pv_view(bin.ptr, bin.len - TOKEN_CHECK_LEN);
+    checksum(body, sum);
+    if (!pv_ct_equal(sum, body.ptr + body.len, sizeof(sum)))
+        return PV_ERR_MALFORMED;
+
+    struct pv_reader r = pv_reader(body);
+    if (pv_get_u8(&r) != 1)
+        return PV_ERR_UNSUPPORTED;
+    pv_get_copy(&r, token->network_id, sizeof(token->network_id));
+    pv_get_copy(&r, token->seed, sizeof(token->seed));
+    struct pv_view list = pv_get_view16(&r, PV_TOKEN_LIST_MAX);
+    if (pv_reader_end(&r) != PV_OK || pv_coordlist_check(list, PV_TOKEN_LIST_MAX) != PV_OK)
+        return PV_ERR_MALFORMED;
+    memcpy(token->list, list.ptr, list.len);
+    token->list_len = list.len;
+    return PV_OK;
+}
+
+int pv_token_parse(const char *text, size_t len, struct pv_token *ret_token)
+{
+    uint8_t bin[PV_TOKEN_BIN_MAX];
+    struct pv_token token = {.list_len = 0};
+    size_t bin_len;
+
+    if (len < TOKEN_PREFIX_LEN || memcmp(text, token_prefix, TOKEN_PREFIX_LEN) != 0 ||
+        pv_b64url_decode(text + TOKEN_PREFIX_LEN, len - TOKEN_PREFIX_LEN, bin, sizeof(bin),
+                         &bin_len) != PV_OK)
+        return PV_ERR_MALFORMED;
+    int r = parse_bin(pv_view(bin, bin_len), &token);
+    if (r == PV_OK)
+        *ret_token = token;
+    pv_wipe(bin, sizeof(bin));
+    pv_token_done(&token);
+    return r;
+}
+
+int pv_token_format(const struct pv_token *token, char *buf, size_t cap)
+{
+    uint8_t bin[PV_TOKEN_BIN_MAX];
+    uint8_t sum[TOKEN_CHECK_LEN];
+    struct pv_writer w = pv_writer(bin, sizeof(bin));
+
+    if (token->list_len > sizeof(token->list) ||
+        pv_coordlist_check(pv_view(token->list, token->list_len), PV_TOKEN_LIST_MAX) != PV_OK)
+        return PV_ERR_MALFORMED;
+    pv_put_u8(&w, 1);
+    pv_put_bytes(&w, token->network_id, sizeof(token->network_id));
+    pv_put_bytes(&w, token->seed, sizeof(token->seed));
+    pv_put_view16(&w, pv_view(token->list, token->list_len));
+    checksum(pv_written(&w), sum);
+    pv_put_bytes(&w, sum, sizeof(sum));
+
+    int r = w.status;
+    if (r == PV_OK && cap < TOKEN_PREFIX_LEN + PV_B64_LEN(w.len) + 1)
+        r = PV_ERR_NO_SPACE;
+    if (r == PV_OK) {
+        memcpy(buf, token_prefix, TOKEN_PREFIX_LEN);
+        r = pv_b64url_encode(pv_written(&w), buf + TOKEN_PREFIX_LEN, cap - TOKEN_PREFIX_LEN);
+    }
+    pv_wipe(bin, sizeof(bin));
+    return r;
+}
+
+void pv_token_done(struct pv_token *token)
+{
+    pv_wipe(token, sizeof(*token));
+}
+
+/* "?c=SECRET" */
+static int parse_secret(const char *text, size_t len, struct pv_url *url)
+{
+    size_t n;
+
+    if (len != 3 + URL_SECRET_TEXT || memcmp(text, "?c=", 3) != 0)
+        return PV_ERR_MALFORMED;
+    url->has_secret = true;
+    return pv_b64url_decode(text + 3, URL_SECRET_TEXT, url->secret, sizeof(url->secret), &n);
+}
+
+int pv_url_parse(const char *text, size_t len, struct pv_url *ret_url)
+{
+    struct pv_url url = {.has_secret = false};
+    char key[PV_KEY_TEXT_BUF];
+
+    if (len < URL_PREFIX_LEN || memcmp(text, url_prefix, URL_PREFIX_LEN) != 0)
+        return PV_ERR_MALFORMED;
+    text += URL_PREFIX_LEN;
+    len -= URL_PREFIX_LEN;
+    const char *slash = memchr(text, '/', len);
+    if (slash == NULL)
+        return PV_ERR_MALFORMED;
+    size_t addr_len = (size_t)(slash - text);
+    if (pv_hostport_parse(text, addr_len, &url.addr) != PV_OK || url.addr.tls)
+        return PV_ERR_MALFORMED;
+    text = slash + 1;
+    len -= addr_len + 1;
+    if (len < PV_KEY_TEXT)
+        return PV_ERR_MALFORMED;
+    memcpy(key, text, PV_KEY_TEXT);
+    key[PV_KEY_TEXT] = '\0';
+    int r = pv_key_parse(key, url.pk);
+    if (r == PV_OK && len > PV_KEY_TEXT)
+        r = parse_secret(text + PV_KEY_TEXT, len - PV_KEY_TEXT, &url);
+    if (r == PV_OK)
+        *ret_url = url;
+    pv_url_done(&url);
+    return r;
+}
+
+int pv_url_format(const struct pv_url *url, char *buf, size_t cap)
+{
+    char addr[PV_HOSTPORT_BUF];
+    char key[PV_KEY_TEXT_BUF];
+    char secret[URL_SECRET_TEXT + 1] = "";
+    struct pv_hostport check;
+
+    pv_hostport_format(&url->addr, addr);
+    if (url->addr.tls || pv_hostport_parse(addr, strlen(addr), &check) != PV_OK)
+        return PV_ERR_MALFORMED;
+    if (url->has_secret) {
+        int r = pv_b64url_encode(pv_view(url->secret, sizeof(url->secret)), secret, sizeof(secret));
+        if (r != PV_OK)
+            return r;
+    }
+    if (cap < URL_PREFIX_LEN + strlen(addr) + 1 + PV_KEY_TEXT +
+                  (url->has_secret ? 3 + URL_SECRET_TEXT : 0) + 1)
+        return PV_ERR_NO_SPACE;
+    snprintf(buf, cap, "%s%s/%s%s%s", url_prefix, addr, pv_key_format(url->pk, key),
+             url->has_secret ? "?c=" : "", secret);
+    pv_wipe(secret, sizeof(secret));
+    return PV_OK;
+}
+
+void pv_url_done(struct pv_url *url)
+{
+    pv_wipe(url, sizeof(*url));
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * natlife.h - measures in the background how long the NAT keeps a binding: one that is silent, and
+ * one that is used all the time but has an absolute end (RFC 4787 s4.3; RFC 5780 s4.6).
+ *
+ * A machine of five calls in caller's memory, for one server. It owns no sockets: it names them by
+ * number, and the owner opens PV_NATLIFE_SOCKETS of them on ports of their own. Each of the first
+ * ones asks the server twice, three seconds apart (a binding that carried traffic both ways, as one
+ * that is kept does), and is left alone for a time of its own; then the last one, the watch, makes
+ * the server answer to it (RESPONSE-PORT). The watch asks every five seconds and sees when its own
+ * address becomes another one. About 60 small datagrams each way, in two and a half minutes; twice
+ * that where an absolute end shows. Not thread-safe.
+ *
+ *   IDLE      --start-->                                           MEASURING
+ *   MEASURING --every silence is judged, no end was seen in 150 s--> DONE
+ *   MEASURING --the same age a second time-->                       DONE (absolute)
+ *   any       --stop, start-->                                      IDLE, MEASURING
+ *
+ * A NAT that restarts once is not one with an absolute end: the second binding has to die at the
+ * same age. What the server or the line leaves open stays unknown.
+ */
+#ifndef PV_NATLIFE_H
+#define PV_NATLIFE_H
+
+#include "base/addr.h"
+#include "base/pv.h"
+#include "proto/stun/stunc.h"
+
+enum {
+    PV_NATLIFE_SILENCES = 7,
+    PV_NATLIFE_WATCH = PV_NATLIFE_SILENCES, /* number of the socket that is never silent */
+    PV_NATLIFE_SOCKETS,
+};
+#define PV_NATLIFE_EVERY PV_S(5)   /* ours: between questions of the watch; how exact an end is */
+#define PV_NATLIFE_LOOK  PV_S(150) /* ours: for an absolute end, TRAVERSAL 3.4 has 50 to 75 s */
+#define PV_NATLIFE_MOST  PV_S(110) /* TRAVERSAL 3.4: no more is ever made of it */
+#define PV_NATLIFE_LEAST PV_S(10)
+
+struct pv_natlife_result {
+    bool known;     /* the silences were judged */
+    pv_ns idle_min; /* a silent binding lives that long; 0: not even the shortest */
+    pv_ns idle_max; /* and is dead after that; PV_NEVER: lives longer than was tried */
+    pv_ns absolute; /* one in use lives no longer than that; 0: no such end was seen */
+};
+
+/* Fields belong to natlife.c. */
+struct pv_natlife_silence {
+    int state;
+    struct pv_stunc stunc;
+    uint16_t port;    /* of its binding, as the server sees it */
+    pv_ns ask_at;     /* the next step */
+    pv_ns asked_from; /* the first question */
+    unsigned asks;
+    uint8_t txid[PV_STUN_TXID_LEN];
+};
+struct pv_natlife {
+    bool running;
+    struct pv_addr server;
+    struct pv_rng rng;
+    pv_ns started, now;
+    struct pv_natlife_silence silences[PV_NATLIFE_SILENCES];
+    struct pv_stunc watch;
+    pv_ns watch_at;         /* next question */
+    pv_ns answered;         /* the watch's last answer */
+    struct pv_addr mapped;  /* PV_AF_NONE: not seen yet */
+    pv_ns since, confirmed; /* that address is seen since, and was seen last */
+    pv_ns last_age;         /* at which the one before it ended; 0 = none did */
+    unsigned ends;          /* so many ended */
+    bool looked;            /* for an absolute end, long enough */
+    struct pv_natlife_result result;
+};
+
+/* Begins anew; the sockets are fresh. */
+void pv_natlife_start(struct pv_natlife *l, const struct pv_addr *server, const struct pv_rng *rng,
+                      pv_ns now);
+bool pv_natlife_is_running(const struct pv_natlife *l);
+
+/* A datagram came on socket sock from src. 0: it was an answer that was waited for;
+ * PV_ERR_NOT_FOUND or a decoder's status: it was not. */
+PV_MUST_CHECK int pv_natlife_handle_input(struct pv_natlife *l, unsigned sock,
+                                          const struct pv_addr *src, struct pv_view datagram,
+                                          pv_ns now);
+void pv_natlife_handle_timeout(struct pv_natlife *l, pv_ns now);
+pv_ns pv_natlife_next_timeout(const struct pv_natlife *l); /* PV_NEVER when idle */
+
+/* The next datagram for the server into buf, and the socket it leaves from. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_natlife_poll_transmit(struct pv_natlife *l, uint8_t buf[static PV_STUNC_MTU],
+                                           size_t *ret_len, unsigned *ret_sock);
+
+/* What is known so far; of a stopped one what was known then. */
+const struct pv_natlife_result *pv_natlife_result(const struct pv_natlife *l);
+/* How often a binding is to be refreshed by that: four fifths of what it lives, between
+ * PV_NATLIFE_LEAST and PV_NATLIFE_MOST; otherwise where it is not known. */
+pv_ns pv_natlife_interval(const struct pv_natlife_result *result, pv_ns otherwise);
+
+#endif /* PV_NATLIFE_H */

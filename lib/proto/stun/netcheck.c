@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/stun/netcheck.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "proto/stun/netcheck_int.h"
+
+enum state {
+    FINDING,
+    MEASURING,
+    LIVING,
+    DONE,
+};
+
+enum {
+    BURST_GAP_MS = 5, /* between fresh sockets, so that they keep their order on the way */
+    BURST_MS = 100,   /* the other tests wait so long: they would take ports in between */
+};
+
+/* Silences tried, in seconds; the last must be the longest. */
+static const uint16_t SILENCES[PV_NETCHECK_LIVES] = {0,  5,  10, 15, 20, 25,  30,
+                                                     40, 50, 60, 75, 90, 120, 180};
+
+/* When a request is sent again, ms after the first time; then when it has failed at the earliest.
+ * Finding a server, and everything later when the round trip is known. */
+static const uint16_t FIND_AT[] = {0, 100, 300, 700, 1500, 2300};
+static const uint16_t TEST_AT[] = {0, 100, 250, 500, 900};
+
+static pv_ns later(pv_ns a, pv_ns b)
+{
+    return a > b ? a : b;
+}
+
+/* --- probes -------------------------------------------------------------------------------- */
+
+static struct pv_netcheck_probe *add(struct pv_netcheck *nc, uint8_t kind, unsigned sock,
+                                     const struct pv_addr *dst, pv_ns at)
+{
+    struct pv_netcheck_probe *p = &nc->probes[nc->n_probes];
+    if (nc->n_probes == PV_NETCHECK_PROBES)
+        return &nc->probes[PV_NETCHECK_PROBES - 1]; /* cannot be: see the counts in netcheck.h */
+    nc->n_probes++;
+    *p = (struct pv_netcheck_probe){.kind = kind, .sock = (uint8_t)sock, .dst = *dst, .due = at};
+    pv_rng_fill(&nc->rng, p->txid, sizeof(p->txid));
+    return p;
+}
+
+static bool is_open(const struct pv_netcheck_probe *p)
+{
+    return p->state == PV_NC_WAITING || p->state == PV_NC_ASKED;
+}
+
+static const struct pv_netcheck_probe *server_of(const struct pv_netcheck *nc)
+{
+    return &nc->probes[nc->server];
+}
+
+static bool has_probe(const struct pv_netcheck *nc, uint8_t kind, const struct pv_addr *dst)
+{
+    for (size_t i = 0; i < nc->n_probes; i++)
+        if (nc->probes[i].kind == kind && pv_addr_equal(&nc->probes[i].dst, dst))
+            return true;
+    return false;
+}
+
+static struct pv_netcheck_probe *find_kind(struct pv_netcheck *nc, uint8_t kind, unsigned sock)
+{
+    for (size_t i = 0; i < nc->n_probes; i++)
+        if (nc->probes[i].kind == kind && nc->probes[i].sock == sock)
+            return &nc->probes[i];
+    return NULL;
+}
+
+/* A request was handed out: when is the next, or the end? */
+static void schedule(struct pv_netcheck *nc, struct pv_netcheck_probe *p)
+{
+    bool finding = nc->state == FINDING;
+    const uint16_t *at = finding ? FIND_AT : TEST_AT;
+    size_t n = finding ? PV_ARRAY_LEN(FIND_AT) : PV_ARRAY_LEN(TEST_AT);
+    pv_ns rtt = nc->state == FINDING ? 0 : server_of(nc)->answered - server_of(nc)->last_sent;
+    p->state = PV_NC_ASKED;
+    p->last_sent = nc->now;
+    p->sends++;
+    if (p->sends < n)
+        p->due = nc->now + PV_MS(at[p->sends] - at[p->sends - 1]);
+    else if (finding)
+        p->due = nc->started + PV_MS(PV_NETCHECK_FIND_MS);
+    else
+        p->due = nc->now + later(PV_MS(400), 2 * rtt);
+}
+
+/* --- the tests ----------------------------------------------------------------------------- */
+
+void pv_netcheck_start(struct pv_netcheck *nc, const struct pv_netcheck_config *cfg,
+                       const struct pv_rng *rng, pv_ns now)
+{
+    memset(nc, 0, sizeof(*nc));
+    nc->cfg = *cfg;
+    nc->rng = *rng;
+    nc->started = now;
+    nc->now = now;
+    nc->settle = PV_NEVER;
+    nc->state = FINDING;
+    if (nc->cfg.n_servers > PV_NETCHECK_SERVERS)
+        nc->cfg.n_servers = PV_NETCHECK_SERVERS;
+    for (size_t i = 0; i < nc->cfg.n_servers; i++)
+        add(nc, PV_NC_MAPPING, PV_NETCHECK_MAIN, &nc->cfg.servers[i], now);
+}
+
+static void finish(struct pv_netcheck *nc)
+{
+    pv_netcheck_judge(nc);
+    nc->state = DONE;
+    nc->event_due = true;
+}
+
+/* The server for everything that follows; false while there is none. */
+static bool choose_server(struct pv_netcheck *nc)
+{
+    bool found = false;
+    for (size_t i = 0; i < nc->n_probes; i++) {
+        const struct pv_netcheck_probe *p = &nc->probes[i];
+        if (p->state != PV_NC_ANSWERED)
+            continue;
+        if (!found || (server_of(nc)->other.family == PV_AF_NONE && p->other.family != PV_AF_NONE))
+            nc->server = i;
+        found = true;
+    }
+    return found;
+}
+
+/* A server's word sends us nowhere but to an address that it could have itself. */
+static bool may_be_asked(const struct pv_addr *a, const struct pv_addr *server)
+{
+    return pv_addr_is_usable_remote(a) ||
+           (a->port != 0 && pv_addr_is_loopback(a) && pv_addr_is_loopback(server));
+}
+
+static void add_mapping(struct pv_netcheck *nc, const struct pv_addr *dst, pv_ns at)
+{
+    if (may_be_asked(dst, &server_of(nc)->dst) && !has_probe(nc, PV_NC_MAPPING, dst))
+        add(nc, PV_NC_MAPPING, PV_NETCHECK_MAIN, dst, at);
+}
+
+/* The main socket asks every other address of the server; without a second address, the port
+ * after its own, which is where RFC 5780 servers have their second one. */
+static void add_mappings(struct pv_netcheck *nc, pv_ns at)
+{
+    const struct pv_netcheck_probe s = *server_of(nc);
+    struct pv_addr a = s.dst;
+    if (s.other.family != s.dst.family) {
+        a.port = (uint16_t)(s.dst.port + 1);
+        add_mapping(nc, &a, at);
+        return;
+    }
+    a.port = s.other.port;
+    add_mapping(nc, &a, at);
+    add_mapping(nc, &s.other, at);
+    a = s.other;
+    a.port = s.dst.port;
+    add_mapping(nc, &a, at);
+}
+
+static void start_measuring(struct pv_netcheck *nc)
+{
+    const struct pv_addr dst = server_of(nc)->dst;
+    nc->state = MEASURING;
+    nc->measure = nc->now;
+    for (unsigned i = 0; i < PV_NETCHECK_FRESH; i++)
+        add(nc, PV_NC_FRESH, PV_NETCHECK_FIRST_FRESH + i, &dst, nc->now + PV_MS(i * BURST_GAP_MS));
+    add_mappings(nc, nc->now + PV_MS(BURST_MS));
+    add(nc, PV_NC_FILTER_OPEN, PV_NETCHECK_FILTER, &dst, nc->now + PV_MS(BURST_MS));
+}
+
+/* The binding of the filter socket is there: answers are asked for from other places. */
+static void start_filter(struct pv_netcheck *nc)
+{
+    const struct pv_addr dst = server_of(nc)->dst;
+    add(nc, PV_NC_FILTER, PV_NETCHECK_FILTER, &dst, nc->now)->flags =
+        PV_NC_CHANGE_IP | PV_NC_CHANGE_PORT;
+    add(nc, PV_NC_FILTER, PV_NETCHECK_FILTER, &dst, nc->now)->flags = PV_NC_CHANGE_PORT;
+}
+
+/* Two fresh sockets write to each other's public address: both, so that each has opened its filter
+ * for the other. */
+static void start_hairpin(struct pv_netcheck *nc)
+{
+    const struct pv_netcheck_probe *a = find_kind(nc, PV_NC_FRESH, PV_NETCHECK_FIRST_FRESH);
+    const struct pv_netcheck_probe *b = find_kind(nc, PV_NC_FRESH, PV_NETCHECK_FIRST_FRESH + 1);
+    pv_ns at = later(nc->now, nc->measure + PV_MS(BURST_MS));
+    if (a == NULL || b == NULL || a->state != PV_NC_ANSWERED || b->state != PV_NC_ANSWERED ||
+        find_kind(nc, PV_NC_HAIRPIN, a->sock) != NULL ||
+        pv_addr_equal_ip(&a->mapped, &nc->cfg.local[a->sock]))
+        return;
+    add(nc, PV_NC_HAIRPIN, a->sock, &b->mapped, at);
+    add(nc, PV_NC_HAIRPIN, b->sock, &a->mapped, at);
+}
+
+static bool all_done(const struct pv_netcheck *nc)
+{
+    for (size_t i = 0; i < nc->n_probes; i++)
+        if (is_open(&nc->probes[i]))
+            return false;
+    return true;
+}
+
+/* --- the lifetime: bindings are left alone, each for another time; then the server is asked to
+ * answer to their port. All at once, so it takes as long as the longest. ------------------------
+ */
+
+static void start_living(struct pv_netcheck *nc)
+{
+    const struct pv_addr dst = server_of(nc)->dst;
+    nc->state = LIVING;
+    nc->n_probes = nc->server + 1; /* the others have been judged: room for new ones */
+    for (unsigned i = 0; i < PV_NETCHECK_LIVES; i++)
+        add(nc, PV_NC_LIFE_OPEN, PV_NETCHECK_FIRST_LIFE + i, &dst, nc->now);
+}
+
+static void ask_binding(struct pv_netcheck *nc, const struct pv_netcheck_probe *opened, pv_ns at)
+{
+    uint16_t port = opened->mapped.port;
+    unsigned sock = opened->sock;
+    struct pv_netcheck_probe *p = add(nc, PV_NC_LIFE, sock, &server_of(nc)->dst, at);
+    p->response_port = port;
+}
+
+/* A binding was made. The first one's silence is none at all: does the server do this? */
+static void on_life_open(struct pv_netcheck *nc, const struct pv_netcheck_probe *p)
+{
+    unsigned i = p->sock - PV_NETCHECK_FIRST_LIFE;
+    const struct pv_netcheck_probe opened = *p;
+    ask_binding(nc, &opened, nc->now + PV_S(SILENCES[i]));
+}
+
+/* Is what is known enough? Bindings are left alone for longer the higher their number. */
+static bool life_decided(const struct pv_netcheck *nc)
+{
+    const struct pv_netcheck_probe *p;
+    bool waiting = false;
+    for (size_t i = 0; i < nc->n_probes; i++) {
+        p = &nc->probes[i];
+        if (p->kind == PV_NC_LIFE && (p->state == PV_NC_SILENT || p->state == PV_NC_REFUSED))
+            return true;
+        waiting = waiting || is_open(p);
+    }
+    return !waiting;
+}
+
+static void judge_life(struct pv_netcheck *nc)
+{
+    struct pv_netcheck_result *res = &nc->result;
+    res->life_max = PV_NEVER;
+    for (size_t i = 0; i < nc->n_probes; i++) {
+        const struct pv_netcheck_probe *p = &nc->probes[i];
+        unsigned n = p->sock - PV_NETCHECK_FIRST_LIFE;
+        if (p->kind != PV_NC_LIFE)
+            continue;
+        pv_ns silence = PV_S(SILENCES[n]);
+        if (p->state == PV_NC_ANSWERED) {
+            res->life_known = true;
+            res->life_min = later(res->life_min, silence);
+        } else if (p->state == PV_NC_SILENT) {
+            res->life_max = pv_min_ns(res->life_max, silence);
+        }
+    }
+    /* Not even a fresh binding was reached: the server does not do it. */
+    res->life_known = res->life_known && res->life_max > 0;
+}
+
+/* --- what moves it --------------------------------------------------------------------------- */
+
+static void advance(struct pv_netcheck *nc)
+{
+    if (nc->state == FINDING) {
+        bool found = choose_server(nc);
+        if (found && nc->settle == PV_NEVER)
+            nc->settle = nc->now + PV_MS(all_done(nc) ? 0 : 250);
+        if (found && (all_done(nc) || nc->now >= nc->settle))
+            start_measuring(nc);
+        else if (!found && all_done(nc))
+            finish(nc);
+    } else if (nc->state == MEASURING) {
+        start_hairpin(nc);
+        if (!all_done(nc) && nc->now < nc->started + PV_MS(PV_NETCHECK_MAX_MS))
+            return;
+        pv_netcheck_judge(nc);
+        if (nc->cfg.lifetime)
+            start_living(nc);
+        else
+            finish(nc);
+    } else if (nc->state == LIVING && life_decided(nc)) {
+        judge_life(nc);
+        nc->state = DONE;
+        nc->event_due = true;
+    }
+}
+
+/* Our own request came back: the NAT turned it round. */
+static int on_request(struct pv_netcheck *nc, const struct pv_stun_msg *msg, pv_ns now)
+{
+    for (size_t i = 0; i < nc->n_probes; i++) {
+        struct pv_netcheck_probe *p = &nc->probes[i];
+        if (p->kind != PV_NC_HAIRPIN || memcmp(p->txid, msg->txid, sizeof(p->txid)) != 0)
+            continue;
+        nc->now = now;
+        nc->hairpinned = true;
+        for (size_t k = 0; k < nc->n_probes; k++)
+            if (nc->probes[k].kind == PV_NC_HAIRPIN && is_open(&nc->probes[k]))
+                nc->probes[k].state = PV_NC_ANSWERED;
+        advance(nc);
+        return PV_OK;
+    }
+    return PV_ERR_NOT_FOUND;
+}
+
+/* May this be the answer? A changed source is what FILTER asks for, another socket what LIFE asks
+ * for; everything else must come from where it was sent, to where it was sent from. */
+static bool fits(const struct pv_netcheck_probe *p, const struct pv_stun_msg *msg, unsigned sock,
+                 const struct pv_addr *src)
+{
+    if (p->state != PV_NC_ASKED || p->kind == PV_NC_HAIRPIN ||
+        memcmp(p->txid, msg->txid, sizeof(p->txid)) != 0)
+        return false;
+    if (p->kind == PV_NC_LIFE && msg->cls == PV_STUN_ERROR)
+        return sock == PV_NETCHECK_MAIN;
+    return sock == p->sock && (p->kind == PV_NC_FILTER || pv_addr_equal(src, &p->dst));
+}
+
+static int take_answer(struct pv_netcheck *nc, struct pv_netcheck_probe *p,
+                       const struct pv_stun_msg *msg, const struct pv_addr *src)
+{
+    struct pv_addr mapped;
+    p->answered = nc->now;
+    p->from = *src;
+    if (msg->cls == PV_STUN_ERROR) {
+        p->state = PV_NC_REFUSED;
+        return PV_OK;
+    }
+    int r = pv_stun_get_xor_addr(msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
+    if (r == PV_ERR_NOT_FOUND)
+        r = pv_stun_get_addr(msg, PV_STUN_ATTR_MAPPED_ADDRESS, &mapped);
+    if (r < 0 || mapped.port == 0)
+        return PV_ERR_MALFORMED;
+    p->mapped = mapped;
+    p->state = PV_NC_ANSWERED;
+    struct pv_addr other;
+    if ((pv_stun_get_addr(msg, PV_STUN_ATTR_OTHER_ADDRESS, &other) == PV_OK ||
+         pv_stun_get_addr(msg, PV_STUN_ATTR_CHANGED_ADDRESS, &other) == PV_OK) &&
+        other.family == p->dst.family && !pv_addr_equal_ip(&other, &p->dst) &&
+        other.port != p->dst.port && may_be_asked(&other, &p->dst))
+        p->other = other;
+    return PV_OK;
+}
+
+int pv_netcheck_handle_input(struct pv_netcheck *nc, unsigned sock, const struct pv_addr *src,
+                             struct pv_view datagram, pv_ns now)
+{
+    struct pv_stun_msg msg;
+    int r = pv_stun_decode(datagram, &msg);
+    if (r < 0)
+        return r;
+    if (msg.method != PV_STUN_BINDING || nc->state == DONE)
+        return PV_ERR_NOT_FOUND;
+    if (msg.cls == PV_STUN_REQUEST)
+        return on_request(nc, &msg, now);
+    if (msg.cls != PV_STUN_SUCCESS && msg.cls != PV_STUN_ERROR)
+        return PV_ERR_NOT_FOUND;
+    for (size_t i = 0; i < nc->n_probes; i++) {
+        struct pv_netcheck_probe *p = &nc->probes[i];
+        if (!fits(p, &msg, sock, src))
+            continue;
+        nc->now = now;
+        r = take_answer(nc, p, &msg, src);
+        if (r < 0)
+            return r;
+        if (p->kind == PV_NC_FILTER_OPEN && p->state == PV_NC_ANSWERED)
+            start_filter(nc);
+        if (p->kind == PV_NC_LIFE_OPEN && p->state == PV_NC_ANSWERED)
+            on_life_open(nc, p);
+        advance(nc);
+        return PV_OK;
+    }
+    return PV_ERR_NOT_FOUND;
+}
+
+void pv_netcheck_handle_timeout(struct pv_netcheck *nc, pv_ns now)
+{
+    nc->now = now;
+    if (nc->state == DONE)
+        return;
+    for (size_t i = 0; i < nc->n_probes; i++) {
+        struct pv_netcheck_probe *p = &nc->probes[i];
+        size_t n = nc->state == FINDING ? PV_ARRAY_LEN(FIND_AT) : PV_ARRAY_LEN(TEST_AT);
+        if (p->state == PV_NC_ASKED && now >= p->due && p->sends >= n)
+            p->state = PV_NC_SILENT;
+    }
+    advance(nc);
+}
+
+pv_ns pv_netcheck_next_timeout(const struct pv_netcheck *nc)
+{
+    pv_ns next = PV_NEVER;
+    if (nc->state == DONE)
+        return PV_NEVER;
+    if (nc->state == FINDING)
+        next = nc->settle;
+    if (nc->state == MEASURING)
+        next = nc->started + PV_MS(PV_NETCHECK_MAX_MS);
+    for (size_t i = 0; i < nc->n_probes; i++)
+        if (is_open(&nc->probes[i]))
+            next = pv_min_ns(next, nc->probes[i].due);
+    return next;
+}
+
+static int write_request(const struct pv_netcheck_probe *p, uint8_t *buf, size_t *ret_len)
+{
+    struct pv_stun_writer w;
+    pv_stun_write_begin(&w, buf, PV_NETCHECK_MTU, PV_STUN_REQUEST, PV_STUN_BINDING, p->txid);
+    if (p->flags != 0)
+        pv_stun_put_u32(&w, PV_STUN_ATTR_CHANGE_REQUEST, p->flags);
+    if (p->response_port != 0)
+        pv_stun_put_u32(&w, PV_STUN_ATTR_RESPONSE_PORT, (uint32_t)p->response_port << 16);
+    return pv_stun_write_end(&w, ret_len);
+}
+
+int pv_netcheck_poll_transmit(struct pv_netcheck *nc, uint8_t buf[static PV_NETCHECK_MTU],
+                              struct pv_netcheck_send *ret_send)
+{
+    if (nc->state == DONE)
+        return PV_ERR_AGAIN;
+    for (size_t i = 0; i < nc->n_probes; i++) {
+        struct pv_netcheck_probe *p = &nc->probes[i];
+        size_t n = nc->state == FINDING ? PV_ARRAY_LEN(FIND_AT) : PV_ARRAY_LEN(TEST_AT);
+        if (!is_open(p) || p->due > nc->now || p->sends >= n)
+            continue;
+        size_t len = 0;
+        int r = write_request(p, buf, &len);
+        if (r < 0)
+            return r;
+        schedule(nc, p);
+        ret_send->sock = p->kind == PV_NC_LIFE ? PV_NETCHECK_MAIN : p->sock;
+        ret_send->dst = p->dst;
+        ret_send->len = len;
+        return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+int pv_netcheck_poll_event(struct pv_netcheck *nc, struct pv_netcheck_result *ret_result)
+{
+    if (!nc->event_due)
+        return PV_ERR_AGAIN;
+    nc->event_due = false;
+    *ret_result = nc->result;
+    return PV_OK;
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * netcheck.h - measures what stands between this machine and the Internet: how a NAT maps and
+ * filters (RFC 4787, by the tests of RFC 5780), how it chooses ports, whether it hairpins, and on
+ * request how long it keeps a silent binding. Any STUN server serves; what it cannot tell stays
+ * unknown, nothing is guessed.
+ *
+ * A machine of five calls in caller's memory, for one address family. It owns no sockets: it names
+ * them by number, and the owner opens PV_NETCHECK_SOCKETS of them beforehand, each on a port of its
+ * own that has not been used lately. It takes less than PV_NETCHECK_MAX, without the lifetime. It
+ * changes nothing and draws no conclusion about what may be tried. Not thread-safe.
+ *
+ * State     on                                               to
+ * FINDING   a server answered                                MEASURING
+ * FINDING   none did in 3 s                                  DONE
+ * MEASURING every test has ended, or the time is up          LIVING when asked for, else DONE
+ * LIVING    a binding was found dead, or all lived           DONE
+ */
+#ifndef PV_NETCHECK_H
+#define PV_NETCHECK_H
+
+#include "base/addr.h"
+#include "base/pv.h"
+#include "proto/stun/stun.h"
+
+enum {
+    PV_NETCHECK_SERVERS = 4, /* given ones */
+    PV_NETCHECK_FRESH = 16,  /* sockets of the burst, TRAVERSAL 3.1 */
+    PV_NETCHECK_LIVES = 14,  /* silences tried for the lifetime */
+    PV_NETCHECK_MAIN = 0,    /* sockets by number: mapping */
+    PV_NETCHECK_FILTER = 1,  /* filtering */
+    PV_NETCHECK_FIRST_FRESH = 2,
+    PV_NETCHECK_FIRST_LIFE = PV_NETCHECK_FIRST_FRESH + PV_NETCHECK_FRESH,
+    PV_NETCHECK_SOCKETS_SHORT = PV_NETCHECK_FIRST_LIFE, /* without the lifetime */
+    PV_NETCHECK_SOCKETS = PV_NETCHECK_FIRST_LIFE + PV_NETCHECK_LIVES,
+    PV_NETCHECK_MTU = 64,       /* bytes; no request is longer */
+    PV_NETCHECK_PROBES = 64,    /* transactions */
+    PV_NETCHECK_PUBLICS = 8,    /* public addresses remembered */
+    PV_NETCHECK_BLOCK = 8192,   /* ours: ports; a wider range is called random */
+    PV_NETCHECK_FIND_MS = 3000, /* until UDP counts as blocked, TRAVERSAL 3.7 */
+    PV_NETCHECK_MAX_MS = 4700,  /* until the rest is unknown */
+};
+
+/* A question whose answer may be missing. */
+enum pv_netcheck_answer {
+    PV_NETCHECK_UNKNOWN,
+    PV_NETCHECK_NO,
+    PV_NETCHECK_YES,
+};
+
+/* RFC 4787 s4.1 and s5. */
+enum pv_netcheck_rule {
+    PV_NETCHECK_RULE_UNKNOWN,
+    PV_NETCHECK_EI,  /* endpoint-independent */
+    PV_NETCHECK_AD,  /* address-dependent */
+    PV_NETCHECK_APD, /* address- and port-dependent */
+};
+
+/* The classic names (RFC 3489 s5). */
+enum pv_netcheck_name {
+    PV_NETCHECK_NAME_UNKNOWN,
+    PV_NETCHECK_OPEN,
+    PV_NETCHECK_FULL_CONE,
+    PV_NETCHECK_ADDRESS_RESTRICTED,
+    PV_NETCHECK_PORT_RESTRICTED,
+    PV_NETCHECK_SYMMETRIC,
+    PV_NETCHECK_FIREWALL, /* no translation, but unsolicited datagrams are dropped */
+    PV_NETCHECK_BLOCKED,  /* no UDP at all */
+};
+
+enum pv_netcheck_ports {
+    PV_NETCHECK_PORTS_UNKNOWN,
+    PV_NETCHECK_PRESERVED,  /* the inner port, as a rule */
+    PV_NETCHECK_SEQUENTIAL, /* the last one + delta */
+    PV_NETCHECK_IN_BLOCK,   /* anywhere in a small block */
+    PV_NETCHECK_RANDOM,
+};
+
+struct pv_netcheck_config {
+    /* Of one family. The first that grants RFC 5780 is the one measured with, else the first that
+     * answers; others serve as second address for the mapping. */
+    struct pv_addr servers[PV_NETCHECK_SERVERS];
+    size_t n_servers;
+    /* Of each socket: the machine's own address towards the servers, and the port. */
+    struct pv_addr local[PV_NETCHECK_SOCKETS];
+    bool lifetime; /* needs RESPONSE-PORT at the server, and up to 4 minutes */
+};
+
+struct pv_netcheck_result {
+    bool reached; /* a server answered by UDP; nothing else is known otherwise */
+    struct pv_addr server;
+    pv_ns rtt;             /* of the server; a lower bound when its request was repeated */
+    bool two_addresses;    /* the server has a second address that works */
+    struct pv_addr mapped; /* of the main socket */
+    struct pv_addr publics[PV_NETCHECK_PUBLICS]; /* all seen, port 0 */
+    size_t n_publics;
+    enum pv_netcheck_answer translated; /* is there a NAT */
+    enum pv_netcheck_name name;
+    enum pv_netcheck_rule mapping, filtering;
+    /* Known more often than the rules: does the mapping, and the filter, look at the port? */
+    enum pv_netcheck_answer mapping_port, filtering_port;
+    enum pv_netcheck_ports ports;
+    int delta;           /* SEQUENTIAL: usual step, negative = downwards */
+    uint16_t block_lo;   /* IN_BLOCK: estimate */
+    uint16_t block_size; /* a power of two */
+    enum pv_netcheck_answer hairpin;
+    bool life_known;          /* a silent binding lives */
+    pv_ns life_min, life_max; /* at least and less than that; max PV_NEVER: longer than was tried */
+};
+
+/* One transaction. Belongs to netcheck.c. */
+struct pv_netcheck_probe {
+    uint8_t sock;
+    uint8_t kind;
+    uint8_t state;
+    uint8_t sends;
+    uint8_t flags;          /* CHANGE-REQUEST */
+    uint16_t response_port; /* 0: none */
+    struct pv_addr dst;
+    uint8_t txid[PV_STUN_TXID_LEN];
+    pv_ns due; /* next transmission, or the end */
+    pv_ns last_sent;
+    pv_ns answered;
+    struct pv_addr from, mapped, other;
+};
+
+/* Fields belong to netcheck.c. */
+struct pv_netcheck {
+    struct pv_netcheck_config cfg;
+    struct pv_rng rng;
+    int state;
+    pv_ns started, now;
+    pv_ns settle;  /* FINDING: until then a better server may answer */
+    pv_ns measure; /* MEASURING began */
+    size_t server; /* probe of the server measured with */
+    struct pv_netcheck_probe probes[PV_NETCHECK_PROBES];
+    size_t n_probes;
+    bool hairpinned;
+    bool event_due;
+    struct pv_netcheck_result result;
+};
+
+void pv_netcheck_start(struct pv_netcheck *nc, const struct pv_netcheck_config *cfg,
+                       const struct pv_rng *rng, pv_ns now);
+
+/* A datagram came from src on a socket. Returns 0 when it belonged to a test, PV_ERR_NOT_FOUND or a
+ * decoder's status when it did not. */
+PV_MUST_CHECK int pv_netcheck_handle_input(struct pv_netcheck *nc, unsigned sock,
+                                           const struct pv_addr *src, struct pv_view datagram,
+                                           pv_ns now);
+void pv_netcheck_handle_timeout(struct pv_netcheck *nc, pv_ns now);
+pv_ns pv_netcheck_next_timeout(const struct pv_netcheck *nc); /* PV_NEVER when done */
+
+struct pv_netcheck_send {
+    unsigned sock;
+    struct pv_addr dst;
+    size_t len;
+};
+/* The next datagram to send now, into buf. PV_ERR_AGAIN: none is due. */
+PV_MUST_CHECK int pv_netcheck_poll_transmit(struct pv_netcheck *nc,
+                                            uint8_t buf[static PV_NETCHECK_MTU],
+                                            struct pv_netcheck_send *ret_send);
+/* The result, once; PV_ERR_AGAIN before and after. */
+PV_MUST_CHECK int pv_netcheck_poll_event(struct pv_netcheck *nc,
+                                         struct pv_netcheck_result *ret_result);
+
+/* "yes", "no", "unknown"; "endpoint-independent", ...; "full cone", ...; "preserved", ... */
+const char *pv_netcheck_answer_text(enum pv_netcheck_answer answer);
+const char *pv_netcheck_rule_text(enum pv_netcheck_rule rule);
+const char *pv_netcheck_name_text(enum pv_netcheck_name name);
+const char *pv_netcheck_ports_text(enum pv_netcheck_ports ports);
+/* One or two sentences for people: what this means for direct paths. A constant. */
+const char *pv_netcheck_verdict(const struct pv_netcheck_result *result);
+
+#endif /* PV_NETCHECK_H */

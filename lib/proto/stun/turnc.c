@@ -1,0 +1,600 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "crypto/ct.h"
+#include "proto/stun/turnc_int.h"
+
+enum {
+    MAX_CHALLENGES = 3, /* new nonces followed in one transaction; more is a server in a loop */
+};
+
+/* --- transactions -------------------------------------------------------------------------- */
+
+void pv_turnc_txn_start(struct pv_turnc *c, struct pv_turnc_txn *t, pv_ns now)
+{
+    pv_ns wait = c->cfg.stream ? PV_TURNC_STREAM_WAIT : PV_TURNC_RTO;
+    *t = (struct pv_turnc_txn){.running = true, .due = true, .wait = wait, .next = now};
+    pv_rng_fill(&c->rng, t->id, sizeof(t->id));
+}
+
+/* The same request with another nonce is another transaction (RFC 8489 s9.2.5). */
+static void txn_again(struct pv_turnc *c, struct pv_turnc_txn *t, pv_ns now)
+{
+    unsigned challenges = t->challenges + 1;
+    pv_turnc_txn_start(c, t, now);
+    t->challenges = challenges;
+}
+
+void pv_turnc_txn_stop(struct pv_turnc_txn *t)
+{
+    *t = (struct pv_turnc_txn){.next = PV_NEVER};
+}
+
+static pv_ns txn_next(const struct pv_turnc_txn *t)
+{
+    return !t->running ? PV_NEVER : t->due ? 0 : t->next;
+}
+
+/* True when it has come to its end without answer. */
+static bool txn_timeout(const struct pv_turnc *c, struct pv_turnc_txn *t, pv_ns now)
+{
+    if (!t->running || t->due || now < t->next)
+        return false;
+    bool hasty = c->cfg.sends > 0 && t == &c->main && c->main_kind == PV_TURNC_ALLOCATE;
+    if (t->sends >= (hasty ? c->cfg.sends : PV_TURNC_MAX_SENDS) || c->cfg.stream)
+        return true;
+    t->due = true;
+    return false;
+}
+
+void pv_turnc_touch(struct pv_turnc *c)
+{
+    pv_ns next = txn_next(&c->main);
+    if (!c->main.running && (c->state == PV_TURNC_READY || c->state == PV_TURNC_WAITING))
+        next = pv_min_ns(next, c->refresh_at);
+    for (size_t i = 0; i < c->n_channels && c->state == PV_TURNC_READY; i++) {
+        const struct pv_turnc_chan *ch = &c->channels[i];
+        next = pv_min_ns(next, pv_min_ns(txn_next(&ch->bind), txn_next(&ch->permit)));
+        next = pv_min_ns(next, ch->again_at);
+    }
+    c->next = next;
+}
+
+/* --- the allocation ------------------------------------------------------------------------ */
+
+static void begin(struct pv_turnc *c, enum pv_turnc_kind kind, pv_ns now)
+{
+    c->main_kind = kind;
+    pv_turnc_txn_start(c, &c->main, now);
+}
+
+static void allocate(struct pv_turnc *c, pv_ns now)
+{
+    c->state = PV_TURNC_ALLOCATING;
+    begin(c, PV_TURNC_ALLOCATE, now);
+}
+
+static void go_down(struct pv_turnc *c, int status, unsigned error)
+{
+    c->up = false;
+    c->alternate = (struct pv_addr){.family = PV_AF_NONE};
+    c->ev_up = false;
+    c->ev_down = true;
+    c->down_status = status;
+    c->down_error = error;
+}
+
+static void allocation_failed(struct pv_turnc *c, int status, unsigned error, pv_ns now)
+{
+    pv_turnc_txn_stop(&c->main);
+    go_down(c, status, error);
+    pv_turnc_unbind_all(c, now);
+    c->state = PV_TURNC_WAITING;
+    c->refresh_at = now + c->retry / 2 + pv_rng_u64(&c->rng) % (c->retry / 2 + 1);
+    c->retry = pv_min_ns(2 * c->retry, PV_TURNC_RETRY_MAX);
+}
+
+int pv_turnc_new(struct pv_turnc **ret_turnc, const struct pv_rng *rng)
+{
+    struct pv_turnc *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return PV_ERR_NOMEM;
+    c->rng = *rng;
+    c->next_number = PV_TURN_CHANNEL_MIN;
+    c->rebind = PV_TURNC_REBIND;
+    c->next = PV_NEVER;
+    pv_turnc_txn_stop(&c->main);
+    *ret_turnc = c;
+    return PV_OK;
+}
+
+struct pv_turnc *pv_turnc_free(struct pv_turnc *c)
+{
+    if (c == NULL)
+        return NULL;
+    free(c->channels);
+    pv_wipe(c, sizeof(*c));
+    free(c);
+    return NULL;
+}
+
+int pv_turnc_start(struct pv_turnc *c, const struct pv_turnc_config *cfg, pv_ns now)
+{
+    uint8_t key[PV_MD5_LEN];
+    int r = pv_turn_key(cfg->user, cfg->realm, cfg->password, key);
+    if (r < 0)
+        return r;
+    memcpy(c->key, key, sizeof(key));
+    pv_wipe(key, sizeof(key));
+    /* A server that only lost a connection still knows the channels: they stay in use. */
+    if (!c->up || cfg->permissions || !pv_addr_equal(&cfg->server, &c->cfg.server))
+        pv_turnc_unbind_all(c, now);
+    if (!pv_addr_equal(&cfg->server, &c->cfg.server))
+        c->rebind = PV_TURNC_REBIND;
+    c->cfg = *cfg;
+    c->now = now;
+    c->retry = PV_TURNC_RETRY_FIRST;
+    c->bind_all = true;
+    allocate(c, now);
+    pv_turnc_touch(c);
+    return PV_OK;
+}
+
+void pv_turnc_stop(struct pv_turnc *c)
+{
+    if (c->state == PV_TURNC_OFF)
+        return;
+    pv_turnc_txn_stop(&c->main);
+    pv_turnc_unbind_all(c, 0);
+    if (c->up)
+        go_down(c, PV_ERR_CLOSED, 0);
+    c->state = PV_TURNC_OFF;
+    pv_wipe(&c->cfg, sizeof(c->cfg));
+    pv_turnc_touch(c);
+}
+
+/* anew: whatever has been asked. */
+static void ask_again(struct pv_turnc *c, bool anew, pv_ns now)
+{
+    c->now = now;
+    if (c->state == PV_TURNC_OFF)
+        return;
+    c->retry = PV_TURNC_RETRY_FIRST;
+    if (c->cfg.permissions) /* a stock server knows nothing of the new address's past */
+        pv_turnc_unbind_all(c, now);
+    /* A question that has just left says the same, whatever address it left from. */
+    if (anew || c->state != PV_TURNC_ALLOCATING || c->main_kind != PV_TURNC_ALLOCATE ||
+        c->main.sends > 2)
+        allocate(c, now);
+    pv_turnc_touch(c);
+}
+
+void pv_turnc_moved(struct pv_turnc *c, pv_ns now)
+{
+    ask_again(c, false, now);
+}
+
+void pv_turnc_kick(struct pv_turnc *c, pv_ns now)
+{
+    c->now = now;
+    if (c->state != PV_TURNC_WAITING && (c->state != PV_TURNC_ALLOCATING || c->main.sends < 2))
+        return;
+    c->retry = PV_TURNC_RETRY_FIRST;
+    allocate(c, now);
+    pv_turnc_touch(c);
+}
+
+void pv_turnc_reach(struct pv_turnc *c, const struct pv_addr *server, unsigned sends, pv_ns now)
+{
+    c->now = now;
+    if (c->state == PV_TURNC_OFF)
+        return;
+    if (!pv_addr_equal(server, &c->cfg.server)) {
+        pv_turnc_unbind_all(c, now);
+        c->rebind = PV_TURNC_REBIND;
+    }
+    c->cfg.server = *server;
+    c->cfg.sends = sends;
+    if (c->state != PV_TURNC_WAITING)
+        allocate(c, now);
+    pv_turnc_touch(c);
+}
+
+void pv_turnc_refresh(struct pv_turnc *c, pv_ns now)
+{
+    c->now = now;
+    if (c->state != PV_TURNC_READY || c->main.running)
+        return;
+    begin(c, PV_TURNC_REFRESH, now);
+    pv_turnc_touch(c);
+}
+
+void pv_turnc_reroute(struct pv_turnc *c, bool stream, pv_ns now)
+{
+    c->cfg.stream = stream;
+    c->bind_all = true;
+    ask_again(c, true, now); /* what has just left went the other way */
+}
+
+/* --- what leaves --------------------------------------------------------------------------- */
+
+static void put_credentials(const struct pv_turnc *c, struct pv_stun_writer *w)
+{
+    if (c->cfg.nonce[0] != '\0') {
+        pv_stun_put(w, PV_STUN_ATTR_USERNAME, pv_view(c->cfg.user, strlen(c->cfg.user)));
+        pv_stun_put(w, PV_STUN_ATTR_REALM, pv_view(c->cfg.realm, strlen(c->cfg.realm)));
+        pv_stun_put(w, PV_STUN_ATTR_NONCE, pv_view(c->cfg.nonce, strlen(c->cfg.nonce)));
+        pv_stun_put_integrity(w, pv_view(c->key, sizeof(c->key)));
+    }
+    pv_stun_put_fingerprint(w);
+}
+
+static uint16_t method_of(enum pv_turnc_kind kind)
+{
+    switch (kind) {
+    case PV_TURNC_ALLOCATE:
+        return PV_TURN_ALLOCATE;
+    case PV_TURNC_REFRESH:
+    case PV_TURNC_RELEASE:
+        return PV_TURN_REFRESH;
+    case PV_TURNC_BIND:
+        return PV_TURN_CHANNEL_BIND;
+    case PV_TURNC_PERMIT:
+        break;
+    }
+    return PV_TURN_CREATE_PERMISSION;
+}
+
+static int build(const struct pv_turnc *c, enum pv_turnc_kind kind, const struct pv_turnc_txn *t,
+                 const struct pv_turnc_chan *ch, uint8_t *buf, size_t cap, size_t *ret_len)
+{
+    struct pv_stun_writer w;
+    pv_stun_write_begin(&w, buf, cap, PV_STUN_REQUEST, method_of(kind), t->id);
+    if (kind == PV_TURNC_ALLOCATE) {
+        pv_stun_put_u32(&w, PV_TURN_ATTR_REQUESTED_TRANSPORT,
+                        (uint32_t)PV_TURN_TRANSPORT_UDP << 24);
+        if (c->cfg.ipv6)
+            pv_stun_put_u32(&w, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY,
+                            (uint32_t)PV_TURN_FAMILY_IPV6 << 24);
+    } else if (kind == PV_TURNC_RELEASE) {
+        pv_stun_put_u32(&w, PV_TURN_ATTR_LIFETIME, 0);
+    } else if (kind == PV_TURNC_BIND) {
+        pv_stun_put_u32(&w, PV_TURN_ATTR_CHANNEL_NUMBER, (uint32_t)ch->number << 16);
+    }
+    if (kind == PV_TURNC_BIND || kind == PV_TURNC_PERMIT)
+        pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_PEER_ADDRESS, &ch->peer);
+    put_credentials(c, &w);
+    return pv_stun_write_end(&w, ret_len);
+}
+
+/* Must it be sent now? Then it counts as sent. */
+static bool take_due(struct pv_turnc_txn *t, pv_ns now)
+{
+    if (!t->running || !t->due)
+        return false;
+    t->due = false;
+    t->sends++;
+    t->sent_at = now;
+    t->next = now + t->wait;
+    t->wait *= 2;
+    return true;
+}
+
+/* What does not fit times out. */
+int pv_turnc_poll_transmit(struct pv_turnc *c, uint8_t *buf, size_t cap, size_t *ret_len)
+{
+    pv_ns now = c->now;
+    if (c->next > now)
+        return PV_ERR_AGAIN; /* nothing is due; scanning the channels is for when something is */
+    bool sent = take_due(&c->main, now) &&
+                build(c, c->main_kind, &c->main, NULL, buf, cap, ret_len) == PV_OK;
+    for (size_t i = 0; i < c->n_channels && !sent && c->state == PV_TURNC_READY; i++) {
+        struct pv_turnc_chan *ch = &c->channels[i];
+        sent = (take_due(&ch->permit, now) &&
+                build(c, PV_TURNC_PERMIT, &ch->permit, ch, buf, cap, ret_len) == PV_OK) ||
+               (take_due(&ch->bind, now) &&
+                build(c, PV_TURNC_BIND, &ch->bind, ch, buf, cap, ret_len) == PV_OK);
+    }
+    pv_turnc_touch(c);
+    return sent ? PV_OK : PV_ERR_AGAIN;
+}
+
+/* --- what arrives -------------------------------------------------------------------------- */
+
+static bool copy_text(const struct pv_stun_msg *msg, uint16_t type, char *dst, size_t max)
+{
+    struct pv_view v;
+    if (pv_stun_find(msg, type, &v) != PV_OK || v.len == 0 || v.len > max ||
+        memchr(v.ptr, 0, v.len) != NULL)
+        return false;
+    memcpy(dst, v.ptr, v.len);
+    dst[v.len] = '\0';
+    return true;
+}
+
+/* 401 and 438 bring a new nonce, the first also the realm (RFC 8489 s9.2.5). False: nothing new. */
+static bool take_challenge(struct pv_turnc *c, const struct pv_stun_msg *msg)
+{
+    char nonce[PV_TURNC_NONCE_MAX + 1];
+    char realm[PV_TURNC_TEXT_MAX + 1];
+    if (!copy_text(msg, PV_STUN_ATTR_NONCE, nonce, PV_TURNC_NONCE_MAX) ||
+        strcmp(nonce, c->cfg.nonce) == 0)
+        return false;
+    if (copy_text(msg, PV_STUN_ATTR_REALM, realm, PV_TURNC_TEXT_MAX) &&
+        strcmp(realm, c->cfg.realm) != 0) {
+        uint8_t key[PV_MD5_LEN];
+        if (pv_turn_key(c->cfg.user, realm, c->cfg.password, key) != PV_OK)
+            return false;
+        memcpy(c->key, key, sizeof(key));
+        memcpy(c->cfg.realm, realm, sizeof(realm));
+        pv_wipe(key, sizeof(key));
+    }
+    memcpy(c->cfg.nonce, nonce, sizeof(nonce));
+    return true;
+}
+
+static void allocated(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns now)
+{
+    struct pv_addr relayed;
+    struct pv_addr mapped = {.family = PV_AF_NONE};
+    if (pv_turn_find_relayed(msg, &relayed) != PV_OK) {
+        allocation_failed(c, PV_ERR_MALFORMED, 0, now);
+        return;
+    }
+    (void)!pv_stun_get_xor_addr(msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
+    c->relayed = relayed;
+    c->mapped = mapped;
+    c->up = true;
+    c->ev_up = true;
+    c->ev_down = false;
+    c->state = PV_TURNC_READY;
+    c->retry = PV_TURNC_RETRY_FIRST;
+    c->cfg.sends = 0; /* it is there: no haste to leave it */
+    c->refresh_at = now + pv_turn_find_lifetime(msg) / 2;
+    for (size_t i = 0; i < c->n_channels; i++) {
+        if (!c->channels[i].bound || c->bind_all)
+            pv_turnc_bind_now(c, &c->channels[i], now);
+    }
+    c->bind_all = false;
+}
+
+static void main_succeeded(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns now)
+{
+    enum pv_turnc_kind kind = c->main_kind;
+    unsigned challenges = c->main.challenges;
+    pv_turnc_txn_stop(&c->main);
+    if (kind == PV_TURNC_ALLOCATE) {
+        allocated(c, msg, now);
+    } else if (kind == PV_TURNC_REFRESH) {
+        c->refresh_at = now + pv_turn_find_lifetime(msg) / 2;
+    } else {
+        allocate(c, now);
+        c->main.challenges = challenges + 1; /* no circle of 437 and release */
+    }
+}
+
+/* The server does not know our allocation (any more). */
+static void forgotten(struct pv_turnc *c, pv_ns now)
+{
+    pv_turnc_unbind_all(c, now);
+    allocate(c, now);
+}
+
+/* Where a 300 sends us: of our family, as the first one has to be (RFC 8489 s10). The message may
+ * be anybody's, so nowhere that no server on the network can be. */
+static void take_alternate(struct pv_turnc *c, const struct pv_stun_msg *msg)
+{
+    struct pv_addr to;
+    if (pv_stun_get_addr(msg, PV_STUN_ATTR_ALTERNATE_SERVER, &to) != PV_OK ||
+        to.family != c->cfg.server.family || to.port == 0 || pv_addr_is_unspecified(&to) ||
+        pv_addr_is_multicast(&to) || pv_addr_is_broadcast(&to) || pv_addr_is_loopback(&to))
+        return;
+    c->alternate = to;
+}
+
+static void main_failed(struct pv_turnc *c, unsigned error, pv_ns now)
+{
+    unsigned challenges = c->main.challenges;
+    if (c->main_kind == PV_TURNC_ALLOCATE) {
+        if (error == PV_TURN_E_ALLOCATION_MISMATCH && challenges < MAX_CHALLENGES) {
+            begin(c, PV_TURNC_RELEASE, now);
+            c->main.challenges = challenges + 1;
+        } else if (error == PV_TURN_E_FAMILY_NOT_SUPPORTED && c->cfg.permissions &&
+                   challenges < MAX_CHALLENGES) {
+            c->cfg.ipv6 = !c->cfg.ipv6; /* a server with addresses of the other family only */
+            txn_again(c, &c->main, now);
+        } else {
+            allocation_failed(c, error == PV_STUN_E_UNAUTHENTICATED ? PV_ERR_AUTH : PV_ERR_REFUSED,
+                              error, now);
+        }
+    } else {
+        forgotten(c, now);
+        c->main.challenges = challenges;
+    }
+}
+
+static void channel_answered(struct pv_turnc *c, struct pv_turnc_chan *ch, struct pv_turnc_txn *t,
+                             unsigned error, pv_ns now)
+{
+    bool is_bind = t == &ch->bind;
+    if (is_bind && (error != 0 || t->sends > 1))
+        ch->lasted = 0; /* more than the permission was amiss */
+    pv_turnc_txn_stop(t);
+    if (error == PV_TURN_E_ALLOCATION_MISMATCH) {
+        forgotten(c, now);
+    } else if (is_bind) {
+        pv_turnc_set_bound(c, ch, error == 0);
+        ch->bound_at = now;
+        ch->again_at = now + (error == 0 ? c->rebind : PV_TURNC_RETRY_MAX / 6);
+    }
+}
+
+static struct pv_turnc_txn *find_txn(struct pv_turnc *c, const uint8_t *id,
+                                     struct pv_turnc_chan **ret_channel)
+{
+    *ret_channel = NULL;
+    if (c->main.running && c->main.sends > 0 && memcmp(c->main.id, id, PV_STUN_TXID_LEN) == 0)
+        return &c->main;
+    for (size_t i = 0; i < c->n_channels; i++) {
+        struct pv_turnc_chan *ch = &c->channels[i];
+        struct pv_turnc_txn *both[2] = {&ch->bind, &ch->permit};
+        for (size_t k = 0; k < 2; k++) {
+            if (both[k]->running && both[k]->sends > 0 &&
+                memcmp(both[k]->id, id, PV_STUN_TXID_LEN) == 0) {
+                *ret_channel = ch;
+                return both[k];
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Success must be authentic; an error may come without integrity, for the server may not know our
+ * key (RFC 8489 s9.2.5), but not with a wrong one. */
+static int check(const struct pv_turnc *c, const struct pv_stun_msg *msg)
+{
+    int r = pv_stun_check_integrity(msg, pv_view(c->key, sizeof(c->key)));
+    if (r == PV_OK || (r == PV_ERR_NOT_FOUND && msg->cls == PV_STUN_ERROR))
+        return PV_OK;
+    return r == PV_ERR_NOT_FOUND ? PV_ERR_AUTH : r;
+}
+
+static bool is_challenge(unsigned error)
+{
+    return error == PV_STUN_E_UNAUTHENTICATED || error == PV_TURN_E_STALE_NONCE;
+}
+
+int pv_turnc_handle_input(struct pv_turnc *c, const struct pv_addr *src, struct pv_view datagram,
+                          pv_ns now)
+{
+    struct pv_stun_msg msg;
+    struct pv_turnc_chan *ch;
+    unsigned error = 0;
+    c->now = now;
+    if (c->state == PV_TURNC_OFF || !pv_addr_equal(src, &c->cfg.server))
+        return PV_ERR_NOT_FOUND;
+    int r = pv_stun_decode(datagram, &msg);
+    if (r < 0)
+        return r;
+    struct pv_turnc_txn *t = find_txn(c, msg.txid, &ch);
+    if (t == NULL || (msg.cls != PV_STUN_SUCCESS && msg.cls != PV_STUN_ERROR))
+        return PV_ERR_NOT_FOUND;
+    enum pv_turnc_kind kind = ch == NULL       ? c->main_kind
+                              : t == &ch->bind ? PV_TURNC_BIND
+                                               : PV_TURNC_PERMIT;
+    if (msg.method != method_of(kind))
+        return PV_ERR_NOT_FOUND;
+    bool stale = msg.cls == PV_STUN_ERROR && pv_stun_get_error(&msg, &error) == PV_OK &&
+                 is_challenge(error) && t->challenges < MAX_CHALLENGES && take_challenge(c, &msg);
+    if (!stale) {
+        r = msg.cls == PV_STUN_ERROR && error == 0 ? PV_ERR_MALFORMED : check(c, &msg);
+        if (r < 0)
+            return r;
+    }
+    if (t->sends == 1) /* else which of them was answered is not known */
+        c->rtt = now - t->sent_at;
+    if (stale) {
+        txn_again(c, t, now);
+    } else if (ch != NULL) {
+        channel_answered(c, ch, t, error, now);
+    } else if (error != 0) {
+        main_failed(c, error, now);
+        if (error == PV_STUN_E_TRY_ALTERNATE && c->state == PV_TURNC_WAITING)
+            take_alternate(c, &msg);
+    } else {
+        (void)take_challenge(c, &msg); /* ours: an answer may bring the nonce for what follows */
+        main_succeeded(c, &msg, now);
+    }
+    pv_turnc_touch(c);
+    return PV_OK;
+}
+
+/* --- time ---------------------------------------------------------------------------------- */
+
+static void main_timeout(struct pv_turnc *c, pv_ns now)
+{
+    if (txn_timeout(c, &c->main, now)) {
+        if (c->main_kind == PV_TURNC_ALLOCATE || c->cfg.stream)
+            allocation_failed(c, PV_ERR_TIMEOUT, 0, now);
+        else
+            forgotten(c, now);
+    } else if (!c->main.running && now >= c->refresh_at) {
+        if (c->state == PV_TURNC_WAITING)
+            allocate(c, now);
+        else if (c->state == PV_TURNC_READY)
+            begin(c, PV_TURNC_REFRESH, now);
+    }
+}
+
+void pv_turnc_handle_timeout(struct pv_turnc *c, pv_ns now)
+{
+    c->now = now;
+    if (now < c->next)
+        return;
+    main_timeout(c, now);
+    for (size_t i = 0; i < c->n_channels && c->state == PV_TURNC_READY; i++) {
+        struct pv_turnc_chan *ch = &c->channels[i];
+        if (txn_timeout(c, &ch->permit, now))
+            pv_turnc_txn_stop(&ch->permit); /* the bind says whether the server is there */
+        if (txn_timeout(c, &ch->bind, now)) {
+            pv_turnc_txn_stop(&ch->bind);
+            forgotten(c, now); /* is the server still there? */
+        } else if (now >= ch->again_at) {
+            pv_turnc_bind_now(c, ch, now);
+        }
+    }
+    pv_turnc_touch(c);
+}
+
+pv_ns pv_turnc_next_timeout(const struct pv_turnc *c)
+{
+    return c->next;
+}
+
+/* --- events and questions ------------------------------------------------------------------ */
+
+int pv_turnc_poll_event(struct pv_turnc *c, struct pv_turnc_event *ret_event)
+{
+    struct pv_turnc_event ev = {.relayed = c->relayed, .mapped = c->mapped};
+    if (c->ev_down) {
+        c->ev_down = false;
+        ev.type = PV_TURNC_DOWN;
+        ev.status = c->down_status;
+        ev.error = c->down_error;
+        ev.alternate = c->alternate;
+        *ret_event = ev;
+        return PV_OK;
+    }
+    if (c->ev_up) {
+        c->ev_up = false;
+        ev.type = PV_TURNC_UP;
+        *ret_event = ev;
+        return PV_OK;
+    }
+    for (size_t i = 0; i < c->n_channels && c->n_tell > 0; i++) {
+        struct pv_turnc_chan *ch = &c->channels[i];
+        if (!ch->tell)
+            continue;
+        ch->tell = false;
+        c->n_tell--;
+        ev.type = PV_TURNC_CHANNEL;
+        ev.peer = ch->peer;
+        ev.channel = ch->bound ? ch->number : 0;
+        *ret_event = ev;
+        return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+pv_ns pv_turnc_rtt(const struct pv_turnc *c)
+{
+    return c->rtt;
+}
+
+bool pv_turnc_is_arriving(const struct pv_turnc *c)
+{
+    return c->main.running && c->main_kind == PV_TURNC_ALLOCATE && c->main.challenges > 0 &&
+           c->main.sends > 0;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * turnc.h - TURN client: one allocation at one server, with its channels (RFC 8656).
+ *
+ * A machine of five calls: it allocates, refreshes, binds channels, creates permissions where the
+ * server wants them, follows stale nonces, and begins anew when the server forgot it. It owns no
+ * socket. With the user, password, realm and nonce of a coordinator's `welcome` an allocation takes
+ * one round trip (DESIGN 6); without realm and nonce they are asked for first. Payload does not
+ * pass through it in bulk: that is the fast path's, which gets the channel numbers and takes apart
+ * what comes back; wrap() is for single datagrams. Over a stream (cfg.stream) every request is sent
+ * once, for the stream repeats it; which stream, and cutting messages out of it, is the owner's.
+ * Not thread-safe.
+ *
+ *   OFF        --start-->                    ALLOCATING
+ *   ALLOCATING --success-->                  READY     (event UP)
+ *   ALLOCATING --refused, no answer-->       WAITING   (event DOWN), 1 to 60 s
+ *   WAITING    --time over-->                ALLOCATING
+ *   READY      --moved, start, reroute-->    ALLOCATING, still up: the address stays what it was
+ *   READY      --the server forgot us-->     ALLOCATING; channels are bound again
+ *   READY      --no answer to a refresh-->   ALLOCATING; by a stream WAITING (event DOWN)
+ *   WAITING    --reach-->                    WAITING, for another address; from others ALLOCATING
+ *   any        --stop-->                     OFF       (event DOWN if it was up)
+ */
+#ifndef PV_TURNC_H
+#define PV_TURNC_H
+
+#include "proto/stun/turn.h"
+
+enum {
+    PV_TURNC_TEXT_MAX = 128,      /* characters of user, password and realm */
+    PV_TURNC_NONCE_MAX = 763,     /* bytes, RFC 8489 s14.10 */
+    PV_TURNC_MAX_CHANNELS = 1024, /* ours: peers with a channel at once */
+    PV_TURNC_MTU = 1400,          /* bytes: no request is longer */
+    PV_TURNC_MAX_SENDS = 6,       /* of one request, at 250, 500 ... ms */
+};
+#define PV_TURNC_RTO         PV_MS(250) /* ours, as the gatherer's; RFC 8489 s6.2.1 has 500 ms */
+#define PV_TURNC_STREAM_WAIT PV_S(3)    /* ours: for an answer by a stream */
+#define PV_TURNC_RETRY_FIRST PV_S(1)    /* after a failed allocation, doubling */
+#define PV_TURNC_RETRY_MAX   PV_S(60)
+#define PV_TURNC_REBIND      PV_S(240)  /* channels, below the 5 min of a permission */
+#define PV_TURNC_REBIND_MIN  PV_S(15)   /* ours: of a server that forgets early */
+#define PV_TURNC_DOUBT       PV_S(5)    /* ours */
+#define PV_TURNC_HEALED      PV_MS(500) /* ours: checks in doubt are at most 250 ms apart */
+
+struct pv_turnc_config {
+    struct pv_addr server;
+    char user[PV_TURNC_TEXT_MAX + 1];
+    char password[PV_TURNC_TEXT_MAX + 1]; /* a secret: wipe */
+    char realm[PV_TURNC_TEXT_MAX + 1];    /* "" = not known */
+    char nonce[PV_TURNC_NONCE_MAX + 1];   /* "" = not known */
+    bool ipv6;                            /* ask for an IPv6 relayed address; of a stock server:
+                                             first, then for one of the other family */
+    bool permissions; /* the server wants permissions before Send indications (stock servers) */
+    bool stream;      /* what is sent goes by a stream */
+    unsigned sends;   /* of an Allocate, 0 = PV_TURNC_MAX_SENDS: fewer where another address of the
+                         server's waits for its turn */
+};
+
+enum pv_turnc_event_type {
+    PV_TURNC_UP,      /* allocated: relayed, mapped. Again after each new allocation */
+    PV_TURNC_DOWN,    /* no allocation any more, or none to be had: status, error */
+    PV_TURNC_CHANNEL, /* peer, channel: usable from now on; channel 0: no longer */
+};
+struct pv_turnc_event {
+    enum pv_turnc_event_type type;
+    struct pv_addr relayed;
+    struct pv_addr mapped; /* our address as the server sees it */
+    struct pv_addr peer;
+    uint16_t channel;
+    int status; /* DOWN: PV_ERR_TIMEOUT, PV_ERR_REFUSED, PV_ERR_AUTH, PV_ERR_MALFORMED (no relayed
+                   address), PV_ERR_CLOSED (stop) */
+    unsigned error;           /* DOWN: code of the server's answer, 0 = none */
+    struct pv_addr alternate; /* DOWN with 300 (RFC 8489 s10): where it sends us, family NONE:
+                                 nowhere that we could follow */
+};
+
+struct pv_turnc; /* opaque */
+
+PV_MUST_CHECK int pv_turnc_new(struct pv_turnc **ret_turnc, const struct pv_rng *rng);
+struct pv_turnc *pv_turnc_free(struct pv_turnc *c); /* wipes; NULL is fine; returns NULL */
+
+/* --- facts in ------------------------------------------------------------------------------ */
+
+/* Allocates (again) with these credentials. Channels keep peer and number and are bound again; at
+ * another server too. At the same one they count as bound meanwhile. PV_ERR_CRYPTO, PV_ERR_NO_SPACE
+ * (key): nothing changed. */
+PV_MUST_CHECK int pv_turnc_start(struct pv_turnc *c, const struct pv_turnc_config *cfg, pv_ns now);
+void pv_turnc_stop(struct pv_turnc *c);
+/* Our address has changed, as far as the server is concerned: allocates from the new one. Members'
+ * relays move the allocation with its channels. Harmless while nothing is allocated. */
+void pv_turnc_moved(struct pv_turnc *c, pv_ns now);
+/* The network is another, or there again: what waits to be tried again is tried at once. */
+void pv_turnc_kick(struct pv_turnc *c, pv_ns now);
+/* From now on requests go by a stream, or by datagrams, or by another stream than before: allocates
+ * anew over it. A member's allocation moves with its channels; at a stock server the one of the
+ * former way is lost to us. Harmless while OFF. */
+void pv_turnc_reroute(struct pv_turnc *c, bool stream, pv_ns now);
+/* The server is to be found at another address: the next of its name, or where it has sent us. With
+ * so many sends of an Allocate (as in the config). What waits goes on waiting (kick); else it is
+ * asked at once. Harmless while OFF. */
+void pv_turnc_reach(struct pv_turnc *c, const struct pv_addr *server, unsigned sends, pv_ns now);
+/* Is the allocation still there, and how far away? Refreshes it now: keeps the way open, too.
+ * Nothing unless READY. */
+void pv_turnc_refresh(struct pv_turnc *c, pv_ns now);
+/* Wants a channel to this peer, now and whenever there is an allocation. Repeating is harmless.
+ * PV_ERR_LIMIT, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_turnc_bind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
+/*
+ * The path through this peer's channel is in doubt, or lives again. A stock server may keep
+ * permissions for less than RFC 8656 says, so in doubt the channel is bound again, at most every
+ * PV_TURNC_DOUBT; when that was answered at once and the path lives right after, it was that, and
+ * from now on all are bound again in half the time that this one lasted.
+ */
+void pv_turnc_doubt(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
+void pv_turnc_healed(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
+/* No longer needed: the server forgets it in its time; no event follows. */
+void pv_turnc_unbind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
+
+/* An answer from the server. 0 when it was ours; PV_ERR_NOT_FOUND (other source, other
+ * transaction, no answer), PV_ERR_AUTH (integrity wrong), or a decoder's status. */
+PV_MUST_CHECK int pv_turnc_handle_input(struct pv_turnc *c, const struct pv_addr *src,
+                                        struct pv_view datagram, pv_ns now);
+void pv_turnc_handle_timeout(struct pv_turnc *c, pv_ns now);
+pv_ns pv_turnc_next_timeout(const struct pv_turnc *c); /* PV_NEVER if idle */
+
+/* --- decisions out ------------------------------------------------------------------------- */
+
+/* The next datagram for the server, or PV_ERR_AGAIN. cap >= PV_TURNC_MTU. The transaction id is at
+ * buf + 8. */
+PV_MUST_CHECK int pv_turnc_poll_transmit(struct pv_turnc *c, uint8_t *buf, size_t cap,
+                                         size_t *ret_len);
+/* The next event, or PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_turnc_poll_event(struct pv_turnc *c, struct pv_turnc_event *ret_event);
+
+/* --- datagrams through it ------------------------------------------------------------------ */
+
+/* Data to a peer as one datagram for the server: ChannelData where a channel is bound, else a Send
+ * indication. PV_ERR_STATE: nothing is allocated. PV_ERR_NO_SPACE. */
+PV_MUST_CHECK int pv_turnc_wrap(struct pv_turnc *c, const struct pv_addr *peer, struct pv_view data,
+                                uint8_t *buf, size_t cap, size_t *ret_len);
+
+/* --- questions ----------------------------------------------------------------------------- */
+
+pv_ns pv_turnc_rtt(const struct pv_turnc *c); /* of the last request; 0 = not known */
+/* An allocation was asked for with all that the server wants: what follows on the same way finds it
+ * there. */
+bool pv_turnc_is_arriving(const struct pv_turnc *c);
+/* The bound channel of a peer; 0 = none. */
+uint16_t pv_turnc_channel(const struct pv_turnc *c, const struct pv_addr *peer);
+/* The number that its channel has or will have, once it is wanted; 0 = it is not. */
+uint16_t pv_turnc_number(const struct pv_turnc *c, const struct pv_addr *peer);
+
+#endif /* PV_TURNC_H */

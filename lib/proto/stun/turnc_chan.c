@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "proto/stun/turnc_int.h"
+
+/* --- channels ------------------------------------------------------------------------------ */
+
+static struct pv_turnc_chan *find_channel(const struct pv_turnc *c, const struct pv_addr *peer)
+{
+    for (size_t i = 0; i < c->n_channels; i++) {
+        if (pv_addr_equal(&c->channels[i].peer, peer))
+            return &c->channels[i];
+    }
+    return NULL;
+}
+
+static void tell(struct pv_turnc *c, struct pv_turnc_chan *ch)
+{
+    c->n_tell += ch->tell ? 0 : 1;
+    ch->tell = true;
+}
+
+void pv_turnc_set_bound(struct pv_turnc *c, struct pv_turnc_chan *ch, bool bound)
+{
+    if (ch->bound == bound)
+        return;
+    ch->bound = bound;
+    tell(c, ch);
+}
+
+void pv_turnc_bind_now(struct pv_turnc *c, struct pv_turnc_chan *ch, pv_ns now)
+{
+    ch->again_at = PV_NEVER;
+    pv_turnc_txn_start(c, &ch->bind, now);
+    if (c->cfg.permissions && !ch->bound)
+        pv_turnc_txn_start(c, &ch->permit, now);
+}
+
+void pv_turnc_unbind_all(struct pv_turnc *c, pv_ns now)
+{
+    for (size_t i = 0; i < c->n_channels; i++) {
+        struct pv_turnc_chan *ch = &c->channels[i];
+        pv_turnc_txn_stop(&ch->bind);
+        pv_turnc_txn_stop(&ch->permit);
+        ch->again_at = now;
+        ch->lasted = 0;
+        pv_turnc_set_bound(c, ch, false);
+    }
+}
+
+static bool number_is_free(const struct pv_turnc *c, uint16_t number)
+{
+    if (pv_turnc_past_has(&c->past, number, c->now))
+        return false;
+    for (size_t i = 0; i < c->n_channels; i++) {
+        if (c->channels[i].number == number)
+            return false;
+    }
+    return true;
+}
+
+/* The one the peer had, if the server may still know it; else in turn, so that a number comes back
+ * as late as possible. */
+static uint16_t draw_number(struct pv_turnc *c, const struct pv_addr *peer)
+{
+    uint16_t number = pv_turnc_past_take(&c->past, peer, c->now);
+    if (number != 0)
+        return number;
+    do {
+        number = c->next_number;
+        c->next_number =
+            number == PV_TURN_CHANNEL_MAX ? (uint16_t)PV_TURN_CHANNEL_MIN : (uint16_t)(number + 1);
+    } while (!number_is_free(c, number));
+    return number;
+}
+
+int pv_turnc_bind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
+{
+    c->now = now;
+    if (find_channel(c, peer) != NULL)
+        return PV_OK;
+    if (c->n_channels == PV_TURNC_MAX_CHANNELS)
+        return PV_ERR_LIMIT;
+    if (c->n_channels == c->cap_channels) {
+        size_t cap = c->cap_channels == 0 ? 8 : 2 * c->cap_channels;
+        struct pv_turnc_chan *grown = reallocarray(c->channels, cap, sizeof(*grown));
+        if (grown == NULL)
+            return PV_ERR_NOMEM;
+        c->channels = grown;
+        c->cap_channels = cap;
+    }
+    struct pv_turnc_chan *ch = &c->channels[c->n_channels];
+    *ch = (struct pv_turnc_chan){.peer = *peer, .again_at = now};
+    pv_turnc_txn_stop(&ch->bind);
+    pv_turnc_txn_stop(&ch->permit);
+    ch->number = draw_number(c, peer);
+    c->n_channels++;
+    if (c->state == PV_TURNC_READY)
+        pv_turnc_bind_now(c, ch, now);
+    pv_turnc_touch(c);
+    return PV_OK;
+}
+
+void pv_turnc_unbind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
+{
+    struct pv_turnc_chan *ch = find_channel(c, peer);
+    c->now = now;
+    if (ch == NULL)
+        return;
+    pv_turnc_past_add(&c->past, &ch->peer, ch->number, now);
+    c->n_tell -= ch->tell ? 1 : 0;
+    *ch = c->channels[--c->n_channels];
+    pv_turnc_touch(c);
+}
+
+void pv_turnc_doubt(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
+{
+    struct pv_turnc_chan *ch = find_channel(c, peer);
+    c->now = now;
+    if (!c->cfg.permissions || c->state != PV_TURNC_READY || ch == NULL || !ch->bound ||
+        ch->bind.running || now - ch->bound_at < PV_TURNC_DOUBT)
+        return;
+    ch->lasted = now - ch->bound_at;
+    pv_turnc_bind_now(c, ch, now);
+    pv_turnc_touch(c);
+}
+
+void pv_turnc_healed(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
+{
+    struct pv_turnc_chan *ch = find_channel(c, peer);
+    if (ch == NULL || ch->lasted == 0)
+        return;
+    pv_ns half = ch->lasted / 2 > PV_TURNC_REBIND_MIN ? ch->lasted / 2 : PV_TURNC_REBIND_MIN;
+    bool by_binding = !ch->bind.running && ch->bound && now - ch->bound_at <= PV_TURNC_HEALED;
+    ch->lasted = 0;
+    if (!by_binding || half >= c->rebind)
+        return;
+    c->rebind = half;
+    for (size_t i = 0; i < c->n_channels; i++) {
+        struct pv_turnc_chan *each = &c->channels[i];
+        if (each->bound && each->again_at != PV_NEVER)
+            each->again_at = pv_min_ns(each->again_at, each->bound_at + half);
+    }
+    pv_turnc_touch(c);
+}
+
+uint16_t pv_turnc_channel(const struct pv_turnc *c, const struct pv_addr *peer)
+{
+    const struct pv_turnc_chan *ch = find_channel(c, peer);
+    return ch == NULL || !ch->bound ? 0 : ch->number;
+}
+
+uint16_t pv_turnc_number(const struct pv_turnc *c, const struct pv_addr *peer)
+{
+    const struct pv_turnc_chan *ch = find_channel(c, peer);
+    return ch == NULL ? 0 : ch->number;
+}
+
+/* --- datagrams ----------------------------------------------------------------------------- */
+
+int pv_turnc_wrap(struct pv_turnc *c, const struct pv_addr *peer, struct pv_view data, uint8_t *buf,
+                  size_t cap, size_t *ret_len)
+{
+    if (!c->up)
+        return PV_ERR_STATE;
+    uint16_t channel = pv_turnc_channel(c, peer);
+    if (channel == 0) {
+        uint8_t id[PV_STUN_TXID_LEN];
+        pv_rng_fill(&c->rng, id, sizeof(id));
+        return pv_turn_indication_build(PV_TURN_SEND, id, peer, data, buf, cap, ret_len);
+    }
+    if (data.len > UINT16_MAX || cap < PV_TURN_CHANNEL_HEADER + data.len)
+        return PV_ERR_NO_SPACE;
+    pv_turn_channel_header(buf, channel, (uint16_t)data.len);
+    if (data.len > 0)
+        memcpy(buf + PV_TURN_CHANNEL_HEADER, data.ptr, data.len);
+    *ret_len = PV_TURN_CHANNEL_HEADER + data.len;
+    return PV_OK;
+}

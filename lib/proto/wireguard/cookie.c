@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/wireguard/cookie.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bucket.h"
+#include "base/bytes.h"
+#include "crypto/ct.h"
+#include "crypto/hash.h"
+
+struct pv_cookie_checker {
+    const struct pv_wg_device *dev;
+    struct pv_rng rng;
+    uint8_t secret[32];
+    pv_ns secret_expires; /* 0: none drawn yet */
+    struct pv_bucket_table *sources;
+};
+
+int pv_cookie_checker_new(struct pv_cookie_checker **ret_checker, const struct pv_wg_device *dev,
+                          const struct pv_rng *rng)
+{
+    struct pv_cookie_checker *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return PV_ERR_NOMEM;
+    c->dev = dev;
+    c->rng = *rng;
+    int r = pv_bucket_table_new(&c->sources, PV_COOKIE_SLOTS, PV_COOKIE_RATE, PV_COOKIE_BURST, rng);
+    if (r < 0) {
+        pv_cookie_checker_free(c);
+        return r;
+    }
+    *ret_checker = c;
+    return PV_OK;
+}
+
+struct pv_cookie_checker *pv_cookie_checker_free(struct pv_cookie_checker *checker)
+{
+    if (checker == NULL)
+        return NULL;
+    pv_bucket_table_free(checker->sources);
+    pv_wipe(checker->secret, sizeof(checker->secret));
+    free(checker);
+    return NULL;
+}
+
+/* The cookie of a source now: MAC(secret, address || port). */
+static void make_cookie(struct pv_cookie_checker *c, const struct pv_addr *src, pv_ns now,
+                        uint8_t ret_cookie[static PV_WGMSG_MAC_LEN])
+{
+    uint8_t source[18];
+    struct pv_addr a = pv_addr_unmap(*src);
+    size_t n = pv_addr_ip_len(&a);
+
+    if (now >= c->secret_expires) {
+        pv_rng_fill(&c->rng, c->secret, sizeof(c->secret));
+        c->secret_expires = now + PV_COOKIE_SECRET_AGE;
+    }
+    memcpy(source, a.ip, n);
+    pv_store_be16(source + n, a.port);
+    pv_blake2s_mac(ret_cookie, pv_view(c->secret, sizeof(c->secret)), pv_view(source, n + 2));
+}
+
+enum pv_cookie_verdict pv_cookie_check(struct pv_cookie_checker *checker, struct pv_view msg,
+                                       const struct pv_addr *src, bool under_load, pv_ns now)
+{
+    uint8_t cookie[PV_WGMSG_MAC_LEN];
+    if (!pv_wgmsg_mac1_ok(checker->dev, msg))
+        return PV_COOKIE_DROP;
+    if (!under_load)
+        return PV_COOKIE_ACCEPT;
+
+    make_cookie(checker, src, now, cookie);
+    if (!pv_wgmsg_mac2_ok(msg, cookie))
+        return PV_COOKIE_REPLY;
+    /* Only now is the source proven, so that nobody can use up the share of another. */
+    return pv_bucket_table_take(checker->sources, src, 1, now) ? PV_COOKIE_ACCEPT : PV_COOKIE_DROP;
+}
+
+void pv_cookie_reply(struct pv_cookie_checker *checker, struct pv_view msg,
+                     const struct pv_addr *src, pv_ns now,
+                     uint8_t ret_msg[static PV_WGMSG_COOKIE_LEN])
+{
+    uint8_t cookie[PV_WGMSG_MAC_LEN];
+    make_cookie(checker, src, now, cookie);
+    pv_wgmsg_make_cookie(checker->dev, &checker->rng, msg, cookie, ret_msg);
+    pv_wipe(cookie, sizeof(cookie));
+}
+
+void pv_cookie_jar_stamp(struct pv_cookie_jar *jar, uint8_t *msg, size_t len, bool with_cookie,
+                         pv_ns now)
+{
+    if (with_cookie && now < jar->expires)
+        pv_wgmsg_put_mac2(msg, len, jar->cookie);
+    memcpy(jar->mac1, pv_wgmsg_mac1(pv_view(msg, len)).ptr, PV_WGMSG_MAC_LEN);
+    jar->sent = true;
+}
+
+int pv_cookie_jar_put(struct pv_cookie_jar *jar, const struct pv_wg_remote *remote,
+                      struct pv_view msg, pv_ns now)
+{
+    if (!jar->sent)
+        return PV_ERR_STATE;
+    int r = pv_wgmsg_read_cookie(remote, msg, jar->mac1, jar->cookie);
+    if (r < 0)
+        return r;
+    jar->sent = false; /* a second answer to the same message is a replay */
+    jar->expires = now + PV_COOKIE_SECRET_AGE - PV_COOKIE_LATENCY;
+    return PV_OK;
+}

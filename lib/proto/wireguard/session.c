@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "proto/wireguard/session_int.h"
+
+/* --- small parts ---------------------------------------------------------------------------- */
+
+bool pv_session_has_path(const struct pv_session *s)
+{
+    return s->reach == PV_SESSION_BY_UDP;
+}
+
+bool pv_session_is_crowded(const struct pv_session *s)
+{
+    return s->n_events > EVENTS - EVENTS_A_CALL;
+}
+
+struct pv_session_event *pv_session_push(struct pv_session *s, enum pv_session_event_type type,
+                                         uint32_t index)
+{
+    struct pv_session_event *e = &s->events[(s->first_event + s->n_events) % EVENTS];
+    s->n_events++;
+    *e = (struct pv_session_event){.type = type, .index = index};
+    return e;
+}
+
+pv_ns pv_session_jittered(struct pv_session *s, pv_ns t)
+{
+    return t + pv_rng_below(&s->rng, (uint32_t)PV_SESSION_JITTER);
+}
+
+void pv_session_clear_slot(struct pv_session *s, enum slot_name name)
+{
+    if (s->slots[name].used)
+        pv_session_push(s, PV_SESSION_INDEX_GONE, s->slots[name].local);
+    s->slots[name] = (struct slot){.used = false};
+}
+
+void pv_session_move_slot(struct pv_session *s, enum slot_name from, enum slot_name to)
+{
+    pv_session_clear_slot(s, to);
+    s->slots[to] = s->slots[from];
+    s->slots[from] = (struct slot){.used = false};
+}
+
+static void drop_pending(struct pv_session *s)
+{
+    if (s->has_pending)
+        pv_session_push(s, PV_SESSION_INDEX_GONE, s->pending.local_index);
+    pv_wg_pending_wipe(&s->pending);
+    s->has_pending = false;
+    s->resend = false;
+}
+
+pv_ns pv_session_proof_expected(const struct pv_session *s)
+{
+    pv_ns since = s->slots[NEXT].born > s->path_since ? s->slots[NEXT].born : s->path_since;
+    return since + PROOF_WITHIN;
+}
+
+void pv_session_begin(struct pv_session *s, pv_ns now)
+{
+    if (s->phase != IDLE)
+        return;
+    s->first_sent = PV_NEVER;
+    s->give_up_at = PV_NEVER; /* the 90 s begin with the first message */
+    s->phase = WANTED;
+    if (s->slots[NEXT].used && now < pv_session_proof_expected(s)) {
+        s->phase = WAITING;
+        s->retry_at = pv_session_proof_expected(s);
+    }
+}
+
+void pv_session_end(struct pv_session *s)
+{
+    drop_pending(s);
+    s->phase = IDLE;
+}
+
+pv_ns pv_session_may_send_from(const struct pv_session *s)
+{
+    return s->ever_sent && !s->send_lifted ? s->last_sent + PV_SESSION_REKEY_TIMEOUT : 0;
+}
+
+void pv_session_send_keepalive(struct pv_session *s)
+{
+    s->confirm_due = false;
+    pv_session_push(s, PV_SESSION_SEND_KEEPALIVE, s->slots[CURRENT].local);
+}
+
+void pv_session_prove_keys(struct pv_session *s, pv_ns now)
+{
+    pv_session_send_keepalive(s);
+    s->proofs = 0;
+    s->proof_at = s->repeat ? now + PV_SESSION_REPEAT : PV_NEVER;
+}
+
+void pv_session_check_suite(struct pv_session *s, pv_ns now)
+{
+    const struct slot *cur = &s->slots[CURRENT];
+    if (cur->used && cur->suite != s->suite && (!s->member || s->lower_identity))
+        pv_session_begin(s, now);
+}
+
+void pv_session_use_current(struct pv_session *s, pv_ns now)
+{
+    const struct slot *cur = &s->slots[CURRENT];
+    pv_session_push(s, PV_SESSION_USE, cur->local);
+    pv_session_push(s, PV_SESSION_DONE, cur->local)->initiator = cur->initiator;
+    s->last_call_made = false;
+    s->sent_at_use = s->seen.sent;
+    s->unheard_from = 0; /* something authentic was heard just now */
+    s->unheard_at = PV_NEVER;
+    s->confirm_due = cur->initiator;
+    s->proof_at = PV_NEVER;
+    if (s->confirm_due && pv_session_has_path(s))
+        pv_session_prove_keys(s, now);
+    pv_session_check_suite(s, now);
+}
+
+/* --- life ----------------------------------------------------------------------------------- */
+
+int pv_session_new(struct pv_session **ret_session, const struct pv_session_config *cfg)
+{
+    struct pv_session *s = pv_nodump_alloc(sizeof(*s));
+    if (s == NULL)
+        return PV_ERR_NOMEM;
+    int r = pv_wg_remote_init(&s->remote, cfg->device, cfg->remote_pk, cfg->psk);
+    if (r < 0) {
+        pv_session_free(s);
+        return r;
+    }
+    s->device = cfg->device;
+    s->member = cfg->member;
+    s->lower_identity = cfg->lower_identity;
+    s->repeat = cfg->repeat;
+    s->persistent = cfg->member ? 0 : PV_S(cfg->persistent_keepalive);
+    s->suite = cfg->suite;
+    memcpy(s->takes, cfg->takes, sizeof(s->takes));
+    s->rng = cfg->rng;
+    s->first_sent = PV_NEVER;
+    s->give_up_at = PV_NEVER;
+    s->retry_at = PV_NEVER;
+    s->unheard_at = PV_NEVER;
+    s->keepalive_at = PV_NEVER;
+    s->persistent_at = PV_NEVER;
+    s->proof_at = PV_NEVER;
+    *ret_session = s;
+    return PV_OK;
+}
+
+struct pv_session *pv_session_free(struct pv_session *s)
+{
+    return pv_nodump_free(s, sizeof(*s));
+}
+
+/* --- messages in ---------------------------------------------------------------------------- */
+
+/* The peer as in->static_pk and in->device see it: the prepared one, or another built in temp while
+ * one side changes its key. */
+static int remote_of(const struct pv_session *s, const struct pv_wg_initiation *in,
+                     struct pv_wg_remote *temp, const struct pv_wg_remote **ret_remote)
+{
+    if (in->device == s->device && memcmp(in->static_pk, s->remote.pk, 32) == 0) {
+        *ret_remote = &s->remote;
+        return PV_OK;
+    }
+    int r = pv_wg_remote_init(temp, in->device, in->static_pk, s->remote.psk);
+    if (r == PV_OK)
+        *ret_remote = temp;
+    return r;
+}
+
+/* The checks of one message 1, cheap ones first. ret_tai64n is written on success. */
+static int check_initiation(struct pv_session *s, struct pv_wg_initiation *in,
+                            enum pv_session_reach via, pv_ns now,
+                            uint8_t ret_tai64n[static PV_TAI64N_LEN])
+{
+    if (now < s->accept_from)
+        return PV_ERR_LIMIT;
+    if (via == PV_SESSION_BY_SIGNAL && now < s->accept_signal_from && !s->signal_lifted)
+        return PV_ERR_LIMIT;
+    if (!s->takes[in->suite])
+        return PV_ERR_UNSUPPORTED;
+
+    uint8_t tai64n[PV_TAI64N_LEN];
+    struct pv_wg_remote temp;
+    const struct pv_wg_remote *remote = NULL;
+    int r = remote_of(s, in, &temp, &remote);
+    if (r == PV_OK)
+        r = pv_wgmsg_accept(in, remote, tai64n);
+    pv_wg_remote_wipe(&temp);
+    if (r < 0)
+        return r;
+    int age = memcmp(tai64n, s->greatest, sizeof(tai64n));
+    if (age == 0 && s->repeat && s->slots[NEXT].used) {
+        /* Ours: the peer still asks, so our answer was lost. It gets the same one. */
+        s->give_again = true;
+        s->answer_via = via;
+    }
+    if (age <= 0)
+        return PV_ERR_REPLAY;
+    /* Ours: counted from the first message of the attempt, not from each retry. Otherwise a peer
+     * that our messages never reach could not reach us either. */
+    if (s->member && s->lower_identity && s->phase == SENT && s->first_sent != PV_NEVER &&
+        now < s->first_sent + PV_SESSION_CROSSING) {
+        /* Ours: the peer may not have got it; where its message came from it surely can be had. */
+        if (via == PV_SESSION_BY_UDP && !s->resent) {
+            s->resend = true;
+            s->resent = true;
+        }
+        return PV_ERR_REFUSED;
+    }
+    memcpy(ret_tai64n, tai64n, sizeof(tai64n));
+    return PV_OK;
+}
+
+int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *in,
+                                 enum pv_session_reach via, pv_ns now)
+{
+    int r =
+        pv_session_is_crowded(s) ? PV_ERR_LIMIT : check_initiation(s, in, via, now, s->greatest);
+    if (r < 0) {
+        pv_wg_initiation_wipe(in);
+        return r;
+    }
+    s->accept_from = now + PV_SESSION_FLOOD_GAP;
+    if (via == PV_SESSION_BY_SIGNAL) {
+        s->accept_signal_from = now + PV_SESSION_SIGNAL_GAP;
+        s->signal_lifted = false;
+    }
+    s->answer = *in;
+    s->answer_via = via;
+    s->answer_due = true;
+    pv_wg_initiation_wipe(in);
+
+    s->send_lifted = false; /* the peer's present life talks to us: no need to begin anew */
+    /* Ours: when messages that were repeated cross, the peer drops its own for ours; were we to
+     * drop ours for the peer's, both would wait for each other. */
+    bool keeps_own = s->member && s->lower_identity && s->phase == SENT;
+    if (s->phase != IDLE && !keeps_own) {
+        drop_pending(s);
+        if (s->phase == WANTED)
+            s->retry_at = pv_session_jittered(s, now + PV_SESSION_REKEY_TIMEOUT);
+        if (s->give_up_at == PV_NEVER)
+            s->give_up_at = now + PV_SESSION_GIVE_UP_AFTER;
+        s->phase = WAITING;
+    }
+    return PV_OK;
+}
+
+int pv_session_handle_response(struct pv_session *s, struct pv_view msg, pv_ns now)
+{
+    struct pv_wg_keys keys;
+    if (pv_session_is_crowded(s) || !s->has_pending)
+        return PV_ERR_STATE;
+    int r = pv_wgmsg_read_response(&s->pending, s->device, &s->remote, msg, &keys);
+    if (r < 0)
+        return r;
+
+    struct slot made = {.used = true,
+                        .initiator = true,
+                        .suite = keys.suite,
+                        .local = s->pending.local_index,
+                        .born = now};
+    s->has_pending = false; /* its index lives on in the slot */
+    pv_session_end(s);
+    /* Keys that we made as responder and never saw used still count as older than these, unless the
+     * peer has gone on using others: then it never took them. */
+    if (s->slots[CURRENT].used && s->seen.any_received > s->slots[NEXT].born + PV_S(1))
+        pv_session_clear_slot(s, NEXT);
+    pv_session_move_slot(s, s->slots[NEXT].used ? NEXT : CURRENT, PREVIOUS);
+    pv_session_clear_slot(s, CURRENT);
+    s->slots[CURRENT] = made;
+
+    struct pv_session_event *e = pv_session_push(s, PV_SESSION_KEYS, made.local);
+    e->initiator = true;
+    e->keys = keys;
+    e->born = now;
+    pv_wipe(&keys, sizeof(keys));
+    pv_session_use_current(s, now);
+    return PV_OK;
+}
+
+int pv_session_handle_cookie(struct pv_session *s, struct pv_view msg, pv_ns now)
+{
+    return pv_cookie_jar_put(&s->jar, &s->remote, msg, now);
+}
+
+/* --- messages out --------------------------------------------------------------------------- */
+
+/* Our answer to the message 1 kept in answer; the keys wait in NEXT for the first packet. */
+static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
+                         struct pv_session_transmit *tx)
+{
+    struct pv_wg_keys keys;
+    struct pv_wg_remote temp;
+    const struct pv_wg_remote *remote = NULL;
+
+    s->answer_due = false;
+    int r = remote_of(s, &s->answer, &temp, &remote);
+    if (r == PV_OK)
+        r = pv_wgmsg_respond(&s->answer, remote, &s->rng, index, tx->msg, &keys);
+    pv_wg_remote_wipe(&temp);
+    pv_wg_initiation_wipe(&s->answer);
+    if (r < 0)
+        return r;
+
+    tx->type = PV_WGMSG_RESPONSE;
+    tx->via = s->answer_via;
+    tx->index = index;
+    tx->took_index = true;
+    tx->len = PV_WGMSG_RESPONSE_LEN;
+    pv_cookie_jar_stamp(&s->jar, tx->msg, tx->len, tx->via == PV_SESSION_BY_UDP, now);
+
+    memcpy(s->given, tx->msg, sizeof(s->given));
+    pv_session_clear_slot(s, PREVIOUS);
+    pv_session_clear_slot(s, NEXT);
+    s->slots[NEXT] = (struct slot){.used = true, .suite = keys.suite, .local = index, .born = now};
+    struct pv_session_event *e = pv_session_push(s, PV_SESSION_KEYS, index);
+    e->keys = keys;
+    e->born = now;
+    pv_wipe(&keys, sizeof(keys));
+    return PV_OK;
+}
+
+/* The same answer once more; false when its keys are proven or gone. */
+static bool give_again(struct pv_session *s, pv_ns now, struct pv_session_transmit *tx)
+{
+    bool is_due = s->give_again && s->slots[NEXT].used;
+    s->give_again = false;
+    if (!is_due)
+        return false;
+    tx->type = PV_WGMSG_RESPONSE;
+    tx->again = true;
+    tx->via = s->answer_via;
+    tx->index = s->slots[NEXT].local;
+    tx->len = PV_WGMSG_RESPONSE_LEN;
+    memcpy(tx->msg, s->given, sizeof(s->given));
+    pv_cookie_jar_stamp(&s->jar, tx->msg, tx->len, tx->via == PV_SESSION_BY_UDP, now);
+    return true;
+}
+
+/* The time of our next message 1, in ns: strictly above the last one as the peer reads it. */
+static uint64_t next_stamp(const struct pv_session *s, uint64_t stamp_us)
+{
+    uint64_t t = stamp_us > UINT64_MAX / 1000 ? UINT64_MAX : stamp_us * 1000;
+    t -= t % PV_TAI64N_TICK;
+    return t > s->last_stamp ? t : s->last_stamp + PV_TAI64N_TICK;
+}
+
+static int make_initiation(struct pv_session *s, enum pv_session_reach via, uint32_t index,
+                           uint64_t stamp_us, pv_ns now, struct pv_session_transmit *tx)
+{
+    uint8_t tai64n[PV_TAI64N_LEN];
+    uint64_t stamp = next_stamp(s, stamp_us);
+
+    drop_pending(s);
+    s->last_sent = now;
+    s->ever_sent = true;
+    s->send_lifted = false;
+    pv_tai64n(tai64n, stamp);
+    s->pending.local_index = index;
+    s->pending.suite = s->suite;
+    int r = pv_wgmsg_initiate(&s->pending, s->device, &s->remote, &s->rng, tai64n, s->msg);
+    if (r < 0)
+        return r;
+
+    s->has_pending = true;
+    s->resent = false;
+    s->last_stamp = stamp;
+    s->sent_via = via;
+    pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), via == PV_SESSION_BY_UDP, now);
+    s->phase = SENT;
+    s->retry_at = pv_session_jittered(s, now + PV_SESSION_REKEY_TIMEOUT);
+    s->repeat_at = s->repeat ? now + PV_SESSION_REPEAT : PV_NEVER;
+    if (s->first_sent == PV_NEVER)
+        s->first_sent = now;
+    if (s->give_up_at == PV_NEVER)
+        s->give_up_at = now + PV_SESSION_GIVE_UP_AFTER;
+    tx->took_index = true;
+    return PV_OK;
+}
+
+/* Hands out the message 1 kept in msg. */
+static void hand_out_initiation(const struct pv_session *s, struct pv_session_transmit *tx)
+{
+    tx->type = PV_WGMSG_INITIATION;
+    tx->via = s->sent_via;
+    tx->index = s->pending.local_index;
+    tx->len = PV_WGMSG_INITIATION_LEN;
+    memcpy(tx->msg, s->msg, sizeof(s->msg));
+}
+
+int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index, uint64_t stamp_us,
+                             pv_ns now, struct pv_session_transmit *ret_tx)
+{
+    struct pv_session_transmit tx = {.took_index = false};
+    if (pv_session_is_crowded(s))
+        return PV_ERR_AGAIN;
+
+    if (s->answer_due && make_response(s, fresh_index, now, &tx) == PV_OK) {
+        *ret_tx = tx;
+        return PV_OK;
+    }
+    if (give_again(s, now, &tx)) {
+        *ret_tx = tx;
+        return PV_OK;
+    }
+    if (s->phase == SENT && pv_session_has_path(s) && now >= s->repeat_at) {
+        s->resend = true;
+        pv_ns gone = s->repeat_at - s->last_sent; /* 0.5 s, then 1, 2 and 4 */
+        s->repeat_at = gone < PV_SESSION_REKEY_TIMEOUT / 2 ? s->last_sent + 2 * gone : PV_NEVER;
+    }
+    if (s->resend && s->reach != PV_SESSION_NOWHERE) {
+        s->resend = false;
+        s->sent_via = s->reach;
+        pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), pv_session_has_path(s), now);
+        hand_out_initiation(s, &tx);
+        *ret_tx = tx;
+        return PV_OK;
+    }
+    if (s->phase == WANTED && s->reach != PV_SESSION_NOWHERE &&
+        now >= pv_session_may_send_from(s) && now < s->give_up_at &&
+        make_initiation(s, s->reach, fresh_index, stamp_us, now, &tx) == PV_OK) {
+        hand_out_initiation(s, &tx);
+        *ret_tx = tx;
+        return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+int pv_session_knock(struct pv_session *s, uint32_t fresh_index, uint64_t stamp_us, pv_ns now,
+                     struct pv_session_transmit *ret_tx)
+{
+    struct pv_session_transmit tx = {.took_index = false};
+    if (pv_session_is_crowded(s))
+        return PV_ERR_AGAIN;
+    pv_session_want(s, now);
+    pv_session_run_attempt(s, now);
+    if (s->phase == WAITING && s->slots[NEXT].used) {
+        s->give_again = true; /* the peer's message 1 is answered: perhaps that was lost */
+        s->answer_via = PV_SESSION_BY_UDP;
+    }
+    if (s->phase == SENT && s->has_pending) {
+        s->resend = false;
+        s->sent_via = PV_SESSION_BY_UDP;
+        pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), true, now);
+    } else if (s->phase != WANTED || now < pv_session_may_send_from(s) ||
+               make_initiation(s, PV_SESSION_BY_UDP, fresh_index, stamp_us, now, &tx) != PV_OK) {
+        return PV_ERR_AGAIN;
+    }
+    hand_out_initiation(s, &tx);
+    *ret_tx = tx;
+    return PV_OK;
+}
+
+int pv_session_poll_event(struct pv_session *s, struct pv_session_event *ret_event)
+{
+    if (s->n_events == 0)
+        return PV_ERR_AGAIN;
+    struct pv_session_event *e = &s->events[s->first_event];
+    *ret_event = *e;
+    pv_wipe(e, sizeof(*e));
+    s->first_event = (s->first_event + 1) % EVENTS;
+    s->n_events--;
+    return PV_OK;
+}
+
+/* --- questions ------------------------------------------------------------------------------ */
+
+bool pv_session_has_keys(const struct pv_session *s, pv_ns now)
+{
+    return s->slots[CURRENT].used && now < s->slots[CURRENT].born + PV_SESSION_REJECT_AFTER;
+}
+
+enum pv_suite pv_session_suite(const struct pv_session *s)
+{
+    return s->slots[CURRENT].used ? s->slots[CURRENT].suite : s->suite;
+}
+
+bool pv_session_is_trying(const struct pv_session *s)
+{
+    return s->phase != IDLE;
+}

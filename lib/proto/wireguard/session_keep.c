@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/* What a session does by itself: when the way changes, for the traffic seen, when time passes. */
+#include "proto/wireguard/session_int.h"
+
+/* --- reach and traffic ---------------------------------------------------------------------- */
+
+/* A deadline armed at from stood still since the path was lost. */
+static pv_ns resumed(const struct pv_session *s, pv_ns deadline, pv_ns from, pv_ns now)
+{
+    if (deadline == PV_NEVER)
+        return PV_NEVER;
+    pv_ns stood = from > s->pathless_since ? from : s->pathless_since;
+    return deadline + (now > stood ? now - stood : 0);
+}
+
+static void path_begins(struct pv_session *s, pv_ns now)
+{
+    s->unheard_at = resumed(s, s->unheard_at, s->unheard_from, now);
+    s->keepalive_at = resumed(s, s->keepalive_at, s->owed_from, now);
+    if (s->persistent > 0)
+        s->persistent_at = now;
+    if (s->confirm_due && s->slots[CURRENT].used)
+        pv_session_prove_keys(s, now);
+    if (s->phase == SENT && s->has_pending && s->sent_via == PV_SESSION_BY_SIGNAL)
+        s->resend = true;
+    s->path_since = now;
+    if (s->phase == WAITING && s->retry_at < pv_session_proof_expected(s))
+        s->retry_at = pv_session_proof_expected(s);
+}
+
+void pv_session_set_reach(struct pv_session *s, enum pv_session_reach reach, pv_ns now)
+{
+    bool had_path = pv_session_has_path(s);
+    s->reach = reach;
+    if (had_path && !pv_session_has_path(s))
+        s->pathless_since = now;
+    if (had_path && reach == PV_SESSION_BY_SIGNAL && s->phase == SENT && s->has_pending)
+        s->resend = true; /* a path that died took it along, most likely */
+    if (!had_path && pv_session_has_path(s))
+        path_begins(s, now);
+}
+
+void pv_session_set_suite(struct pv_session *s, enum pv_suite suite, pv_ns now)
+{
+    s->suite = suite;
+    pv_session_check_suite(s, now);
+}
+
+void pv_session_want(struct pv_session *s, pv_ns now)
+{
+    if (s->phase != IDLE && s->give_up_at != PV_NEVER)
+        s->give_up_at = now + PV_SESSION_GIVE_UP_AFTER;
+    if (s->phase != IDLE && s->send_lifted) {
+        /* What is under way was meant for the peer's former life. */
+        s->phase = WANTED;
+        s->first_sent = PV_NEVER;
+    }
+    pv_session_begin(s, now);
+}
+
+void pv_session_cancel(struct pv_session *s)
+{
+    if (s->phase != IDLE)
+        pv_session_end(s);
+}
+
+void pv_session_peer_new_gen(struct pv_session *s)
+{
+    s->send_lifted = true;
+    s->signal_lifted = true;
+}
+
+/* Rekey by age and count (s6.2), at the moment of sending and of receiving. */
+static void check_age(struct pv_session *s, bool sent, bool received, pv_ns now)
+{
+    const struct slot *cur = &s->slots[CURRENT];
+    if (!cur->used)
+        return;
+    uint64_t messages =
+        cur->suite == PV_SUITE_AES ? PV_SESSION_REKEY_MESSAGES_AES : PV_SESSION_REKEY_MESSAGES;
+    if (sent && ((cur->initiator && now >= cur->born + PV_SESSION_REKEY_AFTER) ||
+                 s->seen.sent - s->sent_at_use >= messages))
+        pv_session_begin(s, now);
+    if (received && cur->initiator && now >= cur->born + LAST_CALL && !s->last_call_made) {
+        s->last_call_made = true;
+        pv_session_begin(s, now);
+    }
+}
+
+void pv_session_note_traffic(struct pv_session *s, const struct pv_session_traffic *seen, pv_ns now)
+{
+    const struct pv_session_traffic old = s->seen;
+    s->seen = *seen;
+    bool sent = seen->any_sent > old.any_sent;
+    bool received = seen->any_received > old.any_received;
+
+    check_age(s, sent, received, now);
+
+    /* Sent, and nothing heard since: the clock runs from the first packet without an answer. */
+    if (s->unheard_from != 0 && seen->any_received >= s->unheard_from) {
+        s->unheard_from = 0;
+        s->unheard_at = PV_NEVER;
+    }
+    if (s->unheard_from == 0 && seen->data_sent > old.data_sent &&
+        seen->data_sent > seen->any_received) {
+        s->unheard_from = seen->data_sent;
+        s->unheard_at = pv_session_jittered(s, seen->data_sent + UNHEARD_AFTER);
+    }
+    /* Heard, and nothing sent since: an empty packet is owed. */
+    if (s->owed_from != 0 && seen->any_sent >= s->owed_from) {
+        s->owed_from = 0;
+        s->keepalive_at = PV_NEVER;
+    }
+    if (s->owed_from == 0 && seen->data_received > old.data_received &&
+        seen->data_received > seen->any_sent) {
+        s->owed_from = seen->data_received;
+        s->keepalive_at = seen->data_received + PV_SESSION_KEEPALIVE;
+    }
+    if (s->persistent > 0 && (sent || received))
+        s->persistent_at = now + s->persistent;
+}
+
+void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now)
+{
+    if (s->slots[CURRENT].used && s->slots[CURRENT].local == local_index)
+        s->proof_at = PV_NEVER; /* the peer sends with them: it has had our proof */
+    if (pv_session_is_crowded(s) || !s->slots[NEXT].used || s->slots[NEXT].local != local_index)
+        return;
+    pv_session_move_slot(s, CURRENT, PREVIOUS);
+    pv_session_move_slot(s, NEXT, CURRENT);
+    pv_session_end(s);
+    pv_session_use_current(s, now);
+}
+
+/* --- time ----------------------------------------------------------------------------------- */
+
+static void expire_keys(struct pv_session *s, pv_ns now)
+{
+    for (int i = 0; i < SLOTS; i++) {
+        if (!s->slots[i].used || now < s->slots[i].born + PV_SESSION_REJECT_AFTER)
+            continue;
+        pv_session_clear_slot(s, (enum slot_name)i);
+        if (i == NEXT && s->phase == WAITING)
+            s->phase = WANTED;
+    }
+}
+
+void pv_session_run_attempt(struct pv_session *s, pv_ns now)
+{
+    if (s->phase == IDLE)
+        return;
+    if (now >= s->give_up_at) {
+        pv_session_end(s);
+        pv_session_push(s, PV_SESSION_GIVE_UP, 0);
+    } else if ((s->phase == SENT || (s->phase == WAITING && pv_session_has_path(s))) &&
+               now >= s->retry_at) {
+        s->phase = WANTED;
+    }
+}
+
+static void run_path_timers(struct pv_session *s, pv_ns now)
+{
+    if (now >= s->unheard_at) {
+        s->unheard_from = 0;
+        s->unheard_at = PV_NEVER;
+        pv_session_want(s, now);
+    }
+    if (now >= s->keepalive_at) {
+        s->owed_from = 0;
+        s->keepalive_at = PV_NEVER;
+        if (s->slots[CURRENT].used)
+            pv_session_send_keepalive(s);
+    }
+    if (now >= s->proof_at) {
+        s->proof_at = ++s->proofs < PROOFS ? now + (PV_SESSION_REPEAT << s->proofs) : PV_NEVER;
+        if (s->slots[CURRENT].used)
+            pv_session_send_keepalive(s);
+    }
+    if (now >= s->persistent_at) {
+        s->persistent_at = now + s->persistent;
+        if (s->slots[CURRENT].used)
+            pv_session_send_keepalive(s);
+        else
+            pv_session_want(s, now);
+    }
+}
+
+void pv_session_handle_timeout(struct pv_session *s, pv_ns now)
+{
+    if (pv_session_is_crowded(s))
+        return;
+    expire_keys(s, now);
+    pv_session_run_attempt(s, now);
+    if (pv_session_has_path(s))
+        run_path_timers(s, now);
+}
+
+pv_ns pv_session_next_timeout(const struct pv_session *s)
+{
+    pv_ns t = PV_NEVER;
+    for (int i = 0; i < SLOTS; i++) {
+        if (s->slots[i].used)
+            t = pv_min_ns(t, s->slots[i].born + PV_SESSION_REJECT_AFTER);
+    }
+    if (s->phase != IDLE)
+        t = pv_min_ns(t, s->give_up_at);
+    if (s->phase == SENT || (s->phase == WAITING && pv_session_has_path(s)))
+        t = pv_min_ns(t, s->retry_at);
+    if (s->phase == SENT && pv_session_has_path(s))
+        t = pv_min_ns(t, s->repeat_at);
+    if (s->phase == WANTED && s->reach != PV_SESSION_NOWHERE)
+        t = pv_min_ns(t, pv_session_may_send_from(s));
+    if (pv_session_has_path(s))
+        t = pv_min_ns(pv_min_ns(pv_min_ns(t, s->proof_at), s->unheard_at),
+                      pv_min_ns(s->keepalive_at, s->persistent_at));
+    return t;
+}

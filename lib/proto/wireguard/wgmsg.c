@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/wireguard/wgmsg.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "crypto/aead.h"
+#include "crypto/ct.h"
+#include "crypto/dh.h"
+#include "crypto/hash.h"
+
+/* Whitepaper s5.4. */
+static const char *const CONSTRUCTION[PV_SUITES] = {
+    [PV_SUITE_CHACHA] = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s",
+    [PV_SUITE_AES] = "Noise_IKpsk2_25519_AESGCM_BLAKE2s",
+};
+static const char IDENTIFIER[] = "WireGuard v1 zx2c4 Jason@zx2c4.com";
+static const char LABEL_MAC1[] = "mac1----";
+static const char LABEL_COOKIE[] = "cookie--";
+
+enum {
+    MACS_LEN = 2 * PV_WGMSG_MAC_LEN,
+
+    SUITE = 3, /* in messages 1 and 2 */
+
+    /* Message 1 (whitepaper s5.4.2). */
+    I_SENDER = 4,
+    I_EPHEMERAL = 8,
+    I_STATIC = 40,
+    I_STATIC_LEN = 32 + PV_NOISE_TAG_LEN,
+    I_TIMESTAMP = I_STATIC + I_STATIC_LEN,
+    I_TIMESTAMP_LEN = PV_TAI64N_LEN + PV_NOISE_TAG_LEN,
+
+    /* Message 2 (whitepaper s5.4.3). */
+    R_SENDER = 4,
+    R_RECEIVER = 8,
+    R_EPHEMERAL = 12,
+    R_EMPTY = 44,
+
+    /* Message 3 (whitepaper s5.4.7). */
+    C_RECEIVER = 4,
+    C_NONCE = 8,
+    C_COOKIE = C_NONCE + PV_XCHACHA_NONCE_LEN,
+    C_COOKIE_LEN = PV_WGMSG_MAC_LEN + PV_AEAD_TAG_LEN,
+};
+
+_Static_assert(I_TIMESTAMP + I_TIMESTAMP_LEN + MACS_LEN == PV_WGMSG_INITIATION_LEN, "message 1");
+_Static_assert(R_EMPTY + PV_NOISE_TAG_LEN + MACS_LEN == PV_WGMSG_RESPONSE_LEN, "message 2");
+_Static_assert(C_COOKIE + C_COOKIE_LEN == PV_WGMSG_COOKIE_LEN, "message 3");
+
+static const struct pv_view NONE = {NULL, 0};
+
+int pv_wgmsg_type(struct pv_view msg, uint8_t *ret_type)
+{
+    if (msg.len < 4 || msg.ptr[1] != 0 || msg.ptr[2] != 0)
+        return PV_ERR_MALFORMED;
+    uint8_t type = msg.ptr[0];
+    bool fits = (type == PV_WGMSG_INITIATION && msg.len == PV_WGMSG_INITIATION_LEN) ||
+                (type == PV_WGMSG_RESPONSE && msg.len == PV_WGMSG_RESPONSE_LEN) ||
+                (type == PV_WGMSG_COOKIE && msg.len == PV_WGMSG_COOKIE_LEN) ||
+                (type == PV_WGMSG_DATA && msg.len >= PV_WGMSG_DATA_MIN);
+    if (!fits)
+        return PV_ERR_MALFORMED;
+    if (type > PV_WGMSG_RESPONSE && msg.ptr[SUITE] != 0)
+        return PV_ERR_MALFORMED;
+    if (msg.ptr[SUITE] >= PV_SUITES)
+        return PV_ERR_UNSUPPORTED;
+    *ret_type = type;
+    return PV_OK;
+}
+
+/* Is this a message of that type? What pv_wgmsg_type() says otherwise. */
+static int expect_type(struct pv_view msg, uint8_t want)
+{
+    uint8_t type = 0;
+    int r = pv_wgmsg_type(msg, &type);
+    if (r < 0)
+        return r;
+    return type == want ? PV_OK : PV_ERR_MALFORMED;
+}
+
+uint32_t pv_wgmsg_receiver(struct pv_view msg)
+{
+    return pv_load_le32(msg.ptr + (msg.ptr[0] == PV_WGMSG_RESPONSE ? R_RECEIVER : C_RECEIVER));
+}
+
+/* --- who talks ------------------------------------------------------------------------------ */
+
+static void label_key(uint8_t out[static 32], const char *label, const uint8_t pk[static 32])
+{
+    pv_blake2s(out, pv_view(label, strlen(label)), pv_view(pk, 32));
+}
+
+void pv_wg_device_init(struct pv_wg_device *dev, const uint8_t sk[static 32])
+{
+    memcpy(dev->keys.sk, sk, 32);
+    pv_dh_public(sk, dev->keys.pk);
+    label_key(dev->mac1_key, LABEL_MAC1, dev->keys.pk);
+    label_key(dev->cookie_key, LABEL_COOKIE, dev->keys.pk);
+}
+
+void pv_wg_device_wipe(struct pv_wg_device *dev)
+{
+    pv_wipe(dev, sizeof(*dev));
+}
+
+int pv_wg_remote_init(struct pv_wg_remote *remote, const struct pv_wg_device *dev,
+                      const uint8_t pk[static 32], const uint8_t psk[static 32])
+{
+    int r = pv_dh(remote->ss, dev->keys.sk, pk);
+    if (r < 0)
+        return r;
+    memcpy(remote->pk, pk, 32);
+    memcpy(remote->psk, psk, 32);
+    label_key(remote->mac1_key, LABEL_MAC1, pk);
+    label_key(remote->cookie_key, LABEL_COOKIE, pk);
+    return PV_OK;
+}
+
+void pv_wg_remote_wipe(struct pv_wg_remote *remote)
+{
+    pv_wipe(remote, sizeof(*remote));
+}
+
+/* --- timestamps ----------------------------------------------------------------------------- */
+
+void pv_tai64n(uint8_t ret_tai64n[static PV_TAI64N_LEN], uint64_t unix_ns)
+{
+    uint64_t cut = unix_ns - unix_ns % PV_TAI64N_TICK;
+    /* 2^62 + 10: TAI was 10 s ahead in 1970; leap seconds since are ignored, as in Linux. */
+    pv_store_be64(ret_tai64n, 0x400000000000000aULL + cut / 1000000000u);
+    pv_store_be32(ret_tai64n + 8, (uint32_t)(cut % 1000000000u));
+}
+
+/* --- macs and message 3 --------------------------------------------------------------------- */
+
+struct pv_view pv_wgmsg_mac1(struct pv_view msg)
+{
+    return pv_view(msg.ptr + msg.len - MACS_LEN, PV_WGMSG_MAC_LEN);
+}
+
+bool pv_wgmsg_mac1_ok(const struct pv_wg_device *dev, struct pv_view msg)
+{
+    uint8_t mac[PV_WGMSG_MAC_LEN];
+    pv_blake2s_mac(mac, pv_view(dev->mac1_key, 32), pv_view(msg.ptr, msg.len - MACS_LEN));
+    return pv_ct_equal(mac, msg.ptr + msg.len - MACS_LEN, sizeof(mac));
+}
+
+bool pv_wgmsg_mac2_ok(struct pv_view msg, const uint8_t cookie[static PV_WGMSG_MAC_LEN])
+{
+    uint8_t mac[PV_WGMSG_MAC_LEN];
+    pv_blake2s_mac(mac, pv_view(cookie, PV_WGMSG_MAC_LEN),
+                   pv_view(msg.ptr, msg.len - PV_WGMSG_MAC_LEN));
+    return pv_ct_equal(mac, msg.ptr + msg.len - PV_WGMSG_MAC_LEN, sizeof(mac));
+}
+
+void pv_wgmsg_put_mac2(uint8_t *msg, size_t len, const uint8_t cookie[static PV_WGMSG_MAC_LEN])
+{
+    pv_blake2s_mac(msg + len - PV_WGMSG_MAC_LEN, pv_view(cookie, PV_WGMSG_MAC_LEN),
+                   pv_view(msg, len - PV_WGMSG_MAC_LEN));
+}
+
+/* mac1, and a mac2 of zeros. */
+static void put_macs(uint8_t *msg, size_t len, const struct pv_wg_remote *remote)
+{
+    pv_blake2s_mac(msg + len - MACS_LEN, pv_view(remote->mac1_key, 32),
+                   pv_view(msg, len - MACS_LEN));
+    memset(msg + len - PV_WGMSG_MAC_LEN, 0, PV_WGMSG_MAC_LEN);
+}
+
+void pv_wgmsg_make_cookie(const struct pv_wg_device *dev, const struct pv_rng *rng,
+                          struct pv_view msg, const uint8_t cookie[static PV_WGMSG_MAC_LEN],
+                          uint8_t ret_msg[static PV_WGMSG_COOKIE_LEN])
+{
+    pv_store_le32(ret_msg, PV_WGMSG_COOKIE);
+    memcpy(ret_msg + C_RECEIVER, msg.ptr + I_SENDER, 4); /* at the same place in both messages */
+    pv_rng_fill(rng, ret_msg + C_NONCE, PV_XCHACHA_NONCE_LEN);
+    pv_xaead_seal(ret_msg + C_COOKIE, dev->cookie_key, ret_msg + C_NONCE, pv_wgmsg_mac1(msg),
+                  pv_view(cookie, PV_WGMSG_MAC_LEN));
+}
+
+int pv_wgmsg_read_cookie(const struct pv_wg_remote *remote, struct pv_view msg,
+                         const uint8_t mac1[static PV_WGMSG_MAC_LEN],
+                         uint8_t ret_cookie[static PV_WGMSG_MAC_LEN])
+{
+    uint8_t cookie[PV_WGMSG_MAC_LEN];
+    int r = expect_type(msg, PV_WGMSG_COOKIE);
+    if (r < 0)
+        return r;
+    r = pv_xaead_open(cookie, remote->cookie_key, msg.ptr + C_NONCE,
+                      pv_view(mac1, PV_WGMSG_MAC_LEN), pv_view(msg.ptr + C_COOKIE, C_COOKIE_LEN));
+    if (r == PV_OK)
+        memcpy(ret_cookie, cookie, sizeof(cookie));
+    pv_wipe(cookie, sizeof(cookie));
+    return r;
+}
+
+/* --- message 1 ------------------------------------------------------------------------------ */
+
+static void start(struct pv_noise_sym *sym, enum pv_suite suite,
+                  const uint8_t responder_pk[static 32])
+{
+    pv_noise_sym_init(sym, CONSTRUCTION[suite], pv_view(IDENTIFIER, strlen(IDENTIFIER)));
+    sym->suite = suite;
+    pv_noise_mix_hash(sym, pv_view(responder_pk, 32));
+}
+
+/* The token e under a psk (Noise s9.2): hashed and mixed into the key. */
+static void mix_ephemeral(struct pv_noise_sym *sym, const uint8_t pk[static 32])
+{
+    pv_noise_mix_hash(sym, pv_view(pk, 32));
+    pv_noise_mix_key(sym, pv_view(pk, 32));
+}
+
+int pv_wgmsg_initiate(struct pv_wg_pending *pending, const struct pv_wg_device *dev,
+                      const struct pv_wg_remote *remote, const struct pv_rng *rng,
+                      const uint8_t tai64n[static PV_TAI64N_LEN],
+                      uint8_t ret_msg[static PV_WGMSG_INITIATION_LEN])
+{
+    struct pv_noise_sym *sym = &pending->sym;
+    uint8_t msg[PV_WGMSG_INITIATION_LEN] = {PV_WGMSG_INITIATION};
+
+    msg[SUITE] = (uint8_t)pending->suite;
+    pv_dh_keypair(rng, pending->e.sk, pending->e.pk);
+    pv_store_le32(msg + I_SENDER, pending->local_index);
+    memcpy(msg + I_EPHEMERAL, pending->e.pk, 32);
+    start(sym, pending->suite, remote->pk);
+    mix_ephemeral(sym, pending->e.pk);
+    int r = pv_noise_mix_dh(sym, pending->e.sk, remote->pk);
+    if (r < 0)
+        return r;
+    pv_noise_encrypt_and_hash(sym, msg + I_STATIC, pv_view(dev->keys.pk, 32));
+    pv_noise_mix_key(sym, pv_view(remote->ss, 32));
+    pv_noise_encrypt_and_hash(sym, msg + I_TIMESTAMP, pv_view(tai64n, PV_TAI64N_LEN));
+    put_macs(msg, sizeof(msg), remote);
+    memcpy(ret_msg, msg, sizeof(msg));
+    return PV_OK;
+}
+
+void pv_wg_pending_wipe(struct pv_wg_pending *pending)
+{
+    pv_wipe(pending, sizeof(*pending));
+}
+
+int pv_wgmsg_identify(const struct pv_wg_device *dev, struct pv_view msg,
+                      struct pv_wg_initiation *ret_in)
+{
+    struct pv_wg_initiation in = {.device = dev};
+    int r = expect_type(msg, PV_WGMSG_INITIATION);
+    if (r < 0)
+        return r;
+    in.suite = (enum pv_suite)msg.ptr[SUITE];
+    in.remote_index = pv_load_le32(msg.ptr + I_SENDER);
+    memcpy(in.ephemeral_pk, msg.ptr + I_EPHEMERAL, 32);
+    memcpy(in.sealed_timestamp, msg.ptr + I_TIMESTAMP, I_TIMESTAMP_LEN);
+
+    start(&in.sym, in.suite, dev->keys.pk);
+    mix_ephemeral(&in.sym, in.ephemeral_pk);
+    r = pv_noise_mix_dh(&in.sym, dev->keys.sk, in.ephemeral_pk);
+    if (r == PV_OK)
+        r = pv_noise_decrypt_and_hash(&in.sym, in.static_pk,
+                                      pv_view(msg.ptr + I_STATIC, I_STATIC_LEN));
+    if (r == PV_OK)
+        *ret_in = in;
+    pv_wg_initiation_wipe(&in);
+    return r;
+}
+
+int pv_wgmsg_accept(struct pv_wg_initiation *in, const struct pv_wg_remote *remote,
+                    uint8_t ret_tai64n[static PV_TAI64N_LEN])
+{
+    uint8_t tai64n[PV_TAI64N_LEN];
+    pv_noise_mix_key(&in->sym, pv_view(remote->ss, 32));
+    int r =
+        pv_noise_decrypt_and_hash(&in->sym, tai64n, pv_view(in->sealed_timestamp, I_TIMESTAMP_LEN));
+    if (r == PV_OK)
+        memcpy(ret_tai64n, tai64n, sizeof(tai64n));
+    return r;
+}
+
+void pv_wg_initiation_wipe(struct pv_wg_initiation *in)
+{
+    pv_wipe(in, sizeof(*in));
+}
+
+/* --- message 2 ------------------------------------------------------------------------------ */
+
+/* e, ee, se, psk: everything but the empty payload. */
+static int respond_tokens(struct pv_wg_initiation *in, const struct pv_wg_remote *remote,
+                          const struct pv_noise_keys *e)
+{
+    mix_ephemeral(&in->sym, e->pk);
+    int r = pv_noise_mix_dh(&in->sym, e->sk, in->ephemeral_pk);
+    if (r < 0)
+        return r;
+    r = pv_noise_mix_dh(&in->sym, e->sk, in->static_pk);
+    if (r < 0)
+        return r;
+    pv_noise_mix_key_and_hash(&in->sym, remote->psk);
+    return PV_OK;
+}
+
+int pv_wgmsg_respond(struct pv_wg_initiation *in, const struct pv_wg_remote *remote,
+                     const struct pv_rng *rng, uint32_t local_index,
+                     uint8_t ret_msg[static PV_WGMSG_RESPONSE_LEN], struct pv_wg_keys *ret_keys)
+{
+    uint8_t msg[PV_WGMSG_RESPONSE_LEN] = {PV_WGMSG_RESPONSE};
+    struct pv_noise_keys e;
+
+    msg[SUITE] = (uint8_t)in->suite;
+    pv_dh_keypair(rng, e.sk, e.pk);
+    pv_store_le32(msg + R_SENDER, local_index);
+    pv_store_le32(msg + R_RECEIVER, in->remote_index);
+    memcpy(msg + R_EPHEMERAL, e.pk, 32);
+    int r = respond_tokens(in, remote, &e);
+    pv_wipe(&e, sizeof(e));
+    if (r < 0)
+        return r;
+    pv_noise_encrypt_and_hash(&in->sym, msg + R_EMPTY, NONE);
+    put_macs(msg, sizeof(msg), remote);
+
+    ret_keys->remote_index = in->remote_index;
+    ret_keys->suite = in->suite;
+    pv_noise_split(&in->sym, ret_keys->recv, ret_keys->send);
+    memcpy(ret_msg, msg, sizeof(msg));
+    return PV_OK;
+}
+
+static int read_response_tokens(struct pv_noise_sym *sym, const struct pv_wg_pending *pending,
+                                const struct pv_wg_device *dev, const struct pv_wg_remote *remote,
+                                const uint8_t re[static 32])
+{
+    mix_ephemeral(sym, re);
+    int r = pv_noise_mix_dh(sym, pending->e.sk, re);
+    if (r < 0)
+        return r;
+    r = pv_noise_mix_dh(sym, dev->keys.sk, re);
+    if (r < 0)
+        return r;
+    pv_noise_mix_key_and_hash(sym, remote->psk);
+    return PV_OK;
+}
+
+int pv_wgmsg_read_response(const struct pv_wg_pending *pending, const struct pv_wg_device *dev,
+                           const struct pv_wg_remote *remote, struct pv_view msg,
+                           struct pv_wg_keys *ret_keys)
+{
+    uint8_t empty[1];
+    int r = expect_type(msg, PV_WGMSG_RESPONSE);
+    if (r < 0)
+        return r;
+    if (pv_load_le32(msg.ptr + R_RECEIVER) != pending->local_index ||
+        msg.ptr[SUITE] != (uint8_t)pending->suite)
+        return PV_ERR_AUTH;
+
+    struct pv_noise_sym sym = pending->sym;
+    r = read_response_tokens(&sym, pending, dev, remote, msg.ptr + R_EPHEMERAL);
+    if (r == PV_OK)
+        r = pv_noise_decrypt_and_hash(&sym, empty, pv_view(msg.ptr + R_EMPTY, PV_NOISE_TAG_LEN));
+    if (r == PV_OK) {
+        ret_keys->remote_index = pv_load_le32(msg.ptr + R_SENDER);
+        ret_keys->suite = pending->suite;
+        pv_noise_split(&sym, ret_keys->send, ret_keys->recv);
+    }
+    pv_noise_sym_wipe(&sym);
+    return r;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/file/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Reads until the end of the file or until len bytes are there. */
+static int read_all(int fd, char *dst, size_t len, size_t *ret_len)
+{
+    size_t got = 0;
+    while (got < len) {
+        ssize_t n = read(fd, dst + got, len - got);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        got += (size_t)n;
+    }
+    *ret_len = got;
+    return PV_OK;
+}
+
+int pv_file_read(const char *path, size_t max, char **ret_data, size_t *ret_len)
+{
+    /* Non-blocking: a FIFO in place of the file must not hang us before fstat() refuses it. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return errno == ENOENT ? PV_ERR_NOT_FOUND : -errno;
+
+    struct stat st;
+    char *data = NULL;
+    size_t len = 0;
+    int r = fstat(fd, &st) < 0 ? -errno : PV_OK;
+    if (r >= 0 && (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > max))
+        r = PV_ERR_LIMIT;
+    if (r >= 0) {
+        /* One byte more than the size, so that a file that grew meanwhile is noticed. */
+        data = malloc((size_t)st.st_size + 2);
+        r = data == NULL ? PV_ERR_NOMEM : read_all(fd, data, (size_t)st.st_size + 1, &len);
+    }
+    if (r >= 0 && len > (size_t)st.st_size)
+        r = -EAGAIN;
+    close(fd);
+    if (r < 0) {
+        pv_file_free(data, len);
+        return r;
+    }
+    data[len] = '\0';
+    *ret_data = data;
+    *ret_len = len;
+    return PV_OK;
+}
+
+char *pv_file_free(char *data, size_t len)
+{
+    if (data != NULL) {
+        explicit_bzero(data, len);
+        free(data);
+    }
+    return NULL;
+}
+
+static int write_all(int fd, struct pv_view data)
+{
+    while (data.len > 0) {
+        ssize_t n = write(fd, data.ptr, data.len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        data.ptr += n;
+        data.len -= (size_t)n;
+    }
+    return PV_OK;
+}
+
+/* The directory part of path ("." when there is none). */
+static int parent_of(const char *path, char dir[static PATH_MAX])
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 0 : (size_t)(slash - path);
+    if (len >= PATH_MAX)
+        return -ENAMETOOLONG;
+    if (len == 0) { /* "file" or "/file" */
+        dir[0] = slash == NULL ? '.' : '/';
+        len = 1;
+    } else {
+        memcpy(dir, path, len);
+    }
+    dir[len] = '\0';
+    return PV_OK;
+}
+
+static int sync_parent(const char *path)
+{
+    char dir[PATH_MAX];
+    int r = parent_of(path, dir);
+    if (r < 0)
+        return r;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    /* Some file systems cannot sync directories and say EINVAL: nothing more can be done there. */
+    r = fsync(fd) < 0 && errno != EINVAL ? -errno : PV_OK;
+    close(fd);
+    return r;
+}
+
+static int write_tmp(const char *tmp, struct pv_view data, unsigned mode)
+{
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
+    if (fd < 0)
+        return -errno;
+    int r = fchmod(fd, (mode_t)mode) < 0 ? -errno : PV_OK;
+    if (r >= 0)
+        r = write_all(fd, data);
+    if (r >= 0 && fsync(fd) < 0)
+        r = -errno;
+    if (close(fd) < 0 && r >= 0)
+        r = -errno;
+    return r;
+}
+
+int pv_file_write(const char *path, struct pv_view data, unsigned mode)
+{
+    char tmp[PATH_MAX];
+    if (snprintf(tmp, sizeof(tmp), "%s.tmp", path) >= (int)sizeof(tmp))
+        return -ENAMETOOLONG;
+    int r = write_tmp(tmp, data, mode);
+    if (r >= 0 && rename(tmp, path) < 0)
+        r = -errno;
+    if (r < 0) {
+        unlink(tmp);
+        return r;
+    }
+    return sync_parent(path);
+}
+
+static int make_parents(const char *path)
+{
+    char dir[PATH_MAX];
+    size_t len = strlen(path);
+    if (len >= sizeof(dir))
+        return -ENAMETOOLONG;
+    memcpy(dir, path, len + 1);
+    for (char *p = dir + 1; *p != '\0'; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        if (mkdir(dir, 0755) == 0) {
+            if (chmod(dir, 0755) < 0) /* whatever the umask took away */
+                return -errno;
+        } else if (errno != EEXIST) {
+            return -errno;
+        }
+        *p = '/';
+    }
+    return PV_OK;
+}
+
+int pv_dir_make(const char *path, unsigned mode)
+{
+    struct stat st;
+    if (stat(path, &st) < 0) {
+        if (errno != ENOENT)
+            return -errno;
+        int r = make_parents(path);
+        if (r < 0)
+            return r;
+        if (mkdir(path, (mode_t)mode) < 0 && errno != EEXIST)
+            return -errno;
+        return chmod(path, (mode_t)mode) < 0 ? -errno : PV_OK;
+    }
+    if (!S_ISDIR(st.st_mode))
+        return -ENOTDIR;
+    bool too_open = (st.st_mode & 077) != 0 && (mode & 077) == 0;
+    if (too_open && st.st_uid == geteuid() && chmod(path, (mode_t)mode) < 0)
+        return -errno;
+    return PV_OK;
+}
+
+int pv_file_lock(const char *path, int *ret_fd)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        int r = errno == EWOULDBLOCK ? PV_ERR_EXISTS : -errno;
+        close(fd);
+        return r;
+    }
+    *ret_fd = fd;
+    return PV_OK;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/file/sqlite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    BUSY_TIMEOUT = 5000, /* ms: an administrator's sqlite3 may hold a lock for a moment */
+};
+
+struct pv_sqlite {
+    sqlite3 *db;
+    const struct pv_sqlite_kind *kind;
+    char path[PATH_MAX];
+};
+
+/* --- errors -------------------------------------------------------------------------------- */
+
+int pv_sqlite_damaged(const struct pv_sqlite *db, const char *what,
+                      char ret_error[static PV_SQLITE_ERROR_MAX])
+{
+    snprintf(ret_error, PV_SQLITE_ERROR_MAX, "%s %.80s: the database is damaged: %s", what,
+             db->path, db->kind->remedy);
+    return PV_ERR_MALFORMED;
+}
+
+int pv_sqlite_explain(const struct pv_sqlite *db, const char *what,
+                      char ret_error[static PV_SQLITE_ERROR_MAX])
+{
+    int code = db->db == NULL ? SQLITE_NOMEM : sqlite3_errcode(db->db);
+    switch (code & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return pv_sqlite_damaged(db, what, ret_error);
+    case SQLITE_FULL:
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX, "%s %.120s: the disk is full: free some space",
+                 what, db->path);
+        return -ENOSPC;
+    case SQLITE_NOMEM:
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX, "%s %.120s: out of memory", what, db->path);
+        return PV_ERR_NOMEM;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX,
+                 "%s %.120s: another program keeps it locked: end that program", what, db->path);
+        return -EBUSY;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_CANTOPEN:
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX,
+                 "%s %.120s: not writable: check owner, mode and mount of its directory", what,
+                 db->path);
+        return -EACCES;
+    default:
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX, "%s %.100s: %.80s", what, db->path,
+                 sqlite3_errmsg(db->db));
+        return -EIO;
+    }
+}
+
+/* --- opening ------------------------------------------------------------------------------- */
+
+int pv_sqlite_exec(struct pv_sqlite *db, const char *sql)
+{
+    return sqlite3_exec(db->db, sql, NULL, NULL, NULL) == SQLITE_OK ? PV_OK : -EIO;
+}
+
+static int pragma_int(struct pv_sqlite *s, const char *sql, int *ret_value)
+{
+    sqlite3_stmt *st = NULL;
+    int r = -EIO;
+    if (sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) == SQLITE_OK &&
+        sqlite3_step(st) == SQLITE_ROW) {
+        *ret_value = sqlite3_column_int(st, 0);
+        r = PV_OK;
+    }
+    sqlite3_finalize(st);
+    return r;
+}
+
+/* Whose database is it, and of which version? Nothing has been written to it yet. */
+static int check_owner(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERROR_MAX])
+{
+    int app = 0, version = 0, tables = 0;
+    if (pragma_int(s, "PRAGMA application_id", &app) < 0 ||
+        pragma_int(s, "PRAGMA user_version", &version) < 0 ||
+        pragma_int(s, "SELECT count(*) FROM sqlite_schema", &tables) < 0)
+        return pv_sqlite_explain(s, "open", ret_error);
+    if (app == 0 && tables == 0)
+        return PV_OK; /* new */
+    if (app != s->kind->application_id) {
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX,
+                 "open %.120s: not a database of %s: choose another --state", s->path,
+                 s->kind->program);
+        return PV_ERR_MALFORMED;
+    }
+    if (version > s->kind->schema) {
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX,
+                 "open %.120s: written by a newer %s (schema %d): install that version", s->path,
+                 s->kind->program, version);
+        return PV_ERR_UNSUPPORTED;
+    }
+    return PV_OK;
+}
+
+/* SQLite's own check; it reads the whole database once. */
+static int check_whole(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERROR_MAX])
+{
+    sqlite3_stmt *st = NULL;
+    bool ok = false;
+    if (sqlite3_prepare_v2(s->db, "PRAGMA quick_check(1)", -1, &st, NULL) == SQLITE_OK &&
+        sqlite3_step(st) == SQLITE_ROW) {
+        const unsigned char *text = sqlite3_column_text(st, 0);
+        ok = text != NULL && strcmp((const char *)text, "ok") == 0;
+    }
+    sqlite3_finalize(st);
+    return ok ? PV_OK : pv_sqlite_damaged(s, "open", ret_error);
+}
+
+static int begin(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERROR_MAX])
+{
+    char pragmas[96];
+    snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+             s->kind->application_id, s->kind->schema);
+    int r =
+        pv_sqlite_exec(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;");
+    if (r >= 0)
+        r = pv_sqlite_exec(s, pragmas);
+    return r < 0 ? pv_sqlite_explain(s, "open", ret_error) : PV_OK;
+}
+
+int pv_sqlite_open(struct pv_sqlite **ret_db, const struct pv_sqlite_kind *kind, const char *dir,
+                   const char *name, char ret_error[static PV_SQLITE_ERROR_MAX])
+{
+    struct pv_sqlite *s = calloc(1, sizeof(*s));
+    if (s == NULL || snprintf(s->path, sizeof(s->path), "%s/%s", dir, name) >= PATH_MAX) {
+        free(s);
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX,
+                 "open the database: out of memory or path too long");
+        return PV_ERR_NOMEM;
+    }
+    s->kind = kind;
+    /* Made here, so that it is never readable by others, not even for a moment; SQLite gives its
+     * companions (-wal, -shm) the same mode. What goes wrong here SQLite meets again and names. */
+    int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0)
+        close(fd);
+    int r = PV_OK;
+    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
+        SQLITE_OK)
+        r = pv_sqlite_explain(s, "open", ret_error);
+    if (r >= 0) {
+        sqlite3_busy_timeout(s->db, BUSY_TIMEOUT);
+        r = check_owner(s, ret_error);
+    }
+    if (r >= 0)
+        r = check_whole(s, ret_error);
+    if (r >= 0)
+        r = begin(s, ret_error);
+    if (r < 0)
+        pv_sqlite_close(s);
+    else
+        *ret_db = s;
+    return r;
+}
+
+int pv_sqlite_commit(struct pv_sqlite *db, char ret_error[static PV_SQLITE_ERROR_MAX])
+{
+    return pv_sqlite_exec(db, "COMMIT") < 0 ? pv_sqlite_explain(db, "open", ret_error) : PV_OK;
+}
+
+struct pv_sqlite *pv_sqlite_close(struct pv_sqlite *db)
+{
+    if (db != NULL) {
+        sqlite3_close(db->db);
+        free(db);
+    }
+    return NULL;
+}
+
+const char *pv_sqlite_path(const struct pv_sqlite *db)
+{
+    return db->path;
+}
+
+sqlite3 *pv_sqlite_handle(const struct pv_sqlite *db)
+{
+    return db->db;
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/helper/helper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/helper/helper_proto.h"
+
+struct pv_helper {
+    pthread_mutex_t lock; /* one request at a time */
+    int fd;               /* requests and replies */
+    int alive_fd;         /* read end of a pipe only the helper holds the other end of */
+    pid_t pid;
+};
+
+/* A lock or listener that the helper holds by accident would outlive the daemon. */
+void pv_helper_close_others(int a, int b)
+{
+    int low = a < b ? a : b, high = a < b ? b : a;
+    if (low > 3)
+        close_range(3, (unsigned)low - 1, 0);
+    if (high > low + 1)
+        close_range((unsigned)low + 1, (unsigned)high - 1, 0);
+    close_range((unsigned)high + 1, ~0u, 0);
+}
+
+/* In the child. The terminal's Ctrl-C and systemd's SIGTERM reach the helper too; it stays until
+ * the daemon has finished with it. */
+static void child(int fd, int alive_fd, pid_t parent, pv_helper_task *task)
+{
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT};
+    for (size_t i = 0; i < PV_ARRAY_LEN(ignored); i++)
+        signal(ignored[i], SIG_IGN);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NAME, "p2pvpnd-helper");
+    if (getppid() == parent) {
+        pv_helper_close_others(fd, alive_fd);
+        pv_helper_serve(fd, task);
+    }
+    _exit(0);
+}
+
+int pv_helper_start(struct pv_helper **ret_helper, pv_helper_task *task)
+{
+    int pair[2] = {-1, -1}, alive[2] = {-1, -1};
+    struct pv_helper *h = calloc(1, sizeof(*h));
+    if (h == NULL)
+        return PV_ERR_NOMEM;
+    int r = PV_OK;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ||
+        pipe2(alive, O_CLOEXEC | O_NONBLOCK) < 0)
+        r = -errno;
+    if (r >= 0) {
+        pid_t parent = getpid();
+        fflush(NULL); /* or the child would write what we have buffered once more */
+        h->pid = fork();
+        if (h->pid == 0)
+            child(pair[1], alive[1], parent, task);
+        if (h->pid < 0)
+            r = -errno;
+    }
+    if (pair[1] >= 0)
+        close(pair[1]);
+    if (alive[1] >= 0)
+        close(alive[1]);
+    if (r < 0) {
+        if (pair[0] >= 0)
+            close(pair[0]);
+        if (alive[0] >= 0)
+            close(alive[0]);
+        free(h);
+        return r;
+    }
+    pthread_mutex_init(&h->lock, NULL);
+    h->fd = pair[0];
+    h->alive_fd = alive[0];
+    *ret_helper = h;
+    return PV_OK;
+}
+
+struct pv_helper *pv_helper_stop(struct pv_helper *h)
+{
+    if (h != NULL) {
+        close(h->fd);
+        while (waitpid(h->pid, NULL, 0) < 0 && errno == EINTR) {
+        }
+        close(h->alive_fd);
+        pthread_mutex_destroy(&h->lock);
+        free(h);
+    }
+    return NULL;
+}
+
+int pv_helper_alive_fd(const struct pv_helper *h)
+{
+    return h->alive_fd;
+}
+
+/* --- calls --------------------------------------------------------------------------------- */
+
+static void take_fds(struct msghdr *msg, int fds[static PV_HELPER_MAX_FDS], uint32_t *ret_n)
+{
+    *ret_n = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+        *ret_n = (uint32_t)n;
+    }
+}
+
+/* Sends the request and waits for its reply; fds[] is filled up to *ret_n_fds. */
+static int call_locked(struct pv_helper *h, const struct pv_helper_request *req, int *fds,
+                       uint32_t *ret_n_fds, char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    struct pv_helper_reply reply = {0};
+    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(PV_HELPER_MAX_FDS * sizeof(int))];
+    struct iovec iov = {.iov_base = &reply, .iov_len = sizeof(reply)};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control,
+                         .msg_controllen = sizeof(control)};
+    ssize_t n = send(h->fd, req, sizeof(*req), MSG_NOSIGNAL);
+    if (n == (ssize_t)sizeof(*req)) {
+        do {
+            n = recvmsg(h->fd, &msg, MSG_CMSG_CLOEXEC);
+        } while (n < 0 && errno == EINTR);
+    }
+    if (n != (ssize_t)sizeof(reply)) {
+        snprintf(ret_error, PV_HELPER_ERROR_MAX,
+                 "ask the privileged helper: it is gone: restart p2pvpnd");
+        return PV_ERR_CLOSED;
+    }
+    take_fds(&msg, fds, ret_n_fds);
+    if (*ret_n_fds != reply.n_fds) { /* out of descriptors: the kernel dropped some */
+        for (uint32_t i = 0; i < *ret_n_fds; i++)
+            close(fds[i]);
+        snprintf(ret_error, PV_HELPER_ERROR_MAX,
+                 "take descriptors from the helper: too many open files: raise the limit");
+        return PV_ERR_LIMIT;
+    }
+    memcpy(ret_error, reply.error, PV_HELPER_ERROR_MAX);
+    return reply.status;
+}
+
+static int call(struct pv_helper *h, const struct pv_helper_request *req, int *fds,
+                uint32_t *ret_n_fds, char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    pthread_mutex_lock(&h->lock);
+    int r = call_locked(h, req, fds, ret_n_fds, ret_error);
+    pthread_mutex_unlock(&h->lock);
+    return r;
+}
+
+int pv_helper_open_udp(struct pv_helper *h, uint16_t port, unsigned n,
+                       struct pv_udp_group *ret_group, char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    struct pv_helper_request req = {
+        .kind = PV_HELPER_OPEN_UDP, .udp_port = port, .udp_sockets = (uint16_t)n};
+    struct pv_udp_group group = {.n = n, .has_cut = true};
+    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
+    uint32_t n_fds = 0;
+    int r = call(h, &req, fds, &n_fds, ret_error);
+    if (r < 0)
+        return r;
+    bool has_v6 = n_fds > n + 1;
+    for (unsigned i = 0; i < n; i++) {
+        group.fd4[i] = fds[i];
+        group.fd6[i] = has_v6 ? fds[n + 1 + i] : -1;
+    }
+    group.cut4 = fds[n];
+    group.cut6 = has_v6 ? fds[2 * n + 1] : -1;
+    *ret_group = group;
+    return PV_OK;
+}
+
+int pv_helper_iface_up(struct pv_helper *h, const struct pv_helper_iface *iface,
+                       struct pv_tun *ret_tun, char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    struct pv_helper_request req = {.kind = PV_HELPER_IFACE_UP, .iface = *iface};
+    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
+    uint32_t n = 0;
+    int r = call(h, &req, fds, &n, ret_error);
+    return r < 0 ? r : pv_tun_of_fds(fds, n, ret_tun);
+}
+
+int pv_helper_iface_down(struct pv_helper *h, char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    struct pv_helper_request req = {.kind = PV_HELPER_IFACE_DOWN};
+    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
+    uint32_t n = 0;
+    return call(h, &req, fds, &n, ret_error);
+}
+
+int pv_helper_notify(struct pv_helper *h, const char *command, int *ret_fd,
+                     char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    struct pv_helper_request req = {.kind = PV_HELPER_NOTIFY};
+    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
+    uint32_t n = 0;
+    snprintf(req.notify, sizeof(req.notify), "%s", command);
+    int r = call(h, &req, fds, &n, ret_error);
+    if (r == PV_OK)
+        *ret_fd = fds[0];
+    return r;
+}
+
+int pv_helper_run_task(struct pv_helper *h, struct pv_view args, int *ret_fd,
+                       char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    struct pv_helper_request req = {.kind = PV_HELPER_TASK, .args_len = (uint16_t)args.len};
+    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
+    uint32_t n = 0;
+    if (args.len > sizeof(req.args)) {
+        snprintf(ret_error, PV_HELPER_ERROR_MAX, "start a task: its arguments are too long");
+        return PV_ERR_LIMIT;
+    }
+    memcpy(req.args, args.ptr, args.len);
+    int r = call(h, &req, fds, &n, ret_error);
+    if (r == PV_OK)
+        *ret_fd = fds[0];
+    return r;
+}

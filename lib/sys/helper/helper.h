@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * helper.h - the privileged process: it alone opens the TUN and the UDP sockets and sets addresses,
+ * MTU and routes; the daemon asks it over a socketpair and gets descriptors back (SCM_RIGHTS).
+ *
+ * Forked before any packet is read and before any thread starts. Requests are typed and of fixed
+ * size; the helper checks every field again, for the daemon may have been taken over. It never
+ * reads packets, configuration or files of the state directory. It ends when the daemon does, and
+ * takes the interface with it; its own end is seen on pv_helper_alive_fd(). Calls block until the
+ * helper has answered: any thread may, but not the control thread once the loop runs.
+ *
+ * For what needs no rights and must not have any, the helper starts tasks: children of its own
+ * without root, with little time and memory.
+ */
+#ifndef PV_HELPER_H
+#define PV_HELPER_H
+
+#include "base/addr.h"
+#include "base/pv.h"
+#include "sys/net/tun.h"
+#include "sys/net/udp.h"
+
+enum {
+    PV_HELPER_ERROR_MAX = 240,   /* bytes, with the NUL */
+    PV_HELPER_MAX_PREFIXES = 64, /* addresses, and routes, of the interface */
+    PV_HELPER_MAX_DOMAINS = 3,
+    PV_HELPER_DOMAIN_BUF = 140,  /* bytes, with the NUL */
+    PV_HELPER_MTU_MIN = 576,     /* bytes, RFC 791 s3.2: what every host takes; 1280 with IPv6 */
+    PV_HELPER_TASK_ARGS = 256,   /* bytes */
+    PV_HELPER_TASKS = 4,         /* at once; more are PV_ERR_LIMIT */
+    PV_HELPER_TASK_SECONDS = 12, /* then it is killed */
+};
+
+/* What the interface shall look like. */
+struct pv_helper_iface {
+    char name[PV_TUN_NAME];
+    struct pv_prefix addrs[PV_HELPER_MAX_PREFIXES]; /* base.ip = own address, host bits and all */
+    size_t n_addrs;
+    struct pv_prefix routes[PV_HELPER_MAX_PREFIXES]; /* beyond the on-link ones; never /0 */
+    size_t n_routes;
+    uint16_t mtu;
+    uint8_t queues; /* 1..PV_TUN_QUEUES; it cannot change while the interface exists */
+    /* Told to systemd-resolved where it runs: asked at the addresses, on this link. */
+    char domains[PV_HELPER_MAX_DOMAINS][PV_HELPER_DOMAIN_BUF];
+    size_t n_domains;
+};
+
+struct pv_helper; /* opaque, the daemon's end */
+
+/* What a task does: reads its arguments, writes its result to out, returns; it ends then. */
+typedef void pv_helper_task(struct pv_view args, int out);
+
+/* Forks. task may be NULL: there are none. -errno, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_helper_start(struct pv_helper **ret_helper, pv_helper_task *task);
+/* Tells the helper to end and waits for it. NULL is fine; returns NULL. */
+struct pv_helper *pv_helper_stop(struct pv_helper *h);
+/* Becomes readable (end of file) when the helper has died: nothing works any more then. */
+int pv_helper_alive_fd(const struct pv_helper *h);
+
+/*
+ * The calls below return PV_OK or a negative status and then "what failed: why: what to do" in
+ * ret_error, also when the helper is gone (PV_ERR_CLOSED).
+ */
+
+/* The main sockets on this UDP port of every address, n (1..PV_UDP_GROUP_MAX) for each family, and
+ * one more that only sends.
+ * PV_ERR_EXISTS: the port is in use. */
+PV_MUST_CHECK int pv_helper_open_udp(struct pv_helper *h, uint16_t port, unsigned n,
+                                     struct pv_udp_group *ret_group,
+                                     char ret_error[static PV_HELPER_ERROR_MAX]);
+/* Makes the interface exist and look like this; may be repeated with other addresses and routes.
+ * *ret_tun: descriptors of the TUN, the same queues each time. IPv6 addresses are left out where
+ * the kernel has no IPv6. PV_ERR_EXISTS: the name or an address range is in use on this host. */
+PV_MUST_CHECK int pv_helper_iface_up(struct pv_helper *h, const struct pv_helper_iface *iface,
+                                     struct pv_tun *ret_tun,
+                                     char ret_error[static PV_HELPER_ERROR_MAX]);
+/* Starts a task as user and group "nobody" (65534), with no descriptor but its output, at most
+ * PV_HELPER_TASK_SECONDS of time and bounded memory. *ret_fd: read its output there until the end
+ * of file; closing it earlier is fine. PV_ERR_LIMIT. */
+PV_MUST_CHECK int pv_helper_run_task(struct pv_helper *h, struct pv_view args, int *ret_fd,
+                                     char ret_error[static PV_HELPER_ERROR_MAX]);
+/* Gives up the helper's descriptors of the TUN: the interface goes when the caller's are closed. */
+PV_MUST_CHECK int pv_helper_iface_down(struct pv_helper *h,
+                                       char ret_error[static PV_HELPER_ERROR_MAX]);
+
+/* Fixes the command of notify.h, once and for all: a daemon that was taken over can choose no
+ * other. *ret_fd: for pv_notify_run(). PV_ERR_STATE: it was fixed before. */
+PV_MUST_CHECK int pv_helper_notify(struct pv_helper *h, const char *command, int *ret_fd,
+                                   char ret_error[static PV_HELPER_ERROR_MAX]);
+
+#endif /* PV_HELPER_H */

@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: MIT */
+/* The helper's side: checks requests and does them. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sys/helper/helper_proto.h"
+#include "sys/net/ipcmd.h"
+#include "sys/net/netlink.h"
+#include "sys/net/resolved.h"
+#include "sys/net/udp.h"
+
+enum {
+    MTU_MIN_V6 = 1280,     /* bytes, RFC 8200 s5 */
+    TX_QUEUE = 1000,       /* packets, DATAPATH: 500 is no burst limit a fast local sender meets */
+    HOST_ADDRS_MAX = 1024, /* addresses of this host looked at for overlaps */
+};
+
+struct server {
+    int fd;
+    struct pv_tun tun;            /* n = 0: no interface */
+    struct pv_helper_iface now;   /* what was set last */
+    bool notify;                  /* its command is fixed */
+    bool v6;                      /* IPv6 addresses are set on it */
+    struct pv_helper_reply reply; /* under construction */
+    int fds[PV_HELPER_MAX_FDS];   /* go with it */
+    bool close_fds;               /* and are closed here afterwards */
+    pv_helper_task *task;         /* NULL: there are none */
+    struct pv_helper_tasks tasks;
+};
+
+static int fail(struct server *s, int status, const char *fmt, ...) PV_PRINTF(3, 4);
+
+static int fail(struct server *s, int status, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(s->reply.error, sizeof(s->reply.error), fmt, ap);
+    va_end(ap);
+    s->reply.status = status;
+    return status;
+}
+
+static void give_fd(struct server *s, int fd)
+{
+    s->fds[s->reply.n_fds++] = fd;
+}
+
+/* --- UDP ----------------------------------------------------------------------------------- */
+
+static int open_udp(struct server *s, uint16_t port, unsigned n)
+{
+    const struct pv_udp_opts opts = {.df = true, .gro = true, .ecn = true, .waited = true};
+    struct pv_addr any4 = {.family = PV_AF_INET, .port = port};
+    struct pv_addr any6 = {.family = PV_AF_INET6, .port = port};
+    const struct pv_udp_opts cut = {.cut = true, .gro = true};
+    struct pv_udp_group group = {.n = 0};
+    bool has_v6 = true;
+    if (port == 0)
+        return fail(s, -EINVAL, "open UDP sockets: no port given: give one with --port");
+    int r = pv_udp_open_group(&any4, &opts, n, group.fd4);
+    if (r >= 0) {
+        group.n = n;
+        memset(group.fd6, 0xff, sizeof(group.fd6)); /* -1 */
+        r = pv_udp_open_group(&any6, &opts, n, group.fd6);
+        has_v6 = r >= 0;
+        if (r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL) /* no IPv6 on this host */
+            r = PV_OK;
+    }
+    if (r >= 0) { /* last: the first n of a group receive */
+        group.cut6 = -1;
+        r = pv_udp_join(group.fd4[0], &cut, &group.cut4);
+        group.has_cut = r >= 0;
+    }
+    if (r >= 0 && has_v6)
+        r = pv_udp_join(group.fd6[0], &cut, &group.cut6);
+    if (r < 0) {
+        pv_udp_group_close(&group);
+        if (r == PV_ERR_EXISTS)
+            return fail(s, r,
+                        "open UDP port %u: in use: stop the program that uses it, or choose "
+                        "another port with --port",
+                        port);
+        return fail(s, r, "open UDP port %u: %s", port, pv_strstatus(r));
+    }
+    s->close_fds = true;
+    for (unsigned i = 0; i < n; i++)
+        give_fd(s, group.fd4[i]);
+    give_fd(s, group.cut4);
+    for (unsigned i = 0; has_v6 && i < n; i++)
+        give_fd(s, group.fd6[i]);
+    if (has_v6)
+        give_fd(s, group.cut6);
+    return PV_OK;
+}
+
+/* --- checks of an interface request -------------------------------------------------------- */
+
+static bool host_bits_are_zero(const struct pv_prefix *p)
+{
+    size_t len = pv_addr_ip_len(&p->base);
+    for (size_t i = 0; i < len * 8; i++)
+        if (i >= p->bits && (p->base.ip[i / 8] & (0x80u >> (i % 8))) != 0)
+            return false;
+    return true;
+}
+
+static bool prefix_is_sane(const struct pv_prefix *p)
+{
+    size_t len = pv_addr_ip_len(&p->base);
+    return len != 0 && p->bits >= 1 && p->bits <= len * 8 && p->base.port == 0;
+}
+
+static bool address_is_sane(const struct pv_prefix *p)
+{
+    return prefix_is_sane(p) && !pv_addr_is_unspecified(&p->base) &&
+           !pv_addr_is_loopback(&p->base) && !pv_addr_is_multicast(&p->base) &&
+           !pv_addr_is_broadcast(&p->base);
+}
+
+static int check_iface(struct server *s, const struct pv_helper_iface *iface)
+{
+    static const char *const what = "set up the interface";
+    if (memchr(iface->name, '\0', sizeof(iface->name)) == NULL ||
+        !pv_tun_name_is_valid(iface->name))
+        return fail(s, -EINVAL, "%s: not a usable name: choose another with --tun", what);
+    if (iface->n_addrs > PV_HELPER_MAX_PREFIXES || iface->n_routes > PV_HELPER_MAX_PREFIXES)
+        return fail(s, -EINVAL, "%s: more than 64 addresses or routes", what);
+    if (iface->queues == 0 || iface->queues > PV_TUN_QUEUES)
+        return fail(s, -EINVAL, "%s: an interface has 1 to 8 queues", what);
+    bool v6 = false;
+    for (size_t i = 0; i < iface->n_addrs; i++) {
+        if (!address_is_sane(&iface->addrs[i]))
+            return fail(s, -EINVAL, "%s: an address that no interface can have", what);
+        v6 = v6 || iface->addrs[i].base.family == PV_AF_INET6;
+    }
+    for (size_t i = 0; i < iface->n_routes; i++)
+        if (!prefix_is_sane(&iface->routes[i]) || !host_bits_are_zero(&iface->routes[i]))
+            return fail(s, -EINVAL, "%s: a route that cannot be set", what);
+    if (iface->mtu < (v6 ? MTU_MIN_V6 : PV_HELPER_MTU_MIN))
+        return fail(s, -EINVAL, "%s: MTU %u is too small: IPv4 needs 576, IPv6 1280", what,
+                    iface->mtu);
+    return PV_OK;
+}
+
+/* Is one of the ranges in use on another interface of this host? */
+static int check_overlap(struct server *s, const struct pv_helper_iface *iface)
+{
+    struct pv_net_addr *host = calloc(HOST_ADDRS_MAX, sizeof(*host));
+    size_t n = 0;
+    int r = host == NULL ? PV_ERR_NOMEM : pv_net_addrs(host, HOST_ADDRS_MAX, &n);
+    if (r < 0)
+        r = fail(s, r, "look at this host's addresses: %s", pv_strstatus(r));
+    for (size_t i = 0; r >= 0 && i < iface->n_addrs; i++) {
+        for (size_t k = 0; r >= 0 && k < n; k++) {
+            char range[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
+            if (strcmp(host[k].ifname, iface->name) == 0 ||
+                !pv_prefix_overlaps(&iface->addrs[i], &host[k].addr))
+                continue;
+            r = fail(s, PV_ERR_EXISTS,
+                     "use %s on %s: its range overlaps %s on %s: remove that address, or make the "
+                     "network with another range (create --cidr)",
+                     pv_prefix_format(&iface->addrs[i], range), iface->name,
+                     pv_prefix_format(&host[k].addr, other), host[k].ifname);
+        }
+    }
+    free(host);
+    return r;
+}
+
+/* --- the interface ------------------------------------------------------------------------- */
+
+static int open_tun(struct server *s, const char *name, unsigned queues)
+{
+    struct ifreq ifr;
+    /* Deleted from outside (ip link del): the descriptor is dead, make a new one. */
+    if (s->tun.n > 0 && (strcmp(s->now.name, name) != 0 || s->tun.n != queues ||
+                         ioctl(s->tun.read[0], TUNGETIFF, &ifr) < 0))
+        pv_tun_close(&s->tun);
+    if (s->tun.n > 0)
+        return PV_OK;
+    memset(&s->now, 0, sizeof(s->now));
+    int r = pv_tun_open(name, queues, &s->tun);
+    if (r >= 0) {
+        memcpy(s->now.name, name, sizeof(s->now.name));
+        return PV_OK;
+    }
+    if (r == PV_ERR_NOT_FOUND)
+        return fail(s, r,
+                    "open /dev/net/tun: no such device: load the module (modprobe tun), or pass "
+                    "/dev/net/tun into this container");
+    if (r == PV_ERR_EXISTS)
+        return fail(s, r,
+                    "make interface %s: the name is in use: stop the program that has it, or "
+                    "choose another name with --tun",
+                    name);
+    if (r == -EPERM || r == -EACCES)
+        return fail(s, r,
+                    "make interface %s: not permitted: run p2pvpnd as root, with CAP_NET_ADMIN "
+                    "and access to /dev/net/tun",
+                    name);
+    return fail(s, r, "make interface %s: %s", name, pv_strstatus(r));
+}
+
+/* True when the interface can have IPv6 addresses, which a system-wide default may forbid. */
+static bool enable_v6(const char *name)
+{
+    char path[96], value = '1';
+    snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", name);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        fd = open(path, O_RDONLY | O_CLOEXEC); /* a container's read-only /proc/sys */
+    if (fd < 0)
+        return false;
+    if (read(fd, &value, 1) == 1 && value == '1' && pwrite(fd, "0", 1, 0) == 1)
+        value = '0';
+    close(fd);
+    return value == '0';
+}
+
+static bool has_prefix(const struct pv_prefix *list, size_t n, const struct pv_prefix *p)
+{
+    for (size_t i = 0; i < n; i++)
+        if (list[i].bits == p->bits && pv_addr_equal(&list[i].base, &p->base))
+            return true;
+    return false;
+}
+
+struct batch {
+    char text[PV_IPCMD_LINES_MAX];
+    size_t len;
+};
+
+static void line(struct batch *b, const char *fmt, ...) PV_PRINTF(2, 3);
+
+/* 260 lines of at most 110 bytes always fit. */
+static void line(struct batch *b, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(b->text + b->len, sizeof(b->text) - b->len, fmt, ap);
+    va_end(ap);
+    if (n > 0 && (size_t)n < sizeof(b->text) - b->len)
+        b->len += (size_t)n;
+}
+
+struct prefixes {
+    const struct pv_prefix *p;
+    size_t n;
+};
+
+/* One line for each prefix of list that is not in except. nodad: an IPv6 address is usable at once,
+ * nobody else can have it on a tunnel. */
+static void prefix_lines(struct batch *b, const char *verb, const char *dev, struct prefixes list,
+                         struct prefixes except, bool v6)
+{
+    bool adds_addr = strcmp(verb, "addr replace") == 0;
+    char text[PV_ADDR_TEXT];
+    for (size_t i = 0; i < list.n; i++) {
+        bool is_v6 = list.p[i].base.family == PV_AF_INET6;
+        if ((v6 || !is_v6) && !has_prefix(except.p, except.n, &list.p[i]))
+            line(b, "%s %s %s%s\n", verb, pv_prefix_format(&list.p[i], text), dev,
+                 adds_addr && is_v6 ? " nodad" : "");
+    }
+}
+
+/* What was set before and is not wanted now. Lines may fail: a route goes with its address. */
+static int remove_old(struct server *s, const struct pv_helper_iface *want, const char *dev,
+                      struct batch *b)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    const struct pv_helper_iface *now = &s->now;
+    b->len = 0;
+    b->text[0] = '\0';
+    prefix_lines(b, "route del", dev, (struct prefixes){now->routes, now->n_routes},
+                 (struct prefixes){want->routes, want->n_routes}, s->v6);
+    prefix_lines(b, "addr del", dev, (struct prefixes){now->addrs, now->n_addrs},
+                 (struct prefixes){want->addrs, want->n_addrs}, s->v6);
+    return b->len == 0 ? PV_OK : pv_ipcmd_run(b->text, complaint);
+}
+
+/* addrgenmode none (addr_gen_mode 1) before up: without it the kernel makes a link-local address
+ * and sends router solicitations into the tunnel. */
+static int set_new(struct server *s, const struct pv_helper_iface *want, const char *dev,
+                   struct batch *b, char complaint[static PV_IPCMD_ERROR_MAX])
+{
+    const struct prefixes none = {NULL, 0};
+    b->len = 0;
+    line(b, "link set %s mtu %u txqueuelen %d\n", dev, want->mtu, TX_QUEUE);
+    if (s->v6)
+        line(b, "link set %s addrgenmode none\n", dev);
+    line(b, "link set %s up\n", dev);
+    prefix_lines(b, "addr replace", dev, (struct prefixes){want->addrs, want->n_addrs}, none,
+                 s->v6);
+    prefix_lines(b, "route replace", dev, (struct prefixes){want->routes, want->n_routes}, none,
+                 s->v6);
+    return pv_ipcmd_run(b->text, complaint);
+}
+
+static int configure(struct server *s, const struct pv_helper_iface *want)
+{
+    char complaint[PV_IPCMD_ERROR_MAX] = "", dev[PV_TUN_NAME + 8];
+    struct batch *b = malloc(sizeof(*b));
+    if (b == NULL)
+        return fail(s, PV_ERR_NOMEM, "set up %s: out of memory", want->name);
+    s->v6 = enable_v6(want->name);
+    snprintf(dev, sizeof(dev), "dev %s", want->name);
+    (void)!remove_old(s, want, dev, b);
+    int r = set_new(s, want, dev, b, complaint);
+    free(b);
+    if (r == PV_ERR_NOT_FOUND)
+        return fail(s, r, "set up %s: there is no ip program: install iproute2", want->name);
+    if (r < 0)
+        return fail(s, r, "set up %s: ip says: %s", want->name,
+                    complaint[0] != '\0' ? complaint : pv_strstatus(r));
+    return PV_OK;
+}
+
+static bool domain_is_sane(const char *d)
+{
+    size_t len = strnlen(d, PV_HELPER_DOMAIN_BUF);
+    return len > 0 && len < PV_HELPER_DOMAIN_BUF && d[0] != '-' && d[0] != '.' &&
+           strspn(d, "abcdefghijklmnopqrstuvwxyz0123456789-.") == len;
+}
+
+/* Names are not worth an interface: what goes wrong here is told and nothing more. */
+static void tell_resolved(struct server *s, const struct pv_helper_iface *want)
+{
+    struct pv_resolved_link link = {.ifname = want->name};
+    if (want->n_domains == 0 || want->n_addrs == 0 || !pv_resolved_is_there())
+        return;
+    link.server = want->addrs[0].base;
+    for (size_t i = 0; i < want->n_domains && i < PV_HELPER_MAX_DOMAINS; i++) {
+        if (!domain_is_sane(want->domains[i]))
+            return;
+        snprintf(link.domains[link.n_domains++], PV_RESOLVED_DOMAIN_BUF, "%s", want->domains[i]);
+    }
+    int r = pv_resolved_set(&link);
+    if (r < 0)
+        snprintf(s->reply.error, sizeof(s->reply.error),
+                 "tell systemd-resolved about %s: %s: names work through libnss_p2pvpn only",
+                 want->name, r == PV_ERR_NOT_FOUND ? "there is no resolvectl" : pv_strstatus(r));
+}
+
+static int iface_down(struct server *s)
+{
+    pv_tun_close(&s->tun);
+    return PV_OK;
+}
+
+static int iface_up(struct server *s, const struct pv_helper_iface *want)
+{
+    bool had = s->tun.n > 0;
+    int r = check_iface(s, want);
+    if (r >= 0)
+        r = check_overlap(s, want);
+    if (r >= 0)
+        r = open_tun(s, want->name, want->queues);
+    if (r < 0)
+        return r;
+    r = configure(s, want);
+    if (r < 0) {
+        if (!had)
+            iface_down(s); /* half an interface is worse than none */
+        return r;
+    }
+    s->now = *want;
+    tell_resolved(s, want);
+    s->reply.n_fds = (uint32_t)pv_tun_fds(&s->tun, s->fds);
+    return PV_OK;
+}
+
+/* --- notify -------------------------------------------------------------------------------- */
+
+/* A process of its own: a program that hangs must not hold up the interface. It ends when the
+ * daemon does, by the end of its socket. */
+static int start_notify(struct server *s, const char *command)
+{
+    int pair[2];
+    if (s->notify)
+        return fail(s, PV_ERR_STATE, "fix the notify command: it was fixed before");
+    if (memchr(command, '\0', PV_NOTIFY_COMMAND_MAX) == NULL ||
+        !pv_notify_command_is_valid(command))
+        return fail(s, -EINVAL, "fix the notify command: not an absolute path with arguments");
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return fail(s, -errno, "start the notifier: %s", strerror(errno));
+    pid_t pid = fork();
+    if (pid == 0) {
+        pv_helper_close_others(pair[1], pair[1]);
+        prctl(PR_SET_PDEATHSIG, 0);
+        prctl(PR_SET_NAME, "p2pvpnd-notify");
+        pv_notify_serve(pair[1], command);
+        _exit(0);
+    }
+    close(pair[1]);
+    if (pid < 0) {
+        close(pair[0]);
+        return fail(s, -errno, "start the notifier: %s", strerror(errno));
+    }
+    s->notify = true;
+    s->close_fds = true;
+    give_fd(s, pair[0]);
+    return PV_OK;
+}
+
+/* --- tasks --------------------------------------------------------------------------------- */
+
+static int start_task(struct server *s, const struct pv_helper_request *req)
+{
+    int fd = -1;
+    if (s->task == NULL || req->args_len > sizeof(req->args))
+        return fail(s, -EINVAL, "start a task: there is no such task");
+    int r = pv_helper_task_start(&s->tasks, s->task, pv_view(req->args, req->args_len), &fd);
+    if (r < 0)
+        return fail(s, r, "start a task: %s", pv_strstatus(r));
+    s->close_fds = true;
+    give_fd(s, fd);
+    return PV_OK;
+}
+
+/* --- the conversation ---------------------------------------------------------------------- */
+
+static void send_reply(struct server *s)
+{
+    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(PV_HELPER_MAX_FDS * sizeof(int))] = {0};
+    struct iovec iov = {.iov_base = &s->reply, .iov_len = sizeof(s->reply)};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    size_t bytes = s->reply.n_fds * sizeof(int);
+    if (bytes > 0) {
+        msg.msg_control = control;
+        msg.msg_controllen = CMSG_SPACE(bytes);
+        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(bytes);
+        memcpy(CMSG_DATA(c), s->fds, bytes);
+    }
+    while (sendmsg(s->fd, &msg, MSG_NOSIGNAL) < 0 && errno == EINTR) {
+    }
+    if (s->close_fds)
+        for (uint32_t i = 0; i < s->reply.n_fds; i++)
+            close(s->fds[i]);
+}
+
+static void serve_one(struct server *s, const struct pv_helper_request *req)
+{
+    memset(&s->reply, 0, sizeof(s->reply));
+    s->close_fds = false;
+    int r;
+    switch (req->kind) {
+    case PV_HELPER_OPEN_UDP:
+        r = open_udp(s, req->udp_port, req->udp_sockets);
+        break;
+    case PV_HELPER_IFACE_UP:
+        r = iface_up(s, &req->iface);
+        break;
+    case PV_HELPER_IFACE_DOWN:
+        r = iface_down(s);
+        break;
+    case PV_HELPER_NOTIFY:
+        r = start_notify(s, req->notify);
+        break;
+    case PV_HELPER_TASK:
+        r = start_task(s, req);
+        break;
+    default:
+        r = fail(s, -EINVAL, "ask the privileged helper: unknown request");
+        break;
+    }
+    if (r < 0)
+        s->reply.n_fds = 0;
+    send_reply(s);
+}
+
+void pv_helper_serve(int fd, pv_helper_task *task)
+{
+    struct pv_helper_request req;
+    struct server s = {.fd = fd, .task = task};
+    for (;;) {
+        ssize_t n = recv(fd, &req, sizeof(req), MSG_TRUNC);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return;
+        if (n != (ssize_t)sizeof(req))
+            req.kind = 0; /* not one of ours: answered as unknown */
+        serve_one(&s, &req);
+    }
+}

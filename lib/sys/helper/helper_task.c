@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* Children of the helper that do what needs no rights, without any. */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/helper/helper_proto.h"
+
+enum {
+    NOBODY = 65534,         /* user and group */
+    CPU_SECONDS = 3,        /* of computing */
+    MEMORY_MAX = 256 << 20, /* bytes of address space, libraries included */
+    FILES_MAX = 32,         /* descriptors */
+};
+
+static void limit(int what, rlim_t most)
+{
+    const struct rlimit lim = {.rlim_cur = most, .rlim_max = most};
+    if (setrlimit((__rlimit_resource_t)what, &lim) < 0)
+        _exit(1);
+}
+
+/* No way back: without rights before a byte from outside is read. */
+static void give_up_rights(void)
+{
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || setgroups(0, NULL) < 0 ||
+        setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0)
+        _exit(1);
+    limit(RLIMIT_CPU, CPU_SECONDS);
+    limit(RLIMIT_FSIZE, 0);
+    limit(RLIMIT_CORE, 0);
+    limit(RLIMIT_NPROC, 0);
+    limit(RLIMIT_NOFILE, FILES_MAX);
+#ifndef __SANITIZE_ADDRESS__
+    limit(RLIMIT_AS, MEMORY_MAX); /* the sanitizer reserves far more than it uses */
+#endif
+}
+
+static void child(pv_helper_task *task, struct pv_view args, int out, pid_t parent)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC); /* for what libraries have to say */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NAME, "p2pvpnd-task");
+    signal(SIGALRM, SIG_DFL);
+    alarm(PV_HELPER_TASK_SECONDS);
+    if (getppid() != parent || dup2(out, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
+        dup2(null, STDERR_FILENO) < 0)
+        _exit(1);
+    close_range(3, ~0u, 0); /* the TUN above all */
+    give_up_rights();
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* the change of user has cleared it */
+    task(args, STDIN_FILENO);
+    _exit(0);
+}
+
+/* A place in the table; the dead are buried first. */
+static pid_t *free_slot(struct pv_helper_tasks *tasks)
+{
+    pid_t *found = NULL;
+    for (size_t i = 0; i < PV_HELPER_TASKS; i++) {
+        pid_t *p = &tasks->pids[i];
+        if (*p != 0 && waitpid(*p, NULL, WNOHANG) != 0)
+            *p = 0;
+        if (*p == 0)
+            found = p;
+    }
+    return found;
+}
+
+int pv_helper_task_start(struct pv_helper_tasks *tasks, pv_helper_task *task, struct pv_view args,
+                         int *ret_fd)
+{
+    int ends[2];
+    pid_t *slot = free_slot(tasks);
+    pid_t parent = getpid();
+    if (slot == NULL)
+        return PV_ERR_LIMIT;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    pid_t pid = fork();
+    int r = pid < 0 ? -errno : PV_OK;
+    if (pid == 0)
+        child(task, args, ends[1], parent);
+    close(ends[1]);
+    if (r < 0) {
+        close(ends[0]);
+        return r;
+    }
+    *slot = pid;
+    *ret_fd = ends[0];
+    return PV_OK;
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/helper/notify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/proc/clock.h"
+
+struct reply {
+    int32_t status;
+    char error[PV_NOTIFY_ERROR_MAX];
+};
+
+static void fail(struct reply *r, int status, const char *fmt, ...) PV_PRINTF(3, 4);
+static void fail(struct reply *r, int status, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(r->error, sizeof(r->error), fmt, ap);
+    va_end(ap);
+    r->status = status;
+}
+
+/* --- the command --------------------------------------------------------------------------- */
+
+/* Cuts copy at its blanks. The number of words, 0 when there are too many. */
+static size_t split(char *copy, char *words[static PV_NOTIFY_WORDS_MAX + 1])
+{
+    size_t n = 0;
+    char *rest = copy, *word;
+    while ((word = strsep(&rest, " \t")) != NULL) {
+        if (*word == '\0')
+            continue;
+        if (n == PV_NOTIFY_WORDS_MAX)
+            return 0;
+        words[n++] = word;
+    }
+    words[n] = NULL;
+    return n;
+}
+
+bool pv_notify_command_is_valid(const char *command)
+{
+    char copy[PV_NOTIFY_COMMAND_MAX], *words[PV_NOTIFY_WORDS_MAX + 1];
+    if (command[0] != '/' || strlen(command) >= sizeof(copy))
+        return false;
+    memcpy(copy, command, strlen(command) + 1);
+    return split(copy, words) > 0;
+}
+
+/* --- the program --------------------------------------------------------------------------- */
+
+/* Can only root and the owner of the program say what is at this path? A directory or a link that
+ * is somebody else's would let him choose a program, and with it whose rights it has. */
+static bool is_firm(const char *path, uid_t owner, struct reply *r)
+{
+    char part[PATH_MAX];
+    for (size_t len = 1; len <= strlen(path); len++) {
+        struct stat st;
+        if (path[len] != '/' && path[len] != '\0' && len > 1)
+            continue;
+        if (len >= sizeof(part))
+            return false;
+        memcpy(part, path, len);
+        part[len] = '\0';
+        if (lstat(part, &st) != 0) {
+            fail(r, PV_ERR_REFUSED, "notify: %.120s: %s", part, strerror(errno));
+            return false;
+        }
+        bool shared = !S_ISLNK(st.st_mode) && (st.st_mode & 0022) != 0 &&
+                      !(S_ISDIR(st.st_mode) && (st.st_mode & S_ISVTX) != 0);
+        if (!shared && (st.st_uid == 0 || st.st_uid == owner))
+            continue;
+        fail(r, PV_ERR_REFUSED,
+             "notify: %.120s: others than root and the program's owner may change it: chown it, "
+             "chmod go-w it",
+             part);
+        return false;
+    }
+    return true;
+}
+
+static bool may_run(const char *path, struct stat *st, struct reply *r)
+{
+    char real[PATH_MAX];
+    if (stat(path, st) != 0) {
+        fail(r, PV_ERR_REFUSED, "notify: %.120s: %s", path, strerror(errno));
+        return false;
+    }
+    if (!S_ISREG(st->st_mode) || (st->st_mode & 0111) == 0) {
+        fail(r, PV_ERR_REFUSED, "notify: %.120s: not a program: chmod +x it", path);
+        return false;
+    }
+    if ((st->st_mode & 0022) != 0) {
+        fail(r, PV_ERR_REFUSED, "notify: %.120s: others than its owner may write it: chmod go-w it",
+             path);
+        return false;
+    }
+    if (realpath(path, real) == NULL) {
+        fail(r, PV_ERR_REFUSED, "notify: %.120s: %s", path, strerror(errno));
+        return false;
+    }
+    return is_firm(path, st->st_uid, r) && is_firm(real, st->st_uid, r);
+}
+
+/* In the new process; does not return. Everything it needs was made before the fork. */
+static void become(const struct stat *st, char **argv, char **envp, int text)
+{
+    sigset_t none;
+    int null = open("/dev/null", O_RDWR);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int s = 1; s < NSIG; s++)
+        signal(s, SIG_DFL);
+    setsid();
+    umask(022);
+    if (null < 0 || dup2(text, 0) < 0 || dup2(null, 1) < 0 || chdir("/") != 0 ||
+        close_range(3, ~0u, 0) != 0)
+        _exit(126);
+    if (setgroups(0, NULL) != 0 || setresgid(st->st_gid, st->st_gid, st->st_gid) != 0 ||
+        setresuid(st->st_uid, st->st_uid, st->st_uid) != 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        _exit(126);
+    execve(argv[0], argv, envp);
+    _exit(127);
+}
+
+/* Waits for the end; what is still there when the time is over is killed with all it started. */
+static void wait_for(pid_t pid, const char *path, struct reply *r)
+{
+    int status = 0;
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    const pv_ns until = pv_clock_now() + PV_S(PV_NOTIFY_TIMEOUT_S);
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    int n = 0;
+    do {
+        pv_ns now = pv_clock_now();
+        n = fd < 0 ? 1 : poll(&p, 1, now < until ? (int)((until - now) / PV_MS(1)) + 1 : 0);
+    } while (n < 0 && errno == EINTR);
+    if (n <= 0) {
+        kill(-pid, SIGKILL);
+        kill(pid, SIGKILL); /* it may have left its group */
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        fail(r, PV_ERR_TIMEOUT, "notify: %.120s: not finished after %d s: killed", path,
+             PV_NOTIFY_TIMEOUT_S);
+    else if (WIFSIGNALED(status))
+        fail(r, PV_ERR_STATE, "notify: %.120s: ended by signal %d", path, WTERMSIG(status));
+    else if (WEXITSTATUS(status) != 0)
+        fail(r, PV_ERR_STATE, "notify: %.120s: ended with code %d", path, WEXITSTATUS(status));
+}
+
+static int text_file(const struct pv_notify_message *msg)
+{
+    int fd = memfd_create("p2pvpn-message", MFD_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    if (write(fd, msg->text, msg->text_len) != (ssize_t)msg->text_len ||
+        lseek(fd, 0, SEEK_SET) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static void run(const char *command, const struct pv_notify_message *msg, struct reply *r)
+{
+    static const char *const names[] = {"FROM", "TO", "ROOM", "ID", "TIME"};
+    const char *const values[] = {msg->from, msg->to, msg->room, msg->id, msg->time};
+    char copy[PV_NOTIFY_COMMAND_MAX], *argv[PV_NOTIFY_WORDS_MAX + 1];
+    char vars[PV_ARRAY_LEN(names)][PV_NOTIFY_WORD_MAX + 16];
+    char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    char *envp[PV_ARRAY_LEN(names) + 2] = {path};
+    struct stat st;
+    memcpy(copy, command, strlen(command) + 1);
+    if (split(copy, argv) == 0 || !may_run(argv[0], &st, r))
+        return;
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
+        snprintf(vars[i], sizeof(vars[i]), "P2PVPN_%s=%s", names[i], values[i]);
+        envp[i + 1] = vars[i];
+    }
+    int text = text_file(msg);
+    pid_t pid = text < 0 ? -1 : fork();
+    if (pid == 0)
+        become(&st, argv, envp, text);
+    if (pid < 0)
+        fail(r, -errno, "notify: %.120s: not started: %s", argv[0], strerror(errno));
+    else
+        wait_for(pid, argv[0], r);
+    if (text >= 0)
+        close(text);
+}
+
+/* --- both ends ----------------------------------------------------------------------------- */
+
+static bool is_terminated(const char *word)
+{
+    return memchr(word, '\0', PV_NOTIFY_WORD_MAX) != NULL;
+}
+
+void pv_notify_serve(int fd, const char *command)
+{
+    struct pv_notify_message *msg = malloc(sizeof(*msg));
+    while (msg != NULL) {
+        struct reply r = {0};
+        ssize_t n = recv(fd, msg, sizeof(*msg), MSG_TRUNC);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        if (n != (ssize_t)sizeof(*msg) || msg->text_len > PV_NOTIFY_TEXT_MAX ||
+            !is_terminated(msg->from) || !is_terminated(msg->to) || !is_terminated(msg->room) ||
+            !is_terminated(msg->id) || !is_terminated(msg->time))
+            fail(&r, PV_ERR_MALFORMED, "notify: not a message");
+        else
+            run(command, msg, &r);
+        if (send(fd, &r, sizeof(r), MSG_NOSIGNAL) != (ssize_t)sizeof(r))
+            break;
+    }
+    free(msg);
+}
+
+int pv_notify_run(int fd, const struct pv_notify_message *msg,
+                  char ret_error[static PV_NOTIFY_ERROR_MAX])
+{
+    struct reply r = {0};
+    ssize_t n = send(fd, msg, sizeof(*msg), MSG_NOSIGNAL);
+    if (n == (ssize_t)sizeof(*msg)) {
+        do {
+            n = recv(fd, &r, sizeof(r), 0);
+        } while (n < 0 && errno == EINTR);
+    }
+    if (n != (ssize_t)sizeof(r))
+        fail(&r, PV_ERR_CLOSED, "notify: its process is gone: restart p2pvpnd");
+    memcpy(ret_error, r.error, sizeof(r.error));
+    return r.status;
+}

@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/net/netlink.h"
+
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+enum {
+    MOST_LINKS = 1024, /* interfaces remembered while the addresses are read */
+    BUFFER = 32768,    /* bytes; the kernel fills dumps into messages of at most this size */
+};
+
+struct link {
+    uint32_t index;
+    char name[PV_NET_IFNAME];
+    bool loopback, tunnel, container, up;
+};
+
+struct picture {
+    struct link *links; /* MOST_LINKS */
+    size_t n_links;
+    struct pv_net_addr *addrs; /* the caller's */
+    size_t cap, n_addrs;
+};
+
+static int open_route_socket(uint32_t groups, int flags, int *ret_fd)
+{
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags, NETLINK_ROUTE);
+    if (fd < 0)
+        return -errno;
+    struct sockaddr_nl nl = {.nl_family = AF_NETLINK, .nl_groups = groups};
+    if (bind(fd, (struct sockaddr *)&nl, sizeof(nl)) < 0) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    *ret_fd = fd;
+    return PV_OK;
+}
+
+/* --- attributes ---------------------------------------------------------------------------- */
+
+struct attr {
+    unsigned short type;
+    struct pv_view value;
+};
+
+/* Cuts the next attribute off the front; false at the end or when it does not fit. */
+static bool next_attr(struct pv_view *rest, struct attr *ret)
+{
+    struct rtattr rta;
+    if (rest->len < sizeof(rta))
+        return false;
+    memcpy(&rta, rest->ptr, sizeof(rta));
+    if (rta.rta_len < sizeof(rta) || rta.rta_len > rest->len)
+        return false;
+    ret->type = rta.rta_type & 0x3fff; /* without NLA_F_NESTED and NLA_F_NET_BYTEORDER */
+    ret->value = pv_view(rest->ptr + sizeof(rta), rta.rta_len - sizeof(rta));
+    size_t step = RTA_ALIGN((size_t)rta.rta_len);
+    if (step > rest->len)
+        step = rest->len;
+    *rest = pv_view(rest->ptr + step, rest->len - step);
+    return true;
+}
+
+static void copy_name(char dst[static PV_NET_IFNAME], struct pv_view text)
+{
+    size_t len = text.len < PV_NET_IFNAME - 1 ? text.len : PV_NET_IFNAME - 1;
+    memset(dst, 0, PV_NET_IFNAME);
+    memcpy(dst, text.ptr, len);
+}
+
+static bool starts_with(const char *name, const char *prefix)
+{
+    return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+static bool is_kind(struct pv_view kind, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strlen(names[i]);
+        if (kind.len >= len && memcmp(kind.ptr, names[i], len) == 0 &&
+            (kind.len == len || kind.ptr[len] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+/* IFLA_LINKINFO: what the interface is made by. */
+static void read_kind(struct link *link, struct pv_view info)
+{
+    static const char *const tunnels[] = {"tun",  "wireguard", "ipip", "gre",    "sit",  "vti",
+                                          "xfrm", "ip6tnl",    "vti6", "ip6gre", "ovpn", "vxlan"};
+    static const char *const bridges[] = {"bridge", "veth"};
+    /* A bridge is a plain network too on many hosts; only the names runtimes use count. */
+    static const char *const runtimes[] = {"docker", "br-", "veth", "virbr",   "cni",  "podman",
+                                           "lxc",    "lxd", "cali", "flannel", "kube", "cbr"};
+    struct attr a;
+    while (next_attr(&info, &a)) {
+        if (a.type != IFLA_INFO_KIND)
+            continue;
+        if (is_kind(a.value, tunnels, PV_ARRAY_LEN(tunnels)))
+            link->tunnel = true;
+        if (!is_kind(a.value, bridges, PV_ARRAY_LEN(bridges)))
+            continue;
+        for (size_t i = 0; i < PV_ARRAY_LEN(runtimes); i++)
+            link->container = link->container || starts_with(link->name, runtimes[i]);
+    }
+}
+
+static void read_link(struct picture *pic, struct pv_view body)
+{
+    struct ifinfomsg ifi;
+    if (body.len < NLMSG_ALIGN(sizeof(ifi)) || pic->n_links == MOST_LINKS)
+        return;
+    memcpy(&ifi, body.ptr, sizeof(ifi));
+    struct link link = {
+        .index = (uint32_t)ifi.ifi_index,
+        .loopback = (ifi.ifi_flags & IFF_LOOPBACK) != 0,
+        .tunnel = (ifi.ifi_flags & IFF_POINTOPOINT) != 0 || ifi.ifi_type == ARPHRD_NONE,
+        .up = (ifi.ifi_flags & IFF_UP) != 0 && (ifi.ifi_flags & IFF_RUNNING) != 0,
+    };
+    struct pv_view attrs =
+        pv_view(body.ptr + NLMSG_ALIGN(sizeof(ifi)), body.len - NLMSG_ALIGN(sizeof(ifi)));
+    struct pv_view info = {0};
+    struct attr a;
+    while (next_attr(&attrs, &a)) {
+        if (a.type == IFLA_IFNAME)
+            copy_name(link.name, a.value);
+        else if (a.type == IFLA_LINKINFO)
+            info = a.value;
+    }
+    read_kind(&link, info);
+    pic->links[pic->n_links++] = link;
+}
+
+static const struct link *find_link(const struct picture *pic, uint32_t index)
+{
+    for (size_t i = 0; i < pic->n_links; i++)
+        if (pic->links[i].index == index)
+            return &pic->links[i];
+    return NULL;
+}
+
+static void read_addr(struct picture *pic, struct pv_view body)
+{
+    struct ifaddrmsg ifa;
+    if (body.len < NLMSG_ALIGN(sizeof(ifa)) || pic->n_addrs == pic->cap)
+        return;
+    memcpy(&ifa, body.ptr, sizeof(ifa));
+    size_t ip_len = ifa.ifa_family == AF_INET ? 4 : 16;
+    const struct link *link = find_link(pic, ifa.ifa_index);
+    if ((ifa.ifa_family != AF_INET && ifa.ifa_family != AF_INET6) || link == NULL)
+        return;
+
+    /* IFA_LOCAL is the own address where IFA_ADDRESS is the far end (point-to-point). */
+    struct pv_view attrs =
+        pv_view(body.ptr + NLMSG_ALIGN(sizeof(ifa)), body.len - NLMSG_ALIGN(sizeof(ifa)));
+    struct pv_view ip = {0};
+    uint32_t flags = ifa.ifa_flags;
+    struct attr a;
+    bool local = false;
+    while (next_attr(&attrs, &a)) {
+        if (a.value.len >= ip_len && (a.type == IFA_LOCAL || (a.type == IFA_ADDRESS && !local))) {
+            ip = a.value;
+            local = local || a.type == IFA_LOCAL;
+        } else if (a.type == IFA_FLAGS && a.value.len >= sizeof(flags)) {
+            memcpy(&flags, a.value.ptr, sizeof(flags));
+        }
+    }
+    if (ip.len < ip_len)
+        return;
+    struct pv_net_addr *out = &pic->addrs[pic->n_addrs];
+    memset(out, 0, sizeof(*out));
+    out->addr.base.family = ifa.ifa_family;
+    memcpy(out->addr.base.ip, ip.ptr, ip_len);
+    out->addr.bits = ifa.ifa_prefixlen;
+    out->ifindex = ifa.ifa_index;
+    memcpy(out->ifname, link->name, sizeof(out->ifname));
+    out->loopback = link->loopback;
+    out->tunnel = link->tunnel;
+    out->container = link->container;
+    out->up = link->up && (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED)) == 0;
+    if (!pv_addr_is_link_local(&out->addr.base))
+        pic->n_addrs++;
+}
+
+/* --- dumps --------------------------------------------------------------------------------- */
+
+/* Cuts the next netlink message off the front. */
+static bool next_message(struct pv_view *rest, struct nlmsghdr *ret_hdr, struct pv_view *ret_body)
+{
+    if (rest->len < sizeof(*ret_hdr))
+        return false;
+    memcpy(ret_hdr, rest->ptr, sizeof(*ret_hdr));
+    size_t len = ret_hdr->nlmsg_len;
+    if (len < NLMSG_HDRLEN || len > rest->len)
+        return false;
+    *ret_body = pv_view(rest->ptr + NLMSG_HDRLEN, len - NLMSG_HDRLEN);
+    size_t step = NLMSG_ALIGN(len) < rest->len ? NLMSG_ALIGN(len) : rest->len;
+    *rest = pv_view(rest->ptr + step, rest->len - step);
+    return true;
+}
+
+/* One whole dump of this type; 1 s at most. */
+static int dump(int fd, uint16_t type, struct picture *pic, uint8_t *buf)
+{
+    struct {
+        struct nlmsghdr hdr;
+        struct ifinfomsg body; /* at least as long as the header any dump wants */
+    } req = {.hdr = {.nlmsg_len = sizeof(req),
+                     .nlmsg_type = type,
+                     .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+                     .nlmsg_seq = type}};
+    if (send(fd, &req, sizeof(req), 0) < 0)
+        return -errno;
+    for (;;) {
+        ssize_t n = recv(fd, buf, BUFFER, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n == 0 ? -EIO : -errno;
+        struct pv_view rest = pv_view(buf, (size_t)n), body;
+        struct nlmsghdr hdr;
+        while (next_message(&rest, &hdr, &body)) {
+            if (hdr.nlmsg_seq != type)
+                continue;
+            if (hdr.nlmsg_type == NLMSG_DONE)
+                return PV_OK;
+            if (hdr.nlmsg_type == NLMSG_ERROR)
+                return -EIO;
+            if (hdr.nlmsg_type == RTM_NEWLINK)
+                read_link(pic, body);
+            else if (hdr.nlmsg_type == RTM_NEWADDR)
+                read_addr(pic, body);
+        }
+    }
+}
+
+int pv_net_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n)
+{
+    struct timeval second = {.tv_sec = 1};
+    struct picture pic = {.addrs = ret_addrs, .cap = cap};
+    int fd = -1;
+    int r = open_route_socket(0, 0, &fd);
+    if (r < 0)
+        return r;
+    pic.links = calloc(MOST_LINKS, sizeof(*pic.links));
+    uint8_t *buf = malloc(BUFFER);
+    if (pic.links == NULL || buf == NULL)
+        r = PV_ERR_NOMEM;
+    if (r >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second)) < 0)
+        r = -errno;
+    if (r >= 0)
+        r = dump(fd, RTM_GETLINK, &pic, buf);
+    if (r >= 0)
+        r = dump(fd, RTM_GETADDR, &pic, buf);
+    free(buf);
+    free(pic.links);
+    close(fd);
+    if (r >= 0)
+        *ret_n = pic.n_addrs;
+    return r;
+}
+
+/* --- monitor ------------------------------------------------------------------------------- */
+
+struct pv_net_monitor {
+    int fd;
+    pv_ns first; /* of the burst that is under way; 0 = none */
+    pv_ns last;
+    bool rerouted;
+    pv_ns own_at; /* when our own interface is to be looked at; 0 = not now */
+};
+
+int pv_net_monitor_new(struct pv_net_monitor **ret_mon)
+{
+    struct pv_net_monitor *mon = calloc(1, sizeof(*mon));
+    if (mon == NULL)
+        return PV_ERR_NOMEM;
+    int r = open_route_socket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
+                                  RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
+                              SOCK_NONBLOCK, &mon->fd);
+    if (r < 0) {
+        free(mon);
+        return r;
+    }
+    *ret_mon = mon;
+    return PV_OK;
+}
+
+struct pv_net_monitor *pv_net_monitor_free(struct pv_net_monitor *mon)
+{
+    if (mon != NULL) {
+        close(mon->fd);
+        free(mon);
+    }
+    return NULL;
+}
+
+int pv_net_monitor_fd(const struct pv_net_monitor *mon)
+{
+    return mon->fd;
+}
+
+static void note(struct pv_net_monitor *mon, pv_ns now)
+{
+    if (mon->first == 0)
+        mon->first = now;
+    mon->last = now;
+}
+
+/* The interface a route message is about; 0 when it does not say. */
+static uint32_t route_ifindex(struct pv_view attrs)
+{
+    struct attr a;
+    uint32_t index = 0;
+    while (next_attr(&attrs, &a))
+        if (a.type == RTA_OIF && a.value.len >= sizeof(index))
+            memcpy(&index, a.value.ptr, sizeof(index));
+    return index;
+}
+
+static void take_route(struct pv_net_monitor *mon, struct pv_view body, uint32_t ignore, pv_ns now)
+{
+    struct rtmsg rtm;
+    if (body.len < NLMSG_ALIGN(sizeof(rtm)))
+        return;
+    memcpy(&rtm, body.ptr, sizeof(rtm));
+    uint32_t index = route_ifindex(
+        pv_view(body.ptr + NLMSG_ALIGN(sizeof(rtm)), body.len - NLMSG_ALIGN(sizeof(rtm))));
+    /* RTM_F_CLONED: the kernel's own cache of path MTUs and redirects. */
+    if ((ignore != 0 && index == ignore) || (rtm.rtm_flags & RTM_F_CLONED) != 0)
+        return;
+    note(mon, now);
+    if (rtm.rtm_dst_len == 0)
+        mon->rerouted = true;
+}
+
+static void take_message(struct pv_net_monitor *mon, const struct nlmsghdr *hdr,
+                         struct pv_view body, uint32_t ignore, pv_ns now)
+{
+    struct ifinfomsg ifi;
+    struct ifaddrmsg ifa;
+    uint32_t index = 0;
+    switch (hdr->nlmsg_type) {
+    case RTM_NEWLINK:
+    case RTM_DELLINK:
+        if (body.len >= sizeof(ifi)) {
+            memcpy(&ifi, body.ptr, sizeof(ifi));
+            index = (uint32_t)ifi.ifi_index;
+        }
+        break;
+    case RTM_NEWADDR:
+    case RTM_DELADDR:
+        if (body.len >= sizeof(ifa)) {
+            memcpy(&ifa, body.ptr, sizeof(ifa));
+            index = ifa.ifa_index;
+        }
+        break;
+    case RTM_NEWROUTE:
+    case RTM_DELROUTE:
+        take_route(mon, body, ignore, now);
+        return;
+    default:
+        return;
+    }
+    if (ignore == 0 || index != ignore)
+        note(mon, now);
+    else if (mon->own_at == 0)
+        mon->own_at = now + PV_MS(PV_NET_QUIET_MS);
+}
+
+void pv_net_monitor_ready(struct pv_net_monitor *mon, uint32_t ignore_ifindex, pv_ns now)
+{
+    uint8_t buf[8192];
+    for (int i = 0; i < 64; i++) {
+        ssize_t n = recv(mon->fd, buf, sizeof(buf), MSG_DONTWAIT);
+        if (n < 0 && errno == ENOBUFS) { /* messages were lost: anything may have happened */
+            note(mon, now);
+            mon->rerouted = true;
+            continue;
+        }
+        if (n <= 0)
+            return;
+        struct pv_view rest = pv_view(buf, (size_t)n), body;
+        struct nlmsghdr hdr;
+        while (next_message(&rest, &hdr, &body))
+            take_message(mon, &hdr, body, ignore_ifindex, now);
+    }
+}
+
+pv_ns pv_net_monitor_next(const struct pv_net_monitor *mon)
+{
+    if (mon->first == 0)
+        return PV_NEVER;
+    return pv_min_ns(mon->last + PV_MS(PV_NET_QUIET_MS), mon->first + PV_MS(PV_NET_LATEST_MS));
+}
+
+bool pv_net_monitor_due(struct pv_net_monitor *mon, pv_ns now, bool *ret_rerouted)
+{
+    if (now < pv_net_monitor_next(mon))
+        return false;
+    *ret_rerouted = mon->rerouted;
+    mon->first = 0;
+    mon->rerouted = false;
+    return true;
+}
+
+pv_ns pv_net_monitor_next_own(const struct pv_net_monitor *mon)
+{
+    return mon->own_at == 0 ? PV_NEVER : mon->own_at;
+}
+
+bool pv_net_monitor_own_due(struct pv_net_monitor *mon, pv_ns now)
+{
+    if (now < pv_net_monitor_next_own(mon))
+        return false;
+    mon->own_at = 0;
+    return true;
+}

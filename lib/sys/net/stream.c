@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/net/stream.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sys/net/sockaddr.h"
+
+enum {
+    UNSENT_MAX = 32 * 1024, /* bytes, ours */
+};
+
+static int set_int(int fd, int level, int option, int value)
+{
+    return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : PV_OK;
+}
+
+static int new_socket(const struct pv_addr *addr, const char *ifname, int *ret_fd)
+{
+    if (addr->family != PV_AF_INET && addr->family != PV_AF_INET6)
+        return -EAFNOSUPPORT;
+    int fd = socket(addr->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int r = PV_OK;
+    if (ifname != NULL &&
+        setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, ifname, (socklen_t)strlen(ifname)) < 0)
+        r = -errno;
+    if (r < 0)
+        close(fd);
+    else
+        *ret_fd = fd;
+    return r;
+}
+
+static int bind_to(int fd, const struct pv_addr *addr)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = pv_sockaddr_from(addr, &ss);
+    if (bind(fd, (struct sockaddr *)&ss, len) == 0)
+        return PV_OK;
+    return errno == EADDRINUSE ? PV_ERR_EXISTS : -errno;
+}
+
+/* Messages are small and latency matters; a dead peer must not hold a connection for hours. */
+static int set_options(int fd)
+{
+    int r = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (r >= 0)
+        r = set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, PV_STREAM_USER_TIMEOUT);
+    if (r >= 0)
+        r = set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    return r;
+}
+
+int pv_stream_connect(const struct pv_addr *dst, const struct pv_stream_bind *bind, int *ret_fd)
+{
+    int fd = -1;
+    int r = new_socket(dst, bind->ifname, &fd);
+    if (r < 0)
+        return r;
+    r = set_options(fd);
+    /* Told to the other side too: both stay below what narrow paths swallow without a word. */
+    if (r >= 0 && !bind->wide)
+        r = set_int(fd, IPPROTO_TCP, TCP_MAXSEG, PV_STREAM_SEGMENT);
+    if (r >= 0 && bind->local.family != PV_AF_NONE)
+        r = bind_to(fd, &bind->local);
+    struct sockaddr_storage ss;
+    socklen_t len = pv_sockaddr_from(dst, &ss);
+    if (r >= 0 && connect(fd, (struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
+        r = -errno;
+    if (r < 0)
+        close(fd);
+    else
+        *ret_fd = fd;
+    return r;
+}
+
+int pv_stream_connected(int fd)
+{
+    int err = 0;
+    socklen_t len = sizeof(err);
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+        return -errno;
+    if (err != 0)
+        return -err;
+    struct sockaddr_storage ss;
+    len = sizeof(ss);
+    if (getpeername(fd, (struct sockaddr *)&ss, &len) < 0)
+        return errno == ENOTCONN ? PV_ERR_AGAIN : -errno;
+    return PV_OK;
+}
+
+int pv_stream_listen(const struct pv_addr *addr, const char *ifname, int *ret_fd)
+{
+    int fd = -1;
+    int r = new_socket(addr, ifname, &fd);
+    if (r < 0)
+        return r;
+    /* For TCP this only allows to listen again while old connections are in TIME_WAIT. */
+    r = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (r >= 0 && addr->family == PV_AF_INET6)
+        r = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    if (r >= 0)
+        r = bind_to(fd, addr);
+    if (r >= 0 && listen(fd, PV_STREAM_BACKLOG) < 0)
+        r = errno == EADDRINUSE ? PV_ERR_EXISTS : -errno;
+    if (r < 0)
+        close(fd);
+    else
+        *ret_fd = fd;
+    return r;
+}
+
+int pv_stream_local(int fd, struct pv_addr *ret_addr)
+{
+    struct sockaddr_storage ss = {0};
+    socklen_t len = sizeof(ss);
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
+        return -errno;
+    *ret_addr = pv_sockaddr_to(&ss);
+    return PV_OK;
+}
+
+int pv_stream_accept(int listen_fd, int *ret_fd, struct pv_addr *ret_remote,
+                     struct pv_addr *ret_local)
+{
+    struct sockaddr_storage ss = {0};
+    socklen_t len = sizeof(ss);
+    int fd = accept4(listen_fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        bool out_of = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+        return out_of ? PV_ERR_LIMIT : PV_ERR_AGAIN; /* a connection that died already: next turn */
+    }
+    struct pv_addr local = {0};
+    int r = set_options(fd);
+    if (r >= 0)
+        r = pv_stream_local(fd, &local);
+    if (r < 0) {
+        close(fd);
+        return PV_ERR_AGAIN;
+    }
+    *ret_remote = pv_sockaddr_to(&ss);
+    *ret_local = local;
+    *ret_fd = fd;
+    return PV_OK;
+}
+
+void pv_stream_set_shallow(int fd)
+{
+    (void)!set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX);
+}
+
+int pv_stream_read(int fd, void *buf, size_t cap, size_t *ret_n)
+{
+    ssize_t n = recv(fd, buf, cap, MSG_DONTWAIT);
+    if (n == 0)
+        return PV_ERR_CLOSED;
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? PV_ERR_AGAIN : -errno;
+    *ret_n = (size_t)n;
+    return PV_OK;
+}
+
+int pv_stream_write(int fd, struct pv_view data, size_t *ret_n)
+{
+    ssize_t n = send(fd, data.ptr, data.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? PV_ERR_AGAIN : -errno;
+    *ret_n = (size_t)n;
+    return PV_OK;
+}

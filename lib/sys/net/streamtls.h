@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * streamtls.h - a TCP connection read and written through TLS: the calls of sys/net/stream.h, with
+ * the bytes of sys/net/tls.h in between.
+ *
+ * The owner watches the descriptor for reading, and for writing while pv_streamtls_is_full().
+ * Descriptor and TLS end are the owner's. Not thread-safe.
+ */
+#ifndef PV_STREAMTLS_H
+#define PV_STREAMTLS_H
+
+#include "base/pv.h"
+#include "sys/net/tls.h"
+
+/* Bytes for the program; call until PV_ERR_AGAIN, for more may wait than the descriptor shows.
+ * PV_ERR_CLOSED, -errno, and those of pv_tls_read(). */
+PV_MUST_CHECK int pv_streamtls_read(struct pv_tls *tls, int fd, void *buf, size_t cap,
+                                    size_t *ret_n);
+/* Takes at least one byte of data. PV_ERR_AGAIN: the wire is full or the handshake is not done. */
+PV_MUST_CHECK int pv_streamtls_write(struct pv_tls *tls, int fd, struct pv_view data,
+                                     size_t *ret_n);
+/* Writes what TLS has to say. PV_OK: nothing is left; PV_ERR_AGAIN: the kernel takes no more now;
+ * -errno. */
+PV_MUST_CHECK int pv_streamtls_flush(struct pv_tls *tls, int fd);
+/* Has TLS something to say that is not written yet? */
+bool pv_streamtls_is_full(const struct pv_tls *tls);
+
+#endif /* PV_STREAMTLS_H */

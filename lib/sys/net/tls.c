@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/net/tls.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
+
+#include "sys/net/tls_int.h"
+
+enum {
+    RECORD_MAX = 16384,     /* bytes of the program in a record, RFC 8446 s5.1 */
+    RECORD_OVERHEAD = 256,  /* bytes at most around them, RFC 8446 s5.2 */
+    FLIGHT_MAX = 32 * 1024, /* bytes of handshake and alerts that fit beside PV_TLS_OUT_MAX */
+    HELLO_HEAD = 9,         /* bytes that tell how long a ClientHello is: record and message head */
+    /* RFC 8446 s5.5: 2^24.5 records under one AES-GCM key; ours: a new one well before. */
+    RECORDS_A_KEY = 1 << 22,
+    BUF_FIRST = 2048, /* bytes */
+};
+
+/* Bytes at..len of ptr wait; nothing is kept while none do. */
+struct buf {
+    uint8_t *ptr;
+    size_t at, len, cap;
+};
+
+struct pv_tls {
+    struct pv_tls_ctx *ctx;
+    SSL *ssl;
+    struct buf in;           /* from the wire, not seen by OpenSSL yet */
+    struct buf out;          /* for the wire */
+    struct pv_tls_peer peer; /* client; host is not kept */
+    bool greeted;            /* server: the length of the ClientHello has been judged */
+    bool ready;
+    bool out_of_memory;
+    int status; /* PV_OK, or why it has ended */
+    unsigned records;
+    char error[PV_TLS_ERROR_MAX];
+};
+
+/* --- buffers ------------------------------------------------------------------------------- */
+
+static size_t buf_waits(const struct buf *b)
+{
+    return b->len - b->at;
+}
+
+static void buf_done(struct buf *b)
+{
+    free(b->ptr);
+    *b = (struct buf){0};
+}
+
+static void buf_take(struct buf *b, size_t n)
+{
+    b->at += n;
+    if (b->at == b->len)
+        buf_done(b); /* most of the time a connection has nothing to say */
+}
+
+static int buf_put(struct buf *b, const void *data, size_t n)
+{
+    if (n == 0)
+        return PV_OK;
+    if (b->at > 0) {
+        memmove(b->ptr, b->ptr + b->at, buf_waits(b));
+        b->len -= b->at;
+        b->at = 0;
+    }
+    if (b->len + n > b->cap) {
+        size_t cap = b->cap == 0 ? BUF_FIRST : b->cap;
+        while (cap < b->len + n)
+            cap *= 2;
+        uint8_t *ptr = realloc(b->ptr, cap);
+        if (ptr == NULL)
+            return PV_ERR_NOMEM;
+        b->ptr = ptr;
+        b->cap = cap;
+    }
+    memcpy(b->ptr + b->len, data, n);
+    b->len += n;
+    return PV_OK;
+}
+
+/* --- the wire as OpenSSL sees it ------------------------------------------------------------- */
+
+static int wire_read(BIO *bio, char *dst, size_t cap, size_t *ret_n)
+{
+    struct pv_tls *t = BIO_get_data(bio);
+    size_t n = buf_waits(&t->in) < cap ? buf_waits(&t->in) : cap;
+    BIO_clear_retry_flags(bio);
+    if (n == 0) {
+        BIO_set_retry_read(bio);
+        return 0;
+    }
+    memcpy(dst, t->in.ptr + t->in.at, n);
+    buf_take(&t->in, n);
+    *ret_n = n;
+    return 1;
+}
+
+static int wire_write(BIO *bio, const char *src, size_t n, size_t *ret_n)
+{
+    struct pv_tls *t = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    if (buf_waits(&t->out) + n > PV_TLS_OUT_MAX + FLIGHT_MAX) {
+        BIO_set_retry_write(bio); /* somebody asks for answers and does not read them */
+        return 0;
+    }
+    if (buf_put(&t->out, src, n) < 0) {
+        t->out_of_memory = true;
+        return 0;
+    }
+    *ret_n = n;
+    return 1;
+}
+
+static long wire_ctrl(BIO *bio, int cmd, long num, void *ptr)
+{
+    (void)bio;
+    (void)num;
+    (void)ptr;
+    return cmd == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+static int wire_create(BIO *bio)
+{
+    BIO_set_init(bio, 1);
+    return 1;
+}
+
+BIO_METHOD *pv_tls_wire_new(void)
+{
+    BIO_METHOD *m = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "p2pvpn wire");
+    if (m == NULL || BIO_meth_set_read_ex(m, wire_read) != 1 ||
+        BIO_meth_set_write_ex(m, wire_write) != 1 || BIO_meth_set_ctrl(m, wire_ctrl) != 1 ||
+        BIO_meth_set_create(m, wire_create) != 1) {
+        BIO_meth_free(m);
+        return NULL;
+    }
+    return m;
+}
+
+/* --- who the server is ----------------------------------------------------------------------- */
+
+int pv_tls_verify(X509_STORE_CTX *store, void *arg)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct pv_tls *t = SSL_get_app_data(ssl);
+    uint8_t pin[PV_TLS_PIN_LEN];
+    X509 *cert = X509_STORE_CTX_get0_cert(store);
+    bool ok = false;
+    (void)arg;
+    switch (t->peer.trust) {
+    case PV_TLS_TRUST_ANY:
+        X509_STORE_CTX_set_error(store, X509_V_OK);
+        return 1;
+    case PV_TLS_TRUST_PIN:
+        ok = cert != NULL && pv_tls_pin(cert, pin) && memcmp(pin, t->peer.pin, sizeof(pin)) == 0;
+        X509_STORE_CTX_set_error(store, ok ? X509_V_OK : X509_V_ERR_APPLICATION_VERIFICATION);
+        return ok;
+    case PV_TLS_TRUST_CA:
+        break;
+    }
+    return X509_verify_cert(store) == 1;
+}
+
+/* --- how it ends ----------------------------------------------------------------------------- */
+
+static int end(struct pv_tls *t, int status, const char *why)
+{
+    t->status = status;
+    snprintf(t->error, sizeof(t->error), "%s", why);
+    return status;
+}
+
+/* Why a certificate was not believed. */
+static const char *distrust(long verdict)
+{
+    switch (verdict) {
+    case X509_V_ERR_APPLICATION_VERIFICATION:
+        return "the server does not hold the key it is known by";
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        return "the server's certificate is for another name";
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return "the server's certificate, or one it rests on, has expired";
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return "the server's certificate is not valid yet: is the clock here right?";
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+        return "the server's certificate is from an authority that is not trusted here";
+    default:
+        return X509_verify_cert_error_string(verdict);
+    }
+}
+
+static int end_by_library(struct pv_tls *t)
+{
+    unsigned long code = ERR_peek_last_error();
+    long verdict = SSL_get_verify_result(t->ssl);
+    const char *reason = ERR_reason_error_string(code);
+    if (t->out_of_memory || ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
+        return end(t, PV_ERR_NOMEM, "out of memory");
+    if (!t->ctx->is_server && verdict != X509_V_OK)
+        return end(t, PV_ERR_AUTH, distrust(verdict));
+    if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) >= SSL_AD_REASON_OFFSET)
+        return end(t, PV_ERR_REFUSED, reason == NULL ? "alert" : reason);
+    /* A version nobody has: what plain text looks like when it is read as a record. */
+    if (reason == NULL || (!t->ready && ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER))
+        reason = "the other side does not speak TLS";
+    return end(t, PV_ERR_MALFORMED, reason);
+}
+
+/* What a call of OpenSSL that did not succeed means. */
+static int outcome(struct pv_tls *t, int ret)
+{
+    switch (SSL_get_error(t->ssl, ret)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        return PV_ERR_AGAIN;
+    case SSL_ERROR_ZERO_RETURN:
+        return PV_ERR_CLOSED;
+    default:
+        return end_by_library(t);
+    }
+}
+
+static int handshake(struct pv_tls *t)
+{
+    ERR_clear_error();
+    int ret = SSL_do_handshake(t->ssl);
+    int r = ret == 1 ? PV_OK : outcome(t, ret);
+    if (r == PV_ERR_CLOSED)
+        r = end(t, PV_ERR_REFUSED, "closed during the handshake");
+    t->ready = r == PV_OK;
+    return r == PV_ERR_AGAIN ? PV_OK : r;
+}
+
+/* --- the two sides --------------------------------------------------------------------------- */
+
+static int new_tls(struct pv_tls **ret_tls, struct pv_tls_ctx *ctx)
+{
+    struct pv_tls *t = calloc(1, sizeof(*t));
+    BIO *bio = NULL;
+    if (t == NULL)
+        return PV_ERR_NOMEM;
+    ERR_clear_error();
+    t->ctx = pv_tls_ctx_ref(ctx);
+    t->ssl = SSL_new(ctx->ssl);
+    bio = BIO_new(ctx->wire);
+    if (t->ssl == NULL || bio == NULL) {
+        BIO_free(bio);
+        pv_tls_free(t);
+        return PV_ERR_NOMEM;
+    }
+    BIO_set_data(bio, t);
+    SSL_set_bio(t->ssl, bio, bio);
+    SSL_set_app_data(t->ssl, t);
+    *ret_tls = t;
+    return PV_OK;
+}
+
+int pv_tls_new_server(struct pv_tls **ret_tls, struct pv_tls_ctx *ctx)
+{
+    struct pv_tls *t = NULL;
+    int r = new_tls(&t, ctx);
+    if (r < 0)
+        return r;
+    SSL_set_accept_state(t->ssl);
+    *ret_tls = t;
+    return PV_OK;
+}
+
+/* What is asked for (SNI: names only, RFC 6066 s3) and what the certificate is held against. */
+static int set_host(struct pv_tls *t, const struct pv_tls_peer *peer)
+{
+    uint8_t ip[16];
+    char name[TLSEXT_MAXLEN_host_name + 1]; /* of the call's own: OpenSSL's macro drops const */
+    if (peer->host == NULL || peer->host[0] == '\0')
+        return peer->trust == PV_TLS_TRUST_CA ? PV_ERR_MALFORMED : PV_OK;
+    bool is_address =
+        inet_pton(AF_INET, peer->host, ip) == 1 || inet_pton(AF_INET6, peer->host, ip) == 1;
+    X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
+    int done = 1;
+    if (snprintf(name, sizeof(name), "%s", peer->host) >= (int)sizeof(name))
+        return PV_ERR_MALFORMED;
+    if (!is_address)
+        done = SSL_set_tlsext_host_name(t->ssl, name) == 1;
+    if (done == 1 && peer->trust == PV_TLS_TRUST_CA)
+        done = is_address ? X509_VERIFY_PARAM_set1_ip_asc(param, peer->host)
+                          : X509_VERIFY_PARAM_set1_host(param, peer->host, 0);
+    return done == 1 ? PV_OK : PV_ERR_MALFORMED;
+}
+
+int pv_tls_new_client(struct pv_tls **ret_tls, struct pv_tls_ctx *ctx,
+                      const struct pv_tls_peer *peer)
+{
+    struct pv_tls *t = NULL;
+    int r = new_tls(&t, ctx);
+    if (r < 0)
+        return r;
+    t->peer = *peer;
+    t->peer.host = NULL;
+    SSL_set_connect_state(t->ssl);
+    r = set_host(t, peer);
+    if (r == PV_OK)
+        r = handshake(t);
+    if (r < 0)
+        pv_tls_free(t);
+    else
+        *ret_tls = t;
+    return r;
+}
+
+struct pv_tls *pv_tls_free(struct pv_tls *tls)
+{
+    if (tls == NULL)
+        return NULL;
+    SSL_free(tls->ssl);
+    buf_done(&tls->in);
+    buf_done(&tls->out);
+    pv_tls_ctx_free(tls->ctx);
+    free(tls);
+    return NULL;
+}
+
+/*
+ * OpenSSL makes room for a handshake message as soon as its head says how long it will be, up to
+ * 128 KiB for nine bytes. PV_ERR_AGAIN: the head is not whole. RFC 8446 s4 and s5.1.
+ */
+static int judge_hello(struct pv_tls *t)
+{
+    const uint8_t *p = t->in.ptr + t->in.at;
+    if (t->in.len - t->in.at < HELLO_HEAD)
+        return PV_ERR_AGAIN;
+    size_t len = ((size_t)p[6] << 16) | ((size_t)p[7] << 8) | p[8];
+    if (p[0] != 22 || p[1] != 3 || p[5] != 1)
+        return end(t, PV_ERR_MALFORMED, "not a TLS ClientHello");
+    if (len > PV_TLS_HELLO_MAX)
+        return end(t, PV_ERR_MALFORMED, "the ClientHello is too long");
+    t->greeted = true;
+    return PV_OK;
+}
+
+int pv_tls_handle_bytes(struct pv_tls *tls, struct pv_view data)
+{
+    if (tls->status < 0)
+        return tls->status;
+    if (buf_waits(&tls->in) + data.len > PV_TLS_IN_MAX)
+        return PV_ERR_LIMIT;
+    if (buf_put(&tls->in, data.ptr, data.len) < 0)
+        return end(tls, PV_ERR_NOMEM, "out of memory");
+    if (tls->ready || buf_waits(&tls->in) == 0)
+        return PV_OK;
+    if (tls->ctx->is_server && !tls->greeted) {
+        int r = judge_hello(tls);
+        if (r < 0)
+            return r == PV_ERR_AGAIN ? PV_OK : r;
+    }
+    return handshake(tls);
+}
+
+int pv_tls_read(struct pv_tls *tls, void *buf, size_t cap, size_t *ret_n)
+{
+    size_t n = 0;
+    if (tls->status < 0)
+        return tls->status;
+    if (!tls->ready || cap == 0)
+        return PV_ERR_AGAIN;
+    ERR_clear_error();
+    int ret = SSL_read_ex(tls->ssl, buf, cap, &n);
+    if (ret != 1)
+        return outcome(tls, ret);
+    *ret_n = n;
+    return PV_OK;
+}
+
+static int write_record(struct pv_tls *t, struct pv_view data)
+{
+    size_t n = 0;
+    ERR_clear_error();
+    if (++t->records % RECORDS_A_KEY == 0 && SSL_version(t->ssl) == TLS1_3_VERSION &&
+        SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1)
+        return end_by_library(t);
+    int ret = SSL_write_ex(t->ssl, data.ptr, data.len, &n);
+    return ret == 1 ? PV_OK : outcome(t, ret);
+}
+
+int pv_tls_write(struct pv_tls *tls, struct pv_view data, size_t *ret_n)
+{
+    size_t done = 0;
+    int r = tls->status;
+    if (r < 0)
+        return r;
+    if ((SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN) != 0)
+        return PV_ERR_STATE;
+    while (tls->ready && done < data.len && r == PV_OK) {
+        size_t n = data.len - done < RECORD_MAX ? data.len - done : RECORD_MAX;
+        if (buf_waits(&tls->out) + n + RECORD_OVERHEAD > PV_TLS_OUT_MAX)
+            break;
+        r = write_record(tls, pv_view(data.ptr + done, n));
+        if (r == PV_OK)
+            done += n;
+    }
+    if (r < 0)
+        return r;
+    if (done == 0)
+        return PV_ERR_AGAIN;
+    *ret_n = done;
+    return PV_OK;
+}
+
+void pv_tls_close(struct pv_tls *tls)
+{
+    if (tls->status < 0 || !tls->ready)
+        return;
+    ERR_clear_error();
+    (void)SSL_shutdown(tls->ssl); /* 0: the other side has not ended its stream yet, as expected */
+}
+
+struct pv_view pv_tls_out(const struct pv_tls *tls)
+{
+    return buf_waits(&tls->out) == 0 ? pv_view(NULL, 0)
+                                     : pv_view(tls->out.ptr + tls->out.at, buf_waits(&tls->out));
+}
+
+void pv_tls_wrote(struct pv_tls *tls, size_t n)
+{
+    buf_take(&tls->out, n);
+}
+
+bool pv_tls_is_ready(const struct pv_tls *tls)
+{
+    return tls->ready && tls->status == PV_OK;
+}
+
+const char *pv_tls_error(const struct pv_tls *tls)
+{
+    return tls->error;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/net/unixsock.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+    BACKLOG = 64,
+    MODE = 0660,
+    MODE_ALONE = 0600,
+};
+
+static int make_address(const char *path, struct sockaddr_un *ret_un)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    size_t len = strlen(path);
+    if (len == 0 || len >= sizeof(un.sun_path))
+        return -ENAMETOOLONG;
+    memcpy(un.sun_path, path, len + 1);
+    *ret_un = un;
+    return PV_OK;
+}
+
+static int new_socket(int flags, int *ret_fd)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    if (fd < 0)
+        return -errno;
+    *ret_fd = fd;
+    return PV_OK;
+}
+
+/* Removes a socket nobody listens on. PV_ERR_EXISTS when somebody does. */
+static int remove_stale(const char *path, const struct sockaddr_un *un)
+{
+    struct stat st;
+    if (lstat(path, &st) < 0)
+        return errno == ENOENT ? PV_OK : -errno;
+    if (!S_ISSOCK(st.st_mode))
+        return -ENOTSOCK;
+    int fd = -1;
+    int r = new_socket(SOCK_NONBLOCK, &fd);
+    if (r < 0)
+        return r;
+    int c = connect(fd, (const struct sockaddr *)un, sizeof(*un));
+    int err = errno;
+    close(fd);
+    if (c == 0 || err == EAGAIN) /* EAGAIN: its queue is full */
+        return PV_ERR_EXISTS;
+    if (err == ENOENT)
+        return PV_OK;
+    if (err != ECONNREFUSED)
+        return -err;
+    return unlink(path) < 0 ? -errno : PV_OK;
+}
+
+static int set_access(const char *path, const char *group)
+{
+    if (group == NULL)
+        return chmod(path, MODE_ALONE) < 0 ? -errno : PV_OK;
+    struct group *g = getgrnam(group);
+    if (g != NULL && chown(path, (uid_t)-1, g->gr_gid) < 0)
+        return -errno;
+    return chmod(path, MODE) < 0 ? -errno : PV_OK;
+}
+
+int pv_unix_listen(const char *path, const char *group, int *ret_fd)
+{
+    struct sockaddr_un un;
+    int fd = -1;
+    int r = make_address(path, &un);
+    if (r >= 0)
+        r = remove_stale(path, &un);
+    if (r >= 0)
+        r = new_socket(SOCK_NONBLOCK, &fd);
+    if (r < 0)
+        return r;
+    /* Access is set between bind() and listen(): until listen() every connect() is refused. */
+    if (bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0)
+        r = errno == EADDRINUSE ? PV_ERR_EXISTS : -errno;
+    if (r >= 0)
+        r = set_access(path, group);
+    if (r >= 0 && listen(fd, BACKLOG) < 0)
+        r = -errno;
+    if (r < 0)
+        close(fd);
+    else
+        *ret_fd = fd;
+    return r;
+}
+
+int pv_unix_accept(int listen_fd, int *ret_fd, struct pv_unix_cred *ret_cred)
+{
+    int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        bool out_of = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+        return out_of ? PV_ERR_LIMIT : PV_ERR_AGAIN;
+    }
+    struct ucred cred;
+    socklen_t len = sizeof(cred);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0) {
+        close(fd);
+        return PV_ERR_AGAIN;
+    }
+    *ret_cred = (struct pv_unix_cred){.uid = cred.uid, .gid = cred.gid, .pid = cred.pid};
+    *ret_fd = fd;
+    return PV_OK;
+}
+
+int pv_unix_connect(const char *path, int *ret_fd)
+{
+    struct sockaddr_un un;
+    int fd = -1;
+    int r = make_address(path, &un);
+    if (r >= 0)
+        r = new_socket(0, &fd);
+    if (r < 0)
+        return r;
+    if (connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0) {
+        r = errno == ENOENT || errno == ECONNREFUSED ? PV_ERR_NOT_FOUND : -errno;
+        close(fd);
+        return r;
+    }
+    *ret_fd = fd;
+    return PV_OK;
+}
+
+/* Room for one descriptor; alignment may leave some for a second. */
+union passing {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+static void take_descriptors(struct msghdr *msg, int *ret_passed)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t at = CMSG_LEN(0); at + sizeof(int) <= c->cmsg_len; at += sizeof(int)) {
+            int got;
+            memcpy(&got, (char *)c + at, sizeof(got));
+            if (*ret_passed < 0)
+                *ret_passed = got;
+            else
+                close(got);
+        }
+    }
+}
+
+int pv_unix_read(int fd, void *buf, size_t cap, size_t *ret_n, int *ret_passed)
+{
+    union passing room;
+    struct iovec iov = {.iov_base = buf, .iov_len = cap};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = room.bytes,
+                         .msg_controllen = sizeof(room.bytes)};
+    ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? PV_ERR_AGAIN : -errno;
+    *ret_passed = -1;
+    take_descriptors(&msg, ret_passed);
+    if (n == 0) {
+        if (*ret_passed >= 0)
+            close(*ret_passed);
+        *ret_passed = -1;
+        return PV_ERR_CLOSED;
+    }
+    *ret_n = (size_t)n;
+    return PV_OK;
+}
+
+int pv_unix_write(int fd, struct pv_view data, int pass, size_t *ret_n)
+{
+    union passing room = {.bytes = {0}};
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)data.ptr, .iov_len = data.len};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (pass >= 0) {
+        msg.msg_control = room.bytes;
+        msg.msg_controllen = sizeof(room.bytes);
+        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(pass));
+        memcpy(CMSG_DATA(c), &pass, sizeof(pass));
+    }
+    ssize_t n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? PV_ERR_AGAIN : -errno;
+    *ret_n = (size_t)n;
+    return PV_OK;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/proc/clock.h"
+
+#include <time.h>
+
+/* These clocks exist on every kernel that runs us, so the call cannot fail. */
+static pv_ns read_clock(clockid_t id)
+{
+    struct timespec ts = {0};
+    clock_gettime(id, &ts);
+    return PV_S(ts.tv_sec) + (pv_ns)ts.tv_nsec;
+}
+
+pv_ns pv_clock_now(void)
+{
+    return read_clock(CLOCK_BOOTTIME);
+}
+
+uint64_t pv_clock_wall_us(void)
+{
+    return read_clock(CLOCK_REALTIME) / 1000;
+}
+
+pv_ns pv_clock_slept(void)
+{
+    pv_ns mono = read_clock(CLOCK_MONOTONIC);
+    pv_ns boot = read_clock(CLOCK_BOOTTIME);
+    return boot > mono ? boot - mono : 0;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * clock.h - the three readings of time the programs need. Any thread.
+ *
+ * Event-loop code does not call pv_clock_now(): it gets `now` from sys/proc/loop, read once a turn.
+ */
+#ifndef PV_CLOCK_H
+#define PV_CLOCK_H
+
+#include "base/pv.h"
+
+/* CLOCK_BOOTTIME: runs on while the machine sleeps, never jumps. */
+pv_ns pv_clock_now(void);
+/* Microseconds since 1970, UTC. May jump either way: only for what is shown, stored or signed. */
+uint64_t pv_clock_wall_us(void);
+/* BOOTTIME - MONOTONIC: how long the machine has slept since it booted. Growth by more than a
+ * second between two looks means that it was suspended in between. */
+pv_ns pv_clock_slept(void);
+
+#endif /* PV_CLOCK_H */

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/proc/entropy.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+static void fill(void *ctx, uint8_t *dst, size_t len)
+{
+    (void)ctx;
+    while (len > 0) {
+        ssize_t n = getrandom(dst, len, 0);
+        if (n < 0 && errno != EINTR)
+            abort();
+        if (n > 0) {
+            dst += n;
+            len -= (size_t)n;
+        }
+    }
+}
+
+struct pv_rng pv_entropy(void)
+{
+    return (struct pv_rng){.fill = fill, .ctx = NULL};
+}

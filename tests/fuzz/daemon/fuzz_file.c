@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fuzz_file - what comes from others about files: notices, names, the frame that asks, and the
+ * table as it was stored. The input also drives a machine, which must stay within its limits.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "daemon/core/chat/filelink.h"
+#include "tests/fuzz/fuzz_util.h"
+
+static void check_name(const char *name)
+{
+    size_t len = strlen(name);
+    if (len == 0 || len > PV_FILE_NAME_MAX || strchr(name, '/') != NULL || name[0] == '.' ||
+        name[0] == '-' || !pv_utf8_is_valid(pv_view(name, len)))
+        abort();
+}
+
+static void check_notice(struct pv_view body)
+{
+    struct pv_file_notice n, again;
+    uint8_t buf[PV_FILE_NOTICE_MAX];
+    size_t len;
+    if (pv_file_notice_parse(body, &n) != PV_OK)
+        return;
+    if (n.kind == PV_FILE_OFFER)
+        check_name(n.name);
+    if (pv_file_notice_build(&n, buf, &len) != PV_OK ||
+        pv_file_notice_parse(pv_view(buf, len), &again) != PV_OK ||
+        memcmp(&n, &again, sizeof(n)) != 0)
+        abort();
+}
+
+/* Each piece of the input, by its first byte: a notice, bytes of a connection, time. */
+static void drive(struct pv_filelink *link, struct pv_view in)
+{
+    const uint8_t pk[PV_FILELINK_PK_LEN] = {1};
+    struct pv_filelink_peer peer = {.pk = pk, .name = "eve", .online = true};
+    struct pv_filelink_transmit tx;
+    struct pv_fileop op;
+    uint32_t sid = 0, number;
+    pv_ns now = PV_S(1);
+    while (in.len > 1) {
+        size_t n = in.ptr[1] < in.len - 1 ? in.ptr[1] : in.len - 1;
+        struct pv_view piece = pv_view(in.ptr + 1, n);
+        peer.auto_max = (in.ptr[0] & 0x80) != 0 ? PV_FILE_SIZE_MAX : 0;
+        if (in.ptr[0] % 4 == 0)
+            pv_filelink_handle_notice(link, &peer, piece, now);
+        else if (in.ptr[0] % 4 == 1 && pv_filelink_accepted(link, pk, now, &sid) == PV_OK)
+            pv_filelink_handle_bytes(link, sid, piece, now);
+        else if (in.ptr[0] % 4 == 2)
+            pv_filelink_handle_timeout(link, now += PV_S(5));
+        else
+            pv_filelink_handle_bytes(link, sid, piece, now);
+        while (pv_filelink_poll_op(link, &op) == PV_OK)
+            if (op.type == PV_FILEOP_FETCH)
+                pv_filelink_done(link, op.tag, pv_file_why_parse(in.ptr[0] >> 3), 1, now);
+        while (pv_filelink_poll_transmit(link, &tx) == PV_OK)
+            if (tx.len > sizeof(tx.buf))
+                abort();
+        while (pv_filelink_poll_event(link, &number) == PV_OK)
+            if (pv_filelink_find(link, number) == NULL)
+                abort();
+        in = pv_view(in.ptr + 1 + n, in.len - 1 - n);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    static uint8_t saved[PV_FILELINK_SAVE_MAX];
+    uint8_t same = 7;
+    const struct pv_filelink_config cfg = {.rng = {.fill = fuzz_fill_same, .ctx = &same}};
+    struct pv_filelink *link;
+    char name[PV_FILE_NAME_BUF];
+    check_notice(pv_view(data, len));
+    if (pv_file_name_clean(pv_view(data, len), name) == PV_OK)
+        check_name(name);
+    if (pv_filelink_new(&link, &cfg, pv_view(data, len)) != PV_OK)
+        abort();
+    drive(link, pv_view(data, len));
+    size_t n = pv_filelink_save(link, saved);
+    pv_filelink_free(link);
+    if (n > sizeof(saved) || pv_filelink_new(&link, &cfg, pv_view(saved, n)) != PV_OK)
+        abort();
+    for (size_t i = 0; i < PV_FILELINK_MAX && pv_filelink_at(link, i) != NULL; i++)
+        check_name(pv_filelink_at(link, i)->name);
+    pv_filelink_free(link);
+    return 0;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fuzz_rostersync - in-band type 2 from a hostile member: the input is a sequence of bodies (u16
+ * length, bytes), each followed by a second. Whatever comes, what goes out is bounded and ends.
+ */
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "daemon/core/member/rostersync.h"
+#include "proto/roster/roster_make.h"
+#include "tests/fuzz/fuzz_util.h"
+
+static void require(bool ok)
+{
+    if (!ok)
+        abort();
+}
+
+/* A network of one node. */
+static struct pv_roster *make_roster(const struct pv_rng *rng)
+{
+    uint8_t seed[PV_SIGN_SEED_LEN] = {1}, root[PV_SIGN_SK_LEN], node[PV_SIGN_SK_LEN];
+    uint8_t pk[PV_SIGN_PK_LEN], transport[32] = {1}, list[64];
+    struct pv_hostport hp = {.host = "192.0.2.1", .port = 3478};
+    struct pv_writer w = pv_writer(list, sizeof(list));
+    struct pv_roster *r = NULL;
+    enum pv_roster_added added;
+    struct pv_view none = pv_view(NULL, 0);
+    struct pv_created made;
+
+    pv_sign_keypair(seed, root, pk);
+    seed[0] = 2;
+    pv_sign_keypair(seed, node, pk);
+    pv_coordlist_put(&w, pk, &hp, 1);
+    struct pv_create c = {.root_sk = root,
+                          .node_sk = node,
+                          .transport = transport,
+                          .network_name = "home",
+                          .node_name = "alice",
+                          .range = {.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16},
+                          .coordinators = pv_written(&w)};
+    require(pv_make_create(&c, &made) == PV_OK);
+    require(pv_roster_new(pv_made_view(&made.network), NULL, rng, &r) == PV_OK);
+    require(pv_roster_add(r, pv_view(made.coordinators.raw, made.coordinators.len), none, &added) ==
+            PV_OK);
+    require(pv_roster_add(r, pv_made_view(&made.admin), none, &added) == PV_OK);
+    require(pv_roster_add(r, pv_made_view(&made.member), none, &added) == PV_OK);
+    return r;
+}
+
+static void drain(struct pv_rostersync *s, pv_ns now)
+{
+    static struct pv_rostersync_transmit tx;
+    struct pv_rostersync_event ev;
+    size_t bytes = 0;
+
+    while (pv_rostersync_poll_transmit(s, &tx, now) == PV_OK) {
+        require(tx.len > 0 && tx.len <= PV_INBAND_WHOLE_MAX);
+        bytes += tx.len;
+    }
+    require(bytes <= PV_INBAND_WHOLE_MAX);
+    while (pv_rostersync_poll_event(s, &ev) == PV_OK)
+        require(ev.peer[0] == 0xff || ev.peer[0] == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    uint8_t same = 7;
+    struct pv_rng rng = {.fill = fuzz_fill_same, .ctx = &same};
+    struct pv_roster *roster = make_roster(&rng);
+    struct pv_rostersync *s = NULL;
+    struct pv_reader r = pv_reader(pv_view(data, len));
+    const uint8_t own[32] = {0x80}, low[32] = {0}, high[32] = {0xff};
+    struct pv_roster_event ev;
+    pv_ns now = PV_S(1);
+
+    require(pv_rostersync_new(&s, own, &rng) == PV_OK);
+    pv_rostersync_set_roster(s, roster);
+    require(pv_rostersync_peer_up(s, low, now) == PV_OK);
+    require(pv_rostersync_peer_up(s, high, now) == PV_OK);
+    for (size_t i = 0; r.rest.len > 0 && r.status == PV_OK; i++) {
+        struct pv_view body = pv_get_view16(&r, PV_INBAND_WHOLE_MAX);
+        int status = pv_rostersync_handle(s, i % 2 == 0 ? high : low, body, now);
+        require(status == PV_OK || status == PV_ERR_MALFORMED);
+        while (pv_roster_poll_event(roster, &ev) == PV_OK)
+            require(ev.type != PV_ROSTER_EV_MEMBER_GONE);
+        drain(s, now);
+        now += PV_S(1);
+        pv_rostersync_handle_timeout(s, now);
+    }
+    pv_rostersync_free(s);
+    pv_roster_free(roster);
+    return 0;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The control channel as a sequence. The input is a program of two-byte steps (what, how much):
+ *   0 client bytes to the server     1 server bytes to the client
+ *   2 client sends a message         3 server sends a message
+ *   4 foreign bytes to the server    5 foreign bytes to the client   (taken from the input)
+ *   6 one bit flipped on the way to the server
+ * While nothing foreign or flipped was delivered, every message must arrive whole and in order.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "proto/control/control.h"
+#include "tests/fuzz/fuzz_util.h"
+
+struct side {
+    struct pv_control *control;
+    uint32_t sent;
+    uint32_t received;
+};
+
+static void drain(struct side *to, const struct side *from, int honest)
+{
+    struct pv_view text;
+    if (pv_control_poll_message(to->control, &text) != PV_OK)
+        return;
+    if (!honest)
+        return;
+    if (text.len < 4 || text.ptr[0] != (uint8_t)to->received || from->sent <= to->received)
+        abort();
+    to->received++;
+}
+
+static void deliver(struct side *from, struct side *to, size_t n, int flip, int honest)
+{
+    size_t used = 0;
+    uint8_t copy[1024];
+    struct pv_view out = pv_control_out(from->control);
+    if (n > out.len)
+        n = out.len;
+    if (n > sizeof(copy))
+        n = sizeof(copy);
+    if (n == 0)
+        return;
+    memcpy(copy, out.ptr, n);
+    if (flip)
+        copy[n / 2] ^= 0x10;
+    int r = pv_control_handle_bytes(to->control, pv_view(copy, n), &used);
+    if (used > n || (honest && r < 0))
+        abort();
+    pv_control_wrote(from->control, used);
+    drain(to, from, honest);
+}
+
+static void send_one(struct side *s, size_t n)
+{
+    uint8_t text[1024] = {0};
+    size_t len = 4 + n * 4 < sizeof(text) ? 4 + n * 4 : sizeof(text);
+    text[0] = (uint8_t)s->sent;
+    if (pv_control_send(s->control, pv_view(text, len)) == PV_OK)
+        s->sent++;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    uint8_t counter = 1;
+    struct pv_rng rng = {.fill = fuzz_fill_count, .ctx = &counter};
+    uint8_t client_sk[PV_DH_LEN];
+    uint8_t server_sk[PV_DH_LEN];
+    uint8_t pk[PV_DH_LEN];
+    struct side client = {0};
+    struct side server = {0};
+    int honest = 1;
+    if (pv_crypto_init() != PV_OK)
+        abort();
+    pv_dh_keypair(&rng, client_sk, pk);
+    pv_dh_keypair(&rng, server_sk, pk);
+    if (pv_control_new_client(&client.control, client_sk, pk, &rng) != PV_OK ||
+        pv_control_new_server(&server.control, server_sk, &rng) != PV_OK)
+        abort();
+
+    while (len >= 2) {
+        uint8_t op = data[0];
+        size_t n = data[1];
+        size_t used = 0;
+        data += 2;
+        len -= 2;
+        size_t taken = n < len ? n : len;
+        switch (op % 7) {
+        case 0:
+            deliver(&client, &server, n, 0, honest);
+            break;
+        case 1:
+            deliver(&server, &client, n, 0, honest);
+            break;
+        case 2:
+            send_one(&client, n);
+            break;
+        case 3:
+            send_one(&server, n);
+            break;
+        case 4:
+        case 5:
+            honest = 0;
+            (void)!pv_control_handle_bytes(op % 7 == 4 ? server.control : client.control,
+                                           pv_view(data, taken), &used);
+            if (used > taken)
+                abort();
+            drain(op % 7 == 4 ? &server : &client, NULL, 0);
+            data += taken;
+            len -= taken;
+            break;
+        default:
+            honest = 0;
+            deliver(&client, &server, n, 1, 0);
+            break;
+        }
+    }
+    pv_control_free(client.control);
+    pv_control_free(server.control);
+    return 0;
+}

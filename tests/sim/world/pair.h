@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pair.h - two members behind NATs that use a path, numbered traffic between them, and what became
+ * of it. For test_path.c and test_bindings.c.
+ */
+#ifndef PV_SIM_PAIR_H
+#define PV_SIM_PAIR_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim_world.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    A_TO_B = 1,
+    B_TO_A = 2,
+};
+#define SECOND PV_S(1) /* the bound of everything that breaks under traffic */
+
+struct pair {
+    struct sim_world w;
+    struct sim_node *a, *b;
+    unsigned za, zb;
+    bool ipv6; /* they have it, too */
+    uint64_t seed;
+    char what[160];
+};
+
+static inline int failed(struct pair *p, const char *why)
+{
+    printf("%s, seed %llu at %.3f s: %s %s\n", p->what, (unsigned long long)p->seed,
+           (double)(sim_net_now(p->w.net) - PV_S(3600)) / 1e9, why, p->w.why);
+    sim_world_explain(&p->w, p->a, "b");
+    sim_world_explain(&p->w, p->b, "a");
+    sim_world_done(&p->w);
+    return 1;
+}
+
+static inline int passed(struct pair *p)
+{
+    sim_world_done(&p->w);
+    return 0;
+}
+
+static inline unsigned nat(struct pair *p, const char *profile)
+{
+    struct pv_natrng *rng = sim_net_rng(p->w.net);
+    struct pv_link_config line = {.delay = PV_MS(5 + pv_natrng_below(rng, 36)),
+                                  .jitter = PV_MS(pv_natrng_below(rng, 4))};
+    unsigned zone = sim_world_nat(&p->w, SIM_PUBLIC, profile, &line);
+    pv_nat_config(sim_net_nat(p->w.net, zone))->ports = PV_NAT_RANDOM; /* forgetting is seen */
+    return zone;
+}
+
+/* Traffic this often for so long; ways: A_TO_B, B_TO_A or both. */
+static inline void load(struct pair *p, unsigned ways, pv_ns every, pv_ns duration)
+{
+    struct pv_addr to_a = sim_node_overlay(p->a, PV_AF_INET);
+    struct pv_addr to_b = sim_node_overlay(p->b, PV_AF_INET);
+    pv_ns end = sim_net_now(p->w.net) + duration;
+    while (sim_net_now(p->w.net) < end) {
+        if ((ways & A_TO_B) != 0 && sim_node_runs(p->a))
+            sim_node_flow(p->a, &to_b);
+        if ((ways & B_TO_A) != 0 && sim_node_runs(p->b))
+            sim_node_flow(p->b, &to_a);
+        sim_world_run(&p->w, every);
+    }
+}
+
+static inline bool both_use(struct pair *p, const char *type)
+{
+    return strcmp(sim_node_path(p->a, "b"), type) == 0 &&
+           strcmp(sim_node_path(p->b, "a"), type) == 0;
+}
+
+/* Two members behind NATs of that kind that use that type of path. */
+static inline bool met(struct pair *p, uint64_t seed, const char *profile, const char *type)
+{
+    static const struct pv_link_config good = {.delay = PV_MS(10)};
+    p->seed = seed;
+    sim_world_init(&p->w, seed, &good);
+    p->za = nat(p, profile);
+    p->zb = nat(p, profile);
+    p->a = sim_world_node(&p->w, p->za, "a", p->ipv6);
+    p->b = sim_world_node(&p->w, p->zb, "b", p->ipv6);
+    if (!sim_world_join_all(&p->w))
+        return false;
+    sim_world_run(&p->w, PV_S(2));
+    for (int i = 0; i < 10; i++) {
+        load(p, A_TO_B | B_TO_A, PV_MS(50), SECOND);
+        if (both_use(p, type))
+            return true;
+    }
+    return false;
+}
+
+static inline void begin_to_measure(struct pair *p)
+{
+    sim_node_flow_gap(p->a);
+    sim_node_flow_gap(p->b);
+}
+
+/* Was the longest silence within the bound, in the directions in which there was traffic? */
+static inline bool gap_within(struct pair *p, unsigned ways, pv_ns bound)
+{
+    pv_ns gap = 0;
+    if ((ways & A_TO_B) != 0)
+        gap = sim_node_flow_seen(p->b).gap;
+    if ((ways & B_TO_A) != 0 && sim_node_flow_seen(p->a).gap > gap)
+        gap = sim_node_flow_seen(p->a).gap;
+    if (getenv("PV_SIM_TIMES") != NULL)
+        printf("%s, seed %llu: %.3f s\n", p->what, (unsigned long long)p->seed, (double)gap / 1e9);
+    snprintf(p->w.why, sizeof(p->w.why), "nothing arrived for %.3f s", (double)gap / 1e9);
+    return gap <= bound;
+}
+
+static const struct {
+    const char *text;
+    unsigned ways;
+} directions[] = {{"both ways", A_TO_B | B_TO_A}, {"to it", A_TO_B}, {"from it", B_TO_A}};
+
+static inline void take_addrs(struct pair *p, struct sim_node *n, struct pv_addr *old,
+                              size_t *ret_n)
+{
+    *ret_n = sim_net_addrs(p->w.net, sim_node_host(n), old);
+    for (size_t i = 0; i < *ret_n; i++)
+        sim_net_del_addr(p->w.net, sim_node_host(n), &old[i]);
+}
+
+static inline bool all_arrived(struct pair *p)
+{
+    bool ok = true;
+    sim_world_run(&p->w, SECOND); /* what is under way */
+    for (int i = 0; i < 2; i++) {
+        struct sim_flow from = sim_node_flow_seen(i == 0 ? p->a : p->b);
+        struct sim_flow to = sim_node_flow_seen(i == 0 ? p->b : p->a);
+        if (getenv("PV_SIM_TIMES") != NULL || to.received != from.sent || to.twice != 0)
+            printf("%s: %llu sent, %llu received, %llu twice, %llu too late, disorder %llu\n",
+                   p->what, (unsigned long long)from.sent, (unsigned long long)to.received,
+                   (unsigned long long)to.twice, (unsigned long long)to.too_late,
+                   (unsigned long long)to.disorder);
+        /* A replay window of 8,192 packets would have dropped what came later than that. */
+        ok = ok && to.received == from.sent && to.twice == 0 && to.disorder < 8192;
+    }
+    return ok;
+}
+
+#endif /* PV_SIM_PAIR_H */

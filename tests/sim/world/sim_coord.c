@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: MIT */
+#include "sim_coord.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/sign.h"
+#include "tests/unit/coordinator/core/mail_mem.h"
+
+enum {
+    WALL_S = 1800000000, /* Unix seconds at virtual time 0 */
+    MAX_CONNS = 1024,
+    MAX_OPS = 4096,
+    MAX_ROWS = 65536,
+    MAX_ROUNDS = 100000, /* turns at one instant: more is a machine that does not come to rest */
+};
+
+struct conn {
+    uint32_t stream; /* of sim_net; also the core's id, plus one */
+    uint8_t *in;     /* received while the core wanted none */
+    size_t n_in;
+};
+
+struct op {
+    struct pv_storeop *op;
+    pv_ns due;
+};
+
+struct sim_coord {
+    struct sim_net *net;
+    unsigned host;
+    pv_ns job_delay;
+    struct pv_natrng gen;
+    struct pv_rng rng;
+    struct pv_log log;
+    uint8_t sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
+    uint8_t secret[PV_CTL_SECRET_LEN];
+    char stun[PV_ADDR_TEXT];
+    const char *stun_list[1];
+    char url[PV_URL_TEXT_BUF];
+
+    char tls[PV_ADDR_TEXT];
+    const char *tls_list[1];
+    struct pv_addr ip;
+
+    struct pv_coord *core; /* NULL: off */
+    struct conn conns[MAX_CONNS];
+    size_t n_conns;
+    struct op ops[MAX_OPS]; /* in order */
+    size_t n_ops;
+    struct pv_storeop *rows[MAX_ROWS]; /* the disk: operations of one row each */
+    size_t n_rows;
+    struct mailmem mail; /* the disk, too */
+
+    void (*hook)(void *ctx, struct pv_ctl_msg *msg);
+    void *hook_ctx;
+};
+
+/* Whose core is running: its messages pass the hook. */
+static struct sim_coord *speaker;
+
+/* The linker puts this in front of pv_ctl_build() in the simulator's programs. */
+int __real_pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t *ret_len);
+int __wrap_pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t *ret_len);
+int __wrap_pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t *ret_len)
+{
+    struct pv_ctl_msg copy = *msg;
+    if (speaker != NULL && speaker->hook != NULL && msg->kind != PV_CTL_REQUEST)
+        speaker->hook(speaker->hook_ctx, &copy);
+    return __real_pv_ctl_build(&copy, buf, cap, ret_len);
+}
+
+static void log_line(void *ctx, enum pv_log_level level, const char *line)
+{
+    const struct sim_coord *c = ctx;
+    fprintf(stderr, "%10.4f coord [%s] %s\n", (double)sim_net_now(c->net) / 1e9,
+            pv_log_level_name(level), line);
+}
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+static void make_url(struct sim_coord *c, const struct pv_addr *addr)
+{
+    struct pv_url url = {.has_secret = true};
+    char ip[PV_ADDR_TEXT];
+    snprintf(url.addr.host, sizeof(url.addr.host), "%s", pv_addr_format_ip(addr, ip));
+    url.addr.port = SIM_COORD_PORT;
+    memcpy(url.pk, c->pk, sizeof(url.pk));
+    memcpy(url.secret, c->secret, sizeof(url.secret));
+    if (pv_url_format(&url, c->url, sizeof(c->url)) != PV_OK)
+        abort();
+}
+
+struct sim_coord *sim_coord_new(struct sim_net *net, const struct pv_addr *ip,
+                                const struct pv_link_config *line)
+{
+    struct sim_coord *c = calloc(1, sizeof(*c));
+    uint8_t seed[PV_SIGN_SEED_LEN];
+    if (c == NULL)
+        abort();
+    c->net = net;
+    c->host = sim_net_add_host(net, SIM_PUBLIC, line);
+    c->job_delay = PV_MS(2);
+    c->gen.state = pv_natrng_u64(sim_net_rng(net));
+    c->rng = sim_rng(&c->gen);
+    c->log = (struct pv_log){.level = PV_LOG_DEBUG, .sink = log_line, .ctx = c};
+    pv_rng_fill(&c->rng, seed, sizeof(seed));
+    pv_sign_keypair(seed, c->sk, c->pk);
+    pv_rng_fill(&c->rng, c->secret, sizeof(c->secret));
+    struct pv_addr addr = *ip;
+    c->ip = *ip;
+    addr.port = SIM_COORD_PORT;
+    pv_addr_format(&addr, c->stun);
+    c->stun_list[0] = c->stun;
+    make_url(c, &addr);
+    sim_net_add_addr(net, c->host, ip);
+    sim_net_listen(net, c->host, SIM_COORD_PORT);
+    sim_coord_start(c);
+    return c;
+}
+
+static void forget_conns(struct sim_coord *c)
+{
+    for (size_t i = 0; i < c->n_conns; i++)
+        free(c->conns[i].in);
+    c->n_conns = 0;
+}
+
+/* Off, memory lost. */
+static void go_down(struct sim_coord *c)
+{
+    forget_conns(c);
+    for (size_t i = 0; i < c->n_ops; i++)
+        pv_storeop_free(c->ops[i].op);
+    c->n_ops = 0;
+    c->core = pv_coord_free(c->core);
+    sim_net_timer(c->net, c->host, PV_NEVER);
+}
+
+struct sim_coord *sim_coord_free(struct sim_coord *c)
+{
+    if (c == NULL)
+        return NULL;
+    if (c->core != NULL)
+        go_down(c);
+    for (size_t i = 0; i < c->n_rows; i++)
+        pv_storeop_free(c->rows[i]);
+    mailmem_done(&c->mail);
+    free(c);
+    return NULL;
+}
+
+struct pv_coord *sim_coord_core(struct sim_coord *c)
+{
+    return c->core;
+}
+
+const char *sim_coord_url(const struct sim_coord *c)
+{
+    return c->url;
+}
+
+unsigned sim_coord_host(const struct sim_coord *c)
+{
+    return c->host;
+}
+
+void sim_coord_offer_tls(struct sim_coord *c, uint16_t port)
+{
+    struct pv_addr addr = c->ip;
+    addr.port = port;
+    pv_addr_format(&addr, c->tls);
+    c->tls_list[0] = c->tls;
+    sim_net_listen(c->net, c->host, port);
+}
+
+void sim_coord_set_store_delay(struct sim_coord *c, pv_ns delay)
+{
+    c->job_delay = delay;
+}
+
+void sim_coord_set_hook(struct sim_coord *c, void (*hook)(void *ctx, struct pv_ctl_msg *msg),
+                        void *ctx)
+{
+    c->hook = hook;
+    c->hook_ctx = ctx;
+}
+
+size_t sim_coord_n_rows(const struct sim_coord *c)
+{
+    return c->n_rows;
+}
+
+void sim_coord_truncate(struct sim_coord *c, size_t n_rows)
+{
+    while (c->n_rows > n_rows)
+        pv_storeop_free(c->rows[--c->n_rows]);
+}
+
+/* --- the disk ------------------------------------------------------------------------------ */
+
+static bool has_row(const struct sim_coord *c, const struct pv_storerow *row)
+{
+    for (size_t i = 0; i < c->n_rows; i++) {
+        const struct pv_storerow *x = &c->rows[i]->rows[0];
+        if (memcmp(x->hash, row->hash, sizeof(x->hash)) == 0 &&
+            memcmp(x->network, row->network, sizeof(x->network)) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void keep_row(struct sim_coord *c, const struct pv_storerow *row)
+{
+    struct pv_storeop *op = NULL;
+    if (has_row(c, row))
+        return;
+    if (c->n_rows == MAX_ROWS ||
+        pv_storeop_new(PV_STOREOP_PUT, 1, row->statement.len + row->receipt.len + row->foreign.len,
+                       &op) != PV_OK ||
+        pv_storeop_add(op, row) != PV_OK)
+        abort();
+    c->rows[c->n_rows++] = op;
+}
+
+/* The one SQL statement of PV_STOREOP_REGISTER. */
+static int redeem(const struct sim_coord *c, const struct pv_storeop *op, uint8_t *ret_existing)
+{
+    uint8_t others[256][PV_SIGN_PK_LEN];
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_rows; i++) {
+        struct pv_statement st;
+        if (pv_statement_decode(c->rows[i]->rows[0].statement, &st) != PV_OK ||
+            st.type != PV_ST_MEMBER || memcmp(st.signer, op->invite, sizeof(op->invite)) != 0)
+            continue;
+        if (memcmp(st.u.member.node, op->node, sizeof(op->node)) == 0) {
+            if (st.u.member.serial < op->min_serial)
+                continue;
+            memcpy(ret_existing, st.hash, PV_STATEMENT_HASH_LEN);
+            return PV_ERR_EXISTS;
+        }
+        size_t k = 0;
+        while (k < n && memcmp(others[k], st.u.member.node, PV_SIGN_PK_LEN) != 0)
+            k++;
+        if (k == n && n < PV_ARRAY_LEN(others))
+            memcpy(others[n++], st.u.member.node, PV_SIGN_PK_LEN);
+    }
+    return n >= op->uses ? PV_ERR_EXPIRED : PV_OK;
+}
+
+static void do_op(struct sim_coord *c, const struct pv_storeop *op, struct pv_storeop_result *res)
+{
+    *res = (struct pv_storeop_result){.id = op->id};
+    if (mailmem_run(&c->mail, op, res))
+        return;
+    if (op->kind == PV_STOREOP_REGISTER)
+        res->status = redeem(c, op, res->existing);
+    for (size_t i = 0; res->status == PV_OK && i < op->n_rows; i++)
+        keep_row(c, &op->rows[i]);
+}
+
+static void serve(struct sim_coord *c, pv_ns now)
+{
+    while (c->n_ops > 0 && c->ops[0].due <= now) {
+        struct pv_storeop_result res;
+        struct pv_storeop *op = c->ops[0].op;
+        memmove(c->ops, c->ops + 1, --c->n_ops * sizeof(c->ops[0]));
+        do_op(c, op, &res);
+        pv_storeop_free(op);
+        pv_coord_handle_job(c->core, &res, now);
+        free(res.parcel);
+    }
+}
+
+/* --- turns --------------------------------------------------------------------------------- */
+
+static struct conn *conn_of(struct sim_coord *c, uint32_t stream)
+{
+    for (size_t i = 0; i < c->n_conns; i++) {
+        if (c->conns[i].stream == stream)
+            return &c->conns[i];
+    }
+    return NULL;
+}
+
+static void drop_conn(struct sim_coord *c, struct conn *conn)
+{
+    free(conn->in);
+    *conn = c->conns[--c->n_conns];
+}
+
+/* The relay between members needs no socket but the one. */
+static void send_turn(struct sim_coord *c, const struct pv_turns_out *out)
+{
+    struct pv_addr from = out->local;
+    from.port = SIM_COORD_PORT;
+    if (out->stream != 0)
+        pv_relaycore_to_stream(pv_coord_relay(c->core), out);
+    else
+        (void)sim_net_send(c->net, c->host, &from, &out->dst, 0, out->data);
+}
+
+static void send_turns(struct sim_coord *c, struct pv_turns *turns)
+{
+    size_t n = 0;
+    const struct pv_turns_out *out = pv_turns_out(turns, &n);
+    for (size_t i = 0; i < n; i++)
+        send_turn(c, &out[i]);
+}
+
+/* The relay half's turn: what it was told, its timers, and what it says. */
+static void run_relay(struct sim_coord *c, pv_ns now)
+{
+    struct pv_relaycore *relay = pv_coord_relay(c->core);
+    struct pv_turns *turns = pv_relaycore_turns(relay);
+    while (pv_relaycore_step(relay, now))
+        send_turns(c, turns);
+    if (now >= pv_turns_next_timeout(turns))
+        pv_turns_handle_timeout(turns, now);
+    while (!pv_coord_handle_relay(c->core, now))
+        ;
+}
+
+/* What waited, and what there is to write. */
+static bool pump_conn(struct sim_coord *c, uint32_t stream, pv_ns now)
+{
+    bool moved = false;
+    struct conn *conn = conn_of(c, stream);
+    if (conn == NULL)
+        return false;
+    uint64_t id = (uint64_t)stream + 1;
+    while (conn->n_in > 0 && pv_coord_wants_bytes(c->core, id)) {
+        size_t n = conn->n_in < 16384 ? conn->n_in : 16384;
+        pv_coord_handle_bytes(c->core, id, pv_view(conn->in, n), now);
+        memmove(conn->in, conn->in + n, conn->n_in -= n);
+        moved = true;
+    }
+    struct pv_view out;
+    while ((out = pv_coord_out(c->core, id)).len > 0) {
+        sim_net_write(c->net, stream, out);
+        pv_coord_wrote(c->core, id, out.len, now);
+        moved = true;
+    }
+    return moved;
+}
+
+static void take_op(struct sim_coord *c, struct pv_storeop *op, pv_ns now)
+{
+    if (c->n_ops == MAX_OPS)
+        abort();
+    pv_ns due = now;
+    if (c->job_delay > 0)
+        due += pv_natrng_u64(&c->gen) % c->job_delay;
+    if (c->n_ops > 0 && c->ops[c->n_ops - 1].due > due)
+        due = c->ops[c->n_ops - 1].due;
+    c->ops[c->n_ops++] = (struct op){.op = op, .due = due};
+}
+
+static void drain(struct sim_coord *c, pv_ns now)
+{
+    bool moved = true;
+    for (unsigned round = 0; moved; round++) {
+        struct pv_coord_ready ready;
+        struct pv_storeop *op;
+        moved = false;
+        if (round == MAX_ROUNDS)
+            abort();
+        serve(c, now);
+        run_relay(c, now);
+        while (pv_coord_poll_ready(c->core, &ready, now) == PV_OK) {
+            struct conn *conn = conn_of(c, (uint32_t)(ready.id - 1));
+            moved = true;
+            if (conn == NULL)
+                continue;
+            if (ready.kind == PV_COORD_READY_IO) {
+                pump_conn(c, conn->stream, now);
+                continue;
+            }
+            sim_net_close(c->net, conn->stream);
+            drop_conn(c, conn);
+        }
+        while (pv_coord_poll_job(c->core, &op) == PV_OK) {
+            moved = true;
+            take_op(c, op, now);
+        }
+        for (size_t i = 0; i < c->n_conns; i++)
+            moved = pump_conn(c, c->conns[i].stream, now) || moved;
+    }
+    pv_ns next = pv_min_ns(pv_coord_next_timeout(c->core),
+                           pv_turns_next_timeout(pv_relaycore_turns(pv_coord_relay(c->core))));
+    if (c->n_ops > 0)
+        next = pv_min_ns(next, c->ops[0].due);
+    sim_net_timer(c->net, c->host, next);
+}
+
+static void begin(struct sim_coord *c, pv_ns now)
+{
+    speaker = c;
+    pv_coord_set_wall(c->core, WALL_S * UINT64_C(1000000) + now / 1000, now);
+}
+
+void sim_coord_start(struct sim_coord *c)
+{
+    static const struct pv_turns_config relay = {.enabled = true};
+    struct pv_coord_config cfg = {
+        .sk = c->sk, .secret = c->secret, .stun = c->stun_list, .n_stun = 1, .relay = &relay};
+    bool loud = getenv("PV_SIM_LOG") != NULL;
+    if (c->core != NULL || pv_coord_new(&c->core, &cfg, &c->rng, loud ? &c->log : NULL) != PV_OK)
+        abort();
+    const struct pv_ctl_tls tls = {.n = 1, .addrs = c->tls_list};
+    if (c->tls_list[0] != NULL)
+        pv_coord_set_tls(c->core, &tls);
+    for (size_t i = 0; i < c->n_rows; i++) {
+        if (pv_coord_load(c->core, &c->rows[i]->rows[0]) != PV_OK)
+            abort();
+    }
+    sim_net_power(c->net, c->host, true);
+    begin(c, sim_net_now(c->net));
+    drain(c, sim_net_now(c->net));
+    speaker = NULL;
+}
+
+/* Some of what was under way had reached the disk. */
+static void half_done(struct sim_coord *c)
+{
+    size_t done = c->n_ops == 0 ? 0 : pv_natrng_below(&c->gen, (uint32_t)c->n_ops + 1);
+    for (size_t i = 0; i < done; i++) {
+        struct pv_storeop_result res;
+        do_op(c, c->ops[i].op, &res);
+        free(res.parcel);
+    }
+}
+
+void sim_coord_kill(struct sim_coord *c)
+{
+    if (c->core == NULL)
+        return;
+    half_done(c);
+    go_down(c);
+    sim_net_power(c->net, c->host, false);
+}
+
+void sim_coord_stop(struct sim_coord *c)
+{
+    if (c->core == NULL)
+        return;
+    pv_ns now = sim_net_now(c->net);
+    begin(c, now);
+    pv_coord_shutdown(c->core, now);
+    drain(c, now);
+    speaker = NULL;
+    for (size_t i = 0; i < c->n_conns; i++)
+        sim_net_close(c->net, c->conns[i].stream);
+    half_done(c);
+    go_down(c);
+}
+
+static void take_turn(struct sim_coord *c, const struct sim_event *ev)
+{
+    uint8_t buf[PV_TURNS_DATAGRAM_MAX];
+    struct pv_turns *turns = pv_relaycore_turns(pv_coord_relay(c->core));
+    if (ev->data.len > sizeof(buf) || ev->local.port != SIM_COORD_PORT)
+        return;
+    memcpy(buf, ev->data.ptr, ev->data.len); /* it is rewritten in place */
+    const struct pv_turns_in in = {
+        .src = ev->remote, .local = ev->local, .ptr = buf, .len = ev->data.len};
+    pv_turns_batch(turns, &in, 1, ev->now);
+    send_turns(c, turns);
+}
+
+static void take_datagram(struct sim_coord *c, const struct sim_event *ev)
+{
+    struct pv_stuns_place place = {.local = ev->local};
+    struct pv_stuns_reply reply;
+    if (pv_turns_is_turn(ev->data)) {
+        take_turn(c, ev);
+        return;
+    }
+    bool first = ev->local.port == SIM_COORD_PORT;
+    place.other.port = first ? SIM_COORD_PORT + 1 : SIM_COORD_PORT;
+    if ((first || ev->local.port == SIM_COORD_PORT + 1) &&
+        pv_relaycore_answer(pv_coord_relay(c->core), &ev->remote, &place, ev->data, ev->now,
+                            &reply) == PV_OK)
+        (void)sim_net_send(c->net, c->host, &reply.from, &reply.to, 0,
+                           pv_view(reply.buf, reply.len));
+}
+
+static void take_bytes(struct sim_coord *c, const struct sim_event *ev)
+{
+    struct conn *conn = conn_of(c, ev->stream);
+    if (conn == NULL)
+        return;
+    conn->in = realloc(conn->in, conn->n_in + ev->data.len);
+    if (conn->in == NULL)
+        abort();
+    memcpy(conn->in + conn->n_in, ev->data.ptr, ev->data.len);
+    conn->n_in += ev->data.len;
+    pump_conn(c, ev->stream, ev->now);
+}
+
+static void take_stream(struct sim_coord *c, const struct sim_event *ev)
+{
+    uint64_t id = (uint64_t)ev->stream + 1;
+    struct conn *conn = conn_of(c, ev->stream);
+    if (ev->kind == SIM_ACCEPTED) {
+        if (c->n_conns == MAX_CONNS || pv_coord_accept(c->core, id, &ev->remote, ev->now) != PV_OK)
+            sim_net_close(c->net, ev->stream);
+        else
+            c->conns[c->n_conns++] = (struct conn){.stream = ev->stream};
+    } else if (ev->kind == SIM_BYTES) {
+        take_bytes(c, ev);
+    } else if (ev->kind == SIM_CLOSED && conn != NULL) {
+        drop_conn(c, conn);
+        pv_coord_closed(c->core, id, ev->now);
+    }
+}
+
+void sim_coord_handle(struct sim_coord *c, const struct sim_event *ev)
+{
+    if (c->core == NULL) {
+        if (ev->kind == SIM_ACCEPTED)
+            sim_net_close(c->net, ev->stream);
+        return;
+    }
+    begin(c, ev->now);
+    switch (ev->kind) {
+    case SIM_DATAGRAM:
+        take_datagram(c, ev);
+        break;
+    case SIM_TIMER:
+        if (ev->now >= pv_coord_next_timeout(c->core))
+            pv_coord_handle_timeout(c->core, ev->now);
+        break;
+    default:
+        take_stream(c, ev);
+        break;
+    }
+    drain(c, ev->now);
+    speaker = NULL;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sim_coord.h - the coordinator's core on a host of the simulated network: connections, STUN and a
+ * store in memory that survives it. And what a malicious one does: it has its own key, so it may
+ * say anything.
+ */
+#ifndef PV_SIM_COORD_H
+#define PV_SIM_COORD_H
+
+#include "coordinator/core/coord.h"
+#include "proto/roster/token.h"
+#include "sim_net.h"
+
+enum {
+    SIM_COORD_PORT = 3478
+};
+
+struct sim_coord; /* opaque */
+
+/* On a new host with this public address; started. Aborts without memory, as all of this does. */
+struct sim_coord *sim_coord_new(struct sim_net *net, const struct pv_addr *ip,
+                                const struct pv_link_config *line);
+struct sim_coord *sim_coord_free(struct sim_coord *c);
+
+unsigned sim_coord_host(const struct sim_coord *c);
+struct pv_coord *sim_coord_core(struct sim_coord *c); /* NULL while it is down */
+/* What `p2pvpn-coordinator url` prints; valid as long as c. */
+const char *sim_coord_url(const struct sim_coord *c);
+
+/* From its next start on it says that TLS is spoken on this port, too, and listens there (TLS
+ * itself is not simulated: the bytes inside are). */
+void sim_coord_offer_tls(struct sim_coord *c, uint16_t port);
+/* Each operation of the store takes 0 to that long; 2 ms without this call. */
+void sim_coord_set_store_delay(struct sim_coord *c, pv_ns delay);
+/* Power off: of the store operations under way the first few were done. And on again. */
+void sim_coord_kill(struct sim_coord *c);
+void sim_coord_start(struct sim_coord *c);
+/* SIGTERM: says bye. */
+void sim_coord_stop(struct sim_coord *c);
+
+/*
+ * Sees each answer and push before it is sent, and may change it. What it points views to must live
+ * until the next message. NULL: honest.
+ */
+void sim_coord_set_hook(struct sim_coord *c, void (*hook)(void *ctx, struct pv_ctl_msg *msg),
+                        void *ctx);
+/* Its disk: n statements; a test may drop the newest (a restored backup). */
+size_t sim_coord_n_rows(const struct sim_coord *c);
+void sim_coord_truncate(struct sim_coord *c, size_t n_rows);
+
+/* An event of its host. */
+void sim_coord_handle(struct sim_coord *c, const struct sim_event *event);
+
+#endif /* PV_SIM_COORD_H */

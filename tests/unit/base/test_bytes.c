@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/bytes.h"
+#include "tests/unit/test_util.h"
+
+static void fields_survive_writing_and_reading(void **state)
+{
+    uint8_t buf[64];
+    struct pv_writer w = pv_writer(buf, sizeof(buf));
+    (void)state;
+
+    pv_put_u8(&w, 0x01);
+    pv_put_u16(&w, 0x0203);
+    pv_put_u32(&w, 0x04050607);
+    pv_put_u64(&w, 0x08090a0b0c0d0e0fu);
+    pv_put_bytes(&w, "\x10\x11", 2);
+    pv_put_view16(&w, pv_view("abc", 3));
+    assert_int_equal(w.status, PV_OK);
+    for (size_t i = 0; i < 17; i++)
+        assert_int_equal(buf[i], i + 1); /* big-endian, nothing in between */
+
+    struct pv_reader r = pv_reader(pv_written(&w));
+    uint8_t two[2];
+    assert_int_equal(pv_get_u8(&r), 0x01);
+    assert_int_equal(pv_get_u16(&r), 0x0203);
+    assert_int_equal(pv_get_u32(&r), 0x04050607);
+    assert_true(pv_get_u64(&r) == 0x08090a0b0c0d0e0fu);
+    pv_get_copy(&r, two, 2);
+    assert_memory_equal(two, "\x10\x11", 2);
+    assert_true(pv_view_equal(pv_get_view16(&r, 3), pv_view("abc", 3)));
+    assert_int_equal(pv_reader_end(&r), PV_OK);
+}
+
+static void read_all(struct pv_reader *r)
+{
+    uint8_t four[4];
+    pv_get_u8(r);
+    pv_get_u16(r);
+    pv_get_u32(r);
+    pv_get_u64(r);
+    pv_get_copy(r, four, 4);
+    pv_get_bytes(r, 2);
+    pv_get_view16(r, 9);
+}
+
+static void every_truncation_sticks(void **state)
+{
+    uint8_t buf[32] = {0}; /* 21 fixed bytes, then an empty view */
+    (void)state;
+
+    for (size_t len = 0; len <= 24; len++) {
+        struct pv_reader r = pv_reader(pv_view(buf, len));
+        read_all(&r);
+        assert_int_equal(pv_reader_end(&r), len < 23    ? PV_ERR_TRUNCATED
+                                            : len == 23 ? PV_OK
+                                                        : PV_ERR_MALFORMED);
+        if (len < 23) {
+            /* Once failed, reads give zeros, also where bytes are left. */
+            uint8_t two[2] = {9, 9};
+            pv_get_copy(&r, two, 2);
+            assert_int_equal(two[0] | two[1] | pv_get_u8(&r), 0);
+            assert_int_equal(pv_get_bytes(&r, 1).len, 0);
+        }
+    }
+}
+
+static void a_view_over_its_limit_is_malformed(void **state)
+{
+    uint8_t buf[6] = {0, 4, 1, 2, 3, 4};
+    (void)state;
+
+    struct pv_reader r = pv_reader(pv_view(buf, 6));
+    assert_int_equal(pv_get_view16(&r, 4).len, 4);
+    r = pv_reader(pv_view(buf, 6));
+    assert_int_equal(pv_get_view16(&r, 3).len, 0);
+    assert_int_equal(pv_reader_end(&r), PV_ERR_MALFORMED);
+    pv_reader_fail(&r, PV_ERR_AUTH); /* the first failure stays */
+    assert_int_equal(r.status, PV_ERR_MALFORMED);
+}
+
+static void every_short_buffer_is_reported(void **state)
+{
+    (void)state;
+
+    for (size_t cap = 0; cap <= 20; cap++) {
+        uint8_t *buf = malloc(cap + 1);
+        assert_non_null(buf);
+        struct pv_writer w = pv_writer(buf, cap);
+        pv_put_u8(&w, 1);
+        pv_put_u16(&w, 1);
+        pv_put_u32(&w, 1);
+        pv_put_u64(&w, 1);
+        pv_put_view16(&w, pv_view("abc", 3));
+        assert_int_equal(w.status, cap < 20 ? PV_ERR_NO_SPACE : PV_OK);
+        assert_true(w.len <= cap);
+        free(buf);
+    }
+    static uint8_t big[70000];
+    struct pv_writer w = pv_writer(big, sizeof(big));
+    pv_put_view16(&w, pv_view(big, 65536));
+    assert_int_equal(w.status, PV_ERR_NO_SPACE);
+}
+
+static void loads_and_stores_agree_in_both_orders(void **state)
+{
+    uint8_t b[8];
+    (void)state;
+
+    pv_store_be64(b, 0x0102030405060708u);
+    assert_true(pv_load_be64(b) == 0x0102030405060708u);
+    assert_true(pv_load_le64(b) == 0x0807060504030201u);
+    pv_store_le64(b, 0x0102030405060708u);
+    assert_true(pv_load_le64(b) == 0x0102030405060708u);
+    assert_int_equal(pv_load_be16(b), 0x0807);
+    pv_store_le32(b, 0xfffefdfc);
+    assert_int_equal(pv_load_le32(b), 0xfffefdfc);
+    assert_int_equal(pv_load_be32(b), 0xfcfdfeff);
+}
+
+static void random_numbers_below_a_bound_reach_all_of_it(void **state)
+{
+    struct test_rng seed;
+    struct pv_rng rng = test_rng_make(&seed, 5);
+    unsigned seen[7] = {0};
+    (void)state;
+
+    for (int i = 0; i < 7000; i++) {
+        uint32_t v = pv_rng_below(&rng, 7);
+        assert_true(v < 7);
+        seen[v]++;
+    }
+    for (size_t i = 0; i < 7; i++)
+        assert_in_range(seen[i], 800, 1200);
+    assert_int_equal(pv_rng_below(&rng, 1), 0);
+}
+
+static void every_status_has_a_phrase(void **state)
+{
+    (void)state;
+
+    for (int s = PV_ERR_AGAIN; s >= PV_ERR_CRYPTO; s--)
+        assert_string_not_equal(pv_strstatus(s), "unknown status");
+    assert_string_equal(pv_strstatus(PV_OK), "ok");
+    assert_string_equal(pv_strstatus(-4711), "unknown status");
+    assert_string_equal(pv_strstatus(-2), "No such file or directory");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fields_survive_writing_and_reading),
+        cmocka_unit_test(every_truncation_sticks),
+        cmocka_unit_test(a_view_over_its_limit_is_malformed),
+        cmocka_unit_test(every_short_buffer_is_reported),
+        cmocka_unit_test(loads_and_stores_agree_in_both_orders),
+        cmocka_unit_test(random_numbers_below_a_bound_reach_all_of_it),
+        cmocka_unit_test(every_status_has_a_phrase),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

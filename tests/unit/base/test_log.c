@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/log.h"
+#include "base/trace.h"
+#include "tests/unit/test_util.h"
+
+struct seen {
+    unsigned lines;
+    enum pv_log_level level;
+    char text[PV_LOG_LINE_MAX];
+};
+
+static void keep(void *ctx, enum pv_log_level level, const char *line)
+{
+    struct seen *s = ctx;
+    s->lines++;
+    s->level = level;
+    assert_true(strlen(line) < sizeof(s->text));
+    memcpy(s->text, line, strlen(line) + 1);
+}
+
+static void lines_above_the_level_are_not_written(void **state)
+{
+    struct seen s = {.lines = 0};
+    struct pv_log log = {.level = PV_LOG_WARN, .sink = keep, .ctx = &s};
+    (void)state;
+
+    pv_log(&log, PV_LOG_INFO, "no");
+    pv_log(NULL, PV_LOG_ERROR, "nowhere");
+    assert_int_equal(s.lines, 0);
+    pv_log(&log, PV_LOG_WARN, "peer=%s n=%d", "bob", 7);
+    assert_int_equal(s.lines, 1);
+    assert_int_equal(s.level, PV_LOG_WARN);
+    assert_string_equal(s.text, "peer=bob n=7");
+}
+
+static void a_line_is_cut_and_stays_one_line(void **state)
+{
+    struct seen s = {.lines = 0};
+    struct pv_log log = {.level = PV_LOG_DEBUG, .sink = keep, .ctx = &s};
+    char big[2 * PV_LOG_LINE_MAX];
+    (void)state;
+
+    memset(big, 'x', sizeof(big));
+    big[sizeof(big) - 1] = '\0';
+    pv_log(&log, PV_LOG_DEBUG, "%s", big);
+    assert_int_equal(strlen(s.text), PV_LOG_LINE_MAX - 1);
+    pv_log(&log, PV_LOG_DEBUG, "name=%s", "a\nlevel=error\x1b[31m\x7f");
+    assert_string_equal(s.text, "name=a?level=error?[31m?");
+}
+
+static void levels_have_names_both_ways(void **state)
+{
+    enum pv_log_level level;
+    (void)state;
+
+    for (int i = PV_LOG_ERROR; i <= PV_LOG_DEBUG; i++) {
+        assert_int_equal(pv_log_level_parse(pv_log_level_name((enum pv_log_level)i), &level),
+                         PV_OK);
+        assert_int_equal(level, i);
+    }
+    assert_int_equal(pv_log_level_parse("Debug", &level), PV_ERR_MALFORMED);
+    assert_int_equal(pv_log_level_parse("", &level), PV_ERR_MALFORMED);
+}
+
+static void a_trace_keeps_the_newest_events(void **state)
+{
+    static struct pv_trace t;
+    (void)state;
+
+    memset(&t, 0, sizeof(t));
+    assert_int_equal(pv_trace_len(&t), 0);
+    for (unsigned i = 0; i < PV_TRACE_EVENTS + 10; i++) {
+        pv_trace_add(&t, i, "event %u", i);
+        assert_int_equal(pv_trace_len(&t), i < PV_TRACE_EVENTS ? i + 1 : PV_TRACE_EVENTS);
+    }
+    assert_string_equal(pv_trace_at(&t, 0)->text, "event 10");
+    assert_true(pv_trace_at(&t, 0)->when == 10);
+    assert_string_equal(pv_trace_at(&t, PV_TRACE_EVENTS - 1)->text, "event 73");
+    pv_trace_add(&t, 99, "%0200d", 1);
+    assert_int_equal(strlen(pv_trace_at(&t, PV_TRACE_EVENTS - 1)->text), PV_TRACE_TEXT - 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lines_above_the_level_are_not_written),
+        cmocka_unit_test(a_line_is_cut_and_stays_one_line),
+        cmocka_unit_test(levels_have_names_both_ways),
+        cmocka_unit_test(a_trace_keeps_the_newest_events),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

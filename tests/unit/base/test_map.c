@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/map.h"
+#include "tests/unit/test_util.h"
+
+struct entry {
+    uint8_t key[6];
+    int value;
+    UT_hash_handle hh;
+};
+
+static void hash_is_siphash_1_3(void **state)
+{
+    /* Key 00..0f, messages 00..(n-1): the vectors published with Rust's SipHasher13. */
+    static const uint64_t want[] = {0xabac0158050fc4dcu, 0xc9f49bf37d57ca93u, 0x82cb9b024dc7d44du};
+    struct pv_map map = {.k0 = 0x0706050403020100u, .k1 = 0x0f0e0d0c0b0a0908u, .limit = 1};
+    uint8_t msg[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+    (void)state;
+
+    for (size_t n = 0; n < PV_ARRAY_LEN(want); n++)
+        assert_int_equal(pv_map_hash(&map, msg, n), (uint32_t)(want[n] ^ (want[n] >> 32)));
+}
+
+static void entries_are_found_until_deleted(void **state)
+{
+    struct test_rng seed;
+    struct pv_rng rng = test_rng_make(&seed, 3);
+    struct pv_map map = pv_map_make(&rng, 1000);
+    struct entry *head = NULL, *e, *next;
+    int status;
+    (void)state;
+
+    for (int i = 0; i < 1000; i++) {
+        e = calloc(1, sizeof(*e));
+        assert_non_null(e);
+        e->value = i;
+        memcpy(e->key, &i, sizeof(i));
+        PV_MAP_ADD(&map, head, key, e, status);
+        assert_int_equal(status, PV_OK);
+    }
+    struct entry extra = {.key = {0xff, 0xff, 0xff, 0xff}};
+    PV_MAP_ADD(&map, head, key, &extra, status);
+    assert_int_equal(status, PV_ERR_LIMIT);
+    assert_int_equal(HASH_COUNT(head), 1000);
+    for (int i = 0; i < 1000; i++) {
+        uint8_t key[6] = {0};
+        memcpy(key, &i, sizeof(i));
+        PV_MAP_FIND(&map, head, key, sizeof(key), e);
+        assert_non_null(e);
+        assert_int_equal(e->value, i);
+    }
+    PV_MAP_FIND(&map, head, extra.key, sizeof(extra.key), e);
+    assert_null(e);
+    HASH_ITER(hh, head, e, next)
+    {
+        PV_MAP_DEL(head, e);
+        free(e);
+    }
+    assert_null(head);
+}
+
+static void tables_hash_under_their_own_keys(void **state)
+{
+    struct test_rng seed;
+    struct pv_rng rng = test_rng_make(&seed, 4);
+    struct pv_map a = pv_map_make(&rng, 1), b = pv_map_make(&rng, 1);
+    (void)state;
+
+    assert_int_not_equal(pv_map_hash(&a, "key", 3), pv_map_hash(&b, "key", 3));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hash_is_siphash_1_3),
+        cmocka_unit_test(entries_are_found_until_deleted),
+        cmocka_unit_test(tables_hash_under_their_own_keys),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,679 @@
+/* SPDX-License-Identifier: MIT */
+/* The coordinator's core while nodes are connected: presence, signals, removal, paging, repair. */
+#include "coord_world.h"
+#include "proto/stun/turn.h"
+
+/* --- presence and signals -------------------------------------------------------------------- */
+
+static struct pv_ctl_msg subscribe_to(const struct cw_node *node, uint8_t (*buf)[PV_SIGN_PK_LEN])
+{
+    memcpy(buf[0], node->id.pk, PV_SIGN_PK_LEN);
+    return (struct pv_ctl_msg){
+        .type = PV_CTL_SUBSCRIBE,
+        .u.subscribe = {.on = true, .n = 1, .nodes = (const uint8_t(*)[PV_SIGN_PK_LEN])buf}};
+}
+
+static void expect_presence(struct cw_client *c, const struct cw_node *node, bool online,
+                            uint64_t *ret_since)
+{
+    struct pv_ctl_msg *m = cw_take_push(c, PV_CTL_PRESENCE);
+    assert_non_null(m);
+    assert_int_equal(m->u.presence.n, 1);
+    assert_memory_equal(m->u.presence.nodes[0].node, node->id.pk, 32);
+    assert_int_equal(m->u.presence.nodes[0].online, online);
+    *ret_since = m->u.presence.nodes[0].since_us;
+    pv_ctl_msg_free(m);
+}
+
+static void presence_goes_to_subscribers_only_and_tells_restarts(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(18);
+    uint8_t buf[1][PV_SIGN_PK_LEN];
+    uint64_t s1 = 0;
+    uint64_t s2 = 0;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 2);
+    struct cw_node bob = cw_node_make(w);
+    struct cw_node carol = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    cw_join(w, &invite, &carol, "carol");
+    struct cw_client *c = cw_member(w, &carol);
+    struct pv_ctl_msg *m = cw_ask(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
+    assert_false(m->u.presence.nodes[0].online);
+    pv_ctl_msg_free(m);
+
+    struct cw_client *b = cw_member(w, &bob);
+    cw_pump(w);
+    expect_presence(alice, &bob, true, &s1);
+    assert_null(cw_take_push(c, PV_CTL_PRESENCE));
+
+    struct cw_client *b2 = cw_member(w, &bob); /* restarted: the older connection ends */
+    cw_pump(w);
+    expect_presence(alice, &bob, true, &s2);
+    assert_true(s2 > s1);
+    assert_true(b->closed);
+    m = cw_take_push(b, PV_CTL_BYE);
+    assert_non_null(m);
+    assert_int_equal(m->u.failure.error, PV_CTL_E_REPLACED);
+    pv_ctl_msg_free(m);
+
+    cw_hang_up(w, b2);
+    cw_pump(w);
+    expect_presence(alice, &bob, false, &s1);
+
+    m = cw_ask(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
+    pv_ctl_msg_free(m);
+    struct pv_ctl_msg off = subscribe_to(&bob, buf);
+    off.u.subscribe.on = false;
+    cw_ask_ok(w, alice, off, PV_CTL_PRESENCE);
+    cw_member(w, &bob);
+    cw_pump(w);
+    assert_null(cw_take_push(alice, PV_CTL_PRESENCE));
+    cw_free(w);
+}
+
+/* A restored backup knows less than the nodes, which subscribe before they repair it. */
+static void a_node_that_is_not_known_yet_can_be_subscribed_to(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(28);
+    uint8_t buf[1][PV_SIGN_PK_LEN];
+    uint64_t since = 0;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    struct pv_ctl_msg *m = cw_ask(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
+    assert_false(m->u.presence.nodes[0].online);
+    pv_ctl_msg_free(m);
+    cw_join(w, &invite, &bob, "bob");
+    cw_member(w, &bob);
+    cw_pump(w);
+    expect_presence(alice, &bob, true, &since);
+    cw_free(w);
+}
+
+static void a_node_that_vanished_is_offline_within_25_seconds(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(19);
+    uint8_t buf[1][PV_SIGN_PK_LEN];
+    uint64_t since = 0;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct cw_client *b = cw_member(w, &bob);
+    cw_ask_ok(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
+    for (int i = 0; i < 3; i++) {
+        cw_sleep(w, PV_S(10));
+        cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+        if (i == 0)
+            cw_ask_ok(w, b, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+    }
+    assert_null(cw_take_push(alice, PV_CTL_PRESENCE));
+    cw_sleep(w, PV_S(5) - 1); /* 25 s less a nanosecond after its last word */
+    assert_null(cw_take_push(alice, PV_CTL_PRESENCE));
+    assert_false(b->closed);
+    cw_sleep(w, 1);
+    expect_presence(alice, &bob, false, &since);
+    cw_free(w);
+}
+
+static void list_pages_through_everybody_online_in_order(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(20);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 20);
+    struct pv_ctl_msg list = {.type = PV_CTL_LIST};
+    for (int i = 0; i < 12; i++) {
+        char name[16];
+        struct cw_node n = cw_node_make(w);
+        snprintf(name, sizeof(name), "n%d", i);
+        cw_join(w, &invite, &n, name);
+        struct cw_client *c = cw_member(w, &n);
+        if (i % 3 == 2)
+            cw_hang_up(w, c);
+    }
+    struct pv_ctl_msg *m = cw_ask(w, alice, list, PV_CTL_PRESENCE);
+    assert_int_equal(m->u.presence.n, 9);
+    assert_false(m->u.presence.more);
+    for (size_t i = 1; i < m->u.presence.n; i++)
+        assert_true(memcmp(m->u.presence.nodes[i - 1].node, m->u.presence.nodes[i].node, 32) < 0);
+    list.u.list.has_after = true;
+    memcpy(list.u.list.after, m->u.presence.nodes[6].node, 32);
+    struct pv_ctl_msg *rest = cw_ask(w, alice, list, PV_CTL_PRESENCE);
+    assert_int_equal(rest->u.presence.n, 2);
+    assert_memory_equal(rest->u.presence.nodes[0].node, m->u.presence.nodes[7].node, 32);
+    pv_ctl_msg_free(m);
+    pv_ctl_msg_free(rest);
+    cw_free(w);
+}
+
+static void signals_reach_the_node_they_are_for(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(21);
+    static const uint8_t box[300] = {1, 2, 3};
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    struct cw_node nobody = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct pv_ctl_msg sig = {.type = PV_CTL_SIGNAL};
+    sig.u.signal.box = pv_view(box, sizeof(box));
+    memcpy(sig.u.signal.node, nobody.id.pk, 32);
+    cw_ask_error(w, alice, sig, PV_CTL_E_UNKNOWN_NODE);
+    memcpy(sig.u.signal.node, bob.id.pk, 32);
+    cw_ask_error(w, alice, sig, PV_CTL_E_OFFLINE);
+    struct cw_client *b = cw_member(w, &bob);
+    cw_ask_ok(w, alice, sig, PV_CTL_DONE);
+    struct pv_ctl_msg *m = cw_take_push(b, PV_CTL_SIGNAL);
+    assert_non_null(m);
+    assert_memory_equal(m->u.signal.node, w->alice.id.pk, 32);
+    assert_true(pv_view_equal(m->u.signal.box, sig.u.signal.box));
+    pv_ctl_msg_free(m);
+    cw_free(w);
+}
+
+static void removing_a_node_drops_it_at_once_and_tells_everybody(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(22);
+    struct pv_made_long rev;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
+    cw_ask_ok(w, alice, pull, PV_CTL_STATEMENTS);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct cw_client *b = cw_member(w, &bob);
+    struct pv_statement st = {.type = PV_ST_REVOCATION};
+    st.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
+    memcpy(st.u.revocation.pk, bob.id.pk, 32);
+    memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
+    assert_int_equal(
+        pv_statement_make(&st, w->alice.id.sk, NULL, rev.raw, sizeof(rev.raw), &rev.len), PV_OK);
+    cw_client_forget(alice);
+    assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
+    assert_true(b->closed);
+    struct pv_ctl_msg *m = cw_take_push(b, PV_CTL_BYE);
+    assert_non_null(m);
+    assert_int_equal(m->u.failure.error, PV_CTL_E_REVOKED);
+    pv_ctl_msg_free(m);
+    m = cw_take_push(alice, PV_CTL_STATEMENTS);
+    assert_non_null(m);
+    pv_ctl_msg_free(m);
+    for (int role = PV_CTL_MEMBER; role <= PV_CTL_GUEST; role++) {
+        b = cw_connect(w, &bob);
+        cw_ask_error(w, b, cw_hello(b, &bob, w->created.network_id, (enum pv_ctl_role)role),
+                     PV_CTL_E_REVOKED);
+        assert_true(b->closed);
+    }
+    cw_free(w);
+}
+
+static void a_node_that_left_may_join_again_by_the_same_invite(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(23);
+    struct pv_made leave;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct cw_client *b = cw_member(w, &bob);
+    assert_int_equal(pv_make_leave(w->created.network_id, bob.id.sk, 1, CW_WALL, &leave), PV_OK);
+    cw_put(w, b, pv_made_view(&leave));
+    assert_true(b->closed);
+    struct cw_client *c = cw_connect(w, &bob);
+    cw_ask_error(w, c, cw_hello(c, &bob, w->created.network_id, PV_CTL_MEMBER),
+                 PV_CTL_E_UNKNOWN_NODE);
+    c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
+    assert_int_equal(m->u.reservation.serial, 2); /* above its leave */
+    struct pv_made made = cw_member_statement(
+        w, &invite, &bob, (struct cw_claim){"bob", m->u.reservation.ip4, 2, CW_WALL});
+    pv_ctl_msg_free(m);
+    cw_ask_ok(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
+    cw_member(w, &bob);
+    cw_free(w);
+}
+
+/* --- paging and repair ----------------------------------------------------------------------- */
+
+static void two_thousand_statements_are_paged_and_news_follow(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(24);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    for (int k = 0; k < 20; k++) {
+        static struct pv_made made[100];
+        static struct pv_ctl_item items[100];
+        for (int i = 0; i < 100; i++) {
+            struct cw_keys key = cw_keys_make(w);
+            struct pv_st_invite invite = {
+                .not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
+            memcpy(invite.invite, key.pk, 32);
+            assert_int_equal(
+                pv_make_invite(w->created.network_id, w->alice.id.sk, &invite, &made[i]), PV_OK);
+            items[i] = cw_item(pv_made_view(&made[i]));
+        }
+        struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 100, .items = items}};
+        struct pv_ctl_msg *m = cw_ask(w, alice, put, PV_CTL_RECEIPTS);
+        for (size_t i = 0; i < 100; i++)
+            assert_int_equal(m->u.receipts.results[i].error, PV_CTL_E_NONE);
+        pv_ctl_msg_free(m);
+        cw_sleep(w, PV_S(1)); /* within the network's rate */
+    }
+    struct cw_client *reader = cw_member(w, &w->alice);
+    struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
+    size_t n = 0;
+    size_t pages = 0;
+    bool more = true;
+    uint8_t head[32];
+    while (more) {
+        struct pv_ctl_msg *m = cw_ask(w, reader, pull, PV_CTL_STATEMENTS);
+        assert_true(m->u.statements.n > 50);
+        n += m->u.statements.n;
+        pages++;
+        more = m->u.statements.more;
+        assert_int_equal(m->u.statements.has_head, !more);
+        memcpy(head, m->u.statements.head, 32);
+        pull.u.pull = m->u.statements.have;
+        pv_ctl_msg_free(m);
+    }
+    assert_int_equal(n, 2004);
+    assert_true(pages < 2004 / 50);
+    cw_invite(w, reader, 1);
+    struct pv_ctl_msg *m = cw_take_push(reader, PV_CTL_STATEMENTS);
+    assert_non_null(m);
+    assert_int_equal(m->u.statements.n, 1);
+    assert_memory_not_equal(m->u.statements.head, head, 32);
+    assert_true(m->u.statements.have.n > pull.u.pull.n);
+    pv_ctl_msg_free(m);
+    cw_free(w);
+}
+
+static void a_restored_backup_is_repaired_by_what_a_node_still_has(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(25);
+    struct pv_made_long rev;
+    cw_start(w);
+    cw_create(w);
+    size_t backup = w->n_rows;
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
+    struct pv_ctl_msg *all = cw_ask(w, alice, pull, PV_CTL_STATEMENTS);
+    (void)rev;
+
+    cw_drop_clients(w);
+    pv_coord_free(w->coord);
+    while (w->n_rows > backup)
+        pv_storeop_free(w->rows[--w->n_rows]);
+    cw_start(w);
+    cw_sleep(w, PV_S(86400 * 3)); /* the invite is long over; the receipts say when it was used */
+    struct cw_client *b = cw_connect(w, &bob);
+    cw_ask_error(w, b, cw_hello(b, &bob, w->created.network_id, PV_CTL_MEMBER),
+                 PV_CTL_E_UNKNOWN_NODE);
+    alice = cw_member(w, &w->alice);
+    struct pv_ctl_msg put = {.type = PV_CTL_PUT,
+                             .u.put = {.n = all->u.statements.n, .items = all->u.statements.items}};
+    struct pv_ctl_msg *m = cw_ask(w, alice, put, PV_CTL_RECEIPTS);
+    for (size_t i = 0; i < m->u.receipts.n; i++)
+        assert_int_equal(m->u.receipts.results[i].error, PV_CTL_E_NONE);
+    pv_ctl_msg_free(m);
+    m = cw_ask(w, alice, pull, PV_CTL_STATEMENTS);
+    assert_memory_equal(m->u.statements.head, all->u.statements.head, 32);
+    /* The receipts of the lost time are the ones that count: they are lower. */
+    for (size_t i = 0; i < m->u.statements.n; i++)
+        assert_true(
+            pv_view_equal(m->u.statements.items[i].receipt, all->u.statements.items[i].receipt));
+    pv_ctl_msg_free(m);
+    pv_ctl_msg_free(all);
+    cw_member(w, &bob);
+    cw_free(w);
+}
+
+/* Bob's Allocate by hand. */
+static struct pv_view allocate_request(const struct pv_ctl_turn *turn, uint8_t *buf, size_t cap)
+{
+    const uint8_t txid[PV_STUN_TXID_LEN] = {7};
+    struct pv_turnauth_key key;
+    struct pv_stun_writer sw;
+    size_t len = 0;
+    assert_int_equal(pv_turnauth_key(turn->user, turn->password, &key), PV_OK);
+    pv_stun_write_begin(&sw, buf, cap, PV_STUN_REQUEST, PV_TURN_ALLOCATE, txid);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_TRANSPORT, 17u << 24);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+    pv_stun_put(&sw, PV_STUN_ATTR_USERNAME, pv_view(turn->user, strlen(turn->user)));
+    pv_stun_put(&sw, PV_STUN_ATTR_REALM, pv_view(turn->realm, strlen(turn->realm)));
+    pv_stun_put(&sw, PV_STUN_ATTR_NONCE, pv_view(turn->nonce, strlen(turn->nonce)));
+    pv_stun_put_integrity(&sw, pv_view(key.md5, sizeof(key.md5)));
+    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+    return pv_view(buf, len);
+}
+
+static size_t n_allocations(struct cw *w)
+{
+    struct pv_turns_stats st;
+    (void)cw_relay(w);
+    pv_turns_stats(pv_relaycore_turns(pv_coord_relay(w->coord)), &st);
+    return st.allocations;
+}
+
+/* How many allocations the relay has after bob asked for his by UDP. */
+static size_t allocate(struct cw *w, const struct pv_ctl_turn *turn)
+{
+    uint8_t buf[512];
+    struct pv_view request = allocate_request(turn, buf, sizeof(buf));
+    const struct pv_turns_in in = {.src = pv_addr4(203, 0, 113, 9, 5555),
+                                   .local = pv_addr4(198, 51, 100, 10, 0),
+                                   .ptr = buf,
+                                   .len = request.len};
+    (void)cw_relay(w); /* what is said comes before what is sent then */
+    pv_turns_batch(pv_relaycore_turns(pv_coord_relay(w->coord)), &in, 1, w->now);
+    return n_allocations(w);
+}
+
+static void welcome_opens_the_relay_and_removal_closes_it(void **state)
+{
+    (void)state;
+    static const struct pv_turns_config relay = {.enabled = true};
+    struct cw *w = cw_new(27);
+    struct pv_turns_stats st;
+    w->cfg.relay = &relay;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct cw_client *b = cw_connect(w, &bob);
+    struct pv_ctl_msg *m =
+        cw_ask(w, b, cw_hello(b, &bob, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    assert_true(m->u.welcome.has_turn);
+    assert_string_equal(m->u.welcome.turn.realm, "p2pvpn");
+    assert_int_equal(allocate(w, &m->u.welcome.turn), 1);
+
+    struct pv_statement st_rev = {.type = PV_ST_REVOCATION};
+    struct pv_made_long rev;
+    st_rev.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
+    memcpy(st_rev.u.revocation.pk, bob.id.pk, 32);
+    memcpy(st_rev.network_id, w->created.network_id, sizeof(st_rev.network_id));
+    assert_int_equal(
+        pv_statement_make(&st_rev, w->alice.id.sk, NULL, rev.raw, sizeof(rev.raw), &rev.len),
+        PV_OK);
+    assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
+    (void)cw_relay(w);
+    pv_turns_stats(pv_relaycore_turns(pv_coord_relay(w->coord)), &st);
+    assert_int_equal(st.allocations, 0);
+    assert_int_equal(st.members, 1); /* alice */
+    assert_int_equal(allocate(w, &m->u.welcome.turn), 0);
+    pv_ctl_msg_free(m);
+    cw_free(w);
+}
+
+static void without_a_relay_welcome_has_none(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(28);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *c = cw_connect(w, &w->alice);
+    struct pv_ctl_msg *m =
+        cw_ask(w, c, cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    assert_false(m->u.welcome.has_turn);
+    pv_ctl_msg_free(m);
+    cw_free(w);
+}
+
+static void a_datagram_gets_its_answer(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(26);
+    uint8_t request[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3};
+    struct pv_stuns_place place = {.local = pv_addr4(198, 51, 100, 10, 3478)};
+    struct pv_stuns_reply reply;
+    struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
+    cw_start(w);
+    struct pv_relaycore *relay = pv_coord_relay(w->coord);
+    assert_int_equal(
+        pv_relaycore_answer(relay, &src, &place, pv_view(request, sizeof(request)), w->now, &reply),
+        PV_OK);
+    assert_int_equal(reply.len, 32);
+    assert_true(pv_addr_equal(&reply.from, &place.local));
+    assert_true(pv_addr_equal(&reply.to, &src));
+    assert_int_equal(pv_relaycore_answer(relay, &src, &place, pv_view("hello", 5), w->now, &reply),
+                     PV_ERR_AGAIN);
+    cw_free(w);
+}
+
+/* Hands in bytes and takes what is to be written, a byte at a time. */
+static size_t by_stream(struct cw *w, uint64_t id, struct pv_view bytes, uint8_t *out, size_t cap)
+{
+    size_t n = 0;
+    struct pv_view v;
+    assert_true(pv_coord_wants_bytes(w->coord, id));
+    pv_coord_handle_bytes(w->coord, id, bytes, w->now);
+    assert_int_equal(cw_relay(w), 0);
+    while ((v = pv_coord_out(w->coord, id)).len > 0) {
+        assert_true(n < cap);
+        out[n++] = v.ptr[0];
+        pv_coord_wrote(w->coord, id, 1, w->now);
+        assert_int_equal(cw_relay(w), 0);
+    }
+    return n;
+}
+
+static bool is_closed(struct cw *w, uint64_t id)
+{
+    struct pv_coord_ready ready;
+    bool closed = false;
+    while (pv_coord_poll_ready(w->coord, &ready, w->now) == PV_OK)
+        closed = closed || (ready.id == id && ready.kind == PV_COORD_READY_CLOSE);
+    return closed;
+}
+
+static void a_stream_that_begins_with_stun_gets_its_answers_and_ends_in_time(void **state)
+{
+    (void)state;
+    static const uint8_t request[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3};
+    struct cw *w = cw_new(28);
+    uint8_t twice[2 * sizeof(request)];
+    uint8_t out[256];
+    struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
+    memcpy(twice, request, sizeof(request));
+    memcpy(twice + sizeof(request), request, sizeof(request));
+    cw_start(w);
+    assert_int_equal(pv_coord_accept(w->coord, 900, &src, w->now), PV_OK);
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof(request); i++)
+        n += by_stream(w, 900, pv_view(request + i, 1), out, sizeof(out));
+    assert_int_equal(n, 32);
+    assert_int_equal(out[0] << 8 | out[1], 0x0101);
+    assert_memory_equal(out + 4, request + 4, 16);
+    /* The second request waits until the first answer is written. */
+    assert_int_equal(by_stream(w, 900, pv_view(twice, sizeof(twice)), out, sizeof(out)), 64);
+    assert_false(is_closed(w, 900));
+    w->now += PV_S(PV_COORD_HELLO_S) + 1;
+    pv_coord_handle_timeout(w->coord, w->now);
+    assert_true(is_closed(w, 900));
+    cw_free(w);
+}
+
+static void a_stream_that_says_anything_else_than_binding_is_closed_without_a_word(void **state)
+{
+    (void)state;
+    static const uint8_t rows[][20] = {
+        {0, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42},       /* Allocate */
+        {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x43},       /* no cookie */
+        {0, 1, 0xff, 0xfc, 0x21, 0x12, 0xa4, 0x42}, /* too long */
+        {0x16, 3, 1},                               /* TLS */
+    };
+    struct cw *w = cw_new(29);
+    uint8_t out[256];
+    struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
+    cw_start(w);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        uint64_t id = 900 + i;
+        assert_int_equal(pv_coord_accept(w->coord, id, &src, w->now), PV_OK);
+        assert_int_equal(by_stream(w, id, pv_view(rows[i], sizeof(rows[i])), out, sizeof(out)), 0);
+        assert_true(is_closed(w, id));
+    }
+    cw_free(w);
+}
+
+static void a_stream_that_relays_stays_open(void **state)
+{
+    (void)state;
+    static const struct pv_turns_config relay = {.enabled = true};
+    struct cw *w = cw_new(31);
+    uint8_t request[512];
+    uint8_t out[1024];
+    uint8_t send[128];
+    struct pv_stun_writer sw;
+    struct pv_stun_msg msg;
+    size_t len = 0;
+    struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
+    w->cfg.relay = &relay;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    struct cw_client *b = cw_connect(w, &bob);
+    struct pv_ctl_msg *m =
+        cw_ask(w, b, cw_hello(b, &bob, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    struct pv_view v = allocate_request(&m->u.welcome.turn, request, sizeof(request));
+    assert_int_equal(pv_coord_accept(w->coord, 900, &src, w->now), PV_OK);
+    assert_int_equal(pv_coord_accept(w->coord, 901, &src, w->now), PV_OK); /* says nothing */
+    len = by_stream(w, 900, v, out, sizeof(out));
+    assert_int_equal(pv_stun_decode(pv_view(out, len), &msg), PV_OK);
+    assert_int_equal(msg.cls, PV_STUN_SUCCESS);
+    assert_int_equal(n_allocations(w), 1);
+    pv_ctl_msg_free(m);
+
+    /* A datagram to itself comes back on the stream, padded. */
+    struct pv_addr self = pv_turn_virtual_addr(w->coordinator.pk, bob.id.pk);
+    const uint8_t txid[PV_STUN_TXID_LEN] = {8};
+    pv_stun_write_begin(&sw, send, sizeof(send), PV_STUN_INDICATION, PV_TURN_SEND, txid);
+    pv_stun_put_xor_addr(&sw, PV_TURN_ATTR_XOR_PEER_ADDRESS, &self);
+    pv_stun_put(&sw, PV_TURN_ATTR_DATA, pv_view("hello", 5));
+    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+    len = by_stream(w, 900, pv_view(send, len), out, sizeof(out));
+    struct pv_addr peer;
+    struct pv_view data;
+    assert_int_equal(pv_turn_indication_parse(pv_view(out, len), PV_TURN_DATA, &peer, &data),
+                     PV_OK);
+    assert_true(pv_view_equal(data, pv_view("hello", 5)));
+
+    for (int i = 0; i < 5; i++) {
+        w->now += PV_S(PV_COORD_HELLO_S);
+        pv_coord_handle_timeout(w->coord, w->now);
+        (void)cw_relay(w);
+    }
+    assert_true(pv_coord_wants_bytes(w->coord, 900));
+    assert_false(pv_coord_wants_bytes(w->coord, 901));
+    /* The allocation outlives its stream; the next Allocate has it again. */
+    pv_coord_closed(w->coord, 900, w->now);
+    assert_int_equal(n_allocations(w), 1);
+    cw_free(w);
+}
+
+static void a_stream_whose_allocation_ended_is_closed(void **state)
+{
+    (void)state;
+    static const struct pv_turns_user users[] = {{"alice", "secret"}};
+    static const struct pv_turns_config relay = {.enabled = true, .users = users, .n_users = 1};
+    struct cw *w = cw_new(33);
+    struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
+    w->cfg.relay = &relay;
+    cw_start(w);
+    struct pv_relaylink *link = pv_relaycore_link(pv_coord_relay(w->coord));
+    assert_int_equal(pv_coord_accept(w->coord, 900, &src, w->now), PV_OK);
+    static const uint8_t unsigned_allocate[20] = {0, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1};
+    uint8_t out[512];
+    assert_true(by_stream(w, 900, pv_view(unsigned_allocate, 20), out, sizeof(out)) > 20);
+    /* The relay says that it holds one, and later, asked, that it does not. */
+    const struct pv_relaynews holds = {.stream = 900, .holds = true};
+    assert_true(pv_relaylink_tell(link, &holds, false));
+    assert_true(pv_coord_handle_relay(w->coord, w->now));
+    w->now += PV_S(PV_COORD_HELLO_S) + 1;
+    pv_coord_handle_timeout(w->coord, w->now);
+    assert_false(is_closed(w, 900));
+    (void)cw_relay(w);
+    assert_false(is_closed(w, 900));
+    w->now += PV_S(PV_COORD_HELLO_S) + 1;
+    pv_coord_handle_timeout(w->coord, w->now);
+    assert_true(is_closed(w, 900));
+    cw_free(w);
+}
+
+static void shutting_down_says_bye_to_everybody(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(27);
+    struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_client *silent = cw_connect(w, &w->alice);
+    pv_coord_shutdown(w->coord, w->now);
+    assert_int_equal(pv_coord_accept(w->coord, 999, &src, w->now), PV_ERR_LIMIT);
+    cw_pump(w);
+    assert_true(alice->closed && silent->closed);
+    struct pv_ctl_msg *m = cw_take_push(alice, PV_CTL_BYE);
+    assert_non_null(m);
+    assert_int_equal(m->u.failure.error, PV_CTL_E_SHUTDOWN);
+    pv_ctl_msg_free(m);
+    cw_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(presence_goes_to_subscribers_only_and_tells_restarts),
+        cmocka_unit_test(a_node_that_is_not_known_yet_can_be_subscribed_to),
+        cmocka_unit_test(a_node_that_vanished_is_offline_within_25_seconds),
+        cmocka_unit_test(list_pages_through_everybody_online_in_order),
+        cmocka_unit_test(signals_reach_the_node_they_are_for),
+        cmocka_unit_test(removing_a_node_drops_it_at_once_and_tells_everybody),
+        cmocka_unit_test(a_node_that_left_may_join_again_by_the_same_invite),
+        cmocka_unit_test(two_thousand_statements_are_paged_and_news_follow),
+        cmocka_unit_test(a_restored_backup_is_repaired_by_what_a_node_still_has),
+        cmocka_unit_test(welcome_opens_the_relay_and_removal_closes_it),
+        cmocka_unit_test(without_a_relay_welcome_has_none),
+        cmocka_unit_test(a_datagram_gets_its_answer),
+        cmocka_unit_test(a_stream_that_begins_with_stun_gets_its_answers_and_ends_in_time),
+        cmocka_unit_test(a_stream_that_relays_stays_open),
+        cmocka_unit_test(a_stream_whose_allocation_ended_is_closed),
+        cmocka_unit_test(a_stream_that_says_anything_else_than_binding_is_closed_without_a_word),
+        cmocka_unit_test(shutting_down_says_bye_to_everybody),
+    };
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

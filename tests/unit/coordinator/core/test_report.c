@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/* What a coordinator says of itself: the numbers as JSON, and JSON as lines. */
+#include <string.h>
+
+#include "coordinator/core/report.h"
+#include "tests/unit/base/metrics_grammar.h"
+#include "tests/unit/test_util.h"
+
+static struct pv_relaystats stats;
+
+/* Every number another one. */
+static struct pv_report busy(void)
+{
+    struct pv_report r = {
+        .version = "9.9",
+        .uptime_s = 90061,
+        .addrs = {"0.0.0.0:3478", "tls:0.0.0.0:443"},
+        .n_addrs = 2,
+        .coord = {.conns = 21, .online = 6, .networks = 2, .statements = 40, .jobs = 3},
+        .kinds = {.members = 5, .guests = 1, .turn = 2, .stun = 4, .opening = 8, .closing = 1},
+        .tls = 7,
+        .handshakes = 9,
+        .tls_refused = 11,
+        .relay_on = true,
+        .relay = &stats,
+        .users = {"alice", "bob"},
+        .n_users = 2,
+        .store = {.error = "write: the disk is full", .failed = 12, .bytes = 2048, .free = 5 << 20},
+    };
+    r.coord.failed = 13;
+    r.coord.signals = 14;
+    r.coord.accepted = 15;
+    r.coord.requests = 16;
+    r.process = (struct pv_metrics_process){
+        .cpu_s = 17.5, .start_s = 1.7e9, .resident = 18, .fds = 19, .max_fds = 20};
+    for (int i = 0; i < PV_COORD_LIMITS; i++)
+        r.coord.limits[i] = 100 + (uint64_t)i;
+    for (int i = 0; i < PV_RELAYSTAT_N; i++)
+        pv_relaystat_set(&stats, (enum pv_relaystat)i, 1000 + (uint64_t)i);
+    memset(stats.user, 0, sizeof(stats.user));
+    for (int i = 0; i < PV_RELAYSTAT_USER_N; i++)
+        pv_relaystat_add_user(&stats, 1, (enum pv_relaystat_user)i, 71 + i);
+    return r;
+}
+
+static json_int_t at(const json_t *doc, const char *object, const char *key)
+{
+    const json_t *value = json_object_get(object == NULL ? doc : json_object_get(doc, object), key);
+    assert_true(json_is_integer(value));
+    return json_integer_value(value);
+}
+
+static void every_number_has_its_place(void **state)
+{
+    (void)state;
+    const struct pv_report r = busy();
+    json_t *doc = pv_report_json(&r);
+    assert_non_null(doc);
+    static const struct {
+        const char *object, *key;
+        json_int_t value;
+    } rows[] = {
+        {NULL, "version", 1},
+        {NULL, "uptime", 90061},
+        {NULL, "networks", 2},
+        {NULL, "statements", 40},
+        {NULL, "online", 6},
+        {"connections", "open", 21},
+        {"connections", "accepted", 15},
+        {"connections", "members", 5},
+        {"connections", "guests", 1},
+        {"connections", "turn", 2},
+        {"connections", "stun", 4},
+        {"connections", "opening", 8},
+        {"connections", "closing", 1},
+        {"connections", "tls", 7},
+        {"connections", "tls_handshakes", 9},
+        {"requests", "handled", 16},
+        {"requests", "signals", 14},
+        {"requests", "failed", 13},
+        {"limits", "tls_handshakes", 11},
+        {"limits", "connections", 100 + PV_COORD_LIMIT_CONNS},
+        {"limits", "guests", 100 + PV_COORD_LIMIT_GUESTS},
+        {"limits", "connections_of_a_source", 100 + PV_COORD_LIMIT_SOURCE},
+        {"limits", "requests", 100 + PV_COORD_LIMIT_REQUESTS},
+        {"limits", "signals", 100 + PV_COORD_LIMIT_SIGNALS},
+        {"limits", "stored_copies", 100 + PV_COORD_LIMIT_MAIL},
+        {"limits", "networks_or_members", 100 + PV_COORD_LIMIT_FULL},
+        {"relay", "member_bytes", 1000 + PV_RELAYSTAT_MEMBER_BYTES},
+        {"relay", "static_packets", 1000 + PV_RELAYSTAT_STATIC_PACKETS},
+        {"relay", "member_allocations", 1000 + PV_RELAYSTAT_MEMBER_ALLOCATIONS},
+        {"relay", "static_allocations", 1000 + PV_RELAYSTAT_STATIC_ALLOCATIONS},
+        {"relay", "sockets", 1000 + PV_RELAYSTAT_SOCKETS},
+        {"relay", "refused", 1000 + PV_RELAYSTAT_REFUSED},
+        {"process", "resident", 18},
+        {"process", "fds", 19},
+        {"process", "max_fds", 20},
+        {"store", "pending", 3},
+        {"store", "failed", 12},
+        {"store", "bytes", 2048},
+        {"store", "disk_free", 5 << 20},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++)
+        assert_int_equal(at(doc, rows[i].object, rows[i].key), rows[i].value);
+    const json_t *relay = json_object_get(doc, "relay");
+    assert_int_equal(at(relay, "drops", "no_channel"), 1000 + PV_RELAYSTAT_DROP_NO_CHANNEL);
+    assert_int_equal(at(relay, "drops", "bandwidth"), 1000 + PV_RELAYSTAT_DROP_BANDWIDTH);
+    assert_true(json_is_true(json_object_get(relay, "enabled")));
+    const json_t *users = json_object_get(relay, "users"), *bob = json_array_get(users, 1);
+    assert_int_equal(json_array_size(users), 2);
+    assert_string_equal(json_string_value(json_object_get(bob, "name")), "bob");
+    assert_int_equal(at(bob, NULL, "packets"), 71);
+    assert_int_equal(at(bob, NULL, "bytes"), 72);
+    assert_int_equal(at(bob, NULL, "allocations"), 73);
+    assert_int_equal(json_object_size(json_object_get(doc, "limits")), PV_COORD_LIMITS + 1);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(doc, "store"), "error")),
+                        r.store.error);
+    assert_int_equal(json_array_size(json_object_get(doc, "listen")), 2);
+    json_decref(doc);
+}
+
+static struct grammar *metrics_of(const json_t *doc)
+{
+    char *text = NULL;
+    size_t len = 0;
+    assert_int_equal(pv_report_metrics(doc, &text, &len), PV_OK);
+    struct grammar *g = grammar_read(text);
+    free(text);
+    return g;
+}
+
+static void every_number_has_its_sample(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *series;
+        double value;
+    } rows[] = {
+        {"build_info{version=\"9.9\"}", 1},
+        {"networks", 2},
+        {"statements", 40},
+        {"nodes_online", 6},
+        {"connections{kind=\"members\"}", 5},
+        {"connections{kind=\"guests\"}", 1},
+        {"connections{kind=\"turn\"}", 2},
+        {"connections{kind=\"stun\"}", 4},
+        {"connections{kind=\"opening\"}", 8},
+        {"connections{kind=\"closing\"}", 1},
+        {"tls_connections", 7},
+        {"tls_handshakes", 9},
+        {"accepted_connections_total", 15},
+        {"requests_total", 16},
+        {"signals_total", 14},
+        {"failed_connections_total", 13},
+        {"relay_enabled", 1},
+        {"relay_allocations{for=\"members\"}", 1000 + PV_RELAYSTAT_MEMBER_ALLOCATIONS},
+        {"relay_allocations{for=\"static\"}", 1000 + PV_RELAYSTAT_STATIC_ALLOCATIONS},
+        {"relay_members", 1000 + PV_RELAYSTAT_MEMBERS},
+        {"relay_sockets", 1000 + PV_RELAYSTAT_SOCKETS},
+        {"relay_packets_total{for=\"members\"}", 1000 + PV_RELAYSTAT_MEMBER_PACKETS},
+        {"relay_packets_total{for=\"static\"}", 1000 + PV_RELAYSTAT_STATIC_PACKETS},
+        {"relay_bytes_total{for=\"members\"}", 1000 + PV_RELAYSTAT_MEMBER_BYTES},
+        {"relay_bytes_total{for=\"static\"}", 1000 + PV_RELAYSTAT_STATIC_BYTES},
+        {"relay_refused_total", 1000 + PV_RELAYSTAT_REFUSED},
+        {"relay_user_packets_total{user=\"bob\"}", 71},
+        {"relay_user_bytes_total{user=\"bob\"}", 72},
+        {"relay_user_allocations{user=\"bob\"}", 73},
+        {"relay_user_bytes_total{user=\"alice\"}", 0},
+        {"store_healthy", 0},
+        {"store_pending", 3},
+        {"store_failed_total", 12},
+        {"store_bytes", 2048},
+        {"disk_free_bytes", 5 << 20},
+        {"process_cpu_seconds_total", 17.5},
+        {"process_start_time_seconds", 1.7e9},
+        {"process_resident_memory_bytes", 18},
+        {"process_open_fds", 19},
+        {"process_max_fds", 20},
+        {"limited_total{limit=\"tls_handshakes\"}", 11},
+    };
+    const struct pv_report r = busy();
+    char series[128];
+    json_t *doc = pv_report_json(&r);
+    assert_non_null(doc);
+    struct grammar *g = metrics_of(doc);
+    json_decref(doc);
+    size_t seen = PV_ARRAY_LEN(rows);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        snprintf(series, sizeof(series), "p2pvpn_coordinator_%s", rows[i].series);
+        if (grammar_value(g, series) != rows[i].value)
+            fail_msg("%s is %g", series, grammar_value(g, series));
+    }
+    for (int i = 0; i < PV_COORD_LIMITS; i++, seen++) {
+        snprintf(series, sizeof(series), "p2pvpn_coordinator_limited_total{limit=\"%s\"}",
+                 pv_coord_limit_name((enum pv_coord_limit)i));
+        assert_true(grammar_value(g, series) == 100 + i);
+    }
+    for (int i = PV_RELAYSTAT_DROP_NO_ALLOCATION; i <= PV_RELAYSTAT_DROP_STREAM; i++, seen++) {
+        snprintf(series, sizeof(series), "p2pvpn_coordinator_relay_drops_total{reason=\"%s\"}",
+                 pv_relaystat_name((enum pv_relaystat)i) + strlen("drop_"));
+        assert_true(grammar_value(g, series) == 1000 + i);
+    }
+    assert_int_equal(g->n_series, seen + 2); /* of alice: packets and allocations */
+    grammar_done(g);
+}
+
+static void lines(const struct pv_report *r, char text[static PV_REPORT_TEXT_MAX])
+{
+    json_t *doc = pv_report_json(r);
+    assert_non_null(doc);
+    assert_int_equal(pv_report_text(doc, text), PV_OK);
+    json_decref(doc);
+}
+
+static void lines_say_it_in_words(void **state)
+{
+    (void)state;
+    struct pv_report r = busy();
+    static char text[PV_REPORT_TEXT_MAX];
+    for (int i = 0; i < PV_COORD_LIMITS; i++)
+        r.coord.limits[i] = i == PV_COORD_LIMIT_SIGNALS ? 3 : 0;
+    for (int i = 0; i < PV_RELAYSTAT_N; i++)
+        pv_relaystat_set(&stats, (enum pv_relaystat)i, 0);
+    pv_relaystat_set(&stats, PV_RELAYSTAT_MEMBER_BYTES, 3 << 20);
+    pv_relaystat_set(&stats, PV_RELAYSTAT_MEMBER_PACKETS, 4000);
+    pv_relaystat_set(&stats, PV_RELAYSTAT_DROP_BANDWIDTH, 5);
+    pv_relaystat_set(&stats, PV_RELAYSTAT_DROP_NO_PEER, 6);
+    lines(&r, text);
+    assert_string_equal(
+        text, "coordinator   9.9, up 1d 1h\n"
+              "listening     0.0.0.0:3478 tls:0.0.0.0:443\n"
+              "networks      2, 40 statements\n"
+              "nodes online  6\n"
+              "connections   21: 5 members, 1 guests, 2 TURN, 4 STUN, 8 opening, 1 closing; 7 by "
+              "TLS\n"
+              "requests      14 signals passed on, 13 connections ended for what they said\n"
+              "relay         0 allocations of members, 0 of static users on 0 sockets\n"
+              "relayed       3.0 MiB in 4000 packets for members\n"
+              "              0 B in 0 packets for static users\n"
+              "              0 B in 0 packets for alice, 0 allocations now\n"
+              "              72 B in 71 packets for bob, 73 allocations now\n"
+              "              0 requests answered by an error\n"
+              "not relayed   no_peer 6, bandwidth 5\n"
+              "limits hit    tls_handshakes 11, signals 3\n"
+              "store         not well, 2.0 KiB, 5.0 MiB left on the disk, 3 changes wait, 12 have "
+              "failed\n"
+              "              write: the disk is full\n");
+}
+
+static void what_is_off_or_well_is_short(void **state)
+{
+    (void)state;
+    struct pv_report r = {.version = "1", .relay = &stats};
+    static char text[PV_REPORT_TEXT_MAX];
+    memset(&stats, 0, sizeof(stats));
+    lines(&r, text);
+    assert_non_null(strstr(text, "relay         off\n"));
+    assert_null(strstr(text, "relayed"));
+    assert_non_null(strstr(text, "limits hit    none\n"));
+    assert_non_null(strstr(text, "store         well, 0 B, 0 B left on the disk\n"));
+}
+
+/* A newer or a broken coordinator may answer anything. */
+static void other_documents_are_refused_or_survived(void **state)
+{
+    (void)state;
+    static char text[PV_REPORT_TEXT_MAX], doc_text[2 * PV_REPORT_TEXT_MAX];
+    static const char *const refused[] = {"{}", "[]", "{\"version\":2}", "{\"version\":\"1\"}"};
+    static const char *const survived[] = {
+        "{\"version\":1}",
+        "{\"version\":1,\"listen\":[1,null],\"relay\":[],\"limits\":7,\"store\":{\"error\":3}}",
+        "{\"version\":1,\"relay\":{\"enabled\":true,\"drops\":{\"x\":\"y\"}},\"later\":{}}",
+    };
+    size_t len = 0;
+    for (size_t i = 0; i < PV_ARRAY_LEN(refused); i++) {
+        json_t *doc = json_loads(refused[i], 0, NULL);
+        char *metrics = NULL;
+        assert_int_equal(pv_report_text(doc, text), PV_ERR_MALFORMED);
+        assert_int_equal(pv_report_metrics(doc, &metrics, &len), PV_ERR_MALFORMED);
+        json_decref(doc);
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(survived); i++) {
+        json_t *doc = json_loads(survived[i], 0, NULL);
+        assert_int_equal(pv_report_text(doc, text), PV_OK);
+        grammar_done(metrics_of(doc));
+        json_decref(doc);
+    }
+    len = (size_t)snprintf(doc_text, sizeof(doc_text), "{\"version\":1,\"coordinator\":\"");
+    memset(doc_text + len, 'x', PV_REPORT_TEXT_MAX);
+    snprintf(doc_text + len + PV_REPORT_TEXT_MAX, 3, "\"}");
+    json_t *doc = json_loads(doc_text, 0, NULL);
+    assert_non_null(doc);
+    assert_int_equal(pv_report_text(doc, text), PV_ERR_NO_SPACE);
+    json_decref(doc);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_number_has_its_place),
+        cmocka_unit_test(every_number_has_its_sample),
+        cmocka_unit_test(lines_say_it_in_words),
+        cmocka_unit_test(what_is_off_or_well_is_short),
+        cmocka_unit_test(other_documents_are_refused_or_survived),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

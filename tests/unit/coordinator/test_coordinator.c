@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/* The program p2pvpn-coordinator as a user meets it: started, spoken to over loopback, ended. */
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "coord_run.h"
+#include "crypto/ct.h"
+#include "crypto/dh.h"
+#include "proto/control/control.h"
+#include "proto/control/ctlmsg.h"
+#include "proto/roster/token.h"
+#include "sys/net/stream.h"
+#include "sys/net/udp.h"
+#include "sys/proc/entropy.h"
+#include "tests/unit/base/metrics_grammar.h"
+
+/* --- ends that a user meets ------------------------------------------------------------------ */
+
+static void the_url_is_the_same_before_and_after_the_first_start(void **state)
+{
+    (void)state;
+    struct program u = START("url", "--public", "203.0.113.7");
+    assert_int_equal(finish(&u), 0);
+    struct pv_url url;
+    assert_int_equal(pv_url_parse(u.text, strcspn(u.text, "\n"), &url), PV_OK);
+    assert_true(url.has_secret);
+    assert_int_equal(url.addr.port, 3478);
+    struct program p = START("--listen", "127.0.0.1:0");
+    listening(&p);
+    struct program again = START("url", "--public", "203.0.113.7"); /* while it runs */
+    assert_int_equal(finish(&again), 0);
+    assert_string_equal(u.text, again.text);
+    assert_int_equal(stop(&p), 0);
+    assert_non_null(strstr(p.text, "ended"));
+    /* The secret stands in no log. */
+    assert_null(strstr(p.text, strstr(u.text, "?c=") + 3));
+
+    static const char *const files[] = {"", "/coordinator.key", "/create.key", "/coordinator.db"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(files); i++) {
+        char path[128];
+        struct stat st;
+        snprintf(path, sizeof(path), "%s/s%s", dir, files[i]);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, i == 0 ? 0700 : 0600);
+    }
+}
+
+static void an_open_coordinators_url_has_no_secret(void **state)
+{
+    (void)state;
+    struct program u = START("url", "--public", "a.example:77", "--open");
+    assert_int_equal(finish(&u), 0);
+    assert_null(strstr(u.text, "?c="));
+    assert_non_null(strstr(u.text, "p2pvpn://a.example:77/"));
+}
+
+static void wrong_usage_exits_with_2_and_one_line(void **state)
+{
+    (void)state;
+    struct program p = START("--listen", "nowhere");
+    assert_int_equal(finish(&p), 2);
+    assert_ptr_equal(strchr(p.text, '\n'), p.text + p.len - 1);
+    p = START("status", "--nonsense");
+    assert_int_equal(finish(&p), 2);
+    p = START("--json");
+    assert_int_equal(finish(&p), 2);
+    p = START("--version");
+    assert_int_equal(finish(&p), 0);
+    assert_string_equal(p.text, "p2pvpn-coordinator " PV_VERSION "\n");
+    p = START("--check");
+    assert_int_equal(finish(&p), 0);
+    char path[96];
+    snprintf(path, sizeof(path), "%s/s", dir);
+    assert_int_not_equal(access(path, F_OK), 0); /* nothing was made */
+}
+
+static void a_second_one_in_the_same_directory_or_port_is_refused(void **state)
+{
+    (void)state;
+    char taken[PV_ADDR_TEXT];
+    struct program p = START("--listen", "127.0.0.1:0");
+    struct pv_addr addr = listening(&p);
+    struct program q = START("--listen", "127.0.0.1:0");
+    assert_int_equal(finish(&q), 1);
+    assert_non_null(strstr(q.text, "another p2pvpn-coordinator runs there"));
+    char elsewhere[96];
+    snprintf(elsewhere, sizeof(elsewhere), "%s/t", dir);
+    q = START("--state", elsewhere, "--listen", pv_addr_format(&addr, taken));
+    assert_int_equal(finish(&q), 1);
+    assert_non_null(strstr(q.text, "the address is in use"));
+    q = START("--state", elsewhere, "--listen", "192.0.2.77:5000");
+    assert_int_equal(finish(&q), 1);
+    assert_non_null(strstr(q.text, "not an address of this machine"));
+    assert_int_equal(stop(&p), 0);
+}
+
+static void a_state_directory_without_rights_is_named(void **state)
+{
+    (void)state;
+    if (geteuid() != 0) {
+        print_message("skipped: only root can become somebody without rights\n");
+        return;
+    }
+    struct program p = start_as(65534, (const char *const[9]){"--listen", "127.0.0.1:0"});
+    assert_int_equal(finish(&p), 1);
+    assert_non_null(strstr(p.text, "state directory"));
+    assert_non_null(strstr(p.text, "--state"));
+}
+
+static void broken_keys_and_databases_are_named_and_left_alone(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"coordinator.key", "coordinator.db"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(files); i++) {
+        char path[128];
+        char junk[100];
+        struct program p = START("--listen", "127.0.0.1:0");
+        listening(&p);
+        assert_int_equal(stop(&p), 0);
+        snprintf(path, sizeof(path), "%s/s/%s", dir, files[i]);
+        memset(junk, 'j', sizeof(junk));
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        fwrite(junk, 1, sizeof(junk), f);
+        fclose(f);
+        p = START("--listen", "127.0.0.1:0");
+        assert_int_equal(finish(&p), 1);
+        assert_non_null(strstr(p.text, files[i]));
+        assert_non_null(strstr(p.text, "restore it from a backup"));
+        struct stat st;
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_size, sizeof(junk));
+        snprintf(path, sizeof(path), "%s/s", dir);
+        (void)test_dir_remove(path);
+    }
+}
+
+static void status_asks_the_one_that_runs(void **state)
+{
+    (void)state;
+    char path[96];
+    struct stat st;
+    struct program none = START("status");
+    assert_int_equal(finish(&none), 8);
+    assert_non_null(strstr(none.text, "no coordinator runs"));
+    assert_non_null(strstr(none.text, "--state"));
+    struct program p = START("--listen", "127.0.0.1:0", "--no-relay");
+    struct pv_addr addr = listening(&p);
+    char text[PV_ADDR_TEXT];
+    struct program q = START("status");
+    assert_int_equal(finish(&q), 0);
+    assert_non_null(strstr(q.text, pv_addr_format(&addr, text)));
+    assert_non_null(strstr(q.text, "relay         off"));
+    q = START("status", "--json");
+    assert_int_equal(finish(&q), 0);
+    assert_int_equal(strncmp(q.text, "{\"version\":1,\"coordinator\":", 27), 0);
+    assert_non_null(strstr(q.text, "\"error\":null"));
+
+    q = START("metrics");
+    assert_int_equal(finish(&q), 0);
+    struct grammar *g = grammar_read(q.text);
+    assert_true(grammar_value(g, "p2pvpn_coordinator_nodes_online") == 0);
+    assert_true(grammar_value(g, "p2pvpn_coordinator_relay_enabled") == 0);
+    assert_true(grammar_value(g, "p2pvpn_coordinator_process_cpu_seconds_total") >= 0);
+    grammar_done(g);
+
+    snprintf(path, sizeof(path), "%s/s/status.sock", dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(S_ISSOCK(st.st_mode));
+    assert_int_equal(st.st_mode & 0777, 0600);
+    if (geteuid() == 0) {
+        q = start_as(65534, (const char *const[9]){"status"});
+        assert_int_equal(finish(&q), 5);
+        assert_non_null(strstr(q.text, "not permitted: ask as root"));
+    }
+    assert_int_equal(stop(&p), 0);
+    assert_int_not_equal(access(path, F_OK), 0);
+
+    /* One that was killed leaves its socket, which keeps nobody from starting. */
+    p = START("--listen", "127.0.0.1:0");
+    listening(&p);
+    kill(p.pid, SIGKILL);
+    assert_int_equal(finish(&p), 1000 + SIGKILL);
+    assert_int_equal(access(path, F_OK), 0);
+    q = START("status");
+    assert_int_equal(finish(&q), 8);
+    p = START("--listen", "127.0.0.1:0");
+    listening(&p);
+    q = START("status");
+    assert_int_equal(finish(&q), 0);
+    kill(p.pid, SIGSTOP); /* it hangs: nobody waits for ever */
+    q = START("status");
+    assert_int_equal(finish(&q), 1);
+    assert_non_null(strstr(q.text, "does not answer"));
+    kill(p.pid, SIGCONT);
+    assert_int_equal(stop(&p), 0);
+}
+
+/* A path of 107 bytes is the longest that a socket can have. */
+static void a_state_directory_too_deep_for_the_socket_is_no_reason_to_stop(void **state)
+{
+    (void)state;
+    char deep[128];
+    size_t len = (size_t)snprintf(deep, sizeof(deep), "%s/", dir);
+    memset(deep + len, 'd', 110 - len);
+    deep[110] = '\0';
+    struct program p = START("--state", deep, "--listen", "127.0.0.1:0");
+    listening(&p);
+    struct program q = START("status", "--state", deep);
+    assert_int_equal(finish(&q), 1);
+    assert_non_null(strstr(q.text, "use a shorter --state"));
+    assert_int_equal(stop(&p), 0);
+    assert_non_null(strstr(p.text, "the path is too long for a socket"));
+}
+
+/* --- spoken to ----------------------------------------------------------------------------- */
+
+static void udp_answers_stun(const struct pv_addr *server)
+{
+    static const struct pv_udp_opts opts = {0};
+    uint8_t request[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 7};
+    struct pv_addr any = *server;
+    struct pv_udp_counts counts = {0};
+    struct pv_udp_receiver *rx = NULL;
+    struct pv_udp_in *in = NULL;
+    size_t n = 0;
+    int fd = -1;
+    any.port = 0;
+    assert_int_equal(pv_udp_open(&any, &opts, &fd), PV_OK);
+    assert_int_equal(pv_udp_receiver_new(&rx, 1, 2048), PV_OK);
+    struct pv_udp_out out = {.dst = *server, .data = pv_view(request, sizeof(request))};
+    pv_udp_send(fd, &out, 1, &counts);
+    assert_int_equal(counts.sent, 1);
+    wait_for(fd, POLLIN);
+    assert_int_equal(pv_udp_recv(rx, fd, &in, &n), PV_OK);
+    assert_int_equal(in[0].ptr[0], 1); /* success */
+    assert_memory_equal(in[0].ptr + 4, request + 4, 16);
+    assert_true(pv_addr_equal(&in[0].src, server));
+    pv_udp_receiver_free(rx);
+    close(fd);
+}
+
+/* Connects as a guest who wants to create, and gives the first message that comes back. */
+static struct pv_ctl_msg *tcp_says_hello(const struct pv_addr *server, const uint8_t *pk, int *fd)
+{
+    static const struct pv_stream_bind bind;
+    struct pv_rng rng = pv_entropy();
+    struct pv_control *control = NULL;
+    struct pv_ctl_msg hello = {.type = PV_CTL_HELLO, .id = 1};
+    struct pv_ctl_msg *msg = NULL;
+    uint8_t seed[32], id_sk[64], dh_sk[32], unused[32], server_dh[32], hash[32];
+    char text[2048];
+    bool said = false;
+    pv_rng_fill(&rng, seed, sizeof(seed));
+    pv_sign_keypair(seed, id_sk, hello.u.hello.node);
+    pv_dh_keypair(&rng, dh_sk, unused);
+    assert_int_equal(pv_sign_pk_to_dh(pk, server_dh), PV_OK);
+    assert_int_equal(pv_control_new_client(&control, dh_sk, server_dh, &rng), PV_OK);
+    assert_int_equal(pv_stream_connect(server, &bind, fd), PV_OK);
+    wait_for(*fd, POLLOUT);
+    assert_int_equal(pv_stream_connected(*fd), PV_OK);
+    while (msg == NULL) {
+        struct pv_view view = pv_control_out(control);
+        size_t n = 0;
+        if (view.len > 0) {
+            wait_for(*fd, POLLOUT);
+            assert_int_equal(pv_stream_write(*fd, view, &n), PV_OK);
+            pv_control_wrote(control, n);
+            continue;
+        }
+        wait_for(*fd, POLLIN);
+        assert_int_equal(pv_stream_read(*fd, text, sizeof(text), &n), PV_OK);
+        assert_int_equal(pv_control_handle_bytes(control, pv_view(text, n), &n), PV_OK);
+        if (pv_control_poll_message(control, &view) == PV_OK) {
+            assert_int_equal(pv_ctl_parse(view, &msg), PV_OK);
+        } else if (!said && pv_control_state(control) == PV_CONTROL_READY) {
+            hello.u.hello.v = 1;
+            hello.u.hello.role = PV_CTL_GUEST;
+            assert_int_equal(pv_control_handshake_hash(control, hash), PV_OK);
+            assert_int_equal(pv_ctl_hello_sign(hello.u.hello.sig, hash, id_sk), PV_OK);
+            assert_int_equal(pv_ctl_build(&hello, text, sizeof(text), &n), PV_OK);
+            assert_int_equal(pv_control_send(control, pv_view(text, n)), PV_OK);
+            said = true;
+        }
+    }
+    pv_control_free(control);
+    return msg;
+}
+
+static void it_answers_on_tcp_and_udp_over_both_families(void **state)
+{
+    (void)state;
+    static const char *const addrs[] = {"127.0.0.1:0", "[::1]:0"};
+    struct program u = START("url", "--public", "203.0.113.7");
+    struct pv_url url;
+    assert_int_equal(finish(&u), 0);
+    assert_int_equal(pv_url_parse(u.text, strcspn(u.text, "\n"), &url), PV_OK);
+    for (size_t i = 0; i < PV_ARRAY_LEN(addrs); i++) {
+        int fd = -1;
+        char c;
+        struct program p = START("--listen", addrs[i], "--public", "vpn.example");
+        struct pv_addr server = listening(&p);
+        udp_answers_stun(&server);
+        struct pv_ctl_msg *m = tcp_says_hello(&server, url.pk, &fd);
+        assert_int_equal(m->type, PV_CTL_WELCOME);
+        assert_int_equal(m->u.welcome.n_stun, 1);
+        assert_string_equal(m->u.welcome.stun[0], "vpn.example:3478");
+        pv_ctl_msg_free(m);
+        /* It ends in order although somebody is connected: says bye, then closes. */
+        assert_int_equal(stop(&p), 0);
+        while (read(fd, &c, 1) == 1)
+            ;
+        close(fd);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        TEST(the_url_is_the_same_before_and_after_the_first_start),
+        TEST(an_open_coordinators_url_has_no_secret),
+        TEST(wrong_usage_exits_with_2_and_one_line),
+        TEST(a_second_one_in_the_same_directory_or_port_is_refused),
+        TEST(a_state_directory_without_rights_is_named),
+        TEST(status_asks_the_one_that_runs),
+        TEST(a_state_directory_too_deep_for_the_socket_is_no_reason_to_stop),
+        TEST(broken_keys_and_databases_are_named_and_left_alone),
+        TEST(it_answers_on_tcp_and_udp_over_both_families),
+#undef TEST
+    };
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

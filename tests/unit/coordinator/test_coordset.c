@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+/* The coordinator's command line and configuration file. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "coordinator/settings.h"
+#include "coordinator/url.h"
+#include "tests/unit/test_util.h"
+
+static char config[64];
+static struct pv_coordset set;
+static char error[PV_COORDSET_ERROR_MAX];
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(config, sizeof(config), "/tmp/pvcoordset.XXXXXX");
+    int fd = mkstemp(config);
+    close(fd);
+    error[0] = '\0';
+    return fd < 0 ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    unlink(config);
+    return 0;
+}
+
+static void write_config(const char *text)
+{
+    FILE *f = fopen(config, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    fclose(f);
+}
+
+/* Arguments behind "--config FILE", split at blanks. */
+static int load(const char *args)
+{
+    static char buf[4096];
+    static char name[] = "p2pvpn-coordinator";
+    static char option[] = "--config";
+    char *argv[32] = {name, option, config};
+    char *rest = NULL;
+    int argc = 3;
+    snprintf(buf, sizeof(buf), "%s", args);
+    for (char *p = strtok_r(buf, " ", &rest); p != NULL; p = strtok_r(NULL, " ", &rest))
+        argv[argc++] = p;
+    return pv_coordset_load(&set, argc, argv, error);
+}
+
+static void without_anything_it_runs_on_every_address(void **state)
+{
+    (void)state;
+    assert_int_equal(load(""), PV_OK);
+    assert_int_equal(set.action, PV_COORDSET_RUN);
+    assert_int_equal(set.n_listen, 0);
+    assert_int_equal(set.n_public, 0);
+    assert_false(set.open);
+    assert_string_equal(set.state, "/var/lib/p2pvpn-coordinator");
+    assert_int_equal(pv_coordset_port(&set), 3478);
+}
+
+static void options_are_taken_in_both_forms(void **state)
+{
+    (void)state;
+    assert_int_equal(load("--listen 192.0.2.1:4000 --listen=[2001:db8::1]:4001 --public=c.example "
+                          "--public 203.0.113.7:9 --state /tmp/x --open url"),
+                     PV_OK);
+    assert_int_equal(set.action, PV_COORDSET_URL);
+    assert_int_equal(set.n_listen, 2);
+    assert_int_equal(set.listen[1].port, 4001);
+    assert_int_equal(set.n_public, 2);
+    assert_string_equal(set.public[0].host, "c.example");
+    assert_int_equal(set.public[0].port, 0);
+    assert_int_equal(set.public[1].port, 9);
+    assert_true(set.open);
+    assert_string_equal(set.state, "/tmp/x");
+    assert_int_equal(pv_coordset_port(&set), 4000);
+    assert_int_equal(load("--check"), PV_OK);
+    assert_int_equal(set.action, PV_COORDSET_CHECK);
+    assert_int_equal(load("status --json --state=/tmp/y"), PV_OK);
+    assert_int_equal(set.action, PV_COORDSET_STATUS);
+    assert_true(set.json);
+    assert_string_equal(set.state, "/tmp/y");
+    assert_int_equal(load("--json"), PV_ERR_MALFORMED);
+    assert_int_equal(load("--version"), PV_OK);
+    assert_int_equal(set.action, PV_COORDSET_VERSION);
+}
+
+static void public_takes_names_and_addresses_with_and_without_port(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arg, *text;
+    } rows[] = {
+        {"203.0.113.7", "203.0.113.7:3478"},    {"203.0.113.7:99", "203.0.113.7:99"},
+        {"2001:db8::1", "[2001:db8::1]:3478"},  {"[2001:db8::1]", "[2001:db8::1]:3478"},
+        {"[2001:db8::1]:8", "[2001:db8::1]:8"}, {"vpn.example", "vpn.example:3478"},
+        {"vpn.example:8", "vpn.example:8"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        char args[128];
+        struct pv_coordurl_list list;
+        snprintf(args, sizeof(args), "--public %s", rows[i].arg);
+        assert_int_equal(load(args), PV_OK);
+        pv_coordurl_public(&set, &list);
+        assert_int_equal(list.n, 1);
+        assert_string_equal(list.texts[0], rows[i].text);
+    }
+}
+
+static void nodes_are_told_where_tls_is(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *args;
+        const char *addrs[3]; /* NULL behind the last */
+    } rows[] = {
+        {"--public vpn.example", {NULL}},
+        {"--public vpn.example --tls-listen 0.0.0.0:443", {"vpn.example:443"}},
+        {"--public vpn.example:9 --tls-listen 0.0.0.0:443 --tls-listen [::]:443",
+         {"vpn.example:443"}},
+        {"--public 203.0.113.7 --public 2001:db8::7 --tls-listen 10.0.0.1:8443",
+         {"203.0.113.7:8443", "[2001:db8::7]:8443"}},
+        {"--public a.example --tls-listen 198.51.100.5:443", {"198.51.100.5:443"}},
+        {"--listen 198.51.100.6:3478 --tls-listen 0.0.0.0:443", {"198.51.100.6:443"}},
+        {"--public a.example --tls-listen 127.0.0.1:0", {NULL}},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_coordurl_list list;
+        size_t n = 0;
+        assert_int_equal(load(rows[i].args), PV_OK);
+        pv_coordurl_tls(&set, &list);
+        for (; rows[i].addrs[n] != NULL; n++) {
+            assert_true(n < list.n);
+            assert_string_equal(list.texts[n], rows[i].addrs[n]);
+        }
+        assert_int_equal(list.n, n);
+    }
+}
+
+static void wrong_options_say_what_and_why(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *args, *part;
+    } rows[] = {
+        {"--listne 1.2.3.4:5", "option --listne"},
+        {"--listen", "value is missing"},
+        {"--listen 1.2.3.4", "expected ADDRESS:PORT"},
+        {"--listen example:1", "expected ADDRESS:PORT"},
+        {"--listen 1.2.3.4:5 --listen 1.2.3.4:5", "given twice"},
+        {"--listen 1.2.3.4:1 --listen 1.2.3.4:2 --listen 1.2.3.4:3 --listen 1.2.3.4:4 --listen "
+         "1.2.3.4:5 --listen 1.2.3.4:6 --listen 1.2.3.4:7 --listen 1.2.3.4:8 --listen 1.2.3.4:9",
+         "at most 8"},
+        {"--public VPN.example", "lower-case"},
+        {"--public a.example:99999", "expected an address"},
+        {"--public tls:a.example", "expected an address"},
+        {"--state=", "its value is empty"},
+        {"--config /nonexistent/x", "no such file"},
+        {"--config /tmp", "not a regular file"},
+        {"--tls-listen=1.2.3.4", "such as 192.0.2.1:443"},
+        {"--tls-listen 1.2.3.4:443 --tls-listen 1.2.3.4:443", "given twice"},
+        {"--listen 1.2.3.4:443 --tls-listen 1.2.3.4:443", "given twice (TLS is spoken on every"},
+        {"--tls-cert x", "unknown"}, /* in the file only */
+        {"--relay-ports 1023-2000", "1024-65535"},
+        {"--relay-ports 2000-1999", "1024-65535"},
+        {"--relay-ports 2000-65536", "1024-65535"},
+        {"--relay-ports 2000", "LOW-HIGH"},
+        {"--relay-ports -", "LOW-HIGH"},
+        {"urls", "unknown"},
+        {"-v", "unknown"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        int r = load(rows[i].args);
+        if (r != PV_ERR_MALFORMED || strstr(error, rows[i].part) == NULL)
+            fail_msg("%s: %d \"%s\"", rows[i].args, r, error);
+    }
+}
+
+static void the_file_names_the_certificate(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part;
+    } rows[] = {
+        {"tls-cert = /a\n", "tls-cert without tls-key"},
+        {"tls-key = /a\n", "tls-key without tls-cert"},
+        {"tls-cert = /a\ntls-cert = /b\n", "given twice"},
+        {"tls-key =\n", "expected the path"},
+        {"tls-listen = 443\n", "expected ADDRESS:PORT"},
+    };
+    write_config("[coordinator]\ntls-cert = /a/c.pem\ntls-key = /a/k.pem\n"
+                 "tls-listen = 0.0.0.0:443\ntls-listen = [::]:443\n");
+    assert_int_equal(load(""), PV_OK);
+    assert_string_equal(set.tls_cert, "/a/c.pem");
+    assert_string_equal(set.tls_key, "/a/k.pem");
+    assert_int_equal(set.n_tls_listen, 2);
+    assert_int_equal(load("--tls-listen 127.0.0.1:444"), PV_OK);
+    assert_int_equal(set.n_tls_listen, 1);
+    assert_int_equal(set.tls_listen[0].port, 444);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        char text[256];
+        snprintf(text, sizeof(text), "[coordinator]\n%s", rows[i].text);
+        write_config(text);
+        int r = load("");
+        if (r != PV_ERR_MALFORMED || strstr(error, rows[i].part) == NULL)
+            fail_msg("%s: %d \"%s\"", rows[i].text, r, error);
+    }
+}
+
+static void the_file_fills_what_the_command_line_left_out(void **state)
+{
+    (void)state;
+    write_config("# a comment\n[coordinator]\nlisten = 192.0.2.9:1\nlisten = [::]:2\n"
+                 "public = a.example\npublic = b.example:7\nopen = yes\n");
+    assert_int_equal(load(""), PV_OK);
+    assert_int_equal(set.n_listen, 2);
+    assert_int_equal(set.n_public, 2);
+    assert_int_equal(set.public[1].port, 7);
+    assert_true(set.open);
+    assert_int_equal(load("--listen 127.0.0.1:5 --public c.example"), PV_OK);
+    assert_int_equal(set.n_listen, 1);
+    assert_int_equal(set.listen[0].port, 5);
+    assert_int_equal(set.n_public, 1);
+    assert_string_equal(set.public[0].host, "c.example");
+}
+
+static void the_relay_is_set_up_by_the_file_and_the_command_line(void **state)
+{
+    (void)state;
+    write_config("[relay]\nenabled = no\nports = 2000-2999\nbandwidth = 10M\n"
+                 "allocations-per-user = 7\nallow-peer = 10.0.0.0/8\nallow-peer = 127.0.0.1\n"
+                 "[turn-user alice]\npassword-file = /etc/p2pvpn/alice\n"
+                 "[turn-user bob]\npassword-file = /etc/p2pvpn/bob\n");
+    assert_int_equal(load(""), PV_OK);
+    assert_true(set.relay.off);
+    assert_int_equal(set.relay.port_lo, 2000);
+    assert_int_equal(set.relay.port_hi, 2999);
+    assert_int_equal(set.relay.bandwidth, 10000000);
+    assert_int_equal(set.relay.per_user, 7);
+    assert_int_equal(set.relay.n_allow, 2);
+    assert_int_equal(set.relay.n_users, 2);
+    assert_string_equal(set.relay.users[1].name, "bob");
+    assert_string_equal(set.relay.users[1].password_file, "/etc/p2pvpn/bob");
+    assert_int_equal(load("--relay-ports 3000-3000"), PV_OK);
+    assert_int_equal(set.relay.port_lo, 3000);
+    assert_int_equal(set.relay.port_hi, 3000);
+    write_config("[relay]\nenabled = yes\n");
+    assert_int_equal(load(""), PV_OK);
+    assert_false(set.relay.off);
+    assert_int_equal(load("--no-relay"), PV_OK);
+    assert_true(set.relay.off);
+}
+
+static void wrong_lines_are_named_with_file_and_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part;
+    } rows[] = {
+        {"[coordinator]\nlistne = 1\n", ":2: unknown key listne"},
+        {"[coordinater]\n", ":1: unknown section"},
+        {"listen = 1.2.3.4:5\n", "unknown section"},
+        {"[coordinator]\n\nlisten = here\n", ":3: listen here"},
+        {"[coordinator]\nopen = maybe\n", ":2: open maybe: expected on or off"},
+        {"[coordinator]\nopen = no\nopen = no\n", ":3: open no: given twice"},
+        {"[coordinator]\ngarbage\n", ":2:"},
+        {"[relais]\nenabled = no\n", ":1: unknown section"},
+        {"[metrics]\nlisten = 9586\n", ":2: listen: expected ADDRESS:PORT"},
+        {"[metrics]\nport = 9586\n", ":2: unknown key in [metrics]"},
+        {"[metrics]\nlisten = 0.0.0.0:9586\n", ": [metrics] listen: whoever reaches"},
+        {"[relay]\nenabled = maybe\n", ":2: enabled maybe"},
+        {"[relay]\nenabled = no\nenabled = no\n", ":3: enabled no: given twice"},
+        {"[relay]\nports = 1-2\n", ":2: ports 1-2"},
+        {"[relay]\nbandwidth = 5X\n", ":2: bandwidth 5X"},
+        {"[relay]\nbandwidth = 999\n", ":2: bandwidth 999"},
+        {"[relay]\nbandwidth = 5G\n", ":2: bandwidth 5G"},
+        {"[relay]\nallocations-per-user = 0\n", ":2: allocations-per-user 0"},
+        {"[relay]\nallow-peer = 10.0.0.1/8\n", ":2: allow-peer 10.0.0.1/8"},
+        {"[relay]\nturn = x\n", ":2: unknown key turn"},
+        {"[turn-user a]\n", "[turn-user a] has no password-file"},
+        {"[turn-user a:b]\n", ":1: turn-user a:b"},
+        {"[turn-user a]\npassword-file = /x\n[turn-user a]\n", ":3: turn-user a: given twice"},
+        {"[turn-user a]\npassword = x\n", ":2: unknown key password"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        write_config(rows[i].text);
+        int r = load("");
+        if (r != PV_ERR_MALFORMED || strstr(error, rows[i].part) == NULL ||
+            strstr(error, config) == NULL)
+            fail_msg("%s: %d \"%s\"", rows[i].text, r, error);
+    }
+    /* A value that the command line overrules is checked all the same. */
+    write_config("[coordinator]\nlisten = here\n");
+    assert_int_equal(load("--listen 127.0.0.1:5"), PV_ERR_MALFORMED);
+}
+
+static void one_alternate_address_a_family_is_taken(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"192.0.2.2:3478", "0.0.0.0", "224.0.0.1", "host", ""};
+    struct pv_addr first;
+    assert_int_equal(load("--alt-address 192.0.2.2 --alt-address=2001:db8::2"), PV_OK);
+    assert_int_equal(set.n_alt, 2);
+    assert_int_equal(set.alt[0].family, PV_AF_INET);
+    assert_int_equal(set.alt[1].family, PV_AF_INET6);
+    assert_true(load("--alt-address 192.0.2.2 --alt-address 192.0.2.3") < 0);
+    assert_non_null(strstr(error, "twice"));
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        char args[64];
+        snprintf(args, sizeof(args), "--alt-address=%s", bad[i]);
+        assert_true(load(args) < 0);
+    }
+    write_config("[coordinator]\nalt-address = 192.0.2.2\nlisten = 192.0.2.1:3478\n");
+    assert_int_equal(load(""), PV_OK);
+    assert_int_equal(set.n_alt, 1);
+    assert_int_equal(pv_coordurl_first(&set, &set.alt[0], &first), PV_OK);
+    assert_int_equal(first.ip[3], 1);                         /* the address it listens on */
+    assert_int_equal(load("--alt-address 192.0.2.9"), PV_OK); /* the command line stands */
+    assert_int_equal(set.n_alt, 1);
+    assert_int_equal(set.alt[0].ip[3], 9);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        TEST(without_anything_it_runs_on_every_address),
+        TEST(options_are_taken_in_both_forms),
+        TEST(public_takes_names_and_addresses_with_and_without_port),
+        TEST(one_alternate_address_a_family_is_taken),
+        TEST(nodes_are_told_where_tls_is),
+        TEST(wrong_options_say_what_and_why),
+        TEST(the_file_names_the_certificate),
+        TEST(the_file_fills_what_the_command_line_left_out),
+        TEST(the_relay_is_set_up_by_the_file_and_the_command_line),
+        TEST(wrong_lines_are_named_with_file_and_line),
+#undef TEST
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

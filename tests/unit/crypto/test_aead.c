@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: MIT */
+#include <pthread.h>
+
+#include <sodium.h>
+
+#include "base/bytes.h"
+#include "crypto/aead.h"
+#include "crypto/ct.h"
+#include "crypto/provider.h"
+#include "tests/unit/test_util.h"
+#include "tests/unit/vectors.h"
+
+static const struct pv_view NONE = {NULL, 0};
+
+static void one_message_matches_the_rfc(void **state)
+{
+    (void)state;
+    static const char file[] = "rfc8439_a5.txt";
+    struct test_vector key = test_vector(file, "key"), nonce = test_vector(file, "nonce");
+    struct test_vector ad = test_vector(file, "ad"), pt = test_vector(file, "plaintext");
+    struct test_vector ct = test_vector(file, "ciphertext"), tag = test_vector(file, "tag");
+    uint8_t out[512];
+    uint64_t counter = pv_load_le64(nonce.ptr + 4);
+
+    pv_aead_seal(out, key.ptr, counter, test_vector_view(&ad), test_vector_view(&pt));
+    assert_memory_equal(out, ct.ptr, ct.len);
+    assert_memory_equal(out + ct.len, tag.ptr, tag.len);
+    struct pv_view sealed = pv_view(out, ct.len + tag.len);
+    assert_int_equal(pv_aead_open(out, key.ptr, counter, test_vector_view(&ad), sealed), PV_OK);
+    assert_memory_equal(out, pt.ptr, pt.len);
+}
+
+/* draft-irtf-cfrg-xchacha-03 appendix A.3.1. */
+static void xchacha_matches_the_draft(void **state)
+{
+    (void)state;
+    static const char text[] = "Ladies and Gentlemen of the class of '99: If I could offer you "
+                               "only one tip for the future, sunscreen would be it.";
+    static const size_t len = sizeof(text) - 1;
+    uint8_t key[32], nonce[24], ad[12], want[256], out[256];
+    for (size_t i = 0; i < 32; i++)
+        key[i] = (uint8_t)(0x80 + i);
+    for (size_t i = 0; i < 24; i++)
+        nonce[i] = (uint8_t)(0x40 + i);
+    test_unhex("50515253c0c1c2c3c4c5c6c7", ad, sizeof(ad));
+    size_t want_len = test_unhex(
+        "bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb731c7f1b0b4aa6440bf3a82f"
+        "4eda7e39ae64c6708c54c216cb96b72e1213b4522f8c9ba40db5d945b11b69b982c1bb9e3f3fac2bc369488f"
+        "76b2383565d3fff921f9664c97637da9768812f615c68b13b52ec0875924c1c7987947deafd8780acf49",
+        want, sizeof(want));
+    assert_int_equal(want_len, len + PV_AEAD_TAG_LEN);
+    pv_xaead_seal(out, key, nonce, pv_view(ad, sizeof(ad)), pv_view(text, len));
+    assert_memory_equal(out, want, want_len);
+
+    uint8_t back[256];
+    struct pv_view ct = pv_view(out, want_len);
+    assert_int_equal(pv_xaead_open(back, key, nonce, pv_view(ad, sizeof(ad)), ct), PV_OK);
+    assert_memory_equal(back, text, len);
+    ad[0] ^= 1;
+    assert_int_equal(pv_xaead_open(back, key, nonce, pv_view(ad, sizeof(ad)), ct), PV_ERR_AUTH);
+    assert_int_equal(pv_xaead_open(back, key, nonce, NONE, pv_view(out, 15)), PV_ERR_AUTH);
+}
+
+static void open_refuses_every_truncation_and_every_changed_bit(void **state)
+{
+    (void)state;
+    uint8_t key[32] = {1}, ct[20 + 16], pt[36], ad[3] = {1, 2, 3};
+    pv_aead_seal(ct, key, 5, pv_view(ad, 3), pv_view(key, 20));
+    for (size_t len = 0; len < sizeof(ct); len++)
+        assert_int_equal(pv_aead_open(pt, key, 5, pv_view(ad, 3), pv_view(ct, len)), PV_ERR_AUTH);
+    for (size_t bit = 0; bit < 8 * sizeof(ct); bit++) {
+        ct[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        assert_int_equal(pv_aead_open(pt, key, 5, pv_view(ad, 3), pv_view(ct, sizeof(ct))),
+                         PV_ERR_AUTH);
+        ct[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+    }
+    assert_int_equal(pv_aead_open(pt, key, 6, pv_view(ad, 3), pv_view(ct, sizeof(ct))),
+                     PV_ERR_AUTH);
+    assert_int_equal(pv_aead_open(pt, key, 5, pv_view(ad, 3), pv_view(ct, sizeof(ct))), PV_OK);
+    assert_memory_equal(pt, key, 20);
+}
+
+enum {
+    KEYS = 5,
+    PACKET = 1500,
+};
+
+/* A batch of random sizes under random keys; data is PV_AEAD_BATCH_MAX * (PACKET + tag) bytes. */
+static size_t random_batch(struct pv_rng *rng, struct pv_aead **aeads, uint8_t *data,
+                           struct pv_aead_op *ops, size_t *ret_key)
+{
+    size_t n = 1 + pv_rng_below(rng, PV_AEAD_BATCH_MAX);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *p = data + i * (PACKET + PV_AEAD_TAG_LEN);
+        ret_key[i] = pv_rng_below(rng, KEYS);
+        ops[i] =
+            (struct pv_aead_op){.aead = aeads[ret_key[i]],
+                                .counter = pv_rng_u64(rng),
+                                .data = p,
+                                .len = pv_rng_below(rng, 4) == 0 ? pv_rng_below(rng, 18)
+                                                                 : pv_rng_below(rng, PACKET + 1),
+                                .status = 1};
+        pv_rng_fill(rng, p, ops[i].len);
+    }
+    return n;
+}
+
+/* By libsodium, where it can. */
+static void seal_elsewhere(enum pv_suite suite, uint8_t *ct, const uint8_t *key, uint64_t counter,
+                           struct pv_view pt)
+{
+    uint8_t nonce[12] = {0};
+    if (suite == PV_SUITE_CHACHA) {
+        pv_aead_seal(ct, key, counter, NONE, pt);
+    } else if (crypto_aead_aes256gcm_is_available() != 0) {
+        pv_store_be64(nonce + 4, counter);
+        assert_int_equal(
+            crypto_aead_aes256gcm_encrypt(ct, NULL, pt.ptr, pt.len, NULL, 0, NULL, nonce, key), 0);
+    } else {
+        pv_gcm_seal(ct, key, counter, NONE, pt);
+    }
+}
+
+static void open_elsewhere(enum pv_suite suite, uint8_t *pt, const uint8_t *key, uint64_t counter,
+                           struct pv_view ct)
+{
+    assert_int_equal(
+        (suite == PV_SUITE_AES ? pv_gcm_open : pv_aead_open)(pt, key, counter, NONE, ct), PV_OK);
+}
+
+/* The batch runs on one library, the single messages on another. */
+static void check_batches(struct pv_aead_engine *engine, enum pv_suite suite)
+{
+    struct test_rng r;
+    struct pv_rng rng = test_rng_make(&r, 3);
+    uint8_t keys[KEYS][32];
+    struct pv_aead *aeads[KEYS];
+    struct pv_aead_op ops[PV_AEAD_BATCH_MAX];
+    size_t key_of[PV_AEAD_BATCH_MAX];
+    uint8_t *data = malloc((size_t)PV_AEAD_BATCH_MAX * (PACKET + PV_AEAD_TAG_LEN));
+    uint8_t *want = malloc((size_t)PV_AEAD_BATCH_MAX * (PACKET + PV_AEAD_TAG_LEN));
+    assert_non_null(data);
+    assert_non_null(want);
+    for (size_t i = 0; i < KEYS; i++) {
+        pv_rng_fill(&rng, keys[i], 32);
+        assert_int_equal(pv_aead_new(&aeads[i], suite, keys[i]), PV_OK);
+    }
+
+    for (int round = 0; round < 20; round++) {
+        size_t n = random_batch(&rng, aeads, data, ops, key_of);
+        for (size_t i = 0; i < n; i++)
+            seal_elsewhere(suite, want + (ops[i].data - data), keys[key_of[i]], ops[i].counter,
+                           pv_view(ops[i].data, ops[i].len));
+        pv_aead_seal_batch(engine, ops, n);
+        for (size_t i = 0; i < n; i++) {
+            assert_int_equal(ops[i].status, PV_OK);
+            ops[i].len += PV_AEAD_TAG_LEN;
+            assert_memory_equal(ops[i].data, want + (ops[i].data - data), ops[i].len);
+        }
+
+        size_t bad = pv_rng_below(&rng, (uint32_t)n); /* one forged among good ones */
+        ops[bad].data[pv_rng_below(&rng, (uint32_t)ops[bad].len)] ^= 1;
+        pv_aead_open_batch(engine, ops, n);
+        for (size_t i = 0; i < n; i++) {
+            uint8_t plain[PACKET];
+            size_t len = ops[i].len - PV_AEAD_TAG_LEN;
+            if (i == bad) {
+                assert_int_equal(ops[i].status, PV_ERR_AUTH);
+                assert_true(pv_ct_is_zero(ops[i].data, len));
+                continue;
+            }
+            assert_int_equal(ops[i].status, PV_OK);
+            open_elsewhere(suite, plain, keys[key_of[i]], ops[i].counter,
+                           pv_view(want + (ops[i].data - data), ops[i].len));
+            assert_memory_equal(ops[i].data, plain, len);
+        }
+    }
+    for (size_t i = 0; i < KEYS; i++)
+        assert_null(pv_aead_free(aeads[i]));
+    assert_null(pv_aead_free(NULL));
+    free(data);
+    free(want);
+}
+
+static const char KNOWN[] =
+    "a479cb54628946d6f4042a8e384ef4bd2fbc7330b8be55eb2d8dc18aaa51d66a8ec1f8d3619a258d"
+    "b0ac56956015b7b4937e9b8e6aa957b3dc0214d803d77660aabc913092971da8f207171ce7843608"
+    "162e2e759d8efc25d8d0936990af63c820ba87e8a955b5c8274ef7d10f6fafd04647fa6775577a1a"
+    "250dcc2df37e95e46c4a";
+
+/* Every library that this build knows and this processor runs. */
+static void batches_of_each_library_agree_with_single_messages(void **state)
+{
+    size_t ran = 0;
+    (void)state;
+    for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
+        struct pv_aead_engine *engine = NULL;
+        int r = pv_aead_engine_of(&engine, pv_aead_providers[i]);
+        if (r == PV_ERR_CRYPTO && pv_aead_providers[i] != &pv_aead_openssl)
+            continue;
+        assert_int_equal(r, PV_OK);
+        assert_string_equal(pv_aead_engine_name(engine), pv_aead_providers[i]->name);
+        check_batches(engine, PV_SUITE_CHACHA);
+        check_batches(engine, PV_SUITE_AES);
+        pv_aead_engine_free(engine);
+        ran++;
+    }
+    assert_true(ran > 0);
+    assert_null(pv_aead_engine_free(NULL));
+}
+
+/* RFC 8439's A.5 has associated data and another nonce; this is the same cipher without, the
+ * message of s2.4.2, as python3-cryptography seals it. */
+/* A thread that seals and opens with keys that others use as well. */
+struct sharer {
+    pthread_t thread;
+    const struct pv_aead_provider *provider;
+    struct pv_aead *const *keys; /* of each suite */
+    unsigned number;
+    bool good;
+};
+
+static void *share_keys(void *arg)
+{
+    enum {
+        ROUNDS = 300,
+        LEN = 200
+    };
+    struct sharer *s = arg;
+    struct pv_aead_engine *engine = NULL;
+    s->good = pv_aead_engine_of(&engine, s->provider) == PV_OK;
+    for (unsigned i = 0; s->good && i < ROUNDS; i++) {
+        uint8_t data[LEN + PV_AEAD_TAG_LEN], want[sizeof(data)], plain[LEN];
+        enum pv_suite suite = i % 2 == 0 ? PV_SUITE_CHACHA : PV_SUITE_AES;
+        struct pv_aead_op op = {.aead = s->keys[suite],
+                                .counter = (uint64_t)s->number << 32 | i,
+                                .data = data,
+                                .len = LEN,
+                                .thread = s->number};
+        memset(plain, (int)i, LEN);
+        memcpy(data, plain, LEN);
+        seal_elsewhere(suite, want, (const uint8_t[PV_AEAD_KEY_LEN]){9}, op.counter,
+                       pv_view(plain, LEN));
+        pv_aead_seal_batch(engine, &op, 1);
+        s->good = op.status == PV_OK && memcmp(data, want, sizeof(want)) == 0;
+        op.len = sizeof(data);
+        pv_aead_open_batch(engine, &op, 1);
+        s->good = s->good && op.status == PV_OK && memcmp(data, plain, LEN) == 0;
+    }
+    pv_aead_engine_free(engine);
+    return NULL;
+}
+
+static void threads_share_a_key_when_each_has_a_number(void **state)
+{
+    const uint8_t key[PV_AEAD_KEY_LEN] = {9};
+    (void)state;
+    for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
+        struct pv_aead *keys[PV_SUITES] = {NULL};
+        struct sharer sharers[PV_AEAD_THREADS];
+        struct pv_aead_engine *engine = NULL;
+        if (pv_aead_engine_of(&engine, pv_aead_providers[i]) < 0)
+            continue; /* this processor cannot run it */
+        pv_aead_engine_free(engine);
+        assert_int_equal(pv_aead_new(&keys[PV_SUITE_CHACHA], PV_SUITE_CHACHA, key), PV_OK);
+        assert_int_equal(pv_aead_new(&keys[PV_SUITE_AES], PV_SUITE_AES, key), PV_OK);
+        for (unsigned n = 0; n < PV_AEAD_THREADS; n++) {
+            sharers[n] =
+                (struct sharer){.provider = pv_aead_providers[i], .keys = keys, .number = n};
+            assert_int_equal(pthread_create(&sharers[n].thread, NULL, share_keys, &sharers[n]), 0);
+        }
+        for (unsigned n = 0; n < PV_AEAD_THREADS; n++) {
+            pthread_join(sharers[n].thread, NULL);
+            assert_true(sharers[n].good);
+        }
+        pv_aead_free(keys[PV_SUITE_CHACHA]);
+        pv_aead_free(keys[PV_SUITE_AES]);
+    }
+}
+
+static void each_library_gives_the_known_answer(void **state)
+{
+    static const char text[] = "Ladies and Gentlemen of the class of '99: If I could offer you "
+                               "only one tip for the future, sunscreen would be it.";
+    uint8_t key[32], data[200], want[200];
+    struct pv_aead *aead = NULL;
+    (void)state;
+    size_t len = sizeof(text) - 1;
+    for (size_t i = 0; i < sizeof(key); i++)
+        key[i] = (uint8_t)(0x80 + i);
+    assert_int_equal(test_unhex(KNOWN, want, sizeof(want)), len + PV_AEAD_TAG_LEN);
+    assert_int_equal(pv_aead_new(&aead, PV_SUITE_CHACHA, key), PV_OK);
+    for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
+        struct pv_aead_engine *engine = NULL;
+        if (pv_aead_engine_of(&engine, pv_aead_providers[i]) < 0)
+            continue;
+        memcpy(data, text, len);
+        struct pv_aead_op op = {
+            .aead = aead, .counter = 0x4746454443424140, .data = data, .len = len};
+        pv_aead_seal_batch(engine, &op, 1);
+        assert_int_equal(op.status, PV_OK);
+        assert_memory_equal(data, want, len + PV_AEAD_TAG_LEN);
+        op.len += PV_AEAD_TAG_LEN;
+        pv_aead_open_batch(engine, &op, 1);
+        assert_int_equal(op.status, PV_OK);
+        assert_memory_equal(data, text, len);
+        pv_aead_engine_free(engine);
+    }
+    pv_aead_free(aead);
+}
+
+/* Test cases 13 and 14 of the GCM specification (McGrew and Viega): key, nonce and text zero. */
+static void aes_gcm_gives_the_answers_of_its_specification(void **state)
+{
+    (void)state;
+    uint8_t key[32] = {0}, zero[16] = {0}, want[32], data[32];
+    struct pv_aead *aead = NULL;
+    assert_int_equal(pv_aead_new(&aead, PV_SUITE_AES, key), PV_OK);
+    for (size_t len = 0; len <= 16; len += 16) {
+        size_t n = test_unhex(len == 0 ? "530f8afbc74536b9a963b4f1c4cb738b"
+                                       : "cea7403d4d606b6e074ec5d3baf39d18"
+                                         "d0d1c8a799996bf0265b98b5d48ab919",
+                              want, sizeof(want));
+        assert_int_equal(n, len + PV_AEAD_TAG_LEN);
+        pv_gcm_seal(data, key, 0, NONE, pv_view(zero, len));
+        assert_memory_equal(data, want, n);
+        for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
+            struct pv_aead_engine *engine = NULL;
+            if (pv_aead_engine_of(&engine, pv_aead_providers[i]) < 0)
+                continue;
+            memset(data, 0, sizeof(data));
+            struct pv_aead_op op = {.aead = aead, .data = data, .len = len};
+            pv_aead_seal_batch(engine, &op, 1);
+            assert_int_equal(op.status, PV_OK);
+            assert_memory_equal(data, want, n);
+            pv_aead_engine_free(engine);
+        }
+    }
+    pv_aead_free(aead);
+}
+
+/* NIST's gcmEncryptExtIV256 has no nonce that begins with zeros: the counter's byte order is pinned
+ * by libsodium here and by the Noise vectors. */
+static void gcm_open_refuses_every_truncation_and_every_changed_bit(void **state)
+{
+    (void)state;
+    uint8_t key[32] = {1}, ct[20 + 16], pt[36], ad[3] = {1, 2, 3};
+    pv_gcm_seal(ct, key, 5, pv_view(ad, 3), pv_view(key, 20));
+    for (size_t len = 0; len < sizeof(ct); len++)
+        assert_int_equal(pv_gcm_open(pt, key, 5, pv_view(ad, 3), pv_view(ct, len)), PV_ERR_AUTH);
+    for (size_t bit = 0; bit < 8 * sizeof(ct); bit++) {
+        ct[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        assert_int_equal(pv_gcm_open(pt, key, 5, pv_view(ad, 3), pv_view(ct, sizeof(ct))),
+                         PV_ERR_AUTH);
+        ct[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+    }
+    assert_int_equal(pv_gcm_open(pt, key, 6, pv_view(ad, 3), pv_view(ct, sizeof(ct))), PV_ERR_AUTH);
+    assert_int_equal(pv_gcm_open(pt, key, 5, pv_view(ad, 2), pv_view(ct, sizeof(ct))), PV_ERR_AUTH);
+    assert_int_equal(pv_gcm_open(pt, key, 5, pv_view(ad, 3), pv_view(ct, sizeof(ct))), PV_OK);
+    assert_memory_equal(pt, key, 20);
+}
+
+static void wrong_seal(void *state, struct pv_aead_op *ops, size_t n)
+{
+    pv_aead_openssl.seal(state, ops, n);
+    for (size_t i = 0; i < n; i++)
+        ops[i].data[ops[i].len] ^= ops[i].len == 1420;
+}
+
+static void credulous_open(void *state, struct pv_aead_op *ops, size_t n)
+{
+    pv_aead_openssl.open(state, ops, n);
+    for (size_t i = 0; i < n; i++)
+        ops[i].status = PV_OK;
+}
+
+static void a_library_that_errs_is_not_used(void **state)
+{
+    struct pv_aead_engine *engine = NULL;
+    struct pv_aead_provider wrong = pv_aead_openssl, credulous = pv_aead_openssl;
+    (void)state;
+    wrong.seal = wrong_seal;
+    credulous.open = credulous_open;
+    assert_int_equal(pv_aead_engine_of(&engine, &wrong), PV_ERR_CRYPTO);
+    assert_int_equal(pv_aead_engine_of(&engine, &credulous), PV_ERR_CRYPTO);
+    assert_int_equal(pv_aead_engine_new(&engine), PV_OK);
+    pv_aead_engine_free(engine);
+}
+
+static void a_batch_open_shorter_than_a_tag_is_refused(void **state)
+{
+    (void)state;
+    uint8_t key[32] = {9}, data[16] = {0};
+    struct pv_aead *aead = NULL;
+    struct pv_aead_engine *engine = NULL;
+    assert_int_equal(pv_aead_engine_new(&engine), PV_OK);
+    assert_int_equal(pv_aead_new(&aead, PV_SUITE_CHACHA, key), PV_OK);
+    struct pv_aead_op op = {.aead = aead, .data = data, .len = 15, .status = 1};
+    pv_aead_open_batch(engine, &op, 1);
+    assert_int_equal(op.status, PV_ERR_AUTH);
+
+    op.len = 0; /* a keepalive: nothing but the tag, and one key may both seal and open */
+    pv_aead_seal_batch(engine, &op, 1);
+    assert_int_equal(op.status, PV_OK);
+    op.len = 16;
+    pv_aead_open_batch(engine, &op, 1);
+    assert_int_equal(op.status, PV_OK);
+    pv_aead_free(aead);
+    pv_aead_engine_free(engine);
+}
+
+static void who_is_slow_says_why(void **state)
+{
+    (void)state;
+    for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
+        struct pv_aead_engine *e = NULL;
+        if (pv_aead_engine_of(&e, pv_aead_providers[i]) != PV_OK)
+            continue;
+        bool fast = strcmp(pv_aead_engine_name(e), "ipsec-mb") == 0;
+        assert_int_equal(pv_aead_engine_why_slow(e) == NULL, fast);
+        pv_aead_engine_free(e);
+    }
+}
+
+int main(void)
+{
+    if (pv_crypto_init() < 0)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_message_matches_the_rfc),
+        cmocka_unit_test(xchacha_matches_the_draft),
+        cmocka_unit_test(open_refuses_every_truncation_and_every_changed_bit),
+        cmocka_unit_test(batches_of_each_library_agree_with_single_messages),
+        cmocka_unit_test(threads_share_a_key_when_each_has_a_number),
+        cmocka_unit_test(each_library_gives_the_known_answer),
+        cmocka_unit_test(aes_gcm_gives_the_answers_of_its_specification),
+        cmocka_unit_test(gcm_open_refuses_every_truncation_and_every_changed_bit),
+        cmocka_unit_test(a_library_that_errs_is_not_used),
+        cmocka_unit_test(a_batch_open_shorter_than_a_tag_is_refused),
+        cmocka_unit_test(who_is_slow_says_why),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+#include "crypto/ct.h"
+#include "crypto/dh.h"
+#include "tests/unit/test_util.h"
+
+static void unhex32(const char *hex, uint8_t out[32])
+{
+    assert_int_equal(test_unhex(hex, out, 32), 32);
+}
+
+/* RFC 7748 section 5.2, the two single vectors. */
+static void scalar_multiplication_matches_the_rfc(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *scalar, *u, *out;
+    } rows[] = {
+        {"a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",
+         "e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c",
+         "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552"},
+        {"4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d",
+         "e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493",
+         "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        uint8_t scalar[32], u[32], want[32], got[32];
+        unhex32(rows[i].scalar, scalar);
+        unhex32(rows[i].u, u);
+        unhex32(rows[i].out, want);
+        assert_int_equal(pv_dh(got, scalar, u), PV_OK);
+        assert_memory_equal(got, want, 32);
+    }
+}
+
+/* RFC 7748 section 5.2, one and a thousand iterations. */
+static void iterated_multiplication_matches_the_rfc(void **state)
+{
+    (void)state;
+    uint8_t k[32] = {9}, u[32] = {9}, r[32], want[32];
+    for (int i = 1; i <= 1000; i++) {
+        assert_int_equal(pv_dh(r, k, u), PV_OK);
+        memcpy(u, k, 32);
+        memcpy(k, r, 32);
+        if (i == 1) {
+            unhex32("422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079", want);
+            assert_memory_equal(k, want, 32);
+        }
+    }
+    unhex32("684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51", want);
+    assert_memory_equal(k, want, 32);
+}
+
+/* RFC 7748 section 6.1. */
+static void two_sides_agree_on_the_secret_of_the_rfc(void **state)
+{
+    (void)state;
+    uint8_t a[32], b[32], pa[32], pb[32], ka[32], kb[32], want[32];
+    unhex32("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a", a);
+    unhex32("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb", b);
+    pv_dh_public(a, pa);
+    pv_dh_public(b, pb);
+    unhex32("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a", want);
+    assert_memory_equal(pa, want, 32);
+    unhex32("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f", want);
+    assert_memory_equal(pb, want, 32);
+    assert_int_equal(pv_dh(ka, a, pb), PV_OK);
+    assert_int_equal(pv_dh(kb, b, pa), PV_OK);
+    unhex32("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742", want);
+    assert_memory_equal(ka, want, 32);
+    assert_memory_equal(kb, want, 32);
+}
+
+static void public_keys_of_small_order_are_refused(void **state)
+{
+    (void)state;
+    static const char *const points[] = {
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    };
+    struct test_rng r;
+    struct pv_rng rng = test_rng_make(&r, 1);
+    uint8_t sk[32], pk[32], shared[32], untouched[32];
+    pv_dh_keypair(&rng, sk, pk);
+    memset(shared, 0x5a, sizeof(shared));
+    memset(untouched, 0x5a, sizeof(untouched));
+    for (size_t i = 0; i < PV_ARRAY_LEN(points); i++) {
+        uint8_t p[32];
+        unhex32(points[i], p);
+        assert_int_equal(pv_dh(shared, sk, p), PV_ERR_AUTH);
+        assert_memory_equal(shared, untouched, 32);
+    }
+}
+
+static void key_pairs_follow_from_the_randomness_passed_in(void **state)
+{
+    (void)state;
+    struct test_rng r;
+    struct pv_rng rng = test_rng_make(&r, 42);
+    uint8_t sk1[32], pk1[32], sk2[32], pk2[32], pk[32];
+    pv_dh_keypair(&rng, sk1, pk1);
+    rng = test_rng_make(&r, 42);
+    pv_dh_keypair(&rng, sk2, pk2);
+    assert_memory_equal(sk1, sk2, 32);
+    assert_memory_equal(pk1, pk2, 32);
+    assert_int_equal(sk1[0] & 7, 0);
+    assert_int_equal(sk1[31] & 0xc0, 0x40);
+    pv_dh_public(sk1, pk);
+    assert_memory_equal(pk, pk1, 32);
+    pv_dh_keypair(&rng, sk2, pk2);
+    assert_memory_not_equal(sk1, sk2, 32);
+}
+
+static void secrets_are_compared_wiped_and_kept(void **state)
+{
+    (void)state;
+    uint8_t a[32] = {1}, b[32] = {1};
+    assert_true(pv_ct_equal(a, b, 32));
+    b[31] = 1;
+    assert_false(pv_ct_equal(a, b, 32));
+    assert_true(pv_ct_equal(a, b, 31));
+    assert_true(pv_ct_equal(a, b, 0));
+    assert_false(pv_ct_is_zero(a, 32));
+    pv_wipe(a, sizeof(a));
+    assert_true(pv_ct_is_zero(a, 32));
+    assert_true(pv_ct_is_zero(b + 1, 30));
+
+    uint8_t *s = pv_secret_alloc(64);
+    assert_non_null(s);
+    memset(s, 1, 64);
+    assert_null(pv_secret_free(s));
+    assert_null(pv_secret_free(NULL));
+
+    uint8_t *n = pv_nodump_alloc(5000);
+    assert_non_null(n);
+    assert_true(pv_ct_is_zero(n, 5000));
+    memset(n, 1, 5000);
+    assert_null(pv_nodump_free(n, 5000));
+    assert_null(pv_nodump_free(NULL, 5000));
+    assert_null(pv_nodump_alloc(0));
+    assert_null(pv_nodump_alloc(SIZE_MAX));
+}
+
+int main(void)
+{
+    if (pv_crypto_init() < 0)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scalar_multiplication_matches_the_rfc),
+        cmocka_unit_test(iterated_multiplication_matches_the_rfc),
+        cmocka_unit_test(two_sides_agree_on_the_secret_of_the_rfc),
+        cmocka_unit_test(public_keys_of_small_order_are_refused),
+        cmocka_unit_test(key_pairs_follow_from_the_randomness_passed_in),
+        cmocka_unit_test(secrets_are_compared_wiped_and_kept),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ctl_fake.h - p2pvpnctl in this process against a scripted p2pvpnd: a thread that answers each
+ * command with given lines.
+ */
+#ifndef PV_CTL_FAKE_H
+#define PV_CTL_FAKE_H
+
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "crypto/ct.h"
+#include "ctl/cli.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    MAX_ARGS = 24,
+    MAX_SCRIPT = 12,
+};
+
+/* What the daemon says to a command: lines, "@" stands for the request's id. */
+struct answer {
+    const char *cmd;
+    const char *lines;
+};
+
+static struct {
+    int listen_fd;
+    char dir[64], path[96];
+    pthread_t thread;
+    struct answer script[MAX_SCRIPT];
+    char requests[8192]; /* what it was asked, ids left out */
+    char *out, *err;     /* what the last run printed */
+    size_t out_len, err_len;
+} t;
+
+/* --- the daemon ---------------------------------------------------------------------------- */
+
+static void say(int fd, const char *lines, long long id)
+{
+    char buf[8192];
+    size_t n = 0;
+    for (const char *p = lines; *p != '\0' && n + 32 < sizeof(buf); p++) {
+        if (*p == '@')
+            n += (size_t)snprintf(buf + n, sizeof(buf) - n, "%lld", id);
+        else
+            buf[n++] = *p;
+    }
+    (void)!send(fd, buf, n, MSG_NOSIGNAL);
+}
+
+static void serve_line(int fd, const char *line)
+{
+    json_t *req = json_loads(line, 0, NULL);
+    if (req == NULL)
+        return;
+    const char *cmd = json_string_value(json_object_get(req, "cmd"));
+    long long id = json_integer_value(json_object_get(req, "id"));
+    json_t *plain = json_deep_copy(req);
+    json_object_del(plain, "id");
+    char *text = json_dumps(plain, JSON_COMPACT);
+    size_t n = strlen(t.requests);
+    snprintf(t.requests + n, sizeof(t.requests) - n, "%s\n", text);
+    free(text);
+    json_decref(plain);
+    for (const struct answer *a = t.script; a->cmd != NULL; a++) {
+        if (cmd != NULL && strcmp(a->cmd, cmd) == 0)
+            say(fd, a->lines, id);
+    }
+    json_decref(req);
+}
+
+/* Serves connections until somebody shuts the listening socket down. */
+static void *serve(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        int fd = accept(t.listen_fd, NULL, NULL);
+        if (fd < 0)
+            return NULL;
+        FILE *f = fdopen(fd, "r+");
+        char line[32768];
+        while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+            serve_line(fd, line);
+        if (f != NULL)
+            fclose(f);
+    }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&t, 0, sizeof(t));
+    snprintf(t.dir, sizeof(t.dir), "/tmp/pv-test-ctl-XXXXXX");
+    if (mkdtemp(t.dir) == NULL)
+        return -1;
+    snprintf(t.path, sizeof(t.path), "%s/s", t.dir);
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    memcpy(un.sun_path, t.path, strlen(t.path) + 1);
+    t.listen_fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (t.listen_fd < 0 || bind(t.listen_fd, (struct sockaddr *)&un, sizeof(un)) < 0 ||
+        listen(t.listen_fd, 8) < 0)
+        return -1;
+    return pthread_create(&t.thread, NULL, serve, NULL);
+}
+
+static inline void stop_daemon(void)
+{
+    if (t.listen_fd < 0)
+        return;
+    shutdown(t.listen_fd, SHUT_RDWR);
+    pthread_join(t.thread, NULL);
+    close(t.listen_fd);
+    t.listen_fd = -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    stop_daemon();
+    unlink(t.path);
+    rmdir(t.dir);
+    free(t.out);
+    free(t.err);
+    return 0;
+}
+
+/* --- running ------------------------------------------------------------------------------- */
+
+static void answers(const char *cmd, const char *lines)
+{
+    struct answer *a = t.script;
+    while (a->cmd != NULL && strcmp(a->cmd, cmd) != 0)
+        a++;
+    assert_true(a < t.script + MAX_SCRIPT - 1);
+    *a = (struct answer){.cmd = cmd, .lines = lines};
+}
+
+static int run_in(FILE *in, const char *const *words)
+{
+    char *argv[MAX_ARGS + 4];
+    int argc = 0;
+    argv[argc++] = strdup("p2pvpnctl");
+    argv[argc++] = strdup("--socket");
+    argv[argc++] = strdup(t.path);
+    for (; *words != NULL; words++)
+        argv[argc++] = strdup(*words);
+    argv[argc] = NULL;
+
+    free(t.out);
+    free(t.err);
+    FILE *out = open_memstream(&t.out, &t.out_len);
+    FILE *err = open_memstream(&t.err, &t.err_len);
+    assert_true(out != NULL && err != NULL);
+    int code = pv_cli_run(argc, argv, in, out, err);
+    fclose(out);
+    fclose(err);
+    for (int i = 0; i < argc; i++)
+        free(argv[i]);
+    return code;
+}
+
+#define RUN(...) run_in(stdin, (const char *const[]){__VA_ARGS__, NULL})
+
+/* stdin as a file with this text. */
+static inline FILE *input(const char *text)
+{
+    FILE *f = tmpfile();
+    assert_non_null(f);
+    fputs(text, f);
+    rewind(f);
+    return f;
+}
+
+static inline void assert_one_line_error(const char *part)
+{
+    if (strncmp(t.err, "p2pvpnctl: ", 11) != 0 || strstr(t.err, part) == NULL ||
+        strchr(t.err, '\n') != t.err + t.err_len - 1)
+        fail_msg("not one line with \"%s\": %s", part, t.err);
+}
+
+/* Fields of an answer to peers. */
+#define PEERS                                                                              \
+    "\"version\":1,\"peers\":[{\"name\":\"pi\",\"ip4\":\"10.66.1.5\",\"ip6\":\"fd00::5\"," \
+    "\"key\":\"K\",\"wg_key\":\"W\",\"online\":true,\"path\":{\"type\":\"direct\","        \
+    "\"local\":\"192.168.1.2:4000\",\"remote\":\"192.0.2.44:51002\",\"via\":null,"         \
+    "\"rtt_ms\":31.25,\"loss\":0.0,\"mtu\":1420},\"tx_bytes\":1048576,\"rx_bytes\":12,"    \
+    "\"last_handshake\":null},{\"name\":\"a-longer-name\",\"ip4\":null,\"ip6\":null,"      \
+    "\"key\":\"K\",\"wg_key\":\"W\",\"online\":false,\"path\":{\"type\":\"none\","         \
+    "\"local\":null,\"remote\":null,\"via\":null,\"rtt_ms\":null,\"loss\":null,"           \
+    "\"mtu\":null},\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null}]"
+
+#endif /* PV_CTL_FAKE_H */

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* Servers as users write them. The sockets are tested in tests/lab/test_netcheck.py. */
+#include "ctl/probe/netprobe.h"
+#include "tests/unit/test_util.h"
+
+static void servers_are_taken_in_every_form(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t n4, n6;
+        const char *first;
+    } rows[] = {
+        {"192.0.2.1", 1, 0, "192.0.2.1:3478"},
+        {"192.0.2.1:99", 1, 0, "192.0.2.1:99"},
+        {"2001:db8::1", 0, 1, "[2001:db8::1]:3478"},
+        {"[2001:db8::1]:99", 0, 1, "[2001:db8::1]:99"},
+        {"192.0.2.1,192.0.2.2:5,2001:db8::1", 2, 1, "192.0.2.1:3478"},
+        {"192.0.2.1,192.0.2.2,192.0.2.3,192.0.2.4,192.0.2.5", 4, 0, "192.0.2.1:3478"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_netprobe_servers s;
+        char error[PV_NETPROBE_ERROR];
+        char text[PV_ADDR_TEXT];
+        if (pv_netprobe_resolve(rows[i].text, 3478, &s, error) < 0)
+            fail_msg("%s: %s", rows[i].text, error);
+        assert_int_equal(s.n[0], rows[i].n4);
+        assert_int_equal(s.n[1], rows[i].n6);
+        assert_string_equal(pv_addr_format(&s.addr[rows[i].n4 > 0 ? 0 : 1][0], text),
+                            rows[i].first);
+    }
+}
+
+static void what_is_no_server_is_refused_without_a_look_up(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "",        ",",           ":3478", "host:0",      "host:65536", "host:x",      "a host",
+        "host:1:", "192.0.2.1:0", "[::1]", "http://host", "192.0.2.1,", "192.0.2.1,-!"};
+    char longest[PV_NETPROBE_TEXT_MAX + 1];
+    struct pv_netprobe_servers s;
+    char error[PV_NETPROBE_ERROR];
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        int r = pv_netprobe_resolve(rows[i], 3478, &s, error);
+        bool trailing = strcmp(rows[i], "192.0.2.1,") == 0; /* an empty one at the end is nothing */
+        if (r != (trailing ? PV_OK : PV_ERR_MALFORMED) || error[0] == '\0')
+            fail_msg("\"%s\": %d", rows[i], r);
+    }
+    memset(longest, 'a', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = '\0';
+    assert_int_equal(pv_netprobe_resolve(longest, 3478, &s, error), PV_ERR_MALFORMED);
+    longest[256] = '\0'; /* a name of more than 255 characters */
+    assert_int_equal(pv_netprobe_resolve(longest, 3478, &s, error), PV_ERR_MALFORMED);
+}
+
+static void without_a_server_of_a_family_nothing_is_tried(void **state)
+{
+    (void)state;
+    struct pv_netprobe_servers s = {0};
+    struct pv_netprobe_report report;
+    assert_int_equal(pv_netprobe_run(&s, false, &report), PV_OK);
+    assert_false(report.tried[0] || report.tried[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(servers_are_taken_in_every_form),
+        cmocka_unit_test(what_is_no_server_is_refused_without_a_look_up),
+        cmocka_unit_test(without_a_server_of_a_family_nothing_is_tried),
+    };
+    return cmocka_run_group_tests_name("netprobe", tests, NULL, NULL);
+}

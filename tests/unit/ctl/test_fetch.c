@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/* A received file is put where its user wants it: whole, beside what is there, never elsewhere. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ctl/fetch.h"
+#include "tests/unit/test_util.h"
+
+static char top[] = "/tmp/pv_fetch_XXXXXX";
+static char dir[64], path[64 + 256]; /* path: with the longest name there is */
+static int from;
+
+static void write_text(const char *where, const char *text)
+{
+    FILE *f = fopen(where, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    memcpy(top + sizeof(top) - 7, "XXXXXX", 6);
+    if (mkdtemp(top) == NULL)
+        return -1;
+    snprintf(path, sizeof(path), "%s/kept", top);
+    write_text(path, "what bob sent");
+    from = open(path, O_RDONLY | O_CLOEXEC);
+    unlink(path);
+    snprintf(dir, sizeof(dir), "%s/in", top);
+    return from < 0 ? -1 : mkdir(dir, 0700);
+}
+
+static const char *in_dir(const char *name)
+{
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return path;
+}
+
+static int end(void **state)
+{
+    const struct dirent *e;
+    DIR *d = opendir(dir);
+    (void)state;
+    while (d != NULL && (e = readdir(d)) != NULL)
+        unlink(in_dir(e->d_name));
+    if (d != NULL)
+        closedir(d);
+    close(from);
+    return rmdir(dir) != 0 || rmdir(top) != 0 ? -1 : 0; /* nothing else is anywhere */
+}
+
+static unsigned count(void)
+{
+    const struct dirent *e;
+    unsigned n = 0;
+    DIR *d = opendir(dir);
+    assert_non_null(d);
+    while ((e = readdir(d)) != NULL)
+        n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+static void assert_text(const char *where, const char *want)
+{
+    char text[64];
+    FILE *f = fopen(where, "r");
+    assert_non_null(f);
+    size_t n = fread(text, 1, sizeof(text) - 1, f);
+    text[n] = '\0';
+    fclose(f);
+    assert_string_equal(text, want);
+}
+
+static void it_gets_its_name_or_the_users(void **state)
+{
+    (void)state;
+    assert_int_equal(pv_fetch(from, dir, "photo.jpg", NULL), PV_OK);
+    assert_text(in_dir("photo.jpg"), "what bob sent");
+    assert_int_equal(pv_fetch(from, ".", "photo.jpg", in_dir("mine")), PV_OK);
+    assert_text(in_dir("mine"), "what bob sent");
+    assert_int_equal(count(), 2);
+}
+
+static void nothing_is_overwritten_and_no_link_followed(void **state)
+{
+    (void)state;
+    write_text(in_dir("photo.jpg"), "mine");
+    assert_int_equal(pv_fetch(from, dir, "photo.jpg", NULL), PV_ERR_EXISTS);
+    assert_int_equal(pv_fetch(from, dir, "x", in_dir("photo.jpg")), PV_ERR_EXISTS);
+    assert_text(in_dir("photo.jpg"), "mine");
+    assert_int_equal(symlink("../elsewhere", in_dir("link")), 0);
+    assert_int_equal(pv_fetch(from, dir, "link", NULL), PV_ERR_EXISTS);
+    assert_int_equal(pv_fetch(from, dir, "x", in_dir("link")), PV_ERR_EXISTS);
+}
+
+static void no_name_leaves_the_directory(void **state)
+{
+    static const char *const names[] = {"../up", "/tmp/pv_fetch_up", "a/b/c", "..", ".bashrc"};
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
+        assert_int_equal(pv_fetch(from, dir, names[i], NULL), PV_OK);
+    assert_int_equal(count(), PV_ARRAY_LEN(names));
+    assert_text(in_dir("up"), "what bob sent");
+    assert_text(in_dir("_bashrc"), "what bob sent");
+}
+
+static void what_cannot_be_copied_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    int no_file = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(pv_fetch(no_file, dir, "photo.jpg", NULL) < 0);
+    assert_true(pv_fetch(no_file, dir, "x", in_dir("mine")) < 0);
+    close(no_file);
+    assert_int_equal(count(), 0);
+    assert_true(pv_fetch(from, "/nowhere", "photo.jpg", NULL) < 0);
+    assert_true(pv_fetch(from, dir, "x", in_dir("")) < 0);
+}
+
+#define EACH(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        EACH(it_gets_its_name_or_the_users),
+        EACH(nothing_is_overwritten_and_no_link_followed),
+        EACH(no_name_leaves_the_directory),
+        EACH(what_cannot_be_copied_leaves_nothing_behind),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

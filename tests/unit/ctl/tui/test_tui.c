@@ -1,0 +1,691 @@
+/* SPDX-License-Identifier: MIT */
+/* The terminal chat without a terminal: what is typed, what is said, what stands on the screen. */
+#include <limits.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "ctl/tui/tuiview.h"
+#include "ctl/tui/tuiwords.h"
+#include "tests/unit/test_util.h"
+
+#define T0 "1795168800" /* 2026-11-20 10:00 UTC */
+
+struct fixture {
+    struct pv_tui t;
+    struct pv_tui_screen screen;
+    char row[PV_TUI_MAX_COLS * 4 + 1];
+};
+
+static void take(struct pv_tui *t, void (*what)(struct pv_tui *, const json_t *), const char *text)
+{
+    json_t *body = json_loads(text, 0, NULL);
+    assert_non_null(body);
+    what(t, body);
+    json_decref(body);
+}
+
+#define MSG(id, from, to, text, state)                                                          \
+    "{\"id\":\"" id "\",\"from\":\"" from "\",\"to\":\"" to "\",\"room\":null,\"text\":\"" text \
+    "\",\"time\":" T0 ",\"state\":\"" state "\"}"
+#define PEER(name, online, type, rtt)                                 \
+    "{\"name\":\"" name "\",\"ip4\":\"10.66.1.5\",\"online\":" online \
+    ",\"path\":{\"type\":\"" type "\",\"rtt_ms\":" rtt "}}"
+
+static void drop_actions(struct pv_tui *t)
+{
+    struct pv_tui_action a;
+    while (pv_tui_poll(t, &a) == PV_OK)
+        free(a.text);
+}
+
+static int make(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    assert_non_null(f);
+    assert_int_equal(pv_tui_init(&f->t), PV_OK);
+    take(&f->t, pv_tui_take_status,
+         "{\"self\":{\"name\":\"lap\"},\"network\":{\"name\":\"home\"}}");
+    take(&f->t, pv_tui_take_peers,
+         "{\"peers\":[" PEER("pi", "true", "direct", "3.14") "," PEER(
+             "alice", "true", "relay", "80") "," PEER("bob", "false", "none",
+                                                      "null") "," PEER("bobby", "false", "none",
+                                                                       "null") "]}");
+    *state = f;
+    return 0;
+}
+
+static int drop(void **state)
+{
+    struct fixture *f = *state;
+    pv_tui_screen_done(&f->screen);
+    pv_tui_done(&f->t);
+    free(f);
+    return 0;
+}
+
+static void type(struct pv_tui *t, const char *text)
+{
+    for (size_t n; *text != '\0'; text += n)
+        pv_tui_key(t, PV_TUI_CHAR, pv_tui_decode(text, &n));
+}
+
+static void line(struct pv_tui *t, const char *text)
+{
+    type(t, text);
+    pv_tui_key(t, PV_TUI_ENTER, 0);
+}
+
+static void edit(struct pv_tui *t, enum pv_tuiedit_op op)
+{
+    pv_tui_key(t, PV_TUI_EDIT, (wchar_t)op);
+}
+
+static const char *name_of_current(struct pv_tui *t)
+{
+    return t->convs[t->current].name;
+}
+
+static void assert_action(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer,
+                          const char *text)
+{
+    struct pv_tui_action a;
+    assert_int_equal(pv_tui_poll(t, &a), PV_OK);
+    assert_int_equal(a.kind, kind);
+    assert_string_equal(a.peer, peer);
+    assert_string_equal(a.text == NULL ? "" : a.text, text);
+    free(a.text);
+}
+
+static void assert_nothing_asked(struct pv_tui *t)
+{
+    struct pv_tui_action a;
+    assert_int_equal(pv_tui_poll(t, &a), PV_ERR_AGAIN);
+}
+
+/* A row of the picture without the blanks at its end. */
+static const char *row(struct fixture *f, size_t n)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < f->screen.cols; i++) {
+        const struct pv_tui_cell *c = &f->screen.cells[n * f->screen.cols + i];
+        for (size_t k = 0; c->ch[k] != L'\0'; k++) {
+            char bytes[MB_LEN_MAX];
+            int w = wctomb(bytes, c->ch[k]);
+            assert_true(w > 0);
+            memcpy(f->row + len, bytes, (size_t)w);
+            len += (size_t)w;
+        }
+    }
+    while (len > 0 && f->row[len - 1] == ' ')
+        len--;
+    f->row[len] = '\0';
+    return f->row;
+}
+
+static void draw(struct fixture *f, size_t rows, size_t cols)
+{
+    assert_int_equal(pv_tui_render(&f->t, rows, cols, &f->screen), PV_OK);
+}
+
+/* --- the input line -------------------------------------------------------------------------- */
+
+static void the_line_is_edited_by_characters_not_bytes(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tuiedit *e = &f->t.edit;
+    type(&f->t, "a\xc3\xbc\xe4\xbd\xa0z");
+    edit(&f->t, PV_TUIEDIT_LEFT);
+    edit(&f->t, PV_TUIEDIT_BACKSPACE);
+    assert_string_equal(e->text, "a\xc3\xbcz");
+    edit(&f->t, PV_TUIEDIT_LEFT);
+    type(&f->t, "-");
+    assert_string_equal(e->text, "a-\xc3\xbcz");
+    edit(&f->t, PV_TUIEDIT_DELETE);
+    assert_string_equal(e->text, "a-z");
+    edit(&f->t, PV_TUIEDIT_END);
+    type(&f->t, " two words");
+    edit(&f->t, PV_TUIEDIT_KILL_WORD);
+    assert_string_equal(e->text, "a-z two ");
+    edit(&f->t, PV_TUIEDIT_HOME);
+    edit(&f->t, PV_TUIEDIT_RIGHT);
+    edit(&f->t, PV_TUIEDIT_KILL_END);
+    assert_string_equal(e->text, "a");
+    edit(&f->t, PV_TUIEDIT_KILL_START);
+    assert_string_equal(e->text, "");
+    for (enum pv_tuiedit_op op = PV_TUIEDIT_LEFT; op <= PV_TUIEDIT_NEWER; op++)
+        edit(&f->t, op); /* on an empty line nothing breaks */
+    assert_int_equal(e->len, 0);
+}
+
+static void the_line_takes_no_control_characters_and_has_an_end(void **state)
+{
+    struct fixture *f = *state;
+    static const wchar_t bad[] = {0, 1, 0x1b, 0x7f, 0x9b, 0xd800, 0x110000};
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
+        pv_tui_key(&f->t, PV_TUI_CHAR, bad[i]);
+    assert_int_equal(f->t.edit.len, 0);
+    for (size_t i = 0; i < PV_TUIEDIT_MAX; i++)
+        pv_tui_key(&f->t, PV_TUI_CHAR, L'x');
+    assert_int_equal(f->t.edit.len, PV_TUIEDIT_MAX);
+    pv_tui_key(&f->t, PV_TUI_CHAR, L'x');
+    assert_int_equal(f->t.edit.len, PV_TUIEDIT_MAX);
+    edit(&f->t, PV_TUIEDIT_BACKSPACE);
+    type(&f->t, "\xc3\xbc"); /* two bytes do not fit in one */
+    assert_int_equal(f->t.edit.len, PV_TUIEDIT_MAX - 1);
+}
+
+static void what_was_typed_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
+    for (int i = 0; i < PV_TUIEDIT_PAST + 3; i++) {
+        char text[24];
+        snprintf(text, sizeof(text), "line %d", i);
+        line(&f->t, text);
+        line(&f->t, text); /* the same again is kept once */
+        drop_actions(&f->t);
+    }
+    type(&f->t, "draft");
+    edit(&f->t, PV_TUIEDIT_OLDER);
+    assert_string_equal(f->t.edit.text, "line 34");
+    edit(&f->t, PV_TUIEDIT_OLDER);
+    assert_string_equal(f->t.edit.text, "line 33");
+    for (int i = 0; i < 99; i++)
+        edit(&f->t, PV_TUIEDIT_OLDER);
+    assert_string_equal(f->t.edit.text, "line 3");
+    for (int i = 0; i < 99; i++)
+        edit(&f->t, PV_TUIEDIT_NEWER);
+    assert_string_equal(f->t.edit.text, "draft");
+}
+
+/* --- commands and completion ----------------------------------------------------------------- */
+
+static void lines_go_where_they_belong(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    line(t, "hello");
+    assert_nothing_asked(t); /* to whom? */
+    assert_non_null(strstr(t->note, "to whom"));
+    line(t, "send pi hello there");
+    assert_string_equal(name_of_current(t), "pi");
+    assert_action(t, PV_TUI_HISTORY, "pi", "");
+    assert_action(t, PV_TUI_SEND, "pi", "hello there");
+    line(t, "plain");
+    assert_action(t, PV_TUI_SEND, "pi", "plain");
+    line(t, "send me the file"); /* nobody is called me */
+    assert_action(t, PV_TUI_SEND, "pi", "send me the file");
+    line(t, "/msg BOB hi");
+    assert_action(t, PV_TUI_HISTORY, "bob", "");
+    assert_action(t, PV_TUI_SEND, "bob", "hi");
+    line(t, "exit the room");
+    assert_action(t, PV_TUI_SEND, "bob", "exit the room");
+    line(t, "//etc/hosts");
+    assert_action(t, PV_TUI_SEND, "bob", "/etc/hosts");
+    line(t, "/send nobody secret");
+    assert_nothing_asked(t);
+    assert_string_equal(t->edit.text, "secret"); /* given back */
+    edit(t, PV_TUIEDIT_KILL_START);
+    line(t, "/open alice");
+    assert_string_equal(name_of_current(t), "alice");
+    assert_action(t, PV_TUI_HISTORY, "alice", "");
+    line(t, "/close");
+    assert_int_equal(t->current, 0);
+    line(t, "/frobnicate");
+    assert_non_null(strstr(t->note, "/frobnicate"));
+    line(t, "   ");
+    assert_nothing_asked(t);
+    assert_false(t->ended);
+    line(t, "exit");
+    assert_true(t->ended);
+}
+
+static void older_history_comes_page_by_page(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    line(t, "/open pi");
+    assert_action(t, PV_TUI_HISTORY, "pi", "");
+    const char *first =
+        "{\"more\":true,\"messages\":[{\"id\":\"m3\",\"from\":\"pi\",\"to\":\"lap\","
+        "\"text\":\"three\",\"time\":3,\"state\":\"read\"}]}";
+    json_t *body = json_loads(first, 0, NULL);
+    pv_tui_take_history(t, "pi", body);
+    json_decref(body);
+    struct pv_tui_conv *c = &t->convs[t->current];
+    pv_tui_key(t, PV_TUI_PAGE_UP, 10);
+    assert_nothing_asked(t); /* the first line is not in sight */
+    c->at_top = true;
+    pv_tui_key(t, PV_TUI_PAGE_UP, 10);
+    assert_action(t, PV_TUI_OLDER, "pi", "m3");
+    pv_tui_key(t, PV_TUI_PAGE_UP, 10);
+    assert_nothing_asked(t); /* once */
+    const char *older =
+        "{\"messages\":[{\"id\":\"m1\",\"from\":\"pi\",\"to\":\"lap\",\"text\":\"one\","
+        "\"time\":1,\"state\":\"read\"},{\"id\":\"m2\",\"from\":\"pi\",\"to\":\"lap\","
+        "\"text\":\"two\",\"time\":2,\"state\":\"read\"}]}";
+    body = json_loads(older, 0, NULL);
+    pv_tui_take_older(t, "pi", body);
+    json_decref(body);
+    assert_int_equal(c->n_lines, 3);
+    assert_string_equal(c->lines[0].text, "one");
+    assert_string_equal(c->lines[2].text, "three");
+    c->at_top = true;
+    pv_tui_key(t, PV_TUI_PAGE_UP, 10);
+    assert_nothing_asked(t); /* that was all */
+}
+
+static void files_are_told_once_and_answered(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    line(t, "/open pi");
+    assert_action(t, PV_TUI_HISTORY, "pi", "");
+#define FILE_EVENT(state, name)                                                 \
+    "{\"file\":{\"id\":7,\"direction\":\"in\",\"peer\":\"pi\",\"name\":\"" name \
+    "\",\"size\":2048,\"done\":0,\"state\":\"" state "\",\"why\":null}}"
+    take(t, pv_tui_take_file, FILE_EVENT("offered", "a\\u001bb"));
+    take(t, pv_tui_take_file, FILE_EVENT("offered", "a\\u001bb"));
+    struct pv_tui_conv *c = &t->convs[t->current];
+    assert_int_equal(c->n_lines, 1);
+    assert_non_null(strstr(c->lines[0].text, "/accept 7 or /refuse 7"));
+    assert_null(strchr(c->lines[0].text, 0x1b));
+    line(t, "/accept 7");
+    assert_action(t, PV_TUI_ACCEPT, "", "7");
+    line(t, "/refuse 7");
+    assert_action(t, PV_TUI_REFUSE, "", "7");
+    line(t, "/accept");
+    line(t, "/accept 7x");
+    assert_nothing_asked(t);
+    take(t, pv_tui_take_file, FILE_EVENT("done", "a"));
+    assert_int_equal(c->n_lines, 2);
+    assert_non_null(strstr(c->lines[1].text, "files get 7"));
+}
+
+static void getu_lists_who_is_there(void **state)
+{
+    struct fixture *f = *state;
+    line(&f->t, "getu");
+    assert_action(&f->t, PV_TUI_PEERS, "", "");
+    assert_int_equal(f->t.convs[0].n_lines, 0);
+    take(&f->t, pv_tui_take_peers, "{\"peers\":[" PEER("pi", "true", "direct", "3") "]}");
+    assert_int_equal(f->t.convs[0].n_lines, 1);
+    assert_string_equal(f->t.convs[0].lines[0].text,
+                        "pi               10.66.1.5       online, direct");
+    take(&f->t, pv_tui_take_peers, "{\"peers\":[]}"); /* nobody asked */
+    assert_int_equal(f->t.convs[0].n_lines, 1);
+}
+
+static void tab_completes_as_far_as_it_is_certain(void **state)
+{
+    static const struct {
+        const char *typed, *then;
+    } rows[] = {
+        {"/h", "/help "},
+        {"/", "/"},
+        {"send al", "send alice "},
+        {"send b", "send bob"},
+        {"send bobb", "send bobby "},
+        {"hi p", "hi pi "},
+        {"send zz", "send zz"},
+        {"x /he", "x /he"},
+        {"", ""},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        pv_tuiedit_set(&f->t.edit, rows[i].typed);
+        pv_tui_key(&f->t, PV_TUI_TAB, 0);
+        assert_string_equal(f->t.edit.text, rows[i].then);
+    }
+    pv_tuiedit_set(&f->t.edit, "send b");
+    pv_tui_key(&f->t, PV_TUI_TAB, 0);
+    assert_string_equal(f->t.note, "bob bobby");
+}
+
+static void a_long_list_of_choices_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui_choice choice;
+    char name[PV_NAME_BUF];
+    (void)f;
+    memset(name, 'n', sizeof(name));
+    name[PV_NAME_MAX] = '\0';
+    pv_tui_choices_begin(&choice, "n", 1);
+    for (int i = 0; i < 500; i++)
+        pv_tui_choices_add(&choice, i % 2 ? name : "nn", false);
+    assert_int_equal(choice.n, 500);
+    assert_string_equal(choice.common, "nn");
+    assert_string_equal(choice.list + strlen(choice.list) - 3, "...");
+}
+
+/* --- what the daemon says -------------------------------------------------------------------- */
+
+static void messages_are_counted_until_they_are_seen(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    size_t bob = pv_tui_find(t, "bob", false), pi = pv_tui_find(t, "pi", false);
+    take(t, pv_tui_take_message, MSG("A", "bob", "lap", "one", "unread"));
+    take(t, pv_tui_take_message, MSG("A", "bob", "lap", "one", "unread")); /* told twice */
+    take(t, pv_tui_take_message, MSG("B", "bob", "lap", "two", "unread"));
+    take(t, pv_tui_take_message, MSG("C", "pi", "lap", "three", "unread"));
+    assert_int_equal(t->convs[bob].unread, 2);
+    assert_string_equal(t->note, "new from pi");
+    assert_nothing_asked(t);
+    pv_tui_key(t, PV_TUI_NEXT_UNREAD, 0);
+    assert_int_equal(t->current, bob);
+    assert_int_equal(t->convs[bob].unread, 0);
+    assert_action(t, PV_TUI_HISTORY, "bob", "");
+    assert_action(t, PV_TUI_READ, "bob", "");
+    take(t, pv_tui_take_message, MSG("D", "bob", "lap", "four", "unread"));
+    assert_int_equal(t->convs[bob].unread, 0);
+    assert_action(t, PV_TUI_READ, "bob", "");
+    pv_tui_key(t, PV_TUI_NEXT_UNREAD, 0);
+    assert_int_equal(t->current, pi);
+    drop_actions(t);
+    pv_tui_key(t, PV_TUI_NEXT_UNREAD, 0);
+    assert_string_equal(t->note, "nothing is unread");
+    for (size_t i = 0; i < t->n_convs; i++)
+        pv_tui_key(t, PV_TUI_NEXT, 0);
+    assert_int_equal(t->current, pi);
+    pv_tui_key(t, PV_TUI_PREVIOUS, 0);
+    assert_string_equal(name_of_current(t), "bobby");
+    drop_actions(t);
+}
+
+static void history_and_live_messages_make_one_list(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    size_t pi = pv_tui_find(t, "pi", false);
+    json_t *history = json_loads("{\"messages\":[" MSG("A", "pi", "lap", "one", "read") "," MSG(
+                                     "B", "lap", "pi", "two", "delivered") "]}",
+                                 0, NULL);
+    pv_tui_open(t, pi);
+    take(t, pv_tui_take_message, MSG("B", "lap", "pi", "two", "queued"));
+    take(t, pv_tui_take_message, MSG("C", "pi", "lap", "three", "unread"));
+    pv_tui_take_history(t, "pi", history);
+    json_decref(history);
+    assert_int_equal(t->convs[pi].n_lines, 3);
+    assert_string_equal(t->convs[pi].lines[1].text, "two");
+    assert_int_equal(t->convs[pi].lines[1].state, PV_CHAT_DELIVERED);
+    assert_true(t->convs[pi].lines[1].outgoing);
+    assert_string_equal(t->convs[pi].lines[2].text, "three");
+    take(t, pv_tui_take_state, "{\"msg_id\":\"B\",\"peer\":\"pi\",\"state\":\"read\"}");
+    assert_int_equal(t->convs[pi].lines[1].state, PV_CHAT_READ);
+    take(t, pv_tui_take_state, "{\"msg_id\":\"B\",\"peer\":\"pi\",\"state\":\"delivered\"}");
+    assert_int_equal(t->convs[pi].lines[1].state, PV_CHAT_READ); /* never back */
+    drop_actions(t);
+}
+
+static void a_conversation_keeps_the_newest_lines(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    size_t pi = pv_tui_find(t, "pi", false);
+    for (int i = 0; i < PV_TUI_MAX_LINES + 5; i++) {
+        char text[256];
+        snprintf(text, sizeof(text), MSG("%d", "pi", "lap", "n%d", "read"), i, i);
+        take(t, pv_tui_take_message, text);
+    }
+    assert_int_equal(t->convs[pi].n_lines, PV_TUI_MAX_LINES);
+    assert_string_equal(t->convs[pi].lines[0].text, "n5");
+}
+
+static void a_failed_send_is_given_back(void **state)
+{
+    struct fixture *f = *state;
+    pv_tui_take_error(&f->t, "send: disk full\n\x1b[2J", "my text");
+    assert_string_equal(f->t.note, "send: disk full");
+    assert_string_equal(f->t.edit.text, "my text");
+    pv_tui_take_error(&f->t, "again", "other");
+    assert_string_equal(f->t.edit.text, "my text"); /* what is being typed stays */
+    pv_tui_open(&f->t, 1);
+    drop_actions(&f->t);
+    for (int i = 0; i < PV_TUI_MAX_ACTIONS; i++)
+        line(&f->t, "x");
+    edit(&f->t, PV_TUIEDIT_KILL_START);
+    line(&f->t, "one too many");
+    assert_string_equal(f->t.edit.text, "one too many");
+}
+
+static void nonsense_of_the_daemon_is_ignored(void **state)
+{
+    static const char *const rows[] = {
+        "{}",
+        "[]",
+        "{\"peers\":[{\"name\":\"../x\"},{\"name\":7},{}]}",
+        "{\"peers\":7}",
+        "{\"messages\":[{}]}",
+        "{\"peer\":\"A B\",\"online\":1}",
+    };
+    struct fixture *f = *state;
+    size_t n = f->t.n_convs;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        take(&f->t, pv_tui_take_peers, rows[i]);
+        take(&f->t, pv_tui_take_message, rows[i]);
+        take(&f->t, pv_tui_take_sent, rows[i]);
+        take(&f->t, pv_tui_take_state, rows[i]);
+        take(&f->t, pv_tui_take_presence, rows[i]);
+    }
+    assert_int_equal(f->t.n_convs, n);
+}
+
+/* --- the screen ------------------------------------------------------------------------------ */
+
+static void the_usual_screen(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    take(t, pv_tui_take_message, MSG("A", "pi", "lap", "hello", "unread"));
+    take(t, pv_tui_take_message, MSG("B", "lap", "pi", "gr\\u00fc\\u00dfe \\u4f60\\u597d", "read"));
+    take(t, pv_tui_take_message, MSG("C", "lap", "pi", "two\\nlines\\u001b[31m", "queued"));
+    take(t, pv_tui_take_message, MSG("D", "alice", "lap", "psst", "unread"));
+    type(t, "typing \xe4\xbd\xa0");
+    draw(f, 12, 80);
+    static const char *const want[] = {
+        " pi  direct, 3.1 ms",
+        "  home                 │",
+        "● alice       relay   1│",
+        "○ bob         away     │",
+        "○ bobby       away     │",
+        "● pi          direct   │ -- 2026-11-20 --",
+        "                       │ 10:00    pi: hello",
+        "                       │ 10:00 ✓✓ lap: grüße 你好",
+        "                       │ 10:00 ·  lap: two",
+        "                       │          lines\xef\xbf\xbd[31m",
+        " [1 unread: Ctrl-G]  new from alice",
+        "> typing 你",
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(want); i++)
+        assert_string_equal(row(f, i), want[i]);
+    assert_int_equal(f->screen.cursor_row, 11);
+    assert_int_equal(f->screen.cursor_col, 11);
+    drop_actions(t);
+}
+
+static void long_texts_break_at_blanks_and_wide_characters_never_in_two(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    take(t, pv_tui_take_message,
+         MSG("A", "pi", "lap", "the quick brown fox jumps over the lazy dog", "read"));
+    take(t, pv_tui_take_message,
+         MSG("B", "pi", "lap", "\\u4f60\\u597d\\u4f60\\u597d\\u4f60\\u597d\\u4f60\\u597d", "read"));
+    draw(f, 12, 26);
+    assert_string_equal(row(f, 5), "10:00    pi: the quick");
+    assert_string_equal(row(f, 6), "         brown fox jumps");
+    assert_string_equal(row(f, 7), "         over the lazy dog");
+    assert_string_equal(row(f, 8), "10:00    pi: 你好你好你好");
+    assert_string_equal(row(f, 9), "         你好");
+    drop_actions(t);
+}
+
+static void scrolling_stays_inside_what_there_is(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    size_t pi = pv_tui_find(t, "pi", false);
+    for (int i = 0; i < 30; i++) {
+        char text[256];
+        snprintf(text, sizeof(text), MSG("%d", "pi", "lap", "n%d", "read"), i, i);
+        take(t, pv_tui_take_message, text);
+    }
+    pv_tui_open(t, pi);
+    draw(f, 13, 50); /* ten rows of messages */
+    assert_string_equal(row(f, 1), "10:00    pi: n20");
+    assert_string_equal(row(f, 10), "10:00    pi: n29");
+    pv_tui_key(t, PV_TUI_PAGE_UP, (wchar_t)pv_tui_page(13));
+    draw(f, 13, 50);
+    assert_string_equal(row(f, 10), "10:00    pi: n20");
+    for (int i = 0; i < 9; i++)
+        pv_tui_key(t, PV_TUI_PAGE_UP, 1000);
+    draw(f, 13, 50);
+    assert_string_equal(row(f, 1), "-- 2026-11-20 --");
+    assert_string_equal(row(f, 2), "10:00    pi: n0");
+    assert_int_equal(t->convs[pi].scroll, 21);
+    draw(f, 40, 50); /* a larger screen shows all of it */
+    assert_string_equal(row(f, 37), "10:00    pi: n29");
+    assert_int_equal(t->convs[pi].scroll, 0);
+    pv_tui_key(t, PV_TUI_PAGE_DOWN, 5);
+    assert_int_equal(t->convs[pi].scroll, 0);
+    drop_actions(t);
+}
+
+static void every_size_can_be_drawn(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    take(t, pv_tui_take_message,
+         MSG("A", "pi", "lap", "e\\u0301\\u0302\\u0303 \\u0301 \\ttab \\u4f60\\u597d a", "read"));
+    line(t, "/help");
+    type(t, "a long line that has to be scrolled \xe4\xbd\xa0\xe5\xa5\xbd");
+    for (size_t rows = 0; rows < 30; rows++)
+        for (size_t cols = 0; cols < 90; cols++) {
+            draw(f, rows, cols);
+            assert_true(rows == 0 || cols == 0 || f->screen.cursor_col < cols);
+        }
+    draw(f, 3, 30);
+    assert_string_equal(row(f, 0), "too small");
+    draw(f, PV_TUI_MAX_ROWS + 1, PV_TUI_MAX_COLS + 1);
+    assert_int_equal(f->screen.rows, PV_TUI_MAX_ROWS);
+    draw(f, 24, 40);
+    assert_string_equal(row(f, 23), "> ong line that has to be scrolled 你好");
+    drop_actions(t);
+}
+
+static void many_peers_are_shown_around_the_open_one(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    char name[24];
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof(name), "n%02d", i);
+        assert_int_not_equal(pv_tui_find(t, name, true), SIZE_MAX);
+    }
+    pv_tui_open(t, pv_tui_find(t, "n50", false));
+    draw(f, 13, 80);
+    assert_string_equal(row(f, 10), "○ n50         away     │");
+    assert_string_equal(row(f, 9), "○ n49         away     │");
+    drop_actions(t);
+}
+
+#define U(test) cmocka_unit_test_setup_teardown(test, make, drop)
+
+#define ROOM_MSG(id, from, text, state)                                         \
+    "{\"id\":\"" id "\",\"from\":\"" from                                       \
+    "\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":\"" text "\",\"time\":" T0 \
+    ",\"state\":\"" state "\"}"
+
+static void next_action(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer,
+                        const char *text)
+{
+    struct pv_tui_action a;
+    assert_int_equal(pv_tui_poll(t, &a), PV_OK);
+    assert_int_equal(a.kind, kind);
+    assert_string_equal(a.peer, peer);
+    if (text != NULL)
+        assert_string_equal(a.text, text);
+    free(a.text);
+}
+
+static void rooms_are_conversations_with_unread_counts(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    take(t, pv_tui_take_rooms,
+         "{\"rooms\":[{\"room\":\"#crew\",\"members\":3,\"left\":false},"
+         "{\"room\":\"#old\",\"members\":1,\"left\":true},{\"room\":\"#\\u001b[2J\"}]}");
+    size_t crew = pv_tui_find(t, "#crew", false);
+    assert_int_equal(crew, 1); /* before the peers */
+    assert_int_equal(pv_tui_find(t, "#old", false), SIZE_MAX);
+    take(t, pv_tui_take_message, ROOM_MSG("m1", "pi", "hello", "unread"));
+    take(t, pv_tui_take_message, ROOM_MSG("m2", "alice", "hi \\u001b[31m", "unread"));
+    assert_int_equal(t->convs[crew].unread, 2);
+    assert_string_equal(t->convs[crew].lines[1].from, "alice");
+    assert_null(strchr(t->convs[crew].lines[1].text, 0x1b));
+    assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].unread, 0);
+    drop_actions(t);
+    line(t, "/open #crew");
+    next_action(t, PV_TUI_HISTORY, "#crew", NULL);
+    next_action(t, PV_TUI_READ, "#crew", NULL);
+    line(t, "good morning");
+    next_action(t, PV_TUI_SEND, "#crew", "good morning");
+    line(t, "/invite bob");
+    next_action(t, PV_TUI_INVITE, "#crew", "bob");
+    line(t, "/members");
+    next_action(t, PV_TUI_MEMBERS, "#crew", NULL);
+    line(t, "/leave");
+    next_action(t, PV_TUI_LEAVE, "#crew", NULL);
+    line(t, "/room other");
+    next_action(t, PV_TUI_MAKE, "other", NULL);
+    line(t, "/close");
+    line(t, "/invite bob"); /* into what? */
+    struct pv_tui_action none;
+    assert_int_equal(pv_tui_poll(t, &none), PV_ERR_AGAIN);
+    assert_string_equal(t->note, "that is for a room: /open #NAME first, or /room NAME makes one");
+    line(t, "send #crew see you");
+    drop_actions(t);
+    assert_int_equal(t->current, crew);
+    take(t, pv_tui_take_room,
+         "{\"room\":\"#new\",\"what\":\"invited\",\"peer\":\"lap\",\"by\":\"pi\"}");
+    assert_true(pv_tui_find(t, "#new", false) != SIZE_MAX);
+    assert_string_equal(t->note, "#new: lap was invited by pi");
+    drop_actions(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        U(the_line_is_edited_by_characters_not_bytes),
+        U(the_line_takes_no_control_characters_and_has_an_end),
+        U(what_was_typed_comes_back),
+        U(lines_go_where_they_belong),
+        U(older_history_comes_page_by_page),
+        U(files_are_told_once_and_answered),
+        U(getu_lists_who_is_there),
+        U(tab_completes_as_far_as_it_is_certain),
+        U(a_long_list_of_choices_is_cut),
+        U(messages_are_counted_until_they_are_seen),
+        U(history_and_live_messages_make_one_list),
+        U(a_conversation_keeps_the_newest_lines),
+        U(a_failed_send_is_given_back),
+        U(nonsense_of_the_daemon_is_ignored),
+        U(the_usual_screen),
+        U(long_texts_break_at_blanks_and_wide_characters_never_in_two),
+        U(scrolling_stays_inside_what_there_is),
+        U(every_size_can_be_drawn),
+        U(many_peers_are_shown_around_the_open_one),
+        U(rooms_are_conversations_with_unread_counts),
+    };
+    setenv("TZ", "UTC", 1);
+    tzset();
+    if (setlocale(LC_CTYPE, "C.UTF-8") == NULL)
+        return 77;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,692 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rooms between four nodes: each a machine on the daemon's own tables in memory; lines between them
+ * arrive at once and in order while their connection is up. The fourth node does as it likes.
+ */
+#include <stdio.h>
+
+#include <sqlite3.h>
+
+#include "daemon/core/chat/rooms.h"
+#include "daemon/store/store_chat.h"
+#include "tests/unit/proto/roster/roster_fixture.h"
+
+enum {
+    NODES = 4,
+    ANNA = 0,
+    BOB = 1,
+    CARL = 2,
+    EVE = 3, /* has no machine: its lines are written by hand */
+    MAX_LINES = 256,
+};
+
+struct node {
+    struct keys keys;
+    struct pv_rooms *rooms;
+    sqlite3 *db;
+    bool full;       /* its disk */
+    char said[4096]; /* texts that came, in order */
+    unsigned invited, left, sent, failed, delivered;
+    int last_status;
+    bool choked;         /* its lines do not get out */
+    bool refuses[NODES]; /* whose connections were closed for what came on them */
+};
+
+static struct {
+    struct world world;
+    struct pv_roster *roster;
+    struct test_rng rng;
+    pv_ns now;
+    struct node n[NODES];
+    bool up[NODES][NODES];
+    unsigned lines;
+} w;
+
+static int index_of(const uint8_t *pk)
+{
+    for (int i = 0; i < NODES; i++) {
+        if (memcmp(w.n[i].keys.pk, pk, PV_SIGN_PK_LEN) == 0)
+            return i;
+    }
+    return -1;
+}
+
+static void start(int i)
+{
+    struct pv_rooms_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
+                                  .sk = w.n[i].keys.sk};
+    memcpy(cfg.own_pk, w.n[i].keys.pk, sizeof(cfg.own_pk));
+    assert_int_equal(pv_rooms_new(&w.n[i].rooms, &cfg), PV_OK);
+    pv_rooms_set_network(w.n[i].rooms, w.roster, w.n[i].keys.pk, w.now);
+}
+
+static int setup(void **state)
+{
+    static const char *const names[NODES] = {"anna", "bob", "carl", "eve"};
+    (void)state;
+    memset(&w, 0, sizeof(w));
+    w.world = world_make(3);
+    w.roster = roster_of(&w.world);
+    w.rng.state = 7;
+    w.now = PV_S(100);
+    for (int i = 0; i < NODES; i++) {
+        w.n[i].keys = keys_of((unsigned)i + 1);
+        struct item m =
+            make_member(&w.world, &w.world.creator, &w.n[i].keys, names[i], (uint16_t)(100 + i));
+        add(w.roster, &m);
+        settle(w.roster);
+        assert_int_equal(sqlite3_open(":memory:", &w.n[i].db), SQLITE_OK);
+        assert_int_equal(pv_store_chat_schema(w.n[i].db), PV_OK);
+        if (i != EVE)
+            start(i);
+    }
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NODES; i++) {
+        pv_rooms_free(w.n[i].rooms);
+        sqlite3_close(w.n[i].db);
+    }
+    pv_roster_free(w.roster);
+    return 0;
+}
+
+/* --- the world ----------------------------------------------------------------------------- */
+
+static void run_jobs(struct node *n)
+{
+    uint64_t tag;
+    struct pv_chatjob *job;
+    while (pv_rooms_poll_job(n->rooms, &tag, &job) == PV_OK) {
+        struct pv_chatjob_result *res = NULL;
+        assert_int_equal(sqlite3_exec(n->db, "BEGIN", NULL, NULL, NULL), SQLITE_OK);
+        int r = n->full ? PV_ERR_NO_SPACE : pv_store_chat_run(n->db, job, &res);
+        assert_int_equal(sqlite3_exec(n->db, r < 0 ? "ROLLBACK" : "COMMIT", NULL, NULL, NULL),
+                         SQLITE_OK);
+        pv_rooms_handle_job(n->rooms, tag, r, res, w.now);
+        pv_chatjob_free(job);
+        pv_chatjob_result_free(res);
+    }
+}
+
+static void take_events(struct node *n)
+{
+    struct pv_rooms_event e;
+    while (pv_rooms_poll_event(n->rooms, &e) == PV_OK) {
+        if (e.type == PV_ROOMS_MESSAGE) {
+            size_t at = strlen(n->said);
+            assert_true(at + strlen(e.msg.text) + 2 < sizeof(n->said));
+            snprintf(n->said + at, sizeof(n->said) - at, "%s%s", at > 0 ? " " : "", e.msg.text);
+        }
+        n->invited += e.type == PV_ROOMS_INVITED;
+        n->left += e.type == PV_ROOMS_LEFT;
+        n->sent += e.type == PV_ROOMS_SENT && e.status == PV_OK;
+        n->failed += (e.type == PV_ROOMS_SENT || e.type == PV_ROOMS_DONE) && e.status < 0;
+        n->delivered += e.type == PV_ROOMS_STATE && e.msg.state == PV_CHAT_DELIVERED;
+        if (e.type == PV_ROOMS_DONE)
+            n->last_status = e.status;
+        pv_chat_record_done(&e.msg);
+    }
+}
+
+static void connect(int a, int b, bool up);
+
+static bool drain(int i)
+{
+    struct node *n = &w.n[i];
+    struct pv_rooms_line line;
+    uint8_t pk[PV_SIGN_PK_LEN];
+    bool any = false;
+    run_jobs(n);
+    take_events(n);
+    while (pv_rooms_poll_transmit(n->rooms, &line) == PV_OK) {
+        int to = index_of(line.pk);
+        w.lines++;
+        any = true;
+        if (n->choked)
+            pv_rooms_unsaid(n->rooms, line.pk, w.now);
+        else if (to >= 0 && w.up[i][to] && w.n[to].rooms != NULL &&
+                 pv_rooms_handle_frame(w.n[to].rooms, n->keys.pk, pv_view(line.bytes, line.len - 1),
+                                       w.now) == PV_ERR_REFUSED)
+            w.n[to].refuses[i] = true;
+        free(line.bytes);
+    }
+    while (pv_rooms_poll_want(n->rooms, pk) == PV_OK) {
+        int to = index_of(pk);
+        assert_true(to >= 0);
+        if (!w.up[i][to])
+            connect(i, to, true);
+        any = true;
+    }
+    return any;
+}
+
+static void run_for(pv_ns duration)
+{
+    pv_ns end = w.now + duration;
+    for (unsigned turns = 0;; turns++) {
+        bool any = false;
+        pv_ns next = PV_NEVER;
+        for (int i = 0; i < NODES; i++) {
+            if (w.n[i].rooms == NULL)
+                continue;
+            any = drain(i) || any;
+            next = pv_min_ns(next, pv_rooms_next_timeout(w.n[i].rooms));
+        }
+        assert_true(turns < 20000); /* somebody says things for ever */
+        if (any)
+            continue;
+        if (next > end)
+            break;
+        w.now = next > w.now ? next : w.now;
+        for (int i = 0; i < NODES; i++) {
+            if (w.n[i].rooms != NULL && pv_rooms_next_timeout(w.n[i].rooms) <= w.now)
+                pv_rooms_handle_timeout(w.n[i].rooms, w.now);
+        }
+    }
+    w.now = end;
+}
+
+static void tell_up(int a, int b, bool up)
+{
+    if (w.n[a].rooms == NULL)
+        return;
+    assert_int_equal(pv_rooms_peer_online(w.n[a].rooms, w.n[b].keys.pk, up, w.now), PV_OK);
+    pv_rooms_peer_up(w.n[a].rooms, w.n[b].keys.pk, up, w.now);
+}
+
+static void connect(int a, int b, bool up)
+{
+    w.up[a][b] = w.up[b][a] = up;
+    tell_up(a, b, up);
+    tell_up(b, a, up);
+}
+
+static void all_meet(void)
+{
+    for (int a = 0; a < EVE; a++) {
+        for (int b = 0; b < a; b++)
+            connect(a, b, true);
+    }
+    run_for(PV_S(1));
+}
+
+static void alone(int i)
+{
+    for (int b = 0; b < NODES; b++) {
+        if (b != i)
+            connect(i, b, false);
+    }
+}
+
+static void restart(int i)
+{
+    bool up[NODES];
+    memcpy(up, w.up[i], sizeof(up));
+    alone(i);
+    pv_rooms_free(w.n[i].rooms);
+    start(i);
+    run_for(PV_MS(10));
+    for (int b = 0; b < NODES; b++) {
+        if (up[b])
+            connect(i, b, true);
+    }
+}
+
+/* --- what they do -------------------------------------------------------------------------- */
+
+static const uint8_t *room_of(int i, const char *name)
+{
+    return pv_rooms_find(w.n[i].rooms, name, false);
+}
+
+static int open_room(int i, const char *name)
+{
+    int r = pv_rooms_open(w.n[i].rooms, 1, name, 1790000000000u + w.now / PV_MS(1), w.now);
+    run_for(PV_S(1));
+    return r < 0 ? r : w.n[i].last_status;
+}
+
+static int invite(int i, const char *room, int whom)
+{
+    const uint8_t *id = room_of(i, room);
+    int r = id == NULL ? PV_ERR_STATE
+                       : pv_rooms_invite(w.n[i].rooms, 2, id, w.n[whom].keys.pk, 5, w.now);
+    run_for(PV_S(1));
+    return r < 0 ? r : w.n[i].last_status;
+}
+
+static int leave(int i, const char *room)
+{
+    const uint8_t *id = room_of(i, room);
+    int r = id == NULL ? PV_ERR_STATE : pv_rooms_leave(w.n[i].rooms, 3, id, 6, w.now);
+    run_for(PV_S(1));
+    return r;
+}
+
+static int say(int i, const char *room, const char *text)
+{
+    const uint8_t *id = room_of(i, room);
+    int r = id == NULL ? PV_ERR_STATE
+                       : pv_rooms_say(w.n[i].rooms, 4, id, text, 7 + w.now / PV_MS(1), w.now);
+    run_for(PV_MS(100));
+    return r;
+}
+
+static void anna_and_bob(void)
+{
+    run_for(PV_MS(1));
+    all_meet();
+    assert_int_equal(open_room(ANNA, "crew"), PV_OK);
+    assert_int_equal(invite(ANNA, "crew", BOB), PV_OK);
+}
+
+/* --- tests --------------------------------------------------------------------------------- */
+
+static void what_is_said_reaches_every_member_at_once(void **state)
+{
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(w.n[BOB].invited, 1);
+    assert_int_equal(invite(BOB, "#crew", CARL), PV_OK); /* any member may */
+    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    assert_int_equal(say(BOB, "crew", "two"), PV_OK);
+    assert_int_equal(say(CARL, "#crew", "three"), PV_OK);
+    assert_string_equal(w.n[ANNA].said, "two three");
+    assert_string_equal(w.n[BOB].said, "one three");
+    assert_string_equal(w.n[CARL].said, "one two");
+    assert_int_equal(w.n[ANNA].delivered, 1);
+    assert_int_equal(w.n[CARL].delivered, 1);
+    unsigned before = w.lines;
+    run_for(PV_S(120)); /* each pair says once what it has, and then there is silence */
+    assert_in_range(w.lines - before, 0, 12);
+    before = w.lines;
+    run_for(PV_S(600));
+    assert_int_equal(w.lines, before);
+}
+
+static void what_found_no_room_in_the_output_is_said_again(void **state)
+{
+    (void)state;
+    anna_and_bob();
+    w.n[ANNA].choked = true;
+    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    unsigned before = w.lines;
+    run_for(PV_S(20));
+    assert_string_equal(w.n[BOB].said, "");
+    assert_in_range(w.lines - before, 10, 40); /* not in a loop */
+    w.n[ANNA].choked = false;
+    run_for(PV_S(2));
+    assert_string_equal(w.n[BOB].said, "one");
+}
+
+static void who_was_away_gets_it_from_anybody(void **state)
+{
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(invite(ANNA, "crew", CARL), PV_OK);
+    alone(CARL);
+    for (int i = 0; i < 300; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "%d", i);
+        assert_int_equal(say(ANNA, "crew", text), PV_OK);
+    }
+    alone(ANNA); /* for good */
+    restart(BOB);
+    connect(BOB, CARL, true);
+    run_for(PV_S(5));
+    assert_string_equal(w.n[CARL].said, w.n[BOB].said);
+    assert_true(strlen(w.n[CARL].said) > 1000);
+}
+
+static void who_comes_late_gets_what_was_said_since_the_invitation(void **state)
+{
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(say(ANNA, "crew", "before"), PV_OK);
+    assert_int_equal(say(BOB, "crew", "too"), PV_OK);
+    alone(CARL);
+    assert_int_equal(invite(ANNA, "crew", CARL), PV_OK);
+    assert_int_equal(say(ANNA, "crew", "after"), PV_OK);
+    assert_int_equal(say(BOB, "crew", "also"), PV_OK);
+    alone(ANNA);
+    connect(BOB, CARL, true); /* from bob, who did not invite */
+    run_for(PV_S(3));
+    assert_string_equal(w.n[CARL].said, "after also");
+    assert_int_equal(say(CARL, "crew", "hi"), PV_OK);
+    assert_string_equal(w.n[BOB].said, "before after hi");
+}
+
+static void nothing_is_lost_or_doubled_through_restarts_and_full_disks(void **state)
+{
+    char want[2048] = "";
+    (void)state;
+    anna_and_bob();
+    for (int i = 0; i < 120; i++) {
+        char text[16];
+        unsigned sent = w.n[ANNA].sent;
+        snprintf(text, sizeof(text), "%d", i);
+        w.n[BOB].full = test_rng_next(&w.rng) % 4 == 0;
+        w.n[ANNA].full = test_rng_next(&w.rng) % 8 == 0;
+        (void)say(ANNA, "crew", text);
+        if (w.n[ANNA].sent > sent)
+            snprintf(want + strlen(want), sizeof(want) - strlen(want), "%s%s",
+                     want[0] == '\0' ? "" : " ", text);
+        if (test_rng_next(&w.rng) % 5 == 0)
+            restart((int)(test_rng_next(&w.rng) % 2));
+        if (test_rng_next(&w.rng) % 5 == 0)
+            connect(ANNA, BOB, !w.up[ANNA][BOB]);
+        w.n[ANNA].full = w.n[BOB].full = false;
+        run_for(PV_MS(test_rng_next(&w.rng) % 8000));
+    }
+    connect(ANNA, BOB, false);
+    connect(ANNA, BOB, true);
+    run_for(PV_S(60));
+    assert_string_equal(w.n[BOB].said, want);
+    assert_true(strlen(want) > 100);
+}
+
+static void who_left_hears_and_says_no_more_and_may_be_invited_again(void **state)
+{
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    assert_int_equal(leave(BOB, "crew"), PV_OK);
+    assert_int_equal(w.n[ANNA].left, 1);
+    assert_int_equal(say(BOB, "crew", "no"), PV_ERR_STATE);
+    assert_int_equal(say(ANNA, "crew", "two"), PV_OK);
+    assert_string_equal(w.n[BOB].said, "one");
+    assert_non_null(pv_rooms_find(w.n[BOB].rooms, "crew", true)); /* its history is there */
+    restart(BOB);
+    run_for(PV_S(1));
+    assert_null(room_of(BOB, "crew"));
+    assert_int_equal(invite(ANNA, "crew", BOB), PV_OK);
+    assert_int_equal(say(ANNA, "crew", "three"), PV_OK);
+    assert_string_equal(w.n[BOB].said, "one three");
+    assert_int_equal(say(BOB, "crew", "back"), PV_OK);
+    assert_string_equal(w.n[ANNA].said, "back");
+}
+
+static void a_node_that_was_revoked_is_heard_no_more(void **state)
+{
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(invite(ANNA, "crew", CARL), PV_OK);
+    assert_int_equal(say(CARL, "crew", "one"), PV_OK);
+    struct item gone =
+        make_revocation(&w.world, &w.world.creator, PV_REVOKE_NODE, w.n[CARL].keys.pk, NULL, 0);
+    add(w.roster, &gone);
+    settle(w.roster);
+    assert_int_equal(say(CARL, "crew", "two"), PV_OK);
+    assert_int_equal(say(ANNA, "crew", "three"), PV_OK);
+    assert_string_equal(w.n[BOB].said, "one three");
+    assert_string_equal(w.n[CARL].said, ""); /* and hears nothing */
+    assert_int_equal(invite(ANNA, "crew", CARL), PV_ERR_NOT_FOUND);
+}
+
+static void two_rooms_of_one_name_are_told_apart(void **state)
+{
+    char a[PV_ROOMS_NAME_BUF], b[PV_ROOMS_NAME_BUF];
+    struct pv_rooms_info one, two;
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(open_room(CARL, "crew"), PV_OK);
+    assert_int_equal(open_room(CARL, "crew"), PV_ERR_EXISTS);
+    assert_int_equal(invite(CARL, "crew", BOB), PV_OK);
+    assert_true(pv_rooms_info(w.n[BOB].rooms, 0, &one));
+    assert_true(pv_rooms_info(w.n[BOB].rooms, 1, &two));
+    assert_false(pv_rooms_info(w.n[BOB].rooms, 2, &two) && two.id == one.id);
+    assert_true(pv_rooms_info(w.n[BOB].rooms, 1, &two));
+    pv_rooms_name(w.n[BOB].rooms, one.id, a);
+    pv_rooms_name(w.n[BOB].rooms, two.id, b);
+    assert_string_equal(a, "#crew");
+    assert_memory_equal(b, "#crew~", 6);
+    assert_ptr_equal(pv_rooms_find(w.n[BOB].rooms, b, false), two.id);
+    assert_int_equal(say(BOB, b, "to the other"), PV_OK);
+    assert_string_equal(w.n[CARL].said, "to the other");
+    assert_string_equal(w.n[ANNA].said, "");
+}
+
+static void what_cannot_be_is_refused_with_its_reason(void **state)
+{
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(open_room(ANNA, "Not a name"), PV_ERR_MALFORMED);
+    assert_int_equal(invite(ANNA, "crew", BOB), PV_ERR_EXISTS);
+    assert_int_equal(invite(BOB, "nowhere", CARL), PV_ERR_STATE);
+    assert_int_equal(say(CARL, "crew", "x"), PV_ERR_STATE);
+    assert_int_equal(say(ANNA, "crew", "\xff"), PV_ERR_MALFORMED);
+    assert_int_equal(say(ANNA, "crew", ""), PV_ERR_MALFORMED);
+    w.n[ANNA].full = true;
+    assert_int_equal(say(ANNA, "crew", "lost"), PV_OK);
+    assert_int_equal(w.n[ANNA].failed, 1);
+    w.n[ANNA].full = false;
+    assert_int_equal(say(ANNA, "crew", "kept"), PV_OK);
+    assert_string_equal(w.n[BOB].said, "kept");
+}
+
+static void rooms_are_limited_in_number(void **state)
+{
+    char name[16];
+    (void)state;
+    run_for(PV_MS(1));
+    for (int i = 0; i < PV_ROOM_MAX_ROOMS; i++) {
+        snprintf(name, sizeof(name), "r%d", i);
+        assert_int_equal(open_room(ANNA, name), PV_OK);
+    }
+    assert_int_equal(open_room(ANNA, "more"), PV_ERR_LIMIT);
+    all_meet();
+    for (int i = 0; i < PV_ROOMS_MAX_OF_CREATOR + 2; i++) {
+        snprintf(name, sizeof(name), "r%d", i);
+        assert_int_equal(invite(ANNA, name, BOB), PV_OK);
+    }
+    struct pv_rooms_info info;
+    assert_true(pv_rooms_info(w.n[BOB].rooms, PV_ROOMS_MAX_OF_CREATOR - 1, &info));
+    assert_false(pv_rooms_info(w.n[BOB].rooms, PV_ROOMS_MAX_OF_CREATOR, &info));
+    assert_true(pv_rooms_counts(w.n[BOB].rooms).full > 0);
+}
+
+/* --- eve ----------------------------------------------------------------------------------- */
+
+static struct pv_room_frame frame;
+static char text_line[PV_CHAT_LINE_MAX];
+
+/* Eve says frame to node i. */
+static int eve_says(int i)
+{
+    size_t len = 0;
+    assert_int_equal(pv_room_frame_write(&frame, text_line, &len), PV_OK);
+    int r =
+        pv_rooms_handle_frame(w.n[i].rooms, w.n[EVE].keys.pk, pv_view(text_line, len - 1), w.now);
+    run_for(PV_MS(20));
+    return r;
+}
+
+/* A record signed with the key of `signer` that claims to be of `author`. */
+static int eve_hands(int i, struct pv_room_record rec, int signer, int author)
+{
+    static uint8_t raw[PV_ROOM_RECORD_MAX];
+    struct pv_room_make with = {.network = w.world.created.network_id, .sk = w.n[signer].keys.sk};
+    size_t len = 0;
+    memcpy(rec.signer, w.n[author].keys.pk, sizeof(rec.signer));
+    memcpy(rec.room, room_of(ANNA, "crew"), sizeof(rec.room));
+    assert_int_equal(pv_room_record_make(&with, &rec, raw, &len), PV_OK);
+    memset(&frame, 0, sizeof(frame));
+    frame.kind = PV_ROOM_F_RECORDS;
+    memcpy(frame.room, rec.room, sizeof(frame.room));
+    frame.records[0] = pv_view(raw, len);
+    frame.n_records = 1;
+    return eve_says(i);
+}
+
+static void forged_senders_are_refused_and_counted(void **state)
+{
+    struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
+    (void)state;
+    anna_and_bob();
+    connect(ANNA, EVE, true);
+    assert_int_equal(eve_hands(ANNA, text, EVE, BOB), PV_ERR_REFUSED); /* bob never said it */
+    assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).forged, 1);
+    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK); /* she did, and is not in the room */
+    assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).strangers, 1);
+    struct pv_room_record in = {.type = PV_ROOM_INVITE, .round = 1};
+    memcpy(in.node, w.n[EVE].keys.pk, sizeof(in.node));
+    assert_int_equal(eve_hands(ANNA, in, EVE, ANNA), PV_ERR_REFUSED); /* anna did not invite her */
+    assert_int_equal(eve_hands(ANNA, in, EVE, EVE), PV_OK); /* nor can she do it herself */
+    struct pv_room_record out = {.type = PV_ROOM_LEAVE, .round = 1};
+    assert_int_equal(eve_hands(ANNA, out, EVE, BOB), PV_ERR_REFUSED); /* bob does not leave */
+    assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).forged, 3);
+    assert_string_equal(w.n[ANNA].said, "");
+    assert_int_equal(say(BOB, "crew", "all is well"), PV_OK);
+    assert_string_equal(w.n[ANNA].said, "all is well");
+}
+
+static void a_member_cannot_speak_for_another_nor_say_a_number_twice(void **state)
+{
+    struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    connect(ANNA, EVE, true);
+    assert_int_equal(eve_hands(ANNA, text, EVE, BOB), PV_ERR_REFUSED);
+    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK);
+    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK); /* again: known */
+    text.text = pv_view("other", 5);
+    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK); /* the number is taken */
+    text.seq = 5;
+    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK); /* something is missing before */
+    text.seq = 2;
+    text.text = pv_view("\x1b[2J", 4); /* made harmless where it is shown (pv_chat_show()) */
+    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK);
+    assert_string_equal(w.n[ANNA].said, "hi \x1b[2J");
+    run_for(PV_S(60));
+    assert_string_equal(w.n[BOB].said, "hi \x1b[2J"); /* by way of anna */
+}
+
+static void a_stranger_gets_nothing_of_a_room(void **state)
+{
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(say(ANNA, "crew", "secret"), PV_OK);
+    connect(ANNA, EVE, true);
+    run_for(PV_S(1));
+    unsigned before = w.lines;
+    memset(&frame, 0, sizeof(frame));
+    memcpy(frame.room, room_of(ANNA, "crew"), sizeof(frame.room));
+    frame.kind = PV_ROOM_F_WANT;
+    memcpy(frame.have[0].author, w.n[ANNA].keys.pk, PV_SIGN_PK_LEN);
+    frame.n_have = 1;
+    assert_int_equal(eve_says(ANNA), PV_OK);
+    frame.kind = PV_ROOM_F_LIST;
+    assert_int_equal(eve_says(ANNA), PV_OK);
+    assert_int_equal(w.lines, before);
+    assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).strangers, 2);
+}
+
+/* Else one member could fill a room's places with keys that nobody has. */
+static void only_members_of_the_network_can_be_invited(void **state)
+{
+    struct pv_rooms_member m;
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    connect(ANNA, EVE, true);
+    uint64_t before = pv_rooms_counts(w.n[ANNA].rooms).strangers;
+    for (unsigned i = 0; i < 2 * PV_ROOM_MAX_MEMBERS; i++) {
+        struct pv_room_record in = {.type = PV_ROOM_INVITE, .round = 1};
+        memcpy(in.node, &i, sizeof(i));
+        assert_int_equal(eve_hands(ANNA, in, EVE, EVE), PV_OK);
+        run_for(PV_S(1));
+    }
+    assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).strangers, before + 2 * PV_ROOM_MAX_MEMBERS);
+    assert_true(pv_rooms_member(w.n[ANNA].rooms, room_of(ANNA, "crew"), 2, &m));
+    assert_false(pv_rooms_member(w.n[ANNA].rooms, room_of(ANNA, "crew"), 3, &m));
+    assert_int_equal(invite(BOB, "crew", CARL), PV_OK); /* there is room for who is real */
+    assert_int_equal(say(CARL, "crew", "here"), PV_OK);
+    assert_string_equal(w.n[ANNA].said, "here");
+}
+
+static void floods_and_rubbish_close_the_connection_and_nothing_else(void **state)
+{
+    static const char rubbish[] = "{\"room\":\"x\"}";
+    int r = PV_OK;
+    unsigned i = 0;
+    (void)state;
+    anna_and_bob();
+    connect(ANNA, EVE, true);
+    assert_int_equal(pv_rooms_handle_frame(w.n[ANNA].rooms, w.n[EVE].keys.pk,
+                                           pv_view(rubbish, strlen(rubbish)), w.now),
+                     PV_ERR_REFUSED);
+    assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).bad_frames, 1);
+    memset(&frame, 0, sizeof(frame));
+    frame.kind = PV_ROOM_F_HAVE;
+    for (; i < 3 * PV_ROOMS_FRAME_BURST && r == PV_OK; i++) {
+        memcpy(frame.room, &i, sizeof(i)); /* each another room */
+        size_t len = 0;
+        assert_int_equal(pv_room_frame_write(&frame, text_line, &len), PV_OK);
+        r = pv_rooms_handle_frame(w.n[ANNA].rooms, w.n[EVE].keys.pk, pv_view(text_line, len - 1),
+                                  w.now);
+    }
+    assert_int_equal(r, PV_ERR_REFUSED);
+    assert_in_range(i, 100, PV_ROOMS_FRAME_BURST + 10);
+    assert_true(pv_rooms_counts(w.n[ANNA].rooms).floods > 0);
+    assert_int_equal(say(BOB, "crew", "all is well"), PV_OK);
+    assert_string_equal(w.n[ANNA].said, "all is well");
+    assert_int_equal(open_room(BOB, "late"), PV_OK);
+    assert_int_equal(invite(BOB, "late", ANNA), PV_OK); /* comes although eve's do not */
+    run_for(PV_S(1));
+    assert_non_null(room_of(ANNA, "late"));
+    run_for(PV_S(60)); /* what she spoke of is forgotten */
+    struct pv_rooms_info info;
+    assert_true(pv_rooms_info(w.n[ANNA].rooms, 1, &info));
+    assert_false(pv_rooms_info(w.n[ANNA].rooms, 2, &info));
+}
+
+static void a_node_with_an_older_disk_fetches_its_own_lines_first(void **state)
+{
+    sqlite3 *older = NULL;
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(say(BOB, "crew", "one"), PV_OK);
+    assert_int_equal(sqlite3_open(":memory:", &older), SQLITE_OK);
+    sqlite3_backup *copy = sqlite3_backup_init(older, "main", w.n[BOB].db, "main");
+    assert_non_null(copy);
+    assert_int_equal(sqlite3_backup_step(copy, -1), SQLITE_DONE);
+    sqlite3_backup_finish(copy);
+    assert_int_equal(say(BOB, "crew", "two"), PV_OK);
+    alone(BOB);
+    sqlite3_close(w.n[BOB].db);
+    w.n[BOB].db = older; /* restored from a backup */
+    restart(BOB);
+    connect(ANNA, BOB, true);
+    run_for(PV_S(2));
+    assert_int_equal(say(BOB, "crew", "three"), PV_OK);
+    assert_string_equal(w.n[ANNA].said, "one two three");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        T(what_is_said_reaches_every_member_at_once),
+        T(what_found_no_room_in_the_output_is_said_again),
+        T(who_was_away_gets_it_from_anybody),
+        T(who_comes_late_gets_what_was_said_since_the_invitation),
+        T(nothing_is_lost_or_doubled_through_restarts_and_full_disks),
+        T(who_left_hears_and_says_no_more_and_may_be_invited_again),
+        T(a_node_that_was_revoked_is_heard_no_more),
+        T(two_rooms_of_one_name_are_told_apart),
+        T(what_cannot_be_is_refused_with_its_reason),
+        T(rooms_are_limited_in_number),
+        T(forged_senders_are_refused_and_counted),
+        T(a_member_cannot_speak_for_another_nor_say_a_number_twice),
+        T(a_stranger_gets_nothing_of_a_room),
+        T(only_members_of_the_network_can_be_invited),
+        T(floods_and_rubbish_close_the_connection_and_nothing_else),
+        T(a_node_with_an_older_disk_fetches_its_own_lines_first),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

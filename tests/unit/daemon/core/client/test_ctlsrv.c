@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/client/ctlsrv.h"
+#include "tests/unit/test_util.h"
+
+static struct pv_ctlsrv *srv;
+static char output[4096]; /* what take_output() found */
+
+static int setup(void **state)
+{
+    (void)state;
+    return pv_ctlsrv_new(&srv);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    srv = pv_ctlsrv_free(srv);
+    return 0;
+}
+
+static uint32_t open_client(bool may_change)
+{
+    uint32_t sid = 0;
+    assert_int_equal(pv_ctlsrv_accepted(srv, may_change, &sid), PV_OK);
+    assert_true(sid > 0 && sid < 1u << 28);
+    return sid;
+}
+
+static void say(uint32_t sid, const char *text)
+{
+    pv_ctlsrv_handle_bytes(srv, sid, pv_view(text, strlen(text)));
+}
+
+/* Everything this client would read now. */
+static const char *take_output(uint32_t sid)
+{
+    struct pv_view out = pv_ctlsrv_out(srv, sid);
+    assert_true(out.len < sizeof(output));
+    if (out.len > 0)
+        memcpy(output, out.ptr, out.len);
+    output[out.len] = '\0';
+    pv_ctlsrv_wrote(srv, sid, out.len);
+    return output;
+}
+
+static uint64_t take_request(enum pv_ctlapi_cmd cmd)
+{
+    struct pv_ctlapi_request req = {0};
+    uint64_t handle = 0;
+    assert_int_equal(pv_ctlsrv_poll_request(srv, &req, &handle), PV_OK);
+    assert_int_equal(req.cmd, cmd);
+    assert_true(handle != 0);
+    pv_ctlapi_request_done(&req);
+    return handle;
+}
+
+static void assert_no_request(void)
+{
+    struct pv_ctlapi_request req = {0};
+    uint64_t handle = 0;
+    assert_int_equal(pv_ctlsrv_poll_request(srv, &req, &handle), PV_ERR_AGAIN);
+}
+
+static void assert_closes(uint32_t sid)
+{
+    uint32_t closing = 0;
+    assert_int_equal(pv_ctlsrv_poll_close(srv, &closing), PV_OK);
+    assert_int_equal(closing, sid);
+}
+
+static void assert_nothing_closes(void)
+{
+    uint32_t closing = 0;
+    assert_int_equal(pv_ctlsrv_poll_close(srv, &closing), PV_ERR_AGAIN);
+}
+
+static void a_request_split_anywhere_is_one_request(void **state)
+{
+    (void)state;
+    const char *line = "{\"id\":3,\"cmd\":\"peers\"}\n";
+    uint32_t sid = open_client(false);
+    for (size_t cut = 0; cut <= strlen(line); cut++) {
+        pv_ctlsrv_handle_bytes(srv, sid, pv_view(line, cut));
+        pv_ctlsrv_handle_bytes(srv, sid, pv_view(line + cut, strlen(line) - cut));
+        uint64_t h = take_request(PV_CTLAPI_PEERS);
+        assert_no_request();
+        pv_ctlsrv_answer(srv, h, pv_ctlapi_peers_new());
+        assert_string_equal(take_output(sid),
+                            "{\"id\":3,\"ok\":true,\"version\":1,\"peers\":[]}\n");
+    }
+}
+
+static void several_requests_run_side_by_side(void **state)
+{
+    (void)state;
+    uint32_t sid = open_client(true), writable = 0;
+    say(sid, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n\n{\"id\":2,\"cmd\":\"up\"}\n");
+    uint64_t watch = take_request(PV_CTLAPI_WATCH);
+    uint64_t up = take_request(PV_CTLAPI_UP);
+    assert_no_request();
+    pv_ctlsrv_event(srv, watch, "presence", pv_ctlapi_watch_presence_json("bob", true));
+    pv_ctlsrv_done(srv, up);
+    pv_ctlsrv_event(srv, watch, "presence", pv_ctlapi_watch_presence_json("bob", false));
+    assert_int_equal(pv_ctlsrv_poll_writable(srv, &writable), PV_OK);
+    assert_int_equal(writable, sid);
+    assert_int_equal(pv_ctlsrv_poll_writable(srv, &writable), PV_ERR_AGAIN);
+    assert_string_equal(take_output(sid),
+                        "{\"id\":1,\"event\":\"presence\",\"peer\":\"bob\",\"online\":true}\n"
+                        "{\"id\":2,\"ok\":true}\n"
+                        "{\"id\":1,\"event\":\"presence\",\"peer\":\"bob\",\"online\":false}\n");
+    pv_ctlsrv_done(srv, up); /* a second answer is ignored */
+    assert_string_equal(take_output(sid), "");
+    pv_ctlsrv_fail(srv, watch, PV_CTLAPI_TIMEOUT, "watch: over");
+    assert_string_equal(take_output(sid),
+                        "{\"id\":1,\"ok\":false,\"code\":3,\"error\":\"watch: over\"}\n");
+    assert_nothing_closes();
+}
+
+static void who_is_not_root_may_read_and_chat_only(void **state)
+{
+    (void)state;
+    uint32_t sid = open_client(false);
+    for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
+        struct pv_ctlapi_request req;
+        char secret[] = "s", text[] = "t";
+        pv_ctlapi_request_init(&req, (enum pv_ctlapi_cmd)c, 1);
+        req.secret = secret;
+        req.text = text;
+        req.number = 1;
+        memcpy(req.peer, "bob", 4);
+        memcpy(req.word, "chat", 5);
+        memcpy(req.invite, "i", 2);
+        memcpy(req.room, "#r", 3);
+        char *line = pv_ctlapi_request_write(&req);
+        assert_non_null(line);
+        say(sid, line);
+        free(line);
+        if (pv_ctlapi_cmd_changes(req.cmd)) {
+            assert_no_request();
+            assert_non_null(strstr(take_output(sid), "\"code\":5,"));
+        } else {
+            pv_ctlsrv_done(srv, take_request(req.cmd));
+            assert_string_equal(take_output(sid), "{\"id\":1,\"ok\":true}\n");
+        }
+    }
+}
+
+static void bad_lines_are_answered_and_the_next_one_works(void **state)
+{
+    (void)state;
+    uint32_t sid = open_client(true);
+    say(sid, "hello\n");
+    assert_non_null(strstr(take_output(sid), "{\"id\":null,\"ok\":false,\"code\":2,"));
+    say(sid, "{\"id\":8,\"cmd\":\"dance\"}\n");
+    assert_non_null(strstr(take_output(sid), "{\"id\":8,\"ok\":false,\"code\":2,"));
+    say(sid, "{\"id\":9,\"cmd\":\"version\"}\n");
+    pv_ctlsrv_answer(srv, take_request(PV_CTLAPI_VERSION), NULL);
+    assert_non_null(strstr(take_output(sid), "{\"id\":9,\"ok\":false,\"code\":1,"));
+    assert_nothing_closes();
+}
+
+static void a_line_of_64_kib_ends_the_connection(void **state)
+{
+    (void)state;
+    uint32_t sid = open_client(true);
+    for (size_t i = 0; i < PV_CTLAPI_LINE_MAX - 1; i++)
+        say(sid, "x");
+    assert_string_equal(take_output(sid), "");
+    say(sid, "x");
+    say(sid, "\n{\"id\":9,\"cmd\":\"version\"}\n");
+    assert_no_request();
+    assert_nothing_closes(); /* the refusal is written first */
+    assert_non_null(strstr(take_output(sid), "\"code\":2,"));
+    assert_closes(sid);
+    assert_nothing_closes();
+}
+
+static void a_client_that_goes_cancels_what_it_asked(void **state)
+{
+    (void)state;
+    uint32_t sid = open_client(true);
+    uint64_t cancelled = 0;
+    say(sid, "{\"id\":1,\"cmd\":\"wait\"}\n{\"id\":2,\"cmd\":\"peers\"}\n");
+    uint64_t wait = take_request(PV_CTLAPI_WAIT);
+    pv_ctlsrv_closed(srv, sid);
+    assert_no_request(); /* never handed out, so nobody has to know */
+    assert_int_equal(pv_ctlsrv_poll_cancel(srv, &cancelled), PV_OK);
+    assert_int_equal(cancelled, wait);
+    assert_int_equal(pv_ctlsrv_poll_cancel(srv, &cancelled), PV_ERR_AGAIN);
+    pv_ctlsrv_done(srv, wait); /* an answer that is too late */
+    pv_ctlsrv_event(srv, wait, "x", json_object());
+    assert_int_equal(pv_ctlsrv_out(srv, sid).len, 0);
+    say(sid, "{\"id\":1,\"cmd\":\"wait\"}\n");
+    assert_no_request();
+}
+
+static void too_many_requests_are_refused_one_by_one(void **state)
+{
+    (void)state;
+    uint32_t sid = open_client(true);
+    for (int i = 0; i < PV_CTLSRV_MAX_REQUESTS; i++)
+        say(sid, "{\"id\":1,\"cmd\":\"wait\"}\n");
+    assert_string_equal(take_output(sid), "");
+    say(sid, "{\"id\":17,\"cmd\":\"wait\"}\n");
+    assert_non_null(strstr(take_output(sid), "{\"id\":17,\"ok\":false,\"code\":1,"));
+    pv_ctlsrv_done(srv, take_request(PV_CTLAPI_WAIT));
+    take_output(sid);
+    say(sid, "{\"id\":18,\"cmd\":\"wait\"}\n");
+    assert_string_equal(take_output(sid), "");
+}
+
+static void connections_are_limited_and_come_back(void **state)
+{
+    (void)state;
+    uint32_t sid = 0, first = open_client(true);
+    for (int i = 1; i < PV_CTLSRV_MAX_CONNS; i++)
+        open_client(true);
+    assert_int_equal(pv_ctlsrv_accepted(srv, true, &sid), PV_ERR_LIMIT);
+    pv_ctlsrv_closed(srv, first);
+    assert_true(open_client(true) != first);
+}
+
+static void a_reader_that_is_too_slow_is_closed(void **state)
+{
+    (void)state;
+    uint32_t sid = open_client(true), writable = 0;
+    uint64_t cancelled = 0;
+    say(sid, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
+    uint64_t watch = take_request(PV_CTLAPI_WATCH);
+    char *big = malloc(1000001);
+    assert_non_null(big);
+    memset(big, 'x', 1000000);
+    big[1000000] = '\0';
+    for (int i = 0; i < 8; i++) {
+        pv_ctlsrv_event(srv, watch, "e", json_pack("{s:s}", "x", big));
+        assert_nothing_closes();
+    }
+    pv_ctlsrv_event(srv, watch, "e", json_pack("{s:s}", "x", big));
+    free(big);
+    assert_int_equal(pv_ctlsrv_poll_cancel(srv, &cancelled), PV_OK);
+    assert_int_equal(cancelled, watch);
+    assert_int_equal(pv_ctlsrv_poll_writable(srv, &writable), PV_ERR_AGAIN);
+    assert_closes(sid);
+    assert_int_equal(pv_ctlsrv_out(srv, sid).len, 0);
+}
+
+static void output_is_written_in_pieces_in_order(void **state)
+{
+    (void)state;
+    uint32_t sid = open_client(true);
+    char all[512] = "";
+    size_t n = 0;
+    for (int i = 0; i < 3; i++) {
+        say(sid, "{\"id\":1,\"cmd\":\"up\"}\n");
+        pv_ctlsrv_done(srv, take_request(PV_CTLAPI_UP));
+        for (int k = 0; k < 9; k++) { /* nine bytes of it, then the next answer comes */
+            all[n++] = (char)pv_ctlsrv_out(srv, sid).ptr[0];
+            pv_ctlsrv_wrote(srv, sid, 1);
+        }
+    }
+    struct pv_view rest = pv_ctlsrv_out(srv, sid);
+    memcpy(all + n, rest.ptr, rest.len);
+    pv_ctlsrv_wrote(srv, sid, rest.len + 100); /* more than there was is cut */
+    assert_string_equal(all, "{\"id\":1,\"ok\":true}\n{\"id\":1,\"ok\":true}\n"
+                             "{\"id\":1,\"ok\":true}\n");
+    assert_int_equal(pv_ctlsrv_out(srv, sid).len, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        T(a_request_split_anywhere_is_one_request),
+        T(several_requests_run_side_by_side),
+        T(who_is_not_root_may_read_and_chat_only),
+        T(bad_lines_are_answered_and_the_next_one_works),
+        T(a_line_of_64_kib_ends_the_connection),
+        T(a_client_that_goes_cancels_what_it_asked),
+        T(too_many_requests_are_refused_one_by_one),
+        T(connections_are_limited_and_come_back),
+        T(a_reader_that_is_too_slow_is_closed),
+        T(output_is_written_in_pieces_in_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,736 @@
+/* SPDX-License-Identifier: MIT */
+/* The coordinator client against scripted servers, in virtual time. */
+#include <stdio.h>
+
+#include "crypto/ct.h"
+#include "crypto/dh.h"
+#include "crypto/sign.h"
+#include "daemon/core/member/coordclient.h"
+#include "proto/control/control.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    MAX_STREAMS = 64
+};
+
+/* What a server at an address does. */
+enum behaviour {
+    SERVES,  /* speaks the protocol */
+    HANGS,   /* the connection never comes up */
+    REFUSES, /* the connection is refused */
+    MUTE,    /* accepts, and says nothing */
+};
+
+struct stream {
+    uint32_t sid; /* 0 = slot unused */
+    struct pv_addr addr;
+    bool tls;
+    struct pv_control *server;
+    bool open;
+};
+
+struct world {
+    struct test_rng seed;
+    struct pv_rng rng;
+    uint8_t sign_sk[PV_SIGN_SK_LEN], sign_pk[PV_SIGN_PK_LEN];
+    uint8_t dh_sk[32], dh_pk[32];
+    uint8_t coord_sk[PV_SIGN_SK_LEN], coord_pk[PV_SIGN_PK_LEN], coord_dh[32];
+    enum behaviour behaviours[8]; /* by the last byte of the address */
+    struct pv_coordclient *client;
+    pv_ns now;
+    struct stream streams[MAX_STREAMS];
+    size_t n_opened, n_closed;
+    struct pv_ctl_msg *request; /* the newest at any server, owned */
+    struct stream *requester;
+    bool silent;                   /* servers do not answer */
+    enum pv_ctl_error hello_error; /* answer to hello, PV_CTL_E_NONE: welcome */
+    size_t n_hellos, n_pings;
+    struct pv_coordclient_event last[5]; /* newest of each type */
+    size_t n_events[5];
+};
+
+static struct pv_addr addr_of(uint8_t i)
+{
+    return pv_addr4(192, 0, 2, i, 3478);
+}
+
+static struct world *world_make(void)
+{
+    struct world *w = calloc(1, sizeof(*w));
+    uint8_t seed[32];
+    assert_non_null(w);
+    w->rng = test_rng_make(&w->seed, 1);
+    pv_rng_fill(&w->rng, seed, sizeof(seed));
+    pv_sign_keypair(seed, w->sign_sk, w->sign_pk);
+    pv_dh_keypair(&w->rng, w->dh_sk, w->dh_pk);
+    pv_rng_fill(&w->rng, seed, sizeof(seed));
+    pv_sign_keypair(seed, w->coord_sk, w->coord_pk);
+    pv_sign_sk_to_dh(w->coord_sk, w->coord_dh);
+    w->now = PV_S(1000);
+    struct pv_coordclient_config cfg = {
+        .rng = w->rng, .sign_sk = w->sign_sk, .sign_pk = w->sign_pk, .dh_sk = w->dh_sk};
+    assert_int_equal(pv_coordclient_new(&w->client, &cfg), PV_OK);
+    return w;
+}
+
+static void world_free(struct world *w)
+{
+    pv_coordclient_free(w->client);
+    for (size_t i = 0; i < MAX_STREAMS; i++)
+        pv_control_free(w->streams[i].server);
+    for (size_t i = 0; i < PV_ARRAY_LEN(w->last); i++)
+        pv_ctl_msg_free(w->last[i].msg);
+    pv_ctl_msg_free(w->request);
+    free(w);
+}
+
+static struct stream *by_sid(struct world *w, uint32_t sid)
+{
+    for (size_t i = 0; i < MAX_STREAMS; i++) {
+        if (w->streams[i].sid == sid && sid != 0)
+            return &w->streams[i];
+    }
+    return NULL;
+}
+
+static void server_send(struct stream *s, struct pv_ctl_msg msg)
+{
+    static uint8_t text[PV_CTL_TEXT_MAX];
+    size_t len;
+    assert_int_equal(pv_ctl_build(&msg, text, sizeof(text), &len), PV_OK);
+    assert_int_equal(pv_control_send(s->server, pv_view(text, len)), PV_OK);
+}
+
+static struct pv_ctl_msg answer_to(const struct pv_ctl_msg *req, enum pv_ctl_type type)
+{
+    return (struct pv_ctl_msg){.kind = PV_CTL_ANSWER, .type = type, .id = req->id};
+}
+
+static void server_hello(struct world *w, struct stream *s, const struct pv_ctl_msg *req)
+{
+    uint8_t hash[PV_CONTROL_HASH_LEN], remote[32];
+    w->n_hellos++;
+    assert_int_equal(pv_control_handshake_hash(s->server, hash), PV_OK);
+    assert_int_equal(pv_control_remote_static(s->server, remote), PV_OK);
+    assert_memory_equal(remote, w->dh_pk, 32);
+    assert_memory_equal(req->u.hello.node, w->sign_pk, 32);
+    assert_int_equal(pv_ctl_hello_verify(&req->u.hello, hash), PV_OK);
+    struct pv_ctl_msg m = answer_to(req, PV_CTL_WELCOME);
+    m.u.welcome.time_us = 1700000000000000;
+    if (w->hello_error != PV_CTL_E_NONE) {
+        m = answer_to(req, PV_CTL_ERROR);
+        m.u.failure.error = w->hello_error;
+        m.u.failure.message = "no";
+    }
+    server_send(s, m);
+}
+
+static void serve(struct world *w, struct stream *s, struct pv_view text)
+{
+    struct pv_ctl_msg *req;
+    assert_int_equal(pv_ctl_parse(text, &req), PV_OK);
+    w->n_pings += req->type == PV_CTL_PING;
+    if (!w->silent && req->type == PV_CTL_HELLO)
+        server_hello(w, s, req);
+    if (!w->silent && req->type == PV_CTL_PING)
+        server_send(s, answer_to(req, PV_CTL_PONG));
+    pv_ctl_msg_free(w->request);
+    w->request = req;
+    w->requester = s;
+}
+
+static void open_stream(struct world *w, const struct pv_coordclient_stream_op *op)
+{
+    enum behaviour b = w->behaviours[op->to.addr.ip[3]];
+    struct stream *s = NULL;
+    w->n_opened++;
+    assert_null(by_sid(w, op->sid));
+    if (b == REFUSES) {
+        pv_coordclient_closed(w->client, op->sid, -111, w->now);
+        return;
+    }
+    for (size_t i = 0; i < MAX_STREAMS && s == NULL; i++)
+        s = w->streams[i].sid == 0 ? &w->streams[i] : NULL;
+    assert_non_null(s);
+    *s = (struct stream){.sid = op->sid, .addr = op->to.addr, .tls = op->to.tls};
+    if (b == HANGS)
+        return;
+    assert_int_equal(pv_control_new_server(&s->server, w->coord_dh, &w->rng), PV_OK);
+    s->open = true;
+    pv_coordclient_connected(w->client, s->sid, w->now);
+}
+
+static void drop_stream(struct stream *s)
+{
+    pv_control_free(s->server);
+    *s = (struct stream){0};
+}
+
+/* The server's side closes. */
+static void hang_up(struct world *w, struct stream *s)
+{
+    uint32_t sid = s->sid;
+    drop_stream(s);
+    pv_coordclient_closed(w->client, sid, PV_ERR_CLOSED, w->now);
+}
+
+static bool to_server(struct world *w, struct stream *s)
+{
+    struct pv_view out = pv_coordclient_out(w->client, s->sid), text;
+    if (!s->open || out.len == 0)
+        return false;
+    if (w->behaviours[s->addr.ip[3]] == SERVES) {
+        size_t used = 0;
+        while (used < out.len) {
+            size_t n;
+            int r = pv_control_handle_bytes(s->server, pv_view(out.ptr + used, out.len - used), &n);
+            if (r != PV_OK) {
+                hang_up(w, s);
+                return true;
+            }
+            used += n;
+            while (pv_control_poll_message(s->server, &text) == PV_OK)
+                serve(w, s, text);
+        }
+    }
+    pv_coordclient_wrote(w->client, s->sid, out.len);
+    return true;
+}
+
+static bool to_client(struct world *w, struct stream *s)
+{
+    struct pv_view out = s->server == NULL ? pv_view(NULL, 0) : pv_control_out(s->server);
+    uint8_t copy[70000];
+    if (out.len == 0 || w->behaviours[s->addr.ip[3]] != SERVES)
+        return false;
+    size_t n = out.len < sizeof(copy) ? out.len : sizeof(copy);
+    memcpy(copy, out.ptr, n);
+    pv_control_wrote(s->server, n);
+    pv_coordclient_handle_bytes(w->client, s->sid, pv_view(copy, n), w->now);
+    return true;
+}
+
+/* Moves bytes and operations until nothing moves. */
+static void pump(struct world *w)
+{
+    bool moved = true;
+    while (moved) {
+        struct pv_coordclient_stream_op op;
+        struct pv_coordclient_event ev;
+        moved = false;
+        while (pv_coordclient_poll_stream_op(w->client, &op) == PV_OK) {
+            moved = true;
+            struct stream *s = by_sid(w, op.sid);
+            if (op.open) {
+                open_stream(w, &op);
+            } else if (s != NULL) {
+                w->n_closed++;
+                drop_stream(s);
+            }
+        }
+        for (size_t i = 0; i < MAX_STREAMS; i++) {
+            if (w->streams[i].sid != 0)
+                moved = to_server(w, &w->streams[i]) || moved;
+            if (w->streams[i].sid != 0)
+                moved = to_client(w, &w->streams[i]) || moved;
+        }
+        while (pv_coordclient_poll_event(w->client, &ev) == PV_OK) {
+            pv_ctl_msg_free(w->last[ev.type].msg);
+            w->last[ev.type] = ev;
+            w->n_events[ev.type]++;
+        }
+    }
+}
+
+/* Lets time pass, waking the client exactly when it asks to. */
+static void pass(struct world *w, pv_ns time)
+{
+    pv_ns end = w->now + time;
+    pump(w);
+    for (;;) {
+        pv_ns at = pv_coordclient_next_timeout(w->client);
+        if (at > end)
+            break;
+        w->now = at > w->now ? at : w->now;
+        pv_coordclient_handle_timeout(w->client, w->now);
+        pump(w);
+    }
+    w->now = end;
+}
+
+static void start(struct world *w, uint8_t n_addrs)
+{
+    struct pv_coordclient_target target = {.role = PV_CTL_MEMBER, .has_network = true};
+    struct pv_coordclient_addr addrs[8];
+    memcpy(target.coordinator, w->coord_pk, sizeof(target.coordinator));
+    for (uint8_t i = 0; i < n_addrs; i++)
+        addrs[i] = (struct pv_coordclient_addr){.addr = addr_of(i), .tls = i > 3};
+    assert_int_equal(pv_coordclient_start(w->client, &target, addrs, n_addrs, w->now), PV_OK);
+}
+
+static struct stream *the_stream(struct world *w)
+{
+    struct stream *s = NULL;
+    for (size_t i = 0; i < MAX_STREAMS; i++) {
+        if (w->streams[i].sid == 0)
+            continue;
+        assert_null(s);
+        s = &w->streams[i];
+    }
+    assert_non_null(s);
+    return s;
+}
+
+/* --- connecting ------------------------------------------------------------------------------ */
+
+static void it_connects_says_hello_and_is_online(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    uint8_t hash[PV_CTL_HASH_LEN];
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_STOPPED);
+    assert_int_equal(pv_coordclient_handshake_hash(w->client, hash), PV_ERR_STATE);
+    start(w, 1);
+    pass(w, PV_MS(1));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
+    assert_int_equal(w->last[PV_COORDCLIENT_EV_ONLINE].msg->u.welcome.time_us, 1700000000000000);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    assert_true(
+        pv_addr_equal(pv_coordclient_addr(w->client),
+                      &(struct pv_addr){.family = PV_AF_INET, .port = 3478, .ip = {192, 0, 2, 0}}));
+    assert_int_equal(pv_coordclient_handshake_hash(w->client, hash), PV_OK);
+    assert_int_equal(w->n_hellos, 1);
+    world_free(w);
+}
+
+static void addresses_are_tried_250_ms_apart_and_the_first_proven_one_wins(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->behaviours[0] = HANGS;
+    w->behaviours[1] = MUTE; /* accepts the connection: not enough to win */
+    w->behaviours[2] = SERVES;
+    start(w, 4);
+    pass(w, PV_MS(499));
+    assert_int_equal(w->n_opened, 2);
+    assert_int_equal(w->n_hellos, 0);
+    pass(w, PV_MS(2));
+    assert_int_equal(w->n_opened, 3);
+    assert_int_equal(w->n_closed, 2);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    assert_int_equal(the_stream(w)->addr.ip[3], 2);
+    pass(w, PV_S(5));
+    assert_int_equal(w->n_opened, 3); /* the fourth is not tried any more */
+    world_free(w);
+}
+
+static void a_refused_address_is_followed_by_the_next_at_once(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->behaviours[0] = w->behaviours[1] = REFUSES;
+    start(w, 3);
+    pass(w, PV_MS(1));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    world_free(w);
+}
+
+static void attempts_go_on_with_growing_jittered_pauses(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->behaviours[0] = REFUSES;
+    start(w, 1);
+    pump(w);
+    size_t opened = w->n_opened;
+    pv_ns longest = 0, shortest = PV_NEVER, last = w->now;
+    pass(w, PV_MS(1));
+    for (unsigned i = 0; i < 60; i++) {
+        while (w->n_opened == opened)
+            pass(w, PV_MS(10));
+        opened = w->n_opened;
+        longest = w->now - last > longest ? w->now - last : longest;
+        if (i > 0)
+            shortest = pv_min_ns(shortest, w->now - last);
+        last = w->now;
+    }
+    assert_true(shortest >= PV_MS(480));
+    assert_true(longest <= PV_S(31));
+    assert_true(longest >= PV_S(10));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], w->n_opened);
+    world_free(w);
+}
+
+static void while_somebody_waits_the_pauses_stay_short(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->behaviours[0] = REFUSES;
+    start(w, 1);
+    for (unsigned i = 0; i < 12000; i++) /* two minutes: by now it takes its time */
+        pass(w, PV_MS(10));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_WAITING);
+    pv_ns until = w->now + PV_S(100);
+    size_t opened = w->n_opened;
+    pv_ns longest = 0, last = w->now;
+    pv_coordclient_hurry(w->client, until, w->now);
+    pv_coordclient_hurry(w->client, until - PV_S(50), w->now); /* the later one counts */
+    while (w->now < until) {
+        pass(w, PV_MS(10));
+        if (w->n_opened == opened)
+            continue;
+        opened = w->n_opened;
+        longest = w->now - last > longest ? w->now - last : longest;
+        last = w->now;
+    }
+    assert_true(longest <= PV_COORDCLIENT_HURRY + PV_MS(20));
+    for (unsigned i = 0; i < 30; i++) { /* and then again */
+        while (w->n_opened == opened)
+            pass(w, PV_MS(10));
+        opened = w->n_opened;
+        longest = w->now - last > longest ? w->now - last : longest;
+        last = w->now;
+    }
+    assert_true(longest > PV_S(10));
+    world_free(w);
+}
+
+static void a_round_that_hangs_ends_after_ten_seconds(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->behaviours[0] = HANGS;
+    w->behaviours[1] = MUTE;
+    start(w, 2);
+    pass(w, PV_MS(9999));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    pass(w, PV_MS(2));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    assert_int_equal(w->n_closed, 2);
+    world_free(w);
+}
+
+static void only_what_goes_through_tls_gets_through(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    for (size_t i = 0; i < 4; i++)
+        w->behaviours[i] = HANGS;
+    start(w, 5);
+    pass(w, PV_S(1) + PV_MS(1)); /* four that hang, a quarter of a second each */
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
+    assert_true(the_stream(w)->tls);
+    assert_true(pv_coordclient_is_tls(w->client));
+    world_free(w);
+}
+
+static void addresses_may_come_later(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    start(w, 0);
+    pass(w, PV_S(100));
+    assert_int_equal(w->n_opened, 0);
+    struct pv_coordclient_addr a = {.addr = addr_of(0)};
+    pv_coordclient_set_addrs(w->client, &a, 1, w->now);
+    pass(w, PV_MS(1));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    world_free(w);
+}
+
+static void another_key_than_the_pinned_one_is_no_coordinator(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->coord_dh[5] ^= 0x40; /* the server has another key than the URL says */
+    start(w, 1);
+    pass(w, PV_MS(100));
+    assert_int_equal(w->n_hellos, 0);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 0);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    world_free(w);
+}
+
+static void a_refused_hello_is_told_and_tried_again_later(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->hello_error = PV_CTL_E_REVOKED;
+    start(w, 1);
+    pass(w, PV_MS(1));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_REFUSED], 1);
+    assert_int_equal(w->last[PV_COORDCLIENT_EV_REFUSED].msg->u.failure.error, PV_CTL_E_REVOKED);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_WAITING);
+    w->hello_error = PV_CTL_E_NONE;
+    pass(w, PV_S(40));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    world_free(w);
+}
+
+/* --- staying --------------------------------------------------------------------------------- */
+
+static void silence_is_probed_after_ten_and_fatal_after_twenty_five_seconds(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    start(w, 1);
+    pass(w, PV_MS(1));
+    pass(w, PV_S(60));
+    assert_in_range(w->n_pings, 5, 6);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+
+    w->silent = true;
+    pass(w, PV_S(14));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    pass(w, PV_S(12));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    assert_int_equal(w->last[PV_COORDCLIENT_EV_OFFLINE].status, PV_ERR_TIMEOUT);
+    w->silent = false;
+    pass(w, PV_S(40));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
+    world_free(w);
+}
+
+static void a_client_that_only_listens_is_heard_of_all_the_same(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    start(w, 1);
+    pass(w, PV_S(1));
+    /* Pushes come all the time, nothing is asked. */
+    for (int i = 0; i < 60; i++) {
+        server_send(the_stream(w),
+                    (struct pv_ctl_msg){.kind = PV_CTL_PUSH, .type = PV_CTL_PRESENCE});
+        pass(w, PV_S(1));
+    }
+    assert_in_range(w->n_pings, 5, 7);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    world_free(w);
+}
+
+static void a_closed_connection_is_made_again_within_a_second(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    start(w, 1);
+    for (size_t i = 1; i <= 20; i++) {
+        pass(w, PV_MS(1200));
+        assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], i);
+        hang_up(w, the_stream(w));
+    }
+    world_free(w);
+}
+
+static void a_kick_makes_a_waiting_client_connect_at_once(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->behaviours[0] = REFUSES;
+    start(w, 1);
+    pass(w, PV_S(100));
+    w->behaviours[0] = SERVES;
+    while (pv_coordclient_state(w->client) != PV_COORDCLIENT_WAITING)
+        pass(w, PV_MS(1));
+    pv_coordclient_kick(w->client, w->now);
+    pass(w, 0);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    world_free(w);
+}
+
+static void a_kicked_connection_must_answer_within_three_seconds(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    start(w, 1);
+    pass(w, PV_S(1));
+    pv_coordclient_kick(w->client, w->now);
+    pass(w, PV_S(4));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    w->silent = true;
+    pv_coordclient_kick(w->client, w->now);
+    pass(w, PV_MS(2999));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    pass(w, PV_MS(2));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    world_free(w);
+}
+
+static void a_connection_silent_after_a_kick_is_made_again_without_waiting(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    start(w, 1);
+    pass(w, PV_S(1));
+    w->silent = true;
+    pv_coordclient_kick(w->client, w->now);
+    pv_coordclient_kick(w->client, w->now); /* one is enough */
+    pass(w, PV_MS(2990));
+    size_t opened = w->n_opened;
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    w->silent = false;
+    pv_coordclient_kick(w->client, w->now); /* lengthens nothing */
+    w->silent = true;
+    pass(w, PV_MS(11));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    assert_int_equal(w->n_opened, opened + 1);
+    world_free(w);
+}
+
+static void a_node_whose_address_is_gone_connects_at_once(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    pv_coordclient_moved(w->client, w->now); /* not started: nothing to do */
+    start(w, 1);
+    pass(w, PV_S(1));
+    assert_int_equal(w->n_opened, 1);
+    pv_coordclient_moved(w->client, w->now);
+    pass(w, PV_MS(1));
+    assert_int_equal(w->n_opened, 2);
+    assert_int_equal(w->n_closed, 1);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    /* Also in the middle of connecting, which is no loss worth telling. */
+    w->behaviours[0] = HANGS;
+    pv_coordclient_moved(w->client, w->now);
+    pass(w, PV_S(1));
+    w->behaviours[0] = SERVES;
+    pv_coordclient_moved(w->client, w->now);
+    pass(w, PV_MS(1));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 2);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    world_free(w);
+}
+
+static void who_was_replaced_does_not_push_the_other_out_at_once(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    start(w, 1);
+    pass(w, PV_S(1));
+    struct stream *s = the_stream(w);
+    server_send(s, (struct pv_ctl_msg){.kind = PV_CTL_PUSH,
+                                       .type = PV_CTL_BYE,
+                                       .u.failure = {PV_CTL_E_REPLACED, "a newer one"}});
+    pump(w);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_PUSH], 1);
+    hang_up(w, the_stream(w));
+    pass(w, PV_S(14));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
+    pass(w, PV_S(17));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
+    hang_up(w, the_stream(w)); /* an ordinary end again */
+    pass(w, PV_S(2));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 3);
+    world_free(w);
+}
+
+static void stop_closes_and_stays_quiet(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    start(w, 1);
+    pass(w, PV_S(1));
+    pv_coordclient_stop(w->client, w->now);
+    pass(w, PV_S(1000));
+    assert_int_equal(w->n_closed, 1);
+    assert_int_equal(w->n_opened, 1);
+    assert_int_equal(pv_coordclient_next_timeout(w->client), PV_NEVER);
+    struct pv_ctl_msg msg = {.type = PV_CTL_LIST};
+    assert_int_equal(pv_coordclient_request(w->client, &msg, 1), PV_ERR_STATE);
+    world_free(w);
+}
+
+/* --- talking --------------------------------------------------------------------------------- */
+
+static void answers_find_their_requests(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    start(w, 1);
+    pass(w, PV_S(1));
+    struct pv_ctl_msg a = {.type = PV_CTL_LIST}, b = {.type = PV_CTL_PULL};
+    assert_int_equal(pv_coordclient_request(w->client, &a, 71), PV_OK);
+    assert_int_equal(pv_coordclient_request(w->client, &b, 72), PV_OK);
+    pump(w);
+    struct stream *s = the_stream(w);
+    server_send(s, answer_to(&b, PV_CTL_STATEMENTS));
+    pump(w);
+    assert_int_equal(w->last[PV_COORDCLIENT_EV_ANSWER].tag, 72);
+    assert_int_equal(w->last[PV_COORDCLIENT_EV_ANSWER].request, PV_CTL_PULL);
+    server_send(s, answer_to(&b, PV_CTL_STATEMENTS)); /* twice: nobody waits for it */
+    struct pv_ctl_msg refused = answer_to(&a, PV_CTL_ERROR);
+    refused.u.failure.error = PV_CTL_E_LIMIT;
+    refused.u.failure.message = "slow down";
+    server_send(s, refused);
+    pump(w);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ANSWER], 2);
+    assert_int_equal(w->last[PV_COORDCLIENT_EV_ANSWER].tag, 71);
+    assert_int_equal(w->last[PV_COORDCLIENT_EV_ANSWER].msg->u.failure.error, PV_CTL_E_LIMIT);
+    world_free(w);
+}
+
+static void unknown_pushes_are_ignored_and_bad_json_ends_the_connection(void **state)
+{
+    (void)state;
+    static const char news[] = "{\"t\":\"news\"}", bad[] = "{\"t\":";
+    struct world *w = world_make();
+    start(w, 1);
+    pass(w, PV_S(1));
+    struct stream *s = the_stream(w);
+    assert_int_equal(pv_control_send(s->server, pv_view(news, strlen(news))), PV_OK);
+    pump(w);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_PUSH], 0);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    assert_int_equal(pv_control_send(s->server, pv_view(bad, strlen(bad))), PV_OK);
+    pump(w);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    world_free(w);
+}
+
+static void requests_without_answers_are_bounded(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    start(w, 1);
+    pass(w, PV_S(1));
+    for (size_t i = 0; i <= PV_COORDCLIENT_MAX_PENDING; i++) {
+        struct pv_ctl_msg msg = {.type = PV_CTL_LIST};
+        assert_int_equal(pv_coordclient_request(w->client, &msg, i),
+                         i < PV_COORDCLIENT_MAX_PENDING ? PV_OK : PV_ERR_LIMIT);
+        pump(w);
+    }
+    world_free(w);
+}
+
+int main(void)
+{
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_connects_says_hello_and_is_online),
+        cmocka_unit_test(addresses_are_tried_250_ms_apart_and_the_first_proven_one_wins),
+        cmocka_unit_test(a_refused_address_is_followed_by_the_next_at_once),
+        cmocka_unit_test(attempts_go_on_with_growing_jittered_pauses),
+        cmocka_unit_test(while_somebody_waits_the_pauses_stay_short),
+        cmocka_unit_test(a_round_that_hangs_ends_after_ten_seconds),
+        cmocka_unit_test(only_what_goes_through_tls_gets_through),
+        cmocka_unit_test(addresses_may_come_later),
+        cmocka_unit_test(another_key_than_the_pinned_one_is_no_coordinator),
+        cmocka_unit_test(a_refused_hello_is_told_and_tried_again_later),
+        cmocka_unit_test(silence_is_probed_after_ten_and_fatal_after_twenty_five_seconds),
+        cmocka_unit_test(a_client_that_only_listens_is_heard_of_all_the_same),
+        cmocka_unit_test(a_closed_connection_is_made_again_within_a_second),
+        cmocka_unit_test(a_kick_makes_a_waiting_client_connect_at_once),
+        cmocka_unit_test(a_kicked_connection_must_answer_within_three_seconds),
+        cmocka_unit_test(a_connection_silent_after_a_kick_is_made_again_without_waiting),
+        cmocka_unit_test(a_node_whose_address_is_gone_connects_at_once),
+        cmocka_unit_test(who_was_replaced_does_not_push_the_other_out_at_once),
+        cmocka_unit_test(stop_closes_and_stays_quiet),
+        cmocka_unit_test(answers_find_their_requests),
+        cmocka_unit_test(unknown_pushes_are_ignored_and_bad_json_ends_the_connection),
+        cmocka_unit_test(requests_without_answers_are_bounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: MIT */
+/* Rosters that differ, a network that loses, delays and doubles, virtual time. */
+#include "daemon/core/member/rostersync.h"
+#include "tests/unit/proto/roster/roster_fixture.h"
+
+enum {
+    MAX_NODES = 6,
+    MAX_FLYING = 4096
+};
+
+struct node {
+    uint8_t pk[32];
+    struct pv_roster *roster;
+    struct pv_rostersync *sync;
+    size_t agrees, disagrees, sent_bytes, sent_messages;
+    bool deaf; /* receives nothing */
+};
+
+struct flying {
+    pv_ns at;
+    size_t from, to, len;
+    uint8_t *body;
+};
+
+struct net {
+    struct world w;
+    pv_ns now;
+    unsigned loss; /* percent */
+    bool doubles;
+    size_t n_nodes, n_flying;
+    struct node nodes[MAX_NODES];
+    struct flying flying[MAX_FLYING];
+};
+
+static struct net *net_make(size_t n_nodes, unsigned loss)
+{
+    struct net *net = calloc(1, sizeof(*net));
+    assert_non_null(net);
+    net->w = world_make(1);
+    net->now = PV_S(100);
+    net->loss = loss;
+    net->n_nodes = n_nodes;
+    struct world first = net->w;
+    for (size_t i = 0; i < n_nodes; i++) {
+        struct node *n = &net->nodes[i];
+        struct pv_rng rng = world_rng(&net->w);
+        struct world same = first;
+        memset(n->pk, (int)(0x10 * (i + 1)), sizeof(n->pk));
+        n->roster = roster_of(&same);
+        net->w.n = same.n;
+        net->w.time = same.time;
+        assert_int_equal(pv_rostersync_new(&n->sync, n->pk, &rng), PV_OK);
+        pv_rostersync_set_roster(n->sync, n->roster);
+    }
+    return net;
+}
+
+static void net_free(struct net *net)
+{
+    for (size_t i = 0; i < net->n_nodes; i++) {
+        pv_rostersync_free(net->nodes[i].sync);
+        pv_roster_free(net->nodes[i].roster);
+    }
+    for (size_t i = 0; i < net->n_flying; i++)
+        free(net->flying[i].body);
+    free(net);
+}
+
+static void connect_all(struct net *net)
+{
+    for (size_t i = 0; i < net->n_nodes; i++) {
+        for (size_t j = 0; j < net->n_nodes; j++) {
+            if (i != j)
+                assert_int_equal(
+                    pv_rostersync_peer_up(net->nodes[i].sync, net->nodes[j].pk, net->now), PV_OK);
+        }
+    }
+}
+
+static void fly(struct net *net, size_t from, const struct pv_rostersync_transmit *tx)
+{
+    size_t to = 0;
+    while (memcmp(net->nodes[to].pk, tx->peer, 32) != 0)
+        to++;
+    net->nodes[from].sent_bytes += tx->len;
+    net->nodes[from].sent_messages++;
+    unsigned copies = net->doubles ? 2 : 1;
+    struct pv_rng rng = world_rng(&net->w);
+    for (unsigned i = 0; i < copies; i++) {
+        if (net->nodes[to].deaf || pv_rng_below(&rng, 100) < net->loss)
+            continue;
+        assert_true(net->n_flying < MAX_FLYING);
+        struct flying *f = &net->flying[net->n_flying++];
+        *f = (struct flying){.from = from, .to = to, .len = tx->len, .body = malloc(tx->len)};
+        f->at = net->now + PV_MS(10 + pv_rng_below(&rng, 60));
+        assert_non_null(f->body);
+        memcpy(f->body, tx->body, tx->len);
+    }
+}
+
+static void drain(struct net *net)
+{
+    static struct pv_rostersync_transmit tx;
+    struct pv_rostersync_event ev;
+
+    for (size_t i = 0; i < net->n_nodes; i++) {
+        struct node *n = &net->nodes[i];
+        while (pv_rostersync_poll_transmit(n->sync, &tx, net->now) == PV_OK)
+            fly(net, i, &tx);
+        while (pv_rostersync_poll_event(n->sync, &ev) == PV_OK) {
+            n->agrees += ev.type == PV_ROSTERSYNC_EV_AGREES;
+            n->disagrees += ev.type == PV_ROSTERSYNC_EV_DISAGREES;
+        }
+        settle(n->roster);
+    }
+}
+
+static bool all_agree(struct net *net)
+{
+    for (size_t i = 1; i < net->n_nodes; i++) {
+        if (!same_head(net->nodes[0].roster, net->nodes[i].roster))
+            return false;
+    }
+    return true;
+}
+
+static pv_ns next_moment(const struct net *net)
+{
+    pv_ns at = PV_NEVER;
+    for (size_t i = 0; i < net->n_nodes; i++)
+        at = pv_min_ns(at, pv_rostersync_next_timeout(net->nodes[i].sync));
+    for (size_t i = 0; i < net->n_flying; i++)
+        at = pv_min_ns(at, net->flying[i].at);
+    return at;
+}
+
+/* Runs until nothing is left to do or the time is over; gives the time when all first agreed. */
+static pv_ns run(struct net *net, pv_ns time)
+{
+    pv_ns end = net->now + time, agreed = all_agree(net) ? net->now : PV_NEVER;
+
+    drain(net);
+    for (;;) {
+        pv_ns at = next_moment(net);
+        if (at > end)
+            break;
+        net->now = at > net->now ? at : net->now;
+        for (size_t i = 0; i < net->n_flying;) {
+            struct flying f = net->flying[i];
+            if (f.at > net->now) {
+                i++;
+                continue;
+            }
+            net->flying[i] = net->flying[--net->n_flying];
+            assert_int_equal(pv_rostersync_handle(net->nodes[f.to].sync, net->nodes[f.from].pk,
+                                                  pv_view(f.body, f.len), net->now),
+                             PV_OK);
+            free(f.body);
+        }
+        for (size_t i = 0; i < net->n_nodes; i++)
+            pv_rostersync_handle_timeout(net->nodes[i].sync, net->now);
+        drain(net);
+        if (agreed == PV_NEVER && all_agree(net))
+            agreed = net->now;
+    }
+    net->now = end;
+    return agreed;
+}
+
+/* Gives n members, each with its own invite, to the nodes that mask names. */
+static void give_members(struct net *net, unsigned first, unsigned n, unsigned mask)
+{
+    for (unsigned i = first; i < first + n; i++) {
+        char name[16];
+        struct keys invite = keys_of(20000 + i), node = keys_of(40000 + i);
+        snprintf(name, sizeof(name), "n%u", i);
+        struct item inv = make_invite(&net->w, &net->w.creator, &invite, 1);
+        struct item mem = make_member(&net->w, &invite, &node, name, (uint16_t)(1 + i));
+        for (size_t k = 0; k < net->n_nodes; k++) {
+            if ((mask & (1u << k)) == 0)
+                continue;
+            add(net->nodes[k].roster, &inv);
+            add(net->nodes[k].roster, &mem);
+        }
+    }
+    for (size_t k = 0; k < net->n_nodes; k++)
+        settle(net->nodes[k].roster);
+}
+
+/* --- tests ----------------------------------------------------------------------------------- */
+
+static void peers_that_agree_exchange_one_head_and_are_silent(void **state)
+{
+    (void)state;
+    struct net *net = net_make(2, 0);
+    connect_all(net);
+    run(net, PV_S(600));
+    assert_int_equal(net->nodes[0].sent_messages + net->nodes[1].sent_messages, 1);
+    assert_int_equal(next_moment(net), PV_NEVER);
+    net_free(net);
+}
+
+static void a_withheld_revocation_crosses_within_two_seconds(void **state)
+{
+    (void)state;
+    for (size_t knows = 0; knows < 2; knows++) {
+        struct net *net = net_make(2, 0);
+        struct keys bob = keys_of(5);
+        struct item mem = make_member(&net->w, &net->w.creator, &bob, "bob", 7);
+        struct item rev =
+            make_revocation(&net->w, &net->w.creator, PV_REVOKE_NODE, bob.pk, NULL, 0);
+        for (size_t i = 0; i < 2; i++)
+            add(net->nodes[i].roster, &mem);
+        add(net->nodes[knows].roster, &rev);
+        for (size_t i = 0; i < 2; i++)
+            settle(net->nodes[i].roster);
+        connect_all(net);
+        pv_ns began = net->now, agreed = run(net, PV_S(60));
+        assert_true(agreed - began < PV_S(2));
+        assert_null(pv_roster_by_name(net->nodes[1 - knows].roster, "bob"));
+        assert_int_equal(net->nodes[0].disagrees + net->nodes[1].disagrees, 0);
+        assert_true(net->nodes[0].agrees >= 1);
+        /* It cost the heads, the digests, one bucket and the statement. */
+        assert_true(net->nodes[0].sent_bytes + net->nodes[1].sent_bytes < 4000);
+        assert_int_equal(next_moment(net), PV_NEVER);
+        net_free(net);
+    }
+}
+
+static void both_sides_get_what_they_lack_also_over_a_bad_network(void **state)
+{
+    (void)state;
+    static const unsigned losses[] = {0, 10, 30};
+    for (size_t i = 0; i < PV_ARRAY_LEN(losses); i++) {
+        struct net *net = net_make(2, losses[i]);
+        net->doubles = i == 1;
+        give_members(net, 0, 20, 3);
+        give_members(net, 20, 30, 1);
+        give_members(net, 50, 30, 2);
+        connect_all(net);
+        pv_ns began = net->now, agreed = run(net, PV_S(300));
+        assert_int_not_equal(agreed, PV_NEVER);
+        assert_true(agreed - began < PV_S(losses[i] == 0 ? 10 : 200));
+        assert_int_equal(pv_roster_count(net->nodes[0].roster), 81);
+        assert_int_equal(pv_roster_count(net->nodes[1].roster), 81);
+        net_free(net);
+    }
+}
+
+static void a_new_node_gets_everything_within_the_rate(void **state)
+{
+    (void)state;
+    struct net *net = net_make(2, 0);
+    give_members(net, 0, 300, 2);
+    connect_all(net);
+    pv_ns began = net->now, agreed = run(net, PV_S(300));
+    assert_int_not_equal(agreed, PV_NEVER);
+    pv_ns least = net->nodes[1].sent_bytes * PV_S(1) / PV_ROSTERSYNC_RATE - PV_S(1);
+    assert_true(agreed - began > least);
+    assert_true(agreed - began < 2 * least + PV_S(10));
+    assert_int_equal(pv_roster_count(net->nodes[0].roster), 301);
+    net_free(net);
+}
+
+static void everybody_learns_it_through_common_peers(void **state)
+{
+    (void)state;
+    struct net *net = net_make(MAX_NODES, 5);
+    give_members(net, 0, 5, 1);
+    give_members(net, 5, 5, 1u << (MAX_NODES - 1));
+    connect_all(net);
+    assert_int_not_equal(run(net, PV_S(300)), PV_NEVER);
+    for (size_t i = 0; i < MAX_NODES; i++)
+        assert_int_equal(pv_roster_count(net->nodes[i].roster), 11);
+    net_free(net);
+}
+
+static void a_change_is_announced_to_connected_peers(void **state)
+{
+    (void)state;
+    struct net *net = net_make(2, 0);
+    connect_all(net);
+    run(net, PV_S(10));
+    give_members(net, 0, 1, 2);
+    pv_rostersync_changed(net->nodes[1].sync, net->now);
+    pv_ns began = net->now, agreed = run(net, PV_S(60));
+    assert_true(agreed - began < PV_S(5));
+    net_free(net);
+}
+
+static void a_head_in_a_description_starts_the_work(void **state)
+{
+    (void)state;
+    for (size_t who = 0; who < 2; who++) {
+        struct net *net = net_make(2, 0);
+        connect_all(net);
+        run(net, PV_S(10));
+        give_members(net, 0, 1, 1);
+        uint8_t head[32];
+        pv_roster_head(net->nodes[1 - who].roster, head);
+        pv_rostersync_head_seen(net->nodes[who].sync, net->nodes[1 - who].pk, head, net->now);
+        pv_ns began = net->now, agreed = run(net, PV_S(60));
+        assert_true(agreed - began < PV_S(2));
+        net_free(net);
+    }
+}
+
+static void a_deaf_peer_is_left_alone_without_a_report(void **state)
+{
+    (void)state;
+    struct net *net = net_make(2, 0);
+    give_members(net, 0, 1, 1);
+    connect_all(net);
+    net->nodes[1].deaf = true;
+    uint8_t head[32] = {1};
+    pv_rostersync_head_seen(net->nodes[0].sync, net->nodes[1].pk, head, net->now);
+    run(net, PV_S(3600));
+    assert_int_equal(net->nodes[0].disagrees, 0);
+    assert_true(net->nodes[0].sent_messages < 60);
+    net_free(net);
+}
+
+static void a_peer_that_keeps_differing_is_reported_and_rests(void **state)
+{
+    (void)state;
+    /* Each holds a receipt that contradicts the other's: neither takes the other's statement. */
+    struct net *net = net_make(2, 0);
+    struct keys invite = keys_of(3), bob = keys_of(4), carol = keys_of(5);
+    struct item inv = make_invite(&net->w, &net->w.creator, &invite, 2);
+    struct item m1 = make_member(&net->w, &invite, &bob, "bob", 1);
+    struct item m2 = make_member(&net->w, &invite, &carol, "carol", 2);
+    receipt_at(&net->w, &m1, T0, 500, T0 + 500);
+    receipt_at(&net->w, &m2, T0, 500, T0 + 500);
+    for (size_t i = 0; i < 2; i++)
+        add(net->nodes[i].roster, &inv);
+    add(net->nodes[0].roster, &m1);
+    add(net->nodes[1].roster, &m2);
+    for (size_t i = 0; i < 2; i++)
+        settle(net->nodes[i].roster);
+    connect_all(net);
+    run(net, PV_S(3600));
+    assert_false(all_agree(net));
+    assert_true(net->nodes[0].disagrees >= 1);
+    assert_true(net->nodes[0].disagrees < 12);
+    assert_true(net->nodes[0].sent_bytes + net->nodes[1].sent_bytes < 200000);
+    net_free(net);
+}
+
+/* What a node says within a second, less than a round. */
+static size_t count_digests(struct net *net, struct node *n)
+{
+    static struct pv_rostersync_transmit tx;
+    size_t digests = 0;
+
+    for (pv_ns end = net->now + PV_S(1); net->now < end; net->now += PV_MS(10)) {
+        pv_rostersync_handle_timeout(n->sync, net->now);
+        while (pv_rostersync_poll_transmit(n->sync, &tx, net->now) == PV_OK)
+            digests += tx.body[0] == 1;
+    }
+    return digests;
+}
+
+static void no_more_than_two_peers_at_a_time(void **state)
+{
+    (void)state;
+    struct net *net = net_make(MAX_NODES, 0);
+    give_members(net, 0, 2, 2);
+    for (size_t j = 1; j < MAX_NODES; j++)
+        assert_int_equal(pv_rostersync_peer_up(net->nodes[0].sync, net->nodes[j].pk, net->now),
+                         PV_OK);
+    uint8_t head[32] = {9};
+    for (size_t j = 1; j < MAX_NODES; j++)
+        pv_rostersync_head_seen(net->nodes[0].sync, net->nodes[j].pk, head, net->now);
+    size_t digests = count_digests(net, &net->nodes[0]);
+    assert_int_equal(digests, PV_ROSTERSYNC_MAX_WORKING);
+    /* One of them goes: the next takes its place. */
+    pv_rostersync_peer_down(net->nodes[0].sync, net->nodes[1].pk, net->now);
+    pv_rostersync_peer_down(net->nodes[0].sync, net->nodes[2].pk, net->now);
+    digests += count_digests(net, &net->nodes[0]);
+    assert_int_equal(digests, 2 * PV_ROSTERSYNC_MAX_WORKING);
+    net_free(net);
+}
+
+static void malformed_bodies_are_dropped(void **state)
+{
+    (void)state;
+    struct net *net = net_make(2, 0);
+    connect_all(net);
+    uint8_t head[32] = {1}, body[2048];
+    pv_rostersync_head_seen(net->nodes[0].sync, net->nodes[1].pk, head, net->now);
+    static const struct {
+        uint8_t op;
+        size_t len; /* body after the op */
+        int status;
+        const char *why;
+    } rows[] = {
+        {0, 31, PV_ERR_MALFORMED, "short head"},    {0, 33, PV_ERR_MALFORMED, "long head"},
+        {1, 1023, PV_ERR_MALFORMED, "few digests"}, {1, 1025, PV_ERR_MALFORMED, "many digests"},
+        {2, 0, PV_ERR_MALFORMED, "no bucket"},      {2, 1, PV_OK, "an empty bucket"},
+        {2, 8, PV_ERR_MALFORMED, "half a prefix"},  {2, 17, PV_ERR_MALFORMED, "not ascending"},
+        {3, 7, PV_ERR_MALFORMED, "half a prefix"},  {3, 8, PV_OK, "a prefix"},
+        {4, 1, PV_ERR_MALFORMED, "half a length"},  {4, 3, PV_ERR_MALFORMED, "no receipt length"},
+        {4, 4, PV_OK, "an empty statement"},        {5, 9, PV_OK, "an unknown op"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        memset(body, 0, sizeof(body));
+        body[0] = rows[i].op;
+        int r = pv_rostersync_handle(net->nodes[0].sync, net->nodes[1].pk,
+                                     pv_view(body, 1 + rows[i].len), net->now);
+        if (r != rows[i].status)
+            fail_msg("%s: %d", rows[i].why, r);
+    }
+    assert_int_equal(
+        pv_rostersync_handle(net->nodes[0].sync, net->nodes[1].pk, pv_view(body, 0), net->now),
+        PV_ERR_MALFORMED);
+    memset(body, 2, 2);
+    body[1] = 7; /* prefixes of another bucket */
+    assert_int_equal(
+        pv_rostersync_handle(net->nodes[0].sync, net->nodes[1].pk, pv_view(body, 10), net->now),
+        PV_ERR_MALFORMED);
+    uint8_t stranger[32] = {0xee};
+    assert_int_equal(pv_rostersync_handle(net->nodes[0].sync, stranger, pv_view(body, 1), net->now),
+                     PV_ERR_NOT_FOUND);
+    net_free(net);
+}
+
+static void leaving_the_network_forgets_all(void **state)
+{
+    (void)state;
+    struct net *net = net_make(2, 0);
+    give_members(net, 0, 3, 1);
+    connect_all(net);
+    static struct pv_rostersync_transmit tx;
+    pv_rostersync_set_roster(net->nodes[0].sync, NULL);
+    assert_int_equal(pv_rostersync_poll_transmit(net->nodes[0].sync, &tx, net->now), PV_ERR_AGAIN);
+    assert_int_equal(pv_rostersync_next_timeout(net->nodes[0].sync), PV_NEVER);
+    assert_int_equal(pv_rostersync_peer_up(net->nodes[0].sync, net->nodes[1].pk, net->now),
+                     PV_ERR_STATE);
+    net_free(net);
+}
+
+int main(void)
+{
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(peers_that_agree_exchange_one_head_and_are_silent),
+        cmocka_unit_test(a_withheld_revocation_crosses_within_two_seconds),
+        cmocka_unit_test(both_sides_get_what_they_lack_also_over_a_bad_network),
+        cmocka_unit_test(a_new_node_gets_everything_within_the_rate),
+        cmocka_unit_test(everybody_learns_it_through_common_peers),
+        cmocka_unit_test(a_change_is_announced_to_connected_peers),
+        cmocka_unit_test(a_head_in_a_description_starts_the_work),
+        cmocka_unit_test(a_deaf_peer_is_left_alone_without_a_report),
+        cmocka_unit_test(a_peer_that_keeps_differing_is_reported_and_rests),
+        cmocka_unit_test(no_more_than_two_peers_at_a_time),
+        cmocka_unit_test(malformed_bodies_are_dropped),
+        cmocka_unit_test(leaving_the_network_forgets_all),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

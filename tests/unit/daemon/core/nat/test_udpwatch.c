@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/nat/udpwatch.h"
+#include "tests/unit/test_util.h"
+
+static void run_to(struct pv_udpwatch *w, pv_ns now)
+{
+    while (pv_udpwatch_next_timeout(w) <= now)
+        pv_udpwatch_handle_timeout(w, pv_udpwatch_next_timeout(w));
+}
+
+static void idle_it_says_and_wants_nothing(void **state)
+{
+    (void)state;
+    struct pv_udpwatch w = {0};
+    pv_udpwatch_doubt(&w, PV_S(1));
+    pv_udpwatch_heard(&w, PV_S(1));
+    assert_int_equal(pv_udpwatch_next_timeout(&w), PV_NEVER);
+    assert_false(pv_udpwatch_take_ask(&w));
+    assert_false(pv_udpwatch_take_changed(&w));
+}
+
+static void silence_after_a_question_is_the_verdict_and_an_answer_ends_it(void **state)
+{
+    (void)state;
+    struct pv_udpwatch w = {0};
+    pv_udpwatch_start(&w, PV_S(1));
+    assert_true(pv_udpwatch_take_ask(&w));
+    assert_false(pv_udpwatch_take_ask(&w));
+    pv_udpwatch_doubt(&w, PV_S(2)); /* a second reason does not put the verdict off */
+    run_to(&w, PV_S(1) + PV_UDPWATCH_VERDICT - 1);
+    assert_false(pv_udpwatch_take_changed(&w));
+    run_to(&w, PV_S(1) + PV_UDPWATCH_VERDICT);
+    assert_true(pv_udpwatch_is_blocked(&w));
+    assert_true(pv_udpwatch_take_changed(&w));
+    assert_false(pv_udpwatch_take_changed(&w));
+    (void)!pv_udpwatch_take_ask(&w);
+    run_to(&w, PV_S(2) + PV_UDPWATCH_RETRY - 1);
+    assert_false(pv_udpwatch_take_ask(&w));
+    run_to(&w, PV_S(2) + PV_UDPWATCH_RETRY); /* once a minute */
+    assert_true(pv_udpwatch_take_ask(&w));
+    run_to(&w, PV_S(100));
+    assert_false(pv_udpwatch_take_changed(&w));
+    pv_udpwatch_heard(&w, PV_S(100));
+    assert_false(pv_udpwatch_is_blocked(&w));
+    assert_true(pv_udpwatch_take_changed(&w));
+}
+
+static void who_is_answered_is_asked_again_only_after_silence(void **state)
+{
+    (void)state;
+    struct pv_udpwatch w = {0};
+    pv_udpwatch_start(&w, PV_S(1));
+    (void)!pv_udpwatch_take_ask(&w);
+    for (pv_ns now = PV_S(2); now < PV_S(500); now += PV_S(25)) { /* refreshed bindings */
+        run_to(&w, now);
+        assert_false(pv_udpwatch_take_ask(&w));
+        pv_udpwatch_heard(&w, now);
+    }
+    run_to(&w, PV_S(477) + PV_UDPWATCH_REFRESH + PV_UDPWATCH_SILENCE);
+    assert_true(pv_udpwatch_take_ask(&w));
+    assert_false(pv_udpwatch_is_blocked(&w));
+    run_to(&w, PV_S(477) + PV_UDPWATCH_REFRESH + PV_UDPWATCH_SILENCE + PV_UDPWATCH_VERDICT);
+    assert_true(pv_udpwatch_is_blocked(&w));
+}
+
+static void without_anybody_to_ask_nothing_is_blocked(void **state)
+{
+    (void)state;
+    struct pv_udpwatch w = {0};
+    pv_udpwatch_start(&w, PV_S(1));
+    run_to(&w, PV_S(5));
+    assert_true(pv_udpwatch_take_changed(&w));
+    pv_udpwatch_stop(&w);
+    assert_false(pv_udpwatch_is_blocked(&w));
+    assert_true(pv_udpwatch_take_changed(&w));
+    assert_int_equal(pv_udpwatch_next_timeout(&w), PV_NEVER);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(idle_it_says_and_wants_nothing),
+        cmocka_unit_test(silence_after_a_question_is_the_verdict_and_an_answer_ends_it),
+        cmocka_unit_test(who_is_answered_is_asked_again_only_after_silence),
+        cmocka_unit_test(without_anybody_to_ask_nothing_is_blocked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

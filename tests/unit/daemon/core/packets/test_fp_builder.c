@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/packets/fp_builder.h"
+#include "daemon/core/packets/fp_state.h"
+#include "fp_util.h"
+#include "tests/unit/test_util.h"
+
+static int setup(void **state)
+{
+    struct fp_node *n = calloc(1, sizeof(*n));
+    assert_int_equal(pv_crypto_init(), PV_OK);
+    assert_non_null(n);
+    fp_node_init(n, 1);
+    *state = n;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fp_node_done(*state);
+    free(*state);
+    return 0;
+}
+
+static struct pv_fp_key_init keys_with(uint32_t local_index)
+{
+    return (struct pv_fp_key_init){.local_index = local_index, .remote_index = 7, .birth = 1};
+}
+
+static void a_snapshot_does_not_see_later_changes(void **state)
+{
+    struct fp_node *n = *state;
+    struct pv_fp_snapshot *before, *after;
+    struct pv_fp_keys *keys;
+
+    uint32_t id = fp_add_member(n, 2);
+    fp_set_path(n, id, 2, 0);
+    struct pv_fp_key_init k = keys_with(0x100);
+    assert_int_equal(pv_fp_builder_add_keys(n->b, id, &k), PV_OK);
+    assert_int_equal(pv_fp_builder_send_with(n->b, id, 0x100), PV_OK);
+    assert_true(pv_fp_builder_changed(n->b));
+    assert_int_equal(pv_fp_builder_snapshot(n->b, &before), PV_OK);
+    assert_false(pv_fp_builder_changed(n->b));
+
+    assert_int_equal(pv_fp_builder_set_path(n->b, id, NULL, 0), PV_OK);
+    assert_int_equal(pv_fp_builder_set_offline(n->b, id, true), PV_OK);
+    assert_int_equal(pv_fp_builder_remove_keys(n->b, id, 0x100), PV_OK);
+    struct pv_prefix other = {.base = fp_ip4(9), .bits = 32};
+    assert_int_equal(pv_fp_builder_set_routes(n->b, id, &other, 1), PV_OK);
+    assert_true(pv_fp_builder_changed(n->b));
+    assert_int_equal(pv_fp_builder_snapshot(n->b, &after), PV_OK);
+
+    const struct pv_fp_peer *old = pv_fp_snapshot_peer(before, id);
+    assert_int_equal(old->path.kind, PV_CARRIER_UDP);
+    assert_false(old->offline);
+    assert_non_null(old->send);
+    assert_ptr_equal(pv_fp_snapshot_route(before, 4, fp_ip4(2).ip), old);
+    assert_ptr_equal(pv_fp_snapshot_keys(before, 0x100, &keys), old);
+    assert_int_equal(before->chunks[0]->reachable, 1);
+
+    const struct pv_fp_peer *new = pv_fp_snapshot_peer(after, id);
+    assert_int_equal(new->path.kind, PV_CARRIER_NONE);
+    assert_true(new->offline);
+    assert_null(new->send);
+    assert_ptr_equal(new->live, old->live);
+    assert_null(pv_fp_snapshot_route(after, 4, fp_ip4(2).ip));
+    assert_ptr_equal(pv_fp_snapshot_route(after, 4, fp_ip4(9).ip), new);
+    assert_null(pv_fp_snapshot_keys(after, 0x100, &keys));
+    assert_int_equal(after->chunks[0]->reachable, 0);
+    pv_fp_snapshot_free(before);
+    pv_fp_snapshot_free(after);
+}
+
+static void setting_what_is_so_changes_nothing(void **state)
+{
+    struct fp_node *n = *state;
+    uint32_t id = fp_add_member(n, 2);
+
+    fp_set_path(n, id, 2, 1400);
+    assert_int_equal(pv_fp_builder_set_offline(n->b, id, true), PV_OK);
+    fp_publish(n);
+    fp_set_path(n, id, 2, 1400);
+    assert_int_equal(pv_fp_builder_set_offline(n->b, id, true), PV_OK);
+    assert_false(pv_fp_builder_changed(n->b));
+    fp_set_path(n, id, 2, 1401);
+    assert_true(pv_fp_builder_changed(n->b));
+    fp_publish(n);
+    struct pv_carrier c = fp_carrier(2);
+    c.local = fp_ip4(7); /* where to send from is part of it */
+    assert_int_equal(pv_fp_builder_set_path(n->b, id, &c, 1401), PV_OK);
+    assert_true(pv_fp_builder_changed(n->b));
+}
+
+static void snapshots_outlive_the_builder_and_each_other(void **state)
+{
+    struct fp_node *n = *state;
+    struct pv_fp_snapshot *s[3];
+
+    uint32_t id = fp_add_member(n, 2);
+    struct pv_fp_key_init k = keys_with(0x100);
+    assert_int_equal(pv_fp_builder_add_keys(n->b, id, &k), PV_OK);
+    for (size_t i = 0; i < 3; i++) {
+        fp_set_path(n, id, 2 + (uint32_t)i, 0);
+        assert_int_equal(pv_fp_builder_snapshot(n->b, &s[i]), PV_OK);
+    }
+    assert_int_equal(pv_fp_builder_remove_peer(n->b, id), PV_OK);
+    n->b = pv_fp_builder_free(n->b);
+    pv_fp_snapshot_free(s[1]);
+    assert_int_equal(pv_fp_snapshot_peer(s[0], id)->keys[0]->remote_index, 7);
+    pv_fp_snapshot_free(s[0]);
+    assert_int_equal(pv_fp_snapshot_peer(s[2], id)->keys[0]->refs, 1);
+    pv_fp_snapshot_free(s[2]);
+    pv_fp_snapshot_free(NULL);
+}
+
+static void what_did_not_change_is_shared(void **state)
+{
+    struct fp_node *n = *state;
+    struct pv_fp_snapshot *a, *b;
+    uint32_t first = 0, last = 0;
+
+    for (uint32_t i = 0; i < 2 * PV_FP_CHUNK; i++) {
+        last = fp_add_member(n, 2 + i);
+        first = i == 0 ? last : first;
+    }
+    assert_int_equal(pv_fp_builder_snapshot(n->b, &a), PV_OK);
+    fp_set_path(n, last, 1, 0);
+    assert_int_equal(pv_fp_builder_snapshot(n->b, &b), PV_OK);
+    assert_ptr_equal(a->chunks[0], b->chunks[0]);
+    assert_ptr_not_equal(a->chunks[1], b->chunks[1]);
+    assert_ptr_equal(a->routes, b->routes);
+    assert_ptr_equal(a->index, b->index);
+    pv_fp_snapshot_free(a);
+    pv_fp_snapshot_free(b);
+}
+
+static void ids_of_removed_peers_mean_nobody(void **state)
+{
+    struct fp_node *n = *state;
+    uint32_t old = fp_add_member(n, 2), id;
+    struct pv_fp_key_init k = keys_with(0x100);
+
+    assert_int_not_equal(old, 0);
+    assert_int_equal(pv_fp_builder_add_keys(n->b, old, &k), PV_OK);
+    assert_int_equal(pv_fp_builder_index_owner(n->b, 0x100), old);
+    assert_int_equal(pv_fp_builder_remove_peer(n->b, old), PV_OK);
+    assert_int_equal(pv_fp_builder_index_owner(n->b, 0x100), 0);
+    do {
+        id = fp_add_member(n, 2); /* its address is free again */
+        assert_int_not_equal(id, old);
+        assert_int_equal(pv_fp_builder_remove_peer(n->b, id), PV_OK);
+    } while (pv_fp_slot_of(id) != pv_fp_slot_of(old));
+    id = fp_add_member(n, 2);
+    fp_publish(n);
+    assert_null(pv_fp_snapshot_peer(n->snap, old));
+    assert_null(pv_fp_snapshot_peer(n->snap, 0));
+    assert_null(pv_fp_snapshot_peer(n->snap, 0x1ffff));
+    assert_non_null(pv_fp_snapshot_peer(n->snap, id));
+    assert_null(pv_fp_builder_live(n->b, old));
+    assert_non_null(pv_fp_builder_live(n->b, id));
+
+    assert_int_equal(pv_fp_builder_remove_peer(n->b, old), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_fp_builder_set_path(n->b, old, NULL, 0), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_fp_builder_set_offline(n->b, old, true), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_fp_builder_set_routes(n->b, old, NULL, 0), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_fp_builder_add_keys(n->b, old, &k), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_fp_builder_send_with(n->b, old, 0), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_fp_builder_remove_keys(n->b, old, 1), PV_ERR_NOT_FOUND);
+}
+
+static void routes_and_ranges_do_not_collide(void **state)
+{
+    struct fp_node *n = *state;
+    uint32_t a = fp_add_member(n, 2), b;
+    struct pv_prefix same = {.base = fp_ip4(2), .bits = 32}, net;
+
+    assert_int_equal(pv_fp_builder_add_peer(n->b, PV_FP_STATIC, &b), PV_OK);
+    assert_int_equal(pv_fp_builder_set_routes(n->b, b, &same, 1), PV_ERR_EXISTS);
+    assert_int_equal(pv_prefix_parse("10.66.0.0/16", &net), PV_OK);
+    assert_int_equal(pv_fp_builder_set_routes(n->b, b, &net, 1), PV_ERR_EXISTS);
+    assert_int_equal(pv_prefix_parse("0.0.0.0/0", &net), PV_OK);
+    assert_int_equal(pv_fp_builder_set_routes(n->b, b, &net, 1), PV_OK);
+    fp_publish(n);
+    assert_int_equal(pv_fp_snapshot_route(n->snap, 4, fp_ip4(2).ip)->id, a);
+    assert_null(pv_fp_snapshot_route(n->snap, 4, fp_ip4(3).ip)); /* in the network, nobody's */
+    assert_int_equal(pv_fp_snapshot_route(n->snap, 4, (const uint8_t *)"\x08\x08\x08\x08")->id, b);
+
+    struct pv_fp_interface iface = {.n_own = 0, .mtu = 1420};
+    iface.nets[0] = net; /* equals b's allowed-ips: refused, and the old ranges stay */
+    assert_int_equal(pv_fp_builder_set_interface(n->b, &iface), PV_ERR_EXISTS);
+    fp_publish(n);
+    assert_null(pv_fp_snapshot_route(n->snap, 4, fp_ip4(3).ip));
+    iface.nets[0] = (struct pv_prefix){.bits = 0};
+    assert_int_equal(pv_fp_builder_set_interface(n->b, &iface), PV_OK);
+    fp_publish(n);
+    assert_int_equal(pv_fp_snapshot_route(n->snap, 4, fp_ip4(3).ip)->id, b);
+    iface.n_own = PV_FP_MAX_OWN + 1;
+    assert_int_equal(pv_fp_builder_set_interface(n->b, &iface), PV_ERR_LIMIT);
+    iface.n_own = 0;
+    iface.mtu = PV_FP_INNER_MAX + 1;
+    assert_int_equal(pv_fp_builder_set_interface(n->b, &iface), PV_ERR_LIMIT);
+}
+
+static void keys_have_unique_indices_and_few_slots(void **state)
+{
+    struct fp_node *n = *state;
+    uint32_t a = fp_add_member(n, 2), b = fp_add_member(n, 3);
+
+    for (uint32_t i = 0; i < PV_FP_KEYS_PER_PEER; i++) {
+        struct pv_fp_key_init k = keys_with(0x100 + i);
+        assert_int_equal(pv_fp_builder_add_keys(n->b, a, &k), PV_OK);
+    }
+    struct pv_fp_key_init k = keys_with(0x200);
+    assert_int_equal(pv_fp_builder_add_keys(n->b, a, &k), PV_ERR_LIMIT);
+    k = keys_with(0x100);
+    assert_int_equal(pv_fp_builder_add_keys(n->b, b, &k), PV_ERR_EXISTS);
+    k = keys_with(0);
+    assert_int_equal(pv_fp_builder_add_keys(n->b, b, &k), PV_ERR_EXISTS);
+    assert_int_equal(pv_fp_builder_send_with(n->b, b, 0x100), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_fp_builder_remove_keys(n->b, b, 0x100), PV_OK); /* not b's: stays */
+    assert_int_equal(pv_fp_builder_index_owner(n->b, 0x100), a);
+    assert_int_equal(pv_fp_builder_send_with(n->b, a, 0x100), PV_OK);
+    assert_int_equal(pv_fp_builder_remove_keys(n->b, a, 0x100), PV_OK);
+    fp_publish(n);
+    assert_null(pv_fp_snapshot_peer(n->snap, a)->send);
+}
+
+/* A generator that gives these values one after the other. */
+struct feed {
+    const uint32_t *next;
+};
+
+static void feed_fill(void *ctx, uint8_t *dst, size_t len)
+{
+    struct feed *f = ctx;
+    assert_int_equal(len, 4);
+    memcpy(dst, f->next++, 4);
+}
+
+static void indices_name_their_worker_and_are_never_the_cookie(void **state)
+{
+    struct fp_node *n = *state;
+    uint32_t a = fp_add_member(n, 2);
+    struct pv_fp_key_init k = keys_with(0x80000042);
+    assert_int_equal(pv_fp_builder_add_keys(n->b, a, &k), PV_OK);
+
+    static const uint32_t cookie[] = {PV_FP_COOKIE, 0x00000099, 0x800000ff, 0x12345678};
+    struct feed f = {cookie};
+    struct pv_rng rng = {.fill = feed_fill, .ctx = &f};
+    assert_int_equal(pv_fp_builder_draw_index(n->b, &rng, 0x42), 0x12345642);
+    assert_ptr_equal(f.next, cookie + 4); /* the cookie, zero and one in use were passed over */
+
+    static const uint32_t swapped[] = {0x42a41299, 0x42a41300};
+    f.next = swapped;
+    assert_int_equal(pv_fp_builder_draw_index(n->b, &rng, 0x21), 0x42a41321);
+}
+
+static void a_large_network_is_built_and_taken_down(void **state)
+{
+    enum {
+        PEERS = 3000
+    };
+    static uint32_t ids[PEERS];
+    struct fp_node *n = *state;
+
+    for (uint32_t i = 0; i < PEERS; i++) {
+        ids[i] = fp_add_member(n, 2 + i);
+        struct pv_fp_key_init k = keys_with((i + 1) << 8);
+        assert_int_equal(pv_fp_builder_add_keys(n->b, ids[i], &k), PV_OK);
+        if (i % 500 == 0)
+            fp_publish(n);
+    }
+    fp_publish(n);
+    for (uint32_t i = 0; i < PEERS; i++) {
+        struct pv_fp_keys *keys;
+        assert_int_equal(pv_fp_snapshot_route(n->snap, 4, fp_ip4(2 + i).ip)->id, ids[i]);
+        assert_int_equal(pv_fp_snapshot_route(n->snap, 6, fp_ip6(2 + i).ip)->id, ids[i]);
+        assert_int_equal(pv_fp_snapshot_keys(n->snap, (i + 1) << 8, &keys)->id, ids[i]);
+        assert_int_equal(keys->local_index, (i + 1) << 8);
+    }
+    for (uint32_t i = 0; i < PEERS; i += 2)
+        assert_int_equal(pv_fp_builder_remove_peer(n->b, ids[i]), PV_OK);
+    fp_publish(n);
+    for (uint32_t i = 0; i < PEERS; i++) {
+        struct pv_fp_keys *keys;
+        bool there = i % 2 == 1;
+        assert_int_equal(pv_fp_snapshot_route(n->snap, 4, fp_ip4(2 + i).ip) != NULL, there);
+        assert_int_equal(pv_fp_snapshot_keys(n->snap, (i + 1) << 8, &keys) != NULL, there);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_snapshot_does_not_see_later_changes, setup, teardown),
+        cmocka_unit_test_setup_teardown(setting_what_is_so_changes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(snapshots_outlive_the_builder_and_each_other, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(what_did_not_change_is_shared, setup, teardown),
+        cmocka_unit_test_setup_teardown(ids_of_removed_peers_mean_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(routes_and_ranges_do_not_collide, setup, teardown),
+        cmocka_unit_test_setup_teardown(keys_have_unique_indices_and_few_slots, setup, teardown),
+        cmocka_unit_test_setup_teardown(indices_name_their_worker_and_are_never_the_cookie, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_large_network_is_built_and_taken_down, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,597 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/packets/fastpath.h"
+#include "daemon/core/packets/fp_state.h"
+#include "fp_util.h"
+#include "proto/ip/inband.h"
+#include "proto/ip/ippkt.h"
+#include "proto/ip/parts.h"
+#include "tests/unit/test_util.h"
+
+/* Node 10.66.0.1 with the member 10.66.0.2, which has no path and no keys yet. */
+struct world {
+    struct fp_node a, b;
+    uint32_t id; /* the member at a */
+    pv_ns now;
+};
+
+static int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof(*w));
+    assert_non_null(w);
+    assert_int_equal(pv_crypto_init(), PV_OK);
+    w->now = PV_S(1000);
+    fp_node_init(&w->a, 1);
+    fp_node_init(&w->b, 2);
+    w->id = fp_add_member(&w->a, 2);
+    fp_publish(&w->a);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+    fp_node_done(&w->a);
+    fp_node_done(&w->b);
+    free(w);
+    return 0;
+}
+
+static struct pv_fp_results tx(struct world *w, const uint8_t *data, size_t len)
+{
+    return fp_tx_one(&w->a, data, len, w->now);
+}
+
+static struct pv_fp_results tx_to(struct world *w, struct pv_addr dst, size_t len, uint32_t mark)
+{
+    static uint8_t p[9001];
+    return tx(w, p, fp_packet(p, dst.family == PV_AF_INET ? fp_ip4(1) : fp_ip6(1), dst, len, mark));
+}
+
+static void give_path(struct world *w, uint16_t mtu)
+{
+    fp_set_path(&w->a, w->id, 2, mtu);
+    fp_publish(&w->a);
+}
+
+static void give_keys(struct world *w, pv_ns birth)
+{
+    uint32_t at_b = fp_add_member(&w->b, 1);
+    fp_add_keys(&w->a, w->id, &w->b, at_b, birth, NULL);
+    fp_publish(&w->a);
+    fp_publish(&w->b);
+}
+
+/* What the receiver gets of the sends just made: their marks, in order. */
+static size_t receive_marks(struct world *w, const struct pv_fp_results *r, uint32_t *marks)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_sends; i++) {
+        uint8_t *copy = malloc(r->sends[i].len);
+        assert_non_null(copy);
+        memcpy(copy, r->sends[i].data, r->sends[i].len);
+        struct pv_fp_results got = fp_rx_one(&w->b, fp_carrier(1), copy, r->sends[i].len, w->now);
+        for (size_t k = 0; k < got.n_writes; k++)
+            marks[n++] = pv_load_be32(got.writes[k].data + got.writes[k].len - 4);
+        free(copy);
+    }
+    return n;
+}
+
+static struct pv_fp_live *live(struct world *w)
+{
+    return pv_fp_builder_live(w->a.b, w->id);
+}
+
+/* --- waiting --------------------------------------------------------------------------------- */
+
+static void packets_wait_for_a_path_then_keys_and_leave_in_order(void **state)
+{
+    struct world *w = *state;
+    uint32_t marks[16];
+
+    struct pv_fp_results r = tx_to(w, fp_ip4(2), 100, 0);
+    assert_int_equal(r.n_sends, 0);
+    assert_int_equal(r.n_punts, 1);
+    assert_int_equal(r.punts[0].kind, PV_FP_PUNT_NEED_PATH);
+    assert_int_equal(r.punts[0].peer, w->id);
+    assert_int_equal(tx_to(w, fp_ip6(2), 100, 1).n_punts, 0); /* once */
+    pv_fp_live_rearm_path(live(w));
+    assert_int_equal(tx_to(w, fp_ip4(2), 100, 2).n_punts, 1);
+    assert_int_equal(pv_fp_waiting(w->a.w), 3);
+
+    give_path(w, 0);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+    r = pv_fp_results(w->a.w);
+    assert_int_equal(r.n_punts, 1);
+    assert_int_equal(r.punts[0].kind, PV_FP_PUNT_NEED_KEYS);
+    assert_int_equal(tx_to(w, fp_ip4(2), 100, 3).n_punts, 0);
+
+    give_keys(w, w->now);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+    r = pv_fp_results(w->a.w);
+    assert_int_equal(r.n_sends, 4);
+    assert_int_equal(receive_marks(w, &r, marks), 4);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_int_equal(marks[i], i);
+    assert_int_equal(pv_fp_waiting(w->a.w), 0);
+    assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
+}
+
+static void what_waits_goes_before_newer_packets_without_a_flush_too(void **state)
+{
+    struct world *w = *state;
+    uint32_t marks[80];
+
+    for (uint32_t i = 0; i < PV_FP_QUEUE_PACKETS; i++)
+        tx_to(w, fp_ip4(2), 100, i);
+    fp_set_path(&w->a, w->id, 2, 0);
+    give_keys(w, w->now);
+    struct pv_fp_results r = tx_to(w, fp_ip4(2), 100, PV_FP_QUEUE_PACKETS);
+    assert_int_equal(receive_marks(w, &r, marks), PV_FP_QUEUE_PACKETS + 1);
+    for (uint32_t i = 0; i <= PV_FP_QUEUE_PACKETS; i++)
+        assert_int_equal(marks[i], i);
+}
+
+static void the_oldest_gives_way_when_the_queue_is_full(void **state)
+{
+    struct world *w = *state;
+    uint32_t marks[80];
+
+    for (uint32_t i = 0; i < PV_FP_QUEUE_PACKETS + 5; i++)
+        tx_to(w, fp_ip4(2), 100, i);
+    assert_int_equal(pv_fp_waiting(w->a.w), PV_FP_QUEUE_PACKETS);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUEUE_FULL), 5);
+    assert_int_equal(atomic_load(&live(w)->drops[PV_FP_DROP_QUEUE_FULL]), 5);
+    fp_set_path(&w->a, w->id, 2, 0);
+    give_keys(w, w->now);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+    struct pv_fp_results r = pv_fp_results(w->a.w);
+    assert_int_equal(receive_marks(w, &r, marks), PV_FP_QUEUE_PACKETS);
+    assert_int_equal(marks[0], 5);
+    assert_int_equal(marks[63], 68);
+}
+
+static void the_queues_of_all_peers_share_one_limit(void **state)
+{
+    enum {
+        PEERS = 40
+    };
+    struct world *w = *state;
+
+    for (uint32_t i = 0; i < PEERS; i++)
+        fp_add_member(&w->a, 100 + i);
+    fp_publish(&w->a);
+    for (uint32_t k = 0; k < PV_FP_QUEUE_PACKETS; k++) {
+        for (uint32_t i = 0; i < PEERS; i++)
+            tx_to(w, fp_ip4(100 + i), 1400, k);
+    }
+    assert_int_equal(pv_fp_waiting(w->a.w), PV_FP_QUEUE_TOTAL / 2048);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUEUE_FULL),
+                     PEERS * PV_FP_QUEUE_PACKETS - PV_FP_QUEUE_TOTAL / 2048);
+}
+
+static void packets_wait_for_30_seconds_at_most(void **state)
+{
+    struct world *w = *state;
+
+    tx_to(w, fp_ip4(2), 100, 0);
+    pv_ns first = w->now;
+    w->now += PV_S(1);
+    tx_to(w, fp_ip4(2), 100, 1);
+    assert_true(pv_fp_next_timeout(w->a.w) == first + PV_FP_QUEUE_TIME);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, first + PV_FP_QUEUE_TIME - 1));
+    assert_int_equal(pv_fp_waiting(w->a.w), 2);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, first + PV_FP_QUEUE_TIME));
+    assert_int_equal(pv_fp_waiting(w->a.w), 1);
+    w->now = first + PV_FP_QUEUE_TIME + PV_S(1); /* any call does it */
+    assert_int_equal(pv_fp_tx(w->a.w, w->a.snap, NULL, 0, w->now), 0);
+    assert_int_equal(pv_fp_waiting(w->a.w), 0);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUEUE_OLD), 2);
+}
+
+static void what_waits_for_a_peer_that_went_is_answered(void **state)
+{
+    struct world *w = *state;
+    struct pv_ippkt ip;
+
+    tx_to(w, fp_ip4(2), 100, 0);
+    assert_int_equal(pv_fp_builder_set_offline(w->a.b, w->id, true), PV_OK);
+    fp_publish(&w->a);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+    struct pv_fp_results r = pv_fp_results(w->a.w);
+    assert_int_equal(r.n_writes, 1);
+    assert_int_equal(pv_ippkt_parse(pv_view(r.writes[0].data, r.writes[0].len), &ip), PV_OK);
+    assert_memory_equal(ip.l4.ptr, "\x03\x01", 2);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_OFFLINE), 1);
+
+    assert_int_equal(pv_fp_builder_set_offline(w->a.b, w->id, false), PV_OK);
+    fp_publish(&w->a);
+    tx_to(w, fp_ip4(2), 100, 0);
+    assert_int_equal(pv_fp_builder_remove_peer(w->a.b, w->id), PV_OK);
+    fp_publish(&w->a);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+    assert_int_equal(pv_fp_waiting(w->a.w), 0);
+    assert_int_equal(pv_fp_results(w->a.w).n_writes, 1);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_NO_PEER), 1);
+}
+
+static void a_long_flush_comes_in_pieces_and_loses_nothing(void **state)
+{
+    enum {
+        PEERS = 30
+    };
+    struct world *w = *state;
+    size_t sent = 0, calls = 0;
+
+    for (uint32_t i = 0; i < PEERS; i++) {
+        uint32_t id = fp_add_member(&w->a, 100 + i), at_b;
+        fp_set_path(&w->a, id, 100 + i, 0);
+        assert_int_equal(pv_fp_builder_add_peer(w->b.b, PV_FP_MEMBER, &at_b), PV_OK);
+        fp_publish(&w->a);
+        for (uint32_t k = 0; k < PV_FP_QUEUE_PACKETS; k++)
+            tx_to(w, fp_ip4(100 + i), 1400, k);
+        fp_add_keys(&w->a, id, &w->b, at_b, w->now, NULL);
+    }
+    fp_publish(&w->a);
+    for (bool more = true; more; calls++) {
+        more = pv_fp_flush(w->a.w, w->a.snap, w->now);
+        sent += pv_fp_results(w->a.w).n_sends;
+    }
+    assert_int_equal(sent, PEERS * PV_FP_QUEUE_PACKETS);
+    assert_true(calls > 1);
+}
+
+/* --- keys ------------------------------------------------------------------------------------ */
+
+static void keys_expire_for_sending_exactly_at_their_time(void **state)
+{
+    struct world *w = *state;
+    pv_ns birth = w->now;
+
+    give_path(w, 0);
+    give_keys(w, birth);
+    w->now = birth + PV_FP_REJECT_TIME - 1;
+    assert_int_equal(tx_to(w, fp_ip4(2), 100, 0).n_sends, 1);
+    w->now = birth + PV_FP_REJECT_TIME;
+    struct pv_fp_results r = tx_to(w, fp_ip4(2), 100, 1);
+    assert_int_equal(r.n_sends, 0);
+    assert_int_equal(r.n_punts, 1);
+    assert_int_equal(r.punts[0].kind, PV_FP_PUNT_NEED_KEYS);
+    assert_int_equal(pv_fp_waiting(w->a.w), 1);
+    assert_int_equal(tx_to(w, fp_ip4(2), 100, 1).n_punts, 0);
+    pv_fp_live_rearm_keys(live(w));
+    assert_int_equal(tx_to(w, fp_ip4(2), 100, 1).n_punts, 1);
+}
+
+static void a_used_up_counter_stops_sending(void **state)
+{
+    struct world *w = *state;
+
+    give_path(w, 0);
+    give_keys(w, w->now);
+    struct pv_fp_keys *keys = pv_fp_snapshot_peer(w->a.snap, w->id)->send;
+    atomic_store(&keys->next_counter, PV_FP_REJECT_COUNT - 1);
+    struct pv_fp_results r = tx_to(w, fp_ip4(2), 100, 0);
+    assert_int_equal(r.n_sends, 1);
+    assert_true(pv_load_le64(r.sends[0].data + 8) == PV_FP_REJECT_COUNT - 1);
+    r = tx_to(w, fp_ip4(2), 100, 0);
+    assert_int_equal(r.n_sends, 0);
+    assert_int_equal(r.punts[0].kind, PV_FP_PUNT_NEED_KEYS);
+    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view(NULL, 0), w->now),
+                     PV_ERR_STATE);
+}
+
+/* --- nobody there ---------------------------------------------------------------------------- */
+
+static void an_address_without_member_is_unreachable(void **state)
+{
+    struct world *w = *state;
+    struct pv_ippkt ip;
+
+    struct pv_fp_results r = tx_to(w, fp_ip4(99), 100, 0);
+    assert_int_equal(r.n_sends + r.n_punts, 0);
+    assert_int_equal(r.n_writes, 1);
+    assert_int_equal(pv_ippkt_parse(pv_view(r.writes[0].data, r.writes[0].len), &ip), PV_OK);
+    struct pv_addr dst = pv_ippkt_dst(&ip), self = fp_ip4(1);
+    assert_true(pv_addr_equal(&dst, &self));
+    r = tx_to(w, fp_ip6(99), 100, 0);
+    assert_int_equal(r.n_writes, 1);
+    assert_memory_equal(r.writes[0].data + 40, "\x01\x03", 2);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_NO_PEER), 2);
+    assert_int_equal(tx_to(w, fp_ip4(1), 100, 0).n_writes, 1); /* nor does it send to itself */
+
+    struct pv_fp_packet none = {.data = NULL, .len = 0};
+    assert_int_equal(pv_fp_tx(w->a.w, NULL, &none, 1, w->now), 1);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_INNER), 1);
+}
+
+static void a_member_known_to_be_offline_is_unreachable_unless_it_has_a_path(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(pv_fp_builder_set_offline(w->a.b, w->id, true), PV_OK);
+    fp_publish(&w->a);
+    struct pv_fp_results r = tx_to(w, fp_ip4(2), 100, 0);
+    assert_int_equal(r.n_writes, 1);
+    assert_int_equal(r.n_punts, 0);
+    assert_int_equal(pv_fp_waiting(w->a.w), 0);
+    assert_int_equal(atomic_load(&live(w)->drops[PV_FP_DROP_OFFLINE]), 1);
+    give_path(w, 0);
+    give_keys(w, w->now);
+    assert_int_equal(tx_to(w, fp_ip4(2), 100, 0).n_sends, 1);
+}
+
+static void icmp_answers_have_a_rate(void **state)
+{
+    struct world *w = *state;
+    size_t answers = 0;
+
+    for (int i = 0; i < 3 * PV_FP_ICMP_RATE; i++)
+        answers += tx_to(w, fp_ip4(99), 100, 0).n_writes;
+    assert_int_equal(answers, PV_FP_ICMP_RATE);
+    w->now += PV_S(1) / PV_FP_ICMP_RATE;
+    assert_int_equal(tx_to(w, fp_ip4(99), 100, 0).n_writes, 1);
+    assert_int_equal(tx_to(w, fp_ip4(99), 100, 0).n_writes, 0);
+}
+
+/* --- MTU ------------------------------------------------------------------------------------- */
+
+static void the_paths_mtu_bounds_packets_and_padding(void **state)
+{
+    struct world *w = *state;
+    struct pv_ippkt ip;
+
+    give_path(w, 1400); /* leaves 1368 inside, not a multiple of 16 */
+    give_keys(w, w->now);
+    struct pv_fp_results r = tx_to(w, fp_ip4(2), 1368, 0);
+    assert_int_equal(r.n_sends, 1);
+    assert_int_equal(r.sends[0].len, 1400);
+    assert_int_equal(tx_to(w, fp_ip4(2), 1367, 0).sends[0].len, 1400);
+    assert_int_equal(tx_to(w, fp_ip4(2), 1360, 0).sends[0].len, 1392);
+    r = tx_to(w, fp_ip4(2), 1369, 0);
+    assert_int_equal(r.n_sends, 0);
+    assert_int_equal(r.n_writes, 1);
+    assert_int_equal(pv_ippkt_parse(pv_view(r.writes[0].data, r.writes[0].len), &ip), PV_OK);
+    assert_memory_equal(ip.l4.ptr, "\x03\x04", 2);
+    assert_int_equal(pv_load_be16(ip.l4.ptr + 6), 1368);
+    r = tx_to(w, fp_ip6(2), 1369, 0);
+    assert_memory_equal(r.writes[0].data + 40, "\x02\x00", 2);
+    assert_int_equal(pv_load_be32(r.writes[0].data + 44), 1368);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_TOO_BIG), 2);
+
+    give_path(w, 20); /* nonsense: nothing fits */
+    assert_int_equal(tx_to(w, fp_ip4(2), 60, 0).n_sends, 0);
+    give_path(w, 0);
+    assert_int_equal(tx_to(w, fp_ip4(2), 1420, 0).sends[0].len, 1452);
+    assert_int_equal(tx_to(w, fp_ip4(2), 9000, 0).sends[0].len, 9032);
+    static uint8_t big[9001];
+    fp_packet(big, fp_ip4(1), fp_ip4(2), 9001, 0);
+    assert_int_equal(tx(w, big, 9001).n_sends, 0);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_INNER), 1);
+}
+
+static void what_waited_and_does_not_fit_the_path_is_answered(void **state)
+{
+    struct world *w = *state;
+
+    tx_to(w, fp_ip4(2), 1400, 0);
+    tx_to(w, fp_ip4(2), 100, 1);
+    fp_set_path(&w->a, w->id, 2, 1300);
+    give_keys(w, w->now);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+    struct pv_fp_results r = pv_fp_results(w->a.w);
+    assert_int_equal(r.n_sends, 1);
+    assert_int_equal(r.n_writes, 1);
+    assert_memory_equal(r.writes[0].data + 20, "\x03\x04", 2);
+    assert_int_equal(pv_load_be16(r.writes[0].data + 26), PV_PARTS_WHOLE);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_TOO_BIG), 1);
+}
+
+/* --- many ------------------------------------------------------------------------------------ */
+
+/* n members with path and keys, 10.66.0.100 and up. */
+static void add_reachable(struct world *w, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t id = fp_add_member(&w->a, 100 + i), at_b;
+        fp_set_path(&w->a, id, 100 + i, 0);
+        assert_int_equal(pv_fp_builder_add_peer(w->b.b, PV_FP_MEMBER, &at_b), PV_OK);
+        fp_add_keys(&w->a, id, &w->b, at_b, w->now, NULL);
+    }
+    fp_publish(&w->a);
+}
+
+static void broadcast_goes_to_those_with_a_path_and_keys(void **state)
+{
+    static const char *const many[] = {"10.66.255.255", "255.255.255.255", "224.0.0.251",
+                                       "239.1.2.3",     "ff02::fb",        "ff05::1"};
+    struct world *w = *state;
+
+    add_reachable(w, 3);
+    uint32_t no_keys = fp_add_member(&w->a, 200);
+    fp_set_path(&w->a, no_keys, 200, 0);
+    fp_publish(&w->a);
+    for (size_t i = 0; i < PV_ARRAY_LEN(many); i++) {
+        struct pv_addr dst;
+        assert_int_equal(pv_addr_parse_ip(many[i], &dst), PV_OK);
+        struct pv_fp_results r = tx_to(w, dst, 100, 0);
+        assert_int_equal(r.n_sends, 3);
+        assert_int_equal(r.n_writes, 0);
+        for (size_t k = 0; k < 3; k++) {
+            struct pv_carrier to = fp_carrier(100 + (uint32_t)k);
+            assert_true(pv_carrier_same(r.sends[k].to, &to));
+        }
+    }
+    assert_int_equal(pv_fp_waiting(w->a.w), 0); /* nobody is looked for because of a broadcast */
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUIET), 0);
+    w->now += PV_FP_REJECT_TIME; /* nor gets one under expired keys */
+    assert_int_equal(tx_to(w, pv_addr4(224, 0, 0, 251, 0), 100, 0).n_sends, 0);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUIET), 1);
+}
+
+static void broadcast_has_a_rate_and_a_width(void **state)
+{
+    struct world *w = *state;
+    struct pv_addr dst = pv_addr4(255, 255, 255, 255, 0);
+    size_t sent = 0;
+
+    add_reachable(w, 1);
+    for (int i = 0; i < 2 * PV_FP_BROADCAST_RATE; i++)
+        sent += tx_to(w, dst, 100, 0).n_sends;
+    assert_int_equal(sent, PV_FP_BROADCAST_RATE);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_RATE), PV_FP_BROADCAST_RATE);
+    w->now += PV_S(1);
+    for (uint32_t i = 0; i < PV_FP_BROADCAST_PEERS; i++) {
+        uint32_t id = fp_add_member(&w->a, 1000 + i), at_b;
+        fp_set_path(&w->a, id, 1000 + i, 0);
+        assert_int_equal(pv_fp_builder_add_peer(w->b.b, PV_FP_MEMBER, &at_b), PV_OK);
+        fp_add_keys(&w->a, id, &w->b, at_b, w->now, NULL);
+    }
+    fp_publish(&w->a);
+    assert_int_equal(tx_to(w, dst, 1400, 0).n_sends, PV_FP_BROADCAST_PEERS); /* of one more */
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_RATE), PV_FP_BROADCAST_RATE + 1);
+
+    /* Behind many packets it waits for empty results instead of being cut. */
+    enum {
+        BEFORE = 600
+    };
+    static uint8_t p[2][1400];
+    static struct pv_fp_packet v[BEFORE + 1];
+    fp_packet(p[0], fp_ip4(1), fp_ip4(100), sizeof(p[0]), 0);
+    fp_packet(p[1], fp_ip4(1), dst, sizeof(p[1]), 0);
+    for (size_t i = 0; i <= BEFORE; i++)
+        v[i] = (struct pv_fp_packet){.data = p[i == BEFORE], .len = sizeof(p[0])};
+    size_t total = 0;
+    for (size_t i = 0; i <= BEFORE;) {
+        size_t n = pv_fp_tx(w->a.w, w->a.snap, v + i, BEFORE + 1 - i, w->now);
+        assert_true(n > 0);
+        i += n;
+        total += pv_fp_results(w->a.w).n_sends;
+    }
+    assert_int_equal(total, BEFORE + PV_FP_BROADCAST_PEERS);
+}
+
+static void a_range_of_two_addresses_has_no_broadcast(void **state)
+{
+    struct world *w = *state;
+    struct pv_fp_interface iface = {.n_own = 1, .own = {fp_ip4(1)}, .mtu = 1420};
+
+    assert_int_equal(pv_prefix_parse("10.66.0.2/31", &iface.nets[0]), PV_OK);
+    assert_int_equal(pv_fp_builder_set_interface(w->a.b, &iface), PV_OK);
+    w->id = fp_add_member(&w->a, 3);
+    give_path(w, 0);
+    give_keys(w, w->now);
+    /* RFC 3021: an address like any other. */
+    assert_int_equal(tx_to(w, fp_ip4(3), 100, 0).n_sends, 1);
+}
+
+static void housekeeping_stays_at_home(void **state)
+{
+    struct world *w = *state;
+    uint8_t p[60];
+    struct pv_addr mcast6;
+    assert_int_equal(pv_addr_parse_ip("ff02::2", &mcast6), PV_OK);
+
+    add_reachable(w, 1);
+    size_t len = fp_packet(p, fp_ip4(1), pv_addr4(224, 0, 0, 22, 0), 40, 0);
+    p[9] = PV_IP_PROTO_IGMP;
+    assert_int_equal(tx(w, p, len).n_sends, 0);
+    fp_packet(p, fp_ip4(1), pv_addr4(255, 255, 255, 255, 0), 40, 0);
+    pv_store_be16(p + 22, 67);
+    assert_int_equal(tx(w, p, len).n_sends, 0);
+    len = fp_packet(p, fp_ip6(1), mcast6, 60, 0);
+    p[6] = PV_IP_PROTO_ICMP6;
+    p[40] = 133;
+    struct pv_fp_results r = tx(w, p, len);
+    assert_int_equal(r.n_sends + r.n_writes, 0);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUIET), 3);
+    p[40] = 128;
+    assert_int_equal(tx(w, p, len).n_sends, 1);
+}
+
+/* --- control --------------------------------------------------------------------------------- */
+
+static void control_injects_keepalives_and_inband_packets(void **state)
+{
+    struct world *w = *state;
+    struct pv_fp_results r;
+
+    assert_int_equal(pv_fp_inject(w->a.w, NULL, w->id, pv_view("", 0), w->now), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id + 1, pv_view("", 0), w->now),
+                     PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view("", 0), w->now), PV_ERR_STATE);
+    give_path(w, 0);
+    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view("", 0), w->now), PV_ERR_STATE);
+    give_keys(w, w->now);
+    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view("", 0), w->now), PV_OK);
+    r = pv_fp_results(w->a.w);
+    assert_int_equal(r.n_sends, 1);
+    assert_int_equal(r.sends[0].len, 32);
+    assert_int_equal(r.n_punts, 0);
+    assert_true(atomic_load(&live(w)->last_tx_any) == w->now);
+    assert_true(atomic_load(&live(w)->last_tx_data) == 0);
+    static uint8_t body[PV_FP_INNER_MAX + 1] = {0xc1};
+    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view(body, 1210), w->now), PV_OK);
+    assert_int_equal(pv_fp_results(w->a.w).sends[0].len, 1216 + 32);
+    assert_int_equal(
+        pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view(body, PV_FP_INNER_MAX + 1), w->now),
+        PV_ERR_NO_SPACE);
+    assert_true(atomic_load(&live(w)->last_tx_data) == 0);
+}
+
+/* Padded, one for a link of 576 bytes would not fit it, and no other size is smaller. */
+static void a_probe_is_as_long_as_the_datagram_it_asks_about(void **state)
+{
+    struct world *w = *state;
+    static uint8_t probe[PV_INBAND_PROBE_MAX];
+    give_path(w, 0);
+    give_keys(w, w->now);
+    for (size_t len = 500; len < 533; len++) {
+        assert_int_equal(pv_inband_probe_build(7, len, probe), PV_OK);
+        assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view(probe, len), w->now),
+                         PV_OK);
+        assert_int_equal(pv_fp_results(w->a.w).sends[0].len, len + 32);
+    }
+}
+
+static void every_drop_has_a_name(void **state)
+{
+    (void)state;
+    for (int i = 0; i < PV_FP_DROP_REASONS; i++) {
+        assert_non_null(pv_fp_drop_name((enum pv_fp_drop)i));
+        for (int k = 0; k < i; k++)
+            assert_string_not_equal(pv_fp_drop_name((enum pv_fp_drop)i),
+                                    pv_fp_drop_name((enum pv_fp_drop)k));
+    }
+    assert_string_equal(pv_fp_drop_name(PV_FP_DROP_REASONS), "?");
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(packets_wait_for_a_path_then_keys_and_leave_in_order),
+        T(what_waits_goes_before_newer_packets_without_a_flush_too),
+        T(the_oldest_gives_way_when_the_queue_is_full),
+        T(the_queues_of_all_peers_share_one_limit),
+        T(packets_wait_for_30_seconds_at_most),
+        T(what_waits_for_a_peer_that_went_is_answered),
+        T(a_long_flush_comes_in_pieces_and_loses_nothing),
+        T(keys_expire_for_sending_exactly_at_their_time),
+        T(a_used_up_counter_stops_sending),
+        T(an_address_without_member_is_unreachable),
+        T(a_member_known_to_be_offline_is_unreachable_unless_it_has_a_path),
+        T(icmp_answers_have_a_rate),
+        T(the_paths_mtu_bounds_packets_and_padding),
+        T(what_waited_and_does_not_fit_the_path_is_answered),
+        T(broadcast_goes_to_those_with_a_path_and_keys),
+        T(broadcast_has_a_rate_and_a_width),
+        T(a_range_of_two_addresses_has_no_broadcast),
+        T(housekeeping_stays_at_home),
+        T(control_injects_keepalives_and_inband_packets),
+        T(a_probe_is_as_long_as_the_datagram_it_asks_about),
+        T(every_drop_has_a_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

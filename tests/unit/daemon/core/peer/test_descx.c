@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/peer/descx.h"
+#include "tests/unit/test_util.h"
+
+/* One direction of delivery: a's current description reaches b. */
+static enum pv_descx_verdict deliver(struct pv_descx *a, struct pv_descx *b)
+{
+    return pv_descx_receive(b, a->own, a->theirs);
+}
+
+static void both_sides_agree_and_fall_silent(void **state)
+{
+    (void)state;
+    struct pv_descx a = {0};
+    struct pv_descx b = {0};
+    pv_descx_begin(&a, 100);
+    assert_true(pv_descx_take_due(&a, 0));
+    assert_int_equal(deliver(&a, &b), PV_DESCX_NEW_GEN);
+    pv_descx_begin(&b, 200);
+    assert_true(pv_descx_take_due(&b, 1));
+    assert_int_equal(deliver(&b, &a), PV_DESCX_NEW_GEN);
+    assert_true(a.acked);
+    assert_true(pv_descx_take_due(&a, 2)); /* the acknowledgement */
+    assert_int_equal(deliver(&a, &b), PV_DESCX_DUPLICATE);
+    assert_true(b.acked);
+    assert_false(pv_descx_take_due(&b, 3));
+    assert_int_equal(pv_descx_next_timeout(&a), PV_NEVER);
+    assert_int_equal(pv_descx_next_timeout(&b), PV_NEVER);
+}
+
+static void resends_after_250_ms_doubling_to_8_s_until_acked(void **state)
+{
+    (void)state;
+    struct pv_descx a = {0};
+    pv_descx_begin(&a, 1);
+    pv_ns now = PV_S(1);
+    assert_true(pv_descx_take_due(&a, now));
+    const unsigned gaps_ms[] = {250, 500, 1000, 2000, 4000, 8000, 8000, 8000};
+    for (size_t i = 0; i < PV_ARRAY_LEN(gaps_ms); i++) {
+        assert_int_equal(pv_descx_next_timeout(&a), now + PV_MS(gaps_ms[i]));
+        assert_false(pv_descx_take_due(&a, now + PV_MS(gaps_ms[i]) - 1));
+        now += PV_MS(gaps_ms[i]);
+        assert_true(pv_descx_take_due(&a, now));
+    }
+}
+
+static void gives_up_after_a_bounded_number_of_sends_and_kick_starts_anew(void **state)
+{
+    (void)state;
+    struct pv_descx a = {0};
+    pv_descx_begin(&a, 1);
+    unsigned sends = 0;
+    for (pv_ns now = 1; now < PV_S(600); now += PV_MS(50))
+        sends += pv_descx_take_due(&a, now) ? 1u : 0u;
+    assert_int_equal(sends, PV_DESCX_MAX_SENDS);
+    pv_descx_kick(&a);
+    assert_true(pv_descx_take_due(&a, PV_S(601)));
+}
+
+static void a_lost_answer_is_repeated_when_the_peer_repeats(void **state)
+{
+    (void)state;
+    struct pv_descx a = {0};
+    struct pv_descx b = {0};
+    pv_descx_begin(&a, 1);
+    pv_descx_begin(&b, 2);
+    (void)pv_descx_take_due(&a, 0);
+    (void)pv_descx_take_due(&b, 0);
+    deliver(&a, &b);
+    deliver(&b, &a);
+    deliver(&a, &b);
+    pv_descx_changed(&a); /* rev 2 */
+    assert_true(pv_descx_take_due(&a, 1));
+    assert_int_equal(deliver(&a, &b), PV_DESCX_NEW_REV);
+    assert_true(pv_descx_take_due(&b, 1)); /* this answer is lost */
+    assert_false(a.acked);
+    assert_true(pv_descx_take_due(&a, PV_MS(300)));
+    assert_int_equal(deliver(&a, &b), PV_DESCX_DUPLICATE);
+    assert_true(pv_descx_take_due(&b, PV_MS(300)));
+    deliver(&b, &a);
+    assert_true(a.acked);
+}
+
+static void two_acked_sides_do_not_answer_each_other_for_ever(void **state)
+{
+    (void)state;
+    struct pv_descx a = {0};
+    struct pv_descx b = {0};
+    pv_descx_begin(&a, 1);
+    pv_descx_begin(&b, 2);
+    unsigned sent = 0;
+    for (pv_ns now = 0; now < PV_S(120); now += PV_MS(10)) {
+        if (pv_descx_take_due(&a, now)) {
+            deliver(&a, &b);
+            deliver(&a, &b); /* the network duplicates everything */
+            sent++;
+        }
+        if (pv_descx_take_due(&b, now)) {
+            deliver(&b, &a);
+            deliver(&b, &a);
+            sent++;
+        }
+    }
+    assert_true(a.acked && b.acked);
+    assert_true(sent <= 4 + 2 * PV_DESCX_DUP_ANSWERS);
+}
+
+static void older_ones_are_stale_and_a_new_gen_restarts(void **state)
+{
+    (void)state;
+    struct pv_descx a = {0};
+    const struct pv_descx_id none = {0};
+    assert_int_equal(pv_descx_receive(&a, (struct pv_descx_id){5, 3}, none), PV_DESCX_NEW_GEN);
+    assert_int_equal(pv_descx_receive(&a, (struct pv_descx_id){5, 2}, none), PV_DESCX_STALE);
+    assert_int_equal(pv_descx_receive(&a, (struct pv_descx_id){4, 9}, none), PV_DESCX_STALE);
+    assert_int_equal(pv_descx_receive(&a, (struct pv_descx_id){5, 4}, none), PV_DESCX_NEW_REV);
+    assert_int_equal(pv_descx_receive(&a, (struct pv_descx_id){6, 1}, none), PV_DESCX_NEW_GEN);
+}
+
+static void a_change_before_the_first_send_needs_no_new_revision(void **state)
+{
+    (void)state;
+    struct pv_descx a = {0};
+    pv_descx_begin(&a, 1);
+    pv_descx_changed(&a);
+    assert_int_equal(a.own.rev, 1);
+    (void)pv_descx_take_due(&a, 0);
+    pv_descx_changed(&a);
+    assert_int_equal(a.own.rev, 2);
+}
+
+static void repeat_brings_it_to_a_peer_that_forgot(void **state)
+{
+    (void)state;
+    struct pv_descx a = {0};
+    struct pv_descx b = {0};
+    pv_descx_begin(&a, 1);
+    pv_descx_begin(&b, 2);
+    (void)pv_descx_take_due(&a, 0);
+    (void)pv_descx_take_due(&b, 0);
+    deliver(&a, &b);
+    deliver(&b, &a);
+    b = (struct pv_descx){0};
+    pv_descx_repeat(&a);
+    assert_true(pv_descx_take_due(&a, 1));
+    assert_int_equal(deliver(&a, &b), PV_DESCX_NEW_GEN);
+    assert_false(a.acked);
+    pv_descx_begin(&b, 3);
+    assert_true(pv_descx_take_due(&b, 1));
+    assert_int_equal(deliver(&b, &a), PV_DESCX_NEW_GEN);
+    assert_true(a.acked);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(repeat_brings_it_to_a_peer_that_forgot),
+        cmocka_unit_test(both_sides_agree_and_fall_silent),
+        cmocka_unit_test(resends_after_250_ms_doubling_to_8_s_until_acked),
+        cmocka_unit_test(gives_up_after_a_bounded_number_of_sends_and_kick_starts_anew),
+        cmocka_unit_test(a_lost_answer_is_repeated_when_the_peer_repeats),
+        cmocka_unit_test(two_acked_sides_do_not_answer_each_other_for_ever),
+        cmocka_unit_test(older_ones_are_stale_and_a_new_gen_restarts),
+        cmocka_unit_test(a_change_before_the_first_send_needs_no_new_revision),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

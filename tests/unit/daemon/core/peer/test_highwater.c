@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/peer/highwater.h"
+#include "tests/unit/test_util.h"
+
+#define WALL UINT64_C(1800000000000000)
+
+/* A life: some values, the mark stored or not. Returns the last value. */
+static uint64_t live(struct pv_highwater *h, uint64_t wall_us, unsigned n, bool stores,
+                     uint64_t *disk)
+{
+    uint64_t mark, last = h->last;
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t v = pv_highwater_next(h, wall_us + i);
+        assert_true(v > last);
+        last = v;
+        if (!pv_highwater_take_mark(h, &mark) || !stores)
+            continue;
+        *disk = mark;
+        pv_highwater_stored(h, mark);
+    }
+    return last;
+}
+
+static void values_follow_the_clock_once_the_mark_is_stored(void **state)
+{
+    struct pv_highwater h = pv_highwater_load(0);
+    uint64_t mark;
+    (void)state;
+    assert_int_equal(pv_highwater_next(&h, WALL), 1);
+    assert_true(pv_highwater_take_mark(&h, &mark));
+    assert_int_equal(mark, WALL + PV_HIGHWATER_AHEAD_US);
+    assert_false(pv_highwater_take_mark(&h, &mark)); /* it is on its way */
+    assert_int_equal(pv_highwater_next(&h, WALL + 5), 2);
+    pv_highwater_stored(&h, WALL + PV_HIGHWATER_AHEAD_US);
+    assert_int_equal(pv_highwater_next(&h, WALL + 6), WALL + 6);
+    assert_int_equal(pv_highwater_next(&h, 0), WALL + 7);
+}
+
+/* The clock leaps ahead on a full disk, and back before the next start. */
+static void a_life_that_could_store_nothing_does_not_shut_out_the_next(void **state)
+{
+    uint64_t disk = 0;
+    (void)state;
+    struct pv_highwater h = pv_highwater_load(disk);
+    uint64_t before = live(&h, WALL, 100, true, &disk);
+    uint64_t seen = live(&h, WALL + UINT64_C(86400000000), 1000, false, &disk);
+    assert_true(seen > before && seen < disk);
+    h = pv_highwater_load(disk);
+    assert_true(live(&h, WALL - 5000, 1, false, &disk) > seen);
+    /* Even one that begins on a full disk is overtaken after as many values. */
+    h = pv_highwater_load(disk);
+    seen = live(&h, WALL + UINT64_C(86400000000), 50, false, &disk);
+    h = pv_highwater_load(disk);
+    assert_true(live(&h, WALL, 51, true, &disk) > seen);
+}
+
+/* A backup restored: what is on disk is old, the clock is right. */
+static void an_old_mark_is_left_behind_as_soon_as_a_new_one_is_stored(void **state)
+{
+    uint64_t disk = WALL - UINT64_C(86400000000);
+    (void)state;
+    struct pv_highwater h = pv_highwater_load(disk);
+    assert_true(live(&h, WALL, 3, true, &disk) >= WALL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values_follow_the_clock_once_the_mark_is_stored),
+        cmocka_unit_test(a_life_that_could_store_nothing_does_not_shut_out_the_next),
+        cmocka_unit_test(an_old_mark_is_left_behind_as_soon_as_a_new_one_is_stored),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

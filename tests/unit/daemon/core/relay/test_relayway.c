@@ -1,0 +1,654 @@
+/* SPDX-License-Identifier: MIT */
+/* The way to a TURN server: by UDP, by a stream, and from one to the other. */
+#include "base/bytes.h"
+#include "crypto/ct.h"
+#include "daemon/core/relay/relayway.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    VIA = 3,
+};
+
+/* The relay, the last request it sent and how, and what a server would answer. */
+struct fixture {
+    struct test_rng seed;
+    struct pv_rng rng;
+    struct pv_relayway *r;
+    struct pv_relayway_config cfg;
+    uint8_t key[PV_MD5_LEN];
+    uint8_t req[PV_TURNC_MTU];
+    uint16_t stream; /* it went by; 0 = UDP */
+    struct pv_stun_msg msg;
+    struct pv_addr relayed, peer;
+    pv_ns now;
+};
+
+static void setup(struct fixture *f, bool stock)
+{
+    uint8_t coord[32] = {1}, own[32] = {2}, other[32] = {3};
+    memset(f, 0, sizeof(*f));
+    f->rng = test_rng_make(&f->seed, 7);
+    f->now = PV_S(1);
+    f->cfg = (struct pv_relayway_config){
+        .turn = {.server = pv_addr4(192, 0, 2, 1, 3478),
+                 .user = "u",
+                 .password = "p",
+                 .realm = "r",
+                 .nonce = "n0",
+                 .ipv6 = !stock,
+                 .permissions = stock},
+        .udp = true,
+        .keep = stock,
+        .to = {.addr = pv_addr4(192, 0, 2, 1, 443), .tls = true},
+    };
+    f->relayed = stock ? pv_addr4(192, 0, 2, 1, 50000) : pv_turn_virtual_addr(coord, own);
+    f->peer = stock ? pv_addr4(203, 0, 113, 9, 999) : pv_turn_virtual_addr(coord, other);
+    assert_int_equal(pv_turn_key("u", "r", "p", f->key), PV_OK);
+    assert_int_equal(pv_relayway_new(&f->r, VIA, &f->rng), PV_OK);
+}
+
+static bool next_request(struct fixture *f)
+{
+    struct pv_relayway_message m = {.buf = f->req, .cap = sizeof(f->req)};
+    pv_relayway_handle_timeout(f->r, f->now);
+    if (pv_relayway_poll_transmit(f->r, &m) != PV_OK)
+        return false;
+    f->stream = m.stream;
+    assert_int_equal(pv_stun_decode(pv_view(f->req, m.len), &f->msg), PV_OK);
+    return true;
+}
+
+static void expect(struct fixture *f, uint16_t method, uint16_t stream)
+{
+    assert_true(next_request(f));
+    assert_int_equal(f->msg.method, method);
+    assert_int_equal(f->stream, stream);
+}
+
+/* Success, by the way the request went. */
+static void answer(struct fixture *f)
+{
+    uint8_t buf[512];
+    struct pv_stun_writer w;
+    size_t len;
+    struct pv_carrier from = {.kind = PV_CARRIER_UDP, .remote = f->cfg.turn.server};
+    if (f->stream != 0)
+        from = (struct pv_carrier){.kind = PV_CARRIER_STREAM, .sock = f->stream};
+    pv_stun_write_answer(&w, buf, sizeof(buf), PV_STUN_SUCCESS, &f->msg);
+    if (f->msg.method == PV_TURN_ALLOCATE)
+        pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &f->relayed);
+    pv_stun_put_integrity(&w, pv_view(f->key, sizeof(f->key)));
+    pv_stun_put_fingerprint(&w);
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_int_equal(pv_relayway_handle_input(f->r, &from, pv_view(buf, len), f->now), PV_OK);
+}
+
+/* Takes all events; how many said that the way is another. */
+static unsigned ways(struct fixture *f)
+{
+    struct pv_relayway_event ev;
+    unsigned n = 0;
+    while (pv_relayway_poll_event(f->r, f->now, &ev) == PV_OK)
+        n += ev.type == PV_RELAYWAY_EV_WAY ? 1 : 0;
+    return n;
+}
+
+static uint16_t opened(struct fixture *f)
+{
+    struct pv_relayway_op op;
+    pv_relayway_handle_timeout(f->r, f->now);
+    if (pv_relayway_poll_op(f->r, &op) != PV_OK)
+        return 0;
+    assert_true(op.open && op.to.tls && op.to.addr.port == 443);
+    assert_int_equal(pv_relayway_of_stream(op.stream), VIA);
+    return op.stream;
+}
+
+static bool closed(struct fixture *f, uint16_t stream)
+{
+    struct pv_relayway_op op;
+    return pv_relayway_poll_op(f->r, &op) == PV_OK && !op.open && op.stream == stream;
+}
+
+/* What is sent meanwhile is not answered. */
+static void sleep_until_due(struct fixture *f)
+{
+    while (next_request(f))
+        continue;
+    (void)ways(f);
+    pv_ns next = pv_relayway_next_timeout(f->r);
+    assert_true(next != PV_NEVER);
+    f->now = next > f->now ? next : f->now;
+    pv_relayway_handle_timeout(f->r, f->now);
+}
+
+static void up_by_udp(struct fixture *f, bool stock)
+{
+    setup(f, stock);
+    assert_int_equal(pv_relayway_start(f->r, &f->cfg, f->now), PV_OK);
+    expect(f, PV_TURN_ALLOCATE, 0);
+    answer(f);
+    assert_int_equal(ways(f), 1);
+    assert_int_equal(pv_relayway_way(f->r), PV_RELAYWAY_UDP);
+    assert_string_equal(pv_relayway_transport(f->r), "udp");
+}
+
+static uint16_t up_by_stream(struct fixture *f, bool stock)
+{
+    up_by_udp(f, stock);
+    pv_relayway_set_blocked(f->r, true, f->now);
+    uint16_t stream = opened(f);
+    assert_int_not_equal(stream, 0);
+    pv_relayway_connected(f->r, stream, f->now);
+    expect(f, PV_TURN_ALLOCATE, stream);
+    assert_int_equal(pv_relayway_way(f->r),
+                     PV_RELAYWAY_UDP); /* as long as nothing better is there */
+    answer(f);
+    assert_int_equal(ways(f), 1);
+    assert_int_equal(pv_relayway_way(f->r), PV_RELAYWAY_STREAM);
+    assert_string_equal(pv_relayway_transport(f->r), "tls");
+    return stream;
+}
+
+static void done(struct fixture *f)
+{
+    assert_null(pv_relayway_free(f->r));
+}
+
+static void a_members_channel_goes_from_udp_to_the_stream_and_back(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct pv_carrier c;
+    up_by_udp(&f, false);
+    assert_int_equal(pv_relayway_bind(f.r, &f.peer, f.now), PV_OK);
+    expect(&f, PV_TURN_CHANNEL_BIND, 0);
+    assert_false(pv_relayway_carrier(f.r, &f.peer, &c));
+    answer(&f);
+    assert_true(pv_relayway_carrier(f.r, &f.peer, &c));
+    assert_int_equal(c.kind, PV_CARRIER_CHANNEL);
+    assert_int_equal(c.via, VIA);
+
+    pv_relayway_set_blocked(f.r, true, f.now);
+    uint16_t stream = opened(&f);
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    (void)ways(&f);
+    assert_true(pv_relayway_carrier(f.r, &f.peer, &c)); /* it moved with the allocation */
+    assert_int_equal(c.kind, PV_CARRIER_STREAM);
+    assert_int_equal(c.sock, stream);
+    assert_int_equal(pv_relayway_fp_way(f.r).stream, stream);
+    expect(&f, PV_TURN_CHANNEL_BIND, stream);
+    answer(&f);
+
+    pv_relayway_set_blocked(f.r, false, f.now);
+    expect(&f, PV_TURN_ALLOCATE, 0);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
+    answer(&f);
+    (void)ways(&f);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP);
+    expect(&f, PV_TURN_CHANNEL_BIND, 0);
+    answer(&f);
+    assert_false(closed(&f, stream)); /* what is under way in it may still come */
+    f.now += PV_RELAYWAY_LINGER;
+    pv_relayway_handle_timeout(f.r, f.now);
+    assert_true(closed(&f, stream));
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP);
+    assert_int_equal(pv_relayway_fp_way(f.r).stream, 0);
+    done(&f);
+}
+
+/* The coordinator came back, and its welcome was there before the stream. */
+static void what_left_by_udp_is_asked_again_by_the_stream(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, false);
+    pv_relayway_set_blocked(f.r, true, f.now);
+    assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
+    uint16_t stream = opened(&f);
+    assert_int_not_equal(stream, 0);
+    expect(&f, PV_TURN_ALLOCATE, 0); /* nobody hears it */
+    f.now += PV_MS(10);
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    assert_int_equal(ways(&f), 1);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
+    done(&f);
+}
+
+static void a_stream_that_ends_is_made_again_ever_slower(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint16_t stream = up_by_stream(&f, false), last = stream;
+    pv_ns least = 0;
+    pv_relayway_closed(f.r, stream, "closed", f.now);
+    assert_int_equal(ways(&f), 1);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_NONE);
+    for (unsigned i = 0; i < 10; i++) {
+        pv_ns from = f.now;
+        while ((stream = opened(&f)) == 0)
+            sleep_until_due(&f);
+        assert_int_not_equal(stream, last);
+        assert_true(f.now - from >= least);
+        assert_true(f.now - from <= PV_RELAYWAY_RETRY_MAX);
+        least = i < 7 ? PV_RELAYWAY_RETRY_FIRST << i : least; /* half of what is doubled */
+        last = stream;
+        pv_relayway_closed(f.r, stream, "closed", f.now);
+    }
+    pv_relayway_closed(f.r, 1, "closed", f.now); /* nobody's */
+    /* New credentials: the server is there, whatever it was before. */
+    assert_int_equal(opened(&f), 0);
+    assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
+    assert_int_not_equal(opened(&f), 0);
+    done(&f);
+}
+
+static void a_stream_that_says_nothing_is_given_up(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint16_t stream = up_by_stream(&f, false);
+    f.now += PV_RELAYWAY_KEEP_STREAM;
+    expect(&f, PV_TURN_REFRESH, stream);
+    f.now += PV_MS(40);
+    answer(&f);
+    assert_int_equal(pv_relayway_rtt(f.r), PV_MS(40));
+    f.now += PV_RELAYWAY_KEEP_STREAM;
+    expect(&f, PV_TURN_REFRESH, stream);
+    f.now += PV_TURNC_STREAM_WAIT;
+    assert_false(next_request(&f)); /* the stream repeats, we do not */
+    assert_int_equal(ways(&f), 1);
+    assert_true(closed(&f, stream));
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_NONE);
+    done(&f);
+}
+
+static void a_connection_that_takes_too_long_is_given_up(void **state)
+{
+    (void)state;
+    struct fixture f;
+    up_by_udp(&f, false);
+    pv_relayway_set_blocked(f.r, true, f.now);
+    uint16_t stream = opened(&f);
+    f.now += PV_RELAYWAY_CONNECT;
+    pv_relayway_handle_timeout(f.r, f.now);
+    assert_true(closed(&f, stream));
+    done(&f);
+}
+
+/* STUN passes by UDP, TURN does not: the stream, and UDP is left alone for a while. */
+static void udp_that_does_not_carry_turn_is_left_alone(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint16_t stream;
+    setup(&f, false);
+    assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
+    while ((stream = opened(&f)) == 0) {
+        while (next_request(&f))
+            assert_int_equal(f.stream, 0);
+        (void)ways(&f);
+        sleep_until_due(&f);
+    }
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    assert_int_equal(ways(&f), 1);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
+    pv_ns from = f.now;
+    while (!next_request(&f) || f.msg.method != PV_TURN_ALLOCATE || f.stream != 0) {
+        if (f.stream != 0 && f.msg.method == PV_TURN_REFRESH)
+            answer(&f);
+        (void)ways(&f);
+        f.now = pv_relayway_next_timeout(f.r) > f.now ? pv_relayway_next_timeout(f.r) : f.now;
+    }
+    assert_true(f.now - from > PV_RELAYWAY_UDP_HOLD - PV_S(1) &&
+                f.now - from <= PV_RELAYWAY_UDP_HOLD);
+    done(&f);
+}
+
+static void a_stock_server_that_knows_only_streams_waits_for_one(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct pv_carrier c;
+    uint8_t buf[256];
+    struct pv_relayway_message m = {.buf = buf, .cap = sizeof(buf)};
+    setup(&f, true);
+    f.cfg.udp = false;
+    assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
+    uint16_t stream = opened(&f);
+    assert_int_not_equal(stream, 0);
+    assert_false(next_request(&f));
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    (void)ways(&f);
+    assert_true(pv_addr_equal(pv_relayway_relayed(f.r), &f.relayed));
+
+    /* Whoever is written to gets a permission and a channel. */
+    assert_int_equal(pv_relayway_wrap(f.r, &f.peer, pv_view("x", 1), &m), PV_OK);
+    assert_int_equal(m.stream, stream);
+    expect(&f, PV_TURN_CREATE_PERMISSION, stream);
+    answer(&f);
+    expect(&f, PV_TURN_CHANNEL_BIND, stream);
+    answer(&f);
+    assert_true(pv_relayway_carrier(f.r, &f.peer, &c));
+    assert_int_equal(c.kind, PV_CARRIER_STREAM);
+
+    /* With the connection the allocation is gone, and another one is another address. */
+    pv_relayway_closed(f.r, stream, "closed", f.now);
+    (void)ways(&f);
+    assert_int_equal(pv_relayway_relayed(f.r)->family, PV_AF_NONE);
+    assert_int_equal(pv_relayway_wrap(f.r, &f.peer, pv_view("x", 1), &m), PV_ERR_STATE);
+    while ((stream = opened(&f)) == 0)
+        sleep_until_due(&f);
+    pv_relayway_connected(f.r, stream, f.now);
+    f.relayed.port++;
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    (void)ways(&f);
+    assert_true(pv_addr_equal(pv_relayway_relayed(f.r), &f.relayed));
+    done(&f);
+}
+
+/* The words that are told, once for each reason; "" when there are none. */
+static const char *told(struct fixture *f)
+{
+    struct pv_relayway_event ev;
+    const char *words = "";
+    while (pv_relayway_poll_event(f->r, f->now, &ev) == PV_OK) {
+        if (ev.type == PV_RELAYWAY_EV_ERROR)
+            words = pv_relayway_error(f->r);
+    }
+    return words;
+}
+
+static void why_it_is_not_reached_is_told_once_in_words(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, true);
+    f.cfg.udp = false;
+    assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
+    for (unsigned i = 0; i < 3; i++) {
+        uint16_t stream = 0;
+        while ((stream = opened(&f)) == 0)
+            sleep_until_due(&f);
+        pv_relayway_closed(f.r, stream, i < 2 ? "refused" : "another name", f.now);
+        assert_string_equal(told(&f), i == 0 ? "refused" : i == 1 ? "" : "another name");
+        assert_string_equal(pv_relayway_error(f.r), i < 2 ? "refused" : "another name");
+    }
+    uint16_t stream = 0;
+    while ((stream = opened(&f)) == 0)
+        sleep_until_due(&f);
+    f.now += PV_RELAYWAY_CONNECT;
+    pv_relayway_handle_timeout(f.r, f.now);
+    assert_string_equal(told(&f), "no TLS connection within 10 s");
+    assert_true(closed(&f, stream));
+    while ((stream = opened(&f)) == 0)
+        sleep_until_due(&f);
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    (void)ways(&f);
+    assert_string_equal(pv_relayway_error(f.r), "");
+    pv_relayway_failed(f.r, "its name is not found");
+    assert_string_equal(told(&f), "its name is not found");
+    pv_relayway_stop(f.r, f.now);
+    assert_string_equal(pv_relayway_error(f.r), "");
+    done(&f);
+}
+
+/* A stock server of three addresses. */
+static void start_three(struct fixture *f, bool udp, bool stream)
+{
+    setup(f, true);
+    f->cfg.udp = udp;
+    f->cfg.n_others = 2;
+    f->cfg.others[0] = pv_addr4(192, 0, 2, 2, 3478);
+    f->cfg.others[1] = pv_addr4(192, 0, 2, 3, 3478);
+    if (!stream)
+        f->cfg.to.addr.family = PV_AF_NONE;
+    assert_int_equal(pv_relayway_start(f->r, &f->cfg, f->now), PV_OK);
+}
+
+static uint8_t server(const struct fixture *f)
+{
+    return pv_relayway_server(f->r)->ip[3];
+}
+
+static void a_dead_address_is_left_for_the_next_by_udp(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start_three(&f, true, false);
+    pv_ns begun = f.now;
+    assert_int_equal(server(&f), 1);
+    while (server(&f) != 3)
+        sleep_until_due(&f);
+    assert_true(f.now - begun <= PV_S(4)); /* two addresses, less than 2 s each */
+    f.cfg.turn.server = f.cfg.others[1];
+    expect(&f, PV_TURN_ALLOCATE, 0);
+    answer(&f);
+    assert_int_equal(ways(&f), 1);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP);
+    assert_false(pv_relayway_is_lost(f.r));
+    /* It dies: the others are tried, each in its turn, and now it is time to ask for the name. */
+    for (unsigned i = 0; i < 1000 && !pv_relayway_is_lost(f.r); i++)
+        sleep_until_due(&f);
+    assert_true(pv_relayway_is_lost(f.r));
+    const struct pv_addr now = pv_addr4(192, 0, 2, 9, 3478);
+    pv_relayway_set_addrs(f.r, &now, 1, f.now);
+    assert_false(pv_relayway_is_lost(f.r));
+    f.cfg.turn.server = now;
+    while (!next_request(&f))
+        sleep_until_due(&f);
+    answer(&f);
+    (void)ways(&f);
+    assert_int_equal(server(&f), 9);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP);
+    done(&f);
+}
+
+/* The stream to the next address: its number. */
+static uint16_t next_stream(struct fixture *f, uint8_t last)
+{
+    struct pv_relayway_op op;
+    for (unsigned i = 0; i < 100; i++) {
+        pv_relayway_handle_timeout(f->r, f->now);
+        while (pv_relayway_poll_op(f->r, &op) == PV_OK) {
+            if (!op.open)
+                continue;
+            assert_int_equal(op.to.addr.ip[3], last);
+            return op.stream;
+        }
+        sleep_until_due(f);
+    }
+    return 0;
+}
+
+static void a_dead_address_is_left_for_the_next_by_a_stream(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start_three(&f, false, true);
+    pv_ns begun = f.now;
+    uint16_t stream = next_stream(&f, 1);
+    pv_relayway_closed(f.r, stream, "refused", f.now);
+    stream = next_stream(&f, 2);
+    assert_int_equal(f.now, begun); /* at once */
+    stream = next_stream(&f, 3);    /* the second one says nothing */
+    assert_int_equal(f.now, begun + PV_RELAYWAY_HASTE);
+    assert_string_equal(pv_relayway_error(f.r), "no TLS connection within 3 s");
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    (void)ways(&f);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
+    /* One that was of use is tried again before the others. */
+    pv_relayway_closed(f.r, stream, "reset", f.now);
+    (void)ways(&f);
+    stream = next_stream(&f, 3);
+    pv_relayway_closed(f.r, stream, "refused", f.now);
+    assert_int_not_equal(next_stream(&f, 1), 0);
+    done(&f);
+}
+
+static void what_no_address_gives_by_udp_is_asked_for_by_a_stream(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start_three(&f, true, true);
+    uint16_t stream = next_stream(&f, 1);
+    assert_int_not_equal(stream, 0);
+    assert_false(pv_relayway_is_lost(f.r));
+    pv_relayway_closed(f.r, stream, "refused", f.now);
+    stream = next_stream(&f, 2);
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    (void)ways(&f);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
+    done(&f);
+}
+
+/* Refuses with a 300 to 192.0.2.to. */
+static void send_on(struct fixture *f, uint8_t to)
+{
+    uint8_t buf[256];
+    struct pv_stun_writer w;
+    size_t len;
+    struct pv_addr alternate = pv_addr4(192, 0, 2, to, 3478);
+    struct pv_carrier from = {.kind = PV_CARRIER_UDP, .remote = *pv_relayway_server(f->r)};
+    if (f->stream != 0)
+        from = (struct pv_carrier){.kind = PV_CARRIER_STREAM, .sock = f->stream};
+    pv_stun_write_answer(&w, buf, sizeof(buf), PV_STUN_ERROR, &f->msg);
+    pv_stun_put_error(&w, PV_STUN_E_TRY_ALTERNATE, "");
+    pv_stun_put_addr(&w, PV_STUN_ATTR_ALTERNATE_SERVER, &alternate);
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_int_equal(pv_relayway_handle_input(f->r, &from, pv_view(buf, len), f->now), PV_OK);
+}
+
+static void a_server_that_sends_us_on_is_obeyed(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, true);
+    assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
+    expect(&f, PV_TURN_ALLOCATE, 0);
+    send_on(&f, 40);
+    assert_string_equal(told(&f), "");
+    assert_int_equal(server(&f), 40);
+    expect(&f, PV_TURN_ALLOCATE, 0);
+    send_on(&f, 1); /* in a circle */
+    assert_int_equal(strncmp(told(&f), "it refuses an allocation: it sends us", 37), 0);
+    assert_int_equal(server(&f), 40);
+    f.cfg.turn.server = *pv_relayway_server(f.r);
+    while (!next_request(&f))
+        sleep_until_due(&f);
+    answer(&f);
+    (void)ways(&f);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP);
+    done(&f);
+
+    setup(&f, true); /* by the same transport */
+    f.cfg.udp = false;
+    assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
+    uint16_t stream = opened(&f);
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    send_on(&f, 41);
+    (void)ways(&f);
+    stream = next_stream(&f, 41);
+    pv_relayway_connected(f.r, stream, f.now);
+    expect(&f, PV_TURN_ALLOCATE, stream);
+    answer(&f);
+    (void)ways(&f);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
+    done(&f);
+}
+
+static void an_allocation_that_nothing_gets_through_to_is_not_reached(void **state)
+{
+    (void)state;
+    struct fixture f;
+    up_by_udp(&f, false);
+    assert_true(pv_relayway_is_reached(f.r));
+    pv_relayway_set_blocked(f.r, true, f.now);
+    uint16_t stream = opened(&f);
+    pv_relayway_closed(f.r, stream, "refused", f.now);
+    assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP); /* nothing better is there */
+    assert_false(pv_relayway_is_reached(f.r));
+    pv_relayway_set_blocked(f.r, false, f.now);
+    assert_true(pv_relayway_is_reached(f.r));
+    done(&f);
+}
+
+static void channels_nobody_uses_are_given_up(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint8_t buf[256];
+    struct pv_relayway_message m = {.buf = buf, .cap = sizeof(buf)};
+    up_by_udp(&f, true);
+    for (unsigned i = 0; i < PV_RELAYWAY_USES + 10; i++) { /* bounded: the oldest gives way */
+        struct pv_addr peer = pv_addr4(203, 0, 113, 9, (uint16_t)(1000 + i));
+        assert_int_equal(pv_relayway_wrap(f.r, &peer, pv_view("x", 1), &m), PV_OK);
+    }
+    struct pv_addr first = pv_addr4(203, 0, 113, 9, 1000);
+    struct pv_addr last = pv_addr4(203, 0, 113, 9, 1000 + PV_RELAYWAY_USES + 9);
+    assert_int_equal(pv_relayway_number(f.r, &first), 0);
+    assert_int_not_equal(pv_relayway_number(f.r, &last), 0);
+    while (f.now < PV_S(1) + PV_RELAYWAY_UNUSED + PV_RELAYWAY_KEEP_UDP) {
+        while (next_request(&f))
+            answer(&f);
+        (void)ways(&f);
+        sleep_until_due(&f);
+    }
+    assert_int_equal(pv_relayway_number(f.r, &last), 0);
+    done(&f);
+}
+
+static void stopping_closes_and_forgets(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct pv_carrier c;
+    uint16_t stream = up_by_stream(&f, false);
+    pv_relayway_stop(f.r, f.now);
+    assert_true(closed(&f, stream));
+    assert_false(pv_relayway_is_on(f.r));
+    assert_false(pv_relayway_carrier(f.r, &f.peer, &c));
+    assert_int_equal(pv_relayway_next_timeout(f.r), PV_NEVER);
+    assert_int_equal(pv_relayway_server(f.r)->family, PV_AF_NONE);
+    done(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_members_channel_goes_from_udp_to_the_stream_and_back),
+        cmocka_unit_test(what_left_by_udp_is_asked_again_by_the_stream),
+        cmocka_unit_test(a_stream_that_ends_is_made_again_ever_slower),
+        cmocka_unit_test(a_stream_that_says_nothing_is_given_up),
+        cmocka_unit_test(a_connection_that_takes_too_long_is_given_up),
+        cmocka_unit_test(udp_that_does_not_carry_turn_is_left_alone),
+        cmocka_unit_test(a_stock_server_that_knows_only_streams_waits_for_one),
+        cmocka_unit_test(why_it_is_not_reached_is_told_once_in_words),
+        cmocka_unit_test(a_dead_address_is_left_for_the_next_by_udp),
+        cmocka_unit_test(a_dead_address_is_left_for_the_next_by_a_stream),
+        cmocka_unit_test(what_no_address_gives_by_udp_is_asked_for_by_a_stream),
+        cmocka_unit_test(a_server_that_sends_us_on_is_obeyed),
+        cmocka_unit_test(an_allocation_that_nothing_gets_through_to_is_not_reached),
+        cmocka_unit_test(channels_nobody_uses_are_given_up),
+        cmocka_unit_test(stopping_closes_and_forgets),
+    };
+    if (pv_crypto_init() < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * io_engine.h - a stand-in for the engine: it keeps what it is told and gives out what the test
+ * prepared.
+ */
+#ifndef PV_IO_ENGINE_H
+#define PV_IO_ENGINE_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "daemon/io/io.h"
+#include "sys/net/stream.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    MAX_SIDS = 8,
+    OUT_MAX = 1 << 20,
+};
+
+struct fake_stream {
+    bool open, connected, closed, writable;
+    int status;
+    enum pv_stream_kind kind;
+    struct pv_stream_peer who;
+    char in[256];
+    size_t in_len;
+    size_t out_len; /* bytes of 'x' still to give out */
+};
+
+struct pv_engine {
+    struct pv_engine_datapath datapath;
+    bool (*step)(struct pv_engine *e, pv_ns now); /* true: the test is over */
+    pv_ns started, next;
+    unsigned stage;
+    uint64_t wall;
+    unsigned shutdowns, links_calls;
+    bool routers_told; /* since the links were */
+    struct pv_addr router_from;
+    char router_got[64];
+    size_t router_len;
+    size_t n_links;
+    struct fake_stream streams[MAX_SIDS];
+    uint32_t next_sid;
+    struct pv_stream_op ops[8];
+    size_t n_ops;
+    struct pv_engine_transmit tx;
+    bool has_tx;
+    struct pv_relayway_op relay_op;
+    bool has_relay_op;
+    uint16_t relay_stream, relay_closed;
+    struct pv_job *job;
+    struct pv_job_result result;
+    unsigned results;
+    char punt[64];
+    size_t punt_len;
+    struct pv_addr punt_from;
+    uint16_t punt_sock;
+    struct pv_hardnat_op sock_op;
+    unsigned passed; /* descriptors of clients */
+    bool has_sock_op;
+    uint16_t opened_port;
+    int client;          /* the test's own socket */
+    char got[256];       /* what it received */
+    size_t got_len;      /* may count more than got keeps */
+    struct pv_addr addr; /* where the test listens */
+};
+
+void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
+{
+    (void)now;
+    e->wall = wall_us;
+}
+
+void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem)
+{
+    (void)e;
+    (void)problem;
+}
+
+void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process *process)
+{
+    (void)e;
+    (void)process;
+}
+
+int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text, size_t *ret_len)
+{
+    (void)e;
+    (void)now;
+    (void)ret_text;
+    (void)ret_len;
+    return PV_ERR_NOMEM;
+}
+
+void pv_engine_set_datapath(struct pv_engine *e, const struct pv_engine_datapath *datapath)
+{
+    e->datapath = *datapath;
+}
+
+void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now)
+{
+    (void)now;
+    e->punt_len = punt->bytes.len < sizeof(e->punt) ? punt->bytes.len : sizeof(e->punt);
+    memcpy(e->punt, punt->bytes.ptr, e->punt_len);
+    e->punt_from = punt->from.remote;
+    e->punt_sock = punt->from.sock;
+}
+
+int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op)
+{
+    if (!e->has_sock_op)
+        return PV_ERR_AGAIN;
+    *ret_op = e->sock_op;
+    e->has_sock_op = false;
+    return PV_OK;
+}
+
+void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now)
+{
+    (void)now;
+    assert_int_equal(sock, e->sock_op.sock);
+    e->opened_port = port;
+}
+
+void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view quoted, bool expired)
+{
+    (void)e;
+    (void)sock;
+    (void)quoted;
+    (void)expired;
+}
+
+int pv_engine_poll_fileop(struct pv_engine *e, struct pv_engine_fileop *ret_op)
+{
+    (void)e;
+    (void)ret_op;
+    return PV_ERR_AGAIN;
+}
+
+void pv_engine_passed(struct pv_engine *e, uint32_t sid, const struct pv_engine_passed *file)
+{
+    (void)sid;
+    e->passed++;
+    assert_int_equal(close(file->handle), 0);
+}
+
+void pv_engine_file_progress(struct pv_engine *e, uint64_t tag, uint64_t done, pv_ns now)
+{
+    (void)e;
+    (void)tag;
+    (void)done;
+    (void)now;
+}
+
+void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why, uint64_t done,
+                         pv_ns now)
+{
+    (void)e;
+    (void)tag;
+    (void)why;
+    (void)done;
+    (void)now;
+}
+
+void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
+                            pv_ns now)
+{
+    (void)links;
+    (void)now;
+    assert_true(e->routers_told); /* before the links, each time */
+    e->routers_told = false;
+    e->links_calls++;
+    e->n_links = n;
+}
+
+void pv_engine_handle_routers(struct pv_engine *e,
+                              const struct pv_engine_router routers[static PV_ENGINE_ROUTERS],
+                              pv_ns now)
+{
+    (void)routers;
+    (void)now;
+    e->routers_told = true;
+}
+
+void pv_engine_handle_router_datagram(struct pv_engine *e, const struct pv_addr *src,
+                                      struct pv_view datagram, pv_ns now)
+{
+    (void)now;
+    e->router_len = datagram.len < sizeof(e->router_got) ? datagram.len : sizeof(e->router_got);
+    memcpy(e->router_got, datagram.ptr, e->router_len);
+    e->router_from = *src;
+}
+
+void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
+{
+    (void)e;
+    (void)now;
+}
+
+void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_ns now)
+{
+    (void)now;
+    e->result = *result;
+    e->results++;
+}
+
+void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
+{
+    if (e->started == 0)
+        e->started = now;
+    assert_true(now - e->started < PV_S(20));
+    if (e->step(e, now)) {
+        e->next = PV_NEVER;
+        raise(SIGTERM);
+    } else {
+        e->next = now + PV_MS(1);
+    }
+}
+
+pv_ns pv_engine_next_timeout(const struct pv_engine *e)
+{
+    return e->next;
+}
+
+bool pv_engine_wants_restart(const struct pv_engine *e)
+{
+    (void)e;
+    return false;
+}
+
+void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
+{
+    (void)now;
+    e->shutdowns++;
+}
+
+int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
+                              const struct pv_stream_peer *who, pv_ns now, uint32_t *ret_sid)
+{
+    (void)now;
+    if (e->next_sid == MAX_SIDS)
+        return PV_ERR_LIMIT;
+    *ret_sid = e->next_sid++;
+    e->streams[*ret_sid] = (struct fake_stream){.open = true, .kind = kind, .who = *who};
+    return PV_OK;
+}
+
+void pv_engine_stream_connected(struct pv_engine *e, uint32_t sid, pv_ns now)
+{
+    (void)now;
+    e->streams[sid].connected = true;
+}
+
+void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view bytes, pv_ns now)
+{
+    struct fake_stream *s = &e->streams[sid];
+    (void)now;
+    assert_true(s->in_len + bytes.len < sizeof(s->in));
+    memcpy(s->in + s->in_len, bytes.ptr, bytes.len);
+    s->in_len += bytes.len;
+}
+
+void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_ns now)
+{
+    (void)now;
+    assert_false(e->streams[sid].closed);
+    e->streams[sid].closed = true;
+    e->streams[sid].status = status;
+}
+
+int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op)
+{
+    if (e->n_ops == 0)
+        return PV_ERR_AGAIN;
+    *ret_op = e->ops[0];
+    memmove(e->ops, e->ops + 1, --e->n_ops * sizeof(e->ops[0]));
+    return PV_OK;
+}
+
+int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid)
+{
+    for (uint32_t sid = 0; sid < MAX_SIDS; sid++) {
+        if (e->streams[sid].writable) {
+            e->streams[sid].writable = false;
+            *ret_sid = sid;
+            return PV_OK;
+        }
+    }
+    return PV_ERR_AGAIN;
+}
+
+struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid)
+{
+    static char data[4096];
+    size_t len = e->streams[sid].out_len;
+    memset(data, 'x', sizeof(data));
+    return pv_view(data, len < sizeof(data) ? len : sizeof(data));
+}
+
+void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns now)
+{
+    (void)now;
+    e->streams[sid].out_len -= n;
+}
+
+int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
+{
+    if (!e->has_tx)
+        return PV_ERR_AGAIN;
+    *ret_tx = e->tx;
+    e->has_tx = false;
+    return PV_OK;
+}
+
+int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relayway_op *ret_op)
+{
+    if (!e->has_relay_op)
+        return PV_ERR_AGAIN;
+    *ret_op = e->relay_op;
+    e->has_relay_op = false;
+    return PV_OK;
+}
+
+void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now)
+{
+    (void)now;
+    e->relay_stream = stream;
+}
+
+void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, const char *why, pv_ns now)
+{
+    (void)why;
+    (void)now;
+    e->relay_stream = 0;
+    e->relay_closed = stream;
+}
+
+int pv_engine_poll_inject(struct pv_engine *e, struct pv_engine_inject *ret_inject)
+{
+    (void)e;
+    (void)ret_inject;
+    return PV_ERR_AGAIN;
+}
+
+int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap)
+{
+    (void)e;
+    (void)ret_snap;
+    return PV_ERR_AGAIN;
+}
+
+int pv_engine_poll_job(struct pv_engine *e, struct pv_job **ret_job)
+{
+    if (e->job == NULL)
+        return PV_ERR_AGAIN;
+    *ret_job = e->job;
+    e->job = NULL;
+    return PV_OK;
+}
+
+#endif /* PV_IO_ENGINE_H */

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The control thread's binding around a stand-in for the engine (io_world.h). The test's steps run
+ * in the loop, one every millisecond.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "crypto/ct.h"
+#include "io_world.h"
+#include "sys/net/ipcmd.h"
+#include "sys/net/stream.h"
+#include "sys/net/udp.h"
+#include "sys/net/unixsock.h"
+#include "sys/proc/clock.h"
+#include "sys/proc/loop.h"
+
+static void push_op(struct pv_engine *e, struct pv_stream_op op)
+{
+    e->ops[e->n_ops++] = op;
+}
+
+/* Reads what has come; PV_ERR_CLOSED at the end. */
+static int client_read(struct pv_engine *e)
+{
+    char buf[4096];
+    size_t n = 0;
+    int r;
+    while ((r = pv_stream_read(e->client, buf, sizeof(buf), &n)) == PV_OK) {
+        if (e->got_len + n < sizeof(e->got))
+            memcpy(e->got + e->got_len, buf, n);
+        e->got_len += n;
+    }
+    return r;
+}
+
+/* --- control clients ----------------------------------------------------------------------- */
+
+static bool ctl_step(struct pv_engine *e, pv_ns now)
+{
+    struct fake_stream *s = &e->streams[0];
+    size_t n = 0, m = 0;
+    int pair[2];
+    (void)now;
+    switch (e->stage) {
+    case 0: { /* an open file goes along, and a descriptor that is none */
+        FILE *file = tmpfile();
+        assert_non_null(file);
+        assert_int_equal(pipe(pair), 0);
+        assert_int_equal(pv_unix_connect(world->socket, &e->client), PV_OK);
+        assert_int_equal(pv_unix_write(e->client, pv_view("hel", 3), fileno(file), &n), PV_OK);
+        assert_int_equal(pv_unix_write(e->client, pv_view("lo\n", 3), pair[0], &m), PV_OK);
+        assert_int_equal(n + m, 6);
+        fclose(file);
+        close(pair[0]);
+        close(pair[1]);
+        e->stage++;
+        return false;
+    }
+    case 1: /* it arrives, with who sent it; answer more than the kernel takes at once */
+        if (s->in_len < 6)
+            return false;
+        assert_int_equal(e->passed, 1);
+        assert_memory_equal(s->in, "hello\n", 6);
+        assert_int_equal(s->kind, PV_STREAM_CTL);
+        assert_int_equal(e->datapath.workers, 1); /* told before the client's words */
+        assert_true(e->datapath.threads >= 1);
+        assert_int_equal(s->who.uid, getuid());
+        assert_int_equal(s->who.may_change, getuid() == 0);
+        s->out_len = OUT_MAX;
+        s->writable = true;
+        e->stage++;
+        return false;
+    case 2: /* half of it was read: now the engine closes; the rest must still arrive */
+        (void)client_read(e);
+        if (e->got_len < OUT_MAX / 2)
+            return false;
+        s->out_len += 5;
+        push_op(e, (struct pv_stream_op){.type = PV_STREAM_CLOSE, .sid = 0});
+        e->stage++;
+        return false;
+    default:
+        if (client_read(e) != PV_ERR_CLOSED)
+            return false;
+        assert_int_equal(e->got_len, OUT_MAX + 5);
+        assert_false(s->closed); /* the engine closed it: no need to tell */
+        return true;
+    }
+}
+
+static void a_control_client_gets_every_byte_also_after_close(void **state)
+{
+    (void)state;
+    assert_int_equal(run(ctl_step), PV_OK);
+}
+
+static bool leave_step(struct pv_engine *e, pv_ns now)
+{
+    (void)now;
+    if (e->stage == 0) {
+        assert_int_equal(pv_unix_connect(world->socket, &e->client), PV_OK);
+        e->stage++;
+    } else if (e->stage == 1 && e->streams[0].open) {
+        close(e->client);
+        e->client = -1;
+        e->stage++;
+    }
+    return e->streams[0].closed;
+}
+
+static void a_client_that_leaves_is_told_to_the_engine_once(void **state)
+{
+    (void)state;
+    assert_int_equal(run(leave_step), PV_OK);
+    assert_int_equal(world->engine.streams[0].status, PV_ERR_CLOSED);
+}
+
+/* --- connections out ----------------------------------------------------------------------- */
+
+/* A client may know that it is connected before the listener does; false: not yet. */
+static bool accepted(int listener, int *ret_fd)
+{
+    struct pv_addr remote, local;
+    int r = pv_stream_accept(listener, ret_fd, &remote, &local);
+    assert_true(r == PV_OK || r == PV_ERR_AGAIN);
+    return r == PV_OK;
+}
+
+static bool connect_step(struct pv_engine *e, pv_ns now)
+{
+    struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0);
+    size_t n = 0;
+    int fd = -1;
+    (void)now;
+    switch (e->stage) {
+    case 0:
+        assert_int_equal(pv_stream_listen(&loopback, NULL, &e->client), PV_OK);
+        assert_int_equal(pv_stream_local(e->client, &e->addr), PV_OK);
+        push_op(e, (struct pv_stream_op){.type = PV_STREAM_OPEN, .sid = 3, .addr = e->addr});
+        e->stage++;
+        return false;
+    case 1:
+        if (!e->streams[3].connected || !accepted(e->client, &fd))
+            return false;
+        close(e->client); /* nobody listens there from now on */
+        e->client = fd;
+        assert_int_equal(pv_stream_write(fd, pv_view("hi", 2), &n), PV_OK);
+        push_op(e, (struct pv_stream_op){.type = PV_STREAM_OPEN, .sid = 4, .addr = e->addr});
+        e->stage++;
+        return false;
+    default:
+        return e->streams[3].in_len == 2 && e->streams[4].closed;
+    }
+}
+
+static void connections_are_made_and_refusals_reported(void **state)
+{
+    (void)state;
+    assert_int_equal(run(connect_step), PV_OK);
+    assert_memory_equal(world->engine.streams[3].in, "hi", 2);
+    assert_int_equal(world->engine.streams[4].status, -ECONNREFUSED);
+}
+
+/* --- datagrams ----------------------------------------------------------------------------- */
+
+static bool datagram_step(struct pv_engine *e, pv_ns now)
+{
+    const struct pv_udp_opts opts = {0};
+    struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0);
+    struct pv_udp_counts counts = {0};
+    uint8_t message[148] = {1}, buf[64];
+    (void)now;
+    switch (e->stage) {
+    case 0:
+        assert_int_equal(pv_udp_open(&loopback, &opts, &e->client), PV_OK);
+        assert_int_equal(pv_udp_local(e->client, &e->addr), PV_OK);
+        struct pv_udp_out out = {.dst = world->udp_addr, .data = {message, sizeof(message)}};
+        pv_udp_send(e->client, &out, 1, &counts);
+        e->stage++;
+        return false;
+    case 1: /* a handshake is punted; answer to where it came from */
+        if (e->punt_len == 0)
+            return false;
+        assert_true(pv_addr_equal(&e->punt_from, &e->addr));
+        e->tx = (struct pv_engine_transmit){.dst = e->punt_from, .len = 3, .buf = "abc"};
+        e->has_tx = true;
+        e->stage++;
+        return false;
+    default:
+        if (recv(e->client, buf, sizeof(buf), MSG_DONTWAIT) != 3)
+            return false;
+        assert_memory_equal(buf, "abc", 3);
+        return true;
+    }
+}
+
+static bool relay_step(struct pv_engine *e, pv_ns now)
+{
+    uint8_t buf[64];
+    struct pv_addr any = pv_addr4(127, 0, 0, 1, 0);
+    static int listener = -1;
+    (void)now;
+    switch (e->stage) {
+    case 0:
+        assert_int_equal(pv_stream_listen(&any, NULL, &listener), PV_OK);
+        assert_int_equal(pv_stream_local(listener, &e->addr), PV_OK);
+        e->relay_op = (struct pv_relayway_op){.open = true, .stream = 8, .to = {.addr = e->addr}};
+        e->has_relay_op = true;
+        break;
+    case 1:
+        if (e->relay_stream == 0 || !accepted(listener, &e->client))
+            return false;
+        assert_int_equal(e->relay_stream, 8);
+        e->tx = (struct pv_engine_transmit){.stream = 8, .len = 5, .buf = "@\0\0\1x"};
+        e->has_tx = true;
+        break;
+    case 2: /* padded to four */
+        if (recv(e->client, buf, sizeof(buf), MSG_DONTWAIT) != 8)
+            return false;
+        assert_memory_equal(buf, "@\0\0\1x\0\0\0", 8);
+        assert_int_equal(send(e->client, "\0\1\0\0\x21\x12\xa4\x42............", 20, 0), 20);
+        break;
+    case 3: /* through the receiving lane, as a punt */
+        if (e->punt_len == 0)
+            return false;
+        assert_int_equal(e->punt_len, 20);
+        assert_int_equal(e->punt_sock, 8);
+        close(e->client);
+        close(listener);
+        e->client = -1;
+        break;
+    default:
+        return e->relay_closed == 8;
+    }
+    e->stage++;
+    return false;
+}
+
+static void streams_to_relays_open_carry_and_end(void **state)
+{
+    (void)state;
+    assert_int_equal(run(relay_step), PV_OK);
+}
+
+static void sock_op(struct pv_engine *e, enum pv_hardnat_op_type type)
+{
+    e->sock_op = (struct pv_hardnat_op){.type = type, .sock = 7};
+    e->has_sock_op = true;
+}
+
+static void send_to_sock(struct pv_engine *e)
+{
+    struct pv_udp_counts counts = {0};
+    uint8_t message[148] = {1};
+    struct pv_udp_out out = {.dst = pv_addr4(127, 0, 0, 1, e->opened_port),
+                             .data = {message, sizeof(message)}};
+    e->punt_len = 0;
+    pv_udp_send(e->client, &out, 1, &counts);
+}
+
+/* Before it is adopted the control thread reads the socket, afterwards the datapath. */
+static bool sock_step(struct pv_engine *e, pv_ns now)
+{
+    const struct pv_udp_opts opts = {0};
+    struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0);
+    uint8_t buf[64];
+    (void)now;
+    if (e->stage == 0) {
+        assert_int_equal(pv_udp_open(&loopback, &opts, &e->client), PV_OK);
+        assert_int_equal(pv_udp_local(e->client, &e->addr), PV_OK);
+        sock_op(e, PV_HARDNAT_OPEN);
+    } else if (e->stage == 1) {
+        assert_int_not_equal(e->opened_port, 0);
+        send_to_sock(e);
+    } else if (e->stage == 2 || e->stage == 3) {
+        if (e->punt_len == 0)
+            return false;
+        assert_int_equal(e->punt_sock, 7);
+        assert_true(pv_addr_equal(&e->punt_from, &e->addr));
+        if (e->stage == 2) {
+            sock_op(e, PV_HARDNAT_ADOPT);
+            send_to_sock(e);
+        } else {
+            e->tx =
+                (struct pv_engine_transmit){.sock = 7, .dst = e->punt_from, .len = 3, .buf = "abc"};
+            e->has_tx = true;
+        }
+    } else if (e->stage == 4) {
+        if (recv(e->client, buf, sizeof(buf), MSG_DONTWAIT) != 3)
+            return false;
+        sock_op(e, PV_HARDNAT_CLOSE);
+    } else {
+        e->tx = (struct pv_engine_transmit){.sock = 7, .dst = e->addr, .len = 3, .buf = "abc"};
+        return true; /* to a socket that is gone: dropped */
+    }
+    e->stage++;
+    return false;
+}
+
+static void another_socket_is_watched_then_carried_then_closed(void **state)
+{
+    (void)state;
+    assert_int_equal(run(sock_step), PV_OK);
+}
+
+static void datagrams_reach_the_engine_and_leave_it(void **state)
+{
+    (void)state;
+    assert_int_equal(run(datagram_step), PV_OK);
+}
+
+/* --- jobs ---------------------------------------------------------------------------------- */
+
+static bool job_step(struct pv_engine *e, pv_ns now)
+{
+    struct pv_job *job;
+    (void)now;
+    if (e->results < e->stage)
+        return false;
+    switch (e->stage++) {
+    case 0:
+        job = calloc(1, sizeof(*job));
+        job->id = 7;
+        job->kind = PV_JOB_SET_META;
+        snprintf(job->u.set_meta.name, sizeof(job->u.set_meta.name), "seq");
+        job->u.set_meta.value = (uint8_t *)strdup("41");
+        job->u.set_meta.len = 2;
+        e->job = job;
+        return false;
+    case 1:
+        assert_int_equal(e->result.id, 7);
+        assert_int_equal(e->result.status, PV_OK);
+        job = calloc(1, sizeof(*job));
+        job->id = 8;
+        job->kind = PV_JOB_RESOLVE;
+        snprintf(job->u.resolve.host, sizeof(job->u.resolve.host), "192.0.2.7");
+        job->u.resolve.port = 3478;
+        e->job = job;
+        return false;
+    case 2:
+        assert_int_equal(e->result.id, 8);
+        assert_int_equal(e->result.status, PV_OK);
+        assert_int_equal(e->result.n_addrs, 1);
+        struct pv_addr want = pv_addr4(192, 0, 2, 7, 3478);
+        assert_true(pv_addr_equal(&e->result.addrs[0], &want));
+        job = calloc(1, sizeof(*job));
+        job->id = 9;
+        job->kind = PV_JOB_RESOLVE;
+        snprintf(job->u.resolve.host, sizeof(job->u.resolve.host), "not a host name");
+        e->job = job;
+        return false;
+    default:
+        assert_int_equal(e->result.id, 9);
+        assert_int_equal(e->result.status, PV_ERR_NOT_FOUND);
+        assert_non_null(strstr(e->result.error, "resolve not a host name"));
+        return true;
+    }
+}
+
+static void jobs_run_elsewhere_and_their_results_return(void **state)
+{
+    struct pv_store_saved saved;
+    char error[PV_JOB_ERROR_MAX];
+    (void)state;
+    assert_int_equal(run(job_step), PV_OK);
+    assert_int_equal(pv_store_load(world->store, &saved, error), PV_OK);
+    assert_int_equal(saved.saved.n_meta, 1);
+    pv_store_saved_done(&saved);
+}
+
+/* --- the interface ------------------------------------------------------------------------- */
+
+static struct pv_job *iface_job(enum pv_job_kind kind)
+{
+    struct pv_job *job = calloc(1, sizeof(*job));
+    job->kind = kind;
+    if (kind == PV_JOB_IFACE_UP) {
+        job->u.iface = calloc(1, sizeof(*job->u.iface));
+        snprintf(job->u.iface->name, sizeof(job->u.iface->name), "pvt0");
+        job->u.iface->mtu = 1420;
+        job->u.iface->n_addrs = 1;
+        job->u.iface->addrs[0] = (struct pv_prefix){.base = pv_addr4(10, 66, 1, 2, 0), .bits = 16};
+    }
+    return job;
+}
+
+static int connect_chat(int *ret_fd)
+{
+    const struct pv_stream_bind nowhere = {0};
+    struct pv_addr chat = pv_addr4(10, 66, 1, 2, 2047);
+    return pv_stream_connect(&chat, &nowhere, ret_fd);
+}
+
+static bool iface_step(struct pv_engine *e, pv_ns now)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    (void)now;
+    switch (e->stage) {
+    case 0:
+        e->job = iface_job(PV_JOB_IFACE_UP);
+        e->stage++;
+        return false;
+    case 1:
+        if (e->results < 1)
+            return false;
+        assert_string_equal(e->result.error, "");
+        assert_int_equal(e->result.status, PV_OK);
+        assert_int_equal(connect_chat(&e->client), PV_OK);
+        e->stage++;
+        return false;
+    case 2: /* the chat listener is there; then somebody deletes the interface */
+        if (!e->streams[0].open)
+            return false;
+        assert_int_equal(e->streams[0].kind, PV_STREAM_CHAT);
+        assert_int_equal(e->streams[0].who.local.port, 2047);
+        close(e->client);
+        e->client = -1;
+        assert_int_equal(pv_ipcmd_run("link del dev pvt0\n", complaint), PV_OK);
+        e->stage++;
+        return false;
+    case 3: /* it comes back by itself */
+        if (pv_ipcmd_run("addr show dev pvt0 to 10.66.1.2\n", complaint) < 0 ||
+            complaint[0] == '\0')
+            return false;
+        e->job = iface_job(PV_JOB_IFACE_DOWN);
+        e->stage++;
+        return false;
+    default:
+        return e->results == 2 && pv_ipcmd_run("link show dev pvt0\n", complaint) < 0;
+    }
+}
+
+static void the_interface_comes_up_heals_and_goes_down(void **state)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    (void)state;
+    if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0) {
+        printf("skipped: needs root and /dev/net/tun\n");
+        skip();
+    }
+    assert_int_equal(pv_ipcmd_run("link set dev lo up\n", complaint), PV_OK);
+    assert_int_equal(run(iface_step), PV_OK);
+}
+
+/* --- ends ---------------------------------------------------------------------------------- */
+
+static bool hup_step(struct pv_engine *e, pv_ns now)
+{
+    (void)now;
+    if (e->stage++ == 0)
+        raise(SIGHUP);
+    return e->stage == 5; /* still running some turns later */
+}
+
+static void sighup_is_survived(void **state)
+{
+    (void)state;
+    assert_int_equal(run(hup_step), PV_OK);
+}
+
+int main(void)
+{
+#define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        ROW(a_control_client_gets_every_byte_also_after_close),
+        ROW(a_client_that_leaves_is_told_to_the_engine_once),
+        ROW(connections_are_made_and_refusals_reported),
+        ROW(datagrams_reach_the_engine_and_leave_it),
+        ROW(another_socket_is_watched_then_carried_then_closed),
+        ROW(streams_to_relays_open_carry_and_end),
+        ROW(jobs_run_elsewhere_and_their_results_return),
+        ROW(the_interface_comes_up_heals_and_goes_down),
+        ROW(sighup_is_survived),
+    };
+    if (geteuid() == 0 && unshare(CLONE_NEWNET) == 0) {
+        char complaint[PV_IPCMD_ERROR_MAX];
+        (void)!pv_ipcmd_run("link set dev lo up\n", complaint);
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/* One transfer over loopback: whole, from the middle, and with a sender that lies. */
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "crypto/hash.h"
+#include "daemon/io/xfer.h"
+#include "sys/net/stream.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    SIZE = 3 * PV_FILE_CHUNK_MAX + 1234,
+};
+
+static char base[] = "/tmp/pv_xfer_XXXXXX";
+static uint8_t bytes[SIZE];
+static const uint8_t id[PV_FILE_ID_LEN] = {0xab, 0xcd, 1, 2, 3, 4, 5, 6, 7};
+static int dir_fd, source_fd, listen_fd;
+static struct pv_addr server;
+static struct pv_file_stamp stamp;
+
+static void write_at(const char *name, const void *data, size_t len)
+{
+    int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, data, len), len);
+    close(fd);
+}
+
+static int begin(void **state)
+{
+    struct test_rng r = {.state = 7};
+    struct stat st;
+    (void)state;
+    memcpy(base + sizeof(base) - 7, "XXXXXX", 6);
+    test_rng_fill(&r, bytes, sizeof(bytes));
+    if (mkdtemp(base) == NULL)
+        return -1;
+    dir_fd = open(base, O_RDONLY | O_DIRECTORY);
+    write_at("source", bytes, sizeof(bytes));
+    source_fd = openat(dir_fd, "source", O_RDWR);
+    if (source_fd < 0 || fstat(source_fd, &st) != 0)
+        return -1;
+    stamp = (struct pv_file_stamp){.dev = st.st_dev,
+                                   .ino = st.st_ino,
+                                   .mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u +
+                                               (uint64_t)st.st_mtim.tv_nsec};
+    const struct pv_addr any = {.family = PV_AF_INET, .ip = {127, 0, 0, 1}};
+    return pv_stream_listen(&any, NULL, &listen_fd) == PV_OK &&
+                   pv_stream_local(listen_fd, &server) == PV_OK
+               ? 0
+               : -1;
+}
+
+static int end(void **state)
+{
+    static const char *const names[] = {"source", "5-abcd010203040506", "5-abcd010203040506.part"};
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
+        unlinkat(dir_fd, names[i], 0);
+    close(dir_fd);
+    close(source_fd);
+    close(listen_fd);
+    return rmdir(base);
+}
+
+/* --- the sender's side, on a thread of its own ---------------------------------------------- */
+
+struct sender {
+    pthread_t thread;
+    const void *script; /* what a liar sends after the answer; NULL: an honest sender */
+    size_t script_len;
+    uint64_t offset; /* asked for */
+    enum pv_file_why why;
+    uint8_t word; /* a liar is told */
+};
+
+static int accept_get(struct sender *s)
+{
+    struct pollfd p = {.fd = listen_fd, .events = POLLIN};
+    struct pv_addr remote, local;
+    uint8_t get[PV_FILE_GET_LEN], got[PV_FILE_ID_LEN];
+    int fd = -1;
+    if (poll(&p, 1, 20000) <= 0 || pv_stream_accept(listen_fd, &fd, &remote, &local) != PV_OK)
+        return -1;
+    p.fd = fd;
+    for (size_t n = 0; n < sizeof(get);) {
+        size_t more = 0;
+        int r = pv_stream_read(fd, get + n, sizeof(get) - n, &more);
+        if (r == PV_ERR_AGAIN)
+            (void)poll(&p, 1, 20000);
+        else if (r < 0)
+            break;
+        n += more;
+    }
+    return pv_file_get_parse(get, got, &s->offset) == PV_OK ? fd : -1;
+}
+
+/* As much of the script as the receiver takes before it has a word to say. */
+static void send_script(const struct sender *s, int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN | POLLOUT};
+    const uint8_t *script = s->script;
+    for (size_t sent = 0; sent < s->script_len && poll(&p, 1, 20000) > 0 && p.revents == POLLOUT;) {
+        ssize_t n = send(fd, script + sent, s->script_len - sent, MSG_NOSIGNAL);
+        sent += n > 0 ? (size_t)n : 0;
+    }
+}
+
+static void lie(struct sender *s, int fd)
+{
+    struct pv_blake2b512 *hash;
+    uint8_t answer[PV_FILE_ANSWER_LEN], head[PV_FILE_HASH_LEN];
+    assert_int_equal(pv_blake2b512_new(&hash), PV_OK);
+    assert_int_equal(pv_blake2b512_digest(hash, head), PV_OK);
+    pv_blake2b512_free(hash);
+    pv_file_answer_build(PV_FILE_WHY_NONE, SIZE, head, answer);
+    assert_int_equal(send(fd, answer, sizeof(answer), MSG_NOSIGNAL), sizeof(answer));
+    send_script(s, fd);
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    (void)poll(&p, 1, 20000);
+    (void)!recv(fd, &s->word, 1, 0);
+    close(fd);
+}
+
+static void *serve(void *arg)
+{
+    struct sender *s = arg;
+    int fd = accept_get(s);
+    assert_true(fd >= 0);
+    if (s->script != NULL) {
+        lie(s, fd);
+        return NULL;
+    }
+    struct pv_xfer x = {.op = {.type = PV_FILEOP_SERVE, .size = SIZE, .stamp = stamp},
+                        .sock = fd,
+                        .file = dup(source_fd)};
+    x.op.offset = s->offset;
+    assert_int_equal(pv_xfer_init(&x), PV_OK);
+    pv_xfer_run(&x);
+    s->why = x.why;
+    pv_xfer_done(&x);
+    return NULL;
+}
+
+/* --- the receiver's -------------------------------------------------------------------------- */
+
+static enum pv_file_why fetch(struct sender *s, uint64_t *ret_done)
+{
+    struct pv_xfer x = {.op = {.type = PV_FILEOP_FETCH, .number = 5, .size = SIZE, .addr = server},
+                        .sock = -1,
+                        .file = -1,
+                        .dir = dir_fd};
+    memcpy(x.op.id, id, sizeof(id));
+    assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
+    assert_int_equal(pv_xfer_init(&x), PV_OK);
+    pv_xfer_run(&x);
+    *ret_done = atomic_load(&x.done);
+    pv_xfer_done(&x);
+    assert_int_equal(pthread_join(s->thread, NULL), 0);
+    return x.why;
+}
+
+static void assert_kept(void)
+{
+    static uint8_t got[SIZE + 1];
+    struct stat st;
+    int fd = openat(dir_fd, "5-abcd010203040506", O_RDONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(read(fd, got, sizeof(got)), SIZE);
+    assert_memory_equal(got, bytes, SIZE);
+    close(fd);
+}
+
+static size_t part_size(void)
+{
+    struct stat st;
+    return fstatat(dir_fd, "5-abcd010203040506.part", &st, 0) == 0 ? (size_t)st.st_size : SIZE_MAX;
+}
+
+static void a_whole_file_arrives(void **state)
+{
+    struct sender s = {.offset = 0};
+    uint64_t done = 0;
+    (void)state;
+    assert_int_equal(fetch(&s, &done), PV_FILE_WHY_NONE);
+    assert_int_equal(s.why, PV_FILE_WHY_NONE);
+    assert_int_equal(done, SIZE);
+    assert_int_equal(part_size(), SIZE_MAX);
+    assert_kept();
+}
+
+static void it_goes_on_where_it_was(void **state)
+{
+    struct sender s = {.offset = 0};
+    uint64_t done = 0;
+    (void)state;
+    write_at("5-abcd010203040506.part", bytes, PV_FILE_CHUNK_MAX + 77);
+    assert_int_equal(fetch(&s, &done), PV_FILE_WHY_NONE);
+    assert_int_equal(s.offset, PV_FILE_CHUNK_MAX + 77);
+    assert_kept();
+}
+
+static void another_beginning_is_thrown_away(void **state)
+{
+    struct sender s = {.offset = 0}, again = {.offset = 0};
+    uint8_t wrong[500] = {1};
+    uint64_t done = 0;
+    (void)state;
+    write_at("5-abcd010203040506.part", wrong, sizeof(wrong));
+    assert_int_equal(fetch(&s, &done), PV_FILE_WHY_CORRUPT);
+    assert_int_equal(s.why, PV_FILE_WHY_CORRUPT);
+    assert_int_equal(part_size(), 0);
+    assert_int_equal(fetch(&again, &done), PV_FILE_WHY_NONE);
+    assert_int_equal(again.offset, 0);
+    assert_kept();
+}
+
+static void a_changed_file_is_told(void **state)
+{
+    struct sender s = {.offset = 0};
+    uint64_t done = 0;
+    (void)state;
+    assert_int_equal(pwrite(source_fd, "x", 1, SIZE), 1);
+    assert_int_equal(fetch(&s, &done), PV_FILE_WHY_CHANGED);
+    assert_int_equal(s.why, PV_FILE_WHY_CHANGED);
+}
+
+static void what_is_kept_already_needs_no_connection(void **state)
+{
+    struct pv_xfer x = {.op = {.type = PV_FILEOP_FETCH, .number = 5, .size = SIZE},
+                        .sock = -1,
+                        .file = -1,
+                        .dir = dir_fd};
+    (void)state;
+    memcpy(x.op.id, id, sizeof(id));
+    write_at("5-abcd010203040506", bytes, SIZE);
+    assert_int_equal(pv_xfer_init(&x), PV_OK);
+    pv_xfer_run(&x);
+    assert_int_equal(x.why, PV_FILE_WHY_NONE);
+    pv_xfer_done(&x);
+}
+
+static void a_link_in_the_place_of_the_file_is_not_followed(void **state)
+{
+    struct pv_xfer x = {.op = {.type = PV_FILEOP_FETCH, .number = 5, .size = SIZE, .addr = server},
+                        .sock = -1,
+                        .file = -1,
+                        .dir = dir_fd};
+    (void)state;
+    memcpy(x.op.id, id, sizeof(id));
+    assert_int_equal(symlinkat("source", dir_fd, "5-abcd010203040506.part"), 0);
+    assert_int_equal(pv_xfer_init(&x), PV_OK);
+    pv_xfer_run(&x);
+    assert_int_equal(x.why, PV_FILE_WHY_UNWRITABLE);
+    pv_xfer_done(&x);
+}
+
+static void a_cancelled_transfer_ends_at_once(void **state)
+{
+    struct pv_xfer x = {.op = {.type = PV_FILEOP_FETCH, .number = 5, .size = SIZE, .addr = server},
+                        .sock = -1,
+                        .file = -1,
+                        .dir = dir_fd};
+    (void)state;
+    memcpy(x.op.id, id, sizeof(id));
+    assert_int_equal(pv_xfer_init(&x), PV_OK);
+    pv_xfer_cancel(&x); /* nobody accepts: it would wait */
+    pv_xfer_run(&x);
+    assert_int_equal(x.why, PV_FILE_WHY_STOPPED);
+    pv_xfer_done(&x);
+}
+
+static void a_sender_that_lies_is_found_out(void **state)
+{
+    static uint8_t script[2 * PV_FILE_CHUNK_MAX];
+    static const struct {
+        uint32_t length;
+        const char *why;
+    } rows[] = {
+        {PV_FILE_CHUNK_MAX + 1, "a chunk that is too long"},
+        {0xffffffff, "a length without sense"},
+        {0, "the end before all bytes, with a hash of nothing"},
+    };
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct sender s = {.script = script, .script_len = sizeof(script)};
+        uint64_t done = 0;
+        memset(script, 0, sizeof(script));
+        pv_store_be32(script, rows[i].length);
+        if (fetch(&s, &done) != PV_FILE_WHY_CORRUPT || s.word != PV_FILE_WHY_CORRUPT)
+            fail_msg("%s", rows[i].why);
+        assert_int_equal(part_size(), 0);
+    }
+}
+
+static void nothing_is_written_behind_the_size_that_was_offered(void **state)
+{
+    static uint8_t script[SIZE + 4 * 8 + PV_FILE_CHUNK_MAX];
+    struct sender s = {.script = script};
+    uint64_t done = 0;
+    (void)state;
+    while (s.script_len + 4 + PV_FILE_CHUNK_MAX <= sizeof(script)) {
+        pv_store_be32(script + s.script_len, PV_FILE_CHUNK_MAX);
+        s.script_len += 4 + PV_FILE_CHUNK_MAX;
+    }
+    assert_int_equal(fetch(&s, &done), PV_FILE_WHY_CORRUPT);
+    assert_int_equal(done, 3 * PV_FILE_CHUNK_MAX);
+}
+
+#define EACH(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        EACH(a_whole_file_arrives),
+        EACH(it_goes_on_where_it_was),
+        EACH(another_beginning_is_thrown_away),
+        EACH(a_changed_file_is_told),
+        EACH(what_is_kept_already_needs_no_connection),
+        EACH(a_link_in_the_place_of_the_file_is_not_followed),
+        EACH(a_cancelled_transfer_ends_at_once),
+        EACH(a_sender_that_lies_is_found_out),
+        EACH(nothing_is_written_behind_the_size_that_was_offered),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

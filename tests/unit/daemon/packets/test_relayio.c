@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: MIT */
+/* The thread of the streams to relays, against a server on loopback, plain and by TLS. */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "daemon/packets/relayio.h"
+#include "sys/file/file.h"
+#include "sys/net/stream.h"
+#include "sys/net/tls.h"
+#include "sys/net/tlscert.h"
+#include "sys/proc/event.h"
+#include "tests/unit/test_port.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    STREAM = 9,
+    PATIENCE_MS = 20000,
+};
+
+struct world {
+    struct pv_relayio *io;
+    int listener, server; /* server: the accepted end */
+    struct pv_addr addr;
+    struct pv_tls_ctx *ctx;
+    struct pv_tls *tls; /* the server's end; NULL = plain */
+    char dir[32], cert[64], key[64], error[PV_TLS_ERROR_MAX];
+    struct pv_relayio_event ev;
+    uint8_t got[1 << 20];
+    size_t n_got;
+};
+
+static int make_world(void **state)
+{
+    struct world *w = calloc(1, sizeof(*w));
+    struct pv_tlscert made;
+    assert_non_null(w);
+    struct pv_addr any = pv_addr4(127, 0, 0, 1, 0);
+    w->server = -1;
+    snprintf(w->dir, sizeof(w->dir), "/tmp/pvrelay.XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    snprintf(w->cert, sizeof(w->cert), "%s/cert.pem", w->dir);
+    snprintf(w->key, sizeof(w->key), "%s/key.pem", w->dir);
+    static const char *const name = "turn.example";
+    assert_int_equal(pv_tlscert_make(&made, &name, 1), PV_OK);
+    assert_int_equal(pv_file_write(w->cert, pv_view(made.cert, strlen(made.cert)), 0600), PV_OK);
+    assert_int_equal(pv_file_write(w->key, pv_view(made.key, strlen(made.key)), 0600), PV_OK);
+    assert_int_equal(pv_tls_ctx_new_server(&w->ctx, w->cert, w->key, w->error), PV_OK);
+    assert_int_equal(pv_stream_listen(&any, NULL, &w->listener), PV_OK);
+    assert_int_equal(pv_stream_local(w->listener, &w->addr), PV_OK);
+    assert_int_equal(pv_relayio_new(&w->io, 1, NULL), PV_OK);
+    *state = w;
+    return 0;
+}
+
+static int end_world(void **state)
+{
+    struct world *w = *state;
+    pv_relayio_free(w->io);
+    pv_tls_free(w->tls);
+    pv_tls_ctx_free(w->ctx);
+    close(w->listener);
+    if (w->server >= 0)
+        close(w->server);
+    unlink(w->cert);
+    unlink(w->key);
+    int r = rmdir(w->dir);
+    free(w);
+    return r;
+}
+
+static void wait_fd(int fd, short events)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    assert_true(poll(&p, 1, PATIENCE_MS) == 1);
+}
+
+static void open_to(struct world *w, const struct pv_relayway_to *to)
+{
+    const struct pv_relayway_op op = {.open = true, .stream = STREAM, .to = *to};
+    assert_int_equal(pv_relayio_do(w->io, &op), PV_OK);
+}
+
+static void accept_it(struct world *w)
+{
+    struct pv_addr remote, local;
+    wait_fd(w->listener, POLLIN);
+    assert_int_equal(pv_stream_accept(w->listener, &w->server, &remote, &local), PV_OK);
+}
+
+/* What the server's end reads and says by itself; false: nothing moved. */
+static bool server_turn(struct world *w)
+{
+    uint8_t buf[16384];
+    size_t n = 0;
+    bool moved = false;
+    int r = pv_stream_read(w->server, buf, sizeof(buf), &n);
+    if (r == PV_OK && w->tls != NULL) {
+        moved = true;
+        r = pv_tls_handle_bytes(w->tls, pv_view(buf, n));
+        while (r == PV_OK &&
+               (r = pv_tls_read(w->tls, w->got + w->n_got, sizeof(w->got) - w->n_got, &n)) == PV_OK)
+            w->n_got += n;
+    } else if (r == PV_OK) {
+        moved = true;
+        assert_true(w->n_got + n <= sizeof(w->got));
+        memcpy(w->got + w->n_got, buf, n);
+        w->n_got += n;
+    }
+    while (w->tls != NULL && pv_tls_out(w->tls).len > 0 &&
+           pv_stream_write(w->server, pv_tls_out(w->tls), &n) == PV_OK) {
+        moved = true;
+        pv_tls_wrote(w->tls, n);
+    }
+    return moved;
+}
+
+static void serve_until(struct world *w, size_t n_got)
+{
+    while (w->n_got < n_got)
+        if (!server_turn(w))
+            wait_fd(w->server, POLLIN);
+}
+
+static void next_event(struct world *w)
+{
+    while (pv_relayio_poll_event(w->io, &w->ev) == PV_ERR_AGAIN) {
+        struct pollfd p[2] = {{.fd = pv_relayio_event_fd(w->io), .events = POLLIN},
+                              {.fd = w->server, .events = POLLIN}};
+        assert_true(poll(p, 2, PATIENCE_MS) >= 1);
+        if (w->server >= 0 && w->tls != NULL)
+            (void)server_turn(w);
+    }
+    assert_int_equal(w->ev.stream, STREAM);
+}
+
+static void say(struct world *w, const void *bytes, size_t len)
+{
+    size_t n = 0;
+    const uint8_t *p = bytes;
+    while (len > 0) {
+        int r = w->tls != NULL ? pv_tls_write(w->tls, pv_view(p, len), &n)
+                               : pv_stream_write(w->server, pv_view(p, len), &n);
+        if (r == PV_ERR_AGAIN) {
+            wait_fd(w->server, POLLOUT);
+            continue;
+        }
+        assert_int_equal(r, PV_OK);
+        p += n;
+        len -= n;
+    }
+    (void)server_turn(w);
+}
+
+static void expect_message(struct world *w, const void *bytes, size_t len)
+{
+    struct pv_view m;
+    uint16_t stream = 0;
+    while (pv_relayio_peek(w->io, &stream, &m) == PV_ERR_AGAIN) {
+        wait_fd(pv_relayio_rx_fd(w->io), POLLIN);
+        pv_event_clear(pv_relayio_rx_fd(w->io));
+        if (pv_relayio_peek(w->io, &stream, &m) == PV_OK)
+            break;
+    }
+    assert_int_equal(stream, STREAM);
+    assert_int_equal(m.len, len);
+    assert_memory_equal(m.ptr, bytes, len);
+    pv_relayio_pop(w->io);
+}
+
+static const uint8_t CHANNEL_5[] = {0x40, 1, 0, 5, 'h', 'e', 'l', 'l', 'o', 0, 0, 0};
+static const uint8_t BINDING[] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1,  2,
+                                  3, 4, 5, 6, 7,    8,    9,    10,   11, 12};
+
+/* Both ways, from both senders, messages cut in the middle. */
+static void converse(struct world *w)
+{
+    static const uint8_t zeros[3] = {0};
+    assert_true(w->ev.connected);
+    assert_int_equal(pv_relayio_send(w->io, PV_RELAYIO_CONTROL, STREAM, pv_view(BINDING, 20)),
+                     PV_OK);
+    pv_relayio_flush(w->io, PV_RELAYIO_CONTROL);
+    serve_until(w, 20);
+    assert_int_equal(pv_relayio_send(w->io, PV_RELAYIO_TX, STREAM, pv_view(CHANNEL_5, 9)), PV_OK);
+    pv_relayio_flush(w->io, PV_RELAYIO_TX);
+    serve_until(w, 32);
+    assert_memory_equal(w->got, BINDING, 20);
+    assert_memory_equal(w->got + 20, CHANNEL_5, 9);
+    assert_memory_equal(w->got + 29, zeros, 3); /* padded to four */
+
+    say(w, BINDING, 7);
+    say(w, BINDING + 7, 13);
+    expect_message(w, BINDING, 20);
+    say(w, CHANNEL_5, sizeof(CHANNEL_5));
+    expect_message(w, CHANNEL_5, 9);
+}
+
+static void messages_go_both_ways_until_the_server_closes(void **state)
+{
+    struct world *w = *state;
+    const struct pv_relayway_to to = {.addr = w->addr};
+    open_to(w, &to);
+    accept_it(w);
+    next_event(w);
+    converse(w);
+    close(w->server);
+    w->server = -1;
+    next_event(w);
+    assert_false(w->ev.connected);
+    assert_string_not_equal(w->ev.why, "");
+}
+
+static void refusal_is_an_event_with_words(void **state)
+{
+    struct world *w = *state;
+    struct pv_relayway_to to = {.tls = false};
+    int closed = test_port_refusing(&to.addr);
+    open_to(w, &to);
+    next_event(w);
+    assert_false(w->ev.connected);
+    assert_non_null(strstr(w->ev.why, "efused"));
+    close(closed);
+}
+
+static void what_is_no_turn_ends_the_stream(void **state)
+{
+    struct world *w = *state;
+    const struct pv_relayway_to to = {.addr = w->addr};
+    open_to(w, &to);
+    accept_it(w);
+    next_event(w);
+    say(w, "\x15\x03\x01\x00\x02\x02\x28", 7); /* it wants TLS: an alert */
+    next_event(w);
+    assert_false(w->ev.connected);
+}
+
+/* A server that does not read: memory stays bounded, the rest is dropped and counted. */
+static void what_a_full_line_does_not_take_is_dropped(void **state)
+{
+    struct world *w = *state;
+    const struct pv_relayway_to to = {.addr = w->addr};
+    uint8_t message[1400] = {0x40, 1, 5, 0x74};
+    open_to(w, &to);
+    accept_it(w);
+    next_event(w);
+    uint64_t accepted = 0;
+    while (pv_relayio_counts(w->io).dropped == 0) {
+        if (pv_relayio_send(w->io, PV_RELAYIO_TX, STREAM, pv_view(message, sizeof(message))) ==
+            PV_OK)
+            accepted++;
+        pv_relayio_flush(w->io, PV_RELAYIO_TX);
+        assert_true(accepted < 100000);
+    }
+    /* Another stream is not held up by it. */
+    struct pv_relayway_op op = {.open = true, .stream = STREAM + 8, .to = to};
+    assert_int_equal(pv_relayio_do(w->io, &op), PV_OK);
+    while (pv_relayio_poll_event(w->io, &w->ev) == PV_ERR_AGAIN)
+        wait_fd(pv_relayio_event_fd(w->io), POLLIN);
+    assert_true(w->ev.connected && w->ev.stream == STREAM + 8);
+    assert_int_equal(
+        pv_relayio_send(w->io, PV_RELAYIO_TX, STREAM, pv_view(message, 1 + UINT16_MAX)),
+        PV_ERR_LIMIT);
+}
+
+static void a_closed_stream_tells_nobody_and_takes_nothing(void **state)
+{
+    struct world *w = *state;
+    const struct pv_relayway_to to = {.addr = w->addr};
+    const struct pv_relayway_op op = {.stream = STREAM};
+    uint8_t byte;
+    open_to(w, &to);
+    accept_it(w);
+    next_event(w);
+    assert_int_equal(pv_relayio_send(w->io, PV_RELAYIO_CONTROL, STREAM, pv_view(BINDING, 20)),
+                     PV_OK);
+    assert_int_equal(pv_relayio_do(w->io, &op), PV_OK);
+    serve_until(w, 20); /* what was said before is written */
+    wait_fd(w->server, POLLIN);
+    assert_true(read(w->server, &byte, 1) == 0);
+    assert_int_equal(pv_relayio_send(w->io, PV_RELAYIO_CONTROL, STREAM, pv_view(BINDING, 20)),
+                     PV_OK);
+    open_to(w, &to); /* commands and messages keep their order: what was sent before was dropped */
+    next_event(w);
+    assert_true(w->ev.connected);
+    assert_int_equal(pv_relayio_counts(w->io).dropped, 1);
+}
+
+static void tls_carries_the_same(void **state)
+{
+    struct world *w = *state;
+    struct pv_relayway_to to = {.addr = w->addr, .tls = true, .pinned = true};
+    memcpy(to.pin, pv_tls_ctx_cert(w->ctx).pin, sizeof(to.pin));
+    open_to(w, &to);
+    accept_it(w);
+    assert_int_equal(pv_tls_new_server(&w->tls, w->ctx), PV_OK);
+    next_event(w);
+    converse(w);
+    assert_int_equal(pv_relayio_do(w->io, &(struct pv_relayway_op){.stream = STREAM}), PV_OK);
+}
+
+static void a_server_with_another_key_is_refused_in_words(void **state)
+{
+    struct world *w = *state;
+    struct pv_relayway_to to = {.addr = w->addr, .tls = true, .pinned = true};
+    open_to(w, &to);
+    accept_it(w);
+    assert_int_equal(pv_tls_new_server(&w->tls, w->ctx), PV_OK);
+    next_event(w);
+    assert_false(w->ev.connected);
+    assert_true(strlen(w->ev.why) > 10);
+}
+
+/* Its certificate is for turn.example, from an authority that only the CA file knows. */
+static void a_name_needs_a_certificate_of_an_authority(void **state)
+{
+    static const struct {
+        const char *host;
+        bool ca_file, good;
+        const char *why;
+    } rows[] = {
+        {"turn.example", false, false, "authority that is not trusted here"},
+        {"turn.example", true, true, ""},
+        {"other.example", true, false, "is for another name"},
+        {"127.0.0.1", true, false, "is for another name"},
+    };
+    struct world *w = *state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_relayway_to to = {.addr = w->addr, .tls = true};
+        snprintf(to.host, sizeof(to.host), "%s", rows[i].host);
+        pv_relayio_free(w->io);
+        assert_int_equal(pv_relayio_new(&w->io, 1, rows[i].ca_file ? w->cert : NULL), PV_OK);
+        open_to(w, &to);
+        accept_it(w);
+        assert_int_equal(pv_tls_new_server(&w->tls, w->ctx), PV_OK);
+        next_event(w);
+        assert_int_equal(w->ev.connected, rows[i].good);
+        assert_non_null(strstr(w->ev.why, rows[i].why));
+        w->tls = pv_tls_free(w->tls);
+        close(w->server);
+        w->server = -1;
+    }
+    pv_relayio_free(w->io);
+    w->io = NULL;
+    assert_int_equal(pv_relayio_new(&w->io, 1, "/nonexistent"), PV_ERR_REFUSED);
+}
+
+int main(void)
+{
+#define ROW(f) cmocka_unit_test_setup_teardown(f, make_world, end_world)
+    const struct CMUnitTest tests[] = {
+        ROW(messages_go_both_ways_until_the_server_closes),
+        ROW(refusal_is_an_event_with_words),
+        ROW(what_is_no_turn_ends_the_stream),
+        ROW(what_a_full_line_does_not_take_is_dropped),
+        ROW(a_closed_stream_tells_nobody_and_takes_nothing),
+        ROW(tls_carries_the_same),
+        ROW(a_server_with_another_key_is_refused_in_words),
+        ROW(a_name_needs_a_certificate_of_an_authority),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

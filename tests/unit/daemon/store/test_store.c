@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: MIT */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <sqlite3.h>
+
+#include "crypto/ct.h"
+#include "daemon/store/identity.h"
+#include "daemon/store/store.h"
+#include "daemon/store/store_chat.h"
+#include "sys/file/file.h"
+#include "tests/unit/test_util.h"
+
+/* Chat's part has a test of its own; here it is something that writes a row and then fails. */
+int pv_store_chat_schema(sqlite3 *db)
+{
+    return sqlite3_exec(db, "CREATE TABLE IF NOT EXISTS fake(x)", NULL, NULL, NULL) == SQLITE_OK
+               ? PV_OK
+               : -EIO;
+}
+
+int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result **ret)
+{
+    (void)job;
+    (void)ret;
+    if (sqlite3_exec(db, "INSERT INTO meta VALUES('half', x'00')", NULL, NULL, NULL) != SQLITE_OK)
+        return -EIO;
+    return PV_ERR_LIMIT;
+}
+
+static char dir[64];
+
+static const char *db_path(void)
+{
+    static char path[96];
+    snprintf(path, sizeof(path), "%s/p2pvpnd.db", dir);
+    return path;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof(dir), "/tmp/pvstore.XXXXXX");
+    return mkdtemp(dir) == NULL || pv_crypto_init() < 0 ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    DIR *d = opendir(dir);
+    for (struct dirent *e = readdir(d); e != NULL; e = readdir(d))
+        if (e->d_name[0] != '.')
+            unlinkat(dirfd(d), e->d_name, 0);
+    closedir(d);
+    return rmdir(dir);
+}
+
+static struct pv_store *open_store(void)
+{
+    struct pv_store *s = NULL;
+    char error[PV_JOB_ERROR_MAX] = "";
+    int r = pv_store_open(&s, dir, error);
+    assert_string_equal(error, "");
+    assert_int_equal(r, PV_OK);
+    return s;
+}
+
+static struct pv_store_saved load(struct pv_store *s)
+{
+    struct pv_store_saved saved;
+    char error[PV_JOB_ERROR_MAX] = "";
+    assert_int_equal(pv_store_load(s, &saved, error), PV_OK);
+    return saved;
+}
+
+/* --- jobs ---------------------------------------------------------------------------------- */
+
+static struct pv_job *new_job(enum pv_job_kind kind, uint64_t id)
+{
+    struct pv_job *job = calloc(1, sizeof(*job));
+    assert_non_null(job);
+    job->kind = kind;
+    job->id = id;
+    return job;
+}
+
+static struct pv_job *meta_job(const char *name, const char *value)
+{
+    struct pv_job *job = new_job(PV_JOB_SET_META, 1);
+    snprintf(job->u.set_meta.name, sizeof(job->u.set_meta.name), "%s", name);
+    job->u.set_meta.len = strlen(value);
+    job->u.set_meta.value = (uint8_t *)strdup(value);
+    return job;
+}
+
+static struct pv_job *statement_job(const char *statement, const char *receipt)
+{
+    struct pv_job *job = new_job(PV_JOB_PUT_STATEMENTS, 2);
+    struct pv_stored_statement *item = malloc(sizeof(*item));
+    assert_non_null(item);
+    item->statement = pv_view(statement, strlen(statement));
+    item->receipt = pv_view(receipt, strlen(receipt));
+    job->u.put_statements.items = item;
+    job->u.put_statements.n = 1;
+    return job;
+}
+
+/* Runs jobs as one batch and frees them; status of the last one. */
+static int run_all(struct pv_store *s, struct pv_job **jobs, size_t n,
+                   struct pv_job_result *results)
+{
+    pv_store_run(s, jobs, results, n);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(results[i].id, jobs[i]->id);
+        assert_int_equal(results[i].kind, jobs[i]->kind);
+        assert_int_equal(results[i].status < 0, results[i].error[0] != '\0');
+        pv_job_free(jobs[i]);
+    }
+    return results[n - 1].status;
+}
+
+static int run(struct pv_store *s, struct pv_job *job)
+{
+    struct pv_job_result result;
+    return run_all(s, &job, 1, &result);
+}
+
+static void what_was_stored_is_there_after_reopening(void **state)
+{
+    (void)state;
+    struct pv_store *s = open_store();
+    struct stat st;
+    assert_int_equal(stat(db_path(), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    struct pv_store_saved saved = load(s);
+    assert_false(saved.saved.has_network);
+    assert_int_equal(saved.saved.n_statements + saved.saved.n_meta, 0);
+    pv_store_saved_done(&saved);
+
+    struct pv_job *net = new_job(PV_JOB_SET_NETWORK, 3);
+    memset(net->u.set_network.network_id, 7, 16);
+    snprintf(net->u.set_network.name, PV_NAME_BUF, "home");
+    snprintf(net->u.set_network.node_name, PV_NAME_BUF, "bob");
+    assert_int_equal(run(s, net), PV_OK);
+    assert_int_equal(run(s, statement_job("first", "")), PV_OK);
+    assert_int_equal(run(s, meta_job("seq", "41")), PV_OK);
+    assert_int_equal(run(s, meta_job("seq", "")), PV_OK);
+    assert_int_equal(run(s, meta_job("up", "1")), PV_OK);
+    pv_store_close(s);
+
+    s = open_store();
+    saved = load(s);
+    assert_true(saved.saved.has_network);
+    assert_int_equal(saved.saved.network_id[15], 7);
+    assert_string_equal(saved.saved.network_name, "home");
+    assert_string_equal(saved.saved.node_name, "bob");
+    assert_int_equal(saved.saved.n_statements, 1);
+    assert_memory_equal(saved.saved.statements[0].statement.ptr, "first", 5);
+    assert_int_equal(saved.saved.n_meta, 2);
+    assert_string_equal(saved.saved.meta[0].name, "seq");
+    assert_int_equal(saved.saved.meta[0].value.len, 0);
+    assert_memory_equal(saved.saved.meta[1].value.ptr, "1", 1);
+    pv_store_saved_done(&saved);
+    pv_store_close(s);
+}
+
+static void statements_come_back_in_the_order_they_were_stored_first(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"z", "a", "m", "b"};
+    struct pv_store *s = open_store();
+    for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
+        assert_int_equal(run(s, statement_job(texts[i], "")), PV_OK);
+    assert_int_equal(run(s, statement_job("z", "r")), PV_OK);
+    struct pv_store_saved saved = load(s);
+    assert_int_equal(saved.saved.n_statements, PV_ARRAY_LEN(texts));
+    for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
+        assert_memory_equal(saved.saved.statements[i].statement.ptr, texts[i], 1);
+    pv_store_saved_done(&saved);
+    pv_store_close(s);
+}
+
+static void statements_are_stored_once_and_keep_their_receipt(void **state)
+{
+    (void)state;
+    struct pv_store *s = open_store();
+    assert_int_equal(run(s, statement_job("a", "")), PV_OK);
+    assert_int_equal(run(s, statement_job("a", "r1")), PV_OK);
+    assert_int_equal(run(s, statement_job("a", "")), PV_OK); /* none does not replace one */
+    struct pv_store_saved saved = load(s);
+    assert_int_equal(saved.saved.n_statements, 1);
+    assert_int_equal(saved.saved.statements[0].receipt.len, 2);
+    assert_memory_equal(saved.saved.statements[0].receipt.ptr, "r1", 2);
+    pv_store_saved_done(&saved);
+    pv_store_close(s);
+}
+
+static void a_job_that_fails_takes_only_its_own_work_back(void **state)
+{
+    (void)state;
+    struct pv_store *s = open_store();
+    struct pv_job_result results[3];
+    struct pv_job *chat = new_job(PV_JOB_CHAT, 9);
+    chat->u.chat = pv_chatjob_new(PV_CHATJOB_COUNTS);
+    struct pv_job *jobs[3] = {meta_job("a", "1"), chat, meta_job("b", "2")};
+    assert_int_equal(run_all(s, jobs, 3, results), PV_OK);
+    assert_int_equal(results[0].status, PV_OK);
+    assert_int_equal(results[1].status, PV_ERR_LIMIT);
+    assert_null(results[1].chat);
+    struct pv_store_saved saved = load(s);
+    assert_int_equal(saved.saved.n_meta, 2); /* a and b, not half */
+    pv_store_saved_done(&saved);
+    pv_store_close(s);
+}
+
+static void forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked(void **state)
+{
+    (void)state;
+    struct pv_store *s = open_store();
+    struct test_rng seed;
+    struct pv_rng rng = test_rng_make(&seed, 1);
+    struct pv_identity first, second;
+    char error[PV_JOB_ERROR_MAX];
+    assert_int_equal(pv_identity_load(dir, NULL, &rng, &first, error), PV_OK);
+    assert_int_equal(run(s, statement_job("a", "")), PV_OK);
+    assert_int_equal(run(s, meta_job("seq", "5")), PV_OK);
+    struct pv_job *job = new_job(PV_JOB_SAVE_ROOT, 4);
+    memset(job->u.root_seed, 9, 32);
+    assert_int_equal(run(s, job), PV_OK);
+    assert_int_equal(run(s, new_job(PV_JOB_FORGET_NETWORK, 5)), PV_OK);
+    struct pv_store_saved saved = load(s);
+    assert_int_equal(saved.saved.n_statements, 0);
+    assert_int_equal(saved.saved.n_meta, 1);
+    pv_store_saved_done(&saved);
+    assert_int_equal(pv_identity_load(dir, NULL, &rng, &second, error), PV_OK);
+    assert_memory_equal(first.sign_pk, second.sign_pk, 32);
+    assert_true(second.has_root);
+    assert_int_equal(second.root_seed[31], 9);
+
+    job = new_job(PV_JOB_FORGET_NETWORK, 6);
+    job->u.forget_keys = true;
+    assert_int_equal(run(s, job), PV_OK);
+    assert_int_equal(pv_identity_load(dir, NULL, &rng, &second, error), PV_OK);
+    assert_memory_not_equal(first.sign_pk, second.sign_pk, 32);
+    assert_memory_not_equal(first.dh_pk, second.dh_pk, 32);
+    assert_false(second.has_root);
+    pv_store_close(s);
+}
+
+/* --- endpoints ----------------------------------------------------------------------------- */
+
+static struct pv_job *endpoints_job(uint8_t node, size_t n)
+{
+    struct pv_job *job = new_job(PV_JOB_PUT_ENDPOINTS, 7);
+    struct pv_job_put_endpoints *put = &job->u.put_endpoints;
+    memset(put->node, node, sizeof(put->node));
+    put->n = n;
+    for (size_t i = 0; i < n; i++)
+        put->addrs[i] = (struct pv_recall_addr){
+            .addr = pv_addr4(203, 0, 113, node, (uint16_t)(1000 + i)), .seen_s = 100 * node - i};
+    return job;
+}
+
+static void addresses_of_members_are_replaced_forgotten_and_come_back_newest_first(void **state)
+{
+    (void)state;
+    struct pv_store *s = open_store();
+    assert_int_equal(run(s, endpoints_job(1, 4)), PV_OK);
+    assert_int_equal(run(s, endpoints_job(2, 2)), PV_OK);
+    assert_int_equal(run(s, endpoints_job(3, 1)), PV_OK);
+    assert_int_equal(run(s, endpoints_job(1, 3)), PV_OK);
+    assert_int_equal(run(s, endpoints_job(2, 0)), PV_OK);
+    pv_store_close(s);
+
+    s = open_store();
+    struct pv_store_saved saved = load(s);
+    assert_int_equal(saved.saved.n_endpoints, 4);
+    const struct pv_saved_endpoint *x = saved.saved.endpoints;
+    struct pv_addr want = pv_addr4(203, 0, 113, 3, 1000);
+    assert_int_equal(x[0].node[31], 3);
+    assert_true(pv_addr_equal(&x[0].addr.addr, &want));
+    assert_int_equal(x[0].addr.seen_s, 300);
+    for (size_t i = 1; i < 4; i++) {
+        assert_int_equal(x[i].node[0], 1);
+        assert_int_equal(x[i].addr.seen_s, 101 - i);
+    }
+    pv_store_saved_done(&saved);
+    assert_int_equal(run(s, new_job(PV_JOB_FORGET_NETWORK, 5)), PV_OK);
+    saved = load(s);
+    assert_int_equal(saved.saved.n_endpoints, 0);
+    pv_store_saved_done(&saved);
+    pv_store_close(s);
+}
+
+static void rows_that_are_no_addresses_are_left_out(void **state)
+{
+    (void)state;
+    struct pv_store *s = open_store();
+    sqlite3 *db;
+    assert_int_equal(run(s, endpoints_job(1, 1)), PV_OK);
+    assert_int_equal(sqlite3_open(db_path(), &db), SQLITE_OK);
+    static const char *const bad[] = {
+        "INSERT INTO endpoints VALUES(x'01', '203.0.113.1:5', 900)",
+        "INSERT INTO endpoints VALUES(zeroblob(33), '203.0.113.1:5', 901)",
+        "INSERT INTO endpoints VALUES(zeroblob(32), 'nonsense', 902)",
+        "INSERT INTO endpoints VALUES(zeroblob(32), '203.0.113.1:99999', 903)",
+        "INSERT INTO endpoints VALUES(zeroblob(32), '203.0.113.2:5', -5)",
+        "INSERT INTO endpoints VALUES(zeroblob(32), x'00ff', 904)",
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
+        assert_int_equal(sqlite3_exec(db, bad[i], NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    struct pv_store_saved saved = load(s);
+    assert_int_equal(saved.saved.n_endpoints, 1);
+    assert_int_equal(saved.saved.endpoints[0].node[0], 1);
+    pv_store_saved_done(&saved);
+    pv_store_close(s);
+}
+
+/* --- identity ------------------------------------------------------------------------------ */
+
+static void keys_are_made_once_with_mode_0600_and_a_bad_file_is_kept(void **state)
+{
+    (void)state;
+    struct test_rng seed;
+    struct pv_rng rng = test_rng_make(&seed, 2);
+    struct pv_identity id, again;
+    char error[PV_JOB_ERROR_MAX] = "", path[96];
+    struct stat st;
+    assert_int_equal(pv_identity_load(dir, NULL, &rng, &id, error), PV_OK);
+    assert_int_equal(pv_identity_load(dir, NULL, &rng, &again, error), PV_OK);
+    assert_memory_equal(&id, &again, sizeof(id));
+    snprintf(path, sizeof(path), "%s/identity.key", dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+
+    uint8_t wg_key[32] = {8};
+    assert_int_equal(pv_identity_load(dir, wg_key, &rng, &again, error), PV_OK);
+    assert_memory_equal(again.dh_sk, wg_key, 32);
+    assert_memory_equal(again.sign_pk, id.sign_pk, 32);
+
+    assert_int_equal(pv_file_write(path, pv_view("not a key\n", 10), 0600), PV_OK);
+    assert_int_equal(pv_identity_load(dir, NULL, &rng, &again, error), PV_ERR_MALFORMED);
+    assert_non_null(strstr(error, "identity.key"));
+    assert_non_null(strstr(error, "backup"));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 10);
+    assert_true(pv_ct_is_zero(&again, sizeof(again)));
+}
+
+/* --- when things go wrong ------------------------------------------------------------------ */
+
+static void expect_refusal(const char *want)
+{
+    struct pv_store *s = NULL;
+    char error[PV_JOB_ERROR_MAX] = "", *before = NULL, *after = NULL;
+    size_t len_before = 0, len_after = 0;
+    assert_int_equal(pv_file_read(db_path(), 1 << 20, &before, &len_before), PV_OK);
+    assert_true(pv_store_open(&s, dir, error) < 0);
+    assert_null(s);
+    assert_non_null(strstr(error, db_path()));
+    if (strstr(error, want) == NULL)
+        assert_string_equal(error, want);
+    assert_int_equal(pv_file_read(db_path(), 1 << 20, &after, &len_after), PV_OK);
+    assert_int_equal(len_before, len_after);
+    assert_memory_equal(before, after, len_before); /* never overwritten */
+    pv_file_free(before, len_before);
+    pv_file_free(after, len_after);
+}
+
+static void a_file_that_is_no_database_is_refused_and_kept(void **state)
+{
+    (void)state;
+    static char junk[8192];
+    memset(junk, 'x', sizeof(junk));
+    assert_int_equal(pv_file_write(db_path(), pv_view(junk, sizeof(junk)), 0600), PV_OK);
+    expect_refusal("damaged");
+}
+
+static void a_damaged_database_is_refused_and_kept(void **state)
+{
+    (void)state;
+    char value[200];
+    struct pv_store *s = open_store();
+    memset(value, 'v', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
+    for (int i = 0; i < 400; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "m%d", i);
+        assert_int_equal(run(s, meta_job(name, value)), PV_OK);
+    }
+    pv_store_close(s); /* checkpoints: all is in the main file now */
+    static char zeros[4096];
+    int fd = open(db_path(), O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    for (off_t page = 5; page < 12; page++)
+        assert_int_equal(pwrite(fd, zeros, sizeof(zeros), page * 4096), 4096);
+    close(fd);
+    expect_refusal("damaged");
+}
+
+static void somebody_elses_and_newer_databases_are_refused(void **state)
+{
+    (void)state;
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(db_path(), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "CREATE TABLE t(x)", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    expect_refusal("not a database of p2pvpnd");
+    unlink(db_path());
+    pv_store_close(open_store());
+    assert_int_equal(sqlite3_open(db_path(), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    expect_refusal("newer p2pvpnd (schema 99)");
+}
+
+/* Writes statements and a counter for ever; tells the counter after each commit. */
+static void child(int tell)
+{
+    struct pv_store *s = NULL;
+    char error[PV_JOB_ERROR_MAX];
+    if (pv_store_open(&s, dir, error) < 0)
+        _exit(1);
+    struct pv_store_saved saved = load(s);
+    unsigned n = (unsigned)saved.saved.n_statements;
+    pv_store_saved_done(&saved);
+    for (;;) {
+        char text[16];
+        n++;
+        snprintf(text, sizeof(text), "%u", n);
+        struct pv_job_result results[2];
+        struct pv_job *jobs[2] = {statement_job(text, "r"), meta_job("n", text)};
+        if (run_all(s, jobs, 2, results) < 0 || write(tell, &n, sizeof(n)) != sizeof(n))
+            _exit(1);
+    }
+}
+
+static void nothing_acknowledged_is_lost_when_the_daemon_is_killed(void **state)
+{
+    (void)state;
+    unsigned told = 0;
+    for (unsigned round = 0; round < 12; round++) {
+        int pipe_fd[2];
+        assert_int_equal(pipe(pipe_fd), 0);
+        pid_t pid = fork();
+        if (pid == 0)
+            child(pipe_fd[1]);
+        close(pipe_fd[1]);
+        unsigned n = 0;
+        for (unsigned i = 0; i < round * 3 + 1; i++) { /* killed after a few more each time */
+            assert_int_equal(read(pipe_fd[0], &n, sizeof(n)), sizeof(n));
+            told = n;
+        }
+        kill(pid, SIGKILL);
+        while (read(pipe_fd[0], &n, sizeof(n)) == sizeof(n))
+            told = n;
+        waitpid(pid, NULL, 0);
+        close(pipe_fd[0]);
+
+        struct pv_store *s = open_store();
+        struct pv_store_saved saved = load(s);
+        char text[16] = "";
+        memcpy(text, saved.saved.meta[0].value.ptr, saved.saved.meta[0].value.len);
+        unsigned stored = (unsigned)strtoul(text, NULL, 10);
+        assert_true(stored >= told);
+        assert_int_equal(saved.saved.n_statements, stored); /* a batch is whole or absent */
+        pv_store_saved_done(&saved);
+        pv_store_close(s);
+    }
+}
+
+static void a_full_disk_is_told_and_what_was_stored_stays(void **state)
+{
+    (void)state;
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
+        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("pvstore", dir, "tmpfs", 0, "size=1m") < 0) {
+        printf("skipped: needs root and mount namespaces\n");
+        skip();
+    }
+    struct pv_store *s = open_store();
+    static char big[30000];
+    memset(big, 'b', sizeof(big) - 1);
+    int r = PV_OK;
+    unsigned stored = 0;
+    for (unsigned i = 0; i < 200 && r >= 0; i++) {
+        char name[16];
+        struct pv_job_result result;
+        snprintf(name, sizeof(name), "m%u", i);
+        struct pv_job *job = meta_job(name, big);
+        r = run_all(s, &job, 1, &result);
+        if (r >= 0)
+            stored++;
+        else
+            assert_non_null(strstr(result.error, "the disk is full"));
+    }
+    assert_int_equal(r, -ENOSPC);
+    assert_true(stored > 2);
+    /* A batch in which one job meets the end of the disk: what is told is what is stored. */
+    struct pv_job_result results[3];
+    struct pv_job *jobs[3] = {meta_job("x", "1"), meta_job("y", big), meta_job("z", "1")};
+    assert_int_equal(run_all(s, jobs, 3, results), -ENOSPC);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(results[i].status, -ENOSPC);
+    struct pv_store_saved saved = load(s); /* the running daemon goes on with what it has */
+    assert_int_equal(saved.saved.n_meta, stored);
+    pv_store_saved_done(&saved);
+    pv_store_close(s);
+    s = open_store();
+    saved = load(s);
+    assert_int_equal(saved.saved.n_meta, stored);
+    pv_store_saved_done(&saved);
+    pv_store_close(s);
+    umount(dir);
+}
+
+int main(void)
+{
+#define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        ROW(what_was_stored_is_there_after_reopening),
+        ROW(statements_come_back_in_the_order_they_were_stored_first),
+        ROW(statements_are_stored_once_and_keep_their_receipt),
+        ROW(a_job_that_fails_takes_only_its_own_work_back),
+        ROW(forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked),
+        ROW(addresses_of_members_are_replaced_forgotten_and_come_back_newest_first),
+        ROW(rows_that_are_no_addresses_are_left_out),
+        ROW(keys_are_made_once_with_mode_0600_and_a_bad_file_is_kept),
+        ROW(a_file_that_is_no_database_is_refused_and_kept),
+        ROW(a_damaged_database_is_refused_and_kept),
+        ROW(somebody_elses_and_newer_databases_are_refused),
+        ROW(nothing_acknowledged_is_lost_when_the_daemon_is_killed),
+        ROW(a_full_disk_is_told_and_what_was_stored_stays),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

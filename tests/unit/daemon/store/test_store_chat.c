@@ -1,0 +1,623 @@
+/* SPDX-License-Identifier: MIT */
+/* One list of tests for every store of chat: SQLite and the memstore of tests and simulator. */
+#include <errno.h>
+#include <stdio.h>
+
+#include <sqlite3.h>
+
+#include "chat_memstore.h"
+#include "daemon/store/store_chat.h"
+#include "tests/unit/test_util.h"
+
+static const uint8_t BOB[PV_CHATJOB_PK_LEN] = {0xb0};
+static const uint8_t CAROL[PV_CHATJOB_PK_LEN] = {0xca};
+
+static struct {
+    bool sqlite;
+    sqlite3 *db;
+    struct memstore mem;
+} store;
+
+static void sql(const char *text)
+{
+    assert_int_equal(sqlite3_exec(store.db, text, NULL, NULL, NULL), SQLITE_OK);
+}
+
+/* As daemon/store/store.c does it. */
+static int run(const struct pv_chatjob *job, struct pv_chatjob_result **ret_res)
+{
+    if (!store.sqlite)
+        return memstore_run(&store.mem, job, ret_res);
+    sql("SAVEPOINT job");
+    int r = pv_store_chat_run(store.db, job, ret_res);
+    if (r < 0)
+        sql("ROLLBACK TO job");
+    sql("RELEASE job");
+    return r;
+}
+
+static struct pv_chatjob_result *must(const struct pv_chatjob *job)
+{
+    struct pv_chatjob_result *res = NULL;
+    assert_int_equal(run(job, &res), PV_OK);
+    assert_non_null(res);
+    return res;
+}
+
+static struct pv_chat_record record(const uint8_t *peer, uint8_t id, char *text)
+{
+    struct pv_chat_record m = {.time_ms = 1000u + id, .text = text};
+    memcpy(m.peer, peer, sizeof(m.peer));
+    m.id[0] = id;
+    snprintf(m.peer_name, sizeof(m.peer_name), "%s", peer == BOB ? "bob" : "carol");
+    return m;
+}
+
+static uint64_t enqueue(const uint8_t *peer, uint8_t id)
+{
+    char text[] = "out";
+    struct pv_chat_record m = record(peer, id, text);
+    struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1};
+    struct pv_chatjob_result *res = must(&job);
+    assert_int_equal(res->n_msgs, 1);
+    assert_true(res->msgs[0].outgoing);
+    assert_string_equal(res->msgs[0].text, "out");
+    assert_int_equal(res->msgs[0].time_ms, 1000u + id);
+    uint64_t seq = res->msgs[0].seq;
+    pv_chatjob_result_free(res);
+    return seq;
+}
+
+/* Stores n incoming messages with ids from first on, as one job; returns how many were new. */
+static size_t commit(const uint8_t *peer, uint8_t first, uint8_t n, uint64_t seq)
+{
+    struct pv_chat_record msgs[8];
+    char text[] = "in";
+    for (uint8_t i = 0; i < n; i++) {
+        msgs[i] = record(peer, (uint8_t)(first + i), text);
+        msgs[i].seq = seq == 0 ? 0 : seq + i;
+    }
+    struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = msgs, .n_msgs = n};
+    struct pv_chatjob_result *res = must(&job);
+    size_t n_new = res->n_msgs;
+    for (size_t i = 0; i < n_new; i++) {
+        assert_int_equal(res->msgs[i].state, PV_CHAT_UNREAD);
+        assert_false(res->msgs[i].outgoing);
+    }
+    pv_chatjob_result_free(res);
+    return n_new;
+}
+
+static struct pv_chatjob job_of(enum pv_chatjob_kind kind, const uint8_t *peer, uint8_t id)
+{
+    struct pv_chatjob job = {.kind = kind};
+    memcpy(job.peer, peer, sizeof(job.peer));
+    job.id[0] = id;
+    return job;
+}
+
+static bool changes(struct pv_chatjob job)
+{
+    struct pv_chatjob_result *res = must(&job);
+    bool changed = res->changed;
+    pv_chatjob_result_free(res);
+    return changed;
+}
+
+static bool mark(const uint8_t *peer, uint8_t id, enum pv_chat_state state)
+{
+    uint8_t ids[1][PV_CHAT_ID_LEN] = {{id}};
+    struct pv_chatjob job = job_of(PV_CHATJOB_MARK, peer, 0);
+    job.ids = ids;
+    job.n_ids = 1;
+    job.state = state;
+    struct pv_chatjob_result *res = must(&job);
+    bool changed = res->n_msgs == 1 && res->msgs[0].id[0] == id &&
+                   memcmp(res->msgs[0].peer, peer, PV_CHATJOB_PK_LEN) == 0 &&
+                   res->msgs[0].state == state && res->msgs[0].text == NULL;
+    assert_true(changed || res->n_msgs == 0);
+    pv_chatjob_result_free(res);
+    return changed;
+}
+
+/* A copy of the message is kept elsewhere; did that change its state? */
+static bool keep(const uint8_t *peer, uint8_t id)
+{
+    uint8_t ids[1][PV_CHAT_ID_LEN] = {{id}};
+    struct pv_chatjob job = job_of(PV_CHATJOB_KEPT, peer, 0);
+    job.ids = ids;
+    job.n_ids = 1;
+    struct pv_chatjob_result *res = must(&job);
+    bool changed = res->n_msgs == 1;
+    pv_chatjob_result_free(res);
+    return changed;
+}
+
+/* Runs a list and compares the first bytes of the ids, "!" at the end = more. */
+static void assert_list(struct pv_chatjob job, const char *want)
+{
+    char got[256] = "";
+    size_t n = 0;
+    struct pv_chatjob_result *res = must(&job);
+    for (size_t i = 0; i < res->n_msgs; i++)
+        n += (size_t)snprintf(got + n, sizeof(got) - n, "%s%u", i == 0 ? "" : " ",
+                              res->msgs[i].id[0]);
+    snprintf(got + n, sizeof(got) - n, "%s", res->more ? "!" : "");
+    pv_chatjob_result_free(res);
+    assert_string_equal(got, want);
+}
+
+static void assert_outbox(const uint8_t *peer, uint64_t after, uint32_t limit, const char *want)
+{
+    struct pv_chatjob job = job_of(PV_CHATJOB_OUTBOX, peer, 0);
+    job.after_seq = after;
+    job.limit = limit;
+    assert_list(job, want);
+}
+
+static void assert_inbox(bool mark_read, uint32_t limit, const char *want)
+{
+    assert_list(
+        (struct pv_chatjob){.kind = PV_CHATJOB_INBOX, .mark_read = mark_read, .limit = limit},
+        want);
+}
+
+static void assert_owed(const uint8_t *peer, const char *want)
+{
+    assert_list(job_of(PV_CHATJOB_OWED, peer, 0), want);
+}
+
+/* --- the list ------------------------------------------------------------------------------ */
+
+static void seq_counts_up_for_each_conversation(void **state)
+{
+    (void)state;
+    assert_int_equal(enqueue(BOB, 1), 1);
+    assert_int_equal(enqueue(BOB, 2), 2);
+    assert_int_equal(enqueue(CAROL, 3), 1);
+    assert_int_equal(enqueue(BOB, 4), 3);
+}
+
+static void enqueueing_again_gives_the_same_answer(void **state)
+{
+    (void)state;
+    assert_int_equal(enqueue(BOB, 1), 1);
+    assert_int_equal(enqueue(BOB, 1), 1);
+    assert_int_equal(enqueue(BOB, 2), 2);
+    assert_outbox(BOB, 0, 0, "1 2");
+}
+
+static void an_incoming_message_is_stored_exactly_once(void **state)
+{
+    (void)state;
+    assert_int_equal(commit(BOB, 1, 3, 1), 3);
+    assert_int_equal(commit(BOB, 1, 3, 1), 0);
+    assert_int_equal(commit(BOB, 2, 4, 2), 2);
+    assert_int_equal(commit(CAROL, 1, 1, 1), 1); /* the same id of another sender */
+    assert_inbox(false, 0, "1 2 3 4 5 1");
+}
+
+static void one_id_twice_in_a_batch_is_stored_once(void **state)
+{
+    (void)state;
+    char text[] = "in";
+    struct pv_chat_record msgs[2] = {record(BOB, 7, text), record(BOB, 7, text)};
+    struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = msgs, .n_msgs = 2};
+    struct pv_chatjob_result *res = must(&job);
+    assert_int_equal(res->n_msgs, 1);
+    pv_chatjob_result_free(res);
+    assert_inbox(false, 0, "7");
+}
+
+static void a_message_may_have_the_same_id_in_both_directions(void **state)
+{
+    (void)state;
+    enqueue(BOB, 1);
+    assert_int_equal(commit(BOB, 1, 1, 1), 1);
+    assert_true(mark(BOB, 1, PV_CHAT_DELIVERED));
+    assert_inbox(false, 0, "1");
+    assert_outbox(BOB, 0, 0, "");
+}
+
+static void states_only_go_forward(void **state)
+{
+    (void)state;
+    enqueue(BOB, 1);
+    enqueue(BOB, 2);
+    assert_false(mark(CAROL, 1, PV_CHAT_DELIVERED)); /* not sent to her */
+    assert_false(mark(BOB, 9, PV_CHAT_DELIVERED));
+    assert_true(mark(BOB, 1, PV_CHAT_DELIVERED));
+    assert_false(mark(BOB, 1, PV_CHAT_DELIVERED));
+    assert_true(mark(BOB, 1, PV_CHAT_READ));
+    assert_false(mark(BOB, 1, PV_CHAT_DELIVERED));
+    assert_true(mark(BOB, 2, PV_CHAT_READ)); /* both at once */
+    assert_outbox(BOB, 0, 0, "");
+}
+
+static void outbox_lists_undelivered_in_order_in_pages(void **state)
+{
+    (void)state;
+    for (uint8_t i = 1; i <= 5; i++)
+        enqueue(BOB, i);
+    enqueue(CAROL, 9);
+    mark(BOB, 2, PV_CHAT_DELIVERED);
+    assert_outbox(BOB, 0, 0, "1 3 4 5");
+    assert_outbox(BOB, 0, 2, "1 3!");
+    assert_outbox(BOB, 3, 2, "4 5");
+    assert_outbox(BOB, 5, 2, "");
+    assert_outbox(BOB, 0, 4, "1 3 4 5");
+}
+
+static void what_is_kept_elsewhere_is_not_listed_again(void **state)
+{
+    (void)state;
+    for (uint8_t i = 1; i <= 4; i++)
+        enqueue(BOB, i);
+    struct pv_chatjob list = job_of(PV_CHATJOB_UNKEPT, BOB, 0);
+    assert_list(list, "1 2 3 4");
+    assert_true(keep(BOB, 2));
+    assert_false(keep(BOB, 2));  /* twice is once */
+    assert_false(keep(BOB, 99)); /* nobody knows that one */
+    assert_list(list, "1 3 4");
+    assert_true(mark(BOB, 1, PV_CHAT_DELIVERED));
+    assert_false(keep(BOB, 1)); /* it is further than that */
+    list.limit = 1;
+    assert_list(list, "3!");
+    assert_list(job_of(PV_CHATJOB_UNKEPT, CAROL, 0), "");
+    assert_outbox(BOB, 0, 0, "2 3 4"); /* it still goes to the peer itself */
+}
+
+static void what_was_handed_over_is_sent_and_stays_in_the_outbox(void **state)
+{
+    (void)state;
+    enqueue(BOB, 1);
+    enqueue(BOB, 2);
+    assert_true(mark(BOB, 1, PV_CHAT_SENT));
+    assert_false(mark(BOB, 1, PV_CHAT_SENT));
+    assert_false(mark(CAROL, 2, PV_CHAT_SENT)); /* it is not to her */
+    struct pv_chatjob job = job_of(PV_CHATJOB_OUTBOX, BOB, 0);
+    struct pv_chatjob_result *res = must(&job);
+    assert_int_equal(res->n_msgs, 2);
+    assert_int_equal(res->msgs[0].state, PV_CHAT_SENT);
+    assert_int_equal(res->msgs[1].state, PV_CHAT_QUEUED);
+    pv_chatjob_result_free(res);
+    assert_true(mark(BOB, 1, PV_CHAT_DELIVERED));
+    assert_false(mark(BOB, 1, PV_CHAT_SENT)); /* never back */
+    assert_true(mark(BOB, 1, PV_CHAT_READ));
+    assert_false(mark(BOB, 1, PV_CHAT_DELIVERED));
+    assert_outbox(BOB, 0, 0, "2");
+}
+
+static void inbox_of_one_peer_leaves_the_others_unread(void **state)
+{
+    struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 0);
+    (void)state;
+    commit(BOB, 1, 2, 1);
+    commit(CAROL, 3, 1, 1);
+    job.of_peer = job.mark_read = true;
+    assert_list(job, "1 2");
+    assert_list(job, "");
+    assert_inbox(false, 0, "3");
+}
+
+static void inbox_marks_what_it_gives_and_no_more(void **state)
+{
+    (void)state;
+    commit(BOB, 1, 3, 1);
+    commit(CAROL, 4, 1, 1);
+    assert_inbox(false, 0, "1 2 3 4");
+    assert_inbox(true, 2, "1 2!");
+    assert_owed(BOB, "1 2");
+    assert_inbox(true, 2, "3 4");
+    assert_inbox(true, 2, "");
+    assert_owed(BOB, "1 2 3");
+    assert_owed(CAROL, "4");
+}
+
+static void receipts_are_owed_until_told(void **state)
+{
+    (void)state;
+    commit(BOB, 1, 3, 1);
+    assert_true(changes(job_of(PV_CHATJOB_SEEN, BOB, 2)));
+    assert_false(changes(job_of(PV_CHATJOB_SEEN, BOB, 2)));
+    assert_false(changes(job_of(PV_CHATJOB_SEEN, CAROL, 1)));
+    assert_inbox(false, 0, "1 3");
+    assert_owed(BOB, "2");
+    uint8_t ids[2][PV_CHAT_ID_LEN] = {{2}, {77}};
+    struct pv_chatjob told = job_of(PV_CHATJOB_TOLD, BOB, 0);
+    told.ids = ids;
+    told.n_ids = 2;
+    (void)changes(told);
+    assert_owed(BOB, "");
+    assert_false(changes(job_of(PV_CHATJOB_SEEN, BOB, 2))); /* not owed again */
+    assert_owed(BOB, "");
+}
+
+static void plain_text_is_read_without_a_receipt(void **state)
+{
+    (void)state;
+    commit(BOB, 1, 1, 0);
+    assert_inbox(true, 0, "1");
+    assert_owed(BOB, "");
+}
+
+static void history_gives_the_newest_oldest_first(void **state)
+{
+    (void)state;
+    enqueue(BOB, 1);
+    commit(BOB, 2, 1, 1);
+    enqueue(CAROL, 3);
+    commit(BOB, 4, 1, 2);
+    struct pv_chatjob job = job_of(PV_CHATJOB_HISTORY, BOB, 0);
+    assert_list(job, "1 2 4");
+    job.limit = 2;
+    assert_list(job, "2 4!");
+    job.before = true; /* page by page */
+    job.id[0] = 4;
+    job.limit = 1;
+    assert_list(job, "2!");
+    job.id[0] = 2;
+    assert_list(job, "1");
+    job.id[0] = 1;
+    assert_list(job, "");
+    job.id[0] = 3; /* not of this conversation */
+    job.limit = 2;
+    assert_list(job, "2 4!");
+    job.before = false;
+    job.all_peers = true;
+    job.limit = 3;
+    assert_list(job, "2 3 4!");
+    job.limit = 4;
+    assert_list(job, "1 2 3 4");
+}
+
+static void counts_say_who_waits_for_what(void **state)
+{
+    (void)state;
+    struct pv_chatjob job = {.kind = PV_CHATJOB_COUNTS};
+    struct pv_chatjob_result *res = must(&job);
+    assert_true(res->unread == 0 && res->queued == 0 && res->n_backlog == 0);
+    pv_chatjob_result_free(res);
+
+    enqueue(BOB, 1);
+    enqueue(BOB, 2);
+    mark(BOB, 1, PV_CHAT_DELIVERED);
+    commit(BOB, 3, 2, 1);
+    commit(CAROL, 5, 2, 1);
+    changes(job_of(PV_CHATJOB_SEEN, CAROL, 5));
+    res = must(&job);
+    assert_int_equal(res->unread, 3);
+    assert_int_equal(res->queued, 1);
+    assert_int_equal(res->n_backlog, 2);
+    for (size_t i = 0; i < 2; i++) {
+        const struct pv_chat_backlog *b = &res->backlog[i];
+        bool bob = memcmp(b->peer, BOB, sizeof(BOB)) == 0;
+        assert_string_equal(b->peer_name, bob ? "bob" : "carol");
+        assert_int_equal(b->queued, bob ? 1 : 0);
+        assert_int_equal(b->owed, bob ? 0 : 1);
+    }
+    pv_chatjob_result_free(res);
+}
+
+static void lists_are_limited_in_bytes_too(void **state)
+{
+    (void)state;
+    static char big[PV_CHAT_TEXT_MAX + 1];
+    size_t total = 0;
+    memset(big, 'x', PV_CHAT_TEXT_MAX);
+    for (unsigned i = 0; i <= PV_CHATJOB_MAX_BYTES / PV_CHAT_TEXT_MAX; i++) {
+        struct pv_chat_record m = record(BOB, (uint8_t)i, big);
+        m.id[1] = (uint8_t)(i >> 8);
+        struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = &m, .n_msgs = 1};
+        pv_chatjob_result_free(must(&job));
+        total++;
+    }
+    struct pv_chatjob job = {.kind = PV_CHATJOB_INBOX, .mark_read = true};
+    struct pv_chatjob_result *res = must(&job);
+    assert_true(res->more);
+    assert_int_equal(res->n_msgs, total - 1);
+    pv_chatjob_result_free(res);
+    res = must(&job);
+    assert_false(res->more);
+    assert_int_equal(res->n_msgs, 1);
+    pv_chatjob_result_free(res);
+}
+
+static void a_job_without_its_message_is_refused(void **state)
+{
+    (void)state;
+    struct pv_chatjob_result *res = NULL;
+    struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE};
+    assert_int_equal(run(&job, &res), PV_ERR_MALFORMED);
+    job.kind = PV_CHATJOB_COMMIT;
+    assert_int_equal(run(&job, &res), PV_ERR_MALFORMED);
+}
+
+/* --- SQLite only --------------------------------------------------------------------------- */
+
+static void a_failed_commit_changes_nothing(void **state)
+{
+    (void)state;
+    char text[] = "in", bad[] = "second";
+    struct pv_chat_record msgs[2] = {record(BOB, 1, text), record(BOB, 2, bad)};
+    struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = msgs, .n_msgs = 2};
+    struct pv_chatjob_result *res = NULL;
+    sql("CREATE TRIGGER t BEFORE INSERT ON chat_message"
+        " WHEN NEW.text = 'second' BEGIN SELECT RAISE(FAIL, 'no'); END");
+    assert_int_equal(run(&job, &res), -EIO);
+    sql("DROP TRIGGER t");
+    assert_inbox(false, 0, "");
+    assert_int_equal(commit(BOB, 1, 2, 1), 2);
+}
+
+static void a_failed_enqueue_uses_no_seq(void **state)
+{
+    (void)state;
+    char text[] = "out";
+    struct pv_chat_record m = record(BOB, 1, text);
+    struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1};
+    struct pv_chatjob_result *res = NULL;
+    sql("CREATE TRIGGER t BEFORE INSERT ON chat_message BEGIN SELECT RAISE(FAIL, 'no'); END");
+    assert_int_equal(run(&job, &res), -EIO);
+    sql("DROP TRIGGER t");
+    assert_int_equal(enqueue(BOB, 1), 1);
+}
+
+static void a_damaged_row_is_an_error_and_no_message(void **state)
+{
+    (void)state;
+    struct pv_chatjob job = {.kind = PV_CHATJOB_INBOX};
+    struct pv_chatjob_result *res = NULL;
+    commit(BOB, 1, 1, 1);
+    sql("UPDATE chat_message SET id = x'00'");
+    assert_int_equal(run(&job, &res), PV_ERR_MALFORMED);
+}
+
+static void the_schema_can_be_made_again(void **state)
+{
+    (void)state;
+    enqueue(BOB, 1);
+    assert_int_equal(pv_store_chat_schema(store.db), PV_OK);
+    assert_outbox(BOB, 0, 0, "1");
+}
+
+static void a_database_of_the_first_version_is_brought_up_to_date(void **state)
+{
+    (void)state;
+    enqueue(BOB, 1);
+    commit(BOB, 2, 1, 1);
+    sql("ALTER TABLE chat_message DROP COLUMN author;"
+        "ALTER TABLE chat_message DROP COLUMN sent");
+    assert_int_equal(pv_store_chat_schema(store.db), PV_OK);
+    assert_outbox(BOB, 0, 0, "1");
+    assert_inbox(false, 0, "2");
+    assert_true(mark(BOB, 1, PV_CHAT_SENT));
+}
+
+/* Steps of SQLite's machine until the job is done: a measure of work that no clock disturbs. */
+static unsigned steps;
+static int count_step(void *unused)
+{
+    (void)unused;
+    steps++;
+    return 0;
+}
+
+static unsigned steps_of(struct pv_chatjob job)
+{
+    steps = 0;
+    sqlite3_progress_handler(store.db, 1, count_step, NULL);
+    pv_chatjob_result_free(must(&job));
+    sqlite3_progress_handler(store.db, 0, NULL, NULL);
+    return steps;
+}
+
+/* What chat does all day long, with the newest messages. */
+static unsigned work_of_a_day(uint8_t id)
+{
+    unsigned n = 0;
+    uint8_t text_id[1][PV_CHAT_ID_LEN] = {{id}};
+    struct pv_chat_record m = {.outgoing = true, .peer_name = "bob", .text = (char[]){"hi"}};
+    memcpy(m.peer, BOB, sizeof(m.peer));
+    m.id[0] = id;
+    struct pv_chatjob send = {.kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1};
+    n += steps_of(send);
+    n += steps_of(job_of(PV_CHATJOB_OUTBOX, BOB, 0));
+    struct pv_chatjob list = job_of(PV_CHATJOB_HISTORY, BOB, 0);
+    list.limit = 50;
+    n += steps_of(list);
+    list.all_peers = true;
+    n += steps_of(list);
+    n += steps_of((struct pv_chatjob){.kind = PV_CHATJOB_INBOX});
+    n += steps_of(job_of(PV_CHATJOB_OWED, BOB, 0));
+    n += steps_of(job_of(PV_CHATJOB_UNKEPT, BOB, 0));
+    n += steps_of((struct pv_chatjob){.kind = PV_CHATJOB_COUNTS});
+    struct pv_chatjob mark = job_of(PV_CHATJOB_MARK, BOB, 0);
+    mark.ids = text_id;
+    mark.n_ids = 1;
+    mark.state = PV_CHAT_READ;
+    return n + steps_of(mark);
+}
+
+static void fill_history(unsigned n)
+{
+    char text[640];
+    snprintf(text, sizeof(text),
+             "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < %u)"
+             " INSERT INTO chat_message (id, peer, peer_name, outgoing, state, seq, time_ms, text)"
+             " SELECT randomblob(16), CASE WHEN x %% 3 THEN x'b0%062d' ELSE x'ca%062d' END,"
+             " 'bob', x & 1, 2, x, x, 'line ' || x FROM c",
+             0, 0, n);
+    sql(text);
+}
+
+static void a_hundred_thousand_messages_are_as_quick_as_a_few(void **state)
+{
+    (void)state;
+    fill_history(300);
+    unsigned few = work_of_a_day(1);
+    fill_history(100000);
+    unsigned many = work_of_a_day(2);
+    assert_in_range(many, 1, 2 * few);
+}
+
+static int setup_sqlite(void **state)
+{
+    (void)state;
+    store.sqlite = true;
+    if (sqlite3_open(":memory:", &store.db) != SQLITE_OK)
+        return -1;
+    return pv_store_chat_schema(store.db);
+}
+
+static int teardown_sqlite(void **state)
+{
+    (void)state;
+    return sqlite3_close(store.db);
+}
+
+static int setup_mem(void **state)
+{
+    (void)state;
+    store.sqlite = false;
+    return 0;
+}
+
+static int teardown_mem(void **state)
+{
+    (void)state;
+    memstore_done(&store.mem);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define SQL(name)  cmocka_unit_test_setup_teardown(name, setup_sqlite, teardown_sqlite)
+#define BOTH(name) SQL(name), cmocka_unit_test_setup_teardown(name, setup_mem, teardown_mem)
+        BOTH(seq_counts_up_for_each_conversation),
+        BOTH(enqueueing_again_gives_the_same_answer),
+        BOTH(an_incoming_message_is_stored_exactly_once),
+        BOTH(one_id_twice_in_a_batch_is_stored_once),
+        BOTH(a_message_may_have_the_same_id_in_both_directions),
+        BOTH(states_only_go_forward),
+        BOTH(outbox_lists_undelivered_in_order_in_pages),
+        BOTH(what_is_kept_elsewhere_is_not_listed_again),
+        BOTH(what_was_handed_over_is_sent_and_stays_in_the_outbox),
+        BOTH(inbox_of_one_peer_leaves_the_others_unread),
+        BOTH(inbox_marks_what_it_gives_and_no_more),
+        BOTH(receipts_are_owed_until_told),
+        BOTH(plain_text_is_read_without_a_receipt),
+        BOTH(history_gives_the_newest_oldest_first),
+        BOTH(counts_say_who_waits_for_what),
+        BOTH(lists_are_limited_in_bytes_too),
+        BOTH(a_job_without_its_message_is_refused),
+        SQL(a_failed_commit_changes_nothing),
+        SQL(a_failed_enqueue_uses_no_seq),
+        SQL(a_damaged_row_is_an_error_and_no_message),
+        SQL(the_schema_can_be_made_again),
+        SQL(a_database_of_the_first_version_is_brought_up_to_date),
+        SQL(a_hundred_thousand_messages_are_as_quick_as_a_few),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/settings.h"
+#include "sys/file/file.h"
+#include "sys/net/tlscert.h"
+#include "tests/unit/test_util.h"
+
+#define KEY_A "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw="
+#define KEY_B "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+
+static int parse(struct pv_settings *s, const char *text, char *error)
+{
+    pv_settings_init(s);
+    error[0] = '\0';
+    return pv_settings_parse(s, "conf", pv_view(text, strlen(text)), error);
+}
+
+static void an_empty_file_gives_the_defaults(void **state)
+{
+    (void)state;
+    struct pv_settings s;
+    char error[PV_SETTINGS_ERROR_MAX];
+    assert_int_equal(parse(&s, "", error), PV_OK);
+    assert_string_equal(s.tun_name, "");
+    assert_int_equal(s.port, 0);
+    assert_int_equal(s.mtu, 1420);
+    assert_int_equal(s.workers, 1);
+    assert_int_equal(s.threads, 0); /* as the machine has processors */
+    assert_int_equal(s.log_level, PV_LOG_INFO);
+    assert_true(s.chat_store);
+    assert_false(s.chat_hold);
+    assert_int_equal(s.n_peers + s.n_addrs, 0);
+}
+
+static void every_key_reaches_its_field(void **state)
+{
+    (void)state;
+    struct pv_settings s;
+    char error[PV_SETTINGS_ERROR_MAX], text[PV_ADDR_TEXT];
+    static const char *const conf = "[interface]\n"
+                                    "name = wg0\n"
+                                    "address = 10.0.0.1/24\n"
+                                    "address = fd00::1/64\n"
+                                    "port = 51820\n"
+                                    "mtu = 1380\n"
+                                    "private-key-file = /etc/p2pvpn/key\n"
+                                    "[peer Bob]\n"
+                                    "public-key = " KEY_A "\n"
+                                    "allowed-ips = 10.0.0.2/32\n"
+                                    "allowed-ips = 192.168.7.0/24\n"
+                                    "endpoint = vpn.example.org:51821\n"
+                                    "preshared-key-file = /etc/p2pvpn/psk\n"
+                                    "persistent-keepalive = 25\n"
+                                    "[peer carol]\n"
+                                    "public-key = " KEY_B "\n"
+                                    "endpoint = [2001:db8::5]:9\n"
+                                    "persistent-keepalive = off\n"
+                                    "suite = aes\n"
+                                    "[traversal]\n"
+                                    "predict = off\n"
+                                    "birthday = off\n"
+                                    "portmap = off\n"
+                                    "max-mappings = 64\n"
+                                    "max-pps = 50\n"
+                                    "[chat]\n"
+                                    "store = off\nhold = on\n"
+                                    "auto-accept = Bob 2G\n"
+                                    "auto-accept = *\n"
+                                    "notify = /usr/bin/notify-send -u low\n"
+                                    "[dns]\n"
+                                    "listen = on\n"
+                                    "[log]\n"
+                                    "level = debug\n";
+    int r = parse(&s, conf, error);
+    assert_string_equal(error, "");
+    assert_int_equal(r, PV_OK);
+    assert_string_equal(s.tun_name, "wg0");
+    assert_int_equal(s.n_addrs, 2);
+    assert_string_equal(pv_prefix_format(&s.addrs[0], text), "10.0.0.1/24");
+    assert_string_equal(pv_prefix_format(&s.addrs[1], text), "fd00::1/64");
+    assert_int_equal(s.port, 51820);
+    assert_int_equal(s.mtu, 1380);
+    assert_string_equal(s.private_key_file, "/etc/p2pvpn/key");
+    assert_int_equal(s.log_level, PV_LOG_DEBUG);
+    assert_true(s.predict_off);
+    assert_true(s.birthday_off);
+    assert_true(s.portmap_off);
+    assert_int_equal(s.max_mappings, 64);
+    assert_int_equal(s.max_pps, 50);
+    assert_true(!s.chat_store && s.chat_hold);
+    assert_int_equal(s.n_auto_accept, 2);
+    assert_string_equal(s.auto_accept[0].name, "bob");
+    assert_int_equal(s.auto_accept[0].max, UINT64_C(2) << 30);
+    assert_string_equal(s.auto_accept[1].name, "");
+    assert_int_equal(s.auto_accept[1].max, PV_FILE_SIZE_MAX);
+    assert_string_equal(s.notify, "/usr/bin/notify-send -u low");
+    assert_true(s.dns);
+    assert_int_equal(s.n_peers, 2);
+    const struct pv_static_peer *bob = &s.peers[0].peer, *carol = &s.peers[1].peer;
+    char key[PV_WG_KEY_TEXT_BUF];
+    assert_string_equal(bob->name, "bob");
+    assert_string_equal(pv_wgkey_format(bob->public_key, key), KEY_A);
+    assert_int_equal(bob->n_allowed, 2);
+    assert_string_equal(pv_prefix_format(&bob->allowed[1], text), "192.168.7.0/24");
+    assert_string_equal(bob->endpoint_host, "vpn.example.org");
+    assert_int_equal(bob->endpoint_port, 51821);
+    assert_int_equal(bob->persistent_keepalive, 25);
+    assert_string_equal(s.peers[0].preshared_key_file, "/etc/p2pvpn/psk");
+    assert_string_equal(carol->endpoint_host, "2001:db8::5");
+    assert_int_equal(carol->endpoint_port, 9);
+    assert_int_equal(carol->persistent_keepalive, 0);
+    assert_int_equal(bob->suite, PV_SUITE_CHACHA);
+    assert_int_equal(carol->suite, PV_SUITE_AES);
+    pv_settings_done(&s);
+}
+
+static void workers_are_a_number_automatic_or_a_single_thread(void **state)
+{
+    static const struct {
+        const char *text;
+        unsigned workers, threads;
+    } rows[] = {
+        {"[interface]\nworkers = auto\n", 1, 0},   {"[interface]\nworkers = 0\n", 1, 0},
+        {"[interface]\nworkers = single\n", 1, 1}, {"[interface]\nworkers = 1\n", 1, 2},
+        {"[interface]\nworkers = 2\n", 2, 2},      {"[interface]\nworkers = 8\n", 8, 2},
+    };
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_settings s;
+        char error[PV_SETTINGS_ERROR_MAX];
+        assert_int_equal(parse(&s, rows[i].text, error), PV_OK);
+        assert_int_equal(s.workers, rows[i].workers);
+        assert_int_equal(s.threads, rows[i].threads);
+        pv_settings_done(&s);
+    }
+}
+
+static void every_bad_line_is_named_with_file_and_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } rows[] = {
+        {"port = 1\n", "conf:1: a key before the first section"},
+        {"[interfaces]\n",
+         "conf:1: unknown section [interfaces]: there are [interface], [peer NAME], "
+         "[traversal], [relay], [chat], [dns], [metrics] and [log]"},
+        {"[peer]\n", "conf:1: unknown section"},
+        {"[log x]\n", "conf:1: unknown section"},
+        {"\n[interface]\nprot = 1\n",
+         "conf:3: unknown key prot in [interface]: there are name, address, port, mtu, "
+         "private-key-file, workers"},
+        {"[interface]\nworkers = 9\n",
+         "conf:2: workers: expected auto (or 0), single, or a number"},
+        {"[interface]\nworkers = many\n", "conf:2: workers:"},
+        {"[interface]\nworkers = -1\n", "conf:2: workers:"},
+        {"[interface]\nworkers =\n", "conf:2: workers:"},
+        {"[interface]\nport = 0\n", "conf:2: port: expected a number"},
+        {"[interface]\nport = 65536\n", "conf:2: port:"},
+        {"[interface]\nport = 80x\n", "conf:2: port:"},
+        {"[interface]\nport =\n", "conf:2: port:"},
+        {"[interface]\nport = 5\nport = 6\n", "conf:3: port: given twice"},
+        {"[interface]\nmtu = 1279\n", "conf:2: mtu:"},
+        {"[interface]\nmtu = 9001\n", "conf:2: mtu:"},
+        {"[interface]\nname = a/b\n", "conf:2: name:"},
+        {"[interface]\nname = sixteen-letters-\n", "conf:2: name:"},
+        {"[interface]\naddress = 10.0.0.1\n", "conf:2: address: expected"},
+        {"[interface]\naddress = 10.0.0.1/33\n", "conf:2: address:"},
+        {"[interface]\naddress = 10.0.0.1/0\n", "conf:2: address:"},
+        {"[interface]\naddress = 127.0.0.1/8\n", "conf:2: address: no interface"},
+        {"[interface]\naddress = 224.0.0.1/8\n", "conf:2: address: no interface"},
+        {"[interface]\naddress=10.0.0.1/8\naddress=10.0.0.2/8\naddress=10.0.0.3/8\n"
+         "address=10.0.0.4/8\naddress=10.0.0.5/8\n",
+         "conf:6: address: at most 4"},
+        {"[interface]\nprivate-key-file = key\n", "conf:2: private-key-file: expected an absolute"},
+        {"[chat]\nstore = disk\n", "conf:2: store: expected coordinator or off"},
+        {"[chat]\nauto-accept = a b c\n", "conf:2: auto-accept: expected the name"},
+        {"[chat]\nauto-accept = bob 0\n", "conf:2: auto-accept: expected the name"},
+        {"[chat]\nauto-accept = bob 5P\n", "conf:2: auto-accept: expected the name"},
+        {"[chat]\nauto-accept = bob 4194305T\n", "conf:2: auto-accept: expected the name"},
+        {"[chat]\nauto-accept = _\n", "conf:2: auto-accept: expected the name"},
+        {"[chat]\nnotify = beep\n", "conf:2: notify: expected the absolute path"},
+        {"[dns]\nlisten = 53\n", "conf:2: listen: expected on or off"},
+        {"[log]\nlevel = loud\n", "conf:2: level: expected error, warn, info or debug"},
+        {"[traversal]\npredict = maybe\n", "conf:2: predict: expected on or off"},
+        {"[traversal]\nbirthday = 1\n", "conf:2: birthday: expected on or off"},
+        {"[traversal]\nportmap = upnp\n", "conf:2: portmap: expected on or off"},
+        {"[traversal]\nmax-mappings = 0\n", "conf:2: max-mappings:"},
+        {"[traversal]\nmax-mappings = 257\n", "conf:2: max-mappings:"},
+        {"[traversal]\nmax-pps = 201\n", "conf:2: max-pps:"},
+        {"[peer bob]\n", "conf:1: [peer bob] in line 1 has no public-key"},
+        {"[peer bob]\nendpoint = a:1\n[log]\n", "[peer bob] in line 1 has no public-key"},
+        {"[peer -bob]\n", "conf:1: [peer NAME]:"},
+        {"[peer bob]\npublic-key = short\n", "conf:2: public-key:"},
+        {"[peer a]\npublic-key = " KEY_A "\n[peer b]\npublic-key = " KEY_A "\n",
+         "conf:4: public-key: another"},
+        {"[peer a]\npublic-key = " KEY_A "\n[peer A]\n", "conf:3: [peer NAME]: this name was"},
+        {"[peer a]\nallowed-ips = 10.0.0.1/24\n", "conf:2: allowed-ips: expected"},
+        {"[peer a]\nallowed-ips = 10.0.0.0/24, 10.1.0.0/24\n", "conf:2: allowed-ips: expected"},
+        {"[peer a]\nendpoint = host\n", "conf:2: endpoint:"},
+        {"[peer a]\nendpoint = host:0\n", "conf:2: endpoint:"},
+        {"[peer a]\nendpoint = :5\n", "conf:2: endpoint:"},
+        {"[peer a]\nendpoint = ho st:5\n", "conf:2: endpoint:"},
+        {"[peer a]\nendpoint = 2001:db8::1:5\n", "conf:2: endpoint:"},
+        {"[peer a]\npersistent-keepalive = 65536\n", "conf:2: persistent-keepalive:"},
+        {"[peer a]\npreshared-key-file = psk\n", "conf:2: preshared-key-file:"},
+        {"[peer a]\nsuite = des\n", "conf:2: suite: expected chacha or aes"},
+        {"[interface]\nport: 5\n  mtu = 1400\n", "conf:3: the line begins with a blank"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_settings s;
+        char error[PV_SETTINGS_ERROR_MAX];
+        assert_int_equal(parse(&s, rows[i].text, error), PV_ERR_MALFORMED);
+        if (strstr(error, rows[i].want) == NULL)
+            assert_string_equal(error, rows[i].want);
+        pv_settings_done(&s);
+    }
+}
+
+static void bad_relays_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } rows[] = {
+        {"[relay]\nturn = x\n", "conf:2: turn: expected turn:HOST:PORT or turns:HOST:PORT"},
+        {"[relay]\nturn = turn:\n", "conf:2: turn: expected a name"},
+        {"[relay]\nturn = turn:host:0\n", "conf:2: turn: expected a name"},
+        {"[relay]\nturn = turn:host:65536\n", "conf:2: turn: expected a name"},
+        {"[relay]\nturn = turn:[::1\n", "conf:2: turn: expected a name"},
+        {"[relay]\nturn = turn:[::1]x\n", "conf:2: turn: expected a name"},
+        {"[relay]\nturn = turn:a b\n", "conf:2: turn: expected a name"},
+        {"[relay]\nturn = turn:host?transport=sctp\n", "conf:2: turn: expected ?transport="},
+        {"[relay]\nturn = turns:host?transport=udp\n", "conf:2: turn: turns: goes by"},
+        {"[relay]\nturn = turn:host\n", "conf: [relay] turn needs user and password-file"},
+        {"[relay]\npassword-file = here\n", "conf:2: password-file: expected an absolute"},
+        {"[relay]\nca-file = ca.pem\n", "conf:2: ca-file: expected an absolute"},
+    };
+    char error[PV_SETTINGS_ERROR_MAX];
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_settings s;
+        assert_int_equal(parse(&s, rows[i].text, error), PV_ERR_MALFORMED);
+        assert_int_equal(strncmp(error, rows[i].want, strlen(rows[i].want)), 0);
+        pv_settings_done(&s);
+    }
+}
+
+static void relays_are_uris(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *uri, *host;
+        uint16_t port;
+        bool udp, stream, tls;
+    } rows[] = {
+        {"turn:relay.example", "relay.example", 3478, true, true, false},
+        {"turn:192.0.2.1:99?transport=udp", "192.0.2.1", 99, true, false, false},
+        {"turn:[2001:db8::1]:65535?transport=tcp", "2001:db8::1", 65535, false, true, false},
+        {"turns:relay.example", "relay.example", 5349, false, true, true},
+        {"turns:[2001:db8::1]:443?transport=tcp", "2001:db8::1", 443, false, true, true},
+    };
+    char conf[1024] = "[relay]\nuser = u\npassword-file = /p\n", error[PV_SETTINGS_ERROR_MAX];
+    struct pv_settings s;
+    size_t len = strlen(conf);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        len += (size_t)snprintf(conf + len, sizeof(conf) - len, "turn = %s\n", rows[i].uri);
+    }
+    assert_int_equal(parse(&s, conf, error), PV_OK);
+    assert_int_equal(s.n_relays, PV_ARRAY_LEN(rows));
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        assert_string_equal(s.relays[i].host, rows[i].host);
+        assert_int_equal(s.relays[i].port, rows[i].port);
+        assert_int_equal(s.relays[i].udp, rows[i].udp);
+        assert_int_equal(s.relays[i].stream, rows[i].stream);
+        assert_int_equal(s.relays[i].tls, rows[i].tls);
+    }
+    pv_settings_done(&s);
+    for (size_t i = 0; i < 3; i++)
+        len += (size_t)snprintf(conf + len, sizeof(conf) - len, "turn = turn:one.more\n");
+    assert_int_equal(parse(&s, conf, error), PV_ERR_MALFORMED);
+    assert_non_null(strstr(error, "at most 7"));
+    pv_settings_done(&s);
+}
+
+/* The remedy is said before anything runs. */
+static void a_ca_file_has_to_hold_certificates(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want; /* NULL: the file is not there */
+    } rows[] = {
+        {NULL, "No such file or directory"},
+        {"", "no certificate in it: give a PEM file"},
+        {"turn.example\n", "no certificate in it: give a PEM file"},
+        {"-----BEGIN CERTIFICATE-----\nAAAA\n", "no certificate in it: give a PEM file"},
+        {"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "give a PEM file"},
+    };
+    char dir[] = "/tmp/pvsettings.XXXXXX", file[64], conf[128], error[PV_SETTINGS_ERROR_MAX];
+    struct pv_tlscert made;
+    struct pv_settings s;
+    assert_non_null(mkdtemp(dir));
+    snprintf(file, sizeof(file), "%s/ca.pem", dir);
+    snprintf(conf, sizeof(conf), "[relay]\nca-file = %s\n", file);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        if (rows[i].text != NULL)
+            assert_int_equal(pv_file_write(file, pv_view(rows[i].text, strlen(rows[i].text)), 0600),
+                             PV_OK);
+        assert_int_equal(parse(&s, conf, error), PV_OK);
+        assert_string_equal(s.relay_ca_file, file);
+        assert_int_equal(pv_settings_load_keys(&s, error), PV_ERR_REFUSED);
+        assert_non_null(strstr(error, file));
+        assert_non_null(strstr(error, rows[i].want));
+        assert_null(strchr(error, '\n'));
+        pv_settings_done(&s);
+    }
+    assert_int_equal(pv_tlscert_make(&made, NULL, 0), PV_OK);
+    assert_int_equal(pv_file_write(file, pv_view(made.cert, strlen(made.cert)), 0600), PV_OK);
+    assert_int_equal(parse(&s, conf, error), PV_OK);
+    assert_int_equal(pv_settings_load_keys(&s, error), PV_OK);
+    pv_settings_done(&s);
+    unlink(file);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+static void limits_hold_exactly(void **state)
+{
+    (void)state;
+    struct pv_settings s;
+    char error[PV_SETTINGS_ERROR_MAX];
+    static char text[1 << 16];
+    size_t n = (size_t)snprintf(text, sizeof(text), "[peer a]\npublic-key = " KEY_A "\n");
+    for (int i = 0; i < 64; i++)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "allowed-ips = 10.0.%d.0/24\n", i);
+    assert_int_equal(parse(&s, text, error), PV_OK);
+    assert_int_equal(s.peers[0].peer.n_allowed, 64);
+    pv_settings_done(&s);
+    snprintf(text + n, sizeof(text) - n, "allowed-ips = 10.1.0.0/24\n");
+    assert_int_equal(parse(&s, text, error), PV_ERR_MALFORMED);
+    assert_non_null(strstr(error, "conf:67:"));
+    pv_settings_done(&s);
+}
+
+static void key_files_are_read_strictly(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/pvkey.XXXXXX", error[PV_SETTINGS_ERROR_MAX] = "";
+    uint8_t key[32];
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(pv_file_write(path, pv_view(KEY_A "\n", 45), 0600), PV_OK);
+    assert_int_equal(pv_settings_read_key(path, key, error), PV_OK);
+    assert_int_equal(pv_file_write(path, pv_view(KEY_A "x\n", 46), 0600), PV_OK);
+    assert_int_equal(pv_settings_read_key(path, key, error), PV_ERR_MALFORMED);
+    assert_non_null(strstr(error, path));
+    assert_null(strstr(error, "HIgo9")); /* never shows what is in it */
+    unlink(path);
+    assert_int_equal(pv_settings_read_key(path, key, error), PV_ERR_NOT_FOUND);
+    struct pv_settings s;
+    pv_settings_init(&s);
+    assert_int_equal(pv_settings_load(&s, path, error), PV_ERR_NOT_FOUND);
+    assert_non_null(strstr(error, "no such file"));
+}
+
+static void metrics_are_for_this_machine_unless_said_otherwise(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *error;
+    } rows[] = {
+        {"[metrics]\nlisten = 9586\n", "conf:2: listen: expected ADDRESS:PORT, such as "
+                                       "127.0.0.1:9586 or [::1]:9586"},
+        {"[metrics]\nlisten = 10.0.0.1:9586\n",
+         "conf: [metrics] listen: whoever reaches this address reads who talks to whom and how "
+         "much: use 127.0.0.1 or [::1], or say allow-remote = on"},
+        {"[metrics]\nport = 1\n",
+         "conf:2: unknown key port in [metrics]: there are listen, allow-remote"},
+    };
+    struct pv_settings s;
+    char error[PV_SETTINGS_ERROR_MAX];
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        assert_int_equal(parse(&s, rows[i].text, error), PV_ERR_MALFORMED);
+        assert_string_equal(error, rows[i].error);
+        pv_settings_done(&s);
+    }
+    assert_int_equal(parse(&s, "[metrics]\nallow-remote = on\nlisten = [::]:9586\n", error), PV_OK);
+    assert_int_equal(s.metrics.listen.port, 9586);
+    pv_settings_done(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_empty_file_gives_the_defaults),
+        cmocka_unit_test(every_key_reaches_its_field),
+        cmocka_unit_test(workers_are_a_number_automatic_or_a_single_thread),
+        cmocka_unit_test(every_bad_line_is_named_with_file_and_line),
+        cmocka_unit_test(metrics_are_for_this_machine_unless_said_otherwise),
+        cmocka_unit_test(bad_relays_are_named),
+        cmocka_unit_test(relays_are_uris),
+        cmocka_unit_test(a_ca_file_has_to_hold_certificates),
+        cmocka_unit_test(limits_hold_exactly),
+        cmocka_unit_test(key_files_are_read_strictly),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

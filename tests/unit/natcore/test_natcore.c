@@ -1,0 +1,796 @@
+/* SPDX-License-Identifier: MIT */
+/* The NAT emulator behaves as it is configured: what the lab and the simulator stand on. */
+#include <stdio.h>
+
+#include "base/bytes.h"
+#include "tests/natcore/natcore.h"
+#include "tests/natcore/natcore_pkt.h"
+#include "tests/natcore/natcore_text.h"
+#include "tests/unit/test_util.h"
+
+struct world {
+    struct pv_nat *nat;
+    struct pv_nat_config *config;
+    pv_ns now;
+    /* the packet seen last */
+    uint8_t data[4096];
+    size_t len;
+    struct pv_natpkt pkt;
+    enum pv_nat_side side;
+};
+
+static const char *const host = "10.0.0.2:5000";
+static const char *const server = "198.51.100.1:3478";
+static const char *const server_port2 = "198.51.100.1:3479";
+static const char *const other = "198.51.100.2:3478";
+
+static struct pv_addr addr(const char *text)
+{
+    struct pv_addr a = {.family = PV_AF_NONE};
+    int r = pv_addr_parse(text, &a);
+    assert_int_equal(r, PV_OK);
+    return a;
+}
+
+static struct world start(const char *settings)
+{
+    struct pv_nat_config config;
+    pv_nat_config_init(&config);
+    assert_int_equal(pv_nat_set(&config, "public", "203.0.113.7"), PV_OK);
+    assert_int_equal(pv_nat_set(&config, "inside-ip", "10.0.0.1"), PV_OK);
+    struct world w = {.now = PV_S(1000), .nat = pv_nat_new(&config, 7)};
+    assert_non_null(w.nat);
+    w.config = pv_nat_config(w.nat);
+    if (settings[0] != '\0') {
+        char line[512];
+        struct pv_nattext reply = {.text = NULL};
+        snprintf(line, sizeof(line), "set %s", settings);
+        pv_nat_command(w.nat, line, w.now, &reply);
+        assert_string_equal(reply.text, "{\"ok\":true}");
+        pv_nattext_done(&reply);
+    }
+    return w;
+}
+
+static void stop(struct world *w)
+{
+    w->nat = pv_nat_free(w->nat);
+}
+
+/* The next packet that leaves the box by now; false when there is none. */
+static bool next_packet(struct world *w)
+{
+    uint8_t *data = NULL;
+    if (pv_nat_output(w->nat, w->now, &w->side, &data, &w->len) < 0)
+        return false;
+    assert_true(w->len <= sizeof(w->data));
+    memcpy(w->data, data, w->len);
+    free(data);
+    assert_int_equal(pv_natpkt_parse(w->data, w->len, &w->pkt), PV_OK);
+    if (!w->pkt.fragment)
+        assert_true(pv_natpkt_checksum_ok(&w->pkt));
+    return true;
+}
+
+static bool push(struct world *w, enum pv_nat_side from, uint8_t *data, size_t len)
+{
+    pv_nat_input(w->nat, from, data, len, w->now);
+    return next_packet(w);
+}
+
+/* Sends a datagram into the box; true when something came out of it. */
+static bool send_udp(struct world *w, enum pv_nat_side from, const char *src, const char *dst)
+{
+    uint8_t buf[256];
+    struct pv_addr s = addr(src);
+    struct pv_addr d = addr(dst);
+    size_t len = pv_natpkt_udp(buf, sizeof(buf), &s, &d, pv_view("hello", 5));
+    assert_true(len > 0);
+    return push(w, from, buf, len);
+}
+
+/* From inside; the public endpoint it got, as text in a static-free buffer of the caller. */
+static const char *leaves_as(struct world *w, const char *src, const char *dst,
+                             char buf[static PV_ADDR_TEXT])
+{
+    if (!send_udp(w, PV_NAT_INSIDE, src, dst))
+        return "nothing";
+    assert_int_equal(w->side, PV_NAT_OUTSIDE);
+    return pv_addr_format(&w->pkt.src, buf);
+}
+
+static bool comes_in(struct world *w, const char *src, const char *dst)
+{
+    return send_udp(w, PV_NAT_OUTSIDE, src, dst) && w->side == PV_NAT_INSIDE;
+}
+
+static uint16_t port_of(struct world *w, const char *src, const char *dst)
+{
+    char text[PV_ADDR_TEXT];
+    assert_string_not_equal(leaves_as(w, src, dst, text), "nothing");
+    return w->pkt.src.port;
+}
+
+static uint64_t drops(const struct world *w, enum pv_nat_drop why)
+{
+    return pv_nat_stats(w->nat)->drops[why];
+}
+
+/* ---- mapping and filtering (RFC 4787 s4.1, s5) ---- */
+
+static void mapping_depends_on_what_it_is_told_to(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *settings;
+        bool same_for_port, same_for_address;
+    } rows[] = {
+        {"mapping=ei ports=random", true, true},
+        {"mapping=ad ports=random", true, false},
+        {"mapping=apd ports=random", false, false},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct world w = start(rows[i].settings);
+        uint16_t first = port_of(&w, host, server);
+        assert_int_equal(first, port_of(&w, host, server));
+        assert_int_equal(first == port_of(&w, host, server_port2), rows[i].same_for_port);
+        assert_int_equal(first == port_of(&w, host, other), rows[i].same_for_address);
+        assert_int_equal(first, port_of(&w, host, server));
+        stop(&w);
+    }
+}
+
+static void filtering_lets_in_whom_it_is_told_to(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *settings;
+        bool other_port, other_address;
+    } rows[] = {
+        {"filtering=ei", true, true},
+        {"filtering=ad", true, false},
+        {"filtering=apd", false, false},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct world w = start(rows[i].settings);
+        assert_false(comes_in(&w, server, "203.0.113.7:5000"));
+        assert_int_equal(drops(&w, PV_NAT_DROP_NO_MAPPING), 1);
+        assert_int_equal(port_of(&w, host, server), 5000);
+        assert_true(comes_in(&w, server, "203.0.113.7:5000"));
+        assert_true(pv_addr_equal(&w.pkt.dst, &(struct pv_addr){PV_AF_INET, 5000, {10, 0, 0, 2}}));
+        assert_int_equal(comes_in(&w, server_port2, "203.0.113.7:5000"), rows[i].other_port);
+        assert_int_equal(comes_in(&w, other, "203.0.113.7:5000"), rows[i].other_address);
+        assert_false(comes_in(&w, server, "203.0.113.7:5001"));
+        assert_false(comes_in(&w, server, "203.0.113.8:5000"));
+        assert_int_equal(drops(&w, PV_NAT_DROP_NOT_OURS), 1);
+        stop(&w);
+    }
+}
+
+/* ---- ports and addresses ---- */
+
+static void a_preserved_port_goes_to_the_first_who_asks(void **state)
+{
+    (void)state;
+    struct world w = start("");
+    char text[PV_ADDR_TEXT];
+    assert_string_equal(leaves_as(&w, host, server, text), "203.0.113.7:5000");
+    uint16_t second = port_of(&w, "10.0.0.3:5000", server);
+    assert_int_not_equal(second, 5000);
+    assert_int_equal(second, port_of(&w, "10.0.0.3:5000", other));
+    stop(&w);
+}
+
+static void sequential_ports_step_in_both_directions_and_wrap(void **state)
+{
+    (void)state;
+    struct world up = start("profile=symmetric-sequential step=2");
+    uint16_t first = port_of(&up, host, server);
+    assert_int_equal(port_of(&up, host, server_port2), first + 2);
+    assert_int_equal(port_of(&up, host, other), first + 4);
+    stop(&up);
+
+    struct world down = start("profile=symmetric-sequential step=-1 range=2000-2003");
+    uint16_t last = port_of(&down, host, server);
+    for (int i = 0; i < 3; i++) {
+        char dst[PV_ADDR_TEXT];
+        snprintf(dst, sizeof(dst), "198.51.100.9:%d", 100 + i);
+        uint16_t want = last == 2000 ? 2003 : (uint16_t)(last - 1);
+        last = port_of(&down, host, dst);
+        assert_int_equal(last, want);
+    }
+    stop(&down);
+}
+
+static void foreign_subscribers_move_the_sequence(void **state)
+{
+    (void)state;
+    struct world w = start("profile=symmetric-sequential foreign=10 range=10000-60000");
+    uint16_t first = port_of(&w, host, server);
+    w.now += PV_S(100);
+    int moved = port_of(&w, host, other) - first;
+    /* 1,000 expected; six sigma is 190. */
+    assert_true(moved > 800 && moved < 1200);
+    stop(&w);
+}
+
+static void a_block_keeps_a_subscriber_inside_and_runs_out(void **state)
+{
+    (void)state;
+    struct world w = start("profile=symmetric-block block-size=16 range=1024-65535");
+    uint16_t base = 0;
+    for (int i = 0; i < 16; i++) {
+        char dst[PV_ADDR_TEXT];
+        snprintf(dst, sizeof(dst), "198.51.100.9:%d", 100 + i);
+        uint16_t port = port_of(&w, host, dst);
+        if (i == 0)
+            base = (uint16_t)(port / 16 * 16);
+        assert_int_equal(port / 16 * 16, base);
+    }
+    char text[PV_ADDR_TEXT];
+    assert_string_equal(leaves_as(&w, host, "198.51.100.9:999", text), "nothing");
+    assert_int_equal(drops(&w, PV_NAT_DROP_FULL), 1);
+    assert_int_not_equal(port_of(&w, "10.0.0.3:5000", server) / 16 * 16, base);
+    stop(&w);
+}
+
+static void an_overloaded_port_serves_several_destinations(void **state)
+{
+    (void)state;
+    struct world w = start("profile=symmetric range=4000-4000 overload=yes filtering=apd");
+    assert_int_equal(port_of(&w, host, server), 4000);
+    assert_int_equal(port_of(&w, "10.0.0.3:6000", other), 4000);
+    assert_true(comes_in(&w, other, "203.0.113.7:4000"));
+    assert_int_equal(w.pkt.dst.port, 6000);
+    assert_true(comes_in(&w, server, "203.0.113.7:4000"));
+    assert_int_equal(w.pkt.dst.port, 5000);
+    char text[PV_ADDR_TEXT];
+    assert_string_equal(leaves_as(&w, "10.0.0.4:1", server, text), "nothing");
+    stop(&w);
+}
+
+static void pooling_is_paired_or_arbitrary(void **state)
+{
+    (void)state;
+    for (int arbitrary = 0; arbitrary < 2; arbitrary++) {
+        struct world w =
+            start("mapping=apd ports=random public=203.0.113.7,203.0.113.8,203.0.113.9");
+        w.config->pool_arbitrary = arbitrary == 1;
+        unsigned seen = 0;
+        for (int i = 0; i < 40; i++) {
+            char dst[PV_ADDR_TEXT];
+            snprintf(dst, sizeof(dst), "198.51.100.9:%d", 100 + i);
+            port_of(&w, host, dst);
+            seen |= 1u << (w.pkt.src.ip[3] - 7);
+        }
+        assert_int_equal(seen, arbitrary == 1 ? 7 : 1);
+        port_of(&w, "10.0.0.3:1", server);
+        assert_true(arbitrary == 1 || w.pkt.src.ip[3] == 8);
+        stop(&w);
+    }
+}
+
+/* ---- time ---- */
+
+static void a_mapping_dies_after_its_silence(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *settings;
+        bool reply;
+        unsigned lives_s, dies_s;
+    } rows[] = {
+        {"udp-unreplied=30s udp-replied=120s", false, 29, 31},
+        {"udp-unreplied=30s udp-replied=120s", true, 119, 121},
+        {"udp-unreplied=30s udp-replied=120s stream-after=2s", true, 29, 31},
+        {"udp-unreplied=30s absolute=20s", true, 19, 21},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        for (int over = 0; over < 2; over++) {
+            struct world w = start(rows[i].settings);
+            port_of(&w, host, server);
+            if (rows[i].reply)
+                assert_true(comes_in(&w, server, "203.0.113.7:5000"));
+            w.now += PV_S(over == 0 ? rows[i].lives_s : rows[i].dies_s);
+            assert_int_equal(comes_in(&w, server, "203.0.113.7:5000"), over == 0);
+            stop(&w);
+        }
+    }
+}
+
+static void the_stream_timeout_needs_two_seconds_of_traffic(void **state)
+{
+    (void)state;
+    struct world w = start("udp-unreplied=30s udp-replied=120s stream-after=2s");
+    for (int i = 0; i < 3; i++) {
+        port_of(&w, host, server);
+        assert_true(comes_in(&w, server, "203.0.113.7:5000"));
+        w.now += PV_S(1);
+    }
+    w.now += PV_S(110);
+    assert_true(comes_in(&w, server, "203.0.113.7:5000"));
+    stop(&w);
+}
+
+static void an_absolute_lifetime_ends_a_busy_mapping(void **state)
+{
+    (void)state;
+    struct world w = start("absolute=50s ports=random");
+    uint16_t first = port_of(&w, host, server);
+    for (int i = 0; i < 9; i++) {
+        w.now += PV_S(5);
+        assert_int_equal(port_of(&w, host, server), first);
+    }
+    w.now += PV_S(5);
+    assert_int_not_equal(port_of(&w, host, server), first);
+    stop(&w);
+}
+
+static void inbound_packets_refresh_only_when_told(void **state)
+{
+    (void)state;
+    for (int refresh = 0; refresh < 2; refresh++) {
+        struct world w = start("udp-unreplied=30s udp-replied=30s");
+        w.config->inbound_refresh = refresh == 1;
+        port_of(&w, host, server);
+        w.now += PV_S(20);
+        assert_true(comes_in(&w, server, "203.0.113.7:5000"));
+        w.now += PV_S(20);
+        assert_int_equal(comes_in(&w, server, "203.0.113.7:5000"), refresh == 1);
+        stop(&w);
+    }
+}
+
+static void a_full_table_refuses_or_forgets_the_idlest(void **state)
+{
+    (void)state;
+    char text[PV_ADDR_TEXT];
+    struct world w = start("max-mappings=2 full=refuse");
+    port_of(&w, "10.0.0.2:1001", server);
+    w.now += PV_S(1);
+    port_of(&w, "10.0.0.2:1002", server);
+    w.now += PV_S(1);
+    assert_string_equal(leaves_as(&w, "10.0.0.2:1003", server, text), "nothing");
+    assert_int_equal(drops(&w, PV_NAT_DROP_FULL), 1);
+    w.config->full = PV_NAT_FULL_EVICT;
+    port_of(&w, "10.0.0.2:1001", server);
+    assert_int_equal(port_of(&w, "10.0.0.2:1003", server), 1003);
+    assert_true(comes_in(&w, server, "203.0.113.7:1001"));
+    assert_false(comes_in(&w, server, "203.0.113.7:1002"));
+    stop(&w);
+}
+
+static void a_reboot_and_a_dropped_flow_are_forgotten(void **state)
+{
+    (void)state;
+    struct world w = start("");
+    port_of(&w, host, server);
+    port_of(&w, "10.0.0.2:5001", server);
+    struct pv_nattext reply = {.text = NULL};
+    pv_nat_command(w.nat, "drop udp 203.0.113.7:5000\n", w.now, &reply);
+    assert_string_equal(reply.text, "{\"dropped\":1}");
+    pv_nattext_done(&reply);
+    assert_false(comes_in(&w, server, "203.0.113.7:5000"));
+    assert_true(comes_in(&w, server, "203.0.113.7:5001"));
+    pv_nat_flush(w.nat);
+    assert_false(comes_in(&w, server, "203.0.113.7:5001"));
+    assert_int_equal(port_of(&w, host, server), 5000);
+    stop(&w);
+}
+
+/* ---- hairpin, pollution, policy ---- */
+
+static void hairpin_shows_the_sender_as_configured(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *settings;
+        const char *seen;
+    } rows[] = {
+        {"hairpin=off filtering=ei", NULL},
+        {"hairpin=external filtering=ei", "203.0.113.7:6000"},
+        {"hairpin=internal filtering=ei", "10.0.0.3:6000"},
+        {"hairpin=external filtering=apd", NULL},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        char text[PV_ADDR_TEXT];
+        struct world w = start(rows[i].settings);
+        port_of(&w, host, server);
+        bool came = send_udp(&w, PV_NAT_INSIDE, "10.0.0.3:6000", "203.0.113.7:5000");
+        assert_int_equal(came, rows[i].seen != NULL);
+        if (came) {
+            assert_int_equal(w.side, PV_NAT_INSIDE);
+            assert_string_equal(pv_addr_format(&w.pkt.src, text), rows[i].seen);
+            assert_string_equal(pv_addr_format(&w.pkt.dst, text), host);
+        }
+        stop(&w);
+    }
+    /* Strict filtering opens as soon as both have sent. */
+    struct world w = start("hairpin=external filtering=apd");
+    port_of(&w, host, server);
+    assert_false(send_udp(&w, PV_NAT_INSIDE, "10.0.0.3:6000", "203.0.113.7:5000"));
+    assert_true(send_udp(&w, PV_NAT_INSIDE, host, "203.0.113.7:6000"));
+    assert_true(send_udp(&w, PV_NAT_INSIDE, "10.0.0.3:6000", "203.0.113.7:5000"));
+    stop(&w);
+}
+
+static void a_forwarded_port_lets_in_and_answers(void **state)
+{
+    (void)state;
+    char text[PV_ADDR_TEXT];
+    struct world w = start("ports=random");
+    leaves_as(&w, host, other, text); /* a mapping towards it by another port */
+    assert_false(comes_in(&w, other, "203.0.113.7:4444"));
+    w.config->forwards[0] = (struct pv_nat_forward){.port = 4444, .to = addr(host)};
+    assert_true(comes_in(&w, other, "203.0.113.7:4444"));
+    assert_string_equal(leaves_as(&w, host, other, text), "203.0.113.7:4444");
+    stop(&w);
+}
+
+static void an_early_inbound_packet_turns_the_cone_symmetric(void **state)
+{
+    (void)state;
+    struct world w = start("profile=linux");
+    assert_int_equal(port_of(&w, host, server), 5000);
+    assert_false(comes_in(&w, other, "203.0.113.7:5000"));
+    uint16_t displaced = port_of(&w, host, other);
+    assert_int_not_equal(displaced, 5000);
+    assert_int_equal(pv_nat_stats(w.nat)->displaced, 1);
+    assert_false(comes_in(&w, other, "203.0.113.7:5000"));
+    assert_int_equal(port_of(&w, host, other), displaced);
+    assert_int_equal(port_of(&w, host, server), 5000);
+    /* A fresh local port helps at once, silence of both sides after 30 s. */
+    assert_int_equal(port_of(&w, "10.0.0.2:5001", other), 5001);
+    w.now += PV_S(31);
+    assert_int_equal(port_of(&w, host, other), 5000);
+    stop(&w);
+
+    struct world quiet = start("profile=linux-drop");
+    assert_false(comes_in(&quiet, other, "203.0.113.7:5000"));
+    assert_int_equal(port_of(&quiet, host, other), 5000);
+    stop(&quiet);
+}
+
+static void policy_blocks_udp_but_for_some_ports(void **state)
+{
+    (void)state;
+    char text[PV_ADDR_TEXT];
+    struct world w = start("udp=53,443 reject=yes");
+    assert_string_equal(leaves_as(&w, host, "198.51.100.1:443", text), "203.0.113.7:5000");
+    assert_true(send_udp(&w, PV_NAT_INSIDE, host, server));
+    assert_int_equal(w.side, PV_NAT_INSIDE);
+    assert_int_equal(w.pkt.kind, PV_NATPKT_ERROR);
+    assert_string_equal(pv_addr_format_ip(&w.pkt.src, text), "10.0.0.1");
+    assert_int_equal(drops(&w, PV_NAT_DROP_BLOCKED), 1);
+    stop(&w);
+}
+
+/* ---- hops, MTU, fragments, ICMP ---- */
+
+static void a_packet_out_of_hops_makes_no_mapping(void **state)
+{
+    (void)state;
+    uint8_t buf[256];
+    struct world w = start("");
+    struct pv_addr s = addr(host);
+    struct pv_addr d = addr(server);
+    size_t len = pv_natpkt_udp(buf, sizeof(buf), &s, &d, pv_view("x", 1));
+    struct pv_natpkt pkt;
+    assert_int_equal(pv_natpkt_parse(buf, len, &pkt), PV_OK);
+    while (pkt.ttl > 1)
+        pv_natpkt_hop(&pkt);
+    assert_true(push(&w, PV_NAT_INSIDE, buf, len));
+    assert_int_equal(w.side, PV_NAT_INSIDE);
+    assert_int_equal(w.data[w.pkt.l4], 11); /* time exceeded */
+    assert_int_equal(pv_nat_stats(w.nat)->mappings_made, 0);
+    stop(&w);
+}
+
+static size_t big_packet(uint8_t *buf, size_t cap, const char *src, const char *dst, size_t payload)
+{
+    static const uint8_t zeros[2000];
+    struct pv_addr s = addr(src);
+    struct pv_addr d = addr(dst);
+    size_t len = pv_natpkt_udp(buf, cap, &s, &d, pv_view(zeros, payload));
+    pv_natpkt_set_df(buf, false);
+    return len;
+}
+
+static void what_does_not_fit_is_cut_refused_or_swallowed(void **state)
+{
+    (void)state;
+    uint8_t buf[2048];
+    struct world w = start("mtu-out=1300");
+    size_t len = big_packet(buf, sizeof(buf), host, server, 1400);
+    assert_true(push(&w, PV_NAT_INSIDE, buf, len));
+    assert_true(w.len <= 1300 && w.pkt.fragment && w.pkt.kind == PV_NATPKT_FLOW);
+    assert_int_equal(w.pkt.src.ip[3], 7);
+    assert_true(next_packet(&w));
+    assert_int_equal(w.pkt.kind, PV_NATPKT_REST);
+    assert_false(next_packet(&w));
+
+    /* Later fragments that arrive as such follow the first one. */
+    struct world f = start("");
+    len = big_packet(buf, sizeof(buf), host, server, 1400);
+    struct pv_natpkt whole;
+    assert_int_equal(pv_natpkt_parse(buf, len, &whole), PV_OK);
+    uint8_t piece[1000];
+    size_t n = 0;
+    assert_int_equal(pv_natpkt_piece(&whole, sizeof(piece), 1, piece, &n), PV_OK);
+    assert_false(push(&f, PV_NAT_INSIDE, piece, n));
+    assert_int_equal(drops(&f, PV_NAT_DROP_FRAGMENT), 1);
+    assert_int_equal(pv_natpkt_piece(&whole, sizeof(piece), 0, piece, &n), PV_OK);
+    assert_true(push(&f, PV_NAT_INSIDE, piece, n));
+    assert_int_equal(pv_natpkt_piece(&whole, sizeof(piece), 1, piece, &n), PV_OK);
+    assert_true(push(&f, PV_NAT_INSIDE, piece, n));
+    assert_int_equal(f.pkt.src.ip[0], 203);
+    stop(&f);
+
+    len = big_packet(buf, sizeof(buf), host, server, 1400);
+    pv_natpkt_set_df(buf, true);
+    uint8_t again[2048];
+    memcpy(again, buf, len);
+    assert_true(push(&w, PV_NAT_INSIDE, buf, len));
+    assert_int_equal(w.side, PV_NAT_INSIDE);
+    assert_int_equal(w.data[w.pkt.l4], 3);
+    assert_int_equal(w.data[w.pkt.l4 + 1], 4);
+    assert_int_equal(pv_load_be16(w.data + w.pkt.l4 + 6), 1300);
+    w.config->mtu_icmp = false;
+    assert_false(push(&w, PV_NAT_INSIDE, again, len));
+    assert_int_equal(drops(&w, PV_NAT_DROP_TOO_BIG), 2);
+    stop(&w);
+}
+
+static void icmp_errors_follow_their_flow(void **state)
+{
+    (void)state;
+    char text[PV_ADDR_TEXT];
+    uint8_t error[PV_NATPKT_ICMP_MAX];
+    size_t len = 0;
+    struct world w = start("ports=random");
+    struct pv_addr router = addr("192.0.2.1:0");
+    port_of(&w, host, server);
+    assert_int_equal(pv_natpkt_error(&w.pkt, PV_NATPKT_TOO_BIG, 1280, &router, error, &len), PV_OK);
+    assert_true(push(&w, PV_NAT_OUTSIDE, error, len));
+    assert_int_equal(w.side, PV_NAT_INSIDE);
+    assert_string_equal(pv_addr_format_ip(&w.pkt.dst, text), "10.0.0.2");
+    struct pv_natpkt quoted;
+    assert_int_equal(pv_natpkt_quoted(&w.pkt, &quoted), PV_OK);
+    assert_string_equal(pv_addr_format(&quoted.src, text), host);
+    assert_string_equal(pv_addr_format(&quoted.dst, text), server);
+
+    /* And outwards: the inner host has no such port any more. */
+    char public[PV_ADDR_TEXT];
+    leaves_as(&w, host, server, public);
+    assert_true(comes_in(&w, server, public));
+    struct pv_addr inner = addr("10.0.0.2:0");
+    assert_int_equal(pv_natpkt_error(&w.pkt, PV_NATPKT_PORT_UNREACHABLE, 0, &inner, error, &len),
+                     PV_OK);
+    assert_true(push(&w, PV_NAT_INSIDE, error, len));
+    assert_int_equal(w.side, PV_NAT_OUTSIDE);
+    assert_string_equal(pv_addr_format_ip(&w.pkt.src, text), "203.0.113.7");
+    assert_int_equal(pv_natpkt_quoted(&w.pkt, &quoted), PV_OK);
+    assert_string_equal(pv_addr_format(&quoted.dst, text), public);
+
+    /* One about a flow that does not exist goes nowhere. */
+    struct pv_natpkt stranger;
+    uint8_t buf[256];
+    len = big_packet(buf, sizeof(buf), "203.0.113.7:9", "198.51.100.77:1", 8);
+    assert_int_equal(pv_natpkt_parse(buf, len, &stranger), PV_OK);
+    assert_int_equal(pv_natpkt_error(&stranger, PV_NATPKT_TOO_BIG, 1280, &router, error, &len),
+                     PV_OK);
+    assert_false(push(&w, PV_NAT_OUTSIDE, error, len));
+    stop(&w);
+}
+
+/* An echo request by hand: type, code, checksum, identifier, sequence. */
+static size_t echo(uint8_t *buf, const char *src, const char *dst, uint16_t id)
+{
+    struct pv_addr s = addr(src);
+    struct pv_addr d = addr(dst);
+    size_t len = pv_natpkt_udp(buf, 64, &s, &d, pv_view("", 0));
+    uint16_t sum = (uint16_t) ~(0x0800 + id);
+    buf[9] = PV_NATPKT_ICMP;
+    pv_store_be16(buf + 10, 0);
+    uint32_t h = 0;
+    for (size_t i = 0; i < 20; i += 2)
+        h += pv_load_be16(buf + i);
+    h = (h & 0xffff) + (h >> 16);
+    h = (h & 0xffff) + (h >> 16);
+    pv_store_be16(buf + 10, (uint16_t)~h);
+    pv_store_be16(buf + 20, 0x0800);
+    pv_store_be16(buf + 22, sum);
+    pv_store_be16(buf + 24, id);
+    pv_store_be16(buf + 26, 0);
+    return len;
+}
+
+static void pings_pass_and_are_answered_by_the_box(void **state)
+{
+    (void)state;
+    uint8_t buf[64];
+    struct world w = start("ports=random");
+    assert_true(push(&w, PV_NAT_INSIDE, buf, echo(buf, "10.0.0.2:0", "198.51.100.1:0", 77)));
+    assert_int_equal(w.side, PV_NAT_OUTSIDE);
+    assert_int_equal(w.pkt.kind, PV_NATPKT_ECHO);
+    pv_natpkt_answer_echo(&w.pkt);
+    assert_true(push(&w, PV_NAT_OUTSIDE, w.data, w.len));
+    assert_int_equal(w.side, PV_NAT_INSIDE);
+    assert_int_equal(w.pkt.kind, PV_NATPKT_ECHO_REPLY);
+    assert_int_equal(w.pkt.dst.port, 77);
+    assert_int_equal(w.pkt.dst.ip[3], 2);
+
+    assert_true(push(&w, PV_NAT_OUTSIDE, buf, echo(buf, "198.51.100.1:0", "203.0.113.7:0", 5)));
+    assert_int_equal(w.side, PV_NAT_OUTSIDE);
+    assert_int_equal(w.pkt.kind, PV_NATPKT_ECHO_REPLY);
+    assert_true(push(&w, PV_NAT_INSIDE, buf, echo(buf, "10.0.0.2:0", "10.0.0.1:0", 6)));
+    assert_int_equal(w.side, PV_NAT_INSIDE);
+    stop(&w);
+}
+
+static bool send_tcp(struct world *w, enum pv_nat_side from, const char *src, const char *dst,
+                     uint8_t flags)
+{
+    uint8_t buf[128];
+    struct pv_addr s = addr(src);
+    struct pv_addr d = addr(dst);
+    static const uint8_t zeros[12];
+    size_t len = pv_natpkt_udp(buf, sizeof(buf), &s, &d, pv_view(zeros, 12));
+    /* Turn it into a TCP header; the checksum is computed from scratch. */
+    buf[9] = PV_NATPKT_TCP;
+    memset(buf + 24, 0, 16);
+    buf[32] = 0x50;
+    buf[33] = flags;
+    for (int at = 10; at <= 36; at += 26) {
+        uint32_t sum = at == 36 ? PV_NATPKT_TCP + 20u : 0;
+        pv_store_be16(buf + at, 0);
+        for (size_t i = at == 36 ? 12 : 0; i < (at == 36 ? 40u : 20u); i += 2)
+            sum += pv_load_be16(buf + i);
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum = (sum & 0xffff) + (sum >> 16);
+        pv_store_be16(buf + at, (uint16_t)~sum);
+    }
+    return push(w, from, buf, len);
+}
+
+static void a_closed_connection_is_forgotten_soon(void **state)
+{
+    (void)state;
+    struct world w = start("");
+    assert_true(send_tcp(&w, PV_NAT_INSIDE, host, server, PV_NATPKT_SYN));
+    assert_true(send_tcp(&w, PV_NAT_OUTSIDE, server, "203.0.113.7:5000", PV_NATPKT_SYN | 0x10));
+    w.now += PV_S(7000);
+    assert_true(send_tcp(&w, PV_NAT_OUTSIDE, server, "203.0.113.7:5000", 0x10));
+    assert_true(send_tcp(&w, PV_NAT_INSIDE, host, server, PV_NATPKT_FIN));
+    assert_true(send_tcp(&w, PV_NAT_OUTSIDE, server, "203.0.113.7:5000", PV_NATPKT_FIN));
+    w.now += PV_S(9);
+    assert_true(send_tcp(&w, PV_NAT_OUTSIDE, server, "203.0.113.7:5000", 0x10));
+    w.now += PV_S(11);
+    assert_false(send_tcp(&w, PV_NAT_OUTSIDE, server, "203.0.113.7:5000", 0x10));
+    stop(&w);
+}
+
+static void ipv6_is_filtered_but_not_translated(void **state)
+{
+    (void)state;
+    const char *inner = "[2001:db8:1::2]:5000";
+    const char *outer = "[2001:db8:2::1]:3478";
+    char text[PV_ADDR_TEXT];
+    struct world w = start("filtering=apd");
+    assert_false(comes_in(&w, outer, inner));
+    assert_string_equal(leaves_as(&w, inner, outer, text), inner);
+    assert_true(comes_in(&w, outer, inner));
+    assert_false(comes_in(&w, "[2001:db8:2::1]:3479", inner));
+    w.config->ipv6 = PV_NAT_V6_FORWARD;
+    assert_true(comes_in(&w, "[2001:db8:2::1]:3479", inner));
+    w.config->ipv6 = PV_NAT_V6_OFF;
+    assert_false(comes_in(&w, outer, inner));
+    assert_int_equal(drops(&w, PV_NAT_DROP_FAMILY), 1);
+    stop(&w);
+}
+
+/* ---- both lines of the box, words, broken packets ---- */
+
+static void both_lines_of_the_box_are_bad_as_told(void **state)
+{
+    (void)state;
+    struct world w = start("out-delay=30ms in-delay=20ms");
+    assert_false(send_udp(&w, PV_NAT_INSIDE, host, server));
+    assert_int_equal(pv_nat_next(w.nat), w.now + PV_MS(30));
+    w.now += PV_MS(30);
+    assert_true(next_packet(&w));
+    assert_false(comes_in(&w, server, "203.0.113.7:5000"));
+    w.now += PV_MS(20);
+    assert_true(next_packet(&w));
+    assert_int_equal(w.side, PV_NAT_INSIDE);
+    assert_int_equal(pv_nat_next(w.nat), PV_NEVER);
+    stop(&w);
+}
+
+static void commands_answer_in_json(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line, *part;
+    } rows[] = {
+        {"stats", "\"mappings\":1,"},
+        {"stats\n", "\"drops\":{\"malformed\":0,"},
+        {"list", "\"internal\":\"10.0.0.2:5000\",\"external\":\"203.0.113.7:5000\""},
+        {"get", "\"udp-replied\":120000000000"},
+        {"set loss=1%", "{\"ok\":true}"},
+        {"set loss", "{\"error\":"},
+        {"set loss=1% bad=1", "{\"error\":\"unknown setting\"}"},
+        {"drop udp x", "{\"error\":"},
+        {"drop udp 203.0.113.7:5001", "{\"dropped\":0}"},
+        {"", "{\"error\":"},
+        {"flush", "{\"ok\":true}"},
+        {"list", "{\"mappings\":[]}"},
+    };
+    struct world w = start("");
+    port_of(&w, host, server);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_nattext reply = {.text = NULL};
+        pv_nat_command(w.nat, rows[i].line, w.now, &reply);
+        if (strstr(reply.text, rows[i].part) == NULL)
+            fail_msg("%s: %s", rows[i].line, reply.text);
+        pv_nattext_done(&reply);
+    }
+    stop(&w);
+}
+
+static void broken_packets_are_dropped(void **state)
+{
+    (void)state;
+    uint8_t buf[256];
+    struct world w = start("");
+    size_t len = big_packet(buf, sizeof(buf), host, server, 20);
+    for (size_t cut = 0; cut < len; cut++) {
+        uint8_t *exact = malloc(cut == 0 ? 1 : cut);
+        memcpy(exact, buf, cut);
+        assert_false(push(&w, PV_NAT_INSIDE, exact, cut));
+        free(exact);
+    }
+    assert_int_equal(drops(&w, PV_NAT_DROP_MALFORMED), len);
+    len = big_packet(buf, sizeof(buf), "[2001:db8::1]:1", "[2001:db8::2]:2", 20);
+    for (size_t cut = 0; cut < len; cut++) {
+        uint8_t *exact = malloc(cut == 0 ? 1 : cut);
+        memcpy(exact, buf, cut);
+        assert_false(push(&w, PV_NAT_OUTSIDE, exact, cut));
+        free(exact);
+    }
+    stop(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mapping_depends_on_what_it_is_told_to),
+        cmocka_unit_test(filtering_lets_in_whom_it_is_told_to),
+        cmocka_unit_test(a_preserved_port_goes_to_the_first_who_asks),
+        cmocka_unit_test(sequential_ports_step_in_both_directions_and_wrap),
+        cmocka_unit_test(foreign_subscribers_move_the_sequence),
+        cmocka_unit_test(a_block_keeps_a_subscriber_inside_and_runs_out),
+        cmocka_unit_test(an_overloaded_port_serves_several_destinations),
+        cmocka_unit_test(pooling_is_paired_or_arbitrary),
+        cmocka_unit_test(a_mapping_dies_after_its_silence),
+        cmocka_unit_test(the_stream_timeout_needs_two_seconds_of_traffic),
+        cmocka_unit_test(an_absolute_lifetime_ends_a_busy_mapping),
+        cmocka_unit_test(inbound_packets_refresh_only_when_told),
+        cmocka_unit_test(a_full_table_refuses_or_forgets_the_idlest),
+        cmocka_unit_test(a_reboot_and_a_dropped_flow_are_forgotten),
+        cmocka_unit_test(hairpin_shows_the_sender_as_configured),
+        cmocka_unit_test(a_forwarded_port_lets_in_and_answers),
+        cmocka_unit_test(an_early_inbound_packet_turns_the_cone_symmetric),
+        cmocka_unit_test(policy_blocks_udp_but_for_some_ports),
+        cmocka_unit_test(a_packet_out_of_hops_makes_no_mapping),
+        cmocka_unit_test(what_does_not_fit_is_cut_refused_or_swallowed),
+        cmocka_unit_test(icmp_errors_follow_their_flow),
+        cmocka_unit_test(pings_pass_and_are_answered_by_the_box),
+        cmocka_unit_test(a_closed_connection_is_forgotten_soon),
+        cmocka_unit_test(ipv6_is_filtered_but_not_translated),
+        cmocka_unit_test(both_lines_of_the_box_are_bad_as_told),
+        cmocka_unit_test(commands_answer_in_json),
+        cmocka_unit_test(broken_packets_are_dropped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "nss/answer.h"
+#include "nss/find.h"
+#include "sys/file/file.h"
+#include "tests/unit/test_util.h"
+
+struct fixture {
+    char dir[64];
+};
+
+static int make(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    assert_non_null(f);
+    snprintf(f->dir, sizeof(f->dir), "/tmp/pv-nss-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    *state = f;
+    return 0;
+}
+
+static int drop(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const names[] = {"a.names", "b.names", "c.names", "note.txt", "x"};
+    char path[128];
+    for (unsigned i = 0; i < PV_ARRAY_LEN(names); i++) {
+        snprintf(path, sizeof(path), "%s/%s", f->dir, names[i]);
+        (void)unlink(path);
+    }
+    rmdir(f->dir);
+    free(f);
+    return 0;
+}
+
+/* bob in this network, with the address 10.n.0.1 and fd0n::1; and a node of its own name. */
+static void write_file(struct fixture *f, const char *file, const char *network, uint8_t n,
+                       unsigned mode)
+{
+    struct pv_names_entry e[2] = {{.name = "bob", .ip4 = pv_addr4(10, n, 0, 1, 0)}};
+    uint8_t ip6[16] = {0xfd, n, [15] = 1}, bytes[PV_NAMES_SIZE(2)];
+    char path[128];
+    e[0].ip6 = pv_addr6(ip6, 0);
+    snprintf(e[1].name, sizeof(e[1].name), "only-%s", network);
+    e[1].ip4 = pv_addr4(10, n, 0, 2, 0);
+    assert_int_equal(pv_names_build(network, e, 2, bytes, sizeof(bytes)), PV_OK);
+    snprintf(path, sizeof(path), "%s/%s", f->dir, file);
+    assert_int_equal(pv_file_write(path, pv_view(bytes, sizeof(bytes)), mode), PV_OK);
+}
+
+static void finds_in_one_network_and_in_several(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_nss_found found;
+    write_file(f, "b.names", "work", 2, 0644);
+    write_file(f, "a.names", "home", 1, 0644);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+    assert_string_equal(found.full, "bob.home.p2p"); /* the first file in alphabetical order */
+    assert_int_equal(pv_nss_by_name(f->dir, "bob.work.p2p.", &found), PV_OK);
+    assert_string_equal(found.full, "bob.work.p2p");
+    assert_int_equal(found.ip4.ip[1], 2);
+    assert_int_equal(pv_nss_by_name(f->dir, "only-work", &found), PV_OK);
+    assert_int_equal(pv_nss_by_name(f->dir, "only-work.home.p2p", &found), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob.elsewhere.p2p", &found), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_nss_by_name(f->dir, "www.debian.org", &found), PV_ERR_NOT_FOUND);
+    struct pv_addr ip = pv_addr4(10, 2, 0, 2, 99);
+    assert_int_equal(pv_nss_by_addr(f->dir, &ip, &found), PV_OK);
+    assert_string_equal(found.full, "only-work.work.p2p");
+    ip = pv_addr6((const uint8_t[16]){0xfd, 1, [15] = 1}, 0);
+    assert_int_equal(pv_nss_by_addr(f->dir, &ip, &found), PV_OK);
+    assert_string_equal(found.full, "bob.home.p2p");
+    ip = pv_addr4(192, 0, 2, 1, 0);
+    assert_int_equal(pv_nss_by_addr(f->dir, &ip, &found), PV_ERR_NOT_FOUND);
+}
+
+static void without_files_nobody_is_known(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_nss_found found;
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_nss_by_name("/nonexistent", "bob", &found), PV_ERR_NOT_FOUND);
+    write_file(f, "note.txt", "home", 1, 0644);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_NOT_FOUND);
+}
+
+static void a_broken_or_foreign_file_hides_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_nss_found found;
+    char path[128], to[128];
+    write_file(f, "a.names", "evil", 3, 0666); /* anybody could have written it */
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_MALFORMED);
+    write_file(f, "x", "evil", 3, 0644);
+    snprintf(path, sizeof(path), "%s/b.names", f->dir);
+    snprintf(to, sizeof(to), "%s/x", f->dir);
+    assert_int_equal(symlink(to, path), 0);
+    assert_int_not_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+    write_file(f, "c.names", "home", 1, 0644);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+    assert_string_equal(found.full, "bob.home.p2p");
+    snprintf(path, sizeof(path), "%s/a.names", f->dir);
+    assert_int_equal(pv_file_write(path, pv_view("garbage", 7), 0644), PV_OK);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+}
+
+static struct pv_nss_found a_host(void)
+{
+    struct pv_nss_found found = {.name = "bob", .full = "bob.home.p2p"};
+    found.ip4 = pv_addr4(10, 66, 1, 2, 0);
+    found.ip6 = pv_addr6((const uint8_t[16]){0xfd, [15] = 7}, 0);
+    return found;
+}
+
+static void a_hostent_fits_or_says_that_it_does_not(void **state)
+{
+    const struct pv_nss_found found = a_host();
+    (void)state;
+    for (int family = AF_INET; family != 0; family = family == AF_INET ? AF_INET6 : 0) {
+        bool fitted = false;
+        for (size_t len = 0; len < 128; len++) {
+            struct hostent host;
+            char *buf = malloc(len + 1); /* exact: what goes beyond is seen */
+            int r = pv_nss_fill_host(&found, family, &host, buf, len);
+            assert_true(fitted ? r == PV_OK : (r == PV_OK || r == PV_ERR_NO_SPACE));
+            fitted = r == PV_OK;
+            if (fitted) {
+                assert_string_equal(host.h_name, "bob.home.p2p");
+                assert_string_equal(host.h_aliases[0], "bob");
+                assert_null(host.h_aliases[1]);
+                assert_int_equal(host.h_addrtype, family);
+                assert_int_equal(host.h_length, family == AF_INET ? 4 : 16);
+                assert_memory_equal(host.h_addr_list[0],
+                                    family == AF_INET ? found.ip4.ip : found.ip6.ip,
+                                    (size_t)host.h_length);
+                assert_null(host.h_addr_list[1]);
+            }
+            free(buf);
+        }
+        assert_true(fitted);
+    }
+}
+
+static void a_family_that_is_missing_is_not_found(void **state)
+{
+    struct pv_nss_found found = a_host();
+    struct hostent host;
+    struct gaih_addrtuple *tuple = NULL;
+    char buf[256];
+    (void)state;
+    found.ip6 = (struct pv_addr){0};
+    assert_int_equal(pv_nss_fill_host(&found, AF_INET6, &host, buf, sizeof(buf)), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_nss_fill_host(&found, AF_UNIX, &host, buf, sizeof(buf)), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_nss_fill_tuples(&found, &tuple, buf, sizeof(buf)), PV_OK);
+    assert_int_equal(tuple->family, AF_INET);
+    assert_null(tuple->next);
+    found.ip4 = (struct pv_addr){0};
+    assert_int_equal(pv_nss_fill_tuples(&found, &tuple, buf, sizeof(buf)), PV_ERR_NOT_FOUND);
+}
+
+static void tuples_fit_or_say_that_they_do_not(void **state)
+{
+    const struct pv_nss_found found = a_host();
+    (void)state;
+    for (int given = 0; given < 2; given++) {
+        bool fitted = false;
+        for (size_t len = 0; len < 256; len++) {
+            struct gaih_addrtuple mine, *tuple = given ? &mine : NULL;
+            char *buf = malloc(len + 1);
+            int r = pv_nss_fill_tuples(&found, &tuple, buf, len);
+            assert_true(fitted ? r == PV_OK : (r == PV_OK || r == PV_ERR_NO_SPACE));
+            fitted = r == PV_OK;
+            if (fitted) {
+                assert_true(!given || tuple == &mine);
+                assert_string_equal(tuple->name, "bob.home.p2p");
+                assert_int_equal(tuple->family, AF_INET6);
+                assert_memory_equal(tuple->addr, found.ip6.ip, 16);
+                assert_int_equal(tuple->next->family, AF_INET);
+                assert_memory_equal(tuple->next->addr, found.ip4.ip, 4);
+                assert_null(tuple->next->next);
+            }
+            free(buf);
+        }
+        assert_true(fitted);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(finds_in_one_network_and_in_several, make, drop),
+        cmocka_unit_test_setup_teardown(without_files_nobody_is_known, make, drop),
+        cmocka_unit_test_setup_teardown(a_broken_or_foreign_file_hides_nothing, make, drop),
+        cmocka_unit_test(a_hostent_fits_or_says_that_it_does_not),
+        cmocka_unit_test(a_family_that_is_missing_is_not_found),
+        cmocka_unit_test(tuples_fit_or_say_that_they_do_not),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/chat/chat.h"
+#include "proto/control/jsonline.h"
+#include "tests/unit/test_util.h"
+
+static const uint8_t ID[PV_CHAT_ID_LEN] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#define ID_TEXT "AAECAwQFBgcICQoLDA0ODw"
+#define MSG     "{\"id\":\"" ID_TEXT "\",\"seq\":7,\"time\":1790000000.25,\"text\":\"hi\"}"
+
+static struct pv_chat_frame frame; /* 16 KiB: not on the stack */
+
+static int parse(const char *line)
+{
+    memset(&frame, 0xee, sizeof(frame));
+    return pv_chat_frame_parse(pv_view(line, strlen(line)), &frame);
+}
+
+static void message_survives_the_wire(void **state)
+{
+    (void)state;
+    static char line[PV_CHAT_LINE_MAX];
+    size_t len = 0;
+    const char *text = "caf\xc3\xa9 \"quoted\" \\ \n second line";
+    assert_int_equal(pv_chat_write_message(ID, 41, 1790000000123, text, line, &len), PV_OK);
+    assert_int_equal(line[len - 1], '\n');
+    assert_null(memchr(line, '\n', len - 1));
+    assert_int_equal(pv_chat_frame_parse(pv_view(line, len - 1), &frame), PV_OK);
+    assert_int_equal(frame.kind, PV_CHAT_MESSAGE);
+    assert_memory_equal(frame.id, ID, sizeof(ID));
+    assert_int_equal(frame.seq, 41);
+    assert_int_equal(frame.time_ms, 1790000000123);
+    assert_string_equal(frame.text, text);
+    assert_int_equal(frame.text_len, strlen(text));
+}
+
+static void message_has_the_fields_of_the_design_in_order(void **state)
+{
+    (void)state;
+    static char line[PV_CHAT_LINE_MAX];
+    size_t len = 0;
+    assert_int_equal(pv_chat_write_message(ID, 7, 1790000000250, "hi", line, &len), PV_OK);
+    assert_int_equal(len, strlen(MSG "\n"));
+    assert_memory_equal(line, MSG "\n", len);
+    assert_int_equal(pv_chat_write_ack(ID, PV_CHAT_READ, line, &len), PV_OK);
+    assert_memory_equal(line, "{\"ack\":\"" ID_TEXT "\",\"state\":\"read\"}\n", len);
+}
+
+static void ack_survives_the_wire(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("{\"ack\":\"" ID_TEXT "\",\"state\":\"delivered\",\"more\":[1]}"),
+                     PV_OK);
+    assert_int_equal(frame.kind, PV_CHAT_ACK);
+    assert_int_equal(frame.state, PV_CHAT_DELIVERED);
+    assert_memory_equal(frame.id, ID, sizeof(ID));
+}
+
+static void write_refuses_what_may_not_be_sent(void **state)
+{
+    (void)state;
+    static char big[PV_CHAT_TEXT_MAX + 2], line[PV_CHAT_LINE_MAX];
+    size_t len = 0;
+    memset(big, '\x01', PV_CHAT_TEXT_MAX); /* the worst case: six bytes each */
+    assert_int_equal(pv_chat_write_message(ID, 1, 1, big, line, &len), PV_OK);
+    big[PV_CHAT_TEXT_MAX] = 'x';
+    assert_int_equal(pv_chat_write_message(ID, 1, 1, big, line, &len), PV_ERR_MALFORMED);
+    assert_int_equal(pv_chat_write_message(ID, 1, 1, "", line, &len), PV_ERR_MALFORMED);
+    assert_int_equal(pv_chat_write_message(ID, 1, 1, "\xff", line, &len), PV_ERR_MALFORMED);
+    assert_int_equal(pv_chat_write_message(ID, 0, 1, "x", line, &len), PV_ERR_MALFORMED);
+    assert_int_equal(pv_chat_write_ack(ID, PV_CHAT_QUEUED, line, &len), PV_ERR_MALFORMED);
+}
+
+static void parse_rejects_every_truncation(void **state)
+{
+    (void)state;
+    const char *lines[] = {MSG, "{\"ack\":\"" ID_TEXT "\",\"state\":\"read\"}"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(lines); i++) {
+        for (size_t n = 1; n < strlen(lines[i]); n++) {
+            uint8_t *exact = malloc(n);
+            assert_non_null(exact);
+            memcpy(exact, lines[i], n);
+            assert_int_equal(pv_chat_frame_parse(pv_view(exact, n), &frame), PV_ERR_MALFORMED);
+            free(exact);
+        }
+    }
+}
+
+static void parse_rejects_what_is_not_a_frame(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        int status;
+        const char *why;
+    } rows[] = {
+        {"", PV_ERR_NOT_FOUND, "empty"},
+        {"\r", PV_ERR_NOT_FOUND, "empty with CR"},
+        {"{}", PV_ERR_MALFORMED, "no fields"},
+        {"{\"id\":\"" ID_TEXT "\",\"seq\":1,\"time\":1,\"text\":\"\"}", PV_ERR_MALFORMED,
+         "no text"},
+        {"{\"id\":\"" ID_TEXT "\",\"seq\":0,\"time\":1,\"text\":\"a\"}", PV_ERR_MALFORMED, "seq 0"},
+        {"{\"id\":\"" ID_TEXT "\",\"seq\":-1,\"time\":1,\"text\":\"a\"}", PV_ERR_MALFORMED,
+         "seq -1"},
+        {"{\"id\":\"" ID_TEXT "\",\"seq\":1.5,\"time\":1,\"text\":\"a\"}", PV_ERR_MALFORMED,
+         "seq 1.5"},
+        {"{\"id\":\"" ID_TEXT "\",\"seq\":9007199254740993,\"time\":1,\"text\":\"a\"}",
+         PV_ERR_MALFORMED, "seq one over 2^53"},
+        {"{\"id\":\"" ID_TEXT "\",\"seq\":1,\"time\":-1,\"text\":\"a\"}", PV_ERR_MALFORMED, "time"},
+        {"{\"id\":\"" ID_TEXT "\",\"seq\":1,\"time\":1e300,\"text\":\"a\"}", PV_ERR_MALFORMED,
+         "time"},
+        {"{\"id\":\"" ID_TEXT "\",\"seq\":1,\"text\":\"a\"}", PV_ERR_MALFORMED, "no time"},
+        {"{\"id\":\"AAECAwQFBgcICQoLDA0ODx\",\"seq\":1,\"time\":1,\"text\":\"a\"}",
+         PV_ERR_MALFORMED, "id with unused bits"},
+        {"{\"id\":\"AAECAwQFBgcICQoLDA0OD\",\"seq\":1,\"time\":1,\"text\":\"a\"}", PV_ERR_MALFORMED,
+         "short id"},
+        {"{\"id\":5,\"seq\":1,\"time\":1,\"text\":\"a\"}", PV_ERR_MALFORMED, "id no string"},
+        {"{\"id\":\"" ID_TEXT "\",\"seq\":1,\"time\":1,\"text\":\"\\u0000\"}", PV_ERR_MALFORMED,
+         "NUL"},
+        {"{\"id\":\"" ID_TEXT "\",\"seq\":1,\"time\":1,\"text\":\"\xff\"}", PV_ERR_MALFORMED,
+         "UTF-8"},
+        {"{\"id\":\"" ID_TEXT "\",\"id\":\"" ID_TEXT "\",\"seq\":1,\"time\":1,\"text\":\"a\"}",
+         PV_ERR_MALFORMED, "key twice"},
+        {"{\"ack\":\"" ID_TEXT "\",\"state\":\"queued\"}", PV_ERR_MALFORMED, "no such ack"},
+        {"{\"ack\":\"" ID_TEXT "\"}", PV_ERR_MALFORMED, "no state"},
+        {"{\"ack\":null,\"state\":\"read\"}", PV_ERR_MALFORMED, "null ack"},
+        {MSG "x", PV_ERR_MALFORMED, "something after it"},
+        {"{\"a\":[[[0]]]}", PV_ERR_MALFORMED, "exactly as deep as allowed"},
+        {"{\"a\":[[[[0]]]]}", PV_ERR_LIMIT, "one level too deep"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        if (parse(rows[i].line) != rows[i].status)
+            fail_msg("%s: %s", rows[i].why, rows[i].line);
+    }
+}
+
+static void text_of_exactly_the_limit_passes_and_one_more_does_not(void **state)
+{
+    (void)state;
+    static char text[PV_CHAT_TEXT_MAX + 2], line[PV_CHAT_TEXT_MAX + 256];
+    memset(text, 'a', PV_CHAT_TEXT_MAX);
+    for (int over = 0; over < 2; over++) {
+        int want = over == 0 ? PV_OK : PV_ERR_LIMIT;
+        text[PV_CHAT_TEXT_MAX] = over == 0 ? '\0' : 'a';
+        assert_int_equal(parse(text), want);
+        snprintf(line, sizeof(line), "{\"id\":\"%s\",\"seq\":1,\"time\":1,\"text\":\"%s\"}",
+                 ID_TEXT, text);
+        assert_int_equal(parse(line), want);
+    }
+    static uint8_t longest[PV_CHAT_LINE_MAX];
+    memset(longest, '{', sizeof(longest));
+    assert_int_equal(pv_chat_frame_parse(pv_view(longest, sizeof(longest)), &frame), PV_ERR_LIMIT);
+}
+
+static void plain_text_of_nc_is_a_message(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("hello there\r"), PV_OK);
+    assert_int_equal(frame.kind, PV_CHAT_PLAIN);
+    assert_string_equal(frame.text, "hello there");
+    assert_int_equal(parse("caf\xe9 \xf0\x9f\x98\x80 \xc0\xaf \xed\xa0\x80"), PV_OK);
+    assert_string_equal(frame.text, "caf\xef\xbf\xbd \xf0\x9f\x98\x80 \xef\xbf\xbd\xef\xbf\xbd "
+                                    "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+    assert_int_equal(pv_chat_frame_parse(pv_view("a\0b", 3), &frame), PV_OK);
+    assert_string_equal(frame.text, "a\xef\xbf\xbd"
+                                    "b");
+    assert_true(pv_chat_text_is_valid(pv_view(frame.text, frame.text_len)));
+}
+
+static void shown_text_cannot_drive_a_terminal(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in, *out;
+    } rows[] = {
+        {"plain caf\xc3\xa9\t\xf0\x9f\x98\x80", "plain caf\xc3\xa9\t\xf0\x9f\x98\x80"},
+        {"\x1b[2J\x07", "\xef\xbf\xbd[2J\xef\xbf\xbd"},
+        {"a\n[12:00] bob: fake", "a\n    [12:00] bob: fake"},
+        {"a\rb", "a\xef\xbf\xbd"
+                 "b"},
+        {"\xc2\x9b"
+         "31m",
+         "\xef\xbf\xbd"
+         "31m"},                          /* C1 CSI */
+        {"\xe2\x80\xae", "\xef\xbf\xbd"}, /* right-to-left override */
+        {"\x7f", "\xef\xbf\xbd"},
+        {"\xff", "\xef\xbf\xbd"},
+    };
+    char out[64];
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        size_t n = pv_chat_show(pv_view(rows[i].in, strlen(rows[i].in)), out, sizeof(out));
+        assert_string_equal(out, rows[i].out);
+        assert_int_equal(n, strlen(out));
+    }
+    assert_int_equal(pv_chat_show(pv_view("ab\xc3\xa9", 4), out, 4), 2); /* cut at a character */
+    assert_string_equal(out, "ab");
+    assert_int_equal(pv_chat_show(pv_view("ab", 2), out, 1), 0);
+}
+
+static void number_fields_are_bounded(void **state)
+{
+    (void)state;
+    json_t *obj = NULL;
+    uint64_t v = 5;
+    const char *text = "{\"a\":3,\"b\":\"3\",\"c\":null,\"d\":-3,\"e\":3.0}";
+    assert_int_equal(pv_jsonline_parse(pv_view(text, strlen(text)), 1, 5, &obj), PV_OK);
+    assert_int_equal(pv_jsonline_u64(obj, "a", 3, 3, &v), PV_OK);
+    assert_int_equal(v, 3);
+    assert_int_equal(pv_jsonline_u64(obj, "a", 4, 9, &v), PV_ERR_MALFORMED);
+    assert_int_equal(pv_jsonline_u64(obj, "a", 0, 2, &v), PV_ERR_MALFORMED);
+    assert_int_equal(pv_jsonline_u64(obj, "b", 0, 9, &v), PV_ERR_MALFORMED);
+    assert_int_equal(pv_jsonline_u64(obj, "c", 0, 9, &v), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_jsonline_u64(obj, "d", 0, 9, &v), PV_ERR_MALFORMED);
+    assert_int_equal(pv_jsonline_u64(obj, "e", 0, 9, &v), PV_ERR_MALFORMED);
+    assert_int_equal(pv_jsonline_u64(obj, "z", 0, 9, &v), PV_ERR_NOT_FOUND);
+    json_decref(obj);
+    assert_int_equal(pv_jsonline_parse(pv_view(text, strlen(text)), 1, 4, &obj), PV_ERR_LIMIT);
+    assert_int_equal(pv_jsonline_parse(pv_view("[1]", 3), 2, 4, &obj), PV_ERR_MALFORMED);
+    assert_int_equal(pv_jsonline_parse(pv_view("}", 1), 2, 4, &obj), PV_ERR_MALFORMED);
+    assert_int_equal(pv_jsonline_parse(pv_view("{\"a\":\"\\\"]]\"}", 12), 1, 4, &obj), PV_OK);
+    json_decref(obj);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(message_survives_the_wire),
+        cmocka_unit_test(message_has_the_fields_of_the_design_in_order),
+        cmocka_unit_test(ack_survives_the_wire),
+        cmocka_unit_test(write_refuses_what_may_not_be_sent),
+        cmocka_unit_test(parse_rejects_every_truncation),
+        cmocka_unit_test(parse_rejects_what_is_not_a_frame),
+        cmocka_unit_test(text_of_exactly_the_limit_passes_and_one_more_does_not),
+        cmocka_unit_test(plain_text_of_nc_is_a_message),
+        cmocka_unit_test(shown_text_cannot_drive_a_terminal),
+        cmocka_unit_test(number_fields_are_bounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/* Members' copies: their frames, and the tables that hold them, with their quotas. */
+#include <stdio.h>
+
+#include <sqlite3.h>
+
+#include "daemon/store/store_chat.h"
+#include "proto/chat/copy.h"
+#include "tests/unit/test_util.h"
+
+static struct pv_copy_frame out, in;
+static char line[PV_CHAT_LINE_MAX];
+
+static void cross(void)
+{
+    size_t len = 0;
+    assert_int_equal(pv_copy_frame_write(&out, line, &len), PV_OK);
+    assert_int_equal(line[len - 1], '\n');
+    assert_true(pv_copy_is_frame(pv_view(line, len)));
+    for (size_t cut = 0; cut < len - 1 && len < 300; cut++)
+        assert_true(pv_copy_frame_parse(pv_view(line, cut), &in) < 0);
+    assert_int_equal(pv_copy_frame_parse(pv_view(line, len - 1), &in), PV_OK);
+    assert_int_equal(in.kind, out.kind);
+    assert_int_equal(in.yes, out.yes);
+    assert_memory_equal(in.key, out.key, sizeof(in.key));
+    assert_memory_equal(in.node, out.node, sizeof(in.node));
+    assert_int_equal(in.box_len, out.box_len);
+    assert_memory_equal(in.box, out.box, in.box_len);
+}
+
+static void frames_survive_the_wire_up_to_their_bounds(void **state)
+{
+    (void)state;
+    memset(&out, 0, sizeof(out));
+    memset(out.key, 7, sizeof(out.key));
+    memset(out.node, 8, sizeof(out.node));
+    memset(out.box, 9, sizeof(out.box));
+    out.kind = PV_COPY_DROP;
+    out.yes = false;
+    size_t len = 0;
+    assert_int_equal(pv_copy_frame_write(&out, line, &len), PV_OK);
+    assert_int_equal(pv_copy_frame_parse(pv_view(line, len - 1), &in), PV_OK);
+    assert_int_equal(in.kind, PV_COPY_DROP);
+    for (int yes = 0; yes < 2; yes++) {
+        out.yes = yes != 0;
+        out.kind = PV_COPY_KEPT;
+        cross();
+        out.kind = PV_COPY_TAKEN;
+        cross();
+    }
+    out.yes = false;
+    out.kind = PV_COPY_KEEP;
+    out.box_len = 1;
+    cross();
+    out.kind = PV_COPY_DELIVER;
+    out.box_len = PV_PARCEL_BOX_MAX;
+    cross();
+    out.box_len++;
+    assert_int_equal(pv_copy_frame_write(&out, line, &len), PV_ERR_LIMIT);
+    out.box_len = 0;
+    assert_int_equal(pv_copy_frame_write(&out, line, &len), PV_ERR_LIMIT);
+}
+
+static void a_frame_that_is_none_is_refused(void **state)
+{
+#define ID  "AAECAwQFBgcICQoLDA0ODw"
+#define KEY "AAECAwQFBgcICQoLDA0ODwABAgMEBQYHCAkKCwwNDg8"
+    static const char *const bad[] = {
+        "{\"copy\":\"" ID "\"}",
+        "{\"copy\":\"" ID "\",\"to\":\"" KEY "\"}",
+        "{\"copy\":\"" ID "\",\"to\":\"" KEY "\",\"box\":\"\"}",
+        "{\"copy\":\"" ID "\",\"to\":\"" KEY "\",\"box\":\"!\"}",
+        "{\"copy\":\"" ID "\",\"to\":\"" KEY "\",\"box\":1}",
+        "{\"copy\":\"" ID "\",\"to\":\"" KEY "\",\"from\":\"" KEY "\",\"box\":\"AA\"}",
+        "{\"copy\":\"" ID "\",\"to\":\"" KEY "\",\"taken\":true}",
+        "{\"copy\":\"" ID "\",\"from\":\"" KEY "\",\"kept\":true}",
+        "{\"copy\":\"" ID "\",\"from\":\"" KEY "\",\"drop\":true}",
+        "{\"copy\":\"" ID "\",\"to\":\"" KEY "\",\"drop\":false}",
+        "{\"copy\":\"" ID "\",\"to\":\"" KEY "\",\"kept\":1}",
+        "{\"copy\":\"" ID "\",\"to\":\"short\",\"kept\":true}",
+        "{\"copy\":\"short\",\"to\":\"" KEY "\",\"kept\":true}",
+        "{\"copy\":[],\"to\":\"" KEY "\",\"kept\":true}",
+    };
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        if (pv_copy_frame_parse(pv_view(bad[i], strlen(bad[i])), &in) >= 0)
+            fail_msg("taken: %s", bad[i]);
+    }
+    assert_int_equal(pv_copy_frame_parse(pv_view(line, PV_CHAT_LINE_MAX), &in), PV_ERR_LIMIT);
+    assert_false(pv_copy_is_frame(pv_view("{\"room\":1}", 10)));
+}
+
+/* --- the store ----------------------------------------------------------------------------- */
+
+static sqlite3 *db;
+static const uint8_t BOB[32] = {0xb0}, CARL[32] = {0xca}, DORA[32] = {0xd0};
+
+static int setup(void **state)
+{
+    (void)state;
+    return sqlite3_open(":memory:", &db) == SQLITE_OK && pv_store_chat_schema(db) == PV_OK ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return sqlite3_close(db);
+}
+
+static int run(struct pv_holdjob *hold, struct pv_chatjob_result **ret)
+{
+    struct pv_chatjob job = {.kind = PV_CHATJOB_HOLD, .hold = hold};
+    return pv_store_chat_run(db, &job, ret);
+}
+
+static int do_put(const uint8_t *from, const uint8_t *to, unsigned key, size_t len, uint64_t wall_s)
+{
+    static uint8_t box[PV_PARCEL_BOX_MAX];
+    struct pv_holdjob hold = {.kind = PV_HOLDJOB_PUT, .box = box, .box_len = len, .wall_s = wall_s};
+    struct pv_chatjob_result *res = NULL;
+    memcpy(hold.from, from, 32);
+    memcpy(hold.to, to, 32);
+    memcpy(hold.key, &key, sizeof(key));
+    int r = run(&hold, &res);
+    pv_chatjob_result_free(res);
+    return r;
+}
+
+/* The next copy for `to` behind n: its number, 0 = none; *ret_key gets its key. */
+static uint64_t next(const uint8_t *to, uint64_t n, unsigned *ret_key)
+{
+    struct pv_holdjob hold = {.kind = PV_HOLDJOB_NEXT, .n = n};
+    struct pv_chatjob_result *res = NULL;
+    memcpy(hold.to, to, 32);
+    assert_int_equal(run(&hold, &res), PV_OK);
+    uint64_t found = res->hold->copy.n;
+    memcpy(ret_key, res->hold->copy.key, sizeof(*ret_key));
+    pv_chatjob_result_free(res);
+    return found;
+}
+
+static void copies_come_out_in_order_and_once(void **state)
+{
+    unsigned key = 0;
+    (void)state;
+    assert_int_equal(do_put(BOB, CARL, 1, 100, 50), PV_OK);
+    assert_int_equal(do_put(DORA, CARL, 1, 100, 50), PV_OK); /* another's may have the same key */
+    assert_int_equal(do_put(BOB, CARL, 2, 100, 50), PV_OK);
+    assert_int_equal(do_put(BOB, CARL, 1, 100, 50), PV_OK); /* again: it is there */
+    uint64_t first = next(CARL, 0, &key);
+    assert_int_equal(key, 1);
+    uint64_t second = next(CARL, first, &key);
+    assert_int_equal(key, 1);
+    uint64_t third = next(CARL, second, &key);
+    assert_int_equal(key, 2);
+    assert_int_equal(next(CARL, third, &key), 0);
+    assert_int_equal(next(BOB, 0, &key), 0);
+    struct pv_holdjob drop = {.kind = PV_HOLDJOB_DROP, .key = {1}};
+    struct pv_chatjob_result *res = NULL;
+    memcpy(drop.from, BOB, 32);
+    memcpy(drop.to, CARL, 32);
+    assert_int_equal(run(&drop, &res), PV_OK);
+    assert_int_equal(res->hold->total, 2);
+    pv_chatjob_result_free(res);
+    assert_int_equal(next(CARL, 0, &key), second);
+}
+
+static void quotas_bound_a_sender_a_receiver_and_all(void **state)
+{
+    uint8_t from[32] = {1}, to[32] = {2};
+    (void)state;
+    for (unsigned i = 0; i < PV_HOLD_MAX_OF_NODE; i++)
+        assert_int_equal(do_put(BOB, CARL, i, 10, 50), PV_OK);
+    assert_int_equal(do_put(BOB, DORA, 0, 10, 50), PV_ERR_REFUSED);
+    assert_int_equal(do_put(DORA, CARL, 0, 10, 50), PV_ERR_REFUSED);
+    assert_int_equal(do_put(BOB, CARL, 5, 10, 50), PV_OK); /* it is there already */
+    size_t n = PV_HOLD_MAX_BYTES_OF_NODE / PV_PARCEL_BOX_MAX;
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(do_put(from, to, i, PV_PARCEL_BOX_MAX, 50), PV_OK);
+    assert_int_equal(do_put(from, DORA, 0, PV_PARCEL_BOX_MAX, 50), PV_ERR_REFUSED);
+    char text[320];
+    snprintf(text, sizeof(text),
+             "WITH RECURSIVE c(x) AS (SELECT %u UNION ALL SELECT x + 1 FROM c WHERE x < %u)"
+             " INSERT INTO hold_copy (sender, receiver, key, size, time_s, box)"
+             " SELECT randomblob(32), randomblob(32), randomblob(16), 10, 50, x'00' FROM c",
+             PV_HOLD_MAX_OF_NODE + (unsigned)n + 1, PV_HOLD_MAX_COPIES);
+    assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+    uint8_t nobody[32] = {3}, other[32] = {4};
+    assert_int_equal(do_put(nobody, other, 0, 10, 50), PV_ERR_REFUSED);
+    /* What is too old makes room. */
+    assert_int_equal(do_put(nobody, other, 0, 10, 50 + PV_HOLD_DAYS * 86400 + 1), PV_OK);
+    unsigned key = 0;
+    assert_int_equal(next(CARL, 0, &key), 0);
+}
+
+/* Own messages: which have no copy at a holder, and which copies may go. */
+static void a_sender_knows_who_has_what(void **state)
+{
+    struct pv_chatjob_result *res = NULL;
+    (void)state;
+    for (uint8_t i = 1; i <= 2; i++) {
+        char text[] = "hello", name[] = "carl";
+        struct pv_chat_record m = {.outgoing = true, .text = text, .id = {i}};
+        struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1};
+        memcpy(m.peer, CARL, 32);
+        memcpy(m.peer_name, name, sizeof(name));
+        assert_int_equal(pv_store_chat_run(db, &job, &res), PV_OK);
+        pv_chatjob_result_free(res);
+    }
+    struct pv_holdjob hold = {.kind = PV_HOLDJOB_UNHELD};
+    memcpy(hold.to, CARL, 32);
+    memcpy(hold.holder, DORA, 32);
+    assert_int_equal(run(&hold, &res), PV_OK);
+    assert_int_equal(res->n_msgs, 2);
+    assert_int_equal(res->msgs[0].seq, 1);
+    assert_string_equal(res->msgs[1].text, "hello");
+    pv_chatjob_result_free(res);
+    hold.kind = PV_HOLDJOB_HELD;
+    hold.key[0] = 1;
+    assert_int_equal(run(&hold, &res), PV_OK);
+    assert_int_equal(res->n_msgs, 1); /* it is SENT by that */
+    pv_chatjob_result_free(res);
+    assert_int_equal(run(&hold, &res), PV_OK);
+    assert_int_equal(res->n_msgs, 0);
+    pv_chatjob_result_free(res);
+    hold.kind = PV_HOLDJOB_UNHELD;
+    assert_int_equal(run(&hold, &res), PV_OK);
+    assert_int_equal(res->n_msgs, 1);
+    assert_int_equal(res->msgs[0].id[0], 2);
+    pv_chatjob_result_free(res);
+    sqlite3_stmt *check = NULL; /* what the daemon looks at when it starts */
+    assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA quick_check", -1, &check, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(check), SQLITE_ROW);
+    assert_string_equal((const char *)sqlite3_column_text(check, 0), "ok");
+    sqlite3_finalize(check);
+    hold.kind = PV_HOLDJOB_OVER;
+    assert_int_equal(run(&hold, &res), PV_OK);
+    assert_int_equal(res->n_msgs, 0); /* not delivered yet */
+    pv_chatjob_result_free(res);
+    assert_int_equal(sqlite3_exec(db, "UPDATE chat_message SET state = 1", NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(run(&hold, &res), PV_OK);
+    assert_int_equal(res->n_msgs, 1);
+    assert_int_equal(res->msgs[0].id[0], 1);
+    pv_chatjob_result_free(res);
+    assert_int_equal(run(&hold, &res), PV_OK);
+    assert_int_equal(res->n_msgs, 0); /* told once */
+    pv_chatjob_result_free(res);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(frames_survive_the_wire_up_to_their_bounds),
+        cmocka_unit_test(a_frame_that_is_none_is_refused),
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        T(copies_come_out_in_order_and_once),
+        T(quotas_bound_a_sender_a_receiver_and_all),
+        T(a_sender_knows_who_has_what),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/* Notices and frames about files, and names of others made harmless. */
+#include <stdio.h>
+
+#include "base/bytes.h"
+#include "base/text.h"
+#include "proto/chat/file.h"
+#include "tests/unit/test_util.h"
+
+static struct pv_file_notice offer_of(const char *name)
+{
+    struct pv_file_notice n = {
+        .kind = PV_FILE_OFFER, .id = {1, 2, 3}, .size = 1234567, .time_ms = 1795161600123};
+    snprintf(n.name, sizeof(n.name), "%s", name);
+    return n;
+}
+
+static void notices_come_out_as_they_went_in(void **state)
+{
+    const struct pv_file_notice all[] = {
+        offer_of("photo.jpg"),
+        {.kind = PV_FILE_STATE, .id = {9}, .state = PV_FILE_FAILED, .why = PV_FILE_WHY_CORRUPT},
+        {.kind = PV_FILE_WITHDRAW, .id = {7}},
+    };
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(all); i++) {
+        uint8_t buf[PV_FILE_NOTICE_MAX];
+        struct pv_file_notice n;
+        size_t len;
+        assert_int_equal(pv_file_notice_build(&all[i], buf, &len), PV_OK);
+        assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_OK);
+        assert_int_equal(n.kind, all[i].kind);
+        assert_memory_equal(n.id, all[i].id, sizeof(n.id));
+        assert_int_equal(n.size, all[i].size);
+        assert_int_equal(n.time_ms, all[i].time_ms);
+        assert_string_equal(n.name, all[i].name);
+        assert_int_equal(n.state, all[i].state);
+        assert_int_equal(n.why, all[i].why);
+    }
+}
+
+static void every_truncation_and_every_extra_byte_is_refused(void **state)
+{
+    const struct pv_file_notice all[] = {
+        offer_of("x"), {.kind = PV_FILE_STATE}, {.kind = PV_FILE_WITHDRAW}};
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(all); i++) {
+        uint8_t buf[PV_FILE_NOTICE_MAX + 1] = {0};
+        struct pv_file_notice n;
+        size_t len;
+        assert_int_equal(pv_file_notice_build(&all[i], buf, &len), PV_OK);
+        for (size_t cut = 0; cut < len; cut++)
+            assert_int_equal(pv_file_notice_parse(pv_view(buf, cut), &n), PV_ERR_TRUNCATED);
+        assert_int_equal(pv_file_notice_parse(pv_view(buf, len + 1), &n), PV_ERR_MALFORMED);
+    }
+}
+
+static void numbers_one_over_their_bounds_are_refused(void **state)
+{
+    struct pv_file_notice n = offer_of("x");
+    uint8_t buf[PV_FILE_NOTICE_MAX];
+    size_t len;
+    (void)state;
+    n.size = PV_FILE_SIZE_MAX;
+    assert_int_equal(pv_file_notice_build(&n, buf, &len), PV_OK);
+    assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_OK);
+    pv_store_be64(buf + 18, PV_FILE_SIZE_MAX + 1);
+    assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_ERR_MALFORMED);
+    n.size = PV_FILE_SIZE_MAX + 1;
+    assert_int_equal(pv_file_notice_build(&n, buf, &len), PV_ERR_MALFORMED);
+
+    n = (struct pv_file_notice){.kind = PV_FILE_STATE, .state = PV_FILE_N_STATES - 1};
+    assert_int_equal(pv_file_notice_build(&n, buf, &len), PV_OK);
+    buf[18] = PV_FILE_N_STATES;
+    assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_ERR_MALFORMED);
+    buf[18] = 0;
+    buf[19] = PV_FILE_N_WHYS;
+    assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_ERR_MALFORMED);
+
+    buf[0] = 2;
+    assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_ERR_UNSUPPORTED);
+    buf[0] = 1;
+    buf[1] = 4;
+    assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_ERR_UNSUPPORTED);
+}
+
+static void the_longest_name_fits_and_one_byte_more_does_not(void **state)
+{
+    char name[PV_FILE_NAME_BUF + 1];
+    uint8_t buf[PV_FILE_NOTICE_MAX + 2];
+    struct pv_file_notice n;
+    size_t len;
+    (void)state;
+    memset(name, 'a', sizeof(name));
+    name[PV_FILE_NAME_MAX] = '\0';
+    n = offer_of(name);
+    assert_int_equal(pv_file_notice_build(&n, buf, &len), PV_OK);
+    assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_OK);
+    assert_string_equal(n.name, name);
+    pv_store_be16(buf + 34, PV_FILE_NAME_MAX + 1);
+    buf[len] = 'a';
+    assert_int_equal(pv_file_notice_parse(pv_view(buf, len + 1), &n), PV_ERR_MALFORMED);
+}
+
+static void names_of_others_lose_what_could_hurt(void **state)
+{
+    static const struct {
+        const char *in, *out, *why;
+    } rows[] = {
+        {"photo.jpg", "photo.jpg", "an ordinary name stays"},
+        {"grüße 你好.txt", "grüße 你好.txt", "other alphabets and blanks stay"},
+        {"../../etc/passwd", "passwd", "only what follows the last slash"},
+        {"/etc/shadow", "shadow", "an absolute path"},
+        {"..\\..\\win.ini", "win.ini", "a path of another system"},
+        {"..", "_.", "the directory above"},
+        {".", "_", "the directory itself"},
+        {".bashrc", "_bashrc", "a hidden file"},
+        {"-rf", "_rf", "an option"},
+        {"dir/", "_", "nothing behind the slash"},
+        {"a\nb\x1b[2J\x7f", "a_b_[2J_", "control characters"},
+        {"a\xc2\x9b"
+         "b",
+         "a_b", "C1"},
+        {"gpj.\xe2\x80\xae"
+         "exe",
+         "gpj._exe", "text that runs backwards"},
+        {"a\xe2\x80\x8b"
+         "b",
+         "a_b", "an invisible character"},
+        {"\xf0\x9f\x98\x80.png", "\xf0\x9f\x98\x80.png", "four bytes"},
+    };
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        char out[PV_FILE_NAME_BUF];
+        assert_int_equal(pv_file_name_clean(pv_view(rows[i].in, strlen(rows[i].in)), out), PV_OK);
+        assert_string_equal(out, rows[i].out);
+    }
+}
+
+static void a_long_name_is_cut_at_a_character(void **state)
+{
+    char in[2 * PV_FILE_NAME_MAX], out[PV_FILE_NAME_BUF];
+    (void)state;
+    for (size_t i = 0; i + 1 < sizeof(in); i += 2)
+        memcpy(in + i, "\xc3\xa9", 2);
+    assert_int_equal(pv_file_name_clean(pv_view(in, sizeof(in)), out), PV_OK);
+    assert_int_equal(strlen(out), PV_FILE_NAME_MAX - 1);
+    assert_true(pv_utf8_is_valid(pv_view(out, strlen(out))));
+    assert_int_equal(pv_file_name_clean(pv_view("\xff", 1), out), PV_ERR_MALFORMED);
+    assert_int_equal(pv_file_name_clean(pv_view("a\0b", 3), out), PV_ERR_MALFORMED);
+}
+
+static void frames_come_out_as_they_went_in(void **state)
+{
+    const uint8_t id[PV_FILE_ID_LEN] = {1, 2, 3, 4};
+    const uint8_t hash[PV_FILE_HASH_LEN] = {9, 8, 7};
+    uint8_t get[PV_FILE_GET_LEN], answer[PV_FILE_ANSWER_LEN], got[PV_FILE_ID_LEN];
+    const uint8_t *got_hash;
+    enum pv_file_why why;
+    uint64_t n;
+    (void)state;
+    pv_file_get_build(id, PV_FILE_SIZE_MAX, get);
+    assert_int_equal(pv_file_get_parse(get, got, &n), PV_OK);
+    assert_memory_equal(got, id, sizeof(id));
+    assert_int_equal(n, PV_FILE_SIZE_MAX);
+    pv_file_get_build(id, PV_FILE_SIZE_MAX + 1, get);
+    assert_int_equal(pv_file_get_parse(get, got, &n), PV_ERR_MALFORMED);
+    for (size_t i = 0; i < 8; i++) {
+        pv_file_get_build(id, 0, get);
+        get[i] ^= 1;
+        assert_int_equal(pv_file_get_parse(get, got, &n), PV_ERR_MALFORMED);
+    }
+
+    pv_file_answer_build(PV_FILE_WHY_BUSY, 77, hash, answer);
+    assert_int_equal(pv_file_answer_parse(answer, &why, &n, &got_hash), PV_OK);
+    assert_int_equal(why, PV_FILE_WHY_BUSY);
+    assert_int_equal(n, 77);
+    assert_memory_equal(got_hash, hash, sizeof(hash));
+    answer[0] = PV_FILE_N_WHYS;
+    assert_int_equal(pv_file_answer_parse(answer, &why, &n, &got_hash), PV_ERR_MALFORMED);
+    pv_file_answer_build(PV_FILE_WHY_NONE, PV_FILE_SIZE_MAX + 1, hash, answer);
+    assert_int_equal(pv_file_answer_parse(answer, &why, &n, &got_hash), PV_ERR_MALFORMED);
+    assert_int_equal(pv_file_why_parse(PV_FILE_N_WHYS), PV_FILE_WHY_LOST);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(notices_come_out_as_they_went_in),
+        cmocka_unit_test(every_truncation_and_every_extra_byte_is_refused),
+        cmocka_unit_test(numbers_one_over_their_bounds_are_refused),
+        cmocka_unit_test(the_longest_name_fits_and_one_byte_more_does_not),
+        cmocka_unit_test(names_of_others_lose_what_could_hurt),
+        cmocka_unit_test(a_long_name_is_cut_at_a_character),
+        cmocka_unit_test(frames_come_out_as_they_went_in),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/* control: both roles against each other through byte pipes, and everything that must end it. */
+#include "crypto/ct.h"
+#include "crypto/dh.h"
+#include "proto/control/control.h"
+#include "tests/unit/test_util.h"
+
+struct pair {
+    struct test_rng rng_state;
+    struct pv_rng rng;
+    uint8_t client_pk[PV_DH_LEN];
+    uint8_t server_pk[PV_DH_LEN];
+    uint8_t server_sk[PV_DH_LEN];
+    struct pv_control *client;
+    struct pv_control *server;
+};
+
+static void setup(struct pair *p)
+{
+    uint8_t sk[PV_DH_LEN];
+    memset(p, 0, sizeof(*p));
+    p->rng = test_rng_make(&p->rng_state, 7);
+    pv_dh_keypair(&p->rng, p->server_sk, p->server_pk);
+    pv_dh_keypair(&p->rng, sk, p->client_pk);
+    assert_int_equal(pv_control_new_client(&p->client, sk, p->server_pk, &p->rng), PV_OK);
+    assert_int_equal(pv_control_new_server(&p->server, p->server_sk, &p->rng), PV_OK);
+}
+
+static void teardown(struct pair *p)
+{
+    pv_control_free(p->client);
+    pv_control_free(p->server);
+}
+
+/* Moves what waits in from to to, in pieces of step bytes; returns the first error. */
+static int move(struct pv_control *from, struct pv_control *to, size_t step)
+{
+    for (;;) {
+        size_t used = 0;
+        struct pv_view out = pv_control_out(from);
+        if (out.len == 0)
+            return PV_OK;
+        if (out.len > step)
+            out.len = step;
+        int r = pv_control_handle_bytes(to, out, &used);
+        pv_control_wrote(from, used);
+        if (r < 0)
+            return r;
+        if (used == 0)
+            return PV_OK; /* a message waits */
+    }
+}
+
+static void handshake(struct pair *p)
+{
+    assert_int_equal(move(p->client, p->server, SIZE_MAX), PV_OK);
+    assert_int_equal(move(p->server, p->client, SIZE_MAX), PV_OK);
+    assert_int_equal(pv_control_state(p->client), PV_CONTROL_READY);
+    assert_int_equal(pv_control_state(p->server), PV_CONTROL_READY);
+}
+
+static void expect(struct pv_control *c, const char *text)
+{
+    struct pv_view got;
+    assert_int_equal(pv_control_poll_message(c, &got), PV_OK);
+    assert_int_equal(got.len, strlen(text));
+    assert_memory_equal(got.ptr, text, got.len);
+    assert_int_equal(pv_control_poll_message(c, &got), PV_ERR_AGAIN);
+}
+
+static struct pv_view text(const char *s)
+{
+    return pv_view(s, strlen(s));
+}
+
+static void both_sides_agree_on_hash_and_keys(void **state)
+{
+    (void)state;
+    struct pair p;
+    uint8_t a[32];
+    uint8_t b[32];
+    setup(&p);
+    assert_int_equal(pv_control_out(p.client).len, 9 + 2 + 96);
+    assert_memory_equal(pv_control_out(p.client).ptr, "P2PVPN/1\n", 9);
+    assert_int_equal(pv_control_handshake_hash(p.server, a), PV_ERR_STATE);
+    assert_int_equal(pv_control_remote_static(p.server, a), PV_ERR_STATE);
+    handshake(&p);
+    assert_int_equal(pv_control_handshake_hash(p.client, a), PV_OK);
+    assert_int_equal(pv_control_handshake_hash(p.server, b), PV_OK);
+    assert_memory_equal(a, b, 32);
+    assert_int_equal(pv_control_remote_static(p.server, a), PV_OK);
+    assert_memory_equal(a, p.client_pk, 32);
+    assert_int_equal(pv_control_remote_static(p.client, a), PV_OK);
+    assert_memory_equal(a, p.server_pk, 32);
+    teardown(&p);
+}
+
+static void messages_cross_both_ways_in_pieces_of_any_size(void **state)
+{
+    (void)state;
+    for (size_t step = 1; step < 120; step += step < 12 ? 1 : 13) {
+        struct pair p;
+        setup(&p);
+        assert_int_equal(move(p.client, p.server, step), PV_OK);
+        assert_int_equal(move(p.server, p.client, step), PV_OK);
+        assert_int_equal(pv_control_send(p.client, text("{\"one\":1}")), PV_OK);
+        assert_int_equal(pv_control_send(p.client, text("{\"two\":22}")), PV_OK);
+        assert_int_equal(move(p.client, p.server, step), PV_OK);
+        expect(p.server, "{\"one\":1}");
+        assert_int_equal(move(p.client, p.server, step), PV_OK);
+        expect(p.server, "{\"two\":22}");
+        assert_int_equal(pv_control_send(p.server, text("back")), PV_OK);
+        assert_int_equal(move(p.server, p.client, step), PV_OK);
+        expect(p.client, "back");
+        teardown(&p);
+    }
+}
+
+static void input_stops_at_a_message_until_it_is_polled(void **state)
+{
+    (void)state;
+    struct pair p;
+    size_t used = 0;
+    setup(&p);
+    handshake(&p);
+    assert_int_equal(pv_control_send(p.client, text("first")), PV_OK);
+    size_t first = pv_control_out(p.client).len;
+    assert_int_equal(pv_control_send(p.client, text("second")), PV_OK);
+    struct pv_view out = pv_control_out(p.client);
+    assert_int_equal(pv_control_handle_bytes(p.server, out, &used), PV_OK);
+    assert_int_equal(used, first);
+    assert_int_equal(pv_control_handle_bytes(p.server, out, &used), PV_OK);
+    assert_int_equal(used, 0);
+    expect(p.server, "first");
+    out = pv_view(out.ptr + first, out.len - first);
+    assert_int_equal(pv_control_handle_bytes(p.server, out, &used), PV_OK);
+    assert_int_equal(used, out.len);
+    expect(p.server, "second");
+    teardown(&p);
+}
+
+static void the_longest_message_passes_and_one_more_byte_does_not(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct pv_view got;
+    static uint8_t big[PV_CONTROL_TEXT_MAX + 1];
+    memset(big, 'x', sizeof(big));
+    setup(&p);
+    handshake(&p);
+    assert_int_equal(pv_control_send(p.client, pv_view(big, 0)), PV_ERR_NO_SPACE);
+    assert_int_equal(pv_control_send(p.client, pv_view(big, sizeof(big))), PV_ERR_NO_SPACE);
+    assert_int_equal(pv_control_send(p.client, pv_view(big, sizeof(big) - 1)), PV_OK);
+    assert_int_equal(pv_control_out(p.client).len, 2 + PV_CONTROL_FRAME_MAX);
+    assert_int_equal(move(p.client, p.server, 4096), PV_OK);
+    assert_int_equal(pv_control_poll_message(p.server, &got), PV_OK);
+    assert_int_equal(got.len, PV_CONTROL_TEXT_MAX);
+    assert_memory_equal(got.ptr, big, got.len);
+    teardown(&p);
+}
+
+static void full_output_is_an_answer_and_room_says_so_before(void **state)
+{
+    (void)state;
+    struct pair p;
+    static uint8_t big[PV_CONTROL_TEXT_MAX];
+    memset(big, 'x', sizeof(big));
+    setup(&p);
+    handshake(&p);
+    assert_int_equal(pv_control_room(p.client), PV_CONTROL_OUT_MAX - 18);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pv_control_send(p.client, pv_view(big, sizeof(big))), PV_OK);
+    size_t room = pv_control_room(p.client);
+    assert_int_equal(pv_control_send(p.client, pv_view(big, room + 1)), PV_ERR_LIMIT);
+    size_t waiting = pv_control_out(p.client).len;
+    assert_int_equal(pv_control_send(p.client, pv_view(big, room)), PV_OK);
+    assert_int_equal(pv_control_out(p.client).len, waiting + 18 + room);
+    assert_int_equal(pv_control_out(p.client).len, PV_CONTROL_OUT_MAX);
+    assert_int_equal(pv_control_room(p.client), 0);
+    assert_int_equal(pv_control_send(p.client, pv_view(big, 1)), PV_ERR_LIMIT);
+    /* What was refused took no nonce: the rest still arrives. */
+    for (int i = 0; i < 5; i++) {
+        struct pv_view got;
+        assert_int_equal(move(p.client, p.server, 10000), PV_OK);
+        assert_int_equal(pv_control_poll_message(p.server, &got), PV_OK);
+    }
+    assert_int_equal(pv_control_out(p.client).len, 0);
+    teardown(&p);
+}
+
+static void a_wrong_byte_anywhere_in_the_handshake_ends_it(void **state)
+{
+    (void)state;
+    for (size_t at = 0; at < 9 + 2 + 96; at++) {
+        struct pair p;
+        uint8_t bytes[9 + 2 + 96];
+        size_t used = 0;
+        setup(&p);
+        memcpy(bytes, pv_control_out(p.client).ptr, sizeof(bytes));
+        bytes[at] ^= 1;
+        int r = pv_control_handle_bytes(p.server, pv_view(bytes, sizeof(bytes)), &used);
+        assert_int_equal(r, at < 11 ? PV_ERR_MALFORMED : PV_ERR_AUTH);
+        assert_int_equal(pv_control_state(p.server), PV_CONTROL_FAILED);
+        assert_int_equal(pv_control_out(p.server).len, 0);
+        assert_int_equal(pv_control_handle_bytes(p.server, pv_view(bytes, 1), &used),
+                         PV_ERR_CLOSED);
+        teardown(&p);
+    }
+    for (size_t at = 0; at < 2 + 48; at++) {
+        struct pair p;
+        uint8_t bytes[2 + 48];
+        size_t used = 0;
+        setup(&p);
+        assert_int_equal(move(p.client, p.server, SIZE_MAX), PV_OK);
+        assert_int_equal(pv_control_out(p.server).len, sizeof(bytes));
+        memcpy(bytes, pv_control_out(p.server).ptr, sizeof(bytes));
+        bytes[at] ^= 1;
+        int r = pv_control_handle_bytes(p.client, pv_view(bytes, sizeof(bytes)), &used);
+        assert_int_equal(r, at < 2 ? PV_ERR_MALFORMED : PV_ERR_AUTH);
+        assert_int_equal(pv_control_state(p.client), PV_CONTROL_FAILED);
+        teardown(&p);
+    }
+}
+
+static void no_truncated_handshake_gets_an_answer(void **state)
+{
+    (void)state;
+    for (size_t cut = 0; cut < 9 + 2 + 96; cut++) {
+        struct pair p;
+        size_t used = 0;
+        setup(&p);
+        struct pv_view out = pv_control_out(p.client);
+        assert_int_equal(pv_control_handle_bytes(p.server, pv_view(out.ptr, cut), &used), PV_OK);
+        assert_int_equal(used, cut);
+        assert_int_equal(pv_control_state(p.server), PV_CONTROL_OPENING);
+        assert_int_equal(pv_control_out(p.server).len, 0);
+        teardown(&p);
+    }
+}
+
+static void forged_replayed_and_misplaced_frames_end_it(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t frame[40];
+        size_t len;
+        int status;
+        const char *why;
+    } rows[] = {
+        {{0, 0}, 2, PV_ERR_MALFORMED, "empty frame"},
+        {{0, 16}, 2, PV_ERR_MALFORMED, "a tag and no message"},
+        {{0, 17, 1, 2, 3}, 19, PV_ERR_AUTH, "forged"},
+        {{0xf0, 0x01}, 2, PV_ERR_LIMIT, "one over 60 KiB"},
+        {{0xff, 0xff}, 2, PV_ERR_LIMIT, "the largest length"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pair p;
+        size_t used = 0;
+        setup(&p);
+        handshake(&p);
+        int r = pv_control_handle_bytes(p.server, pv_view(rows[i].frame, rows[i].len), &used);
+        if (r != rows[i].status)
+            fail_msg("%s: %d", rows[i].why, r);
+        teardown(&p);
+    }
+
+    struct pair p;
+    size_t used = 0;
+    uint8_t frame[64];
+    setup(&p);
+    handshake(&p);
+    assert_int_equal(pv_control_send(p.client, text("once")), PV_OK);
+    struct pv_view out = pv_control_out(p.client);
+    memcpy(frame, out.ptr, out.len);
+    assert_int_equal(pv_control_handle_bytes(p.server, pv_view(frame, out.len), &used), PV_OK);
+    expect(p.server, "once");
+    assert_int_equal(pv_control_handle_bytes(p.server, pv_view(frame, out.len), &used),
+                     PV_ERR_AUTH);
+    teardown(&p);
+}
+
+static void a_server_with_another_key_is_not_believed(void **state)
+{
+    (void)state;
+    struct pair p;
+    setup(&p);
+    p.server_sk[5] ^= 4;
+    pv_control_free(p.server);
+    assert_int_equal(pv_control_new_server(&p.server, p.server_sk, &p.rng), PV_OK);
+    assert_int_equal(move(p.client, p.server, SIZE_MAX), PV_ERR_AUTH);
+    teardown(&p);
+}
+
+static void a_server_key_of_small_order_is_refused_at_once(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct pv_control *c = NULL;
+    static const uint8_t zero[PV_DH_LEN];
+    setup(&p);
+    assert_int_equal(pv_control_new_client(&c, p.server_sk, zero, &p.rng), PV_ERR_AUTH);
+    assert_null(c);
+    teardown(&p);
+}
+
+static void a_closed_machine_says_nothing_more(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct pv_view got;
+    setup(&p);
+    assert_int_equal(pv_control_send(p.client, text("early")), PV_ERR_STATE);
+    handshake(&p);
+    assert_int_equal(pv_control_send(p.client, text("late")), PV_OK);
+    pv_control_closed(p.client);
+    assert_int_equal(pv_control_out(p.client).len, 0);
+    assert_int_equal(pv_control_send(p.client, text("too late")), PV_ERR_STATE);
+    assert_int_equal(pv_control_poll_message(p.client, &got), PV_ERR_AGAIN);
+    pv_control_wrote(p.client, 100);
+    teardown(&p);
+    assert_null(pv_control_free(NULL));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(both_sides_agree_on_hash_and_keys),
+        cmocka_unit_test(messages_cross_both_ways_in_pieces_of_any_size),
+        cmocka_unit_test(input_stops_at_a_message_until_it_is_polled),
+        cmocka_unit_test(the_longest_message_passes_and_one_more_byte_does_not),
+        cmocka_unit_test(full_output_is_an_answer_and_room_says_so_before),
+        cmocka_unit_test(a_wrong_byte_anywhere_in_the_handshake_ends_it),
+        cmocka_unit_test(no_truncated_handshake_gets_an_answer),
+        cmocka_unit_test(forged_replayed_and_misplaced_frames_end_it),
+        cmocka_unit_test(a_server_with_another_key_is_not_believed),
+        cmocka_unit_test(a_server_key_of_small_order_is_refused_at_once),
+        cmocka_unit_test(a_closed_machine_says_nothing_more),
+    };
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

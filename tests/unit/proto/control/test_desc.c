@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "proto/control/desc.h"
+#include "tests/unit/test_util.h"
+
+#define CREDS      "\"ufrag\":\"abcdEF12\",\"pwd\":\"0123456789+/ABCDEFGHabcd\""
+#define CAND(t, a) "{\"t\":\"" t "\",\"a\":\"" a "\",\"b\":0,\"p\":100,\"f\":1}"
+
+static int parse(const char *text, struct pv_desc *d)
+{
+    json_t *obj = json_loads(text, 0, NULL);
+    if (obj == NULL)
+        fail_msg("not JSON: %s", text);
+    int r = pv_desc_from_json(obj, d);
+    json_decref(obj);
+    return r;
+}
+
+static struct pv_desc sample(size_t n_cands)
+{
+    struct pv_desc d;
+    memset(&d, 0, sizeof(d));
+    d.gen = 1700000000000000;
+    d.rev = 3;
+    d.re_gen = 1700000000000001;
+    d.re_rev = 9;
+    snprintf(d.creds.ufrag, sizeof(d.creds.ufrag), "abcdEF12");
+    snprintf(d.creds.pwd, sizeof(d.creds.pwd), "0123456789+/ABCDEFGHabcd");
+    d.n_cands = n_cands;
+    for (size_t i = 0; i < n_cands; i++) {
+        d.cands[i].type = i % 2 == 0 ? PV_ICE_HOST : PV_ICE_SRFLX;
+        d.cands[i].addr = pv_addr4(192, 0, 2, (uint8_t)(i + 1), (uint16_t)(4000 + i));
+        d.cands[i].priority = (uint32_t)(1000 + i);
+        d.cands[i].foundation = (uint8_t)i;
+        d.cands[i].base = (uint8_t)(i - i % 2);
+    }
+    d.wg_len = PV_WGMSG_RESPONSE_LEN;
+    memset(d.wg, 0x5a, d.wg_len);
+    return d;
+}
+
+static void descriptions_read_back(void **state)
+{
+    (void)state;
+    struct pv_desc want = sample(6), got;
+    json_t *obj = pv_desc_to_json(&want);
+    assert_non_null(obj);
+    assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+    assert_memory_equal(&got, &want, sizeof(got));
+    json_decref(obj);
+
+    want.wg_len = 0;
+    memset(want.wg, 0, sizeof(want.wg));
+    want.re_gen = want.re_rev = 0;
+    want.n_cands = 0;
+    memset(want.cands, 0, sizeof(want.cands));
+    obj = pv_desc_to_json(&want);
+    assert_non_null(obj);
+    assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+    assert_memory_equal(&got, &want, sizeof(got));
+    json_decref(obj);
+}
+
+static void more_local_candidates_than_allowed_are_left_out(void **state)
+{
+    (void)state;
+    struct pv_desc want = sample(PV_ICE_MAX_LOCAL + 1), got;
+    want.cands[0].base = PV_ICE_MAX_LOCAL; /* a base that is left out */
+    json_t *obj = pv_desc_to_json(&want);
+    assert_non_null(obj);
+    assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+    assert_int_equal(got.n_cands, PV_ICE_MAX_LOCAL);
+    assert_int_equal(got.cands[0].base, 0);
+    json_decref(obj);
+}
+
+static void the_form_is_the_documented_one(void **state)
+{
+    (void)state;
+    struct pv_desc d = sample(1);
+    d.wg_len = 0;
+    json_t *obj = pv_desc_to_json(&d);
+    char *text = json_dumps(obj, JSON_COMPACT);
+    assert_string_equal(
+        text, "{\"gen\":1700000000000000,\"rev\":3,\"re\":[1700000000000001,9]," CREDS
+              ",\"cands\":[{\"t\":\"host\",\"a\":\"192.0.2.1:4000\",\"b\":0,\"p\":1000,\"f\":0}]}");
+    free(text);
+    json_decref(obj);
+}
+
+static void what_is_unknown_is_skipped(void **state)
+{
+    (void)state;
+    struct pv_desc d;
+    assert_int_equal(
+        parse(
+            "{\"gen\":1,\"rev\":1,\"re\":null,\"new\":{},\"caps\":[\"x\"],\"nat\":{\"m\":1}," CREDS
+            ",\"wg\":null,\"cands\":["
+            "{\"t\":\"warp\",\"a\":1},"                                                /* 0 */
+            "{\"t\":\"host\",\"a\":\"127.0.0.1:9\",\"b\":1,\"p\":1,\"f\":1},"          /* 1 */
+            "{\"t\":\"host\",\"a\":\"10.0.0.1:9\",\"b\":2,\"p\":1,\"f\":1},"           /* 2 */
+            "{\"t\":\"srflx\",\"a\":\"192.0.2.1:9\",\"b\":2,\"p\":1,\"f\":1,\"z\":0}," /* 3 */
+            "{\"t\":\"srflx\",\"a\":\"[2001:db8::1]:9\",\"b\":1,\"p\":1,\"f\":1}]}",   /* 4 */
+            &d),
+        PV_OK);
+    assert_int_equal(d.n_cands, 3);
+    assert_int_equal(d.cands[0].base, 0);
+    assert_int_equal(d.cands[1].base, 0); /* 2 moved to 0 */
+    assert_int_equal(d.cands[2].base, 2); /* its base was skipped: itself */
+    assert_int_equal(d.re_gen, 0);
+    assert_int_equal(d.wg_len, 0);
+}
+
+static void what_is_wrong_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *why;
+    } rows[] = {
+        {"{\"rev\":1," CREDS ",\"cands\":[]}", "no gen"},
+        {"{\"gen\":0,\"rev\":1," CREDS ",\"cands\":[]}", "gen 0"},
+        {"{\"gen\":1,\"rev\":0," CREDS ",\"cands\":[]}", "rev 0"},
+        {"{\"gen\":-1,\"rev\":1," CREDS ",\"cands\":[]}", "negative"},
+        {"{\"gen\":1.5,\"rev\":1," CREDS ",\"cands\":[]}", "fraction"},
+        {"{\"gen\":\"1\",\"rev\":1," CREDS ",\"cands\":[]}", "text"},
+        {"{\"gen\":1,\"rev\":1,\"re\":[1]," CREDS ",\"cands\":[]}", "half a re"},
+        {"{\"gen\":1,\"rev\":1,\"re\":[1,0]," CREDS ",\"cands\":[]}", "re to rev 0"},
+        {"{\"gen\":1,\"rev\":1,\"re\":[1,1,1]," CREDS ",\"cands\":[]}", "re of three"},
+        {"{\"gen\":1,\"rev\":1,\"re\":{}," CREDS ",\"cands\":[]}", "re of another kind"},
+        {"{\"gen\":1,\"rev\":1,\"ufrag\":\"abc\",\"pwd\":\"0123456789+/"
+         "ABCDEFGHabcd\",\"cands\":[]}",
+         "3 characters of ufrag"},
+        {"{\"gen\":1,\"rev\":1,\"ufrag\":\"abcd\",\"pwd\":\"0123456789+/ABCDEFGHa\",\"cands\":[]}",
+         "21 characters of pwd"},
+        {"{\"gen\":1,\"rev\":1,\"ufrag\":\"ab:d\",\"pwd\":\"0123456789+/"
+         "ABCDEFGHabcd\",\"cands\":[]}",
+         "a colon in the ufrag"},
+        {"{\"gen\":1,\"rev\":1,\"ufrag\":\"abcdabcdabcdabcdabcdabcdabcdabcdX\","
+         "\"pwd\":\"0123456789+/ABCDEFGHabcd\",\"cands\":[]}",
+         "33 characters of ufrag"},
+        {"{\"gen\":1,\"rev\":1," CREDS "}", "no cands"},
+        {"{\"gen\":1,\"rev\":1," CREDS ",\"cands\":{}}", "cands of another kind"},
+        {"{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[1]}", "a candidate that is a number"},
+        {"{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[" CAND("host", "10.0.0.1") "]}", "no port"},
+        {"{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[" CAND("host", "vpn:1") "]}", "a name"},
+        {"{\"gen\":1,\"rev\":1," CREDS
+         ",\"cands\":[{\"t\":\"host\",\"a\":\"10.0.0.1:1\",\"b\":1,\"p\":1,\"f\":1}]}",
+         "base outside the list"},
+        {"{\"gen\":1,\"rev\":1," CREDS
+         ",\"cands\":[{\"t\":\"host\",\"a\":\"10.0.0.1:1\",\"b\":0,\"p\":0,\"f\":1}]}",
+         "priority 0"},
+        {"{\"gen\":1,\"rev\":1," CREDS
+         ",\"cands\":[{\"t\":\"host\",\"a\":\"10.0.0.1:1\",\"b\":0,\"p\":2147483648,\"f\":1}]}",
+         "priority 2^31"},
+        {"{\"gen\":1,\"rev\":1," CREDS
+         ",\"cands\":[{\"t\":\"host\",\"a\":\"10.0.0.1:1\",\"b\":0,\"p\":1,\"f\":256}]}",
+         "foundation 256"},
+        {"{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[],\"wg\":\"AAAA\"}", "short handshake message"},
+        {"{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[],\"wg\":\"A\"}", "wg not base64"},
+        {"{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[],\"wg\":1}", "wg of another kind"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_desc d = {.gen = 77};
+        int r = parse(rows[i].text, &d);
+        if (r != PV_ERR_MALFORMED)
+            fail_msg("%s: %d", rows[i].why, r);
+        assert_int_equal(d.gen, 77);
+    }
+    struct pv_desc d;
+    assert_int_equal(parse("{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[]}", &d), PV_OK);
+}
+
+static void thirty_two_candidates_pass_and_no_more(void **state)
+{
+    (void)state;
+    for (size_t n = PV_ICE_MAX_REMOTE; n <= PV_ICE_MAX_REMOTE + 1; n++) {
+        char text[8192];
+        struct pv_desc d;
+        int len = snprintf(text, sizeof(text), "{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[");
+        for (size_t i = 0; i < n; i++)
+            len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%s", i > 0 ? "," : "",
+                            CAND("host", "10.0.0.1:9"));
+        snprintf(text + len, sizeof(text) - (size_t)len, "]}");
+        assert_int_equal(parse(text, &d), n == PV_ICE_MAX_REMOTE ? PV_OK : PV_ERR_LIMIT);
+    }
+}
+
+#define HEAD "{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[],"
+
+static void what_was_measured_about_a_nat_reads_back(void **state)
+{
+    (void)state;
+    static const struct pv_desc_nat nats[] = {
+        {.mapping = PV_DESC_MAPPING_SAME},
+        {.mapping = PV_DESC_MAPPING_SAME, .early = true},
+        {.mapping = PV_DESC_MAPPING_VARIES},
+        {.mapping = PV_DESC_MAPPING_VARIES, .ports = PV_DESC_PORTS_RANDOM},
+        {.mapping = PV_DESC_MAPPING_VARIES,
+         .ports = PV_DESC_PORTS_SEQUENTIAL,
+         .step = -2,
+         .last = 65535},
+        {.mapping = PV_DESC_MAPPING_VARIES, .ports = PV_DESC_PORTS_BLOCK, .lo = 1024, .hi = 1535},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(nats); i++) {
+        struct pv_desc want = sample(0), got;
+        want.nat = nats[i];
+        want.attempt = (struct pv_desc_try){.n = (uint32_t)i, .at_us = 1700000000000000 * i};
+        json_t *obj = pv_desc_to_json(&want);
+        assert_non_null(obj);
+        assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+        assert_memory_equal(&got, &want, sizeof(got));
+        json_decref(obj);
+    }
+}
+
+static void whoever_holds_copies_for_others_says_so(void **state)
+{
+    (void)state;
+    struct pv_desc want = sample(0), got;
+    want.caps = PV_DESC_CAP_HOLD;
+    json_t *obj = pv_desc_to_json(&want);
+    assert_non_null(obj);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(obj, "caps"), 0)), "hold");
+    assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+    assert_int_equal(got.caps, PV_DESC_CAP_HOLD);
+    json_decref(obj);
+}
+
+static void nat_data_outside_the_bounds_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int status;
+    } rows[] = {
+        {HEAD "\"nat\":null,\"try\":null}", PV_OK},
+        {HEAD "\"nat\":{}}", PV_OK},
+        {HEAD "\"nat\":{\"map\":\"later\",\"ports\":\"later\"}}", PV_OK},
+        {HEAD "\"nat\":7}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":16,\"last\":1}}", PV_OK},
+        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":17,\"last\":1}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":-17,\"last\":1}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":0,\"last\":1}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":1,\"last\":65536}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":1}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"block\",\"lo\":5,\"hi\":5}}", PV_OK},
+        {HEAD "\"nat\":{\"ports\":\"block\",\"lo\":5,\"hi\":4}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"block\",\"lo\":0,\"hi\":4}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"ports\":\"block\",\"lo\":1,\"hi\":65536}}", PV_ERR_MALFORMED},
+        {HEAD "\"try\":{\"n\":4294967295,\"at\":0}}", PV_OK},
+        {HEAD "\"try\":{\"n\":4294967296,\"at\":0}}", PV_ERR_MALFORMED},
+        {HEAD "\"try\":{\"n\":0,\"at\":0}}", PV_ERR_MALFORMED},
+        {HEAD "\"try\":{\"n\":1}}", PV_ERR_MALFORMED},
+        {HEAD "\"try\":{\"n\":1,\"at\":-1}}", PV_ERR_MALFORMED},
+        {HEAD "\"try\":[1,2]}", PV_ERR_MALFORMED},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_desc d;
+        if (parse(rows[i].text, &d) != rows[i].status)
+            fail_msg("%s", rows[i].text);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(descriptions_read_back),
+        cmocka_unit_test(more_local_candidates_than_allowed_are_left_out),
+        cmocka_unit_test(the_form_is_the_documented_one),
+        cmocka_unit_test(what_is_unknown_is_skipped),
+        cmocka_unit_test(what_is_wrong_is_refused),
+        cmocka_unit_test(thirty_two_candidates_pass_and_no_more),
+        cmocka_unit_test(what_was_measured_about_a_nat_reads_back),
+        cmocka_unit_test(whoever_holds_copies_for_others_says_so),
+        cmocka_unit_test(nat_data_outside_the_bounds_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "crypto/ct.h"
+#include "crypto/dh.h"
+#include "proto/control/signal.h"
+#include "tests/unit/test_util.h"
+
+static uint8_t statement[PV_STATEMENT_MAX];
+static uint8_t receipt[PV_RECEIPT_LEN];
+
+static struct pv_signal sample(void)
+{
+    struct pv_signal s;
+    memset(&s, 0, sizeof(s));
+    s.seq = 1700000000000000;
+    memset(s.head, 0x21, sizeof(s.head));
+    s.has_desc = true;
+    s.desc.gen = 1;
+    s.desc.rev = 1;
+    snprintf(s.desc.creds.ufrag, sizeof(s.desc.creds.ufrag), "abcdEF12");
+    snprintf(s.desc.creds.pwd, sizeof(s.desc.creds.pwd), "0123456789+/ABCDEFGHabcd");
+    s.n_chain = 2;
+    memset(statement, 0x42, sizeof(statement));
+    memset(receipt, 0x43, sizeof(receipt));
+    s.chain[0] = (struct pv_signal_item){.statement = pv_view(statement, 300),
+                                         .receipt = pv_view(receipt, sizeof(receipt))};
+    s.chain[1] = (struct pv_signal_item){.statement = pv_view(statement, sizeof(statement))};
+    return s;
+}
+
+static void payloads_read_back(void **state)
+{
+    (void)state;
+    struct pv_signal want = sample();
+    struct pv_signal_parsed got;
+    char buf[PV_SIGNAL_TEXT_MAX];
+    size_t len = 0;
+
+    assert_int_equal(pv_signal_write(&want, buf, sizeof(buf), &len), PV_OK);
+    assert_int_equal(pv_signal_parse(pv_view(buf, len), &got), PV_OK);
+    assert_int_equal(got.sig.seq, want.seq);
+    assert_memory_equal(got.sig.head, want.head, sizeof(want.head));
+    assert_true(got.sig.has_desc);
+    assert_string_equal(got.sig.desc.creds.pwd, want.desc.creds.pwd);
+    assert_int_equal(got.sig.n_chain, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(pv_view_equal(got.sig.chain[i].statement, want.chain[i].statement));
+        assert_true(pv_view_equal(got.sig.chain[i].receipt, want.chain[i].receipt));
+    }
+    pv_signal_parsed_done(&got);
+
+    memset(&want, 0, sizeof(want)); /* in-band, nothing but the head */
+    assert_int_equal(pv_signal_write(&want, buf, sizeof(buf), &len), PV_OK);
+    assert_int_equal(len, strlen("{\"head\":\"\"}") + PV_KEY_TEXT);
+    assert_int_equal(pv_signal_parse(pv_view(buf, len), &got), PV_OK);
+    assert_int_equal(got.sig.seq, 0);
+    assert_false(got.sig.has_desc);
+    assert_int_equal(got.sig.n_chain, 0);
+    pv_signal_parsed_done(&got);
+}
+
+static void a_cut_payload_is_refused(void **state)
+{
+    (void)state;
+    struct pv_signal s = sample();
+    struct pv_signal_parsed got;
+    char buf[PV_SIGNAL_TEXT_MAX];
+    size_t len = 0;
+
+    s.n_chain = 1;
+    assert_int_equal(pv_signal_write(&s, buf, sizeof(buf), &len), PV_OK);
+    for (size_t cut = 0; cut < len; cut++) {
+        char *copy = malloc(cut + 1);
+        assert_non_null(copy);
+        memcpy(copy, buf, cut);
+        assert_int_equal(pv_signal_parse(pv_view(copy, cut), &got), PV_ERR_MALFORMED);
+        free(copy);
+    }
+}
+
+static void writing_keeps_its_limits(void **state)
+{
+    (void)state;
+    struct pv_signal s = sample();
+    char buf[PV_SIGNAL_TEXT_MAX + 1000];
+    size_t len = 0, need = 0;
+
+    assert_int_equal(pv_signal_write(&s, buf, sizeof(buf), &need), PV_OK);
+    assert_int_equal(pv_signal_write(&s, buf, need - 1, &len), PV_ERR_NO_SPACE);
+    assert_int_equal(len, 0);
+    assert_int_equal(pv_signal_write(&s, buf, need, &len), PV_OK);
+    s.n_chain = PV_SIGNAL_CHAIN_MAX + 1;
+    assert_int_equal(pv_signal_write(&s, buf, sizeof(buf), &len), PV_ERR_LIMIT);
+    s.n_chain = PV_SIGNAL_CHAIN_MAX;
+    for (size_t i = 0; i < PV_SIGNAL_CHAIN_MAX; i++)
+        s.chain[i] = s.chain[1];
+    assert_int_equal(pv_signal_write(&s, buf, sizeof(buf), &len), PV_ERR_NO_SPACE);
+}
+
+#define HEAD "\"head\":\"ISEhISEhISEhISEhISEhISEhISEhISEhISEhISEhISE\""
+
+static void what_is_wrong_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int status;
+        const char *why;
+    } rows[] = {
+        {"{" HEAD "}", PV_OK, "the least there is"},
+        {"{" HEAD ",\"seq\":null,\"desc\":null,\"chain\":null,\"x\":[1]}", PV_OK, "nulls"},
+        {"{}", PV_ERR_MALFORMED, "no head"},
+        {"{\"head\":\"ISE\"}", PV_ERR_MALFORMED, "short head"},
+        {"{" HEAD ",\"seq\":0}", PV_ERR_MALFORMED, "seq 0"},
+        {"{" HEAD ",\"seq\":\"1\"}", PV_ERR_MALFORMED, "seq text"},
+        {"{" HEAD ",\"desc\":{}}", PV_ERR_MALFORMED, "empty description"},
+        {"{" HEAD ",\"desc\":[]}", PV_ERR_MALFORMED, "description of another kind"},
+        {"{" HEAD ",\"chain\":{}}", PV_ERR_MALFORMED, "chain of another kind"},
+        {"{" HEAD ",\"chain\":[{}]}", PV_ERR_MALFORMED, "no statement"},
+        {"{" HEAD ",\"chain\":[{\"s\":\"\"}]}", PV_ERR_MALFORMED, "empty statement"},
+        {"{" HEAD ",\"chain\":[{\"s\":\"A\"}]}", PV_ERR_MALFORMED, "not base64"},
+        {"{" HEAD ",\"chain\":[{\"s\":\"AAAA\",\"r\":\"\"}]}", PV_ERR_MALFORMED, "empty receipt"},
+        {"{" HEAD ",\"chain\":[1,1,1,1,1,1,1,1,1]}", PV_ERR_LIMIT, "nine statements"},
+        {"{" HEAD ",\"x\":[[[[[[1]]]]]]}", PV_ERR_LIMIT, "seven deep"},
+        {"{" HEAD ",\"x\":[[[[[1]]]]]}", PV_OK, "six deep"},
+        {"[]", PV_ERR_MALFORMED, "no object"},
+        {"{" HEAD "}x", PV_ERR_MALFORMED, "trailing"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_signal_parsed got;
+        int r = pv_signal_parse(pv_view(rows[i].text, strlen(rows[i].text)), &got);
+        if (r != rows[i].status)
+            fail_msg("%s: %d", rows[i].why, r);
+        if (r == PV_OK)
+            pv_signal_parsed_done(&got);
+    }
+}
+
+static void a_text_of_15000_bytes_passes_and_one_more_does_not(void **state)
+{
+    (void)state;
+    char buf[PV_SIGNAL_TEXT_MAX + 1];
+    struct pv_signal_parsed got;
+    memset(buf, ' ', sizeof(buf));
+    memcpy(buf, "{" HEAD "}", strlen("{" HEAD "}"));
+    assert_int_equal(pv_signal_parse(pv_view(buf, sizeof(buf)), &got), PV_ERR_LIMIT);
+    assert_int_equal(pv_signal_parse(pv_view(buf, sizeof(buf) - 1), &got), PV_OK);
+    pv_signal_parsed_done(&got);
+}
+
+/* --- box ------------------------------------------------------------------------------------- */
+
+struct pair {
+    struct test_rng seed;
+    struct pv_rng rng;
+    struct pv_noise_keys alice, bob;
+    struct pv_signal_route route;
+};
+
+static struct pair pair_make(void)
+{
+    struct pair p;
+    memset(&p, 0, sizeof(p));
+    p.rng = test_rng_make(&p.seed, 1);
+    pv_dh_keypair(&p.rng, p.alice.sk, p.alice.pk);
+    pv_dh_keypair(&p.rng, p.bob.sk, p.bob.pk);
+    memset(p.route.network_id, 1, sizeof(p.route.network_id));
+    memset(p.route.from, 2, sizeof(p.route.from));
+    memset(p.route.to, 3, sizeof(p.route.to));
+    p.rng.ctx = NULL; /* set again by the user: the struct has moved */
+    return p;
+}
+
+static void boxes_open_for_their_receiver_only(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    uint8_t box[100 + PV_NOISE_X_OVERHEAD], text[100], out[sizeof(box)], sender[32];
+
+    p.rng.ctx = &p.seed;
+    memset(text, 0x77, sizeof(text));
+    assert_int_equal(
+        pv_signal_seal(&p.route, &p.alice, p.bob.pk, &p.rng, pv_view(text, sizeof(text)), box),
+        PV_OK);
+    assert_int_equal(pv_signal_open(&p.route, &p.bob, pv_view(box, sizeof(box)), sender, out),
+                     PV_OK);
+    assert_memory_equal(out, text, sizeof(text));
+    assert_memory_equal(sender, p.alice.pk, 32);
+    assert_int_equal(pv_signal_open(&p.route, &p.alice, pv_view(box, sizeof(box)), sender, out),
+                     PV_ERR_AUTH);
+    for (size_t cut = 0; cut < sizeof(box); cut++)
+        assert_int_equal(pv_signal_open(&p.route, &p.bob, pv_view(box, cut), sender, out),
+                         cut < PV_NOISE_X_OVERHEAD ? PV_ERR_TRUNCATED : PV_ERR_AUTH);
+    for (size_t i = 0; i < sizeof(box); i++) {
+        box[i] ^= 1;
+        assert_int_equal(pv_signal_open(&p.route, &p.bob, pv_view(box, sizeof(box)), sender, out),
+                         PV_ERR_AUTH);
+        box[i] ^= 1;
+    }
+}
+
+static void a_box_belongs_to_its_network_sender_and_receiver(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    uint8_t box[4 + PV_NOISE_X_OVERHEAD], out[sizeof(box)], sender[32];
+    struct pv_signal_route other;
+
+    p.rng.ctx = &p.seed;
+    assert_int_equal(pv_signal_seal(&p.route, &p.alice, p.bob.pk, &p.rng, pv_view("text", 4), box),
+                     PV_OK);
+    other = p.route;
+    other.network_id[0] ^= 1;
+    assert_int_equal(pv_signal_open(&other, &p.bob, pv_view(box, sizeof(box)), sender, out),
+                     PV_ERR_AUTH);
+    other = p.route;
+    other.from[31] ^= 1;
+    assert_int_equal(pv_signal_open(&other, &p.bob, pv_view(box, sizeof(box)), sender, out),
+                     PV_ERR_AUTH);
+    other = p.route;
+    other.to[31] ^= 1;
+    assert_int_equal(pv_signal_open(&other, &p.bob, pv_view(box, sizeof(box)), sender, out),
+                     PV_ERR_AUTH);
+}
+
+static void boxes_have_a_limit(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    static uint8_t text[PV_SIGNAL_TEXT_MAX + 1], box[PV_SIGNAL_BOX_MAX + 1], out[sizeof(box)];
+    uint8_t sender[32];
+
+    p.rng.ctx = &p.seed;
+    assert_int_equal(
+        pv_signal_seal(&p.route, &p.alice, p.bob.pk, &p.rng, pv_view(text, sizeof(text)), box),
+        PV_ERR_LIMIT);
+    assert_int_equal(
+        pv_signal_seal(&p.route, &p.alice, p.bob.pk, &p.rng, pv_view(text, sizeof(text) - 1), box),
+        PV_OK);
+    assert_int_equal(pv_signal_open(&p.route, &p.bob, pv_view(box, PV_SIGNAL_BOX_MAX), sender, out),
+                     PV_OK);
+    assert_int_equal(pv_signal_open(&p.route, &p.bob, pv_view(box, sizeof(box)), sender, out),
+                     PV_ERR_LIMIT);
+}
+
+int main(void)
+{
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(payloads_read_back),
+        cmocka_unit_test(a_cut_payload_is_refused),
+        cmocka_unit_test(writing_keeps_its_limits),
+        cmocka_unit_test(what_is_wrong_is_refused),
+        cmocka_unit_test(a_text_of_15000_bytes_passes_and_one_more_does_not),
+        cmocka_unit_test(boxes_open_for_their_receiver_only),
+        cmocka_unit_test(a_box_belongs_to_its_network_sender_and_receiver),
+        cmocka_unit_test(boxes_have_a_limit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,756 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/bytes.h"
+#include "crypto/ct.h"
+#include "ice_lone.h"
+#include "proto/ice/ice.h"
+
+/* --- checks on the wire ----------------------------------------------------------------------- */
+
+static void checks_are_sent_at_0_20_60_140_300_620_and_doubling(void **state)
+{
+    (void)state;
+    static const unsigned AT_MS[] = {0, 20, 60, 140, 300, 620, 1260, 2540};
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    lone_begin(&l, true, false, true);
+    pv_ns begin = l.now;
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(AT_MS); i++) {
+        l.now = begin + PV_MS(AT_MS[i]);
+        assert_true(pv_ice_next_timeout(l.agent) == l.now);
+        if (l.now > begin) {
+            pv_ice_handle_timeout(l.agent, l.now - 1);
+            assert_int_equal(drain(&l), 0);
+        }
+        pv_ice_handle_timeout(l.agent, l.now);
+        assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+        assert_int_equal(pv_stun_check_integrity(&msg, pv_view(l.theirs.pwd, strlen(l.theirs.pwd))),
+                         PV_OK);
+        assert_int_equal(pv_stun_check_fingerprint(&msg), PV_OK);
+        assert_true(pv_addr_equal(&tx.dst, &l.remote));
+        assert_true(tx.len <= 128);
+        assert_int_equal(drain(&l), 0);
+    }
+    pv_ice_handle_timeout(l.agent, begin + PV_MS(5100));
+    assert_int_equal(drain(&l), 0);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_CHECKING);
+    pv_ice_handle_timeout(l.agent, begin + PV_S(10));
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_FAILED);
+    assert_true(pv_ice_next_timeout(l.agent) == PV_NEVER);
+    pv_ice_free(l.agent);
+}
+
+static void foreign_agents_are_checked_by_the_rfcs_timers(void **state)
+{
+    (void)state;
+    static const unsigned AT_MS[] = {0, 500, 1500, 3500, 7500, 15500, 31500};
+    struct lone l;
+    lone_begin(&l, true, true, true);
+    pv_ns begin = l.now;
+    for (size_t i = 0; i < PV_ARRAY_LEN(AT_MS); i++) {
+        assert_true(pv_ice_next_timeout(l.agent) == begin + PV_MS(AT_MS[i]));
+        l.now = begin + PV_MS(AT_MS[i]);
+        pv_ice_handle_timeout(l.agent, l.now);
+        assert_int_equal(drain(&l), 1);
+    }
+    pv_ice_handle_timeout(l.agent, begin + PV_MS(39499));
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_CHECKING);
+    pv_ice_handle_timeout(l.agent, begin + PV_MS(39500));
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_FAILED);
+    pv_ice_free(l.agent);
+}
+
+static void a_request_is_answered_only_when_it_is_authentic(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_addr seen;
+    lone_begin(&l, true, false, false);
+    struct req q = good_request(&l);
+
+    struct req bad = q;
+    bad.pwd = l.theirs.pwd;
+    assert_int_equal(send_request(&l, &bad, &l.remote), PV_ERR_AUTH);
+    bad = q;
+    bad.no_integrity = true;
+    assert_int_equal(send_request(&l, &bad, &l.remote), PV_ERR_AUTH);
+    bad = q;
+    bad.to = l.theirs.ufrag;
+    assert_int_equal(send_request(&l, &bad, &l.remote), PV_ERR_AUTH);
+    assert_int_equal(drain(&l), 0);
+
+    assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_int_equal(msg.cls, PV_STUN_SUCCESS);
+    assert_int_equal(pv_stun_check_integrity(&msg, pv_view(l.mine.pwd, strlen(l.mine.pwd))), PV_OK);
+    assert_int_equal(pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &seen), PV_OK);
+    assert_true(pv_addr_equal(&seen, &l.remote));
+    assert_true(pv_addr_equal(&tx.dst, &l.remote));
+    assert_int_equal(drain(&l), 0); /* no description yet: nothing can be checked */
+    pv_ice_free(l.agent);
+}
+
+static void every_truncation_of_a_request_is_dropped(void **state)
+{
+    (void)state;
+    struct lone l;
+    uint8_t buf[256];
+    struct pv_ice_carrier c = {0};
+    lone_begin(&l, true, false, true);
+    drain(&l);
+    struct req q = good_request(&l);
+    size_t len = write_request(&q, buf, sizeof(buf));
+    for (size_t cut = 0; cut < len; cut++) {
+        uint8_t *exact = malloc(cut + (cut == 0));
+        assert_non_null(exact);
+        memcpy(exact, buf, cut);
+        char ufrag[PV_ICE_UFRAG_MAX + 1];
+        assert_int_equal(pv_ice_handle_input(l.agent, &c, &l.remote, pv_view(exact, cut), l.now),
+                         PV_ERR_TRUNCATED);
+        assert_int_equal(pv_ice_request_ufrag(pv_view(exact, cut), ufrag), PV_ERR_NOT_FOUND);
+        free(exact);
+    }
+    char ufrag[PV_ICE_UFRAG_MAX + 1];
+    assert_int_equal(pv_ice_request_ufrag(pv_view(buf, len), ufrag), PV_OK);
+    assert_string_equal(ufrag, l.mine.ufrag);
+    assert_int_equal(drain(&l), 0);
+    pv_ice_free(l.agent);
+}
+
+static void faulty_requests_get_the_errors_of_the_rfc(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_view v;
+    unsigned code;
+    lone_begin(&l, true, false, true);
+    drain(&l);
+
+    struct req q = good_request(&l);
+    q.no_priority = true;
+    assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_int_equal(pv_stun_get_error(&msg, &code), PV_OK);
+    assert_int_equal(code, 400);
+
+    q = good_request(&l);
+    q.unknown = 0x7f01;
+    assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_int_equal(pv_stun_get_error(&msg, &code), PV_OK);
+    assert_int_equal(code, 420);
+    assert_int_equal(pv_stun_find(&msg, PV_STUN_ATTR_UNKNOWN_ATTRIBUTES, &v), PV_OK);
+    assert_int_equal(pv_load_be16(v.ptr), 0x7f01);
+    assert_int_equal(drain(&l), 0);
+    pv_ice_free(l.agent);
+}
+
+static void the_ufrag_is_found_only_within_its_bounds(void **state)
+{
+    (void)state;
+    char ufrag[PV_ICE_UFRAG_MAX + 1];
+    char longest[PV_ICE_UFRAG_MAX + 2];
+    uint8_t buf[256];
+    memset(longest, 'x', sizeof(longest));
+    longest[PV_ICE_UFRAG_MAX + 1] = '\0';
+    struct req q = {.to = longest, .from = "abcd", .pwd = "p"};
+    size_t len = write_request(&q, buf, sizeof(buf));
+    assert_int_equal(pv_ice_request_ufrag(pv_view(buf, len), ufrag), PV_ERR_NOT_FOUND);
+    longest[PV_ICE_UFRAG_MAX] = '\0';
+    len = write_request(&q, buf, sizeof(buf));
+    assert_int_equal(pv_ice_request_ufrag(pv_view(buf, len), ufrag), PV_OK);
+    assert_string_equal(ufrag, longest);
+    q.to = "";
+    len = write_request(&q, buf, sizeof(buf));
+    assert_int_equal(pv_ice_request_ufrag(pv_view(buf, len), ufrag), PV_ERR_NOT_FOUND);
+}
+
+static void a_flood_of_authentic_requests_is_bounded(void **state)
+{
+    (void)state;
+    struct lone l;
+    unsigned answered = 0;
+    lone_begin(&l, true, false, false);
+    struct req q = good_request(&l);
+    for (int i = 0; i < 1000; i++) {
+        (void)!send_request(&l, &q, &l.remote);
+        answered += drain(&l);
+    }
+    assert_int_equal(answered, 100);
+    for (int i = 0; i < 20; i++) { /* not drained: the queue is bounded */
+        l.now += PV_S(1);
+        assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+    }
+    assert_int_equal(drain(&l), 16);
+    pv_ice_free(l.agent);
+}
+
+static void answers_count_only_from_the_pair_with_its_secret(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_ice_transmit copy;
+    struct pv_stun_msg msg;
+    struct pv_addr stranger = pv_addr4(192, 0, 2, 3, 2000);
+    struct pv_ice_path path;
+    lone_begin(&l, false, false, true);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    l.now += PV_MS(7);
+
+    assert_int_equal(answer(&l, &tx, &stranger, l.local, l.theirs.pwd), PV_ERR_NOT_FOUND);
+    stranger = l.remote;
+    stranger.port++;
+    assert_int_equal(answer(&l, &tx, &stranger, l.local, l.theirs.pwd), PV_ERR_NOT_FOUND);
+    l.answers_on = 3; /* RFC 8445 s7.2.5.2.1: where it was asked from */
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_ERR_NOT_FOUND);
+    l.answers_on = 0;
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.mine.pwd), PV_ERR_AUTH);
+    copy = tx;
+    copy.buf[19] ^= 1;
+    assert_int_equal(answer(&l, &copy, &l.remote, l.local, l.theirs.pwd), PV_ERR_NOT_FOUND);
+    copy = tx;
+    copy.buf[9] ^= 1; /* a transmission that was not sent */
+    assert_int_equal(answer(&l, &copy, &l.remote, l.local, l.theirs.pwd), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_ice_selected(l.agent, &path), PV_ERR_NOT_FOUND);
+
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_true(path.rtt == PV_MS(7));
+    assert_int_equal(path.answers, 1);
+    l.now += PV_MS(50);
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_int_equal(path.answers, 1); /* a duplicate changes nothing */
+    assert_true(path.rtt == PV_MS(7));
+    pv_ice_free(l.agent);
+}
+
+static void a_check_before_the_description_is_answered_and_honoured_later(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_ice_event ev;
+    lone_begin(&l, false, false, false);
+    struct req q = good_request(&l);
+    q.nomination = 5;
+    assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+    q.nomination = 0; /* an older one, delayed */
+    assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+    assert_int_equal(drain(&l), 2);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_NEW);
+
+    /* The description lists no address at all. */
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, NULL, 0, l.now), PV_OK);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_true(pv_addr_equal(&tx.dst, &l.remote));
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+    assert_int_equal(pv_ice_poll_event(l.agent, &ev), PV_OK);
+    assert_int_equal(ev.type, PV_ICE_EV_SELECTED);
+    assert_int_equal(ev.path.remote_type, PV_ICE_PRFLX);
+    pv_ice_free(l.agent);
+}
+
+static void checks_for_other_credentials_of_the_peer_move_nothing(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_addr elsewhere = pv_addr4(192, 0, 2, 77, 7);
+    lone_begin(&l, false, false, true);
+    pv_ice_handle_timeout(l.agent, l.now);
+    drain(&l);
+    struct req q = good_request(&l);
+    q.from = "older";
+    for (uint16_t i = 0; i < 100; i++) {
+        elsewhere.port = (uint16_t)(i + 1);
+        l.now += PV_MS(20);
+        assert_int_equal(send_request(&l, &q, &elsewhere), PV_OK);
+        (void)drain(&l);
+    }
+    struct pv_ice_path paths[4];
+    assert_int_equal(pv_ice_paths(l.agent, paths, 4), 1);
+    pv_ice_free(l.agent);
+}
+
+/* --- nomination ------------------------------------------------------------------------------- */
+
+static void the_controlled_side_follows_the_highest_counter(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_ice_path path;
+    struct pv_addr other = pv_addr4(192, 0, 2, 9, 9000);
+    lone_begin(&l, false, false, true);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_CONNECTED);
+
+    struct req q = good_request(&l);
+    q.nomination = 7;
+    assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+
+    /* Lower and equal counters elsewhere move nothing, nor does one of more than 24 bits. */
+    const uint32_t REFUSED[] = {6, 7, 0x1000000};
+    for (size_t i = 0; i < PV_ARRAY_LEN(REFUSED); i++) {
+        q.nomination = REFUSED[i];
+        assert_int_equal(send_request(&l, &q, &other), PV_OK);
+        while (next_msg(&l, &tx, &msg) == PV_OK)
+            if (msg.cls == PV_STUN_REQUEST && pv_addr_equal(&tx.dst, &other))
+                assert_int_equal(answer(&l, &tx, &other, l.local, l.theirs.pwd), PV_OK);
+        assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+        assert_true(pv_addr_equal(&path.remote, &l.remote));
+    }
+    q.nomination = 0xffffff;
+    assert_int_equal(send_request(&l, &q, &other), PV_OK);
+    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_true(pv_addr_equal(&path.remote, &other));
+    pv_ice_free(l.agent);
+}
+
+static void a_nominated_pair_is_used_once_it_is_proven(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_ice_path path;
+    struct pv_addr other = pv_addr4(192, 0, 2, 9, 9000);
+    lone_begin(&l, false, false, true);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    struct pv_ice_transmit first = tx;
+
+    struct req q = good_request(&l);
+    q.nomination = 1;
+    assert_int_equal(send_request(&l, &q, &other), PV_OK);
+    struct pv_ice_transmit triggered = {0};
+    while (next_msg(&l, &tx, &msg) == PV_OK)
+        if (msg.cls == PV_STUN_REQUEST && pv_addr_equal(&tx.dst, &other))
+            triggered = tx;
+    assert_true(triggered.len > 0);
+
+    /* Another pair is proven first and used meanwhile, without a word to the other side. */
+    assert_int_equal(answer(&l, &first, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_true(pv_addr_equal(&path.remote, &l.remote));
+    assert_int_equal(drain(&l), 0);
+    assert_int_equal(answer(&l, &triggered, &other, l.local, l.theirs.pwd), PV_OK);
+    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_true(pv_addr_equal(&path.remote, &other));
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+    pv_ice_free(l.agent);
+}
+
+/* Drives a controlling agent for `time`; requests to `to` are answered after `delay` if wanted.
+ * Returns the highest nomination seen on the way there. */
+static uint32_t play(struct lone *l, pv_ns time, const struct pv_addr *to, pv_ns delay,
+                     struct pv_addr mapped)
+{
+    struct pv_ice_transmit tx;
+    struct pv_ice_transmit held = {0};
+    struct pv_stun_msg msg;
+    pv_ns due = PV_NEVER;
+    uint32_t highest = 0;
+
+    for (pv_ns end = l->now + time; l->now < end; l->now += PV_MS(1)) {
+        pv_ice_handle_timeout(l->agent, l->now);
+        while (next_msg(l, &tx, &msg) == PV_OK) {
+            uint32_t n = 0;
+            if (msg.cls != PV_STUN_REQUEST || !pv_addr_equal(&tx.dst, to))
+                continue;
+            (void)!pv_stun_get_u32(&msg, PV_STUN_ATTR_NOMINATION, &n);
+            highest = n > highest ? n : highest;
+            if (due == PV_NEVER && delay != PV_NEVER) {
+                held = tx;
+                due = l->now + delay;
+            }
+        }
+        if (l->now >= due) {
+            due = PV_NEVER;
+            (void)!answer(l, &held, to, mapped, l->theirs.pwd);
+        }
+    }
+    return highest;
+}
+
+static void a_late_answer_to_the_check_before_does_not_end_a_nomination(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit first, second, tx;
+    struct pv_stun_msg msg;
+    uint32_t n = 0;
+    lone_begin(&l, true, false, true);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &first, &msg), PV_OK);
+    l.now += PV_MS(20);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &second, &msg), PV_OK);
+    assert_int_equal(answer(&l, &first, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK); /* lost on its way */
+    assert_int_equal(pv_stun_get_u32(&msg, PV_STUN_ATTR_NOMINATION, &n), PV_OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(answer(&l, &second, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    l.now += PV_MS(25);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK); /* again */
+    assert_int_equal(pv_stun_get_u32(&msg, PV_STUN_ATTR_NOMINATION, &n), PV_OK);
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+    pv_ice_free(l.agent);
+}
+
+static void an_abandoned_nomination_is_followed_by_a_newer_one(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_path path;
+    struct pv_addr mapped = pv_addr4(203, 0, 113, 1, 7000);
+    struct pv_ice_cand cands[2] = {
+        {.type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 2, 2000), .priority = 100},
+        {.type = PV_ICE_HOST, .addr = pv_addr4(192, 168, 7, 7, 2000), .priority = 200},
+    };
+    lone_begin(&l, true, false, false);
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 1, l.now), PV_OK);
+    assert_int_equal(play(&l, PV_S(1), &cands[0].addr, PV_MS(5), mapped), 1);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+
+    /* The better pair answers its first check, and is silent once it is nominated. */
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now), PV_OK);
+    (void)play(&l, PV_MS(3), &cands[1].addr, PV_MS(2), l.local);
+    assert_int_equal(play(&l, PV_MS(5), &cands[1].addr, PV_NEVER, l.local), 2);
+    uint32_t newer = play(&l, PV_S(7), &cands[0].addr, PV_MS(5), mapped);
+    assert_int_equal(newer, 3);
+    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_true(pv_addr_equal(&path.remote, &cands[0].addr));
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+    pv_ice_free(l.agent);
+}
+
+static void a_path_that_turns_round_in_a_shared_nat_is_the_last_resort(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_path path;
+    struct pv_addr mapped = pv_addr4(203, 0, 113, 1, 7000);
+    struct pv_ice_cand cands[2] = {
+        {.type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 1, 2000), .priority = 100},
+        {.type = PV_ICE_HOST, .addr = pv_addr4(192, 168, 7, 7, 2000), .priority = 200},
+    };
+    lone_begin(&l, true, false, false);
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 1, l.now), PV_OK);
+    assert_int_equal(play(&l, PV_S(1), &cands[0].addr, PV_MS(1), mapped), 1);
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now), PV_OK);
+    (void)play(&l, PV_S(1), &cands[1].addr, PV_MS(300), l.local); /* slow, but on the LAN */
+    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_true(pv_addr_equal(&path.remote, &cands[1].addr));
+    pv_ice_free(l.agent);
+}
+
+static void a_use_candidate_counts_once_the_pair_is_proven(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    lone_begin(&l, false, true, true);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    struct req q = good_request(&l);
+    q.use_candidate = true;
+    assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_CHECKING);
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+    pv_ice_free(l.agent);
+}
+
+static void a_nominated_pair_that_fails_gives_way_with_a_notice(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    uint32_t counter = 0;
+    struct pv_addr other = pv_addr4(192, 0, 2, 9, 9000);
+    lone_begin(&l, false, false, true);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    struct req q = good_request(&l);
+    q.nomination = 3;
+    assert_int_equal(send_request(&l, &q, &other), PV_OK); /* which then never answers */
+    for (pv_ns end = l.now + PV_S(6); l.now < end; l.now += PV_MS(10)) {
+        pv_ice_handle_timeout(l.agent, l.now);
+        while (next_msg(&l, &tx, &msg) == PV_OK)
+            if (pv_addr_equal(&tx.dst, &l.remote))
+                (void)!pv_stun_get_u32(&msg, PV_STUN_ATTR_NOMINATION, &counter);
+    }
+    assert_int_equal(counter, 3);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_CONNECTED);
+    pv_ice_free(l.agent);
+}
+
+static void a_path_in_use_outlives_its_place_in_the_description(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_ice_path paths[4];
+    struct pv_ice_cand other = {.type = PV_ICE_HOST,
+                                .addr = pv_addr4(192, 0, 2, 9, 9000),
+                                .priority = pv_ice_priority(PV_ICE_HOST, 1)};
+    lone_begin(&l, false, false, true);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, &other, 1, l.now), PV_OK);
+    assert_int_equal(pv_ice_paths(l.agent, paths, 4), 2);
+    assert_true(paths[0].selected && paths[0].valid);
+    assert_true(pv_addr_equal(&paths[0].remote, &l.remote));
+    assert_int_equal(paths[0].remote_type, PV_ICE_PRFLX);
+    assert_false(is_proven(&l, &other.addr));
+
+    /* The unused one goes with the next description that does not list it. */
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, NULL, 0, l.now), PV_OK);
+    assert_int_equal(pv_ice_paths(l.agent, paths, 4), 1);
+    pv_ice_free(l.agent);
+}
+
+static void names_are_those_of_the_interface(void **state)
+{
+    (void)state;
+    assert_string_equal(pv_ice_cand_type_name(PV_ICE_HOST), "host");
+    assert_string_equal(pv_ice_cand_type_name(PV_ICE_SRFLX), "srflx");
+    assert_string_equal(pv_ice_cand_type_name(PV_ICE_PRFLX), "prflx");
+    assert_string_equal(pv_ice_cand_type_name(PV_ICE_RELAY), "relay");
+    assert_string_equal(pv_ice_state_name(PV_ICE_DORMANT), "dormant");
+}
+
+/* --- roles ------------------------------------------------------------------------------------ */
+
+static void role_conflicts_are_settled_with_foreign_agents_only(void **state)
+{
+    (void)state;
+    static const struct {
+        bool controlling, foreign, we_win;
+        bool answered_487, stays;
+    } ROWS[] = {
+        {true, true, true, true, true},    {true, true, false, false, false},
+        {false, true, true, false, false}, {false, true, false, true, true},
+        {true, false, false, false, true}, {false, false, true, false, true},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(ROWS); i++) {
+        struct lone l;
+        struct pv_ice_transmit tx;
+        struct pv_stun_msg msg;
+        unsigned code;
+        lone_begin(&l, ROWS[i].controlling, ROWS[i].foreign, true);
+        (void)drain(&l);
+        struct req q = good_request(&l);
+        q.controlling = ROWS[i].controlling;
+        q.controlled = !ROWS[i].controlling;
+        q.tie = ROWS[i].we_win ? 0 : UINT64_MAX;
+        assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+        assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+        bool got_487 = msg.cls == PV_STUN_ERROR && pv_stun_get_error(&msg, &code) == PV_OK &&
+                       code == PV_STUN_E_ROLE_CONFLICT;
+        assert_int_equal(got_487, ROWS[i].answered_487);
+
+        l.now += PV_S(1);
+        pv_ice_handle_timeout(l.agent, l.now);
+        assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+        bool now_controlling = pv_stun_has(&msg, PV_STUN_ATTR_ICE_CONTROLLING);
+        assert_int_equal(now_controlling == ROWS[i].controlling, ROWS[i].stays);
+        pv_ice_free(l.agent);
+    }
+}
+
+/* --- limits ----------------------------------------------------------------------------------- */
+
+static void addresses_that_cannot_be_reached_are_not_paired(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_path paths[8];
+    static const uint8_t LL6[16] = {0xfe, 0x80, [15] = 1}, VIRTUAL[16] = {0xfd, [15] = 1};
+    lone_begin(&l, true, false, false);
+    struct pv_ice_cand bad[] = {
+        {.type = PV_ICE_HOST, .addr = pv_addr4(127, 0, 0, 1, 5)},
+        {.type = PV_ICE_HOST, .addr = pv_addr4(224, 0, 0, 1, 5)},
+        {.type = PV_ICE_HOST, .addr = pv_addr4(10, 0, 0, 1, 0)},
+        {.type = PV_ICE_HOST, .addr = pv_addr6(LL6, 5)},
+        {.type = PV_ICE_RELAY, .addr = pv_addr6(VIRTUAL, 3478)},
+        {.type = PV_ICE_HOST, .addr = l.local},
+    };
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, bad, PV_ARRAY_LEN(bad), l.now), PV_OK);
+    assert_int_equal(pv_ice_paths(l.agent, paths, 8), 0);
+    pv_ice_free(l.agent);
+}
+
+static void tables_stop_at_their_limits(void **state)
+{
+    (void)state;
+    struct lone l;
+    static struct pv_ice_path paths[PV_ICE_MAX_PAIRS + 1];
+    struct pv_ice_cand locals[PV_ICE_MAX_LOCAL + 1];
+    struct pv_ice_cand remotes[40];
+    lone_begin(&l, true, false, false);
+    for (size_t i = 0; i < PV_ARRAY_LEN(locals); i++) {
+        struct pv_addr addr = pv_addr4(10, 0, 0, (uint8_t)(i + 1), 1000);
+        locals[i] = (struct pv_ice_cand){.type = PV_ICE_HOST,
+                                         .addr = addr,
+                                         .priority = pv_ice_priority(PV_ICE_HOST, (uint16_t)i),
+                                         .carrier = {.local = addr}};
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(remotes); i++)
+        remotes[i] = (struct pv_ice_cand){.type = PV_ICE_HOST,
+                                          .addr = pv_addr4(10, 1, 0, (uint8_t)(i + 1), 1000),
+                                          .priority = pv_ice_priority(PV_ICE_HOST, (uint16_t)i)};
+
+    pv_ice_set_local(l.agent, locals, PV_ARRAY_LEN(locals), l.now);
+    struct pv_ice_cand got[PV_ICE_MAX_LOCAL + 1];
+    assert_int_equal(pv_ice_locals(l.agent, got, PV_ARRAY_LEN(got)), PV_ICE_MAX_LOCAL);
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, remotes, PV_ARRAY_LEN(remotes), l.now),
+                     PV_OK);
+    assert_int_equal(pv_ice_paths(l.agent, paths, PV_ARRAY_LEN(paths)), PV_ICE_MAX_PAIRS);
+
+    pv_ice_set_local(l.agent, locals, 1, l.now);
+    assert_int_equal(pv_ice_paths(l.agent, paths, PV_ARRAY_LEN(paths)), 24); /* of a description */
+
+    /* One reflexive address is proven and must outlive the flood. */
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_addr proven = pv_addr4(10, 3, 0, 1, 9);
+    struct req first = good_request(&l);
+    l.local = locals[0].addr;
+    assert_int_equal(send_request(&l, &first, &proven), PV_OK);
+    while (next_msg(&l, &tx, &msg) == PV_OK)
+        if (msg.cls == PV_STUN_REQUEST && pv_addr_equal(&tx.dst, &proven))
+            assert_int_equal(answer(&l, &tx, &proven, l.local, l.theirs.pwd), PV_OK);
+    assert_true(is_proven(&l, &proven));
+    struct req q = good_request(&l);
+    for (uint16_t i = 0; i < 50; i++) { /* reflexive ones fill the rest and push each other out */
+        struct pv_addr src = pv_addr4(10, 2, 0, 1, (uint16_t)(i + 1));
+        l.now += PV_MS(100);
+        assert_int_equal(send_request(&l, &q, &src), PV_OK);
+        (void)drain(&l);
+    }
+    assert_int_equal(pv_ice_paths(l.agent, paths, PV_ARRAY_LEN(paths)), PV_ICE_MAX_REMOTE);
+    assert_true(is_proven(&l, &proven));
+    pv_ice_free(l.agent);
+}
+
+static void until_the_peer_knows_us_only_our_own_nat_is_opened(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_ice_cand cands[3];
+    lone_begin(&l, true, false, false);
+    for (uint8_t i = 0; i < 3; i++)
+        cands[i] = (struct pv_ice_cand){.type = i == 0 ? PV_ICE_HOST : PV_ICE_SRFLX,
+                                        .addr = pv_addr4(192, 0, 2, (uint8_t)(2 + i), 2000),
+                                        .priority = 1000u - i};
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 3, l.now), PV_OK);
+
+    /* Both pairs across NATs at once, with a TTL that dies on the way. */
+    for (unsigned i = 1; i <= 2; i++) {
+        assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+        assert_true(pv_addr_equal(&tx.dst, &cands[i].addr));
+        assert_int_equal(tx.ttl, 2);
+    }
+    /* Twice more each, for one may be lost. The pair without a NAT is checked as ever. */
+    unsigned primers = 0;
+    for (unsigned ms = 0; ms < 900; ms += 20) {
+        l.now += PV_MS(20);
+        pv_ice_handle_timeout(l.agent, l.now);
+        while (next_msg(&l, &tx, &msg) == PV_OK) {
+            bool direct = pv_addr_equal(&tx.dst, &cands[0].addr);
+            assert_int_equal(tx.ttl, direct ? 0 : 2);
+            primers += direct ? 0 : 1;
+        }
+    }
+    assert_int_equal(primers, 4);
+    pv_ice_set_known(l.agent, true, l.now);
+    unsigned real = 0;
+    while (next_msg(&l, &tx, &msg) == PV_OK) {
+        assert_int_equal(tx.ttl, 0);
+        real += pv_addr_equal(&tx.dst, &cands[0].addr) ? 0u : 1u;
+    }
+    assert_int_equal(real, 2);
+    pv_ice_free(l.agent);
+}
+
+static void an_acknowledgement_that_never_comes_delays_checks_by_a_second(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_transmit tx;
+    lone_begin(&l, false, false, false);
+    struct pv_ice_cand c = {.type = PV_ICE_SRFLX, .addr = l.remote, .priority = 1};
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, &c, 1, l.now), PV_OK);
+    assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_OK);
+    assert_int_equal(tx.ttl, 2);
+    for (unsigned i = 1; i <= 2; i++) {
+        pv_ice_handle_timeout(l.agent, l.now + PV_MS(40 * i));
+        assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_OK);
+        assert_int_equal(tx.ttl, 2);
+    }
+    l.now += PV_S(1) - 1;
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_ERR_AGAIN);
+    l.now += 1;
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_OK);
+    assert_int_equal(tx.ttl, 0);
+    pv_ice_free(l.agent);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(checks_are_sent_at_0_20_60_140_300_620_and_doubling),
+        cmocka_unit_test(foreign_agents_are_checked_by_the_rfcs_timers),
+        cmocka_unit_test(a_request_is_answered_only_when_it_is_authentic),
+        cmocka_unit_test(every_truncation_of_a_request_is_dropped),
+        cmocka_unit_test(faulty_requests_get_the_errors_of_the_rfc),
+        cmocka_unit_test(the_ufrag_is_found_only_within_its_bounds),
+        cmocka_unit_test(a_flood_of_authentic_requests_is_bounded),
+        cmocka_unit_test(answers_count_only_from_the_pair_with_its_secret),
+        cmocka_unit_test(a_check_before_the_description_is_answered_and_honoured_later),
+        cmocka_unit_test(checks_for_other_credentials_of_the_peer_move_nothing),
+        cmocka_unit_test(the_controlled_side_follows_the_highest_counter),
+        cmocka_unit_test(a_nominated_pair_is_used_once_it_is_proven),
+        cmocka_unit_test(a_late_answer_to_the_check_before_does_not_end_a_nomination),
+        cmocka_unit_test(an_abandoned_nomination_is_followed_by_a_newer_one),
+        cmocka_unit_test(a_path_that_turns_round_in_a_shared_nat_is_the_last_resort),
+        cmocka_unit_test(a_use_candidate_counts_once_the_pair_is_proven),
+        cmocka_unit_test(a_nominated_pair_that_fails_gives_way_with_a_notice),
+        cmocka_unit_test(a_path_in_use_outlives_its_place_in_the_description),
+        cmocka_unit_test(names_are_those_of_the_interface),
+        cmocka_unit_test(role_conflicts_are_settled_with_foreign_agents_only),
+        cmocka_unit_test(addresses_that_cannot_be_reached_are_not_paired),
+        cmocka_unit_test(tables_stop_at_their_limits),
+        cmocka_unit_test(until_the_peer_knows_us_only_our_own_nat_is_opened),
+        cmocka_unit_test(an_acknowledgement_that_never_comes_delays_checks_by_a_second),
+    };
+    if (pv_crypto_init() < 0)
+        return 1;
+    return cmocka_run_group_tests_name("ice", tests, NULL, NULL);
+}

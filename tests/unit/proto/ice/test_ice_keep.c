@@ -1,0 +1,591 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_ice_keep.c - two agents in a small world: how paths are kept, lost, replaced and found
+ * again.
+ */
+#include "ice_lone.h"
+#include "tests/sim/world/ice_world.h"
+
+static struct w_world w; /* too large for the stack */
+
+/* Two hosts behind a NAT each; the second may have another interface straight to the internet. */
+static void two_nats(uint64_t seed)
+{
+    w_init(&w, seed);
+    for (uint8_t i = 0; i < 2; i++) {
+        int nat = w_add_nat(&w, W_INTERNET, pv_addr4(203, 0, 113, (uint8_t)(i + 1), 0), W_APDF);
+        w_add_if(&w, i, nat, pv_addr4(192, 168, (uint8_t)(i + 1), 10, (uint16_t)(5000 + i)), 65000);
+    }
+}
+
+static void meet(bool foreign)
+{
+    for (int i = 0; i < 2; i++)
+        w_start(&w, i, foreign);
+    w_describe(&w, 0);
+    w_describe(&w, 1);
+}
+
+/* Two hosts with two addresses each, all in the internet: four pairs, all good. */
+static void two_homes(uint64_t seed)
+{
+    w_init(&w, seed);
+    for (uint8_t i = 0; i < 2; i++) {
+        w_add_if(&w, i, W_INTERNET, pv_addr4(198, 51, 100, (uint8_t)(i + 1), 5000), 65000);
+        w_add_if(&w, i, W_INTERNET, pv_addr4(203, 0, 113, (uint8_t)(i + 1), 6000), 64000);
+    }
+}
+
+static void data_both_ways(pv_ns every)
+{
+    for (int i = 0; i < 2; i++) {
+        w.hosts[i].sends_data = true;
+        w.hosts[i].data_every = every;
+        w.hosts[i].next_data = w.now;
+        w.hosts[i].next_note = w.now;
+    }
+}
+
+static struct pv_ice_path path_of(int host)
+{
+    struct pv_ice_path p = {0};
+    assert_int_equal(pv_ice_selected(w.hosts[host].agent, &p), PV_OK);
+    return p;
+}
+
+static void assert_state(int host, enum pv_ice_state state)
+{
+    if (pv_ice_state(w.hosts[host].agent) != state) {
+        w_print(&w);
+        fail_msg("host %d is %s", host, pv_ice_state_name(pv_ice_state(w.hosts[host].agent)));
+    }
+}
+
+static void the_controlling_side_answers_a_fall_back_with_a_new_nomination(void **state)
+{
+    (void)state;
+    two_homes(5);
+    meet(false);
+    w_run(&w, PV_S(3));
+    assert_true(w_agree(&w));
+    data_both_ways(PV_MS(20));
+    w_run(&w, PV_S(4));
+
+    /* Only the controlled side's datagrams on this path vanish: it notices first. */
+    struct pv_ice_path before = path_of(1);
+    w.blocked = before.remote;
+    w_run(&w, PV_S(6));
+    assert_true(w_agree(&w));
+    struct pv_ice_path after = path_of(1);
+    assert_false(pv_addr_equal(&after.remote, &before.remote));
+    assert_state(0, PV_ICE_COMPLETED);
+    assert_state(1, PV_ICE_COMPLETED);
+    w_done(&w);
+}
+
+static void foreign_agents_meet_with_one_nomination(void **state)
+{
+    (void)state;
+    two_nats(4);
+    meet(true);
+    w_run(&w, PV_S(5));
+    assert_true(w_agree(&w));
+    assert_state(0, PV_ICE_COMPLETED);
+    assert_state(1, PV_ICE_COMPLETED);
+    assert_int_equal(w.hosts[0].selects, 1);
+    unsigned before = w.hosts[0].sent;
+    w_run(&w, PV_S(55));
+    /* Consent goes on although nothing is sent: 8 to 13 checks and as many answers in 50 s. */
+    assert_in_range(w.hosts[0].sent - before, 16, 28);
+    w.cut = true;
+    w_run(&w, PV_S(90));
+    assert_int_equal(w.hosts[0].losts, 1);
+    assert_state(0, PV_ICE_FAILED);
+    w_done(&w);
+}
+
+static void foreign_agents_in_the_same_role_settle_it_and_meet(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        two_nats(seed);
+        w.roles = seed % 2 == 0 ? W_BOTH_CONTROL : W_NONE_CONTROLS;
+        meet(true);
+        w_run(&w, PV_S(12));
+        assert_true(w_agree(&w));
+        assert_state(0, PV_ICE_COMPLETED);
+        assert_state(1, PV_ICE_COMPLETED);
+        w_done(&w);
+    }
+}
+
+/* --- keeping ---------------------------------------------------------------------------------- */
+
+static void a_path_in_use_is_checked_every_5_seconds(void **state)
+{
+    (void)state;
+    two_nats(1);
+    meet(false);
+    w_run(&w, PV_S(8));
+    data_both_ways(PV_MS(50));
+    w_run(&w, PV_S(10));
+    unsigned before = w.hosts[0].sent;
+    w_run(&w, PV_S(70));
+    /* 60 s: 10 to 15 checks and as many answers, and one more try of the pair that failed. */
+    assert_in_range(w.hosts[0].sent - before, 28, 42);
+    assert_int_equal(w.hosts[0].selects, 1);
+    assert_int_equal(w.hosts[0].losts + w.hosts[0].doubts, 0);
+    w_done(&w);
+}
+
+static void an_idle_path_is_kept_then_dormant_and_silent(void **state)
+{
+    (void)state;
+    two_nats(2);
+    meet(false);
+    w_run(&w, PV_S(10));
+    unsigned before = w.hosts[0].sent;
+    w_run(&w, PV_S(590));
+    /* 580 s: a check every 20 to 25 s and as many answers; the mapping of 60 s lives. */
+    assert_in_range(w.hosts[0].sent - before, 44, 62);
+    assert_state(0, PV_ICE_COMPLETED);
+    w_run(&w, PV_S(640));
+    assert_state(0, PV_ICE_DORMANT);
+    assert_state(1, PV_ICE_DORMANT);
+    assert_true(pv_ice_next_timeout(w.hosts[0].agent) == PV_NEVER);
+    before = w.hosts[0].sent + w.hosts[1].sent;
+    w_run(&w, PV_S(100000));
+    assert_int_equal(w.hosts[0].sent + w.hosts[1].sent, before);
+    assert_int_equal(w.hosts[0].losts, 0);
+    w_done(&w);
+}
+
+static void an_idle_path_is_kept_at_the_learnt_lifetime(void **state)
+{
+    (void)state;
+    two_nats(3);
+    meet(false);
+    w_run(&w, PV_S(3));
+    for (int i = 0; i < 2; i++)
+        pv_ice_set_lifetime(w.hosts[i].agent, PV_S(50), w.now);
+    w_run(&w, PV_S(30));
+    unsigned before = w.hosts[0].sent;
+    w_run(&w, PV_S(530));
+    assert_in_range(w.hosts[0].sent - before, 18, 30); /* 500 s: 9 to 13 checks, as many answers */
+    assert_int_equal(w.hosts[0].losts + w.hosts[0].doubts, 0);
+    w_done(&w);
+}
+
+static void make_dormant(uint64_t seed, pv_ns timeout)
+{
+    two_nats(seed);
+    for (int i = 0; i < W_NODES; i++) {
+        w.nodes[i].timeout = timeout;
+        w.nodes[i].kept = true; /* by the gatherer */
+    }
+    meet(false);
+    w_run(&w, PV_S(700));
+    assert_state(0, PV_ICE_DORMANT);
+    assert_state(1, PV_ICE_DORMANT);
+}
+
+static void the_peers_check_wakes_a_dormant_agent_for_a_moment_only(void **state)
+{
+    (void)state;
+    make_dormant(3, PV_S(3600)); /* the mappings live, so one side alone gets through */
+    unsigned selects = w.hosts[1].selects;
+    pv_ice_kick(w.hosts[0].agent, w.now);
+    w_run(&w, PV_S(701));
+    assert_state(0, PV_ICE_COMPLETED);
+    assert_state(1, PV_ICE_COMPLETED);
+    assert_int_equal(w.hosts[1].selects, selects + 1);
+    w_run(&w, PV_S(712));
+    assert_state(1, PV_ICE_DORMANT); /* no traffic came */
+    w_run(&w, PV_S(1400));
+    assert_state(0, PV_ICE_DORMANT); /* and the two do not keep each other awake */
+    assert_state(1, PV_ICE_DORMANT);
+    w_done(&w);
+}
+
+static void both_kicked_a_dormant_path_is_back_within_two_round_trips(void **state)
+{
+    (void)state;
+    make_dormant(4, PV_S(60)); /* the filters have forgotten: both sides have to send */
+    pv_ns begin = w.now;
+    w.hosts[0].first_path = 0;
+    w.hosts[1].first_path = 0;
+    pv_ice_kick(w.hosts[0].agent, w.now);
+    w_run(&w, begin + PV_MS(40)); /* a signal takes a moment */
+    pv_ice_kick(w.hosts[1].agent, w.now);
+    w_run(&w, begin + PV_MS(400));
+    assert_true(w.hosts[0].first_path != 0 && w.hosts[0].first_path - begin <= PV_MS(250));
+    assert_true(w.hosts[1].first_path != 0 && w.hosts[1].first_path - begin <= PV_MS(250));
+    w_run(&w, begin + PV_S(2));
+    assert_true(w_agree(&w));
+    w_done(&w);
+}
+
+static void traffic_wakes_a_dormant_agent(void **state)
+{
+    (void)state;
+    make_dormant(5, PV_S(3600));
+    pv_ice_note_traffic(w.hosts[0].agent, w.now, 0, w.now);
+    assert_state(0, PV_ICE_CHECKING);
+    w_run(&w, w.now + PV_MS(200));
+    assert_state(0, PV_ICE_COMPLETED);
+    w_done(&w);
+}
+
+static void consent_ends_after_30_seconds_without_an_answer(void **state)
+{
+    (void)state;
+    two_nats(6);
+    meet(false);
+    w_run(&w, PV_S(3));
+    /* Data keeps coming in (as if replayed by a box on the way), so silence is not noticed. */
+    struct pv_ice_agent *agent = w.hosts[0].agent;
+    w.cut = true;
+    pv_ns begin = w.now;
+    while (w.hosts[0].losts == 0 && w.now < begin + PV_S(60)) {
+        pv_ice_note_traffic(agent, w.now, w.now, w.now);
+        w_run(&w, w.now + PV_MS(100));
+    }
+    assert_in_range((w.now - begin) / PV_S(1), 25, 31);
+    w_done(&w);
+}
+
+static void kicks_close_together_are_one(void **state)
+{
+    (void)state;
+    two_nats(7);
+    meet(false);
+    w_run(&w, PV_S(9));
+    unsigned before = w.hosts[0].sent;
+    for (int i = 0; i < 20; i++) {
+        pv_ice_kick(w.hosts[0].agent, w.now);
+        w_run(&w, w.now + PV_MS(10));
+    }
+    assert_true(w.hosts[0].sent - before <= 24);
+    w_done(&w);
+}
+
+/* --- dead paths ------------------------------------------------------------------------------- */
+
+static void a_dead_path_under_traffic_is_replaced_within_a_second(void **state)
+{
+    (void)state;
+    static const unsigned DELAYS[] = {1, 30, 60, 100};
+    for (size_t d = 0; d < PV_ARRAY_LEN(DELAYS); d++) {
+        for (uint64_t seed = 1; seed <= 10; seed++) {
+            two_homes(seed);
+            w.delay = PV_MS(DELAYS[d]);
+            meet(false);
+            w_run(&w, PV_S(3));
+            data_both_ways(PV_MS(20));
+            w_run(&w, PV_S(9) + PV_MS(w_draw(&w, 1000)));
+            assert_true(w_agree(&w));
+            struct pv_ice_path p = path_of(0);
+            w.blocked = p.remote; /* the peer's address dies, for one direction or both */
+            if (seed % 2 == 0)
+                w.deaf = p.remote;
+            pv_ns begin = w.now;
+            w_run(&w, begin + PV_S(1) + w.delay);
+            struct pv_ice_path after = path_of(0);
+            struct pv_ice_path other = path_of(1);
+            if (pv_addr_equal(&after.remote, &p.remote) ||
+                pv_addr_equal(&other.carrier.local, &p.remote)) {
+                w_print(&w);
+                fail_msg("not replaced, delay %u, seed %u", DELAYS[d], (unsigned)seed);
+            }
+            w_run(&w, begin + PV_S(3));
+            assert_true(w_agree(&w));
+            for (int i = 0; i < 2; i++)
+                assert_true(w.now - w.hosts[i].last_got <= PV_MS(150));
+            assert_int_equal(w.hosts[0].losts + w.hosts[1].losts, 0);
+
+            /* Alive again it is not trusted at once. */
+            w.blocked = (struct pv_addr){0};
+            w.deaf = w.blocked;
+            unsigned selects = w.hosts[0].selects;
+            w_run(&w, begin + PV_S(8));
+            assert_int_equal(w.hosts[0].selects, selects);
+            w_done(&w);
+        }
+    }
+}
+
+static void a_better_path_that_died_is_used_again_when_it_lives(void **state)
+{
+    (void)state;
+    w_init(&w, 21);
+    int nat = w_add_nat(&w, W_INTERNET, pv_addr4(203, 0, 113, 1, 0), W_APDF);
+    w.nodes[nat].hairpin = true;
+    for (uint8_t i = 0; i < 2; i++)
+        w_add_if(&w, i, nat, pv_addr4(192, 168, 1, (uint8_t)(10 + i), 5000), 65000);
+    meet(false);
+    w_run(&w, PV_S(3));
+    data_both_ways(PV_MS(20));
+    w_run(&w, PV_S(5));
+    assert_int_equal(path_of(0).remote_type, PV_ICE_HOST);
+    w.blocked = path_of(0).remote;
+    w_run(&w, PV_S(7));
+    assert_true(w_agree(&w));
+    assert_int_equal(path_of(0).remote_type, PV_ICE_SRFLX); /* the hairpin, as the last resort */
+    w.blocked = (struct pv_addr){0};
+    for (int i = 0; i < 2; i++)
+        pv_ice_kick(w.hosts[i].agent, w.now); /* proven again at once, but not trusted yet */
+    w_run(&w, PV_S(14));
+    assert_int_equal(path_of(0).remote_type, PV_ICE_SRFLX);
+    w_run(&w, PV_S(70));
+    assert_true(w_agree(&w));
+    assert_int_equal(path_of(0).remote_type, PV_ICE_HOST);
+    assert_int_equal(w.hosts[0].losts + w.hosts[1].losts, 0);
+    w_done(&w);
+}
+
+static void a_one_way_flow_costs_three_checks_a_second(void **state)
+{
+    (void)state;
+    two_nats(8);
+    meet(false);
+    w_run(&w, PV_S(3));
+    w.hosts[0].sends_data = true;
+    w.hosts[0].data_every = PV_MS(10);
+    w.hosts[1].data_every = PV_MS(10);
+    w.hosts[0].next_data = w.now;
+    w_run(&w, PV_S(13));
+    unsigned before = w.hosts[0].sent;
+    w_run(&w, PV_S(33));
+    assert_in_range(w.hosts[0].sent - before, 55, 75);
+    assert_int_equal(w.hosts[0].doubts + w.hosts[0].losts, 0);
+    assert_int_equal(w.hosts[0].selects, 1);
+    w_done(&w);
+}
+
+static void the_only_path_is_doubted_before_it_is_lost(void **state)
+{
+    (void)state;
+    two_nats(9);
+    meet(false);
+    w_run(&w, PV_S(3));
+    data_both_ways(PV_MS(20));
+    w_run(&w, PV_S(5));
+    w.cut = true;
+    w_run(&w, PV_S(6));
+    assert_int_equal(w.hosts[0].doubts, 1);
+    assert_int_equal(w.hosts[0].losts, 0);
+    assert_state(0, PV_ICE_CHECKING);
+    (void)path_of(0); /* still there */
+    w.cut = false;
+    w_run(&w, PV_S(8));
+    assert_state(0, PV_ICE_COMPLETED);
+    assert_true(w_agree(&w));
+    assert_int_equal(w.hosts[0].losts, 0);
+    w.cut = true;
+    w_run(&w, PV_S(20));
+    assert_int_equal(w.hosts[0].losts, 1);
+    w_run(&w, PV_S(40));
+    assert_state(0, PV_ICE_FAILED);
+    w.cut = false;
+    pv_ice_kick(w.hosts[0].agent, w.now);
+    pv_ice_kick(w.hosts[1].agent, w.now);
+    w_run(&w, PV_S(41));
+    assert_state(0, PV_ICE_COMPLETED);
+    w_done(&w);
+}
+
+static void a_nat_that_began_anew_heals_before_the_path_is_given_up(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        for (int which = 0; which < 2; which++) {
+            two_nats(seed);
+            meet(false);
+            w_run(&w, PV_S(3));
+            data_both_ways(PV_MS(20));
+            w_run(&w, PV_S(7));
+            /* This NAT gives new ports; the other one must let strangers in to hear of it. */
+            w.nodes[which == 0 ? 2 : 0].filter = W_ADF;
+            int nat = which == 0 ? 0 : 2;
+            assert_true(w.nodes[nat].is_nat);
+            w_nat_reset(&w, nat);
+            pv_ns begin = w.now;
+            w_run(&w, begin + PV_MS(650)); /* before the old path could have been given up */
+            for (int i = 0; i < 2; i++) {
+                if (w.now - w.hosts[i].last_got > PV_MS(150)) {
+                    w_print(&w);
+                    fail_msg("host %d gets nothing", i);
+                }
+            }
+            w_run(&w, begin + PV_S(3));
+            assert_true(w_agree(&w));
+            w_done(&w);
+        }
+    }
+}
+
+/* --- candidates come and go ------------------------------------------------------------------- */
+
+static void a_reflexive_address_is_learnt_on_both_sides(void **state)
+{
+    (void)state;
+    w_init(&w, 12);
+    int sym = w_add_nat(&w, W_INTERNET, pv_addr4(203, 0, 113, 1, 0), W_APDF);
+    w.nodes[sym].per_destination = true;
+    w_add_if(&w, 0, sym, pv_addr4(192, 168, 1, 10, 5000), 65000);
+    int cone = w_add_nat(&w, W_INTERNET, pv_addr4(203, 0, 113, 2, 0), W_ADF);
+    w_add_if(&w, 1, cone, pv_addr4(192, 168, 2, 10, 5000), 65000);
+    meet(false);
+    w_run(&w, PV_S(3));
+    assert_true(w_agree(&w));
+    assert_int_equal(path_of(0).local_type, PV_ICE_PRFLX);
+    assert_int_equal(path_of(1).remote_type, PV_ICE_PRFLX);
+    struct pv_ice_cand cands[PV_ICE_MAX_LOCAL];
+    size_t n = pv_ice_locals(w.hosts[0].agent, cands, PV_ARRAY_LEN(cands));
+    assert_int_equal(n, 3);
+    assert_int_equal(cands[2].type, PV_ICE_PRFLX);
+    struct pv_addr mapped = path_of(0).mapped;
+    assert_true(pv_addr_equal(&cands[2].addr, &mapped));
+
+    /* It stays when the owner repeats its list, and goes with its base. */
+    pv_ice_set_local(w.hosts[0].agent, w.hosts[0].cands, w.hosts[0].n_cands, w.now);
+    assert_int_equal(pv_ice_locals(w.hosts[0].agent, cands, PV_ARRAY_LEN(cands)), 3);
+    pv_ice_set_local(w.hosts[0].agent, NULL, 0, w.now);
+    assert_int_equal(pv_ice_locals(w.hosts[0].agent, cands, PV_ARRAY_LEN(cands)), 0);
+    w_done(&w);
+}
+
+static void a_better_candidate_that_appears_later_takes_over(void **state)
+{
+    (void)state;
+    w_init(&w, 13);
+    int nat = w_add_nat(&w, W_INTERNET, pv_addr4(203, 0, 113, 1, 0), W_EIF);
+    w_add_if(&w, 0, nat, pv_addr4(192, 168, 1, 10, 5000), 65000);
+    w_add_if(&w, 1, W_INTERNET, pv_addr4(203, 0, 113, 2, 6000), 65000);
+    meet(false);
+    w_run(&w, PV_S(3));
+    assert_true(w_agree(&w));
+    assert_int_equal(path_of(0).local_type, PV_ICE_SRFLX);
+
+    /* The second host plugs into the first one's LAN. */
+    w_add_if(&w, 1, nat, pv_addr4(192, 168, 1, 11, 6000), 65000);
+    pv_ice_set_local(w.hosts[1].agent, w.hosts[1].cands, w.hosts[1].n_cands, w.now);
+    w_describe(&w, 0);
+    w_run(&w, w.now + PV_MS(300));
+    assert_true(w_agree(&w));
+    assert_int_equal(path_of(0).local_type, PV_ICE_HOST);
+    assert_int_equal(path_of(0).remote_type, PV_ICE_HOST);
+    assert_int_equal(w.hosts[0].selects, 2);
+
+    /* And leaves it: at once for its own side, by silence for the other. */
+    data_both_ways(PV_MS(20));
+    w_run(&w, w.now + PV_MS(500));
+    pv_ice_set_local(w.hosts[1].agent, w.hosts[1].cands, 1, w.now);
+    w_run(&w, w.now + PV_S(1));
+    assert_true(w_agree(&w));
+    assert_int_equal(path_of(0).local_type, PV_ICE_SRFLX);
+    assert_int_equal(w.hosts[0].losts + w.hosts[1].losts, 0);
+    w_done(&w);
+}
+
+static void without_any_base_the_path_is_lost(void **state)
+{
+    (void)state;
+    two_nats(14);
+    meet(false);
+    w_run(&w, PV_S(3));
+    pv_ice_set_local(w.hosts[0].agent, NULL, 0, w.now);
+    w_run(&w, PV_S(4));
+    assert_int_equal(w.hosts[0].losts, 1);
+    struct pv_ice_path p;
+    assert_int_equal(pv_ice_selected(w.hosts[0].agent, &p), PV_ERR_NOT_FOUND);
+    pv_ice_set_local(w.hosts[0].agent, w.hosts[0].cands, w.hosts[0].n_cands, w.now);
+    w_run(&w, PV_S(5));
+    assert_state(0, PV_ICE_COMPLETED);
+    w_done(&w);
+}
+
+/* --- restarts --------------------------------------------------------------------------------- */
+
+static void after_a_restart_old_checks_are_refused_and_the_path_stays(void **state)
+{
+    (void)state;
+    two_nats(15);
+    meet(false);
+    w_run(&w, PV_S(3));
+    struct pv_ice_creds fresh;
+    struct pv_rng rng = w_rng(&w);
+    struct pv_ice_creds old = w.hosts[1].creds;
+    pv_ice_make_creds(&rng, &fresh);
+    assert_int_equal(pv_ice_restart(w.hosts[1].agent, &fresh, w.now), PV_OK);
+    w.hosts[1].creds = fresh;
+    (void)path_of(1);
+    assert_state(1, PV_ICE_CHECKING);
+
+    uint8_t buf[256];
+    struct req q = {.to = old.ufrag, .from = w.hosts[0].creds.ufrag, .pwd = old.pwd};
+    size_t len = write_request(&q, buf, sizeof(buf));
+    struct pv_ice_carrier c = {.local = w.hosts[1].cands[0].addr};
+    struct pv_addr src = path_of(1).remote;
+    assert_int_equal(pv_ice_handle_input(w.hosts[1].agent, &c, &src, pv_view(buf, len), w.now),
+                     PV_ERR_AUTH);
+
+    w_run(&w, w.now + PV_MS(50));
+    w_describe(&w, 0);
+    w_run(&w, w.now + PV_MS(300));
+    assert_true(w_agree(&w));
+    assert_state(0, PV_ICE_COMPLETED);
+    assert_state(1, PV_ICE_COMPLETED);
+    assert_int_equal(w.hosts[0].losts + w.hosts[1].losts, 0);
+    w_done(&w);
+}
+
+static void a_peer_that_lost_its_memory_is_met_again(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 2; which++) {
+        two_nats(16);
+        meet(false);
+        w_run(&w, PV_S(3));
+        w.hosts[which].agent = pv_ice_free(w.hosts[which].agent);
+        w_start(&w, which, false);
+        w_describe(&w, which);
+        w_run(&w, w.now + PV_MS(60));
+        w_describe(&w, 1 - which);
+        w_run(&w, w.now + PV_MS(400));
+        assert_true(w_agree(&w));
+        assert_state(0, PV_ICE_COMPLETED);
+        assert_state(1, PV_ICE_COMPLETED);
+        w_done(&w);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_controlling_side_answers_a_fall_back_with_a_new_nomination),
+        cmocka_unit_test(foreign_agents_meet_with_one_nomination),
+        cmocka_unit_test(foreign_agents_in_the_same_role_settle_it_and_meet),
+        cmocka_unit_test(a_path_in_use_is_checked_every_5_seconds),
+        cmocka_unit_test(an_idle_path_is_kept_at_the_learnt_lifetime),
+        cmocka_unit_test(an_idle_path_is_kept_then_dormant_and_silent),
+        cmocka_unit_test(the_peers_check_wakes_a_dormant_agent_for_a_moment_only),
+        cmocka_unit_test(both_kicked_a_dormant_path_is_back_within_two_round_trips),
+        cmocka_unit_test(traffic_wakes_a_dormant_agent),
+        cmocka_unit_test(consent_ends_after_30_seconds_without_an_answer),
+        cmocka_unit_test(kicks_close_together_are_one),
+        cmocka_unit_test(a_dead_path_under_traffic_is_replaced_within_a_second),
+        cmocka_unit_test(a_better_path_that_died_is_used_again_when_it_lives),
+        cmocka_unit_test(a_one_way_flow_costs_three_checks_a_second),
+        cmocka_unit_test(the_only_path_is_doubted_before_it_is_lost),
+        cmocka_unit_test(a_nat_that_began_anew_heals_before_the_path_is_given_up),
+        cmocka_unit_test(a_reflexive_address_is_learnt_on_both_sides),
+        cmocka_unit_test(a_better_candidate_that_appears_later_takes_over),
+        cmocka_unit_test(without_any_base_the_path_is_lost),
+        cmocka_unit_test(after_a_restart_old_checks_are_refused_and_the_path_stays),
+        cmocka_unit_test(a_peer_that_lost_its_memory_is_met_again),
+    };
+    if (pv_crypto_init() < 0)
+        return 1;
+    return cmocka_run_group_tests_name("ice_keep", tests, NULL, NULL);
+}

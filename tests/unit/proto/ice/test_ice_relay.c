@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+/* The relayed pair of an ICE agent: who is paired, when it is used, when it is left. */
+#include "crypto/ct.h"
+#include "ice_lone.h"
+#include "proto/stun/turn.h"
+
+static const uint8_t COORD[32] = {1}, OTHER_COORD[32] = {2}, US[32] = {3}, THEM[32] = {4};
+
+static struct pv_ice_cand relay_cand(const uint8_t *coord, const uint8_t *node)
+{
+    struct pv_addr a = pv_turn_virtual_addr(coord, node);
+    return (struct pv_ice_cand){.type = PV_ICE_RELAY,
+                                .addr = a,
+                                .priority = pv_ice_priority(PV_ICE_RELAY, 65535),
+                                .carrier = {.kind = PV_ICE_CARRIER_CHANNEL, .local = a}};
+}
+
+static struct pv_ice_cand host_cand(struct pv_addr a)
+{
+    return (struct pv_ice_cand){.type = PV_ICE_HOST,
+                                .addr = a,
+                                .priority = pv_ice_priority(PV_ICE_HOST, 65000),
+                                .carrier = {.local = a}};
+}
+
+/* An agent with a host address and a relayed one, and no description yet. */
+static void begin(struct lone *l, bool controlling)
+{
+    lone_begin(l, controlling, false, false);
+    struct pv_ice_cand own[2] = {host_cand(l->local), relay_cand(COORD, US)};
+    pv_ice_set_local(l->agent, own, 2, l->now);
+}
+
+static void describe(struct lone *l, const uint8_t *coord, bool with_host)
+{
+    struct pv_ice_cand theirs[2] = {relay_cand(coord, THEM), host_cand(l->remote)};
+    pv_ice_set_present(l->agent, true, l->now);
+    assert_int_equal(pv_ice_set_remote(l->agent, &l->theirs, theirs, with_host ? 2 : 1, l->now),
+                     PV_OK);
+}
+
+static bool selected(struct lone *l, enum pv_ice_carrier_kind kind)
+{
+    struct pv_ice_path path;
+    return pv_ice_selected(l->agent, &path) == PV_OK && path.carrier.kind == kind;
+}
+
+static bool told(struct lone *l, enum pv_ice_event_type type)
+{
+    struct pv_ice_event ev;
+    bool any = false;
+    while (pv_ice_poll_event(l->agent, &ev) == PV_OK)
+        any = any || ev.type == type;
+    return any;
+}
+
+/* Answers the checks that are under way, direct and relayed ones as wanted. */
+static void answer_checks(struct lone *l, bool direct, bool relayed)
+{
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    while (next_msg(l, &tx, &msg) == PV_OK) {
+        bool is_relayed = tx.carrier.kind == PV_ICE_CARRIER_CHANNEL;
+        if (msg.cls != PV_STUN_REQUEST || (is_relayed ? !relayed : !direct))
+            continue;
+        uint8_t buf[256];
+        struct pv_stun_writer w;
+        struct pv_addr mapped = is_relayed ? pv_turn_virtual_addr(COORD, US) : l->local;
+        struct pv_ice_carrier c = {.kind = tx.carrier.kind};
+        size_t len;
+        pv_stun_write_answer(&w, buf, sizeof(buf), PV_STUN_SUCCESS, &msg);
+        pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
+        pv_stun_put_integrity(&w, pv_view(l->theirs.pwd, strlen(l->theirs.pwd)));
+        pv_stun_put_fingerprint(&w);
+        assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+        assert_int_equal(pv_ice_handle_input(l->agent, &c, &tx.dst, pv_view(buf, len), l->now),
+                         PV_OK);
+    }
+}
+
+static void pass(struct lone *l, pv_ns time, bool direct, bool relayed)
+{
+    for (pv_ns end = l->now + time; l->now < end; l->now += PV_MS(10)) {
+        pv_ice_handle_timeout(l->agent, l->now);
+        answer_checks(l, direct, relayed);
+    }
+}
+
+static void relay_is_paired_with_relay_of_the_same_coordinator_only(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct pv_ice_path paths[8];
+    begin(&l, true);
+    describe(&l, OTHER_COORD, true);
+    assert_int_equal(pv_ice_paths(l.agent, paths, 8), 1);
+    assert_int_equal(paths[0].carrier.kind, PV_ICE_CARRIER_UDP);
+    assert_false(selected(&l, PV_ICE_CARRIER_CHANNEL));
+    describe(&l, COORD, true);
+    assert_int_equal(pv_ice_paths(l.agent, paths, 8), 2); /* and not each with each */
+    pv_ice_free(l.agent);
+}
+
+static void the_relayed_pair_is_used_before_its_check_is_answered(void **state)
+{
+    (void)state;
+    struct lone l;
+    begin(&l, false);
+    describe(&l, COORD, true);
+    assert_true(told(&l, PV_ICE_EV_SELECTED));
+    assert_true(selected(&l, PV_ICE_CARRIER_CHANNEL));
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_CHECKING);
+    struct pv_ice_transmit tx; /* its check leaves among the first */
+    bool checked = false;
+    for (unsigned i = 0; i < 4 && pv_ice_poll_transmit(l.agent, &tx) == PV_OK; i++)
+        checked = checked || tx.carrier.kind == PV_ICE_CARRIER_CHANNEL;
+    assert_true(checked);
+    pv_ice_free(l.agent);
+}
+
+static void of_a_peer_that_may_be_away_it_has_to_be_proven(void **state)
+{
+    (void)state;
+    struct lone l;
+    begin(&l, false);
+    struct pv_ice_cand theirs = relay_cand(COORD, THEM);
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, &theirs, 1, l.now), PV_OK);
+    assert_false(selected(&l, PV_ICE_CARRIER_CHANNEL));
+    pv_ice_set_present(l.agent, true, l.now);
+    assert_true(selected(&l, PV_ICE_CARRIER_CHANNEL));
+    pass(&l, PV_S(6), false, false); /* it is not there */
+    assert_false(selected(&l, PV_ICE_CARRIER_CHANNEL));
+    struct pv_ice_cand own = relay_cand(COORD, US);
+    pv_ice_set_local(l.agent, &own, 1, l.now);
+    assert_false(selected(&l, PV_ICE_CARRIER_CHANNEL));
+    pv_ice_kick(l.agent, l.now);
+    pass(&l, PV_S(1), false, true);
+    assert_true(selected(&l, PV_ICE_CARRIER_CHANNEL));
+    pv_ice_free(l.agent);
+}
+
+static void a_proven_direct_pair_takes_over(void **state)
+{
+    (void)state;
+    struct lone l;
+    begin(&l, true);
+    describe(&l, COORD, true);
+    pass(&l, PV_MS(500), false, true);
+    assert_true(selected(&l, PV_ICE_CARRIER_CHANNEL));
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+    pass(&l, PV_S(5), true, true);
+    assert_true(selected(&l, PV_ICE_CARRIER_UDP));
+    pv_ice_free(l.agent);
+}
+
+static void a_dying_direct_path_gives_way_to_the_relay_within_a_second(void **state)
+{
+    (void)state;
+    struct lone l;
+    begin(&l, true);
+    describe(&l, COORD, true);
+    pass(&l, PV_S(2), true, true);
+    assert_true(selected(&l, PV_ICE_CARRIER_UDP));
+    pv_ns died = l.now;
+    pv_ns heard = died;
+    while (selected(&l, PV_ICE_CARRIER_UDP)) {
+        assert_true(l.now < died + PV_S(1));
+        pv_ice_note_traffic(l.agent, l.now, heard, l.now);
+        pass(&l, PV_MS(100), false, true);
+    }
+    assert_true(selected(&l, PV_ICE_CARRIER_CHANNEL));
+    pv_ice_free(l.agent);
+}
+
+static void a_relay_that_does_not_answer_either_is_given_up(void **state)
+{
+    (void)state;
+    struct lone l;
+    begin(&l, true);
+    describe(&l, COORD, true);
+    pass(&l, PV_S(20), false, false);
+    assert_false(selected(&l, PV_ICE_CARRIER_CHANNEL));
+    assert_true(told(&l, PV_ICE_EV_LOST));
+    pv_ice_free(l.agent);
+}
+
+static void the_relayed_pair_stands_by_for_a_dormant_path(void **state)
+{
+    (void)state;
+    struct lone l;
+    begin(&l, true);
+    describe(&l, COORD, true);
+    pass(&l, PV_S(2), true, true);
+    assert_true(selected(&l, PV_ICE_CARRIER_UDP));
+    pass(&l, PV_S(620), true, true);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_DORMANT);
+    assert_true(selected(&l, PV_ICE_CARRIER_CHANNEL));
+    assert_true(pv_ice_next_timeout(l.agent) > l.now);
+    pv_ice_kick(l.agent, l.now);
+    pass(&l, PV_S(2), true, true);
+    assert_true(selected(&l, PV_ICE_CARRIER_UDP));
+    pv_ice_free(l.agent);
+}
+
+static void a_lost_allocation_takes_its_pair_along(void **state)
+{
+    (void)state;
+    struct lone l;
+    begin(&l, true);
+    describe(&l, COORD, true);
+    pass(&l, PV_S(1), false, true);
+    assert_true(selected(&l, PV_ICE_CARRIER_CHANNEL));
+    struct pv_ice_cand host = host_cand(l.local);
+    pv_ice_set_local(l.agent, &host, 1, l.now);
+    assert_false(selected(&l, PV_ICE_CARRIER_CHANNEL));
+    assert_true(told(&l, PV_ICE_EV_LOST));
+    pv_ice_free(l.agent);
+}
+
+/* --- two relays ------------------------------------------------------------------------------ */
+
+enum {
+    FAR,  /* the coordinator's, */
+    NEAR, /* and a stock server's */
+    LATE_MAX = 64,
+};
+
+/* Relays whose answers take their time. */
+struct two {
+    struct lone l;
+    pv_ns rtt[2];
+    bool silent[2];
+    pv_ns heard; /* traffic that goes by the selected one comes back by it */
+    struct {
+        pv_ns at;
+        struct pv_ice_carrier c;
+        struct pv_addr from;
+        uint8_t buf[256];
+        size_t len;
+    } late[LATE_MAX];
+    size_t n_late;
+};
+
+static struct pv_ice_cand near_cand(uint16_t port)
+{
+    struct pv_ice_cand c = host_cand(pv_addr4(203, 0, 113, 50, port));
+    c.type = PV_ICE_RELAY;
+    c.priority = pv_ice_priority(PV_ICE_RELAY, 65534);
+    c.carrier =
+        (struct pv_ice_carrier){.kind = PV_ICE_CARRIER_CHANNEL, .sock = NEAR, .local = c.addr};
+    return c;
+}
+
+static void near_is_there(struct two *t)
+{
+    const struct pv_ice_cand own[2] = {relay_cand(COORD, US), near_cand(50001)};
+    pv_ice_set_local(t->l.agent, own, 2, t->l.now);
+}
+
+static void two_begin(struct two *t, bool with_near)
+{
+    memset(t, 0, sizeof(*t));
+    begin(&t->l, true);
+    t->rtt[FAR] = PV_MS(170);
+    t->rtt[NEAR] = PV_MS(10);
+    const struct pv_ice_cand own = relay_cand(COORD, US);
+    const struct pv_ice_cand theirs[2] = {relay_cand(COORD, THEM), near_cand(50002)};
+    pv_ice_set_local(t->l.agent, &own, 1, t->l.now);
+    if (with_near)
+        near_is_there(t);
+    pv_ice_set_present(t->l.agent, true, t->l.now);
+    assert_int_equal(pv_ice_set_remote(t->l.agent, &t->l.theirs, theirs, 2, t->l.now), PV_OK);
+}
+
+static void answer_late(struct two *t, const struct pv_ice_transmit *tx,
+                        const struct pv_stun_msg *msg)
+{
+    uint16_t via = tx->carrier.sock;
+    struct pv_addr mapped = via == NEAR ? near_cand(50001).addr : pv_turn_virtual_addr(COORD, US);
+    struct pv_stun_writer w;
+    if (via > NEAR || t->silent[via])
+        return;
+    assert_true(t->n_late < LATE_MAX);
+    size_t i = t->n_late++;
+    pv_stun_write_answer(&w, t->late[i].buf, sizeof(t->late[i].buf), PV_STUN_SUCCESS, msg);
+    pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
+    pv_stun_put_integrity(&w, pv_view(t->l.theirs.pwd, strlen(t->l.theirs.pwd)));
+    pv_stun_put_fingerprint(&w);
+    assert_int_equal(pv_stun_write_end(&w, &t->late[i].len), PV_OK);
+    t->late[i].at = t->l.now + t->rtt[via];
+    t->late[i].c = tx->carrier;
+    t->late[i].from = tx->dst;
+}
+
+static uint16_t two_selected(struct two *t)
+{
+    struct pv_ice_path path;
+    assert_int_equal(pv_ice_selected(t->l.agent, &path), PV_OK);
+    return path.carrier.sock;
+}
+
+/* Traffic all the time. */
+static void two_pass(struct two *t, pv_ns time)
+{
+    for (pv_ns end = t->l.now + time; t->l.now < end; t->l.now += PV_MS(10)) {
+        struct pv_ice_transmit tx;
+        struct pv_stun_msg msg;
+        if (!t->silent[two_selected(t)])
+            t->heard = t->l.now;
+        pv_ice_note_traffic(t->l.agent, t->l.now, t->heard, t->l.now);
+        pv_ice_handle_timeout(t->l.agent, t->l.now);
+        while (next_msg(&t->l, &tx, &msg) == PV_OK)
+            if (msg.cls == PV_STUN_REQUEST && tx.carrier.kind == PV_ICE_CARRIER_CHANNEL)
+                answer_late(t, &tx, &msg);
+        for (size_t i = 0; i < t->n_late;) {
+            if (t->late[i].at > t->l.now) {
+                i++;
+                continue;
+            }
+            (void)!pv_ice_handle_input(t->l.agent, &t->late[i].c, &t->late[i].from,
+                                       pv_view(t->late[i].buf, t->late[i].len), t->l.now);
+            t->late[i] = t->late[--t->n_late];
+        }
+    }
+}
+
+static void of_two_relays_the_nearer_one_is_used(void **state)
+{
+    (void)state;
+    static struct two t;
+    two_begin(&t, true);
+    two_pass(&t, PV_MS(500));
+    assert_int_equal(two_selected(&t), NEAR);
+    two_pass(&t, PV_S(60));
+    assert_int_equal(two_selected(&t), NEAR);
+    pv_ice_free(t.l.agent);
+}
+
+static void a_nearer_relay_that_comes_later_takes_over(void **state)
+{
+    (void)state;
+    static struct two t;
+    two_begin(&t, false);
+    two_pass(&t, PV_S(5));
+    assert_int_equal(two_selected(&t), FAR);
+    near_is_there(&t);
+    two_pass(&t, PV_S(20)); /* measured often enough for a change not to be a whim */
+    assert_int_equal(two_selected(&t), NEAR);
+    pv_ice_free(t.l.agent);
+}
+
+static void a_relay_hardly_nearer_is_no_reason_to_change(void **state)
+{
+    (void)state;
+    static struct two t;
+    two_begin(&t, false);
+    t.rtt[NEAR] = PV_MS(140);
+    two_pass(&t, PV_S(5));
+    near_is_there(&t);
+    two_pass(&t, PV_S(120));
+    assert_int_equal(two_selected(&t), FAR);
+    pv_ice_free(t.l.agent);
+}
+
+static void the_nearer_relay_falls_silent_and_comes_back(void **state)
+{
+    (void)state;
+    static struct two t;
+    two_begin(&t, true);
+    two_pass(&t, PV_S(20));
+    t.silent[NEAR] = true;
+    two_pass(&t, PV_S(1));
+    assert_int_equal(two_selected(&t), FAR);
+    two_pass(&t, PV_S(3));
+    assert_int_equal(two_selected(&t), FAR);
+    t.silent[NEAR] = false;
+    two_pass(&t, PV_S(40));
+    assert_int_equal(two_selected(&t), NEAR);
+    pv_ice_free(t.l.agent);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(relay_is_paired_with_relay_of_the_same_coordinator_only),
+        cmocka_unit_test(the_relayed_pair_is_used_before_its_check_is_answered),
+        cmocka_unit_test(of_a_peer_that_may_be_away_it_has_to_be_proven),
+        cmocka_unit_test(a_proven_direct_pair_takes_over),
+        cmocka_unit_test(a_dying_direct_path_gives_way_to_the_relay_within_a_second),
+        cmocka_unit_test(a_relay_that_does_not_answer_either_is_given_up),
+        cmocka_unit_test(the_relayed_pair_stands_by_for_a_dormant_path),
+        cmocka_unit_test(a_lost_allocation_takes_its_pair_along),
+        cmocka_unit_test(of_two_relays_the_nearer_one_is_used),
+        cmocka_unit_test(a_nearer_relay_that_comes_later_takes_over),
+        cmocka_unit_test(a_relay_hardly_nearer_is_no_reason_to_change),
+        cmocka_unit_test(the_nearer_relay_falls_silent_and_comes_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

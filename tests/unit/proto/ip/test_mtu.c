@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+/* The MTU machine against paths that carry so much and no more, lose packets, change and fall
+ * silent. */
+#include "proto/ip/mtu.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    HEADER = 28,
+    WANTED = 1452, /* bytes of payload: 1480 of IP packet */
+    IN_FLIGHT = 512,
+};
+
+struct flight {
+    uint32_t token;
+    pv_ns at; /* 0 = free */
+};
+
+struct path {
+    struct test_rng seed;
+    struct pv_rng rng;
+    struct pv_mtu m;
+    pv_ns now;
+    unsigned link; /* bytes of IP packet that pass; 0 = none */
+    unsigned loss; /* percent */
+    pv_ns rtt;
+    bool idle;
+    uint16_t size; /* as told; 0 = all */
+    unsigned changes;
+    size_t probes, bytes;
+    struct flight flight[IN_FLIGHT];
+};
+
+static void start(struct path *p, unsigned link, pv_ns rtt, uint64_t seed)
+{
+    memset(p, 0, sizeof(*p));
+    p->rng = test_rng_make(&p->seed, seed);
+    p->now = PV_S(100);
+    p->link = link;
+    p->rtt = rtt;
+    pv_mtu_start(&p->m, &p->rng, HEADER, WANTED, p->now);
+}
+
+static void send_probes(struct path *p)
+{
+    uint16_t size;
+    uint32_t token;
+    while (pv_mtu_poll_probe(&p->m, &size, &token) == PV_OK) {
+        assert_true(size <= p->m.wanted);
+        p->probes++;
+        p->bytes += size;
+        if ((unsigned)size + HEADER > p->link || pv_rng_below(&p->rng, 100) < p->loss)
+            continue;
+        size_t i = 0;
+        while (p->flight[i].at != 0)
+            assert_true(++i < IN_FLIGHT);
+        p->flight[i] = (struct flight){.token = token, .at = p->now + p->rtt};
+    }
+}
+
+/* The path and the machine, millisecond by millisecond. */
+static void run(struct path *p, pv_ns time)
+{
+    for (pv_ns end = p->now + time; p->now < end; p->now += PV_MS(1)) {
+        if (!p->idle && p->now % PV_MS(100) == 0)
+            pv_mtu_note_use(&p->m, p->now);
+        for (size_t i = 0; i < IN_FLIGHT; i++) {
+            if (p->flight[i].at == 0 || p->flight[i].at > p->now)
+                continue;
+            p->flight[i].at = 0;
+            pv_mtu_handle_answer(&p->m, p->flight[i].token, p->now);
+        }
+        pv_mtu_handle_timeout(&p->m, p->now);
+        send_probes(p);
+        if (pv_mtu_take_change(&p->m, &p->size))
+            p->changes++;
+    }
+}
+
+/* Bytes of IP packet that are used now. */
+static unsigned used(const struct path *p)
+{
+    return (p->size == 0 ? p->m.wanted : p->size) + HEADER;
+}
+
+static void a_path_that_carries_all_is_never_narrowed(void **state)
+{
+    struct path p;
+    (void)state;
+    start(&p, 1500, PV_MS(40), 1);
+    run(&p, PV_S(60));
+    assert_int_equal(p.changes, 0);
+    assert_int_equal(used(&p), 1480);
+    assert_true(p.probes <= 2 * 32);
+}
+
+static void narrow_paths_are_found_within_2_seconds_to_20_bytes(void **state)
+{
+    static const unsigned links[] = {576, 700, 1000, 1199, 1280, 1281, 1299, 1399, 1400, 1479};
+    static const unsigned rtts[] = {1, 40, 150, 300};
+    struct path p;
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(links); i++) {
+        for (size_t k = 0; k < PV_ARRAY_LEN(rtts); k++) {
+            start(&p, links[i], PV_MS(rtts[k]), i * 10 + k);
+            run(&p, PV_S(4));
+            assert_true(used(&p) <= links[i]);
+            assert_true(used(&p) + (links[i] < 1280 ? 225 : 20) > links[i]);
+            unsigned found = used(&p), changes = p.changes;
+            run(&p, PV_S(30));
+            assert_int_equal(used(&p), found);
+            assert_int_equal(p.changes, changes);
+        }
+    }
+}
+
+static void a_path_that_narrows_is_noticed_within_5_seconds_in_use(void **state)
+{
+    static const unsigned rtts[] = {1, 40, 150, 300};
+    struct path p;
+    (void)state;
+    for (size_t i = 0; i < 40; i++) {
+        start(&p, 1500, PV_MS(rtts[i % 4]), i);
+        run(&p, PV_S(10) + PV_MS(53 * i));
+        p.link = 1300;
+        run(&p, PV_S(5));
+        assert_int_equal(used(&p), 1300);
+    }
+}
+
+static void a_path_that_widens_is_noticed_within_10_minutes(void **state)
+{
+    struct path p;
+    (void)state;
+    start(&p, 1300, PV_MS(20), 3);
+    run(&p, PV_S(10));
+    p.link = 1500;
+    run(&p, PV_S(605));
+    assert_int_equal(used(&p), 1480);
+}
+
+/* It was full rather than narrow, or the detour is over. */
+static void a_path_that_narrowed_in_use_is_looked_at_again_soon(void **state)
+{
+    struct path p;
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        start(&p, 1500, PV_MS(20), seed);
+        run(&p, PV_S(10));
+        p.link = 1300;
+        run(&p, PV_S(5));
+        assert_int_equal(used(&p), 1300);
+        p.link = 1500;
+        run(&p, PV_S(18));
+        assert_int_equal(used(&p), 1480);
+        p.link = 1300; /* it stays narrow: ever fewer looks, and nothing is taken back */
+        run(&p, PV_S(100));
+        size_t before = p.bytes;
+        run(&p, PV_S(1200));
+        assert_int_equal(used(&p), 1300);
+        assert_true(p.bytes - before < 1200 / 2 * 2000 + 4 * 80000);
+    }
+}
+
+static void loss_alone_does_not_narrow_a_path(void **state)
+{
+    struct path p;
+    unsigned wrong = 0;
+    (void)state;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        start(&p, 1500, PV_MS(30), seed);
+        p.loss = 10;
+        run(&p, PV_S(60));
+        wrong += used(&p) != 1480;
+    }
+    assert_true(wrong <= 1); /* 3 probes lost in a row, and again in the search */
+}
+
+static void a_silent_path_keeps_what_was_known_and_is_asked_ever_less(void **state)
+{
+    struct path p;
+    (void)state;
+    start(&p, 1400, PV_MS(20), 4);
+    run(&p, PV_S(10));
+    assert_int_equal(used(&p), 1400);
+    p.link = 0;
+    size_t before = p.probes;
+    run(&p, PV_S(300));
+    assert_int_equal(used(&p), 1400);
+    assert_true(p.probes - before < 100);
+    p.link = 1400;
+    run(&p, PV_S(70));
+    assert_int_equal(used(&p), 1400);
+    assert_int_equal(p.m.state, PV_MTU_KNOWN);
+}
+
+static void an_idle_path_is_not_probed(void **state)
+{
+    struct path p;
+    (void)state;
+    start(&p, 1500, PV_MS(20), 5);
+    p.idle = true;
+    run(&p, PV_S(20));
+    size_t before = p.probes;
+    assert_int_equal(pv_mtu_next_timeout(&p.m), PV_NEVER);
+    run(&p, PV_S(600));
+    assert_int_equal(p.probes, before);
+    p.link = 1300;
+    p.idle = false;
+    run(&p, PV_S(5));
+    assert_int_equal(used(&p), 1300);
+}
+
+static void jumbo_paths_are_used_as_far_as_they_go(void **state)
+{
+    struct path p;
+    (void)state;
+    start(&p, 9000, PV_MS(1), 6);
+    pv_mtu_start(&p.m, &p.rng, HEADER, 8972, p.now);
+    run(&p, PV_S(5));
+    assert_int_equal(used(&p), 9000);
+    start(&p, 4400, PV_MS(1), 6);
+    pv_mtu_start(&p.m, &p.rng, HEADER, 8972, p.now);
+    run(&p, PV_S(5));
+    assert_int_equal(used(&p), 4352);
+}
+
+static void answers_of_another_path_or_made_up_ones_change_nothing(void **state)
+{
+    struct path p;
+    uint16_t size;
+    uint32_t token;
+    (void)state;
+    start(&p, 1400, PV_MS(20), 7);
+    assert_int_equal(pv_mtu_poll_probe(&p.m, &size, &token), PV_OK);
+    pv_mtu_start(&p.m, &p.rng, HEADER, WANTED, p.now);
+    pv_mtu_handle_answer(&p.m, token, p.now);
+    for (uint32_t i = 0; i < 1000; i++)
+        pv_mtu_handle_answer(&p.m, p.m.base + 2 + i, p.now); /* none of this try's two */
+    assert_int_equal(p.m.state, PV_MTU_ASK);
+    assert_false(pv_mtu_take_change(&p.m, &size));
+    pv_mtu_stop(&p.m);
+    pv_mtu_handle_answer(&p.m, 0, p.now);
+    pv_mtu_handle_timeout(&p.m, PV_NEVER);
+    assert_int_equal(pv_mtu_poll_probe(&p.m, &size, &token), PV_ERR_AGAIN);
+    assert_int_equal(pv_mtu_next_timeout(&p.m), PV_NEVER);
+}
+
+static void a_doubt_is_looked_into_at_once(void **state)
+{
+    struct path p;
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        start(&p, 1500, PV_MS(20), seed);
+        run(&p, PV_S(10) + PV_MS(97 * seed));
+        p.link = 1300;
+        pv_mtu_doubt(&p.m, p.now);
+        run(&p, PV_S(1));
+        assert_int_equal(used(&p), 1300);
+        unsigned changes = p.changes;
+        pv_mtu_doubt(&p.m, p.now); /* without a reason */
+        run(&p, PV_S(1));
+        assert_int_equal(used(&p), 1300);
+        assert_int_equal(p.changes, changes);
+    }
+}
+
+static void what_is_told_of_a_path_holds_for_10_minutes(void **state)
+{
+    struct pv_mtu m = {.state = PV_MTU_OFF};
+    pv_ns now = PV_S(100);
+    uint16_t size = 1;
+    (void)state;
+    pv_mtu_tell(&m, 1452, 1452, now); /* no less than wanted */
+    assert_false(pv_mtu_take_change(&m, &size));
+    pv_mtu_tell(&m, 1352, 1452, now);
+    assert_true(pv_mtu_take_change(&m, &size));
+    assert_int_equal(size, 1352);
+    pv_mtu_tell(&m, 1400, 1452, now); /* never more */
+    pv_mtu_tell(&m, 1352, 1452, now + PV_S(10));
+    assert_false(pv_mtu_take_change(&m, &size));
+    pv_mtu_tell(&m, 1232, 1452, now + PV_S(20));
+    assert_true(pv_mtu_take_change(&m, &size));
+    assert_int_equal(size, 1232);
+    assert_int_equal(pv_mtu_poll_probe(&m, &size, &(uint32_t){0}), PV_ERR_AGAIN);
+    assert_int_equal(pv_mtu_next_timeout(&m), now + PV_S(20) + PV_MTU_RAISE_EVERY);
+    pv_mtu_handle_timeout(&m, pv_mtu_next_timeout(&m));
+    assert_true(pv_mtu_take_change(&m, &size));
+    assert_int_equal(size, 0);
+    assert_int_equal(pv_mtu_next_timeout(&m), PV_NEVER);
+    /* A probed path listens to its probes only. */
+    struct path p;
+    start(&p, 1500, PV_MS(20), 8);
+    pv_mtu_tell(&p.m, 1300, WANTED, p.now);
+    run(&p, PV_S(5));
+    assert_int_equal(used(&p), 1480);
+    assert_int_equal(p.changes, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_path_that_carries_all_is_never_narrowed),
+        cmocka_unit_test(narrow_paths_are_found_within_2_seconds_to_20_bytes),
+        cmocka_unit_test(a_path_that_narrows_is_noticed_within_5_seconds_in_use),
+        cmocka_unit_test(a_path_that_widens_is_noticed_within_10_minutes),
+        cmocka_unit_test(a_path_that_narrowed_in_use_is_looked_at_again_soon),
+        cmocka_unit_test(loss_alone_does_not_narrow_a_path),
+        cmocka_unit_test(a_silent_path_keeps_what_was_known_and_is_asked_ever_less),
+        cmocka_unit_test(an_idle_path_is_not_probed),
+        cmocka_unit_test(jumbo_paths_are_used_as_far_as_they_go),
+        cmocka_unit_test(a_doubt_is_looked_into_at_once),
+        cmocka_unit_test(what_is_told_of_a_path_holds_for_10_minutes),
+        cmocka_unit_test(answers_of_another_path_or_made_up_ones_change_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

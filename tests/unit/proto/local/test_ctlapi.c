@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/local/ctlapi.h"
+#include "tests/unit/test_util.h"
+
+static const uint8_t KEY[32] = {1, 2, 3, 4, 5, 6, 7, 8};
+static const uint8_t ID[PV_CHAT_ID_LEN] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#define KEY_B64URL "AQIDBAUGBwgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+#define ID_TEXT    "AAECAwQFBgcICQoLDA0ODw"
+
+static char why[PV_CTLAPI_ERROR_BUF];
+static uint64_t got_id;
+
+static int parse(const char *line, struct pv_ctlapi_request *req)
+{
+    why[0] = '\0';
+    return pv_ctlapi_request_parse(pv_view(line, strlen(line)), req, &got_id, why);
+}
+
+/* Takes obj. */
+static void assert_json(json_t *obj, const char *want)
+{
+    size_t len = 0;
+    assert_non_null(obj);
+    char *line = pv_ctlapi_dump(obj, &len);
+    assert_non_null(line);
+    assert_int_equal(line[len - 1], '\n');
+    line[len - 1] = '\0';
+    assert_string_equal(line, want);
+    free(line);
+    json_decref(obj);
+}
+
+static char *copy_of(const char *text)
+{
+    char *copy = strdup(text);
+    assert_non_null(copy);
+    return copy;
+}
+
+static void request_survives_the_wire(enum pv_ctlapi_cmd cmd)
+{
+    struct pv_ctlapi_request a, b = {0};
+    pv_ctlapi_request_init(&a, cmd, 7 + cmd);
+    snprintf(a.peer, sizeof(a.peer), "bob.home.p2p");
+    snprintf(a.network, sizeof(a.network), "home");
+    snprintf(a.name, sizeof(a.name), "lap");
+    snprintf(a.cidr, sizeof(a.cidr), "10.7.0.0/16");
+    snprintf(a.invite, sizeof(a.invite), KEY_B64URL);
+    snprintf(a.word, sizeof(a.word), "chat");
+    snprintf(a.room, sizeof(a.room), "#crew");
+    a.secret = copy_of("p2pvpn-token");
+    a.text = copy_of("hello\n\x1b you \xc3\xa9");
+    a.uses = 3;
+    a.expires_s = 9;
+    a.count = 2;
+    a.interval_ms = 20;
+    a.size = 0;
+    a.limit = 5;
+    a.number = 9;
+    a.timeout_ms = 5000;
+    snprintf(a.before, sizeof(a.before), "AAAAAAAAAAAAAAAAAAAAAA");
+    a.admin = a.forget = a.direct = a.online = a.peek = a.seen = true;
+
+    char *line = pv_ctlapi_request_write(&a);
+    assert_non_null(line);
+    line[strlen(line) - 1] = '\0';
+    assert_int_equal(parse(line, &b), PV_OK);
+    char *again = pv_ctlapi_request_write(&b);
+    assert_non_null(again);
+    again[strlen(again) - 1] = '\0';
+    assert_string_equal(line, again);
+    assert_int_equal(got_id, a.id);
+    assert_int_equal(b.cmd, cmd);
+    free(line);
+    free(again);
+    pv_ctlapi_request_done(&a);
+    pv_ctlapi_request_done(&b);
+}
+
+static void every_request_survives_the_wire(void **state)
+{
+    (void)state;
+    for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++)
+        request_survives_the_wire((enum pv_ctlapi_cmd)c);
+}
+
+static void fields_arrive_where_they_belong(void **state)
+{
+    (void)state;
+    struct pv_ctlapi_request req = {0};
+    assert_int_equal(parse("{\"id\":1,\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":3,"
+                           "\"interval_ms\":200,\"size\":1000,\"future\":{}}",
+                           &req),
+                     PV_OK);
+    assert_int_equal(req.cmd, PV_CTLAPI_PING);
+    assert_string_equal(req.peer, "bob");
+    assert_int_equal(req.count, 3);
+    assert_int_equal(req.interval_ms, 200);
+    assert_int_equal(req.size, 1000);
+    pv_ctlapi_request_done(&req);
+
+    assert_int_equal(parse("{\"id\":1,\"cmd\":\"create\",\"url\":\"p2pvpn://h:1/k?c=s\","
+                           "\"name\":\"LAP\",\"network\":null}",
+                           &req),
+                     PV_OK);
+    assert_string_equal(req.secret, "p2pvpn://h:1/k?c=s");
+    assert_string_equal(req.name, "lap");
+    assert_string_equal(req.network, "");
+    pv_ctlapi_request_done(&req);
+
+    assert_int_equal(parse("{\"id\":2,\"cmd\":\"invite\"}", &req), PV_OK);
+    assert_int_equal(req.uses, 1);
+    assert_int_equal(req.expires_s, 86400);
+    pv_ctlapi_request_done(&req);
+}
+
+static void bad_requests_are_refused_with_their_reason(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        int status;
+        uint64_t id;
+        const char *why;
+    } rows[] = {
+        {"", PV_ERR_MALFORMED, UINT64_MAX, "not one JSON object"},
+        {"[]", PV_ERR_MALFORMED, UINT64_MAX, "not one JSON object"},
+        {"{\"id\":1,\"cmd\":\"peers\"} x", PV_ERR_MALFORMED, UINT64_MAX, "not one JSON object"},
+        {"{\"id\":1,\"cmd\":\"peers\",\"x\":[[[0]]]}", PV_OK, 1, ""},
+        {"{\"id\":1,\"cmd\":\"peers\",\"x\":[[[[0]]]]}", PV_ERR_LIMIT, UINT64_MAX, "not one"},
+        {"{\"cmd\":\"peers\"}", PV_ERR_MALFORMED, UINT64_MAX, "no usable id"},
+        {"{\"id\":-1,\"cmd\":\"peers\"}", PV_ERR_MALFORMED, UINT64_MAX, "no usable id"},
+        {"{\"id\":9007199254740992,\"cmd\":\"peers\"}", PV_OK, 9007199254740992, ""},
+        {"{\"id\":9007199254740993,\"cmd\":\"peers\"}", PV_ERR_MALFORMED, UINT64_MAX, "id"},
+        {"{\"id\":4}", PV_ERR_UNSUPPORTED, 4, "does not know this command"},
+        {"{\"id\":4,\"cmd\":\"dance\"}", PV_ERR_UNSUPPORTED, 4, "does not know this command"},
+        {"{\"id\":4,\"cmd\":\"join\"}", PV_ERR_MALFORMED, 4, "join: no token given"},
+        {"{\"id\":4,\"cmd\":\"join\",\"token\":\"\"}", PV_ERR_MALFORMED, 4, "bad token"},
+        {"{\"id\":4,\"cmd\":\"join\",\"token\":\"a b\"}", PV_ERR_MALFORMED, 4, "bad token"},
+        {"{\"id\":4,\"cmd\":\"join\",\"token\":\"a\",\"name\":\"a_b\"}", PV_ERR_MALFORMED, 4,
+         "join: bad name: give 1 to 63"},
+        {"{\"id\":4,\"cmd\":\"send\",\"peer\":\"\",\"text\":\"a\"}", PV_ERR_MALFORMED, 4,
+         "bad peer"},
+        {"{\"id\":4,\"cmd\":\"send\",\"peer\":\"a\\nb\",\"text\":\"a\"}", PV_ERR_MALFORMED, 4,
+         "bad peer"},
+        {"{\"id\":4,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"\"}", PV_ERR_MALFORMED, 4,
+         "bad text"},
+        {"{\"id\":4,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":7}", PV_ERR_MALFORMED, 4,
+         "bad text"},
+        {"{\"id\":4,\"cmd\":\"invite\",\"uses\":0}", PV_ERR_MALFORMED, 4,
+         "invite: bad uses: give a whole number from 1 to 1000000"},
+        {"{\"id\":4,\"cmd\":\"invite\",\"uses\":1000000}", PV_OK, 4, ""},
+        {"{\"id\":4,\"cmd\":\"invite\",\"uses\":1000001}", PV_ERR_MALFORMED, 4, "bad uses"},
+        {"{\"id\":4,\"cmd\":\"invite\",\"uses\":1.0}", PV_ERR_MALFORMED, 4, "bad uses"},
+        {"{\"id\":4,\"cmd\":\"invite\",\"admin\":1}", PV_ERR_MALFORMED, 4, "bad admin"},
+        {"{\"id\":4,\"cmd\":\"create\",\"url\":\"u\",\"cidr\":\"10.0.0.1/16\"}", PV_ERR_MALFORMED,
+         4, "create: bad cidr"},
+        {"{\"id\":4,\"cmd\":\"create\",\"url\":\"u\",\"cidr\":\"fd00::/8\"}", PV_ERR_MALFORMED, 4,
+         "bad cidr"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_ctlapi_request req = {0};
+        int r = parse(rows[i].line, &req);
+        if (r != rows[i].status || got_id != rows[i].id || strstr(why, rows[i].why) == NULL)
+            fail_msg("%s: %d, id %lu, %s", rows[i].line, r, (unsigned long)got_id, why);
+        pv_ctlapi_request_done(&req);
+    }
+}
+
+static void every_truncation_of_a_request_is_refused(void **state)
+{
+    (void)state;
+    const char *line = "{\"id\":1,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"hi\"}";
+    for (size_t n = 0; n < strlen(line); n++) {
+        struct pv_ctlapi_request req = {0};
+        uint8_t *exact = malloc(n + 1);
+        assert_non_null(exact);
+        memcpy(exact, line, n);
+        assert_int_equal(pv_ctlapi_request_parse(pv_view(exact, n), &req, &got_id, why),
+                         PV_ERR_MALFORMED);
+        free(exact);
+    }
+}
+
+/* {"id":1,"cmd":CMD,…KEY:"xx…x"…} with len characters of value. */
+static int parse_long(const char *head, size_t len)
+{
+    struct pv_ctlapi_request req = {0};
+    char *line = malloc(strlen(head) + len + 3);
+    assert_non_null(line);
+    memcpy(line, head, strlen(head));
+    memset(line + strlen(head), 'x', len);
+    memcpy(line + strlen(head) + len, "\"}", 3);
+    int r = parse(line, &req);
+    pv_ctlapi_request_done(&req);
+    free(line);
+    return r;
+}
+
+static void strings_are_bounded_to_the_character(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head;
+        size_t max;
+    } rows[] = {
+        {"{\"id\":1,\"cmd\":\"ip\",\"peer\":\"", PV_CTLAPI_PEER_BUF - 1},
+        {"{\"id\":1,\"cmd\":\"join\",\"token\":\"", PV_CTLAPI_SECRET_MAX},
+        {"{\"id\":1,\"cmd\":\"join\",\"token\":\"a\",\"name\":\"", PV_NAME_MAX},
+        {"{\"id\":1,\"cmd\":\"log\",\"level\":\"", PV_CTLAPI_WORD_BUF - 1},
+        {"{\"id\":1,\"cmd\":\"invite_revoke\",\"invite\":\"", PV_CTLAPI_INVITE_BUF - 1},
+        {"{\"id\":1,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"", PV_CHAT_TEXT_MAX},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        assert_int_equal(parse_long(rows[i].head, rows[i].max), PV_OK);
+        assert_int_equal(parse_long(rows[i].head, rows[i].max + 1), PV_ERR_MALFORMED);
+    }
+    /* The line as a whole: the longest has one byte less than the limit, for its newline. */
+    const char *head = "{\"id\":1,\"cmd\":\"ip\",\"unknown\":\"";
+    size_t room = PV_CTLAPI_LINE_MAX - 1 - strlen(head) - 2;
+    assert_int_equal(parse_long(head, room), PV_OK);
+    assert_int_equal(parse_long(head, room + 1), PV_ERR_LIMIT);
+}
+
+static void only_commands_that_change_nothing_are_for_everybody(void **state)
+{
+    (void)state;
+    static const enum pv_ctlapi_cmd everybody[] = {
+        PV_CTLAPI_VERSION,     PV_CTLAPI_INVITE_LIST, PV_CTLAPI_STATUS,     PV_CTLAPI_PEERS,
+        PV_CTLAPI_PING,        PV_CTLAPI_WAIT,        PV_CTLAPI_IP,         PV_CTLAPI_SEND,
+        PV_CTLAPI_INBOX,       PV_CTLAPI_HISTORY,     PV_CTLAPI_WATCH,      PV_CTLAPI_WHY,
+        PV_CTLAPI_TRACE,       PV_CTLAPI_FILE_SEND,   PV_CTLAPI_FILES,      PV_CTLAPI_FILE_ACCEPT,
+        PV_CTLAPI_FILE_STOP,   PV_CTLAPI_FILE_GET,    PV_CTLAPI_FILE_SAVED, PV_CTLAPI_ROOM_CREATE,
+        PV_CTLAPI_ROOM_INVITE, PV_CTLAPI_ROOM_LEAVE,  PV_CTLAPI_ROOM_LIST,  PV_CTLAPI_ROOM_MEMBERS,
+        PV_CTLAPI_METRICS,
+    };
+    for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
+        bool open = false;
+        for (size_t i = 0; i < PV_ARRAY_LEN(everybody); i++)
+            open = open || everybody[i] == c;
+        assert_int_equal(pv_ctlapi_cmd_changes((enum pv_ctlapi_cmd)c), !open);
+    }
+    assert_true(pv_ctlapi_cmd_changes(PV_CTLAPI_N_CMDS));
+}
+
+static void peers_json_is_exactly_the_contract(void **state)
+{
+    (void)state;
+    json_t *peers = pv_ctlapi_peers_new();
+    struct pv_ctlapi_peer direct = {
+        .name = "bob",
+        .ip4 = pv_addr4(10, 66, 1, 2, 0),
+        .key = KEY,
+        .wg_key = KEY,
+        .online = true,
+        .path = {.type = PV_CTLAPI_PATH_DIRECT,
+                 .local = pv_addr4(192, 168, 1, 2, 4000),
+                 .remote = pv_addr4(192, 0, 2, 1, 5000),
+                 .rtt_ms = 9.2,
+                 .loss = 0.0,
+                 .mtu = 1420},
+        .tx_bytes = 12,
+        .rx_bytes = UINT64_MAX,
+        .last_handshake_ms = 1790000000250,
+    };
+    struct pv_ctlapi_peer away = {
+        .name = "wg", .wg_key = KEY, .path = {.rtt_ms = -1, .loss = -1, .via = "203.0.113.5:3478"}};
+    assert_int_equal(pv_ctlapi_peers_add(peers, &direct), PV_OK);
+    assert_int_equal(pv_ctlapi_peers_add(peers, &away), PV_OK);
+    assert_json(peers,
+                "{\"version\":1,\"peers\":[{\"name\":\"bob\",\"ip4\":\"10.66.1.2\",\"ip6\":null,"
+                "\"key\":\"" KEY_B64URL "\",\"wg_key\":\"" KEY_B64URL "=\",\"online\":true,"
+                "\"path\":{\"type\":\"direct\",\"local\":\"192.168.1.2:4000\","
+                "\"remote\":\"192.0.2.1:5000\",\"via\":null,\"rtt_ms\":9.2,\"loss\":0.0,"
+                "\"mtu\":1420},\"tx_bytes\":12,\"rx_bytes\":9223372036854775807,"
+                "\"last_handshake\":1790000000.25},"
+                "{\"name\":\"wg\",\"ip4\":null,\"ip6\":null,\"key\":null,\"wg_key\":\"" KEY_B64URL
+                "=\",\"online\":false,\"path\":{\"type\":\"none\",\"local\":null,\"remote\":null,"
+                "\"via\":\"203.0.113.5:3478\",\"rtt_ms\":null,\"loss\":null,\"mtu\":null},"
+                "\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null}]}");
+}
+
+static void messages_json_is_exactly_the_contract(void **state)
+{
+    (void)state;
+    struct pv_ctlapi_message msg = {.id = ID,
+                                    .from = "bob",
+                                    .to = "lap",
+                                    .text = "a \"b\"\n\x1b",
+                                    .time_ms = 1790000000123,
+                                    .state = PV_CHAT_UNREAD};
+#define MSG_JSON                                                             \
+    "{\"id\":\"" ID_TEXT "\",\"from\":\"bob\",\"to\":\"lap\",\"room\":null," \
+    "\"text\":\"a \\\"b\\\"\\n\\u001B\",\"time\":1790000000.123,\"state\":\"unread\"}"
+    json_t *list = pv_ctlapi_messages_new(false);
+    assert_int_equal(pv_ctlapi_messages_add(list, &msg), PV_OK);
+    assert_json(list, "{\"version\":1,\"messages\":[" MSG_JSON "]}");
+    assert_json(pv_ctlapi_messages_new(true), "{\"version\":1,\"messages\":[],\"more\":true}");
+    assert_json(pv_ctlapi_sent_json(&msg, true), "{\"message\":" MSG_JSON ",\"online\":true}");
+    assert_json(pv_ctlapi_watch_message_json(&msg), "{\"message\":" MSG_JSON "}");
+    assert_json(pv_ctlapi_watch_state_json(ID, "bob", PV_CHAT_DELIVERED),
+                "{\"msg_id\":\"" ID_TEXT "\",\"peer\":\"bob\",\"state\":\"delivered\"}");
+    assert_json(pv_ctlapi_watch_presence_json("bob", false), "{\"peer\":\"bob\",\"online\":false}");
+}
+
+static void status_json_is_exactly_the_contract(void **state)
+{
+    (void)state;
+    struct pv_ctlapi_status none = {.state = "none", .coordinator_rtt_ms = -1};
+    assert_json(pv_ctlapi_status_json(&none),
+                "{\"version\":1,\"daemon\":\"" PV_VERSION "\",\"state\":\"none\",\"uptime\":0,"
+                "\"network\":null,\"self\":null,\"interface\":null,\"coordinator\":null,"
+                "\"relay\":null,\"relayed\":{\"tx_bytes\":0,\"rx_bytes\":0},\"public\":[],"
+                "\"roster\":null,\"chat\":{\"unread\":0,\"queued\":0},"
+                "\"problems\":[],\"drops\":{}}");
+
+    struct pv_addr public = pv_addr4(198, 51, 100, 7, 40015);
+    const char *problem = "disk full";
+    const char *name = "replay";
+    uint64_t count = 3;
+    struct pv_ctlapi_status up = {
+        .state = "up",
+        .uptime_s = 60,
+        .network = "home",
+        .network_id = ID,
+        .cidr = {.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16},
+        .name = "lap",
+        .ip4 = pv_addr4(10, 66, 3, 9, 0),
+        .key = KEY,
+        .wg_key = KEY,
+        .admin = true,
+        .interface = "p2pvpn0",
+        .mtu = 1420,
+        .udp_port = 40015,
+        .coordinator = "203.0.113.5:3478",
+        .connected = true,
+        .coordinator_rtt_ms = 18.4,
+        .relay = "203.0.113.5:3478",
+        .relay_tx_bytes = 5,
+        .relay_rx_bytes = 6,
+        .public_addrs = &public,
+        .n_public = 1,
+        .head = KEY,
+        .members = 4,
+        .online = 2,
+        .unread = 1,
+        .queued = 2,
+        .problems = &problem,
+        .n_problems = 1,
+        .drop_names = &name,
+        .drop_counts = &count,
+        .n_drops = 1,
+    };
+    assert_json(
+        pv_ctlapi_status_json(&up),
+        "{\"version\":1,\"daemon\":\"" PV_VERSION "\",\"state\":\"up\",\"uptime\":60,"
+        "\"network\":{\"name\":\"home\",\"id\":\"" ID_TEXT "\",\"cidr\":\"10.66.0.0/16\","
+        "\"ip6\":null},\"self\":{\"name\":\"lap\",\"ip4\":\"10.66.3.9\",\"ip6\":null,\"key\":"
+        "\"" KEY_B64URL "\",\"wg_key\":\"" KEY_B64URL "=\",\"admin\":true},"
+        "\"interface\":{\"name\":\"p2pvpn0\",\"mtu\":1420,\"port\":40015},"
+        "\"coordinator\":{\"address\":\"203.0.113.5:3478\",\"connected\":true,\"rtt_ms\":18.4,"
+        "\"error\":null,\"away_since\":null,\"reached_without\":0},"
+        "\"relay\":{\"address\":\"203.0.113.5:3478\",\"tx_bytes\":5,\"rx_bytes\":6},"
+        "\"relayed\":{\"tx_bytes\":5,\"rx_bytes\":6},"
+        "\"public\":[\"198.51.100.7:40015\"],\"roster\":{\"head\":\"" KEY_B64URL
+        "\",\"members\":4,\"online\":2},\"chat\":{\"unread\":1,\"queued\":2},"
+        "\"problems\":[\"disk full\"],\"drops\":{\"replay\":3}}");
+}
+
+static void relays_are_added_to_status(void **state)
+{
+    (void)state;
+    const struct pv_ctlapi_relay relays[] = {
+        {.name = "coordinator",
+         .address = "203.0.113.5:3478",
+         .transport = "udp",
+         .state = "up",
+         .relayed = pv_addr4(198, 51, 100, 7, 50000),
+         .rtt_ms = 18.5,
+         .tx_bytes = 7,
+         .rx_bytes = (uint64_t)1 << 40},
+        {.name = "turns:t.example:5349",
+         .transport = "tls",
+         .state = "connecting",
+         .rtt_ms = -1,
+         .error = "its name is not found"},
+    };
+    json_t *obj = json_object();
+    assert_int_equal(pv_ctlapi_status_add_relays(obj, "open", relays, 2), PV_OK);
+    assert_json(obj, "{\"relays\":[{\"name\":\"coordinator\",\"address\":\"203.0.113.5:3478\","
+                     "\"transport\":\"udp\",\"state\":\"up\",\"relayed\":\"198.51.100.7:50000\","
+                     "\"rtt_ms\":18.5,\"error\":null,\"tx_bytes\":7,\"rx_bytes\":1099511627776},"
+                     "{\"name\":\"turns:t.example:5349\",\"address\":null,\"transport\":\"tls\","
+                     "\"state\":\"connecting\",\"relayed\":null,\"rtt_ms\":null,"
+                     "\"error\":\"its name is not found\",\"tx_bytes\":0,\"rx_bytes\":0}],"
+                     "\"udp\":\"open\"}");
+}
+
+static void what_is_known_about_the_nat_is_added_to_status(void **state)
+{
+    (void)state;
+    struct pv_ctlapi_hard hard = {.mapping = "varies",
+                                  .ports = "random",
+                                  .birthday = true,
+                                  .attempts = 2,
+                                  .sockets = 1,
+                                  .max_mappings = 256,
+                                  .packets = 300,
+                                  .max_packets = 2048,
+                                  .max_pps = 200,
+                                  .kept = 3};
+    json_t *obj = json_object();
+    assert_int_equal(pv_ctlapi_status_add_hard(obj, &hard), PV_OK);
+    assert_json(obj, "{\"hard_nat\":{\"mapping\":\"varies\",\"ports\":\"random\",\"on\":true,"
+                     "\"predict\":false,\"birthday\":true,\"running\":false,\"attempts\":2,"
+                     "\"sockets\":1,\"max_mappings\":256,"
+                     "\"packets\":300,\"max_packets\":2048,\"max_pps\":200,\"kept\":3}}");
+
+    const struct pv_ctlapi_binding binding = {
+        .measuring = true, .idle_s = 105, .idle_max_s = 138, .absolute_s = -1, .refresh_s = 84};
+    obj = json_object();
+    assert_int_equal(pv_ctlapi_status_add_binding(obj, &binding), PV_OK);
+    assert_json(obj, "{\"nat_binding\":{\"measuring\":true,\"idle_s\":105.0,\"idle_max_s\":"
+                     "138.0,\"absolute_s\":null,\"refresh_s\":84.0}}");
+
+    const struct pv_offload_off off = {.what = "tun_uso", .why = "needs Linux 6.2"};
+    const struct pv_ctlapi_datapath datapath = {.workers = 2,
+                                                .threads = 4,
+                                                .aead = "openssl",
+                                                .tcp_offload = true,
+                                                .off = &off,
+                                                .n_off = 1};
+    obj = json_object();
+    assert_int_equal(pv_ctlapi_status_add_datapath(obj, &datapath), PV_OK);
+    assert_json(obj, "{\"datapath\":{\"workers\":2,\"threads\":4,\"aead\":\"openssl\","
+                     "\"tcp_offload\":true,\"udp_offload\":false,\"off\":[{\"what\":\"tun_uso\","
+                     "\"why\":\"needs Linux 6.2\"}]}}");
+}
+
+static void small_answers_are_exactly_the_contract(void **state)
+{
+    (void)state;
+    struct pv_addr ip4 = pv_addr4(10, 66, 1, 2, 0), ip6 = {0};
+    struct pv_ctlapi_path path = {.rtt_ms = -1, .loss = -1};
+    struct pv_ctlapi_invite invite = {.uses = 2, .used = 1, .not_before_s = 5, .not_after_s = 9};
+    memcpy(invite.id, KEY, sizeof(KEY));
+
+    assert_json(pv_ctlapi_version_json(), "{\"version\":\"" PV_VERSION "\"}");
+    assert_json(pv_ctlapi_joined_json("home", "lap", &ip4, &ip6, NULL),
+                "{\"network\":\"home\",\"name\":\"lap\",\"ip4\":\"10.66.1.2\",\"ip6\":null}");
+    assert_json(pv_ctlapi_joined_json("home", "lap", &ip4, &ip6, "p2pvpn-x"),
+                "{\"network\":\"home\",\"name\":\"lap\",\"ip4\":\"10.66.1.2\",\"ip6\":null,"
+                "\"token\":\"p2pvpn-x\"}");
+    assert_json(pv_ctlapi_invite_json("p2pvpn-x", KEY),
+                "{\"token\":\"p2pvpn-x\",\"invite\":\"" KEY_B64URL "\"}");
+    json_t *list = pv_ctlapi_invites_new();
+    assert_int_equal(pv_ctlapi_invites_add(list, &invite), PV_OK);
+    assert_json(list, "{\"version\":1,\"invites\":[{\"id\":\"" KEY_B64URL
+                      "\",\"uses\":2,\"used\":1,\"not_before\":5,\"not_after\":9,"
+                      "\"revoked\":false}]}");
+    assert_json(pv_ctlapi_ip_json(&ip4, &ip6, KEY),
+                "{\"ip4\":\"10.66.1.2\",\"ip6\":null,\"wg_key\":\"" KEY_B64URL "=\"}");
+    assert_json(pv_ctlapi_pong_json(1, 0.125, &path),
+                "{\"seq\":1,\"rtt_ms\":0.125,\"path\":{\"type\":\"none\",\"local\":null,"
+                "\"remote\":null,\"via\":null,\"rtt_ms\":null,\"loss\":null,\"mtu\":null}}");
+    assert_json(pv_ctlapi_lost_json(2), "{\"seq\":2}");
+    assert_json(pv_ctlapi_pinged_json(3, 2), "{\"sent\":3,\"received\":2}");
+    list = pv_ctlapi_lines_new();
+    assert_int_equal(pv_ctlapi_lines_add(list, "direct"), PV_OK);
+    assert_json(list, "{\"version\":1,\"lines\":[\"direct\"]}");
+    list = pv_ctlapi_events_new();
+    assert_int_equal(pv_ctlapi_events_add(list, 1.5, "x"), PV_OK);
+    assert_json(list, "{\"version\":1,\"events\":[{\"t\":1.5,\"text\":\"x\"}]}");
+}
+
+static void replies_are_told_apart(void **state)
+{
+    (void)state;
+    struct pv_ctlapi_reply reply = {0};
+    size_t len = 0;
+
+    json_t *obj = pv_ctlapi_answer(5, pv_ctlapi_pinged_json(3, 2));
+    char *line = pv_ctlapi_dump(obj, &len);
+    assert_string_equal(line, "{\"id\":5,\"ok\":true,\"sent\":3,\"received\":2}\n");
+    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, len - 1), &reply), PV_OK);
+    assert_true(reply.ok && !reply.is_event && reply.id == 5 && reply.code == PV_CTLAPI_DONE);
+    pv_ctlapi_reply_done(&reply);
+    free(line);
+    json_decref(obj);
+
+    obj = pv_ctlapi_error(UINT64_MAX, PV_CTLAPI_UNKNOWN_PEER, "ping: no such peer");
+    line = pv_ctlapi_dump(obj, &len);
+    assert_string_equal(line,
+                        "{\"id\":null,\"ok\":false,\"code\":6,\"error\":\"ping: no such peer\"}\n");
+    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, len - 1), &reply), PV_OK);
+    assert_true(!reply.ok && reply.code == PV_CTLAPI_UNKNOWN_PEER && reply.id == UINT64_MAX);
+    assert_string_equal(reply.error, "ping: no such peer");
+    pv_ctlapi_reply_done(&reply);
+    free(line);
+    json_decref(obj);
+
+    /* Whatever a body holds, the envelope stays. */
+    obj = pv_ctlapi_event(6, "timeout",
+                          json_pack("{s:s, s:s, s:i}", "id", "x", "event", "y", "seq", 1));
+    line = pv_ctlapi_dump(obj, &len);
+    assert_string_equal(line, "{\"id\":6,\"event\":\"timeout\",\"seq\":1}\n");
+    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, len - 1), &reply), PV_OK);
+    assert_true(reply.is_event && reply.id == 6);
+    assert_string_equal(reply.event, "timeout");
+    pv_ctlapi_reply_done(&reply);
+    free(line);
+    json_decref(obj);
+}
+
+static void bad_replies_are_refused(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "",
+        "[]",
+        "{}",
+        "{\"id\":1}",
+        "{\"ok\":true}",
+        "{\"id\":\"1\",\"ok\":true}",
+        "{\"id\":1,\"ok\":1}",
+        "{\"id\":1,\"ok\":false}",
+        "{\"id\":1,\"ok\":false,\"code\":1}",
+        "{\"id\":1,\"ok\":false,\"code\":0,\"error\":\"x\"}",
+        "{\"id\":1,\"ok\":false,\"code\":256,\"error\":\"x\"}",
+        "{\"id\":1,\"ok\":false,\"code\":-1,\"error\":\"x\"}",
+        "{\"id\":1,\"ok\":false,\"code\":1,\"error\":5}",
+    };
+    struct pv_ctlapi_reply reply;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++)
+        assert_int_equal(pv_ctlapi_reply_parse(pv_view(rows[i], strlen(rows[i])), &reply),
+                         PV_ERR_MALFORMED);
+    const char *deep = "{\"id\":1,\"ok\":true,\"x\":[[[[[[[[0]]]]]]]]}";
+    assert_int_equal(pv_ctlapi_reply_parse(pv_view(deep, strlen(deep)), &reply), PV_ERR_LIMIT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_request_survives_the_wire),
+        cmocka_unit_test(fields_arrive_where_they_belong),
+        cmocka_unit_test(bad_requests_are_refused_with_their_reason),
+        cmocka_unit_test(every_truncation_of_a_request_is_refused),
+        cmocka_unit_test(strings_are_bounded_to_the_character),
+        cmocka_unit_test(only_commands_that_change_nothing_are_for_everybody),
+        cmocka_unit_test(peers_json_is_exactly_the_contract),
+        cmocka_unit_test(messages_json_is_exactly_the_contract),
+        cmocka_unit_test(status_json_is_exactly_the_contract),
+        cmocka_unit_test(relays_are_added_to_status),
+        cmocka_unit_test(what_is_known_about_the_nat_is_added_to_status),
+        cmocka_unit_test(small_answers_are_exactly_the_contract),
+        cmocka_unit_test(replies_are_told_apart),
+        cmocka_unit_test(bad_replies_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/* Queries taken apart and answers put together, byte by byte. */
+#include <stdio.h>
+
+#include "proto/local/dns.h"
+#include "tests/unit/test_util.h"
+
+static struct pv_view hex(const char *text)
+{
+    static uint8_t buf[1024];
+    return pv_view(buf, test_unhex(text, buf, sizeof(buf)));
+}
+
+#define BOB "1234 0100 0001 0000 0000 0000 03 626f62 04 686f6d65 03 703270 00 0001 0001"
+
+static struct pv_dns_query parse_ok(const char *text)
+{
+    struct pv_dns_query q;
+    assert_int_equal(pv_dns_query_parse(hex(text), &q), PV_OK);
+    return q;
+}
+
+static void a_query_is_taken_apart(void **state)
+{
+    (void)state;
+    struct pv_dns_query q = parse_ok(BOB);
+    assert_int_equal(q.id, 0x1234);
+    assert_int_equal(q.flags, 0x0100);
+    assert_string_equal(q.name, "bob.home.p2p");
+    assert_int_equal(q.qtype, PV_DNS_A);
+    assert_int_equal(q.qclass, PV_DNS_IN);
+    assert_int_equal(q.question.len, 18);
+    assert_false(q.edns);
+    q = parse_ok("0001 0000 0001 0000 0000 0000 03 426F42 00 001c 0001");
+    assert_string_equal(q.name, "bob"); /* in lower case */
+    q = parse_ok("0001 0000 0001 0000 0000 0000 00 0002 0001");
+    assert_string_equal(q.name, "");
+    q = parse_ok("0001 0000 0001 0000 0000 0000 03 612e00 00 0001 0001");
+    assert_string_equal(q.name, "a\?\?"); /* a name nobody has */
+}
+
+static void edns_is_seen_behind_the_question(void **state)
+{
+    (void)state;
+    assert_true(
+        parse_ok("1234 0100 0001 0000 0000 0001 00 0001 0001 00 0029 1000 00000000 0000").edns);
+    /* An option (a cookie), and a record of another kind before it. */
+    assert_true(parse_ok("1234 0100 0001 0001 0000 0001 01 61 00 0001 0001 c00c 0001 0001 00000000 "
+                         "0004 01020304 00 0029 1000 00000000 000c 000a 0008 0102030405060708")
+                    .edns);
+    assert_false(parse_ok("1234 0100 0001 0000 0000 0001 00 0001 0001 00 0029 1000 0000").edns);
+}
+
+static void every_truncation_is_refused(void **state)
+{
+    (void)state;
+    struct pv_view whole = hex(BOB);
+    struct pv_dns_query q;
+    for (size_t n = 0; n < whole.len; n++)
+        assert_int_equal(pv_dns_query_parse(pv_view(whole.ptr, n), &q),
+                         n < 12 ? PV_ERR_TRUNCATED : PV_ERR_MALFORMED);
+}
+
+static void what_is_no_plain_query_is_refused(void **state)
+{
+    static const struct {
+        const char *packet;
+        int status;
+        const char *why;
+    } rows[] = {
+        {"1234 8100 0001 0000 0000 0000 00 0001 0001", PV_ERR_REFUSED, "an answer"},
+        {"1234 2800 0001 0000 0000 0000 00 0001 0001", PV_ERR_UNSUPPORTED, "an update"},
+        {"1234 0100 0000 0000 0000 0000 00 0001 0001", PV_ERR_MALFORMED, "no question"},
+        {"1234 0100 0002 0000 0000 0000 00 0001 0001", PV_ERR_MALFORMED, "two questions"},
+        {"1234 0100 0001 0000 0000 0000 c00c 0001 0001", PV_ERR_MALFORMED, "a pointer to itself"},
+        {"1234 0100 0001 0000 0000 0000 40 0001 0001", PV_ERR_MALFORMED, "a label of 64"},
+    };
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_dns_query q;
+        if (pv_dns_query_parse(hex(rows[i].packet), &q) != rows[i].status)
+            fail_msg("%s", rows[i].why);
+    }
+}
+
+static void the_longest_name_fits_and_a_longer_one_does_not(void **state)
+{
+    uint8_t p[300] = {0x12, 0x34, 1, 0, 0, 1};
+    struct pv_dns_query q;
+    size_t n = 12;
+    (void)state;
+    for (int i = 0; i < 4; i++) { /* 3 x 64 + 62 + 1 = 255 bytes */
+        uint8_t len = i < 3 ? 63 : 61;
+        p[n++] = len;
+        memset(p + n, 'a', len);
+        n += len;
+    }
+    memcpy(p + n, "\0\0\1\0\1", 5);
+    assert_int_equal(pv_dns_query_parse(pv_view(p, n + 5), &q), PV_OK);
+    assert_int_equal(strlen(q.name), 253);
+    memmove(p + n + 1, p + n, 5);
+    p[n] = 'a';
+    p[12 + 3 * 64] = 62;
+    assert_int_equal(pv_dns_query_parse(pv_view(p, n + 6), &q), PV_ERR_MALFORMED);
+}
+
+static void assert_answer(const char *query, const struct pv_dns_answer *a, const char *want)
+{
+    uint8_t packet[512], buf[PV_DNS_MAX], expected[512];
+    size_t len = 0, n = test_unhex(query, packet, sizeof(packet));
+    struct pv_dns_query q;
+    (void)!pv_dns_query_parse(pv_view(packet, n), &q);
+    assert_int_equal(pv_dns_answer_build(&q, a, buf, &len), PV_OK);
+    size_t m = test_unhex(want, expected, sizeof(expected));
+    assert_int_equal(len, m);
+    assert_memory_equal(buf, expected, m);
+}
+
+static void answers_are_byte_for_byte_what_the_rfc_says(void **state)
+{
+    const struct pv_dns_answer a = {.authoritative = true,
+                                    .type = PV_DNS_A,
+                                    .addr = {.family = PV_AF_INET, .ip = {10, 66, 3, 9}},
+                                    .zone = "home.p2p",
+                                    .ttl = 30};
+    const struct pv_dns_answer nobody = {
+        .rcode = PV_DNS_NXDOMAIN, .authoritative = true, .zone = "p2p", .serial = 7};
+    const struct pv_dns_answer refused = {.rcode = PV_DNS_REFUSED};
+    const struct pv_dns_answer ptr = {
+        .authoritative = true, .type = PV_DNS_PTR, .target = "bob.home.p2p", .ttl = 30};
+    (void)state;
+    assert_answer(BOB, &a,
+                  "1234 8500 0001 0001 0000 0000 03 626f62 04 686f6d65 03 703270 00 0001 0001"
+                  "c00c 0001 0001 0000001e 0004 0a420309");
+    assert_answer("0001 0000 0001 0000 0000 0000 01 78 00 0001 0001", &nobody,
+                  "0001 8403 0001 0000 0001 0000 01 78 00 0001 0001"
+                  "03 703270 00 0006 0001 00000005 0023 03 703270 00 04 726f6f74 03 703270 00"
+                  "00000007 00000e10 00000258 00015180 00000005");
+    assert_answer("0001 0100 0001 0000 0000 0001 01 78 00 0001 0001 00 0029 1000 00000000 0000",
+                  &refused,
+                  "0001 8105 0001 0000 0000 0001 01 78 00 0001 0001 00 0029 04d0 00000000 0000");
+    assert_answer("0001 0000 0001 0000 0000 0000 01 78 00 000c 0001", &ptr,
+                  "0001 8400 0001 0001 0000 0000 01 78 00 000c 0001"
+                  "c00c 000c 0001 0000001e 000e 03 626f62 04 686f6d65 03 703270 00");
+    /* Without a question that can be repeated. */
+    assert_answer("0001 0000 0001 0000 0000 0000 ff",
+                  &(struct pv_dns_answer){.rcode = PV_DNS_FORMERR},
+                  "0001 8001 0000 0000 0000 0000");
+    assert_answer("0001 2000 0000 0000 0000 0000", &(struct pv_dns_answer){.rcode = PV_DNS_NOTIMP},
+                  "0001 a004 0000 0000 0000 0000");
+}
+
+static void reverse_names_are_addresses_and_zones(void **state)
+{
+    static const char nibbles[] = "9.0.3.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.5.4.3.2.1.0.e.d.c.b.d.f";
+    char name[PV_DNS_NAME_BUF];
+    struct pv_addr a;
+    struct pv_prefix p = {.base = {.family = PV_AF_INET, .ip = {10, 66}}, .bits = 16};
+    (void)state;
+    assert_int_equal(pv_dns_reverse_parse("9.3.66.10.in-addr.arpa", &a), PV_OK);
+    assert_memory_equal(a.ip, "\x0a\x42\x03\x09", 4);
+    snprintf(name, sizeof(name), "%s.ip6.arpa", nibbles);
+    assert_int_equal(pv_dns_reverse_parse(name, &a), PV_OK);
+    assert_memory_equal(a.ip, "\xfd\xbc\xde\x01\x23\x45\0\0\0\0\0\0\0\0\x03\x09", 16);
+    for (const char *const *bad =
+             (const char *const[]){"3.66.10.in-addr.arpa", "256.3.66.10.in-addr.arpa",
+                                   "09.3.66.10.in-addr.arpa", "9.3.66.10.in-addr.arpa.x",
+                                   "a.3.66.10.in-addr.arpa", "1.9.3.66.10.in-addr.arpa",
+                                   "9.ip6.arpa", "", NULL};
+         *bad != NULL; bad++)
+        assert_int_equal(pv_dns_reverse_parse(*bad, &a), PV_ERR_NOT_FOUND);
+
+    assert_int_equal(pv_dns_reverse_zone(&p, name), PV_OK);
+    assert_string_equal(name, "66.10.in-addr.arpa");
+    p.bits = 20;
+    assert_int_equal(pv_dns_reverse_zone(&p, name), PV_ERR_UNSUPPORTED);
+    p = (struct pv_prefix){
+        .base = {.family = PV_AF_INET6, .ip = {0xfd, 0xbc, 0xde, 0x01, 0x23, 0x45}}, .bits = 64};
+    assert_int_equal(pv_dns_reverse_zone(&p, name), PV_OK);
+    assert_string_equal(name, "0.0.0.0.5.4.3.2.1.0.e.d.c.b.d.f.ip6.arpa");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_query_is_taken_apart),
+        cmocka_unit_test(edns_is_seen_behind_the_question),
+        cmocka_unit_test(every_truncation_is_refused),
+        cmocka_unit_test(what_is_no_plain_query_is_refused),
+        cmocka_unit_test(the_longest_name_fits_and_a_longer_one_does_not),
+        cmocka_unit_test(answers_are_byte_for_byte_what_the_rfc_says),
+        cmocka_unit_test(reverse_names_are_addresses_and_zones),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

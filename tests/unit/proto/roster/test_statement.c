@@ -1,0 +1,748 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "crypto/ct.h"
+#include "proto/roster/statement.h"
+#include "tests/unit/test_util.h"
+
+struct keys {
+    uint8_t sk[PV_SIGN_SK_LEN];
+    uint8_t pk[PV_SIGN_PK_LEN];
+};
+
+static struct keys keys_of(uint8_t seed)
+{
+    struct keys k;
+    uint8_t bytes[PV_SIGN_SEED_LEN];
+    memset(bytes, seed, sizeof(bytes));
+    pv_sign_keypair(bytes, k.sk, k.pk);
+    return k;
+}
+
+struct made {
+    uint8_t buf[PV_STATEMENT_MAX + 64];
+    size_t len;
+};
+
+static struct made make(const struct pv_statement *st, const struct keys *signer,
+                        const struct keys *node)
+{
+    struct made m;
+    assert_int_equal(pv_statement_make(st, signer->sk, node == NULL ? NULL : node->sk, m.buf,
+                                       sizeof(m.buf), &m.len),
+                     PV_OK);
+    return m;
+}
+
+static size_t list_of(uint8_t *buf, size_t cap, size_t n_coords, size_t n_addrs)
+{
+    struct pv_writer w = pv_writer(buf, cap);
+    struct pv_hostport hps[PV_COORDINATOR_ADDRS_MAX + 1];
+
+    for (size_t i = 0; i < n_addrs; i++) {
+        hps[i] = (struct pv_hostport){.port = (uint16_t)(3478 + i)};
+        snprintf(hps[i].host, sizeof(hps[i].host), "192.0.2.1");
+    }
+    for (size_t i = 0; i < n_coords; i++) {
+        uint8_t pk[32];
+        memset(pk, (int)i + 1, sizeof(pk));
+        pv_coordlist_put(&w, pk, hps, n_addrs);
+    }
+    assert_int_equal(w.status, PV_OK);
+    return w.len;
+}
+
+static uint8_t test_list[256];
+static uint8_t test_stay[PV_STATEMENT_LIST_MAX + 32];
+
+/* A good statement of each known type; the first byte of its node key is 2, of its signer's 1. */
+static struct pv_statement sample(uint8_t type)
+{
+    struct pv_statement st = {.type = type};
+    struct keys node = keys_of(2);
+
+    memset(st.network_id, 0x77, sizeof(st.network_id));
+    switch (type) {
+    case PV_ST_NETWORK:
+        snprintf(st.u.network.name, sizeof(st.u.network.name), "home");
+        st.u.network.range = (struct pv_prefix){.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16};
+        st.u.network.created = 1700000000;
+        break;
+    case PV_ST_ADMIN:
+        memcpy(st.u.admin.node, node.pk, 32);
+        st.u.admin.rights = 3;
+        st.u.admin.time = 1700000001;
+        break;
+    case PV_ST_INVITE:
+        memset(st.u.invite.invite, 0x33, 32);
+        st.u.invite.not_before = 1700000000;
+        st.u.invite.not_after = 1700086400;
+        st.u.invite.uses = 5;
+        break;
+    case PV_ST_MEMBER:
+        memcpy(st.u.member.node, node.pk, 32);
+        memset(st.u.member.transport, 0x44, 32);
+        st.u.member.serial = 7;
+        snprintf(st.u.member.name, sizeof(st.u.member.name), "bob");
+        memcpy(st.u.member.ip4, (uint8_t[]){10, 66, 1, 2}, 4);
+        pv_node_ip6(st.network_id, node.pk, st.u.member.ip6);
+        st.u.member.issued = 1700000002;
+        break;
+    case PV_ST_TRANSPORT:
+        st.u.transport.serial = 8;
+        memset(st.u.transport.transport, 0x55, 32);
+        st.u.transport.time = 1700000003;
+        break;
+    case PV_ST_REVOCATION:
+        st.u.revocation.kind = PV_REVOKE_NODE;
+        memcpy(st.u.revocation.pk, node.pk, 32);
+        memset(test_stay, 1, 32);
+        memset(test_stay + 32, 2, 32);
+        st.u.revocation.stay = pv_view(test_stay, 64);
+        st.u.revocation.time = 1700000004;
+        break;
+    case PV_ST_LEAVE:
+        st.u.leave.serial = 9;
+        st.u.leave.time = 1700000005;
+        break;
+    default:
+        st.u.coordinators.seq = 1;
+        st.u.coordinators.list = pv_view(test_list, list_of(test_list, sizeof(test_list), 2, 2));
+        break;
+    }
+    return st;
+}
+
+static struct made make_sample(uint8_t type)
+{
+    struct keys signer = keys_of(1), node = keys_of(2);
+    struct pv_statement st = sample(type);
+    return make(&st, &signer, type == PV_ST_MEMBER ? &node : NULL);
+}
+
+static void what_is_made_reads_back_the_same(void **state)
+{
+    (void)state;
+    struct keys signer = keys_of(1);
+    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_COORDINATORS; type++) {
+        struct pv_statement want = sample(type), got;
+        struct made m = make_sample(type);
+        assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
+        assert_int_equal(pv_statement_verify(&got), PV_OK);
+        assert_int_equal(got.type, type);
+        assert_memory_equal(got.signer, signer.pk, 32);
+        if (type == PV_ST_NETWORK) {
+            assert_string_equal(got.u.network.name, "home");
+            assert_int_equal(got.u.network.range.bits, 16);
+            assert_memory_equal(got.network_id, got.hash, PV_NETWORK_ID_LEN);
+            continue;
+        }
+        assert_memory_equal(got.network_id, want.network_id, PV_NETWORK_ID_LEN);
+        if (type == PV_ST_REVOCATION) {
+            assert_true(pv_view_equal(got.u.revocation.stay, want.u.revocation.stay));
+            assert_int_equal(got.u.revocation.time, want.u.revocation.time);
+        } else if (type == PV_ST_COORDINATORS) {
+            assert_true(pv_view_equal(got.u.coordinators.list, want.u.coordinators.list));
+        } else if (type == PV_ST_MEMBER) {
+            assert_memory_equal(&got.u.member, &want.u.member,
+                                offsetof(struct pv_st_member, node_sig));
+        } else if (type == PV_ST_ADMIN) {
+            assert_memory_equal(&got.u.admin, &want.u.admin, sizeof(got.u.admin));
+        } else if (type == PV_ST_INVITE) {
+            assert_memory_equal(&got.u.invite, &want.u.invite, sizeof(got.u.invite));
+        } else if (type == PV_ST_TRANSPORT) {
+            assert_memory_equal(&got.u.transport, &want.u.transport, sizeof(got.u.transport));
+        } else {
+            assert_memory_equal(&got.u.leave, &want.u.leave, sizeof(got.u.leave));
+        }
+    }
+}
+
+/* The encodings are final: these hashes change only when somebody breaks them. */
+static void encodings_do_not_change(void **state)
+{
+    (void)state;
+    static const char *const want[] = {
+        "fd3ffebc2d0c929f6e751edd8af6396a5e5196913593776ea01803e08e61e322",
+        "c45e83c8e9c9db5b859f429b632827316798d98783ffcd530e0e322ce252d03f",
+        "75443dd70818792ed2eb5ec9a92055212f9d3521bbba8cee4f2322b63013d0e2",
+        "193ec026452302a6273699da468fd54a4179a1082d9d8892e7a2d446a3dcfc87",
+        "0fe5232f3a3f3c8dd5186e63e87626097b67aac47bfa635c21596895f7286ff5",
+        "4ef59a38096d204e9551375ffeebf3022db2b8aae12945ccdda009d1654ea5ee",
+        "0542b614406a882b0bee2315066766ca1f268983a9c25b7f41643e551d06b58f",
+        "9fc65c9265f969d470f47e1a50fb6c24ec8196bdedef374ca9a0fbaa5423ff18",
+    };
+    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_COORDINATORS; type++) {
+        struct made m = make_sample(type);
+        uint8_t hash[PV_STATEMENT_HASH_LEN];
+        char hex[2 * sizeof(hash) + 1];
+        pv_statement_hash(pv_view(m.buf, m.len), hash);
+        for (size_t i = 0; i < sizeof(hash); i++)
+            snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+        assert_string_equal(hex, want[type - 1]);
+    }
+}
+
+static void decode_rejects_every_truncation(void **state)
+{
+    (void)state;
+    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_COORDINATORS; type++) {
+        struct made m = make_sample(type);
+        struct pv_statement st;
+        for (size_t len = 0; len < m.len; len++) {
+            uint8_t *cut = malloc(len == 0 ? 1 : len);
+            assert_non_null(cut);
+            memcpy(cut, m.buf, len);
+            assert_int_not_equal(pv_statement_decode(pv_view(cut, len), &st), PV_OK);
+            free(cut);
+        }
+    }
+}
+
+static void decode_rejects_one_trailing_byte(void **state)
+{
+    (void)state;
+    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_COORDINATORS; type++) {
+        struct made m = make_sample(type);
+        struct pv_statement st;
+        m.buf[m.len] = 0;
+        assert_int_not_equal(pv_statement_decode(pv_view(m.buf, m.len + 1), &st), PV_OK);
+    }
+}
+
+static void every_flipped_bit_is_noticed(void **state)
+{
+    (void)state;
+    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_COORDINATORS; type++) {
+        struct made m = make_sample(type);
+        struct pv_statement st;
+        for (size_t bit = 0; bit < m.len * 8; bit += 3) {
+            m.buf[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+            if (pv_statement_decode(pv_view(m.buf, m.len), &st) == PV_OK)
+                assert_int_equal(pv_statement_verify(&st), PV_ERR_AUTH);
+            m.buf[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        }
+    }
+}
+
+static void member_needs_the_nodes_own_signature(void **state)
+{
+    (void)state;
+    struct keys signer = keys_of(1), other = keys_of(3);
+    struct pv_statement st = sample(PV_ST_MEMBER), got;
+    struct made m = make(&st, &signer, &other);
+
+    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
+    assert_int_equal(pv_statement_verify(&got), PV_ERR_AUTH);
+}
+
+static void member_may_be_signed_in_two_steps(void **state)
+{
+    (void)state;
+    struct keys signer = keys_of(1), node = keys_of(2);
+    struct pv_statement st = sample(PV_ST_MEMBER), first, got;
+    struct made m = make(&st, &signer, &node);
+    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &first), PV_OK);
+
+    memcpy(st.u.member.node_sig, first.u.member.node_sig, PV_SIGN_LEN);
+    struct made again = make(&st, &signer, NULL);
+    assert_int_equal(pv_statement_decode(pv_view(again.buf, again.len), &got), PV_OK);
+    assert_int_equal(pv_statement_verify(&got), PV_OK);
+    assert_int_equal(again.len, m.len);
+    assert_memory_equal(again.buf, m.buf, m.len);
+}
+
+/* --- bounds ---------------------------------------------------------------------------------- */
+
+static void expect_unmakeable(const struct pv_statement *st, const char *why)
+{
+    struct keys signer = keys_of(1), node = keys_of(2);
+    uint8_t buf[PV_STATEMENT_MAX + 64];
+    size_t len = 0;
+    int r = pv_statement_make(st, signer.sk, st->type == PV_ST_MEMBER ? node.sk : NULL, buf,
+                              sizeof(buf), &len);
+    if (r != PV_ERR_MALFORMED)
+        print_error("%s\n", why);
+    assert_int_equal(r, PV_ERR_MALFORMED);
+    assert_int_equal(len, 0);
+}
+
+static void values_just_outside_their_range_are_refused(void **state)
+{
+    (void)state;
+    struct pv_statement st = sample(PV_ST_ADMIN);
+    st.u.admin.rights = 0;
+    expect_unmakeable(&st, "no rights");
+    st.u.admin.rights = 4;
+    expect_unmakeable(&st, "unknown right");
+
+    st = sample(PV_ST_INVITE);
+    st.u.invite.uses = 0;
+    expect_unmakeable(&st, "no uses");
+    st = sample(PV_ST_INVITE);
+    st.u.invite.not_before = st.u.invite.not_after + 1;
+    expect_unmakeable(&st, "window upside down");
+
+    st = sample(PV_ST_MEMBER);
+    st.u.member.expires = st.u.member.issued;
+    expect_unmakeable(&st, "expires when issued");
+    st = sample(PV_ST_MEMBER);
+    memset(st.u.member.transport, 0, 32);
+    expect_unmakeable(&st, "zero transport key");
+    st = sample(PV_ST_TRANSPORT);
+    memset(st.u.transport.transport, 0, 32);
+    expect_unmakeable(&st, "zero transport key");
+
+    st = sample(PV_ST_REVOCATION);
+    st.u.revocation.kind = 0;
+    expect_unmakeable(&st, "kind 0");
+    st.u.revocation.kind = 3;
+    expect_unmakeable(&st, "kind 3");
+}
+
+static void only_canonical_names_pass(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",    "Bob", "-bob",      "bob-",
+                                      "b_b", "b.b", "localhost", "b\xc3\xa9"};
+    struct pv_statement st = sample(PV_ST_MEMBER);
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        memset(st.u.member.name, 0, sizeof(st.u.member.name));
+        memcpy(st.u.member.name, bad[i], strlen(bad[i]));
+        expect_unmakeable(&st, bad[i]);
+    }
+    memset(st.u.member.name, 'a', PV_NAME_MAX + 1); /* 64 characters, no NUL */
+    expect_unmakeable(&st, "64 characters");
+    st.u.member.name[PV_NAME_MAX] = '\0';
+    struct keys signer = keys_of(1), node = keys_of(2);
+    make(&st, &signer, &node);
+}
+
+static void a_name_with_a_nul_inside_is_refused(void **state)
+{
+    (void)state;
+    struct made m = make_sample(PV_ST_NETWORK);
+    struct pv_statement st;
+    m.buf[2 + 32 + 2 + 1] = '\0'; /* h?me */
+    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &st), PV_ERR_MALFORMED);
+}
+
+static void only_sensible_ranges_pass(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *range;
+        bool ok;
+        const char *why;
+    } rows[] = {
+        {"10.0.0.0/8", true, "widest"},
+        {"10.0.0.0/7", false, "too wide"},
+        {"10.66.0.4/30", true, "narrowest"},
+        {"10.66.0.0/31", false, "too narrow"},
+        {"0.0.0.0/8", false, "this network"},
+        {"127.1.0.0/16", false, "loopback"},
+        {"224.0.0.0/8", false, "multicast"},
+        {"169.254.0.0/16", false, "link-local"},
+        {"169.0.0.0/8", false, "holds link-local"},
+        {"223.255.0.0/16", true, "last unicast"},
+        {"100.64.0.0/10", true, "CGNAT range is the owner's choice"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_prefix p;
+        assert_int_equal(pv_prefix_parse(rows[i].range, &p), PV_OK);
+        if (pv_ip4_range_is_valid(&p) != rows[i].ok)
+            fail_msg("%s: %s", rows[i].range, rows[i].why);
+    }
+    struct pv_statement st = sample(PV_ST_NETWORK);
+    st.u.network.range.base = pv_addr4(10, 66, 0, 1, 0);
+    expect_unmakeable(&st, "host bits set");
+}
+
+static void stay_lists_are_ascending_and_bounded(void **state)
+{
+    (void)state;
+    struct keys signer = keys_of(1);
+    struct pv_statement st = sample(PV_ST_REVOCATION);
+
+    for (size_t i = 0; i <= 64; i++)
+        memset(test_stay + 32 * i, (int)i + 1, 32);
+    st.u.revocation.stay = pv_view(test_stay, PV_STATEMENT_LIST_MAX);
+    struct made m = make(&st, &signer, NULL);
+    assert_int_equal(m.len, PV_STATEMENT_MAX);
+    st.u.revocation.stay.len += 32;
+    expect_unmakeable(&st, "65 nodes");
+    st.u.revocation.stay.len = 33;
+    expect_unmakeable(&st, "a node and a byte");
+    st.u.revocation.stay.len = 64;
+    memset(test_stay + 32, 1, 32);
+    expect_unmakeable(&st, "the same node twice");
+    memset(test_stay, 2, 32);
+    expect_unmakeable(&st, "descending");
+}
+
+static void places_of_tls_are_added_as_far_as_they_fit(void **state)
+{
+    (void)state;
+    static const char *const addrs[] = {"vpn.example:443",    "not an address",  "tls:x.example:1",
+                                        "[2001:db8::1]:8443", "vpn.example:443", "10.0.0.1:1"};
+    const struct pv_coordlist_more tls = {.addrs = addrs, .n = PV_ARRAY_LEN(addrs), .tls = true};
+    uint8_t list[PV_STATEMENT_LIST_MAX], out[PV_STATEMENT_LIST_MAX];
+    char text[PV_HOSTPORT_BUF];
+    struct pv_coordinator one;
+    struct pv_hostport hp;
+    size_t len = list_of(list, sizeof(list), 1, 1), got = 0;
+    assert_int_equal(pv_coordlist_with(pv_view(list, len), &tls, out, sizeof(out), &got), PV_OK);
+    assert_int_equal(pv_coordlist_check(pv_view(out, got), sizeof(out)), PV_OK);
+    struct pv_view rest = pv_view(out, got);
+    assert_true(pv_coordlist_next(&rest, &one));
+    static const char *const want[] = {"192.0.2.1:3478", "tls:vpn.example:443",
+                                       "tls:[2001:db8::1]:8443", "tls:10.0.0.1:1"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
+        assert_true(pv_coordlist_next_addr(&one.addrs, &hp));
+        assert_string_equal(pv_hostport_format(&hp, text), want[i]);
+    }
+    assert_false(pv_coordlist_next_addr(&one.addrs, &hp));
+    /* Again: nothing is there twice. No room for more: the old one, and byte by byte upwards. */
+    size_t again = 0;
+    memcpy(list, out, got);
+    assert_int_equal(pv_coordlist_with(pv_view(list, got), &tls, out, sizeof(out), &again), PV_OK);
+    assert_int_equal(again, got);
+    len = list_of(list, sizeof(list), 1, 1);
+    for (size_t cap = 0; cap <= got; cap++) {
+        int r = pv_coordlist_with(pv_view(list, len), &tls, out, cap, &again);
+        assert_int_equal(r, cap < len ? PV_ERR_NO_SPACE : PV_OK);
+        if (r == PV_OK) {
+            assert_in_range(again, len, cap);
+            assert_int_equal(pv_coordlist_check(pv_view(out, again), cap), PV_OK);
+        }
+    }
+    /* Eight places at most, and of several coordinators nobody knows whose it is. */
+    len = list_of(list, sizeof(list), 1, PV_COORDINATOR_ADDRS_MAX);
+    assert_int_equal(pv_coordlist_with(pv_view(list, len), &tls, out, sizeof(out), &got), PV_OK);
+    assert_int_equal(got, len);
+    len = list_of(list, sizeof(list), 2, 1);
+    assert_int_equal(pv_coordlist_with(pv_view(list, len), &tls, out, sizeof(out), &got), PV_OK);
+    assert_int_equal(got, len);
+    assert_memory_equal(out, list, len);
+}
+
+static void other_addresses_of_a_coordinator_are_added(void **state)
+{
+    (void)state;
+    static const char *const addrs[] = {"[2001:db8::1]:3478", "192.0.2.1:3478", "vpn.example:3478"};
+    const struct pv_coordlist_more more = {.addrs = addrs, .n = PV_ARRAY_LEN(addrs)};
+    uint8_t list[PV_STATEMENT_LIST_MAX], out[PV_STATEMENT_LIST_MAX];
+    char text[PV_HOSTPORT_BUF];
+    struct pv_coordinator one;
+    struct pv_hostport hp;
+    size_t len = list_of(list, sizeof(list), 1, 1), got = 0;
+    assert_int_equal(pv_coordlist_with(pv_view(list, len), &more, out, sizeof(out), &got), PV_OK);
+    assert_int_equal(pv_coordlist_check(pv_view(out, got), sizeof(out)), PV_OK);
+    struct pv_view rest = pv_view(out, got);
+    assert_true(pv_coordlist_next(&rest, &one));
+    static const char *const want[] = {"192.0.2.1:3478", "[2001:db8::1]:3478", "vpn.example:3478"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
+        assert_true(pv_coordlist_next_addr(&one.addrs, &hp));
+        assert_string_equal(pv_hostport_format(&hp, text), want[i]);
+    }
+    assert_false(pv_coordlist_next_addr(&one.addrs, &hp));
+}
+
+static void coordinator_lists_are_canonical_and_bounded(void **state)
+{
+    (void)state;
+    uint8_t list[4096];
+    size_t len = list_of(list, sizeof(list), PV_COORDINATORS_MAX, 2);
+    assert_int_equal(pv_coordlist_check(pv_view(list, len), PV_STATEMENT_LIST_MAX), PV_OK);
+    assert_int_equal(pv_coordlist_check(pv_view(list, len), len), PV_OK);
+    assert_int_equal(pv_coordlist_check(pv_view(list, len), len - 1), PV_ERR_MALFORMED);
+    for (size_t cut = 1; cut < 40; cut++)
+        assert_int_not_equal(pv_coordlist_check(pv_view(list, cut), 4096), PV_OK);
+
+    len = list_of(list, sizeof(list), PV_COORDINATORS_MAX + 1, 2);
+    assert_int_equal(pv_coordlist_check(pv_view(list, len), 4096), PV_ERR_MALFORMED);
+    len = list_of(list, sizeof(list), 1, PV_COORDINATOR_ADDRS_MAX);
+    assert_int_equal(pv_coordlist_check(pv_view(list, len), 4096), PV_OK);
+    /* A ninth address by hand: the writer's own buffer would take it, the check must not. */
+    len = list_of(list, sizeof(list), 1, PV_COORDINATOR_ADDRS_MAX + 1);
+    assert_int_equal(pv_coordlist_check(pv_view(list, len), 4096), PV_ERR_MALFORMED);
+    assert_int_equal(pv_coordlist_check(pv_view(list, 0), 4096), PV_ERR_MALFORMED);
+
+    len = list_of(list, sizeof(list), 2, 1);
+    memset(list + len / 2, 1, 32);
+    assert_int_equal(pv_coordlist_check(pv_view(list, len), 4096), PV_ERR_MALFORMED);
+    struct pv_view none = pv_view(list, 34);
+    memset(list + 32, 0, 2);
+    assert_int_equal(pv_coordlist_check(none, 4096), PV_ERR_MALFORMED);
+}
+
+static void coordinator_lists_read_back(void **state)
+{
+    (void)state;
+    uint8_t list[512];
+    struct pv_view rest = pv_view(list, list_of(list, sizeof(list), 2, 3));
+    struct pv_coordinator c;
+    struct pv_hostport hp;
+    size_t n_coords = 0, n_addrs = 0;
+
+    while (pv_coordlist_next(&rest, &c)) {
+        assert_int_equal(c.pk[0], ++n_coords);
+        while (pv_coordlist_next_addr(&c.addrs, &hp)) {
+            assert_string_equal(hp.host, "192.0.2.1");
+            assert_int_equal(hp.port, 3478 + n_addrs++ % 3);
+        }
+    }
+    assert_int_equal(n_coords, 2);
+    assert_int_equal(n_addrs, 6);
+}
+
+static void only_canonical_addresses_pass(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool ok;
+    } rows[] = {
+        {"192.0.2.1:3478", true},
+        {"tls:vpn.example.org:443", true},
+        {"[2001:db8::1]:3478", true},
+        {"localhost:1", true},
+        {"a:65535", true},
+        {"x1.y-2.z:9", true},
+        {"192.0.2.1:0", false},
+        {"192.0.2.1:65536", false},
+        {"192.0.2.1:03478", false},
+        {"192.0.2.1", false},
+        {"192.0.2.01:1", false},
+        {"192.0.2:1", false},
+        {"[2001:DB8::1]:1", false},
+        {"[2001:db8:0::1]:1", false},
+        {"2001:db8::1:3478", false},
+        {"[192.0.2.1]:1", false},
+        {"[a]:1", false},
+        {"Vpn.example.org:1", false},
+        {"vpn..org:1", false},
+        {"vpn.org.:1", false},
+        {"-a:1", false},
+        {"a-:1", false},
+        {"a b:1", false},
+        {":1", false},
+        {"", false},
+        {"tls:", false},
+        {"tls:tls:a:1", false},
+        {"a:", false},
+        {"a:+1", false},
+        {"[]:1", false},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_hostport hp;
+        char buf[PV_HOSTPORT_BUF];
+        int r = pv_hostport_parse(rows[i].text, strlen(rows[i].text), &hp);
+        if ((r == PV_OK) != rows[i].ok)
+            fail_msg("%s", rows[i].text);
+        if (rows[i].ok)
+            assert_string_equal(pv_hostport_format(&hp, buf), rows[i].text);
+    }
+    struct pv_hostport hp;
+    assert_int_equal(pv_hostport_parse("a\0b:1", 5, &hp), PV_ERR_MALFORMED);
+
+    char text[PV_HOSTPORT_BUF + 8];
+    memset(text, 'a', sizeof(text));
+    for (size_t i = 60; i < 253; i += 60)
+        text[i] = '.';
+    memcpy(text + 253, ":1", 3);
+    assert_int_equal(pv_hostport_parse(text, 255, &hp), PV_OK);
+    memcpy(text + 253, "a:1", 4);
+    assert_int_equal(pv_hostport_parse(text, 256, &hp), PV_ERR_MALFORMED);
+}
+
+static void versions_and_types_that_are_not_statements_are_refused(void **state)
+{
+    (void)state;
+    struct made m = make_sample(PV_ST_LEAVE);
+    struct pv_statement st;
+
+    m.buf[0] = 2;
+    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &st), PV_ERR_UNSUPPORTED);
+    m.buf[0] = 1;
+    m.buf[1] = 0;
+    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &st), PV_ERR_UNSUPPORTED);
+    m.buf[1] = PV_ST_RECEIPT;
+    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &st), PV_ERR_UNSUPPORTED);
+}
+
+static void unknown_types_are_read_up_to_512_bytes(void **state)
+{
+    (void)state;
+    struct keys signer = keys_of(1);
+    uint8_t buf[PV_STATEMENT_SHORT_MAX + 1] = {1, 200};
+    struct pv_statement st;
+
+    memcpy(buf + 18, signer.pk, 32);
+    size_t body = PV_STATEMENT_SHORT_MAX - PV_SIGN_LEN;
+    assert_int_equal(
+        pv_sign(buf + body, "p2pvpn statement v1", pv_view(buf, body), pv_view(NULL, 0), signer.sk),
+        PV_OK);
+    assert_int_equal(pv_statement_decode(pv_view(buf, PV_STATEMENT_SHORT_MAX), &st), PV_OK);
+    assert_int_equal(pv_statement_verify(&st), PV_OK);
+    assert_int_equal(st.type, 200);
+    assert_int_equal(st.u.unknown.len, body - 50);
+    assert_int_equal(pv_statement_decode(pv_view(buf, sizeof(buf)), &st), PV_ERR_MALFORMED);
+    st.type = 200;
+    expect_unmakeable(&st, "an unknown type cannot be made");
+}
+
+static void make_leaves_a_short_buffer_alone(void **state)
+{
+    (void)state;
+    struct keys signer = keys_of(1);
+    struct pv_statement st = sample(PV_ST_LEAVE);
+    uint8_t buf[512];
+    size_t len = 0;
+    struct made m = make_sample(PV_ST_LEAVE);
+
+    memset(buf, 0xee, sizeof(buf));
+    assert_int_equal(pv_statement_make(&st, signer.sk, NULL, buf, m.len - 1, &len),
+                     PV_ERR_NO_SPACE);
+    assert_int_equal(len, 0);
+    assert_int_equal(buf[0], 0xee);
+    assert_int_equal(pv_statement_make(&st, signer.sk, NULL, buf, m.len, &len), PV_OK);
+}
+
+/* --- receipts -------------------------------------------------------------------------------- */
+
+static struct pv_receipt sample_receipt(uint8_t out[static PV_RECEIPT_LEN])
+{
+    struct keys coordinator = keys_of(9);
+    struct pv_receipt f = {.epoch = 1700000000, .n = 3, .time = 1700000100};
+    memset(f.network_id, 0x77, sizeof(f.network_id));
+    memset(f.hash, 0x88, sizeof(f.hash));
+    memcpy(f.coordinator, coordinator.pk, sizeof(f.coordinator));
+    assert_int_equal(pv_receipt_make(&f, coordinator.sk, out), PV_OK);
+    return f;
+}
+
+static void receipts_read_back_and_notice_every_change(void **state)
+{
+    (void)state;
+    uint8_t data[PV_RECEIPT_LEN + 1] = {0};
+    struct pv_receipt want = sample_receipt(data), got;
+
+    assert_int_equal(pv_receipt_decode(pv_view(data, PV_RECEIPT_LEN), &got), PV_OK);
+    assert_memory_equal(&got, &want, sizeof(got));
+    assert_int_equal(pv_receipt_verify(pv_view(data, PV_RECEIPT_LEN)), PV_OK);
+    for (size_t len = 0; len < PV_RECEIPT_LEN; len++) {
+        assert_int_not_equal(pv_receipt_decode(pv_view(data, len), &got), PV_OK);
+        assert_int_equal(pv_receipt_verify(pv_view(data, len)), PV_ERR_AUTH);
+    }
+    assert_int_equal(pv_receipt_decode(pv_view(data, sizeof(data)), &got), PV_ERR_MALFORMED);
+    for (size_t bit = 0; bit < PV_RECEIPT_LEN * 8; bit++) {
+        data[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        if (pv_receipt_decode(pv_view(data, PV_RECEIPT_LEN), &got) == PV_OK)
+            assert_int_equal(pv_receipt_verify(pv_view(data, PV_RECEIPT_LEN)), PV_ERR_AUTH);
+        data[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+    }
+}
+
+static void receipts_are_ordered_by_epoch_then_number(void **state)
+{
+    (void)state;
+    struct pv_receipt a = {.epoch = 1, .n = 9}, b = {.epoch = 2, .n = 1}, c = {.epoch = 2, .n = 2};
+    assert_true(pv_receipt_cmp(&a, &b) < 0);
+    assert_true(pv_receipt_cmp(&c, &b) > 0);
+    assert_int_equal(pv_receipt_cmp(&b, &b), 0);
+}
+
+static void a_signature_for_one_purpose_serves_no_other(void **state)
+{
+    (void)state;
+    /* The same key and bytes, signed as a receipt: not a valid statement of an unknown type. */
+    uint8_t data[PV_RECEIPT_LEN];
+    struct pv_statement st;
+    sample_receipt(data);
+    struct keys coordinator = keys_of(9);
+    data[1] = 129;
+    assert_int_equal(pv_sign(data + PV_RECEIPT_LEN - 64, "p2pvpn receipt v1",
+                             pv_view(data, PV_RECEIPT_LEN - 64), pv_view(NULL, 0), coordinator.sk),
+                     PV_OK);
+    assert_int_equal(pv_statement_decode(pv_view(data, sizeof(data)), &st), PV_OK);
+    assert_int_equal(pv_statement_verify(&st), PV_ERR_AUTH);
+}
+
+/* --- addresses ------------------------------------------------------------------------------- */
+
+static void the_search_visits_every_address_once(void **state)
+{
+    (void)state;
+    struct keys k = keys_of(5);
+    struct pv_prefix range;
+    bool seen[256] = {false};
+    assert_int_equal(pv_prefix_parse("10.66.7.0/24", &range), PV_OK);
+    assert_int_equal(pv_ip4_count(&range), 254);
+
+    uint32_t ip = pv_ip4_first(&range, k.pk);
+    for (size_t i = 0; i < 254; i++) {
+        assert_true(pv_ip4_is_usable(&range, ip));
+        assert_false(seen[ip & 255]);
+        seen[ip & 255] = true;
+        ip = pv_ip4_next(&range, ip);
+    }
+    assert_int_equal(ip, pv_ip4_first(&range, k.pk));
+    assert_false(seen[0]);
+    assert_false(seen[255]);
+    assert_false(pv_ip4_is_usable(&range, pv_addr_u32(&range.base)));
+    assert_false(pv_ip4_is_usable(&range, pv_addr_u32(&range.base) + 255));
+    assert_false(pv_ip4_is_usable(&range, pv_addr_u32(&range.base) + 256));
+    assert_false(pv_ip4_is_usable(&range, pv_addr_u32(&range.base) - 1));
+}
+
+static void ip6_is_the_networks_ula_and_a_hash_of_the_key(void **state)
+{
+    (void)state;
+    struct keys k = keys_of(5), other = keys_of(6);
+    uint8_t id[PV_NETWORK_ID_LEN] = {1, 2, 3, 4, 5, 6}, ip6[16], again[16];
+    static const uint8_t start[8] = {0xfd, 1, 2, 3, 4, 5, 0, 0};
+
+    pv_node_ip6(id, k.pk, ip6);
+    assert_memory_equal(ip6, start, sizeof(start));
+    pv_node_ip6(id, other.pk, again);
+    assert_memory_not_equal(ip6, again, sizeof(ip6));
+    struct pv_prefix ula = pv_network_ula(id);
+    struct pv_addr a = pv_addr6(ip6, 0);
+    assert_true(pv_prefix_contains(&ula, &a));
+}
+
+int main(void)
+{
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_made_reads_back_the_same),
+        cmocka_unit_test(encodings_do_not_change),
+        cmocka_unit_test(decode_rejects_every_truncation),
+        cmocka_unit_test(decode_rejects_one_trailing_byte),
+        cmocka_unit_test(every_flipped_bit_is_noticed),
+        cmocka_unit_test(member_needs_the_nodes_own_signature),
+        cmocka_unit_test(member_may_be_signed_in_two_steps),
+        cmocka_unit_test(values_just_outside_their_range_are_refused),
+        cmocka_unit_test(only_canonical_names_pass),
+        cmocka_unit_test(a_name_with_a_nul_inside_is_refused),
+        cmocka_unit_test(only_sensible_ranges_pass),
+        cmocka_unit_test(stay_lists_are_ascending_and_bounded),
+        cmocka_unit_test(places_of_tls_are_added_as_far_as_they_fit),
+        cmocka_unit_test(other_addresses_of_a_coordinator_are_added),
+        cmocka_unit_test(coordinator_lists_are_canonical_and_bounded),
+        cmocka_unit_test(coordinator_lists_read_back),
+        cmocka_unit_test(only_canonical_addresses_pass),
+        cmocka_unit_test(versions_and_types_that_are_not_statements_are_refused),
+        cmocka_unit_test(unknown_types_are_read_up_to_512_bytes),
+        cmocka_unit_test(make_leaves_a_short_buffer_alone),
+        cmocka_unit_test(receipts_read_back_and_notice_every_change),
+        cmocka_unit_test(receipts_are_ordered_by_epoch_then_number),
+        cmocka_unit_test(a_signature_for_one_purpose_serves_no_other),
+        cmocka_unit_test(the_search_visits_every_address_once),
+        cmocka_unit_test(ip6_is_the_networks_ula_and_a_hash_of_the_key),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

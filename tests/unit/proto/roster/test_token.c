@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "crypto/ct.h"
+#include "proto/roster/token.h"
+#include "tests/unit/test_util.h"
+
+static struct pv_token sample_token(void)
+{
+    struct pv_token t;
+    struct pv_hostport hp = {.host = "192.0.2.1", .port = 3478};
+    uint8_t pk[32];
+
+    memset(&t, 0, sizeof(t));
+    memset(t.network_id, 0x11, sizeof(t.network_id));
+    memset(t.seed, 0x22, sizeof(t.seed));
+    memset(pk, 0x33, sizeof(pk));
+    struct pv_writer w = pv_writer(t.list, sizeof(t.list));
+    pv_coordlist_put(&w, pk, &hp, 1);
+    assert_int_equal(w.status, PV_OK);
+    t.list_len = w.len;
+    return t;
+}
+
+static void tokens_read_back(void **state)
+{
+    (void)state;
+    struct pv_token want = sample_token(), got;
+    char text[PV_TOKEN_TEXT_BUF];
+
+    assert_int_equal(pv_token_format(&want, text, sizeof(text)), PV_OK);
+    assert_memory_equal(text, "p2pvpn-", 7);
+    assert_int_equal(strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                  "0123456789-_"),
+                     strlen(text));
+    assert_int_equal(pv_token_parse(text, strlen(text), &got), PV_OK);
+    assert_memory_equal(&got, &want, sizeof(got));
+    pv_token_done(&got);
+    assert_true(pv_ct_is_zero(&got, sizeof(got)));
+}
+
+static void the_text_of_a_token_does_not_change(void **state)
+{
+    (void)state;
+    struct pv_token t = sample_token();
+    char text[PV_TOKEN_TEXT_BUF];
+    assert_int_equal(pv_token_format(&t, text, sizeof(text)), PV_OK);
+    assert_string_equal(text,
+                        "p2pvpn-"
+                        "AREREREREREREREREREREREiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIgAyMzMzMz"
+                        "MzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMAEAAOMTkyLjAuMi4xOjM0Nzidhfs1");
+}
+
+static void a_cut_or_mistyped_token_is_refused(void **state)
+{
+    (void)state;
+    struct pv_token t = sample_token(), got;
+    char text[PV_TOKEN_TEXT_BUF + 1];
+    assert_int_equal(pv_token_format(&t, text, sizeof(text)), PV_OK);
+    size_t len = strlen(text);
+
+    for (size_t cut = 0; cut < len; cut++)
+        assert_int_equal(pv_token_parse(text, cut, &got), PV_ERR_MALFORMED);
+    for (size_t i = 0; i < len; i++) {
+        char was = text[i];
+        text[i] = was == 'x' ? 'y' : 'x';
+        assert_int_equal(pv_token_parse(text, len, &got), PV_ERR_MALFORMED);
+        text[i] = was;
+    }
+    text[len] = 'A';
+    assert_int_equal(pv_token_parse(text, len + 1, &got), PV_ERR_MALFORMED);
+    text[len] = ' ';
+    assert_int_equal(pv_token_parse(text, len + 1, &got), PV_ERR_MALFORMED);
+}
+
+static void a_token_holds_512_bytes_of_coordinators_and_no_more(void **state)
+{
+    (void)state;
+    struct pv_token t = sample_token(), got;
+    struct pv_hostport hp[2] = {{.port = 3478}, {.port = 3478}};
+    char text[PV_TOKEN_TEXT_BUF];
+    uint8_t pk[32] = {1};
+
+    /* 32 + 2 + (2 + n + 5) * 2 = 512 */
+    for (size_t i = 0; i < 2; i++) {
+        memset(hp[i].host, 'a' + (int)i, 232);
+        for (size_t dot = 50; dot < 232; dot += 50)
+            hp[i].host[dot] = '.';
+    }
+    struct pv_writer w = pv_writer(t.list, sizeof(t.list));
+    pv_coordlist_put(&w, pk, hp, 2);
+    assert_int_equal(w.status, PV_OK);
+    assert_int_equal(w.len, PV_TOKEN_LIST_MAX);
+    t.list_len = w.len;
+    assert_int_equal(pv_token_format(&t, text, sizeof(text)), PV_OK);
+    assert_int_equal(strlen(text), PV_TOKEN_TEXT_BUF - 1);
+    assert_int_equal(pv_token_parse(text, strlen(text), &got), PV_OK);
+    assert_int_equal(pv_token_format(&t, text, sizeof(text) - 1), PV_ERR_NO_SPACE);
+    t.list_len++;
+    assert_int_equal(pv_token_format(&t, text, sizeof(text)), PV_ERR_MALFORMED);
+    t.list_len = 0;
+    assert_int_equal(pv_token_format(&t, text, sizeof(text)), PV_ERR_MALFORMED);
+}
+
+static void urls_read_back_with_and_without_a_secret(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {"192.0.2.1", "2001:db8::1", "vpn.example.org"};
+    for (size_t i = 0; i < 2 * PV_ARRAY_LEN(hosts); i++) {
+        struct pv_url want, got;
+        char text[PV_URL_TEXT_BUF];
+        memset(&want, 0, sizeof(want));
+        snprintf(want.addr.host, sizeof(want.addr.host), "%s", hosts[i / 2]);
+        want.addr.port = 3478;
+        memset(want.pk, 0x44, sizeof(want.pk));
+        want.has_secret = i % 2 == 1;
+        if (want.has_secret)
+            memset(want.secret, 0x55, sizeof(want.secret));
+        assert_int_equal(pv_url_format(&want, text, sizeof(text)), PV_OK);
+        assert_int_equal(pv_url_parse(text, strlen(text), &got), PV_OK);
+        assert_string_equal(got.addr.host, want.addr.host);
+        assert_int_equal(got.addr.port, want.addr.port);
+        assert_int_equal(got.has_secret, want.has_secret);
+        assert_memory_equal(got.pk, want.pk, sizeof(got.pk));
+        assert_memory_equal(got.secret, want.secret, sizeof(got.secret));
+        assert_int_equal(pv_url_format(&want, text, strlen(text)), PV_ERR_NO_SPACE);
+        for (size_t cut = 0; cut < strlen(text); cut++) {
+            /* Cut off right after the key it is the URL of an open coordinator. */
+            if (!(want.has_secret && text[cut] == '?'))
+                assert_int_equal(pv_url_parse(text, cut, &got), PV_ERR_MALFORMED);
+        }
+    }
+}
+
+static void only_the_one_form_of_a_url_passes(void **state)
+{
+    (void)state;
+#define KEY "REREREREREREREREREREREREREREREREREREREREREQ"
+    static const char *const bad[] = {
+        "http://192.0.2.1:3478/" KEY,
+        "p2pvpn://192.0.2.1/" KEY,
+        "p2pvpn://tls:192.0.2.1:3478/" KEY,
+        "p2pvpn://192.0.2.1:3478/" KEY "/",
+        "p2pvpn://192.0.2.1:3478/" KEY "?c=",
+        "p2pvpn://192.0.2.1:3478/" KEY "?d=VVVVVVVVVVVVVVVVVVVVVQ",
+        "p2pvpn://192.0.2.1:3478/" KEY "?c=VVVVVVVVVVVVVVVVVVVVVQ&x=1",
+        "p2pvpn://192.0.2.1:3478/" KEY "?c=VVVVVVVVVVVVVVVVVVVVVR",
+        "p2pvpn://192.0.2.1:3478/" KEY " ",
+        "p2pvpn:///" KEY,
+    };
+    struct pv_url url;
+    const char *good = "p2pvpn://192.0.2.1:3478/" KEY "?c=VVVVVVVVVVVVVVVVVVVVVQ";
+    assert_int_equal(pv_url_parse(good, strlen(good), &url), PV_OK);
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        if (pv_url_parse(bad[i], strlen(bad[i]), &url) != PV_ERR_MALFORMED)
+            fail_msg("%s", bad[i]);
+    }
+}
+
+int main(void)
+{
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tokens_read_back),
+        cmocka_unit_test(the_text_of_a_token_does_not_change),
+        cmocka_unit_test(a_cut_or_mistyped_token_is_refused),
+        cmocka_unit_test(a_token_holds_512_bytes_of_coordinators_and_no_more),
+        cmocka_unit_test(urls_read_back_with_and_without_a_secret),
+        cmocka_unit_test(only_the_one_form_of_a_url_passes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

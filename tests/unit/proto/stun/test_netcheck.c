@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/* The measuring machine among strangers and liars; what it measures is tested in tests/sim. */
+#include "proto/stun/netcheck.h"
+#include "proto/stun/stun.h"
+#include "tests/unit/test_util.h"
+
+static const struct pv_addr SERVER = {.family = PV_AF_INET, .port = 3478, .ip = {192, 0, 2, 1}};
+static const struct pv_addr MAPPED = {.family = PV_AF_INET, .port = 40000, .ip = {203, 0, 113, 9}};
+
+struct fixture {
+    struct test_rng seed;
+    struct pv_rng rng;
+    struct pv_netcheck nc;
+    struct pv_netcheck_config cfg;
+    pv_ns now;
+    uint8_t buf[PV_NETCHECK_MTU]; /* the last request */
+    struct pv_netcheck_send send;
+};
+
+static void begin(struct fixture *f)
+{
+    memset(f, 0, sizeof(*f));
+    f->rng = test_rng_make(&f->seed, 3);
+    f->now = PV_S(5);
+    f->cfg.servers[0] = SERVER;
+    f->cfg.n_servers = 1;
+    for (unsigned i = 0; i < PV_NETCHECK_SOCKETS; i++)
+        f->cfg.local[i] = pv_addr4(192, 168, 0, 2, (uint16_t)(5000 + i));
+    pv_netcheck_start(&f->nc, &f->cfg, &f->rng, f->now);
+}
+
+static bool next_request(struct fixture *f)
+{
+    return pv_netcheck_poll_transmit(&f->nc, f->buf, &f->send) == PV_OK;
+}
+
+/* An answer to the last request, with OTHER-ADDRESS when other is given. */
+static struct pv_view answer_to(const struct fixture *f, enum pv_stun_class cls,
+                                const struct pv_addr *other, uint8_t *buf, size_t cap)
+{
+    struct pv_stun_msg msg;
+    struct pv_stun_writer w;
+    size_t len = 0;
+    assert_int_equal(pv_stun_decode(pv_view(f->buf, f->send.len), &msg), PV_OK);
+    pv_stun_write_answer(&w, buf, cap, cls, &msg);
+    if (cls == PV_STUN_ERROR)
+        pv_stun_put_error(&w, 420, "");
+    else
+        pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &MAPPED);
+    if (other != NULL)
+        pv_stun_put_addr(&w, PV_STUN_ATTR_OTHER_ADDRESS, other);
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    return pv_view(buf, len);
+}
+
+/* Runs without an answer to the end. */
+static struct pv_netcheck_result run_out(struct fixture *f, size_t *ret_sent)
+{
+    struct pv_netcheck_result res;
+    *ret_sent = 0;
+    while (pv_netcheck_poll_event(&f->nc, &res) < 0) {
+        while (next_request(f))
+            ++*ret_sent;
+        pv_ns next = pv_netcheck_next_timeout(&f->nc);
+        assert_true(next != PV_NEVER && next >= f->now);
+        f->now = next;
+        pv_netcheck_handle_timeout(&f->nc, f->now);
+    }
+    assert_int_equal(pv_netcheck_next_timeout(&f->nc), PV_NEVER);
+    assert_int_equal(pv_netcheck_poll_event(&f->nc, &res), PV_ERR_AGAIN);
+    assert_false(next_request(f));
+    return f->nc.result;
+}
+
+static void silence_is_called_blocked_after_three_seconds(void **state)
+{
+    (void)state;
+    struct fixture f;
+    size_t sent;
+    begin(&f);
+    struct pv_netcheck_result res = run_out(&f, &sent);
+    assert_int_equal(sent, 6);
+    assert_int_equal(f.now, PV_S(5) + PV_MS(PV_NETCHECK_FIND_MS));
+    assert_false(res.reached);
+    assert_int_equal(res.name, PV_NETCHECK_BLOCKED);
+}
+
+static void without_a_server_it_ends_at_once(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct pv_netcheck_result res;
+    begin(&f);
+    f.cfg.n_servers = 0;
+    pv_netcheck_start(&f.nc, &f.cfg, &f.rng, f.now);
+    assert_false(next_request(&f));
+    pv_netcheck_handle_timeout(&f.nc, f.now);
+    assert_int_equal(pv_netcheck_poll_event(&f.nc, &res), PV_OK);
+    assert_false(res.reached);
+}
+
+static void only_the_server_can_answer_and_only_what_was_asked(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint8_t buf[128];
+    struct pv_addr port = SERVER, stranger = pv_addr4(192, 0, 2, 2, 3478);
+    begin(&f);
+    assert_true(next_request(&f));
+    struct pv_view good = answer_to(&f, PV_STUN_SUCCESS, NULL, buf, sizeof(buf));
+    port.port++;
+    assert_int_equal(pv_netcheck_handle_input(&f.nc, 0, &stranger, good, f.now), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_netcheck_handle_input(&f.nc, 0, &port, good, f.now), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_netcheck_handle_input(&f.nc, 1, &SERVER, good, f.now), PV_ERR_NOT_FOUND);
+    for (size_t cut = 0; cut < good.len; cut++)
+        assert_true(pv_netcheck_handle_input(&f.nc, 0, &SERVER, pv_view(buf, cut), f.now) < 0);
+    for (size_t i = 8; i < 20; i++) { /* every byte of the id counts */
+        buf[i] ^= 1;
+        assert_int_equal(pv_netcheck_handle_input(&f.nc, 0, &SERVER, good, f.now),
+                         PV_ERR_NOT_FOUND);
+        buf[i] ^= 1;
+    }
+    /* Our own request thrown back is no hairpin: it was for the server. */
+    assert_int_equal(pv_netcheck_handle_input(&f.nc, 0, &SERVER, pv_view(f.buf, f.send.len), f.now),
+                     PV_ERR_NOT_FOUND);
+    assert_false(next_request(&f));
+    assert_int_equal(pv_netcheck_handle_input(&f.nc, 0, &SERVER, good, f.now), PV_OK);
+    assert_int_equal(pv_netcheck_handle_input(&f.nc, 0, &SERVER, good, f.now), PV_ERR_NOT_FOUND);
+    assert_true(next_request(&f)); /* the burst begins */
+    assert_int_equal(f.send.sock, PV_NETCHECK_FIRST_FRESH);
+}
+
+static void a_server_that_falls_silent_or_refuses_leaves_all_unknown(void **state)
+{
+    (void)state;
+    for (int refuses = 0; refuses < 2; refuses++) {
+        struct fixture f;
+        uint8_t buf[128];
+        size_t sent;
+        begin(&f);
+        assert_true(next_request(&f));
+        assert_int_equal(
+            pv_netcheck_handle_input(&f.nc, 0, &SERVER,
+                                     answer_to(&f, PV_STUN_SUCCESS, NULL, buf, sizeof(buf)), f.now),
+            PV_OK);
+        while (refuses && next_request(&f))
+            assert_int_equal(pv_netcheck_handle_input(
+                                 &f.nc, f.send.sock, &f.send.dst,
+                                 answer_to(&f, PV_STUN_ERROR, NULL, buf, sizeof(buf)), f.now),
+                             PV_OK);
+        struct pv_netcheck_result res = run_out(&f, &sent);
+        assert_true(f.now <= PV_S(5) + PV_MS(PV_NETCHECK_MAX_MS));
+        assert_true(res.reached);
+        assert_int_equal(res.name, PV_NETCHECK_NAME_UNKNOWN);
+        assert_int_equal(res.mapping, PV_NETCHECK_RULE_UNKNOWN);
+        assert_int_equal(res.filtering, PV_NETCHECK_RULE_UNKNOWN);
+        assert_int_equal(res.ports, PV_NETCHECK_PORTS_UNKNOWN);
+        assert_int_equal(res.hairpin, PV_NETCHECK_UNKNOWN);
+        assert_true(sent <= 5 * 20);
+    }
+}
+
+/* A server could name a victim as its other address: nowhere that no server can be, and no more
+ * than one test's worth. */
+static void a_lying_server_sends_us_nowhere_special(void **state)
+{
+    (void)state;
+    const struct pv_addr lies[] = {
+        pv_addr4(127, 0, 0, 1, 3479),       pv_addr4(224, 0, 0, 1, 3479),
+        pv_addr4(255, 255, 255, 255, 3479), pv_addr4(0, 0, 0, 0, 3479),
+        pv_addr4(169, 254, 0, 1, 3479),     pv_addr4(198, 51, 100, 7, 0),
+        pv_addr4(198, 51, 100, 7, 9),
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(lies); i++) {
+        struct fixture f;
+        uint8_t buf[128];
+        size_t there = 0;
+        struct pv_netcheck_result res;
+        begin(&f);
+        assert_true(next_request(&f));
+        assert_int_equal(pv_netcheck_handle_input(
+                             &f.nc, 0, &SERVER,
+                             answer_to(&f, PV_STUN_SUCCESS, &lies[i], buf, sizeof(buf)), f.now),
+                         PV_OK);
+        while (pv_netcheck_poll_event(&f.nc, &res) < 0) {
+            while (next_request(&f))
+                there += !pv_addr_equal_ip(&f.send.dst, &SERVER);
+            f.now = pv_netcheck_next_timeout(&f.nc);
+            pv_netcheck_handle_timeout(&f.nc, f.now);
+        }
+        assert_int_equal(there, i + 1 == PV_ARRAY_LEN(lies) ? 10 : 0);
+    }
+}
+
+static void calls_too_early_or_too_late_are_harmless(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint8_t buf[128];
+    size_t sent;
+    begin(&f);
+    pv_netcheck_handle_timeout(&f.nc, f.now);
+    assert_true(next_request(&f));
+    struct pv_view late = answer_to(&f, PV_STUN_SUCCESS, NULL, buf, sizeof(buf));
+    pv_netcheck_handle_timeout(&f.nc, f.now);
+    assert_false(next_request(&f));
+    (void)run_out(&f, &sent);
+    assert_int_equal(pv_netcheck_handle_input(&f.nc, 0, &SERVER, late, f.now), PV_ERR_NOT_FOUND);
+    pv_netcheck_handle_timeout(&f.nc, f.now + PV_S(100));
+    assert_false(next_request(&f));
+}
+
+static void everything_has_its_words(void **state)
+{
+    (void)state;
+    struct pv_netcheck_result res = {.reached = true};
+    for (int i = 0; i <= PV_NETCHECK_BLOCKED; i++) {
+        res.name = (enum pv_netcheck_name)i;
+        for (int k = 0; k <= PV_NETCHECK_RANDOM; k++) {
+            res.ports = (enum pv_netcheck_ports)k;
+            assert_true(strlen(pv_netcheck_verdict(&res)) > 20);
+            assert_true(strlen(pv_netcheck_ports_text(res.ports)) > 0);
+        }
+        assert_true(strlen(pv_netcheck_name_text(res.name)) > 0);
+    }
+    assert_string_equal(pv_netcheck_answer_text(PV_NETCHECK_YES), "yes");
+    assert_string_equal(pv_netcheck_rule_text(PV_NETCHECK_APD), "address- and port-dependent");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(silence_is_called_blocked_after_three_seconds),
+        cmocka_unit_test(without_a_server_it_ends_at_once),
+        cmocka_unit_test(only_the_server_can_answer_and_only_what_was_asked),
+        cmocka_unit_test(a_server_that_falls_silent_or_refuses_leaves_all_unknown),
+        cmocka_unit_test(a_lying_server_sends_us_nowhere_special),
+        cmocka_unit_test(calls_too_early_or_too_late_are_harmless),
+        cmocka_unit_test(everything_has_its_words),
+    };
+    return cmocka_run_group_tests_name("netcheck", tests, NULL, NULL);
+}

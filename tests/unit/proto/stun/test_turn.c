@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/bytes.h"
+#include "proto/stun/turn.h"
+#include "tests/unit/test_util.h"
+
+static const uint8_t TXID[PV_STUN_TXID_LEN] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+
+static void long_term_key_is_that_of_the_rfc(void **state)
+{
+    (void)state;
+    /* RFC 8489 s9.2.2: "user", "realm", "pass" */
+    static const uint8_t WANT[PV_MD5_LEN] = {0x84, 0x93, 0xfb, 0xc5, 0x3b, 0xa5, 0x82, 0xfb,
+                                             0x4c, 0x04, 0x4c, 0x45, 0x6b, 0xdc, 0x40, 0xeb};
+    uint8_t key[PV_MD5_LEN];
+    assert_int_equal(pv_turn_key("user", "realm", "pass", key), PV_OK);
+    assert_memory_equal(key, WANT, sizeof(key));
+    char longest[1025];
+    memset(longest, 'x', sizeof(longest));
+    longest[1024 - 4] = '\0'; /* with "u:" before and ":p" behind 1,024 */
+    assert_int_equal(pv_turn_key("u", longest, "p", key), PV_OK);
+    longest[1024 - 4] = 'x';
+    longest[1024 - 3] = '\0';
+    assert_int_equal(pv_turn_key("u", longest, "p", key), PV_ERR_NO_SPACE);
+}
+
+static void virtual_addresses_name_coordinator_and_node(void **state)
+{
+    (void)state;
+    uint8_t c1[32] = {1}, c2[32] = {2}, n1[32] = {3}, n2[32] = {4};
+    struct pv_addr a = pv_turn_virtual_addr(c1, n1);
+    struct pv_addr b = pv_turn_virtual_addr(c1, n2);
+    struct pv_addr elsewhere = pv_turn_virtual_addr(c2, n1);
+    assert_int_equal(a.family, PV_AF_INET6);
+    assert_int_equal(a.port, 3478);
+    assert_int_equal(a.ip[0], 0xfd);
+    assert_int_equal(a.ip[6] | a.ip[7], 0); /* subnet 0 */
+    assert_true(pv_turn_same_relay(&a, &b));
+    assert_false(pv_turn_same_relay(&a, &elsewhere));
+    assert_true(pv_turn_is_virtual_of(&a, n1));
+    assert_true(pv_turn_is_virtual_of(&elsewhere, n1));
+    assert_false(pv_turn_is_virtual_of(&b, n1));
+    a.port++;
+    assert_false(pv_turn_is_virtual_of(&a, n1));
+    struct pv_addr v4 = pv_addr4(192, 0, 2, 1, 3478);
+    assert_false(pv_turn_same_relay(&v4, &v4));
+    assert_false(pv_turn_is_virtual_of(&v4, n1));
+}
+
+static void channel_data_survives_a_round_trip_and_every_truncation(void **state)
+{
+    (void)state;
+    uint8_t buf[12] = {0, 0, 0, 0, 'a', 'b', 'c', 'd', 'e'};
+    uint16_t channel = 0;
+    struct pv_view data;
+    pv_turn_channel_header(buf, 0x4fff, 5);
+    for (size_t len = 0; len < 9; len++)
+        assert_int_equal(pv_turn_channel_parse(pv_view(buf, len), &channel, &data),
+                         PV_ERR_TRUNCATED);
+    assert_int_equal(channel, 0);
+    for (size_t len = 9; len <= sizeof(buf); len++) { /* padding is allowed */
+        assert_int_equal(pv_turn_channel_parse(pv_view(buf, len), &channel, &data), PV_OK);
+        assert_int_equal(channel, 0x4fff);
+        assert_int_equal(data.len, 5);
+        assert_memory_equal(data.ptr, "abcde", 5);
+    }
+    pv_turn_channel_header(buf, 0x5000, 5);
+    assert_int_equal(pv_turn_channel_parse(pv_view(buf, 9), &channel, &data), PV_ERR_MALFORMED);
+    pv_turn_channel_header(buf, 0x3fff, 5);
+    assert_int_equal(pv_turn_channel_parse(pv_view(buf, 9), &channel, &data), PV_ERR_MALFORMED);
+    pv_turn_channel_header(buf, 0x4000, 0);
+    assert_int_equal(pv_turn_channel_parse(pv_view(buf, 4), &channel, &data), PV_OK);
+    assert_int_equal(data.len, 0);
+}
+
+static void indications_survive_a_round_trip_and_every_truncation(void **state)
+{
+    (void)state;
+    uint8_t c[32] = {1}, n[32] = {2}, buf[64 + PV_TURN_INDICATION_MAX];
+    struct pv_addr peer = pv_turn_virtual_addr(c, n), got;
+    uint8_t payload[61];
+    struct pv_view data;
+    size_t len = 0;
+    memset(payload, 7, sizeof(payload));
+    assert_int_equal(pv_turn_indication_build(PV_TURN_DATA, TXID, &peer,
+                                              pv_view(payload, sizeof(payload)), buf,
+                                              sizeof(payload) + PV_TURN_INDICATION_MAX, &len),
+                     PV_OK);
+    assert_int_equal(pv_turn_indication_parse(pv_view(buf, len), PV_TURN_DATA, &got, &data), PV_OK);
+    assert_true(pv_addr_equal(&got, &peer));
+    assert_int_equal(data.len, sizeof(payload));
+    assert_memory_equal(data.ptr, payload, sizeof(payload));
+    assert_int_equal(pv_turn_indication_parse(pv_view(buf, len), PV_TURN_SEND, &got, &data),
+                     PV_ERR_NOT_FOUND);
+    for (size_t cut = 0; cut < len; cut++)
+        assert_true(pv_turn_indication_parse(pv_view(buf, cut), PV_TURN_DATA, &got, &data) < 0);
+    size_t other = 99;
+    for (size_t cap = 0; cap < len; cap++)
+        assert_int_equal(pv_turn_indication_build(PV_TURN_DATA, TXID, &peer,
+                                                  pv_view(payload, sizeof(payload)), buf, cap,
+                                                  &other),
+                         PV_ERR_NO_SPACE);
+    assert_int_equal(other, 99);
+}
+
+static void an_indication_without_peer_or_data_is_none(void **state)
+{
+    (void)state;
+    uint8_t buf[64];
+    struct pv_addr peer = pv_addr4(192, 0, 2, 1, 9), got;
+    struct pv_view data;
+    struct pv_stun_writer w;
+    size_t len;
+    pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_INDICATION, PV_TURN_DATA, TXID);
+    pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer);
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_int_equal(pv_turn_indication_parse(pv_view(buf, len), PV_TURN_DATA, &got, &data),
+                     PV_ERR_NOT_FOUND);
+    pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_INDICATION, PV_TURN_DATA, TXID);
+    pv_stun_put(&w, PV_TURN_ATTR_DATA, pv_view("x", 1));
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_int_equal(pv_turn_indication_parse(pv_view(buf, len), PV_TURN_DATA, &got, &data),
+                     PV_ERR_NOT_FOUND);
+    pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_REQUEST, PV_TURN_DATA, TXID);
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_int_equal(pv_turn_indication_parse(pv_view(buf, len), PV_TURN_DATA, &got, &data),
+                     PV_ERR_NOT_FOUND);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(long_term_key_is_that_of_the_rfc),
+        cmocka_unit_test(virtual_addresses_name_coordinator_and_node),
+        cmocka_unit_test(channel_data_survives_a_round_trip_and_every_truncation),
+        cmocka_unit_test(indications_survive_a_round_trip_and_every_truncation),
+        cmocka_unit_test(an_indication_without_peer_or_data_is_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

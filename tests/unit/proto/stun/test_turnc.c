@@ -1,0 +1,794 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/bytes.h"
+#include "crypto/ct.h"
+#include "proto/stun/turnc.h"
+#include "proto/stun/turnc_past.h"
+#include "tests/unit/test_util.h"
+
+/* A client and what a server at the other end would see. */
+struct fixture {
+    struct test_rng seed;
+    struct pv_rng rng;
+    struct pv_turnc *c;
+    struct pv_turnc_config cfg;
+    uint8_t key[PV_MD5_LEN];
+    uint8_t req[PV_TURNC_MTU];
+    struct pv_stun_msg msg;
+    struct pv_addr relayed, mapped, peer;
+    struct pv_addr alternate; /* of the next answer; PV_AF_NONE = none */
+    bool nowhere_first;       /* an address that is none stands before it */
+    pv_ns now;
+};
+
+static void setup(struct fixture *f)
+{
+    uint8_t coord[32] = {1}, own[32] = {2}, other[32] = {3};
+    memset(f, 0, sizeof(*f));
+    f->rng = test_rng_make(&f->seed, 7);
+    f->now = PV_S(1);
+    f->cfg = (struct pv_turnc_config){.server = pv_addr4(192, 0, 2, 1, 3478),
+                                      .user = "u",
+                                      .password = "p",
+                                      .realm = "r",
+                                      .nonce = "n0",
+                                      .ipv6 = true};
+    f->relayed = pv_turn_virtual_addr(coord, own);
+    f->peer = pv_turn_virtual_addr(coord, other);
+    f->mapped = pv_addr4(203, 0, 113, 1, 4000);
+    assert_int_equal(pv_turn_key("u", "r", "p", f->key), PV_OK);
+    assert_int_equal(pv_turnc_new(&f->c, &f->rng), PV_OK);
+}
+
+static void start(struct fixture *f)
+{
+    setup(f);
+    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+}
+
+/* Is there a request now? Decoded into f->msg. */
+static bool next_request(struct fixture *f)
+{
+    size_t len;
+    pv_turnc_handle_timeout(f->c, f->now);
+    if (pv_turnc_poll_transmit(f->c, f->req, sizeof(f->req), &len) != PV_OK)
+        return false;
+    assert_int_equal(pv_stun_decode(pv_view(f->req, len), &f->msg), PV_OK);
+    assert_int_equal(pv_stun_check_fingerprint(&f->msg), PV_OK);
+    return true;
+}
+
+static void expect(struct fixture *f, uint16_t method, const char *nonce)
+{
+    struct pv_view v;
+    assert_true(next_request(f));
+    assert_int_equal(f->msg.cls, PV_STUN_REQUEST);
+    assert_int_equal(f->msg.method, method);
+    assert_int_equal(pv_stun_find(&f->msg, PV_STUN_ATTR_NONCE, &v), PV_OK);
+    assert_true(pv_view_equal(v, pv_view(nonce, strlen(nonce))));
+    assert_int_equal(pv_stun_check_integrity(&f->msg, pv_view(f->key, sizeof(f->key))), PV_OK);
+}
+
+/* Answers f->msg: error 0 is success. */
+static int answer(struct fixture *f, unsigned error, const char *nonce)
+{
+    uint8_t buf[512];
+    struct pv_stun_writer w;
+    size_t len;
+    pv_stun_write_answer(&w, buf, sizeof(buf), error == 0 ? PV_STUN_SUCCESS : PV_STUN_ERROR,
+                         &f->msg);
+    if (error != 0)
+        pv_stun_put_error(&w, error, "");
+    if (f->alternate.family != PV_AF_NONE)
+        pv_stun_put_addr(&w, PV_STUN_ATTR_ALTERNATE_SERVER, &f->alternate);
+    if (error == 0 && f->msg.method == PV_TURN_ALLOCATE) {
+        if (f->nowhere_first)
+            pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS,
+                                 &(struct pv_addr){.family = PV_AF_INET});
+        pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &f->relayed);
+        pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &f->mapped);
+        pv_stun_put_u32(&w, PV_TURN_ATTR_LIFETIME, 600);
+    }
+    if (nonce != NULL) {
+        pv_stun_put(&w, PV_STUN_ATTR_REALM, pv_view("r", 1));
+        pv_stun_put(&w, PV_STUN_ATTR_NONCE, pv_view(nonce, strlen(nonce)));
+    }
+    if (error != PV_TURN_E_STALE_NONCE && error != PV_STUN_E_UNAUTHENTICATED)
+        pv_stun_put_integrity(&w, pv_view(f->key, sizeof(f->key)));
+    pv_stun_put_fingerprint(&w);
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    return pv_turnc_handle_input(f->c, &f->cfg.server, pv_view(buf, len), f->now);
+}
+
+/* Can data be sent? */
+static bool is_up(struct fixture *f)
+{
+    uint8_t buf[128];
+    size_t len;
+    return pv_turnc_wrap(f->c, &f->peer, pv_view("x", 1), buf, sizeof(buf), &len) == PV_OK;
+}
+
+static struct pv_turnc_event event(struct fixture *f)
+{
+    struct pv_turnc_event ev;
+    assert_int_equal(pv_turnc_poll_event(f->c, &ev), PV_OK);
+    return ev;
+}
+
+static void no_event(struct fixture *f)
+{
+    struct pv_turnc_event ev;
+    assert_int_equal(pv_turnc_poll_event(f->c, &ev), PV_ERR_AGAIN);
+}
+
+static void up(struct fixture *f)
+{
+    start(f);
+    expect(f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(f, 0, NULL), PV_OK);
+    assert_int_equal(event(f).type, PV_TURNC_UP);
+    no_event(f);
+}
+
+static void done(struct fixture *f)
+{
+    assert_null(pv_turnc_free(f->c));
+}
+
+static void credentials_of_welcome_allocate_in_one_round_trip(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint32_t v;
+    start(&f);
+    assert_true(pv_turnc_next_timeout(f.c) <= f.now);
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(pv_stun_get_u32(&f.msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, &v), PV_OK);
+    assert_int_equal(v, 0x02000000);
+    assert_int_equal(pv_stun_get_u32(&f.msg, PV_TURN_ATTR_REQUESTED_TRANSPORT, &v), PV_OK);
+    assert_int_equal(v, 0x11000000);
+    assert_false(next_request(&f));
+    assert_false(is_up(&f));
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_true(is_up(&f));
+    struct pv_turnc_event ev = event(&f);
+    assert_int_equal(ev.type, PV_TURNC_UP);
+    assert_true(pv_addr_equal(&ev.relayed, &f.relayed));
+    assert_true(pv_addr_equal(&ev.mapped, &f.mapped));
+    no_event(&f);
+    assert_int_equal(answer(&f, 0, NULL), PV_ERR_NOT_FOUND); /* a duplicate */
+    done(&f);
+}
+
+static void without_realm_and_nonce_it_asks_first(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    f.cfg.nonce[0] = f.cfg.realm[0] = '\0';
+    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    assert_true(next_request(&f));
+    assert_false(pv_stun_has(&f.msg, PV_STUN_ATTR_USERNAME));
+    assert_int_equal(answer(&f, PV_STUN_E_UNAUTHENTICATED, "n1"), PV_OK);
+    expect(&f, PV_TURN_ALLOCATE, "n1");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).type, PV_TURNC_UP);
+    done(&f);
+}
+
+static void a_lost_request_is_repeated_and_given_up_in_the_end(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f);
+    unsigned sends = 0;
+    uint8_t first[PV_STUN_TXID_LEN] = {0};
+    while (f.now < PV_S(16)) {
+        if (next_request(&f)) {
+            if (sends++ == 0)
+                memcpy(first, f.msg.txid, sizeof(first));
+            assert_memory_equal(first, f.msg.txid, sizeof(first));
+            assert_true(pv_turnc_next_timeout(f.c) > f.now);
+        }
+        f.now = pv_turnc_next_timeout(f.c);
+    }
+    assert_int_equal(sends, PV_TURNC_MAX_SENDS);
+    pv_turnc_handle_timeout(f.c, f.now);
+    struct pv_turnc_event ev = event(&f);
+    assert_int_equal(ev.type, PV_TURNC_DOWN);
+    assert_int_equal(ev.status, PV_ERR_TIMEOUT);
+    f.now = pv_turnc_next_timeout(f.c); /* and it tries again */
+    assert_true(f.now < PV_S(20));
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    done(&f);
+}
+
+static void a_stale_nonce_is_followed_but_not_for_ever(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f);
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(&f, PV_TURN_E_STALE_NONCE, "n1"), PV_OK);
+    expect(&f, PV_TURN_ALLOCATE, "n1");
+    assert_int_equal(answer(&f, PV_TURN_E_STALE_NONCE, "n2"), PV_OK);
+    expect(&f, PV_TURN_ALLOCATE, "n2");
+    assert_int_equal(answer(&f, PV_TURN_E_STALE_NONCE, "n3"), PV_OK);
+    expect(&f, PV_TURN_ALLOCATE, "n3");
+    assert_int_equal(answer(&f, PV_TURN_E_STALE_NONCE, "n4"), PV_OK);
+    assert_false(next_request(&f));
+    assert_int_equal(event(&f).type, PV_TURNC_DOWN);
+    done(&f);
+}
+
+static void wrong_credentials_are_told(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f);
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(&f, PV_STUN_E_UNAUTHENTICATED, "n0"), PV_OK);
+    struct pv_turnc_event ev = event(&f);
+    assert_int_equal(ev.type, PV_TURNC_DOWN);
+    assert_int_equal(ev.status, PV_ERR_AUTH);
+    assert_int_equal(ev.error, 401);
+    done(&f);
+}
+
+static void answers_of_strangers_and_forged_ones_count_nothing(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f);
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    f.key[0] ^= 1;
+    assert_int_equal(answer(&f, 0, NULL), PV_ERR_AUTH);
+    assert_int_equal(answer(&f, PV_TURN_E_QUOTA_REACHED, NULL), PV_ERR_AUTH);
+    f.key[0] ^= 1;
+    struct pv_addr real = f.cfg.server;
+    f.cfg.server.port++;
+    assert_int_equal(answer(&f, 0, NULL), PV_ERR_NOT_FOUND);
+    f.cfg.server = real;
+    f.req[10] ^= 1; /* another transaction */
+    assert_int_equal(answer(&f, 0, NULL), PV_ERR_NOT_FOUND);
+    f.req[10] ^= 1;
+    no_event(&f);
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    done(&f);
+}
+
+static void channels_are_bound_and_bound_again_in_time(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint32_t number;
+    struct pv_addr peer;
+    up(&f);
+    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
+    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(pv_stun_get_u32(&f.msg, PV_TURN_ATTR_CHANNEL_NUMBER, &number), PV_OK);
+    assert_int_equal(number >> 16, pv_turnc_number(f.c, &f.peer));
+    assert_int_equal(pv_stun_get_xor_addr(&f.msg, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer), PV_OK);
+    assert_true(pv_addr_equal(&peer, &f.peer));
+    assert_false(next_request(&f));
+    assert_int_equal(pv_turnc_channel(f.c, &f.peer), 0);
+    assert_int_equal(answer(&f, PV_TURN_E_STALE_NONCE, "n1"), PV_OK);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n1");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    struct pv_turnc_event ev = event(&f);
+    assert_int_equal(ev.type, PV_TURNC_CHANNEL);
+    assert_int_equal(ev.channel, pv_turnc_number(f.c, &f.peer));
+    assert_true(pv_addr_equal(&ev.peer, &f.peer));
+    assert_int_equal(pv_turnc_channel(f.c, &f.peer), pv_turnc_number(f.c, &f.peer));
+    f.now += PV_TURNC_REBIND;
+    expect(&f, PV_TURN_CHANNEL_BIND, "n1");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    no_event(&f);
+    f.now += PV_S(60);
+    expect(&f, PV_TURN_REFRESH, "n1");
+    assert_true(pv_turnc_next_timeout(f.c) > f.now); /* it waits for the answer */
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    pv_turnc_unbind(f.c, &f.peer, f.now);
+    assert_int_equal(pv_turnc_channel(f.c, &f.peer), 0);
+    f.now += PV_TURNC_REBIND;
+    assert_false(next_request(&f));
+    done(&f);
+}
+
+static void a_peer_that_comes_back_gets_the_channel_it_had(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const struct pv_addr other = pv_addr4(192, 0, 2, 77, 7);
+    up(&f);
+    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).type, PV_TURNC_CHANNEL);
+    pv_turnc_unbind(f.c, &f.peer, f.now);
+    assert_int_equal(pv_turnc_bind(f.c, &other, f.now), PV_OK);
+    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
+    assert_int_equal(pv_turnc_number(f.c, &f.peer), 0x4000);
+    assert_int_equal(pv_turnc_number(f.c, &other), 0x4001);
+    done(&f);
+}
+
+static void numbers_that_were_given_up_are_remembered_for_a_while(void **state)
+{
+    (void)state;
+    struct pv_turnc_past past = {.next = 0};
+    const struct pv_addr peer = pv_addr4(192, 0, 2, 1, 1);
+    assert_int_equal(pv_turnc_past_take(&past, &peer, 5), 0);
+    assert_false(pv_turnc_past_has(&past, 0x4000, 5));
+    pv_turnc_past_add(&past, &peer, 0x4000, 5);
+    assert_true(pv_turnc_past_has(&past, 0x4000, 5 + PV_TURNC_PAST_FOR - 1));
+    assert_false(pv_turnc_past_has(&past, 0x4000, 5 + PV_TURNC_PAST_FOR));
+    assert_int_equal(pv_turnc_past_take(&past, &peer, 6), 0x4000);
+    assert_int_equal(pv_turnc_past_take(&past, &peer, 6), 0);
+    pv_turnc_past_add(&past, &peer, 0x4000, 5);
+    assert_int_equal(pv_turnc_past_take(&past, &peer, 5 + PV_TURNC_PAST_FOR), 0);
+    pv_turnc_past_add(&past, &peer, 0x4000, 5);
+    for (unsigned i = 0; i < PV_TURNC_PAST_MAX; i++) {
+        const struct pv_addr more = pv_addr4(192, 0, 3, (uint8_t)i, 1);
+        pv_turnc_past_add(&past, &more, (uint16_t)(0x4001 + i), 5);
+    }
+    assert_int_equal(pv_turnc_past_take(&past, &peer, 6), 0);
+}
+
+static void a_kick_ends_the_wait_for_a_server(void **state)
+{
+    (void)state;
+    struct fixture f;
+    up(&f);
+    pv_turnc_kick(f.c, f.now); /* nothing waits */
+    assert_false(next_request(&f));
+    pv_turnc_moved(f.c, f.now);
+    while (is_up(&f)) {
+        (void)next_request(&f);
+        f.now = pv_turnc_next_timeout(f.c) > f.now ? pv_turnc_next_timeout(f.c) : f.now + 1;
+        pv_turnc_handle_timeout(f.c, f.now);
+    }
+    assert_int_equal(event(&f).type, PV_TURNC_DOWN);
+    assert_false(next_request(&f));
+    pv_turnc_kick(f.c, f.now);
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    done(&f);
+}
+
+static void a_moved_client_allocates_anew_and_keeps_its_channels(void **state)
+{
+    (void)state;
+    struct fixture f;
+    up(&f);
+    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).type, PV_TURNC_CHANNEL);
+    pv_turnc_moved(f.c, f.now);
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(pv_turnc_channel(f.c, &f.peer), pv_turnc_number(f.c, &f.peer));
+    assert_true(is_up(&f));
+    assert_int_equal(answer(&f, PV_TURN_E_STALE_NONCE, "n7"), PV_OK);
+    expect(&f, PV_TURN_ALLOCATE, "n7");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).type, PV_TURNC_UP);
+    no_event(&f);
+    assert_false(next_request(&f));
+    done(&f);
+}
+
+static void a_server_that_forgot_us_is_asked_for_all_again(void **state)
+{
+    (void)state;
+    struct fixture f;
+    up(&f);
+    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).channel, pv_turnc_number(f.c, &f.peer));
+    f.now += PV_S(300);
+    expect(&f, PV_TURN_REFRESH, "n0");
+    assert_int_equal(answer(&f, PV_TURN_E_ALLOCATION_MISMATCH, NULL), PV_OK);
+    assert_int_equal(event(&f).channel, 0); /* not usable for now */
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).type, PV_TURNC_UP);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).channel, pv_turnc_number(f.c, &f.peer));
+    done(&f);
+}
+
+static void new_credentials_keep_the_channels_and_bind_them_again(void **state)
+{
+    (void)state;
+    struct fixture f;
+    up(&f);
+    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).channel, pv_turnc_number(f.c, &f.peer));
+    f.cfg.nonce[1] = '5';
+    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    no_event(&f);
+    expect(&f, PV_TURN_ALLOCATE, "n5");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).type, PV_TURNC_UP);
+    assert_int_equal(pv_turnc_channel(f.c, &f.peer), pv_turnc_number(f.c, &f.peer));
+    expect(&f, PV_TURN_CHANNEL_BIND, "n5");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    no_event(&f);
+    f.cfg.server.port++; /* another server knows nothing */
+    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    assert_int_equal(event(&f).channel, 0);
+    done(&f);
+}
+
+static void what_a_former_life_left_is_released_first(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint32_t lifetime;
+    start(&f);
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(&f, PV_TURN_E_ALLOCATION_MISMATCH, NULL), PV_OK);
+    expect(&f, PV_TURN_REFRESH, "n0");
+    assert_int_equal(pv_stun_get_u32(&f.msg, PV_TURN_ATTR_LIFETIME, &lifetime), PV_OK);
+    assert_int_equal(lifetime, 0);
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).type, PV_TURNC_UP);
+    done(&f);
+}
+
+static void a_stock_server_gets_permissions(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    f.cfg.permissions = true;
+    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
+    expect(&f, PV_TURN_CREATE_PERMISSION, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    done(&f);
+}
+
+/* A permission ended early: the path comes in doubt, and lives again once the channel is bound. */
+static void stock_up(struct fixture *f)
+{
+    setup(f);
+    f->cfg.permissions = true;
+    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    expect(f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(f, 0, NULL), PV_OK);
+    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    expect(f, PV_TURN_CREATE_PERMISSION, "n0");
+    assert_int_equal(answer(f, 0, NULL), PV_OK);
+    expect(f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(f, 0, NULL), PV_OK);
+    assert_false(next_request(f));
+}
+
+static void a_server_that_forgets_permissions_early_is_found_out(void **state)
+{
+    (void)state;
+    struct fixture f;
+    stock_up(&f);
+    f.now += PV_TURNC_DOUBT - 1;
+    pv_turnc_doubt(f.c, &f.peer, f.now);
+    assert_false(next_request(&f)); /* it has only just been bound */
+    f.now += PV_S(60) - PV_TURNC_DOUBT + 1;
+    pv_turnc_doubt(f.c, &f.peer, f.now);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    pv_turnc_doubt(f.c, &f.peer, f.now);
+    assert_false(next_request(&f));
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    f.now += PV_MS(100);
+    pv_turnc_healed(f.c, &f.peer, f.now);
+    assert_int_equal(pv_turnc_next_timeout(f.c), f.now - PV_MS(100) + PV_S(30));
+    f.now = pv_turnc_next_timeout(f.c); /* half of the 60 s that it lasted */
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    f.now += PV_S(10);
+    pv_turnc_doubt(f.c, &f.peer, f.now);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    pv_turnc_healed(f.c, &f.peer, f.now);
+    assert_int_equal(pv_turnc_next_timeout(f.c), f.now + PV_TURNC_REBIND_MIN);
+    done(&f);
+}
+
+static void what_heals_for_other_reasons_teaches_nothing(void **state)
+{
+    (void)state;
+    for (unsigned how = 0; how < 4; how++) {
+        struct fixture f;
+        stock_up(&f);
+        pv_ns bound = f.now;
+        f.now += PV_S(60);
+        if (how > 0) { /* else nobody was in doubt */
+            pv_turnc_doubt(f.c, &f.peer, f.now);
+            expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+        }
+        if (how == 1) { /* the way to the server was bad, too */
+            f.now += PV_TURNC_RTO;
+            expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+        }
+        if (how == 2)
+            pv_turnc_healed(f.c, &f.peer, f.now); /* before the answer */
+        if (how > 0) {
+            assert_int_equal(answer(&f, 0, NULL), PV_OK);
+            bound = f.now;
+        }
+        if (how == 3)
+            f.now += PV_TURNC_HEALED + 1; /* long after */
+        pv_turnc_healed(f.c, &f.peer, f.now);
+        f.now = bound + PV_TURNC_REBIND - 1;
+        for (unsigned n = 0; n < 2; n++, f.now++) { /* not before its time, but then */
+            bool again = false;
+            while (next_request(&f)) {
+                again = again || f.msg.method == PV_TURN_CHANNEL_BIND;
+                assert_int_equal(answer(&f, 0, NULL), PV_OK);
+            }
+            assert_int_equal(again, n);
+        }
+        done(&f);
+    }
+}
+
+/* 300: where it sends us is told, if we can go there. */
+static void an_alternate_server_is_told(void **state)
+{
+    (void)state;
+    static const struct pv_addr ok = {.family = PV_AF_INET, .port = 3478, .ip = {192, 0, 2, 7}};
+    static const struct {
+        struct pv_addr to;
+        const char *why;
+    } rows[] = {
+        {{.family = PV_AF_NONE}, "no address"},
+        {{.family = PV_AF_INET, .port = 0, .ip = {192, 0, 2, 7}}, "no port"},
+        {{.family = PV_AF_INET, .port = 9, .ip = {127, 0, 0, 1}}, "loopback"},
+        {{.family = PV_AF_INET, .port = 9, .ip = {224, 0, 0, 1}}, "multicast"},
+        {{.family = PV_AF_INET, .port = 9, .ip = {255, 255, 255, 255}}, "broadcast"},
+        {{.family = PV_AF_INET, .port = 9}, "unspecified"},
+        {{.family = PV_AF_INET6, .port = 9, .ip = {0x20, 1}}, "the other family"},
+    };
+    for (size_t i = 0; i <= PV_ARRAY_LEN(rows); i++) {
+        struct fixture f;
+        start(&f);
+        f.alternate = i < PV_ARRAY_LEN(rows) ? rows[i].to : ok;
+        expect(&f, PV_TURN_ALLOCATE, "n0");
+        assert_int_equal(answer(&f, PV_STUN_E_TRY_ALTERNATE, NULL), PV_OK);
+        struct pv_turnc_event ev = event(&f);
+        assert_int_equal(ev.type, PV_TURNC_DOWN);
+        assert_int_equal(ev.error, PV_STUN_E_TRY_ALTERNATE);
+        bool told = ev.alternate.family != PV_AF_NONE;
+        if (told != (i == PV_ARRAY_LEN(rows)))
+            fail_msg("%s", i < PV_ARRAY_LEN(rows) ? rows[i].why : "a good one");
+        if (told) {
+            assert_true(pv_addr_equal(&ev.alternate, &ok));
+            pv_turnc_reach(f.c, &ok, 0, f.now);
+            assert_false(next_request(&f)); /* it waits, until it is told */
+            pv_turnc_kick(f.c, f.now);
+            f.cfg.server = ok;
+            f.alternate.family = PV_AF_NONE;
+            expect(&f, PV_TURN_ALLOCATE, "n0"); /* the same credentials */
+            assert_int_equal(answer(&f, 0, NULL), PV_OK);
+            assert_int_equal(event(&f).type, PV_TURNC_UP);
+        }
+        done(&f);
+    }
+}
+
+static void in_haste_an_address_is_given_up_soon(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    f.cfg.sends = 3;
+    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    unsigned sends = 0;
+    pv_ns begun = f.now;
+    struct pv_turnc_event ev;
+    while (pv_turnc_poll_event(f.c, &ev) != PV_OK) {
+        sends += next_request(&f) ? 1 : 0;
+        f.now = pv_turnc_next_timeout(f.c) > f.now ? pv_turnc_next_timeout(f.c) : f.now;
+        pv_turnc_handle_timeout(f.c, f.now);
+    }
+    assert_int_equal(ev.status, PV_ERR_TIMEOUT);
+    assert_int_equal(sends, 3);
+    assert_int_equal(f.now - begun, PV_MS(1750));
+    f.cfg.server.ip[3]++;
+    pv_turnc_reach(f.c, &f.cfg.server, 3, f.now);
+    pv_turnc_kick(f.c, f.now);
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).type, PV_TURNC_UP);
+    pv_turnc_moved(f.c, f.now); /* once it has answered it has time */
+    sends = 0;
+    while (pv_turnc_poll_event(f.c, &ev) != PV_OK) {
+        sends += next_request(&f) ? 1 : 0;
+        f.now = pv_turnc_next_timeout(f.c) > f.now ? pv_turnc_next_timeout(f.c) : f.now;
+        pv_turnc_handle_timeout(f.c, f.now);
+    }
+    assert_int_equal(sends, PV_TURNC_MAX_SENDS);
+    done(&f);
+}
+
+static void expect_family(struct fixture *f, bool ipv6)
+{
+    uint32_t family = 0;
+    expect(f, PV_TURN_ALLOCATE, "n0");
+    int r = pv_stun_get_u32(&f->msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, &family);
+    assert_int_equal(r, ipv6 ? PV_OK : PV_ERR_NOT_FOUND);
+    assert_int_equal(family >> 24, ipv6 ? PV_TURN_FAMILY_IPV6 : 0);
+}
+
+/* A stock server with addresses of one family only says so; one with none is not asked for ever. */
+static void a_server_of_the_other_family_is_asked_for_that(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    f.cfg.permissions = true;
+    f.cfg.ipv6 = false;
+    f.relayed = pv_addr6((const uint8_t[16]){0x20, 0x01, 0x0d, 0xb8, [15] = 9}, 50000);
+    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    expect_family(&f, false);
+    assert_int_equal(answer(&f, PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
+    expect_family(&f, true);
+    f.nowhere_first = true; /* as coturn does */
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    struct pv_turnc_event ev = event(&f);
+    assert_int_equal(ev.type, PV_TURNC_UP);
+    assert_true(pv_addr_equal(&ev.relayed, &f.relayed));
+    done(&f);
+
+    setup(&f);
+    f.cfg.permissions = true;
+    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    for (unsigned i = 0; i < 4; i++) {
+        expect_family(&f, i % 2 == 0);
+        assert_int_equal(answer(&f, PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
+    }
+    assert_false(next_request(&f));
+    ev = event(&f);
+    assert_int_equal(ev.type, PV_TURNC_DOWN);
+    assert_int_equal(ev.error, PV_TURN_E_FAMILY_NOT_SUPPORTED);
+    done(&f);
+
+    start(&f); /* our own has virtual addresses: IPv6 or nothing */
+    expect_family(&f, true);
+    assert_int_equal(answer(&f, PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
+    assert_int_equal(event(&f).type, PV_TURNC_DOWN);
+    done(&f);
+}
+
+static void an_address_that_is_none_is_no_allocation(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f);
+    f.relayed = (struct pv_addr){.family = PV_AF_INET};
+    expect(&f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(event(&f).type, PV_TURNC_DOWN);
+    done(&f);
+}
+
+static void data_goes_by_indication_until_there_is_a_channel(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint8_t buf[256];
+    size_t len;
+    uint16_t number;
+    struct pv_addr peer;
+    struct pv_view data;
+    start(&f);
+    assert_int_equal(pv_turnc_wrap(f.c, &f.peer, pv_view("hi", 2), buf, sizeof(buf), &len),
+                     PV_ERR_STATE);
+    done(&f);
+    up(&f);
+    assert_int_equal(pv_turnc_wrap(f.c, &f.peer, pv_view("hi", 2), buf, sizeof(buf), &len), PV_OK);
+    assert_int_equal(pv_turn_indication_parse(pv_view(buf, len), PV_TURN_SEND, &peer, &data),
+                     PV_OK);
+    assert_true(pv_addr_equal(&peer, &f.peer));
+    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
+    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(pv_turnc_wrap(f.c, &f.peer, pv_view("hi", 2), buf, 5, &len), PV_ERR_NO_SPACE);
+    assert_int_equal(pv_turnc_wrap(f.c, &f.peer, pv_view("hi", 2), buf, 6, &len), PV_OK);
+    assert_int_equal(len, 6);
+    assert_int_equal(pv_turn_channel_parse(pv_view(buf, len), &number, &data), PV_OK);
+    assert_int_equal(number, pv_turnc_channel(f.c, &f.peer));
+    assert_true(pv_view_equal(data, pv_view("hi", 2)));
+    done(&f);
+}
+
+static void the_table_of_channels_has_a_limit(void **state)
+{
+    (void)state;
+    struct fixture f;
+    up(&f);
+    struct pv_addr peer = f.peer;
+    for (unsigned i = 0; i < PV_TURNC_MAX_CHANNELS; i++) {
+        pv_store_be16(peer.ip + 14, (uint16_t)i);
+        assert_int_equal(pv_turnc_bind(f.c, &peer, f.now), PV_OK);
+    }
+    pv_store_be16(peer.ip + 14, PV_TURNC_MAX_CHANNELS);
+    assert_int_equal(pv_turnc_bind(f.c, &peer, f.now), PV_ERR_LIMIT);
+    done(&f);
+}
+
+/* A server refuses another number for ten minutes. */
+static void a_peer_that_comes_back_gets_the_number_it_had(void **state)
+{
+    (void)state;
+    struct fixture f;
+    up(&f);
+    for (uint16_t i = 0; i < 50; i++) {
+        struct pv_addr peer = f.peer, other = f.peer;
+        pv_store_be16(peer.ip + 14, i);
+        pv_store_be16(other.ip + 14, (uint16_t)(i + 1000));
+        assert_int_equal(pv_turnc_bind(f.c, &peer, f.now), PV_OK);
+        uint16_t number = pv_turnc_number(f.c, &peer);
+        pv_turnc_unbind(f.c, &peer, f.now);
+        assert_int_equal(pv_turnc_bind(f.c, &other, f.now), PV_OK);
+        assert_int_not_equal(pv_turnc_number(f.c, &other), number);
+        assert_int_equal(pv_turnc_bind(f.c, &peer, f.now), PV_OK);
+        assert_int_equal(pv_turnc_number(f.c, &peer), number);
+    }
+    done(&f);
+}
+
+static void a_stopped_client_is_silent(void **state)
+{
+    (void)state;
+    struct fixture f;
+    up(&f);
+    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
+    pv_turnc_stop(f.c);
+    assert_int_equal(event(&f).type, PV_TURNC_DOWN);
+    assert_false(next_request(&f));
+    assert_true(pv_turnc_next_timeout(f.c) == PV_NEVER);
+    done(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(credentials_of_welcome_allocate_in_one_round_trip),
+        cmocka_unit_test(without_realm_and_nonce_it_asks_first),
+        cmocka_unit_test(a_lost_request_is_repeated_and_given_up_in_the_end),
+        cmocka_unit_test(a_stale_nonce_is_followed_but_not_for_ever),
+        cmocka_unit_test(wrong_credentials_are_told),
+        cmocka_unit_test(answers_of_strangers_and_forged_ones_count_nothing),
+        cmocka_unit_test(channels_are_bound_and_bound_again_in_time),
+        cmocka_unit_test(a_peer_that_comes_back_gets_the_channel_it_had),
+        cmocka_unit_test(numbers_that_were_given_up_are_remembered_for_a_while),
+        cmocka_unit_test(a_kick_ends_the_wait_for_a_server),
+        cmocka_unit_test(a_moved_client_allocates_anew_and_keeps_its_channels),
+        cmocka_unit_test(a_server_that_forgot_us_is_asked_for_all_again),
+        cmocka_unit_test(new_credentials_keep_the_channels_and_bind_them_again),
+        cmocka_unit_test(what_a_former_life_left_is_released_first),
+        cmocka_unit_test(a_stock_server_gets_permissions),
+        cmocka_unit_test(a_server_that_forgets_permissions_early_is_found_out),
+        cmocka_unit_test(what_heals_for_other_reasons_teaches_nothing),
+        cmocka_unit_test(an_alternate_server_is_told),
+        cmocka_unit_test(in_haste_an_address_is_given_up_soon),
+        cmocka_unit_test(a_server_of_the_other_family_is_asked_for_that),
+        cmocka_unit_test(an_address_that_is_none_is_no_allocation),
+        cmocka_unit_test(data_goes_by_indication_until_there_is_a_channel),
+        cmocka_unit_test(the_table_of_channels_has_a_limit),
+        cmocka_unit_test(a_peer_that_comes_back_gets_the_number_it_had),
+        cmocka_unit_test(a_stopped_client_is_silent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

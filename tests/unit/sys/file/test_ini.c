@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "sys/file/ini.h"
+#include "tests/unit/test_util.h"
+
+struct seen {
+    char text[1024]; /* "line section/key=value;" one after another */
+    size_t len;
+    const char *refuse; /* the key to fail at */
+};
+
+static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_t cap)
+{
+    struct seen *s = ctx;
+    int n = item->key == NULL ? snprintf(s->text + s->len, sizeof(s->text) - s->len, "%u[%s];",
+                                         item->line, item->section)
+                              : snprintf(s->text + s->len, sizeof(s->text) - s->len, "%u %s/%s=%s;",
+                                         item->line, item->section, item->key, item->value);
+    s->len += (size_t)n;
+    if (s->refuse != NULL && item->key != NULL && strcmp(item->key, s->refuse) == 0) {
+        snprintf(error, cap, "no %s here", item->key);
+        return PV_ERR_REFUSED;
+    }
+    return PV_OK;
+}
+
+static void sections_and_keys_come_in_order_with_their_lines(void **state)
+{
+    (void)state;
+    static const char *const text =
+        "\xef\xbb\xbf# comment\n"
+        "\n"
+        "[interface]\n"
+        "address = 10.0.0.1/24   ; behind the value\r\n"
+        "port=5\n"
+        "; another\n"
+        "[peer a-name-that-is-longer-than-what-inih-keeps-of-a-section-name]\n"
+        "empty =\n"
+        "endpoint = [::1]:5\n"
+        "last = 1";
+    struct seen seen = {0};
+    struct pv_ini_error error = {0};
+    assert_int_equal(pv_ini_parse(pv_view(text, strlen(text)), on_item, &seen, &error), PV_OK);
+    assert_string_equal(
+        seen.text, "3[interface];4 interface/address=10.0.0.1/24;5 interface/port=5;"
+                   "7[peer a-name-that-is-longer-than-what-inih-keeps-of-a-section-name];"
+                   "8 peer a-name-that-is-longer-than-what-inih-keeps-of-a-section-name/empty=;"
+                   "9 peer a-name-that-is-longer-than-what-inih-keeps-of-a-section-name/"
+                   "endpoint=[::1]:5;"
+                   "10 peer a-name-that-is-longer-than-what-inih-keeps-of-a-section-name/last=1;");
+}
+
+static void a_mark_at_the_beginning_hides_no_section(void **state)
+{
+    (void)state;
+    static const char *const text = "\xef\xbb\xbf[log]\nlevel = debug\n";
+    struct seen seen = {0};
+    struct pv_ini_error error = {0};
+    assert_int_equal(pv_ini_parse(pv_view(text, strlen(text)), on_item, &seen, &error), PV_OK);
+    assert_string_equal(seen.text, "1[log];2 log/level=debug;");
+}
+
+static void bad_lines_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t len; /* 0 = strlen */
+        unsigned line;
+        const char *why;
+    } rows[] = {
+        {"a=1\nnonsense\n", 0, 2, "neither"},
+        {"[open\n", 0, 1, "neither"},
+        {"[a] b\n", 0, 1, "behind"},
+        {"a=1\n  b=2\n", 0, 2, "continuation"},
+        {"a=1\n\tb\n", 0, 2, "continuation"},
+        {"a=\0b\n", 5, 1, "NUL"},
+        {"\n\nbad=1\nnonsense\n", 0, 3, "no bad here"},
+        {"nonsense\nbad=1\n", 0, 1, "neither"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct seen seen = {.refuse = "bad"};
+        struct pv_ini_error error = {0};
+        size_t len = rows[i].len != 0 ? rows[i].len : strlen(rows[i].text);
+        assert_int_equal(pv_ini_parse(pv_view(rows[i].text, len), on_item, &seen, &error),
+                         PV_ERR_MALFORMED);
+        assert_int_equal(error.line, rows[i].line);
+        assert_non_null(strstr(error.text, rows[i].why));
+    }
+}
+
+static void a_line_of_198_characters_fits_and_one_more_does_not(void **state)
+{
+    (void)state;
+    char text[256];
+    memset(text, 'v', sizeof(text));
+    text[1] = '=';
+    struct seen seen = {0};
+    struct pv_ini_error error = {0};
+    text[198] = '\n';
+    assert_int_equal(pv_ini_parse(pv_view(text, 199), on_item, &seen, &error), PV_OK);
+    assert_int_equal(pv_ini_parse(pv_view(text, 198), on_item, &seen, &error), PV_OK);
+    text[198] = 'v';
+    text[199] = '\n';
+    assert_int_equal(pv_ini_parse(pv_view(text, 200), on_item, &seen, &error), PV_ERR_MALFORMED);
+    assert_int_equal(error.line, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sections_and_keys_come_in_order_with_their_lines),
+        cmocka_unit_test(a_mark_at_the_beginning_hides_no_section),
+        cmocka_unit_test(bad_lines_are_named),
+        cmocka_unit_test(a_line_of_198_characters_fits_and_one_more_does_not),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: MIT */
+/* In a network namespace of its own; needs root. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/helper/helper.h"
+#include "sys/net/ipcmd.h"
+#include "sys/net/netlink.h"
+#include "sys/net/tun.h"
+#include "sys/net/udp.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    HEADER = 10, /* bytes of struct virtio_net_hdr before each packet of the TUN */
+};
+
+static int tun_write(int fd, struct pv_view packet)
+{
+    return pv_tun_write_parts(fd, &packet, 1);
+}
+
+static struct pv_prefix prefix(const char *text_ip, uint8_t bits)
+{
+    struct pv_prefix p = {.bits = bits};
+    assert_int_equal(pv_addr_parse_ip(text_ip, &p.base), PV_OK);
+    return p;
+}
+
+static struct pv_helper_iface iface_named(const char *name)
+{
+    struct pv_helper_iface iface = {.n_addrs = 1, .mtu = 1420, .queues = 1};
+    snprintf(iface.name, sizeof(iface.name), "%s", name);
+    iface.addrs[0] = prefix("10.66.1.2", 16);
+    return iface;
+}
+
+static size_t addresses_of(const char *ifname, struct pv_net_addr out[static 8])
+{
+    struct pv_net_addr all[64];
+    size_t n = 0, found = 0;
+    assert_int_equal(pv_net_addrs(all, 64, &n), PV_OK);
+    for (size_t i = 0; i < n && found < 8; i++)
+        if (strcmp(all[i].ifname, ifname) == 0)
+            out[found++] = all[i];
+    return found;
+}
+
+static int setup(void **state)
+{
+    struct pv_helper *h = NULL;
+    if (pv_helper_start(&h, NULL) < 0)
+        return -1;
+    *state = h;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    pv_helper_stop(*state);
+    return 0;
+}
+
+/* With one queue; *ret_fd reads and writes. */
+static int iface_up(struct pv_helper *h, const struct pv_helper_iface *iface, int *ret_fd,
+                    char *error)
+{
+    struct pv_tun tun = {.n = 0};
+    int r = pv_helper_iface_up(h, iface, &tun, error);
+    if (r < 0)
+        return r;
+    assert_int_equal(tun.n, 1);
+    assert_int_equal(tun.read[0], tun.write[0]);
+    *ret_fd = tun.read[0];
+    return PV_OK;
+}
+
+static void iface_up_sets_addresses_mtu_and_routes_and_down_removes_all(void **state)
+{
+    struct pv_helper_iface iface = iface_named("pvt0");
+    char error[PV_HELPER_ERROR_MAX];
+    struct pv_net_addr got[8];
+    int fd = -1;
+    iface.n_addrs = 2;
+    iface.addrs[1] = prefix("fd12::7", 64);
+    iface.n_routes = 2;
+    iface.routes[0] = prefix("172.30.0.0", 24);
+    iface.routes[1] = prefix("fd99::", 48);
+    int r = iface_up(*state, &iface, &fd, error);
+    assert_string_equal(error, "");
+    assert_int_equal(r, PV_OK);
+    assert_true(fd >= 0);
+    assert_int_equal(addresses_of("pvt0", got), 2); /* no link-local one */
+    assert_true(pv_addr_equal_ip(&got[0].addr.base, &iface.addrs[0].base));
+    assert_int_equal(got[0].addr.bits, 16);
+    assert_true(got[0].up);
+    assert_true(got[0].tunnel);
+    assert_true(got[1].up); /* not tentative: usable at once */
+
+    /* Again with other addresses: the old ones go, the descriptor reaches the same queue. */
+    int again = -1;
+    iface.addrs[0] = prefix("10.66.9.9", 16);
+    iface.n_addrs = 1;
+    iface.n_routes = 1;
+    assert_int_equal(iface_up(*state, &iface, &again, error), PV_OK);
+    assert_int_equal(addresses_of("pvt0", got), 1);
+    assert_true(pv_addr_equal_ip(&got[0].addr.base, &iface.addrs[0].base));
+    close(again);
+
+    assert_int_equal(pv_helper_iface_down(*state, error), PV_OK);
+    close(fd);
+    assert_int_equal(addresses_of("pvt0", got), 0);
+}
+
+static void packets_pass_through_the_tun(void **state)
+{
+    struct pv_helper_iface iface = iface_named("pvt0");
+    char error[PV_HELPER_ERROR_MAX];
+    int tun = -1, sock = -1;
+    assert_int_equal(iface_up(*state, &iface, &tun, error), PV_OK);
+    struct pv_addr any = {.family = PV_AF_INET}, local;
+    const struct pv_udp_opts opts = {0};
+    assert_int_equal(pv_udp_open(&any, &opts, &sock), PV_OK);
+    assert_int_equal(pv_udp_local(sock, &local), PV_OK);
+    struct pv_udp_out out = {.dst = pv_addr4(10, 66, 3, 3, 7), .data = pv_view("ping", 4)};
+    struct pv_udp_counts counts = {0};
+    pv_udp_send(sock, &out, 1, &counts);
+    assert_int_equal(counts.sent, 1);
+
+    uint8_t packet[2048];
+    size_t n = 0;
+    struct pollfd p = {.fd = tun, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 10000), 1);
+    assert_int_equal(pv_tun_read(tun, packet, sizeof(packet), &n), PV_OK);
+    assert_int_equal(n, HEADER + 32);
+    assert_memory_equal(packet + HEADER + 28, "ping", 4);
+    assert_int_equal(pv_tun_read(tun, packet, sizeof(packet), &n), PV_ERR_AGAIN);
+
+    /* Swap the addresses and ports (the checksums, and what the header says about them, stay
+     * right): it comes back to the socket. */
+    uint8_t back[HEADER + 32];
+    memcpy(back, packet, HEADER + 32);
+    memcpy(back + HEADER + 12, packet + HEADER + 16, 4);
+    memcpy(back + HEADER + 16, packet + HEADER + 12, 4);
+    memcpy(back + HEADER + 20, packet + HEADER + 22, 2);
+    memcpy(back + HEADER + 22, packet + HEADER + 20, 2);
+    assert_int_equal(tun_write(tun, pv_view(back, sizeof(back))), PV_OK);
+    p.fd = sock;
+    assert_int_equal(poll(&p, 1, 10000), 1);
+    struct pv_udp_receiver *rx = NULL;
+    struct pv_udp_in *in = NULL;
+    assert_int_equal(pv_udp_receiver_new(&rx, 1, 64), PV_OK);
+    assert_int_equal(pv_udp_recv(rx, sock, &in, &n), PV_OK);
+    assert_true(pv_addr_equal(&in[0].src, &out.dst));
+    const uint8_t junk[HEADER + 4] = {0};
+    assert_int_equal(tun_write(tun, pv_view(junk, sizeof(junk))), -EINVAL);
+    struct pv_tun_offloads offloads = pv_tun_set_offloads(tun);
+    assert_true(offloads.header && offloads.csum && offloads.tso);
+    pv_udp_receiver_free(rx);
+    close(sock);
+    close(tun);
+}
+
+static void a_tun_deleted_from_outside_reads_closed_and_comes_back_by_up(void **state)
+{
+    struct pv_helper_iface iface = iface_named("pvt0");
+    char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
+    uint8_t packet[64];
+    size_t n = 0;
+    int tun = -1, again = -1;
+    assert_int_equal(iface_up(*state, &iface, &tun, error), PV_OK);
+    assert_int_equal(pv_ipcmd_run("link del dev pvt0\n", complaint), PV_OK);
+    assert_int_equal(pv_tun_read(tun, packet, sizeof(packet), &n), PV_ERR_CLOSED);
+    assert_int_equal(tun_write(tun, pv_view(packet, 20)), PV_ERR_CLOSED);
+    assert_int_equal(iface_up(*state, &iface, &again, error), PV_OK);
+    assert_int_equal(pv_tun_read(again, packet, sizeof(packet), &n), PV_ERR_AGAIN);
+    close(tun);
+    close(again);
+}
+
+static void every_bad_interface_request_is_refused_by_the_helper(void **state)
+{
+    static const struct {
+        const char *why;
+        const char *name;
+        const char *addr;
+        uint8_t bits;
+        const char *route;
+        uint8_t route_bits;
+        unsigned mtu;
+        size_t n_addrs;
+    } rows[] = {
+        {"not a usable name", "a/b", "10.66.1.2", 16, NULL, 0, 1420, 1},
+        {"not a usable name", "", "10.66.1.2", 16, NULL, 0, 1420, 1},
+        {"not a usable name", "x up; reboot", "10.66.1.2", 16, NULL, 0, 1420, 1},
+        {"no interface can have", "pvt0", "0.0.0.0", 16, NULL, 0, 1420, 1},
+        {"no interface can have", "pvt0", "127.0.0.5", 16, NULL, 0, 1420, 1},
+        {"no interface can have", "pvt0", "224.0.0.5", 16, NULL, 0, 1420, 1},
+        {"no interface can have", "pvt0", "10.66.1.2", 33, NULL, 0, 1420, 1},
+        {"no interface can have", "pvt0", "10.66.1.2", 0, NULL, 0, 1420, 1},
+        {"route that cannot", "pvt0", "10.66.1.2", 16, "0.0.0.0", 0, 1420, 1},
+        {"route that cannot", "pvt0", "10.66.1.2", 16, "172.30.0.1", 24, 1420, 1},
+        {"too small", "pvt0", "10.66.1.2", 16, NULL, 0, 575, 1},
+        {"too small", "pvt0", "fd12::1", 64, NULL, 0, 1279, 1},
+        {"more than 64", "pvt0", "10.66.1.2", 16, NULL, 0, 1420, 65},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_helper_iface iface = iface_named(rows[i].name);
+        char error[PV_HELPER_ERROR_MAX];
+        int fd = -1;
+        iface.addrs[0] = prefix(rows[i].addr, rows[i].bits);
+        iface.n_addrs = rows[i].n_addrs;
+        iface.mtu = (uint16_t)rows[i].mtu;
+        if (rows[i].route != NULL) {
+            iface.routes[0] = prefix(rows[i].route, rows[i].route_bits);
+            iface.n_routes = 1;
+        }
+        assert_true(iface_up(*state, &iface, &fd, error) < 0);
+        assert_non_null(strstr(error, rows[i].why));
+        assert_int_equal(fd, -1);
+    }
+    for (uint8_t queues = 0; queues <= PV_TUN_QUEUES + 1; queues += PV_TUN_QUEUES + 1) {
+        struct pv_helper_iface iface = iface_named("pvt0");
+        char error[PV_HELPER_ERROR_MAX];
+        int fd = -1;
+        iface.queues = queues;
+        assert_int_equal(iface_up(*state, &iface, &fd, error), -EINVAL);
+        assert_non_null(strstr(error, "1 to 8 queues"));
+    }
+}
+
+static void a_range_in_use_on_this_host_is_refused_with_both_named(void **state)
+{
+    struct pv_helper_iface iface = iface_named("pvt0");
+    char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
+    struct pv_net_addr got[8];
+    int fd = -1;
+    assert_int_equal(
+        pv_ipcmd_run("link add pvlan type veth peer name pvpeer\nlink set dev pvpeer up\n"
+                     "link set dev pvlan up\n"
+                     "addr add 10.66.200.1/24 dev pvlan\n",
+                     complaint),
+        PV_OK);
+    assert_int_equal(iface_up(*state, &iface, &fd, error), PV_ERR_EXISTS);
+    assert_non_null(strstr(error, "10.66.200.1/24 on pvlan"));
+    assert_int_equal(addresses_of("pvt0", got), 0);
+    assert_int_equal(pv_ipcmd_run("link del dev pvlan\n", complaint), PV_OK);
+}
+
+static void a_name_in_use_is_refused(void **state)
+{
+    struct pv_helper_iface iface = iface_named("pvdummy");
+    char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
+    int fd = -1;
+    assert_int_equal(pv_ipcmd_run("link add pvdummy type veth peer name pvpeer\n", complaint),
+                     PV_OK);
+    assert_int_equal(iface_up(*state, &iface, &fd, error), PV_ERR_EXISTS);
+    assert_non_null(strstr(error, "--tun"));
+    assert_int_equal(pv_ipcmd_run("link del dev pvdummy\n", complaint), PV_OK);
+}
+
+/* Those that send without DF are on the same port. */
+static void check_cut(const struct pv_udp_group *group)
+{
+    struct pv_addr local;
+    int mode = -1;
+    socklen_t len = sizeof(mode);
+    assert_true(group->has_cut);
+    assert_int_equal(pv_udp_local(group->cut4, &local), PV_OK);
+    assert_int_equal(local.port, 23456);
+    assert_int_equal(getsockopt(group->cut4, IPPROTO_IP, IP_MTU_DISCOVER, &mode, &len), 0);
+    assert_int_equal(mode, IP_PMTUDISC_OMIT);
+    assert_int_equal(pv_udp_local(group->cut6, &local), PV_OK);
+    assert_int_equal(local.port, 23456);
+    assert_int_equal(getsockopt(group->cut6, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &mode, &len), 0);
+    assert_int_equal(mode, IPV6_PMTUDISC_DONT);
+}
+
+static void udp_sockets_come_with_one_port_and_a_busy_port_is_refused(void **state)
+{
+    char error[PV_HELPER_ERROR_MAX];
+    struct pv_addr local;
+    struct pv_udp_group group = {.n = 0}, other = {.n = 0};
+    assert_int_equal(pv_helper_open_udp(*state, 23456, 3, &group, error), PV_OK);
+    assert_int_equal(group.n, 3);
+    for (unsigned i = 0; i < group.n; i++) {
+        assert_int_equal(pv_udp_local(group.fd4[i], &local), PV_OK);
+        assert_int_equal(local.port, 23456);
+        assert_int_equal(pv_udp_local(group.fd6[i], &local), PV_OK);
+        assert_int_equal(local.port, 23456);
+        assert_int_equal(local.family, PV_AF_INET6);
+    }
+    check_cut(&group);
+    assert_int_equal(pv_helper_open_udp(*state, 23456, 1, &other, error), PV_ERR_EXISTS);
+    assert_non_null(strstr(error, "23456"));
+    assert_non_null(strstr(error, "--port"));
+    assert_int_equal(pv_helper_open_udp(*state, 0, 1, &other, error), -EINVAL);
+    pv_udp_group_close(&group);
+    /* The helper kept nothing: the port is free again. */
+    assert_int_equal(pv_helper_open_udp(*state, 23456, 1, &group, error), PV_OK);
+    pv_udp_group_close(&group);
+    assert_int_equal(pv_helper_open_udp(*state, 23456, PV_UDP_GROUP_MAX + 1, &group, error),
+                     PV_ERR_LIMIT);
+    assert_int_equal(group.n, 0);
+}
+
+/* A UDP packet as the TUN takes it: 10.66.3.3 port 7 to us. */
+static void write_answer(int fd, uint16_t port)
+{
+    uint8_t p[HEADER + 29] = {0};
+    uint8_t *ip = p + HEADER;
+    const uint8_t head[20] = {0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0, 10, 66, 3, 3, 10, 66, 1, 2};
+    uint32_t sum = 0;
+    memcpy(ip, head, sizeof(head));
+    for (int i = 0; i < 20; i += 2)
+        sum += (uint32_t)(ip[i] << 8 | ip[i + 1]);
+    sum = (sum & 0xffff) + (sum >> 16);
+    ip[10] = (uint8_t)(~sum >> 8);
+    ip[11] = (uint8_t)~sum;
+    ip[21] = 7;
+    ip[22] = (uint8_t)(port >> 8);
+    ip[23] = (uint8_t)port;
+    ip[25] = 9;
+    assert_int_equal(tun_write(fd, pv_view(p, sizeof(p))), PV_OK);
+}
+
+/* Sends from sock into the TUN and tells which queue it comes out of. */
+static unsigned queue_of(const struct pv_tun *tun, int sock)
+{
+    struct pv_udp_out out = {.dst = pv_addr4(10, 66, 3, 3, 7), .data = pv_view("x", 1)};
+    struct pv_udp_counts counts = {0};
+    struct pollfd fds[PV_TUN_QUEUES];
+    uint8_t packet[256];
+    size_t n = 0;
+    pv_udp_send(sock, &out, 1, &counts);
+    assert_int_equal(counts.sent, 1);
+    for (unsigned i = 0; i < tun->n; i++)
+        fds[i] = (struct pollfd){.fd = tun->read[i], .events = POLLIN};
+    assert_int_equal(poll(fds, tun->n, 10000), 1);
+    for (unsigned i = 0; i < tun->n; i++) {
+        if (fds[i].revents == 0)
+            continue;
+        assert_int_equal(pv_tun_read(fds[i].fd, packet, sizeof(packet), &n), PV_OK);
+        return i;
+    }
+    return tun->n;
+}
+
+/* Without an owner, a queue of such an interface is anybody's (DATAPATH: of 40 flows it read 14).
+ */
+static void nobody_else_may_open_a_queue(void **state)
+{
+    struct pv_helper_iface iface = iface_named("pvt0");
+    char error[PV_HELPER_ERROR_MAX];
+    struct pv_tun tun;
+    int status = 0;
+    iface.queues = 2;
+    assert_int_equal(pv_helper_iface_up(*state, &iface, &tun, error), PV_OK);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct ifreq ifr = {.ifr_flags =
+                                (short)(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE)};
+        int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC); /* as root: its mode is not asked */
+        memcpy(ifr.ifr_name, iface.name, sizeof(iface.name));
+        if (fd < 0 || setgid(65534) < 0 || setuid(65534) < 0)
+            _exit(2);
+        _exit(ioctl(fd, TUNSETIFF, &ifr) < 0 && errno == EPERM ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    pv_tun_close(&tun);
+}
+
+/* Its packets would overtake each other at the change. */
+static void a_flow_keeps_its_queue_whichever_writer_gets_the_answers(void **state)
+{
+    enum {
+        FLOWS = 200 /* one of the four queues gets none of them once in 10^24 runs */
+    };
+    struct pv_helper_iface iface = iface_named("pvt0");
+    char error[PV_HELPER_ERROR_MAX];
+    struct pv_addr any = {.family = PV_AF_INET}, local;
+    const struct pv_udp_opts opts = {0};
+    struct pv_tun tun, again;
+    unsigned seen[4] = {0};
+    iface.queues = 4;
+    assert_int_equal(pv_helper_iface_up(*state, &iface, &tun, error), PV_OK);
+    assert_int_equal(tun.n, 4);
+    for (unsigned flow = 0; flow < FLOWS; flow++) {
+        int sock = -1;
+        assert_int_equal(pv_udp_open(&any, &opts, &sock), PV_OK);
+        assert_int_equal(pv_udp_local(sock, &local), PV_OK);
+        unsigned queue = queue_of(&tun, sock);
+        for (unsigned i = 0; i < tun.n; i++) {
+            struct pollfd p = {.fd = sock, .events = POLLIN};
+            char byte;
+            write_answer(tun.write[i], local.port);
+            assert_int_equal(poll(&p, 1, 10000), 1);
+            assert_int_equal(recv(sock, &byte, 1, 0), 1);
+            assert_int_equal(queue_of(&tun, sock), queue);
+        }
+        seen[queue]++;
+        close(sock);
+    }
+    for (unsigned i = 0; i < tun.n; i++)
+        assert_in_range(seen[i], 1, FLOWS - 1); /* the kernel does spread them */
+
+    /* The same queues again, and no more of them: with others the packets would go astray. */
+    assert_int_equal(pv_helper_iface_up(*state, &iface, &again, error), PV_OK);
+    assert_int_equal(again.n, 4);
+    pv_tun_close(&again);
+    pv_tun_close(&tun);
+}
+
+static void the_death_of_the_helper_is_seen_and_told(void **state)
+{
+    (void)state;
+    struct pv_helper *h = NULL;
+    char error[PV_HELPER_ERROR_MAX];
+    struct pollfd p = {.events = POLLIN};
+    assert_int_equal(pv_helper_start(&h, NULL), PV_OK);
+    p.fd = pv_helper_alive_fd(h);
+    assert_int_equal(poll(&p, 1, 0), 0);
+    /* Its pid is the youngest child of this process; the kernel lists them. */
+    char path[64], text[64] = "";
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)gettid());
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(text, sizeof(text), f));
+    fclose(f);
+    assert_int_equal(kill((pid_t)strtol(text, NULL, 10), SIGKILL), 0);
+    assert_int_equal(poll(&p, 1, 10000), 1);
+    assert_int_equal(pv_helper_iface_down(h, error), PV_ERR_CLOSED);
+    assert_non_null(strstr(error, "restart p2pvpnd"));
+    pv_helper_stop(h);
+}
+
+static void changes_are_noticed_debounced_and_own_ones_ignored(void **state)
+{
+    (void)state;
+    struct pv_net_monitor *mon = NULL;
+    char complaint[PV_IPCMD_ERROR_MAX];
+    bool rerouted = false;
+    assert_int_equal(pv_net_monitor_new(&mon), PV_OK);
+    assert_true(pv_net_monitor_next(mon) == PV_NEVER);
+    assert_int_equal(pv_ipcmd_run("link add pvlan type veth peer name pvpeer\nlink set dev pvpeer "
+                                  "up\nlink set dev pvlan up\n"
+                                  "addr add 192.0.2.1/24 dev pvlan\n"
+                                  "route add default via 192.0.2.2\n",
+                                  complaint),
+                     PV_OK);
+    pv_ns now = PV_S(100);
+    pv_net_monitor_ready(mon, 0, now);
+    assert_true(pv_net_monitor_next(mon) == now + PV_MS(250));
+    assert_false(pv_net_monitor_due(mon, now + PV_MS(249), &rerouted));
+    assert_true(pv_net_monitor_due(mon, now + PV_MS(250), &rerouted));
+    assert_true(rerouted);
+    assert_true(pv_net_monitor_next(mon) == PV_NEVER);
+
+    struct pv_net_addr got[8];
+    assert_int_equal(addresses_of("pvlan", got), 1);
+    /* As if it were our own interface. The kernel has more to say about the new link for a second
+     * or so (carrier, IPv6), hence several tries. */
+    bool ignored = false;
+    for (unsigned i = 0; i < 1000 && !ignored; i++) {
+        assert_int_equal(pv_ipcmd_run("addr add 192.0.2.9/24 dev pvlan\n"
+                                      "addr del 192.0.2.9/24 dev pvlan\n",
+                                      complaint),
+                         PV_OK);
+        pv_net_monitor_ready(mon, got[0].ifindex, now);
+        ignored = pv_net_monitor_next(mon) == PV_NEVER &&
+                  pv_net_monitor_next_own(mon) == now + PV_MS(250);
+        (void)pv_net_monitor_due(mon, now + PV_S(2), &rerouted);
+    }
+    assert_true(ignored);
+    assert_int_equal(pv_ipcmd_run("link del dev pvlan\n", complaint), PV_OK);
+    pv_net_monitor_free(mon);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(iface_up_sets_addresses_mtu_and_routes_and_down_removes_all,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(packets_pass_through_the_tun, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_tun_deleted_from_outside_reads_closed_and_comes_back_by_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_bad_interface_request_is_refused_by_the_helper, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_range_in_use_on_this_host_is_refused_with_both_named,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_name_in_use_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(udp_sockets_come_with_one_port_and_a_busy_port_is_refused,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_flow_keeps_its_queue_whichever_writer_gets_the_answers,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(nobody_else_may_open_a_queue, setup, teardown),
+        cmocka_unit_test(the_death_of_the_helper_is_seen_and_told),
+        cmocka_unit_test(changes_are_noticed_debounced_and_own_ones_ignored),
+    };
+    if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0 || unshare(CLONE_NEWNET) < 0) {
+        printf("skipped: needs root, /dev/net/tun and network namespaces\n");
+        return 77;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/* The program that is run for a message: what it gets, what it may not do, how it ends. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/helper/notify.h"
+#include "tests/unit/test_util.h"
+
+static char dir[] = "/tmp/pv_notify_XXXXXX";
+static char script[64], output[64];
+static struct pv_notify_message msg;
+static char error[PV_NOTIFY_ERROR_MAX];
+
+static int begin(void **state)
+{
+    (void)state;
+    memcpy(dir + sizeof(dir) - 7, "XXXXXX", 6);
+    if (mkdtemp(dir) == NULL)
+        return -1;
+    snprintf(script, sizeof(script), "%s/script", dir);
+    snprintf(output, sizeof(output), "%s/output", dir);
+    memset(&msg, 0, sizeof(msg));
+    snprintf(msg.from, sizeof(msg.from), "bob");
+    snprintf(msg.to, sizeof(msg.to), "alice");
+    snprintf(msg.id, sizeof(msg.id), "abc");
+    snprintf(msg.time, sizeof(msg.time), "1795161600.500");
+    msg.text_len = 14;
+    memcpy(msg.text, "hi; $(reboot)\n", 14);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    unlink(script);
+    unlink(output);
+    return rmdir(dir);
+}
+
+static void write_script(const char *text, unsigned mode)
+{
+    FILE *f = fopen(script, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    assert_int_equal(chmod(script, mode), 0);
+}
+
+static void read_output(char *buf, size_t cap)
+{
+    FILE *f = fopen(output, "r");
+    assert_non_null(f);
+    size_t n = fread(buf, 1, cap - 1, f);
+    buf[n] = '\0';
+    fclose(f);
+}
+
+/* One run by a process of its own, as the helper starts it. */
+static int run(const char *args)
+{
+    char command[PV_NOTIFY_COMMAND_MAX];
+    int pair[2];
+    snprintf(command, sizeof(command), "%s%s", script, args);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(pair[0]);
+        pv_notify_serve(pair[1], command);
+        _exit(0);
+    }
+    close(pair[1]);
+    int r = pv_notify_run(pair[0], &msg, error);
+    close(pair[0]);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    return r;
+}
+
+static void it_gets_text_and_environment_and_nothing_else(void **state)
+{
+    char text[1024];
+    (void)state;
+    write_script(
+        "#!/bin/sh\n{ echo \"$# $1 $2\"; env | grep ^P2PVPN | sort; cat; ls -l /proc/self/fd "
+        "| grep -c socket; } >\"$(dirname \"$0\")/output\"\nexit 0\n",
+        0755);
+    assert_int_equal(run("  one   two"), PV_OK);
+    read_output(text, sizeof(text));
+    assert_string_equal(text, "2 one two\nP2PVPN_FROM=bob\nP2PVPN_ID=abc\nP2PVPN_ROOM=\n"
+                              "P2PVPN_TIME=1795161600.500\nP2PVPN_TO=alice\nhi; $(reboot)\n0\n");
+}
+
+static void its_code_and_signal_are_told(void **state)
+{
+    (void)state;
+    write_script("#!/bin/sh\nexit 3\n", 0755);
+    assert_int_equal(run(""), PV_ERR_STATE);
+    assert_non_null(strstr(error, "code 3"));
+    write_script("#!/bin/sh\nkill -9 $$\n", 0755);
+    assert_int_equal(run(""), PV_ERR_STATE);
+    assert_non_null(strstr(error, "signal 9"));
+}
+
+static void a_program_others_may_write_is_not_run(void **state)
+{
+    (void)state;
+    write_script("#!/bin/sh\ntouch \"$(dirname \"$0\")/output\"\n", 0775);
+    assert_int_equal(run(""), PV_ERR_REFUSED);
+    assert_non_null(strstr(error, "chmod go-w"));
+    assert_int_equal(chmod(script, 0644), 0);
+    assert_int_equal(run(""), PV_ERR_REFUSED);
+    assert_int_equal(unlink(script), 0);
+    assert_int_equal(run(""), PV_ERR_REFUSED);
+    assert_int_not_equal(access(output, F_OK), 0);
+}
+
+/* Else whoever owns the directory could put root's shell there, and write to it. */
+static void a_path_that_others_may_change_is_not_run(void **state)
+{
+    char link[sizeof(script) + 8];
+    (void)state;
+    write_script("#!/bin/sh\ntouch \"$(dirname \"$0\")/output\"\n", 0755);
+    assert_int_equal(chmod(dir, 0777), 0);
+    assert_int_equal(run(""), PV_ERR_REFUSED);
+    assert_non_null(strstr(error, dir));
+    assert_int_equal(chmod(dir, 0700), 0);
+    if (geteuid() != 0)
+        return;
+    assert_int_equal(chown(dir, 12345, 12346), 0);
+    assert_int_equal(run(""), PV_ERR_REFUSED);
+    assert_int_equal(chown(dir, 0, 0), 0);
+    snprintf(link, sizeof(link), "%s.link", script);
+    assert_int_equal(rename(script, link), 0);
+    assert_int_equal(symlink(link, script), 0);
+    assert_int_equal(lchown(script, 12345, 12346), 0);
+    assert_int_equal(run(""), PV_ERR_REFUSED);
+    assert_int_not_equal(access(output, F_OK), 0);
+    assert_int_equal(lchown(script, 0, 0), 0);
+    assert_int_equal(run(""), PV_OK);
+    assert_int_equal(access(output, F_OK), 0);
+    unlink(link);
+}
+
+static void it_runs_as_the_owner_of_its_file(void **state)
+{
+    char text[64];
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    write_script(
+        "#!/bin/sh\nid -u -r >\"$(dirname \"$0\")/output\"; id -G >>\"$(dirname \"$0\")/output\"\n",
+        0755);
+    assert_int_equal(chown(dir, 12345, 12346), 0);
+    assert_int_equal(chown(script, 12345, 12346), 0);
+    assert_int_equal(run(""), PV_OK);
+    read_output(text, sizeof(text));
+    assert_string_equal(text, "12345\n12346\n");
+}
+
+static void commands_are_absolute_paths_with_few_words(void **state)
+{
+    char longest[PV_NOTIFY_COMMAND_MAX + 1];
+    (void)state;
+    assert_true(pv_notify_command_is_valid("/usr/bin/notify-send -u low"));
+    assert_false(pv_notify_command_is_valid("notify-send"));
+    assert_false(pv_notify_command_is_valid(""));
+    assert_true(pv_notify_command_is_valid("/a 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15"));
+    assert_false(pv_notify_command_is_valid("/a 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16"));
+    memset(longest, 'a', sizeof(longest));
+    longest[0] = '/';
+    longest[PV_NOTIFY_COMMAND_MAX] = '\0';
+    assert_false(pv_notify_command_is_valid(longest));
+    longest[PV_NOTIFY_COMMAND_MAX - 1] = '\0';
+    assert_true(pv_notify_command_is_valid(longest));
+}
+
+#define EACH(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        EACH(it_gets_text_and_environment_and_nothing_else),
+        EACH(its_code_and_signal_are_told),
+        EACH(a_program_others_may_write_is_not_run),
+        EACH(it_runs_as_the_owner_of_its_file),
+        EACH(a_path_that_others_may_change_is_not_run),
+        EACH(commands_are_absolute_paths_with_few_words),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/* One question, one answer, the end: over loopback, with the loop's time in the test's hands. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/addr.h"
+#include "sys/net/oneshot.h"
+#include "sys/net/stream.h"
+#include "sys/proc/procinfo.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    BIG = 8 << 20, /* more than the kernel takes at once */
+};
+
+struct world {
+    struct pv_loop *loop;
+    struct pv_oneshot *oneshot;
+    struct pv_addr addr;
+    size_t answer_len;
+    unsigned asked;
+    bool (*is_true)(struct world *w);
+    int fd; /* a client */
+    size_t got;
+    bool ended;
+};
+
+/* A question ends with a full stop; who says "!" gets no answer. */
+static int answer(void *ctx, struct pv_view asked, pv_ns now, char **ret_text, size_t *ret_len)
+{
+    struct world *w = ctx;
+    (void)now;
+    w->asked++;
+    if (memchr(asked.ptr, '!', asked.len) != NULL)
+        return PV_ERR_REFUSED;
+    if (memchr(asked.ptr, '.', asked.len) == NULL)
+        return PV_ERR_AGAIN;
+    *ret_text = malloc(w->answer_len);
+    assert_non_null(*ret_text);
+    memset(*ret_text, 'a', w->answer_len);
+    *ret_len = w->answer_len;
+    return PV_OK;
+}
+
+static void begin(struct world *w, size_t answer_len)
+{
+    struct pv_oneshot_config cfg = {.answer = answer, .ctx = w};
+    const struct pv_addr any = pv_addr4(127, 0, 0, 1, 0);
+    *w = (struct world){.answer_len = answer_len, .fd = -1};
+    assert_int_equal(pv_loop_new(&w->loop), PV_OK);
+    assert_int_equal(pv_stream_listen(&any, NULL, &cfg.fd), PV_OK);
+    assert_int_equal(pv_stream_local(cfg.fd, &w->addr), PV_OK);
+    assert_int_equal(pv_oneshot_new(&w->oneshot, w->loop, &cfg), PV_OK);
+}
+
+static void done(struct world *w)
+{
+    pv_oneshot_free(w->oneshot);
+    pv_loop_free(w->loop);
+}
+
+static int client(struct world *w)
+{
+    const struct pv_stream_bind nowhere = {.ifname = NULL};
+    int fd = -1;
+    assert_int_equal(pv_stream_connect(&w->addr, &nowhere, &fd), PV_OK);
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    assert_int_equal(poll(&p, 1, 10000), 1);
+    assert_int_equal(pv_stream_connected(fd), PV_OK);
+    return fd;
+}
+
+static void say(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+/* Reads what is there on w->fd. */
+static void read_some(struct world *w)
+{
+    static uint8_t buf[65536];
+    size_t n = 0;
+    int r = PV_OK;
+    while (w->fd >= 0 && !w->ended && (r = pv_stream_read(w->fd, buf, sizeof(buf), &n)) == PV_OK)
+        w->got += n;
+    w->ended = w->ended || (w->fd >= 0 && r != PV_ERR_AGAIN);
+}
+
+static pv_ns turn(void *ctx, pv_ns now)
+{
+    struct world *w = ctx;
+    read_some(w);
+    if (w->is_true(w)) {
+        pv_loop_stop(w->loop);
+        return PV_NEVER;
+    }
+    return pv_min_ns(pv_oneshot_timeout(w->oneshot, now), now + PV_MS(5));
+}
+
+static void run_until(struct world *w, bool (*is_true)(struct world *w))
+{
+    const struct pv_loop_owner owner = {.turn = turn, .ctx = w};
+    w->is_true = is_true;
+    pv_loop_run(w->loop, &owner);
+}
+
+static bool has_ended(struct world *w)
+{
+    return w->ended;
+}
+
+static bool was_asked(struct world *w)
+{
+    return w->asked > 0;
+}
+
+static void a_question_in_parts_is_answered_once_and_the_connection_ends(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 5);
+    w.fd = client(&w);
+    say(w.fd, "how are");
+    run_until(&w, was_asked);
+    assert_int_equal(w.got, 0);
+    say(w.fd, " you.");
+    run_until(&w, has_ended);
+    assert_int_equal(w.got, 5);
+    close(w.fd);
+    done(&w);
+}
+
+static void a_long_answer_comes_whole_though_more_was_said_meanwhile(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, BIG);
+    w.fd = client(&w);
+    say(w.fd, "tell me all.");
+    say(w.fd, "and this nobody reads: to close then would take the answer back");
+    run_until(&w, has_ended);
+    assert_int_equal(w.got, BIG);
+    close(w.fd);
+    done(&w);
+}
+
+static void who_is_refused_or_says_too_much_is_cut_off(void **state)
+{
+    (void)state;
+    static char much[PV_ONESHOT_ASK_MAX + 1];
+    memset(much, 'x', PV_ONESHOT_ASK_MAX);
+    const char *const said[] = {"no!", much};
+    for (size_t i = 0; i < PV_ARRAY_LEN(said); i++) {
+        struct world w;
+        begin(&w, 5);
+        w.fd = client(&w);
+        say(w.fd, said[i]);
+        run_until(&w, has_ended);
+        assert_int_equal(w.got, 0);
+        close(w.fd);
+        done(&w);
+    }
+}
+
+static void silent_clients_hold_their_places_for_two_seconds_and_no_longer(void **state)
+{
+    (void)state;
+    struct world w;
+    int idle[PV_ONESHOT_CONNS];
+    begin(&w, 5);
+    for (size_t i = 0; i < PV_ONESHOT_CONNS; i++) {
+        idle[i] = client(&w);
+        say(idle[i], "i");
+        w.asked = 0;
+        run_until(&w, was_asked);
+    }
+    /* One more waits in the kernel; time, which only the loop reads, is given from here. */
+    w.fd = client(&w);
+    say(w.fd, "me.");
+    pv_ns first = pv_oneshot_timeout(w.oneshot, 0);
+    assert_true(first != PV_NEVER);
+    (void)pv_oneshot_timeout(w.oneshot, first + PV_ONESHOT_ASK_TIME);
+    run_until(&w, has_ended);
+    assert_int_equal(w.got, 5);
+    for (size_t i = 0; i < PV_ONESHOT_CONNS; i++)
+        close(idle[i]);
+    close(w.fd);
+    done(&w);
+}
+
+static void freeing_it_ends_open_connections(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, BIG);
+    w.fd = client(&w);
+    say(w.fd, "wait");
+    run_until(&w, was_asked);
+    done(&w);
+    struct pollfd p = {.fd = w.fd, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 10000), 1);
+    read_some(&w);
+    assert_true(w.ended);
+    close(w.fd);
+}
+
+static void the_process_knows_itself(void **state)
+{
+    (void)state;
+    struct pv_metrics_process p, q;
+    pv_procinfo_read(&p);
+    assert_true(p.start_s > 1.6e9);
+    assert_true(p.resident > 100000);
+    assert_true(p.fds >= 3 && p.fds <= p.max_fds);
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    pv_procinfo_read(&q);
+    assert_int_equal(q.fds, p.fds + 1);
+    assert_true(q.cpu_s >= p.cpu_s);
+    assert_true(q.start_s - p.start_s < 1 && p.start_s - q.start_s < 1);
+    close(fd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_question_in_parts_is_answered_once_and_the_connection_ends),
+        cmocka_unit_test(a_long_answer_comes_whole_though_more_was_said_meanwhile),
+        cmocka_unit_test(who_is_refused_or_says_too_much_is_cut_off),
+        cmocka_unit_test(silent_clients_hold_their_places_for_two_seconds_and_no_longer),
+        cmocka_unit_test(freeing_it_ends_open_connections),
+        cmocka_unit_test(the_process_knows_itself),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#include <signal.h>
+#include <unistd.h>
+
+#include "sys/proc/clock.h"
+#include "sys/proc/entropy.h"
+#include "sys/proc/event.h"
+#include "sys/proc/loop.h"
+#include "tests/unit/test_util.h"
+
+struct world {
+    struct pv_loop *loop;
+    struct pv_watch *watch;
+    int fd;
+    unsigned turns, calls;
+    unsigned stop_after; /* turns */
+    pv_ns first, last, deadline;
+};
+
+static pv_ns turn(void *ctx, pv_ns now)
+{
+    struct world *w = ctx;
+    if (w->turns++ == 0)
+        w->first = now;
+    w->last = now;
+    if (w->turns >= w->stop_after)
+        pv_loop_stop(w->loop);
+    return w->deadline == PV_NEVER ? PV_NEVER : w->first + w->deadline;
+}
+
+static void on_event(void *ctx, unsigned ready, pv_ns now)
+{
+    struct world *w = ctx;
+    assert_int_equal(ready, PV_LOOP_READ);
+    assert_true(now >= w->last);
+    pv_event_clear(w->fd);
+    w->calls++;
+    w->watch = pv_watch_free(w->watch); /* freeing inside the callback is allowed */
+}
+
+static void the_timer_wakes_the_loop_at_the_deadline(void **state)
+{
+    (void)state;
+    struct world w = {.stop_after = 2, .deadline = PV_MS(5)};
+    struct pv_loop_owner owner = {turn, &w};
+    assert_int_equal(pv_loop_new(&w.loop), PV_OK);
+    pv_loop_run(w.loop, &owner);
+    assert_true(w.last - w.first >= PV_MS(5));
+    pv_loop_free(w.loop);
+}
+
+static void a_deadline_in_the_past_makes_a_turn_at_once(void **state)
+{
+    (void)state;
+    struct world w = {.stop_after = 4, .deadline = 0};
+    struct pv_loop_owner owner = {turn, &w};
+    assert_int_equal(pv_loop_new(&w.loop), PV_OK);
+    pv_loop_run(w.loop, &owner);
+    assert_int_equal(w.turns, 4);
+    pv_loop_free(w.loop);
+}
+
+static void a_raised_event_calls_its_watcher_once(void **state)
+{
+    (void)state;
+    struct world w = {.stop_after = 2, .deadline = PV_NEVER};
+    struct pv_loop_owner owner = {turn, &w};
+    assert_int_equal(pv_loop_new(&w.loop), PV_OK);
+    assert_int_equal(pv_event_open(&w.fd), PV_OK);
+    assert_int_equal(pv_watch_new(&w.watch, w.loop, w.fd, PV_LOOP_READ, on_event, &w), PV_OK);
+    pv_event_raise(w.fd);
+    pv_event_raise(w.fd);
+    pv_loop_run(w.loop, &owner);
+    assert_int_equal(w.calls, 1);
+    assert_null(w.watch);
+    close(w.fd);
+    pv_loop_free(w.loop);
+}
+
+static void signals_are_read_instead_of_delivered(void **state)
+{
+    (void)state;
+    const int signals[] = {SIGUSR1, SIGHUP};
+    int fd = -1, signo = 0;
+    assert_int_equal(pv_signals_open(signals, 2, &fd), PV_OK);
+    assert_int_equal(pv_signals_read(fd, &signo), PV_ERR_AGAIN);
+    assert_int_equal(raise(SIGHUP), 0);
+    assert_int_equal(pv_signals_read(fd, &signo), PV_OK);
+    assert_int_equal(signo, SIGHUP);
+    close(fd);
+}
+
+static void the_clocks_go_forward_and_entropy_differs(void **state)
+{
+    (void)state;
+    pv_ns a = pv_clock_now();
+    assert_true(pv_clock_now() >= a);
+    assert_true(pv_clock_wall_us() > 1600000000000000u);
+    assert_true(pv_clock_slept() <= pv_clock_now());
+    struct pv_rng rng = pv_entropy();
+    assert_true(pv_rng_u64(&rng) != pv_rng_u64(&rng));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_timer_wakes_the_loop_at_the_deadline),
+        cmocka_unit_test(a_deadline_in_the_past_makes_a_turn_at_once),
+        cmocka_unit_test(a_raised_event_calls_its_watcher_once),
+        cmocka_unit_test(signals_are_read_instead_of_delivered),
+        cmocka_unit_test(the_clocks_go_forward_and_entropy_differs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+#include <unistd.h>
+
+#include "sys/proc/clock.h"
+#include "sys/proc/event.h"
+#include "sys/proc/poller.h"
+#include "tests/unit/test_util.h"
+
+static void what_can_be_read_is_told_until_it_is_read(void **state)
+{
+    (void)state;
+    struct pv_poller *p = NULL;
+    int fds[2];
+    uint32_t tags[4];
+    assert_int_equal(pv_poller_new(&p), PV_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pv_event_open(&fds[i]), PV_OK);
+        assert_int_equal(pv_poller_add(p, fds[i], 70 + (uint32_t)i), PV_OK);
+    }
+    assert_true(pv_poller_add(p, fds[0], 9) < 0); /* it is there */
+    assert_int_equal(pv_poller_wait(p, 0, tags, 4), 0);
+    pv_event_raise(fds[1]);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(pv_poller_wait(p, PV_NEVER, tags, 4), 1);
+        assert_int_equal(tags[0], 71);
+    }
+    pv_event_raise(fds[0]);
+    assert_int_equal(pv_poller_wait(p, PV_NEVER, tags, 1), 1); /* no more than there is room for */
+    assert_int_equal(pv_poller_wait(p, PV_NEVER, tags, 4), 2);
+    pv_poller_del(p, fds[0]);
+    pv_event_clear(fds[1]);
+    assert_int_equal(pv_poller_wait(p, 0, tags, 4), 0);
+    for (int i = 0; i < 2; i++)
+        close(fds[i]);
+    pv_poller_free(p);
+}
+
+static void a_wait_lasts_at_least_as_long_as_asked(void **state)
+{
+    (void)state;
+    struct pv_poller *p = NULL;
+    uint32_t tag;
+    assert_int_equal(pv_poller_new(&p), PV_OK);
+    pv_ns began = pv_clock_now();
+    assert_int_equal(pv_poller_wait(p, PV_MS(5) + 1, &tag, 1), 0);
+    assert_true(pv_clock_now() - began >= PV_MS(5));
+    pv_poller_free(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_can_be_read_is_told_until_it_is_read),
+        cmocka_unit_test(a_wait_lasts_at_least_as_long_as_asked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
