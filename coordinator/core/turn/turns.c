@@ -110,34 +110,6 @@ int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
     return r;
 }
 
-int pv_tturns_reserve(struct pv_turns *t)
-{
-    return pv_heap_reserve(&t->timers, t->members.n + t->n_allocs + t->n_relays + 1);
-}
-
-static void forget_member(struct pv_turns *t, struct pv_tmember *m)
-{
-    if (m->alloc != NULL)
-        pv_talloc_free(t, m->alloc);
-    pv_tmember_settled(t, m);
-    pv_turntab_del(&t->members, m);
-    pv_turntab_del(&t->by_user, m);
-    pv_relaystat_set(&t->stats, PV_RELAYSTAT_MEMBERS, t->members.n);
-    pv_heap_set(&t->timers, &m->timer.node, PV_NEVER);
-    pv_wipe(m, sizeof(*m));
-    free(m);
-}
-
-/* Any entry of a table, NULL when it is empty. */
-static void *any_of(const struct pv_turntab *tab)
-{
-    for (size_t i = 0; tab->n > 0 && i < tab->n_slots; i++) {
-        if (tab->slots[i].entry != NULL)
-            return tab->slots[i].entry;
-    }
-    return NULL;
-}
-
 struct pv_turns *pv_turns_free(struct pv_turns *t)
 {
     struct pv_tmember *m;
@@ -145,9 +117,9 @@ struct pv_turns *pv_turns_free(struct pv_turns *t)
     struct pv_turns_socket op;
     if (t == NULL)
         return NULL;
-    while ((m = any_of(&t->members)) != NULL)
-        forget_member(t, m);
-    while ((a = any_of(&t->ways)) != NULL)
+    while ((m = pv_turntab_any(&t->members)) != NULL)
+        pv_tmember_forget(t, m);
+    while ((a = pv_turntab_any(&t->ways)) != NULL)
         pv_talloc_free(t, a);
     for (size_t i = 0; t->relays != NULL && i < t->limits.relays; i++) {
         if (t->relays[i] != NULL && t->relays[i]->state != PV_TRELAY_CLOSING)
@@ -177,185 +149,9 @@ bool pv_turns_enabled(const struct pv_turns *t)
     return t->enabled;
 }
 
-/* --- members ------------------------------------------------------------------------------- */
-
-static void member_id(const uint8_t *net, const struct pv_addr *addr,
-                      uint8_t id[static PV_TMEMBER_KEY])
-{
-    memcpy(id, net, 16);
-    memcpy(id + 16, addr->ip + 8, 8);
-}
-
-bool pv_tmember_is_virtual(const struct pv_turns *t, const struct pv_addr *addr)
-{
-    return addr->family == PV_AF_INET6 && memcmp(addr->ip, t->prefix, sizeof(t->prefix)) == 0;
-}
-
-struct pv_tmember *pv_tmember_at(const struct pv_turns *t, const uint8_t *net,
-                                 const struct pv_addr *addr)
-{
-    uint8_t id[PV_TMEMBER_KEY];
-    if (!pv_tmember_is_virtual(t, addr) || addr->port != PV_TURN_VIRTUAL_PORT)
-        return NULL;
-    member_id(net, addr, id);
-    return pv_turntab_find(&t->members, id);
-}
-
-static struct pv_addr virtual_addr(const struct pv_turns *t, const uint8_t *node)
-{
-    uint8_t hash[PV_BLAKE2B_LEN];
-    uint8_t ip[16];
-    pv_blake2b(hash, pv_view(node, 32), pv_view(NULL, 0), pv_view(NULL, 0));
-    memcpy(ip, t->prefix, 8);
-    memcpy(ip + 8, hash, 8);
-    return pv_addr6(ip, PV_TURN_VIRTUAL_PORT);
-}
-
-/* The member itself, not another one with the same 64 bits of hash. */
-static struct pv_tmember *find_member(const struct pv_turns *t, const uint8_t *net,
-                                      const uint8_t *node)
-{
-    struct pv_addr addr = virtual_addr(t, node);
-    struct pv_tmember *m = pv_tmember_at(t, net, &addr);
-    return m != NULL && memcmp(m->who + 16, node, 32) == 0 ? m : NULL;
-}
-
-static int new_member(struct pv_turns *t, const uint8_t *net, const uint8_t *node,
-                      struct pv_tmember **ret_member)
-{
-    char user[PV_TURNAUTH_USER_BUF];
-    char password[PV_TURNAUTH_PASSWORD_BUF];
-    struct pv_tmember *m = calloc(1, sizeof(*m));
-    if (m == NULL || pv_tturns_reserve(t) < 0) {
-        free(m);
-        return PV_ERR_NOMEM;
-    }
-    m->timer.kind = PV_TTIMER_MEMBER;
-    m->addr = virtual_addr(t, node);
-    member_id(net, &m->addr, m->id);
-    memcpy(m->who, net, 16);
-    memcpy(m->who + 16, node, 32);
-    pv_turnauth_member(&t->auth, pv_view(m->who, sizeof(m->who)), user, password);
-    memcpy(m->user, user, sizeof(m->user));
-    int r = pv_turnauth_key(user, password, &m->key);
-    pv_wipe(password, sizeof(password));
-    if (r == PV_OK && pv_turntab_find(&t->members, m->id) != NULL)
-        r = PV_ERR_LIMIT; /* 64 bits of two keys are the same: the first has the address */
-    if (r == PV_OK)
-        r = pv_turntab_add(&t->members, m);
-    if (r == PV_OK) {
-        r = pv_turntab_add(&t->by_user, m);
-        if (r < 0)
-            pv_turntab_del(&t->members, m);
-    }
-    if (r < 0) {
-        pv_wipe(m, sizeof(*m));
-        free(m);
-        return r;
-    }
-    pv_relaystat_set(&t->stats, PV_RELAYSTAT_MEMBERS, t->members.n);
-    *ret_member = m;
-    return PV_OK;
-}
-
 const struct pv_turnauth *pv_turns_auth(const struct pv_turns *t)
 {
     return &t->auth;
-}
-
-int pv_turns_online(struct pv_turns *t, const uint8_t *net, const uint8_t *node, uint32_t serial)
-{
-    if (!t->enabled)
-        return PV_ERR_UNSUPPORTED;
-    struct pv_tmember *m = find_member(t, net, node);
-    int r = m == NULL ? new_member(t, net, node, &m) : PV_OK;
-    if (r < 0)
-        return r;
-    m->online = true;
-    m->serial = serial;
-    m->spent = false;
-    pv_tmember_rearm(t, m);
-    return PV_OK;
-}
-
-void pv_turns_offline(struct pv_turns *t, const uint8_t *net, const uint8_t *node, pv_ns now)
-{
-    struct pv_tmember *m = find_member(t, net, node);
-    if (m == NULL || !m->online)
-        return;
-    m->online = false;
-    m->offline_at = now;
-    pv_tmember_rearm(t, m);
-}
-
-void pv_turns_gone(struct pv_turns *t, const uint8_t *net, const uint8_t *node)
-{
-    struct pv_tmember *m = find_member(t, net, node);
-    if (m != NULL)
-        forget_member(t, m);
-}
-
-void pv_turns_forget(struct pv_turns *t)
-{
-    struct pv_tmember *m;
-    while ((m = any_of(&t->members)) != NULL)
-        forget_member(t, m);
-    for (size_t i = 0; i < t->ways.n_slots;) {
-        struct pv_talloc *a = t->ways.slots[i].entry;
-        if (a == NULL || a->way.stream == 0) {
-            i++;
-            continue;
-        }
-        pv_talloc_free(t, a);
-        i = 0; /* others have moved */
-    }
-}
-
-void pv_tmember_rearm(struct pv_turns *t, struct pv_tmember *m)
-{
-    pv_ns until = PV_NEVER;
-    if (!m->online) {
-        until = m->offline_at + PV_S(PV_TURNS_GRACE_S);
-        if (m->alloc != NULL && m->alloc->until > until)
-            until = m->alloc->until;
-    }
-    pv_heap_set(&t->timers, &m->timer.node, until);
-}
-
-/* --- output -------------------------------------------------------------------------------- */
-
-struct pv_turns_out *pv_tout_new(struct pv_turns *t, uint8_t **ret_scratch)
-{
-    if (t->n_out == PV_TURNS_BATCH)
-        return NULL;
-    if (ret_scratch != NULL)
-        *ret_scratch = t->scratch[t->n_out];
-    return &t->out[t->n_out++];
-}
-
-struct pv_turns_out *pv_tout_to(struct pv_turns *t, const struct pv_tway *way,
-                                uint8_t **ret_scratch)
-{
-    struct pv_turns_out *out = pv_tout_new(t, ret_scratch);
-    if (out != NULL)
-        *out = (struct pv_turns_out){
-            .dst = way->src, .local = way->local, .sock = way->sock, .stream = way->stream};
-    return out;
-}
-
-void pv_tout_end(struct pv_turns *t, struct pv_turns_out *out, struct pv_stun_writer *w)
-{
-    size_t len = 0;
-    if (pv_stun_write_end(w, &len) == PV_OK)
-        out->data = pv_view(w->buf, len);
-    else
-        t->n_out--; /* it was the last one */
-}
-
-const struct pv_turns_out *pv_turns_out(const struct pv_turns *t, size_t *ret_n)
-{
-    *ret_n = t->n_out;
-    return t->out;
 }
 
 /* --- input --------------------------------------------------------------------------------- */
@@ -429,11 +225,6 @@ size_t pv_turns_batch(struct pv_turns *t, const struct pv_turns_in *in, size_t n
     return pv_turns_add(t, in, n, now);
 }
 
-void pv_turns_sent(struct pv_turns *t)
-{
-    t->n_out = 0;
-}
-
 bool pv_turns_is_turn(struct pv_view datagram)
 {
     if (datagram.len < PV_TURN_CHANNEL_HEADER)
@@ -476,7 +267,7 @@ static void due(struct pv_turns *t, struct pv_ttimer *timer)
 {
     switch (timer->kind) {
     case PV_TTIMER_MEMBER:
-        forget_member(t, PV_CONTAINER_OF(timer, struct pv_tmember, timer));
+        pv_tmember_forget(t, PV_CONTAINER_OF(timer, struct pv_tmember, timer));
         break;
     case PV_TTIMER_ALLOC:
         pv_talloc_free(t, PV_CONTAINER_OF(timer, struct pv_talloc, timer));
@@ -523,7 +314,7 @@ struct pv_relaystats *pv_turns_counters(struct pv_turns *t)
 
 size_t pv_turns_member_memory(const struct pv_turns *t, const uint8_t *net, const uint8_t *node)
 {
-    const struct pv_tmember *m = find_member(t, net, node);
+    const struct pv_tmember *m = pv_tmember_find(t, net, node);
     if (m == NULL || m->alloc == NULL)
         return 0;
     const struct pv_talloc *a = m->alloc;

@@ -2,12 +2,18 @@
 /*
  * turns_int.h - what the files of the TURN server share. Not for others.
  *
- *   turns.c         life, members, timers, the batch
- *   turns_auth.c    who sent this request, and refusing
- *   turns_request.c what each request does
+ * Each file calls only those above it in this list, so that none of them needs the others to be
+ * understood:
+ *
+ *   turns_state.c   output of a call, room for timers, members by address
+ *   turns_sock.c    relay sockets of static users: wanted, reserved, closed
  *   turns_alloc.c   allocations, channels, permissions
- *   turns_sock.c    relay sockets of static users
+ *   turns_auth.c    who sent this request, and refusing
  *   turns_relay.c   the way of relayed datagrams
+ *   turns_request.c what each request does
+ *   turns_open.c    what became of opening a relay socket
+ *   turns_member.c  members: online, offline, gone
+ *   turns.c         making and freeing, the batch, time
  */
 #ifndef PV_TURNS_INT_H
 #define PV_TURNS_INT_H
@@ -190,7 +196,7 @@ struct pv_turns {
     uint8_t (*scratch)[PV_TSCRATCH]; /* one an output */
 };
 
-/* --- turns.c --------------------------------------------------------------------------------- */
+/* --- turns_state.c --------------------------------------------------------------------------- */
 
 /* The next output and its scratch; NULL when there is no more room in this call. */
 struct pv_turns_out *pv_tout_new(struct pv_turns *t, uint8_t **ret_scratch);
@@ -202,6 +208,10 @@ void pv_tout_end(struct pv_turns *t, struct pv_turns_out *out, struct pv_stun_wr
 
 /* Room in the heap of timers for one more thing that has one. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_tturns_reserve(struct pv_turns *t);
+/* The key of a member in t->members. */
+void pv_tmember_id(const uint8_t *net, const struct pv_addr *addr,
+                   uint8_t id[static PV_TMEMBER_KEY]);
+/* The member of this network with this virtual address; NULL: none. */
 struct pv_tmember *pv_tmember_at(const struct pv_turns *t, const uint8_t *net,
                                  const struct pv_addr *addr);
 /* Sets the time at which an offline member is forgotten. */
@@ -295,6 +305,17 @@ bool pv_trelay_is_neighbour(const struct pv_turns *t, const struct pv_talloc *a,
 /* The open relay socket that shows this address, NULL: none. */
 struct pv_trelay *pv_trelay_at(const struct pv_turns *t, const struct pv_addr *shown);
 
+/* For turns_open.c, which repeats and completes what pv_trelay_want() began. */
+PV_MUST_CHECK int pv_trelay_new(struct pv_turns *t, struct pv_trelay **ret_relay);
+/* Draws a port of the range, an even one where that is wanted. */
+void pv_trelay_choose_port(struct pv_turns *t, struct pv_trelay *r);
+/* A pair needs an odd port of the range above the even one. */
+bool pv_trelay_port_fits(const struct pv_turns *t, const struct pv_trelay *r);
+/* Queues it to be opened by the owner. */
+void pv_trelay_ask(struct pv_turns *t, struct pv_trelay *r);
+/* It is open: found by what it shows from now on. */
+void pv_trelay_set_open(struct pv_turns *t, struct pv_trelay *r);
+
 /* --- turns_relay.c --------------------------------------------------------------------------- */
 
 void pv_trelay_channel_data(struct pv_turns *t, const struct pv_tway *way, uint8_t *ptr, size_t len,
@@ -303,5 +324,13 @@ void pv_trelay_send(struct pv_turns *t, const struct pv_tway *way, const struct 
                     pv_ns now);
 /* A datagram on a relay socket. */
 void pv_trelay_from_peer(struct pv_turns *t, const struct pv_turns_in *in, pv_ns now);
+
+/* --- turns_member.c -------------------------------------------------------------------------- */
+
+/* The member itself, not another one with the same 64 bits of hash; NULL: not known. */
+struct pv_tmember *pv_tmember_find(const struct pv_turns *t, const uint8_t *net,
+                                   const uint8_t *node);
+/* Ends its allocation and frees it. */
+void pv_tmember_forget(struct pv_turns *t, struct pv_tmember *m);
 
 #endif /* PV_TURNS_INT_H */

@@ -68,7 +68,7 @@ bool pv_trelay_can(const struct pv_turns *t, size_t family, const struct pv_addr
     return bind_addr(t, family, local).family != PV_AF_NONE;
 }
 
-static void choose_port(struct pv_turns *t, struct pv_trelay *r)
+void pv_trelay_choose_port(struct pv_turns *t, struct pv_trelay *r)
 {
     uint32_t n = (uint32_t)t->port_hi - t->port_lo + 1;
     uint16_t port = (uint16_t)(t->port_lo + pv_rng_below(&t->rng, n));
@@ -78,8 +78,7 @@ static void choose_port(struct pv_turns *t, struct pv_trelay *r)
     r->shown.port = port;
 }
 
-/* A pair needs an odd port of the range above the even one. */
-static bool port_fits(const struct pv_turns *t, const struct pv_trelay *r)
+bool pv_trelay_port_fits(const struct pv_turns *t, const struct pv_trelay *r)
 {
     uint16_t last = r->bind.port;
     if (r->reserve)
@@ -87,7 +86,7 @@ static bool port_fits(const struct pv_turns *t, const struct pv_trelay *r)
     return r->bind.port >= t->port_lo && last <= t->port_hi && (!r->even || r->bind.port % 2 == 0);
 }
 
-static int new_relay(struct pv_turns *t, struct pv_trelay **ret_relay)
+int pv_trelay_new(struct pv_turns *t, struct pv_trelay **ret_relay)
 {
     if (t->n_relays >= t->limits.relays)
         return PV_ERR_LIMIT;
@@ -109,7 +108,7 @@ static int new_relay(struct pv_turns *t, struct pv_trelay **ret_relay)
     return PV_OK;
 }
 
-static void ask(struct pv_turns *t, struct pv_trelay *r)
+void pv_trelay_ask(struct pv_turns *t, struct pv_trelay *r)
 {
     r->state = PV_TRELAY_WANTED;
     enqueue(t, r);
@@ -118,7 +117,7 @@ static void ask(struct pv_turns *t, struct pv_trelay *r)
 int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool even, bool reserve)
 {
     struct pv_trelay *r = NULL;
-    int e = new_relay(t, &r);
+    int e = pv_trelay_new(t, &r);
     if (e < 0)
         return e;
     const struct pv_addr *shown = &t->relay_public[family];
@@ -128,8 +127,8 @@ int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool 
     r->even = even;
     r->reserve = reserve;
     a->relays[family] = r;
-    choose_port(t, r);
-    ask(t, r);
+    pv_trelay_choose_port(t, r);
+    pv_trelay_ask(t, r);
     return PV_OK;
 }
 
@@ -165,7 +164,7 @@ static void count_shown(struct pv_turns *t, struct pv_trelay *r)
         r->counted->n++;
 }
 
-static void set_open(struct pv_turns *t, struct pv_trelay *r)
+void pv_trelay_set_open(struct pv_turns *t, struct pv_trelay *r)
 {
     r->state = PV_TRELAY_OPEN;
     if (r->alloc != NULL)
@@ -200,133 +199,6 @@ bool pv_trelay_is_neighbour(const struct pv_turns *t, const struct pv_talloc *a,
             return t->shown[i].n > own;
     }
     return false;
-}
-
-/* --- opening --------------------------------------------------------------------------------- */
-
-static bool all_open(const struct pv_talloc *a)
-{
-    for (size_t i = 0; i < PV_ARRAY_LEN(a->relays); i++) {
-        const struct pv_trelay *r = a->relays[i];
-        if (r != NULL && (r->state != PV_TRELAY_OPEN || r->pair != NULL || r->reserve))
-            return false;
-    }
-    return true;
-}
-
-/* No socket for this family: the whole allocation fails, or only its additional half. */
-static void fail(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
-{
-    struct pv_talloc *a = r->alloc;
-    size_t family = pv_tfamily(&r->bind);
-    if (family == 0 || a->relays[0] == NULL) {
-        pv_trequest_allocated(t, a, PV_TURN_E_NO_CAPACITY, now);
-        return;
-    }
-    a->family_error = PV_TURN_E_NO_CAPACITY;
-    a->relays[family] = NULL;
-    pv_trelay_close(t, r);
-    if (all_open(a))
-        pv_trequest_allocated(t, a, 0, now);
-}
-
-/* Another port for the first of a pair, or for a single one. */
-static void retry(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
-{
-    struct pv_talloc *a = r->alloc;
-    size_t family = pv_tfamily(&r->bind);
-    unsigned tries = r->tries + 1;
-    if (tries >= PV_TURNS_PORT_TRIES) {
-        fail(t, r, now);
-        return;
-    }
-    if (r->state == PV_TRELAY_OPEN) { /* it is open, its neighbour could not be */
-        bool reserve = r->reserve;
-        a->relays[family] = NULL;
-        pv_trelay_close(t, r);
-        if (pv_trelay_want(t, a, family, true, reserve) < 0) {
-            pv_trequest_allocated(t, a, PV_TURN_E_NO_CAPACITY, now);
-            return;
-        }
-        a->relays[family]->tries = tries;
-        return;
-    }
-    r->tries = tries;
-    choose_port(t, r);
-    ask(t, r);
-}
-
-/* The even one is open: now the odd one above it. */
-static void want_neighbour(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
-{
-    struct pv_trelay *odd = NULL;
-    if (!port_fits(t, r)) {
-        retry(t, r, now);
-        return;
-    }
-    if (new_relay(t, &odd) < 0) {
-        fail(t, r, now);
-        return;
-    }
-    odd->bind = r->bind;
-    odd->shown = r->shown;
-    odd->bind.port++;
-    odd->shown.port++;
-    odd->pair = r;
-    r->pair = odd;
-    ask(t, odd);
-}
-
-static void neighbour_opened(struct pv_turns *t, struct pv_trelay *odd, int status, pv_ns now)
-{
-    struct pv_trelay *r = odd->pair;
-    r->pair = NULL;
-    odd->pair = NULL;
-    if (status == PV_OK) {
-        pv_rng_fill(&t->rng, odd->token, sizeof(odd->token));
-        set_open(t, odd);
-        status = pv_turntab_add(&t->by_token, odd);
-    }
-    if (status < 0) {
-        pv_trelay_close(t, odd);
-        if (status == PV_ERR_EXISTS)
-            retry(t, r, now);
-        else
-            fail(t, r, now);
-        return;
-    }
-    pv_heap_set(&t->timers, &odd->timer.node, now + PV_S(PV_TURNS_RESERVE_S));
-    memcpy(r->alloc->token, odd->token, sizeof(odd->token));
-    r->alloc->has_token = true;
-    r->reserve = false;
-    if (all_open(r->alloc))
-        pv_trequest_allocated(t, r->alloc, 0, now);
-}
-
-void pv_turns_opened(struct pv_turns *t, uint32_t sock, int status, pv_ns now)
-{
-    size_t i = sock - PV_TURNS_RELAY0;
-    struct pv_trelay *r = i < t->limits.relays ? t->relays[i] : NULL;
-    t->n_out = 0;
-    if (r == NULL || r->state != PV_TRELAY_ASKED)
-        return;
-    if (r->pair != NULL && r->alloc == NULL) {
-        neighbour_opened(t, r, status, now);
-        return;
-    }
-    if (status == PV_OK && r->even && r->bind.port % 2 == 1)
-        status = PV_ERR_EXISTS; /* a range of one odd port */
-    if (status == PV_ERR_EXISTS) {
-        retry(t, r, now);
-    } else if (status < 0) {
-        fail(t, r, now);
-    } else {
-        set_open(t, r);
-        if (r->reserve)
-            want_neighbour(t, r, now);
-        else if (all_open(r->alloc))
-            pv_trequest_allocated(t, r->alloc, 0, now);
-    }
 }
 
 /* --- reservations, closing ------------------------------------------------------------------- */

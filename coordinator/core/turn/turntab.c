@@ -49,6 +49,15 @@ void *pv_turntab_find(const struct pv_turntab *t, const uint8_t *key)
     return t->slots[probe(t, key, pv_map_hash(&t->key, key, t->key_len))].entry;
 }
 
+void *pv_turntab_any(const struct pv_turntab *t)
+{
+    for (size_t i = 0; t->n > 0 && i < t->n_slots; i++) {
+        if (t->slots[i].entry != NULL)
+            return t->slots[i].entry;
+    }
+    return NULL;
+}
+
 static int resize(struct pv_turntab *t, size_t n_slots)
 {
     struct pv_turntab_slot *slots = calloc(n_slots, sizeof(*slots));

@@ -33,6 +33,8 @@ void pv_turntab_done(struct pv_turntab *t);
 
 /* The entry with this key, or NULL. */
 void *pv_turntab_find(const struct pv_turntab *t, const uint8_t *key);
+/* Any entry, NULL when the table is empty: to empty it. */
+void *pv_turntab_any(const struct pv_turntab *t);
 /* entry's key must not be in the table, and not change while it is. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_turntab_add(struct pv_turntab *t, void *entry);
 /* Takes the entry out; nothing happens when it is not in. Memory shrinks with the table. */

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* Members of the TURN server: who is online, what a welcome entitles to, and what ends with it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/core/turn/turns_int.h"
+#include "crypto/ct.h"
+
+static struct pv_addr virtual_addr(const struct pv_turns *t, const uint8_t *node)
+{
+    uint8_t hash[PV_BLAKE2B_LEN];
+    uint8_t ip[16];
+    pv_blake2b(hash, pv_view(node, 32), pv_view(NULL, 0), pv_view(NULL, 0));
+    memcpy(ip, t->prefix, 8);
+    memcpy(ip + 8, hash, 8);
+    return pv_addr6(ip, PV_TURN_VIRTUAL_PORT);
+}
+
+struct pv_tmember *pv_tmember_find(const struct pv_turns *t, const uint8_t *net,
+                                   const uint8_t *node)
+{
+    struct pv_addr addr = virtual_addr(t, node);
+    struct pv_tmember *m = pv_tmember_at(t, net, &addr);
+    return m != NULL && memcmp(m->who + 16, node, 32) == 0 ? m : NULL;
+}
+
+void pv_tmember_forget(struct pv_turns *t, struct pv_tmember *m)
+{
+    if (m->alloc != NULL)
+        pv_talloc_free(t, m->alloc);
+    pv_tmember_settled(t, m);
+    pv_turntab_del(&t->members, m);
+    pv_turntab_del(&t->by_user, m);
+    pv_relaystat_set(&t->stats, PV_RELAYSTAT_MEMBERS, t->members.n);
+    pv_heap_set(&t->timers, &m->timer.node, PV_NEVER);
+    pv_wipe(m, sizeof(*m));
+    free(m);
+}
+
+static int new_member(struct pv_turns *t, const uint8_t *net, const uint8_t *node,
+                      struct pv_tmember **ret_member)
+{
+    char user[PV_TURNAUTH_USER_BUF];
+    char password[PV_TURNAUTH_PASSWORD_BUF];
+    struct pv_tmember *m = calloc(1, sizeof(*m));
+    if (m == NULL || pv_tturns_reserve(t) < 0) {
+        free(m);
+        return PV_ERR_NOMEM;
+    }
+    m->timer.kind = PV_TTIMER_MEMBER;
+    m->addr = virtual_addr(t, node);
+    pv_tmember_id(net, &m->addr, m->id);
+    memcpy(m->who, net, 16);
+    memcpy(m->who + 16, node, 32);
+    pv_turnauth_member(&t->auth, pv_view(m->who, sizeof(m->who)), user, password);
+    memcpy(m->user, user, sizeof(m->user));
+    int r = pv_turnauth_key(user, password, &m->key);
+    pv_wipe(password, sizeof(password));
+    if (r == PV_OK && pv_turntab_find(&t->members, m->id) != NULL)
+        r = PV_ERR_LIMIT; /* 64 bits of two keys are the same: the first has the address */
+    if (r == PV_OK)
+        r = pv_turntab_add(&t->members, m);
+    if (r == PV_OK) {
+        r = pv_turntab_add(&t->by_user, m);
+        if (r < 0)
+            pv_turntab_del(&t->members, m);
+    }
+    if (r < 0) {
+        pv_wipe(m, sizeof(*m));
+        free(m);
+        return r;
+    }
+    pv_relaystat_set(&t->stats, PV_RELAYSTAT_MEMBERS, t->members.n);
+    *ret_member = m;
+    return PV_OK;
+}
+
+int pv_turns_online(struct pv_turns *t, const uint8_t *net, const uint8_t *node, uint32_t serial)
+{
+    if (!t->enabled)
+        return PV_ERR_UNSUPPORTED;
+    struct pv_tmember *m = pv_tmember_find(t, net, node);
+    int r = m == NULL ? new_member(t, net, node, &m) : PV_OK;
+    if (r < 0)
+        return r;
+    m->online = true;
+    m->serial = serial;
+    m->spent = false;
+    pv_tmember_rearm(t, m);
+    return PV_OK;
+}
+
+void pv_turns_offline(struct pv_turns *t, const uint8_t *net, const uint8_t *node, pv_ns now)
+{
+    struct pv_tmember *m = pv_tmember_find(t, net, node);
+    if (m == NULL || !m->online)
+        return;
+    m->online = false;
+    m->offline_at = now;
+    pv_tmember_rearm(t, m);
+}
+
+void pv_turns_gone(struct pv_turns *t, const uint8_t *net, const uint8_t *node)
+{
+    struct pv_tmember *m = pv_tmember_find(t, net, node);
+    if (m != NULL)
+        pv_tmember_forget(t, m);
+}
+
+void pv_turns_forget(struct pv_turns *t)
+{
+    struct pv_tmember *m;
+    while ((m = pv_turntab_any(&t->members)) != NULL)
+        pv_tmember_forget(t, m);
+    for (size_t i = 0; i < t->ways.n_slots;) {
+        struct pv_talloc *a = t->ways.slots[i].entry;
+        if (a == NULL || a->way.stream == 0) {
+            i++;
+            continue;
+        }
+        pv_talloc_free(t, a);
+        i = 0; /* others have moved */
+    }
+}
