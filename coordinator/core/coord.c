@@ -91,8 +91,6 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     return PV_OK;
 }
 
-static void forget(struct pv_coord *c, struct pv_conn *s, pv_ns now);
-
 struct pv_coord *pv_coord_free(struct pv_coord *c)
 {
     struct pv_conn *s;
@@ -101,7 +99,7 @@ struct pv_coord *pv_coord_free(struct pv_coord *c)
         return NULL;
     HASH_ITER(hh, c->conns, s, next)
     {
-        forget(c, s, c->wall_at);
+        pv_coord_forget(c, s, c->wall_at);
     }
     pv_broker_done(&c->broker);
     pv_mail_done(&c->mail);
@@ -121,16 +119,6 @@ int pv_coord_load(struct pv_coord *c, const struct pv_storerow *row)
     return pv_registry_load(&c->registry, row);
 }
 
-uint64_t pv_coord_wall_us(const struct pv_coord *c, pv_ns now)
-{
-    return c->wall_us + (now > c->wall_at ? (now - c->wall_at) / 1000u : 0);
-}
-
-uint64_t pv_coord_wall(const struct pv_coord *c, pv_ns now)
-{
-    return pv_coord_wall_us(c, now) / 1000000u;
-}
-
 void pv_coord_set_wall(struct pv_coord *c, uint64_t wall_us, pv_ns now)
 {
     c->wall_us = wall_us;
@@ -145,138 +133,6 @@ void pv_coord_set_tls(struct pv_coord *c, const struct pv_ctl_tls *tls)
     c->has_tls = tls != NULL;
     if (tls != NULL)
         c->tls = *tls;
-}
-
-/* --- connections and their lists ----------------------------------------------------------------
- */
-
-struct pv_conn *pv_coord_find(const struct pv_coord *c, uint64_t id)
-{
-    struct pv_conn *s = NULL;
-    PV_MAP_FIND(&c->map, c->conns, &id, sizeof(id), s);
-    return s;
-}
-
-void pv_coord_mark_ready(struct pv_coord *c, struct pv_conn *s)
-{
-    if (s->is_ready)
-        return;
-    s->is_ready = true;
-    s->ready_next = NULL;
-    s->ready_prev = c->ready_tail;
-    if (c->ready_tail == NULL)
-        c->ready_head = s;
-    else
-        c->ready_tail->ready_next = s;
-    c->ready_tail = s;
-}
-
-static void unmark_ready(struct pv_coord *c, struct pv_conn *s)
-{
-    if (!s->is_ready)
-        return;
-    if (s->ready_prev == NULL)
-        c->ready_head = s->ready_next;
-    else
-        s->ready_prev->ready_next = s->ready_next;
-    if (s->ready_next == NULL)
-        c->ready_tail = s->ready_prev;
-    else
-        s->ready_next->ready_prev = s->ready_prev;
-    s->is_ready = false;
-}
-
-/* Those who subscribed to s's node have news. */
-static void wake_subscribers(struct pv_coord *c, const struct pv_conn *s)
-{
-    const struct pv_sub *iter = NULL;
-    struct pv_conn *other;
-    while ((other = pv_broker_next_subscriber(&c->broker, s->net, s->node, &iter)) != NULL)
-        pv_coord_mark_ready(c, other);
-}
-
-static void join_net(struct pv_conn *s)
-{
-    s->net_next = s->net->members;
-    if (s->net_next != NULL)
-        s->net_next->net_prev = s;
-    s->net->members = s;
-}
-
-static void leave_net(struct pv_conn *s)
-{
-    if (s->net_prev != NULL)
-        s->net_prev->net_next = s->net_next;
-    else
-        s->net->members = s->net_next;
-    if (s->net_next != NULL)
-        s->net_next->net_prev = s->net_prev;
-    s->net_prev = NULL;
-    s->net_next = NULL;
-}
-
-int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now)
-{
-    struct pv_conn *old = NULL;
-    int r = pv_broker_online(&c->broker, s, pv_coord_wall_us(c, now), &old);
-    if (r < 0)
-        return r;
-    s->state = PV_CONN_MEMBER;
-    c->n_guests--;
-    join_net(s);
-    wake_subscribers(c, s);
-    if (old != NULL)
-        pv_coord_end(c, old, PV_CTL_E_REPLACED, "a newer connection of this node took over", now);
-    return PV_OK;
-}
-
-/* It stands for nobody any more. */
-static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
-{
-    if (s->state == PV_CONN_CLOSING)
-        return;
-    if (s->state != PV_CONN_MEMBER) {
-        if (!s->relaying)
-            c->n_guests--;
-        s->relaying = false;
-        return;
-    }
-    bool spoke = s->bnode != NULL;
-    pv_broker_leave(&c->broker, s, pv_coord_wall_us(c, now));
-    if (spoke)
-        pv_relaylink_offline(c->link, s->net->id, s->node);
-    leave_net(s);
-    if (spoke)
-        wake_subscribers(c, s);
-}
-
-void pv_coord_end(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
-                  const char *message, pv_ns now)
-{
-    retire(c, s, now);
-    pv_conn_bye(s, error, message, now);
-    pv_heap_set(&c->timers, &s->timer, pv_conn_deadline(s));
-    pv_coord_mark_ready(c, s);
-}
-
-void pv_coord_drop(struct pv_coord *c, struct pv_conn *s, pv_ns now)
-{
-    retire(c, s, now);
-    s->state = PV_CONN_CLOSING;
-    s->closing_since = now;
-    s->dead = true;
-    pv_coord_mark_ready(c, s);
-}
-
-static void forget(struct pv_coord *c, struct pv_conn *s, pv_ns now)
-{
-    retire(c, s, now);
-    if (s->stun != NULL)
-        pv_relaylink_closed(c->link, s->id);
-    unmark_ready(c, s);
-    pv_heap_set(&c->timers, &s->timer, PV_NEVER);
-    PV_MAP_DEL(c->conns, s);
-    pv_conn_free(s);
 }
 
 /* --- connections --------------------------------------------------------------------------- */
@@ -526,7 +382,7 @@ void pv_coord_closed(struct pv_coord *c, uint64_t id, pv_ns now)
 {
     struct pv_conn *s = pv_coord_find(c, id);
     if (s != NULL)
-        forget(c, s, now);
+        pv_coord_forget(c, s, now);
 }
 
 int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv_ns now)
@@ -534,7 +390,7 @@ int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv
     struct pv_conn *s = c->ready_head;
     if (s == NULL)
         return PV_ERR_AGAIN;
-    unmark_ready(c, s);
+    pv_coord_unmark_ready(c, s);
     if (s->state == PV_CONN_MEMBER)
         pv_request_push(s);
     if (s->state != PV_CONN_CLOSING && s->dead)
@@ -543,7 +399,7 @@ int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv
     ret_ready->kind = PV_COORD_READY_IO;
     if (s->state == PV_CONN_CLOSING && (s->dead || pv_conn_out(s).len == 0)) {
         ret_ready->kind = PV_COORD_READY_CLOSE;
-        forget(c, s, now);
+        pv_coord_forget(c, s, now);
     }
     return PV_OK;
 }

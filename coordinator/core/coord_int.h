@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * coord_int.h - what coord.c (life, input and output, timers) and request.c (what messages do)
- * share. Not for others.
+ * coord_int.h - what the files of the coordinator's control half share. Not for others. Each calls
+ * only those above it in this list:
+ *
+ *   coord_conns.c  connections, their lists, how they begin to count and end
+ *   coord_relay.c  the link to the relay half
+ *   request.c      what each request of a node does
+ *   coord.c        making and freeing, bytes in and out, store operations, time
+ *   coord_stats.c  what is counted (reads only)
  */
 #ifndef PV_COORD_INT_H
 #define PV_COORD_INT_H
@@ -45,6 +51,8 @@ struct pv_coord {
     struct pv_coord_stats stats;     /* the counters of it */
 };
 
+/* --- coord_conns.c --------------------------------------------------------------------------- */
+
 /* Wall clock at now: microseconds and seconds since 1970. */
 uint64_t pv_coord_wall_us(const struct pv_coord *c, pv_ns now);
 uint64_t pv_coord_wall(const struct pv_coord *c, pv_ns now);
@@ -55,22 +63,21 @@ static inline void pv_coord_count(struct pv_coord *c, enum pv_coord_limit limit)
     c->stats.limits[limit]++;
 }
 
-/* Puts s on the list of poll_ready. */
+/* NULL: no such connection. */
+struct pv_conn *pv_coord_find(const struct pv_coord *c, uint64_t id);
+/* Puts s on the list of poll_ready, and takes it off; harmless when it is there, or is not. */
 void pv_coord_mark_ready(struct pv_coord *c, struct pv_conn *s);
+void pv_coord_unmark_ready(struct pv_coord *c, struct pv_conn *s);
 /* s became a member: counts, presence of its node, the older connection of it ends. PV_ERR_LIMIT,
  * PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 /* Ends a connection with a last message; its node is offline at once. */
 void pv_coord_end(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
                   const char *message, pv_ns now);
-
-/* NULL: no such connection. */
-struct pv_conn *pv_coord_find(const struct pv_coord *c, uint64_t id);
-
-/* --- coord_relay.c --------------------------------------------------------------------------- */
-
 /* Ends a connection without a word: what came was no control channel, or there is no memory. */
 void pv_coord_drop(struct pv_coord *c, struct pv_conn *s, pv_ns now);
+/* The transport is gone, or everything has been written: out of all lists, and freed. */
+void pv_coord_forget(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 
 /* --- request.c ------------------------------------------------------------------------------- */
 

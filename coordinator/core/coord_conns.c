@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/* The connections of the coordinator and the lists they stand in: which there are, which changed,
+ * which is a member of what; and how each of them ends. Nothing here calls up. */
+#include "coordinator/core/coord_int.h"
+
+uint64_t pv_coord_wall_us(const struct pv_coord *c, pv_ns now)
+{
+    return c->wall_us + (now > c->wall_at ? (now - c->wall_at) / 1000u : 0);
+}
+
+uint64_t pv_coord_wall(const struct pv_coord *c, pv_ns now)
+{
+    return pv_coord_wall_us(c, now) / 1000000u;
+}
+
+/* --- finding, and the list of poll_ready ----------------------------------------------------- */
+
+struct pv_conn *pv_coord_find(const struct pv_coord *c, uint64_t id)
+{
+    struct pv_conn *s = NULL;
+    PV_MAP_FIND(&c->map, c->conns, &id, sizeof(id), s);
+    return s;
+}
+
+void pv_coord_mark_ready(struct pv_coord *c, struct pv_conn *s)
+{
+    if (s->is_ready)
+        return;
+    s->is_ready = true;
+    s->ready_next = NULL;
+    s->ready_prev = c->ready_tail;
+    if (c->ready_tail == NULL)
+        c->ready_head = s;
+    else
+        c->ready_tail->ready_next = s;
+    c->ready_tail = s;
+}
+
+void pv_coord_unmark_ready(struct pv_coord *c, struct pv_conn *s)
+{
+    if (!s->is_ready)
+        return;
+    if (s->ready_prev == NULL)
+        c->ready_head = s->ready_next;
+    else
+        s->ready_prev->ready_next = s->ready_next;
+    if (s->ready_next == NULL)
+        c->ready_tail = s->ready_prev;
+    else
+        s->ready_next->ready_prev = s->ready_prev;
+    s->is_ready = false;
+}
+
+/* --- members ------------------------------------------------------------------------------- */
+
+/* Those who subscribed to s's node have news. */
+static void wake_subscribers(struct pv_coord *c, const struct pv_conn *s)
+{
+    const struct pv_sub *iter = NULL;
+    struct pv_conn *other;
+    while ((other = pv_broker_next_subscriber(&c->broker, s->net, s->node, &iter)) != NULL)
+        pv_coord_mark_ready(c, other);
+}
+
+static void join_net(struct pv_conn *s)
+{
+    s->net_next = s->net->members;
+    if (s->net_next != NULL)
+        s->net_next->net_prev = s;
+    s->net->members = s;
+}
+
+static void leave_net(struct pv_conn *s)
+{
+    if (s->net_prev != NULL)
+        s->net_prev->net_next = s->net_next;
+    else
+        s->net->members = s->net_next;
+    if (s->net_next != NULL)
+        s->net_next->net_prev = s->net_prev;
+    s->net_prev = NULL;
+    s->net_next = NULL;
+}
+
+int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+{
+    struct pv_conn *old = NULL;
+    int r = pv_broker_online(&c->broker, s, pv_coord_wall_us(c, now), &old);
+    if (r < 0)
+        return r;
+    s->state = PV_CONN_MEMBER;
+    c->n_guests--;
+    join_net(s);
+    wake_subscribers(c, s);
+    if (old != NULL)
+        pv_coord_end(c, old, PV_CTL_E_REPLACED, "a newer connection of this node took over", now);
+    return PV_OK;
+}
+
+/* It stands for nobody any more. */
+static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+{
+    if (s->state == PV_CONN_CLOSING)
+        return;
+    if (s->state != PV_CONN_MEMBER) {
+        if (!s->relaying)
+            c->n_guests--;
+        s->relaying = false;
+        return;
+    }
+    bool spoke = s->bnode != NULL;
+    pv_broker_leave(&c->broker, s, pv_coord_wall_us(c, now));
+    if (spoke)
+        pv_relaylink_offline(c->link, s->net->id, s->node);
+    leave_net(s);
+    if (spoke)
+        wake_subscribers(c, s);
+}
+
+void pv_coord_end(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
+                  const char *message, pv_ns now)
+{
+    retire(c, s, now);
+    pv_conn_bye(s, error, message, now);
+    pv_heap_set(&c->timers, &s->timer, pv_conn_deadline(s));
+    pv_coord_mark_ready(c, s);
+}
+
+void pv_coord_drop(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+{
+    retire(c, s, now);
+    s->state = PV_CONN_CLOSING;
+    s->closing_since = now;
+    s->dead = true;
+    pv_coord_mark_ready(c, s);
+}
+
+void pv_coord_forget(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+{
+    retire(c, s, now);
+    if (s->stun != NULL)
+        pv_relaylink_closed(c->link, s->id);
+    pv_coord_unmark_ready(c, s);
+    pv_heap_set(&c->timers, &s->timer, PV_NEVER);
+    PV_MAP_DEL(c->conns, s);
+    pv_conn_free(s);
+}
