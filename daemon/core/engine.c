@@ -9,23 +9,132 @@
 #include "crypto/hash.h"
 #include "daemon/core/engine_int.h"
 
+/* Every part, in the order in which facts are delivered and timeouts handled. */
+static const struct pv_part *const parts[] = {
+    NULL, /* an array may not be empty */
+};
+_Static_assert(PV_ARRAY_LEN(parts) <= PV_ENGINE_MAX_PARTS, "every part has its place");
+
+/* For each part that is there: p is its description; what its make() returned is parts[i]. */
+#define FOR_PARTS(e, i, p)                                            \
+    for (size_t i = 0; i < PV_ARRAY_LEN(parts); i++)                  \
+        for (const struct pv_part *p = parts[i]; p != NULL; p = NULL) \
+            if ((e)->parts[i] != NULL)
+
+void *pv_engine_part(struct pv_engine *e, const struct pv_part *part)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(parts); i++) {
+        if (parts[i] == part)
+            return e->parts[i];
+    }
+    return NULL;
+}
+
+static int make_parts(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(parts); i++) {
+        int r = parts[i] == NULL ? PV_OK : parts[i]->make(&e->node, cfg, now, &e->parts[i]);
+        if (r != PV_OK)
+            return r;
+    }
+    return PV_OK;
+}
+
+static int restore_parts(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
+{
+    FOR_PARTS(e, i, p)
+    {
+        int r = p->restore == NULL ? PV_OK : p->restore(e->parts[i], cfg, now);
+        if (r != PV_OK)
+            return r;
+    }
+    return PV_OK;
+}
+
+/* In the opposite order: a part may use those before it until its own end. */
+static void free_parts(struct pv_engine *e)
+{
+    for (size_t i = PV_ARRAY_LEN(parts); i-- > 0;) {
+        if (e->parts[i] != NULL)
+            parts[i]->free(e->parts[i]);
+        e->parts[i] = NULL;
+    }
+}
+
+/* --- facts delivered -------------------------------------------------------------------------- */
+
+enum {
+    /* Rounds of facts that parts raise while others are told; more mean that two parts answer each
+     * other for ever. What is left is delivered after the next call. */
+    MAX_ROUNDS = 64,
+};
+
+void pv_engine_raise_peer(struct pv_engine *e, struct pv_peer *p, unsigned facts)
+{
+    bool listed = p->facts != 0;
+    p->facts |= facts;
+    if (listed)
+        return;
+    p->facts_next = NULL;
+    if (e->changed_last != NULL)
+        e->changed_last->facts_next = p;
+    else
+        e->changed_first = p;
+    e->changed_last = p;
+}
+
+static void deliver_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
+{
+    uint32_t id = p->id;
+    unsigned facts = p->facts;
+    e->changed_first = p->facts_next;
+    if (e->changed_first == NULL)
+        e->changed_last = NULL;
+    p->facts = 0;
+    FOR_PARTS(e, i, part)
+    {
+        if (part->on_peer != NULL && pv_engine_peer_by_id(e, id) == p)
+            part->on_peer(e->parts[i], p, facts, now);
+    }
+}
+
+/* Tells every part what has changed, and what that changed in turn. */
+static void deliver(struct pv_engine *e, pv_ns now)
+{
+    for (int round = 0; e->node.facts != 0 || e->changed_first != NULL; round++) {
+        unsigned facts = e->node.facts;
+        if (round == MAX_ROUNDS && facts != 0) {
+            pv_log(e->node.log, PV_LOG_ERROR, "what=\"facts do not end\" facts=%#x", facts);
+            return;
+        }
+        e->node.facts = 0;
+        FOR_PARTS(e, i, part)
+        {
+            if (facts != 0 && part->on_facts != NULL)
+                part->on_facts(e->parts[i], facts, now);
+        }
+        while (e->changed_first != NULL && e->node.facts == 0)
+            deliver_peer(e, e->changed_first, now);
+    }
+}
+
 /* --- life ------------------------------------------------------------------------------------- */
 
 static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
 {
-    e->rng = cfg->rng;
+    e->node.rng = cfg->rng;
     if (cfg->log != NULL) {
-        e->log_copy = *cfg->log;
-        e->log = &e->log_copy;
+        e->node.log_copy = *cfg->log;
+        e->node.log = &e->node.log_copy;
     }
-    e->identity = cfg->identity;
-    memcpy(e->tun_name, cfg->tun_name, sizeof(e->tun_name));
-    memcpy(e->own_addrs, cfg->own_addrs, sizeof(e->own_addrs));
-    e->n_own_addrs = cfg->n_own_addrs;
-    e->mtu = cfg->mtu;
-    e->udp_port = cfg->udp_port;
-    memcpy(e->hostname, cfg->hostname, sizeof(e->hostname));
-    e->started = now;
+    e->node.identity = cfg->identity;
+    memcpy(e->node.tun_name, cfg->tun_name, sizeof(e->node.tun_name));
+    memcpy(e->node.own_addrs, cfg->own_addrs, sizeof(e->node.own_addrs));
+    e->node.n_own_addrs = cfg->n_own_addrs;
+    e->node.mtu = cfg->mtu;
+    e->node.udp_port = cfg->udp_port;
+    memcpy(e->node.hostname, cfg->hostname, sizeof(e->node.hostname));
+    e->node.started = now;
     e->notify = cfg->notify;
     e->dns = cfg->dns;
     e->teardown_at = PV_NEVER;
@@ -34,11 +143,11 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     e->hold.willing = cfg->chat_hold;
     e->hold.look_at = e->hold.answer_by = PV_NEVER;
     e->names_dirty = true; /* one that an earlier life left may be of another network */
-    e->jobs_tail = &e->jobs;
+    pv_jobqueue_init(&e->node.jobs, &e->node.rng, e->node.log);
     e->injects_tail = &e->injects;
     e->knocks_tail = &e->knocks;
-    e->peer_map = pv_map_make(&e->rng, PV_PEER_MAX);
-    e->job_map = pv_map_make(&e->rng, PV_CHATLINK_MAX_JOBS + 4096);
+    e->peer_map = pv_map_make(&e->node.rng, PV_PEER_MAX);
+    e->job_map = pv_map_make(&e->node.rng, PV_CHATLINK_MAX_JOBS + 4096);
     pv_heap_init(&e->timers);
     pv_wg_device_init(&e->device, cfg->identity->dh_sk);
     memcpy(e->noise.sk, cfg->identity->dh_sk, sizeof(e->noise.sk));
@@ -47,29 +156,31 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
 
 static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
 {
-    e->env.rng = e->rng;
-    e->env.log = e->log;
-    e->env.own_pk = e->identity->sign_pk;
+    e->env.rng = e->node.rng;
+    e->env.log = e->node.log;
+    e->env.own_pk = e->node.identity->sign_pk;
     e->env.device = &e->device;
     e->env.fp = e->fp;
-    e->env.mtu = e->mtu;
+    e->env.mtu = e->node.mtu;
     e->env.workers = cfg->workers;
     e->env.caps = (cfg->aes ? PV_DESC_CAP_AES : 0) | (cfg->chat_hold ? PV_DESC_CAP_HOLD : 0);
+    e->node.wall = (struct pv_wall){.us = cfg->wall_us, .at = now};
     e->env.wall_us = cfg->wall_us;
     e->env.wall_at = now;
     e->env.nat = pv_hardnat_nat(e->hard);
     e->env.binding_lifetime = PV_GATHERER_REFRESH;
     pv_pathstats_init(&e->env.stats);
-    e->env.index_map = pv_map_make(&e->rng, PV_PEER_MAX_INDICES);
-    e->env.ufrag_map = pv_map_make(&e->rng, PV_PEER_MAX);
+    e->env.index_map = pv_map_make(&e->node.rng, PV_PEER_MAX_INDICES);
+    e->env.ufrag_map = pv_map_make(&e->node.rng, PV_PEER_MAX);
 }
 
 static int make_mapper(struct pv_engine *e, const struct pv_engine_config *cfg)
 {
     static const char context[] = "p2pvpn pcp nonce v1";
-    struct pv_mapper_config mc = {.rng = e->rng, .off = cfg->portmap_off, .udp_port = e->udp_port};
+    struct pv_mapper_config mc = {
+        .rng = e->node.rng, .off = cfg->portmap_off, .udp_port = e->node.udp_port};
     _Static_assert(sizeof(mc.secret) == PV_BLAKE2B_LEN, "a hash is the secret");
-    pv_blake2b(mc.secret, pv_view(e->identity->sign_sk, sizeof(e->identity->sign_sk)),
+    pv_blake2b(mc.secret, pv_view(e->node.identity->sign_sk, sizeof(e->node.identity->sign_sk)),
                pv_view(context, sizeof(context)), pv_view(NULL, 0));
     int r = pv_mapper_new(&e->mapper, &mc);
     pv_wipe(&mc, sizeof(mc));
@@ -79,25 +190,26 @@ static int make_mapper(struct pv_engine *e, const struct pv_engine_config *cfg)
 static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_gatherer_config gc = {
-        .rng = e->rng, .udp_port = e->udp_port, .has_udp6 = cfg->has_udp6};
-    memcpy(gc.own_tun, e->tun_name, sizeof(gc.own_tun));
-    const struct pv_coordclient_config cc = {.rng = e->rng,
-                                             .log = e->log,
-                                             .sign_sk = e->identity->sign_sk,
-                                             .sign_pk = e->identity->sign_pk,
-                                             .dh_sk = e->identity->dh_sk};
-    const struct pv_hardnat_config nc = {.rng = e->rng,
+        .rng = e->node.rng, .udp_port = e->node.udp_port, .has_udp6 = cfg->has_udp6};
+    memcpy(gc.own_tun, e->node.tun_name, sizeof(gc.own_tun));
+    const struct pv_coordclient_config cc = {.rng = e->node.rng,
+                                             .log = e->node.log,
+                                             .sign_sk = e->node.identity->sign_sk,
+                                             .sign_pk = e->node.identity->sign_pk,
+                                             .dh_sk = e->node.identity->dh_sk};
+    const struct pv_hardnat_config nc = {.rng = e->node.rng,
                                          .predict_off = cfg->predict_off,
                                          .birthday_off = cfg->birthday_off,
                                          .max_mappings = cfg->max_mappings,
                                          .max_pps = cfg->max_pps};
-    struct pv_chatlink_config hc = {.rng = e->rng, .log = e->log};
-    memcpy(hc.own_pk, e->identity->sign_pk, sizeof(hc.own_pk));
-    struct pv_rooms_config rc = {.rng = e->rng, .sk = e->identity->sign_sk, .log = e->log};
-    memcpy(rc.own_pk, e->identity->sign_pk, sizeof(rc.own_pk));
-    int r = pv_fp_builder_new(&e->fp, &e->rng);
+    struct pv_chatlink_config hc = {.rng = e->node.rng, .log = e->node.log};
+    memcpy(hc.own_pk, e->node.identity->sign_pk, sizeof(hc.own_pk));
+    struct pv_rooms_config rc = {
+        .rng = e->node.rng, .sk = e->node.identity->sign_sk, .log = e->node.log};
+    memcpy(rc.own_pk, e->node.identity->sign_pk, sizeof(rc.own_pk));
+    int r = pv_fp_builder_new(&e->fp, &e->node.rng);
     if (r == PV_OK)
-        r = pv_cookie_checker_new(&e->cookies, &e->device, &e->rng);
+        r = pv_cookie_checker_new(&e->cookies, &e->device, &e->node.rng);
     if (r == PV_OK)
         r = pv_gatherer_new(&e->gatherer, &gc);
     if (r == PV_OK)
@@ -105,7 +217,7 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
     if (r == PV_OK)
         r = make_mapper(e, cfg);
     if (r == PV_OK)
-        r = pv_coordclient_new(&e->coord, &cc);
+        r = pv_coordclient_new(&e->node.coord, &cc);
     if (r == PV_OK)
         r = pv_chatlink_new(&e->chat, &hc, now);
     if (r == PV_OK)
@@ -115,15 +227,15 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
     if (r == PV_OK)
         r = pv_rooms_new(&e->rooms, &rc);
     if (r == PV_OK)
-        r = pv_ctlsrv_new(&e->ctl);
+        r = pv_ctlsrv_new(&e->node.ctl);
     if (r == PV_OK)
-        r = pv_rostersync_new(&e->sync, e->identity->sign_pk, &e->rng);
+        r = pv_rostersync_new(&e->sync, e->node.identity->sign_pk, &e->node.rng);
     if (r == PV_OK)
         r = pv_engine_relays_new(e);
     if (r == PV_OK)
         r = pv_engine_turn_new(e, cfg);
     if (r == PV_OK)
-        r = pv_recall_new(&e->recall, &e->rng, PV_PEER_MAX);
+        r = pv_recall_new(&e->recall, &e->node.rng, PV_PEER_MAX);
     if (r == PV_OK && (e->sync_tx = calloc(1, sizeof(*e->sync_tx))) == NULL)
         r = PV_ERR_NOMEM;
     if (r == PV_OK && (e->stunroute = calloc(1, sizeof(*e->stunroute))) == NULL)
@@ -141,7 +253,8 @@ static int load_roster(struct pv_engine *e, const struct pv_saved *saved,
         struct pv_statement s;
         if (pv_statement_decode(saved->statements[i].statement, &s) == PV_OK &&
             s.type == PV_ST_NETWORK)
-            status = pv_roster_new(saved->statements[i].statement, saved->network_id, &e->rng, &r);
+            status =
+                pv_roster_new(saved->statements[i].statement, saved->network_id, &e->node.rng, &r);
     }
     struct pv_roster_event ev;
     for (size_t i = 0; r != NULL && i < saved->n_statements; i++) {
@@ -149,7 +262,7 @@ static int load_roster(struct pv_engine *e, const struct pv_saved *saved,
         int x =
             pv_roster_add(r, saved->statements[i].statement, saved->statements[i].receipt, &added);
         if (x != PV_OK)
-            pv_log(e->log, PV_LOG_WARN, "what=\"stored statement refused\" why=\"%s\"",
+            pv_log(e->node.log, PV_LOG_WARN, "what=\"stored statement refused\" why=\"%s\"",
                    pv_strstatus(x));
         /* One by one: what was settled first stays so. */
         while (pv_roster_poll_event(r, &ev) == PV_OK)
@@ -165,11 +278,11 @@ static int restore(struct pv_engine *e, const struct pv_engine_config *cfg, pv_n
     struct pv_roster *roster;
     bool up;
     pv_engine_load_meta(e, cfg->saved);
-    up = e->up;
+    up = e->node.up;
     for (size_t i = 0; i < cfg->n_static_peers; i++) {
         int r = pv_engine_add_static(e, &cfg->static_peers[i], now);
         if (r != PV_OK) {
-            pv_log(e->log, PV_LOG_ERROR, "peer=%s what=\"static peer not added\" why=\"%s\"",
+            pv_log(e->node.log, PV_LOG_ERROR, "peer=%s what=\"static peer not added\" why=\"%s\"",
                    cfg->static_peers[i].name, pv_strstatus(r));
             return r;
         }
@@ -180,7 +293,7 @@ static int restore(struct pv_engine *e, const struct pv_engine_config *cfg, pv_n
     }
     int r = load_roster(e, cfg->saved, &roster);
     if (r != PV_OK) {
-        pv_log(e->log, PV_LOG_ERROR, "what=\"stored network does not verify\" why=\"%s\"",
+        pv_log(e->node.log, PV_LOG_ERROR, "what=\"stored network does not verify\" why=\"%s\"",
                pv_strstatus(r));
         return r;
     }
@@ -198,7 +311,12 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
     int r = make_machines(e, cfg, now);
     if (r == PV_OK) {
         init_env(e, cfg, now);
+        r = make_parts(e, cfg, now);
+    }
+    if (r == PV_OK)
         r = restore(e, cfg, now);
+    if (r == PV_OK) {
+        r = restore_parts(e, cfg, now);
     }
     if (r != PV_OK) {
         pv_engine_free(e);
@@ -213,13 +331,11 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
 
 static void free_queues(struct pv_engine *e)
 {
-    struct pv_job *job;
     struct pv_engine_inject inject;
     struct pv_engine_transmit knock;
     while (pv_engine_recall_transmit(e, &knock))
         continue;
-    while (pv_engine_poll_job(e, &job) == PV_OK)
-        pv_job_free(job);
+    pv_jobqueue_done(&e->node.jobs);
     while (e->injects != NULL && pv_engine_poll_inject(e, &inject) == PV_OK)
         continue;
     while (e->waiters != NULL)
@@ -242,6 +358,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
 {
     if (e == NULL)
         return NULL;
+    free_parts(e);
     free_queues(e);
     pv_engine_keep_done(e);
     pv_engine_hold_done(e);
@@ -251,14 +368,14 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
             pv_peer_free(e->statics[i]);
     }
     pv_roster_free(e->enroll.roster);
-    pv_roster_free(e->roster);
+    pv_roster_free(e->node.roster);
     pv_rostersync_free(e->sync);
-    pv_ctlsrv_free(e->ctl);
+    pv_ctlsrv_free(e->node.ctl);
     pv_rooms_free(e->rooms);
     pv_chatlink_free(e->chat);
     pv_engine_files_free(e);
     pv_engine_dns_free(e);
-    pv_coordclient_free(e->coord);
+    pv_coordclient_free(e->node.coord);
     pv_gatherer_free(e->gatherer);
     pv_hardnat_free(e->hard);
     pv_mapper_free(e->mapper);
@@ -282,6 +399,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
 
 void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
 {
+    e->node.wall = (struct pv_wall){.us = wall_us, .at = now};
     e->env.wall_us = wall_us;
     e->env.wall_at = now;
 }
@@ -293,10 +411,15 @@ bool pv_engine_wants_restart(const struct pv_engine *e)
 
 void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
 {
+    FOR_PARTS(e, i, p)
+    {
+        if (p->on_stop != NULL)
+            p->on_stop(e->parts[i], now);
+    }
     pv_engine_say_goodbye(e, now);
-    pv_coordclient_stop(e->coord, now);
+    pv_coordclient_stop(e->node.coord, now);
     pv_engine_files_stop(e);
-    e->up = false; /* what the router maps is given back */
+    e->node.up = false; /* what the router maps is given back */
     pv_engine_map_pump(e, now);
 }
 
@@ -316,9 +439,9 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
                             pv_ns now)
 {
     if (pv_gatherer_set_links(e->gatherer, links, n, now))
-        pv_coordclient_moved(e->coord, now);
+        pv_coordclient_moved(e->node.coord, now);
     else
-        pv_coordclient_kick(e->coord, now);
+        pv_coordclient_kick(e->node.coord, now);
     pv_engine_relay_kick(e, now);
     pv_engine_udp_doubt(e, now);
     pv_engine_map_links(e, links, n, now);
@@ -335,10 +458,10 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
 
 void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
 {
-    pv_log(e->log, PV_LOG_INFO, "what=\"woke up\"");
+    pv_log(e->node.log, PV_LOG_INFO, "what=\"woke up\"");
     pv_engine_udp_doubt(e, now);
     pv_mapper_refresh(e->mapper, now);
-    pv_coordclient_kick(e->coord, now);
+    pv_coordclient_kick(e->node.coord, now);
     pv_engine_relay_kick(e, now);
     struct pv_peer *p, *tmp;
     HASH_ITER(hh, e->peers, p, tmp)
@@ -360,7 +483,8 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now)
         pv_engine_hard_moved(e);
         pv_engine_life_moved(e, now);
         pv_engine_relay_check(e, now);
-        pv_coordclient_kick(e->coord, now); /* a NAT that forgot us forgot this connection too */
+        pv_coordclient_kick(e->node.coord,
+                            now); /* a NAT that forgot us forgot this connection too */
         pv_engine_env_changed(e, true, now);
         pv_recall_moved(e->recall, now);
     }
@@ -375,6 +499,13 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now)
     pv_engine_keep_run(e, now);
     pv_engine_hold_run(e, now);
     pv_engine_store_marks(e);
+    deliver(e, now);
+    FOR_PARTS(e, i, p)
+    {
+        if (p->run != NULL)
+            p->run(e->parts[i], now);
+    }
+    deliver(e, now);
 }
 
 /* --- time ------------------------------------------------------------------------------------- */
@@ -396,7 +527,7 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     pv_engine_front_timeout(e, now);
     pv_gatherer_handle_timeout(e->gatherer, now);
     pv_mapper_handle_timeout(e->mapper, now);
-    pv_coordclient_handle_timeout(e->coord, now);
+    pv_coordclient_handle_timeout(e->node.coord, now);
     pv_engine_relay_timeout(e, now);
     pv_chatlink_handle_timeout(e->chat, now);
     pv_filelink_handle_timeout(e->files, now);
@@ -404,6 +535,11 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     pv_rostersync_handle_timeout(e->sync, now);
     pv_enroll_timeout(e, now);
     pv_engine_run_iface(e, now);
+    FOR_PARTS(e, i, part)
+    {
+        if (part->handle_timeout != NULL)
+            part->handle_timeout(e->parts[i], now);
+    }
     pv_engine_settle(e, now);
 }
 
@@ -414,7 +550,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     next = pv_min_ns(next, pv_mapper_next_timeout(e->mapper));
     next = pv_min_ns(next, pv_hardnat_next_timeout(e->hard));
     next = pv_min_ns(next, pv_min_ns(pv_engine_life_next(e), pv_engine_front_next(e)));
-    next = pv_min_ns(next, pv_coordclient_next_timeout(e->coord));
+    next = pv_min_ns(next, pv_coordclient_next_timeout(e->node.coord));
     next = pv_min_ns(next, pv_engine_relay_next(e));
     next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
     next = pv_min_ns(next, pv_filelink_next_timeout(e->files));
@@ -430,6 +566,11 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
         next = pv_min_ns(next, e->enroll.deadline);
     if (e->first_invite != NULL)
         next = pv_min_ns(next, e->first_invite_by);
+    FOR_PARTS(e, i, part)
+    {
+        if (part->next_timeout != NULL)
+            next = pv_min_ns(next, part->next_timeout(e->parts[i]));
+    }
     return next;
 }
 
@@ -476,6 +617,11 @@ int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_
         pv_engine_map_poll(e, ret_tx) || pv_engine_hard_transmit(e, ret_tx) ||
         pv_engine_life_transmit(e, ret_tx) || pv_engine_recall_transmit(e, ret_tx))
         return PV_OK;
+    FOR_PARTS(e, i, part)
+    {
+        if (part->poll_transmit != NULL && part->poll_transmit(e->parts[i], ret_tx))
+            return PV_OK;
+    }
     while (e->ready_first != NULL) {
         struct pv_peer *p = e->ready_first;
         if (poll_peer(e, p, ret_tx))
@@ -494,6 +640,6 @@ int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_sna
         return PV_ERR_AGAIN;
     int r = pv_fp_builder_snapshot(e->fp, ret_snap);
     if (r != PV_OK)
-        pv_log(e->log, PV_LOG_ERROR, "what=\"no snapshot\" why=\"%s\"", pv_strstatus(r));
+        pv_log(e->node.log, PV_LOG_ERROR, "what=\"no snapshot\" why=\"%s\"", pv_strstatus(r));
     return r == PV_OK ? PV_OK : PV_ERR_AGAIN;
 }

@@ -24,120 +24,20 @@
 #include "base/pv.h"
 #include "base/text.h"
 #include "daemon/core/chat/filelink.h"
-#include "daemon/core/job.h"
+#include "daemon/core/jobs/job.h"
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/hardnat.h"
+#include "daemon/core/node/config.h"
+#include "daemon/core/node/stream.h"
+#include "daemon/core/node/transmit.h"
 #include "daemon/core/packets/fastpath.h"
 #include "daemon/core/relay/relayway.h"
 #include "proto/ip/inband.h"
 #include "proto/local/dns.h"
 
 enum {
-    PV_ENGINE_MTU = 1500, /* bytes; no datagram of the control side is larger */
-    PV_ENGINE_INJECT_MAX = PV_INBAND_PROBE_MAX,  /* bytes of an in-band packet */
-    PV_ENGINE_MAX_LINKS = 64,                    /* local addresses considered */
-    PV_ENGINE_MAX_STATIC = 256,                  /* [peer] sections */
-    PV_ENGINE_MAX_ALLOWED = 64,                  /* allowed-ips of one [peer] */
-    PV_ENGINE_MAX_RELAYS = PV_FP_MAX_RELAYS - 1, /* [relay] turn; the first is the coordinator's */
-};
-
-/* Long-lived keys of this node, in pv_secret_alloc() memory of the shell; borrowed by the engine
- * for its whole life. The engine sets root_seed and has_root when it creates a network. */
-struct pv_identity {
-    uint8_t sign_sk[64]; /* Ed25519 */
-    uint8_t sign_pk[32];
-    uint8_t dh_sk[32]; /* X25519 transport key */
-    uint8_t dh_pk[32];
-    uint8_t root_seed[32]; /* Ed25519 seed of the network's root, when has_root */
-    bool has_root;
-};
-
-/* One [peer NAME] of the configuration. */
-struct pv_static_peer {
-    char name[PV_NAME_BUF];
-    uint8_t public_key[32];
-    uint8_t preshared_key[32]; /* zero: none */
-    struct pv_prefix allowed[PV_ENGINE_MAX_ALLOWED];
-    size_t n_allowed;
-    char endpoint_host[PV_JOB_HOST_MAX]; /* "" = none (the peer comes to us) */
-    uint16_t endpoint_port;
-    uint16_t persistent_keepalive; /* seconds, 0 = off */
-    enum pv_suite suite;           /* of the session: chacha unless `suite = aes` */
-};
-
-/* One value stored by PV_JOB_SET_META. */
-struct pv_saved_meta {
-    char name[PV_JOB_META_NAME];
-    struct pv_view value;
-};
-
-/* One address stored by PV_JOB_PUT_ENDPOINTS. */
-struct pv_saved_endpoint {
-    uint8_t node[32];
-    struct pv_recall_addr addr;
-};
-
-/* Everything the store held at start; borrowed during pv_engine_new() only. */
-struct pv_saved {
-    bool has_network;
-    uint8_t network_id[16];
-    char network_name[PV_NAME_BUF];
-    char node_name[PV_NAME_BUF];
-    const struct pv_stored_statement *statements;
-    size_t n_statements;
-    const struct pv_saved_meta *meta;
-    size_t n_meta;
-    const struct pv_saved_endpoint *endpoints;
-    size_t n_endpoints;
-};
-
-/* One auto-accept line of the configuration. */
-struct pv_auto_accept {
-    char name[PV_NAME_BUF]; /* "" = everybody */
-    uint64_t max;           /* bytes of a file */
-};
-
-/* One [relay] turn of the configuration: a TURN server that is not our coordinator. */
-struct pv_relayway_server {
-    char host[PV_RELAYWAY_HOST_MAX]; /* name or address */
-    uint16_t port;
-    bool udp;    /* by datagrams */
-    bool stream; /* by TCP, or TLS: instead, or where UDP is blocked */
-    bool tls;
-};
-
-struct pv_engine_config {
-    struct pv_rng rng;
-    const struct pv_log *log;                  /* borrowed */
-    struct pv_identity *identity;              /* borrowed */
-    const struct pv_saved *saved;              /* borrowed during new() */
-    const struct pv_static_peer *static_peers; /* borrowed during new() */
-    size_t n_static_peers;
-    struct pv_relayway_server relays[PV_ENGINE_MAX_RELAYS];
-    size_t n_relays;
-    char relay_user[PV_TURNC_TEXT_MAX + 1];
-    char relay_password[PV_TURNC_TEXT_MAX + 1]; /* a secret: wipe */
-    char tun_name[PV_JOB_IFNAME];
-    struct pv_prefix own_addrs[4]; /* [interface] address of a plain WireGuard node, else none */
-    size_t n_own_addrs;
-    uint16_t mtu;               /* of the TUN, bytes, 1420 */
-    uint16_t udp_port;          /* of the main sockets */
-    bool has_udp6;              /* the IPv6 socket is there */
-    unsigned workers;           /* of the datapath, 1..PV_FP_MAX_WORKERS; 0 counts as 1 */
-    bool portmap_off;           /* routers are not asked to map the port */
-    bool aes;                   /* this processor is good at AES-GCM: offer it to members */
-    bool predict_off;           /* no attempts at hard NATs that predict ports */
-    bool birthday_off;          /* none that open many sockets or try many ports */
-    unsigned max_mappings;      /* of such an attempt; 0 = the most */
-    unsigned max_pps;           /* packets a second of it; 0 = the most */
-    char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
-    bool chat_hold;             /* [chat] hold = on: sealed copies are held for other members */
-    bool chat_store;            /* [chat] store = coordinator: copies wait there for who is away */
-    bool dns;                   /* a name server listens on the overlay address */
-    bool notify;                /* PV_JOB_NOTIFY is served: a program runs for each message */
-    const struct pv_auto_accept *auto_accept; /* borrowed during new() */
-    size_t n_auto_accept;
-    uint64_t wall_us; /* wall clock at new(), Unix microseconds */
+    PV_ENGINE_INJECT_MAX = PV_INBAND_PROBE_MAX, /* bytes of an in-band packet */
+    PV_ENGINE_MAX_LINKS = 64,                   /* local addresses considered */
 };
 
 struct pv_engine; /* opaque */
@@ -213,19 +113,6 @@ void pv_engine_shutdown(struct pv_engine *e, pv_ns now);
 
 /* --- streams ------------------------------------------------------------------------------- */
 
-enum pv_stream_kind {
-    PV_STREAM_COORD, /* TCP to a coordinator, opened by the engine */
-    PV_STREAM_CHAT,  /* TCP 2047 on the overlay, opened or accepted; bound to the TUN */
-    PV_STREAM_CTL,   /* the unix socket, accepted */
-    PV_STREAM_FILE,  /* TCP 2048 on the overlay, accepted; bound to the TUN */
-};
-/* Who is at the other end of an accepted stream. */
-struct pv_stream_peer {
-    struct pv_addr remote; /* CHAT, FILE */
-    struct pv_addr local;  /* CHAT, FILE */
-    uint32_t uid;          /* CTL: SO_PEERCRED */
-    bool may_change;       /* CTL: root; others in the socket's group may read and chat */
-};
 /* PV_ERR_LIMIT, PV_ERR_REFUSED: close it. */
 PV_MUST_CHECK int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
                                             const struct pv_stream_peer *who, pv_ns now,
@@ -235,18 +122,6 @@ void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view by
 /* The stream is gone: status PV_ERR_CLOSED, or why (-errno, PV_ERR_TIMEOUT). */
 void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_ns now);
 
-enum pv_stream_op_type {
-    PV_STREAM_OPEN,  /* connect to addr; answer by connected or closed */
-    PV_STREAM_CLOSE, /* write what stream_out() still gives, then close; no closed() comes back */
-};
-struct pv_stream_op {
-    enum pv_stream_op_type type;
-    uint32_t sid;
-    enum pv_stream_kind kind;
-    struct pv_addr addr; /* OPEN: where to */
-    bool tls; /* OPEN COORD: inside TLS, whoever the server is; connected when that is up */
-    struct pv_addr local; /* OPEN CHAT: own overlay address to bind */
-};
 PV_MUST_CHECK int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op);
 /* Streams that have output now, each once until it was written or has new output. */
 PV_MUST_CHECK int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid);
@@ -286,16 +161,6 @@ void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why
 
 /* --- decisions out ------------------------------------------------------------------------- */
 
-struct pv_engine_transmit {
-    bool router;          /* from the socket that asks routers; sock does not count */
-    uint16_t sock;        /* socket id; 0 = the main sockets, family by dst */
-    uint8_t ttl;          /* 0 = default */
-    struct pv_addr local; /* source address to use, PV_AF_NONE = the kernel chooses */
-    struct pv_addr dst;
-    uint16_t stream; /* not 0: one message (turnframe.h) for this stream to a relay instead */
-    size_t len;
-    uint8_t buf[PV_ENGINE_MTU];
-};
 PV_MUST_CHECK int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
 
 /* UDP sockets beside the main ones, by id: any port, IPv4. What comes in on one is handed to

@@ -9,7 +9,7 @@
 static void resolve(struct pv_engine *e, const char *host, uint16_t port,
                     enum pv_job_purpose purpose, uint64_t arg)
 {
-    struct pv_job *job = pv_engine_new_job(PV_JOB_RESOLVE);
+    struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
     if (job == NULL)
         return;
     memcpy(job->u.resolve.host, host, strlen(host) + 1);
@@ -95,7 +95,7 @@ void pv_engine_coord_resolved(struct pv_engine *e, const struct pv_job_wait *wai
     }
     for (size_t i = 0; i < result->n_addrs; i++)
         add_coord_addr(e, &result->addrs[i], wait->arg == 1);
-    pv_coordclient_set_addrs(e->coord, e->coord_addrs, e->n_coord_addrs, now);
+    pv_coordclient_set_addrs(e->node.coord, e->coord_addrs, e->n_coord_addrs, now);
 }
 
 /* --- what welcome says ----------------------------------------------------------------------- */
@@ -161,7 +161,7 @@ void pv_engine_take_servers(struct pv_engine *e, const struct pv_ctl_welcome *w,
             resolve(e, hp.host, hp.port, PV_JP_STUN_HOST, 0);
     }
     /* The address that works for TCP is the best guess when it names none. */
-    const struct pv_addr *used = pv_coordclient_addr(e->coord);
+    const struct pv_addr *used = pv_coordclient_addr(e->node.coord);
     if (w->n_stun == 0 && used != NULL)
         add_addr(e->stun_addrs, &e->n_stun_addrs, PV_CTL_ADDRS_MAX, used);
     set_stun_servers(e, now);

@@ -36,7 +36,7 @@ static bool say(struct pv_cause *c, const char *todo, const char *fmt, ...)
 
 int64_t pv_engine_clock_off(const struct pv_engine *e, pv_ns now)
 {
-    uint64_t theirs = pv_coordclient_time_us(e->coord, now);
+    uint64_t theirs = pv_coordclient_time_us(e->node.coord, now);
     if (theirs == 0)
         return 0;
     int64_t off = (int64_t)(pv_peer_env_wall(&e->env, now) - theirs) / 1000000;
@@ -46,13 +46,13 @@ int64_t pv_engine_clock_off(const struct pv_engine *e, pv_ns now)
 const struct pv_member *pv_engine_former_member(const struct pv_engine *e, const char *name)
 {
     const struct pv_member *found = NULL;
-    if (e->roster == NULL)
+    if (e->node.roster == NULL)
         return NULL;
-    for (const struct pv_roster_entry *x = pv_roster_next_entry(e->roster, NULL); x != NULL;
-         x = pv_roster_next_entry(e->roster, x)) {
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(e->node.roster, NULL); x != NULL;
+         x = pv_roster_next_entry(e->node.roster, x)) {
         if (x->st.type != PV_ST_MEMBER)
             continue;
-        const struct pv_member *m = pv_roster_known(e->roster, x->st.u.member.node);
+        const struct pv_member *m = pv_roster_known(e->node.roster, x->st.u.member.node);
         if (m != NULL && strcmp(m->name, name) == 0 &&
             (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED))
             found = m;
@@ -138,10 +138,10 @@ static bool is_direct(const struct pv_peer *p)
 
 static bool judge_self(const struct pv_engine *e, const struct pv_peer *p, struct pv_cause *c)
 {
-    if (e->removed && !p->is_static)
+    if (e->node.removed && !p->is_static)
         return say(c, "`p2pvpnctl leave --forget`, then ask for a new token",
                    "this machine was removed from the network");
-    if (!e->up && !p->is_static)
+    if (!e->node.up && !p->is_static)
         return say(c, "`p2pvpnctl up`", "this machine is down");
     if (e->iface_error[0] != '\0')
         return say(c, "end what holds it, or name another in [interface] name",

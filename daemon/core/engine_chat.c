@@ -13,7 +13,7 @@ void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     if (p->is_static)
         return;
     pv_engine_files_peer(e, p, now);
-    bool there = e->iface == PV_IFACE_UP &&
+    bool there = e->node.iface == PV_IFACE_UP &&
                  (p->presence == PV_PRESENCE_ONLINE || (p->has_path && !p->doubted));
     pv_engine_rooms_peer(e, p, there, now);
     if (there)
@@ -25,7 +25,7 @@ void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     }
     int r = pv_chatlink_peer_online(e->chat, p->pk, p->name, &p->ip4, now);
     if (r != PV_OK)
-        pv_log(e->log, PV_LOG_WARN, "peer=%s what=\"chat not told\" why=\"%s\"", p->name,
+        pv_log(e->node.log, PV_LOG_WARN, "peer=%s what=\"chat not told\" why=\"%s\"", p->name,
                pv_strstatus(r));
 }
 
@@ -35,7 +35,7 @@ void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 bool pv_engine_chat_job(struct pv_engine *e, struct pv_chatjob *chat, enum pv_job_purpose purpose,
                         uint64_t arg)
 {
-    struct pv_job *job = pv_engine_new_job(PV_JOB_CHAT);
+    struct pv_job *job = pv_job_new(PV_JOB_CHAT);
     if (job == NULL || chat == NULL) {
         pv_chatjob_free(chat);
         pv_job_free(job);
@@ -54,11 +54,11 @@ static struct pv_ctlapi_message message_of(const struct pv_engine *e,
                                            char room[static PV_ROOMS_NAME_BUF])
 {
     const char *other = rec->in_room ? pv_rooms_name(e->rooms, rec->peer, room) : rec->peer_name;
-    const char *from = rec->outgoing ? e->node_name : rec->peer_name;
+    const char *from = rec->outgoing ? e->node.node_name : rec->peer_name;
     return (struct pv_ctlapi_message){
         .id = rec->id,
         .from = from,
-        .to = rec->outgoing || rec->in_room ? other : e->node_name,
+        .to = rec->outgoing || rec->in_room ? other : e->node.node_name,
         .room = rec->in_room ? other : NULL,
         .text = rec->text,
         .time_ms = rec->time_ms,
@@ -70,13 +70,8 @@ void pv_engine_tell_message(struct pv_engine *e, const struct pv_chat_record *re
 {
     char room[PV_ROOMS_NAME_BUF];
     const struct pv_ctlapi_message msg = message_of(e, rec, room);
-    bool seen = false;
-    for (struct pv_waiter *w = e->waiters; w != NULL; w = w->next) {
-        if (w->kind != PV_WAITER_WATCH)
-            continue;
-        pv_ctlsrv_event(e->ctl, w->handle, "message", pv_ctlapi_watch_message_json(&msg));
-        seen = seen || (w->seen && !rec->outgoing);
-    }
+    bool seen = pv_watch_is_seen(&e->node.watch) && !rec->outgoing;
+    pv_watch_tell(&e->node.watch, e->node.ctl, "message", pv_ctlapi_watch_message_json(&msg));
     if (!rec->outgoing)
         pv_engine_notify(e, &msg, msg.room == NULL ? "" : msg.room);
     if (seen)
@@ -90,11 +85,8 @@ void pv_engine_tell_state(struct pv_engine *e, const struct pv_chat_record *rec)
     const char *other = rec->in_room ? pv_rooms_name(e->rooms, rec->peer, room)
                         : p != NULL  ? p->name
                                      : rec->peer_name;
-    for (struct pv_waiter *w = e->waiters; w != NULL; w = w->next) {
-        if (w->kind == PV_WAITER_WATCH)
-            pv_ctlsrv_event(e->ctl, w->handle, "state",
-                            pv_ctlapi_watch_state_json(rec->id, other, rec->state));
-    }
+    pv_watch_tell(&e->node.watch, e->node.ctl, "state",
+                  pv_ctlapi_watch_state_json(rec->id, other, rec->state));
 }
 
 void pv_engine_tell_states(struct pv_engine *e, const struct pv_chatjob_result *result)
@@ -105,12 +97,8 @@ void pv_engine_tell_states(struct pv_engine *e, const struct pv_chatjob_result *
 
 void pv_engine_tell_presence(struct pv_engine *e, const struct pv_peer *p)
 {
-    for (struct pv_waiter *w = e->waiters; w != NULL; w = w->next) {
-        if (w->kind == PV_WAITER_WATCH)
-            pv_ctlsrv_event(
-                e->ctl, w->handle, "presence",
-                pv_ctlapi_watch_presence_json(p->name, p->presence == PV_PRESENCE_ONLINE));
-    }
+    pv_watch_tell(&e->node.watch, e->node.ctl, "presence",
+                  pv_ctlapi_watch_presence_json(p->name, p->presence == PV_PRESENCE_ONLINE));
 }
 
 /* --- events ------------------------------------------------------------------------------------
@@ -121,7 +109,7 @@ void pv_engine_chat_sent(struct pv_engine *e, uint64_t handle, const struct pv_c
 {
     char room[PV_ROOMS_NAME_BUF];
     const struct pv_ctlapi_message msg = message_of(e, rec, room);
-    pv_ctlsrv_answer(e->ctl, handle, pv_ctlapi_sent_json(&msg, online));
+    pv_ctlsrv_answer(e->node.ctl, handle, pv_ctlapi_sent_json(&msg, online));
 }
 
 static void sent(struct pv_engine *e, const struct pv_chatlink_event *ev)
@@ -142,7 +130,7 @@ static void send_failed(struct pv_engine *e, const struct pv_chatlink_event *ev)
                  ? "send: too many messages wait for this peer (%s): wait until it is back"
                  : "send: the message could not be stored: %s: is the disk full?",
              pv_strstatus(ev->status));
-    pv_ctlsrv_fail(e->ctl, ev->tag, PV_CTLAPI_FAILED, text);
+    pv_ctlsrv_fail(e->node.ctl, ev->tag, PV_CTLAPI_FAILED, text);
 }
 
 /* Connections and lines of others. */
@@ -216,7 +204,7 @@ void pv_engine_chat_send(struct pv_engine *e, struct pv_peer *p, const char *tex
         char why[PV_CTLAPI_ERROR_BUF];
         snprintf(why, sizeof(why), "send: %s: %s", pv_strstatus(r),
                  r == PV_ERR_MALFORMED ? "a message is 1 to 16384 bytes of UTF-8" : "try again");
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, why);
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, why);
         return;
     }
     pv_peer_want(p, "a message waits", now);
@@ -244,14 +232,14 @@ void pv_engine_chat_list(struct pv_engine *e, const struct pv_ctlapi_request *re
             pv_room_key(room, job->peer);
     }
     if (!pv_engine_chat_job(e, job, inbox ? PV_JP_INBOX : PV_JP_HISTORY, handle))
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "chat: out of memory: try again");
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, "chat: out of memory: try again");
 }
 
 void pv_engine_chat_listed(struct pv_engine *e, enum pv_job_purpose purpose, uint64_t handle,
                            const struct pv_job_result *result, pv_ns now)
 {
     if (result->status != PV_OK || result->chat == NULL) {
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, result->error);
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, result->error);
         return;
     }
     const struct pv_chatjob_result *list = result->chat;
@@ -264,7 +252,7 @@ void pv_engine_chat_listed(struct pv_engine *e, enum pv_job_purpose purpose, uin
             out = NULL;
         }
     }
-    pv_ctlsrv_answer(e->ctl, handle, out);
+    pv_ctlsrv_answer(e->node.ctl, handle, out);
     if (purpose == PV_JP_INBOX)
         pv_chatlink_read(e->chat, list, now);
 }

@@ -11,7 +11,7 @@
 
 bool pv_engine_is_online(const struct pv_engine *e)
 {
-    return pv_coordclient_state(e->coord) == PV_COORDCLIENT_ONLINE && e->as_member;
+    return pv_coordclient_state(e->node.coord) == PV_COORDCLIENT_ONLINE && e->node.as_member;
 }
 
 /* --- connecting ------------------------------------------------------------------------------ */
@@ -21,7 +21,7 @@ void pv_engine_connect(struct pv_engine *e, struct pv_view list, enum pv_ctl_rol
 {
     struct pv_coordinator c;
     struct pv_coordclient_target target = {.role = role, .has_network = network_id != NULL};
-    e->as_member = role == PV_CTL_MEMBER;
+    e->node.as_member = role == PV_CTL_MEMBER;
     e->n_hosts = 0;
     if (!pv_coordlist_next(&list, &c))
         return;
@@ -35,7 +35,7 @@ void pv_engine_connect(struct pv_engine *e, struct pv_view list, enum pv_ctl_rol
     if (role == PV_CTL_MEMBER)
         target.have = e->cursor;
     pv_engine_find_coordinator(e);
-    int r = pv_coordclient_start(e->coord, &target, e->coord_addrs, e->n_coord_addrs, now);
+    int r = pv_coordclient_start(e->node.coord, &target, e->coord_addrs, e->n_coord_addrs, now);
     if (r != PV_OK)
         snprintf(e->coord_error, sizeof(e->coord_error), "the coordinator's key is unusable: %s",
                  pv_strstatus(r));
@@ -47,9 +47,9 @@ void pv_engine_connect(struct pv_engine *e, struct pv_view list, enum pv_ctl_rol
 static void request(struct pv_engine *e, struct pv_ctl_msg *msg, enum pv_coord_purpose purpose,
                     uint64_t arg)
 {
-    int r = pv_coordclient_request(e->coord, msg, PV_CP_TAG(purpose, arg));
+    int r = pv_coordclient_request(e->node.coord, msg, PV_CP_TAG(purpose, arg));
     if (r != PV_OK)
-        pv_log(e->log, PV_LOG_WARN, "what=\"request not sent\" why=\"%s\"", pv_strstatus(r));
+        pv_log(e->node.log, PV_LOG_WARN, "what=\"request not sent\" why=\"%s\"", pv_strstatus(r));
 }
 
 static void pull(struct pv_engine *e, struct pv_ctl_cursor have, enum pv_coord_purpose purpose)
@@ -75,7 +75,7 @@ static void subscribe_again(struct pv_engine *e)
 {
     uint8_t(*nodes)[PV_SIGN_PK_LEN] = calloc(PV_CTL_NODES_MAX, PV_SIGN_PK_LEN);
     size_t n = 0;
-    bool all = pv_roster_count(e->roster) <= PV_ENGINE_SUBSCRIBE_ALL;
+    bool all = pv_roster_count(e->node.roster) <= PV_ENGINE_SUBSCRIBE_ALL;
     struct pv_peer *p, *tmp;
     if (nodes == NULL)
         return;
@@ -122,15 +122,15 @@ void pv_engine_put(struct pv_engine *e, struct pv_put *put, pv_ns now)
         const struct pv_roster_entry *x = NULL;
         uint8_t hash[PV_STATEMENT_HASH_LEN];
         pv_statement_hash(items[i].statement, hash);
-        if (e->roster != NULL)
-            x = pv_roster_find(e->roster, hash);
+        if (e->node.roster != NULL)
+            x = pv_roster_find(e->node.roster, hash);
         if (x != NULL)
             items[i].receipt = x->receipt;
     }
     msg.u.put.n = put->n;
     msg.u.put.items = items;
     put->number = ++e->next_number;
-    int r = pv_coordclient_request(e->coord, &msg, PV_CP_TAG(PV_CP_PUT, put->number));
+    int r = pv_coordclient_request(e->node.coord, &msg, PV_CP_TAG(PV_CP_PUT, put->number));
     if (r != PV_OK) {
         pv_engine_put_done(e, put, r == PV_ERR_STATE ? PV_CTL_E_OFFLINE : PV_CTL_E_LIMIT, now);
         return;
@@ -191,8 +191,8 @@ static void upload_missing(struct pv_engine *e, pv_ns now)
     struct pv_put *put = NULL;
     if (e->n_listed > 0)
         qsort(e->listed, e->n_listed, sizeof(*e->listed), cmp_hashes);
-    for (const struct pv_roster_entry *x = pv_roster_next_entry(e->roster, NULL); x != NULL;
-         x = pv_roster_next_entry(e->roster, x)) {
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(e->node.roster, NULL); x != NULL;
+         x = pv_roster_next_entry(e->node.roster, x)) {
         if (e->n_listed > 0 &&
             bsearch(x->st.hash, e->listed, e->n_listed, sizeof(*e->listed), cmp_hashes) != NULL)
             continue;
@@ -248,7 +248,7 @@ static void pulled(struct pv_engine *e, const struct pv_ctl_statements *st,
         drop_listed(e);
         return;
     }
-    pv_roster_head(e->roster, head);
+    pv_roster_head(e->node.roster, head);
     if (st->has_head && memcmp(head, st->head, sizeof(head)) != 0 && !e->relisted) {
         e->relisted = true;
         drop_listed(e);
@@ -259,18 +259,18 @@ static void pulled(struct pv_engine *e, const struct pv_ctl_statements *st,
 static void take_statements(struct pv_engine *e, const struct pv_ctl_msg *msg,
                             enum pv_coord_purpose purpose, pv_ns now)
 {
-    if (msg->type != PV_CTL_STATEMENTS || e->roster == NULL)
+    if (msg->type != PV_CTL_STATEMENTS || e->node.roster == NULL)
         return;
     const struct pv_ctl_statements *st = &msg->u.statements;
     (void)pv_engine_add_statements(e, st->items, st->n, now);
-    if (e->roster == NULL)
+    if (e->node.roster == NULL)
         return;
     if (purpose == PV_CP_RELIST) {
         for (size_t i = 0; i < st->n; i++)
             note_listed(e, st->items[i].statement);
     } else if (st->n > 0) {
         e->cursor = st->have;
-        pv_coordclient_set_have(e->coord, st->have);
+        pv_coordclient_set_have(e->node.coord, st->have);
         pv_engine_set_meta_u64(e, "cursor-epoch", st->have.epoch);
         pv_engine_set_meta_u64(e, "cursor-n", st->have.n);
     }
@@ -327,9 +327,9 @@ static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_
         pv_enroll_online(e, &welcome->u.welcome);
         return;
     }
-    if (e->roster == NULL)
+    if (e->node.roster == NULL)
         return;
-    pv_log(e->log, PV_LOG_INFO, "what=\"coordinator connected\"");
+    pv_log(e->node.log, PV_LOG_INFO, "what=\"coordinator connected\"");
     e->coord_connects++;
     e->relisted = false;
     drop_listed(e);
@@ -355,7 +355,7 @@ static void go_offline(struct pv_engine *e, const char *why, pv_ns now)
         pv_enroll_offline(e, why);
         return;
     }
-    pv_log(e->log, PV_LOG_INFO, "what=\"coordinator lost\" why=\"%s\"", why);
+    pv_log(e->node.log, PV_LOG_INFO, "what=\"coordinator lost\" why=\"%s\"", why);
     while (e->puts != NULL) {
         struct pv_put *put = take_put(e, e->puts->number);
         pv_engine_put_done(e, put, PV_CTL_E_OFFLINE, now);
@@ -371,7 +371,7 @@ static void go_offline(struct pv_engine *e, const char *why, pv_ns now)
         /* Whoever talks through it is cut off, and cannot say so once that path is gone. */
         if (was && pv_peer_is_relayed(p) && p->path.via == 0 && p->ice != NULL &&
             pv_ice_state(p->ice) != PV_ICE_DORMANT)
-            pv_coordclient_hurry(e->coord, now + HURRY_CUT_OFF, now);
+            pv_coordclient_hurry(e->node.coord, now + HURRY_CUT_OFF, now);
         if (p->presence == PV_PRESENCE_UNKNOWN)
             continue;
         pv_peer_set_presence(p, PV_PRESENCE_UNKNOWN, 0, now);
@@ -379,7 +379,7 @@ static void go_offline(struct pv_engine *e, const char *why, pv_ns now)
     }
     pv_engine_find_coordinator(e); /* names may point elsewhere by now */
     if (e->n_coord_addrs > 0)
-        pv_coordclient_set_addrs(e->coord, e->coord_addrs, e->n_coord_addrs, now);
+        pv_coordclient_set_addrs(e->node.coord, e->coord_addrs, e->n_coord_addrs, now);
     if (was)
         pv_engine_env_changed(e, false, now);
 }
@@ -434,7 +434,7 @@ static void take_answer(struct pv_engine *e, const struct pv_coordclient_event *
 static void take_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_peer *p;
-    if (pv_enroll_is_guest(e) || e->roster == NULL)
+    if (pv_enroll_is_guest(e) || e->node.roster == NULL)
         return;
     switch (msg->type) {
     case PV_CTL_STATEMENTS:
@@ -452,7 +452,7 @@ static void take_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns n
         pv_engine_keep_news(e, now);
         break;
     case PV_CTL_BYE:
-        pv_log(e->log, PV_LOG_INFO, "what=\"coordinator says bye\" why=%s",
+        pv_log(e->node.log, PV_LOG_INFO, "what=\"coordinator says bye\" why=%s",
                pv_ctl_error_word(msg->u.failure.error));
         if (msg->u.failure.error == PV_CTL_E_REPLACED)
             pv_engine_report(e,
@@ -468,7 +468,7 @@ static void take_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns n
 void pv_engine_coord_pump(struct pv_engine *e, pv_ns now)
 {
     struct pv_coordclient_event ev;
-    while (pv_coordclient_poll_event(e->coord, &ev) == PV_OK) {
+    while (pv_coordclient_poll_event(e->node.coord, &ev) == PV_OK) {
         switch (ev.type) {
         case PV_COORDCLIENT_EV_ONLINE:
             go_online(e, ev.msg, now);

@@ -9,42 +9,22 @@
 #include "daemon/core/engine_cause.h"
 #include "daemon/core/engine_int.h"
 
-/* Whatever needs a network says so in the same words. */
-bool pv_engine_need_network(struct pv_engine *e, const char *what, uint64_t handle)
-{
-    char text[PV_CTLAPI_ERROR_BUF];
-    if (e->removed) {
-        snprintf(text, sizeof(text),
-                 "%s: this machine was removed from network %s: `p2pvpnctl leave --forget` makes a "
-                 "new identity; then ask for a new token",
-                 what, pv_roster_network(e->roster)->name);
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_REFUSED, text);
-        return false;
-    }
-    if (e->roster != NULL)
-        return true;
-    snprintf(text, sizeof(text),
-             "%s: this machine is in no network: `p2pvpnctl join TOKEN`, or `create URL`", what);
-    pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_NOT_JOINED, text);
-    return false;
-}
-
 /* The peer that a request names; answers the request itself when there is none. */
 struct pv_peer *pv_engine_need_peer(struct pv_engine *e, const struct pv_ctlapi_request *req,
                                     const char *what, bool member, uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
-    if (member && !pv_engine_need_network(e, what, handle))
+    if (member && !pv_node_need_network(&e->node, what, handle))
         return NULL;
     struct pv_peer *p = pv_engine_find_peer(e, req->peer);
     if (p != NULL && member && p->is_static) {
         snprintf(text, sizeof(text), "%s: %s is a static peer: only members can do that", what,
                  p->name);
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, text);
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, text);
         return NULL;
     }
     if (p == NULL) {
-        const struct pv_member *self = pv_engine_self(e);
+        const struct pv_member *self = pv_node_self(&e->node);
         const struct pv_member *former = pv_engine_former_member(e, req->peer);
         bool is_self = self != NULL && strcmp(self->name, req->peer) == 0;
         snprintf(text, sizeof(text),
@@ -54,7 +34,7 @@ struct pv_peer *pv_engine_need_peer(struct pv_engine *e, const struct pv_ctlapi_
                      ? "%s: %s left the network: it needs a new token to come back"
                      : "%s: %s was removed from the network: it needs a new token to come back",
                  what, req->peer);
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_UNKNOWN_PEER, text);
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_UNKNOWN_PEER, text);
     }
     return p;
 }
@@ -66,17 +46,17 @@ struct pv_peer *pv_engine_need_peer(struct pv_engine *e, const struct pv_ctlapi_
 static bool may_sign(struct pv_engine *e, const char *what, uint8_t right, uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
-    if (!pv_engine_need_network(e, what, handle))
+    if (!pv_node_need_network(&e->node, what, handle))
         return false;
-    if ((pv_roster_rights(e->roster, e->identity->sign_pk) & right) == 0) {
+    if ((pv_roster_rights(e->node.roster, e->node.identity->sign_pk) & right) == 0) {
         snprintf(text, sizeof(text), "%s: this node is no admin of %s: ask one who is", what,
-                 pv_roster_network(e->roster)->name);
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_REFUSED, text);
+                 pv_roster_network(e->node.roster)->name);
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_REFUSED, text);
         return false;
     }
-    if (!e->up) {
+    if (!e->node.up) {
         snprintf(text, sizeof(text), "%s: this node is down: `p2pvpnctl up` first", what);
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, text);
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, text);
         return false;
     }
     return true;
@@ -91,7 +71,7 @@ static bool may(struct pv_engine *e, const char *what, uint8_t right, uint64_t h
         snprintf(text, sizeof(text),
                  "%s: the coordinator cannot be reached (%s): try again when it is back", what,
                  e->coord_error[0] != '\0' ? e->coord_error : "connecting");
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_UNREACHABLE, text);
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_UNREACHABLE, text);
         return false;
     }
     return true;
@@ -125,7 +105,8 @@ static void put_refused(struct pv_engine *e, const struct pv_put *put, enum pv_c
              put->kind == PV_PUT_CREATE_INVITE
                  ? "the network is there; make a token with `p2pvpnctl invite`"
                  : "try again");
-    pv_ctlsrv_fail(e->ctl, put->handle, away ? PV_CTLAPI_UNREACHABLE : PV_CTLAPI_REFUSED, text);
+    pv_ctlsrv_fail(e->node.ctl, put->handle, away ? PV_CTLAPI_UNREACHABLE : PV_CTLAPI_REFUSED,
+                   text);
 }
 
 /* Who is removed must not stay because the coordinator is away: it takes effect here, goes to every
@@ -144,15 +125,15 @@ static void revoke_without(struct pv_engine *e, const struct pv_put *put, pv_ns 
                            "try again when it is back"
                          : "done on this node and told to the members it reaches; the coordinator "
                            "is away and is told when it is back");
-    pv_ctlsrv_fail(e->ctl, put->handle, PV_CTLAPI_UNREACHABLE, text);
+    pv_ctlsrv_fail(e->node.ctl, put->handle, PV_CTLAPI_UNREACHABLE, text);
 }
 
 static void forget_network(struct pv_engine *e, bool keys, uint64_t handle, pv_ns now)
 {
-    struct pv_job *job = pv_engine_new_job(PV_JOB_FORGET_NETWORK);
+    struct pv_job *job = pv_job_new(PV_JOB_FORGET_NETWORK);
     pv_engine_leave(e, now);
     if (job == NULL) {
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "leave: out of memory: try again");
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, "leave: out of memory: try again");
         return;
     }
     job->u.forget_keys = keys;
@@ -162,19 +143,20 @@ static void forget_network(struct pv_engine *e, bool keys, uint64_t handle, pv_n
 
 static void answer_created(struct pv_engine *e, const struct pv_put *put)
 {
-    const struct pv_member *self = pv_engine_self(e);
+    const struct pv_member *self = pv_node_self(&e->node);
     json_t *body = self == NULL
                        ? NULL
-                       : pv_ctlapi_joined_json(pv_roster_network(e->roster)->name, self->name,
+                       : pv_ctlapi_joined_json(pv_roster_network(e->node.roster)->name, self->name,
                                                &self->ip4, &self->ip6, put->token);
-    pv_ctlsrv_answer(e->ctl, put->handle, body);
+    pv_ctlsrv_answer(e->node.ctl, put->handle, body);
 }
 
 void pv_engine_put_done(struct pv_engine *e, struct pv_put *put, enum pv_ctl_error error, pv_ns now)
 {
     if (put->kind == PV_PUT_UPLOAD) {
         if (error != PV_CTL_E_NONE)
-            pv_log(e->log, PV_LOG_WARN, "what=\"upload refused\" why=%s", pv_ctl_error_word(error));
+            pv_log(e->node.log, PV_LOG_WARN, "what=\"upload refused\" why=%s",
+                   pv_ctl_error_word(error));
     } else if (put->kind == PV_PUT_LEAVE && error != PV_CTL_E_NONE && put->force) {
         forget_network(e, true, put->handle, now);
     } else if (error == PV_CTL_E_OFFLINE &&
@@ -183,13 +165,13 @@ void pv_engine_put_done(struct pv_engine *e, struct pv_put *put, enum pv_ctl_err
     } else if (error != PV_CTL_E_NONE) {
         put_refused(e, put, error);
     } else if (put->kind == PV_PUT_INVITE) {
-        pv_ctlsrv_answer(e->ctl, put->handle, pv_ctlapi_invite_json(put->token, put->invite));
+        pv_ctlsrv_answer(e->node.ctl, put->handle, pv_ctlapi_invite_json(put->token, put->invite));
     } else if (put->kind == PV_PUT_CREATE_INVITE) {
         answer_created(e, put);
     } else if (put->kind == PV_PUT_LEAVE) {
         forget_network(e, put->force, put->handle, now);
     } else {
-        pv_ctlsrv_done(e->ctl, put->handle);
+        pv_ctlsrv_done(e->node.ctl, put->handle);
     }
     pv_put_free(put);
 }
@@ -201,7 +183,7 @@ static void do_invite(struct pv_engine *e, const struct pv_ctlapi_request *req, 
     if (!may(e, "invite", PV_RIGHT_INVITE, handle))
         return;
     if (req->admin) {
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED,
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED,
                        "invite: admins other than the creator are not part of this version: leave "
                        "out --admin");
         return;
@@ -210,7 +192,7 @@ static void do_invite(struct pv_engine *e, const struct pv_ctlapi_request *req, 
     if (r != PV_OK) {
         char text[PV_CTLAPI_ERROR_BUF];
         snprintf(text, sizeof(text), "invite: %s: try again", pv_strstatus(r));
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, text);
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, text);
         return;
     }
     put->handle = handle;
@@ -219,12 +201,12 @@ static void do_invite(struct pv_engine *e, const struct pv_ctlapi_request *req, 
 
 static void do_invite_list(struct pv_engine *e, uint64_t handle)
 {
-    if (!pv_engine_need_network(e, "invite list", handle))
+    if (!pv_node_need_network(&e->node, "invite list", handle))
         return;
     json_t *out = pv_ctlapi_invites_new();
     const void *iter = NULL;
     struct pv_roster_invite inv;
-    while (out != NULL && pv_roster_next_invite(e->roster, &iter, &inv) == PV_OK) {
+    while (out != NULL && pv_roster_next_invite(e->node.roster, &iter, &inv) == PV_OK) {
         struct pv_ctlapi_invite x = {
             .uses = inv.uses,
             .used = inv.used,
@@ -238,7 +220,7 @@ static void do_invite_list(struct pv_engine *e, uint64_t handle)
             out = NULL;
         }
     }
-    pv_ctlsrv_answer(e->ctl, handle, out);
+    pv_ctlsrv_answer(e->node.ctl, handle, out);
 }
 
 /* All statements of one revocation, as a put. */
@@ -255,7 +237,7 @@ static struct pv_put *make_revocation(struct pv_engine *e, enum pv_st_revoked_ki
         if (grown == NULL)
             return pv_put_free(put);
         put->statements = grown;
-        if (pv_make_revocation(e->roster, e->identity->sign_sk, &what, &iter,
+        if (pv_make_revocation(e->node.roster, e->node.identity->sign_sk, &what, &iter,
                                &put->statements[put->n]) != PV_OK)
             return pv_put_free(put);
         put->n++;
@@ -269,7 +251,7 @@ static void do_revoke(struct pv_engine *e, enum pv_put_kind kind, const uint8_t 
     struct pv_put *put =
         make_revocation(e, kind == PV_PUT_REMOVE ? PV_REVOKE_NODE : PV_REVOKE_INVITE, pk, now);
     if (put == NULL) {
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED,
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED,
                        kind == PV_PUT_REMOVE
                            ? "remove: the revocation could not be made: try again"
                            : "invite revoke: no such invite: `p2pvpnctl invite list` shows them");
@@ -287,7 +269,7 @@ static void do_invite_revoke(struct pv_engine *e, const struct pv_ctlapi_request
     if (!may_sign(e, "invite revoke", PV_RIGHT_INVITE, handle))
         return;
     if (pv_key_parse(req->invite, pk) != PV_OK) {
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_USAGE,
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_USAGE,
                        "invite revoke: that is no invite id: `p2pvpnctl invite list` shows them");
         return;
     }
@@ -307,14 +289,14 @@ static void do_remove(struct pv_engine *e, const struct pv_ctlapi_request *req, 
 static void do_leave(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
                      pv_ns now)
 {
-    if (e->roster == NULL && req->forget) {
+    if (e->node.roster == NULL && req->forget) {
         forget_network(e, true, handle, now);
         return;
     }
-    if (e->roster == NULL && !pv_engine_need_network(e, "leave", handle))
+    if (e->node.roster == NULL && !pv_node_need_network(&e->node, "leave", handle))
         return;
     /* A removed node has nothing to sign off from, nor one that was cut off while it left. */
-    if (pv_engine_self(e) == NULL || e->removed || e->unknown) {
+    if (pv_node_self(&e->node) == NULL || e->node.removed || e->unknown) {
         forget_network(e, req->forget, handle, now);
         return;
     }
@@ -323,11 +305,11 @@ static void do_leave(struct pv_engine *e, const struct pv_ctlapi_request *req, u
     if (put != NULL)
         put->statements = calloc(1, sizeof(*put->statements));
     if (put == NULL || put->statements == NULL ||
-        pv_make_leave(pv_roster_network_id(e->roster), e->identity->sign_sk,
-                      pv_roster_next_serial(e->roster, e->identity->sign_pk),
+        pv_make_leave(pv_roster_network_id(e->node.roster), e->node.identity->sign_sk,
+                      pv_roster_next_serial(e->node.roster, e->node.identity->sign_pk),
                       pv_engine_wall_s(e, now), &made) != PV_OK) {
         pv_put_free(put);
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "leave: out of memory: try again");
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, "leave: out of memory: try again");
         return;
     }
     memcpy(put->statements[0].raw, made.raw, made.len);
@@ -343,15 +325,15 @@ static void do_leave(struct pv_engine *e, const struct pv_ctlapi_request *req, u
 
 static void do_up(struct pv_engine *e, bool up, uint64_t handle, pv_ns now)
 {
-    if (!pv_engine_need_network(e, up ? "up" : "down", handle))
+    if (!pv_node_need_network(&e->node, up ? "up" : "down", handle))
         return;
     /* Also when it should be up already and is not: what stood in the way may be gone. */
-    if (e->up != up || (up && e->iface == PV_IFACE_DOWN)) {
-        e->up = up;
+    if (e->node.up != up || (up && e->node.iface == PV_IFACE_DOWN)) {
+        e->node.up = up;
         pv_engine_set_meta(e, "up", pv_view(up ? "1" : "0", 1));
         pv_engine_apply_up(e, now);
     }
-    pv_ctlsrv_done(e->ctl, handle);
+    pv_ctlsrv_done(e->node.ctl, handle);
 }
 
 static void do_ping(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
@@ -361,13 +343,14 @@ static void do_ping(struct pv_engine *e, const struct pv_ctlapi_request *req, ui
     if (p == NULL)
         return;
     if (req->size > PV_INBAND_ECHO_MAX) {
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_USAGE,
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_USAGE,
                        "ping: -s is too large: at most 1190 bytes fit one packet");
         return;
     }
     struct pv_waiter *w = pv_engine_add_waiter(e, PV_WAITER_PING, handle);
     if (w == NULL) {
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "ping: too many at once: wait a little");
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED,
+                       "ping: too many at once: wait a little");
         return;
     }
     memcpy(w->peer, p->pk, sizeof(w->peer));
@@ -391,14 +374,15 @@ static void do_wait(struct pv_engine *e, const struct pv_ctlapi_request *req, ui
         if (p == NULL)
             return;
     } else if (req->direct) {
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_USAGE, "wait: --direct needs --peer PEER");
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_USAGE, "wait: --direct needs --peer PEER");
         return;
-    } else if (!pv_engine_need_network(e, "wait", handle)) {
+    } else if (!pv_node_need_network(&e->node, "wait", handle)) {
         return;
     }
     struct pv_waiter *w = pv_engine_add_waiter(e, PV_WAITER_WAIT, handle);
     if (w == NULL) {
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "wait: too many at once: wait a little");
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED,
+                       "wait: too many at once: wait a little");
         return;
     }
     w->direct = req->direct;
@@ -414,14 +398,11 @@ static void do_wait(struct pv_engine *e, const struct pv_ctlapi_request *req, ui
 
 static void do_watch(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
 {
-    if (!pv_engine_need_network(e, "chat", handle))
+    if (!pv_node_need_network(&e->node, "chat", handle))
         return;
-    struct pv_waiter *w = pv_engine_add_waiter(e, PV_WAITER_WATCH, handle);
-    if (w == NULL) {
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "chat: too many listeners: close one");
-        return;
-    }
-    w->seen = req->seen;
+    if (pv_watch_add(&e->node.watch, handle, req->seen) != PV_OK)
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED,
+                       "chat: too many listeners: close one");
 }
 
 static void do_ip(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
@@ -429,41 +410,43 @@ static void do_ip(struct pv_engine *e, const struct pv_ctlapi_request *req, uint
     if (req->peer[0] != '\0') {
         struct pv_peer *p = pv_engine_need_peer(e, req, "ip", false, handle);
         if (p != NULL)
-            pv_ctlsrv_answer(e->ctl, handle, pv_ctlapi_ip_json(&p->ip4, &p->ip6, p->transport));
+            pv_ctlsrv_answer(e->node.ctl, handle,
+                             pv_ctlapi_ip_json(&p->ip4, &p->ip6, p->transport));
         return;
     }
-    const struct pv_member *self = pv_engine_self(e);
+    const struct pv_member *self = pv_node_self(&e->node);
     const struct pv_addr none = {0};
     if (self != NULL)
-        pv_ctlsrv_answer(e->ctl, handle,
-                         pv_ctlapi_ip_json(&self->ip4, &self->ip6, e->identity->dh_pk));
-    else if (e->n_own_addrs > 0)
-        pv_ctlsrv_answer(e->ctl, handle,
-                         pv_ctlapi_ip_json(&e->own_addrs[0].base, &none, e->identity->dh_pk));
+        pv_ctlsrv_answer(e->node.ctl, handle,
+                         pv_ctlapi_ip_json(&self->ip4, &self->ip6, e->node.identity->dh_pk));
+    else if (e->node.n_own_addrs > 0)
+        pv_ctlsrv_answer(
+            e->node.ctl, handle,
+            pv_ctlapi_ip_json(&e->node.own_addrs[0].base, &none, e->node.identity->dh_pk));
     else
-        (void)pv_engine_need_network(e, "ip", handle);
+        (void)pv_node_need_network(&e->node, "ip", handle);
 }
 
 static void do_log(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
 {
     enum pv_log_level level;
     if (pv_log_level_parse(req->word, &level) != PV_OK) {
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_USAGE,
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_USAGE,
                        "log: no such level: use error, warn, info or debug");
         return;
     }
-    e->log_copy.level = level;
-    pv_ctlsrv_done(e->ctl, handle);
+    e->node.log_copy.level = level;
+    pv_ctlsrv_done(e->node.ctl, handle);
 }
 
 static void do_status(struct pv_engine *e, uint64_t handle)
 {
     struct pv_chatjob *chat = pv_chatjob_new(PV_CHATJOB_COUNTS);
-    struct pv_job *job = pv_engine_new_job(PV_JOB_CHAT);
+    struct pv_job *job = pv_job_new(PV_JOB_CHAT);
     if (chat == NULL || job == NULL) {
         pv_chatjob_free(chat);
         free(job);
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "status: out of memory: try again");
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, "status: out of memory: try again");
         return;
     }
     job->u.chat = chat;
@@ -472,15 +455,16 @@ static void do_status(struct pv_engine *e, uint64_t handle)
 
 static void do_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
 {
-    if (e->n_statics == 0 && !pv_engine_need_network(e, "peers", handle))
+    if (e->n_statics == 0 && !pv_node_need_network(&e->node, "peers", handle))
         return;
-    bool known = e->roster == NULL || pv_roster_count(e->roster) <= PV_ENGINE_SUBSCRIBE_ALL;
+    bool known =
+        e->node.roster == NULL || pv_roster_count(e->node.roster) <= PV_ENGINE_SUBSCRIBE_ALL;
     if (known || !pv_engine_is_online(e)) {
         pv_engine_show_peers(e, handle, now);
         return;
     }
     struct pv_ctl_msg msg = {.type = PV_CTL_LIST};
-    if (pv_coordclient_request(e->coord, &msg, PV_CP_TAG(PV_CP_LIST, handle)) != PV_OK)
+    if (pv_coordclient_request(e->node.coord, &msg, PV_CP_TAG(PV_CP_LIST, handle)) != PV_OK)
         pv_engine_show_peers(e, handle, now);
 }
 
@@ -532,7 +516,7 @@ static void run(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t han
 {
     switch (req->cmd) {
     case PV_CTLAPI_VERSION:
-        pv_ctlsrv_answer(e->ctl, handle, pv_ctlapi_version_json());
+        pv_ctlsrv_answer(e->node.ctl, handle, pv_ctlapi_version_json());
         break;
     case PV_CTLAPI_CREATE:
         pv_engine_create(e, req, handle, now);
@@ -612,12 +596,13 @@ void pv_engine_ctl_pump(struct pv_engine *e, pv_ns now)
 {
     struct pv_ctlapi_request req;
     uint64_t handle;
-    while (pv_ctlsrv_poll_request(e->ctl, &req, &handle) == PV_OK) {
+    while (pv_ctlsrv_poll_request(e->node.ctl, &req, &handle) == PV_OK) {
         run(e, &req, handle, now);
         pv_ctlapi_request_done(&req);
     }
-    while (pv_ctlsrv_poll_cancel(e->ctl, &handle) == PV_OK) {
+    while (pv_ctlsrv_poll_cancel(e->node.ctl, &handle) == PV_OK) {
         pv_engine_drop_waiter(e, handle);
+        pv_watch_drop(&e->node.watch, handle);
         if (e->enroll.handle == handle)
             pv_enroll_cancel(e, now);
     }

@@ -25,13 +25,13 @@ static void put_item(struct pv_signal *sig, const struct pv_roster_entry *entry)
  */
 static void put_chain(struct pv_engine *e, struct pv_signal *sig)
 {
-    const struct pv_member *self = pv_engine_self(e);
-    const uint8_t *own = e->identity->sign_pk;
+    const struct pv_member *self = pv_node_self(&e->node);
+    const uint8_t *own = e->node.identity->sign_pk;
     if (self == NULL)
         return;
     const struct pv_roster_entry *last[5] = {NULL};
-    for (const struct pv_roster_entry *x = pv_roster_next_entry(e->roster, NULL); x != NULL;
-         x = pv_roster_next_entry(e->roster, x)) {
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(e->node.roster, NULL); x != NULL;
+         x = pv_roster_next_entry(e->node.roster, x)) {
         if (x->st.type == PV_ST_COORDINATORS)
             last[0] = x;
         else if (x->st.type == PV_ST_INVITE &&
@@ -44,8 +44,8 @@ static void put_chain(struct pv_engine *e, struct pv_signal *sig)
             last[4] = x;
     }
     const uint8_t *admin = last[2] != NULL ? last[2]->st.signer : self->admitted_by;
-    for (const struct pv_roster_entry *x = pv_roster_next_entry(e->roster, NULL); x != NULL;
-         x = pv_roster_next_entry(e->roster, x)) {
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(e->node.roster, NULL); x != NULL;
+         x = pv_roster_next_entry(e->node.roster, x)) {
         if (x->st.type == PV_ST_ADMIN && memcmp(x->st.u.admin.node, admin, PV_SIGN_PK_LEN) == 0)
             last[1] = x;
     }
@@ -60,7 +60,7 @@ static int give_to_coordinator(struct pv_engine *e, const struct pv_peer *p, str
     struct pv_ctl_msg msg = {.type = PV_CTL_SIGNAL};
     memcpy(msg.u.signal.node, p->pk, sizeof(msg.u.signal.node));
     msg.u.signal.box = box;
-    return pv_coordclient_request(e->coord, &msg, PV_CP_TAG(PV_CP_SIGNAL, p->id));
+    return pv_coordclient_request(e->node.coord, &msg, PV_CP_TAG(PV_CP_SIGNAL, p->id));
 }
 
 /* Which ways a signal takes. */
@@ -72,8 +72,8 @@ static int send_signal(struct pv_engine *e, struct pv_peer *p, struct pv_signal 
                        struct ways ways, pv_ns now)
 {
     struct pv_signal_route route;
-    memcpy(route.network_id, pv_roster_network_id(e->roster), sizeof(route.network_id));
-    memcpy(route.from, e->identity->sign_pk, sizeof(route.from));
+    memcpy(route.network_id, pv_roster_network_id(e->node.roster), sizeof(route.network_id));
+    memcpy(route.from, e->node.identity->sign_pk, sizeof(route.from));
     memcpy(route.to, p->pk, sizeof(route.to));
     sig->seq = pv_highwater_next(&e->signal_seq, pv_peer_env_wall(&e->env, now));
 
@@ -84,7 +84,7 @@ static int send_signal(struct pv_engine *e, struct pv_peer *p, struct pv_signal 
     size_t len;
     int r = pv_signal_write(sig, buf, PV_SIGNAL_TEXT_MAX, &len);
     if (r == PV_OK)
-        r = pv_signal_seal(&route, &e->noise, p->transport, &e->rng, pv_view(buf, len), box);
+        r = pv_signal_seal(&route, &e->noise, p->transport, &e->node.rng, pv_view(buf, len), box);
     const struct pv_view sealed = pv_view(box, r == PV_OK ? len + PV_NOISE_X_OVERHEAD : 0);
     if (r == PV_OK && ways.peers)
         (void)pv_engine_forward(e, p, sealed, now);
@@ -111,12 +111,12 @@ static void send_inband(struct pv_engine *e, struct pv_peer *p, struct pv_signal
 void pv_engine_send_desc(struct pv_engine *e, struct pv_peer *p, const struct pv_desc *desc,
                          pv_ns now)
 {
-    if (e->roster == NULL)
+    if (e->node.roster == NULL)
         return;
     struct pv_signal *sig = calloc(1, sizeof(*sig));
     if (sig == NULL)
         return;
-    pv_roster_head(e->roster, sig->head);
+    pv_roster_head(e->node.roster, sig->head);
     sig->has_desc = true;
     sig->desc = *desc;
     bool inband =
@@ -146,7 +146,7 @@ void pv_engine_send_desc(struct pv_engine *e, struct pv_peer *p, const struct pv
 static void believe(struct pv_engine *e, struct pv_peer *p, const struct pv_signal *sig, pv_ns now)
 {
     pv_engine_heads_seen(e, p, sig->head, now);
-    if (!sig->has_desc || !e->up)
+    if (!sig->has_desc || !e->node.up)
         return;
     pv_peer_handle_desc(p, &sig->desc, now);
     pv_engine_touch(e, p, now);
@@ -164,7 +164,7 @@ static struct pv_peer *sender_of(struct pv_engine *e, const uint8_t *from, const
             items[i] = (struct pv_ctl_item){.statement = sig->chain[i].statement,
                                             .receipt = sig->chain[i].receipt};
         (void)pv_engine_add_statements(e, items, sig->n_chain, now);
-        p = e->roster == NULL ? NULL : pv_engine_peer_by_pk(e, from);
+        p = e->node.roster == NULL ? NULL : pv_engine_peer_by_pk(e, from);
     }
     if (p == NULL || memcmp(p->transport, transport, sizeof(p->transport)) != 0)
         return NULL;
@@ -179,15 +179,15 @@ static struct pv_peer *take_text(struct pv_engine *e, const uint8_t *from, const
         return NULL;
     int r = pv_signal_parse(text, parsed);
     if (r != PV_OK) {
-        pv_log(e->log, PV_LOG_DEBUG, "what=\"signal dropped\" why=\"%s\"", pv_strstatus(r));
+        pv_log(e->node.log, PV_LOG_DEBUG, "what=\"signal dropped\" why=\"%s\"", pv_strstatus(r));
         free(parsed);
         return NULL;
     }
     struct pv_peer *p = sender_of(e, from, transport, &parsed->sig, now);
     if (p == NULL) {
-        pv_log(e->log, PV_LOG_DEBUG, "what=\"signal dropped\" why=\"sender is no member\"");
+        pv_log(e->node.log, PV_LOG_DEBUG, "what=\"signal dropped\" why=\"sender is no member\"");
     } else if (parsed->sig.seq <= p->signal_seq_seen) {
-        pv_log(e->log, PV_LOG_DEBUG, "peer=%s what=\"signal dropped\" why=replayed", p->name);
+        pv_log(e->node.log, PV_LOG_DEBUG, "peer=%s what=\"signal dropped\" why=replayed", p->name);
         p = NULL;
     } else {
         p->signal_seq_seen = parsed->sig.seq;
@@ -202,12 +202,12 @@ struct pv_peer *pv_engine_take_signal(struct pv_engine *e, const struct pv_ctl_s
                                       pv_ns now)
 {
     struct pv_peer *p = NULL;
-    if (e->roster == NULL || push->box.len > PV_SIGNAL_BOX_MAX)
+    if (e->node.roster == NULL || push->box.len > PV_SIGNAL_BOX_MAX)
         return NULL;
     struct pv_signal_route route;
-    memcpy(route.network_id, pv_roster_network_id(e->roster), sizeof(route.network_id));
+    memcpy(route.network_id, pv_roster_network_id(e->node.roster), sizeof(route.network_id));
     memcpy(route.from, push->node, sizeof(route.from));
-    memcpy(route.to, e->identity->sign_pk, sizeof(route.to));
+    memcpy(route.to, e->node.identity->sign_pk, sizeof(route.to));
 
     uint8_t *text = malloc(PV_SIGNAL_TEXT_MAX);
     uint8_t transport[32];
@@ -218,7 +218,7 @@ struct pv_peer *pv_engine_take_signal(struct pv_engine *e, const struct pv_ctl_s
         p = take_text(e, push->node, transport, pv_view(text, push->box.len - PV_NOISE_X_OVERHEAD),
                       now);
     else
-        pv_log(e->log, PV_LOG_DEBUG, "what=\"signal dropped\" why=\"%s\"", pv_strstatus(r));
+        pv_log(e->node.log, PV_LOG_DEBUG, "what=\"signal dropped\" why=\"%s\"", pv_strstatus(r));
     pv_wipe(text, PV_SIGNAL_TEXT_MAX);
     free(text);
     return p;

@@ -19,7 +19,7 @@ enum {
 
 int pv_engine_dns_new(struct pv_engine *e)
 {
-    return pv_bucket_table_new(&e->dns_rate, SOURCES, RATE, BURST, &e->rng);
+    return pv_bucket_table_new(&e->dns_rate, SOURCES, RATE, BURST, &e->node.rng);
 }
 
 void pv_engine_dns_free(struct pv_engine *e)
@@ -29,8 +29,9 @@ void pv_engine_dns_free(struct pv_engine *e)
 
 void pv_engine_dns_domains(const struct pv_engine *e, struct pv_job_iface *i)
 {
-    const struct pv_st_network *net = pv_roster_network(e->roster);
-    const struct pv_prefix ranges[] = {net->range, pv_network_ula(pv_roster_network_id(e->roster))};
+    const struct pv_st_network *net = pv_roster_network(e->node.roster);
+    const struct pv_prefix ranges[] = {net->range,
+                                       pv_network_ula(pv_roster_network_id(e->node.roster))};
     if (!e->dns)
         return;
     snprintf(i->domains[i->n_domains++], PV_IFACE_DOMAIN_BUF, "%s.p2p", net->name);
@@ -47,7 +48,7 @@ static bool may_ask(const struct pv_engine *e, const struct pv_addr *src)
 {
     struct pv_addr ip = *src;
     ip.port = 0;
-    return pv_roster_by_ip(e->roster, &ip) != NULL;
+    return pv_roster_by_ip(e->node.roster, &ip) != NULL;
 }
 
 /* Members, whose addresses are proven, are told apart by the end of them; the buckets tell apart
@@ -74,7 +75,7 @@ static const struct pv_member *find(const struct pv_engine *e, const struct pv_d
     size_t n = len - zone_len - 1;
     memcpy(label, q->name, n);
     label[n] = '\0';
-    return pv_name_parse(label, n, name) == PV_OK ? pv_roster_by_name(e->roster, name) : NULL;
+    return pv_name_parse(label, n, name) == PV_OK ? pv_roster_by_name(e->node.roster, name) : NULL;
 }
 
 static void answer_name(const struct pv_member *m, const struct pv_dns_query *q,
@@ -93,8 +94,8 @@ static void answer_name(const struct pv_member *m, const struct pv_dns_query *q,
 
 static bool in_overlay(const struct pv_engine *e, const struct pv_addr *ip)
 {
-    const struct pv_prefix ula = pv_network_ula(pv_roster_network_id(e->roster));
-    return pv_prefix_contains(&pv_roster_network(e->roster)->range, ip) ||
+    const struct pv_prefix ula = pv_network_ula(pv_roster_network_id(e->node.roster));
+    return pv_prefix_contains(&pv_roster_network(e->node.roster)->range, ip) ||
            pv_prefix_contains(&ula, ip);
 }
 
@@ -105,7 +106,7 @@ static void decide(const struct pv_engine *e, const struct pv_dns_query *q, cons
     bool ours = false;
     const struct pv_member *m = find(e, q, zone, &ours);
     a->zone = zone;
-    a->serial = (uint32_t)pv_roster_count(e->roster);
+    a->serial = (uint32_t)pv_roster_count(e->node.roster);
     a->authoritative = true;
     if (q->qclass != PV_DNS_IN) {
         a->rcode = PV_DNS_REFUSED;
@@ -120,7 +121,7 @@ static void decide(const struct pv_engine *e, const struct pv_dns_query *q, cons
     } else if (ours) {
         a->rcode = PV_DNS_NXDOMAIN;
     } else if (pv_dns_reverse_parse(q->name, &ip) == PV_OK && in_overlay(e, &ip)) {
-        m = pv_roster_by_ip(e->roster, &ip);
+        m = pv_roster_by_ip(e->node.roster, &ip);
         if (m == NULL)
             a->rcode = PV_DNS_NXDOMAIN;
         else if (q->qtype == PV_DNS_PTR || q->qtype == PV_DNS_ANY)
@@ -128,7 +129,7 @@ static void decide(const struct pv_engine *e, const struct pv_dns_query *q, cons
                 .authoritative = true,
                 .type = PV_DNS_PTR,
                 .ttl = TTL,
-                .target = pv_names_full(m->name, pv_roster_network(e->roster)->name, full)};
+                .target = pv_names_full(m->name, pv_roster_network(e->node.roster)->name, full)};
     } else {
         a->rcode = PV_DNS_REFUSED;
     }
@@ -145,10 +146,10 @@ bool pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_vie
     struct pv_dns_answer a = {.rcode = PV_DNS_OK};
     char zone[PV_NAMES_FULL_BUF], full[PV_NAMES_FULL_BUF];
     const struct pv_addr bucket = bucket_of(src);
-    if (e->roster == NULL || !may_ask(e, src) ||
+    if (e->node.roster == NULL || !may_ask(e, src) ||
         !pv_bucket_table_take(e->dns_rate, &bucket, 1, now))
         return false;
-    snprintf(zone, sizeof(zone), "%s.p2p", pv_roster_network(e->roster)->name);
+    snprintf(zone, sizeof(zone), "%s.p2p", pv_roster_network(e->node.roster)->name);
     int r = pv_dns_query_parse(packet, &q);
     if (r == PV_ERR_MALFORMED)
         a.rcode = PV_DNS_FORMERR;

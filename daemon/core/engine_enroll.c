@@ -23,11 +23,11 @@ static void forget(struct pv_engine *e)
 static void fail(struct pv_engine *e, enum pv_ctlapi_code code, const char *text, pv_ns now)
 {
     uint64_t handle = e->enroll.handle;
-    pv_log(e->log, PV_LOG_WARN, "what=\"%s failed\" why=\"%s\"",
+    pv_log(e->node.log, PV_LOG_WARN, "what=\"%s failed\" why=\"%s\"",
            e->enroll.create ? "create" : "join", text);
     forget(e);
-    pv_coordclient_stop(e->coord, now);
-    pv_ctlsrv_fail(e->ctl, handle, code, text);
+    pv_coordclient_stop(e->node.coord, now);
+    pv_ctlsrv_fail(e->node.ctl, handle, code, text);
 }
 
 static void failf(struct pv_engine *e, enum pv_ctlapi_code code, pv_ns now, const char *why,
@@ -80,11 +80,11 @@ static void refused(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now
 
 static void succeed(struct pv_engine *e, const char *token)
 {
-    const struct pv_member *self = pv_engine_self(e);
+    const struct pv_member *self = pv_node_self(&e->node);
     uint64_t handle = e->enroll.handle;
     forget(e);
-    pv_ctlsrv_answer(e->ctl, handle,
-                     pv_ctlapi_joined_json(pv_roster_network(e->roster)->name, self->name,
+    pv_ctlsrv_answer(e->node.ctl, handle,
+                     pv_ctlapi_joined_json(pv_roster_network(e->node.roster)->name, self->name,
                                            &self->ip4, &self->ip6, token));
 }
 
@@ -93,7 +93,7 @@ void pv_enroll_cancel(struct pv_engine *e, pv_ns now)
     if (!pv_enroll_is_guest(e))
         return; /* nobody waits any more, but membership is real: let it settle */
     forget(e);
-    pv_coordclient_stop(e->coord, now);
+    pv_coordclient_stop(e->node.coord, now);
 }
 
 /* --- begins --------------------------------------------------------------------------------------
@@ -106,15 +106,15 @@ static bool may_begin(struct pv_engine *e, bool create, uint64_t handle)
     const char *what = create ? "create" : "join";
     if (e->enroll.step != PV_ENROLL_NONE) {
         snprintf(text, sizeof(text), "%s: another create or join is under way: wait for it", what);
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, text);
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, text);
         return false;
     }
-    if (e->roster != NULL) {
+    if (e->node.roster != NULL) {
         snprintf(text, sizeof(text),
                  "%s: this machine is in network %s already: `p2pvpnctl leave` first, or run a "
                  "second p2pvpnd with its own --state, --socket and --tun",
-                 what, pv_roster_network(e->roster)->name);
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, text);
+                 what, pv_roster_network(e->node.roster)->name);
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, text);
         return false;
     }
     return true;
@@ -135,14 +135,14 @@ static int make_network(struct pv_engine *e, pv_ns now)
     uint8_t root_pk[PV_SIGN_PK_LEN];
     /* A root that is there already may still rule a network made before: it is used again, never
      * overwritten. */
-    if (!e->identity->has_root)
-        pv_rng_fill(&e->rng, e->identity->root_seed, sizeof(e->identity->root_seed));
-    e->identity->has_root = true;
-    pv_sign_keypair(e->identity->root_seed, root_sk, root_pk);
+    if (!e->node.identity->has_root)
+        pv_rng_fill(&e->node.rng, e->node.identity->root_seed, sizeof(e->node.identity->root_seed));
+    e->node.identity->has_root = true;
+    pv_sign_keypair(e->node.identity->root_seed, root_sk, root_pk);
     const struct pv_create c = {
         .root_sk = root_sk,
-        .node_sk = e->identity->sign_sk,
-        .transport = e->identity->dh_pk,
+        .node_sk = e->node.identity->sign_sk,
+        .transport = e->node.identity->dh_pk,
         .network_name = e->enroll.network,
         .node_name = e->enroll.name,
         .range = e->enroll.range,
@@ -159,9 +159,9 @@ static int make_network(struct pv_engine *e, pv_ns now)
 /* The root secret is on disk before anybody hears of the network: losing it would orphan it. */
 static void save_root(struct pv_engine *e, pv_ns now)
 {
-    struct pv_job *job = pv_engine_new_job(PV_JOB_SAVE_ROOT);
+    struct pv_job *job = pv_job_new(PV_JOB_SAVE_ROOT);
     if (job != NULL) {
-        memcpy(job->u.root_seed, e->identity->root_seed, sizeof(job->u.root_seed));
+        memcpy(job->u.root_seed, e->node.identity->root_seed, sizeof(job->u.root_seed));
         e->enroll.step = PV_ENROLL_ROOT;
         e->enroll.jobs = 1;
         if (pv_engine_job(e, job, PV_JP_ENROLL, 0))
@@ -199,7 +199,7 @@ void pv_engine_create(struct pv_engine *e, struct pv_ctlapi_request *req, uint64
     en->create = true;
     en->handle = handle;
     en->deadline = deadline_of(req, now);
-    const char *name = req->name[0] != '\0' ? req->name : e->hostname;
+    const char *name = req->name[0] != '\0' ? req->name : e->node.hostname;
     const char *network = req->network[0] != '\0' ? req->network : "home";
     const char *cidr = req->cidr[0] != '\0' ? req->cidr : "10.66.0.0/16";
     if (!take_url(req->secret, en)) {
@@ -236,7 +236,7 @@ void pv_engine_join(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t
     en->handle = handle;
     en->deadline = deadline_of(req, now);
     en->name_given = req->name[0] != '\0';
-    const char *name = en->name_given ? req->name : e->hostname;
+    const char *name = en->name_given ? req->name : e->node.hostname;
     if (pv_name_parse(name, strlen(name), en->name) != PV_OK) {
         failf(e, PV_CTLAPI_USAGE, now, "the name of the node cannot be used",
               "use a to z, 0 to 9 and -, at most 63");
@@ -265,7 +265,7 @@ void pv_engine_join(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t
 static void ask(struct pv_engine *e, struct pv_ctl_msg *msg, enum pv_enroll_step step)
 {
     e->enroll.step = step;
-    int r = pv_coordclient_request(e->coord, msg, PV_CP_TAG(PV_CP_ENROLL, 0));
+    int r = pv_coordclient_request(e->node.coord, msg, PV_CP_TAG(PV_CP_ENROLL, 0));
     if (r != PV_OK)
         snprintf(e->enroll.why, sizeof(e->enroll.why), "a request could not be sent: %s",
                  pv_strstatus(r));
@@ -308,7 +308,7 @@ static void learn_addrs(struct pv_engine *e, const struct pv_coordlist_more *mor
     int r = pv_coordlist_with(pv_view(en->list, en->list_len), more, list, sizeof(list), &len);
     if (r < 0 || len == en->list_len)
         return;
-    pv_sign_keypair(e->identity->root_seed, root_sk, root_pk);
+    pv_sign_keypair(e->node.identity->root_seed, root_sk, root_pk);
     r = pv_make_coordinators(en->network_id, root_sk, 1, pv_view(list, len), &made);
     pv_wipe(root_sk, sizeof(root_sk));
     if (r < 0)
@@ -360,7 +360,7 @@ static int take_record(struct pv_engine *e, const struct pv_ctl_statements *st)
     for (size_t i = 0; i < st->n && r == NULL; i++) {
         struct pv_statement s;
         if (pv_statement_decode(st->items[i].statement, &s) == PV_OK && s.type == PV_ST_NETWORK)
-            status = pv_roster_new(st->items[i].statement, e->enroll.network_id, &e->rng, &r);
+            status = pv_roster_new(st->items[i].statement, e->enroll.network_id, &e->node.rng, &r);
     }
     if (r == NULL)
         return status;
@@ -368,7 +368,7 @@ static int take_record(struct pv_engine *e, const struct pv_ctl_statements *st)
         enum pv_roster_added added;
         status = pv_roster_add(r, st->items[i].statement, st->items[i].receipt, &added);
         if (status != PV_OK)
-            pv_log(e->log, PV_LOG_WARN, "what=\"statement refused while joining\" why=\"%s\"",
+            pv_log(e->node.log, PV_LOG_WARN, "what=\"statement refused while joining\" why=\"%s\"",
                    pv_strstatus(status));
     }
     struct pv_roster_event ev;
@@ -401,9 +401,9 @@ static void fetched(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now
     struct pv_ctl_join *j = &ask_join.u.join;
     uint8_t hash[PV_CTL_HASH_LEN];
     memcpy(j->invite, e->enroll.invite_pk, sizeof(j->invite));
-    memcpy(j->node, e->identity->sign_pk, sizeof(j->node));
+    memcpy(j->node, e->node.identity->sign_pk, sizeof(j->node));
     memcpy(j->name, e->enroll.name, sizeof(j->name));
-    int r = pv_coordclient_handshake_hash(e->coord, hash);
+    int r = pv_coordclient_handshake_hash(e->node.coord, hash);
     if (r == PV_OK)
         r = pv_ctl_join_sign(j, hash, e->enroll.invite_sk);
     if (r == PV_OK)
@@ -425,13 +425,13 @@ static void reserved(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns no
     }
     struct pv_st_member m = {0};
     struct pv_made made;
-    memcpy(m.transport, e->identity->dh_pk, sizeof(m.transport));
+    memcpy(m.transport, e->node.identity->dh_pk, sizeof(m.transport));
     m.serial = res->serial; /* who was a member before, and left, needs a higher one */
     memcpy(m.name, res->name, sizeof(m.name));
     memcpy(m.ip4, res->ip4, sizeof(m.ip4));
     m.issued = pv_engine_wall_s(e, now);
-    int r =
-        pv_make_member(e->enroll.network_id, e->enroll.invite_sk, e->identity->sign_sk, &m, &made);
+    int r = pv_make_member(e->enroll.network_id, e->enroll.invite_sk, e->node.identity->sign_sk, &m,
+                           &made);
     if (r != PV_OK) {
         failf(e, PV_CTLAPI_FAILED, now, "the coordinator offered an address that cannot be used",
               "ask its owner");
@@ -448,13 +448,13 @@ static void reserved(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns no
 static void save(struct pv_engine *e, pv_ns now)
 {
     struct pv_enroll *en = &e->enroll;
-    const struct pv_member *self = pv_roster_by_node(en->roster, e->identity->sign_pk);
+    const struct pv_member *self = pv_roster_by_node(en->roster, e->node.identity->sign_pk);
     if (self == NULL) {
         failf(e, PV_CTLAPI_REFUSED, now, "the coordinator's answer does not make us a member",
               "do not trust it; see `p2pvpnctl status` and its log");
         return;
     }
-    struct pv_job *job = pv_engine_new_job(PV_JOB_SET_NETWORK);
+    struct pv_job *job = pv_job_new(PV_JOB_SET_NETWORK);
     if (job == NULL) {
         failf(e, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
         return;
@@ -504,7 +504,7 @@ static void created(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now
     }
     pv_roster_free(e->enroll.roster);
     e->enroll.roster = NULL;
-    int r = pv_roster_new(made[0], c->network_id, &e->rng, &e->enroll.roster);
+    int r = pv_roster_new(made[0], c->network_id, &e->node.rng, &e->enroll.roster);
     for (size_t i = 0; r == PV_OK && i < PV_ARRAY_LEN(made); i++) {
         enum pv_roster_added added;
         if (msg->u.receipts.results[i].error != PV_CTL_E_NONE)
@@ -607,7 +607,7 @@ void pv_enroll_iface_done(struct pv_engine *e, const char *error, pv_ns now)
         snprintf(text, sizeof(text), "%s: joined, but the interface is not up: %s",
                  e->enroll.create ? "create" : "join", error);
         forget(e);
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, text);
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, text);
         return;
     }
     if (e->enroll.create)
@@ -639,7 +639,7 @@ int pv_engine_make_invite(struct pv_engine *e, uint32_t uses, uint64_t expires_s
     struct pv_st_invite inv = {.uses = uses};
     struct pv_made made;
     uint64_t wall = pv_engine_coord_s(e, now);
-    struct pv_view list = pv_roster_coordinators(e->roster);
+    struct pv_view list = pv_roster_coordinators(e->node.roster);
     struct pv_put *put = calloc(1, sizeof(*put));
     if (put != NULL) {
         put->statements = calloc(1, sizeof(*put->statements));
@@ -649,16 +649,17 @@ int pv_engine_make_invite(struct pv_engine *e, uint32_t uses, uint64_t expires_s
         pv_put_free(put);
         return PV_ERR_NOMEM;
     }
-    pv_rng_fill(&e->rng, token.seed, sizeof(token.seed));
+    pv_rng_fill(&e->node.rng, token.seed, sizeof(token.seed));
     pv_sign_keypair(token.seed, sk, inv.invite);
     pv_wipe(sk, sizeof(sk));
     inv.not_before = wall > INVITE_EARLY_S ? wall - INVITE_EARLY_S : 0;
     inv.not_after = wall + expires_s;
     int r = list.len > sizeof(token.list) ? PV_ERR_LIMIT : PV_OK;
     if (r == PV_OK)
-        r = pv_make_invite(pv_roster_network_id(e->roster), e->identity->sign_sk, &inv, &made);
+        r = pv_make_invite(pv_roster_network_id(e->node.roster), e->node.identity->sign_sk, &inv,
+                           &made);
     if (r == PV_OK) {
-        memcpy(token.network_id, pv_roster_network_id(e->roster), sizeof(token.network_id));
+        memcpy(token.network_id, pv_roster_network_id(e->node.roster), sizeof(token.network_id));
         memcpy(token.list, list.ptr, list.len);
         token.list_len = list.len;
         r = pv_token_format(&token, put->token, PV_TOKEN_TEXT_BUF);

@@ -14,7 +14,7 @@
 
 int pv_engine_files_new(struct pv_engine *e, const struct pv_engine_config *cfg)
 {
-    const struct pv_filelink_config fc = {.rng = e->rng, .log = e->log};
+    const struct pv_filelink_config fc = {.rng = e->node.rng, .log = e->node.log};
     struct pv_view saved = pv_view(NULL, 0);
     e->passed.handle = -1;
     e->auto_accept = calloc(cfg->n_auto_accept + 1, sizeof(*e->auto_accept));
@@ -73,7 +73,7 @@ static struct pv_filelink_peer as_peer(const struct pv_engine *e, const struct p
 /* May it be reached? Of a peer nobody has said anything about, try. */
 static bool is_there(const struct pv_engine *e, const struct pv_peer *p)
 {
-    return e->iface == PV_IFACE_UP &&
+    return e->node.iface == PV_IFACE_UP &&
            (p->presence == PV_PRESENCE_ONLINE || (p->has_path && !p->doubted));
 }
 
@@ -134,12 +134,10 @@ static struct pv_ctlapi_file shown(const struct pv_file_entry *f)
 static void tell_watchers(struct pv_engine *e, uint32_t number)
 {
     const struct pv_file_entry *f = pv_filelink_find(e->files, number);
-    for (struct pv_waiter *w = e->waiters; f != NULL && w != NULL; w = w->next) {
-        if (w->kind != PV_WAITER_WATCH)
-            continue;
-        const struct pv_ctlapi_file file = shown(f);
-        pv_ctlsrv_event(e->ctl, w->handle, "file", pv_ctlapi_one_file_json(&file));
-    }
+    if (f == NULL)
+        return;
+    const struct pv_ctlapi_file file = shown(f);
+    pv_watch_tell(&e->node.watch, e->node.ctl, "file", pv_ctlapi_one_file_json(&file));
 }
 
 void pv_engine_run_files(struct pv_engine *e, pv_ns now)
@@ -169,8 +167,8 @@ int pv_engine_poll_fileop(struct pv_engine *e, struct pv_engine_fileop *ret_op)
         return r;
     *ret_op = (struct pv_engine_fileop){.op = op};
     if (op.sid != 0)
-        ret_op->op.sid = pv_engine_sid(PV_STREAM_FILE, op.sid);
-    const struct pv_member *self = pv_engine_self(e);
+        ret_op->op.sid = pv_sid(PV_STREAM_FILE, op.sid);
+    const struct pv_member *self = pv_node_self(&e->node);
     if (self != NULL)
         ret_op->local = op.addr.family == PV_AF_INET6 ? self->ip6 : self->ip4;
     return PV_OK;
@@ -205,7 +203,7 @@ static void drop_passed(struct pv_engine *e)
     if (e->passed.handle >= 0 &&
         !add_op(e, &(struct pv_engine_fileop){
                        .op = {.type = PV_FILEOP_RELEASE, .handle = e->passed.handle}}))
-        pv_log(e->log, PV_LOG_WARN, "what=\"descriptor of a client not closed\"");
+        pv_log(e->node.log, PV_LOG_WARN, "what=\"descriptor of a client not closed\"");
     e->passed.handle = -1;
 }
 
@@ -232,20 +230,20 @@ static void answer_file(struct pv_engine *e, uint32_t number, uint64_t handle)
 {
     const struct pv_file_entry *f = pv_filelink_find(e->files, number);
     if (f == NULL) {
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, "files: out of memory: try again");
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, "files: out of memory: try again");
         return;
     }
     const struct pv_ctlapi_file file = shown(f);
-    pv_ctlsrv_answer(e->ctl, handle, pv_ctlapi_one_file_json(&file));
+    pv_ctlsrv_answer(e->node.ctl, handle, pv_ctlapi_one_file_json(&file));
 }
 
 void pv_engine_files_send(struct pv_engine *e, struct pv_peer *p,
                           const struct pv_ctlapi_request *req, uint64_t handle, pv_ns now)
 {
     uint32_t number;
-    uint32_t sid = pv_engine_sid(PV_STREAM_CTL, pv_ctlsrv_sid(e->ctl, handle));
+    uint32_t sid = pv_sid(PV_STREAM_CTL, pv_ctlsrv_sid(e->node.ctl, handle));
     if (e->passed.handle < 0 || e->passed_sid != sid) {
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_USAGE,
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_USAGE,
                        "send-file: no regular file came with the request: give the name of a file "
                        "you may read");
         return;
@@ -264,7 +262,7 @@ void pv_engine_files_send(struct pv_engine *e, struct pv_peer *p,
         snprintf(text, sizeof(text), "send-file: %s: %s", pv_strstatus(r),
                  r == PV_ERR_LIMIT ? "too many files are under way: `p2pvpnctl files` lists them"
                                    : "the name of the file is not UTF-8, or the file too large");
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, text);
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, text);
         return;
     }
     e->passed.handle = -1; /* the offer's now */
@@ -287,7 +285,7 @@ static void list(struct pv_engine *e, uint64_t handle)
             out = NULL;
         }
     }
-    pv_ctlsrv_answer(e->ctl, handle, out);
+    pv_ctlsrv_answer(e->node.ctl, handle, out);
 }
 
 /* Gives the client the received file: its descriptor goes out with the answer. */
@@ -299,7 +297,7 @@ static int pass(struct pv_engine *e, uint32_t number, uint64_t handle)
     if (f->outgoing || f->state != PV_FILE_DONE)
         return PV_ERR_STATE;
     struct pv_engine_fileop op = {.pass = true};
-    op.op.sid = pv_engine_sid(PV_STREAM_CTL, pv_ctlsrv_sid(e->ctl, handle));
+    op.op.sid = pv_sid(PV_STREAM_CTL, pv_ctlsrv_sid(e->node.ctl, handle));
     op.op.number = number;
     memcpy(op.op.id, f->id, sizeof(op.op.id));
     return add_op(e, &op) ? PV_OK : PV_ERR_LIMIT;
@@ -333,7 +331,7 @@ void pv_engine_files_request(struct pv_engine *e, const struct pv_ctlapi_request
         else
             snprintf(text, sizeof(text), "files: %lu: %s: `p2pvpnctl files` lists them",
                      (unsigned long)req->number, pv_strstatus(r));
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, text);
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, text);
     }
     pv_engine_run_files(e, now);
 }

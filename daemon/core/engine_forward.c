@@ -35,7 +35,7 @@ unsigned pv_engine_forward(struct pv_engine *e, struct pv_peer *to, struct pv_vi
     struct pv_peer *known = pv_engine_peer_by_id(e, to->passed_by);
     if (can_help(known, to))
         helpers[n++] = known;
-    size_t start = pv_rng_below(&e->rng, (uint32_t)e->n_slots);
+    size_t start = pv_rng_below(&e->node.rng, (uint32_t)e->n_slots);
     for (size_t i = 0; i < e->n_slots && n < HELPERS; i++) {
         struct pv_peer *q = e->by_slot[(start + i) % e->n_slots];
         if (can_help(q, to) && q != known)
@@ -45,7 +45,7 @@ unsigned pv_engine_forward(struct pv_engine *e, struct pv_peer *to, struct pv_vi
     uint8_t *body = n == 0 ? NULL : malloc(PV_FORWARD_MAX);
     size_t len;
     memcpy(f.to, to->pk, sizeof(f.to));
-    memcpy(f.from, e->identity->sign_pk, sizeof(f.from));
+    memcpy(f.from, e->node.identity->sign_pk, sizeof(f.from));
     if (body == NULL || pv_forward_build(&f, body, PV_FORWARD_MAX, &len) != PV_OK)
         n = 0;
     for (unsigned i = 0; i < n; i++)
@@ -59,7 +59,7 @@ static void pass_on(struct pv_engine *e, struct pv_peer *from, const struct pv_f
 {
     struct pv_peer *to = pv_engine_peer_by_pk(e, f->to);
     if (memcmp(f->from, from->pk, sizeof(f->from)) != 0 || to == NULL || !to->in_sync) {
-        pv_log(e->log, PV_LOG_DEBUG, "peer=%s what=\"signal not passed on\"", from->name);
+        pv_log(e->node.log, PV_LOG_DEBUG, "peer=%s what=\"signal not passed on\"", from->name);
         return;
     }
     if (!pv_bucket_take(&from->passed, PEER_RATE, 2 * PEER_RATE, 1, now) ||
@@ -94,9 +94,9 @@ void pv_engine_take_forward(struct pv_engine *e, struct pv_peer *from, struct pv
     struct pv_forward f;
     int r = pv_forward_parse(body, &f);
     if (r != PV_OK)
-        pv_log(e->log, PV_LOG_DEBUG, "peer=%s what=\"signal dropped\" why=\"%s\"", from->name,
+        pv_log(e->node.log, PV_LOG_DEBUG, "peer=%s what=\"signal dropped\" why=\"%s\"", from->name,
                pv_strstatus(r));
-    else if (memcmp(f.to, e->identity->sign_pk, sizeof(f.to)) == 0)
+    else if (memcmp(f.to, e->node.identity->sign_pk, sizeof(f.to)) == 0)
         take_own(e, from, &f, now);
     else
         pass_on(e, from, &f, body, now);

@@ -68,8 +68,8 @@ void pv_engine_front_opened(struct pv_engine *e, uint16_t sock, uint16_t port, p
         return;
     }
     pv_engine_life_op(e, PV_HARDNAT_ADOPT, sock);
-    pv_log(e->log, PV_LOG_INFO, "what=\"another socket before the NAT ends the binding\" port=%u",
-           port);
+    pv_log(e->node.log, PV_LOG_INFO,
+           "what=\"another socket before the NAT ends the binding\" port=%u", port);
     HASH_ITER(hh, e->peers, p, tmp)
     {
         if (p->ice != NULL)

@@ -191,8 +191,8 @@ static void finish(struct pv_engine *e, struct pv_peer *p, const char *why, pv_n
 
 static void announce(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
-    uint64_t clock = pv_coordclient_time_us(e->coord, now);
-    pv_ns trip = pv_coordclient_rtt(e->coord) + START_MARGIN;
+    uint64_t clock = pv_coordclient_time_us(e->node.coord, now);
+    pv_ns trip = pv_coordclient_rtt(e->node.coord) + START_MARGIN;
     p->hard.announced = true;
     p->hard.at_us = clock == 0 ? 0 : clock + trip / 1000;
     p->hard.give_up = now + READY_FOR;
@@ -216,9 +216,9 @@ static void run(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         .theirs = p->remote.creds,
         .nat = p->remote.nat,
         .loose = p->hard.n > 1,
-        .controlling = memcmp(e->identity->sign_pk, p->pk, sizeof(p->pk)) < 0,
+        .controlling = memcmp(e->node.identity->sign_pk, p->pk, sizeof(p->pk)) < 0,
     };
-    uint64_t clock = pv_coordclient_time_us(e->coord, now);
+    uint64_t clock = pv_coordclient_time_us(e->node.coord, now);
     uint64_t at = p->hard.at_us > p->remote.attempt.at_us ? p->hard.at_us : p->remote.attempt.at_us;
     pv_ns wait = clock == 0 || at <= clock ? 0 : (at - clock) * 1000;
     p->hard.wake = PV_NEVER;

@@ -214,7 +214,7 @@ static void handle_kept(struct pv_engine *e, const struct pv_peer *p, const stru
         memcmp(f->key, h->list->msgs[h->at].id, sizeof(f->key)) != 0)
         return;
     if (!f->yes) {
-        pv_log(e->log, PV_LOG_INFO, "peer=%s what=\"copy not held\"", p->name);
+        pv_log(e->node.log, PV_LOG_INFO, "peer=%s what=\"copy not held\"", p->name);
         end_task(e);
         return;
     }
@@ -252,13 +252,13 @@ static void handle_over(struct pv_engine *e, uint32_t id, const struct pv_job_re
 static void handle_keep(struct pv_engine *e, const struct pv_peer *p, const struct pv_copy_frame *f)
 {
     struct pv_hold *h = &e->hold;
-    const struct pv_member *to = pv_roster_known(e->roster, f->node);
+    const struct pv_member *to = pv_roster_known(e->node.roster, f->node);
     size_t i = 0;
     while (i < PV_ARRAY_LEN(h->puts) && h->puts[i].used)
         i++;
     struct pv_chatjob *job = NULL;
     if (h->willing && i < PV_ARRAY_LEN(h->puts) && to != NULL && to->state == PV_MEMBER_ACTIVE &&
-        memcmp(f->node, p->pk, 32) != 0 && memcmp(f->node, e->identity->sign_pk, 32) != 0)
+        memcmp(f->node, p->pk, 32) != 0 && memcmp(f->node, e->node.identity->sign_pk, 32) != 0)
         job = job_new(PV_HOLDJOB_PUT);
     if (job != NULL)
         job->hold->box = malloc(f->box_len);
@@ -388,7 +388,7 @@ static void handle_deliver(struct pv_engine *e, const struct pv_peer *p,
     } else if (r != PV_ERR_NOMEM && r != PV_ERR_LIMIT) {
         /* Not from its author, or not for us: of no use to anybody. An author who is not known yet
          * may become known. */
-        pv_log(e->log, PV_LOG_WARN, "peer=%s what=\"held copy refused\" why=\"%s\"", p->name,
+        pv_log(e->node.log, PV_LOG_WARN, "peer=%s what=\"held copy refused\" why=\"%s\"", p->name,
                pv_strstatus(r));
         h->forged += r != PV_ERR_AGAIN;
         (void)!say_short(e, p->pk, PV_COPY_TAKEN, f->node, f->key, r != PV_ERR_AGAIN);
@@ -434,7 +434,7 @@ void pv_engine_hold_job(struct pv_engine *e, const struct pv_job_wait *wait,
 void pv_engine_hold_line(struct pv_engine *e, const struct pv_chatlink_event *ev, pv_ns now)
 {
     struct pv_peer *p = pv_engine_peer_by_pk(e, ev->msg.peer);
-    struct pv_copy_frame *f = p == NULL || e->roster == NULL ? NULL : malloc(sizeof(*f));
+    struct pv_copy_frame *f = p == NULL || e->node.roster == NULL ? NULL : malloc(sizeof(*f));
     if (f == NULL)
         return;
     e->hold.wall_s = pv_engine_wall_s(e, now);
@@ -481,7 +481,7 @@ void pv_engine_hold_run(struct pv_engine *e, pv_ns now)
     }
     if (h->sending && now >= h->answer_by)
         end_task(e);
-    if (!e->keep.enabled || e->roster == NULL || pv_engine_is_online(e)) {
+    if (!e->keep.enabled || e->node.roster == NULL || pv_engine_is_online(e)) {
         h->look_at = PV_NEVER;
         return;
     }

@@ -46,7 +46,7 @@ void pv_engine_send_inband(struct pv_engine *e, struct pv_peer *p, enum pv_inban
                            struct pv_view body)
 {
     uint8_t parts;
-    uint32_t id = pv_rng_u32(&e->rng);
+    uint32_t id = pv_rng_u32(&e->node.rng);
     if (pv_inband_parts(body.len, &parts) != PV_OK)
         return;
     for (uint8_t i = 0; i < parts; i++) {
@@ -69,7 +69,7 @@ static bool send_echo(struct pv_engine *e, struct pv_peer *p, const struct pv_in
 
 void pv_engine_ask_echo(struct pv_engine *e, struct pv_peer *p)
 {
-    struct pv_inband_echo echo = {.token = pv_rng_u64(&e->rng)};
+    struct pv_inband_echo echo = {.token = pv_rng_u64(&e->node.rng)};
     (void)send_echo(e, p, &echo); /* that anything comes back is the answer */
 }
 
@@ -95,12 +95,12 @@ static void ping_send(struct pv_engine *e, struct pv_waiter *w, struct pv_peer *
     static const uint8_t filler[PV_INBAND_ECHO_MAX];
     size_t slot = w->next_seq % PV_PING_OUTSTANDING;
     if (w->out[slot].token != 0) { /* more are out than are kept: the oldest counts as lost */
-        pv_ctlsrv_event(e->ctl, w->handle, "timeout", pv_ctlapi_lost_json(w->out[slot].seq));
+        pv_ctlsrv_event(e->node.ctl, w->handle, "timeout", pv_ctlapi_lost_json(w->out[slot].seq));
         w->ended++;
     }
     const struct pv_inband_echo echo = {
         .path = pv_peer_is_relayed(p) ? PV_INBAND_PATH_RELAY : PV_INBAND_PATH_DIRECT,
-        .token = pv_rng_u64(&e->rng) | 1,
+        .token = pv_rng_u64(&e->node.rng) | 1,
         .filler = pv_view(filler, w->size < sizeof(filler) ? w->size : sizeof(filler)),
     };
     w->path_missing = false;
@@ -124,7 +124,7 @@ static void ping_unsendable(struct pv_engine *e, struct pv_waiter *w, pv_ns now)
     w->ended++;
     w->next_at = now + w->interval;
     w->give_up_at = w->next_at + PV_PING_PATIENCE;
-    pv_ctlsrv_event(e->ctl, w->handle, "timeout", pv_ctlapi_lost_json(w->next_seq));
+    pv_ctlsrv_event(e->node.ctl, w->handle, "timeout", pv_ctlapi_lost_json(w->next_seq));
 }
 
 static bool ping_run(struct pv_engine *e, struct pv_waiter *w, pv_ns now)
@@ -135,15 +135,15 @@ static bool ping_run(struct pv_engine *e, struct pv_waiter *w, pv_ns now)
             continue;
         w->out[i].token = 0;
         w->ended++;
-        pv_ctlsrv_event(e->ctl, w->handle, "timeout", pv_ctlapi_lost_json(w->out[i].seq));
+        pv_ctlsrv_event(e->node.ctl, w->handle, "timeout", pv_ctlapi_lost_json(w->out[i].seq));
     }
     if (p == NULL) {
-        pv_ctlsrv_fail(e->ctl, w->handle, PV_CTLAPI_UNKNOWN_PEER,
+        pv_ctlsrv_fail(e->node.ctl, w->handle, PV_CTLAPI_UNKNOWN_PEER,
                        "ping: the peer left the network");
         return true;
     }
     if (w->ended >= w->count) {
-        pv_ctlsrv_answer(e->ctl, w->handle, pv_ctlapi_pinged_json(w->sent, w->received));
+        pv_ctlsrv_answer(e->node.ctl, w->handle, pv_ctlapi_pinged_json(w->sent, w->received));
         return true;
     }
     if (w->next_seq >= w->count || now < w->next_at)
@@ -153,7 +153,7 @@ static bool ping_run(struct pv_engine *e, struct pv_waiter *w, pv_ns now)
     } else if (p->presence == PV_PRESENCE_OFFLINE && !p->has_path) {
         char text[PV_CTLAPI_ERROR_BUF];
         snprintf(text, sizeof(text), "ping: %s is offline: try again when it is back", p->name);
-        pv_ctlsrv_fail(e->ctl, w->handle, PV_CTLAPI_PEER_OFFLINE, text);
+        pv_ctlsrv_fail(e->node.ctl, w->handle, PV_CTLAPI_PEER_OFFLINE, text);
         return true;
     } else if (now >= w->give_up_at) {
         ping_unsendable(e, w, now);
@@ -186,7 +186,7 @@ static void take_echo(struct pv_engine *e, struct pv_peer *p, struct pv_view bod
             w->received++;
             w->ended++;
             pv_engine_path_of(p, &path);
-            pv_ctlsrv_event(e->ctl, w->handle, "pong",
+            pv_ctlsrv_event(e->node.ctl, w->handle, "pong",
                             pv_ctlapi_pong_json(w->out[i].seq, rtt_ms, &path));
             return;
         }
@@ -218,13 +218,13 @@ void pv_engine_take_inband(struct pv_engine *e, struct pv_peer *p, struct pv_vie
 {
     struct pv_inband_message msg;
     uint32_t token;
-    if (p->is_static || e->roster == NULL)
+    if (p->is_static || e->node.roster == NULL)
         return;
     int r = pv_inband_receive(&p->inband, packet, now, &msg);
     if (r != PV_OK) {
         if (r != PV_ERR_AGAIN)
-            pv_log(e->log, PV_LOG_DEBUG, "peer=%s what=\"in-band dropped\" why=\"%s\"", p->name,
-                   pv_strstatus(r));
+            pv_log(e->node.log, PV_LOG_DEBUG, "peer=%s what=\"in-band dropped\" why=\"%s\"",
+                   p->name, pv_strstatus(r));
         return;
     }
     switch (msg.type) {
@@ -299,7 +299,7 @@ static bool wait_is_over(struct pv_engine *e, struct pv_waiter *w, pv_ns now)
 {
     if (!w->has_peer)
         return w->online ? pv_engine_is_online(e)
-                         : e->iface == PV_IFACE_UP && pv_engine_self(e) != NULL;
+                         : e->node.iface == PV_IFACE_UP && pv_node_self(&e->node) != NULL;
     struct pv_peer *p = pv_engine_peer_by_pk(e, w->peer);
     if (p == NULL)
         return false;
@@ -319,7 +319,7 @@ void pv_engine_run_waiters(struct pv_engine *e, pv_ns now)
         if (w->kind == PV_WAITER_PING) {
             over = ping_run(e, w, now);
         } else if (w->kind == PV_WAITER_WAIT && wait_is_over(e, w, now)) {
-            pv_ctlsrv_done(e->ctl, w->handle);
+            pv_ctlsrv_done(e->node.ctl, w->handle);
             over = true;
         }
         if (over)

@@ -41,7 +41,6 @@
 #include "base/bucket.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/rooms.h"
-#include "daemon/core/client/ctlsrv.h"
 #include "daemon/core/engine.h"
 #include "daemon/core/engine_ways.h"
 #include "daemon/core/member/coordclient.h"
@@ -49,7 +48,10 @@
 #include "daemon/core/nat/mapper.h"
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/nat/udpwatch.h"
+#include "daemon/core/node/ctlsrv.h"
+#include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer.h"
+#include "daemon/core/peer/recall.h"
 #include "proto/roster/roster.h"
 #include "proto/roster/roster_make.h"
 #include "proto/roster/token.h"
@@ -58,12 +60,13 @@
 
 enum {
     PV_ENGINE_SUBSCRIBE_ALL = 128, /* ours: in networks up to this size presence of all is wanted */
-    PV_ENGINE_MAX_INJECT = 256,    /* packets waiting for the tx worker; more are dropped */
-    PV_ENGINE_MAX_ANSWERS = 64,    /* cookie replies waiting to be sent; more are dropped */
-    PV_ENGINE_MAX_REPORTS = 16,    /* newest kept, shown by status */
-    PV_ENGINE_LOAD = 200,          /* handshakes a second above which cookies are asked for */
-    PV_ENGINE_MAX_HOSTS = 8,       /* addresses of the coordinator as written */
-    PV_ENGINE_MAX_WAITERS = 256,   /* pings, waits and watches at once */
+    PV_ENGINE_MAX_PARTS = 32,
+    PV_ENGINE_MAX_INJECT = 256,  /* packets waiting for the tx worker; more are dropped */
+    PV_ENGINE_MAX_ANSWERS = 64,  /* cookie replies waiting to be sent; more are dropped */
+    PV_ENGINE_MAX_REPORTS = 16,  /* newest kept, shown by status */
+    PV_ENGINE_LOAD = 200,        /* handshakes a second above which cookies are asked for */
+    PV_ENGINE_MAX_HOSTS = 8,     /* addresses of the coordinator as written */
+    PV_ENGINE_MAX_WAITERS = 256, /* pings, waits and watches at once */
     PV_ENGINE_MAX_KNOCKS = 2 * PV_RECALL_AT_ONCE * PV_RECALL_ADDRS, /* waiting to be sent */
     PV_ENGINE_TOLD = 2, /* addresses of ours that peers see, kept while there is no server */
 };
@@ -93,11 +96,6 @@ struct pv_told {
     uint32_t peer; /* 0 = none */
     struct pv_addr local;
     struct pv_addr mapped;
-};
-
-struct pv_job_item {
-    struct pv_job_item *next;
-    struct pv_job *job;
 };
 
 /* Why a job was asked for: what its result means. */
@@ -177,7 +175,6 @@ struct pv_put {
 enum pv_waiter_kind {
     PV_WAITER_PING,
     PV_WAITER_WAIT,
-    PV_WAITER_WATCH,
 };
 enum {
     PV_PING_OUTSTANDING = 16,
@@ -192,8 +189,6 @@ struct pv_waiter {
     bool has_peer;
     /* wait */
     bool direct, online;
-    /* watch */
-    bool seen;
     /* ping */
     uint32_t count, size, next_seq, sent, received, ended;
     pv_ns interval, next_at;
@@ -243,12 +238,6 @@ struct pv_enroll {
     unsigned jobs;                       /* store results still missing */
 };
 
-enum pv_iface_state {
-    PV_IFACE_DOWN,
-    PV_IFACE_RISING,
-    PV_IFACE_UP,
-};
-
 /* How long the NAT keeps a binding (TRAVERSAL 3.4): measured once per network. */
 enum {
     PV_LIFE_SOCK = 0xff00, /* ids of its sockets begin there; hardnat's end below */
@@ -285,18 +274,9 @@ struct pv_report {
 };
 
 struct pv_engine {
-    /* given */
-    struct pv_rng rng;
-    struct pv_log log_copy; /* the shell's sink with a level of our own */
-    const struct pv_log *log;
-    struct pv_identity *identity;
-    char tun_name[PV_JOB_IFNAME];
-    struct pv_prefix own_addrs[4];
-    size_t n_own_addrs;
-    uint16_t mtu;
-    uint16_t udp_port;
-    char hostname[PV_NAME_BUF];
-    pv_ns started;
+    struct pv_node node;
+    void *parts[PV_ENGINE_MAX_PARTS];             /* in the order of engine.c's list */
+    struct pv_peer *changed_first, *changed_last; /* peers with facts to deliver */
 
     /* peers */
     struct pv_wg_device device;
@@ -335,13 +315,8 @@ struct pv_engine {
     } stranger; /* who last began a handshake with a key that nobody here has */
 
     /* the network */
-    struct pv_roster *roster; /* NULL: in no network */
-    char node_name[PV_NAME_BUF];
-    bool up;           /* the user wants it up */
-    bool removed;      /* this node was revoked */
     bool unknown;      /* the coordinator says that it is no member: nothing to sign off from */
     pv_ns teardown_at; /* going down: peers are told, then the interface goes; PV_NEVER */
-    enum pv_iface_state iface;
     char iface_error[PV_JOB_ERROR_MAX];
     pv_ns iface_retry_at;           /* it did not come up; PV_NEVER */
     char overlap[PV_JOB_ERROR_MAX]; /* an address here that is in the network's range; "": none */
@@ -363,8 +338,6 @@ struct pv_engine {
     pv_ns names_at;   /* not written before */
 
     /* the coordinator */
-    struct pv_coordclient *coord;
-    bool as_member; /* the connection wanted or there is a member's; else a guest's */
     struct pv_hostport hosts[PV_ENGINE_MAX_HOSTS]; /* as written in the record or token */
     size_t n_hosts;
     struct pv_hostport tls_hosts[PV_CTL_ADDRS_MAX]; /* of the last welcome */
@@ -422,15 +395,12 @@ struct pv_engine {
     struct pv_rooms *rooms;
     struct pv_keep keep;
     struct pv_hold hold;
-    struct pv_ctlsrv *ctl;
     struct pv_waiter *waiters;
     size_t n_waiters;
 
     /* out */
-    struct pv_job_item *jobs, **jobs_tail;
     struct pv_map job_map;
     struct pv_job_wait *job_waits;
-    uint64_t next_job;
     struct pv_inject_item *injects, **injects_tail;
     size_t n_injects;
     bool forgetting_keys; /* a job that deletes them is under way */
@@ -438,6 +408,11 @@ struct pv_engine {
 };
 
 /* --- engine.c -------------------------------------------------------------------------------- */
+
+/* What the part's make() returned; NULL: it is not there yet. */
+void *pv_engine_part(struct pv_engine *e, const struct pv_part *part);
+/* Tells every part, after the call under way, what has changed about p: enum pv_peer_fact bits. */
+void pv_engine_raise_peer(struct pv_engine *e, struct pv_peer *p, unsigned facts);
 
 /* Lets what one machine told change the others; after every fact and every timeout. */
 void pv_engine_settle(struct pv_engine *e, pv_ns now);
@@ -575,8 +550,6 @@ unsigned pv_engine_recall_reached(const struct pv_engine *e);
 
 /* --- engine_net.c ---------------------------------------------------------------------------- */
 
-/* This node as a member; NULL: in no network, or no member any more. */
-const struct pv_member *pv_engine_self(const struct pv_engine *e);
 /* Merges statements from anywhere and acts on what follows. Returns how many were refused. */
 size_t pv_engine_add_statements(struct pv_engine *e, const struct pv_ctl_item *items, size_t n,
                                 pv_ns now);
@@ -585,7 +558,7 @@ void pv_engine_roster_pump(struct pv_engine *e, pv_ns now);
 /* Becomes a node of this roster's network (taken): peers, interface, coordinator. */
 void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, bool up, pv_ns now);
 void pv_engine_leave(struct pv_engine *e, pv_ns now);
-/* Interface and coordinator as e->up wants them. */
+/* Interface and coordinator as e->node.up wants them. */
 void pv_engine_apply_up(struct pv_engine *e, pv_ns now);
 /* The second half of going down, or another attempt to come up, when its time has come. */
 void pv_engine_run_iface(struct pv_engine *e, pv_ns now);
@@ -675,7 +648,6 @@ PV_MUST_CHECK int pv_engine_make_invite(struct pv_engine *e, uint32_t uses, uint
 /* Queues a job (taken); false without memory: nothing will come back. */
 bool pv_engine_job(struct pv_engine *e, struct pv_job *job, enum pv_job_purpose purpose,
                    uint64_t arg);
-struct pv_job *pv_engine_new_job(enum pv_job_kind kind);
 void pv_engine_set_meta(struct pv_engine *e, const char *name, struct pv_view value);
 void pv_engine_set_meta_u64(struct pv_engine *e, const char *name, uint64_t value);
 /* Remembers a roster entry as not yet stored; flush queues one job for all. */
@@ -717,16 +689,10 @@ void pv_engine_files_request(struct pv_engine *e, const struct pv_ctlapi_request
 /* A control client is gone; so is the descriptor it passed, unless an offer has it. */
 void pv_engine_files_client_gone(struct pv_engine *e, uint32_t sid);
 
-/* --- engine_stream.c ------------------------------------------------------------------------- */
-
-/* The engine's id of a machine's stream. */
-uint32_t pv_engine_sid(enum pv_stream_kind kind, uint32_t local);
-
 /* --- engine_ctl.c, engine_show.c, engine_why.c ------------------------------------------------ */
 
 void pv_engine_ctl_pump(struct pv_engine *e, pv_ns now);
-/* Both answer the request themselves when there is none. member: a static peer will not do. */
-bool pv_engine_need_network(struct pv_engine *e, const char *what, uint64_t handle);
+/* Answers the request itself when there is none. member: a static peer will not do. */
 struct pv_peer *pv_engine_need_peer(struct pv_engine *e, const struct pv_ctlapi_request *req,
                                     const char *what, bool member, uint64_t handle);
 void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv_job_result *counts,
@@ -759,18 +725,18 @@ void pv_engine_path_of(struct pv_peer *p, struct pv_ctlapi_path *ret_path);
  * is not known. */
 static inline uint64_t pv_engine_coord_s(const struct pv_engine *e, pv_ns now)
 {
-    uint64_t us = pv_coordclient_time_us(e->coord, now);
+    uint64_t us = pv_coordclient_time_us(e->node.coord, now);
     return (us == 0 ? pv_peer_env_wall(&e->env, now) : us) / 1000000;
 }
 
 /* Wall clock in seconds and milliseconds. */
 static inline uint64_t pv_engine_wall_s(const struct pv_engine *e, pv_ns now)
 {
-    return pv_peer_env_wall(&e->env, now) / 1000000;
+    return pv_node_wall_s(&e->node, now);
 }
 static inline uint64_t pv_engine_wall_ms(const struct pv_engine *e, pv_ns now)
 {
-    return pv_peer_env_wall(&e->env, now) / 1000;
+    return pv_node_wall_ms(&e->node, now);
 }
 
 #endif /* PV_ENGINE_INT_H */

@@ -9,52 +9,31 @@
 
 #define STORE_RETRY PV_S(30) /* after a failed write */
 
-struct pv_job *pv_engine_new_job(enum pv_job_kind kind)
-{
-    struct pv_job *job = calloc(1, sizeof(*job));
-    if (job != NULL)
-        job->kind = kind;
-    return job;
-}
-
 bool pv_engine_job(struct pv_engine *e, struct pv_job *job, enum pv_job_purpose purpose,
                    uint64_t arg)
 {
-    struct pv_job_item *item = malloc(sizeof(*item));
     struct pv_job_wait *wait = calloc(1, sizeof(*wait));
     int status = PV_ERR_NOMEM;
-    if (item != NULL && wait != NULL) {
-        wait->id = ++e->next_job;
-        wait->purpose = purpose;
-        wait->arg = arg;
-        PV_MAP_ADD(&e->job_map, e->job_waits, id, wait, status);
-    }
-    if (status != PV_OK) {
-        pv_log(e->log, PV_LOG_ERROR, "what=\"job not queued\" why=\"%s\"", pv_strstatus(status));
-        free(item);
-        free(wait);
+    if (wait == NULL) {
         pv_job_free(job);
         return false;
     }
-    job->id = wait->id;
-    item->job = job;
-    item->next = NULL;
-    *e->jobs_tail = item;
-    e->jobs_tail = &item->next;
-    return true;
+    if (!pv_jobqueue_submit(&e->node.jobs, job, NULL, 0)) {
+        free(wait);
+        return false;
+    }
+    wait->id = e->node.jobs.last_id;
+    wait->purpose = purpose;
+    wait->arg = arg;
+    PV_MAP_ADD(&e->job_map, e->job_waits, id, wait, status);
+    if (status != PV_OK)
+        free(wait);
+    return status == PV_OK;
 }
 
 int pv_engine_poll_job(struct pv_engine *e, struct pv_job **ret_job)
 {
-    struct pv_job_item *item = e->jobs;
-    if (item == NULL)
-        return PV_ERR_AGAIN;
-    e->jobs = item->next;
-    if (e->jobs == NULL)
-        e->jobs_tail = &e->jobs;
-    *ret_job = item->job;
-    free(item);
-    return PV_OK;
+    return pv_jobqueue_poll(&e->node.jobs, ret_job);
 }
 
 /* --- what is stored ----------------------------------------------------------------------------
@@ -63,7 +42,7 @@ int pv_engine_poll_job(struct pv_engine *e, struct pv_job **ret_job)
 static void put_meta(struct pv_engine *e, const char *name, struct pv_view value,
                      enum pv_job_purpose purpose, uint64_t arg)
 {
-    struct pv_job *job = pv_engine_new_job(PV_JOB_SET_META);
+    struct pv_job *job = pv_job_new(PV_JOB_SET_META);
     if (job == NULL)
         return;
     job->u.set_meta.value = malloc(value.len + 1);
@@ -129,7 +108,7 @@ void pv_engine_flush_unsaved(struct pv_engine *e, enum pv_job_purpose purpose)
 {
     if (e->n_unsaved == 0)
         return;
-    struct pv_job *job = pv_engine_new_job(PV_JOB_PUT_STATEMENTS);
+    struct pv_job *job = pv_job_new(PV_JOB_PUT_STATEMENTS);
     struct pv_stored_statement *copy = copy_items(e->unsaved, e->n_unsaved);
     if (job == NULL || copy == NULL) {
         free(copy);
@@ -147,11 +126,11 @@ void pv_engine_flush_unsaved(struct pv_engine *e, enum pv_job_purpose purpose)
 static void save_all(struct pv_engine *e)
 {
     e->store_dirty = false;
-    if (e->roster == NULL)
+    if (e->node.roster == NULL)
         return;
     pv_recall_store_all(e->recall, e->env.wall_at);
-    for (const struct pv_roster_entry *x = pv_roster_next_entry(e->roster, NULL); x != NULL;
-         x = pv_roster_next_entry(e->roster, x))
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(e->node.roster, NULL); x != NULL;
+         x = pv_roster_next_entry(e->node.roster, x))
         pv_engine_unsaved(e, x);
     pv_engine_flush_unsaved(e, PV_JP_STORE);
     /* Without its marks a node whose clock is set back is not believed after the next start. */
@@ -226,7 +205,7 @@ void pv_engine_load_meta(struct pv_engine *e, const struct pv_saved *saved)
     e->cursor.n = load_u64(saved, "cursor-n");
     pv_engine_load_tls_hosts(e, find_text(saved, "tls-hosts"));
     const struct pv_view *up = find_meta(saved, "up", 1);
-    e->up = up == NULL || up->ptr[0] != '0';
+    e->node.up = up == NULL || up->ptr[0] != '0';
 }
 
 /* --- results -----------------------------------------------------------------------------------
@@ -239,7 +218,7 @@ static void store_result(struct pv_engine *e, const struct pv_job_result *result
         return;
     }
     memcpy(e->store_error, result->error, sizeof(e->store_error));
-    pv_log(e->log, PV_LOG_ERROR, "what=\"not stored\" why=\"%s\"", result->error);
+    pv_log(e->node.log, PV_LOG_ERROR, "what=\"not stored\" why=\"%s\"", result->error);
     e->store_dirty = true;
     e->store_retry_at = now + STORE_RETRY;
 }
@@ -328,9 +307,9 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
         e->keys_forgotten = e->forgetting_keys && result->status == PV_OK;
         e->forgetting_keys = false;
         if (result->status == PV_OK)
-            pv_ctlsrv_done(e->ctl, wait->arg);
+            pv_ctlsrv_done(e->node.ctl, wait->arg);
         else
-            pv_ctlsrv_fail(e->ctl, wait->arg, PV_CTLAPI_FAILED, result->error);
+            pv_ctlsrv_fail(e->node.ctl, wait->arg, PV_CTLAPI_FAILED, result->error);
         break;
     }
 }
@@ -338,8 +317,13 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
 void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_ns now)
 {
     struct pv_job_wait *wait;
+    const struct pv_part *owner;
+    uint64_t tag;
+    bool known = pv_jobqueue_take(&e->node.jobs, result->id, &owner, &tag);
     PV_MAP_FIND(&e->job_map, e->job_waits, &result->id, sizeof(result->id), wait);
-    if (wait != NULL) {
+    if (known && owner != NULL) {
+        owner->on_job(pv_engine_part(e, owner), tag, result, now);
+    } else if (wait != NULL) {
         PV_MAP_DEL(e->job_waits, wait);
         dispatch(e, wait, result, now);
         free(wait);

@@ -23,7 +23,7 @@ static struct pv_signal_route route_of(const struct pv_engine *e, const uint8_t 
                                        const uint8_t *to)
 {
     struct pv_signal_route route;
-    memcpy(route.network_id, pv_roster_network_id(e->roster), sizeof(route.network_id));
+    memcpy(route.network_id, pv_roster_network_id(e->node.roster), sizeof(route.network_id));
     memcpy(route.from, from, sizeof(route.from));
     memcpy(route.to, to, sizeof(route.to));
     return route;
@@ -70,7 +70,7 @@ static void send_later(struct pv_engine *e, pv_ns now)
 
 static bool ask_for_list(struct pv_engine *e)
 {
-    struct pv_job *job = pv_engine_new_job(PV_JOB_CHAT);
+    struct pv_job *job = pv_job_new(PV_JOB_CHAT);
     struct pv_chatjob *chat = pv_chatjob_new(PV_CHATJOB_UNKEPT);
     if (job == NULL || chat == NULL) {
         pv_chatjob_free(chat);
@@ -86,16 +86,16 @@ static bool ask_for_list(struct pv_engine *e)
 int pv_engine_seal_copy(struct pv_engine *e, const struct pv_peer *to,
                         const struct pv_chat_record *m, uint8_t *ret_box, size_t *ret_len)
 {
-    struct pv_signal_route route = route_of(e, e->identity->sign_pk, to->pk);
+    struct pv_signal_route route = route_of(e, e->node.identity->sign_pk, to->pk);
     const struct pv_parcel_keys keys = {
-        .local = &e->noise, .remote = to->transport, .sk = e->identity->sign_sk};
+        .local = &e->noise, .remote = to->transport, .sk = e->node.identity->sign_sk};
     struct pv_parcel parcel = {
         .seq = m->seq, .time_ms = m->time_ms, .text = pv_view(m->text, strlen(m->text))};
     memcpy(parcel.id, m->id, sizeof(parcel.id));
     /* A list that was asked for another peer may come late: its texts are not for this one. */
     if (memcmp(m->peer, to->pk, sizeof(m->peer)) != 0)
         return PV_ERR_STATE;
-    return pv_parcel_seal(&route, &keys, &e->rng, &parcel, ret_box, ret_len);
+    return pv_parcel_seal(&route, &keys, &e->node.rng, &parcel, ret_box, ret_len);
 }
 
 /* Seals the message under way and sends it; false: not now. */
@@ -110,11 +110,11 @@ static bool send_one(struct pv_engine *e, const struct pv_peer *p)
         memcpy(msg.u.keep.to, p->pk, sizeof(msg.u.keep.to));
         memcpy(msg.u.keep.key, m->id, sizeof(msg.u.keep.key));
         msg.u.keep.box = pv_view(box, len);
-        r = pv_coordclient_request(e->coord, &msg, PV_CP_TAG(PV_CP_KEEP, 0));
+        r = pv_coordclient_request(e->node.coord, &msg, PV_CP_TAG(PV_CP_KEEP, 0));
     }
     free(box);
     if (r != PV_OK)
-        pv_log(e->log, PV_LOG_WARN, "peer=%s what=\"copy not stored\" why=\"%s\"", p->name,
+        pv_log(e->node.log, PV_LOG_WARN, "peer=%s what=\"copy not stored\" why=\"%s\"", p->name,
                pv_strstatus(r));
     return r == PV_OK;
 }
@@ -157,7 +157,7 @@ void pv_engine_keep_listed(struct pv_engine *e, struct pv_job_result *result, pv
 
 static void note_kept(struct pv_engine *e, const struct pv_chat_record *m)
 {
-    struct pv_job *job = pv_engine_new_job(PV_JOB_CHAT);
+    struct pv_job *job = pv_job_new(PV_JOB_CHAT);
     struct pv_chatjob *chat = pv_chatjob_new(PV_CHATJOB_KEPT);
     if (chat != NULL)
         chat->ids = calloc(1, sizeof(*chat->ids));
@@ -187,7 +187,7 @@ void pv_engine_keep_answer(struct pv_engine *e, const struct pv_ctl_msg *msg, pv
     }
     enum pv_ctl_error error =
         msg->type == PV_CTL_ERROR ? msg->u.failure.error : PV_CTL_E_BAD_REQUEST;
-    pv_log(e->log, PV_LOG_INFO, "what=\"copy not stored\" why=%s", pv_ctl_error_word(error));
+    pv_log(e->node.log, PV_LOG_INFO, "what=\"copy not stored\" why=%s", pv_ctl_error_word(error));
     if (error == PV_CTL_E_UNKNOWN_REQUEST || error == PV_CTL_E_NOT_ALLOWED) {
         k->refused = true;
         stop_sending(e);
@@ -206,7 +206,7 @@ void pv_engine_keep_run(struct pv_engine *e, pv_ns now)
         pv_engine_keep_news(e, now);
     }
     while (!k->sending && k->n_waiting > 0 && now >= k->send_at && pv_engine_is_online(e) &&
-           e->roster != NULL) {
+           e->node.roster != NULL) {
         memcpy(k->peer, k->waiting[0], sizeof(k->peer));
         memmove(k->waiting, k->waiting + 1, --k->n_waiting * sizeof(k->waiting[0]));
         const struct pv_peer *p = pv_engine_peer_by_pk(e, k->peer);
@@ -217,7 +217,7 @@ void pv_engine_keep_run(struct pv_engine *e, pv_ns now)
 pv_ns pv_engine_keep_timeout(const struct pv_engine *e)
 {
     const struct pv_keep *k = &e->keep;
-    if (!k->enabled || !pv_engine_is_online(e) || e->roster == NULL)
+    if (!k->enabled || !pv_engine_is_online(e) || e->node.roster == NULL)
         return PV_NEVER; /* online without a roster: a join is being stored */
     pv_ns next = k->refused ? PV_NEVER : k->collect_at;
     return pv_min_ns(next, k->n_waiting > 0 && !k->sending ? k->send_at : PV_NEVER);
@@ -231,14 +231,15 @@ static void collect(struct pv_engine *e, uint64_t after, uint64_t taken, pv_ns n
     msg.u.collect = (struct pv_ctl_collect){.after = after, .taken = taken};
     e->keep.collecting = true;
     e->keep.collect_at = now + COLLECT_RETRY;
-    int r = pv_coordclient_request(e->coord, &msg, PV_CP_TAG(PV_CP_COLLECT, 0));
+    int r = pv_coordclient_request(e->node.coord, &msg, PV_CP_TAG(PV_CP_COLLECT, 0));
     if (r != PV_OK)
-        pv_log(e->log, PV_LOG_DEBUG, "what=\"copies not asked for\" why=\"%s\"", pv_strstatus(r));
+        pv_log(e->node.log, PV_LOG_DEBUG, "what=\"copies not asked for\" why=\"%s\"",
+               pv_strstatus(r));
 }
 
 void pv_engine_keep_news(struct pv_engine *e, pv_ns now)
 {
-    if (!e->keep.enabled || e->keep.refused || e->roster == NULL)
+    if (!e->keep.enabled || e->keep.refused || e->node.roster == NULL)
         return;
     if (e->keep.collecting)
         e->keep.again = true;
@@ -249,8 +250,8 @@ void pv_engine_keep_news(struct pv_engine *e, pv_ns now)
 int pv_engine_open_copy(struct pv_engine *e, const uint8_t *from, struct pv_view box,
                         uint64_t number, pv_ns now)
 {
-    struct pv_signal_route route = route_of(e, from, e->identity->sign_pk);
-    const struct pv_member *m = pv_roster_known(e->roster, from);
+    struct pv_signal_route route = route_of(e, from, e->node.identity->sign_pk);
+    const struct pv_member *m = pv_roster_known(e->node.roster, from);
     struct pv_parcel parcel;
     if (m == NULL)
         return PV_ERR_AGAIN;
@@ -277,7 +278,7 @@ int pv_engine_open_copy(struct pv_engine *e, const uint8_t *from, struct pv_view
 void pv_engine_keep_parcel(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_keep *k = &e->keep;
-    if (!k->collecting || e->roster == NULL)
+    if (!k->collecting || e->node.roster == NULL)
         return;
     if (msg->type != PV_CTL_PARCEL) {
         bool never =
@@ -299,7 +300,7 @@ void pv_engine_keep_parcel(struct pv_engine *e, const struct pv_ctl_msg *msg, pv
     int r = pv_engine_open_copy(e, in->from, in->box, in->n, now);
     if (r == PV_OK || r == PV_ERR_NOMEM || r == PV_ERR_LIMIT)
         return; /* goes on when it is on disk, or later */
-    pv_log(e->log, PV_LOG_WARN, "what=\"stored copy refused\" why=\"%s\"", pv_strstatus(r));
+    pv_log(e->node.log, PV_LOG_WARN, "what=\"stored copy refused\" why=\"%s\"", pv_strstatus(r));
     collect(e, in->n, r == PV_ERR_AGAIN ? 0 : in->n, now);
 }
 

@@ -70,7 +70,7 @@ bool pv_engine_life_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv
         close_sockets(e);
         l->start_at = now + AGAIN_AFTER;
     } else if (++l->n_open == PV_NATLIFE_SOCKETS) {
-        pv_natlife_start(&l->nat, server, &e->rng, now);
+        pv_natlife_start(&l->nat, server, &e->node.rng, now);
     }
     return true;
 }
@@ -105,8 +105,8 @@ static void take_result(struct pv_engine *e, pv_ns now)
         return;
     close_sockets(e);
     apply(e, now);
-    pv_log(e->log, PV_LOG_INFO, "what=\"NAT measured\" known=%d idle_s=%u absolute_s=%u", r->known,
-           (unsigned)(r->idle_min / PV_S(1)), (unsigned)(r->absolute / PV_S(1)));
+    pv_log(e->node.log, PV_LOG_INFO, "what=\"NAT measured\" known=%d idle_s=%u absolute_s=%u",
+           r->known, (unsigned)(r->idle_min / PV_S(1)), (unsigned)(r->absolute / PV_S(1)));
 }
 
 void pv_engine_life_moved(struct pv_engine *e, pv_ns now)
@@ -140,7 +140,7 @@ void pv_engine_life_timeout(struct pv_engine *e, pv_ns now)
 {
     struct pv_life *l = &e->life;
     if (l->start_at != 0 && now >= l->start_at) {
-        bool able = e->up && pv_engine_is_online(e) && server_of(e) != NULL;
+        bool able = e->node.up && pv_engine_is_online(e) && server_of(e) != NULL;
         l->start_at = able ? PV_NEVER : now + AGAIN_AFTER;
         if (able)
             open_sockets(e);
@@ -165,7 +165,7 @@ bool pv_engine_life_input(struct pv_engine *e, const struct pv_carrier *from, st
         return false;
     if (pv_natlife_handle_input(&e->life.nat, from->sock - PV_LIFE_SOCK, &from->remote, data,
                                 now) != PV_OK)
-        pv_log(e->log, PV_LOG_DEBUG, "what=\"datagram on a measuring socket not taken\"");
+        pv_log(e->node.log, PV_LOG_DEBUG, "what=\"datagram on a measuring socket not taken\"");
     take_result(e, now);
     return true;
 }

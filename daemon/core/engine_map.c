@@ -57,10 +57,10 @@ static void log_change(struct pv_engine *e, const struct pv_mapper_view *v)
 {
     char external[PV_ADDR_TEXT];
     if (v->external.family != PV_AF_NONE)
-        pv_log(e->log, PV_LOG_INFO, "what=\"the router maps our port\" by=%s address=%s",
+        pv_log(e->node.log, PV_LOG_INFO, "what=\"the router maps our port\" by=%s address=%s",
                pv_mapper_protocol_name(v->protocol), pv_addr_format(&v->external, external));
     else if (v->why[0] != '\0')
-        pv_log(e->log, PV_LOG_DEBUG, "what=\"no mapped port\" why=\"%s\"", v->why);
+        pv_log(e->node.log, PV_LOG_DEBUG, "what=\"no mapped port\" why=\"%s\"", v->why);
 }
 
 static void offer(struct pv_engine *e)
@@ -81,12 +81,13 @@ void pv_engine_map_pump(struct pv_engine *e, pv_ns now)
 {
     struct pv_portmapjob args;
     uint64_t tag;
-    pv_mapper_want(e->mapper, e->up && !e->removed && pv_engine_self(e) != NULL, now);
+    pv_mapper_want(e->mapper, e->node.up && !e->node.removed && pv_node_self(&e->node) != NULL,
+                   now);
     if (pv_mapper_take_changed(e->mapper))
         offer(e);
     while (pv_mapper_poll_job(e->mapper, &args, &tag) == PV_OK) {
         static const struct pv_portmapjob_result lost = {.status = PV_ERR_NOMEM};
-        struct pv_job *job = pv_engine_new_job(PV_JOB_PORTMAP);
+        struct pv_job *job = pv_job_new(PV_JOB_PORTMAP);
         if (job != NULL)
             job->u.portmap = args;
         if (job == NULL || !pv_engine_job(e, job, PV_JP_PORTMAP, tag))

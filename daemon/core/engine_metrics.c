@@ -22,7 +22,7 @@ static void counter(struct pv_metrics *m, const char *name, const char *help, ui
 
 static void put_node(struct pv_engine *e, struct pv_metrics *m, pv_ns now)
 {
-    const struct pv_coordclient *coord = e->coord;
+    const struct pv_coordclient *coord = e->node.coord;
     const char *state = pv_engine_state_name(e);
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_build_info", "The version that runs.");
     pv_metrics_count(m, 1, "version", PV_VERSION, NULL);
@@ -40,7 +40,7 @@ static void put_node(struct pv_engine *e, struct pv_metrics *m, pv_ns now)
     if (pv_engine_is_online(e) && pv_coordclient_rtt(coord) != 0)
         pv_metrics_real(m, (double)pv_coordclient_rtt(coord) / 1e9, NULL);
     gauge(m, "p2pvpn_members", "Members of the network, this one included.",
-          e->roster == NULL ? 0 : (double)pv_roster_count(e->roster));
+          e->node.roster == NULL ? 0 : (double)pv_roster_count(e->node.roster));
     gauge(m, "p2pvpn_udp_blocked", "1: no UDP gets out of this network, everything is relayed.",
           pv_udpwatch_is_blocked(&e->udp));
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_port_mapped",
@@ -267,5 +267,5 @@ void pv_engine_show_metrics(struct pv_engine *e, uint64_t handle, pv_ns now)
     if (pv_engine_metrics(e, now, &text, &len) == PV_OK)
         body = pv_ctlapi_metrics_json(text);
     free(text);
-    pv_ctlsrv_answer(e->ctl, handle, body);
+    pv_ctlsrv_answer(e->node.ctl, handle, body);
 }

@@ -26,14 +26,15 @@ static int fill(struct pv_engine *e, size_t n, struct pv_job_names *ret_names)
     uint8_t *bytes = malloc(PV_NAMES_SIZE(n));
     size_t i = 0;
     int r = entries == NULL || bytes == NULL ? PV_ERR_NOMEM : PV_OK;
-    for (const struct pv_member *m = pv_roster_next(e->roster, NULL);
-         r == PV_OK && m != NULL && i < n; m = pv_roster_next(e->roster, m), i++) {
+    for (const struct pv_member *m = pv_roster_next(e->node.roster, NULL);
+         r == PV_OK && m != NULL && i < n; m = pv_roster_next(e->node.roster, m), i++) {
         memcpy(entries[i].name, m->name, sizeof(entries[i].name));
         entries[i].ip4 = m->ip4;
         entries[i].ip6 = m->ip6;
     }
     if (r == PV_OK)
-        r = pv_names_build(pv_roster_network(e->roster)->name, entries, i, bytes, PV_NAMES_SIZE(i));
+        r = pv_names_build(pv_roster_network(e->node.roster)->name, entries, i, bytes,
+                           PV_NAMES_SIZE(i));
     free(entries);
     if (r < 0) {
         free(bytes);
@@ -46,11 +47,13 @@ static int fill(struct pv_engine *e, size_t n, struct pv_job_names *ret_names)
 void pv_engine_run_names(struct pv_engine *e, pv_ns now)
 {
     /* A node that was removed knows nobody any more; one that is down does. */
-    size_t n = e->roster != NULL && pv_engine_self(e) != NULL ? pv_roster_count(e->roster) : 0;
+    size_t n = e->node.roster != NULL && pv_node_self(&e->node) != NULL
+                   ? pv_roster_count(e->node.roster)
+                   : 0;
     int r = PV_OK;
     if (now < pv_engine_names_timeout(e))
         return;
-    struct pv_job *job = pv_engine_new_job(PV_JOB_NAMES);
+    struct pv_job *job = pv_job_new(PV_JOB_NAMES);
     if (job == NULL)
         r = PV_ERR_NOMEM;
     else if (n > 0)
@@ -62,7 +65,7 @@ void pv_engine_run_names(struct pv_engine *e, pv_ns now)
         return;
     }
     if (r != PV_OK) {
-        pv_log(e->log, PV_LOG_WARN, "what=\"names not written\" why=\"%s\"", pv_strstatus(r));
+        pv_log(e->node.log, PV_LOG_WARN, "what=\"names not written\" why=\"%s\"", pv_strstatus(r));
         pv_job_free(job);
     }
     e->names_at = now + WRITE_RETRY;
@@ -73,7 +76,7 @@ void pv_engine_names_written(struct pv_engine *e, const struct pv_job_result *re
     e->names_busy = false;
     if (result->status == PV_OK)
         return;
-    pv_log(e->log, PV_LOG_WARN, "what=\"names not written\" why=\"%s\"", result->error);
+    pv_log(e->node.log, PV_LOG_WARN, "what=\"names not written\" why=\"%s\"", result->error);
     e->names_dirty = true;
     e->names_at = now + WRITE_RETRY;
 }

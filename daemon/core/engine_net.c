@@ -10,17 +10,12 @@
 #define IFACE_RETRY    PV_S(5)    /* ours: until an interface that did not come up is tried again */
 #define TEARDOWN_AFTER PV_MS(100) /* ours: goodbyes leave before their paths go */
 
-const struct pv_member *pv_engine_self(const struct pv_engine *e)
-{
-    return e->roster == NULL ? NULL : pv_roster_by_node(e->roster, e->identity->sign_pk);
-}
-
 void pv_engine_report(struct pv_engine *e, const char *text, pv_ns now)
 {
     struct pv_report *r = &e->reports[e->n_reports++ % PV_ENGINE_MAX_REPORTS];
     r->wall_s = pv_engine_wall_s(e, now);
     snprintf(r->text, sizeof(r->text), "%s", text);
-    pv_log(e->log, PV_LOG_WARN, "what=report text=\"%s\"", text);
+    pv_log(e->node.log, PV_LOG_WARN, "what=report text=\"%s\"", text);
 }
 
 /* --- the roster's events -----------------------------------------------------------------------
@@ -28,25 +23,26 @@ void pv_engine_report(struct pv_engine *e, const char *text, pv_ns now)
 
 static bool is_self(const struct pv_engine *e, const struct pv_member *m)
 {
-    return memcmp(m->node, e->identity->sign_pk, sizeof(m->node)) == 0;
+    return memcmp(m->node, e->node.identity->sign_pk, sizeof(m->node)) == 0;
 }
 
 static void member_here(struct pv_engine *e, const struct pv_member *m, bool added, pv_ns now)
 {
     pv_engine_names_changed(e);
     if (is_self(e, m)) {
-        e->removed = false;
-        memcpy(e->node_name, m->name, sizeof(e->node_name));
+        e->node.removed = false;
+        memcpy(e->node.node_name, m->name, sizeof(e->node.node_name));
         return;
     }
     int r = pv_engine_peer_add(e, m, now);
     if (r != PV_OK) {
-        pv_log(e->log, PV_LOG_WARN, "peer=%s what=\"not added\" why=\"%s\"", m->name,
+        pv_log(e->node.log, PV_LOG_WARN, "peer=%s what=\"not added\" why=\"%s\"", m->name,
                pv_strstatus(r));
         return;
     }
-    pv_log(e->log, PV_LOG_INFO, "peer=%s what=\"member %s\"", m->name, added ? "added" : "changed");
-    if (added && pv_roster_count(e->roster) <= PV_ENGINE_SUBSCRIBE_ALL)
+    pv_log(e->node.log, PV_LOG_INFO, "peer=%s what=\"member %s\"", m->name,
+           added ? "added" : "changed");
+    if (added && pv_roster_count(e->node.roster) <= PV_ENGINE_SUBSCRIBE_ALL)
         pv_engine_subscribe(e, &m->node, 1);
 }
 
@@ -55,12 +51,12 @@ static void member_gone(struct pv_engine *e, const struct pv_member *m, pv_ns no
     pv_engine_names_changed(e);
     if (is_self(e, m)) {
         if (m->state == PV_MEMBER_REVOKED) {
-            e->removed = true;
-            pv_log(e->log, PV_LOG_WARN, "what=\"this node was removed from the network\"");
+            e->node.removed = true;
+            pv_log(e->node.log, PV_LOG_WARN, "what=\"this node was removed from the network\"");
         }
         return;
     }
-    pv_log(e->log, PV_LOG_INFO, "peer=%s what=\"member gone\"", m->name);
+    pv_log(e->node.log, PV_LOG_INFO, "peer=%s what=\"member gone\"", m->name);
     pv_chatlink_peer_gone(e->chat, m->node, now);
     pv_engine_files_gone(e, m->node, now);
     pv_recall_forget(e->recall, m->node, now);
@@ -96,15 +92,15 @@ static void take_event(struct pv_engine *e, const struct pv_roster_event *ev, pv
 void pv_engine_roster_pump(struct pv_engine *e, pv_ns now)
 {
     struct pv_roster_event ev;
-    bool was_removed = e->removed;
-    while (e->roster != NULL && pv_roster_poll_event(e->roster, &ev) == PV_OK)
+    bool was_removed = e->node.removed;
+    while (e->node.roster != NULL && pv_roster_poll_event(e->node.roster, &ev) == PV_OK)
         take_event(e, &ev, now);
     if (e->n_unsaved > 0 && !pv_engine_is_online(e))
         pv_rostersync_changed_alone(e->sync, now);
     else if (e->n_unsaved > 0)
         pv_rostersync_changed(e->sync, now);
     pv_engine_flush_unsaved(e, PV_JP_STORE);
-    if (e->removed != was_removed)
+    if (e->node.removed != was_removed)
         pv_engine_apply_up(e, now);
 }
 
@@ -112,16 +108,16 @@ size_t pv_engine_add_statements(struct pv_engine *e, const struct pv_ctl_item *i
                                 pv_ns now)
 {
     size_t refused = 0;
-    for (size_t i = 0; e->roster != NULL && i < n; i++) {
+    for (size_t i = 0; e->node.roster != NULL && i < n; i++) {
         enum pv_roster_added added;
-        int r = pv_roster_add(e->roster, items[i].statement, items[i].receipt, &added);
+        int r = pv_roster_add(e->node.roster, items[i].statement, items[i].receipt, &added);
         if (r == PV_OK)
             continue;
         refused++;
         char text[PV_ROSTER_TEXT];
         snprintf(text, sizeof(text), "a statement was refused: %s", pv_strstatus(r));
         if (r == PV_ERR_NOMEM)
-            pv_log(e->log, PV_LOG_ERROR, "what=\"%s\"", text);
+            pv_log(e->node.log, PV_LOG_ERROR, "what=\"%s\"", text);
         else
             pv_engine_report(e, text, now);
     }
@@ -152,17 +148,17 @@ static bool is_on_link(const struct pv_job_iface *i, const struct pv_prefix *rou
 
 static void fill_iface(struct pv_engine *e, struct pv_job_iface *i)
 {
-    const struct pv_member *self = pv_engine_self(e);
-    memcpy(i->name, e->tun_name, sizeof(i->name));
-    i->mtu = e->mtu;
-    if (self != NULL && !e->removed && e->up) {
-        add_addr(i, &self->ip4, pv_roster_network(e->roster)->range.bits);
+    const struct pv_member *self = pv_node_self(&e->node);
+    memcpy(i->name, e->node.tun_name, sizeof(i->name));
+    i->mtu = e->node.mtu;
+    if (self != NULL && !e->node.removed && e->node.up) {
+        add_addr(i, &self->ip4, pv_roster_network(e->node.roster)->range.bits);
         add_addr(i, &self->ip6, 64);
     }
     if (i->n_addrs > 0)
         pv_engine_dns_domains(e, i);
-    for (size_t k = 0; k < e->n_own_addrs; k++)
-        add_addr(i, &e->own_addrs[k].base, e->own_addrs[k].bits);
+    for (size_t k = 0; k < e->node.n_own_addrs; k++)
+        add_addr(i, &e->node.own_addrs[k].base, e->node.own_addrs[k].bits);
     for (size_t k = 0; k < e->n_static_routes && i->n_routes < PV_IFACE_MAX_PREFIXES; k++) {
         if (!is_on_link(i, &e->static_routes[k]))
             i->routes[i->n_routes++] = e->static_routes[k];
@@ -171,16 +167,16 @@ static void fill_iface(struct pv_engine *e, struct pv_job_iface *i)
 
 static void tell_fast_path(struct pv_engine *e, const struct pv_job_iface *i)
 {
-    struct pv_fp_interface f = {.mtu = e->mtu};
+    struct pv_fp_interface f = {.mtu = e->node.mtu};
     for (size_t k = 0; k < i->n_addrs && f.n_own < PV_FP_MAX_OWN; k++)
         f.own[f.n_own++] = i->addrs[k].base;
-    if (pv_engine_self(e) != NULL) {
-        f.nets[0] = pv_roster_network(e->roster)->range;
-        f.nets[1] = pv_network_ula(pv_roster_network_id(e->roster));
+    if (pv_node_self(&e->node) != NULL) {
+        f.nets[0] = pv_roster_network(e->node.roster)->range;
+        f.nets[1] = pv_network_ula(pv_roster_network_id(e->node.roster));
     }
     int r = pv_fp_builder_set_interface(e->fp, &f);
     if (r != PV_OK)
-        pv_log(e->log, PV_LOG_ERROR, "what=\"interface not set\" why=\"%s\"", pv_strstatus(r));
+        pv_log(e->node.log, PV_LOG_ERROR, "what=\"interface not set\" why=\"%s\"", pv_strstatus(r));
 }
 
 /* Ranges of the overlay never serve as candidates. */
@@ -188,18 +184,18 @@ static void tell_gatherer(struct pv_engine *e, pv_ns now)
 {
     struct pv_prefix own[6];
     size_t n = 0;
-    if (e->roster != NULL) {
-        own[n++] = pv_roster_network(e->roster)->range;
-        own[n++] = pv_network_ula(pv_roster_network_id(e->roster));
+    if (e->node.roster != NULL) {
+        own[n++] = pv_roster_network(e->node.roster)->range;
+        own[n++] = pv_network_ula(pv_roster_network_id(e->node.roster));
     }
-    for (size_t k = 0; k < e->n_own_addrs && n < PV_ARRAY_LEN(own); k++)
-        own[n++] = e->own_addrs[k];
+    for (size_t k = 0; k < e->node.n_own_addrs && n < PV_ARRAY_LEN(own); k++)
+        own[n++] = e->node.own_addrs[k];
     pv_gatherer_set_exclude(e->gatherer, own, n, now);
 }
 
 static void raise_iface(struct pv_engine *e, pv_ns now)
 {
-    struct pv_job *job = pv_engine_new_job(PV_JOB_IFACE_UP);
+    struct pv_job *job = pv_job_new(PV_JOB_IFACE_UP);
     struct pv_job_iface *i = calloc(1, sizeof(*i));
     if (job == NULL || i == NULL) {
         free(i);
@@ -210,15 +206,15 @@ static void raise_iface(struct pv_engine *e, pv_ns now)
     tell_fast_path(e, i);
     tell_gatherer(e, now);
     job->u.iface = i;
-    e->iface = PV_IFACE_RISING;
+    e->node.iface = PV_IFACE_RISING;
     pv_engine_job(e, job, PV_JP_IFACE_UP, 0);
 }
 
 static void lower_iface(struct pv_engine *e)
 {
-    struct pv_job *job = pv_engine_new_job(PV_JOB_IFACE_DOWN);
+    struct pv_job *job = pv_job_new(PV_JOB_IFACE_DOWN);
     const struct pv_job_iface none = {.n_addrs = 0};
-    e->iface = PV_IFACE_DOWN;
+    e->node.iface = PV_IFACE_DOWN;
     e->iface_error[0] = '\0';
     tell_fast_path(e, &none);
     if (job != NULL)
@@ -228,12 +224,12 @@ static void lower_iface(struct pv_engine *e)
 void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *result, pv_ns now)
 {
     struct pv_peer *p, *tmp;
-    if (e->iface != PV_IFACE_RISING)
+    if (e->node.iface != PV_IFACE_RISING)
         return;
     if (result->status == PV_OK) {
-        e->iface = PV_IFACE_UP;
+        e->node.iface = PV_IFACE_UP;
         e->iface_error[0] = '\0';
-        pv_log(e->log, PV_LOG_INFO, "what=\"interface up\" name=%s", e->tun_name);
+        pv_log(e->node.log, PV_LOG_INFO, "what=\"interface up\" name=%s", e->node.tun_name);
         pv_enroll_iface_done(e, NULL, now);
         /* Who was there before had no way here to chat. */
         HASH_ITER(hh, e->peers, p, tmp)
@@ -243,10 +239,10 @@ void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *res
         }
         return;
     }
-    e->iface = PV_IFACE_DOWN;
+    e->node.iface = PV_IFACE_DOWN;
     e->iface_retry_at = now + IFACE_RETRY;
     if (strcmp(e->iface_error, result->error) != 0)
-        pv_log(e->log, PV_LOG_ERROR, "what=\"interface not up\" why=\"%s\"", result->error);
+        pv_log(e->node.log, PV_LOG_ERROR, "what=\"interface not up\" why=\"%s\"", result->error);
     memcpy(e->iface_error, result->error, sizeof(e->iface_error));
     pv_enroll_iface_done(e, result->error, now);
 }
@@ -256,10 +252,10 @@ void pv_engine_note_overlap(struct pv_engine *e, const struct pv_link_addr *link
     char range[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
     struct pv_prefix nets[2];
     e->overlap[0] = '\0';
-    if (e->roster == NULL)
+    if (e->node.roster == NULL)
         return;
-    nets[0] = pv_roster_network(e->roster)->range;
-    nets[1] = pv_network_ula(pv_roster_network_id(e->roster));
+    nets[0] = pv_roster_network(e->node.roster)->range;
+    nets[1] = pv_network_ula(pv_roster_network_id(e->node.roster));
     for (size_t i = 0; i < n; i++) {
         for (size_t k = 0; links[i].up && k < PV_ARRAY_LEN(nets); k++) {
             if (!pv_prefix_overlaps(&links[i].addr, &nets[k]))
@@ -281,8 +277,8 @@ static void retry_iface(struct pv_engine *e, pv_ns now)
     if (now < e->iface_retry_at)
         return;
     e->iface_retry_at = PV_NEVER;
-    if (pv_engine_self(e) != NULL && e->up && !e->removed && e->iface == PV_IFACE_DOWN &&
-        e->iface_error[0] != '\0')
+    if (pv_node_self(&e->node) != NULL && e->node.up && !e->node.removed &&
+        e->node.iface == PV_IFACE_DOWN && e->iface_error[0] != '\0')
         raise_iface(e, now);
 }
 
@@ -296,9 +292,9 @@ static void tear_down(struct pv_engine *e, pv_ns now)
     e->teardown_at = PV_NEVER;
     pv_engine_turn_stop(e, now);
     pv_engine_relay_stop(e, now);
-    if (e->n_own_addrs > 0)
+    if (e->node.n_own_addrs > 0)
         raise_iface(e, now);
-    else if (e->iface != PV_IFACE_DOWN)
+    else if (e->node.iface != PV_IFACE_DOWN)
         lower_iface(e);
     HASH_ITER(hh, e->peers, p, tmp)
     {
@@ -311,20 +307,20 @@ static void tear_down(struct pv_engine *e, pv_ns now)
 
 void pv_engine_apply_up(struct pv_engine *e, pv_ns now)
 {
-    if (e->up && e->roster != NULL) {
+    if (e->node.up && e->node.roster != NULL) {
         /* A removed node stays in touch: it may be told that it was taken back. */
-        pv_engine_connect(e, pv_roster_coordinators(e->roster), PV_CTL_MEMBER,
-                          pv_roster_network_id(e->roster), now);
+        pv_engine_connect(e, pv_roster_coordinators(e->node.roster), PV_CTL_MEMBER,
+                          pv_roster_network_id(e->node.roster), now);
     } else {
-        pv_coordclient_stop(e->coord, now);
+        pv_coordclient_stop(e->node.coord, now);
         e->env.signalling = false;
     }
-    if (e->up && !e->removed && pv_engine_self(e) != NULL) {
+    if (e->node.up && !e->node.removed && pv_node_self(&e->node) != NULL) {
         e->teardown_at = PV_NEVER;
         raise_iface(e, now);
         return;
     }
-    if (e->iface == PV_IFACE_DOWN) {
+    if (e->node.iface == PV_IFACE_DOWN) {
         tear_down(e, now); /* nothing is up that could carry a word */
         return;
     }
@@ -342,11 +338,11 @@ void pv_engine_run_iface(struct pv_engine *e, pv_ns now)
 
 void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, bool up, pv_ns now)
 {
-    e->roster = roster;
+    e->node.roster = roster;
     pv_rostersync_set_roster(e->sync, roster);
-    pv_rooms_set_network(e->rooms, roster, e->identity->sign_pk, now);
-    e->up = up;
-    e->removed = false;
+    pv_rooms_set_network(e->rooms, roster, e->node.identity->sign_pk, now);
+    e->node.up = up;
+    e->node.removed = false;
     /* Its events were told while it was being filled: take what it says now. */
     for (const struct pv_member *m = pv_roster_next(roster, NULL); m != NULL;
          m = pv_roster_next(roster, m))
@@ -367,12 +363,12 @@ void pv_engine_leave(struct pv_engine *e, pv_ns now)
     pv_recall_clear(e->recall);
     e->n_unsaved = 0;
     pv_rostersync_set_roster(e->sync, NULL);
-    pv_rooms_set_network(e->rooms, NULL, e->identity->sign_pk, now);
-    e->roster = pv_roster_free(e->roster);
+    pv_rooms_set_network(e->rooms, NULL, e->node.identity->sign_pk, now);
+    e->node.roster = pv_roster_free(e->node.roster);
     pv_engine_names_changed(e);
     e->cursor = (struct pv_ctl_cursor){0};
     e->relisted = false;
-    e->removed = false;
+    e->node.removed = false;
     e->unknown = false;
     e->n_reports = 0;
     e->coord_error[0] = '\0';

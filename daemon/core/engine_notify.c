@@ -15,11 +15,11 @@ void pv_engine_notify(struct pv_engine *e, const struct pv_ctlapi_message *msg, 
     if (!e->notify)
         return;
     if (e->n_notifying >= MAX_WAITING) {
-        pv_log(e->log, PV_LOG_WARN,
+        pv_log(e->node.log, PV_LOG_WARN,
                "from=%s what=\"no notification\" why=\"the program is too slow\"", msg->from);
         return;
     }
-    struct pv_job *job = pv_engine_new_job(PV_JOB_NOTIFY);
+    struct pv_job *job = pv_job_new(PV_JOB_NOTIFY);
     struct pv_job_notify *n = calloc(1, sizeof(*n));
     if (n != NULL)
         n->text = strdup(msg->text);
@@ -41,5 +41,5 @@ void pv_engine_notified(struct pv_engine *e, const struct pv_job_result *result)
 {
     e->n_notifying--;
     if (result->status != PV_OK)
-        pv_log(e->log, PV_LOG_WARN, "what=\"notification failed\" why=\"%s\"", result->error);
+        pv_log(e->node.log, PV_LOG_WARN, "what=\"notification failed\" why=\"%s\"", result->error);
 }

@@ -61,6 +61,25 @@ static void leave_ready(struct pv_engine *e, struct pv_peer *p)
     }
 }
 
+/* It is about to be freed: nobody is told of it any more. */
+static void leave_changed(struct pv_engine *e, struct pv_peer *p)
+{
+    struct pv_peer *prev = NULL;
+    for (struct pv_peer *q = e->changed_first; q != NULL && p->facts != 0;
+         prev = q, q = q->facts_next) {
+        if (q != p)
+            continue;
+        if (prev != NULL)
+            prev->facts_next = p->facts_next;
+        else
+            e->changed_first = p->facts_next;
+        if (e->changed_last == p)
+            e->changed_last = prev;
+        p->facts = 0;
+        return;
+    }
+}
+
 /* Perhaps our own NAT forgot us. */
 static void recheck_nat(struct pv_engine *e, pv_ns now)
 {
@@ -104,7 +123,7 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         recheck_nat(e, now);
     }
     if (p->state == PV_PEER_REACHING && !pv_engine_is_online(e))
-        pv_coordclient_hurry(e->coord, now + HURRY_REACHING, now);
+        pv_coordclient_hurry(e->node.coord, now + HURRY_REACHING, now);
     if (p->state == PV_PEER_REACHING && !p->subscribed && pv_engine_is_online(e)) {
         p->subscribed = true; /* in a large network nobody asked before */
         pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);
@@ -167,6 +186,7 @@ static void release(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         pv_recall_set_reached(e->recall, p->pk, false, now);
     pv_engine_relay_drop(e, p, now);
     leave_ready(e, p);
+    leave_changed(e, p);
     pv_heap_set(&e->timers, &p->timer, PV_NEVER);
     if (slot < e->n_slots && e->by_slot[slot] == p)
         e->by_slot[slot] = NULL;
@@ -259,7 +279,7 @@ void pv_engine_find_endpoint(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         pv_peer_set_endpoint(p, &addr, now);
         return;
     }
-    struct pv_job *job = pv_engine_new_job(PV_JOB_RESOLVE);
+    struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
     if (job == NULL)
         return;
     memcpy(job->u.resolve.host, p->endpoint_host, sizeof(job->u.resolve.host));
@@ -321,13 +341,13 @@ static const struct pv_member *find_name(struct pv_engine *e, const char *text)
     if (pv_name_parse(text, label, name) != PV_OK)
         return NULL;
     if (text[label] == '.') {
-        const char *network = pv_roster_network(e->roster)->name;
+        const char *network = pv_roster_network(e->node.roster)->name;
         const char *rest = text + label + 1;
         size_t n = strlen(network);
         if (strncmp(rest, network, n) != 0 || (rest[n] != '\0' && strcmp(rest + n, ".p2p") != 0))
             return NULL;
     }
-    return pv_roster_by_name(e->roster, name);
+    return pv_roster_by_name(e->node.roster, name);
 }
 
 struct pv_peer *pv_engine_find_peer(struct pv_engine *e, const char *text)
@@ -335,11 +355,11 @@ struct pv_peer *pv_engine_find_peer(struct pv_engine *e, const char *text)
     const struct pv_member *m = NULL;
     struct pv_addr ip;
     uint8_t key[32];
-    if (e->roster != NULL) {
+    if (e->node.roster != NULL) {
         if (pv_addr_parse_ip(text, &ip) == PV_OK)
-            m = pv_roster_by_ip(e->roster, &ip);
+            m = pv_roster_by_ip(e->node.roster, &ip);
         else if (pv_key_parse(text, key) == PV_OK)
-            m = pv_roster_by_node(e->roster, key);
+            m = pv_roster_by_node(e->node.roster, key);
         else
             m = find_name(e, text);
     }
@@ -376,7 +396,7 @@ static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct
                 pv_udpwatch_heard(&e->udp, now);
                 pv_engine_settle(e, now); /* a new public address goes out at once */
             } else
-                pv_log(e->log, PV_LOG_DEBUG, "what=\"STUN answer not taken\"");
+                pv_log(e->node.log, PV_LOG_DEBUG, "what=\"STUN answer not taken\"");
             return;
         }
         if (owner == PV_STUN_OWNER_MAPPER) {
@@ -392,7 +412,7 @@ static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct
         return;
     int r = pv_peer_handle_stun(p, from, data, now);
     if (r != PV_OK)
-        pv_log(e->log, PV_LOG_DEBUG, "peer=%s what=\"STUN dropped\" why=\"%s\"", p->name,
+        pv_log(e->node.log, PV_LOG_DEBUG, "peer=%s what=\"STUN dropped\" why=\"%s\"", p->name,
                pv_strstatus(r));
     pv_engine_touch(e, p, now);
 }
@@ -435,7 +455,7 @@ static void answer_cookie(struct pv_engine *e, const struct pv_carrier *from, st
 static struct pv_peer *peer_by_transport(struct pv_engine *e, const uint8_t *transport)
 {
     const struct pv_member *m =
-        e->roster == NULL ? NULL : pv_roster_by_transport(e->roster, transport);
+        e->node.roster == NULL ? NULL : pv_roster_by_transport(e->node.roster, transport);
     if (m != NULL)
         return pv_engine_peer_by_pk(e, m->node);
     for (size_t i = 0; i < e->n_statics; i++) {
@@ -460,8 +480,8 @@ static void take_initiation(struct pv_engine *e, const struct pv_carrier *from, 
     if (p != NULL) {
         int r = pv_peer_handle_initiation(p, &in, from, now);
         if (r != PV_OK)
-            pv_log(e->log, PV_LOG_DEBUG, "peer=%s what=\"initiation refused\" why=\"%s\"", p->name,
-                   pv_strstatus(r));
+            pv_log(e->node.log, PV_LOG_DEBUG, "peer=%s what=\"initiation refused\" why=\"%s\"",
+                   p->name, pv_strstatus(r));
         pv_engine_touch(e, p, now);
     }
     pv_wg_initiation_wipe(&in);
@@ -490,7 +510,7 @@ static void take_handshake(struct pv_engine *e, const struct pv_carrier *from, s
         return;
     int r = pv_peer_handle_reply(p, type, msg, from, now);
     if (r != PV_OK)
-        pv_log(e->log, PV_LOG_DEBUG, "peer=%s what=\"handshake refused\" why=\"%s\"", p->name,
+        pv_log(e->node.log, PV_LOG_DEBUG, "peer=%s what=\"handshake refused\" why=\"%s\"", p->name,
                pv_strstatus(r));
     pv_engine_touch(e, p, now);
 }

@@ -29,7 +29,7 @@ void pv_engine_recall_path(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 
 static void store(struct pv_engine *e, const struct pv_recall_item *item)
 {
-    struct pv_job *job = pv_engine_new_job(PV_JOB_PUT_ENDPOINTS);
+    struct pv_job *job = pv_job_new(PV_JOB_PUT_ENDPOINTS);
     if (job == NULL) {
         e->store_dirty = true;
         return;
@@ -61,8 +61,8 @@ static struct pv_told *slot_for(struct pv_engine *e, const struct pv_peer *p)
 
 static bool is_own_range(const struct pv_engine *e, const struct pv_addr *a)
 {
-    struct pv_prefix ula = pv_network_ula(pv_roster_network_id(e->roster));
-    return pv_prefix_contains(&pv_roster_network(e->roster)->range, a) ||
+    struct pv_prefix ula = pv_network_ula(pv_roster_network_id(e->node.roster));
+    return pv_prefix_contains(&pv_roster_network(e->node.roster)->range, a) ||
            pv_prefix_contains(&ula, a);
 }
 
@@ -70,7 +70,7 @@ static void learn_mapped(struct pv_engine *e, const struct pv_peer *p)
 {
     struct pv_ice_path path;
     if (e->env.signalling || p->ice == NULL || !p->has_path || p->on_trial ||
-        p->path.kind != PV_CARRIER_UDP || p->path.sock != 0 || e->roster == NULL ||
+        p->path.kind != PV_CARRIER_UDP || p->path.sock != 0 || e->node.roster == NULL ||
         pv_ice_selected(p->ice, &path) != PV_OK || path.mapped.family == PV_AF_NONE ||
         pv_addr_equal(&path.mapped, &path.carrier.local) ||
         !pv_addr_is_usable_remote(&path.mapped) || is_own_range(e, &path.mapped))
@@ -203,7 +203,8 @@ bool pv_engine_recall_transmit(struct pv_engine *e, struct pv_engine_transmit *r
 void pv_engine_run_recall(struct pv_engine *e, pv_ns now)
 {
     struct pv_recall_item item;
-    bool wanted = e->up && !e->removed && pv_engine_self(e) != NULL && !pv_enroll_is_guest(e);
+    bool wanted =
+        e->node.up && !e->node.removed && pv_node_self(&e->node) != NULL && !pv_enroll_is_guest(e);
     bool away = wanted && !pv_engine_is_online(e);
     if (!away)
         e->away_since_s = 0;

@@ -15,7 +15,7 @@ enum {
 
 int pv_engine_relays_new(struct pv_engine *e)
 {
-    return pv_relayway_new(&e->env.relays[MEMBERS], MEMBERS, &e->rng);
+    return pv_relayway_new(&e->env.relays[MEMBERS], MEMBERS, &e->node.rng);
 }
 
 static void forget_offer(struct pv_engine *e)
@@ -65,7 +65,7 @@ void pv_engine_relay_offer(struct pv_engine *e, const struct pv_ctl_welcome *w, 
 /* The one that is the coordinator we talk to, else one of its family, else the first. */
 static const struct pv_addr *choose_server(const struct pv_engine *e)
 {
-    const struct pv_addr *used = pv_coordclient_addr(e->coord);
+    const struct pv_addr *used = pv_coordclient_addr(e->node.coord);
     const struct pv_addr *best = e->n_stun_addrs > 0 ? &e->stun_addrs[0] : NULL;
     for (size_t i = e->n_stun_addrs; used != NULL && i-- > 0;) {
         if (e->stun_addrs[i].family == used->family)
@@ -82,12 +82,12 @@ static const struct pv_addr *choose_server(const struct pv_engine *e)
  * does. */
 static struct pv_relayway_to stream_target(const struct pv_engine *e)
 {
-    const struct pv_addr *used = pv_coordclient_addr(e->coord);
+    const struct pv_addr *used = pv_coordclient_addr(e->node.coord);
     struct pv_relayway_to to = {.addr = {.family = PV_AF_NONE}};
     if (used == NULL)
         return to;
     to.addr = *used;
-    to.tls = pv_coordclient_is_tls(e->coord);
+    to.tls = pv_coordclient_is_tls(e->node.coord);
     to.pinned = to.tls && e->has_pin;
     memcpy(to.pin, e->pin, sizeof(to.pin));
     return to;
@@ -97,9 +97,9 @@ void pv_engine_relay_start(struct pv_engine *e, pv_ns now)
 {
     struct pv_relayway *relay = e->env.relays[MEMBERS];
     const struct pv_addr *server = choose_server(e);
-    if (server != NULL && e->up && pv_engine_self(e) != NULL)
+    if (server != NULL && e->node.up && pv_node_self(&e->node) != NULL)
         pv_udpwatch_start(&e->udp, now);
-    if (e->turn == NULL || server == NULL || !e->up || pv_engine_self(e) == NULL)
+    if (e->turn == NULL || server == NULL || !e->node.up || pv_node_self(&e->node) == NULL)
         return;
     if (!pv_addr_equal(pv_relayway_server(relay), server)) {
         struct pv_peer *p, *tmp;
@@ -111,7 +111,7 @@ void pv_engine_relay_start(struct pv_engine *e, pv_ns now)
     int r = pv_relayway_start(relay, &cfg, now);
     pv_wipe(&cfg, sizeof(cfg));
     if (r != PV_OK) {
-        pv_log(e->log, PV_LOG_WARN, "what=\"no relay\" why=\"%s\"", pv_strstatus(r));
+        pv_log(e->node.log, PV_LOG_WARN, "what=\"no relay\" why=\"%s\"", pv_strstatus(r));
         return;
     }
     forget_offer(e); /* a nonce of welcome is good once */
@@ -231,7 +231,8 @@ static void tell_fast_path(struct pv_engine *e, uint16_t via)
     const struct pv_relayway *relay = e->env.relays[via];
     const struct pv_fp_relay_way way = pv_relayway_fp_way(relay);
     if (pv_fp_builder_set_relay(e->fp, via, pv_relayway_is_on(relay) ? &way : NULL) != PV_OK)
-        pv_log(e->log, PV_LOG_WARN, "what=\"relay not changed in the fast path: out of memory\"");
+        pv_log(e->node.log, PV_LOG_WARN,
+               "what=\"relay not changed in the fast path: out of memory\"");
 }
 
 static void log_way(struct pv_engine *e, uint16_t via)
@@ -239,10 +240,10 @@ static void log_way(struct pv_engine *e, uint16_t via)
     char text[PV_ADDR_TEXT], name[PV_ENGINE_RELAY_NAME];
     const struct pv_relayway *relay = e->env.relays[via];
     if (pv_relayway_error(relay)[0] != '\0')
-        pv_log(e->log, PV_LOG_WARN, "relay=%s what=\"not reached\" why=\"%s\"",
+        pv_log(e->node.log, PV_LOG_WARN, "relay=%s what=\"not reached\" why=\"%s\"",
                pv_engine_relay_name(e, via, name), pv_relayway_error(relay));
     else if (pv_relayway_way(relay) != PV_RELAYWAY_NONE)
-        pv_log(e->log, PV_LOG_INFO, "relay=%s what=\"reached\" by=%s",
+        pv_log(e->node.log, PV_LOG_INFO, "relay=%s what=\"reached\" by=%s",
                pv_addr_format(pv_relayway_server(relay), text), pv_relayway_transport(relay));
 }
 
@@ -258,7 +259,7 @@ static void take_event(struct pv_engine *e, uint16_t via, const struct pv_relayw
         /* stock servers: bound where it was needed; what comes in it is for the fast path */
         if (via != MEMBERS && t->channel != 0 &&
             pv_fp_builder_set_channel(e->fp, via, t->channel, &t->peer) != PV_OK)
-            pv_log(e->log, PV_LOG_WARN, "what=\"no room for a channel\"");
+            pv_log(e->node.log, PV_LOG_WARN, "what=\"no room for a channel\"");
         return;
     }
     if (via == MEMBERS && t->type == PV_TURNC_UP && by_udp)
@@ -338,7 +339,8 @@ static void pump_udp(struct pv_engine *e, pv_ns now)
     if (!pv_udpwatch_take_changed(&e->udp))
         return;
     bool blocked = pv_udpwatch_is_blocked(&e->udp);
-    pv_log(e->log, PV_LOG_INFO, "what=\"UDP %s\"", blocked ? "is blocked here" : "gets through");
+    pv_log(e->node.log, PV_LOG_INFO, "what=\"UDP %s\"",
+           blocked ? "is blocked here" : "gets through");
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         if (e->env.relays[i] != NULL)
             pv_relayway_set_blocked(e->env.relays[i], blocked, now);
@@ -367,7 +369,7 @@ void pv_engine_relay_set_socket(struct pv_engine *e, uint16_t sock, pv_ns now)
 
 void pv_engine_relay_kick(struct pv_engine *e, pv_ns now)
 {
-    if (e->up && pv_engine_self(e) != NULL)
+    if (e->node.up && pv_node_self(&e->node) != NULL)
         pv_engine_turn_start(e);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         if (e->env.relays[i] != NULL)

@@ -10,7 +10,7 @@
 
 static const char *node_name(const struct pv_engine *e, const uint8_t *pk)
 {
-    const struct pv_member *m = e->roster == NULL ? NULL : pv_roster_known(e->roster, pk);
+    const struct pv_member *m = e->node.roster == NULL ? NULL : pv_roster_known(e->node.roster, pk);
     return m == NULL ? "?" : m->name;
 }
 
@@ -31,7 +31,7 @@ void pv_engine_rooms_peer(struct pv_engine *e, const struct pv_peer *p, bool the
 {
     int r = pv_rooms_peer_online(e->rooms, p->pk, there, now);
     if (r != PV_OK)
-        pv_log(e->log, PV_LOG_WARN, "peer=%s what=\"rooms not told\" why=\"%s\"", p->name,
+        pv_log(e->node.log, PV_LOG_WARN, "peer=%s what=\"rooms not told\" why=\"%s\"", p->name,
                pv_strstatus(r));
 }
 
@@ -39,14 +39,10 @@ static void tell_room(struct pv_engine *e, const struct pv_rooms_event *ev)
 {
     char room[PV_ROOMS_NAME_BUF];
     pv_rooms_name(e->rooms, ev->room, room);
-    for (struct pv_waiter *w = e->waiters; w != NULL; w = w->next) {
-        if (w->kind == PV_WAITER_WATCH)
-            pv_ctlsrv_event(e->ctl, w->handle, "room",
-                            pv_ctlapi_watch_room_json(room, ev->type == PV_ROOMS_INVITED,
-                                                      node_name(e, ev->node),
-                                                      node_name(e, ev->by)));
-    }
-    pv_log(e->log, PV_LOG_INFO, "room=%s node=%s what=%s by=%s", room, node_name(e, ev->node),
+    pv_watch_tell(&e->node.watch, e->node.ctl, "room",
+                  pv_ctlapi_watch_room_json(room, ev->type == PV_ROOMS_INVITED,
+                                            node_name(e, ev->node), node_name(e, ev->by)));
+    pv_log(e->node.log, PV_LOG_INFO, "room=%s node=%s what=%s by=%s", room, node_name(e, ev->node),
            ev->type == PV_ROOMS_INVITED ? "invited" : "left", node_name(e, ev->by));
 }
 
@@ -74,7 +70,7 @@ static void fail(struct pv_engine *e, const char *what, int status, uint64_t han
 {
     char text[PV_CTLAPI_ERROR_BUF];
     snprintf(text, sizeof(text), "%s: %s: %s", what, pv_strstatus(status), remedy(status));
-    pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED, text);
+    pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, text);
 }
 
 static void done(struct pv_engine *e, const struct pv_rooms_event *ev)
@@ -83,7 +79,7 @@ static void done(struct pv_engine *e, const struct pv_rooms_event *ev)
     if (ev->status != PV_OK)
         fail(e, "room", ev->status, ev->tag);
     else
-        pv_ctlsrv_answer(e->ctl, ev->tag,
+        pv_ctlsrv_answer(e->node.ctl, ev->tag,
                          pv_ctlapi_room_json(pv_rooms_name(e->rooms, ev->room, room), ev->room));
 }
 
@@ -137,7 +133,8 @@ void pv_engine_rooms_pump(struct pv_engine *e, pv_ns now)
     while (pv_rooms_poll_transmit(e->rooms, &line) == PV_OK) {
         int r = pv_chatlink_say(e->chat, line.pk, pv_view(line.bytes, line.len));
         if (r != PV_OK)
-            pv_log(e->log, PV_LOG_DEBUG, "what=\"room line not sent\" why=\"%s\"", pv_strstatus(r));
+            pv_log(e->node.log, PV_LOG_DEBUG, "what=\"room line not sent\" why=\"%s\"",
+                   pv_strstatus(r));
         if (r != PV_OK && r != PV_ERR_NOT_FOUND) /* a new connection begins anew by itself */
             pv_rooms_unsaid(e->rooms, line.pk, now);
         free(line.bytes);
@@ -160,16 +157,16 @@ const uint8_t *pv_engine_need_room(struct pv_engine *e, const char *name, bool l
                                    uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
-    if (!pv_engine_need_network(e, "room", handle))
+    if (!pv_node_need_network(&e->node, "room", handle))
         return NULL;
     const uint8_t *id = pv_rooms_find(e->rooms, name, left);
     if (!pv_rooms_are_ready(e->rooms)) {
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_FAILED,
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED,
                        "room: the rooms are not loaded yet: try again");
     } else if (id == NULL) {
         snprintf(text, sizeof(text), "room: no room %s%.48s: `p2pvpnctl room list` shows yours",
                  name[0] == '#' ? "" : "#", name);
-        pv_ctlsrv_fail(e->ctl, handle, PV_CTLAPI_UNKNOWN_PEER, text);
+        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_UNKNOWN_PEER, text);
     }
     return id;
 }
@@ -201,7 +198,7 @@ static void list(struct pv_engine *e, uint64_t handle)
             out = NULL;
         }
     }
-    pv_ctlsrv_answer(e->ctl, handle, out);
+    pv_ctlsrv_answer(e->node.ctl, handle, out);
 }
 
 static void members(struct pv_engine *e, const uint8_t *id, uint64_t handle)
@@ -211,7 +208,7 @@ static void members(struct pv_engine *e, const uint8_t *id, uint64_t handle)
     json_t *out = pv_ctlapi_room_members_new(pv_rooms_name(e->rooms, id, name));
     for (size_t i = 0; out != NULL && pv_rooms_member(e->rooms, id, i, &m); i++) {
         const struct pv_peer *p = pv_engine_peer_by_pk(e, m.pk);
-        bool self = memcmp(m.pk, e->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
+        bool self = memcmp(m.pk, e->node.identity->sign_pk, PV_SIGN_PK_LEN) == 0;
         const struct pv_ctlapi_room_member member = {
             .name = node_name(e, m.pk),
             .key = m.pk,
@@ -223,7 +220,7 @@ static void members(struct pv_engine *e, const uint8_t *id, uint64_t handle)
             out = NULL;
         }
     }
-    pv_ctlsrv_answer(e->ctl, handle, out);
+    pv_ctlsrv_answer(e->node.ctl, handle, out);
 }
 
 void pv_engine_room_request(struct pv_engine *e, const struct pv_ctlapi_request *req,
@@ -233,7 +230,7 @@ void pv_engine_room_request(struct pv_engine *e, const struct pv_ctlapi_request 
     uint8_t id[PV_ROOM_ID_LEN];
     int r = PV_OK;
     if (req->cmd == PV_CTLAPI_ROOM_LIST || req->cmd == PV_CTLAPI_ROOM_CREATE) {
-        if (!pv_engine_need_network(e, "room", handle))
+        if (!pv_node_need_network(&e->node, "room", handle))
             return;
     } else {
         const uint8_t *found = pv_engine_need_room(e, req->room, false, handle);

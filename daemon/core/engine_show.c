@@ -74,13 +74,14 @@ void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
     ok = ok && add_peer(e, list, p, now) == PV_OK;
     for (size_t i = 0; i < e->n_statics; i++)
         ok = ok && add_peer(e, list, e->statics[i], now) == PV_OK;
-    if (ok && e->roster != NULL && !pv_engine_is_online(e)) /* what is shown is what was known */
+    if (ok && e->node.roster != NULL &&
+        !pv_engine_is_online(e)) /* what is shown is what was known */
         ok = json_object_set_new(list, "code", json_integer(PV_CTLAPI_UNREACHABLE)) == 0;
     if (!ok) {
         json_decref(list);
         list = NULL;
     }
-    pv_ctlsrv_answer(e->ctl, handle, list);
+    pv_ctlsrv_answer(e->node.ctl, handle, list);
 }
 
 /* --- status ----------------------------------------------------------------------------------- */
@@ -111,9 +112,9 @@ static void find_outer_problems(const struct pv_engine *e, struct problems *x, p
     int64_t off = pv_engine_clock_off(e, now);
     char text[PROBLEM_TEXT / 2], name[PV_ENGINE_RELAY_NAME];
     char relay[PV_ENGINE_RELAY_NAME + 32];
-    if (e->roster != NULL && e->up && !e->removed && e->env.n_locals == 0)
+    if (e->node.roster != NULL && e->node.up && !e->node.removed && e->env.n_locals == 0)
         problem(x, "this machine has no network: ", "no interface has an address: check the link");
-    if (e->roster != NULL && e->up && !e->removed && !pv_engine_is_online(e) &&
+    if (e->node.roster != NULL && e->node.up && !e->node.removed && !pv_engine_is_online(e) &&
         e->coord_error[0] != '\0')
         problem(x, "the coordinator is not reached: ", e->coord_error);
     if (pv_udpwatch_is_blocked(&e->udp) && pv_engine_is_online(e)) /* else nothing passes */
@@ -140,11 +141,11 @@ static void find_problems(const struct pv_engine *e, struct problems *x, pv_ns n
     find_outer_problems(e, x, now);
     if (e->iface_error[0] != '\0')
         problem(x, "the interface is not up: ", e->iface_error);
-    else if (e->iface == PV_IFACE_UP && e->iface_problem[0] != '\0')
+    else if (e->node.iface == PV_IFACE_UP && e->iface_problem[0] != '\0')
         problem(x, e->iface_problem, "");
-    else if (e->overlap[0] != '\0' && e->up)
+    else if (e->overlap[0] != '\0' && e->node.up)
         problem(x, e->overlap, "");
-    if (e->removed)
+    if (e->node.removed)
         problem(x, "this node was removed from the network: ",
                 "`p2pvpnctl leave --forget`, then join with a new token");
     if (e->store_error[0] != '\0')
@@ -163,13 +164,13 @@ size_t pv_engine_count_problems(const struct pv_engine *e, pv_ns now)
 
 const char *pv_engine_state_name(const struct pv_engine *e)
 {
-    if (e->roster == NULL)
+    if (e->node.roster == NULL)
         return e->n_statics > 0 ? "static" : "none";
-    if (e->removed)
+    if (e->node.removed)
         return "removed";
-    if (!e->up)
+    if (!e->node.up)
         return "down";
-    return e->iface == PV_IFACE_UP && pv_engine_is_online(e) ? "up" : "connecting";
+    return e->node.iface == PV_IFACE_UP && pv_engine_is_online(e) ? "up" : "connecting";
 }
 
 static size_t public_addrs(const struct pv_engine *e, struct pv_addr *out, size_t cap)
@@ -186,17 +187,17 @@ static size_t public_addrs(const struct pv_engine *e, struct pv_addr *out, size_
 
 static void fill_network(struct pv_engine *e, struct pv_ctlapi_status *s, uint8_t *head)
 {
-    const struct pv_member *self = pv_engine_self(e);
-    if (e->roster == NULL)
+    const struct pv_member *self = pv_node_self(&e->node);
+    if (e->node.roster == NULL)
         return;
-    pv_roster_head(e->roster, head);
-    s->network = pv_roster_network(e->roster)->name;
-    s->network_id = pv_roster_network_id(e->roster);
-    s->cidr = pv_roster_network(e->roster)->range;
+    pv_roster_head(e->node.roster, head);
+    s->network = pv_roster_network(e->node.roster)->name;
+    s->network_id = pv_roster_network_id(e->node.roster);
+    s->cidr = pv_roster_network(e->node.roster)->range;
     s->ula = pv_network_ula(s->network_id);
     s->head = head;
-    s->members = (unsigned)pv_roster_count(e->roster);
-    s->admin = pv_roster_rights(e->roster, e->identity->sign_pk) != 0;
+    s->members = (unsigned)pv_roster_count(e->node.roster);
+    s->admin = pv_roster_rights(e->node.roster, e->node.identity->sign_pk) != 0;
     if (self != NULL) {
         s->name = self->name;
         s->ip4 = self->ip4;
@@ -379,10 +380,10 @@ static const struct pv_relayway *shown_relay(const struct pv_engine *e)
 /* A name as it was given, of addresses the one in use: of several not all may be reached. */
 static const char *coordinator_text(const struct pv_engine *e, char buf[static PV_HOSTPORT_BUF])
 {
-    const struct pv_addr *used = pv_coordclient_addr(e->coord);
+    const struct pv_addr *used = pv_coordclient_addr(e->node.coord);
     struct pv_hostport hp = e->hosts[0];
     struct pv_addr ip;
-    if (used != NULL && pv_engine_is_online(e) && !pv_coordclient_is_tls(e->coord) &&
+    if (used != NULL && pv_engine_is_online(e) && !pv_coordclient_is_tls(e->node.coord) &&
         pv_addr_parse_ip(hp.host, &ip) == PV_OK) {
         hp = (struct pv_hostport){.port = used->port};
         pv_addr_format_ip(used, hp.host);
@@ -407,12 +408,12 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
 {
     struct pv_ctlapi_status s = {
         .state = pv_engine_state_name(e),
-        .uptime_s = (now - e->started) / PV_S(1),
-        .key = e->identity->sign_pk,
-        .wg_key = e->identity->dh_pk,
-        .interface = e->iface == PV_IFACE_UP ? e->tun_name : NULL,
-        .mtu = e->mtu,
-        .udp_port = e->udp_port,
+        .uptime_s = (now - e->node.started) / PV_S(1),
+        .key = e->node.identity->sign_pk,
+        .wg_key = e->node.identity->dh_pk,
+        .interface = e->node.iface == PV_IFACE_UP ? e->node.tun_name : NULL,
+        .mtu = e->node.mtu,
+        .udp_port = e->node.udp_port,
         .connected = pv_engine_is_online(e),
         .coordinator_rtt_ms = -1,
         .coordinator_error = e->coord_error[0] != '\0' ? e->coord_error : NULL,
@@ -430,10 +431,10 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
     s.away_since_s = e->away_since_s;
     if (e->away_since_s != 0)
         s.reached_without = pv_engine_recall_reached(e);
-    if (e->roster != NULL && e->n_hosts > 0)
+    if (e->node.roster != NULL && e->n_hosts > 0)
         s.coordinator = coordinator_text(e, coordinator);
-    if (pv_coordclient_rtt(e->coord) != 0)
-        s.coordinator_rtt_ms = (double)pv_coordclient_rtt(e->coord) / 1e6;
+    if (pv_coordclient_rtt(e->node.coord) != 0)
+        s.coordinator_rtt_ms = (double)pv_coordclient_rtt(e->node.coord) / 1e6;
     s.n_public = public_addrs(e, publics, PV_ARRAY_LEN(publics));
     s.public_addrs = publics;
     if (counts->status == PV_OK && counts->chat != NULL) {
@@ -448,5 +449,5 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
     s.drop_counts = drop_counts;
     json_t *status = with_binding(e, with_hard(e, pv_ctlapi_status_json(&s)));
     status = with_datapath(e, with_relays(e, status));
-    pv_ctlsrv_answer(e->ctl, handle, with_portmaps(e, status, now));
+    pv_ctlsrv_answer(e->node.ctl, handle, with_portmaps(e, status, now));
 }

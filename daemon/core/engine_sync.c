@@ -14,7 +14,7 @@ void pv_engine_take_sync(struct pv_engine *e, struct pv_peer *p, struct pv_view 
 {
     int r = pv_rostersync_handle(e->sync, p->pk, body, now);
     if (r != PV_OK)
-        pv_log(e->log, PV_LOG_DEBUG, "peer=%s what=\"statements dropped\" why=\"%s\"", p->name,
+        pv_log(e->node.log, PV_LOG_DEBUG, "peer=%s what=\"statements dropped\" why=\"%s\"", p->name,
                pv_strstatus(r));
     pv_engine_run_sync(e, now);
     pv_engine_roster_pump(e, now);
@@ -22,7 +22,7 @@ void pv_engine_take_sync(struct pv_engine *e, struct pv_peer *p, struct pv_view 
 
 void pv_engine_sync_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
-    bool up = !p->is_static && e->roster != NULL && pv_engine_can_talk(p, now);
+    bool up = !p->is_static && e->node.roster != NULL && pv_engine_can_talk(p, now);
     if (up == p->in_sync)
         return;
     if (!up)

@@ -26,7 +26,8 @@ static void take_hint(struct pv_engine *e, struct pv_peer *p, size_t fits, pv_ns
     if (!p->is_static)
         pv_mtu_doubt(&p->mtu, now);
     else if (p->path.remote.family == PV_AF_INET6 && fits <= UINT16_MAX)
-        pv_mtu_tell(&p->mtu, (uint16_t)(fits - HEADERS), (uint16_t)(e->mtu + PV_FP_OVERHEAD), now);
+        pv_mtu_tell(&p->mtu, (uint16_t)(fits - HEADERS), (uint16_t)(e->node.mtu + PV_FP_OVERHEAD),
+                    now);
     pv_engine_touch(e, p, now);
 }
 

@@ -34,7 +34,7 @@ int pv_engine_turn_new(struct pv_engine *e, const struct pv_engine_config *cfg)
     memcpy(t->password, cfg->relay_password, sizeof(t->password));
     for (uint16_t i = 1; r == PV_OK && i <= t->n; i++) {
         t->retry_at[i - 1] = PV_NEVER;
-        r = pv_relayway_new(&e->env.relays[i], i, &e->rng);
+        r = pv_relayway_new(&e->env.relays[i], i, &e->node.rng);
     }
     return r;
 }
@@ -69,7 +69,7 @@ static void begin(struct pv_engine *e, uint16_t via, const struct pv_addr *addrs
     int r = pv_relayway_start(e->env.relays[via], &cfg, now);
     pv_wipe(&cfg, sizeof(cfg));
     if (r != PV_OK)
-        pv_log(e->log, PV_LOG_WARN, "relay=%s what=\"not used\" why=\"%s\"", s->host,
+        pv_log(e->node.log, PV_LOG_WARN, "relay=%s what=\"not used\" why=\"%s\"", s->host,
                pv_strstatus(r));
     pv_engine_relay_pump(e, now);
 }
@@ -82,7 +82,7 @@ static void find(struct pv_engine *e, uint16_t via)
     const struct pv_relayway *r = e->env.relays[via];
     if (t->asking[via - 1] || (pv_relayway_is_on(r) && !pv_relayway_is_lost(r)))
         return;
-    struct pv_job *job = pv_engine_new_job(PV_JOB_RESOLVE);
+    struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
     if (job == NULL)
         return;
     memcpy(job->u.resolve.host, s->host, strlen(s->host) + 1);
@@ -114,7 +114,7 @@ void pv_engine_turn_resolved(struct pv_engine *e, uint16_t via, const struct pv_
     if (t == NULL || via == 0 || via > t->n)
         return;
     t->asking[via - 1] = false;
-    if (!e->up || pv_engine_self(e) == NULL)
+    if (!e->node.up || pv_node_self(&e->node) == NULL)
         return;
     if (result->status == PV_OK && result->n_addrs > 0 && pv_relayway_is_on(e->env.relays[via])) {
         pv_relayway_set_addrs(e->env.relays[via], result->addrs, result->n_addrs, now);

@@ -176,12 +176,12 @@ static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_
              "  both NATs stand in the way: PCP or UPnP switched on in one of the routers, a port "
              "forwarded to UDP %u here or to theirs there, or IPv6 on both sides, would make it "
              "direct",
-             e->udp_port);
+             e->node.udp_port);
     else if (ours)
         line(lines,
              "  our NAT stands in the way: PCP or UPnP switched on in our router, a port forwarded "
              "to UDP %u here, or IPv6 on both sides, would make it direct",
-             e->udp_port);
+             e->node.udp_port);
     else if (other)
         line(lines, "  their NAT stands in the way: a port forwarded there, or IPv6 on both sides, "
                     "would make it direct");
@@ -254,7 +254,7 @@ void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle,
     why_portmap(e, p, &lines);
     why_hard(e, p, &lines, now);
     why_pairs(p, &lines);
-    pv_ctlsrv_answer(e->ctl, handle, lines);
+    pv_ctlsrv_answer(e->node.ctl, handle, lines);
 }
 
 void pv_engine_show_trace(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now)
@@ -268,5 +268,5 @@ void pv_engine_show_trace(struct pv_engine *e, struct pv_peer *p, uint64_t handl
             events = NULL;
         }
     }
-    pv_ctlsrv_answer(e->ctl, handle, events);
+    pv_ctlsrv_answer(e->node.ctl, handle, events);
 }

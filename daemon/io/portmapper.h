@@ -9,7 +9,7 @@
 #define PV_PORTMAPPER_H
 
 #include "base/pv.h"
-#include "daemon/core/nat/portmapjob.h"
+#include "daemon/core/jobs/portmapjob.h"
 #include "sys/helper/helper.h"
 
 /* The task: args is a struct pv_portmapjob, a struct pv_portmapjob_result goes to out. */

@@ -11,7 +11,7 @@
 
 #include "base/pv.h"
 #include "daemon/core/engine.h"
-#include "daemon/core/job.h"
+#include "daemon/core/jobs/job.h"
 
 enum {
     PV_STORE_SCHEMA = 2, /* PRAGMA user_version */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * store_chat.h - the chat part of the daemon's database: tables and jobs of
- * daemon/core/chat/chatjob.h.
+ * daemon/core/jobs/chatjob.h.
  *
  * Called by daemon/store/store.c inside its transaction, on the store's thread; never begins or
  * ends one of its own: what a failed job did is undone by the caller's ROLLBACK.
@@ -12,7 +12,7 @@
 #include <sqlite3.h>
 
 #include "base/pv.h"
-#include "daemon/core/chat/chatjob.h"
+#include "daemon/core/jobs/chatjob.h"
 
 /* Creates the tables that are missing. -EIO: SQLite's error is in db. */
 PV_MUST_CHECK int pv_store_chat_schema(sqlite3 *db);

@@ -9,7 +9,7 @@
 #include <sqlite3.h>
 
 #include "daemon/core/engine.h"
-#include "daemon/core/job.h"
+#include "daemon/core/jobs/job.h"
 
 enum {
     PV_STORE_MAX_ENDPOINTS = 65536, /* loaded at most, the newest: four a peer */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * store_hold.h - members' copies in the daemon's database: tables and jobs of
- * daemon/core/chat/holdjob.h. Called by store_chat.c, under its rules (store_chat.h).
+ * daemon/core/jobs/holdjob.h. Called by store_chat.c, under its rules (store_chat.h).
  */
 #ifndef PV_STORE_HOLD_H
 #define PV_STORE_HOLD_H
@@ -9,7 +9,7 @@
 #include <sqlite3.h>
 
 #include "base/pv.h"
-#include "daemon/core/chat/chatjob.h"
+#include "daemon/core/jobs/chatjob.h"
 
 /* Creates the tables that are missing. -EIO: SQLite's error is in db. */
 PV_MUST_CHECK int pv_store_hold_schema(sqlite3 *db);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_room.h - rooms in the daemon's database: tables and jobs of daemon/core/chat/roomjob.h.
+ * store_room.h - rooms in the daemon's database: tables and jobs of daemon/core/jobs/roomjob.h.
  * Called by store_chat.c, under its rules (store_chat.h).
  */
 #ifndef PV_STORE_ROOM_H
@@ -9,7 +9,7 @@
 #include <sqlite3.h>
 
 #include "base/pv.h"
-#include "daemon/core/chat/chatjob.h"
+#include "daemon/core/jobs/chatjob.h"
 
 /* Creates the tables that are missing; after those of chat. -EIO: SQLite's error is in db. */
 PV_MUST_CHECK int pv_store_room_schema(sqlite3 *db);

@@ -27,7 +27,7 @@
 #include "base/addr.h"
 #include "base/log.h"
 #include "base/pv.h"
-#include "daemon/core/chat/chatjob.h"
+#include "daemon/core/jobs/chatjob.h"
 
 enum {
     PV_CHATLINK_MAX_PEERS = 16384,

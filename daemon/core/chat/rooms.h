@@ -22,7 +22,7 @@
 
 #include "base/log.h"
 #include "base/pv.h"
-#include "daemon/core/chat/chatjob.h"
+#include "daemon/core/jobs/chatjob.h"
 #include "proto/roster/roster.h"
 
 enum {

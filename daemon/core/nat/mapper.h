@@ -30,7 +30,7 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
-#include "daemon/core/nat/portmapjob.h"
+#include "daemon/core/jobs/portmapjob.h"
 #include "proto/stun/portmap.h"
 #include "proto/stun/stunc.h"
 

@@ -266,7 +266,9 @@ struct pv_peer {
     struct pv_heap_node timer;
     struct pv_peer *ready_next;
     bool ready;
-    UT_hash_handle hh; /* by pk */
+    unsigned facts;             /* enum pv_peer_fact, not delivered yet */
+    struct pv_peer *facts_next; /* in the list of those that have some */
+    UT_hash_handle hh;          /* by pk */
 };
 
 /* A receiver index becomes the peer's, or is free again. PV_ERR_LIMIT, PV_ERR_NOMEM. */

@@ -23,9 +23,9 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
+#include "daemon/core/jobs/job.h"
 
 enum {
-    PV_RECALL_ADDRS = 4,    /* per member, DESIGN 5 */
     PV_RECALL_AT_ONCE = 32, /* members knocked for at once */
 };
 #define PV_RECALL_GRACE   PV_MS(300) /* ours: the coordinator gets that long to answer first */
@@ -34,12 +34,6 @@ enum {
 #define PV_RECALL_ANEW    PV_S(5)    /* ours: a new wish does not begin the quick knocks earlier */
 #define PV_RECALL_STORE   PV_S(5)    /* ours: between two stores of one member's new addresses */
 #define PV_RECALL_REFRESH PV_S(600)  /* ours: between two stores of nothing but a newer time */
-
-/* An address that proved to work, and when (Unix seconds; orders them, nothing else). */
-struct pv_recall_addr {
-    struct pv_addr addr;
-    uint64_t seen_s;
-};
 
 struct pv_recall; /* opaque */
 

@@ -5,7 +5,7 @@
  *
  * Requests as typed structs with both directions; answers and events as builders of JSON objects
  * whose fields and order are stable ("version":1), and one parser for all of them. The codec only:
- * connections are daemon/core/client/ctlsrv.h. No state; thread-safe. Times are Unix milliseconds
+ * connections are daemon/core/node/ctlsrv.h. No state; thread-safe. Times are Unix milliseconds
  * here and seconds with decimals in JSON.
  *
  * Builders return a new reference or NULL without memory.

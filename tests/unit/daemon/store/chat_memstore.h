@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/core/chat/chatjob.h"
+#include "daemon/core/jobs/chatjob.h"
 
 struct memstore_row {
     struct pv_chat_record rec;

@@ -13,9 +13,8 @@
 #include "base/addr.h"
 #include "base/pv.h"
 #include "base/text.h"
-#include "daemon/core/chat/chatjob.h"
-#include "daemon/core/nat/portmapjob.h"
-#include "daemon/core/peer/recall.h"
+#include "daemon/core/jobs/chatjob.h"
+#include "daemon/core/jobs/portmapjob.h"
 
 enum pv_job_kind {
     PV_JOB_PUT_STATEMENTS, /* store: add statements and receipts of the network, idempotent */
@@ -40,9 +39,16 @@ enum {
     PV_JOB_META_MAX = 262144,   /* bytes of one value */
     PV_JOB_HOST_MAX = 256,      /* bytes with the NUL, RFC 1035 s2.3.4 */
     PV_JOB_IFNAME = 16,         /* IFNAMSIZ */
+    PV_RECALL_ADDRS = 4,        /* addresses kept of one member, DESIGN 5 */
     PV_IFACE_MAX_DOMAINS = 3,   /* the network's and two of addresses */
     PV_IFACE_DOMAIN_BUF = 140,  /* bytes with the NUL */
     PV_IFACE_MAX_PREFIXES = 64, /* addresses, and routes, of one interface */
+};
+
+/* An address that proved to work, and when (Unix seconds; orders them, nothing else). */
+struct pv_recall_addr {
+    struct pv_addr addr;
+    uint64_t seen_s;
 };
 
 /* One statement and its best receipt (receipt.len 0: none). */

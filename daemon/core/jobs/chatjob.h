@@ -12,8 +12,8 @@
 
 #include "base/pv.h"
 #include "base/text.h"
-#include "daemon/core/chat/holdjob.h"
-#include "daemon/core/chat/roomjob.h"
+#include "daemon/core/jobs/holdjob.h"
+#include "daemon/core/jobs/roomjob.h"
 #include "proto/chat/chat.h"
 
 enum {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/core/chat/roomjob.h"
+#include "daemon/core/jobs/roomjob.h"
 
 #include <stdlib.h>
 #include <string.h>

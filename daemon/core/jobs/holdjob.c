@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/core/chat/holdjob.h"
+#include "daemon/core/jobs/holdjob.h"
 
 #include <stdlib.h>
 

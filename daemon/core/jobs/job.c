@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/core/job.h"
+#include "daemon/core/jobs/job.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/core/client/ctlsrv.h"
+#include "daemon/core/node/ctlsrv.h"
 #include "tests/unit/test_util.h"
 
 static struct pv_ctlsrv *srv;

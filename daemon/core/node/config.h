@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config.h - what the shell gives the engine and its parts at their start: keys, configuration and
+ * what the store held. Plain data; each field says who owns it.
+ */
+#ifndef PV_DAEMON_CONFIG_H
+#define PV_DAEMON_CONFIG_H
+
+#include "base/addr.h"
+#include "base/log.h"
+#include "base/pv.h"
+#include "base/text.h"
+#include "daemon/core/jobs/job.h"
+#include "daemon/core/packets/fastpath.h"
+#include "proto/stun/turnc.h"
+
+enum {
+    PV_ENGINE_MAX_STATIC = 256,                  /* [peer] sections */
+    PV_ENGINE_MAX_ALLOWED = 64,                  /* allowed-ips of one [peer] */
+    PV_ENGINE_MAX_RELAYS = PV_FP_MAX_RELAYS - 1, /* [relay] turn; the first is the coordinator's */
+};
+
+/* Long-lived keys of this node, in pv_secret_alloc() memory of the shell; borrowed by the engine
+ * for its whole life. The engine sets root_seed and has_root when it creates a network. */
+struct pv_identity {
+    uint8_t sign_sk[64]; /* Ed25519 */
+    uint8_t sign_pk[32];
+    uint8_t dh_sk[32]; /* X25519 transport key */
+    uint8_t dh_pk[32];
+    uint8_t root_seed[32]; /* Ed25519 seed of the network's root, when has_root */
+    bool has_root;
+};
+
+/* One [peer NAME] of the configuration. */
+struct pv_static_peer {
+    char name[PV_NAME_BUF];
+    uint8_t public_key[32];
+    uint8_t preshared_key[32]; /* zero: none */
+    struct pv_prefix allowed[PV_ENGINE_MAX_ALLOWED];
+    size_t n_allowed;
+    char endpoint_host[PV_JOB_HOST_MAX]; /* "" = none (the peer comes to us) */
+    uint16_t endpoint_port;
+    uint16_t persistent_keepalive; /* seconds, 0 = off */
+    enum pv_suite suite;           /* of the session: chacha unless `suite = aes` */
+};
+
+/* One value stored by PV_JOB_SET_META. */
+struct pv_saved_meta {
+    char name[PV_JOB_META_NAME];
+    struct pv_view value;
+};
+
+/* One address stored by PV_JOB_PUT_ENDPOINTS. */
+struct pv_saved_endpoint {
+    uint8_t node[32];
+    struct pv_recall_addr addr;
+};
+
+/* Everything the store held at start; borrowed during pv_engine_new() only. */
+struct pv_saved {
+    bool has_network;
+    uint8_t network_id[16];
+    char network_name[PV_NAME_BUF];
+    char node_name[PV_NAME_BUF];
+    const struct pv_stored_statement *statements;
+    size_t n_statements;
+    const struct pv_saved_meta *meta;
+    size_t n_meta;
+    const struct pv_saved_endpoint *endpoints;
+    size_t n_endpoints;
+};
+
+/* One auto-accept line of the configuration. */
+struct pv_auto_accept {
+    char name[PV_NAME_BUF]; /* "" = everybody */
+    uint64_t max;           /* bytes of a file */
+};
+
+/* One [relay] turn of the configuration: a TURN server that is not our coordinator. */
+struct pv_relayway_server {
+    char host[PV_JOB_HOST_MAX]; /* name or address */
+    uint16_t port;
+    bool udp;    /* by datagrams */
+    bool stream; /* by TCP, or TLS: instead, or where UDP is blocked */
+    bool tls;
+};
+
+struct pv_engine_config {
+    struct pv_rng rng;
+    const struct pv_log *log;                  /* borrowed */
+    struct pv_identity *identity;              /* borrowed */
+    const struct pv_saved *saved;              /* borrowed during new() */
+    const struct pv_static_peer *static_peers; /* borrowed during new() */
+    size_t n_static_peers;
+    struct pv_relayway_server relays[PV_ENGINE_MAX_RELAYS];
+    size_t n_relays;
+    char relay_user[PV_TURNC_TEXT_MAX + 1];
+    char relay_password[PV_TURNC_TEXT_MAX + 1]; /* a secret: wipe */
+    char tun_name[PV_JOB_IFNAME];
+    struct pv_prefix own_addrs[4]; /* [interface] address of a plain WireGuard node, else none */
+    size_t n_own_addrs;
+    uint16_t mtu;               /* of the TUN, bytes, 1420 */
+    uint16_t udp_port;          /* of the main sockets */
+    bool has_udp6;              /* the IPv6 socket is there */
+    unsigned workers;           /* of the datapath, 1..PV_FP_MAX_WORKERS; 0 counts as 1 */
+    bool portmap_off;           /* routers are not asked to map the port */
+    bool aes;                   /* this processor is good at AES-GCM: offer it to members */
+    bool predict_off;           /* no attempts at hard NATs that predict ports */
+    bool birthday_off;          /* none that open many sockets or try many ports */
+    unsigned max_mappings;      /* of such an attempt; 0 = the most */
+    unsigned max_pps;           /* packets a second of it; 0 = the most */
+    char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
+    bool chat_hold;             /* [chat] hold = on: sealed copies are held for other members */
+    bool chat_store;            /* [chat] store = coordinator: copies wait there for who is away */
+    bool dns;                   /* a name server listens on the overlay address */
+    bool notify;                /* PV_JOB_NOTIFY is served: a program runs for each message */
+    const struct pv_auto_accept *auto_accept; /* borrowed during new() */
+    size_t n_auto_accept;
+    uint64_t wall_us; /* wall clock at new(), Unix microseconds */
+};
+
+#endif /* PV_DAEMON_CONFIG_H */

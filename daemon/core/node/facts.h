@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * facts.h - what has changed in the daemon, and is still to be told to every part.
+ *
+ * A fact says "look again", never "this happened so often": a fact that is raised twice before the
+ * engine delivers it is one fact. So facts are bits, nothing is allocated, and nothing can
+ * overflow. Whoever changes something raises the fact; the engine delivers after the call that
+ * caused it, in the order of the parts, until no fact is left (part.h on_facts(), on_peer()). A
+ * part that raises a fact while another is delivered is heard in the next round, so nothing
+ * re-enters.
+ */
+#ifndef PV_FACTS_H
+#define PV_FACTS_H
+
+#include "base/pv.h"
+
+/* About the node as a whole. */
+enum pv_fact {
+    PV_FACT_LINKS = 1u << 0,      /* the addresses of this machine's interfaces: node.links */
+    PV_FACT_RESUMED = 1u << 1,    /* the machine woke up: every timer of others may be over */
+    PV_FACT_CANDIDATES = 1u << 2, /* the candidates that describe this node */
+    PV_FACT_UDP = 1u << 3,        /* whether UDP gets through to anybody */
+    PV_FACT_NAT_DOUBT = 1u << 4,  /* our own NAT may have forgotten our bindings */
+    PV_FACT_BINDINGS = 1u << 5,   /* how long the own NAT keeps a binding */
+    PV_FACT_SERVERS = 1u << 6,    /* the STUN servers' addresses */
+    PV_FACT_ONLINE = 1u << 7,     /* node.online became true: a member's connection is there */
+    PV_FACT_OFFLINE = 1u << 8,    /* node.online became false */
+    PV_FACT_NETWORK = 1u << 9,    /* this node entered a network, or left it: node.roster */
+    PV_FACT_ROSTER = 1u << 10,    /* the set of members, their names or addresses */
+    PV_FACT_UP = 1u << 11,        /* node.up or node.removed */
+    PV_FACT_INTERFACE = 1u << 12, /* node.iface */
+    PV_FACT_TEARDOWN = 1u << 13,  /* everything that the network has on this machine goes now */
+};
+
+/* About one peer. */
+enum pv_peer_fact {
+    PV_PEER_FACT_TOUCHED = 1u << 0,  /* something called into it: look at whatever you care for */
+    PV_PEER_FACT_PATH = 1u << 1,     /* its path began, ended, moved, or became suspect */
+    PV_PEER_FACT_PRESENCE = 1u << 2, /* the coordinator's word on whether it is online */
+    PV_PEER_FACT_MEMBER = 1u << 3,   /* it became a member, or its name or addresses changed */
+    PV_PEER_FACT_AWAY = 1u << 4,     /* a signal did not reach it: it is away */
+};
+
+#endif /* PV_FACTS_H */

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* node.c - questions that many parts ask of the node. */
+#include "daemon/core/node/node.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct pv_member *pv_node_self(const struct pv_node *n)
+{
+    return n->roster == NULL ? NULL : pv_roster_by_node(n->roster, n->identity->sign_pk);
+}
+
+uint64_t pv_node_wall_us(const struct pv_node *n, pv_ns now)
+{
+    return n->wall.us + (now > n->wall.at ? (now - n->wall.at) / PV_US(1) : 0);
+}
+
+uint64_t pv_node_wall_ms(const struct pv_node *n, pv_ns now)
+{
+    return pv_node_wall_us(n, now) / 1000;
+}
+
+uint64_t pv_node_wall_s(const struct pv_node *n, pv_ns now)
+{
+    return pv_node_wall_us(n, now) / 1000000;
+}
+
+void pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value,
+                      const struct pv_part *owner, uint64_t tag)
+{
+    struct pv_job *job = pv_job_new(PV_JOB_SET_META);
+    if (job == NULL)
+        return;
+    job->u.set_meta.value = malloc(value.len + 1);
+    if (job->u.set_meta.value == NULL) {
+        pv_job_free(job);
+        return;
+    }
+    memcpy(job->u.set_meta.name, name, strlen(name) + 1);
+    if (value.len > 0)
+        memcpy(job->u.set_meta.value, value.ptr, value.len);
+    job->u.set_meta.len = value.len;
+    (void)pv_jobqueue_submit(&n->jobs, job, owner, tag); /* a job that is lost was logged */
+}
+
+bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (n->removed) {
+        snprintf(text, sizeof(text),
+                 "%s: this machine was removed from network %s: `p2pvpnctl leave --forget` makes a "
+                 "new identity; then ask for a new token",
+                 what, pv_roster_network(n->roster)->name);
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, text);
+        return false;
+    }
+    if (n->roster != NULL)
+        return true;
+    snprintf(text, sizeof(text),
+             "%s: this machine is in no network: `p2pvpnctl join TOKEN`, or `create URL`", what);
+    pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_NOT_JOINED, text);
+    return false;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * node.h - what every part of the daemon may see and ask for.
+ *
+ * The node is plain state that many parts read and one part writes (each field names the writer),
+ * and the services that all use: jobs, answers to control clients, facts. It decides nothing. The
+ * engine owns it; control thread only.
+ */
+#ifndef PV_NODE_H
+#define PV_NODE_H
+
+#include "base/addr.h"
+#include "base/log.h"
+#include "base/pv.h"
+#include "daemon/core/node/config.h"
+#include "daemon/core/node/ctlsrv.h"
+#include "daemon/core/node/facts.h"
+#include "daemon/core/node/jobqueue.h"
+#include "daemon/core/node/part.h"
+#include "daemon/core/node/watch.h"
+#include "proto/roster/roster.h"
+
+struct pv_coordclient;
+struct pv_engine;
+
+enum pv_iface_state {
+    PV_IFACE_DOWN,
+    PV_IFACE_RISING,
+    PV_IFACE_UP,
+};
+
+/* The wall clock as the shell last told it: us Unix microseconds at the monotonic time at. */
+struct pv_wall {
+    uint64_t us;
+    pv_ns at;
+};
+
+struct pv_node {
+    /* given at the start; nobody writes them later but for the log's level */
+    struct pv_rng rng;
+    struct pv_log log_copy; /* the shell's sink with a level of our own */
+    const struct pv_log *log;
+    struct pv_identity *identity; /* borrowed from the shell */
+    char tun_name[PV_JOB_IFNAME];
+    struct pv_prefix own_addrs[4]; /* of a plain WireGuard node */
+    size_t n_own_addrs;
+    uint16_t mtu; /* of the TUN, bytes */
+    uint16_t udp_port;
+    char hostname[PV_NAME_BUF];
+    pv_ns started;
+
+    struct pv_wall wall; /* the shell's, by the engine */
+
+    /* this node and its network; written by the membership */
+    struct pv_roster *roster; /* owned by the membership; NULL: in no network */
+    char node_name[PV_NAME_BUF];
+    bool up;      /* the user wants the network up */
+    bool removed; /* this node was revoked */
+    enum pv_iface_state iface;
+
+    /* the coordinator; written by the coordinator's part */
+    struct pv_coordclient *coord;
+    bool as_member; /* the connection wanted or there is a member's; else a guest's */
+
+    /* services */
+    struct pv_jobqueue jobs;
+    struct pv_ctlsrv *ctl;
+    struct pv_watch watch;
+    unsigned facts; /* enum pv_fact, not delivered yet */
+};
+
+/* Tells every part, after the call under way, that what these enum pv_fact bits name has changed.
+ */
+static inline void pv_node_raise(struct pv_node *n, unsigned facts)
+{
+    n->facts |= facts;
+}
+
+/* This node as a member; NULL: in no network, or no member any more. */
+const struct pv_member *pv_node_self(const struct pv_node *n);
+
+/* Wall clock at now: Unix microseconds, milliseconds, seconds. */
+uint64_t pv_node_wall_us(const struct pv_node *n, pv_ns now);
+uint64_t pv_node_wall_ms(const struct pv_node *n, pv_ns now);
+uint64_t pv_node_wall_s(const struct pv_node *n, pv_ns now);
+
+/* Has the store keep one named value; failure is reported by the store's part. The value is
+ * copied. owner and tag: who is told (jobqueue.h). */
+void pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value,
+                      const struct pv_part *owner, uint64_t tag);
+
+/* Answers handle with an error, and is false, when this node is in no network or was removed from
+ * it. what: the command, which begins the sentence. */
+bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle);
+
+#endif /* PV_NODE_H */

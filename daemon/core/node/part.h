@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * part.h - one part of the daemon: a machine with a life of its own, and what the engine calls it
+ * for.
+ *
+ * The engine is a loop over one array of parts (engine.c). A part includes the headers of lower
+ * folders and of machines in its own (cmake/folders.txt), never a higher one's. What happens below
+ * reaches it as a fact; what it wants of others is a question to the node (node.h), a call down, a
+ * job, or a request to the coordinator whose answer comes back to it. Members that are NULL mean:
+ * not interested. `part` is always what make() returned.
+ */
+#ifndef PV_PART_H
+#define PV_PART_H
+
+#include "base/metrics.h"
+#include "base/pv.h"
+#include "daemon/core/jobs/job.h"
+#include "daemon/core/node/config.h"
+#include "daemon/core/node/facts.h"
+#include "daemon/core/node/stream.h"
+#include "daemon/core/node/transmit.h"
+#include "daemon/core/packets/fastpath.h"
+#include "proto/control/ctlmsg.h"
+#include "proto/ip/inband.h"
+#include "proto/local/ctlapi.h"
+
+struct pv_node;
+struct pv_peer;
+
+/* One type of in-band message and who takes it. body is valid during the call. */
+struct pv_inband_handler {
+    enum pv_inband_type type;
+    void (*take)(void *part, struct pv_peer *from, struct pv_view body, pv_ns now);
+};
+
+/* What must be so before a command runs; the engine answers for the part when it is not. */
+enum pv_command_needs {
+    PV_NEEDS_NOTHING, /* the command looks for itself */
+    PV_NEEDS_NETWORK, /* this node is in a network */
+    PV_NEEDS_PEER,    /* req->peer names a member or a static peer */
+    PV_NEEDS_MEMBER,  /* req->peer names a member other than this node */
+};
+
+/* One command of the control socket (docs/PROTOCOL.md "Control socket"). The part answers handle by
+ * node.ctl, at once or later; peer is NULL unless the command needs one. */
+struct pv_command {
+    enum pv_ctlapi_cmd cmd;
+    enum pv_command_needs needs;
+    void (*run)(void *part, struct pv_ctlapi_request *req, struct pv_peer *peer, uint64_t handle,
+                pv_ns now);
+};
+
+/* The part's streams of one kind. sid is the machine's own id (stream.h pv_sid_local()). */
+struct pv_stream_handler {
+    enum pv_stream_kind kind;
+    /* PV_ERR_LIMIT, PV_ERR_REFUSED: the shell closes it. NULL: none of this kind is accepted. */
+    int (*accepted)(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now);
+    void (*connected)(void *part, uint32_t sid, pv_ns now);
+    void (*bytes)(void *part, uint32_t sid, struct pv_view bytes, pv_ns now);
+    void (*closed)(void *part, uint32_t sid, int status, pv_ns now);
+    /* The next stream to open or close, its sid the machine's own; PV_ERR_AGAIN: none. */
+    int (*poll_op)(void *part, struct pv_stream_op *ret_op);
+    /* The next stream that has output; PV_ERR_AGAIN: none. */
+    int (*poll_writable)(void *part, uint32_t *ret_sid);
+    struct pv_view (*out)(void *part, uint32_t sid);
+    void (*wrote)(void *part, uint32_t sid, size_t n, pv_ns now);
+};
+
+struct pv_part {
+    const char *name; /* in traces and tests */
+
+    /* PV_ERR_NOMEM, or why it cannot be. Borrows node for its life, cfg during the call. */
+    int (*make)(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part);
+    void (*free)(void *part);
+    /* All parts are there: takes what the store held (cfg->saved). */
+    int (*restore)(void *part, const struct pv_engine_config *cfg, pv_ns now);
+
+    /* What has changed: a set of enum pv_fact, and a set of enum pv_peer_fact about p. */
+    void (*on_facts)(void *part, unsigned facts, pv_ns now);
+    void (*on_peer)(void *part, struct pv_peer *p, unsigned facts, pv_ns now);
+    /* p is about to be freed. Called at once, not queued. */
+    void (*on_peer_gone)(void *part, struct pv_peer *p, pv_ns now);
+    /* A member left or was removed for good; called at once, before on_peer_gone(). */
+    void (*on_member_gone)(void *part, const uint8_t *pk, pv_ns now);
+    /* The daemon ends: what others must be told leaves now. */
+    void (*on_stop)(void *part, pv_ns now);
+    /* After every call into the engine, once facts are delivered: acts on what the part's machines
+     * have to say. Cheap when there is nothing. */
+    void (*run)(void *part, pv_ns now);
+
+    void (*handle_timeout)(void *part, pv_ns now);
+    pv_ns (*next_timeout)(const void *part); /* PV_NEVER: no need */
+
+    /* A STUN message on one of our sockets. True: it was this part's; no other sees it. */
+    bool (*handle_stun)(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now);
+    /* The next datagram to send; false: none. */
+    bool (*poll_transmit)(void *part, struct pv_engine_transmit *ret_tx);
+
+    /* The result of a job that this part submitted with that tag. */
+    void (*on_job)(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now);
+    /* The coordinator's answer to a request that this part made with that tag. */
+    void (*on_answer)(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now);
+    /* What the coordinator says of its own accord; every part is asked. */
+    void (*on_push)(void *part, const struct pv_ctl_msg *msg, pv_ns now);
+    /* The client that waits for handle is gone. */
+    void (*on_cancel)(void *part, uint64_t handle, pv_ns now);
+
+    const struct pv_inband_handler *inband;
+    size_t n_inband;
+    const struct pv_command *commands;
+    size_t n_commands;
+    const struct pv_stream_handler *stream; /* NULL: it has none */
+
+    /* The part's share of `status` and of `metrics`. */
+    void (*status)(const void *part, struct pv_ctlapi_status *status, pv_ns now);
+    void (*metrics)(void *part, struct pv_metrics *m, pv_ns now);
+};
+
+#endif /* PV_PART_H */

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * transmit.h - one datagram that a part of the daemon wants sent, and through what. Whoever fills
+ * it begins with pv_transmit_to(), which sets every field that says how.
+ */
+#ifndef PV_TRANSMIT_H
+#define PV_TRANSMIT_H
+
+#include <string.h>
+
+#include "base/addr.h"
+#include "base/pv.h"
+
+enum {
+    PV_ENGINE_MTU = 1500, /* bytes; no datagram of the control side is larger: Ethernet's MTU */
+};
+
+struct pv_engine_transmit {
+    bool router;          /* from the socket that asks routers; sock does not count */
+    uint16_t sock;        /* socket id; 0 = the main sockets, family by dst */
+    uint8_t ttl;          /* 0 = default */
+    struct pv_addr local; /* source address to use, PV_AF_NONE = the kernel chooses */
+    struct pv_addr dst;
+    uint16_t stream; /* not 0: one message (turnframe.h) for this stream to a relay instead */
+    size_t len;
+    uint8_t buf[PV_ENGINE_MTU];
+};
+/* A datagram of len bytes, copied from bytes, for dst, from the main sockets: the caller changes
+ * what is different. False, and nothing is set: it is longer than PV_ENGINE_MTU. */
+static inline bool pv_transmit_to(struct pv_engine_transmit *tx, const struct pv_addr *dst,
+                                  const void *bytes, size_t len)
+{
+    if (len > sizeof(tx->buf))
+        return false;
+    tx->router = false;
+    tx->sock = 0;
+    tx->ttl = 0;
+    tx->local = (struct pv_addr){.family = PV_AF_NONE};
+    tx->dst = *dst;
+    tx->stream = 0;
+    tx->len = len;
+    if (len > 0)
+        memcpy(tx->buf, bytes, len);
+    return true;
+}
+
+#endif /* PV_TRANSMIT_H */
