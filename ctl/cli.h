@@ -12,9 +12,9 @@
 #include <stdio.h>
 
 #include "base/pv.h"
-#include "ctl/args.h"
-#include "ctl/client.h"
-#include "ctl/show.h"
+#include "ctl/lib/args.h"
+#include "ctl/lib/client.h"
+#include "ctl/lib/show.h"
 #include "proto/local/ctlapi.h"
 
 #define PV_CLI_SOCKET "/run/p2pvpn/p2pvpnd.sock"

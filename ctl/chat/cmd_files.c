@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "ctl/cli.h"
-#include "ctl/fetch.h"
+#include "ctl/lib/fetch.h"
 #include "proto/chat/file.h"
 #include "sys/proc/clock.h"
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "ctl/show.h"
+#include "ctl/lib/show.h"
 #include "ctl/tui/tuiwords.h"
 
 static void note(struct pv_tui *t, const char *fmt, ...) PV_PRINTF(2, 3);

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <wchar.h>
 
-#include "ctl/show.h"
+#include "ctl/lib/show.h"
 
 enum {
     ROSTER_FROM = 60, /* columns of the screen from which on there is a roster */

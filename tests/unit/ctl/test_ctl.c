@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* p2pvpnctl: arguments, exit codes, and every command but those of chat (test_ctl_chat.c). */
-#include "ctl/args.h"
+#include "ctl/lib/args.h"
 #include "ctl_fake.h"
 #include "proto/roster/token.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl/client.h"
+#include "ctl/lib/client.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl/fetch.h"
+#include "ctl/lib/fetch.h"
 
 #include <errno.h>
 #include <fcntl.h>

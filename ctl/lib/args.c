@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl/args.h"
+#include "ctl/lib/args.h"
 
 #include <stdio.h>
 #include <string.h>

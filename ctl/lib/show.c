@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl/show.h"
+#include "ctl/lib/show.h"
 
 #include <stdlib.h>
 #include <string.h>

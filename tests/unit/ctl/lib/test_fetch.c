@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ctl/fetch.h"
+#include "ctl/lib/fetch.h"
 #include "tests/unit/test_util.h"
 
 static char top[] = "/tmp/pv_fetch_XXXXXX";
