@@ -2,7 +2,7 @@
 /* Completion of commands, options and names for shells, made from the command table. */
 #include <string.h>
 
-#include "ctl/cli.h"
+#include "ctl/commands.h"
 
 /* Names of peers as the daemon has them now; nothing when it does not answer. */
 #define PEERS                                                                                      \
@@ -31,7 +31,7 @@ static void print_options(const struct pv_command *c, FILE *out)
     }
 }
 
-static void bash_script(FILE *out)
+static void bash_script(const struct pv_command *const *groups, FILE *out)
 {
     const struct pv_command *c;
     fputs("_p2pvpnctl()\n{\n    local cur=${COMP_WORDS[COMP_CWORD]} cmd= words= i\n"
@@ -42,10 +42,10 @@ static void bash_script(FILE *out)
           "        *) cmd=${COMP_WORDS[i]}; break ;;\n"
           "        esac\n    done\n    case $cmd in\n    '') words='",
           out);
-    for (size_t i = 0; (c = pv_cli_command(i)) != NULL; i++)
+    for (size_t i = 0; (c = pv_command_at(groups, i)) != NULL; i++)
         fprintf(out, "%s ", c->name);
     fputs(GLOBAL_OPTIONS " --version' ;;\n", out);
-    for (size_t i = 0; (c = pv_cli_command(i)) != NULL; i++) {
+    for (size_t i = 0; (c = pv_command_at(groups, i)) != NULL; i++) {
         fprintf(out, "    %s) words='", c->name);
         print_options(c, out);
         fprintf(out, " " GLOBAL_OPTIONS " %s'", c->words == NULL ? "" : c->words);
@@ -58,7 +58,7 @@ static void bash_script(FILE *out)
           out);
 }
 
-static void fish_script(FILE *out)
+static void fish_script(const struct pv_command *const *groups, FILE *out)
 {
     const struct pv_command *c;
     fputs("complete -c p2pvpnctl -f\n"
@@ -67,7 +67,7 @@ static void fish_script(FILE *out)
           "complete -c p2pvpnctl -l help -s h\n"
           "complete -c p2pvpnctl -n __fish_use_subcommand -l version -s V\n",
           out);
-    for (size_t i = 0; (c = pv_cli_command(i)) != NULL; i++) {
+    for (size_t i = 0; (c = pv_command_at(groups, i)) != NULL; i++) {
         fprintf(out, "complete -c p2pvpnctl -n __fish_use_subcommand -a %s -d \"%s\"\n", c->name,
                 c->summary);
         for (const struct pv_option *o = c->options; o->name != NULL; o++) {
@@ -93,7 +93,7 @@ static int completion(struct pv_cli *cli)
 {
     const char *shell = cli->args.word[0];
     if (strcmp(shell, "fish") == 0) {
-        fish_script(cli->out);
+        fish_script(cli->groups, cli->out);
         return PV_CTLAPI_DONE;
     }
     if (strcmp(shell, "zsh") == 0)
@@ -101,7 +101,7 @@ static int completion(struct pv_cli *cli)
               cli->out);
     else if (strcmp(shell, "bash") != 0)
         return pv_cli_usage(cli, "\"%.40s\": there are bash, zsh and fish", shell);
-    bash_script(cli->out);
+    bash_script(cli->groups, cli->out);
     return PV_CTLAPI_DONE;
 }
 

@@ -3,7 +3,7 @@
 #include <poll.h>
 #include <string.h>
 
-#include "ctl/cli.h"
+#include "ctl/commands.h"
 #include "sys/proc/clock.h"
 
 enum {
@@ -529,14 +529,6 @@ const struct pv_command pv_cmds_info[] = {
         .summary = "the other nodes: who is there, and the way to them",
         .details = "",
         .example = "p2pvpnctl peers --json",
-        .run = peers,
-    },
-    {
-        .name = "getu",
-        .args = "",
-        .summary = "the same as peers",
-        .details = "",
-        .example = "p2pvpnctl getu",
         .run = peers,
     },
     {

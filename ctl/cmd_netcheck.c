@@ -2,7 +2,7 @@
 /* Commands that measure the way out, without the daemon, rights or a network: netcheck, stun. */
 #include <string.h>
 
-#include "ctl/cli.h"
+#include "ctl/commands.h"
 #include "ctl/probe/netprobe.h"
 
 enum {

@@ -5,7 +5,7 @@
 
 #include "base/text.h"
 #include "crypto/ct.h"
-#include "ctl/cli.h"
+#include "ctl/commands.h"
 #include "proto/roster/token.h"
 #include "sys/proc/clock.h"
 

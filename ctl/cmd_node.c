@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "ctl/cli.h"
+#include "ctl/commands.h"
 
 enum {
     WAIT_S = 30,
@@ -91,14 +91,6 @@ const struct pv_command pv_cmds_node[] = {
         .summary = "disconnect; identity and membership stay",
         .details = "",
         .example = "sudo p2pvpnctl down",
-        .run = down,
-    },
-    {
-        .name = "exit",
-        .args = "",
-        .summary = "the same as down",
-        .details = "",
-        .example = "sudo p2pvpnctl exit",
         .run = down,
     },
     {

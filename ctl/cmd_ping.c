@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl/cli.h"
+#include "ctl/commands.h"
 #include "sys/proc/clock.h"
 
 enum {

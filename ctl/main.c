@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+/* p2pvpnctl: the program around run.h. */
 #include <signal.h>
 #include <stdio.h>
 
 #include "crypto/ct.h"
-#include "ctl/cli.h"
+#include "ctl/run.h"
+#include "proto/local/ctlapi.h"
 
 int main(int argc, char **argv)
 {

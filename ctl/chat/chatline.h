@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#include "ctl/cli.h"
+#include "ctl/lib/cli.h"
 
 /* Options of the command chat, by place. */
 enum {

@@ -5,7 +5,7 @@
 #ifndef PV_CHATRAW_H
 #define PV_CHATRAW_H
 
-#include "ctl/cli.h"
+#include "ctl/lib/cli.h"
 
 /* Prints what the peer of cli->args.word[0] says, also what is unread, and sends the lines of the
  * input. Ends with the input when lines were sent, and with --timeout (code 3; 0 when something was

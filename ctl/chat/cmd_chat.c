@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl/chat/chatcmds.h"
 #include "ctl/chat/chatline.h"
-#include "ctl/cli.h"
 #include "sys/proc/clock.h"
 
 enum {

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ctl/cli.h"
+#include "ctl/chat/chatcmds.h"
 #include "ctl/lib/fetch.h"
 #include "proto/chat/file.h"
 #include "sys/proc/clock.h"

@@ -2,7 +2,7 @@
 /* Rooms: create, invite, leave, list, members. What is said in them is cmd_chat.c's. */
 #include <string.h>
 
-#include "ctl/cli.h"
+#include "ctl/chat/chatcmds.h"
 
 enum {
     WAIT_S = 30,

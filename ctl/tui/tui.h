@@ -5,7 +5,7 @@
 #ifndef PV_TUI_H
 #define PV_TUI_H
 
-#include "ctl/cli.h"
+#include "ctl/lib/cli.h"
 
 /* Is there a terminal for it on both sides of cli, that can do more than lines? */
 bool pv_tui_is_possible(const struct pv_cli *cli);

@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 #include "crypto/ct.h"
-#include "ctl/cli.h"
+#include "ctl/commands.h"
+#include "ctl/run.h"
 #include "tests/unit/test_util.h"
 
 enum {

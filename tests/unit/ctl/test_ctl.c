@@ -137,27 +137,148 @@ static void flags_may_stand_before_or_behind_the_command(void **state)
     free(first);
 }
 
+enum {
+    SUMMARY_MAX = 80 - 13, /* columns of a line of the overview, and where summaries begin */
+};
+
+/* What a row lacks, as a sentence for the one who adds a command; NULL: nothing. */
+static const char *lacking(const struct pv_command *c)
+{
+    if (c->args == NULL || c->details == NULL)
+        return ".args and .details may be \"\", not NULL";
+    if (c->summary == NULL || c->summary[0] == '\0' || strlen(c->summary) > SUMMARY_MAX)
+        return "its .summary must fit on a line of 80 columns in the overview";
+    if (c->example == NULL || strstr(c->example, c->name) == NULL)
+        return "its .example must be a line that one can type";
+    if (c->run == NULL)
+        return "nothing runs it: .run is NULL";
+    return c->max_words < c->min_words ? ".max_words is below .min_words" : NULL;
+}
+
+static void every_row_of_the_command_table_is_complete(void **state)
+{
+    (void)state;
+    const struct pv_command *c;
+    for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++) {
+        const char *what = lacking(c);
+        if (what != NULL)
+            fail_msg("p2pvpnctl %s: %s", c->name, what);
+        if (pv_command_find(c->name) != c)
+            fail_msg("p2pvpnctl %s: a row before it has the same name", c->name);
+    }
+}
+
 static void every_command_has_help_with_an_example(void **state)
 {
     (void)state;
-    static const struct pv_command *const groups[] = {pv_cmds_network, pv_cmds_node, pv_cmds_info,
-                                                      pv_cmds_ping, pv_cmds_chat};
+    const struct pv_command *c;
     assert_int_equal(RUN("-h"), 0);
     char *overview = strdup(t.out);
-    for (size_t g = 0; g < PV_ARRAY_LEN(groups); g++) {
-        for (const struct pv_command *c = groups[g]; c->name != NULL; c++) {
-            assert_non_null(strstr(overview, c->summary));
-            assert_int_equal(RUN(c->name, "-h"), 0);
-            assert_non_null(strstr(t.out, "\nusage: p2pvpnctl "));
-            assert_non_null(strstr(t.out, "\nexample: "));
-            assert_non_null(strstr(t.out, c->name));
-            assert_int_equal(t.err_len, 0);
-        }
+    for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++) {
+        assert_non_null(strstr(overview, c->summary));
+        assert_int_equal(RUN(c->name, "-h"), 0);
+        assert_non_null(strstr(t.out, "\nusage: p2pvpnctl "));
+        assert_non_null(strstr(t.out, "\nexample: "));
+        assert_non_null(strstr(t.out, c->name));
+        assert_int_equal(t.err_len, 0);
     }
     free(overview);
     assert_int_equal(RUN("--help", "ping"), 0);
     assert_non_null(strstr(t.out, "usage: p2pvpnctl ping"));
     assert_string_equal(t.requests, "");
+}
+
+/* Text of the manual page with its markup taken out; the caller frees it. */
+static char *manual(void)
+{
+    FILE *f = fopen(PV_TEST_DATA "/../../docs/man/p2pvpnctl.1", "re");
+    char *text = calloc(1, 1 << 16), *to = text;
+    assert_non_null(f);
+    assert_non_null(text);
+    size_t n = fread(text, 1, (1 << 16) - 1, f);
+    fclose(f);
+    assert_true(n > 1000 && n < (1 << 16) - 1);
+    for (const char *p = text; *p != '\0'; p++) {
+        if (p[0] == '\\' && p[1] == 'f' && p[2] != '\0')
+            p += 2;
+        else if (*p != '\\')
+            *to++ = *p;
+    }
+    *to = '\0';
+    return text;
+}
+
+/* At the beginning of an entry or behind a comma there. */
+static bool is_entry(const char *page, const char *name)
+{
+    char line[64], listed[64];
+    snprintf(line, sizeof(line), "\n.TP\n%s", name);
+    snprintf(listed, sizeof(listed), ", %s", name);
+    for (const char *p = strstr(page, "\n.TP\n"); p != NULL; p = strstr(p + 1, "\n.TP\n")) {
+        const char *end = strchr(p + 5, '\n');
+        const char *found = strstr(p, listed);
+        size_t len = strlen(line);
+        if (strncmp(p, line, len) == 0 && strchr(" ,\n", p[len]) != NULL)
+            return true;
+        if (found != NULL && end != NULL && found < end)
+            return true;
+    }
+    return false;
+}
+
+static void every_command_has_an_entry_in_the_manual(void **state)
+{
+    (void)state;
+    const struct pv_command *c;
+    char *page = manual();
+    for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++) {
+        if (!is_entry(page, c->name))
+            fail_msg("docs/man/p2pvpnctl.1 has no entry for %s: add one (.TP, its usage in bold, "
+                     "what it does) below COMMANDS",
+                     c->name);
+    }
+    for (const struct pv_command_alias *a = pv_command_aliases; a->name != NULL; a++) {
+        if (!is_entry(page, a->name))
+            fail_msg("docs/man/p2pvpnctl.1 does not name the alias %s beside %s", a->name,
+                     a->stands_for);
+    }
+    free(page);
+}
+
+static void completion_offers_every_command_and_its_options(void **state)
+{
+    (void)state;
+    const struct pv_command *c;
+    char want[64];
+    assert_int_equal(RUN("completion", "bash"), 0);
+    for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++) {
+        snprintf(want, sizeof(want), "    %s) words='", c->name);
+        const char *at = strstr(t.out, want);
+        if (at == NULL)
+            fail_msg("completion bash does not know %s", c->name);
+        for (const struct pv_option *o = c->options; at != NULL && o->name != NULL; o++) {
+            snprintf(want, sizeof(want), " --%s", o->name);
+            const char *found = strstr(at, want);
+            if (found == NULL || found > strchr(at, '\n'))
+                fail_msg("completion bash does not know --%s of %s", o->name, c->name);
+        }
+    }
+}
+
+static void an_alias_works_but_is_not_listed(void **state)
+{
+    (void)state;
+    char row[64];
+    assert_int_equal(RUN("-h"), 0);
+    for (const struct pv_command_alias *a = pv_command_aliases; a->name != NULL; a++) {
+        const struct pv_command *c = pv_command_find(a->name);
+        assert_non_null(c);
+        assert_string_equal(c->name, a->stands_for);
+        snprintf(row, sizeof(row), "\n  %s ", a->name);
+        assert_null(strstr(t.out, row));
+    }
+    assert_int_equal(RUN("getu", "-h"), 0);
+    assert_non_null(strstr(t.out, "usage: p2pvpnctl peers"));
 }
 
 /* --- exit codes ---------------------------------------------------------------------------- */
@@ -527,6 +648,10 @@ int main(void)
         T(a_token_that_is_none_is_exit_code_12),
         T(flags_may_stand_before_or_behind_the_command),
         T(every_command_has_help_with_an_example),
+        T(every_row_of_the_command_table_is_complete),
+        T(every_command_has_an_entry_in_the_manual),
+        T(completion_offers_every_command_and_its_options),
+        T(an_alias_works_but_is_not_listed),
         T(the_daemons_refusal_is_the_exit_code),
         T(errors_of_the_daemon_cannot_drive_a_terminal),
         T(no_daemon_is_exit_code_8_with_a_remedy),

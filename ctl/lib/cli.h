@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cli.h - p2pvpnctl as a whole: the command table, what every command gets, and how it talks to
- * p2pvpnd. One file a group of commands: cmd_*.c.
+ * cli.h - what every command of p2pvpnctl gets and may call: its arguments, p2pvpnd behind the
+ * control socket, and ways to tell the user something.
  *
  * A command's run() returns the exit code (enum pv_ctlapi_code). What was asked for goes to out,
  * everything else to err; errors are one line "p2pvpnctl: what failed: why: what to do".
@@ -33,35 +33,23 @@ struct pv_command {
     int verbatim_after; /* this word and what follows it is not looked at for options; 0: none */
     int (*run)(struct pv_cli *cli);
 };
-extern const struct pv_command pv_cmds_network[]; /* each ends with a NULL name */
-extern const struct pv_command pv_cmds_node[];
-extern const struct pv_command pv_cmds_info[];
-extern const struct pv_command pv_cmds_ping[];
-extern const struct pv_command pv_cmds_chat[];
-extern const struct pv_command pv_cmds_files[];
-extern const struct pv_command pv_cmds_room[];
-extern const struct pv_command pv_cmds_netcheck[];
-extern const struct pv_command pv_cmds_completion[];
-/* All of them, in the order of the overview; NULL behind the last. */
-const struct pv_command *pv_cli_command(size_t i);
+/* Counts through groups (NULL behind the last) row by row; NULL behind the last row. */
+const struct pv_command *pv_command_at(const struct pv_command *const *groups, size_t i);
 
 struct pv_cli {
     FILE *in, *out, *err;
     const char *socket;
     bool json, quiet, colour;
-    pv_ns timeout;    /* --timeout; 0: not given */
-    pv_ns deadline;   /* of the command; PV_NEVER: none */
-    const char *peer; /* whom the command is about; NULL: nobody */
-    bool cached;      /* an answer came from the cache: the coordinator is away */
-    const struct pv_command *cmd;
-    struct pv_args args; /* of the command: its words, its options by place */
+    pv_ns timeout;                /* --timeout; 0: not given */
+    pv_ns deadline;               /* of the command; PV_NEVER: none */
+    const char *peer;             /* whom the command is about; NULL: nobody */
+    bool cached;                  /* an answer came from the cache: the coordinator is away */
+    const struct pv_command *cmd; /* the one that runs; NULL: none was named yet */
+    const struct pv_command *const *groups; /* all commands, for completion; NULL-terminated */
+    struct pv_args args;                    /* of the command: its words, its options by place */
     struct pv_client client;
     uint64_t last_id;
 };
-
-/* Runs one command line; argv[0] is skipped. Returns the exit code. Secrets among the arguments
- * are overwritten. */
-int pv_cli_run(int argc, char **argv, FILE *in, FILE *out, FILE *err);
 
 /* "p2pvpnctl: COMMAND: text", returns code. */
 int pv_cli_fail(struct pv_cli *cli, enum pv_ctlapi_code code, const char *fmt, ...) PV_PRINTF(3, 4);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctl/launch.h"
+#include "ctl/lib/launch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ctl/cli.h"
+#include "ctl/lib/cli.h"
 #include "proto/chat/chat.h"
 #include "sys/net/unixsock.h"
 #include "sys/proc/clock.h"

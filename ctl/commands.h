@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * commands.h - the table of p2pvpnctl's commands. Help, the parsing of arguments and completion
+ * follow from it.
+ *
+ * Rows stand beside their functions, in the cmd_*.c of their group; commands.c names the groups.
+ */
+#ifndef PV_COMMANDS_H
+#define PV_COMMANDS_H
+
+#include "ctl/lib/cli.h"
+
+/* One group each; the last row has a NULL name. */
+extern const struct pv_command pv_cmds_network[];
+extern const struct pv_command pv_cmds_node[];
+extern const struct pv_command pv_cmds_info[];
+extern const struct pv_command pv_cmds_ping[];
+extern const struct pv_command pv_cmds_netcheck[];
+extern const struct pv_command pv_cmds_completion[];
+
+/* All groups in the order of the overview; NULL behind the last. */
+extern const struct pv_command *const pv_commands[];
+
+/* Another name for a command. It works, but the overview and completion leave it out. */
+struct pv_command_alias {
+    const char *name;
+    const char *stands_for;
+};
+extern const struct pv_command_alias pv_command_aliases[]; /* ends with a NULL name */
+
+/* The command of this name or alias; NULL: there is none. */
+const struct pv_command *pv_command_find(const char *name);
+
+#endif /* PV_COMMANDS_H */

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/* One command line of p2pvpnctl: takes it apart by the table of commands, prints help, and runs the
+ * command. */
+#include "ctl/run.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl/commands.h"
+
+enum {
+    MAX_TIMEOUT_S = 86400, /* of --timeout: ours, a day */
+};
+
+/* Options of every command; in a command's table its own come after them. */
+enum {
+    OPT_SOCKET,
+    OPT_JSON,
+    OPT_TIMEOUT,
+    OPT_QUIET,
+    OPT_HELP,
+    OPT_VERSION,
+    N_GLOBAL,
+};
+static const struct pv_option GLOBAL[N_GLOBAL] = {
+    [OPT_SOCKET] = {"socket", 'S', true},   [OPT_JSON] = {"json", 'j', false},
+    [OPT_TIMEOUT] = {"timeout", 't', true}, [OPT_QUIET] = {"quiet", 'q', false},
+    [OPT_HELP] = {"help", 'h', false},      [OPT_VERSION] = {"version", 'V', false},
+};
+
+/* --- help ---------------------------------------------------------------------------------- */
+
+static void print_overview(FILE *out)
+{
+    const struct pv_command *c;
+    fputs("p2pvpnctl: use and manage this node of a p2pvpn network\n\n"
+          "usage: p2pvpnctl [flags] COMMAND ...\n\n",
+          out);
+    for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++)
+        fprintf(out, "  %-10s %s\n", c->name, c->summary);
+    fputs("\nflags, before or after the command:\n"
+          "  -S, --socket PATH  p2pvpnd's control socket (" PV_CLI_SOCKET ")\n"
+          "  -j, --json         answers as JSON, one object a line\n"
+          "  -t, --timeout SEC  give up after so long\n"
+          "  -q, --quiet        errors only, and what scripts need (tokens, JSON)\n"
+          "  -h, --help         help; also for one command: p2pvpnctl ping -h\n"
+          "  -V, --version      version of p2pvpnctl; p2pvpnctl version tells p2pvpnd's too\n\n"
+          "exit codes: 0 done, 1 failed, 2 usage, 3 timeout, 4 not joined, 5 permission,\n"
+          "  6 unknown peer, 7 peer offline, 8 p2pvpnd not running, 9 coordinator unreachable,\n"
+          "  10 relayed, 11 refused, 12 token invalid, used up or expired\n",
+          out);
+}
+
+static void print_help(const struct pv_command *c, FILE *out)
+{
+    fprintf(out, "p2pvpnctl %s: %s\n\nusage: p2pvpnctl %s%s%s\n", c->name, c->summary, c->name,
+            c->args[0] == '\0' ? "" : " ", c->args);
+    if (c->details[0] != '\0')
+        fprintf(out, "\n%s", c->details);
+    fprintf(out, "\nexample: %s\n", c->example);
+}
+
+/* --- the command line ---------------------------------------------------------------------- */
+
+/* Takes the values of the options every command has. */
+static int use_globals(struct pv_cli *cli, const struct pv_args *args)
+{
+    const char *timeout = args->value[OPT_TIMEOUT];
+    if (args->value[OPT_SOCKET] != NULL)
+        cli->socket = args->value[OPT_SOCKET];
+    cli->json = cli->json || args->value[OPT_JSON] != NULL;
+    cli->quiet = cli->quiet || args->value[OPT_QUIET] != NULL;
+    if (timeout == NULL)
+        return 0;
+    char *end = NULL;
+    double s = strtod(timeout, &end);
+    if (end == timeout || *end != '\0' || !(s >= 0.001 && s <= MAX_TIMEOUT_S))
+        return pv_cli_usage(cli, "--timeout \"%.40s\": give seconds, from 0.001 to %d", timeout,
+                            MAX_TIMEOUT_S);
+    cli->timeout = (pv_ns)(s * 1e9);
+    return 0;
+}
+
+/* What is left are words, whatever they look like. */
+static bool take_rest(struct pv_args *args, const struct pv_args_rest *rest)
+{
+    for (int i = 0; i < rest->argc; i++) {
+        if (args->n_words == PV_ARGS_MAX_WORDS)
+            return false;
+        args->word[args->n_words++] = rest->argv[i];
+    }
+    return true;
+}
+
+/* Parses what stands behind the command's name. 0 or an exit code; -1: help was asked for. */
+static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
+{
+    struct pv_option table[PV_ARGS_MAX_OPTIONS];
+    char error[PV_ARGS_ERROR];
+    struct pv_args args = {.n_words = 0};
+    size_t n = N_GLOBAL;
+    const struct pv_command *c = cli->cmd;
+
+    memcpy(table, GLOBAL, sizeof(GLOBAL));
+    for (const struct pv_option *o = c->options; o->name != NULL; o++)
+        table[n++] = *o;
+    int look_at = c->verbatim_after > 0 ? c->verbatim_after : PV_ARGS_MAX_WORDS;
+    int r = pv_args_parse(&args, table, n, look_at, rest, error);
+    if (r == PV_OK && !take_rest(&args, rest)) {
+        snprintf(error, sizeof(error), "more than %d words", PV_ARGS_MAX_WORDS);
+        r = PV_ERR_LIMIT;
+    }
+    if (r < 0)
+        return pv_cli_usage(cli, "%s", error);
+    if (args.value[OPT_HELP] != NULL)
+        return -1;
+    int code = use_globals(cli, &args);
+    if (code != 0)
+        return code;
+    if (args.n_words < c->min_words)
+        return pv_cli_usage(cli, "something is missing: usage: p2pvpnctl %s %s", c->name, c->args);
+    if (args.n_words > c->max_words)
+        return pv_cli_usage(cli, "unexpected \"%.60s\"", args.word[c->max_words]);
+    cli->args = args;
+    memmove(cli->args.value, args.value + N_GLOBAL,
+            (PV_ARGS_MAX_OPTIONS - N_GLOBAL) * sizeof(args.value[0]));
+    return 0;
+}
+
+static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
+{
+    struct pv_args args = {.n_words = 0};
+    char error[PV_ARGS_ERROR];
+    if (pv_args_parse(&args, GLOBAL, N_GLOBAL, 1, rest, error) < 0)
+        return pv_cli_usage(cli, "%s", error);
+    if (args.value[OPT_HELP] != NULL && args.n_words == 0) {
+        print_overview(cli->out);
+        return PV_CTLAPI_DONE;
+    }
+    if (args.value[OPT_VERSION] != NULL) {
+        fputs("p2pvpnctl " PV_VERSION "\n", cli->out);
+        return PV_CTLAPI_DONE;
+    }
+    int code = use_globals(cli, &args);
+    if (code != 0)
+        return code;
+    if (args.n_words == 0)
+        return pv_cli_usage(cli, "no command given");
+    cli->cmd = pv_command_find(args.word[0]);
+    if (cli->cmd == NULL)
+        return pv_cli_usage(cli, "unknown command \"%.60s\"", args.word[0]);
+    code = parse_command(cli, rest);
+    if (code < 0 || args.value[OPT_HELP] != NULL) {
+        print_help(cli->cmd, cli->out);
+        return PV_CTLAPI_DONE;
+    }
+    if (code == 0)
+        code = cli->cmd->run(cli);
+    if (code == PV_CTLAPI_DONE && cli->cached) {
+        pv_cli_note(cli, "the coordinator is unreachable: this is what was known last");
+        code = PV_CTLAPI_UNREACHABLE;
+    }
+    return code;
+}
+
+int pv_cli_run(int argc, char **argv, FILE *in, FILE *out, FILE *err)
+{
+    struct pv_cli cli = {
+        .in = in,
+        .out = out,
+        .err = err,
+        .socket = PV_CLI_SOCKET,
+        .deadline = PV_NEVER,
+        .client = {.fd = -1},
+        .groups = pv_commands,
+    };
+    struct pv_args_rest rest = {.argc = argc - 1, .argv = argv + 1};
+    const char *no_colour = getenv("NO_COLOR");
+    cli.colour =
+        fileno(out) >= 0 && isatty(fileno(out)) && (no_colour == NULL || no_colour[0] == '\0');
+
+    int code = run_line(&cli, &rest);
+    pv_client_close(&cli.client);
+    if ((fflush(out) != 0 || ferror(out)) && code == PV_CTLAPI_DONE) {
+        fprintf(err, "p2pvpnctl: cannot write the answer: %s\n", strerror(errno));
+        code = PV_CTLAPI_FAILED;
+    }
+    return code;
+}
