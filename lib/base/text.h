@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * text.h - text forms of bytes (base64url, base64, hex), numbers and durations, and the rules for
- * names (DESIGN: [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?).
+ * names (DESIGN 3: [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?).
  */
 #ifndef PV_TEXT_H
 #define PV_TEXT_H

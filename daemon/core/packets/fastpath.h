@@ -41,8 +41,8 @@ enum {
     PV_FP_ICMP_RATE = 100,         /* ours: ICMP answers a second */
     PV_FP_RUN_MAX = 64,            /* sends of a run: UDP_MAX_SEGMENTS before Linux 6.10 */
     PV_FP_MAX_RELAYS = 8,          /* TURN servers at once; 0 is the coordinator's */
-    PV_FP_RUN_BYTES = 65000,       /* of a run: above 65,473 the kernel cuts it itself (DATAPATH) */
-    PV_FP_MAX_WORKERS = 8,         /* pairs of tx and rx, ours */
+    PV_FP_RUN_BYTES = 65000, /* of a run: above 65,473 the kernel cuts it itself (DATAPATH 4) */
+    PV_FP_MAX_WORKERS = 8,   /* pairs of tx and rx, ours */
 };
 #define PV_FP_QUEUE_TIME       PV_S(30)                  /* a packet waits no longer, DESIGN 5 */
 #define PV_FP_REJECT_TIME      PV_S(180)                 /* REJECT_AFTER_TIME, whitepaper s6.1 */

@@ -11,13 +11,13 @@
 #include "proto/ip/parts.h"
 
 enum {
-    PV_FP_ARENA = 1 << 20,  /* bytes sealed per call, DATAPATH */
+    PV_FP_ARENA = 1 << 20,  /* bytes sealed per call, DATAPATH 1 */
     PV_FP_MAX_SENDS = 2048, /* per call: what is cut from one super-packet, and to spare */
     PV_FP_MAX_WRITES = PV_JOIN_PACKETS,
     PV_FP_MAX_PUNTS = 4096,   /* per call */
     PV_FP_MAX_RELAYED = 1024, /* carriers of relayed datagrams, per call */
     PV_FP_MAX_HANDED = 1024,  /* per call */
-    PV_FP_MAX_SEGMENTS = 128, /* datagrams merged into one, as received from Linux (DATAPATH) */
+    PV_FP_MAX_SEGMENTS = 128, /* datagrams merged into one, as received from Linux (DATAPATH 4) */
 };
 
 /* A datagram that waits for its batch to be opened. */

@@ -69,7 +69,7 @@ struct pv_session_config {
     const struct pv_wg_device *device; /* borrowed for the session's life */
     uint8_t remote_pk[32];             /* the peer's static (transport) key */
     uint8_t psk[32];                   /* zero between members */
-    bool member;                       /* DESIGN's crossing rule; false: a static [peer] */
+    bool member;                       /* DESIGN 7's crossing rule; false: a static [peer] */
     bool lower_identity;               /* member: our identity key is the lower one */
     bool repeat;                   /* member: repeat messages 1 and 2 soon, see PV_SESSION_REPEAT */
     uint16_t persistent_keepalive; /* seconds, 0 = off; static peers only */

@@ -20,8 +20,8 @@
 #include "sys/net/udp.h"
 
 enum {
-    MTU_MIN_V6 = 1280,     /* bytes, RFC 8200 s5 */
-    TX_QUEUE = 1000,       /* packets, DATAPATH: 500 is no burst limit a fast local sender meets */
+    MTU_MIN_V6 = 1280, /* bytes, RFC 8200 s5 */
+    TX_QUEUE = 1000,   /* packets, DATAPATH 3: 500 is no burst limit a fast local sender meets */
     HOST_ADDRS_MAX = 1024, /* addresses of this host looked at for overlaps */
 };
 

@@ -15,7 +15,7 @@
 
 enum {
     PV_UDP_BATCH = 64,        /* datagrams a system call */
-    PV_UDP_SOCKBUF = 8 << 20, /* bytes asked for, DATAPATH: the default holds 256 datagrams */
+    PV_UDP_SOCKBUF = 8 << 20, /* bytes asked for, DATAPATH 4: the default holds 256 datagrams */
     PV_UDP_GROUP_MAX = 8,     /* sockets of one port that receive, ours */
 };
 

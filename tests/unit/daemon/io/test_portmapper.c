@@ -2,7 +2,7 @@
 #include "daemon/io/portmapper.h"
 #include "tests/unit/test_util.h"
 
-/* Nobody makes this machine ask its own services, or a stranger's (TRAVERSAL 3.7, THREATS). */
+/* Nobody makes this machine ask its own services, or a stranger's (TRAVERSAL 3.7, THREATS 5). */
 static void only_machines_of_the_own_network_are_asked(void **state)
 {
     (void)state;

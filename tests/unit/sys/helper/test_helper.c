@@ -356,7 +356,7 @@ static unsigned queue_of(const struct pv_tun *tun, int sock)
     return tun->n;
 }
 
-/* Without an owner, a queue of such an interface is anybody's (DATAPATH: of 40 flows it read 14).
+/* Without an owner, a queue of such an interface is anybody's (DATAPATH 3: of 40 flows it read 14).
  */
 static void nobody_else_may_open_a_queue(void **state)
 {
