@@ -7,21 +7,8 @@
 #include "sys/proc/clock.h"
 
 enum {
-    WAIT_S = 30,
     WATCH_MS = 1000, /* between two screens of status --watch */
 };
-
-static int ask(struct pv_cli *cli, struct pv_ctlapi_request *req, json_t **ret_body)
-{
-    int code = pv_cli_connect(cli);
-    pv_cli_set_timeout(cli, WAIT_S);
-    return code != 0 ? code : pv_cli_call(cli, req, NULL, NULL, ret_body);
-}
-
-static int no_memory(struct pv_cli *cli)
-{
-    return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
-}
 
 static double wall_s(void)
 {
@@ -78,6 +65,8 @@ static int print_peers(struct pv_cli *cli, const json_t *body)
     struct pv_table t;
     size_t i;
 
+    if (cli->quiet)
+        return 0;
     pv_table_begin(&t, PV_ARRAY_LEN(head));
     for (i = 0; i < PV_ARRAY_LEN(head); i++)
         pv_table_cell(&t, PV_BOLD, head[i]);
@@ -87,23 +76,14 @@ static int print_peers(struct pv_cli *cli, const json_t *body)
     }
     if (json_array_size(list) == 0)
         pv_cli_note(cli, "no other nodes yet: p2pvpnctl invite makes a token for one");
-    return pv_table_print(&t, cli->out, cli->colour) < 0 ? no_memory(cli) : 0;
+    return pv_cli_print_table(cli, &t);
 }
 
 static int peers(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
-    json_t *body = NULL;
     pv_ctlapi_request_init(&req, PV_CTLAPI_PEERS, 0);
-    int code = ask(cli, &req, &body);
-    if (code != 0)
-        return code;
-    if (cli->json)
-        pv_cli_print_json(cli, body);
-    else if (!cli->quiet)
-        code = print_peers(cli, body);
-    json_decref(body);
-    return code;
+    return pv_cli_ask_and_print(cli, &req, print_peers);
 }
 
 /* --- status -------------------------------------------------------------------------------- */
@@ -379,7 +359,7 @@ static int print_status(struct pv_cli *cli, const json_t *s)
     status_datapath(&t, s);
     status_drops(&t, s);
     if (pv_table_print(&t, cli->out, cli->colour) < 0)
-        return no_memory(cli);
+        return pv_cli_no_memory(cli);
     json_array_foreach(problems, i, problem)
     {
         fputs(pv_colour_on(PV_RED, cli->colour), cli->out);
@@ -399,7 +379,7 @@ static int status(struct pv_cli *cli)
         struct pv_ctlapi_request req;
         json_t *body = NULL;
         pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 0);
-        code = ask(cli, &req, &body);
+        code = pv_cli_ask(cli, &req, &body);
         if (code != 0)
             break;
         if (watch && cli->colour)
@@ -425,92 +405,83 @@ enum {
     IP_WG_KEY,
 };
 
-static int ip(struct pv_cli *cli)
+static int print_ip(struct pv_cli *cli, const json_t *body)
 {
     const char *const *value = cli->args.value;
-    struct pv_ctlapi_request req;
-    json_t *body = NULL;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_IP, 0);
-    int code = cli->args.n_words > 0 ? pv_cli_peer(cli, &req, cli->args.word[0]) : 0;
-    if (code == 0)
-        code = ask(cli, &req, &body);
-    if (code != 0)
-        return code;
     const char *field = value[IP_WG_KEY] != NULL ? "wg_key" : value[IP_6] != NULL ? "ip6" : "ip4";
     const char *text = pv_json_text(body, field, NULL);
-    if (cli->json)
-        pv_cli_print_json(cli, body);
-    else if (text != NULL)
-        fprintf(cli->out, "%s\n", text);
-    else
-        code = pv_cli_fail(cli, PV_CTLAPI_FAILED, "it has none of that kind: try --json");
-    json_decref(body);
-    return code;
+    if (text == NULL)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "it has none of that kind: try --json");
+    fprintf(cli->out, "%s\n", text);
+    return 0;
+}
+
+static int ip(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_IP, 0);
+    int code = cli->args.n_words > 0 ? pv_cli_peer(cli, &req, cli->args.word[0]) : 0;
+    return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print_ip);
 }
 
 /* --- why, trace ---------------------------------------------------------------------------- */
 
-static int ask_about(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, json_t **ret_body)
+static int ask_about(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, pv_cli_print_fn *print)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, cmd, 0);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
-    return code != 0 ? code : ask(cli, &req, ret_body);
+    return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print);
 }
 
-static int why(struct pv_cli *cli)
+static int print_why(struct pv_cli *cli, const json_t *body)
 {
-    json_t *body = NULL, *line;
+    const json_t *line;
     size_t i;
-    int code = ask_about(cli, PV_CTLAPI_WHY, &body);
-    if (code != 0)
-        return code;
-    if (cli->json)
-        pv_cli_print_json(cli, body);
-    json_array_foreach(cli->json ? NULL : json_object_get(body, "lines"), i, line)
+    json_array_foreach(json_object_get(body, "lines"), i, line)
     {
         pv_show_text(cli->out, json_string_value(line));
         fputc('\n', cli->out);
     }
-    json_decref(body);
     return 0;
 }
 
-static int trace(struct pv_cli *cli)
+static int why(struct pv_cli *cli)
 {
-    json_t *body = NULL, *event;
+    return ask_about(cli, PV_CTLAPI_WHY, print_why);
+}
+
+static int print_trace(struct pv_cli *cli, const json_t *body)
+{
+    const json_t *event;
     size_t i;
-    int code = ask_about(cli, PV_CTLAPI_TRACE, &body);
-    if (code != 0)
-        return code;
-    if (cli->json)
-        pv_cli_print_json(cli, body);
-    json_array_foreach(cli->json ? NULL : json_object_get(body, "events"), i, event)
+    json_array_foreach(json_object_get(body, "events"), i, event)
     {
         fprintf(cli->out, "%10.3f s ago  ", pv_json_real(event, "t", 0));
         pv_show_text(cli->out, pv_json_text(event, "text", ""));
         fputc('\n', cli->out);
     }
-    json_decref(body);
     return 0;
+}
+
+static int trace(struct pv_cli *cli)
+{
+    return ask_about(cli, PV_CTLAPI_TRACE, print_trace);
 }
 
 /* --- metrics ------------------------------------------------------------------------------- */
 
+static int print_metrics(struct pv_cli *cli, const json_t *body)
+{
+    fputs(pv_json_text(body, "text", ""), cli->out);
+    return 0;
+}
+
 static int metrics(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
-    json_t *body = NULL;
     pv_ctlapi_request_init(&req, PV_CTLAPI_METRICS, 0);
-    int code = ask(cli, &req, &body);
-    if (code != 0)
-        return code;
-    if (cli->json)
-        pv_cli_print_json(cli, body);
-    else
-        fputs(pv_json_text(body, "text", ""), cli->out);
-    json_decref(body);
-    return code;
+    return pv_cli_ask_and_print(cli, &req, print_metrics);
 }
 
 const struct pv_command pv_cmds_info[] = {

@@ -183,7 +183,7 @@ static int print_json(struct pv_cli *cli, const struct check *c)
                              "router", router_json(c), "hops", hops_json(c), "nat_levels",
                              levels_json(c), "verdict", c->verdict);
     if (body == NULL)
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+        return pv_cli_no_memory(cli);
     pv_cli_print_json(cli, body);
     json_decref(body);
     return 0;
@@ -289,7 +289,7 @@ static int print_text(struct pv_cli *cli, const struct check *c)
         family_rows(&t, c, f);
     router_rows(&t, c);
     if (pv_table_print(&t, cli->out, cli->colour) < 0)
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+        return pv_cli_no_memory(cli);
     fprintf(cli->out, "\n%s\n", c->verdict);
     return 0;
 }

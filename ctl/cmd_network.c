@@ -10,8 +10,7 @@
 #include "sys/proc/clock.h"
 
 enum {
-    JOIN_S = 60,   /* create and join talk to the coordinator and bring the interface up */
-    CHANGE_S = 30, /* the other changes */
+    JOIN_S = 60, /* create and join talk to the coordinator and bring the interface up */
     SECRET_BUF = PV_CTLAPI_SECRET_MAX + 2, /* one more than allowed, to see that it is too long */
 };
 
@@ -35,7 +34,7 @@ static int take_secret(struct pv_cli *cli, char *word, struct pv_ctlapi_request 
 {
     char *secret = calloc(1, SECRET_BUF);
     if (secret == NULL)
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+        return pv_cli_no_memory(cli);
     req->secret = secret;
     if (strcmp(word, "-") == 0) {
         read_secret(cli, secret, SECRET_BUF);
@@ -44,6 +43,12 @@ static int take_secret(struct pv_cli *cli, char *word, struct pv_ctlapi_request 
     size_t len = strlen(word);
     memcpy(secret, word, len < SECRET_BUF ? len : SECRET_BUF - 1);
     pv_wipe(word, len);
+    return 0;
+}
+
+static int print_token(struct pv_cli *cli, const json_t *body)
+{
+    fprintf(cli->out, "%s\n", pv_json_text(body, "token", ""));
     return 0;
 }
 
@@ -96,30 +101,39 @@ static void set_patience(struct pv_cli *cli, struct pv_ctlapi_request *req)
             (uint32_t)((cli->timeout - pv_min_ns(cli->timeout / 4, PV_S(1))) / PV_MS(1));
 }
 
+/* Makes or joins a network, unless the arguments were wrong (code); forgets the secret in req. The
+ * exit code. */
+static int enter(struct pv_cli *cli, struct pv_ctlapi_request *req, int code,
+                 pv_cli_print_fn *print)
+{
+    json_t *body = NULL;
+    if (code == 0)
+        code = pv_cli_connect_or_start(cli);
+    set_patience(cli, req);
+    if (code == 0)
+        code = pv_cli_call(cli, req, NULL, NULL, &body);
+    pv_ctlapi_request_done(req);
+    if (code == 0 && cli->json)
+        pv_cli_print_json(cli, body);
+    else if (code == 0)
+        code = print(cli, body);
+    json_decref(body);
+    return code;
+}
+
+static int print_created(struct pv_cli *cli, const json_t *body)
+{
+    print_joined(cli, body, "created");
+    pv_cli_note(cli, "the next machine joins with: p2pvpnctl join TOKEN (valid once, 24 hours; "
+                     "more: p2pvpnctl invite)");
+    return print_token(cli, body);
+}
+
 static int create(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
-    json_t *body = NULL;
     pv_ctlapi_request_init(&req, PV_CTLAPI_CREATE, 0);
-    int code = create_arguments(cli, &req);
-    if (code == 0)
-        code = pv_cli_connect_or_start(cli);
-    set_patience(cli, &req);
-    if (code == 0)
-        code = pv_cli_call(cli, &req, NULL, NULL, &body);
-    pv_ctlapi_request_done(&req);
-    if (code != 0)
-        return code;
-    if (cli->json) {
-        pv_cli_print_json(cli, body);
-    } else {
-        print_joined(cli, body, "created");
-        pv_cli_note(cli, "the next machine joins with: p2pvpnctl join TOKEN (valid once, 24 hours; "
-                         "more: p2pvpnctl invite)");
-        fprintf(cli->out, "%s\n", pv_json_text(body, "token", ""));
-    }
-    json_decref(body);
-    return 0;
+    return enter(cli, &req, create_arguments(cli, &req), print_created);
 }
 
 /* --- join ---------------------------------------------------------------------------------- */
@@ -145,26 +159,17 @@ static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return 0;
 }
 
+static int print_join(struct pv_cli *cli, const json_t *body)
+{
+    print_joined(cli, body, "joined");
+    return 0;
+}
+
 static int join(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
-    json_t *body = NULL;
     pv_ctlapi_request_init(&req, PV_CTLAPI_JOIN, 0);
-    int code = join_arguments(cli, &req);
-    if (code == 0)
-        code = pv_cli_connect_or_start(cli);
-    set_patience(cli, &req);
-    if (code == 0)
-        code = pv_cli_call(cli, &req, NULL, NULL, &body);
-    pv_ctlapi_request_done(&req);
-    if (code != 0)
-        return code;
-    if (cli->json)
-        pv_cli_print_json(cli, body);
-    else
-        print_joined(cli, body, "joined");
-    json_decref(body);
-    return 0;
+    return enter(cli, &req, join_arguments(cli, &req), print_join);
 }
 
 /* --- invite -------------------------------------------------------------------------------- */
@@ -210,9 +215,7 @@ static int print_invites(struct pv_cli *cli, const json_t *body)
     }
     if (json_array_size(list) == 0)
         pv_cli_note(cli, "no invites: p2pvpnctl invite makes one");
-    return pv_table_print(&t, cli->out, cli->colour) < 0
-               ? pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory")
-               : 0;
+    return pv_cli_print_table(cli, &t);
 }
 
 static int invite_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
@@ -255,57 +258,35 @@ static int invite_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return 0;
 }
 
+static int print_revoked(struct pv_cli *cli, const json_t *body)
+{
+    (void)body;
+    pv_cli_note(cli, "revoked: nobody else can join with it; who has joined stays");
+    return 0;
+}
+
 static int invite(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
-    json_t *body = NULL;
     int code = invite_request(cli, &req);
-    if (code == 0)
-        code = pv_cli_connect(cli);
-    pv_cli_set_timeout(cli, CHANGE_S);
-    if (code == 0)
-        code = pv_cli_call(cli, &req, NULL, NULL, &body);
     if (code != 0)
         return code;
-    if (cli->json)
-        pv_cli_print_json(cli, body);
-    else if (req.cmd == PV_CTLAPI_INVITE)
-        fprintf(cli->out, "%s\n", pv_json_text(body, "token", ""));
-    else if (req.cmd == PV_CTLAPI_INVITE_LIST)
-        code = print_invites(cli, body);
-    else
-        pv_cli_note(cli, "revoked: nobody else can join with it; who has joined stays");
-    json_decref(body);
-    return code;
+    return pv_cli_ask_and_print(cli, &req,
+                                req.cmd == PV_CTLAPI_INVITE        ? print_token
+                                : req.cmd == PV_CTLAPI_INVITE_LIST ? print_invites
+                                                                   : print_revoked);
 }
 
 /* --- leave, remove ------------------------------------------------------------------------- */
-
-static int change(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *done)
-{
-    json_t *body = NULL;
-    int code = pv_cli_connect(cli);
-    pv_cli_set_timeout(cli, CHANGE_S);
-    if (code == 0)
-        code = pv_cli_call(cli, req, NULL, NULL, &body);
-    if (code != 0)
-        return code;
-    if (cli->json)
-        pv_cli_print_json(cli, body);
-    else
-        pv_cli_note(cli, "%s", done);
-    json_decref(body);
-    return 0;
-}
 
 static int leave(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_LEAVE, 0);
     req.forget = cli->args.value[0] != NULL;
-    return change(cli, &req,
-                  req.forget ? "left the network; the keys of this node are deleted"
-                             : "left the network; a new token brings this node back");
+    return pv_cli_change(cli, &req,
+                         req.forget ? "left the network; the keys of this node are deleted"
+                                    : "left the network; a new token brings this node back");
 }
 
 static int remove_peer(struct pv_cli *cli)
@@ -313,7 +294,8 @@ static int remove_peer(struct pv_cli *cli)
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_REMOVE, 0);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
-    return code != 0 ? code : change(cli, &req, "removed: it cannot come back with its old key");
+    return code != 0 ? code
+                     : pv_cli_change(cli, &req, "removed: it cannot come back with its old key");
 }
 
 const struct pv_command pv_cmds_network[] = {

@@ -5,44 +5,18 @@
 #include "base/log.h"
 #include "ctl/commands.h"
 
-enum {
-    WAIT_S = 30,
-};
-
-static int simple(struct pv_cli *cli, struct pv_ctlapi_request *req, json_t **ret_body)
-{
-    int code = pv_cli_connect(cli);
-    pv_cli_set_timeout(cli, WAIT_S);
-    return code != 0 ? code : pv_cli_call(cli, req, NULL, NULL, ret_body);
-}
-
-/* Sends a request whose answer says nothing but that it is done. */
-static int change(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *done)
-{
-    json_t *body = NULL;
-    int code = simple(cli, req, &body);
-    if (code != 0)
-        return code;
-    if (cli->json)
-        pv_cli_print_json(cli, body);
-    else
-        pv_cli_note(cli, "%s", done);
-    json_decref(body);
-    return 0;
-}
-
 static int up(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_UP, 0);
-    return change(cli, &req, "up");
+    return pv_cli_change(cli, &req, "up");
 }
 
 static int down(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_DOWN, 0);
-    return change(cli, &req, "down: p2pvpnctl up brings it back");
+    return pv_cli_change(cli, &req, "down: p2pvpnctl up brings it back");
 }
 
 static int set_log(struct pv_cli *cli)
@@ -54,7 +28,7 @@ static int set_log(struct pv_cli *cli)
     if (pv_log_level_parse(word, &level) < 0)
         return pv_cli_usage(cli, "\"%.40s\" is no level: give error, warn, info or debug", word);
     snprintf(req.word, sizeof(req.word), "%s", pv_log_level_name(level));
-    return change(cli, &req, "done");
+    return pv_cli_change(cli, &req, "done");
 }
 
 static int version(struct pv_cli *cli)
@@ -64,7 +38,7 @@ static int version(struct pv_cli *cli)
     pv_ctlapi_request_init(&req, PV_CTLAPI_VERSION, 0);
     if (!cli->json)
         fputs("p2pvpnctl " PV_VERSION "\n", cli->out);
-    int code = simple(cli, &req, &body);
+    int code = pv_cli_ask(cli, &req, &body);
     if (code != 0)
         return code;
     const char *theirs = pv_json_text(body, "version", "?");

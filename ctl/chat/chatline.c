@@ -523,7 +523,7 @@ int pv_chatline(struct pv_cli *cli)
         c->nodes = json_object();
     if (c == NULL || c->nodes == NULL) {
         free(c);
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+        return pv_cli_no_memory(cli);
     }
     c->cli = cli;
     c->peer = cli->args.n_words > 0 ? cli->args.word[0] : NULL;

@@ -221,7 +221,7 @@ int pv_chatraw(struct pv_cli *cli)
         return pv_cli_usage(cli, "--raw needs PEER: whose lines?");
     struct raw *c = calloc(1, sizeof(*c));
     if (c == NULL)
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+        return pv_cli_no_memory(cli);
     c->cli = cli;
     c->harmless = isatty(fileno(cli->out));
     int code = pv_chat_peer_name(cli, cli->args.word[0], c->peer);

@@ -7,17 +7,6 @@
 #include "ctl/chat/chatline.h"
 #include "sys/proc/clock.h"
 
-enum {
-    WAIT_S = 30,
-};
-
-static int ask(struct pv_cli *cli, struct pv_ctlapi_request *req, json_t **ret_body)
-{
-    int code = pv_cli_connect(cli);
-    pv_cli_set_timeout(cli, WAIT_S);
-    return code != 0 ? code : pv_cli_call(cli, req, NULL, NULL, ret_body);
-}
-
 /* --- send ---------------------------------------------------------------------------------- */
 
 /* The words with one blank between them, or all of standard input for "-" alone; a string one byte
@@ -44,35 +33,36 @@ static char *take_text(struct pv_cli *cli)
     return text;
 }
 
+static int print_sent(struct pv_cli *cli, const json_t *body)
+{
+    const char *to = cli->args.word[0];
+    if (cli->quiet)
+        return 0;
+    if (pv_json_bool(body, "online"))
+        fprintf(cli->out, "sent to %s\n", to);
+    else if (to[0] == '#')
+        fprintf(cli->out, "queued: nobody of %s is online; they get it when they are back\n", to);
+    else
+        fprintf(cli->out, "queued: %s is offline and gets it when it is back\n", to);
+    return 0;
+}
+
 static int send_text(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
-    json_t *body = NULL;
     pv_ctlapi_request_init(&req, PV_CTLAPI_SEND, 0);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
     if (code == 0) {
         req.text = take_text(cli);
         if (req.text == NULL)
-            code = pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+            code = pv_cli_no_memory(cli);
         else if (!pv_chat_text_is_valid(pv_view(req.text, strlen(req.text))))
             code = pv_cli_usage(cli, "the text must be 1 to %d bytes of UTF-8", PV_CHAT_TEXT_MAX);
     }
     if (code == 0)
-        code = ask(cli, &req, &body);
+        code = pv_cli_ask_and_print(cli, &req, print_sent);
     pv_ctlapi_request_done(&req);
-    if (code != 0)
-        return code;
-    if (cli->json)
-        pv_cli_print_json(cli, body);
-    else if (!cli->quiet && pv_json_bool(body, "online"))
-        fprintf(cli->out, "sent to %s\n", cli->args.word[0]);
-    else if (!cli->quiet && cli->args.word[0][0] == '#')
-        fprintf(cli->out, "queued: nobody of %s is online; they get it when they are back\n",
-                cli->args.word[0]);
-    else if (!cli->quiet)
-        fprintf(cli->out, "queued: %s is offline and gets it when it is back\n", cli->args.word[0]);
-    json_decref(body);
-    return 0;
+    return code;
 }
 
 /* --- inbox, history ------------------------------------------------------------------------ */
@@ -123,7 +113,7 @@ static int fetch_inbox(struct pv_cli *cli, bool peek, json_t **ret_body)
         json_t *body = NULL;
         pv_ctlapi_request_init(&req, PV_CTLAPI_INBOX, 0);
         req.peek = peek;
-        int code = ask(cli, &req, &body);
+        int code = pv_cli_ask(cli, &req, &body);
         bool more = code == 0 && pv_json_bool(body, "more");
         if (code == 0)
             json_object_del(body, "more");
@@ -168,7 +158,7 @@ static int history(struct pv_cli *cli)
         req.limit = (uint32_t)limit;
     }
     if (code == 0)
-        code = ask(cli, &req, &body);
+        code = pv_cli_ask(cli, &req, &body);
     if (code != 0)
         return code;
     json_object_del(body, "more"); /* the limit was asked for */

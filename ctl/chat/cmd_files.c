@@ -370,7 +370,7 @@ static int list(struct pv_cli *cli)
             list_row(&t, file);
         }
         if (pv_table_print(&t, cli->out, cli->colour) < 0)
-            code = pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+            code = pv_cli_no_memory(cli);
     }
     json_decref(body);
     return code;

@@ -4,17 +4,6 @@
 
 #include "ctl/chat/chatcmds.h"
 
-enum {
-    WAIT_S = 30,
-};
-
-static int ask(struct pv_cli *cli, struct pv_ctlapi_request *req, json_t **ret_body)
-{
-    int code = pv_cli_connect(cli);
-    pv_cli_set_timeout(cli, WAIT_S);
-    return code != 0 ? code : pv_cli_call(cli, req, NULL, NULL, ret_body);
-}
-
 static int print_rooms(struct pv_cli *cli, const json_t *body)
 {
     const json_t *list = json_object_get(body, "rooms"), *room;
@@ -37,9 +26,7 @@ static int print_rooms(struct pv_cli *cli, const json_t *body)
     }
     if (json_array_size(list) == 0)
         pv_cli_note(cli, "this node is in no room: room create NAME makes one");
-    return pv_table_print(&t, cli->out, cli->colour) < 0
-               ? pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory")
-               : 0;
+    return pv_cli_print_table(cli, &t);
 }
 
 static int print_members(struct pv_cli *cli, const json_t *body)
@@ -55,23 +42,47 @@ static int print_members(struct pv_cli *cli, const json_t *body)
         pv_table_cell(&t, online ? PV_GREEN : PV_DIM, online ? "online" : "offline");
         pv_table_cell(&t, PV_DIM, pv_json_bool(m, "creator") ? "made the room" : "");
     }
-    return pv_table_print(&t, cli->out, cli->colour) < 0
-               ? pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory")
-               : 0;
+    return pv_cli_print_table(cli, &t);
 }
 
-/* What is to be done: the first word, and how many words there must be. */
+static int print_created(struct pv_cli *cli, const json_t *body)
+{
+    const char *room = pv_json_text(body, "room", "#?");
+    if (!cli->quiet)
+        fprintf(cli->out, "%s is open: p2pvpnctl room invite %s PEER\n", room, room + 1);
+    return 0;
+}
+
+static int print_invited(struct pv_cli *cli, const json_t *body)
+{
+    if (!cli->quiet)
+        fprintf(cli->out, "%s is invited to %s\n", cli->peer, pv_json_text(body, "room", "?"));
+    return 0;
+}
+
+static int print_left(struct pv_cli *cli, const json_t *body)
+{
+    if (!cli->quiet)
+        fprintf(cli->out, "left %s\n", pv_json_text(body, "room", "?"));
+    return 0;
+}
+
+/* The words of the command room. */
 static const struct verb {
-    const char *word;
-    int n_words;
+    const char *word; /* the first argument */
+    int n_words;      /* arguments in all */
     enum pv_ctlapi_cmd cmd;
+    pv_cli_print_fn *print; /* the answer */
 } VERBS[] = {
-    {"create", 2, PV_CTLAPI_ROOM_CREATE},   {"invite", 3, PV_CTLAPI_ROOM_INVITE},
-    {"leave", 2, PV_CTLAPI_ROOM_LEAVE},     {"list", 1, PV_CTLAPI_ROOM_LIST},
-    {"members", 2, PV_CTLAPI_ROOM_MEMBERS},
+    {"create", 2, PV_CTLAPI_ROOM_CREATE, print_created},
+    {"invite", 3, PV_CTLAPI_ROOM_INVITE, print_invited},
+    {"leave", 2, PV_CTLAPI_ROOM_LEAVE, print_left},
+    {"list", 1, PV_CTLAPI_ROOM_LIST, print_rooms},
+    {"members", 2, PV_CTLAPI_ROOM_MEMBERS, print_members},
 };
 
-static int make_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
+static int make_request(struct pv_cli *cli, struct pv_ctlapi_request *req,
+                        const struct verb **ret_verb)
 {
     const char *const *word = (const char *const *)cli->args.word;
     const struct verb *verb = NULL;
@@ -82,6 +93,7 @@ static int make_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
     if (verb == NULL)
         return pv_cli_usage(cli, "there is create ROOM, invite ROOM PEER, leave ROOM, list and "
                                  "members ROOM");
+    *ret_verb = verb;
     pv_ctlapi_request_init(req, verb->cmd, 0);
     if (verb->n_words > 1) {
         size_t len = strlen(word[1]);
@@ -95,27 +107,9 @@ static int make_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
 static int room(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
-    json_t *body = NULL;
-    int code = make_request(cli, &req);
-    if (code == 0)
-        code = ask(cli, &req, &body);
-    if (code != 0)
-        return code;
-    if (cli->json)
-        pv_cli_print_json(cli, body);
-    else if (req.cmd == PV_CTLAPI_ROOM_LIST)
-        code = print_rooms(cli, body);
-    else if (req.cmd == PV_CTLAPI_ROOM_MEMBERS)
-        code = print_members(cli, body);
-    else if (!cli->quiet && req.cmd == PV_CTLAPI_ROOM_CREATE)
-        fprintf(cli->out, "%s is open: p2pvpnctl room invite %s PEER\n",
-                pv_json_text(body, "room", "?"), pv_json_text(body, "room", "?") + 1);
-    else if (!cli->quiet && req.cmd == PV_CTLAPI_ROOM_INVITE)
-        fprintf(cli->out, "%s is invited to %s\n", req.peer, pv_json_text(body, "room", "?"));
-    else if (!cli->quiet)
-        fprintf(cli->out, "left %s\n", pv_json_text(body, "room", "?"));
-    json_decref(body);
-    return code;
+    const struct verb *verb = NULL;
+    int code = make_request(cli, &req, &verb);
+    return code != 0 ? code : pv_cli_ask_and_print(cli, &req, verb->print);
 }
 
 const struct pv_command pv_cmds_room[] = {

@@ -13,6 +13,7 @@
 #include "sys/proc/clock.h"
 
 enum {
+    WAIT_S = 30,  /* ours: for an answer that may need the coordinator, unless --timeout is given */
     START_S = 15, /* p2pvpnd must answer so long after it was started */
 };
 
@@ -46,6 +47,11 @@ int pv_cli_fail(struct pv_cli *cli, enum pv_ctlapi_code code, const char *fmt, .
     va_end(ap);
     complain_line(cli, "%s: %s", cli->cmd->name, text);
     return (int)code;
+}
+
+int pv_cli_no_memory(struct pv_cli *cli)
+{
+    return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
 }
 
 int pv_cli_usage(struct pv_cli *cli, const char *fmt, ...)
@@ -224,6 +230,58 @@ int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_event_
         pv_ctlapi_reply_done(&reply);
     }
     return pv_cli_lost(cli, r);
+}
+
+int pv_cli_ask(struct pv_cli *cli, struct pv_ctlapi_request *req, json_t **ret_body)
+{
+    int code = pv_cli_connect(cli);
+    pv_cli_set_timeout(cli, WAIT_S);
+    return code != 0 ? code : pv_cli_call(cli, req, NULL, NULL, ret_body);
+}
+
+int pv_cli_ask_and_print(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_print_fn *print)
+{
+    json_t *body = NULL;
+    int code = pv_cli_ask(cli, req, &body);
+    if (code == 0 && cli->json)
+        pv_cli_print_json(cli, body);
+    else if (code == 0)
+        code = print(cli, body);
+    json_decref(body);
+    return code;
+}
+
+int pv_cli_change(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *done)
+{
+    json_t *body = NULL;
+    int code = pv_cli_ask(cli, req, &body);
+    if (code == 0 && cli->json)
+        pv_cli_print_json(cli, body);
+    else if (code == 0)
+        pv_cli_note(cli, "%s", done);
+    json_decref(body);
+    return code;
+}
+
+int pv_cli_take_replies(struct pv_cli *cli, pv_cli_reply_fn *take, void *ctx)
+{
+    for (;;) {
+        struct pv_ctlapi_reply reply;
+        int r = pv_client_next(&cli->client, 0, &reply);
+        if (r == PV_ERR_TIMEOUT)
+            return 0;
+        if (r < 0)
+            return pv_cli_lost(cli, r);
+        int code = take(ctx, &reply);
+        pv_ctlapi_reply_done(&reply);
+        if (code != 0)
+            return code;
+    }
+}
+
+int pv_cli_print_table(struct pv_cli *cli, struct pv_table *t)
+{
+    return pv_table_print(t, cli->out, cli->colour) < 0 ? pv_cli_no_memory(cli) : 0;
 }
 
 void pv_cli_print_json(struct pv_cli *cli, json_t *body)

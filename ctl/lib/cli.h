@@ -55,6 +55,8 @@ struct pv_cli {
 int pv_cli_fail(struct pv_cli *cli, enum pv_ctlapi_code code, const char *fmt, ...) PV_PRINTF(3, 4);
 /* The same for a wrong argument: code 2, and says where help is. */
 int pv_cli_usage(struct pv_cli *cli, const char *fmt, ...) PV_PRINTF(2, 3);
+/* The same when memory has run out. */
+int pv_cli_no_memory(struct pv_cli *cli);
 /* A line on err for people; nothing with --quiet. */
 void pv_cli_note(struct pv_cli *cli, const char *fmt, ...) PV_PRINTF(2, 3);
 
@@ -79,11 +81,27 @@ typedef void pv_cli_event_fn(struct pv_cli *cli, const struct pv_ctlapi_reply *e
  * an exit code, and the user has been told why. on_event may be NULL. */
 PV_MUST_CHECK int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req,
                               pv_cli_event_fn *on_event, void *ctx, json_t **ret_body);
+/* What most commands do: connects, sends req, waits at most 30 s (or --timeout) for its answer. As
+ * pv_cli_call(). */
+PV_MUST_CHECK int pv_cli_ask(struct pv_cli *cli, struct pv_ctlapi_request *req, json_t **ret_body);
+/* Prints an answer for people; returns the exit code. */
+typedef int pv_cli_print_fn(struct pv_cli *cli, const json_t *body);
+/* Asks and prints the answer, as JSON with --json, else with print. The exit code. */
+int pv_cli_ask_and_print(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_print_fn *print);
+/* Asks for a change and notes that it is done; as JSON, the answer. The exit code. */
+int pv_cli_change(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *done);
+/* Shows everything that has come and does not wait for more, until take() returns an exit code
+ * other than 0. 0, that code, or what pv_cli_lost() says of a connection that ended. */
+typedef int pv_cli_reply_fn(void *ctx, const struct pv_ctlapi_reply *reply);
+PV_MUST_CHECK int pv_cli_take_replies(struct pv_cli *cli, pv_cli_reply_fn *take, void *ctx);
 /* Tells why the connection did not give a reply (a status of client.h); returns the exit code. */
 int pv_cli_lost(struct pv_cli *cli, int status);
 
 /* Prints an answer or event as one line of JSON, without the fields of the envelope ("id", "ok",
  * "code"). */
 void pv_cli_print_json(struct pv_cli *cli, json_t *body);
+
+/* Prints and frees a table. The exit code. */
+int pv_cli_print_table(struct pv_cli *cli, struct pv_table *t);
 
 #endif /* PV_CLI_H */

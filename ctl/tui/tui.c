@@ -441,7 +441,7 @@ int pv_tui_run(struct pv_cli *cli, const char *peer)
     int status = PV_OK, code = PV_CTLAPI_FAILED;
     if (u == NULL || pv_tui_init(&u->model) < 0) {
         free(u);
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
+        return pv_cli_no_memory(cli);
     }
     u->cli = cli;
     use_locale();
