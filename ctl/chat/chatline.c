@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* A conversation line by line: whoever types names a receiver on each line, or once at the start.
+ */
 #include "ctl/chat/chatline.h"
 
 #include <errno.h>
@@ -7,8 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ctl/chat/chatraw.h"
-#include "ctl/tui/tui.h"
+#include "ctl/chat/chatmsg.h"
 #include "sys/proc/clock.h"
 
 enum {
@@ -16,7 +17,6 @@ enum {
     KNOWN = 256,      /* messages remembered, to tell their state and to show none twice */
     SNIPPET = 32,     /* bytes of a text that are repeated with its state */
     LAST_WAIT_S = 30, /* for answers after the end of the input */
-    LINE_BUF = PV_CHAT_TEXT_MAX + 256,
 };
 
 enum asked_kind {
@@ -50,9 +50,7 @@ struct chat {
     struct known known[KNOWN];
     size_t n_known; /* ever */
     json_t *nodes;  /* names seen in answers to getu: {"pi": true} */
-    size_t line_len;
-    bool line_too_long;
-    char line[LINE_BUF];
+    struct pv_chat_input in;
 };
 
 /* --- the screen ---------------------------------------------------------------------------- */
@@ -286,27 +284,18 @@ static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
     return 0;
 }
 
-/* Shows every reply that is there. 0 or the exit code that ends the conversation. */
-static int read_replies(struct chat *c)
+/* Shows one reply above what is being typed. */
+static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
 {
-    for (;;) {
-        struct pv_ctlapi_reply reply;
-        int r = pv_client_next(&c->cli->client, 0, &reply);
-        if (r == PV_ERR_TIMEOUT)
-            return 0;
-        if (r < 0)
-            return pv_cli_lost(c->cli, r);
-        int code = 0;
-        above_prompt(c);
-        if (reply.is_event)
-            show_event(c, &reply);
-        else
-            code = show_answer(c, &reply);
-        pv_ctlapi_reply_done(&reply);
-        prompt(c);
-        if (code != 0)
-            return code;
-    }
+    struct chat *c = ctx;
+    int code = 0;
+    above_prompt(c);
+    if (reply->is_event)
+        show_event(c, reply);
+    else
+        code = show_answer(c, reply);
+    prompt(c);
+    return code;
 }
 
 /* --- what is typed ------------------------------------------------------------------------- */
@@ -364,45 +353,29 @@ static int use_line(struct chat *c, char *line)
 
 static int end_line(struct chat *c)
 {
+    struct pv_chat_input *in = &c->in;
     int code = 0;
-    c->line[c->line_len] = '\0';
-    if (c->line_too_long)
-        (void)pv_cli_usage(c->cli, "a line of more than %d bytes was not sent", LINE_BUF - 1);
-    else if (memchr(c->line, '\0', c->line_len) != NULL)
+    if (in->too_long)
+        (void)pv_cli_usage(c->cli, "a line of more than %zu bytes was not sent",
+                           sizeof(in->line) - 1);
+    else if (memchr(in->line, '\0', in->len) != NULL)
         (void)pv_cli_usage(c->cli, "a line with a NUL was not sent");
     else
-        code = use_line(c, c->line);
-    c->line_len = 0;
-    c->line_too_long = false;
+        code = use_line(c, in->line);
+    pv_chat_input_next(in);
     return code;
 }
 
-/* Reads what is there, at most up to the end of one line: so that requests do not pile up. */
 static int read_input(struct chat *c)
 {
-    int fd = fileno(c->cli->in);
-    for (;;) {
-        char byte;
-        ssize_t n = read(fd, &byte, 1);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            c->ended = true;
-            return c->line_len > 0 ? end_line(c) : 0;
-        }
-        if (byte == '\n') {
-            int code = end_line(c);
-            prompt(c);
-            return code;
-        }
-        if (c->line_len + 1 < sizeof(c->line))
-            c->line[c->line_len++] = byte;
-        else
-            c->line_too_long = true;
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        if (poll(&p, 1, 0) <= 0)
-            return 0;
-    }
+    int r = pv_chat_input_read(&c->in, fileno(c->cli->in));
+    if (r == PV_ERR_AGAIN)
+        return 0;
+    c->ended = c->ended || r == PV_ERR_CLOSED;
+    int code = r == PV_ERR_CLOSED && c->in.len == 0 ? 0 : end_line(c);
+    if (r == PV_OK)
+        prompt(c);
+    return code;
 }
 
 /* --- the conversation ---------------------------------------------------------------------- */
@@ -435,87 +408,16 @@ static int converse(struct chat *c)
         if (c->ended && pv_clock_now() >= last)
             return pv_cli_lost(c->cli, PV_ERR_TIMEOUT);
         if (n > 0 && p[0].revents != 0)
-            code = read_replies(c);
+            code = pv_cli_take_replies(c->cli, take_reply, c);
         if (n > 0 && code == 0 && p[1].revents != 0)
             code = read_input(c);
     }
     return code;
 }
 
-static int call(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer, json_t **ret_body)
-{
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, cmd, 0);
-    int code = peer == NULL ? 0 : pv_cli_peer(cli, &req, peer);
-    pv_cli_set_timeout(cli, LAST_WAIT_S);
-    return code != 0 ? code : pv_cli_call(cli, &req, NULL, NULL, ret_body);
-}
-
-/* Is there such a room? */
-static int call_room(struct pv_cli *cli, const char *room, json_t **ret_body)
-{
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_ROOM_MEMBERS, 0);
-    if (strlen(room) >= sizeof(req.room))
-        return pv_cli_usage(cli, "\"%.60s\" is no room: p2pvpnctl room list", room);
-    memcpy(req.room, room, strlen(room) + 1);
-    pv_cli_set_timeout(cli, LAST_WAIT_S);
-    return pv_cli_call(cli, &req, NULL, NULL, ret_body);
-}
-
-/* Is there such a peer? Asked first, so that a wrong name is told before anything is typed. */
-static int check_peer(struct pv_cli *cli, const char *peer)
-{
-    json_t *body = NULL;
-    int code = peer[0] == '#' ? call_room(cli, peer, &body) : call(cli, PV_CTLAPI_IP, peer, &body);
-    json_decref(body);
-    return code;
-}
-
-int pv_chat_peer_name(struct pv_cli *cli, const char *peer, char ret_name[static PV_NAME_BUF])
-{
-    json_t *ip = NULL, *peers = NULL;
-    const json_t *p;
-    size_t i;
-    if (peer[0] == '#') {
-        int failed = call_room(cli, peer, &peers);
-        snprintf(ret_name, PV_NAME_BUF, "%s", pv_json_text(peers, "room", ""));
-        json_decref(peers);
-        return failed;
-    }
-    int code = call(cli, PV_CTLAPI_IP, peer, &ip);
-    if (code == 0)
-        code = call(cli, PV_CTLAPI_PEERS, NULL, &peers);
-    json_array_foreach(json_object_get(peers, "peers"), i, p)
-    {
-        if (strcmp(pv_json_text(p, "ip4", ""), pv_json_text(ip, "ip4", "-")) == 0)
-            snprintf(ret_name, PV_NAME_BUF, "%s", pv_json_text(p, "name", ""));
-    }
-    json_decref(ip);
-    json_decref(peers);
-    return code;
-}
-
-/* The interface for a terminal. */
-static int on_terminal(struct pv_cli *cli)
-{
-    char name[PV_NAME_BUF] = "";
-    int code = 0;
-    if (cli->args.n_words > 0)
-        code = pv_chat_peer_name(cli, cli->args.word[0], name);
-    cli->cached = false; /* of that answer; the chat says itself who is there */
-    return code != 0 ? code : pv_tui_run(cli, name[0] == '\0' ? NULL : name);
-}
-
 int pv_chatline(struct pv_cli *cli)
 {
-    int code = pv_cli_connect(cli);
-    if (cli->args.value[PV_CHAT_RAW] != NULL)
-        return code != 0 ? code : pv_chatraw(cli);
-    if (code == 0 && cli->args.value[PV_CHAT_LINES] == NULL && pv_tui_is_possible(cli))
-        return on_terminal(cli);
-    if (code == 0 && cli->args.n_words > 0)
-        code = check_peer(cli, cli->args.word[0]);
+    int code = cli->args.n_words > 0 ? pv_chat_check_peer(cli, cli->args.word[0]) : 0;
     if (code != 0)
         return code;
     struct chat *c = calloc(1, sizeof(*c));

@@ -1,27 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * chatline.h - the conversation of p2pvpnctl chat: lines in, lines out, on a terminal or a pipe.
+ * chatline.h - the conversation of p2pvpnctl chat line by line, on a terminal or a pipe.
  */
 #ifndef PV_CHATLINE_H
 #define PV_CHATLINE_H
 
-#include <jansson.h>
-
 #include "ctl/lib/cli.h"
 
-/* Options of the command chat, by place. */
-enum {
-    PV_CHAT_LINES,
-    PV_CHAT_RAW,
-};
-
-/* The name of a peer, whatever it was called by ("" when only its address is known). 0 or an exit
- * code. */
-PV_MUST_CHECK int pv_chat_peer_name(struct pv_cli *cli, const char *peer,
-                                    char ret_name[static PV_NAME_BUF]);
-/* The command chat. */
+/* Shows what comes in and sends what is typed, to the peer of cli->args.word[0] if there is one,
+ * until the input ends. Connected. Returns an exit code. */
 int pv_chatline(struct pv_cli *cli);
-/* One message on cli->out: "[14:20] pi: text", or with its receiver and state. */
-void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver);
 
 #endif /* PV_CHATLINE_H */

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* A conversation for scripts: an inbox is asked for whenever the daemon says that there is news, so
+ * that a line is marked read only when it was printed. */
 #include "ctl/chat/chatraw.h"
 
 #include <errno.h>
@@ -8,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ctl/chat/chatline.h"
+#include "ctl/chat/chatmsg.h"
 #include "sys/proc/clock.h"
 
 enum {
@@ -27,9 +29,7 @@ struct raw {
     unsigned unsent; /* lines whose answer is missing */
     unsigned sent, printed;
     int code;
-    size_t line_len;
-    bool too_long;
-    char line[PV_CHAT_TEXT_MAX + 1];
+    struct pv_chat_input in;
 };
 
 static int ask(struct raw *c, struct pv_ctlapi_request *req)
@@ -83,8 +83,9 @@ static void print_inbox(struct raw *c, const json_t *body)
     c->stale = c->stale || pv_json_bool(body, "more");
 }
 
-static int take_reply(struct raw *c, const struct pv_ctlapi_reply *reply)
+static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
 {
+    struct raw *c = ctx;
     if (reply->is_event) {
         const json_t *msg = json_object_get(reply->body, "message");
         if (strcmp(pv_json_text(msg, "from", ""), c->peer) == 0)
@@ -105,70 +106,40 @@ static int take_reply(struct raw *c, const struct pv_ctlapi_reply *reply)
     return 0;
 }
 
-static int read_replies(struct raw *c)
-{
-    for (;;) {
-        struct pv_ctlapi_reply reply;
-        int r = pv_client_next(&c->cli->client, 0, &reply);
-        if (r == PV_ERR_TIMEOUT)
-            return 0;
-        if (r < 0)
-            return pv_cli_lost(c->cli, r);
-        int code = take_reply(c, &reply);
-        pv_ctlapi_reply_done(&reply);
-        if (code != 0)
-            return code;
-    }
-}
-
 /* --- out ----------------------------------------------------------------------------------- */
 
 static int send_line(struct raw *c)
 {
     struct pv_ctlapi_request req;
-    size_t len = c->line_len;
-    bool too_long = c->too_long;
-    c->line_len = 0;
-    c->too_long = false;
-    if (len > 0 && c->line[len - 1] == '\r')
+    struct pv_chat_input *in = &c->in;
+    size_t len = in->len;
+    bool too_long = in->too_long;
+    pv_chat_input_next(in);
+    if (len > 0 && in->line[len - 1] == '\r')
         len--;
-    c->line[len] = '\0';
+    in->line[len] = '\0';
     if (len == 0 && !too_long)
         return 0;
-    if (too_long || !pv_chat_text_is_valid(pv_view(c->line, len))) {
+    if (too_long || !pv_chat_text_is_valid(pv_view(in->line, len))) {
         c->code = pv_cli_usage(c->cli, "a line was not sent: it must be 1 to %d bytes of UTF-8",
                                PV_CHAT_TEXT_MAX);
         return 0;
     }
     pv_ctlapi_request_init(&req, PV_CTLAPI_SEND, 0);
     memcpy(req.peer, c->peer, strlen(c->peer) + 1);
-    req.text = c->line; /* borrowed */
+    req.text = in->line; /* borrowed */
     c->unsent++;
     c->sent++;
     return ask(c, &req);
 }
 
-/* At most up to the end of one line, so that requests do not pile up. */
 static int read_input(struct raw *c)
 {
-    struct pollfd p = {.fd = fileno(c->cli->in), .events = POLLIN};
-    do {
-        char byte;
-        ssize_t n = read(p.fd, &byte, 1);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            c->ended = true;
-            return c->line_len > 0 ? send_line(c) : 0;
-        }
-        if (byte == '\n')
-            return send_line(c);
-        if (c->line_len + 1 < sizeof(c->line))
-            c->line[c->line_len++] = byte;
-        else
-            c->too_long = true;
-    } while (poll(&p, 1, 0) > 0);
-    return 0;
+    int r = pv_chat_input_read(&c->in, fileno(c->cli->in));
+    if (r == PV_ERR_AGAIN)
+        return 0;
+    c->ended = c->ended || r == PV_ERR_CLOSED;
+    return r == PV_ERR_CLOSED && c->in.len == 0 ? 0 : send_line(c);
 }
 
 /* --- the conversation ---------------------------------------------------------------------- */
@@ -208,7 +179,7 @@ static int converse(struct raw *c)
             return c->printed > 0 ? c->code
                                   : pv_cli_fail(c->cli, PV_CTLAPI_TIMEOUT, "nothing came in time");
         if (n > 0 && p[0].revents != 0)
-            code = read_replies(c);
+            code = pv_cli_take_replies(c->cli, take_reply, c);
         if (n > 0 && code == 0 && p[1].revents != 0)
             code = read_input(c);
     }

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands of chat that answer once: send, inbox, history. The conversation is chatline.c. */
+/* The commands send, inbox, history and chat. A conversation by lines is chatline.c, one for
+ * scripts chatraw.c, one on a terminal tui.c. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "ctl/chat/chatcmds.h"
 #include "ctl/chat/chatline.h"
+#include "ctl/chat/chatmsg.h"
+#include "ctl/chat/chatraw.h"
+#include "ctl/tui/tui.h"
 #include "sys/proc/clock.h"
 
 /* --- send ---------------------------------------------------------------------------------- */
@@ -66,32 +70,6 @@ static int send_text(struct pv_cli *cli)
 }
 
 /* --- inbox, history ------------------------------------------------------------------------ */
-
-void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)
-{
-    char when[PV_SHOW_BUF];
-    const char *state = pv_json_text(msg, "state", "");
-    double now = (double)pv_clock_wall_us() / 1e6;
-    fprintf(cli->out, "%s[%s]%s ", pv_colour_on(PV_DIM, cli->colour),
-            pv_show_time(pv_json_real(msg, "time", 0), now, when),
-            pv_colour_off(PV_DIM, cli->colour));
-    fputs(pv_colour_on(PV_BOLD, cli->colour), cli->out);
-    pv_show_text(cli->out, pv_json_text(msg, "from", "?"));
-    if (json_is_string(json_object_get(msg, "room"))) {
-        fputs(" in ", cli->out);
-        pv_show_text(cli->out, pv_json_text(msg, "room", "?"));
-    } else if (with_receiver) {
-        fputs(" to ", cli->out);
-        pv_show_text(cli->out, pv_json_text(msg, "to", "?"));
-    }
-    fprintf(cli->out, ":%s ", pv_colour_off(PV_BOLD, cli->colour));
-    pv_show_text(cli->out, pv_json_text(msg, "text", ""));
-    if (with_receiver && (strcmp(state, "queued") == 0 || strcmp(state, "sent") == 0 ||
-                          strcmp(state, "delivered") == 0))
-        fprintf(cli->out, "  %s(%s)%s", pv_colour_on(PV_DIM, cli->colour), state,
-                pv_colour_off(PV_DIM, cli->colour));
-    fputc('\n', cli->out);
-}
 
 static void print_messages(struct pv_cli *cli, const json_t *list, bool with_receiver)
 {
@@ -170,6 +148,36 @@ static int history(struct pv_cli *cli)
     return 0;
 }
 
+/* --- chat ---------------------------------------------------------------------------------- */
+
+enum {
+    CHAT_LINES,
+    CHAT_RAW,
+};
+
+/* The interface for a terminal. */
+static int on_terminal(struct pv_cli *cli)
+{
+    char name[PV_NAME_BUF] = "";
+    int code = 0;
+    if (cli->args.n_words > 0)
+        code = pv_chat_peer_name(cli, cli->args.word[0], name);
+    cli->cached = false; /* of that answer; the chat says itself who is there */
+    return code != 0 ? code : pv_tui_run(cli, name[0] == '\0' ? NULL : name);
+}
+
+static int chat(struct pv_cli *cli)
+{
+    int code = pv_cli_connect(cli);
+    if (code != 0)
+        return code;
+    if (cli->args.value[CHAT_RAW] != NULL)
+        return pv_chatraw(cli);
+    if (cli->args.value[CHAT_LINES] == NULL && pv_tui_is_possible(cli))
+        return on_terminal(cli);
+    return pv_chatline(cli);
+}
+
 const struct pv_command pv_cmds_chat[] = {
     {
         .name = "send",
@@ -218,9 +226,9 @@ const struct pv_command pv_cmds_chat[] = {
             "                  sends those of the input, like nc on port 2047. Ends with the\n"
             "                  input when something was sent, else only listens\n",
         .example = "p2pvpnctl chat pi",
-        .options = {[PV_CHAT_LINES] = {"lines", 0, false}, [PV_CHAT_RAW] = {"raw", 0, false}},
+        .options = {[CHAT_LINES] = {"lines", 0, false}, [CHAT_RAW] = {"raw", 0, false}},
         .max_words = 1,
-        .run = pv_chatline,
+        .run = chat,
     },
     {.name = NULL},
 };

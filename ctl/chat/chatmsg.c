@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/* What all ways to chat share: printing a message, asking for a name, reading lines. */
+#include "ctl/chat/chatmsg.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sys/proc/clock.h"
+
+enum {
+    WAIT_S = 30, /* ours: for an answer of p2pvpnd, as pv_cli_ask() */
+};
+
+void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)
+{
+    char when[PV_SHOW_BUF];
+    const char *state = pv_json_text(msg, "state", "");
+    double now = (double)pv_clock_wall_us() / 1e6;
+    fprintf(cli->out, "%s[%s]%s ", pv_colour_on(PV_DIM, cli->colour),
+            pv_show_time(pv_json_real(msg, "time", 0), now, when),
+            pv_colour_off(PV_DIM, cli->colour));
+    fputs(pv_colour_on(PV_BOLD, cli->colour), cli->out);
+    pv_show_text(cli->out, pv_json_text(msg, "from", "?"));
+    if (json_is_string(json_object_get(msg, "room"))) {
+        fputs(" in ", cli->out);
+        pv_show_text(cli->out, pv_json_text(msg, "room", "?"));
+    } else if (with_receiver) {
+        fputs(" to ", cli->out);
+        pv_show_text(cli->out, pv_json_text(msg, "to", "?"));
+    }
+    fprintf(cli->out, ":%s ", pv_colour_off(PV_BOLD, cli->colour));
+    pv_show_text(cli->out, pv_json_text(msg, "text", ""));
+    if (with_receiver && (strcmp(state, "queued") == 0 || strcmp(state, "sent") == 0 ||
+                          strcmp(state, "delivered") == 0))
+        fprintf(cli->out, "  %s(%s)%s", pv_colour_on(PV_DIM, cli->colour), state,
+                pv_colour_off(PV_DIM, cli->colour));
+    fputc('\n', cli->out);
+}
+
+/* --- names --------------------------------------------------------------------------------- */
+
+static int call(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer, json_t **ret_body)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, cmd, 0);
+    int code = peer == NULL ? 0 : pv_cli_peer(cli, &req, peer);
+    pv_cli_set_timeout(cli, WAIT_S);
+    return code != 0 ? code : pv_cli_call(cli, &req, NULL, NULL, ret_body);
+}
+
+/* Is there such a room? */
+static int call_room(struct pv_cli *cli, const char *room, json_t **ret_body)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_ROOM_MEMBERS, 0);
+    if (strlen(room) >= sizeof(req.room))
+        return pv_cli_usage(cli, "\"%.60s\" is no room: p2pvpnctl room list", room);
+    memcpy(req.room, room, strlen(room) + 1);
+    pv_cli_set_timeout(cli, WAIT_S);
+    return pv_cli_call(cli, &req, NULL, NULL, ret_body);
+}
+
+int pv_chat_check_peer(struct pv_cli *cli, const char *peer)
+{
+    json_t *body = NULL;
+    int code = peer[0] == '#' ? call_room(cli, peer, &body) : call(cli, PV_CTLAPI_IP, peer, &body);
+    json_decref(body);
+    return code;
+}
+
+int pv_chat_peer_name(struct pv_cli *cli, const char *peer, char ret_name[static PV_NAME_BUF])
+{
+    json_t *ip = NULL, *peers = NULL;
+    const json_t *p;
+    size_t i;
+    if (peer[0] == '#') {
+        int failed = call_room(cli, peer, &peers);
+        snprintf(ret_name, PV_NAME_BUF, "%s", pv_json_text(peers, "room", ""));
+        json_decref(peers);
+        return failed;
+    }
+    int code = call(cli, PV_CTLAPI_IP, peer, &ip);
+    if (code == 0)
+        code = call(cli, PV_CTLAPI_PEERS, NULL, &peers);
+    json_array_foreach(json_object_get(peers, "peers"), i, p)
+    {
+        if (strcmp(pv_json_text(p, "ip4", ""), pv_json_text(ip, "ip4", "-")) == 0)
+            snprintf(ret_name, PV_NAME_BUF, "%s", pv_json_text(p, "name", ""));
+    }
+    json_decref(ip);
+    json_decref(peers);
+    return code;
+}
+
+/* --- lines of the input -------------------------------------------------------------------- */
+
+int pv_chat_input_read(struct pv_chat_input *in, int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    do {
+        char byte; /* one by one: what stands behind the line stays in the descriptor */
+        ssize_t n = read(fd, &byte, 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        bool ended = n <= 0;
+        if (!ended && byte != '\n') {
+            if (in->len + 1 < sizeof(in->line))
+                in->line[in->len++] = byte;
+            else
+                in->too_long = true;
+            continue;
+        }
+        in->line[in->len] = '\0';
+        return ended ? PV_ERR_CLOSED : PV_OK;
+    } while (poll(&p, 1, 0) > 0);
+    return PV_ERR_AGAIN;
+}
+
+void pv_chat_input_next(struct pv_chat_input *in)
+{
+    in->len = 0;
+    in->too_long = false;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * chatmsg.h - what all ways to chat share: a message on a line, the name of a peer or room, and
+ * lines of the input.
+ */
+#ifndef PV_CHATMSG_H
+#define PV_CHATMSG_H
+
+#include "ctl/lib/cli.h"
+
+/* One message on cli->out: "[14:20] pi: text", or with its receiver and state. */
+void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver);
+
+/* Is there such a peer or room? Asked before a conversation, so that a wrong name is told before
+ * anything is typed. 0 or an exit code. */
+PV_MUST_CHECK int pv_chat_check_peer(struct pv_cli *cli, const char *peer);
+/* The name of a peer, whatever it was called by ("" when only its address is known), or of a room.
+ * 0 or an exit code. */
+PV_MUST_CHECK int pv_chat_peer_name(struct pv_cli *cli, const char *peer,
+                                    char ret_name[static PV_NAME_BUF]);
+
+/* Text of the input up to a newline. Zeroed at first. */
+struct pv_chat_input {
+    size_t len;                        /* bytes of line, without the NUL */
+    bool too_long;                     /* some bytes of the line found no room */
+    char line[PV_CHAT_TEXT_MAX + 256]; /* "send NAME " before the longest text too */
+};
+/* Reads what is there without waiting, at most one line, so that requests do not pile up. PV_OK: in
+ * holds a line; PV_ERR_AGAIN: no whole line is there; PV_ERR_CLOSED: the input has ended, and in
+ * holds what stood behind the last newline. */
+PV_MUST_CHECK int pv_chat_input_read(struct pv_chat_input *in, int fd);
+/* Forgets the line. */
+void pv_chat_input_next(struct pv_chat_input *in);
+
+#endif /* PV_CHATMSG_H */
