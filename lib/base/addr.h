@@ -10,6 +10,11 @@
 #include "base/pv.h"
 
 enum {
+    PV_IP4_LEN = 4,  /* bytes of an IPv4 address, RFC 791 s3.1 */
+    PV_IP6_LEN = 16, /* bytes of an IPv6 address, RFC 8200 s3 */
+};
+
+enum {
     PV_AF_NONE = 0, /* "no address" */
     PV_AF_INET = 2, /* the values of AF_INET and AF_INET6 on Linux */
     PV_AF_INET6 = 10,

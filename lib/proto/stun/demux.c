@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * demux.c - tells WireGuard, STUN and ChannelData apart, which share our UDP ports. It runs for
+ * every datagram that arrives, before anything is authenticated, so it reads fixed bytes and
+ * lengths only and never follows a length into the data.
+ */
 #include "proto/stun/demux.h"
 
 #include "base/bytes.h"
@@ -12,6 +17,9 @@ enum {
     CHANNEL_HEADER_LEN = 4,  /* bytes, RFC 8656 s12.4 */
 };
 
+/* A datagram counts as STUN only when cookie, length and alignment all fit (RFC 8489 s6.3). The
+ * cookie alone would do against our own WireGuard messages, whose byte 1 is 0; the other tests keep
+ * stray data of a stranger from reaching the STUN decoder. */
 static bool is_stun(struct pv_view d)
 {
     return d.len >= PV_STUN_HEADER_LEN && d.ptr[0] < 0x40 &&
@@ -19,7 +27,9 @@ static bool is_stun(struct pv_view d)
            d.len == PV_STUN_HEADER_LEN + (size_t)pv_load_be16(d.ptr + 2) && d.len % 4 == 0;
 }
 
-static enum pv_demux wireguard(struct pv_view d)
+/* WireGuard's messages 1 to 3 have one length each. Exactness matters: whatever is taken for an
+ * initiation costs two X25519 operations, whatever is taken for data a lookup by index. */
+static enum pv_demux wireguard_kind(struct pv_view d)
 {
     unsigned byte3 = d.ptr[3];
 
@@ -52,5 +62,5 @@ enum pv_demux pv_demux(struct pv_view datagram)
     }
     if (datagram.ptr[1] != 0 || datagram.ptr[2] != 0)
         return PV_DEMUX_JUNK;
-    return wireguard(datagram);
+    return wireguard_kind(datagram);
 }

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * natlife.c - measures how long the NAT keeps a silent binding, and whether a used one has an end.
+ * One socket per silence is opened and left alone; the watch socket then makes the server answer to
+ * the silent binding's port (RESPONSE-PORT, RFC 5780 s4.6). A question sent from the silent socket
+ * itself would refresh the binding and prove nothing.
+ */
 #include "proto/stun/natlife.h"
 
 #include <string.h>
@@ -16,18 +22,23 @@ enum silence_state {
 };
 
 enum {
-    STUN_SENDS = 5,
+    STUN_SENDS = 5,    /* ours: of a Binding request; 250 ms to 4 s apart */
     STUN_PADDING = 20, /* bytes: no answer is larger than its request, DESIGN 6 */
+    /* Ours: questions to a silent binding; one lost datagram must not look like a dead binding. */
     ASK_SENDS = 3,
-    MAX_ENDS = 4, /* of the watch's bindings, at ages that have nothing in common */
+    /* Ours: so many ends of the watch's binding, no two at the same age: no absolute lifetime. */
+    MAX_ENDS = 4,
 };
 #define STUN_RTO     PV_MS(250)
-#define SECOND_AFTER PV_S(3) /* Linux: a stream after 2 s of traffic both ways, TRAVERSAL 3.4 */
-#define ASK_EVERY    PV_MS(700)
-#define GIVE_UP      PV_S(480)
-#define AGE_MARGIN   PV_S(8) /* two questions of the watch, and the repetitions of one */
+#define SECOND_AFTER PV_S(3)    /* Linux: a stream after 2 s of traffic both ways, TRAVERSAL 3.4 */
+#define ASK_EVERY    PV_MS(700) /* ours: between the questions */
+/* Ours: the longest silence, both openings and the questions with room to spare. */
+#define GIVE_UP PV_S(480)
+/* Ours: two ages this close are the same; two questions of the watch and their repetitions. */
+#define AGE_MARGIN PV_S(8)
 
-/* Seconds; four fifths of them are what keeps a binding. */
+/* Silences tried, in seconds. Ours: steps of about half as much again, from the shortest that NATs
+ * in the field have to the one that gives PV_NATLIFE_MOST. */
 static const unsigned silences[PV_NATLIFE_SILENCES] = {14, 22, 32, 48, 72, 105, 138};
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -74,13 +85,15 @@ pv_ns pv_natlife_interval(const struct pv_natlife_result *result, pv_ns otherwis
 
 /* --- silent bindings ------------------------------------------------------------------------- */
 
+/* The states are ordered: ALIVE and what follows are final. */
 static bool is_judged(const struct pv_natlife_silence *s)
 {
     return s->state >= ALIVE;
 }
 
-/* Everything below the shortest death that lived. */
-static void judge(struct pv_natlife *l)
+/* The result lies between the longest silence survived and the shortest that killed. After the
+ * first death nothing longer counts: keepalives have to follow the shortest life seen. */
+static void judge_silences(struct pv_natlife *l)
 {
     struct pv_natlife_result *r = &l->result;
     bool all = true;
@@ -99,12 +112,15 @@ static void judge(struct pv_natlife *l)
     r->known = all && (r->idle_min != 0 || r->idle_max != PV_NEVER);
 }
 
+/* A binding is opened by two exchanges SECOND_AFTER apart, because NATs give a binding that has
+ * seen traffic both ways a longer life than one with a single request, and it is the longer life
+ * that keepalives need. */
 static void silence_opened(struct pv_natlife *l, struct pv_natlife_silence *s,
                            const struct pv_stunc_event *ev, unsigned i)
 {
     if (ev->type != PV_STUNC_MAPPED) {
         s->state = UNKNOWN;
-        judge(l);
+        judge_silences(l);
         return;
     }
     s->port = ev->mapped.port;
@@ -112,7 +128,8 @@ static void silence_opened(struct pv_natlife *l, struct pv_natlife_silence *s,
     s->ask_at = l->now + (s->state == OPENED ? SECOND_AFTER : PV_S(silences[i]));
 }
 
-/* Its time is over: three questions; silence counts only while the server answers the watch. */
+/* The next step of one silence. No answer means a dead binding only when the server has answered
+ * the watch meanwhile; otherwise the server or the line was away and the result stays unknown. */
 static void silence_due(struct pv_natlife *l, struct pv_natlife_silence *s)
 {
     if (s->state == OPENED) {
@@ -128,18 +145,21 @@ static void silence_due(struct pv_natlife *l, struct pv_natlife_silence *s)
     } else if (s->state == ASKING && s->asks == ASK_SENDS) {
         s->state = l->answered >= s->asked_from ? DEAD : UNKNOWN;
         s->ask_at = PV_NEVER;
-        judge(l);
+        judge_silences(l);
     }
 }
 
-/* --- the watch ---------------------------------------------------------------------------------
- */
+/* --- the watch ------------------------------------------------------------------------------- */
 
 static bool same_age(pv_ns a, pv_ns b)
 {
     return a < b + AGE_MARGIN && b < a + AGE_MARGIN;
 }
 
+/* The watch keeps its own binding busy. Another public address means that the NAT ended the binding
+ * although it was used; one such end may be a router's restart, so only two ends at the same age
+ * make an absolute lifetime. The age is counted to the last answer that still named the old
+ * address. */
 static void watch_answered(struct pv_natlife *l, const struct pv_addr *mapped)
 {
     l->answered = l->now;
@@ -147,7 +167,8 @@ static void watch_answered(struct pv_natlife *l, const struct pv_addr *mapped)
         l->mapped = *mapped;
         l->since = l->now;
     } else if (!pv_addr_equal(&l->mapped, mapped)) {
-        pv_ns age = l->confirmed - l->since; /* it was alive then */
+        /* Up to the last moment at which the old binding is known to have lived. */
+        pv_ns age = l->confirmed - l->since;
         if (l->last_age >= 2 * PV_NATLIFE_EVERY && same_age(l->last_age, age))
             l->result.absolute = pv_min_ns(l->last_age, age);
         l->looked |= l->result.absolute != 0 || ++l->ends == MAX_ENDS;
@@ -186,7 +207,9 @@ static void take_events(struct pv_natlife *l)
     finish_if_done(l);
 }
 
-/* The answer that the watch asked for arrived through the silent binding. */
+/* An answer on a silent socket to a question that the watch asked: the datagram crossed the NAT by
+ * the silent binding, so that binding is alive. Source and transaction id are checked, or anybody
+ * could keep the measured lifetime too long and later starve the paths of keepalives. */
 static int take_proof(struct pv_natlife *l, struct pv_natlife_silence *s, const struct pv_addr *src,
                       struct pv_view datagram)
 {
@@ -199,11 +222,12 @@ static int take_proof(struct pv_natlife *l, struct pv_natlife_silence *s, const 
         return PV_ERR_NOT_FOUND;
     s->state = ALIVE;
     s->ask_at = PV_NEVER;
-    judge(l);
+    judge_silences(l);
     return PV_OK;
 }
 
-/* A server that refuses to answer elsewhere says so to the watch: nothing is learnt. */
+/* A server that does not send answers to another port (RFC 5780 s7.5) says so in an error to the
+ * watch. Then silence proves nothing, and this silence stays unknown. */
 static int take_refusal(struct pv_natlife *l, const struct pv_addr *src, struct pv_view datagram)
 {
     struct pv_stun_msg msg;
@@ -216,7 +240,7 @@ static int take_refusal(struct pv_natlife *l, const struct pv_addr *src, struct 
             continue;
         s->state = UNKNOWN;
         s->ask_at = PV_NEVER;
-        judge(l);
+        judge_silences(l);
         return PV_OK;
     }
     return PV_ERR_NOT_FOUND;
@@ -283,6 +307,8 @@ static int write_question(struct pv_natlife_silence *s, uint8_t *buf, size_t *re
     return pv_stun_write_end(&w, ret_len);
 }
 
+/* Questions leave from the watch's socket, everything else from the socket whose binding is
+ * opened. */
 int pv_natlife_poll_transmit(struct pv_natlife *l, uint8_t buf[static PV_STUNC_MTU],
                              size_t *ret_len, unsigned *ret_sock)
 {

@@ -27,30 +27,33 @@
 #include "proto/stun/stunc.h"
 
 enum {
-    PV_NATLIFE_SILENCES = 7,
+    PV_NATLIFE_SILENCES = 7, /* ours: silences tried at once, each on a socket of its own */
     PV_NATLIFE_WATCH = PV_NATLIFE_SILENCES, /* number of the socket that is never silent */
-    PV_NATLIFE_SOCKETS,
+    PV_NATLIFE_SOCKETS, /* how many sockets the owner opens: the silences' and the watch's */
 };
 #define PV_NATLIFE_EVERY PV_S(5)   /* ours: between questions of the watch; how exact an end is */
 #define PV_NATLIFE_LOOK  PV_S(150) /* ours: for an absolute end, TRAVERSAL 3.4 has 50 to 75 s */
 #define PV_NATLIFE_MOST  PV_S(110) /* TRAVERSAL 3.4: no more is ever made of it */
+/* ours: keepalives closer together would cost more than they keep */
 #define PV_NATLIFE_LEAST PV_S(10)
 
 struct pv_natlife_result {
-    bool known;     /* the silences were judged */
-    pv_ns idle_min; /* a silent binding lives that long; 0: not even the shortest */
-    pv_ns idle_max; /* and is dead after that; PV_NEVER: lives longer than was tried */
-    pv_ns absolute; /* one in use lives no longer than that; 0: no such end was seen */
+    bool known; /* every silence was judged: the two limits below hold */
+    /* a silent binding lives at least this long; 0: not even the shortest silence */
+    pv_ns idle_min;
+    pv_ns idle_max; /* a silent binding is dead after this; PV_NEVER: it outlived every silence */
+    pv_ns absolute; /* a binding in use is ended at this age; 0: no such end was seen */
 };
 
 /* Fields belong to natlife.c. */
 struct pv_natlife_silence {
-    int state;
+    int state; /* enum silence_state of natlife.c */
     struct pv_stunc stunc;
-    uint16_t port;    /* of its binding, as the server sees it */
-    pv_ns ask_at;     /* the next step */
-    pv_ns asked_from; /* the first question */
-    unsigned asks;
+    uint16_t port;    /* public port of the silent binding, as the server sees it */
+    pv_ns ask_at;     /* when the next step is due; PV_NEVER while an answer is awaited */
+    pv_ns asked_from; /* when the first question to the silent binding left */
+    unsigned asks;    /* questions sent so far */
+    /* One id for all questions: whichever of them is answered, it proves the same. */
     uint8_t txid[PV_STUN_TXID_LEN];
 };
 struct pv_natlife {
@@ -60,17 +63,18 @@ struct pv_natlife {
     pv_ns started, now;
     struct pv_natlife_silence silences[PV_NATLIFE_SILENCES];
     struct pv_stunc watch;
-    pv_ns watch_at;         /* next question */
-    pv_ns answered;         /* the watch's last answer */
-    struct pv_addr mapped;  /* PV_AF_NONE: not seen yet */
-    pv_ns since, confirmed; /* that address is seen since, and was seen last */
-    pv_ns last_age;         /* at which the one before it ended; 0 = none did */
-    unsigned ends;          /* so many ended */
-    bool looked;            /* for an absolute end, long enough */
+    pv_ns watch_at;         /* when the watch asks next */
+    pv_ns answered;         /* when the watch was last answered */
+    struct pv_addr mapped;  /* the watch's public address; PV_AF_NONE: none seen yet */
+    pv_ns since, confirmed; /* when that address was seen first and last */
+    pv_ns last_age;         /* age at which the watch's previous binding ended; 0: none has ended */
+    unsigned ends;          /* bindings of the watch that ended */
+    bool looked;            /* the watch has looked long enough for an absolute lifetime */
     struct pv_natlife_result result;
 };
 
-/* Begins anew; the sockets are fresh. */
+/* Begins a measurement from nothing. All sockets must be fresh: a binding that is already there has
+ * a life that was not observed. */
 void pv_natlife_start(struct pv_natlife *l, const struct pv_addr *server, const struct pv_rng *rng,
                       pv_ns now);
 bool pv_natlife_is_running(const struct pv_natlife *l);
@@ -87,10 +91,10 @@ pv_ns pv_natlife_next_timeout(const struct pv_natlife *l); /* PV_NEVER when idle
 PV_MUST_CHECK int pv_natlife_poll_transmit(struct pv_natlife *l, uint8_t buf[static PV_STUNC_MTU],
                                            size_t *ret_len, unsigned *ret_sock);
 
-/* What is known so far; of a stopped one what was known then. */
+/* What is known so far; after the end, what was known then. */
 const struct pv_natlife_result *pv_natlife_result(const struct pv_natlife *l);
-/* How often a binding is to be refreshed by that: four fifths of what it lives, between
- * PV_NATLIFE_LEAST and PV_NATLIFE_MOST; otherwise where it is not known. */
+/* The keepalive interval that follows from a result: four fifths of the proven life, between
+ * PV_NATLIFE_LEAST and PV_NATLIFE_MOST. Returns `otherwise` while the life is not known. */
 pv_ns pv_natlife_interval(const struct pv_natlife_result *result, pv_ns otherwise);
 
 #endif /* PV_NATLIFE_H */

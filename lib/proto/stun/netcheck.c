@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * netcheck.c - asks the questions of a NAT check: which socket sends what to whom, and when.
+ * Conclusions are drawn in netcheck_judge.c. The order of the tests matters: the burst of fresh
+ * sockets comes first and alone, because each new binding takes a port, and ports taken in between
+ * would hide the NAT's rule.
+ */
 #include "proto/stun/netcheck.h"
 
 #include <string.h>
@@ -22,20 +28,23 @@ enum {
 static const uint16_t SILENCES[PV_NETCHECK_LIVES] = {0,  5,  10, 15, 20, 25,  30,
                                                      40, 50, 60, 75, 90, 120, 180};
 
-/* When a request is sent again, ms after the first time; then when it has failed at the earliest.
- * Finding a server, and everything later when the round trip is known. */
+/* When a request is sent again, in ms after the first time (ours). Finding a server allows for a
+ * slow line; the tests that follow know the round trip and are quicker. A request that stays
+ * unanswered has failed some time after its last transmission: see plan_resend(). */
 static const uint16_t FIND_AT[] = {0, 100, 300, 700, 1500, 2300};
 static const uint16_t TEST_AT[] = {0, 100, 250, 500, 900};
 
-static pv_ns later(pv_ns a, pv_ns b)
+static pv_ns later_of(pv_ns a, pv_ns b)
 {
     return a > b ? a : b;
 }
 
 /* --- probes -------------------------------------------------------------------------------- */
 
-static struct pv_netcheck_probe *add(struct pv_netcheck *nc, uint8_t kind, unsigned sock,
-                                     const struct pv_addr *dst, pv_ns at)
+/* Every question is a transaction of its own with an unpredictable id, which is all that protects
+ * the result from forged answers (RFC 8489 s5). */
+static struct pv_netcheck_probe *add_probe(struct pv_netcheck *nc, uint8_t kind, unsigned sock,
+                                           const struct pv_addr *dst, pv_ns at)
 {
     struct pv_netcheck_probe *p = &nc->probes[nc->n_probes];
     if (nc->n_probes == PV_NETCHECK_PROBES)
@@ -72,8 +81,10 @@ static struct pv_netcheck_probe *find_kind(struct pv_netcheck *nc, uint8_t kind,
     return NULL;
 }
 
-/* A request was handed out: when is the next, or the end? */
-static void schedule(struct pv_netcheck *nc, struct pv_netcheck_probe *p)
+/* A request was handed out. Plans its repetition, or after the last one the moment at which silence
+ * counts as the answer: the end of the search for servers, or twice the round trip, at least 400
+ * ms. */
+static void plan_resend(struct pv_netcheck *nc, struct pv_netcheck_probe *p)
 {
     bool finding = nc->state == FINDING;
     const uint16_t *at = finding ? FIND_AT : TEST_AT;
@@ -87,7 +98,7 @@ static void schedule(struct pv_netcheck *nc, struct pv_netcheck_probe *p)
     else if (finding)
         p->due = nc->started + PV_MS(PV_NETCHECK_FIND_MS);
     else
-        p->due = nc->now + later(PV_MS(400), 2 * rtt);
+        p->due = nc->now + later_of(PV_MS(400), 2 * rtt);
 }
 
 /* --- the tests ----------------------------------------------------------------------------- */
@@ -105,17 +116,18 @@ void pv_netcheck_start(struct pv_netcheck *nc, const struct pv_netcheck_config *
     if (nc->cfg.n_servers > PV_NETCHECK_SERVERS)
         nc->cfg.n_servers = PV_NETCHECK_SERVERS;
     for (size_t i = 0; i < nc->cfg.n_servers; i++)
-        add(nc, PV_NC_MAPPING, PV_NETCHECK_MAIN, &nc->cfg.servers[i], now);
+        add_probe(nc, PV_NC_MAPPING, PV_NETCHECK_MAIN, &nc->cfg.servers[i], now);
 }
 
-static void finish(struct pv_netcheck *nc)
+static void end_with_result(struct pv_netcheck *nc)
 {
     pv_netcheck_judge(nc);
     nc->state = DONE;
     nc->event_due = true;
 }
 
-/* The server for everything that follows; false while there is none. */
+/* Chooses the server for everything that follows; false while there is none. One with a second
+ * address (RFC 5780 s7.4) can tell more and is preferred to the first that answered. */
 static bool choose_server(struct pv_netcheck *nc)
 {
     bool found = false;
@@ -130,7 +142,9 @@ static bool choose_server(struct pv_netcheck *nc)
     return found;
 }
 
-/* A server's word sends us nowhere but to an address that it could have itself. */
+/* OTHER-ADDRESS and similar come unauthenticated. Without this test a server could send our probes
+ * to multicast, to this machine or to a link-local address; loopback stays allowed between loopback
+ * addresses, for tests. */
 static bool may_be_asked(const struct pv_addr *a, const struct pv_addr *server)
 {
     return pv_addr_is_usable_remote(a) ||
@@ -140,7 +154,7 @@ static bool may_be_asked(const struct pv_addr *a, const struct pv_addr *server)
 static void add_mapping(struct pv_netcheck *nc, const struct pv_addr *dst, pv_ns at)
 {
     if (may_be_asked(dst, &server_of(nc)->dst) && !has_probe(nc, PV_NC_MAPPING, dst))
-        add(nc, PV_NC_MAPPING, PV_NETCHECK_MAIN, dst, at);
+        add_probe(nc, PV_NC_MAPPING, PV_NETCHECK_MAIN, dst, at);
 }
 
 /* The main socket asks every other address of the server; without a second address, the port
@@ -168,33 +182,36 @@ static void start_measuring(struct pv_netcheck *nc)
     nc->state = MEASURING;
     nc->measure = nc->now;
     for (unsigned i = 0; i < PV_NETCHECK_FRESH; i++)
-        add(nc, PV_NC_FRESH, PV_NETCHECK_FIRST_FRESH + i, &dst, nc->now + PV_MS(i * BURST_GAP_MS));
+        add_probe(nc, PV_NC_FRESH, PV_NETCHECK_FIRST_FRESH + i, &dst,
+                  nc->now + PV_MS(i * BURST_GAP_MS));
     add_mappings(nc, nc->now + PV_MS(BURST_MS));
-    add(nc, PV_NC_FILTER_OPEN, PV_NETCHECK_FILTER, &dst, nc->now + PV_MS(BURST_MS));
+    add_probe(nc, PV_NC_FILTER_OPEN, PV_NETCHECK_FILTER, &dst, nc->now + PV_MS(BURST_MS));
 }
 
-/* The binding of the filter socket is there: answers are asked for from other places. */
+/* The filter socket has opened a binding to the server's first address. Now the server is asked to
+ * answer from another address and from another port (RFC 5780 s4.4); what arrives shows what the
+ * filter lets through. The socket must never have sent to those places itself. */
 static void start_filter(struct pv_netcheck *nc)
 {
     const struct pv_addr dst = server_of(nc)->dst;
-    add(nc, PV_NC_FILTER, PV_NETCHECK_FILTER, &dst, nc->now)->flags =
+    add_probe(nc, PV_NC_FILTER, PV_NETCHECK_FILTER, &dst, nc->now)->flags =
         PV_NC_CHANGE_IP | PV_NC_CHANGE_PORT;
-    add(nc, PV_NC_FILTER, PV_NETCHECK_FILTER, &dst, nc->now)->flags = PV_NC_CHANGE_PORT;
+    add_probe(nc, PV_NC_FILTER, PV_NETCHECK_FILTER, &dst, nc->now)->flags = PV_NC_CHANGE_PORT;
 }
 
-/* Two fresh sockets write to each other's public address: both, so that each has opened its filter
- * for the other. */
+/* Two fresh sockets write to each other's public address. Both write, because a NAT that filters by
+ * address lets in only what its own side has written to first. */
 static void start_hairpin(struct pv_netcheck *nc)
 {
     const struct pv_netcheck_probe *a = find_kind(nc, PV_NC_FRESH, PV_NETCHECK_FIRST_FRESH);
     const struct pv_netcheck_probe *b = find_kind(nc, PV_NC_FRESH, PV_NETCHECK_FIRST_FRESH + 1);
-    pv_ns at = later(nc->now, nc->measure + PV_MS(BURST_MS));
+    pv_ns at = later_of(nc->now, nc->measure + PV_MS(BURST_MS));
     if (a == NULL || b == NULL || a->state != PV_NC_ANSWERED || b->state != PV_NC_ANSWERED ||
         find_kind(nc, PV_NC_HAIRPIN, a->sock) != NULL ||
         pv_addr_equal_ip(&a->mapped, &nc->cfg.local[a->sock]))
         return;
-    add(nc, PV_NC_HAIRPIN, a->sock, &b->mapped, at);
-    add(nc, PV_NC_HAIRPIN, b->sock, &a->mapped, at);
+    add_probe(nc, PV_NC_HAIRPIN, a->sock, &b->mapped, at);
+    add_probe(nc, PV_NC_HAIRPIN, b->sock, &a->mapped, at);
 }
 
 static bool all_done(const struct pv_netcheck *nc)
@@ -205,36 +222,38 @@ static bool all_done(const struct pv_netcheck *nc)
     return true;
 }
 
-/* --- the lifetime: bindings are left alone, each for another time; then the server is asked to
- * answer to their port. All at once, so it takes as long as the longest. ------------------------
- */
+/* --- the lifetime of bindings ---------------------------------------------------------------- */
 
+/* Bindings are left alone, each for another time, and then the server is asked to answer to their
+ * port. All of them run at once, so that the test takes as long as the longest silence. */
 static void start_living(struct pv_netcheck *nc)
 {
     const struct pv_addr dst = server_of(nc)->dst;
     nc->state = LIVING;
     nc->n_probes = nc->server + 1; /* the others have been judged: room for new ones */
     for (unsigned i = 0; i < PV_NETCHECK_LIVES; i++)
-        add(nc, PV_NC_LIFE_OPEN, PV_NETCHECK_FIRST_LIFE + i, &dst, nc->now);
+        add_probe(nc, PV_NC_LIFE_OPEN, PV_NETCHECK_FIRST_LIFE + i, &dst, nc->now);
 }
 
 static void ask_binding(struct pv_netcheck *nc, const struct pv_netcheck_probe *opened, pv_ns at)
 {
     uint16_t port = opened->mapped.port;
     unsigned sock = opened->sock;
-    struct pv_netcheck_probe *p = add(nc, PV_NC_LIFE, sock, &server_of(nc)->dst, at);
+    struct pv_netcheck_probe *p = add_probe(nc, PV_NC_LIFE, sock, &server_of(nc)->dst, at);
     p->response_port = port;
 }
 
-/* A binding was made. The first one's silence is none at all: does the server do this? */
-static void on_life_open(struct pv_netcheck *nc, const struct pv_netcheck_probe *p)
+/* A binding was opened: the question to it is asked when its silence is over. The first silence is
+ * zero, which shows whether the server answers to another port at all. */
+static void plan_question(struct pv_netcheck *nc, const struct pv_netcheck_probe *p)
 {
     unsigned i = p->sock - PV_NETCHECK_FIRST_LIFE;
     const struct pv_netcheck_probe opened = *p;
     ask_binding(nc, &opened, nc->now + PV_S(SILENCES[i]));
 }
 
-/* Is what is known enough? Bindings are left alone for longer the higher their number. */
+/* Bindings of higher number are left alone for longer, so the first one found dead (or refused)
+ * settles the result, and nobody waits for the rest. */
 static bool life_decided(const struct pv_netcheck *nc)
 {
     const struct pv_netcheck_probe *p;
@@ -248,6 +267,8 @@ static bool life_decided(const struct pv_netcheck *nc)
     return !waiting;
 }
 
+/* A lifetime counts only when the fresh binding (silence 0) was reached; otherwise the server or a
+ * filter stands in the way and every longer silence would look like a dead binding. */
 static void judge_life(struct pv_netcheck *nc)
 {
     struct pv_netcheck_result *res = &nc->result;
@@ -260,7 +281,7 @@ static void judge_life(struct pv_netcheck *nc)
         pv_ns silence = PV_S(SILENCES[n]);
         if (p->state == PV_NC_ANSWERED) {
             res->life_known = true;
-            res->life_min = later(res->life_min, silence);
+            res->life_min = later_of(res->life_min, silence);
         } else if (p->state == PV_NC_SILENT) {
             res->life_max = pv_min_ns(res->life_max, silence);
         }
@@ -271,6 +292,8 @@ static void judge_life(struct pv_netcheck *nc)
 
 /* --- what moves it --------------------------------------------------------------------------- */
 
+/* Moves to the next state when the present one has nothing open. The first answer starts a short
+ * grace (250 ms) in which a server with a second address may still overtake it. */
 static void advance(struct pv_netcheck *nc)
 {
     if (nc->state == FINDING) {
@@ -280,7 +303,7 @@ static void advance(struct pv_netcheck *nc)
         if (found && (all_done(nc) || nc->now >= nc->settle))
             start_measuring(nc);
         else if (!found && all_done(nc))
-            finish(nc);
+            end_with_result(nc);
     } else if (nc->state == MEASURING) {
         start_hairpin(nc);
         if (!all_done(nc) && nc->now < nc->started + PV_MS(PV_NETCHECK_MAX_MS))
@@ -289,7 +312,7 @@ static void advance(struct pv_netcheck *nc)
         if (nc->cfg.lifetime)
             start_living(nc);
         else
-            finish(nc);
+            end_with_result(nc);
     } else if (nc->state == LIVING && life_decided(nc)) {
         judge_life(nc);
         nc->state = DONE;
@@ -297,8 +320,9 @@ static void advance(struct pv_netcheck *nc)
     }
 }
 
-/* Our own request came back: the NAT turned it round. */
-static int on_request(struct pv_netcheck *nc, const struct pv_stun_msg *msg, pv_ns now)
+/* A Binding request arrived: when it is one of ours, the NAT has turned it round (hairpinning, RFC
+ * 4787 s6). One of the two is enough, so the other one stops. */
+static int take_own_request(struct pv_netcheck *nc, const struct pv_stun_msg *msg, pv_ns now)
 {
     for (size_t i = 0; i < nc->n_probes; i++) {
         struct pv_netcheck_probe *p = &nc->probes[i];
@@ -315,10 +339,11 @@ static int on_request(struct pv_netcheck *nc, const struct pv_stun_msg *msg, pv_
     return PV_ERR_NOT_FOUND;
 }
 
-/* May this be the answer? A changed source is what FILTER asks for, another socket what LIFE asks
- * for; everything else must come from where it was sent, to where it was sent from. */
-static bool fits(const struct pv_netcheck_probe *p, const struct pv_stun_msg *msg, unsigned sock,
-                 const struct pv_addr *src)
+/* An answer counts only with the id, on the socket and from the address that its question implies:
+ * only FILTER expects another source, and only the refusal of a LIFE question arrives on the main
+ * socket, which asked it. */
+static bool may_answer(const struct pv_netcheck_probe *p, const struct pv_stun_msg *msg,
+                       unsigned sock, const struct pv_addr *src)
 {
     if (p->state != PV_NC_ASKED || p->kind == PV_NC_HAIRPIN ||
         memcmp(p->txid, msg->txid, sizeof(p->txid)) != 0)
@@ -328,6 +353,8 @@ static bool fits(const struct pv_netcheck_probe *p, const struct pv_stun_msg *ms
     return sock == p->sock && (p->kind == PV_NC_FILTER || pv_addr_equal(src, &p->dst));
 }
 
+/* Second addresses are believed only when they differ in both address and port (RFC 5780 s3) and
+ * may be asked; RFC 3489 servers name theirs CHANGED-ADDRESS and know MAPPED-ADDRESS only. */
 static int take_answer(struct pv_netcheck *nc, struct pv_netcheck_probe *p,
                        const struct pv_stun_msg *msg, const struct pv_addr *src)
 {
@@ -364,12 +391,12 @@ int pv_netcheck_handle_input(struct pv_netcheck *nc, unsigned sock, const struct
     if (msg.method != PV_STUN_BINDING || nc->state == DONE)
         return PV_ERR_NOT_FOUND;
     if (msg.cls == PV_STUN_REQUEST)
-        return on_request(nc, &msg, now);
+        return take_own_request(nc, &msg, now);
     if (msg.cls != PV_STUN_SUCCESS && msg.cls != PV_STUN_ERROR)
         return PV_ERR_NOT_FOUND;
     for (size_t i = 0; i < nc->n_probes; i++) {
         struct pv_netcheck_probe *p = &nc->probes[i];
-        if (!fits(p, &msg, sock, src))
+        if (!may_answer(p, &msg, sock, src))
             continue;
         nc->now = now;
         r = take_answer(nc, p, &msg, src);
@@ -378,7 +405,7 @@ int pv_netcheck_handle_input(struct pv_netcheck *nc, unsigned sock, const struct
         if (p->kind == PV_NC_FILTER_OPEN && p->state == PV_NC_ANSWERED)
             start_filter(nc);
         if (p->kind == PV_NC_LIFE_OPEN && p->state == PV_NC_ANSWERED)
-            on_life_open(nc, p);
+            plan_question(nc, p);
         advance(nc);
         return PV_OK;
     }
@@ -439,7 +466,7 @@ int pv_netcheck_poll_transmit(struct pv_netcheck *nc, uint8_t buf[static PV_NETC
         int r = write_request(p, buf, &len);
         if (r < 0)
             return r;
-        schedule(nc, p);
+        plan_resend(nc, p);
         ret_send->sock = p->kind == PV_NC_LIFE ? PV_NETCHECK_MAIN : p->sock;
         ret_send->dst = p->dst;
         ret_send->len = len;

@@ -19,16 +19,16 @@ enum pv_netcheck_kind {
 };
 
 enum pv_netcheck_probe_state {
-    PV_NC_WAITING, /* due is the first transmission */
-    PV_NC_ASKED,
-    PV_NC_ANSWERED,
-    PV_NC_REFUSED, /* an error answer */
-    PV_NC_SILENT,  /* no answer */
+    PV_NC_WAITING,  /* due is the first transmission */
+    PV_NC_ASKED,    /* sent at least once, not answered yet */
+    PV_NC_ANSWERED, /* a success answer arrived */
+    PV_NC_REFUSED,  /* an error answer */
+    PV_NC_SILENT,   /* no answer */
 };
 
 enum {
     PV_NC_CHANGE_PORT = 2, /* RFC 5780 s7.2 */
-    PV_NC_CHANGE_IP = 4,
+    PV_NC_CHANGE_IP = 4,   /* RFC 5780 s7.2 */
 };
 
 /* Fills nc->result from the probes. */

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What the probes of a netcheck say, once they have ended. */
+/*
+ * netcheck_judge.c - concludes from the ended probes of a NAT check what the NAT does. Each
+ * conclusion says "unknown" unless the probes prove it: silence of a NAT, of a server that lacks a
+ * feature and of a lossy line look alike, so a missing answer counts only where the same place has
+ * answered something else.
+ */
 #include <stdlib.h>
 
 #include "proto/stun/netcheck.h"
@@ -10,7 +15,7 @@ enum {
     STEP_MAX = 64,   /* ours: neighbours further apart are not a sequence */
 };
 
-static enum pv_netcheck_answer answer(bool yes)
+static enum pv_netcheck_answer yes_or_no(bool yes)
 {
     return yes ? PV_NETCHECK_YES : PV_NETCHECK_NO;
 }
@@ -20,9 +25,9 @@ static const struct pv_netcheck_probe *server_of(const struct pv_netcheck *nc)
     return &nc->probes[nc->server];
 }
 
-/* What the main socket learnt from that address; NULL: nothing. */
-static const struct pv_netcheck_probe *asked(const struct pv_netcheck *nc,
-                                             const struct pv_addr *dst)
+/* The main socket's answer from that address; NULL when there is none. */
+static const struct pv_netcheck_probe *find_mapping(const struct pv_netcheck *nc,
+                                                    const struct pv_addr *dst)
 {
     for (size_t i = 0; i < nc->n_probes; i++) {
         const struct pv_netcheck_probe *p = &nc->probes[i];
@@ -34,9 +39,10 @@ static const struct pv_netcheck_probe *asked(const struct pv_netcheck *nc,
 
 /* --- mapping ------------------------------------------------------------------------------- */
 
-/* Do two answers to the main socket, from one address but different ports (or from different
- * addresses), name the same mapping? Unknown when there are no two such answers. */
-static enum pv_netcheck_answer depends(const struct pv_netcheck *nc, bool on_address)
+/* Do two answers to the main socket that come from one address but different ports (on_address:
+ * from different addresses) name different mappings? Unknown when there are no two such answers.
+ * One difference is enough; equality has to hold for all. */
+static enum pv_netcheck_answer mapping_differs(const struct pv_netcheck *nc, bool on_address)
 {
     enum pv_netcheck_answer result = PV_NETCHECK_UNKNOWN;
     for (size_t i = 0; i < nc->n_probes; i++) {
@@ -55,10 +61,13 @@ static enum pv_netcheck_answer depends(const struct pv_netcheck *nc, bool on_add
     return result;
 }
 
+/* RFC 4787 s4.1 by the tests of RFC 5780 s4.3. A dependence on the port settles the rule alone.
+ * Independence of the address implies independence of the port in every NAT known, so a server
+ * without a second port still proves "endpoint-independent". */
 static void judge_mapping(const struct pv_netcheck *nc, struct pv_netcheck_result *res)
 {
-    enum pv_netcheck_answer on_port = depends(nc, false);
-    enum pv_netcheck_answer on_address = depends(nc, true);
+    enum pv_netcheck_answer on_port = mapping_differs(nc, false);
+    enum pv_netcheck_answer on_address = mapping_differs(nc, true);
     res->mapping_port = on_port;
     if (on_address == PV_NETCHECK_NO && on_port != PV_NETCHECK_YES)
         res->mapping = PV_NETCHECK_EI;
@@ -75,9 +84,10 @@ static void judge_mapping(const struct pv_netcheck *nc, struct pv_netcheck_resul
 
 /* --- filtering ----------------------------------------------------------------------------- */
 
-/* Did the answer from elsewhere come? Unknown when the server does not do that, or when it cannot
- * be told from a server whose other place does not work. */
-static enum pv_netcheck_answer came(const struct pv_netcheck *nc, uint8_t flags)
+/* Did the answer arrive that the server was to send from another place? Silence means "filtered"
+ * only when the main socket has got an answer from that very place: otherwise the server's second
+ * address may simply not work. */
+static enum pv_netcheck_answer answered_from_elsewhere(const struct pv_netcheck *nc, uint8_t flags)
 {
     struct pv_addr from = server_of(nc)->dst;
     struct pv_addr other = server_of(nc)->other;
@@ -91,16 +101,19 @@ static enum pv_netcheck_answer came(const struct pv_netcheck *nc, uint8_t flags)
             continue;
         if (p->state == PV_NC_ANSWERED && pv_addr_equal(&p->from, &from))
             return PV_NETCHECK_YES;
-        if (p->state == PV_NC_SILENT && asked(nc, &from) != NULL)
+        if (p->state == PV_NC_SILENT && find_mapping(nc, &from) != NULL)
             return PV_NETCHECK_NO;
     }
     return PV_NETCHECK_UNKNOWN;
 }
 
+/* RFC 5780 s4.4. The two tests are nested: what lets any address in lets any port in, and what
+ * keeps another port out keeps another address out as well. */
 static void judge_filtering(const struct pv_netcheck *nc, struct pv_netcheck_result *res)
 {
-    enum pv_netcheck_answer anywhere = came(nc, PV_NC_CHANGE_IP | PV_NC_CHANGE_PORT);
-    enum pv_netcheck_answer port = came(nc, PV_NC_CHANGE_PORT);
+    enum pv_netcheck_answer anywhere =
+        answered_from_elsewhere(nc, PV_NC_CHANGE_IP | PV_NC_CHANGE_PORT);
+    enum pv_netcheck_answer port = answered_from_elsewhere(nc, PV_NC_CHANGE_PORT);
     if (anywhere == PV_NETCHECK_YES) {
         res->filtering = PV_NETCHECK_EI;
         res->filtering_port = PV_NETCHECK_NO;
@@ -114,6 +127,8 @@ static void judge_filtering(const struct pv_netcheck *nc, struct pv_netcheck_res
     }
 }
 
+/* Users and other programs still ask for the names of RFC 3489 s5. They are derived from the two
+ * rules and stay unknown where a rule is. */
 static enum pv_netcheck_name judge_name(const struct pv_netcheck_result *res, bool dependent)
 {
     static const enum pv_netcheck_name CONES[] = {
@@ -139,7 +154,7 @@ struct samples {
 };
 
 /* The public ports of all mappings seen, one per socket and destination. */
-static void collect(const struct pv_netcheck *nc, struct samples *s)
+static void collect_ports(const struct pv_netcheck *nc, struct samples *s)
 {
     s->n = 0;
     for (size_t i = 0; i < nc->n_probes; i++) {
@@ -150,7 +165,7 @@ static void collect(const struct pv_netcheck *nc, struct samples *s)
     }
 }
 
-static void sort(int *v, size_t n)
+static void sort_ints(int *v, size_t n)
 {
     for (size_t i = 1; i < n; i++) {
         int x = v[i];
@@ -161,8 +176,9 @@ static void sort(int *v, size_t n)
     }
 }
 
-/* The steps between neighbours of the burst; returns how many. */
-static size_t steps(const struct pv_netcheck *nc, int ret_steps[static PV_NETCHECK_FRESH])
+/* Differences of public ports between neighbouring sockets of the burst; returns how many. A
+ * missing answer breaks the chain: a step over a gap would count two bindings as one. */
+static size_t burst_steps(const struct pv_netcheck *nc, int ret_steps[static PV_NETCHECK_FRESH])
 {
     const struct pv_netcheck_probe *last = NULL;
     size_t n = 0;
@@ -177,8 +193,8 @@ static size_t steps(const struct pv_netcheck *nc, int ret_steps[static PV_NETCHE
     return n;
 }
 
-/* The most frequent value of sorted ones. */
-static int mode(const int *v, size_t n)
+/* The most frequent of n sorted values; the smallest of them on a tie. */
+static int most_frequent(const int *v, size_t n)
 {
     size_t best = 0;
     int value = 0;
@@ -195,33 +211,36 @@ static int mode(const int *v, size_t n)
     return value;
 }
 
-/* A sequence: three in four steps are short and have the sign of the middle one. Others take ports
- * in between, so the usual step is the most frequent one. */
+/* Ports are given in sequence when three in four steps are short and point the same way as the
+ * median. Other hosts behind the NAT take ports in between, so the usual step is the most frequent
+ * one, not the mean. */
 static bool judge_sequence(const struct pv_netcheck *nc, struct pv_netcheck_result *res)
 {
     int d[PV_NETCHECK_FRESH];
-    size_t n = steps(nc, d);
+    size_t n = burst_steps(nc, d);
     size_t good = 0;
     if (n < SAMPLES_MIN)
         return false;
-    sort(d, n);
+    sort_ints(d, n);
     int middle = d[n / 2];
     for (size_t i = 0; i < n; i++)
         good += abs(d[i]) <= STEP_MAX && d[i] != 0 && (d[i] > 0) == (middle > 0);
     if (4 * good < 3 * n)
         return false;
     res->ports = PV_NETCHECK_SEQUENTIAL;
-    res->delta = mode(d, n);
+    res->delta = most_frequent(d, n);
     return true;
 }
 
-/* k samples of a block of R ports spread over R (k-1)/(k+1) of it (TRAVERSAL 3.6). */
+/* Estimates a block of ports that the NAT draws from at random: k samples of R ports spread over R
+ * (k-1)/(k+1) of them on average (TRAVERSAL 3.6). A hard-NAT attempt probes the whole block, so the
+ * estimate is widened to the power of two that holds it. */
 static void judge_block(const struct samples *s, struct pv_netcheck_result *res)
 {
     int v[PV_NETCHECK_PROBES];
     for (size_t i = 0; i < s->n; i++)
         v[i] = s->port[i];
-    sort(v, s->n);
+    sort_ints(v, s->n);
     int lo = v[0], hi = v[s->n - 1];
     int k = (int)s->n;
     int estimate = (hi - lo) * (k + 1) / (k - 1);
@@ -239,6 +258,8 @@ static void judge_block(const struct samples *s, struct pv_netcheck_result *res)
     res->block_size = (uint16_t)size;
 }
 
+/* Three in four fresh sockets keeping their port make "preserved": the others collided with ports
+ * already in use. */
 static void judge_ports(const struct pv_netcheck *nc, struct pv_netcheck_result *res)
 {
     struct samples s;
@@ -255,7 +276,7 @@ static void judge_ports(const struct pv_netcheck *nc, struct pv_netcheck_result 
     }
     if (fresh < SAMPLES_MIN)
         return;
-    collect(nc, &s);
+    collect_ports(nc, &s);
     if (4 * same >= 3 * fresh)
         res->ports = PV_NETCHECK_PRESERVED;
     else if (!judge_sequence(nc, res))
@@ -264,6 +285,8 @@ static void judge_ports(const struct pv_netcheck *nc, struct pv_netcheck_result 
 
 /* --- all of it ----------------------------------------------------------------------------- */
 
+/* NATs with several public addresses may change it from binding to binding; peers have to expect
+ * each of them. */
 static void note_public(struct pv_netcheck_result *res, const struct pv_addr *a)
 {
     for (size_t i = 0; i < res->n_publics; i++)
@@ -285,16 +308,17 @@ void pv_netcheck_judge(struct pv_netcheck *nc)
     res->reached = true;
     res->server = s->dst;
     res->rtt = s->answered - s->last_sent;
-    res->two_addresses = s->other.family != PV_AF_NONE && asked(nc, &s->other) != NULL;
+    res->two_addresses = s->other.family != PV_AF_NONE && find_mapping(nc, &s->other) != NULL;
     res->mapped = s->mapped;
     note_public(res, &s->mapped);
     for (size_t i = 0; i < nc->n_probes; i++)
         if (nc->probes[i].state == PV_NC_ANSWERED && nc->probes[i].mapped.family != PV_AF_NONE)
             note_public(res, &nc->probes[i].mapped);
-    res->translated = answer(!pv_addr_equal_ip(&s->mapped, &nc->cfg.local[PV_NETCHECK_MAIN]));
+    res->translated = yes_or_no(!pv_addr_equal_ip(&s->mapped, &nc->cfg.local[PV_NETCHECK_MAIN]));
     judge_mapping(nc, res);
     judge_filtering(nc, res);
-    bool dependent = depends(nc, false) == PV_NETCHECK_YES || depends(nc, true) == PV_NETCHECK_YES;
+    bool dependent = mapping_differs(nc, false) == PV_NETCHECK_YES ||
+                     mapping_differs(nc, true) == PV_NETCHECK_YES;
     res->name = judge_name(res, dependent);
     judge_ports(nc, res);
     /* That nothing came back says something only where the filter was open for it. */

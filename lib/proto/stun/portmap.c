@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * portmap.c - PCP (RFC 6887): messages, and a client that keeps one UDP port mapped at one router.
+ * PCP has no authentication, so an answer counts only from the router's address and PCP port, with
+ * our nonce, protocol and inner port (s11.4). Who can forge that stands on the local network and
+ * could redirect the traffic anyway.
+ */
 #include "proto/stun/portmap.h"
 
 #include <string.h>
@@ -81,6 +87,8 @@ static int check_options(struct pv_view rest)
     return PV_OK;
 }
 
+/* The version error comes first, whatever the rest looks like: a NAT-PMP router answers a PCP
+ * request in its own format, and only the code tells (RFC 6887 s9). */
 int pv_portmap_decode(struct pv_view d, struct pv_portmap_answer *ret_answer)
 {
     if (d.len < 4)
@@ -119,11 +127,13 @@ int pv_portmap_decode(struct pv_view d, struct pv_portmap_answer *ret_answer)
     return r;
 }
 
+/* RFC 6887 s8.5: the router's clock must advance as ours does, give or take 1/16 and two seconds. A
+ * clock that runs otherwise belongs to a router that restarted and lost its mappings. */
 bool pv_portmap_epoch_take(struct pv_portmap_epoch *e, uint32_t server, pv_ns now)
 {
     bool valid = true;
     if (e->known) {
-        bool back = server < e->server; /* by up to a second: packets overtake each other */
+        bool back = server < e->server; /* by up to a second it is reordering */
         uint64_t ours = (now - e->at) / PV_S(1);
         uint64_t theirs = back ? 0 : server - e->server;
         valid = (!back || e->server - server <= 1) && ours + 2 >= theirs - theirs / 16 &&
@@ -135,26 +145,30 @@ bool pv_portmap_epoch_take(struct pv_portmap_epoch *e, uint32_t server, pv_ns no
 
 /* --- the client ---------------------------------------------------------------------------- */
 
-static void tell(struct pv_portmap *p, struct pv_portmap_event event)
+/* One event is kept. A later one replaces it, which is right: only the present state counts. */
+static void set_event(struct pv_portmap *p, struct pv_portmap_event event)
 {
     p->event = event;
     p->event_due = true;
 }
 
-static void fail(struct pv_portmap *p, int status, unsigned code, pv_ns retry_in)
+static void end_failed(struct pv_portmap *p, int status, unsigned code, pv_ns retry_in)
 {
     p->state = PV_PORTMAP_IDLE;
-    tell(p, (struct pv_portmap_event){
-                .type = PV_PORTMAP_FAILED, .status = status, .code = code, .retry_in = retry_in});
+    set_event(p,
+              (struct pv_portmap_event){
+                  .type = PV_PORTMAP_FAILED, .status = status, .code = code, .retry_in = retry_in});
 }
 
-static void ask(struct pv_portmap *p, pv_ns when)
+static void start_asking(struct pv_portmap *p, pv_ns when)
 {
     p->state = PV_PORTMAP_ASKING;
     p->sends = 0;
     p->due = when;
 }
 
+/* The epoch of the same router is kept over a restart of the client: losing it would hide a reboot
+ * of the router that happened in between. */
 void pv_portmap_start(struct pv_portmap *p, const struct pv_portmap_config *cfg,
                       const struct pv_rng *rng, pv_ns now)
 {
@@ -162,14 +176,14 @@ void pv_portmap_start(struct pv_portmap *p, const struct pv_portmap_config *cfg,
     if (pv_addr_equal_ip(&p->cfg.router, &cfg->router))
         epoch = p->epoch;
     *p = (struct pv_portmap){.cfg = *cfg, .rng = *rng, .epoch = epoch, .now = now};
-    ask(p, now);
+    start_asking(p, now);
 }
 
 void pv_portmap_again(struct pv_portmap *p, pv_ns now)
 {
     p->now = now;
     if (p->state == PV_PORTMAP_HELD)
-        ask(p, now);
+        start_asking(p, now);
 }
 
 void pv_portmap_release(struct pv_portmap *p, pv_ns now)
@@ -183,8 +197,9 @@ void pv_portmap_release(struct pv_portmap *p, pv_ns now)
     p->due = now;
 }
 
-/* Part of the lifetime, then jitter of a quarter of what was left, halving each time: 1/2 to 5/8,
- * 3/4 to 13/16, 7/8 to 29/32 (RFC 6887 s11.2.1). */
+/* Plans the next renewal: at half the life, then at half of what is left, each with a jitter of a
+ * quarter of the rest, so that the clients of a router do not renew in step: 1/2 to 5/8, 3/4 to
+ * 13/16, 7/8 to 29/32 (RFC 6887 s11.2.1). */
 static void plan_renewal(struct pv_portmap *p)
 {
     pv_ns life = p->expires - p->held_at;
@@ -197,7 +212,9 @@ static void plan_renewal(struct pv_portmap *p)
     p->due = pv_min_ns(when, p->expires);
 }
 
-static void hold(struct pv_portmap *p, const struct pv_portmap_answer *a, pv_ns now)
+/* A router may map another outer port than before, or for longer than a day; the lifetime is capped
+ * (RFC 6887 s15), so that a router's restart that nobody announced is noticed some day. */
+static void hold_mapping(struct pv_portmap *p, const struct pv_portmap_answer *a, pv_ns now)
 {
     uint32_t life =
         a->lifetime < PV_PORTMAP_LIFETIME_MAX ? a->lifetime : (uint32_t)PV_PORTMAP_LIFETIME_MAX;
@@ -210,9 +227,11 @@ static void hold(struct pv_portmap *p, const struct pv_portmap_answer *a, pv_ns 
     p->sends = 0;
     plan_renewal(p);
     if (changed)
-        tell(p, (struct pv_portmap_event){.type = PV_PORTMAP_MAPPED, .external = a->external});
+        set_event(p, (struct pv_portmap_event){.type = PV_PORTMAP_MAPPED, .external = a->external});
 }
 
+/* An answer to the release ends it, whatever the answer says: an error would only repeat. A success
+ * without a usable address is a mapping to nowhere and counts as the router's failure. */
 static void take_map(struct pv_portmap *p, const struct pv_portmap_answer *a, pv_ns now)
 {
     uint32_t wait =
@@ -220,13 +239,16 @@ static void take_map(struct pv_portmap *p, const struct pv_portmap_answer *a, pv
     if (p->state == PV_PORTMAP_RELEASING)
         p->state = PV_PORTMAP_IDLE;
     else if (a->code != PV_PORTMAP_SUCCESS)
-        fail(p, PV_ERR_REFUSED, a->code, PV_S(wait));
+        end_failed(p, PV_ERR_REFUSED, a->code, PV_S(wait));
     else if (a->lifetime == 0 || a->external.port == 0 || pv_addr_is_unspecified(&a->external))
-        fail(p, PV_ERR_REFUSED, PV_PORTMAP_NETWORK_FAILURE, 0); /* a mapping to nowhere */
+        end_failed(p, PV_ERR_REFUSED, PV_PORTMAP_NETWORK_FAILURE, 0); /* a mapping to nowhere */
     else
-        hold(p, a, now);
+        hold_mapping(p, a, now);
 }
 
+/* Two opcodes arrive: MAP answers our request, ANNOUNCE tells everybody that the router has
+ * restarted. An ANNOUNCE is answered after a random wait, as all clients of the network hear it at
+ * once (RFC 6887 s14.1.3). */
 int pv_portmap_handle_input(struct pv_portmap *p, const struct pv_addr *src,
                             struct pv_view datagram, pv_ns now)
 {
@@ -240,7 +262,7 @@ int pv_portmap_handle_input(struct pv_portmap *p, const struct pv_addr *src,
     p->now = now;
     if (a.code == PV_PORTMAP_UNSUPP_VERSION) {
         if (p->state == PV_PORTMAP_ASKING)
-            fail(p, PV_ERR_UNSUPPORTED, a.code, PV_S(PV_PORTMAP_ERROR_MAX));
+            end_failed(p, PV_ERR_UNSUPPORTED, a.code, PV_S(PV_PORTMAP_ERROR_MAX));
         return PV_OK;
     }
     if (a.opcode == PV_PORTMAP_MAP) {
@@ -256,7 +278,7 @@ int pv_portmap_handle_input(struct pv_portmap *p, const struct pv_addr *src,
     if (a.opcode == PV_PORTMAP_MAP)
         take_map(p, &a, now);
     else if (!same && p->state == PV_PORTMAP_HELD)
-        ask(p, now + PV_MS(pv_rng_below(&p->rng, (uint32_t)(ANNOUNCED_WAIT / PV_MS(1)))));
+        start_asking(p, now + PV_MS(pv_rng_below(&p->rng, (uint32_t)(ANNOUNCED_WAIT / PV_MS(1)))));
     return PV_OK;
 }
 
@@ -266,9 +288,9 @@ void pv_portmap_handle_timeout(struct pv_portmap *p, pv_ns now)
     if (p->state == PV_PORTMAP_IDLE || now < p->due)
         return;
     if (p->state == PV_PORTMAP_ASKING && p->sends == ASK_SENDS)
-        fail(p, PV_ERR_TIMEOUT, 0, 0);
+        end_failed(p, PV_ERR_TIMEOUT, 0, 0);
     else if (p->state == PV_PORTMAP_HELD && now >= p->expires)
-        fail(p, PV_ERR_TIMEOUT, 0, 0);
+        end_failed(p, PV_ERR_TIMEOUT, 0, 0);
     else if (p->state == PV_PORTMAP_RELEASING && p->sends == RELEASE_SENDS)
         p->state = PV_PORTMAP_IDLE;
 }
@@ -278,6 +300,8 @@ pv_ns pv_portmap_next_timeout(const struct pv_portmap *p)
     return p->state == PV_PORTMAP_IDLE ? PV_NEVER : p->due;
 }
 
+/* Requests of a series are repeated at doubling distance; after the last one of a failed series
+ * other protocols get their turn after ASK_LAST. */
 static void plan_next(struct pv_portmap *p)
 {
     if (p->state == PV_PORTMAP_HELD) {

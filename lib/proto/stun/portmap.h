@@ -60,7 +60,8 @@ enum pv_portmap_code { /* RFC 6887 s7.4 */
     PV_PORTMAP_ADDRESS_MISMATCH = 12,
     PV_PORTMAP_EXCESSIVE_REMOTE_PEERS = 13,
 };
-/* What a router means by it, in words for people: "it is not allowed". */
+/* What a router means by a result code, as the end of a sentence about it: "it does not map
+ * ports". */
 const char *pv_portmap_code_text(unsigned code);
 
 /* --- messages ------------------------------------------------------------------------------ */

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * routercheck.c - asks the router whether it speaks PCP, NAT-PMP or UPnP-IGD, and counts the NATs
+ * on the way out. One socket asks all three at once, three times each. Answers are unauthenticated,
+ * so they are shown and never acted upon; mapping a port is portmap.c's business, which checks
+ * more.
+ */
 #include "proto/stun/routercheck.h"
 
 #include <string.h>
@@ -12,16 +18,18 @@ enum ask {
 };
 
 enum {
-    PCP_VERSION = 2,    /* RFC 6887 s7.1 */
-    PCP_HEADER = 24,    /* bytes, RFC 6887 s7.1, s7.2: all of an ANNOUNCE */
-    NATPMP_VERSION = 0, /* RFC 6886 s3.1 */
-    NATPMP_REQUEST = 2, /* bytes, RFC 6886 s3.2 */
-    NATPMP_RESPONSE = 12,
-    RESPONSE = 128, /* added to the opcode of a request, both protocols */
-    SUCCESS = 0,    /* result code, both protocols */
+    PCP_VERSION = 2,      /* RFC 6887 s7.1 */
+    PCP_HEADER = 24,      /* bytes, RFC 6887 s7.1, s7.2: all of an ANNOUNCE */
+    NATPMP_VERSION = 0,   /* RFC 6886 s3.1 */
+    NATPMP_REQUEST = 2,   /* bytes, RFC 6886 s3.2 */
+    NATPMP_RESPONSE = 12, /* bytes, RFC 6886 s3.2 */
+    RESPONSE = 128,       /* added to the opcode of a request, both protocols */
+    SUCCESS = 0,          /* result code, both protocols (RFC 6886 s3.5, RFC 6887 s7.4) */
 };
 
-static const uint16_t SEND_AT[PV_ROUTERCHECK_SENDS] = {0, 150, 400}; /* ms; ours */
+/* When each request leaves, in ms. Ours: the router is one hop away, so 150 ms is plenty for an
+ * answer, and two repetitions survive a lossy radio link. */
+static const uint16_t SEND_AT[PV_ROUTERCHECK_SENDS] = {0, 150, 400};
 
 /* UPnP Device Architecture 1.1 s1.3.2; devices of version 2 answer for version 1. */
 static const char SEARCH[] = "M-SEARCH * HTTP/1.1\r\n"
@@ -32,7 +40,7 @@ static const char SEARCH[] = "M-SEARCH * HTTP/1.1\r\n"
                              "\r\n";
 _Static_assert(sizeof(SEARCH) <= PV_ROUTERCHECK_MTU, "the search fits");
 
-static void finish(struct pv_routercheck *rc)
+static void end_check(struct pv_routercheck *rc)
 {
     rc->running = false;
     rc->event_due = true;
@@ -47,7 +55,7 @@ void pv_routercheck_start(struct pv_routercheck *rc, const struct pv_addr *route
                                   .deadline = now + PV_MS(PV_ROUTERCHECK_MS),
                                   .running = true};
     if (router->family != PV_AF_INET || local->family != PV_AF_INET) {
-        finish(rc);
+        end_check(rc);
         return;
     }
     rc->result.router = *router;
@@ -87,22 +95,24 @@ static bool take_natpmp(struct pv_routercheck *rc, struct pv_view d)
     return true;
 }
 
-static bool starts(struct pv_view d, const char *text)
+/* Headers of SSDP answers come in any order and case of vendors' taste; two fixed texts identify a
+ * gateway without parsing HTTP. */
+static bool starts_with(struct pv_view d, const char *text)
 {
     return d.len >= strlen(text) && memcmp(d.ptr, text, strlen(text)) == 0;
 }
 
-static bool contains(struct pv_view d, const char *text)
+static bool contains_text(struct pv_view d, const char *text)
 {
     for (; d.len >= strlen(text); d = pv_view(d.ptr + 1, d.len - 1))
-        if (starts(d, text))
+        if (starts_with(d, text))
             return true;
     return false;
 }
 
 static bool take_upnp(struct pv_routercheck *rc, struct pv_view d)
 {
-    if (!starts(d, "HTTP/1.1 200") || !contains(d, "InternetGatewayDevice:"))
+    if (!starts_with(d, "HTTP/1.1 200") || !contains_text(d, "InternetGatewayDevice:"))
         return false;
     rc->result.upnp = PV_NETCHECK_YES;
     rc->asks[UPNP].done = true;
@@ -121,7 +131,7 @@ int pv_routercheck_handle_input(struct pv_routercheck *rc, const struct pv_addr 
     else /* RFC 6970: answers come from any port */
         taken = take_upnp(rc, datagram);
     if (rc->asks[PCP].done && rc->asks[NATPMP].done && rc->asks[UPNP].done)
-        finish(rc);
+        end_check(rc);
     return taken ? PV_OK : PV_ERR_NOT_FOUND;
 }
 
@@ -131,7 +141,7 @@ void pv_routercheck_handle_timeout(struct pv_routercheck *rc, pv_ns now)
 {
     rc->now = now;
     if (rc->running && now >= rc->deadline)
-        finish(rc);
+        end_check(rc);
 }
 
 pv_ns pv_routercheck_next_timeout(const struct pv_routercheck *rc)
@@ -145,6 +155,8 @@ pv_ns pv_routercheck_next_timeout(const struct pv_routercheck *rc)
     return next;
 }
 
+/* An ANNOUNCE asks a PCP server for nothing (RFC 6887 s14.1), so the check leaves no mapping
+ * behind. NAT-PMP's request for the external address is equally harmless. */
 static size_t write_request(const struct pv_routercheck *rc, size_t what, uint8_t *buf)
 {
     if (what == UPNP) {
@@ -197,6 +209,9 @@ static bool is_translated(const struct pv_addr *a)
     return (a->ip[0] == 192 && a->ip[1] == 168) || (a->ip[0] == 100 && (a->ip[1] & 0xc0) == 64);
 }
 
+/* Reads the number of NATs from the private addresses on the way out. Two networks of home ranges
+ * mean two NATs; a second network of the carriers' ranges may be routed only, hence "unknown" (-1)
+ * instead of a guess. */
 static int levels_of_trace(const struct pv_routercheck_trace *t)
 {
     const struct pv_addr *network = NULL;

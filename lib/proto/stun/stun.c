@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * stun.c - encodes and decodes STUN messages (RFC 8489; without cookie, RFC 3489). Decoding copies
+ * nothing: attributes are views into the datagram. Whatever follows MESSAGE-INTEGRITY is hidden
+ * from readers, because nobody has signed it (s14.5). Writing is sticky: the first failure is
+ * reported at the end, and a length never shares a return value with an error.
+ */
 #include "proto/stun/stun.h"
 
 #include <string.h>
@@ -8,12 +14,19 @@
 #include "crypto/hash.h"
 
 enum {
-    ATTR_HEADER_LEN = 4,
-    FINGERPRINT_LEN = 4,
-    FAMILY_IPV4 = 1, /* RFC 8489 s14.1 */
+    LENGTH_AT = 2,        /* offset of the header's length field, RFC 8489 s5 */
+    COOKIE_AT = 4,        /* of the cookie; RFC 3489's id of 16 bytes begins here */
+    TXID_AT = 8,          /* of the transaction id */
+    ADDR_HEADER_LEN = 4,  /* bytes before the IP: a zero, the family, the port; RFC 8489 s14.1 */
+    ERROR_HEADER_LEN = 4, /* bytes before the reason phrase, RFC 8489 s14.8 */
+    ATTR_HEADER_LEN = 4,  /* bytes: type and length, RFC 8489 s14 */
+    FINGERPRINT_LEN = 4,  /* bytes: CRC-32, RFC 8489 s14.7 */
+    FAMILY_IPV4 = 1,      /* RFC 8489 s14.1 */
     FAMILY_IPV6 = 2,
 };
 
+/* Attributes begin at multiples of 4; their length field does not count the padding (RFC 8489
+ * s14). */
 static size_t padded(size_t len)
 {
     return (len + 3) & ~(size_t)3;
@@ -38,6 +51,8 @@ static uint16_t type_method(uint16_t type)
     return (uint16_t)((type & 0x000f) | ((type & 0x00e0) >> 1) | ((type & 0x3e00) >> 2));
 }
 
+/* The limit on attributes bounds what a single datagram can make every later pv_stun_find()
+ * cost. */
 static int decode_attrs(struct pv_stun_msg *msg)
 {
     struct pv_reader r =
@@ -57,13 +72,16 @@ static int decode_attrs(struct pv_stun_msg *msg)
     return PV_OK;
 }
 
-static int decode(struct pv_view data, bool classic, struct pv_stun_msg *ret_msg)
+/* Length must match exactly: a datagram is one message, and trailing bytes would be unsigned data
+ * that a MAC check seems to cover. Without the cookie only Binding requests are accepted, because
+ * anything else without it is no STUN that we speak. */
+static int decode_message(struct pv_view data, bool classic, struct pv_stun_msg *ret_msg)
 {
     if (data.len < PV_STUN_HEADER_LEN)
         return PV_ERR_TRUNCATED;
     uint16_t type = pv_load_be16(data.ptr);
-    size_t len = PV_STUN_HEADER_LEN + (size_t)pv_load_be16(data.ptr + 2);
-    bool has_cookie = pv_load_be32(data.ptr + 4) == PV_STUN_COOKIE;
+    size_t len = PV_STUN_HEADER_LEN + (size_t)pv_load_be16(data.ptr + LENGTH_AT);
+    bool has_cookie = pv_load_be32(data.ptr + COOKIE_AT) == PV_STUN_COOKIE;
     if ((type & 0xc000) != 0 || len % 4 != 0 || has_cookie == classic)
         return PV_ERR_MALFORMED;
     if (data.len < len)
@@ -75,7 +93,7 @@ static int decode(struct pv_view data, bool classic, struct pv_stun_msg *ret_msg
     msg.cls = type_class(type);
     msg.method = type_method(type);
     msg.classic = classic;
-    msg.txid = data.ptr + 8;
+    msg.txid = data.ptr + TXID_AT;
     msg.raw = data;
     msg.n_attrs = 0;
     if (classic && (msg.cls != PV_STUN_REQUEST || msg.method != PV_STUN_BINDING))
@@ -89,12 +107,12 @@ static int decode(struct pv_view data, bool classic, struct pv_stun_msg *ret_msg
 
 int pv_stun_decode(struct pv_view data, struct pv_stun_msg *ret_msg)
 {
-    return decode(data, false, ret_msg);
+    return decode_message(data, false, ret_msg);
 }
 
 int pv_stun_decode_classic(struct pv_view data, struct pv_stun_msg *ret_msg)
 {
-    return decode(data, true, ret_msg);
+    return decode_message(data, true, ret_msg);
 }
 
 /* Attributes that close the part of a message which integrity covers. */
@@ -104,6 +122,8 @@ static bool is_trailer(uint16_t type)
            type == PV_STUN_ATTR_FINGERPRINT;
 }
 
+/* `covered` ends at the first trailer, so that an attacker cannot append an attribute to a signed
+ * message and have it read as signed. */
 int pv_stun_find(const struct pv_stun_msg *msg, uint16_t type, struct pv_view *ret_value)
 {
     bool covered = true;
@@ -152,13 +172,13 @@ int pv_stun_get_u64(const struct pv_stun_msg *msg, uint16_t type, uint64_t *ret_
 
 static int parse_addr(struct pv_view v, struct pv_addr *ret_addr)
 {
-    if (v.len < 4)
+    if (v.len < ADDR_HEADER_LEN)
         return PV_ERR_MALFORMED;
     uint16_t port = pv_load_be16(v.ptr + 2);
-    if (v.ptr[1] == FAMILY_IPV4 && v.len == 8)
-        *ret_addr = pv_addr4_u32(pv_load_be32(v.ptr + 4), port);
-    else if (v.ptr[1] == FAMILY_IPV6 && v.len == 20)
-        *ret_addr = pv_addr6(v.ptr + 4, port);
+    if (v.ptr[1] == FAMILY_IPV4 && v.len == ADDR_HEADER_LEN + PV_IP4_LEN)
+        *ret_addr = pv_addr4_u32(pv_load_be32(v.ptr + ADDR_HEADER_LEN), port);
+    else if (v.ptr[1] == FAMILY_IPV6 && v.len == ADDR_HEADER_LEN + PV_IP6_LEN)
+        *ret_addr = pv_addr6(v.ptr + ADDR_HEADER_LEN, port);
     else
         return PV_ERR_MALFORMED;
     return PV_OK;
@@ -186,7 +206,7 @@ int pv_stun_get_xor_addr(const struct pv_stun_msg *msg, uint16_t type, struct pv
     int r = pv_stun_get_addr(msg, type, &addr);
     if (r < 0)
         return r;
-    xor_addr(&addr, msg->raw.ptr + 4);
+    xor_addr(&addr, msg->raw.ptr + COOKIE_AT);
     *ret_addr = addr;
     return PV_OK;
 }
@@ -205,7 +225,7 @@ int pv_stun_attr_xor_addr(const struct pv_stun_msg *msg, size_t i, struct pv_add
     int r = parse_addr(msg->attrs[i].value, &addr);
     if (r < 0)
         return r;
-    xor_addr(&addr, msg->raw.ptr + 4);
+    xor_addr(&addr, msg->raw.ptr + COOKIE_AT);
     *ret_addr = addr;
     return PV_OK;
 }
@@ -226,7 +246,7 @@ int pv_stun_get_error(const struct pv_stun_msg *msg, unsigned *ret_code)
     return PV_OK;
 }
 
-static bool contains(const uint16_t *types, size_t n, uint16_t type)
+static bool has_type(const uint16_t *types, size_t n, uint16_t type)
 {
     for (size_t i = 0; i < n; i++)
         if (types[i] == type)
@@ -241,7 +261,7 @@ size_t pv_stun_list_unknown(const struct pv_stun_msg *msg, const uint16_t *known
 
     for (size_t i = 0; i < msg->n_attrs && n < cap; i++) {
         uint16_t type = msg->attrs[i].type;
-        if (type < 0x8000 && !contains(known, n_known, type) && !contains(ret_types, n, type))
+        if (type < 0x8000 && !has_type(known, n_known, type) && !has_type(ret_types, n, type))
             ret_types[n++] = type;
         if (is_trailer(type))
             break;
@@ -259,6 +279,9 @@ static int mac_sha256(uint8_t *out, struct pv_view key, struct pv_view data)
     return pv_hmac_sha256(out, key, data);
 }
 
+/* The sender computed its MAC before it appended what follows, with a header length that ended at
+ * the MAC (RFC 8489 s14.5). That state is rebuilt in a copy, since the datagram is borrowed and
+ * read-only; its size is bounded so that the copy can live on the stack. */
 static int check_mac(const struct pv_stun_msg *msg, uint16_t type, size_t mac_len,
                      int (*make)(uint8_t *, struct pv_view, struct pv_view), struct pv_view key)
 {
@@ -276,7 +299,7 @@ static int check_mac(const struct pv_stun_msg *msg, uint16_t type, size_t mac_le
         return PV_ERR_LIMIT;
     uint8_t signed_part[PV_STUN_MAX_SIGNED];
     memcpy(signed_part, msg->raw.ptr, covered);
-    pv_store_be16(signed_part + 2, (uint16_t)body);
+    pv_store_be16(signed_part + LENGTH_AT, (uint16_t)body);
 
     uint8_t want[PV_SHA256_LEN];
     r = make(want, key, pv_view(signed_part, covered));
@@ -310,13 +333,14 @@ int pv_stun_check_fingerprint(const struct pv_stun_msg *msg)
     return pv_load_be32(crc.ptr) == want ? PV_OK : PV_ERR_AUTH;
 }
 
-static void fail(struct pv_stun_writer *w, int status)
+static void set_failed(struct pv_stun_writer *w, int status)
 {
     if (w->status == PV_OK)
         w->status = status;
 }
 
-/* Room for an attribute of len bytes, its header written; NULL when there is none. */
+/* Room for an attribute of len bytes, its header written; NULL when there is none. Padding is
+ * zeroed: leftovers in the buffer would otherwise leave the machine. */
 static uint8_t *attr_room(struct pv_stun_writer *w, uint16_t type, size_t len)
 {
     if (w->status != PV_OK)
@@ -324,7 +348,7 @@ static uint8_t *attr_room(struct pv_stun_writer *w, uint16_t type, size_t len)
     size_t room = w->cap - w->len;
     if (len > UINT16_MAX || room < ATTR_HEADER_LEN + padded(len) ||
         w->len + ATTR_HEADER_LEN + padded(len) > PV_STUN_HEADER_LEN + UINT16_MAX) {
-        fail(w, PV_ERR_NO_SPACE);
+        set_failed(w, PV_ERR_NO_SPACE);
         return NULL;
     }
     uint8_t *p = w->buf + w->len;
@@ -340,12 +364,12 @@ static void write_header(struct pv_stun_writer *w, uint8_t *buf, size_t cap, uin
 {
     *w = (struct pv_stun_writer){.buf = buf, .cap = cap, .len = 0, .status = PV_OK};
     if (cap < PV_STUN_HEADER_LEN) {
-        fail(w, PV_ERR_NO_SPACE);
+        set_failed(w, PV_ERR_NO_SPACE);
         return;
     }
     pv_store_be16(buf, type);
-    pv_store_be16(buf + 2, 0);
-    memcpy(buf + 4, id, PV_STUN_CLASSIC_ID_LEN);
+    pv_store_be16(buf + LENGTH_AT, 0);
+    memcpy(buf + COOKIE_AT, id, PV_STUN_CLASSIC_ID_LEN);
     w->len = PV_STUN_HEADER_LEN;
 }
 
@@ -361,7 +385,7 @@ void pv_stun_write_begin(struct pv_stun_writer *w, uint8_t *buf, size_t cap, enu
 void pv_stun_write_answer(struct pv_stun_writer *w, uint8_t *buf, size_t cap,
                           enum pv_stun_class cls, const struct pv_stun_msg *request)
 {
-    write_header(w, buf, cap, type_make(cls, request->method), request->raw.ptr + 4);
+    write_header(w, buf, cap, type_make(cls, request->method), request->raw.ptr + COOKIE_AT);
 }
 
 void pv_stun_put(struct pv_stun_writer *w, uint16_t type, struct pv_view value)
@@ -388,12 +412,12 @@ void pv_stun_put_u64(struct pv_stun_writer *w, uint16_t type, uint64_t value)
 void pv_stun_put_addr(struct pv_stun_writer *w, uint16_t type, const struct pv_addr *addr)
 {
     size_t ip_len = pv_addr_ip_len(addr);
-    uint8_t *p = attr_room(w, type, 4 + ip_len);
+    uint8_t *p = attr_room(w, type, ADDR_HEADER_LEN + ip_len);
     if (p == NULL)
         return;
     p[1] = addr->family == PV_AF_INET6 ? FAMILY_IPV6 : FAMILY_IPV4;
     pv_store_be16(p + 2, addr->port);
-    memcpy(p + 4, addr->ip, ip_len);
+    memcpy(p + ADDR_HEADER_LEN, addr->ip, ip_len);
 }
 
 void pv_stun_put_xor_addr(struct pv_stun_writer *w, uint16_t type, const struct pv_addr *addr)
@@ -401,19 +425,19 @@ void pv_stun_put_xor_addr(struct pv_stun_writer *w, uint16_t type, const struct 
     if (w->status != PV_OK)
         return;
     struct pv_addr masked = *addr;
-    xor_addr(&masked, w->buf + 4);
+    xor_addr(&masked, w->buf + COOKIE_AT);
     pv_stun_put_addr(w, type, &masked);
 }
 
 void pv_stun_put_error(struct pv_stun_writer *w, unsigned code, const char *reason)
 {
     size_t len = strlen(reason);
-    uint8_t *p = attr_room(w, PV_STUN_ATTR_ERROR_CODE, 4 + len);
+    uint8_t *p = attr_room(w, PV_STUN_ATTR_ERROR_CODE, ERROR_HEADER_LEN + len);
     if (p == NULL)
         return;
     p[2] = (uint8_t)(code / 100);
     p[3] = (uint8_t)(code % 100);
-    memcpy(p + 4, reason, len);
+    memcpy(p + ERROR_HEADER_LEN, reason, len);
 }
 
 void pv_stun_put_unknown(struct pv_stun_writer *w, const uint16_t *types, size_t n)
@@ -431,22 +455,24 @@ void pv_stun_put_padding(struct pv_stun_writer *w, size_t len)
 /* Makes the header's length end at the message's present end. */
 static void set_length(struct pv_stun_writer *w)
 {
-    pv_store_be16(w->buf + 2, (uint16_t)(w->len - PV_STUN_HEADER_LEN));
+    pv_store_be16(w->buf + LENGTH_AT, (uint16_t)(w->len - PV_STUN_HEADER_LEN));
 }
 
+/* The header's length must already include the MAC when the MAC is computed (RFC 8489 s14.5), hence
+ * room first, then length, then the MAC over everything before the attribute. */
 static void put_mac(struct pv_stun_writer *w, uint16_t type, size_t mac_len,
                     int (*make)(uint8_t *, struct pv_view, struct pv_view), struct pv_view key)
 {
     size_t covered = w->len;
     if (covered > PV_STUN_MAX_SIGNED)
-        fail(w, PV_ERR_NO_SPACE);
+        set_failed(w, PV_ERR_NO_SPACE);
     uint8_t *p = attr_room(w, type, mac_len);
     if (p == NULL)
         return;
     set_length(w);
     int r = make(p, key, pv_view(w->buf, covered));
     if (r < 0)
-        fail(w, r);
+        set_failed(w, r);
 }
 
 void pv_stun_put_integrity(struct pv_stun_writer *w, struct pv_view key)

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * stunc.c - one Binding transaction with one server: sends, repeats, and reads the answer (RFC 8489
+ * s6.2.1). The transaction id is the only thing that protects the answer from forgery by hosts off
+ * the path, so every start draws a new one, and the source address is checked as well.
+ */
 #include "proto/stun/stunc.h"
 
 #include <string.h>
@@ -36,7 +41,7 @@ bool pv_stunc_is_running(const struct pv_stunc *c)
     return c->running;
 }
 
-static void finish(struct pv_stunc *c, struct pv_stunc_event event)
+static void end_transaction(struct pv_stunc *c, struct pv_stunc_event event)
 {
     c->running = false;
     c->send_due = false;
@@ -47,10 +52,12 @@ static void finish(struct pv_stunc *c, struct pv_stunc_event event)
 
 static void finish_failed(struct pv_stunc *c, int status, unsigned error)
 {
-    finish(c, (struct pv_stunc_event){.type = PV_STUNC_FAILED, .status = status, .error = error});
+    end_transaction(
+        c, (struct pv_stunc_event){.type = PV_STUNC_FAILED, .status = status, .error = error});
 }
 
-/* A server may refuse PADDING as unknown: it is asked again without, as a new transaction. */
+/* A server may refuse PADDING as unknown (420); it is asked again without, as a new transaction.
+ * Any other error ends this one: repeating the same request would bring the same answer. */
 static void handle_error(struct pv_stunc *c, const struct pv_stun_msg *msg, pv_ns now)
 {
     unsigned code;
@@ -69,13 +76,15 @@ static void handle_error(struct pv_stunc *c, const struct pv_stun_msg *msg, pv_n
     if (code == PV_STUN_E_TRY_ALTERNATE &&
         pv_stun_get_addr(msg, PV_STUN_ATTR_ALTERNATE_SERVER, &other) < 0)
         other.family = PV_AF_NONE;
-    finish(c, (struct pv_stunc_event){.type = PV_STUNC_FAILED,
-                                      .status = PV_ERR_REFUSED,
-                                      .error = code,
-                                      .alternate = other});
+    end_transaction(c, (struct pv_stunc_event){.type = PV_STUNC_FAILED,
+                                               .status = PV_ERR_REFUSED,
+                                               .error = code,
+                                               .alternate = other});
 }
 
-/* Where a success may come from. Errors come from where the request went (RFC 5780 s6.1). */
+/* Is this where a success has to come from? With CHANGE-REQUEST the answer must come from another
+ * address or port (RFC 5780 s6.1); an answer from the usual place then proves nothing. Errors come
+ * from where the request went. */
 static bool is_from(const struct pv_stunc *c, const struct pv_addr *src)
 {
     const struct pv_addr *server = &c->cfg.server;
@@ -83,6 +92,8 @@ static bool is_from(const struct pv_stunc *c, const struct pv_addr *src)
            (src->port == server->port) == ((c->cfg.change & PV_STUNC_CHANGE_PORT) == 0);
 }
 
+/* The order of the tests is from cheap to dear, and nothing changes state before the id has
+ * matched: datagrams of strangers must not be able to end a transaction. */
 int pv_stunc_handle_input(struct pv_stunc *c, const struct pv_addr *src, struct pv_view datagram,
                           pv_ns now)
 {
@@ -117,8 +128,8 @@ int pv_stunc_handle_input(struct pv_stunc *c, const struct pv_addr *src, struct 
         finish_failed(c, PV_ERR_MALFORMED, 0);
         return PV_OK;
     }
-    finish(c, (struct pv_stunc_event){
-                  .type = PV_STUNC_MAPPED, .mapped = mapped, .rtt = now - c->last_sent});
+    end_transaction(c, (struct pv_stunc_event){
+                           .type = PV_STUNC_MAPPED, .mapped = mapped, .rtt = now - c->last_sent});
     return PV_OK;
 }
 
@@ -138,6 +149,9 @@ pv_ns pv_stunc_next_timeout(const struct pv_stunc *c)
     return c->running ? c->deadline : PV_NEVER;
 }
 
+/* RFC 8489 s6.2.1: waits double from RTO, and after the last request Rm times RTO remain for an
+ * answer. The wait starts when the datagram is handed out, not when it fell due, so a delayed loop
+ * does not shorten it. */
 int pv_stunc_poll_transmit(struct pv_stunc *c, uint8_t *buf, size_t cap, size_t *ret_len)
 {
     if (!c->running || !c->send_due)

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * turn.c - what TURN's client, server and fast path share: the key, ChannelData, indications (RFC
+ * 8656). It also makes the virtual relayed addresses of members: those are hashes of keys, so that
+ * two nodes know each other's relayed address before either has allocated it (DESIGN 6).
+ */
 #include "proto/stun/turn.h"
 
 #include <stdio.h>
@@ -29,6 +34,8 @@ int pv_turn_key(const char *user, const char *realm, const char *password,
 
 /* --- answers to an Allocate ---------------------------------------------------------------- */
 
+/* Only attributes under the integrity are looked at; coturn names an IPv4 address of zeros before
+ * the real IPv6 one. */
 int pv_turn_find_relayed(const struct pv_stun_msg *msg, struct pv_addr *ret_addr)
 {
     size_t n = pv_stun_covered(msg);
@@ -43,6 +50,8 @@ int pv_turn_find_relayed(const struct pv_stun_msg *msg, struct pv_addr *ret_addr
     return PV_ERR_NOT_FOUND;
 }
 
+/* The server's word is bounded both ways: 10 s keep a broken answer from turning into a flood of
+ * refreshes, an hour from an allocation that nobody refreshes for days. */
 pv_ns pv_turn_find_lifetime(const struct pv_stun_msg *msg)
 {
     uint32_t seconds;
@@ -58,6 +67,8 @@ static void hash_key(const uint8_t *pk, uint8_t out[static PV_BLAKE2B_LEN])
     pv_blake2b(out, pv_view(pk, 32), pv_view(NULL, 0), pv_view(NULL, 0));
 }
 
+/* A unique local prefix (RFC 4193) never routes, so the address cannot be confused with a relayed
+ * address of a stock server, and nobody can make us send to it outside a channel. */
 struct pv_addr pv_turn_virtual_addr(const uint8_t coordinator_pk[static 32],
                                     const uint8_t node_pk[static 32])
 {
@@ -90,6 +101,8 @@ bool pv_turn_is_virtual_of(const struct pv_addr *addr, const uint8_t node_pk[sta
 
 /* --- framing ------------------------------------------------------------------------------- */
 
+/* The length field rules, not the datagram's size: over UDP padding is allowed (RFC 8656 s12.5),
+ * over a stream it is required. */
 int pv_turn_channel_parse(struct pv_view datagram, uint16_t *ret_channel, struct pv_view *ret_data)
 {
     if (datagram.len < PV_TURN_CHANNEL_HEADER)

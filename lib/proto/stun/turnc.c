@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * turnc.c - TURN client, part one: the allocation, its transactions, what leaves and what arrives
+ * (RFC 8656). There is one main transaction (allocate, refresh or release, never two at once) and
+ * up to two for each channel. Every call that moves a deadline ends in pv_turnc_touch(), which
+ * keeps the earliest of all in c->next, so that an idle client with a thousand channels costs one
+ * comparison.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,7 +44,9 @@ static pv_ns txn_next(const struct pv_turnc_txn *t)
     return !t->running ? PV_NEVER : t->due ? 0 : t->next;
 }
 
-/* True when it has come to its end without answer. */
+/* True when the transaction has ended without an answer. Over a stream a request is sent once; the
+ * stream repeats it. Where another address of the server waits for its turn (cfg.sends), an
+ * Allocate gives up sooner. */
 static bool txn_timeout(const struct pv_turnc *c, struct pv_turnc_txn *t, pv_ns now)
 {
     if (!t->running || t->due || now < t->next)
@@ -49,6 +58,8 @@ static bool txn_timeout(const struct pv_turnc *c, struct pv_turnc_txn *t, pv_ns 
     return false;
 }
 
+/* Deadlines of channels count only while READY: without an allocation there is nothing to bind
+ * to. */
 void pv_turnc_touch(struct pv_turnc *c)
 {
     pv_ns next = txn_next(&c->main);
@@ -64,16 +75,16 @@ void pv_turnc_touch(struct pv_turnc *c)
 
 /* --- the allocation ------------------------------------------------------------------------ */
 
-static void begin(struct pv_turnc *c, enum pv_turnc_kind kind, pv_ns now)
+static void begin_request(struct pv_turnc *c, enum pv_turnc_kind kind, pv_ns now)
 {
     c->main_kind = kind;
     pv_turnc_txn_start(c, &c->main, now);
 }
 
-static void allocate(struct pv_turnc *c, pv_ns now)
+static void start_allocate(struct pv_turnc *c, pv_ns now)
 {
     c->state = PV_TURNC_ALLOCATING;
-    begin(c, PV_TURNC_ALLOCATE, now);
+    begin_request(c, PV_TURNC_ALLOCATE, now);
 }
 
 static void go_down(struct pv_turnc *c, int status, unsigned error)
@@ -86,6 +97,8 @@ static void go_down(struct pv_turnc *c, int status, unsigned error)
     c->down_error = error;
 }
 
+/* Attempts back off to a minute, with a jitter of half the wait: a server that comes back must not
+ * meet all its clients in one second. */
 static void allocation_failed(struct pv_turnc *c, int status, unsigned error, pv_ns now)
 {
     pv_turnc_txn_stop(&c->main);
@@ -120,6 +133,8 @@ struct pv_turnc *pv_turnc_free(struct pv_turnc *c)
     return NULL;
 }
 
+/* New credentials for the server we are at do not disturb its channels: the allocation is the same
+ * one as long as our address is. Another server knows nothing of them. */
 int pv_turnc_start(struct pv_turnc *c, const struct pv_turnc_config *cfg, pv_ns now)
 {
     uint8_t key[PV_MD5_LEN];
@@ -137,7 +152,7 @@ int pv_turnc_start(struct pv_turnc *c, const struct pv_turnc_config *cfg, pv_ns 
     c->now = now;
     c->retry = PV_TURNC_RETRY_FIRST;
     c->bind_all = true;
-    allocate(c, now);
+    start_allocate(c, now);
     pv_turnc_touch(c);
     return PV_OK;
 }
@@ -155,7 +170,9 @@ void pv_turnc_stop(struct pv_turnc *c)
     pv_turnc_touch(c);
 }
 
-/* anew: whatever has been asked. */
+/* Allocates anew because the way to the server has changed. A request that has just left says the
+ * same from whatever address, so it is not repeated unless `anew` says that it left by a way that
+ * is given up. */
 static void ask_again(struct pv_turnc *c, bool anew, pv_ns now)
 {
     c->now = now;
@@ -167,7 +184,7 @@ static void ask_again(struct pv_turnc *c, bool anew, pv_ns now)
     /* A question that has just left says the same, whatever address it left from. */
     if (anew || c->state != PV_TURNC_ALLOCATING || c->main_kind != PV_TURNC_ALLOCATE ||
         c->main.sends > 2)
-        allocate(c, now);
+        start_allocate(c, now);
     pv_turnc_touch(c);
 }
 
@@ -182,7 +199,7 @@ void pv_turnc_kick(struct pv_turnc *c, pv_ns now)
     if (c->state != PV_TURNC_WAITING && (c->state != PV_TURNC_ALLOCATING || c->main.sends < 2))
         return;
     c->retry = PV_TURNC_RETRY_FIRST;
-    allocate(c, now);
+    start_allocate(c, now);
     pv_turnc_touch(c);
 }
 
@@ -198,7 +215,7 @@ void pv_turnc_reach(struct pv_turnc *c, const struct pv_addr *server, unsigned s
     c->cfg.server = *server;
     c->cfg.sends = sends;
     if (c->state != PV_TURNC_WAITING)
-        allocate(c, now);
+        start_allocate(c, now);
     pv_turnc_touch(c);
 }
 
@@ -207,7 +224,7 @@ void pv_turnc_refresh(struct pv_turnc *c, pv_ns now)
     c->now = now;
     if (c->state != PV_TURNC_READY || c->main.running)
         return;
-    begin(c, PV_TURNC_REFRESH, now);
+    begin_request(c, PV_TURNC_REFRESH, now);
     pv_turnc_touch(c);
 }
 
@@ -220,6 +237,8 @@ void pv_turnc_reroute(struct pv_turnc *c, bool stream, pv_ns now)
 
 /* --- what leaves --------------------------------------------------------------------------- */
 
+/* The long-term mechanism (RFC 8489 s9.2.3): without a nonce the request goes out bare, and the
+ * answer's challenge brings realm and nonce. */
 static void put_credentials(const struct pv_turnc *c, struct pv_stun_writer *w)
 {
     if (c->cfg.nonce[0] != '\0') {
@@ -247,8 +266,10 @@ static uint16_t method_of(enum pv_turnc_kind kind)
     return PV_TURN_CREATE_PERMISSION;
 }
 
-static int build(const struct pv_turnc *c, enum pv_turnc_kind kind, const struct pv_turnc_txn *t,
-                 const struct pv_turnc_chan *ch, uint8_t *buf, size_t cap, size_t *ret_len)
+/* One builder for all five kinds keeps the order of the attributes in one place; MESSAGE-INTEGRITY
+ * and FINGERPRINT have to come last. */
+static int compose(const struct pv_turnc *c, enum pv_turnc_kind kind, const struct pv_turnc_txn *t,
+                   const struct pv_turnc_chan *ch, uint8_t *buf, size_t cap, size_t *ret_len)
 {
     struct pv_stun_writer w;
     pv_stun_write_begin(&w, buf, cap, PV_STUN_REQUEST, method_of(kind), t->id);
@@ -269,7 +290,7 @@ static int build(const struct pv_turnc *c, enum pv_turnc_kind kind, const struct
     return pv_stun_write_end(&w, ret_len);
 }
 
-/* Must it be sent now? Then it counts as sent. */
+/* Must the transaction be sent now? Then it counts as sent, and its next wait doubles. */
 static bool take_due(struct pv_turnc_txn *t, pv_ns now)
 {
     if (!t->running || !t->due)
@@ -282,20 +303,21 @@ static bool take_due(struct pv_turnc_txn *t, pv_ns now)
     return true;
 }
 
-/* What does not fit times out. */
+/* A request that does not fit the caller's buffer counts as sent and times out: it would not fit
+ * the next time either, and must not block the others. */
 int pv_turnc_poll_transmit(struct pv_turnc *c, uint8_t *buf, size_t cap, size_t *ret_len)
 {
     pv_ns now = c->now;
     if (c->next > now)
         return PV_ERR_AGAIN; /* nothing is due; scanning the channels is for when something is */
     bool sent = take_due(&c->main, now) &&
-                build(c, c->main_kind, &c->main, NULL, buf, cap, ret_len) == PV_OK;
+                compose(c, c->main_kind, &c->main, NULL, buf, cap, ret_len) == PV_OK;
     for (size_t i = 0; i < c->n_channels && !sent && c->state == PV_TURNC_READY; i++) {
         struct pv_turnc_chan *ch = &c->channels[i];
         sent = (take_due(&ch->permit, now) &&
-                build(c, PV_TURNC_PERMIT, &ch->permit, ch, buf, cap, ret_len) == PV_OK) ||
+                compose(c, PV_TURNC_PERMIT, &ch->permit, ch, buf, cap, ret_len) == PV_OK) ||
                (take_due(&ch->bind, now) &&
-                build(c, PV_TURNC_BIND, &ch->bind, ch, buf, cap, ret_len) == PV_OK);
+                compose(c, PV_TURNC_BIND, &ch->bind, ch, buf, cap, ret_len) == PV_OK);
     }
     pv_turnc_touch(c);
     return sent ? PV_OK : PV_ERR_AGAIN;
@@ -314,7 +336,10 @@ static bool copy_text(const struct pv_stun_msg *msg, uint16_t type, char *dst, s
     return true;
 }
 
-/* 401 and 438 bring a new nonce, the first also the realm (RFC 8489 s9.2.5). False: nothing new. */
+/* 401 and 438 bring a new nonce, the first also the realm (RFC 8489 s9.2.5). False when there is
+ * nothing new: repeating the request with the same nonce would be a loop. A challenge is not
+ * authenticated; a forged one costs one more round trip and no secret, since the password leaves
+ * only as a key over the whole message. */
 static bool take_challenge(struct pv_turnc *c, const struct pv_stun_msg *msg)
 {
     char nonce[PV_TURNC_NONCE_MAX + 1];
@@ -335,7 +360,10 @@ static bool take_challenge(struct pv_turnc *c, const struct pv_stun_msg *msg)
     return true;
 }
 
-static void allocated(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns now)
+/* After a restart of the way (bind_all) even channels that seem bound are bound again, since the
+ * server may have lost them; otherwise only the unbound ones. MAPPED is welcome and not
+ * required. */
+static void take_allocation(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns now)
 {
     struct pv_addr relayed;
     struct pv_addr mapped = {.family = PV_AF_NONE};
@@ -360,30 +388,34 @@ static void allocated(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns n
     c->bind_all = false;
 }
 
+/* A release (lifetime 0) clears what a former life of ours left at the server; then comes the
+ * Allocate that was refused with 437. The count of challenges goes on, or a server that answers 437
+ * for ever would keep us in a circle. */
 static void main_succeeded(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns now)
 {
     enum pv_turnc_kind kind = c->main_kind;
     unsigned challenges = c->main.challenges;
     pv_turnc_txn_stop(&c->main);
     if (kind == PV_TURNC_ALLOCATE) {
-        allocated(c, msg, now);
+        take_allocation(c, msg, now);
     } else if (kind == PV_TURNC_REFRESH) {
         c->refresh_at = now + pv_turn_find_lifetime(msg) / 2;
     } else {
-        allocate(c, now);
+        start_allocate(c, now);
         c->main.challenges = challenges + 1; /* no circle of 437 and release */
     }
 }
 
-/* The server does not know our allocation (any more). */
-static void forgotten(struct pv_turnc *c, pv_ns now)
+/* The server does not know our allocation (any more): all channels are gone with it. */
+static void start_anew(struct pv_turnc *c, pv_ns now)
 {
     pv_turnc_unbind_all(c, now);
-    allocate(c, now);
+    start_allocate(c, now);
 }
 
-/* Where a 300 sends us: of our family, as the first one has to be (RFC 8489 s10). The message may
- * be anybody's, so nowhere that no server on the network can be. */
+/* Where a 300 sends us (RFC 8489 s10), of the family of the first server. The message may be
+ * forged, so addresses where no server on the network can be are refused: loopback, multicast,
+ * broadcast. */
 static void take_alternate(struct pv_turnc *c, const struct pv_stun_msg *msg)
 {
     struct pv_addr to;
@@ -394,12 +426,14 @@ static void take_alternate(struct pv_turnc *c, const struct pv_stun_msg *msg)
     c->alternate = to;
 }
 
+/* Three errors are mended here: 437 by releasing the old allocation, 440 by asking for the other
+ * family, and any failure of a refresh by allocating anew. The rest goes to the owner. */
 static void main_failed(struct pv_turnc *c, unsigned error, pv_ns now)
 {
     unsigned challenges = c->main.challenges;
     if (c->main_kind == PV_TURNC_ALLOCATE) {
         if (error == PV_TURN_E_ALLOCATION_MISMATCH && challenges < MAX_CHALLENGES) {
-            begin(c, PV_TURNC_RELEASE, now);
+            begin_request(c, PV_TURNC_RELEASE, now);
             c->main.challenges = challenges + 1;
         } else if (error == PV_TURN_E_FAMILY_NOT_SUPPORTED && c->cfg.permissions &&
                    challenges < MAX_CHALLENGES) {
@@ -410,11 +444,14 @@ static void main_failed(struct pv_turnc *c, unsigned error, pv_ns now)
                               error, now);
         }
     } else {
-        forgotten(c, now);
+        start_anew(c, now);
         c->main.challenges = challenges;
     }
 }
 
+/* A ChannelBind also renews the permission (RFC 8656 s12). Its failure is not the allocation's,
+ * unless the server says 437; the channel is then tried again after a while and Send indications
+ * serve meanwhile. */
 static void channel_answered(struct pv_turnc *c, struct pv_turnc_chan *ch, struct pv_turnc_txn *t,
                              unsigned error, pv_ns now)
 {
@@ -423,7 +460,7 @@ static void channel_answered(struct pv_turnc *c, struct pv_turnc_chan *ch, struc
         ch->lasted = 0; /* more than the permission was amiss */
     pv_turnc_txn_stop(t);
     if (error == PV_TURN_E_ALLOCATION_MISMATCH) {
-        forgotten(c, now);
+        start_anew(c, now);
     } else if (is_bind) {
         pv_turnc_set_bound(c, ch, error == 0);
         ch->bound_at = now;
@@ -431,6 +468,7 @@ static void channel_answered(struct pv_turnc *c, struct pv_turnc_chan *ch, struc
     }
 }
 
+/* A transaction that was never sent has no answer, whatever id somebody guesses. */
 static struct pv_turnc_txn *find_txn(struct pv_turnc *c, const uint8_t *id,
                                      struct pv_turnc_chan **ret_channel)
 {
@@ -451,9 +489,9 @@ static struct pv_turnc_txn *find_txn(struct pv_turnc *c, const uint8_t *id,
     return NULL;
 }
 
-/* Success must be authentic; an error may come without integrity, for the server may not know our
- * key (RFC 8489 s9.2.5), but not with a wrong one. */
-static int check(const struct pv_turnc *c, const struct pv_stun_msg *msg)
+/* A success must be authentic. An error may come without integrity, because the server may not know
+ * our key (RFC 8489 s9.2.5), but never with a wrong one. */
+static int check_authentic(const struct pv_turnc *c, const struct pv_stun_msg *msg)
 {
     int r = pv_stun_check_integrity(msg, pv_view(c->key, sizeof(c->key)));
     if (r == PV_OK || (r == PV_ERR_NOT_FOUND && msg->cls == PV_STUN_ERROR))
@@ -466,6 +504,8 @@ static bool is_challenge(unsigned error)
     return error == PV_STUN_E_UNAUTHENTICATED || error == PV_TURN_E_STALE_NONCE;
 }
 
+/* The challenge comes before the integrity check, because a 401 or 438 usually has no integrity
+ * that we could check; everything else must pass the check before it changes state. */
 int pv_turnc_handle_input(struct pv_turnc *c, const struct pv_addr *src, struct pv_view datagram,
                           pv_ns now)
 {
@@ -489,7 +529,7 @@ int pv_turnc_handle_input(struct pv_turnc *c, const struct pv_addr *src, struct 
     bool stale = msg.cls == PV_STUN_ERROR && pv_stun_get_error(&msg, &error) == PV_OK &&
                  is_challenge(error) && t->challenges < MAX_CHALLENGES && take_challenge(c, &msg);
     if (!stale) {
-        r = msg.cls == PV_STUN_ERROR && error == 0 ? PV_ERR_MALFORMED : check(c, &msg);
+        r = msg.cls == PV_STUN_ERROR && error == 0 ? PV_ERR_MALFORMED : check_authentic(c, &msg);
         if (r < 0)
             return r;
     }
@@ -513,21 +553,25 @@ int pv_turnc_handle_input(struct pv_turnc *c, const struct pv_addr *src, struct 
 
 /* --- time ---------------------------------------------------------------------------------- */
 
+/* An unanswered Allocate is a failure. An unanswered refresh may be a server that restarted, which
+ * a new Allocate tells apart from one that is gone; by a stream the stream itself is broken. */
 static void main_timeout(struct pv_turnc *c, pv_ns now)
 {
     if (txn_timeout(c, &c->main, now)) {
         if (c->main_kind == PV_TURNC_ALLOCATE || c->cfg.stream)
             allocation_failed(c, PV_ERR_TIMEOUT, 0, now);
         else
-            forgotten(c, now);
+            start_anew(c, now);
     } else if (!c->main.running && now >= c->refresh_at) {
         if (c->state == PV_TURNC_WAITING)
-            allocate(c, now);
+            start_allocate(c, now);
         else if (c->state == PV_TURNC_READY)
-            begin(c, PV_TURNC_REFRESH, now);
+            begin_request(c, PV_TURNC_REFRESH, now);
     }
 }
 
+/* An unanswered CreatePermission is dropped: the ChannelBind beside it says whether the server is
+ * there. An unanswered ChannelBind puts the whole allocation in question. */
 void pv_turnc_handle_timeout(struct pv_turnc *c, pv_ns now)
 {
     c->now = now;
@@ -540,7 +584,7 @@ void pv_turnc_handle_timeout(struct pv_turnc *c, pv_ns now)
             pv_turnc_txn_stop(&ch->permit); /* the bind says whether the server is there */
         if (txn_timeout(c, &ch->bind, now)) {
             pv_turnc_txn_stop(&ch->bind);
-            forgotten(c, now); /* is the server still there? */
+            start_anew(c, now); /* is the server still there? */
         } else if (now >= ch->again_at) {
             pv_turnc_bind_now(c, ch, now);
         }
@@ -555,6 +599,8 @@ pv_ns pv_turnc_next_timeout(const struct pv_turnc *c)
 
 /* --- events and questions ------------------------------------------------------------------ */
 
+/* DOWN goes before UP: a stop and a start between two polls must be seen in this order. Channels
+ * come last, as they mean something only while UP. */
 int pv_turnc_poll_event(struct pv_turnc *c, struct pv_turnc_event *ret_event)
 {
     struct pv_turnc_event ev = {.relayed = c->relayed, .mapped = c->mapped};

@@ -27,7 +27,8 @@
 #include "proto/stun/turn.h"
 
 enum {
-    PV_TURNC_TEXT_MAX = 128,      /* characters of user, password and realm */
+    /* Ours: characters of user, password and realm; RFC 8489 s14.9 allows 127 for the realm. */
+    PV_TURNC_TEXT_MAX = 128,
     PV_TURNC_NONCE_MAX = 763,     /* bytes, RFC 8489 s14.10 */
     PV_TURNC_MAX_CHANNELS = 1024, /* ours: peers with a channel at once */
     PV_TURNC_MTU = 1400,          /* bytes: no request is longer */
@@ -37,10 +38,11 @@ enum {
 #define PV_TURNC_STREAM_WAIT PV_S(3)    /* ours: for an answer by a stream */
 #define PV_TURNC_RETRY_FIRST PV_S(1)    /* after a failed allocation, doubling */
 #define PV_TURNC_RETRY_MAX   PV_S(60)
-#define PV_TURNC_REBIND      PV_S(240)  /* channels, below the 5 min of a permission */
-#define PV_TURNC_REBIND_MIN  PV_S(15)   /* ours: of a server that forgets early */
-#define PV_TURNC_DOUBT       PV_S(5)    /* ours */
-#define PV_TURNC_HEALED      PV_MS(500) /* ours: checks in doubt are at most 250 ms apart */
+#define PV_TURNC_REBIND      PV_S(240) /* channels, below the 5 min of a permission */
+#define PV_TURNC_REBIND_MIN  PV_S(15)  /* ours: of a server that forgets early */
+/* Ours: between two bindings of a channel whose path is in doubt. */
+#define PV_TURNC_DOUBT  PV_S(5)
+#define PV_TURNC_HEALED PV_MS(500) /* ours: checks in doubt are at most 250 ms apart */
 
 struct pv_turnc_config {
     struct pv_addr server;
@@ -99,8 +101,8 @@ void pv_turnc_reroute(struct pv_turnc *c, bool stream, pv_ns now);
  * so many sends of an Allocate (as in the config). What waits goes on waiting (kick); else it is
  * asked at once. Harmless while OFF. */
 void pv_turnc_reach(struct pv_turnc *c, const struct pv_addr *server, unsigned sends, pv_ns now);
-/* Is the allocation still there, and how far away? Refreshes it now: keeps the way open, too.
- * Nothing unless READY. */
+/* Refreshes the allocation now, which shows whether it is still there, how far away the server is,
+ * and keeps the binding towards it alive. Nothing happens unless READY. */
 void pv_turnc_refresh(struct pv_turnc *c, pv_ns now);
 /* Wants a channel to this peer, now and whenever there is an allocation. Repeating is harmless.
  * PV_ERR_LIMIT, PV_ERR_NOMEM. */
@@ -142,12 +144,13 @@ PV_MUST_CHECK int pv_turnc_wrap(struct pv_turnc *c, const struct pv_addr *peer, 
 /* --- questions ----------------------------------------------------------------------------- */
 
 pv_ns pv_turnc_rtt(const struct pv_turnc *c); /* of the last request; 0 = not known */
-/* An allocation was asked for with all that the server wants: what follows on the same way finds it
- * there. */
+/* True when an Allocate with credentials is on its way: what leaves now for the server arrives
+ * behind it and finds the allocation. */
 bool pv_turnc_is_arriving(const struct pv_turnc *c);
 /* The bound channel of a peer; 0 = none. */
 uint16_t pv_turnc_channel(const struct pv_turnc *c, const struct pv_addr *peer);
-/* The number that its channel has or will have, once it is wanted; 0 = it is not. */
+/* The number that the peer's channel has, or will have once it is bound; 0 = no channel is
+ * wanted. */
 uint16_t pv_turnc_number(const struct pv_turnc *c, const struct pv_addr *peer);
 
 #endif /* PV_TURNC_H */

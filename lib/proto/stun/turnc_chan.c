@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * turnc_chan.c - TURN client, part two: channels, their numbers, and single datagrams through them
+ * (RFC 8656 s12). A channel is wanted by a peer's address and keeps its number over new
+ * allocations: the fast path of this node has the number in its snapshot, and packets must not meet
+ * another peer's channel there.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +22,7 @@ static struct pv_turnc_chan *find_channel(const struct pv_turnc *c, const struct
     return NULL;
 }
 
-static void tell(struct pv_turnc *c, struct pv_turnc_chan *ch)
+static void queue_channel_event(struct pv_turnc *c, struct pv_turnc_chan *ch)
 {
     c->n_tell += ch->tell ? 0 : 1;
     ch->tell = true;
@@ -27,9 +33,11 @@ void pv_turnc_set_bound(struct pv_turnc *c, struct pv_turnc_chan *ch, bool bound
     if (ch->bound == bound)
         return;
     ch->bound = bound;
-    tell(c, ch);
+    queue_channel_event(c, ch);
 }
 
+/* Stock servers want a permission before they accept Send indications, which carry the data until
+ * the channel is bound; a ChannelBind would install it too, but one loss later. */
 void pv_turnc_bind_now(struct pv_turnc *c, struct pv_turnc_chan *ch, pv_ns now)
 {
     ch->again_at = PV_NEVER;
@@ -103,6 +111,8 @@ int pv_turnc_bind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
     return PV_OK;
 }
 
+/* Nothing is sent: TURN has no unbind, the server forgets the channel after ten minutes (RFC 8656
+ * s12). Until then its number stays with this peer, see turnc_past.h. */
 void pv_turnc_unbind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
 {
     struct pv_turnc_chan *ch = find_channel(c, peer);
@@ -115,6 +125,7 @@ void pv_turnc_unbind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
     pv_turnc_touch(c);
 }
 
+/* Remembers how long the channel had been bound, for pv_turnc_healed() to learn from. */
 void pv_turnc_doubt(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
 {
     struct pv_turnc_chan *ch = find_channel(c, peer);
@@ -127,6 +138,9 @@ void pv_turnc_doubt(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
     pv_turnc_touch(c);
 }
 
+/* Binding again has brought the path back, so the server forgot the permission early: from now on
+ * all channels at it are bound again in half that time. Only an answer right before the recovery
+ * counts; otherwise something else mended the path. */
 void pv_turnc_healed(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
 {
     struct pv_turnc_chan *ch = find_channel(c, peer);
@@ -160,6 +174,8 @@ uint16_t pv_turnc_number(const struct pv_turnc *c, const struct pv_addr *peer)
 
 /* --- datagrams ----------------------------------------------------------------------------- */
 
+/* Without a channel a Send indication carries the data: more bytes around it, but it works at
+ * once. */
 int pv_turnc_wrap(struct pv_turnc *c, const struct pv_addr *peer, struct pv_view data, uint8_t *buf,
                   size_t cap, size_t *ret_len)
 {

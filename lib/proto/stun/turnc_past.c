@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * turnc_past.c - remembers channel numbers that were given up, while the server may still know
+ * them. A ring of fixed size: a peer that comes back after PV_TURNC_PAST_MAX others gets a new
+ * number, which the server refuses (400) for at most ten minutes.
+ */
 #include "proto/stun/turnc_past.h"
 
 void pv_turnc_past_add(struct pv_turnc_past *past, const struct pv_addr *peer, uint16_t number,

@@ -2,8 +2,8 @@
 /*
  * turnc_past.h - the channel numbers of peers that a TURN client needs no more. The server goes on
  * knowing them, and while it does it gives neither the peer another number nor the number to
- * another peer (RFC 8656 s12): who comes back gets its own one. In caller's memory; zeroed is
- * empty.
+ * another peer (RFC 8656 s12): a peer that comes back gets its former number. In caller's memory;
+ * zeroed is empty.
  */
 #ifndef PV_TURNC_PAST_H
 #define PV_TURNC_PAST_H
@@ -20,7 +20,7 @@ struct pv_turnc_past {
     struct {
         struct pv_addr peer;
         uint16_t number; /* 0 = unused */
-        pv_ns until;
+        pv_ns until;     /* from then on the server has forgotten it */
     } list[PV_TURNC_PAST_MAX];
     size_t next;
 };

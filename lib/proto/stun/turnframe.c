@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * turnframe.c - cuts STUN messages and ChannelData out of a stream (RFC 8656 s12.5, RFC 8489
+ * s6.2.2). Whole messages are handed out where they lie; only one that is split between two reads
+ * is copied.
+ */
 #include "proto/stun/turnframe.h"
 
 #include <string.h>
@@ -7,6 +12,9 @@
 #include "proto/stun/stun.h"
 #include "proto/stun/turn.h"
 
+/* Both kinds name their length in the first four bytes. A byte that begins neither (RFC 7983 s7)
+ * means that both ends disagree about where messages begin, and nothing in a stream can mend
+ * that. */
 int pv_turnframe_len(struct pv_view bytes, size_t *ret_message, size_t *ret_frame)
 {
     if (bytes.len == 0)
@@ -29,8 +37,8 @@ int pv_turnframe_len(struct pv_view bytes, size_t *ret_message, size_t *ret_fram
     return PV_OK;
 }
 
-/* Up to `until` bytes in buf. */
-static void fill(struct pv_turnframe *f, struct pv_view *data, size_t until)
+/* Moves bytes from data until buf holds `until` of them; as many as there are. */
+static void fill_buffer(struct pv_turnframe *f, struct pv_view *data, size_t until)
 {
     size_t n = until - f->len < data->len ? until - f->len : data->len;
     if (n == 0)
@@ -40,18 +48,20 @@ static void fill(struct pv_turnframe *f, struct pv_view *data, size_t until)
     *data = pv_view(data->ptr + n, data->len - n);
 }
 
-/* A message of which a part came before. */
-static int finish(struct pv_turnframe *f, struct pv_view *data, struct pv_view *ret_message)
+/* Completes a message of which a part came before. The header is taken byte by byte, because its
+ * length is not known until it is whole and what follows belongs to the next message. */
+static int complete_message(struct pv_turnframe *f, struct pv_view *data,
+                            struct pv_view *ret_message)
 {
     size_t message, frame;
     int r = pv_turnframe_len(pv_view(f->buf, f->len), &message, &frame);
     while (r == PV_ERR_AGAIN && data->len > 0 && f->len < PV_TURNFRAME_HEAD) {
-        fill(f, data, f->len + 1);
+        fill_buffer(f, data, f->len + 1);
         r = pv_turnframe_len(pv_view(f->buf, f->len), &message, &frame);
     }
     if (r != PV_OK)
         return r;
-    fill(f, data, frame);
+    fill_buffer(f, data, frame);
     if (f->len < frame)
         return PV_ERR_AGAIN;
     f->len = 0;
@@ -63,12 +73,12 @@ int pv_turnframe_next(struct pv_turnframe *f, struct pv_view *data, struct pv_vi
 {
     size_t message, frame;
     if (f->len > 0)
-        return finish(f, data, ret_message);
+        return complete_message(f, data, ret_message);
     int r = pv_turnframe_len(*data, &message, &frame);
     if (r == PV_ERR_MALFORMED)
         return r;
     if (r == PV_ERR_AGAIN || frame > data->len) {
-        fill(f, data, data->len);
+        fill_buffer(f, data, data->len);
         return PV_ERR_AGAIN;
     }
     *ret_message = pv_view(data->ptr, message);
