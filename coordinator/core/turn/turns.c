@@ -291,34 +291,7 @@ pv_ns pv_turns_next_timeout(const struct pv_turns *t)
     return pv_heap_next(&t->timers);
 }
 
-void pv_turns_stats(const struct pv_turns *t, struct pv_turns_stats *ret_stats)
-{
-    const struct pv_relaystats *s = &t->stats;
-    *ret_stats = (struct pv_turns_stats){
-        .members = t->members.n,
-        .allocations = t->n_allocs,
-        .relays = t->n_relays,
-        .packets = pv_relaystat_get(s, PV_RELAYSTAT_MEMBER_PACKETS) +
-                   pv_relaystat_get(s, PV_RELAYSTAT_STATIC_PACKETS),
-        .bytes = pv_relaystat_get(s, PV_RELAYSTAT_MEMBER_BYTES) +
-                 pv_relaystat_get(s, PV_RELAYSTAT_STATIC_BYTES),
-        .dropped = pv_relaystat_drops(s),
-        .refused = pv_relaystat_get(s, PV_RELAYSTAT_REFUSED),
-    };
-}
-
 struct pv_relaystats *pv_turns_counters(struct pv_turns *t)
 {
     return &t->stats;
-}
-
-size_t pv_turns_member_memory(const struct pv_turns *t, const uint8_t *net, const uint8_t *node)
-{
-    const struct pv_tmember *m = pv_tmember_find(t, net, node);
-    if (m == NULL || m->alloc == NULL)
-        return 0;
-    const struct pv_talloc *a = m->alloc;
-    /* A table that has just grown has four slots an entry. */
-    return sizeof(*m) + sizeof(*a) + 3 * 4 * sizeof(struct pv_turntab_slot) +
-           a->n_slots * sizeof(struct pv_tchan *) + a->n_chans * sizeof(struct pv_tchan);
 }

@@ -160,20 +160,8 @@ void pv_turns_opened(struct pv_turns *t, uint32_t sock, int status, pv_ns now);
 void pv_turns_handle_timeout(struct pv_turns *t, pv_ns now);
 pv_ns pv_turns_next_timeout(const struct pv_turns *t);
 
-struct pv_turns_stats {
-    size_t members;     /* known */
-    size_t allocations; /* of members and static users */
-    size_t relays;      /* relay sockets */
-    uint64_t packets;   /* relayed */
-    uint64_t bytes;     /* of their payload */
-    uint64_t dropped;   /* not relayed: no allocation, channel, permission or peer; bandwidth */
-    uint64_t refused;   /* requests answered by an error */
-};
-void pv_turns_stats(const struct pv_turns *t, struct pv_turns_stats *ret_stats);
-/* The same and more for other threads, valid until pv_turns_free(). The owner may add what it drops
- * itself. */
+/* What it has done and holds, for any thread, until pv_turns_free(). The owner may add what it
+ * drops itself. */
 struct pv_relaystats *pv_turns_counters(struct pv_turns *t);
-/* The allocation of a member and what it takes (tests): 0 when it has none. */
-size_t pv_turns_member_memory(const struct pv_turns *t, const uint8_t *net, const uint8_t *node);
 
 #endif /* PV_TURNS_H */

@@ -16,6 +16,7 @@
 #include "proto/stun/stun.h"
 #include "proto/stun/turn.h"
 #include "tests/fuzz/fuzz_util.h"
+#include "tests/unit/coordinator/core/turn/turn_counts.h"
 
 enum {
     CONNS = 2,
@@ -157,7 +158,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const uint8_t seed[PV_SIGN_SEED_LEN] = {1};
     struct world w = {.now = PV_S(100)};
     struct pv_reader r = pv_reader(pv_view(data, size));
-    struct pv_turns_stats st;
     const struct pv_turns_config relay = {
         .enabled = true,
         .users = users,
@@ -182,8 +182,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     control_turn(&w);
     w.now += PV_S(PV_TURNS_LIFETIME_MAX_S);
     relay_turn(&w);
-    pv_turns_stats(pv_relaycore_turns(w.relay), &st);
-    must(st.allocations == 0 && st.relays == 0);
+    must(tc_allocations(pv_relaycore_turns(w.relay)) == 0 &&
+         tc_sockets(pv_relaycore_turns(w.relay)) == 0);
     pv_coord_free(w.coord);
     return 0;
 }

@@ -2,6 +2,7 @@
 /* The coordinator's core while nodes are connected: presence, signals, removal, paging, repair. */
 #include "coord_world.h"
 #include "proto/stun/turn.h"
+#include "tests/unit/coordinator/core/turn/turn_counts.h"
 
 /* --- presence and signals -------------------------------------------------------------------- */
 
@@ -377,10 +378,8 @@ static struct pv_view allocate_request(const struct pv_ctl_turn *turn, uint8_t *
 
 static size_t n_allocations(struct cw *w)
 {
-    struct pv_turns_stats st;
     (void)cw_relay(w);
-    pv_turns_stats(pv_relaycore_turns(pv_coord_relay(w->coord)), &st);
-    return st.allocations;
+    return tc_allocations(pv_relaycore_turns(pv_coord_relay(w->coord)));
 }
 
 /* How many allocations the relay has after bob asked for his by UDP. */
@@ -402,7 +401,6 @@ static void welcome_opens_the_relay_and_removal_closes_it(void **state)
     (void)state;
     static const struct pv_turns_config relay = {.enabled = true};
     struct cw *w = cw_new(27);
-    struct pv_turns_stats st;
     w->cfg.relay = &relay;
     cw_start(w);
     cw_create(w);
@@ -427,9 +425,8 @@ static void welcome_opens_the_relay_and_removal_closes_it(void **state)
         PV_OK);
     assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
     (void)cw_relay(w);
-    pv_turns_stats(pv_relaycore_turns(pv_coord_relay(w->coord)), &st);
-    assert_int_equal(st.allocations, 0);
-    assert_int_equal(st.members, 1); /* alice */
+    assert_int_equal(tc_allocations(pv_relaycore_turns(pv_coord_relay(w->coord))), 0);
+    assert_int_equal(tc_members(pv_relaycore_turns(pv_coord_relay(w->coord))), 1); /* alice */
     assert_int_equal(allocate(w, &m->u.welcome.turn), 0);
     pv_ctl_msg_free(m);
     cw_free(w);

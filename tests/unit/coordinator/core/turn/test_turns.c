@@ -159,7 +159,6 @@ static void revocation_ends_relayed_traffic_at_once(void **state)
     struct tw_client b = tw_member(w, 2);
     struct pv_addr va = tw_virtual(1);
     struct pv_addr vb = tw_virtual(2);
-    struct pv_turns_stats st;
     uint8_t pk[32];
     assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
     assert_int_equal(tw_bind(w, &b, 0x4002, &va), 0);
@@ -173,9 +172,8 @@ static void revocation_ends_relayed_traffic_at_once(void **state)
     assert_false(tw_channel_data(w, &a, 0x4001, "to nobody"));
     assert_false(tw_send(w, &a, &vb, "to nobody", false));
     assert_int_equal(tw_allocate(w, &b, 6), PV_STUN_E_UNAUTHENTICATED);
-    pv_turns_stats(w->turns, &st);
-    assert_int_equal(st.allocations, 1);
-    assert_int_equal(st.members, 1);
+    assert_int_equal(tc_allocations(w->turns), 1);
+    assert_int_equal(tc_members(w->turns), 1);
     tw_free(w);
 }
 
@@ -184,7 +182,6 @@ static void an_allocation_lives_with_the_control_channel_or_its_lifetime(void **
     (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_member(w, 1);
-    struct pv_turns_stats st;
     uint8_t pk[32];
     tw_node(1, pk);
     w->now += PV_S(5000); /* no refresh, but the control channel is up */
@@ -201,13 +198,11 @@ static void an_allocation_lives_with_the_control_channel_or_its_lifetime(void **
     assert_int_equal(tw_refresh(w, &again, 600), 0); /* its refreshes keep it alone */
     w->now += PV_S(599);
     pv_turns_handle_timeout(w->turns, w->now);
-    pv_turns_stats(w->turns, &st);
-    assert_int_equal(st.allocations, 1);
+    assert_int_equal(tc_allocations(w->turns), 1);
     w->now += PV_S(1);
     pv_turns_handle_timeout(w->turns, w->now);
-    pv_turns_stats(w->turns, &st);
-    assert_int_equal(st.allocations, 0);
-    assert_int_equal(st.members, 0);
+    assert_int_equal(tc_allocations(w->turns), 0);
+    assert_int_equal(tc_members(w->turns), 0);
     tw_free(w);
 }
 
@@ -518,7 +513,6 @@ static void ten_thousand_allocations_come_and_go(void **state)
 {
     (void)state;
     struct tw *w = tw_new();
-    struct pv_turns_stats st;
     uint8_t pk[32] = {0};
     struct tw_client served[2] = {tw_member(w, 250), tw_member(w, 251)};
     struct pv_addr to = tw_virtual(251);
@@ -537,15 +531,11 @@ static void ten_thousand_allocations_come_and_go(void **state)
     size_t each = (heap_bytes() - before) / 10000;
     print_message("members: %zu bytes of heap an allocation\n", each);
     assert_true(each <= 2048); /* DESIGN 6 */
-    each = pv_turns_member_memory(w->turns, TW_NET, pk);
-    assert_true(each > 0 && each <= 2048);
-    pv_turns_stats(w->turns, &st);
-    assert_int_equal(st.allocations, 10002);
+    assert_int_equal(tc_allocations(w->turns), 10002);
     w->now += PV_S(600);
     pv_turns_handle_timeout(w->turns, w->now);
-    pv_turns_stats(w->turns, &st);
-    assert_int_equal(st.allocations, 2);
-    assert_int_equal(st.members, 2);
+    assert_int_equal(tc_allocations(w->turns), 2);
+    assert_int_equal(tc_members(w->turns), 2);
     assert_true(tw_send(w, &served[0], &to, "after", false));
     tw_free(w);
 }

@@ -105,9 +105,7 @@ static void a_repeated_allocate_gets_the_same_answer(void **state)
     assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &again), 0);
     assert_true(pv_addr_equal(&first, &again));
     assert_int_equal(allocate(w, &c, &sock), PV_TURN_E_ALLOCATION_MISMATCH); /* a new one */
-    struct pv_turns_stats st;
-    pv_turns_stats(w->turns, &st);
-    assert_int_equal(st.relays, 1);
+    assert_int_equal(tc_sockets(w->turns), 1);
     tw_free(w);
 }
 
@@ -218,7 +216,6 @@ static void what_the_rfc_refuses_is_refused(void **state)
         struct tw *w = tw_new_with(&cfg);
         struct tw_client c = alice(1);
         struct pv_stun_writer sw;
-        struct pv_turns_stats st;
         uint8_t buf[512];
         tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
         for (size_t k = 0; k < 2 && rows[i].type[k] != 0; k++)
@@ -226,8 +223,7 @@ static void what_the_rfc_refuses_is_refused(void **state)
         int code = tw_request(w, &c, &sw);
         if (code != rows[i].code)
             fail_msg("%s: %d", rows[i].why, code);
-        pv_turns_stats(w->turns, &st);
-        assert_int_equal(st.allocations, 0);
+        assert_int_equal(tc_allocations(w->turns), 0);
         tw_free(w);
     }
 }
@@ -280,12 +276,10 @@ static void a_port_in_use_is_replaced_by_another(void **state)
     struct tw_client c = alice(1);
     struct pv_turns_socket sock = {.sock = 0};
     struct pv_stun_writer sw;
-    struct pv_turns_stats st;
     uint8_t buf[512];
     begin_allocate(w, &sw, buf, sizeof(buf));
     assert_int_equal(finish_allocate(w, &c, &sw, PV_ERR_EXISTS, &sock), PV_TURN_E_NO_CAPACITY);
-    pv_turns_stats(w->turns, &st);
-    assert_int_equal(st.allocations, 0);
+    assert_int_equal(tc_allocations(w->turns), 0);
     begin_allocate(w, &sw, buf, sizeof(buf));
     assert_int_equal(tw_request(w, &c, &sw), -1);
     uint16_t tried = 0;
@@ -308,14 +302,12 @@ static void out_of_descriptors_is_508(void **state)
     struct tw_client c = alice(1);
     struct pv_turns_socket sock = {.sock = 0};
     struct pv_stun_writer sw;
-    struct pv_turns_stats st;
     uint8_t buf[512];
     begin_allocate(w, &sw, buf, sizeof(buf));
     assert_int_equal(finish_allocate(w, &c, &sw, -24, &sock), PV_TURN_E_NO_CAPACITY);
     (void)closed_sockets(w);
-    pv_turns_stats(w->turns, &st);
-    assert_int_equal(st.relays, 0);
-    assert_int_equal(st.allocations, 0);
+    assert_int_equal(tc_sockets(w->turns), 0);
+    assert_int_equal(tc_allocations(w->turns), 0);
     tw_free(w);
 }
 
@@ -379,7 +371,6 @@ static void a_reservation_ends_after_thirty_seconds(void **state)
     struct tw_client c = alice(1);
     struct pv_turns_socket sock = {.sock = 0};
     struct pv_stun_writer sw;
-    struct pv_turns_stats st;
     uint8_t buf[512];
     begin_allocate(w, &sw, buf, sizeof(buf));
     pv_stun_put(&sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&reserve, 1));
@@ -390,14 +381,12 @@ static void a_reservation_ends_after_thirty_seconds(void **state)
     w->now += 1;
     pv_turns_handle_timeout(w->turns, w->now);
     assert_int_equal(closed_sockets(w), 1);
-    pv_turns_stats(w->turns, &st);
-    assert_int_equal(st.relays, 1);
+    assert_int_equal(tc_sockets(w->turns), 1);
     w->now += PV_S(600);
     pv_turns_handle_timeout(w->turns, w->now); /* and the allocation's own lifetime */
     assert_int_equal(closed_sockets(w), 1);
-    pv_turns_stats(w->turns, &st);
-    assert_int_equal(st.relays, 0);
-    assert_int_equal(st.allocations, 0);
+    assert_int_equal(tc_sockets(w->turns), 0);
+    assert_int_equal(tc_allocations(w->turns), 0);
     tw_free(w);
 }
 
@@ -534,7 +523,6 @@ static void ten_thousand_allocations_are_abandoned_and_nothing_stays(void **stat
     struct tw *w = tw_new_with(&cfg);
     struct tw_client served[2] = {tw_member(w, 250), tw_member(w, 251)};
     struct pv_addr to = tw_virtual(251);
-    struct pv_turns_stats st;
     for (int round = 0; round < 2; round++) {
         size_t before = heap_bytes();
         for (uint32_t i = 0; i < N; i++) {
@@ -549,9 +537,8 @@ static void ten_thousand_allocations_are_abandoned_and_nothing_stays(void **stat
             if (i % 500 == 0)
                 assert_true(tw_send(w, &served[0], &to, "meanwhile", false));
         }
-        pv_turns_stats(w->turns, &st);
-        assert_int_equal(st.allocations, N + 2);
-        assert_int_equal(st.relays, N);
+        assert_int_equal(tc_allocations(w->turns), N + 2);
+        assert_int_equal(tc_sockets(w->turns), N);
         /* DESIGN 6, here with a permission and a channel each. */
         size_t each = (heap_bytes() - before) / N;
         print_message("static users: %zu bytes of heap an allocation\n", each);
@@ -563,9 +550,8 @@ static void ten_thousand_allocations_are_abandoned_and_nothing_stays(void **stat
         w->now += PV_S(PV_TURNS_LIFETIME_S);
         pv_turns_handle_timeout(w->turns, w->now);
         assert_int_equal(closed_sockets(w), N);
-        pv_turns_stats(w->turns, &st);
-        assert_int_equal(st.allocations, 2);
-        assert_int_equal(st.relays, 0);
+        assert_int_equal(tc_allocations(w->turns), 2);
+        assert_int_equal(tc_sockets(w->turns), 0);
         /* The array of timers keeps its size, once. */
         assert_true(heap_bytes() < before + (round == 0 ? 512 * 1024 : 4096));
         assert_true(tw_send(w, &served[0], &to, "after", false));
@@ -598,7 +584,6 @@ static void a_closed_stream_ends_its_allocation(void **state)
     struct tw *w = tw_new_with(&cfg);
     struct tw_client a = alice(1);
     struct pv_turns_socket sock = {.sock = 0};
-    struct pv_turns_stats st;
     a.stream = 77;
     assert_int_equal(allocate(w, &a, &sock), 0);
     assert_int_equal(w->out.stream, 77);
@@ -608,8 +593,7 @@ static void a_closed_stream_ends_its_allocation(void **state)
     pv_turns_stream_closed(w->turns, 77);
     assert_false(from_peer(w, &sock, &PEER, "in"));
     assert_int_equal(closed_sockets(w), 1);
-    pv_turns_stats(w->turns, &st);
-    assert_int_equal(st.allocations, 0);
+    assert_int_equal(tc_allocations(w->turns), 0);
     tw_free(w);
 }
 

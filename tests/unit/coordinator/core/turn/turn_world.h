@@ -13,6 +13,7 @@
 #include "proto/stun/stun.h"
 #include "proto/stun/turn.h"
 #include "tests/unit/test_util.h"
+#include "turn_counts.h"
 
 static const uint8_t TW_COORD_PK[32] = {0xc0, 0x0d};
 static const uint8_t TW_NET[16] = {1, 2, 3};
