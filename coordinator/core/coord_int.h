@@ -86,6 +86,8 @@ void pv_coord_forget(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now);
 /* Does this message have to wait for the request under way? */
 bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg);
+/* Has this type a row in request.c's table? (tests) */
+bool pv_request_is_handled(enum pv_ctl_type type);
 /* Answers a finished work and takes it; s is NULL when its connection is gone. */
 void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work);
 /* Sends what a member waits for: log entries and presence, as far as there is room. */

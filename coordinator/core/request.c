@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* What each message of a node does. Every request gets exactly one answer. */
+/* What each request of a node does: one row in the table at the end says who may ask it and which
+ * function answers. Every request gets exactly one answer, at once or when the store has answered.
+ */
 #include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/core/coord_int.h"
 #include "crypto/ct.h"
+
+/* One request on its way through its handler. */
+struct request {
+    struct pv_coord *c;
+    struct pv_conn *s;
+    struct pv_ctl_msg *msg; /* NULL: the registry has taken it and answers later */
+    pv_ns now;
+};
 
 static struct pv_ctl_msg answer(const struct pv_ctl_msg *request, enum pv_ctl_type type)
 {
@@ -100,22 +110,24 @@ static const char *explain_hello(enum pv_ctl_error error)
     }
 }
 
-static void handle_hello(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg,
-                         pv_ns now)
+static void handle_hello(struct request *q)
 {
+    struct pv_coord *c = q->c;
+    struct pv_conn *s = q->s;
+    const struct pv_ctl_msg *msg = q->msg;
     const struct pv_ctl_hello *h = &msg->u.hello;
     struct pv_cnet *net = NULL;
     enum pv_ctl_error e = judge_hello(c, s, h, &net);
     if (e != PV_CTL_E_NONE) {
         refuse(s, msg, e, explain_hello(e));
         c->stats.failed++;
-        pv_coord_end(c, s, e, explain_hello(e), now);
+        pv_coord_end(c, s, e, explain_hello(e), q->now);
         return;
     }
     memcpy(s->node, h->node, sizeof(s->node));
     s->net = net;
     struct pv_ctl_msg m = answer(msg, PV_CTL_WELCOME);
-    m.u.welcome = (struct pv_ctl_welcome){.time_us = pv_coord_wall_us(c, now),
+    m.u.welcome = (struct pv_ctl_welcome){.time_us = pv_coord_wall_us(c, q->now),
                                           .n_stun = c->n_stun,
                                           .stun = c->stun,
                                           .has_tls = c->has_tls,
@@ -130,13 +142,13 @@ static void handle_hello(struct pv_coord *c, struct pv_conn *s, const struct pv_
     m.u.welcome.have = pv_cnet_end(net);
     s->log_at = pv_cnet_seek(net, &h->have);
     struct pv_turnauth_creds creds;
-    if (pv_coord_enter(c, s, now) < 0) {
+    if (pv_coord_enter(c, s, q->now) < 0) {
         refuse(s, msg, PV_CTL_E_FULL, explain(PV_CTL_E_FULL));
-        pv_coord_end(c, s, PV_CTL_E_FULL, explain(PV_CTL_E_FULL), now);
+        pv_coord_end(c, s, PV_CTL_E_FULL, explain(PV_CTL_E_FULL), q->now);
         return;
     }
     /* Without a relay it is told so; everything else goes on. */
-    if (pv_relaylink_online(c->link, net->id, s->node, now, &creds) == PV_OK) {
+    if (pv_relaylink_online(c->link, net->id, s->node, q->now, &creds) == PV_OK) {
         m.u.welcome.has_turn = true;
         m.u.welcome.turn = (struct pv_ctl_turn){.user = creds.user,
                                                 .password = creds.password,
@@ -171,16 +183,20 @@ static int send_page(struct pv_conn *s, struct pv_ctl_msg *m)
     return r;
 }
 
-static void handle_pull(struct pv_conn *s, const struct pv_ctl_msg *msg)
+static void handle_pull(struct request *q)
 {
+    struct pv_conn *s = q->s;
+    const struct pv_ctl_msg *msg = q->msg;
     struct pv_ctl_msg m = answer(msg, PV_CTL_STATEMENTS);
     s->log_at = pv_cnet_seek(s->net, &msg->u.pull);
     if (send_page(s, &m) < 0)
         s->dead = true;
 }
 
-static void handle_fetch(struct pv_conn *s, const struct pv_ctl_msg *msg)
+static void handle_fetch(struct request *q)
 {
+    struct pv_conn *s = q->s;
+    const struct pv_ctl_msg *msg = q->msg;
     struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
     struct pv_ctl_msg m = answer(msg, PV_CTL_STATEMENTS);
     size_t n = pv_cnet_chain(s->net, msg->u.fetch.invite, items);
@@ -223,32 +239,36 @@ static bool network_has_room(struct pv_coord *c, struct pv_cnet *net, uint32_t n
     return false;
 }
 
-/* Hands the message to the registry; true when it took it. */
-static bool submit(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now)
+/* Hands the request to the registry, which answers through pv_request_done(). */
+static void handle_change(struct request *q)
 {
+    struct pv_coord *c = q->c;
+    struct pv_conn *s = q->s;
+    struct pv_ctl_msg *msg = q->msg;
     enum pv_ctl_error e = PV_CTL_E_NONE;
-    if (msg->type == PV_CTL_CREATE && !may_create(c, s, &msg->u.put, now, &e)) {
+    if (msg->type == PV_CTL_CREATE && !may_create(c, s, &msg->u.put, q->now, &e)) {
         refuse(s, msg, e,
                e == PV_CTL_E_LIMIT ? explain(e)
                                    : "creating a network needs this coordinator's URL");
-        return false;
+        return;
     }
-    if (s->net != NULL && !network_has_room(c, s->net, work_of(msg), now)) {
+    /* A create has no network yet; its own bucket was looked at above. */
+    if (s->net != NULL && !network_has_room(c, s->net, work_of(msg), q->now)) {
         refuse(s, msg, PV_CTL_E_LIMIT, explain(PV_CTL_E_LIMIT));
-        return false;
+        return;
     }
     struct pv_work *work = NULL;
     if (pv_work_new(msg, &work) < 0) {
         refuse(s, msg, PV_CTL_E_STORAGE, explain(PV_CTL_E_STORAGE));
-        return false;
+        return;
     }
+    q->msg = NULL; /* the work's */
     work->conn = s->id;
     work->net = msg->type == PV_CTL_CREATE ? NULL : s->net;
     memcpy(work->joiner.node, s->node, sizeof(work->joiner.node));
     memcpy(work->joiner.transport, s->transport, sizeof(work->joiner.transport));
     s->working = true;
-    pv_registry_submit(&c->registry, work, pv_coord_wall(c, now), now);
-    return true;
+    pv_registry_submit(&c->registry, work, pv_coord_wall(c, q->now), q->now);
 }
 
 static void log_done(const struct pv_coord *c, const struct pv_work *work)
@@ -291,9 +311,10 @@ void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work
 
 /* --- joining ------------------------------------------------------------------------------- */
 
-static void handle_join(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg,
-                        pv_ns now)
+static void handle_join(struct request *q)
 {
+    struct pv_conn *s = q->s;
+    const struct pv_ctl_msg *msg = q->msg;
     const struct pv_ctl_join *j = &msg->u.join;
     struct pv_ctl_msg m = answer(msg, PV_CTL_RESERVATION);
     enum pv_ctl_error e = PV_CTL_E_NONE;
@@ -301,12 +322,12 @@ static void handle_join(struct pv_coord *c, struct pv_conn *s, const struct pv_c
         e = PV_CTL_E_BAD_REQUEST;
     else if (pv_ctl_join_verify(j, s->hash) != PV_OK)
         e = PV_CTL_E_BAD_SIGNATURE;
-    else if (!network_has_room(c, s->net, 1, now))
+    else if (!network_has_room(q->c, s->net, 1, q->now))
         e = PV_CTL_E_LIMIT;
     else
-        e = pv_cnet_join(s->net, j, pv_coord_wall(c, now), now, &m.u.reservation);
+        e = pv_cnet_join(s->net, j, pv_coord_wall(q->c, q->now), q->now, &m.u.reservation);
     if (e == PV_CTL_E_FULL)
-        pv_coord_count(c, PV_COORD_LIMIT_FULL);
+        pv_coord_count(q->c, PV_COORD_LIMIT_FULL);
     if (e != PV_CTL_E_NONE)
         refuse(s, msg, e, explain(e));
     else
@@ -315,8 +336,11 @@ static void handle_join(struct pv_coord *c, struct pv_conn *s, const struct pv_c
 
 /* --- presence and signals -------------------------------------------------------------------- */
 
-static void handle_subscribe(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg)
+static void handle_subscribe(struct request *q)
 {
+    struct pv_coord *c = q->c;
+    struct pv_conn *s = q->s;
+    const struct pv_ctl_msg *msg = q->msg;
     const struct pv_ctl_subscribe *sub = &msg->u.subscribe;
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
     struct pv_ctl_msg m = answer(msg, PV_CTL_PRESENCE);
@@ -368,8 +392,10 @@ static struct pv_conn **online_behind(const struct pv_conn *s, const struct pv_c
     return found;
 }
 
-static void handle_list(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg)
+static void handle_list(struct request *q)
 {
+    struct pv_conn *s = q->s;
+    const struct pv_ctl_msg *msg = q->msg;
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
     struct pv_ctl_msg m = answer(msg, PV_CTL_PRESENCE);
     size_t found_n = 0;
@@ -380,20 +406,22 @@ static void handle_list(struct pv_coord *c, struct pv_conn *s, const struct pv_c
     }
     size_t n = found_n < PV_CTL_NODES_MAX ? found_n : PV_CTL_NODES_MAX;
     for (size_t i = 0; i < n; i++)
-        nodes[i] = pv_broker_presence(&c->broker, s->net, found[i]->node);
+        nodes[i] = pv_broker_presence(&q->c->broker, s->net, found[i]->node);
     m.u.presence = (struct pv_ctl_presences){.n = n, .nodes = nodes, .more = n < found_n};
     reply(s, &m);
     free(found);
 }
 
-static void handle_signal(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg,
-                          pv_ns now)
+static void handle_signal(struct request *q)
 {
+    struct pv_coord *c = q->c;
+    struct pv_conn *s = q->s;
+    const struct pv_ctl_msg *msg = q->msg;
     const struct pv_ctl_signal *sig = &msg->u.signal;
     struct pv_ctl_msg m = answer(msg, PV_CTL_DONE);
     struct pv_ctl_msg push = {.kind = PV_CTL_PUSH, .type = PV_CTL_SIGNAL, .u.signal = *sig};
     struct pv_conn *to = pv_broker_find(&c->broker, s->net, sig->node);
-    if (!pv_bucket_take(&s->signals, c->limits.signal_rate, c->limits.signal_burst, 1, now)) {
+    if (!pv_bucket_take(&s->signals, c->limits.signal_rate, c->limits.signal_burst, 1, q->now)) {
         pv_coord_count(c, PV_COORD_LIMIT_SIGNALS);
         refuse(s, msg, PV_CTL_E_LIMIT, explain(PV_CTL_E_LIMIT));
         return;
@@ -416,85 +444,82 @@ static void handle_signal(struct pv_coord *c, struct pv_conn *s, const struct pv
 }
 
 /* Answered when the store has answered. */
-static void handle_mail(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg,
-                        pv_ns now)
+static void handle_mail(struct request *q)
 {
+    struct pv_conn *s = q->s;
+    const struct pv_ctl_msg *msg = q->msg;
     enum pv_ctl_error error = PV_CTL_E_LIMIT;
-    if (pv_bucket_take(&s->signals, c->limits.signal_rate, c->limits.signal_burst, 1, now))
-        error = pv_mail_ask(&c->mail, s, msg, pv_coord_wall(c, now));
+    if (pv_bucket_take(&s->signals, q->c->limits.signal_rate, q->c->limits.signal_burst, 1, q->now))
+        error = pv_mail_ask(&q->c->mail, s, msg, pv_coord_wall(q->c, q->now));
     if (error == PV_CTL_E_NONE)
         return;
     if (error == PV_CTL_E_LIMIT || error == PV_CTL_E_BUSY)
-        pv_coord_count(c, PV_COORD_LIMIT_SIGNALS);
+        pv_coord_count(q->c, PV_COORD_LIMIT_SIGNALS);
     refuse(s, msg, error, explain(error));
+}
+
+static void handle_ping(struct request *q)
+{
+    struct pv_ctl_msg m = answer(q->msg, PV_CTL_PONG);
+    m.u.pong.time_us = pv_coord_wall_us(q->c, q->now);
+    reply(q->s, &m);
 }
 
 /* --- the table ------------------------------------------------------------------------------- */
 
-static bool is_store_request(enum pv_ctl_type type)
+enum asker {
+    NEWCOMER, /* no hello yet */
+    ANYBODY,  /* after its hello */
+    CREATOR,  /* a guest that named no network */
+    JOINER,   /* a guest of a network */
+    MEMBER,
+};
+
+/* One row for each request that lib/proto/control/ctlmsg.c can read (checked by test_coord). */
+static const struct handler {
+    enum asker asker;
+    bool changes; /* goes through the store: a connection has one such request at a time */
+    void (*handle)(struct request *q);
+} handlers[PV_CTL_TYPE_COUNT] = {
+    [PV_CTL_HELLO] = {NEWCOMER, false, handle_hello},
+    [PV_CTL_PUT] = {MEMBER, true, handle_change},
+    [PV_CTL_PULL] = {MEMBER, false, handle_pull},
+    [PV_CTL_SUBSCRIBE] = {MEMBER, false, handle_subscribe},
+    [PV_CTL_LIST] = {MEMBER, false, handle_list},
+    [PV_CTL_SIGNAL] = {MEMBER, false, handle_signal},
+    [PV_CTL_PING] = {ANYBODY, false, handle_ping},
+    [PV_CTL_FETCH] = {JOINER, false, handle_fetch},
+    [PV_CTL_JOIN] = {JOINER, false, handle_join},
+    [PV_CTL_REGISTER] = {JOINER, true, handle_change},
+    [PV_CTL_KEEP] = {MEMBER, false, handle_mail},
+    [PV_CTL_COLLECT] = {MEMBER, false, handle_mail},
+    [PV_CTL_CREATE] = {CREATOR, true, handle_change},
+};
+
+bool pv_request_is_handled(enum pv_ctl_type type)
 {
-    return type == PV_CTL_PUT || type == PV_CTL_CREATE || type == PV_CTL_REGISTER;
+    return handlers[type].handle != NULL;
 }
 
 bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
     /* A guest has one request at a time; a member's pings and signals pass a slow disk. */
-    return s->working && (s->state == PV_CONN_GUEST || is_store_request(msg->type));
+    return s->working && (s->state == PV_CONN_GUEST || handlers[msg->type].changes);
 }
 
-/* Who may ask what. */
-static bool is_allowed(const struct pv_conn *s, enum pv_ctl_type type)
+static bool is_allowed(const struct pv_conn *s, enum asker asker)
 {
-    switch (type) {
-    case PV_CTL_PING:
+    switch (asker) {
+    case NEWCOMER:
+        return s->state == PV_CONN_HELLO;
+    case ANYBODY:
         return true;
-    case PV_CTL_CREATE:
+    case CREATOR:
         return s->state == PV_CONN_GUEST && s->net == NULL;
-    case PV_CTL_FETCH:
-    case PV_CTL_JOIN:
-    case PV_CTL_REGISTER:
+    case JOINER:
         return s->state == PV_CONN_GUEST && s->net != NULL;
-    default:
+    case MEMBER:
         return s->state == PV_CONN_MEMBER;
-    }
-}
-
-/* Returns true when the message was taken. */
-static bool dispatch(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now)
-{
-    struct pv_ctl_msg m;
-    switch (msg->type) {
-    case PV_CTL_PUT:
-    case PV_CTL_CREATE:
-    case PV_CTL_REGISTER:
-        return submit(c, s, msg, now);
-    case PV_CTL_PULL:
-        handle_pull(s, msg);
-        break;
-    case PV_CTL_SUBSCRIBE:
-        handle_subscribe(c, s, msg);
-        break;
-    case PV_CTL_LIST:
-        handle_list(c, s, msg);
-        break;
-    case PV_CTL_SIGNAL:
-        handle_signal(c, s, msg, now);
-        break;
-    case PV_CTL_KEEP:
-    case PV_CTL_COLLECT:
-        handle_mail(c, s, msg, now);
-        break;
-    case PV_CTL_FETCH:
-        handle_fetch(s, msg);
-        break;
-    case PV_CTL_JOIN:
-        handle_join(c, s, msg, now);
-        break;
-    default:
-        m = answer(msg, PV_CTL_PONG);
-        m.u.pong.time_us = pv_coord_wall_us(c, now);
-        reply(s, &m);
-        break;
     }
     return false;
 }
@@ -515,26 +540,24 @@ static bool has_rate(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_
 
 void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now)
 {
-    bool taken = false;
+    struct request q = {.c = c, .s = s, .msg = msg, .now = now};
+    const struct handler *h = &handlers[msg->type];
     if (msg->kind != PV_CTL_REQUEST)
         pv_coord_end(c, s, PV_CTL_E_BAD_REQUEST, "only requests come from nodes", now);
     else if (!has_rate(c, s, msg, now))
         ; /* answered */
-    else if (msg->type == PV_CTL_UNKNOWN)
-        refuse(s, msg, PV_CTL_E_UNKNOWN_REQUEST, "this coordinator does not know that request");
     else if (msg->type == PV_CTL_INVALID)
         refuse(s, msg, PV_CTL_E_BAD_REQUEST, msg->u.invalid);
-    else if (msg->type == PV_CTL_HELLO && s->state == PV_CONN_HELLO)
-        handle_hello(c, s, msg, now);
-    else if (msg->type == PV_CTL_HELLO || s->state == PV_CONN_HELLO)
+    else if (h->handle == NULL)
+        refuse(s, msg, PV_CTL_E_UNKNOWN_REQUEST, "this coordinator does not know that request");
+    else if ((h->asker == NEWCOMER) != (s->state == PV_CONN_HELLO))
         refuse(s, msg, PV_CTL_E_STATE, "hello comes first, once");
-    else if (!is_allowed(s, msg->type))
+    else if (!is_allowed(s, h->asker))
         refuse(s, msg, PV_CTL_E_NOT_ALLOWED,
                s->state == PV_CONN_GUEST ? "a guest may only join or create" : "for guests only");
     else
-        taken = dispatch(c, s, msg, now);
-    if (!taken)
-        pv_ctl_msg_free(msg);
+        h->handle(&q);
+    pv_ctl_msg_free(q.msg);
 }
 
 void pv_request_push(struct pv_conn *s)

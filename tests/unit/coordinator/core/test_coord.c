@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The coordinator's core from end to end: create, invite, join, the store. */
 #include "coord_world.h"
+#include "coordinator/core/coord_int.h"
+#include "proto/control/ctlmsg_words.h"
 
 /* --- create and join ------------------------------------------------------------------------- */
 
@@ -598,9 +600,26 @@ static void receipts_never_go_back_in_time(void **state)
     cw_free(w);
 }
 
+static void every_request_of_the_protocol_has_its_row(void **state)
+{
+    (void)state;
+    for (int i = 0; i < PV_CTL_TYPE_COUNT; i++) {
+        bool spoken = (pv_ctl_words[i].kinds & (1u << PV_CTL_REQUEST)) != 0;
+        if (spoken && !pv_request_is_handled((enum pv_ctl_type)i))
+            fail_msg("the request \"%s\" has no row in handlers[] of coordinator/core/request.c: "
+                     "say there who may ask it, and which function answers",
+                     pv_ctl_words[i].word);
+        if (!spoken && pv_request_is_handled((enum pv_ctl_type)i))
+            fail_msg("type %d has a row in coordinator/core/request.c, but pv_ctl_words[] does not "
+                     "say that it is a request: it would never come",
+                     i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_request_of_the_protocol_has_its_row),
         cmocka_unit_test(a_network_is_created_and_its_creator_comes_back_as_member),
         cmocka_unit_test(members_are_told_where_tls_is_and_by_what_key),
         cmocka_unit_test(create_is_repeatable_and_gives_the_same_receipts),
