@@ -138,8 +138,8 @@ static int serve(const struct pv_coordset *set, struct pv_coord *coord, const st
     }
     if (r == PV_OK) {
         pv_coord_stats(coord, &stats);
-        pv_log(log, PV_LOG_INFO, "started networks=%zu statements=%zu open=%d", stats.networks,
-               stats.statements, set->open);
+        pv_log(log, PV_LOG_INFO, "started networks=%llu statements=%llu open=%d",
+               (unsigned long long)stats.networks, (unsigned long long)stats.statements, set->open);
         printf("p2pvpn-coordinator: listening on %s\n", pv_coordserver_addresses(server));
         fflush(stdout);
         pv_coordserver_run(server);

@@ -160,27 +160,30 @@ enum pv_coord_limit {
 /* "connections", "requests", ... */
 const char *pv_coord_limit_name(enum pv_coord_limit limit);
 
+/* Each number has a row in report_rows.c, but for the limits, which go by their names. */
 struct pv_coord_stats {
-    size_t conns;  /* open connections */
-    size_t online; /* nodes online */
-    size_t networks;
-    size_t statements; /* in all networks */
-    size_t jobs;       /* store operations under way */
-    uint64_t refused;  /* connections and requests turned away by a limit: the sum of */
-    uint64_t limits[PV_COORD_LIMITS];
-    uint64_t failed;   /* connections that ended by a wrong handshake, message or hello */
-    uint64_t signals;  /* routed */
-    uint64_t accepted; /* connections */
-    uint64_t requests; /* of nodes, within their rate */
+    uint64_t conns;      /* open connections */
+    uint64_t online;     /* nodes online */
+    uint64_t networks;   /* networks in the registry */
+    uint64_t statements; /* in the logs of all networks */
+    uint64_t jobs;       /* store operations under way */
+    uint64_t failed;     /* connections that ended by a wrong handshake, message or hello */
+    uint64_t signals;    /* passed on */
+    uint64_t accepted;   /* connections */
+    uint64_t requests;   /* of nodes, within their rate */
+    uint64_t refused;    /* connections and requests turned away by any limit: the sum of limits */
+    uint64_t limits[PV_COORD_LIMITS]; /* turned away, by the limit that was hit */
 };
 void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats);
 
 /* Open connections by what they are. */
 struct pv_coord_kinds {
-    size_t members, guests;
-    size_t turn, stun; /* TURN clients with an allocation, and others that speak STUN */
-    size_t opening;    /* nothing is known yet */
-    size_t closing;
+    uint64_t members; /* a node's control channel */
+    uint64_t guests;  /* somebody who creates or joins a network */
+    uint64_t turn;    /* TURN clients with an allocation */
+    uint64_t stun;    /* STUN and TURN clients without one */
+    uint64_t opening; /* nothing is known yet */
+    uint64_t closing; /* the last message is being written */
 };
 /* Looks at every connection: for people, not for every turn. */
 void pv_coord_kinds(const struct pv_coord *c, struct pv_coord_kinds *ret_kinds);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* A report as JSON, and such JSON as lines for people. The lines are made from JSON, not from the
+ * report, because the program that prints them is another process than the one that counts. */
 #include "coordinator/core/report.h"
 
 #include <inttypes.h>
@@ -7,6 +9,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "coordinator/core/report_rows.h"
 
 /* --- JSON ---------------------------------------------------------------------------------- */
 
@@ -27,27 +30,19 @@ static json_t *addrs_json(const struct pv_report *r)
     return list;
 }
 
-static json_t *connections_json(const struct pv_report *r)
-{
-    const struct pv_coord_kinds *k = &r->kinds;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "open",
-                     number(r->coord.conns), "accepted", number(r->coord.accepted), "members",
-                     number(k->members), "guests", number(k->guests), "turn", number(k->turn),
-                     "stun", number(k->stun), "opening", number(k->opening), "closing",
-                     number(k->closing), "tls", number(r->tls), "tls_handshakes",
-                     number(r->handshakes));
-}
-
 static json_t *users_json(const struct pv_report *r)
 {
     json_t *list = json_array();
     for (size_t i = 0; list != NULL && i < r->n_users; i++) {
-        json_t *user = json_pack(
-            "{s:s, s:o, s:o, s:o}", "name", r->users[i], "allocations",
-            number(pv_relaystat_get_user(r->relay, i, PV_RELAYSTAT_USER_ALLOCATIONS)), "packets",
-            number(pv_relaystat_get_user(r->relay, i, PV_RELAYSTAT_USER_PACKETS)), "bytes",
-            number(pv_relaystat_get_user(r->relay, i, PV_RELAYSTAT_USER_BYTES)));
-        if (json_array_append_new(list, user) != 0) {
+        json_t *user = json_pack("{s:s}", "name", r->users[i]);
+        int failed = user == NULL;
+        for (int k = 0; k < PV_RELAYSTAT_USER_N; k++) {
+            enum pv_relaystat_user what = (enum pv_relaystat_user)k;
+            failed |= json_object_set_new(user, pv_relaystat_user_row(what)->key,
+                                          number(pv_relaystat_get_user(r->relay, i, what)));
+        }
+        failed |= json_array_append_new(list, user);
+        if (failed != 0) {
             json_decref(list);
             return NULL;
         }
@@ -58,16 +53,15 @@ static json_t *users_json(const struct pv_report *r)
 /* The counters by their names, what was dropped in an object of its own. */
 static json_t *relay_json(const struct pv_report *r)
 {
-    static const char drop[] = "drop_";
     json_t *relay = json_pack("{s:b}", "enabled", r->relay_on);
     json_t *drops = json_object();
     int failed = 0;
     for (int i = 0; i < PV_RELAYSTAT_N; i++) {
-        const char *name = pv_relaystat_name((enum pv_relaystat)i);
-        bool is_drop = strncmp(name, drop, sizeof(drop) - 1) == 0;
-        uint64_t value = pv_relaystat_get(r->relay, (enum pv_relaystat)i);
-        failed |= json_object_set_new(is_drop ? drops : relay,
-                                      is_drop ? name + sizeof(drop) - 1 : name, number(value));
+        enum pv_relaystat what = (enum pv_relaystat)i;
+        const char *key = pv_relaystat_row(what)->key;
+        const char *reason = pv_relaystat_reason(what);
+        failed |= json_object_set_new(reason != NULL ? drops : relay, reason != NULL ? reason : key,
+                                      number(pv_relaystat_get(r->relay, what)));
     }
     failed |= json_object_set_new(relay, "drops", drops);
     failed |= json_object_set_new(relay, "users", users_json(r));
@@ -77,43 +71,41 @@ static json_t *relay_json(const struct pv_report *r)
     return NULL;
 }
 
-static json_t *limits_json(const struct pv_report *r)
-{
-    json_t *limits = json_pack("{s:o}", "tls_handshakes", number(r->tls_refused));
-    for (int i = 0; limits != NULL && i < PV_COORD_LIMITS; i++) {
-        if (json_object_set_new(limits, pv_coord_limit_name((enum pv_coord_limit)i),
-                                number(r->coord.limits[i])) != 0) {
-            json_decref(limits);
-            return NULL;
-        }
-    }
-    return limits;
-}
-
-static json_t *store_json(const struct pv_report *r)
-{
-    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "pending", number(r->coord.jobs), "failed",
-                     number(r->store.failed), "error",
-                     r->store.error == NULL ? json_null() : json_string(r->store.error), "bytes",
-                     number(r->store.bytes), "disk_free", number(r->store.free));
-}
-
 static json_t *process_json(const struct pv_metrics_process *p)
 {
     return json_pack("{s:f, s:f, s:o, s:o, s:o}", "cpu", p->cpu_s, "start", p->start_s, "resident",
                      number(p->resident), "fds", number(p->fds), "max_fds", number(p->max_fds));
 }
 
+/* The numbers of the table, each into its object. Not 0: out of memory. */
+static int put_rows(json_t *doc, const struct pv_report *r)
+{
+    size_t n = 0;
+    int failed = 0;
+    const struct pv_report_row *rows = pv_report_rows(&n);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t value = 0;
+        memcpy(&value, (const char *)r + rows[i].offset, sizeof(value));
+        json_t *object = rows[i].object == NULL ? doc : json_object_get(doc, rows[i].object);
+        failed |= json_object_set_new(object, rows[i].stat.key, number(value));
+    }
+    json_t *limits = json_object_get(doc, "limits");
+    for (int i = 0; i < PV_COORD_LIMITS; i++)
+        failed |= json_object_set_new(limits, pv_coord_limit_name((enum pv_coord_limit)i),
+                                      number(r->coord.limits[i]));
+    return failed;
+}
+
 json_t *pv_report_json(const struct pv_report *r)
 {
-    return json_pack(
-        "{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o, s:o}, s:o, s:o, s:o, s:o}",
-        "version", PV_REPORT_VERSION, "coordinator", r->version, "uptime", number(r->uptime_s),
-        "listen", addrs_json(r), "networks", number(r->coord.networks), "statements",
-        number(r->coord.statements), "online", number(r->coord.online), "connections",
-        connections_json(r), "requests", "signals", number(r->coord.signals), "failed",
-        number(r->coord.failed), "handled", number(r->coord.requests), "relay", relay_json(r),
-        "limits", limits_json(r), "store", store_json(r), "process", process_json(&r->process));
+    json_t *doc = json_pack("{s:i, s:s, s:o, s:{}, s:{}, s:o, s:{}, s:{s:s?}, s:o}", "version",
+                            PV_REPORT_VERSION, "coordinator", r->version, "listen", addrs_json(r),
+                            "connections", "requests", "relay", relay_json(r), "limits", "store",
+                            "error", r->store.error, "process", process_json(&r->process));
+    if (doc == NULL || put_rows(doc, r) == 0)
+        return doc;
+    json_decref(doc);
+    return NULL;
 }
 
 /* --- lines --------------------------------------------------------------------------------- */
@@ -190,7 +182,7 @@ static void put_head(struct lines *l, const json_t *doc)
         of(conns, "tls"));
     put(l,
         "%-14s%" JSON_INTEGER_FORMAT " signals passed on, %" JSON_INTEGER_FORMAT
-        " connections ended for what they said\n",
+        " connections closed for protocol errors\n",
         "requests", of(requests, "signals"), of(requests, "failed"));
 }
 
@@ -230,7 +222,7 @@ static void put_store(struct lines *l, const json_t *store)
 {
     char size[PV_AMOUNT_BUF], left[PV_AMOUNT_BUF];
     const char *error = json_string_value(json_object_get(store, "error"));
-    put(l, "%-14s%s, %s, %s left on the disk", "store", error == NULL ? "well" : "not well",
+    put(l, "%-14s%s, %s, %s left on the disk", "store", error == NULL ? "ok" : "failing",
         bytes(store, "bytes", size), bytes(store, "disk_free", left));
     if (of(store, "pending") > 0)
         put(l, ", %" JSON_INTEGER_FORMAT " changes wait", of(store, "pending"));

@@ -27,8 +27,8 @@ struct pv_report {
     size_t n_addrs;
     struct pv_coord_stats coord;
     struct pv_coord_kinds kinds;
-    size_t tls;           /* connections through TLS */
-    size_t handshakes;    /* of TLS, under way */
+    uint64_t tls;         /* connections through TLS */
+    uint64_t handshakes;  /* of TLS, under way */
     uint64_t tls_refused; /* turned away: too many handshakes */
     bool relay_on;
     const struct pv_relaystats *relay;
@@ -43,9 +43,10 @@ struct pv_report {
     struct pv_metrics_process process;
 };
 
-/* {"version":1,"coordinator","uptime","listen":[…],"networks","statements","online",
+/* {"version":1,"coordinator","listen":[…],"uptime","networks","statements","online",
  * "connections":{…},"requests":{…},"relay":{…,"drops":{…}},"limits":{…},"store":{…},
- * "process":{…}}; PROTOCOL.md has the fields. NULL: out of memory. */
+ * "process":{…}}; PROTOCOL.md has the fields, report_rows.c and turn/relaystats.c the numbers.
+ * NULL: out of memory. */
 json_t *pv_report_json(const struct pv_report *r);
 
 /* A report, which may be of another version of the program, as lines. PV_ERR_MALFORMED: it is none

@@ -1,25 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* A report as text for Prometheus (docs/OPERATIONS.md "Metrics"). */
+/* A report as text for Prometheus (docs/OPERATIONS.md "Metrics"). It is made from the JSON that the
+ * running coordinator gave, which may be another version: what it lacks is 0, and reasons and
+ * limits that this version does not know are shown all the same. */
 #include <string.h>
 
-#include "coordinator/core/report.h"
+#include "coordinator/core/report_rows.h"
+
+enum {
+    SAMPLES_MAX = 128, /* more than both tables have; test_report compares */
+};
 
 static uint64_t of(const json_t *obj, const char *key)
 {
     json_int_t n = json_integer_value(json_object_get(obj, key));
     return n < 0 ? 0 : (uint64_t)n;
-}
-
-static void gauge(struct pv_metrics *m, const char *name, const char *help, uint64_t value)
-{
-    pv_metrics_family(m, PV_METRICS_GAUGE, name, help);
-    pv_metrics_count(m, value, NULL);
-}
-
-static void counter(struct pv_metrics *m, const char *name, const char *help, uint64_t value)
-{
-    pv_metrics_family(m, PV_METRICS_COUNTER, name, help);
-    pv_metrics_count(m, value, NULL);
 }
 
 /* Each member of an object becomes a sample with its name as the label. */
@@ -34,99 +28,93 @@ static void put_object(struct pv_metrics *m, const char *label, json_t *counts)
     }
 }
 
-static void put_service(struct pv_metrics *m, const json_t *doc)
+/* A number of the document, and how it is shown. */
+struct sample {
+    const json_t *object;
+    const struct pv_stat_row *row;
+};
+
+/* Is row i the first of its family? Some twenty families are looked through for each. */
+static bool begins_family(const struct sample *samples, size_t i)
 {
-    static const char *const kinds[] = {"members", "guests", "turn", "stun", "opening", "closing"};
-    const json_t *conns = json_object_get(doc, "connections");
-    const json_t *requests = json_object_get(doc, "requests");
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_build_info",
-                      "The version that runs.");
-    pv_metrics_count(m, 1, "version", json_string_value(json_object_get(doc, "coordinator")), NULL);
-    gauge(m, "p2pvpn_coordinator_networks", "Networks.", of(doc, "networks"));
-    gauge(m, "p2pvpn_coordinator_statements", "Statements of all networks.", of(doc, "statements"));
-    gauge(m, "p2pvpn_coordinator_nodes_online", "Nodes online.", of(doc, "online"));
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_connections",
-                      "Open TCP connections, by what speaks there.");
-    for (size_t i = 0; i < PV_ARRAY_LEN(kinds); i++)
-        pv_metrics_count(m, of(conns, kinds[i]), "kind", kinds[i], NULL);
-    gauge(m, "p2pvpn_coordinator_tls_connections", "Those of them that are inside TLS.",
-          of(conns, "tls"));
-    gauge(m, "p2pvpn_coordinator_tls_handshakes", "TLS handshakes under way.",
-          of(conns, "tls_handshakes"));
-    counter(m, "p2pvpn_coordinator_accepted_connections_total", "TCP connections accepted.",
-            of(conns, "accepted"));
-    counter(m, "p2pvpn_coordinator_requests_total", "Requests of nodes.", of(requests, "handled"));
-    counter(m, "p2pvpn_coordinator_signals_total", "Signals passed on between nodes.",
-            of(requests, "signals"));
-    counter(m, "p2pvpn_coordinator_failed_connections_total",
-            "Connections ended for a wrong handshake, message or hello.", of(requests, "failed"));
-    pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_limited_total",
-                      "Connections and requests turned away, by the limit that was hit.");
-    put_object(m, "limit", json_object_get(doc, "limits"));
+    for (size_t k = 0; k < i; k++) {
+        if (strcmp(samples[k].row->family, samples[i].row->family) == 0)
+            return false;
+    }
+    return true;
 }
 
-static void put_users(struct pv_metrics *m, const json_t *relay)
+/* The samples of a family have to stand together, wherever their rows do. */
+static void put_samples(struct pv_metrics *m, const struct sample *samples, size_t n)
 {
-    static const struct {
-        enum pv_metrics_type type;
-        const char *name, *help, *key;
-    } families[] = {
-        {PV_METRICS_GAUGE, "p2pvpn_coordinator_relay_user_allocations",
-         "Allocations of a static user.", "allocations"},
-        {PV_METRICS_COUNTER, "p2pvpn_coordinator_relay_user_packets_total",
-         "Datagrams relayed for a static user, both ways.", "packets"},
-        {PV_METRICS_COUNTER, "p2pvpn_coordinator_relay_user_bytes_total",
-         "Bytes of their payload, each counted once.", "bytes"},
-    };
-    const json_t *user;
-    size_t i;
-    for (size_t f = 0; f < PV_ARRAY_LEN(families); f++) {
-        pv_metrics_family(m, families[f].type, families[f].name, families[f].help);
-        json_array_foreach(json_object_get(relay, "users"), i, user)
-        {
-            pv_metrics_count(m, of(user, families[f].key), "user",
-                             json_string_value(json_object_get(user, "name")), NULL);
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_stat_row *head = samples[i].row;
+        if (!begins_family(samples, i))
+            continue;
+        pv_metrics_family(m, head->type, head->family, head->help);
+        for (size_t k = i; k < n; k++) {
+            const struct pv_stat_row *row = samples[k].row;
+            if (strcmp(row->family, head->family) == 0)
+                pv_metrics_count(m, of(samples[k].object, row->key), row->label, row->value, NULL);
         }
     }
 }
 
-static void put_relay(struct pv_metrics *m, const json_t *relay)
+/* The coordinator's own numbers, then the relay's. */
+static void put_rows(struct pv_metrics *m, const json_t *doc)
 {
-    gauge(m, "p2pvpn_coordinator_relay_enabled", "1: the relay is on.",
-          json_is_true(json_object_get(relay, "enabled")));
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_relay_allocations", "Allocations.");
-    pv_metrics_count(m, of(relay, "member_allocations"), "for", "members", NULL);
-    pv_metrics_count(m, of(relay, "static_allocations"), "for", "static", NULL);
-    gauge(m, "p2pvpn_coordinator_relay_members", "Members the relay knows.", of(relay, "members"));
-    gauge(m, "p2pvpn_coordinator_relay_sockets", "Relay sockets of static users.",
-          of(relay, "sockets"));
-    pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_relay_packets_total",
-                      "Datagrams relayed, each counted once.");
-    pv_metrics_count(m, of(relay, "member_packets"), "for", "members", NULL);
-    pv_metrics_count(m, of(relay, "static_packets"), "for", "static", NULL);
-    pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_relay_bytes_total",
-                      "Bytes of their payload, each counted once.");
-    pv_metrics_count(m, of(relay, "member_bytes"), "for", "members", NULL);
-    pv_metrics_count(m, of(relay, "static_bytes"), "for", "static", NULL);
-    counter(m, "p2pvpn_coordinator_relay_refused_total", "TURN requests answered by an error.",
-            of(relay, "refused"));
+    struct sample samples[SAMPLES_MAX];
+    size_t n = 0, n_rows = 0;
+    const struct pv_report_row *rows = pv_report_rows(&n_rows);
+    for (size_t i = 0; i < n_rows && n < SAMPLES_MAX; i++) {
+        const char *object = rows[i].object;
+        if (rows[i].stat.family != NULL)
+            samples[n++] =
+                (struct sample){object == NULL ? doc : json_object_get(doc, object), &rows[i].stat};
+    }
+    for (int i = 0; i < PV_RELAYSTAT_N && n < SAMPLES_MAX; i++) {
+        const struct pv_stat_row *row = pv_relaystat_row((enum pv_relaystat)i);
+        if (row->family != NULL)
+            samples[n++] = (struct sample){json_object_get(doc, "relay"), row};
+    }
+    put_samples(m, samples, n);
+}
+
+/* What is no number of a table: the version, switches, and objects whose members are the labels. */
+static void put_rest(struct pv_metrics *m, const json_t *doc)
+{
+    const json_t *relay = json_object_get(doc, "relay");
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_build_info",
+                      "The version that runs.");
+    pv_metrics_count(m, 1, "version", json_string_value(json_object_get(doc, "coordinator")), NULL);
+    pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_limited_total",
+                      "Connections and requests turned away, by the limit that was hit.");
+    put_object(m, "limit", json_object_get(doc, "limits"));
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_relay_enabled",
+                      "1: the relay is on.");
+    pv_metrics_count(m, json_is_true(json_object_get(relay, "enabled")), NULL);
     pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_relay_drops_total",
                       "Datagrams not relayed, by reason.");
     put_object(m, "reason", json_object_get(relay, "drops"));
-    put_users(m, relay);
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_store_healthy",
+                      "1: the last change was written.");
+    pv_metrics_count(m, json_is_null(json_object_get(json_object_get(doc, "store"), "error")),
+                     NULL);
 }
 
-static void put_store(struct pv_metrics *m, const json_t *store)
+static void put_users(struct pv_metrics *m, const json_t *relay)
 {
-    gauge(m, "p2pvpn_coordinator_store_healthy", "1: the last change was written.",
-          json_is_null(json_object_get(store, "error")));
-    gauge(m, "p2pvpn_coordinator_store_pending", "Changes that wait for the disk.",
-          of(store, "pending"));
-    counter(m, "p2pvpn_coordinator_store_failed_total", "Changes that were not written.",
-            of(store, "failed"));
-    gauge(m, "p2pvpn_coordinator_store_bytes", "Size of the database.", of(store, "bytes"));
-    gauge(m, "p2pvpn_coordinator_disk_free_bytes", "What is left of its disk.",
-          of(store, "disk_free"));
+    const json_t *user;
+    size_t i;
+    for (int f = 0; f < PV_RELAYSTAT_USER_N; f++) {
+        const struct pv_stat_row *row = pv_relaystat_user_row((enum pv_relaystat_user)f);
+        pv_metrics_family(m, row->type, row->family, row->help);
+        json_array_foreach(json_object_get(relay, "users"), i, user)
+        {
+            pv_metrics_count(m, of(user, row->key), row->label,
+                             json_string_value(json_object_get(user, "name")), NULL);
+        }
+    }
 }
 
 static void put_process(struct pv_metrics *m, const json_t *process)
@@ -147,9 +135,9 @@ int pv_report_metrics(const json_t *doc, char **ret_text, size_t *ret_len)
     if (of(doc, "version") != PV_REPORT_VERSION)
         return PV_ERR_MALFORMED;
     pv_metrics_init(&m);
-    put_service(&m, doc);
-    put_relay(&m, json_object_get(doc, "relay"));
-    put_store(&m, json_object_get(doc, "store"));
+    put_rows(&m, doc);
+    put_rest(&m, doc);
+    put_users(&m, json_object_get(doc, "relay"));
     put_process(&m, json_object_get(doc, "process"));
     return pv_metrics_take(&m, ret_text, ret_len);
 }

@@ -4,41 +4,45 @@
  * time.
  *
  * Each number has one writer, which uses relaxed stores: the thread of the relay, for DROP_STREAM
- * that of the connections. A number is whole and current, but two of them may be of different
- * moments. Nothing waits for anything.
+ * the control thread. A number is whole and current, but two of them may be of different moments.
+ * Nobody waits for anybody.
+ *
+ * A new number is a constant here and a row in relaystats.c; `status --json` and Prometheus show it
+ * by that row, and test_report says so when the row is missing.
  */
 #ifndef PV_RELAYSTATS_H
 #define PV_RELAYSTATS_H
 
 #include <stdatomic.h>
 
+#include "base/metrics.h"
 #include "base/pv.h"
 
 enum pv_relaystat {
     /* Counters: datagrams relayed and bytes of their payload, each counted once. */
     PV_RELAYSTAT_MEMBER_PACKETS, /* between members */
-    PV_RELAYSTAT_MEMBER_BYTES,
+    PV_RELAYSTAT_MEMBER_BYTES,   /* of these datagrams */
     PV_RELAYSTAT_STATIC_PACKETS, /* of static users, both directions */
-    PV_RELAYSTAT_STATIC_BYTES,
-    PV_RELAYSTAT_REFUSED, /* requests answered by an error */
+    PV_RELAYSTAT_STATIC_BYTES,   /* of these datagrams */
+    PV_RELAYSTAT_REFUSED,        /* TURN requests answered by an error */
 
     /* Datagrams not relayed. */
-    PV_RELAYSTAT_DROP_NO_ALLOCATION, /* nobody has an allocation there */
+    PV_RELAYSTAT_DROP_NO_ALLOCATION, /* the client or relay socket has no allocation */
     PV_RELAYSTAT_DROP_NO_CHANNEL,    /* a channel that is not bound, or not any more */
     PV_RELAYSTAT_DROP_NO_PERMISSION, /* static users: no permission for this peer */
     PV_RELAYSTAT_DROP_NO_PEER,       /* members: the other has no allocation now */
-    PV_RELAYSTAT_DROP_BANDWIDTH,     /* over the limit of its user */
+    PV_RELAYSTAT_DROP_BANDWIDTH,     /* over the limit of its user or member */
     PV_RELAYSTAT_DROP_MALFORMED,     /* not what it says it is, or too long */
     PV_RELAYSTAT_DROP_SEND,          /* the system did not take it: no room, no route */
-    PV_RELAYSTAT_DROP_NOT_RECEIVED,  /* of clients: the relay did not read them in time */
-    PV_RELAYSTAT_DROP_RING,          /* for TURN connections: more than their thread takes */
-    PV_RELAYSTAT_DROP_STREAM,        /* of or for one: more than the relay takes, or it reads */
+    PV_RELAYSTAT_DROP_NOT_RECEIVED,  /* the relay did not read the clients' sockets in time */
+    PV_RELAYSTAT_DROP_RING,          /* the ring to the control thread was full */
+    PV_RELAYSTAT_DROP_STREAM,        /* the ring to the relay, or a client's connection, was full */
 
     /* What there is now. */
-    PV_RELAYSTAT_MEMBERS,            /* members known: online, or their allocation still lives */
-    PV_RELAYSTAT_MEMBER_ALLOCATIONS, /* of them with an allocation */
-    PV_RELAYSTAT_STATIC_ALLOCATIONS,
-    PV_RELAYSTAT_SOCKETS, /* relay sockets */
+    PV_RELAYSTAT_MEMBERS, /* members known: online, or with an allocation that lives on */
+    PV_RELAYSTAT_MEMBER_ALLOCATIONS, /* allocations of members */
+    PV_RELAYSTAT_STATIC_ALLOCATIONS, /* allocations of static users */
+    PV_RELAYSTAT_SOCKETS,            /* relay sockets, reserved ones too */
     PV_RELAYSTAT_N,
 };
 
@@ -48,11 +52,25 @@ enum {
 
 /* Of one static user. */
 enum pv_relaystat_user {
-    PV_RELAYSTAT_USER_PACKETS,
-    PV_RELAYSTAT_USER_BYTES,
+    PV_RELAYSTAT_USER_PACKETS,     /* relayed, both directions */
+    PV_RELAYSTAT_USER_BYTES,       /* of their payload */
     PV_RELAYSTAT_USER_ALLOCATIONS, /* now */
     PV_RELAYSTAT_USER_N,
 };
+
+/* How one number is shown. */
+struct pv_stat_row {
+    const char *key; /* in `status --json`; NULL: the row is missing */
+    enum pv_metrics_type type;
+    const char *family; /* Prometheus' name; NULL: its object is one family, or it has no sample */
+    const char *label;  /* NULL: the sample has none */
+    const char *value;  /* of the label; of static users NULL: it is the name */
+    const char *help;   /* of the family, in the first of its rows */
+};
+const struct pv_stat_row *pv_relaystat_row(enum pv_relaystat what);
+/* Why datagrams were not relayed, for a counter of them; NULL: it counts something else. */
+const char *pv_relaystat_reason(enum pv_relaystat what);
+const struct pv_stat_row *pv_relaystat_user_row(enum pv_relaystat_user what);
 
 struct pv_relaystats { /* zeroed at first */
     _Atomic uint64_t value[PV_RELAYSTAT_N];
@@ -70,6 +88,7 @@ static inline void pv_relaystat_set(struct pv_relaystats *s, enum pv_relaystat w
     atomic_store_explicit(&s->value[what], value, memory_order_relaxed);
 }
 
+/* Its writer only: a load and a store, not one atomic step. */
 static inline void pv_relaystat_add(struct pv_relaystats *s, enum pv_relaystat what, uint64_t n)
 {
     pv_relaystat_set(s, what, pv_relaystat_get(s, what) + n);
@@ -98,8 +117,5 @@ static inline uint64_t pv_relaystat_drops(const struct pv_relaystats *s)
         n += pv_relaystat_get(s, (enum pv_relaystat)i);
     return n;
 }
-
-/* "member_packets", "drop_no_channel", ...: names for `status`, lower case. */
-const char *pv_relaystat_name(enum pv_relaystat what);
 
 #endif /* PV_RELAYSTATS_H */
