@@ -248,7 +248,7 @@ static void feed_stun(struct pv_coord *c, struct pv_conn *s, struct pv_view data
 }
 
 /* What a connection speaks is told by its first byte. TLS is the owner's: it does not get here. */
-static void begin(struct pv_coord *c, struct pv_conn *s, uint8_t first, pv_ns now)
+static void begin_protocol(struct pv_coord *c, struct pv_conn *s, uint8_t first, pv_ns now)
 {
     enum pv_sniff kind = pv_sniff(first);
     s->begun = true;
@@ -261,7 +261,7 @@ static void begin(struct pv_coord *c, struct pv_conn *s, uint8_t first, pv_ns no
 static void feed(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_ns now)
 {
     if (!s->begun && data.len > 0)
-        begin(c, s, data.ptr[0], now);
+        begin_protocol(c, s, data.ptr[0], now);
     if (s->dead)
         return;
     if (s->stun != NULL) {

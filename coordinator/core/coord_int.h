@@ -18,6 +18,9 @@
 #include "coordinator/core/mail.h"
 #include "coordinator/core/member/registry.h"
 
+_Static_assert((int)PV_TURNAUTH_NET_LEN == (int)PV_NETWORK_ID_LEN, "the relay's network id");
+_Static_assert((int)PV_TURNAUTH_NODE_LEN == (int)PV_SIGN_PK_LEN, "the relay's node is its key");
+
 struct pv_coord {
     struct pv_rng rng;
     const struct pv_log *log;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The relay half: what control tells it, in one table, and what it tells control about streams. */
 #include "coordinator/core/turn/relaycore.h"
 
 #include <stdlib.h>
@@ -12,7 +13,7 @@ enum {
 };
 
 struct pv_relaycore {
-    struct pv_stuns *stuns;
+    struct pv_stuns *stuns; /* first made, last freed: turns and link borrow from those above */
     struct pv_turns *turns;
     struct pv_relaylink *link;
     /* Messages of streams: copied, because they are rewritten in place until they are sent. */
@@ -68,7 +69,8 @@ struct pv_turns *pv_relaycore_turns(struct pv_relaycore *r)
 
 /* --- streams ------------------------------------------------------------------------------- */
 
-static void tell(struct pv_relaycore *r, const struct pv_relaynews *news, bool is_data)
+/* Never waits: a control thread that is behind loses answers, as a full line would. */
+static void tell_control(struct pv_relaycore *r, const struct pv_relaynews *news, bool is_data)
 {
     if (!pv_relaylink_tell(r->link, news, is_data))
         pv_relaystat_add(pv_turns_counters(r->turns), PV_RELAYSTAT_DROP_RING, 1);
@@ -81,9 +83,12 @@ void pv_relaycore_to_stream(struct pv_relaycore *r, const struct pv_turns_out *o
         .holds = pv_turns_has_stream(r->turns, out->stream),
         .data = out->data,
     };
-    tell(r, &news, pv_turn_is_data(out->data));
+    tell_control(r, &news, pv_turn_is_data(out->data));
 }
 
+/* A STUN or TURN message of a connection. TURN waits for the batch; Binding is answered at once,
+ * and bytes that are neither end the connection, as a client that sends them is lost in its stream.
+ */
 static void handle_message(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
 {
     struct pv_stuns_reply reply;
@@ -103,39 +108,62 @@ static void handle_message(struct pv_relaycore *r, const struct pv_relaycmd *cmd
     else
         news.broken = true;
     news.holds = pv_turns_has_stream(r->turns, cmd->stream);
-    tell(r, &news, false);
+    tell_control(r, &news, false);
 }
 
 /* --- commands ------------------------------------------------------------------------------ */
 
-static void handle_command(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
+static void handle_online(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
 {
-    struct pv_relaynews news = {.stream = cmd->stream};
-    switch (cmd->kind) {
-    case PV_RELAYCMD_ONLINE:
-        /* Without memory for it, its Allocate is refused. */
-        (void)!pv_turns_online(r->turns, cmd->net, cmd->node, cmd->serial);
-        break;
-    case PV_RELAYCMD_OFFLINE:
-        pv_turns_offline(r->turns, cmd->net, cmd->node, now);
-        break;
-    case PV_RELAYCMD_GONE:
-        pv_turns_gone(r->turns, cmd->net, cmd->node);
-        break;
-    case PV_RELAYCMD_MESSAGE:
-        handle_message(r, cmd, now);
-        break;
-    case PV_RELAYCMD_ASK:
-        news.holds = pv_turns_has_stream(r->turns, cmd->stream);
-        tell(r, &news, false);
-        break;
-    case PV_RELAYCMD_CLOSED:
-        pv_turns_stream_closed(r->turns, cmd->stream);
-        break;
-    case PV_RELAYCMD_FORGET:
-        pv_turns_forget(r->turns);
-        break;
-    }
+    (void)now;
+    /* Without memory for the member, its Allocate is refused. */
+    (void)!pv_turns_online(r->turns, cmd->net, cmd->node, cmd->serial);
+}
+
+static void handle_offline(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
+{
+    pv_turns_offline(r->turns, cmd->net, cmd->node, now);
+}
+
+static void handle_gone(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
+{
+    (void)now;
+    pv_turns_gone(r->turns, cmd->net, cmd->node);
+}
+
+static void handle_ask(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
+{
+    const struct pv_relaynews news = {.stream = cmd->stream,
+                                      .holds = pv_turns_has_stream(r->turns, cmd->stream)};
+    (void)now;
+    tell_control(r, &news, false);
+}
+
+static void handle_closed(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
+{
+    (void)now;
+    pv_turns_stream_closed(r->turns, cmd->stream);
+}
+
+static void handle_forget(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
+{
+    (void)cmd;
+    (void)now;
+    pv_turns_forget(r->turns);
+}
+
+/* One row for each kind (checked by test_relaylink). */
+static void (*const handlers[PV_RELAYCMD_N])(struct pv_relaycore *r, const struct pv_relaycmd *cmd,
+                                             pv_ns now) = {
+    [PV_RELAYCMD_ONLINE] = handle_online, [PV_RELAYCMD_OFFLINE] = handle_offline,
+    [PV_RELAYCMD_GONE] = handle_gone,     [PV_RELAYCMD_MESSAGE] = handle_message,
+    [PV_RELAYCMD_ASK] = handle_ask,       [PV_RELAYCMD_CLOSED] = handle_closed,
+    [PV_RELAYCMD_FORGET] = handle_forget,
+};
+
+bool pv_relaycore_is_handled(enum pv_relaycmd_kind kind)
+{
+    return handlers[kind] != NULL;
 }
 
 bool pv_relaycore_has_commands(const struct pv_relaycore *r)
@@ -150,11 +178,12 @@ bool pv_relaycore_step(struct pv_relaycore *r, pv_ns now)
     pv_turns_sent(r->turns);
     r->n_in = 0;
     while (r->n_in < MESSAGES && pv_relaylink_command(r->link, &cmd) == PV_OK) {
-        /* Messages come in runs; what changes who they are from waits until they are handled. */
+        /* Messages are handled as one batch. A command behind them may end the allocation of one
+         * that is waiting, so the batch goes first. */
         if (cmd.kind != PV_RELAYCMD_MESSAGE && r->n_in > 0)
             break;
         if (cmd.kind != PV_RELAYCMD_MESSAGE || cmd.data.len <= PV_STUNCONN_MESSAGE_MAX)
-            handle_command(r, &cmd, now);
+            handlers[cmd.kind](r, &cmd, now);
         pv_relaylink_taken(r->link);
     }
     if (r->n_in == 0)

@@ -35,6 +35,8 @@ struct pv_turns *pv_relaycore_turns(struct pv_relaycore *r);
 bool pv_relaycore_has_commands(const struct pv_relaycore *r);
 /* Handles commands that wait; forgets output not sent yet. True: send the output and call again. */
 PV_MUST_CHECK bool pv_relaycore_step(struct pv_relaycore *r, pv_ns now);
+/* Has this kind of command a handler? (tests) */
+bool pv_relaycore_is_handled(enum pv_relaycmd_kind kind);
 /* A datagram that is not TURN, from src to a place of ours: *ret_reply is the answer. PV_ERR_AGAIN:
  * no answer is due. */
 PV_MUST_CHECK int pv_relaycore_answer(struct pv_relaycore *r, const struct pv_addr *src,

@@ -98,7 +98,7 @@ int pv_relaylink_online(struct pv_relaylink *l, const uint8_t *net, const uint8_
                         struct pv_turnauth_creds *ret_creds)
 {
     struct pv_relaycmd cmd = about_member(PV_RELAYCMD_ONLINE, net, node);
-    uint8_t who[sizeof(cmd.net) + sizeof(cmd.node)];
+    uint8_t who[PV_TURNAUTH_MEMBER_LEN];
     if (!l->has_relay)
         return PV_ERR_UNSUPPORTED;
     cmd.serial = ++l->serial;

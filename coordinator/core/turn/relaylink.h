@@ -36,8 +36,8 @@ struct pv_relaylink *pv_relaylink_free(struct pv_relaylink *l); /* wipes; NULL i
 
 /* --- the control end ------------------------------------------------------------------------- */
 
-/* A member's control channel is up: what its welcome says. net: 16 bytes, node: 32.
- * PV_ERR_UNSUPPORTED: no relay; PV_ERR_NO_SPACE: the relay cannot be told. */
+/* A member's control channel is up: what its welcome says. net and node as in struct
+ * pv_relaycmd. PV_ERR_UNSUPPORTED: no relay; PV_ERR_NO_SPACE: the relay cannot be told. */
 PV_MUST_CHECK int pv_relaylink_online(struct pv_relaylink *l, const uint8_t *net,
                                       const uint8_t *node, pv_ns now,
                                       struct pv_turnauth_creds *ret_creds);
@@ -69,23 +69,25 @@ void pv_relaylink_polled(struct pv_relaylink *l);
 
 /* --- the relay's end ------------------------------------------------------------------------- */
 
+/* What control tells; each has a handler in relaycore.c. */
 enum pv_relaycmd_kind {
-    PV_RELAYCMD_ONLINE,
-    PV_RELAYCMD_OFFLINE,
-    PV_RELAYCMD_GONE,
-    PV_RELAYCMD_MESSAGE,
-    PV_RELAYCMD_ASK,
-    PV_RELAYCMD_CLOSED,
-    PV_RELAYCMD_FORGET, /* all members and streams */
+    PV_RELAYCMD_ONLINE,  /* a member's control channel is up */
+    PV_RELAYCMD_OFFLINE, /* it has ended */
+    PV_RELAYCMD_GONE,    /* the member was removed, or has left */
+    PV_RELAYCMD_MESSAGE, /* a connection over TCP brought a STUN or TURN message */
+    PV_RELAYCMD_ASK,     /* does this connection still hold an allocation? */
+    PV_RELAYCMD_CLOSED,  /* this connection is gone */
+    PV_RELAYCMD_FORGET,  /* all members and streams: what was told about them got lost */
+    PV_RELAYCMD_N,
 };
 struct pv_relaycmd {
     enum pv_relaycmd_kind kind;
-    uint32_t serial; /* ONLINE: of the nonce */
-    uint64_t stream; /* MESSAGE, ASK, CLOSED */
-    struct pv_addr source;
-    uint8_t net[16]; /* ONLINE, OFFLINE, GONE */
-    uint8_t node[32];
-    struct pv_view data; /* MESSAGE: in the ring, until taken() */
+    uint32_t serial;                    /* ONLINE: of the nonce in the member's welcome */
+    uint64_t stream;                    /* MESSAGE, ASK, CLOSED: number of the connection */
+    struct pv_addr source;              /* MESSAGE: address of the client */
+    uint8_t net[PV_TURNAUTH_NET_LEN];   /* ONLINE, OFFLINE, GONE: network id */
+    uint8_t node[PV_TURNAUTH_NODE_LEN]; /* ONLINE, OFFLINE, GONE: the member's identity key */
+    struct pv_view data;                /* MESSAGE: in the ring, until taken() */
 };
 /* The oldest command. PV_ERR_AGAIN: none. */
 PV_MUST_CHECK int pv_relaylink_command(struct pv_relaylink *l, struct pv_relaycmd *ret_cmd);

@@ -15,6 +15,12 @@
 #include "crypto/hash.h"
 
 enum {
+    /* A member as the relay knows it, which never sees a roster: the first is PV_NETWORK_ID_LEN,
+     * the second PV_SIGN_PK_LEN (checked where both are seen, coord_int.h). */
+    PV_TURNAUTH_NET_LEN = 16,
+    PV_TURNAUTH_NODE_LEN = 32,
+    PV_TURNAUTH_MEMBER_LEN = PV_TURNAUTH_NET_LEN + PV_TURNAUTH_NODE_LEN,
+
     PV_TURNAUTH_NONCE_BUF = 48, /* characters of a nonce (13 + 28) and the NUL, rounded up */
     PV_TURNAUTH_USER_MAX = 64,  /* characters of a user's name, ours */
     PV_TURNAUTH_USER_BUF = PV_TURNAUTH_USER_MAX + 1,
@@ -78,8 +84,8 @@ struct pv_turnauth_creds {
     char password[PV_TURNAUTH_PASSWORD_BUF];
     char nonce[PV_TURNAUTH_NONCE_BUF];
 };
-/* member: net and node, 48 bytes. Only a nonce of the serial that the TURN server was told last
- * (pv_turns_online) will do. */
+/* member: net and node, PV_TURNAUTH_MEMBER_LEN bytes. Only a nonce of the serial that the TURN
+ * server was told last (pv_turns_online) will do. */
 void pv_turnauth_welcome(const struct pv_turnauth *a, struct pv_view member, uint32_t serial,
                          pv_ns now, struct pv_turnauth_creds *ret_creds);
 

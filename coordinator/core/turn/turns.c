@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "coordinator/core/turn/turns_int.h"
 #include "crypto/ct.h"
+#include "crypto/sign.h"
 
 enum {
     WAYS_MAX = 1 << 18, /* 5-tuples: members, and the allocations of static users */
@@ -51,7 +52,8 @@ static int take_config(struct pv_turns *t, const struct pv_turns_config *cfg)
     if (cfg->n_allow > PV_TURNS_ALLOW_MAX || cfg->n_own > PV_TURNS_OWN_MAX ||
         cfg->port_hi < cfg->port_lo)
         return PV_ERR_LIMIT;
-    pv_blake2b(hash, pv_view(cfg->coordinator_pk, 32), pv_view(NULL, 0), pv_view(NULL, 0));
+    pv_blake2b(hash, pv_view(cfg->coordinator_pk, PV_SIGN_PK_LEN), pv_view(NULL, 0),
+               pv_view(NULL, 0));
     t->prefix[0] = 0xfd;
     memcpy(t->prefix + 1, hash, 5); /* as pv_turn_virtual_addr() */
     t->limits = (struct pv_turns_limits){

@@ -63,7 +63,7 @@ struct pv_turns_limits {
 
 struct pv_turns_config {
     bool enabled;                      /* false: Binding requests only */
-    const uint8_t *coordinator_pk;     /* 32 bytes, not kept */
+    const uint8_t *coordinator_pk;     /* PV_SIGN_PK_LEN bytes, not kept */
     const struct pv_turns_user *users; /* copied as keys */
     size_t n_users;                    /* <= PV_TURNS_USERS_MAX */
     uint16_t port_lo, port_hi;         /* relay ports; 0: 49152-65535 (RFC 8656 s7.2) */
@@ -95,8 +95,8 @@ bool pv_turns_enabled(const struct pv_turns *t);
 /* What members' credentials are made with, read only: whoever welcomes them may have a copy. */
 const struct pv_turnauth *pv_turns_auth(const struct pv_turns *t);
 /* A member's control channel is up: it may allocate with the nonce of this serial and no older one.
- * net: 16 bytes, node: 32. PV_ERR_UNSUPPORTED (no relay), PV_ERR_LIMIT, PV_ERR_NOMEM,
- * PV_ERR_CRYPTO: no relay for it. */
+ * net and node have PV_TURNAUTH_NET_LEN and PV_TURNAUTH_NODE_LEN bytes. PV_ERR_UNSUPPORTED (no
+ * relay), PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_CRYPTO: no relay for it. */
 PV_MUST_CHECK int pv_turns_online(struct pv_turns *t, const uint8_t *net, const uint8_t *node,
                                   uint32_t serial);
 /* Its control channel ended: the allocation lives as long as its TURN lifetime. */

@@ -28,12 +28,12 @@
 #include "proto/stun/turn.h"
 
 enum {
-    PV_TWAY_KEY = 52,     /* stream, socket, source, local address */
-    PV_TMEMBER_KEY = 24,  /* network id, last half of the virtual address */
-    PV_TMEMBER_WHO = 48,  /* network id, node pk */
-    PV_TMEMBER_USER = 16, /* characters of a member's user name */
-    PV_TPLACE_KEY = 20,   /* family, port, address */
-    PV_TSHOWN_MAX = 64,   /* addresses that relay sockets show, twice PV_TURNS_OWN_MAX */
+    PV_TWAY_KEY = 52,                         /* stream, socket, source, local address */
+    PV_TMEMBER_KEY = PV_TURNAUTH_NET_LEN + 8, /* network id, last half of the virtual address */
+    PV_TMEMBER_WHO = PV_TURNAUTH_MEMBER_LEN,  /* network id, node pk */
+    PV_TMEMBER_USER = 16,                     /* characters of a member's user name */
+    PV_TPLACE_KEY = 20,                       /* family, port, address */
+    PV_TSHOWN_MAX = 64, /* addresses that relay sockets show, twice PV_TURNS_OWN_MAX */
     PV_TSCRATCH = PV_TURNS_DATAGRAM_MAX + 128,
     /* RFC 5766 clients take channel numbers up to 0x7FFF; nothing else on these ports begins so. */
     PV_TCHANNEL_MAX = 0x7FFF,

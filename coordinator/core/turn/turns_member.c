@@ -10,7 +10,7 @@ static struct pv_addr virtual_addr(const struct pv_turns *t, const uint8_t *node
 {
     uint8_t hash[PV_BLAKE2B_LEN];
     uint8_t ip[16];
-    pv_blake2b(hash, pv_view(node, 32), pv_view(NULL, 0), pv_view(NULL, 0));
+    pv_blake2b(hash, pv_view(node, PV_TURNAUTH_NODE_LEN), pv_view(NULL, 0), pv_view(NULL, 0));
     memcpy(ip, t->prefix, 8);
     memcpy(ip + 8, hash, 8);
     return pv_addr6(ip, PV_TURN_VIRTUAL_PORT);
@@ -21,7 +21,9 @@ struct pv_tmember *pv_tmember_find(const struct pv_turns *t, const uint8_t *net,
 {
     struct pv_addr addr = virtual_addr(t, node);
     struct pv_tmember *m = pv_tmember_at(t, net, &addr);
-    return m != NULL && memcmp(m->who + 16, node, 32) == 0 ? m : NULL;
+    return m != NULL && memcmp(m->who + PV_TURNAUTH_NET_LEN, node, PV_TURNAUTH_NODE_LEN) == 0
+               ? m
+               : NULL;
 }
 
 void pv_tmember_forget(struct pv_turns *t, struct pv_tmember *m)
@@ -50,8 +52,8 @@ static int new_member(struct pv_turns *t, const uint8_t *net, const uint8_t *nod
     m->timer.kind = PV_TTIMER_MEMBER;
     m->addr = virtual_addr(t, node);
     pv_tmember_id(net, &m->addr, m->id);
-    memcpy(m->who, net, 16);
-    memcpy(m->who + 16, node, 32);
+    memcpy(m->who, net, PV_TURNAUTH_NET_LEN);
+    memcpy(m->who + PV_TURNAUTH_NET_LEN, node, PV_TURNAUTH_NODE_LEN);
     pv_turnauth_member(&t->auth, pv_view(m->who, sizeof(m->who)), user, password);
     memcpy(m->user, user, sizeof(m->user));
     int r = pv_turnauth_key(user, password, &m->key);

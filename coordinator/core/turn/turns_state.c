@@ -63,8 +63,8 @@ bool pv_tmember_is_virtual(const struct pv_turns *t, const struct pv_addr *addr)
 void pv_tmember_id(const uint8_t *net, const struct pv_addr *addr,
                    uint8_t id[static PV_TMEMBER_KEY])
 {
-    memcpy(id, net, 16);
-    memcpy(id + 16, addr->ip + 8, 8);
+    memcpy(id, net, PV_TURNAUTH_NET_LEN);
+    memcpy(id + PV_TURNAUTH_NET_LEN, addr->ip + 8, 8); /* the other half is the same for all */
 }
 
 struct pv_tmember *pv_tmember_at(const struct pv_turns *t, const uint8_t *net,

@@ -161,9 +161,21 @@ static void without_a_relay_members_are_no_matter(void **state)
     pv_relaylink_free(w.link);
 }
 
+static void every_command_has_its_handler(void **state)
+{
+    (void)state;
+    for (int i = 0; i < PV_RELAYCMD_N; i++) {
+        if (!pv_relaycore_is_handled((enum pv_relaycmd_kind)i))
+            fail_msg("kind %d of enum pv_relaycmd_kind has no handler: add it to handlers[] of "
+                     "coordinator/core/turn/relaycore.c",
+                     i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_command_has_its_handler),
         cmocka_unit_test(commands_arrive_whole_and_in_order),
         cmocka_unit_test(data_of_streams_leaves_room_for_what_must_not_be_lost),
         cmocka_unit_test(what_is_lost_all_the_same_makes_the_relay_forget_everything),
