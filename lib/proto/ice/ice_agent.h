@@ -55,7 +55,7 @@ enum {
 #define PV_ICE_SILENCE_MIN     PV_MS(250)   /* DESIGN 5 */
 #define PV_ICE_DEAD_MIN        PV_MS(450)   /* DESIGN 5 */
 #define PV_ICE_NOTE_EVERY      PV_MS(100)   /* about; see pv_ice_note_traffic() */
-#define PV_ICE_DEFER           PV_MS(300) /* ours, adr/0004: one-way flows are replaced within 1 s */
+#define PV_ICE_DEFER           PV_MS(300) /* ours, adr/0005: one-way flows are replaced within 1 s */
 #define PV_ICE_LATE            PV_MS(20)  /* ours: beside 5/4 of the RTT an answer is late */
 #define PV_ICE_HOLD_FIRST      PV_S(10)   /* ours: doubling each time a path dies */
 #define PV_ICE_HOLD_MAX        PV_S(60)
