@@ -8,10 +8,11 @@
 #include "crypto/ct.h"
 #include "crypto/hash.h"
 #include "daemon/core/engine_int.h"
+#include "daemon/core/member/coordinator.h"
 
 /* Every part, in the order in which facts are delivered and timeouts handled. */
 static const struct pv_part *const parts[] = {
-    NULL, /* an array may not be empty */
+    &pv_part_coordinator,
 };
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_ENGINE_MAX_PARTS, "every part has its place");
 
@@ -118,6 +119,23 @@ static void deliver(struct pv_engine *e, pv_ns now)
     }
 }
 
+void pv_engine_answer(struct pv_engine *e, const struct pv_part *owner, uint64_t tag,
+                      const struct pv_ctl_msg *msg, pv_ns now)
+{
+    void *part = pv_engine_part(e, owner);
+    if (part != NULL && owner->on_answer != NULL)
+        owner->on_answer(part, tag, msg, now);
+}
+
+void pv_engine_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    FOR_PARTS(e, i, p)
+    {
+        if (p->on_push != NULL)
+            p->on_push(e->parts[i], msg, now);
+    }
+}
+
 /* --- life ------------------------------------------------------------------------------------- */
 
 static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
@@ -192,11 +210,6 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
     struct pv_gatherer_config gc = {
         .rng = e->node.rng, .udp_port = e->node.udp_port, .has_udp6 = cfg->has_udp6};
     memcpy(gc.own_tun, e->node.tun_name, sizeof(gc.own_tun));
-    const struct pv_coordclient_config cc = {.rng = e->node.rng,
-                                             .log = e->node.log,
-                                             .sign_sk = e->node.identity->sign_sk,
-                                             .sign_pk = e->node.identity->sign_pk,
-                                             .dh_sk = e->node.identity->dh_sk};
     const struct pv_hardnat_config nc = {.rng = e->node.rng,
                                          .predict_off = cfg->predict_off,
                                          .birthday_off = cfg->birthday_off,
@@ -216,8 +229,6 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
         r = pv_hardnat_new(&e->hard, &nc);
     if (r == PV_OK)
         r = make_mapper(e, cfg);
-    if (r == PV_OK)
-        r = pv_coordclient_new(&e->node.coord, &cc);
     if (r == PV_OK)
         r = pv_chatlink_new(&e->chat, &hc, now);
     if (r == PV_OK)
@@ -375,7 +386,6 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_chatlink_free(e->chat);
     pv_engine_files_free(e);
     pv_engine_dns_free(e);
-    pv_coordclient_free(e->node.coord);
     pv_gatherer_free(e->gatherer);
     pv_hardnat_free(e->hard);
     pv_mapper_free(e->mapper);
@@ -417,7 +427,7 @@ void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
             p->on_stop(e->parts[i], now);
     }
     pv_engine_say_goodbye(e, now);
-    pv_coordclient_stop(e->node.coord, now);
+    pv_engine_disconnect(e, now);
     pv_engine_files_stop(e);
     e->node.up = false; /* what the router maps is given back */
     pv_engine_map_pump(e, now);
@@ -527,7 +537,6 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     pv_engine_front_timeout(e, now);
     pv_gatherer_handle_timeout(e->gatherer, now);
     pv_mapper_handle_timeout(e->mapper, now);
-    pv_coordclient_handle_timeout(e->node.coord, now);
     pv_engine_relay_timeout(e, now);
     pv_chatlink_handle_timeout(e->chat, now);
     pv_filelink_handle_timeout(e->files, now);
@@ -550,7 +559,6 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     next = pv_min_ns(next, pv_mapper_next_timeout(e->mapper));
     next = pv_min_ns(next, pv_hardnat_next_timeout(e->hard));
     next = pv_min_ns(next, pv_min_ns(pv_engine_life_next(e), pv_engine_front_next(e)));
-    next = pv_min_ns(next, pv_coordclient_next_timeout(e->node.coord));
     next = pv_min_ns(next, pv_engine_relay_next(e));
     next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
     next = pv_min_ns(next, pv_filelink_next_timeout(e->files));

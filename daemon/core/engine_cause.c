@@ -203,7 +203,7 @@ static bool judge_presence(const struct pv_engine *e, const struct pv_peer *p, s
                    "%s is offline: the coordinator has no connection from it", p->name);
     if (is_direct(p))
         return false;
-    if (!pv_engine_is_online(e) && !p->has_path)
+    if (!e->node.online && !p->has_path)
         return say(c,
                    "see `p2pvpnctl status`; nodes that were reached before are looked for "
                    "without it",

@@ -6,12 +6,22 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/engine_int.h"
+#include "daemon/core/member/coordinator.h"
 
 #define HURRY_CUT_OFF PV_S(600) /* as long as an idle path is kept, DESIGN 5 */
 
-bool pv_engine_is_online(const struct pv_engine *e)
+static void set_online(struct pv_engine *e, bool online)
 {
-    return pv_coordclient_state(e->node.coord) == PV_COORDCLIENT_ONLINE && e->node.as_member;
+    if (e->node.online == online)
+        return;
+    e->node.online = online;
+    pv_node_raise(&e->node, online ? PV_FACT_ONLINE : PV_FACT_OFFLINE);
+}
+
+void pv_engine_disconnect(struct pv_engine *e, pv_ns now)
+{
+    set_online(e, false);
+    pv_coordclient_stop(e->node.coord, now);
 }
 
 /* --- connecting ------------------------------------------------------------------------------ */
@@ -22,6 +32,7 @@ void pv_engine_connect(struct pv_engine *e, struct pv_view list, enum pv_ctl_rol
     struct pv_coordinator c;
     struct pv_coordclient_target target = {.role = role, .has_network = network_id != NULL};
     e->node.as_member = role == PV_CTL_MEMBER;
+    set_online(e, false);
     e->n_hosts = 0;
     if (!pv_coordlist_next(&list, &c))
         return;
@@ -61,7 +72,7 @@ static void pull(struct pv_engine *e, struct pv_ctl_cursor have, enum pv_coord_p
 
 void pv_engine_subscribe(struct pv_engine *e, const uint8_t (*nodes)[PV_SIGN_PK_LEN], size_t n)
 {
-    if (!pv_engine_is_online(e) || n == 0)
+    if (!e->node.online || n == 0)
         return;
     struct pv_ctl_msg msg = {.type = PV_CTL_SUBSCRIBE};
     msg.u.subscribe.on = true;
@@ -330,6 +341,7 @@ static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_
     if (e->node.roster == NULL)
         return;
     pv_log(e->node.log, PV_LOG_INFO, "what=\"coordinator connected\"");
+    set_online(e, true);
     e->coord_connects++;
     e->relisted = false;
     drop_listed(e);
@@ -351,6 +363,7 @@ static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_
 static void go_offline(struct pv_engine *e, const char *why, pv_ns now)
 {
     snprintf(e->coord_error, sizeof(e->coord_error), "%s", why);
+    set_online(e, false);
     if (pv_enroll_is_guest(e)) {
         pv_enroll_offline(e, why);
         return;
@@ -400,7 +413,12 @@ static void signal_answer(struct pv_engine *e, uint32_t id, const struct pv_ctl_
 
 static void take_answer(struct pv_engine *e, const struct pv_coordclient_event *ev, pv_ns now)
 {
-    uint64_t arg = ev->tag & (((uint64_t)1 << 56) - 1);
+    uint64_t arg = ev->tag & (((uint64_t)1 << 56) - 1), tag;
+    const struct pv_part *owner;
+    if (pv_coord_owner(e->node.coordinator, ev->tag, &owner, &tag)) {
+        pv_engine_answer(e, owner, tag, ev->msg, now);
+        return;
+    }
     switch ((enum pv_coord_purpose)(ev->tag >> 56)) {
     case PV_CP_NONE:
         if (ev->msg->type == PV_CTL_PRESENCE)
@@ -436,6 +454,7 @@ static void take_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns n
     struct pv_peer *p;
     if (pv_enroll_is_guest(e) || e->node.roster == NULL)
         return;
+    pv_engine_push(e, msg, now);
     switch (msg->type) {
     case PV_CTL_STATEMENTS:
         take_statements(e, msg, PV_CP_PULL, now);

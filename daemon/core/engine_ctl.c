@@ -67,7 +67,7 @@ static bool may(struct pv_engine *e, const char *what, uint8_t right, uint64_t h
     char text[PV_CTLAPI_ERROR_BUF];
     if (!may_sign(e, what, right, handle))
         return false;
-    if (!pv_engine_is_online(e)) {
+    if (!e->node.online) {
         snprintf(text, sizeof(text),
                  "%s: the coordinator cannot be reached (%s): try again when it is back", what,
                  e->coord_error[0] != '\0' ? e->coord_error : "connecting");
@@ -459,7 +459,7 @@ static void do_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
         return;
     bool known =
         e->node.roster == NULL || pv_roster_count(e->node.roster) <= PV_ENGINE_SUBSCRIBE_ALL;
-    if (known || !pv_engine_is_online(e)) {
+    if (known || !e->node.online) {
         pv_engine_show_peers(e, handle, now);
         return;
     }

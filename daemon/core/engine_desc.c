@@ -124,7 +124,7 @@ void pv_engine_send_desc(struct pv_engine *e, struct pv_peer *p, const struct pv
     /* In-band may go into a path that just died: from the second repetition on both ways. */
     if (inband)
         send_inband(e, p, sig);
-    bool online = pv_engine_is_online(e) && p->presence != PV_PRESENCE_OFFLINE;
+    bool online = e->node.online && p->presence != PV_PRESENCE_OFFLINE;
     bool unheard = !p->descx.acked && p->descx.sends > 2;
     /* A coordinator that died without a word still looks connected: what nobody acknowledges goes
      * through common peers as well. */

@@ -26,7 +26,7 @@ static void fail(struct pv_engine *e, enum pv_ctlapi_code code, const char *text
     pv_log(e->node.log, PV_LOG_WARN, "what=\"%s failed\" why=\"%s\"",
            e->enroll.create ? "create" : "join", text);
     forget(e);
-    pv_coordclient_stop(e->node.coord, now);
+    pv_engine_disconnect(e, now);
     pv_ctlsrv_fail(e->node.ctl, handle, code, text);
 }
 
@@ -93,7 +93,7 @@ void pv_enroll_cancel(struct pv_engine *e, pv_ns now)
     if (!pv_enroll_is_guest(e))
         return; /* nobody waits any more, but membership is real: let it settle */
     forget(e);
-    pv_coordclient_stop(e->node.coord, now);
+    pv_engine_disconnect(e, now);
 }
 
 /* --- begins --------------------------------------------------------------------------------------
@@ -589,7 +589,7 @@ static void make_first_invite(struct pv_engine *e, pv_ns now)
     put->handle = handle;
     /* From here on it is an ordinary put of a member. */
     forget(e);
-    if (pv_engine_is_online(e)) {
+    if (e->node.online) {
         pv_engine_put(e, put, now);
         return;
     }

@@ -132,7 +132,7 @@ static void handle_backlog(struct pv_engine *e, const struct pv_job_result *resu
 {
     e->hold.looking = false;
     for (size_t i = 0; result->status == PV_OK && result->chat != NULL &&
-                       i < result->chat->n_backlog && !pv_engine_is_online(e);
+                       i < result->chat->n_backlog && !e->node.online;
          i++) {
         const struct pv_chat_backlog *b = &result->chat->backlog[i];
         const struct pv_peer *p = pv_engine_peer_by_pk(e, b->peer);
@@ -481,7 +481,7 @@ void pv_engine_hold_run(struct pv_engine *e, pv_ns now)
     }
     if (h->sending && now >= h->answer_by)
         end_task(e);
-    if (!e->keep.enabled || e->node.roster == NULL || pv_engine_is_online(e)) {
+    if (!e->keep.enabled || e->node.roster == NULL || e->node.online) {
         h->look_at = PV_NEVER;
         return;
     }

@@ -298,7 +298,7 @@ void pv_engine_drop_waiter(struct pv_engine *e, uint64_t handle)
 static bool wait_is_over(struct pv_engine *e, struct pv_waiter *w, pv_ns now)
 {
     if (!w->has_peer)
-        return w->online ? pv_engine_is_online(e)
+        return w->online ? e->node.online
                          : e->node.iface == PV_IFACE_UP && pv_node_self(&e->node) != NULL;
     struct pv_peer *p = pv_engine_peer_by_pk(e, w->peer);
     if (p == NULL)

@@ -414,6 +414,11 @@ void *pv_engine_part(struct pv_engine *e, const struct pv_part *part);
 /* Tells every part, after the call under way, what has changed about p: enum pv_peer_fact bits. */
 void pv_engine_raise_peer(struct pv_engine *e, struct pv_peer *p, unsigned facts);
 
+/* The coordinator's answer to that part; what the coordinator says of its own accord, to all. */
+void pv_engine_answer(struct pv_engine *e, const struct pv_part *owner, uint64_t tag,
+                      const struct pv_ctl_msg *msg, pv_ns now);
+void pv_engine_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now);
+
 /* Lets what one machine told change the others; after every fact and every timeout. */
 void pv_engine_settle(struct pv_engine *e, pv_ns now);
 
@@ -580,8 +585,8 @@ void pv_engine_names_written(struct pv_engine *e, const struct pv_job_result *re
 /* Connects as a member, or as a guest for enrolling, to the coordinators of list. */
 void pv_engine_connect(struct pv_engine *e, struct pv_view list, enum pv_ctl_role role,
                        const uint8_t *network_id, pv_ns now);
+void pv_engine_disconnect(struct pv_engine *e, pv_ns now);
 void pv_engine_coord_pump(struct pv_engine *e, pv_ns now);
-bool pv_engine_is_online(const struct pv_engine *e);
 /* Presence of these members is wanted from now on. */
 void pv_engine_subscribe(struct pv_engine *e, const uint8_t (*nodes)[PV_SIGN_PK_LEN], size_t n);
 /* Sends statements; the put (taken) is told the receipts. */

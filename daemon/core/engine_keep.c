@@ -144,7 +144,7 @@ void pv_engine_keep_listed(struct pv_engine *e, struct pv_job_result *result, pv
     struct pv_keep *k = &e->keep;
     if (!k->sending || k->list != NULL)
         return;
-    if (result->status != PV_OK || result->chat == NULL || !pv_engine_is_online(e)) {
+    if (result->status != PV_OK || result->chat == NULL || !e->node.online) {
         send_later(e, now);
         return;
     }
@@ -201,11 +201,11 @@ void pv_engine_keep_answer(struct pv_engine *e, const struct pv_ctl_msg *msg, pv
 void pv_engine_keep_run(struct pv_engine *e, pv_ns now)
 {
     struct pv_keep *k = &e->keep;
-    if (k->enabled && pv_engine_is_online(e) && now >= k->collect_at) {
+    if (k->enabled && e->node.online && now >= k->collect_at) {
         k->collecting = false;
         pv_engine_keep_news(e, now);
     }
-    while (!k->sending && k->n_waiting > 0 && now >= k->send_at && pv_engine_is_online(e) &&
+    while (!k->sending && k->n_waiting > 0 && now >= k->send_at && e->node.online &&
            e->node.roster != NULL) {
         memcpy(k->peer, k->waiting[0], sizeof(k->peer));
         memmove(k->waiting, k->waiting + 1, --k->n_waiting * sizeof(k->waiting[0]));
@@ -217,7 +217,7 @@ void pv_engine_keep_run(struct pv_engine *e, pv_ns now)
 pv_ns pv_engine_keep_timeout(const struct pv_engine *e)
 {
     const struct pv_keep *k = &e->keep;
-    if (!k->enabled || !pv_engine_is_online(e) || e->node.roster == NULL)
+    if (!k->enabled || !e->node.online || e->node.roster == NULL)
         return PV_NEVER; /* online without a roster: a join is being stored */
     pv_ns next = k->refused ? PV_NEVER : k->collect_at;
     return pv_min_ns(next, k->n_waiting > 0 && !k->sending ? k->send_at : PV_NEVER);
@@ -306,7 +306,7 @@ void pv_engine_keep_parcel(struct pv_engine *e, const struct pv_ctl_msg *msg, pv
 
 void pv_engine_keep_committed(struct pv_engine *e, uint64_t number, int status, pv_ns now)
 {
-    if (status == PV_OK && e->keep.collecting && pv_engine_is_online(e))
+    if (status == PV_OK && e->keep.collecting && e->node.online)
         collect(e, number, number, now);
 }
 

@@ -140,7 +140,7 @@ void pv_engine_life_timeout(struct pv_engine *e, pv_ns now)
 {
     struct pv_life *l = &e->life;
     if (l->start_at != 0 && now >= l->start_at) {
-        bool able = e->node.up && pv_engine_is_online(e) && server_of(e) != NULL;
+        bool able = e->node.up && e->node.online && server_of(e) != NULL;
         l->start_at = able ? PV_NEVER : now + AGAIN_AFTER;
         if (able)
             open_sockets(e);

@@ -31,13 +31,13 @@ static void put_node(struct pv_engine *e, struct pv_metrics *m, pv_ns now)
     gauge(m, "p2pvpn_problems", "What status finds wrong.",
           (double)pv_engine_count_problems(e, now));
     gauge(m, "p2pvpn_coordinator_connected", "1: the control channel to the coordinator is up.",
-          pv_engine_is_online(e));
+          e->node.online);
     counter(m, "p2pvpn_coordinator_connects_total",
             "How often the control channel came up: the first time and after each loss.",
             e->coord_connects);
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_rtt_seconds",
                       "Round trip on the control channel.");
-    if (pv_engine_is_online(e) && pv_coordclient_rtt(coord) != 0)
+    if (e->node.online && pv_coordclient_rtt(coord) != 0)
         pv_metrics_real(m, (double)pv_coordclient_rtt(coord) / 1e9, NULL);
     gauge(m, "p2pvpn_members", "Members of the network, this one included.",
           e->node.roster == NULL ? 0 : (double)pv_roster_count(e->node.roster));

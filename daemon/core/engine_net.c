@@ -95,7 +95,7 @@ void pv_engine_roster_pump(struct pv_engine *e, pv_ns now)
     bool was_removed = e->node.removed;
     while (e->node.roster != NULL && pv_roster_poll_event(e->node.roster, &ev) == PV_OK)
         take_event(e, &ev, now);
-    if (e->n_unsaved > 0 && !pv_engine_is_online(e))
+    if (e->n_unsaved > 0 && !e->node.online)
         pv_rostersync_changed_alone(e->sync, now);
     else if (e->n_unsaved > 0)
         pv_rostersync_changed(e->sync, now);
@@ -312,7 +312,7 @@ void pv_engine_apply_up(struct pv_engine *e, pv_ns now)
         pv_engine_connect(e, pv_roster_coordinators(e->node.roster), PV_CTL_MEMBER,
                           pv_roster_network_id(e->node.roster), now);
     } else {
-        pv_coordclient_stop(e->node.coord, now);
+        pv_engine_disconnect(e, now);
         e->env.signalling = false;
     }
     if (e->node.up && !e->node.removed && pv_node_self(&e->node) != NULL) {

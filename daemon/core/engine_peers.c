@@ -122,9 +122,9 @@ void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         p->ask_nat = false;
         recheck_nat(e, now);
     }
-    if (p->state == PV_PEER_REACHING && !pv_engine_is_online(e))
+    if (p->state == PV_PEER_REACHING && !e->node.online)
         pv_coordclient_hurry(e->node.coord, now + HURRY_REACHING, now);
-    if (p->state == PV_PEER_REACHING && !p->subscribed && pv_engine_is_online(e)) {
+    if (p->state == PV_PEER_REACHING && !p->subscribed && e->node.online) {
         p->subscribed = true; /* in a large network nobody asked before */
         pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);
     }

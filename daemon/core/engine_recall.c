@@ -205,7 +205,7 @@ void pv_engine_run_recall(struct pv_engine *e, pv_ns now)
     struct pv_recall_item item;
     bool wanted =
         e->node.up && !e->node.removed && pv_node_self(&e->node) != NULL && !pv_enroll_is_guest(e);
-    bool away = wanted && !pv_engine_is_online(e);
+    bool away = wanted && !e->node.online;
     if (!away)
         e->away_since_s = 0;
     else if (e->away_since_s == 0)

@@ -74,8 +74,7 @@ void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
     ok = ok && add_peer(e, list, p, now) == PV_OK;
     for (size_t i = 0; i < e->n_statics; i++)
         ok = ok && add_peer(e, list, e->statics[i], now) == PV_OK;
-    if (ok && e->node.roster != NULL &&
-        !pv_engine_is_online(e)) /* what is shown is what was known */
+    if (ok && e->node.roster != NULL && !e->node.online) /* what is shown is what was known */
         ok = json_object_set_new(list, "code", json_integer(PV_CTLAPI_UNREACHABLE)) == 0;
     if (!ok) {
         json_decref(list);
@@ -114,15 +113,15 @@ static void find_outer_problems(const struct pv_engine *e, struct problems *x, p
     char relay[PV_ENGINE_RELAY_NAME + 32];
     if (e->node.roster != NULL && e->node.up && !e->node.removed && e->env.n_locals == 0)
         problem(x, "this machine has no network: ", "no interface has an address: check the link");
-    if (e->node.roster != NULL && e->node.up && !e->node.removed && !pv_engine_is_online(e) &&
+    if (e->node.roster != NULL && e->node.up && !e->node.removed && !e->node.online &&
         e->coord_error[0] != '\0')
         problem(x, "the coordinator is not reached: ", e->coord_error);
-    if (pv_udpwatch_is_blocked(&e->udp) && pv_engine_is_online(e)) /* else nothing passes */
+    if (pv_udpwatch_is_blocked(&e->udp) && e->node.online) /* else nothing passes */
         problem(
             x, "UDP is blocked: ", "no server's answer comes in: a firewall here must let UDP out");
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         const struct pv_relayway *r = e->env.relays[i];
-        if (r == NULL || pv_relayway_error(r)[0] == '\0' || (i == 0 && !pv_engine_is_online(e)))
+        if (r == NULL || pv_relayway_error(r)[0] == '\0' || (i == 0 && !e->node.online))
             continue;
         snprintf(relay, sizeof(relay),
                  "the relay %s is not reached: ", pv_engine_relay_name(e, i, name));
@@ -170,7 +169,7 @@ const char *pv_engine_state_name(const struct pv_engine *e)
         return "removed";
     if (!e->node.up)
         return "down";
-    return e->node.iface == PV_IFACE_UP && pv_engine_is_online(e) ? "up" : "connecting";
+    return e->node.iface == PV_IFACE_UP && e->node.online ? "up" : "connecting";
 }
 
 static size_t public_addrs(const struct pv_engine *e, struct pv_addr *out, size_t cap)
@@ -206,7 +205,7 @@ static void fill_network(struct pv_engine *e, struct pv_ctlapi_status *s, uint8_
     struct pv_peer *p, *tmp;
     HASH_ITER(hh, e->peers, p, tmp)
     s->online += p->presence == PV_PRESENCE_ONLINE ? 1 : 0;
-    s->online += self != NULL && pv_engine_is_online(e) ? 1 : 0;
+    s->online += self != NULL && e->node.online ? 1 : 0;
 }
 
 /* Those that happened. */
@@ -330,9 +329,8 @@ static json_t *with_relays(const struct pv_engine *e, json_t *status)
         n++;
     }
     /* Where nothing gets through at all, nobody can tell what stops UDP. */
-    const char *udp = pv_engine_is_online(e) || !pv_udpwatch_is_blocked(&e->udp)
-                          ? pv_udpwatch_word(&e->udp)
-                          : "unknown";
+    const char *udp =
+        e->node.online || !pv_udpwatch_is_blocked(&e->udp) ? pv_udpwatch_word(&e->udp) : "unknown";
     if (status == NULL || pv_ctlapi_status_add_relays(status, udp, list, n) == PV_OK)
         return status;
     json_decref(status);
@@ -383,7 +381,7 @@ static const char *coordinator_text(const struct pv_engine *e, char buf[static P
     const struct pv_addr *used = pv_coordclient_addr(e->node.coord);
     struct pv_hostport hp = e->hosts[0];
     struct pv_addr ip;
-    if (used != NULL && pv_engine_is_online(e) && !pv_coordclient_is_tls(e->node.coord) &&
+    if (used != NULL && e->node.online && !pv_coordclient_is_tls(e->node.coord) &&
         pv_addr_parse_ip(hp.host, &ip) == PV_OK) {
         hp = (struct pv_hostport){.port = used->port};
         pv_addr_format_ip(used, hp.host);
@@ -414,7 +412,7 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
         .interface = e->node.iface == PV_IFACE_UP ? e->node.tun_name : NULL,
         .mtu = e->node.mtu,
         .udp_port = e->node.udp_port,
-        .connected = pv_engine_is_online(e),
+        .connected = e->node.online,
         .coordinator_rtt_ms = -1,
         .coordinator_error = e->coord_error[0] != '\0' ? e->coord_error : NULL,
     };

@@ -85,7 +85,7 @@ static void why_no_path(struct pv_engine *e, struct pv_peer *p, json_t **lines)
 {
     if (p->presence == PV_PRESENCE_OFFLINE)
         line(lines, "%s is offline: the coordinator has no connection from it", p->name);
-    else if (!pv_engine_is_online(e))
+    else if (!e->node.online)
         line(lines, "%s cannot be asked: the coordinator is not reached (%s)", p->name,
              e->coord_error);
     else if (p->state == PV_PEER_IDLE)
@@ -95,7 +95,7 @@ static void why_no_path(struct pv_engine *e, struct pv_peer *p, json_t **lines)
         line(lines, "%s has no path yet: %s", p->name, pv_peer_state_name(p->state));
     if (p->state == PV_PEER_REACHING && p->descx.theirs.gen == 0)
         line(lines, "  it has not answered our description");
-    if (!p->is_static && !pv_engine_is_online(e))
+    if (!p->is_static && !e->node.online)
         why_knocking(e, p, lines);
 }
 
@@ -193,11 +193,11 @@ static void why_udp(const struct pv_engine *e, const struct pv_peer *p, json_t *
     if (p->is_static || (p->has_path && !pv_peer_is_relayed(p)))
         return;
     if (!pv_udpwatch_is_blocked(&e->udp)) {
-        if (!p->has_path && pv_engine_is_online(e) && !pv_relayway_is_on(r))
+        if (!p->has_path && e->node.online && !pv_relayway_is_on(r))
             line(lines, "  the coordinator offers no relay that would carry it meanwhile");
         return;
     }
-    if (!pv_engine_is_online(e))
+    if (!e->node.online)
         return; /* nothing gets through at all */
     if (pv_relayway_is_on(r))
         line(lines, "  UDP is blocked here: everything goes through %s on %u",

@@ -20,6 +20,7 @@
 #include "daemon/core/node/watch.h"
 #include "proto/roster/roster.h"
 
+struct pv_coord;
 struct pv_coordclient;
 struct pv_engine;
 
@@ -59,8 +60,10 @@ struct pv_node {
     enum pv_iface_state iface;
 
     /* the coordinator; written by the coordinator's part */
+    struct pv_coord *coordinator; /* the part itself: pv_coord_ask() */
     struct pv_coordclient *coord;
     bool as_member; /* the connection wanted or there is a member's; else a guest's */
+    bool online;    /* a member's connection is there: the coordinator hears this node */
 
     /* services */
     struct pv_jobqueue jobs;
