@@ -11,7 +11,7 @@
 #include "sys/file/file.h"
 #include "sys/net/tlscert.h"
 
-static int explain(char error[static PV_COORDCERT_ERROR_MAX], const char *file, int status)
+static int explain_cert(char error[static PV_COORDCERT_ERROR_MAX], const char *file, int status)
 {
     snprintf(error, PV_COORDCERT_ERROR_MAX,
              "write %.200s: %s: check space, owner, mode and mount of the state directory", file,
@@ -19,7 +19,7 @@ static int explain(char error[static PV_COORDCERT_ERROR_MAX], const char *file, 
     return status;
 }
 
-/* --- our own ------------------------------------------------------------------------------- */
+/* --- our own --------------------------------------------------------------------------------- */
 
 /* Key and certificate in one file, so that there is never one without the other. */
 static int write_own(const char *file, const struct pv_tlscert *made,
@@ -29,7 +29,7 @@ static int write_own(const char *file, const struct pv_tlscert *made,
     int n = snprintf(text, sizeof(text), "%s%s", made->key, made->cert);
     int r = pv_file_write(file, pv_view(text, (size_t)n), 0600);
     pv_wipe(text, sizeof(text));
-    return r < 0 ? explain(error, file, r) : PV_OK;
+    return r < 0 ? explain_cert(error, file, r) : PV_OK;
 }
 
 static int make_own(const char *file, const struct pv_coordset *set,
@@ -53,7 +53,7 @@ static int make_own(const char *file, const struct pv_coordset *set,
     return r;
 }
 
-/* --- files --------------------------------------------------------------------------------- */
+/* --- files ----------------------------------------------------------------------------------- */
 
 static void take_stamp(const char *file, struct pv_coordcert_stamp *stamp)
 {
@@ -84,8 +84,8 @@ bool pv_coordcert_changed(const struct pv_coordcert *cert)
     return !same_stamp(&now[0], &cert->read[0]) || !same_stamp(&now[1], &cert->read[1]);
 }
 
-static int load(const char *cert_file, const char *key_file, bool own, struct pv_tls_ctx **ret_ctx,
-                char error[static PV_COORDCERT_ERROR_MAX])
+static int load_cert(const char *cert_file, const char *key_file, bool own,
+                     struct pv_tls_ctx **ret_ctx, char error[static PV_COORDCERT_ERROR_MAX])
 {
     char why[PV_TLS_ERROR_MAX] = "out of memory";
     int r = pv_tls_ctx_new_server(ret_ctx, cert_file, key_file, why);
@@ -100,7 +100,7 @@ int pv_coordcert_reload(struct pv_coordcert *cert, char ret_error[static PV_COOR
     struct pv_tls_ctx *ctx = NULL;
     /* Before the files are read, so that a change behind that is seen the next time. */
     take_stamps(cert, cert->read);
-    int r = load(cert->cert_file, cert->key_file, cert->own, &ctx, ret_error);
+    int r = load_cert(cert->cert_file, cert->key_file, cert->own, &ctx, ret_error);
     if (r < 0)
         return r;
     pv_tls_ctx_free(cert->ctx);
@@ -136,7 +136,7 @@ int pv_coordcert_check(const struct pv_coordset *set, char ret_error[static PV_C
     struct pv_tls_ctx *ctx = NULL;
     if (set->tls_cert[0] == '\0')
         return PV_OK;
-    int r = load(set->tls_cert, set->tls_key, false, &ctx, ret_error);
+    int r = load_cert(set->tls_cert, set->tls_key, false, &ctx, ret_error);
     pv_tls_ctx_free(ctx);
     return r;
 }

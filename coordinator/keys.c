@@ -13,7 +13,7 @@
 static const char key_file[] = "coordinator.key";
 static const char secret_file[] = "create.key";
 
-static void path_of(const char *dir, const char *name, char path[static PATH_MAX])
+static void key_path(const char *dir, const char *name, char path[static PATH_MAX])
 {
     snprintf(path, PATH_MAX, "%s/%s", dir, name);
 }
@@ -30,7 +30,7 @@ int pv_coordkeys_lock(const char *dir, int *ret_lock_fd,
                  dir, pv_strstatus(r));
         return r;
     }
-    path_of(dir, "lock", path);
+    key_path(dir, "lock", path);
     r = pv_file_lock(path, ret_lock_fd);
     if (r == PV_ERR_EXISTS)
         snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
@@ -50,7 +50,7 @@ static int read_secret(const char *dir, const char *name, uint8_t *dst, size_t l
     char *text = NULL;
     size_t text_len = 0;
     size_t got = 0;
-    path_of(dir, name, path);
+    key_path(dir, name, path);
     int r = pv_file_read(path, 256, &text, &text_len);
     if (r == PV_ERR_NOT_FOUND)
         return r;
@@ -76,7 +76,7 @@ static int write_secret(const char *dir, const char *name, const uint8_t *src, s
 {
     char path[PATH_MAX];
     char text[PV_KEY_TEXT_BUF + 1];
-    path_of(dir, name, path);
+    key_path(dir, name, path);
     int r = pv_b64url_encode(pv_view(src, len), text, sizeof(text) - 1);
     if (r == PV_OK) {
         size_t n = PV_B64_LEN(len);
@@ -102,8 +102,8 @@ static int read_or_make(const char *dir, const char *name, const struct pv_rng *
 }
 
 /* rng NULL: only read. */
-static int load(const char *dir, const struct pv_rng *rng, struct pv_coordkeys *ret_keys,
-                char ret_error[static PV_COORDKEYS_ERROR_MAX])
+static int load_keys(const char *dir, const struct pv_rng *rng, struct pv_coordkeys *ret_keys,
+                     char ret_error[static PV_COORDKEYS_ERROR_MAX])
 {
     uint8_t seed[PV_SIGN_SEED_LEN];
     int r = read_or_make(dir, key_file, rng, seed, sizeof(seed), ret_error);
@@ -124,11 +124,11 @@ static int load(const char *dir, const struct pv_rng *rng, struct pv_coordkeys *
 int pv_coordkeys_read(const char *dir, struct pv_coordkeys *ret_keys,
                       char ret_error[static PV_COORDKEYS_ERROR_MAX])
 {
-    return load(dir, NULL, ret_keys, ret_error);
+    return load_keys(dir, NULL, ret_keys, ret_error);
 }
 
 int pv_coordkeys_make(const char *dir, const struct pv_rng *rng, struct pv_coordkeys *ret_keys,
                       char ret_error[static PV_COORDKEYS_ERROR_MAX])
 {
-    return load(dir, rng, ret_keys, ret_error);
+    return load_keys(dir, rng, ret_keys, ret_error);
 }

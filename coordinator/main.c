@@ -30,13 +30,13 @@ enum {
     EXIT_NOT_RUNNING = 8,
 };
 
-static int fail(const char *error)
+static int print_error(const char *error)
 {
     fprintf(stderr, "p2pvpn-coordinator: %s\n", error);
     return EXIT_FAILED;
 }
 
-/* --- url ----------------------------------------------------------------------------------- */
+/* --- url ------------------------------------------------------------------------------------- */
 
 /* The keys, made if this is the first that is heard of the directory. */
 static int keys_for_url(const char *dir, struct pv_coordkeys *keys,
@@ -64,15 +64,15 @@ static int print_url(const struct pv_coordset *set)
     struct pv_url url = {.has_secret = !set->open};
     char text[PV_URL_TEXT_BUF];
     if (keys == NULL)
-        return fail("out of memory");
+        return print_error("out of memory");
     if (pv_coordurl_address(set, &addr, note) < 0) {
         pv_secret_free(keys);
-        return fail(note);
+        return print_error(note);
     }
     int r = keys_for_url(set->state, keys, error);
     if (r < 0) {
         pv_secret_free(keys);
-        return fail(error);
+        return print_error(error);
     }
     url.addr = addr;
     memcpy(url.pk, keys->pk, sizeof(url.pk));
@@ -85,10 +85,10 @@ static int print_url(const struct pv_coordset *set)
     pv_wipe(text, sizeof(text));
     if (note[0] != '\0')
         fprintf(stderr, "p2pvpn-coordinator: %s\n", note);
-    return r == PV_OK ? EXIT_DONE : fail("the public address cannot stand in a URL");
+    return r == PV_OK ? EXIT_DONE : print_error("the public address cannot stand in a URL");
 }
 
-/* --- status -------------------------------------------------------------------------------- */
+/* --- status ---------------------------------------------------------------------------------- */
 
 static int print_status(const struct pv_coordset *set)
 {
@@ -99,11 +99,11 @@ static int print_status(const struct pv_coordset *set)
     int r = pv_statussock_print(set->state, form, why, sizeof(why));
     if (r == PV_OK)
         return EXIT_DONE;
-    (void)fail(why);
+    (void)print_error(why);
     return r == PV_ERR_NOT_FOUND ? EXIT_NOT_RUNNING : r == -EACCES ? EXIT_PERMISSION : EXIT_FAILED;
 }
 
-/* --- run ----------------------------------------------------------------------------------- */
+/* --- run ------------------------------------------------------------------------------------- */
 
 static int take_row(void *ctx, const struct pv_storerow *row)
 {
@@ -123,7 +123,8 @@ static void log_end(struct pv_coord *coord, const struct pv_log *log)
 }
 
 /* With everything open: serve until the end. */
-static int serve(const struct pv_coordset *set, struct pv_coord *coord, const struct pv_log *log)
+static int serve_until_end(const struct pv_coordset *set, struct pv_coord *coord,
+                           const struct pv_log *log)
 {
     char error[PV_COORDSERVER_ERROR_MAX];
     struct pv_coordstore *store = NULL;
@@ -147,10 +148,10 @@ static int serve(const struct pv_coordset *set, struct pv_coord *coord, const st
     }
     pv_coordserver_free(server);
     pv_coordstore_close(store);
-    return r == PV_OK ? EXIT_DONE : fail(error);
+    return r == PV_OK ? EXIT_DONE : print_error(error);
 }
 
-static int run(const struct pv_coordset *set, const struct pv_log *log)
+static int run_coordinator(const struct pv_coordset *set, const struct pv_log *log)
 {
     char error[PV_COORDKEYS_ERROR_MAX];
     struct pv_rng rng = pv_entropy();
@@ -164,14 +165,14 @@ static int run(const struct pv_coordset *set, const struct pv_log *log)
         r = pv_coordkeys_make(set->state, &rng, keys, error);
     if (r < 0) {
         pv_secret_free(keys);
-        return fail(r == PV_ERR_NOMEM ? "out of memory" : error);
+        return print_error(r == PV_ERR_NOMEM ? "out of memory" : error);
     }
     pv_coordurl_public(set, &stun);
     r = pv_relaycfg_new(&relay, set, error);
     if (r < 0) {
         pv_secret_free(keys);
         close(lock);
-        return fail(error);
+        return print_error(error);
     }
     const struct pv_coord_config cfg = {.sk = keys->sk,
                                         .secret = keys->secret,
@@ -182,14 +183,14 @@ static int run(const struct pv_coordset *set, const struct pv_log *log)
     r = pv_coord_new(&coord, &cfg, &rng, log);
     pv_secret_free(keys);
     pv_relaycfg_free(relay);
-    int code = r == PV_OK ? serve(set, coord, log) : fail("out of memory");
+    int code = r == PV_OK ? serve_until_end(set, coord, log) : print_error("out of memory");
     pv_coord_free(coord);
     close(lock);
     return code;
 }
 
 /* What the settings name is read, too: the certificate and the static users' passwords. */
-static int check(const struct pv_coordset *set)
+static int check_settings(const struct pv_coordset *set)
 {
     char cert_error[PV_COORDCERT_ERROR_MAX];
     char relay_error[PV_COORDKEYS_ERROR_MAX];
@@ -199,7 +200,7 @@ static int check(const struct pv_coordset *set)
                                                                       : NULL;
     pv_relaycfg_free(relay);
     if (why != NULL) {
-        fail(why);
+        print_error(why);
         return EXIT_USAGE;
     }
     puts("p2pvpn-coordinator: the settings are right");
@@ -212,7 +213,7 @@ int main(int argc, char **argv)
     struct pv_logsink sink;
     char error[PV_COORDSET_ERROR_MAX];
     if (pv_coordset_load(&set, argc, argv, error) < 0) {
-        fail(error);
+        print_error(error);
         return EXIT_USAGE;
     }
     if (set.action == PV_COORDSET_HELP || set.action == PV_COORDSET_VERSION) {
@@ -225,12 +226,12 @@ int main(int argc, char **argv)
         return print_status(&set);
     (void)prctl(PR_SET_DUMPABLE, 0); /* no keys in core dumps */
     if (pv_crypto_init() < 0)
-        return fail("the crypto library does not start");
+        return print_error("the crypto library does not start");
     if (set.action == PV_COORDSET_CHECK)
-        return check(&set);
+        return check_settings(&set);
     if (set.action == PV_COORDSET_URL)
         return print_url(&set);
     signal(SIGPIPE, SIG_IGN);
     struct pv_log log = pv_logsink_open(&sink, "p2pvpn-coordinator", PV_LOG_INFO);
-    return run(&set, &log);
+    return run_coordinator(&set, &log);
 }

@@ -7,7 +7,8 @@
 #include "proto/local/scrape.h"
 #include "sys/net/stream.h"
 
-static int answer(void *ctx, struct pv_view asked, pv_ns now, char **ret_text, size_t *ret_len)
+static int answer_scrape(void *ctx, struct pv_view asked, pv_ns now, char **ret_text,
+                         size_t *ret_len)
 {
     struct pv_metricsock *s = ctx;
     struct pv_scrape scrape;
@@ -30,7 +31,7 @@ static int answer(void *ctx, struct pv_view asked, pv_ns now, char **ret_text, s
 
 int pv_metricsock_open(struct pv_metricsock *s, struct pv_loop *loop, const struct pv_addr *addr)
 {
-    struct pv_oneshot_config cfg = {.fd = -1, .answer = answer, .ctx = s};
+    struct pv_oneshot_config cfg = {.fd = -1, .answer = answer_scrape, .ctx = s};
     if (addr->family == PV_AF_NONE)
         return PV_OK;
     s->local = pv_addr_is_loopback(addr);
@@ -38,7 +39,7 @@ int pv_metricsock_open(struct pv_metricsock *s, struct pv_loop *loop, const stru
     return r < 0 ? r : pv_oneshot_new(&s->oneshot, loop, &cfg);
 }
 
-pv_ns pv_metricsock_timeout(struct pv_metricsock *s, pv_ns now)
+pv_ns pv_metricsock_handle_timeout(struct pv_metricsock *s, pv_ns now)
 {
     return pv_oneshot_timeout(s->oneshot, now);
 }

@@ -23,7 +23,7 @@ struct pv_metricsock {                       /* zeroed at first */
 PV_MUST_CHECK int pv_metricsock_open(struct pv_metricsock *s, struct pv_loop *loop,
                                      const struct pv_addr *addr);
 /* Ends what takes too long; when to call again. */
-pv_ns pv_metricsock_timeout(struct pv_metricsock *s, pv_ns now);
+pv_ns pv_metricsock_handle_timeout(struct pv_metricsock *s, pv_ns now);
 void pv_metricsock_done(struct pv_metricsock *s); /* harmless when it is not open */
 
 #endif /* PV_METRICSOCK_H */

@@ -29,7 +29,7 @@ enum {
 #define SLEEP_MAX PV_S(10)
 
 /* One relay socket. */
-struct sock {
+struct relay_sock {
     uint16_t family;
     int fd;
     bool df;
@@ -40,7 +40,7 @@ struct pv_relay {
     struct pv_turns *turns; /* of it */
     struct pv_stunudp *udp;
     struct pv_poller *poller;
-    struct sock **socks; /* by number - PV_TURNS_RELAY0 */
+    struct relay_sock **socks; /* by number - PV_TURNS_RELAY0 */
     size_t n_socks;
     struct pv_udp_receiver *clients, *peers;
     struct pv_udp_counts counts;
@@ -79,7 +79,7 @@ int pv_relay_new(struct pv_relay **ret_relay, struct pv_relaycore *core, struct 
     return e;
 }
 
-static struct sock *sock_of(struct pv_relay *r, uint32_t number)
+static struct relay_sock *sock_of(struct pv_relay *r, uint32_t number)
 {
     size_t i = number - PV_TURNS_RELAY0;
     return number >= PV_TURNS_RELAY0 && i < r->n_socks ? r->socks[i] : NULL;
@@ -87,7 +87,7 @@ static struct sock *sock_of(struct pv_relay *r, uint32_t number)
 
 static void close_sock(struct pv_relay *r, uint32_t number)
 {
-    struct sock *s = sock_of(r, number);
+    struct relay_sock *s = sock_of(r, number);
     if (s == NULL)
         return; /* it could not be opened */
     r->socks[number - PV_TURNS_RELAY0] = NULL;
@@ -129,14 +129,14 @@ int pv_relay_news_fd(const struct pv_relay *relay)
     return relay->news;
 }
 
-/* --- sending ------------------------------------------------------------------------------- */
+/* --- sending --------------------------------------------------------------------------------- */
 
 /* The descriptor for one output, its DF set as wanted; -1: gone. */
 static int fd_for(struct pv_relay *r, uint32_t number, bool df)
 {
     if (number < pv_stunudp_count(r->udp))
         return pv_stunudp_fd(r->udp, number);
-    struct sock *s = sock_of(r, number);
+    struct relay_sock *s = sock_of(r, number);
     if (s == NULL)
         return -1;
     if (s->df != df && pv_udp_set_df(s->fd, s->family, df) == PV_OK)
@@ -159,7 +159,7 @@ static void send_datagrams(struct pv_relay *r, const struct pv_turns_out *out, s
                      r->counts.full + r->counts.too_big + r->counts.failed);
 }
 
-static void send_all(struct pv_relay *r)
+static void send_output(struct pv_relay *r)
 {
     size_t n = 0;
     const struct pv_turns_out *out = pv_turns_out(r->turns, &n);
@@ -175,7 +175,7 @@ static void send_all(struct pv_relay *r)
 /* --- relay sockets --------------------------------------------------------------------------- */
 
 /* Room for the slot of that number. */
-static int grow(struct pv_relay *r, size_t i)
+static int make_slot(struct pv_relay *r, size_t i)
 {
     if (i < r->n_socks)
         return PV_OK;
@@ -184,7 +184,7 @@ static int grow(struct pv_relay *r, size_t i)
         return PV_ERR_LIMIT;
     while (n <= i)
         n *= 2;
-    struct sock **socks = realloc(r->socks, n * sizeof(struct sock *));
+    struct relay_sock **socks = realloc(r->socks, n * sizeof(struct relay_sock *));
     if (socks == NULL)
         return PV_ERR_NOMEM;
     for (size_t k = r->n_socks; k < n; k++)
@@ -198,11 +198,11 @@ static int open_sock(struct pv_relay *r, const struct pv_turns_socket *op)
 {
     static const struct pv_udp_opts opts = {.gro = true};
     size_t i = op->sock - PV_TURNS_RELAY0;
-    int e = grow(r, i);
-    struct sock *s = e < 0 ? NULL : calloc(1, sizeof(*s));
+    int e = make_slot(r, i);
+    struct relay_sock *s = e < 0 ? NULL : calloc(1, sizeof(*s));
     if (s == NULL)
         return PV_ERR_NOMEM;
-    *s = (struct sock){.family = op->addr.family, .fd = -1};
+    *s = (struct relay_sock){.family = op->addr.family, .fd = -1};
     e = pv_udp_open(&op->addr, &opts, &s->fd);
     /* A relayed packet is fragmented unless its sender asked for DF (RFC 8656 s14). */
     if (e == PV_OK)
@@ -220,35 +220,35 @@ static int open_sock(struct pv_relay *r, const struct pv_turns_socket *op)
 }
 
 /* Sends what there is, and opens and closes what the core wants. */
-static void settle(struct pv_relay *r, pv_ns now)
+static void send_and_open(struct pv_relay *r, pv_ns now)
 {
     struct pv_turns_socket op;
-    send_all(r);
+    send_output(r);
     while (pv_turns_poll_socket(r->turns, &op) == PV_OK) {
         if (!op.open) {
             close_sock(r, op.sock);
             continue;
         }
         pv_turns_opened(r->turns, op.sock, open_sock(r, &op), now);
-        send_all(r);
+        send_output(r);
     }
 }
 
 /* What the control thread says; to be heard before anything that came after it. */
-static void hear(struct pv_relay *r, pv_ns now)
+static void handle_commands(struct pv_relay *r, pv_ns now)
 {
     if (!pv_relaycore_has_commands(r->core))
         return;
-    send_all(r);
+    send_output(r);
     while (pv_relaycore_step(r->core, now))
-        settle(r, now);
-    settle(r, now); /* allocations that ended */
+        send_and_open(r, now);
+    send_and_open(r, now); /* allocations that ended */
 }
 
-/* --- datagrams ----------------------------------------------------------------------------- */
+/* --- datagrams ------------------------------------------------------------------------------- */
 
 /* Datagrams on their way to the core, of one read. */
-struct batch {
+struct read_batch {
     struct pv_relay *relay;
     uint32_t sock;
     pv_ns now;
@@ -259,7 +259,7 @@ struct batch {
     size_t n_out;
 };
 
-static void begin_batch(struct batch *b, struct pv_relay *r, uint32_t sock, pv_ns now)
+static void begin_batch(struct read_batch *b, struct pv_relay *r, uint32_t sock, pv_ns now)
 {
     b->relay = r;
     b->sock = sock;
@@ -267,18 +267,18 @@ static void begin_batch(struct batch *b, struct pv_relay *r, uint32_t sock, pv_n
     b->n = b->n_out = 0;
 }
 
-static void pass_on(struct batch *b)
+static void pass_to_core(struct read_batch *b)
 {
     struct pv_relay *r = b->relay;
     size_t done = pv_turns_add(r->turns, b->in, b->n, b->now);
     while (done < b->n) {
-        settle(r, b->now);
+        send_and_open(r, b->now);
         done += pv_turns_add(r->turns, b->in + done, b->n - done, b->now);
     }
     b->n = 0;
 }
 
-static void send_replies(struct batch *b)
+static void send_replies(struct read_batch *b)
 {
     struct pv_relay *r = b->relay;
     pv_udp_send(pv_stunudp_fd(r->udp, b->sock), b->out, b->n_out, &r->counts);
@@ -286,7 +286,7 @@ static void send_replies(struct batch *b)
 }
 
 /* A datagram that is no TURN. */
-static void answer(struct batch *b, const struct pv_turns_in *in)
+static void answer_stun(struct read_batch *b, const struct pv_turns_in *in)
 {
     struct pv_relay *r = b->relay;
     struct pv_stuns_reply *reply = &b->replies[b->n_out];
@@ -309,19 +309,19 @@ static void answer(struct batch *b, const struct pv_turns_in *in)
         send_replies(b);
 }
 
-static void take_datagram(struct batch *b, const struct pv_turns_in *in)
+static void take_one(struct read_batch *b, const struct pv_turns_in *in)
 {
     if (b->sock < PV_TURNS_RELAY0 && !pv_turns_is_turn(pv_view(in->ptr, in->len))) {
-        answer(b, in);
+        answer_stun(b, in);
         return;
     }
     b->in[b->n++] = *in;
     if (b->n == PV_ARRAY_LEN(b->in))
-        pass_on(b);
+        pass_to_core(b);
 }
 
 /* A read is one datagram, or many of one sender and size. Returns how many. */
-static size_t take_read(struct batch *b, const struct pv_udp_in *in)
+static size_t take_read(struct read_batch *b, const struct pv_udp_in *in)
 {
     size_t step = in->segment == 0 ? in->len : in->segment;
     size_t at = 0;
@@ -332,7 +332,7 @@ static size_t take_read(struct batch *b, const struct pv_udp_in *in)
                                   .sock = b->sock,
                                   .ptr = in->ptr + at,
                                   .len = in->len - at < step ? in->len - at : step};
-        take_datagram(b, &one);
+        take_one(b, &one);
         at += step;
         n++;
     } while (at < in->len);
@@ -340,15 +340,15 @@ static size_t take_read(struct batch *b, const struct pv_udp_in *in)
 }
 
 /* What one call has received. Returns how many datagrams that is. */
-static size_t take_reads(struct batch *b, const struct pv_udp_in *in, size_t n)
+static size_t take_reads(struct read_batch *b, const struct pv_udp_in *in, size_t n)
 {
     size_t datagrams = 0;
-    hear(b->relay, b->now);
+    handle_commands(b->relay, b->now);
     for (size_t i = 0; i < n; i++) {
         if (!in[i].cut)
             datagrams += take_read(b, &in[i]);
     }
-    pass_on(b);
+    pass_to_core(b);
     if (b->n_out > 0)
         send_replies(b);
     return datagrams;
@@ -361,11 +361,11 @@ static size_t take_reads(struct batch *b, const struct pv_udp_in *in, size_t n)
 static void serve_clients(struct pv_relay *r, uint32_t sock, pv_ns now)
 {
     int fd = pv_stunudp_fd(r->udp, sock);
-    struct batch b;
+    struct read_batch b;
     size_t n = PV_UDP_BATCH;
     size_t datagrams = 0;
     begin_batch(&b, r, sock, now);
-    send_all(r); /* it may lie in what is read into now */
+    send_output(r); /* it may lie in what is read into now */
     for (size_t i = 0; i < CLIENT_CALLS && n == PV_UDP_BATCH && datagrams < PV_TURNS_BATCH; i++) {
         struct pv_udp_in *in = NULL;
         bool is_long = false;
@@ -373,16 +373,16 @@ static void serve_clients(struct pv_relay *r, uint32_t sock, pv_ns now)
             return;
         datagrams += take_reads(&b, in, n);
         if (is_long)
-            settle(r, now); /* the next call writes there */
+            send_and_open(r, now); /* the next call writes there */
     }
 }
 
 /* What came to a relay socket is copied, so its output may wait for that of others. */
 static void serve_peers(struct pv_relay *r, uint32_t sock, pv_ns now)
 {
-    const struct sock *s = sock_of(r, sock);
+    const struct relay_sock *s = sock_of(r, sock);
     struct pv_udp_in *in = NULL;
-    struct batch b;
+    struct read_batch b;
     size_t n = 0;
     if (s == NULL || pv_udp_recv(r->peers, s->fd, &in, &n) < 0) /* NULL: closed meanwhile */
         return;
@@ -390,13 +390,13 @@ static void serve_peers(struct pv_relay *r, uint32_t sock, pv_ns now)
     (void)take_reads(&b, in, n);
 }
 
-/* --- the thread ---------------------------------------------------------------------------- */
+/* --- the thread ------------------------------------------------------------------------------ */
 
-static void on_ready(struct pv_relay *r, uint32_t tag, pv_ns now)
+static void serve_ready(struct pv_relay *r, uint32_t tag, pv_ns now)
 {
     if (tag == WAKE_TAG) {
         pv_event_clear(r->wake);
-        hear(r, now);
+        handle_commands(r, now);
     } else if (tag < PV_TURNS_RELAY0) {
         serve_clients(r, tag, now);
     } else {
@@ -428,7 +428,7 @@ static void count_unread(struct pv_relay *r, pv_ns now)
     pv_relaystat_set(pv_turns_counters(r->turns), PV_RELAYSTAT_DROP_NOT_RECEIVED, n);
 }
 
-static void *run(void *arg)
+static void *relay_main(void *arg)
 {
     struct pv_relay *r = arg;
     uint32_t tags[READY_MAX];
@@ -437,13 +437,13 @@ static void *run(void *arg)
         size_t n = pv_poller_wait(r->poller, time_to_sleep(r, now), tags, READY_MAX);
         now = pv_clock_now();
         for (size_t i = 0; i < n; i++) {
-            on_ready(r, tags[i], now);
+            serve_ready(r, tags[i], now);
             raise_news(r);
         }
-        settle(r, now);
+        send_and_open(r, now);
         if (pv_turns_next_timeout(r->turns) <= now) {
             pv_turns_handle_timeout(r->turns, now);
-            settle(r, now);
+            send_and_open(r, now);
         }
         raise_news(r);
         count_unread(r, now);
@@ -463,7 +463,7 @@ int pv_relay_start(struct pv_relay *relay)
     /* Signals belong to the control thread's signalfd. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int e = pthread_create(&relay->thread, NULL, run, relay);
+    int e = pthread_create(&relay->thread, NULL, relay_main, relay);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (e != 0)
         return -e;

@@ -48,7 +48,7 @@ struct listener {
     struct pv_watch *tcp_watch;
 };
 
-struct peer {
+struct accepted {
     struct pv_coordserver *server;
     uint64_t id;
     struct pv_peerio io;
@@ -57,7 +57,7 @@ struct peer {
 };
 
 /* An operation on its way through the store's thread. */
-struct job {
+struct store_job {
     struct pv_storeop *op;
     struct pv_storeop_result result;
 };
@@ -76,7 +76,7 @@ struct pv_coordserver {
     bool accepting;  /* the listeners are watched */
     pv_ns accept_at; /* when they are watched again after the system ran out of descriptors */
     struct pv_map map;
-    struct peer *peers;
+    struct accepted *peers;
     uint64_t next_id;
     struct pv_stunudp *udp;
     struct pv_relay *relay;
@@ -99,7 +99,7 @@ struct pv_coordserver {
     uint8_t buf[READ_MAX];
 };
 
-/* --- connections --------------------------------------------------------------------------- */
+/* --- connections ----------------------------------------------------------------------------- */
 
 static void watch_listeners(struct pv_coordserver *s, bool on)
 {
@@ -110,7 +110,7 @@ static void watch_listeners(struct pv_coordserver *s, bool on)
         pv_watch_set(s->listeners[i].tcp_watch, on ? PV_LOOP_READ : 0);
 }
 
-static void peer_free(struct peer *p)
+static void peer_free(struct accepted *p)
 {
     struct pv_coordserver *s = p->server;
     PV_MAP_DEL(s->peers, p);
@@ -119,14 +119,14 @@ static void peer_free(struct peer *p)
     free(p);
 }
 
-static void peer_lost(struct peer *p, pv_ns now)
+static void peer_lost(struct accepted *p, pv_ns now)
 {
     pv_coord_closed(p->server->coord, p->id, now);
     peer_free(p);
 }
 
 /* Writes what the kernel takes and sets what is waited for. False: the connection is gone. */
-static bool peer_io(struct peer *p, pv_ns now)
+static bool peer_io(struct accepted *p, pv_ns now)
 {
     struct pv_coordserver *s = p->server;
     int r = pv_peerio_flush(&p->io);
@@ -161,7 +161,7 @@ static void warn_gate(struct pv_coordserver *s, pv_ns now)
 
 static void on_peer(void *ctx, unsigned ready, pv_ns now)
 {
-    struct peer *p = ctx;
+    struct accepted *p = ctx;
     struct pv_coordserver *s = p->server;
     size_t n = 0;
     if ((ready & PV_LOOP_WRITE) != 0 && !peer_io(p, now))
@@ -186,13 +186,13 @@ static void end_overdue(struct pv_coordserver *s, pv_ns now)
 {
     struct pv_tlsgate_pass *pass;
     while ((pass = pv_tlsgate_overdue(&s->gate, now)) != NULL)
-        peer_lost(PV_CONTAINER_OF(pass, struct peer, io.pass), now);
+        peer_lost(PV_CONTAINER_OF(pass, struct accepted, io.pass), now);
 }
 
 static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *remote, pv_ns now)
 {
     struct pv_addr source = pv_addr_unmap(*remote);
-    struct peer *p = calloc(1, sizeof(*p));
+    struct accepted *p = calloc(1, sizeof(*p));
     int r = p == NULL ? PV_ERR_NOMEM : PV_OK;
     if (r == PV_OK) {
         p->server = s;
@@ -241,10 +241,10 @@ static void run_jobs(void *ctx, void *const *items, size_t n)
     struct pv_storeop *ops[STORE_BATCH] = {0};
     struct pv_storeop_result results[STORE_BATCH];
     for (size_t i = 0; i < n; i++)
-        ops[i] = ((struct job *)items[i])->op;
+        ops[i] = ((struct store_job *)items[i])->op;
     pv_coordstore_run(s->store, ops, results, n);
     for (size_t i = 0; i < n; i++)
-        ((struct job *)items[i])->result = results[i];
+        ((struct store_job *)items[i])->result = results[i];
 }
 
 /* Answers of the store that are not about what was asked for say that it is not well. */
@@ -262,7 +262,7 @@ static void on_worker(void *ctx, unsigned ready, pv_ns now)
     void *item = NULL;
     (void)ready;
     while (pv_worker_take(s->worker, &item) == PV_OK) {
-        struct job *job = item;
+        struct store_job *job = item;
         note_stored(s, &job->result);
         pv_coord_handle_job(s->coord, &job->result, now);
         free(job->result.parcel);
@@ -271,10 +271,10 @@ static void on_worker(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
-static void submit(struct pv_coordserver *s, struct pv_storeop *op, pv_ns now)
+static void submit_job(struct pv_coordserver *s, struct pv_storeop *op, pv_ns now)
 {
     struct pv_storeop_result refused = {.id = op->id, .status = PV_ERR_LIMIT};
-    struct job *job = calloc(1, sizeof(*job));
+    struct store_job *job = calloc(1, sizeof(*job));
     if (job != NULL) {
         job->op = op;
         if (pv_worker_submit(s->worker, job) == PV_OK)
@@ -289,7 +289,7 @@ static void submit(struct pv_coordserver *s, struct pv_storeop *op, pv_ns now)
 
 /* --- the relay's thread ---------------------------------------------------------------------- */
 
-static void on_relay(void *ctx, unsigned ready, pv_ns now)
+static void on_relay_news(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
     int fd = pv_relay_news_fd(s->relay);
@@ -299,9 +299,9 @@ static void on_relay(void *ctx, unsigned ready, pv_ns now)
         pv_event_raise(fd); /* there is more; first the others */
 }
 
-/* --- status -------------------------------------------------------------------------------- */
+/* --- status ---------------------------------------------------------------------------------- */
 
-static json_t *report(void *ctx, pv_ns now)
+static json_t *make_report(void *ctx, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
     char addrs[PV_COORDSERVER_TEXT_MAX], *rest = NULL;
@@ -322,7 +322,7 @@ static json_t *report(void *ctx, pv_ns now)
     for (char *a = strtok_r(addrs, " ", &rest); a != NULL && r.n_addrs < PV_REPORT_ADDRS_MAX;
          a = strtok_r(NULL, " ", &rest))
         r.addrs[r.n_addrs++] = a;
-    for (const struct peer *p = s->peers; p != NULL; p = p->hh.next)
+    for (const struct accepted *p = s->peers; p != NULL; p = p->hh.next)
         r.tls += p->io.tls != NULL ? 1 : 0;
     pv_coord_stats(s->coord, &r.coord);
     pv_coord_kinds(s->coord, &r.kinds);
@@ -334,7 +334,7 @@ static json_t *report(void *ctx, pv_ns now)
 static void open_status(struct pv_coordserver *s)
 {
     s->started = pv_clock_now();
-    s->status.report = report;
+    s->status.report = make_report;
     s->status.ctx = s;
     int r = pv_statussock_open(&s->status, s->loop, s->state);
     if (r < 0) /* everything else goes on */
@@ -343,7 +343,7 @@ static void open_status(struct pv_coordserver *s)
                r == PV_ERR_NO_SPACE ? "the path is too long for a socket" : pv_strstatus(r));
 }
 
-/* --- the turn ------------------------------------------------------------------------------ */
+/* --- the turn -------------------------------------------------------------------------------- */
 
 /* What nodes are told, and people. */
 static void announce_cert(struct pv_coordserver *s)
@@ -404,7 +404,7 @@ static void drain_ready(struct pv_coordserver *s, pv_ns now)
 {
     struct pv_coord_ready ready;
     while (pv_coord_poll_ready(s->coord, &ready, now) == PV_OK) {
-        struct peer *p = NULL;
+        struct accepted *p = NULL;
         PV_MAP_FIND(&s->map, s->peers, &ready.id, sizeof(ready.id), p);
         if (p == NULL)
             continue;
@@ -415,7 +415,7 @@ static void drain_ready(struct pv_coordserver *s, pv_ns now)
     }
 }
 
-static pv_ns turn(void *ctx, pv_ns now)
+static pv_ns run_turn(void *ctx, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
     struct pv_storeop *op = NULL;
@@ -426,14 +426,14 @@ static pv_ns turn(void *ctx, pv_ns now)
     look_at_cert(s, now);
     drain_ready(s, now);
     while (pv_coord_poll_job(s->coord, &op) == PV_OK)
-        submit(s, op, now);
+        submit_job(s, op, now);
     drain_ready(s, now); /* what was refused at once */
     if (pv_coord_wakes_relay(s->coord))
         pv_relay_wake(s->relay);
     if (s->end_by == 0 && !s->accepting && now >= s->accept_at)
         watch_listeners(s, true);
     pv_ns next = pv_min_ns(pv_coord_next_timeout(s->coord), pv_tlsgate_next_timeout(&s->gate));
-    next = pv_min_ns(next, pv_metricsock_timeout(&s->metrics, now));
+    next = pv_min_ns(next, pv_metricsock_handle_timeout(&s->metrics, now));
     next = pv_min_ns(next, s->cert_look_at);
     if (s->end_by == 0)
         return pv_min_ns(next, s->accepting ? PV_NEVER : s->accept_at);
@@ -443,7 +443,7 @@ static pv_ns turn(void *ctx, pv_ns now)
     return pv_min_ns(next, s->end_by);
 }
 
-/* --- opening ------------------------------------------------------------------------------- */
+/* --- opening --------------------------------------------------------------------------------- */
 
 static int open_pair(const struct pv_addr *addr, struct pv_addr *ret_bound, int *ret_udp,
                      int *ret_tcp)
@@ -628,7 +628,7 @@ static int open_relay(struct pv_coordserver *s)
         r = pv_relay_new(&s->relay, pv_coord_relay(s->coord), s->udp);
     if (r == PV_OK)
         r = pv_watch_new(&s->relay_watch, s->loop, pv_relay_news_fd(s->relay), PV_LOOP_READ,
-                         on_relay, s);
+                         on_relay_news, s);
     return r;
 }
 
@@ -645,7 +645,7 @@ static int open_metrics(struct pv_coordserver *s, const struct pv_coordset *set,
                         char ret_error[static PV_COORDSERVER_ERROR_MAX])
 {
     const struct pv_addr *addr = &set->metrics.listen;
-    s->metrics = (struct pv_metricsock){.report = report, .ctx = s};
+    s->metrics = (struct pv_metricsock){.report = make_report, .ctx = s};
     int r = pv_metricsock_open(&s->metrics, s->loop, addr);
     if (r < 0)
         explain_listen(addr, "[metrics] listen", r, ret_error);
@@ -705,15 +705,15 @@ const char *pv_coordserver_addresses(const struct pv_coordserver *server)
 
 void pv_coordserver_run(struct pv_coordserver *server)
 {
-    const struct pv_loop_owner owner = {.turn = turn, .ctx = server};
+    const struct pv_loop_owner owner = {.turn = run_turn, .ctx = server};
     pv_loop_run(server->loop, &owner);
 }
 
 struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
 {
     struct pv_coordserver *s = server;
-    struct peer *p;
-    struct peer *next;
+    struct accepted *p;
+    struct accepted *next;
     if (s == NULL)
         return NULL;
     HASH_ITER(hh, s->peers, p, next)

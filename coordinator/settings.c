@@ -40,7 +40,7 @@ const char pv_coordset_usage[] =
 
 /* --- values: the same on the command line and in the file ------------------------------------ */
 
-static int bad(char *error, size_t cap, const char *what, const char *value, const char *why)
+static int bad_value(char *error, size_t cap, const char *what, const char *value, const char *why)
 {
     snprintf(error, cap, "%s %.100s: %s", what, value, why);
     return PV_ERR_MALFORMED;
@@ -62,15 +62,16 @@ static int take_listen(struct pv_coordset *set, bool tls, const char *what, cons
     struct pv_addr *list = tls ? set->tls_listen : set->listen;
     size_t *n = tls ? &set->n_tls_listen : &set->n_listen;
     if (pv_addr_parse(value, &addr) < 0)
-        return bad(error, cap, what, value,
-                   tls ? "expected ADDRESS:PORT, such as 192.0.2.1:443, 0.0.0.0:443 or [::]:443"
-                       : "expected ADDRESS:PORT, such as 192.0.2.1:3478, 0.0.0.0:3478 or "
-                         "[::]:3478");
+        return bad_value(
+            error, cap, what, value,
+            tls ? "expected ADDRESS:PORT, such as 192.0.2.1:443, 0.0.0.0:443 or [::]:443"
+                : "expected ADDRESS:PORT, such as 192.0.2.1:3478, 0.0.0.0:3478 or "
+                  "[::]:3478");
     if (is_listed(set->listen, set->n_listen, &addr) ||
         is_listed(set->tls_listen, set->n_tls_listen, &addr))
-        return bad(error, cap, what, value, "given twice (TLS is spoken on every TCP port)");
+        return bad_value(error, cap, what, value, "given twice (TLS is spoken on every TCP port)");
     if (*n == PV_COORDSET_LISTEN_MAX)
-        return bad(error, cap, what, value, "at most 8 are supported");
+        return bad_value(error, cap, what, value, "at most 8 are supported");
     list[(*n)++] = addr;
     return PV_OK;
 }
@@ -103,10 +104,10 @@ static int take_public(struct pv_coordset *set, const char *what, const char *va
 {
     struct pv_hostport hp;
     if (!parse_public(value, &hp))
-        return bad(error, cap, what, value,
-                   "expected an address or a lower-case host name, with or without :PORT");
+        return bad_value(error, cap, what, value,
+                         "expected an address or a lower-case host name, with or without :PORT");
     if (set->n_public == PV_CTL_ADDRS_MAX)
-        return bad(error, cap, what, value, "at most 8 are supported");
+        return bad_value(error, cap, what, value, "at most 8 are supported");
     set->public[set->n_public++] = hp;
     return PV_OK;
 }
@@ -117,11 +118,11 @@ static int take_alt(struct pv_coordset *set, const char *what, const char *value
     struct pv_addr addr;
     if (pv_addr_parse_ip(value, &addr) < 0 || pv_addr_is_unspecified(&addr) ||
         pv_addr_is_multicast(&addr) || pv_addr_is_broadcast(&addr))
-        return bad(error, cap, what, value,
-                   "expected an address of this machine without a port, such as 192.0.2.2");
+        return bad_value(error, cap, what, value,
+                         "expected an address of this machine without a port, such as 192.0.2.2");
     for (size_t i = 0; i < set->n_alt; i++) {
         if (set->alt[i].family == addr.family)
-            return bad(error, cap, what, value, "given twice for this family");
+            return bad_value(error, cap, what, value, "given twice for this family");
     }
     set->alt[set->n_alt++] = addr;
     return PV_OK;
@@ -130,17 +131,17 @@ static int take_alt(struct pv_coordset *set, const char *what, const char *value
 static int take_path(char *dst, const char *what, const char *value, char *error, size_t cap)
 {
     if (dst[0] != '\0')
-        return bad(error, cap, what, value, "given twice");
+        return bad_value(error, cap, what, value, "given twice");
     if (value[0] == '\0' || strlen(value) >= PATH_MAX)
-        return bad(error, cap, what, value, "expected the path of a PEM file");
+        return bad_value(error, cap, what, value, "expected the path of a PEM file");
     snprintf(dst, PATH_MAX, "%s", value);
     return PV_OK;
 }
 
-/* --- the file ------------------------------------------------------------------------------ */
+/* --- the file -------------------------------------------------------------------------------- */
 
 /* What the command line gave stands; the file only fills what it left out. */
-struct from_file {
+struct file_settings {
     struct pv_coordset *set;
     bool listen;
     bool tls_listen;
@@ -150,20 +151,20 @@ struct from_file {
     bool seen_open;
 };
 
-static int take_open(struct from_file *f, const char *value, char *error, size_t cap)
+static int take_open(struct file_settings *f, const char *value, char *error, size_t cap)
 {
     if (f->seen_open)
-        return bad(error, cap, "open", value, "given twice");
+        return bad_value(error, cap, "open", value, "given twice");
     f->seen_open = true;
     bool open = false;
     if (pv_switch_parse(value, &open) < 0)
-        return bad(error, cap, "open", value, "expected on or off");
+        return bad_value(error, cap, "open", value, "expected on or off");
     if (f->open)
         f->set->open = open;
     return PV_OK;
 }
 
-static int coordinator_item(struct from_file *f, const struct pv_ini_item *item, char *error,
+static int coordinator_item(struct file_settings *f, const struct pv_ini_item *item, char *error,
                             size_t cap)
 {
     struct pv_coordset unused = {0};
@@ -201,9 +202,9 @@ static int metrics_item(struct pv_coordset *set, const struct pv_ini_item *item,
     return PV_ERR_MALFORMED;
 }
 
-static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_t cap)
+static int take_item(void *ctx, const struct pv_ini_item *item, char *error, size_t cap)
 {
-    struct from_file *f = ctx;
+    struct file_settings *f = ctx;
     if (pv_coordset_relay_is(item->section))
         return pv_coordset_relay_item(&f->set->relay, item, error, cap);
     if (strcmp(item->section, "metrics") == 0)
@@ -221,7 +222,7 @@ static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_
 int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view text,
                       char ret_error[static PV_COORDSET_ERROR_MAX])
 {
-    struct from_file f = {
+    struct file_settings f = {
         .set = set,
         .listen = set->n_listen == 0,
         .tls_listen = set->n_tls_listen == 0,
@@ -230,7 +231,7 @@ int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view 
         .open = !set->open,
     };
     struct pv_ini_error error = {0};
-    int r = pv_ini_parse(text, on_item, &f, &error);
+    int r = pv_ini_parse(text, take_item, &f, &error);
     if (r == PV_OK) {
         r = pv_coordset_relay_end(&set->relay, error.text, sizeof(error.text));
         const char *why = error.text;
@@ -320,8 +321,8 @@ static int take_flag(struct pv_coordset *set, const char *arg,
     else if (strcmp(arg, "metrics") == 0)
         set->action = PV_COORDSET_METRICS;
     else
-        return bad(ret_error, PV_COORDSET_ERROR_MAX, "option", arg,
-                   "unknown; see p2pvpn-coordinator --help");
+        return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", arg,
+                         "unknown; see p2pvpn-coordinator --help");
     return PV_OK;
 }
 
@@ -342,13 +343,14 @@ static int take_value(struct pv_coordset *set, const char *name, const char *val
     if (strncmp(name, "--alt-address", 13) == 0)
         return take_alt(set, "--alt-address", value, ret_error, PV_COORDSET_ERROR_MAX);
     if (value[0] == '\0')
-        return bad(ret_error, PV_COORDSET_ERROR_MAX, "option", name, "its value is empty");
+        return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", name, "its value is empty");
     if (strncmp(name, "--config", 8) == 0) {
         *ret_config = value;
         return PV_OK;
     }
     if (strlen(value) >= sizeof(set->state) - 32)
-        return bad(ret_error, PV_COORDSET_ERROR_MAX, "--state", value, "the path is too long");
+        return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "--state", value,
+                         "the path is too long");
     snprintf(set->state, sizeof(set->state), "%s", value);
     return PV_OK;
 }
@@ -365,8 +367,8 @@ int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
         if (is_in(name, strcspn(name, "="), with_value, PV_ARRAY_LEN(with_value))) {
             const char *value = value_of(argc, argv, &i);
             if (value == NULL)
-                return bad(ret_error, PV_COORDSET_ERROR_MAX, "option", name,
-                           "its value is missing");
+                return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", name,
+                                 "its value is missing");
             r = take_value(ret_set, name, value, &config, ret_error);
         } else {
             r = take_flag(ret_set, name, ret_error);
@@ -375,7 +377,7 @@ int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
             return r;
     }
     if (ret_set->json && ret_set->action != PV_COORDSET_STATUS)
-        return bad(ret_error, PV_COORDSET_ERROR_MAX, "option", "--json", "only with status");
+        return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", "--json", "only with status");
     if (ret_set->action == PV_COORDSET_VERSION || ret_set->action == PV_COORDSET_HELP ||
         ret_set->action == PV_COORDSET_STATUS ||
         ret_set->action == PV_COORDSET_METRICS) /* which asks another process */

@@ -17,7 +17,8 @@ enum {
     BANDWIDTH_MIN = 1000,
 };
 
-static int bad(char *error, size_t cap, const char *what, const char *value, const char *why)
+static int bad_relay_value(char *error, size_t cap, const char *what, const char *value,
+                           const char *why)
 {
     snprintf(error, cap, "%s %.100s: %s", what, value, why);
     return PV_ERR_MALFORMED;
@@ -32,12 +33,13 @@ int pv_coordset_relay_ports(struct pv_coordset_relay *r, const char *what, const
     const char *dash = strchr(value, '-');
     size_t len = dash == NULL ? 0 : (size_t)(dash - value);
     if (len == 0 || len >= sizeof(lo))
-        return bad(error, cap, what, value, "expected LOW-HIGH, such as 49152-65535");
+        return bad_relay_value(error, cap, what, value, "expected LOW-HIGH, such as 49152-65535");
     memcpy(lo, value, len);
     lo[len] = '\0';
     if (pv_u64_parse(lo, PORT_MIN, UINT16_MAX, &a) < 0 ||
         pv_u64_parse(dash + 1, PORT_MIN, UINT16_MAX, &b) < 0 || b < a)
-        return bad(error, cap, what, value, "expected LOW-HIGH, both within 1024-65535");
+        return bad_relay_value(error, cap, what, value,
+                               "expected LOW-HIGH, both within 1024-65535");
     r->port_lo = (uint16_t)a;
     r->port_hi = (uint16_t)b;
     return PV_OK;
@@ -55,13 +57,15 @@ static int take_bandwidth(struct pv_coordset_relay *r, const char *value, char *
         len--;
     }
     if (len == 0 || len >= sizeof(digits))
-        return bad(error, cap, "bandwidth", value, "expected bytes a second, such as 500k or 10M");
+        return bad_relay_value(error, cap, "bandwidth", value,
+                               "expected bytes a second, such as 500k or 10M");
     memcpy(digits, value, len);
     digits[len] = '\0';
     if (pv_u64_parse(digits, 0, UINT32_MAX, &n) < 0 || n * unit > UINT32_MAX ||
         (n > 0 && n * unit < BANDWIDTH_MIN))
-        return bad(error, cap, "bandwidth", value,
-                   "expected 0 (no limit) or 1k to 4G bytes a second, such as 500k or 10M");
+        return bad_relay_value(
+            error, cap, "bandwidth", value,
+            "expected 0 (no limit) or 1k to 4G bytes a second, such as 500k or 10M");
     r->bandwidth = (uint32_t)(n * unit);
     return PV_OK;
 }
@@ -69,10 +73,10 @@ static int take_bandwidth(struct pv_coordset_relay *r, const char *value, char *
 static int take_allow(struct pv_coordset_relay *r, const char *value, char *error, size_t cap)
 {
     if (r->n_allow == PV_TURNS_ALLOW_MAX)
-        return bad(error, cap, "allow-peer", value, "at most 16 are supported");
+        return bad_relay_value(error, cap, "allow-peer", value, "at most 16 are supported");
     if (pv_prefix_parse(value, &r->allow[r->n_allow]) < 0)
-        return bad(error, cap, "allow-peer", value,
-                   "expected an address or a range, such as 10.0.0.0/8");
+        return bad_relay_value(error, cap, "allow-peer", value,
+                               "expected an address or a range, such as 10.0.0.0/8");
     r->n_allow++;
     return PV_OK;
 }
@@ -81,7 +85,7 @@ static int take_enabled(struct pv_coordset_relay *r, const char *value, char *er
 {
     bool on = true;
     if (pv_switch_parse(value, &on) < 0)
-        return bad(error, cap, "enabled", value, "expected on or off");
+        return bad_relay_value(error, cap, "enabled", value, "expected on or off");
     if (!r->off_given)
         r->off = !on;
     return PV_OK;
@@ -97,7 +101,7 @@ static int take_per_user(struct pv_coordset_relay *r, const char *value, char *e
 {
     uint64_t n = 0;
     if (pv_u64_parse(value, 1, 4096, &n) < 0)
-        return bad(error, cap, "allocations-per-user", value, "expected 1 to 4096");
+        return bad_relay_value(error, cap, "allocations-per-user", value, "expected 1 to 4096");
     r->per_user = (uint32_t)n;
     return PV_OK;
 }
@@ -120,7 +124,7 @@ static int relay_item(struct pv_coordset_relay *r, const struct pv_ini_item *ite
         if (strcmp(item->key, keys[i].key) != 0)
             continue;
         if ((r->seen & keys[i].seen) != 0)
-            return bad(error, cap, item->key, item->value, "given twice");
+            return bad_relay_value(error, cap, item->key, item->value, "given twice");
         r->seen |= keys[i].seen;
         return keys[i].take(r, item->value, error, cap);
     }
@@ -131,20 +135,20 @@ static int relay_item(struct pv_coordset_relay *r, const struct pv_ini_item *ite
     return PV_ERR_MALFORMED;
 }
 
-/* --- users --------------------------------------------------------------------------------- */
+/* --- users ----------------------------------------------------------------------------------- */
 
 static int begin_user(struct pv_coordset_relay *r, const char *name, char *error, size_t cap)
 {
     size_t len = strlen(name);
     if (len == 0 || len > PV_TURNAUTH_USER_MAX || strchr(name, ':') != NULL)
-        return bad(error, cap, "turn-user", name,
-                   "expected a name of 1 to 64 characters, no colon");
+        return bad_relay_value(error, cap, "turn-user", name,
+                               "expected a name of 1 to 64 characters, no colon");
     for (size_t i = 0; i < r->n_users; i++) {
         if (strcmp(r->users[i].name, name) == 0)
-            return bad(error, cap, "turn-user", name, "given twice");
+            return bad_relay_value(error, cap, "turn-user", name, "given twice");
     }
     if (r->n_users == PV_TURNS_USERS_MAX)
-        return bad(error, cap, "turn-user", name, "at most 64 are supported");
+        return bad_relay_value(error, cap, "turn-user", name, "at most 64 are supported");
     memcpy(r->users[r->n_users].name, name, len + 1);
     r->users[r->n_users].password_file[0] = '\0';
     r->n_users++;
@@ -161,9 +165,9 @@ static int user_item(struct pv_coordset_relay *r, const struct pv_ini_item *item
         return PV_ERR_MALFORMED;
     }
     if (u->password_file[0] != '\0')
-        return bad(error, cap, "password-file", item->value, "given twice");
+        return bad_relay_value(error, cap, "password-file", item->value, "given twice");
     if (item->value[0] == '\0' || strlen(item->value) >= sizeof(u->password_file))
-        return bad(error, cap, "password-file", item->value, "expected a path");
+        return bad_relay_value(error, cap, "password-file", item->value, "expected a path");
     snprintf(u->password_file, sizeof(u->password_file), "%s", item->value);
     return PV_OK;
 }

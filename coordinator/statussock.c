@@ -46,7 +46,7 @@ void pv_statussock_disk(const char *state, struct pv_report *r)
 /* --- the server's side ----------------------------------------------------------------------- */
 
 /* All of it at once, or nothing: nobody is waited for. */
-static void tell(const struct pv_statussock *s, int fd, pv_ns now)
+static void send_report(const struct pv_statussock *s, int fd, pv_ns now)
 {
     json_t *doc = s->report(s->ctx, now);
     char *text = doc == NULL ? NULL : json_dumps(doc, JSON_COMPACT);
@@ -66,7 +66,7 @@ static void on_asked(void *ctx, unsigned ready, pv_ns now)
         int fd = -1;
         if (pv_unix_accept(s->fd, &fd, &who) < 0)
             return; /* out of descriptors: it waits */
-        tell(s, fd, now);
+        send_report(s, fd, now);
         close(fd);
     }
 }
@@ -98,7 +98,7 @@ void pv_statussock_done(struct pv_statussock *s)
 
 /* --- the other side -------------------------------------------------------------------------- */
 
-static int explain(int r, const char *path, char *why, size_t cap)
+static int explain_failure(int r, const char *path, char *why, size_t cap)
 {
     if (r == PV_ERR_NOT_FOUND)
         snprintf(why, cap,
@@ -120,7 +120,7 @@ static int explain(int r, const char *path, char *why, size_t cap)
 }
 
 /* Reads to the end; a coordinator that is stopped or hangs is not waited for. */
-static int read_all(int fd, char *buf, size_t cap, size_t *ret_len)
+static int read_document(int fd, char *buf, size_t cap, size_t *ret_len)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
     size_t len = 0, n = 0;
@@ -137,7 +137,7 @@ static int read_all(int fd, char *buf, size_t cap, size_t *ret_len)
     return PV_OK;
 }
 
-static int print(const char *buf, size_t len, enum pv_statussock_form form)
+static int print_document(const char *buf, size_t len, enum pv_statussock_form form)
 {
     char lines[PV_REPORT_TEXT_MAX], *metrics = NULL;
     size_t n = 0;
@@ -165,11 +165,11 @@ int pv_statussock_print(const char *state, enum pv_statussock_form form, char *r
     if (r == PV_OK)
         r = buf == NULL ? PV_ERR_NOMEM : pv_unix_connect(path, &fd);
     if (r == PV_OK) {
-        r = read_all(fd, buf, DOC_MAX, &len);
+        r = read_document(fd, buf, DOC_MAX, &len);
         close(fd);
     }
     if (r == PV_OK)
-        r = print(buf, len, form);
+        r = print_document(buf, len, form);
     free(buf);
-    return r == PV_OK ? r : explain(r, path, ret_why, cap);
+    return r == PV_OK ? r : explain_failure(r, path, ret_why, cap);
 }

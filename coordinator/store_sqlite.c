@@ -87,7 +87,7 @@ static const char *const sql_text[SQL_COUNT] = {
                       " WHERE network = ?1 AND receiver = ?2 AND n > ?3 ORDER BY n LIMIT 1",
 };
 
-/* --- opening ------------------------------------------------------------------------------- */
+/* --- opening --------------------------------------------------------------------------------- */
 
 static const struct pv_sqlite_kind our_kind = {
     .application_id = 0x70327063, /* "p2pc" */
@@ -96,8 +96,8 @@ static const struct pv_sqlite_kind our_kind = {
     .remedy = "restore it from a backup (members repair what it lacks), or move it away",
 };
 
-static int explain(const struct pv_coordstore *s, const char *what,
-                   char ret_error[static PV_STOREOP_ERROR_MAX])
+static int explain_database(const struct pv_coordstore *s, const char *what,
+                            char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     return pv_sqlite_explain(s->file, what, ret_error);
 }
@@ -107,7 +107,7 @@ static int prepare_all(struct pv_coordstore *s, char ret_error[static PV_STOREOP
     for (int i = 0; i < SQL_COUNT; i++) {
         if (sqlite3_prepare_v3(s->db, sql_text[i], -1, SQLITE_PREPARE_PERSISTENT, &s->sql[i],
                                NULL) != SQLITE_OK)
-            return explain(s, "open", ret_error);
+            return explain_database(s, "open", ret_error);
     }
     return PV_OK;
 }
@@ -123,7 +123,7 @@ int pv_coordstore_open(struct pv_coordstore **ret_store, const char *dir,
     int r = pv_sqlite_open(&s->file, &our_kind, dir, "coordinator.db", ret_error);
     if (r >= 0) {
         s->db = pv_sqlite_handle(s->file);
-        r = pv_sqlite_exec(s->file, schema) < 0 ? explain(s, "open", ret_error)
+        r = pv_sqlite_exec(s->file, schema) < 0 ? explain_database(s, "open", ret_error)
                                                 : pv_sqlite_commit(s->file, ret_error);
     }
     if (r >= 0)
@@ -146,17 +146,17 @@ struct pv_coordstore *pv_coordstore_close(struct pv_coordstore *store)
     return NULL;
 }
 
-/* --- operations ---------------------------------------------------------------------------- */
+/* --- operations ------------------------------------------------------------------------------ */
 
 /* Runs a prepared statement that gives no rows. */
-static int run(struct pv_coordstore *s, enum statement which)
+static int run_statement(struct pv_coordstore *s, enum statement which)
 {
     int code = sqlite3_step(s->sql[which]);
     sqlite3_reset(s->sql[which]);
     return code == SQLITE_DONE ? PV_OK : -EIO;
 }
 
-static void bind(sqlite3_stmt *st, int i, const void *data, size_t len)
+static void bind_blob(sqlite3_stmt *st, int i, const void *data, size_t len)
 {
     if (len == 0)
         sqlite3_bind_null(st, i);
@@ -165,7 +165,7 @@ static void bind(sqlite3_stmt *st, int i, const void *data, size_t len)
 }
 
 /* SQLite's integers are signed; this keeps the order of unsigned ones. */
-static sqlite3_int64 ordered(uint64_t v)
+static sqlite3_int64 sortable(uint64_t v)
 {
     return (sqlite3_int64)(v ^ ((uint64_t)1 << 63));
 }
@@ -180,11 +180,11 @@ static int bind_row(sqlite3_stmt *st, const struct pv_storerow *row)
     bool member = decoded.type == PV_ST_MEMBER;
     sqlite3_bind_int64(st, 1, (sqlite3_int64)row->epoch);
     sqlite3_bind_int64(st, 2, (sqlite3_int64)row->n);
-    bind(st, 3, row->network, sizeof(row->network));
-    bind(st, 4, row->hash, sizeof(row->hash));
-    bind(st, 5, row->statement.ptr, row->statement.len);
-    bind(st, 6, row->receipt.ptr, row->receipt.len);
-    bind(st, 7, row->foreign.ptr, row->foreign.len);
+    bind_blob(st, 3, row->network, sizeof(row->network));
+    bind_blob(st, 4, row->hash, sizeof(row->hash));
+    bind_blob(st, 5, row->statement.ptr, row->statement.len);
+    bind_blob(st, 6, row->receipt.ptr, row->receipt.len);
+    bind_blob(st, 7, row->foreign.ptr, row->foreign.len);
     /* The decoded copies do not live long enough to be bound without being copied. */
     sqlite3_bind_null(st, 8);
     sqlite3_bind_null(st, 9);
@@ -193,18 +193,18 @@ static int bind_row(sqlite3_stmt *st, const struct pv_storerow *row)
         sqlite3_bind_blob(st, 8, decoded.signer, sizeof(decoded.signer), SQLITE_TRANSIENT);
         sqlite3_bind_blob(st, 9, decoded.u.member.node, sizeof(decoded.u.member.node),
                           SQLITE_TRANSIENT);
-        sqlite3_bind_int64(st, 10, ordered(decoded.u.member.serial));
+        sqlite3_bind_int64(st, 10, sortable(decoded.u.member.serial));
     }
     return PV_OK;
 }
 
-static int put(struct pv_coordstore *s, const struct pv_storeop *op)
+static int put_statements(struct pv_coordstore *s, const struct pv_storeop *op)
 {
     int r = PV_OK;
     for (size_t i = 0; i < op->n_rows && r == PV_OK; i++) {
         r = bind_row(s->sql[SQL_INSERT], &op->rows[i]);
         if (r == PV_OK)
-            r = run(s, SQL_INSERT);
+            r = run_statement(s, SQL_INSERT);
     }
     return r;
 }
@@ -214,10 +214,10 @@ static int why_not_redeemed(struct pv_coordstore *s, const struct pv_storeop *op
                             uint8_t ret_existing[static PV_STATEMENT_HASH_LEN])
 {
     sqlite3_stmt *st = s->sql[SQL_FIND_MEMBER];
-    bind(st, 1, op->rows[0].network, sizeof(op->rows[0].network));
-    bind(st, 2, op->invite, sizeof(op->invite));
-    bind(st, 3, op->node, sizeof(op->node));
-    sqlite3_bind_int64(st, 4, ordered(op->min_serial));
+    bind_blob(st, 1, op->rows[0].network, sizeof(op->rows[0].network));
+    bind_blob(st, 2, op->invite, sizeof(op->invite));
+    bind_blob(st, 3, op->node, sizeof(op->node));
+    sqlite3_bind_int64(st, 4, sortable(op->min_serial));
     int code = sqlite3_step(st);
     int r = code == SQLITE_DONE ? PV_ERR_EXPIRED : -EIO;
     if (code == SQLITE_ROW && sqlite3_column_bytes(st, 0) == PV_STATEMENT_HASH_LEN) {
@@ -228,22 +228,22 @@ static int why_not_redeemed(struct pv_coordstore *s, const struct pv_storeop *op
     return r;
 }
 
-static int redeem(struct pv_coordstore *s, const struct pv_storeop *op,
-                  uint8_t ret_existing[static PV_STATEMENT_HASH_LEN])
+static int redeem_invite(struct pv_coordstore *s, const struct pv_storeop *op,
+                         uint8_t ret_existing[static PV_STATEMENT_HASH_LEN])
 {
     sqlite3_stmt *st = s->sql[SQL_REDEEM];
     int r = bind_row(st, &op->rows[0]);
     if (r < 0)
         return r;
     sqlite3_bind_int64(st, 11, op->uses);
-    sqlite3_bind_int64(st, 12, ordered(op->min_serial));
-    r = run(s, SQL_REDEEM);
+    sqlite3_bind_int64(st, 12, sortable(op->min_serial));
+    r = run_statement(s, SQL_REDEEM);
     if (r < 0)
         return r;
     return sqlite3_changes(s->db) == 1 ? PV_OK : why_not_redeemed(s, op, ret_existing);
 }
 
-/* --- parcels ------------------------------------------------------------------------------- */
+/* --- parcels --------------------------------------------------------------------------------- */
 
 static int count_mail(struct pv_coordstore *s)
 {
@@ -266,7 +266,7 @@ static int drop_old_mail(struct pv_coordstore *s, uint64_t wall_s)
 {
     uint64_t from = wall_s < PV_STOREOP_MAIL_S ? 0 : wall_s - PV_STOREOP_MAIL_S;
     sqlite3_bind_int64(s->sql[SQL_MAIL_OLD], 1, (sqlite3_int64)from);
-    int r = run(s, SQL_MAIL_OLD);
+    int r = run_statement(s, SQL_MAIL_OLD);
     if (r == PV_OK && sqlite3_changes(s->db) > 0)
         s->mail_counted = false;
     return r;
@@ -274,8 +274,8 @@ static int drop_old_mail(struct pv_coordstore *s, uint64_t wall_s)
 
 static void bind_mail(sqlite3_stmt *st, const struct pv_storeop_mail *m)
 {
-    bind(st, 1, m->network, sizeof(m->network));
-    bind(st, 2, m->to, sizeof(m->to));
+    bind_blob(st, 1, m->network, sizeof(m->network));
+    bind_blob(st, 2, m->to, sizeof(m->to));
 }
 
 /* PV_OK: there is room; PV_ERR_EXISTS: it is there already; PV_ERR_REFUSED: full. */
@@ -284,8 +284,8 @@ static int mail_room(struct pv_coordstore *s, const struct pv_storeop *op)
     sqlite3_stmt *st = s->sql[SQL_MAIL_ROOM];
     int r = -EIO;
     bind_mail(st, &op->mail);
-    bind(st, 3, op->mail.from, sizeof(op->mail.from));
-    bind(st, 4, op->mail.key, sizeof(op->mail.key));
+    bind_blob(st, 3, op->mail.from, sizeof(op->mail.from));
+    bind_blob(st, 4, op->mail.key, sizeof(op->mail.key));
     if (sqlite3_step(st) == SQLITE_ROW) {
         sqlite3_int64 len = (sqlite3_int64)op->box.len;
         bool full = sqlite3_column_int64(st, 0) >= PV_STOREOP_MAIL_TO ||
@@ -310,12 +310,12 @@ static int keep_mail(struct pv_coordstore *s, const struct pv_storeop *op)
     if (r != PV_OK)
         return r == PV_ERR_EXISTS ? PV_OK : r;
     bind_mail(st, &op->mail);
-    bind(st, 3, op->mail.from, sizeof(op->mail.from));
-    bind(st, 4, op->mail.key, sizeof(op->mail.key));
+    bind_blob(st, 3, op->mail.from, sizeof(op->mail.from));
+    bind_blob(st, 4, op->mail.key, sizeof(op->mail.key));
     sqlite3_bind_int64(st, 5, (sqlite3_int64)op->mail.wall_s);
     sqlite3_bind_int64(st, 6, (sqlite3_int64)op->box.len);
-    bind(st, 7, op->box.ptr, op->box.len);
-    r = run(s, SQL_MAIL_KEEP);
+    bind_blob(st, 7, op->box.ptr, op->box.len);
+    r = run_statement(s, SQL_MAIL_KEEP);
     if (r == PV_OK)
         s->mail_bytes += op->box.len;
     return r;
@@ -354,7 +354,7 @@ static int collect_mail(struct pv_coordstore *s, const struct pv_storeop *op,
     if (r == PV_OK && op->mail.n > 0) {
         bind_mail(st, &op->mail);
         sqlite3_bind_int64(st, 3, (sqlite3_int64)op->mail.n);
-        r = run(s, SQL_MAIL_DROP);
+        r = run_statement(s, SQL_MAIL_DROP);
         s->mail_counted = s->mail_counted && sqlite3_changes(s->db) == 0;
     }
     return r == PV_OK ? next_mail(s, &op->mail, ret_parcel) : r;
@@ -365,7 +365,7 @@ static int run_kind(struct pv_coordstore *s, const struct pv_storeop *op,
 {
     switch (op->kind) {
     case PV_STOREOP_REGISTER:
-        return redeem(s, op, result->existing);
+        return redeem_invite(s, op, result->existing);
     case PV_STOREOP_KEEP:
         return keep_mail(s, op);
     case PV_STOREOP_COLLECT:
@@ -373,33 +373,33 @@ static int run_kind(struct pv_coordstore *s, const struct pv_storeop *op,
     case PV_STOREOP_PUT:
         break;
     }
-    return put(s, op);
+    return put_statements(s, op);
 }
 
 /* One operation inside its savepoint. */
-static void run_one(struct pv_coordstore *s, const struct pv_storeop *op,
-                    struct pv_storeop_result *result)
+static void run_operation(struct pv_coordstore *s, const struct pv_storeop *op,
+                          struct pv_storeop_result *result)
 {
-    int r = run(s, SQL_SAVE);
+    int r = run_statement(s, SQL_SAVE);
     if (r == PV_OK)
         r = run_kind(s, op, result);
     result->status = r;
     if (r != PV_OK && r != PV_ERR_EXISTS && r != PV_ERR_EXPIRED && r != PV_ERR_REFUSED) {
         s->mail_counted = false;
-        result->status = explain(s, "write", result->error);
-        if (run(s, SQL_UNDO) < 0)
+        result->status = explain_database(s, "write", result->error);
+        if (run_statement(s, SQL_UNDO) < 0)
             return; /* the whole transaction is gone: the commit says so */
     }
-    if (run(s, SQL_RELEASE) < 0 && result->status == PV_OK)
-        result->status = explain(s, "write", result->error);
+    if (run_statement(s, SQL_RELEASE) < 0 && result->status == PV_OK)
+        result->status = explain_database(s, "write", result->error);
 }
 
 /* The transaction could not be begun or ended: none of them is on disk. The first operation that
  * failed, if any did, knows the reason best: a full disk undoes the whole transaction at once. */
-static void fail_all(struct pv_coordstore *s, struct pv_storeop_result *results, size_t n)
+static void fail_operations(struct pv_coordstore *s, struct pv_storeop_result *results, size_t n)
 {
     char error[PV_STOREOP_ERROR_MAX];
-    int status = explain(s, "write", error);
+    int status = explain_database(s, "write", error);
     for (size_t i = n; i > 0; i--) {
         if (results[i - 1].error[0] == '\0')
             continue;
@@ -408,7 +408,7 @@ static void fail_all(struct pv_coordstore *s, struct pv_storeop_result *results,
     }
     s->mail_counted = false;
     if (!sqlite3_get_autocommit(s->db))
-        (void)run(s, SQL_ROLLBACK);
+        (void)run_statement(s, SQL_ROLLBACK);
     for (size_t i = 0; i < n; i++) {
         results[i].status = status;
         free(results[i].parcel);
@@ -422,17 +422,17 @@ void pv_coordstore_run(struct pv_coordstore *store, struct pv_storeop *const *op
 {
     for (size_t i = 0; i < n; i++)
         results[i] = (struct pv_storeop_result){.id = ops[i]->id};
-    if (run(store, SQL_BEGIN) < 0) {
-        fail_all(store, results, n);
+    if (run_statement(store, SQL_BEGIN) < 0) {
+        fail_operations(store, results, n);
         return;
     }
     for (size_t i = 0; i < n; i++)
-        run_one(store, ops[i], &results[i]);
-    if (run(store, SQL_COMMIT) < 0)
-        fail_all(store, results, n);
+        run_operation(store, ops[i], &results[i]);
+    if (run_statement(store, SQL_COMMIT) < 0)
+        fail_operations(store, results, n);
 }
 
-/* --- loading ------------------------------------------------------------------------------- */
+/* --- loading --------------------------------------------------------------------------------- */
 
 static struct pv_view column(sqlite3_stmt *st, int i)
 {
@@ -440,7 +440,7 @@ static struct pv_view column(sqlite3_stmt *st, int i)
     return pv_view(p, p == NULL ? 0 : (size_t)sqlite3_column_bytes(st, i));
 }
 
-static int read_row(sqlite3_stmt *st, struct pv_storerow *row)
+static int read_statement_row(sqlite3_stmt *st, struct pv_storerow *row)
 {
     struct pv_view network = column(st, 2);
     struct pv_view hash = column(st, 3);
@@ -466,10 +466,10 @@ int pv_coordstore_load(struct pv_coordstore *store,
     int r = PV_OK;
     int code = SQLITE_ROW;
     if (sqlite3_prepare_v2(store->db, text, -1, &st, NULL) != SQLITE_OK)
-        return explain(store, "read", ret_error);
+        return explain_database(store, "read", ret_error);
     while (r == PV_OK && (code = sqlite3_step(st)) == SQLITE_ROW) {
         struct pv_storerow row;
-        r = read_row(st, &row);
+        r = read_statement_row(st, &row);
         if (r == PV_OK)
             r = take(ctx, &row);
     }
@@ -479,7 +479,7 @@ int pv_coordstore_load(struct pv_coordstore *store,
         snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read %.120s: %s", pv_sqlite_path(store->file),
                  pv_strstatus(r));
     else if (code != SQLITE_DONE)
-        r = explain(store, "read", ret_error);
+        r = explain_database(store, "read", ret_error);
     sqlite3_finalize(st);
     return r;
 }

@@ -10,21 +10,21 @@ enum {
     FAMILIES = 2,
 };
 
-struct sock {
+struct stun_sock {
     int fd;
     struct pv_addr bound;
     uint16_t second_port; /* 0: none */
 };
 
 /* Two addresses of one family that stand for each other. */
-struct pair {
+struct alternate_pair {
     struct pv_addr first, second; /* port 0; no family: not set */
 };
 
 struct pv_stunudp {
-    struct sock socks[PV_STUNUDP_SOCKETS];
+    struct stun_sock socks[PV_STUNUDP_SOCKETS];
     size_t n_socks;
-    struct pair pairs[FAMILIES];
+    struct alternate_pair pairs[FAMILIES];
 };
 
 int pv_stunudp_new(struct pv_stunudp **ret_udp)
@@ -46,7 +46,7 @@ struct pv_stunudp *pv_stunudp_free(struct pv_stunudp *udp)
     return NULL;
 }
 
-/* --- which socket -------------------------------------------------------------------------- */
+/* --- which socket ---------------------------------------------------------------------------- */
 
 size_t pv_stunudp_count(const struct pv_stunudp *udp)
 {
@@ -79,8 +79,8 @@ int pv_stunudp_at(const struct pv_stunudp *udp, const struct pv_addr *at, size_t
 struct pv_stuns_place pv_stunudp_place(const struct pv_stunudp *udp, size_t i,
                                        const struct pv_addr *local)
 {
-    const struct sock *s = &udp->socks[i];
-    const struct pair *pair = &udp->pairs[pair_of(local->family)];
+    const struct stun_sock *s = &udp->socks[i];
+    const struct alternate_pair *pair = &udp->pairs[pair_of(local->family)];
     struct pv_stuns_place place = {.local = *local};
     place.local.port = s->bound.port;
     if (s->second_port == 0)
@@ -93,7 +93,7 @@ struct pv_stuns_place pv_stunudp_place(const struct pv_stunudp *udp, size_t i,
     return place;
 }
 
-/* --- opening ------------------------------------------------------------------------------- */
+/* --- opening --------------------------------------------------------------------------------- */
 
 int pv_stunudp_take(struct pv_stunudp *udp, int fd, const struct pv_addr *bound)
 {
@@ -102,7 +102,7 @@ int pv_stunudp_take(struct pv_stunudp *udp, int fd, const struct pv_addr *bound)
         return PV_ERR_LIMIT;
     }
     pv_udp_set_gro(fd); /* the relay's reads have room for merged ones */
-    udp->socks[udp->n_socks++] = (struct sock){.fd = fd, .bound = *bound};
+    udp->socks[udp->n_socks++] = (struct stun_sock){.fd = fd, .bound = *bound};
     return PV_OK;
 }
 
@@ -142,7 +142,7 @@ int pv_stunudp_open_ports(struct pv_stunudp *udp)
 int pv_stunudp_set_second(struct pv_stunudp *udp, const struct pv_addr *first,
                           const struct pv_addr *second, struct pv_addr *ret_at)
 {
-    const struct sock *base = NULL;
+    const struct stun_sock *base = NULL;
     for (size_t i = 0; base == NULL && i < udp->n_socks; i++) {
         struct pv_addr at = *first;
         at.port = udp->socks[i].bound.port;
@@ -167,7 +167,7 @@ int pv_stunudp_set_second(struct pv_stunudp *udp, const struct pv_addr *first,
         if (udp->n_socks > before)
             udp->socks[before].second_port = ports[1 - i];
     }
-    struct pair *pair = &udp->pairs[pair_of(first->family)];
+    struct alternate_pair *pair = &udp->pairs[pair_of(first->family)];
     pair->first = *first;
     pair->second = *second;
     pair->first.port = 0;

@@ -37,7 +37,7 @@ static int rank(const struct pv_addr *a)
     return a->family == PV_AF_INET ? 4 : 3;
 }
 
-static void consider(const struct pv_addr *a, struct pv_addr *best)
+static void keep_better(const struct pv_addr *a, struct pv_addr *best)
 {
     if (rank(a) > rank(best))
         *best = *a;
@@ -56,11 +56,11 @@ int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_a
         return PV_OK;
     }
     for (size_t i = 0; i < set->n_listen; i++)
-        consider(&set->listen[i], &best);
+        keep_better(&set->listen[i], &best);
     if (rank(&best) == 0 && pv_net_addrs(addrs, ADDRS_MAX, &n) == PV_OK) {
         for (size_t i = 0; i < n; i++) {
             if (addrs[i].up && !addrs[i].loopback && !addrs[i].tunnel && !addrs[i].container)
-                consider(&addrs[i].addr.base, &best);
+                keep_better(&addrs[i].addr.base, &best);
         }
     }
     if (rank(&best) == 0) {
@@ -152,7 +152,7 @@ int pv_coordurl_first(const struct pv_coordset *set, const struct pv_addr *alt,
             break;
         }
         if (addrs[i].up && !addrs[i].tunnel && !addrs[i].container)
-            consider(&addrs[i].addr.base, &best);
+            keep_better(&addrs[i].addr.base, &best);
     }
     if (pv_addr_is_unspecified(&best))
         return PV_ERR_NOT_FOUND;

@@ -29,8 +29,8 @@ void pv_broker_done(struct pv_broker *b)
     }
 }
 
-static struct pv_bnode *find(const struct pv_broker *b, const struct pv_cnet *net,
-                             const uint8_t *node)
+static struct pv_bnode *find_node(const struct pv_broker *b, const struct pv_cnet *net,
+                                  const uint8_t *node)
 {
     struct pv_bnode_key key;
     struct pv_bnode *n = NULL;
@@ -40,10 +40,10 @@ static struct pv_bnode *find(const struct pv_broker *b, const struct pv_cnet *ne
     return n;
 }
 
-static int find_or_add(struct pv_broker *b, const struct pv_cnet *net, const uint8_t *node,
-                       struct pv_bnode **ret_node)
+static int find_or_add_node(struct pv_broker *b, const struct pv_cnet *net, const uint8_t *node,
+                            struct pv_bnode **ret_node)
 {
-    struct pv_bnode *n = find(b, net, node);
+    struct pv_bnode *n = find_node(b, net, node);
     int r = PV_OK;
     if (n == NULL) {
         n = calloc(1, sizeof(*n));
@@ -83,7 +83,7 @@ int pv_broker_online(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us,
                      struct pv_conn **ret_old)
 {
     struct pv_bnode *n = NULL;
-    int r = find_or_add(b, s->net, s->node, &n);
+    int r = find_or_add_node(b, s->net, s->node, &n);
     if (r < 0)
         return r;
     struct pv_conn *old = n->conn;
@@ -140,7 +140,7 @@ void pv_broker_leave(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us)
 struct pv_conn *pv_broker_find(const struct pv_broker *b, const struct pv_cnet *net,
                                const uint8_t node[static PV_SIGN_PK_LEN])
 {
-    const struct pv_bnode *n = find(b, net, node);
+    const struct pv_bnode *n = find_node(b, net, node);
     return n == NULL ? NULL : n->conn;
 }
 
@@ -154,7 +154,7 @@ static struct pv_ctl_presence presence_of(const struct pv_bnode *n)
 struct pv_ctl_presence pv_broker_presence(const struct pv_broker *b, const struct pv_cnet *net,
                                           const uint8_t node[static PV_SIGN_PK_LEN])
 {
-    const struct pv_bnode *n = find(b, net, node);
+    const struct pv_bnode *n = find_node(b, net, node);
     if (n != NULL)
         return presence_of(n);
     struct pv_ctl_presence p = {.online = false};
@@ -175,7 +175,7 @@ int pv_broker_subscribe(struct pv_broker *b, struct pv_conn *s,
                         const uint8_t node[static PV_SIGN_PK_LEN])
 {
     struct pv_bnode *n = NULL;
-    int r = find_or_add(b, s->net, node, &n);
+    int r = find_or_add_node(b, s->net, node, &n);
     if (r < 0 || find_sub(s, n) != NULL)
         return r;
     struct pv_sub *sub = calloc(1, sizeof(*sub));
@@ -200,7 +200,7 @@ int pv_broker_subscribe(struct pv_broker *b, struct pv_conn *s,
 void pv_broker_unsubscribe(struct pv_broker *b, struct pv_conn *s,
                            const uint8_t node[static PV_SIGN_PK_LEN])
 {
-    const struct pv_bnode *n = find(b, s->net, node);
+    const struct pv_bnode *n = find_node(b, s->net, node);
     struct pv_sub *sub = n == NULL ? NULL : find_sub(s, n);
     if (sub != NULL)
         remove_sub(b, sub);
@@ -227,7 +227,7 @@ struct pv_conn *pv_broker_next_subscriber(const struct pv_broker *b, const struc
     const struct pv_bnode *n = NULL;
     if (*iter != NULL)
         *iter = (*iter)->n_next;
-    else if ((n = find(b, net, node)) != NULL)
+    else if ((n = find_node(b, net, node)) != NULL)
         *iter = n->subs;
     return *iter == NULL ? NULL : (*iter)->conn;
 }

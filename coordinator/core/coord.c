@@ -14,7 +14,7 @@ enum {
     SK_LEN = PV_SIGN_SK_LEN + PV_DH_LEN,
 };
 
-/* --- life ---------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static int new_relay(struct pv_coord *c, const struct pv_coord_config *cfg)
 {
@@ -135,7 +135,7 @@ void pv_coord_set_tls(struct pv_coord *c, const struct pv_ctl_tls *tls)
         c->tls = *tls;
 }
 
-/* --- connections --------------------------------------------------------------------------- */
+/* --- connections ----------------------------------------------------------------------------- */
 
 /* With n connections open. */
 static bool may_accept(struct pv_coord *c, size_t n, const struct pv_addr *source, pv_ns now)
@@ -258,7 +258,7 @@ static void begin_protocol(struct pv_coord *c, struct pv_conn *s, uint8_t first,
     pv_coord_drop(c, s, now);
 }
 
-static void feed(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_ns now)
+static void feed_bytes(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_ns now)
 {
     if (!s->begun && data.len > 0)
         begin_protocol(c, s, data.ptr[0], now);
@@ -287,7 +287,7 @@ static void feed(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_
 }
 
 /* Goes on with what waited, as far as it may now. */
-static void resume(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+static void resume_held(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     if (s->held != NULL && !s->working) {
         struct pv_ctl_msg *msg = s->held;
@@ -299,7 +299,7 @@ static void resume(struct pv_coord *c, struct pv_conn *s, pv_ns now)
         size_t len = s->in_len;
         s->in = NULL;
         s->in_len = 0;
-        feed(c, s, pv_view(in, len), now);
+        feed_bytes(c, s, pv_view(in, len), now);
         free(in);
     }
 }
@@ -322,7 +322,7 @@ static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
 }
 
 /* Answers what the registry has finished, and lets everybody know of what has changed. */
-static void settle(struct pv_coord *c, pv_ns now)
+static void settle_changes(struct pv_coord *c, pv_ns now)
 {
     struct pv_work *work;
     struct pv_cnet *net;
@@ -331,7 +331,7 @@ static void settle(struct pv_coord *c, pv_ns now)
         pv_request_done(c, s, work);
         if (s == NULL)
             continue;
-        resume(c, s, now);
+        resume_held(c, s, now);
         pv_coord_mark_ready(c, s);
     }
     while ((net = pv_registry_poll_changed(&c->registry)) != NULL) {
@@ -350,9 +350,9 @@ void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data,
     if (s->in_len > 0)
         pv_coord_drop(c, s, now); /* the owner was told not to read */
     else
-        feed(c, s, data, now);
+        feed_bytes(c, s, data, now);
     pv_coord_mark_ready(c, s);
-    settle(c, now);
+    settle_changes(c, now);
 }
 
 bool pv_coord_wants_bytes(const struct pv_coord *c, uint64_t id)
@@ -373,9 +373,9 @@ void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now)
     if (s == NULL)
         return;
     pv_conn_wrote(s, n, now);
-    resume(c, s, now);
+    resume_held(c, s, now);
     pv_coord_mark_ready(c, s); /* there may be more to say, or it may be closed now */
-    settle(c, now);
+    settle_changes(c, now);
 }
 
 void pv_coord_closed(struct pv_coord *c, uint64_t id, pv_ns now)
@@ -404,7 +404,7 @@ int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv
     return PV_OK;
 }
 
-/* --- store operations ---------------------------------------------------------------------- */
+/* --- store operations ------------------------------------------------------------------------ */
 
 int pv_coord_poll_job(struct pv_coord *c, struct pv_storeop **ret_op)
 {
@@ -442,10 +442,10 @@ void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *res
         return;
     }
     pv_registry_handle_job(&c->registry, result, pv_coord_wall(c, now), now);
-    settle(c, now);
+    settle_changes(c, now);
 }
 
-/* --- time and end -------------------------------------------------------------------------- */
+/* --- time and end ---------------------------------------------------------------------------- */
 
 static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {

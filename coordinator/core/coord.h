@@ -85,7 +85,7 @@ void pv_coord_set_wall(struct pv_coord *c, uint64_t wall_us, pv_ns now);
  * for the addresses, which are kept until free. May change at any time. NULL: none. */
 void pv_coord_set_tls(struct pv_coord *c, const struct pv_ctl_tls *tls);
 
-/* --- connections; id is chosen by the caller and never used again --------------------------- */
+/* --- connections; id is chosen by the caller and never used again ---------------------------- */
 
 /* A connection came in. PV_ERR_LIMIT, PV_ERR_NOMEM: close it, id is not known here. */
 PV_MUST_CHECK int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *source,
@@ -112,7 +112,7 @@ struct pv_coord_ready {
 PV_MUST_CHECK int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready,
                                       pv_ns now);
 
-/* --- store operations ---------------------------------------------------------------------- */
+/* --- store operations ------------------------------------------------------------------------ */
 
 /* The next operation; the caller owns and frees it. PV_ERR_AGAIN: none. */
 PV_MUST_CHECK int pv_coord_poll_job(struct pv_coord *c, struct pv_storeop **ret_op);
@@ -134,7 +134,7 @@ bool pv_coord_wakes_relay(struct pv_coord *c);
 PV_MUST_CHECK bool pv_coord_handle_relay(struct pv_coord *c, pv_ns now);
 /* What the relay has done and holds: for any thread, until pv_coord_free(). */
 const struct pv_relaystats *pv_coord_relay_stats(const struct pv_coord *c);
-/* --- time and end -------------------------------------------------------------------------- */
+/* --- time and end ---------------------------------------------------------------------------- */
 
 void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now);
 pv_ns pv_coord_next_timeout(const struct pv_coord *c); /* PV_NEVER when nothing is timed */

@@ -51,7 +51,7 @@ void pv_coord_unmark_ready(struct pv_coord *c, struct pv_conn *s)
     s->is_ready = false;
 }
 
-/* --- members ------------------------------------------------------------------------------- */
+/* --- members --------------------------------------------------------------------------------- */
 
 /* Those who subscribed to s's node have news. */
 static void wake_subscribers(struct pv_coord *c, const struct pv_conn *s)

@@ -35,8 +35,8 @@ static void note_holds(struct pv_coord *c, struct pv_conn *s, bool holds, pv_ns 
     pv_heap_set(&c->timers, &s->timer, now + PV_S(PV_COORD_HELLO_S));
 }
 
-static void take_news(struct pv_coord *c, struct pv_conn *s, const struct pv_relaynews *news,
-                      pv_ns now)
+static void handle_news(struct pv_coord *c, struct pv_conn *s, const struct pv_relaynews *news,
+                        pv_ns now)
 {
     if (news->broken) {
         c->stats.failed++;
@@ -58,7 +58,7 @@ bool pv_coord_handle_relay(struct pv_coord *c, pv_ns now)
             return true;
         struct pv_conn *s = pv_coord_find(c, news.stream);
         if (s != NULL && s->stun != NULL && !s->dead && s->state != PV_CONN_CLOSING)
-            take_news(c, s, &news, now);
+            handle_news(c, s, &news, now);
         pv_relaylink_polled(c->link);
     }
     return false;

@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "coordinator/core/report_rows.h"
 
-/* --- JSON ---------------------------------------------------------------------------------- */
+/* --- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *number(uint64_t n)
 {
@@ -108,15 +108,15 @@ json_t *pv_report_json(const struct pv_report *r)
     return NULL;
 }
 
-/* --- lines --------------------------------------------------------------------------------- */
+/* --- lines ----------------------------------------------------------------------------------- */
 
-struct lines {
+struct report_lines {
     char *text;
     size_t len; /* PV_REPORT_TEXT_MAX - 1: it is full */
 };
 
-static void put(struct lines *l, const char *fmt, ...) PV_PRINTF(2, 3);
-static void put(struct lines *l, const char *fmt, ...)
+static void put_text(struct report_lines *l, const char *fmt, ...) PV_PRINTF(2, 3);
+static void put_text(struct report_lines *l, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -126,34 +126,34 @@ static void put(struct lines *l, const char *fmt, ...)
     l->len = n < 0 || (size_t)n >= room ? PV_REPORT_TEXT_MAX - 1 : l->len + (size_t)n;
 }
 
-static json_int_t of(const json_t *obj, const char *key)
+static json_int_t number_at(const json_t *obj, const char *key)
 {
     return json_integer_value(json_object_get(obj, key));
 }
 
-static const char *bytes(const json_t *obj, const char *key, char buf[static PV_AMOUNT_BUF])
+static const char *bytes_at(const json_t *obj, const char *key, char buf[static PV_AMOUNT_BUF])
 {
-    return pv_bytes_format((double)of(obj, key), buf);
+    return pv_bytes_format((double)number_at(obj, key), buf);
 }
 
 /* "NAME 3, OTHER 1" of what is not zero; "none". */
-static void put_counts(struct lines *l, const char *label, json_t *counts)
+static void put_counts(struct report_lines *l, const char *label, json_t *counts)
 {
     const char *name;
     json_t *value;
     bool any = false;
-    put(l, "%-14s", label);
+    put_text(l, "%-14s", label);
     json_object_foreach(counts, name, value)
     {
         if (json_integer_value(value) == 0)
             continue;
-        put(l, "%s%s %" JSON_INTEGER_FORMAT, any ? ", " : "", name, json_integer_value(value));
+        put_text(l, "%s%s %" JSON_INTEGER_FORMAT, any ? ", " : "", name, json_integer_value(value));
         any = true;
     }
-    put(l, any ? "\n" : "none\n");
+    put_text(l, any ? "\n" : "none\n");
 }
 
-static void put_head(struct lines *l, const json_t *doc)
+static void put_head(struct report_lines *l, const json_t *doc)
 {
     char buf[PV_AMOUNT_BUF];
     const char *version = json_string_value(json_object_get(doc, "coordinator"));
@@ -161,82 +161,82 @@ static void put_head(struct lines *l, const json_t *doc)
     const json_t *conns = json_object_get(doc, "connections");
     const json_t *requests = json_object_get(doc, "requests");
     size_t i;
-    put(l, "%-14s%s, up %s\n", "coordinator", version == NULL ? "?" : version,
-        pv_duration_format((double)of(doc, "uptime"), buf));
-    put(l, "%-14s", "listening");
+    put_text(l, "%-14s%s, up %s\n", "coordinator", version == NULL ? "?" : version,
+             pv_duration_format((double)number_at(doc, "uptime"), buf));
+    put_text(l, "%-14s", "listening");
     json_array_foreach(list, i, addr)
     {
         const char *text = json_string_value(addr);
-        put(l, "%s%s", i == 0 ? "" : " ", text == NULL ? "?" : text);
+        put_text(l, "%s%s", i == 0 ? "" : " ", text == NULL ? "?" : text);
     }
-    put(l, "\n%-14s%" JSON_INTEGER_FORMAT ", %" JSON_INTEGER_FORMAT " statements\n", "networks",
-        of(doc, "networks"), of(doc, "statements"));
-    put(l, "%-14s%" JSON_INTEGER_FORMAT "\n", "nodes online", of(doc, "online"));
-    put(l,
-        "%-14s%" JSON_INTEGER_FORMAT ": %" JSON_INTEGER_FORMAT " members, %" JSON_INTEGER_FORMAT
-        " guests, %" JSON_INTEGER_FORMAT " TURN, %" JSON_INTEGER_FORMAT
-        " STUN, %" JSON_INTEGER_FORMAT " opening, %" JSON_INTEGER_FORMAT
-        " closing; %" JSON_INTEGER_FORMAT " by TLS\n",
-        "connections", of(conns, "open"), of(conns, "members"), of(conns, "guests"),
-        of(conns, "turn"), of(conns, "stun"), of(conns, "opening"), of(conns, "closing"),
-        of(conns, "tls"));
-    put(l,
-        "%-14s%" JSON_INTEGER_FORMAT " signals passed on, %" JSON_INTEGER_FORMAT
-        " connections closed for protocol errors\n",
-        "requests", of(requests, "signals"), of(requests, "failed"));
+    put_text(l, "\n%-14s%" JSON_INTEGER_FORMAT ", %" JSON_INTEGER_FORMAT " statements\n",
+             "networks", number_at(doc, "networks"), number_at(doc, "statements"));
+    put_text(l, "%-14s%" JSON_INTEGER_FORMAT "\n", "nodes online", number_at(doc, "online"));
+    put_text(l,
+             "%-14s%" JSON_INTEGER_FORMAT ": %" JSON_INTEGER_FORMAT
+             " members, %" JSON_INTEGER_FORMAT " guests, %" JSON_INTEGER_FORMAT
+             " TURN, %" JSON_INTEGER_FORMAT " STUN, %" JSON_INTEGER_FORMAT
+             " opening, %" JSON_INTEGER_FORMAT " closing; %" JSON_INTEGER_FORMAT " by TLS\n",
+             "connections", number_at(conns, "open"), number_at(conns, "members"),
+             number_at(conns, "guests"), number_at(conns, "turn"), number_at(conns, "stun"),
+             number_at(conns, "opening"), number_at(conns, "closing"), number_at(conns, "tls"));
+    put_text(l,
+             "%-14s%" JSON_INTEGER_FORMAT " signals passed on, %" JSON_INTEGER_FORMAT
+             " connections closed for protocol errors\n",
+             "requests", number_at(requests, "signals"), number_at(requests, "failed"));
 }
 
-static void put_relay(struct lines *l, const json_t *relay)
+static void put_relay(struct report_lines *l, const json_t *relay)
 {
     char text[PV_AMOUNT_BUF];
     const json_t *user;
     size_t i;
     if (!json_is_true(json_object_get(relay, "enabled"))) {
-        put(l, "%-14soff\n", "relay");
+        put_text(l, "%-14soff\n", "relay");
         return;
     }
-    put(l,
-        "%-14s%" JSON_INTEGER_FORMAT " allocations of members, %" JSON_INTEGER_FORMAT
-        " of static users on %" JSON_INTEGER_FORMAT " sockets\n",
-        "relay", of(relay, "member_allocations"), of(relay, "static_allocations"),
-        of(relay, "sockets"));
-    put(l, "%-14s%s in %" JSON_INTEGER_FORMAT " packets for members\n", "relayed",
-        bytes(relay, "member_bytes", text), of(relay, "member_packets"));
-    put(l, "%-14s%s in %" JSON_INTEGER_FORMAT " packets for static users\n", "",
-        bytes(relay, "static_bytes", text), of(relay, "static_packets"));
+    put_text(l,
+             "%-14s%" JSON_INTEGER_FORMAT " allocations of members, %" JSON_INTEGER_FORMAT
+             " of static users on %" JSON_INTEGER_FORMAT " sockets\n",
+             "relay", number_at(relay, "member_allocations"),
+             number_at(relay, "static_allocations"), number_at(relay, "sockets"));
+    put_text(l, "%-14s%s in %" JSON_INTEGER_FORMAT " packets for members\n", "relayed",
+             bytes_at(relay, "member_bytes", text), number_at(relay, "member_packets"));
+    put_text(l, "%-14s%s in %" JSON_INTEGER_FORMAT " packets for static users\n", "",
+             bytes_at(relay, "static_bytes", text), number_at(relay, "static_packets"));
     json_array_foreach(json_object_get(relay, "users"), i, user)
     {
         const char *name = json_string_value(json_object_get(user, "name"));
-        put(l,
-            "%-14s%s in %" JSON_INTEGER_FORMAT " packets for %s, %" JSON_INTEGER_FORMAT
-            " allocations now\n",
-            "", bytes(user, "bytes", text), of(user, "packets"), name == NULL ? "?" : name,
-            of(user, "allocations"));
+        put_text(l,
+                 "%-14s%s in %" JSON_INTEGER_FORMAT " packets for %s, %" JSON_INTEGER_FORMAT
+                 " allocations now\n",
+                 "", bytes_at(user, "bytes", text), number_at(user, "packets"),
+                 name == NULL ? "?" : name, number_at(user, "allocations"));
     }
-    put(l, "%-14s%" JSON_INTEGER_FORMAT " requests answered by an error\n", "",
-        of(relay, "refused"));
+    put_text(l, "%-14s%" JSON_INTEGER_FORMAT " requests answered by an error\n", "",
+             number_at(relay, "refused"));
     put_counts(l, "not relayed", json_object_get(relay, "drops"));
 }
 
-static void put_store(struct lines *l, const json_t *store)
+static void put_store(struct report_lines *l, const json_t *store)
 {
     char size[PV_AMOUNT_BUF], left[PV_AMOUNT_BUF];
     const char *error = json_string_value(json_object_get(store, "error"));
-    put(l, "%-14s%s, %s, %s left on the disk", "store", error == NULL ? "ok" : "failing",
-        bytes(store, "bytes", size), bytes(store, "disk_free", left));
-    if (of(store, "pending") > 0)
-        put(l, ", %" JSON_INTEGER_FORMAT " changes wait", of(store, "pending"));
-    if (of(store, "failed") > 0)
-        put(l, ", %" JSON_INTEGER_FORMAT " have failed", of(store, "failed"));
-    put(l, "\n");
+    put_text(l, "%-14s%s, %s, %s left on the disk", "store", error == NULL ? "ok" : "failing",
+             bytes_at(store, "bytes", size), bytes_at(store, "disk_free", left));
+    if (number_at(store, "pending") > 0)
+        put_text(l, ", %" JSON_INTEGER_FORMAT " changes wait", number_at(store, "pending"));
+    if (number_at(store, "failed") > 0)
+        put_text(l, ", %" JSON_INTEGER_FORMAT " have failed", number_at(store, "failed"));
+    put_text(l, "\n");
     if (error != NULL)
-        put(l, "%-14s%s\n", "", error);
+        put_text(l, "%-14s%s\n", "", error);
 }
 
 int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX])
 {
-    struct lines l = {.text = ret_text};
-    if (of(doc, "version") != PV_REPORT_VERSION)
+    struct report_lines l = {.text = ret_text};
+    if (number_at(doc, "version") != PV_REPORT_VERSION)
         return PV_ERR_MALFORMED;
     put_head(&l, doc);
     put_relay(&l, json_object_get(doc, "relay"));

@@ -10,7 +10,7 @@ enum {
     SAMPLES_MAX = 128, /* more than both tables have; test_report compares */
 };
 
-static uint64_t of(const json_t *obj, const char *key)
+static uint64_t count_at(const json_t *obj, const char *key)
 {
     json_int_t n = json_integer_value(json_object_get(obj, key));
     return n < 0 ? 0 : (uint64_t)n;
@@ -24,18 +24,18 @@ static void put_object(struct pv_metrics *m, const char *label, json_t *counts)
     json_object_foreach(counts, name, value)
     {
         if (json_is_integer(value))
-            pv_metrics_count(m, of(counts, name), label, name, NULL);
+            pv_metrics_count(m, count_at(counts, name), label, name, NULL);
     }
 }
 
 /* A number of the document, and how it is shown. */
-struct sample {
+struct report_sample {
     const json_t *object;
     const struct pv_stat_row *row;
 };
 
 /* Is row i the first of its family? Some twenty families are looked through for each. */
-static bool begins_family(const struct sample *samples, size_t i)
+static bool begins_family(const struct report_sample *samples, size_t i)
 {
     for (size_t k = 0; k < i; k++) {
         if (strcmp(samples[k].row->family, samples[i].row->family) == 0)
@@ -45,7 +45,7 @@ static bool begins_family(const struct sample *samples, size_t i)
 }
 
 /* The samples of a family have to stand together, wherever their rows do. */
-static void put_samples(struct pv_metrics *m, const struct sample *samples, size_t n)
+static void put_samples(struct pv_metrics *m, const struct report_sample *samples, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const struct pv_stat_row *head = samples[i].row;
@@ -55,7 +55,8 @@ static void put_samples(struct pv_metrics *m, const struct sample *samples, size
         for (size_t k = i; k < n; k++) {
             const struct pv_stat_row *row = samples[k].row;
             if (strcmp(row->family, head->family) == 0)
-                pv_metrics_count(m, of(samples[k].object, row->key), row->label, row->value, NULL);
+                pv_metrics_count(m, count_at(samples[k].object, row->key), row->label, row->value,
+                                 NULL);
         }
     }
 }
@@ -63,19 +64,19 @@ static void put_samples(struct pv_metrics *m, const struct sample *samples, size
 /* The coordinator's own numbers, then the relay's. */
 static void put_rows(struct pv_metrics *m, const json_t *doc)
 {
-    struct sample samples[SAMPLES_MAX];
+    struct report_sample samples[SAMPLES_MAX];
     size_t n = 0, n_rows = 0;
     const struct pv_report_row *rows = pv_report_rows(&n_rows);
     for (size_t i = 0; i < n_rows && n < SAMPLES_MAX; i++) {
         const char *object = rows[i].object;
         if (rows[i].stat.family != NULL)
-            samples[n++] =
-                (struct sample){object == NULL ? doc : json_object_get(doc, object), &rows[i].stat};
+            samples[n++] = (struct report_sample){
+                object == NULL ? doc : json_object_get(doc, object), &rows[i].stat};
     }
     for (int i = 0; i < PV_RELAYSTAT_N && n < SAMPLES_MAX; i++) {
         const struct pv_stat_row *row = pv_relaystat_row((enum pv_relaystat)i);
         if (row->family != NULL)
-            samples[n++] = (struct sample){json_object_get(doc, "relay"), row};
+            samples[n++] = (struct report_sample){json_object_get(doc, "relay"), row};
     }
     put_samples(m, samples, n);
 }
@@ -111,7 +112,7 @@ static void put_users(struct pv_metrics *m, const json_t *relay)
         pv_metrics_family(m, row->type, row->family, row->help);
         json_array_foreach(json_object_get(relay, "users"), i, user)
         {
-            pv_metrics_count(m, of(user, row->key), row->label,
+            pv_metrics_count(m, count_at(user, row->key), row->label,
                              json_string_value(json_object_get(user, "name")), NULL);
         }
     }
@@ -122,9 +123,9 @@ static void put_process(struct pv_metrics *m, const json_t *process)
     const struct pv_metrics_process p = {
         .cpu_s = json_number_value(json_object_get(process, "cpu")),
         .start_s = json_number_value(json_object_get(process, "start")),
-        .resident = of(process, "resident"),
-        .fds = of(process, "fds"),
-        .max_fds = of(process, "max_fds"),
+        .resident = count_at(process, "resident"),
+        .fds = count_at(process, "fds"),
+        .max_fds = count_at(process, "max_fds"),
     };
     pv_metrics_process(m, "p2pvpn_coordinator", &p);
 }
@@ -132,7 +133,7 @@ static void put_process(struct pv_metrics *m, const json_t *process)
 int pv_report_metrics(const json_t *doc, char **ret_text, size_t *ret_len)
 {
     struct pv_metrics m;
-    if (of(doc, "version") != PV_REPORT_VERSION)
+    if (count_at(doc, "version") != PV_REPORT_VERSION)
         return PV_ERR_MALFORMED;
     pv_metrics_init(&m);
     put_rows(&m, doc);

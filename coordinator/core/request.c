@@ -16,25 +16,25 @@ struct request {
     pv_ns now;
 };
 
-static struct pv_ctl_msg answer(const struct pv_ctl_msg *request, enum pv_ctl_type type)
+static struct pv_ctl_msg answer_to(const struct pv_ctl_msg *request, enum pv_ctl_type type)
 {
     return (struct pv_ctl_msg){.kind = PV_CTL_ANSWER, .type = type, .id = request->id};
 }
 
 /* Requests are worked on only while the longest answer fits, so only lack of memory fails here. */
-static void reply(struct pv_conn *s, const struct pv_ctl_msg *msg)
+static void send_answer(struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
     if (pv_conn_send(s, msg) < 0)
         s->dead = true;
 }
 
-static void refuse(struct pv_conn *s, const struct pv_ctl_msg *request, enum pv_ctl_error error,
-                   const char *message)
+static void refuse_request(struct pv_conn *s, const struct pv_ctl_msg *request,
+                           enum pv_ctl_error error, const char *message)
 {
     pv_conn_error(s, request->id, error, message);
 }
 
-static const char *explain(enum pv_ctl_error error)
+static const char *error_text(enum pv_ctl_error error)
 {
     switch (error) {
     case PV_CTL_E_BAD_SIGNATURE:
@@ -64,7 +64,7 @@ static const char *explain(enum pv_ctl_error error)
     }
 }
 
-/* --- hello --------------------------------------------------------------------------------- */
+/* --- hello ----------------------------------------------------------------------------------- */
 
 /* The verdict on a hello; *ret_net is set for everybody but the creator of a network. */
 static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
@@ -94,7 +94,7 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
                                                                          : PV_CTL_E_NOT_ALLOWED;
 }
 
-static const char *explain_hello(enum pv_ctl_error error)
+static const char *hello_error_text(enum pv_ctl_error error)
 {
     switch (error) {
     case PV_CTL_E_VERSION:
@@ -106,7 +106,7 @@ static const char *explain_hello(enum pv_ctl_error error)
     case PV_CTL_E_NOT_ALLOWED:
         return "the connection's key is not this node's transport key";
     default:
-        return explain(error);
+        return error_text(error);
     }
 }
 
@@ -119,14 +119,14 @@ static void handle_hello(struct request *q)
     struct pv_cnet *net = NULL;
     enum pv_ctl_error e = judge_hello(c, s, h, &net);
     if (e != PV_CTL_E_NONE) {
-        refuse(s, msg, e, explain_hello(e));
+        refuse_request(s, msg, e, hello_error_text(e));
         c->stats.failed++;
-        pv_coord_end(c, s, e, explain_hello(e), q->now);
+        pv_coord_end(c, s, e, hello_error_text(e), q->now);
         return;
     }
     memcpy(s->node, h->node, sizeof(s->node));
     s->net = net;
-    struct pv_ctl_msg m = answer(msg, PV_CTL_WELCOME);
+    struct pv_ctl_msg m = answer_to(msg, PV_CTL_WELCOME);
     m.u.welcome = (struct pv_ctl_welcome){.time_us = pv_coord_wall_us(c, q->now),
                                           .n_stun = c->n_stun,
                                           .stun = c->stun,
@@ -136,15 +136,15 @@ static void handle_hello(struct request *q)
         m.u.welcome.coordinators = pv_cnet_coordinators(net);
     if (h->role == PV_CTL_GUEST) {
         s->state = PV_CONN_GUEST;
-        reply(s, &m);
+        send_answer(s, &m);
         return;
     }
     m.u.welcome.have = pv_cnet_end(net);
     s->log_at = pv_cnet_seek(net, &h->have);
     struct pv_turnauth_creds creds;
     if (pv_coord_enter(c, s, q->now) < 0) {
-        refuse(s, msg, PV_CTL_E_FULL, explain(PV_CTL_E_FULL));
-        pv_coord_end(c, s, PV_CTL_E_FULL, explain(PV_CTL_E_FULL), q->now);
+        refuse_request(s, msg, PV_CTL_E_FULL, error_text(PV_CTL_E_FULL));
+        pv_coord_end(c, s, PV_CTL_E_FULL, error_text(PV_CTL_E_FULL), q->now);
         return;
     }
     /* Without a relay it is told so; everything else goes on. */
@@ -155,11 +155,11 @@ static void handle_hello(struct request *q)
                                                 .realm = PV_TURNAUTH_REALM,
                                                 .nonce = creds.nonce};
     }
-    reply(s, &m);
+    send_answer(s, &m);
     pv_wipe(&creds, sizeof(creds));
 }
 
-/* --- statements ---------------------------------------------------------------------------- */
+/* --- statements ------------------------------------------------------------------------------ */
 
 /* A page of the log from s->log_at on; moves it. */
 static int send_page(struct pv_conn *s, struct pv_ctl_msg *m)
@@ -187,7 +187,7 @@ static void handle_pull(struct request *q)
 {
     struct pv_conn *s = q->s;
     const struct pv_ctl_msg *msg = q->msg;
-    struct pv_ctl_msg m = answer(msg, PV_CTL_STATEMENTS);
+    struct pv_ctl_msg m = answer_to(msg, PV_CTL_STATEMENTS);
     s->log_at = pv_cnet_seek(s->net, &msg->u.pull);
     if (send_page(s, &m) < 0)
         s->dead = true;
@@ -198,14 +198,14 @@ static void handle_fetch(struct request *q)
     struct pv_conn *s = q->s;
     const struct pv_ctl_msg *msg = q->msg;
     struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
-    struct pv_ctl_msg m = answer(msg, PV_CTL_STATEMENTS);
+    struct pv_ctl_msg m = answer_to(msg, PV_CTL_STATEMENTS);
     size_t n = pv_cnet_chain(s->net, msg->u.fetch.invite, items);
     if (n == 0) {
-        refuse(s, msg, PV_CTL_E_UNKNOWN_INVITE, explain(PV_CTL_E_UNKNOWN_INVITE));
+        refuse_request(s, msg, PV_CTL_E_UNKNOWN_INVITE, error_text(PV_CTL_E_UNKNOWN_INVITE));
         return;
     }
     m.u.statements = (struct pv_ctl_statements){.n = n, .items = items};
-    reply(s, &m);
+    send_answer(s, &m);
 }
 
 /* --- what goes through the store ------------------------------------------------------------- */
@@ -247,19 +247,19 @@ static void handle_change(struct request *q)
     struct pv_ctl_msg *msg = q->msg;
     enum pv_ctl_error e = PV_CTL_E_NONE;
     if (msg->type == PV_CTL_CREATE && !may_create(c, s, &msg->u.put, q->now, &e)) {
-        refuse(s, msg, e,
-               e == PV_CTL_E_LIMIT ? explain(e)
-                                   : "creating a network needs this coordinator's URL");
+        refuse_request(s, msg, e,
+                       e == PV_CTL_E_LIMIT ? error_text(e)
+                                           : "creating a network needs this coordinator's URL");
         return;
     }
     /* A create has no network yet; its own bucket was looked at above. */
     if (s->net != NULL && !network_has_room(c, s->net, work_of(msg), q->now)) {
-        refuse(s, msg, PV_CTL_E_LIMIT, explain(PV_CTL_E_LIMIT));
+        refuse_request(s, msg, PV_CTL_E_LIMIT, error_text(PV_CTL_E_LIMIT));
         return;
     }
     struct pv_work *work = NULL;
     if (pv_work_new(msg, &work) < 0) {
-        refuse(s, msg, PV_CTL_E_STORAGE, explain(PV_CTL_E_STORAGE));
+        refuse_request(s, msg, PV_CTL_E_STORAGE, error_text(PV_CTL_E_STORAGE));
         return;
     }
     q->msg = NULL; /* the work's */
@@ -295,28 +295,28 @@ void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work
     }
     s->working = false;
     if (work->error != PV_CTL_E_NONE) {
-        refuse(s, work->msg, work->error, explain(work->error));
+        refuse_request(s, work->msg, work->error, error_text(work->error));
     } else if (work->msg->type == PV_CTL_REGISTER) {
-        struct pv_ctl_msg m = answer(work->msg, PV_CTL_REGISTERED);
+        struct pv_ctl_msg m = answer_to(work->msg, PV_CTL_REGISTERED);
         m.u.registered.item = (struct pv_ctl_item){.statement = work->registered->st.raw,
                                                    .receipt = work->registered->receipt};
-        reply(s, &m);
+        send_answer(s, &m);
     } else {
-        struct pv_ctl_msg m = answer(work->msg, PV_CTL_RECEIPTS);
+        struct pv_ctl_msg m = answer_to(work->msg, PV_CTL_RECEIPTS);
         m.u.receipts = (struct pv_ctl_receipts){.n = work->n_results, .results = work->results};
-        reply(s, &m);
+        send_answer(s, &m);
     }
     pv_work_free(work);
 }
 
-/* --- joining ------------------------------------------------------------------------------- */
+/* --- joining --------------------------------------------------------------------------------- */
 
 static void handle_join(struct request *q)
 {
     struct pv_conn *s = q->s;
     const struct pv_ctl_msg *msg = q->msg;
     const struct pv_ctl_join *j = &msg->u.join;
-    struct pv_ctl_msg m = answer(msg, PV_CTL_RESERVATION);
+    struct pv_ctl_msg m = answer_to(msg, PV_CTL_RESERVATION);
     enum pv_ctl_error e = PV_CTL_E_NONE;
     if (memcmp(j->node, s->node, sizeof(s->node)) != 0)
         e = PV_CTL_E_BAD_REQUEST;
@@ -329,9 +329,9 @@ static void handle_join(struct request *q)
     if (e == PV_CTL_E_FULL)
         pv_coord_count(q->c, PV_COORD_LIMIT_FULL);
     if (e != PV_CTL_E_NONE)
-        refuse(s, msg, e, explain(e));
+        refuse_request(s, msg, e, error_text(e));
     else
-        reply(s, &m);
+        send_answer(s, &m);
 }
 
 /* --- presence and signals -------------------------------------------------------------------- */
@@ -343,7 +343,7 @@ static void handle_subscribe(struct request *q)
     const struct pv_ctl_msg *msg = q->msg;
     const struct pv_ctl_subscribe *sub = &msg->u.subscribe;
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
-    struct pv_ctl_msg m = answer(msg, PV_CTL_PRESENCE);
+    struct pv_ctl_msg m = answer_to(msg, PV_CTL_PRESENCE);
     /* Also of a node that is not known here (any more): after an old backup was restored members
      * know more than we do, and bring it later. */
     for (size_t i = 0; i < sub->n; i++) {
@@ -355,14 +355,14 @@ static void handle_subscribe(struct request *q)
                         : PV_ERR_LIMIT;
             if (r < 0) {
                 pv_coord_count(c, PV_COORD_LIMIT_SUBSCRIPTIONS);
-                refuse(s, msg, PV_CTL_E_LIMIT, "too many subscriptions on this connection");
+                refuse_request(s, msg, PV_CTL_E_LIMIT, "too many subscriptions on this connection");
                 return;
             }
         }
         nodes[i] = pv_broker_presence(&c->broker, s->net, sub->nodes[i]);
     }
     m.u.presence = (struct pv_ctl_presences){.n = sub->n, .nodes = nodes};
-    reply(s, &m);
+    send_answer(s, &m);
 }
 
 static int by_key(const void *a, const void *b)
@@ -397,18 +397,18 @@ static void handle_list(struct request *q)
     struct pv_conn *s = q->s;
     const struct pv_ctl_msg *msg = q->msg;
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
-    struct pv_ctl_msg m = answer(msg, PV_CTL_PRESENCE);
+    struct pv_ctl_msg m = answer_to(msg, PV_CTL_PRESENCE);
     size_t found_n = 0;
     struct pv_conn **found = online_behind(s, &msg->u.list, &found_n);
     if (found == NULL) {
-        refuse(s, msg, PV_CTL_E_BUSY, "no memory; try again later");
+        refuse_request(s, msg, PV_CTL_E_BUSY, "no memory; try again later");
         return;
     }
     size_t n = found_n < PV_CTL_NODES_MAX ? found_n : PV_CTL_NODES_MAX;
     for (size_t i = 0; i < n; i++)
         nodes[i] = pv_broker_presence(&q->c->broker, s->net, found[i]->node);
     m.u.presence = (struct pv_ctl_presences){.n = n, .nodes = nodes, .more = n < found_n};
-    reply(s, &m);
+    send_answer(s, &m);
     free(found);
 }
 
@@ -418,29 +418,29 @@ static void handle_signal(struct request *q)
     struct pv_conn *s = q->s;
     const struct pv_ctl_msg *msg = q->msg;
     const struct pv_ctl_signal *sig = &msg->u.signal;
-    struct pv_ctl_msg m = answer(msg, PV_CTL_DONE);
+    struct pv_ctl_msg m = answer_to(msg, PV_CTL_DONE);
     struct pv_ctl_msg push = {.kind = PV_CTL_PUSH, .type = PV_CTL_SIGNAL, .u.signal = *sig};
     struct pv_conn *to = pv_broker_find(&c->broker, s->net, sig->node);
     if (!pv_bucket_take(&s->signals, c->limits.signal_rate, c->limits.signal_burst, 1, q->now)) {
         pv_coord_count(c, PV_COORD_LIMIT_SIGNALS);
-        refuse(s, msg, PV_CTL_E_LIMIT, explain(PV_CTL_E_LIMIT));
+        refuse_request(s, msg, PV_CTL_E_LIMIT, error_text(PV_CTL_E_LIMIT));
         return;
     }
     if (to == NULL) {
         if (pv_roster_by_node(s->net->roster, sig->node) == NULL)
-            refuse(s, msg, PV_CTL_E_UNKNOWN_NODE, "no such member");
+            refuse_request(s, msg, PV_CTL_E_UNKNOWN_NODE, "no such member");
         else
-            refuse(s, msg, PV_CTL_E_OFFLINE, "that node is not connected");
+            refuse_request(s, msg, PV_CTL_E_OFFLINE, "that node is not connected");
         return;
     }
     memcpy(push.u.signal.node, s->node, PV_SIGN_PK_LEN);
     if (!pv_conn_has_push_room(to) || pv_conn_send(to, &push) < 0) {
-        refuse(s, msg, PV_CTL_E_BUSY, "that node reads too slowly; try again later");
+        refuse_request(s, msg, PV_CTL_E_BUSY, "that node reads too slowly; try again later");
         return;
     }
     c->stats.signals++;
     pv_coord_mark_ready(c, to);
-    reply(s, &m);
+    send_answer(s, &m);
 }
 
 /* Answered when the store has answered. */
@@ -455,14 +455,14 @@ static void handle_mail(struct request *q)
         return;
     if (error == PV_CTL_E_LIMIT || error == PV_CTL_E_BUSY)
         pv_coord_count(q->c, PV_COORD_LIMIT_SIGNALS);
-    refuse(s, msg, error, explain(error));
+    refuse_request(s, msg, error, error_text(error));
 }
 
 static void handle_ping(struct request *q)
 {
-    struct pv_ctl_msg m = answer(q->msg, PV_CTL_PONG);
+    struct pv_ctl_msg m = answer_to(q->msg, PV_CTL_PONG);
     m.u.pong.time_us = pv_coord_wall_us(q->c, q->now);
-    reply(q->s, &m);
+    send_answer(q->s, &m);
 }
 
 /* --- the table ------------------------------------------------------------------------------- */
@@ -476,7 +476,7 @@ enum asker {
 };
 
 /* One row for each request that lib/proto/control/ctlmsg.c can read (checked by test_coord). */
-static const struct handler {
+static const struct request_handler {
     enum asker asker;
     bool changes; /* goes through the store: a connection has one such request at a time */
     void (*handle)(struct request *q);
@@ -532,7 +532,7 @@ static bool has_rate(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_
         return true;
     }
     pv_coord_count(c, PV_COORD_LIMIT_REQUESTS);
-    refuse(s, msg, PV_CTL_E_LIMIT, explain(PV_CTL_E_LIMIT));
+    refuse_request(s, msg, PV_CTL_E_LIMIT, error_text(PV_CTL_E_LIMIT));
     if (++s->refusals > PV_CONN_REFUSALS_MAX)
         pv_coord_end(c, s, PV_CTL_E_LIMIT, "too many requests for too long", now);
     return false;
@@ -541,20 +541,22 @@ static bool has_rate(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_
 void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now)
 {
     struct request q = {.c = c, .s = s, .msg = msg, .now = now};
-    const struct handler *h = &handlers[msg->type];
+    const struct request_handler *h = &handlers[msg->type];
     if (msg->kind != PV_CTL_REQUEST)
         pv_coord_end(c, s, PV_CTL_E_BAD_REQUEST, "only requests come from nodes", now);
     else if (!has_rate(c, s, msg, now))
         ; /* answered */
     else if (msg->type == PV_CTL_INVALID)
-        refuse(s, msg, PV_CTL_E_BAD_REQUEST, msg->u.invalid);
+        refuse_request(s, msg, PV_CTL_E_BAD_REQUEST, msg->u.invalid);
     else if (h->handle == NULL)
-        refuse(s, msg, PV_CTL_E_UNKNOWN_REQUEST, "this coordinator does not know that request");
+        refuse_request(s, msg, PV_CTL_E_UNKNOWN_REQUEST,
+                       "this coordinator does not know that request");
     else if ((h->asker == NEWCOMER) != (s->state == PV_CONN_HELLO))
-        refuse(s, msg, PV_CTL_E_STATE, "hello comes first, once");
+        refuse_request(s, msg, PV_CTL_E_STATE, "hello comes first, once");
     else if (!is_allowed(s, h->asker))
-        refuse(s, msg, PV_CTL_E_NOT_ALLOWED,
-               s->state == PV_CONN_GUEST ? "a guest may only join or create" : "for guests only");
+        refuse_request(s, msg, PV_CTL_E_NOT_ALLOWED,
+                       s->state == PV_CONN_GUEST ? "a guest may only join or create"
+                                                 : "for guests only");
     else
         h->handle(&q);
     pv_ctl_msg_free(q.msg);

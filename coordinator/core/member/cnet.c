@@ -20,7 +20,7 @@ struct pv_cnet_signer {
     UT_hash_handle hh;
 };
 
-/* --- life ---------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 int pv_cnet_new(struct pv_cnet **ret_net, struct pv_view record, const struct pv_rng *rng)
 {
@@ -70,10 +70,10 @@ struct pv_cnet *pv_cnet_free(struct pv_cnet *net)
     return NULL;
 }
 
-/* --- taking in ----------------------------------------------------------------------------- */
+/* --- taking in ------------------------------------------------------------------------------- */
 
 /* Room for one more element of size bytes in a list that doubles. */
-static int reserve(void **list, size_t len, size_t *cap, size_t size)
+static int reserve_place(void **list, size_t len, size_t *cap, size_t size)
 {
     if (len < *cap)
         return PV_OK;
@@ -172,7 +172,7 @@ int pv_cnet_take(struct pv_cnet *net, const struct pv_ctl_cursor *at, struct pv_
     const struct pv_roster_entry *entry = pv_roster_find(net->roster, hash);
     /* The record is in the roster from the start, and in the log when its row comes. */
     bool listed = entry != NULL && (entry->st.type != PV_ST_NETWORK || net->record != NULL);
-    int r = reserve((void **)&net->log, net->log_len, &net->log_cap, sizeof(*net->log));
+    int r = reserve_place((void **)&net->log, net->log_len, &net->log_cap, sizeof(*net->log));
     if (r == PV_OK)
         r = pv_roster_add(net->roster, statement, receipt, &added);
     /* The lower of the two counts. One that does no good does no harm either. */
@@ -215,7 +215,7 @@ void pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log)
     }
 }
 
-/* --- reading ------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 static bool is_behind(const struct pv_ctl_cursor *at, const struct pv_ctl_cursor *have)
 {

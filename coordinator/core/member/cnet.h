@@ -102,7 +102,7 @@ PV_MUST_CHECK int pv_cnet_take(struct pv_cnet *net, const struct pv_ctl_cursor *
  * logged. */
 void pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log);
 
-/* --- reading ------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 /* The first entry behind a cursor: 0..log_len. */
 size_t pv_cnet_seek(const struct pv_cnet *net, const struct pv_ctl_cursor *have);
@@ -121,7 +121,7 @@ struct pv_view pv_cnet_coordinators(const struct pv_cnet *net);
 /* The roster's head; counted anew only after a change. */
 const uint8_t *pv_cnet_head(struct pv_cnet *net);
 
-/* --- joining ------------------------------------------------------------------------------- */
+/* --- joining --------------------------------------------------------------------------------- */
 
 /* Reserves name and addresses (60 s), or gives the same again. wall: Unix seconds. */
 enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *join, uint64_t wall,

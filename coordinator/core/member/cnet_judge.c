@@ -11,7 +11,7 @@ enum {
     NAME_TRIES = 999,
 };
 
-/* --- statements ---------------------------------------------------------------------------- */
+/* --- statements ------------------------------------------------------------------------------ */
 
 static enum pv_ctl_error invite_error(const struct pv_cnet *net, const uint8_t *invite_pk,
                                       const uint8_t *node, uint64_t wall, int status)
@@ -134,10 +134,10 @@ enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statem
     return has_self_room(net, &st) ? PV_CTL_E_NONE : PV_CTL_E_FULL;
 }
 
-/* --- reservations -------------------------------------------------------------------------- */
+/* --- reservations ---------------------------------------------------------------------------- */
 
 /* They are kept in order of until, so the ones that are over stand in front. */
-static void drop_expired(struct pv_cnet *net, pv_ns now)
+static void drop_expired_reservations(struct pv_cnet *net, pv_ns now)
 {
     struct pv_cnet_reservation **at = &net->reservations;
     while (*at != NULL && (*at)->until <= now) {
@@ -191,7 +191,7 @@ static size_t count_reservations(const struct pv_cnet *net, const uint8_t *invit
 }
 
 /* Whoever asks, and for what. */
-struct claim {
+struct address_claim {
     const struct pv_cnet *net;
     const uint8_t *node;
 };
@@ -199,7 +199,7 @@ struct claim {
 /* Reserved for another node? */
 static bool ip4_is_reserved(const void *ctx, uint32_t ip4)
 {
-    const struct claim *c = ctx;
+    const struct address_claim *c = ctx;
     for (const struct pv_cnet_reservation *r = c->net->reservations; r != NULL; r = r->next) {
         if (r->ip4 == ip4 && memcmp(r->node, c->node, PV_SIGN_PK_LEN) != 0)
             return true;
@@ -207,7 +207,7 @@ static bool ip4_is_reserved(const void *ctx, uint32_t ip4)
     return false;
 }
 
-static bool name_is_reserved(const struct claim *c, const char *name)
+static bool name_is_reserved(const struct address_claim *c, const char *name)
 {
     for (const struct pv_cnet_reservation *r = c->net->reservations; r != NULL; r = r->next) {
         if (strcmp(r->name, name) == 0 && memcmp(r->node, c->node, PV_SIGN_PK_LEN) != 0)
@@ -216,7 +216,7 @@ static bool name_is_reserved(const struct claim *c, const char *name)
     return false;
 }
 
-static bool name_is_free(const struct claim *c, const char *name)
+static bool name_is_free(const struct address_claim *c, const char *name)
 {
     const struct pv_member *holder = pv_roster_by_name(c->net->roster, name);
     if (holder != NULL && memcmp(holder->node, c->node, PV_SIGN_PK_LEN) != 0)
@@ -227,7 +227,7 @@ static bool name_is_free(const struct claim *c, const char *name)
 }
 
 /* asked, asked-2, asked-3, ... cut so that the number fits. */
-static enum pv_ctl_error choose_name(const struct claim *c, const char *asked,
+static enum pv_ctl_error choose_name(const struct address_claim *c, const char *asked,
                                      char ret_name[static PV_NAME_BUF])
 {
     const char *base = asked[0] != '\0' ? asked : "node";
@@ -250,10 +250,10 @@ static enum pv_ctl_error choose_name(const struct claim *c, const char *asked,
     return PV_CTL_E_TAKEN;
 }
 
-/* --- joining ------------------------------------------------------------------------------- */
+/* --- joining --------------------------------------------------------------------------------- */
 
-static void fill_answer(const struct pv_cnet *net, const uint8_t *node, const char *name,
-                        uint32_t ip4, uint64_t serial, struct pv_ctl_reservation *ret)
+static void fill_reservation(const struct pv_cnet *net, const uint8_t *node, const char *name,
+                             uint32_t ip4, uint64_t serial, struct pv_ctl_reservation *ret)
 {
     memset(ret, 0, sizeof(*ret));
     snprintf(ret->name, sizeof(ret->name), "%s", name);
@@ -266,7 +266,7 @@ static void fill_answer(const struct pv_cnet *net, const uint8_t *node, const ch
 static enum pv_ctl_error new_reservation(struct pv_cnet *net, const struct pv_ctl_join *join,
                                          struct pv_cnet_reservation **ret_reservation)
 {
-    struct claim claim = {.net = net, .node = join->node};
+    struct address_claim claim = {.net = net, .node = join->node};
     struct pv_roster_invite invite;
     if (pv_roster_invite(net->roster, join->invite, &invite) != PV_OK)
         return PV_CTL_E_UNKNOWN_INVITE;
@@ -301,11 +301,11 @@ static const struct pv_member *joined_before(const struct pv_cnet *net, const ui
 enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *join, uint64_t wall,
                                pv_ns now, struct pv_ctl_reservation *ret_reservation)
 {
-    drop_expired(net, now);
+    drop_expired_reservations(net, now);
     const struct pv_member *member = joined_before(net, join->invite, join->node);
     if (member != NULL) {
-        fill_answer(net, join->node, member->name, pv_addr_u32(&member->ip4), member->serial,
-                    ret_reservation);
+        fill_reservation(net, join->node, member->name, pv_addr_u32(&member->ip4), member->serial,
+                         ret_reservation);
         return PV_CTL_E_NONE;
     }
     enum pv_ctl_error e =
@@ -322,14 +322,15 @@ enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *jo
             return e;
     }
     append_reservation(net, r, now);
-    fill_answer(net, r->node, r->name, r->ip4, pv_roster_next_serial(net->roster, r->node),
-                ret_reservation);
+    fill_reservation(net, r->node, r->name, r->ip4, pv_roster_next_serial(net->roster, r->node),
+                     ret_reservation);
     return PV_CTL_E_NONE;
 }
 
 /* Holds name and address of a registration while the store has it, whether it was reserved by a
  * join or the coordinator has been restarted in between. */
-static enum pv_ctl_error pin(struct pv_cnet *net, const struct pv_statement *st, pv_ns now)
+static enum pv_ctl_error pin_reservation(struct pv_cnet *net, const struct pv_statement *st,
+                                         pv_ns now)
 {
     const struct pv_st_member *m = &st->u.member;
     struct pv_cnet_reservation *r = find_reservation(net, st->signer, m->node);
@@ -369,8 +370,8 @@ enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view mem
     struct pv_cnet_register reg = {0};
     struct pv_roster_invite invite;
     const uint8_t *node = joiner->node;
-    struct claim claim = {.net = net, .node = node};
-    drop_expired(net, now);
+    struct address_claim claim = {.net = net, .node = node};
+    drop_expired_reservations(net, now);
     if (pv_statement_decode(member, &reg.st) != PV_OK || reg.st.type != PV_ST_MEMBER ||
         memcmp(reg.st.network_id, net->id, PV_NETWORK_ID_LEN) != 0 ||
         memcmp(reg.st.u.member.node, node, PV_SIGN_PK_LEN) != 0 ||
@@ -399,7 +400,7 @@ enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view mem
         if (before != NULL && before->state == PV_MEMBER_LEFT)
             reg.min_serial = reg.st.u.member.serial;
     }
-    enum pv_ctl_error e = pin(net, &reg.st, now);
+    enum pv_ctl_error e = pin_reservation(net, &reg.st, now);
     if (e == PV_CTL_E_NONE)
         *ret_register = reg;
     return e;

@@ -102,7 +102,7 @@ static int add_net(struct pv_registry *reg, struct pv_cnet *net)
     return r;
 }
 
-/* --- loading ------------------------------------------------------------------------------- */
+/* --- loading --------------------------------------------------------------------------------- */
 
 /* Our own receipts, also those from a time that a backup does not know. */
 static void note_receipt(struct pv_registry *reg, struct pv_view receipt)
@@ -162,9 +162,9 @@ void pv_registry_start(struct pv_registry *reg, uint64_t wall)
     reg->epoch = wall > reg->known_epoch ? wall : reg->known_epoch + 1;
 }
 
-/* --- works and operations ------------------------------------------------------------------ */
+/* --- works and operations -------------------------------------------------------------------- */
 
-static void finish(struct pv_registry *reg, struct pv_work *work, enum pv_ctl_error error)
+static void finish_work(struct pv_registry *reg, struct pv_work *work, enum pv_ctl_error error)
 {
     if (error != PV_CTL_E_NONE)
         work->error = error;
@@ -311,7 +311,7 @@ static void give_result(struct pv_work *work, size_t item, const struct pv_cnet 
         (struct pv_ctl_result){.receipt = pv_view(work->receipts[item], PV_RECEIPT_LEN)};
 }
 
-/* --- put ----------------------------------------------------------------------------------- */
+/* --- put ------------------------------------------------------------------------------------- */
 
 /*
  * Goes on with the statements that are not decided: those that may be stored become one operation.
@@ -337,12 +337,12 @@ static void advance_put(struct pv_registry *reg, struct pv_work *work, uint64_t 
             items[n++] = work->at;
     }
     if (n == 0)
-        finish(reg, work, PV_CTL_E_NONE);
+        finish_work(reg, work, PV_CTL_E_NONE);
     else if (queue_op(reg, work, work->net, items, n, wall) == NULL)
-        finish(reg, work, PV_CTL_E_STORAGE);
+        finish_work(reg, work, PV_CTL_E_STORAGE);
 }
 
-/* --- create -------------------------------------------------------------------------------- */
+/* --- create ---------------------------------------------------------------------------------- */
 
 /* Judges the first statements of a network on a trial copy: all of them must be right, the
  * network must have a member, and must name this coordinator. */
@@ -384,7 +384,7 @@ static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t
     size_t n = work->msg->u.put.n;
     enum pv_ctl_error e = judge_create(reg, work, &trial);
     if (e != PV_CTL_E_NONE) {
-        finish(reg, work, e);
+        finish_work(reg, work, e);
         return;
     }
     work->net = pv_registry_find(reg, trial->id);
@@ -395,21 +395,21 @@ static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t
         return;
     }
     if (HASH_CNT(hh, reg->nets) >= reg->max_nets) {
-        finish(reg, work, PV_CTL_E_FULL);
+        finish_work(reg, work, PV_CTL_E_FULL);
         return;
     }
     if (pv_cnet_new(&work->fresh, work->msg->u.put.items[0].statement, &reg->rng) < 0) {
-        finish(reg, work, PV_CTL_E_STORAGE);
+        finish_work(reg, work, PV_CTL_E_STORAGE);
         return;
     }
     for (size_t i = 0; i < n; i++)
         items[i] = i;
     work->at = n;
     if (queue_op(reg, work, work->fresh, items, n, wall) == NULL)
-        finish(reg, work, PV_CTL_E_STORAGE);
+        finish_work(reg, work, PV_CTL_E_STORAGE);
 }
 
-/* --- register ------------------------------------------------------------------------------ */
+/* --- register -------------------------------------------------------------------------------- */
 
 static void start_register(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now)
 {
@@ -419,18 +419,18 @@ static void start_register(struct pv_registry *reg, struct pv_work *work, uint64
     enum pv_ctl_error e =
         pv_cnet_judge_register(work->net, work->msg->u.reg.member, &work->joiner, wall, now, &r);
     if (e != PV_CTL_E_NONE) {
-        finish(reg, work, e);
+        finish_work(reg, work, e);
         return;
     }
     if (r.known) {
         work->registered = pv_roster_find(work->net->roster, r.st.hash);
-        finish(reg, work, PV_CTL_E_NONE);
+        finish_work(reg, work, PV_CTL_E_NONE);
         return;
     }
     op = queue_op(reg, work, work->net, &first, 1, wall);
     if (op == NULL) {
         pv_cnet_unpin(work->net, r.st.signer, work->joiner.node, false);
-        finish(reg, work, PV_CTL_E_STORAGE);
+        finish_work(reg, work, PV_CTL_E_STORAGE);
         return;
     }
     memcpy(op->job->invite, r.st.signer, PV_SIGN_PK_LEN);
@@ -453,12 +453,12 @@ void pv_registry_submit(struct pv_registry *reg, struct pv_work *work, uint64_t 
         start_register(reg, work, wall, now);
         break;
     default:
-        finish(reg, work, PV_CTL_E_UNKNOWN_REQUEST);
+        finish_work(reg, work, PV_CTL_E_UNKNOWN_REQUEST);
         break;
     }
 }
 
-/* --- taking in ----------------------------------------------------------------------------- */
+/* --- taking in ------------------------------------------------------------------------------- */
 
 static void mark_changed(struct pv_registry *reg, struct pv_cnet *net)
 {
@@ -496,7 +496,7 @@ static void take_rows(struct pv_registry *reg, struct pv_op *op)
     mark_changed(reg, op->net);
 }
 
-static void done_put(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
+static void finish_put(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
 {
     struct pv_work *work = op->work;
     if (op->result.status != PV_OK) {
@@ -504,7 +504,7 @@ static void done_put(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
             work->results[op->parts[i].item].error = PV_CTL_E_STORAGE;
         for (; work->at < work->n_results; work->at++)
             work->results[work->at].error = PV_CTL_E_STORAGE;
-        finish(reg, work, PV_CTL_E_NONE);
+        finish_work(reg, work, PV_CTL_E_NONE);
         return;
     }
     take_rows(reg, op);
@@ -513,18 +513,18 @@ static void done_put(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
     advance_put(reg, work, wall);
 }
 
-static void done_create(struct pv_registry *reg, struct pv_op *op)
+static void finish_create(struct pv_registry *reg, struct pv_op *op)
 {
     struct pv_work *work = op->work;
     if (op->result.status != PV_OK) {
-        finish(reg, work, PV_CTL_E_STORAGE);
+        finish_work(reg, work, PV_CTL_E_STORAGE);
         return;
     }
     struct pv_cnet *first = pv_registry_find(reg, op->net->id);
     if (first != NULL) {
         op->net = first; /* two creates of one network crossed; the store kept what came first */
     } else if (add_net(reg, op->net) < 0) {
-        finish(reg, work, PV_CTL_E_FULL);
+        finish_work(reg, work, PV_CTL_E_FULL);
         return;
     } else {
         work->fresh = NULL;
@@ -533,17 +533,17 @@ static void done_create(struct pv_registry *reg, struct pv_op *op)
     take_rows(reg, op);
     for (size_t i = 0; i < op->n; i++)
         give_result(work, op->parts[i].item, op->net);
-    finish(reg, work, PV_CTL_E_NONE);
+    finish_work(reg, work, PV_CTL_E_NONE);
 }
 
-static void done_register(struct pv_registry *reg, struct pv_op *op)
+static void finish_register(struct pv_registry *reg, struct pv_op *op)
 {
     struct pv_work *work = op->work;
     struct pv_statement st;
     uint8_t hash[PV_STATEMENT_HASH_LEN];
     enum pv_ctl_error e = PV_CTL_E_NONE;
     if (pv_statement_decode(work->msg->u.reg.member, &st) != PV_OK) {
-        finish(reg, work, PV_CTL_E_BAD_REQUEST); /* cannot be: it was judged */
+        finish_work(reg, work, PV_CTL_E_BAD_REQUEST); /* cannot be: it was judged */
         return;
     }
     memcpy(hash, st.hash, sizeof(hash));
@@ -559,10 +559,10 @@ static void done_register(struct pv_registry *reg, struct pv_op *op)
         if (work->registered == NULL)
             e = PV_CTL_E_NOT_ALLOWED;
     }
-    finish(reg, work, e);
+    finish_work(reg, work, e);
 }
 
-static void complain(struct pv_registry *reg, const struct pv_storeop_result *result, pv_ns now)
+static void warn_store(struct pv_registry *reg, const struct pv_storeop_result *result, pv_ns now)
 {
     if (result->status == PV_OK || result->status == PV_ERR_EXISTS ||
         result->status == PV_ERR_EXPIRED || now < reg->complain_at)
@@ -577,15 +577,15 @@ static void take_in(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
     switch (op->work->msg->type) {
     case PV_CTL_CREATE:
         if (op->work->fresh != NULL)
-            done_create(reg, op);
+            finish_create(reg, op);
         else
-            done_put(reg, op, wall);
+            finish_put(reg, op, wall);
         break;
     case PV_CTL_REGISTER:
-        done_register(reg, op);
+        finish_register(reg, op);
         break;
     default:
-        done_put(reg, op, wall);
+        finish_put(reg, op, wall);
         break;
     }
 }
@@ -615,7 +615,7 @@ void pv_registry_handle_job(struct pv_registry *reg, const struct pv_storeop_res
         return;
     op->answered = true;
     op->result = *result;
-    complain(reg, result, now);
+    warn_store(reg, result, now);
     for (struct pv_op **at = next_ripe(reg); at != NULL; at = next_ripe(reg)) {
         struct pv_op *ripe = *at;
         *at = ripe->next;

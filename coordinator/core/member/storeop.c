@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Operation, rows and bytes in one block. */
-struct block {
+struct op_block {
     struct pv_storeop op; /* first: pv_storeop_free() gets its address */
     size_t cap_rows;
     uint8_t *bytes;
@@ -16,7 +16,7 @@ struct block {
 int pv_storeop_new(enum pv_storeop_kind kind, size_t n_rows, size_t bytes,
                    struct pv_storeop **ret_op)
 {
-    struct block *b = calloc(1, sizeof(*b) + n_rows * sizeof(struct pv_storerow) + bytes);
+    struct op_block *b = calloc(1, sizeof(*b) + n_rows * sizeof(struct pv_storerow) + bytes);
     if (b == NULL)
         return PV_ERR_NOMEM;
     b->op.kind = kind;
@@ -28,7 +28,7 @@ int pv_storeop_new(enum pv_storeop_kind kind, size_t n_rows, size_t bytes,
     return PV_OK;
 }
 
-static struct pv_view keep(struct block *b, struct pv_view v)
+static struct pv_view copy_bytes(struct op_block *b, struct pv_view v)
 {
     uint8_t *dst = b->bytes + b->used_bytes;
     if (v.len == 0)
@@ -40,15 +40,15 @@ static struct pv_view keep(struct block *b, struct pv_view v)
 
 int pv_storeop_add(struct pv_storeop *op, const struct pv_storerow *row)
 {
-    struct block *b = (struct block *)(void *)op;
+    struct op_block *b = (struct op_block *)(void *)op;
     size_t need = row->statement.len + row->receipt.len + row->foreign.len;
     if (op->n_rows == b->cap_rows || need > b->cap_bytes - b->used_bytes)
         return PV_ERR_NO_SPACE;
     struct pv_storerow *dst = &op->rows[op->n_rows++];
     *dst = *row;
-    dst->statement = keep(b, row->statement);
-    dst->receipt = keep(b, row->receipt);
-    dst->foreign = keep(b, row->foreign);
+    dst->statement = copy_bytes(b, row->statement);
+    dst->receipt = copy_bytes(b, row->receipt);
+    dst->foreign = copy_bytes(b, row->foreign);
     return PV_OK;
 }
 
@@ -60,7 +60,7 @@ int pv_storeop_new_mail(enum pv_storeop_kind kind, const struct pv_storeop_mail 
     if (r < 0)
         return r;
     op->mail = *mail;
-    op->box = keep((struct block *)(void *)op, box);
+    op->box = copy_bytes((struct op_block *)(void *)op, box);
     *ret_op = op;
     return PV_OK;
 }

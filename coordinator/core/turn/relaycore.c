@@ -67,7 +67,7 @@ struct pv_turns *pv_relaycore_turns(struct pv_relaycore *r)
     return r->turns;
 }
 
-/* --- streams ------------------------------------------------------------------------------- */
+/* --- streams --------------------------------------------------------------------------------- */
 
 /* Never waits: a control thread that is behind loses answers, as a full line would. */
 static void tell_control(struct pv_relaycore *r, const struct pv_relaynews *news, bool is_data)
@@ -111,7 +111,7 @@ static void handle_message(struct pv_relaycore *r, const struct pv_relaycmd *cmd
     tell_control(r, &news, false);
 }
 
-/* --- commands ------------------------------------------------------------------------------ */
+/* --- commands -------------------------------------------------------------------------------- */
 
 static void handle_online(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
 {

@@ -64,7 +64,7 @@ struct pv_relaylink *pv_relaylink_free(struct pv_relaylink *l)
 
 /* --- the control end ------------------------------------------------------------------------- */
 
-static int say(struct pv_relaylink *l, const struct pv_relaycmd *cmd, struct pv_view data)
+static int push_command(struct pv_relaylink *l, const struct pv_relaycmd *cmd, struct pv_view data)
 {
     bool was_empty = false;
     int r = pv_ring_push(l->commands, pv_view(cmd, sizeof(*cmd)), data, &was_empty);
@@ -86,9 +86,9 @@ static struct pv_relaycmd about_member(enum pv_relaycmd_kind kind, const uint8_t
 }
 
 /* What must not get lost. */
-static void insist(struct pv_relaylink *l, const struct pv_relaycmd *cmd)
+static void push_or_mark_lost(struct pv_relaylink *l, const struct pv_relaycmd *cmd)
 {
-    if (l->has_relay && say(l, cmd, pv_view(NULL, 0)) < 0) {
+    if (l->has_relay && push_command(l, cmd, pv_view(NULL, 0)) < 0) {
         atomic_store_explicit(&l->lost, true, memory_order_release);
         l->wake_relay = true;
     }
@@ -102,7 +102,7 @@ int pv_relaylink_online(struct pv_relaylink *l, const uint8_t *net, const uint8_
     if (!l->has_relay)
         return PV_ERR_UNSUPPORTED;
     cmd.serial = ++l->serial;
-    int r = say(l, &cmd, pv_view(NULL, 0));
+    int r = push_command(l, &cmd, pv_view(NULL, 0));
     if (r < 0)
         return r;
     memcpy(who, cmd.net, sizeof(cmd.net));
@@ -114,19 +114,19 @@ int pv_relaylink_online(struct pv_relaylink *l, const uint8_t *net, const uint8_
 void pv_relaylink_offline(struct pv_relaylink *l, const uint8_t *net, const uint8_t *node)
 {
     struct pv_relaycmd cmd = about_member(PV_RELAYCMD_OFFLINE, net, node);
-    insist(l, &cmd);
+    push_or_mark_lost(l, &cmd);
 }
 
 void pv_relaylink_gone(struct pv_relaylink *l, const uint8_t *net, const uint8_t *node)
 {
     struct pv_relaycmd cmd = about_member(PV_RELAYCMD_GONE, net, node);
-    insist(l, &cmd);
+    push_or_mark_lost(l, &cmd);
 }
 
 /* Of a stream; only as long as half of the ring is free. */
-static void offer(struct pv_relaylink *l, const struct pv_relaycmd *cmd, struct pv_view data)
+static void push_or_drop(struct pv_relaylink *l, const struct pv_relaycmd *cmd, struct pv_view data)
 {
-    if (pv_ring_room(l->commands) <= l->ring / 2 || say(l, cmd, data) < 0)
+    if (pv_ring_room(l->commands) <= l->ring / 2 || push_command(l, cmd, data) < 0)
         pv_relaylink_dropped(l);
 }
 
@@ -141,21 +141,21 @@ void pv_relaylink_message(struct pv_relaylink *l, uint64_t stream, const struct 
     struct pv_relaycmd cmd = about_member(PV_RELAYCMD_MESSAGE, NULL, NULL);
     cmd.stream = stream;
     cmd.source = *source;
-    offer(l, &cmd, message);
+    push_or_drop(l, &cmd, message);
 }
 
 void pv_relaylink_ask(struct pv_relaylink *l, uint64_t stream)
 {
     struct pv_relaycmd cmd = about_member(PV_RELAYCMD_ASK, NULL, NULL);
     cmd.stream = stream;
-    offer(l, &cmd, pv_view(NULL, 0));
+    push_or_drop(l, &cmd, pv_view(NULL, 0));
 }
 
 void pv_relaylink_closed(struct pv_relaylink *l, uint64_t stream)
 {
     struct pv_relaycmd cmd = about_member(PV_RELAYCMD_CLOSED, NULL, NULL);
     cmd.stream = stream;
-    insist(l, &cmd);
+    push_or_mark_lost(l, &cmd);
 }
 
 bool pv_relaylink_take_wake_relay(struct pv_relaylink *l)

@@ -7,7 +7,7 @@
 #include "proto/stun/turn.h"
 #include "proto/stun/turnframe.h"
 
-static size_t take(struct pv_stunconn *s, struct pv_view data, size_t until)
+static size_t take_until(struct pv_stunconn *s, struct pv_view data, size_t until)
 {
     size_t n = until - s->in_len < data.len ? until - s->in_len : data.len;
     memcpy(s->in + s->in_len, data.ptr, n);
@@ -23,7 +23,7 @@ int pv_stunconn_handle_bytes(struct pv_stunconn *s, struct pv_view data, size_t 
     s->too_long -= used;
     int r = pv_turnframe_len(pv_view(s->in, s->in_len), &len, &frame);
     while (r == PV_ERR_AGAIN && used < data.len && s->in_len < PV_TURNFRAME_HEAD) {
-        used += take(s, pv_view(data.ptr + used, data.len - used), s->in_len + 1);
+        used += take_until(s, pv_view(data.ptr + used, data.len - used), s->in_len + 1);
         r = pv_turnframe_len(pv_view(s->in, s->in_len), &len, &frame);
     }
     if (r == PV_ERR_MALFORMED)
@@ -34,7 +34,7 @@ int pv_stunconn_handle_bytes(struct pv_stunconn *s, struct pv_view data, size_t 
         r = PV_ERR_LIMIT;
     }
     if (r == PV_OK)
-        used += take(s, pv_view(data.ptr + used, data.len - used), frame);
+        used += take_until(s, pv_view(data.ptr + used, data.len - used), frame);
     *ret_used = used;
     if (r == PV_ERR_LIMIT)
         return r;
@@ -56,7 +56,7 @@ void pv_stunconn_done(struct pv_stunconn *s)
     s->out_at = s->out_len = s->out_cap = 0;
 }
 
-static int make_room(struct pv_stunconn *s, size_t n, size_t most)
+static int make_out_room(struct pv_stunconn *s, size_t n, size_t most)
 {
     if (s->out_len - s->out_at + n > most)
         return PV_ERR_LIMIT;
@@ -85,7 +85,7 @@ int pv_stunconn_put(struct pv_stunconn *s, struct pv_view message)
         return PV_OK;
     size_t most =
         pv_turn_is_data(message) ? pv_linewait_limit(&s->wait) : (size_t)PV_STUNCONN_OUT_MAX;
-    int r = make_room(s, padded, most);
+    int r = make_out_room(s, padded, most);
     if (r < 0)
         return r;
     memcpy(s->out + s->out_len, message.ptr, message.len);

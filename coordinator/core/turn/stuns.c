@@ -52,7 +52,7 @@ bool pv_stuns_may_answer(struct pv_stuns *s, const struct pv_addr *src, pv_ns no
 }
 
 /* What a request asks for, and what will be done about it. */
-struct ask {
+struct binding_request {
     const struct pv_stun_msg *msg;
     const struct pv_stuns_place *place; /* NULL: by a stream */
     struct pv_addr seen;                /* the source */
@@ -63,7 +63,7 @@ struct ask {
 
 /* Is the change that the request asks for one that can be made? Old clients send CHANGE-REQUEST
  * without a flag, which asks for nothing. */
-static bool can_change(const struct ask *ask, uint32_t flags)
+static bool can_change(const struct binding_request *ask, uint32_t flags)
 {
     const struct pv_stuns_place *p = ask->place;
     if (flags == 0)
@@ -74,7 +74,7 @@ static bool can_change(const struct ask *ask, uint32_t flags)
 }
 
 /* Applies CHANGE-REQUEST. False: it is to be refused as unknown (RFC 5780 s6.1). */
-static bool apply_change(struct ask *ask)
+static bool apply_change(struct binding_request *ask)
 {
     uint32_t flags = 0;
     int r = pv_stun_get_u32(ask->msg, PV_STUN_ATTR_CHANGE_REQUEST, &flags);
@@ -93,7 +93,7 @@ static bool apply_change(struct ask *ask)
 }
 
 /* Applies RESPONSE-PORT; some write it without the padding. False: a bad request. */
-static bool apply_port(struct ask *ask)
+static bool apply_port(struct binding_request *ask)
 {
     struct pv_view v;
     if (pv_stun_find(ask->msg, PV_STUN_ATTR_RESPONSE_PORT, &v) < 0)
@@ -105,7 +105,8 @@ static bool apply_port(struct ask *ask)
     return true;
 }
 
-static size_t list_unknown(const struct ask *ask, bool change, uint16_t types[static MAX_UNKNOWN])
+static size_t list_unknown(const struct binding_request *ask, bool change,
+                           uint16_t types[static MAX_UNKNOWN])
 {
     uint16_t known[] = {
         PV_STUN_ATTR_USERNAME,
@@ -132,7 +133,7 @@ static size_t list_unknown(const struct ask *ask, bool change, uint16_t types[st
 }
 
 /* RFC 3489 s11.2: SOURCE-ADDRESS for IPv4 only, which is all that RFC knows. */
-static void put_classic(struct pv_stun_writer *w, const struct ask *ask)
+static void put_classic(struct pv_stun_writer *w, const struct binding_request *ask)
 {
     pv_stun_put_addr(w, PV_STUN_ATTR_MAPPED_ADDRESS, &ask->seen);
     if (ask->place == NULL)
@@ -143,7 +144,7 @@ static void put_classic(struct pv_stun_writer *w, const struct ask *ask)
         pv_stun_put_addr(w, PV_STUN_ATTR_CHANGED_ADDRESS, &ask->place->other);
 }
 
-static void put_modern(struct pv_stun_writer *w, const struct ask *ask)
+static void put_modern(struct pv_stun_writer *w, const struct binding_request *ask)
 {
     pv_stun_put_xor_addr(w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &ask->seen);
     if (ask->place == NULL)
@@ -154,7 +155,7 @@ static void put_modern(struct pv_stun_writer *w, const struct ask *ask)
         pv_stun_put_addr(w, PV_STUN_ATTR_OTHER_ADDRESS, &ask->place->other);
 }
 
-static int write_reply(struct ask *ask, struct pv_stuns_reply *ret_reply)
+static int write_reply(struct binding_request *ask, struct pv_stuns_reply *ret_reply)
 {
     uint16_t unknown[MAX_UNKNOWN];
     struct pv_stun_writer w;
@@ -198,7 +199,7 @@ int pv_stuns_answer(struct pv_stuns *stuns, const struct pv_addr *src,
         return r;
     if (msg.cls != PV_STUN_REQUEST || msg.method != PV_STUN_BINDING)
         return PV_ERR_UNSUPPORTED;
-    struct ask ask = {.msg = &msg, .place = place, .seen = pv_addr_unmap(*src)};
+    struct binding_request ask = {.msg = &msg, .place = place, .seen = pv_addr_unmap(*src)};
     ask.fingerprint = !msg.classic && pv_stun_has(&msg, PV_STUN_ATTR_FINGERPRINT);
     if (ask.fingerprint && pv_stun_check_fingerprint(&msg) < 0)
         return PV_ERR_AUTH;

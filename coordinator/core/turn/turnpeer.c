@@ -5,7 +5,7 @@
 
 #include "base/bytes.h"
 
-struct form {
+struct embedding {
     uint8_t prefix[12];
     uint8_t prefix_len; /* bytes */
     uint8_t at;         /* where the IPv4 address begins */
@@ -14,7 +14,7 @@ struct form {
 };
 
 /* The more special first: :: and ::1 are looked at before these. */
-static const struct form forms[] = {
+static const struct embedding forms[] = {
     {{[10] = 0xff, [11] = 0xff}, 12, 12, 0, true},  /* mapped */
     {{[8] = 0xff, [9] = 0xff}, 12, 12, 0, true},    /* translated */
     {{0}, 12, 12, 0, true},                         /* compatible */
@@ -23,7 +23,7 @@ static const struct form forms[] = {
     {{0x20, 0x01, 0x00, 0x00}, 4, 12, 0xff, false}, /* Teredo */
 };
 
-static const struct form *form_of(const struct pv_addr *a)
+static const struct embedding *form_of(const struct pv_addr *a)
 {
     static const uint8_t zero[15];
     if (a->family != PV_AF_INET6 || (memcmp(a->ip, zero, 15) == 0 && a->ip[15] <= 1))
@@ -44,7 +44,7 @@ static bool is_isatap(const struct pv_addr *a)
 
 struct pv_addr pv_turnpeer_canonical(struct pv_addr a)
 {
-    const struct form *f = form_of(&a);
+    const struct embedding *f = form_of(&a);
     if (f != NULL) {
         uint32_t mask = f->flip * 0x01010101u;
         return pv_addr4_u32(pv_load_be32(a.ip + f->at) ^ mask, a.port);
@@ -103,7 +103,7 @@ static bool is_fine(const struct pv_addr *a, const struct pv_turnpeer_rules *rul
 
 bool pv_turnpeer_is_allowed(const struct pv_addr *a, const struct pv_turnpeer_rules *rules)
 {
-    const struct form *f = form_of(a);
+    const struct embedding *f = form_of(a);
     struct pv_addr to = pv_turnpeer_canonical(*a);
     if ((f != NULL && f->never) || !is_fine(a, rules) || !is_fine(&to, rules))
         return false;

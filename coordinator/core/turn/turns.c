@@ -16,7 +16,7 @@ enum {
     PASSWORD_MAX = 512,
 };
 
-/* --- life ---------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static uint32_t or_default(uint32_t value, uint32_t standard)
 {
@@ -156,7 +156,7 @@ const struct pv_turnauth *pv_turns_auth(const struct pv_turns *t)
     return &t->auth;
 }
 
-/* --- input --------------------------------------------------------------------------------- */
+/* --- input ----------------------------------------------------------------------------------- */
 
 static struct pv_tway make_way(const struct pv_turns_in *in)
 {
@@ -263,9 +263,9 @@ void pv_turns_stream_closed(struct pv_turns *t, uint64_t stream)
         pv_talloc_free(t, a);
 }
 
-/* --- time, questions ----------------------------------------------------------------------- */
+/* --- time, questions ------------------------------------------------------------------------- */
 
-static void due(struct pv_turns *t, struct pv_ttimer *timer)
+static void end_timer(struct pv_turns *t, struct pv_ttimer *timer)
 {
     switch (timer->kind) {
     case PV_TTIMER_MEMBER:
@@ -285,7 +285,7 @@ void pv_turns_handle_timeout(struct pv_turns *t, pv_ns now)
     struct pv_heap_node *node;
     t->n_out = 0;
     while ((node = pv_heap_pop_due(&t->timers, now)) != NULL)
-        due(t, PV_CONTAINER_OF(node, struct pv_ttimer, node));
+        end_timer(t, PV_CONTAINER_OF(node, struct pv_ttimer, node));
 }
 
 pv_ns pv_turns_next_timeout(const struct pv_turns *t)

@@ -10,7 +10,7 @@ enum {
 };
 #define FORMER_TIME PV_S(5) /* ours: what is under way when an allocation moves */
 
-/* --- allocations --------------------------------------------------------------------------- */
+/* --- allocations ----------------------------------------------------------------------------- */
 
 /* What there is now, for other threads. */
 static void show_count(struct pv_turns *t, const struct pv_tuser *user, int change)
@@ -134,7 +134,7 @@ void pv_talloc_free(struct pv_turns *t, struct pv_talloc *a)
     free(a);
 }
 
-/* --- channels ------------------------------------------------------------------------------ */
+/* --- channels -------------------------------------------------------------------------------- */
 
 static size_t slot_of(const struct pv_talloc *a, uint16_t number)
 {
@@ -177,7 +177,7 @@ static int reindex(struct pv_talloc *a, size_t n_slots)
 }
 
 /* Drops what has expired. The index keeps its size, so it cannot fail. */
-static void purge(struct pv_talloc *a, pv_ns now)
+static void drop_expired_channels(struct pv_talloc *a, pv_ns now)
 {
     size_t before = a->n_chans;
     for (struct pv_tchan **at = &a->chans; *at != NULL;) {
@@ -224,7 +224,7 @@ int pv_tchan_bind(struct pv_turns *t, struct pv_talloc *a, uint16_t number,
         if ((old->number == number) != pv_addr_equal(&old->peer, peer))
             old->until = now;
     }
-    purge(a, now);
+    drop_expired_channels(a, now);
     struct pv_tchan *c = pv_tchan_by_number(a, number);
     if (c != NULL && !pv_addr_equal(&c->peer, peer))
         return PV_ERR_EXISTS;
@@ -252,7 +252,7 @@ int pv_tchan_bind(struct pv_turns *t, struct pv_talloc *a, uint16_t number,
     return PV_OK;
 }
 
-/* --- permissions --------------------------------------------------------------------------- */
+/* --- permissions ----------------------------------------------------------------------------- */
 
 static struct pv_tperm *find_perm(const struct pv_talloc *a, const struct pv_addr *ip)
 {

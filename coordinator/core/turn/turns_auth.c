@@ -38,7 +38,7 @@ static void answer_unsigned(struct pv_turns *t, const struct pv_treq *q, unsigne
     pv_tout_end(t, out, &w);
 }
 
-/* --- who ----------------------------------------------------------------------------------- */
+/* --- who ------------------------------------------------------------------------------------- */
 
 static struct pv_tuser *user_by_name(struct pv_turns *t, struct pv_view name)
 {
@@ -71,7 +71,7 @@ static bool find_user(struct pv_turns *t, struct pv_treq *q)
     return q->user != NULL || q->member != NULL;
 }
 
-/* --- the nonce ----------------------------------------------------------------------------- */
+/* --- the nonce ------------------------------------------------------------------------------- */
 
 /*
  * Ours: the nonce is looked at before the integrity, so that a flood with stale nonces costs no
@@ -94,7 +94,7 @@ static bool nonce_is_good(struct pv_turns *t, struct pv_treq *q)
     return q->unspent || (m->spent && memcmp(m->spent_by, q->way->key, sizeof(m->spent_by)) == 0);
 }
 
-/* --- the algorithm ------------------------------------------------------------------------- */
+/* --- the algorithm --------------------------------------------------------------------------- */
 
 /* RFC 8489 s9.2.4: both attributes or neither, the list as offered, one of it chosen. */
 static bool take_algorithm(struct pv_treq *q)
@@ -148,7 +148,7 @@ bool pv_tauth_check(struct pv_turns *t, struct pv_treq *q)
     return r == PV_OK;
 }
 
-/* --- signed answers ------------------------------------------------------------------------ */
+/* --- signed answers -------------------------------------------------------------------------- */
 
 struct pv_turns_out *pv_tauth_begin(struct pv_turns *t, const struct pv_treq *q,
                                     enum pv_stun_class cls, struct pv_stun_writer *w)

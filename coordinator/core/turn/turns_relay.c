@@ -12,14 +12,14 @@ static bool has_bandwidth(const struct pv_turns *t, struct pv_bucket *b, size_t 
     return rate == 0 || pv_bucket_take(b, rate, rate > 65536 ? rate : 65536, (uint32_t)len, now);
 }
 
-static void drop(struct pv_turns *t, enum pv_relaystat why)
+static void count_drop(struct pv_turns *t, enum pv_relaystat why)
 {
     pv_relaystat_add(&t->stats, why, 1);
 }
 
 /* Data that came from `peer`, as a Data indication to the client of an allocation. */
-static void indicate(struct pv_turns *t, const struct pv_talloc *to, const struct pv_addr *peer,
-                     struct pv_view data)
+static void send_indication(struct pv_turns *t, const struct pv_talloc *to,
+                            const struct pv_addr *peer, struct pv_view data)
 {
     uint8_t txid[PV_STUN_TXID_LEN] = {'p', 'v'};
     uint8_t *buf = NULL;
@@ -34,10 +34,10 @@ static void indicate(struct pv_turns *t, const struct pv_talloc *to, const struc
     pv_tout_end(t, out, &w);
 }
 
-/* --- between members ----------------------------------------------------------------------- */
+/* --- between members ------------------------------------------------------------------------- */
 
 /* What a client sent, in the input's buffer. */
-struct payload {
+struct client_data {
     uint8_t *ptr;
     size_t len;
 };
@@ -47,7 +47,7 @@ struct payload {
  * of the attribute DATA. back: the receiver's channel, if the sender's is linked to it.
  */
 static void to_member(struct pv_turns *t, const struct pv_talloc *from, const struct pv_tchan *back,
-                      const struct pv_addr *peer, struct payload data, pv_ns now)
+                      const struct pv_addr *peer, struct client_data data, pv_ns now)
 {
     struct pv_talloc *to = back == NULL ? NULL : back->owner;
     if (to == NULL) {
@@ -57,18 +57,18 @@ static void to_member(struct pv_turns *t, const struct pv_talloc *from, const st
             back = pv_tchan_by_peer(to, &from->member->addr);
     }
     if (to == NULL || !to->attached) {
-        drop(t, PV_RELAYSTAT_DROP_NO_PEER);
+        count_drop(t, PV_RELAYSTAT_DROP_NO_PEER);
         return;
     }
     if (!has_bandwidth(t, &from->member->up, data.len, now) ||
         !has_bandwidth(t, &to->member->down, data.len, now)) {
-        drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
+        count_drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
     pv_relaystat_add(&t->stats, PV_RELAYSTAT_MEMBER_PACKETS, 1);
     pv_relaystat_add(&t->stats, PV_RELAYSTAT_MEMBER_BYTES, data.len);
     if (back == NULL || back->until <= now) {
-        indicate(t, to, &from->member->addr, pv_view(data.ptr, data.len));
+        send_indication(t, to, &from->member->addr, pv_view(data.ptr, data.len));
         return;
     }
     struct pv_turns_out *out = pv_tout_to(t, &to->way, NULL);
@@ -79,10 +79,10 @@ static void to_member(struct pv_turns *t, const struct pv_talloc *from, const st
     out->data = pv_view(start, data.len + PV_TURN_CHANNEL_HEADER);
 }
 
-/* --- static users -------------------------------------------------------------------------- */
+/* --- static users ---------------------------------------------------------------------------- */
 
 /* The datagram is relayed, for this static user; counted once. */
-static void count(struct pv_turns *t, const struct pv_tuser *user, size_t len)
+static void count_relayed(struct pv_turns *t, const struct pv_tuser *user, size_t len)
 {
     size_t i = (size_t)(user - t->users);
     pv_relaystat_add_user(&t->stats, i, PV_RELAYSTAT_USER_PACKETS, 1);
@@ -97,21 +97,21 @@ static void to_client(struct pv_turns *t, const struct pv_trelay *r, const struc
 {
     struct pv_talloc *a = r == NULL ? NULL : r->alloc;
     if (a == NULL || a->pending || !a->attached || r->state != PV_TRELAY_OPEN) {
-        drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        count_drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
         return;
     }
     if (pv_tperm_of(a, peer, now) == NULL) {
-        drop(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
+        count_drop(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
         return;
     }
     if (!has_bandwidth(t, &a->user->down, data.len, now)) {
-        drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
+        count_drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
-    count(t, a->user, data.len);
+    count_relayed(t, a->user, data.len);
     struct pv_tchan *c = pv_tchan_by_peer(a, peer);
     if (c == NULL || c->until <= now) {
-        indicate(t, a, peer, data);
+        send_indication(t, a, peer, data);
         return;
     }
     uint8_t *buf = NULL;
@@ -129,15 +129,15 @@ static void to_peer(struct pv_turns *t, struct pv_talloc *a, const struct pv_add
     const struct pv_trelay *r = a->relays[pv_tfamily(peer)];
     const struct pv_tperm *perm = pv_tperm_of(a, peer, now);
     if (r == NULL || r->state != PV_TRELAY_OPEN) {
-        drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        count_drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
         return;
     }
     if (perm == NULL) {
-        drop(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
+        count_drop(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
         return;
     }
     if (!has_bandwidth(t, &a->user->up, data.len, now)) {
-        drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
+        count_drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
     /* Relayed here too: it goes over in memory, where no NAT before this machine and no firewall
@@ -149,7 +149,7 @@ static void to_peer(struct pv_turns *t, struct pv_talloc *a, const struct pv_add
     struct pv_turns_out *out = pv_tout_new(t, NULL);
     if (out == NULL)
         return;
-    count(t, a->user, data.len);
+    count_relayed(t, a->user, data.len);
     *out = (struct pv_turns_out){.dst = *peer, .sock = r->sock, .df = df, .data = data};
 }
 
@@ -160,7 +160,7 @@ void pv_trelay_from_peer(struct pv_turns *t, const struct pv_turns_in *in, pv_ns
     to_client(t, r, &in->src, pv_view(in->ptr, in->len), now);
 }
 
-/* --- from a client ------------------------------------------------------------------------- */
+/* --- from a client --------------------------------------------------------------------------- */
 
 void pv_trelay_channel_data(struct pv_turns *t, const struct pv_tway *way, uint8_t *ptr, size_t len,
                             pv_ns now)
@@ -171,20 +171,20 @@ void pv_trelay_channel_data(struct pv_turns *t, const struct pv_tway *way, uint8
     struct pv_talloc *a = pv_talloc_of_data(t, way, now);
     struct pv_tchan *c = a == NULL ? NULL : pv_tchan_by_number(a, pv_load_be16(ptr));
     if (a == NULL) {
-        drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        count_drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
         return;
     }
     if (c == NULL || c->until <= now) {
-        drop(t, PV_RELAYSTAT_DROP_NO_CHANNEL);
+        count_drop(t, PV_RELAYSTAT_DROP_NO_CHANNEL);
         return;
     }
     if (len - PV_TURN_CHANNEL_HEADER < data_len) {
-        drop(t, PV_RELAYSTAT_DROP_MALFORMED);
+        count_drop(t, PV_RELAYSTAT_DROP_MALFORMED);
         return;
     }
     uint8_t *data = ptr + PV_TURN_CHANNEL_HEADER;
     if (a->member != NULL)
-        to_member(t, a, c->reverse, &c->peer, (struct payload){data, data_len}, now);
+        to_member(t, a, c->reverse, &c->peer, (struct client_data){data, data_len}, now);
     else
         to_peer(t, a, &c->peer, pv_view(data, data_len), false, now);
 }
@@ -199,13 +199,13 @@ void pv_trelay_send(struct pv_turns *t, const struct pv_tway *way, const struct 
     struct pv_view data;
     struct pv_talloc *a = pv_talloc_of_data(t, way, now);
     if (a == NULL) {
-        drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        count_drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
         return;
     }
     if (pv_stun_get_xor_addr(msg, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer) < 0 ||
         pv_stun_find(msg, PV_TURN_ATTR_DATA, &data) < 0 ||
         pv_stun_list_unknown(msg, known, PV_ARRAY_LEN(known), &unknown, 1) > 0) {
-        drop(t, PV_RELAYSTAT_DROP_MALFORMED);
+        count_drop(t, PV_RELAYSTAT_DROP_MALFORMED);
         return;
     }
     if (a->member == NULL) {
@@ -218,6 +218,6 @@ void pv_trelay_send(struct pv_turns *t, const struct pv_tway *way, const struct 
         const uint8_t *in;
         uint8_t *out;
     } bytes = {.in = data.ptr};
-    to_member(t, a, c == NULL ? NULL : c->reverse, &peer, (struct payload){bytes.out, data.len},
+    to_member(t, a, c == NULL ? NULL : c->reverse, &peer, (struct client_data){bytes.out, data.len},
               now);
 }

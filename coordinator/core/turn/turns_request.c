@@ -11,7 +11,7 @@ enum {
     UNKNOWN_MAX = 8, /* attributes named in a 420 */
 };
 
-/* --- attributes ---------------------------------------------------------------------------- */
+/* --- attributes ------------------------------------------------------------------------------ */
 
 static bool refuse_unknown(struct pv_turns *t, const struct pv_treq *q)
 {
@@ -179,7 +179,7 @@ static void allocate_member(struct pv_turns *t, struct pv_treq *q, struct pv_tal
 
 /* --- Allocate: static users ------------------------------------------------------------------ */
 
-struct wish {
+struct allocate_wish {
     unsigned families; /* FAMILY_BIT */
     bool additional, old_numbers;
     bool even, reserve;
@@ -188,7 +188,8 @@ struct wish {
 };
 
 /* Families, the RFC's checks 5 to 9. 0 or an error code. */
-static unsigned read_families(const struct pv_turns *t, const struct pv_treq *q, struct wish *w)
+static unsigned read_families(const struct pv_turns *t, const struct pv_treq *q,
+                              struct allocate_wish *w)
 {
     int one = get_family(q->msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY);
     int more = get_family(q->msg, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY);
@@ -217,10 +218,11 @@ static unsigned read_families(const struct pv_turns *t, const struct pv_treq *q,
     return 0;
 }
 
-static unsigned read_wish(const struct pv_turns *t, const struct pv_treq *q, struct wish *w)
+static unsigned read_wish(const struct pv_turns *t, const struct pv_treq *q,
+                          struct allocate_wish *w)
 {
     struct pv_view v;
-    *w = (struct wish){0};
+    *w = (struct allocate_wish){0};
     if (pv_stun_find(q->msg, PV_TURN_ATTR_RESERVATION_TOKEN, &v) == PV_OK) {
         if (v.len != sizeof(w->token) || pv_stun_has(q->msg, PV_TURN_ATTR_EVEN_PORT))
             return PV_STUN_E_BAD_REQUEST;
@@ -237,7 +239,7 @@ static unsigned read_wish(const struct pv_turns *t, const struct pv_treq *q, str
 }
 
 static unsigned want_sockets(struct pv_turns *t, const struct pv_treq *q, struct pv_talloc *a,
-                             const struct wish *w)
+                             const struct allocate_wish *w)
 {
     if (w->has_token)
         return pv_trelay_redeem(t, a, w->token) == NULL ? PV_TURN_E_NO_CAPACITY : 0;
@@ -257,7 +259,7 @@ static unsigned want_sockets(struct pv_turns *t, const struct pv_treq *q, struct
 
 static void allocate_static(struct pv_turns *t, struct pv_treq *q)
 {
-    struct wish wish;
+    struct allocate_wish wish;
     struct pv_talloc *a = NULL;
     unsigned code = read_wish(t, q, &wish);
     if (code == 0 && q->user->n_allocs >= t->limits.per_user)
@@ -293,7 +295,7 @@ static void answer_again(struct pv_turns *t, const struct pv_treq *q, const stru
 }
 
 /* The checks in the RFC's order, which decides what a request is told that fails several. */
-static void allocate(struct pv_turns *t, struct pv_treq *q)
+static void handle_allocate(struct pv_turns *t, struct pv_treq *q)
 {
     struct pv_view v;
     struct pv_talloc *there = pv_talloc_find(t, q->way);
@@ -309,7 +311,7 @@ static void allocate(struct pv_turns *t, struct pv_treq *q)
         allocate_static(t, q);
 }
 
-/* --- Refresh ------------------------------------------------------------------------------- */
+/* --- Refresh --------------------------------------------------------------------------------- */
 
 static unsigned families_of(const struct pv_talloc *a)
 {
@@ -318,7 +320,7 @@ static unsigned families_of(const struct pv_talloc *a)
     return (a->relays[0] != NULL ? FAMILY_BIT4 : 0u) | (a->relays[1] != NULL ? FAMILY_BIT6 : 0u);
 }
 
-static void refresh(struct pv_turns *t, struct pv_treq *q, struct pv_talloc *a)
+static void handle_refresh(struct pv_turns *t, struct pv_treq *q, struct pv_talloc *a)
 {
     int family = get_family(q->msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY);
     uint32_t lifetime = get_lifetime(q->msg);
@@ -400,7 +402,7 @@ static unsigned judge_peers(struct pv_turns *t, const struct pv_treq *q, struct 
     return n == 0 ? PV_STUN_E_BAD_REQUEST : 0;
 }
 
-static void create_permission(struct pv_turns *t, struct pv_treq *q, struct pv_talloc *a)
+static void handle_create_permission(struct pv_turns *t, struct pv_treq *q, struct pv_talloc *a)
 {
     size_t n = 0;
     unsigned code = judge_peers(t, q, a, &n);
@@ -417,7 +419,8 @@ static void create_permission(struct pv_turns *t, struct pv_treq *q, struct pv_t
         answer_done(t, q);
 }
 
-static unsigned bind_channel(struct pv_turns *t, const struct pv_treq *q, struct pv_talloc *a)
+static unsigned handle_channel_bind(struct pv_turns *t, const struct pv_treq *q,
+                                    struct pv_talloc *a)
 {
     uint32_t number;
     struct pv_addr peer;
@@ -442,7 +445,7 @@ static unsigned bind_channel(struct pv_turns *t, const struct pv_treq *q, struct
     return r < 0 ? PV_TURN_E_NO_CAPACITY : 0;
 }
 
-/* --- dispatch ------------------------------------------------------------------------------ */
+/* --- dispatch -------------------------------------------------------------------------------- */
 
 static void with_allocation(struct pv_turns *t, struct pv_treq *q)
 {
@@ -456,11 +459,11 @@ static void with_allocation(struct pv_turns *t, struct pv_treq *q)
         return;
     }
     if (q->msg->method == PV_TURN_REFRESH) {
-        refresh(t, q, a);
+        handle_refresh(t, q, a);
     } else if (q->msg->method == PV_TURN_CREATE_PERMISSION) {
-        create_permission(t, q, a);
+        handle_create_permission(t, q, a);
     } else {
-        unsigned code = bind_channel(t, q, a);
+        unsigned code = handle_channel_bind(t, q, a);
         if (code != 0)
             pv_tauth_refuse(t, q, code);
         else
@@ -482,7 +485,7 @@ void pv_trequest_handle(struct pv_turns *t, struct pv_treq *q)
     if (!pv_tauth_check(t, q) || refuse_unknown(t, q))
         return;
     if (q->msg->method == PV_TURN_ALLOCATE)
-        allocate(t, q);
+        handle_allocate(t, q);
     else
         with_allocation(t, q);
 }

@@ -6,8 +6,7 @@
 #include "base/bytes.h"
 #include "coordinator/core/turn/turns_int.h"
 
-/* --- the queue of what the owner has to do -----------------------------------------------------
- */
+/* --- the queue of what the owner has to do --------------------------------------------------- */
 
 static void enqueue(struct pv_turns *t, struct pv_trelay *r)
 {
@@ -22,7 +21,7 @@ static void enqueue(struct pv_turns *t, struct pv_trelay *r)
     t->ops_tail = r;
 }
 
-static void forget(struct pv_turns *t, struct pv_trelay *r)
+static void free_relay(struct pv_turns *t, struct pv_trelay *r)
 {
     t->relays[r->sock - PV_TURNS_RELAY0] = NULL;
     t->n_relays--;
@@ -45,12 +44,11 @@ int pv_turns_poll_socket(struct pv_turns *t, struct pv_turns_socket *ret_op)
     if (ret_op->open)
         r->state = PV_TRELAY_ASKED;
     else
-        forget(t, r);
+        free_relay(t, r);
     return PV_OK;
 }
 
-/* --- addresses and ports -----------------------------------------------------------------------
- */
+/* --- addresses and ports --------------------------------------------------------------------- */
 
 /* Where a relay socket of that family is bound; PV_AF_NONE: it cannot be. */
 static struct pv_addr bind_addr(const struct pv_turns *t, size_t family,
@@ -132,8 +130,7 @@ int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool 
     return PV_OK;
 }
 
-/* --- relays of this server as peers ------------------------------------------------------------
- */
+/* --- relays of this server as peers ---------------------------------------------------------- */
 
 static void place_of(const struct pv_addr *a, uint8_t key[static PV_TPLACE_KEY])
 {

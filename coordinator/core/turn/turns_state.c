@@ -5,7 +5,7 @@
 
 #include "coordinator/core/turn/turns_int.h"
 
-/* --- output -------------------------------------------------------------------------------- */
+/* --- output ---------------------------------------------------------------------------------- */
 
 struct pv_turns_out *pv_tout_new(struct pv_turns *t, uint8_t **ret_scratch)
 {
@@ -46,14 +46,14 @@ void pv_turns_sent(struct pv_turns *t)
     t->n_out = 0;
 }
 
-/* --- timers -------------------------------------------------------------------------------- */
+/* --- timers ---------------------------------------------------------------------------------- */
 
 int pv_tturns_reserve(struct pv_turns *t)
 {
     return pv_heap_reserve(&t->timers, t->members.n + t->n_allocs + t->n_relays + 1);
 }
 
-/* --- members by address -------------------------------------------------------------------- */
+/* --- members by address ---------------------------------------------------------------------- */
 
 bool pv_tmember_is_virtual(const struct pv_turns *t, const struct pv_addr *addr)
 {

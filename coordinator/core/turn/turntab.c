@@ -30,7 +30,7 @@ static const uint8_t *key_of(const struct pv_turntab *t, const void *entry)
 
 /* The slot that holds the key, or the free one where it would go. Never called when all are full.
  */
-static size_t probe(const struct pv_turntab *t, const uint8_t *key, uint32_t hash)
+static size_t probe_slots(const struct pv_turntab *t, const uint8_t *key, uint32_t hash)
 {
     size_t mask = t->n_slots - 1;
     size_t i = hash & mask;
@@ -46,7 +46,7 @@ void *pv_turntab_find(const struct pv_turntab *t, const uint8_t *key)
 {
     if (t->n == 0)
         return NULL;
-    return t->slots[probe(t, key, pv_map_hash(&t->key, key, t->key_len))].entry;
+    return t->slots[probe_slots(t, key, pv_map_hash(&t->key, key, t->key_len))].entry;
 }
 
 void *pv_turntab_any(const struct pv_turntab *t)
@@ -87,7 +87,7 @@ int pv_turntab_add(struct pv_turntab *t, void *entry)
             return r;
     }
     uint32_t hash = pv_map_hash(&t->key, key_of(t, entry), t->key_len);
-    t->slots[probe(t, key_of(t, entry), hash)] =
+    t->slots[probe_slots(t, key_of(t, entry), hash)] =
         (struct pv_turntab_slot){.hash = hash, .entry = entry};
     t->n++;
     return PV_OK;
@@ -112,7 +112,7 @@ void pv_turntab_del(struct pv_turntab *t, const void *entry)
     if (t->n == 0)
         return;
     uint32_t hash = pv_map_hash(&t->key, key_of(t, entry), t->key_len);
-    size_t i = probe(t, key_of(t, entry), hash);
+    size_t i = probe_slots(t, key_of(t, entry), hash);
     if (t->slots[i].entry != entry)
         return;
     close_gap(t, i);
