@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The TURN server as a whole: it is made and freed here, datagrams come in here and go to the file
+ * that knows them, and timers that are due end what they belong to. */
 #include "coordinator/core/turn/turns.h"
 
 #include <stdlib.h>
@@ -10,23 +12,28 @@
 #include "crypto/sign.h"
 
 enum {
-    WAYS_MAX = 1 << 18, /* 5-tuples: members, and the allocations of static users */
+    WAYS_MAX = 1 << 18, /* ours: 5-tuples, four times PV_TURNS_MEMBERS_MAX for static users */
     PORT_LO = 49152,    /* RFC 8656 s7.2 */
     PORT_HI = 65535,
-    PASSWORD_MAX = 512,
+    METHOD_MASK = 0x3eef, /* of a message type: all but the two bits of the class, RFC 8489 s5 */
+    PASSWORD_MAX = 512,   /* ours: characters; with the name and realm it fits pv_turnauth_key() */
 };
 
 /* --- life ------------------------------------------------------------------------------------ */
 
+/* Zero in a configuration stands for the default (turns.h). */
 static uint32_t or_default(uint32_t value, uint32_t standard)
 {
     return value == 0 ? standard : value;
 }
 
+/* Passwords are kept as keys only (RFC 8656 s6): whoever reads this memory learns what opens this
+ * server, not what the user may have typed elsewhere too. */
 static int take_users(struct pv_turns *t, const struct pv_turns_config *cfg)
 {
     if (cfg->n_users > PV_TURNS_USERS_MAX)
         return PV_ERR_LIMIT;
+    /* One more than needed, because calloc(0) may say NULL without being out of memory. */
     t->users = calloc(cfg->n_users + 1, sizeof(*t->users));
     if (t->users == NULL)
         return PV_ERR_NOMEM;
@@ -36,6 +43,7 @@ static int take_users(struct pv_turns *t, const struct pv_turns_config *cfg)
         if (len == 0 || len > PV_TURNAUTH_USER_MAX || strlen(cfg->users[i].password) > PASSWORD_MAX)
             return PV_ERR_LIMIT;
         memcpy(u->name, cfg->users[i].name, len + 1);
+        /* Counted before the keys are made: pv_turns_free() wipes what is counted. */
         t->n_users++;
         int r = pv_turnauth_key(u->name, cfg->users[i].password, &u->key);
         if (r == PV_OK)
@@ -46,6 +54,9 @@ static int take_users(struct pv_turns *t, const struct pv_turns_config *cfg)
     return PV_OK;
 }
 
+/* Copies what the configuration points to. The virtual prefix is a ULA (RFC 4193) made of the
+ * coordinator's key, so each node can compute the relayed address of any other without asking, and
+ * no two coordinators share one. */
 static int take_config(struct pv_turns *t, const struct pv_turns_config *cfg)
 {
     uint8_t hash[PV_BLAKE2B_LEN];
@@ -68,6 +79,7 @@ static int take_config(struct pv_turns *t, const struct pv_turns_config *cfg)
     memcpy(t->relay_bind, cfg->relay_bind, sizeof(t->relay_bind));
     memcpy(t->relay_public, cfg->relay_public, sizeof(t->relay_public));
     memcpy(t->relay_other, cfg->relay_other, sizeof(t->relay_other));
+    /* memcpy() from NULL is undefined even for no bytes. */
     if (cfg->n_allow > 0)
         memcpy(t->allow, cfg->allow, cfg->n_allow * sizeof(t->allow[0]));
     if (cfg->n_own > 0)
@@ -77,6 +89,8 @@ static int take_config(struct pv_turns *t, const struct pv_turns_config *cfg)
     return take_users(t, cfg);
 }
 
+/* The tables get their limits from the configuration, so it is taken first; by then the others
+ * exist, and pv_turns_free() takes any half of it apart. */
 int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
                  struct pv_stuns *stuns, const struct pv_rng *rng)
 {
@@ -112,6 +126,9 @@ int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
     return r;
 }
 
+/* Members first: their allocations end with them. Then those of static users, then sockets that are
+ * only reserved. Nobody polls any more, so the queue is emptied here: a socket is freed as it
+ * leaves the queue. */
 struct pv_turns *pv_turns_free(struct pv_turns *t)
 {
     struct pv_tmember *m;
@@ -158,6 +175,9 @@ const struct pv_turnauth *pv_turns_auth(const struct pv_turns *t)
 
 /* --- input ----------------------------------------------------------------------------------- */
 
+/* The 5-tuple of a datagram as the key of a table. A stream's number stands for the whole tuple, as
+ * it is never used again; for UDP the socket's number stands for the local port. All bytes of the
+ * key are set, since tables compare them all. */
 static struct pv_tway make_way(const struct pv_turns_in *in)
 {
     struct pv_tway way = {
@@ -174,6 +194,9 @@ static struct pv_tway make_way(const struct pv_turns_in *in)
     return way;
 }
 
+/* FINGERPRINT is checked where there is one (RFC 8489 s7.3): what has a wrong one is not STUN.
+ * Answers then carry one too. Indications other than Send have no meaning for a server (RFC 8656
+ * s11). */
 static void handle_stun(struct pv_turns *t, const struct pv_turns_in *in, const struct pv_tway *way,
                         pv_ns now)
 {
@@ -192,6 +215,8 @@ static void handle_stun(struct pv_turns *t, const struct pv_turns_in *in, const 
         pv_trelay_send(t, way, &msg, now);
 }
 
+/* What this is follows from where it came (a relay socket's datagrams are data, whatever they look
+ * like) and from the first byte (RFC 7983 s7). The rest gets no answer. */
 static void handle_one(struct pv_turns *t, const struct pv_turns_in *in, pv_ns now)
 {
     if (in->len > PV_TURNS_DATAGRAM_MAX) {
@@ -211,6 +236,7 @@ static void handle_one(struct pv_turns *t, const struct pv_turns_in *in, pv_ns n
         handle_stun(t, in, &way, now);
 }
 
+/* A switched-off relay takes everything and does nothing with it, so that callers need not ask. */
 size_t pv_turns_add(struct pv_turns *t, const struct pv_turns_in *in, size_t n, pv_ns now)
 {
     size_t room = PV_TURNS_BATCH - t->n_out;
@@ -236,9 +262,10 @@ bool pv_turns_is_turn(struct pv_view datagram)
     /* STUN with the cookie, and a method other than Binding in any class. */
     return datagram.len >= PV_STUN_HEADER_LEN && datagram.ptr[0] < 4 &&
            pv_load_be32(datagram.ptr + 4) == PV_STUN_COOKIE &&
-           (pv_load_be16(datagram.ptr) & 0x3eefu) != PV_STUN_BINDING;
+           (pv_load_be16(datagram.ptr) & METHOD_MASK) != PV_STUN_BINDING;
 }
 
+/* The allocation of a connection over TCP, whose number alone is its 5-tuple. */
 static struct pv_talloc *of_stream(const struct pv_turns *t, uint64_t stream)
 {
     struct pv_turns_in in = {.stream = stream};
@@ -265,6 +292,8 @@ void pv_turns_stream_closed(struct pv_turns *t, uint64_t stream)
 
 /* --- time, questions ------------------------------------------------------------------------- */
 
+/* A timer belongs to a member that is offline, to an allocation of a static user, or to a reserved
+ * socket; in each case its time is over. */
 static void end_timer(struct pv_turns *t, struct pv_ttimer *timer)
 {
     switch (timer->kind) {
@@ -284,6 +313,8 @@ void pv_turns_handle_timeout(struct pv_turns *t, pv_ns now)
 {
     struct pv_heap_node *node;
     t->n_out = 0;
+    /* Freeing one thing may free others, which takes their timers out of the heap: the next is
+     * looked for anew. */
     while ((node = pv_heap_pop_due(&t->timers, now)) != NULL)
         end_timer(t, PV_CONTAINER_OF(node, struct pv_ttimer, node));
 }

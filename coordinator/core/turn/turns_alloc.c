@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
+/* Allocations, their channels and permissions: what a client has been granted, and how it is found
+ * for each datagram. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/core/turn/turns_int.h"
 
 enum {
-    SLOTS_MIN = 8,
-    PERMS_MIN = 4,
+    SLOTS_MIN = 8, /* of the first index of channels: a client of few peers needs no more */
+    PERMS_MIN = 4, /* of the first list of permissions */
 };
-#define FORMER_TIME PV_S(5) /* ours: what is under way when an allocation moves */
+/* Ours: datagrams that are under way when an allocation moves have arrived or are lost by then. */
+#define FORMER_TIME PV_S(5)
 
 /* --- allocations ----------------------------------------------------------------------------- */
 
-/* What there is now, for other threads. */
+/* What there is now, for other threads. This thread is the only writer, so reading and storing
+ * apart is safe. */
 static void show_count(struct pv_turns *t, const struct pv_tuser *user, int change)
 {
     enum pv_relaystat what =
@@ -24,6 +28,7 @@ static void show_count(struct pv_turns *t, const struct pv_tuser *user, int chan
                               change);
 }
 
+/* Room for its timer is made first: everything after the table cannot fail. */
 int pv_talloc_new(struct pv_turns *t, const struct pv_tway *way, struct pv_tmember *member,
                   struct pv_tuser *user, struct pv_talloc **ret_alloc)
 {
@@ -50,6 +55,7 @@ int pv_talloc_new(struct pv_turns *t, const struct pv_tway *way, struct pv_tmemb
     return PV_OK;
 }
 
+/* NULL also for one that is detached: its client is known, but not where it is. */
 struct pv_talloc *pv_talloc_find(const struct pv_turns *t, const struct pv_tway *way)
 {
     return pv_turntab_find(&t->ways, way->key);
@@ -62,6 +68,8 @@ void pv_talloc_detach(struct pv_turns *t, struct pv_talloc *a)
     a->attached = false;
 }
 
+/* Data may come by the old way for a while after a move (remember_former). Requests may not: these
+ * are answered to the way they came by. */
 struct pv_talloc *pv_talloc_of_data(const struct pv_turns *t, const struct pv_tway *way, pv_ns now)
 {
     struct pv_talloc *a = pv_talloc_find(t, way);
@@ -78,7 +86,9 @@ void pv_tmember_settled(struct pv_turns *t, struct pv_tmember *m)
     m->former_until = 0;
 }
 
-/* Whoever changes its way goes on sending by the old one until it hears of the new one. */
+/* A client whose NAT gave it another port goes on sending by the old one until it hears of the new
+ * one. Somebody else may have had that way before: the newest counts, for it is who sends there
+ * now. */
 static void remember_former(struct pv_turns *t, const struct pv_talloc *a, pv_ns now)
 {
     struct pv_tmember *m = a->member;
@@ -91,6 +101,8 @@ static void remember_former(struct pv_turns *t, const struct pv_talloc *a, pv_ns
         m->former_until = now + FORMER_TIME;
 }
 
+/* Without memory the allocation stays, detached: the client's next Allocate finds it again with all
+ * its channels. */
 int pv_talloc_move(struct pv_turns *t, struct pv_talloc *a, const struct pv_tway *way, pv_ns now)
 {
     if (a->attached && a->member != NULL)
@@ -102,6 +114,8 @@ int pv_talloc_move(struct pv_turns *t, struct pv_talloc *a, const struct pv_tway
     return r;
 }
 
+/* Both ends of a pair point to each other; whichever ends first leaves nothing behind in the other.
+ */
 static void unlink_reverse(struct pv_tchan *c)
 {
     if (c->reverse != NULL)
@@ -109,6 +123,8 @@ static void unlink_reverse(struct pv_tchan *c)
     c->reverse = NULL;
 }
 
+/* Ends with all that hangs on it: channels and the shortcuts of others to them, relay sockets, the
+ * timer. */
 void pv_talloc_free(struct pv_turns *t, struct pv_talloc *a)
 {
     pv_talloc_detach(t, a);
@@ -136,6 +152,8 @@ void pv_talloc_free(struct pv_turns *t, struct pv_talloc *a)
 
 /* --- channels -------------------------------------------------------------------------------- */
 
+/* Fibonacci hashing (Knuth, 6.4): clients count their channels up, which would else fill one run of
+ * slots. An index at most half full always has a free slot, where the search ends. */
 static size_t slot_of(const struct pv_talloc *a, uint16_t number)
 {
     size_t i = (number * 0x9e37u >> 4) & (a->n_slots - 1);
@@ -149,6 +167,8 @@ struct pv_tchan *pv_tchan_by_number(const struct pv_talloc *a, uint16_t number)
     return a->n_slots == 0 ? NULL : a->by_number[slot_of(a, number)];
 }
 
+/* The list is searched, but a client mostly talks to one peer for many datagrams: that one is found
+ * without a search. */
 struct pv_tchan *pv_tchan_by_peer(struct pv_talloc *a, const struct pv_addr *peer)
 {
     if (a->last != NULL && pv_addr_equal(&a->last->peer, peer))
@@ -162,7 +182,8 @@ struct pv_tchan *pv_tchan_by_peer(struct pv_talloc *a, const struct pv_addr *pee
     return NULL;
 }
 
-/* The index anew, with room for n_slots; the list is what counts. */
+/* Makes the index anew with n_slots; the list of channels is what counts, so nothing is lost when
+ * there is no memory. */
 static int reindex(struct pv_talloc *a, size_t n_slots)
 {
     struct pv_tchan **slots = calloc(n_slots, sizeof(struct pv_tchan *));
@@ -176,7 +197,8 @@ static int reindex(struct pv_talloc *a, size_t n_slots)
     return PV_OK;
 }
 
-/* Drops what has expired. The index keeps its size, so it cannot fail. */
+/* Drops channels whose time is over. The index keeps its size, so this cannot fail; it is filled
+ * anew, since taking entries out of a run of open addressing would hide those behind them. */
 static void drop_expired_channels(struct pv_talloc *a, pv_ns now)
 {
     size_t before = a->n_chans;
@@ -199,7 +221,8 @@ static void drop_expired_channels(struct pv_talloc *a, pv_ns now)
         a->by_number[slot_of(a, c->number)] = c;
 }
 
-/* Both members have a channel to the other: a datagram then needs no search. */
+/* When both members have a channel to the other, a datagram needs no search at all: each channel
+ * knows the one it comes out of. */
 static void link_reverse(struct pv_turns *t, struct pv_tchan *c)
 {
     const struct pv_tmember *me = c->owner->member;
@@ -215,11 +238,12 @@ static void link_reverse(struct pv_turns *t, struct pv_tchan *c)
     back->reverse = c;
 }
 
+/* A member's newest binding replaces whatever stood against it, as it may have forgotten what it
+ * bound before a restart (ours). A stock client's bindings stand until they expire, as RFC 8656
+ * s12.2 wants. */
 int pv_tchan_bind(struct pv_turns *t, struct pv_talloc *a, uint16_t number,
                   const struct pv_addr *peer, pv_ns now)
 {
-    /* Ours: a member's newest word counts, it may have forgotten what it bound in a former life. A
-     * stock client's bindings stand until they expire (RFC 8656 s12.2). */
     for (struct pv_tchan *old = a->member != NULL ? a->chans : NULL; old != NULL; old = old->next) {
         if ((old->number == number) != pv_addr_equal(&old->peer, peer))
             old->until = now;
@@ -254,6 +278,8 @@ int pv_tchan_bind(struct pv_turns *t, struct pv_talloc *a, uint16_t number,
 
 /* --- permissions ----------------------------------------------------------------------------- */
 
+/* By address alone: a permission is for all ports of an address (RFC 8656 s9). An expired one is
+ * found too, to be used again. */
 static struct pv_tperm *find_perm(const struct pv_talloc *a, const struct pv_addr *ip)
 {
     for (size_t i = 0; i < a->n_perms; i++) {
@@ -269,6 +295,7 @@ const struct pv_tperm *pv_tperm_of(const struct pv_talloc *a, const struct pv_ad
     return p != NULL && p->until > now ? p : NULL;
 }
 
+/* Expired permissions are thrown out first: they count for nothing. */
 size_t pv_tperm_room(const struct pv_turns *t, struct pv_talloc *a, pv_ns now)
 {
     size_t n = 0;
@@ -280,6 +307,9 @@ size_t pv_tperm_room(const struct pv_turns *t, struct pv_talloc *a, pv_ns now)
     return n < t->limits.permissions ? t->limits.permissions - n : 0;
 }
 
+/* The peer has been judged by now (turns_request.c). `here` is decided once, at this moment: an
+ * address that is otherwise forbidden was allowed because somebody relays here behind it, and only
+ * for that. */
 int pv_tperm_add(struct pv_turns *t, struct pv_talloc *a, const struct pv_addr *ip, pv_ns now)
 {
     struct pv_tperm *p = find_perm(a, ip);

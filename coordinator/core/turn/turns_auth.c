@@ -13,7 +13,9 @@ enum {
 /* PASSWORD-ALGORITHMS as it is offered: SHA-256, MD5, both without parameters. */
 static const uint8_t algorithms[8] = {0, ALGORITHM_SHA256, 0, 0, 0, ALGORITHM_MD5, 0, 0};
 
-/* An answer to a request that nobody has signed for: small, and out of the shared buckets. */
+/* An answer to a request that nobody has signed for. It is small and comes out of the shared
+ * buckets, so that a forged source gets less than was sent in its name. A nonce says how to try
+ * again, but not after a bad request (RFC 8489 s9.2.4). */
 static void answer_unsigned(struct pv_turns *t, const struct pv_treq *q, unsigned code)
 {
     char nonce[PV_TURNAUTH_NONCE_BUF];
@@ -40,6 +42,7 @@ static void answer_unsigned(struct pv_turns *t, const struct pv_treq *q, unsigne
 
 /* --- who ------------------------------------------------------------------------------------- */
 
+/* At most 64 names, compared one by one: a table would not be faster. */
 static struct pv_tuser *user_by_name(struct pv_turns *t, struct pv_view name)
 {
     for (size_t i = 0; i < t->n_users; i++) {
@@ -49,6 +52,7 @@ static struct pv_tuser *user_by_name(struct pv_turns *t, struct pv_view name)
     return NULL;
 }
 
+/* Clients that know RFC 8489 s9.2 send a hash, so that nobody on the way reads the name. */
 static struct pv_tuser *user_by_hash(struct pv_turns *t, struct pv_view hash)
 {
     for (size_t i = 0; i < t->n_users; i++) {
@@ -58,6 +62,8 @@ static struct pv_tuser *user_by_hash(struct pv_turns *t, struct pv_view hash)
     return NULL;
 }
 
+/* A static user or a member: members' names are derived from a secret, so no static user can have
+ * one by chance. */
 static bool find_user(struct pv_turns *t, struct pv_treq *q)
 {
     struct pv_view v;
@@ -114,6 +120,7 @@ static bool take_algorithm(struct pv_treq *q)
     return q->sha_key || algorithm == ALGORITHM_MD5;
 }
 
+/* Which of the two hashes of the password counts is the client's choice by PASSWORD-ALGORITHM. */
 struct pv_view pv_tauth_key(const struct pv_treq *q)
 {
     const struct pv_turnauth_key *key = q->user != NULL ? &q->user->key : &q->member->key;
@@ -121,6 +128,9 @@ struct pv_view pv_tauth_key(const struct pv_treq *q)
                       : pv_view(key->md5, sizeof(key->md5));
 }
 
+/* The order is the RFC's (RFC 8489 s9.2.4), because it decides which error a request gets that is
+ * wrong in several ways; but for the nonce, which comes before the integrity here. An unknown user
+ * is told the same as a wrong password: names cannot be found out. */
 bool pv_tauth_check(struct pv_turns *t, struct pv_treq *q)
 {
     bool sha256 = pv_stun_has(q->msg, PV_STUN_ATTR_INTEGRITY_SHA256);
@@ -172,6 +182,8 @@ void pv_tauth_end(struct pv_turns *t, const struct pv_treq *q, struct pv_turns_o
     pv_tout_end(t, out, w);
 }
 
+/* The text of an error stays empty: clients go by the number, and a shorter answer is a worse
+ * amplifier. */
 void pv_tauth_refuse(struct pv_turns *t, const struct pv_treq *q, unsigned code)
 {
     struct pv_stun_writer w;

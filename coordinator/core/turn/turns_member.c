@@ -6,6 +6,8 @@
 #include "coordinator/core/turn/turns_int.h"
 #include "crypto/ct.h"
 
+/* Both halves are hashes: of the coordinator's key, and of the node's. 64 bits of the latter are
+ * enough to find a member, not to be one: pv_tmember_find() compares the key. */
 static struct pv_addr virtual_addr(const struct pv_turns *t, const uint8_t *node)
 {
     uint8_t hash[PV_BLAKE2B_LEN];
@@ -26,6 +28,7 @@ struct pv_tmember *pv_tmember_find(const struct pv_turns *t, const uint8_t *net,
                : NULL;
 }
 
+/* Wiped before it is freed: it holds the key of the member's password. */
 void pv_tmember_forget(struct pv_turns *t, struct pv_tmember *m)
 {
     if (m->alloc != NULL)
@@ -39,6 +42,8 @@ void pv_tmember_forget(struct pv_turns *t, struct pv_tmember *m)
     free(m);
 }
 
+/* Name and password are derived again here rather than handed over by the control thread: both ends
+ * have the same secret (turnauth.h), so secrets need not cross the ring. */
 static int new_member(struct pv_turns *t, const uint8_t *net, const uint8_t *node,
                       struct pv_tmember **ret_member)
 {
@@ -77,6 +82,8 @@ static int new_member(struct pv_turns *t, const uint8_t *net, const uint8_t *nod
     return PV_OK;
 }
 
+/* A newer serial makes the nonce of the last welcome worthless, and the new one unspent: a second
+ * connection of the node takes over at once, and one that was copied from the wire does not. */
 int pv_turns_online(struct pv_turns *t, const uint8_t *net, const uint8_t *node, uint32_t serial)
 {
     if (!t->enabled)
@@ -92,6 +99,7 @@ int pv_turns_online(struct pv_turns *t, const uint8_t *net, const uint8_t *node,
     return PV_OK;
 }
 
+/* The allocation stays: data goes on while the node finds its way back to the coordinator. */
 void pv_turns_offline(struct pv_turns *t, const uint8_t *net, const uint8_t *node, pv_ns now)
 {
     struct pv_tmember *m = pv_tmember_find(t, net, node);
@@ -109,6 +117,9 @@ void pv_turns_gone(struct pv_turns *t, const uint8_t *net, const uint8_t *node)
         pv_tmember_forget(t, m);
 }
 
+/* What control said about members was lost, so nobody knows any more who may relay. All of them are
+ * back with their next welcome; allocations of connections end too, as an end may have been among
+ * what was lost. */
 void pv_turns_forget(struct pv_turns *t)
 {
     struct pv_tmember *m;

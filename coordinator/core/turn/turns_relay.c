@@ -1,23 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* The way of relayed datagrams: nothing here allocates. */
+/* The way of relayed datagrams. This runs for each of them, so nothing here allocates, and a
+ * payload is moved only where its answer is longer than what came. */
 #include <string.h>
 
 #include "base/bytes.h"
 #include "coordinator/core/turn/turns_int.h"
 
-/* Takes a datagram out of a bandwidth bucket of a second's worth. */
+/* Takes a datagram out of a bandwidth bucket that holds a second's worth, but at least one datagram
+ * of any size: with a low limit large ones would never pass. */
 static bool has_bandwidth(const struct pv_turns *t, struct pv_bucket *b, size_t len, pv_ns now)
 {
     uint32_t rate = t->limits.bandwidth;
     return rate == 0 || pv_bucket_take(b, rate, rate > 65536 ? rate : 65536, (uint32_t)len, now);
 }
 
+/* Each reason has a counter of its own: "it does not work" becomes a name in `status`. */
 static void count_drop(struct pv_turns *t, enum pv_relaystat why)
 {
     pv_relaystat_add(&t->stats, why, 1);
 }
 
-/* Data that came from `peer`, as a Data indication to the client of an allocation. */
+/* Data that came from `peer`, as a Data indication (RFC 8656 s11.4) to the client of an allocation:
+ * it has no channel for this peer. The transaction id means nothing in an indication; ours are
+ * counted, so that captures can be read. */
 static void send_indication(struct pv_turns *t, const struct pv_talloc *to,
                             const struct pv_addr *peer, struct pv_view data)
 {
@@ -42,10 +47,10 @@ struct client_data {
     size_t len;
 };
 
-/*
- * data lies in the input, with at least 4 bytes of it before: the header of ChannelData, or that
- * of the attribute DATA. back: the receiver's channel, if the sender's is linked to it.
- */
+/* Between two members, in memory. data lies in the input with at least 4 bytes before it (the
+ * header of ChannelData, or that of the attribute DATA), so a header is written in front and
+ * nothing is copied. back: the receiver's channel, if the sender's is linked to it. No permission
+ * is asked for: both are members of one network, which is all a permission could say. */
 static void to_member(struct pv_turns *t, const struct pv_talloc *from, const struct pv_tchan *back,
                       const struct pv_addr *peer, struct client_data data, pv_ns now)
 {
@@ -56,10 +61,12 @@ static void to_member(struct pv_turns *t, const struct pv_talloc *from, const st
         if (to != NULL)
             back = pv_tchan_by_peer(to, &from->member->addr);
     }
+    /* Detached: the member is known, its connection or NAT binding is gone. */
     if (to == NULL || !to->attached) {
         count_drop(t, PV_RELAYSTAT_DROP_NO_PEER);
         return;
     }
+    /* Both directions count: one member must neither flood nor be flooded. */
     if (!has_bandwidth(t, &from->member->up, data.len, now) ||
         !has_bandwidth(t, &to->member->down, data.len, now)) {
         count_drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
@@ -81,7 +88,7 @@ static void to_member(struct pv_turns *t, const struct pv_talloc *from, const st
 
 /* --- static users ---------------------------------------------------------------------------- */
 
-/* The datagram is relayed, for this static user; counted once. */
+/* The datagram is relayed for this static user; counted once, not at both of its ends. */
 static void count_relayed(struct pv_turns *t, const struct pv_tuser *user, size_t len)
 {
     size_t i = (size_t)(user - t->users);
@@ -91,7 +98,9 @@ static void count_relayed(struct pv_turns *t, const struct pv_tuser *user, size_
     pv_relaystat_add(&t->stats, PV_RELAYSTAT_STATIC_BYTES, len);
 }
 
-/* What a peer has sent to a relay socket, on to its client. */
+/* What a peer has sent to a relay socket, on to its client. Permission comes before bandwidth: what
+ * strangers send must not use up what the user's peers need. The payload is copied, since a header
+ * has to stand before it and the buffer of a relay socket is used again at once. */
 static void to_client(struct pv_turns *t, const struct pv_trelay *r, const struct pv_addr *peer,
                       struct pv_view data, pv_ns now)
 {
@@ -123,6 +132,9 @@ static void to_client(struct pv_turns *t, const struct pv_trelay *r, const struc
     out->data = pv_view(buf, data.len + PV_TURN_CHANNEL_HEADER);
 }
 
+/* What a static user's client sends to a peer: out of the allocation's socket of that family, with
+ * a permission only (RFC 8656 s9), so that nobody can use this machine to reach where it was not
+ * judged fit to send. */
 static void to_peer(struct pv_turns *t, struct pv_talloc *a, const struct pv_addr *peer,
                     struct pv_view data, bool df, pv_ns now)
 {
@@ -153,6 +165,7 @@ static void to_peer(struct pv_turns *t, struct pv_talloc *a, const struct pv_add
     *out = (struct pv_turns_out){.dst = *peer, .sock = r->sock, .df = df, .data = data};
 }
 
+/* r may be NULL: the socket was closed while its datagrams were being read. */
 void pv_trelay_from_peer(struct pv_turns *t, const struct pv_turns_in *in, pv_ns now)
 {
     size_t i = in->sock - PV_TURNS_RELAY0;
@@ -162,6 +175,8 @@ void pv_trelay_from_peer(struct pv_turns *t, const struct pv_turns_in *in, pv_ns
 
 /* --- from a client --------------------------------------------------------------------------- */
 
+/* ChannelData (RFC 8656 s12.5). By UDP there may be padding behind the data, so the length in the
+ * header counts, not the datagram's. */
 void pv_trelay_channel_data(struct pv_turns *t, const struct pv_tway *way, uint8_t *ptr, size_t len,
                             pv_ns now)
 {
@@ -189,6 +204,8 @@ void pv_trelay_channel_data(struct pv_turns *t, const struct pv_tway *way, uint8
         to_peer(t, a, &c->peer, pv_view(data, data_len), false, now);
 }
 
+/* A Send indication (RFC 8656 s11.2). Attributes that have to be understood and are not make it be
+ * dropped, since an indication gets no error. */
 void pv_trelay_send(struct pv_turns *t, const struct pv_tway *way, const struct pv_stun_msg *msg,
                     pv_ns now)
 {

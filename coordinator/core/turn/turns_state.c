@@ -7,6 +7,8 @@
 
 /* --- output ---------------------------------------------------------------------------------- */
 
+/* Each output has its own scratch, because several of one batch are sent together, after the last
+ * of them was written. */
 struct pv_turns_out *pv_tout_new(struct pv_turns *t, uint8_t **ret_scratch)
 {
     if (t->n_out == PV_TURNS_BATCH)
@@ -26,6 +28,8 @@ struct pv_turns_out *pv_tout_to(struct pv_turns *t, const struct pv_tway *way,
     return out;
 }
 
+/* A message that did not fit, or whose attribute was too long, is taken back: it must be the last
+ * output, which holds as nothing else is begun in between. */
 void pv_tout_end(struct pv_turns *t, struct pv_turns_out *out, struct pv_stun_writer *w)
 {
     size_t len = 0;
@@ -48,6 +52,8 @@ void pv_turns_sent(struct pv_turns *t)
 
 /* --- timers ---------------------------------------------------------------------------------- */
 
+/* Done before anything is added, so that setting a timer cannot fail later, in the middle of a
+ * change. */
 int pv_tturns_reserve(struct pv_turns *t)
 {
     return pv_heap_reserve(&t->timers, t->members.n + t->n_allocs + t->n_relays + 1);
@@ -60,6 +66,8 @@ bool pv_tmember_is_virtual(const struct pv_turns *t, const struct pv_addr *addr)
     return addr->family == PV_AF_INET6 && memcmp(addr->ip, t->prefix, sizeof(t->prefix)) == 0;
 }
 
+/* The network is in the key: the same node has an allocation in each of its networks, and nobody
+ * reaches the other network's by its address. */
 void pv_tmember_id(const uint8_t *net, const struct pv_addr *addr,
                    uint8_t id[static PV_TMEMBER_KEY])
 {
@@ -67,6 +75,7 @@ void pv_tmember_id(const uint8_t *net, const struct pv_addr *addr,
     memcpy(id + PV_TURNAUTH_NET_LEN, addr->ip + 8, 8); /* the other half is the same for all */
 }
 
+/* Any other port is not a member: members have one relayed address, at a fixed port. */
 struct pv_tmember *pv_tmember_at(const struct pv_turns *t, const uint8_t *net,
                                  const struct pv_addr *addr)
 {
@@ -77,6 +86,8 @@ struct pv_tmember *pv_tmember_at(const struct pv_turns *t, const uint8_t *net,
     return pv_turntab_find(&t->members, id);
 }
 
+/* A member that is online has no deadline: it may allocate at any time. Offline, it is remembered
+ * as long as its allocation lives, and at least for the grace that a reconnect takes. */
 void pv_tmember_rearm(struct pv_turns *t, struct pv_tmember *m)
 {
     pv_ns until = PV_NEVER;

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
+/* The relay's hash table: at most half full, so runs are short and a search always ends at a free
+ * slot. */
 #include "coordinator/core/turn/turntab.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    SLOTS_MIN = 16,
+    SLOTS_MIN = 16, /* below this a table does not shrink */
 };
 
+/* Each table draws a SipHash key of its own: who chooses addresses or names cannot make them
+ * collide. */
 void pv_turntab_init(struct pv_turntab *t, size_t key_off, size_t key_len, size_t limit,
                      const struct pv_rng *rng)
 {
@@ -49,6 +53,7 @@ void *pv_turntab_find(const struct pv_turntab *t, const uint8_t *key)
     return t->slots[probe_slots(t, key, pv_map_hash(&t->key, key, t->key_len))].entry;
 }
 
+/* Looks through the slots from the beginning: to empty a table, not for the path of data. */
 void *pv_turntab_any(const struct pv_turntab *t)
 {
     for (size_t i = 0; t->n > 0 && i < t->n_slots; i++) {
@@ -58,6 +63,8 @@ void *pv_turntab_any(const struct pv_turntab *t)
     return NULL;
 }
 
+/* Hashes are kept in the slots, so entries are not touched. Without memory the table stays as it
+ * is. */
 static int resize(struct pv_turntab *t, size_t n_slots)
 {
     struct pv_turntab_slot *slots = calloc(n_slots, sizeof(*slots));
@@ -77,6 +84,7 @@ static int resize(struct pv_turntab *t, size_t n_slots)
     return PV_OK;
 }
 
+/* Grows at half full. */
 int pv_turntab_add(struct pv_turntab *t, void *entry)
 {
     if (t->n >= t->key.limit)
@@ -93,11 +101,14 @@ int pv_turntab_add(struct pv_turntab *t, void *entry)
     return PV_OK;
 }
 
-/* Later entries of the same run move up, so that no search stops at the gap. */
+/* Later entries of the same run move up, so that no search stops at the gap (Knuth, 6.4, algorithm
+ * R). Unlike with tombstones, a table that is filled and emptied for years stays as fast as it was.
+ */
 static void close_gap(struct pv_turntab *t, size_t gap)
 {
     size_t mask = t->n_slots - 1;
     for (size_t i = (gap + 1) & mask; t->slots[i].entry != NULL; i = (i + 1) & mask) {
+        /* May move unless its own place lies behind the gap: then the gap is not in its run. */
         size_t home = t->slots[i].hash & mask;
         if (((i - home) & mask) >= ((i - gap) & mask)) {
             t->slots[gap] = t->slots[i];
@@ -107,6 +118,8 @@ static void close_gap(struct pv_turntab *t, size_t gap)
     t->slots[gap].entry = NULL;
 }
 
+/* Shrinks at an eighth, far from where it grows: one that goes to and fro around a size does not
+ * copy itself each time. */
 void pv_turntab_del(struct pv_turntab *t, const void *entry)
 {
     if (t->n == 0)
