@@ -9,7 +9,7 @@
 #include "proto/stun/turn.h"
 
 enum {
-    MESSAGES = 32, /* of streams, handled at once */
+    MESSAGES = 32, /* ours: of streams, handled at once; 64 KiB of copies */
 };
 
 struct pv_relaycore {
@@ -22,6 +22,8 @@ struct pv_relaycore {
     uint8_t bytes[MESSAGES][PV_STUNCONN_MESSAGE_MAX];
 };
 
+/* The order of making is that of borrowing: turns uses the buckets of stuns, the link the counters
+ * and the secret of turns. */
 int pv_relaycore_new(struct pv_relaycore **ret_relay, const struct pv_turns_config *cfg,
                      const struct pv_rng *rng)
 {
@@ -76,6 +78,8 @@ static void tell_control(struct pv_relaycore *r, const struct pv_relaynews *news
         pv_relaystat_add(pv_turns_counters(r->turns), PV_RELAYSTAT_DROP_RING, 1);
 }
 
+/* holds tells control whether the connection still relays: it decides how long it may stay silent.
+ */
 void pv_relaycore_to_stream(struct pv_relaycore *r, const struct pv_turns_out *out)
 {
     const struct pv_relaynews news = {
@@ -166,12 +170,15 @@ bool pv_relaycore_is_handled(enum pv_relaycmd_kind kind)
     return handlers[kind] != NULL;
 }
 
+/* Peeks only: a command that was looked at is taken by pv_relaycore_step(). */
 bool pv_relaycore_has_commands(const struct pv_relaycore *r)
 {
     struct pv_relaycmd cmd;
     return pv_relaylink_command(r->link, &cmd) == PV_OK;
 }
 
+/* Commands in order, messages collected into one batch. False: nothing waits, and the machine rests
+ * until the next datagram or command. */
 bool pv_relaycore_step(struct pv_relaycore *r, pv_ns now)
 {
     struct pv_relaycmd cmd;
@@ -192,6 +199,7 @@ bool pv_relaycore_step(struct pv_relaycore *r, pv_ns now)
     return true;
 }
 
+/* Whatever the reason, the sender of a datagram that gets no answer is told nothing. */
 int pv_relaycore_answer(struct pv_relaycore *r, const struct pv_addr *src,
                         const struct pv_stuns_place *place, struct pv_view datagram, pv_ns now,
                         struct pv_stuns_reply *ret_reply)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The link of the two halves: what each end may call touches its own half of the struct and the
+ * rings, whose ends are made for two threads (base/ring.h). */
 #include "coordinator/core/turn/relaylink.h"
 
 #include <stdatomic.h>
@@ -8,7 +10,7 @@
 #include "base/ring.h"
 #include "crypto/ct.h"
 
-/* A record of a ring: one of these, then data. */
+/* A record of the ring of news: one of these, then data. Commands are whole struct pv_relaycmd. */
 struct news_head {
     uint64_t stream;
     bool holds, broken;
@@ -33,6 +35,8 @@ struct pv_relaylink {
 
 int pv_relaylink_new(struct pv_relaylink **ret_link, const struct pv_relaylink_config *cfg)
 {
+    /* As the halves are aligned to lines of the cache, so that the threads do not slow each other
+     * down, so has to be the whole. */
     struct pv_relaylink *l = aligned_alloc(64, sizeof(*l));
     if (l == NULL)
         return PV_ERR_NOMEM;
@@ -51,6 +55,7 @@ int pv_relaylink_new(struct pv_relaylink **ret_link, const struct pv_relaylink_c
     return r;
 }
 
+/* Both threads are done with it. The copy of the credentials' secret is wiped. */
 struct pv_relaylink *pv_relaylink_free(struct pv_relaylink *l)
 {
     if (l != NULL) {
@@ -64,6 +69,8 @@ struct pv_relaylink *pv_relaylink_free(struct pv_relaylink *l)
 
 /* --- the control end ------------------------------------------------------------------------- */
 
+/* The relay is woken only when its ring was empty: while it has something to read it looks again by
+ * itself. */
 static int push_command(struct pv_relaylink *l, const struct pv_relaycmd *cmd, struct pv_view data)
 {
     bool was_empty = false;
@@ -72,11 +79,12 @@ static int push_command(struct pv_relaylink *l, const struct pv_relaycmd *cmd, s
     return r;
 }
 
+/* All bytes are set, padding too: the struct goes into the ring as it is. */
 static struct pv_relaycmd about_member(enum pv_relaycmd_kind kind, const uint8_t *net,
                                        const uint8_t *node)
 {
     struct pv_relaycmd cmd;
-    memset(&cmd, 0, sizeof(cmd)); /* all of it goes into the ring */
+    memset(&cmd, 0, sizeof(cmd));
     cmd.kind = kind;
     if (net != NULL) {
         memcpy(cmd.net, net, sizeof(cmd.net));
@@ -85,7 +93,8 @@ static struct pv_relaycmd about_member(enum pv_relaycmd_kind kind, const uint8_t
     return cmd;
 }
 
-/* What must not get lost. */
+/* What must not get lost, or a removed member would go on relaying. Should the ring be full, the
+ * relay forgets everybody instead: too much, but never too little. */
 static void push_or_mark_lost(struct pv_relaylink *l, const struct pv_relaycmd *cmd)
 {
     if (l->has_relay && push_command(l, cmd, pv_view(NULL, 0)) < 0) {
@@ -94,6 +103,9 @@ static void push_or_mark_lost(struct pv_relaylink *l, const struct pv_relaycmd *
     }
 }
 
+/* The credentials are computed here, from the secret that both ends have; the relay only hears
+ * which serial counts. The command is in the ring before the node is told, so the relay knows
+ * before the node can ask. */
 int pv_relaylink_online(struct pv_relaylink *l, const uint8_t *net, const uint8_t *node, pv_ns now,
                         struct pv_turnauth_creds *ret_creds)
 {
@@ -123,7 +135,8 @@ void pv_relaylink_gone(struct pv_relaylink *l, const uint8_t *net, const uint8_t
     push_or_mark_lost(l, &cmd);
 }
 
-/* Of a stream; only as long as half of the ring is free. */
+/* What belongs to a stream may be lost as on any network; it leaves half of the ring to what may
+ * not. */
 static void push_or_drop(struct pv_relaylink *l, const struct pv_relaycmd *cmd, struct pv_view data)
 {
     if (pv_ring_room(l->commands) <= l->ring / 2 || push_command(l, cmd, data) < 0)
@@ -165,6 +178,7 @@ bool pv_relaylink_take_wake_relay(struct pv_relaylink *l)
     return wake;
 }
 
+/* The record is copied out by head, not cast: its place in the ring has no alignment to rely on. */
 int pv_relaylink_poll(struct pv_relaylink *l, struct pv_relaynews *ret_news)
 {
     struct news_head head;
@@ -193,7 +207,7 @@ int pv_relaylink_command(struct pv_relaylink *l, struct pv_relaycmd *ret_cmd)
 {
     struct pv_view record;
     if (pv_ring_peek(l->commands, &record) < 0) {
-        /* Everything said before the loss has been heard now. */
+        /* Everything before the loss has been handled now, so forgetting comes at its place. */
         if (!atomic_load_explicit(&l->lost, memory_order_acquire))
             return PV_ERR_AGAIN;
         atomic_store_explicit(&l->lost, false, memory_order_relaxed);
@@ -206,6 +220,7 @@ int pv_relaylink_command(struct pv_relaylink *l, struct pv_relaycmd *ret_cmd)
     return PV_OK;
 }
 
+/* The command to forget was made up here and is in no ring. */
 void pv_relaylink_taken(struct pv_relaylink *l)
 {
     if (!l->forgetting)
@@ -213,6 +228,8 @@ void pv_relaylink_taken(struct pv_relaylink *l)
     l->forgetting = false;
 }
 
+/* Answers to requests go before data: a client that waits for an answer asks again, which makes
+ * more of what does not fit. */
 bool pv_relaylink_tell(struct pv_relaylink *l, const struct pv_relaynews *news, bool is_data)
 {
     struct news_head head;

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Messages of STUN and TURN out of a byte stream, and into one. At most one message is held, and
+ * output only while the kernel does not take it: thousands of connections wait here at little cost.
+ */
 #include "coordinator/core/turn/stunconn.h"
 
 #include <stdlib.h>
@@ -7,6 +10,11 @@
 #include "proto/stun/turn.h"
 #include "proto/stun/turnframe.h"
 
+enum {
+    OUT_FIRST = 512, /* bytes of the first buffer: an answer to Allocate and what follows it */
+};
+
+/* Fills s->in up to `until` bytes, or with all there is; returns how many it took. */
 static size_t take_until(struct pv_stunconn *s, struct pv_view data, size_t until)
 {
     size_t n = until - s->in_len < data.len ? until - s->in_len : data.len;
@@ -15,6 +23,9 @@ static size_t take_until(struct pv_stunconn *s, struct pv_view data, size_t unti
     return n;
 }
 
+/* The first 4 bytes say how long a message is; they are taken one by one until they do. A message
+ * that is too long is not an error of the stream: its rest is counted in too_long and passed over,
+ * and the next one is found. */
 int pv_stunconn_handle_bytes(struct pv_stunconn *s, struct pv_view data, size_t *ret_used,
                              struct pv_view *ret_message)
 {
@@ -49,6 +60,7 @@ void pv_stunconn_next(struct pv_stunconn *s)
     s->in_len = 0;
 }
 
+/* Frees the buffer of output, also in between, when all is written. */
 void pv_stunconn_done(struct pv_stunconn *s)
 {
     free(s->out);
@@ -56,6 +68,8 @@ void pv_stunconn_done(struct pv_stunconn *s)
     s->out_at = s->out_len = s->out_cap = 0;
 }
 
+/* Room for n bytes more, unless more than `most` would be unwritten. What has been written is moved
+ * out of the way first, which costs less than growing. */
 static int make_out_room(struct pv_stunconn *s, size_t n, size_t most)
 {
     if (s->out_len - s->out_at + n > most)
@@ -67,7 +81,7 @@ static int make_out_room(struct pv_stunconn *s, size_t n, size_t most)
     }
     if (s->out_len + n <= s->out_cap)
         return PV_OK;
-    size_t cap = s->out_cap == 0 ? 512 : s->out_cap;
+    size_t cap = s->out_cap == 0 ? (size_t)OUT_FIRST : s->out_cap;
     while (cap < s->out_len + n)
         cap *= 2;
     uint8_t *out = realloc(s->out, cap);
@@ -78,6 +92,8 @@ static int make_out_room(struct pv_stunconn *s, size_t n, size_t most)
     return PV_OK;
 }
 
+/* Data of peers may wait for what the line takes in 50 ms only, or it would arrive late instead of
+ * being lost, which a transport inside takes for a slow path. Answers may wait longer. */
 int pv_stunconn_put(struct pv_stunconn *s, struct pv_view message)
 {
     size_t padded = message.len + pv_turnframe_padding(message.len);
@@ -100,12 +116,13 @@ struct pv_view pv_stunconn_out(const struct pv_stunconn *s)
                                    : pv_view(s->out + s->out_at, s->out_len - s->out_at);
 }
 
+/* The buffer is given back as soon as it is empty, as it is most of the time. */
 void pv_stunconn_wrote(struct pv_stunconn *s, size_t n, pv_ns now)
 {
     s->out_at += n;
     pv_linewait_took(&s->wait, n, s->out_at < s->out_len, now);
     if (s->out_at == s->out_len)
-        pv_stunconn_done(s); /* most of the time there is nothing to write */
+        pv_stunconn_done(s);
 }
 
 bool pv_stunconn_is_slow(const struct pv_stunconn *s)

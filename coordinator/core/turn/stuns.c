@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The STUN server: one function from a request to an answer. Each attribute that could make the
+ * answer longer or send it elsewhere is granted only where that helps nobody to attack others. */
 #include "coordinator/core/turn/stuns.h"
 
 #include <stdlib.h>
@@ -41,7 +43,8 @@ struct pv_stuns *pv_stuns_free(struct pv_stuns *stuns)
     return NULL;
 }
 
-/* The source's bucket first: one that floods must not empty the bucket of all. */
+/* The source's bucket first: one that floods must not empty the bucket of all. Addresses that
+ * cannot be a source are not answered: a broadcast or multicast answer would reach many. */
 bool pv_stuns_may_answer(struct pv_stuns *s, const struct pv_addr *src, pv_ns now)
 {
     if (pv_addr_ip_len(src) == 0 || src->port == 0 || pv_addr_is_unspecified(src) ||
@@ -105,6 +108,9 @@ static bool apply_port(struct binding_request *ask)
     return true;
 }
 
+/* Attributes that have to be understood and are not (RFC 8489 s14), as types for a 420.
+ * CHANGE-REQUEST and RESPONSE-PORT are known where they are granted, so their refusal looks as RFC
+ * 5780 s6.1 says. */
 static size_t list_unknown(const struct binding_request *ask, bool change,
                            uint16_t types[static MAX_UNKNOWN])
 {
@@ -144,6 +150,8 @@ static void put_classic(struct pv_stun_writer *w, const struct binding_request *
         pv_stun_put_addr(w, PV_STUN_ATTR_CHANGED_ADDRESS, &ask->place->other);
 }
 
+/* RFC 8489 and RFC 5780. RESPONSE-ORIGIN only when it was asked for in some way: the plain answer
+ * stays small. */
 static void put_modern(struct pv_stun_writer *w, const struct binding_request *ask)
 {
     pv_stun_put_xor_addr(w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &ask->seen);
@@ -155,6 +163,8 @@ static void put_modern(struct pv_stun_writer *w, const struct binding_request *a
         pv_stun_put_addr(w, PV_STUN_ATTR_OTHER_ADDRESS, &ask->place->other);
 }
 
+/* An error goes back where the request came from, whatever the request wanted changed: nobody can
+ * have errors sent from other sockets to other ports. */
 static int write_reply(struct binding_request *ask, struct pv_stuns_reply *ret_reply)
 {
     uint16_t unknown[MAX_UNKNOWN];
@@ -169,7 +179,7 @@ static int write_reply(struct binding_request *ask, struct pv_stuns_reply *ret_r
 
     pv_stun_write_answer(&w, ret_reply->buf, sizeof(ret_reply->buf),
                          error != 0 ? PV_STUN_ERROR : PV_STUN_SUCCESS, ask->msg);
-    if (error != 0) { /* goes back where the request came from */
+    if (error != 0) {
         ask->from = ask->place == NULL ? (struct pv_addr){0} : ask->place->local;
         pv_stun_put_error(&w, error, "");
     }
@@ -187,6 +197,8 @@ static int write_reply(struct binding_request *ask, struct pv_stuns_reply *ret_r
     return r;
 }
 
+/* Tokens are taken last, from requests that are right: malformed floods cost no token, and use none
+ * up for others. */
 int pv_stuns_answer(struct pv_stuns *stuns, const struct pv_addr *src,
                     const struct pv_stuns_place *place, struct pv_view request, pv_ns now,
                     struct pv_stuns_reply *ret_reply)

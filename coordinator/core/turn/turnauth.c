@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Nonces and credentials out of one secret. Nothing is stored about what was given out: whatever
+ * comes back is computed again and compared. */
 #include "coordinator/core/turn/turnauth.h"
 
 #include <stdio.h>
@@ -15,10 +17,11 @@ enum {
     MAC_LEN = 12,    /* ours: 96 bits, as many as a transaction id has */
     BODY_LEN = HEAD_LEN + MAC_LEN,
     BODY_TEXT = PV_B64_LEN(BODY_LEN),
-    KIND_SOURCE = 0,
-    KIND_WELCOME = 1,
-    USER_BYTES = 12,
-    PASSWORD_BYTES = 24,
+    KIND_SOURCE = 0,     /* bound to the address it was sent to */
+    KIND_WELCOME = 1,    /* bound to a member, wherever it sends from */
+    USER_BYTES = 12,     /* ours: 96 bits, so no two members have one name */
+    PASSWORD_BYTES = 24, /* ours: 192 bits, beyond guessing */
+    SOURCE_LEN = 20,     /* family, port, address */
 };
 
 _Static_assert(COOKIE_LEN + BODY_TEXT < PV_TURNAUTH_NONCE_BUF, "a nonce fits");
@@ -38,6 +41,8 @@ void pv_turnauth_done(struct pv_turnauth *a)
     pv_wipe(a, sizeof(*a));
 }
 
+/* Keyed BLAKE2s with a context of its own, so that a nonce is never a password or a name made of
+ * the same bytes. */
 static void make_mac(const struct pv_turnauth *a, const uint8_t head[static HEAD_LEN],
                      struct pv_view bound, uint8_t ret_mac[static MAC_LEN])
 {
@@ -54,12 +59,12 @@ static void make_mac(const struct pv_turnauth *a, const uint8_t head[static HEAD
 }
 
 /* Family, port and address as bytes. */
-static struct pv_view pack_source(const struct pv_addr *src, uint8_t buf[static 20])
+static struct pv_view pack_source(const struct pv_addr *src, uint8_t buf[static SOURCE_LEN])
 {
     pv_store_be16(buf, src->family);
     pv_store_be16(buf + 2, src->port);
     memcpy(buf + 4, src->ip, 16);
-    return pv_view(buf, 20);
+    return pv_view(buf, SOURCE_LEN);
 }
 
 static const char *write_nonce(const char *cookie, const uint8_t body[static BODY_LEN],
@@ -72,16 +77,19 @@ static const char *write_nonce(const char *cookie, const uint8_t body[static BOD
     return buf;
 }
 
+/* The port counts too: behind one NAT each client has its own nonce, so a neighbour cannot use what
+ * it sees. */
 const char *pv_turnauth_nonce(const struct pv_turnauth *a, const struct pv_addr *src, pv_ns now,
                               char buf[static PV_TURNAUTH_NONCE_BUF])
 {
     uint8_t body[BODY_LEN] = {KIND_SOURCE};
-    uint8_t packed[20];
+    uint8_t packed[SOURCE_LEN];
     pv_store_be32(body + 1, (uint32_t)(now / PV_S(1)) + PV_TURNAUTH_SOURCE_S);
     make_mac(a, body, pack_source(src, packed), body + HEAD_LEN);
     return write_nonce(cookie_source, body, buf);
 }
 
+/* Not bound to a source: the node gets it by TCP before it knows from where it will send. */
 const char *pv_turnauth_welcome_nonce(const struct pv_turnauth *a, struct pv_view member,
                                       uint32_t serial, pv_ns now,
                                       char buf[static PV_TURNAUTH_NONCE_BUF])
@@ -93,12 +101,14 @@ const char *pv_turnauth_welcome_nonce(const struct pv_turnauth *a, struct pv_vie
     return write_nonce(cookie_welcome, body, buf);
 }
 
+/* A nonce of welcome is bound to a member, whom only the caller can look up by the user name: its
+ * MAC is checked by pv_turnauth_check_welcome(), after that. */
 int pv_turnauth_check(const struct pv_turnauth *a, struct pv_view text, const struct pv_addr *src,
                       pv_ns now, struct pv_turnauth_nonce *ret_nonce)
 {
     uint8_t body[BODY_LEN];
     uint8_t mac[MAC_LEN];
-    uint8_t packed[20];
+    uint8_t packed[SOURCE_LEN];
     size_t len = 0;
     if (text.len != COOKIE_LEN + BODY_TEXT ||
         pv_b64url_decode((const char *)text.ptr + COOKIE_LEN, BODY_TEXT, body, sizeof(body), &len) <
@@ -132,9 +142,11 @@ int pv_turnauth_check_welcome(const struct pv_turnauth *a, const struct pv_turna
     return pv_ct_equal(mac, nonce->mac, MAC_LEN) ? PV_OK : PV_ERR_AUTH;
 }
 
+/* One text serves both hashes: user, realm and password with colons between (RFC 8489 s9.2.2). MD5
+ * is what clients without PASSWORD-ALGORITHM use; no security rests on its collision resistance. */
 int pv_turnauth_key(const char *user, const char *password, struct pv_turnauth_key *ret_key)
 {
-    char text[1024];
+    char text[1024]; /* name, realm and the longest password (turns.c) with much room */
     struct pv_turnauth_key key;
     int n = snprintf(text, sizeof(text), "%s:%s:%s", user, PV_TURNAUTH_REALM, password);
     int r = n < 0 || (size_t)n >= sizeof(text) ? PV_ERR_NO_SPACE : PV_OK;
@@ -149,6 +161,8 @@ int pv_turnauth_key(const char *user, const char *password, struct pv_turnauth_k
     return r;
 }
 
+/* SHA-256 of user and realm (RFC 8489 s14.4). Names are checked against PV_TURNAUTH_USER_MAX
+ * before, so it fits. */
 int pv_turnauth_userhash(const char *user, uint8_t ret_hash[static PV_SHA256_LEN])
 {
     char text[PV_TURNAUTH_USER_BUF + sizeof(PV_TURNAUTH_REALM) + 1];
@@ -156,6 +170,7 @@ int pv_turnauth_userhash(const char *user, uint8_t ret_hash[static PV_SHA256_LEN
     return pv_sha256(ret_hash, pv_view(text, (size_t)n));
 }
 
+/* The context ends with its NUL in the hash, so that no context is the beginning of another. */
 static void derive(const struct pv_turnauth *a, const char *context, struct pv_view member,
                    uint8_t out[static PV_BLAKE2S_LEN])
 {

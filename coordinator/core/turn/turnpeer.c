@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+/* Which peers are allowed, by tables of the address forms that lead somewhere else than they seem
+ * to. */
 #include "coordinator/core/turn/turnpeer.h"
 
 #include <string.h>
 
 #include "base/bytes.h"
 
+/* An IPv6 address with an IPv4 address inside. */
 struct embedding {
     uint8_t prefix[12];
     uint8_t prefix_len; /* bytes */
@@ -23,6 +26,8 @@ static const struct embedding forms[] = {
     {{0x20, 0x01, 0x00, 0x00}, 4, 12, 0xff, false}, /* Teredo */
 };
 
+/* The embedding of an IPv6 address, NULL: none. :: and ::1 would match the compatible form, but are
+ * addresses of their own. */
 static const struct embedding *form_of(const struct pv_addr *a)
 {
     static const uint8_t zero[15];
@@ -42,6 +47,9 @@ static bool is_isatap(const struct pv_addr *a)
            a->ip[10] == 0x5e && a->ip[11] == 0xfe;
 }
 
+/* Judging what an address leads to, and not only what it looks like, is the whole point:
+ * 64:ff9b::7f00:1 reaches the loopback of a NAT64, 2002:0a00:0001:: a private network behind 6to4.
+ */
 struct pv_addr pv_turnpeer_canonical(struct pv_addr a)
 {
     const struct embedding *f = form_of(&a);
@@ -63,6 +71,7 @@ static bool in_any(const struct pv_addr *a, const struct pv_prefix *list, size_t
     return false;
 }
 
+/* A relay that sends to the coordinator itself would pass its firewall by coming from inside. */
 static bool is_own(const struct pv_addr *a, const struct pv_turnpeer_rules *rules)
 {
     for (size_t i = 0; i < rules->n_own; i++) {
@@ -82,7 +91,8 @@ static bool is_impossible(const struct pv_addr *a)
     return a->family == PV_AF_INET && (a->ip[0] == 0 || a->ip[0] >= 240);
 }
 
-/* The name of one network's inside, or of nothing. */
+/* An address of one network's inside: what is reached there is what only somebody near the
+ * coordinator should reach (cloud metadata at 169.254.169.254, an unprotected database). */
 static bool is_inside(const struct pv_addr *a)
 {
     if (pv_addr_is_loopback(a) || pv_addr_is_link_local(a) || pv_addr_is_private(a))
@@ -94,6 +104,8 @@ static bool is_inside(const struct pv_addr *a)
            memcmp(a->ip, local_nat64, sizeof(local_nat64)) == 0;
 }
 
+/* What the configuration allows beats the default, but nothing makes an impossible address
+ * possible. */
 static bool is_fine(const struct pv_addr *a, const struct pv_turnpeer_rules *rules)
 {
     if (is_impossible(a))
@@ -101,6 +113,8 @@ static bool is_fine(const struct pv_addr *a, const struct pv_turnpeer_rules *rul
     return in_any(a, rules->allow, rules->n_allow) || (!is_inside(a) && !is_own(a, rules));
 }
 
+/* The address itself, what it leads to and, for Teredo, the server that it names: each of them gets
+ * packets when this is sent. */
 bool pv_turnpeer_is_allowed(const struct pv_addr *a, const struct pv_turnpeer_rules *rules)
 {
     const struct embedding *f = form_of(a);

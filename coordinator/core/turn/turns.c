@@ -111,7 +111,8 @@ int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
                     PV_TURNS_MEMBERS_MAX, rng);
     int r = take_config(t, cfg);
     if (r == PV_OK) {
-        pv_turntab_init(&t->by_token, offsetof(struct pv_trelay, token), 8, t->limits.relays, rng);
+        pv_turntab_init(&t->by_token, offsetof(struct pv_trelay, token), PV_TTOKEN_LEN,
+                        t->limits.relays, rng);
         pv_turntab_init(&t->by_place, offsetof(struct pv_trelay, place), PV_TPLACE_KEY,
                         t->limits.relays, rng);
         t->relays = calloc(t->limits.relays, sizeof(struct pv_trelay *));

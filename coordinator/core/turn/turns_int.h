@@ -28,27 +28,31 @@
 #include "proto/stun/turn.h"
 
 enum {
-    PV_TWAY_KEY = 52,                         /* stream, socket, source, local address */
+    PV_TWAY_KEY =
+        52, /* bytes: stream 8, socket 4, family 2, port 2, address 16, own address 16, 4 free */
     PV_TMEMBER_KEY = PV_TURNAUTH_NET_LEN + 8, /* network id, last half of the virtual address */
     PV_TMEMBER_WHO = PV_TURNAUTH_MEMBER_LEN,  /* network id, node pk */
-    PV_TMEMBER_USER = 16,                     /* characters of a member's user name */
-    PV_TPLACE_KEY = 20,                       /* family, port, address */
+    PV_TMEMBER_USER =
+        16,             /* characters of a member's user name (turnauth.c: 12 bytes in base64url) */
+    PV_TPLACE_KEY = 20, /* bytes: family 2, port 2, address 16 */
+    PV_TTOKEN_LEN = 8,  /* bytes of a RESERVATION-TOKEN, RFC 8656 s18.10 */
     PV_TSHOWN_MAX = 64, /* addresses that relay sockets show, twice PV_TURNS_OWN_MAX */
+    /* Bytes of an output: the longest data in a Data indication with its header and attributes. */
     PV_TSCRATCH = PV_TURNS_DATAGRAM_MAX + 128,
     /* RFC 5766 clients take channel numbers up to 0x7FFF; nothing else on these ports begins so. */
     PV_TCHANNEL_MAX = 0x7FFF,
 };
 
-/* The 5-tuple of a client; the transport is in stream. */
+/* The 5-tuple of a client. */
 struct pv_tway {
-    uint8_t key[PV_TWAY_KEY];
-    uint64_t stream;
-    uint32_t sock;
-    struct pv_addr src;
-    struct pv_addr local;
+    uint8_t key[PV_TWAY_KEY]; /* all of the 5-tuple, for the tables */
+    uint64_t stream;          /* the connection, whose transport is TCP; 0: UDP */
+    uint32_t sock;            /* UDP: the owner's number of the socket */
+    struct pv_addr src;       /* of the client */
+    struct pv_addr local;     /* to which the client sends; without port, which follows from sock */
 };
 
-/* A timer that says whose it is. */
+/* A timer that says to what it belongs. */
 enum pv_ttimer_kind {
     PV_TTIMER_MEMBER,
     PV_TTIMER_ALLOC,
@@ -61,101 +65,109 @@ struct pv_ttimer {
 
 struct pv_talloc;
 
+/* A channel of an allocation (RFC 8656 s12). */
 struct pv_tchan {
-    struct pv_tchan *next;
-    struct pv_talloc *owner;
-    struct pv_tchan *reverse; /* members: the peer's channel back to the owner, if it has one */
+    struct pv_tchan *next;    /* of the same allocation */
+    struct pv_talloc *owner;  /* the allocation */
+    struct pv_tchan *reverse; /* members: the peer's channel back to the owner; NULL: none known */
     struct pv_addr peer;
     uint16_t number;
-    pv_ns until;
+    pv_ns until; /* it expires then */
 };
 
+/* A permission of a static user's allocation (RFC 8656 s9). */
 struct pv_tperm {
-    struct pv_addr ip; /* port 0 */
-    pv_ns until;
-    bool here; /* good for what is relayed here only: the address is otherwise forbidden */
+    struct pv_addr ip; /* of the peer; port 0 */
+    pv_ns until;       /* it expires then */
+    bool here;         /* good for what is relayed here only: the address is otherwise forbidden */
 };
 
-struct pv_tuser { /* static */
+/* A static user, from the configuration. */
+struct pv_tuser {
     char name[PV_TURNAUTH_USER_BUF];
     uint8_t hash[PV_SHA256_LEN]; /* USERHASH */
-    struct pv_turnauth_key key;
-    uint32_t n_allocs;
-    struct pv_bucket up, down;
+    struct pv_turnauth_key key;  /* made of the password */
+    uint32_t n_allocs;           /* allocations now, for the quota */
+    struct pv_bucket up, down;   /* bandwidth to peers and to clients, of all its allocations */
 };
 
+/* A member of a network, as its welcome made it known. */
 struct pv_tmember {
-    uint8_t id[PV_TMEMBER_KEY];
-    uint8_t user[PV_TMEMBER_USER];
-    uint8_t who[PV_TMEMBER_WHO];
-    struct pv_addr addr; /* virtual */
-    struct pv_turnauth_key key;
-    uint32_t serial; /* of the nonce of its last welcome */
-    bool spent;      /* that one allocated, from this 5-tuple: */
-    uint8_t spent_by[PV_TWAY_KEY];
-    bool online;
-    pv_ns offline_at;
-    struct pv_talloc *alloc;
-    uint8_t former[PV_TWAY_KEY]; /* where the allocation was before it moved, */
-    pv_ns former_until;          /* 0 = nowhere: what is still under way from there counts */
-    struct pv_bucket up, down;
-    struct pv_ttimer timer; /* offline: the end of its allocation, and of this */
+    uint8_t id[PV_TMEMBER_KEY];    /* key of the table `members` */
+    uint8_t user[PV_TMEMBER_USER]; /* key of the table `by_user` */
+    uint8_t who[PV_TMEMBER_WHO];   /* network id and node pk */
+    struct pv_addr addr;           /* its relayed address, which is virtual */
+    struct pv_turnauth_key key;    /* made of the password in its welcome */
+    uint32_t serial;               /* of the nonce of its last welcome */
+    bool spent;                    /* that nonce has allocated */
+    uint8_t spent_by[PV_TWAY_KEY]; /* spent: the 5-tuple for which the nonce is good since */
+    bool online;                   /* its control channel is up */
+    pv_ns offline_at;              /* not online: since when */
+    struct pv_talloc *alloc;       /* its allocation; NULL: none */
+    uint8_t former[PV_TWAY_KEY];   /* the 5-tuple that the allocation had before it moved */
+    pv_ns former_until;            /* data from `former` counts until then; 0: there is none */
+    struct pv_bucket up, down;     /* bandwidth from it and to it */
+    struct pv_ttimer timer;        /* offline: the end of its allocation, and of this */
 };
 
 enum pv_trelay_state {
-    PV_TRELAY_WANTED, /* queued to be opened */
-    PV_TRELAY_ASKED,  /* the owner is opening it */
-    PV_TRELAY_OPEN,
+    PV_TRELAY_WANTED,  /* queued to be opened */
+    PV_TRELAY_ASKED,   /* the owner is opening it */
+    PV_TRELAY_OPEN,    /* it relays */
     PV_TRELAY_CLOSING, /* queued to be closed, then forgotten */
 };
 
-/* An address that relay sockets of allocations show, and how many do. */
+/* An address that relay sockets of allocations show. */
 struct pv_tshown {
     struct pv_addr ip; /* port 0 */
-    uint32_t n;        /* 0 = free */
+    uint32_t n;        /* sockets that show it; 0: this place is free */
 };
 
 /* A relay socket. */
 struct pv_trelay {
-    uint32_t sock;
+    uint32_t sock; /* its number, from PV_TURNS_RELAY0 on */
     enum pv_trelay_state state;
     struct pv_addr bind;          /* with port */
     struct pv_addr shown;         /* what the client is told; port as bind */
-    uint8_t place[PV_TPLACE_KEY]; /* shown, as the table's key while it is open */
-    struct pv_tshown *counted;    /* there, while a client has it; NULL: there was no room */
-    struct pv_talloc *alloc;      /* NULL: reserved */
+    uint8_t place[PV_TPLACE_KEY]; /* open: `shown` as key of the table `by_place` */
+    struct pv_tshown *counted;    /* where `shown` is counted; NULL: nowhere */
+    struct pv_talloc *alloc;      /* NULL: reserved, or being closed */
     struct pv_trelay *pair;       /* EVEN-PORT with R: the other of the two, until both are open */
-    bool even, reserve;
-    unsigned tries;
-    uint8_t token[8]; /* reserved */
-    struct pv_ttimer timer;
-    struct pv_trelay *next_op;
-    bool queued;
+    bool even;                    /* its port has to be even */
+    bool reserve;                 /* the odd port above is still to be opened */
+    unsigned tries;               /* ports that were taken */
+    uint8_t token[PV_TTOKEN_LEN]; /* reserved: what its next client has to show */
+    struct pv_ttimer timer;       /* reserved: the end of that */
+    struct pv_trelay *next_op;    /* in the queue of what the owner has to do */
+    bool queued;                  /* it stands in that queue */
 };
 
+/* An allocation (RFC 8656 s3.2): of a member or of a static user. */
 struct pv_talloc {
-    struct pv_tway way; /* key first: the table's */
-    bool attached;      /* in the table of ways */
-    struct pv_tmember *member;
-    struct pv_tuser *user;
+    struct pv_tway way;             /* key first: the table's */
+    bool attached;                  /* in the table of ways */
+    struct pv_tmember *member;      /* NULL: it is a static user's */
+    struct pv_tuser *user;          /* NULL: it is a member's */
     uint8_t txid[PV_STUN_TXID_LEN]; /* of the Allocate that made it, RFC 8656 s7.2 */
-    pv_ns until;
-    struct pv_tchan *chans;
-    struct pv_tchan **by_number; /* open addressing; n_slots is 0 or a power of two */
-    size_t n_slots;
+    pv_ns until;                    /* its lifetime ends then */
+    struct pv_tchan *chans;         /* list of its channels */
+    struct pv_tchan **by_number;    /* index of them, open addressing */
+    size_t n_slots;                 /* of by_number: 0 or a power of two */
     size_t n_chans;
-    struct pv_tchan *last; /* by peer, the one found last */
+    struct pv_tchan *last; /* the channel that was last found by its peer */
 
     /* Static users. */
     struct pv_ttimer timer;
     struct pv_tperm *perms;
     size_t n_perms, cap_perms;
-    struct pv_trelay *relays[2];       /* IPv4, IPv6 */
-    bool pending;                      /* not answered yet: sockets are being opened */
-    bool sha256, sha_key, fingerprint; /* how the Allocate is answered */
-    bool has_token;
-    uint8_t token[8];
-    uint16_t family_error; /* of the additional family, 0 = none */
+    struct pv_trelay *relays[2]; /* IPv4, IPv6; NULL: no relayed address of that family */
+    bool pending;                /* not answered yet: sockets are being opened */
+    bool sha256;                 /* the Allocate is answered with MESSAGE-INTEGRITY-SHA256 */
+    bool sha_key;                /* by a key made with SHA-256 */
+    bool fingerprint;            /* and with FINGERPRINT */
+    bool has_token;              /* a port was reserved for it */
+    uint8_t token[PV_TTOKEN_LEN];
+    uint16_t family_error; /* of the additional family, 0: none */
     bool old_numbers;      /* it is told by the attribute's number of before RFC 8656 */
 };
 
@@ -166,32 +178,32 @@ struct pv_turns {
     struct pv_turnauth auth;
     uint8_t prefix[8]; /* of virtual addresses */
     struct pv_turns_limits limits;
-    uint16_t port_lo, port_hi;
-    struct pv_addr relay_bind[2], relay_public[2], relay_other[2];
+    uint16_t port_lo, port_hi;                                     /* of relay sockets */
+    struct pv_addr relay_bind[2], relay_public[2], relay_other[2]; /* as in pv_turns_config */
     struct pv_prefix allow[PV_TURNS_ALLOW_MAX];
     struct pv_addr own[PV_TURNS_OWN_MAX];
-    struct pv_turnpeer_rules rules;
+    struct pv_turnpeer_rules rules; /* points to allow and own */
     struct pv_tuser *users;
     size_t n_users;
 
     struct pv_turntab ways;     /* struct pv_talloc by way.key */
     struct pv_turntab formers;  /* struct pv_tmember by former */
-    struct pv_turntab members;  /* by id */
-    struct pv_turntab by_user;  /* members by user */
-    struct pv_turntab by_token; /* reserved relays */
-    struct pv_turntab by_place; /* open relays by what they show */
+    struct pv_turntab members;  /* struct pv_tmember by id */
+    struct pv_turntab by_user;  /* struct pv_tmember by user */
+    struct pv_turntab by_token; /* reserved struct pv_trelay by token */
+    struct pv_turntab by_place; /* open struct pv_trelay by place */
     struct pv_heap timers;
-    size_t n_allocs;
+    size_t n_allocs; /* attached or not */
 
     struct pv_trelay **relays; /* limits.relays slots, by sock - PV_TURNS_RELAY0 */
-    size_t n_relays;
+    size_t n_relays;           /* slots in use */
+    size_t next_relay;         /* the slot at which the search for a free one begins */
     struct pv_tshown shown[PV_TSHOWN_MAX];
-    size_t next_relay; /* where the search for a free slot begins */
-    struct pv_trelay *ops_head, *ops_tail;
+    struct pv_trelay *ops_head, *ops_tail; /* what the owner has to do */
 
     uint64_t next_txid; /* of Data indications */
     struct pv_relaystats stats;
-    struct pv_turns_out out[PV_TURNS_BATCH];
+    struct pv_turns_out out[PV_TURNS_BATCH]; /* n_out of them are to be sent */
     size_t n_out;
     uint8_t (*scratch)[PV_TSCRATCH]; /* one an output */
 };
@@ -225,10 +237,10 @@ struct pv_treq {
     const struct pv_tway *way;
     const struct pv_stun_msg *msg;
     pv_ns now;
-    bool fingerprint;
-    struct pv_tuser *user;     /* one of these two once authenticated */
-    struct pv_tmember *member; /* */
-    bool sha256;               /* answered with MESSAGE-INTEGRITY-SHA256 */
+    bool fingerprint;          /* the answer has FINGERPRINT, as the request has */
+    struct pv_tuser *user;     /* authenticated as this static user; NULL: as a member */
+    struct pv_tmember *member; /* authenticated as this member; NULL: as a static user */
+    bool sha256;               /* the answer has MESSAGE-INTEGRITY-SHA256 */
     bool sha_key;              /* the key is made by SHA-256 */
     bool unspent;              /* its nonce is welcome's, and has not allocated yet */
 };
@@ -293,7 +305,7 @@ PV_MUST_CHECK int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t
                                  bool reserve);
 /* The reserved socket of a token, now a's; NULL: none. */
 struct pv_trelay *pv_trelay_redeem(struct pv_turns *t, struct pv_talloc *a,
-                                   const uint8_t token[static 8]);
+                                   const uint8_t token[static PV_TTOKEN_LEN]);
 void pv_trelay_close(struct pv_turns *t, struct pv_trelay *r);
 /*
  * Is this peer relayed here itself, for another allocation than a? exact: this very address, else

@@ -82,8 +82,8 @@ static int new_member(struct pv_turns *t, const uint8_t *net, const uint8_t *nod
     return PV_OK;
 }
 
-/* A newer serial makes the nonce of the last welcome worthless, and the new one unspent: a second
- * connection of the node takes over at once, and one that was copied from the wire does not. */
+/* A newer serial makes the nonces of all earlier welcomes worthless, so only the newest connection
+ * of a node can allocate. */
 int pv_turns_online(struct pv_turns *t, const uint8_t *net, const uint8_t *node, uint32_t serial)
 {
     if (!t->enabled)

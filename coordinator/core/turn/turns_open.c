@@ -5,6 +5,8 @@
 
 #include "coordinator/core/turn/turns_int.h"
 
+/* Can the Allocate be answered? A pair that is still wanted, or of which one half is missing, is
+ * not open. */
 static bool all_open(const struct pv_talloc *a)
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(a->relays); i++) {
@@ -15,7 +17,8 @@ static bool all_open(const struct pv_talloc *a)
     return true;
 }
 
-/* No socket for this family: the whole allocation fails, or only its additional half. */
+/* No socket for this family. IPv6 as an additional family only costs that half (RFC 8656 s7.2);
+ * without the first socket the whole allocation fails. */
 static void give_up(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
 {
     struct pv_talloc *a = r->alloc;
@@ -31,7 +34,9 @@ static void give_up(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
         pv_trequest_allocated(t, a, 0, now);
 }
 
-/* Another port for the first of a pair, or for a single one. */
+/* The port was taken. A pair that lost its odd half begins anew with another even port: the even
+ * one that is open already cannot be kept, its neighbour will not become free. tries counts over
+ * all of them, so that a full range ends in an error. */
 static void try_another_port(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
 {
     struct pv_talloc *a = r->alloc;
@@ -57,7 +62,8 @@ static void try_another_port(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
     pv_trelay_ask(t, r);
 }
 
-/* The even one is open: now the odd one above it. */
+/* The even one is open: now the odd one above it, which has no allocation yet. Whoever shows the
+ * token in another Allocate gets it (RFC 8656 s7.2). */
 static void want_neighbour(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
 {
     struct pv_trelay *odd = NULL;
@@ -78,6 +84,8 @@ static void want_neighbour(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
     pv_trelay_ask(t, odd);
 }
 
+/* Only a taken port is worth another try; any other failure would come again. The token is random,
+ * and the client alone is told it, so nobody else can take the reserved port. */
 static void neighbour_opened(struct pv_turns *t, struct pv_trelay *odd, int status, pv_ns now)
 {
     struct pv_trelay *r = odd->pair;
@@ -104,6 +112,8 @@ static void neighbour_opened(struct pv_turns *t, struct pv_trelay *odd, int stat
         pv_trequest_allocated(t, r->alloc, 0, now);
 }
 
+/* The owner has tried to open a socket. An answer for a socket that is closed by now, because the
+ * allocation ended meanwhile, finds the number free or in another state and is ignored. */
 void pv_turns_opened(struct pv_turns *t, uint32_t sock, int status, pv_ns now)
 {
     size_t i = sock - PV_TURNS_RELAY0;

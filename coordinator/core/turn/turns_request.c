@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What each authenticated request does (RFC 8656 s7 to s12). */
+/* What each authenticated request does (RFC 8656 s7 to s12). The order of checks is the RFC's
+ * throughout: it decides which error a request gets that is wrong in several ways. */
 #include <string.h>
 
 #include "base/bytes.h"
@@ -8,11 +9,14 @@
 enum {
     FAMILY_BIT4 = 1,
     FAMILY_BIT6 = 2,
-    UNKNOWN_MAX = 8, /* attributes named in a 420 */
+    UNKNOWN_MAX = 8, /* ours: attributes named in a 420; more of them say nothing new */
 };
 
 /* --- attributes ------------------------------------------------------------------------------ */
 
+/* Attributes from the range that has to be understood (below 0x8000, RFC 8489 s14) and are not:
+ * 420, which names them. After authentication, so that strangers cannot make this server list
+ * anything. */
 static bool refuse_unknown(struct pv_turns *t, const struct pv_treq *q)
 {
     static const uint16_t known[] = {
@@ -48,7 +52,8 @@ static bool refuse_unknown(struct pv_turns *t, const struct pv_treq *q)
     return true;
 }
 
-/* FAMILY_BIT4 or 6; 0: absent; -1: malformed or another family. */
+/* FAMILY_BIT4 or 6; 0: absent; -1: malformed or another family. The value is one byte and three
+ * that are reserved (RFC 8656 s18.6). */
 static int get_family(const struct pv_stun_msg *msg, uint16_t type)
 {
     struct pv_view v;
@@ -61,7 +66,8 @@ static int get_family(const struct pv_stun_msg *msg, uint16_t type)
                                              : -1;
 }
 
-/* Seconds; 0 only when it was asked for (RFC 8656 s7.2, s8.2). */
+/* Seconds, within what this server grants; 0 only when it was asked for, which ends the allocation
+ * (RFC 8656 s7.2, s8.2). */
 static uint32_t get_lifetime(const struct pv_stun_msg *msg)
 {
     uint32_t s = 0;
@@ -74,12 +80,14 @@ static uint32_t get_lifetime(const struct pv_stun_msg *msg)
     return s < PV_TURNS_LIFETIME_S ? PV_TURNS_LIFETIME_S : s;
 }
 
+/* Rounded up: an allocation that has just been made has all of its time. */
 static uint32_t seconds_left(const struct pv_talloc *a, pv_ns now)
 {
     return a->until <= now ? 0 : (uint32_t)((a->until - now + PV_S(1) - 1) / PV_S(1));
 }
 
-/* The nonce of welcome has served: from now on it is good for this 5-tuple only. */
+/* The nonce of welcome has served: from now on it is good for this 5-tuple only. Who reads it from
+ * a log or the wire later cannot allocate with it. */
 static void spend_nonce(const struct pv_treq *q)
 {
     if (!q->unspent)
@@ -90,6 +98,8 @@ static void spend_nonce(const struct pv_treq *q)
 
 /* --- Allocate: the answer -------------------------------------------------------------------- */
 
+/* What was granted (RFC 8656 s7.2). Of two families one may have failed, which ADDRESS-ERROR-CODE
+ * says; clients from before that RFC know it by another number. */
 static void put_allocation(struct pv_stun_writer *w, const struct pv_talloc *a, pv_ns now)
 {
     if (a->member != NULL)
@@ -122,9 +132,10 @@ static void answer_allocated(struct pv_turns *t, const struct pv_treq *q, const 
     pv_tauth_end(t, q, out, &w);
 }
 
+/* The request is gone by now; a header with its transaction id is made up for the answer, and how
+ * it was signed was kept with the allocation. */
 void pv_trequest_allocated(struct pv_turns *t, struct pv_talloc *a, unsigned code, pv_ns now)
 {
-    /* The request is gone; of it only this is needed for the answer. */
     uint8_t header[PV_STUN_HEADER_LEN] = {0};
     struct pv_stun_msg msg = {.method = PV_TURN_ALLOCATE, .raw = pv_view(header, sizeof(header))};
     pv_store_be32(header + 4, PV_STUN_COOKIE);
@@ -148,6 +159,9 @@ void pv_trequest_allocated(struct pv_turns *t, struct pv_talloc *a, unsigned cod
 
 /* --- Allocate: members ----------------------------------------------------------------------- */
 
+/* A node that asks again, from wherever it is now, gets its allocation moved there with all its
+ * channels: ours, where RFC 8656 s7.2 would answer 437. Members have one relayed address, which is
+ * an IPv6 one and no socket, so there is nothing to reserve. */
 static void allocate_member(struct pv_turns *t, struct pv_treq *q, struct pv_talloc *there)
 {
     struct pv_tmember *m = q->member;
@@ -171,6 +185,7 @@ static void allocate_member(struct pv_turns *t, struct pv_treq *q, struct pv_tal
     }
     uint32_t lifetime = get_lifetime(q->msg);
     memcpy(m->alloc->txid, q->msg->txid, PV_STUN_TXID_LEN);
+    /* A lifetime of 0 makes no sense in an Allocate; it counts as the default. */
     m->alloc->until = q->now + PV_S(lifetime == 0 ? PV_TURNS_LIFETIME_S : lifetime);
     pv_tmember_rearm(t, m);
     spend_nonce(q);
@@ -179,15 +194,18 @@ static void allocate_member(struct pv_turns *t, struct pv_treq *q, struct pv_tal
 
 /* --- Allocate: static users ------------------------------------------------------------------ */
 
+/* What an Allocate of a static user asks for. */
 struct allocate_wish {
     unsigned families; /* FAMILY_BIT */
-    bool additional, old_numbers;
-    bool even, reserve;
-    bool has_token;
-    uint8_t token[8];
+    bool additional;   /* IPv6 besides IPv4: the allocation counts without it too */
+    bool old_numbers;  /* it asked by the attribute's number of before RFC 8656 */
+    bool even;         /* an even port */
+    bool reserve;      /* and the odd one above it, for later */
+    bool has_token;    /* a port reserved before */
+    uint8_t token[PV_TTOKEN_LEN];
 };
 
-/* Families, the RFC's checks 5 to 9. 0 or an error code. */
+/* Families: the checks 5 to 9 of RFC 8656 s7.2. Returns 0 or an error code. */
 static unsigned read_families(const struct pv_turns *t, const struct pv_treq *q,
                               struct allocate_wish *w)
 {
@@ -218,6 +236,8 @@ static unsigned read_families(const struct pv_turns *t, const struct pv_treq *q,
     return 0;
 }
 
+/* Everything that is asked for, before anything is made of it. Returns 0 or an error code. A token
+ * and a wish for ports exclude each other. */
 static unsigned read_wish(const struct pv_turns *t, const struct pv_treq *q,
                           struct allocate_wish *w)
 {
@@ -238,6 +258,9 @@ static unsigned read_wish(const struct pv_turns *t, const struct pv_treq *q,
     return read_families(t, q, w);
 }
 
+/* Asks for the sockets. Returns 0 or an error code; what has been asked for ends with the
+ * allocation. An additional family that cannot be had is an error of its own in the answer, not of
+ * the request. */
 static unsigned want_sockets(struct pv_turns *t, const struct pv_treq *q, struct pv_talloc *a,
                              const struct allocate_wish *w)
 {
@@ -257,6 +280,9 @@ static unsigned want_sockets(struct pv_turns *t, const struct pv_treq *q, struct
     return w->additional ? 0 : PV_TURN_E_NO_CAPACITY;
 }
 
+/* The allocation exists from now on, `pending`: it counts towards the user's quota and holds the
+ * 5-tuple while sockets are being opened. Only a reserved socket is there already, and can be
+ * answered at once. */
 static void allocate_static(struct pv_turns *t, struct pv_treq *q)
 {
     struct allocate_wish wish;
@@ -313,6 +339,7 @@ static void handle_allocate(struct pv_turns *t, struct pv_treq *q)
 
 /* --- Refresh --------------------------------------------------------------------------------- */
 
+/* Families in which the allocation has a relayed address, FAMILY_BIT. */
 static unsigned families_of(const struct pv_talloc *a)
 {
     if (a->member != NULL)
@@ -320,6 +347,9 @@ static unsigned families_of(const struct pv_talloc *a)
     return (a->relays[0] != NULL ? FAMILY_BIT4 : 0u) | (a->relays[1] != NULL ? FAMILY_BIT6 : 0u);
 }
 
+/* The answer is written before anything is freed, since it is signed with keys of the allocation's
+ * user and goes to its way. A lifetime of 0 ends the allocation, or, with a family, the half of it
+ * (RFC 8656 s8.2). */
 static void handle_refresh(struct pv_turns *t, struct pv_treq *q, struct pv_talloc *a)
 {
     int family = get_family(q->msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY);
@@ -356,7 +386,8 @@ static void handle_refresh(struct pv_turns *t, struct pv_treq *q, struct pv_tall
 
 /* --- permissions and channels ---------------------------------------------------------------- */
 
-/* May this allocation have that peer? exact: at this port, else at any. 0 or an error code. */
+/* May this allocation have that peer? exact: at this port, else at any. 0 or an error code. Members
+ * reach members only; static users what turnpeer.h allows, or another client of this relay. */
 static unsigned judge_peer(const struct pv_turns *t, const struct pv_talloc *a,
                            const struct pv_addr *peer, bool exact)
 {
@@ -369,6 +400,7 @@ static unsigned judge_peer(const struct pv_turns *t, const struct pv_talloc *a,
     return allowed ? 0 : PV_TURN_E_FORBIDDEN;
 }
 
+/* Success without attributes. */
 static void answer_done(struct pv_turns *t, const struct pv_treq *q)
 {
     struct pv_stun_writer w;
@@ -377,7 +409,9 @@ static void answer_done(struct pv_turns *t, const struct pv_treq *q)
         pv_tauth_end(t, q, out, &w);
 }
 
-/* All peers are judged before the first is let in. */
+/* All peers of a CreatePermission are judged before the first is let in: the request counts wholly
+ * or not at all (RFC 8656 s10.2). Repeated addresses are counted twice here, which only refuses a
+ * request that is odd anyway. */
 static unsigned judge_peers(struct pv_turns *t, const struct pv_treq *q, struct pv_talloc *a,
                             size_t *ret_n)
 {
@@ -402,6 +436,7 @@ static unsigned judge_peers(struct pv_turns *t, const struct pv_treq *q, struct 
     return n == 0 ? PV_STUN_E_BAD_REQUEST : 0;
 }
 
+/* Members need no permissions: for them it is a question whether the peer would do. */
 static void handle_create_permission(struct pv_turns *t, struct pv_treq *q, struct pv_talloc *a)
 {
     size_t n = 0;
@@ -419,6 +454,9 @@ static void handle_create_permission(struct pv_turns *t, struct pv_treq *q, stru
         answer_done(t, q);
 }
 
+/* Returns 0 or an error code. A binding brings a permission with it (RFC 8656 s12.2), so the room
+ * for that is looked for first: a channel without one would swallow data. Stock clients may use
+ * numbers of RFC 5766, up to 0x7FFF. */
 static unsigned handle_channel_bind(struct pv_turns *t, const struct pv_treq *q,
                                     struct pv_talloc *a)
 {
@@ -447,6 +485,8 @@ static unsigned handle_channel_bind(struct pv_turns *t, const struct pv_treq *q,
 
 /* --- dispatch -------------------------------------------------------------------------------- */
 
+/* Requests that need an allocation: it has to be there, answered, and of the same credentials (441
+ * else, RFC 8656 s4). A member that came back has the same struct. */
 static void with_allocation(struct pv_turns *t, struct pv_treq *q)
 {
     struct pv_talloc *a = pv_talloc_find(t, q->way);
@@ -471,6 +511,7 @@ static void with_allocation(struct pv_turns *t, struct pv_treq *q)
     }
 }
 
+/* Unknown methods get no answer, not even a request for credentials. */
 void pv_trequest_handle(struct pv_turns *t, struct pv_treq *q)
 {
     switch (q->msg->method) {
@@ -480,7 +521,7 @@ void pv_trequest_handle(struct pv_turns *t, struct pv_treq *q)
     case PV_TURN_CHANNEL_BIND:
         break;
     default:
-        return; /* not spoken here */
+        return;
     }
     if (!pv_tauth_check(t, q) || refuse_unknown(t, q))
         return;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Relay sockets of static users: asked for, opened by the owner, paired, reserved, closed. */
+/* Relay sockets of static users: wanted, bound to a port, reserved, found as somebody's peer,
+ * closed. They are numbers and states here; the owner opens and closes the real ones when it polls.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +10,8 @@
 
 /* --- the queue of what the owner has to do --------------------------------------------------- */
 
+/* A socket stands in the queue once: one that is wanted and closed before anybody polled is only
+ * closed. */
 static void enqueue(struct pv_turns *t, struct pv_trelay *r)
 {
     if (r->queued)
@@ -21,6 +25,7 @@ static void enqueue(struct pv_turns *t, struct pv_trelay *r)
     t->ops_tail = r;
 }
 
+/* The number is free again only now, when the owner knows that the socket is to be closed. */
 static void free_relay(struct pv_turns *t, struct pv_trelay *r)
 {
     t->relays[r->sock - PV_TURNS_RELAY0] = NULL;
@@ -29,6 +34,7 @@ static void free_relay(struct pv_turns *t, struct pv_trelay *r)
     free(r);
 }
 
+/* Closing needs no answer, so the socket is forgotten as soon as the owner has been told. */
 int pv_turns_poll_socket(struct pv_turns *t, struct pv_turns_socket *ret_op)
 {
     struct pv_trelay *r = t->ops_head;
@@ -50,7 +56,8 @@ int pv_turns_poll_socket(struct pv_turns *t, struct pv_turns_socket *ret_op)
 
 /* --- addresses and ports --------------------------------------------------------------------- */
 
-/* Where a relay socket of that family is bound; PV_AF_NONE: it cannot be. */
+/* Where a relay socket of that family is bound; PV_AF_NONE: it cannot be. The address that the
+ * client reached is the best guess for one that its peers reach, on a machine with several. */
 static struct pv_addr bind_addr(const struct pv_turns *t, size_t family,
                                 const struct pv_addr *local)
 {
@@ -66,6 +73,8 @@ bool pv_trelay_can(const struct pv_turns *t, size_t family, const struct pv_addr
     return bind_addr(t, family, local).family != PV_AF_NONE;
 }
 
+/* At random over the whole range (RFC 8656 s7.2, RFC 6056): whoever wants to send to a relayed
+ * address first has to find it. */
 void pv_trelay_choose_port(struct pv_turns *t, struct pv_trelay *r)
 {
     uint32_t n = (uint32_t)t->port_hi - t->port_lo + 1;
@@ -84,6 +93,9 @@ bool pv_trelay_port_fits(const struct pv_turns *t, const struct pv_trelay *r)
     return r->bind.port >= t->port_lo && last <= t->port_hi && (!r->even || r->bind.port % 2 == 0);
 }
 
+/* Numbers are used again late, since the search goes on behind the last one: a datagram under way
+ * must not meet another allocation. A free slot exists, for there are as many slots as sockets may
+ * be. */
 int pv_trelay_new(struct pv_turns *t, struct pv_trelay **ret_relay)
 {
     if (t->n_relays >= t->limits.relays)
@@ -100,7 +112,6 @@ int pv_trelay_new(struct pv_turns *t, struct pv_trelay **ret_relay)
     t->relays[t->next_relay] = r;
     t->n_relays++;
     pv_relaystat_set(&t->stats, PV_RELAYSTAT_SOCKETS, t->n_relays);
-    /* Numbers are used again late: a datagram under way must not meet another allocation. */
     t->next_relay = (t->next_relay + 1) % t->limits.relays;
     *ret_relay = r;
     return PV_OK;
@@ -112,6 +123,7 @@ void pv_trelay_ask(struct pv_turns *t, struct pv_trelay *r)
     enqueue(t, r);
 }
 
+/* r is the allocation's from now on, open or not: whatever ends the allocation closes it. */
 int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool even, bool reserve)
 {
     struct pv_trelay *r = NULL;
@@ -132,6 +144,7 @@ int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool 
 
 /* --- relays of this server as peers ---------------------------------------------------------- */
 
+/* All bytes of an address that matter, as the key of a table. */
 static void place_of(const struct pv_addr *a, uint8_t key[static PV_TPLACE_KEY])
 {
     pv_store_be16(key, a->family);
@@ -144,6 +157,9 @@ static bool is_shown_at(const struct pv_tshown *s, const struct pv_addr *ip)
     return s->n > 0 && pv_addr_equal_ip(&s->ip, ip);
 }
 
+/* How many sockets show an address, for the question whether anybody relays there (RFC 8656 s9
+ * wants permissions by address, without a port). A machine has few addresses; one that finds no
+ * place in the list is only not found as a neighbour. */
 static void count_shown(struct pv_turns *t, struct pv_trelay *r)
 {
     struct pv_tshown *free_one = NULL;
@@ -173,6 +189,7 @@ void pv_trelay_set_open(struct pv_turns *t, struct pv_trelay *r)
         (void)!pv_turntab_add(&t->by_place, r);
 }
 
+/* By address and port: exactly one open socket. */
 struct pv_trelay *pv_trelay_at(const struct pv_turns *t, const struct pv_addr *shown)
 {
     uint8_t key[PV_TPLACE_KEY];
@@ -180,6 +197,8 @@ struct pv_trelay *pv_trelay_at(const struct pv_turns *t, const struct pv_addr *s
     return pv_turntab_find(&t->by_place, key);
 }
 
+/* An allocation's own sockets do not count as its neighbours, or a client could make this server
+ * relay to itself by way of its own address. */
 bool pv_trelay_is_neighbour(const struct pv_turns *t, const struct pv_talloc *a,
                             const struct pv_addr *peer, bool exact)
 {
@@ -200,8 +219,9 @@ bool pv_trelay_is_neighbour(const struct pv_turns *t, const struct pv_talloc *a,
 
 /* --- reservations, closing ------------------------------------------------------------------- */
 
+/* A token is good once. */
 struct pv_trelay *pv_trelay_redeem(struct pv_turns *t, struct pv_talloc *a,
-                                   const uint8_t token[static 8])
+                                   const uint8_t token[static PV_TTOKEN_LEN])
 {
     struct pv_trelay *r = pv_turntab_find(&t->by_token, token);
     if (r == NULL)
@@ -214,6 +234,8 @@ struct pv_trelay *pv_trelay_redeem(struct pv_turns *t, struct pv_talloc *a,
     return r;
 }
 
+/* The other half of a pair ends with it when nobody has it yet. It leaves all tables at once, so
+ * nothing finds it while it waits in the queue. */
 void pv_trelay_close(struct pv_turns *t, struct pv_trelay *r)
 {
     if (r->pair != NULL) {
