@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * ice.c - the agent's interface: creation, descriptions and facts in, events and answers out (RFC
+ * 8445). Every fact ends in pv_ice_update_state(), which derives the state from the tables; nothing
+ * else sets it, so a state can never contradict the pairs.
+ */
 #include "proto/ice/ice.h"
 
 #include <stdlib.h>
@@ -42,6 +47,7 @@ const char *pv_ice_state_name(enum pv_ice_state state)
     return "unknown";
 }
 
+/* RFC 8445 s5.1.2.1 with component 1, the only one there is. */
 uint32_t pv_ice_priority(enum pv_ice_cand_type type, uint16_t local_pref)
 {
     return ((uint32_t)type << 24) | ((uint32_t)local_pref << 8) | (256 - 1);
@@ -49,6 +55,8 @@ uint32_t pv_ice_priority(enum pv_ice_cand_type type, uint16_t local_pref)
 
 static const char ICE_CHARS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+/* 64 characters divide 256, so every ice-char is equally likely and nothing has to be drawn
+ * again. */
 static void make_text(const struct pv_rng *rng, char *dst, size_t len)
 {
     uint8_t bytes[PV_ICE_PWD_LEN];
@@ -79,12 +87,15 @@ static bool creds_are_ok(const struct pv_ice_creds *c)
     return text_is_ok(c->ufrag, 4, PV_ICE_UFRAG_MAX) && text_is_ok(c->pwd, 22, PV_ICE_PWD_MAX);
 }
 
+/* The comparison tells a restart from a repetition; passwords are compared in constant time
+ * although both sides are trusted, since the code may one day be reached by others. */
 static bool creds_equal(const struct pv_ice_creds *a, const struct pv_ice_creds *b)
 {
     return strcmp(a->ufrag, b->ufrag) == 0 && strlen(a->pwd) == strlen(b->pwd) &&
            pv_ct_equal(a->pwd, b->pwd, strlen(a->pwd));
 }
 
+/* The indices that name a pair start as PV_ICE_NONE: 0 is a pair. */
 int pv_ice_new(struct pv_ice_agent **ret_agent, const struct pv_ice_config *cfg, pv_ns now)
 {
     if (!creds_are_ok(&cfg->local))
@@ -116,6 +127,9 @@ struct pv_ice_agent *pv_ice_free(struct pv_ice_agent *agent)
 
 /* --- descriptions -------------------------------------------------------------------------- */
 
+/* RFC 8445 s9: new credentials void every check under way, but the path in use keeps carrying data
+ * until another is proven. Answers that wait in the queue are dropped, because they would be signed
+ * with a password that the peer has not seen yet. */
 int pv_ice_restart(struct pv_ice_agent *a, const struct pv_ice_creds *local, pv_ns now)
 {
     if (!creds_are_ok(local))
@@ -133,7 +147,8 @@ int pv_ice_restart(struct pv_ice_agent *a, const struct pv_ice_creds *local, pv_
     return PV_OK;
 }
 
-/* Peer-reflexive candidates stay as long as their base. */
+/* Peer-reflexive candidates are learnt, not given, so a new list does not name them. They stay as
+ * long as the base through which they were learnt. */
 static void keep_reflexive(struct pv_ice_agent *a, const struct pv_ice_cand *old, size_t n_old)
 {
     for (size_t i = 0; i < n_old && a->n_locals < PV_ICE_MAX_LOCAL; i++) {
@@ -147,13 +162,15 @@ static void keep_reflexive(struct pv_ice_agent *a, const struct pv_ice_cand *old
     }
 }
 
-/* Nothing is in use yet: the first packets go over the relay. */
+/* Nothing is in use yet: the first packets go over the members' relay, which needs no proof. */
 static void lean_on_relay(struct pv_ice_agent *a)
 {
     if (a->has_remote && a->selected == PV_ICE_NONE)
         (void)pv_ice_choose_relay(a);
 }
 
+/* The list is always whole, so that nothing has to be matched up by the caller; pairs whose base is
+ * still there survive with all they have learnt. */
 void pv_ice_set_local(struct pv_ice_agent *a, const struct pv_ice_cand *cands, size_t n, pv_ns now)
 {
     struct pv_ice_cand reflexive[PV_ICE_MAX_LOCAL];
@@ -210,7 +227,9 @@ void pv_ice_drop_carrier(struct pv_ice_agent *a, uint16_t sock, pv_ns now)
     pv_ice_update_state(a);
 }
 
-/* Forgets what the new description does not list; a path in use is judged by its answers. */
+/* Forgets candidates that the new description does not list. The one in use stays as a
+ * peer-reflexive one, because a path is judged by its answers and not by a list that may have been
+ * written before it was found. */
 static void drop_undescribed(struct pv_ice_agent *a, bool restarted)
 {
     uint8_t in_use = a->selected == PV_ICE_NONE ? PV_ICE_MAX_REMOTE : a->pairs[a->selected].remote;
@@ -228,6 +247,8 @@ static void drop_undescribed(struct pv_ice_agent *a, bool restarted)
     }
 }
 
+/* Checks that arrived before the description count now that their sender is known; without this the
+ * peer's first nomination would be lost and sent again only after a timeout. */
 static void replay_early(struct pv_ice_agent *a)
 {
     struct pv_ice_early early[PV_ICE_MAX_EARLY];
@@ -243,6 +264,9 @@ static void replay_early(struct pv_ice_agent *a)
     }
 }
 
+/* New credentials are a restart of the peer (RFC 8445 s7.3.1.1, s9). The order matters: candidates
+ * before pairs, pairs before early checks, and the relay last, since it is used only where nothing
+ * else is selected. */
 int pv_ice_set_remote(struct pv_ice_agent *a, const struct pv_ice_creds *remote,
                       const struct pv_ice_cand *cands, size_t n, pv_ns now)
 {
@@ -306,6 +330,7 @@ void pv_ice_try_others(struct pv_ice_agent *a, pv_ns now)
     pv_ice_update_state(a);
 }
 
+/* A shorter lifetime counts at once; a longer one from the next check on. */
 void pv_ice_set_lifetime(struct pv_ice_agent *a, pv_ns lifetime, pv_ns now)
 {
     a->now = now;
@@ -316,6 +341,8 @@ void pv_ice_set_lifetime(struct pv_ice_agent *a, pv_ns lifetime, pv_ns now)
     p->next_keep = pv_min_ns(p->next_keep, now + a->cfg.binding_lifetime);
 }
 
+/* Times never fall and never lie in the future: the packet threads read their own clock and report
+ * late. */
 void pv_ice_note_traffic(struct pv_ice_agent *a, pv_ns last_tx_data, pv_ns last_rx_selected,
                          pv_ns now)
 {
@@ -328,6 +355,9 @@ void pv_ice_note_traffic(struct pv_ice_agent *a, pv_ns last_tx_data, pv_ns last_
     pv_ice_update_state(a);
 }
 
+/* An authenticated packet proves the peer, not the address: it may have been captured and sent
+ * again from a victim's address. Hence the check with at most three times the bytes received (RFC
+ * 9000 s8.1 has the same rule of three). */
 void pv_ice_note_stray(struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,
                        const struct pv_addr *src, size_t len, pv_ns now)
 {
@@ -362,12 +392,12 @@ void pv_ice_note_stray(struct pv_ice_agent *a, const struct pv_ice_carrier *carr
 void pv_ice_handle_timeout(struct pv_ice_agent *agent, pv_ns now)
 {
     agent->now = now;
-    pv_ice_keep_timeout(agent);
+    pv_ice_keep_handle_timeout(agent);
 }
 
 pv_ns pv_ice_next_timeout(const struct pv_ice_agent *agent)
 {
-    return pv_ice_keep_next(agent);
+    return pv_ice_keep_next_timeout(agent);
 }
 
 /* --- events and questions ------------------------------------------------------------------ */
@@ -396,30 +426,32 @@ static void fill_path(const struct pv_ice_agent *a, int index, struct pv_ice_pat
     };
 }
 
-static bool take(bool *flag)
+static bool take_flag(bool *flag)
 {
     bool was = *flag;
     *flag = false;
     return was;
 }
 
+/* Flags, not a queue: several changes between two polls give one event with the present state, and
+ * no event can be lost for want of room. LOST comes first, as everything else presumes a path. */
 int pv_ice_poll_event(struct pv_ice_agent *a, struct pv_ice_event *ret_event)
 {
     struct pv_ice_event ev = {.state = a->state};
 
-    if (take(&a->ev_lost) && a->selected == PV_ICE_NONE)
+    if (take_flag(&a->ev_lost) && a->selected == PV_ICE_NONE)
         ev.type = PV_ICE_EV_LOST;
-    else if (take(&a->ev_selected) && a->selected != PV_ICE_NONE)
+    else if (take_flag(&a->ev_selected) && a->selected != PV_ICE_NONE)
         ev.type = PV_ICE_EV_SELECTED;
-    else if (take(&a->ev_doubt) && a->doubt)
+    else if (take_flag(&a->ev_doubt) && a->doubt)
         ev.type = PV_ICE_EV_DOUBT;
-    else if (take(&a->ev_suspect) && a->probing)
+    else if (take_flag(&a->ev_suspect) && a->probing)
         ev.type = PV_ICE_EV_SUSPECT;
-    else if (take(&a->ev_echo) && a->hollow > 0)
+    else if (take_flag(&a->ev_echo) && a->hollow > 0)
         ev.type = PV_ICE_EV_ECHO;
-    else if (take(&a->ev_state))
+    else if (take_flag(&a->ev_state))
         ev.type = PV_ICE_EV_STATE;
-    else if (take(&a->ev_cands))
+    else if (take_flag(&a->ev_cands))
         ev.type = PV_ICE_EV_CANDIDATES_CHANGED;
     else
         return PV_ERR_AGAIN;
@@ -442,7 +474,8 @@ int pv_ice_selected(const struct pv_ice_agent *a, struct pv_ice_path *ret_path)
     return PV_OK;
 }
 
-/* For the order of a listing: selected, valid by cost, the others by priority. */
+/* The order of a listing for people: the selected pair, valid ones by cost, the others by
+ * priority. */
 static bool lists_before(const struct pv_ice_agent *a, int i, int j)
 {
     const struct pv_ice_pair *p = &a->pairs[i];

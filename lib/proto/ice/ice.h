@@ -45,15 +45,15 @@
 #include "base/trace.h"
 
 enum {
-    PV_ICE_UFRAG_LEN = 8,  /* characters we make, 48 bits; RFC 8445 s5.3 asks 24 */
-    PV_ICE_PWD_LEN = 24,   /* characters we make, 144 bits; RFC 8445 s5.3 asks 128 */
-    PV_ICE_UFRAG_MAX = 32, /* characters accepted; RFC 8839 s5.4 allows 256 */
-    PV_ICE_PWD_MAX = 64,
-    PV_ICE_MAX_LOCAL = 16,  /* candidates, and bases, of our side */
-    PV_ICE_MAX_REMOTE = 32, /* candidates of the other side, peer-reflexive ones included */
+    PV_ICE_UFRAG_LEN = 8,   /* characters we make, 48 bits; RFC 8445 s5.3 asks 24 */
+    PV_ICE_PWD_LEN = 24,    /* characters we make, 144 bits; RFC 8445 s5.3 asks 128 */
+    PV_ICE_UFRAG_MAX = 32,  /* characters accepted; RFC 8839 s5.4 allows 256 */
+    PV_ICE_PWD_MAX = 64,    /* characters accepted; RFC 8839 s5.4 allows 256 */
+    PV_ICE_MAX_LOCAL = 16,  /* ours: candidates, and bases, of our side */
+    PV_ICE_MAX_REMOTE = 32, /* ours: candidates of the other side, peer-reflexive ones included */
     PV_ICE_MAX_PAIRS = 100, /* RFC 8445 s6.1.2.5 */
-    PV_ICE_MTU = 256,       /* bytes; no check or answer is larger */
-    PV_ICE_DEAF = 3,        /* unanswered checks that are not just late or lost; ours */
+    PV_ICE_MTU = 256,       /* ours: bytes; no check or answer is larger */
+    PV_ICE_DEAF = 3,        /* ours: so many unanswered checks are not just late or lost */
 };
 
 enum pv_ice_cand_type { /* value = type preference, RFC 8445 s5.1.2.2 */
@@ -64,17 +64,17 @@ enum pv_ice_cand_type { /* value = type preference, RFC 8445 s5.1.2.2 */
 };
 const char *pv_ice_cand_type_name(enum pv_ice_cand_type type); /* "host", "prflx", ... */
 
-/* How datagrams of a local base leave and arrive. For the relay kinds carrier.local is the relayed
- * address, and what leaves is for the owner to wrap. */
+/* How datagrams of a local base leave and arrive. For a channel, carrier.local is the relayed
+ * address, and the owner wraps what leaves. */
 enum pv_ice_carrier_kind {
-    PV_ICE_CARRIER_UDP,
-    PV_ICE_CARRIER_CHANNEL, /* TURN channel over UDP */
-    PV_ICE_CARRIER_STREAM,  /* TURN over TCP or TLS */
+    PV_ICE_CARRIER_UDP,     /* a socket of ours */
+    PV_ICE_CARRIER_CHANNEL, /* a channel of a TURN server, however that is reached */
 };
 struct pv_ice_carrier {
-    uint8_t kind;         /* enum pv_ice_carrier_kind */
-    uint16_t sock;        /* socket id; 0 = the main sockets, family by the address */
-    uint16_t channel;     /* CHANNEL and STREAM */
+    uint8_t kind; /* enum pv_ice_carrier_kind */
+    /* UDP: socket id, 0 = the main sockets, family by the address. CHANNEL: number of the relay. */
+    uint16_t sock;
+    uint16_t channel; /* CHANNEL: number of the channel where the owner tells them apart, else 0 */
     struct pv_addr local; /* source address and port to send from; PV_AF_NONE: unknown (received) */
 };
 
@@ -146,9 +146,9 @@ void pv_ice_set_local(struct pv_ice_agent *agent, const struct pv_ice_cand *cand
  */
 PV_MUST_CHECK int pv_ice_add_carrier(struct pv_ice_agent *agent,
                                      const struct pv_ice_carrier *carrier, pv_ns now);
-/* The socket is about to go, and another one takes its place among the candidates that are set next
- * (its NAT binding will end whatever passes): its pairs serve on until others are proven, and any
- * other direct pair is better. drop_carrier() ends that. */
+/* The socket is about to be closed, because its NAT binding will end whatever passes; another one
+ * takes its place among the candidates that are set next. The socket's pairs serve on until others
+ * are proven, and any other direct pair is preferred. pv_ice_drop_carrier() ends that. */
 void pv_ice_retire_carrier(struct pv_ice_agent *agent, uint16_t sock, uint16_t family, pv_ns now);
 /* The socket is closed: its base and pairs are gone. */
 void pv_ice_drop_carrier(struct pv_ice_agent *agent, uint16_t sock, pv_ns now);
@@ -175,8 +175,8 @@ void pv_ice_set_known(struct pv_ice_agent *agent, bool known, pv_ns now);
  * wanted, the peer signalled. Cheap to repeat: within 250 ms it does nothing. */
 void pv_ice_kick(struct pv_ice_agent *agent, pv_ns now);
 
-/* Is the peer there (it has just spoken to us), or is that unknown? Only then the relayed pair is
- * used before it is proven. Unknown for a new agent, after a restart of ours, and when the relayed
+/* Is the peer known to be there (it has just spoken to us)? Only then the relayed pair is used
+ * before it is proven. Not known for a new agent, after a restart of ours, and when the relayed
  * pair got no answer. */
 void pv_ice_set_present(struct pv_ice_agent *agent, bool present, pv_ns now);
 
@@ -186,11 +186,9 @@ void pv_ice_try_others(struct pv_ice_agent *agent, pv_ns now);
 /* Between checks of an idle path from now on (the learnt NAT binding lifetime with its margin). */
 void pv_ice_set_lifetime(struct pv_ice_agent *agent, pv_ns lifetime, pv_ns now);
 
-/*
- * What the packets' way saw, about every 100 ms while there is traffic: time of the last data sent
- * to this peer and of the last authenticated packet received on the selected path (0 = never).
- * Decides what is in use, idle, dormant or dead.
- */
+/* What the packet threads saw, about every 100 ms while there is traffic: the times of the last
+ * data sent to this peer and of the last authenticated packet received on the selected path (0 =
+ * never). These decide whether the path is in use, idle, dormant or dead. */
 void pv_ice_note_traffic(struct pv_ice_agent *agent, pv_ns last_tx_data, pv_ns last_rx_selected,
                          pv_ns now);
 
@@ -263,10 +261,12 @@ enum pv_ice_event_type {
     PV_ICE_EV_STATE,    /* the state changed */
     PV_ICE_EV_DOUBT,    /* the selected path does not answer and no other is ready; it stays
                            selected meanwhile: signal, use a relay */
-    PV_ICE_EV_SUSPECT,  /* the selected path is silent although it is used: perhaps our own NAT
-                           forgot us, which only we can find out. DOUBT follows, or it answers */
-    PV_ICE_EV_ECHO, /* checks are answered, data is not: an authenticated answer from the peer is
-                       wanted on this path, or it is left as one that lies */
+    /* The selected path is silent although it is used: our own NAT may have lost its binding, which
+     * only we can find out. DOUBT follows, or the path answers. */
+    PV_ICE_EV_SUSPECT,
+    /* Checks are answered, data is not: an authenticated answer of the peer is wanted on this path,
+     * or the path is left as one that carries no data. */
+    PV_ICE_EV_ECHO,
     PV_ICE_EV_CANDIDATES_CHANGED, /* a peer-reflexive address of ours was learnt */
 };
 struct pv_ice_event {

@@ -20,19 +20,24 @@ enum {
     PV_ICE_PLAN_SENDS = 8, /* transmissions of a check; 0, 20, ... 2540 ms (DESIGN 5) */
     PV_ICE_PRIMERS = 3,    /* ours: a lost one must not decide; none of them reaches the peer */
     PV_ICE_MAX_SENDS = PV_ICE_PLAN_SENDS + PV_ICE_PRIMERS,
-    PV_ICE_MAX_ANSWERS = 16, /* answers waiting to be sent; more are dropped, the peer repeats */
-    PV_ICE_MAX_EARLY = 8,    /* checks remembered from before the description came */
+    /* Ours: answers waiting to be sent; more are dropped, the peer repeats. */
+    PV_ICE_MAX_ANSWERS = 16,
+    PV_ICE_MAX_EARLY = 8, /* ours: checks kept from before the description of their sender */
     PV_ICE_MAX_DESCRIBED =
         24,              /* remote candidates taken from a description; leaves room for prflx */
     PV_ICE_STANDBY = 2,  /* ours: valid pairs kept ready besides the selected one */
     PV_ICE_MEASURES = 4, /* ours: answers before a change for the RTT's sake */
     PV_ICE_NOMINATION_MAX = 0xffffff, /* 24 bits, DESIGN 5 */
-    PV_ICE_UDP_OVERHEAD = 28,         /* bytes of IPv4 and UDP header, for the rule of three */
-    PV_ICE_MAX_OPENED = 8,            /* pairs that do not wait for their turn when they are made */
-    PV_ICE_PRIMER_TTL = 2,            /* through one NAT and no further, TRAVERSAL 3.5 (measured) */
-    PV_ICE_HOLLOW_ECHO = 3,           /* ours: such checks until the peer is asked in-band, */
-    PV_ICE_HOLLOW_MAX = 10,           /* and until a path is taken for one that lies */
-    PV_ICE_LOSS_WINDOW = 32,          /* checks the loss estimate looks back */
+    /* Bytes of IPv4 and UDP headers, RFC 791, RFC 768; for the rule of three. */
+    PV_ICE_UDP_OVERHEAD = 28,
+    /* Ours: new pairs that are checked at once, without waiting for their turn. */
+    PV_ICE_MAX_OPENED = 8,
+    PV_ICE_PRIMER_TTL = 2, /* through one NAT and no further, TRAVERSAL 3.5 (measured) */
+    /* Ours: checks answered without data, until the peer is asked in-band for an answer. */
+    PV_ICE_HOLLOW_ECHO = 3,
+    /* Ours: checks answered without data, until the path counts as one that carries none. */
+    PV_ICE_HOLLOW_MAX = 10,
+    PV_ICE_LOSS_WINDOW = 32, /* ours: checks that the loss estimate looks back; bits of loss_bits */
 };
 
 #define PV_ICE_TA_OURS         PV_MS(20)    /* DESIGN 5 */
@@ -58,10 +63,10 @@ enum {
 #define PV_ICE_DEFER           PV_MS(300) /* ours, adr/0005: one-way flows are replaced within 1 s */
 #define PV_ICE_LATE            PV_MS(20)  /* ours: beside 5/4 of the RTT an answer is late */
 #define PV_ICE_HOLD_FIRST      PV_S(10)   /* ours: doubling each time a path dies */
-#define PV_ICE_HOLD_MAX        PV_S(60)
-#define PV_ICE_HOLD_MAX_HOLLOW PV_S(300)
-#define PV_ICE_RETRY_FIRST     PV_S(30) /* ours: after a change of path, doubling */
-#define PV_ICE_RETRY_MAX       PV_S(600)
+#define PV_ICE_HOLD_MAX        PV_S(60)   /* ours: for a path that died */
+#define PV_ICE_HOLD_MAX_HOLLOW PV_S(300)  /* ours: for a path that carried no data */
+#define PV_ICE_RETRY_FIRST     PV_S(30)   /* ours: after a change of path, doubling */
+#define PV_ICE_RETRY_MAX       PV_S(600)  /* ours: longest wait between attempts at better pairs */
 #define PV_ICE_NOMINATE_BY     PV_S(1)    /* ours: wait for better pairs, foreign agents */
 #define PV_ICE_PRIMED_FOR      PV_S(1)    /* ours: then the peer is taken to know us */
 #define PV_ICE_PRIMER_EVERY    PV_MS(40)  /* ours: between the packets that open our own NAT */
@@ -95,8 +100,8 @@ struct pv_ice_base {
     bool used;
     struct pv_ice_carrier carrier; /* carrier.local is the base's transport address */
     uint32_t priority;             /* highest among the candidates of this base */
-    bool extra;                    /* of pv_ice_add_carrier(): no candidate names it */
-    bool retiring;                 /* extra, and to be left as soon as there is another */
+    bool extra;                    /* from pv_ice_add_carrier(): no candidate names it */
+    bool retiring;                 /* extra, and left as soon as another pair is proven */
 };
 
 struct pv_ice_remote {
@@ -134,12 +139,13 @@ struct pv_ice_pair {
     uint32_t budget;        /* bytes that may go there while stray */
     bool use_candidate;     /* RFC profile, controlled: nominate when valid */
     bool proven;            /* answered under these credentials */
-    bool primed;            /* our NAT is open for it; waits until the peer knows us */
-    unsigned primers;       /* packets sent for that */
+    /* Primers have opened our NAT for it; the real check waits until the peer knows us. */
+    bool primed;
+    unsigned primers; /* primers sent */
     struct pv_addr mapped;
     unsigned checks;
     unsigned answers;
-    unsigned unanswered; /* checks, since the last answer */
+    unsigned unanswered; /* checks sent since the last answer */
     unsigned heard;      /* the peer's checks, since PV_ICE_DEAF of ours were not answered */
     bool hollow;         /* it answered checks and carried no data, the last time it was used */
 };
@@ -190,28 +196,29 @@ struct pv_ice_agent {
     int wanted;   /* controlling: pair the other side fell back to, to be nominated when valid */
     int notice;   /* controlled: pair we fell back to, until a nomination answers that */
     bool known;   /* the peer has our candidates */
-    bool present; /* it is there: the relayed pair may be used unproven */
+    bool present; /* the peer is there: the relayed pair may be used unproven */
     bool doubt;   /* the selected pair has to prove itself again */
     bool dormant;
 
-    pv_ns last_tx; /* note_traffic */
-    pv_ns last_rx;
-    pv_ns heard;        /* last_rx as the counter of hollow checks knows it */
-    pv_ns active_at;    /* last traffic, or when the path began */
-    pv_ns unanswered;   /* about the time of the oldest unanswered data, or when what came in
-                           ended; 0 = all is answered */
-    pv_ns alive_at;     /* the path in use answered a check; what was before is settled */
-    unsigned hollow;    /* checks answered since data was last received, while it was sent */
-    pv_ns defer_until;  /* no suspicion before */
-    bool probing;       /* a suspicion check runs on the selected pair, */
-    pv_ns probe_from;   /* since then */
-    pv_ns suspect_at;   /* its answer is late then: SUSPECT; PV_NEVER */
-    bool in_use;        /* there was traffic lately, and what follows from that was done */
-    pv_ns consent_from; /* consent is counted from here at the earliest */
-    pv_ns last_switch;  /* of the selected pair */
-    pv_ns retry_at;     /* of better pairs that failed, while in use */
-    pv_ns retry_wait;
-    pv_ns patience_until;
+    pv_ns last_tx;     /* last data sent, by pv_ice_note_traffic() */
+    pv_ns last_rx;     /* last packet received on the selected path, by pv_ice_note_traffic() */
+    pv_ns heard;       /* last_rx as the counter of hollow checks knows it */
+    pv_ns active_at;   /* last traffic, or when the path began */
+    pv_ns unanswered;  /* about the time of the oldest unanswered data, or when what came in
+                          ended; 0 = all is answered */
+    pv_ns alive_at;    /* the path in use answered a check; what was before is settled */
+    unsigned hollow;   /* checks answered since data was last received, while it was sent */
+    pv_ns defer_until; /* no suspicion before */
+    bool probing;      /* the selected pair is suspected and a check of plan PROBE runs on it */
+    pv_ns probe_from;  /* when that check began */
+    /* When that check's answer is late, which gives SUSPECT; PV_NEVER: given already. */
+    pv_ns suspect_at;
+    bool in_use;          /* there was traffic lately, and begin_use() has been called for it */
+    pv_ns consent_from;   /* consent is counted from here at the earliest */
+    pv_ns last_switch;    /* of the selected pair */
+    pv_ns retry_at;       /* when better pairs that failed are tried again, while in use */
+    pv_ns retry_wait;     /* wait before the attempt after that, doubling */
+    pv_ns patience_until; /* FAILED is not announced before */
     pv_ns last_kick;
     pv_ns next_ta;       /* next ordinary check */
     pv_ns blocked_until; /* the send bucket was empty */
@@ -251,12 +258,12 @@ enum pv_ice_cand_type pv_ice_pair_local_type(const struct pv_ice_agent *a,
 /* What the path costs: its RTT plus a handicap for its kind, ns. Lower is better. */
 pv_ns pv_ice_pair_cost(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
 pv_ns pv_ice_pair_handicap(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
-/* The cheapest valid pair but `except`; pairs held down only when there is no other. PV_ICE_NONE.
- */
+/* The cheapest valid pair other than `except`; pairs held down only when there is no other one.
+ * PV_ICE_NONE. */
 int pv_ice_pair_best_valid(const struct pv_ice_agent *a, int except);
-/* Like that, among pairs in state `state`, by cost if measured, else by priority. */
+/* The best pair in the given state other than `except`, in the order of pv_ice_pair_is_better(). */
 int pv_ice_pair_best(const struct pv_ice_agent *a, enum pv_ice_pair_state state, int except);
-/* Held down last, then by cost, then by priority. */
+/* Pairs held down come last; then cost decides, then priority. */
 bool pv_ice_pair_is_better(const struct pv_ice_agent *a, const struct pv_ice_pair *p,
                            const struct pv_ice_pair *q);
 /* How many valid pairs other than the selected one are better than this one? */
@@ -272,8 +279,8 @@ void pv_ice_trace_pair(struct pv_ice_agent *a, int index, const char *what);
 
 /* --- ice_check.c --------------------------------------------------------------------------- */
 
-/* Opens our own NAT towards every new pair across NATs, at once: the peer may check it any moment.
- */
+/* Opens our own NAT towards every new pair across NATs at once, because the peer may check it at
+ * any moment. */
 void pv_ice_check_open(struct pv_ice_agent *a);
 /* Starts a check on the pair at once; a running one is superseded. It carries the nomination or
  * notice that is still to be delivered on this pair. */
@@ -322,12 +329,12 @@ void pv_ice_keep_plan(struct pv_ice_agent *a, struct pv_ice_pair *p);
 /* How often a valid pair that is not selected is checked, as long as it is worth it. */
 pv_ns pv_ice_keep_standby_every(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
 void pv_ice_keep_traffic(struct pv_ice_agent *a);
-void pv_ice_keep_timeout(struct pv_ice_agent *a);
-pv_ns pv_ice_keep_next(const struct pv_ice_agent *a);
+void pv_ice_keep_handle_timeout(struct pv_ice_agent *a);
+pv_ns pv_ice_keep_next_timeout(const struct pv_ice_agent *a);
 /* The other side has news: is our path still good, as it sees it? */
 void pv_ice_keep_confirm(struct pv_ice_agent *a);
 void pv_ice_keep_kick(struct pv_ice_agent *a);
-/* The other pairs' part of that. */
+/* What pv_ice_keep_kick() does about all pairs but the one in use. */
 void pv_ice_keep_try_others(struct pv_ice_agent *a);
 /* Credentials of one side changed: every pair has to prove itself again. */
 void pv_ice_keep_reset(struct pv_ice_agent *a);

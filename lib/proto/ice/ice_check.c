@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * ice_check.c - connectivity checks: transactions, requests and answers on the wire (RFC 8445 s7).
+ * Every request is authenticated with the receiver's password and every answer with the same one,
+ * so nothing that arrives changes state before its integrity has been checked. What an authentic
+ * request asks for is decided in ice_choose.c.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -7,10 +13,11 @@
 #include "proto/stun/turn.h"
 
 enum {
-    CHECKS_A_SECOND = 200, /* TRAVERSAL 3.8 rule 4 */
-    CHECKS_AT_ONCE = 64,
+    CHECKS_A_SECOND = 200,  /* TRAVERSAL 3.8 rule 4 */
+    CHECKS_AT_ONCE = 64,    /* ours: a burst after a description, then the rate above */
     ANSWERS_A_SECOND = 200, /* ours: the same budget for what the other side makes us send */
-    ANSWERS_AT_ONCE = 100,
+    ANSWERS_AT_ONCE = 100,  /* ours: a burst of answers, as many as a peer has pairs */
+    /* "receiver's ufrag:sender's ufrag", RFC 8445 s7.2.2. */
     USERNAME_MAX = 2 * PV_ICE_UFRAG_MAX + 1,
 };
 
@@ -18,10 +25,11 @@ enum {
 #define CONFIRM_MIN  PV_MS(150) /* ours: first interval on a proven pair */
 #define SINGLE_MIN   PV_S(1)    /* ours: a lone check unanswered for so long is lost */
 #define PROBE_SECOND PV_MS(100) /* DESIGN 5: 0, +100, +250 ms */
-#define PROBE_THIRD  PV_MS(150)
+#define PROBE_THIRD  PV_MS(150) /* DESIGN 5: after the second */
 
 /* --- transactions -------------------------------------------------------------------------- */
 
+/* The newest check is bit 0, so the window slides by shifting and needs no positions. */
 static void push_loss(struct pv_ice_pair *p, bool lost)
 {
     p->loss_bits = (p->loss_bits << 1) | (lost ? 1u : 0u);
@@ -37,8 +45,8 @@ unsigned pv_ice_pair_loss(const struct pv_ice_pair *p)
     return p->loss_n == 0 ? 0 : lost * 1000 / p->loss_n;
 }
 
-/* An outage is no loss: what had no answer until the pair came back says nothing of what it loses
- * while it works. */
+/* An outage is no loss: checks that had no answer until the pair came back say nothing of what the
+ * pair loses while it works. */
 static void forget_outage(struct pv_ice_pair *p)
 {
     while (p->loss_n > 0 && (p->loss_bits & 1u) != 0) {
@@ -59,6 +67,8 @@ static void account_lost(const struct pv_ice_agent *a, struct pv_ice_pair *p,
             push_loss(p, true);
 }
 
+/* Numbers of transmissions: a proven pair needs fewer, because its round trip is known and a lost
+ * verdict costs only another check. */
 static unsigned plan_sends(const struct pv_ice_agent *a, enum pv_ice_plan plan)
 {
     switch (plan) {
@@ -82,6 +92,8 @@ static unsigned count_pairs(const struct pv_ice_agent *a)
     return n;
 }
 
+/* First interval before a repetition. For foreign agents RFC 8445 s14.3 scales it with the number
+ * of pairs, so that all checks together stay within the pace Ta. */
 static pv_ns plan_interval(const struct pv_ice_agent *a, const struct pv_ice_pair *p,
                            enum pv_ice_plan plan)
 {
@@ -100,6 +112,9 @@ static pv_ns plan_interval(const struct pv_ice_agent *a, const struct pv_ice_pai
     return pv_ice_max_ns(SINGLE_MIN, 4 * p->srtt);
 }
 
+/* The superseded check moves to `prev`: its late answers still prove the pair, which matters where
+ * the round trip is longer than our first intervals. The one before is counted as lost or answered
+ * for good. */
 void pv_ice_check_start(struct pv_ice_agent *a, int index, enum pv_ice_plan plan)
 {
     struct pv_ice_pair *p = &a->pairs[index];
@@ -142,7 +157,9 @@ bool pv_ice_check_is_running(const struct pv_ice_pair *p)
     return p->next_send != PV_NEVER || p->check_end != PV_NEVER;
 }
 
-/* Marks one transmission as done and plans the next. */
+/* Marks one transmission as done and plans the next. Intervals double (RFC 8489 s6.2.1), but for a
+ * probe of a suspected path, whose verdict has to come within half a second. After the last
+ * transmission the check waits as long again for an answer. */
 static void note_sent(struct pv_ice_agent *a, struct pv_ice_pair *p)
 {
     struct pv_ice_txn *t = &p->cur;
@@ -190,6 +207,8 @@ void pv_ice_check_trigger(struct pv_ice_agent *a, int index)
 
 /* --- what leaves --------------------------------------------------------------------------- */
 
+/* The check's id with the number of the transmission folded in makes each round trip measurable
+ * exactly: an answer says which of the repetitions it answers. */
 static int build_request(const struct pv_ice_agent *a, const struct pv_ice_pair *p,
                          struct pv_ice_transmit *tx)
 {
@@ -225,6 +244,8 @@ static int build_request(const struct pv_ice_agent *a, const struct pv_ice_pair 
     return pv_stun_write_end(&w, &tx->len);
 }
 
+/* RFC 8445 s7.3.1.2: the answer carries the source address as XOR-MAPPED-ADDRESS, from which the
+ * peer learns its reflexive candidate, and goes back the way the request came. */
 static int build_answer(const struct pv_ice_agent *a, const struct pv_ice_answer *ans,
                         struct pv_ice_transmit *tx)
 {
@@ -246,6 +267,7 @@ static int build_answer(const struct pv_ice_agent *a, const struct pv_ice_answer
     return pv_stun_write_end(&w, &tx->len);
 }
 
+/* The due check of the highest pair priority; RFC 8445 s6.1.4.2 wants the best pairs first. */
 static int next_due(const struct pv_ice_agent *a)
 {
     int best = PV_ICE_NONE;
@@ -274,6 +296,8 @@ static bool is_primer(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
            !p->proven && crosses_nat(a, p);
 }
 
+/* The first PV_ICE_MAX_OPENED pairs do not wait for their turn: our own NAT must be open before the
+ * peer's first check arrives (TRAVERSAL 3.5). */
 void pv_ice_check_open(struct pv_ice_agent *a)
 {
     unsigned n = 0;
@@ -286,6 +310,8 @@ void pv_ice_check_open(struct pv_ice_agent *a)
     }
 }
 
+/* The peer has our description: primed pairs send their real check now instead of waiting out
+ * PV_ICE_PRIMED_FOR. */
 void pv_ice_set_known(struct pv_ice_agent *a, bool known, pv_ns now)
 {
     a->now = now;
@@ -302,7 +328,8 @@ void pv_ice_set_known(struct pv_ice_agent *a, bool known, pv_ns now)
     }
 }
 
-/* The rule of three: an address known only from data gets no more than what came from there. */
+/* The rule of three: an address known only from data gets no more than three times the bytes that
+ * came from there, so that nobody can use us to flood a third party. */
 static bool may_spend(struct pv_ice_pair *p, size_t len)
 {
     if (!p->stray)
@@ -313,7 +340,8 @@ static bool may_spend(struct pv_ice_pair *p, size_t len)
     return true;
 }
 
-/* A primer left; the real check waits until the peer knows us. */
+/* A primer left, which dies behind our own NAT. The real check waits until the peer knows us, or
+ * PV_ICE_PRIMED_FOR at the longest. */
 static void primed(const struct pv_ice_agent *a, struct pv_ice_pair *p)
 {
     p->primed = true;
@@ -324,6 +352,9 @@ static void primed(const struct pv_ice_agent *a, struct pv_ice_pair *p)
         p->next_send = p->cur.sent[0] + PV_ICE_PRIMED_FOR;
 }
 
+/* Answers go before checks: the peer waits for them, and they are limited already where requests
+ * come in. A bucket bounds the checks, so that a description full of addresses cannot turn this
+ * node into a flood (TRAVERSAL 3.8 rule 4). */
 int pv_ice_poll_transmit(struct pv_ice_agent *a, struct pv_ice_transmit *ret_tx)
 {
     ret_tx->ttl = 0;
@@ -358,7 +389,7 @@ int pv_ice_poll_transmit(struct pv_ice_agent *a, struct pv_ice_transmit *ret_tx)
 
 /* --- what arrives -------------------------------------------------------------------------- */
 
-/* Splits USERNAME at the first colon. The views are into the message. */
+/* Splits USERNAME at the first colon (RFC 8445 s7.2.2). The views are into the message. */
 static int split_username(const struct pv_stun_msg *msg, struct pv_view *ret_to,
                           struct pv_view *ret_from)
 {
@@ -410,7 +441,8 @@ static struct pv_ice_answer *queue_answer(struct pv_ice_agent *a,
     return ans;
 }
 
-/* RFC 8445 s7.3.1.1. True when the request must be answered with 487. */
+/* RFC 8445 s7.3.1.1: both claim one role, and the tie-breaker decides. True when the request must
+ * be answered with 487. Between members the identity keys decide, and no packet changes that. */
 static bool role_conflict(struct pv_ice_agent *a, const struct pv_stun_msg *msg)
 {
     uint64_t theirs;
@@ -428,6 +460,8 @@ static bool role_conflict(struct pv_ice_agent *a, const struct pv_stun_msg *msg)
     return false;
 }
 
+/* What an authentic request implies: its source becomes a candidate if it is none yet (s7.3.1.3),
+ * the pair is checked in return (s7.3.1.4), a nomination counts (s7.3.1.5). */
 void pv_ice_check_effects(struct pv_ice_agent *a, const struct pv_ice_early *req)
 {
     int remote = pv_ice_remote_find(a, &req->src);
@@ -459,8 +493,9 @@ void pv_ice_check_effects(struct pv_ice_agent *a, const struct pv_ice_early *req
         pv_ice_choose_use_candidate_in(a, index);
 }
 
-/* The check came before the description that names its sender: kept for set_remote(). Checks may
- * arrive out of order, so what one of them asked for stays asked. */
+/* The check came before the description that names its sender: it is kept for pv_ice_set_remote().
+ * Checks arrive out of order, so a nomination that one of them carried stays, even if a later one
+ * has none. */
 static void remember_early(struct pv_ice_agent *a, const struct pv_ice_early *req)
 {
     for (size_t i = 0; i < PV_ICE_MAX_EARLY; i++) {
@@ -476,7 +511,8 @@ static void remember_early(struct pv_ice_agent *a, const struct pv_ice_early *re
     a->early[a->next_early++ % PV_ICE_MAX_EARLY] = *req;
 }
 
-/* Answers an authentic request by an error when it lacks what RFC 8445 s7.3 needs. */
+/* An authentic request that lacks what RFC 8445 s7.3 needs is answered with an error instead of
+ * silence, so that a foreign agent can tell a misunderstanding from a dead path. */
 static bool answer_faults(struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,
                           const struct pv_addr *src, const struct pv_stun_msg *msg)
 {
@@ -507,6 +543,9 @@ static bool answer_faults(struct pv_ice_agent *a, const struct pv_ice_carrier *c
     return false;
 }
 
+/* Username and integrity come first: an unauthentic request gets no answer at all, or this node
+ * would reflect traffic to forged sources. The limit on answers stands behind them, so that only a
+ * peer can use it up. */
 static int handle_request(struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,
                           const struct pv_addr *src, const struct pv_stun_msg *msg)
 {
@@ -543,7 +582,7 @@ static int handle_request(struct pv_ice_agent *a, const struct pv_ice_carrier *c
     return PV_OK;
 }
 
-/* The pair, transaction and transmission that an answer is for. */
+/* The pair, transaction and transmission that an answer is for; NULL when it answers nothing. */
 static struct pv_ice_txn *find_txn(struct pv_ice_agent *a, const uint8_t *id, int *ret_pair,
                                    unsigned *ret_n)
 {
@@ -566,6 +605,8 @@ static struct pv_ice_txn *find_txn(struct pv_ice_agent *a, const uint8_t *id, in
     return NULL;
 }
 
+/* Each transmission has its own id, so Karn's problem (RFC 6298 s3) does not arise: repeated checks
+ * measure as well as first ones. */
 static void note_rtt(struct pv_ice_pair *p, pv_ns sample)
 {
     if (sample == 0)
@@ -573,7 +614,8 @@ static void note_rtt(struct pv_ice_pair *p, pv_ns sample)
     p->srtt = p->srtt == 0 ? sample : (7 * p->srtt + sample) / 8; /* RFC 6298 s2 */
 }
 
-/* RFC 8445 s7.2.5.3.1: an address of ours that no candidate has. */
+/* RFC 8445 s7.2.5.3.1: the peer sees us at an address that no candidate of ours has. It becomes a
+ * peer-reflexive candidate, and the owner is told, because other peers may be reachable from it. */
 static void learn_local(struct pv_ice_agent *a, const struct pv_ice_pair *p)
 {
     for (size_t i = 0; i < a->n_locals; i++)
@@ -593,6 +635,9 @@ static void learn_local(struct pv_ice_agent *a, const struct pv_ice_pair *p)
     PV_ICE_TRACE(a, "the peer sees us at %s", pv_addr_format(&p->mapped, text));
 }
 
+/* An answer to an older transmission counts as much as one to the newest: it proves the pair, under
+ * the same credentials. Only the nomination that it confirms has to be that of its own
+ * transaction. */
 static int handle_success(struct pv_ice_agent *a, int index, struct pv_ice_txn *t, unsigned n,
                           const struct pv_stun_msg *msg)
 {
@@ -628,6 +673,8 @@ static int handle_success(struct pv_ice_agent *a, int index, struct pv_ice_txn *
     return PV_OK;
 }
 
+/* Errors are rare between members (who never dispute the roles); with foreign agents 487 switches
+ * ours and repeats the check (s7.2.5.1). */
 static int handle_error(struct pv_ice_agent *a, int index, const struct pv_ice_txn *t,
                         const struct pv_stun_msg *msg)
 {
@@ -644,6 +691,8 @@ static int handle_error(struct pv_ice_agent *a, int index, const struct pv_ice_t
     return PV_OK;
 }
 
+/* An answer counts only from where the request went and through the same base (RFC 8445
+ * s7.2.5.2.1): an asymmetric path would work in one direction only. */
 static int handle_response(struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,
                            const struct pv_addr *src, const struct pv_stun_msg *msg)
 {

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * ice_choose.c - which pair is used: selecting, nominating and giving up. Both sides should use the
+ * same pair, so the controlling side nominates and repeats that with a growing counter whenever its
+ * choice changes (DESIGN 5). A side whose path dies does not wait for that: it falls back at once
+ * and says so. Three indices tell the stages apart: selected (in use here), nominating (the
+ * nomination is under way), nominated (both sides agree).
+ */
 #include "proto/ice/ice_agent.h"
 
 #define UPGRADE_MARGIN   PV_MS(2)  /* ours: a better kind of path must also not be slower */
@@ -8,6 +15,7 @@
 
 /* --- state ------------------------------------------------------------------------------------ */
 
+/* Only pv_ice_update_state() calls this. */
 static void set_state(struct pv_ice_agent *a, enum pv_ice_state state)
 {
     if (a->state == state)
@@ -27,6 +35,7 @@ static bool has_open_checks(const struct pv_ice_agent *a)
     return false;
 }
 
+/* The state is a summary of the tables, never a decision: see the table in ice.h. */
 void pv_ice_update_state(struct pv_ice_agent *a)
 {
     if (!a->has_remote)
@@ -43,13 +52,16 @@ void pv_ice_update_state(struct pv_ice_agent *a)
 
 /* --- choosing and nominating ------------------------------------------------------------------ */
 
+/* Changes the pair in use and forgets every suspicion about the former one. Selecting the present
+ * pair again is how a doubt ends. A path woken from dormancy keeps the time of its last traffic:
+ * how long it stays awake depends on which side woke it. */
 static void select_pair(struct pv_ice_agent *a, int index)
 {
     bool was_dormant = a->dormant;
     a->dormant = false;
     if (a->selected == index) {
         if (a->doubt) {
-            a->ev_selected = true; /* said again: it works after all */
+            a->ev_selected = true; /* the event is repeated: the path works after all */
             pv_ice_keep_plan(a, &a->pairs[index]);
         }
         a->doubt = false;
@@ -73,6 +85,8 @@ static void select_pair(struct pv_ice_agent *a, int index)
     pv_ice_trace_pair(a, index, "using");
 }
 
+/* The counter makes nominations comparable: the newest wins on both sides, whatever order they
+ * arrive in. USE-CANDIDATE could not be taken back. */
 static void nominate(struct pv_ice_agent *a, int index)
 {
     if (a->nomination == PV_ICE_NOMINATION_MAX)
@@ -83,7 +97,9 @@ static void nominate(struct pv_ice_agent *a, int index)
     pv_ice_trace_pair(a, index, "nominating");
 }
 
-/* Is changing from cur to other, the best of all, worth it? */
+/* Is changing from cur to other, the best of all, worth it? A better kind of path wins as soon as
+ * it is not slower; the same kind only by a clear margin, on measured round trips, and not more
+ * often than RTT_UPGRADE_REST, or two equal paths would take turns for ever. */
 static bool is_upgrade(const struct pv_ice_agent *a, const struct pv_ice_pair *other,
                        const struct pv_ice_pair *cur)
 {
@@ -97,8 +113,9 @@ static bool is_upgrade(const struct pv_ice_agent *a, const struct pv_ice_pair *o
            a->now >= a->last_switch + RTT_UPGRADE_REST && cost + margin < cur_cost;
 }
 
-/* Controlled: tells the other side, with the last counter seen, which pair is used without its
- * nomination (DESIGN 5). Nothing to tell before its first nomination. */
+/* Controlled side: tells the other side, by a check with the last counter seen, which pair is used
+ * without its nomination (DESIGN 5). Before the first nomination there is no choice to
+ * contradict. */
 static void give_notice(struct pv_ice_agent *a)
 {
     if (a->cfg.foreign || a->nomination == 0)
@@ -107,8 +124,8 @@ static void give_notice(struct pv_ice_agent *a)
     pv_ice_check_start(a, a->selected, PV_ICE_PLAN_FULL);
 }
 
-/* A nomination under way that comes to nothing. The other side may have heard of it or not: only a
- * newer one brings both together again. */
+/* A nomination under way comes to nothing. The other side may have received it or not; only a newer
+ * nomination brings both sides together again, so even the former agreement no longer counts. */
 void pv_ice_choose_abandon(struct pv_ice_agent *a, int index)
 {
     if (index == PV_ICE_NONE || a->nominating != index)
@@ -117,7 +134,8 @@ void pv_ice_choose_abandon(struct pv_ice_agent *a, int index)
     a->nominated = PV_ICE_NONE;
 }
 
-/* Uses a pair on own initiative, instead of the selected one if there is any. */
+/* Uses a pair on this side's own initiative. The controlling side nominates it; the controlled side
+ * gives notice, unless a nomination has arrived whose pair is merely not proven yet. */
 static void fall_back(struct pv_ice_agent *a, int index)
 {
     select_pair(a, index);
@@ -129,8 +147,8 @@ static void fall_back(struct pv_ice_agent *a, int index)
     }
 }
 
-/* Our side of the pair in use is about to go, which the other side cannot know: its choice stands
- * no longer, and it is told which pair takes over. */
+/* Our end of the pair in use is about to close, which the other side cannot know: its choice no
+ * longer counts, and it is told which pair takes over. */
 static void leave_retiring(struct pv_ice_agent *a, int best)
 {
     if (a->cfg.controlling || a->cfg.foreign || !pv_ice_is_valid(a, a->selected) ||
@@ -141,6 +159,8 @@ static void leave_retiring(struct pv_ice_agent *a, int best)
     fall_back(a, best);
 }
 
+/* The controlling side looks for something to nominate. For foreign agents there is one nomination
+ * only (RFC 8445 s8.1.1), so it waits PV_ICE_NOMINATE_BY for better pairs first. */
 void pv_ice_choose_consider(struct pv_ice_agent *a)
 {
     int best = pv_ice_pair_best_valid(a, PV_ICE_NONE);
@@ -162,8 +182,9 @@ void pv_ice_choose_consider(struct pv_ice_agent *a)
 
 /* --- giving up -------------------------------------------------------------------------------- */
 
-/* A path that dies is let in again after a minute at most: attempts to leave the relay are made
- * that often (DESIGN 5). One that lied, only a trial with data can clear, and each costs some. */
+/* A path that died is not chosen again for a while, doubling up to a minute, because attempts to
+ * leave the relay are made that often (DESIGN 5). A path that carried no data is held for longer:
+ * only a trial with real packets can clear it, and each trial loses some. */
 static void hold_down(struct pv_ice_agent *a, struct pv_ice_pair *p)
 {
     pv_ns most = p->hollow ? PV_ICE_HOLD_MAX_HOLLOW : PV_ICE_HOLD_MAX;
@@ -174,6 +195,8 @@ static void hold_down(struct pv_ice_agent *a, struct pv_ice_pair *p)
     p->holds++;
 }
 
+/* Data may go over the members' relay before it is proven, because both relayed addresses are known
+ * and the relay is ours; it stands selected in doubt until its own check is answered. */
 bool pv_ice_choose_relay(struct pv_ice_agent *a)
 {
     int relay = a->cfg.foreign ? PV_ICE_NONE : pv_ice_pair_relayed(a);
@@ -189,6 +212,8 @@ bool pv_ice_choose_relay(struct pv_ice_agent *a)
     return true;
 }
 
+/* The last resort is gone. Patience (PV_ICE_PATIENCE_OURS) begins anew, so that FAILED is not
+ * announced while a retry of all pairs is under way. */
 static void lose(struct pv_ice_agent *a)
 {
     a->selected = PV_ICE_NONE;
@@ -210,7 +235,8 @@ void pv_ice_choose_retry_all(struct pv_ice_agent *a)
     a->next_ta = a->now;
 }
 
-/* The best valid pair, but the selected one, that answered since then. */
+/* The best valid pair other than the selected one that answered after `since`: an answer from
+ * before the outage proves nothing about the time after it. */
 static int best_proven_since(const struct pv_ice_agent *a, pv_ns since)
 {
     int best = PV_ICE_NONE;
@@ -225,7 +251,8 @@ static int best_proven_since(const struct pv_ice_agent *a, pv_ns since)
     return best;
 }
 
-/* Nothing has proven itself lately: all are asked at once, and the first to answer takes over. */
+/* No other pair has proven itself lately: all are checked at once, and the first that answers takes
+ * over. Meanwhile the relay carries the data, if there is one. */
 static void doubt_selected(struct pv_ice_agent *a)
 {
     a->pairs[a->selected].state = PV_ICE_PAIR_CHECKING;
@@ -239,6 +266,9 @@ static void doubt_selected(struct pv_ice_agent *a)
     pv_ice_choose_retry_all(a);
 }
 
+/* The pair in use is dead. A pair that answered since then takes over without loss of time;
+ * otherwise doubt gives all pairs, the old one included, one more chance; only when that fails too
+ * (final) is the path lost. */
 void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final)
 {
     int old = a->selected;
@@ -266,8 +296,9 @@ void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final)
     }
 }
 
-/* Checks are answered on the selected pair, data is not: another one takes over, if there is any.
- */
+/* The selected path answers checks and delivers no data, as behind a filter that lets only STUN
+ * through. It is left if another pair is proven; a relayed pair is not judged, because its far end
+ * may be the culprit. */
 static void leave_hollow(struct pv_ice_agent *a)
 {
     int old = a->selected;
@@ -303,6 +334,8 @@ void pv_ice_choose_selected_gone(struct pv_ice_agent *a)
 
 /* --- what the checks say ---------------------------------------------------------------------- */
 
+/* A check answered while a suspicion was running clears the path, but answers without data in
+ * return are counted: too many of them make it a path that carries no data. */
 static void selected_answered(struct pv_ice_agent *a, const struct pv_ice_txn *txn)
 {
     bool doubted = a->doubt;
@@ -322,7 +355,8 @@ static void selected_answered(struct pv_ice_agent *a, const struct pv_ice_txn *t
         give_notice(a);
 }
 
-/* A nomination that this answer completes, or that waited for this pair to be proven. */
+/* This answer may complete our nomination (controlling), prove a pair that the peer has already
+ * nominated (controlled), or prove one that the peer fell back to. */
 static void settle_nomination(struct pv_ice_agent *a, int index, const struct pv_ice_txn *txn)
 {
     struct pv_ice_pair *p = &a->pairs[index];
@@ -347,6 +381,8 @@ static void settle_nomination(struct pv_ice_agent *a, int index, const struct pv
     }
 }
 
+/* Any answer makes the pair valid. Whether it is used now depends on what there is: nothing, a
+ * doubted pair, or a better one to be nominated. */
 void pv_ice_choose_answered(struct pv_ice_agent *a, int index, const struct pv_ice_txn *txn)
 {
     struct pv_ice_pair *p = &a->pairs[index];
@@ -369,6 +405,8 @@ void pv_ice_choose_answered(struct pv_ice_agent *a, int index, const struct pv_i
     pv_ice_choose_consider(a);
 }
 
+/* Our NAT gave the path in use another public address. The peer still sends to the old one, so it
+ * is told at once by a new check that has to be answered. */
 void pv_ice_choose_remapped(struct pv_ice_agent *a, int index)
 {
     if (a->selected != index || a->nominated != index || a->cfg.foreign)
@@ -380,6 +418,8 @@ void pv_ice_choose_remapped(struct pv_ice_agent *a, int index)
         give_notice(a);
 }
 
+/* A check ended without an answer. The pair in use gets one more chance together with all others;
+ * another pair is simply out. */
 void pv_ice_choose_failed(struct pv_ice_agent *a, int index)
 {
     struct pv_ice_pair *p = &a->pairs[index];
@@ -403,6 +443,9 @@ void pv_ice_choose_failed(struct pv_ice_agent *a, int index)
 
 /* --- what the other side says ----------------------------------------------------------------- */
 
+/* Counters order the messages of both sides: an older one is ignored. From the controlled side the
+ * same counter means "I could not use your choice and fell back to this pair": our own choice then
+ * does not reach the peer, so it is held down. */
 void pv_ice_choose_nomination_in(struct pv_ice_agent *a, int index, uint32_t counter)
 {
     if (a->cfg.foreign || counter > PV_ICE_NOMINATION_MAX)
@@ -418,7 +461,7 @@ void pv_ice_choose_nomination_in(struct pv_ice_agent *a, int index, uint32_t cou
             select_pair(a, index);
         return;
     }
-    /* The controlled side fell back to this pair. What we sent since is newer and stands. */
+    /* The controlled side fell back to this pair; a nomination sent since then is newer. */
     if (counter < a->nomination)
         return;
     a->nomination = counter;
@@ -426,11 +469,13 @@ void pv_ice_choose_nomination_in(struct pv_ice_agent *a, int index, uint32_t cou
     if (a->nominated != PV_ICE_NONE && a->nominated != index)
         hold_down(a, &a->pairs[a->nominated]);
     if (pv_ice_is_valid(a, index))
-        fall_back(a, index); /* what it does not receive is what we send */
+        fall_back(a, index); /* the peer receives nothing on the pair that we nominated */
     else
         a->wanted = index;
 }
 
+/* RFC 8445 s7.3.1.5. Foreign agents nominate once and by the pair's priority, so a nomination of a
+ * lower one is an old packet. */
 void pv_ice_choose_use_candidate_in(struct pv_ice_agent *a, int index)
 {
     struct pv_ice_pair *p = &a->pairs[index];

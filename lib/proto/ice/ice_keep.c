@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * ice_keep.c - keeps the pair in use: traffic, suspicion, consent, dormancy, standby pairs, and all
+ * timers. A path is in one of three moods. In use it is checked every 5 s (consent, RFC 7675) and
+ * suspected as soon as data goes unanswered; idle it is refreshed just within the NAT's binding
+ * lifetime; dormant nothing is sent at all. Each `_due` function names one deadline, and the
+ * timeout handler acts on exactly those, so that the two cannot drift apart.
+ */
 #include "proto/ice/ice_agent.h"
 
 /* --- use -------------------------------------------------------------------------------------- */
@@ -11,7 +18,8 @@ static bool is_in_use(const struct pv_ice_agent *a)
     return a->cfg.foreign || (last != 0 && a->now < last + PV_ICE_IN_USE);
 }
 
-/* base * (80 .. 120 %), RFC 7675 s5.1 */
+/* A time of 80 to 120 % of base (RFC 7675 s5.1), so that the paths of one node do not check in
+ * step. */
 static pv_ns jittered(const struct pv_ice_agent *a, pv_ns base)
 {
     return base / 100 * (80 + pv_rng_below(&a->cfg.rng, 41));
@@ -25,6 +33,9 @@ void pv_ice_keep_plan(struct pv_ice_agent *a, struct pv_ice_pair *p)
         p->next_keep = a->now + jittered(a, a->cfg.binding_lifetime / 6 * 5);
 }
 
+/* Traffic begins: consent counts from here (an idle path was not checked that often), standby pairs
+ * are refreshed, and the best stale ones are proven again, so that a fallback is ready when it is
+ * needed. */
 static void begin_use(struct pv_ice_agent *a)
 {
     a->consent_from = a->now;
@@ -42,8 +53,8 @@ static void begin_use(struct pv_ice_agent *a)
 }
 
 /* Since when has the path given no sign of life although it should have; 0: it has. Data that went
- * out wants an answer. Where data came in and ended there may be no more, or the way is broken and
- * only we can find out: one check tells (a NAT of ours that forgot us is silent to the sender). */
+ * out wants an answer. Where data came in and then ended, either there is no more or the way is
+ * broken, and only we can find out: a NAT of ours that lost its binding is silent to the sender. */
 static pv_ns waiting_since(const struct pv_ice_agent *a)
 {
     pv_ns alive = pv_ice_max_ns(a->last_rx, a->alive_at);
@@ -57,6 +68,7 @@ static pv_ns waiting_since(const struct pv_ice_agent *a)
     return pv_ice_max_ns(alive, a->last_tx - pv_min_ns(a->last_tx, PV_ICE_NOTE_EVERY));
 }
 
+/* Called with what the packet threads saw, about ten times a second: it only compares times. */
 void pv_ice_keep_traffic(struct pv_ice_agent *a)
 {
     pv_ns last = pv_ice_max_ns(a->last_tx, a->last_rx);
@@ -83,6 +95,8 @@ void pv_ice_keep_traffic(struct pv_ice_agent *a)
 
 /* --- suspicion -------------------------------------------------------------------------------- */
 
+/* Silence for two round trips, at least PV_ICE_SILENCE_MIN, makes a path suspect, but not while a
+ * suspicion is being examined or was just refuted (defer_until). */
 static pv_ns suspicion_due(const struct pv_ice_agent *a)
 {
     if (a->cfg.foreign || a->probing || a->doubt || a->dormant || a->unanswered == 0 ||
@@ -92,8 +106,8 @@ static pv_ns suspicion_due(const struct pv_ice_agent *a)
     return pv_ice_max_ns(a->unanswered + silence, a->defer_until);
 }
 
-/* The best valid pair that shares neither end with the selected one: what killed that need not
- * have killed this. */
+/* The cheapest valid pair that shares neither end with the selected one: what killed the selected
+ * one (an interface, a NAT, the peer's address) need not have killed this one. */
 static int best_disjoint(const struct pv_ice_agent *a)
 {
     const struct pv_ice_pair *s = &a->pairs[a->selected];
@@ -116,6 +130,8 @@ static void ask_once(struct pv_ice_agent *a, int index)
         pv_ice_check_start(a, index, PV_ICE_PLAN_SINGLE);
 }
 
+/* The selected pair is probed, and beside it the best fallback and the best independent one, so
+ * that by the time of the verdict it is known which of them works. */
 static void suspect(struct pv_ice_agent *a)
 {
     a->probing = true;
@@ -131,8 +147,8 @@ static pv_ns late_due(const struct pv_ice_agent *a)
     return a->probing ? a->suspect_at : PV_NEVER;
 }
 
-/* One lost check proves nothing, but who only receives has no other sign: ask again, and quickly,
- * when the path has been silent besides. */
+/* One lost check proves nothing. But a side that only receives has no other sign than its checks,
+ * so when the path has been silent besides, it is suspected at once. */
 static void single_over(struct pv_ice_agent *a, int index)
 {
     pv_ns silence = pv_ice_max_ns(PV_ICE_SILENCE_MIN, 2 * a->pairs[index].srtt);
@@ -142,7 +158,7 @@ static void single_over(struct pv_ice_agent *a, int index)
         suspect(a);
 }
 
-/* A check has had all its time. */
+/* A check has had all its time without an answer; what follows depends on what it was for. */
 static void check_over(struct pv_ice_agent *a, int index, enum pv_ice_plan plan)
 {
     struct pv_ice_pair *p = &a->pairs[index];
@@ -166,8 +182,9 @@ static void check_over(struct pv_ice_agent *a, int index, enum pv_ice_plan plan)
 
 /* --- keeping ---------------------------------------------------------------------------------- */
 
-/* While in use, pairs that would serve better than the selected one are tried again now and then,
- * and stale ones while there are too few to fall back on. */
+/* Tries again, at growing intervals, the pairs that would serve better than the selected one, and
+ * stale ones while there are fewer fallbacks than PV_ICE_STANDBY: networks change without
+ * telling. */
 static void retry_failed(struct pv_ice_agent *a)
 {
     const struct pv_ice_pair *s = &a->pairs[a->selected];
@@ -194,6 +211,9 @@ static pv_ns retry_due(const struct pv_ice_agent *a)
     return a->retry_at;
 }
 
+/* Nothing was sent for PV_ICE_IDLE_LIMIT. All pairs become stale rather than forgotten, since what
+ * worked first will be tried first; the relay is left selected, because it works without proof and
+ * the first packet must not wait. */
 static void go_dormant(struct pv_ice_agent *a)
 {
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
@@ -226,6 +246,7 @@ static pv_ns dormant_due(const struct pv_ice_agent *a)
     return a->active_at + PV_ICE_IDLE_LIMIT;
 }
 
+/* RFC 7675 s5.1: no answer for 30 s means that the peer may no longer want our data. */
 static pv_ns consent_due(const struct pv_ice_agent *a)
 {
     if (!pv_ice_is_valid(a, a->selected) || a->doubt || a->dormant || !is_in_use(a))
@@ -243,6 +264,8 @@ static pv_ns stale_due(const struct pv_ice_agent *a, int index)
     return p->last_answer + PV_ICE_STALE_AFTER;
 }
 
+/* A pair that looks better than the one in use is measured quickly, until PV_ICE_MEASURES answers
+ * decide; the others only have to stay alive. */
 pv_ns pv_ice_keep_standby_every(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
 {
     bool promising = !a->cfg.foreign && pv_ice_is_valid(a, a->selected) &&
@@ -251,6 +274,8 @@ pv_ns pv_ice_keep_standby_every(const struct pv_ice_agent *a, const struct pv_ic
     return promising ? PV_ICE_MEASURE_EVERY : PV_ICE_STANDBY_EVERY;
 }
 
+/* The maintenance check of one valid pair. Pairs beyond the standby limit are allowed to go stale:
+ * keeping all bindings of all pairs alive would cost more than finding them again. */
 static void keep_pair(struct pv_ice_agent *a, int index)
 {
     struct pv_ice_pair *p = &a->pairs[index];
@@ -297,7 +322,9 @@ static void start_ordinary(struct pv_ice_agent *a)
     a->next_ta = a->now + (a->cfg.foreign ? PV_ICE_TA_RFC : PV_ICE_TA_OURS);
 }
 
-void pv_ice_keep_timeout(struct pv_ice_agent *a)
+/* Order matters: ended checks first, since they may change the selection; then the deadlines of the
+ * selected pair; ordinary checks last, on what is left of the send budget. */
+void pv_ice_keep_handle_timeout(struct pv_ice_agent *a)
 {
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
         struct pv_ice_pair *p = &a->pairs[i];
@@ -332,7 +359,9 @@ void pv_ice_keep_timeout(struct pv_ice_agent *a)
     pv_ice_update_state(a);
 }
 
-pv_ns pv_ice_keep_next(const struct pv_ice_agent *a)
+/* The earliest of all deadlines that the timeout handler acts on. A deadline missing here would
+ * make the agent sleep through it, one too many would make it spin. */
+pv_ns pv_ice_keep_next_timeout(const struct pv_ice_agent *a)
 {
     pv_ns next = pv_min_ns(pv_min_ns(suspicion_due(a), consent_due(a)),
                            pv_min_ns(dormant_due(a), pv_min_ns(retry_due(a), late_due(a))));
@@ -367,7 +396,7 @@ void pv_ice_keep_confirm(struct pv_ice_agent *a)
         pv_ice_check_start(a, a->selected, PV_ICE_PLAN_CONFIRM);
 }
 
-/* A check that repeats itself so rarely by now that it had better begin anew. */
+/* The check repeats itself so rarely by now that starting it anew is quicker. */
 static bool is_slack(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
 {
     return p->cur.sends > 0 && a->now > p->cur.sent[p->cur.sends - 1] + PV_ICE_KICK_MIN;
@@ -385,6 +414,8 @@ void pv_ice_keep_try_others(struct pv_ice_agent *a)
     }
 }
 
+/* The network changed or somebody wants the peer: everything is checked again, what worked first.
+ * Repetitions within PV_ICE_KICK_MIN are one, because several causes usually arrive together. */
 void pv_ice_keep_kick(struct pv_ice_agent *a)
 {
     a->last_kick = a->now;
@@ -403,6 +434,8 @@ void pv_ice_keep_kick(struct pv_ice_agent *a)
     }
 }
 
+/* Credentials changed: every pair has to prove itself again, and the selected one stays in use in
+ * doubt. Its NATs are open already, so it needs no primers. */
 void pv_ice_keep_reset(struct pv_ice_agent *a)
 {
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {

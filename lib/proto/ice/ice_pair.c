@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * ice_pair.c - tables of bases, remote candidates and pairs, and their ranking. All three have
+ * fixed sizes, since a peer can name or provoke as many candidates as it likes; what is proven or
+ * in use never gives way to what is merely named.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,13 +17,14 @@
 #define HANDICAP_IPV4     PV_MS(3)   /* TRAVERSAL 3.8 rule 8 */
 #define HANDICAP_RETIRING PV_S(2)    /* ours: any other direct path is preferred */
 #define HANDICAP_RELAY    PV_S(10)   /* ours: any direct path is preferred */
-#define RTT_UNKNOWN       PV_MS(500)
+#define RTT_UNKNOWN       PV_MS(500) /* ours: a pair that was never measured counts as slow */
 
 enum {
     EXTRA_PREF = 1 /* local preference of an extra base: the sockets everybody knows come first */
 };
 
-/* Is it still an address of this machine? */
+/* Does one of the new candidates still use this local address? An extra base lives as long as its
+ * machine's address does. */
 static bool has_address(const struct pv_ice_cand *cands, size_t n, const struct pv_addr *local)
 {
     for (size_t i = 0; i < n; i++)
@@ -33,6 +39,8 @@ static bool same_carrier(const struct pv_ice_carrier *a, const struct pv_ice_car
            pv_addr_equal(&a->local, &b->local);
 }
 
+/* Bases keep their slot over a change, because pairs name them by index; a base that no candidate
+ * names any more is freed, and pv_ice_pairs_form() then drops its pairs. */
 void pv_ice_bases_set(struct pv_ice_agent *a, const struct pv_ice_cand *cands, size_t n)
 {
     bool keep[PV_ICE_MAX_LOCAL] = {false};
@@ -80,6 +88,8 @@ int pv_ice_base_add(struct pv_ice_agent *a, const struct pv_ice_carrier *carrier
     return PV_ERR_LIMIT;
 }
 
+/* A datagram's local address is not always known (or belongs to an address added this second), so a
+ * base of the same socket and family has to do. */
 int pv_ice_base_find(const struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,
                      uint16_t family)
 {
@@ -106,7 +116,8 @@ int pv_ice_remote_find(const struct pv_ice_agent *a, const struct pv_addr *addr)
     return PV_ICE_NONE;
 }
 
-/* A candidate nobody described and no proven pair uses may give way to a new one. */
+/* A candidate that no description names and that no valid or selected pair uses may give way to a
+ * new one. */
 static bool is_expendable(const struct pv_ice_agent *a, int remote)
 {
     if (a->remotes[remote].described)
@@ -119,6 +130,7 @@ static bool is_expendable(const struct pv_ice_agent *a, int remote)
     return true;
 }
 
+/* Every index that names the pair is cleared, or it would soon name another one. */
 static void pair_remove(struct pv_ice_agent *a, int index)
 {
     a->pairs[index].used = false;
@@ -142,6 +154,8 @@ static void remote_remove(struct pv_ice_agent *a, int remote)
     a->remotes[remote].used = false;
 }
 
+/* A full table takes the first expendable candidate: without this a peer behind a NAT that changes
+ * ports could fill the table with its former addresses. */
 static int remote_slot(struct pv_ice_agent *a)
 {
     int expendable = PV_ICE_NONE;
@@ -157,6 +171,8 @@ static int remote_slot(struct pv_ice_agent *a)
     return expendable;
 }
 
+/* What the other side says about itself replaces what was guessed from its packets; a guess never
+ * replaces a description. */
 int pv_ice_remote_add(struct pv_ice_agent *a, const struct pv_ice_cand *cand, bool described)
 {
     int i = pv_ice_remote_find(a, &cand->addr);
@@ -195,6 +211,8 @@ static uint64_t pair_priority(const struct pv_ice_agent *a, int base, int remote
     return ((g < d ? g : d) << 32) + 2 * (g > d ? g : d) + (g > d ? 1 : 0);
 }
 
+/* Families must match; the members' relay pairs only with the same relay (DESIGN 6), since data
+ * between two coordinators would need a path of its own. */
 static bool may_pair(const struct pv_ice_agent *a, int base, int remote)
 {
     const struct pv_ice_base *b = &a->bases[base];
@@ -234,7 +252,8 @@ int pv_ice_pair_relayed(const struct pv_ice_agent *a)
     return PV_ICE_NONE;
 }
 
-/* A free slot, or that of the least promising pair below priority. */
+/* A free slot, or that of the least promising pair below priority: RFC 8445 s6.1.2.5 prunes from
+ * the bottom of the list, and pairs that are proven or in use are not on it. */
 static int pair_slot(struct pv_ice_agent *a, uint64_t priority)
 {
     int victim = PV_ICE_NONE;
@@ -254,6 +273,7 @@ static int pair_slot(struct pv_ice_agent *a, uint64_t priority)
     return victim;
 }
 
+/* The members' relayed pair gets its place whatever else there is: it is the last resort. */
 int pv_ice_pair_get(struct pv_ice_agent *a, int base, int remote)
 {
     int i = pv_ice_pair_find(a, base, remote);
@@ -301,6 +321,8 @@ void pv_ice_pairs_reprioritise(struct pv_ice_agent *a)
     }
 }
 
+/* The type is derived from the address at which the peer saw us: a host candidate that was
+ * translated on the way counts as what the NAT made of it. */
 enum pv_ice_cand_type pv_ice_pair_local_type(const struct pv_ice_agent *a,
                                              const struct pv_ice_pair *p)
 {
@@ -316,6 +338,8 @@ enum pv_ice_cand_type pv_ice_pair_local_type(const struct pv_ice_agent *a,
     return PV_ICE_PRFLX;
 }
 
+/* The handicaps order kinds of paths where round trips hardly differ: the same LAN before IPv6
+ * before IPv4 through NATs before hairpins before relays. */
 pv_ns pv_ice_pair_handicap(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
 {
     const struct pv_ice_cand *remote = &a->remotes[p->remote].cand;
