@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * aead.c - authenticated encryption of single messages, and the engines that work on batches. An
+ * engine has to pass a trial before it is used: a library that miscompiles or meets a broken
+ * processor must not encrypt with something else than the cipher, or accept what it should refuse.
+ */
 #include "crypto/aead.h"
 
 #include <stdlib.h>
@@ -24,6 +29,8 @@ bool pv_suite_aes_is_fast(void)
 #endif
 }
 
+/* libsodium's return value says nothing here: sealing cannot fail for lengths that fit a
+ * datagram. */
 void pv_aead_seal(uint8_t *ct, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_t counter,
                   struct pv_view ad, struct pv_view pt)
 {
@@ -102,7 +109,7 @@ struct pv_aead *pv_aead_free(struct pv_aead *aead)
 /* --- engines ------------------------------------------------------------------------------- */
 
 enum {
-    TRIAL_MAX = 1500, /* bytes */
+    TRIAL_MAX = 1500, /* ours: bytes, a full Ethernet frame */
 };
 
 /* What one library is compared with: libsodium for ChaCha20-Poly1305. For AES-GCM OpenSSL's
@@ -115,8 +122,9 @@ static void seal_known(const struct pv_aead *key, uint8_t *ct, uint64_t counter,
         pv_aead_seal(ct, key->key, counter, pv_view(NULL, 0), pt);
 }
 
-/* Seals as the other library does, opens again, and refuses what was changed? */
-static bool does_well(struct pv_aead_engine *e, struct pv_aead *key, size_t len)
+/* Does the engine seal as the other library does, open that again, and refuse a changed packet? The
+ * last matters most: an engine that never checks the tag would pass the first two. */
+static bool passes_one_trial(struct pv_aead_engine *e, struct pv_aead *key, size_t len)
 {
     uint8_t data[TRIAL_MAX + PV_AEAD_TAG_LEN], plain[TRIAL_MAX], want[sizeof(data)];
     struct pv_aead_op op = {
@@ -147,7 +155,7 @@ static bool passes_trial(struct pv_aead_engine *e, enum pv_suite suite)
     struct pv_aead *aead = NULL;
     bool good = pv_aead_new(&aead, suite, key) == PV_OK;
     for (size_t i = 0; good && i < PV_ARRAY_LEN(lens); i++)
-        good = does_well(e, aead, lens[i]);
+        good = passes_one_trial(e, aead, lens[i]);
     pv_aead_free(aead);
     return good;
 }

@@ -11,11 +11,11 @@
 #include "base/pv.h"
 
 enum {
-    PV_AEAD_KEY_LEN = 32,
-    PV_AEAD_TAG_LEN = 16,
-    PV_AEAD_BATCH_MAX = 64, /* packets a call */
-    PV_AEAD_THREADS = 8,    /* that use one key at the same time */
-    PV_XCHACHA_NONCE_LEN = 24,
+    PV_AEAD_KEY_LEN = 32,      /* bytes, both suites: RFC 8439 s2.8, AES-256 */
+    PV_AEAD_TAG_LEN = 16,      /* bytes, both suites: RFC 8439 s2.8, SP 800-38D s5.2.1.2 */
+    PV_AEAD_BATCH_MAX = 64,    /* ours: packets a call */
+    PV_AEAD_THREADS = 8,       /* ours: threads that may use one key at the same time */
+    PV_XCHACHA_NONCE_LEN = 24, /* bytes, draft-irtf-cfrg-xchacha s2.3 */
 };
 
 /* How a session's packets are sealed; the number stands in byte 3 of messages 1 and 2 (DESIGN 7).

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Which library works on batches. Apart from aead.c so that the bench's build without encryption
- * (tests/bench/aead_none.c) can stand in its place; nothing that is shipped holds that one. */
+/*
+ * aead_choose.c - names the libraries that work on batches, in the order of preference. Apart from
+ * aead.c, so that the benchmark's build without encryption (tests/bench/aead_none.c) can stand in
+ * its place; nothing that is shipped contains that one.
+ */
 #include "crypto/aead.h"
 #include "crypto/provider.h"
 
@@ -12,6 +15,8 @@ const struct pv_aead_provider *const pv_aead_providers[] = {
     NULL,
 };
 
+/* A provider that this processor cannot run, or that fails its trial, is skipped; the last one,
+ * OpenSSL, runs everywhere. */
 int pv_aead_engine_new(struct pv_aead_engine **ret_engine)
 {
     int r = PV_ERR_CRYPTO;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Intel's IPsec-MB: the fastest ChaCha20-Poly1305 and AES-GCM there are for x86-64 (DATAPATH 2: 365
- * and 82 ns for 1420 bytes where OpenSSL 3.0 takes 767 and 404). Its manager holds scratch memory,
- * so each thread has one. */
+/*
+ * aead_ipsec_mb.c - Intel's IPsec-MB: the fastest ChaCha20-Poly1305 and AES-GCM there are for
+ * x86-64. For 1,420 bytes it takes 365 and 82 ns where OpenSSL 3.0 takes 767 and 404 (DATAPATH 2).
+ * Its manager holds scratch memory, so each thread has one.
+ */
 #ifdef PV_HAVE_IPSEC_MB
 
 #include <intel-ipsec-mb.h>
@@ -16,7 +18,7 @@ enum {
 };
 
 /* A manager for this processor. */
-static int state_new(void **ret_state)
+static int mb_state_new(void **ret_state)
 {
     IMB_ARCH arch = IMB_ARCH_NONE;
     IMB_MGR *mgr = alloc_mb_mgr(0);
@@ -32,7 +34,7 @@ static int state_new(void **ret_state)
     return PV_OK;
 }
 
-static void state_free(void *state)
+static void mb_state_free(void *state)
 {
     IMB_MGR *mgr = state;
     free_mb_mgr(mgr);
@@ -46,7 +48,7 @@ int pv_aead_ipsec_mb_key_new(void **ret_key, const uint8_t key[static PV_AEAD_KE
 {
     void *mgr = NULL;
     size_t len = (sizeof(struct gcm_key_data) + KEY_ALIGN - 1) / KEY_ALIGN * KEY_ALIGN;
-    int r = state_new(&mgr);
+    int r = mb_state_new(&mgr);
     if (r == PV_ERR_CRYPTO) {
         *ret_key = NULL;
         return PV_OK;
@@ -56,7 +58,7 @@ int pv_aead_ipsec_mb_key_new(void **ret_key, const uint8_t key[static PV_AEAD_KE
     struct gcm_key_data *data = aligned_alloc(KEY_ALIGN, len);
     if (data != NULL)
         IMB_AES256_GCM_PRE((IMB_MGR *)mgr, key, data);
-    state_free(mgr);
+    mb_state_free(mgr);
     if (data == NULL)
         return PV_ERR_NOMEM;
     *ret_key = data;
@@ -116,26 +118,29 @@ static int run_chacha(IMB_MGR *mgr, const struct pv_aead_op *op, size_t len,
 
 /* --- batches -------------------------------------------------------------------------------- */
 
-static int run(IMB_MGR *mgr, const struct pv_aead_op *op, size_t len,
-               IMB_CIPHER_DIRECTION direction, uint8_t tag[static PV_AEAD_TAG_LEN])
+static int mb_run(IMB_MGR *mgr, const struct pv_aead_op *op, size_t len,
+                  IMB_CIPHER_DIRECTION direction, uint8_t tag[static PV_AEAD_TAG_LEN])
 {
     return op->aead->suite == PV_SUITE_AES ? run_gcm(mgr, op, len, direction, tag)
                                            : run_chacha(mgr, op, len, direction, tag);
 }
 
-static void seal(void *state, struct pv_aead_op *ops, size_t n)
+static void mb_seal(void *state, struct pv_aead_op *ops, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        ops[i].status = run(state, &ops[i], ops[i].len, IMB_DIR_ENCRYPT, ops[i].data + ops[i].len);
+        ops[i].status =
+            mb_run(state, &ops[i], ops[i].len, IMB_DIR_ENCRYPT, ops[i].data + ops[i].len);
 }
 
-static int open_one(IMB_MGR *mgr, const struct pv_aead_op *op)
+/* The library computes the tag and does not compare it; the comparison is ours, in constant time.
+ * Plaintext that turns out forged is erased before anybody can read it. */
+static int mb_open_one(IMB_MGR *mgr, const struct pv_aead_op *op)
 {
     uint8_t tag[PV_AEAD_TAG_LEN];
     if (op->len < PV_AEAD_TAG_LEN)
         return PV_ERR_AUTH;
     size_t len = op->len - PV_AEAD_TAG_LEN;
-    int r = run(mgr, op, len, IMB_DIR_DECRYPT, tag);
+    int r = mb_run(mgr, op, len, IMB_DIR_DECRYPT, tag);
     if (r == PV_OK && !pv_ct_equal(tag, op->data + len, PV_AEAD_TAG_LEN))
         r = PV_ERR_AUTH;
     if (r < 0)
@@ -143,18 +148,18 @@ static int open_one(IMB_MGR *mgr, const struct pv_aead_op *op)
     return r;
 }
 
-static void open(void *state, struct pv_aead_op *ops, size_t n)
+static void mb_open(void *state, struct pv_aead_op *ops, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        ops[i].status = open_one(state, &ops[i]);
+        ops[i].status = mb_open_one(state, &ops[i]);
 }
 
 const struct pv_aead_provider pv_aead_ipsec_mb = {
     .name = "ipsec-mb",
-    .state_new = state_new,
-    .state_free = state_free,
-    .seal = seal,
-    .open = open,
+    .state_new = mb_state_new,
+    .state_free = mb_state_free,
+    .seal = mb_seal,
+    .open = mb_open,
 };
 
 #else

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * aead_openssl.c - OpenSSL behind the batch interface, and AES-256-GCM of single messages. It runs
+ * on every processor, so it is the provider of last resort. A context is keyed once per key and
+ * thread; setting the nonce is all that a packet costs besides the cipher.
+ */
 #include <string.h>
 
 #include <openssl/evp.h>
@@ -31,8 +36,9 @@ void pv_aead_openssl_key_free(void *key)
     EVP_CIPHER_CTX_free(key);
 }
 
-/* The key's context of this thread, ready for the packet; NULL: OpenSSL fails. */
-static EVP_CIPHER_CTX *start(const struct pv_aead_op *op, int encrypt)
+/* The key's context of this thread, ready for the packet; NULL when OpenSSL fails. Contexts of
+ * further threads are made with their first packet, since most keys are used by one thread. */
+static EVP_CIPHER_CTX *evp_start(const struct pv_aead_op *op, int encrypt)
 {
     void **ctx = &op->aead->openssl[op->thread];
     uint8_t nonce[PV_AEAD_NONCE_LEN];
@@ -42,9 +48,9 @@ static EVP_CIPHER_CTX *start(const struct pv_aead_op *op, int encrypt)
     return EVP_CipherInit_ex(*ctx, NULL, NULL, NULL, nonce, encrypt) == 1 ? *ctx : NULL;
 }
 
-static int seal_one(const struct pv_aead_op *op)
+static int evp_seal_one(const struct pv_aead_op *op)
 {
-    EVP_CIPHER_CTX *ctx = op->len > DATA_MAX - PV_AEAD_TAG_LEN ? NULL : start(op, 1);
+    EVP_CIPHER_CTX *ctx = op->len > DATA_MAX - PV_AEAD_TAG_LEN ? NULL : evp_start(op, 1);
     int n = 0;
     if (ctx == NULL)
         return PV_ERR_CRYPTO;
@@ -57,12 +63,12 @@ static int seal_one(const struct pv_aead_op *op)
     return PV_OK;
 }
 
-static int open_one(const struct pv_aead_op *op)
+static int evp_open_one(const struct pv_aead_op *op)
 {
     int n = 0;
     if (op->len < PV_AEAD_TAG_LEN)
         return PV_ERR_AUTH;
-    EVP_CIPHER_CTX *ctx = op->len > DATA_MAX ? NULL : start(op, 0);
+    EVP_CIPHER_CTX *ctx = op->len > DATA_MAX ? NULL : evp_start(op, 0);
     size_t len = op->len - PV_AEAD_TAG_LEN;
     if (ctx == NULL ||
         EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, PV_AEAD_TAG_LEN, op->data + len) != 1)
@@ -78,8 +84,10 @@ static int open_one(const struct pv_aead_op *op)
 
 /* --- one message ---------------------------------------------------------------------------- */
 
-/* A context for one message under its nonce, its associated data taken in; NULL. */
-static EVP_CIPHER_CTX *begin(const uint8_t *key, uint64_t counter, struct pv_view ad, int encrypt)
+/* A new context for one message, keyed, under its nonce and with its associated data taken in; NULL
+ * when OpenSSL fails. The caller frees it. */
+static EVP_CIPHER_CTX *evp_begin(const uint8_t *key, uint64_t counter, struct pv_view ad,
+                                 int encrypt)
 {
     uint8_t nonce[PV_AEAD_NONCE_LEN];
     int n = 0;
@@ -92,11 +100,13 @@ static EVP_CIPHER_CTX *begin(const uint8_t *key, uint64_t counter, struct pv_vie
     return NULL;
 }
 
+/* Without memory the result is zeros: no plaintext leaves, and no receiver takes zeros for genuine.
+ * Handshakes, the only callers, are repeated anyway. */
 void pv_gcm_seal(uint8_t *ct, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_t counter,
                  struct pv_view ad, struct pv_view pt)
 {
     int n = 0;
-    EVP_CIPHER_CTX *ctx = begin(key, counter, ad, 1);
+    EVP_CIPHER_CTX *ctx = evp_begin(key, counter, ad, 1);
     bool ok = ctx != NULL &&
               (pt.len == 0 || EVP_CipherUpdate(ctx, ct, &n, pt.ptr, (int)pt.len) == 1) &&
               EVP_CipherFinal_ex(ctx, ct + pt.len, &n) == 1 &&
@@ -115,7 +125,7 @@ int pv_gcm_open(uint8_t *pt, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_t
         return PV_ERR_AUTH;
     size_t len = ct.len - PV_AEAD_TAG_LEN;
     memcpy(tag, ct.ptr + len, sizeof(tag));
-    EVP_CIPHER_CTX *ctx = begin(key, counter, ad, 0);
+    EVP_CIPHER_CTX *ctx = evp_begin(key, counter, ad, 0);
     bool ok = ctx != NULL &&
               EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, PV_AEAD_TAG_LEN, tag) == 1 &&
               (len == 0 || EVP_CipherUpdate(ctx, pt, &n, ct.ptr, (int)len) == 1) &&
@@ -128,22 +138,22 @@ int pv_gcm_open(uint8_t *pt, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_t
 
 /* --- batches -------------------------------------------------------------------------------- */
 
-static void seal(void *state, struct pv_aead_op *ops, size_t n)
+static void evp_seal(void *state, struct pv_aead_op *ops, size_t n)
 {
     (void)state;
     for (size_t i = 0; i < n; i++)
-        ops[i].status = seal_one(&ops[i]);
+        ops[i].status = evp_seal_one(&ops[i]);
 }
 
-static void open(void *state, struct pv_aead_op *ops, size_t n)
+static void evp_open(void *state, struct pv_aead_op *ops, size_t n)
 {
     (void)state;
     for (size_t i = 0; i < n; i++)
-        ops[i].status = open_one(&ops[i]);
+        ops[i].status = evp_open_one(&ops[i]);
 }
 
 const struct pv_aead_provider pv_aead_openssl = {
     .name = "openssl",
-    .seal = seal,
-    .open = open,
+    .seal = evp_seal,
+    .open = evp_open,
 };

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * ct.c - constant-time comparison, wiping, and memory for secrets. One place for these calls makes
+ * it possible to see at a glance that no secret is compared with memcmp or cleared with memset,
+ * which a compiler may drop.
+ */
 #include "crypto/ct.h"
 
 #include <sys/mman.h>
@@ -49,6 +54,9 @@ static size_t whole_pages(size_t len)
     return (len + page - 1) / page * page;
 }
 
+/* sodium_malloc() locks its pages, and a daemon with thousands of sessions would exceed
+ * RLIMIT_MEMLOCK; session keys live three minutes, so leaving them out of core dumps is the
+ * protection that scales. */
 void *pv_nodump_alloc(size_t len)
 {
     size_t size = whole_pages(len);

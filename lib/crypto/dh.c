@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * dh.c - X25519 key pairs and shared secrets (RFC 7748).
+ */
 #include "crypto/dh.h"
 
 #include <sodium.h>
@@ -20,6 +23,8 @@ void pv_dh_public(const uint8_t sk[static PV_DH_LEN], uint8_t ret_pk[static PV_D
     (void)crypto_scalarmult_base(ret_pk, sk);
 }
 
+/* An all-zero result means a public key of small order, which would make the secret known to
+ * everybody (RFC 7748 s6.1); the check is in constant time like the multiplication. */
 int pv_dh(uint8_t ret_shared[static PV_DH_LEN], const uint8_t sk[static PV_DH_LEN],
           const uint8_t pk[static PV_DH_LEN])
 {

@@ -8,7 +8,7 @@
 #include "base/pv.h"
 
 enum {
-    PV_DH_LEN = 32,
+    PV_DH_LEN = 32, /* bytes of a secret, a public key and a shared secret, RFC 7748 s5 */
 };
 
 /* A key pair: clamped secret drawn from rng. */

@@ -9,20 +9,20 @@
 #include "base/pv.h"
 
 enum {
-    PV_BLAKE2S_LEN = 32,
-    PV_BLAKE2B_LEN = 32, /* we use BLAKE2b-256 only */
-    PV_BLAKE2B512_LEN = 64,
-    PV_MAC_LEN = 16, /* keyed BLAKE2s-128, WireGuard mac1 and mac2 */
-    PV_SHA1_LEN = 20,
-    PV_SHA256_LEN = 32,
-    PV_MD5_LEN = 16,
+    PV_BLAKE2S_LEN = 32,    /* bytes, RFC 7693 s2.1 */
+    PV_BLAKE2B_LEN = 32,    /* we use BLAKE2b-256 only */
+    PV_BLAKE2B512_LEN = 64, /* bytes, RFC 7693 s2.1 */
+    PV_MAC_LEN = 16,        /* keyed BLAKE2s-128, WireGuard mac1 and mac2 */
+    PV_SHA1_LEN = 20,       /* bytes, FIPS 180-4 */
+    PV_SHA256_LEN = 32,     /* bytes, FIPS 180-4 */
+    PV_MD5_LEN = 16,        /* bytes, RFC 1321 */
 };
 
 /* BLAKE2s (RFC 7693), own portable code: as fast as EVP's, and nothing to allocate. */
 struct pv_blake2s {
     uint32_t h[8];
-    uint64_t t; /* bytes compressed so far */
-    uint8_t buf[64];
+    uint64_t t;      /* bytes compressed so far */
+    uint8_t buf[64]; /* one block, RFC 7693 s2.1 */
     size_t buf_len;
     size_t out_len;
 };
@@ -40,8 +40,8 @@ void pv_hmac_blake2s(uint8_t out[static PV_BLAKE2S_LEN], const uint8_t *key, siz
                      struct pv_view a, struct pv_view b);
 /* HKDF of the Noise specification s4.3 with HMAC-BLAKE2s: n_out 1..3 outputs of 32 bytes into
  * out1, out2, out3 (the unused ones may be NULL). The outputs may alias chaining_key. */
-void pv_noise_hkdf(const uint8_t chaining_key[static 32], struct pv_view input, uint8_t *out1,
-                   uint8_t *out2, uint8_t *out3);
+void pv_noise_hkdf(const uint8_t chaining_key[static PV_BLAKE2S_LEN], struct pv_view input,
+                   uint8_t *out1, uint8_t *out2, uint8_t *out3);
 
 /* BLAKE2b-256 over a || b || c (libsodium). */
 void pv_blake2b(uint8_t out[static PV_BLAKE2B_LEN], struct pv_view a, struct pv_view b,

@@ -34,7 +34,7 @@ struct pv_aead {
 };
 
 enum {
-    PV_AEAD_NONCE_LEN = 12,
+    PV_AEAD_NONCE_LEN = 12, /* bytes, both suites: RFC 8439 s2.3, SP 800-38D s8.2.1 */
 };
 
 /* The nonce of a suite: 4 zero bytes and the counter. */

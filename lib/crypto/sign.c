@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * sign.c - Ed25519 signatures under a context, verified strictly, and the X25519 form of their
+ * keys. Verification is strict because statements are compared by their hash: if a signature had a
+ * second valid encoding, or a key a second valid form, two nodes could hold "the same" statement
+ * and disagree about it.
+ */
 #include "crypto/sign.h"
 
 #include <stdlib.h>
@@ -13,7 +19,8 @@ enum {
     CONTEXT_MAX = 64,    /* bytes; contexts are literals of ours */
 };
 
-/* context || 0x00 || a || b in one block, because libsodium signs one block. */
+/* context || 0x00 || a || b in one block, because libsodium signs one block. The NUL ends the
+ * context, so no context can be continued by the message into another one. */
 static int join(const char *context, struct pv_view a, struct pv_view b, uint8_t **ret_msg,
                 size_t *ret_len)
 {
@@ -34,11 +41,13 @@ static int join(const char *context, struct pv_view a, struct pv_view b, uint8_t
 }
 
 /* On the curve, canonical encoding, in the main subgroup and not its identity. */
-static bool key_is_strict(const uint8_t p[static 32])
+static bool key_is_strict(const uint8_t p[static PV_SIGN_PK_LEN])
 {
     return crypto_core_ed25519_is_valid_point(p) == 1;
 }
 
+/* The secret key contains the public one (libsodium's form), which spares a multiplication at each
+ * signature. */
 void pv_sign_keypair(const uint8_t seed[static PV_SIGN_SEED_LEN],
                      uint8_t ret_sk[static PV_SIGN_SK_LEN], uint8_t ret_pk[static PV_SIGN_PK_LEN])
 {
@@ -77,14 +86,16 @@ int pv_sign_verify(const uint8_t sig[static PV_SIGN_LEN], const char *context, s
     return r;
 }
 
-int pv_sign_pk_to_dh(const uint8_t pk[static PV_SIGN_PK_LEN], uint8_t ret_dh_pk[static 32])
+/* One key pair serves for signatures and for X25519; the birational map (RFC 7748 s4.1) is defined
+ * for points of the main subgroup. */
+int pv_sign_pk_to_dh(const uint8_t pk[static PV_SIGN_PK_LEN], uint8_t ret_dh_pk[static PV_DH_LEN])
 {
     if (!key_is_strict(pk) || crypto_sign_ed25519_pk_to_curve25519(ret_dh_pk, pk) != 0)
         return PV_ERR_AUTH;
     return PV_OK;
 }
 
-void pv_sign_sk_to_dh(const uint8_t sk[static PV_SIGN_SK_LEN], uint8_t ret_dh_sk[static 32])
+void pv_sign_sk_to_dh(const uint8_t sk[static PV_SIGN_SK_LEN], uint8_t ret_dh_sk[static PV_DH_LEN])
 {
     (void)crypto_sign_ed25519_sk_to_curve25519(ret_dh_sk, sk);
 }

@@ -9,12 +9,13 @@
 #define PV_SIGN_H
 
 #include "base/pv.h"
+#include "crypto/dh.h"
 
 enum {
-    PV_SIGN_SEED_LEN = 32,
-    PV_SIGN_PK_LEN = 32,
-    PV_SIGN_SK_LEN = 64, /* libsodium's form: seed || pk */
-    PV_SIGN_LEN = 64,
+    PV_SIGN_SEED_LEN = 32, /* bytes, RFC 8032 s5.1.5: the secret from which a key pair follows */
+    PV_SIGN_PK_LEN = 32,   /* bytes, RFC 8032 s5.1.5 */
+    PV_SIGN_SK_LEN = 64,   /* libsodium's form: seed || pk */
+    PV_SIGN_LEN = 64,      /* bytes, RFC 8032 s5.1.6 */
 };
 
 void pv_sign_keypair(const uint8_t seed[static PV_SIGN_SEED_LEN],
@@ -32,7 +33,7 @@ PV_MUST_CHECK int pv_sign_verify(const uint8_t sig[static PV_SIGN_LEN], const ch
 /* The X25519 form of an Ed25519 key (coordinator key on the control channel). PV_ERR_AUTH when pk
  * is no point of the main subgroup. */
 PV_MUST_CHECK int pv_sign_pk_to_dh(const uint8_t pk[static PV_SIGN_PK_LEN],
-                                   uint8_t ret_dh_pk[static 32]);
-void pv_sign_sk_to_dh(const uint8_t sk[static PV_SIGN_SK_LEN], uint8_t ret_dh_sk[static 32]);
+                                   uint8_t ret_dh_pk[static PV_DH_LEN]);
+void pv_sign_sk_to_dh(const uint8_t sk[static PV_SIGN_SK_LEN], uint8_t ret_dh_sk[static PV_DH_LEN]);
 
 #endif /* PV_SIGN_H */

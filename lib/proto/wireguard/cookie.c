@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * cookie.c - tells whether a handshake message deserves a DH while this node is flooded (whitepaper
+ * s5.3). A cookie is a MAC over the source address under a secret of two minutes, so the responder
+ * keeps nothing for a source until that source has proven that it receives.
+ */
 #include "proto/wireguard/cookie.h"
 
 #include <stdlib.h>
@@ -9,10 +14,15 @@
 #include "crypto/ct.h"
 #include "crypto/hash.h"
 
+enum {
+    SECRET_LEN = 32, /* bytes, whitepaper s5.4.7 */
+    PORT_LEN = 2,    /* bytes of a UDP port */
+};
+
 struct pv_cookie_checker {
     const struct pv_wg_device *dev;
     struct pv_rng rng;
-    uint8_t secret[32];
+    uint8_t secret[SECRET_LEN];
     pv_ns secret_expires; /* 0: none drawn yet */
     struct pv_bucket_table *sources;
 };
@@ -44,11 +54,12 @@ struct pv_cookie_checker *pv_cookie_checker_free(struct pv_cookie_checker *check
     return NULL;
 }
 
-/* The cookie of a source now: MAC(secret, address || port). */
+/* The cookie of a source now: MAC(secret, address || port). IPv4-mapped addresses are unmapped
+ * first, or one host would have two cookies depending on the socket it came through. */
 static void make_cookie(struct pv_cookie_checker *c, const struct pv_addr *src, pv_ns now,
                         uint8_t ret_cookie[static PV_WGMSG_MAC_LEN])
 {
-    uint8_t source[18];
+    uint8_t source[PV_IP6_LEN + PORT_LEN];
     struct pv_addr a = pv_addr_unmap(*src);
     size_t n = pv_addr_ip_len(&a);
 
@@ -58,9 +69,12 @@ static void make_cookie(struct pv_cookie_checker *c, const struct pv_addr *src, 
     }
     memcpy(source, a.ip, n);
     pv_store_be16(source + n, a.port);
-    pv_blake2s_mac(ret_cookie, pv_view(c->secret, sizeof(c->secret)), pv_view(source, n + 2));
+    pv_blake2s_mac(ret_cookie, pv_view(c->secret, sizeof(c->secret)),
+                   pv_view(source, n + PORT_LEN));
 }
 
+/* The order is the defence: mac1 costs one hash and needs our public key, the cookie proves the
+ * source, and only then is the source's share counted. */
 enum pv_cookie_verdict pv_cookie_check(struct pv_cookie_checker *checker, struct pv_view msg,
                                        const struct pv_addr *src, bool under_load, pv_ns now)
 {
@@ -87,6 +101,8 @@ void pv_cookie_reply(struct pv_cookie_checker *checker, struct pv_view msg,
     pv_wipe(cookie, sizeof(cookie));
 }
 
+/* mac1 is remembered for every message, because it is the associated data of the cookie reply to
+ * exactly that message. */
 void pv_cookie_jar_stamp(struct pv_cookie_jar *jar, uint8_t *msg, size_t len, bool with_cookie,
                          pv_ns now)
 {

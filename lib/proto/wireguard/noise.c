@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * noise.c - Noise (revision 34): the symmetric state, the handshake IK and the one-message pattern
+ * X. The functions carry the names of the Noise specification (s5.2), so that each pattern below
+ * can be read beside its line of tokens there. A failed step wipes the handshake: there is no state
+ * from which to go on, and none to leak.
+ */
 #include "proto/wireguard/noise.h"
 
 #include <string.h>
@@ -8,7 +14,8 @@
 #include "crypto/hash.h"
 
 enum {
-    SEALED_KEY_LEN = 32 + PV_NOISE_TAG_LEN, /* an encrypted static key */
+    SEALED_KEY_LEN = PV_DH_LEN + PV_NOISE_TAG_LEN, /* an encrypted static key */
+    PAYLOAD_AT = PV_DH_LEN + SEALED_KEY_LEN,       /* offset in the first message of IK and X */
 };
 
 static const char IK_NAME[] = "Noise_IK_25519_ChaChaPoly_BLAKE2s";
@@ -39,23 +46,24 @@ void pv_noise_mix_hash(struct pv_noise_sym *sym, struct pv_view data)
     pv_blake2s(sym->h, pv_view(sym->h, sizeof(sym->h)), data);
 }
 
+/* A new key starts its nonces anew: the pair (key, nonce) must never repeat. */
 void pv_noise_mix_key(struct pv_noise_sym *sym, struct pv_view input)
 {
     pv_noise_hkdf(sym->ck, input, sym->ck, sym->k, NULL);
     sym->n = 0;
 }
 
-void pv_noise_mix_key_and_hash(struct pv_noise_sym *sym, const uint8_t psk[static 32])
+void pv_noise_mix_key_and_hash(struct pv_noise_sym *sym, const uint8_t psk[static PV_NOISE_PSK_LEN])
 {
-    uint8_t temp[32];
-    pv_noise_hkdf(sym->ck, pv_view(psk, 32), sym->ck, temp, sym->k);
+    uint8_t temp[PV_BLAKE2S_LEN];
+    pv_noise_hkdf(sym->ck, pv_view(psk, PV_NOISE_PSK_LEN), sym->ck, temp, sym->k);
     pv_noise_mix_hash(sym, pv_view(temp, sizeof(temp)));
     sym->n = 0;
     pv_wipe(temp, sizeof(temp));
 }
 
-int pv_noise_mix_dh(struct pv_noise_sym *sym, const uint8_t sk[static 32],
-                    const uint8_t pk[static 32])
+int pv_noise_mix_dh(struct pv_noise_sym *sym, const uint8_t sk[static PV_DH_LEN],
+                    const uint8_t pk[static PV_DH_LEN])
 {
     uint8_t shared[PV_DH_LEN];
     int r = pv_dh(shared, sk, pk);
@@ -76,6 +84,8 @@ void pv_noise_encrypt_and_hash(struct pv_noise_sym *sym, uint8_t *out, struct pv
     pv_noise_mix_hash(sym, pv_view(out, pt.len + PV_NOISE_TAG_LEN));
 }
 
+/* Nothing changes on failure, so that a forged message does not disturb the state of a genuine one
+ * that may follow (WireGuard's responder tries several peers). */
 int pv_noise_decrypt_and_hash(struct pv_noise_sym *sym, uint8_t *out, struct pv_view ct)
 {
     struct pv_view ad = pv_view(sym->h, sizeof(sym->h));
@@ -88,7 +98,9 @@ int pv_noise_decrypt_and_hash(struct pv_noise_sym *sym, uint8_t *out, struct pv_
     return PV_OK;
 }
 
-void pv_noise_split(struct pv_noise_sym *sym, uint8_t ret_k1[static 32], uint8_t ret_k2[static 32])
+/* After the split the chaining key could still derive both transport keys, so it goes at once. */
+void pv_noise_split(struct pv_noise_sym *sym, uint8_t ret_k1[static PV_AEAD_KEY_LEN],
+                    uint8_t ret_k2[static PV_AEAD_KEY_LEN])
 {
     pv_noise_hkdf(sym->ck, NONE, ret_k1, ret_k2, NULL);
     pv_wipe(sym->ck, sizeof(sym->ck));
@@ -124,64 +136,69 @@ void pv_noise_cipher_wipe(struct pv_noise_cipher *c)
 
 /* --- the first message of IK and X: e, es, s, ss, payload ------------------------------------ */
 
+/* Tokens e, es, s, ss (Noise s7.5): the sender's static key travels encrypted to the receiver's, so
+ * that only the receiver learns who speaks. */
 static int write_first(struct pv_noise_sym *sym, const struct pv_noise_keys *s,
-                       const struct pv_noise_keys *e, const uint8_t rs[static 32],
+                       const struct pv_noise_keys *e, const uint8_t rs[static PV_DH_LEN],
                        struct pv_view payload, uint8_t *out)
 {
-    memcpy(out, e->pk, 32);
-    pv_noise_mix_hash(sym, pv_view(e->pk, 32));
+    memcpy(out, e->pk, PV_DH_LEN);
+    pv_noise_mix_hash(sym, pv_view(e->pk, PV_DH_LEN));
     int r = pv_noise_mix_dh(sym, e->sk, rs);
     if (r < 0)
         return r;
-    pv_noise_encrypt_and_hash(sym, out + 32, pv_view(s->pk, 32));
+    pv_noise_encrypt_and_hash(sym, out + PV_DH_LEN, pv_view(s->pk, PV_DH_LEN));
     r = pv_noise_mix_dh(sym, s->sk, rs);
     if (r < 0)
         return r;
-    pv_noise_encrypt_and_hash(sym, out + 32 + SEALED_KEY_LEN, payload);
+    pv_noise_encrypt_and_hash(sym, out + PAYLOAD_AT, payload);
     return PV_OK;
 }
 
-/* ret_re, ret_rs: the sender's keys. payload gets msg.len - PV_NOISE_X_OVERHEAD bytes. */
+/* The receiver's side of write_first(). The sender's keys are written to the results only when
+ * everything is authentic. payload gets msg.len - PV_NOISE_X_OVERHEAD bytes. */
 static int read_first(struct pv_noise_sym *sym, const struct pv_noise_keys *s, struct pv_view msg,
-                      uint8_t ret_re[static 32], uint8_t ret_rs[static 32], uint8_t *payload)
+                      uint8_t ret_re[static PV_DH_LEN], uint8_t ret_rs[static PV_DH_LEN],
+                      uint8_t *payload)
 {
-    uint8_t rs[32];
+    uint8_t rs[PV_DH_LEN];
     if (msg.len < PV_NOISE_X_OVERHEAD)
         return PV_ERR_AUTH;
     const uint8_t *re = msg.ptr;
-    const uint8_t *sealed = msg.ptr + 32 + SEALED_KEY_LEN;
+    const uint8_t *sealed = msg.ptr + PAYLOAD_AT;
 
-    pv_noise_mix_hash(sym, pv_view(re, 32));
+    pv_noise_mix_hash(sym, pv_view(re, PV_DH_LEN));
     int r = pv_noise_mix_dh(sym, s->sk, re);
     if (r < 0)
         return r;
-    r = pv_noise_decrypt_and_hash(sym, rs, pv_view(msg.ptr + 32, SEALED_KEY_LEN));
+    r = pv_noise_decrypt_and_hash(sym, rs, pv_view(msg.ptr + PV_DH_LEN, SEALED_KEY_LEN));
     if (r < 0)
         return r;
     r = pv_noise_mix_dh(sym, s->sk, rs);
     if (r < 0)
         return r;
-    r = pv_noise_decrypt_and_hash(sym, payload, pv_view(sealed, msg.len - (32 + SEALED_KEY_LEN)));
+    r = pv_noise_decrypt_and_hash(sym, payload, pv_view(sealed, msg.len - PAYLOAD_AT));
     if (r < 0)
         return r;
-    memcpy(ret_re, re, 32);
-    memcpy(ret_rs, rs, 32);
+    memcpy(ret_re, re, PV_DH_LEN);
+    memcpy(ret_rs, rs, PV_DH_LEN);
     return PV_OK;
 }
 
 /* --- IK ------------------------------------------------------------------------------------- */
 
 static void ik_init(struct pv_noise_ik *ik, struct pv_view prologue,
-                    const struct pv_noise_keys *local, const uint8_t responder[static 32])
+                    const struct pv_noise_keys *local, const uint8_t responder[static PV_DH_LEN])
 {
     memset(ik, 0, sizeof(*ik));
     ik->s = *local;
     pv_noise_sym_init(&ik->sym, IK_NAME, prologue);
-    pv_noise_mix_hash(&ik->sym, pv_view(responder, 32));
+    pv_noise_mix_hash(&ik->sym, pv_view(responder, PV_DH_LEN));
 }
 
 void pv_noise_ik_init_initiator(struct pv_noise_ik *ik, struct pv_view prologue,
-                                const struct pv_noise_keys *local, const uint8_t remote[static 32])
+                                const struct pv_noise_keys *local,
+                                const uint8_t remote[static PV_DH_LEN])
 {
     ik_init(ik, prologue, local, remote);
     memcpy(ik->rs, remote, sizeof(ik->rs));
@@ -225,7 +242,8 @@ int pv_noise_ik_write1(struct pv_noise_ik *ik, const struct pv_rng *rng,
     return ik_step(ik, r, PV_NOISE_IK_READ2);
 }
 
-int pv_noise_ik_read1(struct pv_noise_ik *ik, struct pv_view msg, uint8_t ret_remote[static 32])
+int pv_noise_ik_read1(struct pv_noise_ik *ik, struct pv_view msg,
+                      uint8_t ret_remote[static PV_DH_LEN])
 {
     if (ik->state != PV_NOISE_IK_READ1)
         return PV_ERR_STATE;
@@ -241,15 +259,15 @@ int pv_noise_ik_read1(struct pv_noise_ik *ik, struct pv_view msg, uint8_t ret_re
 /* e, ee, se, empty payload. */
 static int write_second(struct pv_noise_ik *ik, uint8_t msg[static PV_NOISE_IK_MSG2_LEN])
 {
-    memcpy(msg, ik->e.pk, 32);
-    pv_noise_mix_hash(&ik->sym, pv_view(ik->e.pk, 32));
+    memcpy(msg, ik->e.pk, PV_DH_LEN);
+    pv_noise_mix_hash(&ik->sym, pv_view(ik->e.pk, PV_DH_LEN));
     int r = pv_noise_mix_dh(&ik->sym, ik->e.sk, ik->re);
     if (r < 0)
         return r;
     r = pv_noise_mix_dh(&ik->sym, ik->e.sk, ik->rs);
     if (r < 0)
         return r;
-    pv_noise_encrypt_and_hash(&ik->sym, msg + 32, NONE);
+    pv_noise_encrypt_and_hash(&ik->sym, msg + PV_DH_LEN, NONE);
     return PV_OK;
 }
 
@@ -271,14 +289,15 @@ static int read_second(struct pv_noise_ik *ik, struct pv_view msg)
     uint8_t empty[1];
     if (msg.len != PV_NOISE_IK_MSG2_LEN)
         return PV_ERR_AUTH;
-    pv_noise_mix_hash(&ik->sym, pv_view(msg.ptr, 32));
+    pv_noise_mix_hash(&ik->sym, pv_view(msg.ptr, PV_DH_LEN));
     int r = pv_noise_mix_dh(&ik->sym, ik->e.sk, msg.ptr);
     if (r < 0)
         return r;
     r = pv_noise_mix_dh(&ik->sym, ik->s.sk, msg.ptr);
     if (r < 0)
         return r;
-    return pv_noise_decrypt_and_hash(&ik->sym, empty, pv_view(msg.ptr + 32, PV_NOISE_TAG_LEN));
+    return pv_noise_decrypt_and_hash(&ik->sym, empty,
+                                     pv_view(msg.ptr + PV_DH_LEN, PV_NOISE_TAG_LEN));
 }
 
 int pv_noise_ik_read2(struct pv_noise_ik *ik, struct pv_view msg)
@@ -307,7 +326,7 @@ int pv_noise_ik_finish(struct pv_noise_ik *ik, struct pv_noise_cipher *ret_send,
 /* --- X -------------------------------------------------------------------------------------- */
 
 int pv_noise_x_seal(const struct pv_rng *rng, struct pv_view prologue,
-                    const struct pv_noise_keys *local, const uint8_t remote[static 32],
+                    const struct pv_noise_keys *local, const uint8_t remote[static PV_DH_LEN],
                     struct pv_view pt, uint8_t *ret_box)
 {
     if (pt.len > PV_NOISE_MSG_MAX - PV_NOISE_X_OVERHEAD)
@@ -315,7 +334,7 @@ int pv_noise_x_seal(const struct pv_rng *rng, struct pv_view prologue,
     struct pv_noise_sym sym;
     struct pv_noise_keys e;
     pv_noise_sym_init(&sym, X_NAME, prologue);
-    pv_noise_mix_hash(&sym, pv_view(remote, 32));
+    pv_noise_mix_hash(&sym, pv_view(remote, PV_DH_LEN));
     pv_dh_keypair(rng, e.sk, e.pk);
     int r = write_first(&sym, local, &e, remote, pt, ret_box);
     pv_noise_sym_wipe(&sym);
@@ -324,14 +343,14 @@ int pv_noise_x_seal(const struct pv_rng *rng, struct pv_view prologue,
 }
 
 int pv_noise_x_open(struct pv_view prologue, const struct pv_noise_keys *local, struct pv_view box,
-                    uint8_t ret_sender[static 32], uint8_t *ret_pt)
+                    uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_pt)
 {
     if (box.len > PV_NOISE_MSG_MAX)
         return PV_ERR_AUTH;
     struct pv_noise_sym sym;
-    uint8_t re[32];
+    uint8_t re[PV_DH_LEN];
     pv_noise_sym_init(&sym, X_NAME, prologue);
-    pv_noise_mix_hash(&sym, pv_view(local->pk, 32));
+    pv_noise_mix_hash(&sym, pv_view(local->pk, PV_DH_LEN));
     int r = read_first(&sym, local, box, re, ret_sender, ret_pt);
     pv_noise_sym_wipe(&sym);
     return r;

@@ -11,10 +11,13 @@
 #define PV_NOISE_H
 
 #include "crypto/aead.h"
+#include "crypto/dh.h"
+#include "crypto/hash.h"
 
 enum {
-    PV_NOISE_TAG_LEN = 16,
-    PV_NOISE_HASH_LEN = 32,
+    PV_NOISE_TAG_LEN = PV_AEAD_TAG_LEN,
+    PV_NOISE_HASH_LEN = PV_BLAKE2S_LEN,
+    PV_NOISE_PSK_LEN = 32,     /* bytes, Noise s9.2 */
     PV_NOISE_MSG_MAX = 65535,  /* bytes, Noise s3 */
     PV_NOISE_IK_MSG1_LEN = 96, /* e, encrypted s, empty payload */
     PV_NOISE_IK_MSG2_LEN = 48, /* e, empty payload */
@@ -23,18 +26,18 @@ enum {
 
 /* An X25519 key pair; pk must belong to sk (pv_dh_public()). */
 struct pv_noise_keys {
-    uint8_t sk[32];
-    uint8_t pk[32];
+    uint8_t sk[PV_DH_LEN];
+    uint8_t pk[PV_DH_LEN];
 };
 
 /* --- symmetric state (Noise s5.2) ----------------------------------------------------------- */
 
 struct pv_noise_sym {
-    uint8_t ck[32];      /* chaining key */
-    uint8_t h[32];       /* hash of everything said so far */
-    uint8_t k[32];       /* cipher key, once one was mixed in */
-    uint64_t n;          /* nonce of the next message under k */
-    enum pv_suite suite; /* the cipher that the name says */
+    uint8_t ck[PV_NOISE_HASH_LEN]; /* chaining key */
+    uint8_t h[PV_NOISE_HASH_LEN];  /* hash of everything said so far */
+    uint8_t k[PV_AEAD_KEY_LEN];    /* cipher key, once one was mixed in */
+    uint64_t n;                    /* nonce of the next message under k */
+    enum pv_suite suite;           /* the cipher that the name says */
 };
 
 /* InitializeSymmetric(name) and MixHash(prologue); the suite is ChaChaPoly, set it to change. */
@@ -43,10 +46,11 @@ void pv_noise_sym_wipe(struct pv_noise_sym *sym);
 void pv_noise_mix_hash(struct pv_noise_sym *sym, struct pv_view data);
 void pv_noise_mix_key(struct pv_noise_sym *sym, struct pv_view input);
 /* The psk token (Noise s9.2). */
-void pv_noise_mix_key_and_hash(struct pv_noise_sym *sym, const uint8_t psk[static 32]);
+void pv_noise_mix_key_and_hash(struct pv_noise_sym *sym,
+                               const uint8_t psk[static PV_NOISE_PSK_LEN]);
 /* MixKey(DH(sk, pk)). PV_ERR_AUTH when pk is of small order. */
-PV_MUST_CHECK int pv_noise_mix_dh(struct pv_noise_sym *sym, const uint8_t sk[static 32],
-                                  const uint8_t pk[static 32]);
+PV_MUST_CHECK int pv_noise_mix_dh(struct pv_noise_sym *sym, const uint8_t sk[static PV_DH_LEN],
+                                  const uint8_t pk[static PV_DH_LEN]);
 /* EncryptAndHash, once a key was mixed in: out gets pt.len + 16 bytes and may be pt's memory. */
 void pv_noise_encrypt_and_hash(struct pv_noise_sym *sym, uint8_t *out, struct pv_view pt);
 /* DecryptAndHash under a key: out gets ct.len - 16 bytes. PV_ERR_AUTH. out may not be ct's memory:
@@ -54,13 +58,14 @@ void pv_noise_encrypt_and_hash(struct pv_noise_sym *sym, uint8_t *out, struct pv
 PV_MUST_CHECK int pv_noise_decrypt_and_hash(struct pv_noise_sym *sym, uint8_t *out,
                                             struct pv_view ct);
 /* Split(): the initiator sends under k1. sym keeps its hash and loses its keys. */
-void pv_noise_split(struct pv_noise_sym *sym, uint8_t ret_k1[static 32], uint8_t ret_k2[static 32]);
+void pv_noise_split(struct pv_noise_sym *sym, uint8_t ret_k1[static PV_AEAD_KEY_LEN],
+                    uint8_t ret_k2[static PV_AEAD_KEY_LEN]);
 
 /* --- transport messages (Noise s5.1) -------------------------------------------------------- */
 
 /* One direction of a finished handshake; messages must be opened in the order they were sealed. */
 struct pv_noise_cipher {
-    uint8_t key[32];
+    uint8_t key[PV_AEAD_KEY_LEN];
     uint64_t n; /* messages so far */
 };
 /* ct gets pt.len + 16 bytes and may be pt's memory. PV_ERR_LIMIT above PV_NOISE_MSG_MAX or when
@@ -88,13 +93,14 @@ struct pv_noise_ik {
     struct pv_noise_sym sym;
     struct pv_noise_keys s; /* local static */
     struct pv_noise_keys e; /* local ephemeral */
-    uint8_t rs[32];         /* remote static; the responder knows it after message 1 */
-    uint8_t re[32];         /* remote ephemeral */
+    uint8_t rs[PV_DH_LEN];  /* remote static; the responder knows it after message 1 */
+    uint8_t re[PV_DH_LEN];  /* remote ephemeral */
 };
 
 /* remote: the responder's static public key. local is copied. */
 void pv_noise_ik_init_initiator(struct pv_noise_ik *ik, struct pv_view prologue,
-                                const struct pv_noise_keys *local, const uint8_t remote[static 32]);
+                                const struct pv_noise_keys *local,
+                                const uint8_t remote[static PV_DH_LEN]);
 void pv_noise_ik_init_responder(struct pv_noise_ik *ik, struct pv_view prologue,
                                 const struct pv_noise_keys *local);
 void pv_noise_ik_wipe(struct pv_noise_ik *ik);
@@ -106,7 +112,7 @@ PV_MUST_CHECK int pv_noise_ik_write1(struct pv_noise_ik *ik, const struct pv_rng
 /* ret_remote: the initiator's static public key, proven by this message only up to replay; its
  * freshness is proven by the first transport message. */
 PV_MUST_CHECK int pv_noise_ik_read1(struct pv_noise_ik *ik, struct pv_view msg,
-                                    uint8_t ret_remote[static 32]);
+                                    uint8_t ret_remote[static PV_DH_LEN]);
 PV_MUST_CHECK int pv_noise_ik_write2(struct pv_noise_ik *ik, const struct pv_rng *rng,
                                      uint8_t ret_msg[static PV_NOISE_IK_MSG2_LEN]);
 PV_MUST_CHECK int pv_noise_ik_read2(struct pv_noise_ik *ik, struct pv_view msg);
@@ -123,13 +129,13 @@ PV_MUST_CHECK int pv_noise_ik_finish(struct pv_noise_ik *ik, struct pv_noise_cip
  * than PV_NOISE_MSG_MAX, PV_ERR_AUTH when remote is of small order. */
 PV_MUST_CHECK int pv_noise_x_seal(const struct pv_rng *rng, struct pv_view prologue,
                                   const struct pv_noise_keys *local,
-                                  const uint8_t remote[static 32], struct pv_view pt,
+                                  const uint8_t remote[static PV_DH_LEN], struct pv_view pt,
                                   uint8_t *ret_box);
 /* ret_pt gets box.len - PV_NOISE_X_OVERHEAD bytes (not box's memory); ret_sender is the sender's
  * static key, proven (but see Noise s7.2: the message may be replayed, and whoever has this
  * receiver's secret key can make one in any name). PV_ERR_AUTH. */
 PV_MUST_CHECK int pv_noise_x_open(struct pv_view prologue, const struct pv_noise_keys *local,
-                                  struct pv_view box, uint8_t ret_sender[static 32],
+                                  struct pv_view box, uint8_t ret_sender[static PV_DH_LEN],
                                   uint8_t *ret_pt);
 
 #endif /* PV_NOISE_H */

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * replay.c - the sliding window of counters already seen (RFC 6479). Checking and marking are two
+ * calls: a counter may be marked only after its packet has proven authentic, or anybody could close
+ * the window with forged high counters.
+ */
 #include "proto/wireguard/replay.h"
 
 #include <string.h>
@@ -13,6 +18,8 @@ bool pv_replay_is_new(const struct pv_replay *r, uint64_t counter)
     return (word >> (counter % 64) & 1) == 0;
 }
 
+/* The window moves by whole words, each cleared once, so a jump costs at most PV_REPLAY_WORDS
+ * stores however far it goes. */
 int pv_replay_accept(struct pv_replay *r, uint64_t counter)
 {
     if (!pv_replay_is_new(r, counter))

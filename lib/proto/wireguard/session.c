@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * session.c - the messages of a session: handshakes in and out, key slots, events (whitepaper s5).
+ * Members differ from stock WireGuard in three places, each marked "ours": which of two crossing
+ * handshakes survives is decided by the identity keys, lost messages are repeated after half a
+ * second, and messages may come by signal. With static peers the behaviour is Linux's.
+ */
 #include <string.h>
 
 #include "crypto/ct.h"
@@ -11,6 +17,8 @@ bool pv_session_has_path(const struct pv_session *s)
     return s->reach == PV_SESSION_BY_UDP;
 }
 
+/* An owner that does not drain its events must not make this machine lose one: while they are
+ * crowded nothing is accepted and nothing made. */
 bool pv_session_is_crowded(const struct pv_session *s)
 {
     return s->n_events > EVENTS - EVENTS_A_CALL;
@@ -30,20 +38,23 @@ pv_ns pv_session_jittered(struct pv_session *s, pv_ns t)
     return t + pv_rng_below(&s->rng, (uint32_t)PV_SESSION_JITTER);
 }
 
-void pv_session_clear_slot(struct pv_session *s, enum slot_name name)
+/* The owner's index table must never name a slot that is gone, so every slot is cleared here. */
+void pv_session_clear_slot(struct pv_session *s, enum pv_session_slot_name name)
 {
     if (s->slots[name].used)
         pv_session_push(s, PV_SESSION_INDEX_GONE, s->slots[name].local);
-    s->slots[name] = (struct slot){.used = false};
+    s->slots[name] = (struct pv_session_slot){.used = false};
 }
 
-void pv_session_move_slot(struct pv_session *s, enum slot_name from, enum slot_name to)
+void pv_session_move_slot(struct pv_session *s, enum pv_session_slot_name from,
+                          enum pv_session_slot_name to)
 {
     pv_session_clear_slot(s, to);
     s->slots[to] = s->slots[from];
-    s->slots[from] = (struct slot){.used = false};
+    s->slots[from] = (struct pv_session_slot){.used = false};
 }
 
+/* The index of an unanswered message 1 is given back; an answer to it would find nothing. */
 static void drop_pending(struct pv_session *s)
 {
     if (s->has_pending)
@@ -59,6 +70,8 @@ pv_ns pv_session_proof_expected(const struct pv_session *s)
     return since + PROOF_WITHIN;
 }
 
+/* When NEXT may be proven any moment (the peer's own handshake is about to succeed), a second
+ * handshake would only throw those keys away: the wish waits for that first. */
 void pv_session_begin(struct pv_session *s, pv_ns now)
 {
     if (s->phase != IDLE)
@@ -96,16 +109,20 @@ void pv_session_prove_keys(struct pv_session *s, pv_ns now)
     s->proof_at = s->repeat ? now + PV_SESSION_REPEAT : PV_NEVER;
 }
 
+/* Both members learn of the new suite; one handshake is enough, so the side with the lower identity
+ * makes it. */
 void pv_session_check_suite(struct pv_session *s, pv_ns now)
 {
-    const struct slot *cur = &s->slots[CURRENT];
+    const struct pv_session_slot *cur = &s->slots[CURRENT];
     if (cur->used && cur->suite != s->suite && (!s->member || s->lower_identity))
         pv_session_begin(s, now);
 }
 
+/* Begins to send with the keys in CURRENT. An initiator proves them at once, because the responder
+ * must not send under them before (whitepaper s5.1). */
 void pv_session_use_current(struct pv_session *s, pv_ns now)
 {
-    const struct slot *cur = &s->slots[CURRENT];
+    const struct pv_session_slot *cur = &s->slots[CURRENT];
     pv_session_push(s, PV_SESSION_USE, cur->local);
     pv_session_push(s, PV_SESSION_DONE, cur->local)->initiator = cur->initiator;
     s->last_call_made = false;
@@ -121,6 +138,7 @@ void pv_session_use_current(struct pv_session *s, pv_ns now)
 
 /* --- life ----------------------------------------------------------------------------------- */
 
+/* Every deadline starts as PV_NEVER: zero would be one that is long over. */
 int pv_session_new(struct pv_session **ret_session, const struct pv_session_config *cfg)
 {
     struct pv_session *s = pv_nodump_alloc(sizeof(*s));
@@ -158,11 +176,11 @@ struct pv_session *pv_session_free(struct pv_session *s)
 /* --- messages in ---------------------------------------------------------------------------- */
 
 /* The peer as in->static_pk and in->device see it: the prepared one, or another built in temp while
- * one side changes its key. */
+ * one of both sides changes its key. */
 static int remote_of(const struct pv_session *s, const struct pv_wg_initiation *in,
                      struct pv_wg_remote *temp, const struct pv_wg_remote **ret_remote)
 {
-    if (in->device == s->device && memcmp(in->static_pk, s->remote.pk, 32) == 0) {
+    if (in->device == s->device && memcmp(in->static_pk, s->remote.pk, PV_DH_LEN) == 0) {
         *ret_remote = &s->remote;
         return PV_OK;
     }
@@ -172,7 +190,9 @@ static int remote_of(const struct pv_session *s, const struct pv_wg_initiation *
     return r;
 }
 
-/* The checks of one message 1, cheap ones first. ret_tai64n is written on success. */
+/* The checks of one message 1, cheap ones first. The timestamp is compared last, since only an
+ * authentic one may be compared, and is remembered only by the caller. ret_tai64n is written on
+ * success. */
 static int check_initiation(struct pv_session *s, struct pv_wg_initiation *in,
                             enum pv_session_reach via, pv_ns now,
                             uint8_t ret_tai64n[static PV_TAI64N_LEN])
@@ -216,6 +236,8 @@ static int check_initiation(struct pv_session *s, struct pv_wg_initiation *in,
     return PV_OK;
 }
 
+/* An accepted message 1 ends our own attempt, or two pairs of keys would be made at once; its
+ * answer is made in poll_transmit, because it needs a fresh index. */
 int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *in,
                                  enum pv_session_reach via, pv_ns now)
 {
@@ -250,6 +272,9 @@ int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *
     return PV_OK;
 }
 
+/* The new keys go to CURRENT, the former ones stay for packets under way. NEXT (made as responder,
+ * never seen used) counts as older than these, unless the peer has gone on with others: then it
+ * never took them. */
 int pv_session_handle_response(struct pv_session *s, struct pv_view msg, pv_ns now)
 {
     struct pv_wg_keys keys;
@@ -259,11 +284,11 @@ int pv_session_handle_response(struct pv_session *s, struct pv_view msg, pv_ns n
     if (r < 0)
         return r;
 
-    struct slot made = {.used = true,
-                        .initiator = true,
-                        .suite = keys.suite,
-                        .local = s->pending.local_index,
-                        .born = now};
+    struct pv_session_slot made = {.used = true,
+                                   .initiator = true,
+                                   .suite = keys.suite,
+                                   .local = s->pending.local_index,
+                                   .born = now};
     s->has_pending = false; /* its index lives on in the slot */
     pv_session_end(s);
     /* Keys that we made as responder and never saw used still count as older than these, unless the
@@ -290,7 +315,8 @@ int pv_session_handle_cookie(struct pv_session *s, struct pv_view msg, pv_ns now
 
 /* --- messages out --------------------------------------------------------------------------- */
 
-/* Our answer to the message 1 kept in answer; the keys wait in NEXT for the first packet. */
+/* Our answer to the message 1 kept in `answer`. The keys wait in NEXT, because the initiator has
+ * not proven yet that it got them. */
 static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
                          struct pv_session_transmit *tx)
 {
@@ -317,7 +343,8 @@ static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
     memcpy(s->given, tx->msg, sizeof(s->given));
     pv_session_clear_slot(s, PREVIOUS);
     pv_session_clear_slot(s, NEXT);
-    s->slots[NEXT] = (struct slot){.used = true, .suite = keys.suite, .local = index, .born = now};
+    s->slots[NEXT] =
+        (struct pv_session_slot){.used = true, .suite = keys.suite, .local = index, .born = now};
     struct pv_session_event *e = pv_session_push(s, PV_SESSION_KEYS, index);
     e->keys = keys;
     e->born = now;
@@ -342,7 +369,8 @@ static bool give_again(struct pv_session *s, pv_ns now, struct pv_session_transm
     return true;
 }
 
-/* The time of our next message 1, in ns: strictly above the last one as the peer reads it. */
+/* The time of our next message 1, in ns. It must rise strictly as the peer reads it (cut to
+ * PV_TAI64N_TICK), or the peer takes the message for a replay, even if our clock was set back. */
 static uint64_t next_stamp(const struct pv_session *s, uint64_t stamp_us)
 {
     uint64_t t = stamp_us > UINT64_MAX / 1000 ? UINT64_MAX : stamp_us * 1000;
@@ -350,6 +378,8 @@ static uint64_t next_stamp(const struct pv_session *s, uint64_t stamp_us)
     return t > s->last_stamp ? t : s->last_stamp + PV_TAI64N_TICK;
 }
 
+/* Also starts the clock of the attempt: five seconds and a jitter until the next message 1
+ * (whitepaper s6.4), ninety until the attempt is given up. */
 static int make_initiation(struct pv_session *s, enum pv_session_reach via, uint32_t index,
                            uint64_t stamp_us, pv_ns now, struct pv_session_transmit *tx)
 {
@@ -393,6 +423,8 @@ static void hand_out_initiation(const struct pv_session *s, struct pv_session_tr
     memcpy(tx->msg, s->msg, sizeof(s->msg));
 }
 
+/* Answers before initiations: the peer that asked is there now, while ours may be asking nobody. A
+ * repetition is the same bytes, so the peer can tell it from a new attempt. */
 int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index, uint64_t stamp_us,
                              pv_ns now, struct pv_session_transmit *ret_tx)
 {
@@ -431,6 +463,8 @@ int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index, uint64_
     return PV_ERR_AGAIN;
 }
 
+/* The owner's own schedule decides about repetitions here: a test handshake goes to several
+ * addresses at once, and none of them is a path yet. */
 int pv_session_knock(struct pv_session *s, uint32_t fresh_index, uint64_t stamp_us, pv_ns now,
                      struct pv_session_transmit *ret_tx)
 {

@@ -11,12 +11,11 @@
  *
  * The owner feeds facts, then drains pv_session_poll_transmit() and pv_session_poll_event() until
  * PV_ERR_AGAIN, then sleeps until pv_session_next_timeout(). While more than 22 events wait nothing
- * is accepted or made. One thread at a time. Heap memory of
- * its own, left out of core dumps.
+ * is accepted or made. One thread at a time. Heap memory of its own, left out of core dumps.
  *
  * The suite (DESIGN 7) is the initiator's choice, among those that the responder takes; there is no
- * fallback. Who is told another one while keys are in use makes new ones (members: the side with
- * the lower identity).
+ * fallback. A side that is told to use another suite while keys are in use makes new keys (of two
+ * members: the one with the lower identity).
  *
  * Key slots (as in Linux): CURRENT is sent with; PREVIOUS is still received with; NEXT was made as
  * responder and becomes CURRENT with the first packet under it. No keys outlive 180 s.
@@ -67,8 +66,8 @@ enum pv_session_reach {
 
 struct pv_session_config {
     const struct pv_wg_device *device; /* borrowed for the session's life */
-    uint8_t remote_pk[32];             /* the peer's static (transport) key */
-    uint8_t psk[32];                   /* zero between members */
+    uint8_t remote_pk[PV_DH_LEN];      /* the peer's static (transport) key */
+    uint8_t psk[PV_NOISE_PSK_LEN];     /* zero between members */
     bool member;                       /* DESIGN 7's crossing rule; false: a static [peer] */
     bool lower_identity;               /* member: our identity key is the lower one */
     bool repeat;                   /* member: repeat messages 1 and 2 soon, see PV_SESSION_REPEAT */
@@ -98,15 +97,12 @@ void pv_session_set_suite(struct pv_session *s, enum pv_suite suite, pv_ns now);
 /* A handshake is needed (NEED_KEYS, a packet waits, the peer restarted). Joins an attempt that is
  * under way and lengthens it to 90 s from now. */
 void pv_session_want(struct pv_session *s, pv_ns now);
-/* Nobody needs them any more: an attempt under way ends without a word. */
+/* The keys are no longer wanted: an attempt under way ends without a word. */
 void pv_session_cancel(struct pv_session *s);
 
-/* The peer has a new gen (it restarted or changed networks): lifts once the limits on messages by
- * signal and the 5 s between messages 1. Starts nothing. */
+/* The peer has a new generation: it restarted or changed networks. Lifts once the limits on
+ * messages by signal and the 5 s between messages 1. Starts nothing. */
 void pv_session_peer_new_gen(struct pv_session *s);
-/* Besides, it has lost its memory (its new gen has heard of none of ours): a message 1 that went
- * over the path went to its former life and does not stand against the one it sends now. */
-void pv_session_peer_restarted(struct pv_session *s);
 
 /* What the fast path saw, sampled as often as the owner likes (100 ms is fine). Times are 0 =
  * never, and never fall. */
@@ -158,8 +154,8 @@ struct pv_session_transmit {
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
 };
 /* Makes the next message to be sent now (the owner may send it to several addresses, and again), or
- * PV_ERR_AGAIN (handle_timeout need not be called
- * first). fresh_index: an unused receiver index. stamp_us: Unix time in µs that never falls, also
+ * PV_ERR_AGAIN (handle_timeout need not be called first). fresh_index: an unused receiver index.
+ * stamp_us: Unix time in µs that never falls, also
  * across restarts (daemon/core/peer/highwater.h); the message carries that, or more than its last.
  */
 PV_MUST_CHECK int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index,

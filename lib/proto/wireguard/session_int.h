@@ -23,14 +23,14 @@ enum {
 /* Receiving under keys this old is the last call for a rekey by the initiator (s6.2). */
 #define LAST_CALL (PV_SESSION_REJECT_AFTER - UNHEARD_AFTER)
 
-enum slot_name {
+enum pv_session_slot_name {
     CURRENT,
     PREVIOUS,
     NEXT,
     SLOTS,
 };
 
-struct slot {
+struct pv_session_slot {
     bool used;
     bool initiator;
     enum pv_suite suite;
@@ -38,7 +38,7 @@ struct slot {
     pv_ns born;
 };
 
-enum phase { /* see the table in the header */
+enum pv_session_phase { /* see the table in the header */
     IDLE,
     WANTED,
     SENT,
@@ -58,7 +58,7 @@ struct pv_session {
     enum pv_session_reach reach;
 
     /* as initiator */
-    enum phase phase;
+    enum pv_session_phase phase;
     pv_ns first_sent; /* message 1 of this attempt, PV_NEVER = none yet */
     pv_ns give_up_at;
     pv_ns retry_at; /* in SENT and WAITING */
@@ -86,7 +86,7 @@ struct pv_session {
     bool signal_lifted;
 
     struct pv_cookie_jar jar;
-    struct slot slots[SLOTS];
+    struct pv_session_slot slots[SLOTS];
 
     /* traffic; deadlines are PV_NEVER while not armed */
     struct pv_session_traffic seen;
@@ -116,8 +116,9 @@ struct pv_session_event *pv_session_push(struct pv_session *s, enum pv_session_e
                                          uint32_t index);
 pv_ns pv_session_jittered(struct pv_session *s, pv_ns t);
 /* The index of a slot in use is handed back. */
-void pv_session_clear_slot(struct pv_session *s, enum slot_name name);
-void pv_session_move_slot(struct pv_session *s, enum slot_name from, enum slot_name to);
+void pv_session_clear_slot(struct pv_session *s, enum pv_session_slot_name name);
+void pv_session_move_slot(struct pv_session *s, enum pv_session_slot_name from,
+                          enum pv_session_slot_name to);
 /* An attempt to get keys, unless one is under way; and its end, with what it had begun. */
 void pv_session_begin(struct pv_session *s, pv_ns now);
 void pv_session_end(struct pv_session *s);

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* What a session does by itself: when the way changes, for the traffic seen, when time passes. */
+/*
+ * session_keep.c - what a session does by itself: when the way changes, for the traffic seen, when
+ * time passes. The timers of whitepaper s6 that presume a path stand still without one, or a node
+ * that was offline for an hour would come back to a list of expired deadlines and begin a handshake
+ * with every peer at once.
+ */
 #include "proto/wireguard/session_int.h"
 
 /* --- reach and traffic ---------------------------------------------------------------------- */
 
-/* A deadline armed at from stood still since the path was lost. */
+/* A deadline that was armed at `from` and stood still since the path was lost: it moves by the time
+ * without a path. */
 static pv_ns resumed(const struct pv_session *s, pv_ns deadline, pv_ns from, pv_ns now)
 {
     if (deadline == PV_NEVER)
@@ -13,6 +19,8 @@ static pv_ns resumed(const struct pv_session *s, pv_ns deadline, pv_ns from, pv_
     return deadline + (now > stood ? now - stood : 0);
 }
 
+/* What waited for a path is done now: the proof of new keys, the persistent keepalive, and a
+ * message 1 that so far went by signal only, which may have been lost. */
 static void path_begins(struct pv_session *s, pv_ns now)
 {
     s->unheard_at = resumed(s, s->unheard_at, s->unheard_from, now);
@@ -46,6 +54,8 @@ void pv_session_set_suite(struct pv_session *s, enum pv_suite suite, pv_ns now)
     pv_session_check_suite(s, now);
 }
 
+/* A peer that began anew has lifted the wait: the attempt that is under way was meant for its
+ * former life and does not count as one. */
 void pv_session_want(struct pv_session *s, pv_ns now)
 {
     if (s->phase != IDLE && s->give_up_at != PV_NEVER)
@@ -73,7 +83,7 @@ void pv_session_peer_new_gen(struct pv_session *s)
 /* Rekey by age and count (s6.2), at the moment of sending and of receiving. */
 static void check_age(struct pv_session *s, bool sent, bool received, pv_ns now)
 {
-    const struct slot *cur = &s->slots[CURRENT];
+    const struct pv_session_slot *cur = &s->slots[CURRENT];
     if (!cur->used)
         return;
     uint64_t messages =
@@ -87,6 +97,9 @@ static void check_age(struct pv_session *s, bool sent, bool received, pv_ns now)
     }
 }
 
+/* Two clocks (whitepaper s6.5): data sent and nothing heard since means that the peer may have lost
+ * its keys; data received and nothing sent since means that an empty packet is owed, so that the
+ * peer's clock does not run out. Each runs from the first packet without an answer. */
 void pv_session_note_traffic(struct pv_session *s, const struct pv_session_traffic *seen, pv_ns now)
 {
     const struct pv_session_traffic old = s->seen;
@@ -120,6 +133,8 @@ void pv_session_note_traffic(struct pv_session *s, const struct pv_session_traff
         s->persistent_at = now + s->persistent;
 }
 
+/* The first packet under keys made as responder proves that the initiator has them (whitepaper
+ * s5.1): only now may they be sent with. */
 void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now)
 {
     if (s->slots[CURRENT].used && s->slots[CURRENT].local == local_index)
@@ -139,7 +154,7 @@ static void expire_keys(struct pv_session *s, pv_ns now)
     for (int i = 0; i < SLOTS; i++) {
         if (!s->slots[i].used || now < s->slots[i].born + PV_SESSION_REJECT_AFTER)
             continue;
-        pv_session_clear_slot(s, (enum slot_name)i);
+        pv_session_clear_slot(s, (enum pv_session_slot_name)i);
         if (i == NEXT && s->phase == WAITING)
             s->phase = WANTED;
     }
@@ -158,6 +173,7 @@ void pv_session_run_attempt(struct pv_session *s, pv_ns now)
     }
 }
 
+/* Each deadline is disarmed before it acts; what it starts may arm it again. */
 static void run_path_timers(struct pv_session *s, pv_ns now)
 {
     if (now >= s->unheard_at) {
@@ -195,6 +211,7 @@ void pv_session_handle_timeout(struct pv_session *s, pv_ns now)
         run_path_timers(s, now);
 }
 
+/* The earliest of all deadlines above; those that need a path count only while there is one. */
 pv_ns pv_session_next_timeout(const struct pv_session *s)
 {
     pv_ns t = PV_NEVER;

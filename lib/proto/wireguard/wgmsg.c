@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * wgmsg.c - makes and reads WireGuard's handshake messages (whitepaper s5.4.2 to s5.4.7). Offsets
+ * are named and checked against the lengths of the whitepaper at compile time. Each reading
+ * function works on a copy of the state, so that a forged message leaves nothing behind.
+ */
 #include "proto/wireguard/wgmsg.h"
 
 #include <string.h>
@@ -21,13 +26,14 @@ static const char LABEL_COOKIE[] = "cookie--";
 enum {
     MACS_LEN = 2 * PV_WGMSG_MAC_LEN,
 
-    SUITE = 3, /* in messages 1 and 2 */
+    SUITE = 3,     /* offset of the suite in messages 1 and 2; zero in WireGuard */
+    INDEX_LEN = 4, /* bytes of a sender or receiver index */
 
     /* Message 1 (whitepaper s5.4.2). */
     I_SENDER = 4,
     I_EPHEMERAL = 8,
     I_STATIC = 40,
-    I_STATIC_LEN = 32 + PV_NOISE_TAG_LEN,
+    I_STATIC_LEN = PV_DH_LEN + PV_NOISE_TAG_LEN,
     I_TIMESTAMP = I_STATIC + I_STATIC_LEN,
     I_TIMESTAMP_LEN = PV_TAI64N_LEN + PV_NOISE_TAG_LEN,
 
@@ -50,6 +56,9 @@ _Static_assert(C_COOKIE + C_COOKIE_LEN == PV_WGMSG_COOKIE_LEN, "message 3");
 
 static const struct pv_view NONE = {NULL, 0};
 
+/* The three bytes after the type are reserved and zero in WireGuard; ours uses the last for the
+ * suite. Stock peers drop a message 1 of another suite as malformed, so no member offers one to
+ * them. */
 int pv_wgmsg_type(struct pv_view msg, uint8_t *ret_type)
 {
     if (msg.len < 4 || msg.ptr[1] != 0 || msg.ptr[2] != 0)
@@ -69,7 +78,8 @@ int pv_wgmsg_type(struct pv_view msg, uint8_t *ret_type)
     return PV_OK;
 }
 
-/* Is this a message of that type? What pv_wgmsg_type() says otherwise. */
+/* PV_OK for a message of the wanted type, PV_ERR_MALFORMED for one of another type, and the status
+ * of pv_wgmsg_type() for anything that is no message at all. */
 static int expect_type(struct pv_view msg, uint8_t want)
 {
     uint8_t type = 0;
@@ -86,14 +96,15 @@ uint32_t pv_wgmsg_receiver(struct pv_view msg)
 
 /* --- who talks ------------------------------------------------------------------------------ */
 
-static void label_key(uint8_t out[static 32], const char *label, const uint8_t pk[static 32])
+static void label_key(uint8_t out[static PV_BLAKE2S_LEN], const char *label,
+                      const uint8_t pk[static PV_DH_LEN])
 {
-    pv_blake2s(out, pv_view(label, strlen(label)), pv_view(pk, 32));
+    pv_blake2s(out, pv_view(label, strlen(label)), pv_view(pk, PV_DH_LEN));
 }
 
-void pv_wg_device_init(struct pv_wg_device *dev, const uint8_t sk[static 32])
+void pv_wg_device_init(struct pv_wg_device *dev, const uint8_t sk[static PV_DH_LEN])
 {
-    memcpy(dev->keys.sk, sk, 32);
+    memcpy(dev->keys.sk, sk, PV_DH_LEN);
     pv_dh_public(sk, dev->keys.pk);
     label_key(dev->mac1_key, LABEL_MAC1, dev->keys.pk);
     label_key(dev->cookie_key, LABEL_COOKIE, dev->keys.pk);
@@ -105,13 +116,14 @@ void pv_wg_device_wipe(struct pv_wg_device *dev)
 }
 
 int pv_wg_remote_init(struct pv_wg_remote *remote, const struct pv_wg_device *dev,
-                      const uint8_t pk[static 32], const uint8_t psk[static 32])
+                      const uint8_t pk[static PV_DH_LEN],
+                      const uint8_t psk[static PV_NOISE_PSK_LEN])
 {
     int r = pv_dh(remote->ss, dev->keys.sk, pk);
     if (r < 0)
         return r;
-    memcpy(remote->pk, pk, 32);
-    memcpy(remote->psk, psk, 32);
+    memcpy(remote->pk, pk, PV_DH_LEN);
+    memcpy(remote->psk, psk, PV_NOISE_PSK_LEN);
     label_key(remote->mac1_key, LABEL_MAC1, pk);
     label_key(remote->cookie_key, LABEL_COOKIE, pk);
     return PV_OK;
@@ -139,10 +151,13 @@ struct pv_view pv_wgmsg_mac1(struct pv_view msg)
     return pv_view(msg.ptr + msg.len - MACS_LEN, PV_WGMSG_MAC_LEN);
 }
 
+/* mac1 is keyed with our public key, so a sender that does not know whom it talks to costs us one
+ * hash and gets no answer. */
 bool pv_wgmsg_mac1_ok(const struct pv_wg_device *dev, struct pv_view msg)
 {
     uint8_t mac[PV_WGMSG_MAC_LEN];
-    pv_blake2s_mac(mac, pv_view(dev->mac1_key, 32), pv_view(msg.ptr, msg.len - MACS_LEN));
+    pv_blake2s_mac(mac, pv_view(dev->mac1_key, PV_BLAKE2S_LEN),
+                   pv_view(msg.ptr, msg.len - MACS_LEN));
     return pv_ct_equal(mac, msg.ptr + msg.len - MACS_LEN, sizeof(mac));
 }
 
@@ -163,7 +178,7 @@ void pv_wgmsg_put_mac2(uint8_t *msg, size_t len, const uint8_t cookie[static PV_
 /* mac1, and a mac2 of zeros. */
 static void put_macs(uint8_t *msg, size_t len, const struct pv_wg_remote *remote)
 {
-    pv_blake2s_mac(msg + len - MACS_LEN, pv_view(remote->mac1_key, 32),
+    pv_blake2s_mac(msg + len - MACS_LEN, pv_view(remote->mac1_key, PV_BLAKE2S_LEN),
                    pv_view(msg, len - MACS_LEN));
     memset(msg + len - PV_WGMSG_MAC_LEN, 0, PV_WGMSG_MAC_LEN);
 }
@@ -173,12 +188,15 @@ void pv_wgmsg_make_cookie(const struct pv_wg_device *dev, const struct pv_rng *r
                           uint8_t ret_msg[static PV_WGMSG_COOKIE_LEN])
 {
     pv_store_le32(ret_msg, PV_WGMSG_COOKIE);
-    memcpy(ret_msg + C_RECEIVER, msg.ptr + I_SENDER, 4); /* at the same place in both messages */
+    memcpy(ret_msg + C_RECEIVER, msg.ptr + I_SENDER,
+           INDEX_LEN); /* at the same place in both messages */
     pv_rng_fill(rng, ret_msg + C_NONCE, PV_XCHACHA_NONCE_LEN);
     pv_xaead_seal(ret_msg + C_COOKIE, dev->cookie_key, ret_msg + C_NONCE, pv_wgmsg_mac1(msg),
                   pv_view(cookie, PV_WGMSG_MAC_LEN));
 }
 
+/* The associated data is the mac1 of our own message, which an attacker off the path cannot know: a
+ * forged cookie reply fails here. */
 int pv_wgmsg_read_cookie(const struct pv_wg_remote *remote, struct pv_view msg,
                          const uint8_t mac1[static PV_WGMSG_MAC_LEN],
                          uint8_t ret_cookie[static PV_WGMSG_MAC_LEN])
@@ -197,21 +215,23 @@ int pv_wgmsg_read_cookie(const struct pv_wg_remote *remote, struct pv_view msg,
 
 /* --- message 1 ------------------------------------------------------------------------------ */
 
-static void start(struct pv_noise_sym *sym, enum pv_suite suite,
-                  const uint8_t responder_pk[static 32])
+static void start_handshake(struct pv_noise_sym *sym, enum pv_suite suite,
+                            const uint8_t responder_pk[static PV_DH_LEN])
 {
     pv_noise_sym_init(sym, CONSTRUCTION[suite], pv_view(IDENTIFIER, strlen(IDENTIFIER)));
     sym->suite = suite;
-    pv_noise_mix_hash(sym, pv_view(responder_pk, 32));
+    pv_noise_mix_hash(sym, pv_view(responder_pk, PV_DH_LEN));
 }
 
 /* The token e under a psk (Noise s9.2): hashed and mixed into the key. */
-static void mix_ephemeral(struct pv_noise_sym *sym, const uint8_t pk[static 32])
+static void mix_ephemeral(struct pv_noise_sym *sym, const uint8_t pk[static PV_DH_LEN])
 {
-    pv_noise_mix_hash(sym, pv_view(pk, 32));
-    pv_noise_mix_key(sym, pv_view(pk, 32));
+    pv_noise_mix_hash(sym, pv_view(pk, PV_DH_LEN));
+    pv_noise_mix_key(sym, pv_view(pk, PV_DH_LEN));
 }
 
+/* The tokens are e, es, s, ss and the timestamp as payload. The timestamp is what makes a replayed
+ * message 1 recognisable, because the responder keeps no other memory. */
 int pv_wgmsg_initiate(struct pv_wg_pending *pending, const struct pv_wg_device *dev,
                       const struct pv_wg_remote *remote, const struct pv_rng *rng,
                       const uint8_t tai64n[static PV_TAI64N_LEN],
@@ -223,14 +243,14 @@ int pv_wgmsg_initiate(struct pv_wg_pending *pending, const struct pv_wg_device *
     msg[SUITE] = (uint8_t)pending->suite;
     pv_dh_keypair(rng, pending->e.sk, pending->e.pk);
     pv_store_le32(msg + I_SENDER, pending->local_index);
-    memcpy(msg + I_EPHEMERAL, pending->e.pk, 32);
-    start(sym, pending->suite, remote->pk);
+    memcpy(msg + I_EPHEMERAL, pending->e.pk, PV_DH_LEN);
+    start_handshake(sym, pending->suite, remote->pk);
     mix_ephemeral(sym, pending->e.pk);
     int r = pv_noise_mix_dh(sym, pending->e.sk, remote->pk);
     if (r < 0)
         return r;
-    pv_noise_encrypt_and_hash(sym, msg + I_STATIC, pv_view(dev->keys.pk, 32));
-    pv_noise_mix_key(sym, pv_view(remote->ss, 32));
+    pv_noise_encrypt_and_hash(sym, msg + I_STATIC, pv_view(dev->keys.pk, PV_DH_LEN));
+    pv_noise_mix_key(sym, pv_view(remote->ss, PV_DH_LEN));
     pv_noise_encrypt_and_hash(sym, msg + I_TIMESTAMP, pv_view(tai64n, PV_TAI64N_LEN));
     put_macs(msg, sizeof(msg), remote);
     memcpy(ret_msg, msg, sizeof(msg));
@@ -242,6 +262,7 @@ void pv_wg_pending_wipe(struct pv_wg_pending *pending)
     pv_wipe(pending, sizeof(*pending));
 }
 
+/* One DH tells who the sender claims to be; everything else waits until that peer is known. */
 int pv_wgmsg_identify(const struct pv_wg_device *dev, struct pv_view msg,
                       struct pv_wg_initiation *ret_in)
 {
@@ -254,7 +275,7 @@ int pv_wgmsg_identify(const struct pv_wg_device *dev, struct pv_view msg,
     memcpy(in.ephemeral_pk, msg.ptr + I_EPHEMERAL, 32);
     memcpy(in.sealed_timestamp, msg.ptr + I_TIMESTAMP, I_TIMESTAMP_LEN);
 
-    start(&in.sym, in.suite, dev->keys.pk);
+    start_handshake(&in.sym, in.suite, dev->keys.pk);
     mix_ephemeral(&in.sym, in.ephemeral_pk);
     r = pv_noise_mix_dh(&in.sym, dev->keys.sk, in.ephemeral_pk);
     if (r == PV_OK)
@@ -270,7 +291,7 @@ int pv_wgmsg_accept(struct pv_wg_initiation *in, const struct pv_wg_remote *remo
                     uint8_t ret_tai64n[static PV_TAI64N_LEN])
 {
     uint8_t tai64n[PV_TAI64N_LEN];
-    pv_noise_mix_key(&in->sym, pv_view(remote->ss, 32));
+    pv_noise_mix_key(&in->sym, pv_view(remote->ss, PV_DH_LEN));
     int r =
         pv_noise_decrypt_and_hash(&in->sym, tai64n, pv_view(in->sealed_timestamp, I_TIMESTAMP_LEN));
     if (r == PV_OK)
@@ -311,7 +332,7 @@ int pv_wgmsg_respond(struct pv_wg_initiation *in, const struct pv_wg_remote *rem
     pv_dh_keypair(rng, e.sk, e.pk);
     pv_store_le32(msg + R_SENDER, local_index);
     pv_store_le32(msg + R_RECEIVER, in->remote_index);
-    memcpy(msg + R_EPHEMERAL, e.pk, 32);
+    memcpy(msg + R_EPHEMERAL, e.pk, PV_DH_LEN);
     int r = respond_tokens(in, remote, &e);
     pv_wipe(&e, sizeof(e));
     if (r < 0)
@@ -326,9 +347,10 @@ int pv_wgmsg_respond(struct pv_wg_initiation *in, const struct pv_wg_remote *rem
     return PV_OK;
 }
 
+/* e, ee, se, psk as the initiator sees them: its ephemeral and then its static key. */
 static int read_response_tokens(struct pv_noise_sym *sym, const struct pv_wg_pending *pending,
                                 const struct pv_wg_device *dev, const struct pv_wg_remote *remote,
-                                const uint8_t re[static 32])
+                                const uint8_t re[static PV_DH_LEN])
 {
     mix_ephemeral(sym, re);
     int r = pv_noise_mix_dh(sym, pending->e.sk, re);
@@ -341,6 +363,8 @@ static int read_response_tokens(struct pv_noise_sym *sym, const struct pv_wg_pen
     return PV_OK;
 }
 
+/* A forged or late answer must not spoil the attempt, so the state is copied and used up only on
+ * success. */
 int pv_wgmsg_read_response(const struct pv_wg_pending *pending, const struct pv_wg_device *dev,
                            const struct pv_wg_remote *remote, struct pv_view msg,
                            struct pv_wg_keys *ret_keys)

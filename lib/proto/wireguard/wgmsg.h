@@ -24,8 +24,8 @@ enum {
     PV_WGMSG_COOKIE_LEN = 64,      /* bytes, whitepaper s5.4.7 */
     PV_WGMSG_DATA_MIN = 32,        /* bytes: header and tag, a keepalive, whitepaper s5.4.6 */
 
-    PV_WGMSG_MAC_LEN = 16,
-    PV_TAI64N_LEN = 12,
+    PV_WGMSG_MAC_LEN = 16, /* bytes, whitepaper s5.4.4 */
+    PV_TAI64N_LEN = 12,    /* bytes, whitepaper s5.4.2 */
 };
 
 /* What kind of message a datagram is, by its first bytes and its length: PV_WGMSG_INITIATION to
@@ -37,32 +37,34 @@ uint32_t pv_wgmsg_receiver(struct pv_view msg);
 
 /* --- who talks ------------------------------------------------------------------------------ */
 
-/* This node under one of its static keys. */
+/* This node under one of its static keys; the owner may keep a second one while a key is
+ * replaced. */
 struct pv_wg_device {
     struct pv_noise_keys keys;
-    uint8_t mac1_key[32];   /* of messages to us */
-    uint8_t cookie_key[32]; /* of cookie replies by us */
+    uint8_t mac1_key[PV_BLAKE2S_LEN];   /* of messages to us */
+    uint8_t cookie_key[PV_BLAKE2S_LEN]; /* of cookie replies by us */
 };
-void pv_wg_device_init(struct pv_wg_device *dev, const uint8_t sk[static 32]);
+void pv_wg_device_init(struct pv_wg_device *dev, const uint8_t sk[static PV_DH_LEN]);
 void pv_wg_device_wipe(struct pv_wg_device *dev);
 
 /* A peer, as seen by one device. */
 struct pv_wg_remote {
-    uint8_t pk[32];
-    uint8_t ss[32]; /* DH of both static keys */
-    uint8_t psk[32];
-    uint8_t mac1_key[32];   /* of messages to it */
-    uint8_t cookie_key[32]; /* of cookie replies by it */
+    uint8_t pk[PV_DH_LEN];
+    uint8_t ss[PV_DH_LEN]; /* shared secret of both static keys, computed once */
+    uint8_t psk[PV_NOISE_PSK_LEN];
+    uint8_t mac1_key[PV_BLAKE2S_LEN];   /* of messages to it */
+    uint8_t cookie_key[PV_BLAKE2S_LEN]; /* of cookie replies by it */
 };
 /* psk: 32 zero bytes when there is none. PV_ERR_AUTH when pk is of small order. */
 PV_MUST_CHECK int pv_wg_remote_init(struct pv_wg_remote *remote, const struct pv_wg_device *dev,
-                                    const uint8_t pk[static 32], const uint8_t psk[static 32]);
+                                    const uint8_t pk[static PV_DH_LEN],
+                                    const uint8_t psk[static PV_NOISE_PSK_LEN]);
 void pv_wg_remote_wipe(struct pv_wg_remote *remote);
 
 /* The result of a handshake: keys of message 4 in both directions. */
 struct pv_wg_keys {
-    uint8_t send[32];
-    uint8_t recv[32];
+    uint8_t send[PV_AEAD_KEY_LEN];
+    uint8_t recv[PV_AEAD_KEY_LEN];
     uint32_t remote_index; /* goes into the messages 4 we send */
     enum pv_suite suite;   /* what they are for */
 };
@@ -85,9 +87,8 @@ struct pv_wg_pending {
 };
 
 /* Writes message 1 with mac1 and a zero mac2; the caller has set pending->local_index and
- * pending->suite. PV_ERR_AUTH
- * is impossible for a remote that passed pv_wg_remote_init() unless the ephemeral meets it by
- * chance; treat it as "try again". */
+ * pending->suite. PV_ERR_AUTH is impossible for a remote that passed pv_wg_remote_init(), unless
+ * the ephemeral meets it by chance; treat it as "try again". */
 PV_MUST_CHECK int pv_wgmsg_initiate(struct pv_wg_pending *pending, const struct pv_wg_device *dev,
                                     const struct pv_wg_remote *remote, const struct pv_rng *rng,
                                     const uint8_t tai64n[static PV_TAI64N_LEN],
@@ -106,8 +107,8 @@ void pv_wg_pending_wipe(struct pv_wg_pending *pending);
  * wipe it when it is not used up. */
 struct pv_wg_initiation {
     const struct pv_wg_device *device; /* borrowed: the key of ours it was made for */
-    uint8_t static_pk[32];             /* of the sender */
-    uint8_t ephemeral_pk[32];
+    uint8_t static_pk[PV_DH_LEN];      /* of the sender */
+    uint8_t ephemeral_pk[PV_DH_LEN];
     uint32_t remote_index;
     enum pv_suite suite; /* proven by the second half, like the rest */
     struct pv_noise_sym sym;
@@ -124,8 +125,7 @@ PV_MUST_CHECK int pv_wgmsg_identify(const struct pv_wg_device *dev, struct pv_vi
 PV_MUST_CHECK int pv_wgmsg_accept(struct pv_wg_initiation *in, const struct pv_wg_remote *remote,
                                   uint8_t ret_tai64n[static PV_TAI64N_LEN]);
 /* Writes message 2 to an accepted message 1, of its suite, mac2 zero, and derives the keys. Call
- * once.
- * PV_ERR_AUTH when the sender's ephemeral key is of small order. */
+ * once. PV_ERR_AUTH when the sender's ephemeral key is of small order. */
 PV_MUST_CHECK int pv_wgmsg_respond(struct pv_wg_initiation *in, const struct pv_wg_remote *remote,
                                    const struct pv_rng *rng, uint32_t local_index,
                                    uint8_t ret_msg[static PV_WGMSG_RESPONSE_LEN],
