@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The scripts that check rules, on made-up trees that break them and on some that do not."""
+import importlib.machinery
+import importlib.util
+import os
+import subprocess
+import tempfile
+import unittest
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../.."))
+
+
+def load(name):
+    """scripts/NAME as a module."""
+    path = os.path.join(ROOT, "scripts", name)
+    loader = importlib.machinery.SourceFileLoader(name.replace("-", "_"), path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+def function(name, *calls):
+    """The text of a file with one function that calls others."""
+    declared = "".join(f"void {c}(void);" for c in (name, *calls))
+    return declared + f"void {name}(void) {{" + "".join(f"{c}();" for c in calls) + "}"
+
+
+class Tree(unittest.TestCase):
+    """A tree of its own for each test, which is the current folder."""
+
+    def setUp(self):
+        self.home = os.getcwd()
+        self.tree = tempfile.TemporaryDirectory()
+        os.chdir(self.tree.name)
+
+    def tearDown(self):
+        os.chdir(self.home)
+        self.tree.cleanup()
+
+    def write(self, path, text):
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+
+
+class Layers(Tree):
+    FOLDERS = "lib/base:\nlib/crypto: lib/base\nlib/proto: lib/base\ndaemon/core: lib/base\n" \
+              "coordinator/core: lib/base\n"
+
+    def problems(self, sources, known=(), folders=FOLDERS):
+        """What check-layers says about these sources, compiled where CMake would put the objects."""
+        self.write("cmake/folders.txt", folders)
+        for path, text in sources.items():
+            self.write(path, text)
+            obj = f"build/CMakeFiles/pv_{os.path.dirname(path).replace('/', '_')}.dir/{path}.o"
+            os.makedirs(os.path.dirname(obj), exist_ok=True)
+            subprocess.run([os.environ.get("CC", "cc"), "-c", "-o", obj, path], check=True)
+        layers = load("check-layers")
+        objects = layers.read_objects("build")
+        impure = [p for p in layers.check_pure(objects) if p.startswith("impure")]
+        return impure + layers.check_circles(objects, dict(known)) + layers.check_folders()
+
+    def ring(self, n, folder="lib/base"):
+        """n files, each of which calls the next."""
+        return {f"{folder}/f{i}.c": function(f"fn{i}", f"fn{(i + 1) % n}") for i in range(n)}
+
+    def test_a_clean_tree_passes(self):
+        self.assertEqual(self.problems({
+            "lib/base/a.c": function("a"), "lib/base/b.c": function("b", "a"),
+            "daemon/core/c.c": function("c", "a", "b")}), [])
+
+    def test_a_small_circle_in_one_folder_passes(self):
+        self.assertEqual(self.problems(self.ring(6)), [])
+
+    def test_a_circle_too_large_is_told_with_both_files_and_a_symbol(self):
+        told = self.problems(self.ring(7))
+        self.assertEqual(len(told), 1)
+        self.assertRegex(told[0], r"^circle: lib/base/f(\d).c uses fn\d of lib/base/f\d.c, which uses "
+                                  r"lib/base/f\1.c by way of .*: a circle of 7 files \(at most 6\)")
+
+    def test_the_call_that_joined_two_circles_is_found(self):
+        # Two circles of 4 that know each other in one direction; f0 -> g0 is old, g2 -> f3 closes it.
+        sources = {f"lib/base/f{i}.c": function(f"f{i}", f"f{(i + 1) % 4}", *["g0"] * (i == 0))
+                   for i in range(4)}
+        sources.update({f"lib/base/g{i}.c": function(f"g{i}", f"g{(i + 1) % 4}") for i in range(4)})
+        self.assertEqual(self.problems(sources), [])
+        sources["lib/base/g2.c"] = function("g2", "g3", "f3")
+        told = self.problems(sources)
+        self.assertEqual(len(told), 1)
+        self.assertRegex(told[0], "lib/base/(f0.c uses g0 of lib/base/g0|g2.c uses f3 of lib/base/f3).c")
+        self.assertIn("a circle of 8 files", told[0])
+        self.assertIn("without this call 4 files would be left", told[0])
+
+    def test_no_circle_spans_two_folders(self):
+        told = self.problems({"lib/base/a.c": function("a", "b"), "daemon/core/b.c": function("b", "a")})
+        self.assertEqual(len(told), 1)
+        self.assertIn("daemon/core/b.c uses a of lib/base/a.c, which uses daemon/core/b.c", told[0])
+        self.assertIn("of two folders", told[0])
+
+    def test_an_address_taken_counts_as_a_call(self):
+        self.assertEqual(len(self.problems({
+            "lib/base/a.c": "void b(void); void (*a)(void) = b;",
+            "daemon/core/b.c": "extern void (*a)(void); void b(void) { a(); }"})), 1)
+
+    def test_what_is_known_may_not_grow_nor_stay_on_the_list(self):
+        self.assertEqual(self.problems(self.ring(8), {"lib/base": 8}), [])
+        self.assertIn("a circle of 8 files", self.problems(self.ring(8), {"lib/base": 7})[0])
+        self.assertIn("has 8: write 8", self.problems(self.ring(8), {"lib/base": 9})[0])
+        self.assertIn("has 0: delete that line", self.problems(
+            {}, {"lib/base": 8, "daemon/core": 7})[0])
+
+    def test_a_pure_layer_may_not_read_a_clock(self):
+        text = "#include <time.h>\ntime_t a(void);\ntime_t a(void) { return time(0); }"
+        self.assertEqual(self.problems({"lib/base/a.c": text}), ["impure: lib/base/a.c uses time"])
+
+    def test_objects_of_deleted_files_do_not_count(self):
+        self.problems(self.ring(7))
+        os.remove("lib/base/f3.c")
+        self.assertEqual(self.problems({}), [])
+
+    def test_a_folder_stands_below_those_it_names(self):
+        told = self.problems({}, folders="lib/base: lib/crypto\nlib/crypto: lib/base\n")
+        self.assertEqual(told, ["cmake/folders.txt: lib/base may include lib/crypto, and stands above it: "
+                                "a folder stands below those it names"])
+
+
+if __name__ == "__main__":
+    unittest.main()
