@@ -125,5 +125,58 @@ class Layers(Tree):
                                 "a folder stands below those it names"])
 
 
+class Size(Tree):
+    def problems(self, body):
+        """What check-size says about a function of these lines."""
+        text = "\n".join(["int f(int a)", "{", *["    " + line for line in body], "}"])
+        self.write("f.c", text + "\n")
+        return load("check-size").check("f.c")
+
+    def test_a_function_has_80_lines(self):
+        self.assertEqual(self.problems(["a++;"] * 78), [])
+        self.assertEqual(self.problems(["a++;"] * 79),
+                         ["f.c:2: f() has 81 lines (at most 80, rows of tables aside)"])
+
+    def test_rows_of_a_table_do_not_count(self):
+        rows = [line for i in range(60) for line in (f"case {i}:", f"    return g({i});")]
+        self.assertEqual(self.problems(["switch (a) {", *rows, "}"]), [])
+        rows = [line for i in range(60) for line in (f"case {i}:", "    a = g(a,", f"        {i});",
+                                                     "    break;")]
+        self.assertEqual(self.problems(["switch (a) {", *rows, "default:", "    break;", "}"]), [])
+        self.assertEqual(self.problems(["static const int T[] = {", *["    1,"] * 100, "};"]), [])
+
+    def test_cases_that_do_things_count(self):
+        rows = [line for i in range(30) for line in (f"case {i}:", "    a++;", f"    return g({i});")]
+        self.assertEqual(len(self.problems(["switch (a) {", *rows, "}"])), 1)
+        rows = [line for i in range(30) for line in (f"case {i}:", "    if (a)", f"        return {i};")]
+        self.assertEqual(len(self.problems(["switch (a) {", *rows, "}"])), 1)
+
+
+class Comments(Tree):
+    def problems(self, text):
+        return load("check-comments").check("f.c", text.splitlines())
+
+    def test_a_file_says_what_it_is_for(self):
+        licence = "/* SPDX-License-Identifier: MIT */\n"
+        self.assertEqual(self.problems(licence + "/* f.c - adds one to another. */\nint a;\n"), [])
+        self.assertEqual(self.problems(licence + "/*\n * f.c - adds numbers.\n */\nint a;\n"), [])
+        for text in ("int a;", "/* */\nint a;", "#include <a.h>\n/* Adds one to another. */"):
+            self.assertEqual(self.problems(licence + text), ["f.c:1: does not say what it is for"])
+
+    def test_a_long_static_function_has_a_comment(self):
+        head = "/* f.c - adds one to another. */\n\n"
+
+        def body(n, line="    a = \"/* no */\";\n"):
+            return "static int f(int a,\n             int b)\n{\n" + line * (n - 2) + "}\n"
+
+        self.assertEqual(self.problems(head + body(25)), [])
+        self.assertEqual(self.problems(head + body(26)),
+                         ["f.c:5: f() has 26 lines and no comment (more than 25)"])
+        self.assertEqual(self.problems(head + "/* Why. */\n" + body(26)), [])
+        self.assertEqual(self.problems(head + body(26, "    a++; /* why */\n")), [])
+        self.assertEqual(len(self.problems(head + "/* --- a section --- */\n" + body(26))), 1)
+        self.assertEqual(self.problems(head + body(26).replace("static ", "")), [])
+
+
 if __name__ == "__main__":
     unittest.main()
