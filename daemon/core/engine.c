@@ -12,6 +12,7 @@
 
 /* Every part, in the order in which facts are delivered and timeouts handled. */
 static const struct pv_part *const parts[] = {
+    &pv_part_peers,
     &pv_part_coordinator,
 };
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_ENGINE_MAX_PARTS, "every part has its place");
@@ -70,52 +71,53 @@ enum {
     MAX_ROUNDS = 64,
 };
 
-void pv_engine_raise_peer(struct pv_engine *e, struct pv_peer *p, unsigned facts)
+static void deliver_peer(struct pv_engine *e, pv_ns now)
 {
-    bool listed = p->facts != 0;
-    p->facts |= facts;
-    if (listed)
-        return;
-    p->facts_next = NULL;
-    if (e->changed_last != NULL)
-        e->changed_last->facts_next = p;
-    else
-        e->changed_first = p;
-    e->changed_last = p;
-}
-
-static void deliver_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
-{
-    uint32_t id = p->id;
-    unsigned facts = p->facts;
-    e->changed_first = p->facts_next;
-    if (e->changed_first == NULL)
-        e->changed_last = NULL;
-    p->facts = 0;
+    unsigned facts;
+    struct pv_peer *p = pv_peers_take_news(e->node.peers, &facts);
+    uint32_t id = pv_peer_id(p);
+    pv_engine_peer_changed(e, p, facts, now);
     FOR_PARTS(e, i, part)
     {
-        if (part->on_peer != NULL && pv_engine_peer_by_id(e, id) == p)
+        /* What one part does may end the membership that made the peer. */
+        if (part->on_peer != NULL && pv_peers_by_id(e->node.peers, id) == p)
             part->on_peer(e->parts[i], p, facts, now);
+    }
+    if (pv_peers_by_id(e->node.peers, id) == p)
+        pv_peers_told(e->node.peers, p, now);
+}
+
+/* At once: p is about to be freed. */
+static void peer_gone(void *arg, struct pv_peer *p, pv_ns now)
+{
+    struct pv_engine *e = arg;
+    pv_engine_peer_gone(e, p, now);
+    FOR_PARTS(e, i, part)
+    {
+        if (part->on_peer_gone != NULL)
+            part->on_peer_gone(e->parts[i], p, now);
     }
 }
 
 /* Tells every part what has changed, and what that changed in turn. */
 static void deliver(struct pv_engine *e, pv_ns now)
 {
-    for (int round = 0; e->node.facts != 0 || e->changed_first != NULL; round++) {
+    for (int round = 0; e->node.facts != 0 || pv_peers_has_news(e->node.peers); round++) {
         unsigned facts = e->node.facts;
         if (round == MAX_ROUNDS && facts != 0) {
             pv_log(e->node.log, PV_LOG_ERROR, "what=\"facts do not end\" facts=%#x", facts);
             return;
         }
         e->node.facts = 0;
+        if ((facts & PV_FACT_NAT_DOUBT) != 0)
+            pv_engine_nat_doubt(e, now);
         FOR_PARTS(e, i, part)
         {
             if (facts != 0 && part->on_facts != NULL)
                 part->on_facts(e->parts[i], facts, now);
         }
-        while (e->changed_first != NULL && e->node.facts == 0)
-            deliver_peer(e, e->changed_first, now);
+        while (pv_peers_has_news(e->node.peers) && e->node.facts == 0)
+            deliver_peer(e, now);
     }
 }
 
@@ -162,11 +164,8 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     e->hold.look_at = e->hold.answer_by = PV_NEVER;
     e->names_dirty = true; /* one that an earlier life left may be of another network */
     pv_jobqueue_init(&e->node.jobs, &e->node.rng, e->node.log);
-    e->injects_tail = &e->injects;
     e->knocks_tail = &e->knocks;
-    e->peer_map = pv_map_make(&e->node.rng, PV_PEER_MAX);
     e->job_map = pv_map_make(&e->node.rng, PV_CHATLINK_MAX_JOBS + 4096);
-    pv_heap_init(&e->timers);
     pv_wg_device_init(&e->device, cfg->identity->dh_sk);
     memcpy(e->noise.sk, cfg->identity->dh_sk, sizeof(e->noise.sk));
     memcpy(e->noise.pk, cfg->identity->dh_pk, sizeof(e->noise.pk));
@@ -247,6 +246,10 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
         r = pv_engine_turn_new(e, cfg);
     if (r == PV_OK)
         r = pv_recall_new(&e->recall, &e->node.rng, PV_PEER_MAX);
+    const struct pv_peers_config pc = {
+        .node = &e->node, .env = &e->env, .on_gone = peer_gone, .arg = e};
+    if (r == PV_OK)
+        r = pv_peers_new(&e->node.peers, &pc);
     if (r == PV_OK && (e->sync_tx = calloc(1, sizeof(*e->sync_tx))) == NULL)
         r = PV_ERR_NOMEM;
     if (r == PV_OK && (e->stunroute = calloc(1, sizeof(*e->stunroute))) == NULL)
@@ -291,7 +294,7 @@ static int restore(struct pv_engine *e, const struct pv_engine_config *cfg, pv_n
     pv_engine_load_meta(e, cfg->saved);
     up = e->node.up;
     for (size_t i = 0; i < cfg->n_static_peers; i++) {
-        int r = pv_engine_add_static(e, &cfg->static_peers[i], now);
+        int r = pv_peers_add_static(e->node.peers, &cfg->static_peers[i], now);
         if (r != PV_OK) {
             pv_log(e->node.log, PV_LOG_ERROR, "peer=%s what=\"static peer not added\" why=\"%s\"",
                    cfg->static_peers[i].name, pv_strstatus(r));
@@ -333,6 +336,7 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
         pv_engine_free(e);
         return r;
     }
+    deliver(e, now);
     pv_engine_run_names(e, now);
     pv_engine_chat_pump(e, now);
     pv_engine_run_recall(e, now);
@@ -342,13 +346,10 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
 
 static void free_queues(struct pv_engine *e)
 {
-    struct pv_engine_inject inject;
     struct pv_engine_transmit knock;
     while (pv_engine_recall_transmit(e, &knock))
         continue;
     pv_jobqueue_done(&e->node.jobs);
-    while (e->injects != NULL && pv_engine_poll_inject(e, &inject) == PV_OK)
-        continue;
     while (e->waiters != NULL)
         pv_engine_drop_waiter(e, e->waiters->handle);
     while (e->puts != NULL) {
@@ -373,11 +374,9 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     free_queues(e);
     pv_engine_keep_done(e);
     pv_engine_hold_done(e);
-    if (e->fp != NULL) {
-        pv_engine_drop_members(e, 0);
-        for (size_t i = 0; i < e->n_statics; i++)
-            pv_peer_free(e->statics[i]);
-    }
+    if (e->node.peers != NULL)
+        pv_peers_drop_members(e->node.peers, 0);
+    pv_peers_free(e->node.peers);
     pv_roster_free(e->enroll.roster);
     pv_roster_free(e->node.roster);
     pv_rostersync_free(e->sync);
@@ -394,11 +393,8 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_recall_free(e->recall);
     pv_cookie_checker_free(e->cookies);
     pv_fp_builder_free(e->fp);
-    pv_heap_done(&e->timers);
     free(e->stunroute);
     free(e->sync_tx);
-    free(e->by_slot);
-    free(e->static_routes);
     free(e->unsaved);
     free(e->listed);
     pv_wg_device_wipe(&e->device);
@@ -456,8 +452,7 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
     pv_engine_udp_doubt(e, now);
     pv_engine_map_links(e, links, n, now);
     pv_engine_note_overlap(e, links, n);
-    for (size_t i = 0; i < e->n_statics; i++) {
-        struct pv_peer *p = e->statics[i];
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_static(e->node.peers, p)) != NULL;) {
         if (!p->has_path || !is_gone(&p->path.local, links, n))
             continue;
         pv_peer_forget_local(p, now);
@@ -473,14 +468,33 @@ void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
     pv_mapper_refresh(e->mapper, now);
     pv_coordclient_kick(e->node.coord, now);
     pv_engine_relay_kick(e, now);
-    struct pv_peer *p, *tmp;
-    HASH_ITER(hh, e->peers, p, tmp)
-    {
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         if (p->ice != NULL)
             pv_ice_kick(p->ice, now);
         pv_engine_touch(e, p, now);
     }
     pv_engine_settle(e, now);
+}
+
+/* Every machine acts on what it was told. */
+static void run_all(struct pv_engine *e, pv_ns now)
+{
+    pv_engine_coord_pump(e, now);
+    pv_engine_relay_pump(e, now);
+    pv_engine_run_sync(e, now);
+    pv_engine_run_recall(e, now);
+    pv_engine_run_names(e, now);
+    pv_engine_run_waiters(e, now);
+    pv_engine_chat_pump(e, now);
+    pv_engine_run_files(e, now);
+    pv_engine_keep_run(e, now);
+    pv_engine_hold_run(e, now);
+    pv_engine_store_marks(e);
+    FOR_PARTS(e, i, p)
+    {
+        if (p->run != NULL)
+            p->run(e->parts[i], now);
+    }
 }
 
 /* What a gatherer's or a machine's change means for the others. */
@@ -498,40 +512,21 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now)
         pv_engine_env_changed(e, true, now);
         pv_recall_moved(e->recall, now);
     }
-    pv_engine_coord_pump(e, now);
-    pv_engine_relay_pump(e, now);
-    pv_engine_run_sync(e, now);
-    pv_engine_run_recall(e, now);
-    pv_engine_run_names(e, now);
-    pv_engine_run_waiters(e, now);
-    pv_engine_chat_pump(e, now);
-    pv_engine_run_files(e, now);
-    pv_engine_keep_run(e, now);
-    pv_engine_hold_run(e, now);
-    pv_engine_store_marks(e);
     deliver(e, now);
-    FOR_PARTS(e, i, p)
-    {
-        if (p->run != NULL)
-            p->run(e->parts[i], now);
+    /* What machines do about news may be news to others: none may be left when this returns. */
+    for (int round = 0; round < MAX_ROUNDS; round++) {
+        run_all(e, now);
+        if (e->node.facts == 0 && !pv_peers_has_news(e->node.peers))
+            return;
+        deliver(e, now);
     }
-    deliver(e, now);
 }
 
 /* --- time ------------------------------------------------------------------------------------- */
 
 void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
 {
-    struct pv_heap_node *node;
-    while ((node = pv_heap_pop_due(&e->timers, now)) != NULL) {
-        struct pv_peer *p = PV_CONTAINER_OF(node, struct pv_peer, timer);
-        pv_peer_handle_timeout(p, now);
-        if (p->is_static && now >= p->resolve_at)
-            pv_engine_find_endpoint(e, p, now);
-        pv_engine_touch(e, p, now);
-        if (p->timer.when <= now) /* a child that is due for ever must not stop the others */
-            pv_heap_set(&e->timers, &p->timer, now + PV_MS(1));
-    }
+    pv_peers_handle_timeout(e->node.peers, now);
     pv_engine_hard_timeout(e, now);
     pv_engine_life_timeout(e, now);
     pv_engine_front_timeout(e, now);
@@ -554,7 +549,7 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
 
 pv_ns pv_engine_next_timeout(const struct pv_engine *e)
 {
-    pv_ns next = pv_heap_next(&e->timers);
+    pv_ns next = pv_peers_next_timeout(e->node.peers);
     next = pv_min_ns(next, pv_gatherer_next_timeout(e->gatherer));
     next = pv_min_ns(next, pv_mapper_next_timeout(e->mapper));
     next = pv_min_ns(next, pv_hardnat_next_timeout(e->hard));
@@ -597,21 +592,26 @@ static bool poll_gatherer(struct pv_engine *e, struct pv_engine_transmit *ret_tx
     return true;
 }
 
-static bool poll_peer(struct pv_engine *e, struct pv_peer *p, struct pv_engine_transmit *ret_tx)
+static bool poll_peers(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
 {
     struct pv_peer_transmit tx;
-    do {
-        if (pv_peer_poll_transmit(p, &tx) != PV_OK)
-            return false;
+    struct pv_peer *p;
+    while (pv_peers_poll_transmit(e->node.peers, &p, &tx) == PV_OK) {
         if (tx.is_stun)
-            pv_stunroute_sent(e->stunroute, tx.buf + 8, p->id + PV_STUN_OWNER_PEERS);
-        if (tx.relayed && pv_engine_relay_wrap(e, tx.via, &tx.dst, pv_view(tx.buf, tx.len), ret_tx))
+            pv_stunroute_sent(e->stunroute, tx.buf + 8, pv_peer_id(p) + PV_STUN_OWNER_PEERS);
+        if (!tx.relayed) {
+            if (!pv_transmit_to(ret_tx, &tx.dst, tx.buf, tx.len))
+                continue;
+            ret_tx->sock = tx.sock;
+            ret_tx->ttl = tx.ttl;
+            ret_tx->local = tx.local;
             return true;
-    } while (tx.relayed); /* without a relay it is lost, as on the network */
-    *ret_tx = (struct pv_engine_transmit){
-        .sock = tx.sock, .ttl = tx.ttl, .local = tx.local, .dst = tx.dst, .len = tx.len};
-    memcpy(ret_tx->buf, tx.buf, tx.len);
-    return true;
+        }
+        /* Without a relay it is lost, as on the network. */
+        if (pv_engine_relay_wrap(e, tx.via, &tx.dst, pv_view(tx.buf, tx.len), ret_tx))
+            return true;
+    }
+    return false;
 }
 
 int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
@@ -630,16 +630,7 @@ int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_
         if (part->poll_transmit != NULL && part->poll_transmit(e->parts[i], ret_tx))
             return PV_OK;
     }
-    while (e->ready_first != NULL) {
-        struct pv_peer *p = e->ready_first;
-        if (poll_peer(e, p, ret_tx))
-            return PV_OK;
-        e->ready_first = p->ready_next;
-        if (e->ready_first == NULL)
-            e->ready_last = NULL;
-        p->ready = false;
-    }
-    return PV_ERR_AGAIN;
+    return poll_peers(e, ret_tx) ? PV_OK : PV_ERR_AGAIN;
 }
 
 int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap)

@@ -36,8 +36,7 @@
 #include "proto/local/dns.h"
 
 enum {
-    PV_ENGINE_INJECT_MAX = PV_INBAND_PROBE_MAX, /* bytes of an in-band packet */
-    PV_ENGINE_MAX_LINKS = 64,                   /* local addresses considered */
+    PV_ENGINE_MAX_LINKS = 64, /* local addresses considered */
 };
 
 struct pv_engine; /* opaque */
@@ -181,12 +180,6 @@ void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now);
 /* It could not be opened, or is no longer. */
 void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, const char *why, pv_ns now);
 
-/* An inner packet for the tx worker to seal and send to a peer; len 0 = keepalive. */
-struct pv_engine_inject {
-    uint32_t peer; /* fast path peer id */
-    size_t len;
-    uint8_t buf[PV_ENGINE_INJECT_MAX];
-};
 PV_MUST_CHECK int pv_engine_poll_inject(struct pv_engine *e, struct pv_engine_inject *ret_inject);
 
 /* A new snapshot for the workers; the caller owns it and publishes it. When several came up

@@ -133,7 +133,7 @@ static bool share_lan(const struct pv_engine *e, const struct pv_peer *p)
 
 static bool is_direct(const struct pv_peer *p)
 {
-    return p->has_path && !pv_peer_is_relayed(p) && !p->doubted;
+    return pv_peer_is_direct(p) && pv_peer_reach(p) == PV_REACH_PATH;
 }
 
 static bool judge_self(const struct pv_engine *e, const struct pv_peer *p, struct pv_cause *c)

@@ -13,8 +13,7 @@ void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     if (p->is_static)
         return;
     pv_engine_files_peer(e, p, now);
-    bool there = e->node.iface == PV_IFACE_UP &&
-                 (p->presence == PV_PRESENCE_ONLINE || (p->has_path && !p->doubted));
+    bool there = e->node.iface == PV_IFACE_UP && pv_peer_reach(p) != PV_REACH_NO;
     pv_engine_rooms_peer(e, p, there, now);
     if (there)
         pv_engine_hold_give(e, p, now);
@@ -115,8 +114,7 @@ void pv_engine_chat_sent(struct pv_engine *e, uint64_t handle, const struct pv_c
 static void sent(struct pv_engine *e, const struct pv_chatlink_event *ev)
 {
     struct pv_peer *p = pv_engine_peer_by_pk(e, ev->msg.peer);
-    bool online = p != NULL && (p->presence == PV_PRESENCE_ONLINE ||
-                                (p->presence == PV_PRESENCE_UNKNOWN && p->has_path && !p->doubted));
+    bool online = p != NULL && pv_peer_reach(p) != PV_REACH_NO;
     pv_engine_chat_sent(e, ev->tag, &ev->msg, online);
     if (p != NULL)
         pv_engine_keep_away(e, p);

@@ -87,11 +87,10 @@ static void subscribe_again(struct pv_engine *e)
     uint8_t(*nodes)[PV_SIGN_PK_LEN] = calloc(PV_CTL_NODES_MAX, PV_SIGN_PK_LEN);
     size_t n = 0;
     bool all = pv_roster_count(e->node.roster) <= PV_ENGINE_SUBSCRIBE_ALL;
-    struct pv_peer *p, *tmp;
+    struct pv_peer *p;
     if (nodes == NULL)
         return;
-    HASH_ITER(hh, e->peers, p, tmp)
-    {
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         if (!all && p->state == PV_PEER_IDLE && p->wanted_at == 0)
             continue;
         memcpy(nodes[n++], p->pk, PV_SIGN_PK_LEN);
@@ -377,9 +376,8 @@ static void go_offline(struct pv_engine *e, const char *why, pv_ns now)
     pv_gatherer_refresh(e->gatherer, now); /* perhaps our own NAT forgot us */
     bool was = e->env.signalling;
     e->env.signalling = false;
-    struct pv_peer *p, *tmp;
-    HASH_ITER(hh, e->peers, p, tmp)
-    {
+    struct pv_peer *p;
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         p->subscribed = false;
         /* Whoever talks through it is cut off, and cannot say so once that path is gone. */
         if (was && pv_peer_is_relayed(p) && p->path.via == 0 && p->ice != NULL &&

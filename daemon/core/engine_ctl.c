@@ -455,7 +455,8 @@ static void do_status(struct pv_engine *e, uint64_t handle)
 
 static void do_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
 {
-    if (e->n_statics == 0 && !pv_node_need_network(&e->node, "peers", handle))
+    if (pv_peers_count_statics(e->node.peers) == 0 &&
+        !pv_node_need_network(&e->node, "peers", handle))
         return;
     bool known =
         e->node.roster == NULL || pv_roster_count(e->node.roster) <= PV_ENGINE_SUBSCRIBE_ALL;

@@ -73,8 +73,7 @@ static struct pv_filelink_peer as_peer(const struct pv_engine *e, const struct p
 /* May it be reached? Of a peer nobody has said anything about, try. */
 static bool is_there(const struct pv_engine *e, const struct pv_peer *p)
 {
-    return e->node.iface == PV_IFACE_UP &&
-           (p->presence == PV_PRESENCE_ONLINE || (p->has_path && !p->doubted));
+    return e->node.iface == PV_IFACE_UP && pv_peer_reach(p) != PV_REACH_NO;
 }
 
 void pv_engine_files_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
@@ -105,7 +104,7 @@ static void send_notices(struct pv_engine *e, pv_ns now)
         struct pv_peer *p = pv_engine_peer_by_pk(e, tx.pk);
         if (p == NULL)
             continue;
-        if (pv_engine_can_talk(p, now)) {
+        if (pv_peer_can_talk(p, now)) {
             pv_engine_send_inband(e, p, PV_INBAND_FILE, pv_view(tx.buf, tx.len));
             continue;
         }

@@ -28,18 +28,21 @@ unsigned pv_engine_forward(struct pv_engine *e, struct pv_peer *to, struct pv_vi
 {
     unsigned n = 0;
     struct pv_peer *helpers[HELPERS];
-    if (e->env.n_in_sync == 0 || e->n_slots == 0 ||
-        !pv_bucket_take(&e->forwards, OWN_RATE, 2 * OWN_RATE, 1, now))
+    if (e->env.n_in_sync == 0 || !pv_bucket_take(&e->forwards, OWN_RATE, 2 * OWN_RATE, 1, now))
         return 0;
     /* Who brought something from there surely knows the way; others by turns. */
     struct pv_peer *known = pv_engine_peer_by_id(e, to->passed_by);
     if (can_help(known, to))
         helpers[n++] = known;
-    size_t start = pv_rng_below(&e->node.rng, (uint32_t)e->n_slots);
-    for (size_t i = 0; i < e->n_slots && n < HELPERS; i++) {
-        struct pv_peer *q = e->by_slot[(start + i) % e->n_slots];
+    struct pv_peer *start = pv_peers_random(e->node.peers), *q = start;
+    while (q != NULL && n < HELPERS) {
         if (can_help(q, to) && q != known)
             helpers[n++] = q;
+        q = pv_peers_next(e->node.peers, q);
+        if (q == NULL)
+            q = pv_peers_next(e->node.peers, NULL);
+        if (q == start)
+            break;
     }
     struct pv_forward f = {.box = box};
     uint8_t *body = n == 0 ? NULL : malloc(PV_FORWARD_MAX);

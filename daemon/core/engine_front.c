@@ -27,10 +27,9 @@ static pv_ns due(const struct pv_engine *e)
 static void drop_old(struct pv_engine *e, pv_ns now)
 {
     struct pv_front *f = &e->front;
-    struct pv_peer *p, *tmp;
+    struct pv_peer *p;
     f->has_old = false;
-    HASH_ITER(hh, e->peers, p, tmp)
-    {
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         if (p->ice == NULL)
             continue;
         pv_ice_drop_carrier(p->ice, f->old, now);
@@ -59,7 +58,7 @@ pv_ns pv_engine_front_next(const struct pv_engine *e)
 void pv_engine_front_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now)
 {
     struct pv_front *f = &e->front;
-    struct pv_peer *p, *tmp;
+    struct pv_peer *p;
     if (sock != f->opening)
         return;
     f->opening = 0;
@@ -70,8 +69,7 @@ void pv_engine_front_opened(struct pv_engine *e, uint16_t sock, uint16_t port, p
     pv_engine_life_op(e, PV_HARDNAT_ADOPT, sock);
     pv_log(e->node.log, PV_LOG_INFO,
            "what=\"another socket before the NAT ends the binding\" port=%u", port);
-    HASH_ITER(hh, e->peers, p, tmp)
-    {
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         if (p->ice != NULL)
             pv_ice_retire_carrier(p->ice, f->sock, PV_AF_INET, now);
     }

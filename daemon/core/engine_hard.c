@@ -309,10 +309,9 @@ void pv_engine_hard_timeout(struct pv_engine *e, pv_ns now)
 
 void pv_engine_hard_moved(struct pv_engine *e)
 {
-    struct pv_peer *p, *tmp;
+    struct pv_peer *p;
     pv_hardnat_forget(e->hard);
-    HASH_ITER(hh, e->peers, p, tmp)
-    {
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         p->hard.backoff = 0;
         p->hard.not_before = 0;
     }

@@ -22,7 +22,7 @@ enum {
 
 static bool is_there(const struct pv_peer *p)
 {
-    return p->has_path && !p->doubted;
+    return pv_peer_reach(p) == PV_REACH_PATH;
 }
 
 /* --- frames and jobs ----------------------------------------------------------------------- */
@@ -106,9 +106,8 @@ static void add_tasks(struct pv_engine *e, const struct pv_peer *to)
 {
     const struct pv_peer *best[HOLDERS] = {NULL};
     struct pv_hold *h = &e->hold;
-    struct pv_peer *p, *tmp;
-    HASH_ITER(hh, e->peers, p, tmp)
-    {
+    struct pv_peer *p;
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         const struct pv_peer *in = p;
         if (p == to || !is_holder(p))
             continue;

@@ -8,53 +8,9 @@
 
 /* --- out ------------------------------------------------------------------------------------- */
 
-void pv_engine_inject(struct pv_engine *e, struct pv_peer *p, struct pv_view inner)
-{
-    if (e->n_injects >= PV_ENGINE_MAX_INJECT || inner.len > PV_ENGINE_INJECT_MAX)
-        return;
-    struct pv_inject_item *item = malloc(sizeof(*item) + inner.len);
-    if (item == NULL)
-        return;
-    item->next = NULL;
-    item->peer = p->id;
-    item->len = inner.len;
-    if (inner.len > 0)
-        memcpy(item->bytes, inner.ptr, inner.len);
-    *e->injects_tail = item;
-    e->injects_tail = &item->next;
-    e->n_injects++;
-}
-
 int pv_engine_poll_inject(struct pv_engine *e, struct pv_engine_inject *ret_inject)
 {
-    struct pv_inject_item *item = e->injects;
-    if (item == NULL)
-        return PV_ERR_AGAIN;
-    e->injects = item->next;
-    if (e->injects == NULL)
-        e->injects_tail = &e->injects;
-    e->n_injects--;
-    ret_inject->peer = item->peer;
-    ret_inject->len = item->len;
-    if (item->len > 0)
-        memcpy(ret_inject->buf, item->bytes, item->len);
-    free(item);
-    return PV_OK;
-}
-
-void pv_engine_send_inband(struct pv_engine *e, struct pv_peer *p, enum pv_inband_type type,
-                           struct pv_view body)
-{
-    uint8_t parts;
-    uint32_t id = pv_rng_u32(&e->node.rng);
-    if (pv_inband_parts(body.len, &parts) != PV_OK)
-        return;
-    for (uint8_t i = 0; i < parts; i++) {
-        uint8_t packet[PV_INBAND_PACKET_MAX];
-        size_t len;
-        if (pv_inband_build(type, id, i, body, packet, &len) == PV_OK)
-            pv_engine_inject(e, p, pv_view(packet, len));
-    }
+    return pv_peers_poll_inject(e->node.peers, ret_inject);
 }
 
 static bool send_echo(struct pv_engine *e, struct pv_peer *p, const struct pv_inband_echo *echo)
@@ -67,28 +23,16 @@ static bool send_echo(struct pv_engine *e, struct pv_peer *p, const struct pv_in
     return true;
 }
 
-void pv_engine_ask_echo(struct pv_engine *e, struct pv_peer *p)
-{
-    struct pv_inband_echo echo = {.token = pv_rng_u64(&e->node.rng)};
-    (void)send_echo(e, p, &echo); /* that anything comes back is the answer */
-}
-
 void pv_engine_say_goodbye(struct pv_engine *e, pv_ns now)
 {
-    struct pv_peer *p, *tmp;
-    HASH_ITER(hh, e->peers, p, tmp)
-    {
-        if (pv_engine_can_talk(p, now))
+    struct pv_peer *p;
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
+        if (pv_peer_can_talk(p, now))
             pv_engine_send_inband(e, p, PV_INBAND_GOODBYE, pv_view(NULL, 0));
     }
 }
 
 /* --- ping ------------------------------------------------------------------------------------ */
-
-bool pv_engine_can_talk(const struct pv_peer *p, pv_ns now)
-{
-    return p->has_path && p->session != NULL && pv_session_has_keys(p->session, now);
-}
 
 static void ping_send(struct pv_engine *e, struct pv_waiter *w, struct pv_peer *p, pv_ns now)
 {
@@ -148,7 +92,7 @@ static bool ping_run(struct pv_engine *e, struct pv_waiter *w, pv_ns now)
     }
     if (w->next_seq >= w->count || now < w->next_at)
         return false;
-    if (pv_engine_can_talk(p, now)) {
+    if (pv_peer_can_talk(p, now)) {
         ping_send(e, w, p, now);
     } else if (p->presence == PV_PRESENCE_OFFLINE && !p->has_path) {
         char text[PV_CTLAPI_ERROR_BUF];
@@ -190,18 +134,6 @@ static void take_echo(struct pv_engine *e, struct pv_peer *p, struct pv_view bod
                             pv_ctlapi_pong_json(w->out[i].seq, rtt_ms, &path));
             return;
         }
-    }
-}
-
-void pv_engine_send_probes(struct pv_engine *e, struct pv_peer *p)
-{
-    uint8_t packet[PV_INBAND_PROBE_MAX];
-    uint16_t size;
-    uint32_t token;
-    while (pv_mtu_poll_probe(&p->mtu, &size, &token) == PV_OK) {
-        size_t len = size - (size_t)PV_FP_OVERHEAD;
-        if (pv_inband_probe_build(token, len, packet) == PV_OK)
-            pv_engine_inject(e, p, pv_view(packet, len));
     }
 }
 
@@ -304,10 +236,10 @@ static bool wait_is_over(struct pv_engine *e, struct pv_waiter *w, pv_ns now)
     if (p == NULL)
         return false;
     if (w->online && !w->direct)
-        return p->presence == PV_PRESENCE_ONLINE || p->has_path;
+        return pv_peer_reach(p) != PV_REACH_NO;
     pv_peer_want(p, "wait", now);
     pv_engine_touch(e, p, now);
-    return pv_engine_can_talk(p, now) && (!w->direct || !pv_peer_is_relayed(p));
+    return pv_peer_can_talk(p, now) && (!w->direct || !pv_peer_is_relayed(p));
 }
 
 void pv_engine_run_waiters(struct pv_engine *e, pv_ns now)

@@ -50,7 +50,7 @@
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/node/ctlsrv.h"
 #include "daemon/core/node/node.h"
-#include "daemon/core/peer/peer.h"
+#include "daemon/core/peer/peers.h"
 #include "daemon/core/peer/recall.h"
 #include "proto/roster/roster.h"
 #include "proto/roster/roster_make.h"
@@ -61,7 +61,6 @@
 enum {
     PV_ENGINE_SUBSCRIBE_ALL = 128, /* ours: in networks up to this size presence of all is wanted */
     PV_ENGINE_MAX_PARTS = 32,
-    PV_ENGINE_MAX_INJECT = 256,  /* packets waiting for the tx worker; more are dropped */
     PV_ENGINE_MAX_ANSWERS = 64,  /* cookie replies waiting to be sent; more are dropped */
     PV_ENGINE_MAX_REPORTS = 16,  /* newest kept, shown by status */
     PV_ENGINE_LOAD = 200,        /* handshakes a second above which cookies are asked for */
@@ -76,13 +75,6 @@ enum {
 #define PV_STUN_OWNER_GATHERER 1u
 #define PV_STUN_OWNER_MAPPER   2u
 #define PV_STUN_OWNER_PEERS    2u
-
-struct pv_inject_item {
-    struct pv_inject_item *next;
-    uint32_t peer;
-    size_t len;
-    uint8_t bytes[];
-};
 
 /* A message 1 on its way to an address where a member once was. */
 struct pv_knock_item {
@@ -107,13 +99,12 @@ enum pv_job_purpose {
     PV_JP_IFACE_DOWN,
     PV_JP_COORD_HOST, /* arg: 1 = it speaks TLS */
     PV_JP_STUN_HOST,
-    PV_JP_RELAY_HOST,  /* arg: number of the relay */
-    PV_JP_STATIC_HOST, /* arg: peer id */
-    PV_JP_CHATLINK,    /* arg: chatlink's tag */
-    PV_JP_INBOX,       /* arg: ctl handle */
-    PV_JP_HISTORY,     /* arg: ctl handle */
-    PV_JP_COUNTS,      /* arg: ctl handle of a status */
-    PV_JP_FORGET,      /* arg: ctl handle of a leave */
+    PV_JP_RELAY_HOST, /* arg: number of the relay */
+    PV_JP_CHATLINK,   /* arg: chatlink's tag */
+    PV_JP_INBOX,      /* arg: ctl handle */
+    PV_JP_HISTORY,    /* arg: ctl handle */
+    PV_JP_COUNTS,     /* arg: ctl handle of a status */
+    PV_JP_FORGET,     /* arg: ctl handle of a leave */
     PV_JP_NAMES,
     PV_JP_NOTIFY,
     PV_JP_UNKEPT,  /* messages of keep.peer to be stored */
@@ -275,8 +266,7 @@ struct pv_report {
 
 struct pv_engine {
     struct pv_node node;
-    void *parts[PV_ENGINE_MAX_PARTS];             /* in the order of engine.c's list */
-    struct pv_peer *changed_first, *changed_last; /* peers with facts to deliver */
+    void *parts[PV_ENGINE_MAX_PARTS]; /* in the order of engine.c's list */
 
     /* peers */
     struct pv_wg_device device;
@@ -289,16 +279,6 @@ struct pv_engine {
     struct pv_peer_env env;
     struct pv_engine_datapath datapath;
     struct pv_metrics_process process;
-    struct pv_map peer_map;
-    struct pv_peer *peers; /* members, by identity key */
-    struct pv_peer *statics[PV_ENGINE_MAX_STATIC];
-    struct pv_prefix *static_routes; /* owned: allowed-ips of all static peers */
-    size_t n_static_routes;
-    size_t n_statics;
-    struct pv_peer **by_slot; /* owned; low half of the fast path's id */
-    size_t n_slots;
-    struct pv_heap timers;
-    struct pv_peer *ready_first, *ready_last;
     struct pv_gatherer *gatherer;
     struct pv_mapper *mapper;
     struct pv_engine_router routers[PV_ENGINE_ROUTERS];
@@ -401,8 +381,6 @@ struct pv_engine {
     /* out */
     struct pv_map job_map;
     struct pv_job_wait *job_waits;
-    struct pv_inject_item *injects, **injects_tail;
-    size_t n_injects;
     bool forgetting_keys; /* a job that deletes them is under way */
     bool keys_forgotten;
 };
@@ -411,9 +389,6 @@ struct pv_engine {
 
 /* What the part's make() returned; NULL: it is not there yet. */
 void *pv_engine_part(struct pv_engine *e, const struct pv_part *part);
-/* Tells every part, after the call under way, what has changed about p: enum pv_peer_fact bits. */
-void pv_engine_raise_peer(struct pv_engine *e, struct pv_peer *p, unsigned facts);
-
 /* The coordinator's answer to that part; what the coordinator says of its own accord, to all. */
 void pv_engine_answer(struct pv_engine *e, const struct pv_part *owner, uint64_t tag,
                       const struct pv_ctl_msg *msg, pv_ns now);
@@ -424,22 +399,32 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now);
 
 /* --- engine_peers.c -------------------------------------------------------------------------- */
 
-/* After any call into a peer: what it wants done, its deadline, its output. */
-void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now);
-struct pv_peer *pv_engine_peer_by_id(struct pv_engine *e, uint32_t id);
-struct pv_peer *pv_engine_peer_by_pk(struct pv_engine *e, const uint8_t *pk);
-/* The peer of a member: made when it is not there yet. */
-PV_MUST_CHECK int pv_engine_peer_add(struct pv_engine *e, const struct pv_member *m, pv_ns now);
-void pv_engine_peer_drop(struct pv_engine *e, struct pv_peer *p, pv_ns now);
-void pv_engine_drop_members(struct pv_engine *e, pv_ns now);
-PV_MUST_CHECK int pv_engine_add_static(struct pv_engine *e, const struct pv_static_peer *conf,
-                                       pv_ns now);
-/* Looks a static peer's endpoint up, at once or by a job. */
-void pv_engine_find_endpoint(struct pv_engine *e, struct pv_peer *p, pv_ns now);
-/* Name, overlay address, key or NAME.NETWORK(.p2p) to a peer; NULL: nobody. */
-struct pv_peer *pv_engine_find_peer(struct pv_engine *e, const char *text);
-/* env.locals or env.signalling changed. */
-void pv_engine_env_changed(struct pv_engine *e, bool locals, pv_ns now);
+/* For the parts that are still in the engine: as part.h on_peer() and on_peer_gone(). */
+void pv_engine_peer_changed(struct pv_engine *e, struct pv_peer *p, unsigned facts, pv_ns now);
+void pv_engine_peer_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now);
+/* PV_FACT_NAT_DOUBT. */
+void pv_engine_nat_doubt(struct pv_engine *e, pv_ns now);
+/* Other names of pv_peers_…(), for code that is no part yet. */
+static inline void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
+{
+    pv_peers_touch(e->node.peers, p, now);
+}
+static inline struct pv_peer *pv_engine_peer_by_id(struct pv_engine *e, uint32_t id)
+{
+    return pv_peers_by_id(e->node.peers, id);
+}
+static inline struct pv_peer *pv_engine_peer_by_pk(struct pv_engine *e, const uint8_t *pk)
+{
+    return pv_peers_by_pk(e->node.peers, pk);
+}
+static inline struct pv_peer *pv_engine_find_peer(struct pv_engine *e, const char *text)
+{
+    return pv_peers_find(e->node.peers, text);
+}
+static inline void pv_engine_env_changed(struct pv_engine *e, bool locals, pv_ns now)
+{
+    pv_peers_env_changed(e->node.peers, locals, now);
+}
 /* engine_toobig.c: an ICMP error about a datagram of ours. */
 void pv_engine_too_big(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now);
 
@@ -497,16 +482,12 @@ void pv_engine_take_inband_desc(struct pv_engine *e, struct pv_peer *p, struct p
 
 /* --- engine_inband.c ------------------------------------------------------------------------- */
 
-/* A path and keys: in-band messages reach it now. */
-bool pv_engine_can_talk(const struct pv_peer *p, pv_ns now);
-void pv_engine_inject(struct pv_engine *e, struct pv_peer *p, struct pv_view inner);
-/* A whole in-band message in as many parts as it takes. */
-void pv_engine_send_inband(struct pv_engine *e, struct pv_peer *p, enum pv_inband_type type,
-                           struct pv_view body);
-/* What the peer's path is tried with. */
-/* Makes the peer send something authenticated over the path it uses. */
-void pv_engine_ask_echo(struct pv_engine *e, struct pv_peer *p);
-void pv_engine_send_probes(struct pv_engine *e, struct pv_peer *p);
+/* Another name of pv_peers_send(), for code that is no part yet. */
+static inline void pv_engine_send_inband(struct pv_engine *e, struct pv_peer *p,
+                                         enum pv_inband_type type, struct pv_view body)
+{
+    pv_peers_send(e->node.peers, p, type, body);
+}
 /* Tells every peer that can be told that this node goes down. */
 void pv_engine_say_goodbye(struct pv_engine *e, pv_ns now);
 void pv_engine_take_inband(struct pv_engine *e, struct pv_peer *p, struct pv_view packet,

@@ -223,21 +223,6 @@ static void store_result(struct pv_engine *e, const struct pv_job_result *result
     e->store_retry_at = now + STORE_RETRY;
 }
 
-static void static_resolved(struct pv_engine *e, uint32_t id, const struct pv_job_result *result,
-                            pv_ns now)
-{
-    struct pv_peer *p = pv_engine_peer_by_id(e, id);
-    if (p == NULL)
-        return;
-    if (result->status == PV_OK && result->n_addrs > 0) {
-        pv_peer_set_endpoint(p, &result->addrs[0], now);
-    } else {
-        pv_trace_add(&p->trace, now, "endpoint not found: %s", result->error);
-        p->resolve_at = now + PV_PEER_RETRY_MAX;
-    }
-    pv_engine_touch(e, p, now);
-}
-
 static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
                      struct pv_job_result *result, pv_ns now)
 {
@@ -262,9 +247,6 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
     case PV_JP_COORD_HOST:
     case PV_JP_STUN_HOST:
         pv_engine_coord_resolved(e, wait, result, now);
-        break;
-    case PV_JP_STATIC_HOST:
-        static_resolved(e, (uint32_t)wait->arg, result, now);
         break;
     case PV_JP_CHATLINK:
         pv_chatlink_handle_job(e->chat, wait->arg, result->status, result->chat, now);

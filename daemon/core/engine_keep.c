@@ -16,7 +16,7 @@ enum {
 
 static bool is_away(const struct pv_peer *p)
 {
-    return !p->is_static && p->presence == PV_PRESENCE_OFFLINE && !(p->has_path && !p->doubted);
+    return !p->is_static && p->presence == PV_PRESENCE_OFFLINE && pv_peer_reach(p) == PV_REACH_NO;
 }
 
 static struct pv_signal_route route_of(const struct pv_engine *e, const uint8_t *from,

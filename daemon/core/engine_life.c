@@ -82,13 +82,12 @@ bool pv_engine_life_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv
 static void apply(struct pv_engine *e, pv_ns now)
 {
     pv_ns lifetime = pv_natlife_interval(pv_natlife_result(&e->life.nat), PV_GATHERER_REFRESH);
-    struct pv_peer *p, *tmp;
+    struct pv_peer *p;
     if (lifetime == e->env.binding_lifetime)
         return;
     e->env.binding_lifetime = lifetime;
     pv_gatherer_set_interval(e->gatherer, lifetime, now);
-    HASH_ITER(hh, e->peers, p, tmp)
-    {
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         if (p->ice == NULL)
             continue;
         pv_ice_set_lifetime(p->ice, lifetime, now);

@@ -57,10 +57,8 @@ static void put_packets(const struct pv_engine *e, struct pv_metrics *m)
 {
     struct pv_peer_sums sum = e->env.gone;
     struct pv_engine_drop drops[PV_ENGINE_DROPS];
-    for (size_t slot = 0; slot < e->n_slots; slot++) {
-        if (e->by_slot[slot] != NULL)
-            pv_peer_add_sums(e->by_slot[slot], &sum);
-    }
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(e->node.peers, p)) != NULL;)
+        pv_peer_add_sums(p, &sum);
     counter(m, "p2pvpn_sent_bytes_total", "Bytes of packets that went into the tunnel.",
             sum.tx_bytes);
     counter(m, "p2pvpn_received_bytes_total", "Bytes of packets that came out of the tunnel.",
@@ -207,10 +205,7 @@ static const struct {
 static size_t look_at_peers(struct pv_engine *e, struct row *rows, pv_ns now)
 {
     size_t n = 0;
-    for (size_t slot = 0; slot < e->n_slots; slot++) {
-        struct pv_peer *p = e->by_slot[slot];
-        if (p == NULL)
-            continue;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(e->node.peers, p)) != NULL;) {
         struct row *r = &rows[n++];
         *r = (struct row){.p = p, .used = p->session != NULL || p->has_path};
         pv_engine_look_at_peer(e, p, &r->x, now);
@@ -243,7 +238,8 @@ void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process 
 int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text, size_t *ret_len)
 {
     struct pv_metrics m;
-    struct row *rows = calloc(e->n_slots + 1, sizeof(*rows));
+    size_t n_peers = pv_peers_count_members(e->node.peers) + pv_peers_count_statics(e->node.peers);
+    struct row *rows = calloc(n_peers + 1, sizeof(*rows));
     if (rows == NULL)
         return PV_ERR_NOMEM;
     size_t n = look_at_peers(e, rows, now);

@@ -34,7 +34,7 @@ static void member_here(struct pv_engine *e, const struct pv_member *m, bool add
         memcpy(e->node.node_name, m->name, sizeof(e->node.node_name));
         return;
     }
-    int r = pv_engine_peer_add(e, m, now);
+    int r = pv_peers_add_member(e->node.peers, m, now);
     if (r != PV_OK) {
         pv_log(e->node.log, PV_LOG_WARN, "peer=%s what=\"not added\" why=\"%s\"", m->name,
                pv_strstatus(r));
@@ -62,7 +62,7 @@ static void member_gone(struct pv_engine *e, const struct pv_member *m, pv_ns no
     pv_recall_forget(e->recall, m->node, now);
     struct pv_peer *p = pv_engine_peer_by_pk(e, m->node);
     if (p != NULL)
-        pv_engine_peer_drop(e, p, now);
+        pv_peers_drop(e->node.peers, p, now);
 }
 
 static void take_event(struct pv_engine *e, const struct pv_roster_event *ev, pv_ns now)
@@ -159,9 +159,11 @@ static void fill_iface(struct pv_engine *e, struct pv_job_iface *i)
         pv_engine_dns_domains(e, i);
     for (size_t k = 0; k < e->node.n_own_addrs; k++)
         add_addr(i, &e->node.own_addrs[k].base, e->node.own_addrs[k].bits);
-    for (size_t k = 0; k < e->n_static_routes && i->n_routes < PV_IFACE_MAX_PREFIXES; k++) {
-        if (!is_on_link(i, &e->static_routes[k]))
-            i->routes[i->n_routes++] = e->static_routes[k];
+    size_t n;
+    const struct pv_prefix *routes = pv_peers_static_routes(e->node.peers, &n);
+    for (size_t k = 0; k < n && i->n_routes < PV_IFACE_MAX_PREFIXES; k++) {
+        if (!is_on_link(i, &routes[k]))
+            i->routes[i->n_routes++] = routes[k];
     }
 }
 
@@ -223,7 +225,7 @@ static void lower_iface(struct pv_engine *e)
 
 void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *result, pv_ns now)
 {
-    struct pv_peer *p, *tmp;
+    struct pv_peer *p;
     if (e->node.iface != PV_IFACE_RISING)
         return;
     if (result->status == PV_OK) {
@@ -232,8 +234,7 @@ void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *res
         pv_log(e->node.log, PV_LOG_INFO, "what=\"interface up\" name=%s", e->node.tun_name);
         pv_enroll_iface_done(e, NULL, now);
         /* Who was there before had no way here to chat. */
-        HASH_ITER(hh, e->peers, p, tmp)
-        {
+        for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
             pv_engine_chat_peer(e, p, now);
             pv_engine_files_peer(e, p, now);
         }
@@ -288,7 +289,7 @@ static void retry_iface(struct pv_engine *e, pv_ns now)
 /* Everything the network had on this machine goes. */
 static void tear_down(struct pv_engine *e, pv_ns now)
 {
-    struct pv_peer *p, *tmp;
+    struct pv_peer *p;
     e->teardown_at = PV_NEVER;
     pv_engine_turn_stop(e, now);
     pv_engine_relay_stop(e, now);
@@ -296,8 +297,7 @@ static void tear_down(struct pv_engine *e, pv_ns now)
         raise_iface(e, now);
     else if (e->node.iface != PV_IFACE_DOWN)
         lower_iface(e);
-    HASH_ITER(hh, e->peers, p, tmp)
-    {
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         pv_chatlink_peer_offline(e->chat, p->pk, now);
         pv_engine_files_peer(e, p, now);
         pv_peer_goodbye(p, now);
@@ -353,13 +353,12 @@ void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, bool up, pv_
 
 void pv_engine_leave(struct pv_engine *e, pv_ns now)
 {
-    struct pv_peer *p, *tmp;
-    HASH_ITER(hh, e->peers, p, tmp)
-    {
+    struct pv_peer *p;
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         pv_chatlink_peer_gone(e->chat, p->pk, now);
         pv_engine_files_gone(e, p->pk, now);
     }
-    pv_engine_drop_members(e, now);
+    pv_peers_drop_members(e->node.peers, now);
     pv_recall_clear(e->recall);
     e->n_unsaved = 0;
     pv_rostersync_set_roster(e->sync, NULL);

@@ -138,7 +138,7 @@ void pv_engine_recall_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     if (p->is_static)
         return;
-    bool reached = p->has_path && !p->doubted;
+    bool reached = pv_peer_reach(p) == PV_REACH_PATH;
     if (reached != p->reached) {
         p->reached = reached;
         pv_recall_set_reached(e->recall, p->pk, reached, now);
@@ -151,8 +151,8 @@ void pv_engine_recall_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 unsigned pv_engine_recall_reached(const struct pv_engine *e)
 {
     unsigned n = 0;
-    for (const struct pv_peer *p = e->peers; p != NULL; p = p->hh.next)
-        n += p->has_path && !p->doubted ? 1 : 0;
+    for (const struct pv_peer *p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;)
+        n += pv_peer_reach(p) == PV_REACH_PATH ? 1 : 0;
     return n;
 }
 

@@ -102,9 +102,9 @@ void pv_engine_relay_start(struct pv_engine *e, pv_ns now)
     if (e->turn == NULL || server == NULL || !e->node.up || pv_node_self(&e->node) == NULL)
         return;
     if (!pv_addr_equal(pv_relayway_server(relay), server)) {
-        struct pv_peer *p, *tmp;
-        HASH_ITER(hh, e->peers, p, tmp)
-        pv_engine_relay_drop(e, p, now); /* each comes back when it is touched */
+        struct pv_peer *p;
+        for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;)
+            pv_engine_relay_drop(e, p, now); /* each comes back when it is touched */
     }
     struct pv_relayway_config cfg = {.turn = *e->turn, .udp = true, .to = stream_target(e)};
     cfg.turn.server = *server;
@@ -121,13 +121,13 @@ void pv_engine_relay_start(struct pv_engine *e, pv_ns now)
 void pv_engine_relay_stop(struct pv_engine *e, pv_ns now)
 {
     struct pv_relayway *relay = e->env.relays[MEMBERS];
-    struct pv_peer *p, *tmp;
+    struct pv_peer *p;
     forget_offer(e);
     pv_udpwatch_stop(&e->udp);
     if (!pv_relayway_is_on(relay))
         return;
-    HASH_ITER(hh, e->peers, p, tmp)
-    pv_engine_relay_drop(e, p, now);
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;)
+        pv_engine_relay_drop(e, p, now);
     pv_relayway_stop(relay, now);
     pv_engine_relay_pump(e, now);
 }
@@ -213,9 +213,8 @@ void pv_engine_relay_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 /* A way or a channel changed: paths through relays follow. */
 static void tell_peers(struct pv_engine *e, pv_ns now)
 {
-    struct pv_peer *p, *tmp;
-    HASH_ITER(hh, e->peers, p, tmp)
-    {
+    struct pv_peer *p;
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         if (!p->relay_chosen && !pv_peer_is_relayed(p))
             continue;
         pv_peer_relay_changed(p, now);
@@ -304,9 +303,8 @@ static void pump_relay(struct pv_engine *e, uint16_t via, pv_ns now)
 /* UDP is back: who is on a relay tries to leave it at once. */
 static void leave_relays(struct pv_engine *e, pv_ns now)
 {
-    struct pv_peer *p, *tmp;
-    HASH_ITER(hh, e->peers, p, tmp)
-    {
+    struct pv_peer *p;
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         if (!pv_peer_is_relayed(p))
             continue;
         p->leave_at = now;
@@ -318,11 +316,10 @@ static void leave_relays(struct pv_engine *e, pv_ns now)
 /* Whoever tries to reach us directly is told that it cannot work, or that it can again. */
 static void tell_udp(struct pv_engine *e, bool blocked, pv_ns now)
 {
-    struct pv_peer *p, *tmp;
+    struct pv_peer *p;
     e->env.caps &= ~(unsigned)PV_DESC_CAP_NO_UDP;
     e->env.caps |= blocked ? PV_DESC_CAP_NO_UDP : 0;
-    HASH_ITER(hh, e->peers, p, tmp)
-    {
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         if (p->ice == NULL || pv_ice_state(p->ice) == PV_ICE_DORMANT ||
             (p->state != PV_PEER_UP && p->state != PV_PEER_REACHING))
             continue;

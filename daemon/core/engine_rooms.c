@@ -88,8 +88,7 @@ static bool is_anybody_online(struct pv_engine *e, const uint8_t *room)
     struct pv_rooms_member m;
     for (size_t i = 0; pv_rooms_member(e->rooms, room, i, &m); i++) {
         const struct pv_peer *p = pv_engine_peer_by_pk(e, m.pk);
-        if (p != NULL && !m.has_left &&
-            (p->presence == PV_PRESENCE_ONLINE || (p->has_path && !p->doubted)))
+        if (p != NULL && !m.has_left && pv_peer_reach(p) != PV_REACH_NO)
             return true;
     }
     return false;
@@ -212,7 +211,7 @@ static void members(struct pv_engine *e, const uint8_t *id, uint64_t handle)
         const struct pv_ctlapi_room_member member = {
             .name = node_name(e, m.pk),
             .key = m.pk,
-            .online = self || (p != NULL && p->presence == PV_PRESENCE_ONLINE),
+            .online = self || (p != NULL && pv_peer_reach(p) != PV_REACH_NO),
             .creator = m.is_creator,
             .texts = m.texts};
         if (!m.has_left && pv_ctlapi_room_members_add(out, &member) != PV_OK) {

@@ -53,8 +53,7 @@ void pv_engine_look_at_peer(struct pv_engine *e, struct pv_peer *p, struct pv_ct
         x.online = heard != 0 && now - heard < PV_SESSION_REJECT_AFTER;
     }
     if (!p->is_static)
-        x.online = p->presence == PV_PRESENCE_ONLINE ||
-                   (p->presence == PV_PRESENCE_UNKNOWN && p->has_path && !p->doubted);
+        x.online = pv_peer_reach(p) != PV_REACH_NO;
     *ret_peer = x;
 }
 
@@ -69,11 +68,11 @@ void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
 {
     json_t *list = pv_ctlapi_peers_new();
     bool ok = list != NULL;
-    struct pv_peer *p, *tmp;
-    HASH_ITER(hh, e->peers, p, tmp)
-    ok = ok && add_peer(e, list, p, now) == PV_OK;
-    for (size_t i = 0; i < e->n_statics; i++)
-        ok = ok && add_peer(e, list, e->statics[i], now) == PV_OK;
+    struct pv_peer *p;
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;)
+        ok = ok && add_peer(e, list, p, now) == PV_OK;
+    for (p = NULL; (p = pv_peers_next_static(e->node.peers, p)) != NULL;)
+        ok = ok && add_peer(e, list, p, now) == PV_OK;
     if (ok && e->node.roster != NULL && !e->node.online) /* what is shown is what was known */
         ok = json_object_set_new(list, "code", json_integer(PV_CTLAPI_UNREACHABLE)) == 0;
     if (!ok) {
@@ -164,7 +163,7 @@ size_t pv_engine_count_problems(const struct pv_engine *e, pv_ns now)
 const char *pv_engine_state_name(const struct pv_engine *e)
 {
     if (e->node.roster == NULL)
-        return e->n_statics > 0 ? "static" : "none";
+        return pv_peers_count_statics(e->node.peers) > 0 ? "static" : "none";
     if (e->node.removed)
         return "removed";
     if (!e->node.up)
@@ -202,9 +201,9 @@ static void fill_network(struct pv_engine *e, struct pv_ctlapi_status *s, uint8_
         s->ip4 = self->ip4;
         s->ip6 = self->ip6;
     }
-    struct pv_peer *p, *tmp;
-    HASH_ITER(hh, e->peers, p, tmp)
-    s->online += p->presence == PV_PRESENCE_ONLINE ? 1 : 0;
+    struct pv_peer *p;
+    for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;)
+        s->online += pv_peer_reach(p) != PV_REACH_NO ? 1 : 0;
     s->online += self != NULL && e->node.online ? 1 : 0;
 }
 
@@ -297,10 +296,8 @@ static json_t *with_portmaps(const struct pv_engine *e, json_t *status, pv_ns no
 struct pv_peer_relayed pv_engine_relayed_through(const struct pv_engine *e, uint16_t via)
 {
     struct pv_peer_relayed sum = e->env.relayed_gone[via];
-    for (size_t slot = 0; slot < e->n_slots; slot++) {
-        if (e->by_slot[slot] != NULL)
-            pv_peer_add_relayed(e->by_slot[slot], via, &sum);
-    }
+    for (const struct pv_peer *p = NULL; (p = pv_peers_next(e->node.peers, p)) != NULL;)
+        pv_peer_add_relayed(p, via, &sum);
     return sum;
 }
 

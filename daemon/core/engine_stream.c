@@ -19,8 +19,10 @@ static struct pv_chatlink_source source_of(struct pv_engine *e, const struct pv_
         memcpy(s.name, m->name, sizeof(s.name));
         return s;
     }
-    for (size_t i = 0; i < e->n_static_routes; i++) {
-        if (pv_prefix_contains(&e->static_routes[i], &ip))
+    size_t n;
+    const struct pv_prefix *routes = pv_peers_static_routes(e->node.peers, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (pv_prefix_contains(&routes[i], &ip))
             s.who = PV_CHATLINK_STATIC;
     }
     return s;
@@ -51,9 +53,7 @@ static void pump(struct pv_engine *e, pv_ns now)
 {
     pv_engine_coord_pump(e, now);
     pv_engine_ctl_pump(e, now);
-    pv_engine_chat_pump(e, now);
-    pv_engine_run_files(e, now);
-    pv_engine_run_waiters(e, now);
+    pv_engine_settle(e, now);
 }
 
 void pv_engine_stream_connected(struct pv_engine *e, uint32_t sid, pv_ns now)

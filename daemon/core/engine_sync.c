@@ -22,7 +22,7 @@ void pv_engine_take_sync(struct pv_engine *e, struct pv_peer *p, struct pv_view 
 
 void pv_engine_sync_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
-    bool up = !p->is_static && e->node.roster != NULL && pv_engine_can_talk(p, now);
+    bool up = !p->is_static && e->node.roster != NULL && pv_peer_can_talk(p, now);
     if (up == p->in_sync)
         return;
     if (!up)

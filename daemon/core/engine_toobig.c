@@ -35,9 +35,8 @@ void pv_engine_too_big(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns
 {
     if (!pv_bucket_take(&e->hints, HINTS_A_SECOND, HINTS_A_SECOND, 1, now))
         return;
-    for (size_t slot = 0; slot < e->n_slots; slot++) {
-        struct pv_peer *p = e->by_slot[slot];
-        if (p != NULL && is_about(e, p, punt)) {
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(e->node.peers, p)) != NULL;) {
+        if (is_about(e, p, punt)) {
             take_hint(e, p, punt->count, now);
             return;
         }

@@ -23,6 +23,7 @@
 struct pv_coord;
 struct pv_coordclient;
 struct pv_engine;
+struct pv_peers;
 
 enum pv_iface_state {
     PV_IFACE_DOWN,
@@ -66,6 +67,7 @@ struct pv_node {
     bool online;    /* a member's connection is there: the coordinator hears this node */
 
     /* services */
+    struct pv_peers *peers; /* of the engine */
     struct pv_jobqueue jobs;
     struct pv_ctlsrv *ctl;
     struct pv_watch watch;

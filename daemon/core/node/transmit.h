@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * transmit.h - one datagram that a part of the daemon wants sent, and through what. Whoever fills
+ * transmit.h - one datagram, or one packet for the inside of a tunnel, that a part of the daemon
+ * wants sent, and through what. Whoever fills
  * it begins with pv_transmit_to(), which sets every field that says how.
  */
 #ifndef PV_TRANSMIT_H
@@ -10,9 +11,11 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
+#include "proto/ip/inband.h"
 
 enum {
     PV_ENGINE_MTU = 1500, /* bytes; no datagram of the control side is larger: Ethernet's MTU */
+    PV_ENGINE_INJECT_MAX = PV_INBAND_PROBE_MAX, /* bytes of an in-band packet */
 };
 
 struct pv_engine_transmit {
@@ -43,5 +46,12 @@ static inline bool pv_transmit_to(struct pv_engine_transmit *tx, const struct pv
         memcpy(tx->buf, bytes, len);
     return true;
 }
+
+/* An inner packet for the tx worker to seal and send to a peer; len 0 = keepalive. */
+struct pv_engine_inject {
+    uint32_t peer; /* fast path peer id */
+    size_t len;
+    uint8_t buf[PV_ENGINE_INJECT_MAX];
+};
 
 #endif /* PV_TRANSMIT_H */

@@ -114,11 +114,6 @@ void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *
         pv_session_cancel(p->session);
 }
 
-static bool is_wanted(const struct pv_peer *p, pv_ns now)
-{
-    return p->wanted_at != 0 && now - p->wanted_at < PV_PEER_WANTED_FOR;
-}
-
 static struct pv_fp_live *live_of(struct pv_peer *p)
 {
     return pv_fp_builder_live(p->env->fp, p->id);
@@ -181,7 +176,7 @@ void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns no
         pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"path not set: out of memory\"", p->name);
     if (path != NULL && live_of(p) != NULL)
         pv_fp_live_rearm_path(live_of(p));
-    p->path_changed = true;
+    p->news |= PV_PEER_FACT_PATH;
     pv_peer_count_path(p, now);
     update_reach(p, now);
 }
@@ -308,6 +303,7 @@ void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t
                 (p->presence != PV_PRESENCE_ONLINE || since_us != p->since_us);
     bool changed = presence != p->presence;
     p->presence = presence;
+    p->news |= changed ? PV_PEER_FACT_PRESENCE : 0;
     if (presence == PV_PRESENCE_ONLINE)
         p->since_us = since_us;
     if (pv_fp_builder_set_offline(p->env->fp, p->id, presence == PV_PRESENCE_OFFLINE) != PV_OK)
@@ -331,7 +327,7 @@ void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t
         pv_descx_repeat(&p->descx);
     else if (p->state == PV_PEER_REACHING)
         pv_descx_kick(&p->descx);
-    else if (is_wanted(p, now))
+    else if (pv_peer_is_wanted(p, now))
         reach(p, "it came online", now);
 }
 
@@ -348,7 +344,7 @@ void pv_peer_env_changed(struct pv_peer *p, bool locals, pv_ns now)
     }
     if (can_signal(p))
         pv_descx_kick(&p->descx);
-    if (p->state == PV_PEER_FAILED && is_wanted(p, now))
+    if (p->state == PV_PEER_FAILED && pv_peer_is_wanted(p, now))
         reach(p, "the network changed", now);
 }
 
@@ -586,11 +582,11 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
         if (p->on_trial)
             break; /* another than the one that works */
         pv_peer_use_path(p, NULL, now);
-        if (is_wanted(p, now) && p->moving) {
+        if (pv_peer_is_wanted(p, now) && p->moving) {
             /* Only our own address is another: their answers and keys are as good as before. */
             pv_peer_set_state(p, PV_PEER_REACHING, "our address changed", now);
             p->deadline = now + PV_PEER_REACH_TIME;
-        } else if (is_wanted(p, now)) {
+        } else if (pv_peer_is_wanted(p, now)) {
             pv_peer_begin(p, "the path is gone", now);
         } else {
             pv_peer_set_state(p, PV_PEER_IDLE, "the path is gone, and nobody needs it", now);
@@ -600,7 +596,7 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
         if (p->on_trial)
             break;
         p->doubted = true;
-        p->path_changed = true;
+        p->news |= PV_PEER_FACT_PATH;
         update_reach(p, now);
         if (p->presence == PV_PRESENCE_OFFLINE) {
             pv_peer_goodbye(p, now);
@@ -622,7 +618,7 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
             attempt_failed(p, now);
         if (p->doubted && (ev->state == PV_ICE_CONNECTED || ev->state == PV_ICE_COMPLETED)) {
             p->doubted = false;
-            p->path_changed = true;
+            p->news |= PV_PEER_FACT_PATH;
             update_reach(p, now);
         }
         break;
@@ -649,7 +645,7 @@ static void try_to_leave(struct pv_peer *p, pv_ns now)
 {
     p->leave_wait = pv_min_ns(2 * p->leave_wait, PV_PEER_LEAVE_MAX);
     p->leave_at = now + p->leave_wait;
-    if (p->ice == NULL || !is_wanted(p, now) || pv_ice_state(p->ice) == PV_ICE_DORMANT)
+    if (p->ice == NULL || !pv_peer_is_wanted(p, now) || pv_ice_state(p->ice) == PV_ICE_DORMANT)
         return;
     pv_trace_add(&p->trace, now, "trying to leave the relay");
     pv_peer_count_checks(p, PV_PATH_RELAYED);
@@ -674,7 +670,7 @@ void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
     if (p->state == PV_PEER_REACHING) {
         attempt_failed(p, now);
     } else if (p->state == PV_PEER_FAILED) {
-        if (is_wanted(p, now) && p->presence != PV_PRESENCE_OFFLINE) {
+        if (pv_peer_is_wanted(p, now) && p->presence != PV_PRESENCE_OFFLINE) {
             reach(p, "trying again", now);
         } else {
             pv_peer_set_state(p, PV_PEER_IDLE, "nobody needs it", now);

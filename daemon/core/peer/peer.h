@@ -32,6 +32,7 @@
 #include "base/text.h"
 #include "base/trace.h"
 #include "daemon/core/nat/hardnat.h"
+#include "daemon/core/node/facts.h"
 #include "daemon/core/packets/fp_builder.h"
 #include "daemon/core/peer/descx.h"
 #include "daemon/core/peer/highwater.h"
@@ -52,20 +53,18 @@ enum {
 };
 #define PV_PEER_REACH_TIME  PV_S(30) /* one attempt; as long as a packet waits, DESIGN 5 */
 #define PV_PEER_RETRY_FIRST PV_S(5)  /* after a failed attempt; then NAT entries time out: */
-#define PV_PEER_SILENCE                                                    \
-    PV_S(35) /* after checks that all failed: a router on the way may have \
-              * taken one for its own, and forgets it when nothing         \
-              * comes for 30 s (TRAVERSAL 3.5) */
+/* After checks that all failed: a router on the way may have taken one for its own, and forgets it
+ * when nothing comes for 30 s (TRAVERSAL 3.5). */
+#define PV_PEER_SILENCE      PV_S(35)
 #define PV_PEER_RETRY_SECOND PV_S(35)   /* 30 s unreplied on Linux, TRAVERSAL 3.4 */
 #define PV_PEER_RETRY_MAX    PV_S(60)   /* "backed off to one a minute", DESIGN 5 */
 #define PV_PEER_TURN         PV_MS(250) /* a wish above the limits: asks again after this */
 #define PV_PEER_WANTED_FOR   PV_S(60)   /* a wish counts this long */
 #define PV_PEER_SAMPLE       PV_MS(100) /* how often the fast path's facts are read in use */
 #define PV_PEER_QUIET_AFTER  PV_S(20)   /* no data either way: no longer read */
-#define PV_PEER_LEAVE_FIRST                                                                      \
-    PV_S(2)                        /* ours: on the relay, until the direct pairs are tried anew; \
-                                    */
-#define PV_PEER_LEAVE_MAX PV_S(60) /* doubling: "backed off to one a minute", DESIGN 5 */
+/* Ours: on the relay, until the direct pairs are tried anew. */
+#define PV_PEER_LEAVE_FIRST PV_S(2)
+#define PV_PEER_LEAVE_MAX   PV_S(60) /* doubling: "backed off to one a minute", DESIGN 5 */
 
 enum pv_peer_state {
     PV_PEER_IDLE,
@@ -96,7 +95,6 @@ struct pv_peer_ufrag {
     UT_hash_handle hh;
 };
 
-/* What all peers of a node share; owned by the engine. */
 /* Bytes of inner packets that went through a relay. */
 struct pv_peer_relayed {
     uint64_t tx, rx;
@@ -108,6 +106,7 @@ struct pv_peer_sums {
     uint64_t tx_packets, rx_packets; /* datagrams */
 };
 
+/* What all peers of a node share; owned by the engine. */
 struct pv_peer_env {
     struct pv_rng rng;
     const struct pv_log *log;
@@ -242,7 +241,8 @@ struct pv_peer {
     struct pv_peer_hard hard;
     struct pv_peer_seek seek;
 
-    /* for the engine */
+    /* for peers.c, which takes it when the peer was touched */
+    unsigned news; /* enum pv_peer_fact */
     bool keepalive_due;
     bool in_sync;            /* the exchange of statements knows it: in-band messages reach it */
     bool reached;            /* as the engine's recall knows it */
@@ -250,7 +250,6 @@ struct pv_peer {
     struct pv_bucket passed; /* signals it asked us to pass on */
     struct pv_bucket handed; /* signals of others that it passed on to us */
     bool subscribed;         /* its presence was asked for on this connection */
-    bool path_changed;       /* told once by pv_peer_take_path_changed() */
     bool echo_due;           /* does its path carry data? */
     bool ask_nat;            /* has our own NAT forgotten us? */
     uint64_t last_handshake_ms;
@@ -264,12 +263,77 @@ struct pv_peer {
 
     /* engine's lists */
     struct pv_heap_node timer;
+    pv_ns timed_at; /* its timeout was handled then, the last time */
     struct pv_peer *ready_next;
     bool ready;
     unsigned facts;             /* enum pv_peer_fact, not delivered yet */
     struct pv_peer *facts_next; /* in the list of those that have some */
     UT_hash_handle hh;          /* by pk */
 };
+
+/* --- questions ----------------------------------------------------------------------------- */
+
+/* Is it there? The one answer that status, chat and files, and everybody else gives. */
+enum pv_peer_reach {
+    PV_REACH_NO,
+    PV_REACH_ONLINE, /* the coordinator says that it is connected; no path is proven */
+    PV_REACH_PATH,   /* a path to it answers, whatever the coordinator says */
+};
+enum pv_peer_reach pv_peer_reach(const struct pv_peer *p);
+
+/* How packets get there. */
+enum pv_path_state {
+    PV_PATH_STATE_NONE,
+    PV_PATH_STATE_TRIAL,   /* a handshake opened it; the agent has not found its own yet */
+    PV_PATH_STATE_GOOD,    /* it answers */
+    PV_PATH_STATE_SUSPECT, /* it does not answer now, and no other is ready */
+};
+enum pv_path_state pv_peer_path_state(const struct pv_peer *p);
+/* The path that packets take, also one on trial or suspect; NULL: none. */
+const struct pv_carrier *pv_peer_path(const struct pv_peer *p);
+pv_ns pv_peer_path_since(const struct pv_peer *p);
+/* Is the path one without any relay? */
+bool pv_peer_is_direct(const struct pv_peer *p);
+/* A path and keys: in-band messages reach it now. */
+bool pv_peer_can_talk(const struct pv_peer *p, pv_ns now);
+/* Somebody wanted it lately (PV_PEER_WANTED_FOR). */
+bool pv_peer_is_wanted(const struct pv_peer *p, pv_ns now);
+/* Has anything ever been tried with it? Of thousands of members most are never used. */
+bool pv_peer_is_used(const struct pv_peer *p);
+
+uint32_t pv_peer_id(const struct pv_peer *p);
+bool pv_peer_is_static(const struct pv_peer *p);
+const uint8_t *pv_peer_pk(const struct pv_peer *p);        /* members: the identity key, 32 bytes */
+const uint8_t *pv_peer_transport(const struct pv_peer *p); /* the WireGuard key, 32 bytes */
+const char *pv_peer_name(const struct pv_peer *p);
+const struct pv_addr *pv_peer_ip4(const struct pv_peer *p); /* members: in the network */
+const struct pv_addr *pv_peer_ip6(const struct pv_peer *p);
+enum pv_peer_state pv_peer_state(const struct pv_peer *p);
+enum pv_presence pv_peer_presence(const struct pv_peer *p);
+uint64_t pv_peer_last_handshake_ms(const struct pv_peer *p); /* Unix; 0 = never */
+struct pv_trace *pv_peer_trace(struct pv_peer *p);
+const struct pv_trace *pv_peer_trace_of(const struct pv_peer *p);
+
+/* Its machines, to look at or to tell something that concerns all peers; NULL: not made yet. */
+struct pv_ice_agent *pv_peer_agent(const struct pv_peer *p);
+const struct pv_session *pv_peer_session(const struct pv_peer *p);
+const struct pv_mtu *pv_peer_mtu(const struct pv_peer *p);
+/* How its description and ours went there and back. */
+const struct pv_descx *pv_peer_descx(const struct pv_peer *p);
+/* Our candidates changed, or something else of our description: it is sent again. */
+void pv_peer_describe(struct pv_peer *p);
+/* Its newest description; NULL: it never sent one. */
+const struct pv_desc *pv_peer_remote(const struct pv_peer *p);
+/* Has it what admits us to the network? Else our description carries it. */
+bool pv_peer_knows_chain(const struct pv_peer *p);
+/* Takes the number of a signal of its. False: that or a later one was seen before. */
+PV_MUST_CHECK bool pv_peer_take_seq(struct pv_peer *p, uint64_t seq);
+/* Its WireGuard sessions are static and the last answer did not fit our keys. */
+bool pv_peer_is_misfit(const struct pv_peer *p);
+/* The configured endpoint of a static peer, as written; "": none. */
+const char *pv_peer_endpoint_host(const struct pv_peer *p);
+/* Where the last path on trial led; PV_AF_NONE: there was none. */
+const struct pv_addr *pv_peer_recalled(const struct pv_peer *p);
 
 /* A receiver index becomes the peer's, or is free again. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_peer_add_index(struct pv_peer *p, uint32_t index);
@@ -399,10 +463,7 @@ struct pv_peer_transmit {
 /* One datagram to send now, or PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx);
 /* Is the path in use one through a relay, ours or theirs? */
-static inline bool pv_peer_is_relayed(const struct pv_peer *p)
-{
-    return p->has_path && (pv_carrier_is_relayed(&p->path) || p->far_relay);
-}
+bool pv_peer_is_relayed(const struct pv_peer *p);
 /* peer_path.c: the agent's view of a carrier, and the carrier of a path it chose. False: its relay
  * cannot carry it now, or the channel is still to be bound. */
 struct pv_ice_carrier pv_peer_ice_carrier(const struct pv_carrier *c);

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/* peer_look.c - what others may know of a peer. Nothing here changes one, but for the few words
+ * that the parts above leave with it. */
+#include "daemon/core/peer/peer.h"
+
+enum pv_path_state pv_peer_path_state(const struct pv_peer *p)
+{
+    if (!p->has_path)
+        return PV_PATH_STATE_NONE;
+    if (p->doubted)
+        return PV_PATH_STATE_SUSPECT;
+    return p->on_trial ? PV_PATH_STATE_TRIAL : PV_PATH_STATE_GOOD;
+}
+
+enum pv_peer_reach pv_peer_reach(const struct pv_peer *p)
+{
+    if (p->has_path && !p->doubted)
+        return PV_REACH_PATH;
+    return p->presence == PV_PRESENCE_ONLINE ? PV_REACH_ONLINE : PV_REACH_NO;
+}
+
+const struct pv_carrier *pv_peer_path(const struct pv_peer *p)
+{
+    return p->has_path ? &p->path : NULL;
+}
+
+pv_ns pv_peer_path_since(const struct pv_peer *p)
+{
+    return p->path_since;
+}
+
+bool pv_peer_is_relayed(const struct pv_peer *p)
+{
+    return p->has_path && (pv_carrier_is_relayed(&p->path) || p->far_relay);
+}
+
+bool pv_peer_is_direct(const struct pv_peer *p)
+{
+    return p->has_path && !pv_peer_is_relayed(p);
+}
+
+bool pv_peer_can_talk(const struct pv_peer *p, pv_ns now)
+{
+    return p->has_path && p->session != NULL && pv_session_has_keys(p->session, now);
+}
+
+bool pv_peer_is_wanted(const struct pv_peer *p, pv_ns now)
+{
+    return p->wanted_at != 0 && now - p->wanted_at < PV_PEER_WANTED_FOR;
+}
+
+bool pv_peer_is_used(const struct pv_peer *p)
+{
+    return p->ice != NULL || p->session != NULL || p->has_path;
+}
+
+uint32_t pv_peer_id(const struct pv_peer *p)
+{
+    return p->id;
+}
+
+bool pv_peer_is_static(const struct pv_peer *p)
+{
+    return p->is_static;
+}
+
+const uint8_t *pv_peer_pk(const struct pv_peer *p)
+{
+    return p->pk;
+}
+
+const uint8_t *pv_peer_transport(const struct pv_peer *p)
+{
+    return p->transport;
+}
+
+const char *pv_peer_name(const struct pv_peer *p)
+{
+    return p->name;
+}
+
+const struct pv_addr *pv_peer_ip4(const struct pv_peer *p)
+{
+    return &p->ip4;
+}
+
+const struct pv_addr *pv_peer_ip6(const struct pv_peer *p)
+{
+    return &p->ip6;
+}
+
+enum pv_peer_state pv_peer_state(const struct pv_peer *p)
+{
+    return p->state;
+}
+
+enum pv_presence pv_peer_presence(const struct pv_peer *p)
+{
+    return p->presence;
+}
+
+uint64_t pv_peer_last_handshake_ms(const struct pv_peer *p)
+{
+    return p->last_handshake_ms;
+}
+
+struct pv_trace *pv_peer_trace(struct pv_peer *p)
+{
+    return &p->trace;
+}
+
+const struct pv_trace *pv_peer_trace_of(const struct pv_peer *p)
+{
+    return &p->trace;
+}
+
+struct pv_ice_agent *pv_peer_agent(const struct pv_peer *p)
+{
+    return p->ice;
+}
+
+const struct pv_session *pv_peer_session(const struct pv_peer *p)
+{
+    return p->session;
+}
+
+const struct pv_mtu *pv_peer_mtu(const struct pv_peer *p)
+{
+    return &p->mtu;
+}
+
+const struct pv_descx *pv_peer_descx(const struct pv_peer *p)
+{
+    return &p->descx;
+}
+
+void pv_peer_describe(struct pv_peer *p)
+{
+    pv_descx_changed(&p->descx);
+}
+
+const struct pv_desc *pv_peer_remote(const struct pv_peer *p)
+{
+    return p->descx.theirs.gen == 0 ? NULL : &p->remote;
+}
+
+bool pv_peer_knows_chain(const struct pv_peer *p)
+{
+    return p->chain_known;
+}
+
+bool pv_peer_take_seq(struct pv_peer *p, uint64_t seq)
+{
+    if (seq <= p->signal_seq_seen)
+        return false;
+    p->signal_seq_seen = seq;
+    return true;
+}
+
+bool pv_peer_is_misfit(const struct pv_peer *p)
+{
+    return p->misfit;
+}
+
+const char *pv_peer_endpoint_host(const struct pv_peer *p)
+{
+    return p->endpoint_host;
+}
+
+const struct pv_addr *pv_peer_recalled(const struct pv_peer *p)
+{
+    return &p->recalled;
+}

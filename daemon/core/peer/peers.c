@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: MIT */
+/* peers.c - the table of peers: coming, going, finding, deadlines, facts. */
+#include "daemon/core/peer/peers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/peer/peers_int.h"
+
+static size_t slot_of(uint32_t id)
+{
+    return id & (PV_FP_MAX_PEERS - 1);
+}
+
+int pv_peers_new(struct pv_peers **ret_peers, const struct pv_peers_config *cfg)
+{
+    struct pv_peers *ps = calloc(1, sizeof(*ps));
+    if (ps == NULL)
+        return PV_ERR_NOMEM;
+    ps->cfg = *cfg;
+    ps->map = pv_map_make(&cfg->node->rng, PV_PEER_MAX);
+    pv_heap_init(&ps->timers);
+    pv_peers_out_init(ps);
+    *ret_peers = ps;
+    return PV_OK;
+}
+
+struct pv_peers *pv_peers_free(struct pv_peers *ps)
+{
+    if (ps == NULL)
+        return NULL;
+    struct pv_peer *p, *tmp;
+    HASH_ITER(hh, ps->members, p, tmp)
+    {
+        PV_MAP_DEL(ps->members, p);
+        pv_peer_free(p);
+    }
+    for (size_t i = 0; i < ps->n_statics; i++)
+        pv_peer_free(ps->statics[i]);
+    pv_peers_out_done(ps);
+    pv_heap_done(&ps->timers);
+    free(ps->by_slot);
+    free(ps->static_routes);
+    free(ps);
+    return NULL;
+}
+
+/* --- finding --------------------------------------------------------------------------------- */
+
+struct pv_peer *pv_peers_by_id(const struct pv_peers *ps, uint32_t id)
+{
+    size_t slot = slot_of(id);
+    struct pv_peer *p = slot < ps->n_slots ? ps->by_slot[slot] : NULL;
+    return p != NULL && p->id == id ? p : NULL; /* a slot is used again, an id is not */
+}
+
+struct pv_peer *pv_peers_by_pk(const struct pv_peers *ps, const uint8_t pk[static 32])
+{
+    struct pv_peer *p;
+    PV_MAP_FIND(&ps->map, ps->members, pk, sizeof(p->pk), p);
+    return p;
+}
+
+struct pv_peer *pv_peers_by_transport(const struct pv_peers *ps, const uint8_t key[static 32])
+{
+    const struct pv_roster *roster = ps->cfg.node->roster;
+    const struct pv_member *m = roster == NULL ? NULL : pv_roster_by_transport(roster, key);
+    if (m != NULL)
+        return pv_peers_by_pk(ps, m->node);
+    for (size_t i = 0; i < ps->n_statics; i++) {
+        if (memcmp(ps->statics[i]->transport, key, sizeof(ps->statics[i]->transport)) == 0)
+            return ps->statics[i];
+    }
+    return NULL;
+}
+
+static struct pv_peer *find_static(const struct pv_peers *ps, const char *text)
+{
+    uint8_t key[32];
+    bool is_key = pv_wgkey_parse(text, key) == PV_OK;
+    for (size_t i = 0; i < ps->n_statics; i++) {
+        struct pv_peer *p = ps->statics[i];
+        if (strcmp(p->name, text) == 0 || (is_key && memcmp(p->transport, key, sizeof(key)) == 0))
+            return p;
+    }
+    return NULL;
+}
+
+/* "bob.home" and "bob.home.p2p" are bob in network home. */
+static const struct pv_member *find_name(const struct pv_roster *roster, const char *text)
+{
+    char name[PV_NAME_BUF];
+    size_t label = strcspn(text, ".");
+    if (pv_name_parse(text, label, name) != PV_OK)
+        return NULL;
+    if (text[label] == '.') {
+        const char *network = pv_roster_network(roster)->name;
+        const char *rest = text + label + 1;
+        size_t n = strlen(network);
+        if (strncmp(rest, network, n) != 0 || (rest[n] != '\0' && strcmp(rest + n, ".p2p") != 0))
+            return NULL;
+    }
+    return pv_roster_by_name(roster, name);
+}
+
+struct pv_peer *pv_peers_find(const struct pv_peers *ps, const char *text)
+{
+    const struct pv_roster *roster = ps->cfg.node->roster;
+    const struct pv_member *m = NULL;
+    struct pv_addr ip;
+    uint8_t key[32];
+    if (roster != NULL) {
+        if (pv_addr_parse_ip(text, &ip) == PV_OK)
+            m = pv_roster_by_ip(roster, &ip);
+        else if (pv_key_parse(text, key) == PV_OK)
+            m = pv_roster_by_node(roster, key);
+        else
+            m = find_name(roster, text);
+    }
+    if (m != NULL)
+        return pv_peers_by_pk(ps, m->node);
+    return find_static(ps, text);
+}
+
+struct pv_peer *pv_peers_next_member(const struct pv_peers *ps, const struct pv_peer *p)
+{
+    return p == NULL ? ps->members : p->hh.next;
+}
+
+struct pv_peer *pv_peers_next_static(const struct pv_peers *ps, const struct pv_peer *p)
+{
+    size_t i = 0;
+    while (p != NULL && i < ps->n_statics && ps->statics[i++] != p)
+        continue;
+    return i < ps->n_statics ? ps->statics[i] : NULL;
+}
+
+/* The first at that slot or behind. */
+static struct pv_peer *at_or_after(const struct pv_peers *ps, size_t slot)
+{
+    while (slot < ps->n_slots && ps->by_slot[slot] == NULL)
+        slot++;
+    return slot < ps->n_slots ? ps->by_slot[slot] : NULL;
+}
+
+struct pv_peer *pv_peers_next(const struct pv_peers *ps, const struct pv_peer *p)
+{
+    return at_or_after(ps, p == NULL ? 0 : slot_of(p->id) + 1);
+}
+
+struct pv_peer *pv_peers_random(const struct pv_peers *ps)
+{
+    if (ps->n_slots == 0)
+        return NULL;
+    struct pv_peer *p = at_or_after(ps, pv_rng_below(&ps->cfg.node->rng, (uint32_t)ps->n_slots));
+    return p != NULL ? p : at_or_after(ps, 0);
+}
+
+size_t pv_peers_count_members(const struct pv_peers *ps)
+{
+    return HASH_COUNT(ps->members);
+}
+
+size_t pv_peers_count_statics(const struct pv_peers *ps)
+{
+    return ps->n_statics;
+}
+
+const struct pv_prefix *pv_peers_static_routes(const struct pv_peers *ps, size_t *ret_n)
+{
+    *ret_n = ps->n_static_routes;
+    return ps->static_routes;
+}
+
+/* --- facts and deadlines --------------------------------------------------------------------- */
+
+static void make_ready(struct pv_peers *ps, struct pv_peer *p)
+{
+    if (p->ready)
+        return;
+    p->ready = true;
+    p->ready_next = NULL;
+    if (ps->ready_last != NULL)
+        ps->ready_last->ready_next = p;
+    else
+        ps->ready_first = p;
+    ps->ready_last = p;
+}
+
+static void leave_ready(struct pv_peers *ps, struct pv_peer *p)
+{
+    struct pv_peer *prev = NULL;
+    for (struct pv_peer *q = ps->ready_first; q != NULL && p->ready; prev = q, q = q->ready_next) {
+        if (q != p)
+            continue;
+        if (prev != NULL)
+            prev->ready_next = p->ready_next;
+        else
+            ps->ready_first = p->ready_next;
+        if (ps->ready_last == p)
+            ps->ready_last = prev;
+        p->ready = false;
+        return;
+    }
+}
+
+void pv_peers_raise(struct pv_peers *ps, struct pv_peer *p, unsigned facts)
+{
+    bool listed = p->facts != 0;
+    p->facts |= facts;
+    if (listed || facts == 0)
+        return;
+    p->facts_next = NULL;
+    if (ps->news_last != NULL)
+        ps->news_last->facts_next = p;
+    else
+        ps->news_first = p;
+    ps->news_last = p;
+}
+
+static void leave_news(struct pv_peers *ps, struct pv_peer *p)
+{
+    struct pv_peer *prev = NULL;
+    for (struct pv_peer *q = ps->news_first; q != NULL && p->facts != 0;
+         prev = q, q = q->facts_next) {
+        if (q != p)
+            continue;
+        if (prev != NULL)
+            prev->facts_next = p->facts_next;
+        else
+            ps->news_first = p->facts_next;
+        if (ps->news_last == p)
+            ps->news_last = prev;
+        p->facts = 0;
+        return;
+    }
+}
+
+bool pv_peers_has_news(const struct pv_peers *ps)
+{
+    return ps->news_first != NULL;
+}
+
+struct pv_peer *pv_peers_take_news(struct pv_peers *ps, unsigned *ret_facts)
+{
+    struct pv_peer *p = ps->news_first;
+    if (p == NULL)
+        return NULL;
+    ps->news_first = p->facts_next;
+    if (ps->news_first == NULL)
+        ps->news_last = NULL;
+    *ret_facts = p->facts;
+    p->facts = 0;
+    return p;
+}
+
+/* The relay that carries the path is told whether anything comes through it. */
+static void tell_relay(struct pv_peer *p, pv_ns now)
+{
+    if (!p->has_path || !pv_carrier_is_relayed(&p->path))
+        return;
+    struct pv_relayway *relay = p->env->relays[p->path.via];
+    if (p->doubted)
+        pv_relayway_doubt(relay, &p->path.remote, now);
+    else
+        pv_relayway_healed(relay, &p->path.remote, now);
+}
+
+/* Lets the peer's machines act, sends what they want sent, and takes their news. */
+static unsigned settle(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
+{
+    pv_peer_settle(p, now);
+    pv_peers_send_due(ps, p);
+    unsigned news = p->news;
+    p->news = 0;
+    if ((news & PV_PEER_FACT_PATH) != 0) {
+        p->ask_nat = p->ask_nat || p->doubted || !p->has_path;
+        tell_relay(p, now);
+    }
+    if (p->ask_nat)
+        pv_node_raise(ps->cfg.node, PV_FACT_NAT_DOUBT);
+    p->ask_nat = false;
+    pv_ns next = pv_peer_next_timeout(p);
+    /* A child that is due for ever must not stop the others. */
+    if (next <= now && p->timed_at == now)
+        next = now + PV_MS(1);
+    pv_heap_set(&ps->timers, &p->timer, next);
+    make_ready(ps, p);
+    return news;
+}
+
+void pv_peers_touch(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
+{
+    pv_peers_raise(ps, p, settle(ps, p, now) | PV_PEER_FACT_TOUCHED);
+}
+
+void pv_peers_told(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
+{
+    unsigned news = settle(ps, p, now);
+    if (news != 0)
+        pv_peers_raise(ps, p, news | PV_PEER_FACT_TOUCHED);
+}
+
+void pv_peers_env_changed(struct pv_peers *ps, bool locals, pv_ns now)
+{
+    struct pv_peer *p, *tmp;
+    HASH_ITER(hh, ps->members, p, tmp)
+    {
+        if (p->ice == NULL && p->session == NULL)
+            continue; /* never used: of thousands of members most are */
+        pv_peer_env_changed(p, locals, now);
+        pv_peers_touch(ps, p, now);
+    }
+    for (size_t i = 0; i < ps->n_statics; i++) {
+        pv_peer_env_changed(ps->statics[i], locals, now);
+        pv_peers_touch(ps, ps->statics[i], now);
+    }
+}
+
+void pv_peers_handle_timeout(struct pv_peers *ps, pv_ns now)
+{
+    struct pv_heap_node *node;
+    while ((node = pv_heap_pop_due(&ps->timers, now)) != NULL) {
+        struct pv_peer *p = PV_CONTAINER_OF(node, struct pv_peer, timer);
+        p->timed_at = now;
+        pv_peer_handle_timeout(p, now);
+        if (p->is_static && now >= p->resolve_at)
+            pv_peers_find_endpoint(ps, p, now);
+        pv_peers_touch(ps, p, now);
+    }
+}
+
+pv_ns pv_peers_next_timeout(const struct pv_peers *ps)
+{
+    return pv_heap_next(&ps->timers);
+}
+
+/* --- coming and going ------------------------------------------------------------------------ */
+
+static int take_slot(struct pv_peers *ps, struct pv_peer *p)
+{
+    size_t slot = slot_of(p->id);
+    if (slot >= ps->n_slots) {
+        size_t n = ps->n_slots == 0 ? 64 : ps->n_slots;
+        while (n <= slot)
+            n *= 2;
+        struct pv_peer **grown = realloc(ps->by_slot, n * sizeof(struct pv_peer *));
+        if (grown == NULL)
+            return PV_ERR_NOMEM;
+        memset(grown + ps->n_slots, 0, (n - ps->n_slots) * sizeof(struct pv_peer *));
+        ps->by_slot = grown;
+        ps->n_slots = n;
+    }
+    int r = pv_heap_reserve(&ps->timers, HASH_COUNT(ps->members) + ps->n_statics + 1);
+    if (r == PV_OK)
+        ps->by_slot[slot] = p;
+    return r;
+}
+
+static void release(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
+{
+    size_t slot = slot_of(p->id);
+    if (ps->cfg.on_gone != NULL)
+        ps->cfg.on_gone(ps->cfg.arg, p, now);
+    leave_ready(ps, p);
+    leave_news(ps, p);
+    pv_heap_set(&ps->timers, &p->timer, PV_NEVER);
+    if (slot < ps->n_slots && ps->by_slot[slot] == p)
+        ps->by_slot[slot] = NULL;
+    pv_peer_free(p);
+}
+
+static struct pv_prefix whole(const struct pv_addr *ip)
+{
+    struct pv_prefix x = {.base = *ip, .bits = (uint8_t)(8 * pv_addr_ip_len(ip))};
+    x.base.port = 0;
+    return x;
+}
+
+/* What a member statement says about a peer that is there already. */
+static int update_member(struct pv_peers *ps, struct pv_peer *p, const struct pv_member *m)
+{
+    memcpy(p->name, m->name, sizeof(p->name));
+    p->ip4 = m->ip4;
+    p->ip6 = m->ip6;
+    const struct pv_prefix routes[2] = {whole(&m->ip4), whole(&m->ip6)};
+    int r = pv_fp_builder_set_routes(ps->cfg.env->fp, p->id, routes, 2);
+    if (r == PV_OK)
+        pv_peers_raise(ps, p, PV_PEER_FACT_MEMBER);
+    return r;
+}
+
+int pv_peers_add_member(struct pv_peers *ps, const struct pv_member *m, pv_ns now)
+{
+    struct pv_peer *p = pv_peers_by_pk(ps, m->node);
+    if (p != NULL && memcmp(p->transport, m->transport, sizeof(p->transport)) != 0) {
+        /* It came back with another key: nothing of the old one holds. */
+        pv_peers_drop(ps, p, now);
+        p = NULL;
+    }
+    if (p != NULL)
+        return update_member(ps, p, m);
+
+    int r = pv_peer_new_member(&p, ps->cfg.env, m->node, m->transport);
+    if (r != PV_OK)
+        return r;
+    PV_MAP_ADD(&ps->map, ps->members, pk, p, r);
+    if (r != PV_OK) {
+        pv_peer_free(p);
+        return r;
+    }
+    r = take_slot(ps, p);
+    if (r == PV_OK)
+        r = update_member(ps, p, m);
+    if (r != PV_OK)
+        pv_peers_drop(ps, p, now);
+    return r;
+}
+
+void pv_peers_drop(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
+{
+    PV_MAP_DEL(ps->members, p);
+    release(ps, p, now);
+}
+
+void pv_peers_drop_members(struct pv_peers *ps, pv_ns now)
+{
+    struct pv_peer *p, *tmp;
+    HASH_ITER(hh, ps->members, p, tmp)
+    pv_peers_drop(ps, p, now);
+}
+
+static int remember_routes(struct pv_peers *ps, const struct pv_static_peer *conf)
+{
+    if (conf->n_allowed == 0)
+        return PV_OK;
+    struct pv_prefix *grown = realloc(ps->static_routes, (ps->n_static_routes + conf->n_allowed) *
+                                                             sizeof(*ps->static_routes));
+    if (grown == NULL)
+        return PV_ERR_NOMEM;
+    ps->static_routes = grown;
+    memcpy(grown + ps->n_static_routes, conf->allowed, conf->n_allowed * sizeof(*grown));
+    ps->n_static_routes += conf->n_allowed;
+    return PV_OK;
+}
+
+int pv_peers_add_static(struct pv_peers *ps, const struct pv_static_peer *conf, pv_ns now)
+{
+    struct pv_peer *p;
+    if (ps->n_statics == PV_ENGINE_MAX_STATIC)
+        return PV_ERR_LIMIT;
+    struct pv_peer_static s = {.persistent_keepalive = conf->persistent_keepalive,
+                               .suite = conf->suite};
+    memcpy(s.public_key, conf->public_key, sizeof(s.public_key));
+    memcpy(s.psk, conf->preshared_key, sizeof(s.psk));
+    int r = pv_peer_new_static(&p, ps->cfg.env, &s, now);
+    pv_wipe(&s, sizeof(s));
+    if (r != PV_OK)
+        return r;
+    memcpy(p->name, conf->name, sizeof(p->name));
+    memcpy(p->endpoint_host, conf->endpoint_host, sizeof(p->endpoint_host));
+    p->endpoint_port = conf->endpoint_port;
+    r = take_slot(ps, p);
+    if (r == PV_OK)
+        r = pv_fp_builder_set_routes(ps->cfg.env->fp, p->id, conf->allowed, conf->n_allowed);
+    if (r == PV_OK)
+        r = remember_routes(ps, conf);
+    if (r != PV_OK) {
+        release(ps, p, now);
+        return r;
+    }
+    ps->statics[ps->n_statics++] = p;
+    pv_peers_find_endpoint(ps, p, now);
+    pv_peers_touch(ps, p, now);
+    return PV_OK;
+}

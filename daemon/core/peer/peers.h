@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * peers.h - the table of all peers of this node: members by identity key, static [peer]s in the
+ * order of the configuration, each also by the id that the packet threads know it by.
+ *
+ * It owns the peers, calls them when their time has come, queues what is sent to them through the
+ * packet threads, and collects the facts about each (facts.h) until the engine delivers them. Every
+ * call into a peer that may change it is followed by pv_peers_touch(). Not here: what a peer does
+ * (peer.h), and what is sent to it (each part for itself). Control thread only.
+ */
+#ifndef PV_PEERS_H
+#define PV_PEERS_H
+
+#include "daemon/core/node/node.h"
+#include "daemon/core/node/transmit.h"
+#include "daemon/core/peer/peer.h"
+#include "proto/ip/inband.h"
+#include "proto/roster/roster.h"
+
+enum {
+    PV_PEERS_MAX_INJECT = 256, /* packets waiting for the tx worker; more are dropped: ours */
+};
+
+struct pv_peers; /* opaque; node.peers */
+
+extern const struct pv_part pv_part_peers;
+
+struct pv_peers_config {
+    struct pv_node *node;    /* borrowed; node->peers is not set by it */
+    struct pv_peer_env *env; /* borrowed */
+    /* A peer is about to be freed: what others have of it goes at once. */
+    void (*on_gone)(void *arg, struct pv_peer *p, pv_ns now);
+    void *arg;
+};
+
+/* PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_peers_new(struct pv_peers **ret_peers, const struct pv_peers_config *cfg);
+/* Frees the peers too, and tells nobody. NULL is fine; returns NULL. */
+struct pv_peers *pv_peers_free(struct pv_peers *ps);
+
+/* --- finding: NULL is nobody ----------------------------------------------------------------- */
+
+/* By the id of the packet threads (pv_peer_id()), which is never used twice. */
+struct pv_peer *pv_peers_by_id(const struct pv_peers *ps, uint32_t id);
+/* A member by its identity key. */
+struct pv_peer *pv_peers_by_pk(const struct pv_peers *ps, const uint8_t pk[static 32]);
+/* A member or static peer by its WireGuard key. */
+struct pv_peer *pv_peers_by_transport(const struct pv_peers *ps, const uint8_t key[static 32]);
+/* By what a user types: a name, NAME.NETWORK, NAME.NETWORK.p2p, an overlay address or a key. */
+struct pv_peer *pv_peers_find(const struct pv_peers *ps, const char *text);
+
+/* Walks over all members, or all static peers: NULL begins and ends. The peer given may not be
+ * dropped before the next call. */
+struct pv_peer *pv_peers_next_member(const struct pv_peers *ps, const struct pv_peer *p);
+struct pv_peer *pv_peers_next_static(const struct pv_peers *ps, const struct pv_peer *p);
+/* Over both kinds, in the order of the ids' slots. */
+struct pv_peer *pv_peers_next(const struct pv_peers *ps, const struct pv_peer *p);
+/* One to begin such a walk with when peers are to take turns; the caller goes round the end. */
+struct pv_peer *pv_peers_random(const struct pv_peers *ps);
+
+size_t pv_peers_count_members(const struct pv_peers *ps);
+size_t pv_peers_count_statics(const struct pv_peers *ps);
+/* The allowed-ips of all static peers. */
+const struct pv_prefix *pv_peers_static_routes(const struct pv_peers *ps, size_t *ret_n);
+
+/* --- coming and going ------------------------------------------------------------------------ */
+
+/* The peer of this member: made when it is not there yet, made anew when its WireGuard key is
+ * another one, else told its name and addresses. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH. */
+PV_MUST_CHECK int pv_peers_add_member(struct pv_peers *ps, const struct pv_member *m, pv_ns now);
+PV_MUST_CHECK int pv_peers_add_static(struct pv_peers *ps, const struct pv_static_peer *conf,
+                                      pv_ns now);
+/* A member that is one no more: everybody is told at once, then it is freed. */
+void pv_peers_drop(struct pv_peers *ps, struct pv_peer *p, pv_ns now);
+void pv_peers_drop_members(struct pv_peers *ps, pv_ns now);
+
+/* --- facts ----------------------------------------------------------------------------------- */
+
+/* After any call into a peer that may have changed it: sends what it wants sent, moves its deadline
+ * and raises PV_PEER_FACT_TOUCHED with whatever else is news. Cheap: no look at other peers. */
+void pv_peers_touch(struct pv_peers *ps, struct pv_peer *p, pv_ns now);
+/* Tells every part, after the call under way, what has changed about p: enum pv_peer_fact bits. */
+void pv_peers_raise(struct pv_peers *ps, struct pv_peer *p, unsigned facts);
+/* env.locals or env.signalling changed: every peer that is or was in use looks at it. */
+void pv_peers_env_changed(struct pv_peers *ps, bool locals, pv_ns now);
+
+/* --- out ------------------------------------------------------------------------------------- */
+
+/* An inner packet for the packet threads to seal and send to p; empty: a keepalive. */
+void pv_peers_inject(struct pv_peers *ps, struct pv_peer *p, struct pv_view inner);
+/* A whole in-band message, in as many parts as it takes. Lost where there is no path or no memory,
+ * as on the network. */
+void pv_peers_send(struct pv_peers *ps, struct pv_peer *p, enum pv_inband_type type,
+                   struct pv_view body);
+
+/* --- for the engine -------------------------------------------------------------------------- */
+
+/* Is any peer's news undelivered? */
+bool pv_peers_has_news(const struct pv_peers *ps);
+/* The next peer with facts, and which; NULL: none. The engine tells all parts, then calls
+ * pv_peers_told() unless the peer is gone by then. */
+struct pv_peer *pv_peers_take_news(struct pv_peers *ps, unsigned *ret_facts);
+void pv_peers_told(struct pv_peers *ps, struct pv_peer *p, pv_ns now);
+void pv_peers_handle_timeout(struct pv_peers *ps, pv_ns now);
+pv_ns pv_peers_next_timeout(const struct pv_peers *ps);
+/* The next datagram that a peer wants sent, and whose it is; PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_peers_poll_transmit(struct pv_peers *ps, struct pv_peer **ret_peer,
+                                         struct pv_peer_transmit *ret_tx);
+PV_MUST_CHECK int pv_peers_poll_inject(struct pv_peers *ps, struct pv_engine_inject *ret_inject);
+
+#endif /* PV_PEERS_H */

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* peers_int.h - the inside of the table of peers, shared by peers*.c only. */
+#ifndef PV_PEERS_INT_H
+#define PV_PEERS_INT_H
+
+#include "base/heap.h"
+#include "base/map.h"
+#include "daemon/core/peer/peers.h"
+
+struct pv_peers_inject;
+
+struct pv_peers {
+    struct pv_peers_config cfg;
+    struct pv_map map;
+    struct pv_peer *members; /* by identity key */
+    struct pv_peer *statics[PV_ENGINE_MAX_STATIC];
+    size_t n_statics;
+    struct pv_prefix *static_routes; /* owned: allowed-ips of all static peers */
+    size_t n_static_routes;
+    struct pv_peer **by_slot; /* owned; the slot is the low half of the packet threads' id */
+    size_t n_slots;
+    struct pv_heap timers;
+    struct pv_peer *ready_first, *ready_last; /* peers that may have datagrams to send */
+    struct pv_peer *news_first, *news_last;   /* peers with facts to deliver */
+    struct pv_peers_inject *injects, **injects_tail;
+    size_t n_injects;
+};
+
+/* --- peers_out.c ----------------------------------------------------------------------------- */
+
+void pv_peers_out_init(struct pv_peers *ps);
+void pv_peers_out_done(struct pv_peers *ps);
+/* What p's machines want sent in-band now: probes of the path, an echo, a keepalive. */
+void pv_peers_send_due(struct pv_peers *ps, struct pv_peer *p);
+/* Looks a static peer's endpoint up, at once or by a job. */
+void pv_peers_find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now);
+
+#endif /* PV_PEERS_INT_H */

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* peers_out.c - what leaves for peers: in-band packets and datagrams, in order; and the look-up of
+ * static peers' endpoints. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/peer/peers_int.h"
+
+struct pv_peers_inject {
+    struct pv_peers_inject *next;
+    uint32_t peer;
+    size_t len;
+    uint8_t bytes[];
+};
+
+void pv_peers_out_init(struct pv_peers *ps)
+{
+    ps->injects_tail = &ps->injects;
+}
+
+void pv_peers_out_done(struct pv_peers *ps)
+{
+    struct pv_engine_inject inject;
+    while (pv_peers_poll_inject(ps, &inject) == PV_OK)
+        continue;
+}
+
+/* --- in-band --------------------------------------------------------------------------------- */
+
+void pv_peers_inject(struct pv_peers *ps, struct pv_peer *p, struct pv_view inner)
+{
+    if (ps->n_injects >= PV_PEERS_MAX_INJECT || inner.len > PV_ENGINE_INJECT_MAX)
+        return;
+    struct pv_peers_inject *item = malloc(sizeof(*item) + inner.len);
+    if (item == NULL)
+        return;
+    item->next = NULL;
+    item->peer = p->id;
+    item->len = inner.len;
+    if (inner.len > 0)
+        memcpy(item->bytes, inner.ptr, inner.len);
+    *ps->injects_tail = item;
+    ps->injects_tail = &item->next;
+    ps->n_injects++;
+}
+
+int pv_peers_poll_inject(struct pv_peers *ps, struct pv_engine_inject *ret_inject)
+{
+    struct pv_peers_inject *item = ps->injects;
+    if (item == NULL)
+        return PV_ERR_AGAIN;
+    ps->injects = item->next;
+    if (ps->injects == NULL)
+        ps->injects_tail = &ps->injects;
+    ps->n_injects--;
+    ret_inject->peer = item->peer;
+    ret_inject->len = item->len;
+    if (item->len > 0)
+        memcpy(ret_inject->buf, item->bytes, item->len);
+    free(item);
+    return PV_OK;
+}
+
+void pv_peers_send(struct pv_peers *ps, struct pv_peer *p, enum pv_inband_type type,
+                   struct pv_view body)
+{
+    uint8_t parts;
+    uint32_t id = pv_rng_u32(&ps->cfg.node->rng);
+    if (pv_inband_parts(body.len, &parts) != PV_OK)
+        return;
+    for (uint8_t i = 0; i < parts; i++) {
+        uint8_t packet[PV_INBAND_PACKET_MAX];
+        size_t len;
+        if (pv_inband_build(type, id, i, body, packet, &len) == PV_OK)
+            pv_peers_inject(ps, p, pv_view(packet, len));
+    }
+}
+
+/* A probe is as large as the datagram that is tried, so it is built whole and never in parts. */
+static void send_probes(struct pv_peers *ps, struct pv_peer *p)
+{
+    uint8_t packet[PV_INBAND_PROBE_MAX];
+    uint16_t size;
+    uint32_t token;
+    while (pv_mtu_poll_probe(&p->mtu, &size, &token) == PV_OK) {
+        size_t len = size - (size_t)PV_FP_OVERHEAD;
+        if (pv_inband_probe_build(token, len, packet) == PV_OK)
+            pv_peers_inject(ps, p, pv_view(packet, len));
+    }
+}
+
+/* That anything authenticated comes back over the path is the answer, so the token is forgotten. */
+static void send_echo(struct pv_peers *ps, struct pv_peer *p)
+{
+    struct pv_inband_echo echo = {.token = pv_rng_u64(&ps->cfg.node->rng)};
+    uint8_t body[PV_INBAND_PART_MAX];
+    size_t len;
+    if (pv_inband_echo_build(&echo, body, sizeof(body), &len) == PV_OK)
+        pv_peers_send(ps, p, PV_INBAND_ECHO, pv_view(body, len));
+}
+
+void pv_peers_send_due(struct pv_peers *ps, struct pv_peer *p)
+{
+    send_probes(ps, p);
+    if (p->echo_due)
+        send_echo(ps, p);
+    if (p->keepalive_due)
+        pv_peers_inject(ps, p, pv_view(NULL, 0));
+    p->echo_due = false;
+    p->keepalive_due = false;
+}
+
+/* --- datagrams ------------------------------------------------------------------------------- */
+
+int pv_peers_poll_transmit(struct pv_peers *ps, struct pv_peer **ret_peer,
+                           struct pv_peer_transmit *ret_tx)
+{
+    while (ps->ready_first != NULL) {
+        struct pv_peer *p = ps->ready_first;
+        if (pv_peer_poll_transmit(p, ret_tx) == PV_OK) {
+            *ret_peer = p;
+            return PV_OK;
+        }
+        ps->ready_first = p->ready_next;
+        if (ps->ready_first == NULL)
+            ps->ready_last = NULL;
+        p->ready = false;
+    }
+    return PV_ERR_AGAIN;
+}
+
+/* --- endpoints of static peers --------------------------------------------------------------- */
+
+void pv_peers_find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
+{
+    struct pv_addr addr;
+    p->resolve_at = PV_NEVER;
+    if (p->endpoint_host[0] == '\0')
+        return;
+    if (pv_addr_parse_ip(p->endpoint_host, &addr) == PV_OK) {
+        addr.port = p->endpoint_port;
+        pv_peer_set_endpoint(p, &addr, now);
+        return;
+    }
+    struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
+    if (job == NULL)
+        return;
+    memcpy(job->u.resolve.host, p->endpoint_host, sizeof(job->u.resolve.host));
+    job->u.resolve.port = p->endpoint_port;
+    (void)pv_jobqueue_submit(&ps->cfg.node->jobs, job, &pv_part_peers, p->id);
+}
+
+static void take_endpoint(void *part, uint64_t id, struct pv_job_result *result, pv_ns now)
+{
+    struct pv_peers *ps = part;
+    struct pv_peer *p = pv_peers_by_id(ps, (uint32_t)id);
+    if (p == NULL)
+        return;
+    if (result->status == PV_OK && result->n_addrs > 0) {
+        pv_peer_set_endpoint(p, &result->addrs[0], now);
+    } else {
+        pv_trace_add(&p->trace, now, "endpoint not found: %s", result->error);
+        p->resolve_at = now + PV_PEER_RETRY_MAX;
+    }
+    pv_peers_touch(ps, p, now);
+}
+
+/* --- as a part ------------------------------------------------------------------------------- */
+
+/* The table is made before all parts, since they find it in the node. */
+static int adopt(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                 void **ret_part)
+{
+    (void)cfg, (void)now;
+    *ret_part = node->peers;
+    return PV_OK;
+}
+
+static void leave(void *part)
+{
+    (void)part;
+}
+
+const struct pv_part pv_part_peers = {
+    .name = "peers",
+    .make = adopt,
+    .free = leave,
+    .on_job = take_endpoint,
+};
