@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+/* Presence: who is connected, who subscribed to whom, and marks on the subscriptions whose
+ * connection has not been told the latest. Nothing is sent from here. */
 #include "coordinator/core/broker.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* One connection's wish to hear of one node: a member of two lists. */
+/* One connection's wish to hear of one node. It stands in two lists, so that a connection that ends
+ * and a node that changes each find theirs without a search. */
 struct pv_sub {
     struct pv_conn *conn;
     struct pv_bnode *node;
@@ -29,6 +32,7 @@ void pv_broker_done(struct pv_broker *b)
     }
 }
 
+/* Key and map are by network and node: one identity may be in several networks. */
 static struct pv_bnode *find_node(const struct pv_broker *b, const struct pv_cnet *net,
                                   const uint8_t *node)
 {
@@ -40,6 +44,8 @@ static struct pv_bnode *find_node(const struct pv_broker *b, const struct pv_cne
     return n;
 }
 
+/* Also for a node that is not known in the network: members may know more than a coordinator whose
+ * backup is old. */
 static int find_or_add_node(struct pv_broker *b, const struct pv_cnet *net, const uint8_t *node,
                             struct pv_bnode **ret_node)
 {
@@ -61,7 +67,8 @@ static int find_or_add_node(struct pv_broker *b, const struct pv_cnet *net, cons
     return PV_OK;
 }
 
-/* Nobody is it and nobody asks for it: forget it. */
+/* Nobody is it and nobody asks for it: forget it, or subscribing to random keys would fill the map.
+ */
 static void drop_if_unused(struct pv_broker *b, struct pv_bnode *n)
 {
     if (n->conn != NULL || n->subs != NULL)
@@ -70,6 +77,8 @@ static void drop_if_unused(struct pv_broker *b, struct pv_bnode *n)
     free(n);
 }
 
+/* Only a mark: a node that comes and goes ten times while a slow connection has no room is told
+ * once, the last state. */
 static void mark_subscribers(struct pv_bnode *n)
 {
     for (struct pv_sub *sub = n->subs; sub != NULL; sub = sub->n_next) {
@@ -79,6 +88,8 @@ static void mark_subscribers(struct pv_bnode *n)
     }
 }
 
+/* The older connection loses its place here at once, so that its end does not count as the node's.
+ */
 int pv_broker_online(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us,
                      struct pv_conn **ret_old)
 {
@@ -100,6 +111,7 @@ int pv_broker_online(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us,
     return PV_OK;
 }
 
+/* Out of both lists. */
 static void remove_sub(struct pv_broker *b, struct pv_sub *sub)
 {
     struct pv_conn *s = sub->conn;
@@ -122,6 +134,7 @@ static void remove_sub(struct pv_broker *b, struct pv_sub *sub)
     drop_if_unused(b, n);
 }
 
+/* bnode is NULL for a connection that was replaced: its node is online by the newer one. */
 void pv_broker_leave(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us)
 {
     struct pv_bnode *n = s->bnode;
@@ -151,6 +164,7 @@ static struct pv_ctl_presence presence_of(const struct pv_bnode *n)
     return p;
 }
 
+/* Nothing is known of a node that nobody is or asked for: offline, since ever. */
 struct pv_ctl_presence pv_broker_presence(const struct pv_broker *b, const struct pv_cnet *net,
                                           const uint8_t node[static PV_SIGN_PK_LEN])
 {
@@ -171,6 +185,8 @@ static struct pv_sub *find_sub(const struct pv_conn *s, const struct pv_bnode *n
     return sub;
 }
 
+/* An entry that was only made for this is dropped again when there is no memory for the
+ * subscription. */
 int pv_broker_subscribe(struct pv_broker *b, struct pv_conn *s,
                         const uint8_t node[static PV_SIGN_PK_LEN])
 {
@@ -206,6 +222,7 @@ void pv_broker_unsubscribe(struct pv_broker *b, struct pv_conn *s,
         remove_sub(b, sub);
 }
 
+/* The state is read now, not when it changed: what is sent is what is true. */
 size_t pv_broker_take_news(struct pv_conn *s, struct pv_ctl_presence *ret_nodes, size_t max)
 {
     size_t n = 0;

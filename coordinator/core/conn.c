@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* One connection: its output, whatever protocol it speaks, and the deadlines that follow from its
+ * state. */
 #include "coordinator/core/conn.h"
 
 #include <stdlib.h>
@@ -6,8 +8,15 @@
 
 #include "coordinator/core/coord.h"
 
+enum {
+    SMALL =
+        1024, /* bytes: every message but pages of statements, lists of nodes, signals, copies */
+};
+
 _Static_assert((int)PV_CTL_TEXT_MAX == (int)PV_CONTROL_TEXT_MAX, "a message fits a frame");
 
+/* The control channel exists from the start, as nearly every connection speaks it; one that turns
+ * out to speak STUN does not use it. */
 int pv_conn_new(struct pv_conn **ret_conn, uint64_t id, const struct pv_addr *source,
                 const uint8_t static_sk[static PV_DH_LEN], const struct pv_rng *rng, pv_ns now)
 {
@@ -42,6 +51,7 @@ struct pv_conn *pv_conn_free(struct pv_conn *s)
     return NULL;
 }
 
+/* With a buffer for one message, so only now: it is the largest part of a connection. */
 int pv_conn_become_stun(struct pv_conn *s)
 {
     s->stun = calloc(1, sizeof(*s->stun));
@@ -64,11 +74,12 @@ void pv_conn_wrote(struct pv_conn *s, size_t n, pv_ns now)
         pv_control_wrote(s->control, n);
 }
 
+/* The message is built on the stack where it fits; the large buffer is the exception, and lives
+ * only for this call. */
 int pv_conn_send(struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
     size_t len = 0;
-    /* Messages are short but for pages and signals, so the large buffer is the exception. */
-    char small[1024];
+    char small[SMALL];
     int r = pv_ctl_build(msg, small, sizeof(small), &len);
     if (r == PV_OK)
         return pv_control_send(s->control, pv_view(small, len));
@@ -89,15 +100,17 @@ bool pv_conn_has_push_room(const struct pv_conn *s)
     return pv_control_room(s->control) >= PV_CONN_PUSH_ROOM;
 }
 
+/* Requests are worked on only while an answer fits, so what fails here is memory, and the
+ * connection ends: a request without an answer would leave the node waiting. */
 void pv_conn_error(struct pv_conn *s, uint64_t id, enum pv_ctl_error error, const char *message)
 {
     struct pv_ctl_msg m = {.kind = PV_CTL_ANSWER, .type = PV_CTL_ERROR, .id = id};
     m.u.failure = (struct pv_ctl_failure){.error = error, .message = message};
-    /* Requests are worked on only while an answer fits; without memory the connection ends. */
     if (pv_conn_send(s, &m) < 0)
         s->dead = true;
 }
 
+/* A last message is possible only after the handshake; before it the connection just closes. */
 void pv_conn_bye(struct pv_conn *s, enum pv_ctl_error error, const char *message, pv_ns now)
 {
     struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_BYE};
@@ -110,6 +123,8 @@ void pv_conn_bye(struct pv_conn *s, enum pv_ctl_error error, const char *message
     s->closing_since = now;
 }
 
+/* A member's deadline moves with every byte; that of all others stands from the beginning, so that
+ * nobody holds a connection by sending a byte now and then. */
 pv_ns pv_conn_deadline(const struct pv_conn *s)
 {
     switch (s->state) {

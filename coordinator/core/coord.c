@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The control half as a whole: it is made and freed here, bytes come in and are fed to what each
+ * connection speaks, the store's answers come back, and time ends what is too slow. */
 #include "coordinator/core/coord.h"
 
 #include <stdlib.h>
@@ -9,13 +11,14 @@
 #include "crypto/ct.h"
 
 enum {
-    SOURCE_SLOTS = 4096, /* source networks remembered for rates */
-    NODES_MAX = 1 << 20, /* nodes online or asked for, in all networks */
-    SK_LEN = PV_SIGN_SK_LEN + PV_DH_LEN,
+    SOURCE_SLOTS = 4096, /* ours: source networks remembered for rates; older ones give way */
+    NODES_MAX = 1 << 20, /* ours: nodes online or asked for; 1024 for each of 1000 connections */
+    SK_LEN = PV_SIGN_SK_LEN + PV_DH_LEN, /* signing key, then the same key for handshakes */
 };
 
 /* --- life ------------------------------------------------------------------------------------ */
 
+/* Made even when relaying is off: it answers Binding requests all the same. */
 static int new_relay(struct pv_coord *c, const struct pv_coord_config *cfg)
 {
     struct pv_turns_config relay = {0};
@@ -28,11 +31,13 @@ static int new_relay(struct pv_coord *c, const struct pv_coord_config *cfg)
     return r;
 }
 
+/* Zero in a configuration stands for the default. */
 static uint32_t or_default(uint32_t value, uint32_t standard)
 {
     return value == 0 ? standard : value;
 }
 
+/* The defaults are those that coord.h names. */
 static struct pv_coord_limits fill_limits(const struct pv_coord_limits *given)
 {
     return (struct pv_coord_limits){
@@ -53,6 +58,7 @@ static struct pv_coord_limits fill_limits(const struct pv_coord_limits *given)
     };
 }
 
+/* Everything that can fail comes before the keys are copied, so a half-made machine holds none. */
 int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
                  const struct pv_rng *rng, const struct pv_log *log)
 {
@@ -91,6 +97,8 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     return PV_OK;
 }
 
+/* Connections first: they stand in the lists of everything else. The relay's thread has ended by
+ * now (coord.h). */
 struct pv_coord *pv_coord_free(struct pv_coord *c)
 {
     struct pv_conn *s;
@@ -119,6 +127,8 @@ int pv_coord_load(struct pv_coord *c, const struct pv_storerow *row)
     return pv_registry_load(&c->registry, row);
 }
 
+/* The first call fixes the epoch of the receipts, so it comes after everything was loaded: an epoch
+ * has to be above every one in the store. */
 void pv_coord_set_wall(struct pv_coord *c, uint64_t wall_us, pv_ns now)
 {
     c->wall_us = wall_us;
@@ -137,7 +147,8 @@ void pv_coord_set_tls(struct pv_coord *c, const struct pv_ctl_tls *tls)
 
 /* --- connections ----------------------------------------------------------------------------- */
 
-/* With n connections open. */
+/* With n connections open. The cheap limits first; the bucket of the source is touched only when
+ * the others would let it in, so it is not used up by a coordinator that is full. */
 static bool may_accept(struct pv_coord *c, size_t n, const struct pv_addr *source, pv_ns now)
 {
     if (n >= c->limits.conns)
@@ -151,6 +162,7 @@ static bool may_accept(struct pv_coord *c, size_t n, const struct pv_addr *sourc
     return false;
 }
 
+/* Room in the heap of timers is made here, once: setting a timer cannot fail later. */
 int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *source, pv_ns now)
 {
     struct pv_conn *s = NULL;
@@ -173,7 +185,8 @@ int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *sourc
     return PV_OK;
 }
 
-/* Is nothing more to be worked on for now? */
+/* Nothing more is worked on while a request waits for the one before it, or while the longest
+ * answer might not fit: the bytes stay in the socket, and TCP slows the sender down. */
 static bool is_blocked(const struct pv_conn *s)
 {
     if (s->state == PV_CONN_CLOSING || s->dead || s->held != NULL)
@@ -182,6 +195,8 @@ static bool is_blocked(const struct pv_conn *s)
                            : pv_control_room(s->control) < PV_CONN_ROOM_MIN;
 }
 
+/* Keeps bytes that were read but cannot be worked on now. The owner reads no more while there are
+ * any, so there is one such buffer, of at most one read. */
 static void stash(struct pv_coord *c, struct pv_conn *s, struct pv_view rest, pv_ns now)
 {
     if (s->state == PV_CONN_CLOSING || s->dead)
@@ -196,6 +211,8 @@ static void stash(struct pv_coord *c, struct pv_conn *s, struct pv_view rest, pv
     s->in_len = rest.len;
 }
 
+/* A message that is no JSON of this protocol ends the connection: after that nothing it says could
+ * be trusted to be understood. */
 static void handle_text(struct pv_coord *c, struct pv_conn *s, struct pv_view text, pv_ns now)
 {
     struct pv_ctl_msg *msg = NULL;
@@ -210,7 +227,8 @@ static void handle_text(struct pv_coord *c, struct pv_conn *s, struct pv_view te
     }
 }
 
-/* The handshake is done: what hello will be checked against. */
+/* The handshake is done: its hash and the node's transport key are what hello will be checked
+ * against, which binds the identity to this very connection. */
 static void note_handshake(struct pv_conn *s)
 {
     if (s->state != PV_CONN_OPENING || pv_control_state(s->control) != PV_CONTROL_READY)
@@ -221,7 +239,8 @@ static void note_handshake(struct pv_conn *s)
 }
 
 /* Bytes of a stream that speaks STUN or TURN: the relay answers as by UDP, out of the same buckets.
- */
+ * A message that is too long is passed over for a client that relays, as UDP would lose it; for a
+ * stranger it ends the connection. */
 static void feed_stun(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_ns now)
 {
     while (data.len > 0 && !is_blocked(s)) {
@@ -247,7 +266,8 @@ static void feed_stun(struct pv_coord *c, struct pv_conn *s, struct pv_view data
         stash(c, s, data, now);
 }
 
-/* What a connection speaks is told by its first byte. TLS is the owner's: it does not get here. */
+/* What a connection speaks is told by its first byte (sniff.h). TLS is the owner's and does not get
+ * here; inside it the same is asked again. */
 static void begin_protocol(struct pv_coord *c, struct pv_conn *s, uint8_t first, pv_ns now)
 {
     enum pv_sniff kind = pv_sniff(first);
@@ -258,6 +278,8 @@ static void begin_protocol(struct pv_coord *c, struct pv_conn *s, uint8_t first,
     pv_coord_drop(c, s, now);
 }
 
+/* Messages are worked on one by one, and after each it is asked again whether the connection may go
+ * on: an answer may have filled its output or ended it. */
 static void feed_bytes(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_ns now)
 {
     if (!s->begun && data.len > 0)
@@ -286,7 +308,8 @@ static void feed_bytes(struct pv_coord *c, struct pv_conn *s, struct pv_view dat
         stash(c, s, data, now);
 }
 
-/* Goes on with what waited, as far as it may now. */
+/* Goes on with what waited, as far as it may now. The held request first: it came before the bytes.
+ */
 static void resume_held(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     if (s->held != NULL && !s->working) {
@@ -304,6 +327,8 @@ static void resume_held(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     }
 }
 
+/* Members that were removed or left: the relay first, so that nothing of theirs is relayed any
+ * more, then the connection. */
 static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
 {
     for (size_t i = 0; i < net->n_gone; i++) {
@@ -312,7 +337,9 @@ static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
         pv_relaylink_gone(c->link, net->id, net->gone[i]);
         if (s == NULL)
             continue;
-        pv_request_push(s); /* the statement that ends it is its proof: it need not believe us */
+        /* The statement that ends its membership goes out before the end: it is the node's proof,
+         * and it need not believe a coordinator that just hangs up. */
+        pv_request_push(s);
         if (m != NULL && m->state == PV_MEMBER_LEFT)
             pv_coord_end(c, s, PV_CTL_E_UNKNOWN_NODE, "this node left the network", now);
         else
@@ -321,7 +348,8 @@ static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
     net->n_gone = 0;
 }
 
-/* Answers what the registry has finished, and lets everybody know of what has changed. */
+/* Answers what the registry has finished, and lets everybody know of what has changed. Called after
+ * anything that may have reached the registry, so that no answer waits for another event. */
 static void settle_changes(struct pv_coord *c, pv_ns now)
 {
     struct pv_work *work;
@@ -348,7 +376,9 @@ void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data,
         return;
     s->last_rx = now;
     if (s->in_len > 0)
-        pv_coord_drop(c, s, now); /* the owner was told not to read */
+        /* Bytes came though wants_bytes() is false: a fault of the owner. Nothing may be reordered,
+         * so the connection ends. */
+        pv_coord_drop(c, s, now);
     else
         feed_bytes(c, s, data, now);
     pv_coord_mark_ready(c, s);
@@ -385,6 +415,8 @@ void pv_coord_closed(struct pv_coord *c, uint64_t id, pv_ns now)
         pv_coord_forget(c, s, now);
 }
 
+/* Pushes are made here, when the owner is about to write anyway: what changed several times in a
+ * turn is sent once, as far as there is room. */
 int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv_ns now)
 {
     struct pv_conn *s = c->ready_head;
@@ -406,13 +438,15 @@ int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv
 
 /* --- store operations ------------------------------------------------------------------------ */
 
+/* The registry's operations before parcels: members wait for the former. */
 int pv_coord_poll_job(struct pv_coord *c, struct pv_storeop **ret_op)
 {
     int r = pv_registry_poll_job(&c->registry, ret_op);
     return r == PV_OK ? r : pv_mail_poll_job(&c->mail, ret_op);
 }
 
-/* The store has done something about a parcel: answers, and tells a receiver who came meanwhile. */
+/* The store has done something about a copy: answers the request, and tells a receiver who came
+ * online meanwhile, or the copy would lie there until the next visit. */
 static void mail_stored(struct pv_coord *c, const struct pv_storeop_result *result)
 {
     struct pv_mail_wait *wait = pv_mail_take(&c->mail, result->id);
@@ -435,6 +469,7 @@ static void mail_stored(struct pv_coord *c, const struct pv_storeop_result *resu
     free(wait);
 }
 
+/* The number says to whom an answer belongs (PV_MAIL_OP). */
 void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *result, pv_ns now)
 {
     if ((result->id & PV_MAIL_OP) != 0) {
@@ -447,6 +482,8 @@ void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *res
 
 /* --- time and end ---------------------------------------------------------------------------- */
 
+/* The timer of a member is not moved for each byte; it is looked at here whether any came. One that
+ * relays is asked for at the relay: it ends when the answer says that the allocation is gone. */
 static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     pv_ns deadline = pv_conn_deadline(s);
@@ -454,7 +491,7 @@ static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
         pv_heap_set(&c->timers, &s->timer, deadline);
         return;
     }
-    if (s->relaying) { /* still? If not, the answer ends it */
+    if (s->relaying) {
         pv_relaylink_ask(c->link, s->id);
         pv_heap_set(&c->timers, &s->timer, now + PV_S(PV_COORD_HELLO_S));
         return;
@@ -490,6 +527,8 @@ pv_ns pv_coord_next_timeout(const struct pv_coord *c)
     return pv_heap_next(&c->timers);
 }
 
+/* Each connection gets its bye; poll_ready closes them as they are written out, or their time to
+ * linger ends. */
 void pv_coord_shutdown(struct pv_coord *c, pv_ns now)
 {
     c->ending = true;

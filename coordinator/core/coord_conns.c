@@ -3,6 +3,8 @@
  * which is a member of what; and how each of them ends. Nothing here calls up. */
 #include "coordinator/core/coord_int.h"
 
+/* The wall clock is told once a turn; within the turn it goes on by the monotonic clock, which
+ * never jumps back. */
 uint64_t pv_coord_wall_us(const struct pv_coord *c, pv_ns now)
 {
     return c->wall_us + (now > c->wall_at ? (now - c->wall_at) / 1000u : 0);
@@ -22,6 +24,7 @@ struct pv_conn *pv_coord_find(const struct pv_coord *c, uint64_t id)
     return s;
 }
 
+/* In order of the first change: nobody waits behind one that changes all the time. */
 void pv_coord_mark_ready(struct pv_coord *c, struct pv_conn *s)
 {
     if (s->is_ready)
@@ -53,7 +56,7 @@ void pv_coord_unmark_ready(struct pv_coord *c, struct pv_conn *s)
 
 /* --- members --------------------------------------------------------------------------------- */
 
-/* Those who subscribed to s's node have news. */
+/* Their subscriptions are marked by the broker; here they get their turn to be told. */
 static void wake_subscribers(struct pv_coord *c, const struct pv_conn *s)
 {
     const struct pv_sub *iter = NULL;
@@ -70,6 +73,7 @@ static void join_net(struct pv_conn *s)
     s->net->members = s;
 }
 
+/* Out of the list of the network's connected members. */
 static void leave_net(struct pv_conn *s)
 {
     if (s->net_prev != NULL)
@@ -82,6 +86,9 @@ static void leave_net(struct pv_conn *s)
     s->net_next = NULL;
 }
 
+/* The broker goes first, as only it can fail. The older connection of the node ends last, when
+ * presence already belongs to the new one: subscribers see one change of `since`, not offline and
+ * online. */
 int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     struct pv_conn *old = NULL;
@@ -97,7 +104,9 @@ int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     return PV_OK;
 }
 
-/* It stands for nobody any more. */
+/* The connection stands for nobody any more: out of presence, network and counts. Called by each
+ * way in which one ends, and does nothing the second time. A connection that was replaced tells the
+ * relay nothing, for its node is online. */
 static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     if (s->state == PV_CONN_CLOSING)
@@ -117,6 +126,8 @@ static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
         wake_subscribers(c, s);
 }
 
+/* The heap has room for its timer since it was accepted, so setting the time to write the last
+ * message cannot fail. */
 void pv_coord_end(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
                   const char *message, pv_ns now)
 {
@@ -126,6 +137,8 @@ void pv_coord_end(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error
     pv_coord_mark_ready(c, s);
 }
 
+/* What is still to be written is left: the other side said something wrong, or there is no memory
+ * to say anything. */
 void pv_coord_drop(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     retire(c, s, now);
@@ -135,6 +148,8 @@ void pv_coord_drop(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     pv_coord_mark_ready(c, s);
 }
 
+/* The relay is told of an end only for connections that spoke STUN; allocations of others go by
+ * node. */
 void pv_coord_forget(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     retire(c, s, now);

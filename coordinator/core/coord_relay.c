@@ -3,7 +3,7 @@
 #include "coordinator/core/coord_int.h"
 
 enum {
-    NEWS_A_TURN = 256, /* messages for streams, then the others have their turn */
+    NEWS_A_TURN = 256, /* ours: messages for streams, then connections have their turn */
 };
 
 struct pv_relaycore *pv_coord_relay(struct pv_coord *c)
@@ -11,6 +11,7 @@ struct pv_relaycore *pv_coord_relay(struct pv_coord *c)
     return c->relay;
 }
 
+/* Counters only: any thread may read them, while everything else of the relay is its thread's. */
 const struct pv_relaystats *pv_coord_relay_stats(const struct pv_coord *c)
 {
     return pv_turns_counters(pv_relaycore_turns(c->relay));
@@ -21,7 +22,8 @@ bool pv_coord_wakes_relay(struct pv_coord *c)
     return pv_relaylink_take_wake_relay(c->link);
 }
 
-/* Whoever holds an allocation has shown who it is: it is no guest, and lives as long as that. */
+/* A client with an allocation has shown who it is: it is no guest, and its connection lives as long
+ * as the allocation. One that lost it gets as long as a new connection to begin anew. */
 static void note_holds(struct pv_coord *c, struct pv_conn *s, bool holds, pv_ns now)
 {
     if (holds == s->relaying)
@@ -31,10 +33,12 @@ static void note_holds(struct pv_coord *c, struct pv_conn *s, bool holds, pv_ns 
         c->n_guests--;
         return;
     }
-    c->n_guests++; /* again, and has as long as one to begin anew */
+    c->n_guests++;
     pv_heap_set(&c->timers, &s->timer, now + PV_S(PV_COORD_HELLO_S));
 }
 
+/* What the relay says about a connection: an answer or data to write, that it said nonsense, or
+ * just whether it still holds an allocation. */
 static void handle_news(struct pv_coord *c, struct pv_conn *s, const struct pv_relaynews *news,
                         pv_ns now)
 {
@@ -50,6 +54,8 @@ static void handle_news(struct pv_coord *c, struct pv_conn *s, const struct pv_r
     pv_coord_mark_ready(c, s);
 }
 
+/* Each message is taken out of the ring only when it has been copied to its connection, which may
+ * be gone by now. */
 bool pv_coord_handle_relay(struct pv_coord *c, pv_ns now)
 {
     struct pv_relaynews news;

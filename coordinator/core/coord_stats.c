@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the coordinator counts and holds. */
+/* What the coordinator counts and holds, and what its limits are called in `status` and for
+ * Prometheus. */
 #include "coordinator/core/coord_int.h"
 
 const char *pv_coord_limit_name(enum pv_coord_limit limit)
@@ -19,6 +20,8 @@ const char *pv_coord_limit_name(enum pv_coord_limit limit)
     return names[limit];
 }
 
+/* Numbers that follow from what is held (connections, nodes, operations) are counted here; the
+ * others are kept as things happen. */
 void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats)
 {
     *ret_stats = c->stats;
@@ -33,6 +36,7 @@ void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats)
         ret_stats->statements += n->log_len;
 }
 
+/* Every connection is in exactly one kind, so they add up to `open`. */
 void pv_coord_kinds(const struct pv_coord *c, struct pv_coord_kinds *ret_kinds)
 {
     struct pv_coord_kinds k = {.members = 0};

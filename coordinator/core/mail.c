@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The desk for stored copies: it checks who may ask, hands the request to the store, and remembers
+ * whose it is until the store has answered. */
 #include "coordinator/core/mail.h"
 
 #include <stdlib.h>
@@ -26,6 +28,7 @@ void pv_mail_done(struct pv_mail_desk *desk)
     pv_mail_init(desk);
 }
 
+/* The list has at most PV_MAIL_PENDING entries, and most of the time a handful. */
 static size_t pending_of(const struct pv_mail_desk *desk, uint64_t conn)
 {
     size_t n = 0;
@@ -34,6 +37,8 @@ static size_t pending_of(const struct pv_mail_desk *desk, uint64_t conn)
     return n;
 }
 
+/* The sender is the connection's node, never what the message says: nobody can leave a copy in
+ * somebody else's name, or collect another's. */
 static struct pv_storeop_mail mail_of(const struct pv_conn *s, const struct pv_ctl_msg *msg,
                                       uint64_t wall_s)
 {
@@ -51,11 +56,14 @@ static struct pv_storeop_mail mail_of(const struct pv_conn *s, const struct pv_c
     return m;
 }
 
+/* Limits before memory: a connection that asks too fast is told so, and so is everybody when the
+ * store is behind. */
 enum pv_ctl_error pv_mail_ask(struct pv_mail_desk *desk, const struct pv_conn *s,
                               const struct pv_ctl_msg *msg, uint64_t wall_s)
 {
     bool keep = msg->type == PV_CTL_KEEP;
     struct pv_storeop_mail mail = mail_of(s, msg, wall_s);
+    /* A copy for oneself would be storage for anything, without anybody who collects it. */
     if (keep && memcmp(mail.to, s->node, sizeof(mail.to)) == 0)
         return PV_CTL_E_NOT_ALLOWED;
     if (keep && pv_roster_by_node(s->net->roster, mail.to) == NULL)
@@ -83,6 +91,7 @@ enum pv_ctl_error pv_mail_ask(struct pv_mail_desk *desk, const struct pv_conn *s
     return PV_CTL_E_NONE;
 }
 
+/* In order: the store keeps copies in the order in which they came. */
 int pv_mail_poll_job(struct pv_mail_desk *desk, struct pv_storeop **ret_op)
 {
     for (struct pv_mail_wait *w = desk->waits; w != NULL; w = w->next) {
@@ -95,6 +104,7 @@ int pv_mail_poll_job(struct pv_mail_desk *desk, struct pv_storeop **ret_op)
     return PV_ERR_AGAIN;
 }
 
+/* From the front most of the time, as the store answers in order. */
 struct pv_mail_wait *pv_mail_take(struct pv_mail_desk *desk, uint64_t op)
 {
     for (struct pv_mail_wait **at = &desk->waits; *at != NULL; at = &(*at)->next) {
@@ -110,6 +120,9 @@ struct pv_mail_wait *pv_mail_take(struct pv_mail_desk *desk, uint64_t op)
     return NULL;
 }
 
+/* full and storage are different things to the sender: the first passes when the receiver has
+ * collected, the second is the operator's to mend. COLLECT without a parcel is answered by an empty
+ * one: there is nothing more. */
 struct pv_ctl_msg pv_mail_answer(const struct pv_mail_wait *wait,
                                  const struct pv_storeop_result *result)
 {
@@ -120,7 +133,7 @@ struct pv_ctl_msg pv_mail_answer(const struct pv_mail_wait *wait,
         m.type = PV_CTL_ERROR;
         m.u.failure.error = result->status == PV_ERR_REFUSED ? PV_CTL_E_FULL : PV_CTL_E_STORAGE;
         m.u.failure.message = result->status == PV_ERR_REFUSED
-                                  ? "too much waits already"
+                                  ? "too many copies wait already"
                                   : "the coordinator cannot store now; try again later";
     } else if (!wait->keep && result->parcel != NULL) {
         m.u.parcel.n = result->parcel->n;

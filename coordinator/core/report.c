@@ -13,11 +13,13 @@
 
 /* --- JSON ------------------------------------------------------------------------------------ */
 
+/* JSON has signed integers (jansson: 64 bits); a counter that is larger stays at the top. */
 static json_t *number(uint64_t n)
 {
     return json_integer(n > INT64_MAX ? INT64_MAX : (json_int_t)n);
 }
 
+/* Where it listens, as it was printed at the start. */
 static json_t *addrs_json(const struct pv_report *r)
 {
     json_t *list = json_array();
@@ -30,6 +32,7 @@ static json_t *addrs_json(const struct pv_report *r)
     return list;
 }
 
+/* Static users by name, which the operator gave them; each number has its row in relaystats.c. */
 static json_t *users_json(const struct pv_report *r)
 {
     json_t *list = json_array();
@@ -71,6 +74,7 @@ static json_t *relay_json(const struct pv_report *r)
     return NULL;
 }
 
+/* What Prometheus' own libraries tell of a process, read by the shell (sys/proc/procinfo). */
 static json_t *process_json(const struct pv_metrics_process *p)
 {
     return json_pack("{s:f, s:f, s:o, s:o, s:o}", "cpu", p->cpu_s, "start", p->start_s, "resident",
@@ -96,6 +100,7 @@ static int put_rows(json_t *doc, const struct pv_report *r)
     return failed;
 }
 
+/* Objects are made here in the order in which people read them; put_rows() fills them. */
 json_t *pv_report_json(const struct pv_report *r)
 {
     json_t *doc = json_pack("{s:i, s:s, s:o, s:{}, s:{}, s:o, s:{}, s:{s:s?}, s:o}", "version",
@@ -110,6 +115,7 @@ json_t *pv_report_json(const struct pv_report *r)
 
 /* --- lines ----------------------------------------------------------------------------------- */
 
+/* Text under construction, of at most PV_REPORT_TEXT_MAX bytes. */
 struct report_lines {
     char *text;
     size_t len; /* PV_REPORT_TEXT_MAX - 1: it is full */
@@ -126,11 +132,13 @@ static void put_text(struct report_lines *l, const char *fmt, ...)
     l->len = n < 0 || (size_t)n >= room ? PV_REPORT_TEXT_MAX - 1 : l->len + (size_t)n;
 }
 
+/* 0 for a number that is not there: another version may have made the document. */
 static json_int_t number_at(const json_t *obj, const char *key)
 {
     return json_integer_value(json_object_get(obj, key));
 }
 
+/* A number of bytes for people: "3.0 MiB". */
 static const char *bytes_at(const json_t *obj, const char *key, char buf[static PV_AMOUNT_BUF])
 {
     return pv_bytes_format((double)number_at(obj, key), buf);
@@ -153,6 +161,8 @@ static void put_counts(struct report_lines *l, const char *label, json_t *counts
     put_text(l, any ? "\n" : "none\n");
 }
 
+/* What runs and how much: version, addresses, networks, connections. Everything may be missing or
+ * of another type in the document, which reads as 0 or "?". */
 static void put_head(struct report_lines *l, const json_t *doc)
 {
     char buf[PV_AMOUNT_BUF];
@@ -186,6 +196,7 @@ static void put_head(struct report_lines *l, const json_t *doc)
              "requests", number_at(requests, "signals"), number_at(requests, "failed"));
 }
 
+/* What the relay carries, for members and for each static user, and what it did not carry. */
 static void put_relay(struct report_lines *l, const json_t *relay)
 {
     char text[PV_AMOUNT_BUF];
@@ -218,6 +229,7 @@ static void put_relay(struct report_lines *l, const json_t *relay)
     put_counts(l, "not relayed", json_object_get(relay, "drops"));
 }
 
+/* The store is ok as long as its last operation was: a disk that is full shows here first. */
 static void put_store(struct report_lines *l, const json_t *store)
 {
     char size[PV_AMOUNT_BUF], left[PV_AMOUNT_BUF];
@@ -233,6 +245,8 @@ static void put_store(struct report_lines *l, const json_t *store)
         put_text(l, "%-14s%s\n", "", error);
 }
 
+/* Lines for people. The document is not trusted to be whole: it comes from another process, perhaps
+ * of another version. */
 int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX])
 {
     struct report_lines l = {.text = ret_text};

@@ -10,6 +10,7 @@ enum {
     SAMPLES_MAX = 128, /* more than both tables have; test_report compares */
 };
 
+/* 0 for a number that is not there, as in report.c; counters are never below zero. */
 static uint64_t count_at(const json_t *obj, const char *key)
 {
     json_int_t n = json_integer_value(json_object_get(obj, key));
@@ -118,6 +119,7 @@ static void put_users(struct pv_metrics *m, const json_t *relay)
     }
 }
 
+/* The same families as Prometheus' own libraries give, with our prefix. */
 static void put_process(struct pv_metrics *m, const json_t *process)
 {
     const struct pv_metrics_process p = {

@@ -16,6 +16,8 @@ struct request {
     pv_ns now;
 };
 
+/* The frame of an answer: it carries the number of its request, since answers of the store come out
+ * of order. */
 static struct pv_ctl_msg answer_to(const struct pv_ctl_msg *request, enum pv_ctl_type type)
 {
     return (struct pv_ctl_msg){.kind = PV_CTL_ANSWER, .type = type, .id = request->id};
@@ -34,6 +36,7 @@ static void refuse_request(struct pv_conn *s, const struct pv_ctl_msg *request,
     pv_conn_error(s, request->id, error, message);
 }
 
+/* For people; programs go by the code. */
 static const char *error_text(enum pv_ctl_error error)
 {
     switch (error) {
@@ -66,7 +69,9 @@ static const char *error_text(enum pv_ctl_error error)
 
 /* --- hello ----------------------------------------------------------------------------------- */
 
-/* The verdict on a hello; *ret_net is set for everybody but the creator of a network. */
+/* The verdict on a hello; *ret_net is set for everybody but the creator of a network. The signature
+ * covers the hash of this connection's handshake, so a hello that was overheard is good nowhere
+ * else. */
 static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
                                      const struct pv_ctl_hello *h, struct pv_cnet **ret_net)
 {
@@ -82,6 +87,7 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
         return PV_CTL_E_UNKNOWN_NETWORK;
     *ret_net = net;
     const struct pv_member *known = pv_roster_known(net->roster, h->node);
+    /* Removed nodes are told so even as guests: with the same key they cannot come back. */
     if (known != NULL && known->state == PV_MEMBER_REVOKED)
         return PV_CTL_E_REVOKED;
     if (h->role == PV_CTL_GUEST)
@@ -94,6 +100,7 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
                                                                          : PV_CTL_E_NOT_ALLOWED;
 }
 
+/* Some errors mean something more exact in an answer to hello. */
 static const char *hello_error_text(enum pv_ctl_error error)
 {
     switch (error) {
@@ -110,6 +117,8 @@ static const char *hello_error_text(enum pv_ctl_error error)
     }
 }
 
+/* A wrong hello ends the connection, after the answer that says why. The cursor in a member's hello
+ * says how far it has the log; it pulls the rest, and pushes begin where that ends (send_page). */
 static void handle_hello(struct request *q)
 {
     struct pv_coord *c = q->c;
@@ -161,7 +170,8 @@ static void handle_hello(struct request *q)
 
 /* --- statements ------------------------------------------------------------------------------ */
 
-/* A page of the log from s->log_at on; moves it. */
+/* A page of the log from s->log_at on; moves it. The last page has the head of the roster, by which
+ * the node sees whether anything was withheld from it. From then on news are pushed. */
 static int send_page(struct pv_conn *s, struct pv_ctl_msg *m)
 {
     struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
@@ -183,6 +193,7 @@ static int send_page(struct pv_conn *s, struct pv_ctl_msg *m)
     return r;
 }
 
+/* The node says where it stands, and is believed: whoever lies only gets what it has already. */
 static void handle_pull(struct request *q)
 {
     struct pv_conn *s = q->s;
@@ -193,6 +204,8 @@ static void handle_pull(struct request *q)
         s->dead = true;
 }
 
+/* What a guest has to see before it signs anything: the chain from the network's root to its
+ * invite. */
 static void handle_fetch(struct request *q)
 {
     struct pv_conn *s = q->s;
@@ -210,6 +223,9 @@ static void handle_fetch(struct request *q)
 
 /* --- what goes through the store ------------------------------------------------------------- */
 
+/* With the secret of the URL as often as wanted; with --open without it, by a bucket of the source.
+ * The comparison takes the same time for every wrong secret, or it could be guessed byte by byte.
+ */
 static bool may_create(struct pv_coord *c, const struct pv_conn *s, const struct pv_ctl_put *put,
                        pv_ns now, enum pv_ctl_error *ret_error)
 {
@@ -225,12 +241,15 @@ static bool may_create(struct pv_coord *c, const struct pv_conn *s, const struct
     return false;
 }
 
-/* How many statements and joins a request costs its network. */
+/* How many statements and joins a request costs its network's bucket: each is a signature to check
+ * and a row to store. */
 static uint32_t work_of(const struct pv_ctl_msg *msg)
 {
     return msg->type == PV_CTL_PUT ? (uint32_t)msg->u.put.n : 1;
 }
 
+/* One bucket for all members of a network, so that a network cannot make itself more expensive by
+ * having many members. */
 static bool network_has_room(struct pv_coord *c, struct pv_cnet *net, uint32_t n, pv_ns now)
 {
     if (pv_bucket_take(&net->work, c->limits.network_rate, c->limits.network_burst, n, now))
@@ -271,6 +290,8 @@ static void handle_change(struct request *q)
     pv_registry_submit(&c->registry, work, pv_coord_wall(c, q->now), q->now);
 }
 
+/* Names of networks and nodes stand in the log of the operator, who serves them; nothing else of
+ * them does. */
 static void log_done(const struct pv_coord *c, const struct pv_work *work)
 {
     char key[PV_KEY_TEXT_BUF];
@@ -284,6 +305,8 @@ static void log_done(const struct pv_coord *c, const struct pv_work *work)
                work->registered->st.u.member.name, pv_key_format(work->joiner.node, key));
 }
 
+/* The connection may be gone by now; the change is stored all the same, and the node that comes
+ * back finds it. */
 void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work)
 {
     log_done(c, work);
@@ -311,6 +334,9 @@ void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work
 
 /* --- joining --------------------------------------------------------------------------------- */
 
+/* A join proves its invite's key (over the hash of this connection's handshake), so an invite that
+ * was overheard is no use. It reserves a name and an address; nothing is stored before the
+ * registration. */
 static void handle_join(struct request *q)
 {
     struct pv_conn *s = q->s;
@@ -336,6 +362,9 @@ static void handle_join(struct request *q)
 
 /* --- presence and signals -------------------------------------------------------------------- */
 
+/* Also to a node that is not known here (any more): after an old backup was restored members know
+ * more than the coordinator, and bring it later. The limit ends the request in the middle; what was
+ * subscribed before stays. */
 static void handle_subscribe(struct request *q)
 {
     struct pv_coord *c = q->c;
@@ -344,8 +373,6 @@ static void handle_subscribe(struct request *q)
     const struct pv_ctl_subscribe *sub = &msg->u.subscribe;
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
     struct pv_ctl_msg m = answer_to(msg, PV_CTL_PRESENCE);
-    /* Also of a node that is not known here (any more): after an old backup was restored members
-     * know more than we do, and bring it later. */
     for (size_t i = 0; i < sub->n; i++) {
         if (!sub->on) {
             pv_broker_unsubscribe(&c->broker, s, sub->nodes[i]);
@@ -365,6 +392,7 @@ static void handle_subscribe(struct request *q)
     send_answer(s, &m);
 }
 
+/* Ascending by key: the order of the pages that `list` gives. */
 static int by_key(const void *a, const void *b)
 {
     const struct pv_conn *const *x = a;
@@ -372,7 +400,8 @@ static int by_key(const void *a, const void *b)
     return memcmp((*x)->node, (*y)->node, PV_SIGN_PK_LEN);
 }
 
-/* Everybody online behind `after`, in ascending order; the caller frees. */
+/* Everybody online behind `after`, in ascending order; the caller frees. Sorted for each page: the
+ * list is asked for by people now and then, and changes between two pages. */
 static struct pv_conn **online_behind(const struct pv_conn *s, const struct pv_ctl_list *list,
                                       size_t *ret_n)
 {
@@ -392,6 +421,8 @@ static struct pv_conn **online_behind(const struct pv_conn *s, const struct pv_c
     return found;
 }
 
+/* One page of the members that are online; `more` says that another one follows behind its last
+ * key. */
 static void handle_list(struct request *q)
 {
     struct pv_conn *s = q->s;
@@ -412,6 +443,9 @@ static void handle_list(struct request *q)
     free(found);
 }
 
+/* Passed on at once or refused: a signal describes addresses of now, so nobody would want it later.
+ * The sender is named by the coordinator, who knows the key; its content is sealed to the receiver.
+ */
 static void handle_signal(struct request *q)
 {
     struct pv_coord *c = q->c;
@@ -443,7 +477,8 @@ static void handle_signal(struct request *q)
     send_answer(s, &m);
 }
 
-/* Answered when the store has answered. */
+/* KEEP and COLLECT: answered when the store has answered. They share the bucket of signals, as both
+ * are messages from node to node. */
 static void handle_mail(struct request *q)
 {
     struct pv_conn *s = q->s;
@@ -458,6 +493,7 @@ static void handle_mail(struct request *q)
     refuse_request(s, msg, error, error_text(error));
 }
 
+/* The time lets a node see how wrong its clock is, and the answer how long the way is. */
 static void handle_ping(struct request *q)
 {
     struct pv_ctl_msg m = answer_to(q->msg, PV_CTL_PONG);
@@ -507,6 +543,8 @@ bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg)
     return s->working && (s->state == PV_CONN_GUEST || handlers[msg->type].changes);
 }
 
+/* Who may ask follows from the state of the connection alone; a state has exactly one kind of asker
+ * besides ANYBODY. */
 static bool is_allowed(const struct pv_conn *s, enum asker asker)
 {
     switch (asker) {
@@ -524,7 +562,8 @@ static bool is_allowed(const struct pv_conn *s, enum asker asker)
     return false;
 }
 
-/* Within the connection's rate? */
+/* Within the connection's rate? One that is refused without end is not a client that backs off, and
+ * is ended. */
 static bool has_rate(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg, pv_ns now)
 {
     if (pv_bucket_take(&s->requests, c->limits.request_rate, c->limits.request_burst, 1, now)) {
@@ -538,6 +577,8 @@ static bool has_rate(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_
     return false;
 }
 
+/* From what is wrong with every request to what is wrong with this one. The rate counts them all,
+ * also those that are refused: refusing costs too. */
 void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now)
 {
     struct request q = {.c = c, .s = s, .msg = msg, .now = now};
@@ -562,6 +603,8 @@ void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg 
     pv_ctl_msg_free(q.msg);
 }
 
+/* Log before presence: who a node is comes before whether it is there. Everything is sent only
+ * while two answers of any size would still fit, so that pushes never block requests. */
 void pv_request_push(struct pv_conn *s)
 {
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];

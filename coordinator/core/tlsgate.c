@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
+/* The gate before TLS handshakes. Order of the list is order of arrival, and each has the same
+ * time, so the first is the one that is overdue first. */
 #include "coordinator/core/tlsgate.h"
 
 #include <string.h>
 
 enum {
-    SLOTS = 4096, /* source networks whose rate is remembered */
+    SOURCE4_BYTES = 3, /* a /24 */
+    SOURCE6_BYTES = 7, /* a /56 */
+    SLOTS = 4096,      /* ours: source networks whose rate is remembered, as in coord.c */
 };
 
 int pv_tlsgate_init(struct pv_tlsgate *g, const struct pv_rng *rng)
@@ -20,12 +24,16 @@ void pv_tlsgate_done(struct pv_tlsgate *g)
     g->sources = NULL;
 }
 
-/* The network a source counts for: /24 or /56, as in the table of rates. */
+/* The network a source counts for: /24 or /56, as in the table of rates (base/bucket.h). Whoever
+ * has one IPv6 address has a whole network of them. */
 static bool same_source(const struct pv_addr *a, const struct pv_addr *b)
 {
-    return a->family == b->family && memcmp(a->ip, b->ip, a->family == PV_AF_INET ? 3 : 7) == 0;
+    return a->family == b->family &&
+           memcmp(a->ip, b->ip, a->family == PV_AF_INET ? SOURCE4_BYTES : SOURCE6_BYTES) == 0;
 }
 
+/* The source's rate before the rate of all: one source that floods is turned away without using up
+ * what others need. */
 bool pv_tlsgate_enter(struct pv_tlsgate *g, struct pv_tlsgate_pass *pass,
                       const struct pv_addr *source, pv_ns now)
 {
@@ -49,6 +57,7 @@ bool pv_tlsgate_enter(struct pv_tlsgate *g, struct pv_tlsgate_pass *pass,
     return true;
 }
 
+/* By the end of the handshake or of its connection, whichever comes first. */
 void pv_tlsgate_leave(struct pv_tlsgate *g, struct pv_tlsgate_pass *pass)
 {
     if (!pass->inside)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* One network in memory: its log and the indexes over it. The roster decides what counts; this file
+ * only keeps the order in which statements came. */
 #include "coordinator/core/member/cnet.h"
 
 #include <stdlib.h>
@@ -6,6 +8,7 @@
 
 enum {
     MAX_INDEX = PV_ROSTER_MAX_STATEMENTS, /* a roster has no more statements of any kind */
+    LIST_FIRST = 8,                       /* ours: places of a list that grows */
 };
 
 struct pv_cnet_invite {
@@ -22,6 +25,8 @@ struct pv_cnet_signer {
 
 /* --- life ------------------------------------------------------------------------------------ */
 
+/* The record stands in the roster from the start; it comes into the log with its row
+ * (pv_cnet_take). */
 int pv_cnet_new(struct pv_cnet **ret_net, struct pv_view record, const struct pv_rng *rng)
 {
     struct pv_cnet *net = calloc(1, sizeof(*net));
@@ -39,6 +44,7 @@ int pv_cnet_new(struct pv_cnet **ret_net, struct pv_view record, const struct pv
     return PV_OK;
 }
 
+/* Connected members are the coordinator's and have left the list by now. */
 struct pv_cnet *pv_cnet_free(struct pv_cnet *net)
 {
     struct pv_cnet_invite *invite;
@@ -77,7 +83,7 @@ static int reserve_place(void **list, size_t len, size_t *cap, size_t size)
 {
     if (len < *cap)
         return PV_OK;
-    size_t more = *cap == 0 ? 8 : *cap * 2;
+    size_t more = *cap == 0 ? (size_t)LIST_FIRST : *cap * 2;
     void *p = realloc(*list, more * size);
     if (p == NULL)
         return PV_ERR_NOMEM;
@@ -86,13 +92,15 @@ static int reserve_place(void **list, size_t len, size_t *cap, size_t size)
     return PV_OK;
 }
 
+/* The first statement of an invite stands, as in the roster: a second one with the same key changes
+ * nothing. */
 static int index_invite(struct pv_cnet *net, const struct pv_roster_entry *entry)
 {
     struct pv_cnet_invite *invite = NULL;
     const uint8_t *pk = entry->st.u.invite.invite;
     PV_MAP_FIND(&net->invite_map, net->invites, pk, PV_SIGN_PK_LEN, invite);
     if (invite != NULL)
-        return PV_OK; /* the first one stands, as in the roster */
+        return PV_OK;
     invite = calloc(1, sizeof(*invite));
     if (invite == NULL)
         return PV_ERR_NOMEM;
@@ -105,6 +113,8 @@ static int index_invite(struct pv_cnet *net, const struct pv_roster_entry *entry
     return r;
 }
 
+/* Admin statements are few: one more place each time. They are what a joining node has to see of
+ * the chain. */
 static int index_admin(struct pv_cnet *net, const struct pv_roster_entry *entry)
 {
     const struct pv_roster_entry **admins =
@@ -116,7 +126,8 @@ static int index_admin(struct pv_cnet *net, const struct pv_roster_entry *entry)
     return PV_OK;
 }
 
-/* A statement that any node can make by itself counts towards its maker's limit. */
+/* A statement that any node can make by itself (its transport key, its leaving) counts towards its
+ * maker's limit, as nobody else had to agree to it. */
 static int count_self(struct pv_cnet *net, const uint8_t *pk)
 {
     struct pv_cnet_signer *signer = NULL;
@@ -144,6 +155,8 @@ size_t pv_cnet_self_count(const struct pv_cnet *net, const uint8_t node[static P
     return signer == NULL ? 0 : signer->n;
 }
 
+/* Each type goes where it is looked for later; those that the roster alone needs are not indexed.
+ */
 static int index_entry(struct pv_cnet *net, const struct pv_roster_entry *entry)
 {
     switch (entry->st.type) {
@@ -163,6 +176,9 @@ static int index_entry(struct pv_cnet *net, const struct pv_roster_entry *entry)
     }
 }
 
+/* Room in the log comes first, the roster second: the roster keeps what it has taken. A foreign
+ * receipt is added after ours; of two the lower time counts, and one that does no good does no harm
+ * either. */
 int pv_cnet_take(struct pv_cnet *net, const struct pv_ctl_cursor *at, struct pv_view statement,
                  struct pv_view receipt, struct pv_view foreign)
 {
@@ -175,7 +191,6 @@ int pv_cnet_take(struct pv_cnet *net, const struct pv_ctl_cursor *at, struct pv_
     int r = reserve_place((void **)&net->log, net->log_len, &net->log_cap, sizeof(*net->log));
     if (r == PV_OK)
         r = pv_roster_add(net->roster, statement, receipt, &added);
-    /* The lower of the two counts. One that does no good does no harm either. */
     if (r == PV_OK && foreign.len > 0 &&
         pv_roster_add(net->roster, statement, foreign, &added) == PV_ERR_NOMEM)
         r = PV_ERR_NOMEM;
@@ -194,15 +209,19 @@ int pv_cnet_take(struct pv_cnet *net, const struct pv_ctl_cursor *at, struct pv_
     return PV_OK;
 }
 
+/* Without memory the connection stays until it ends by itself; the node is refused at its next
+ * hello, and by all members at once. */
 static void note_gone(struct pv_cnet *net, const uint8_t *node)
 {
     uint8_t(*gone)[PV_SIGN_PK_LEN] = realloc(net->gone, (net->n_gone + 1) * sizeof(*gone));
     if (gone == NULL)
-        return; /* it is refused at its next hello */
+        return;
     net->gone = gone;
     memcpy(net->gone[net->n_gone++], node, PV_SIGN_PK_LEN);
 }
 
+/* What the roster reports of a whole operation: who went, and what it would not have, which the
+ * operator should know of. */
 void pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log)
 {
     struct pv_roster_event event;
@@ -217,11 +236,15 @@ void pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log)
 
 /* --- reading --------------------------------------------------------------------------------- */
 
+/* Epochs first: a coordinator that lost its newest receipts begins a higher one, and cursors of
+ * before stay true. */
 static bool is_behind(const struct pv_ctl_cursor *at, const struct pv_ctl_cursor *have)
 {
     return at->epoch > have->epoch || (at->epoch == have->epoch && at->n > have->n);
 }
 
+/* By halves: the log is ascending. A cursor of a place that does not exist any more finds the first
+ * one behind it. */
 size_t pv_cnet_seek(const struct pv_cnet *net, const struct pv_ctl_cursor *have)
 {
     size_t lo = 0;
@@ -248,6 +271,7 @@ static struct pv_ctl_item item_of(const struct pv_roster_entry *entry)
     return (struct pv_ctl_item){.statement = entry->st.raw, .receipt = entry->receipt};
 }
 
+/* Always whole statements. One is at most 4 KiB, far less than a page, so each page goes on. */
 size_t pv_cnet_page(const struct pv_cnet *net, size_t index, size_t room,
                     struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
 {
@@ -263,6 +287,8 @@ size_t pv_cnet_page(const struct pv_cnet *net, size_t index, size_t room,
     return n;
 }
 
+/* The newest statement with the list that is in force: the roster knows the list, the log the
+ * statement. */
 static const struct pv_roster_entry *coordinators(const struct pv_cnet *net)
 {
     struct pv_view list = pv_roster_coordinators(net->roster);
@@ -274,6 +300,8 @@ static const struct pv_roster_entry *coordinators(const struct pv_cnet *net)
     return NULL;
 }
 
+/* What has to be seen to check an invite: the record, the list of coordinators, the statements that
+ * made its signers admins, and the invite itself. One place is left for the last. */
 size_t pv_cnet_chain(const struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
                      struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
 {
@@ -304,6 +332,7 @@ struct pv_view pv_cnet_coordinators(const struct pv_cnet *net)
     return entry == NULL ? pv_view(NULL, 0) : entry->st.raw;
 }
 
+/* A hash over the whole roster: counted anew only after a change, for each page asks for it. */
 const uint8_t *pv_cnet_head(struct pv_cnet *net)
 {
     if (!net->head_known) {

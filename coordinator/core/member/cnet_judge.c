@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* What a network lets in: statements, joins, registrations. */
+/* What a network lets in: statements, joins, registrations. Whoever asks has proven its key by now;
+ * what is judged here is whether the network's own statements allow it. Members judge again: a
+ * coordinator that lets in too much is caught by them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/core/member/cnet.h"
 
-/* Names tried behind the one asked for: bob, bob-2, ... bob-999. */
 enum {
-    NAME_TRIES = 999,
+    NAME_TRIES = 999, /* ours: bob, bob-2, ... bob-999; then the name is taken */
 };
 
 /* --- statements ------------------------------------------------------------------------------ */
 
+/* Turns the roster's status about an invite into the error that helps: whether it was revoked, is
+ * out of its time or used up are three different things to somebody who holds it. */
 static enum pv_ctl_error invite_error(const struct pv_cnet *net, const uint8_t *invite_pk,
                                       const uint8_t *node, uint64_t wall, int status)
 {
@@ -47,6 +50,7 @@ static enum pv_ctl_error invite_error(const struct pv_cnet *net, const uint8_t *
     }
 }
 
+/* Cheap comparisons before the signature. */
 bool pv_cnet_receipt_is_good(const struct pv_cnet *net, struct pv_view statement,
                              struct pv_view receipt)
 {
@@ -59,6 +63,9 @@ bool pv_cnet_receipt_is_good(const struct pv_cnet *net, struct pv_view statement
            pv_receipt_verify(receipt) == PV_OK;
 }
 
+/* A member statement that was admitted elsewhere comes with a receipt, and is judged at the
+ * receipt's time: its invite may have expired since. Without one it must be signed by an admin; who
+ * joins by an invite has to register. */
 static enum pv_ctl_error judge_member(const struct pv_cnet *net, const struct pv_statement *st,
                                       struct pv_view receipt_data, uint64_t wall)
 {
@@ -77,6 +84,8 @@ static enum pv_ctl_error judge_member(const struct pv_cnet *net, const struct pv
                         pv_roster_check_member(net->roster, st->raw, wall));
 }
 
+/* Who may make a statement of this type. Unknown types pass for members: a newer version may have
+ * made them, and older ones keep them for others. */
 static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
 {
     uint8_t rights = pv_roster_rights(net->roster, st->signer);
@@ -110,6 +119,8 @@ static bool has_self_room(const struct pv_cnet *net, const struct pv_statement *
     return st->type <= PV_ST_COORDINATORS || n < PV_ROSTER_MAX_UNKNOWN;
 }
 
+/* Known statements pass first, so repeating a put is cheap; the signature is checked before
+ * anything that depends on who signed. */
 enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statement,
                                 struct pv_view receipt, uint64_t wall, bool *ret_known)
 {
@@ -136,7 +147,8 @@ enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statem
 
 /* --- reservations ---------------------------------------------------------------------------- */
 
-/* They are kept in order of until, so the ones that are over stand in front. */
+/* They are kept in order of until, so those that are over stand in front. A pinned one stays until
+ * the store has answered: its name must not be given away meanwhile. */
 static void drop_expired_reservations(struct pv_cnet *net, pv_ns now)
 {
     struct pv_cnet_reservation **at = &net->reservations;
@@ -152,6 +164,7 @@ static void drop_expired_reservations(struct pv_cnet *net, pv_ns now)
     }
 }
 
+/* By invite and node: a node may try two invites. */
 static struct pv_cnet_reservation *find_reservation(const struct pv_cnet *net,
                                                     const uint8_t *invite, const uint8_t *node)
 {
@@ -162,6 +175,7 @@ static struct pv_cnet_reservation *find_reservation(const struct pv_cnet *net,
     return r;
 }
 
+/* Out of the list, which knows it. */
 static void unlink_reservation(struct pv_cnet *net, const struct pv_cnet_reservation *r)
 {
     struct pv_cnet_reservation **at = &net->reservations;
@@ -171,6 +185,7 @@ static void unlink_reservation(struct pv_cnet *net, const struct pv_cnet_reserva
     net->n_reservations--;
 }
 
+/* At the end, as all have the same time: the order of until stays. */
 static void append_reservation(struct pv_cnet *net, struct pv_cnet_reservation *r, pv_ns now)
 {
     struct pv_cnet_reservation **at = &net->reservations;
@@ -182,6 +197,7 @@ static void append_reservation(struct pv_cnet *net, struct pv_cnet_reservation *
     net->n_reservations++;
 }
 
+/* Under one invite: a shared invite must not use up the network's places. */
 static size_t count_reservations(const struct pv_cnet *net, const uint8_t *invite)
 {
     size_t n = 0;
@@ -196,7 +212,7 @@ struct address_claim {
     const uint8_t *node;
 };
 
-/* Reserved for another node? */
+/* Reserved for another node? A callback of the roster, which chooses the address. */
 static bool ip4_is_reserved(const void *ctx, uint32_t ip4)
 {
     const struct address_claim *c = ctx;
@@ -216,6 +232,7 @@ static bool name_is_reserved(const struct address_claim *c, const char *name)
     return false;
 }
 
+/* Neither a member's, nor the network's own name (which is a name in DNS too), nor reserved. */
 static bool name_is_free(const struct address_claim *c, const char *name)
 {
     const struct pv_member *holder = pv_roster_by_name(c->net->roster, name);
@@ -226,7 +243,8 @@ static bool name_is_free(const struct address_claim *c, const char *name)
     return !name_is_reserved(c, name);
 }
 
-/* asked, asked-2, asked-3, ... cut so that the number fits. */
+/* asked, asked-2, asked-3, ... cut so that the number fits. A hyphen at the cut would make a name
+ * that is not one (RFC 1123 s2.1). */
 static enum pv_ctl_error choose_name(const struct address_claim *c, const char *asked,
                                      char ret_name[static PV_NAME_BUF])
 {
@@ -252,6 +270,7 @@ static enum pv_ctl_error choose_name(const struct address_claim *c, const char *
 
 /* --- joining --------------------------------------------------------------------------------- */
 
+/* The IPv6 address follows from the network and the node's key, so nobody has to reserve it. */
 static void fill_reservation(const struct pv_cnet *net, const uint8_t *node, const char *name,
                              uint32_t ip4, uint64_t serial, struct pv_ctl_reservation *ret)
 {
@@ -263,6 +282,7 @@ static void fill_reservation(const struct pv_cnet *net, const uint8_t *node, con
     ret->seconds = PV_COORD_RESERVE_S;
 }
 
+/* Limits first: reservations cost nothing but an invite, and one can be handed to many. */
 static enum pv_ctl_error new_reservation(struct pv_cnet *net, const struct pv_ctl_join *join,
                                          struct pv_cnet_reservation **ret_reservation)
 {
@@ -290,7 +310,8 @@ static enum pv_ctl_error new_reservation(struct pv_cnet *net, const struct pv_ct
     return PV_CTL_E_NONE;
 }
 
-/* Is node an active member by this very invite? Then joining again is a repetition. */
+/* Is node an active member by this very invite? Then joining again is a repetition, whose first
+ * answer got lost. */
 static const struct pv_member *joined_before(const struct pv_cnet *net, const uint8_t *invite,
                                              const uint8_t *node)
 {
@@ -298,6 +319,8 @@ static const struct pv_member *joined_before(const struct pv_cnet *net, const ui
     return m != NULL && memcmp(m->admitted_by, invite, PV_SIGN_PK_LEN) == 0 ? m : NULL;
 }
 
+/* Asking again gives the same answer with its time begun anew: a node whose connection broke gets
+ * what it was promised. */
 enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *join, uint64_t wall,
                                pv_ns now, struct pv_ctl_reservation *ret_reservation)
 {
@@ -350,6 +373,8 @@ static enum pv_ctl_error pin_reservation(struct pv_cnet *net, const struct pv_st
     return PV_CTL_E_NONE;
 }
 
+/* Several registrations of one node may be at the store; the last of them that was stored ends the
+ * reservation. */
 void pv_cnet_unpin(struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
                    const uint8_t node[static PV_SIGN_PK_LEN], bool registered)
 {
@@ -363,6 +388,9 @@ void pv_cnet_unpin(struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_L
     }
 }
 
+/* The node signed its own member statement with its invite's key, so the coordinator can only
+ * refuse it, not change it. Uses of the invite are counted by the store, in one step with the
+ * insertion: two registrations at once cannot share the last one. */
 enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view member,
                                          const struct pv_cnet_joiner *joiner, uint64_t wall,
                                          pv_ns now, struct pv_cnet_register *ret_register)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+/* The way of a change through the store. Each operation remembers the places its statements got in
+ * the log; they are believed only when the store has them, and in that order. */
 #include "coordinator/core/member/registry.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    COMPLAIN_S = 10, /* seconds between lines about a store that fails */
+    COMPLAIN_S = 10, /* ours: seconds between lines about a store that fails */
 };
 
 /* A store operation under way, and what has to be taken in when it is done. */
@@ -35,6 +37,8 @@ void pv_registry_init(struct pv_registry *reg, const uint8_t *sk, size_t max_net
     reg->next_op = 1;
 }
 
+/* Results and receipts lie behind the work, in one block: their number is known from the message.
+ */
 int pv_work_new(struct pv_ctl_msg *msg, struct pv_work **ret_work)
 {
     size_t n = msg->type == PV_CTL_REGISTER ? 0 : msg->u.put.n;
@@ -50,6 +54,7 @@ int pv_work_new(struct pv_ctl_msg *msg, struct pv_work **ret_work)
     return PV_OK;
 }
 
+/* fresh is the network of a create that failed; one that succeeded has become the registry's. */
 struct pv_work *pv_work_free(struct pv_work *work)
 {
     if (work == NULL)
@@ -67,6 +72,8 @@ static struct pv_op *op_free(struct pv_op *op)
     return NULL;
 }
 
+/* Works at the store end without an answer. What the store still does is loaded at the next start.
+ */
 void pv_registry_done(struct pv_registry *reg)
 {
     struct pv_cnet *net;
@@ -104,7 +111,8 @@ static int add_net(struct pv_registry *reg, struct pv_cnet *net)
 
 /* --- loading --------------------------------------------------------------------------------- */
 
-/* Our own receipts, also those from a time that a backup does not know. */
+/* Receipts of our own, also those that came back from members: after an old backup was restored
+ * these tell of epochs and times that the store does not know, and which must not be used twice. */
 static void note_receipt(struct pv_registry *reg, struct pv_view receipt)
 {
     struct pv_receipt r;
@@ -117,6 +125,7 @@ static void note_receipt(struct pv_registry *reg, struct pv_view receipt)
         reg->last_time = r.time;
 }
 
+/* The row of a network's record comes first in the log, and carries the id that follows from it. */
 static int load_net(struct pv_registry *reg, const struct pv_storerow *row,
                     struct pv_cnet **ret_net)
 {
@@ -132,6 +141,8 @@ static int load_net(struct pv_registry *reg, const struct pv_storerow *row,
     return r;
 }
 
+/* A row that is damaged or does not verify is left out with a line in the log: one bad row must not
+ * keep a thousand nodes offline, and members bring back what is missing. */
 int pv_registry_load(struct pv_registry *reg, const struct pv_storerow *row)
 {
     int r = PV_OK;
@@ -153,6 +164,8 @@ int pv_registry_load(struct pv_registry *reg, const struct pv_storerow *row)
     return PV_OK;
 }
 
+/* The epoch is the time of this start, unless the clock is behind an epoch that was used: (epoch,
+ * n) never stands for two statements. */
 void pv_registry_start(struct pv_registry *reg, uint64_t wall)
 {
     for (struct pv_cnet *net = reg->nets; net != NULL; net = net->hh.next) {
@@ -164,6 +177,8 @@ void pv_registry_start(struct pv_registry *reg, uint64_t wall)
 
 /* --- works and operations -------------------------------------------------------------------- */
 
+/* Into the list of poll_done: the caller learns of it when it asks, also when it is done at once.
+ */
 static void finish_work(struct pv_registry *reg, struct pv_work *work, enum pv_ctl_error error)
 {
     if (error != PV_CTL_E_NONE)
@@ -187,6 +202,7 @@ struct pv_work *pv_registry_poll_done(struct pv_registry *reg)
     return work;
 }
 
+/* The statement with this number in a work's message. */
 static struct pv_view statement_of(const struct pv_work *work, size_t item)
 {
     if (work->msg->type == PV_CTL_REGISTER)
@@ -206,7 +222,8 @@ static struct pv_view foreign_of(const struct pv_work *work, const struct pv_cne
     return it->receipt;
 }
 
-/* A receipt for the statement, at the next place of the log. */
+/* A receipt for the statement, at the next place of the log. Times never fall, whatever the wall
+ * clock does, so the order of the log is also the order of its times. */
 static int give_receipt(struct pv_registry *reg, const struct pv_cnet *net,
                         struct pv_view statement, uint64_t wall, struct pv_ctl_cursor *ret_at,
                         uint8_t ret_receipt[static PV_RECEIPT_LEN])
@@ -225,6 +242,8 @@ static int give_receipt(struct pv_registry *reg, const struct pv_cnet *net,
     return PV_OK;
 }
 
+/* Each statement gets its place in the log and its receipt before it is stored, so that both are in
+ * one row. */
 static int fill_job(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
 {
     for (size_t i = 0; i < op->n; i++) {
@@ -249,7 +268,8 @@ static int fill_job(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
 }
 
 /* Makes an operation of n statements of work (items says which) and queues it. NULL: no memory, or
- * the receipts cannot be signed. */
+ * the receipts cannot be signed. Places in the log that were given to a failed one are lost; gaps
+ * do no harm. */
 static struct pv_op *queue_op(struct pv_registry *reg, struct pv_work *work, struct pv_cnet *net,
                               const size_t *items, size_t n, uint64_t wall)
 {
@@ -297,6 +317,7 @@ int pv_registry_poll_job(struct pv_registry *reg, struct pv_storeop **ret_op)
     return PV_OK;
 }
 
+/* The receipt that counts, which may be an older one than ours: the roster keeps the lower. */
 static void give_result(struct pv_work *work, size_t item, const struct pv_cnet *net)
 {
     uint8_t hash[PV_STATEMENT_HASH_LEN];
@@ -313,8 +334,7 @@ static void give_result(struct pv_work *work, size_t item, const struct pv_cnet 
 
 /* --- put ------------------------------------------------------------------------------------- */
 
-/*
- * Goes on with the statements that are not decided: those that may be stored become one operation.
+/* Goes on with the statements that are not decided: those that may be stored become one operation.
  * A statement may depend on one before it in the list (an invite on its admin's statement), so the
  * first refusal behind a storable one ends the operation, and is judged again when that is stored.
  */
@@ -344,8 +364,8 @@ static void advance_put(struct pv_registry *reg, struct pv_work *work, uint64_t 
 
 /* --- create ---------------------------------------------------------------------------------- */
 
-/* Judges the first statements of a network on a trial copy: all of them must be right, the
- * network must have a member, and must name this coordinator. */
+/* Judges the first statements of a network on a trial copy: all of them must be right, the network
+ * must have a member, and must name this coordinator, or nobody could ever change it here. */
 static enum pv_ctl_error judge_create(struct pv_registry *reg, const struct pv_work *work,
                                       struct pv_cnet **ret_net)
 {
@@ -377,6 +397,7 @@ static enum pv_ctl_error judge_create(struct pv_registry *reg, const struct pv_w
     return e;
 }
 
+/* Repeating a create is a put: a node whose answer got lost asks again and gets its receipts. */
 static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t wall)
 {
     size_t items[PV_CTL_ITEMS_MAX];
@@ -390,7 +411,6 @@ static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t
     work->net = pv_registry_find(reg, trial->id);
     pv_cnet_free(trial);
     if (work->net != NULL) {
-        /* Again: the same statements get the same receipts; others are judged like any put. */
         advance_put(reg, work, wall);
         return;
     }
@@ -411,6 +431,8 @@ static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t
 
 /* --- register -------------------------------------------------------------------------------- */
 
+/* Exactly this statement may be known already (the answer got lost); else the store decides, with
+ * what it has to know about the invite. */
 static void start_register(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now)
 {
     static const size_t first = 0;
@@ -440,6 +462,8 @@ static void start_register(struct pv_registry *reg, struct pv_work *work, uint64
     op->job->uses = r.uses;
 }
 
+/* Only these three come here (request.c); anything else is a fault of this program and still gets
+ * an answer. */
 void pv_registry_submit(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now)
 {
     switch (work->msg->type) {
@@ -479,7 +503,7 @@ struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg)
     return net;
 }
 
-/* Into the network, in memory; what the roster refuses after all stays in the store, where it does
+/* Into the network, in memory. What the roster refuses after all stays in the store, where it does
  * no harm: it is refused again at the next start. */
 static void take_rows(struct pv_registry *reg, struct pv_op *op)
 {
@@ -496,6 +520,8 @@ static void take_rows(struct pv_registry *reg, struct pv_op *op)
     mark_changed(reg, op->net);
 }
 
+/* When the store failed, what follows in the list is not tried: it could rest on what is missing
+ * now. */
 static void finish_put(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
 {
     struct pv_work *work = op->work;
@@ -513,6 +539,7 @@ static void finish_put(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
     advance_put(reg, work, wall);
 }
 
+/* Two creates of one network may have crossed; the store kept what came first, and so does this. */
 static void finish_create(struct pv_registry *reg, struct pv_op *op)
 {
     struct pv_work *work = op->work;
@@ -536,6 +563,8 @@ static void finish_create(struct pv_registry *reg, struct pv_op *op)
     finish_work(reg, work, PV_CTL_E_NONE);
 }
 
+/* The statement is decoded again, as a work keeps bytes only. A node that registered twice gets the
+ * first statement back (PV_ERR_EXISTS). */
 static void finish_register(struct pv_registry *reg, struct pv_op *op)
 {
     struct pv_work *work = op->work;
@@ -562,6 +591,7 @@ static void finish_register(struct pv_registry *reg, struct pv_op *op)
     finish_work(reg, work, e);
 }
 
+/* The answers that are about what was asked for are not the store's fault. */
 static void warn_store(struct pv_registry *reg, const struct pv_storeop_result *result, pv_ns now)
 {
     if (result->status == PV_OK || result->status == PV_ERR_EXISTS ||
@@ -572,6 +602,7 @@ static void warn_store(struct pv_registry *reg, const struct pv_storeop_result *
            result->error[0] != '\0' ? result->error : pv_strstatus(result->status));
 }
 
+/* What is to be done after the store's answer follows from the request. */
 static void take_in(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
 {
     switch (op->work->msg->type) {
@@ -590,7 +621,8 @@ static void take_in(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
     }
 }
 
-/* May op be taken in: is it answered, and every earlier one of its network too? */
+/* May an operation be taken in: is it answered, and every earlier one of its network too? Networks
+ * do not wait for each other. */
 static struct pv_op **next_ripe(struct pv_registry *reg)
 {
     for (struct pv_op **at = &reg->ops_head; *at != NULL; at = &(*at)->next) {
@@ -605,6 +637,8 @@ static struct pv_op **next_ripe(struct pv_registry *reg)
     return NULL;
 }
 
+/* An answer may make several operations ripe, which waited for it. Answers nobody waits for, and
+ * second ones, are ignored. */
 void pv_registry_handle_job(struct pv_registry *reg, const struct pv_storeop_result *result,
                             uint64_t wall, pv_ns now)
 {

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Operations for the store, each in one block of memory with all its bytes: it crosses to another
+ * thread, and is freed there by one call. */
 #include "coordinator/core/member/storeop.h"
 
 #include <stdlib.h>
@@ -13,6 +15,7 @@ struct op_block {
     size_t used_bytes;
 };
 
+/* Rows, then bytes, behind the operation: rows need alignment, bytes do not. */
 int pv_storeop_new(enum pv_storeop_kind kind, size_t n_rows, size_t bytes,
                    struct pv_storeop **ret_op)
 {
@@ -28,6 +31,7 @@ int pv_storeop_new(enum pv_storeop_kind kind, size_t n_rows, size_t bytes,
     return PV_OK;
 }
 
+/* Copies v into the block. Room was checked by the caller. */
 static struct pv_view copy_bytes(struct op_block *b, struct pv_view v)
 {
     uint8_t *dst = b->bytes + b->used_bytes;
@@ -38,6 +42,7 @@ static struct pv_view copy_bytes(struct op_block *b, struct pv_view v)
     return pv_view(dst, v.len);
 }
 
+/* Either the whole row fits or nothing of it is added. */
 int pv_storeop_add(struct pv_storeop *op, const struct pv_storerow *row)
 {
     struct op_block *b = (struct op_block *)(void *)op;
@@ -52,6 +57,7 @@ int pv_storeop_add(struct pv_storeop *op, const struct pv_storerow *row)
     return PV_OK;
 }
 
+/* No rows: a parcel is no statement. */
 int pv_storeop_new_mail(enum pv_storeop_kind kind, const struct pv_storeop_mail *mail,
                         struct pv_view box, struct pv_storeop **ret_op)
 {
