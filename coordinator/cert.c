@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* The certificate's files: read, made when there are none, and looked at again, as other programs
+ * renew them. Nodes go by the pin of the key, so an expired certificate of our own does not lock
+ * them out. */
 #include "coordinator/cert.h"
 
 #include <stdio.h>
@@ -11,6 +14,7 @@
 #include "sys/file/file.h"
 #include "sys/net/tlscert.h"
 
+/* A file of the state directory that cannot be written; returns status. */
 static int explain_cert(char error[static PV_COORDCERT_ERROR_MAX], const char *file, int status)
 {
     snprintf(error, PV_COORDCERT_ERROR_MAX,
@@ -32,6 +36,8 @@ static int write_own(const char *file, const struct pv_tlscert *made,
     return r < 0 ? explain_cert(error, file, r) : PV_OK;
 }
 
+/* The names are for clients other than ours; nodes check the pin. made holds the private key and is
+ * wiped. */
 static int make_own(const char *file, const struct pv_coordset *set,
                     char error[static PV_COORDCERT_ERROR_MAX])
 {
@@ -55,10 +61,11 @@ static int make_own(const char *file, const struct pv_coordset *set,
 
 /* --- files ----------------------------------------------------------------------------------- */
 
+/* Stays zero for a file that is missing, so one that vanishes or appears has changed too. */
 static void take_stamp(const char *file, struct pv_coordcert_stamp *stamp)
 {
     struct stat st;
-    memset(stamp, 0, sizeof(*stamp)); /* a missing file is one that has changed */
+    memset(stamp, 0, sizeof(*stamp));
     if (stat(file, &st) < 0)
         return;
     stamp->inode = st.st_ino;
@@ -66,6 +73,8 @@ static void take_stamp(const char *file, struct pv_coordcert_stamp *stamp)
     stamp->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 }
 
+/* The inode too: a renewal writes another file and renames it, perhaps of the same size within one
+ * tick of the clock. */
 static bool same_stamp(const struct pv_coordcert_stamp *a, const struct pv_coordcert_stamp *b)
 {
     return a->inode == b->inode && a->size == b->size && a->mtime_ns == b->mtime_ns;
@@ -84,6 +93,7 @@ bool pv_coordcert_changed(const struct pv_coordcert *cert)
     return !same_stamp(&now[0], &cert->read[0]) || !same_stamp(&now[1], &cert->read[1]);
 }
 
+/* What is wrong with our own file has another cure than what is wrong with the operator's. */
 static int load_cert(const char *cert_file, const char *key_file, bool own,
                      struct pv_tls_ctx **ret_ctx, char error[static PV_COORDCERT_ERROR_MAX])
 {
@@ -95,10 +105,12 @@ static int load_cert(const char *cert_file, const char *key_file, bool own,
     return r;
 }
 
+/* The stamps are taken before the files are read, so that a change behind that is seen the next
+ * time. A certificate that does not load leaves the one in use: a renewal gone wrong must not end
+ * the service. */
 int pv_coordcert_reload(struct pv_coordcert *cert, char ret_error[static PV_COORDCERT_ERROR_MAX])
 {
     struct pv_tls_ctx *ctx = NULL;
-    /* Before the files are read, so that a change behind that is seen the next time. */
     take_stamps(cert, cert->read);
     int r = load_cert(cert->cert_file, cert->key_file, cert->own, &ctx, ret_error);
     if (r < 0)
@@ -131,6 +143,7 @@ int pv_coordcert_open(struct pv_coordcert *ret_cert, const struct pv_coordset *s
     return r;
 }
 
+/* For --check: our own is made at the start, so only what the operator gave can be wrong. */
 int pv_coordcert_check(const struct pv_coordset *set, char ret_error[static PV_COORDCERT_ERROR_MAX])
 {
     struct pv_tls_ctx *ctx = NULL;
@@ -141,6 +154,7 @@ int pv_coordcert_check(const struct pv_coordset *set, char ret_error[static PV_C
     return r;
 }
 
+/* Expired, soon to expire, or not valid yet, which also is how a wrong clock looks. */
 const char *pv_coordcert_warning(const struct pv_coordcert *cert, int64_t wall,
                                  char buf[static PV_COORDCERT_ERROR_MAX])
 {

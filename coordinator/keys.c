@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The two secrets of the coordinator on disk. Whoever loses coordinator.key loses the coordinator
+ * that nodes know, so a damaged file is never replaced by a new one. */
 #include "coordinator/keys.h"
 
 #include <errno.h>
@@ -10,14 +12,21 @@
 #include "crypto/ct.h"
 #include "sys/file/file.h"
 
+enum {
+    FILE_MAX = 256, /* bytes: a key has 44 with its end of line; editors may add some */
+};
+
 static const char key_file[] = "coordinator.key";
 static const char secret_file[] = "create.key";
 
+/* The path of a file of the state directory; settings.c leaves room for the longest name. */
 static void key_path(const char *dir, const char *name, char path[static PATH_MAX])
 {
     snprintf(path, PATH_MAX, "%s/%s", dir, name);
 }
 
+/* The lock is taken before anything is read or made: two coordinators with one key would give two
+ * receipts for one place in the log. */
 int pv_coordkeys_lock(const char *dir, int *ret_lock_fd,
                       char ret_error[static PV_COORDKEYS_ERROR_MAX])
 {
@@ -42,7 +51,8 @@ int pv_coordkeys_lock(const char *dir, int *ret_lock_fd,
     return r;
 }
 
-/* len bytes in base64url, one line. PV_ERR_NOT_FOUND writes no error. */
+/* len bytes in base64url, one line. PV_ERR_NOT_FOUND writes no error, since it means the first
+ * start. */
 static int read_secret(const char *dir, const char *name, uint8_t *dst, size_t len,
                        char ret_error[static PV_COORDKEYS_ERROR_MAX])
 {
@@ -51,7 +61,7 @@ static int read_secret(const char *dir, const char *name, uint8_t *dst, size_t l
     size_t text_len = 0;
     size_t got = 0;
     key_path(dir, name, path);
-    int r = pv_file_read(path, 256, &text, &text_len);
+    int r = pv_file_read(path, FILE_MAX, &text, &text_len);
     if (r == PV_ERR_NOT_FOUND)
         return r;
     if (r < 0) {
@@ -71,6 +81,7 @@ static int read_secret(const char *dir, const char *name, uint8_t *dst, size_t l
     return r;
 }
 
+/* The text is as secret as the bytes, and wiped with them. */
 static int write_secret(const char *dir, const char *name, const uint8_t *src, size_t len,
                         char ret_error[static PV_COORDKEYS_ERROR_MAX])
 {
@@ -91,6 +102,7 @@ static int write_secret(const char *dir, const char *name, const uint8_t *src, s
     return r;
 }
 
+/* A file that is there but wrong is an error even when it could be made. */
 static int read_or_make(const char *dir, const char *name, const struct pv_rng *rng, uint8_t *dst,
                         size_t len, char ret_error[static PV_COORDKEYS_ERROR_MAX])
 {
@@ -101,7 +113,8 @@ static int read_or_make(const char *dir, const char *name, const struct pv_rng *
     return write_secret(dir, name, dst, len, ret_error);
 }
 
-/* rng NULL: only read. */
+/* rng NULL: only read. The key pair is made from the seed each time: one file, and nothing in it
+ * that could disagree. */
 static int load_keys(const char *dir, const struct pv_rng *rng, struct pv_coordkeys *ret_keys,
                      char ret_error[static PV_COORDKEYS_ERROR_MAX])
 {

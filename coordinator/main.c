@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* p2pvpn-coordinator: start, run, end. Exit codes: 0 done, 1 failed, 2 usage; status and
- * metrics: 5 not permitted, 8 none runs. */
+/* p2pvpn-coordinator: start, run, end. Exit codes: 0 done, 1 failed, 2 usage; status and metrics: 5
+ * not permitted, 8 none runs. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,6 +30,7 @@ enum {
     EXIT_NOT_RUNNING = 8,
 };
 
+/* One line for people, on stderr; returns the exit code, so that it can end a function. */
 static int print_error(const char *error)
 {
     fprintf(stderr, "p2pvpn-coordinator: %s\n", error);
@@ -38,7 +39,8 @@ static int print_error(const char *error)
 
 /* --- url ------------------------------------------------------------------------------------- */
 
-/* The keys, made if this is the first that is heard of the directory. */
+/* The keys, made if this is the first that is heard of the directory: `url` works before the first
+ * start, so that the URL can be handed out early. */
 static int keys_for_url(const char *dir, struct pv_coordkeys *keys,
                         char error[static PV_COORDKEYS_ERROR_MAX])
 {
@@ -55,6 +57,8 @@ static int keys_for_url(const char *dir, struct pv_coordkeys *keys,
     return r;
 }
 
+/* The URL carries the secret that lets its holder create networks, so whatever held it is wiped.
+ * The note about a guessed address goes to stderr: stdout is for scripts. */
 static int print_url(const struct pv_coordset *set)
 {
     char error[PV_COORDKEYS_ERROR_MAX];
@@ -90,6 +94,7 @@ static int print_url(const struct pv_coordset *set)
 
 /* --- status ---------------------------------------------------------------------------------- */
 
+/* Asks the coordinator that runs with this state directory; nothing of it is opened here. */
 static int print_status(const struct pv_coordset *set)
 {
     char why[PV_COORDSET_ERROR_MAX];
@@ -110,6 +115,7 @@ static int take_row(void *ctx, const struct pv_storerow *row)
     return pv_coord_load(ctx, row);
 }
 
+/* What the relay has done in this run, for whoever reads the log afterwards. */
 static void log_end(struct pv_coord *coord, const struct pv_log *log)
 {
     const struct pv_relaystats *st = pv_coord_relay_stats(coord);
@@ -122,7 +128,8 @@ static void log_end(struct pv_coord *coord, const struct pv_log *log)
            (unsigned long long)pv_relaystat_drops(st));
 }
 
-/* With everything open: serve until the end. */
+/* With everything open. The store is loaded before the first connection: a node that came earlier
+ * would be told that its network does not exist. */
 static int serve_until_end(const struct pv_coordset *set, struct pv_coord *coord,
                            const struct pv_log *log)
 {
@@ -151,6 +158,8 @@ static int serve_until_end(const struct pv_coordset *set, struct pv_coord *coord
     return r == PV_OK ? EXIT_DONE : print_error(error);
 }
 
+/* The lock on the state directory is held to the end. Keys and passwords are copied by the core, so
+ * both are freed as soon as it exists. */
 static int run_coordinator(const struct pv_coordset *set, const struct pv_log *log)
 {
     char error[PV_COORDKEYS_ERROR_MAX];
@@ -231,6 +240,7 @@ int main(int argc, char **argv)
         return check_settings(&set);
     if (set.action == PV_COORDSET_URL)
         return print_url(&set);
+    /* A connection that its peer has closed is an error of write(), not the end of the program. */
     signal(SIGPIPE, SIG_IGN);
     struct pv_log log = pv_logsink_open(&sink, "p2pvpn-coordinator", PV_LOG_INFO);
     return run_coordinator(&set, &log);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The page for Prometheus: an HTTP request in, a new report out. No state is kept between two
+ * requests. */
 #include "coordinator/metricsock.h"
 
 #include <stdlib.h>
@@ -7,6 +9,8 @@
 #include "proto/local/scrape.h"
 #include "sys/net/stream.h"
 
+/* The report is made only for a request that is right; wrong ones get their status without that
+ * work. To others than this machine only what a scraper needs is said (pv_scrape_parse). */
 static int answer_scrape(void *ctx, struct pv_view asked, pv_ns now, char **ret_text,
                          size_t *ret_len)
 {
@@ -29,6 +33,8 @@ static int answer_scrape(void *ctx, struct pv_view asked, pv_ns now, char **ret_
     return r;
 }
 
+/* Whether it listens for this machine only decides which Host names it accepts: a web page must not
+ * read it by a name of its own (DNS rebinding). */
 int pv_metricsock_open(struct pv_metricsock *s, struct pv_loop *loop, const struct pv_addr *addr)
 {
     struct pv_oneshot_config cfg = {.fd = -1, .answer = answer_scrape, .ctx = s};

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* One connection's bytes, plain or through TLS. Whether it is TLS is seen at its first byte, so
+ * each port speaks both. */
 #include "coordinator/peerio.h"
 
 #include <unistd.h>
@@ -13,6 +15,7 @@ enum {
     WRITE_MAX = 16384,    /* bytes in TLS before the kernel has to take some: they wait twice */
 };
 
+/* The close_notify of TLS (RFC 8446 s6.1) tells the other side that nothing was cut off. */
 void pv_peerio_done(struct pv_peerio *io)
 {
     pv_tlsgate_leave(io->gate, &io->pass);
@@ -26,6 +29,7 @@ void pv_peerio_done(struct pv_peerio *io)
     io->fd = -1;
 }
 
+/* The gate first: a handshake costs far more than what was received for it. */
 static int begin_tls(struct pv_peerio *io, struct pv_tls_ctx *ctx, pv_ns now)
 {
     if (ctx == NULL)
@@ -35,7 +39,8 @@ static int begin_tls(struct pv_peerio *io, struct pv_tls_ctx *ctx, pv_ns now)
     return pv_tls_new_server(&io->tls, ctx);
 }
 
-/* Everything that n bytes of the wire, which are in buf, bring to light. */
+/* Everything that n bytes of the wire, which are in buf, bring to light: all of it, since TLS keeps
+ * nothing that the loop would see as readable. */
 static int through_tls(struct pv_peerio *io, uint8_t *buf, size_t n, size_t cap, size_t *ret_n)
 {
     size_t len = 0;
@@ -60,11 +65,12 @@ static int through_tls(struct pv_peerio *io, uint8_t *buf, size_t n, size_t cap,
     return r;
 }
 
+/* Before it is known whether it is TLS it is read as if it were: with so few bytes that all of them
+ * can be decrypted into the same buffer. */
 int pv_peerio_read(struct pv_peerio *io, struct pv_tls_ctx *ctx, void *buf, size_t cap,
                    size_t *ret_n, pv_ns now)
 {
     size_t n = 0;
-    /* Before it is known whether it is TLS it is read as if it were. */
     bool plain = io->begun && io->tls == NULL;
     int r = pv_stream_read(io->fd, buf, plain ? cap : WIRE_MAX, &n);
     if (r < 0)
@@ -85,6 +91,7 @@ int pv_peerio_read(struct pv_peerio *io, struct pv_tls_ctx *ctx, void *buf, size
     return PV_OK;
 }
 
+/* Plain connections have nothing of their own to write. */
 int pv_peerio_flush(struct pv_peerio *io)
 {
     int r = io->tls == NULL ? PV_OK : pv_streamtls_flush(io->tls, io->fd);
@@ -92,7 +99,7 @@ int pv_peerio_flush(struct pv_peerio *io)
     return r;
 }
 
-/* Bytes of the message of STUN or TURN that data begins with. */
+/* Bytes of the STUN or TURN message that data begins with. */
 static size_t message_len(struct pv_view data)
 {
     size_t len = 0, frame = 0;
@@ -100,6 +107,9 @@ static size_t message_len(struct pv_view data)
     return r == PV_OK && frame < data.len ? frame : data.len;
 }
 
+/* A record of TLS for each message of STUN: there are clients (coturn's) that take a record for a
+ * message. Before more is put into TLS the kernel has to take what is there, or it would be stored
+ * twice. */
 int pv_peerio_write(struct pv_peerio *io, struct pv_view data, size_t *ret_n)
 {
     if (io->tls == NULL) {
@@ -112,7 +122,6 @@ int pv_peerio_write(struct pv_peerio *io, struct pv_view data, size_t *ret_n)
         if (r < 0)
             return r;
     }
-    /* A record each: there are clients (coturn's) that take a record for a message. */
     size_t n = io->stun ? message_len(data) : data.len;
     return pv_tls_write(io->tls, pv_view(data.ptr, n < WRITE_MAX ? n : WRITE_MAX), ret_n);
 }

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The relay's thread: batches of datagrams go from the sockets to the core and its output back to
+ * the sockets. Each read is handled before the next, so that buffers may be used again. */
 #include "coordinator/relay.h"
 
 #include <pthread.h>
@@ -16,13 +18,13 @@
 enum {
     SOCKETS_MAX = 65536, /* relay socket numbers; the core's own limit is lower */
     CLIENT_CALLS = PV_TURNS_BATCH / PV_UDP_BATCH, /* receive calls for one socket of clients */
-    PEER_READS = 8,   /* datagrams, or merged ones, of one relay socket */
+    PEER_READS = 8,   /* ours: datagrams, or merged ones, of one relay socket a turn */
     PEER_MAX = 65536, /* bytes of one */
     /* Bytes of a client's datagram that lie together. Not a power of two, or the beginnings of all
      * buffers would share a few lines of the processor's caches. */
     CLIENT_MAX = PV_TURNS_DATAGRAM_MAX + 128,
-    CHUNK = 64,           /* datagrams handed to the core at once */
-    READY_MAX = 256,      /* descriptors a turn */
+    CHUNK = 64,           /* ours: datagrams handed to the core at once, as many as a run has */
+    READY_MAX = 256,      /* ours: descriptors a turn; others come in the next */
     WAKE_TAG = INT32_MAX, /* the eventfd; others are numbers of sockets */
 };
 /* A clock that stood still in suspend must not delay what is due for long. */
@@ -31,8 +33,8 @@ enum {
 /* One relay socket. */
 struct relay_sock {
     uint16_t family;
-    int fd;
-    bool df;
+    int fd;  /* owned */
+    bool df; /* the DF bit as it is set now: changing it is a system call */
 };
 
 struct pv_relay {
@@ -52,6 +54,8 @@ struct pv_relay {
     pthread_t thread;
 };
 
+/* The buffers of clients are deep: a queue that has grown is emptied in one turn, and leaves in
+ * long runs. */
 int pv_relay_new(struct pv_relay **ret_relay, struct pv_relaycore *core, struct pv_stunudp *udp)
 {
     struct pv_relay *r = calloc(1, sizeof(*r));
@@ -96,6 +100,7 @@ static void close_sock(struct pv_relay *r, uint32_t number)
     free(s);
 }
 
+/* The thread ends first; after that everything here has one owner again. */
 struct pv_relay *pv_relay_free(struct pv_relay *relay)
 {
     if (relay == NULL)
@@ -144,6 +149,8 @@ static int fd_for(struct pv_relay *r, uint32_t number, bool df)
     return s->fd;
 }
 
+/* In runs (relayout.h); messages in a row for one socket are one system call. What the system does
+ * not take is counted and lost, as by any router. */
 static void send_datagrams(struct pv_relay *r, const struct pv_turns_out *out, size_t n)
 {
     struct pv_relayout *ro = &r->out;
@@ -159,6 +166,8 @@ static void send_datagrams(struct pv_relay *r, const struct pv_turns_out *out, s
                      r->counts.full + r->counts.too_big + r->counts.failed);
 }
 
+/* Output for connections goes to the control thread by the link, all other to the sockets. Then the
+ * core may use its buffers again. */
 static void send_output(struct pv_relay *r)
 {
     size_t n = 0;
@@ -174,7 +183,8 @@ static void send_output(struct pv_relay *r)
 
 /* --- relay sockets --------------------------------------------------------------------------- */
 
-/* Room for the slot of that number. */
+/* Room for the slot of that number; the table doubles and never shrinks, as numbers are used again
+ * late. */
 static int make_slot(struct pv_relay *r, size_t i)
 {
     if (i < r->n_socks)
@@ -194,6 +204,8 @@ static int make_slot(struct pv_relay *r, size_t i)
     return PV_OK;
 }
 
+/* Without room, or when the port is taken, the core hears why and tries another. A relayed packet
+ * is fragmented unless its sender asked for DF (RFC 8656 s14). */
 static int open_sock(struct pv_relay *r, const struct pv_turns_socket *op)
 {
     static const struct pv_udp_opts opts = {.gro = true};
@@ -204,7 +216,6 @@ static int open_sock(struct pv_relay *r, const struct pv_turns_socket *op)
         return PV_ERR_NOMEM;
     *s = (struct relay_sock){.family = op->addr.family, .fd = -1};
     e = pv_udp_open(&op->addr, &opts, &s->fd);
-    /* A relayed packet is fragmented unless its sender asked for DF (RFC 8656 s14). */
     if (e == PV_OK)
         e = pv_udp_set_df(s->fd, s->family, false);
     if (e == PV_OK)
@@ -219,7 +230,7 @@ static int open_sock(struct pv_relay *r, const struct pv_turns_socket *op)
     return PV_OK;
 }
 
-/* Sends what there is, and opens and closes what the core wants. */
+/* Opening a socket answers an Allocate, which is output again. */
 static void send_and_open(struct pv_relay *r, pv_ns now)
 {
     struct pv_turns_socket op;
@@ -259,6 +270,8 @@ struct read_batch {
     size_t n_out;
 };
 
+/* in, replies and out are written before they are read: setting them all would cost more than many
+ * a batch. */
 static void begin_batch(struct read_batch *b, struct pv_relay *r, uint32_t sock, pv_ns now)
 {
     b->relay = r;
@@ -267,6 +280,7 @@ static void begin_batch(struct read_batch *b, struct pv_relay *r, uint32_t sock,
     b->n = b->n_out = 0;
 }
 
+/* The core takes as much as its output has room for; then that is sent, and it takes the rest. */
 static void pass_to_core(struct read_batch *b)
 {
     struct pv_relay *r = b->relay;
@@ -278,6 +292,7 @@ static void pass_to_core(struct read_batch *b)
     b->n = 0;
 }
 
+/* Answers of the STUN server collected from one read: one system call. */
 static void send_replies(struct read_batch *b)
 {
     struct pv_relay *r = b->relay;
@@ -285,7 +300,8 @@ static void send_replies(struct read_batch *b)
     b->n_out = 0;
 }
 
-/* A datagram that is no TURN. */
+/* A datagram that is not TURN. The answer leaves from the socket, and with the address, that the
+ * request asked for: a NAT or firewall tells senders apart by it. */
 static void answer_stun(struct read_batch *b, const struct pv_turns_in *in)
 {
     struct pv_relay *r = b->relay;
@@ -297,7 +313,6 @@ static void answer_stun(struct read_batch *b, const struct pv_turns_in *in)
             0 ||
         pv_stunudp_at(r->udp, &reply->from, &from) < 0)
         return;
-    /* The address matters: a NAT or firewall tells senders apart by it. */
     *out = (struct pv_udp_out){
         .dst = reply->to, .local = reply->from, .data = pv_view(reply->buf, reply->len)};
     if (from != b->sock) {
@@ -309,6 +324,7 @@ static void answer_stun(struct read_batch *b, const struct pv_turns_in *in)
         send_replies(b);
 }
 
+/* On relay sockets everything is data of a peer, also what looks like STUN. */
 static void take_one(struct read_batch *b, const struct pv_turns_in *in)
 {
     if (b->sock < PV_TURNS_RELAY0 && !pv_turns_is_turn(pv_view(in->ptr, in->len))) {
@@ -392,6 +408,7 @@ static void serve_peers(struct pv_relay *r, uint32_t sock, pv_ns now)
 
 /* --- the thread ------------------------------------------------------------------------------ */
 
+/* One batch for each descriptor that is ready: nobody starves, however busy one socket is. */
 static void serve_ready(struct pv_relay *r, uint32_t tag, pv_ns now)
 {
     if (tag == WAKE_TAG) {
@@ -404,12 +421,14 @@ static void serve_ready(struct pv_relay *r, uint32_t tag, pv_ns now)
     }
 }
 
+/* Until the next timer, and never long: the clock may have stood still meanwhile. */
 static pv_ns time_to_sleep(const struct pv_relay *r, pv_ns now)
 {
     pv_ns next = pv_turns_next_timeout(r->turns);
     return next <= now ? 0 : pv_min_ns(next - now, SLEEP_MAX);
 }
 
+/* Once for all that was said in this round: the control thread reads the link to its end. */
 static void raise_news(struct pv_relay *r)
 {
     if (pv_relaylink_take_wake_control(pv_relaycore_link(r->core)))
@@ -428,6 +447,8 @@ static void count_unread(struct pv_relay *r, pv_ns now)
     pv_relaystat_set(pv_turns_counters(r->turns), PV_RELAYSTAT_DROP_NOT_RECEIVED, n);
 }
 
+/* The clock is read once a turn. Output of one socket's batch may wait for the next socket's, which
+ * makes runs longer; all of it is sent before the thread sleeps. */
 static void *relay_main(void *arg)
 {
     struct pv_relay *r = arg;
@@ -451,6 +472,8 @@ static void *relay_main(void *arg)
     return NULL;
 }
 
+/* Signals belong to the control thread's signalfd, so all of them are blocked while the thread is
+ * made: it inherits the mask. */
 int pv_relay_start(struct pv_relay *relay)
 {
     sigset_t all;
@@ -460,7 +483,6 @@ int pv_relay_start(struct pv_relay *relay)
         if (e < 0)
             return e;
     }
-    /* Signals belong to the control thread's signalfd. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int e = pthread_create(&relay->thread, NULL, relay_main, relay);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The relay's configuration, put together from settings, password files and the addresses of this
+ * machine. */
 #include "coordinator/relaycfg.h"
 
 #include <stdio.h>
@@ -10,9 +12,9 @@
 #include "sys/net/netlink.h"
 
 enum {
-    RELAYS_MAX = 4096,  /* relay sockets, and no more than half of all descriptors */
-    PASSWORD_MAX = 256, /* characters */
-    ADDRS_MAX = 128,    /* of this machine */
+    RELAYS_MAX = 4096,  /* relay sockets (turns.h), and no more than half of all descriptors */
+    PASSWORD_MAX = 256, /* ours: characters, below what the core takes (turns.c) */
+    ADDRS_MAX = 128,    /* ours: addresses of this machine that are looked at */
 };
 
 /* In guarded memory, for the passwords. */
@@ -25,7 +27,8 @@ struct pv_relaycfg {
     struct pv_addr own[PV_TURNS_OWN_MAX];
 };
 
-/* The first line of the file. */
+/* The first line of the file: editors end it with a newline, which is not part of the password. The
+ * error names the user and the file, never what stands in it. */
 static int read_password(const struct pv_coordset_user *user, char *password,
                          char error[static PV_COORDKEYS_ERROR_MAX])
 {
@@ -52,6 +55,7 @@ static int read_password(const struct pv_coordset_user *user, char *password,
     return PV_ERR_MALFORMED;
 }
 
+/* All addresses that lead to this machine: the relay refuses them as peers (turnpeer.h). */
 static void add_own(struct pv_relaycfg *c, const struct pv_addr *a)
 {
     for (size_t i = 0; i < c->cfg.n_own; i++) {
@@ -67,6 +71,7 @@ static size_t family_of(const struct pv_addr *a)
     return a->family == PV_AF_INET6 ? 1 : 0;
 }
 
+/* The first of a family stands. */
 static void set_first(struct pv_addr slots[static 2], const struct pv_addr *a)
 {
     struct pv_addr *slot = &slots[family_of(a)];
@@ -107,7 +112,7 @@ static void take_addresses(struct pv_relaycfg *c, const struct pv_coordset *set)
     }
 }
 
-/* Connections need descriptors too. */
+/* Connections need descriptors too, so half of them is the relay's at most. */
 static uint32_t most_relays(void)
 {
     struct rlimit files;
@@ -116,6 +121,8 @@ static uint32_t most_relays(void)
     return (uint32_t)(files.rlim_max / 2) + 1;
 }
 
+/* Everything that the core is told to copy lies in this block, in guarded memory, and is gone when
+ * the core has been made. */
 int pv_relaycfg_new(struct pv_relaycfg **ret_cfg, const struct pv_coordset *set,
                     char ret_error[static PV_COORDKEYS_ERROR_MAX])
 {

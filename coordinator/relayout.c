@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
+/* Runs for UDP_SEGMENT: datagrams of a batch are collected by destination, though they lie between
+ * others. Each run is one system call's worth of work for the kernel instead of up to 64. */
 #include "coordinator/relayout.h"
 
 #include <string.h>
 
 enum {
     RUN_DATAGRAMS = 64, /* UDP_MAX_SEGMENTS of older kernels */
-    SLOTS_MIN = 16,
+    SLOTS_MIN = 16,     /* of the hash table, whose size is that of the batch */
 };
-#define NONE UINT16_MAX
+#define NONE UINT16_MAX /* no run: a batch has at most PV_TURNS_BATCH of them */
 
+/* What one run has in common: socket, DF, destination and source address. */
 static bool same_way(const struct pv_turns_out *a, const struct pv_turns_out *b)
 {
     return a->sock == b->sock && a->df == b->df && pv_addr_equal(&a->dst, &b->dst) &&
@@ -35,12 +38,16 @@ static uint16_t *find_slot(struct pv_relayout *ro, const struct pv_turns_out *ou
     return &ro->slots[i];
 }
 
+/* A run ends with a shorter datagram (UDP_SEGMENT cuts all but the last to one size), and so may
+ * take one more only while all were as long as the first. */
 static bool may_join(const struct pv_relayout_run *r, size_t len)
 {
     return !r->closed && r->n < RUN_DATAGRAMS && len > 0 && len <= r->first->data.len &&
            r->bytes + len <= PV_RELAYOUT_RUN_MAX;
 }
 
+/* Only the newest run of a way may be joined: an older one would overtake the newer. The table is
+ * at most half full. */
 static void plan_runs(struct pv_relayout *ro, const struct pv_turns_out *out, size_t n)
 {
     size_t slots = SLOTS_MIN;
@@ -54,7 +61,6 @@ static void plan_runs(struct pv_relayout *ro, const struct pv_turns_out *out, si
             continue;
         uint16_t *slot = find_slot(ro, &out[i], slots - 1);
         size_t len = out[i].data.len;
-        /* Only the newest of its way may be joined: it would overtake that. */
         if (*slot == NONE || !may_join(&ro->runs[*slot], len)) {
             *slot = (uint16_t)ro->n;
             ro->runs[ro->n++] = (struct pv_relayout_run){
@@ -68,6 +74,8 @@ static void plan_runs(struct pv_relayout *ro, const struct pv_turns_out *out, si
     }
 }
 
+/* First which datagram goes into which run, then the runs' parts in the order of the datagrams:
+ * order between two addresses stays. */
 void pv_relayout_make(struct pv_relayout *ro, const struct pv_turns_out *out, size_t n)
 {
     size_t used = 0;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The coordinator's event loop. Whatever happens is fed to the core, and after each turn the core
+ * is asked what it wants: bytes written, connections closed, operations stored, the relay woken. */
 #include "coordinator/server.h"
 
 #include <errno.h>
@@ -30,27 +32,29 @@
 #include "sys/proc/worker.h"
 
 enum {
-    ACCEPTS_A_TURN = 64, /* connections taken before others get their turn */
+    ACCEPTS_A_TURN = 64, /* ours: connections taken before others get their turn */
     READ_MAX = PV_PEERIO_READ_MAX,
-    JOBS_MAX = 1 << 16, /* operations at the store */
-    STORE_BATCH = 64,   /* operations a transaction */
-    PORT_TRIES = 16,    /* ports tried when the kernel may choose */
-    END_S = 5,          /* seconds that an orderly end may take */
-    FILES_MAX = 1 << 20,
-    CERT_LOOK_S = 60,    /* seconds between two looks whether the certificate's files changed */
-    CERT_WARN_S = 86400, /* seconds between two warnings about its dates */
-    GATE_WARN_S = 60,    /* seconds between two warnings about handshakes turned away */
+    JOBS_MAX = 1 << 16,  /* ours: operations at the store; a disk that hangs must not fill memory */
+    STORE_BATCH = 64,    /* ours: operations a transaction, which share one fsync */
+    PORT_TRIES = 16,     /* ours: ports tried when the kernel may choose */
+    END_S = 5,           /* ours: seconds that an orderly end may take; systemd gives 90 */
+    FILES_MAX = 1 << 20, /* descriptors asked for: Linux' fs.nr_open */
+    CERT_LOOK_S = 60, /* ours: seconds between two looks whether the certificate's files changed */
+    CERT_WARN_S = 86400, /* ours: seconds between two warnings about its dates */
+    GATE_WARN_S = 60,    /* ours: seconds between two warnings about handshakes turned away */
 };
 
+/* One TCP socket that is listened on. */
 struct listener {
     struct pv_coordserver *server;
-    int tcp;
+    int tcp; /* owned */
     struct pv_watch *tcp_watch;
 };
 
+/* One connection that came in; the core knows it by its id. */
 struct accepted {
     struct pv_coordserver *server;
-    uint64_t id;
+    uint64_t id; /* never used again, so late answers of the store meet nobody else */
     struct pv_peerio io;
     struct pv_watch *watch;
     UT_hash_handle hh;
@@ -101,6 +105,7 @@ struct pv_coordserver {
 
 /* --- connections ----------------------------------------------------------------------------- */
 
+/* Connections that are not accepted wait in the kernel's queue. */
 static void watch_listeners(struct pv_coordserver *s, bool on)
 {
     if (s->accepting == on)
@@ -110,6 +115,7 @@ static void watch_listeners(struct pv_coordserver *s, bool on)
         pv_watch_set(s->listeners[i].tcp_watch, on ? PV_LOOP_READ : 0);
 }
 
+/* The core has forgotten it, or is told first (peer_lost). */
 static void peer_free(struct accepted *p)
 {
     struct pv_coordserver *s = p->server;
@@ -119,13 +125,15 @@ static void peer_free(struct accepted *p)
     free(p);
 }
 
+/* The transport ended by itself: the core has to know, as the node is offline now. */
 static void peer_lost(struct accepted *p, pv_ns now)
 {
     pv_coord_closed(p->server->coord, p->id, now);
     peer_free(p);
 }
 
-/* Writes what the kernel takes and sets what is waited for. False: the connection is gone. */
+/* Writes what the kernel takes and sets what is waited for. False: the connection is gone. TLS may
+ * hold bytes of an earlier write, so it is flushed before and after. */
 static bool peer_io(struct accepted *p, pv_ns now)
 {
     struct pv_coordserver *s = p->server;
@@ -159,6 +167,8 @@ static void warn_gate(struct pv_coordserver *s, pv_ns now)
     pv_log(s->log, PV_LOG_WARN, "too many TLS handshakes at once: new ones are turned away");
 }
 
+/* Writing first: it may make the room that the core wants before it reads on. One read a turn, so
+ * that no connection keeps the others waiting. */
 static void on_peer(void *ctx, unsigned ready, pv_ns now)
 {
     struct accepted *p = ctx;
@@ -181,7 +191,8 @@ static void on_peer(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
-/* Ends the handshakes that take too long. */
+/* Handshakes of TLS that take too long; the core's own deadline is longer, and each of these costs
+ * memory. */
 static void end_overdue(struct pv_coordserver *s, pv_ns now)
 {
     struct pv_tlsgate_pass *pass;
@@ -189,6 +200,7 @@ static void end_overdue(struct pv_coordserver *s, pv_ns now)
         peer_lost(PV_CONTAINER_OF(pass, struct accepted, io.pass), now);
 }
 
+/* Every limit is the core's: what it does not accept is closed without a word. */
 static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *remote, pv_ns now)
 {
     struct pv_addr source = pv_addr_unmap(*remote);
@@ -212,6 +224,8 @@ static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *rem
         peer_free(p);
 }
 
+/* Out of descriptors the listeners rest for a second: else the loop would spin on a queue that
+ * cannot shrink. */
 static void on_accept(void *ctx, unsigned ready, pv_ns now)
 {
     struct listener *l = ctx;
@@ -235,6 +249,7 @@ static void on_accept(void *ctx, unsigned ready, pv_ns now)
 
 /* --- the store's thread ---------------------------------------------------------------------- */
 
+/* The store's thread: nothing but the store and the jobs is touched here. */
 static void run_jobs(void *ctx, void *const *items, size_t n)
 {
     struct pv_coordserver *s = ctx;
@@ -247,7 +262,8 @@ static void run_jobs(void *ctx, void *const *items, size_t n)
         ((struct store_job *)items[i])->result = results[i];
 }
 
-/* Answers of the store that are not about what was asked for say that it is not well. */
+/* Answers of the store that are not about what was asked for say that it is failing. One that
+ * succeeds takes it back: a disk that was full may have room again. */
 static void note_stored(struct pv_coordserver *s, const struct pv_storeop_result *result)
 {
     bool failed = result->status != PV_OK && result->status != PV_ERR_EXISTS &&
@@ -256,6 +272,7 @@ static void note_stored(struct pv_coordserver *s, const struct pv_storeop_result
     snprintf(s->store_error, sizeof(s->store_error), "%s", failed ? result->error : "");
 }
 
+/* Answers come in any order; the core brings them into its own. */
 static void on_worker(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
@@ -271,6 +288,8 @@ static void on_worker(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
+/* Refused here is answered here, as a failure of the store: the core counts on exactly one answer
+ * for each operation. */
 static void submit_job(struct pv_coordserver *s, struct pv_storeop *op, pv_ns now)
 {
     struct pv_storeop_result refused = {.id = op->id, .status = PV_ERR_LIMIT};
@@ -289,6 +308,7 @@ static void submit_job(struct pv_coordserver *s, struct pv_storeop *op, pv_ns no
 
 /* --- the relay's thread ---------------------------------------------------------------------- */
 
+/* The eventfd is cleared before the link is read: what comes in between raises it again. */
 static void on_relay_news(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
@@ -301,6 +321,8 @@ static void on_relay_news(void *ctx, unsigned ready, pv_ns now)
 
 /* --- status ---------------------------------------------------------------------------------- */
 
+/* Everything that a report needs, gathered at the moment it is asked for. It costs a look at each
+ * connection, which nobody asks for often. */
 static json_t *make_report(void *ctx, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
@@ -331,13 +353,14 @@ static json_t *make_report(void *ctx, pv_ns now)
     return pv_report_json(&r);
 }
 
+/* Without the socket everything else goes on: it is only for looking. */
 static void open_status(struct pv_coordserver *s)
 {
     s->started = pv_clock_now();
     s->status.report = make_report;
     s->status.ctx = s;
     int r = pv_statussock_open(&s->status, s->loop, s->state);
-    if (r < 0) /* everything else goes on */
+    if (r < 0)
         pv_log(s->log, PV_LOG_WARN, "`p2pvpn-coordinator status` will not work: %.200s: %s",
                s->status.path,
                r == PV_ERR_NO_SPACE ? "the path is too long for a socket" : pv_strstatus(r));
@@ -345,7 +368,8 @@ static void open_status(struct pv_coordserver *s)
 
 /* --- the turn -------------------------------------------------------------------------------- */
 
-/* What nodes are told, and people. */
+/* What nodes are told: the pin, which they compare instead of asking an authority, and where TLS is
+ * spoken. */
 static void announce_cert(struct pv_coordserver *s)
 {
     struct pv_ctl_tls tls = {.n = s->tls_addrs.n, .addrs = s->tls_addrs.texts};
@@ -357,6 +381,7 @@ static void announce_cert(struct pv_coordserver *s)
     s->cert_warn_at = 0;
 }
 
+/* By SIGHUP, or because a file has changed. */
 static void reload_cert(struct pv_coordserver *s)
 {
     char error[PV_COORDCERT_ERROR_MAX];
@@ -366,7 +391,8 @@ static void reload_cert(struct pv_coordserver *s)
         pv_log(s->log, PV_LOG_WARN, "%s: the certificate in use stays", error);
 }
 
-/* Certificates are renewed by other programs, and run out. */
+/* Certificates are renewed by other programs, and run out. Looking is a stat() a minute; a warning
+ * comes once a day. */
 static void look_at_cert(struct pv_coordserver *s, pv_ns now)
 {
     char text[PV_COORDCERT_ERROR_MAX];
@@ -383,6 +409,8 @@ static void look_at_cert(struct pv_coordserver *s, pv_ns now)
         pv_log(s->log, PV_LOG_WARN, "%s", text);
 }
 
+/* The first SIGTERM or SIGINT begins an orderly end, later ones do not hurry it; SIGHUP reads the
+ * certificate. */
 static void on_signal(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
@@ -400,6 +428,7 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
+/* All connections that changed: written to, or closed when the core is done with them. */
 static void drain_ready(struct pv_coordserver *s, pv_ns now)
 {
     struct pv_coord_ready ready;
@@ -415,6 +444,9 @@ static void drain_ready(struct pv_coordserver *s, pv_ns now)
     }
 }
 
+/* One turn of the loop, after the events. Time first, then output: what timers caused goes out at
+ * once. Operations may be refused at once, which changes connections again. Returns when to be
+ * called next. */
 static pv_ns run_turn(void *ctx, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
@@ -445,12 +477,13 @@ static pv_ns run_turn(void *ctx, pv_ns now)
 
 /* --- opening --------------------------------------------------------------------------------- */
 
+/* A UDP and a TCP socket of one port. When the kernel may choose, a port that is free in one
+ * protocol may be taken in the other. */
 static int open_pair(const struct pv_addr *addr, struct pv_addr *ret_bound, int *ret_udp,
                      int *ret_tcp)
 {
     static const struct pv_udp_opts opts = {0};
     int r = PV_ERR_EXISTS;
-    /* A port that the kernel chooses for one protocol may be taken in the other. */
     for (int i = 0; r == PV_ERR_EXISTS && i < (addr->port == 0 ? PORT_TRIES : 1); i++) {
         *ret_bound = *addr;
         int udp = -1;
@@ -467,6 +500,8 @@ static int open_pair(const struct pv_addr *addr, struct pv_addr *ret_bound, int 
     return r;
 }
 
+/* Why an address cannot be listened on, and what to do about it; option is the flag or key that
+ * named it. */
 static void explain_listen(const struct pv_addr *addr, const char *option, int r,
                            char ret_error[static PV_COORDSERVER_ERROR_MAX])
 {
@@ -502,6 +537,8 @@ static int take_listener(struct pv_coordserver *s, int tcp, const char *prefix,
     return pv_watch_new(&l->tcp_watch, s->loop, tcp, PV_LOOP_READ, on_accept, l);
 }
 
+/* TCP here, UDP for the relay's thread. Both descriptors are owned by then, also when one of the
+ * steps failed. */
 static int open_listener(struct pv_coordserver *s, const struct pv_addr *addr)
 {
     struct pv_addr bound;
@@ -515,6 +552,8 @@ static int open_listener(struct pv_coordserver *s, const struct pv_addr *addr)
     return r < 0 ? r : r_udp;
 }
 
+/* These have TCP only: they are for networks that let out nothing but port 443. On failure
+ * ret_error is written. */
 static int open_tls_listeners(struct pv_coordserver *s, const struct pv_coordset *set,
                               char ret_error[static PV_COORDSERVER_ERROR_MAX])
 {
@@ -534,7 +573,8 @@ static int open_tls_listeners(struct pv_coordserver *s, const struct pv_coordset
     return r;
 }
 
-/* The second port of everything, and the second address where one was asked for. */
+/* The second port of everything, and the second address where one was asked for: without the first
+ * STUN answers all the same, without the second the operator's wish would be ignored in silence. */
 static int open_alternates(struct pv_coordserver *s, const struct pv_coordset *set,
                            char ret_error[static PV_COORDSERVER_ERROR_MAX])
 {
@@ -563,6 +603,7 @@ static int open_alternates(struct pv_coordserver *s, const struct pv_coordset *s
     return r;
 }
 
+/* What was asked for must work; what is only the default may lack IPv6. */
 static int open_listeners(struct pv_coordserver *s, const struct pv_coordset *set,
                           char ret_error[static PV_COORDSERVER_ERROR_MAX])
 {
@@ -599,6 +640,7 @@ static void raise_file_limit(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit); /* with fewer, connections wait */
 }
 
+/* Signals by descriptor, so that they come between two turns and never in the middle of one. */
 static int open_loop(struct pv_coordserver *s)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
@@ -621,6 +663,7 @@ static int open_loop(struct pv_coordserver *s)
     return r;
 }
 
+/* Its sockets are opened later, by the listeners. */
 static int open_relay(struct pv_coordserver *s)
 {
     int r = pv_stunudp_new(&s->udp);
@@ -652,6 +695,7 @@ static int open_metrics(struct pv_coordserver *s, const struct pv_coordset *set,
     return r;
 }
 
+/* The relay's thread starts last, when all UDP sockets are open: they are its own from then on. */
 int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coordset *set,
                        struct pv_coord *coord, struct pv_coordstore *store,
                        const struct pv_log *log, char ret_error[static PV_COORDSERVER_ERROR_MAX])
@@ -709,6 +753,8 @@ void pv_coordserver_run(struct pv_coordserver *server)
     pv_loop_run(server->loop, &owner);
 }
 
+/* Operations that still wait at the store are finished, and their answers taken: what a node sent
+ * before the end is on the disk. The relay's thread ends before its sockets are closed. */
 struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
 {
     struct pv_coordserver *s = server;

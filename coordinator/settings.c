@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The command line, then coordinator.conf. Both go through the same functions for values, so a key
+ * and an option of one name cannot differ; every error names its place and what was expected. */
 #include "coordinator/settings.h"
 
 #include <stdio.h>
@@ -7,6 +9,10 @@
 #include "base/text.h"
 #include "sys/file/file.h"
 #include "sys/file/ini.h"
+
+enum {
+    STATE_ROOM = 32, /* characters that names of files in the state directory need behind it */
+};
 
 const char pv_coordset_usage[] =
     "usage: p2pvpn-coordinator [--listen ADDR:PORT]... [--public ADDR]... [--alt-address ADDR]\n"
@@ -40,12 +46,15 @@ const char pv_coordset_usage[] =
 
 /* --- values: the same on the command line and in the file ------------------------------------ */
 
+/* "--listen 1.2.3: expected ...": what, the value, what is wrong with it. Values are cut, as they
+ * may be anything. */
 static int bad_value(char *error, size_t cap, const char *what, const char *value, const char *why)
 {
     snprintf(error, cap, "%s %.100s: %s", what, value, why);
     return PV_ERR_MALFORMED;
 }
 
+/* Port 0 may be given twice: the kernel chooses two different ones. */
 static bool is_listed(const struct pv_addr *list, size_t n, const struct pv_addr *addr)
 {
     for (size_t i = 0; i < n; i++) {
@@ -55,6 +64,7 @@ static bool is_listed(const struct pv_addr *list, size_t n, const struct pv_addr
     return false;
 }
 
+/* Two lists, but an address stands in one of them once: TLS is spoken on every TCP port anyway. */
 static int take_listen(struct pv_coordset *set, bool tls, const char *what, const char *value,
                        char *error, size_t cap)
 {
@@ -76,13 +86,14 @@ static int take_listen(struct pv_coordset *set, bool tls, const char *what, cons
     return PV_OK;
 }
 
-/* HOST, ADDRESS, [IPV6], each with or without a port. */
+/* HOST, ADDRESS or [IPV6], each with or without a port. A bare IPv6 address has colons of its own,
+ * so it is tried first; a name without a port is tried with one. */
 static bool parse_public(const char *value, struct pv_hostport *ret_hp)
 {
     char text[PV_HOSTPORT_BUF];
     struct pv_addr addr;
     size_t len = strlen(value);
-    if (pv_addr_parse_ip(value, &addr) == PV_OK) { /* a bare IPv6 address has colons of its own */
+    if (pv_addr_parse_ip(value, &addr) == PV_OK) {
         *ret_hp = (struct pv_hostport){0};
         pv_addr_format_ip(&addr, text);
         memcpy(ret_hp->host, text, strlen(text) + 1);
@@ -99,6 +110,7 @@ static bool parse_public(const char *value, struct pv_hostport *ret_hp)
     return true;
 }
 
+/* In the order given: the URL takes the first. */
 static int take_public(struct pv_coordset *set, const char *what, const char *value, char *error,
                        size_t cap)
 {
@@ -112,6 +124,7 @@ static int take_public(struct pv_coordset *set, const char *what, const char *va
     return PV_OK;
 }
 
+/* Whether it is an address of this machine is seen when its sockets are opened. */
 static int take_alt(struct pv_coordset *set, const char *what, const char *value, char *error,
                     size_t cap)
 {
@@ -128,6 +141,7 @@ static int take_alt(struct pv_coordset *set, const char *what, const char *value
     return PV_OK;
 }
 
+/* Files are opened later; here it is only seen whether it could be a path. */
 static int take_path(char *dst, const char *what, const char *value, char *error, size_t cap)
 {
     if (dst[0] != '\0')
@@ -164,11 +178,12 @@ static int take_open(struct file_settings *f, const char *value, char *error, si
     return PV_OK;
 }
 
+/* Values that do not count, because the command line gave others, are checked all the same: a wrong
+ * file must not work until an option is dropped. */
 static int coordinator_item(struct file_settings *f, const struct pv_ini_item *item, char *error,
                             size_t cap)
 {
     struct pv_coordset unused = {0};
-    /* Values that do not count are checked all the same. */
     if (strcmp(item->key, "listen") == 0)
         return take_listen(f->listen ? f->set : &unused, false, "listen", item->value, error, cap);
     if (strcmp(item->key, "tls-listen") == 0)
@@ -191,6 +206,7 @@ static int coordinator_item(struct file_settings *f, const struct pv_ini_item *i
     return PV_ERR_MALFORMED;
 }
 
+/* [metrics] is the same in p2pvpnd.conf (proto/local/scrapeset.h). */
 static int metrics_item(struct pv_coordset *set, const struct pv_ini_item *item, char *error,
                         size_t cap)
 {
@@ -202,6 +218,7 @@ static int metrics_item(struct pv_coordset *set, const struct pv_ini_item *item,
     return PV_ERR_MALFORMED;
 }
 
+/* A section is an item without a key; an empty section is no error. */
 static int take_item(void *ctx, const struct pv_ini_item *item, char *error, size_t cap)
 {
     struct file_settings *f = ctx;
@@ -219,6 +236,7 @@ static int take_item(void *ctx, const struct pv_ini_item *item, char *error, siz
     return item->key == NULL ? PV_OK : coordinator_item(f, item, error, cap);
 }
 
+/* What the command line gave is noted before the file adds to the same lists. */
 int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view text,
                       char ret_error[static PV_COORDSET_ERROR_MAX])
 {
@@ -256,6 +274,7 @@ int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view 
     return r;
 }
 
+/* The default file may be missing; one that was named must be there. */
 static int load_file(struct pv_coordset *set, const char *file, bool must_exist,
                      char ret_error[static PV_COORDSET_ERROR_MAX])
 {
@@ -281,6 +300,7 @@ static int load_file(struct pv_coordset *set, const char *file, bool must_exist,
 static const char *const with_value[] = {"--listen", "--public",     "--alt-address", "--state",
                                          "--config", "--tls-listen", "--relay-ports"};
 
+/* name is not the whole argument in "--name=value". */
 static bool is_in(const char *name, size_t len, const char *const *list, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -299,6 +319,7 @@ static const char *value_of(int argc, char **argv, int *i)
     return *i + 1 < argc ? argv[++*i] : NULL;
 }
 
+/* Options without a value, and the commands, which stand anywhere on the line. */
 static int take_flag(struct pv_coordset *set, const char *arg,
                      char ret_error[static PV_COORDSET_ERROR_MAX])
 {
@@ -326,6 +347,7 @@ static int take_flag(struct pv_coordset *set, const char *arg,
     return PV_OK;
 }
 
+/* Options with a value; name may have the value behind a '='. */
 static int take_value(struct pv_coordset *set, const char *name, const char *value,
                       const char **ret_config, char ret_error[static PV_COORDSET_ERROR_MAX])
 {
@@ -348,13 +370,15 @@ static int take_value(struct pv_coordset *set, const char *name, const char *val
         *ret_config = value;
         return PV_OK;
     }
-    if (strlen(value) >= sizeof(set->state) - 32)
+    if (strlen(value) >= sizeof(set->state) - STATE_ROOM)
         return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "--state", value,
                          "the path is too long");
     snprintf(set->state, sizeof(set->state), "%s", value);
     return PV_OK;
 }
 
+/* status and metrics ask the running coordinator, which has read its configuration: here only
+ * --state counts, and a broken file does not keep them from working. */
 int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
                      char ret_error[static PV_COORDSET_ERROR_MAX])
 {
@@ -386,6 +410,7 @@ int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
                      ret_error);
 }
 
+/* 0 is the kernel's choice and cannot be told to anybody. */
 uint16_t pv_coordset_port(const struct pv_coordset *set)
 {
     if (set->n_listen > 0 && set->listen[0].port != 0)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* [relay] and [turn-user NAME] of coordinator.conf. Keys are a table, so an unknown one can be
+ * answered with those there are. */
 #include "coordinator/settings_relay.h"
 
 #include <stdio.h>
@@ -9,14 +11,17 @@
 static const char user_prefix[] = "turn-user ";
 
 enum {
+    /* Bits of struct pv_coordset_relay.seen. */
     SEEN_ENABLED = 1,
     SEEN_PORTS = 2,
     SEEN_BANDWIDTH = 4,
     SEEN_PER_USER = 8,
-    PORT_MIN = 1024, /* RFC 8656 s7.2: not the well-known ones */
-    BANDWIDTH_MIN = 1000,
+
+    PORT_MIN = 1024,      /* RFC 8656 s7.2: not the well-known ones */
+    BANDWIDTH_MIN = 1000, /* ours: less is a mistake in the unit */
 };
 
+/* As bad_value() of settings.c: what, the value, what was expected. */
 static int bad_relay_value(char *error, size_t cap, const char *what, const char *value,
                            const char *why)
 {
@@ -24,6 +29,8 @@ static int bad_relay_value(char *error, size_t cap, const char *what, const char
     return PV_ERR_MALFORMED;
 }
 
+/* Both ends are checked as numbers of their own: a range that is upside down is as wrong as a word.
+ */
 int pv_coordset_relay_ports(struct pv_coordset_relay *r, const char *what, const char *value,
                             char *error, size_t cap)
 {
@@ -70,6 +77,7 @@ static int take_bandwidth(struct pv_coordset_relay *r, const char *value, char *
     return PV_OK;
 }
 
+/* Ranges of peers that are let in against the default, such as the operator's own network. */
 static int take_allow(struct pv_coordset_relay *r, const char *value, char *error, size_t cap)
 {
     if (r->n_allow == PV_TURNS_ALLOW_MAX)
@@ -81,6 +89,7 @@ static int take_allow(struct pv_coordset_relay *r, const char *value, char *erro
     return PV_OK;
 }
 
+/* --no-relay on the command line stands. */
 static int take_enabled(struct pv_coordset_relay *r, const char *value, char *error, size_t cap)
 {
     bool on = true;
@@ -91,6 +100,7 @@ static int take_enabled(struct pv_coordset_relay *r, const char *value, char *er
     return PV_OK;
 }
 
+/* A value that the command line overrides is checked all the same. */
 static int take_ports(struct pv_coordset_relay *r, const char *value, char *error, size_t cap)
 {
     struct pv_coordset_relay unused;
@@ -106,6 +116,7 @@ static int take_per_user(struct pv_coordset_relay *r, const char *value, char *e
     return PV_OK;
 }
 
+/* A key may be given once, but for those that make a list. */
 static int relay_item(struct pv_coordset_relay *r, const struct pv_ini_item *item, char *error,
                       size_t cap)
 {
@@ -137,6 +148,8 @@ static int relay_item(struct pv_coordset_relay *r, const struct pv_ini_item *ite
 
 /* --- users ----------------------------------------------------------------------------------- */
 
+/* No colon in a name: it separates the parts of what is hashed (RFC 8489 s9.2.2), so two users
+ * could have one key. */
 static int begin_user(struct pv_coordset_relay *r, const char *name, char *error, size_t cap)
 {
     size_t len = strlen(name);
@@ -155,6 +168,7 @@ static int begin_user(struct pv_coordset_relay *r, const char *name, char *error
     return PV_OK;
 }
 
+/* Passwords stand in files of their own, so that the configuration can be shown to others. */
 static int user_item(struct pv_coordset_relay *r, const struct pv_ini_item *item, char *error,
                      size_t cap)
 {
@@ -187,6 +201,7 @@ int pv_coordset_relay_item(struct pv_coordset_relay *r, const struct pv_ini_item
     return user ? user_item(r, item, error, cap) : relay_item(r, item, error, cap);
 }
 
+/* Only at the end is it known that a user has no password. */
 int pv_coordset_relay_end(const struct pv_coordset_relay *r, char *error, size_t cap)
 {
     for (size_t i = 0; i < r->n_users; i++) {

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Both ends of `p2pvpn-coordinator status`: the running coordinator, which writes a document to
+ * whoever connects, and the program that prints it. */
 #include "coordinator/statussock.h"
 
 #include <errno.h>
@@ -15,11 +17,12 @@
 #include "sys/net/unixsock.h"
 
 enum {
-    ASKED_A_TURN = 8,
-    DOC_MAX = 65536, /* bytes of a document; the kernel takes three of them at once */
-    PATIENCE_MS = 5000,
+    ASKED_A_TURN = 8,   /* ours: a document costs a look at every connection */
+    DOC_MAX = 65536,    /* bytes of a document; the kernel takes three of them at once */
+    PATIENCE_MS = 5000, /* ours: a coordinator that is well answers within one turn */
 };
 
+/* sun_path is much shorter than PATH_MAX (108 bytes on Linux). */
 int pv_statussock_path(const char *state, char ret_path[static PATH_MAX])
 {
     const size_t most = sizeof(((struct sockaddr_un *)NULL)->sun_path);
@@ -27,6 +30,7 @@ int pv_statussock_path(const char *state, char ret_path[static PATH_MAX])
     return n < 0 || (size_t)n >= most ? PV_ERR_NO_SPACE : PV_OK;
 }
 
+/* The write-ahead log counts: it may be larger than the database. */
 void pv_statussock_disk(const char *state, struct pv_report *r)
 {
     static const char *const files[] = {"coordinator.db", "coordinator.db-wal"};
@@ -45,7 +49,8 @@ void pv_statussock_disk(const char *state, struct pv_report *r)
 
 /* --- the server's side ----------------------------------------------------------------------- */
 
-/* All of it at once, or nothing: nobody is waited for. */
+/* All of it at once, or nothing: who connects and does not read must not keep the coordinator
+ * waiting. */
 static void send_report(const struct pv_statussock *s, int fd, pv_ns now)
 {
     json_t *doc = s->report(s->ctx, now);
@@ -57,6 +62,7 @@ static void send_report(const struct pv_statussock *s, int fd, pv_ns now)
     json_decref(doc);
 }
 
+/* Who connects may ask: the mode of the socket has let it in. */
 static void on_asked(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_statussock *s = ctx;
@@ -65,7 +71,7 @@ static void on_asked(void *ctx, unsigned ready, pv_ns now)
         struct pv_unix_cred who;
         int fd = -1;
         if (pv_unix_accept(s->fd, &fd, &who) < 0)
-            return; /* out of descriptors: it waits */
+            return; /* nobody, or out of descriptors: it waits in the kernel */
         send_report(s, fd, now);
         close(fd);
     }
@@ -98,6 +104,7 @@ void pv_statussock_done(struct pv_statussock *s)
 
 /* --- the other side -------------------------------------------------------------------------- */
 
+/* The error as a sentence that says what to do; returns r. */
 static int explain_failure(int r, const char *path, char *why, size_t cap)
 {
     if (r == PV_ERR_NOT_FOUND)
@@ -137,6 +144,8 @@ static int read_document(int fd, char *buf, size_t cap, size_t *ret_len)
     return PV_OK;
 }
 
+/* JSON is printed as it came: fields that this version does not know are not lost. It is parsed all
+ * the same, to see that it is a report. */
 static int print_document(const char *buf, size_t len, enum pv_statussock_form form)
 {
     char lines[PV_REPORT_TEXT_MAX], *metrics = NULL;

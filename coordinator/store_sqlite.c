@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The operations of core/storeop.h in SQL. Statements are prepared once; each operation is a
+ * savepoint of one transaction, so that one fsync serves all that wait together. */
 #include "coordinator/store_sqlite.h"
 
 #include <errno.h>
@@ -29,9 +31,9 @@ enum statement {
 
 struct pv_coordstore {
     struct pv_sqlite *file;
-    sqlite3 *db; /* of it */
-    sqlite3_stmt *sql[SQL_COUNT];
-    uint64_t mail_bytes; /* of all parcels; counted anew after a transaction that failed */
+    sqlite3 *db;                  /* of file */
+    sqlite3_stmt *sql[SQL_COUNT]; /* prepared, by enum statement */
+    uint64_t mail_bytes;          /* of all parcels; counted anew after a transaction that failed */
     bool mail_counted;
 };
 
@@ -96,12 +98,14 @@ static const struct pv_sqlite_kind our_kind = {
     .remedy = "restore it from a backup (members repair what it lacks), or move it away",
 };
 
+/* Why the database fails, as SQLite says it; returns a status. */
 static int explain_database(const struct pv_coordstore *s, const char *what,
                             char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     return pv_sqlite_explain(s->file, what, ret_error);
 }
 
+/* A statement that cannot be prepared means a schema that is not ours. */
 static int prepare_all(struct pv_coordstore *s, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     for (int i = 0; i < SQL_COUNT; i++) {
@@ -112,6 +116,8 @@ static int prepare_all(struct pv_coordstore *s, char ret_error[static PV_STOREOP
     return PV_OK;
 }
 
+/* A file that is no database of ours is refused by pv_sqlite_open() and stays as it is; in ours the
+ * schema is made where it is missing. */
 int pv_coordstore_open(struct pv_coordstore **ret_store, const char *dir,
                        char ret_error[static PV_STOREOP_ERROR_MAX])
 {
@@ -135,6 +141,7 @@ int pv_coordstore_open(struct pv_coordstore **ret_store, const char *dir,
     return r;
 }
 
+/* SQLite folds the write-ahead log into the database as the last connection ends. */
 struct pv_coordstore *pv_coordstore_close(struct pv_coordstore *store)
 {
     if (store == NULL)
@@ -148,7 +155,7 @@ struct pv_coordstore *pv_coordstore_close(struct pv_coordstore *store)
 
 /* --- operations ------------------------------------------------------------------------------ */
 
-/* Runs a prepared statement that gives no rows. */
+/* Runs a prepared statement that gives no rows, and makes it ready for the next time. */
 static int run_statement(struct pv_coordstore *s, enum statement which)
 {
     int code = sqlite3_step(s->sql[which]);
@@ -156,6 +163,7 @@ static int run_statement(struct pv_coordstore *s, enum statement which)
     return code == SQLITE_DONE ? PV_OK : -EIO;
 }
 
+/* No bytes are NULL. The bytes have to live until the statement has run (SQLITE_STATIC). */
 static void bind_blob(sqlite3_stmt *st, int i, const void *data, size_t len)
 {
     if (len == 0)
@@ -198,6 +206,8 @@ static int bind_row(sqlite3_stmt *st, const struct pv_storerow *row)
     return PV_OK;
 }
 
+/* A row that is there already is skipped by its UNIQUE(network, hash): repeating a put changes
+ * nothing. */
 static int put_statements(struct pv_coordstore *s, const struct pv_storeop *op)
 {
     int r = PV_OK;
@@ -228,6 +238,8 @@ static int why_not_redeemed(struct pv_coordstore *s, const struct pv_storeop *op
     return r;
 }
 
+/* Checking the uses and taking one is a single SQL statement, so two registrations never get the
+ * last use both. What it did is seen by the number of rows that changed. */
 static int redeem_invite(struct pv_coordstore *s, const struct pv_storeop *op,
                          uint8_t ret_existing[static PV_STATEMENT_HASH_LEN])
 {
@@ -245,6 +257,7 @@ static int redeem_invite(struct pv_coordstore *s, const struct pv_storeop *op,
 
 /* --- parcels --------------------------------------------------------------------------------- */
 
+/* The size of all parcels is counted once and then kept up: it is asked for at each KEEP. */
 static int count_mail(struct pv_coordstore *s)
 {
     sqlite3_stmt *st = NULL;
@@ -261,7 +274,7 @@ static int count_mail(struct pv_coordstore *s)
     return r;
 }
 
-/* Parcels whose time is over. */
+/* Parcels whose time is over. Done as others are kept or collected, so it needs no timer. */
 static int drop_old_mail(struct pv_coordstore *s, uint64_t wall_s)
 {
     uint64_t from = wall_s < PV_STOREOP_MAIL_S ? 0 : wall_s - PV_STOREOP_MAIL_S;
@@ -272,13 +285,16 @@ static int drop_old_mail(struct pv_coordstore *s, uint64_t wall_s)
     return r;
 }
 
+/* ?1 and ?2 of all statements about parcels: the network and the receiver. */
 static void bind_mail(sqlite3_stmt *st, const struct pv_storeop_mail *m)
 {
     bind_blob(st, 1, m->network, sizeof(m->network));
     bind_blob(st, 2, m->to, sizeof(m->to));
 }
 
-/* PV_OK: there is room; PV_ERR_EXISTS: it is there already; PV_ERR_REFUSED: full. */
+/* PV_OK: there is room; PV_ERR_EXISTS: it is there already, which counts before any quota;
+ * PV_ERR_REFUSED: a quota of storeop.h is full, the receiver's, the sender's or that of the whole
+ * disk. */
 static int mail_room(struct pv_coordstore *s, const struct pv_storeop *op)
 {
     sqlite3_stmt *st = s->sql[SQL_MAIL_ROOM];
@@ -299,6 +315,8 @@ static int mail_room(struct pv_coordstore *s, const struct pv_storeop *op)
     return r;
 }
 
+/* A parcel that is there already counts as kept: the sender did not get the answer the first time.
+ */
 static int keep_mail(struct pv_coordstore *s, const struct pv_storeop *op)
 {
     sqlite3_stmt *st = s->sql[SQL_MAIL_KEEP];
@@ -321,6 +339,7 @@ static int keep_mail(struct pv_coordstore *s, const struct pv_storeop *op)
     return r;
 }
 
+/* The oldest behind `after`, copied: the row is gone with the next step of the statement. */
 static int next_mail(struct pv_coordstore *s, const struct pv_storeop_mail *m,
                      struct pv_storeop_parcel **ret_parcel)
 {
@@ -346,6 +365,8 @@ static int next_mail(struct pv_coordstore *s, const struct pv_storeop_mail *m,
     return r;
 }
 
+/* Drops the one that the receiver says it has stored, and gives the next: nothing is lost when a
+ * connection breaks between the two. */
 static int collect_mail(struct pv_coordstore *s, const struct pv_storeop *op,
                         struct pv_storeop_parcel **ret_parcel)
 {
@@ -360,6 +381,7 @@ static int collect_mail(struct pv_coordstore *s, const struct pv_storeop *op,
     return r == PV_OK ? next_mail(s, &op->mail, ret_parcel) : r;
 }
 
+/* What each kind of operation does. */
 static int run_kind(struct pv_coordstore *s, const struct pv_storeop *op,
                     struct pv_storeop_result *result)
 {
@@ -376,7 +398,8 @@ static int run_kind(struct pv_coordstore *s, const struct pv_storeop *op,
     return put_statements(s, op);
 }
 
-/* One operation inside its savepoint. */
+/* One operation inside its savepoint: undone alone when it fails. Answers about what was asked for
+ * are not failures. */
 static void run_operation(struct pv_coordstore *s, const struct pv_storeop *op,
                           struct pv_storeop_result *result)
 {
@@ -417,6 +440,7 @@ static void fail_operations(struct pv_coordstore *s, struct pv_storeop_result *r
     }
 }
 
+/* Answers count only when the transaction is committed; before that nobody sees them. */
 void pv_coordstore_run(struct pv_coordstore *store, struct pv_storeop *const *ops,
                        struct pv_storeop_result *results, size_t n)
 {
@@ -434,12 +458,14 @@ void pv_coordstore_run(struct pv_coordstore *store, struct pv_storeop *const *op
 
 /* --- loading --------------------------------------------------------------------------------- */
 
+/* A column's bytes, valid until the next step. */
 static struct pv_view column(sqlite3_stmt *st, int i)
 {
     const void *p = sqlite3_column_blob(st, i);
     return pv_view(p, p == NULL ? 0 : (size_t)sqlite3_column_bytes(st, i));
 }
 
+/* Lengths are checked: the file may have been written by anybody. */
 static int read_statement_row(sqlite3_stmt *st, struct pv_storerow *row)
 {
     struct pv_view network = column(st, 2);
@@ -456,6 +482,7 @@ static int read_statement_row(sqlite3_stmt *st, struct pv_storerow *row)
     return PV_OK;
 }
 
+/* One scan in the order of the log, which the primary key has. */
 int pv_coordstore_load(struct pv_coordstore *store,
                        int (*take)(void *ctx, const struct pv_storerow *row), void *ctx,
                        char ret_error[static PV_STOREOP_ERROR_MAX])

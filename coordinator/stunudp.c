@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* UDP sockets by address and port, and which of them stand for each other (RFC 5780 s6): which one
+ * a datagram came to, and from which one an answer has to leave. */
 #include "coordinator/stunudp.h"
 
 #include <stdlib.h>
@@ -11,8 +13,8 @@ enum {
 };
 
 struct stun_sock {
-    int fd;
-    struct pv_addr bound;
+    int fd;               /* owned */
+    struct pv_addr bound; /* with port */
     uint16_t second_port; /* 0: none */
 };
 
@@ -58,11 +60,14 @@ int pv_stunudp_fd(const struct pv_stunudp *udp, size_t i)
     return udp->socks[i].fd;
 }
 
+/* One pair of alternate addresses for each family. */
 static size_t pair_of(uint16_t family)
 {
     return family == PV_AF_INET6 ? 1 : 0;
 }
 
+/* A socket bound to all addresses sends from each of them; a more exact one is not preferred, as
+ * both would do. */
 int pv_stunudp_at(const struct pv_stunudp *udp, const struct pv_addr *at, size_t *ret_i)
 {
     for (size_t i = 0; i < udp->n_socks; i++) {
@@ -76,6 +81,8 @@ int pv_stunudp_at(const struct pv_stunudp *udp, const struct pv_addr *at, size_t
     return PV_ERR_NOT_FOUND;
 }
 
+/* A second address is only told where all four sockets exist (RFC 5780 s6): without a second port
+ * no change can be granted. */
 struct pv_stuns_place pv_stunudp_place(const struct pv_stunudp *udp, size_t i,
                                        const struct pv_addr *local)
 {
@@ -95,17 +102,19 @@ struct pv_stuns_place pv_stunudp_place(const struct pv_stunudp *udp, size_t i,
 
 /* --- opening --------------------------------------------------------------------------------- */
 
+/* GRO is switched on: the relay's reads have room for merged datagrams. */
 int pv_stunudp_take(struct pv_stunudp *udp, int fd, const struct pv_addr *bound)
 {
     if (udp->n_socks == PV_STUNUDP_SOCKETS) {
         close(fd);
         return PV_ERR_LIMIT;
     }
-    pv_udp_set_gro(fd); /* the relay's reads have room for merged ones */
+    pv_udp_set_gro(fd);
     udp->socks[udp->n_socks++] = (struct stun_sock){.fd = fd, .bound = *bound};
     return PV_OK;
 }
 
+/* Unless a socket is there already that sends from it. */
 static int open_at(struct pv_stunudp *u, const struct pv_addr *at)
 {
     static const struct pv_udp_opts opts = {0};
@@ -117,6 +126,8 @@ static int open_at(struct pv_stunudp *u, const struct pv_addr *at)
     return r < 0 ? r : pv_stunudp_take(u, fd, at);
 }
 
+/* A second port that is in use is done without: the server is only a little worse at measuring
+ * NATs. */
 int pv_stunudp_open_ports(struct pv_stunudp *udp)
 {
     size_t n = udp->n_socks;
@@ -139,6 +150,8 @@ int pv_stunudp_open_ports(struct pv_stunudp *udp)
     return PV_OK;
 }
 
+/* The operator asked for this address, so here failing is an error. base is the socket that serves
+ * `first`; its ports are opened on `second` as well. */
 int pv_stunudp_set_second(struct pv_stunudp *udp, const struct pv_addr *first,
                           const struct pv_addr *second, struct pv_addr *ret_at)
 {

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Which address others reach this machine by. Without --public it is a guess by what the addresses
+ * look like, and a note says when the guess is a poor one. */
 #include "coordinator/url.h"
 
 #include <stdio.h>
@@ -7,9 +9,11 @@
 #include "sys/net/netlink.h"
 
 enum {
-    ADDRS_MAX = 128, /* of this machine */
+    ADDRS_MAX = 128, /* ours: addresses of this machine that are looked at */
 };
 
+/* --public may name a port, behind a router that forwards another one; else it is the one listened
+ * on. */
 static struct pv_hostport with_port(const struct pv_coordset *set, struct pv_hostport hp)
 {
     if (hp.port == 0)
@@ -26,7 +30,8 @@ void pv_coordurl_public(const struct pv_coordset *set, struct pv_coordurl_list *
     }
 }
 
-/* How good an address is for a URL; 0: not at all. */
+/* How good an address is for a URL; 0: not at all. IPv4 before IPv6, as more networks still have
+ * it. */
 static int rank(const struct pv_addr *a)
 {
     if (pv_addr_is_unspecified(a) || pv_addr_is_loopback(a) || pv_addr_is_link_local(a) ||
@@ -43,6 +48,9 @@ static void keep_better(const struct pv_addr *a, struct pv_addr *best)
         *best = *a;
 }
 
+/* What was asked for, else what is listened on, else what this machine has. Tunnels and container
+ * bridges are left out: their addresses look public or private as it happens, and lead nowhere from
+ * outside. */
 int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_addr,
                         char ret_note[static PV_COORDURL_NOTE_MAX])
 {
@@ -79,6 +87,7 @@ int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_a
     return PV_OK;
 }
 
+/* Once each. Port 0 means that the kernel chooses, so nobody knows it yet. */
 static void add_tls(struct pv_coordurl_list *list, const char *host, uint16_t port)
 {
     struct pv_hostport hp = {.port = port};
@@ -89,13 +98,15 @@ static void add_tls(struct pv_coordurl_list *list, const char *host, uint16_t po
         if (strcmp(list->texts[i], text) == 0)
             return;
     }
-    if (list->n == PV_CTL_ADDRS_MAX || port == 0) /* the kernel chooses: nobody knows yet */
+    if (list->n == PV_CTL_ADDRS_MAX || port == 0)
         return;
     memcpy(list->bufs[list->n], text, sizeof(text));
     list->texts[list->n] = list->bufs[list->n];
     list->n++;
 }
 
+/* An address that is reachable by itself stands for itself; one that is not (0.0.0.0, a private one
+ * behind a 1:1 NAT) is known outside by the public names. */
 void pv_coordurl_tls(const struct pv_coordset *set, struct pv_coordurl_list *ret_list)
 {
     struct pv_hostport guess;
@@ -114,6 +125,8 @@ void pv_coordurl_tls(const struct pv_coordset *set, struct pv_coordurl_list *ret
     }
 }
 
+/* Another address of the same family: a NAT is measured by what it does towards two of them (RFC
+ * 5780 s4.3). */
 static bool may_be_first(const struct pv_addr *a, const struct pv_addr *alt)
 {
     return a->family == alt->family && !pv_addr_equal_ip(a, alt) && !pv_addr_is_unspecified(a);
@@ -129,6 +142,7 @@ static bool is_public(const struct pv_coordset *set, const struct pv_addr *a)
     return false;
 }
 
+/* What nodes already use is the best first address: they compare it with the alternate. */
 int pv_coordurl_first(const struct pv_coordset *set, const struct pv_addr *alt,
                       struct pv_addr *ret_first)
 {
