@@ -93,7 +93,7 @@ bool pv_coordcert_changed(const struct pv_coordcert *cert)
     return !same_stamp(&now[0], &cert->read[0]) || !same_stamp(&now[1], &cert->read[1]);
 }
 
-/* What is wrong with our own file has another cure than what is wrong with the operator's. */
+/* A damaged file of our own has another cure than one of the operator's. */
 static int load_cert(const char *cert_file, const char *key_file, bool own,
                      struct pv_tls_ctx **ret_ctx, char error[static PV_COORDCERT_ERROR_MAX])
 {

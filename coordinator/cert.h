@@ -19,7 +19,7 @@ enum {
     PV_COORDCERT_SOON_S = 14 * 86400, /* ours: seconds before its end that people are warned */
 };
 
-/* What tells a changed file from the one that was read. */
+/* Identifies one version of a file: another stamp means that the file has changed. */
 struct pv_coordcert_stamp {
     ino_t inode;
     off_t size;
@@ -51,7 +51,8 @@ bool pv_coordcert_changed(const struct pv_coordcert *cert);
 /* Reads the files again; on failure what was read before stands. As open. */
 PV_MUST_CHECK int pv_coordcert_reload(struct pv_coordcert *cert,
                                       char ret_error[static PV_COORDCERT_ERROR_MAX]);
-/* What people should know of its dates at this time (Unix seconds), a sentence; NULL: nothing. */
+/* A sentence for people about a certificate that is about to expire, has expired or is not valid
+ * yet at this time (Unix seconds); NULL: its dates are fine. */
 const char *pv_coordcert_warning(const struct pv_coordcert *cert, int64_t wall,
                                  char buf[static PV_COORDCERT_ERROR_MAX]);
 void pv_coordcert_done(struct pv_coordcert *cert); /* zeroed memory is fine */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The two secrets of the coordinator on disk. Whoever loses coordinator.key loses the coordinator
- * that nodes know, so a damaged file is never replaced by a new one. */
+/* The two secrets of the coordinator on disk. With another coordinator.key the nodes would not know
+ * this coordinator any more, so a damaged file is never replaced by a new one. */
 #include "coordinator/keys.h"
 
 #include <errno.h>

@@ -115,7 +115,7 @@ static int take_row(void *ctx, const struct pv_storerow *row)
     return pv_coord_load(ctx, row);
 }
 
-/* What the relay has done in this run, for whoever reads the log afterwards. */
+/* Logs the traffic of the relay in this run. */
 static void log_end(struct pv_coord *coord, const struct pv_log *log)
 {
     const struct pv_relaystats *st = pv_coord_relay_stats(coord);
@@ -198,7 +198,8 @@ static int run_coordinator(const struct pv_coordset *set, const struct pv_log *l
     return code;
 }
 
-/* What the settings name is read, too: the certificate and the static users' passwords. */
+/* The files that the settings name are read, too: the certificate and the static users' passwords.
+ */
 static int check_settings(const struct pv_coordset *set)
 {
     char cert_error[PV_COORDCERT_ERROR_MAX];

@@ -35,15 +35,15 @@ struct pv_peerio { /* zeroed at first, with fd, gate, source */
 void pv_peerio_done(struct pv_peerio *io);
 
 /*
- * What the other side says, cap >= PV_PEERIO_READ_MAX; ctx is for a connection that begins with TLS
- * now (NULL: none is spoken). PV_ERR_AGAIN: nothing for now, though pv_peerio_flush() may have
- * something to do. PV_ERR_CLOSED, PV_ERR_LIMIT (the gate is shut), -errno and those of
+ * Reads bytes of the other side, cap >= PV_PEERIO_READ_MAX; ctx is for a connection that begins
+ * with TLS now (NULL: none is spoken). PV_ERR_AGAIN: nothing for now, though pv_peerio_flush() may
+ * have something to do. PV_ERR_CLOSED, PV_ERR_LIMIT (the gate is shut), -errno and those of
  * pv_tls_handle_bytes(): close it.
  */
 PV_MUST_CHECK int pv_peerio_read(struct pv_peerio *io, struct pv_tls_ctx *ctx, void *buf,
                                  size_t cap, size_t *ret_n, pv_ns now);
-/* Takes at least one byte of data; what TLS makes of it leaves with pv_peerio_flush().
- * PV_ERR_AGAIN: io->full, or the handshake is not done. */
+/* Takes at least one byte of data; with TLS its record leaves with pv_peerio_flush(). PV_ERR_AGAIN:
+ * io->full, or the handshake is not done. */
 PV_MUST_CHECK int pv_peerio_write(struct pv_peerio *io, struct pv_view data, size_t *ret_n);
 /* Writes what TLS has to say. PV_OK: nothing is left; PV_ERR_AGAIN: io->full; -errno. */
 PV_MUST_CHECK int pv_peerio_flush(struct pv_peerio *io);

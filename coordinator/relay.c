@@ -149,8 +149,8 @@ static int fd_for(struct pv_relay *r, uint32_t number, bool df)
     return s->fd;
 }
 
-/* In runs (relayout.h); messages in a row for one socket are one system call. What the system does
- * not take is counted and lost, as by any router. */
+/* In runs (relayout.h); messages in a row for one socket are one system call. Datagrams that the
+ * system does not take are counted and lost, as by any router. */
 static void send_datagrams(struct pv_relay *r, const struct pv_turns_out *out, size_t n)
 {
     struct pv_relayout *ro = &r->out;
@@ -245,7 +245,7 @@ static void send_and_open(struct pv_relay *r, pv_ns now)
     }
 }
 
-/* What the control thread says; to be heard before anything that came after it. */
+/* Handles the commands of the control thread, before any datagram that came after them. */
 static void handle_commands(struct pv_relay *r, pv_ns now)
 {
     if (!pv_relaycore_has_commands(r->core))
@@ -355,7 +355,7 @@ static size_t take_read(struct read_batch *b, const struct pv_udp_in *in)
     return n;
 }
 
-/* What one call has received. Returns how many datagrams that is. */
+/* Takes everything that one call has received. Returns how many datagrams that is. */
 static size_t take_reads(struct read_batch *b, const struct pv_udp_in *in, size_t n)
 {
     size_t datagrams = 0;
@@ -371,8 +371,8 @@ static size_t take_reads(struct read_batch *b, const struct pv_udp_in *in, size_
 }
 
 /*
- * What waits in a socket of clients, up to a batch of the core's: the deeper the queue, the more
- * datagrams of one way are found in it and leave as a run. Nothing is waited for.
+ * Takes the datagrams that wait in a socket of clients, up to a batch of the core's: the deeper the
+ * queue, the more datagrams of one way are found in it and leave as a run. Nothing is waited for.
  */
 static void serve_clients(struct pv_relay *r, uint32_t sock, pv_ns now)
 {
@@ -393,7 +393,8 @@ static void serve_clients(struct pv_relay *r, uint32_t sock, pv_ns now)
     }
 }
 
-/* What came to a relay socket is copied, so its output may wait for that of others. */
+/* Takes the datagrams of a relay socket. They are copied, so their output may wait for that of
+ * others. */
 static void serve_peers(struct pv_relay *r, uint32_t sock, pv_ns now)
 {
     const struct relay_sock *s = sock_of(r, sock);
@@ -435,7 +436,8 @@ static void raise_news(struct pv_relay *r)
         pv_event_raise(r->news);
 }
 
-/* What the kernel had to drop because nobody read it: the relay has more than it can carry. */
+/* Counts datagrams that the kernel dropped because nobody read them in time: the relay has more
+ * than it can carry. */
 static void count_unread(struct pv_relay *r, pv_ns now)
 {
     uint64_t n = 0;

@@ -11,15 +11,15 @@ enum {
 };
 #define NONE UINT16_MAX /* no run: a batch has at most PV_TURNS_BATCH of them */
 
-/* What one run has in common: socket, DF, destination and source address. */
+/* Can both be in one run? They need the same socket, DF, destination and source address. */
 static bool same_way(const struct pv_turns_out *a, const struct pv_turns_out *b)
 {
     return a->sock == b->sock && a->df == b->df && pv_addr_equal(&a->dst, &b->dst) &&
            a->local.family == b->local.family && pv_addr_equal_ip(&a->local, &b->local);
 }
 
-/* Where to look first. Whoever chose addresses to collide would slow down a batch, which is
- * bounded, and mostly of its own datagrams. */
+/* Where to look first. An attacker who chose addresses to collide would slow down a batch, which is
+ * bounded, and mostly of his own datagrams. */
 static size_t hash_of(const struct pv_turns_out *out)
 {
     uint32_t ip, ip6;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The coordinator's event loop. Whatever happens is fed to the core, and after each turn the core
- * is asked what it wants: bytes written, connections closed, operations stored, the relay woken. */
+/* The coordinator's event loop. It feeds all events to the core, and after each turn asks it for
+ * orders: bytes to write, connections to close, operations to store, the relay to wake. */
 #include "coordinator/server.h"
 
 #include <errno.h>
@@ -200,7 +200,7 @@ static void end_overdue(struct pv_coordserver *s, pv_ns now)
         peer_lost(PV_CONTAINER_OF(pass, struct accepted, io.pass), now);
 }
 
-/* Every limit is the core's: what it does not accept is closed without a word. */
+/* Every limit is the core's: a connection that it does not accept is closed without a word. */
 static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *remote, pv_ns now)
 {
     struct pv_addr source = pv_addr_unmap(*remote);
@@ -308,7 +308,8 @@ static void submit_job(struct pv_coordserver *s, struct pv_storeop *op, pv_ns no
 
 /* --- the relay's thread ---------------------------------------------------------------------- */
 
-/* The eventfd is cleared before the link is read: what comes in between raises it again. */
+/* The eventfd is cleared before the link is read: a message that comes in between raises it again.
+ */
 static void on_relay_news(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
@@ -368,8 +369,8 @@ static void open_status(struct pv_coordserver *s)
 
 /* --- the turn -------------------------------------------------------------------------------- */
 
-/* What nodes are told: the pin, which they compare instead of asking an authority, and where TLS is
- * spoken. */
+/* Tells the core the pin, which nodes compare instead of asking an authority, and the addresses of
+ * TLS. */
 static void announce_cert(struct pv_coordserver *s)
 {
     struct pv_ctl_tls tls = {.n = s->tls_addrs.n, .addrs = s->tls_addrs.texts};
@@ -444,7 +445,7 @@ static void drain_ready(struct pv_coordserver *s, pv_ns now)
     }
 }
 
-/* One turn of the loop, after the events. Time first, then output: what timers caused goes out at
+/* One turn of the loop, after the events. Time first, then output: the effects of timers go out at
  * once. Operations may be refused at once, which changes connections again. Returns when to be
  * called next. */
 static pv_ns run_turn(void *ctx, pv_ns now)
@@ -603,7 +604,7 @@ static int open_alternates(struct pv_coordserver *s, const struct pv_coordset *s
     return r;
 }
 
-/* What was asked for must work; what is only the default may lack IPv6. */
+/* An address that was asked for must work; of the default ones IPv6 may be missing. */
 static int open_listeners(struct pv_coordserver *s, const struct pv_coordset *set,
                           char ret_error[static PV_COORDSERVER_ERROR_MAX])
 {
@@ -753,8 +754,8 @@ void pv_coordserver_run(struct pv_coordserver *server)
     pv_loop_run(server->loop, &owner);
 }
 
-/* Operations that still wait at the store are finished, and their answers taken: what a node sent
- * before the end is on the disk. The relay's thread ends before its sockets are closed. */
+/* Operations that still wait at the store are finished, and their answers taken: changes of before
+ * the end are on the disk. The relay's thread ends before its sockets are closed. */
 struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
 {
     struct pv_coordserver *s = server;

@@ -154,7 +154,7 @@ static int take_path(char *dst, const char *what, const char *value, char *error
 
 /* --- the file -------------------------------------------------------------------------------- */
 
-/* What the command line gave stands; the file only fills what it left out. */
+/* Options of the command line stand; the file only fills the others. */
 struct file_settings {
     struct pv_coordset *set;
     bool listen;
@@ -236,7 +236,7 @@ static int take_item(void *ctx, const struct pv_ini_item *item, char *error, siz
     return item->key == NULL ? PV_OK : coordinator_item(f, item, error, cap);
 }
 
-/* What the command line gave is noted before the file adds to the same lists. */
+/* The options of the command line are noted before the file adds to the same lists. */
 int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view text,
                       char ret_error[static PV_COORDSET_ERROR_MAX])
 {

@@ -56,8 +56,8 @@ struct pv_coordset {
 };
 
 /*
- * Reads the command line, then the configuration file (the default one only if it is there); what
- * the command line says stands. PV_ERR_MALFORMED with ret_error written: exit 2.
+ * Reads the command line, then the configuration file (the default one only if it is there);
+ * options of the command line stand. PV_ERR_MALFORMED with ret_error written: exit 2.
  */
 PV_MUST_CHECK int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
                                    char ret_error[static PV_COORDSET_ERROR_MAX]);

@@ -49,8 +49,8 @@ void pv_statussock_disk(const char *state, struct pv_report *r)
 
 /* --- the server's side ----------------------------------------------------------------------- */
 
-/* All of it at once, or nothing: who connects and does not read must not keep the coordinator
- * waiting. */
+/* All of it at once, or nothing: a client that does not read must not keep the coordinator waiting.
+ */
 static void send_report(const struct pv_statussock *s, int fd, pv_ns now)
 {
     json_t *doc = s->report(s->ctx, now);
@@ -62,7 +62,7 @@ static void send_report(const struct pv_statussock *s, int fd, pv_ns now)
     json_decref(doc);
 }
 
-/* Who connects may ask: the mode of the socket has let it in. */
+/* Every client may ask: the mode of the socket has let it in. */
 static void on_asked(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_statussock *s = ctx;

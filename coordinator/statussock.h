@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * statussock.h - the socket where a running coordinator is asked how it is: whoever connects gets
- * one JSON document (core/report.h) and the end. Nothing is read from it.
+ * statussock.h - the socket where a running coordinator is asked how it is: each client gets one
+ * JSON document (core/report.h) and the end. Nothing is read from it.
  *
- * It lies in the state directory with mode 0600: who may read the database may ask. One thread.
+ * It lies in the state directory with mode 0600: a user who may read the database may ask. One
+ * thread.
  */
 #ifndef PV_STATUSSOCK_H
 #define PV_STATUSSOCK_H
@@ -25,8 +26,8 @@ struct pv_statussock { /* zeroed at first */
 
 /* The socket of a state directory. PV_ERR_NO_SPACE: the path is too long for one. */
 PV_MUST_CHECK int pv_statussock_path(const char *state, char ret_path[static PATH_MAX]);
-/* What the store of a state directory takes, and what is left: r->store.bytes and .free, 0 where it
- * cannot be known. */
+/* Sets r->store.bytes, the size of the store of a state directory, and .free, the rest of its disk;
+ * 0 where it cannot be known. */
 void pv_statussock_disk(const char *state, struct pv_report *r);
 /* Listens; report and ctx are set before. PV_ERR_NO_SPACE, PV_ERR_NOMEM, and those of
  * pv_unix_listen(). */

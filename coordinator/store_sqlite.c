@@ -239,7 +239,7 @@ static int why_not_redeemed(struct pv_coordstore *s, const struct pv_storeop *op
 }
 
 /* Checking the uses and taking one is a single SQL statement, so two registrations never get the
- * last use both. What it did is seen by the number of rows that changed. */
+ * last use both. The number of changed rows says whether it inserted. */
 static int redeem_invite(struct pv_coordstore *s, const struct pv_storeop *op,
                          uint8_t ret_existing[static PV_STATEMENT_HASH_LEN])
 {
@@ -381,7 +381,7 @@ static int collect_mail(struct pv_coordstore *s, const struct pv_storeop *op,
     return r == PV_OK ? next_mail(s, &op->mail, ret_parcel) : r;
 }
 
-/* What each kind of operation does. */
+/* Runs the function of an operation's kind. */
 static int run_kind(struct pv_coordstore *s, const struct pv_storeop *op,
                     struct pv_storeop_result *result)
 {

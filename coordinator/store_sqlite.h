@@ -3,9 +3,10 @@
  * store_sqlite.h - the coordinator's disk: one SQLite database in the state directory, which serves
  * the operations of core/storeop.h.
  *
- * WAL and synchronous = FULL: what was answered survives a power cut. Operations that wait together
- * are one transaction, so that one fsync serves many; each is a savepoint of it and done wholly or
- * not at all. One thread at a time (the store's worker; the main thread before it starts).
+ * WAL and synchronous = FULL: an answered change survives a power cut. Operations that wait
+ * together are one transaction, so that one fsync serves many; each is a savepoint of it and done
+ * wholly or not at all. One thread at a time (the store's worker; the main thread before it
+ * starts).
  */
 #ifndef PV_STORE_SQLITE_H
 #define PV_STORE_SQLITE_H

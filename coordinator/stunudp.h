@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stunudp.h - the coordinator's UDP sockets: what STUN needs of several of them, so that a request
- * may be answered from another port or another address (RFC 5780 s6).
+ * stunudp.h - the coordinator's UDP sockets. STUN needs several of them, so that a request may be
+ * answered from another port or another address (RFC 5780 s6).
  *
  * For each listening address there is its own port P and, when it is free, P + 1. With a second
  * address ("alternate") both ports are on both. Opened by the control thread, then the relay's

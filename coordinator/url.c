@@ -48,9 +48,9 @@ static void keep_better(const struct pv_addr *a, struct pv_addr *best)
         *best = *a;
 }
 
-/* What was asked for, else what is listened on, else what this machine has. Tunnels and container
- * bridges are left out: their addresses look public or private as it happens, and lead nowhere from
- * outside. */
+/* The address of --public, else one that is listened on, else one of this machine. Tunnels and
+ * container bridges are left out: their addresses look public or private as it happens, and lead
+ * nowhere from outside. */
 int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_addr,
                         char ret_note[static PV_COORDURL_NOTE_MAX])
 {
@@ -142,7 +142,7 @@ static bool is_public(const struct pv_coordset *set, const struct pv_addr *a)
     return false;
 }
 
-/* What nodes already use is the best first address: they compare it with the alternate. */
+/* An address that nodes already use is the best first one: they compare it with the alternate. */
 int pv_coordurl_first(const struct pv_coordset *set, const struct pv_addr *alt,
                       struct pv_addr *ret_first)
 {

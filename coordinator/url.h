@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * url.h - under which addresses nodes reach this coordinator: what --public says, or else the best
- * address of this machine.
+ * url.h - the addresses under which nodes reach this coordinator: those of --public, or else the
+ * best of this machine.
  */
 #ifndef PV_COORD_URL_H
 #define PV_COORD_URL_H

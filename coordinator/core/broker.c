@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Presence: who is connected, who subscribed to whom, and marks on the subscriptions whose
- * connection has not been told the latest. Nothing is sent from here. */
+/* Presence of nodes, subscriptions to it, and marks on the subscriptions whose connection has not
+ * been told the latest. Nothing is sent from here. */
 #include "coordinator/core/broker.h"
 
 #include <stdlib.h>
@@ -222,7 +222,7 @@ void pv_broker_unsubscribe(struct pv_broker *b, struct pv_conn *s,
         remove_sub(b, sub);
 }
 
-/* The state is read now, not when it changed: what is sent is what is true. */
+/* The state is read now, not when it changed, so the connection is told what is true. */
 size_t pv_broker_take_news(struct pv_conn *s, struct pv_ctl_presence *ret_nodes, size_t max)
 {
     size_t n = 0;

@@ -266,7 +266,7 @@ static void feed_stun(struct pv_coord *c, struct pv_conn *s, struct pv_view data
         stash(c, s, data, now);
 }
 
-/* What a connection speaks is told by its first byte (sniff.h). TLS is the owner's and does not get
+/* The first byte of a connection tells its protocol (sniff.h). TLS is the owner's and does not get
  * here; inside it the same is asked again. */
 static void begin_protocol(struct pv_coord *c, struct pv_conn *s, uint8_t first, pv_ns now)
 {
@@ -415,8 +415,8 @@ void pv_coord_closed(struct pv_coord *c, uint64_t id, pv_ns now)
         pv_coord_forget(c, s, now);
 }
 
-/* Pushes are made here, when the owner is about to write anyway: what changed several times in a
- * turn is sent once, as far as there is room. */
+/* Pushes are made here, when the owner is about to write anyway: several changes in a turn are sent
+ * as one, as far as there is room. */
 int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv_ns now)
 {
     struct pv_conn *s = c->ready_head;

@@ -73,16 +73,17 @@ PV_MUST_CHECK int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coor
 struct pv_coord *pv_coord_free(struct pv_coord *c); /* wipes; NULL is fine; returns NULL */
 
 /*
- * What the store holds, row by row in ascending (epoch, n), before the first accept. A statement
- * that does not verify is left out and logged. PV_ERR_NOMEM.
+ * Takes in the stored statements, row by row in ascending (epoch, n), before the first accept. A
+ * statement that does not verify is left out and logged. PV_ERR_NOMEM.
  */
 PV_MUST_CHECK int pv_coord_load(struct pv_coord *c, const struct pv_storerow *row);
 
 /* Wall clock now, Unix microseconds; may jump. The first call fixes the epoch of the receipts. */
 void pv_coord_set_wall(struct pv_coord *c, uint64_t wall_us, pv_ns now);
 
-/* What members are told about TLS, which the owner speaks and this machine never sees; copied but
- * for the addresses, which are kept until free. May change at any time. NULL: none. */
+/* Sets the TLS addresses and pin in every welcome. The owner speaks TLS; this machine never sees
+ * it. *tls is copied but for the addresses, which are kept until free. It may change at any time.
+ * NULL: there is no TLS. */
 void pv_coord_set_tls(struct pv_coord *c, const struct pv_ctl_tls *tls);
 
 /* --- connections; id is chosen by the caller and never used again ---------------------------- */
@@ -129,10 +130,10 @@ void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *res
 struct pv_relaycore *pv_coord_relay(struct pv_coord *c);
 /* Has the relay's owner to be woken? Once true for all that happened since the last call. */
 bool pv_coord_wakes_relay(struct pv_coord *c);
-/* What the relay has for connections by TCP; call it when its owner says so. False: there is more,
- * call again after others had their turn. */
+/* Takes the relay's messages for connections by TCP; call it when the relay's owner says so. False:
+ * there is more, call again after others had their turn. */
 PV_MUST_CHECK bool pv_coord_handle_relay(struct pv_coord *c, pv_ns now);
-/* What the relay has done and holds: for any thread, until pv_coord_free(). */
+/* Counters of the relay: for any thread, until pv_coord_free(). */
 const struct pv_relaystats *pv_coord_relay_stats(const struct pv_coord *c);
 /* --- time and end ---------------------------------------------------------------------------- */
 
@@ -143,7 +144,7 @@ void pv_coord_shutdown(struct pv_coord *c, pv_ns now);
 
 /* --- questions (status, tests) --------------------------------------------------------------- */
 
-/* What turned a connection or request away, one for each limit above that can. */
+/* Limits that can turn a connection or request away. */
 enum pv_coord_limit {
     PV_COORD_LIMIT_CONNS,
     PV_COORD_LIMIT_GUESTS,

@@ -137,8 +137,8 @@ void pv_coord_end(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error
     pv_coord_mark_ready(c, s);
 }
 
-/* What is still to be written is left: the other side said something wrong, or there is no memory
- * to say anything. */
+/* Output that was not written is thrown away: the other side said something wrong, or there is no
+ * memory to say anything. */
 void pv_coord_drop(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     retire(c, s, now);

@@ -77,7 +77,7 @@ PV_MUST_CHECK int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns no
 /* Ends a connection with a last message; its node is offline at once. */
 void pv_coord_end(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
                   const char *message, pv_ns now);
-/* Ends a connection without a word: what came was no control channel, or there is no memory. */
+/* Ends a connection without a word: its bytes were no control channel, or there is no memory. */
 void pv_coord_drop(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 /* The transport is gone, or everything has been written: out of all lists, and freed. */
 void pv_coord_forget(struct pv_coord *c, struct pv_conn *s, pv_ns now);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The control half's end of the link to the relay: what it has for STUN and TURN by stream. */
+/* The control half's end of the link to the relay: answers and data for connections that speak STUN
+ * or TURN. */
 #include "coordinator/core/coord_int.h"
 
 enum {
@@ -37,7 +38,7 @@ static void note_holds(struct pv_coord *c, struct pv_conn *s, bool holds, pv_ns 
     pv_heap_set(&c->timers, &s->timer, now + PV_S(PV_COORD_HELLO_S));
 }
 
-/* What the relay says about a connection: an answer or data to write, that it said nonsense, or
+/* One message of the relay about a connection: an answer or data to write, an order to end it, or
  * just whether it still holds an allocation. */
 static void handle_news(struct pv_coord *c, struct pv_conn *s, const struct pv_relaynews *news,
                         pv_ns now)
@@ -48,7 +49,7 @@ static void handle_news(struct pv_coord *c, struct pv_conn *s, const struct pv_r
         return;
     }
     note_holds(c, s, news->holds, now);
-    /* What does not fit is dropped, as on any full line. */
+    /* A message that does not fit is dropped, as on any full line. */
     if (pv_stunconn_put(s->stun, news->data) < 0)
         pv_relaylink_dropped(c->link);
     pv_coord_mark_ready(c, s);

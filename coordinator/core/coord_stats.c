@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the coordinator counts and holds, and what its limits are called in `status` and for
- * Prometheus. */
+/* The coordinator's counters, and the names of its limits in `status` and for Prometheus. */
 #include "coordinator/core/coord_int.h"
 
 const char *pv_coord_limit_name(enum pv_coord_limit limit)

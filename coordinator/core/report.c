@@ -74,7 +74,8 @@ static json_t *relay_json(const struct pv_report *r)
     return NULL;
 }
 
-/* What Prometheus' own libraries tell of a process, read by the shell (sys/proc/procinfo). */
+/* The numbers that Prometheus' own libraries tell of a process, read by the shell
+ * (sys/proc/procinfo). */
 static json_t *process_json(const struct pv_metrics_process *p)
 {
     return json_pack("{s:f, s:f, s:o, s:o, s:o}", "cpu", p->cpu_s, "start", p->start_s, "resident",
@@ -161,8 +162,8 @@ static void put_counts(struct report_lines *l, const char *label, json_t *counts
     put_text(l, any ? "\n" : "none\n");
 }
 
-/* What runs and how much: version, addresses, networks, connections. Everything may be missing or
- * of another type in the document, which reads as 0 or "?". */
+/* The general lines: version, addresses, networks, connections. Everything may be missing or of
+ * another type in the document, which reads as 0 or "?". */
 static void put_head(struct report_lines *l, const json_t *doc)
 {
     char buf[PV_AMOUNT_BUF];
@@ -196,7 +197,7 @@ static void put_head(struct report_lines *l, const json_t *doc)
              "requests", number_at(requests, "signals"), number_at(requests, "failed"));
 }
 
-/* What the relay carries, for members and for each static user, and what it did not carry. */
+/* Traffic of the relay, for members and for each static user, and its drops by reason. */
 static void put_relay(struct report_lines *l, const json_t *relay)
 {
     char text[PV_AMOUNT_BUF];

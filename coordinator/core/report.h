@@ -2,7 +2,7 @@
 /*
  * report.h - what a coordinator says of itself to `p2pvpn-coordinator status`: numbers, as JSON and
  * as lines for people. No keys, no passwords, no names but those of [turn-user], nothing that peers
- * say: who may read it learns how busy the server is.
+ * say: a reader learns how busy the server is.
  *
  * The JSON is versioned: fields are added, none changes its meaning while "version" stays.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A report as text for Prometheus (docs/OPERATIONS.md "Metrics"). It is made from the JSON that the
- * running coordinator gave, which may be another version: what it lacks is 0, and reasons and
+ * running coordinator gave, which may be another version: missing numbers are 0, and reasons and
  * limits that this version does not know are shown all the same. */
 #include <string.h>
 
@@ -82,7 +82,8 @@ static void put_rows(struct pv_metrics *m, const json_t *doc)
     put_samples(m, samples, n);
 }
 
-/* What is no number of a table: the version, switches, and objects whose members are the labels. */
+/* Everything that is no number of a table: the version, switches, and objects whose members are the
+ * labels. */
 static void put_rest(struct pv_metrics *m, const json_t *doc)
 {
     const json_t *relay = json_object_get(doc, "relay");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What each request of a node does: one row in the table at the end says who may ask it and which
- * function answers. Every request gets exactly one answer, at once or when the store has answered.
- */
+/* Answers the requests of nodes. One row in the table at the end says for each request who may ask
+ * it and which function answers. Every request gets exactly one answer, at once or when the store
+ * has answered. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -193,7 +193,8 @@ static int send_page(struct pv_conn *s, struct pv_ctl_msg *m)
     return r;
 }
 
-/* The node says where it stands, and is believed: whoever lies only gets what it has already. */
+/* The node says where it stands, and is believed: a lie only brings it statements that it has
+ * already. */
 static void handle_pull(struct request *q)
 {
     struct pv_conn *s = q->s;
@@ -204,8 +205,8 @@ static void handle_pull(struct request *q)
         s->dead = true;
 }
 
-/* What a guest has to see before it signs anything: the chain from the network's root to its
- * invite. */
+/* Gives a guest the chain from the network's root to its invite, which it checks before it signs
+ * anything. */
 static void handle_fetch(struct request *q)
 {
     struct pv_conn *s = q->s;
@@ -363,8 +364,8 @@ static void handle_join(struct request *q)
 /* --- presence and signals -------------------------------------------------------------------- */
 
 /* Also to a node that is not known here (any more): after an old backup was restored members know
- * more than the coordinator, and bring it later. The limit ends the request in the middle; what was
- * subscribed before stays. */
+ * more than the coordinator, and bring it later. The limit ends the request in the middle; its
+ * earlier subscriptions stay. */
 static void handle_subscribe(struct request *q)
 {
     struct pv_coord *c = q->c;
@@ -543,8 +544,8 @@ bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg)
     return s->working && (s->state == PV_CONN_GUEST || handlers[msg->type].changes);
 }
 
-/* Who may ask follows from the state of the connection alone; a state has exactly one kind of asker
- * besides ANYBODY. */
+/* The state of the connection says which kind of asker its node is; there is exactly one besides
+ * ANYBODY. */
 static bool is_allowed(const struct pv_conn *s, enum asker asker)
 {
     switch (asker) {
@@ -603,8 +604,9 @@ void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg 
     pv_ctl_msg_free(q.msg);
 }
 
-/* Log before presence: who a node is comes before whether it is there. Everything is sent only
- * while two answers of any size would still fit, so that pushes never block requests. */
+/* Log before presence: a node is introduced by its statements before it is reported online.
+ * Everything is sent only while two answers of any size would still fit, so that pushes never block
+ * requests. */
 void pv_request_push(struct pv_conn *s)
 {
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];

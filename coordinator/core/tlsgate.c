@@ -24,8 +24,8 @@ void pv_tlsgate_done(struct pv_tlsgate *g)
     g->sources = NULL;
 }
 
-/* The network a source counts for: /24 or /56, as in the table of rates (base/bucket.h). Whoever
- * has one IPv6 address has a whole network of them. */
+/* The network a source counts for: /24 or /56, as in the table of rates (base/bucket.h). A host
+ * with one IPv6 address has a whole network of them. */
 static bool same_source(const struct pv_addr *a, const struct pv_addr *b)
 {
     return a->family == b->family &&

@@ -201,7 +201,8 @@ int pv_cnet_take(struct pv_cnet *net, const struct pv_ctl_cursor *at, struct pv_
         return PV_OK;
     entry = pv_roster_find(net->roster, hash);
     if (entry == NULL)
-        return PV_ERR_REFUSED; /* put aside: what gives its signer the right is not here */
+        return PV_ERR_REFUSED; /* put aside: the statement that gives its signer the right is not
+                                  here */
     r = index_entry(net, entry);
     if (r < 0)
         return r;
@@ -220,8 +221,8 @@ static void note_gone(struct pv_cnet *net, const uint8_t *node)
     memcpy(net->gone[net->n_gone++], node, PV_SIGN_PK_LEN);
 }
 
-/* What the roster reports of a whole operation: who went, and what it would not have, which the
- * operator should know of. */
+/* Takes the roster's events of a whole operation: members that went are noted, refused statements
+ * are logged for the operator. */
 void pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log)
 {
     struct pv_roster_event event;
@@ -300,7 +301,7 @@ static const struct pv_roster_entry *coordinators(const struct pv_cnet *net)
     return NULL;
 }
 
-/* What has to be seen to check an invite: the record, the list of coordinators, the statements that
+/* The statements that prove an invite: the record, the list of coordinators, the statements that
  * made its signers admins, and the invite itself. One place is left for the last. */
 size_t pv_cnet_chain(const struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
                      struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])

@@ -35,7 +35,7 @@ struct pv_cnet_invite; /* invite pk -> its statement */
 struct pv_cnet_signer; /* node pk -> how much it has signed about itself */
 struct pv_conn;
 
-/* What a node that is joining was promised. */
+/* The name and address that a joining node was promised. */
 struct pv_cnet_reservation {
     struct pv_cnet_reservation *next; /* in order of until */
     uint8_t invite[PV_SIGN_PK_LEN];
@@ -112,8 +112,8 @@ struct pv_ctl_cursor pv_cnet_end(const struct pv_cnet *net);
  * how many. Views are valid until the network changes. */
 size_t pv_cnet_page(const struct pv_cnet *net, size_t index, size_t room,
                     struct pv_ctl_item items[static PV_CTL_ITEMS_MAX]);
-/* What somebody with an invite has to see: network record, coordinators record in force, admin
- * statement of the invite's signer, the invite. Returns how many; 0: no such invite. */
+/* The statements that prove an invite to its holder: network record, coordinators record in force,
+ * admin statement of the invite's signer, the invite. Returns how many; 0: no such invite. */
 size_t pv_cnet_chain(const struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
                      struct pv_ctl_item items[static PV_CTL_ITEMS_MAX]);
 /* The coordinators statement in force; empty when there is none. */
@@ -127,7 +127,7 @@ const uint8_t *pv_cnet_head(struct pv_cnet *net);
 enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *join, uint64_t wall,
                                pv_ns now, struct pv_ctl_reservation *ret_reservation);
 
-/* Who registers: the keys its connection has proven. */
+/* The node that registers, by the keys that its connection has proven. */
 struct pv_cnet_joiner {
     uint8_t node[PV_SIGN_PK_LEN];
     uint8_t transport[32];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What a network lets in: statements, joins, registrations. Whoever asks has proven its key by now;
- * what is judged here is whether the network's own statements allow it. Members judge again: a
- * coordinator that lets in too much is caught by them. */
+/* Decides which statements, joins and registrations a network lets in. The asking node has proven
+ * its key by now; here the network's own statements have to allow the change. Members judge again:
+ * a coordinator that lets in too much is caught by them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,8 +64,8 @@ bool pv_cnet_receipt_is_good(const struct pv_cnet *net, struct pv_view statement
 }
 
 /* A member statement that was admitted elsewhere comes with a receipt, and is judged at the
- * receipt's time: its invite may have expired since. Without one it must be signed by an admin; who
- * joins by an invite has to register. */
+ * receipt's time: its invite may have expired since. Without one it must be signed by an admin; a
+ * node that joins by an invite has to register. */
 static enum pv_ctl_error judge_member(const struct pv_cnet *net, const struct pv_statement *st,
                                       struct pv_view receipt_data, uint64_t wall)
 {
@@ -84,8 +84,8 @@ static enum pv_ctl_error judge_member(const struct pv_cnet *net, const struct pv
                         pv_roster_check_member(net->roster, st->raw, wall));
 }
 
-/* Who may make a statement of this type. Unknown types pass for members: a newer version may have
- * made them, and older ones keep them for others. */
+/* May the signer make a statement of this type? Unknown types pass for members: a newer version may
+ * have made them, and older ones keep them for others. */
 static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
 {
     uint8_t rights = pv_roster_rights(net->roster, st->signer);
@@ -109,8 +109,8 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
     }
 }
 
-/* What a node may make by itself, without anybody's consent, has a limit: a full roster, and a disk
- * filled with what the roster does not want, would be its doing. */
+/* Statements that a node makes by itself, without anybody's consent, have a limit: a full roster,
+ * and a disk filled with what the roster does not want, would be its doing. */
 static bool has_self_room(const struct pv_cnet *net, const struct pv_statement *st)
 {
     size_t n = pv_cnet_self_count(net, st->signer);
@@ -206,7 +206,7 @@ static size_t count_reservations(const struct pv_cnet *net, const uint8_t *invit
     return n;
 }
 
-/* Whoever asks, and for what. */
+/* A node that asks for a name and an address. */
 struct address_claim {
     const struct pv_cnet *net;
     const uint8_t *node;

@@ -72,8 +72,8 @@ static struct pv_op *op_free(struct pv_op *op)
     return NULL;
 }
 
-/* Works at the store end without an answer. What the store still does is loaded at the next start.
- */
+/* Works at the store end without an answer. Changes that the store still makes are loaded at the
+ * next start. */
 void pv_registry_done(struct pv_registry *reg)
 {
     struct pv_cnet *net;
@@ -210,8 +210,7 @@ static struct pv_view statement_of(const struct pv_work *work, size_t item)
     return work->msg->u.put.items[item].statement;
 }
 
-/* The receipt it came with, if that is worth keeping: what is not genuine never reaches the disk.
- */
+/* The receipt that the statement came with, if it is genuine: no other reaches the disk. */
 static struct pv_view foreign_of(const struct pv_work *work, const struct pv_cnet *net, size_t item)
 {
     if (work->msg->type == PV_CTL_REGISTER)
@@ -503,8 +502,8 @@ struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg)
     return net;
 }
 
-/* Into the network, in memory. What the roster refuses after all stays in the store, where it does
- * no harm: it is refused again at the next start. */
+/* Into the network, in memory. A statement that the roster refuses after all stays in the store,
+ * where it does no harm: it is refused again at the next start. */
 static void take_rows(struct pv_registry *reg, struct pv_op *op)
 {
     for (size_t i = 0; i < op->n; i++) {
@@ -602,7 +601,7 @@ static void warn_store(struct pv_registry *reg, const struct pv_storeop_result *
            result->error[0] != '\0' ? result->error : pv_strstatus(result->status));
 }
 
-/* What is to be done after the store's answer follows from the request. */
+/* Ends the work of an operation that the store has answered, by the kind of its request. */
 static void take_in(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
 {
     switch (op->work->msg->type) {

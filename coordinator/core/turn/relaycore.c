@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The relay half: what control tells it, in one table, and what it tells control about streams. */
+/* The relay half: a table of handlers for the commands of control, and messages to control about
+ * streams. */
 #include "coordinator/core/turn/relaycore.h"
 
 #include <stdlib.h>
@@ -199,7 +200,7 @@ bool pv_relaycore_step(struct pv_relaycore *r, pv_ns now)
     return true;
 }
 
-/* Whatever the reason, the sender of a datagram that gets no answer is told nothing. */
+/* The reason for not answering is dropped: nobody is told. */
 int pv_relaycore_answer(struct pv_relaycore *r, const struct pv_addr *src,
                         const struct pv_stuns_place *place, struct pv_view datagram, pv_ns now,
                         struct pv_stuns_reply *ret_reply)

@@ -10,8 +10,8 @@
  *              else pv_relaycore_answer()
  *   pv_turns_handle_timeout(), pv_turns_next_timeout()
  * Output that names a stream goes to pv_relaycore_to_stream(). Commands are to be handled between
- * receiving datagrams and handling them: what a client sent after its welcome, or a member after
- * its removal, then meets a relay that knows.
+ * receiving datagrams and handling them: the relay then knows of a welcome before its node's first
+ * datagram, and of a removal before the next one.
  */
 #ifndef PV_RELAYCORE_H
 #define PV_RELAYCORE_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The link of the two halves: what each end may call touches its own half of the struct and the
- * rings, whose ends are made for two threads (base/ring.h). */
+/* The link of the two halves. Functions of one end touch its half of the struct and the rings,
+ * whose ends are made for two threads (base/ring.h). */
 #include "coordinator/core/turn/relaylink.h"
 
 #include <stdatomic.h>
@@ -93,8 +93,8 @@ static struct pv_relaycmd about_member(enum pv_relaycmd_kind kind, const uint8_t
     return cmd;
 }
 
-/* What must not get lost, or a removed member would go on relaying. Should the ring be full, the
- * relay forgets everybody instead: too much, but never too little. */
+/* Commands that must not get lost, or a removed member would go on relaying. Should the ring be
+ * full, the relay forgets everybody instead: too much, but never too little. */
 static void push_or_mark_lost(struct pv_relaylink *l, const struct pv_relaycmd *cmd)
 {
     if (l->has_relay && push_command(l, cmd, pv_view(NULL, 0)) < 0) {
@@ -135,8 +135,8 @@ void pv_relaylink_gone(struct pv_relaylink *l, const uint8_t *net, const uint8_t
     push_or_mark_lost(l, &cmd);
 }
 
-/* What belongs to a stream may be lost as on any network; it leaves half of the ring to what may
- * not. */
+/* Messages of a stream may be lost as on any network; they leave half of the ring to commands that
+ * may not. */
 static void push_or_drop(struct pv_relaylink *l, const struct pv_relaycmd *cmd, struct pv_view data)
 {
     if (pv_ring_room(l->commands) <= l->ring / 2 || push_command(l, cmd, data) < 0)

@@ -4,10 +4,10 @@
  * to each other: two rings of typed messages, so that each may run on a thread of its own and
  * neither ever waits for the other.
  *
- * Each function belongs to one end. What is told about members and closed connections never gets
- * lost: data of streams leaves half of the ring to it. Should the ring be full all the same, the
- * relay is told to forget all members and streams: nobody relays who may not (they are back with
- * their next welcome).
+ * Each function belongs to one end. Commands about members and closed connections never get lost:
+ * data of streams leaves half of the ring to them. Should the ring be full all the same, the relay
+ * is told to forget all members and streams: nobody relays who may not (they are back with their
+ * next welcome).
  */
 #ifndef PV_RELAYLINK_H
 #define PV_RELAYLINK_H
@@ -36,8 +36,8 @@ struct pv_relaylink *pv_relaylink_free(struct pv_relaylink *l); /* wipes; NULL i
 
 /* --- the control end ------------------------------------------------------------------------- */
 
-/* A member's control channel is up: what its welcome says. net and node as in struct
- * pv_relaycmd. PV_ERR_UNSUPPORTED: no relay; PV_ERR_NO_SPACE: the relay cannot be told. */
+/* A member's control channel is up: gives the credentials for its welcome. net and node as in
+ * struct pv_relaycmd. PV_ERR_UNSUPPORTED: no relay; PV_ERR_NO_SPACE: the relay cannot be told. */
 PV_MUST_CHECK int pv_relaylink_online(struct pv_relaylink *l, const uint8_t *net,
                                       const uint8_t *node, pv_ns now,
                                       struct pv_turnauth_creds *ret_creds);
@@ -56,7 +56,7 @@ void pv_relaylink_dropped(struct pv_relaylink *l);
 /* Has the relay to be woken? Once true for all that was said since the last call. */
 bool pv_relaylink_take_wake_relay(struct pv_relaylink *l);
 
-/* What the relay says about a connection. */
+/* One message of the relay about a connection. */
 struct pv_relaynews {
     uint64_t stream;
     bool holds;          /* it has an allocation, or one that is being made */
@@ -69,7 +69,7 @@ void pv_relaylink_polled(struct pv_relaylink *l);
 
 /* --- the relay's end ------------------------------------------------------------------------- */
 
-/* What control tells; each has a handler in relaycore.c. */
+/* The commands of control; each has a handler in relaycore.c. */
 enum pv_relaycmd_kind {
     PV_RELAYCMD_ONLINE,  /* a member's control channel is up */
     PV_RELAYCMD_OFFLINE, /* it has ended */
@@ -77,7 +77,7 @@ enum pv_relaycmd_kind {
     PV_RELAYCMD_MESSAGE, /* a connection over TCP brought a STUN or TURN message */
     PV_RELAYCMD_ASK,     /* does this connection still hold an allocation? */
     PV_RELAYCMD_CLOSED,  /* this connection is gone */
-    PV_RELAYCMD_FORGET,  /* all members and streams: what was told about them got lost */
+    PV_RELAYCMD_FORGET,  /* all members and streams: a command about them got lost */
     PV_RELAYCMD_N,
 };
 struct pv_relaycmd {

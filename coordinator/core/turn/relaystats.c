@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The rows of the relay's numbers: what each is called, for `status` and for Prometheus. */
+/* The rows of the relay's numbers: their names in `status --json` and for Prometheus. */
 #include "coordinator/core/turn/relaystats.h"
 
 #include <string.h>

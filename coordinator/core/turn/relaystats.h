@@ -38,7 +38,7 @@ enum pv_relaystat {
     PV_RELAYSTAT_DROP_RING,          /* the ring to the control thread was full */
     PV_RELAYSTAT_DROP_STREAM,        /* the ring to the relay, or a client's connection, was full */
 
-    /* What there is now. */
+    /* Gauges: numbers of now. */
     PV_RELAYSTAT_MEMBERS, /* members known: online, or with an allocation that lives on */
     PV_RELAYSTAT_MEMBER_ALLOCATIONS, /* allocations of members */
     PV_RELAYSTAT_STATIC_ALLOCATIONS, /* allocations of static users */

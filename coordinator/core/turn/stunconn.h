@@ -45,7 +45,7 @@ void pv_stunconn_next(struct pv_stunconn *s);
 /* Queues a message, padded to a multiple of 4. PV_ERR_LIMIT: PV_STUNCONN_OUT_MAX, for what a peer
  * has sent less, by what the line takes (base/linewait.h); PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_stunconn_put(struct pv_stunconn *s, struct pv_view message);
-/* What is to be written; valid until the next put or wrote. */
+/* Bytes to be written; valid until the next put or wrote. */
 struct pv_view pv_stunconn_out(const struct pv_stunconn *s);
 void pv_stunconn_wrote(struct pv_stunconn *s, size_t n, pv_ns now);
 /* Is so much unwritten that nothing more should be read? */

@@ -10,7 +10,7 @@
 #include "proto/stun/stun.h"
 
 enum {
-    MAX_UNKNOWN = 6, /* attributes named in a 420: what fits PV_STUNS_PLAIN_ANSWER */
+    MAX_UNKNOWN = 6, /* attributes named in a 420: as many as fit PV_STUNS_PLAIN_ANSWER */
     CHANGE_IP = 4,   /* RFC 5780 s7.2 */
     CHANGE_PORT = 2,
 };
@@ -54,7 +54,7 @@ bool pv_stuns_may_answer(struct pv_stuns *s, const struct pv_addr *src, pv_ns no
            pv_bucket_take(&s->total, PV_STUNS_TOTAL_RATE, PV_STUNS_TOTAL_BURST, 1, now);
 }
 
-/* What a request asks for, and what will be done about it. */
+/* A Binding request, and its answer as far as it is decided. */
 struct binding_request {
     const struct pv_stun_msg *msg;
     const struct pv_stuns_place *place; /* NULL: by a stream */

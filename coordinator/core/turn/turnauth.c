@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Nonces and credentials out of one secret. Nothing is stored about what was given out: whatever
- * comes back is computed again and compared. */
+/* Nonces and credentials out of one secret. Nothing is stored about credentials that were given
+ * out: they are computed again when they come back, and compared. */
 #include "coordinator/core/turn/turnauth.h"
 
 #include <stdio.h>

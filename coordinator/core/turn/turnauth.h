@@ -37,7 +37,7 @@ struct pv_turnauth {
 void pv_turnauth_init(struct pv_turnauth *a, const struct pv_rng *rng);
 void pv_turnauth_done(struct pv_turnauth *a); /* wipes */
 
-/* What a valid nonce says. */
+/* The contents of a valid nonce. */
 struct pv_turnauth_nonce {
     bool welcome;    /* of welcome, not bound to a source: see pv_turnauth_check_welcome() */
     uint32_t serial; /* of welcome: which one */
@@ -63,7 +63,7 @@ PV_MUST_CHECK int pv_turnauth_check_welcome(const struct pv_turnauth *a,
                                             const struct pv_turnauth_nonce *nonce,
                                             struct pv_view member);
 
-/* The keys of a credential: what is kept instead of the password (RFC 8656 s6). */
+/* The keys of a credential, which are kept instead of the password (RFC 8656 s6). */
 struct pv_turnauth_key {
     uint8_t md5[PV_MD5_LEN];       /* RFC 8489 s9.2.2 */
     uint8_t sha256[PV_SHA256_LEN]; /* RFC 8489 s18.5.1.2 */
@@ -78,7 +78,8 @@ void pv_turnauth_member(const struct pv_turnauth *a, struct pv_view member,
                         char ret_user[static PV_TURNAUTH_USER_BUF],
                         char ret_password[static PV_TURNAUTH_PASSWORD_BUF]);
 
-/* What a member's welcome says; the nonce is good for one Allocate, then for its 5-tuple. */
+/* The credentials in a member's welcome; the nonce is good for one Allocate, then for its 5-tuple.
+ */
 struct pv_turnauth_creds {
     char user[PV_TURNAUTH_USER_BUF];
     char password[PV_TURNAUTH_PASSWORD_BUF];

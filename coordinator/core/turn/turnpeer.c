@@ -91,8 +91,8 @@ static bool is_impossible(const struct pv_addr *a)
     return a->family == PV_AF_INET && (a->ip[0] == 0 || a->ip[0] >= 240);
 }
 
-/* An address of one network's inside: what is reached there is what only somebody near the
- * coordinator should reach (cloud metadata at 169.254.169.254, an unprotected database). */
+/* An address of one network's inside. Services there expect only neighbours of the coordinator
+ * (cloud metadata at 169.254.169.254, an unprotected database). */
 static bool is_inside(const struct pv_addr *a)
 {
     if (pv_addr_is_loopback(a) || pv_addr_is_link_local(a) || pv_addr_is_private(a))
@@ -104,8 +104,8 @@ static bool is_inside(const struct pv_addr *a)
            memcmp(a->ip, local_nat64, sizeof(local_nat64)) == 0;
 }
 
-/* What the configuration allows beats the default, but nothing makes an impossible address
- * possible. */
+/* The configuration may allow an inside address, but nothing makes an impossible address possible.
+ */
 static bool is_fine(const struct pv_addr *a, const struct pv_turnpeer_rules *rules)
 {
     if (is_impossible(a))

@@ -22,7 +22,7 @@
 struct pv_addr pv_turnpeer_canonical(struct pv_addr a);
 
 struct pv_turnpeer_rules {
-    const struct pv_prefix *allow; /* what the configuration allows against the default */
+    const struct pv_prefix *allow; /* ranges that the configuration allows against the default */
     size_t n_allow;
     const struct pv_addr *own; /* addresses of the coordinator itself; ports do not matter */
     size_t n_own;

@@ -27,8 +27,8 @@ static uint32_t or_default(uint32_t value, uint32_t standard)
     return value == 0 ? standard : value;
 }
 
-/* Passwords are kept as keys only (RFC 8656 s6): whoever reads this memory learns what opens this
- * server, not what the user may have typed elsewhere too. */
+/* Passwords are kept as keys only (RFC 8656 s6): a leak of this memory opens this server, not the
+ * other places where the user has the same password. */
 static int take_users(struct pv_turns *t, const struct pv_turns_config *cfg)
 {
     if (cfg->n_users > PV_TURNS_USERS_MAX)
@@ -195,9 +195,9 @@ static struct pv_tway make_way(const struct pv_turns_in *in)
     return way;
 }
 
-/* FINGERPRINT is checked where there is one (RFC 8489 s7.3): what has a wrong one is not STUN.
- * Answers then carry one too. Indications other than Send have no meaning for a server (RFC 8656
- * s11). */
+/* FINGERPRINT is checked where there is one (RFC 8489 s7.3): a datagram with a wrong one is not
+ * STUN. Answers then carry one too. Indications other than Send have no meaning for a server (RFC
+ * 8656 s11). */
 static void handle_stun(struct pv_turns *t, const struct pv_turns_in *in, const struct pv_tway *way,
                         pv_ns now)
 {
@@ -216,8 +216,8 @@ static void handle_stun(struct pv_turns *t, const struct pv_turns_in *in, const 
         pv_trelay_send(t, way, &msg, now);
 }
 
-/* What this is follows from where it came (a relay socket's datagrams are data, whatever they look
- * like) and from the first byte (RFC 7983 s7). The rest gets no answer. */
+/* The socket and the first byte tell the kinds of datagrams apart (RFC 7983 s7). On a relay socket
+ * all of them are data. The rest gets no answer. */
 static void handle_one(struct pv_turns *t, const struct pv_turns_in *in, pv_ns now)
 {
     if (in->len > PV_TURNS_DATAGRAM_MAX) {

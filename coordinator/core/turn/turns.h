@@ -92,7 +92,8 @@ bool pv_turns_enabled(const struct pv_turns *t);
 
 /* --- members --------------------------------------------------------------------------------- */
 
-/* What members' credentials are made with, read only: whoever welcomes them may have a copy. */
+/* The secret of members' credentials, read only; the control half may have a copy to welcome them.
+ */
 const struct pv_turnauth *pv_turns_auth(const struct pv_turns *t);
 /* A member's control channel is up: it may allocate with the nonce of this serial and no older one.
  * net and node have PV_TURNAUTH_NET_LEN and PV_TURNAUTH_NODE_LEN bytes. PV_ERR_UNSUPPORTED (no
@@ -103,7 +104,7 @@ PV_MUST_CHECK int pv_turns_online(struct pv_turns *t, const uint8_t *net, const 
 void pv_turns_offline(struct pv_turns *t, const uint8_t *net, const uint8_t *node, pv_ns now);
 /* It was revoked or left: credentials and allocation end at once. */
 void pv_turns_gone(struct pv_turns *t, const uint8_t *net, const uint8_t *node);
-/* All of them, and every allocation of a TURN connection: what was told about them got lost. */
+/* Forgets all members, and every allocation of a TURN connection: a command about them got lost. */
 void pv_turns_forget(struct pv_turns *t);
 
 /* --- datagrams ------------------------------------------------------------------------------- */
@@ -130,13 +131,13 @@ struct pv_turns_out {
 bool pv_turns_is_turn(struct pv_view datagram);
 /* Handles up to PV_TURNS_BATCH datagrams, in order; returns how many. At most one output each. */
 size_t pv_turns_batch(struct pv_turns *t, const struct pv_turns_in *in, size_t n, pv_ns now);
-/* The same, behind the output there is: handles what its room allows, 0 when there is none. What
- * comes from relay sockets is copied, so their buffers may be used again before the output is sent.
- */
+/* The same, behind the output there is: handles what its room allows, 0 when there is none.
+ * Datagrams from relay sockets are copied, so their buffers may be used again before the output is
+ * sent. */
 size_t pv_turns_add(struct pv_turns *t, const struct pv_turns_in *in, size_t n, pv_ns now);
 /* The output has been sent. */
 void pv_turns_sent(struct pv_turns *t);
-/* What the last call wants sent. */
+/* The output of the last call, to be sent. */
 const struct pv_turns_out *pv_turns_out(const struct pv_turns *t, size_t *ret_n);
 /* Does this TURN connection hold an allocation, or one that is being made? */
 bool pv_turns_has_stream(const struct pv_turns *t, uint64_t stream);
@@ -152,7 +153,7 @@ struct pv_turns_socket {
 };
 /* PV_ERR_AGAIN: nothing to do. */
 PV_MUST_CHECK int pv_turns_poll_socket(struct pv_turns *t, struct pv_turns_socket *ret_op);
-/* What became of opening: PV_OK, PV_ERR_EXISTS (port in use: another is tried), or an error. */
+/* The result of opening: PV_OK, PV_ERR_EXISTS (port in use: another is tried), or an error. */
 void pv_turns_opened(struct pv_turns *t, uint32_t sock, int status, pv_ns now);
 
 /* --- time, questions ------------------------------------------------------------------------- */
@@ -160,8 +161,7 @@ void pv_turns_opened(struct pv_turns *t, uint32_t sock, int status, pv_ns now);
 void pv_turns_handle_timeout(struct pv_turns *t, pv_ns now);
 pv_ns pv_turns_next_timeout(const struct pv_turns *t);
 
-/* What it has done and holds, for any thread, until pv_turns_free(). The owner may add what it
- * drops itself. */
+/* Its counters, for any thread, until pv_turns_free(). The owner may add what it drops itself. */
 struct pv_relaystats *pv_turns_counters(struct pv_turns *t);
 
 #endif /* PV_TURNS_H */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Allocations, their channels and permissions: what a client has been granted, and how it is found
- * for each datagram. */
+/* Allocations, their channels and permissions, and how each datagram finds its own. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,8 +14,8 @@ enum {
 
 /* --- allocations ----------------------------------------------------------------------------- */
 
-/* What there is now, for other threads. This thread is the only writer, so reading and storing
- * apart is safe. */
+/* Counts an allocation up or down, for other threads. This thread is the only writer, so reading
+ * and storing apart is safe. */
 static void show_count(struct pv_turns *t, const struct pv_tuser *user, int change)
 {
     enum pv_relaystat what =

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Long-term credentials (RFC 8489 s9.2.4): who sent a request, and how it is answered. */
+/* Long-term credentials (RFC 8489 s9.2.4): finds the sender of a request, checks its signature, and
+ * signs the answer. */
 #include <string.h>
 
 #include "base/bytes.h"

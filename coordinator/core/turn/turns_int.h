@@ -136,7 +136,7 @@ struct pv_trelay {
     bool even;                    /* its port has to be even */
     bool reserve;                 /* the odd port above is still to be opened */
     unsigned tries;               /* ports that were taken */
-    uint8_t token[PV_TTOKEN_LEN]; /* reserved: what its next client has to show */
+    uint8_t token[PV_TTOKEN_LEN]; /* reserved: the token that its next client has to show */
     struct pv_ttimer timer;       /* reserved: the end of that */
     struct pv_trelay *next_op;    /* in the queue of what the owner has to do */
     bool queued;                  /* it stands in that queue */

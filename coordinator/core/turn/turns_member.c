@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Members of the TURN server: who is online, what a welcome entitles to, and what ends with it. */
+/* Members of the TURN server: they come with a welcome, go offline with their control channel, and
+ * end with their removal. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,9 +118,9 @@ void pv_turns_gone(struct pv_turns *t, const uint8_t *net, const uint8_t *node)
         pv_tmember_forget(t, m);
 }
 
-/* What control said about members was lost, so nobody knows any more who may relay. All of them are
- * back with their next welcome; allocations of connections end too, as an end may have been among
- * what was lost. */
+/* A command about a member was lost, so the relay does not know any more which members may relay.
+ * All of them are back with their next welcome; allocations of connections end too, as an end may
+ * have been among what was lost. */
 void pv_turns_forget(struct pv_turns *t)
 {
     struct pv_tmember *m;

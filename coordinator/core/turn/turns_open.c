@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What became of opening a relay socket: another port, its odd neighbour, or the answer to the
- * Allocate that waits for it. */
+/* Goes on after the owner has tried to open a relay socket: with another port, with its odd
+ * neighbour, or with the answer to the Allocate that waits for it. */
 #include <string.h>
 
 #include "coordinator/core/turn/turns_int.h"
@@ -62,8 +62,8 @@ static void try_another_port(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
     pv_trelay_ask(t, r);
 }
 
-/* The even one is open: now the odd one above it, which has no allocation yet. Whoever shows the
- * token in another Allocate gets it (RFC 8656 s7.2). */
+/* The even one is open: now the odd one above it, which has no allocation yet. A later Allocate
+ * with the token gets it (RFC 8656 s7.2). */
 static void want_neighbour(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
 {
     struct pv_trelay *odd = NULL;

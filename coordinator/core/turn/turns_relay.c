@@ -41,7 +41,7 @@ static void send_indication(struct pv_turns *t, const struct pv_talloc *to,
 
 /* --- between members ------------------------------------------------------------------------- */
 
-/* What a client sent, in the input's buffer. */
+/* Data of a client, in the input's buffer. */
 struct client_data {
     uint8_t *ptr;
     size_t len;
@@ -98,9 +98,9 @@ static void count_relayed(struct pv_turns *t, const struct pv_tuser *user, size_
     pv_relaystat_add(&t->stats, PV_RELAYSTAT_STATIC_BYTES, len);
 }
 
-/* What a peer has sent to a relay socket, on to its client. Permission comes before bandwidth: what
- * strangers send must not use up what the user's peers need. The payload is copied, since a header
- * has to stand before it and the buffer of a relay socket is used again at once. */
+/* Passes a peer's datagram from a relay socket on to its client. Permission comes before bandwidth:
+ * strangers must not use up the bandwidth of the user's peers. The payload is copied, since a
+ * header has to stand before it and the buffer of a relay socket is used again at once. */
 static void to_client(struct pv_turns *t, const struct pv_trelay *r, const struct pv_addr *peer,
                       struct pv_view data, pv_ns now)
 {
@@ -132,9 +132,9 @@ static void to_client(struct pv_turns *t, const struct pv_trelay *r, const struc
     out->data = pv_view(buf, data.len + PV_TURN_CHANNEL_HEADER);
 }
 
-/* What a static user's client sends to a peer: out of the allocation's socket of that family, with
- * a permission only (RFC 8656 s9), so that nobody can use this machine to reach where it was not
- * judged fit to send. */
+/* Sends data of a static user's client to a peer: out of the allocation's socket of that family,
+ * with a permission only (RFC 8656 s9), so that nobody can use this machine to reach where it was
+ * not judged fit to send. */
 static void to_peer(struct pv_turns *t, struct pv_talloc *a, const struct pv_addr *peer,
                     struct pv_view data, bool df, pv_ns now)
 {

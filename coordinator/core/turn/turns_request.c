@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What each authenticated request does (RFC 8656 s7 to s12). The order of checks is the RFC's
+/* Carries out authenticated requests (RFC 8656 s7 to s12). The order of checks is the RFC's
  * throughout: it decides which error a request gets that is wrong in several ways. */
 #include <string.h>
 
@@ -86,8 +86,8 @@ static uint32_t seconds_left(const struct pv_talloc *a, pv_ns now)
     return a->until <= now ? 0 : (uint32_t)((a->until - now + PV_S(1) - 1) / PV_S(1));
 }
 
-/* The nonce of welcome has served: from now on it is good for this 5-tuple only. Who reads it from
- * a log or the wire later cannot allocate with it. */
+/* The nonce of welcome has served: from now on it is good for this 5-tuple only. An attacker who
+ * reads it from a log or the wire later cannot allocate with it. */
 static void spend_nonce(const struct pv_treq *q)
 {
     if (!q->unspent)
@@ -98,8 +98,8 @@ static void spend_nonce(const struct pv_treq *q)
 
 /* --- Allocate: the answer -------------------------------------------------------------------- */
 
-/* What was granted (RFC 8656 s7.2). Of two families one may have failed, which ADDRESS-ERROR-CODE
- * says; clients from before that RFC know it by another number. */
+/* Attributes of a granted allocation (RFC 8656 s7.2). Of two families one may have failed, which
+ * ADDRESS-ERROR-CODE says; clients from before that RFC know it by another number. */
 static void put_allocation(struct pv_stun_writer *w, const struct pv_talloc *a, pv_ns now)
 {
     if (a->member != NULL)
@@ -194,7 +194,7 @@ static void allocate_member(struct pv_turns *t, struct pv_treq *q, struct pv_tal
 
 /* --- Allocate: static users ------------------------------------------------------------------ */
 
-/* What an Allocate of a static user asks for. */
+/* The wishes in an Allocate of a static user. */
 struct allocate_wish {
     unsigned families; /* FAMILY_BIT */
     bool additional;   /* IPv6 besides IPv4: the allocation counts without it too */
@@ -258,7 +258,7 @@ static unsigned read_wish(const struct pv_turns *t, const struct pv_treq *q,
     return read_families(t, q, w);
 }
 
-/* Asks for the sockets. Returns 0 or an error code; what has been asked for ends with the
+/* Asks for the sockets. Returns 0 or an error code; on an error the sockets end with the
  * allocation. An additional family that cannot be had is an error of its own in the answer, not of
  * the request. */
 static unsigned want_sockets(struct pv_turns *t, const struct pv_treq *q, struct pv_talloc *a,

@@ -73,8 +73,8 @@ bool pv_trelay_can(const struct pv_turns *t, size_t family, const struct pv_addr
     return bind_addr(t, family, local).family != PV_AF_NONE;
 }
 
-/* At random over the whole range (RFC 8656 s7.2, RFC 6056): whoever wants to send to a relayed
- * address first has to find it. */
+/* At random over the whole range (RFC 8656 s7.2, RFC 6056): a stranger who wants to send to a
+ * relayed address first has to find it. */
 void pv_trelay_choose_port(struct pv_turns *t, struct pv_trelay *r)
 {
     uint32_t n = (uint32_t)t->port_hi - t->port_lo + 1;
@@ -123,7 +123,7 @@ void pv_trelay_ask(struct pv_turns *t, struct pv_trelay *r)
     enqueue(t, r);
 }
 
-/* r is the allocation's from now on, open or not: whatever ends the allocation closes it. */
+/* r is the allocation's from now on, open or not: the end of the allocation closes it. */
 int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool even, bool reserve)
 {
     struct pv_trelay *r = NULL;

@@ -10,8 +10,8 @@ enum {
     SLOTS_MIN = 16, /* below this a table does not shrink */
 };
 
-/* Each table draws a SipHash key of its own: who chooses addresses or names cannot make them
- * collide. */
+/* Each table draws a SipHash key of its own: an attacker who chooses addresses or names cannot make
+ * them collide. */
 void pv_turntab_init(struct pv_turntab *t, size_t key_off, size_t key_len, size_t limit,
                      const struct pv_rng *rng)
 {
