@@ -3,7 +3,6 @@
  * orders: bytes to write, connections to close, operations to store, the relay to wake. */
 #include "coordinator/server.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,53 +10,21 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "base/heap.h"
-#include "base/map.h"
 #include "base/text.h"
-#include "coordinator/cert.h"
-#include "coordinator/core/report.h"
-#include "coordinator/metricsock.h"
-#include "coordinator/peerio.h"
-#include "coordinator/relay.h"
-#include "coordinator/statussock.h"
-#include "coordinator/stunudp.h"
-#include "coordinator/url.h"
-#include "sys/net/stream.h"
-#include "sys/net/udp.h"
+#include "coordinator/server_int.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
 #include "sys/proc/event.h"
-#include "sys/proc/loop.h"
 #include "sys/proc/procinfo.h"
 #include "sys/proc/worker.h"
 
 enum {
-    ACCEPTS_A_TURN = 64, /* ours: connections taken before others get their turn */
-    READ_MAX = PV_PEERIO_READ_MAX,
     JOBS_MAX = 1 << 16,  /* ours: operations at the store; a disk that hangs must not fill memory */
     STORE_BATCH = 64,    /* ours: operations a transaction, which share one fsync */
-    PORT_TRIES = 16,     /* ours: ports tried when the kernel may choose */
     END_S = 5,           /* ours: seconds that an orderly end may take; systemd gives 90 */
     FILES_MAX = 1 << 20, /* descriptors asked for: Linux' fs.nr_open */
     CERT_LOOK_S = 60, /* ours: seconds between two looks whether the certificate's files changed */
     CERT_WARN_S = 86400, /* ours: seconds between two warnings about its dates */
-    GATE_WARN_S = 60,    /* ours: seconds between two warnings about handshakes turned away */
-};
-
-/* One TCP socket that is listened on. */
-struct listener {
-    struct pv_coordserver *server;
-    int tcp; /* owned */
-    struct pv_watch *tcp_watch;
-};
-
-/* One connection that came in; the core knows it by its id. */
-struct accepted {
-    struct pv_coordserver *server;
-    uint64_t id; /* never used again, so late answers of the store meet nobody else */
-    struct pv_peerio io;
-    struct pv_watch *watch;
-    UT_hash_handle hh;
 };
 
 /* An operation on its way through the store's thread. */
@@ -65,187 +32,6 @@ struct store_job {
     struct pv_storeop *op;
     struct pv_storeop_result result;
 };
-
-struct pv_coordserver {
-    const struct pv_log *log;
-    struct pv_coord *coord;
-    struct pv_coordstore *store;
-    struct pv_loop *loop;
-    struct pv_worker *worker;
-    struct pv_watch *worker_watch;
-    int signals;
-    struct pv_watch *signal_watch;
-    struct listener listeners[2 * PV_COORDSET_LISTEN_MAX]; /* --listen, then --tls-listen */
-    size_t n_listeners;
-    bool accepting;  /* the listeners are watched */
-    pv_ns accept_at; /* when they are watched again after the system ran out of descriptors */
-    struct pv_map map;
-    struct accepted *peers;
-    uint64_t next_id;
-    struct pv_stunudp *udp;
-    struct pv_relay *relay;
-    struct pv_watch *relay_watch;
-    struct pv_coordcert cert;
-    struct pv_coordurl_list tls_addrs; /* told to nodes */
-    pv_ns cert_look_at, cert_warn_at;
-    struct pv_tlsgate gate;
-    pv_ns gate_warn_at; /* not before */
-    pv_ns end_by;       /* 0: not ending */
-    char addresses[PV_COORDSERVER_TEXT_MAX];
-    const char *state;                         /* directory; borrowed */
-    const struct pv_coordset_relay *relay_set; /* borrowed */
-    pv_ns started;
-    struct pv_statussock status;
-    struct pv_metricsock metrics;
-    uint64_t gate_refused;                  /* handshakes turned away */
-    uint64_t store_failures;                /* operations */
-    char store_error[PV_STOREOP_ERROR_MAX]; /* of the last one, until one succeeds */
-    uint8_t buf[READ_MAX];
-};
-
-/* --- connections ----------------------------------------------------------------------------- */
-
-/* Connections that are not accepted wait in the kernel's queue. */
-static void watch_listeners(struct pv_coordserver *s, bool on)
-{
-    if (s->accepting == on)
-        return;
-    s->accepting = on;
-    for (size_t i = 0; i < s->n_listeners; i++)
-        pv_watch_set(s->listeners[i].tcp_watch, on ? PV_LOOP_READ : 0);
-}
-
-/* The core has forgotten it, or is told first (peer_lost). */
-static void peer_free(struct accepted *p)
-{
-    struct pv_coordserver *s = p->server;
-    PV_MAP_DEL(s->peers, p);
-    pv_watch_free(p->watch);
-    pv_peerio_done(&p->io);
-    free(p);
-}
-
-/* The transport ended by itself: the core has to know, as the node is offline now. */
-static void peer_lost(struct accepted *p, pv_ns now)
-{
-    pv_coord_closed(p->server->coord, p->id, now);
-    peer_free(p);
-}
-
-/* Writes what the kernel takes and sets what is waited for. False: the connection is gone. TLS may
- * hold bytes of an earlier write, so it is flushed before and after. */
-static bool peer_io(struct accepted *p, pv_ns now)
-{
-    struct pv_coordserver *s = p->server;
-    int r = pv_peerio_flush(&p->io);
-    struct pv_view out = pv_coord_out(s->coord, p->id);
-    while (out.len > 0 && r == PV_OK) {
-        size_t n = 0;
-        r = pv_peerio_write(&p->io, out, &n);
-        if (r < 0)
-            break;
-        pv_coord_wrote(s->coord, p->id, n, now);
-        out = pv_coord_out(s->coord, p->id);
-    }
-    if (r == PV_OK)
-        r = pv_peerio_flush(&p->io);
-    if (r < 0 && r != PV_ERR_AGAIN) {
-        peer_lost(p, now);
-        return false;
-    }
-    pv_watch_set(p->watch, (p->io.full ? PV_LOOP_WRITE : 0u) |
-                               (pv_coord_wants_bytes(s->coord, p->id) ? PV_LOOP_READ : 0u));
-    return true;
-}
-
-/* Somebody who wanted to speak TLS was turned away: said now and then, or it would be a flood. */
-static void warn_gate(struct pv_coordserver *s, pv_ns now)
-{
-    if (now < s->gate_warn_at)
-        return;
-    s->gate_warn_at = now + PV_S(GATE_WARN_S);
-    pv_log(s->log, PV_LOG_WARN, "too many TLS handshakes at once: new ones are turned away");
-}
-
-/* Writing first: it may make the room that the core wants before it reads on. One read a turn, so
- * that no connection keeps the others waiting. */
-static void on_peer(void *ctx, unsigned ready, pv_ns now)
-{
-    struct accepted *p = ctx;
-    struct pv_coordserver *s = p->server;
-    size_t n = 0;
-    if ((ready & PV_LOOP_WRITE) != 0 && !peer_io(p, now))
-        return;
-    if ((ready & PV_LOOP_READ) == 0 || !pv_coord_wants_bytes(s->coord, p->id))
-        return;
-    int r = pv_peerio_read(&p->io, s->cert.ctx, s->buf, sizeof(s->buf), &n, now);
-    if (r == PV_OK)
-        pv_coord_handle_bytes(s->coord, p->id, pv_view(s->buf, n), now);
-    else if (r == PV_ERR_AGAIN)
-        (void)peer_io(p, now); /* a step of a handshake */
-    else
-        peer_lost(p, now);
-    if (r == PV_ERR_LIMIT) {
-        s->gate_refused++;
-        warn_gate(s, now);
-    }
-}
-
-/* Handshakes of TLS that take too long; the core's own deadline is longer, and each of these costs
- * memory. */
-static void end_overdue(struct pv_coordserver *s, pv_ns now)
-{
-    struct pv_tlsgate_pass *pass;
-    while ((pass = pv_tlsgate_overdue(&s->gate, now)) != NULL)
-        peer_lost(PV_CONTAINER_OF(pass, struct accepted, io.pass), now);
-}
-
-/* Every limit is the core's: a connection that it does not accept is closed without a word. */
-static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *remote, pv_ns now)
-{
-    struct pv_addr source = pv_addr_unmap(*remote);
-    struct accepted *p = calloc(1, sizeof(*p));
-    int r = p == NULL ? PV_ERR_NOMEM : PV_OK;
-    if (r == PV_OK) {
-        p->server = s;
-        p->id = s->next_id++;
-        p->io = (struct pv_peerio){.fd = fd, .gate = &s->gate, .source = source};
-        PV_MAP_ADD(&s->map, s->peers, id, p, r);
-    }
-    if (r < 0) {
-        free(p);
-        close(fd);
-        return;
-    }
-    r = pv_watch_new(&p->watch, s->loop, fd, PV_LOOP_READ, on_peer, p);
-    if (r == PV_OK)
-        r = pv_coord_accept(s->coord, p->id, &source, now);
-    if (r < 0)
-        peer_free(p);
-}
-
-/* Out of descriptors the listeners rest for a second: else the loop would spin on a queue that
- * cannot shrink. */
-static void on_accept(void *ctx, unsigned ready, pv_ns now)
-{
-    struct listener *l = ctx;
-    (void)ready;
-    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-        int fd = -1;
-        struct pv_addr remote;
-        struct pv_addr local;
-        int r = pv_stream_accept(l->tcp, &fd, &remote, &local);
-        if (r == PV_ERR_LIMIT) {
-            pv_log(l->server->log, PV_LOG_WARN, "out of descriptors: new connections wait");
-            watch_listeners(l->server, false);
-            l->server->accept_at = now + PV_S(1);
-            return;
-        }
-        if (r < 0)
-            return;
-        add_peer(l->server, fd, &remote, now);
-    }
-}
 
 /* --- the store's thread ---------------------------------------------------------------------- */
 
@@ -345,7 +131,7 @@ static json_t *make_report(void *ctx, pv_ns now)
     for (char *a = strtok_r(addrs, " ", &rest); a != NULL && r.n_addrs < PV_REPORT_ADDRS_MAX;
          a = strtok_r(NULL, " ", &rest))
         r.addrs[r.n_addrs++] = a;
-    for (const struct accepted *p = s->peers; p != NULL; p = p->hh.next)
+    for (const struct pv_server_peer *p = s->peers; p != NULL; p = p->hh.next)
         r.tls += p->io.tls != NULL ? 1 : 0;
     pv_coord_stats(s->coord, &r.coord);
     pv_coord_kinds(s->coord, &r.kinds);
@@ -424,24 +210,8 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
             continue;
         pv_log(s->log, PV_LOG_INFO, "ending signal=%d", signal);
         s->end_by = now + PV_S(END_S);
-        watch_listeners(s, false);
+        pv_server_watch_listeners(s, false);
         pv_coord_shutdown(s->coord, now);
-    }
-}
-
-/* All connections that changed: written to, or closed when the core is done with them. */
-static void drain_ready(struct pv_coordserver *s, pv_ns now)
-{
-    struct pv_coord_ready ready;
-    while (pv_coord_poll_ready(s->coord, &ready, now) == PV_OK) {
-        struct accepted *p = NULL;
-        PV_MAP_FIND(&s->map, s->peers, &ready.id, sizeof(ready.id), p);
-        if (p == NULL)
-            continue;
-        if (ready.kind == PV_COORD_READY_CLOSE)
-            peer_free(p);
-        else
-            (void)peer_io(p, now);
     }
 }
 
@@ -455,16 +225,16 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     struct pv_coord_stats stats;
     pv_coord_set_wall(s->coord, pv_clock_wall_us(), now);
     pv_coord_handle_timeout(s->coord, now);
-    end_overdue(s, now);
+    pv_server_end_overdue(s, now);
     look_at_cert(s, now);
-    drain_ready(s, now);
+    pv_server_drain_ready(s, now);
     while (pv_coord_poll_job(s->coord, &op) == PV_OK)
         submit_job(s, op, now);
-    drain_ready(s, now); /* what was refused at once */
+    pv_server_drain_ready(s, now); /* what was refused at once */
     if (pv_coord_wakes_relay(s->coord))
         pv_relay_wake(s->relay);
     if (s->end_by == 0 && !s->accepting && now >= s->accept_at)
-        watch_listeners(s, true);
+        pv_server_watch_listeners(s, true);
     pv_ns next = pv_min_ns(pv_coord_next_timeout(s->coord), pv_tlsgate_next_timeout(&s->gate));
     next = pv_min_ns(next, pv_metricsock_handle_timeout(&s->metrics, now));
     next = pv_min_ns(next, s->cert_look_at);
@@ -477,159 +247,6 @@ static pv_ns run_turn(void *ctx, pv_ns now)
 }
 
 /* --- opening --------------------------------------------------------------------------------- */
-
-/* A UDP and a TCP socket of one port. When the kernel may choose, a port that is free in one
- * protocol may be taken in the other. */
-static int open_pair(const struct pv_addr *addr, struct pv_addr *ret_bound, int *ret_udp,
-                     int *ret_tcp)
-{
-    static const struct pv_udp_opts opts = {0};
-    int r = PV_ERR_EXISTS;
-    for (int i = 0; r == PV_ERR_EXISTS && i < (addr->port == 0 ? PORT_TRIES : 1); i++) {
-        *ret_bound = *addr;
-        int udp = -1;
-        r = pv_udp_open(addr, &opts, &udp);
-        if (r == PV_OK)
-            r = pv_udp_local(udp, ret_bound);
-        if (r == PV_OK)
-            r = pv_stream_listen(ret_bound, NULL, ret_tcp);
-        if (r < 0 && udp >= 0)
-            close(udp);
-        if (r == PV_OK)
-            *ret_udp = udp;
-    }
-    return r;
-}
-
-/* Why an address cannot be listened on, and what to do about it; option is the flag or key that
- * named it. */
-static void explain_listen(const struct pv_addr *addr, const char *option, int r,
-                           char ret_error[static PV_COORDSERVER_ERROR_MAX])
-{
-    char text[PV_ADDR_TEXT];
-    pv_addr_format(addr, text);
-    if (r == PV_ERR_EXISTS)
-        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
-                 "listen on %s: the address is in use: stop the program that has it, or choose "
-                 "another with %s",
-                 text, option);
-    else if (r == -EADDRNOTAVAIL)
-        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
-                 "listen on %s: not an address of this machine: choose another with %s", text,
-                 option);
-    else if (r == -EACCES)
-        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
-                 "listen on %s: not permitted: run as root, or choose a port above 1023 with %s",
-                 text, option);
-    else
-        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "listen on %s: %s", text, pv_strstatus(r));
-}
-
-/* Serves the TCP socket, and owns it from now on. */
-static int take_listener(struct pv_coordserver *s, int tcp, const char *prefix,
-                         const struct pv_addr *bound)
-{
-    struct listener *l = &s->listeners[s->n_listeners++];
-    char text[PV_ADDR_TEXT];
-    size_t used = strlen(s->addresses);
-    *l = (struct listener){.server = s, .tcp = tcp};
-    snprintf(s->addresses + used, sizeof(s->addresses) - used, "%s%s%s", used > 0 ? " " : "",
-             prefix, pv_addr_format(bound, text));
-    return pv_watch_new(&l->tcp_watch, s->loop, tcp, PV_LOOP_READ, on_accept, l);
-}
-
-/* TCP here, UDP for the relay's thread. Both descriptors are owned by then, also when one of the
- * steps failed. */
-static int open_listener(struct pv_coordserver *s, const struct pv_addr *addr)
-{
-    struct pv_addr bound;
-    int udp = -1;
-    int tcp = -1;
-    int r = open_pair(addr, &bound, &udp, &tcp);
-    if (r < 0)
-        return r;
-    r = take_listener(s, tcp, "", &bound);
-    int r_udp = pv_stunudp_take(s->udp, udp, &bound);
-    return r < 0 ? r : r_udp;
-}
-
-/* These have TCP only: they are for networks that let out nothing but port 443. On failure
- * ret_error is written. */
-static int open_tls_listeners(struct pv_coordserver *s, const struct pv_coordset *set,
-                              char ret_error[static PV_COORDSERVER_ERROR_MAX])
-{
-    int r = PV_OK;
-    for (size_t i = 0; r == PV_OK && i < set->n_tls_listen; i++) {
-        struct pv_addr bound;
-        int tcp = -1;
-        r = pv_stream_listen(&set->tls_listen[i], NULL, &tcp);
-        if (r == PV_OK) {
-            r = pv_stream_local(tcp, &bound);
-            int taken = take_listener(s, tcp, "tls:", r == PV_OK ? &bound : &set->tls_listen[i]);
-            r = r < 0 ? r : taken;
-        }
-        if (r < 0)
-            explain_listen(&set->tls_listen[i], "--tls-listen", r, ret_error);
-    }
-    return r;
-}
-
-/* The second port of everything, and the second address where one was asked for: without the first
- * STUN answers all the same, without the second the operator's wish would be ignored in silence. */
-static int open_alternates(struct pv_coordserver *s, const struct pv_coordset *set,
-                           char ret_error[static PV_COORDSERVER_ERROR_MAX])
-{
-    int r = pv_stunudp_open_ports(s->udp);
-    if (r < 0)
-        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "start: %s", pv_strstatus(r));
-    for (size_t i = 0; r == PV_OK && i < set->n_alt; i++) {
-        char text[PV_ADDR_TEXT];
-        struct pv_addr first;
-        struct pv_addr at = set->alt[i];
-        r = pv_coordurl_first(set, &set->alt[i], &first);
-        if (r == PV_OK)
-            r = pv_stunudp_set_second(s->udp, &first, &set->alt[i], &at);
-        pv_addr_format(&at, text);
-        if (r == PV_ERR_NOT_FOUND)
-            snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
-                     "alternate address %s: no other address of its family is served here: give "
-                     "this machine one, or leave --alt-address out",
-                     pv_addr_format_ip(&set->alt[i], text));
-        else if (r < 0)
-            snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
-                     "alternate address: UDP %s cannot be used: %s: free it, or leave "
-                     "--alt-address out",
-                     text, pv_strstatus(r));
-    }
-    return r;
-}
-
-/* An address that was asked for must work; of the default ones IPv6 may be missing. */
-static int open_listeners(struct pv_coordserver *s, const struct pv_coordset *set,
-                          char ret_error[static PV_COORDSERVER_ERROR_MAX])
-{
-    static const uint8_t any6[16];
-    const struct pv_addr standard[] = {pv_addr4(0, 0, 0, 0, PV_COORDSET_PORT),
-                                       pv_addr6(any6, PV_COORDSET_PORT)};
-    const struct pv_addr *addrs = set->n_listen > 0 ? set->listen : standard;
-    size_t n = set->n_listen > 0 ? set->n_listen : PV_ARRAY_LEN(standard);
-    for (size_t i = 0; i < n; i++) {
-        int r = open_listener(s, &addrs[i]);
-        /* A machine without IPv6 still serves IPv4 when it was not asked for more. */
-        if ((r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL) && set->n_listen == 0 && i > 0) {
-            pv_log(s->log, PV_LOG_INFO, "no IPv6 on this machine");
-            continue;
-        }
-        if (r < 0) {
-            explain_listen(&addrs[i], "--listen", r, ret_error);
-            return r;
-        }
-    }
-    int r = open_tls_listeners(s, set, ret_error);
-    if (r < 0)
-        return r;
-    return open_alternates(s, set, ret_error);
-}
 
 /* One descriptor a connection: as many as the system allows. */
 static void raise_file_limit(void)
@@ -692,7 +309,7 @@ static int open_metrics(struct pv_coordserver *s, const struct pv_coordset *set,
     s->metrics = (struct pv_metricsock){.report = make_report, .ctx = s};
     int r = pv_metricsock_open(&s->metrics, s->loop, addr);
     if (r < 0)
-        explain_listen(addr, "[metrics] listen", r, ret_error);
+        pv_server_explain_listen(addr, "[metrics] listen", r, ret_error);
     return r;
 }
 
@@ -728,7 +345,7 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
     if (r == PV_OK)
         r = pv_coordcert_open(&s->cert, set, ret_error);
     if (r == PV_OK)
-        r = open_listeners(s, set, ret_error);
+        r = pv_server_open_listeners(s, set, ret_error);
     if (r == PV_OK)
         r = open_metrics(s, set, ret_error);
     if (r == PV_OK)
@@ -759,13 +376,13 @@ void pv_coordserver_run(struct pv_coordserver *server)
 struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
 {
     struct pv_coordserver *s = server;
-    struct accepted *p;
-    struct accepted *next;
+    struct pv_server_peer *p;
+    struct pv_server_peer *next;
     if (s == NULL)
         return NULL;
     HASH_ITER(hh, s->peers, p, next)
     {
-        peer_free(p);
+        pv_server_peer_free(p);
     }
     for (size_t i = 0; i < s->n_listeners; i++) {
         pv_watch_free(s->listeners[i].tcp_watch);

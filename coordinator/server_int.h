@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * server_int.h - what the files of the coordinator's shell share. Not for others. Each calls only
+ * those above it in this list:
+ *
+ *   server_peers.c   connections: accepted, read, written, closed
+ *   server_listen.c  the sockets that are listened on
+ *   server.c         making and freeing, the turn, the threads beside it, status, certificate
+ */
+#ifndef PV_SERVER_INT_H
+#define PV_SERVER_INT_H
+
+#include "base/map.h"
+#include "coordinator/cert.h"
+#include "coordinator/core/report.h"
+#include "coordinator/metricsock.h"
+#include "coordinator/peerio.h"
+#include "coordinator/relay.h"
+#include "coordinator/server.h"
+#include "coordinator/statussock.h"
+#include "coordinator/stunudp.h"
+#include "coordinator/url.h"
+#include "sys/proc/loop.h"
+
+/* One TCP socket that is listened on. */
+struct pv_server_listener {
+    struct pv_coordserver *server;
+    int tcp;                    /* owned */
+    struct pv_watch *tcp_watch; /* owned */
+};
+
+/* One connection that came in; the core knows it by its id. */
+struct pv_server_peer {
+    struct pv_coordserver *server;
+    uint64_t id; /* never used again, so late answers of the store meet nobody else */
+    struct pv_peerio io;
+    struct pv_watch *watch;
+    UT_hash_handle hh;
+};
+
+struct pv_coordserver {
+    const struct pv_log *log;
+    struct pv_coord *coord;      /* borrowed */
+    struct pv_coordstore *store; /* borrowed; the store's thread alone uses it */
+    struct pv_loop *loop;
+    struct pv_worker *worker; /* the store's thread */
+    struct pv_watch *worker_watch;
+    int signals; /* signalfd; -1: not open */
+    struct pv_watch *signal_watch;
+    struct pv_server_listener listeners[2 * PV_COORDSET_LISTEN_MAX]; /* --listen, --tls-listen */
+    size_t n_listeners;
+    bool accepting;  /* the listeners are watched */
+    pv_ns accept_at; /* when they are watched again after the system ran out of descriptors */
+    struct pv_map map;
+    struct pv_server_peer *peers; /* open connections, by id */
+    uint64_t next_id;             /* of a connection */
+    struct pv_stunudp *udp;       /* the relay's thread alone uses it once that runs */
+    struct pv_relay *relay;
+    struct pv_watch *relay_watch;
+    struct pv_coordcert cert;
+    struct pv_coordurl_list tls_addrs;         /* told to nodes */
+    pv_ns cert_look_at;                        /* next look at the certificate's files */
+    pv_ns cert_warn_at;                        /* next warning about its dates, if there is cause */
+    struct pv_tlsgate gate;                    /* TLS handshakes under way */
+    pv_ns gate_warn_at;                        /* no warning about the gate before */
+    uint64_t gate_refused;                     /* handshakes that the gate turned away */
+    pv_ns end_by;                              /* end of an orderly end; 0: not ending */
+    char addresses[PV_COORDSERVER_TEXT_MAX];   /* list of the addresses that are served */
+    const char *state;                         /* directory; borrowed */
+    const struct pv_coordset_relay *relay_set; /* borrowed */
+    pv_ns started;                             /* the uptime counts from here */
+    struct pv_statussock status;
+    struct pv_metricsock metrics;
+    uint64_t store_failures;                /* store operations that failed */
+    char store_error[PV_STOREOP_ERROR_MAX]; /* of the last operation; empty: it succeeded */
+    uint8_t buf[PV_PEERIO_READ_MAX];        /* of the read under way */
+};
+
+/* --- server_peers.c -------------------------------------------------------------------------- */
+
+/* Accept connections, or let them wait in the kernel's queue. */
+void pv_server_watch_listeners(struct pv_coordserver *s, bool on);
+/* A listener is readable; ctx is a struct pv_server_listener. */
+void pv_server_on_accept(void *ctx, unsigned ready, pv_ns now);
+/* Ends the handshakes of TLS that take too long. */
+void pv_server_end_overdue(struct pv_coordserver *s, pv_ns now);
+/* Serves all connections that the core says have changed. */
+void pv_server_drain_ready(struct pv_coordserver *s, pv_ns now);
+/* Closes a connection that the core does not know any more. */
+void pv_server_peer_free(struct pv_server_peer *p);
+
+/* --- server_listen.c ------------------------------------------------------------------------- */
+
+/* Opens the TCP and UDP sockets that set asks for, the default ones when it names none. Errors of
+ * pv_coordserver_new(); ret_error. */
+PV_MUST_CHECK int pv_server_open_listeners(struct pv_coordserver *s, const struct pv_coordset *set,
+                                           char ret_error[static PV_COORDSERVER_ERROR_MAX]);
+/* Why an address cannot be listened on, and what to do about it; option is the flag or key that
+ * named it. */
+void pv_server_explain_listen(const struct pv_addr *addr, const char *option, int r,
+                              char ret_error[static PV_COORDSERVER_ERROR_MAX]);
+
+#endif /* PV_SERVER_INT_H */

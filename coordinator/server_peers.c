@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/* The connections of the coordinator: bytes go from their sockets to the core and back, plain or
+ * through TLS. Limits and protocols are the core's. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/heap.h"
+#include "coordinator/server_int.h"
+#include "sys/net/stream.h"
+
+enum {
+    ACCEPTS_A_TURN = 64, /* ours: connections taken before others get their turn */
+    GATE_WARN_S = 60,    /* ours: seconds between two warnings about handshakes turned away */
+};
+
+/* Connections that are not accepted wait in the kernel's queue. */
+void pv_server_watch_listeners(struct pv_coordserver *s, bool on)
+{
+    if (s->accepting == on)
+        return;
+    s->accepting = on;
+    for (size_t i = 0; i < s->n_listeners; i++)
+        pv_watch_set(s->listeners[i].tcp_watch, on ? PV_LOOP_READ : 0);
+}
+
+/* The core has forgotten it, or is told first (peer_lost). */
+void pv_server_peer_free(struct pv_server_peer *p)
+{
+    struct pv_coordserver *s = p->server;
+    PV_MAP_DEL(s->peers, p);
+    pv_watch_free(p->watch);
+    pv_peerio_done(&p->io);
+    free(p);
+}
+
+/* The transport ended by itself: the core has to know, as the node is offline now. */
+static void peer_lost(struct pv_server_peer *p, pv_ns now)
+{
+    pv_coord_closed(p->server->coord, p->id, now);
+    pv_server_peer_free(p);
+}
+
+/* Writes what the kernel takes and sets what is waited for. False: the connection is gone. TLS may
+ * hold bytes of an earlier write, so it is flushed before and after. */
+static bool peer_io(struct pv_server_peer *p, pv_ns now)
+{
+    struct pv_coordserver *s = p->server;
+    int r = pv_peerio_flush(&p->io);
+    struct pv_view out = pv_coord_out(s->coord, p->id);
+    while (out.len > 0 && r == PV_OK) {
+        size_t n = 0;
+        r = pv_peerio_write(&p->io, out, &n);
+        if (r < 0)
+            break;
+        pv_coord_wrote(s->coord, p->id, n, now);
+        out = pv_coord_out(s->coord, p->id);
+    }
+    if (r == PV_OK)
+        r = pv_peerio_flush(&p->io);
+    if (r < 0 && r != PV_ERR_AGAIN) {
+        peer_lost(p, now);
+        return false;
+    }
+    pv_watch_set(p->watch, (p->io.full ? PV_LOOP_WRITE : 0u) |
+                               (pv_coord_wants_bytes(s->coord, p->id) ? PV_LOOP_READ : 0u));
+    return true;
+}
+
+/* Somebody who wanted to speak TLS was turned away: said now and then, or it would be a flood. */
+static void warn_gate(struct pv_coordserver *s, pv_ns now)
+{
+    if (now < s->gate_warn_at)
+        return;
+    s->gate_warn_at = now + PV_S(GATE_WARN_S);
+    pv_log(s->log, PV_LOG_WARN, "too many TLS handshakes at once: new ones are turned away");
+}
+
+/* Writing first: it may make the room that the core wants before it reads on. One read a turn, so
+ * that no connection keeps the others waiting. */
+static void on_peer(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_server_peer *p = ctx;
+    struct pv_coordserver *s = p->server;
+    size_t n = 0;
+    if ((ready & PV_LOOP_WRITE) != 0 && !peer_io(p, now))
+        return;
+    if ((ready & PV_LOOP_READ) == 0 || !pv_coord_wants_bytes(s->coord, p->id))
+        return;
+    int r = pv_peerio_read(&p->io, s->cert.ctx, s->buf, sizeof(s->buf), &n, now);
+    if (r == PV_OK)
+        pv_coord_handle_bytes(s->coord, p->id, pv_view(s->buf, n), now);
+    else if (r == PV_ERR_AGAIN)
+        (void)peer_io(p, now); /* a step of a handshake */
+    else
+        peer_lost(p, now);
+    if (r == PV_ERR_LIMIT) {
+        s->gate_refused++;
+        warn_gate(s, now);
+    }
+}
+
+/* Handshakes of TLS that take too long; the core's own deadline is longer, and each of these costs
+ * memory. */
+void pv_server_end_overdue(struct pv_coordserver *s, pv_ns now)
+{
+    struct pv_tlsgate_pass *pass;
+    while ((pass = pv_tlsgate_overdue(&s->gate, now)) != NULL)
+        peer_lost(PV_CONTAINER_OF(pass, struct pv_server_peer, io.pass), now);
+}
+
+/* Every limit is the core's: a connection that it does not accept is closed without a word. */
+static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *remote, pv_ns now)
+{
+    struct pv_addr source = pv_addr_unmap(*remote);
+    struct pv_server_peer *p = calloc(1, sizeof(*p));
+    int r = p == NULL ? PV_ERR_NOMEM : PV_OK;
+    if (r == PV_OK) {
+        p->server = s;
+        p->id = s->next_id++;
+        p->io = (struct pv_peerio){.fd = fd, .gate = &s->gate, .source = source};
+        PV_MAP_ADD(&s->map, s->peers, id, p, r);
+    }
+    if (r < 0) {
+        free(p);
+        close(fd);
+        return;
+    }
+    r = pv_watch_new(&p->watch, s->loop, fd, PV_LOOP_READ, on_peer, p);
+    if (r == PV_OK)
+        r = pv_coord_accept(s->coord, p->id, &source, now);
+    if (r < 0)
+        pv_server_peer_free(p);
+}
+
+/* Out of descriptors the listeners rest for a second: else the loop would spin on a queue that
+ * cannot shrink. */
+void pv_server_on_accept(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_server_listener *l = ctx;
+    (void)ready;
+    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+        int fd = -1;
+        struct pv_addr remote;
+        struct pv_addr local;
+        int r = pv_stream_accept(l->tcp, &fd, &remote, &local);
+        if (r == PV_ERR_LIMIT) {
+            pv_log(l->server->log, PV_LOG_WARN, "out of descriptors: new connections wait");
+            pv_server_watch_listeners(l->server, false);
+            l->server->accept_at = now + PV_S(1);
+            return;
+        }
+        if (r < 0)
+            return;
+        add_peer(l->server, fd, &remote, now);
+    }
+}
+
+/* All connections that changed: written to, or closed when the core is done with them. */
+void pv_server_drain_ready(struct pv_coordserver *s, pv_ns now)
+{
+    struct pv_coord_ready ready;
+    while (pv_coord_poll_ready(s->coord, &ready, now) == PV_OK) {
+        struct pv_server_peer *p = NULL;
+        PV_MAP_FIND(&s->map, s->peers, &ready.id, sizeof(ready.id), p);
+        if (p == NULL)
+            continue;
+        if (ready.kind == PV_COORD_READY_CLOSE)
+            pv_server_peer_free(p);
+        else
+            (void)peer_io(p, now);
+    }
+}
