@@ -7,46 +7,35 @@
 
 #include "crypto/ct.h"
 #include "crypto/hash.h"
+#include "daemon/core/client/namesfile.h"
 #include "daemon/core/engine_int.h"
 #include "daemon/core/member/coordinator.h"
 
 /* Every part, in the order in which facts are delivered and timeouts handled. */
 static const struct pv_part *const parts[] = {
-    &pv_part_peers,
-    &pv_part_coordinator,
+    &pv_part_commands,   &pv_part_peers,          &pv_part_coordinator,
+    &pv_part_engine_ctl, &pv_part_engine_streams, &pv_part_namesfile,
 };
-_Static_assert(PV_ARRAY_LEN(parts) <= PV_ENGINE_MAX_PARTS, "every part has its place");
-
-/* For each part that is there: p is its description; what its make() returned is parts[i]. */
-#define FOR_PARTS(e, i, p)                                            \
-    for (size_t i = 0; i < PV_ARRAY_LEN(parts); i++)                  \
-        for (const struct pv_part *p = parts[i]; p != NULL; p = NULL) \
-            if ((e)->parts[i] != NULL)
-
-void *pv_engine_part(struct pv_engine *e, const struct pv_part *part)
-{
-    for (size_t i = 0; i < PV_ARRAY_LEN(parts); i++) {
-        if (parts[i] == part)
-            return e->parts[i];
-    }
-    return NULL;
-}
+_Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
 
 static int make_parts(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
 {
-    for (size_t i = 0; i < PV_ARRAY_LEN(parts); i++) {
-        int r = parts[i] == NULL ? PV_OK : parts[i]->make(&e->node, cfg, now, &e->parts[i]);
-        if (r != PV_OK)
-            return r;
+    int r = PV_OK;
+    for (size_t i = 0; r == PV_OK && i < PV_ARRAY_LEN(parts); i++) {
+        struct pv_part_slot *slot = &e->node.parts[i];
+        slot->part = parts[i];
+        r = parts[i]->make(&e->node, cfg, now, &slot->self);
+        if (r == PV_OK)
+            e->node.n_parts = i + 1;
     }
-    return PV_OK;
+    return r;
 }
 
 static int restore_parts(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
 {
-    FOR_PARTS(e, i, p)
+    PV_EACH_PART(&e->node, slot)
     {
-        int r = p->restore == NULL ? PV_OK : p->restore(e->parts[i], cfg, now);
+        int r = slot->part->restore == NULL ? PV_OK : slot->part->restore(slot->self, cfg, now);
         if (r != PV_OK)
             return r;
     }
@@ -56,11 +45,25 @@ static int restore_parts(struct pv_engine *e, const struct pv_engine_config *cfg
 /* In the opposite order: a part may use those before it until its own end. */
 static void free_parts(struct pv_engine *e)
 {
-    for (size_t i = PV_ARRAY_LEN(parts); i-- > 0;) {
-        if (e->parts[i] != NULL)
-            parts[i]->free(e->parts[i]);
-        e->parts[i] = NULL;
+    while (e->node.n_parts > 0) {
+        const struct pv_part_slot *slot = &e->node.parts[--e->node.n_parts];
+        slot->part->free(slot->self);
     }
+}
+
+/* What is no part yet has the engine for its self. */
+int pv_engine_as_part(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                      void **ret_part)
+{
+    (void)cfg;
+    (void)now;
+    *ret_part = PV_CONTAINER_OF(node, struct pv_engine, node);
+    return PV_OK;
+}
+
+void pv_engine_not_freed(void *part)
+{
+    (void)part; /* pv_engine_free() does it */
 }
 
 /* --- facts delivered -------------------------------------------------------------------------- */
@@ -77,11 +80,11 @@ static void deliver_peer(struct pv_engine *e, pv_ns now)
     struct pv_peer *p = pv_peers_take_news(e->node.peers, &facts);
     uint32_t id = pv_peer_id(p);
     pv_engine_peer_changed(e, p, facts, now);
-    FOR_PARTS(e, i, part)
+    PV_EACH_PART(&e->node, slot)
     {
         /* What one part does may end the membership that made the peer. */
-        if (part->on_peer != NULL && pv_peers_by_id(e->node.peers, id) == p)
-            part->on_peer(e->parts[i], p, facts, now);
+        if (slot->part->on_peer != NULL && pv_peers_by_id(e->node.peers, id) == p)
+            slot->part->on_peer(slot->self, p, facts, now);
     }
     if (pv_peers_by_id(e->node.peers, id) == p)
         pv_peers_told(e->node.peers, p, now);
@@ -92,10 +95,10 @@ static void peer_gone(void *arg, struct pv_peer *p, pv_ns now)
 {
     struct pv_engine *e = arg;
     pv_engine_peer_gone(e, p, now);
-    FOR_PARTS(e, i, part)
+    PV_EACH_PART(&e->node, slot)
     {
-        if (part->on_peer_gone != NULL)
-            part->on_peer_gone(e->parts[i], p, now);
+        if (slot->part->on_peer_gone != NULL)
+            slot->part->on_peer_gone(slot->self, p, now);
     }
 }
 
@@ -111,10 +114,10 @@ static void deliver(struct pv_engine *e, pv_ns now)
         e->node.facts = 0;
         if ((facts & PV_FACT_NAT_DOUBT) != 0)
             pv_engine_nat_doubt(e, now);
-        FOR_PARTS(e, i, part)
+        PV_EACH_PART(&e->node, slot)
         {
-            if (facts != 0 && part->on_facts != NULL)
-                part->on_facts(e->parts[i], facts, now);
+            if (facts != 0 && slot->part->on_facts != NULL)
+                slot->part->on_facts(slot->self, facts, now);
         }
         while (pv_peers_has_news(e->node.peers) && e->node.facts == 0)
             deliver_peer(e, now);
@@ -124,18 +127,31 @@ static void deliver(struct pv_engine *e, pv_ns now)
 void pv_engine_answer(struct pv_engine *e, const struct pv_part *owner, uint64_t tag,
                       const struct pv_ctl_msg *msg, pv_ns now)
 {
-    void *part = pv_engine_part(e, owner);
+    void *part = pv_node_part(&e->node, owner);
     if (part != NULL && owner->on_answer != NULL)
         owner->on_answer(part, tag, msg, now);
 }
 
 void pv_engine_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now)
 {
-    FOR_PARTS(e, i, p)
+    PV_EACH_PART(&e->node, slot)
     {
-        if (p->on_push != NULL)
-            p->on_push(e->parts[i], msg, now);
+        if (slot->part->on_push != NULL)
+            slot->part->on_push(slot->self, msg, now);
     }
+}
+
+/* Parts hear what has changed, act on what their machines have to say, and hear what that changed.
+ */
+static void run_parts(struct pv_engine *e, pv_ns now)
+{
+    deliver(e, now);
+    PV_EACH_PART(&e->node, slot)
+    {
+        if (slot->part->run != NULL)
+            slot->part->run(slot->self, now);
+    }
+    deliver(e, now);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -162,7 +178,6 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     e->keep = (struct pv_keep){.enabled = cfg->chat_store, .collect_at = PV_NEVER};
     e->hold.willing = cfg->chat_hold;
     e->hold.look_at = e->hold.answer_by = PV_NEVER;
-    e->names_dirty = true; /* one that an earlier life left may be of another network */
     pv_jobqueue_init(&e->node.jobs, &e->node.rng, e->node.log);
     e->knocks_tail = &e->knocks;
     e->job_map = pv_map_make(&e->node.rng, PV_CHATLINK_MAX_JOBS + 4096);
@@ -337,9 +352,9 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
         return r;
     }
     deliver(e, now);
-    pv_engine_run_names(e, now);
     pv_engine_chat_pump(e, now);
     pv_engine_run_recall(e, now);
+    run_parts(e, now);
     *ret_engine = e;
     return PV_OK;
 }
@@ -417,10 +432,10 @@ bool pv_engine_wants_restart(const struct pv_engine *e)
 
 void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
 {
-    FOR_PARTS(e, i, p)
+    PV_EACH_PART(&e->node, slot)
     {
-        if (p->on_stop != NULL)
-            p->on_stop(e->parts[i], now);
+        if (slot->part->on_stop != NULL)
+            slot->part->on_stop(slot->self, now);
     }
     pv_engine_say_goodbye(e, now);
     pv_engine_disconnect(e, now);
@@ -479,22 +494,21 @@ void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
 /* Every machine acts on what it was told. */
 static void run_all(struct pv_engine *e, pv_ns now)
 {
+    PV_EACH_PART(&e->node, slot)
+    {
+        if (slot->part->run != NULL)
+            slot->part->run(slot->self, now);
+    }
     pv_engine_coord_pump(e, now);
     pv_engine_relay_pump(e, now);
     pv_engine_run_sync(e, now);
     pv_engine_run_recall(e, now);
-    pv_engine_run_names(e, now);
     pv_engine_run_waiters(e, now);
     pv_engine_chat_pump(e, now);
     pv_engine_run_files(e, now);
     pv_engine_keep_run(e, now);
     pv_engine_hold_run(e, now);
     pv_engine_store_marks(e);
-    FOR_PARTS(e, i, p)
-    {
-        if (p->run != NULL)
-            p->run(e->parts[i], now);
-    }
 }
 
 /* What a gatherer's or a machine's change means for the others. */
@@ -539,10 +553,10 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     pv_rostersync_handle_timeout(e->sync, now);
     pv_enroll_timeout(e, now);
     pv_engine_run_iface(e, now);
-    FOR_PARTS(e, i, part)
+    PV_EACH_PART(&e->node, slot)
     {
-        if (part->handle_timeout != NULL)
-            part->handle_timeout(e->parts[i], now);
+        if (slot->part->handle_timeout != NULL)
+            slot->part->handle_timeout(slot->self, now);
     }
     pv_engine_settle(e, now);
 }
@@ -561,7 +575,6 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
     next = pv_min_ns(next, pv_recall_next_timeout(e->recall));
     next = pv_min_ns(next, pv_engine_waiters_timeout(e));
-    next = pv_min_ns(next, pv_engine_names_timeout(e));
     next = pv_min_ns(next, pv_engine_keep_timeout(e));
     next = pv_min_ns(next, pv_engine_hold_timeout(e));
     next = pv_min_ns(next, pv_min_ns(e->teardown_at, e->iface_retry_at));
@@ -569,10 +582,10 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
         next = pv_min_ns(next, e->enroll.deadline);
     if (e->first_invite != NULL)
         next = pv_min_ns(next, e->first_invite_by);
-    FOR_PARTS(e, i, part)
+    PV_EACH_PART(&e->node, slot)
     {
-        if (part->next_timeout != NULL)
-            next = pv_min_ns(next, part->next_timeout(e->parts[i]));
+        if (slot->part->next_timeout != NULL)
+            next = pv_min_ns(next, slot->part->next_timeout(slot->self));
     }
     return next;
 }
@@ -625,9 +638,9 @@ int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_
         pv_engine_map_poll(e, ret_tx) || pv_engine_hard_transmit(e, ret_tx) ||
         pv_engine_life_transmit(e, ret_tx) || pv_engine_recall_transmit(e, ret_tx))
         return PV_OK;
-    FOR_PARTS(e, i, part)
+    PV_EACH_PART(&e->node, slot)
     {
-        if (part->poll_transmit != NULL && part->poll_transmit(e->parts[i], ret_tx))
+        if (slot->part->poll_transmit != NULL && slot->part->poll_transmit(slot->self, ret_tx))
             return PV_OK;
     }
     return poll_peers(e, ret_tx) ? PV_OK : PV_ERR_AGAIN;

@@ -325,8 +325,6 @@ static void do_leave(struct pv_engine *e, const struct pv_ctlapi_request *req, u
 
 static void do_up(struct pv_engine *e, bool up, uint64_t handle, pv_ns now)
 {
-    if (!pv_node_need_network(&e->node, up ? "up" : "down", handle))
-        return;
     /* Also when it should be up already and is not: what stood in the way may be gone. */
     if (e->node.up != up || (up && e->node.iface == PV_IFACE_DOWN)) {
         e->node.up = up;
@@ -336,12 +334,9 @@ static void do_up(struct pv_engine *e, bool up, uint64_t handle, pv_ns now)
     pv_ctlsrv_done(e->node.ctl, handle);
 }
 
-static void do_ping(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
-                    pv_ns now)
+static void do_ping(struct pv_engine *e, const struct pv_peer *p,
+                    const struct pv_ctlapi_request *req, uint64_t handle, pv_ns now)
 {
-    struct pv_peer *p = pv_engine_need_peer(e, req, "ping", true, handle);
-    if (p == NULL)
-        return;
     if (req->size > PV_INBAND_ECHO_MAX) {
         pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_USAGE,
                        "ping: -s is too large: at most 1190 bytes fit one packet");
@@ -469,37 +464,6 @@ static void do_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
         pv_engine_show_peers(e, handle, now);
 }
 
-static void do_show(struct pv_engine *e, enum pv_ctlapi_cmd what, uint64_t handle, pv_ns now)
-{
-    if (what == PV_CTLAPI_STATUS)
-        do_status(e, handle);
-    else if (what == PV_CTLAPI_PEERS)
-        do_peers(e, handle, now);
-    else
-        pv_engine_show_metrics(e, handle, now);
-}
-
-static void do_of_peer(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
-                       pv_ns now)
-{
-    bool member = req->cmd == PV_CTLAPI_SEND || req->cmd == PV_CTLAPI_FILE_SEND;
-    if (req->cmd == PV_CTLAPI_SEND && req->peer[0] == '#') {
-        pv_engine_room_send(e, req, handle, now);
-        return;
-    }
-    struct pv_peer *p = pv_engine_need_peer(e, req, pv_ctlapi_cmd_name(req->cmd), member, handle);
-    if (p == NULL)
-        return;
-    if (req->cmd == PV_CTLAPI_SEND)
-        pv_engine_chat_send(e, p, req->text, handle, now);
-    else if (req->cmd == PV_CTLAPI_FILE_SEND)
-        pv_engine_files_send(e, p, req, handle, now);
-    else if (req->cmd == PV_CTLAPI_WHY)
-        pv_engine_show_why(e, p, handle, now);
-    else
-        pv_engine_show_trace(e, p, handle, now);
-}
-
 static void do_history(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
 {
     if (req->peer[0] == '#' && pv_engine_need_room(e, req->peer, true, handle) == NULL)
@@ -513,98 +477,253 @@ static void do_history(struct pv_engine *e, const struct pv_ctlapi_request *req,
     pv_engine_chat_list(e, req, handle);
 }
 
-static void run(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t handle, pv_ns now)
+/* --- the rows ----------------------------------------------------------------------------- */
+
+static void cmd_version(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                        uint64_t handle, pv_ns now)
 {
-    switch (req->cmd) {
-    case PV_CTLAPI_VERSION:
-        pv_ctlsrv_answer(e->node.ctl, handle, pv_ctlapi_version_json());
-        break;
-    case PV_CTLAPI_CREATE:
-        pv_engine_create(e, req, handle, now);
-        break;
-    case PV_CTLAPI_INVITE:
-        do_invite(e, req, handle, now);
-        break;
-    case PV_CTLAPI_INVITE_LIST:
-        do_invite_list(e, handle);
-        break;
-    case PV_CTLAPI_INVITE_REVOKE:
-        do_invite_revoke(e, req, handle, now);
-        break;
-    case PV_CTLAPI_JOIN:
-        pv_engine_join(e, req, handle, now);
-        break;
-    case PV_CTLAPI_UP:
-    case PV_CTLAPI_DOWN:
-        do_up(e, req->cmd == PV_CTLAPI_UP, handle, now);
-        break;
-    case PV_CTLAPI_LEAVE:
-        do_leave(e, req, handle, now);
-        break;
-    case PV_CTLAPI_STATUS:
-    case PV_CTLAPI_PEERS:
-    case PV_CTLAPI_METRICS:
-        do_show(e, req->cmd, handle, now);
-        break;
-    case PV_CTLAPI_PING:
-        do_ping(e, req, handle, now);
-        break;
-    case PV_CTLAPI_WAIT:
-        do_wait(e, req, handle, now);
-        break;
-    case PV_CTLAPI_IP:
-        do_ip(e, req, handle);
-        break;
-    case PV_CTLAPI_REMOVE:
-        do_remove(e, req, handle, now);
-        break;
-    case PV_CTLAPI_SEND:
-    case PV_CTLAPI_WHY:
-    case PV_CTLAPI_TRACE:
-    case PV_CTLAPI_FILE_SEND:
-        do_of_peer(e, req, handle, now);
-        break;
-    case PV_CTLAPI_INBOX:
-    case PV_CTLAPI_HISTORY:
-        do_history(e, req, handle);
-        break;
-    case PV_CTLAPI_WATCH:
-        do_watch(e, req, handle);
-        break;
-    case PV_CTLAPI_LOG:
-        do_log(e, req, handle);
-        break;
-    case PV_CTLAPI_FILES:
-    case PV_CTLAPI_FILE_ACCEPT:
-    case PV_CTLAPI_FILE_STOP:
-    case PV_CTLAPI_FILE_GET:
-    case PV_CTLAPI_FILE_SAVED:
-        pv_engine_files_request(e, req, handle, now);
-        break;
-    case PV_CTLAPI_ROOM_CREATE:
-    case PV_CTLAPI_ROOM_INVITE:
-    case PV_CTLAPI_ROOM_LEAVE:
-    case PV_CTLAPI_ROOM_LIST:
-    case PV_CTLAPI_ROOM_MEMBERS:
-        pv_engine_room_request(e, req, handle, now);
-        break;
-    case PV_CTLAPI_N_CMDS:
-        break;
-    }
+    (void)req;
+    (void)p;
+    (void)now;
+    struct pv_engine *e = part;
+    pv_ctlsrv_answer(e->node.ctl, handle, pv_ctlapi_version_json());
 }
 
-void pv_engine_ctl_pump(struct pv_engine *e, pv_ns now)
+static void cmd_create(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                       uint64_t handle, pv_ns now)
 {
-    struct pv_ctlapi_request req;
-    uint64_t handle;
-    while (pv_ctlsrv_poll_request(e->node.ctl, &req, &handle) == PV_OK) {
-        run(e, &req, handle, now);
-        pv_ctlapi_request_done(&req);
-    }
-    while (pv_ctlsrv_poll_cancel(e->node.ctl, &handle) == PV_OK) {
-        pv_engine_drop_waiter(e, handle);
-        pv_watch_drop(&e->node.watch, handle);
-        if (e->enroll.handle == handle)
-            pv_enroll_cancel(e, now);
-    }
+    (void)p;
+    pv_engine_create(part, req, handle, now);
 }
+
+static void cmd_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                       uint64_t handle, pv_ns now)
+{
+    (void)p;
+    do_invite(part, req, handle, now);
+}
+
+static void cmd_invite_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                            uint64_t handle, pv_ns now)
+{
+    (void)req;
+    (void)p;
+    (void)now;
+    do_invite_list(part, handle);
+}
+
+static void cmd_invite_revoke(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                              uint64_t handle, pv_ns now)
+{
+    (void)p;
+    do_invite_revoke(part, req, handle, now);
+}
+
+static void cmd_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    (void)p;
+    pv_engine_join(part, req, handle, now);
+}
+
+static void cmd_up(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                   pv_ns now)
+{
+    (void)req;
+    (void)p;
+    do_up(part, true, handle, now);
+}
+
+static void cmd_down(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    (void)req;
+    (void)p;
+    do_up(part, false, handle, now);
+}
+
+static void cmd_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                      pv_ns now)
+{
+    (void)p;
+    do_leave(part, req, handle, now);
+}
+
+static void cmd_status(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                       uint64_t handle, pv_ns now)
+{
+    (void)req;
+    (void)p;
+    (void)now;
+    do_status(part, handle);
+}
+
+static void cmd_peers(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                      pv_ns now)
+{
+    (void)req;
+    (void)p;
+    do_peers(part, handle, now);
+}
+
+static void cmd_metrics(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                        uint64_t handle, pv_ns now)
+{
+    (void)req;
+    (void)p;
+    pv_engine_show_metrics(part, handle, now);
+}
+
+static void cmd_ping(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    do_ping(part, p, req, handle, now);
+}
+
+static void cmd_wait(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    (void)p;
+    do_wait(part, req, handle, now);
+}
+
+static void cmd_ip(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                   pv_ns now)
+{
+    (void)p;
+    (void)now;
+    do_ip(part, req, handle);
+}
+
+static void cmd_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                       uint64_t handle, pv_ns now)
+{
+    (void)p;
+    do_remove(part, req, handle, now);
+}
+
+static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    struct pv_engine *e = part;
+    (void)p;
+    if (req->peer[0] == '#') {
+        pv_engine_room_send(e, req, handle, now);
+        return;
+    }
+    struct pv_peer *to = pv_engine_need_peer(e, req, "send", true, handle);
+    if (to != NULL)
+        pv_engine_chat_send(e, to, req->text, handle, now);
+}
+
+static void cmd_why(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                    pv_ns now)
+{
+    (void)req;
+    pv_engine_show_why(part, p, handle, now);
+}
+
+static void cmd_trace(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                      pv_ns now)
+{
+    (void)req;
+    pv_engine_show_trace(part, p, handle, now);
+}
+
+static void cmd_file_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                          uint64_t handle, pv_ns now)
+{
+    pv_engine_files_send(part, p, req, handle, now);
+}
+
+static void cmd_history(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                        uint64_t handle, pv_ns now)
+{
+    (void)p;
+    (void)now;
+    do_history(part, req, handle);
+}
+
+static void cmd_watch(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                      pv_ns now)
+{
+    (void)p;
+    (void)now;
+    do_watch(part, req, handle);
+}
+
+static void cmd_log(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                    pv_ns now)
+{
+    (void)p;
+    (void)now;
+    do_log(part, req, handle);
+}
+
+static void cmd_files(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                      pv_ns now)
+{
+    (void)p;
+    pv_engine_files_request(part, req, handle, now);
+}
+
+static void cmd_room(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    (void)p;
+    pv_engine_room_request(part, req, handle, now);
+}
+
+static const struct pv_command commands[] = {
+    {PV_CTLAPI_VERSION, PV_NEEDS_NOTHING, cmd_version},
+    {PV_CTLAPI_CREATE, PV_NEEDS_NOTHING, cmd_create},
+    {PV_CTLAPI_INVITE, PV_NEEDS_NOTHING, cmd_invite},
+    {PV_CTLAPI_INVITE_LIST, PV_NEEDS_NOTHING, cmd_invite_list},
+    {PV_CTLAPI_INVITE_REVOKE, PV_NEEDS_NOTHING, cmd_invite_revoke},
+    {PV_CTLAPI_JOIN, PV_NEEDS_NOTHING, cmd_join},
+    {PV_CTLAPI_UP, PV_NEEDS_NETWORK, cmd_up},
+    {PV_CTLAPI_DOWN, PV_NEEDS_NETWORK, cmd_down},
+    {PV_CTLAPI_LEAVE, PV_NEEDS_NOTHING, cmd_leave},
+    {PV_CTLAPI_STATUS, PV_NEEDS_NOTHING, cmd_status},
+    {PV_CTLAPI_PEERS, PV_NEEDS_NOTHING, cmd_peers},
+    {PV_CTLAPI_METRICS, PV_NEEDS_NOTHING, cmd_metrics},
+    {PV_CTLAPI_PING, PV_NEEDS_MEMBER, cmd_ping},
+    {PV_CTLAPI_WAIT, PV_NEEDS_NOTHING, cmd_wait},
+    {PV_CTLAPI_IP, PV_NEEDS_NOTHING, cmd_ip},
+    {PV_CTLAPI_REMOVE, PV_NEEDS_NOTHING, cmd_remove},
+    {PV_CTLAPI_SEND, PV_NEEDS_NOTHING, cmd_send},
+    {PV_CTLAPI_WHY, PV_NEEDS_PEER, cmd_why},
+    {PV_CTLAPI_TRACE, PV_NEEDS_PEER, cmd_trace},
+    {PV_CTLAPI_FILE_SEND, PV_NEEDS_MEMBER, cmd_file_send},
+    {PV_CTLAPI_INBOX, PV_NEEDS_NOTHING, cmd_history},
+    {PV_CTLAPI_HISTORY, PV_NEEDS_NOTHING, cmd_history},
+    {PV_CTLAPI_WATCH, PV_NEEDS_NOTHING, cmd_watch},
+    {PV_CTLAPI_LOG, PV_NEEDS_NOTHING, cmd_log},
+    {PV_CTLAPI_FILES, PV_NEEDS_NOTHING, cmd_files},
+    {PV_CTLAPI_FILE_ACCEPT, PV_NEEDS_NOTHING, cmd_files},
+    {PV_CTLAPI_FILE_STOP, PV_NEEDS_NOTHING, cmd_files},
+    {PV_CTLAPI_FILE_GET, PV_NEEDS_NOTHING, cmd_files},
+    {PV_CTLAPI_FILE_SAVED, PV_NEEDS_NOTHING, cmd_files},
+    {PV_CTLAPI_ROOM_CREATE, PV_NEEDS_NOTHING, cmd_room},
+    {PV_CTLAPI_ROOM_INVITE, PV_NEEDS_NOTHING, cmd_room},
+    {PV_CTLAPI_ROOM_LEAVE, PV_NEEDS_NOTHING, cmd_room},
+    {PV_CTLAPI_ROOM_LIST, PV_NEEDS_NOTHING, cmd_room},
+    {PV_CTLAPI_ROOM_MEMBERS, PV_NEEDS_NOTHING, cmd_room},
+};
+
+static void on_cancel(void *part, uint64_t handle, pv_ns now)
+{
+    struct pv_engine *e = part;
+    pv_engine_drop_waiter(e, handle);
+    if (e->enroll.handle == handle)
+        pv_enroll_cancel(e, now);
+}
+
+const struct pv_part pv_part_engine_ctl = {
+    .name = "engine_ctl",
+    .make = pv_engine_as_part,
+    .free = pv_engine_not_freed,
+    .commands = commands,
+    .n_commands = PV_ARRAY_LEN(commands),
+    .on_cancel = on_cancel,
+};

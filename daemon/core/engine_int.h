@@ -24,7 +24,6 @@
  *   engine_metrics.c  all numbers, as text for Prometheus
  *   engine_why.c      why and trace
  *   engine_cause.c    the diagnosis that why begins with
- *   engine_names.c    the names file for libnss_p2pvpn
  *   engine_life.c     how long the own NAT keeps a binding, and what follows from it
  *   engine_front.c    another socket before the NAT ends the binding of this one
  *   engine_keep.c     stored copies of messages for who is away, both ways
@@ -60,12 +59,11 @@
 
 enum {
     PV_ENGINE_SUBSCRIBE_ALL = 128, /* ours: in networks up to this size presence of all is wanted */
-    PV_ENGINE_MAX_PARTS = 32,
-    PV_ENGINE_MAX_ANSWERS = 64,  /* cookie replies waiting to be sent; more are dropped */
-    PV_ENGINE_MAX_REPORTS = 16,  /* newest kept, shown by status */
-    PV_ENGINE_LOAD = 200,        /* handshakes a second above which cookies are asked for */
-    PV_ENGINE_MAX_HOSTS = 8,     /* addresses of the coordinator as written */
-    PV_ENGINE_MAX_WAITERS = 256, /* pings, waits and watches at once */
+    PV_ENGINE_MAX_ANSWERS = 64,    /* cookie replies waiting to be sent; more are dropped */
+    PV_ENGINE_MAX_REPORTS = 16,    /* newest kept, shown by status */
+    PV_ENGINE_LOAD = 200,          /* handshakes a second above which cookies are asked for */
+    PV_ENGINE_MAX_HOSTS = 8,       /* addresses of the coordinator as written */
+    PV_ENGINE_MAX_WAITERS = 256,   /* pings, waits and watches at once */
     PV_ENGINE_MAX_KNOCKS = 2 * PV_RECALL_AT_ONCE * PV_RECALL_ADDRS, /* waiting to be sent */
     PV_ENGINE_TOLD = 2, /* addresses of ours that peers see, kept while there is no server */
 };
@@ -105,7 +103,6 @@ enum pv_job_purpose {
     PV_JP_HISTORY,    /* arg: ctl handle */
     PV_JP_COUNTS,     /* arg: ctl handle of a status */
     PV_JP_FORGET,     /* arg: ctl handle of a leave */
-    PV_JP_NAMES,
     PV_JP_NOTIFY,
     PV_JP_UNKEPT,  /* messages of keep.peer to be stored */
     PV_JP_KEPT,    /* they are */
@@ -266,7 +263,6 @@ struct pv_report {
 
 struct pv_engine {
     struct pv_node node;
-    void *parts[PV_ENGINE_MAX_PARTS]; /* in the order of engine.c's list */
 
     /* peers */
     struct pv_wg_device device;
@@ -312,10 +308,6 @@ struct pv_engine {
     pv_ns store_retry_at;
     struct pv_stored_statement *unsaved; /* owned array of views into the roster */
     size_t n_unsaved, cap_unsaved;
-
-    bool names_dirty; /* the names file is not what the roster says */
-    bool names_busy;  /* a job writes it */
-    pv_ns names_at;   /* not written before */
 
     /* the coordinator */
     struct pv_hostport hosts[PV_ENGINE_MAX_HOSTS]; /* as written in the record or token */
@@ -387,8 +379,13 @@ struct pv_engine {
 
 /* --- engine.c -------------------------------------------------------------------------------- */
 
-/* What the part's make() returned; NULL: it is not there yet. */
-void *pv_engine_part(struct pv_engine *e, const struct pv_part *part);
+/* What is no part yet: its make() returns the engine. */
+int pv_engine_as_part(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                      void **ret_part);
+void pv_engine_not_freed(void *part);
+extern const struct pv_part pv_part_engine_ctl;
+extern const struct pv_part pv_part_engine_streams;
+extern const struct pv_part pv_part_commands;
 /* The coordinator's answer to that part; what the coordinator says of its own accord, to all. */
 void pv_engine_answer(struct pv_engine *e, const struct pv_part *owner, uint64_t tag,
                       const struct pv_ctl_msg *msg, pv_ns now);
@@ -553,14 +550,6 @@ void pv_engine_report(struct pv_engine *e, const char *text, pv_ns now);
 void pv_engine_note_overlap(struct pv_engine *e, const struct pv_link_addr *links, size_t n);
 void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *result, pv_ns now);
 
-/* --- engine_names.c -------------------------------------------------------------------------- */
-
-/* Who is who has changed: the names file is to be written again. */
-void pv_engine_names_changed(struct pv_engine *e);
-void pv_engine_run_names(struct pv_engine *e, pv_ns now);
-pv_ns pv_engine_names_timeout(const struct pv_engine *e);
-void pv_engine_names_written(struct pv_engine *e, const struct pv_job_result *result, pv_ns now);
-
 /* --- engine_coord.c -------------------------------------------------------------------------- */
 
 /* Connects as a member, or as a guest for enrolling, to the coordinators of list. */
@@ -677,7 +666,6 @@ void pv_engine_files_client_gone(struct pv_engine *e, uint32_t sid);
 
 /* --- engine_ctl.c, engine_show.c, engine_why.c ------------------------------------------------ */
 
-void pv_engine_ctl_pump(struct pv_engine *e, pv_ns now);
 /* Answers the request itself when there is none. member: a static peer will not do. */
 struct pv_peer *pv_engine_need_peer(struct pv_engine *e, const struct pv_ctlapi_request *req,
                                     const char *what, bool member, uint64_t handle);

@@ -258,9 +258,6 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
     case PV_JP_COUNTS:
         pv_engine_show_status(e, wait->arg, result, now);
         break;
-    case PV_JP_NAMES:
-        pv_engine_names_written(e, result, now);
-        break;
     case PV_JP_NOTIFY:
         pv_engine_notified(e, result);
         break;
@@ -304,7 +301,7 @@ void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_
     bool known = pv_jobqueue_take(&e->node.jobs, result->id, &owner, &tag);
     PV_MAP_FIND(&e->job_map, e->job_waits, &result->id, sizeof(result->id), wait);
     if (known && owner != NULL) {
-        owner->on_job(pv_engine_part(e, owner), tag, result, now);
+        owner->on_job(pv_node_part(&e->node, owner), tag, result, now);
     } else if (wait != NULL) {
         PV_MAP_DEL(e->job_waits, wait);
         dispatch(e, wait, result, now);

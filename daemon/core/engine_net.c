@@ -28,7 +28,7 @@ static bool is_self(const struct pv_engine *e, const struct pv_member *m)
 
 static void member_here(struct pv_engine *e, const struct pv_member *m, bool added, pv_ns now)
 {
-    pv_engine_names_changed(e);
+    pv_node_raise(&e->node, PV_FACT_ROSTER);
     if (is_self(e, m)) {
         e->node.removed = false;
         memcpy(e->node.node_name, m->name, sizeof(e->node.node_name));
@@ -48,7 +48,7 @@ static void member_here(struct pv_engine *e, const struct pv_member *m, bool add
 
 static void member_gone(struct pv_engine *e, const struct pv_member *m, pv_ns now)
 {
-    pv_engine_names_changed(e);
+    pv_node_raise(&e->node, PV_FACT_ROSTER);
     if (is_self(e, m)) {
         if (m->state == PV_MEMBER_REVOKED) {
             e->node.removed = true;
@@ -364,7 +364,7 @@ void pv_engine_leave(struct pv_engine *e, pv_ns now)
     pv_rostersync_set_roster(e->sync, NULL);
     pv_rooms_set_network(e->rooms, NULL, e->node.identity->sign_pk, now);
     e->node.roster = pv_roster_free(e->node.roster);
-    pv_engine_names_changed(e);
+    pv_node_raise(&e->node, PV_FACT_ROSTER);
     e->cursor = (struct pv_ctl_cursor){0};
     e->relisted = false;
     e->node.removed = false;

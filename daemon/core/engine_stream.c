@@ -28,169 +28,289 @@ static struct pv_chatlink_source source_of(struct pv_engine *e, const struct pv_
     return s;
 }
 
+/* --- what is no part yet -----------------------------------------------------------------------
+ */
+
+static void coord_connected(void *part, uint32_t sid, pv_ns now)
+{
+    struct pv_engine *e = part;
+    pv_coordclient_connected(e->node.coord, sid, now);
+}
+
+static void coord_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
+{
+    struct pv_engine *e = part;
+    pv_coordclient_handle_bytes(e->node.coord, sid, bytes, now);
+}
+
+static void coord_closed(void *part, uint32_t sid, int status, pv_ns now)
+{
+    struct pv_engine *e = part;
+    pv_coordclient_closed(e->node.coord, sid, status, now);
+}
+
+static int coord_poll_op(void *part, struct pv_stream_op *ret_op)
+{
+    struct pv_engine *e = part;
+    struct pv_coordclient_stream_op co;
+    if (pv_coordclient_poll_stream_op(e->node.coord, &co) != PV_OK)
+        return PV_ERR_AGAIN;
+    *ret_op = (struct pv_stream_op){.type = co.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE,
+                                    .sid = co.sid,
+                                    .addr = co.to.addr,
+                                    .tls = co.to.tls};
+    return PV_OK;
+}
+
+static int coord_poll_writable(void *part, uint32_t *ret_sid)
+{
+    struct pv_engine *e = part;
+    return pv_coordclient_poll_writable(e->node.coord, ret_sid);
+}
+
+static struct pv_view coord_out(void *part, uint32_t sid)
+{
+    struct pv_engine *e = part;
+    return pv_coordclient_out(e->node.coord, sid);
+}
+
+static void coord_wrote(void *part, uint32_t sid, size_t n, pv_ns now)
+{
+    struct pv_engine *e = part;
+    (void)now;
+    pv_coordclient_wrote(e->node.coord, sid, n);
+}
+
+static int chat_accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now)
+{
+    struct pv_engine *e = part;
+    const struct pv_chatlink_source source = source_of(e, &who->remote);
+    return pv_chatlink_accepted(e->chat, &source, now, ret_sid);
+}
+
+static void chat_connected(void *part, uint32_t sid, pv_ns now)
+{
+    struct pv_engine *e = part;
+    pv_chatlink_connected(e->chat, sid, now);
+}
+
+static void chat_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
+{
+    struct pv_engine *e = part;
+    pv_chatlink_handle_bytes(e->chat, sid, bytes, pv_engine_wall_ms(e, now), now);
+}
+
+static void chat_closed(void *part, uint32_t sid, int status, pv_ns now)
+{
+    struct pv_engine *e = part;
+    (void)status;
+    pv_chatlink_closed(e->chat, sid, now);
+}
+
+static int chat_poll_op(void *part, struct pv_stream_op *ret_op)
+{
+    struct pv_engine *e = part;
+    struct pv_chatlink_stream_op ch;
+    if (pv_chatlink_poll_stream_op(e->chat, &ch) != PV_OK)
+        return PV_ERR_AGAIN;
+    const struct pv_member *self = pv_node_self(&e->node);
+    *ret_op = (struct pv_stream_op){
+        .type = ch.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE, .sid = ch.sid, .addr = ch.addr};
+    if (ch.open && self != NULL)
+        ret_op->local = ch.addr.family == PV_AF_INET6 ? self->ip6 : self->ip4;
+    return PV_OK;
+}
+
+static int chat_poll_writable(void *part, uint32_t *ret_sid)
+{
+    struct pv_engine *e = part;
+    return pv_chatlink_poll_writable(e->chat, ret_sid);
+}
+
+static struct pv_view chat_out(void *part, uint32_t sid)
+{
+    struct pv_engine *e = part;
+    return pv_chatlink_out(e->chat, sid);
+}
+
+static void chat_wrote(void *part, uint32_t sid, size_t n, pv_ns now)
+{
+    struct pv_engine *e = part;
+    pv_chatlink_wrote(e->chat, sid, n, now);
+}
+
+static int file_accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now)
+{
+    struct pv_engine *e = part;
+    const struct pv_chatlink_source source = source_of(e, &who->remote);
+    if (source.who != PV_CHATLINK_MEMBER)
+        return PV_ERR_REFUSED;
+    return pv_filelink_accepted(e->files, source.pk, now, ret_sid);
+}
+
+static void file_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
+{
+    struct pv_engine *e = part;
+    pv_filelink_handle_bytes(e->files, sid, bytes, now);
+}
+
+static void file_closed(void *part, uint32_t sid, int status, pv_ns now)
+{
+    struct pv_engine *e = part;
+    (void)status;
+    (void)now;
+    pv_filelink_closed(e->files, sid);
+}
+
+static const struct pv_stream_handler streams[] = {
+    {
+        .kind = PV_STREAM_COORD,
+        .connected = coord_connected,
+        .bytes = coord_bytes,
+        .closed = coord_closed,
+        .poll_op = coord_poll_op,
+        .poll_writable = coord_poll_writable,
+        .out = coord_out,
+        .wrote = coord_wrote,
+    },
+    {
+        .kind = PV_STREAM_CHAT,
+        .accepted = chat_accepted,
+        .connected = chat_connected,
+        .bytes = chat_bytes,
+        .closed = chat_closed,
+        .poll_op = chat_poll_op,
+        .poll_writable = chat_poll_writable,
+        .out = chat_out,
+        .wrote = chat_wrote,
+    },
+    /* Whoever takes a file's connection over writes to it and closes it. */
+    {
+        .kind = PV_STREAM_FILE,
+        .accepted = file_accepted,
+        .bytes = file_bytes,
+        .closed = file_closed,
+    },
+};
+
+const struct pv_part pv_part_engine_streams = {
+    .name = "engine_streams",
+    .make = pv_engine_as_part,
+    .free = pv_engine_not_freed,
+    .streams = streams,
+    .n_streams = PV_ARRAY_LEN(streams),
+};
+
+/* --- to whom a stream belongs ------------------------------------------------------------------
+ */
+
+static const struct pv_stream_handler *find(const struct pv_engine *e, enum pv_stream_kind kind,
+                                            void **ret_part)
+{
+    PV_EACH_PART(&e->node, slot)
+    {
+        for (size_t i = 0; i < slot->part->n_streams; i++) {
+            if (slot->part->streams[i].kind != kind)
+                continue;
+            *ret_part = slot->self;
+            return &slot->part->streams[i];
+        }
+    }
+    return NULL;
+}
+
+/* What a stream brought is acted on at once. */
+static void pump(struct pv_engine *e, pv_ns now)
+{
+    pv_engine_settle(e, now);
+}
+
 int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
                               const struct pv_stream_peer *who, pv_ns now, uint32_t *ret_sid)
 {
+    void *part = NULL;
     uint32_t local;
-    int r = PV_ERR_REFUSED;
-    if (kind == PV_STREAM_CTL) {
-        r = pv_ctlsrv_accepted(e->node.ctl, who->may_change, &local);
-    } else if (kind == PV_STREAM_CHAT) {
-        const struct pv_chatlink_source source = source_of(e, &who->remote);
-        r = pv_chatlink_accepted(e->chat, &source, now, &local);
-    } else if (kind == PV_STREAM_FILE) {
-        const struct pv_chatlink_source source = source_of(e, &who->remote);
-        if (source.who == PV_CHATLINK_MEMBER)
-            r = pv_filelink_accepted(e->files, source.pk, now, &local);
-    }
+    const struct pv_stream_handler *h = find(e, kind, &part);
+    if (h == NULL || h->accepted == NULL)
+        return PV_ERR_REFUSED;
+    int r = h->accepted(part, who, &local, now);
     if (r == PV_OK)
         *ret_sid = pv_sid(kind, local);
     return r;
 }
 
-/* What streams brought is acted on at once. */
-static void pump(struct pv_engine *e, pv_ns now)
-{
-    pv_engine_coord_pump(e, now);
-    pv_engine_ctl_pump(e, now);
-    pv_engine_settle(e, now);
-}
-
 void pv_engine_stream_connected(struct pv_engine *e, uint32_t sid, pv_ns now)
 {
-    if (pv_sid_kind(sid) == PV_STREAM_COORD)
-        pv_coordclient_connected(e->node.coord, pv_sid_local(sid), now);
-    else if (pv_sid_kind(sid) == PV_STREAM_CHAT)
-        pv_chatlink_connected(e->chat, pv_sid_local(sid), now);
+    void *part = NULL;
+    const struct pv_stream_handler *h = find(e, pv_sid_kind(sid), &part);
+    if (h != NULL && h->connected != NULL)
+        h->connected(part, pv_sid_local(sid), now);
     pump(e, now);
 }
 
 void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view bytes, pv_ns now)
 {
-    uint32_t local = pv_sid_local(sid);
-    switch (pv_sid_kind(sid)) {
-    case PV_STREAM_COORD:
-        pv_coordclient_handle_bytes(e->node.coord, local, bytes, now);
-        break;
-    case PV_STREAM_CHAT:
-        pv_chatlink_handle_bytes(e->chat, local, bytes, pv_engine_wall_ms(e, now), now);
-        break;
-    case PV_STREAM_CTL:
-        pv_ctlsrv_handle_bytes(e->node.ctl, local, bytes);
-        break;
-    case PV_STREAM_FILE:
-        pv_filelink_handle_bytes(e->files, local, bytes, now);
-        break;
-    case PV_STREAM_KINDS:
-        break;
-    }
+    void *part = NULL;
+    const struct pv_stream_handler *h = find(e, pv_sid_kind(sid), &part);
+    if (h != NULL)
+        h->bytes(part, pv_sid_local(sid), bytes, now);
     pump(e, now);
 }
 
 void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_ns now)
 {
-    uint32_t local = pv_sid_local(sid);
-    switch (pv_sid_kind(sid)) {
-    case PV_STREAM_COORD:
-        pv_coordclient_closed(e->node.coord, local, status, now);
-        break;
-    case PV_STREAM_CHAT:
-        pv_chatlink_closed(e->chat, local, now);
-        break;
-    case PV_STREAM_CTL:
-        pv_ctlsrv_closed(e->node.ctl, local);
-        pv_engine_files_client_gone(e, sid);
-        break;
-    case PV_STREAM_FILE:
-        pv_filelink_closed(e->files, local);
-        break;
-    case PV_STREAM_KINDS:
-        break;
-    }
+    void *part = NULL;
+    const struct pv_stream_handler *h = find(e, pv_sid_kind(sid), &part);
+    if (h != NULL)
+        h->closed(part, pv_sid_local(sid), status, now);
     pump(e, now);
 }
 
 int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op)
 {
-    struct pv_coordclient_stream_op co;
-    struct pv_chatlink_stream_op ch;
-    uint32_t local;
-    if (pv_coordclient_poll_stream_op(e->node.coord, &co) == PV_OK) {
-        *ret_op = (struct pv_stream_op){.type = co.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE,
-                                        .sid = pv_sid(PV_STREAM_COORD, co.sid),
-                                        .kind = PV_STREAM_COORD,
-                                        .addr = co.to.addr,
-                                        .tls = co.to.tls};
-        return PV_OK;
+    PV_EACH_PART(&e->node, slot)
+    {
+        for (size_t i = 0; i < slot->part->n_streams; i++) {
+            const struct pv_stream_handler *h = &slot->part->streams[i];
+            if (h->poll_op == NULL || h->poll_op(slot->self, ret_op) != PV_OK)
+                continue;
+            ret_op->kind = h->kind;
+            ret_op->sid = pv_sid(h->kind, ret_op->sid);
+            return PV_OK;
+        }
     }
-    if (pv_chatlink_poll_stream_op(e->chat, &ch) == PV_OK) {
-        const struct pv_member *self = pv_node_self(&e->node);
-        *ret_op = (struct pv_stream_op){.type = ch.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE,
-                                        .sid = pv_sid(PV_STREAM_CHAT, ch.sid),
-                                        .kind = PV_STREAM_CHAT,
-                                        .addr = ch.addr};
-        if (ch.open && self != NULL)
-            ret_op->local = ch.addr.family == PV_AF_INET6 ? self->ip6 : self->ip4;
-        return PV_OK;
-    }
-    if (pv_ctlsrv_poll_close(e->node.ctl, &local) != PV_OK)
-        return PV_ERR_AGAIN;
-    *ret_op = (struct pv_stream_op){
-        .type = PV_STREAM_CLOSE, .sid = pv_sid(PV_STREAM_CTL, local), .kind = PV_STREAM_CTL};
-    return PV_OK;
+    return PV_ERR_AGAIN;
 }
 
 int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid)
 {
     uint32_t local;
-    enum pv_stream_kind kind = PV_STREAM_COORD;
-    int r = pv_coordclient_poll_writable(e->node.coord, &local);
-    if (r != PV_OK) {
-        kind = PV_STREAM_CHAT;
-        r = pv_chatlink_poll_writable(e->chat, &local);
+    PV_EACH_PART(&e->node, slot)
+    {
+        for (size_t i = 0; i < slot->part->n_streams; i++) {
+            const struct pv_stream_handler *h = &slot->part->streams[i];
+            if (h->poll_writable == NULL || h->poll_writable(slot->self, &local) != PV_OK)
+                continue;
+            *ret_sid = pv_sid(h->kind, local);
+            return PV_OK;
+        }
     }
-    if (r != PV_OK) {
-        kind = PV_STREAM_CTL;
-        r = pv_ctlsrv_poll_writable(e->node.ctl, &local);
-    }
-    if (r == PV_OK)
-        *ret_sid = pv_sid(kind, local);
-    return r;
+    return PV_ERR_AGAIN;
 }
 
 struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid)
 {
-    uint32_t local = pv_sid_local(sid);
-    switch (pv_sid_kind(sid)) {
-    case PV_STREAM_COORD:
-        return pv_coordclient_out(e->node.coord, local);
-    case PV_STREAM_CHAT:
-        return pv_chatlink_out(e->chat, local);
-    case PV_STREAM_CTL:
-        return pv_ctlsrv_out(e->node.ctl, local);
-    case PV_STREAM_FILE:
-    case PV_STREAM_KINDS:
-        break; /* whoever takes the connection over writes */
-    }
-    return pv_view(NULL, 0);
+    void *part = NULL;
+    const struct pv_stream_handler *h = find(e, pv_sid_kind(sid), &part);
+    return h == NULL || h->out == NULL ? pv_view(NULL, 0) : h->out(part, pv_sid_local(sid));
 }
 
 void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns now)
 {
-    uint32_t local = pv_sid_local(sid);
-    switch (pv_sid_kind(sid)) {
-    case PV_STREAM_COORD:
-        pv_coordclient_wrote(e->node.coord, local, n);
-        break;
-    case PV_STREAM_CHAT:
-        pv_chatlink_wrote(e->chat, local, n, now);
-        pv_engine_chat_pump(e, now);
-        break;
-    case PV_STREAM_CTL:
-        pv_ctlsrv_wrote(e->node.ctl, local, n);
-        break;
-    case PV_STREAM_FILE:
-    case PV_STREAM_KINDS:
-        break;
-    }
+    void *part = NULL;
+    const struct pv_stream_handler *h = find(e, pv_sid_kind(sid), &part);
+    if (h == NULL || h->wrote == NULL)
+        return;
+    h->wrote(part, pv_sid_local(sid), n, now);
+    pump(e, now);
 }

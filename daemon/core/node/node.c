@@ -6,6 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+void *pv_node_part(const struct pv_node *n, const struct pv_part *part)
+{
+    PV_EACH_PART(n, slot)
+    {
+        if (slot->part == part)
+            return slot->self;
+    }
+    return NULL;
+}
+
 const struct pv_member *pv_node_self(const struct pv_node *n)
 {
     return n->roster == NULL ? NULL : pv_roster_by_node(n->roster, n->identity->sign_pk);

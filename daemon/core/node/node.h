@@ -37,6 +37,15 @@ struct pv_wall {
     pv_ns at;
 };
 
+/* A part and what its make() returned. */
+struct pv_part_slot {
+    const struct pv_part *part;
+    void *self;
+};
+enum {
+    PV_NODE_MAX_PARTS = 32, /* ours: twice as many as there are */
+};
+
 struct pv_node {
     /* given at the start; nobody writes them later but for the log's level */
     struct pv_rng rng;
@@ -72,7 +81,15 @@ struct pv_node {
     struct pv_ctlsrv *ctl;
     struct pv_watch watch;
     unsigned facts; /* enum pv_fact, not delivered yet */
+
+    /* Those that are made, in the order in which facts are delivered; written by the engine. */
+    struct pv_part_slot parts[PV_NODE_MAX_PARTS];
+    size_t n_parts;
 };
+
+/* for each part of node n that is made: slot points at it */
+#define PV_EACH_PART(n, slot) \
+    for (const struct pv_part_slot *slot = (n)->parts; slot < (n)->parts + (n)->n_parts; slot++)
 
 /* Tells every part, after the call under way, that what these enum pv_fact bits name has changed.
  */
@@ -81,6 +98,8 @@ static inline void pv_node_raise(struct pv_node *n, unsigned facts)
     n->facts |= facts;
 }
 
+/* What the part's make() returned; NULL: it is not there. */
+void *pv_node_part(const struct pv_node *n, const struct pv_part *part);
 /* This node as a member; NULL: in no network, or no member any more. */
 const struct pv_member *pv_node_self(const struct pv_node *n);
 

@@ -17,6 +17,7 @@
 #include "daemon/core/jobs/job.h"
 #include "daemon/core/node/config.h"
 #include "daemon/core/node/facts.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/node/stream.h"
 #include "daemon/core/node/transmit.h"
 #include "daemon/core/packets/fastpath.h"
@@ -110,10 +111,11 @@ struct pv_part {
     size_t n_inband;
     const struct pv_command *commands;
     size_t n_commands;
-    const struct pv_stream_handler *stream; /* NULL: it has none */
+    const struct pv_stream_handler *streams;
+    size_t n_streams;
 
-    /* The part's share of `status` and of `metrics`. */
-    void (*status)(const void *part, struct pv_ctlapi_status *status, pv_ns now);
+    /* The part's share of `status` (statuspage.h) and of `metrics`. */
+    void (*status)(void *part, struct pv_statuspage *status, pv_ns now);
     void (*metrics)(void *part, struct pv_metrics *m, pv_ns now);
 };
 

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fake_node.h - a node without an engine, for the unit test of one part: keys, a roster of alice's
+ * network "home" (roster_fixture.h), a job queue, a control server, and facts delivered to that
+ * part alone. `f->now` is the test's clock.
+ */
+#ifndef PV_FAKE_NODE_H
+#define PV_FAKE_NODE_H
+
+#include "daemon/core/node/node.h"
+#include "tests/unit/proto/roster/roster_fixture.h"
+
+struct fake_node {
+    struct pv_node node;
+    struct pv_identity identity;
+    struct world world; /* root, creator (alice, this node), coordinator */
+    struct test_rng rng;
+    const struct pv_part *part;
+    void *self;
+    struct pv_engine_config cfg;
+    struct pv_saved saved;
+    pv_ns now;
+};
+
+/* A node in no network; the part is made by fake_node_start(). */
+static inline void fake_node_init(struct fake_node *f, const struct pv_part *part)
+{
+    *f = (struct fake_node){.world = world_make(1), .part = part, .now = PV_S(1000)};
+    memcpy(f->identity.sign_sk, f->world.creator.sk, sizeof(f->identity.sign_sk));
+    memcpy(f->identity.sign_pk, f->world.creator.pk, sizeof(f->identity.sign_pk));
+    memset(f->identity.dh_sk, 7, sizeof(f->identity.dh_sk));
+    f->node.rng = test_rng_make(&f->rng, 1);
+    f->node.identity = &f->identity;
+    f->node.mtu = 1420;
+    f->node.udp_port = 51820;
+    f->node.started = f->now;
+    f->node.up = true;
+    f->node.wall = (struct pv_wall){.us = (uint64_t)T0 * 1000000, .at = f->now};
+    memcpy(f->node.hostname, "alice", 6);
+    memcpy(f->node.tun_name, "pv0", 4);
+    pv_jobqueue_init(&f->node.jobs, &f->node.rng, NULL);
+    assert_int_equal(pv_ctlsrv_new(&f->node.ctl), PV_OK);
+    f->cfg = (struct pv_engine_config){
+        .rng = f->node.rng, .identity = &f->identity, .saved = &f->saved, .mtu = 1420};
+}
+
+/* Adds a statement to the roster, as if it had come from anywhere. */
+static inline void fake_node_add(struct fake_node *f, struct item it)
+{
+    add(f->node.roster, &it);
+    (void)settle(f->node.roster); /* its events are the membership's business */
+    pv_node_raise(&f->node, PV_FACT_ROSTER);
+}
+
+/* This node becomes alice, who created network home and is its only member. */
+static inline void fake_node_enter(struct fake_node *f)
+{
+    f->node.roster = roster_of(&f->world);
+    pv_node_raise(&f->node, PV_FACT_NETWORK | PV_FACT_ROSTER);
+}
+
+/* Another member with the keys keys_of(seed), at 10.66.0.ip. */
+static inline void fake_node_member(struct fake_node *f, unsigned seed, const char *name,
+                                    uint16_t ip)
+{
+    const struct keys k = keys_of(seed);
+    fake_node_add(f, make_member(&f->world, &f->world.creator, &k, name, ip));
+}
+
+/* Facts reach the part until there are none, then it runs, as the engine does it. */
+static inline void fake_node_settle(struct fake_node *f)
+{
+    while (f->node.facts != 0) {
+        unsigned facts = f->node.facts;
+        f->node.facts = 0;
+        if (f->part->on_facts != NULL)
+            f->part->on_facts(f->self, facts, f->now);
+    }
+    if (f->part->run != NULL)
+        f->part->run(f->self, f->now);
+}
+
+static inline void fake_node_start(struct fake_node *f)
+{
+    assert_int_equal(f->part->make(&f->node, &f->cfg, f->now, &f->self), PV_OK);
+    if (f->part->restore != NULL)
+        assert_int_equal(f->part->restore(f->self, &f->cfg, f->now), PV_OK);
+    fake_node_settle(f);
+}
+
+static inline void fake_node_raise(struct fake_node *f, unsigned facts)
+{
+    pv_node_raise(&f->node, facts);
+    fake_node_settle(f);
+}
+
+/* Time passes; the part's timeouts are handled when they are due, as the engine does it. */
+static inline void fake_node_wait(struct fake_node *f, pv_ns t)
+{
+    pv_ns end = f->now + t;
+    for (;;) {
+        pv_ns next = f->part->next_timeout == NULL ? PV_NEVER : f->part->next_timeout(f->self);
+        if (next > end)
+            break;
+        f->now = next > f->now ? next : f->now + PV_MS(1);
+        if (f->part->handle_timeout != NULL)
+            f->part->handle_timeout(f->self, f->now);
+        fake_node_settle(f);
+    }
+    f->now = end > f->now ? end : f->now;
+}
+
+/* The next job, which the test frees; NULL: there is none. */
+static inline struct pv_job *fake_node_job(struct fake_node *f)
+{
+    struct pv_job *job;
+    return pv_jobqueue_poll(&f->node.jobs, &job) == PV_OK ? job : NULL;
+}
+
+/* The job ends like this: its result goes to the part that submitted it. Frees the job. */
+static inline void fake_node_answer(struct fake_node *f, struct pv_job *job,
+                                    struct pv_job_result *result)
+{
+    const struct pv_part *owner;
+    uint64_t tag;
+    result->id = job->id;
+    result->kind = job->kind;
+    pv_job_free(job);
+    assert_true(pv_jobqueue_take(&f->node.jobs, result->id, &owner, &tag));
+    assert_ptr_equal(owner, f->part);
+    f->part->on_job(f->self, tag, result, f->now);
+    pv_job_result_done(result);
+    fake_node_settle(f);
+}
+
+static inline void fake_node_done(struct fake_node *f)
+{
+    if (f->self != NULL)
+        f->part->free(f->self);
+    pv_jobqueue_done(&f->node.jobs);
+    pv_ctlsrv_free(f->node.ctl);
+    pv_roster_free(f->node.roster);
+    f->self = NULL;
+}
+
+#endif /* PV_FAKE_NODE_H */
