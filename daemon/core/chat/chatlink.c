@@ -13,17 +13,17 @@ enum {
 
 /* --- peers --------------------------------------------------------------------------------- */
 
-struct chat_peer *chat_peer_find(const struct pv_chatlink *link, const uint8_t *pk)
+struct pv_chatlink_peer *pv_chatlink_peer_find(const struct pv_chatlink *link, const uint8_t *pk)
 {
-    struct chat_peer *peer = NULL;
+    struct pv_chatlink_peer *peer = NULL;
     PV_MAP_FIND(&link->peer_map, link->peers, pk, PV_CHATJOB_PK_LEN, peer);
     return peer;
 }
 
-int chat_peer_get(struct pv_chatlink *link, const uint8_t *pk, const char *name,
-                  struct chat_peer **ret_peer)
+int pv_chatlink_peer_get(struct pv_chatlink *link, const uint8_t *pk, const char *name,
+                         struct pv_chatlink_peer **ret_peer)
 {
-    struct chat_peer *peer = chat_peer_find(link, pk);
+    struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
     if (peer == NULL) {
         int r = pv_heap_reserve(&link->peer_timers, HASH_CNT(hh, link->peers) + 1);
         peer = r < 0 ? NULL : calloc(1, sizeof(*peer));
@@ -43,13 +43,13 @@ int chat_peer_get(struct pv_chatlink *link, const uint8_t *pk, const char *name,
     return PV_OK;
 }
 
-bool chat_has_work(const struct chat_peer *peer)
+bool pv_chatlink_has_work(const struct pv_chatlink_peer *peer)
 {
     return peer->n_window > 0 || peer->more_queued || peer->owed || peer->wanted;
 }
 
 /* The window is only a copy of what the store has; the next connection starts from the store. */
-static void forget_window(struct chat_peer *peer)
+static void forget_window(struct pv_chatlink_peer *peer)
 {
     if (peer->n_window > 0 || peer->loading)
         peer->more_queued = true;
@@ -61,10 +61,10 @@ static void forget_window(struct chat_peer *peer)
     peer->loaded_seq = 0;
 }
 
-void chat_drop_pending(struct chat_peer *peer)
+void pv_chatlink_drop_pending(struct pv_chatlink_peer *peer)
 {
     while (peer->pending != NULL) {
-        struct chat_pending *p = peer->pending;
+        struct pv_chatlink_pending *p = peer->pending;
         peer->pending = p->next;
         pv_chat_record_done(&p->rec);
         free(p);
@@ -73,12 +73,12 @@ void chat_drop_pending(struct chat_peer *peer)
     peer->n_pending = peer->pending_bytes = 0;
 }
 
-static void peer_free(struct pv_chatlink *link, struct chat_peer *peer)
+static void peer_free(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
 {
     while (peer->conns != NULL)
-        chat_conn_free(link, peer->conns);
+        pv_chatlink_conn_free(link, peer->conns);
     forget_window(peer);
-    chat_drop_pending(peer);
+    pv_chatlink_drop_pending(peer);
     free(peer->delivered.id);
     free(peer->read.id);
     free(peer->noted.id);
@@ -87,14 +87,14 @@ static void peer_free(struct pv_chatlink *link, struct chat_peer *peer)
     free(peer);
 }
 
-static void free_if_idle(struct pv_chatlink *link, struct chat_peer *peer)
+static void free_if_idle(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
 {
     if (!peer->online && peer->conns == NULL && peer->pending == NULL && !peer->committing &&
-        !peer->marking && !chat_has_work(peer))
+        !peer->marking && !pv_chatlink_has_work(peer))
         peer_free(link, peer);
 }
 
-void chat_back_off(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
+void pv_chatlink_back_off(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     pv_ns wait = PV_S(peer->backoff_s);
     pv_ns jitter = PV_MS(pv_rng_below(&link->rng, peer->backoff_s * 250 + 1));
@@ -104,52 +104,54 @@ void chat_back_off(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
         peer->backoff_s = PV_CHATLINK_BACKOFF_MAX_S;
 }
 
-void chat_lost_conn(struct pv_chatlink *link, struct chat_conn *c, bool close, pv_ns now)
+void pv_chatlink_lost_conn(struct pv_chatlink *link, struct pv_chatlink_conn *c, bool close,
+                           pv_ns now)
 {
-    struct chat_peer *peer = c->peer;
+    struct pv_chatlink_peer *peer = c->peer;
     bool mattered = peer->active == c || !c->connected;
     if (close)
-        chat_conn_close(link, c);
+        pv_chatlink_conn_close(link, c);
     else
-        chat_conn_free(link, c);
+        pv_chatlink_conn_free(link, c);
     if (mattered && peer->active == NULL) {
         forget_window(peer);
-        if (chat_has_work(peer))
-            chat_back_off(link, peer, now);
+        if (pv_chatlink_has_work(peer))
+            pv_chatlink_back_off(link, peer, now);
     }
 }
 
-static void close_all(struct pv_chatlink *link, struct chat_peer *peer)
+static void close_all(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
 {
     while (peer->conns != NULL)
-        chat_conn_close(link, peer->conns);
+        pv_chatlink_conn_close(link, peer->conns);
     forget_window(peer);
 }
 
 /* What waits for the store is lost; whoever gave us a stored copy is told so. */
-static void lose_pending(struct pv_chatlink *link, struct chat_peer *peer)
+static void lose_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
 {
     struct pv_chat_record none = {.outgoing = false};
-    for (const struct chat_pending *p = peer->pending; p != NULL; p = p->next) {
+    for (const struct pv_chatlink_pending *p = peer->pending; p != NULL; p = p->next) {
         if (p->parcel != 0)
-            chat_event_push(link, PV_CHATLINK_PARCEL, p->parcel, PV_ERR_CLOSED, &none);
+            pv_chatlink_event_push(link, PV_CHATLINK_PARCEL, p->parcel, PV_ERR_CLOSED, &none);
     }
-    chat_drop_pending(peer);
+    pv_chatlink_drop_pending(peer);
 }
 
-void chat_refuse(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
+void pv_chatlink_refuse_peer(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     lose_pending(link, peer);
     peer->delivered.n = peer->read.n = peer->noted.n = 0;
     close_all(link, peer);
-    chat_back_off(link, peer, now);
+    pv_chatlink_back_off(link, peer, now);
 }
 
-void chat_give_up(struct pv_chatlink *link, struct chat_peer *peer, int status, pv_ns now)
+void pv_chatlink_give_up(struct pv_chatlink *link, struct pv_chatlink_peer *peer, int status,
+                         pv_ns now)
 {
     pv_log(link->log, PV_LOG_WARN, "chat peer=%s store failed: %s: will try again", peer->name,
            pv_strstatus(status));
-    chat_refuse(link, peer, now);
+    pv_chatlink_refuse_peer(link, peer, now);
 }
 
 /* --- life ---------------------------------------------------------------------------------- */
@@ -169,7 +171,7 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
     link->jobs_end = &link->jobs;
     link->events_end = &link->events;
     link->ops_end = &link->ops;
-    chat_ask_for_backlog(link, now);
+    pv_chatlink_ask_for_backlog(link, now);
     *ret_link = link;
     return PV_OK;
 }
@@ -183,7 +185,7 @@ struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link)
     while (link->peers != NULL)
         peer_free(link, link->peers);
     while (link->jobs != NULL)
-        chat_job_free(chat_job_take(link, link->jobs->tag));
+        pv_chatlink_job_free(pv_chatlink_job_take(link, link->jobs->tag));
     while (pv_chatlink_poll_event(link, &event) == PV_OK)
         pv_chat_record_done(&event.msg);
     while (pv_chatlink_poll_stream_op(link, &op) == PV_OK)
@@ -196,124 +198,124 @@ struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link)
 
 int pv_chatlink_want(struct pv_chatlink *link, const uint8_t *pk, pv_ns now)
 {
-    struct chat_peer *peer = chat_peer_find(link, pk);
+    struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
     if (peer == NULL || !peer->online)
         return PV_ERR_NOT_FOUND;
     peer->wanted = true;
-    for (const struct chat_conn *c = peer->conns; c != NULL; c = c->next_of_peer)
+    for (const struct pv_chatlink_conn *c = peer->conns; c != NULL; c = c->next_of_peer)
         peer->wanted = peer->wanted && !(c->connected && c->speaks);
-    chat_pump(link, peer, now);
+    pv_chatlink_pump(link, peer, now);
     return PV_OK;
 }
 
 void pv_chatlink_refuse(struct pv_chatlink *link, const uint8_t *pk, pv_ns now)
 {
-    struct chat_peer *peer = chat_peer_find(link, pk);
+    struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
     if (peer != NULL)
-        chat_refuse(link, peer, now);
+        pv_chatlink_refuse_peer(link, peer, now);
 }
 
 /* --- connections --------------------------------------------------------------------------- */
 
 /* Makes room for one more connection of peer: the one that was silent for longest goes. */
-static void make_room(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
+static void make_room(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
-    struct chat_conn *oldest = NULL;
+    struct pv_chatlink_conn *oldest = NULL;
     size_t n = 0;
-    for (struct chat_conn *c = peer->conns; c != NULL; c = c->next_of_peer) {
+    for (struct pv_chatlink_conn *c = peer->conns; c != NULL; c = c->next_of_peer) {
         n++;
         if (c->connected && (oldest == NULL || c->last_heard < oldest->last_heard))
             oldest = c;
     }
     if (n >= PV_CHATLINK_MAX_PEER_CONNS && oldest != NULL)
-        chat_lost_conn(link, oldest, true, now);
+        pv_chatlink_lost_conn(link, oldest, true, now);
 }
 
 int pv_chatlink_accepted(struct pv_chatlink *link, const struct pv_chatlink_source *source,
                          pv_ns now, uint32_t *ret_sid)
 {
-    struct chat_peer *peer = NULL;
-    struct chat_conn *c = NULL;
+    struct pv_chatlink_peer *peer = NULL;
+    struct pv_chatlink_conn *c = NULL;
     if (source->who != PV_CHATLINK_MEMBER ||
         memcmp(source->pk, link->own_pk, sizeof(link->own_pk)) == 0)
         return PV_ERR_REFUSED;
-    int r = chat_peer_get(link, source->pk, source->name, &peer);
+    int r = pv_chatlink_peer_get(link, source->pk, source->name, &peer);
     if (r < 0)
         return r;
     snprintf(peer->name, sizeof(peer->name), "%s", source->name);
     make_room(link, peer, now);
-    r = chat_conn_new(link, peer, &c);
+    r = pv_chatlink_conn_new(link, peer, &c);
     if (r < 0) {
         free_if_idle(link, peer);
         return r;
     }
     c->connected = true;
     c->last_heard = now;
-    chat_conn_rearm(link, c);
+    pv_chatlink_conn_rearm(link, c);
     *ret_sid = c->sid;
     return PV_OK;
 }
 
 void pv_chatlink_connected(struct pv_chatlink *link, uint32_t sid, pv_ns now)
 {
-    struct chat_conn *c = chat_conn_find(link, sid);
+    struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, sid);
     if (c == NULL || c->connected)
         return;
     c->connected = true;
     c->last_heard = now;
-    chat_conn_speaks(link, c);
-    chat_conn_rearm(link, c);
-    chat_pump(link, c->peer, now);
+    pv_chatlink_conn_speaks(link, c);
+    pv_chatlink_conn_rearm(link, c);
+    pv_chatlink_pump(link, c->peer, now);
 }
 
 void pv_chatlink_handle_bytes(struct pv_chatlink *link, uint32_t sid, struct pv_view bytes,
                               uint64_t wall_ms, pv_ns now)
 {
-    struct chat_conn *c = chat_conn_find(link, sid);
+    struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, sid);
     if (c == NULL || !c->connected)
         return;
-    struct chat_peer *peer = c->peer;
+    struct pv_chatlink_peer *peer = c->peer;
     c->last_heard = now;
     c->last_wall_ms = wall_ms;
-    if (chat_handle_input(link, c, bytes, now))
-        chat_conn_rearm(link, c);
+    if (pv_chatlink_handle_input(link, c, bytes, now))
+        pv_chatlink_conn_rearm(link, c);
     else
-        chat_lost_conn(link, c, true, now);
-    chat_flush_acks(link, peer, now);
-    chat_commit(link, peer, now);
-    chat_pump(link, peer, now);
+        pv_chatlink_lost_conn(link, c, true, now);
+    pv_chatlink_flush_acks(link, peer, now);
+    pv_chatlink_commit(link, peer, now);
+    pv_chatlink_pump(link, peer, now);
     free_if_idle(link, peer);
 }
 
 void pv_chatlink_closed(struct pv_chatlink *link, uint32_t sid, pv_ns now)
 {
-    struct chat_conn *c = chat_conn_find(link, sid);
+    struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, sid);
     if (c == NULL)
         return;
-    struct chat_peer *peer = c->peer;
+    struct pv_chatlink_peer *peer = c->peer;
     /* "printf hello | nc": the last line of plain text may have no newline. */
     if (!c->speaks && c->in_len > 0 && c->in[0] != '{')
-        (void)chat_handle_line(link, c, pv_view(c->in, c->in_len), now);
-    chat_lost_conn(link, c, false, now);
-    chat_commit(link, peer, now);
-    chat_pump(link, peer, now);
+        (void)pv_chatlink_handle_line(link, c, pv_view(c->in, c->in_len), now);
+    pv_chatlink_lost_conn(link, c, false, now);
+    pv_chatlink_commit(link, peer, now);
+    pv_chatlink_pump(link, peer, now);
     free_if_idle(link, peer);
 }
 
 void pv_chatlink_wrote(struct pv_chatlink *link, uint32_t sid, size_t n, pv_ns now)
 {
-    struct chat_conn *c = chat_conn_find(link, sid);
+    struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, sid);
     if (c == NULL)
         return;
     c->out_done += pv_outbuf_wrote(&c->out, n);
     if (c->ack_deadline != PV_NEVER && n > 0)
         c->ack_deadline = now + PV_S(PV_CHATLINK_ACK_S); /* slow, not dead */
-    chat_note_sent(link, c, now);
-    chat_pump(link, c->peer, now);
+    pv_chatlink_note_sent(link, c, now);
+    pv_chatlink_pump(link, c->peer, now);
 }
 
 /* The peer is back: does its connection wait for an answer that will not come? */
-static bool is_stale(const struct chat_peer *peer, pv_ns now)
+static bool is_stale(const struct pv_chatlink_peer *peer, pv_ns now)
 {
     pv_ns deadline = peer->active->ack_deadline;
     if (deadline == PV_NEVER)
@@ -324,10 +326,10 @@ static bool is_stale(const struct chat_peer *peer, pv_ns now)
 int pv_chatlink_peer_online(struct pv_chatlink *link, const uint8_t *pk, const char *name,
                             const struct pv_addr *addr, pv_ns now)
 {
-    struct chat_peer *peer = NULL;
+    struct pv_chatlink_peer *peer = NULL;
     if (memcmp(pk, link->own_pk, sizeof(link->own_pk)) == 0)
         return PV_ERR_REFUSED;
-    int r = chat_peer_get(link, pk, name, &peer);
+    int r = pv_chatlink_peer_get(link, pk, name, &peer);
     if (r < 0)
         return r;
     if (peer->addr.family != PV_AF_NONE && !pv_addr_equal_ip(&peer->addr, addr))
@@ -336,29 +338,29 @@ int pv_chatlink_peer_online(struct pv_chatlink *link, const uint8_t *pk, const c
     peer->addr = *addr;
     peer->online = true;
     if (peer->active != NULL && is_stale(peer, now))
-        chat_lost_conn(link, peer->active, true, now);
+        pv_chatlink_lost_conn(link, peer->active, true, now);
     peer->was_away = false;
     peer->backoff_s = PV_CHATLINK_BACKOFF_MIN_S;
     peer->retry_at = peer->last_attempt == 0 ? now : peer->last_attempt + PV_S(1);
-    chat_pump(link, peer, now);
+    pv_chatlink_pump(link, peer, now);
     return PV_OK;
 }
 
 void pv_chatlink_peer_offline(struct pv_chatlink *link, const uint8_t *pk, pv_ns now)
 {
-    struct chat_peer *peer = chat_peer_find(link, pk);
+    struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
     if (peer == NULL)
         return;
     peer->online = false;
     peer->wanted = false; /* who wants it says so again when it is back */
     peer->was_away = true;
-    chat_pump(link, peer, now);
+    pv_chatlink_pump(link, peer, now);
     free_if_idle(link, peer);
 }
 
 void pv_chatlink_peer_gone(struct pv_chatlink *link, const uint8_t *pk, pv_ns now)
 {
-    struct chat_peer *peer = chat_peer_find(link, pk);
+    struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
     if (peer == NULL)
         return;
     lose_pending(link, peer);
@@ -373,29 +375,29 @@ struct pv_chatlink_counts pv_chatlink_counts(const struct pv_chatlink *link)
 
 /* --- results and time ---------------------------------------------------------------------- */
 
-static void handle_result(struct pv_chatlink *link, const struct chat_job *job, int status,
+static void handle_result(struct pv_chatlink *link, const struct pv_chatlink_job *job, int status,
                           struct pv_chatjob_result *result, pv_ns now)
 {
-    struct chat_peer *peer = chat_peer_find(link, job->pk);
+    struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, job->pk);
     if (job->kind == PV_CHATJOB_COUNTS)
-        chat_handle_backlog(link, status, result, now);
+        pv_chatlink_handle_backlog(link, status, result, now);
     else if (job->kind == PV_CHATJOB_ENQUEUE)
-        chat_handle_enqueued(link, job, status, result, now);
+        pv_chatlink_handle_enqueued(link, job, status, result, now);
     else if (job->kind == PV_CHATJOB_MARK)
-        chat_handle_marked(link, job, status, result, now);
+        pv_chatlink_handle_marked(link, job, status, result, now);
     else if (peer != NULL && job->kind == PV_CHATJOB_OUTBOX)
-        chat_handle_outbox(link, job, peer, status, result, now);
+        pv_chatlink_handle_outbox(link, job, peer, status, result, now);
     else if (peer != NULL && job->kind == PV_CHATJOB_COMMIT)
-        chat_handle_committed(link, peer, job, status, result, now);
+        pv_chatlink_handle_committed(link, peer, job, status, result, now);
     else if (peer != NULL && job->kind == PV_CHATJOB_OWED)
-        chat_handle_owed(link, peer, status, result, now);
+        pv_chatlink_handle_owed(link, peer, status, result, now);
     else if (peer != NULL && job->kind == PV_CHATJOB_TOLD && status < 0)
-        chat_give_up(link, peer, status, now); /* they are told again, but not at once */
+        pv_chatlink_give_up(link, peer, status, now); /* they are told again, but not at once */
     else if (peer != NULL && job->kind == PV_CHATJOB_SEEN && status == PV_OK && result->changed)
         peer->owed = true;
-    peer = chat_peer_find(link, job->pk);
+    peer = pv_chatlink_peer_find(link, job->pk);
     if (peer != NULL) {
-        chat_pump(link, peer, now);
+        pv_chatlink_pump(link, peer, now);
         free_if_idle(link, peer);
     }
 }
@@ -403,13 +405,13 @@ static void handle_result(struct pv_chatlink *link, const struct chat_job *job, 
 void pv_chatlink_handle_job(struct pv_chatlink *link, uint64_t tag, int status,
                             struct pv_chatjob_result *result, pv_ns now)
 {
-    struct chat_job *job = chat_job_take(link, tag);
+    struct pv_chatlink_job *job = pv_chatlink_job_take(link, tag);
     if (job == NULL)
         return;
     if (status == PV_OK && result == NULL)
         status = PV_ERR_STATE;
     handle_result(link, job, status, result, now);
-    chat_job_free(job);
+    pv_chatlink_job_free(job);
 }
 
 void pv_chatlink_handle_timeout(struct pv_chatlink *link, pv_ns now)
@@ -418,19 +420,19 @@ void pv_chatlink_handle_timeout(struct pv_chatlink *link, pv_ns now)
     while (link->jobs != NULL && link->jobs->deadline <= now)
         pv_chatlink_handle_job(link, link->jobs->tag, PV_ERR_TIMEOUT, NULL, now);
     while ((node = pv_heap_pop_due(&link->conn_timers, now)) != NULL) {
-        struct chat_conn *c = PV_CONTAINER_OF(node, struct chat_conn, timer);
-        struct chat_peer *peer = c->peer;
-        chat_conn_rearm(link, c);
+        struct pv_chatlink_conn *c = PV_CONTAINER_OF(node, struct pv_chatlink_conn, timer);
+        struct pv_chatlink_peer *peer = c->peer;
+        pv_chatlink_conn_rearm(link, c);
         if (c->timer.when > now)
             continue; /* heard of meanwhile */
-        chat_lost_conn(link, c, true, now);
-        chat_pump(link, peer, now);
+        pv_chatlink_lost_conn(link, c, true, now);
+        pv_chatlink_pump(link, peer, now);
         free_if_idle(link, peer);
     }
     while ((node = pv_heap_pop_due(&link->peer_timers, now)) != NULL)
-        chat_pump(link, PV_CONTAINER_OF(node, struct chat_peer, timer), now);
+        pv_chatlink_pump(link, PV_CONTAINER_OF(node, struct pv_chatlink_peer, timer), now);
     if (now >= link->count_at)
-        chat_ask_for_backlog(link, now);
+        pv_chatlink_ask_for_backlog(link, now);
 }
 
 pv_ns pv_chatlink_next_timeout(const struct pv_chatlink *link)

@@ -9,26 +9,27 @@ enum {
     MAX_SID = (1 << 28) - 1,
 };
 
-struct chat_conn *chat_conn_find(const struct pv_chatlink *link, uint32_t sid)
+struct pv_chatlink_conn *pv_chatlink_conn_find(const struct pv_chatlink *link, uint32_t sid)
 {
-    struct chat_conn *c = NULL;
+    struct pv_chatlink_conn *c = NULL;
     PV_MAP_FIND(&link->conn_map, link->conns, &sid, sizeof(sid), c);
     return c;
 }
 
-int chat_conn_new(struct pv_chatlink *link, struct chat_peer *peer, struct chat_conn **ret_conn)
+int pv_chatlink_conn_new(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
+                         struct pv_chatlink_conn **ret_conn)
 {
     size_t n = HASH_CNT(hh, link->conns);
     if (n >= PV_CHATLINK_MAX_CONNS)
         return PV_ERR_LIMIT;
-    struct chat_conn *c = calloc(1, sizeof(*c));
+    struct pv_chatlink_conn *c = calloc(1, sizeof(*c));
     if (c == NULL || pv_heap_reserve(&link->conn_timers, n + 1) < 0) {
         free(c);
         return PV_ERR_NOMEM;
     }
     do {
         link->last_sid = link->last_sid >= MAX_SID ? 1 : link->last_sid + 1;
-    } while (chat_conn_find(link, link->last_sid) != NULL);
+    } while (pv_chatlink_conn_find(link, link->last_sid) != NULL);
     c->sid = link->last_sid;
     c->ack_deadline = PV_NEVER;
 
@@ -45,15 +46,15 @@ int chat_conn_new(struct pv_chatlink *link, struct chat_peer *peer, struct chat_
     return PV_OK;
 }
 
-static void tell(struct pv_chatlink *link, const struct chat_peer *peer,
+static void tell(struct pv_chatlink *link, const struct pv_chatlink_peer *peer,
                  enum pv_chatlink_event_type type)
 {
     struct pv_chat_record rec = {.text = NULL};
     memcpy(rec.peer, peer->pk, sizeof(rec.peer));
-    chat_event_push(link, type, 0, PV_OK, &rec);
+    pv_chatlink_event_push(link, type, 0, PV_OK, &rec);
 }
 
-void chat_conn_speaks(struct pv_chatlink *link, struct chat_conn *c)
+void pv_chatlink_conn_speaks(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 {
     if (c->speaks)
         return;
@@ -63,9 +64,9 @@ void chat_conn_speaks(struct pv_chatlink *link, struct chat_conn *c)
 }
 
 /* The connection for lines: that of the outbox, else any. */
-static struct chat_conn *speaking(const struct chat_peer *peer)
+static struct pv_chatlink_conn *speaking(const struct pv_chatlink_peer *peer)
 {
-    struct chat_conn *c = peer->active;
+    struct pv_chatlink_conn *c = peer->active;
     if (c != NULL)
         return c;
     for (c = peer->conns; c != NULL && !(c->connected && c->speaks); c = c->next_of_peer)
@@ -75,22 +76,23 @@ static struct chat_conn *speaking(const struct chat_peer *peer)
 
 int pv_chatlink_say(struct pv_chatlink *link, const uint8_t *pk, struct pv_view line)
 {
-    struct chat_peer *peer = chat_peer_find(link, pk);
-    struct chat_conn *c = peer == NULL ? NULL : speaking(peer);
-    return c == NULL ? PV_ERR_NOT_FOUND : chat_conn_put(link, c, (const char *)line.ptr, line.len);
+    struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
+    struct pv_chatlink_conn *c = peer == NULL ? NULL : speaking(peer);
+    return c == NULL ? PV_ERR_NOT_FOUND
+                     : pv_chatlink_conn_put(link, c, (const char *)line.ptr, line.len);
 }
 
-void chat_conn_free(struct pv_chatlink *link, struct chat_conn *c)
+void pv_chatlink_conn_free(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 {
-    struct chat_peer *peer = c->peer;
+    struct pv_chatlink_peer *peer = c->peer;
     bool spoke = c->speaks;
-    for (struct chat_conn **p = &peer->conns; *p != NULL; p = &(*p)->next_of_peer) {
+    for (struct pv_chatlink_conn **p = &peer->conns; *p != NULL; p = &(*p)->next_of_peer) {
         if (*p == c) {
             *p = c->next_of_peer;
             break;
         }
     }
-    for (struct chat_conn **p = &link->writable; *p != NULL; p = &(*p)->next_writable) {
+    for (struct pv_chatlink_conn **p = &link->writable; *p != NULL; p = &(*p)->next_writable) {
         if (*p == c) {
             *p = c->next_writable;
             break;
@@ -108,9 +110,9 @@ void chat_conn_free(struct pv_chatlink *link, struct chat_conn *c)
         tell(link, peer, PV_CHATLINK_DOWN);
 }
 
-int chat_op_push(struct pv_chatlink *link, bool open, const struct chat_conn *c)
+int pv_chatlink_op_push(struct pv_chatlink *link, bool open, const struct pv_chatlink_conn *c)
 {
-    struct chat_op *op = calloc(1, sizeof(*op));
+    struct pv_chatlink_op_item *op = calloc(1, sizeof(*op));
     if (op == NULL)
         return PV_ERR_NOMEM;
     op->op.open = open;
@@ -123,15 +125,16 @@ int chat_op_push(struct pv_chatlink *link, bool open, const struct chat_conn *c)
     return PV_OK;
 }
 
-void chat_conn_close(struct pv_chatlink *link, struct chat_conn *c)
+void pv_chatlink_conn_close(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 {
     /* Without memory for it the stream stays open at the shell, where what comes for an unknown
      * sid is ignored, until the other side closes it. */
-    (void)!chat_op_push(link, false, c);
-    chat_conn_free(link, c);
+    (void)!pv_chatlink_op_push(link, false, c);
+    pv_chatlink_conn_free(link, c);
 }
 
-int chat_conn_put(struct pv_chatlink *link, struct chat_conn *c, const char *bytes, size_t len)
+int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatlink_conn *c, const char *bytes,
+                         size_t len)
 {
     int r = pv_outbuf_put(&c->out, pv_view(bytes, len), PV_CHATLINK_MAX_OUT);
     if (r < 0)
@@ -145,7 +148,7 @@ int chat_conn_put(struct pv_chatlink *link, struct chat_conn *c, const char *byt
     return PV_OK;
 }
 
-void chat_conn_rearm(struct pv_chatlink *link, struct chat_conn *c)
+void pv_chatlink_conn_rearm(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 {
     pv_ns silence = PV_S(c->connected ? PV_CHATLINK_IDLE_S : PV_CHATLINK_CONNECT_S);
     pv_heap_set(&link->conn_timers, &c->timer, pv_min_ns(c->last_heard + silence, c->ack_deadline));
@@ -153,7 +156,7 @@ void chat_conn_rearm(struct pv_chatlink *link, struct chat_conn *c)
 
 int pv_chatlink_poll_stream_op(struct pv_chatlink *link, struct pv_chatlink_stream_op *ret_op)
 {
-    struct chat_op *op = link->ops;
+    struct pv_chatlink_op_item *op = link->ops;
     if (op == NULL)
         return PV_ERR_AGAIN;
     link->ops = op->next;
@@ -166,7 +169,7 @@ int pv_chatlink_poll_stream_op(struct pv_chatlink *link, struct pv_chatlink_stre
 
 int pv_chatlink_poll_writable(struct pv_chatlink *link, uint32_t *ret_sid)
 {
-    struct chat_conn *c = link->writable;
+    struct pv_chatlink_conn *c = link->writable;
     if (c == NULL)
         return PV_ERR_AGAIN;
     link->writable = c->next_writable;
@@ -178,6 +181,6 @@ int pv_chatlink_poll_writable(struct pv_chatlink *link, uint32_t *ret_sid)
 
 struct pv_view pv_chatlink_out(struct pv_chatlink *link, uint32_t sid)
 {
-    const struct chat_conn *c = chat_conn_find(link, sid);
+    const struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, sid);
     return c == NULL || !c->connected ? pv_view(NULL, 0) : pv_outbuf_view(&c->out);
 }

@@ -12,26 +12,26 @@
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/node/outbuf.h"
 
-struct chat_peer;
+struct pv_chatlink_peer;
 
 /* A message in the output of a connection: it is SENT when out_done reaches end. */
-struct chat_sent {
+struct pv_chatlink_sent {
     uint8_t id[PV_CHAT_ID_LEN];
     uint64_t end;
 };
 
 /* Ids that came in and wait for a store job. */
-struct chat_ids {
+struct pv_chatlink_ids {
     uint8_t (*id)[PV_CHAT_ID_LEN]; /* owned */
     size_t n, cap;
 };
 
 /* One TCP connection. */
-struct chat_conn {
+struct pv_chatlink_conn {
     uint32_t sid;
-    struct chat_peer *peer; /* bound when it was accepted or opened */
-    struct chat_conn *next_of_peer;
-    struct chat_conn *next_writable;
+    struct pv_chatlink_peer *peer; /* bound when it was accepted or opened */
+    struct pv_chatlink_conn *next_of_peer;
+    struct pv_chatlink_conn *next_writable;
     bool in_writable;
     bool connected;
     bool speaks; /* the other end understands frames: we opened it, or one came */
@@ -41,7 +41,7 @@ struct chat_conn {
     pv_ns ack_deadline;              /* PV_NEVER: nothing unacknowledged */
     uint8_t (*told)[PV_CHAT_ID_LEN]; /* read receipts put into the output, not yet noted; owned */
     size_t n_told;
-    struct chat_sent sent[PV_CHATLINK_WINDOW]; /* ascending by end */
+    struct pv_chatlink_sent sent[PV_CHATLINK_WINDOW]; /* ascending by end */
     size_t n_sent;
     uint64_t out_put;  /* bytes ever queued */
     uint64_t out_done; /* bytes ever written */
@@ -53,22 +53,22 @@ struct chat_conn {
 };
 
 /* A message received and not yet given to the store. */
-struct chat_pending {
-    struct chat_pending *next;
+struct pv_chatlink_pending {
+    struct pv_chatlink_pending *next;
     uint32_t sid;
     bool wants_ack;
     uint64_t parcel; /* not 0: it came as a stored copy of this number, and not on a connection */
     struct pv_chat_record rec;
 };
 
-struct chat_peer {
+struct pv_chatlink_peer {
     uint8_t pk[PV_CHATJOB_PK_LEN];
     char name[PV_NAME_BUF];
     struct pv_addr addr;
     bool online;
     bool was_away; /* it went offline since it was online last */
-    struct chat_conn *conns;
-    struct chat_conn *active; /* the one that carries the outbox */
+    struct pv_chatlink_conn *conns;
+    struct pv_chatlink_conn *active; /* the one that carries the outbox */
 
     /* Outbox: the oldest undelivered messages, ascending; empty while there is no connection. */
     struct pv_chat_record *window; /* PV_CHATLINK_WINDOW, owned; NULL without a connection */
@@ -82,14 +82,14 @@ struct chat_peer {
     bool owed_loading;
 
     /* Inbox. */
-    struct chat_pending *pending;
-    struct chat_pending **pending_end;
+    struct pv_chatlink_pending *pending;
+    struct pv_chatlink_pending **pending_end;
     size_t n_pending, pending_bytes;
     bool committing;
-    struct chat_ids delivered, read, noted; /* acknowledgements */
-    uint32_t read_sid;                      /* the connection on which `read` came last */
-    bool marking;                           /* a job with `read` is out */
-    struct pv_bucket useless;               /* of receipts that tell nothing new */
+    struct pv_chatlink_ids delivered, read, noted; /* acknowledgements */
+    uint32_t read_sid;                             /* the connection on which `read` came last */
+    bool marking;                                  /* a job with `read` is out */
+    struct pv_bucket useless;                      /* of receipts that tell nothing new */
 
     unsigned backoff_s; /* before the next attempt when this one fails */
     pv_ns retry_at;     /* no attempt before it */
@@ -99,35 +99,35 @@ struct chat_peer {
 };
 
 /* What a commit owes to whom when it is done. */
-struct chat_ack {
+struct pv_chatlink_ack {
     uint64_t parcel; /* not 0: to the owner, by an event */
     uint32_t sid;
     uint8_t id[PV_CHAT_ID_LEN];
 };
 
 /* A store job that has no result yet; in the order of emission. */
-struct chat_job {
-    struct chat_job *next;
+struct pv_chatlink_job {
+    struct pv_chatlink_job *next;
     uint64_t tag;
     uint64_t send_tag; /* ENQUEUE */
     enum pv_chatjob_kind kind;
     uint8_t pk[PV_CHATJOB_PK_LEN];
-    enum pv_chat_state state; /* MARK */
-    size_t n_ids;             /* MARK */
-    uint64_t after_seq;       /* OUTBOX */
-    struct chat_ack *acks;    /* COMMIT, MARK of READ: owned */
+    enum pv_chat_state state;     /* MARK */
+    size_t n_ids;                 /* MARK */
+    uint64_t after_seq;           /* OUTBOX */
+    struct pv_chatlink_ack *acks; /* COMMIT, MARK of READ: owned */
     size_t n_acks;
     pv_ns deadline;
     struct pv_chatjob *out; /* NULL once handed out */
 };
 
-struct chat_event {
-    struct chat_event *next;
+struct pv_chatlink_event_item {
+    struct pv_chatlink_event_item *next;
     struct pv_chatlink_event event;
 };
 
-struct chat_op {
-    struct chat_op *next;
+struct pv_chatlink_op_item {
+    struct pv_chatlink_op_item *next;
     struct pv_chatlink_stream_op op;
 };
 
@@ -137,24 +137,24 @@ struct pv_chatlink {
     const struct pv_log *log;
 
     struct pv_map peer_map, conn_map;
-    struct chat_peer *peers;
-    struct chat_conn *conns;
+    struct pv_chatlink_peer *peers;
+    struct pv_chatlink_conn *conns;
     struct pv_heap peer_timers, conn_timers;
-    struct chat_conn *writable;
+    struct pv_chatlink_conn *writable;
     uint32_t last_sid;
 
     bool counted; /* the backlog is known; nothing is sent before */
     pv_ns count_at;
 
-    struct chat_job *jobs;
-    struct chat_job **jobs_end;
+    struct pv_chatlink_job *jobs;
+    struct pv_chatlink_job **jobs_end;
     size_t n_jobs;
     uint64_t last_tag;
 
-    struct chat_event *events;
-    struct chat_event **events_end;
-    struct chat_op *ops;
-    struct chat_op **ops_end;
+    struct pv_chatlink_event_item *events;
+    struct pv_chatlink_event_item **events_end;
+    struct pv_chatlink_op_item *ops;
+    struct pv_chatlink_op_item **ops_end;
 
     struct pv_chatlink_counts counts;
 
@@ -165,95 +165,98 @@ struct pv_chatlink {
 /* --- chatlink_conn.c: connections ---------------------------------------------------------- */
 
 /* A new connection of peer. PV_ERR_LIMIT, PV_ERR_NOMEM. */
-PV_MUST_CHECK int chat_conn_new(struct pv_chatlink *link, struct chat_peer *peer,
-                                struct chat_conn **ret_conn);
+PV_MUST_CHECK int pv_chatlink_conn_new(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
+                                       struct pv_chatlink_conn **ret_conn);
 /* Unlinks and frees it; pending messages that came on it stay. */
-void chat_conn_free(struct pv_chatlink *link, struct chat_conn *c);
-struct chat_conn *chat_conn_find(const struct pv_chatlink *link, uint32_t sid);
+void pv_chatlink_conn_free(struct pv_chatlink *link, struct pv_chatlink_conn *c);
+struct pv_chatlink_conn *pv_chatlink_conn_find(const struct pv_chatlink *link, uint32_t sid);
 /* Frames may go out on it from now on. */
-void chat_conn_speaks(struct pv_chatlink *link, struct chat_conn *c);
+void pv_chatlink_conn_speaks(struct pv_chatlink *link, struct pv_chatlink_conn *c);
 /* Asks the shell to close it and frees it. */
-void chat_conn_close(struct pv_chatlink *link, struct chat_conn *c);
+void pv_chatlink_conn_close(struct pv_chatlink *link, struct pv_chatlink_conn *c);
 /* Queues bytes to write. PV_ERR_LIMIT, PV_ERR_NOMEM. */
-PV_MUST_CHECK int chat_conn_put(struct pv_chatlink *link, struct chat_conn *c, const char *bytes,
-                                size_t len);
+PV_MUST_CHECK int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatlink_conn *c,
+                                       const char *bytes, size_t len);
 /* Arms its timer for the earliest of its deadlines. */
-void chat_conn_rearm(struct pv_chatlink *link, struct chat_conn *c);
+void pv_chatlink_conn_rearm(struct pv_chatlink *link, struct pv_chatlink_conn *c);
 /* Asks the shell for a stream operation. PV_ERR_NOMEM. */
-PV_MUST_CHECK int chat_op_push(struct pv_chatlink *link, bool open, const struct chat_conn *c);
+PV_MUST_CHECK int pv_chatlink_op_push(struct pv_chatlink *link, bool open,
+                                      const struct pv_chatlink_conn *c);
 
 /* --- chatlink_job.c: jobs and events ------------------------------------------------------- */
 
 /* Emits job (taken, also on failure; NULL fails). *ret_job is the entry until its result came;
  * may be NULL. PV_ERR_LIMIT, PV_ERR_NOMEM. */
-PV_MUST_CHECK int chat_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns now,
-                                struct chat_job **ret_job);
+PV_MUST_CHECK int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns now,
+                                       struct pv_chatlink_job **ret_job);
 /* Takes the entry with this tag off the list; the caller frees it. NULL: unknown. */
-struct chat_job *chat_job_take(struct pv_chatlink *link, uint64_t tag);
-struct chat_job *chat_job_free(struct chat_job *job);
+struct pv_chatlink_job *pv_chatlink_job_take(struct pv_chatlink *link, uint64_t tag);
+struct pv_chatlink_job *pv_chatlink_job_free(struct pv_chatlink_job *job);
 /* Queues an event and takes *msg; without memory the event is lost (what it tells is stored). */
-void chat_event_push(struct pv_chatlink *link, enum pv_chatlink_event_type type, uint64_t tag,
-                     int status, struct pv_chat_record *msg);
+void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_event_type type,
+                            uint64_t tag, int status, struct pv_chat_record *msg);
 
 /* --- chatlink.c: peers --------------------------------------------------------------------- */
 
-struct chat_peer *chat_peer_find(const struct pv_chatlink *link, const uint8_t *pk);
+struct pv_chatlink_peer *pv_chatlink_peer_find(const struct pv_chatlink *link, const uint8_t *pk);
 /* The peer, made when it is new (name is for that case). PV_ERR_LIMIT, PV_ERR_NOMEM. */
-PV_MUST_CHECK int chat_peer_get(struct pv_chatlink *link, const uint8_t *pk, const char *name,
-                                struct chat_peer **ret_peer);
+PV_MUST_CHECK int pv_chatlink_peer_get(struct pv_chatlink *link, const uint8_t *pk,
+                                       const char *name, struct pv_chatlink_peer **ret_peer);
 /* Messages received and not yet given to the store are forgotten. */
-void chat_drop_pending(struct chat_peer *peer);
+void pv_chatlink_drop_pending(struct pv_chatlink_peer *peer);
 /* Is there something to tell the peer? */
-bool chat_has_work(const struct chat_peer *peer);
+bool pv_chatlink_has_work(const struct pv_chatlink_peer *peer);
 /* The last attempt failed or its connection ended: the next one waits, longer each time. */
-void chat_back_off(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now);
+void pv_chatlink_back_off(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
 /* A connection is gone, or (close) shall be; frees it. */
-void chat_lost_conn(struct pv_chatlink *link, struct chat_conn *c, bool close, pv_ns now);
+void pv_chatlink_lost_conn(struct pv_chatlink *link, struct pv_chatlink_conn *c, bool close,
+                           pv_ns now);
 /* The store failed: what is not stored is not acknowledged. All connections of peer are closed, so
  * that senders repeat from the first message that was not stored. */
-void chat_give_up(struct pv_chatlink *link, struct chat_peer *peer, int status, pv_ns now);
+void pv_chatlink_give_up(struct pv_chatlink *link, struct pv_chatlink_peer *peer, int status,
+                         pv_ns now);
 
 /* The peer does what no honest node does: all its connections are closed. */
-void chat_refuse(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now);
+void pv_chatlink_refuse_peer(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
 
 /* --- chatlink_send.c ----------------------------------------------------------------------- */
 
-void chat_ask_for_backlog(struct pv_chatlink *link, pv_ns now);
+void pv_chatlink_ask_for_backlog(struct pv_chatlink *link, pv_ns now);
 /* Does the next thing that can be done for peer. Called after anything that may have changed what
  * there is to say or the way to say it. */
-void chat_pump(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now);
+void pv_chatlink_pump(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
 /* Messages of c that are written now are SENT. */
-void chat_note_sent(struct pv_chatlink *link, struct chat_conn *c, pv_ns now);
+void pv_chatlink_note_sent(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now);
 /* Until when something must come back on c. */
-void chat_expect(struct chat_conn *c, pv_ns now);
+void pv_chatlink_expect(struct pv_chatlink_conn *c, pv_ns now);
 /* Results of the store jobs; status < 0: failed, result NULL. */
-void chat_handle_enqueued(struct pv_chatlink *link, const struct chat_job *job, int status,
-                          struct pv_chatjob_result *result, pv_ns now);
-void chat_handle_outbox(struct pv_chatlink *link, const struct chat_job *job,
-                        struct chat_peer *peer, int status, struct pv_chatjob_result *result,
-                        pv_ns now);
-void chat_handle_backlog(struct pv_chatlink *link, int status,
-                         const struct pv_chatjob_result *result, pv_ns now);
-void chat_handle_owed(struct pv_chatlink *link, struct chat_peer *peer, int status,
-                      const struct pv_chatjob_result *result, pv_ns now);
+void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatlink_job *job,
+                                 int status, struct pv_chatjob_result *result, pv_ns now);
+void pv_chatlink_handle_outbox(struct pv_chatlink *link, const struct pv_chatlink_job *job,
+                               struct pv_chatlink_peer *peer, int status,
+                               struct pv_chatjob_result *result, pv_ns now);
+void pv_chatlink_handle_backlog(struct pv_chatlink *link, int status,
+                                const struct pv_chatjob_result *result, pv_ns now);
+void pv_chatlink_handle_owed(struct pv_chatlink *link, struct pv_chatlink_peer *peer, int status,
+                             const struct pv_chatjob_result *result, pv_ns now);
 
 /* --- chatlink_recv.c ----------------------------------------------------------------------- */
 
 /* Bytes from the connection. False when it must be closed: not a frame, too long, too fast. */
-bool chat_handle_input(struct pv_chatlink *link, struct chat_conn *c, struct pv_view bytes,
-                       pv_ns now);
+bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn *c,
+                              struct pv_view bytes, pv_ns now);
 /* Gives the store the acknowledgements that have come in. */
-void chat_flush_acks(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now);
+void pv_chatlink_flush_acks(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
 /* One line of it. */
-bool chat_handle_line(struct pv_chatlink *link, struct chat_conn *c, struct pv_view line,
-                      pv_ns now);
+bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *c,
+                             struct pv_view line, pv_ns now);
 /* Gives the store what has come in, all of it as one transaction; one at a time per peer, so that
  * order is kept when one fails. */
-void chat_commit(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now);
-void chat_handle_committed(struct pv_chatlink *link, struct chat_peer *peer,
-                           const struct chat_job *job, int status, struct pv_chatjob_result *result,
-                           pv_ns now);
-void chat_handle_marked(struct pv_chatlink *link, const struct chat_job *job, int status,
-                        struct pv_chatjob_result *result, pv_ns now);
+void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
+void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
+                                  const struct pv_chatlink_job *job, int status,
+                                  struct pv_chatjob_result *result, pv_ns now);
+void pv_chatlink_handle_marked(struct pv_chatlink *link, const struct pv_chatlink_job *job,
+                               int status, struct pv_chatjob_result *result, pv_ns now);
 
 #endif /* PV_CHATLINK_INT_H */

@@ -5,13 +5,13 @@
 
 #include "daemon/core/chat/chatlink_int.h"
 
-int chat_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns now,
-                  struct chat_job **ret_job)
+int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns now,
+                         struct pv_chatlink_job **ret_job)
 {
     if (job == NULL)
         return PV_ERR_NOMEM;
     bool full = link->n_jobs >= PV_CHATLINK_MAX_JOBS;
-    struct chat_job *entry = full ? NULL : calloc(1, sizeof(*entry));
+    struct pv_chatlink_job *entry = full ? NULL : calloc(1, sizeof(*entry));
     if (entry == NULL) {
         pv_chatjob_free(job);
         return full ? PV_ERR_LIMIT : PV_ERR_NOMEM;
@@ -29,10 +29,10 @@ int chat_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns now,
     return PV_OK;
 }
 
-struct chat_job *chat_job_take(struct pv_chatlink *link, uint64_t tag)
+struct pv_chatlink_job *pv_chatlink_job_take(struct pv_chatlink *link, uint64_t tag)
 {
-    for (struct chat_job **p = &link->jobs; *p != NULL; p = &(*p)->next) {
-        struct chat_job *entry = *p;
+    for (struct pv_chatlink_job **p = &link->jobs; *p != NULL; p = &(*p)->next) {
+        struct pv_chatlink_job *entry = *p;
         if (entry->tag != tag)
             continue;
         *p = entry->next;
@@ -44,7 +44,7 @@ struct chat_job *chat_job_take(struct pv_chatlink *link, uint64_t tag)
     return NULL;
 }
 
-struct chat_job *chat_job_free(struct chat_job *job)
+struct pv_chatlink_job *pv_chatlink_job_free(struct pv_chatlink_job *job)
 {
     pv_chatjob_free(job->out);
     free(job->acks);
@@ -54,7 +54,7 @@ struct chat_job *chat_job_free(struct chat_job *job)
 
 int pv_chatlink_poll_job(struct pv_chatlink *link, uint64_t *ret_tag, struct pv_chatjob **ret_job)
 {
-    for (struct chat_job *entry = link->jobs; entry != NULL; entry = entry->next) {
+    for (struct pv_chatlink_job *entry = link->jobs; entry != NULL; entry = entry->next) {
         if (entry->out == NULL)
             continue;
         *ret_tag = entry->tag;
@@ -65,10 +65,10 @@ int pv_chatlink_poll_job(struct pv_chatlink *link, uint64_t *ret_tag, struct pv_
     return PV_ERR_AGAIN;
 }
 
-void chat_event_push(struct pv_chatlink *link, enum pv_chatlink_event_type type, uint64_t tag,
-                     int status, struct pv_chat_record *msg)
+void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_event_type type,
+                            uint64_t tag, int status, struct pv_chat_record *msg)
 {
-    struct chat_event *e = calloc(1, sizeof(*e));
+    struct pv_chatlink_event_item *e = calloc(1, sizeof(*e));
     if (e == NULL) {
         pv_chat_record_done(msg);
         return;
@@ -84,7 +84,7 @@ void chat_event_push(struct pv_chatlink *link, enum pv_chatlink_event_type type,
 
 int pv_chatlink_poll_event(struct pv_chatlink *link, struct pv_chatlink_event *ret_event)
 {
-    struct chat_event *e = link->events;
+    struct pv_chatlink_event_item *e = link->events;
     if (e == NULL)
         return PV_ERR_AGAIN;
     link->events = e->next;

@@ -8,41 +8,42 @@
 #include "proto/chat/copy.h"
 
 /* Output does not get shorter: closes the connection, which starts over. */
-static void put_or_close(struct pv_chatlink *link, struct chat_conn *c, size_t len, pv_ns now)
+static void put_or_close(struct pv_chatlink *link, struct pv_chatlink_conn *c, size_t len,
+                         pv_ns now)
 {
-    if (chat_conn_put(link, c, link->line, len) < 0)
-        chat_lost_conn(link, c, true, now);
+    if (pv_chatlink_conn_put(link, c, link->line, len) < 0)
+        pv_chatlink_lost_conn(link, c, true, now);
 }
 
 /* Tells the owner what became of stored copies. */
-static void tell_parcels(struct pv_chatlink *link, const struct chat_ack *acks, size_t n,
+static void tell_parcels(struct pv_chatlink *link, const struct pv_chatlink_ack *acks, size_t n,
                          int status)
 {
     for (size_t i = 0; i < n; i++) {
         struct pv_chat_record none = {.outgoing = false};
         if (acks[i].parcel != 0)
-            chat_event_push(link, PV_CHATLINK_PARCEL, acks[i].parcel, status, &none);
+            pv_chatlink_event_push(link, PV_CHATLINK_PARCEL, acks[i].parcel, status, &none);
     }
 }
 
-void chat_commit(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
+void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     size_t n = peer->n_pending;
     if (peer->committing || n == 0)
         return;
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_COMMIT);
-    struct chat_ack *acks = calloc(n, sizeof(*acks));
+    struct pv_chatlink_ack *acks = calloc(n, sizeof(*acks));
     if (job != NULL)
         job->msgs = calloc(n, sizeof(*job->msgs));
     if (job == NULL || acks == NULL || job->msgs == NULL) {
         pv_chatjob_free(job);
         free(acks);
-        chat_give_up(link, peer, PV_ERR_NOMEM, now);
+        pv_chatlink_give_up(link, peer, PV_ERR_NOMEM, now);
         return;
     }
     size_t n_acks = 0;
     memcpy(job->peer, peer->pk, sizeof(job->peer));
-    for (struct chat_pending *p = peer->pending; p != NULL; p = p->next) {
+    for (struct pv_chatlink_pending *p = peer->pending; p != NULL; p = p->next) {
         job->msgs[job->n_msgs++] = p->rec;
         p->rec.text = NULL;
         if (!p->wants_ack && p->parcel == 0)
@@ -51,14 +52,14 @@ void chat_commit(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
         acks[n_acks].parcel = p->parcel;
         memcpy(acks[n_acks++].id, p->rec.id, sizeof(acks->id));
     }
-    chat_drop_pending(peer);
+    pv_chatlink_drop_pending(peer);
 
-    struct chat_job *entry = NULL;
-    int r = chat_job_emit(link, job, now, &entry);
+    struct pv_chatlink_job *entry = NULL;
+    int r = pv_chatlink_job_emit(link, job, now, &entry);
     if (r < 0) {
         tell_parcels(link, acks, n_acks, r);
         free(acks);
-        chat_give_up(link, peer, r, now);
+        pv_chatlink_give_up(link, peer, r, now);
         return;
     }
     entry->acks = acks;
@@ -66,36 +67,37 @@ void chat_commit(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
     peer->committing = true;
 }
 
-void chat_handle_committed(struct pv_chatlink *link, struct chat_peer *peer,
-                           const struct chat_job *job, int status, struct pv_chatjob_result *result,
-                           pv_ns now)
+void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
+                                  const struct pv_chatlink_job *job, int status,
+                                  struct pv_chatjob_result *result, pv_ns now)
 {
     peer->committing = false;
     tell_parcels(link, job->acks, job->n_acks, status);
     if (status < 0) {
-        chat_give_up(link, peer, status, now);
+        pv_chatlink_give_up(link, peer, status, now);
         return;
     }
     for (size_t i = 0; i < result->n_msgs; i++)
-        chat_event_push(link, PV_CHATLINK_MESSAGE, 0, PV_OK, &result->msgs[i]);
+        pv_chatlink_event_push(link, PV_CHATLINK_MESSAGE, 0, PV_OK, &result->msgs[i]);
     for (size_t i = 0; i < job->n_acks; i++) {
-        struct chat_conn *c = chat_conn_find(link, job->acks[i].sid);
+        struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, job->acks[i].sid);
         size_t len = 0;
         if (c != NULL &&
             pv_chat_write_ack(job->acks[i].id, PV_CHAT_DELIVERED, link->line, &len) == PV_OK)
             put_or_close(link, c, len, now);
     }
-    chat_commit(link, peer, now);
+    pv_chatlink_commit(link, peer, now);
 }
 
 /* A message came: it waits for the store. False when the peer sends faster than it can store. */
-static bool receive(struct pv_chatlink *link, struct chat_conn *c, const struct pv_chat_frame *f)
+static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
+                    const struct pv_chat_frame *f)
 {
-    struct chat_peer *peer = c->peer;
+    struct pv_chatlink_peer *peer = c->peer;
     if (peer->n_pending >= PV_CHATLINK_MAX_PENDING ||
         peer->pending_bytes + f->text_len > PV_CHATLINK_MAX_PENDING_BYTES)
         return false;
-    struct chat_pending *p = calloc(1, sizeof(*p));
+    struct pv_chatlink_pending *p = calloc(1, sizeof(*p));
     char *text = p == NULL ? NULL : strdup(f->text);
     if (text == NULL) {
         free(p);
@@ -124,16 +126,16 @@ static bool receive(struct pv_chatlink *link, struct chat_conn *c, const struct 
 
 int pv_chatlink_stored(struct pv_chatlink *link, const struct pv_chatlink_parcel *parcel, pv_ns now)
 {
-    struct chat_peer *peer = NULL;
+    struct pv_chatlink_peer *peer = NULL;
     if (memcmp(parcel->pk, link->own_pk, sizeof(link->own_pk)) == 0)
         return PV_ERR_REFUSED;
-    int r = chat_peer_get(link, parcel->pk, parcel->name, &peer);
+    int r = pv_chatlink_peer_get(link, parcel->pk, parcel->name, &peer);
     if (r < 0)
         return r;
     if (peer->n_pending >= PV_CHATLINK_MAX_PENDING ||
         peer->pending_bytes + parcel->text.len > PV_CHATLINK_MAX_PENDING_BYTES)
         return PV_ERR_LIMIT;
-    struct chat_pending *p = calloc(1, sizeof(*p));
+    struct pv_chatlink_pending *p = calloc(1, sizeof(*p));
     char *text = p == NULL ? NULL : strndup((const char *)parcel->text.ptr, parcel->text.len);
     if (text == NULL) {
         free(p);
@@ -151,13 +153,13 @@ int pv_chatlink_stored(struct pv_chatlink *link, const struct pv_chatlink_parcel
     peer->pending_end = &p->next;
     peer->n_pending++;
     peer->pending_bytes += parcel->text.len;
-    chat_commit(link, peer, now);
+    pv_chatlink_commit(link, peer, now);
     return PV_OK;
 }
 
 /* --- acknowledgements ---------------------------------------------------------------------- */
 
-static bool add_id(struct chat_ids *list, const uint8_t *id)
+static bool add_id(struct pv_chatlink_ids *list, const uint8_t *id)
 {
     if (list->n == PV_CHATLINK_MAX_ACKS)
         return false;
@@ -174,9 +176,9 @@ static bool add_id(struct chat_ids *list, const uint8_t *id)
 }
 
 /* The peer has our message, or has shown it. False: too many at once. */
-static bool handle_ack(struct chat_conn *c, const struct pv_chat_frame *f, pv_ns now)
+static bool handle_ack(struct pv_chatlink_conn *c, const struct pv_chat_frame *f, pv_ns now)
 {
-    struct chat_peer *peer = c->peer;
+    struct pv_chatlink_peer *peer = c->peer;
     bool waiting = false;
     for (size_t i = 0; i < peer->n_window && !waiting; i++) {
         if (memcmp(peer->window[i].id, f->id, sizeof(f->id)) != 0)
@@ -188,7 +190,7 @@ static bool handle_ack(struct chat_conn *c, const struct pv_chat_frame *f, pv_ns
                 (peer->n_window - i) * sizeof(peer->window[0]));
     }
     if (waiting && peer->active != NULL)
-        chat_expect(peer->active, now);
+        pv_chatlink_expect(peer->active, now);
     if (f->state == PV_CHAT_DELIVERED) /* not waiting: known already, or never sent */
         return !waiting || add_id(&peer->delivered, f->id);
     peer->read_sid = c->sid;
@@ -196,43 +198,44 @@ static bool handle_ack(struct chat_conn *c, const struct pv_chat_frame *f, pv_ns
 }
 
 /* The peer will not forget that its message was read. */
-static bool handle_noted(struct chat_conn *c, const struct pv_chat_frame *f, pv_ns now)
+static bool handle_noted(struct pv_chatlink_conn *c, const struct pv_chat_frame *f, pv_ns now)
 {
     for (size_t i = 0; i < c->n_told; i++) {
         if (memcmp(c->told[i], f->id, sizeof(f->id)) != 0)
             continue;
         memmove(&c->told[i], &c->told[i + 1], (--c->n_told - i) * sizeof(c->told[0]));
-        chat_expect(c, now);
+        pv_chatlink_expect(c, now);
         return add_id(&c->peer->noted, f->id);
     }
     return true;
 }
 
 /* A job with the ids of list, which is empty afterwards. NULL: the job was not taken. */
-static struct chat_job *emit_ids(struct pv_chatlink *link, struct chat_peer *peer,
-                                 enum pv_chatjob_kind kind, struct chat_ids *list, pv_ns now)
+static struct pv_chatlink_job *emit_ids(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
+                                        enum pv_chatjob_kind kind, struct pv_chatlink_ids *list,
+                                        pv_ns now)
 {
     struct pv_chatjob *job = pv_chatjob_new(kind);
-    struct chat_job *entry = NULL;
+    struct pv_chatlink_job *entry = NULL;
     if (job != NULL) {
         memcpy(job->peer, peer->pk, sizeof(job->peer));
         job->ids = list->id;
         job->n_ids = list->n;
-        *list = (struct chat_ids){.id = NULL};
+        *list = (struct pv_chatlink_ids){.id = NULL};
     }
-    return chat_job_emit(link, job, now, &entry) == PV_OK ? entry : NULL;
+    return pv_chatlink_job_emit(link, job, now, &entry) == PV_OK ? entry : NULL;
 }
 
-static bool emit_marks(struct pv_chatlink *link, struct chat_peer *peer, enum pv_chat_state state,
-                       struct chat_ids *list, pv_ns now)
+static bool emit_marks(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
+                       enum pv_chat_state state, struct pv_chatlink_ids *list, pv_ns now)
 {
     size_t n = list->n;
-    struct chat_ack *acks = state == PV_CHAT_READ ? calloc(n, sizeof(*acks)) : NULL;
+    struct pv_chatlink_ack *acks = state == PV_CHAT_READ ? calloc(n, sizeof(*acks)) : NULL;
     for (size_t i = 0; acks != NULL && i < n; i++) {
         acks[i].sid = peer->read_sid;
         memcpy(acks[i].id, list->id[i], sizeof(acks[i].id));
     }
-    struct chat_job *entry = emit_ids(link, peer, PV_CHATJOB_MARK, list, now);
+    struct pv_chatlink_job *entry = emit_ids(link, peer, PV_CHATJOB_MARK, list, now);
     if (entry == NULL || (state == PV_CHAT_READ && acks == NULL)) {
         free(acks);
         return false; /* without acks: it is told again */
@@ -244,7 +247,7 @@ static bool emit_marks(struct pv_chatlink *link, struct chat_peer *peer, enum pv
     return true;
 }
 
-void chat_flush_acks(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
+void pv_chatlink_flush_acks(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     bool ok = true;
     if (peer->delivered.n > 0)
@@ -256,30 +259,30 @@ void chat_flush_acks(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now
     if (ok && peer->noted.n > 0)
         ok = emit_ids(link, peer, PV_CHATJOB_TOLD, &peer->noted, now) != NULL;
     if (!ok)
-        chat_give_up(link, peer, PV_ERR_LIMIT, now); /* both sides say it again */
+        pv_chatlink_give_up(link, peer, PV_ERR_LIMIT, now); /* both sides say it again */
 }
 
 /* Answers read receipts that are on disk. */
-static void answer_receipts(struct pv_chatlink *link, const struct chat_job *job, pv_ns now)
+static void answer_receipts(struct pv_chatlink *link, const struct pv_chatlink_job *job, pv_ns now)
 {
     for (size_t i = 0; i < job->n_acks; i++) {
-        struct chat_conn *c = chat_conn_find(link, job->acks[i].sid);
+        struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, job->acks[i].sid);
         size_t len = 0;
         if (c != NULL && pv_chat_write_noted(job->acks[i].id, link->line, &len) == PV_OK)
             put_or_close(link, c, len, now);
     }
 }
 
-void chat_handle_marked(struct pv_chatlink *link, const struct chat_job *job, int status,
-                        struct pv_chatjob_result *result, pv_ns now)
+void pv_chatlink_handle_marked(struct pv_chatlink *link, const struct pv_chatlink_job *job,
+                               int status, struct pv_chatjob_result *result, pv_ns now)
 {
-    struct chat_peer *peer = chat_peer_find(link, job->pk);
+    struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, job->pk);
     bool read = job->state == PV_CHAT_READ;
     if (peer != NULL && read)
         peer->marking = false;
     if (status < 0 && peer != NULL && job->state != PV_CHAT_SENT) {
         peer->more_queued = true; /* in the store it still is */
-        chat_give_up(link, peer, status, now);
+        pv_chatlink_give_up(link, peer, status, now);
     }
     if (status < 0)
         return;
@@ -287,7 +290,7 @@ void chat_handle_marked(struct pv_chatlink *link, const struct chat_job *job, in
         if (peer != NULL)
             snprintf(result->msgs[i].peer_name, sizeof(result->msgs[i].peer_name), "%s",
                      peer->name);
-        chat_event_push(link, PV_CHATLINK_STATE, 0, PV_OK, &result->msgs[i]);
+        pv_chatlink_event_push(link, PV_CHATLINK_STATE, 0, PV_OK, &result->msgs[i]);
     }
     if (peer == NULL || job->state == PV_CHAT_SENT)
         return;
@@ -297,27 +300,28 @@ void chat_handle_marked(struct pv_chatlink *link, const struct chat_job *job, in
                                        PV_CHATLINK_USELESS_BURST, useless, now)) {
         pv_log(link->log, PV_LOG_WARN, "chat peer=%s floods with receipts", peer->name);
         link->counts.floods++;
-        chat_refuse(link, peer, now);
+        pv_chatlink_refuse_peer(link, peer, now);
         return;
     }
     answer_receipts(link, job, now);
-    chat_flush_acks(link, peer, now);
+    pv_chatlink_flush_acks(link, peer, now);
 }
 
 /* --- lines --------------------------------------------------------------------------------- */
 
 /* A frame of rooms, or about copies. */
-static bool pass_on(struct pv_chatlink *link, struct chat_conn *c, struct pv_view line)
+static bool pass_on(struct pv_chatlink *link, struct pv_chatlink_conn *c, struct pv_view line)
 {
     struct pv_chat_record rec = {.text = strndup((const char *)line.ptr, line.len)};
     memcpy(rec.peer, c->peer->pk, sizeof(rec.peer));
-    chat_conn_speaks(link, c);
+    pv_chatlink_conn_speaks(link, c);
     if (rec.text != NULL) /* else it is said again */
-        chat_event_push(link, PV_CHATLINK_LINE, 0, PV_OK, &rec);
+        pv_chatlink_event_push(link, PV_CHATLINK_LINE, 0, PV_OK, &rec);
     return true;
 }
 
-bool chat_handle_line(struct pv_chatlink *link, struct chat_conn *c, struct pv_view line, pv_ns now)
+bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *c,
+                             struct pv_view line, pv_ns now)
 {
     struct pv_chat_frame *f = &link->frame;
     if (pv_room_is_frame(line) || pv_copy_is_frame(line))
@@ -332,7 +336,7 @@ bool chat_handle_line(struct pv_chatlink *link, struct chat_conn *c, struct pv_v
         return false;
     }
     if (f->kind != PV_CHAT_PLAIN)
-        chat_conn_speaks(link, c);
+        pv_chatlink_conn_speaks(link, c);
     bool taken = f->kind == PV_CHAT_ACK     ? handle_ack(c, f, now)
                  : f->kind == PV_CHAT_NOTED ? handle_noted(c, f, now)
                                             : receive(link, c, f);
@@ -341,7 +345,7 @@ bool chat_handle_line(struct pv_chatlink *link, struct chat_conn *c, struct pv_v
 }
 
 /* Appends to the unfinished line. False when it is too long. */
-static bool keep_input(struct chat_conn *c, struct pv_view bytes)
+static bool keep_input(struct pv_chatlink_conn *c, struct pv_view bytes)
 {
     size_t need = c->in_len + bytes.len;
     if (need >= PV_CHAT_LINE_MAX)
@@ -360,8 +364,8 @@ static bool keep_input(struct chat_conn *c, struct pv_view bytes)
     return true;
 }
 
-bool chat_handle_input(struct pv_chatlink *link, struct chat_conn *c, struct pv_view bytes,
-                       pv_ns now)
+bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn *c,
+                              struct pv_view bytes, pv_ns now)
 {
     while (bytes.len > 0) {
         const uint8_t *nl = memchr(bytes.ptr, '\n', bytes.len);
@@ -380,7 +384,7 @@ bool chat_handle_input(struct pv_chatlink *link, struct chat_conn *c, struct pv_
             line = pv_view(c->in, c->in_len);
             c->in_len = 0;
         }
-        if (!chat_handle_line(link, c, line, now))
+        if (!pv_chatlink_handle_line(link, c, line, now))
             return false;
     }
     return true;

@@ -12,14 +12,14 @@ enum {
     RECOUNT_S = 5,         /* until the store is asked for the backlog again */
 };
 
-void chat_ask_for_backlog(struct pv_chatlink *link, pv_ns now)
+void pv_chatlink_ask_for_backlog(struct pv_chatlink *link, pv_ns now)
 {
     link->count_at = PV_NEVER;
-    if (chat_job_emit(link, pv_chatjob_new(PV_CHATJOB_COUNTS), now, NULL) < 0)
+    if (pv_chatlink_job_emit(link, pv_chatjob_new(PV_CHATJOB_COUNTS), now, NULL) < 0)
         link->count_at = now + PV_S(RECOUNT_S);
 }
 
-static void load_more(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
+static void load_more(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     if (!peer->more_queued || peer->loading || peer->n_window > PV_CHATLINK_WINDOW / 2)
         return;
@@ -29,13 +29,13 @@ static void load_more(struct pv_chatlink *link, struct chat_peer *peer, pv_ns no
         job->after_seq = peer->loaded_seq;
         job->limit = (uint32_t)(PV_CHATLINK_WINDOW - peer->n_window);
     }
-    struct chat_job *entry = NULL;
-    peer->loading = chat_job_emit(link, job, now, &entry) == PV_OK;
+    struct pv_chatlink_job *entry = NULL;
+    peer->loading = pv_chatlink_job_emit(link, job, now, &entry) == PV_OK;
     if (entry != NULL)
         entry->after_seq = peer->loaded_seq;
 }
 
-static void load_receipts(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
+static void load_receipts(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     if (!peer->owed || peer->owed_loading || peer->active->n_told > 0 || peer->noted.n > 0)
         return;
@@ -44,12 +44,12 @@ static void load_receipts(struct pv_chatlink *link, struct chat_peer *peer, pv_n
         memcpy(job->peer, peer->pk, sizeof(job->peer));
         job->limit = RECEIPTS_AT_ONCE;
     }
-    peer->owed_loading = chat_job_emit(link, job, now, NULL) == PV_OK;
+    peer->owed_loading = pv_chatlink_job_emit(link, job, now, NULL) == PV_OK;
 }
 
-static void write_window(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
+static void write_window(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
-    struct chat_conn *c = peer->active;
+    struct pv_chatlink_conn *c = peer->active;
     for (size_t i = 0; i < peer->n_window && pv_outbuf_view(&c->out).len < ROOM; i++) {
         const struct pv_chat_record *m = &peer->window[i];
         size_t len = 0;
@@ -57,7 +57,7 @@ static void write_window(struct pv_chatlink *link, struct chat_peer *peer, pv_ns
             continue;
         int r = pv_chat_write_message(m->id, m->seq, m->time_ms, m->text, link->line, &len);
         if (r == PV_OK)
-            r = chat_conn_put(link, c, link->line, len);
+            r = pv_chatlink_conn_put(link, c, link->line, len);
         if (r < 0 && r != PV_ERR_MALFORMED)
             break; /* no memory now */
         c->sent_seq = m->seq;
@@ -73,10 +73,10 @@ static void write_window(struct pv_chatlink *link, struct chat_peer *peer, pv_ns
         if (c->ack_deadline == PV_NEVER)
             c->ack_deadline = now + PV_S(PV_CHATLINK_ACK_S);
     }
-    chat_conn_rearm(link, c);
+    pv_chatlink_conn_rearm(link, c);
 }
 
-void chat_note_sent(struct pv_chatlink *link, struct chat_conn *c, pv_ns now)
+void pv_chatlink_note_sent(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now)
 {
     size_t n = 0;
     while (n < c->n_sent && c->sent[n].end <= c->out_done)
@@ -95,24 +95,24 @@ void chat_note_sent(struct pv_chatlink *link, struct chat_conn *c, pv_ns now)
     } else {
         job = pv_chatjob_free(job);
     }
-    struct chat_job *entry = NULL;
-    if (chat_job_emit(link, job, now, &entry) == PV_OK) /* else they are said to be queued */
+    struct pv_chatlink_job *entry = NULL;
+    if (pv_chatlink_job_emit(link, job, now, &entry) == PV_OK) /* else they are said to be queued */
         entry->state = PV_CHAT_SENT;
     c->n_sent -= n;
     memmove(c->sent, c->sent + n, c->n_sent * sizeof(c->sent[0]));
 }
 
-void chat_expect(struct chat_conn *c, pv_ns now)
+void pv_chatlink_expect(struct pv_chatlink_conn *c, pv_ns now)
 {
-    const struct chat_peer *peer = c->peer;
+    const struct pv_chatlink_peer *peer = c->peer;
     bool unacked = peer->active == c && peer->n_window > 0 && peer->window[0].seq <= c->sent_seq;
     c->ack_deadline = unacked || c->n_told > 0 ? now + PV_S(PV_CHATLINK_ACK_S) : PV_NEVER;
 }
 
 /* Has, or finds, a connection for the outbox. */
-static bool has_conn(struct chat_peer *peer)
+static bool has_conn(struct pv_chatlink_peer *peer)
 {
-    for (struct chat_conn *c = peer->conns; c != NULL && peer->active == NULL;
+    for (struct pv_chatlink_conn *c = peer->conns; c != NULL && peer->active == NULL;
          c = c->next_of_peer) {
         if (!c->connected || !c->speaks)
             continue;
@@ -125,34 +125,34 @@ static bool has_conn(struct chat_peer *peer)
     return peer->active != NULL;
 }
 
-static bool is_opening(const struct chat_peer *peer)
+static bool is_opening(const struct pv_chatlink_peer *peer)
 {
-    for (const struct chat_conn *c = peer->conns; c != NULL; c = c->next_of_peer) {
+    for (const struct pv_chatlink_conn *c = peer->conns; c != NULL; c = c->next_of_peer) {
         if (!c->connected)
             return true;
     }
     return false;
 }
 
-static void open_conn(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
+static void open_conn(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
-    struct chat_conn *c = NULL;
+    struct pv_chatlink_conn *c = NULL;
     peer->last_attempt = now;
-    if (chat_conn_new(link, peer, &c) < 0 || chat_op_push(link, true, c) < 0) {
+    if (pv_chatlink_conn_new(link, peer, &c) < 0 || pv_chatlink_op_push(link, true, c) < 0) {
         if (c != NULL)
-            chat_conn_free(link, c);
-        chat_back_off(link, peer, now);
+            pv_chatlink_conn_free(link, c);
+        pv_chatlink_back_off(link, peer, now);
         pv_heap_set(&link->peer_timers, &peer->timer, peer->retry_at);
         return;
     }
     c->last_heard = now;
-    chat_conn_rearm(link, c);
+    pv_chatlink_conn_rearm(link, c);
 }
 
-void chat_pump(struct pv_chatlink *link, struct chat_peer *peer, pv_ns now)
+void pv_chatlink_pump(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     pv_heap_set(&link->peer_timers, &peer->timer, PV_NEVER);
-    if (!link->counted || !chat_has_work(peer))
+    if (!link->counted || !pv_chatlink_has_work(peer))
         return;
     if (has_conn(peer)) {
         load_more(link, peer, now);
@@ -192,26 +192,26 @@ int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag, const struct pv_cha
         pv_chatjob_free(job);
         return PV_ERR_NOMEM;
     }
-    struct chat_job *entry = NULL;
-    int r = chat_job_emit(link, job, now, &entry);
+    struct pv_chatlink_job *entry = NULL;
+    int r = pv_chatlink_job_emit(link, job, now, &entry);
     if (r == PV_OK)
         entry->send_tag = tag;
     return r;
 }
 
 /* A message was stored for peer: it joins the window when that has everything before it. */
-void chat_handle_enqueued(struct pv_chatlink *link, const struct chat_job *job, int status,
-                          struct pv_chatjob_result *result, pv_ns now)
+void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatlink_job *job,
+                                 int status, struct pv_chatjob_result *result, pv_ns now)
 {
     struct pv_chat_record none = {.outgoing = true};
-    struct chat_peer *peer = NULL;
+    struct pv_chatlink_peer *peer = NULL;
     if (status < 0 || result->n_msgs != 1) {
-        chat_event_push(link, PV_CHATLINK_SEND_FAILED, job->send_tag,
-                        status < 0 ? status : PV_ERR_STATE, &none);
+        pv_chatlink_event_push(link, PV_CHATLINK_SEND_FAILED, job->send_tag,
+                               status < 0 ? status : PV_ERR_STATE, &none);
         return;
     }
     struct pv_chat_record *m = &result->msgs[0];
-    if (chat_peer_get(link, m->peer, m->peer_name, &peer) == PV_OK) {
+    if (pv_chatlink_peer_get(link, m->peer, m->peer_name, &peer) == PV_OK) {
         bool next = peer->active != NULL && !peer->more_queued && !peer->loading &&
                     peer->n_window < PV_CHATLINK_WINDOW && m->seq > peer->loaded_seq;
         if (next && pv_chat_record_copy(&peer->window[peer->n_window], m) == PV_OK) {
@@ -222,18 +222,18 @@ void chat_handle_enqueued(struct pv_chatlink *link, const struct chat_job *job, 
             peer->missed = peer->loading;
         }
     }
-    chat_event_push(link, PV_CHATLINK_SENT, job->send_tag, PV_OK, m);
+    pv_chatlink_event_push(link, PV_CHATLINK_SENT, job->send_tag, PV_OK, m);
     if (peer != NULL)
-        chat_pump(link, peer, now);
+        pv_chatlink_pump(link, peer, now);
 }
 
-void chat_handle_outbox(struct pv_chatlink *link, const struct chat_job *job,
-                        struct chat_peer *peer, int status, struct pv_chatjob_result *result,
-                        pv_ns now)
+void pv_chatlink_handle_outbox(struct pv_chatlink *link, const struct pv_chatlink_job *job,
+                               struct pv_chatlink_peer *peer, int status,
+                               struct pv_chatjob_result *result, pv_ns now)
 {
     peer->loading = false;
     if (status < 0) {
-        chat_give_up(link, peer, status, now);
+        pv_chatlink_give_up(link, peer, status, now);
         return;
     }
     /* The window it was for is gone with its connection: the next load starts at the beginning. */
@@ -252,10 +252,10 @@ void chat_handle_outbox(struct pv_chatlink *link, const struct chat_job *job,
     peer->missed = false;
 }
 
-void chat_handle_backlog(struct pv_chatlink *link, int status,
-                         const struct pv_chatjob_result *result, pv_ns now)
+void pv_chatlink_handle_backlog(struct pv_chatlink *link, int status,
+                                const struct pv_chatjob_result *result, pv_ns now)
 {
-    struct chat_peer *peer, *next;
+    struct pv_chatlink_peer *peer, *next;
     if (status < 0) {
         link->count_at = now + PV_S(RECOUNT_S);
         return;
@@ -263,26 +263,26 @@ void chat_handle_backlog(struct pv_chatlink *link, int status,
     link->counted = true;
     for (size_t i = 0; i < result->n_backlog; i++) {
         const struct pv_chat_backlog *b = &result->backlog[i];
-        if (chat_peer_get(link, b->peer, b->peer_name, &peer) < 0)
+        if (pv_chatlink_peer_get(link, b->peer, b->peer_name, &peer) < 0)
             continue;
         peer->more_queued = peer->more_queued || b->queued > 0;
         peer->owed = peer->owed || b->owed > 0;
     }
     HASH_ITER(hh, link->peers, peer, next)
     {
-        chat_pump(link, peer, now);
+        pv_chatlink_pump(link, peer, now);
     }
 }
 
 /* --- read receipts ------------------------------------------------------------------------- */
 
-void chat_handle_owed(struct pv_chatlink *link, struct chat_peer *peer, int status,
-                      const struct pv_chatjob_result *result, pv_ns now)
+void pv_chatlink_handle_owed(struct pv_chatlink *link, struct pv_chatlink_peer *peer, int status,
+                             const struct pv_chatjob_result *result, pv_ns now)
 {
-    struct chat_conn *c = peer->active;
+    struct pv_chatlink_conn *c = peer->active;
     peer->owed_loading = false;
     if (status < 0)
-        chat_give_up(link, peer, status, now);
+        pv_chatlink_give_up(link, peer, status, now);
     if (status < 0 || c == NULL || c->n_told > 0)
         return;
     peer->owed = result->n_msgs > 0;
@@ -293,27 +293,28 @@ void chat_handle_owed(struct pv_chatlink *link, struct chat_peer *peer, int stat
     for (size_t i = 0; c->told != NULL && i < result->n_msgs; i++) {
         size_t len = 0;
         if (pv_chat_write_ack(result->msgs[i].id, PV_CHAT_READ, link->line, &len) < 0 ||
-            chat_conn_put(link, c, link->line, len) < 0)
+            pv_chatlink_conn_put(link, c, link->line, len) < 0)
             break;
         memcpy(c->told[c->n_told++], result->msgs[i].id, PV_CHAT_ID_LEN);
     }
     if (c->n_told == 0) {
-        chat_lost_conn(link, c, true, now);
+        pv_chatlink_lost_conn(link, c, true, now);
         return;
     }
-    chat_expect(c, now);
-    chat_conn_rearm(link, c);
+    pv_chatlink_expect(c, now);
+    pv_chatlink_conn_rearm(link, c);
 }
 
 void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatjob_result *inbox, pv_ns now)
 {
     for (size_t i = 0; i < inbox->n_msgs; i++) {
         const struct pv_chat_record *m = &inbox->msgs[i];
-        struct chat_peer *peer = NULL;
-        if (m->seq == 0 || m->in_room || chat_peer_get(link, m->peer, m->peer_name, &peer) < 0)
+        struct pv_chatlink_peer *peer = NULL;
+        if (m->seq == 0 || m->in_room ||
+            pv_chatlink_peer_get(link, m->peer, m->peer_name, &peer) < 0)
             continue; /* nobody waits for receipts of plain text, nor in rooms */
         peer->owed = true;
-        chat_pump(link, peer, now);
+        pv_chatlink_pump(link, peer, now);
     }
 }
 
@@ -324,6 +325,6 @@ void pv_chatlink_seen(struct pv_chatlink *link, const uint8_t *pk, const uint8_t
         return;
     memcpy(job->peer, pk, sizeof(job->peer));
     memcpy(job->id, id, sizeof(job->id));
-    if (chat_job_emit(link, job, now, NULL) < 0)
+    if (pv_chatlink_job_emit(link, job, now, NULL) < 0)
         pv_log(link->log, PV_LOG_DEBUG, "chat message stays unread: too many store jobs");
 }

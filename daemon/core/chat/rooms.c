@@ -35,11 +35,11 @@ int pv_rooms_new(struct pv_rooms **ret_rooms, const struct pv_rooms_config *cfg)
 
 static void forget_all(struct pv_rooms *rs)
 {
-    struct rooms_peer *peer, *next;
+    struct pv_rooms_peer *peer, *next;
     while (rs->n_rooms > 0)
-        room_free(rs, rs->rooms[rs->n_rooms - 1]);
-    rooms_drop_jobs(rs);
-    rooms_drop_lines(rs);
+        pv_rooms_room_free(rs, rs->rooms[rs->n_rooms - 1]);
+    pv_rooms_drop_jobs(rs);
+    pv_rooms_drop_lines(rs);
     HASH_ITER(hh, rs->peers, peer, next)
     {
         PV_MAP_DEL(rs->peers, peer);
@@ -71,7 +71,7 @@ void pv_rooms_set_network(struct pv_rooms *rooms, const struct pv_roster *roster
     rooms->roster = roster;
     memcpy(rooms->own_pk, own_pk, sizeof(rooms->own_pk));
     if (roster != NULL)
-        rooms_ask_load(rooms);
+        pv_rooms_ask_load(rooms);
 }
 
 bool pv_rooms_are_ready(const struct pv_rooms *rooms)
@@ -79,16 +79,16 @@ bool pv_rooms_are_ready(const struct pv_rooms *rooms)
     return rooms->loaded;
 }
 
-struct rooms_peer *rooms_peer_find(const struct pv_rooms *rs, const uint8_t *pk)
+struct pv_rooms_peer *pv_rooms_peer_find(const struct pv_rooms *rs, const uint8_t *pk)
 {
-    struct rooms_peer *peer = NULL;
+    struct pv_rooms_peer *peer = NULL;
     PV_MAP_FIND(&rs->peer_map, rs->peers, pk, PV_SIGN_PK_LEN, peer);
     return peer;
 }
 
 int pv_rooms_poll_want(struct pv_rooms *rooms, uint8_t ret_pk[static PV_SIGN_PK_LEN])
 {
-    struct rooms_peer *peer, *next;
+    struct pv_rooms_peer *peer, *next;
     if (!rooms->any_wanted)
         return PV_ERR_AGAIN;
     HASH_ITER(hh, rooms->peers, peer, next)
@@ -111,9 +111,9 @@ struct pv_rooms_counts pv_rooms_counts(const struct pv_rooms *rooms)
 /* --- names --------------------------------------------------------------------------------- */
 
 /* Of two rooms with one name: which has it here? The one we are in, then the older one. */
-static bool goes_before(const struct room *a, const struct room *b)
+static bool goes_before(const struct pv_rooms_room *a, const struct pv_rooms_room *b)
 {
-    const struct pv_room_record *ca = room_creation(a), *cb = room_creation(b);
+    const struct pv_room_record *ca = pv_rooms_creation(a), *cb = pv_rooms_creation(b);
     if (room_is_in(a->self) != room_is_in(b->self))
         return room_is_in(a->self);
     if (ca->time_ms != cb->time_ms)
@@ -121,7 +121,7 @@ static bool goes_before(const struct room *a, const struct room *b)
     return memcmp(a->id, b->id, sizeof(a->id)) < 0;
 }
 
-static bool is_listed(const struct room *room)
+static bool is_listed(const struct pv_rooms_room *room)
 {
     return !room->pending && !room->closed && room->n_records > 0;
 }
@@ -130,30 +130,30 @@ const char *pv_rooms_name(const struct pv_rooms *rooms, const uint8_t *id,
                           char buf[static PV_ROOMS_NAME_BUF])
 {
     char text[PV_B64_LEN(PV_ROOM_ID_LEN) + 1];
-    const struct room *room = room_find(rooms, id);
+    const struct pv_rooms_room *room = pv_rooms_room_find(rooms, id);
     if (pv_b64url_encode(pv_view(id, PV_ROOM_ID_LEN), text, sizeof(text)) < 0)
         text[0] = '\0'; /* cannot be: there is room */
     if (room == NULL || !is_listed(room)) {
         snprintf(buf, PV_ROOMS_NAME_BUF, "#~%.*s", ALIAS_CHARS, text);
         return buf;
     }
-    const char *name = room_creation(room)->name;
+    const char *name = pv_rooms_creation(room)->name;
     bool taken = false;
     for (size_t i = 0; i < rooms->n_rooms && !taken; i++) {
-        const struct room *other = rooms->rooms[i];
+        const struct pv_rooms_room *other = rooms->rooms[i];
         taken = other != room && is_listed(other) &&
-                strcmp(room_creation(other)->name, name) == 0 && goes_before(other, room);
+                strcmp(pv_rooms_creation(other)->name, name) == 0 && goes_before(other, room);
     }
     snprintf(buf, PV_ROOMS_NAME_BUF, "#%s%s%.*s", name, taken ? "~" : "", taken ? ALIAS_CHARS : 0,
              text);
     return buf;
 }
 
-static struct room *find_by_name(const struct pv_rooms *rs, const char *name, bool left)
+static struct pv_rooms_room *find_by_name(const struct pv_rooms *rs, const char *name, bool left)
 {
     char buf[PV_ROOMS_NAME_BUF];
     for (size_t i = 0; i < rs->n_rooms; i++) {
-        struct room *room = rs->rooms[i];
+        struct pv_rooms_room *room = rs->rooms[i];
         if (is_listed(room) && (left || room_is_in(room->self)) &&
             strcmp(pv_rooms_name(rs, room->id, buf) + 1, name + (name[0] == '#')) == 0)
             return room;
@@ -163,11 +163,11 @@ static struct room *find_by_name(const struct pv_rooms *rs, const char *name, bo
 
 const uint8_t *pv_rooms_find(const struct pv_rooms *rooms, const char *name, bool left)
 {
-    const struct room *room = find_by_name(rooms, name, left);
+    const struct pv_rooms_room *room = find_by_name(rooms, name, left);
     return room == NULL ? NULL : room->id;
 }
 
-static unsigned count_in(const struct room *room)
+static unsigned count_in(const struct pv_rooms_room *room)
 {
     unsigned n = 0;
     for (size_t i = 0; i < room->n_members; i++)
@@ -178,7 +178,7 @@ static unsigned count_in(const struct room *room)
 bool pv_rooms_info(const struct pv_rooms *rooms, size_t i, struct pv_rooms_info *ret_info)
 {
     for (size_t k = 0; k < rooms->n_rooms; k++) {
-        const struct room *room = rooms->rooms[k];
+        const struct pv_rooms_room *room = rooms->rooms[k];
         if (!is_listed(room) || i-- > 0)
             continue;
         *ret_info = (struct pv_rooms_info){.id = room->id,
@@ -193,10 +193,10 @@ bool pv_rooms_info(const struct pv_rooms *rooms, size_t i, struct pv_rooms_info 
 bool pv_rooms_member(const struct pv_rooms *rooms, const uint8_t *id, size_t i,
                      struct pv_rooms_member *ret_member)
 {
-    const struct room *room = room_find(rooms, id);
+    const struct pv_rooms_room *room = pv_rooms_room_find(rooms, id);
     if (room == NULL || i >= room->n_members)
         return false;
-    const struct room_member *m = room->members[i];
+    const struct pv_rooms_node *m = room->members[i];
     *ret_member = (struct pv_rooms_member){
         .pk = m->pk, .is_creator = i == 0, .has_left = !room_is_in(m), .texts = m->last};
     return true;
@@ -205,7 +205,7 @@ bool pv_rooms_member(const struct pv_rooms *rooms, const uint8_t *id, size_t i,
 /* --- users --------------------------------------------------------------------------------- */
 
 /* Signs rec, adds it to the room and has it stored. */
-static int make_record(struct pv_rooms *rs, struct room *room, struct pv_room_record *rec,
+static int make_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_room_record *rec,
                        const struct pv_room_have *base, size_t n_base)
 {
     const struct pv_room_make make = {
@@ -221,8 +221,8 @@ static int make_record(struct pv_rooms *rs, struct room *room, struct pv_room_re
 }
 
 /* Adds the record in rs->raw, len bytes, and has it stored; DONE with tag follows. */
-static int add_own(struct pv_rooms *rs, struct room *room, const struct pv_room_record *rec,
-                   size_t len, uint64_t tag)
+static int add_own(struct pv_rooms *rs, struct pv_rooms_room *room,
+                   const struct pv_room_record *rec, size_t len, uint64_t tag)
 {
     struct pv_room_raw *raw = calloc(1, sizeof(*raw));
     if (raw != NULL)
@@ -233,15 +233,15 @@ static int add_own(struct pv_rooms *rs, struct room *room, const struct pv_room_
     }
     memcpy(raw->bytes, rs->raw, len);
     raw->len = len;
-    int r = room_add(rs, room, pv_view(rs->raw, len), rec, &raw->replaces, raw->replaced);
+    int r = pv_rooms_add(rs, room, pv_view(rs->raw, len), rec, &raw->replaces, raw->replaced);
     if (r < 0) {
         pv_room_raws_free(raw, 1);
         return r;
     }
-    room_settle(room);
-    r = room_keep(rs, room, raw, 1, &tag);
+    pv_rooms_settle(room);
+    r = pv_rooms_keep(rs, room, raw, 1, &tag);
     if (r < 0) /* what is here is not what is there */
-        rooms_reload(rs, rs->now);
+        pv_rooms_reload(rs, rs->now);
     return r;
 }
 
@@ -257,7 +257,7 @@ int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64
                   pv_ns now)
 {
     struct pv_room_record rec = {.type = PV_ROOM_CREATE, .time_ms = wall_ms};
-    struct room *room = NULL;
+    struct pv_rooms_room *room = NULL;
     rooms->now = now;
     name += name[0] == '#';
     if (!rooms->loaded)
@@ -273,11 +273,11 @@ int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64
     int len = make_record(rooms, NULL, &rec, NULL, 0);
     if (len < 0)
         return len;
-    int r = room_new(rooms, rec.room, &room);
+    int r = pv_rooms_room_new(rooms, rec.room, &room);
     if (r == PV_OK) {
         r = add_own(rooms, room, &rec, (size_t)len, tag);
         if (r < 0 && rooms->loaded)
-            room_free(rooms, room);
+            pv_rooms_room_free(rooms, room);
     }
     return r;
 }
@@ -292,14 +292,14 @@ int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, con
 {
     struct pv_room_have base[PV_ROOM_MAX_MEMBERS];
     struct pv_room_record rec = {.type = PV_ROOM_INVITE, .time_ms = wall_ms};
-    struct room *room = rooms->loaded ? room_find(rooms, id) : NULL;
+    struct pv_rooms_room *room = rooms->loaded ? pv_rooms_room_find(rooms, id) : NULL;
     size_t n = 0;
     rooms->now = now;
     if (room == NULL || !room_is_in(room->self))
         return PV_ERR_STATE;
-    if (!rooms_may_talk(rooms, pk))
+    if (!pv_rooms_may_talk(rooms, pk))
         return PV_ERR_NOT_FOUND;
-    const struct room_member *m = room_member_find(room, pk);
+    const struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
     if (room_is_in(m))
         return PV_ERR_EXISTS;
     for (size_t i = 0; i < room->n_members; i++) {
@@ -319,7 +319,7 @@ int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, uint
                    pv_ns now)
 {
     struct pv_room_record rec = {.type = PV_ROOM_LEAVE, .time_ms = wall_ms};
-    struct room *room = rooms->loaded ? room_find(rooms, id) : NULL;
+    struct pv_rooms_room *room = rooms->loaded ? pv_rooms_room_find(rooms, id) : NULL;
     rooms->now = now;
     if (room == NULL || !room_is_in(room->self))
         return PV_ERR_STATE;
@@ -331,9 +331,9 @@ int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, uint
 
 /* Do others have more of our own log than we? Then this disk is an older one, and a new text would
  * get a number that is given away. */
-static bool is_behind_itself(const struct room *room)
+static bool is_behind_itself(const struct pv_rooms_room *room)
 {
-    size_t self = room_index(room, room->self->pk);
+    size_t self = pv_rooms_index(room, room->self->pk);
     for (size_t i = 0; i < room->n_members; i++) {
         if (room->members[i]->known[self] > room->self->taken)
             return true;
@@ -345,7 +345,7 @@ int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, const 
                  uint64_t wall_ms, pv_ns now)
 {
     struct pv_room_record rec = {.type = PV_ROOM_TEXT, .time_ms = wall_ms};
-    struct room *room = rooms->loaded ? room_find(rooms, id) : NULL;
+    struct pv_rooms_room *room = rooms->loaded ? pv_rooms_room_find(rooms, id) : NULL;
     rooms->now = now;
     if (room == NULL || !room_is_in(room->self) || is_behind_itself(room))
         return PV_ERR_STATE;
@@ -353,7 +353,7 @@ int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, const 
         return PV_ERR_LIMIT;
     if (room->n_says == room->cap_says) {
         size_t cap = room->cap_says == 0 ? 16 : 2 * room->cap_says;
-        struct room_say *grown = reallocarray(room->says, cap, sizeof(*grown));
+        struct pv_rooms_say_item *grown = reallocarray(room->says, cap, sizeof(*grown));
         if (grown == NULL)
             return PV_ERR_NOMEM;
         room->says = grown;
@@ -364,11 +364,11 @@ int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, const 
     int len = make_record(rooms, room, &rec, NULL, 0);
     if (len < 0)
         return len;
-    int r = room_batch(rooms, room, room->self, &rec, rooms->raw + len - PV_SIGN_LEN);
+    int r = pv_rooms_batch(rooms, room, room->self, &rec, rooms->raw + len - PV_SIGN_LEN);
     if (r < 0)
         return r;
-    room->says[room->n_says++] = (struct room_say){.tag = tag, .seq = rec.seq};
-    room_take(rooms, room);
+    room->says[room->n_says++] = (struct pv_rooms_say_item){.tag = tag, .seq = rec.seq};
+    pv_rooms_take(rooms, room);
     return PV_OK;
 }
 
@@ -379,15 +379,15 @@ void pv_rooms_handle_timeout(struct pv_rooms *rooms, pv_ns now)
     struct pv_heap_node *node;
     rooms->now = now;
     if (now >= rooms->load_at && rooms->roster != NULL)
-        rooms_ask_load(rooms);
+        pv_rooms_ask_load(rooms);
     if (rooms->jobs != NULL && rooms->jobs->deadline <= now)
-        rooms_reload(rooms, now);
+        pv_rooms_reload(rooms, now);
     while ((node = pv_heap_pop_due(&rooms->timers, now)) != NULL) {
-        struct room *room = PV_CONTAINER_OF(node, struct room, timer);
+        struct pv_rooms_room *room = PV_CONTAINER_OF(node, struct pv_rooms_room, timer);
         if (room->closed || (room->pending && room->pending_until <= now))
-            room_free(rooms, room);
+            pv_rooms_room_free(rooms, room);
         else
-            room_run(rooms, room, now);
+            pv_rooms_run(rooms, room, now);
     }
 }
 

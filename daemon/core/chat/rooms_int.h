@@ -11,7 +11,7 @@
 #include "daemon/core/chat/rooms.h"
 
 /* A node that is or was in a room; as an author, and as one to talk to. */
-struct room_member {
+struct pv_rooms_node {
     uint8_t pk[PV_SIGN_PK_LEN];
     uint32_t round;                     /* invited so often; the creator has 1 from the beginning */
     uint32_t left;                      /* left so often; in the room when below round */
@@ -33,36 +33,36 @@ struct room_member {
 };
 
 /* One record, texts excepted. */
-struct room_record {
+struct pv_rooms_record {
     uint8_t *raw; /* owned */
     size_t len;
     struct pv_room_record rec; /* its views point into raw */
 };
 
 /* A text on its way to the store, and who waits for it. */
-struct room_say {
+struct pv_rooms_say_item {
     uint64_t tag;
     uint64_t seq;
 };
 
-struct room {
+struct pv_rooms_room {
     uint8_t id[PV_ROOM_ID_LEN];
     bool pending, closed;         /* closed: PENDING and over, freed at the next timeout */
     uint8_t from[PV_SIGN_PK_LEN]; /* PENDING: who told us */
     pv_ns pending_until;
-    unsigned saving;             /* KEEP jobs under way: nothing is told meanwhile */
-    struct room_record *records; /* owned; in an order in which they can be checked */
+    unsigned saving;                 /* KEEP jobs under way: nothing is told meanwhile */
+    struct pv_rooms_record *records; /* owned; in an order in which they can be checked */
     size_t n_records;
     uint8_t digest[PV_BLAKE2B_LEN];
-    struct room_member *members[PV_ROOM_MAX_MEMBERS]; /* owned; [0] is the creator */
+    struct pv_rooms_node *members[PV_ROOM_MAX_MEMBERS]; /* owned; [0] is the creator */
     size_t n_members;
-    struct room_member *self; /* NULL: not named in it */
-    uint64_t version;         /* grows with everything that can be told; never 0 */
-    uint64_t sent, delivered; /* own texts up to here are known to be that far */
+    struct pv_rooms_node *self; /* NULL: not named in it */
+    uint64_t version;           /* grows with everything that can be told; never 0 */
+    uint64_t sent, delivered;   /* own texts up to here are known to be that far */
 
     struct pv_room_text *batch; /* PV_ROOMS_MAX_BATCH, owned; NULL when empty */
     size_t n_batch;
-    struct room_say *says; /* own texts in batch and in flight; owned */
+    struct pv_rooms_say_item *says; /* own texts in batch and in flight; owned */
     size_t n_says, cap_says;
     bool taking;                    /* a TAKE job is under way, */
     size_t n_flight;                /* with so many texts */
@@ -72,15 +72,15 @@ struct room {
     struct pv_heap_node timer;
 };
 
-struct rooms_peer {
+struct pv_rooms_peer {
     uint8_t pk[PV_SIGN_PK_LEN];
     bool online, up, wanted;
     struct pv_bucket frames, served;
     UT_hash_handle hh;
 };
 
-struct rooms_job {
-    struct rooms_job *next;
+struct pv_rooms_job {
+    struct pv_rooms_job *next;
     uint64_t tag, user; /* user: KEEP of a request: its tag; has_user */
     bool has_user;
     enum pv_roomjob_kind kind;
@@ -90,12 +90,12 @@ struct rooms_job {
     struct pv_chatjob *out; /* NULL once handed out */
 };
 
-struct rooms_line {
-    struct rooms_line *next;
+struct pv_rooms_line_item {
+    struct pv_rooms_line_item *next;
     struct pv_rooms_line line;
 };
-struct rooms_event {
-    struct rooms_event *next;
+struct pv_rooms_event_item {
+    struct pv_rooms_event_item *next;
     struct pv_rooms_event event;
 };
 
@@ -110,17 +110,17 @@ struct pv_rooms {
     pv_ns now;     /* of the call under way */
     bool any_wanted;
 
-    struct room **rooms; /* owned */
+    struct pv_rooms_room **rooms; /* owned */
     size_t n_rooms, cap_rooms;
     struct pv_heap timers;
     struct pv_map peer_map;
-    struct rooms_peer *peers;
+    struct pv_rooms_peer *peers;
 
-    struct rooms_job *jobs, **jobs_end;
+    struct pv_rooms_job *jobs, **jobs_end;
     uint64_t last_tag;
-    struct rooms_line *lines, **lines_end;
+    struct pv_rooms_line_item *lines, **lines_end;
     size_t n_lines;
-    struct rooms_event *events, **events_end;
+    struct pv_rooms_event_item *events, **events_end;
     struct pv_rooms_counts counts;
 
     struct pv_room_frame in, out; /* scratch */
@@ -134,7 +134,7 @@ static inline bool room_same(const uint8_t *a, const uint8_t *b)
 }
 
 /* In the room at present? */
-static inline bool room_is_in(const struct room_member *m)
+static inline bool room_is_in(const struct pv_rooms_node *m)
 {
     return m != NULL && m->round > m->left;
 }
@@ -142,70 +142,72 @@ static inline bool room_is_in(const struct room_member *m)
 /* --- rooms_set.c: records and what follows from them --------------------------------------- */
 
 /* A new empty room with this id. PV_ERR_NOMEM, PV_ERR_LIMIT. */
-PV_MUST_CHECK int room_new(struct pv_rooms *rs, const uint8_t *id, struct room **ret_room);
+PV_MUST_CHECK int pv_rooms_room_new(struct pv_rooms *rs, const uint8_t *id,
+                                    struct pv_rooms_room **ret_room);
 /* Takes it off the list and frees it. */
-void room_free(struct pv_rooms *rs, struct room *room);
-struct room *room_find(const struct pv_rooms *rs, const uint8_t *id);
-struct room_member *room_member_find(const struct room *room, const uint8_t *pk);
-size_t room_index(const struct room *room, const uint8_t *pk); /* SIZE_MAX: none */
+void pv_rooms_room_free(struct pv_rooms *rs, struct pv_rooms_room *room);
+struct pv_rooms_room *pv_rooms_room_find(const struct pv_rooms *rs, const uint8_t *id);
+struct pv_rooms_node *pv_rooms_member_find(const struct pv_rooms_room *room, const uint8_t *pk);
+size_t pv_rooms_index(const struct pv_rooms_room *room, const uint8_t *pk); /* SIZE_MAX: none */
 /* Adds a record whose signature is right, if it may stand: PV_OK; *ret_replaces says whether it
  * took the place of the one with hash ret_replaced. PV_ERR_EXISTS (known, or a better one is),
  * PV_ERR_REFUSED (its signer may not, or what it rests on is missing), PV_ERR_LIMIT, PV_ERR_NOMEM.
  */
-PV_MUST_CHECK int room_add(struct pv_rooms *rs, struct room *room, struct pv_view raw,
-                           const struct pv_room_record *rec, bool *ret_replaces,
-                           uint8_t ret_replaced[static PV_BLAKE2B_LEN]);
+PV_MUST_CHECK int pv_rooms_add(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_view raw,
+                               const struct pv_room_record *rec, bool *ret_replaces,
+                               uint8_t ret_replaced[static PV_BLAKE2B_LEN]);
 /* Digest and bases anew, after records were added. */
-void room_settle(struct room *room);
+void pv_rooms_settle(struct pv_rooms_room *room);
 /* Where our logs begin when we are invited: what we do not get. */
-void room_begin_logs(struct room *room);
-const struct pv_room_record *room_creation(const struct room *room);
+void pv_rooms_begin_logs(struct pv_rooms_room *room);
+const struct pv_room_record *pv_rooms_creation(const struct pv_rooms_room *room);
 
 /* --- rooms_sync.c: what members tell each other -------------------------------------------- */
 
 /* Arms the room's timer for the earliest of its times. */
-void room_rearm(struct pv_rooms *rs, struct room *room);
+void pv_rooms_rearm(struct pv_rooms *rs, struct pv_rooms_room *room);
 /* Tells m what we have, at `at` at the latest. */
-void room_tell(struct room *room, struct room_member *m, pv_ns at);
+void pv_rooms_tell(struct pv_rooms_room *room, struct pv_rooms_node *m, pv_ns at);
 /* Something changed: tells all who lack it, after at most `within`. */
-void room_tell_all(struct pv_rooms *rs, struct room *room, pv_ns within, pv_ns now);
+void pv_rooms_tell_all(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns within, pv_ns now);
 /* Asks whoever can be asked for texts that we lack. */
-void room_ask(struct pv_rooms *rs, struct room *room, pv_ns now);
-void room_run(struct pv_rooms *rs, struct room *room, pv_ns now);
+void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now);
+void pv_rooms_run(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now);
 /* Our own texts got somewhere. */
-void room_note_sent(struct pv_rooms *rs, struct room *room, uint64_t seq);
+void pv_rooms_note_sent(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t seq);
 /* How far do others have our texts? */
-void room_note_delivered(struct pv_rooms *rs, struct room *room);
+void pv_rooms_note_delivered(struct pv_rooms *rs, struct pv_rooms_room *room);
 /* Texts for a peer were read. */
-void room_hand_out(struct pv_rooms *rs, struct room *room, const uint8_t *pk,
-                   const struct pv_roomjob_result *result);
+void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const uint8_t *pk,
+                       const struct pv_roomjob_result *result);
 /* A member of the network that is not revoked? */
-bool rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk);
+bool pv_rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk);
 
 /* --- rooms_job.c: queues ------------------------------------------------------------------- */
 
-struct rooms_peer *rooms_peer_find(const struct pv_rooms *rs, const uint8_t *pk);
+struct pv_rooms_peer *pv_rooms_peer_find(const struct pv_rooms *rs, const uint8_t *pk);
 /* Emits job, which is taken also on failure; NULL without memory. The entry until its result. */
-struct rooms_job *rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job);
+struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job);
 /* A job of this kind for room; NULL without memory. */
-struct pv_chatjob *rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_kind kind,
-                                 const uint8_t *room);
-void rooms_drop_jobs(struct pv_rooms *rs);
+struct pv_chatjob *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_kind kind,
+                                    const uint8_t *room);
+void pv_rooms_drop_jobs(struct pv_rooms *rs);
 /* Queues rs->out as a line for pk. */
-void rooms_put(struct pv_rooms *rs, const uint8_t *pk);
-void rooms_drop_lines(struct pv_rooms *rs);
+void pv_rooms_put(struct pv_rooms *rs, const uint8_t *pk);
+void pv_rooms_drop_lines(struct pv_rooms *rs);
 /* Queues an event; *msg may be NULL and is taken. */
-void rooms_event(struct pv_rooms *rs, const struct pv_rooms_event *event);
+void pv_rooms_event_push(struct pv_rooms *rs, const struct pv_rooms_event *event);
 /* Hands the batch of texts to the store. */
-void room_take(struct pv_rooms *rs, struct room *room);
+void pv_rooms_take(struct pv_rooms *rs, struct pv_rooms_room *room);
 /* Adds a text to the batch: it follows its author's last. PV_ERR_LIMIT, PV_ERR_NOMEM. */
-PV_MUST_CHECK int room_batch(struct pv_rooms *rs, struct room *room, struct room_member *author,
-                             const struct pv_room_record *rec, const uint8_t *sig);
+PV_MUST_CHECK int pv_rooms_batch(struct pv_rooms *rs, struct pv_rooms_room *room,
+                                 struct pv_rooms_node *author, const struct pv_room_record *rec,
+                                 const uint8_t *sig);
 /* Emits KEEP for these raws (taken, also on failure) and for where logs begin. */
-PV_MUST_CHECK int room_keep(struct pv_rooms *rs, struct room *room, struct pv_room_raw *raws,
-                            size_t n, const uint64_t *user);
+PV_MUST_CHECK int pv_rooms_keep(struct pv_rooms *rs, struct pv_rooms_room *room,
+                                struct pv_room_raw *raws, size_t n, const uint64_t *user);
 /* The store failed: forgets everything and loads it again after a while. */
-void rooms_reload(struct pv_rooms *rs, pv_ns now);
-void rooms_ask_load(struct pv_rooms *rs);
+void pv_rooms_reload(struct pv_rooms *rs, pv_ns now);
+void pv_rooms_ask_load(struct pv_rooms *rs);
 
 #endif /* PV_ROOMS_INT_H */

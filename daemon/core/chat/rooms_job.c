@@ -15,8 +15,8 @@ enum {
 
 /* --- jobs ---------------------------------------------------------------------------------- */
 
-struct pv_chatjob *rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_kind kind,
-                                 const uint8_t *room)
+struct pv_chatjob *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_kind kind,
+                                    const uint8_t *room)
 {
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_ROOM);
     if (job != NULL)
@@ -30,9 +30,9 @@ struct pv_chatjob *rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_kind
     return job;
 }
 
-struct rooms_job *rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job)
+struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job)
 {
-    struct rooms_job *entry = job == NULL ? NULL : calloc(1, sizeof(*entry));
+    struct pv_rooms_job *entry = job == NULL ? NULL : calloc(1, sizeof(*entry));
     if (entry == NULL) {
         pv_chatjob_free(job);
         return NULL;
@@ -49,7 +49,7 @@ struct rooms_job *rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job)
 
 int pv_rooms_poll_job(struct pv_rooms *rooms, uint64_t *ret_tag, struct pv_chatjob **ret_job)
 {
-    for (struct rooms_job *entry = rooms->jobs; entry != NULL; entry = entry->next) {
+    for (struct pv_rooms_job *entry = rooms->jobs; entry != NULL; entry = entry->next) {
         if (entry->out == NULL)
             continue;
         *ret_tag = entry->tag;
@@ -60,10 +60,10 @@ int pv_rooms_poll_job(struct pv_rooms *rooms, uint64_t *ret_tag, struct pv_chatj
     return PV_ERR_AGAIN;
 }
 
-static struct rooms_job *take_entry(struct pv_rooms *rs, uint64_t tag)
+static struct pv_rooms_job *take_entry(struct pv_rooms *rs, uint64_t tag)
 {
-    for (struct rooms_job **p = &rs->jobs; *p != NULL; p = &(*p)->next) {
-        struct rooms_job *entry = *p;
+    for (struct pv_rooms_job **p = &rs->jobs; *p != NULL; p = &(*p)->next) {
+        struct pv_rooms_job *entry = *p;
         if (entry->tag != tag)
             continue;
         *p = entry->next;
@@ -74,18 +74,18 @@ static struct rooms_job *take_entry(struct pv_rooms *rs, uint64_t tag)
     return NULL;
 }
 
-static void tell_done(struct pv_rooms *rs, const struct rooms_job *entry, int status)
+static void tell_done(struct pv_rooms *rs, const struct pv_rooms_job *entry, int status)
 {
     struct pv_rooms_event e = {.type = PV_ROOMS_DONE, .tag = entry->user, .status = status};
     memcpy(e.room, entry->room, sizeof(e.room));
     if (entry->has_user)
-        rooms_event(rs, &e);
+        pv_rooms_event_push(rs, &e);
 }
 
-void rooms_drop_jobs(struct pv_rooms *rs)
+void pv_rooms_drop_jobs(struct pv_rooms *rs)
 {
     while (rs->jobs != NULL) {
-        struct rooms_job *entry = take_entry(rs, rs->jobs->tag);
+        struct pv_rooms_job *entry = take_entry(rs, rs->jobs->tag);
         tell_done(rs, entry, PV_ERR_CLOSED);
         pv_chatjob_free(entry->out);
         free(entry);
@@ -94,12 +94,12 @@ void rooms_drop_jobs(struct pv_rooms *rs)
 
 /* --- lines and events ---------------------------------------------------------------------- */
 
-void rooms_put(struct pv_rooms *rs, const uint8_t *pk)
+void pv_rooms_put(struct pv_rooms *rs, const uint8_t *pk)
 {
     size_t len = 0;
     if (rs->n_lines == PV_ROOMS_MAX_OUT || pv_room_frame_write(&rs->out, rs->line, &len) != PV_OK)
         return;
-    struct rooms_line *l = calloc(1, sizeof(*l));
+    struct pv_rooms_line_item *l = calloc(1, sizeof(*l));
     if (l != NULL)
         l->line.bytes = malloc(len);
     if (l == NULL || l->line.bytes == NULL) {
@@ -116,7 +116,7 @@ void rooms_put(struct pv_rooms *rs, const uint8_t *pk)
 
 int pv_rooms_poll_transmit(struct pv_rooms *rooms, struct pv_rooms_line *ret_line)
 {
-    struct rooms_line *l = rooms->lines;
+    struct pv_rooms_line_item *l = rooms->lines;
     if (l == NULL)
         return PV_ERR_AGAIN;
     rooms->lines = l->next;
@@ -128,16 +128,16 @@ int pv_rooms_poll_transmit(struct pv_rooms *rooms, struct pv_rooms_line *ret_lin
     return PV_OK;
 }
 
-void rooms_drop_lines(struct pv_rooms *rs)
+void pv_rooms_drop_lines(struct pv_rooms *rs)
 {
     struct pv_rooms_line line;
     while (pv_rooms_poll_transmit(rs, &line) == PV_OK)
         free(line.bytes);
 }
 
-void rooms_event(struct pv_rooms *rs, const struct pv_rooms_event *event)
+void pv_rooms_event_push(struct pv_rooms *rs, const struct pv_rooms_event *event)
 {
-    struct rooms_event *e = calloc(1, sizeof(*e));
+    struct pv_rooms_event_item *e = calloc(1, sizeof(*e));
     if (e == NULL) { /* what it tells is stored */
         struct pv_chat_record msg = event->msg;
         pv_chat_record_done(&msg);
@@ -150,7 +150,7 @@ void rooms_event(struct pv_rooms *rs, const struct pv_rooms_event *event)
 
 int pv_rooms_poll_event(struct pv_rooms *rooms, struct pv_rooms_event *ret_event)
 {
-    struct rooms_event *e = rooms->events;
+    struct pv_rooms_event_item *e = rooms->events;
     if (e == NULL)
         return PV_ERR_AGAIN;
     rooms->events = e->next;
@@ -163,8 +163,8 @@ int pv_rooms_poll_event(struct pv_rooms *rooms, struct pv_rooms_event *ret_event
 
 /* --- texts --------------------------------------------------------------------------------- */
 
-int room_batch(struct pv_rooms *rs, struct room *room, struct room_member *author,
-               const struct pv_room_record *rec, const uint8_t *sig)
+int pv_rooms_batch(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_rooms_node *author,
+                   const struct pv_room_record *rec, const uint8_t *sig)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < room->n_batch; i++)
@@ -189,7 +189,7 @@ int room_batch(struct pv_rooms *rs, struct room *room, struct room_member *autho
 }
 
 /* Own texts up to seq of the log are stored (msg), or failed. */
-static void tell_said(struct pv_rooms *rs, struct room *room, uint64_t seq, int status,
+static void tell_said(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t seq, int status,
                       const struct pv_chat_record *msg)
 {
     size_t left = 0;
@@ -203,13 +203,13 @@ static void tell_said(struct pv_rooms *rs, struct room *room, uint64_t seq, int 
         memcpy(e.room, room->id, sizeof(e.room));
         if (status == PV_OK && msg != NULL && pv_chat_record_copy(&e.msg, msg) < 0)
             e.status = PV_ERR_NOMEM;
-        rooms_event(rs, &e);
+        pv_rooms_event_push(rs, &e);
     }
     room->n_says = left;
 }
 
 /* Nothing of what was on the way to the store is there. */
-static void untake(struct pv_rooms *rs, struct room *room, int status)
+static void untake(struct pv_rooms *rs, struct pv_rooms_room *room, int status)
 {
     pv_room_texts_free(room->batch, room->n_batch);
     room->batch = NULL;
@@ -219,11 +219,11 @@ static void untake(struct pv_rooms *rs, struct room *room, int status)
     tell_said(rs, room, 0, status, NULL);
 }
 
-void room_take(struct pv_rooms *rs, struct room *room)
+void pv_rooms_take(struct pv_rooms *rs, struct pv_rooms_room *room)
 {
     if (room->taking || room->n_batch == 0 || room->saving > 0)
         return;
-    struct pv_chatjob *job = rooms_job_new(rs, PV_ROOMJOB_TAKE, room->id);
+    struct pv_chatjob *job = pv_rooms_job_new(rs, PV_ROOMJOB_TAKE, room->id);
     size_t n = room->n_batch;
     if (job != NULL) {
         job->room->texts = room->batch;
@@ -231,7 +231,7 @@ void room_take(struct pv_rooms *rs, struct room *room)
         room->batch = NULL;
         room->n_batch = 0;
     }
-    if (rooms_emit(rs, job) == NULL) {
+    if (pv_rooms_emit(rs, job) == NULL) {
         untake(rs, room, PV_ERR_NOMEM);
         return;
     }
@@ -241,7 +241,7 @@ void room_take(struct pv_rooms *rs, struct room *room)
         room->members[i]->flight = room->members[i]->taken;
 }
 
-static void handle_taken(struct pv_rooms *rs, struct room *room, int status,
+static void handle_taken(struct pv_rooms *rs, struct pv_rooms_room *room, int status,
                          struct pv_chatjob_result *result, pv_ns now)
 {
     bool own = false;
@@ -251,11 +251,11 @@ static void handle_taken(struct pv_rooms *rs, struct room *room, int status,
         return;
     }
     if (result->n_msgs != room->n_flight) { /* what is here is not what is there */
-        rooms_reload(rs, now);
+        pv_rooms_reload(rs, now);
         return;
     }
     for (size_t i = 0; i < room->n_members; i++) {
-        struct room_member *m = room->members[i];
+        struct pv_rooms_node *m = room->members[i];
         m->asked_until = m->flight > m->last ? 0 : m->asked_until;
         m->last = m->flight;
     }
@@ -268,26 +268,27 @@ static void handle_taken(struct pv_rooms *rs, struct room *room, int status,
             continue;
         }
         memset(&result->msgs[i], 0, sizeof(result->msgs[i]));
-        rooms_event(rs, &e);
+        pv_rooms_event_push(rs, &e);
     }
     room->version++;
     if (own)
-        room_note_delivered(rs, room);
-    struct room_member *source = room->has_source ? room_member_find(room, room->source) : NULL;
+        pv_rooms_note_delivered(rs, room);
+    struct pv_rooms_node *source =
+        room->has_source ? pv_rooms_member_find(room, room->source) : NULL;
     if (source != NULL)
-        room_tell(room, source, now);
-    room_tell_all(rs, room, own ? 0 : PV_MS(HAND_ON_MS), now);
-    room_take(rs, room);
-    room_ask(rs, room, now);
-    room_run(rs, room, now);
+        pv_rooms_tell(room, source, now);
+    pv_rooms_tell_all(rs, room, own ? 0 : PV_MS(HAND_ON_MS), now);
+    pv_rooms_take(rs, room);
+    pv_rooms_ask(rs, room, now);
+    pv_rooms_run(rs, room, now);
 }
 
 /* --- records ------------------------------------------------------------------------------- */
 
-int room_keep(struct pv_rooms *rs, struct room *room, struct pv_room_raw *raws, size_t n,
-              const uint64_t *user)
+int pv_rooms_keep(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_room_raw *raws,
+                  size_t n, const uint64_t *user)
 {
-    struct pv_chatjob *job = rooms_job_new(rs, PV_ROOMJOB_KEEP, room->id);
+    struct pv_chatjob *job = pv_rooms_job_new(rs, PV_ROOMJOB_KEEP, room->id);
     if (job == NULL) {
         pv_room_raws_free(raws, n);
         return PV_ERR_NOMEM;
@@ -302,7 +303,7 @@ int room_keep(struct pv_rooms *rs, struct room *room, struct pv_room_raw *raws, 
         h->seq = room->members[i]->last;
         job->room->n_haves++;
     }
-    struct rooms_job *entry = rooms_emit(rs, job);
+    struct pv_rooms_job *entry = pv_rooms_emit(rs, job);
     if (entry == NULL)
         return PV_ERR_NOMEM;
     entry->has_user = user != NULL;
@@ -313,23 +314,23 @@ int room_keep(struct pv_rooms *rs, struct room *room, struct pv_room_raw *raws, 
 
 /* --- loading ------------------------------------------------------------------------------- */
 
-void rooms_ask_load(struct pv_rooms *rs)
+void pv_rooms_ask_load(struct pv_rooms *rs)
 {
     rs->load_at = PV_NEVER;
-    if (rooms_emit(rs, rooms_job_new(rs, PV_ROOMJOB_LOAD, NULL)) == NULL)
+    if (pv_rooms_emit(rs, pv_rooms_job_new(rs, PV_ROOMJOB_LOAD, NULL)) == NULL)
         rs->load_at = rs->now + PV_S(RELOAD_S);
 }
 
-void rooms_reload(struct pv_rooms *rs, pv_ns now)
+void pv_rooms_reload(struct pv_rooms *rs, pv_ns now)
 {
     pv_log(rs->log, PV_LOG_WARN, "rooms: the store failed: they are loaded again");
     while (rs->n_rooms > 0) {
-        struct room *room = rs->rooms[rs->n_rooms - 1];
+        struct pv_rooms_room *room = rs->rooms[rs->n_rooms - 1];
         tell_said(rs, room, 0, PV_ERR_CLOSED, NULL);
-        room_free(rs, room);
+        pv_rooms_room_free(rs, room);
     }
-    rooms_drop_jobs(rs);
-    rooms_drop_lines(rs);
+    pv_rooms_drop_jobs(rs);
+    pv_rooms_drop_lines(rs);
     rs->loaded = false;
     rs->load_at = now + PV_S(RELOAD_S);
 }
@@ -337,8 +338,8 @@ void rooms_reload(struct pv_rooms *rs, pv_ns now)
 /* A room as it is on disk; what is damaged in it is left out. */
 static void load_room(struct pv_rooms *rs, const struct pv_roomjob_room *from)
 {
-    struct room *room = NULL;
-    if (room_new(rs, from->id, &room) < 0)
+    struct pv_rooms_room *room = NULL;
+    if (pv_rooms_room_new(rs, from->id, &room) < 0)
         return;
     for (size_t i = 0; i < from->n_records; i++) {
         struct pv_room_record rec;
@@ -346,24 +347,24 @@ static void load_room(struct pv_rooms *rs, const struct pv_roomjob_room *from)
         uint8_t replaced[PV_BLAKE2B_LEN];
         bool replaces;
         if (pv_room_record_parse(raw, NULL, &rec) == PV_OK)
-            (void)!room_add(rs, room, raw, &rec, &replaces, replaced);
+            (void)!pv_rooms_add(rs, room, raw, &rec, &replaces, replaced);
     }
     if (room->n_records == 0 || room->self == NULL) {
-        room_free(rs, room);
+        pv_rooms_room_free(rs, room);
         return;
     }
     for (size_t i = 0; i < from->n_haves; i++) {
-        struct room_member *m = room_member_find(room, from->haves[i].author);
+        struct pv_rooms_node *m = pv_rooms_member_find(room, from->haves[i].author);
         if (m != NULL)
             m->last = m->flight = m->taken = from->haves[i].seq;
     }
-    room_settle(room);
+    pv_rooms_settle(room);
 }
 
 static void handle_loaded(struct pv_rooms *rs, int status, const struct pv_chatjob_result *result,
                           pv_ns now)
 {
-    struct rooms_peer *peer, *tmp;
+    struct pv_rooms_peer *peer, *tmp;
     if (status < 0 || result->room == NULL) {
         rs->load_at = now + PV_S(RELOAD_S);
         return;
@@ -388,33 +389,33 @@ static void handle_marked(struct pv_rooms *rs, struct pv_chatjob_result *result)
         struct pv_rooms_event e = {.type = PV_ROOMS_STATE, .msg = result->msgs[i]};
         memcpy(e.room, result->msgs[i].peer, sizeof(e.room));
         memset(&result->msgs[i], 0, sizeof(result->msgs[i]));
-        rooms_event(rs, &e);
+        pv_rooms_event_push(rs, &e);
     }
 }
 
-static void handle_kept(struct pv_rooms *rs, struct room *room, int status, pv_ns now)
+static void handle_kept(struct pv_rooms *rs, struct pv_rooms_room *room, int status, pv_ns now)
 {
     if (status < 0) {
-        rooms_reload(rs, now);
+        pv_rooms_reload(rs, now);
         return;
     }
     if (--room->saving > 0)
         return;
-    room_tell_all(rs, room, 0, now);
-    room_take(rs, room);
-    room_run(rs, room, now);
+    pv_rooms_tell_all(rs, room, 0, now);
+    pv_rooms_take(rs, room);
+    pv_rooms_run(rs, room, now);
 }
 
 void pv_rooms_handle_job(struct pv_rooms *rooms, uint64_t tag, int status,
                          struct pv_chatjob_result *result, pv_ns now)
 {
     rooms->now = now;
-    struct rooms_job *entry = take_entry(rooms, tag);
+    struct pv_rooms_job *entry = take_entry(rooms, tag);
     if (entry == NULL)
         return;
     if (status == PV_OK && result == NULL)
         status = PV_ERR_STATE;
-    struct room *room = room_find(rooms, entry->room);
+    struct pv_rooms_room *room = pv_rooms_room_find(rooms, entry->room);
     if (entry->kind == PV_ROOMJOB_LOAD) {
         handle_loaded(rooms, status, result, now);
     } else if (entry->kind == PV_ROOMJOB_KEEP) {
@@ -428,7 +429,7 @@ void pv_rooms_handle_job(struct pv_rooms *rooms, uint64_t tag, int status,
     } else if (entry->kind == PV_ROOMJOB_TAKE && room != NULL) {
         handle_taken(rooms, room, status, result, now);
     } else if (entry->kind == PV_ROOMJOB_READ && room != NULL) {
-        room_hand_out(rooms, room, entry->pk, status < 0 ? NULL : result->room);
+        pv_rooms_hand_out(rooms, room, entry->pk, status < 0 ? NULL : result->room);
     }
     free(entry);
 }

@@ -7,7 +7,7 @@
 
 /* --- rooms --------------------------------------------------------------------------------- */
 
-struct room *room_find(const struct pv_rooms *rs, const uint8_t *id)
+struct pv_rooms_room *pv_rooms_room_find(const struct pv_rooms *rs, const uint8_t *id)
 {
     for (size_t i = 0; i < rs->n_rooms; i++) {
         if (memcmp(rs->rooms[i]->id, id, PV_ROOM_ID_LEN) == 0 && !rs->rooms[i]->closed)
@@ -16,19 +16,19 @@ struct room *room_find(const struct pv_rooms *rs, const uint8_t *id)
     return NULL;
 }
 
-int room_new(struct pv_rooms *rs, const uint8_t *id, struct room **ret_room)
+int pv_rooms_room_new(struct pv_rooms *rs, const uint8_t *id, struct pv_rooms_room **ret_room)
 {
     if (rs->n_rooms >= PV_ROOM_MAX_ROOMS + PV_ROOMS_MAX_PENDING)
         return PV_ERR_LIMIT;
     if (rs->n_rooms == rs->cap_rooms) {
         size_t cap = rs->cap_rooms == 0 ? 8 : 2 * rs->cap_rooms;
-        struct room **grown = reallocarray(rs->rooms, cap, sizeof(struct room *));
+        struct pv_rooms_room **grown = reallocarray(rs->rooms, cap, sizeof(struct pv_rooms_room *));
         if (grown == NULL)
             return PV_ERR_NOMEM;
         rs->rooms = grown;
         rs->cap_rooms = cap;
     }
-    struct room *room = calloc(1, sizeof(*room));
+    struct pv_rooms_room *room = calloc(1, sizeof(*room));
     if (room == NULL || pv_heap_reserve(&rs->timers, rs->n_rooms + 1) < 0) {
         free(room);
         return PV_ERR_NOMEM;
@@ -42,7 +42,7 @@ int room_new(struct pv_rooms *rs, const uint8_t *id, struct room **ret_room)
     return PV_OK;
 }
 
-void room_free(struct pv_rooms *rs, struct room *room)
+void pv_rooms_room_free(struct pv_rooms *rs, struct pv_rooms_room *room)
 {
     for (size_t i = 0; i < rs->n_rooms; i++) {
         if (rs->rooms[i] != room)
@@ -61,14 +61,14 @@ void room_free(struct pv_rooms *rs, struct room *room)
     free(room);
 }
 
-const struct pv_room_record *room_creation(const struct room *room)
+const struct pv_room_record *pv_rooms_creation(const struct pv_rooms_room *room)
 {
     return room->n_records == 0 ? NULL : &room->records[0].rec;
 }
 
 /* --- members ------------------------------------------------------------------------------- */
 
-size_t room_index(const struct room *room, const uint8_t *pk)
+size_t pv_rooms_index(const struct pv_rooms_room *room, const uint8_t *pk)
 {
     for (size_t i = 0; i < room->n_members; i++) {
         if (room_same(room->members[i]->pk, pk))
@@ -77,17 +77,17 @@ size_t room_index(const struct room *room, const uint8_t *pk)
     return SIZE_MAX;
 }
 
-struct room_member *room_member_find(const struct room *room, const uint8_t *pk)
+struct pv_rooms_node *pv_rooms_member_find(const struct pv_rooms_room *room, const uint8_t *pk)
 {
-    size_t i = room_index(room, pk);
+    size_t i = pv_rooms_index(room, pk);
     return i == SIZE_MAX ? NULL : room->members[i];
 }
 
-static int add_member(struct pv_rooms *rs, struct room *room, const uint8_t *pk)
+static int add_member(struct pv_rooms *rs, struct pv_rooms_room *room, const uint8_t *pk)
 {
     if (room->n_members == PV_ROOM_MAX_MEMBERS)
         return PV_ERR_LIMIT;
-    struct room_member *m = calloc(1, sizeof(*m));
+    struct pv_rooms_node *m = calloc(1, sizeof(*m));
     if (m == NULL)
         return PV_ERR_NOMEM;
     memcpy(m->pk, pk, sizeof(m->pk));
@@ -102,17 +102,17 @@ static int add_member(struct pv_rooms *rs, struct room *room, const uint8_t *pk)
 
 /* May the record stand on those that are here? Rights are not lost: who was ever in the room may
  * have invited, so that the order in which records come does not matter. */
-static bool may_stand(const struct room *room, const struct pv_room_record *rec)
+static bool may_stand(const struct pv_rooms_room *room, const struct pv_room_record *rec)
 {
-    const struct room_member *signer = room_member_find(room, rec->signer);
-    const struct room_member *node;
+    const struct pv_rooms_node *signer = pv_rooms_member_find(room, rec->signer);
+    const struct pv_rooms_node *node;
     if (rec->type == PV_ROOM_CREATE)
         return room->n_records == 0 && memcmp(rec->room, room->id, sizeof(room->id)) == 0;
     if (signer == NULL || memcmp(rec->room, room->id, sizeof(room->id)) != 0)
         return false;
     if (rec->type == PV_ROOM_LEAVE)
         return rec->round <= signer->round;
-    node = room_member_find(room, rec->node);
+    node = pv_rooms_member_find(room, rec->node);
     if (rec->type != PV_ROOM_INVITE || room_same(rec->node, rec->signer))
         return false;
     /* Round 1 needs nothing, unless it is the creator, who has it; each later one needs that the
@@ -123,7 +123,7 @@ static bool may_stand(const struct room *room, const struct pv_room_record *rec)
 }
 
 /* The record that says the same: of several the one with the lowest hash stands, everywhere. */
-static size_t find_same(const struct room *room, const struct pv_room_record *rec)
+static size_t find_same(const struct pv_rooms_room *room, const struct pv_room_record *rec)
 {
     for (size_t i = 1; i < room->n_records; i++) {
         const struct pv_room_record *r = &room->records[i].rec;
@@ -134,7 +134,7 @@ static size_t find_same(const struct room *room, const struct pv_room_record *re
     return SIZE_MAX;
 }
 
-static bool is_known(const struct room *room, const struct pv_room_record *rec)
+static bool is_known(const struct pv_rooms_room *room, const struct pv_room_record *rec)
 {
     for (size_t i = 0; i < room->n_records; i++) {
         if (memcmp(room->records[i].rec.hash, rec->hash, sizeof(rec->hash)) == 0)
@@ -144,9 +144,10 @@ static bool is_known(const struct room *room, const struct pv_room_record *rec)
 }
 
 /* What a record that stands says about members. */
-static int count_record(struct pv_rooms *rs, struct room *room, const struct pv_room_record *rec)
+static int count_record(struct pv_rooms *rs, struct pv_rooms_room *room,
+                        const struct pv_room_record *rec)
 {
-    struct room_member *m = room_member_find(room, rec->signer);
+    struct pv_rooms_node *m = pv_rooms_member_find(room, rec->signer);
     if (rec->type == PV_ROOM_LEAVE) {
         if (rec->round >= m->left)
             m->left_seq = rec->seq;
@@ -155,17 +156,17 @@ static int count_record(struct pv_rooms *rs, struct room *room, const struct pv_
     }
     const uint8_t *pk = rec->type == PV_ROOM_CREATE ? rec->signer : rec->node;
     uint32_t round = rec->type == PV_ROOM_CREATE ? 1 : rec->round;
-    int r = room_member_find(room, pk) != NULL ? PV_OK : add_member(rs, room, pk);
-    m = r < 0 ? NULL : room_member_find(room, pk);
+    int r = pv_rooms_member_find(room, pk) != NULL ? PV_OK : add_member(rs, room, pk);
+    m = r < 0 ? NULL : pv_rooms_member_find(room, pk);
     if (m == NULL)
         return r < 0 ? r : PV_ERR_NOMEM;
     m->round = round > m->round ? round : m->round;
     return PV_OK;
 }
 
-int room_add(struct pv_rooms *rs, struct room *room, struct pv_view raw,
-             const struct pv_room_record *rec, bool *ret_replaces,
-             uint8_t ret_replaced[static PV_BLAKE2B_LEN])
+int pv_rooms_add(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_view raw,
+                 const struct pv_room_record *rec, bool *ret_replaces,
+                 uint8_t ret_replaced[static PV_BLAKE2B_LEN])
 {
     struct pv_room_record again;
     *ret_replaces = false;
@@ -184,7 +185,7 @@ int room_add(struct pv_rooms *rs, struct room *room, struct pv_view raw,
     memcpy(copy, raw.ptr, raw.len);
     int r = pv_room_record_parse(pv_view(copy, raw.len), NULL, &again);
     if (r == PV_OK && same == SIZE_MAX) {
-        struct room_record *grown =
+        struct pv_rooms_record *grown =
             reallocarray(room->records, room->n_records + 1, sizeof(*grown));
         r = grown == NULL ? PV_ERR_NOMEM : PV_OK;
         room->records = grown == NULL ? room->records : grown;
@@ -201,7 +202,7 @@ int room_add(struct pv_rooms *rs, struct room *room, struct pv_view raw,
         memcpy(ret_replaced, room->records[at].rec.hash, PV_BLAKE2B_LEN);
         free(room->records[at].raw);
     }
-    room->records[at] = (struct room_record){.raw = copy, .len = raw.len, .rec = again};
+    room->records[at] = (struct pv_rooms_record){.raw = copy, .len = raw.len, .rec = again};
     return PV_OK;
 }
 
@@ -212,7 +213,7 @@ static int by_hash(const void *a, const void *b)
     return memcmp(a, b, PV_BLAKE2B_LEN);
 }
 
-static void make_digest(struct room *room)
+static void make_digest(struct pv_rooms_room *room)
 {
     uint8_t hashes[PV_ROOM_MAX_RECORDS][PV_BLAKE2B_LEN];
     for (size_t i = 0; i < room->n_records; i++)
@@ -223,7 +224,7 @@ static void make_digest(struct room *room)
 }
 
 /* What the invitation of m's present round keeps from it; of several the least. */
-static void make_base(const struct room *room, struct room_member *m)
+static void make_base(const struct pv_rooms_room *room, struct pv_rooms_node *m)
 {
     bool first = true;
     memset(m->base, 0, sizeof(m->base));
@@ -234,7 +235,7 @@ static void make_base(const struct room *room, struct room_member *m)
         if (rec->type != PV_ROOM_INVITE || rec->round != m->round || !room_same(rec->node, m->pk))
             continue;
         for (size_t k = 0; pv_room_base(rec, k, &h); k++) {
-            size_t author = room_index(room, h.author);
+            size_t author = pv_rooms_index(room, h.author);
             if (author != SIZE_MAX)
                 base[author] = h.seq;
         }
@@ -244,7 +245,7 @@ static void make_base(const struct room *room, struct room_member *m)
     }
 }
 
-void room_settle(struct room *room)
+void pv_rooms_settle(struct pv_rooms_room *room)
 {
     make_digest(room);
     for (size_t i = 0; i < room->n_members; i++)
@@ -252,10 +253,10 @@ void room_settle(struct room *room)
     room->version++;
 }
 
-void room_begin_logs(struct room *room)
+void pv_rooms_begin_logs(struct pv_rooms_room *room)
 {
     for (size_t i = 0; room_is_in(room->self) && i < room->n_members; i++) {
-        struct room_member *m = room->members[i];
+        struct pv_rooms_node *m = room->members[i];
         if (room->self->base[i] > m->taken)
             m->taken = room->self->base[i];
         if (room->self->base[i] > m->last)

@@ -14,7 +14,7 @@ enum {
     ONLINE_MS = 500, /* ours: who comes online is not told by all at once */
 };
 
-bool rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk)
+bool pv_rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk)
 {
     const struct pv_member *m = rs->roster == NULL ? NULL : pv_roster_known(rs->roster, pk);
     return m != NULL && m->state == PV_MEMBER_ACTIVE;
@@ -28,12 +28,12 @@ static bool is_revoked(const struct pv_rooms *rs, const uint8_t *pk)
 
 static bool is_up(const struct pv_rooms *rs, const uint8_t *pk)
 {
-    const struct rooms_peer *p = rooms_peer_find(rs, pk);
+    const struct pv_rooms_peer *p = pv_rooms_peer_find(rs, pk);
     return p != NULL && p->up;
 }
 
 /* How far the author's log may go here. */
-static uint64_t log_end(const struct room_member *author)
+static uint64_t log_end(const struct pv_rooms_node *author)
 {
     if (room_is_in(author))
         return PV_ROOM_MAX_TEXTS;
@@ -41,7 +41,7 @@ static uint64_t log_end(const struct room_member *author)
 }
 
 /* Does m lack something that we have and it may get? */
-static bool lacks(const struct room *room, const struct room_member *m)
+static bool lacks(const struct pv_rooms_room *room, const struct pv_rooms_node *m)
 {
     if (memcmp(m->digest, room->digest, sizeof(m->digest)) != 0)
         return true;
@@ -54,7 +54,7 @@ static bool lacks(const struct room *room, const struct room_member *m)
 
 /* --- time ---------------------------------------------------------------------------------- */
 
-void room_rearm(struct pv_rooms *rs, struct room *room)
+void pv_rooms_rearm(struct pv_rooms *rs, struct pv_rooms_room *room)
 {
     pv_ns next = pv_min_ns(room->ask_at, room->pending_until);
     for (size_t i = 0; room->saving == 0 && i < room->n_members; i++)
@@ -62,27 +62,28 @@ void room_rearm(struct pv_rooms *rs, struct room *room)
     pv_heap_set(&rs->timers, &room->timer, next);
 }
 
-void room_tell(struct room *room, struct room_member *m, pv_ns at)
+void pv_rooms_tell(struct pv_rooms_room *room, struct pv_rooms_node *m, pv_ns at)
 {
     if (m != room->self && m->told != room->version)
         m->tell_at = pv_min_ns(m->tell_at, at);
 }
 
-void room_tell_all(struct pv_rooms *rs, struct room *room, pv_ns within, pv_ns now)
+void pv_rooms_tell_all(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns within, pv_ns now)
 {
     uint32_t ms = (uint32_t)(within / PV_MS(1));
     for (size_t i = 0; i < room->n_members; i++) {
-        struct room_member *m = room->members[i];
+        struct pv_rooms_node *m = room->members[i];
         pv_ns at = ms == 0 ? now : now + PV_MS(ms / 4 + pv_rng_below(&rs->rng, ms * 3 / 4 + 1));
         if (m != room->self && room_is_in(m) && lacks(room, m))
-            room_tell(room, m, at);
+            pv_rooms_tell(room, m, at);
     }
-    room_rearm(rs, room);
+    pv_rooms_rearm(rs, room);
 }
 
 /* --- saying -------------------------------------------------------------------------------- */
 
-static void begin_frame(struct pv_rooms *rs, const struct room *room, enum pv_room_frame_kind kind)
+static void begin_frame(struct pv_rooms *rs, const struct pv_rooms_room *room,
+                        enum pv_room_frame_kind kind)
 {
     struct pv_room_frame *f = &rs->out;
     f->kind = kind;
@@ -97,7 +98,7 @@ static void add_have(struct pv_rooms *rs, const uint8_t *author, uint64_t seq)
     h->seq = seq;
 }
 
-static void send_have(struct pv_rooms *rs, struct room *room, struct room_member *m)
+static void send_have(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_rooms_node *m)
 {
     begin_frame(rs, room, PV_ROOM_F_HAVE);
     memcpy(rs->out.digest, room->digest, sizeof(rs->out.digest));
@@ -107,19 +108,20 @@ static void send_have(struct pv_rooms *rs, struct room *room, struct room_member
     }
     m->told = room->version;
     m->tell_at = PV_NEVER;
-    rooms_put(rs, m->pk);
+    pv_rooms_put(rs, m->pk);
 }
 
-static void send_list(struct pv_rooms *rs, struct room *room, const uint8_t *pk)
+static void send_list(struct pv_rooms *rs, struct pv_rooms_room *room, const uint8_t *pk)
 {
     begin_frame(rs, room, PV_ROOM_F_LIST);
     for (size_t i = 0; i < room->n_records; i++)
         memcpy(rs->out.prefix[rs->out.n_prefix++], room->records[i].rec.hash, PV_ROOM_PREFIX_LEN);
-    rooms_put(rs, pk);
+    pv_rooms_put(rs, pk);
 }
 
 /* To a member whose records are others; not again while neither side has news. */
-static void send_list_to(struct pv_rooms *rs, struct room *room, struct room_member *m, pv_ns now)
+static void send_list_to(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_rooms_node *m,
+                         pv_ns now)
 {
     if (now < m->list_at && memcmp(m->listed, room->digest, sizeof(m->listed)) == 0 &&
         memcmp(m->listed_for, m->digest, sizeof(m->listed_for)) == 0)
@@ -130,16 +132,16 @@ static void send_list_to(struct pv_rooms *rs, struct room *room, struct room_mem
     send_list(rs, room, m->pk);
 }
 
-void room_ask(struct pv_rooms *rs, struct room *room, pv_ns now)
+void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
 {
     bool waiting = false;
     for (size_t p = 0; room_is_in(room->self) && p < room->n_members; p++) {
-        const struct room_member *m = room->members[p];
+        const struct pv_rooms_node *m = room->members[p];
         if (m == room->self || !is_up(rs, m->pk))
             continue;
         begin_frame(rs, room, PV_ROOM_F_WANT);
         for (size_t i = 0; i < room->n_members; i++) {
-            struct room_member *author = room->members[i];
+            struct pv_rooms_node *author = room->members[i];
             if (m->known[i] <= author->taken || author->taken >= log_end(author) ||
                 is_revoked(rs, author->pk))
                 continue;
@@ -150,20 +152,20 @@ void room_ask(struct pv_rooms *rs, struct room *room, pv_ns now)
             add_have(rs, author->pk, author->taken);
         }
         if (rs->out.n_have > 0)
-            rooms_put(rs, m->pk);
+            pv_rooms_put(rs, m->pk);
     }
     room->ask_at = waiting ? now + PV_S(ASK_S) : PV_NEVER;
 }
 
-void room_run(struct pv_rooms *rs, struct room *room, pv_ns now)
+void pv_rooms_run(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
 {
     for (size_t i = 0; room->saving == 0 && i < room->n_members; i++) {
-        struct room_member *m = room->members[i];
+        struct pv_rooms_node *m = room->members[i];
         if (m->tell_at > now)
             continue;
-        struct rooms_peer *peer = rooms_peer_find(rs, m->pk);
+        struct pv_rooms_peer *peer = pv_rooms_peer_find(rs, m->pk);
         m->tell_at = PV_NEVER; /* who is away is told when it comes */
-        if (peer == NULL || m->told == room->version || !rooms_may_talk(rs, m->pk))
+        if (peer == NULL || m->told == room->version || !pv_rooms_may_talk(rs, m->pk))
             continue;
         if (peer->up)
             send_have(rs, room, m);
@@ -171,23 +173,23 @@ void room_run(struct pv_rooms *rs, struct room *room, pv_ns now)
             peer->wanted = rs->any_wanted = true;
     }
     if (room->ask_at <= now)
-        room_ask(rs, room, now);
-    room_rearm(rs, room);
+        pv_rooms_ask(rs, room, now);
+    pv_rooms_rearm(rs, room);
 }
 
 /* Own texts up to seq got that far. */
-static void mark(struct pv_rooms *rs, const struct room *room, uint64_t seq,
+static void mark(struct pv_rooms *rs, const struct pv_rooms_room *room, uint64_t seq,
                  enum pv_chat_state state)
 {
-    struct pv_chatjob *job = rooms_job_new(rs, PV_ROOMJOB_MARK, room->id);
+    struct pv_chatjob *job = pv_rooms_job_new(rs, PV_ROOMJOB_MARK, room->id);
     if (job != NULL) {
         job->room->seq = seq;
         job->room->state = state;
     }
-    (void)rooms_emit(rs, job);
+    (void)pv_rooms_emit(rs, job);
 }
 
-void room_note_sent(struct pv_rooms *rs, struct room *room, uint64_t seq)
+void pv_rooms_note_sent(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t seq)
 {
     if (seq <= room->sent)
         return;
@@ -195,9 +197,9 @@ void room_note_sent(struct pv_rooms *rs, struct room *room, uint64_t seq)
     mark(rs, room, seq, PV_CHAT_SENT);
 }
 
-void room_note_delivered(struct pv_rooms *rs, struct room *room)
+void pv_rooms_note_delivered(struct pv_rooms *rs, struct pv_rooms_room *room)
 {
-    size_t self = room->self == NULL ? SIZE_MAX : room_index(room, room->self->pk);
+    size_t self = room->self == NULL ? SIZE_MAX : pv_rooms_index(room, room->self->pk);
     uint64_t has = 0;
     for (size_t i = 0; self != SIZE_MAX && i < room->n_members; i++) {
         uint64_t known = room->members[i]->known[self];
@@ -217,13 +219,13 @@ static void begin_pending(struct pv_rooms *rs, const struct pv_room_frame *f, co
                           pv_ns now)
 {
     size_t n = 0, of_peer = 0;
-    struct room *room = NULL;
+    struct pv_rooms_room *room = NULL;
     for (size_t i = 0; i < rs->n_rooms; i++) {
         n += rs->rooms[i]->pending;
         of_peer += rs->rooms[i]->pending && room_same(rs->rooms[i]->from, pk);
     }
     if (n >= PV_ROOMS_MAX_PENDING || of_peer >= PV_ROOMS_MAX_PEER_PENDING ||
-        rs->n_rooms - n >= PV_ROOM_MAX_ROOMS || room_new(rs, f->room, &room) < 0) {
+        rs->n_rooms - n >= PV_ROOM_MAX_ROOMS || pv_rooms_room_new(rs, f->room, &room) < 0) {
         rs->counts.full++;
         return;
     }
@@ -231,42 +233,42 @@ static void begin_pending(struct pv_rooms *rs, const struct pv_room_frame *f, co
     room->pending_until = now + PV_S(PENDING_S);
     memcpy(room->from, pk, sizeof(room->from));
     send_list(rs, room, pk);
-    room_rearm(rs, room);
+    pv_rooms_rearm(rs, room);
 }
 
-static void handle_have(struct pv_rooms *rs, struct room *room, struct room_member *m,
+static void handle_have(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_rooms_node *m,
                         const struct pv_room_frame *f, pv_ns now)
 {
     memcpy(m->digest, f->digest, sizeof(m->digest));
     memset(m->known, 0, sizeof(m->known));
     for (size_t i = 0; i < f->n_have; i++) {
-        size_t author = room_index(room, f->have[i].author);
+        size_t author = pv_rooms_index(room, f->have[i].author);
         if (author != SIZE_MAX)
             m->known[author] = f->have[i].seq;
     }
     if (memcmp(m->digest, room->digest, sizeof(m->digest)) != 0)
         send_list_to(rs, room, m, now);
-    room_note_delivered(rs, room);
-    room_ask(rs, room, now);
+    pv_rooms_note_delivered(rs, room);
+    pv_rooms_ask(rs, room, now);
     if (room_is_in(m) && lacks(room, m))
-        room_tell(room, m, now);
+        pv_rooms_tell(room, m, now);
     else
         m->tell_at = PV_NEVER;
-    room_run(rs, room, now);
+    pv_rooms_run(rs, room, now);
 }
 
 /* --- hearing: WANT ------------------------------------------------------------------------- */
 
-static void handle_want(struct pv_rooms *rs, struct room *room, struct room_member *m,
+static void handle_want(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_rooms_node *m,
                         const struct pv_room_frame *f)
 {
     if (!room_is_in(m) || room->saving > 0) {
         rs->counts.strangers += !room_is_in(m);
         return;
     }
-    struct pv_chatjob *job = m->reading ? NULL : rooms_job_new(rs, PV_ROOMJOB_READ, room->id);
+    struct pv_chatjob *job = m->reading ? NULL : pv_rooms_job_new(rs, PV_ROOMJOB_READ, room->id);
     for (size_t i = 0; job != NULL && i < f->n_have; i++) {
-        size_t author = room_index(room, f->have[i].author);
+        size_t author = pv_rooms_index(room, f->have[i].author);
         if (author == SIZE_MAX || is_revoked(rs, f->have[i].author))
             continue;
         struct pv_room_have *h = &job->room->haves[job->room->n_haves++];
@@ -274,18 +276,18 @@ static void handle_want(struct pv_rooms *rs, struct room *room, struct room_memb
         if (m->base[author] > h->seq) /* from before it was invited */
             h->seq = m->base[author];
     }
-    struct rooms_job *entry = rooms_emit(rs, job);
+    struct pv_rooms_job *entry = pv_rooms_emit(rs, job);
     if (entry == NULL)
         return;
     m->reading = true;
     memcpy(entry->pk, m->pk, sizeof(entry->pk));
 }
 
-void room_hand_out(struct pv_rooms *rs, struct room *room, const uint8_t *pk,
-                   const struct pv_roomjob_result *result)
+void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const uint8_t *pk,
+                       const struct pv_roomjob_result *result)
 {
-    struct room_member *m = room_member_find(room, pk);
-    struct rooms_peer *peer = rooms_peer_find(rs, pk);
+    struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
+    struct pv_rooms_peer *peer = pv_rooms_peer_find(rs, pk);
     uint64_t own = 0;
     size_t used = 0;
     if (m != NULL)
@@ -311,8 +313,8 @@ void room_hand_out(struct pv_rooms *rs, struct room *room, const uint8_t *pk,
     uint32_t kib = (uint32_t)(used / 1024) + 1;
     if (!pv_bucket_take(&peer->served, PV_ROOMS_SERVE_RATE, PV_ROOMS_SERVE_BURST, kib, rs->now))
         return; /* it asks again */
-    rooms_put(rs, pk);
-    room_note_sent(rs, room, own);
+    pv_rooms_put(rs, pk);
+    pv_rooms_note_sent(rs, room, own);
 }
 
 /* --- hearing: LIST ------------------------------------------------------------------------- */
@@ -326,7 +328,7 @@ static bool has_prefix(const struct pv_room_frame *f, const uint8_t *hash)
     return false;
 }
 
-static bool lacks_of(const struct room *room, const struct pv_room_frame *f)
+static bool lacks_of(const struct pv_rooms_room *room, const struct pv_room_frame *f)
 {
     for (size_t i = 0; i < f->n_prefix; i++) {
         bool known = false;
@@ -339,13 +341,13 @@ static bool lacks_of(const struct room *room, const struct pv_room_frame *f)
 }
 
 /* Records that it lacks, in an order in which it can check them. */
-static void handle_list(struct pv_rooms *rs, struct room *room, struct room_member *m,
+static void handle_list(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_rooms_node *m,
                         const struct pv_room_frame *f, pv_ns now)
 {
     size_t used = 0;
     begin_frame(rs, room, PV_ROOM_F_RECORDS);
     for (size_t i = 0; room->saving == 0 && i < room->n_records; i++) {
-        const struct room_record *r = &room->records[i];
+        const struct pv_rooms_record *r = &room->records[i];
         if (has_prefix(f, r->rec.hash))
             continue;
         if (used + r->len > PV_ROOM_PAGE || rs->out.n_records == PV_ROOM_FRAME_MAX_RECORDS)
@@ -354,11 +356,11 @@ static void handle_list(struct pv_rooms *rs, struct room *room, struct room_memb
         used += r->len;
     }
     if (rs->out.n_records > 0) {
-        rooms_put(rs, m->pk);
+        pv_rooms_put(rs, m->pk);
         /* Then it may know authors of whom it could not ask before. */
         m->told = 0;
-        room_tell(room, m, now + PV_MS(AGAIN_MS));
-        room_rearm(rs, room);
+        pv_rooms_tell(room, m, now + PV_MS(AGAIN_MS));
+        pv_rooms_rearm(rs, room);
     }
     if (lacks_of(room, f))
         send_list_to(rs, room, m, now);
@@ -366,7 +368,7 @@ static void handle_list(struct pv_rooms *rs, struct room *room, struct room_memb
 
 /* --- hearing: RECORDS ---------------------------------------------------------------------- */
 
-static void tell_change(struct pv_rooms *rs, const struct room *room,
+static void tell_change(struct pv_rooms *rs, const struct pv_rooms_room *room,
                         const struct pv_room_record *rec)
 {
     struct pv_rooms_event e = {.type =
@@ -375,14 +377,14 @@ static void tell_change(struct pv_rooms *rs, const struct room *room,
     memcpy(e.node, rec->type == PV_ROOM_LEAVE ? rec->signer : rec->node, sizeof(e.node));
     memcpy(e.by, rec->signer, sizeof(e.by));
     if (rec->type != PV_ROOM_CREATE)
-        rooms_event(rs, &e);
+        pv_rooms_event_push(rs, &e);
 }
 
 /* A text that follows what we have of its author. */
-static int take_text(struct pv_rooms *rs, struct room *room, struct pv_view raw,
+static int take_text(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_view raw,
                      const struct pv_room_record *rec)
 {
-    struct room_member *author = room_member_find(room, rec->signer);
+    struct pv_rooms_node *author = pv_rooms_member_find(room, rec->signer);
     struct pv_room_record verified;
     if (author == NULL || is_revoked(rs, rec->signer)) {
         rs->counts.strangers++;
@@ -396,12 +398,12 @@ static int take_text(struct pv_rooms *rs, struct room *room, struct pv_view raw,
     }
     if (pv_room_record_parse(raw, pv_roster_network_id(rs->roster), &verified) < 0)
         return PV_ERR_AUTH;
-    int r = room_batch(rs, room, author, rec, raw.ptr + raw.len - PV_SIGN_LEN);
+    int r = pv_rooms_batch(rs, room, author, rec, raw.ptr + raw.len - PV_SIGN_LEN);
     return r == PV_ERR_LIMIT || r == PV_ERR_NOMEM ? PV_OK : r; /* it is asked for again */
 }
 
 /* A record of another kind; added to raws when it is new. */
-static int take_record(struct pv_rooms *rs, struct room *room, struct pv_view raw,
+static int take_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_view raw,
                        const struct pv_room_record *rec, struct pv_room_raw *ret_raw)
 {
     struct pv_room_record verified;
@@ -422,7 +424,7 @@ static int take_record(struct pv_rooms *rs, struct room *room, struct pv_view ra
         return PV_ERR_NOMEM;
     memcpy(ret_raw->bytes, raw.ptr, raw.len);
     ret_raw->len = raw.len;
-    int r = room_add(rs, room, raw, rec, &ret_raw->replaces, ret_raw->replaced);
+    int r = pv_rooms_add(rs, room, raw, rec, &ret_raw->replaces, ret_raw->replaced);
     if (r < 0) {
         free(ret_raw->bytes);
         ret_raw->bytes = NULL;
@@ -435,14 +437,14 @@ static unsigned rooms_of(const struct pv_rooms *rs, const uint8_t *creator)
 {
     unsigned n = 0;
     for (size_t i = 0; i < rs->n_rooms; i++) {
-        const struct pv_room_record *made = room_creation(rs->rooms[i]);
+        const struct pv_room_record *made = pv_rooms_creation(rs->rooms[i]);
         n += !rs->rooms[i]->pending && made != NULL && room_same(made->signer, creator);
     }
     return n;
 }
 
 /* A room we are invited to becomes ours, unless there are too many. False: it is forgotten. */
-static bool adopt(struct pv_rooms *rs, struct room *room)
+static bool adopt(struct pv_rooms *rs, struct pv_rooms_room *room)
 {
     const uint8_t *creator = room->members[0]->pk;
     if (rooms_of(rs, creator) >= PV_ROOMS_MAX_OF_CREATOR) {
@@ -461,9 +463,9 @@ static bool adopt(struct pv_rooms *rs, struct room *room)
     }
     room->pending = false;
     room->pending_until = PV_NEVER;
-    room_settle(room);
-    room_begin_logs(room);
-    if (raws == NULL || room_keep(rs, room, raws, room->n_records, NULL) < 0)
+    pv_rooms_settle(room);
+    pv_rooms_begin_logs(room);
+    if (raws == NULL || pv_rooms_keep(rs, room, raws, room->n_records, NULL) < 0)
         return false;
     for (size_t i = 0; i < room->n_records; i++) {
         const struct pv_room_record *rec = &room->records[i].rec;
@@ -477,8 +479,8 @@ static bool adopt(struct pv_rooms *rs, struct room *room)
 }
 
 /* New records of a room; raws are taken. */
-static void settle_records(struct pv_rooms *rs, struct room *room, struct pv_room_raw *raws,
-                           size_t n, pv_ns now)
+static void settle_records(struct pv_rooms *rs, struct pv_rooms_room *room,
+                           struct pv_room_raw *raws, size_t n, pv_ns now)
 {
     if (room->pending) {
         pv_room_raws_free(raws, n);
@@ -492,20 +494,20 @@ static void settle_records(struct pv_rooms *rs, struct room *room, struct pv_roo
         if (room->closed)
             room->pending_until = now;
     } else if (n > 0) {
-        room_settle(room);
-        room_begin_logs(room);
-        if (room_keep(rs, room, raws, n, NULL) < 0) {
-            rooms_reload(rs, now);
+        pv_rooms_settle(room);
+        pv_rooms_begin_logs(room);
+        if (pv_rooms_keep(rs, room, raws, n, NULL) < 0) {
+            pv_rooms_reload(rs, now);
             return;
         }
     } else {
         free(raws);
     }
-    room_rearm(rs, room);
+    pv_rooms_rearm(rs, room);
 }
 
-static int handle_records(struct pv_rooms *rs, struct room *room, const struct pv_room_frame *f,
-                          const uint8_t *pk, pv_ns now)
+static int handle_records(struct pv_rooms *rs, struct pv_rooms_room *room,
+                          const struct pv_room_frame *f, const uint8_t *pk, pv_ns now)
 {
     struct pv_room_raw *raws = calloc(PV_ROOM_FRAME_MAX_RECORDS, sizeof(*raws));
     size_t n = 0;
@@ -533,10 +535,10 @@ static int handle_records(struct pv_rooms *rs, struct room *room, const struct p
     if (r == PV_ERR_NOMEM)
         return PV_OK;
     settle_records(rs, room, raws, n, now);
-    room = room_find(rs, f->room);
+    room = pv_rooms_room_find(rs, f->room);
     if (room != NULL) {
-        room_take(rs, room);
-        struct room_member *m = room_member_find(room, pk);
+        pv_rooms_take(rs, room);
+        struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
         if (n > 0 && m != NULL && memcmp(m->digest, room->digest, sizeof(m->digest)) != 0)
             send_list(rs, room, pk); /* until the lists are the same, or nothing new comes */
     }
@@ -548,13 +550,13 @@ static int handle_records(struct pv_rooms *rs, struct room *room, const struct p
 static int dispatch(struct pv_rooms *rs, const uint8_t *pk, pv_ns now)
 {
     const struct pv_room_frame *f = &rs->in;
-    struct room *room = room_find(rs, f->room);
+    struct pv_rooms_room *room = pv_rooms_room_find(rs, f->room);
     if (room == NULL) {
         if (f->kind == PV_ROOM_F_HAVE)
             begin_pending(rs, f, pk, now);
         return PV_OK;
     }
-    struct room_member *m = room_member_find(room, pk);
+    struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
     if (f->kind == PV_ROOM_F_RECORDS && (!room->pending || room_same(room->from, pk)))
         return handle_records(rs, room, f, pk, now);
     if (room->pending)
@@ -579,8 +581,8 @@ static int dispatch(struct pv_rooms *rs, const uint8_t *pk, pv_ns now)
 int pv_rooms_handle_frame(struct pv_rooms *rooms, const uint8_t *pk, struct pv_view line, pv_ns now)
 {
     rooms->now = now;
-    struct rooms_peer *peer = rooms_peer_find(rooms, pk);
-    if (!rooms->loaded || peer == NULL || !rooms_may_talk(rooms, pk))
+    struct pv_rooms_peer *peer = pv_rooms_peer_find(rooms, pk);
+    if (!rooms->loaded || peer == NULL || !pv_rooms_may_talk(rooms, pk))
         return PV_OK;
     if (!pv_bucket_take(&peer->frames, PV_ROOMS_FRAME_RATE, PV_ROOMS_FRAME_BURST, 1, now)) {
         rooms->counts.floods++;
@@ -601,17 +603,17 @@ int pv_rooms_handle_frame(struct pv_rooms *rooms, const uint8_t *pk, struct pv_v
 void pv_rooms_peer_up(struct pv_rooms *rooms, const uint8_t *pk, bool up, pv_ns now)
 {
     rooms->now = now;
-    struct rooms_peer *peer = rooms_peer_find(rooms, pk);
+    struct pv_rooms_peer *peer = pv_rooms_peer_find(rooms, pk);
     if (peer == NULL) {
         if (pv_rooms_peer_online(rooms, pk, up, now) < 0)
             return;
-        peer = rooms_peer_find(rooms, pk);
+        peer = pv_rooms_peer_find(rooms, pk);
     }
     peer->up = up;
     peer->wanted = peer->wanted && !up;
     for (size_t i = 0; i < rooms->n_rooms; i++) {
-        struct room *room = rooms->rooms[i];
-        struct room_member *m = room_member_find(room, pk);
+        struct pv_rooms_room *room = rooms->rooms[i];
+        struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
         if (m == NULL || m == room->self || !up)
             continue;
         /* A new connection: what was said on the old one may be lost, and so may the other's
@@ -622,8 +624,8 @@ void pv_rooms_peer_up(struct pv_rooms *rooms, const uint8_t *pk, bool up, pv_ns 
         m->list_at = 0;
         m->reading = false;
         if (room_is_in(m))
-            room_tell(room, m, now);
-        room_run(rooms, room, now);
+            pv_rooms_tell(room, m, now);
+        pv_rooms_run(rooms, room, now);
     }
 }
 
@@ -631,21 +633,21 @@ void pv_rooms_unsaid(struct pv_rooms *rooms, const uint8_t *pk, pv_ns now)
 {
     rooms->now = now;
     for (size_t i = 0; i < rooms->n_rooms; i++) {
-        struct room *room = rooms->rooms[i];
-        struct room_member *m = room_member_find(room, pk);
+        struct pv_rooms_room *room = rooms->rooms[i];
+        struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
         if (m == NULL || m == room->self)
             continue;
         m->told = 0;
         m->list_at = 0;
         if (room_is_in(m))
-            room_tell(room, m, now + PV_S(UNSAID_S));
-        room_rearm(rooms, room);
+            pv_rooms_tell(room, m, now + PV_S(UNSAID_S));
+        pv_rooms_rearm(rooms, room);
     }
 }
 
 int pv_rooms_peer_online(struct pv_rooms *rooms, const uint8_t *pk, bool online, pv_ns now)
 {
-    struct rooms_peer *peer = rooms_peer_find(rooms, pk);
+    struct pv_rooms_peer *peer = pv_rooms_peer_find(rooms, pk);
     if (peer == NULL) {
         int r = PV_OK;
         peer = calloc(1, sizeof(*peer));
@@ -661,12 +663,12 @@ int pv_rooms_peer_online(struct pv_rooms *rooms, const uint8_t *pk, bool online,
     peer->online = online;
     peer->wanted = peer->wanted && online;
     for (size_t i = 0; online && !peer->up && i < rooms->n_rooms; i++) {
-        struct room *room = rooms->rooms[i];
-        struct room_member *m = room_member_find(room, pk);
+        struct pv_rooms_room *room = rooms->rooms[i];
+        struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
         if (m == NULL || !room_is_in(m) || !lacks(room, m))
             continue;
-        room_tell(room, m, now + PV_MS(pv_rng_below(&rooms->rng, ONLINE_MS)));
-        room_rearm(rooms, room);
+        pv_rooms_tell(room, m, now + PV_MS(pv_rng_below(&rooms->rng, ONLINE_MS)));
+        pv_rooms_rearm(rooms, room);
     }
     return PV_OK;
 }
