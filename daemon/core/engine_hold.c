@@ -63,25 +63,25 @@ static void connect(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     pv_engine_touch(e, p, now);
 }
 
-static struct pv_chatjob *job_new(enum pv_holdjob_kind kind)
+static struct pv_chatjob *job_new(enum pv_copyjob_kind kind)
 {
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_HOLD);
+    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_COPIES);
     if (job != NULL)
-        job->hold = calloc(1, sizeof(*job->hold));
-    if (job == NULL || job->hold == NULL)
+        job->copies = calloc(1, sizeof(*job->copies));
+    if (job == NULL || job->copies == NULL)
         return pv_chatjob_free(job);
-    job->hold->kind = kind;
+    job->copies->kind = kind;
     return job;
 }
 
 static void drop_copy(struct pv_engine *e, const uint8_t *from, const uint8_t *to,
                       const uint8_t *key)
 {
-    struct pv_chatjob *job = job_new(PV_HOLDJOB_DROP);
+    struct pv_chatjob *job = job_new(PV_COPYJOB_DROP);
     if (job != NULL) {
-        memcpy(job->hold->from, from, sizeof(job->hold->from));
-        memcpy(job->hold->to, to, sizeof(job->hold->to));
-        memcpy(job->hold->key, key, sizeof(job->hold->key));
+        memcpy(job->copies->from, from, sizeof(job->copies->from));
+        memcpy(job->copies->to, to, sizeof(job->copies->to));
+        memcpy(job->copies->key, key, sizeof(job->copies->key));
     }
     pv_engine_chat_job(e, job, PV_JP_HOLD_DONE, 0);
 }
@@ -155,10 +155,10 @@ static void end_task(struct pv_engine *e)
 static void begin_task(struct pv_engine *e, pv_ns now)
 {
     struct pv_hold *h = &e->hold;
-    struct pv_chatjob *job = job_new(PV_HOLDJOB_UNHELD);
+    struct pv_chatjob *job = job_new(PV_COPYJOB_MISSING);
     if (job != NULL) {
-        memcpy(job->hold->to, h->tasks[0].to, sizeof(job->hold->to));
-        memcpy(job->hold->holder, h->tasks[0].holder, sizeof(job->hold->holder));
+        memcpy(job->copies->to, h->tasks[0].to, sizeof(job->copies->to));
+        memcpy(job->copies->holder, h->tasks[0].holder, sizeof(job->copies->holder));
     }
     h->sending = true;
     h->answer_by = now + PATIENCE;
@@ -217,11 +217,11 @@ static void handle_kept(struct pv_engine *e, const struct pv_peer *p, const stru
         end_task(e);
         return;
     }
-    struct pv_chatjob *job = job_new(PV_HOLDJOB_HELD);
+    struct pv_chatjob *job = job_new(PV_COPYJOB_PLACED);
     if (job != NULL) {
-        memcpy(job->hold->to, h->tasks[0].to, sizeof(job->hold->to));
-        memcpy(job->hold->holder, p->pk, sizeof(job->hold->holder));
-        memcpy(job->hold->key, f->key, sizeof(job->hold->key));
+        memcpy(job->copies->to, h->tasks[0].to, sizeof(job->copies->to));
+        memcpy(job->copies->holder, p->pk, sizeof(job->copies->holder));
+        memcpy(job->copies->key, f->key, sizeof(job->copies->key));
     }
     pv_engine_chat_job(e, job, PV_JP_KEPT, 0);
     if (++h->at < h->list->n_msgs)
@@ -258,21 +258,21 @@ static void handle_keep(struct pv_engine *e, const struct pv_peer *p, const stru
     struct pv_chatjob *job = NULL;
     if (h->willing && i < PV_ARRAY_LEN(h->puts) && to != NULL && to->state == PV_MEMBER_ACTIVE &&
         memcmp(f->node, p->pk, 32) != 0 && memcmp(f->node, e->node.identity->sign_pk, 32) != 0)
-        job = job_new(PV_HOLDJOB_PUT);
+        job = job_new(PV_COPYJOB_PUT);
     if (job != NULL)
-        job->hold->box = malloc(f->box_len);
-    if (job == NULL || job->hold->box == NULL) {
+        job->copies->box = malloc(f->box_len);
+    if (job == NULL || job->copies->box == NULL) {
         pv_chatjob_free(job);
         h->refused++;
         (void)!say_short(e, p->pk, PV_COPY_KEPT, f->node, f->key, false);
         return;
     }
-    memcpy(job->hold->box, f->box, f->box_len);
-    job->hold->box_len = f->box_len;
-    job->hold->wall_s = e->hold.wall_s;
-    memcpy(job->hold->from, p->pk, sizeof(job->hold->from));
-    memcpy(job->hold->to, f->node, sizeof(job->hold->to));
-    memcpy(job->hold->key, f->key, sizeof(job->hold->key));
+    memcpy(job->copies->box, f->box, f->box_len);
+    job->copies->box_len = f->box_len;
+    job->copies->wall_s = e->hold.wall_s;
+    memcpy(job->copies->from, p->pk, sizeof(job->copies->from));
+    memcpy(job->copies->to, f->node, sizeof(job->copies->to));
+    memcpy(job->copies->key, f->key, sizeof(job->copies->key));
     h->puts[i].used = true;
     memcpy(h->puts[i].from, p->pk, sizeof(h->puts[i].from));
     memcpy(h->puts[i].to, f->node, sizeof(h->puts[i].to));
@@ -295,10 +295,10 @@ void pv_engine_hold_give(struct pv_engine *e, const struct pv_peer *p, pv_ns now
         if (over && slot == SIZE_MAX)
             slot = i;
     }
-    struct pv_chatjob *job = slot == SIZE_MAX ? NULL : job_new(PV_HOLDJOB_NEXT);
+    struct pv_chatjob *job = slot == SIZE_MAX ? NULL : job_new(PV_COPYJOB_NEXT);
     if (job == NULL)
         return; /* when it comes the next time */
-    memcpy(job->hold->to, p->pk, sizeof(job->hold->to));
+    memcpy(job->copies->to, p->pk, sizeof(job->copies->to));
     h->gives[slot].used = true;
     h->gives[slot].peer = p->id;
     h->gives[slot].n = 0;
@@ -311,8 +311,8 @@ static void handle_next(struct pv_engine *e, size_t slot, const struct pv_job_re
 {
     struct pv_hold *h = &e->hold;
     struct pv_peer *p = pv_engine_peer_by_id(e, h->gives[slot].peer);
-    const struct pv_hold_copy *copy =
-        result->status == PV_OK && result->chat != NULL ? &result->chat->hold->copy : NULL;
+    const struct pv_stored_copy *copy =
+        result->status == PV_OK && result->chat != NULL ? &result->chat->copies->copy : NULL;
     struct pv_copy_frame *f = p == NULL || copy == NULL || copy->n == 0 ? NULL : malloc(sizeof(*f));
     h->gives[slot].used = false;
     if (f == NULL)
@@ -342,10 +342,10 @@ static void handle_taken(struct pv_engine *e, const struct pv_peer *p,
             continue;
         if (f->yes)
             drop_copy(e, f->node, p->pk, f->key);
-        struct pv_chatjob *job = job_new(PV_HOLDJOB_NEXT);
+        struct pv_chatjob *job = job_new(PV_COPYJOB_NEXT);
         if (job != NULL) {
-            memcpy(job->hold->to, p->pk, sizeof(job->hold->to));
-            job->hold->n = h->gives[i].n;
+            memcpy(job->copies->to, p->pk, sizeof(job->copies->to));
+            job->copies->n = h->gives[i].n;
         }
         h->gives[i].n = 0;
         h->gives[i].by = now + PATIENCE;
@@ -414,8 +414,8 @@ bool pv_engine_hold_committed(struct pv_engine *e, uint64_t number, int status)
 void pv_engine_hold_job(struct pv_engine *e, const struct pv_job_wait *wait,
                         struct pv_job_result *result, pv_ns now)
 {
-    if (result->chat != NULL && result->chat->hold != NULL)
-        e->hold.total = result->chat->hold->total;
+    if (result->chat != NULL && result->chat->copies != NULL)
+        e->hold.total = result->chat->copies->total;
     if (wait->purpose == PV_JP_HOLD_BACKLOG)
         handle_backlog(e, result, now);
     else if (wait->purpose == PV_JP_HOLD_LIST)
@@ -465,9 +465,9 @@ void pv_engine_hold_up(struct pv_engine *e, const uint8_t *pk, pv_ns now)
     if (h->sending && h->list != NULL && memcmp(h->tasks[0].holder, pk, 32) == 0)
         send_copy(e, now);
     pv_engine_hold_give(e, p, now);
-    struct pv_chatjob *job = job_new(PV_HOLDJOB_OVER);
+    struct pv_chatjob *job = job_new(PV_COPYJOB_OVER);
     if (job != NULL)
-        memcpy(job->hold->holder, pk, sizeof(job->hold->holder));
+        memcpy(job->copies->holder, pk, sizeof(job->copies->holder));
     pv_engine_chat_job(e, job, PV_JP_HOLD_OVER, p->id);
 }
 
@@ -476,7 +476,7 @@ void pv_engine_hold_run(struct pv_engine *e, pv_ns now)
     struct pv_hold *h = &e->hold;
     if (!h->counted) {
         h->counted = true;
-        pv_engine_chat_job(e, job_new(PV_HOLDJOB_COUNT), PV_JP_HOLD_DONE, 0);
+        pv_engine_chat_job(e, job_new(PV_COPYJOB_COUNT), PV_JP_HOLD_DONE, 0);
     }
     if (h->sending && now >= h->answer_by)
         end_task(e);

@@ -71,7 +71,7 @@ static void send_later(struct pv_engine *e, pv_ns now)
 static bool ask_for_list(struct pv_engine *e)
 {
     struct pv_job *job = pv_job_new(PV_JOB_CHAT);
-    struct pv_chatjob *chat = pv_chatjob_new(PV_CHATJOB_UNKEPT);
+    struct pv_chatjob *chat = pv_chatjob_new(PV_CHATJOB_UNCOPIED);
     if (job == NULL || chat == NULL) {
         pv_chatjob_free(chat);
         pv_job_free(job);
@@ -158,7 +158,7 @@ void pv_engine_keep_listed(struct pv_engine *e, struct pv_job_result *result, pv
 static void note_kept(struct pv_engine *e, const struct pv_chat_record *m)
 {
     struct pv_job *job = pv_job_new(PV_JOB_CHAT);
-    struct pv_chatjob *chat = pv_chatjob_new(PV_CHATJOB_KEPT);
+    struct pv_chatjob *chat = pv_chatjob_new(PV_CHATJOB_COPIED);
     if (chat != NULL)
         chat->ids = calloc(1, sizeof(*chat->ids));
     if (job == NULL || chat == NULL ||

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/store/store_hold.h"
+#include "daemon/store/store_copies.h"
 #include "daemon/store/store_room.h"
 #include "daemon/store/store_sql.h"
 
@@ -72,7 +72,7 @@ static bool is_first_version(sqlite3 *db)
 static int more_schema(sqlite3 *db)
 {
     int r = pv_store_room_schema(db);
-    return r < 0 ? r : pv_store_hold_schema(db);
+    return r < 0 ? r : pv_store_copies_schema(db);
 }
 
 int pv_store_chat_schema(sqlite3 *db)
@@ -353,7 +353,7 @@ static int owed(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_res
     return list(&q, job, false, res);
 }
 
-static int unkept(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int uncopied(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
     struct pv_query q = pv_query(
         db, "SELECT " COLUMNS " FROM chat_message AS m"
@@ -366,7 +366,7 @@ static int unkept(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
 }
 
 /* A message that was delivered meanwhile needs no note. */
-static int kept(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int copied(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
     int r = PV_OK;
     for (size_t i = 0; r == PV_OK && i < job->n_ids; i++) {
@@ -494,16 +494,16 @@ static int run_job(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
         return told(db, job);
     case PV_CHATJOB_HISTORY:
         return history(db, job, res);
-    case PV_CHATJOB_UNKEPT:
-        return unkept(db, job, res);
-    case PV_CHATJOB_KEPT:
-        return kept(db, job, res);
+    case PV_CHATJOB_UNCOPIED:
+        return uncopied(db, job, res);
+    case PV_CHATJOB_COPIED:
+        return copied(db, job, res);
     case PV_CHATJOB_COUNTS:
         return counts(db, res);
     case PV_CHATJOB_ROOM:
         return job->room == NULL ? PV_ERR_MALFORMED : pv_store_room_run(db, job->room, res);
-    case PV_CHATJOB_HOLD:
-        return job->hold == NULL ? PV_ERR_MALFORMED : pv_store_hold_run(db, job->hold, res);
+    case PV_CHATJOB_COPIES:
+        return job->copies == NULL ? PV_ERR_MALFORMED : pv_store_copies_run(db, job->copies, res);
     }
     return PV_ERR_MALFORMED;
 }

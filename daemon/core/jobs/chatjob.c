@@ -26,7 +26,7 @@ struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job)
     records_free(job->msgs, job->n_msgs);
     free(job->ids);
     pv_roomjob_free(job->room);
-    pv_holdjob_free(job->hold);
+    pv_copyjob_free(job->copies);
     free(job);
     return NULL;
 }
@@ -38,7 +38,7 @@ struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *resul
     records_free(result->msgs, result->n_msgs);
     free(result->backlog);
     pv_roomjob_result_free(result->room);
-    pv_holdjob_result_free(result->hold);
+    pv_copyjob_result_free(result->copies);
     free(result);
     return NULL;
 }

@@ -12,7 +12,7 @@
 
 #include "base/pv.h"
 #include "base/text.h"
-#include "daemon/core/jobs/holdjob.h"
+#include "daemon/core/jobs/copyjob.h"
 #include "daemon/core/jobs/roomjob.h"
 #include "proto/chat/chat.h"
 
@@ -71,15 +71,15 @@ enum pv_chatjob_kind {
     PV_CHATJOB_HISTORY,
     /* Undelivered messages to peer of which no copy is kept elsewhere, ascending by seq. In: peer,
      * limit. Out: msgs, more. */
-    PV_CHATJOB_UNKEPT,
+    PV_CHATJOB_UNCOPIED,
     /* A copy of an outgoing message is kept: it is SENT. In: peer, ids. Out: as MARK. */
-    PV_CHATJOB_KEPT,
+    PV_CHATJOB_COPIED,
     /* Out: unread, queued, backlog. */
     PV_CHATJOB_COUNTS,
     /* See roomjob.h. In: room. Out: room (may be NULL), and msgs where it says messages. */
     PV_CHATJOB_ROOM,
-    /* See holdjob.h. In: hold. Out: hold, and msgs where it says messages. */
-    PV_CHATJOB_HOLD,
+    /* See copyjob.h. In: copies. Out: copies, and msgs where it says messages. */
+    PV_CHATJOB_COPIES,
 };
 
 struct pv_chatjob {
@@ -95,10 +95,10 @@ struct pv_chatjob {
     uint32_t limit;                  /* 1..PV_CHATJOB_MAX_LIST; 0 = PV_CHATJOB_MAX_LIST */
     struct pv_chat_record *msgs;     /* ENQUEUE, COMMIT: owned, with their texts */
     size_t n_msgs;
-    uint8_t (*ids)[PV_CHAT_ID_LEN]; /* TOLD, MARK, KEPT: owned */
+    uint8_t (*ids)[PV_CHAT_ID_LEN]; /* TOLD, MARK, COPIED: owned */
     size_t n_ids;
-    struct pv_roomjob *room; /* ROOM: owned */
-    struct pv_holdjob *hold; /* HOLD: owned */
+    struct pv_roomjob *room;   /* ROOM: owned */
+    struct pv_copyjob *copies; /* COPIES: owned */
 };
 
 /* What one peer still has to get from this node. */
@@ -118,8 +118,8 @@ struct pv_chatjob_result {
     uint64_t queued;                 /* COUNTS: of all peers */
     struct pv_chat_backlog *backlog; /* COUNTS: owned; peers with queued or owed > 0 */
     size_t n_backlog;
-    struct pv_roomjob_result *room; /* ROOM: owned */
-    struct pv_holdjob_result *hold; /* HOLD: owned */
+    struct pv_roomjob_result *room;   /* ROOM: owned */
+    struct pv_copyjob_result *copies; /* COPIES: owned */
 };
 
 /* A zeroed job of this kind; NULL without memory. */

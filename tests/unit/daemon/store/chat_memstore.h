@@ -139,10 +139,10 @@ static inline void memstore_see(struct memstore_row *r)
 static inline void memstore_mark(struct memstore *s, const struct pv_chatjob *job,
                                  struct pv_chatjob_result *res)
 {
-    enum pv_chat_state state = job->kind == PV_CHATJOB_KEPT ? PV_CHAT_SENT : job->state;
+    enum pv_chat_state state = job->kind == PV_CHATJOB_COPIED ? PV_CHAT_SENT : job->state;
     for (size_t i = 0; i < job->n_ids; i++) {
         struct memstore_row *r = memstore_find(s, job->peer, job->ids[i], true);
-        if (r != NULL && job->kind == PV_CHATJOB_KEPT && r->rec.state <= PV_CHAT_SENT)
+        if (r != NULL && job->kind == PV_CHATJOB_COPIED && r->rec.state <= PV_CHAT_SENT)
             r->kept = true;
         if (r == NULL || r->rec.state >= state)
             continue;
@@ -163,7 +163,7 @@ static inline bool memstore_listed(const struct memstore_row *r, const struct pv
                r->rec.seq > job->after_seq;
     case PV_CHATJOB_INBOX:
         return !r->rec.outgoing && r->rec.state == PV_CHAT_UNREAD && (of_peer || !job->of_peer);
-    case PV_CHATJOB_UNKEPT:
+    case PV_CHATJOB_UNCOPIED:
         return of_peer && r->rec.outgoing && r->rec.state <= PV_CHAT_SENT && !r->kept;
     case PV_CHATJOB_OWED:
         return of_peer && r->owed;
@@ -258,7 +258,7 @@ static inline int memstore_run(struct memstore *s, const struct pv_chatjob *job,
         memstore_commit(s, job, res);
         break;
     case PV_CHATJOB_MARK:
-    case PV_CHATJOB_KEPT:
+    case PV_CHATJOB_COPIED:
         memstore_mark(s, job, res);
         break;
     case PV_CHATJOB_SEEN: {

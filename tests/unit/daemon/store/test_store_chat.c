@@ -124,7 +124,7 @@ static bool mark(const uint8_t *peer, uint8_t id, enum pv_chat_state state)
 static bool keep(const uint8_t *peer, uint8_t id)
 {
     uint8_t ids[1][PV_CHAT_ID_LEN] = {{id}};
-    struct pv_chatjob job = job_of(PV_CHATJOB_KEPT, peer, 0);
+    struct pv_chatjob job = job_of(PV_CHATJOB_COPIED, peer, 0);
     job.ids = ids;
     job.n_ids = 1;
     struct pv_chatjob_result *res = must(&job);
@@ -253,7 +253,7 @@ static void what_is_kept_elsewhere_is_not_listed_again(void **state)
     (void)state;
     for (uint8_t i = 1; i <= 4; i++)
         enqueue(BOB, i);
-    struct pv_chatjob list = job_of(PV_CHATJOB_UNKEPT, BOB, 0);
+    struct pv_chatjob list = job_of(PV_CHATJOB_UNCOPIED, BOB, 0);
     assert_list(list, "1 2 3 4");
     assert_true(keep(BOB, 2));
     assert_false(keep(BOB, 2));  /* twice is once */
@@ -263,7 +263,7 @@ static void what_is_kept_elsewhere_is_not_listed_again(void **state)
     assert_false(keep(BOB, 1)); /* it is further than that */
     list.limit = 1;
     assert_list(list, "3!");
-    assert_list(job_of(PV_CHATJOB_UNKEPT, CAROL, 0), "");
+    assert_list(job_of(PV_CHATJOB_UNCOPIED, CAROL, 0), "");
     assert_outbox(BOB, 0, 0, "2 3 4"); /* it still goes to the peer itself */
 }
 
@@ -530,7 +530,7 @@ static unsigned work_of_a_day(uint8_t id)
     n += steps_of(list);
     n += steps_of((struct pv_chatjob){.kind = PV_CHATJOB_INBOX});
     n += steps_of(job_of(PV_CHATJOB_OWED, BOB, 0));
-    n += steps_of(job_of(PV_CHATJOB_UNKEPT, BOB, 0));
+    n += steps_of(job_of(PV_CHATJOB_UNCOPIED, BOB, 0));
     n += steps_of((struct pv_chatjob){.kind = PV_CHATJOB_COUNTS});
     struct pv_chatjob mark = job_of(PV_CHATJOB_MARK, BOB, 0);
     mark.ids = text_id;

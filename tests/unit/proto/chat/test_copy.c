@@ -107,16 +107,16 @@ static int teardown(void **state)
     return sqlite3_close(db);
 }
 
-static int run(struct pv_holdjob *hold, struct pv_chatjob_result **ret)
+static int run(struct pv_copyjob *hold, struct pv_chatjob_result **ret)
 {
-    struct pv_chatjob job = {.kind = PV_CHATJOB_HOLD, .hold = hold};
+    struct pv_chatjob job = {.kind = PV_CHATJOB_COPIES, .copies = hold};
     return pv_store_chat_run(db, &job, ret);
 }
 
 static int do_put(const uint8_t *from, const uint8_t *to, unsigned key, size_t len, uint64_t wall_s)
 {
     static uint8_t box[PV_PARCEL_BOX_MAX];
-    struct pv_holdjob hold = {.kind = PV_HOLDJOB_PUT, .box = box, .box_len = len, .wall_s = wall_s};
+    struct pv_copyjob hold = {.kind = PV_COPYJOB_PUT, .box = box, .box_len = len, .wall_s = wall_s};
     struct pv_chatjob_result *res = NULL;
     memcpy(hold.from, from, 32);
     memcpy(hold.to, to, 32);
@@ -129,12 +129,12 @@ static int do_put(const uint8_t *from, const uint8_t *to, unsigned key, size_t l
 /* The next copy for `to` behind n: its number, 0 = none; *ret_key gets its key. */
 static uint64_t next(const uint8_t *to, uint64_t n, unsigned *ret_key)
 {
-    struct pv_holdjob hold = {.kind = PV_HOLDJOB_NEXT, .n = n};
+    struct pv_copyjob hold = {.kind = PV_COPYJOB_NEXT, .n = n};
     struct pv_chatjob_result *res = NULL;
     memcpy(hold.to, to, 32);
     assert_int_equal(run(&hold, &res), PV_OK);
-    uint64_t found = res->hold->copy.n;
-    memcpy(ret_key, res->hold->copy.key, sizeof(*ret_key));
+    uint64_t found = res->copies->copy.n;
+    memcpy(ret_key, res->copies->copy.key, sizeof(*ret_key));
     pv_chatjob_result_free(res);
     return found;
 }
@@ -155,12 +155,12 @@ static void copies_come_out_in_order_and_once(void **state)
     assert_int_equal(key, 2);
     assert_int_equal(next(CARL, third, &key), 0);
     assert_int_equal(next(BOB, 0, &key), 0);
-    struct pv_holdjob drop = {.kind = PV_HOLDJOB_DROP, .key = {1}};
+    struct pv_copyjob drop = {.kind = PV_COPYJOB_DROP, .key = {1}};
     struct pv_chatjob_result *res = NULL;
     memcpy(drop.from, BOB, 32);
     memcpy(drop.to, CARL, 32);
     assert_int_equal(run(&drop, &res), PV_OK);
-    assert_int_equal(res->hold->total, 2);
+    assert_int_equal(res->copies->total, 2);
     pv_chatjob_result_free(res);
     assert_int_equal(next(CARL, 0, &key), second);
 }
@@ -169,12 +169,12 @@ static void quotas_bound_a_sender_a_receiver_and_all(void **state)
 {
     uint8_t from[32] = {1}, to[32] = {2};
     (void)state;
-    for (unsigned i = 0; i < PV_HOLD_MAX_OF_NODE; i++)
+    for (unsigned i = 0; i < PV_COPIES_MAX_OF_NODE; i++)
         assert_int_equal(do_put(BOB, CARL, i, 10, 50), PV_OK);
     assert_int_equal(do_put(BOB, DORA, 0, 10, 50), PV_ERR_REFUSED);
     assert_int_equal(do_put(DORA, CARL, 0, 10, 50), PV_ERR_REFUSED);
     assert_int_equal(do_put(BOB, CARL, 5, 10, 50), PV_OK); /* it is there already */
-    size_t n = PV_HOLD_MAX_BYTES_OF_NODE / PV_PARCEL_BOX_MAX;
+    size_t n = PV_COPIES_MAX_BYTES_OF_NODE / PV_PARCEL_BOX_MAX;
     for (unsigned i = 0; i < n; i++)
         assert_int_equal(do_put(from, to, i, PV_PARCEL_BOX_MAX, 50), PV_OK);
     assert_int_equal(do_put(from, DORA, 0, PV_PARCEL_BOX_MAX, 50), PV_ERR_REFUSED);
@@ -183,12 +183,12 @@ static void quotas_bound_a_sender_a_receiver_and_all(void **state)
              "WITH RECURSIVE c(x) AS (SELECT %u UNION ALL SELECT x + 1 FROM c WHERE x < %u)"
              " INSERT INTO hold_copy (sender, receiver, key, size, time_s, box)"
              " SELECT randomblob(32), randomblob(32), randomblob(16), 10, 50, x'00' FROM c",
-             PV_HOLD_MAX_OF_NODE + (unsigned)n + 1, PV_HOLD_MAX_COPIES);
+             PV_COPIES_MAX_OF_NODE + (unsigned)n + 1, PV_COPIES_MAX);
     assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
     uint8_t nobody[32] = {3}, other[32] = {4};
     assert_int_equal(do_put(nobody, other, 0, 10, 50), PV_ERR_REFUSED);
     /* What is too old makes room. */
-    assert_int_equal(do_put(nobody, other, 0, 10, 50 + PV_HOLD_DAYS * 86400 + 1), PV_OK);
+    assert_int_equal(do_put(nobody, other, 0, 10, 50 + PV_COPIES_DAYS * 86400 + 1), PV_OK);
     unsigned key = 0;
     assert_int_equal(next(CARL, 0, &key), 0);
 }
@@ -207,7 +207,7 @@ static void a_sender_knows_who_has_what(void **state)
         assert_int_equal(pv_store_chat_run(db, &job, &res), PV_OK);
         pv_chatjob_result_free(res);
     }
-    struct pv_holdjob hold = {.kind = PV_HOLDJOB_UNHELD};
+    struct pv_copyjob hold = {.kind = PV_COPYJOB_MISSING};
     memcpy(hold.to, CARL, 32);
     memcpy(hold.holder, DORA, 32);
     assert_int_equal(run(&hold, &res), PV_OK);
@@ -215,7 +215,7 @@ static void a_sender_knows_who_has_what(void **state)
     assert_int_equal(res->msgs[0].seq, 1);
     assert_string_equal(res->msgs[1].text, "hello");
     pv_chatjob_result_free(res);
-    hold.kind = PV_HOLDJOB_HELD;
+    hold.kind = PV_COPYJOB_PLACED;
     hold.key[0] = 1;
     assert_int_equal(run(&hold, &res), PV_OK);
     assert_int_equal(res->n_msgs, 1); /* it is SENT by that */
@@ -223,7 +223,7 @@ static void a_sender_knows_who_has_what(void **state)
     assert_int_equal(run(&hold, &res), PV_OK);
     assert_int_equal(res->n_msgs, 0);
     pv_chatjob_result_free(res);
-    hold.kind = PV_HOLDJOB_UNHELD;
+    hold.kind = PV_COPYJOB_MISSING;
     assert_int_equal(run(&hold, &res), PV_OK);
     assert_int_equal(res->n_msgs, 1);
     assert_int_equal(res->msgs[0].id[0], 2);
@@ -233,7 +233,7 @@ static void a_sender_knows_who_has_what(void **state)
     assert_int_equal(sqlite3_step(check), SQLITE_ROW);
     assert_string_equal((const char *)sqlite3_column_text(check, 0), "ok");
     sqlite3_finalize(check);
-    hold.kind = PV_HOLDJOB_OVER;
+    hold.kind = PV_COPYJOB_OVER;
     assert_int_equal(run(&hold, &res), PV_OK);
     assert_int_equal(res->n_msgs, 0); /* not delivered yet */
     pv_chatjob_result_free(res);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/core/jobs/holdjob.h"
+#include "daemon/core/jobs/copyjob.h"
 
 #include <stdlib.h>
 
-struct pv_holdjob *pv_holdjob_free(struct pv_holdjob *job)
+struct pv_copyjob *pv_copyjob_free(struct pv_copyjob *job)
 {
     if (job != NULL)
         free(job->box);
@@ -11,7 +11,7 @@ struct pv_holdjob *pv_holdjob_free(struct pv_holdjob *job)
     return NULL;
 }
 
-struct pv_holdjob_result *pv_holdjob_result_free(struct pv_holdjob_result *result)
+struct pv_copyjob_result *pv_copyjob_result_free(struct pv_copyjob_result *result)
 {
     if (result != NULL)
         free(result->copy.box);

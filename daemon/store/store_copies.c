@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tables:
+ * store_copies.c - members' copies in SQLite. Tables:
  *   hold_copy  copies held for others; n is the order in which they came
  *   chat_held  own messages of which a member holds a copy
  */
-#include "daemon/store/store_hold.h"
+#include "daemon/store/store_copies.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,7 @@ static const char SCHEMA[] =
     " id BLOB NOT NULL,"
     " PRIMARY KEY (holder, peer, id)) STRICT, WITHOUT ROWID;";
 
-int pv_store_hold_schema(sqlite3 *db)
+int pv_store_copies_schema(sqlite3 *db)
 {
     return pv_query_status(sqlite3_exec(db, SCHEMA, NULL, NULL, NULL));
 }
@@ -57,18 +57,18 @@ static int measure(sqlite3 *db, const char *sql, const uint8_t *pk, uint64_t *re
     return pv_query_end(&q);
 }
 
-static int check_quotas(sqlite3 *db, const struct pv_holdjob *job)
+static int check_quotas(sqlite3 *db, const struct pv_copyjob *job)
 {
     static const struct {
         const char *sql;
         uint64_t copies, bytes;
     } QUOTAS[] = {
-        {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy", PV_HOLD_MAX_COPIES,
-         PV_HOLD_MAX_BYTES},
+        {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy", PV_COPIES_MAX,
+         PV_COPIES_MAX_BYTES},
         {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy WHERE sender = ?",
-         PV_HOLD_MAX_OF_NODE, PV_HOLD_MAX_BYTES_OF_NODE},
+         PV_COPIES_MAX_OF_NODE, PV_COPIES_MAX_BYTES_OF_NODE},
         {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy WHERE receiver = ?",
-         PV_HOLD_MAX_OF_NODE, PV_HOLD_MAX_BYTES_OF_NODE},
+         PV_COPIES_MAX_OF_NODE, PV_COPIES_MAX_BYTES_OF_NODE},
     };
     const uint8_t *const keys[] = {NULL, job->from, job->to};
     for (size_t i = 0; i < PV_ARRAY_LEN(QUOTAS); i++) {
@@ -82,7 +82,7 @@ static int check_quotas(sqlite3 *db, const struct pv_holdjob *job)
     return PV_OK;
 }
 
-static int is_held(sqlite3 *db, const struct pv_holdjob *job, bool *ret_held)
+static int is_held(sqlite3 *db, const struct pv_copyjob *job, bool *ret_held)
 {
     struct pv_query q =
         pv_query(db, "SELECT 1 FROM hold_copy WHERE receiver = ? AND sender = ? AND key = ?");
@@ -93,9 +93,9 @@ static int is_held(sqlite3 *db, const struct pv_holdjob *job, bool *ret_held)
     return pv_query_end(&q);
 }
 
-static int put(sqlite3 *db, const struct pv_holdjob *job)
+static int put(sqlite3 *db, const struct pv_copyjob *job)
 {
-    const uint64_t age = (uint64_t)PV_HOLD_DAYS * 86400;
+    const uint64_t age = (uint64_t)PV_COPIES_DAYS * 86400;
     bool held = false;
     struct pv_query q = pv_query(db, "DELETE FROM hold_copy WHERE time_s < ?");
     pv_bind_u64(&q, job->wall_s > age ? job->wall_s - age : 0);
@@ -118,7 +118,7 @@ static int put(sqlite3 *db, const struct pv_holdjob *job)
     return pv_query_run(&q);
 }
 
-static int next(sqlite3 *db, const struct pv_holdjob *job, struct pv_hold_copy *copy)
+static int next(sqlite3 *db, const struct pv_copyjob *job, struct pv_stored_copy *copy)
 {
     struct pv_query q = pv_query(db, "SELECT n, sender, key, box FROM hold_copy"
                                      " WHERE receiver = ? AND n > ? ORDER BY n LIMIT 1");
@@ -143,7 +143,7 @@ static int next(sqlite3 *db, const struct pv_holdjob *job, struct pv_hold_copy *
     return r < 0 ? r : end;
 }
 
-static int drop(sqlite3 *db, const struct pv_holdjob *job)
+static int drop(sqlite3 *db, const struct pv_copyjob *job)
 {
     struct pv_query q =
         pv_query(db, "DELETE FROM hold_copy WHERE receiver = ? AND sender = ? AND key = ?");
@@ -160,12 +160,12 @@ static int drop(sqlite3 *db, const struct pv_holdjob *job)
 static int list(struct pv_query *q, bool with_text, struct pv_chatjob_result *res)
 {
     int r = PV_OK;
-    res->msgs = calloc(PV_HOLD_MAX_LIST, sizeof(*res->msgs));
+    res->msgs = calloc(PV_COPIES_MAX_LIST, sizeof(*res->msgs));
     if (res->msgs == NULL)
         r = PV_ERR_NOMEM;
     while (r == PV_OK && pv_query_next(q)) {
         struct pv_chat_record *m = &res->msgs[res->n_msgs];
-        res->more = res->n_msgs == PV_HOLD_MAX_LIST;
+        res->more = res->n_msgs == PV_COPIES_MAX_LIST;
         if (res->more)
             break;
         m->outgoing = true;
@@ -186,7 +186,7 @@ static int list(struct pv_query *q, bool with_text, struct pv_chatjob_result *re
     return r < 0 ? r : end;
 }
 
-static int unheld(sqlite3 *db, const struct pv_holdjob *job, struct pv_chatjob_result *res)
+static int missing(sqlite3 *db, const struct pv_copyjob *job, struct pv_chatjob_result *res)
 {
     struct pv_query q =
         pv_query(db, "SELECT id, peer, seq, time_ms, text FROM chat_message AS m"
@@ -195,11 +195,11 @@ static int unheld(sqlite3 *db, const struct pv_holdjob *job, struct pv_chatjob_r
                      " AND h.id = m.id) ORDER BY seq LIMIT ?");
     bind_pk(&q, job->to);
     bind_pk(&q, job->holder);
-    pv_bind_u64(&q, PV_HOLD_MAX_LIST + 1);
+    pv_bind_u64(&q, PV_COPIES_MAX_LIST + 1);
     return list(&q, true, res);
 }
 
-static int held(sqlite3 *db, const struct pv_holdjob *job, struct pv_chatjob_result *res)
+static int placed(sqlite3 *db, const struct pv_copyjob *job, struct pv_chatjob_result *res)
 {
     struct pv_query q = pv_query(db, "INSERT OR IGNORE INTO chat_held (peer, id, holder)"
                                      " SELECT peer, id, ? FROM chat_message WHERE peer = ?"
@@ -217,14 +217,14 @@ static int held(sqlite3 *db, const struct pv_holdjob *job, struct pv_chatjob_res
     return list(&q, false, res);
 }
 
-static int over(sqlite3 *db, const struct pv_holdjob *job, struct pv_chatjob_result *res)
+static int over(sqlite3 *db, const struct pv_copyjob *job, struct pv_chatjob_result *res)
 {
     struct pv_query q = pv_query(db, "SELECT h.id, h.peer FROM chat_held AS h"
                                      " JOIN chat_message AS m ON m.peer = h.peer AND m.id = h.id"
                                      " AND m.outgoing = 1 WHERE h.holder = ? AND m.state > 0"
                                      " LIMIT ?");
     bind_pk(&q, job->holder);
-    pv_bind_u64(&q, PV_HOLD_MAX_LIST);
+    pv_bind_u64(&q, PV_COPIES_MAX_LIST);
     int r = list(&q, false, res);
     for (size_t i = 0; r == PV_OK && i < res->n_msgs; i++) {
         q = pv_query(db, "DELETE FROM chat_held WHERE holder = ? AND peer = ? AND id = ?");
@@ -236,35 +236,35 @@ static int over(sqlite3 *db, const struct pv_holdjob *job, struct pv_chatjob_res
     return r;
 }
 
-static int run(sqlite3 *db, const struct pv_holdjob *job, struct pv_chatjob_result *res)
+static int run(sqlite3 *db, const struct pv_copyjob *job, struct pv_chatjob_result *res)
 {
     switch (job->kind) {
-    case PV_HOLDJOB_PUT:
+    case PV_COPYJOB_PUT:
         return put(db, job);
-    case PV_HOLDJOB_NEXT:
-        return next(db, job, &res->hold->copy);
-    case PV_HOLDJOB_DROP:
+    case PV_COPYJOB_NEXT:
+        return next(db, job, &res->copies->copy);
+    case PV_COPYJOB_DROP:
         return drop(db, job);
-    case PV_HOLDJOB_UNHELD:
-        return unheld(db, job, res);
-    case PV_HOLDJOB_HELD:
-        return held(db, job, res);
-    case PV_HOLDJOB_OVER:
+    case PV_COPYJOB_MISSING:
+        return missing(db, job, res);
+    case PV_COPYJOB_PLACED:
+        return placed(db, job, res);
+    case PV_COPYJOB_OVER:
         return over(db, job, res);
-    case PV_HOLDJOB_COUNT:
+    case PV_COPYJOB_COUNT:
         return PV_OK;
     }
     return PV_ERR_MALFORMED;
 }
 
-int pv_store_hold_run(sqlite3 *db, const struct pv_holdjob *job, struct pv_chatjob_result *res)
+int pv_store_copies_run(sqlite3 *db, const struct pv_copyjob *job, struct pv_chatjob_result *res)
 {
     uint64_t bytes = 0;
-    res->hold = calloc(1, sizeof(*res->hold));
-    if (res->hold == NULL)
+    res->copies = calloc(1, sizeof(*res->copies));
+    if (res->copies == NULL)
         return PV_ERR_NOMEM;
     int r = run(db, job, res);
-    return r < 0
-               ? r
-               : measure(db, "SELECT count(*), 0 FROM hold_copy", NULL, &res->hold->total, &bytes);
+    return r < 0 ? r
+                 : measure(db, "SELECT count(*), 0 FROM hold_copy", NULL, &res->copies->total,
+                           &bytes);
 }
