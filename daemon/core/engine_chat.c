@@ -6,7 +6,6 @@
 
 #include "daemon/core/engine_cause.h"
 #include "daemon/core/engine_int.h"
-#include "proto/chat/copy.h"
 
 void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
@@ -116,8 +115,6 @@ static void sent(struct pv_engine *e, const struct pv_chatlink_event *ev)
     struct pv_peer *p = pv_engine_peer_by_pk(e, ev->msg.peer);
     bool online = p != NULL && pv_peer_reach(p) != PV_REACH_NO;
     pv_engine_chat_sent(e, ev->tag, &ev->msg, online);
-    if (p != NULL)
-        pv_engine_keep_away(e, p);
 }
 
 static void send_failed(struct pv_engine *e, const struct pv_chatlink_event *ev)
@@ -131,24 +128,36 @@ static void send_failed(struct pv_engine *e, const struct pv_chatlink_event *ev)
     pv_ctlsrv_fail(e->node.ctl, ev->tag, PV_CTLAPI_FAILED, text);
 }
 
-/* Connections and lines of others. */
-static void pass_on(struct pv_engine *e, const struct pv_chatlink_event *ev, pv_ns now)
+/* What concerns copies. */
+static void take_copies(struct pv_engine *e, pv_ns now)
 {
-    if (ev->type == PV_CHATLINK_LINE &&
-        pv_copy_is_frame(pv_view(ev->msg.text, strlen(ev->msg.text)))) {
-        pv_engine_hold_line(e, ev, now);
-        return;
+    struct pv_chatlink_event ev;
+    const struct pv_peer *p;
+    while (pv_chatlink_poll_event(e->chat, PV_CHATLINK_FOR_COPIES, &ev) == PV_OK) {
+        if (ev.type == PV_CHATLINK_UP)
+            pv_engine_hold_up(e, ev.msg.peer, now);
+        else if (ev.type == PV_CHATLINK_LINE)
+            pv_engine_hold_line(e, &ev, now);
+        else if (ev.type == PV_CHATLINK_QUEUED &&
+                 (p = pv_engine_peer_by_pk(e, ev.msg.peer)) != NULL)
+            pv_engine_keep_away(e, p);
+        else if (ev.type == PV_CHATLINK_COPY && !pv_engine_hold_committed(e, ev.tag, ev.status))
+            pv_engine_keep_committed(e, ev.tag, ev.status, now);
+        pv_chat_record_done(&ev.msg);
     }
-    pv_engine_rooms_chat(e, ev, now);
-    if (ev->type == PV_CHATLINK_UP)
-        pv_engine_hold_up(e, ev->msg.peer, now);
 }
 
 static bool take_events(struct pv_engine *e, pv_ns now)
 {
     struct pv_chatlink_event ev;
     bool any = false;
-    while (pv_chatlink_poll_event(e->chat, &ev) == PV_OK) {
+    while (pv_chatlink_poll_event(e->chat, PV_CHATLINK_FOR_ROOMS, &ev) == PV_OK) {
+        any = true;
+        pv_engine_rooms_chat(e, &ev, now);
+        pv_chat_record_done(&ev.msg);
+    }
+    take_copies(e, now);
+    while (pv_chatlink_poll_event(e->chat, PV_CHATLINK_FOR_CHAT, &ev) == PV_OK) {
         any = true;
         switch (ev.type) {
         case PV_CHATLINK_MESSAGE:
@@ -166,12 +175,9 @@ static bool take_events(struct pv_engine *e, pv_ns now)
         case PV_CHATLINK_UP:
         case PV_CHATLINK_DOWN:
         case PV_CHATLINK_LINE:
-            pass_on(e, &ev, now);
-            break;
-        case PV_CHATLINK_PARCEL:
-            if (!pv_engine_hold_committed(e, ev.tag, ev.status))
-                pv_engine_keep_committed(e, ev.tag, ev.status, now);
-            break;
+        case PV_CHATLINK_QUEUED:
+        case PV_CHATLINK_COPY:
+            break; /* those are for others */
         }
         pv_chat_record_done(&ev.msg);
     }

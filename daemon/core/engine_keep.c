@@ -260,14 +260,14 @@ int pv_engine_open_copy(struct pv_engine *e, const uint8_t *from, struct pv_view
     uint8_t *buf = malloc(PV_PARCEL_CONTENT_MAX);
     int r = buf == NULL ? PV_ERR_NOMEM : pv_parcel_open(&route, &e->noise, box, buf, &parcel);
     if (r == PV_OK) {
-        const struct pv_chatlink_parcel out = {.pk = from,
-                                               .name = m->name,
-                                               .id = parcel.id,
-                                               .seq = parcel.seq,
-                                               .time_ms = parcel.time_ms,
-                                               .text = parcel.text,
-                                               .number = number};
-        r = pv_chatlink_stored(e->chat, &out, now);
+        const struct pv_chatlink_copy out = {.pk = from,
+                                             .name = m->name,
+                                             .id = parcel.id,
+                                             .seq = parcel.seq,
+                                             .time_ms = parcel.time_ms,
+                                             .text = parcel.text,
+                                             .number = number};
+        r = pv_chatlink_take_copy(e->chat, &out, now);
     }
     if (buf != NULL)
         pv_wipe(buf, PV_PARCEL_CONTENT_MAX);

@@ -132,8 +132,9 @@ static void lose_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer
 {
     struct pv_chat_record none = {.outgoing = false};
     for (const struct pv_chatlink_pending *p = peer->pending; p != NULL; p = p->next) {
-        if (p->parcel != 0)
-            pv_chatlink_event_push(link, PV_CHATLINK_PARCEL, p->parcel, PV_ERR_CLOSED, &none);
+        if (p->copy != 0)
+            pv_chatlink_event_push(link, PV_CHATLINK_FOR_COPIES, PV_CHATLINK_COPY, p->copy,
+                                   PV_ERR_CLOSED, &none);
     }
     pv_chatlink_drop_pending(peer);
 }
@@ -169,7 +170,8 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
     pv_heap_init(&link->peer_timers);
     pv_heap_init(&link->conn_timers);
     link->jobs_end = &link->jobs;
-    link->events_end = &link->events;
+    for (size_t i = 0; i < PV_CHATLINK_READERS; i++)
+        link->events[i].end = &link->events[i].first;
     link->ops_end = &link->ops;
     pv_chatlink_ask_for_backlog(link, now);
     *ret_link = link;
@@ -186,8 +188,10 @@ struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link)
         peer_free(link, link->peers);
     while (link->jobs != NULL)
         pv_chatlink_job_free(pv_chatlink_job_take(link, link->jobs->tag));
-    while (pv_chatlink_poll_event(link, &event) == PV_OK)
-        pv_chat_record_done(&event.msg);
+    for (int reader = 0; reader < PV_CHATLINK_READERS; reader++) {
+        while (pv_chatlink_poll_event(link, (enum pv_chatlink_reader)reader, &event) == PV_OK)
+            pv_chat_record_done(&event.msg);
+    }
     while (pv_chatlink_poll_stream_op(link, &op) == PV_OK)
         ;
     pv_heap_done(&link->peer_timers);

@@ -95,10 +95,10 @@ void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatjob_result *
 /* One message of the event MESSAGE was shown to somebody: mark it read and tell its sender. */
 void pv_chatlink_seen(struct pv_chatlink *link, const uint8_t *pk, const uint8_t *id, pv_ns now);
 
-/* A stored copy of a message from the member pk came (its author is proven); number is not 0 and
- * comes back in the event PARCEL once the message is on disk, new or known, or could not be put
- * there. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_REFUSED (own key): nothing follows. */
-struct pv_chatlink_parcel {
+/* A copy of a message from the member pk came from where it was kept (its author is proven); number
+ * is not 0 and comes back in the event COPY once the message is on disk, new or known, or could not
+ * be put there. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_REFUSED (own key): nothing follows. */
+struct pv_chatlink_copy {
     const uint8_t *pk;
     const char *name;
     const uint8_t *id;
@@ -106,12 +106,10 @@ struct pv_chatlink_parcel {
     struct pv_view text; /* pv_chat_text_is_valid() */
     uint64_t number;
 };
-PV_MUST_CHECK int pv_chatlink_stored(struct pv_chatlink *link,
-                                     const struct pv_chatlink_parcel *parcel, pv_ns now);
+PV_MUST_CHECK int pv_chatlink_take_copy(struct pv_chatlink *link,
+                                        const struct pv_chatlink_copy *copy, pv_ns now);
 
-/* --- lines of others: rooms, copies
- * --------------------------------------------------------------------
- */
+/* --- lines of others: rooms, copies -------------------------------------------------------- */
 
 /* A connection to pk is wanted although nothing waits for it, until there is one. PV_ERR_NOT_FOUND:
  * it is not online. */
@@ -183,6 +181,14 @@ struct pv_chatlink_counts pv_chatlink_counts(const struct pv_chatlink *link);
 void pv_chatlink_handle_timeout(struct pv_chatlink *link, pv_ns now);
 pv_ns pv_chatlink_next_timeout(const struct pv_chatlink *link);
 
+/* Three parts use the connections, and each has events of its own, in order. */
+enum pv_chatlink_reader {
+    PV_CHATLINK_FOR_CHAT,   /* MESSAGE, STATE, SENT, SEND_FAILED */
+    PV_CHATLINK_FOR_ROOMS,  /* UP, DOWN, LINE */
+    PV_CHATLINK_FOR_COPIES, /* UP, LINE, QUEUED, COPY */
+    PV_CHATLINK_READERS,
+};
+
 enum pv_chatlink_event_type {
     PV_CHATLINK_MESSAGE,     /* msg came in and is stored */
     PV_CHATLINK_STATE,       /* our message msg.id to msg.peer got to msg.state (no text) */
@@ -190,8 +196,9 @@ enum pv_chatlink_event_type {
     PV_CHATLINK_SEND_FAILED, /* tag: status says why */
     PV_CHATLINK_UP,          /* msg.peer: a connection that carries frames is there, a new one */
     PV_CHATLINK_DOWN,        /* msg.peer: the last one is gone */
-    PV_CHATLINK_LINE,        /* msg.peer sent msg.text, a line of rooms or copies */
-    PV_CHATLINK_PARCEL,      /* tag: number of a stored copy; status 0: its message is on disk */
+    PV_CHATLINK_LINE,        /* msg.peer sent msg.text, a line of rooms or about copies */
+    PV_CHATLINK_QUEUED,      /* msg.peer: a message for it was stored */
+    PV_CHATLINK_COPY,        /* tag: number of a copy that came; status 0: its message is on disk */
 };
 struct pv_chatlink_event {
     enum pv_chatlink_event_type type;
@@ -199,7 +206,8 @@ struct pv_chatlink_event {
     int status;
     struct pv_chat_record msg; /* the taker's: pv_chat_record_done() */
 };
-PV_MUST_CHECK int pv_chatlink_poll_event(struct pv_chatlink *link,
+/* The next event for that reader. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_chatlink_poll_event(struct pv_chatlink *link, enum pv_chatlink_reader reader,
                                          struct pv_chatlink_event *ret_event);
 
 #endif /* PV_CHATLINK_H */

@@ -46,21 +46,14 @@ int pv_chatlink_conn_new(struct pv_chatlink *link, struct pv_chatlink_peer *peer
     return PV_OK;
 }
 
-static void tell(struct pv_chatlink *link, const struct pv_chatlink_peer *peer,
-                 enum pv_chatlink_event_type type)
-{
-    struct pv_chat_record rec = {.text = NULL};
-    memcpy(rec.peer, peer->pk, sizeof(rec.peer));
-    pv_chatlink_event_push(link, type, 0, PV_OK, &rec);
-}
-
 void pv_chatlink_conn_speaks(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 {
     if (c->speaks)
         return;
     c->speaks = true;
     c->peer->wanted = false;
-    tell(link, c->peer, PV_CHATLINK_UP);
+    pv_chatlink_event_of_peer(link, PV_CHATLINK_FOR_ROOMS, PV_CHATLINK_UP, c->peer->pk);
+    pv_chatlink_event_of_peer(link, PV_CHATLINK_FOR_COPIES, PV_CHATLINK_UP, c->peer->pk);
 }
 
 /* The connection for lines: that of the outbox, else any. */
@@ -107,7 +100,7 @@ void pv_chatlink_conn_free(struct pv_chatlink *link, struct pv_chatlink_conn *c)
     free(c->told);
     free(c);
     if (spoke && speaking(peer) == NULL)
-        tell(link, peer, PV_CHATLINK_DOWN);
+        pv_chatlink_event_of_peer(link, PV_CHATLINK_FOR_ROOMS, PV_CHATLINK_DOWN, peer->pk);
 }
 
 int pv_chatlink_op_push(struct pv_chatlink *link, bool open, const struct pv_chatlink_conn *c)

@@ -57,7 +57,7 @@ struct pv_chatlink_pending {
     struct pv_chatlink_pending *next;
     uint32_t sid;
     bool wants_ack;
-    uint64_t parcel; /* not 0: it came as a stored copy of this number, and not on a connection */
+    uint64_t copy; /* not 0: it came as a copy of this number, and not on a connection */
     struct pv_chat_record rec;
 };
 
@@ -100,7 +100,7 @@ struct pv_chatlink_peer {
 
 /* What a commit owes to whom when it is done. */
 struct pv_chatlink_ack {
-    uint64_t parcel; /* not 0: to the owner, by an event */
+    uint64_t copy; /* not 0: the number of a copy, told by an event */
     uint32_t sid;
     uint8_t id[PV_CHAT_ID_LEN];
 };
@@ -151,8 +151,9 @@ struct pv_chatlink {
     size_t n_jobs;
     uint64_t last_tag;
 
-    struct pv_chatlink_event_item *events;
-    struct pv_chatlink_event_item **events_end;
+    struct {
+        struct pv_chatlink_event_item *first, **end;
+    } events[PV_CHATLINK_READERS];
     struct pv_chatlink_op_item *ops;
     struct pv_chatlink_op_item **ops_end;
 
@@ -192,9 +193,14 @@ PV_MUST_CHECK int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatj
 /* Takes the entry with this tag off the list; the caller frees it. NULL: unknown. */
 struct pv_chatlink_job *pv_chatlink_job_take(struct pv_chatlink *link, uint64_t tag);
 struct pv_chatlink_job *pv_chatlink_job_free(struct pv_chatlink_job *job);
-/* Queues an event and takes *msg; without memory the event is lost (what it tells is stored). */
-void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_event_type type,
-                            uint64_t tag, int status, struct pv_chat_record *msg);
+/* Queues an event for its reader and takes *msg; without memory the event is lost (what it tells is
+ * stored). */
+void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_reader reader,
+                            enum pv_chatlink_event_type type, uint64_t tag, int status,
+                            struct pv_chat_record *msg);
+/* The same for an event that tells no more than whom it is about. */
+void pv_chatlink_event_of_peer(struct pv_chatlink *link, enum pv_chatlink_reader reader,
+                               enum pv_chatlink_event_type type, const uint8_t *pk);
 
 /* --- chatlink.c: peers --------------------------------------------------------------------- */
 

@@ -65,8 +65,9 @@ int pv_chatlink_poll_job(struct pv_chatlink *link, uint64_t *ret_tag, struct pv_
     return PV_ERR_AGAIN;
 }
 
-void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_event_type type,
-                            uint64_t tag, int status, struct pv_chat_record *msg)
+void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_reader reader,
+                            enum pv_chatlink_event_type type, uint64_t tag, int status,
+                            struct pv_chat_record *msg)
 {
     struct pv_chatlink_event_item *e = calloc(1, sizeof(*e));
     if (e == NULL) {
@@ -78,18 +79,27 @@ void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_event_typ
     e->event.status = status;
     e->event.msg = *msg;
     memset(msg, 0, sizeof(*msg));
-    *link->events_end = e;
-    link->events_end = &e->next;
+    *link->events[reader].end = e;
+    link->events[reader].end = &e->next;
 }
 
-int pv_chatlink_poll_event(struct pv_chatlink *link, struct pv_chatlink_event *ret_event)
+void pv_chatlink_event_of_peer(struct pv_chatlink *link, enum pv_chatlink_reader reader,
+                               enum pv_chatlink_event_type type, const uint8_t *pk)
 {
-    struct pv_chatlink_event_item *e = link->events;
+    struct pv_chat_record rec = {.text = NULL};
+    memcpy(rec.peer, pk, sizeof(rec.peer));
+    pv_chatlink_event_push(link, reader, type, 0, PV_OK, &rec);
+}
+
+int pv_chatlink_poll_event(struct pv_chatlink *link, enum pv_chatlink_reader reader,
+                           struct pv_chatlink_event *ret_event)
+{
+    struct pv_chatlink_event_item *e = link->events[reader].first;
     if (e == NULL)
         return PV_ERR_AGAIN;
-    link->events = e->next;
-    if (link->events == NULL)
-        link->events_end = &link->events;
+    link->events[reader].first = e->next;
+    if (e->next == NULL)
+        link->events[reader].end = &link->events[reader].first;
     *ret_event = e->event;
     free(e);
     return PV_OK;

@@ -16,13 +16,14 @@ static void put_or_close(struct pv_chatlink *link, struct pv_chatlink_conn *c, s
 }
 
 /* Tells the owner what became of stored copies. */
-static void tell_parcels(struct pv_chatlink *link, const struct pv_chatlink_ack *acks, size_t n,
-                         int status)
+static void tell_copies(struct pv_chatlink *link, const struct pv_chatlink_ack *acks, size_t n,
+                        int status)
 {
     for (size_t i = 0; i < n; i++) {
         struct pv_chat_record none = {.outgoing = false};
-        if (acks[i].parcel != 0)
-            pv_chatlink_event_push(link, PV_CHATLINK_PARCEL, acks[i].parcel, status, &none);
+        if (acks[i].copy != 0)
+            pv_chatlink_event_push(link, PV_CHATLINK_FOR_COPIES, PV_CHATLINK_COPY, acks[i].copy,
+                                   status, &none);
     }
 }
 
@@ -46,10 +47,10 @@ void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
     for (struct pv_chatlink_pending *p = peer->pending; p != NULL; p = p->next) {
         job->msgs[job->n_msgs++] = p->rec;
         p->rec.text = NULL;
-        if (!p->wants_ack && p->parcel == 0)
+        if (!p->wants_ack && p->copy == 0)
             continue;
         acks[n_acks].sid = p->sid;
-        acks[n_acks].parcel = p->parcel;
+        acks[n_acks].copy = p->copy;
         memcpy(acks[n_acks++].id, p->rec.id, sizeof(acks->id));
     }
     pv_chatlink_drop_pending(peer);
@@ -57,7 +58,7 @@ void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
     struct pv_chatlink_job *entry = NULL;
     int r = pv_chatlink_job_emit(link, job, now, &entry);
     if (r < 0) {
-        tell_parcels(link, acks, n_acks, r);
+        tell_copies(link, acks, n_acks, r);
         free(acks);
         pv_chatlink_give_up(link, peer, r, now);
         return;
@@ -72,13 +73,14 @@ void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_p
                                   struct pv_chatjob_result *result, pv_ns now)
 {
     peer->committing = false;
-    tell_parcels(link, job->acks, job->n_acks, status);
+    tell_copies(link, job->acks, job->n_acks, status);
     if (status < 0) {
         pv_chatlink_give_up(link, peer, status, now);
         return;
     }
     for (size_t i = 0; i < result->n_msgs; i++)
-        pv_chatlink_event_push(link, PV_CHATLINK_MESSAGE, 0, PV_OK, &result->msgs[i]);
+        pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_MESSAGE, 0, PV_OK,
+                               &result->msgs[i]);
     for (size_t i = 0; i < job->n_acks; i++) {
         struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, job->acks[i].sid);
         size_t len = 0;
@@ -124,35 +126,35 @@ static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
     return true;
 }
 
-int pv_chatlink_stored(struct pv_chatlink *link, const struct pv_chatlink_parcel *parcel, pv_ns now)
+int pv_chatlink_take_copy(struct pv_chatlink *link, const struct pv_chatlink_copy *copy, pv_ns now)
 {
     struct pv_chatlink_peer *peer = NULL;
-    if (memcmp(parcel->pk, link->own_pk, sizeof(link->own_pk)) == 0)
+    if (memcmp(copy->pk, link->own_pk, sizeof(link->own_pk)) == 0)
         return PV_ERR_REFUSED;
-    int r = pv_chatlink_peer_get(link, parcel->pk, parcel->name, &peer);
+    int r = pv_chatlink_peer_get(link, copy->pk, copy->name, &peer);
     if (r < 0)
         return r;
     if (peer->n_pending >= PV_CHATLINK_MAX_PENDING ||
-        peer->pending_bytes + parcel->text.len > PV_CHATLINK_MAX_PENDING_BYTES)
+        peer->pending_bytes + copy->text.len > PV_CHATLINK_MAX_PENDING_BYTES)
         return PV_ERR_LIMIT;
     struct pv_chatlink_pending *p = calloc(1, sizeof(*p));
-    char *text = p == NULL ? NULL : strndup((const char *)parcel->text.ptr, parcel->text.len);
+    char *text = p == NULL ? NULL : strndup((const char *)copy->text.ptr, copy->text.len);
     if (text == NULL) {
         free(p);
         return PV_ERR_NOMEM;
     }
-    p->parcel = parcel->number;
+    p->copy = copy->number;
     p->rec.text = text;
     p->rec.state = PV_CHAT_UNREAD;
-    p->rec.seq = parcel->seq;
-    p->rec.time_ms = parcel->time_ms;
-    memcpy(p->rec.id, parcel->id, sizeof(p->rec.id));
+    p->rec.seq = copy->seq;
+    p->rec.time_ms = copy->time_ms;
+    memcpy(p->rec.id, copy->id, sizeof(p->rec.id));
     memcpy(p->rec.peer, peer->pk, sizeof(p->rec.peer));
-    snprintf(p->rec.peer_name, sizeof(p->rec.peer_name), "%s", parcel->name);
+    snprintf(p->rec.peer_name, sizeof(p->rec.peer_name), "%s", copy->name);
     *peer->pending_end = p;
     peer->pending_end = &p->next;
     peer->n_pending++;
-    peer->pending_bytes += parcel->text.len;
+    peer->pending_bytes += copy->text.len;
     pv_chatlink_commit(link, peer, now);
     return PV_OK;
 }
@@ -290,7 +292,8 @@ void pv_chatlink_handle_marked(struct pv_chatlink *link, const struct pv_chatlin
         if (peer != NULL)
             snprintf(result->msgs[i].peer_name, sizeof(result->msgs[i].peer_name), "%s",
                      peer->name);
-        pv_chatlink_event_push(link, PV_CHATLINK_STATE, 0, PV_OK, &result->msgs[i]);
+        pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_STATE, 0, PV_OK,
+                               &result->msgs[i]);
     }
     if (peer == NULL || job->state == PV_CHAT_SENT)
         return;
@@ -310,13 +313,14 @@ void pv_chatlink_handle_marked(struct pv_chatlink *link, const struct pv_chatlin
 /* --- lines --------------------------------------------------------------------------------- */
 
 /* A frame of rooms, or about copies. */
-static bool pass_on(struct pv_chatlink *link, struct pv_chatlink_conn *c, struct pv_view line)
+static bool pass_on(struct pv_chatlink *link, struct pv_chatlink_conn *c,
+                    enum pv_chatlink_reader reader, struct pv_view line)
 {
     struct pv_chat_record rec = {.text = strndup((const char *)line.ptr, line.len)};
     memcpy(rec.peer, c->peer->pk, sizeof(rec.peer));
     pv_chatlink_conn_speaks(link, c);
     if (rec.text != NULL) /* else it is said again */
-        pv_chatlink_event_push(link, PV_CHATLINK_LINE, 0, PV_OK, &rec);
+        pv_chatlink_event_push(link, reader, PV_CHATLINK_LINE, 0, PV_OK, &rec);
     return true;
 }
 
@@ -324,8 +328,10 @@ bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *
                              struct pv_view line, pv_ns now)
 {
     struct pv_chat_frame *f = &link->frame;
-    if (pv_room_is_frame(line) || pv_copy_is_frame(line))
-        return pass_on(link, c, line);
+    if (pv_room_is_frame(line))
+        return pass_on(link, c, PV_CHATLINK_FOR_ROOMS, line);
+    if (pv_copy_is_frame(line))
+        return pass_on(link, c, PV_CHATLINK_FOR_COPIES, line);
     int r = pv_chat_frame_parse(line, f);
     if (r == PV_ERR_NOT_FOUND)
         return true;

@@ -164,8 +164,10 @@ static void drain(void)
         if (out.len > 0)
             pv_chatlink_wrote(f.link, sid, 1 + next() % out.len, f.now);
     }
-    while (pv_chatlink_poll_event(f.link, &event) == PV_OK)
-        pv_chat_record_done(&event.msg);
+    for (int reader = 0; reader < PV_CHATLINK_READERS; reader++) {
+        while (pv_chatlink_poll_event(f.link, (enum pv_chatlink_reader)reader, &event) == PV_OK)
+            pv_chat_record_done(&event.msg);
+    }
 }
 
 static void step(void)

@@ -59,9 +59,9 @@ struct node {
     unsigned opens;                          /* connections asked for */
     unsigned messages, states, sent, failed; /* events */
     char last_text[64];
-    unsigned parcels; /* stored copies told of */
-    uint64_t parcel;  /* the last one, and what became of it */
-    int parcel_status;
+    unsigned copies; /* told of */
+    uint64_t copy;   /* the last one, and what became of it */
+    int copy_status;
 };
 
 static struct {
@@ -234,25 +234,31 @@ static void take_jobs(struct node *n)
     }
 }
 
-static void take_events(struct node *n)
+static void take_events_for(struct node *n, enum pv_chatlink_reader reader)
 {
     struct pv_chatlink_event e;
-    while (pv_chatlink_poll_event(n->link, &e) == PV_OK) {
+    while (pv_chatlink_poll_event(n->link, reader, &e) == PV_OK) {
         n->messages += e.type == PV_CHATLINK_MESSAGE;
         n->states += e.type == PV_CHATLINK_STATE;
         n->sent += e.type == PV_CHATLINK_SENT;
         n->failed += e.type == PV_CHATLINK_SEND_FAILED;
         if (e.type == PV_CHATLINK_MESSAGE)
             snprintf(n->last_text, sizeof(n->last_text), "%s", e.msg.text);
-        if (e.type == PV_CHATLINK_PARCEL) {
-            n->parcels++;
-            n->parcel = e.tag;
-            n->parcel_status = e.status;
+        if (e.type == PV_CHATLINK_COPY) {
+            n->copies++;
+            n->copy = e.tag;
+            n->copy_status = e.status;
         }
         if (e.type == PV_CHATLINK_SENT)
             assert_int_equal(e.tag, 7);
         pv_chat_record_done(&e.msg);
     }
+}
+
+static void take_events(struct node *n)
+{
+    for (int reader = 0; reader < PV_CHATLINK_READERS; reader++)
+        take_events_for(n, (enum pv_chatlink_reader)reader);
 }
 
 static void close_end(int i, uint32_t sid)

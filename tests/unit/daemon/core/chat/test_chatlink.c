@@ -452,14 +452,14 @@ static void a_flood_of_receipts_is_refused_and_counted(void **state)
 static int put_copy(uint64_t seq, uint64_t number)
 {
     const struct pv_chat_record *m = &w.nodes[0].store.rows[seq - 1].rec;
-    const struct pv_chatlink_parcel parcel = {.pk = w.nodes[0].pk,
-                                              .name = "alice",
-                                              .id = m->id,
-                                              .seq = m->seq,
-                                              .time_ms = m->time_ms,
-                                              .text = pv_view(m->text, strlen(m->text)),
-                                              .number = number};
-    return pv_chatlink_stored(w.nodes[1].link, &parcel, w.now);
+    const struct pv_chatlink_copy copy = {.pk = w.nodes[0].pk,
+                                          .name = "alice",
+                                          .id = m->id,
+                                          .seq = m->seq,
+                                          .time_ms = m->time_ms,
+                                          .text = pv_view(m->text, strlen(m->text)),
+                                          .number = number};
+    return pv_chatlink_take_copy(w.nodes[1].link, &copy, w.now);
 }
 
 static int give_copy(uint64_t seq, uint64_t number)
@@ -476,9 +476,9 @@ static void a_stored_copy_and_the_message_itself_are_one(void **state)
     send_text(0, "two");
     run_for(PV_S(1));
     assert_int_equal(give_copy(1, 41), PV_OK);
-    assert_int_equal(w.nodes[1].parcels, 1);
-    assert_int_equal(w.nodes[1].parcel, 41);
-    assert_int_equal(w.nodes[1].parcel_status, PV_OK);
+    assert_int_equal(w.nodes[1].copies, 1);
+    assert_int_equal(w.nodes[1].copy, 41);
+    assert_int_equal(w.nodes[1].copy_status, PV_OK);
     assert_int_equal(w.nodes[1].messages, 1);
     assert_string_equal(w.nodes[1].last_text, "one");
     both_online(); /* both come the straight way too */
@@ -486,7 +486,7 @@ static void a_stored_copy_and_the_message_itself_are_one(void **state)
     assert_int_equal(w.nodes[1].messages, 2);
     assert_int_equal(give_copy(2, 42), PV_OK); /* and then the other's copy */
     assert_int_equal(w.nodes[1].messages, 2);
-    assert_int_equal(w.nodes[1].parcels, 2);
+    assert_int_equal(w.nodes[1].copies, 2);
     assert_conversation(0, true);
 }
 
@@ -497,14 +497,14 @@ static void a_stored_copy_that_cannot_be_stored_is_told(void **state)
     run_for(PV_S(1));
     w.job_fail_pc = 100;
     assert_int_equal(give_copy(1, 41), PV_OK);
-    assert_int_equal(w.nodes[1].parcels, 1);
-    assert_true(w.nodes[1].parcel_status < 0);
+    assert_int_equal(w.nodes[1].copies, 1);
+    assert_true(w.nodes[1].copy_status < 0);
     w.job_fail_pc = 0;
     assert_int_equal(give_copy(1, 41), PV_OK);
-    assert_int_equal(w.nodes[1].parcel_status, PV_OK);
+    assert_int_equal(w.nodes[1].copy_status, PV_OK);
     assert_int_equal(w.nodes[1].messages, 1);
-    const struct pv_chatlink_parcel own = {.pk = w.nodes[1].pk, .text = pv_view("x", 1)};
-    assert_int_equal(pv_chatlink_stored(w.nodes[1].link, &own, w.now), PV_ERR_REFUSED);
+    const struct pv_chatlink_copy own = {.pk = w.nodes[1].pk, .text = pv_view("x", 1)};
+    assert_int_equal(pv_chatlink_take_copy(w.nodes[1].link, &own, w.now), PV_ERR_REFUSED);
 }
 
 static void a_stored_copy_behind_one_that_fails_is_told_too(void **state)
@@ -517,11 +517,11 @@ static void a_stored_copy_behind_one_that_fails_is_told_too(void **state)
     assert_int_equal(put_copy(1, 41), PV_OK);
     assert_int_equal(put_copy(2, 42), PV_OK); /* waits until the first is stored */
     run_for(PV_S(1));
-    assert_int_equal(w.nodes[1].parcels, 2);
-    assert_true(w.nodes[1].parcel_status < 0);
+    assert_int_equal(w.nodes[1].copies, 2);
+    assert_true(w.nodes[1].copy_status < 0);
     w.job_fail_pc = 0;
     assert_int_equal(give_copy(1, 43), PV_OK);
-    assert_int_equal(w.nodes[1].parcel_status, PV_OK);
+    assert_int_equal(w.nodes[1].copy_status, PV_OK);
 }
 
 static void a_message_seen_live_is_read(void **state)
