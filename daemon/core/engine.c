@@ -124,6 +124,21 @@ static void deliver(struct pv_engine *e, pv_ns now)
     }
 }
 
+bool pv_engine_give_inband(struct pv_engine *e, struct pv_peer *from,
+                           const struct pv_inband_message *msg, pv_ns now)
+{
+    PV_EACH_PART(&e->node, slot)
+    {
+        for (size_t k = 0; k < slot->part->n_inband; k++) {
+            if (slot->part->inband[k].type != msg->type)
+                continue;
+            slot->part->inband[k].take(slot->self, from, msg->body, now);
+            return true;
+        }
+    }
+    return false;
+}
+
 void pv_engine_answer(struct pv_engine *e, const struct pv_part *owner, uint64_t tag,
                       const struct pv_ctl_msg *msg, pv_ns now)
 {

@@ -139,26 +139,20 @@ static void take_echo(struct pv_engine *e, struct pv_peer *p, struct pv_view bod
 
 /* --- in -------------------------------------------------------------------------------------- */
 
-/* The answer is small: what comes back need not be as wide. */
-static void take_probe(struct pv_engine *e, struct pv_peer *p, struct pv_view body)
-{
-    if (body.len >= 4)
-        pv_engine_send_inband(e, p, PV_INBAND_PROBED, pv_view(body.ptr, 4));
-}
-
 void pv_engine_take_inband(struct pv_engine *e, struct pv_peer *p, struct pv_view packet, pv_ns now)
 {
     struct pv_inband_message msg;
-    uint32_t token;
     if (p->is_static || e->node.roster == NULL)
         return;
-    int r = pv_inband_receive(&p->inband, packet, now, &msg);
+    int r = pv_peer_receive_inband(p, packet, now, &msg);
     if (r != PV_OK) {
         if (r != PV_ERR_AGAIN)
             pv_log(e->node.log, PV_LOG_DEBUG, "peer=%s what=\"in-band dropped\" why=\"%s\"",
                    p->name, pv_strstatus(r));
         return;
     }
+    if (pv_engine_give_inband(e, p, &msg, now))
+        return;
     switch (msg.type) {
     case PV_INBAND_DESCRIPTION:
         pv_engine_take_inband_desc(e, p, msg.body, now);
@@ -169,24 +163,17 @@ void pv_engine_take_inband(struct pv_engine *e, struct pv_peer *p, struct pv_vie
     case PV_INBAND_ECHO:
         take_echo(e, p, msg.body, now);
         break;
-    case PV_INBAND_GOODBYE:
-        pv_peer_goodbye(p, now);
-        break;
-    case PV_INBAND_PROBE:
-        take_probe(e, p, msg.body);
-        break;
-    case PV_INBAND_PROBED:
-        if (pv_inband_probe_parse(msg.body, &token) == PV_OK)
-            pv_mtu_handle_answer(&p->mtu, token, now);
-        break;
     case PV_INBAND_FILE:
         pv_engine_files_notice(e, p, msg.body, now);
         break;
     case PV_INBAND_SIGNAL:
         pv_engine_take_forward(e, p, msg.body, now);
         break;
+    case PV_INBAND_GOODBYE:
+    case PV_INBAND_PROBE:
+    case PV_INBAND_PROBED:
     case PV_INBAND_PACKET:
-        break; /* framing is fixed; inner parts come with paths that need them */
+        break; /* a part has it */
     }
 }
 

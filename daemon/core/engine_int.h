@@ -49,6 +49,7 @@
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/node/ctlsrv.h"
 #include "daemon/core/node/node.h"
+#include "daemon/core/peer/peer_int.h" /* until every part has left the engine */
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/peer/recall.h"
 #include "proto/roster/roster.h"
@@ -353,7 +354,6 @@ struct pv_engine {
     bool can_forward;           /* peers are to be told that somebody passes signals on */
     struct pv_bucket forwards;  /* signals of our own given to others */
     struct pv_bucket passed_on; /* signals of others, all in all */
-    struct pv_bucket hints;     /* "too big" errors that are looked at */
 
     /* chat, files, control socket */
     struct pv_chatlink *chat;
@@ -391,6 +391,9 @@ void pv_engine_answer(struct pv_engine *e, const struct pv_part *owner, uint64_t
                       const struct pv_ctl_msg *msg, pv_ns now);
 void pv_engine_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now);
 
+/* Hands an in-band message to the part in whose table its type is. False: no part has it. */
+bool pv_engine_give_inband(struct pv_engine *e, struct pv_peer *from,
+                           const struct pv_inband_message *msg, pv_ns now);
 /* Lets what one machine told change the others; after every fact and every timeout. */
 void pv_engine_settle(struct pv_engine *e, pv_ns now);
 
@@ -422,9 +425,6 @@ static inline void pv_engine_env_changed(struct pv_engine *e, bool locals, pv_ns
 {
     pv_peers_env_changed(e->node.peers, locals, now);
 }
-/* engine_toobig.c: an ICMP error about a datagram of ours. */
-void pv_engine_too_big(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now);
-
 /* --- engine_front.c --------------------------------------------------------------------------- */
 
 void pv_engine_front_timeout(struct pv_engine *e, pv_ns now);

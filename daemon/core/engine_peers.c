@@ -212,7 +212,7 @@ void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, p
     if (punt->kind == PV_FP_PUNT_DATAGRAM) {
         take_datagram(e, &punt->from, punt->bytes, now);
     } else if (punt->kind == PV_FP_PUNT_TOO_BIG) {
-        pv_engine_too_big(e, punt, now);
+        pv_peers_too_big(e->node.peers, punt, now);
     } else {
         struct pv_peer *p = pv_engine_peer_by_id(e, punt->peer);
         if (p == NULL)

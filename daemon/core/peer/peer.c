@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/core/peer/peer.h"
-
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/peer/peer_int.h"
 
 /* --- life ---------------------------------------------------------------------------------- */
 

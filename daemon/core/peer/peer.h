@@ -147,130 +147,6 @@ struct pv_peer *pv_peer_by_index(struct pv_peer_env *env, uint32_t index);
 struct pv_peer *pv_peer_by_ufrag(struct pv_peer_env *env,
                                  const char ufrag[static PV_ICE_UFRAG_MAX + 1]);
 
-struct pv_peer_handshake {
-    struct pv_carrier to;
-    size_t len;
-    uint8_t msg[PV_WGMSG_INITIATION_LEN];
-};
-
-/* Attempts to cross hard NATs; engine_hard.c's. */
-struct pv_peer_hard {
-    pv_ns since; /* both know each other and no direct path answers, since then; 0 = not so */
-    pv_ns wake;  /* PV_NEVER: no need */
-    uint32_t n;  /* number of the present or last attempt */
-    uint64_t at_us;
-    bool announced; /* our description carries n and at_us */
-    pv_ns give_up;
-    pv_ns backoff, not_before;
-    uint16_t socks[PV_HARDNAT_KEPT]; /* of ours that are carriers of the agent */
-    size_t n_socks;
-    bool tried; /* the next two are of the last attempt */
-    struct pv_hardnat_plan plan;
-    unsigned packets;
-};
-
-/* The search for a direct path, for pathstats; peer_stats.c's. */
-struct pv_peer_seek {
-    pv_ns since;         /* began then; 0 = nothing is sought */
-    bool open;           /* what came of the checks is still to be counted */
-    bool direct;         /* the path is direct */
-    pv_ns relayed_since; /* time counted so far on the relay; 0 = the path is none of it */
-};
-
-struct pv_peer {
-    struct pv_peer_env *env;
-    uint32_t id; /* of the fast path */
-    bool is_static;
-
-    /* who it is */
-    uint8_t pk[32]; /* members: identity key; key of the engine's table */
-    uint8_t transport[32];
-    char name[PV_NAME_BUF];
-    struct pv_addr ip4, ip6; /* members */
-    struct pv_bucket copies; /* frames about copies */
-
-    /* what is known about its presence (members) */
-    enum pv_presence presence;
-    uint64_t since_us; /* of its last hello, coordinator's clock */
-
-    /* state */
-    enum pv_peer_state state;
-    pv_ns deadline;  /* REACHING: the attempt ends; FAILED: the next begins */
-    pv_ns retry;     /* wait after the next failure */
-    bool silent;     /* FAILED: nothing is sent before deadline, whoever wants it */
-    pv_ns wanted_at; /* 0 = never */
-    pv_ns sample_at; /* PV_NEVER: not in use */
-    pv_ns asked_at;  /* something in-band that wants an answer was sent; 0 = never */
-    bool has_path;
-    bool doubted;  /* the path does not answer and no other is ready */
-    bool moving;   /* our candidates have just changed */
-    bool on_trial; /* path was opened by a handshake, and the agent has not found its own yet */
-    struct pv_carrier proven; /* where the newest handshake by UDP was proven both ways */
-    struct pv_addr recalled;  /* where the last path on trial led; PV_AF_NONE: there was none */
-    struct pv_carrier path;
-    pv_ns path_since;
-    struct pv_mtu mtu; /* of path */
-
-    /* the relay (members) */
-    struct pv_addr relay_addr; /* its virtual relayed address; PV_AF_NONE: not in use */
-    bool relay_chosen;         /* the agent chose a relay; a way or the channel is still to come */
-    bool far_relay;            /* path leads to a relay of the other side's */
-    char via[PV_ADDR_TEXT];    /* of pv_engine_path_of() */
-    pv_ns leave_at;            /* on the relay: the next attempt to leave it; PV_NEVER */
-    pv_ns leave_wait;
-
-    /* machines */
-    struct pv_session *session; /* made on first use; static peers: always */
-    struct pv_ice_agent *ice;   /* made on first use; static peers: never */
-    struct pv_ice_creds creds;  /* ours, in own description */
-    struct pv_peer_ufrag ufrag; /* in env->ufrags while creds are set */
-    bool ufrag_set;
-    struct pv_descx descx;
-    struct pv_desc remote; /* their newest description; valid when descx.theirs.gen != 0 */
-    bool chain_known;      /* their description came once in our gen: no chain needed any more */
-    uint8_t wg[PV_WGMSG_INITIATION_LEN]; /* handshake message for our description */
-    size_t wg_len;
-    struct pv_inband_receiver inband;
-    struct pv_trace trace;
-
-    /* handshake messages to be sent by UDP, oldest first */
-    struct pv_peer_handshake out[PV_PEER_MAX_OUT];
-    size_t n_out;
-    struct pv_carrier last_from; /* where the last message 1 came from: its answer goes there */
-
-    struct pv_peer_hard hard;
-    struct pv_peer_seek seek;
-
-    /* for peers.c, which takes it when the peer was touched */
-    unsigned news; /* enum pv_peer_fact */
-    bool keepalive_due;
-    bool in_sync;            /* the exchange of statements knows it: in-band messages reach it */
-    bool reached;            /* as the engine's recall knows it */
-    uint32_t passed_by;      /* the peer that last passed on a signal of this one; 0 = none */
-    struct pv_bucket passed; /* signals it asked us to pass on */
-    struct pv_bucket handed; /* signals of others that it passed on to us */
-    bool subscribed;         /* its presence was asked for on this connection */
-    bool echo_due;           /* does its path carry data? */
-    bool ask_nat;            /* has our own NAT forgotten us? */
-    uint64_t last_handshake_ms;
-    uint64_t signal_seq_seen; /* highest accepted from it */
-
-    /* static peers */
-    bool misfit; /* the last answer to a handshake was not made with our keys */
-    char endpoint_host[256];
-    uint16_t endpoint_port;
-    pv_ns resolve_at; /* PV_NEVER: no need */
-
-    /* engine's lists */
-    struct pv_heap_node timer;
-    pv_ns timed_at; /* its timeout was handled then, the last time */
-    struct pv_peer *ready_next;
-    bool ready;
-    unsigned facts;             /* enum pv_peer_fact, not delivered yet */
-    struct pv_peer *facts_next; /* in the list of those that have some */
-    UT_hash_handle hh;          /* by pk */
-};
-
 /* --- questions ----------------------------------------------------------------------------- */
 
 /* Is it there? The one answer that status, chat and files, and everybody else gives. */
@@ -335,13 +211,6 @@ const char *pv_peer_endpoint_host(const struct pv_peer *p);
 /* Where the last path on trial led; PV_AF_NONE: there was none. */
 const struct pv_addr *pv_peer_recalled(const struct pv_peer *p);
 
-/* A receiver index becomes the peer's, or is free again. PV_ERR_LIMIT, PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_peer_add_index(struct pv_peer *p, uint32_t index);
-void pv_peer_drop_index(struct pv_peer *p, uint32_t index);
-void pv_peer_drop_indices(struct pv_peer *p);
-/* A receiver index that no keys and no handshake under way uses. */
-uint32_t pv_peer_fresh_index(struct pv_peer *p);
-
 /* What is configured of a static [peer]. */
 struct pv_peer_static {
     uint8_t public_key[32];
@@ -350,36 +219,11 @@ struct pv_peer_static {
     enum pv_suite suite;           /* both ways; no other is spoken with it */
 };
 
-/* --- shared by peer*.c --------------------------------------------------------------------- */
+/* --- numbers ------------------------------------------------------------------------------ */
 
-/* peer.c */
-void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *why, pv_ns now);
-/* The fast path sends there from now on; NULL: there is no path. */
-void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now);
-/* A new gen: new credentials, everything is checked anew; REACHING. */
-void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now);
-/* peer_session.c: makes the session; conf: of a static peer, else NULL. PV_ERR_NOMEM, PV_ERR_AUTH
- * (a key of small order). */
-PV_MUST_CHECK int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf);
-/* What is spoken with a member: AES when both latest descriptions say so (DESIGN 7). */
-enum pv_suite pv_peer_suite(const struct pv_peer *p);
-/* A handshake message in a description. */
-void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);
-/* Lets the session say what it wants done. */
-void pv_peer_pump_session(struct pv_peer *p, pv_ns now);
-/* peer_recall.c: knocks once more, at where an initiation came from that ours stands against. */
-void pv_peer_knock_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
-/* A handshake with it was proven both ways at this address: without a better path that one is
- * tried. */
-void pv_peer_proven_at(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
-/* The agent knows more: it is to look at the path on trial. */
-void pv_peer_check_trial(struct pv_peer *p, pv_ns now);
-/* peer_traffic.c: reads what the fast path saw; hands a changed MTU of the path to it. */
-void pv_peer_sample(struct pv_peer *p, pv_ns now);
 /* An in-band message that wants an answer goes out (`ping`): silence after it casts as much doubt
  * on the path as silence after data, which alone the packets' way counts as use. */
 void pv_peer_note_asked(struct pv_peer *p, pv_ns now);
-void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now);
 /* Adds what went through relay via. */
 void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_relayed *sum);
 /* Adds what went either way. */
@@ -387,13 +231,7 @@ void pv_peer_add_sums(const struct pv_peer *p, struct pv_peer_sums *sum);
 /* Bytes of the largest inner packet that passes, in parts where the path is narrow for it. */
 uint16_t pv_peer_inner_mtu(const struct pv_peer *p);
 
-/* peer_stats.c: before the state changes; after the path did; what came of an attempt; of the
- * ordinary checks, where that is not known yet; time on the relay until now. */
-void pv_peer_count_state(struct pv_peer *p, enum pv_peer_state state, pv_ns now);
-void pv_peer_count_path(struct pv_peer *p, pv_ns now);
-void pv_peer_count_attempt(struct pv_peer *p, enum pv_hardnat_method method,
-                           enum pv_path_result result);
-void pv_peer_count_checks(struct pv_peer *p, enum pv_path_result result);
+/* Adds the time on the relay until now to env->stats. */
 void pv_peer_count_relay_time(struct pv_peer *p, pv_ns now);
 
 /* --- life ---------------------------------------------------------------------------------- */
@@ -435,6 +273,10 @@ void pv_peer_strayed(struct pv_peer *p, const struct pv_carrier *from, pv_ns now
 /* There is no coordinator: a message 1 for the addresses it had. PV_ERR_AGAIN: not now. */
 PV_MUST_CHECK int pv_peer_knock(struct pv_peer *p, pv_ns now,
                                 uint8_t ret_msg[static PV_WGMSG_INITIATION_LEN]);
+/* One in-band packet of it: *ret_msg, valid until the next call, once a whole message is there.
+ * Statuses as pv_inband_receive(). */
+PV_MUST_CHECK int pv_peer_receive_inband(struct pv_peer *p, struct pv_view packet, pv_ns now,
+                                         struct pv_inband_message *ret_msg);
 /* It said in-band that it is going down. */
 void pv_peer_goodbye(struct pv_peer *p, pv_ns now);
 /* A static peer's endpoint was configured or resolved. */
@@ -464,16 +306,6 @@ struct pv_peer_transmit {
 PV_MUST_CHECK int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx);
 /* Is the path in use one through a relay, ours or theirs? */
 bool pv_peer_is_relayed(const struct pv_peer *p);
-/* peer_path.c: the agent's view of a carrier, and the carrier of a path it chose. False: its relay
- * cannot carry it now, or the channel is still to be bound. */
-struct pv_ice_carrier pv_peer_ice_carrier(const struct pv_carrier *c);
-bool pv_peer_carrier(const struct pv_peer *p, const struct pv_ice_path *path,
-                     struct pv_carrier *ret_carrier);
-/* Relay candidates that are not this node's virtual address go: data is sent there unproven. */
-void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static 32]);
-/* The largest UDP payload that a path carries, bytes, 0 = not known. probed: the largest transport
- * message, 0 = not known. */
-uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed);
 /* Must our description be sent now? Then *ret_desc is it (borrowing from p). */
 PV_MUST_CHECK bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc);
 /* Lets the machines inside act on what they were told: call after every fact, before polling. */

@@ -2,7 +2,7 @@
 /* What all peers of a node share: the wall clock, and whose an index or ufrag is. */
 #include <stdlib.h>
 
-#include "daemon/core/peer/peer.h"
+#include "daemon/core/peer/peer_int.h"
 
 uint64_t pv_peer_env_wall(const struct pv_peer_env *env, pv_ns now)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* peer_look.c - what others may know of a peer. Nothing here changes one, but for the few words
  * that the parts above leave with it. */
-#include "daemon/core/peer/peer.h"
+#include "daemon/core/peer/peer_int.h"
 
 enum pv_path_state pv_peer_path_state(const struct pv_peer *p)
 {

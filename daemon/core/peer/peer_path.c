@@ -3,7 +3,7 @@
  * description, handshakes, checks. */
 #include <string.h>
 
-#include "daemon/core/peer/peer.h"
+#include "daemon/core/peer/peer_int.h"
 #include "proto/stun/turn.h"
 
 enum {

@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "daemon/core/peer/peer.h"
+#include "daemon/core/peer/peer_int.h"
 
 enum {
     TRIAL_BYTES = 512, /* taken as received from a proven address: enough for checks to begin */

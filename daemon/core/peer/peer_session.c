@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
-#include "daemon/core/peer/peer.h"
+#include "daemon/core/peer/peer_int.h"
 
 enum pv_suite pv_peer_suite(const struct pv_peer *p)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a peer's life adds to the numbers about paths (pathstats.h). Static peers add nothing: they
  * are not sought. */
-#include "daemon/core/peer/peer.h"
+#include "daemon/core/peer/peer_int.h"
 
 void pv_peer_count_attempt(struct pv_peer *p, enum pv_hardnat_method method,
                            enum pv_path_result result)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the packets' way sees of a peer, and how large a datagram its path carries. */
-#include "daemon/core/peer/peer.h"
+#include "daemon/core/peer/peer_int.h"
 #include "proto/ip/parts.h"
 #include "proto/stun/turn.h"
 
@@ -103,4 +103,10 @@ void pv_peer_sample(struct pv_peer *p, pv_ns now)
     } else {
         p->sample_at = now + PV_PEER_SAMPLE;
     }
+}
+
+int pv_peer_receive_inband(struct pv_peer *p, struct pv_view packet, pv_ns now,
+                           struct pv_inband_message *ret_msg)
+{
+    return pv_inband_receive(&p->inband, packet, now, ret_msg);
 }

@@ -84,6 +84,9 @@ void pv_peers_raise(struct pv_peers *ps, struct pv_peer *p, unsigned facts);
 /* env.locals or env.signalling changed: every peer that is or was in use looks at it. */
 void pv_peers_env_changed(struct pv_peers *ps, bool locals, pv_ns now);
 
+/* An ICMP error about one of our datagrams: it was too large for its path. A hint, no more. */
+void pv_peers_too_big(struct pv_peers *ps, const struct pv_fp_punt *punt, pv_ns now);
+
 /* --- out ------------------------------------------------------------------------------------- */
 
 /* An inner packet for the packet threads to seal and send to p; empty: a keepalive. */

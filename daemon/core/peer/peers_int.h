@@ -5,6 +5,7 @@
 
 #include "base/heap.h"
 #include "base/map.h"
+#include "daemon/core/peer/peer_int.h"
 #include "daemon/core/peer/peers.h"
 
 struct pv_peers_inject;
@@ -24,6 +25,7 @@ struct pv_peers {
     struct pv_peer *news_first, *news_last;   /* peers with facts to deliver */
     struct pv_peers_inject *injects, **injects_tail;
     size_t n_injects;
+    struct pv_bucket hints; /* ICMP errors that are looked at */
 };
 
 /* --- peers_out.c ----------------------------------------------------------------------------- */
@@ -34,5 +36,12 @@ void pv_peers_out_done(struct pv_peers *ps);
 void pv_peers_send_due(struct pv_peers *ps, struct pv_peer *p);
 /* Looks a static peer's endpoint up, at once or by a job. */
 void pv_peers_find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now);
+
+/* --- peers_in.c ------------------------------------------------------------------------------ */
+
+enum {
+    PV_PEERS_INBAND = 4, /* in-band types that the table itself takes */
+};
+extern const struct pv_inband_handler pv_peers_inband[PV_PEERS_INBAND];
 
 #endif /* PV_PEERS_INT_H */

@@ -186,4 +186,6 @@ const struct pv_part pv_part_peers = {
     .make = adopt,
     .free = leave,
     .on_job = take_endpoint,
+    .inband = pv_peers_inband,
+    .n_inband = PV_PEERS_INBAND,
 };

@@ -8,7 +8,7 @@
 
 #include "crypto/ct.h"
 #include "crypto/dh.h"
-#include "daemon/core/peer/peer.h"
+#include "daemon/core/peer/peer_int.h"
 #include "proto/stun/demux.h"
 #include "tests/unit/test_util.h"
 
