@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * relaycfg.h - what the relay's core is told at start: the settings, the passwords of their files,
+ * relaycfg.h - the configuration of the relay's core: the settings, the passwords of their files,
  * and the addresses of this machine.
  */
 #ifndef PV_COORD_RELAYCFG_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * relayout.h - what the relay sends, brought into as few messages as the kernel needs: datagrams of
+ * relayout.h - output of the relay, brought into as few messages as the kernel needs: datagrams of
  * one size from one socket to one destination become a run for UDP_SEGMENT, wherever they lie.
  *
  * A pure function of its input. The order of datagrams between two addresses is kept.
@@ -14,7 +14,7 @@
 enum {
     /* Bytes of a datagram in a run: a longer one may need to be fragmented, which runs cannot. */
     PV_RELAYOUT_SEGMENT_MAX = 1452,
-    PV_RELAYOUT_RUN_MAX = 65000, /* bytes of a run */
+    PV_RELAYOUT_RUN_MAX = 65000, /* bytes of a run: below a UDP datagram's 65,507 for IPv4 */
 };
 
 /* A message in the making. */

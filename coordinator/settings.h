@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * settings.h - what the command line and coordinator.conf say (DESIGN 9), checked: every unknown
- * option, key and bad value is an error that says where it stands.
+ * settings.h - the settings of the command line and coordinator.conf (DESIGN 9), checked: every
+ * unknown option, key and bad value is an error that says where it stands.
  *
  * Parsing only; nothing is opened but the configuration file.
  */
@@ -18,7 +18,7 @@
 #include "proto/roster/statement.h"
 
 enum {
-    PV_COORDSET_LISTEN_MAX = 8,  /* --listen, and listen lines */
+    PV_COORDSET_LISTEN_MAX = 8,  /* ours: --listen, and listen lines */
     PV_COORDSET_ERROR_MAX = 512, /* bytes of a message, with the NUL */
     PV_COORDSET_PORT = 3478,     /* RFC 8489 s18.4: STUN's */
 };

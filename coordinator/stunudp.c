@@ -9,7 +9,7 @@
 #include "sys/net/udp.h"
 
 enum {
-    FAMILIES = 2,
+    FAMILIES = 2, /* IPv4, IPv6 */
 };
 
 struct stun_sock {

@@ -16,6 +16,7 @@
 #include "coordinator/settings.h"
 
 enum {
+    /* Two ports for each listening address, and for the alternate of each family. */
     PV_STUNUDP_SOCKETS = 2 * PV_COORDSET_LISTEN_MAX + 4,
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * broker.h - who is online, who wants to know, and where signals go.
+ * broker.h - presence of nodes, subscriptions to it, and the way to a node for signals.
  *
  * Presence reaches only those who subscribed to a node; a change marks their subscriptions, and
  * each connection is told when its output has room, the latest state only. Single thread.
@@ -16,19 +16,19 @@ struct pv_bnode_key {
     uint8_t node[PV_SIGN_PK_LEN];
 };
 
-/* A node somebody is, or wants to hear of. */
+/* A node that is connected, or to which somebody subscribed. */
 struct pv_bnode {
     struct pv_bnode_key key;
-    struct pv_conn *conn; /* NULL: offline */
-    uint64_t since_us;    /* wall clock of the last hello, or of its end; 0 unknown */
-    struct pv_sub *subs;  /* who wants to hear of it */
+    struct pv_conn *conn; /* its newest connection; NULL: offline */
+    uint64_t since_us;    /* wall clock of its last hello, or of the end of that; 0: unknown */
+    struct pv_sub *subs;  /* subscriptions to it */
     UT_hash_handle hh;
 };
 
 struct pv_broker {
     struct pv_map map;
-    struct pv_bnode *nodes;
-    size_t online;
+    struct pv_bnode *nodes; /* by network and node */
+    size_t online;          /* nodes with a connection */
 };
 
 void pv_broker_init(struct pv_broker *b, size_t max_nodes, const struct pv_rng *rng);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * conn.h - one connection of the coordinator: the control channel, what is known about who is at
- * the other end, its limits, and what waits to be sent or done for it.
+ * conn.h - one connection of the coordinator: its protocol, the node at the other end, its limits,
+ * and its output.
  *
- * Open struct, shared by coord.c (life, timers), request.c (what messages do) and broker.c
- * (presence); nothing outside coordinator/core looks inside. Single thread.
+ * Open struct, shared by coord_conns.c (lists), coord.c (bytes, timers), request.c (requests) and
+ * broker.c (presence); nothing outside coordinator/core looks inside. Single thread.
  */
 #ifndef PV_CONN_H
 #define PV_CONN_H
@@ -39,57 +39,57 @@ enum pv_conn_state {
 };
 
 enum {
-    PV_CONN_IN_MAX = 128 * 1024, /* bytes received and not yet worked on */
+    PV_CONN_IN_MAX = 128 * 1024, /* ours: bytes received and not yet worked on, two reads */
     /* Requests are worked on while an answer of any size still fits. */
     PV_CONN_ROOM_MIN = PV_CONTROL_TEXT_MAX,
     /* Pushes and signals leave room for two answers. */
     PV_CONN_PUSH_ROOM = 2 * PV_CONTROL_TEXT_MAX,
-    PV_CONN_REFUSALS_MAX = 200, /* requests refused by a limit before the connection ends */
+    PV_CONN_REFUSALS_MAX = 200, /* ours: requests refused by a limit before the connection ends */
 };
 
 struct pv_bnode; /* broker.c */
 struct pv_sub;   /* broker.c */
 
 struct pv_conn {
-    uint64_t id;
-    struct pv_addr source;
+    uint64_t id;           /* chosen by the owner, never used again */
+    struct pv_addr source; /* of the TCP connection, for rates */
     enum pv_conn_state state;
-    bool begun; /* the first byte has come */
-    struct pv_control *control;
-    struct pv_stunconn *stun; /* STUN: owned; control is not used */
-    bool relaying;            /* STUN: it holds an allocation, and lives as long */
+    bool begun;                 /* the first byte has come */
+    struct pv_control *control; /* owned; unused when the connection speaks STUN */
+    struct pv_stunconn *stun;   /* owned; NULL: the connection does not speak STUN */
+    bool relaying;              /* STUN: it holds an allocation, and lives as long */
 
-    uint8_t node[PV_SIGN_PK_LEN]; /* once GUEST or MEMBER */
-    uint8_t transport[PV_DH_LEN];
-    uint8_t hash[PV_CONTROL_HASH_LEN];
-    struct pv_cnet *net; /* NULL: a guest that may only create */
+    uint8_t node[PV_SIGN_PK_LEN];      /* GUEST, MEMBER: identity of the node */
+    uint8_t transport[PV_DH_LEN];      /* from HELLO on: the key that did the handshake */
+    uint8_t hash[PV_CONTROL_HASH_LEN]; /* from HELLO on: of the handshake, signed by hello */
+    struct pv_cnet *net;               /* GUEST, MEMBER; NULL: a guest that may only create */
 
-    pv_ns opened;
-    pv_ns last_rx;
-    pv_ns closing_since;
+    pv_ns opened;        /* accepted */
+    pv_ns last_rx;       /* newest bytes received */
+    pv_ns closing_since; /* CLOSING */
     struct pv_heap_node timer;
 
-    uint8_t *in; /* bytes waiting while a request is under way */
+    uint8_t *in; /* owned: bytes that wait while a request is under way; NULL: none */
     size_t in_len;
-    struct pv_ctl_msg *held; /* a request that waits for the one under way */
-    bool working;            /* a request of it is in the registry */
+    struct pv_ctl_msg *held; /* owned: a request that waits for the one under way */
+    bool working;            /* a request of this connection is in the registry */
 
-    struct pv_bucket requests;
-    struct pv_bucket signals;
-    unsigned refusals;
+    struct pv_bucket requests; /* rate of requests */
+    struct pv_bucket signals;  /* rate of signals and stored copies */
+    unsigned refusals;         /* requests refused by the rate */
 
-    size_t log_at; /* MEMBER: next entry of the network's log to be sent */
-    bool live;     /* the log is pushed: the node has asked for it up to its end */
-    struct pv_conn *net_prev, *net_next; /* members of one network */
-    struct pv_bnode *bnode;              /* MEMBER: its own presence */
-    struct pv_sub *subs;                 /* what it subscribed to */
-    size_t n_subs;
-    size_t n_dirty; /* subscriptions whose presence has changed */
+    size_t log_at;                       /* MEMBER: next entry of the network's log to be sent */
+    bool live;                           /* MEMBER: it has the log up to its end, news are pushed */
+    struct pv_conn *net_prev, *net_next; /* MEMBER: list of the network's connected members */
+    struct pv_bnode *bnode;              /* MEMBER: its presence; NULL: a newer connection has it */
+    struct pv_sub *subs;                 /* MEMBER: its subscriptions */
+    size_t n_subs;                       /* length of subs */
+    size_t n_dirty;                      /* subscriptions whose presence has changed */
 
-    bool is_ready; /* stands in the list of poll_ready */
-    bool dead;     /* to be closed without writing what is left */
-    struct pv_conn *ready_prev, *ready_next;
-    UT_hash_handle hh; /* by id */
+    bool is_ready;                           /* stands in the list of poll_ready */
+    bool dead;                               /* is to be closed without writing its output */
+    struct pv_conn *ready_prev, *ready_next; /* the list of poll_ready */
+    UT_hash_handle hh;                       /* by id */
 };
 
 /* PV_ERR_NOMEM. rng is kept by the control channel until its handshake is done. */

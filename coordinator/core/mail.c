@@ -43,6 +43,7 @@ static struct pv_storeop_mail mail_of(const struct pv_conn *s, const struct pv_c
                                       uint64_t wall_s)
 {
     struct pv_storeop_mail m = {.wall_s = wall_s};
+    _Static_assert((int)PV_STOREOP_KEY_LEN == (int)PV_CTL_KEY_LEN, "a parcel's name");
     memcpy(m.network, pv_roster_network_id(s->net->roster), sizeof(m.network));
     if (msg->type == PV_CTL_KEEP) {
         memcpy(m.from, s->node, sizeof(m.from));

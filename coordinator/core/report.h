@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * report.h - what a coordinator says of itself to `p2pvpn-coordinator status`: numbers, as JSON and
- * as lines for people. No keys, no passwords, no names but those of [turn-user], nothing that peers
- * say: a reader learns how busy the server is.
+ * report.h - the report of a running coordinator for `p2pvpn-coordinator status`: numbers, as JSON
+ * and as lines for people. No keys, no passwords, no names but those of [turn-user], nothing that
+ * peers say: a reader learns how busy the server is.
  *
  * The JSON is versioned: fields are added, none changes its meaning while "version" stays.
  */
@@ -15,9 +15,9 @@
 #include "coordinator/core/coord.h"
 
 enum {
-    PV_REPORT_VERSION = 1,
-    PV_REPORT_ADDRS_MAX = 32,
-    PV_REPORT_TEXT_MAX = 16384, /* bytes of the lines, NUL included */
+    PV_REPORT_VERSION = 1,      /* of the JSON: fields are added, none changes its meaning */
+    PV_REPORT_ADDRS_MAX = 32,   /* ours: addresses, twice as many as can be listened on */
+    PV_REPORT_TEXT_MAX = 16384, /* ours: bytes of the lines, NUL included */
 };
 
 struct pv_report {

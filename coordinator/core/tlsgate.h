@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tlsgate.h - how many TLS handshakes may be under way, from where, how fast and for how long: each
- * costs 0.2 ms and 45 KiB (measured) before anybody has shown who it is.
+ * tlsgate.h - limits of TLS handshakes: how many are under way, in all and of one source, how fast
+ * they begin, and how long they take. Each costs 0.2 ms and 45 KiB (measured) for a client that has
+ * shown no key yet.
  *
  * Knows nothing of TLS. One thread.
  */
@@ -13,28 +14,28 @@
 #include "base/pv.h"
 
 enum {
-    PV_TLSGATE_MAX = 256,       /* ours: handshakes under way, 12 MiB */
-    PV_TLSGATE_SOURCE_MAX = 64, /* of one /24 or /56: an office behind one address comes back */
-    PV_TLSGATE_RATE = 400,      /* a second in all: a twelfth of a core */
-    PV_TLSGATE_BURST = 800,
-    PV_TLSGATE_SOURCE_RATE = 50, /* a second from one /24 or /56 */
-    PV_TLSGATE_SOURCE_BURST = 200,
-    PV_TLSGATE_TIME_S = 5, /* seconds one may take: ten times what a slow path needs */
+    PV_TLSGATE_MAX = 256,          /* ours: handshakes under way, 12 MiB */
+    PV_TLSGATE_SOURCE_MAX = 64,    /* ours: of one /24 or /56, an office that comes back at once */
+    PV_TLSGATE_RATE = 400,         /* ours: a second in all, a twelfth of a core */
+    PV_TLSGATE_BURST = 800,        /* ours: at once, two seconds' worth */
+    PV_TLSGATE_SOURCE_RATE = 50,   /* ours: a second from one /24 or /56 */
+    PV_TLSGATE_SOURCE_BURST = 200, /* ours: at once from one of them */
+    PV_TLSGATE_TIME_S = 5,         /* ours: seconds one may take, ten times a slow path's */
 };
 
 /* One handshake; the owner's memory, zeroed at first. */
 struct pv_tlsgate_pass {
-    bool inside;
-    struct pv_addr source;
-    pv_ns until;
+    bool inside;           /* the handshake is under way */
+    struct pv_addr source; /* of its connection */
+    pv_ns until;           /* it is overdue then */
     struct pv_tlsgate_pass *prev, *next;
 };
 
 struct pv_tlsgate {
     struct pv_tlsgate_pass *first, *last; /* oldest first */
-    size_t n;
-    struct pv_bucket all;
-    struct pv_bucket_table *sources;
+    size_t n;                             /* handshakes under way */
+    struct pv_bucket all;                 /* rate of all of them */
+    struct pv_bucket_table *sources;      /* rates by source network */
 };
 
 /* PV_ERR_NOMEM. */

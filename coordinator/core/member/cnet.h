@@ -14,15 +14,16 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/pv.h"
+#include "crypto/dh.h"
 #include "proto/control/ctlmsg.h"
 #include "proto/roster/roster.h"
 
 enum {
-    PV_CNET_RESERVATIONS = 4096, /* in one network at once */
-    PV_CNET_INVITE_RESERVATIONS =
-        64,                  /* under one invite at once, beside one for each of its uses */
+    PV_CNET_RESERVATIONS = 4096, /* ours: in one network at once */
+    /* Ours: under one invite at once, beside one for each of its uses. */
+    PV_CNET_INVITE_RESERVATIONS = 64,
     PV_COORD_RESERVE_S = 60, /* seconds a reservation is held, DESIGN 3 */
-    PV_CNET_SELF_MAX = 64,   /* transport key and leave statements of one node */
+    PV_CNET_SELF_MAX = 64,   /* ours: transport key and leave statements of one node */
 };
 
 /* A place in the log. */
@@ -49,23 +50,23 @@ struct pv_cnet_reservation {
 struct pv_cnet {
     uint8_t id[PV_NETWORK_ID_LEN];
     struct pv_roster *roster;
-    struct pv_cnet_entry *log; /* ascending */
+    struct pv_cnet_entry *log; /* ascending by place */
     size_t log_len;
     size_t log_cap;
     uint8_t (*gone)[PV_SIGN_PK_LEN]; /* members that went since the owner last looked */
     size_t n_gone;
     struct pv_map invite_map;
-    struct pv_cnet_invite *invites;
+    struct pv_cnet_invite *invites; /* by the invite's key */
     struct pv_map signer_map;
-    struct pv_cnet_signer *signers;
-    const struct pv_roster_entry *record;
-    const struct pv_roster_entry **admins; /* admin and coordinators statements */
+    struct pv_cnet_signer *signers;       /* by the signer's key */
+    const struct pv_roster_entry *record; /* the network's record; NULL: its row has not come yet */
+    const struct pv_roster_entry **admins; /* admin and coordinators statements, oldest first */
     size_t n_admins;
-    struct pv_cnet_reservation *reservations;
+    struct pv_cnet_reservation *reservations; /* in order of until */
     size_t n_reservations;
-    bool head_known;
-    uint8_t head[PV_STATEMENT_HASH_LEN];
-    struct pv_bucket work;   /* statements and joins, pv_coord_limits.network_rate */
+    bool head_known;                     /* head is that of the present roster */
+    uint8_t head[PV_STATEMENT_HASH_LEN]; /* hash over the roster */
+    struct pv_bucket work;               /* statements and joins, pv_coord_limits.network_rate */
     struct pv_conn *members; /* connected members, listed by the connection's net_next */
     bool changed;            /* in the registry's list of changed networks */
     struct pv_cnet *next_changed;
@@ -130,7 +131,7 @@ enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *jo
 /* The node that registers, by the keys that its connection has proven. */
 struct pv_cnet_joiner {
     uint8_t node[PV_SIGN_PK_LEN];
-    uint8_t transport[32];
+    uint8_t transport[PV_DH_LEN];
 };
 /* A registration that may be asked of the store. */
 struct pv_cnet_register {

@@ -403,7 +403,7 @@ enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view mem
     if (pv_statement_decode(member, &reg.st) != PV_OK || reg.st.type != PV_ST_MEMBER ||
         memcmp(reg.st.network_id, net->id, PV_NETWORK_ID_LEN) != 0 ||
         memcmp(reg.st.u.member.node, node, PV_SIGN_PK_LEN) != 0 ||
-        memcmp(reg.st.u.member.transport, joiner->transport, 32) != 0)
+        memcmp(reg.st.u.member.transport, joiner->transport, PV_DH_LEN) != 0)
         return PV_CTL_E_BAD_REQUEST;
     if (pv_statement_verify(&reg.st) != PV_OK)
         return PV_CTL_E_BAD_SIGNATURE;

@@ -18,6 +18,7 @@
 
 enum {
     PV_STOREOP_ERROR_MAX = 240, /* bytes of a reason, with the NUL */
+    PV_STOREOP_KEY_LEN = 16,    /* bytes that name a parcel, PV_CTL_KEY_LEN */
 };
 
 /* One statement with the place this coordinator gave it. */
@@ -54,27 +55,28 @@ enum pv_storeop_kind {
 /* Quotas of parcels, checked as one is kept. */
 enum {
     PV_STOREOP_MAIL_S = 14 * 86400,        /* seconds a parcel is kept, DESIGN 8 */
-    PV_STOREOP_MAIL_TO = 2000,             /* parcels waiting for one node */
-    PV_STOREOP_MAIL_TO_BYTES = 16777216,   /* bytes of them */
-    PV_STOREOP_MAIL_FROM = 2000,           /* parcels of one node, for all others */
-    PV_STOREOP_MAIL_FROM_BYTES = 16777216, /* bytes of them */
-    PV_STOREOP_MAIL_BYTES = 1073741824,    /* bytes of all parcels of all networks */
+    PV_STOREOP_MAIL_TO = 2000,             /* ours: parcels waiting for one node */
+    PV_STOREOP_MAIL_TO_BYTES = 16 << 20,   /* ours: bytes of the parcels for one node */
+    PV_STOREOP_MAIL_FROM = 2000,           /* ours: parcels of one node, for all others */
+    PV_STOREOP_MAIL_FROM_BYTES = 16 << 20, /* ours: bytes of the parcels of one node */
+    PV_STOREOP_MAIL_BYTES = 1 << 30,       /* ours: bytes of all parcels of all networks */
 };
 
 struct pv_storeop_mail {
     uint8_t network[PV_NETWORK_ID_LEN];
-    uint8_t from[PV_SIGN_PK_LEN]; /* KEEP */
-    uint8_t to[PV_SIGN_PK_LEN];
-    uint8_t key[16];   /* KEEP */
-    uint64_t wall_s;   /* wall clock, Unix seconds */
-    uint64_t n, after; /* COLLECT */
+    uint8_t from[PV_SIGN_PK_LEN];    /* KEEP: the sender */
+    uint8_t to[PV_SIGN_PK_LEN];      /* the receiver */
+    uint8_t key[PV_STOREOP_KEY_LEN]; /* KEEP: names the parcel */
+    uint64_t wall_s;                 /* wall clock, Unix seconds */
+    uint64_t n;     /* COLLECT: number of the parcel that was stored and goes; 0: none */
+    uint64_t after; /* COLLECT: the next parcel has a higher number */
 };
 
 /* A parcel that was collected; one allocation. */
 struct pv_storeop_parcel {
-    uint64_t n;
+    uint64_t n; /* its number */
     uint8_t from[PV_SIGN_PK_LEN];
-    size_t len;
+    size_t len; /* of box */
     uint8_t box[];
 };
 
@@ -85,11 +87,11 @@ struct pv_storeop {
     struct pv_storerow *rows;
 
     /* REGISTER */
-    uint8_t invite[PV_SIGN_PK_LEN];
-    uint8_t node[PV_SIGN_PK_LEN];
-    uint64_t serial;
-    uint64_t min_serial;
-    uint32_t uses;
+    uint8_t invite[PV_SIGN_PK_LEN]; /* key of the invite that signed the statement */
+    uint8_t node[PV_SIGN_PK_LEN];   /* the joining node */
+    uint64_t serial;                /* of the statement */
+    uint64_t min_serial;            /* older statements of the node do not count */
+    uint32_t uses;                  /* of the invite */
 
     /* KEEP, COLLECT */
     struct pv_storeop_mail mail;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * relaylink.h - what the control half of the coordinator (coord.h) and its relay (relaycore.h) say
- * to each other: two rings of typed messages, so that each may run on a thread of its own and
+ * relaylink.h - the link between the control half of the coordinator (coord.h) and its relay
+ * (relaycore.h): two rings of typed messages, so that each may run on a thread of its own and
  * neither ever waits for the other.
  *
  * Each function belongs to one end. Commands about members and closed connections never get lost:
@@ -18,7 +18,7 @@
 #include "coordinator/core/turn/turnauth.h"
 
 enum {
-    PV_RELAYLINK_RING = 2 << 20, /* bytes, each way */
+    PV_RELAYLINK_RING = 2 << 20, /* ours: bytes each way, a thousand messages of full size */
 };
 
 struct pv_relaylink; /* opaque */

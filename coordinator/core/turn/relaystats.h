@@ -47,7 +47,7 @@ enum pv_relaystat {
 };
 
 enum {
-    PV_RELAYSTAT_USERS = 64, /* static users, in the order of the configuration */
+    PV_RELAYSTAT_USERS = 64, /* PV_TURNS_USERS_MAX, in the order of the configuration */
 };
 
 /* Of one static user. */

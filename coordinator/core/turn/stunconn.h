@@ -17,16 +17,16 @@
 enum {
     PV_STUNCONN_MESSAGE_MAX = 2052,    /* ours: bytes of a message; UDP takes 2048 of data */
     PV_STUNCONN_OUT_MAX = 128 * 1024,  /* bytes not written yet, DESIGN 7; full: dropped */
-    PV_STUNCONN_OUT_PAUSE = 32 * 1024, /* with more than this the stream is not read on */
+    PV_STUNCONN_OUT_PAUSE = 32 * 1024, /* ours: with more unwritten the stream is not read on */
 };
 
-struct pv_stunconn { /* zeroed at first; pv_stunconn_done() at last */
-    uint8_t in[PV_STUNCONN_MESSAGE_MAX];
-    size_t in_len;
-    size_t too_long; /* bytes that are still to come of a message that is passed over */
-    uint8_t *out;    /* owned: out_at..out_len are to be written */
+struct pv_stunconn {                     /* zeroed at first; pv_stunconn_done() at last */
+    uint8_t in[PV_STUNCONN_MESSAGE_MAX]; /* the message that is being received */
+    size_t in_len;                       /* bytes of it that have come */
+    size_t too_long;                     /* bytes still to come of a message that is passed over */
+    uint8_t *out;                        /* owned: out_at..out_len are to be written */
     size_t out_at, out_len, out_cap;
-    struct pv_linewait wait;
+    struct pv_linewait wait; /* how much the line takes in 50 ms */
 };
 void pv_stunconn_done(struct pv_stunconn *s);
 

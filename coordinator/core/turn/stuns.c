@@ -12,7 +12,7 @@
 enum {
     MAX_UNKNOWN = 6, /* attributes named in a 420: as many as fit PV_STUNS_PLAIN_ANSWER */
     CHANGE_IP = 4,   /* RFC 5780 s7.2 */
-    CHANGE_PORT = 2,
+    CHANGE_PORT = 2, /* RFC 5780 s7.2 */
 };
 
 struct pv_stuns {
@@ -57,11 +57,12 @@ bool pv_stuns_may_answer(struct pv_stuns *s, const struct pv_addr *src, pv_ns no
 /* A Binding request, and its answer as far as it is decided. */
 struct binding_request {
     const struct pv_stun_msg *msg;
-    const struct pv_stuns_place *place; /* NULL: by a stream */
-    struct pv_addr seen;                /* the source */
-    struct pv_addr from, to;
-    bool behaviour; /* has an attribute of RFC 5780: its answer may be longer */
-    bool fingerprint;
+    const struct pv_stuns_place *place; /* where it came to; NULL: by a stream */
+    struct pv_addr seen;                /* its source */
+    struct pv_addr from;                /* the answer leaves from there */
+    struct pv_addr to;                  /* the answer goes there */
+    bool behaviour;                     /* has an attribute of RFC 5780: its answer may be longer */
+    bool fingerprint;                   /* the answer has FINGERPRINT, as the request has */
 };
 
 /* Is the change that the request asks for one that can be made? Old clients send CHANGE-REQUEST

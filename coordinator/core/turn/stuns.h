@@ -28,7 +28,7 @@ enum {
     PV_STUNS_SOURCE_BURST = 200,
     PV_STUNS_TOTAL_RATE = 10000,
     PV_STUNS_TOTAL_BURST = 10000,
-    PV_STUNS_SOURCES = 4096, /* source networks remembered */
+    PV_STUNS_SOURCES = 4096, /* ours: source networks remembered */
 };
 
 struct pv_stuns; /* opaque */

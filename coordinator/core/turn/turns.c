@@ -12,9 +12,9 @@
 #include "crypto/sign.h"
 
 enum {
-    WAYS_MAX = 1 << 18, /* ours: 5-tuples, four times PV_TURNS_MEMBERS_MAX for static users */
-    PORT_LO = 49152,    /* RFC 8656 s7.2 */
-    PORT_HI = 65535,
+    WAYS_MAX = 1 << 18,   /* ours: 5-tuples, four times PV_TURNS_MEMBERS_MAX for static users */
+    PORT_LO = 49152,      /* RFC 8656 s7.2 */
+    PORT_HI = 65535,      /* RFC 8656 s7.2 */
     METHOD_MASK = 0x3eef, /* of a message type: all but the two bits of the class, RFC 8489 s5 */
     PASSWORD_MAX = 512,   /* ours: characters; with the name and realm it fits pv_turnauth_key() */
 };

@@ -9,7 +9,7 @@
  *                 network; no permission is needed; the newest authenticated Allocate moves the
  *                 allocation, channels included; it lives while the node's control channel or its
  *                 TURN lifetime does. Credentials go out in welcome (turnauth.h); the owner
- *                 says who is online.
+ *                 reports members that go online and offline.
  *   static users  stock clients: real relay sockets on random ports, which the owner opens and
  *                 closes when poll_socket asks; permissions, channels, quotas, judged peers.
  *
@@ -32,19 +32,19 @@
 #include "coordinator/core/turn/turnauth.h"
 
 enum {
-    PV_TURNS_BATCH = 4096,          /* datagrams a call: a deep queue makes long runs */
-    PV_TURNS_DATAGRAM_MAX = 2048,   /* bytes; longer ones are dropped */
-    PV_TURNS_UNAUTH_MAX = 160,      /* bytes; no answer to an unauthenticated request is longer */
-    PV_TURNS_USERS_MAX = 64,        /* static users */
-    PV_TURNS_ALLOW_MAX = 16,        /* ranges of peers allowed by the configuration */
-    PV_TURNS_OWN_MAX = 32,          /* own addresses */
-    PV_TURNS_RELAY0 = 1024,         /* first socket number of a relay socket; below: listeners */
-    PV_TURNS_MEMBERS_MAX = 65536,   /* members known at once: 3 times the connections, 508 */
+    PV_TURNS_BATCH = 4096,          /* ours: datagrams a call; a deep queue makes long runs */
+    PV_TURNS_DATAGRAM_MAX = 2048,   /* ours: bytes, above any Ethernet MTU in use but jumbo */
+    PV_TURNS_UNAUTH_MAX = 160,      /* ours: bytes of an answer to an unauthenticated request */
+    PV_TURNS_USERS_MAX = 64,        /* ours: static users */
+    PV_TURNS_ALLOW_MAX = 16,        /* ours: ranges of peers allowed by the configuration */
+    PV_TURNS_OWN_MAX = 32,          /* ours: own addresses */
+    PV_TURNS_RELAY0 = 1024,         /* ours: number of the first relay socket; below: listeners */
+    PV_TURNS_MEMBERS_MAX = 65536,   /* ours: members known, 3 times the connections; more: 508 */
     PV_TURNS_LIFETIME_S = 600,      /* default and least lifetime, RFC 8656 s3.2 */
     PV_TURNS_LIFETIME_MAX_S = 3600, /* RFC 8656 s7.2 */
-    PV_TURNS_GRACE_S = 30,          /* a member's allocation outlives its control channel by this */
-    PV_TURNS_RESERVE_S = 30,        /* an odd port is held, RFC 8656 s7.2 */
-    PV_TURNS_PORT_TRIES = 16,       /* ports tried for one relay socket, then 508 */
+    PV_TURNS_GRACE_S = 30,    /* ours: a member's allocation outlives its control channel by this */
+    PV_TURNS_RESERVE_S = 30,  /* an odd port is held, RFC 8656 s7.2 */
+    PV_TURNS_PORT_TRIES = 16, /* ours: ports tried for one relay socket, then 508 */
 };
 
 struct pv_turns_user {

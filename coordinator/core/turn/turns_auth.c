@@ -7,8 +7,8 @@
 #include "coordinator/core/turn/turns_int.h"
 
 enum {
-    ALGORITHM_MD5 = 1, /* RFC 8489 s18.5.1 */
-    ALGORITHM_SHA256 = 2,
+    ALGORITHM_MD5 = 1,    /* RFC 8489 s18.5.1 */
+    ALGORITHM_SHA256 = 2, /* RFC 8489 s18.5.1 */
 };
 
 /* PASSWORD-ALGORITHMS as it is offered: SHA-256, MD5, both without parameters. */
