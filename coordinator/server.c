@@ -68,7 +68,7 @@ static void on_worker(void *ctx, unsigned ready, pv_ns now)
         struct store_job *job = item;
         note_stored(s, &job->result);
         pv_coord_handle_job(s->coord, &job->result, now);
-        free(job->result.parcel);
+        free(job->result.collected);
         pv_storeop_free(job->op);
         free(job);
     }

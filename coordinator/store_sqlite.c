@@ -21,11 +21,11 @@ enum statement {
     SQL_INSERT,
     SQL_REDEEM,
     SQL_FIND_MEMBER,
-    SQL_MAIL_OLD,
-    SQL_MAIL_ROOM,
-    SQL_MAIL_KEEP,
-    SQL_MAIL_DROP,
-    SQL_MAIL_NEXT,
+    SQL_COPY_OLD,
+    SQL_COPY_ROOM,
+    SQL_COPY_KEEP,
+    SQL_COPY_DROP,
+    SQL_COPY_NEXT,
     SQL_COUNT,
 };
 
@@ -33,8 +33,8 @@ struct pv_coordstore {
     struct pv_sqlite *file;
     sqlite3 *db;                  /* of file */
     sqlite3_stmt *sql[SQL_COUNT]; /* prepared, by enum statement */
-    uint64_t mail_bytes;          /* of all parcels; counted anew after a transaction that failed */
-    bool mail_counted;
+    uint64_t copy_bytes;          /* of all copies; counted anew after a transaction that failed */
+    bool copies_counted;
 };
 
 /* admitter, node and serial are those of member statements and NULL in others. */
@@ -75,17 +75,17 @@ static const char *const sql_text[SQL_COUNT] = {
                     "   WHERE network = ?3 AND admitter = ?8 AND node = ?9 AND serial >= ?12)"),
     [SQL_FIND_MEMBER] = "SELECT hash FROM statements WHERE network = ?1 AND admitter = ?2"
                         " AND node = ?3 AND serial >= ?4 ORDER BY epoch, n LIMIT 1",
-    [SQL_MAIL_OLD] = "DELETE FROM mail WHERE time < ?1",
-    [SQL_MAIL_ROOM] = ("SELECT (SELECT count(*) FROM mail WHERE network = ?1 AND receiver = ?2),"
+    [SQL_COPY_OLD] = "DELETE FROM mail WHERE time < ?1",
+    [SQL_COPY_ROOM] = ("SELECT (SELECT count(*) FROM mail WHERE network = ?1 AND receiver = ?2),"
                        " (SELECT total(size) FROM mail WHERE network = ?1 AND receiver = ?2),"
                        " (SELECT count(*) FROM mail WHERE network = ?1 AND sender = ?3),"
                        " (SELECT total(size) FROM mail WHERE network = ?1 AND sender = ?3),"
                        " EXISTS(SELECT 1 FROM mail WHERE network = ?1 AND receiver = ?2"
                        "   AND sender = ?3 AND key = ?4)"),
-    [SQL_MAIL_KEEP] = "INSERT INTO mail(network, receiver, sender, key, time, size, box)"
+    [SQL_COPY_KEEP] = "INSERT INTO mail(network, receiver, sender, key, time, size, box)"
                       " VALUES(?1,?2,?3,?4,?5,?6,?7)",
-    [SQL_MAIL_DROP] = "DELETE FROM mail WHERE n = ?3 AND network = ?1 AND receiver = ?2",
-    [SQL_MAIL_NEXT] = "SELECT n, sender, box FROM mail"
+    [SQL_COPY_DROP] = "DELETE FROM mail WHERE n = ?3 AND network = ?1 AND receiver = ?2",
+    [SQL_COPY_NEXT] = "SELECT n, sender, box FROM mail"
                       " WHERE network = ?1 AND receiver = ?2 AND n > ?3 ORDER BY n LIMIT 1",
 };
 
@@ -255,19 +255,19 @@ static int redeem_invite(struct pv_coordstore *s, const struct pv_storeop *op,
     return sqlite3_changes(s->db) == 1 ? PV_OK : why_not_redeemed(s, op, ret_existing);
 }
 
-/* --- parcels --------------------------------------------------------------------------------- */
+/* --- copies --------------------------------------------------------------------------------- */
 
-/* The size of all parcels is counted once and then kept up: it is asked for at each KEEP. */
-static int count_mail(struct pv_coordstore *s)
+/* The size of all copies is counted once and then kept up: it is asked for at each KEEP. */
+static int count_copies(struct pv_coordstore *s)
 {
     sqlite3_stmt *st = NULL;
     int r = -EIO;
-    if (s->mail_counted)
+    if (s->copies_counted)
         return PV_OK;
     if (sqlite3_prepare_v2(s->db, "SELECT total(size) FROM mail", -1, &st, NULL) == SQLITE_OK &&
         sqlite3_step(st) == SQLITE_ROW) {
-        s->mail_bytes = (uint64_t)sqlite3_column_int64(st, 0);
-        s->mail_counted = true;
+        s->copy_bytes = (uint64_t)sqlite3_column_int64(st, 0);
+        s->copies_counted = true;
         r = PV_OK;
     }
     sqlite3_finalize(st);
@@ -275,18 +275,18 @@ static int count_mail(struct pv_coordstore *s)
 }
 
 /* Parcels whose time is over. Done as others are kept or collected, so it needs no timer. */
-static int drop_old_mail(struct pv_coordstore *s, uint64_t wall_s)
+static int drop_old_copies(struct pv_coordstore *s, uint64_t wall_s)
 {
-    uint64_t from = wall_s < PV_STOREOP_MAIL_S ? 0 : wall_s - PV_STOREOP_MAIL_S;
-    sqlite3_bind_int64(s->sql[SQL_MAIL_OLD], 1, (sqlite3_int64)from);
-    int r = run_statement(s, SQL_MAIL_OLD);
+    uint64_t from = wall_s < PV_STOREOP_COPY_S ? 0 : wall_s - PV_STOREOP_COPY_S;
+    sqlite3_bind_int64(s->sql[SQL_COPY_OLD], 1, (sqlite3_int64)from);
+    int r = run_statement(s, SQL_COPY_OLD);
     if (r == PV_OK && sqlite3_changes(s->db) > 0)
-        s->mail_counted = false;
+        s->copies_counted = false;
     return r;
 }
 
-/* ?1 and ?2 of all statements about parcels: the network and the receiver. */
-static void bind_mail(sqlite3_stmt *st, const struct pv_storeop_mail *m)
+/* ?1 and ?2 of all statements about copies: the network and the receiver. */
+static void bind_copy(sqlite3_stmt *st, const struct pv_storeop_copy *m)
 {
     bind_blob(st, 1, m->network, sizeof(m->network));
     bind_blob(st, 2, m->to, sizeof(m->to));
@@ -295,62 +295,62 @@ static void bind_mail(sqlite3_stmt *st, const struct pv_storeop_mail *m)
 /* PV_OK: there is room; PV_ERR_EXISTS: it is there already, which counts before any quota;
  * PV_ERR_REFUSED: a quota of storeop.h is full, the receiver's, the sender's or that of the whole
  * disk. */
-static int mail_room(struct pv_coordstore *s, const struct pv_storeop *op)
+static int copy_room(struct pv_coordstore *s, const struct pv_storeop *op)
 {
-    sqlite3_stmt *st = s->sql[SQL_MAIL_ROOM];
+    sqlite3_stmt *st = s->sql[SQL_COPY_ROOM];
     int r = -EIO;
-    bind_mail(st, &op->mail);
-    bind_blob(st, 3, op->mail.from, sizeof(op->mail.from));
-    bind_blob(st, 4, op->mail.key, sizeof(op->mail.key));
+    bind_copy(st, &op->copy);
+    bind_blob(st, 3, op->copy.from, sizeof(op->copy.from));
+    bind_blob(st, 4, op->copy.key, sizeof(op->copy.key));
     if (sqlite3_step(st) == SQLITE_ROW) {
         sqlite3_int64 len = (sqlite3_int64)op->box.len;
-        bool full = sqlite3_column_int64(st, 0) >= PV_STOREOP_MAIL_TO ||
-                    sqlite3_column_int64(st, 1) + len > PV_STOREOP_MAIL_TO_BYTES ||
-                    sqlite3_column_int64(st, 2) >= PV_STOREOP_MAIL_FROM ||
-                    sqlite3_column_int64(st, 3) + len > PV_STOREOP_MAIL_FROM_BYTES ||
-                    s->mail_bytes + op->box.len > PV_STOREOP_MAIL_BYTES;
+        bool full = sqlite3_column_int64(st, 0) >= PV_STOREOP_COPY_TO ||
+                    sqlite3_column_int64(st, 1) + len > PV_STOREOP_COPY_TO_BYTES ||
+                    sqlite3_column_int64(st, 2) >= PV_STOREOP_COPY_FROM ||
+                    sqlite3_column_int64(st, 3) + len > PV_STOREOP_COPY_FROM_BYTES ||
+                    s->copy_bytes + op->box.len > PV_STOREOP_COPY_BYTES;
         r = sqlite3_column_int(st, 4) != 0 ? PV_ERR_EXISTS : full ? PV_ERR_REFUSED : PV_OK;
     }
     sqlite3_reset(st);
     return r;
 }
 
-/* A parcel that is there already counts as kept: the sender did not get the answer the first time.
+/* A copy that is there already counts as kept: the sender did not get the answer the first time.
  */
-static int keep_mail(struct pv_coordstore *s, const struct pv_storeop *op)
+static int keep_copy(struct pv_coordstore *s, const struct pv_storeop *op)
 {
-    sqlite3_stmt *st = s->sql[SQL_MAIL_KEEP];
-    int r = drop_old_mail(s, op->mail.wall_s);
+    sqlite3_stmt *st = s->sql[SQL_COPY_KEEP];
+    int r = drop_old_copies(s, op->copy.wall_s);
     if (r == PV_OK)
-        r = count_mail(s);
+        r = count_copies(s);
     if (r == PV_OK)
-        r = mail_room(s, op);
+        r = copy_room(s, op);
     if (r != PV_OK)
         return r == PV_ERR_EXISTS ? PV_OK : r;
-    bind_mail(st, &op->mail);
-    bind_blob(st, 3, op->mail.from, sizeof(op->mail.from));
-    bind_blob(st, 4, op->mail.key, sizeof(op->mail.key));
-    sqlite3_bind_int64(st, 5, (sqlite3_int64)op->mail.wall_s);
+    bind_copy(st, &op->copy);
+    bind_blob(st, 3, op->copy.from, sizeof(op->copy.from));
+    bind_blob(st, 4, op->copy.key, sizeof(op->copy.key));
+    sqlite3_bind_int64(st, 5, (sqlite3_int64)op->copy.wall_s);
     sqlite3_bind_int64(st, 6, (sqlite3_int64)op->box.len);
     bind_blob(st, 7, op->box.ptr, op->box.len);
-    r = run_statement(s, SQL_MAIL_KEEP);
+    r = run_statement(s, SQL_COPY_KEEP);
     if (r == PV_OK)
-        s->mail_bytes += op->box.len;
+        s->copy_bytes += op->box.len;
     return r;
 }
 
 /* The oldest behind `after`, copied: the row is gone with the next step of the statement. */
-static int next_mail(struct pv_coordstore *s, const struct pv_storeop_mail *m,
-                     struct pv_storeop_parcel **ret_parcel)
+static int next_copy(struct pv_coordstore *s, const struct pv_storeop_copy *m,
+                     struct pv_storeop_collected **ret_collected)
 {
-    sqlite3_stmt *st = s->sql[SQL_MAIL_NEXT];
-    bind_mail(st, m);
+    sqlite3_stmt *st = s->sql[SQL_COPY_NEXT];
+    bind_copy(st, m);
     sqlite3_bind_int64(st, 3, (sqlite3_int64)m->after);
     int code = sqlite3_step(st);
     int r = code == SQLITE_DONE ? PV_OK : -EIO;
     if (code == SQLITE_ROW && sqlite3_column_bytes(st, 1) == PV_SIGN_PK_LEN) {
         size_t len = (size_t)sqlite3_column_bytes(st, 2);
-        struct pv_storeop_parcel *p = malloc(sizeof(*p) + len);
+        struct pv_storeop_collected *p = malloc(sizeof(*p) + len);
         r = p == NULL ? PV_ERR_NOMEM : PV_OK;
         if (p != NULL) {
             p->n = (uint64_t)sqlite3_column_int64(st, 0);
@@ -358,7 +358,7 @@ static int next_mail(struct pv_coordstore *s, const struct pv_storeop_mail *m,
             p->len = len;
             if (len > 0)
                 memcpy(p->box, sqlite3_column_blob(st, 2), len);
-            *ret_parcel = p;
+            *ret_collected = p;
         }
     }
     sqlite3_reset(st);
@@ -367,18 +367,18 @@ static int next_mail(struct pv_coordstore *s, const struct pv_storeop_mail *m,
 
 /* Drops the one that the receiver says it has stored, and gives the next: nothing is lost when a
  * connection breaks between the two. */
-static int collect_mail(struct pv_coordstore *s, const struct pv_storeop *op,
-                        struct pv_storeop_parcel **ret_parcel)
+static int collect_copy(struct pv_coordstore *s, const struct pv_storeop *op,
+                        struct pv_storeop_collected **ret_collected)
 {
-    sqlite3_stmt *st = s->sql[SQL_MAIL_DROP];
-    int r = drop_old_mail(s, op->mail.wall_s);
-    if (r == PV_OK && op->mail.n > 0) {
-        bind_mail(st, &op->mail);
-        sqlite3_bind_int64(st, 3, (sqlite3_int64)op->mail.n);
-        r = run_statement(s, SQL_MAIL_DROP);
-        s->mail_counted = s->mail_counted && sqlite3_changes(s->db) == 0;
+    sqlite3_stmt *st = s->sql[SQL_COPY_DROP];
+    int r = drop_old_copies(s, op->copy.wall_s);
+    if (r == PV_OK && op->copy.n > 0) {
+        bind_copy(st, &op->copy);
+        sqlite3_bind_int64(st, 3, (sqlite3_int64)op->copy.n);
+        r = run_statement(s, SQL_COPY_DROP);
+        s->copies_counted = s->copies_counted && sqlite3_changes(s->db) == 0;
     }
-    return r == PV_OK ? next_mail(s, &op->mail, ret_parcel) : r;
+    return r == PV_OK ? next_copy(s, &op->copy, ret_collected) : r;
 }
 
 /* Runs the function of an operation's kind. */
@@ -389,9 +389,9 @@ static int run_kind(struct pv_coordstore *s, const struct pv_storeop *op,
     case PV_STOREOP_REGISTER:
         return redeem_invite(s, op, result->existing);
     case PV_STOREOP_KEEP:
-        return keep_mail(s, op);
+        return keep_copy(s, op);
     case PV_STOREOP_COLLECT:
-        return collect_mail(s, op, &result->parcel);
+        return collect_copy(s, op, &result->collected);
     case PV_STOREOP_PUT:
         break;
     }
@@ -408,7 +408,7 @@ static void run_operation(struct pv_coordstore *s, const struct pv_storeop *op,
         r = run_kind(s, op, result);
     result->status = r;
     if (r != PV_OK && r != PV_ERR_EXISTS && r != PV_ERR_EXPIRED && r != PV_ERR_REFUSED) {
-        s->mail_counted = false;
+        s->copies_counted = false;
         result->status = explain_database(s, "write", result->error);
         if (run_statement(s, SQL_UNDO) < 0)
             return; /* the whole transaction is gone: the commit says so */
@@ -429,13 +429,13 @@ static void fail_operations(struct pv_coordstore *s, struct pv_storeop_result *r
         status = results[i - 1].status;
         memcpy(error, results[i - 1].error, sizeof(error));
     }
-    s->mail_counted = false;
+    s->copies_counted = false;
     if (!sqlite3_get_autocommit(s->db))
         (void)run_statement(s, SQL_ROLLBACK);
     for (size_t i = 0; i < n; i++) {
         results[i].status = status;
-        free(results[i].parcel);
-        results[i].parcel = NULL;
+        free(results[i].collected);
+        results[i].collected = NULL;
         memcpy(results[i].error, error, sizeof(error));
     }
 }

@@ -75,7 +75,7 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     c->map = pv_map_make(rng, c->limits.conns);
     pv_heap_init(&c->timers);
     pv_broker_init(&c->broker, NODES_MAX, rng);
-    pv_mail_init(&c->mail);
+    pv_copies_init(&c->copies);
     c->sk = pv_secret_alloc(SK_LEN);
     int r = c->sk == NULL ? PV_ERR_NOMEM : PV_OK;
     if (r == PV_OK)
@@ -110,7 +110,7 @@ struct pv_coord *pv_coord_free(struct pv_coord *c)
         pv_coord_forget(c, s, c->wall_at);
     }
     pv_broker_done(&c->broker);
-    pv_mail_done(&c->mail);
+    pv_copies_done(&c->copies);
     pv_registry_done(&c->registry);
     pv_bucket_table_free(c->sources);
     pv_bucket_table_free(c->creates);
@@ -438,27 +438,27 @@ int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv
 
 /* --- store operations ------------------------------------------------------------------------ */
 
-/* The registry's operations before parcels: members wait for the former. */
+/* The registry's operations before copies: members wait for the former. */
 int pv_coord_poll_job(struct pv_coord *c, struct pv_storeop **ret_op)
 {
     int r = pv_registry_poll_job(&c->registry, ret_op);
-    return r == PV_OK ? r : pv_mail_poll_job(&c->mail, ret_op);
+    return r == PV_OK ? r : pv_copies_poll_job(&c->copies, ret_op);
 }
 
 /* The store has done something about a copy: answers the request, and tells a receiver who came
  * online meanwhile, or the copy would lie there until the next visit. */
-static void mail_stored(struct pv_coord *c, const struct pv_storeop_result *result)
+static void copy_stored(struct pv_coord *c, const struct pv_storeop_result *result)
 {
-    struct pv_mail_wait *wait = pv_mail_take(&c->mail, result->id);
+    struct pv_copies_wait *wait = pv_copies_take(&c->copies, result->id);
     if (wait == NULL)
         return;
-    struct pv_ctl_msg m = pv_mail_answer(wait, result);
+    struct pv_ctl_msg m = pv_copies_answer(wait, result);
     const struct pv_ctl_msg news = {.kind = PV_CTL_PUSH, .type = PV_CTL_PARCEL};
     struct pv_conn *s = pv_coord_find(c, wait->conn);
     struct pv_conn *to =
         m.type == PV_CTL_DONE ? pv_broker_find(&c->broker, wait->net, wait->to) : NULL;
     if (m.type == PV_CTL_ERROR && m.u.failure.error == PV_CTL_E_FULL)
-        pv_coord_count(c, PV_COORD_LIMIT_MAIL);
+        pv_coord_count(c, PV_COORD_LIMIT_COPIES);
     if (s != NULL && s->state == PV_CONN_MEMBER) {
         if (pv_conn_send(s, &m) < 0)
             s->dead = true;
@@ -469,11 +469,11 @@ static void mail_stored(struct pv_coord *c, const struct pv_storeop_result *resu
     free(wait);
 }
 
-/* The number says to whom an answer belongs (PV_MAIL_OP). */
+/* The number says to whom an answer belongs (PV_COPIES_OP). */
 void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *result, pv_ns now)
 {
-    if ((result->id & PV_MAIL_OP) != 0) {
-        mail_stored(c, result);
+    if ((result->id & PV_COPIES_OP) != 0) {
+        copy_stored(c, result);
         return;
     }
     pv_registry_handle_job(&c->registry, result, pv_coord_wall(c, now), now);

@@ -152,7 +152,7 @@ enum pv_coord_limit {
     PV_COORD_LIMIT_REQUESTS,
     PV_COORD_LIMIT_NETWORK,
     PV_COORD_LIMIT_SIGNALS, /* and copies of messages */
-    PV_COORD_LIMIT_MAIL,    /* storeop.h: quotas of copies */
+    PV_COORD_LIMIT_COPIES,  /* storeop.h: quotas of copies */
     PV_COORD_LIMIT_CREATES,
     PV_COORD_LIMIT_SUBSCRIPTIONS,
     PV_COORD_LIMIT_FULL, /* no more networks here, or no more addresses in one */

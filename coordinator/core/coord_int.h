@@ -15,7 +15,7 @@
 #include "coordinator/core/broker.h"
 #include "coordinator/core/conn.h"
 #include "coordinator/core/coord.h"
-#include "coordinator/core/mail.h"
+#include "coordinator/core/copies.h"
 #include "coordinator/core/member/registry.h"
 
 _Static_assert((int)PV_TURNAUTH_NET_LEN == (int)PV_NETWORK_ID_LEN, "the relay's network id");
@@ -46,7 +46,7 @@ struct pv_coord {
 
     struct pv_registry registry;
     struct pv_broker broker;
-    struct pv_mail_desk mail;
+    struct pv_copies copies;
     struct pv_relaycore *relay; /* another thread's, but for its link: */
     struct pv_relaylink *link;
     struct pv_bucket_table *sources; /* connections */

@@ -11,7 +11,7 @@ const char *pv_coord_limit_name(enum pv_coord_limit limit)
         [PV_COORD_LIMIT_REQUESTS] = "requests",
         [PV_COORD_LIMIT_NETWORK] = "changes_of_a_network",
         [PV_COORD_LIMIT_SIGNALS] = "signals",
-        [PV_COORD_LIMIT_MAIL] = "stored_copies",
+        [PV_COORD_LIMIT_COPIES] = "stored_copies",
         [PV_COORD_LIMIT_CREATES] = "new_networks",
         [PV_COORD_LIMIT_SUBSCRIPTIONS] = "subscriptions",
         [PV_COORD_LIMIT_FULL] = "networks_or_members",
@@ -29,7 +29,7 @@ void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats)
     ret_stats->conns = HASH_CNT(hh, c->conns);
     ret_stats->online = c->broker.online;
     ret_stats->networks = HASH_CNT(hh, c->registry.nets);
-    ret_stats->jobs = c->registry.n_ops + c->mail.n;
+    ret_stats->jobs = c->registry.n_ops + c->copies.n;
     ret_stats->statements = 0;
     for (const struct pv_cnet *n = c->registry.nets; n != NULL; n = n->hh.next)
         ret_stats->statements += n->log_len;

@@ -480,13 +480,13 @@ static void handle_signal(struct request *q)
 
 /* KEEP and COLLECT: answered when the store has answered. They share the bucket of signals, as both
  * are messages from node to node. */
-static void handle_mail(struct request *q)
+static void handle_copy(struct request *q)
 {
     struct pv_conn *s = q->s;
     const struct pv_ctl_msg *msg = q->msg;
     enum pv_ctl_error error = PV_CTL_E_LIMIT;
     if (pv_bucket_take(&s->signals, q->c->limits.signal_rate, q->c->limits.signal_burst, 1, q->now))
-        error = pv_mail_ask(&q->c->mail, s, msg, pv_coord_wall(q->c, q->now));
+        error = pv_copies_ask(&q->c->copies, s, msg, pv_coord_wall(q->c, q->now));
     if (error == PV_CTL_E_NONE)
         return;
     if (error == PV_CTL_E_LIMIT || error == PV_CTL_E_BUSY)
@@ -528,8 +528,8 @@ static const struct request_handler {
     [PV_CTL_FETCH] = {JOINER, false, handle_fetch},
     [PV_CTL_JOIN] = {JOINER, false, handle_join},
     [PV_CTL_REGISTER] = {JOINER, true, handle_change},
-    [PV_CTL_KEEP] = {MEMBER, false, handle_mail},
-    [PV_CTL_COLLECT] = {MEMBER, false, handle_mail},
+    [PV_CTL_KEEP] = {MEMBER, false, handle_copy},
+    [PV_CTL_COLLECT] = {MEMBER, false, handle_copy},
     [PV_CTL_CREATE] = {CREATOR, true, handle_change},
 };
 

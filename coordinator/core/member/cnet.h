@@ -14,7 +14,6 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/pv.h"
-#include "crypto/dh.h"
 #include "proto/control/ctlmsg.h"
 #include "proto/roster/roster.h"
 

@@ -57,15 +57,15 @@ int pv_storeop_add(struct pv_storeop *op, const struct pv_storerow *row)
     return PV_OK;
 }
 
-/* No rows: a parcel is no statement. */
-int pv_storeop_new_mail(enum pv_storeop_kind kind, const struct pv_storeop_mail *mail,
+/* No rows: a copy is no statement. */
+int pv_storeop_new_copy(enum pv_storeop_kind kind, const struct pv_storeop_copy *copy,
                         struct pv_view box, struct pv_storeop **ret_op)
 {
     struct pv_storeop *op = NULL;
     int r = pv_storeop_new(kind, 0, box.len, &op);
     if (r < 0)
         return r;
-    op->mail = *mail;
+    op->copy = *copy;
     op->box = copy_bytes((struct op_block *)(void *)op, box);
     *ret_op = op;
     return PV_OK;

@@ -18,7 +18,7 @@
 
 enum {
     PV_STOREOP_ERROR_MAX = 240, /* bytes of a reason, with the NUL */
-    PV_STOREOP_KEY_LEN = 16,    /* bytes that name a parcel, PV_CTL_KEY_LEN */
+    PV_STOREOP_KEY_LEN = 16,    /* bytes that name a copy, PV_CTL_KEY_LEN */
 };
 
 /* One statement with the place this coordinator gave it. */
@@ -44,36 +44,36 @@ enum pv_storeop_kind {
      *   PV_OK           inserted
      */
     PV_STOREOP_REGISTER,
-    /* Keep a parcel: mail, box. One with the same network, from, to and key is there already: as it
-     * is. PV_ERR_REFUSED: a quota (below) is full. Those older than PV_STOREOP_MAIL_S go first. */
+    /* Keep a copy: copy, box. One with the same network, from, to and key is there already: as it
+     * is. PV_ERR_REFUSED: a quota (below) is full. Those older than PV_STOREOP_COPY_S go first. */
     PV_STOREOP_KEEP,
-    /* Of `to` in this network: drop the parcel with number mail.n (0: none), and give the next
-     * behind mail.after in result.parcel, which stays NULL when there is none. */
+    /* Of `to` in this network: drop the copy with number copy.n (0: none), and give the next
+     * behind copy.after in result.collected, which stays NULL when there is none. */
     PV_STOREOP_COLLECT,
 };
 
-/* Quotas of parcels, checked as one is kept. */
+/* Quotas of copies, checked as one is kept. */
 enum {
-    PV_STOREOP_MAIL_S = 14 * 86400,        /* seconds a parcel is kept, DESIGN 8 */
-    PV_STOREOP_MAIL_TO = 2000,             /* ours: parcels waiting for one node */
-    PV_STOREOP_MAIL_TO_BYTES = 16 << 20,   /* ours: bytes of the parcels for one node */
-    PV_STOREOP_MAIL_FROM = 2000,           /* ours: parcels of one node, for all others */
-    PV_STOREOP_MAIL_FROM_BYTES = 16 << 20, /* ours: bytes of the parcels of one node */
-    PV_STOREOP_MAIL_BYTES = 1 << 30,       /* ours: bytes of all parcels of all networks */
+    PV_STOREOP_COPY_S = 14 * 86400,        /* seconds a copy is kept, DESIGN 8 */
+    PV_STOREOP_COPY_TO = 2000,             /* ours: copies waiting for one node */
+    PV_STOREOP_COPY_TO_BYTES = 16 << 20,   /* ours: bytes of the copies for one node */
+    PV_STOREOP_COPY_FROM = 2000,           /* ours: copies of one node, for all others */
+    PV_STOREOP_COPY_FROM_BYTES = 16 << 20, /* ours: bytes of the copies of one node */
+    PV_STOREOP_COPY_BYTES = 1 << 30,       /* ours: bytes of all copies of all networks */
 };
 
-struct pv_storeop_mail {
+struct pv_storeop_copy {
     uint8_t network[PV_NETWORK_ID_LEN];
     uint8_t from[PV_SIGN_PK_LEN];    /* KEEP: the sender */
     uint8_t to[PV_SIGN_PK_LEN];      /* the receiver */
-    uint8_t key[PV_STOREOP_KEY_LEN]; /* KEEP: names the parcel */
+    uint8_t key[PV_STOREOP_KEY_LEN]; /* KEEP: names the copy */
     uint64_t wall_s;                 /* wall clock, Unix seconds */
-    uint64_t n;     /* COLLECT: number of the parcel that was stored and goes; 0: none */
-    uint64_t after; /* COLLECT: the next parcel has a higher number */
+    uint64_t n;     /* COLLECT: number of the copy that was stored and goes; 0: none */
+    uint64_t after; /* COLLECT: the next copy has a higher number */
 };
 
-/* A parcel that was collected; one allocation. */
-struct pv_storeop_parcel {
+/* A copy that was collected; one allocation. */
+struct pv_storeop_collected {
     uint64_t n; /* its number */
     uint8_t from[PV_SIGN_PK_LEN];
     size_t len; /* of box */
@@ -94,7 +94,7 @@ struct pv_storeop {
     uint32_t uses;                  /* of the invite */
 
     /* KEEP, COLLECT */
-    struct pv_storeop_mail mail;
+    struct pv_storeop_copy copy;
     struct pv_view box; /* KEEP */
 };
 
@@ -103,7 +103,7 @@ struct pv_storeop_result {
     int status; /* PV_OK, PV_ERR_EXISTS, PV_ERR_EXPIRED, or any other: not stored */
     uint8_t existing[PV_STATEMENT_HASH_LEN]; /* PV_ERR_EXISTS */
     char error[PV_STOREOP_ERROR_MAX];        /* "what failed: why: what to do" when not stored */
-    struct pv_storeop_parcel *parcel;        /* COLLECT: owned, freed by whoever made the result */
+    struct pv_storeop_collected *collected;  /* COLLECT: owned, freed by whoever made the result */
 };
 
 /* An operation with room for n_rows rows and bytes of statements and receipts. PV_ERR_NOMEM. */
@@ -113,7 +113,7 @@ PV_MUST_CHECK int pv_storeop_new(enum pv_storeop_kind kind, size_t n_rows, size_
  * was asked for. */
 PV_MUST_CHECK int pv_storeop_add(struct pv_storeop *op, const struct pv_storerow *row);
 /* An operation KEEP (box is copied) or COLLECT (box empty). PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_storeop_new_mail(enum pv_storeop_kind kind, const struct pv_storeop_mail *mail,
+PV_MUST_CHECK int pv_storeop_new_copy(enum pv_storeop_kind kind, const struct pv_storeop_copy *copy,
                                       struct pv_view box, struct pv_storeop **ret_op);
 struct pv_storeop *pv_storeop_free(struct pv_storeop *op); /* NULL is fine; returns NULL */
 

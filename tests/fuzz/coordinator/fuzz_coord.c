@@ -14,7 +14,7 @@
 #include "proto/control/control.h"
 #include "proto/roster/roster_make.h"
 #include "tests/fuzz/fuzz_util.h"
-#include "tests/unit/coordinator/core/mail_mem.h"
+#include "tests/unit/coordinator/core/copies_mem.h"
 
 enum {
     CONN = 7, /* the id of the connection */
@@ -46,7 +46,7 @@ struct world {
     bool store_fails, closed;
     pv_ns now;
     size_t n_answered;
-    struct mailmem mail;
+    struct copymem copies;
 };
 
 static void load(struct world *w, struct pv_view statement, uint64_t n)
@@ -121,9 +121,9 @@ static bool move_once(struct world *w)
     while (pv_coord_poll_job(w->coord, &op) == PV_OK) {
         struct pv_storeop_result res = {.id = op->id, .status = w->store_fails ? -28 : PV_OK};
         if (!w->store_fails)
-            (void)mailmem_run(&w->mail, op, &res);
+            (void)copymem_run(&w->copies, op, &res);
         pv_coord_handle_job(w->coord, &res, w->now);
-        free(res.parcel);
+        free(res.collected);
         pv_storeop_free(op);
         moved = true;
     }
@@ -229,6 +229,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         abort();
     pv_control_free(w.client);
     pv_coord_free(w.coord);
-    mailmem_done(&w.mail);
+    copymem_done(&w.copies);
     return 0;
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "crypto/sign.h"
-#include "tests/unit/coordinator/core/mail_mem.h"
+#include "tests/unit/coordinator/core/copies_mem.h"
 
 enum {
     WALL_S = 1800000000, /* Unix seconds at virtual time 0 */
@@ -51,7 +51,7 @@ struct sim_coord {
     size_t n_ops;
     struct pv_storeop *rows[MAX_ROWS]; /* the disk: operations of one row each */
     size_t n_rows;
-    struct mailmem mail; /* the disk, too */
+    struct copymem copies; /* the disk, too */
 
     void (*hook)(void *ctx, struct pv_ctl_msg *msg);
     void *hook_ctx;
@@ -146,7 +146,7 @@ struct sim_coord *sim_coord_free(struct sim_coord *c)
         go_down(c);
     for (size_t i = 0; i < c->n_rows; i++)
         pv_storeop_free(c->rows[i]);
-    mailmem_done(&c->mail);
+    copymem_done(&c->copies);
     free(c);
     return NULL;
 }
@@ -252,7 +252,7 @@ static int redeem(const struct sim_coord *c, const struct pv_storeop *op, uint8_
 static void do_op(struct sim_coord *c, const struct pv_storeop *op, struct pv_storeop_result *res)
 {
     *res = (struct pv_storeop_result){.id = op->id};
-    if (mailmem_run(&c->mail, op, res))
+    if (copymem_run(&c->copies, op, res))
         return;
     if (op->kind == PV_STOREOP_REGISTER)
         res->status = redeem(c, op, res->existing);
@@ -269,7 +269,7 @@ static void serve(struct sim_coord *c, pv_ns now)
         do_op(c, op, &res);
         pv_storeop_free(op);
         pv_coord_handle_job(c->core, &res, now);
-        free(res.parcel);
+        free(res.collected);
     }
 }
 
@@ -428,7 +428,7 @@ static void half_done(struct sim_coord *c)
     for (size_t i = 0; i < done; i++) {
         struct pv_storeop_result res;
         do_op(c, c->ops[i].op, &res);
-        free(res.parcel);
+        free(res.collected);
     }
 }
 

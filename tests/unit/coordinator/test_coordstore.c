@@ -216,13 +216,13 @@ static void an_invite_is_redeemed_as_often_as_it_says(void **state)
     pv_coordstore_close(s);
 }
 
-/* --- parcels: one list over both stores ------------------------------------------------------ */
+/* --- copies: one list over both stores ------------------------------------------------------ */
 
 static struct pv_coordstore *disk; /* NULL: the one in memory */
-static struct mailmem memory;
+static struct copymem memory;
 
-static struct pv_storeop_result mail(enum pv_storeop_kind kind, struct pv_storeop_mail m,
-                                     size_t box_len)
+static struct pv_storeop_result run_copy(enum pv_storeop_kind kind, struct pv_storeop_copy m,
+                                         size_t box_len)
 {
     struct pv_storeop_result res = {.id = 5};
     struct pv_storeop *op = NULL;
@@ -230,45 +230,45 @@ static struct pv_storeop_result mail(enum pv_storeop_kind kind, struct pv_storeo
     assert_non_null(box);
     box[0] = m.key[0];
     m.wall_s += 1795161600;
-    assert_int_equal(pv_storeop_new_mail(kind, &m, pv_view(box, box_len), &op), PV_OK);
+    assert_int_equal(pv_storeop_new_copy(kind, &m, pv_view(box, box_len), &op), PV_OK);
     op->id = 5;
     free(box);
     if (disk != NULL)
         return run(disk, op);
-    assert_true(mailmem_run(&memory, op, &res));
+    assert_true(copymem_run(&memory, op, &res));
     pv_storeop_free(op);
     return res;
 }
 
 static int keep(uint8_t from, uint8_t to, uint8_t key, uint64_t wall_s, size_t len)
 {
-    return mail(PV_STOREOP_KEEP,
-                (struct pv_storeop_mail){.network = {1},
-                                         .from = {from},
-                                         .to = {to},
-                                         .key = {key, (uint8_t)(wall_s >> 8), (uint8_t)wall_s},
-                                         .wall_s = wall_s},
-                len)
+    return run_copy(PV_STOREOP_KEEP,
+                    (struct pv_storeop_copy){.network = {1},
+                                             .from = {from},
+                                             .to = {to},
+                                             .key = {key, (uint8_t)(wall_s >> 8), (uint8_t)wall_s},
+                                             .wall_s = wall_s},
+                    len)
         .status;
 }
 
-/* The first byte of the next parcel; 0: none. Its number in *n, from which it goes on. */
+/* The first byte of the next copy; 0: none. Its number in *n, from which it goes on. */
 static uint8_t next(uint8_t to, uint64_t *n, bool take, uint64_t wall_s)
 {
     struct pv_storeop_result res =
-        mail(PV_STOREOP_COLLECT,
-             (struct pv_storeop_mail){
-                 .network = {1}, .to = {to}, .n = take ? *n : 0, .after = *n, .wall_s = wall_s},
-             0);
-    uint8_t key = res.parcel == NULL ? 0 : res.parcel->box[0];
+        run_copy(PV_STOREOP_COLLECT,
+                 (struct pv_storeop_copy){
+                     .network = {1}, .to = {to}, .n = take ? *n : 0, .after = *n, .wall_s = wall_s},
+                 0);
+    uint8_t key = res.collected == NULL ? 0 : res.collected->box[0];
     assert_int_equal(res.status, PV_OK);
-    if (res.parcel != NULL)
-        *n = res.parcel->n;
-    free(res.parcel);
+    if (res.collected != NULL)
+        *n = res.collected->n;
+    free(res.collected);
     return key;
 }
 
-static void parcels_wait_in_order_until_they_are_taken(void)
+static void copies_wait_in_order_until_they_are_taken(void)
 {
     uint64_t n = 0;
     assert_int_equal(keep(7, 8, 1, 0, 100), PV_OK);
@@ -283,36 +283,36 @@ static void parcels_wait_in_order_until_they_are_taken(void)
     assert_int_equal(next(8, &n, true, 0), 0);
     n = 0;
     assert_int_equal(next(8, &n, false, 0), 0);
-    assert_int_equal(next(9, &n, false, PV_STOREOP_MAIL_S), 2);
+    assert_int_equal(next(9, &n, false, PV_STOREOP_COPY_S), 2);
     n = 0;
-    assert_int_equal(next(9, &n, false, PV_STOREOP_MAIL_S + 1), 0); /* fourteen days are over */
+    assert_int_equal(next(9, &n, false, PV_STOREOP_COPY_S + 1), 0); /* fourteen days are over */
 }
 
-static void quotas_of_parcels_hold_at_their_edge(void)
+static void quotas_of_copies_hold_at_their_edge(void)
 {
-    const uint64_t t = 3 * PV_STOREOP_MAIL_S; /* what was before is too old */
-    for (unsigned i = 0; i < PV_STOREOP_MAIL_TO; i++)
+    const uint64_t t = 3 * PV_STOREOP_COPY_S; /* what was before is too old */
+    for (unsigned i = 0; i < PV_STOREOP_COPY_TO; i++)
         assert_int_equal(keep((uint8_t)(i % 4), 8, (uint8_t)(1 + i % 250), t + i / 250, 10), PV_OK);
     assert_int_equal(keep(1, 8, 255, t, 10), PV_ERR_REFUSED);
     assert_int_equal(keep(1, 8, 2, t, 10), PV_OK); /* of those there, not one more */
     assert_int_equal(keep(1, 9, 255, t, 10), PV_OK);
-    assert_int_equal(keep(5, 10, 1, t, PV_STOREOP_MAIL_TO_BYTES), PV_OK);
+    assert_int_equal(keep(5, 10, 1, t, PV_STOREOP_COPY_TO_BYTES), PV_OK);
     assert_int_equal(keep(5, 11, 2, t, 1), PV_ERR_REFUSED); /* the sender's bytes */
     assert_int_equal(keep(6, 10, 2, t, 1), PV_ERR_REFUSED); /* the receiver's */
     assert_int_equal(keep(6, 11, 2, t, 1), PV_OK);
 }
 
-static void parcels_wait_and_have_quotas_in_both_stores(void **state)
+static void copies_wait_and_have_quotas_in_both_stores(void **state)
 {
     (void)state;
-    parcels_wait_in_order_until_they_are_taken();
-    quotas_of_parcels_hold_at_their_edge();
-    mailmem_done(&memory);
+    copies_wait_in_order_until_they_are_taken();
+    quotas_of_copies_hold_at_their_edge();
+    copymem_done(&memory);
     disk = open_ok();
-    parcels_wait_in_order_until_they_are_taken();
+    copies_wait_in_order_until_they_are_taken();
     pv_coordstore_close(disk);
     disk = open_ok(); /* and after a restart */
-    quotas_of_parcels_hold_at_their_edge();
+    quotas_of_copies_hold_at_their_edge();
     disk = pv_coordstore_close(disk);
 }
 
@@ -574,7 +574,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         TEST(what_was_put_is_there_after_a_restart_in_order),
         TEST(an_invite_is_redeemed_as_often_as_it_says),
-        TEST(parcels_wait_and_have_quotas_in_both_stores),
+        TEST(copies_wait_and_have_quotas_in_both_stores),
         TEST(uses_taken_by_repaired_statements_count),
         TEST(of_many_redemptions_in_one_transaction_the_first_win),
         TEST(one_bad_operation_does_not_undo_its_neighbours),

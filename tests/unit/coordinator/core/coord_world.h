@@ -9,9 +9,9 @@
 #include <stdio.h>
 
 #include "coordinator/core/coord.h"
+#include "copies_mem.h"
 #include "crypto/ct.h"
 #include "crypto/dh.h"
-#include "mail_mem.h"
 #include "proto/control/control.h"
 #include "proto/control/ctlmsg.h"
 #include "proto/roster/roster_make.h"
@@ -66,7 +66,7 @@ struct cw {
     struct pv_storeop *rows[CW_ROWS]; /* each op keeps the rows it brought */
     size_t n_rows;
     bool hold_jobs; /* leave them waiting in jobs */
-    struct mailmem mail;
+    struct copymem copies;
     int fail_status; /* not 0: every operation fails with it */
     struct pv_storeop *jobs[CW_JOBS];
     size_t n_jobs;
@@ -148,7 +148,7 @@ static inline void cw_free(struct cw *w)
 {
     cw_drop_clients(w);
     pv_coord_free(w->coord);
-    mailmem_done(&w->mail);
+    copymem_done(&w->copies);
     for (size_t i = 0; i < w->n_rows; i++)
         pv_storeop_free(w->rows[i]);
     for (size_t i = 0; i < w->n_jobs; i++)
@@ -195,9 +195,9 @@ static inline void cw_serve(struct cw *w, struct pv_storeop *op)
     struct pv_storeop_result res = {.id = op->id, .status = w->fail_status};
     if (op->kind == PV_STOREOP_KEEP || op->kind == PV_STOREOP_COLLECT) {
         if (res.status == PV_OK)
-            (void)mailmem_run(&w->mail, op, &res);
+            (void)copymem_run(&w->copies, op, &res);
         pv_coord_handle_job(w->coord, &res, w->now);
-        free(res.parcel);
+        free(res.collected);
         pv_storeop_free(op);
         return;
     }

@@ -84,7 +84,7 @@ static void every_number_has_its_place(void **state)
         {"limits", "connections_of_a_source", 100 + PV_COORD_LIMIT_SOURCE},
         {"limits", "requests", 100 + PV_COORD_LIMIT_REQUESTS},
         {"limits", "signals", 100 + PV_COORD_LIMIT_SIGNALS},
-        {"limits", "stored_copies", 100 + PV_COORD_LIMIT_MAIL},
+        {"limits", "stored_copies", 100 + PV_COORD_LIMIT_COPIES},
         {"limits", "networks_or_members", 100 + PV_COORD_LIMIT_FULL},
         {"relay", "member_bytes", 1000 + PV_RELAYSTAT_MEMBER_BYTES},
         {"relay", "static_packets", 1000 + PV_RELAYSTAT_STATIC_PACKETS},

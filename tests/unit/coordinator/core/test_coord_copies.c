@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Parcels at the coordinator: kept for members who are away, given to nobody else. */
 #include "coord_world.h"
-#include "coordinator/core/mail.h"
+#include "coordinator/core/copies.h"
 
 struct scene {
     struct cw *w;
@@ -52,7 +52,7 @@ static uint64_t expect(struct scene *s, struct cw_client *c, struct pv_ctl_msg a
     return n;
 }
 
-static void a_parcel_waits_for_its_receiver_through_a_restart(void **state)
+static void a_copy_waits_for_its_receiver_through_a_restart(void **state)
 {
     struct scene s = begin(71);
     (void)state;
@@ -124,7 +124,7 @@ static void what_is_under_way_is_bounded_and_survives_its_connection(void **stat
     struct scene s = begin(75);
     (void)state;
     s.w->hold_jobs = true;
-    for (uint8_t i = 0; i < PV_MAIL_PENDING_CONN; i++)
+    for (uint8_t i = 0; i < PV_COPIES_PENDING_CONN; i++)
         (void)cw_send(s.alice, keep(s.bob.id.pk, i, "x"));
     cw_pump(s.w);
     cw_ask_error(s.w, s.alice, keep(s.bob.id.pk, 99, "x"), PV_CTL_E_LIMIT);
@@ -132,14 +132,14 @@ static void what_is_under_way_is_bounded_and_survives_its_connection(void **stat
     s.w->hold_jobs = false;
     cw_release(s.w, true);
     cw_pump(s.w);
-    assert_int_equal(s.w->mail.n_rows, PV_MAIL_PENDING_CONN);
+    assert_int_equal(s.w->copies.n_rows, PV_COPIES_PENDING_CONN);
     cw_free(s.w);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_parcel_waits_for_its_receiver_through_a_restart),
+        cmocka_unit_test(a_copy_waits_for_its_receiver_through_a_restart),
         cmocka_unit_test(a_receiver_who_is_there_is_told),
         cmocka_unit_test(only_members_keep_and_only_for_members),
         cmocka_unit_test(a_full_box_and_a_failing_disk_are_told),

@@ -1,49 +1,49 @@
 /* SPDX-License-Identifier: MIT */
-/* The desk for stored copies: it checks who may ask, hands the request to the store, and remembers
+/* Stored copies: checks whether a node may ask, hands the request to the store, and remembers
  * whose it is until the store has answered. */
-#include "coordinator/core/mail.h"
+#include "coordinator/core/copies.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-void pv_mail_init(struct pv_mail_desk *desk)
+void pv_copies_init(struct pv_copies *copies)
 {
-    *desk = (struct pv_mail_desk){.waits = NULL};
-    desk->end = &desk->waits;
+    *copies = (struct pv_copies){.waits = NULL};
+    copies->end = &copies->waits;
 }
 
-static void wait_free(struct pv_mail_wait *w)
+static void wait_free(struct pv_copies_wait *w)
 {
     pv_storeop_free(w->job);
     free(w);
 }
 
-void pv_mail_done(struct pv_mail_desk *desk)
+void pv_copies_done(struct pv_copies *copies)
 {
-    while (desk->waits != NULL) {
-        struct pv_mail_wait *next = desk->waits->next;
-        wait_free(desk->waits);
-        desk->waits = next;
+    while (copies->waits != NULL) {
+        struct pv_copies_wait *next = copies->waits->next;
+        wait_free(copies->waits);
+        copies->waits = next;
     }
-    pv_mail_init(desk);
+    pv_copies_init(copies);
 }
 
-/* The list has at most PV_MAIL_PENDING entries, and most of the time a handful. */
-static size_t pending_of(const struct pv_mail_desk *desk, uint64_t conn)
+/* The list has at most PV_COPIES_PENDING entries, and most of the time a handful. */
+static size_t pending_of(const struct pv_copies *copies, uint64_t conn)
 {
     size_t n = 0;
-    for (const struct pv_mail_wait *w = desk->waits; w != NULL; w = w->next)
+    for (const struct pv_copies_wait *w = copies->waits; w != NULL; w = w->next)
         n += w->conn == conn;
     return n;
 }
 
 /* The sender is the connection's node, never what the message says: nobody can leave a copy in
  * somebody else's name, or collect another's. */
-static struct pv_storeop_mail mail_of(const struct pv_conn *s, const struct pv_ctl_msg *msg,
+static struct pv_storeop_copy copy_of(const struct pv_conn *s, const struct pv_ctl_msg *msg,
                                       uint64_t wall_s)
 {
-    struct pv_storeop_mail m = {.wall_s = wall_s};
-    _Static_assert((int)PV_STOREOP_KEY_LEN == (int)PV_CTL_KEY_LEN, "a parcel's name");
+    struct pv_storeop_copy m = {.wall_s = wall_s};
+    _Static_assert((int)PV_STOREOP_KEY_LEN == (int)PV_CTL_KEY_LEN, "a copy's name");
     memcpy(m.network, pv_roster_network_id(s->net->roster), sizeof(m.network));
     if (msg->type == PV_CTL_KEEP) {
         memcpy(m.from, s->node, sizeof(m.from));
@@ -59,43 +59,43 @@ static struct pv_storeop_mail mail_of(const struct pv_conn *s, const struct pv_c
 
 /* Limits before memory: a connection that asks too fast is told so, and so is everybody when the
  * store is behind. */
-enum pv_ctl_error pv_mail_ask(struct pv_mail_desk *desk, const struct pv_conn *s,
-                              const struct pv_ctl_msg *msg, uint64_t wall_s)
+enum pv_ctl_error pv_copies_ask(struct pv_copies *copies, const struct pv_conn *s,
+                                const struct pv_ctl_msg *msg, uint64_t wall_s)
 {
     bool keep = msg->type == PV_CTL_KEEP;
-    struct pv_storeop_mail mail = mail_of(s, msg, wall_s);
+    struct pv_storeop_copy copy = copy_of(s, msg, wall_s);
     /* A copy for oneself would be storage for anything, without anybody who collects it. */
-    if (keep && memcmp(mail.to, s->node, sizeof(mail.to)) == 0)
+    if (keep && memcmp(copy.to, s->node, sizeof(copy.to)) == 0)
         return PV_CTL_E_NOT_ALLOWED;
-    if (keep && pv_roster_by_node(s->net->roster, mail.to) == NULL)
+    if (keep && pv_roster_by_node(s->net->roster, copy.to) == NULL)
         return PV_CTL_E_UNKNOWN_NODE;
-    if (desk->n >= PV_MAIL_PENDING)
+    if (copies->n >= PV_COPIES_PENDING)
         return PV_CTL_E_BUSY;
-    if (pending_of(desk, s->id) >= PV_MAIL_PENDING_CONN)
+    if (pending_of(copies, s->id) >= PV_COPIES_PENDING_CONN)
         return PV_CTL_E_LIMIT;
-    struct pv_mail_wait *w = calloc(1, sizeof(*w));
+    struct pv_copies_wait *w = calloc(1, sizeof(*w));
     if (w == NULL ||
-        pv_storeop_new_mail(keep ? PV_STOREOP_KEEP : PV_STOREOP_COLLECT, &mail,
+        pv_storeop_new_copy(keep ? PV_STOREOP_KEEP : PV_STOREOP_COLLECT, &copy,
                             keep ? msg->u.keep.box : pv_view(NULL, 0), &w->job) != PV_OK) {
         free(w);
         return PV_CTL_E_BUSY;
     }
-    w->op = w->job->id = PV_MAIL_OP | ++desk->last_op;
+    w->op = w->job->id = PV_COPIES_OP | ++copies->last_op;
     w->conn = s->id;
     w->request = msg->id;
     w->keep = keep;
     w->net = s->net;
-    memcpy(w->to, mail.to, sizeof(w->to));
-    *desk->end = w;
-    desk->end = &w->next;
-    desk->n++;
+    memcpy(w->to, copy.to, sizeof(w->to));
+    *copies->end = w;
+    copies->end = &w->next;
+    copies->n++;
     return PV_CTL_E_NONE;
 }
 
 /* In order: the store keeps copies in the order in which they came. */
-int pv_mail_poll_job(struct pv_mail_desk *desk, struct pv_storeop **ret_op)
+int pv_copies_poll_job(struct pv_copies *copies, struct pv_storeop **ret_op)
 {
-    for (struct pv_mail_wait *w = desk->waits; w != NULL; w = w->next) {
+    for (struct pv_copies_wait *w = copies->waits; w != NULL; w = w->next) {
         if (w->job == NULL)
             continue;
         *ret_op = w->job;
@@ -106,26 +106,26 @@ int pv_mail_poll_job(struct pv_mail_desk *desk, struct pv_storeop **ret_op)
 }
 
 /* From the front most of the time, as the store answers in order. */
-struct pv_mail_wait *pv_mail_take(struct pv_mail_desk *desk, uint64_t op)
+struct pv_copies_wait *pv_copies_take(struct pv_copies *copies, uint64_t op)
 {
-    for (struct pv_mail_wait **at = &desk->waits; *at != NULL; at = &(*at)->next) {
-        struct pv_mail_wait *w = *at;
+    for (struct pv_copies_wait **at = &copies->waits; *at != NULL; at = &(*at)->next) {
+        struct pv_copies_wait *w = *at;
         if (w->op != op)
             continue;
         *at = w->next;
         if (*at == NULL)
-            desk->end = at;
-        desk->n--;
+            copies->end = at;
+        copies->n--;
         return w;
     }
     return NULL;
 }
 
 /* full and storage are different things to the sender: the first passes when the receiver has
- * collected, the second is the operator's to mend. COLLECT without a parcel is answered by an empty
+ * collected, the second is the operator's to mend. COLLECT without a copy is answered by an empty
  * one: there is nothing more. */
-struct pv_ctl_msg pv_mail_answer(const struct pv_mail_wait *wait,
-                                 const struct pv_storeop_result *result)
+struct pv_ctl_msg pv_copies_answer(const struct pv_copies_wait *wait,
+                                   const struct pv_storeop_result *result)
 {
     struct pv_ctl_msg m = {.kind = PV_CTL_ANSWER,
                            .type = wait->keep ? PV_CTL_DONE : PV_CTL_PARCEL,
@@ -136,10 +136,10 @@ struct pv_ctl_msg pv_mail_answer(const struct pv_mail_wait *wait,
         m.u.failure.message = result->status == PV_ERR_REFUSED
                                   ? "too many copies wait already"
                                   : "the coordinator cannot store now; try again later";
-    } else if (!wait->keep && result->parcel != NULL) {
-        m.u.parcel.n = result->parcel->n;
-        memcpy(m.u.parcel.from, result->parcel->from, sizeof(m.u.parcel.from));
-        m.u.parcel.box = pv_view(result->parcel->box, result->parcel->len);
+    } else if (!wait->keep && result->collected != NULL) {
+        m.u.parcel.n = result->collected->n;
+        memcpy(m.u.parcel.from, result->collected->from, sizeof(m.u.parcel.from));
+        m.u.parcel.box = pv_view(result->collected->box, result->collected->len);
     }
     return m;
 }
