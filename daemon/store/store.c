@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The daemon's database: opening it, running jobs in transactions, loading what was stored. */
 #include "daemon/store/store.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include "daemon/store/identity.h"
 #include "daemon/store/store_chat.h"
 #include "daemon/store/store_endpoints.h"
+#include "daemon/store/store_sql.h"
 #include "proto/roster/statement.h"
 #include "sys/file/sqlite.h"
 
@@ -91,103 +93,96 @@ struct pv_store *pv_store_close(struct pv_store *store)
 
 /* --- jobs ---------------------------------------------------------------------------------- */
 
-static int prepare(struct pv_store *s, const char *sql, sqlite3_stmt **ret_st)
-{
-    return sqlite3_prepare_v2(s->db, sql, -1, ret_st, NULL) == SQLITE_OK ? PV_OK : -EIO;
-}
-
-static void bind_blob(sqlite3_stmt *st, int i, struct pv_view v)
-{
-    /* An empty view must become an empty blob, not NULL. */
-    sqlite3_bind_blob64(st, i, v.len == 0 ? "" : (const void *)v.ptr, v.len, SQLITE_STATIC);
-}
-
-static int step_done(sqlite3_stmt *st)
-{
-    int r = sqlite3_step(st) == SQLITE_DONE ? PV_OK : -EIO;
-    sqlite3_reset(st);
-    return r;
-}
+/* What serves a job in the database; PV_ERR_ or -EIO with SQLite's error set. */
+typedef int handler_fn(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result);
 
 /* A receipt once stored is only replaced by another; the roster decides which is better. */
-static int put_statements(struct pv_store *s, const struct pv_job_put_statements *put)
+static int put_statements(struct pv_store *s, const struct pv_job *job,
+                          struct pv_job_result *result)
 {
-    sqlite3_stmt *st = NULL;
-    int r = prepare(s,
-                    "INSERT INTO statements(hash, statement, receipt) VALUES(?1, ?2, ?3)"
-                    " ON CONFLICT(hash) DO UPDATE SET receipt = excluded.receipt"
-                    " WHERE length(excluded.receipt) > 0",
-                    &st);
-    for (size_t i = 0; r >= 0 && i < put->n; i++) {
+    const struct pv_job_put_statements *put = &job->u.put_statements;
+    struct pv_query q =
+        pv_query(s->db, "INSERT INTO statements(hash, statement, receipt) VALUES(?1, ?2, ?3)"
+                        " ON CONFLICT(hash) DO UPDATE SET receipt = excluded.receipt"
+                        " WHERE length(excluded.receipt) > 0");
+    (void)result;
+    for (size_t i = 0; i < put->n; i++) {
         uint8_t hash[PV_STATEMENT_HASH_LEN];
         pv_statement_hash(put->items[i].statement, hash);
-        bind_blob(st, 1, pv_view(hash, sizeof(hash)));
-        bind_blob(st, 2, put->items[i].statement);
-        bind_blob(st, 3, put->items[i].receipt);
-        r = step_done(st);
+        pv_bind_view(&q, pv_view(hash, sizeof(hash)));
+        pv_bind_view(&q, put->items[i].statement);
+        pv_bind_view(&q, put->items[i].receipt);
+        pv_query_run_again(&q);
     }
-    sqlite3_finalize(st);
-    return r;
+    return pv_query_end(&q);
 }
 
-static int set_network(struct pv_store *s, const struct pv_job_set_network *net)
+static int set_network(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
-    sqlite3_stmt *st = NULL;
-    int r = prepare(s,
-                    "INSERT OR REPLACE INTO network(one, id, name, node_name)"
-                    " VALUES(1, ?1, ?2, ?3)",
-                    &st);
-    if (r >= 0) {
-        bind_blob(st, 1, pv_view(net->network_id, sizeof(net->network_id)));
-        sqlite3_bind_text(st, 2, net->name, -1, SQLITE_STATIC);
-        sqlite3_bind_text(st, 3, net->node_name, -1, SQLITE_STATIC);
-        r = step_done(st);
-    }
-    sqlite3_finalize(st);
-    return r;
+    const struct pv_job_set_network *net = &job->u.set_network;
+    struct pv_query q = pv_query(s->db, "INSERT OR REPLACE INTO network(one, id, name, node_name)"
+                                        " VALUES(1, ?1, ?2, ?3)");
+    (void)result;
+    pv_bind_view(&q, pv_view(net->network_id, sizeof(net->network_id)));
+    pv_bind_text(&q, net->name);
+    pv_bind_text(&q, net->node_name);
+    return pv_query_run(&q);
 }
 
-static int set_meta(struct pv_store *s, const struct pv_job_set_meta *meta)
+static int forget_network(struct pv_store *s, const struct pv_job *job,
+                          struct pv_job_result *result)
 {
-    sqlite3_stmt *st = NULL;
-    int r = prepare(s, "INSERT OR REPLACE INTO meta(name, value) VALUES(?1, ?2)", &st);
-    if (r >= 0) {
-        sqlite3_bind_text(st, 1, meta->name, -1, SQLITE_STATIC);
-        bind_blob(st, 2, pv_view(meta->value, meta->len));
-        r = step_done(st);
-    }
-    sqlite3_finalize(st);
-    return r;
+    (void)job;
+    (void)result;
+    if (exec(s, "DELETE FROM statements; DELETE FROM network;") < 0)
+        return -EIO;
+    return pv_store_endpoints_clear(s->db);
 }
 
-/* The part of a job that lies in the database; PV_ERR_ or -EIO with SQLite's error set. */
-static int run_in_db(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
+static int set_meta(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
-    switch (job->kind) {
-    case PV_JOB_PUT_STATEMENTS:
-        return put_statements(s, &job->u.put_statements);
-    case PV_JOB_SET_NETWORK:
-        return set_network(s, &job->u.set_network);
-    case PV_JOB_FORGET_NETWORK:
-        if (exec(s, "DELETE FROM statements; DELETE FROM network;") < 0)
-            return -EIO;
-        return pv_store_endpoints_clear(s->db);
-    case PV_JOB_PUT_ENDPOINTS:
-        return pv_store_endpoints_put(s->db, &job->u.put_endpoints);
-    case PV_JOB_SET_META:
-        return set_meta(s, &job->u.set_meta);
-    case PV_JOB_CHAT:
-        return pv_store_chat_run(s->db, job->u.chat, &result->chat);
-    case PV_JOB_SAVE_ROOT:
-    case PV_JOB_NAMES:
-    case PV_JOB_NOTIFY:
-    case PV_JOB_RESOLVE:
-    case PV_JOB_IFACE_UP:
-    case PV_JOB_IFACE_DOWN:
-    case PV_JOB_PORTMAP:
-        break;
-    }
+    const struct pv_job_set_meta *meta = &job->u.set_meta;
+    struct pv_query q = pv_query(s->db, "INSERT OR REPLACE INTO meta(name, value) VALUES(?1, ?2)");
+    (void)result;
+    pv_bind_text(&q, meta->name);
+    pv_bind_view(&q, pv_view(meta->value, meta->len));
+    return pv_query_run(&q);
+}
+
+static int put_endpoints(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
+{
+    (void)result;
+    return pv_store_endpoints_put(s->db, &job->u.put_endpoints);
+}
+
+static int chat(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
+{
+    return pv_store_chat_run(s->db, job->u.chat, &result->chat);
+}
+
+/* The key lies in a file, and was written before the transaction began: see save_root(). */
+static int nothing(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
+{
+    (void)s;
+    (void)job;
+    (void)result;
     return PV_OK;
+}
+
+/* The kinds of jobs that are the store's. */
+static handler_fn *const HANDLERS[PV_JOB_KINDS] = {
+    [PV_JOB_PUT_STATEMENTS] = put_statements,
+    [PV_JOB_SET_NETWORK] = set_network,
+    [PV_JOB_FORGET_NETWORK] = forget_network,
+    [PV_JOB_SET_META] = set_meta,
+    [PV_JOB_PUT_ENDPOINTS] = put_endpoints,
+    [PV_JOB_SAVE_ROOT] = nothing,
+    [PV_JOB_CHAT] = chat,
+};
+
+bool pv_store_serves(enum pv_job_kind kind)
+{
+    return kind < PV_JOB_KINDS && HANDLERS[kind] != NULL;
 }
 
 /* A savepoint each: what one job did goes back alone when it fails. */
@@ -197,7 +192,7 @@ static void run_one(struct pv_store *s, const struct pv_job *job, struct pv_job_
         return;
     int r = exec(s, "SAVEPOINT job");
     if (r >= 0)
-        r = run_in_db(s, job, result);
+        r = pv_store_serves(job->kind) ? HANDLERS[job->kind](s, job, result) : PV_ERR_UNSUPPORTED;
     if (r < 0) {
         result->status = r > -1000 ? explain(s, "write", result->error) : r;
         if (r <= -1000)
@@ -262,12 +257,6 @@ static int run_batch(struct pv_store *s, struct pv_job *const *jobs, struct pv_j
     return r;
 }
 
-bool pv_store_serves(enum pv_job_kind kind)
-{
-    return kind != PV_JOB_NAMES && kind != PV_JOB_NOTIFY && kind != PV_JOB_RESOLVE &&
-           kind != PV_JOB_IFACE_UP && kind != PV_JOB_IFACE_DOWN && kind != PV_JOB_PORTMAP;
-}
-
 void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_job_result *results,
                   size_t n)
 {
@@ -288,23 +277,19 @@ void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_
 /* How many rows, and how many bytes in their columns, the query gives. */
 static int measure(struct pv_store *s, const char *sql, size_t *ret_rows, size_t *ret_bytes)
 {
-    sqlite3_stmt *st = NULL;
-    int r = prepare(s, sql, &st);
-    if (r >= 0 && sqlite3_step(st) != SQLITE_ROW)
-        r = -EIO;
-    if (r >= 0) {
-        *ret_rows = (size_t)sqlite3_column_int64(st, 0);
-        *ret_bytes = (size_t)sqlite3_column_int64(st, 1);
+    struct pv_query q = pv_query(s->db, sql);
+    if (pv_query_next(&q)) {
+        *ret_rows = (size_t)pv_column_u64(&q, 0);
+        *ret_bytes = (size_t)pv_column_u64(&q, 1);
     }
-    sqlite3_finalize(st);
-    return r;
+    return pv_query_end(&q);
 }
 
 /* Copies a column behind what is in bytes already. */
-static struct pv_view take_column(sqlite3_stmt *st, int i, uint8_t *bytes, size_t *used)
+static struct pv_view take_column(const struct pv_query *q, int i, uint8_t *bytes, size_t *used)
 {
-    const void *p = sqlite3_column_blob(st, i);
-    size_t len = (size_t)sqlite3_column_bytes(st, i);
+    const void *p = sqlite3_column_blob(q->stmt, i);
+    size_t len = (size_t)sqlite3_column_bytes(q->stmt, i);
     struct pv_view v = pv_view(bytes + *used, len);
     if (len > 0)
         memcpy(bytes + *used, p, len);
@@ -314,35 +299,24 @@ static struct pv_view take_column(sqlite3_stmt *st, int i, uint8_t *bytes, size_
 
 static int load_network(struct pv_store *s, struct pv_saved *saved)
 {
-    sqlite3_stmt *st = NULL;
-    int r = prepare(s, "SELECT id, name, node_name FROM network", &st);
-    int step = r < 0 ? SQLITE_ERROR : sqlite3_step(st);
-    if (step == SQLITE_ROW) {
-        if (sqlite3_column_bytes(st, 0) == (int)sizeof(saved->network_id)) {
-            memcpy(saved->network_id, sqlite3_column_blob(st, 0), sizeof(saved->network_id));
-            saved->has_network = true;
-        }
-        const unsigned char *name = sqlite3_column_text(st, 1);
-        const unsigned char *node = sqlite3_column_text(st, 2);
-        snprintf(saved->network_name, sizeof(saved->network_name), "%s",
-                 name == NULL ? "" : (const char *)name);
-        snprintf(saved->node_name, sizeof(saved->node_name), "%s",
-                 node == NULL ? "" : (const char *)node);
+    struct pv_query q = pv_query(s->db, "SELECT id, name, node_name FROM network");
+    if (pv_query_next(&q)) {
+        saved->has_network = pv_column_bytes(&q, 0, saved->network_id, sizeof(saved->network_id));
+        pv_column_text(&q, 1, saved->network_name, sizeof(saved->network_name));
+        pv_column_text(&q, 2, saved->node_name, sizeof(saved->node_name));
     }
-    sqlite3_finalize(st);
-    return step == SQLITE_ROW || step == SQLITE_DONE ? PV_OK : -EIO;
+    return pv_query_end(&q);
 }
 
 static int load_statements(struct pv_store *s, struct pv_store_saved *out, size_t *used, size_t n)
 {
-    sqlite3_stmt *st = NULL;
-    int r = prepare(s, "SELECT statement, receipt FROM statements ORDER BY seq", &st);
+    struct pv_query q = pv_query(s->db, "SELECT statement, receipt FROM statements ORDER BY seq");
     size_t i = 0;
-    while (r >= 0 && i < n && sqlite3_step(st) == SQLITE_ROW) {
-        out->statements[i].statement = take_column(st, 0, out->bytes, used);
-        out->statements[i++].receipt = take_column(st, 1, out->bytes, used);
+    while (i < n && pv_query_next(&q)) {
+        out->statements[i].statement = take_column(&q, 0, out->bytes, used);
+        out->statements[i++].receipt = take_column(&q, 1, out->bytes, used);
     }
-    sqlite3_finalize(st);
+    int r = pv_query_end(&q);
     out->saved.statements = out->statements;
     out->saved.n_statements = i;
     return r >= 0 && i == n ? PV_OK : -EIO;
@@ -350,16 +324,13 @@ static int load_statements(struct pv_store *s, struct pv_store_saved *out, size_
 
 static int load_meta(struct pv_store *s, struct pv_store_saved *out, size_t *used, size_t n)
 {
-    sqlite3_stmt *st = NULL;
-    int r = prepare(s, "SELECT name, value FROM meta ORDER BY name", &st);
+    struct pv_query q = pv_query(s->db, "SELECT name, value FROM meta ORDER BY name");
     size_t i = 0;
-    while (r >= 0 && i < n && sqlite3_step(st) == SQLITE_ROW) {
-        const unsigned char *name = sqlite3_column_text(st, 0);
-        snprintf(out->meta[i].name, sizeof(out->meta[i].name), "%s",
-                 name == NULL ? "" : (const char *)name);
-        out->meta[i++].value = take_column(st, 1, out->bytes, used);
+    while (i < n && pv_query_next(&q)) {
+        pv_column_text(&q, 0, out->meta[i].name, sizeof(out->meta[i].name));
+        out->meta[i++].value = take_column(&q, 1, out->bytes, used);
     }
-    sqlite3_finalize(st);
+    int r = pv_query_end(&q);
     out->saved.meta = out->meta;
     out->saved.n_meta = i;
     return r >= 0 && i == n ? PV_OK : -EIO;

@@ -184,6 +184,15 @@ static int insert(sqlite3 *db, const struct pv_chat_record *m, bool *ret_new)
     return r;
 }
 
+/* Room in the result for the messages of the job. */
+static int prepare_copies(const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    if (job->n_msgs == 0)
+        return PV_ERR_MALFORMED;
+    res->msgs = calloc(job->n_msgs, sizeof(*res->msgs));
+    return res->msgs == NULL ? PV_ERR_NOMEM : PV_OK;
+}
+
 static int result_copy(struct pv_chatjob_result *res, const struct pv_chat_record *m)
 {
     int r = pv_chat_record_copy(&res->msgs[res->n_msgs], m);
@@ -221,11 +230,14 @@ static int find_enqueued(sqlite3 *db, const struct pv_chat_record *m, struct pv_
 
 static int enqueue(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    struct pv_chat_record m = job->msgs[0];
     uint64_t queued = 0;
     bool is_new = false;
 
-    int r = find_enqueued(db, &m, res);
+    int r = job->n_msgs == 1 ? prepare_copies(job, res) : PV_ERR_MALFORMED;
+    if (r < 0)
+        return r;
+    struct pv_chat_record m = job->msgs[0];
+    r = find_enqueued(db, &m, res);
     if (r < 0 || res->n_msgs > 0)
         return r;
     struct pv_query q = pv_query(
@@ -251,18 +263,17 @@ static int enqueue(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
 
 static int commit(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    for (size_t i = 0; i < job->n_msgs; i++) {
+    int r = prepare_copies(job, res);
+    for (size_t i = 0; r == PV_OK && i < job->n_msgs; i++) {
         struct pv_chat_record m = job->msgs[i];
         bool is_new = false;
         m.outgoing = false;
         m.state = PV_CHAT_UNREAD;
-        int r = insert(db, &m, &is_new);
+        r = insert(db, &m, &is_new);
         if (r == PV_OK && is_new)
             r = result_copy(res, &m);
-        if (r < 0)
-            return r;
     }
-    return PV_OK;
+    return r;
 }
 
 /* One message of MARK or KEPT. */
@@ -306,6 +317,14 @@ static int mark(sqlite3 *db, const struct pv_chatjob *job, enum pv_chat_state st
     return r;
 }
 
+/* The other side told that these messages got that far. */
+static int mark_as_told(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    if (job->state < PV_CHAT_SENT || job->state > PV_CHAT_READ)
+        return PV_ERR_MALFORMED;
+    return mark(db, job, job->state, res);
+}
+
 static int seen(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
     /* Plain text (seq 0) and texts in rooms have nobody who waits for a receipt. */
@@ -319,8 +338,9 @@ static int seen(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_res
     return r;
 }
 
-static int told(sqlite3 *db, const struct pv_chatjob *job)
+static int told(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
+    (void)res;
     for (size_t i = 0; i < job->n_ids; i++) {
         struct pv_query q = pv_query(
             db, "UPDATE chat_message SET owed = 0 WHERE peer = ? AND id = ? AND outgoing = 0");
@@ -453,8 +473,9 @@ static int backlog(sqlite3 *db, struct pv_chatjob_result *res)
     return r < 0 ? r : end;
 }
 
-static int counts(sqlite3 *db, struct pv_chatjob_result *res)
+static int counts(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
+    (void)job;
     struct pv_query q =
         pv_query(db, "SELECT COUNT(*) FROM chat_message WHERE outgoing = 0 AND state = 3");
     int r = count_u64(&q, &res->unread);
@@ -464,48 +485,31 @@ static int counts(sqlite3 *db, struct pv_chatjob_result *res)
     return res->backlog == NULL ? PV_ERR_NOMEM : backlog(db, res);
 }
 
-static int run_job(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+static int room(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    if (job->kind == PV_CHATJOB_ENQUEUE || job->kind == PV_CHATJOB_COMMIT) {
-        if (job->n_msgs == 0 || (job->kind == PV_CHATJOB_ENQUEUE && job->n_msgs != 1))
-            return PV_ERR_MALFORMED;
-        res->msgs = calloc(job->n_msgs, sizeof(*res->msgs));
-        if (res->msgs == NULL)
-            return PV_ERR_NOMEM;
-    }
-    switch (job->kind) {
-    case PV_CHATJOB_ENQUEUE:
-        return enqueue(db, job, res);
-    case PV_CHATJOB_COMMIT:
-        return commit(db, job, res);
-    case PV_CHATJOB_MARK:
-        return job->state < PV_CHAT_SENT || job->state > PV_CHAT_READ
-                   ? PV_ERR_MALFORMED
-                   : mark(db, job, job->state, res);
-    case PV_CHATJOB_OUTBOX:
-        return outbox(db, job, res);
-    case PV_CHATJOB_INBOX:
-        return inbox(db, job, res);
-    case PV_CHATJOB_SEEN:
-        return seen(db, job, res);
-    case PV_CHATJOB_OWED:
-        return owed(db, job, res);
-    case PV_CHATJOB_TOLD:
-        return told(db, job);
-    case PV_CHATJOB_HISTORY:
-        return history(db, job, res);
-    case PV_CHATJOB_UNCOPIED:
-        return uncopied(db, job, res);
-    case PV_CHATJOB_COPIED:
-        return copied(db, job, res);
-    case PV_CHATJOB_COUNTS:
-        return counts(db, res);
-    case PV_CHATJOB_ROOM:
-        return job->room == NULL ? PV_ERR_MALFORMED : pv_store_room_run(db, job->room, res);
-    case PV_CHATJOB_COPIES:
-        return job->copies == NULL ? PV_ERR_MALFORMED : pv_store_copies_run(db, job->copies, res);
-    }
-    return PV_ERR_MALFORMED;
+    return job->room == NULL ? PV_ERR_MALFORMED : pv_store_room_run(db, job->room, res);
+}
+
+static int copies(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    return job->copies == NULL ? PV_ERR_MALFORMED : pv_store_copies_run(db, job->copies, res);
+}
+
+/* What serves each kind of job. */
+static int (*const HANDLERS[PV_CHATJOB_KINDS])(sqlite3 *db, const struct pv_chatjob *job,
+                                               struct pv_chatjob_result *res) = {
+    [PV_CHATJOB_ENQUEUE] = enqueue,   [PV_CHATJOB_COMMIT] = commit,
+    [PV_CHATJOB_MARK] = mark_as_told, [PV_CHATJOB_OUTBOX] = outbox,
+    [PV_CHATJOB_INBOX] = inbox,       [PV_CHATJOB_SEEN] = seen,
+    [PV_CHATJOB_OWED] = owed,         [PV_CHATJOB_TOLD] = told,
+    [PV_CHATJOB_HISTORY] = history,   [PV_CHATJOB_UNCOPIED] = uncopied,
+    [PV_CHATJOB_COPIED] = copied,     [PV_CHATJOB_COUNTS] = counts,
+    [PV_CHATJOB_ROOM] = room,         [PV_CHATJOB_COPIES] = copies,
+};
+
+bool pv_store_chat_serves(enum pv_chatjob_kind kind)
+{
+    return kind < PV_CHATJOB_KINDS && HANDLERS[kind] != NULL;
 }
 
 int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result **ret)
@@ -513,7 +517,7 @@ int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatj
     struct pv_chatjob_result *res = calloc(1, sizeof(*res));
     if (res == NULL)
         return PV_ERR_NOMEM;
-    int r = run_job(db, job, res);
+    int r = pv_store_chat_serves(job->kind) ? HANDLERS[job->kind](db, job, res) : PV_ERR_MALFORMED;
     if (r < 0)
         pv_chatjob_result_free(res);
     else

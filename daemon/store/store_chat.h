@@ -22,4 +22,7 @@ PV_MUST_CHECK int pv_store_chat_schema(sqlite3 *db);
 PV_MUST_CHECK int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job,
                                     struct pv_chatjob_result **ret);
 
+/* Is there something that runs jobs of this kind? For every kind, says a test. */
+bool pv_store_chat_serves(enum pv_chatjob_kind kind);
+
 #endif /* PV_STORE_CHAT_H */

@@ -7,6 +7,7 @@
 #define PV_STORE_SQL_H
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <sqlite3.h>
@@ -37,6 +38,12 @@ static inline void pv_bind_blob(struct pv_query *q, const uint8_t *bytes, size_t
 {
     if (q->rc == SQLITE_OK)
         q->rc = sqlite3_bind_blob64(q->stmt, ++q->n_bound, bytes, len, SQLITE_STATIC);
+}
+
+/* An empty view becomes an empty blob, not NULL. */
+static inline void pv_bind_view(struct pv_query *q, struct pv_view v)
+{
+    pv_bind_blob(q, v.len == 0 ? (const uint8_t *)"" : v.ptr, v.len);
 }
 
 static inline void pv_bind_u64(struct pv_query *q, uint64_t v)
@@ -74,10 +81,27 @@ static inline int pv_query_run(struct pv_query *q)
     return pv_query_end(q);
 }
 
+/* The same for a statement that is run again, with other parameters: it is prepared once. */
+static inline void pv_query_run_again(struct pv_query *q)
+{
+    while (pv_query_next(q))
+        ;
+    if (q->rc == SQLITE_DONE)
+        q->rc = sqlite3_reset(q->stmt);
+    q->n_bound = 0;
+}
+
 static inline uint64_t pv_column_u64(const struct pv_query *q, int column)
 {
     sqlite3_int64 v = sqlite3_column_int64(q->stmt, column);
     return v < 0 ? 0 : (uint64_t)v;
+}
+
+/* Text, cut where it does not fit; "" for NULL. */
+static inline void pv_column_text(const struct pv_query *q, int column, char *dst, size_t cap)
+{
+    const char *text = (const char *)sqlite3_column_text(q->stmt, column);
+    snprintf(dst, cap, "%s", text == NULL ? "" : text);
 }
 
 /* A blob of exactly this length. */

@@ -80,6 +80,7 @@ enum pv_chatjob_kind {
     PV_CHATJOB_ROOM,
     /* See copyjob.h. In: copies. Out: copies, and msgs where it says messages. */
     PV_CHATJOB_COPIES,
+    PV_CHATJOB_KINDS, /* no kind: how many there are */
 };
 
 struct pv_chatjob {

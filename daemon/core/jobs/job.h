@@ -30,6 +30,7 @@ enum pv_job_kind {
     PV_JOB_NOTIFY,     /* notifier: run the configured program for one message */
     PV_JOB_NAMES,      /* file: replace the names file (base/names.h), or remove it */
     PV_JOB_PORTMAP,    /* worker: asks the router by NAT-PMP or UPnP, see portmapjob.h */
+    PV_JOB_KINDS,      /* no kind: how many there are */
 };
 
 enum {

@@ -110,6 +110,7 @@ bool sim_store_serves(const struct pv_job *job)
     case PV_JOB_NAMES:
     case PV_JOB_NOTIFY:
     case PV_JOB_PORTMAP:
+    case PV_JOB_KINDS:
         break;
     }
     return false;
@@ -212,6 +213,7 @@ static int run(struct sim_store *s, const struct pv_job *job)
     case PV_JOB_NAMES:
     case PV_JOB_NOTIFY:
     case PV_JOB_PORTMAP:
+    case PV_JOB_KINDS:
         break;
     }
     return PV_ERR_UNSUPPORTED;

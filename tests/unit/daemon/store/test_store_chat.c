@@ -590,11 +590,23 @@ static int teardown_mem(void **state)
     return 0;
 }
 
+static void every_kind_of_job_is_served(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < PV_CHATJOB_KINDS; kind++) {
+        if (!pv_store_chat_serves((enum pv_chatjob_kind)kind))
+            fail_msg("nothing serves chat jobs of kind %d: add a row to HANDLERS in "
+                     "daemon/store/store_chat.c",
+                     kind);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define SQL(name)  cmocka_unit_test_setup_teardown(name, setup_sqlite, teardown_sqlite)
 #define BOTH(name) SQL(name), cmocka_unit_test_setup_teardown(name, setup_mem, teardown_mem)
+        cmocka_unit_test(every_kind_of_job_is_served),
         BOTH(seq_counts_up_for_each_conversation),
         BOTH(enqueueing_again_gives_the_same_answer),
         BOTH(an_incoming_message_is_stored_exactly_once),
