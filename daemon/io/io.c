@@ -1,61 +1,61 @@
 /* SPDX-License-Identifier: MIT */
+/* The control thread's loop: its parts (io_*.h) made, run in turns and ended. */
 #include "daemon/io/io.h"
 
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
-#include "daemon/io/io_int.h"
-#include "sys/net/udp.h"
+#include "daemon/io/io_counts.h"
+#include "daemon/io/io_dns.h"
+#include "daemon/io/io_files.h"
+#include "daemon/io/io_iface.h"
+#include "daemon/io/io_jobs.h"
+#include "daemon/io/io_links.h"
+#include "daemon/io/io_metrics.h"
+#include "daemon/io/io_router.h"
+#include "daemon/io/io_socks.h"
+#include "daemon/io/io_streams.h"
+#include "daemon/io/io_turn.h"
 #include "sys/proc/clock.h"
-#include "sys/proc/procinfo.h"
 
 enum {
-    PUNTS_A_TURN = 64, /* then the engine's output is drained */
-    DRAIN_ROUNDS = 32, /* then descriptors get their turn again */
-    HOST_ADDRS = 256,  /* addresses of this host looked at */
+    PUNTS_A_TURN = 64, /* ours: then the engine's output is drained */
+    DRAIN_ROUNDS = 32, /* ours: then descriptors get their turn again */
+    RX_BUFFERS = 16,   /* datagrams of a UDP socket of this thread taken at once; ours */
+    RX_BYTES = 2048,   /* of each: none of what comes here is larger than a packet of 1,500 */
 };
-#define LOOK_AGAIN PV_MS(500) /* at the process: clients may ask very often */
-#define RESUME_GAP PV_S(1)    /* growth of BOOTTIME - MONOTONIC that means "was suspended" */
+#define RESUME_GAP PV_S(1) /* growth of BOOTTIME - MONOTONIC that means "was suspended" */
 
-void pv_io_begin(struct pv_io *io, pv_ns now)
-{
-    io->now = now;
-    if (!io->begun) {
-        io->begun = true;
-        pv_engine_set_wall(io->cfg.engine, pv_clock_wall_us(), now);
-    }
-}
+struct pv_io {
+    struct pv_io_config cfg;
+    struct pv_io_turn turn;
+    struct pv_io_counts counts;
 
-void pv_io_tell_datapath(struct pv_io *io)
-{
-    const struct pv_datapath_counts c = pv_datapath_counts(io->datapath);
-    const struct pv_relayio_counts relay = pv_relayio_counts(io->relayio);
-    struct pv_engine_datapath d = {
-        .workers = c.workers,
-        .threads = c.threads,
-        .aead = c.aead,
-        .tcp_offload = c.tun.tso,
-        .udp_offload = c.tun.uso,
-        .not_received = c.udp_not_received,
-        .not_sent = c.udp_failed + io->udp.full + io->udp.too_big + io->udp.failed,
-        .not_written = c.tun_failed,
-        .not_handled = c.punts_lost,
-        .not_injected = c.injects_lost,
-        .not_relayed = relay.dropped + relay.overrun,
-    };
-    _Static_assert(sizeof(d.drops) == sizeof(c.drops), "the same reasons");
-    memcpy(d.drops, c.drops, sizeof(d.drops));
-    memcpy(d.off, c.off, sizeof(d.off));
-    d.n_off = c.n_off;
-    pv_engine_set_datapath(io->cfg.engine, &d);
-    if (io->now < io->process_at)
-        return;
-    struct pv_metrics_process process;
-    io->process_at = io->now + LOOK_AGAIN;
-    pv_procinfo_read(&process);
-    pv_engine_set_process(io->cfg.engine, &process);
-}
+    /* threads of packets and of streams to relays */
+    struct pv_datapath *datapath;
+    struct pv_relayio *relayio;
+    struct pv_watch *punt_watch, *relay_watch;
+
+    /* parts; each names those that it uses in its config */
+    struct pv_udp_receiver *rx; /* of dns and socks */
+    struct pv_net_monitor *monitor;
+    struct pv_io_streams *streams;
+    struct pv_io_socks *socks;
+    struct pv_io_dns *dns;
+    struct pv_io_router *router;
+    struct pv_io_jobs *jobs;
+    struct pv_io_iface *iface;
+    struct pv_io_links *links;
+    struct pv_io_files *files;
+    struct pv_io_metrics *metrics;
+
+    struct pv_watch *signal_watch, *helper_watch;
+    bool ready;    /* cfg.ready was called */
+    int status;    /* what pv_io_run() returns */
+    pv_ns slept;   /* BOOTTIME - MONOTONIC at the last turn */
+    pv_ns reclaim; /* when snapshots are looked at again */
+};
 
 /* --- facts for the engine ------------------------------------------------------------------ */
 
@@ -64,14 +64,13 @@ static void on_punts(void *ctx, unsigned ready, pv_ns now)
     struct pv_io *io = ctx;
     struct pv_fp_punt punt;
     (void)ready;
-    pv_io_begin(io, now);
+    pv_io_turn_begin(&io->turn, now);
     if (pv_datapath_tun_is_gone(io->datapath))
-        pv_io_restore_iface(io, io->iface == NULL ? 0 : io->iface->mtu,
-                            "removed by somebody else: making it again");
+        pv_io_iface_deleted(io->iface);
     for (unsigned i = 0; i < PUNTS_A_TURN; i++) {
         if (pv_datapath_peek_punt(io->datapath, &punt) < 0)
             return;
-        pv_engine_handle_punt(io->cfg.engine, &punt, now);
+        pv_engine_handle_punt(io->turn.engine, &punt, now);
         pv_datapath_pop_punt(io->datapath);
     }
 }
@@ -81,21 +80,20 @@ static void on_relay(void *ctx, unsigned ready, pv_ns now)
     struct pv_io *io = ctx;
     struct pv_relayio_event ev;
     (void)ready;
-    pv_io_begin(io, now);
+    pv_io_turn_begin(&io->turn, now);
     while (pv_relayio_poll_event(io->relayio, &ev) == PV_OK) {
         if (ev.connected) {
-            pv_engine_relay_connected(io->cfg.engine, ev.stream, now);
+            pv_engine_relay_connected(io->turn.engine, ev.stream, now);
             continue;
         }
-        pv_engine_relay_closed(io->cfg.engine, ev.stream, ev.why, now);
+        pv_engine_relay_closed(io->turn.engine, ev.stream, ev.why, now);
     }
 }
 
 static void stop(struct pv_io *io, int status)
 {
-    io->stopping = true;
     io->status = status;
-    pv_loop_stop(io->loop);
+    pv_loop_stop(io->turn.loop);
 }
 
 static void on_signal(void *ctx, unsigned ready, pv_ns now)
@@ -106,11 +104,11 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
     (void)now;
     while (pv_signals_read(io->cfg.signals_fd, &signo) == PV_OK) {
         if (signo == SIGHUP) {
-            pv_log(io->cfg.log, PV_LOG_WARN,
+            pv_log(io->turn.log, PV_LOG_WARN,
                    "signal=HUP what=\"ignored: restart p2pvpnd to read the configuration again\"");
             continue;
         }
-        pv_log(io->cfg.log, PV_LOG_INFO, "signal=%d what=stopping", signo);
+        pv_log(io->turn.log, PV_LOG_INFO, "signal=%d what=stopping", signo);
         stop(io, PV_OK);
     }
 }
@@ -120,65 +118,29 @@ static void on_helper_death(void *ctx, unsigned ready, pv_ns now)
     struct pv_io *io = ctx;
     (void)ready;
     (void)now;
-    pv_log(io->cfg.log, PV_LOG_ERROR, "what=stopping why=\"the privileged helper has died\"");
+    pv_log(io->turn.log, PV_LOG_ERROR, "what=stopping why=\"the privileged helper has died\"");
     stop(io, PV_ERR_CLOSED);
 }
 
-static void on_net(void *ctx, unsigned ready, pv_ns now)
+static void on_iface_done(void *ctx, const struct pv_io_iface_job *done)
 {
     struct pv_io *io = ctx;
-    (void)ready;
-    pv_net_monitor_ready(io->monitor, io->tun_index, now);
+    pv_io_iface_done(io->iface, done);
 }
 
-/* Takes the picture of this host's addresses; the engine hears of it when it differs or when it
- * must (routes changed). */
-static void look_at_links(struct pv_io *io, bool must, pv_ns now)
-{
-    struct pv_net_addr host[HOST_ADDRS];
-    struct pv_link_addr links[PV_ENGINE_MAX_LINKS];
-    size_t n = 0, n_links = 0;
-    int r = pv_net_addrs(host, HOST_ADDRS, &n);
-    if (r < 0) {
-        pv_log(io->cfg.log, PV_LOG_WARN, "what=\"own addresses not read\" why=\"%s\"",
-               pv_strstatus(r));
-        return;
-    }
-    memset(links, 0, sizeof(links)); /* padding too: pictures are compared as bytes */
-    for (size_t i = 0; i < n && n_links < PV_ENGINE_MAX_LINKS; i++) {
-        if (strcmp(host[i].ifname, io->cfg.tun_name) == 0)
-            continue;
-        struct pv_link_addr *l = &links[n_links++];
-        l->addr = host[i].addr;
-        l->ifindex = host[i].ifindex;
-        memcpy(l->ifname, host[i].ifname, sizeof(l->ifname));
-        l->loopback = host[i].loopback;
-        l->tunnel = host[i].tunnel;
-        l->container = host[i].container;
-        l->up = host[i].up;
-    }
-    must = pv_io_router_look(io, now) || must;
-    if (!must && n_links == io->n_links && memcmp(links, io->links, sizeof(links)) == 0)
-        return;
-    memcpy(io->links, links, sizeof(links));
-    io->n_links = n_links;
-    pv_engine_handle_links(io->cfg.engine, links, n_links, now);
-}
-
+/* What time has brought, before the engine's output is drained. */
 static void check_timers(struct pv_io *io, pv_ns now)
 {
-    bool rerouted = false;
     pv_ns slept = pv_clock_slept();
     if (slept > io->slept + RESUME_GAP) {
-        pv_log(io->cfg.log, PV_LOG_INFO, "what=\"resumed from suspend\"");
-        look_at_links(io, false, now);
-        pv_engine_handle_resume(io->cfg.engine, now);
+        pv_log(io->turn.log, PV_LOG_INFO, "what=\"resumed from suspend\"");
+        pv_io_links_look(io->links, false, now);
+        pv_engine_handle_resume(io->turn.engine, now);
     }
     io->slept = slept;
-    if (pv_net_monitor_due(io->monitor, now, &rerouted))
-        look_at_links(io, rerouted, now);
-    if (now >= pv_engine_next_timeout(io->cfg.engine))
-        pv_engine_handle_timeout(io->cfg.engine, now);
+    (void)pv_io_links_timeout(io->links, now);
+    if (now >= pv_engine_next_timeout(io->turn.engine))
+        pv_engine_handle_timeout(io->turn.engine, now);
     if (now >= io->reclaim)
         io->reclaim = pv_datapath_reclaim(io->datapath, now);
 }
@@ -189,23 +151,23 @@ static bool drain_datagrams(struct pv_io *io)
 {
     struct pv_engine_transmit tx;
     bool any = false;
-    while (pv_engine_poll_transmit(io->cfg.engine, &tx) == PV_OK) {
+    while (pv_engine_poll_transmit(io->turn.engine, &tx) == PV_OK) {
         int fd = tx.dst.family == PV_AF_INET6 ? io->cfg.udp.fd6[0] : io->cfg.udp.fd4[0];
         any = true;
         if (tx.router) {
-            pv_io_router_send(io, &tx);
+            pv_io_router_send(io->router, &tx);
             continue;
         }
         if (tx.sock != 0)
-            fd = pv_io_sock_fd(io, tx.sock);
+            fd = pv_io_sock_fd(io->socks, tx.sock);
         struct pv_udp_out out = {
             .dst = tx.dst, .local = tx.local, .data = pv_view(tx.buf, tx.len), .ttl = tx.ttl};
         if (tx.sock != 0 && tx.ttl != 0)
-            pv_io_sock_errors(io, tx.sock); /* a send would drop those of the one before */
+            pv_io_sock_errors(io->socks, tx.sock); /* a send would drop those of the one before */
         if (tx.stream != 0)
             (void)!pv_relayio_send(io->relayio, PV_RELAYIO_CONTROL, tx.stream, out.data);
         else if (fd >= 0)
-            pv_udp_send(fd, &out, 1, &io->udp);
+            pv_udp_send(fd, &out, 1, &io->counts.udp);
     }
     pv_relayio_flush(io->relayio, PV_RELAYIO_CONTROL);
     return any;
@@ -215,9 +177,9 @@ static bool drain_socks(struct pv_io *io, pv_ns now)
 {
     struct pv_hardnat_op op;
     bool any = false;
-    while (pv_engine_poll_sock_op(io->cfg.engine, &op) == PV_OK) {
+    while (pv_engine_poll_sock_op(io->turn.engine, &op) == PV_OK) {
         any = true;
-        pv_io_sock_op(io, &op, now);
+        pv_io_sock_op(io->socks, &op, now);
     }
     return any;
 }
@@ -226,10 +188,10 @@ static bool drain_relays(struct pv_io *io, pv_ns now)
 {
     struct pv_relayway_op op;
     bool any = false;
-    while (pv_engine_poll_relay_op(io->cfg.engine, &op) == PV_OK) {
+    while (pv_engine_poll_relay_op(io->turn.engine, &op) == PV_OK) {
         any = true;
         if (pv_relayio_do(io->relayio, &op) < 0 && op.open)
-            pv_engine_relay_closed(io->cfg.engine, op.stream, "too much waits", now);
+            pv_engine_relay_closed(io->turn.engine, op.stream, "too much waits", now);
     }
     return any;
 }
@@ -238,10 +200,10 @@ static bool drain_snapshots(struct pv_io *io, pv_ns now)
 {
     struct pv_fp_snapshot *snap = NULL;
     bool any = false;
-    while (pv_engine_poll_snapshot(io->cfg.engine, &snap) == PV_OK) {
+    while (pv_engine_poll_snapshot(io->turn.engine, &snap) == PV_OK) {
         any = true;
         if (pv_datapath_publish(io->datapath, snap) < 0)
-            pv_log(io->cfg.log, PV_LOG_ERROR,
+            pv_log(io->turn.log, PV_LOG_ERROR,
                    "what=\"snapshot not published\" why=\"out of memory\"");
         io->reclaim = pv_datapath_reclaim(io->datapath, now);
     }
@@ -252,10 +214,11 @@ static bool drain_injects(struct pv_io *io)
 {
     struct pv_engine_inject inject;
     bool any = false;
-    while (pv_engine_poll_inject(io->cfg.engine, &inject) == PV_OK) {
+    while (pv_engine_poll_inject(io->turn.engine, &inject) == PV_OK) {
         any = true;
         if (pv_datapath_inject(io->datapath, inject.peer, pv_view(inject.buf, inject.len)) < 0)
-            pv_log(io->cfg.log, PV_LOG_DEBUG, "what=\"control packet dropped\" why=\"queue full\"");
+            pv_log(io->turn.log, PV_LOG_DEBUG,
+                   "what=\"control packet dropped\" why=\"queue full\"");
     }
     return any;
 }
@@ -265,13 +228,13 @@ static bool drain_streams(struct pv_io *io, pv_ns now)
     struct pv_stream_op op;
     uint32_t sid = 0;
     bool any = false;
-    while (pv_engine_poll_stream_op(io->cfg.engine, &op) == PV_OK) {
+    while (pv_engine_poll_stream_op(io->turn.engine, &op) == PV_OK) {
         any = true;
-        pv_io_stream_op(io, &op, now);
+        pv_io_stream_op(io->streams, &op, now);
     }
-    while (pv_engine_poll_writable(io->cfg.engine, &sid) == PV_OK) {
+    while (pv_engine_poll_writable(io->turn.engine, &sid) == PV_OK) {
         any = true;
-        pv_io_stream_writable(io, sid, now);
+        pv_io_stream_writable(io->streams, sid, now);
     }
     return any;
 }
@@ -280,9 +243,9 @@ static bool drain_files(struct pv_io *io, pv_ns now)
 {
     struct pv_engine_fileop op;
     bool any = false;
-    while (pv_engine_poll_fileop(io->cfg.engine, &op) == PV_OK) {
+    while (pv_engine_poll_fileop(io->turn.engine, &op) == PV_OK) {
         any = true;
-        pv_io_file_op(io, &op, now);
+        pv_io_file_op(io->files, &op, now);
     }
     return any;
 }
@@ -291,9 +254,12 @@ static bool drain_jobs(struct pv_io *io, pv_ns now)
 {
     struct pv_job *job = NULL;
     bool any = false;
-    while (pv_engine_poll_job(io->cfg.engine, &job) == PV_OK) {
+    while (pv_engine_poll_job(io->turn.engine, &job) == PV_OK) {
         any = true;
-        pv_io_submit(io, job, now);
+        if (job->kind == PV_JOB_IFACE_UP || job->kind == PV_JOB_IFACE_DOWN)
+            pv_io_iface_submit(io->iface, job, now);
+        else
+            (void)pv_io_submit(io->jobs, job, false, now);
     }
     return any;
 }
@@ -321,70 +287,131 @@ static bool drain(struct pv_io *io, pv_ns now)
 static void become_ready(struct pv_io *io)
 {
     io->ready = true;
-    pv_io_listen_ctl(io);
+    pv_io_streams_serve_ctl(io->streams);
     if (io->cfg.ready != NULL)
         io->cfg.ready(io->cfg.ready_ctx);
 }
 
-static pv_ns turn(void *ctx, pv_ns now)
+/* One turn of the loop, after all descriptors had theirs; says when the next is due. */
+static pv_ns run_turn(void *ctx, pv_ns now)
 {
     struct pv_io *io = ctx;
-    pv_io_begin(io, now);
+    pv_io_turn_begin(&io->turn, now);
     check_timers(io, now);
     bool more = drain(io, now);
-    if (!io->ready && io->iface_jobs == 0)
+    if (!io->ready && pv_io_iface_is_settled(io->iface))
         become_ready(io);
-    if (!more && pv_engine_wants_restart(io->cfg.engine))
+    if (!more && pv_engine_wants_restart(io->turn.engine))
         stop(io, PV_OK);
-    io->begun = false;
-    pv_ns next = pv_io_streams_timeout(io, now);
-    next = pv_min_ns(next, pv_io_files_timeout(io, now));
-    next = pv_min_ns(next, pv_oneshot_timeout(io->metrics, now));
-    next = pv_min_ns(next, pv_engine_next_timeout(io->cfg.engine));
+    pv_io_turn_end(&io->turn);
+    pv_ns next = pv_io_streams_timeout(io->streams, now);
+    next = pv_min_ns(next, pv_io_files_timeout(io->files, now));
+    next = pv_min_ns(next, pv_io_metrics_timeout(io->metrics, now));
+    next = pv_min_ns(next, pv_engine_next_timeout(io->turn.engine));
     next = pv_min_ns(next, pv_net_monitor_next(io->monitor));
-    next = pv_min_ns(next, pv_io_iface_timeout(io, now));
+    next = pv_min_ns(next, pv_io_iface_timeout(io->iface, now));
     next = pv_min_ns(next, io->reclaim);
     return more ? now : next;
 }
 
 /* --- life ---------------------------------------------------------------------------------- */
 
-static int init(struct pv_io *io)
+/* The threads beside this one, and what parts share. */
+static int start_threads(struct pv_io *io)
 {
     struct pv_datapath_config dp = {.udp = io->cfg.udp, .threads = io->cfg.threads};
-    int r = pv_loop_new(&io->loop);
-    if (r >= 0)
-        r = pv_relayio_new(&io->relayio, io->cfg.udp.n, io->cfg.relay_ca_file);
+    int r = pv_relayio_new(&io->relayio, io->cfg.udp.n, io->cfg.relay_ca_file);
     dp.relayio = io->relayio;
     if (r >= 0)
         r = pv_net_monitor_new(&io->monitor);
     if (r >= 0)
         r = pv_datapath_new(&io->datapath, &dp);
     if (r >= 0)
-        r = pv_io_streams_init(io);
+        r = pv_udp_receiver_new(&io->rx, RX_BUFFERS, RX_BYTES);
+    io->counts =
+        (struct pv_io_counts){.turn = &io->turn, .datapath = io->datapath, .relayio = io->relayio};
+    return r;
+}
+
+/* Parts with sockets: streams, the sockets of attempts, the name server, routers. */
+static int make_sockets(struct pv_io *io)
+{
+    const struct pv_io_streams_config streams = {.turn = &io->turn,
+                                                 .counts = &io->counts,
+                                                 .ctl_fd = io->cfg.ctl_fd,
+                                                 .tun_name = io->cfg.tun_name};
+    const struct pv_io_socks_config socks = {
+        .turn = &io->turn, .datapath = io->datapath, .rx = io->rx};
+    const struct pv_io_dns_config dns = {.turn = &io->turn, .rx = io->rx, .udp = &io->counts.udp};
+    int r = pv_io_streams_new(&io->streams, &streams);
     if (r >= 0)
-        r = pv_io_socks_init(io);
+        r = pv_io_socks_new(&io->socks, &socks);
     if (r >= 0)
-        r = pv_io_jobs_init(io);
+        r = pv_io_dns_new(&io->dns, &dns);
     if (r >= 0)
-        r = pv_io_files_init(io);
+        r = pv_io_router_new(&io->router, &io->turn);
+    return r;
+}
+
+/* Jobs, and the parts that rest on those before. */
+static int make_parts(struct pv_io *io)
+{
+    const struct pv_io_jobs_config jobs = {.turn = &io->turn,
+                                           .store = io->cfg.store,
+                                           .helper = io->cfg.helper,
+                                           .notify_fd = io->cfg.notify_fd,
+                                           .names_path = io->cfg.names_path,
+                                           .queues = (uint8_t)io->cfg.udp.n,
+                                           .iface_done = on_iface_done,
+                                           .ctx = io};
+    const struct pv_io_files_config files = {.turn = &io->turn,
+                                             .streams = io->streams,
+                                             .state = io->cfg.state,
+                                             .tun_name = io->cfg.tun_name};
+    struct pv_io_iface_config iface = {.turn = &io->turn,
+                                       .datapath = io->datapath,
+                                       .streams = io->streams,
+                                       .dns = io->dns,
+                                       .monitor = io->monitor};
+    struct pv_io_links_config links = {.turn = &io->turn,
+                                       .monitor = io->monitor,
+                                       .router = io->router,
+                                       .tun_name = io->cfg.tun_name};
+    int r = pv_io_jobs_new(&io->jobs, &jobs);
+    iface.jobs = io->jobs;
     if (r >= 0)
-        r = pv_io_metrics_init(io);
+        r = pv_io_iface_new(&io->iface, &iface);
+    links.iface = io->iface;
     if (r >= 0)
-        r = pv_watch_new(&io->punt_watch, io->loop, pv_datapath_event_fd(io->datapath),
-                         PV_LOOP_READ, on_punts, io);
+        r = pv_io_links_new(&io->links, &links);
     if (r >= 0)
-        r = pv_watch_new(&io->relay_watch, io->loop, pv_relayio_event_fd(io->relayio), PV_LOOP_READ,
+        r = pv_io_files_new(&io->files, &files);
+    return r;
+}
+
+static int make_metrics(struct pv_io *io)
+{
+    const struct pv_io_metrics_config cfg = {.turn = &io->turn,
+                                             .counts = &io->counts,
+                                             .fd = io->cfg.metrics_fd,
+                                             .local = io->cfg.metrics_local};
+    io->cfg.metrics_fd = -1; /* taken */
+    return pv_io_metrics_new(&io->metrics, &cfg);
+}
+
+static int watch_threads(struct pv_io *io)
+{
+    struct pv_loop *loop = io->turn.loop;
+    int r = pv_watch_new(&io->punt_watch, loop, pv_datapath_event_fd(io->datapath), PV_LOOP_READ,
+                         on_punts, io);
+    if (r >= 0)
+        r = pv_watch_new(&io->relay_watch, loop, pv_relayio_event_fd(io->relayio), PV_LOOP_READ,
                          on_relay, io);
     if (r >= 0)
-        r = pv_watch_new(&io->signal_watch, io->loop, io->cfg.signals_fd, PV_LOOP_READ, on_signal,
-                         io);
+        r = pv_watch_new(&io->signal_watch, loop, io->cfg.signals_fd, PV_LOOP_READ, on_signal, io);
     if (r >= 0)
-        r = pv_watch_new(&io->helper_watch, io->loop, pv_helper_alive_fd(io->cfg.helper),
-                         PV_LOOP_READ, on_helper_death, io);
-    if (r >= 0)
-        r = pv_watch_new(&io->net_watch, io->loop, pv_net_monitor_fd(io->monitor), PV_LOOP_READ,
-                         on_net, io);
+        r = pv_watch_new(&io->helper_watch, loop, pv_helper_alive_fd(io->cfg.helper), PV_LOOP_READ,
+                         on_helper_death, io);
     return r;
 }
 
@@ -394,12 +421,21 @@ int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg)
     if (io == NULL)
         return PV_ERR_NOMEM;
     io->cfg = *cfg;
+    io->turn.engine = cfg->engine;
+    io->turn.log = cfg->log;
     io->slept = pv_clock_slept();
     io->reclaim = PV_NEVER;
-    io->files_dir = -1;
-    io->portmap_until = PV_NEVER;
-    io->iface_look_at = PV_NEVER;
-    int r = init(io);
+    int r = pv_loop_new(&io->turn.loop);
+    if (r >= 0)
+        r = start_threads(io);
+    if (r >= 0)
+        r = make_sockets(io);
+    if (r >= 0)
+        r = make_parts(io);
+    if (r >= 0)
+        r = make_metrics(io);
+    if (r >= 0)
+        r = watch_threads(io);
     if (r < 0)
         pv_io_free(io);
     else
@@ -409,17 +445,32 @@ int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg)
 
 int pv_io_run(struct pv_io *io)
 {
-    const struct pv_loop_owner owner = {.turn = turn, .ctx = io};
+    const struct pv_loop_owner owner = {.turn = run_turn, .ctx = io};
     pv_ns now = pv_clock_now();
-    pv_io_begin(io, now);
-    look_at_links(io, true, now);
-    pv_loop_run(io->loop, &owner);
-    pv_io_begin(io, io->now);
-    pv_engine_shutdown(io->cfg.engine, io->now);
-    (void)!drain(io, io->now);
+    pv_io_turn_begin(&io->turn, now);
+    pv_io_links_look(io->links, true, now);
+    pv_loop_run(io->turn.loop, &owner);
+    pv_io_turn_begin(&io->turn, io->turn.now);
+    pv_engine_shutdown(io->turn.engine, io->turn.now);
+    (void)!drain(io, io->turn.now);
     return io->status;
 }
 
+static void log_counts(struct pv_io *io)
+{
+    const struct pv_datapath_counts c = pv_datapath_counts(io->datapath);
+    pv_log(io->turn.log, PV_LOG_DEBUG,
+           "udp_sent=%llu udp_failed=%llu udp_received=%llu tun_read=%llu tun_written=%llu "
+           "tun_failed=%llu udp_calls=%llu tun_calls=%llu punts_lost=%llu",
+           (unsigned long long)c.udp_sent, (unsigned long long)c.udp_failed,
+           (unsigned long long)c.udp_received, (unsigned long long)c.tun_read,
+           (unsigned long long)c.tun_written, (unsigned long long)c.tun_failed,
+           (unsigned long long)c.udp_calls, (unsigned long long)c.tun_calls,
+           (unsigned long long)c.punts_lost);
+}
+
+/* In the reverse order of who uses whom: files give connections back to nobody, jobs may still hold
+ * the TUN, and the datapath ends before the sockets it reads are closed. */
 struct pv_io *pv_io_free(struct pv_io *io)
 {
     if (io == NULL)
@@ -428,29 +479,24 @@ struct pv_io *pv_io_free(struct pv_io *io)
     pv_watch_free(io->relay_watch);
     pv_watch_free(io->signal_watch);
     pv_watch_free(io->helper_watch);
-    pv_watch_free(io->net_watch);
-    pv_io_files_done(io);
-    pv_io_listen_dns(io, NULL);
-    pv_io_metrics_done(io);
-    pv_io_jobs_done(io);
-    pv_io_streams_done(io);
-    pv_io_router_done(io);
-    if (io->datapath != NULL) {
-        struct pv_datapath_counts c = pv_datapath_counts(io->datapath);
-        pv_log(io->cfg.log, PV_LOG_DEBUG,
-               "udp_sent=%llu udp_failed=%llu udp_received=%llu tun_read=%llu tun_written=%llu "
-               "tun_failed=%llu udp_calls=%llu tun_calls=%llu punts_lost=%llu",
-               (unsigned long long)c.udp_sent, (unsigned long long)c.udp_failed,
-               (unsigned long long)c.udp_received, (unsigned long long)c.tun_read,
-               (unsigned long long)c.tun_written, (unsigned long long)c.tun_failed,
-               (unsigned long long)c.udp_calls, (unsigned long long)c.tun_calls,
-               (unsigned long long)c.punts_lost);
-    }
+    pv_io_links_free(io->links);
+    pv_io_files_free(io->files);
+    pv_io_dns_free(io->dns);
+    pv_io_metrics_free(io->metrics);
+    if (io->cfg.metrics_fd >= 0) /* it was never served */
+        close(io->cfg.metrics_fd);
+    pv_io_jobs_free(io->jobs);
+    pv_io_iface_free(io->iface);
+    pv_io_streams_free(io->streams);
+    pv_io_router_free(io->router);
+    if (io->datapath != NULL)
+        log_counts(io);
     pv_datapath_free(io->datapath);
     pv_relayio_free(io->relayio); /* what the lanes said last goes out */
-    pv_io_socks_done(io);
+    pv_io_socks_free(io->socks);
+    pv_udp_receiver_free(io->rx);
     pv_net_monitor_free(io->monitor);
-    pv_loop_free(io->loop);
+    pv_loop_free(io->turn.loop);
     free(io);
     return NULL;
 }

@@ -1,72 +1,88 @@
 /* SPDX-License-Identifier: MIT */
 /* The sockets of the name server: one for each overlay address, bound to it and to the TUN (what
  * this host sends to its own overlay address counts as coming from there). */
+#include "daemon/io/io_dns.h"
+
 #include <stdlib.h>
 #include <unistd.h>
-
-#include "daemon/io/io_int.h"
 
 enum {
     ROUNDS = 4, /* receive calls a turn */
 };
 
-struct pv_io_dns {
-    struct pv_io *io;
-    struct pv_io_dns *next;
+/* One of them. */
+struct dns_socket {
+    struct pv_io_dns *dns;
+    struct dns_socket *next;
     int fd;
     struct pv_watch *watch;
 };
 
+struct pv_io_dns {
+    struct pv_io_dns_config cfg;
+    struct dns_socket *sockets; /* a list, owned */
+};
+
+int pv_io_dns_new(struct pv_io_dns **ret_dns, const struct pv_io_dns_config *cfg)
+{
+    struct pv_io_dns *dns = calloc(1, sizeof(*dns));
+    if (dns == NULL)
+        return PV_ERR_NOMEM;
+    dns->cfg = *cfg;
+    *ret_dns = dns;
+    return PV_OK;
+}
+
 static void on_query(void *ctx, unsigned ready, pv_ns now)
 {
-    struct pv_io_dns *d = ctx;
-    struct pv_io *io = d->io;
+    struct dns_socket *d = ctx;
+    const struct pv_io_dns_config *cfg = &d->dns->cfg;
     (void)ready;
-    pv_io_begin(io, now);
+    pv_io_turn_begin(cfg->turn, now);
     for (unsigned round = 0; round < ROUNDS; round++) {
         struct pv_udp_in *in = NULL;
         size_t n = 0;
-        if (pv_udp_recv(io->sock_rx, d->fd, &in, &n) < 0)
+        if (pv_udp_recv(cfg->rx, d->fd, &in, &n) < 0)
             return;
         for (size_t i = 0; i < n; i++) {
             uint8_t buf[PV_DNS_MAX];
             size_t len = 0;
-            if (in[i].cut || !pv_engine_dns(io->cfg.engine, &in[i].src,
+            if (in[i].cut || !pv_engine_dns(cfg->turn->engine, &in[i].src,
                                             pv_view(in[i].ptr, in[i].len), buf, &len, now))
                 continue;
             const struct pv_udp_out out = {
                 .dst = in[i].src, .local = in[i].local, .data = pv_view(buf, len)};
-            pv_udp_send(d->fd, &out, 1, &io->udp);
+            pv_udp_send(d->fd, &out, 1, cfg->udp);
         }
     }
 }
 
-static int open_one(struct pv_io *io, const struct pv_addr *addr, const char *ifname)
+static int open_one(struct pv_io_dns *dns, const struct pv_addr *addr, const char *ifname)
 {
     const struct pv_udp_opts opts = {.ifname = ifname};
-    struct pv_io_dns *d = calloc(1, sizeof(*d));
+    struct dns_socket *d = calloc(1, sizeof(*d));
     if (d == NULL)
         return PV_ERR_NOMEM;
-    *d = (struct pv_io_dns){.io = io, .fd = -1};
+    *d = (struct dns_socket){.dns = dns, .fd = -1};
     int r = pv_udp_open(addr, &opts, &d->fd);
     if (r >= 0)
-        r = pv_watch_new(&d->watch, io->loop, d->fd, PV_LOOP_READ, on_query, d);
+        r = pv_watch_new(&d->watch, dns->cfg.turn->loop, d->fd, PV_LOOP_READ, on_query, d);
     if (r < 0) {
         if (d->fd >= 0)
             close(d->fd);
         free(d);
         return r;
     }
-    d->next = io->dns;
-    io->dns = d;
+    d->next = dns->sockets;
+    dns->sockets = d;
     return PV_OK;
 }
 
-void pv_io_listen_dns(struct pv_io *io, const struct pv_job_iface *iface)
+void pv_io_dns_listen(struct pv_io_dns *dns, const struct pv_job_iface *iface)
 {
-    while (io->dns != NULL) {
-        struct pv_io_dns *d = io->dns;
-        io->dns = d->next;
+    while (dns->sockets != NULL) {
+        struct dns_socket *d = dns->sockets;
+        dns->sockets = d->next;
         pv_watch_free(d->watch);
         close(d->fd);
         free(d);
@@ -75,9 +91,17 @@ void pv_io_listen_dns(struct pv_io *io, const struct pv_job_iface *iface)
         struct pv_addr addr = iface->addrs[i].base;
         char text[PV_ADDR_TEXT];
         addr.port = PV_DNS_PORT;
-        int r = open_one(io, &addr, iface->name);
+        int r = open_one(dns, &addr, iface->name);
         if (r < 0)
-            pv_log(io->cfg.log, PV_LOG_WARN, "addr=%s what=\"no name server\" why=\"%s\"",
+            pv_log(dns->cfg.turn->log, PV_LOG_WARN, "addr=%s what=\"no name server\" why=\"%s\"",
                    pv_addr_format(&addr, text), pv_strstatus(r));
     }
+}
+
+struct pv_io_dns *pv_io_dns_free(struct pv_io_dns *dns)
+{
+    if (dns != NULL)
+        pv_io_dns_listen(dns, NULL);
+    free(dns);
+    return NULL;
 }

@@ -1,27 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /* Transfers of files: what the engine wants of them, done on threads of their own. */
+#include "daemon/io/io_files.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/io/io_int.h"
 #include "daemon/io/xfer.h"
 #include "sys/file/file.h"
 #include "sys/net/stream.h"
+#include "sys/proc/worker.h"
 
 enum {
+    PATH_BUF = 4096,                     /* PATH_MAX */
     LIMIT = 4 * PV_FILELINK_MAX_RUNNING, /* with those that are being cancelled */
 };
-#define PROGRESS PV_MS(200) /* so often the engine is told how far transfers are */
+#define PROGRESS PV_MS(200) /* ours: so often the engine is told how far transfers are */
 
 struct pv_io_xfer {
     struct pv_io_xfer *next;
     struct pv_xfer x;
     bool drop; /* when it is over, what it has written goes */
+};
+
+struct pv_io_files {
+    struct pv_io_files_config cfg;
+    struct pv_worker *worker;
+    struct pv_watch *watch;
+    struct pv_io_xfer *xfers; /* under way */
+    pv_ns tell_at;            /* when the engine is told how far they are */
+    int dir;                  /* of received files; -1: not opened yet */
 };
 
 static void run(void *ctx, void *const *items, size_t n)
@@ -33,58 +44,59 @@ static void run(void *ctx, void *const *items, size_t n)
 
 /* --- received files ------------------------------------------------------------------------ */
 
-static int open_dir(struct pv_io *io)
+static int open_dir(struct pv_io_files *files)
 {
-    char path[4096];
-    if (io->files_dir >= 0)
+    char path[PATH_BUF];
+    if (files->dir >= 0)
         return PV_OK;
-    if (io->cfg.state == NULL ||
-        snprintf(path, sizeof(path), "%s/files", io->cfg.state) >= (int)sizeof(path))
+    if (files->cfg.state == NULL ||
+        snprintf(path, sizeof(path), "%s/files", files->cfg.state) >= (int)sizeof(path))
         return PV_ERR_NOT_FOUND;
     int r = pv_dir_make(path, 0700);
     if (r < 0)
         return r;
-    io->files_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    return io->files_dir < 0 ? -errno : PV_OK;
+    files->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    return files->dir < 0 ? -errno : PV_OK;
 }
 
-static void drop(struct pv_io *io, uint32_t number, const uint8_t *id)
+static void drop(struct pv_io_files *files, uint32_t number, const uint8_t *id)
 {
     char name[PV_XFER_NAME_BUF];
-    for (struct pv_io_xfer *t = io->xfers; t != NULL; t = t->next) {
+    for (struct pv_io_xfer *t = files->xfers; t != NULL; t = t->next) {
         if (t->x.op.type == PV_FILEOP_FETCH && t->x.op.number == number) {
             t->drop = true; /* its thread may still write */
             return;
         }
     }
-    for (int part = 0; part < 2 && open_dir(io) == PV_OK; part++) {
+    for (int part = 0; part < 2 && open_dir(files) == PV_OK; part++) {
         pv_xfer_name(number, id, part == 1, name);
-        if (unlinkat(io->files_dir, name, 0) != 0 && errno != ENOENT)
-            pv_log(io->cfg.log, PV_LOG_WARN, "file=%s what=\"not removed\" why=\"%s\"", name,
-                   pv_strstatus(-errno));
+        if (unlinkat(files->dir, name, 0) != 0 && errno != ENOENT)
+            pv_log(files->cfg.turn->log, PV_LOG_WARN, "file=%s what=\"not removed\" why=\"%s\"",
+                   name, pv_strstatus(-errno));
     }
 }
 
-static void pass(struct pv_io *io, const struct pv_fileop *op)
+static void pass(struct pv_io_files *files, const struct pv_fileop *op)
 {
     char name[PV_XFER_NAME_BUF];
     int fd = -1;
     pv_xfer_name(op->number, op->id, false, name);
-    if (open_dir(io) == PV_OK)
-        fd = openat(io->files_dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (open_dir(files) == PV_OK)
+        fd = openat(files->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd >= 0)
-        pv_io_stream_pass(io, op->sid, fd);
+        pv_io_stream_pass(files->cfg.streams, op->sid, fd);
     else /* the client sees that nothing came */
-        pv_log(io->cfg.log, PV_LOG_WARN, "file=%s what=\"not there\" why=\"%s\"", name,
+        pv_log(files->cfg.turn->log, PV_LOG_WARN, "file=%s what=\"not there\" why=\"%s\"", name,
                pv_strstatus(-errno));
 }
 
 /* --- transfers ----------------------------------------------------------------------------- */
 
-static void start(struct pv_io *io, const struct pv_engine_fileop *op, pv_ns now)
+static void start(struct pv_io_files *files, const struct pv_engine_fileop *op, pv_ns now)
 {
     struct pv_io_xfer *t = calloc(1, sizeof(*t));
-    int sock = op->op.type == PV_FILEOP_SERVE ? pv_io_stream_take(io, op->op.sid) : -1;
+    int sock =
+        op->op.type == PV_FILEOP_SERVE ? pv_io_stream_take(files->cfg.streams, op->op.sid) : -1;
     int r = t == NULL ? PV_ERR_NOMEM : PV_OK;
     if (r == PV_OK) {
         t->x = (struct pv_xfer){.op = op->op,
@@ -92,50 +104,51 @@ static void start(struct pv_io *io, const struct pv_engine_fileop *op, pv_ns now
                                 .file = -1,
                                 .cancel_fd = -1,
                                 .local = op->local,
-                                .ifname = io->cfg.tun_name};
+                                .ifname = files->cfg.tun_name};
         r = pv_xfer_init(&t->x);
     }
     if (r == PV_OK && op->op.type == PV_FILEOP_FETCH)
-        r = open_dir(io);
+        r = open_dir(files);
     else if (r == PV_OK) {
         /* The offer may end, and its descriptor with it, while this runs. */
         t->x.file = fcntl(op->op.handle, F_DUPFD_CLOEXEC, 3);
         r = t->x.file < 0 || sock < 0 ? PV_ERR_LIMIT : PV_OK;
     }
     if (r == PV_OK) {
-        t->x.dir = io->files_dir;
-        r = pv_worker_submit(io->filer, t);
+        t->x.dir = files->dir;
+        r = pv_worker_submit(files->worker, t);
     }
     if (r == PV_OK) {
-        t->next = io->xfers;
-        io->xfers = t;
-        io->files_at = now + PROGRESS;
+        t->next = files->xfers;
+        files->xfers = t;
+        files->tell_at = now + PROGRESS;
         return;
     }
-    pv_log(io->cfg.log, PV_LOG_WARN, "what=\"file not transferred\" why=\"%s\"", pv_strstatus(r));
+    pv_log(files->cfg.turn->log, PV_LOG_WARN, "what=\"file not transferred\" why=\"%s\"",
+           pv_strstatus(r));
     if (t != NULL)
         pv_xfer_done(&t->x);
     else if (sock >= 0)
         close(sock);
     free(t);
     pv_engine_file_done(
-        io->cfg.engine, op->op.tag,
+        files->cfg.turn->engine, op->op.tag,
         r == PV_ERR_LIMIT || r == PV_ERR_NOMEM ? PV_FILE_WHY_BUSY : PV_FILE_WHY_UNWRITABLE, 0, now);
 }
 
-static void cancel(struct pv_io *io, uint64_t tag)
+static void cancel(struct pv_io_files *files, uint64_t tag)
 {
-    for (struct pv_io_xfer *t = io->xfers; t != NULL; t = t->next)
+    for (struct pv_io_xfer *t = files->xfers; t != NULL; t = t->next)
         if (t->x.op.tag == tag)
             pv_xfer_cancel(&t->x);
 }
 
-static void answer(struct pv_io *io, const struct pv_fileop *op)
+static void answer(struct pv_io_files *files, const struct pv_fileop *op)
 {
     static const uint8_t none[PV_FILE_HASH_LEN];
     uint8_t buf[PV_FILE_ANSWER_LEN];
     size_t n = 0;
-    int fd = pv_io_stream_take(io, op->sid);
+    int fd = pv_io_stream_take(files->cfg.streams, op->sid);
     if (fd < 0)
         return;
     pv_file_answer_build(op->why, 0, none, buf);
@@ -143,134 +156,128 @@ static void answer(struct pv_io *io, const struct pv_fileop *op)
     close(fd);
 }
 
-void pv_io_file_op(struct pv_io *io, const struct pv_engine_fileop *op, pv_ns now)
+void pv_io_file_op(struct pv_io_files *files, const struct pv_engine_fileop *op, pv_ns now)
 {
     if (op->pass) {
-        pass(io, &op->op);
+        pass(files, &op->op);
         return;
     }
     switch (op->op.type) {
     case PV_FILEOP_FETCH:
     case PV_FILEOP_SERVE:
-        start(io, op, now);
+        start(files, op, now);
         break;
     case PV_FILEOP_ANSWER:
-        answer(io, &op->op);
+        answer(files, &op->op);
         break;
     case PV_FILEOP_CLOSE: {
-        int fd = pv_io_stream_take(io, op->op.sid);
+        int fd = pv_io_stream_take(files->cfg.streams, op->op.sid);
         if (fd >= 0)
             close(fd);
         break;
     }
     case PV_FILEOP_CANCEL:
-        cancel(io, op->op.tag);
+        cancel(files, op->op.tag);
         break;
     case PV_FILEOP_RELEASE:
         close(op->op.handle);
         break;
     case PV_FILEOP_DROP:
-        drop(io, op->op.number, op->op.id);
+        drop(files, op->op.number, op->op.id);
         break;
     }
 }
 
-static void remove_xfer(struct pv_io *io, struct pv_io_xfer *t)
+static void remove_xfer(struct pv_io_files *files, struct pv_io_xfer *t)
 {
-    for (struct pv_io_xfer **p = &io->xfers; *p != NULL; p = &(*p)->next) {
+    for (struct pv_io_xfer **p = &files->xfers; *p != NULL; p = &(*p)->next) {
         if (*p == t) {
             *p = t->next;
             break;
         }
     }
     if (t->drop)
-        drop(io, t->x.op.number, t->x.op.id);
+        drop(files, t->x.op.number, t->x.op.id);
     pv_xfer_done(&t->x);
     free(t);
 }
 
 static void on_filer(void *ctx, unsigned ready, pv_ns now)
 {
-    struct pv_io *io = ctx;
+    struct pv_io_files *files = ctx;
     void *item = NULL;
     (void)ready;
-    pv_io_begin(io, now);
-    while (pv_worker_take(io->filer, &item) == PV_OK) {
+    pv_io_turn_begin(files->cfg.turn, now);
+    while (pv_worker_take(files->worker, &item) == PV_OK) {
         struct pv_io_xfer *t = item;
         uint64_t tag = t->x.op.tag, done = atomic_load(&t->x.done);
         enum pv_file_why why = t->x.why;
-        pv_log(io->cfg.log, PV_LOG_DEBUG, "what=\"file transfer over\" bytes=%llu why=\"%s\"",
-               (unsigned long long)done, pv_file_why_text(why));
-        remove_xfer(io, t);
-        pv_engine_file_done(io->cfg.engine, tag, why, done, now);
+        pv_log(files->cfg.turn->log, PV_LOG_DEBUG,
+               "what=\"file transfer over\" bytes=%llu why=\"%s\"", (unsigned long long)done,
+               pv_file_why_text(why));
+        remove_xfer(files, t);
+        pv_engine_file_done(files->cfg.turn->engine, tag, why, done, now);
     }
 }
 
-pv_ns pv_io_files_timeout(struct pv_io *io, pv_ns now)
+pv_ns pv_io_files_timeout(struct pv_io_files *files, pv_ns now)
 {
-    if (io->xfers == NULL)
+    if (files->xfers == NULL)
         return PV_NEVER;
-    if (now < io->files_at)
-        return io->files_at;
-    for (struct pv_io_xfer *t = io->xfers; t != NULL; t = t->next)
-        pv_engine_file_progress(io->cfg.engine, t->x.op.tag, atomic_load(&t->x.done), now);
-    io->files_at = now + PROGRESS;
-    return io->files_at;
-}
-
-/* --- descriptors of clients ---------------------------------------------------------------- */
-
-void pv_io_passed(struct pv_io *io, uint32_t sid, int fd)
-{
-    struct stat st;
-    int flags = fcntl(fd, F_GETFL);
-    bool readable = flags >= 0 && (flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_WRONLY;
-    if (!readable || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
-        return;
-    }
-    const struct pv_engine_passed file = {
-        .handle = fd,
-        .size = (uint64_t)st.st_size,
-        .stamp = {.dev = (uint64_t)st.st_dev,
-                  .ino = (uint64_t)st.st_ino,
-                  .mtime_ns =
-                      (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec}};
-    pv_engine_passed(io->cfg.engine, sid, &file);
+    if (now < files->tell_at)
+        return files->tell_at;
+    for (struct pv_io_xfer *t = files->xfers; t != NULL; t = t->next)
+        pv_engine_file_progress(files->cfg.turn->engine, t->x.op.tag, atomic_load(&t->x.done), now);
+    files->tell_at = now + PROGRESS;
+    return files->tell_at;
 }
 
 /* --- life ---------------------------------------------------------------------------------- */
 
-int pv_io_files_init(struct pv_io *io)
+int pv_io_files_new(struct pv_io_files **ret_files, const struct pv_io_files_config *cfg)
 {
-    const struct pv_worker_config cfg = {.name = "pv-files",
-                                         .threads = PV_FILELINK_MAX_RUNNING,
-                                         .limit = LIMIT,
-                                         .batch = 1,
-                                         .run = run};
-    int r = pv_worker_new(&io->filer, &cfg);
+    const struct pv_worker_config worker = {.name = "pv-files",
+                                            .threads = PV_FILELINK_MAX_RUNNING,
+                                            .limit = LIMIT,
+                                            .batch = 1,
+                                            .run = run};
+    struct pv_io_files *files = calloc(1, sizeof(*files));
+    if (files == NULL)
+        return PV_ERR_NOMEM;
+    files->cfg = *cfg;
+    files->dir = -1;
+    int r = pv_worker_new(&files->worker, &worker);
     if (r >= 0)
-        r = pv_watch_new(&io->filer_watch, io->loop, pv_worker_fd(io->filer), PV_LOOP_READ,
-                         on_filer, io);
+        r = pv_watch_new(&files->watch, cfg->turn->loop, pv_worker_fd(files->worker), PV_LOOP_READ,
+                         on_filer, files);
+    if (r < 0)
+        pv_io_files_free(files);
+    else
+        *ret_files = files;
     return r;
 }
 
-void pv_io_files_done(struct pv_io *io)
+struct pv_io_files *pv_io_files_free(struct pv_io_files *files)
 {
     struct pv_engine_fileop op;
     void *item = NULL;
-    for (struct pv_io_xfer *t = io->xfers; t != NULL; t = t->next)
+    if (files == NULL)
+        return NULL;
+    for (struct pv_io_xfer *t = files->xfers; t != NULL; t = t->next)
         pv_xfer_cancel(&t->x);
-    pv_watch_free(io->filer_watch);
-    if (io->filer != NULL) {
-        pv_worker_finish(io->filer);
-        while (pv_worker_take(io->filer, &item) == PV_OK)
-            remove_xfer(io, item);
-        pv_worker_free(io->filer);
+    pv_watch_free(files->watch);
+    if (files->worker != NULL) {
+        pv_worker_finish(files->worker);
+        while (pv_worker_take(files->worker, &item) == PV_OK)
+            remove_xfer(files, item);
+        pv_worker_free(files->worker);
     }
-    while (pv_engine_poll_fileop(io->cfg.engine, &op) == PV_OK)
+    /* Descriptors of offers are the engine's numbers, but ours to close. */
+    while (pv_engine_poll_fileop(files->cfg.turn->engine, &op) == PV_OK)
         if (!op.pass && op.op.type == PV_FILEOP_RELEASE)
             close(op.op.handle);
-    if (io->files_dir >= 0)
-        close(io->files_dir);
+    if (files->dir >= 0)
+        close(files->dir);
+    free(files);
+    return NULL;
 }

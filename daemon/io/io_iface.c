@@ -1,18 +1,33 @@
 /* SPDX-License-Identifier: MIT */
-/* Our interface in the hands of others: `ip link set`, network managers. An address that is taken
- * away comes back; what somebody may have wanted, down or a small MTU, is left alone and told. */
+/* Our interface: set up and taken down by jobs, watched in between, since it is also in the hands
+ * of others: `ip link set`, network managers. An address that is taken away comes back; what
+ * somebody may have wanted, down or a small MTU, is left alone and told. */
+#include "daemon/io/io_iface.h"
+
+#include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "daemon/io/io_int.h"
 #include "sys/net/tun.h"
 
 enum {
-    HOST_ADDRS = 256,  /* addresses of this host looked at */
+    HOST_ADDRS = 256,  /* addresses of this host looked at; ours */
     MTU_MIN_V6 = 1280, /* bytes, RFC 8200 s5: below, the kernel takes IPv6 away */
-    PROBLEM_MAX = 240,
+    PROBLEM_MAX = 240, /* bytes of the text, with the NUL */
 };
 #define AGAIN_AFTER PV_S(3) /* a manager that removes what we set is not to be fought harder */
+
+struct pv_io_iface {
+    struct pv_io_iface_config cfg;
+    struct pv_job_iface *wanted; /* what the TUN was last asked to be; NULL = none */
+    unsigned under_way;          /* jobs about it */
+    uint32_t index;              /* of the interface; 0 = there is none */
+    uint64_t has;                /* bit i: it had address i when it was set up last */
+    bool known;                  /* has was read since then */
+    pv_ns again;                 /* not set up again before */
+    pv_ns look_at;               /* when it is looked at; PV_NEVER: not until something happens */
+};
 
 /* Bit i: the interface has address i of those it shall have. */
 static int addresses_of(const struct pv_job_iface *iface, uint64_t *ret_has)
@@ -59,48 +74,162 @@ static void find_problem(const struct pv_job_iface *iface, bool up, unsigned mtu
                  iface->name, mtu, iface->name, iface->mtu);
 }
 
-static void look(struct pv_io *io, pv_ns now)
+/* The job is ours: the engine asked for the interface once and has been answered. */
+static void restore(struct pv_io_iface *i, uint16_t mtu, const char *why)
+{
+    if (i->wanted == NULL)
+        return;
+    pv_log(i->cfg.turn->log, PV_LOG_WARN, "interface=%s what=\"%s\"", i->wanted->name, why);
+    struct pv_job *job = calloc(1, sizeof(*job));
+    struct pv_job_iface *wanted = malloc(sizeof(*wanted));
+    if (job == NULL || wanted == NULL) {
+        free(job);
+        free(wanted);
+        return;
+    }
+    *wanted = *i->wanted;
+    wanted->mtu = mtu;
+    job->kind = PV_JOB_IFACE_UP;
+    job->u.iface = wanted;
+    if (pv_io_submit(i->cfg.jobs, job, true, i->cfg.turn->now) >= 0)
+        i->under_way++;
+}
+
+/* Compares what there is with what was set up. */
+static void look(struct pv_io_iface *i, pv_ns now)
 {
     char problem[PROBLEM_MAX];
-    const struct pv_job_iface *iface = io->iface;
     unsigned mtu = 0;
     uint64_t has = 0;
     bool up = false;
-    if (iface == NULL || io->iface_jobs > 0 || pv_tun_look(iface->name, &up, &mtu) < 0 ||
-        addresses_of(iface, &has) < 0)
+    if (i->wanted == NULL || i->under_way > 0 || pv_tun_look(i->wanted->name, &up, &mtu) < 0 ||
+        addresses_of(i->wanted, &has) < 0)
         return; /* deleted: the packet threads tell */
-    find_problem(iface, up, mtu, problem);
-    pv_engine_set_iface_problem(io->cfg.engine, problem);
+    find_problem(i->wanted, up, mtu, problem);
+    pv_engine_set_iface_problem(i->cfg.turn->engine, problem);
     if (problem[0] != '\0')
         return;
-    if (!io->iface_known) { /* IPv6 may be forbidden here: only what was there can be missed */
-        io->iface_has = has;
-        io->iface_known = true;
+    if (!i->known) { /* IPv6 may be forbidden here: only what was there can be missed */
+        i->has = has;
+        i->known = true;
     }
-    if ((io->iface_has & ~has) == 0)
+    if ((i->has & ~has) == 0)
         return;
-    if (now < io->iface_again) {
-        io->iface_look_at = io->iface_again;
+    if (now < i->again) {
+        i->look_at = i->again;
         return;
     }
-    io->iface_again = now + AGAIN_AFTER;
-    pv_io_restore_iface(io, (uint16_t)(mtu < UINT16_MAX ? mtu : UINT16_MAX),
-                        "an address was removed by somebody else: setting it again");
+    i->again = now + AGAIN_AFTER;
+    restore(i, (uint16_t)(mtu < UINT16_MAX ? mtu : UINT16_MAX),
+            "an address was removed by somebody else: setting it again");
 }
 
-void pv_io_iface_changed(struct pv_io *io)
+pv_ns pv_io_iface_timeout(struct pv_io_iface *i, pv_ns now)
 {
-    io->iface_known = false;
-    io->iface_look_at = io->now; /* at once: what is there now is what was set */
-    pv_engine_set_iface_problem(io->cfg.engine, "");
+    bool due = pv_net_monitor_own_due(i->cfg.monitor, now);
+    if (due || now >= i->look_at) {
+        i->look_at = PV_NEVER;
+        look(i, now);
+    }
+    return pv_min_ns(i->look_at, pv_net_monitor_next_own(i->cfg.monitor));
 }
 
-pv_ns pv_io_iface_timeout(struct pv_io *io, pv_ns now)
+void pv_io_iface_deleted(struct pv_io_iface *i)
 {
-    bool due = pv_net_monitor_own_due(io->monitor, now);
-    if (due || now >= io->iface_look_at) {
-        io->iface_look_at = PV_NEVER;
-        look(io, now);
+    restore(i, i->wanted == NULL ? 0 : i->wanted->mtu, "removed by somebody else: making it again");
+}
+
+/* --- set up and taken down ----------------------------------------------------------------- */
+
+/* Takes the TUN's descriptor and listens on its addresses. */
+static void use_tun(struct pv_io_iface *i, const struct pv_io_iface_job *done)
+{
+    int r = pv_datapath_set_tun(i->cfg.datapath, done->tun);
+    if (r < 0) {
+        done->result->status = r;
+        snprintf(done->result->error, sizeof(done->result->error), "start the packet threads: %s",
+                 pv_strstatus(r));
+        return;
     }
-    return pv_min_ns(io->iface_look_at, pv_net_monitor_next_own(io->monitor));
+    struct pv_datapath_counts c = pv_datapath_counts(i->cfg.datapath);
+    pv_log(i->cfg.turn->log, PV_LOG_INFO,
+           "what=\"packets\" workers=%u threads=%u tcp-offload=%s udp-offload=%s aead=%s",
+           c.workers, c.threads, c.tun.tso ? "yes" : "no", c.tun.uso ? "yes" : "no", c.aead);
+    if (done->result->error[0] != '\0') /* up all the same */
+        pv_log(i->cfg.turn->log, PV_LOG_WARN, "why=\"%s\"", done->result->error);
+    i->index = if_nametoindex(done->job->u.iface->name);
+    pv_io_streams_listen(i->cfg.streams, done->job->u.iface);
+    pv_io_dns_listen(i->cfg.dns, done->job->u.iface);
+}
+
+static void drop_tun(struct pv_io_iface *i)
+{
+    pv_io_streams_listen(i->cfg.streams, NULL);
+    pv_io_dns_listen(i->cfg.dns, NULL);
+    i->index = 0;
+    int r = pv_datapath_set_tun(i->cfg.datapath, NULL);
+    if (r < 0)
+        pv_log(i->cfg.turn->log, PV_LOG_ERROR, "what=\"packet threads not started\" why=\"%s\"",
+               pv_strstatus(r));
+}
+
+void pv_io_iface_done(struct pv_io_iface *i, const struct pv_io_iface_job *done)
+{
+    i->under_way--;
+    if (done->job->kind == PV_JOB_IFACE_DOWN)
+        drop_tun(i); /* again: an UP submitted before the DOWN may have come in between */
+    else if (done->result->status >= 0)
+        use_tun(i, done);
+    i->known = false;
+    i->look_at = i->cfg.turn->now; /* at once: what is there now is what was set */
+    pv_engine_set_iface_problem(i->cfg.turn->engine, "");
+    if (done->own && done->result->status < 0)
+        pv_log(i->cfg.turn->log, PV_LOG_ERROR, "what=\"interface not made again\" why=\"%s\"",
+               done->result->error);
+}
+
+static void remember(struct pv_io_iface *i, const struct pv_job *job)
+{
+    free(i->wanted);
+    i->wanted = job->kind == PV_JOB_IFACE_UP ? malloc(sizeof(*i->wanted)) : NULL;
+    if (i->wanted != NULL)
+        *i->wanted = *job->u.iface;
+}
+
+void pv_io_iface_submit(struct pv_io_iface *i, struct pv_job *job, pv_ns now)
+{
+    remember(i, job);
+    if (job->kind == PV_JOB_IFACE_DOWN)
+        drop_tun(i); /* our descriptor first: the interface goes with the last one */
+    if (pv_io_submit(i->cfg.jobs, job, false, now) >= 0)
+        i->under_way++;
+}
+
+bool pv_io_iface_is_settled(const struct pv_io_iface *i)
+{
+    return i->under_way == 0;
+}
+
+uint32_t pv_io_iface_index(const struct pv_io_iface *i)
+{
+    return i->index;
+}
+
+int pv_io_iface_new(struct pv_io_iface **ret_iface, const struct pv_io_iface_config *cfg)
+{
+    struct pv_io_iface *i = calloc(1, sizeof(*i));
+    if (i == NULL)
+        return PV_ERR_NOMEM;
+    i->cfg = *cfg;
+    i->look_at = PV_NEVER;
+    *ret_iface = i;
+    return PV_OK;
+}
+
+struct pv_io_iface *pv_io_iface_free(struct pv_io_iface *iface)
+{
+    if (iface != NULL)
+        free(iface->wanted);
+    free(iface);
+    return NULL;
 }

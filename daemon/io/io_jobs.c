@@ -1,37 +1,52 @@
 /* SPDX-License-Identifier: MIT */
+/* Jobs of the engine on their way to a thread that may block, and back. A lane is such a worker;
+ * the table HANDLERS says what serves a job of which kind, and in which lane. */
+#include "daemon/io/io_jobs.h"
+
 #include <errno.h>
-#include <net/if.h>
 #include <netdb.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/io/io_int.h"
 #include "daemon/io/portmapper.h"
 #include "sys/file/file.h"
 #include "sys/helper/notify.h"
 #include "sys/net/sockaddr.h"
 #include "sys/proc/clock.h"
+#include "sys/proc/worker.h"
 
-enum {
-    STORE_LIMIT = 8192, /* jobs under way; beyond it the engine is told so */
-    HELPER_LIMIT = 64,
-    RESOLVER_LIMIT = 256,
-    NOTIFIER_LIMIT = 128, /* the engine keeps fewer */
-    PORTMAP_LIMIT = 16,
-    RESOLVER_THREADS = 2, /* a name server that does not answer must not hold up all names */
-};
-
-/* What is given back to a router at the end may take that long; it is mostly one packet. */
+/* What is given back to a router at the end may take that long; it is mostly one packet. Ours. */
 #define PORTMAP_LAST PV_MS(1500)
 
-/* A job on its way through a worker. */
+/* The workers. What one of them waits for must not hold up the jobs of another. */
+enum lane {
+    LANE_STORE,
+    LANE_HELPER,
+    LANE_RESOLVER,
+    LANE_NOTIFIER,
+    LANE_PORTMAP,
+    N_LANES,
+};
+
+struct pv_io_jobs {
+    struct pv_io_jobs_config cfg;
+    struct running {
+        struct pv_io_jobs *jobs;  /* back, for the watch */
+        struct pv_worker *worker; /* NULL: nothing is configured for it */
+        struct pv_watch *watch;
+    } lanes[N_LANES];
+    _Atomic pv_ns portmap_until; /* read by its thread: requests to routers end then */
+};
+
+/* A job on its way through a lane. */
 struct work {
-    struct pv_io *io;
+    struct pv_io_jobs *jobs; /* not to be used in a lane that is abandoned at the end */
     struct pv_job *job;
-    bool own; /* ours, not the engine's: its result is not reported */
+    bool own; /* the shell's, not the engine's: its result is not reported */
     struct pv_job_result result;
     struct pv_tun tun; /* IFACE_UP */
 };
@@ -43,8 +58,9 @@ static void result_error(struct pv_job_result *result, int status, const char *w
     snprintf(result->error, sizeof(result->error), "%.120s: %.100s", what, why);
 }
 
-/* --- on the workers' threads --------------------------------------------------------------- */
+/* --- on the lanes' threads ----------------------------------------------------------------- */
 
+/* All jobs that wait are one transaction. */
 static void run_store(void *ctx, void *const *items, size_t n)
 {
     struct pv_store *store = ctx;
@@ -57,10 +73,12 @@ static void run_store(void *ctx, void *const *items, size_t n)
         ((struct work *)items[i])->result = results[i];
 }
 
-static int iface_up(struct pv_helper *helper, const struct pv_job_iface *job, struct work *w)
+/* The helper makes the interface and hands its descriptors over. */
+static void run_iface_up(void *ctx, struct work *w)
 {
+    const struct pv_job_iface *job = w->job->u.iface;
     struct pv_helper_iface iface = {
-        .n_addrs = job->n_addrs, .mtu = job->mtu, .queues = (uint8_t)w->io->cfg.udp.n};
+        .n_addrs = job->n_addrs, .mtu = job->mtu, .queues = w->jobs->cfg.queues};
     char error[PV_HELPER_ERROR_MAX];
     _Static_assert(sizeof(iface.addrs) == sizeof(job->addrs), "both lists have one length");
     _Static_assert(sizeof(error) <= sizeof(w->result.error), "an error is not cut");
@@ -73,16 +91,22 @@ static int iface_up(struct pv_helper *helper, const struct pv_job_iface *job, st
     for (size_t i = 0; i < job->n_routes; i++)
         if (job->routes[i].bits > 0)
             iface.routes[iface.n_routes++] = job->routes[i];
-    int r = pv_helper_iface_up(helper, &iface, &w->tun, error);
+    w->result.status = pv_helper_iface_up(ctx, &iface, &w->tun, error);
     memcpy(w->result.error, error, sizeof(error));
-    return r;
+}
+
+static void run_iface_down(void *ctx, struct work *w)
+{
+    w->result.status = pv_helper_iface_down(ctx, w->result.error);
 }
 
 /* The helper process has no part in it, but its thread is the one that does things one by one. */
-static void write_names(const char *path, const struct pv_job_names *names,
-                        struct pv_job_result *result)
+static void run_names(void *ctx, struct work *w)
 {
+    const char *path = w->jobs->cfg.names_path;
+    const struct pv_job_names *names = &w->job->u.names;
     char what[160];
+    (void)ctx;
     int r = PV_OK;
     if (path == NULL)
         return;
@@ -93,29 +117,18 @@ static void write_names(const char *path, const struct pv_job_names *names,
     if (r == PV_OK)
         return;
     snprintf(what, sizeof(what), "write %s", path);
-    result_error(result, r, what, pv_strstatus(r));
+    result_error(&w->result, r, what, pv_strstatus(r));
 }
 
-static void run_helper(void *ctx, void *const *items, size_t n)
+/* Asks the resolver of the system, which may wait for a name server for half a minute. */
+static void run_resolve(void *ctx, struct work *w)
 {
-    struct pv_helper *helper = ctx;
-    for (size_t i = 0; i < n; i++) {
-        struct work *w = items[i];
-        if (w->job->kind == PV_JOB_NAMES) {
-            write_names(w->io->cfg.names_path, &w->job->u.names, &w->result);
-            continue;
-        }
-        w->result.status = w->job->kind == PV_JOB_IFACE_UP
-                               ? iface_up(helper, w->job->u.iface, w)
-                               : pv_helper_iface_down(helper, w->result.error);
-    }
-}
-
-static void resolve(const struct pv_job_resolve *job, struct pv_job_result *result)
-{
+    const struct pv_job_resolve *job = &w->job->u.resolve;
+    struct pv_job_result *result = &w->result;
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *list = NULL;
     char what[PV_JOB_HOST_MAX + 16];
+    (void)ctx;
     int e = getaddrinfo(job->host, NULL, &hints, &list);
     if (e != 0) {
         snprintf(what, sizeof(what), "resolve %s", job->host);
@@ -136,53 +149,84 @@ static void resolve(const struct pv_job_resolve *job, struct pv_job_result *resu
     freeaddrinfo(list);
 }
 
-static void run_notifier(void *ctx, void *const *items, size_t n)
+/* Hands the message to the process that runs the user's program. The descriptor comes by value: the
+ * thread may outlive everything else (it is abandoned at the end). */
+static void run_notify(void *ctx, struct work *w)
 {
-    const int fd = (int)(intptr_t)ctx; /* by value: the thread may outlive the rest (abandon) */
+    const int fd = (int)(intptr_t)ctx;
+    const struct pv_job_notify *job = w->job->u.notify;
+    char error[PV_NOTIFY_ERROR_MAX];
     struct pv_notify_message *msg = malloc(sizeof(*msg));
-    for (size_t i = 0; i < n; i++) {
-        struct work *w = items[i];
-        const struct pv_job_notify *job = w->job->u.notify;
-        char error[PV_NOTIFY_ERROR_MAX];
-        if (msg == NULL) {
-            result_error(&w->result, PV_ERR_NOMEM, "notify", "out of memory");
-            continue;
-        }
-        *msg = (struct pv_notify_message){.text_len = (uint32_t)strlen(job->text)};
-        _Static_assert(sizeof(msg->text) >= PV_CHAT_TEXT_MAX, "every text fits");
-        memcpy(msg->text, job->text, msg->text_len);
-        snprintf(msg->from, sizeof(msg->from), "%s", job->from);
-        snprintf(msg->to, sizeof(msg->to), "%s", job->to);
-        snprintf(msg->room, sizeof(msg->room), "%s", job->room);
-        snprintf(msg->id, sizeof(msg->id), "%s", job->id);
-        snprintf(msg->time, sizeof(msg->time), "%llu.%03llu",
-                 (unsigned long long)(job->time_ms / 1000),
-                 (unsigned long long)(job->time_ms % 1000));
-        w->result.status = pv_notify_run(fd, msg, error);
-        _Static_assert(sizeof(error) <= sizeof(w->result.error), "an error is not cut");
-        memcpy(w->result.error, error, sizeof(error));
+    if (msg == NULL) {
+        result_error(&w->result, PV_ERR_NOMEM, "notify", "out of memory");
+        return;
     }
+    *msg = (struct pv_notify_message){.text_len = (uint32_t)strlen(job->text)};
+    _Static_assert(sizeof(msg->text) >= PV_CHAT_TEXT_MAX, "every text fits");
+    memcpy(msg->text, job->text, msg->text_len);
+    snprintf(msg->from, sizeof(msg->from), "%s", job->from);
+    snprintf(msg->to, sizeof(msg->to), "%s", job->to);
+    snprintf(msg->room, sizeof(msg->room), "%s", job->room);
+    snprintf(msg->id, sizeof(msg->id), "%s", job->id);
+    snprintf(msg->time, sizeof(msg->time), "%llu.%03llu", (unsigned long long)(job->time_ms / 1000),
+             (unsigned long long)(job->time_ms % 1000));
+    w->result.status = pv_notify_run(fd, msg, error);
+    _Static_assert(sizeof(error) <= sizeof(w->result.error), "an error is not cut");
+    memcpy(w->result.error, error, sizeof(error));
     free(msg);
 }
 
-static void run_resolver(void *ctx, void *const *items, size_t n)
+static void run_portmap(void *ctx, struct work *w)
 {
-    (void)ctx;
+    struct pv_io_jobs *jobs = ctx;
+    pv_portmapper_ask(jobs->cfg.helper, &w->job->u.portmap, &jobs->portmap_until,
+                      &w->result.portmap);
+}
+
+/* What serves a job of each kind, but for those that pv_store_serves(): the store takes them in
+ * batches. ctx is that of the lane. */
+static const struct handler {
+    enum lane lane;
+    void (*run)(void *ctx, struct work *w);
+} HANDLERS[PV_JOB_KINDS] = {
+    [PV_JOB_RESOLVE] = {LANE_RESOLVER, run_resolve},
+    [PV_JOB_IFACE_UP] = {LANE_HELPER, run_iface_up},
+    [PV_JOB_IFACE_DOWN] = {LANE_HELPER, run_iface_down},
+    [PV_JOB_NOTIFY] = {LANE_NOTIFIER, run_notify},
+    /* The helper process has no part in it, but its lane does things one by one. */
+    [PV_JOB_NAMES] = {LANE_HELPER, run_names},
+    [PV_JOB_PORTMAP] = {LANE_PORTMAP, run_portmap},
+};
+
+bool pv_io_jobs_serve(enum pv_job_kind kind)
+{
+    return pv_store_serves(kind) || (kind < PV_JOB_KINDS && HANDLERS[kind].run != NULL);
+}
+
+static void run_each(void *ctx, void *const *items, size_t n)
+{
     for (size_t i = 0; i < n; i++) {
         struct work *w = items[i];
-        resolve(&w->job->u.resolve, &w->result);
+        HANDLERS[w->job->kind].run(ctx, w);
     }
 }
 
-static void run_portmap(void *ctx, void *const *items, size_t n)
-{
-    struct pv_io *io = ctx;
-    for (size_t i = 0; i < n; i++) {
-        struct work *w = items[i];
-        pv_portmapper_ask(io->cfg.helper, &w->job->u.portmap, &io->portmap_until,
-                          &w->result.portmap);
-    }
-}
+static const struct lane_kind {
+    const char *name; /* of the threads */
+    unsigned threads;
+    size_t limit; /* jobs under way; beyond it the engine is told so; ours */
+    size_t batch;
+    void (*run)(void *ctx, void *const *items, size_t n);
+    bool may_hang; /* its threads are left alone at the end */
+} LANES[N_LANES] = {
+    [LANE_STORE] = {"pv-store", 1, 8192, PV_WORKER_MAX_BATCH, run_store, false},
+    [LANE_HELPER] = {"pv-helper", 1, 64, 1, run_each, false},
+    /* Two threads: a name server that does not answer must not hold up all names. */
+    [LANE_RESOLVER] = {"pv-resolver", 2, 256, 1, run_each, true},
+    /* The engine keeps fewer. A user's program need not be in a hurry. */
+    [LANE_NOTIFIER] = {"pv-notifier", 1, 128, 1, run_each, true},
+    [LANE_PORTMAP] = {"pv-portmap", 1, 16, 1, run_each, false},
+};
 
 /* --- on the control thread ----------------------------------------------------------------- */
 
@@ -193,241 +237,98 @@ static void free_work(struct work *w)
     free(w);
 }
 
-/* Takes the TUN's descriptor and listens on its addresses. */
-static void use_tun(struct pv_io *io, struct work *w)
+static bool is_iface(enum pv_job_kind kind)
 {
-    int r = pv_datapath_set_tun(io->datapath, &w->tun);
-    if (r < 0) {
-        result_error(&w->result, r, "start the packet threads", pv_strstatus(r));
-        return;
-    }
-    struct pv_datapath_counts c = pv_datapath_counts(io->datapath);
-    pv_log(io->cfg.log, PV_LOG_INFO,
-           "what=\"packets\" workers=%u threads=%u tcp-offload=%s udp-offload=%s aead=%s",
-           c.workers, c.threads, c.tun.tso ? "yes" : "no", c.tun.uso ? "yes" : "no", c.aead);
-    if (w->result.error[0] != '\0') /* up all the same */
-        pv_log(io->cfg.log, PV_LOG_WARN, "why=\"%s\"", w->result.error);
-    io->tun_index = if_nametoindex(w->job->u.iface->name);
-    pv_io_listen_overlay(io, w->job->u.iface);
-    pv_io_listen_dns(io, w->job->u.iface);
+    return kind == PV_JOB_IFACE_UP || kind == PV_JOB_IFACE_DOWN;
 }
 
-static void drop_tun(struct pv_io *io)
+static void finish(struct pv_io_jobs *jobs, struct work *w, pv_ns now)
 {
-    pv_io_listen_overlay(io, NULL);
-    pv_io_listen_dns(io, NULL);
-    io->tun_index = 0;
-    int r = pv_datapath_set_tun(io->datapath, NULL);
-    if (r < 0)
-        pv_log(io->cfg.log, PV_LOG_ERROR, "what=\"packet threads not started\" why=\"%s\"",
-               pv_strstatus(r));
-}
-
-static void finish_iface(struct pv_io *io, struct work *w)
-{
-    io->iface_jobs--;
-    if (w->job->kind == PV_JOB_IFACE_DOWN)
-        drop_tun(io); /* again: an UP submitted before the DOWN may have come in between */
-    else if (w->result.status >= 0)
-        use_tun(io, w);
-    pv_io_iface_changed(io);
-    if (w->own && w->result.status < 0)
-        pv_log(io->cfg.log, PV_LOG_ERROR, "what=\"interface not made again\" why=\"%s\"",
-               w->result.error);
-}
-
-static void finish(struct pv_io *io, struct work *w, pv_ns now)
-{
-    if (w->job->kind == PV_JOB_IFACE_UP || w->job->kind == PV_JOB_IFACE_DOWN)
-        finish_iface(io, w);
+    if (is_iface(w->job->kind))
+        jobs->cfg.iface_done(
+            jobs->cfg.ctx, &(struct pv_io_iface_job){
+                               .job = w->job, .tun = &w->tun, .result = &w->result, .own = w->own});
     w->result.id = w->job->id;
     w->result.kind = w->job->kind;
     if (!w->own)
-        pv_engine_handle_job(io->cfg.engine, &w->result, now);
+        pv_engine_handle_job(jobs->cfg.turn->engine, &w->result, now);
     free_work(w);
 }
 
-static void take_all(struct pv_io *io, struct pv_worker *worker, pv_ns now)
+static void on_results(void *ctx, unsigned ready, pv_ns now)
 {
+    struct running *lane = ctx;
     void *item = NULL;
-    pv_io_begin(io, now);
-    while (pv_worker_take(worker, &item) == PV_OK)
-        finish(io, item, now);
-}
-
-static void on_store(void *ctx, unsigned ready, pv_ns now)
-{
-    struct pv_io *io = ctx;
     (void)ready;
-    take_all(io, io->store, now);
+    pv_io_turn_begin(lane->jobs->cfg.turn, now);
+    while (pv_worker_take(lane->worker, &item) == PV_OK)
+        finish(lane->jobs, item, now);
 }
 
-static void on_helper(void *ctx, unsigned ready, pv_ns now)
-{
-    struct pv_io *io = ctx;
-    (void)ready;
-    take_all(io, io->helper, now);
-}
-
-static void on_resolver(void *ctx, unsigned ready, pv_ns now)
-{
-    struct pv_io *io = ctx;
-    (void)ready;
-    take_all(io, io->resolver, now);
-}
-
-static void on_notifier(void *ctx, unsigned ready, pv_ns now)
-{
-    struct pv_io *io = ctx;
-    (void)ready;
-    take_all(io, io->notifier, now);
-}
-
-static void on_portmap(void *ctx, unsigned ready, pv_ns now)
-{
-    struct pv_io *io = ctx;
-    (void)ready;
-    take_all(io, io->portmap, now);
-}
-
-static void remember_iface(struct pv_io *io, const struct pv_job *job)
-{
-    free(io->iface);
-    io->iface = NULL;
-    if (job->kind == PV_JOB_IFACE_UP) {
-        io->iface = malloc(sizeof(*io->iface));
-        if (io->iface != NULL)
-            *io->iface = *job->u.iface;
-    }
-}
-
-static struct pv_worker *worker_for(struct pv_io *io, enum pv_job_kind kind)
-{
-    if (pv_store_serves(kind))
-        return io->store;
-    if (kind == PV_JOB_NOTIFY)
-        return io->notifier;
-    if (kind == PV_JOB_PORTMAP)
-        return io->portmap;
-    return kind == PV_JOB_RESOLVE ? io->resolver : io->helper;
-}
-
-static void submit(struct pv_io *io, struct pv_job *job, bool own, pv_ns now)
+int pv_io_submit(struct pv_io_jobs *jobs, struct pv_job *job, bool own, pv_ns now)
 {
     struct work *w = calloc(1, sizeof(*w));
-    int r = PV_ERR_NOMEM;
-    if (w != NULL) {
-        *w = (struct work){.io = io, .job = job, .own = own};
-        r = pv_worker_submit(worker_for(io, job->kind), w);
+    int r = !pv_io_jobs_serve(job->kind) ? PV_ERR_UNSUPPORTED : w == NULL ? PV_ERR_NOMEM : PV_OK;
+    if (r >= 0) {
+        enum lane lane = pv_store_serves(job->kind) ? LANE_STORE : HANDLERS[job->kind].lane;
+        *w = (struct work){.jobs = jobs, .job = job, .own = own};
+        r = pv_worker_submit(jobs->lanes[lane].worker, w);
     }
-    if (r >= 0 && (job->kind == PV_JOB_IFACE_UP || job->kind == PV_JOB_IFACE_DOWN))
-        io->iface_jobs++;
     if (r >= 0)
-        return;
+        return PV_OK;
     struct pv_job_result result = {.id = job->id, .kind = job->kind};
     result_error(&result, r, "start a job", pv_strstatus(r));
     if (!own)
-        pv_engine_handle_job(io->cfg.engine, &result, now);
+        pv_engine_handle_job(jobs->cfg.turn->engine, &result, now);
     pv_job_free(job);
     free(w);
-}
-
-void pv_io_submit(struct pv_io *io, struct pv_job *job, pv_ns now)
-{
-    if (job->kind == PV_JOB_IFACE_UP || job->kind == PV_JOB_IFACE_DOWN)
-        remember_iface(io, job);
-    if (job->kind == PV_JOB_IFACE_DOWN)
-        drop_tun(io); /* our descriptor first: the interface goes with the last one */
-    submit(io, job, false, now);
-}
-
-void pv_io_restore_iface(struct pv_io *io, uint16_t mtu, const char *why)
-{
-    if (io->iface == NULL)
-        return;
-    pv_log(io->cfg.log, PV_LOG_WARN, "interface=%s what=\"%s\"", io->iface->name, why);
-    struct pv_job *job = calloc(1, sizeof(*job));
-    struct pv_job_iface *iface = malloc(sizeof(*iface));
-    if (job == NULL || iface == NULL) {
-        free(job);
-        free(iface);
-        return;
-    }
-    *iface = *io->iface;
-    iface->mtu = mtu;
-    job->kind = PV_JOB_IFACE_UP;
-    job->u.iface = iface;
-    submit(io, job, true, io->now);
-}
-
-/* Only where a program is configured. */
-static int init_notifier(struct pv_io *io)
-{
-    const struct pv_worker_config cfg = {.name = "pv-notifier",
-                                         .threads = 1,
-                                         .limit = NOTIFIER_LIMIT,
-                                         .batch = 1,
-                                         .run = run_notifier,
-                                         .ctx = (void *)(intptr_t)io->cfg.notify_fd};
-    if (io->cfg.notify_fd < 0)
-        return PV_OK;
-    int r = pv_worker_new(&io->notifier, &cfg);
-    if (r >= 0)
-        r = pv_watch_new(&io->notifier_watch, io->loop, pv_worker_fd(io->notifier), PV_LOOP_READ,
-                         on_notifier, io);
     return r;
 }
 
-int pv_io_jobs_init(struct pv_io *io)
+/* --- life ---------------------------------------------------------------------------------- */
+
+static int start_lane(struct pv_io_jobs *jobs, enum lane lane, void *ctx)
 {
-    const struct pv_worker_config store = {.name = "pv-store",
-                                           .threads = 1,
-                                           .limit = STORE_LIMIT,
-                                           .batch = PV_WORKER_MAX_BATCH,
-                                           .run = run_store,
-                                           .ctx = io->cfg.store};
-    const struct pv_worker_config helper = {.name = "pv-helper",
-                                            .threads = 1,
-                                            .limit = HELPER_LIMIT,
-                                            .batch = 1,
-                                            .run = run_helper,
-                                            .ctx = io->cfg.helper};
-    const struct pv_worker_config resolver = {.name = "pv-resolver",
-                                              .threads = RESOLVER_THREADS,
-                                              .limit = RESOLVER_LIMIT,
-                                              .batch = 1,
-                                              .run = run_resolver};
-    const struct pv_worker_config portmap = {.name = "pv-portmap",
-                                             .threads = 1,
-                                             .limit = PORTMAP_LIMIT,
-                                             .batch = 1,
-                                             .run = run_portmap,
-                                             .ctx = io};
-    int r = pv_worker_new(&io->store, &store);
+    struct running *l = &jobs->lanes[lane];
+    const struct lane_kind *kind = &LANES[lane];
+    const struct pv_worker_config cfg = {.name = kind->name,
+                                         .threads = kind->threads,
+                                         .limit = kind->limit,
+                                         .batch = kind->batch,
+                                         .run = kind->run,
+                                         .ctx = ctx};
+    l->jobs = jobs;
+    int r = pv_worker_new(&l->worker, &cfg);
     if (r >= 0)
-        r = pv_worker_new(&io->portmap, &portmap);
-    if (r >= 0)
-        r = pv_worker_new(&io->helper, &helper);
-    if (r >= 0)
-        r = pv_worker_new(&io->resolver, &resolver);
-    if (r >= 0)
-        r = pv_watch_new(&io->store_watch, io->loop, pv_worker_fd(io->store), PV_LOOP_READ,
-                         on_store, io);
-    if (r >= 0)
-        r = pv_watch_new(&io->helper_job_watch, io->loop, pv_worker_fd(io->helper), PV_LOOP_READ,
-                         on_helper, io);
-    if (r >= 0)
-        r = pv_watch_new(&io->resolver_watch, io->loop, pv_worker_fd(io->resolver), PV_LOOP_READ,
-                         on_resolver, io);
-    if (r >= 0)
-        r = init_notifier(io);
-    if (r >= 0)
-        r = pv_watch_new(&io->portmap_watch, io->loop, pv_worker_fd(io->portmap), PV_LOOP_READ,
-                         on_portmap, io);
+        r = pv_watch_new(&l->watch, jobs->cfg.turn->loop, pv_worker_fd(l->worker), PV_LOOP_READ,
+                         on_results, l);
     return r;
 }
 
-static void finish_worker(struct pv_worker *worker)
+int pv_io_jobs_new(struct pv_io_jobs **ret_jobs, const struct pv_io_jobs_config *cfg)
+{
+    struct pv_io_jobs *jobs = calloc(1, sizeof(*jobs));
+    if (jobs == NULL)
+        return PV_ERR_NOMEM;
+    jobs->cfg = *cfg;
+    jobs->portmap_until = PV_NEVER;
+    int r = start_lane(jobs, LANE_STORE, cfg->store);
+    if (r >= 0)
+        r = start_lane(jobs, LANE_PORTMAP, jobs);
+    if (r >= 0)
+        r = start_lane(jobs, LANE_HELPER, cfg->helper);
+    if (r >= 0)
+        r = start_lane(jobs, LANE_RESOLVER, NULL);
+    if (r >= 0 && cfg->notify_fd >= 0)
+        r = start_lane(jobs, LANE_NOTIFIER, (void *)(intptr_t)cfg->notify_fd);
+    if (r < 0)
+        pv_io_jobs_free(jobs);
+    else
+        *ret_jobs = jobs;
+    return r;
+}
+
+static void finish_lane(struct pv_worker *worker)
 {
     void *item = NULL;
     if (worker == NULL)
@@ -441,21 +342,21 @@ static void finish_worker(struct pv_worker *worker)
     pv_worker_free(worker);
 }
 
-void pv_io_jobs_done(struct pv_io *io)
+struct pv_io_jobs *pv_io_jobs_free(struct pv_io_jobs *jobs)
 {
-    pv_watch_free(io->store_watch);
-    pv_watch_free(io->helper_job_watch);
-    pv_watch_free(io->resolver_watch);
-    pv_watch_free(io->notifier_watch);
-    pv_watch_free(io->portmap_watch);
+    if (jobs == NULL)
+        return NULL;
+    for (enum lane i = 0; i < N_LANES; i++)
+        pv_watch_free(jobs->lanes[i].watch);
     /* A router that does not answer must not keep the daemon. */
-    atomic_store_explicit(&io->portmap_until, pv_clock_now() + PORTMAP_LAST, memory_order_relaxed);
-    finish_worker(io->store);
-    finish_worker(io->portmap);
-    finish_worker(io->helper);
-    if (io->resolver != NULL)
-        pv_worker_abandon(io->resolver); /* a name server may keep it waiting for half a minute */
-    if (io->notifier != NULL)
-        pv_worker_abandon(io->notifier); /* nor need its user's program be in a hurry */
-    free(io->iface);
+    atomic_store_explicit(&jobs->portmap_until, pv_clock_now() + PORTMAP_LAST,
+                          memory_order_relaxed);
+    finish_lane(jobs->lanes[LANE_STORE].worker);
+    finish_lane(jobs->lanes[LANE_PORTMAP].worker);
+    finish_lane(jobs->lanes[LANE_HELPER].worker);
+    for (enum lane i = 0; i < N_LANES; i++)
+        if (LANES[i].may_hang && jobs->lanes[i].worker != NULL)
+            pv_worker_abandon(jobs->lanes[i].worker);
+    free(jobs);
+    return NULL;
 }

@@ -1,24 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /* Prometheus asks for our numbers by HTTP ([metrics] listen, adr/0014). */
+#include "daemon/io/io_metrics.h"
+
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "daemon/io/io_int.h"
 #include "proto/local/scrape.h"
+#include "sys/net/oneshot.h"
+
+struct pv_io_metrics {
+    struct pv_io_metrics_config cfg;
+    struct pv_oneshot *server; /* NULL: nobody is served */
+};
 
 static int answer(void *ctx, struct pv_view asked, pv_ns now, char **ret_text, size_t *ret_len)
 {
-    struct pv_io *io = ctx;
+    const struct pv_io_metrics_config *cfg = &((struct pv_io_metrics *)ctx)->cfg;
     struct pv_scrape scrape;
     char *page = NULL;
     size_t len = 0;
-    int r = pv_scrape_parse(asked, io->cfg.metrics_local, &scrape);
+    int r = pv_scrape_parse(asked, cfg->local, &scrape);
     if (r < 0)
         return r;
     if (scrape.status == 200) {
-        pv_io_begin(io, now);
-        pv_io_tell_datapath(io);
-        r = pv_engine_metrics(io->cfg.engine, now, &page, &len);
+        pv_io_turn_begin(cfg->turn, now);
+        pv_io_counts_tell(cfg->counts);
+        r = pv_engine_metrics(cfg->turn->engine, now, &page, &len);
     }
     if (r == PV_OK)
         r = pv_scrape_answer(&scrape, pv_view(page, len), PV_METRICS_CONTENT_TYPE, ret_text,
@@ -27,18 +34,34 @@ static int answer(void *ctx, struct pv_view asked, pv_ns now, char **ret_text, s
     return r;
 }
 
-int pv_io_metrics_init(struct pv_io *io)
+int pv_io_metrics_new(struct pv_io_metrics **ret_metrics, const struct pv_io_metrics_config *cfg)
 {
-    const struct pv_oneshot_config cfg = {.fd = io->cfg.metrics_fd, .answer = answer, .ctx = io};
-    if (cfg.fd < 0)
-        return PV_OK;
-    io->cfg.metrics_fd = -1;
-    return pv_oneshot_new(&io->metrics, io->loop, &cfg);
+    struct pv_io_metrics *m = calloc(1, sizeof(*m));
+    const struct pv_oneshot_config server = {.fd = cfg->fd, .answer = answer, .ctx = m};
+    int r = m == NULL ? PV_ERR_NOMEM : PV_OK;
+    if (r < 0 && cfg->fd >= 0)
+        close(cfg->fd);
+    if (r < 0)
+        return r;
+    m->cfg = *cfg;
+    if (cfg->fd >= 0)
+        r = pv_oneshot_new(&m->server, cfg->turn->loop, &server);
+    if (r < 0)
+        free(m);
+    else
+        *ret_metrics = m;
+    return r;
 }
 
-void pv_io_metrics_done(struct pv_io *io)
+pv_ns pv_io_metrics_timeout(struct pv_io_metrics *metrics, pv_ns now)
 {
-    io->metrics = pv_oneshot_free(io->metrics);
-    if (io->cfg.metrics_fd >= 0) /* it was never served */
-        close(io->cfg.metrics_fd);
+    return pv_oneshot_timeout(metrics->server, now);
+}
+
+struct pv_io_metrics *pv_io_metrics_free(struct pv_io_metrics *metrics)
+{
+    if (metrics != NULL)
+        pv_oneshot_free(metrics->server);
+    free(metrics);
+    return NULL;
 }

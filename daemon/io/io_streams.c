@@ -1,18 +1,28 @@
 /* SPDX-License-Identifier: MIT */
+/* Streams of all kinds between descriptors and the engine: TCP to the coordinator and between
+ * members, with TLS where it is wanted, and control clients on a unix socket. */
+#include "daemon/io/io_streams.h"
+
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/io/io_int.h"
 #include "proto/chat/chat.h"
 #include "sys/net/stream.h"
 #include "sys/net/streamtls.h"
+#include "sys/net/tls.h"
 #include "sys/net/unixsock.h"
 
-#define CLOSE_TIME PV_S(5) /* for writing out what is left of a stream the engine has closed */
+enum {
+    READ_MAX = 65536, /* bytes taken from a stream at a time; ours */
+};
+#define CLOSE_TIME \
+    PV_S(5) /* ours: for writing out what is left of a stream the engine has closed */
 
 struct pv_io_stream {
-    struct pv_io *io;
+    struct pv_io_streams *all;
     struct pv_io_stream *next;
     uint32_t sid;
     enum pv_stream_kind kind;
@@ -29,27 +39,36 @@ struct pv_io_stream {
 };
 
 struct pv_io_listener {
-    struct pv_io *io;
+    struct pv_io_streams *all;
     struct pv_io_listener *next;
     enum pv_stream_kind kind;
     int fd;
     struct pv_watch *watch;
 };
 
+struct pv_io_streams {
+    struct pv_io_streams_config cfg;
+    bool serves_ctl;              /* control clients are accepted */
+    struct pv_io_stream *streams; /* owned, as the listeners */
+    struct pv_io_listener *listeners;
+    uint8_t *read_buf;          /* READ_MAX bytes */
+    struct pv_tls_ctx *tls_ctx; /* made with the first stream that needs it */
+};
+
 /* --- the end of a stream ------------------------------------------------------------------- */
 
 /* After "out of descriptors" listeners wait for this. */
-static void resume_listeners(struct pv_io *io)
+static void resume_listeners(struct pv_io_streams *all)
 {
-    for (struct pv_io_listener *l = io->listeners; l != NULL; l = l->next)
-        if (io->ready || l->kind != PV_STREAM_CTL)
+    for (struct pv_io_listener *l = all->listeners; l != NULL; l = l->next)
+        if (all->serves_ctl || l->kind != PV_STREAM_CTL)
             pv_watch_set(l->watch, PV_LOOP_READ);
 }
 
 static void remove_stream(struct pv_io_stream *st)
 {
-    struct pv_io *io = st->io;
-    for (struct pv_io_stream **p = &io->streams; *p != NULL; p = &(*p)->next) {
+    struct pv_io_streams *all = st->all;
+    for (struct pv_io_stream **p = &all->streams; *p != NULL; p = &(*p)->next) {
         if (*p == st) {
             *p = st->next;
             break;
@@ -69,17 +88,17 @@ static void remove_stream(struct pv_io_stream *st)
         explicit_bzero(st->tail, st->tail_len);
     free(st->tail);
     free(st);
-    resume_listeners(io);
+    resume_listeners(all);
 }
 
 static void fail_stream(struct pv_io_stream *st, int status, pv_ns now)
 {
-    struct pv_io *io = st->io;
+    struct pv_io_streams *all = st->all;
     uint32_t sid = st->sid;
     bool known = !st->closing;
     remove_stream(st);
     if (known)
-        pv_engine_stream_closed(io->cfg.engine, sid, status, now);
+        pv_engine_stream_closed(all->cfg.turn->engine, sid, status, now);
 }
 
 static int stream_read(struct pv_io_stream *st, void *buf, size_t cap, size_t *ret_n)
@@ -135,7 +154,7 @@ static int write_some(struct pv_io_stream *st, struct pv_view out, size_t *ret_n
 /* Writes what the engine has; may end the stream. */
 static void write_out(struct pv_io_stream *st, pv_ns now)
 {
-    struct pv_engine *engine = st->io->cfg.engine;
+    struct pv_engine *engine = st->all->cfg.turn->engine;
     for (;;) {
         struct pv_view out = pv_engine_stream_out(engine, st->sid);
         size_t n = 0;
@@ -157,28 +176,49 @@ static void write_out(struct pv_io_stream *st, pv_ns now)
     }
 }
 
+/* A control client offers a file by passing its descriptor (taken): only a regular file that can be
+ * read, since a transfer must know its size and must not wait for a pipe. */
+static void take_passed(struct pv_io_streams *all, uint32_t sid, int fd)
+{
+    struct stat st;
+    int flags = fcntl(fd, F_GETFL);
+    bool readable = flags >= 0 && (flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_WRONLY;
+    if (!readable || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return;
+    }
+    const struct pv_engine_passed file = {
+        .handle = fd,
+        .size = (uint64_t)st.st_size,
+        .stamp = {.dev = (uint64_t)st.st_dev,
+                  .ino = (uint64_t)st.st_ino,
+                  .mtime_ns =
+                      (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec}};
+    pv_engine_passed(all->cfg.turn->engine, sid, &file);
+}
+
 /* A control client may pass a descriptor with its bytes. */
 static int read_some(struct pv_io_stream *st, size_t *ret_n)
 {
-    struct pv_io *io = st->io;
+    struct pv_io_streams *all = st->all;
     int passed = -1;
     if (st->kind != PV_STREAM_CTL)
-        return stream_read(st, io->read_buf, PV_IO_READ_MAX, ret_n);
-    int r = pv_unix_read(st->fd, io->read_buf, PV_IO_READ_MAX, ret_n, &passed);
+        return stream_read(st, all->read_buf, READ_MAX, ret_n);
+    int r = pv_unix_read(st->fd, all->read_buf, READ_MAX, ret_n, &passed);
     if (passed >= 0)
-        pv_io_passed(io, st->sid, passed);
+        take_passed(all, st->sid, passed);
     return r;
 }
 
 static void read_in(struct pv_io_stream *st, pv_ns now)
 {
-    struct pv_io *io = st->io;
+    struct pv_io_streams *all = st->all;
     size_t n = 0;
     int r;
     do { /* what TLS has taken in the descriptor no longer shows */
         r = read_some(st, &n);
         if (r == PV_OK)
-            pv_engine_stream_bytes(io->cfg.engine, st->sid, pv_view(io->read_buf, n), now);
+            pv_engine_stream_bytes(all->cfg.turn->engine, st->sid, pv_view(all->read_buf, n), now);
     } while (r == PV_OK && st->tls != NULL);
     if (r != PV_OK && r != PV_ERR_AGAIN)
         fail_stream(st, r, now);
@@ -192,11 +232,12 @@ static void shake_hands(struct pv_io_stream *st, pv_ns now)
     size_t n = 0;
     int r = pv_streamtls_flush(st->tls, st->fd);
     if (r == PV_OK || r == PV_ERR_AGAIN)
-        r = pv_streamtls_read(st->tls, st->fd, st->io->read_buf, PV_IO_READ_MAX, &n);
+        r = pv_streamtls_read(st->tls, st->fd, st->all->read_buf, READ_MAX, &n);
     if (r == PV_OK) /* who speaks first is no coordinator */
         r = PV_ERR_MALFORMED;
     if (r != PV_ERR_AGAIN) {
-        pv_log(st->io->cfg.log, PV_LOG_DEBUG, "what=\"no TLS\" why=\"%s\"", pv_tls_error(st->tls));
+        pv_log(st->all->cfg.turn->log, PV_LOG_DEBUG, "what=\"no TLS\" why=\"%s\"",
+               pv_tls_error(st->tls));
         fail_stream(st, r, now);
         return;
     }
@@ -205,7 +246,7 @@ static void shake_hands(struct pv_io_stream *st, pv_ns now)
     if (!pv_tls_is_ready(st->tls))
         return;
     st->connecting = false;
-    pv_engine_stream_connected(st->io->cfg.engine, st->sid, now);
+    pv_engine_stream_connected(st->all->cfg.turn->engine, st->sid, now);
 }
 
 static void finish_connect(struct pv_io_stream *st, pv_ns now)
@@ -228,20 +269,20 @@ static void finish_connect(struct pv_io_stream *st, pv_ns now)
     }
     st->connecting = false;
     pv_watch_set(st->watch, PV_LOOP_READ);
-    pv_engine_stream_connected(st->io->cfg.engine, st->sid, now);
+    pv_engine_stream_connected(st->all->cfg.turn->engine, st->sid, now);
 }
 
 static void on_stream(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io_stream *st = ctx;
-    pv_io_begin(st->io, now);
+    pv_io_turn_begin(st->all->cfg.turn, now);
     if (st->closing)
         write_tail(st, now);
     else if (st->connecting)
         finish_connect(st, now);
     else if ((ready & PV_LOOP_READ) != 0) {
         if (st->kind == PV_STREAM_CTL)
-            pv_io_tell_datapath(st->io);
+            pv_io_counts_tell(st->all->cfg.counts);
         read_in(st, now); /* what can be written now as well is reported again in the next turn */
     } else
         write_out(st, now);
@@ -250,22 +291,22 @@ static void on_stream(void *ctx, unsigned ready, pv_ns now)
 /* --- streams come -------------------------------------------------------------------------- */
 
 /* Takes fd. */
-static int add_stream(struct pv_io *io, enum pv_stream_kind kind, int fd, unsigned events,
+static int add_stream(struct pv_io_streams *all, enum pv_stream_kind kind, int fd, unsigned events,
                       struct pv_io_stream **ret_st)
 {
     struct pv_io_stream *st = calloc(1, sizeof(*st));
     int r = PV_ERR_NOMEM;
     if (st != NULL) {
-        *st = (struct pv_io_stream){.io = io, .kind = kind, .fd = fd, .pass_fd = -1};
-        r = pv_watch_new(&st->watch, io->loop, fd, events, on_stream, st);
+        *st = (struct pv_io_stream){.all = all, .kind = kind, .fd = fd, .pass_fd = -1};
+        r = pv_watch_new(&st->watch, all->cfg.turn->loop, fd, events, on_stream, st);
     }
     if (r < 0) {
         free(st);
         close(fd);
         return r;
     }
-    st->next = io->streams;
-    io->streams = st;
+    st->next = all->streams;
+    all->streams = st;
     *ret_st = st;
     return PV_OK;
 }
@@ -291,55 +332,55 @@ static int accept_one(struct pv_io_listener *l, int *ret_fd, struct pv_stream_pe
 static void on_listener(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io_listener *l = ctx;
-    struct pv_io *io = l->io;
+    struct pv_io_streams *all = l->all;
     struct pv_stream_peer who;
     struct pv_io_stream *st = NULL;
     int fd = -1;
     (void)ready;
-    pv_io_begin(io, now);
+    pv_io_turn_begin(all->cfg.turn, now);
     int r = accept_one(l, &fd, &who);
     if (r == PV_ERR_LIMIT) {
-        pv_log(io->cfg.log, PV_LOG_WARN,
+        pv_log(all->cfg.turn->log, PV_LOG_WARN,
                "what=\"connection not accepted\" why=\"out of file descriptors\"");
         pv_watch_set(l->watch, 0);
     }
     if (r < 0)
         return;
-    r = add_stream(io, l->kind, fd, PV_LOOP_READ, &st);
+    r = add_stream(all, l->kind, fd, PV_LOOP_READ, &st);
     if (r < 0)
         return;
-    r = pv_engine_stream_accepted(io->cfg.engine, l->kind, &who, now, &st->sid);
+    r = pv_engine_stream_accepted(all->cfg.turn->engine, l->kind, &who, now, &st->sid);
     if (r < 0)
         remove_stream(st); /* the engine never knew it */
 }
 
 /* Whoever it is: what goes through it authenticates itself inside (Noise). */
-static int make_tls(struct pv_io *io, struct pv_tls **ret_tls)
+static int make_tls(struct pv_io_streams *all, struct pv_tls **ret_tls)
 {
     static const struct pv_tls_peer anybody = {.trust = PV_TLS_TRUST_ANY};
     char why[PV_TLS_ERROR_MAX];
     int r = PV_OK;
-    if (io->tls_ctx == NULL)
-        r = pv_tls_ctx_new_client(&io->tls_ctx, NULL, why);
-    return r == PV_OK ? pv_tls_new_client(ret_tls, io->tls_ctx, &anybody) : r;
+    if (all->tls_ctx == NULL)
+        r = pv_tls_ctx_new_client(&all->tls_ctx, NULL, why);
+    return r == PV_OK ? pv_tls_new_client(ret_tls, all->tls_ctx, &anybody) : r;
 }
 
-static void open_stream(struct pv_io *io, const struct pv_stream_op *op, pv_ns now)
+static void open_stream(struct pv_io_streams *all, const struct pv_stream_op *op, pv_ns now)
 {
     struct pv_tls *tls = NULL;
     struct pv_stream_bind bind = {.local = op->local};
     struct pv_io_stream *st = NULL;
     int fd = -1;
     if (op->kind == PV_STREAM_CHAT)
-        bind.ifname = io->cfg.tun_name;
-    int r = op->tls ? make_tls(io, &tls) : PV_OK;
+        bind.ifname = all->cfg.tun_name;
+    int r = op->tls ? make_tls(all, &tls) : PV_OK;
     if (r >= 0)
         r = pv_stream_connect(&op->addr, &bind, &fd);
     if (r >= 0)
-        r = add_stream(io, op->kind, fd, PV_LOOP_WRITE, &st);
+        r = add_stream(all, op->kind, fd, PV_LOOP_WRITE, &st);
     if (r < 0) {
         pv_tls_free(tls);
-        pv_engine_stream_closed(io->cfg.engine, op->sid, r, now);
+        pv_engine_stream_closed(all->cfg.turn->engine, op->sid, r, now);
         return;
     }
     st->sid = op->sid;
@@ -347,9 +388,9 @@ static void open_stream(struct pv_io *io, const struct pv_stream_op *op, pv_ns n
     st->connecting = true;
 }
 
-static struct pv_io_stream *find_stream(struct pv_io *io, uint32_t sid)
+static struct pv_io_stream *find_stream(struct pv_io_streams *all, uint32_t sid)
 {
-    for (struct pv_io_stream *st = io->streams; st != NULL; st = st->next)
+    for (struct pv_io_stream *st = all->streams; st != NULL; st = st->next)
         if (st->sid == sid && !st->closing)
             return st;
     return NULL;
@@ -358,7 +399,7 @@ static struct pv_io_stream *find_stream(struct pv_io *io, uint32_t sid)
 /* Takes over what the engine still has to say, so that it can forget the stream. */
 static int take_tail(struct pv_io_stream *st, pv_ns now)
 {
-    struct pv_engine *engine = st->io->cfg.engine;
+    struct pv_engine *engine = st->all->cfg.turn->engine;
     for (;;) {
         struct pv_view out = pv_engine_stream_out(engine, st->sid);
         if (out.len == 0)
@@ -373,9 +414,9 @@ static int take_tail(struct pv_io_stream *st, pv_ns now)
     }
 }
 
-static void close_stream(struct pv_io *io, uint32_t sid, pv_ns now)
+static void close_stream(struct pv_io_streams *all, uint32_t sid, pv_ns now)
 {
-    struct pv_io_stream *st = find_stream(io, sid);
+    struct pv_io_stream *st = find_stream(all, sid);
     if (st == NULL)
         return;
     int r = st->connecting ? PV_OK : take_tail(st, now);
@@ -387,24 +428,24 @@ static void close_stream(struct pv_io *io, uint32_t sid, pv_ns now)
         write_tail(st, now);
 }
 
-void pv_io_stream_op(struct pv_io *io, const struct pv_stream_op *op, pv_ns now)
+void pv_io_stream_op(struct pv_io_streams *all, const struct pv_stream_op *op, pv_ns now)
 {
     if (op->type == PV_STREAM_OPEN)
-        open_stream(io, op, now);
+        open_stream(all, op, now);
     else
-        close_stream(io, op->sid, now);
+        close_stream(all, op->sid, now);
 }
 
-void pv_io_stream_writable(struct pv_io *io, uint32_t sid, pv_ns now)
+void pv_io_stream_writable(struct pv_io_streams *all, uint32_t sid, pv_ns now)
 {
-    struct pv_io_stream *st = find_stream(io, sid);
+    struct pv_io_stream *st = find_stream(all, sid);
     if (st != NULL && !st->connecting)
         write_out(st, now);
 }
 
-int pv_io_stream_take(struct pv_io *io, uint32_t sid)
+int pv_io_stream_take(struct pv_io_streams *all, uint32_t sid)
 {
-    struct pv_io_stream *st = find_stream(io, sid);
+    struct pv_io_stream *st = find_stream(all, sid);
     if (st == NULL)
         return -1;
     int fd = st->fd;
@@ -413,19 +454,19 @@ int pv_io_stream_take(struct pv_io *io, uint32_t sid)
     return fd;
 }
 
-void pv_io_stream_pass(struct pv_io *io, uint32_t sid, int fd)
+void pv_io_stream_pass(struct pv_io_streams *all, uint32_t sid, int fd)
 {
-    struct pv_io_stream *st = find_stream(io, sid);
+    struct pv_io_stream *st = find_stream(all, sid);
     if (st == NULL || st->pass_fd >= 0)
         close(fd);
     else
         st->pass_fd = fd;
 }
 
-pv_ns pv_io_streams_timeout(struct pv_io *io, pv_ns now)
+pv_ns pv_io_streams_timeout(struct pv_io_streams *all, pv_ns now)
 {
     pv_ns next = PV_NEVER;
-    for (struct pv_io_stream *st = io->streams, *after; st != NULL; st = after) {
+    for (struct pv_io_stream *st = all->streams, *after; st != NULL; st = after) {
         after = st->next;
         if (!st->closing)
             continue;
@@ -439,28 +480,28 @@ pv_ns pv_io_streams_timeout(struct pv_io *io, pv_ns now)
 
 /* --- listeners ----------------------------------------------------------------------------- */
 
-static int add_listener(struct pv_io *io, enum pv_stream_kind kind, int fd)
+static int add_listener(struct pv_io_streams *all, enum pv_stream_kind kind, int fd)
 {
     struct pv_io_listener *l = calloc(1, sizeof(*l));
     int r = PV_ERR_NOMEM;
     if (l != NULL) {
-        *l = (struct pv_io_listener){.io = io, .kind = kind, .fd = fd};
-        r = pv_watch_new(&l->watch, io->loop, fd, kind == PV_STREAM_CTL ? 0 : PV_LOOP_READ,
-                         on_listener, l);
+        *l = (struct pv_io_listener){.all = all, .kind = kind, .fd = fd};
+        r = pv_watch_new(&l->watch, all->cfg.turn->loop, fd,
+                         kind == PV_STREAM_CTL ? 0 : PV_LOOP_READ, on_listener, l);
     }
     if (r < 0) {
         free(l);
         return r;
     }
-    l->next = io->listeners;
-    io->listeners = l;
+    l->next = all->listeners;
+    all->listeners = l;
     return PV_OK;
 }
 
 /* The control socket's descriptor is its opener's; the others are ours. */
-static void remove_listeners(struct pv_io *io, enum pv_stream_kind kind)
+static void remove_listeners(struct pv_io_streams *all, enum pv_stream_kind kind)
 {
-    for (struct pv_io_listener **p = &io->listeners, *l = *p; l != NULL; l = *p) {
+    for (struct pv_io_listener **p = &all->listeners, *l = *p; l != NULL; l = *p) {
         if (l->kind != kind) {
             p = &l->next;
             continue;
@@ -473,10 +514,10 @@ static void remove_listeners(struct pv_io *io, enum pv_stream_kind kind)
     }
 }
 
-static void listen_overlay(struct pv_io *io, enum pv_stream_kind kind, uint16_t port,
+static void listen_overlay(struct pv_io_streams *all, enum pv_stream_kind kind, uint16_t port,
                            const struct pv_job_iface *iface)
 {
-    remove_listeners(io, kind);
+    remove_listeners(all, kind);
     for (size_t i = 0; iface != NULL && i < iface->n_addrs; i++) {
         struct pv_addr addr = iface->addrs[i].base;
         char text[PV_ADDR_TEXT];
@@ -484,45 +525,57 @@ static void listen_overlay(struct pv_io *io, enum pv_stream_kind kind, uint16_t 
         addr.port = port;
         int r = pv_stream_listen(&addr, iface->name, &fd);
         if (r >= 0) {
-            r = add_listener(io, kind, fd);
+            r = add_listener(all, kind, fd);
             if (r < 0)
                 close(fd);
         }
         if (r < 0)
-            pv_log(io->cfg.log, PV_LOG_WARN, "addr=%s what=\"no %s listener\" why=\"%s\"",
+            pv_log(all->cfg.turn->log, PV_LOG_WARN, "addr=%s what=\"no %s listener\" why=\"%s\"",
                    pv_addr_format(&addr, text), kind == PV_STREAM_CHAT ? "chat" : "file",
                    pv_strstatus(r));
     }
 }
 
-void pv_io_listen_overlay(struct pv_io *io, const struct pv_job_iface *iface)
+void pv_io_streams_listen(struct pv_io_streams *all, const struct pv_job_iface *iface)
 {
-    listen_overlay(io, PV_STREAM_CHAT, PV_CHAT_PORT, iface);
-    listen_overlay(io, PV_STREAM_FILE, PV_FILE_PORT, iface);
+    listen_overlay(all, PV_STREAM_CHAT, PV_CHAT_PORT, iface);
+    listen_overlay(all, PV_STREAM_FILE, PV_FILE_PORT, iface);
 }
 
-void pv_io_listen_ctl(struct pv_io *io)
+void pv_io_streams_serve_ctl(struct pv_io_streams *all)
 {
-    resume_listeners(io);
+    all->serves_ctl = true;
+    resume_listeners(all);
 }
 
-int pv_io_streams_init(struct pv_io *io)
+int pv_io_streams_new(struct pv_io_streams **ret_all, const struct pv_io_streams_config *cfg)
 {
-    io->read_buf = malloc(PV_IO_READ_MAX);
-    if (io->read_buf == NULL)
+    struct pv_io_streams *all = calloc(1, sizeof(*all));
+    if (all == NULL)
         return PV_ERR_NOMEM;
-    return add_listener(io, PV_STREAM_CTL, io->cfg.ctl_fd);
+    all->cfg = *cfg;
+    all->read_buf = malloc(READ_MAX);
+    int r = all->read_buf == NULL ? PV_ERR_NOMEM : add_listener(all, PV_STREAM_CTL, cfg->ctl_fd);
+    if (r < 0)
+        pv_io_streams_free(all);
+    else
+        *ret_all = all;
+    return r;
 }
 
-void pv_io_streams_done(struct pv_io *io)
+struct pv_io_streams *pv_io_streams_free(struct pv_io_streams *all)
 {
-    while (io->streams != NULL)
-        remove_stream(io->streams);
-    remove_listeners(io, PV_STREAM_CHAT);
-    remove_listeners(io, PV_STREAM_FILE);
-    remove_listeners(io, PV_STREAM_CTL);
-    pv_tls_ctx_free(io->tls_ctx);
-    if (io->read_buf != NULL)
-        explicit_bzero(io->read_buf, PV_IO_READ_MAX); /* tokens came through it */
-    free(io->read_buf);
+    if (all == NULL)
+        return NULL;
+    while (all->streams != NULL)
+        remove_stream(all->streams);
+    remove_listeners(all, PV_STREAM_CHAT);
+    remove_listeners(all, PV_STREAM_FILE);
+    remove_listeners(all, PV_STREAM_CTL);
+    pv_tls_ctx_free(all->tls_ctx);
+    if (all->read_buf != NULL)
+        explicit_bzero(all->read_buf, READ_MAX); /* tokens came through it */
+    free(all->read_buf);
+    free(all);
+    return NULL;
 }

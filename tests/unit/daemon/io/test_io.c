@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "crypto/ct.h"
+#include "daemon/io/io_jobs.h"
 #include "io_world.h"
 #include "sys/net/ipcmd.h"
 #include "sys/net/stream.h"
@@ -463,6 +464,17 @@ static void sighup_is_survived(void **state)
     assert_int_equal(run(hup_step), PV_OK);
 }
 
+static void every_kind_of_job_is_served(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < PV_JOB_KINDS; kind++) {
+        if (!pv_io_jobs_serve((enum pv_job_kind)kind))
+            fail_msg("nothing serves jobs of kind %d: add a row to HANDLERS in daemon/io/io_jobs.c "
+                     "or, when it is the store's, in daemon/store/store.c",
+                     kind);
+    }
+}
+
 int main(void)
 {
 #define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -476,6 +488,7 @@ int main(void)
         ROW(jobs_run_elsewhere_and_their_results_return),
         ROW(the_interface_comes_up_heals_and_goes_down),
         ROW(sighup_is_survived),
+        cmocka_unit_test(every_kind_of_job_is_served),
     };
     if (geteuid() == 0 && unshare(CLONE_NEWNET) == 0) {
         char complaint[PV_IPCMD_ERROR_MAX];

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * io_dns.h - the sockets of the name server; what is answered is the engine's (pv_engine_dns()).
+ */
+#ifndef PV_IO_DNS_H
+#define PV_IO_DNS_H
+
+#include "daemon/core/jobs/job.h"
+#include "daemon/io/io_turn.h"
+#include "sys/net/udp.h"
+
+struct pv_io_dns; /* opaque */
+
+struct pv_io_dns_config {
+    struct pv_io_turn *turn;
+    struct pv_udp_receiver *rx; /* shared with other sockets of this thread */
+    struct pv_udp_counts *udp;  /* counts the answers */
+};
+
+PV_MUST_CHECK int pv_io_dns_new(struct pv_io_dns **ret_dns, const struct pv_io_dns_config *cfg);
+/* Listens on the addresses of the interface when it has domains; NULL = on none. What listened
+ * before is closed. */
+void pv_io_dns_listen(struct pv_io_dns *dns, const struct pv_job_iface *iface);
+struct pv_io_dns *pv_io_dns_free(struct pv_io_dns *dns); /* NULL is fine; returns NULL */
+
+#endif /* PV_IO_DNS_H */

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * io_files.h - transfers of files, on threads of their own, and the directory of received files.
+ */
+#ifndef PV_IO_FILES_H
+#define PV_IO_FILES_H
+
+#include "daemon/io/io_streams.h"
+
+struct pv_io_files; /* opaque */
+
+struct pv_io_files_config {
+    struct pv_io_turn *turn;
+    struct pv_io_streams *streams; /* a connection that asks for a file is taken out of it */
+    const char *state;             /* directory; received files are in files/ below it; borrowed */
+    const char *tun_name;          /* transfers leave by this interface only; borrowed */
+};
+
+PV_MUST_CHECK int pv_io_files_new(struct pv_io_files **ret_files,
+                                  const struct pv_io_files_config *cfg);
+/* Starts, cancels or answers a transfer, or does what else the engine wants of files. */
+void pv_io_file_op(struct pv_io_files *files, const struct pv_engine_fileop *op, pv_ns now);
+/* Tells the engine how far transfers are; when to call again. */
+pv_ns pv_io_files_timeout(struct pv_io_files *files, pv_ns now);
+/* Cancels what is under way and waits for its end. NULL is fine; returns NULL. */
+struct pv_io_files *pv_io_files_free(struct pv_io_files *files);
+
+#endif /* PV_IO_FILES_H */

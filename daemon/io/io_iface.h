@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * io_iface.h - our interface: what the engine wants it to be, and what others do to it meanwhile.
+ */
+#ifndef PV_IO_IFACE_H
+#define PV_IO_IFACE_H
+
+#include "daemon/io/io_dns.h"
+#include "daemon/io/io_jobs.h"
+#include "daemon/io/io_streams.h"
+#include "daemon/packets/datapath.h"
+#include "sys/net/netlink.h"
+
+struct pv_io_iface; /* opaque */
+
+struct pv_io_iface_config {
+    struct pv_io_turn *turn;
+    struct pv_io_jobs *jobs;
+    struct pv_datapath *datapath;  /* gets the TUN's descriptors */
+    struct pv_io_streams *streams; /* listen on its addresses, as dns does */
+    struct pv_io_dns *dns;
+    struct pv_net_monitor *monitor; /* says that somebody has changed it */
+};
+
+PV_MUST_CHECK int pv_io_iface_new(struct pv_io_iface **ret_iface,
+                                  const struct pv_io_iface_config *cfg);
+/* Takes an IFACE_UP or IFACE_DOWN of the engine. */
+void pv_io_iface_submit(struct pv_io_iface *iface, struct pv_job *job, pv_ns now);
+/* One of them has ended, as pv_io_jobs_config.iface_done says. */
+void pv_io_iface_done(struct pv_io_iface *iface, const struct pv_io_iface_job *done);
+/* The packet threads see that the TUN is gone: makes it again. */
+void pv_io_iface_deleted(struct pv_io_iface *iface);
+/* Looks, when it is time, whether others changed it; when to call again. */
+pv_ns pv_io_iface_timeout(struct pv_io_iface *iface, pv_ns now);
+/* No job about it is under way. */
+bool pv_io_iface_is_settled(const struct pv_io_iface *iface);
+uint32_t pv_io_iface_index(const struct pv_io_iface *iface); /* 0: there is none */
+/* After the jobs. NULL is fine; returns NULL. */
+struct pv_io_iface *pv_io_iface_free(struct pv_io_iface *iface);
+
+#endif /* PV_IO_IFACE_H */

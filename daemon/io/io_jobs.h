@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * io_jobs.h - the engine's jobs, done by threads of their own: store, helper, resolver, notifier,
+ * port mapper. Results are told to the engine in the loop.
+ */
+#ifndef PV_IO_JOBS_H
+#define PV_IO_JOBS_H
+
+#include "daemon/core/jobs/job.h"
+#include "daemon/io/io_turn.h"
+#include "daemon/store/store.h"
+#include "sys/helper/helper.h"
+#include "sys/net/tun.h"
+
+struct pv_io_jobs; /* opaque */
+
+/* An IFACE_UP or IFACE_DOWN that has ended. */
+struct pv_io_iface_job {
+    const struct pv_job *job;
+    struct pv_tun *tun;           /* IFACE_UP: may be taken */
+    struct pv_job_result *result; /* may be made a failure */
+    bool own;                     /* the shell's: the engine does not hear of it */
+};
+
+struct pv_io_jobs_config {
+    struct pv_io_turn *turn;
+    struct pv_store *store;   /* used by the store's thread from now on */
+    struct pv_helper *helper; /* used by the helper's thread from now on */
+    int notify_fd;            /* of pv_helper_notify(); -1: no program is run */
+    const char *names_path;   /* of the names file; NULL: none is kept */
+    uint8_t queues;           /* of the TUN */
+    /* Before the engine hears of it. */
+    void (*iface_done)(void *ctx, const struct pv_io_iface_job *done);
+    void *ctx;
+};
+
+PV_MUST_CHECK int pv_io_jobs_new(struct pv_io_jobs **ret_jobs, const struct pv_io_jobs_config *cfg);
+/* Takes the job; its result reaches the engine later, or, when no thread takes it (then the status
+ * is negative), at once. own: the engine hears nothing of it. */
+int pv_io_submit(struct pv_io_jobs *jobs, struct pv_job *job, bool own, pv_ns now);
+/* Does somebody serve jobs of this kind? Of every kind, says a test. */
+bool pv_io_jobs_serve(enum pv_job_kind kind);
+/* Runs what is queued to the end, but what may hang (resolver, notifier); results are dropped. NULL
+ * is fine; returns NULL. */
+struct pv_io_jobs *pv_io_jobs_free(struct pv_io_jobs *jobs);
+
+#endif /* PV_IO_JOBS_H */

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* This host's addresses and routers, told to the engine whenever they are not what they were. */
+#include "daemon/io/io_links.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    HOST_ADDRS = 256, /* addresses of this host looked at; ours */
+};
+
+struct pv_io_links {
+    struct pv_io_links_config cfg;
+    struct pv_watch *watch;
+    struct pv_link_addr links[PV_ENGINE_MAX_LINKS]; /* as the engine knows them */
+    size_t n_links;
+};
+
+void pv_io_links_look(struct pv_io_links *l, bool must, pv_ns now)
+{
+    struct pv_net_addr host[HOST_ADDRS];
+    struct pv_link_addr links[PV_ENGINE_MAX_LINKS];
+    size_t n = 0, n_links = 0;
+    int r = pv_net_addrs(host, HOST_ADDRS, &n);
+    if (r < 0) {
+        pv_log(l->cfg.turn->log, PV_LOG_WARN, "what=\"own addresses not read\" why=\"%s\"",
+               pv_strstatus(r));
+        return;
+    }
+    memset(links, 0, sizeof(links)); /* padding too: pictures are compared as bytes */
+    for (size_t i = 0; i < n && n_links < PV_ENGINE_MAX_LINKS; i++) {
+        if (strcmp(host[i].ifname, l->cfg.tun_name) == 0)
+            continue;
+        struct pv_link_addr *link = &links[n_links++];
+        link->addr = host[i].addr;
+        link->ifindex = host[i].ifindex;
+        memcpy(link->ifname, host[i].ifname, sizeof(link->ifname));
+        link->loopback = host[i].loopback;
+        link->tunnel = host[i].tunnel;
+        link->container = host[i].container;
+        link->up = host[i].up;
+    }
+    must = pv_io_router_look(l->cfg.router, pv_io_iface_index(l->cfg.iface), now) || must;
+    if (!must && n_links == l->n_links && memcmp(links, l->links, sizeof(links)) == 0)
+        return;
+    memcpy(l->links, links, sizeof(links));
+    l->n_links = n_links;
+    pv_engine_handle_links(l->cfg.turn->engine, links, n_links, now);
+}
+
+static void on_net(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io_links *l = ctx;
+    (void)ready;
+    pv_net_monitor_ready(l->cfg.monitor, pv_io_iface_index(l->cfg.iface), now);
+}
+
+pv_ns pv_io_links_timeout(struct pv_io_links *l, pv_ns now)
+{
+    bool rerouted = false;
+    if (pv_net_monitor_due(l->cfg.monitor, now, &rerouted))
+        pv_io_links_look(l, rerouted, now);
+    return pv_net_monitor_next(l->cfg.monitor);
+}
+
+int pv_io_links_new(struct pv_io_links **ret_links, const struct pv_io_links_config *cfg)
+{
+    struct pv_io_links *l = calloc(1, sizeof(*l));
+    if (l == NULL)
+        return PV_ERR_NOMEM;
+    l->cfg = *cfg;
+    int r = pv_watch_new(&l->watch, cfg->turn->loop, pv_net_monitor_fd(cfg->monitor), PV_LOOP_READ,
+                         on_net, l);
+    if (r < 0)
+        free(l);
+    else
+        *ret_links = l;
+    return r;
+}
+
+struct pv_io_links *pv_io_links_free(struct pv_io_links *links)
+{
+    if (links != NULL)
+        pv_watch_free(links->watch);
+    free(links);
+    return NULL;
+}

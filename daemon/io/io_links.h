@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * io_links.h - the world around this host: its addresses, and the routers of its default routes.
+ */
+#ifndef PV_IO_LINKS_H
+#define PV_IO_LINKS_H
+
+#include "daemon/io/io_iface.h"
+#include "daemon/io/io_router.h"
+#include "sys/net/netlink.h"
+
+struct pv_io_links; /* opaque */
+
+struct pv_io_links_config {
+    struct pv_io_turn *turn;
+    struct pv_net_monitor *monitor;
+    const struct pv_io_iface *iface; /* whose changes are not the world's */
+    struct pv_io_router *router;
+    const char *tun_name; /* its addresses are no candidates; borrowed */
+};
+
+PV_MUST_CHECK int pv_io_links_new(struct pv_io_links **ret_links,
+                                  const struct pv_io_links_config *cfg);
+/* Takes the picture of this host's addresses; the engine hears of it when it differs or when it
+ * must (routes changed). */
+void pv_io_links_look(struct pv_io_links *links, bool must, pv_ns now);
+/* Looks when the kernel has told of changes some time ago; when to call again. */
+pv_ns pv_io_links_timeout(struct pv_io_links *links, pv_ns now);
+/* NULL is fine; returns NULL. */
+struct pv_io_links *pv_io_links_free(struct pv_io_links *links);
+
+#endif /* PV_IO_LINKS_H */

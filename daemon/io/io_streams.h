@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * io_streams.h - streams that the engine asked for or that were accepted, and the listeners.
+ *
+ * The engine knows a stream by its sid from the time it is accepted or opened until the engine
+ * closes it or is told that it has ended; afterwards what the engine had still to say is written
+ * out here.
+ */
+#ifndef PV_IO_STREAMS_H
+#define PV_IO_STREAMS_H
+
+#include "daemon/core/jobs/job.h"
+#include "daemon/io/io_counts.h"
+
+struct pv_io_streams; /* opaque */
+
+struct pv_io_streams_config {
+    struct pv_io_turn *turn;
+    struct pv_io_counts *counts; /* told to the engine before a control client speaks */
+    int ctl_fd;                  /* listening unix socket, borrowed */
+    const char *tun_name;        /* chat leaves by this interface only; borrowed */
+};
+
+PV_MUST_CHECK int pv_io_streams_new(struct pv_io_streams **ret_all,
+                                    const struct pv_io_streams_config *cfg);
+/* Opens or closes a stream. */
+void pv_io_stream_op(struct pv_io_streams *all, const struct pv_stream_op *op, pv_ns now);
+/* Writes what the engine has for this stream. */
+void pv_io_stream_writable(struct pv_io_streams *all, uint32_t sid, pv_ns now);
+/* Listens for chat and files on the addresses of the interface; NULL = on none. */
+void pv_io_streams_listen(struct pv_io_streams *all, const struct pv_job_iface *iface);
+/* Accepts control clients from now on; those that came before have waited. */
+void pv_io_streams_serve_ctl(struct pv_io_streams *all);
+/* Ends streams that could not be written out in time; when to call again. */
+pv_ns pv_io_streams_timeout(struct pv_io_streams *all, pv_ns now);
+
+/* Takes the descriptor of a stream out of the loop; the engine is told nothing. -1: no such. */
+int pv_io_stream_take(struct pv_io_streams *all, uint32_t sid);
+/* Takes fd, which goes out with the next byte of this control client. */
+void pv_io_stream_pass(struct pv_io_streams *all, uint32_t sid, int fd);
+
+/* NULL is fine; returns NULL. */
+struct pv_io_streams *pv_io_streams_free(struct pv_io_streams *all);
+
+#endif /* PV_IO_STREAMS_H */
