@@ -43,23 +43,6 @@ int64_t pv_engine_clock_off(const struct pv_engine *e, pv_ns now)
     return off > CLOCK_OFF || off < -CLOCK_OFF ? off : 0;
 }
 
-const struct pv_member *pv_engine_former_member(const struct pv_engine *e, const char *name)
-{
-    const struct pv_member *found = NULL;
-    if (e->node.roster == NULL)
-        return NULL;
-    for (const struct pv_roster_entry *x = pv_roster_next_entry(e->node.roster, NULL); x != NULL;
-         x = pv_roster_next_entry(e->node.roster, x)) {
-        if (x->st.type != PV_ST_MEMBER)
-            continue;
-        const struct pv_member *m = pv_roster_known(e->node.roster, x->st.u.member.node);
-        if (m != NULL && strcmp(m->name, name) == 0 &&
-            (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED))
-            found = m;
-    }
-    return found;
-}
-
 /* --- what the checks saw --------------------------------------------------------------------- */
 
 /* Of the pairs over UDP that lead to public addresses, since each one's last answer. */

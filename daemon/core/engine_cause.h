@@ -20,7 +20,5 @@ void pv_engine_find_cause(struct pv_engine *e, struct pv_peer *p, pv_ns now,
 /* How far this machine's clock is from the coordinator's: seconds, negative: behind it. 0: they
  * agree within a minute, or the coordinator's is not known. */
 int64_t pv_engine_clock_off(const struct pv_engine *e, pv_ns now);
-/* Who had this name and is no member any more; NULL: nobody. */
-const struct pv_member *pv_engine_former_member(const struct pv_engine *e, const char *name);
 
 #endif /* PV_ENGINE_CAUSE_H */

@@ -221,7 +221,7 @@ void pv_engine_chat_list(struct pv_engine *e, const struct pv_ctlapi_request *re
     bool inbox = req->cmd == PV_CTLAPI_INBOX;
     struct pv_chatjob *job = pv_chatjob_new(inbox ? PV_CHATJOB_INBOX : PV_CHATJOB_HISTORY);
     struct pv_peer *p = req->peer[0] == '\0' ? NULL : pv_engine_find_peer(e, req->peer);
-    const struct pv_member *former = p == NULL ? pv_engine_former_member(e, req->peer) : NULL;
+    const struct pv_member *former = p == NULL ? pv_node_former_member(&e->node, req->peer) : NULL;
     const uint8_t *pk = p != NULL ? p->pk : former != NULL ? former->node : NULL;
     const uint8_t *room = req->peer[0] == '#' ? pv_rooms_find(e->rooms, req->peer, true) : NULL;
     if (job != NULL) {

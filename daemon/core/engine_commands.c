@@ -35,7 +35,7 @@ static void serve(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t h
     if (c->needs == PV_NEEDS_NETWORK && !pv_node_need_network(&e->node, name, handle))
         return;
     if (c->needs == PV_NEEDS_PEER || c->needs == PV_NEEDS_MEMBER) {
-        peer = pv_engine_need_peer(e, req, name, c->needs == PV_NEEDS_MEMBER, handle);
+        peer = pv_peer_need(&e->node, req->peer, name, c->needs == PV_NEEDS_MEMBER, handle);
         if (peer == NULL)
             return;
     }

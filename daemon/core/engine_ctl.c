@@ -9,36 +9,6 @@
 #include "daemon/core/engine_cause.h"
 #include "daemon/core/engine_int.h"
 
-/* The peer that a request names; answers the request itself when there is none. */
-struct pv_peer *pv_engine_need_peer(struct pv_engine *e, const struct pv_ctlapi_request *req,
-                                    const char *what, bool member, uint64_t handle)
-{
-    char text[PV_CTLAPI_ERROR_BUF];
-    if (member && !pv_node_need_network(&e->node, what, handle))
-        return NULL;
-    struct pv_peer *p = pv_engine_find_peer(e, req->peer);
-    if (p != NULL && member && p->is_static) {
-        snprintf(text, sizeof(text), "%s: %s is a static peer: only members can do that", what,
-                 p->name);
-        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, text);
-        return NULL;
-    }
-    if (p == NULL) {
-        const struct pv_member *self = pv_node_self(&e->node);
-        const struct pv_member *former = pv_engine_former_member(e, req->peer);
-        bool is_self = self != NULL && strcmp(self->name, req->peer) == 0;
-        snprintf(text, sizeof(text),
-                 is_self          ? "%s: %s is this machine: name another"
-                 : former == NULL ? "%s: no peer %s: `p2pvpnctl peers` lists them"
-                 : former->state == PV_MEMBER_LEFT
-                     ? "%s: %s left the network: it needs a new token to come back"
-                     : "%s: %s was removed from the network: it needs a new token to come back",
-                 what, req->peer);
-        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_UNKNOWN_PEER, text);
-    }
-    return p;
-}
-
 /* --- statements that only root or an admin can make ---------------------------------------------
  */
 
@@ -281,7 +251,7 @@ static void do_remove(struct pv_engine *e, const struct pv_ctlapi_request *req, 
 {
     if (!may_sign(e, "remove", PV_RIGHT_REVOKE, handle))
         return;
-    struct pv_peer *p = pv_engine_need_peer(e, req, "remove", true, handle);
+    struct pv_peer *p = pv_peer_need(&e->node, req->peer, "remove", true, handle);
     if (p != NULL)
         do_revoke(e, PV_PUT_REMOVE, p->pk, handle, now);
 }
@@ -365,7 +335,7 @@ static void do_wait(struct pv_engine *e, const struct pv_ctlapi_request *req, ui
 {
     struct pv_peer *p = NULL;
     if (req->peer[0] != '\0') {
-        p = pv_engine_need_peer(e, req, "wait", true, handle);
+        p = pv_peer_need(&e->node, req->peer, "wait", true, handle);
         if (p == NULL)
             return;
     } else if (req->direct) {
@@ -403,7 +373,7 @@ static void do_watch(struct pv_engine *e, const struct pv_ctlapi_request *req, u
 static void do_ip(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
 {
     if (req->peer[0] != '\0') {
-        struct pv_peer *p = pv_engine_need_peer(e, req, "ip", false, handle);
+        struct pv_peer *p = pv_peer_need(&e->node, req->peer, "ip", false, handle);
         if (p != NULL)
             pv_ctlsrv_answer(e->node.ctl, handle,
                              pv_ctlapi_ip_json(&p->ip4, &p->ip6, p->transport));
@@ -469,10 +439,10 @@ static void do_history(struct pv_engine *e, const struct pv_ctlapi_request *req,
     if (req->peer[0] == '#' && pv_engine_need_room(e, req->peer, true, handle) == NULL)
         return;
     /* What somebody said stays, also when it has gone. */
-    bool former =
-        pv_engine_find_peer(e, req->peer) == NULL && pv_engine_former_member(e, req->peer) != NULL;
+    bool former = pv_engine_find_peer(e, req->peer) == NULL &&
+                  pv_node_former_member(&e->node, req->peer) != NULL;
     if (req->peer[0] != '\0' && req->peer[0] != '#' && !former &&
-        pv_engine_need_peer(e, req, pv_ctlapi_cmd_name(req->cmd), true, handle) == NULL)
+        pv_peer_need(&e->node, req->peer, pv_ctlapi_cmd_name(req->cmd), true, handle) == NULL)
         return;
     pv_engine_chat_list(e, req, handle);
 }
@@ -611,7 +581,7 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         pv_engine_room_send(e, req, handle, now);
         return;
     }
-    struct pv_peer *to = pv_engine_need_peer(e, req, "send", true, handle);
+    struct pv_peer *to = pv_peer_need(&e->node, req->peer, "send", true, handle);
     if (to != NULL)
         pv_engine_chat_send(e, to, req->text, handle, now);
 }

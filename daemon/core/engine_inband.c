@@ -129,7 +129,7 @@ static void take_echo(struct pv_engine *e, struct pv_peer *p, struct pv_view bod
             w->out[i].token = 0;
             w->received++;
             w->ended++;
-            pv_engine_path_of(p, &path);
+            pv_peer_show_path(p, &path);
             pv_ctlsrv_event(e->node.ctl, w->handle, "pong",
                             pv_ctlapi_pong_json(w->out[i].seq, rtt_ms, &path));
             return;

@@ -50,6 +50,7 @@
 #include "daemon/core/node/ctlsrv.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer_int.h" /* until every part has left the engine */
+#include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/peer/recall.h"
 #include "proto/roster/roster.h"
@@ -666,16 +667,10 @@ void pv_engine_files_client_gone(struct pv_engine *e, uint32_t sid);
 
 /* --- engine_ctl.c, engine_show.c, engine_why.c ------------------------------------------------ */
 
-/* Answers the request itself when there is none. member: a static peer will not do. */
-struct pv_peer *pv_engine_need_peer(struct pv_engine *e, const struct pv_ctlapi_request *req,
-                                    const char *what, bool member, uint64_t handle);
 void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv_job_result *counts,
                            pv_ns now);
 void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now);
 void pv_engine_show_metrics(struct pv_engine *e, uint64_t handle, pv_ns now);
-/* What `peers` says of one; borrows from p. */
-void pv_engine_look_at_peer(struct pv_engine *e, struct pv_peer *p, struct pv_ctlapi_peer *ret_peer,
-                            pv_ns now);
 const char *pv_engine_state_name(const struct pv_engine *e); /* "up", as status says it */
 size_t pv_engine_count_problems(const struct pv_engine *e, pv_ns now);
 /* Through that relay, of all peers there are and were. */
@@ -692,8 +687,6 @@ size_t pv_engine_drops(const struct pv_engine *e,
                        struct pv_engine_drop ret_drops[static PV_ENGINE_DROPS]);
 void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now);
 void pv_engine_show_trace(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now);
-/* What p's path is; ret_path->via points into p. */
-void pv_engine_path_of(struct pv_peer *p, struct pv_ctlapi_path *ret_path);
 
 /* The coordinator's wall clock, Unix seconds, which judges the windows of invites; our own while it
  * is not known. */

@@ -208,7 +208,7 @@ static size_t look_at_peers(struct pv_engine *e, struct row *rows, pv_ns now)
     for (struct pv_peer *p = NULL; (p = pv_peers_next(e->node.peers, p)) != NULL;) {
         struct row *r = &rows[n++];
         *r = (struct row){.p = p, .used = p->session != NULL || p->has_path};
-        pv_engine_look_at_peer(e, p, &r->x, now);
+        pv_peer_show(p, &r->x, now);
         if (!p->is_static)
             pv_peer_count_relay_time(p, now);
     }

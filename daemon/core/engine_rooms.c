@@ -246,7 +246,7 @@ void pv_engine_room_request(struct pv_engine *e, const struct pv_ctlapi_request 
     } else if (req->cmd == PV_CTLAPI_ROOM_LEAVE) {
         r = pv_rooms_leave(e->rooms, handle, id, wall, now);
     } else {
-        const struct pv_peer *p = pv_engine_need_peer(e, req, "room invite", true, handle);
+        const struct pv_peer *p = pv_peer_need(&e->node, req->peer, "room invite", true, handle);
         if (p != NULL)
             r = pv_rooms_invite(e->rooms, handle, id, p->pk, wall, now);
     }

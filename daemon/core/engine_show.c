@@ -8,59 +8,12 @@
 #include "daemon/core/engine_cause.h"
 #include "daemon/core/engine_int.h"
 
-void pv_engine_path_of(struct pv_peer *p, struct pv_ctlapi_path *ret_path)
-{
-    *ret_path = (struct pv_ctlapi_path){.type = PV_CTLAPI_PATH_NONE, .rtt_ms = -1, .loss = -1};
-    if (!p->has_path)
-        return;
-    ret_path->type = p->is_static ? PV_CTLAPI_PATH_STATIC : PV_CTLAPI_PATH_DIRECT;
-    ret_path->local = p->path.local;
-    if (pv_peer_is_relayed(p)) {
-        ret_path->type = PV_CTLAPI_PATH_RELAY;
-        if (!p->far_relay)
-            ret_path->local = *pv_relayway_relayed(p->env->relays[p->path.via]);
-        ret_path->via = pv_addr_format(pv_carrier_dst(&p->path), p->via);
-    }
-    ret_path->remote = p->path.remote;
-    ret_path->mtu = pv_peer_inner_mtu(p);
-    struct pv_ice_path ice;
-    if (p->ice != NULL && pv_ice_selected(p->ice, &ice) == PV_OK) {
-        if (ice.rtt != 0)
-            ret_path->rtt_ms = (double)ice.rtt / 1e6;
-        ret_path->loss = (double)ice.loss / 1000.0;
-    }
-}
-
 /* --- peers ------------------------------------------------------------------------------------ */
 
-void pv_engine_look_at_peer(struct pv_engine *e, struct pv_peer *p, struct pv_ctlapi_peer *ret_peer,
-                            pv_ns now)
-{
-    struct pv_ctlapi_peer x = {
-        .name = p->name,
-        .ip4 = p->ip4,
-        .ip6 = p->ip6,
-        .key = p->is_static ? NULL : p->pk,
-        .wg_key = p->transport,
-        .last_handshake_ms = p->last_handshake_ms,
-    };
-    struct pv_fp_live *l = pv_fp_builder_live(e->fp, p->id);
-    pv_engine_path_of(p, &x.path);
-    if (l != NULL) {
-        x.tx_bytes = atomic_load_explicit(&l->tx_bytes, memory_order_relaxed);
-        x.rx_bytes = atomic_load_explicit(&l->rx_bytes, memory_order_relaxed);
-        pv_ns heard = atomic_load_explicit(&l->last_rx_any, memory_order_relaxed);
-        x.online = heard != 0 && now - heard < PV_SESSION_REJECT_AFTER;
-    }
-    if (!p->is_static)
-        x.online = pv_peer_reach(p) != PV_REACH_NO;
-    *ret_peer = x;
-}
-
-static int add_peer(struct pv_engine *e, json_t *list, struct pv_peer *p, pv_ns now)
+static int add_peer(json_t *list, struct pv_peer *p, pv_ns now)
 {
     struct pv_ctlapi_peer x;
-    pv_engine_look_at_peer(e, p, &x, now);
+    pv_peer_show(p, &x, now);
     return pv_ctlapi_peers_add(list, &x);
 }
 
@@ -70,9 +23,9 @@ void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
     bool ok = list != NULL;
     struct pv_peer *p;
     for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;)
-        ok = ok && add_peer(e, list, p, now) == PV_OK;
+        ok = ok && add_peer(list, p, now) == PV_OK;
     for (p = NULL; (p = pv_peers_next_static(e->node.peers, p)) != NULL;)
-        ok = ok && add_peer(e, list, p, now) == PV_OK;
+        ok = ok && add_peer(list, p, now) == PV_OK;
     if (ok && e->node.roster != NULL && !e->node.online) /* what is shown is what was known */
         ok = json_object_set_new(list, "code", json_integer(PV_CTLAPI_UNREACHABLE)) == 0;
     if (!ok) {

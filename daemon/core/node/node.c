@@ -21,6 +21,24 @@ const struct pv_member *pv_node_self(const struct pv_node *n)
     return n->roster == NULL ? NULL : pv_roster_by_node(n->roster, n->identity->sign_pk);
 }
 
+const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name)
+{
+    const struct pv_member *found = NULL;
+    if (n->roster == NULL)
+        return NULL;
+    /* A name may have had several owners: the last whom the log knows is meant. */
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(n->roster, NULL); x != NULL;
+         x = pv_roster_next_entry(n->roster, x)) {
+        if (x->st.type != PV_ST_MEMBER)
+            continue;
+        const struct pv_member *m = pv_roster_known(n->roster, x->st.u.member.node);
+        if (m != NULL && strcmp(m->name, name) == 0 &&
+            (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED))
+            found = m;
+    }
+    return found;
+}
+
 uint64_t pv_node_wall_us(const struct pv_node *n, pv_ns now)
 {
     return n->wall.us + (now > n->wall.at ? (now - n->wall.at) / PV_US(1) : 0);

@@ -103,6 +103,9 @@ void *pv_node_part(const struct pv_node *n, const struct pv_part *part);
 /* This node as a member; NULL: in no network, or no member any more. */
 const struct pv_member *pv_node_self(const struct pv_node *n);
 
+/* Who had this name and is no member any more; NULL: nobody. Walks over all statements. */
+const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name);
+
 /* Wall clock at now: Unix microseconds, milliseconds, seconds. */
 uint64_t pv_node_wall_us(const struct pv_node *n, pv_ns now);
 uint64_t pv_node_wall_ms(const struct pv_node *n, pv_ns now);

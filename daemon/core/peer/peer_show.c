@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* peer_show.c - turns what a peer knows of itself into what control clients read. */
+#include "daemon/core/peer/peer_show.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/core/peer/peer_int.h"
+#include "daemon/core/peer/peers.h"
+
+void pv_peer_show_path(struct pv_peer *p, struct pv_ctlapi_path *ret_path)
+{
+    *ret_path = (struct pv_ctlapi_path){.type = PV_CTLAPI_PATH_NONE, .rtt_ms = -1, .loss = -1};
+    if (!p->has_path)
+        return;
+    ret_path->type = p->is_static ? PV_CTLAPI_PATH_STATIC : PV_CTLAPI_PATH_DIRECT;
+    ret_path->local = p->path.local;
+    if (pv_peer_is_relayed(p)) {
+        ret_path->type = PV_CTLAPI_PATH_RELAY;
+        if (!p->far_relay) /* else the relayed address is theirs, and ours is the plain one */
+            ret_path->local = *pv_relayway_relayed(p->env->relays[p->path.via]);
+        ret_path->via = pv_addr_format(pv_carrier_dst(&p->path), p->via);
+    }
+    ret_path->remote = p->path.remote;
+    ret_path->mtu = pv_peer_inner_mtu(p);
+    struct pv_ice_path ice;
+    if (p->ice != NULL && pv_ice_selected(p->ice, &ice) == PV_OK) {
+        if (ice.rtt != 0)
+            ret_path->rtt_ms = (double)ice.rtt / 1e6;
+        ret_path->loss = (double)ice.loss / 1000.0;
+    }
+}
+
+void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now)
+{
+    struct pv_ctlapi_peer x = {
+        .name = p->name,
+        .ip4 = p->ip4,
+        .ip6 = p->ip6,
+        .key = p->is_static ? NULL : p->pk,
+        .wg_key = p->transport,
+        .last_handshake_ms = p->last_handshake_ms,
+        .online = pv_peer_reach(p) != PV_REACH_NO,
+    };
+    const struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    pv_peer_show_path(p, &x.path);
+    if (l != NULL) {
+        x.tx_bytes = atomic_load_explicit(&l->tx_bytes, memory_order_relaxed);
+        x.rx_bytes = atomic_load_explicit(&l->rx_bytes, memory_order_relaxed);
+        pv_ns heard = atomic_load_explicit(&l->last_rx_any, memory_order_relaxed);
+        if (p->is_static)
+            x.online = heard != 0 && now - heard < PV_SESSION_REJECT_AFTER;
+    }
+    *ret_peer = x;
+}
+
+/* Why there is no peer of that name, in words. */
+static void say_unknown(const struct pv_node *n, const char *text, const char *what,
+                        char buf[static PV_CTLAPI_ERROR_BUF])
+{
+    const struct pv_member *self = pv_node_self(n);
+    const struct pv_member *former = pv_node_former_member(n, text);
+    bool is_self = self != NULL && strcmp(self->name, text) == 0;
+    snprintf(buf, PV_CTLAPI_ERROR_BUF,
+             is_self          ? "%s: %s is this machine: name another"
+             : former == NULL ? "%s: no peer %s: `p2pvpnctl peers` lists them"
+             : former->state == PV_MEMBER_LEFT
+                 ? "%s: %s left the network: it needs a new token to come back"
+                 : "%s: %s was removed from the network: it needs a new token to come back",
+             what, text);
+}
+
+struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *what, bool member,
+                             uint64_t handle)
+{
+    char error[PV_CTLAPI_ERROR_BUF];
+    if (member && !pv_node_need_network(n, what, handle))
+        return NULL;
+    struct pv_peer *p = pv_peers_find(n->peers, text);
+    if (p != NULL && member && p->is_static) {
+        snprintf(error, sizeof(error), "%s: %s is a static peer: only members can do that", what,
+                 p->name);
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, error);
+        return NULL;
+    }
+    if (p == NULL) {
+        say_unknown(n, text, what, error);
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER, error);
+    }
+    return p;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * peer_show.h - a peer as control clients are shown it (`peers`, `ping`, metrics), and the peer
+ * that a client names. What is shown points into the peer: use it before the next call that changes
+ * it.
+ */
+#ifndef PV_PEER_SHOW_H
+#define PV_PEER_SHOW_H
+
+#include "daemon/core/node/node.h"
+#include "daemon/core/peer/peer.h"
+
+/* What its path is: kind, ends, round trip, loss, size. */
+void pv_peer_show_path(struct pv_peer *p, struct pv_ctlapi_path *ret_path);
+/* All that `peers` says of it. A static peer, of which no coordinator tells, counts as online while
+ * something authenticated came from it within the life of a session. */
+void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now);
+
+/* The peer that text names (pv_peers_find()). NULL: handle was answered with an error that says
+ * why; what: the command, which begins the sentence. member: a static peer will not do. */
+struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *what, bool member,
+                             uint64_t handle);
+
+#endif /* PV_PEER_SHOW_H */
