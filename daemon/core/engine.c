@@ -10,10 +10,11 @@
 #include "daemon/core/client/namesfile.h"
 #include "daemon/core/engine_int.h"
 #include "daemon/core/member/coordinator.h"
+#include "daemon/core/member/store.h"
 
 /* Every part, in the order in which facts are delivered and timeouts handled. */
 static const struct pv_part *const parts[] = {
-    &pv_part_commands,   &pv_part_peers,          &pv_part_coordinator,
+    &pv_part_commands,   &pv_part_store,          &pv_part_peers,     &pv_part_coordinator,
     &pv_part_engine_ctl, &pv_part_engine_streams, &pv_part_namesfile,
 };
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
@@ -114,6 +115,8 @@ static void deliver(struct pv_engine *e, pv_ns now)
         e->node.facts = 0;
         if ((facts & PV_FACT_NAT_DOUBT) != 0)
             pv_engine_nat_doubt(e, now);
+        if ((facts & PV_FACT_STORE) != 0)
+            pv_engine_save_all(e);
         PV_EACH_PART(&e->node, slot)
         {
             if (facts != 0 && slot->part->on_facts != NULL)
@@ -214,6 +217,9 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->node.wall = (struct pv_wall){.us = cfg->wall_us, .at = now};
     e->env.wall_us = cfg->wall_us;
     e->env.wall_at = now;
+    e->node.marks[PV_MARK_SIGNAL] = &e->signal_seq;
+    e->node.marks[PV_MARK_GEN] = &e->env.gen;
+    e->node.marks[PV_MARK_TAI] = &e->env.tai;
     e->env.nat = pv_hardnat_nat(e->hard);
     e->env.binding_lifetime = PV_GATHERER_REFRESH;
     pv_pathstats_init(&e->env.stats);
@@ -358,10 +364,9 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
         r = make_parts(e, cfg, now);
     }
     if (r == PV_OK)
-        r = restore(e, cfg, now);
-    if (r == PV_OK) {
         r = restore_parts(e, cfg, now);
-    }
+    if (r == PV_OK)
+        r = restore(e, cfg, now);
     if (r != PV_OK) {
         pv_engine_free(e);
         return r;
@@ -523,7 +528,6 @@ static void run_all(struct pv_engine *e, pv_ns now)
     pv_engine_run_files(e, now);
     pv_engine_keep_run(e, now);
     pv_engine_hold_run(e, now);
-    pv_engine_store_marks(e);
 }
 
 /* What a gatherer's or a machine's change means for the others. */

@@ -472,10 +472,10 @@ static void take_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns n
         pv_log(e->node.log, PV_LOG_INFO, "what=\"coordinator says bye\" why=%s",
                pv_ctl_error_word(msg->u.failure.error));
         if (msg->u.failure.error == PV_CTL_E_REPLACED)
-            pv_engine_report(e,
-                             "another machine connects with this node's keys: if its state was "
-                             "copied, run `p2pvpnctl leave --forget` on one of them",
-                             now);
+            pv_node_report(&e->node,
+                           "another machine connects with this node's keys: if its state was "
+                           "copied, run `p2pvpnctl leave --forget` on one of them",
+                           now);
         break;
     default:
         break; /* pushes have no other types */

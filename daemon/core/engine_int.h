@@ -62,7 +62,6 @@
 enum {
     PV_ENGINE_SUBSCRIBE_ALL = 128, /* ours: in networks up to this size presence of all is wanted */
     PV_ENGINE_MAX_ANSWERS = 64,    /* cookie replies waiting to be sent; more are dropped */
-    PV_ENGINE_MAX_REPORTS = 16,    /* newest kept, shown by status */
     PV_ENGINE_LOAD = 200,          /* handshakes a second above which cookies are asked for */
     PV_ENGINE_MAX_HOSTS = 8,       /* addresses of the coordinator as written */
     PV_ENGINE_MAX_WAITERS = 256,   /* pings, waits and watches at once */
@@ -93,7 +92,6 @@ struct pv_told {
 /* Why a job was asked for: what its result means. */
 enum pv_job_purpose {
     PV_JP_STORE,  /* something to be kept: only failure matters */
-    PV_JP_MARK,   /* a high-water mark; arg: its number and the mark, see engine_jobs.c */
     PV_JP_ENROLL, /* create or join waits for it */
     PV_JP_IFACE_UP,
     PV_JP_IFACE_DOWN,
@@ -258,11 +256,6 @@ struct pv_front {
     unsigned n;
 };
 
-struct pv_report {
-    uint64_t wall_s;
-    char text[PV_ROSTER_TEXT];
-};
-
 struct pv_engine {
     struct pv_node node;
 
@@ -303,12 +296,7 @@ struct pv_engine {
     struct pv_highwater signal_seq;
     struct pv_rostersync *sync;
     struct pv_rostersync_transmit *sync_tx; /* owned: too large for the stack */
-    struct pv_report reports[PV_ENGINE_MAX_REPORTS];
-    size_t n_reports; /* ever */
-    char store_error[PV_JOB_ERROR_MAX];
-    bool store_dirty; /* a write failed: write all again */
-    pv_ns store_retry_at;
-    struct pv_stored_statement *unsaved; /* owned array of views into the roster */
+    struct pv_stored_statement *unsaved;    /* owned array of views into the roster */
     size_t n_unsaved, cap_unsaved;
 
     /* the coordinator */
@@ -546,7 +534,6 @@ void pv_engine_leave(struct pv_engine *e, pv_ns now);
 void pv_engine_apply_up(struct pv_engine *e, pv_ns now);
 /* The second half of going down, or another attempt to come up, when its time has come. */
 void pv_engine_run_iface(struct pv_engine *e, pv_ns now);
-void pv_engine_report(struct pv_engine *e, const char *text, pv_ns now);
 /* Is an address of another interface in the network's range? It takes members' packets away. */
 void pv_engine_note_overlap(struct pv_engine *e, const struct pv_link_addr *links, size_t n);
 void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *result, pv_ns now);
@@ -629,7 +616,8 @@ void pv_engine_set_meta_u64(struct pv_engine *e, const char *name, uint64_t valu
 /* Remembers a roster entry as not yet stored; flush queues one job for all. */
 void pv_engine_unsaved(struct pv_engine *e, const struct pv_roster_entry *entry);
 void pv_engine_flush_unsaved(struct pv_engine *e, enum pv_job_purpose purpose);
-void pv_engine_store_marks(struct pv_engine *e);
+/* A write failed: everything once more (writes are idempotent). */
+void pv_engine_save_all(struct pv_engine *e);
 void pv_engine_load_meta(struct pv_engine *e, const struct pv_saved *saved);
 
 /* --- engine_dns.c ---------------------------------------------------------------------------- */

@@ -6,8 +6,7 @@
 #include "base/bytes.h"
 #include "crypto/ct.h"
 #include "daemon/core/engine_int.h"
-
-#define STORE_RETRY PV_S(30) /* after a failed write */
+#include "daemon/core/node/saved.h"
 
 bool pv_engine_job(struct pv_engine *e, struct pv_job *job, enum pv_job_purpose purpose,
                    uint64_t arg)
@@ -74,7 +73,7 @@ void pv_engine_unsaved(struct pv_engine *e, const struct pv_roster_entry *entry)
         size_t cap = e->cap_unsaved == 0 ? 64 : 2 * e->cap_unsaved;
         struct pv_stored_statement *grown = realloc(e->unsaved, cap * sizeof(*grown));
         if (grown == NULL) {
-            e->store_dirty = true;
+            e->node.store_failed = true;
             return;
         }
         e->unsaved = grown;
@@ -113,7 +112,7 @@ void pv_engine_flush_unsaved(struct pv_engine *e, enum pv_job_purpose purpose)
     if (job == NULL || copy == NULL) {
         free(copy);
         pv_job_free(job);
-        e->store_dirty = true;
+        e->node.store_failed = true;
     } else {
         job->u.put_statements.items = copy;
         job->u.put_statements.n = e->n_unsaved;
@@ -122,10 +121,8 @@ void pv_engine_flush_unsaved(struct pv_engine *e, enum pv_job_purpose purpose)
     e->n_unsaved = 0;
 }
 
-/* After a write failed: everything once more (writes are idempotent). */
-static void save_all(struct pv_engine *e)
+void pv_engine_save_all(struct pv_engine *e)
 {
-    e->store_dirty = false;
     if (e->node.roster == NULL)
         return;
     pv_recall_store_all(e->recall, e->env.wall_at);
@@ -133,107 +130,26 @@ static void save_all(struct pv_engine *e)
          x = pv_roster_next_entry(e->node.roster, x))
         pv_engine_unsaved(e, x);
     pv_engine_flush_unsaved(e, PV_JP_STORE);
-    /* Without its marks a node whose clock is set back is not believed after the next start. */
-    e->signal_seq.mark = e->env.gen.mark = e->env.tai.mark = 0;
-    pv_engine_store_marks(e);
-}
-
-enum {
-    MARKS = 3,
-    MARK_BITS = 62, /* of a mark in a job's argument; its number stands above */
-};
-
-static struct pv_highwater *mark_of(struct pv_engine *e, size_t number, const char **ret_name)
-{
-    struct pv_highwater *const all[MARKS] = {&e->signal_seq, &e->env.gen, &e->env.tai};
-    static const char *const names[MARKS] = {"signal-seq", "gen", "tai64n"};
-    *ret_name = names[number];
-    return all[number];
-}
-
-void pv_engine_store_marks(struct pv_engine *e)
-{
-    for (uint64_t i = 0; i < MARKS; i++) {
-        const char *name;
-        uint64_t mark;
-        uint8_t buf[8];
-        if (!pv_highwater_take_mark(mark_of(e, i, &name), &mark))
-            continue;
-        pv_store_be64(buf, mark);
-        put_meta(e, name, pv_view(buf, sizeof(buf)), PV_JP_MARK, i << MARK_BITS | mark);
-    }
-}
-
-static void mark_stored(struct pv_engine *e, uint64_t arg)
-{
-    const char *name;
-    pv_highwater_stored(mark_of(e, arg >> MARK_BITS, &name),
-                        arg & (((uint64_t)1 << MARK_BITS) - 1));
-}
-
-static const struct pv_view *find_meta(const struct pv_saved *saved, const char *name, size_t len)
-{
-    for (size_t i = 0; i < saved->n_meta; i++) {
-        if (strcmp(saved->meta[i].name, name) == 0 && saved->meta[i].value.len == len)
-            return &saved->meta[i].value;
-    }
-    return NULL;
-}
-
-/* Of whatever length. */
-static struct pv_view find_text(const struct pv_saved *saved, const char *name)
-{
-    for (size_t i = 0; i < saved->n_meta; i++) {
-        if (strcmp(saved->meta[i].name, name) == 0)
-            return saved->meta[i].value;
-    }
-    return pv_view(NULL, 0);
-}
-
-static uint64_t load_u64(const struct pv_saved *saved, const char *name)
-{
-    const struct pv_view *v = find_meta(saved, name, 8);
-    return v == NULL ? 0 : pv_load_be64(v->ptr);
 }
 
 void pv_engine_load_meta(struct pv_engine *e, const struct pv_saved *saved)
 {
-    e->signal_seq = pv_highwater_load(load_u64(saved, "signal-seq"));
-    e->env.gen = pv_highwater_load(load_u64(saved, "gen"));
-    e->env.tai = pv_highwater_load(load_u64(saved, "tai64n"));
-    e->cursor.epoch = load_u64(saved, "cursor-epoch");
-    e->cursor.n = load_u64(saved, "cursor-n");
-    pv_engine_load_tls_hosts(e, find_text(saved, "tls-hosts"));
-    const struct pv_view *up = find_meta(saved, "up", 1);
-    e->node.up = up == NULL || up->ptr[0] != '0';
+    const struct pv_view up = pv_saved_value(saved, "up");
+    e->cursor.epoch = pv_saved_u64(saved, "cursor-epoch");
+    e->cursor.n = pv_saved_u64(saved, "cursor-n");
+    pv_engine_load_tls_hosts(e, pv_saved_value(saved, "tls-hosts"));
+    e->node.up = up.len != 1 || up.ptr[0] != '0';
 }
 
 /* --- results -----------------------------------------------------------------------------------
  */
-
-static void store_result(struct pv_engine *e, const struct pv_job_result *result, pv_ns now)
-{
-    if (result->status == PV_OK) {
-        e->store_error[0] = '\0';
-        return;
-    }
-    memcpy(e->store_error, result->error, sizeof(e->store_error));
-    pv_log(e->node.log, PV_LOG_ERROR, "what=\"not stored\" why=\"%s\"", result->error);
-    e->store_dirty = true;
-    e->store_retry_at = now + STORE_RETRY;
-}
 
 static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
                      struct pv_job_result *result, pv_ns now)
 {
     switch (wait->purpose) {
     case PV_JP_STORE:
-        store_result(e, result, now);
-        break;
-    case PV_JP_MARK:
-        store_result(e, result, now);
-        if (result->status == PV_OK)
-            mark_stored(e, wait->arg);
+        pv_node_stored(&e->node, result);
         break;
     case PV_JP_ENROLL:
         pv_enroll_job_done(e, result, now);
@@ -308,7 +224,5 @@ void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_
         free(wait);
     }
     pv_job_result_done(result);
-    if (e->store_dirty && now >= e->store_retry_at)
-        save_all(e);
     pv_engine_settle(e, now);
 }

@@ -10,14 +10,6 @@
 #define IFACE_RETRY    PV_S(5)    /* ours: until an interface that did not come up is tried again */
 #define TEARDOWN_AFTER PV_MS(100) /* ours: goodbyes leave before their paths go */
 
-void pv_engine_report(struct pv_engine *e, const char *text, pv_ns now)
-{
-    struct pv_report *r = &e->reports[e->n_reports++ % PV_ENGINE_MAX_REPORTS];
-    r->wall_s = pv_engine_wall_s(e, now);
-    snprintf(r->text, sizeof(r->text), "%s", text);
-    pv_log(e->node.log, PV_LOG_WARN, "what=report text=\"%s\"", text);
-}
-
 /* --- the roster's events -----------------------------------------------------------------------
  */
 
@@ -84,7 +76,7 @@ static void take_event(struct pv_engine *e, const struct pv_roster_event *ev, pv
         break; /* used when the connection is made next */
     case PV_ROSTER_EV_REFUSED:
     case PV_ROSTER_EV_BREAK:
-        pv_engine_report(e, ev->text, now);
+        pv_node_report(&e->node, ev->text, now);
         break;
     }
 }
@@ -119,7 +111,7 @@ size_t pv_engine_add_statements(struct pv_engine *e, const struct pv_ctl_item *i
         if (r == PV_ERR_NOMEM)
             pv_log(e->node.log, PV_LOG_ERROR, "what=\"%s\"", text);
         else
-            pv_engine_report(e, text, now);
+            pv_node_report(&e->node, text, now);
     }
     pv_engine_roster_pump(e, now);
     return refused;
@@ -369,7 +361,7 @@ void pv_engine_leave(struct pv_engine *e, pv_ns now)
     e->relisted = false;
     e->node.removed = false;
     e->unknown = false;
-    e->n_reports = 0;
+    e->node.n_reports = 0;
     e->coord_error[0] = '\0';
     pv_engine_apply_up(e, now);
     tear_down(e, now);

@@ -31,7 +31,7 @@ static void store(struct pv_engine *e, const struct pv_recall_item *item)
 {
     struct pv_job *job = pv_job_new(PV_JOB_PUT_ENDPOINTS);
     if (job == NULL) {
-        e->store_dirty = true;
+        e->node.store_failed = true;
         return;
     }
     struct pv_job_put_endpoints *put = &job->u.put_endpoints;

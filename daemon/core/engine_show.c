@@ -38,7 +38,7 @@ void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
 /* --- status ----------------------------------------------------------------------------------- */
 
 enum {
-    MAX_PROBLEMS = PV_ENGINE_MAX_REPORTS + PV_FP_MAX_RELAYS + 12,
+    MAX_PROBLEMS = PV_NODE_REPORTS + PV_FP_MAX_RELAYS + 12,
     PROBLEM_TEXT = PV_ROSTER_TEXT + 64,
 };
 
@@ -99,11 +99,11 @@ static void find_problems(const struct pv_engine *e, struct problems *x, pv_ns n
     if (e->node.removed)
         problem(x, "this node was removed from the network: ",
                 "`p2pvpnctl leave --forget`, then join with a new token");
-    if (e->store_error[0] != '\0')
-        problem(x, "not everything is stored: ", e->store_error);
-    size_t n = e->n_reports < PV_ENGINE_MAX_REPORTS ? e->n_reports : PV_ENGINE_MAX_REPORTS;
+    if (e->node.store_error[0] != '\0')
+        problem(x, "not everything is stored: ", e->node.store_error);
+    size_t n = e->node.n_reports < PV_NODE_REPORTS ? e->node.n_reports : PV_NODE_REPORTS;
     for (size_t i = 0; i < n; i++)
-        problem(x, e->reports[(e->n_reports - n + i) % PV_ENGINE_MAX_REPORTS].text, "");
+        problem(x, e->node.reports[(e->node.n_reports - n + i) % PV_NODE_REPORTS].text, "");
 }
 
 size_t pv_engine_count_problems(const struct pv_engine *e, pv_ns now)

@@ -55,6 +55,6 @@ void pv_engine_run_sync(struct pv_engine *e, pv_ns now)
                  "this node and %s keep different statements although they exchanged them: one of "
                  "them was told something else",
                  p->name);
-        pv_engine_report(e, text, now);
+        pv_node_report(&e->node, text, now);
     }
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
+
 void *pv_node_part(const struct pv_node *n, const struct pv_part *part)
 {
     PV_EACH_PART(n, slot)
@@ -70,6 +72,33 @@ void pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value,
         memcpy(job->u.set_meta.value, value.ptr, value.len);
     job->u.set_meta.len = value.len;
     (void)pv_jobqueue_submit(&n->jobs, job, owner, tag); /* a job that is lost was logged */
+}
+
+void pv_node_put_meta_u64(struct pv_node *n, const char *name, uint64_t value,
+                          const struct pv_part *owner, uint64_t tag)
+{
+    uint8_t buf[8];
+    pv_store_be64(buf, value);
+    pv_node_put_meta(n, name, pv_view(buf, sizeof(buf)), owner, tag);
+}
+
+void pv_node_stored(struct pv_node *n, const struct pv_job_result *result)
+{
+    if (result->status == PV_OK) {
+        n->store_error[0] = '\0';
+        return;
+    }
+    memcpy(n->store_error, result->error, sizeof(n->store_error));
+    pv_log(n->log, PV_LOG_ERROR, "what=\"not stored\" why=\"%s\"", result->error);
+    n->store_failed = true;
+}
+
+void pv_node_report(struct pv_node *n, const char *text, pv_ns now)
+{
+    struct pv_report *r = &n->reports[n->n_reports++ % PV_NODE_REPORTS];
+    r->wall_s = pv_node_wall_s(n, now);
+    snprintf(r->text, sizeof(r->text), "%s", text);
+    pv_log(n->log, PV_LOG_WARN, "what=report text=\"%s\"", text);
 }
 
 bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)

@@ -21,6 +21,7 @@
 #include "proto/roster/roster.h"
 
 struct pv_coord;
+struct pv_highwater;
 struct pv_coordclient;
 struct pv_engine;
 struct pv_peers;
@@ -44,6 +45,21 @@ struct pv_part_slot {
 };
 enum {
     PV_NODE_MAX_PARTS = 32, /* ours: twice as many as there are */
+    PV_NODE_REPORTS = 16,   /* ours: newest kept, shown by `status` */
+};
+
+/* Numbers that grow for ever; part "store" keeps their marks (peer/highwater.h). */
+enum pv_mark {
+    PV_MARK_SIGNAL, /* seq of signals */
+    PV_MARK_GEN,    /* of descriptions */
+    PV_MARK_TAI,    /* TAI64N of handshakes */
+    PV_MARKS,
+};
+
+/* Something that a person should know of. */
+struct pv_report {
+    uint64_t wall_s;
+    char text[PV_ROSTER_TEXT];
 };
 
 struct pv_node {
@@ -75,8 +91,15 @@ struct pv_node {
     bool as_member; /* the connection wanted or there is a member's; else a guest's */
     bool online;    /* a member's connection is there: the coordinator hears this node */
 
+    /* the store */
+    struct pv_highwater *marks[PV_MARKS]; /* each borrowed from its owner, who sets it */
+    char store_error[PV_JOB_ERROR_MAX];   /* of the newest write; "" = it was kept */
+    bool store_failed; /* not all is kept; part "store" has all written again, and clears it */
+
     /* services */
-    struct pv_peers *peers; /* of the engine */
+    struct pv_peers *peers;                    /* of the engine */
+    struct pv_report reports[PV_NODE_REPORTS]; /* pv_node_report() */
+    size_t n_reports;                          /* ever */
     struct pv_jobqueue jobs;
     struct pv_ctlsrv *ctl;
     struct pv_watch watch;
@@ -111,10 +134,20 @@ uint64_t pv_node_wall_us(const struct pv_node *n, pv_ns now);
 uint64_t pv_node_wall_ms(const struct pv_node *n, pv_ns now);
 uint64_t pv_node_wall_s(const struct pv_node *n, pv_ns now);
 
-/* Has the store keep one named value; failure is reported by the store's part. The value is
- * copied. owner and tag: who is told (jobqueue.h). */
+/* A write to the store ended so: whoever submitted it calls this. After a failure PV_FACT_STORE
+ * asks every part, a little later, to write again what it keeps. */
+void pv_node_stored(struct pv_node *n, const struct pv_job_result *result);
+
+/* Tells the user something that was nobody's request: log, and `status`. */
+void pv_node_report(struct pv_node *n, const char *text, pv_ns now);
+
+/* Has the store keep one named value, which is copied. owner is told the result with tag
+ * (jobqueue.h), and hands it to pv_node_stored(). */
 void pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value,
                       const struct pv_part *owner, uint64_t tag);
+
+void pv_node_put_meta_u64(struct pv_node *n, const char *name, uint64_t value,
+                          const struct pv_part *owner, uint64_t tag);
 
 /* Answers handle with an error, and is false, when this node is in no network or was removed from
  * it. what: the command, which begins the sentence. */

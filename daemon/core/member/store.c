@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* store.c - marks of growing numbers, and another attempt after a write that failed. */
+#include "daemon/core/member/store.h"
+
+#include <stdlib.h>
+
+#include "daemon/core/node/node.h"
+#include "daemon/core/node/saved.h"
+#include "daemon/core/peer/highwater.h"
+
+#define STORE_RETRY PV_S(30) /* ours: after a failed write; a full disk seldom mends sooner */
+
+enum {
+    MARK_BITS = 62, /* of a mark in a job's tag; its number stands above */
+};
+
+/* As they are called in the store since its first version. */
+static const char *const names[PV_MARKS] = {"signal-seq", "gen", "tai64n"};
+
+struct store {
+    struct pv_node *node;
+    pv_ns retry_at; /* FAILED; else PV_NEVER */
+};
+
+static int make_store(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                      void **ret_part)
+{
+    struct store *s = calloc(1, sizeof(*s));
+    (void)cfg;
+    (void)now;
+    if (s == NULL)
+        return PV_ERR_NOMEM;
+    s->node = node;
+    s->retry_at = PV_NEVER;
+    *ret_part = s;
+    return PV_OK;
+}
+
+static int restore_marks(void *part, const struct pv_engine_config *cfg, pv_ns now)
+{
+    struct store *s = part;
+    (void)now;
+    for (size_t i = 0; i < PV_MARKS; i++) {
+        if (s->node->marks[i] != NULL)
+            *s->node->marks[i] = pv_highwater_load(pv_saved_u64(cfg->saved, names[i]));
+    }
+    return PV_OK;
+}
+
+static void store_marks(struct store *s)
+{
+    for (uint64_t i = 0; i < PV_MARKS; i++) {
+        uint64_t mark;
+        if (s->node->marks[i] != NULL && pv_highwater_take_mark(s->node->marks[i], &mark))
+            pv_node_put_meta_u64(s->node, names[i], mark, &pv_part_store, i << MARK_BITS | mark);
+    }
+}
+
+static void run_store(void *part, pv_ns now)
+{
+    struct store *s = part;
+    if (s->node->store_failed && s->retry_at == PV_NEVER)
+        s->retry_at = now + STORE_RETRY;
+    if (now >= s->retry_at) {
+        s->retry_at = PV_NEVER;
+        s->node->store_failed = false;
+        pv_node_raise(s->node, PV_FACT_STORE);
+        /* Without its marks a node whose clock is set back is not believed after the next start. */
+        for (size_t i = 0; i < PV_MARKS; i++) {
+            if (s->node->marks[i] != NULL)
+                s->node->marks[i]->mark = 0;
+        }
+    }
+    store_marks(s);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct store *s = part;
+    return s->retry_at;
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct store *s = part;
+    struct pv_highwater *h = s->node->marks[tag >> MARK_BITS];
+    (void)now;
+    pv_node_stored(s->node, result);
+    if (result->status == PV_OK && h != NULL)
+        pv_highwater_stored(h, tag & (((uint64_t)1 << MARK_BITS) - 1));
+}
+
+const struct pv_part pv_part_store = {
+    .name = "store",
+    .make = make_store,
+    .free = free,
+    .restore = restore_marks,
+    .run = run_store,
+    .next_timeout = next_timeout,
+    .on_job = on_job,
+};

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store.h - the part that looks after what was written to the store: it keeps the marks of numbers
+ * that grow for ever (peer/highwater.h), and after a write that failed it has every part write
+ * again what is to be kept. All writes are idempotent.
+ *
+ * State:  KEPT --node.store_failed--> FAILED --30 s--> KEPT, with PV_FACT_STORE for every part
+ */
+#ifndef PV_STORE_PART_H
+#define PV_STORE_PART_H
+
+#include "daemon/core/node/part.h"
+
+extern const struct pv_part pv_part_store;
+
+#endif /* PV_STORE_PART_H */

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* The part that looks after the store: marks, and another attempt after a failed write. */
+#include "daemon/core/member/store.h"
+#include "daemon/core/peer/highwater.h"
+#include "tests/unit/daemon/core/fake_node.h"
+
+static struct fake_node node;
+static struct pv_highwater gen;
+
+static int start(void **state)
+{
+    (void)state;
+    fake_node_init(&node, &pv_part_store);
+    gen = (struct pv_highwater){.last = 0};
+    node.node.marks[PV_MARK_GEN] = &gen;
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_node_done(&node);
+    return 0;
+}
+
+/* The next job, which must keep a mark for the descriptions' numbers; answered with status. */
+static uint64_t expect_mark(int status)
+{
+    struct pv_job *job = fake_node_job(&node);
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_SET_META);
+    assert_string_equal(job->u.set_meta.name, "gen");
+    assert_int_equal(job->u.set_meta.len, 8);
+    uint64_t mark = pv_load_be64(job->u.set_meta.value);
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = status, .error = "no room"});
+    return mark;
+}
+
+static void a_number_may_grow_when_its_mark_is_on_disk(void **state)
+{
+    (void)state;
+    fake_node_start(&node);
+    uint64_t mark = expect_mark(PV_OK);
+    assert_int_equal(gen.safe, mark);
+    fake_node_settle(&node);
+    assert_null(fake_node_job(&node)); /* the mark runs ahead: one write is enough for long */
+    (void)pv_highwater_next(&gen, mark);
+    fake_node_settle(&node);
+    assert_true(expect_mark(PV_OK) > mark);
+}
+
+static void marks_of_an_earlier_life_are_taken_up(void **state)
+{
+    static uint8_t bytes[8];
+    const struct pv_saved_meta meta = {.name = "gen", .value = pv_view(bytes, sizeof(bytes))};
+    (void)state;
+    pv_store_be64(bytes, 4711);
+    node.saved.meta = &meta;
+    node.saved.n_meta = 1;
+    fake_node_start(&node);
+    assert_int_equal(gen.last, 4711);
+    assert_int_equal(pv_highwater_next(&gen, 1), 4712); /* although the clock was set back */
+}
+
+static void after_a_failed_write_everybody_writes_again_once(void **state)
+{
+    (void)state;
+    fake_node_start(&node);
+    uint64_t mark = expect_mark(PV_ERR_NO_SPACE);
+    assert_int_equal(gen.safe, 0);
+    assert_string_equal(node.node.store_error, "no room");
+    fake_node_wait(&node, PV_S(29));
+    assert_null(fake_node_job(&node));
+    fake_node_wait(&node, PV_S(2));
+    assert_int_equal(expect_mark(PV_OK), mark);
+    assert_string_equal(node.node.store_error, "");
+    assert_int_equal(gen.safe, mark);
+    fake_node_wait(&node, PV_S(300));
+    assert_null(fake_node_job(&node));
+}
+
+static void a_write_of_another_part_that_failed_counts_too(void **state)
+{
+    const struct pv_job_result failed = {.status = PV_ERR_NO_SPACE, .error = "disk full"};
+    (void)state;
+    fake_node_start(&node);
+    (void)expect_mark(PV_OK);
+    pv_node_stored(&node.node, &failed);
+    fake_node_settle(&node);
+    assert_true(node.node.store_failed);
+    fake_node_wait(&node, PV_S(31));
+    assert_false(node.node.store_failed);
+    (void)expect_mark(PV_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_number_may_grow_when_its_mark_is_on_disk, start, stop),
+        cmocka_unit_test_setup_teardown(marks_of_an_earlier_life_are_taken_up, start, stop),
+        cmocka_unit_test_setup_teardown(after_a_failed_write_everybody_writes_again_once, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(a_write_of_another_part_that_failed_counts_too, start,
+                                        stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
