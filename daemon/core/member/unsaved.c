@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* unsaved.c - an array of views, copied into one allocation when it becomes a job. */
+#include "daemon/core/member/unsaved.h"
+
+#include <stdlib.h>
+
+#include "base/bytes.h"
+
+void pv_unsaved_add(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster_entry *entry)
+{
+    if (u->n == u->cap) {
+        size_t cap = u->cap == 0 ? 64 : 2 * u->cap;
+        struct pv_stored_statement *grown = realloc(u->items, cap * sizeof(*grown));
+        if (grown == NULL) {
+            n->store_failed = true;
+            return;
+        }
+        u->items = grown;
+        u->cap = cap;
+    }
+    u->items[u->n++] =
+        (struct pv_stored_statement){.statement = entry->st.raw, .receipt = entry->receipt};
+}
+
+void pv_unsaved_add_all(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster *roster)
+{
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(roster, NULL); x != NULL;
+         x = pv_roster_next_entry(roster, x))
+        pv_unsaved_add(u, n, x);
+}
+
+/* A copy of the views and of the bytes behind them, in one allocation: the roster may be gone
+ * before the job is done. */
+static struct pv_stored_statement *copy_items(const struct pv_stored_statement *items, size_t n)
+{
+    size_t bytes = n * sizeof(*items);
+    for (size_t i = 0; i < n; i++)
+        bytes += items[i].statement.len + items[i].receipt.len;
+    struct pv_stored_statement *copy = malloc(bytes);
+    if (copy == NULL)
+        return NULL;
+    struct pv_writer w = pv_writer(copy, bytes);
+    w.len = n * sizeof(*items);
+    for (size_t i = 0; i < n; i++) {
+        copy[i].statement = pv_view(w.buf + w.len, items[i].statement.len);
+        pv_put_bytes(&w, items[i].statement.ptr, items[i].statement.len);
+        copy[i].receipt = pv_view(w.buf + w.len, items[i].receipt.len);
+        pv_put_bytes(&w, items[i].receipt.ptr, items[i].receipt.len);
+    }
+    return copy;
+}
+
+bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, const struct pv_part *owner,
+                      uint64_t tag)
+{
+    size_t count = u->n;
+    u->n = 0;
+    if (count == 0)
+        return false;
+    struct pv_job *job = pv_job_new(PV_JOB_PUT_STATEMENTS);
+    struct pv_stored_statement *copy = copy_items(u->items, count);
+    if (job == NULL || copy == NULL) {
+        free(copy);
+        pv_job_free(job);
+        n->store_failed = true;
+        return false;
+    }
+    job->u.put_statements.items = copy;
+    job->u.put_statements.n = count;
+    return pv_jobqueue_submit(&n->jobs, job, owner, tag);
+}
+
+void pv_unsaved_clear(struct pv_unsaved *u)
+{
+    u->n = 0;
+}
+
+void pv_unsaved_done(struct pv_unsaved *u)
+{
+    free(u->items);
+    *u = (struct pv_unsaved){.n = 0};
+}

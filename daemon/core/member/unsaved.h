@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unsaved.h - statements of a roster that the store does not have yet, collected so that one job
+ * writes all that one event brought. A zeroed struct is empty.
+ */
+#ifndef PV_UNSAVED_H
+#define PV_UNSAVED_H
+
+#include "daemon/core/node/node.h"
+#include "proto/roster/roster.h"
+
+struct pv_unsaved {
+    struct pv_stored_statement *items; /* owned array of views into the roster */
+    size_t n, cap;
+};
+
+/* Without memory all statements count as not stored: n->store_failed. */
+void pv_unsaved_add(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster_entry *entry);
+/* Adds every statement of the roster. */
+void pv_unsaved_add_all(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster *roster);
+/* Queues one job for all, whose result goes to owner, and is empty then. False: no job was queued
+ * because there was nothing, or no memory (n->store_failed). */
+bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, const struct pv_part *owner,
+                      uint64_t tag);
+/* Forgets them: the roster is about to go. */
+void pv_unsaved_clear(struct pv_unsaved *u);
+void pv_unsaved_done(struct pv_unsaved *u);
+
+#endif /* PV_UNSAVED_H */

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fake_coord.h - a coordinator for the unit test of one part: stands in for coordinator.c. It keeps
+ * each request as the coordinator would read it, and the test says what the answer is.
+ */
+#ifndef PV_FAKE_COORD_H
+#define PV_FAKE_COORD_H
+
+#include "daemon/core/member/coordinator.h"
+#include "tests/unit/daemon/core/fake_node.h"
+
+enum {
+    FAKE_COORD_MAX = 32, /* requests at a time */
+};
+
+static struct {
+    int status; /* of the next requests: PV_OK, or why they are not sent */
+    struct {
+        const struct pv_part *owner;
+        uint64_t tag;
+        struct pv_ctl_msg *msg; /* owned */
+    } asked[FAKE_COORD_MAX];
+    size_t n;
+} fake_coord;
+
+int pv_coord_ask(struct pv_node *n, const struct pv_part *owner, struct pv_ctl_msg *msg,
+                 uint64_t tag)
+{
+    static char text[PV_CTL_TEXT_MAX];
+    size_t len;
+    (void)n;
+    if (fake_coord.status != PV_OK)
+        return fake_coord.status;
+    assert_true(fake_coord.n < FAKE_COORD_MAX);
+    msg->kind = PV_CTL_REQUEST;
+    msg->id = fake_coord.n + 1;
+    assert_int_equal(pv_ctl_build(msg, (uint8_t *)text, sizeof(text), &len), PV_OK);
+    assert_int_equal(pv_ctl_parse(pv_view(text, len), &fake_coord.asked[fake_coord.n].msg), PV_OK);
+    fake_coord.asked[fake_coord.n].owner = owner;
+    fake_coord.asked[fake_coord.n++].tag = tag;
+    return PV_OK;
+}
+
+/* The oldest request, which the test owns then: pv_ctl_msg_free(). It must be of this type. */
+static inline struct pv_ctl_msg *fake_coord_take(enum pv_ctl_type type, uint64_t *ret_tag)
+{
+    assert_true(fake_coord.n > 0);
+    struct pv_ctl_msg *msg = fake_coord.asked[0].msg;
+    assert_int_equal(msg->type, type);
+    *ret_tag = fake_coord.asked[0].tag;
+    memmove(&fake_coord.asked[0], &fake_coord.asked[1],
+            --fake_coord.n * sizeof(fake_coord.asked[0]));
+    return msg;
+}
+
+static inline void fake_coord_done(void)
+{
+    for (size_t i = 0; i < fake_coord.n; i++)
+        pv_ctl_msg_free(fake_coord.asked[i].msg);
+    fake_coord.n = 0;
+    fake_coord.status = PV_OK;
+}
+
+#endif /* PV_FAKE_COORD_H */
