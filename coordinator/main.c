@@ -198,8 +198,8 @@ static int run_coordinator(const struct pv_coordset *set, const struct pv_log *l
     return code;
 }
 
-/* The files that the settings name are read, too: the certificate and the static users' passwords.
- */
+/* The files that the settings name are read, too: the certificate and the static users'
+ * passwords. */
 static int check_settings(const struct pv_coordset *set)
 {
     char cert_error[PV_COORDCERT_ERROR_MAX];

@@ -17,8 +17,8 @@
 
 struct pv_relay; /* opaque */
 
-/* core and udp are borrowed until free, and the thread's alone from start on. PV_ERR_NOMEM, -errno.
- */
+/* core and udp are borrowed until free, and the thread's alone from start on. PV_ERR_NOMEM,
+ * -errno. */
 PV_MUST_CHECK int pv_relay_new(struct pv_relay **ret_relay, struct pv_relaycore *core,
                                struct pv_stunudp *udp);
 /* With all sockets of clients open: serves them. PV_ERR_NOMEM, -errno. */
@@ -29,8 +29,7 @@ struct pv_relay *pv_relay_free(struct pv_relay *relay);
 /* The control thread's: something waits in the link (pv_relaylink_take_wake_relay). */
 void pv_relay_wake(struct pv_relay *relay);
 /* Readable when the link has news; owned by the relay. Clear it (sys/proc/event.h), then poll the
- * link.
- */
+ * link. */
 int pv_relay_news_fd(const struct pv_relay *relay);
 
 #endif /* PV_COORD_RELAY_H */

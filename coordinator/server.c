@@ -94,8 +94,8 @@ static void submit_job(struct pv_coordserver *s, struct pv_storeop *op, pv_ns no
 
 /* --- the relay's thread ---------------------------------------------------------------------- */
 
-/* The eventfd is cleared before the link is read: a message that comes in between raises it again.
- */
+/* The eventfd is cleared before the link is read: a message that comes in between raises it
+ * again. */
 static void on_relay_news(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_coordserver *s = ctx;

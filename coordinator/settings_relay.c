@@ -29,8 +29,8 @@ static int bad_relay_value(char *error, size_t cap, const char *what, const char
     return PV_ERR_MALFORMED;
 }
 
-/* Both ends are checked as numbers of their own: a range that is upside down is as wrong as a word.
- */
+/* Both ends are checked as numbers of their own: a range that is upside down is as wrong as a
+ * word. */
 int pv_coordset_relay_ports(struct pv_coordset_relay *r, const char *what, const char *value,
                             char *error, size_t cap)
 {

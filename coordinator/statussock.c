@@ -49,8 +49,8 @@ void pv_statussock_disk(const char *state, struct pv_report *r)
 
 /* --- the server's side ----------------------------------------------------------------------- */
 
-/* All of it at once, or nothing: a client that does not read must not keep the coordinator waiting.
- */
+/* All of it at once, or nothing: a client that does not read must not keep the coordinator
+ * waiting. */
 static void send_report(const struct pv_statussock *s, int fd, pv_ns now)
 {
     json_t *doc = s->report(s->ctx, now);

@@ -315,8 +315,7 @@ static int copy_room(struct pv_coordstore *s, const struct pv_storeop *op)
     return r;
 }
 
-/* A copy that is there already counts as kept: the sender did not get the answer the first time.
- */
+/* A copy that is there already counts as kept: the sender did not get the answer the first time. */
 static int keep_copy(struct pv_coordstore *s, const struct pv_storeop *op)
 {
     sqlite3_stmt *st = s->sql[SQL_COPY_KEEP];

@@ -67,8 +67,8 @@ static int find_or_add_node(struct pv_broker *b, const struct pv_cnet *net, cons
     return PV_OK;
 }
 
-/* Nobody is it and nobody asks for it: forget it, or subscribing to random keys would fill the map.
- */
+/* Nobody is it and nobody asks for it: forget it, or subscribing to random keys would fill the
+ * map. */
 static void drop_if_unused(struct pv_broker *b, struct pv_bnode *n)
 {
     if (n->conn != NULL || n->subs != NULL)
@@ -88,8 +88,8 @@ static void mark_subscribers(struct pv_bnode *n)
     }
 }
 
-/* The older connection loses its place here at once, so that its end does not count as the node's.
- */
+/* The older connection loses its place here at once, so that its end does not count as the
+ * node's. */
 int pv_broker_online(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us,
                      struct pv_conn **ret_old)
 {

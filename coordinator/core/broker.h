@@ -59,8 +59,7 @@ void pv_broker_unsubscribe(struct pv_broker *b, struct pv_conn *s,
 /* Takes up to max changed presences of what s subscribed to; returns how many. */
 size_t pv_broker_take_news(struct pv_conn *s, struct pv_ctl_presence *ret_nodes, size_t max);
 /* A connection whose n_dirty is above 0 because of this node, one after the other: iter = NULL
- * first.
- */
+ * first. */
 struct pv_conn *pv_broker_next_subscriber(const struct pv_broker *b, const struct pv_cnet *net,
                                           const uint8_t node[static PV_SIGN_PK_LEN],
                                           const struct pv_sub **iter);

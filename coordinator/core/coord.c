@@ -308,8 +308,8 @@ static void feed_bytes(struct pv_coord *c, struct pv_conn *s, struct pv_view dat
         stash(c, s, data, now);
 }
 
-/* Goes on with what waited, as far as it may now. The held request first: it came before the bytes.
- */
+/* Goes on with what waited, as far as it may now. The held request first: it came before the
+ * bytes. */
 static void resume_held(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     if (s->held != NULL && !s->working) {

@@ -83,7 +83,7 @@ static json_t *process_json(const struct pv_metrics_process *p)
 }
 
 /* The numbers of the table, each into its object. Not 0: out of memory. */
-static int put_rows(json_t *doc, const struct pv_report *r)
+static int set_rows(json_t *doc, const struct pv_report *r)
 {
     size_t n = 0;
     int failed = 0;
@@ -101,14 +101,14 @@ static int put_rows(json_t *doc, const struct pv_report *r)
     return failed;
 }
 
-/* Objects are made here in the order in which people read them; put_rows() fills them. */
+/* Objects are made here in the order in which people read them; set_rows() fills them. */
 json_t *pv_report_json(const struct pv_report *r)
 {
     json_t *doc = json_pack("{s:i, s:s, s:o, s:{}, s:{}, s:o, s:{}, s:{s:s?}, s:o}", "version",
                             PV_REPORT_VERSION, "coordinator", r->version, "listen", addrs_json(r),
                             "connections", "requests", "relay", relay_json(r), "limits", "store",
                             "error", r->store.error, "process", process_json(&r->process));
-    if (doc == NULL || put_rows(doc, r) == 0)
+    if (doc == NULL || set_rows(doc, r) == 0)
         return doc;
     json_decref(doc);
     return NULL;
@@ -145,7 +145,15 @@ static const char *bytes_at(const json_t *obj, const char *key, char buf[static 
     return pv_bytes_format((double)number_at(obj, key), buf);
 }
 
-/* "NAME 3, OTHER 1" of what is not zero; "none". */
+/* "1 guest", "2 guests": a number with its noun. */
+static void put_number_of(struct report_lines *l, const json_t *obj, const char *key,
+                          const char *noun)
+{
+    json_int_t n = number_at(obj, key);
+    put_text(l, "%" JSON_INTEGER_FORMAT " %s%s", n, noun, n == 1 ? "" : "s");
+}
+
+/* "NAME 3, OTHER 1" of the counters that are not zero; "none". */
 static void put_counts(struct report_lines *l, const char *label, json_t *counts)
 {
     const char *name;
@@ -180,21 +188,23 @@ static void put_head(struct report_lines *l, const json_t *doc)
         const char *text = json_string_value(addr);
         put_text(l, "%s%s", i == 0 ? "" : " ", text == NULL ? "?" : text);
     }
-    put_text(l, "\n%-14s%" JSON_INTEGER_FORMAT ", %" JSON_INTEGER_FORMAT " statements\n",
-             "networks", number_at(doc, "networks"), number_at(doc, "statements"));
-    put_text(l, "%-14s%" JSON_INTEGER_FORMAT "\n", "nodes online", number_at(doc, "online"));
+    put_text(l, "\n%-14s%" JSON_INTEGER_FORMAT ", ", "networks", number_at(doc, "networks"));
+    put_number_of(l, doc, "statements", "statement");
+    put_text(l, "\n%-14s%" JSON_INTEGER_FORMAT "\n", "nodes online", number_at(doc, "online"));
+    put_text(l, "%-14s%" JSON_INTEGER_FORMAT ": ", "connections", number_at(conns, "open"));
+    put_number_of(l, conns, "members", "member");
+    put_text(l, ", ");
+    put_number_of(l, conns, "guests", "guest");
     put_text(l,
-             "%-14s%" JSON_INTEGER_FORMAT ": %" JSON_INTEGER_FORMAT
-             " members, %" JSON_INTEGER_FORMAT " guests, %" JSON_INTEGER_FORMAT
-             " TURN, %" JSON_INTEGER_FORMAT " STUN, %" JSON_INTEGER_FORMAT
+             ", %" JSON_INTEGER_FORMAT " TURN, %" JSON_INTEGER_FORMAT " STUN, %" JSON_INTEGER_FORMAT
              " opening, %" JSON_INTEGER_FORMAT " closing; %" JSON_INTEGER_FORMAT " by TLS\n",
-             "connections", number_at(conns, "open"), number_at(conns, "members"),
-             number_at(conns, "guests"), number_at(conns, "turn"), number_at(conns, "stun"),
-             number_at(conns, "opening"), number_at(conns, "closing"), number_at(conns, "tls"));
-    put_text(l,
-             "%-14s%" JSON_INTEGER_FORMAT " signals passed on, %" JSON_INTEGER_FORMAT
-             " connections closed for protocol errors\n",
-             "requests", number_at(requests, "signals"), number_at(requests, "failed"));
+             number_at(conns, "turn"), number_at(conns, "stun"), number_at(conns, "opening"),
+             number_at(conns, "closing"), number_at(conns, "tls"));
+    put_text(l, "%-14s", "requests");
+    put_number_of(l, requests, "signals", "signal");
+    put_text(l, " passed on, ");
+    put_number_of(l, requests, "failed", "connection");
+    put_text(l, " closed for protocol errors\n");
 }
 
 /* Traffic of the relay, for members and for each static user, and its drops by reason. */
@@ -207,26 +217,28 @@ static void put_relay(struct report_lines *l, const json_t *relay)
         put_text(l, "%-14soff\n", "relay");
         return;
     }
-    put_text(l,
-             "%-14s%" JSON_INTEGER_FORMAT " allocations of members, %" JSON_INTEGER_FORMAT
-             " of static users on %" JSON_INTEGER_FORMAT " sockets\n",
-             "relay", number_at(relay, "member_allocations"),
-             number_at(relay, "static_allocations"), number_at(relay, "sockets"));
-    put_text(l, "%-14s%s in %" JSON_INTEGER_FORMAT " packets for members\n", "relayed",
-             bytes_at(relay, "member_bytes", text), number_at(relay, "member_packets"));
-    put_text(l, "%-14s%s in %" JSON_INTEGER_FORMAT " packets for static users\n", "",
-             bytes_at(relay, "static_bytes", text), number_at(relay, "static_packets"));
+    put_text(l, "%-14s", "relay");
+    put_number_of(l, relay, "member_allocations", "allocation");
+    put_text(l, " of members, %" JSON_INTEGER_FORMAT " of static users on ",
+             number_at(relay, "static_allocations"));
+    put_number_of(l, relay, "sockets", "socket");
+    put_text(l, "\n%-14s%s in ", "relayed", bytes_at(relay, "member_bytes", text));
+    put_number_of(l, relay, "member_packets", "packet");
+    put_text(l, " for members\n%-14s%s in ", "", bytes_at(relay, "static_bytes", text));
+    put_number_of(l, relay, "static_packets", "packet");
+    put_text(l, " for static users\n");
     json_array_foreach(json_object_get(relay, "users"), i, user)
     {
         const char *name = json_string_value(json_object_get(user, "name"));
-        put_text(l,
-                 "%-14s%s in %" JSON_INTEGER_FORMAT " packets for %s, %" JSON_INTEGER_FORMAT
-                 " allocations now\n",
-                 "", bytes_at(user, "bytes", text), number_at(user, "packets"),
-                 name == NULL ? "?" : name, number_at(user, "allocations"));
+        put_text(l, "%-14s%s in ", "", bytes_at(user, "bytes", text));
+        put_number_of(l, user, "packets", "packet");
+        put_text(l, " for %s, ", name == NULL ? "?" : name);
+        put_number_of(l, user, "allocations", "allocation");
+        put_text(l, " now\n");
     }
-    put_text(l, "%-14s%" JSON_INTEGER_FORMAT " requests answered by an error\n", "",
-             number_at(relay, "refused"));
+    put_text(l, "%-14s", "");
+    put_number_of(l, relay, "refused", "request");
+    put_text(l, " answered by an error\n");
     put_counts(l, "not relayed", json_object_get(relay, "drops"));
 }
 
@@ -237,10 +249,13 @@ static void put_store(struct report_lines *l, const json_t *store)
     const char *error = json_string_value(json_object_get(store, "error"));
     put_text(l, "%-14s%s, %s, %s left on the disk", "store", error == NULL ? "ok" : "failing",
              bytes_at(store, "bytes", size), bytes_at(store, "disk_free", left));
-    if (number_at(store, "pending") > 0)
-        put_text(l, ", %" JSON_INTEGER_FORMAT " changes wait", number_at(store, "pending"));
+    if (number_at(store, "pending") > 0) {
+        put_text(l, ", ");
+        put_number_of(l, store, "pending", "change");
+        put_text(l, " waiting");
+    }
     if (number_at(store, "failed") > 0)
-        put_text(l, ", %" JSON_INTEGER_FORMAT " have failed", number_at(store, "failed"));
+        put_text(l, ", %" JSON_INTEGER_FORMAT " failed", number_at(store, "failed"));
     put_text(l, "\n");
     if (error != NULL)
         put_text(l, "%-14s%s\n", "", error);

@@ -63,7 +63,7 @@ static void put_samples(struct pv_metrics *m, const struct report_sample *sample
 }
 
 /* The coordinator's own numbers, then the relay's. */
-static void put_rows(struct pv_metrics *m, const json_t *doc)
+static void put_tables(struct pv_metrics *m, const json_t *doc)
 {
     struct report_sample samples[SAMPLES_MAX];
     size_t n = 0, n_rows = 0;
@@ -139,7 +139,7 @@ int pv_report_metrics(const json_t *doc, char **ret_text, size_t *ret_len)
     if (count_at(doc, "version") != PV_REPORT_VERSION)
         return PV_ERR_MALFORMED;
     pv_metrics_init(&m);
-    put_rows(&m, doc);
+    put_tables(&m, doc);
     put_rest(&m, doc);
     put_users(&m, json_object_get(doc, "relay"));
     put_process(&m, json_object_get(doc, "process"));

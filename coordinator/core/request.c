@@ -224,9 +224,9 @@ static void handle_fetch(struct request *q)
 
 /* --- what goes through the store ------------------------------------------------------------- */
 
-/* With the secret of the URL as often as wanted; with --open without it, by a bucket of the source.
- * The comparison takes the same time for every wrong secret, or it could be guessed byte by byte.
- */
+/* With the secret of the URL as often as wanted; with --open without it, by a bucket of the
+ * source. The comparison takes the same time for every wrong secret, or it could be guessed byte
+ * by byte. */
 static bool may_create(struct pv_coord *c, const struct pv_conn *s, const struct pv_ctl_put *put,
                        pv_ns now, enum pv_ctl_error *ret_error)
 {
@@ -444,9 +444,9 @@ static void handle_list(struct request *q)
     free(found);
 }
 
-/* Passed on at once or refused: a signal describes addresses of now, so nobody would want it later.
- * The sender is named by the coordinator, who knows the key; its content is sealed to the receiver.
- */
+/* Passed on at once or refused: a signal describes addresses of now, so nobody would want it
+ * later. The sender is named by the coordinator, who knows the key; its content is sealed to the
+ * receiver. */
 static void handle_signal(struct request *q)
 {
     struct pv_coord *c = q->c;

@@ -155,8 +155,8 @@ size_t pv_cnet_self_count(const struct pv_cnet *net, const uint8_t node[static P
     return signer == NULL ? 0 : signer->n;
 }
 
-/* Each type goes where it is looked for later; those that the roster alone needs are not indexed.
- */
+/* Each type goes where it is looked for later; those that the roster alone needs are not
+ * indexed. */
 static int index_entry(struct pv_cnet *net, const struct pv_roster_entry *entry)
 {
     switch (entry->st.type) {

@@ -37,8 +37,8 @@ void pv_registry_init(struct pv_registry *reg, const uint8_t *sk, size_t max_net
     reg->next_op = 1;
 }
 
-/* Results and receipts lie behind the work, in one block: their number is known from the message.
- */
+/* Results and receipts lie behind the work, in one block: their number is known from the
+ * message. */
 int pv_work_new(struct pv_ctl_msg *msg, struct pv_work **ret_work)
 {
     size_t n = msg->type == PV_CTL_REGISTER ? 0 : msg->u.put.n;
@@ -177,8 +177,8 @@ void pv_registry_start(struct pv_registry *reg, uint64_t wall)
 
 /* --- works and operations -------------------------------------------------------------------- */
 
-/* Into the list of poll_done: the caller learns of it when it asks, also when it is done at once.
- */
+/* Into the list of poll_done: the caller learns of it when it asks, also when it is done at
+ * once. */
 static void finish_work(struct pv_registry *reg, struct pv_work *work, enum pv_ctl_error error)
 {
     if (error != PV_CTL_E_NONE)
@@ -333,10 +333,10 @@ static void give_result(struct pv_work *work, size_t item, const struct pv_cnet 
 
 /* --- put ------------------------------------------------------------------------------------- */
 
-/* Goes on with the statements that are not decided: those that may be stored become one operation.
- * A statement may depend on one before it in the list (an invite on its admin's statement), so the
- * first refusal behind a storable one ends the operation, and is judged again when that is stored.
- */
+/* Goes on with the statements that are not decided: those that may be stored become one
+ * operation. A statement may depend on one before it in the list (an invite on its admin's
+ * statement), so the first refusal behind a storable one ends the operation, and is judged again
+ * when that is stored. */
 static void advance_put(struct pv_registry *reg, struct pv_work *work, uint64_t wall)
 {
     size_t items[PV_CTL_ITEMS_MAX];

@@ -79,8 +79,8 @@ static void tell_control(struct pv_relaycore *r, const struct pv_relaynews *news
         pv_relaystat_add(pv_turns_counters(r->turns), PV_RELAYSTAT_DROP_RING, 1);
 }
 
-/* holds tells control whether the connection still relays: it decides how long it may stay silent.
- */
+/* holds tells control whether the connection still relays: it decides how long it may stay
+ * silent. */
 void pv_relaycore_to_stream(struct pv_relaycore *r, const struct pv_turns_out *out)
 {
     const struct pv_relaynews news = {
@@ -92,8 +92,8 @@ void pv_relaycore_to_stream(struct pv_relaycore *r, const struct pv_turns_out *o
 }
 
 /* A STUN or TURN message of a connection. TURN waits for the batch; Binding is answered at once,
- * and bytes that are neither end the connection, as a client that sends them is lost in its stream.
- */
+ * and bytes that are neither end the connection, as a client that sends them is lost in its
+ * stream. */
 static void handle_message(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
 {
     struct pv_stuns_reply reply;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Messages of STUN and TURN out of a byte stream, and into one. At most one message is held, and
- * output only while the kernel does not take it: thousands of connections wait here at little cost.
- */
+ * output only while the kernel does not take it: thousands of connections wait here at little
+ * cost. */
 #include "coordinator/core/turn/stunconn.h"
 
 #include <stdlib.h>

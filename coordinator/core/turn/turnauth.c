@@ -14,7 +14,7 @@
 enum {
     COOKIE_LEN = 13, /* characters, RFC 8489 s9.2 */
     HEAD_LEN = 9,    /* kind 1, expiry 4, serial 4 */
-    MAC_LEN = 12,    /* ours: 96 bits, as many as a transaction id has */
+    MAC_LEN = PV_TURNAUTH_MAC_LEN,
     BODY_LEN = HEAD_LEN + MAC_LEN,
     BODY_TEXT = PV_B64_LEN(BODY_LEN),
     KIND_SOURCE = 0,     /* bound to the address it was sent to */

@@ -21,6 +21,7 @@ enum {
     PV_TURNAUTH_NODE_LEN = 32,
     PV_TURNAUTH_MEMBER_LEN = PV_TURNAUTH_NET_LEN + PV_TURNAUTH_NODE_LEN,
 
+    PV_TURNAUTH_MAC_LEN = 12,   /* ours: bytes in a nonce, 96 bits as a transaction id has */
     PV_TURNAUTH_NONCE_BUF = 48, /* characters of a nonce (13 + 28) and the NUL, rounded up */
     PV_TURNAUTH_USER_MAX = 64,  /* characters of a user's name, ours */
     PV_TURNAUTH_USER_BUF = PV_TURNAUTH_USER_MAX + 1,
@@ -31,7 +32,8 @@ enum {
 #define PV_TURNAUTH_REALM "p2pvpn"
 
 struct pv_turnauth {
-    uint8_t secret[32]; /* drawn at start: nonces and members' passwords end with the process */
+    uint8_t secret[PV_BLAKE2S_LEN]; /* drawn at start: nonces and members' passwords end with the
+                                       process */
 };
 
 void pv_turnauth_init(struct pv_turnauth *a, const struct pv_rng *rng);
@@ -42,7 +44,7 @@ struct pv_turnauth_nonce {
     bool welcome;    /* of welcome, not bound to a source: see pv_turnauth_check_welcome() */
     uint32_t serial; /* of welcome: which one */
     uint32_t expiry; /* seconds of `now` */
-    uint8_t mac[12];
+    uint8_t mac[PV_TURNAUTH_MAC_LEN];
 };
 
 /* A nonce bound to the source, with the features that s9.2.1 wants announced (password algorithms,
@@ -78,8 +80,8 @@ void pv_turnauth_member(const struct pv_turnauth *a, struct pv_view member,
                         char ret_user[static PV_TURNAUTH_USER_BUF],
                         char ret_password[static PV_TURNAUTH_PASSWORD_BUF]);
 
-/* The credentials in a member's welcome; the nonce is good for one Allocate, then for its 5-tuple.
- */
+/* The credentials in a member's welcome; the nonce is good for one Allocate, then for its
+ * 5-tuple. */
 struct pv_turnauth_creds {
     char user[PV_TURNAUTH_USER_BUF];
     char password[PV_TURNAUTH_PASSWORD_BUF];

@@ -48,8 +48,8 @@ static bool is_isatap(const struct pv_addr *a)
 }
 
 /* Judging what an address leads to, and not only what it looks like, is the whole point:
- * 64:ff9b::7f00:1 reaches the loopback of a NAT64, 2002:0a00:0001:: a private network behind 6to4.
- */
+ * 64:ff9b::7f00:1 reaches the loopback of a NAT64, 2002:0a00:0001:: a private network behind
+ * 6to4. */
 struct pv_addr pv_turnpeer_canonical(struct pv_addr a)
 {
     const struct embedding *f = form_of(&a);
@@ -104,8 +104,8 @@ static bool is_inside(const struct pv_addr *a)
            memcmp(a->ip, local_nat64, sizeof(local_nat64)) == 0;
 }
 
-/* The configuration may allow an inside address, but nothing makes an impossible address possible.
- */
+/* The configuration may allow an inside address, but nothing makes an impossible address
+ * possible. */
 static bool is_fine(const struct pv_addr *a, const struct pv_turnpeer_rules *rules)
 {
     if (is_impossible(a))

@@ -92,8 +92,8 @@ bool pv_turns_enabled(const struct pv_turns *t);
 
 /* --- members --------------------------------------------------------------------------------- */
 
-/* The secret of members' credentials, read only; the control half may have a copy to welcome them.
- */
+/* The secret of members' credentials, read only; the control half may have a copy to welcome
+ * them. */
 const struct pv_turnauth *pv_turns_auth(const struct pv_turns *t);
 /* A member's control channel is up: it may allocate with the nonce of this serial and no older one.
  * net and node have PV_TURNAUTH_NET_LEN and PV_TURNAUTH_NODE_LEN bytes. PV_ERR_UNSUPPORTED (no

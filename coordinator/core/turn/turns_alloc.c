@@ -113,8 +113,8 @@ int pv_talloc_move(struct pv_turns *t, struct pv_talloc *a, const struct pv_tway
     return r;
 }
 
-/* Both ends of a pair point to each other; whichever ends first leaves nothing behind in the other.
- */
+/* Both ends of a pair point to each other; whichever ends first leaves nothing behind in the
+ * other. */
 static void unlink_reverse(struct pv_tchan *c)
 {
     if (c->reverse != NULL)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Relay sockets of static users: wanted, bound to a port, reserved, found as somebody's peer,
- * closed. They are numbers and states here; the owner opens and closes the real ones when it polls.
- */
+ * closed. They are numbers and states here; the owner opens and closes the real ones when it
+ * polls. */
 #include <stdlib.h>
 #include <string.h>
 

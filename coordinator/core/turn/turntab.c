@@ -32,8 +32,8 @@ static const uint8_t *key_of(const struct pv_turntab *t, const void *entry)
     return (const uint8_t *)entry + t->key_off;
 }
 
-/* The slot that holds the key, or the free one where it would go. Never called when all are full.
- */
+/* The slot that holds the key, or the free one where it would go. Never called when all are
+ * full. */
 static size_t probe_slots(const struct pv_turntab *t, const uint8_t *key, uint32_t hash)
 {
     size_t mask = t->n_slots - 1;
@@ -101,9 +101,9 @@ int pv_turntab_add(struct pv_turntab *t, void *entry)
     return PV_OK;
 }
 
-/* Later entries of the same run move up, so that no search stops at the gap (Knuth, 6.4, algorithm
- * R). Unlike with tombstones, a table that is filled and emptied for years stays as fast as it was.
- */
+/* Later entries of the same run move up, so that no search stops at the gap (Knuth, 6.4,
+ * algorithm R). Unlike with tombstones, a table that is filled and emptied for years stays as
+ * fast as it was. */
 static void close_gap(struct pv_turntab *t, size_t gap)
 {
     size_t mask = t->n_slots - 1;

@@ -318,7 +318,7 @@ static void lines_say_it_in_words(void **state)
               "listening     0.0.0.0:3478 tls:0.0.0.0:443\n"
               "networks      2, 40 statements\n"
               "nodes online  6\n"
-              "connections   21: 5 members, 1 guests, 2 TURN, 4 STUN, 8 opening, 1 closing; 7 by "
+              "connections   21: 5 members, 1 guest, 2 TURN, 4 STUN, 8 opening, 1 closing; 7 by "
               "TLS\n"
               "requests      14 signals passed on, 13 connections closed for protocol errors\n"
               "relay         0 allocations of members, 0 of static users on 0 sockets\n"
@@ -329,7 +329,7 @@ static void lines_say_it_in_words(void **state)
               "              0 requests answered by an error\n"
               "not relayed   no_peer 6, bandwidth 5\n"
               "limits hit    tls_handshakes 11, signals 3\n"
-              "store         failing, 2.0 KiB, 5.0 MiB left on the disk, 3 changes wait, 12 have "
+              "store         failing, 2.0 KiB, 5.0 MiB left on the disk, 3 changes waiting, 12 "
               "failed\n"
               "              write: the disk is full\n");
 }
