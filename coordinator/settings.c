@@ -157,14 +157,16 @@ static int take_path(char *dst, const char *what, const char *value, char *error
 /* Options of the command line stand; the file only fills the others. */
 struct file_settings {
     struct pv_coordset *set;
-    bool listen;
-    bool tls_listen;
-    bool public;
-    bool alt;
-    bool open;
-    bool seen_open;
+    bool listen;     /* `listen` lines count */
+    bool tls_listen; /* `tls-listen` lines count */
+    bool public;     /* `public` lines count */
+    bool alt;        /* `alt-address` lines count */
+    bool open;       /* `open` counts */
+    bool seen_open;  /* `open` has been given */
 };
 
+/* Given twice is an error for a switch, as one of the two would be ignored in silence; lists may
+ * repeat. */
 static int take_open(struct file_settings *f, const char *value, char *error, size_t cap)
 {
     if (f->seen_open)
@@ -180,29 +182,66 @@ static int take_open(struct file_settings *f, const char *value, char *error, si
 
 /* Values that do not count, because the command line gave others, are checked all the same: a wrong
  * file must not work until an option is dropped. */
+static int key_listen(struct file_settings *f, const char *value, char *error, size_t cap)
+{
+    struct pv_coordset unused = {0};
+    return take_listen(f->listen ? f->set : &unused, false, "listen", value, error, cap);
+}
+
+static int key_tls_listen(struct file_settings *f, const char *value, char *error, size_t cap)
+{
+    struct pv_coordset unused = {0};
+    return take_listen(f->tls_listen ? f->set : &unused, true, "tls-listen", value, error, cap);
+}
+
+static int key_public(struct file_settings *f, const char *value, char *error, size_t cap)
+{
+    struct pv_coordset unused = {0};
+    return take_public(f->public ? f->set : &unused, "public", value, error, cap);
+}
+
+static int key_alt_address(struct file_settings *f, const char *value, char *error, size_t cap)
+{
+    struct pv_coordset unused = {0};
+    return take_alt(f->alt ? f->set : &unused, "alt-address", value, error, cap);
+}
+
+/* The certificate and its key cannot be given on the command line, so the file alone counts. */
+static int key_tls_cert(struct file_settings *f, const char *value, char *error, size_t cap)
+{
+    return take_path(f->set->tls_cert, "tls-cert", value, error, cap);
+}
+
+static int key_tls_key(struct file_settings *f, const char *value, char *error, size_t cap)
+{
+    return take_path(f->set->tls_key, "tls-key", value, error, cap);
+}
+
+/* The keys of [coordinator], in the order in which an error lists them. */
+static const struct {
+    const char *name;
+    int (*take)(struct file_settings *f, const char *value, char *error, size_t cap);
+} keys[] = {
+    {"listen", key_listen},
+    {"public", key_public},
+    {"alt-address", key_alt_address},
+    {"tls-listen", key_tls_listen},
+    {"tls-cert", key_tls_cert},
+    {"tls-key", key_tls_key},
+    {"open", take_open},
+};
+
+/* An unknown key is answered with those there are: most are misspelt, or from another section. */
 static int coordinator_item(struct file_settings *f, const struct pv_ini_item *item, char *error,
                             size_t cap)
 {
-    struct pv_coordset unused = {0};
-    if (strcmp(item->key, "listen") == 0)
-        return take_listen(f->listen ? f->set : &unused, false, "listen", item->value, error, cap);
-    if (strcmp(item->key, "tls-listen") == 0)
-        return take_listen(f->tls_listen ? f->set : &unused, true, "tls-listen", item->value, error,
-                           cap);
-    if (strcmp(item->key, "tls-cert") == 0)
-        return take_path(f->set->tls_cert, "tls-cert", item->value, error, cap);
-    if (strcmp(item->key, "tls-key") == 0)
-        return take_path(f->set->tls_key, "tls-key", item->value, error, cap);
-    if (strcmp(item->key, "public") == 0)
-        return take_public(f->public ? f->set : &unused, "public", item->value, error, cap);
-    if (strcmp(item->key, "open") == 0)
-        return take_open(f, item->value, error, cap);
-    if (strcmp(item->key, "alt-address") == 0)
-        return take_alt(f->alt ? f->set : &unused, "alt-address", item->value, error, cap);
-    snprintf(error, cap,
-             "unknown key %.60s in [coordinator]: there are listen, public, alt-address, "
-             "tls-listen, tls-cert, tls-key, open",
-             item->key);
+    for (size_t i = 0; i < PV_ARRAY_LEN(keys); i++) {
+        if (strcmp(item->key, keys[i].name) == 0)
+            return keys[i].take(f, item->value, error, cap);
+    }
+    int n = snprintf(error, cap, "unknown key %.60s in [coordinator]: there are", item->key);
+    for (size_t i = 0; n > 0 && (size_t)n < cap && i < PV_ARRAY_LEN(keys); i++)
+        n += snprintf(error + n, cap - (size_t)n, "%s %s", i == 0 ? "" : ",", keys[i].name);
     return PV_ERR_MALFORMED;
 }
 
@@ -296,18 +335,81 @@ static int load_file(struct pv_coordset *set, const char *file, bool must_exist,
 
 /* --- the command line ------------------------------------------------------------------------ */
 
-/* Options that have a value. */
-static const char *const with_value[] = {"--listen", "--public",     "--alt-address", "--state",
-                                         "--config", "--tls-listen", "--relay-ports"};
+struct command_line {
+    struct pv_coordset *set;
+    const char *config; /* value of --config; NULL: none */
+};
 
-/* name is not the whole argument in "--name=value". */
-static bool is_in(const char *name, size_t len, const char *const *list, size_t n)
+/* One function for each option. Several of them are keys of the file too, and then both end in the
+ * same function for the value. */
+static int option_listen(struct command_line *c, const char *value, char *error, size_t cap)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (strlen(list[i]) == len && strncmp(name, list[i], len) == 0)
-            return true;
+    return take_listen(c->set, false, "--listen", value, error, cap);
+}
+
+static int option_tls_listen(struct command_line *c, const char *value, char *error, size_t cap)
+{
+    return take_listen(c->set, true, "--tls-listen", value, error, cap);
+}
+
+static int option_public(struct command_line *c, const char *value, char *error, size_t cap)
+{
+    return take_public(c->set, "--public", value, error, cap);
+}
+
+static int option_alt_address(struct command_line *c, const char *value, char *error, size_t cap)
+{
+    return take_alt(c->set, "--alt-address", value, error, cap);
+}
+
+/* Noted as given, so that the file's `ports` does not count. */
+static int option_relay_ports(struct command_line *c, const char *value, char *error, size_t cap)
+{
+    c->set->relay.ports_given = true;
+    return pv_coordset_relay_ports(&c->set->relay, "--relay-ports", value, error, cap);
+}
+
+/* The file is read at the end, when all options are known: wherever --config stands, it fills what
+ * they left out. */
+static int option_config(struct command_line *c, const char *value, char *error, size_t cap)
+{
+    if (value[0] == '\0')
+        return bad_value(error, cap, "option", "--config", "its value is empty");
+    c->config = value;
+    return PV_OK;
+}
+
+/* An empty value would be the root directory in every path that is made of it. */
+static int option_state(struct command_line *c, const char *value, char *error, size_t cap)
+{
+    if (value[0] == '\0')
+        return bad_value(error, cap, "option", "--state", "its value is empty");
+    if (strlen(value) >= sizeof(c->set->state) - STATE_ROOM)
+        return bad_value(error, cap, "--state", value, "the path is too long");
+    snprintf(c->set->state, sizeof(c->set->state), "%s", value);
+    return PV_OK;
+}
+
+/* Options that have a value. */
+static const struct command_option {
+    const char *name;
+    int (*take)(struct command_line *c, const char *value, char *error, size_t cap);
+} options[] = {
+    {"--listen", option_listen},           {"--public", option_public},
+    {"--alt-address", option_alt_address}, {"--tls-listen", option_tls_listen},
+    {"--relay-ports", option_relay_ports}, {"--state", option_state},
+    {"--config", option_config},
+};
+
+/* The option of an argument, "--name" or "--name=value". NULL: it has no value, or is none. */
+static const struct command_option *find_option(const char *arg)
+{
+    size_t len = strcspn(arg, "=");
+    for (size_t i = 0; i < PV_ARRAY_LEN(options); i++) {
+        if (strlen(options[i].name) == len && strncmp(arg, options[i].name, len) == 0)
+            return &options[i];
     }
-    return false;
+    return NULL;
 }
 
 /* The value of --name VALUE or --name=VALUE; advances *i. NULL: missing. */
@@ -319,61 +421,34 @@ static const char *value_of(int argc, char **argv, int *i)
     return *i + 1 < argc ? argv[++*i] : NULL;
 }
 
-/* Options without a value, and the commands, which stand anywhere on the line. */
-static int take_flag(struct pv_coordset *set, const char *arg,
-                     char ret_error[static PV_COORDSET_ERROR_MAX])
+/* Switches, and words that say what to do, which stand anywhere on the line. */
+static int take_switch(struct pv_coordset *set, const char *arg,
+                       char ret_error[static PV_COORDSET_ERROR_MAX])
 {
+    static const struct {
+        const char *name;
+        enum pv_coordset_action action;
+    } actions[] = {
+        {"url", PV_COORDSET_URL},           {"status", PV_COORDSET_STATUS},
+        {"metrics", PV_COORDSET_METRICS},   {"--check", PV_COORDSET_CHECK},
+        {"--version", PV_COORDSET_VERSION}, {"--help", PV_COORDSET_HELP},
+        {"-h", PV_COORDSET_HELP},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(actions); i++) {
+        if (strcmp(arg, actions[i].name) == 0) {
+            set->action = actions[i].action;
+            return PV_OK;
+        }
+    }
     if (strcmp(arg, "--open") == 0)
         set->open = true;
     else if (strcmp(arg, "--no-relay") == 0)
         set->relay.off = set->relay.off_given = true;
-    else if (strcmp(arg, "--check") == 0)
-        set->action = PV_COORDSET_CHECK;
-    else if (strcmp(arg, "--version") == 0)
-        set->action = PV_COORDSET_VERSION;
-    else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)
-        set->action = PV_COORDSET_HELP;
     else if (strcmp(arg, "--json") == 0)
         set->json = true;
-    else if (strcmp(arg, "url") == 0)
-        set->action = PV_COORDSET_URL;
-    else if (strcmp(arg, "status") == 0)
-        set->action = PV_COORDSET_STATUS;
-    else if (strcmp(arg, "metrics") == 0)
-        set->action = PV_COORDSET_METRICS;
     else
         return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", arg,
                          "unknown; see p2pvpn-coordinator --help");
-    return PV_OK;
-}
-
-/* Options with a value; name may have the value behind a '='. */
-static int take_value(struct pv_coordset *set, const char *name, const char *value,
-                      const char **ret_config, char ret_error[static PV_COORDSET_ERROR_MAX])
-{
-    if (strncmp(name, "--listen", 8) == 0)
-        return take_listen(set, false, "--listen", value, ret_error, PV_COORDSET_ERROR_MAX);
-    if (strncmp(name, "--tls-listen", 12) == 0)
-        return take_listen(set, true, "--tls-listen", value, ret_error, PV_COORDSET_ERROR_MAX);
-    if (strncmp(name, "--public", 8) == 0)
-        return take_public(set, "--public", value, ret_error, PV_COORDSET_ERROR_MAX);
-    if (strncmp(name, "--relay-ports", 13) == 0) {
-        set->relay.ports_given = true;
-        return pv_coordset_relay_ports(&set->relay, "--relay-ports", value, ret_error,
-                                       PV_COORDSET_ERROR_MAX);
-    }
-    if (strncmp(name, "--alt-address", 13) == 0)
-        return take_alt(set, "--alt-address", value, ret_error, PV_COORDSET_ERROR_MAX);
-    if (value[0] == '\0')
-        return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", name, "its value is empty");
-    if (strncmp(name, "--config", 8) == 0) {
-        *ret_config = value;
-        return PV_OK;
-    }
-    if (strlen(value) >= sizeof(set->state) - STATE_ROOM)
-        return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "--state", value,
-                         "the path is too long");
-    snprintf(set->state, sizeof(set->state), "%s", value);
     return PV_OK;
 }
 
@@ -382,21 +457,20 @@ static int take_value(struct pv_coordset *set, const char *name, const char *val
 int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
                      char ret_error[static PV_COORDSET_ERROR_MAX])
 {
-    const char *config = NULL;
+    struct command_line c = {.set = ret_set};
     memset(ret_set, 0, sizeof(*ret_set));
     snprintf(ret_set->state, sizeof(ret_set->state), "%s", PV_COORDSET_STATE);
     for (int i = 1; i < argc; i++) {
-        const char *name = argv[i];
+        const char *arg = argv[i];
+        const struct command_option *option = find_option(arg);
+        const char *value = option == NULL ? NULL : value_of(argc, argv, &i);
         int r = PV_OK;
-        if (is_in(name, strcspn(name, "="), with_value, PV_ARRAY_LEN(with_value))) {
-            const char *value = value_of(argc, argv, &i);
-            if (value == NULL)
-                return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", name,
-                                 "its value is missing");
-            r = take_value(ret_set, name, value, &config, ret_error);
-        } else {
-            r = take_flag(ret_set, name, ret_error);
-        }
+        if (option == NULL)
+            r = take_switch(ret_set, arg, ret_error);
+        else if (value == NULL)
+            r = bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", arg, "its value is missing");
+        else
+            r = option->take(&c, value, ret_error, PV_COORDSET_ERROR_MAX);
         if (r < 0)
             return r;
     }
@@ -406,7 +480,7 @@ int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
         ret_set->action == PV_COORDSET_STATUS ||
         ret_set->action == PV_COORDSET_METRICS) /* which asks another process */
         return PV_OK;
-    return load_file(ret_set, config == NULL ? PV_COORDSET_CONFIG : config, config != NULL,
+    return load_file(ret_set, c.config == NULL ? PV_COORDSET_CONFIG : c.config, c.config != NULL,
                      ret_error);
 }
 

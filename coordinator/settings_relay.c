@@ -116,7 +116,8 @@ static int take_per_user(struct pv_coordset_relay *r, const char *value, char *e
     return PV_OK;
 }
 
-/* A key may be given once, but for those that make a list. */
+/* A key may be given once, but for those that make a list. An unknown one is answered with those
+ * there are. */
 static int relay_item(struct pv_coordset_relay *r, const struct pv_ini_item *item, char *error,
                       size_t cap)
 {
@@ -127,8 +128,8 @@ static int relay_item(struct pv_coordset_relay *r, const struct pv_ini_item *ite
     } keys[] = {
         {"enabled", SEEN_ENABLED, take_enabled},
         {"ports", SEEN_PORTS, take_ports},
-        {"bandwidth", SEEN_BANDWIDTH, take_bandwidth},
         {"allocations-per-user", SEEN_PER_USER, take_per_user},
+        {"bandwidth", SEEN_BANDWIDTH, take_bandwidth},
         {"allow-peer", 0, take_allow},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(keys); i++) {
@@ -139,10 +140,9 @@ static int relay_item(struct pv_coordset_relay *r, const struct pv_ini_item *ite
         r->seen |= keys[i].seen;
         return keys[i].take(r, item->value, error, cap);
     }
-    snprintf(error, cap,
-             "unknown key %.60s in [relay]: there are enabled, ports, allocations-per-user, "
-             "bandwidth, allow-peer",
-             item->key);
+    int n = snprintf(error, cap, "unknown key %.60s in [relay]: there are", item->key);
+    for (size_t i = 0; n > 0 && (size_t)n < cap && i < PV_ARRAY_LEN(keys); i++)
+        n += snprintf(error + n, cap - (size_t)n, "%s %s", i == 0 ? "" : ",", keys[i].key);
     return PV_ERR_MALFORMED;
 }
 
