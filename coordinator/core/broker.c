@@ -32,7 +32,7 @@ void pv_broker_done(struct pv_broker *b)
     }
 }
 
-/* Key and map are by network and node: one identity may be in several networks. */
+/* The map is by network and node, as one identity may be in several networks. */
 static struct pv_bnode *find_node(const struct pv_broker *b, const struct pv_cnet *net,
                                   const uint8_t *node)
 {
@@ -44,8 +44,8 @@ static struct pv_bnode *find_node(const struct pv_broker *b, const struct pv_cne
     return n;
 }
 
-/* Also for a node that is not known in the network: members may know more than a coordinator whose
- * backup is old. */
+/* An entry is made also for a node that is not known in the network: members may know more than a
+ * coordinator whose backup is old. */
 static int find_or_add_node(struct pv_broker *b, const struct pv_cnet *net, const uint8_t *node,
                             struct pv_bnode **ret_node)
 {
@@ -67,8 +67,8 @@ static int find_or_add_node(struct pv_broker *b, const struct pv_cnet *net, cons
     return PV_OK;
 }
 
-/* Nobody is it and nobody asks for it: forget it, or subscribing to random keys would fill the
- * map. */
+/* An entry without a connection and without subscriptions is forgotten, or subscribing to random
+ * keys would fill the map. */
 static void drop_if_unused(struct pv_broker *b, struct pv_bnode *n)
 {
     if (n->conn != NULL || n->subs != NULL)
@@ -77,8 +77,8 @@ static void drop_if_unused(struct pv_broker *b, struct pv_bnode *n)
     free(n);
 }
 
-/* Only a mark: a node that comes and goes ten times while a slow connection has no room is told
- * once, the last state. */
+/* Marks are enough: when a node comes and goes ten times while a connection has no room, that
+ * connection is told once, the last state. */
 static void mark_subscribers(struct pv_bnode *n)
 {
     for (struct pv_sub *sub = n->subs; sub != NULL; sub = sub->n_next) {
@@ -111,7 +111,7 @@ int pv_broker_online(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us,
     return PV_OK;
 }
 
-/* Out of both lists. */
+/* Takes a subscription out of the lists of its connection and of its node, and frees it. */
 static void remove_sub(struct pv_broker *b, struct pv_sub *sub)
 {
     struct pv_conn *s = sub->conn;
@@ -164,7 +164,7 @@ static struct pv_ctl_presence presence_of(const struct pv_bnode *n)
     return p;
 }
 
-/* Nothing is known of a node that nobody is or asked for: offline, since ever. */
+/* A node without an entry has been offline for all that is known. */
 struct pv_ctl_presence pv_broker_presence(const struct pv_broker *b, const struct pv_cnet *net,
                                           const uint8_t node[static PV_SIGN_PK_LEN])
 {
@@ -176,7 +176,8 @@ struct pv_ctl_presence pv_broker_presence(const struct pv_broker *b, const struc
     return p;
 }
 
-/* The connection's list may be as long as its limit, the node's as long as the network. */
+/* Searches the connection's list: it is at most as long as the limit, the node's as long as the
+ * network. */
 static struct pv_sub *find_sub(const struct pv_conn *s, const struct pv_bnode *n)
 {
     struct pv_sub *sub = s->subs;

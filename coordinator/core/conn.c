@@ -51,7 +51,7 @@ struct pv_conn *pv_conn_free(struct pv_conn *s)
     return NULL;
 }
 
-/* With a buffer for one message, so only now: it is the largest part of a connection. */
+/* The buffer for a message is the largest part of a connection, so it is made only now. */
 int pv_conn_become_stun(struct pv_conn *s)
 {
     s->stun = calloc(1, sizeof(*s->stun));

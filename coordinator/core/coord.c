@@ -18,7 +18,7 @@ enum {
 
 /* --- life ------------------------------------------------------------------------------------ */
 
-/* Made even when relaying is off: it answers Binding requests all the same. */
+/* The relay half is made even when relaying is off: it answers Binding requests all the same. */
 static int new_relay(struct pv_coord *c, const struct pv_coord_config *cfg)
 {
     struct pv_turns_config relay = {0};
@@ -97,7 +97,7 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     return PV_OK;
 }
 
-/* Connections first: they stand in the lists of everything else. The relay's thread has ended by
+/* Connections go first: they stand in the lists of everything else. The relay's thread has ended by
  * now (coord.h). */
 struct pv_coord *pv_coord_free(struct pv_coord *c)
 {
@@ -147,8 +147,8 @@ void pv_coord_set_tls(struct pv_coord *c, const struct pv_ctl_tls *tls)
 
 /* --- connections ----------------------------------------------------------------------------- */
 
-/* With n connections open. The cheap limits first; the bucket of the source is touched only when
- * the others would let it in, so it is not used up by a coordinator that is full. */
+/* May one more connection come in beside n? The source's bucket is asked last, so a coordinator
+ * that is full does not use it up. */
 static bool may_accept(struct pv_coord *c, size_t n, const struct pv_addr *source, pv_ns now)
 {
     if (n >= c->limits.conns)
@@ -162,7 +162,7 @@ static bool may_accept(struct pv_coord *c, size_t n, const struct pv_addr *sourc
     return false;
 }
 
-/* Room in the heap of timers is made here, once: setting a timer cannot fail later. */
+/* Room in the heap of timers is made here, once, so setting a timer cannot fail later. */
 int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *source, pv_ns now)
 {
     struct pv_conn *s = NULL;
@@ -211,8 +211,8 @@ static void stash(struct pv_coord *c, struct pv_conn *s, struct pv_view rest, pv
     s->in_len = rest.len;
 }
 
-/* A message that is no JSON of this protocol ends the connection: after that nothing it says could
- * be trusted to be understood. */
+/* A message that is no JSON of this protocol ends the connection: two programs that misunderstand
+ * each other once would do so again. */
 static void handle_text(struct pv_coord *c, struct pv_conn *s, struct pv_view text, pv_ns now)
 {
     struct pv_ctl_msg *msg = NULL;
@@ -227,8 +227,7 @@ static void handle_text(struct pv_coord *c, struct pv_conn *s, struct pv_view te
     }
 }
 
-/* The handshake is done: its hash and the node's transport key are what hello will be checked
- * against, which binds the identity to this very connection. */
+/* The handshake is done. Hello signs its hash, which binds the identity to this very connection. */
 static void note_handshake(struct pv_conn *s)
 {
     if (s->state != PV_CONN_OPENING || pv_control_state(s->control) != PV_CONTROL_READY)
@@ -238,9 +237,9 @@ static void note_handshake(struct pv_conn *s)
         s->state = PV_CONN_HELLO;
 }
 
-/* Bytes of a stream that speaks STUN or TURN: the relay answers as by UDP, out of the same buckets.
- * A message that is too long is passed over for a client that relays, as UDP would lose it; for a
- * stranger it ends the connection. */
+/* Passes messages of a stream that speaks STUN or TURN to the relay, which answers as by UDP, out
+ * of the same buckets. A message that is too long is passed over for a client that relays, as UDP
+ * would lose it; for a stranger it ends the connection. */
 static void feed_stun(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_ns now)
 {
     while (data.len > 0 && !is_blocked(s)) {
@@ -278,8 +277,8 @@ static void begin_protocol(struct pv_coord *c, struct pv_conn *s, uint8_t first,
     pv_coord_drop(c, s, now);
 }
 
-/* Messages are worked on one by one, and after each it is asked again whether the connection may go
- * on: an answer may have filled its output or ended it. */
+/* Works on messages one by one, and asks after each whether the connection may go on: an answer may
+ * have filled its output or ended it. */
 static void feed_bytes(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_ns now)
 {
     if (!s->begun && data.len > 0)
@@ -327,8 +326,8 @@ static void resume_held(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     }
 }
 
-/* Members that were removed or left: the relay first, so that nothing of theirs is relayed any
- * more, then the connection. */
+/* Ends members that were removed or left: first at the relay, so that nothing of theirs is relayed
+ * any more, then their connection. */
 static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
 {
     for (size_t i = 0; i < net->n_gone; i++) {
@@ -348,8 +347,8 @@ static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
     net->n_gone = 0;
 }
 
-/* Answers what the registry has finished, and lets everybody know of what has changed. Called after
- * anything that may have reached the registry, so that no answer waits for another event. */
+/* Answers finished works of the registry, and wakes the members of changed networks. It follows
+ * everything that may have reached the registry, so that no answer waits for another event. */
 static void settle_changes(struct pv_coord *c, pv_ns now)
 {
     struct pv_work *work;
@@ -438,15 +437,15 @@ int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv
 
 /* --- store operations ------------------------------------------------------------------------ */
 
-/* The registry's operations before copies: members wait for the former. */
+/* The registry's operations come before copies, as members wait for them. */
 int pv_coord_poll_job(struct pv_coord *c, struct pv_storeop **ret_op)
 {
     int r = pv_registry_poll_job(&c->registry, ret_op);
     return r == PV_OK ? r : pv_copies_poll_job(&c->copies, ret_op);
 }
 
-/* The store has done something about a copy: answers the request, and tells a receiver who came
- * online meanwhile, or the copy would lie there until the next visit. */
+/* Answers the request for a copy, and tells a receiver who came online meanwhile, or the copy would
+ * lie there until the next visit. */
 static void copy_stored(struct pv_coord *c, const struct pv_storeop_result *result)
 {
     struct pv_copies_wait *wait = pv_copies_take(&c->copies, result->id);
@@ -482,8 +481,8 @@ void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *res
 
 /* --- time and end ---------------------------------------------------------------------------- */
 
-/* The timer of a member is not moved for each byte; it is looked at here whether any came. One that
- * relays is asked for at the relay: it ends when the answer says that the allocation is gone. */
+/* A member's timer is not moved for each byte, so it is looked at here whether any came. The relay
+ * is asked about a connection that relays; the connection ends when its allocation has. */
 static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     pv_ns deadline = pv_conn_deadline(s);

@@ -24,7 +24,8 @@ struct pv_conn *pv_coord_find(const struct pv_coord *c, uint64_t id)
     return s;
 }
 
-/* In order of the first change: nobody waits behind one that changes all the time. */
+/* The list is in order of the first change, so nobody waits behind a connection that changes all
+ * the time. */
 void pv_coord_mark_ready(struct pv_coord *c, struct pv_conn *s)
 {
     if (s->is_ready)
@@ -73,7 +74,7 @@ static void join_net(struct pv_conn *s)
     s->net->members = s;
 }
 
-/* Out of the list of the network's connected members. */
+/* Takes the connection out of the list of its network's connected members. */
 static void leave_net(struct pv_conn *s)
 {
     if (s->net_prev != NULL)
@@ -104,9 +105,9 @@ int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     return PV_OK;
 }
 
-/* The connection stands for nobody any more: out of presence, network and counts. Called by each
- * way in which one ends, and does nothing the second time. A connection that was replaced tells the
- * relay nothing, for its node is online. */
+/* Takes a connection out of presence, network and counts. Each way in which one ends comes here,
+ * and the second time nothing happens. For a connection that was replaced the relay is told
+ * nothing, as its node is online. */
 static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     if (s->state == PV_CONN_CLOSING)

@@ -28,7 +28,7 @@ void pv_copies_done(struct pv_copies *copies)
     pv_copies_init(copies);
 }
 
-/* The list has at most PV_COPIES_PENDING entries, and most of the time a handful. */
+/* The list is short most of the time, and never longer than PV_COPIES_PENDING. */
 static size_t pending_of(const struct pv_copies *copies, uint64_t conn)
 {
     size_t n = 0;
@@ -37,8 +37,8 @@ static size_t pending_of(const struct pv_copies *copies, uint64_t conn)
     return n;
 }
 
-/* The sender is the connection's node, never what the message says: nobody can leave a copy in
- * somebody else's name, or collect another's. */
+/* The sender of a copy is the connection's node, never one that the message names: nobody can leave
+ * a copy in somebody else's name, or collect another's. */
 static struct pv_storeop_copy copy_of(const struct pv_conn *s, const struct pv_ctl_msg *msg,
                                       uint64_t wall_s)
 {
@@ -57,8 +57,7 @@ static struct pv_storeop_copy copy_of(const struct pv_conn *s, const struct pv_c
     return m;
 }
 
-/* Limits before memory: a connection that asks too fast is told so, and so is everybody when the
- * store is behind. */
+/* Limits are checked before memory is taken. */
 enum pv_ctl_error pv_copies_ask(struct pv_copies *copies, const struct pv_conn *s,
                                 const struct pv_ctl_msg *msg, uint64_t wall_s)
 {
@@ -92,7 +91,7 @@ enum pv_ctl_error pv_copies_ask(struct pv_copies *copies, const struct pv_conn *
     return PV_CTL_E_NONE;
 }
 
-/* In order: the store keeps copies in the order in which they came. */
+/* Operations leave in order, so the store keeps copies in the order in which they came. */
 int pv_copies_poll_job(struct pv_copies *copies, struct pv_storeop **ret_op)
 {
     for (struct pv_copies_wait *w = copies->waits; w != NULL; w = w->next) {
@@ -105,7 +104,7 @@ int pv_copies_poll_job(struct pv_copies *copies, struct pv_storeop **ret_op)
     return PV_ERR_AGAIN;
 }
 
-/* From the front most of the time, as the store answers in order. */
+/* The store answers in order, so the first entry is the one most of the time. */
 struct pv_copies_wait *pv_copies_take(struct pv_copies *copies, uint64_t op)
 {
     for (struct pv_copies_wait **at = &copies->waits; *at != NULL; at = &(*at)->next) {
@@ -121,8 +120,8 @@ struct pv_copies_wait *pv_copies_take(struct pv_copies *copies, uint64_t op)
     return NULL;
 }
 
-/* full and storage are different things to the sender: the first passes when the receiver has
- * collected, the second is the operator's to mend. COLLECT without a copy is answered by an empty
+/* full and storage mean different things to the sender: the first passes when the receiver has
+ * collected, the second is for the operator to mend. COLLECT without a copy is answered by an empty
  * one: there is nothing more. */
 struct pv_ctl_msg pv_copies_answer(const struct pv_copies_wait *wait,
                                    const struct pv_storeop_result *result)

@@ -16,8 +16,8 @@ struct request {
     pv_ns now;
 };
 
-/* The frame of an answer: it carries the number of its request, since answers of the store come out
- * of order. */
+/* Begins an answer. It carries the number of its request, since answers of the store come out of
+ * order. */
 static struct pv_ctl_msg answer_to(const struct pv_ctl_msg *request, enum pv_ctl_type type)
 {
     return (struct pv_ctl_msg){.kind = PV_CTL_ANSWER, .type = type, .id = request->id};
@@ -36,7 +36,7 @@ static void refuse_request(struct pv_conn *s, const struct pv_ctl_msg *request,
     pv_conn_error(s, request->id, error, message);
 }
 
-/* For people; programs go by the code. */
+/* The sentence is for people; programs go by the code. */
 static const char *error_text(enum pv_ctl_error error)
 {
     switch (error) {
@@ -69,9 +69,9 @@ static const char *error_text(enum pv_ctl_error error)
 
 /* --- hello ----------------------------------------------------------------------------------- */
 
-/* The verdict on a hello; *ret_net is set for everybody but the creator of a network. The signature
- * covers the hash of this connection's handshake, so a hello that was overheard is good nowhere
- * else. */
+/* Judges a hello; *ret_net is set for everybody but the creator of a network. The signature covers
+ * the hash of this connection's handshake, so an attacker cannot use a hello from another
+ * connection. */
 static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
                                      const struct pv_ctl_hello *h, struct pv_cnet **ret_net)
 {
@@ -170,8 +170,9 @@ static void handle_hello(struct request *q)
 
 /* --- statements ------------------------------------------------------------------------------ */
 
-/* A page of the log from s->log_at on; moves it. The last page has the head of the roster, by which
- * the node sees whether anything was withheld from it. From then on news are pushed. */
+/* Sends a page of the log from s->log_at on, and moves it. The last page has the head of the
+ * roster, by which the node sees whether anything was withheld from it. From then on news are
+ * pushed. */
 static int send_page(struct pv_conn *s, struct pv_ctl_msg *m)
 {
     struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
@@ -224,9 +225,9 @@ static void handle_fetch(struct request *q)
 
 /* --- what goes through the store ------------------------------------------------------------- */
 
-/* With the secret of the URL as often as wanted; with --open without it, by a bucket of the
- * source. The comparison takes the same time for every wrong secret, or it could be guessed byte
- * by byte. */
+/* A create with the secret of the URL is always allowed; with --open one without it is, within the
+ * rate of its source. The comparison takes the same time for every wrong secret, or it could be
+ * guessed byte by byte. */
 static bool may_create(struct pv_coord *c, const struct pv_conn *s, const struct pv_ctl_put *put,
                        pv_ns now, enum pv_ctl_error *ret_error)
 {
@@ -242,15 +243,15 @@ static bool may_create(struct pv_coord *c, const struct pv_conn *s, const struct
     return false;
 }
 
-/* How many statements and joins a request costs its network's bucket: each is a signature to check
- * and a row to store. */
+/* Counts the statements and joins of a request for its network's bucket: each is a signature to
+ * check and a row to store. */
 static uint32_t work_of(const struct pv_ctl_msg *msg)
 {
     return msg->type == PV_CTL_PUT ? (uint32_t)msg->u.put.n : 1;
 }
 
-/* One bucket for all members of a network, so that a network cannot make itself more expensive by
- * having many members. */
+/* All members of a network share one bucket, so that a network cannot get more by having many
+ * members. */
 static bool network_has_room(struct pv_coord *c, struct pv_cnet *net, uint32_t n, pv_ns now)
 {
     if (pv_bucket_take(&net->work, c->limits.network_rate, c->limits.network_burst, n, now))
@@ -291,8 +292,7 @@ static void handle_change(struct request *q)
     pv_registry_submit(&c->registry, work, pv_coord_wall(c, q->now), q->now);
 }
 
-/* Names of networks and nodes stand in the log of the operator, who serves them; nothing else of
- * them does. */
+/* The operator's log has names of networks and nodes, and nothing else of them. */
 static void log_done(const struct pv_coord *c, const struct pv_work *work)
 {
     char key[PV_KEY_TEXT_BUF];
@@ -335,9 +335,9 @@ void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work
 
 /* --- joining --------------------------------------------------------------------------------- */
 
-/* A join proves its invite's key (over the hash of this connection's handshake), so an invite that
- * was overheard is no use. It reserves a name and an address; nothing is stored before the
- * registration. */
+/* A join is signed with its invite's key, over the hash of this connection's handshake, so an
+ * attacker cannot use one from another connection. It reserves a name and an address; nothing is
+ * stored before the registration. */
 static void handle_join(struct request *q)
 {
     struct pv_conn *s = q->s;
@@ -363,9 +363,9 @@ static void handle_join(struct request *q)
 
 /* --- presence and signals -------------------------------------------------------------------- */
 
-/* Also to a node that is not known here (any more): after an old backup was restored members know
- * more than the coordinator, and bring it later. The limit ends the request in the middle; its
- * earlier subscriptions stay. */
+/* A node may also subscribe to one that is not known here (any more): after an old backup was
+ * restored members know more than the coordinator, and bring it later. The limit ends the request
+ * in the middle; its earlier subscriptions stay. */
 static void handle_subscribe(struct request *q)
 {
     struct pv_coord *c = q->c;
@@ -393,7 +393,7 @@ static void handle_subscribe(struct request *q)
     send_answer(s, &m);
 }
 
-/* Ascending by key: the order of the pages that `list` gives. */
+/* `list` gives its pages in ascending order of keys. */
 static int by_key(const void *a, const void *b)
 {
     const struct pv_conn *const *x = a;
@@ -401,8 +401,8 @@ static int by_key(const void *a, const void *b)
     return memcmp((*x)->node, (*y)->node, PV_SIGN_PK_LEN);
 }
 
-/* Everybody online behind `after`, in ascending order; the caller frees. Sorted for each page: the
- * list is asked for by people now and then, and changes between two pages. */
+/* Lists everybody online behind `after`, in ascending order; the caller frees. It is sorted for
+ * each page: people ask for the list now and then, and it changes between two pages. */
 static struct pv_conn **online_behind(const struct pv_conn *s, const struct pv_ctl_list *list,
                                       size_t *ret_n)
 {
@@ -422,8 +422,8 @@ static struct pv_conn **online_behind(const struct pv_conn *s, const struct pv_c
     return found;
 }
 
-/* One page of the members that are online; `more` says that another one follows behind its last
- * key. */
+/* Answers with one page of the members that are online; `more` says that another one follows behind
+ * its last key. */
 static void handle_list(struct request *q)
 {
     struct pv_conn *s = q->s;
@@ -444,8 +444,8 @@ static void handle_list(struct request *q)
     free(found);
 }
 
-/* Passed on at once or refused: a signal describes addresses of now, so nobody would want it
- * later. The sender is named by the coordinator, who knows the key; its content is sealed to the
+/* A signal is passed on at once or refused: it describes addresses of now, so nobody would want it
+ * later. The coordinator names the sender, whose key it knows; the content is sealed to the
  * receiver. */
 static void handle_signal(struct request *q)
 {
@@ -478,8 +478,8 @@ static void handle_signal(struct request *q)
     send_answer(s, &m);
 }
 
-/* KEEP and COLLECT: answered when the store has answered. They share the bucket of signals, as both
- * are messages from node to node. */
+/* The store answers KEEP and COLLECT. They share the bucket of signals, as both are messages from
+ * node to node. */
 static void handle_copy(struct request *q)
 {
     struct pv_conn *s = q->s;
@@ -494,7 +494,7 @@ static void handle_copy(struct request *q)
     refuse_request(s, msg, error, error_text(error));
 }
 
-/* The time lets a node see how wrong its clock is, and the answer how long the way is. */
+/* The time in the answer tells a node how wrong its clock is. */
 static void handle_ping(struct request *q)
 {
     struct pv_ctl_msg m = answer_to(q->msg, PV_CTL_PONG);
@@ -563,8 +563,7 @@ static bool is_allowed(const struct pv_conn *s, enum asker asker)
     return false;
 }
 
-/* Within the connection's rate? One that is refused without end is not a client that backs off, and
- * is ended. */
+/* Is the request within the connection's rate? A client that does not back off is ended. */
 static bool has_rate(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg, pv_ns now)
 {
     if (pv_bucket_take(&s->requests, c->limits.request_rate, c->limits.request_burst, 1, now)) {
@@ -578,8 +577,8 @@ static bool has_rate(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_
     return false;
 }
 
-/* From what is wrong with every request to what is wrong with this one. The rate counts them all,
- * also those that are refused: refusing costs too. */
+/* The checks go from those that every request has to pass to those of this one. The rate counts
+ * refused requests too: refusing costs as well. */
 void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now)
 {
     struct request q = {.c = c, .s = s, .msg = msg, .now = now};
@@ -604,9 +603,8 @@ void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg 
     pv_ctl_msg_free(q.msg);
 }
 
-/* Log before presence: a node is introduced by its statements before it is reported online.
- * Everything is sent only while two answers of any size would still fit, so that pushes never block
- * requests. */
+/* The log comes before presence, so a node's statements are known before it is reported online.
+ * Pushes leave room for two answers of any size, so they never block requests. */
 void pv_request_push(struct pv_conn *s)
 {
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];

@@ -113,8 +113,8 @@ static int index_invite(struct pv_cnet *net, const struct pv_roster_entry *entry
     return r;
 }
 
-/* Admin statements are few: one more place each time. They are what a joining node has to see of
- * the chain. */
+/* Admin statements are few, so the list grows by one place. A joining node has to see them
+ * (pv_cnet_chain). */
 static int index_admin(struct pv_cnet *net, const struct pv_roster_entry *entry)
 {
     const struct pv_roster_entry **admins =
@@ -155,8 +155,7 @@ size_t pv_cnet_self_count(const struct pv_cnet *net, const uint8_t node[static P
     return signer == NULL ? 0 : signer->n;
 }
 
-/* Each type goes where it is looked for later; those that the roster alone needs are not
- * indexed. */
+/* Indexes a statement for later searches; the other types are only looked up in the roster. */
 static int index_entry(struct pv_cnet *net, const struct pv_roster_entry *entry)
 {
     switch (entry->st.type) {
@@ -237,15 +236,15 @@ void pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log)
 
 /* --- reading --------------------------------------------------------------------------------- */
 
-/* Epochs first: a coordinator that lost its newest receipts begins a higher one, and cursors of
- * before stay true. */
+/* The epoch counts first: a coordinator that lost its newest receipts begins a higher one, and
+ * cursors of before stay true. */
 static bool is_behind(const struct pv_ctl_cursor *at, const struct pv_ctl_cursor *have)
 {
     return at->epoch > have->epoch || (at->epoch == have->epoch && at->n > have->n);
 }
 
-/* By halves: the log is ascending. A cursor of a place that does not exist any more finds the first
- * one behind it. */
+/* The log is ascending, so the search goes by halves. A cursor whose place does not exist any more
+ * finds the first one behind it. */
 size_t pv_cnet_seek(const struct pv_cnet *net, const struct pv_ctl_cursor *have)
 {
     size_t lo = 0;
@@ -272,7 +271,8 @@ static struct pv_ctl_item item_of(const struct pv_roster_entry *entry)
     return (struct pv_ctl_item){.statement = entry->st.raw, .receipt = entry->receipt};
 }
 
-/* Always whole statements. One is at most 4 KiB, far less than a page, so each page goes on. */
+/* A page has whole statements. One is at most 4 KiB, far less than a page, so each page moves
+ * on. */
 size_t pv_cnet_page(const struct pv_cnet *net, size_t index, size_t room,
                     struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
 {
@@ -288,7 +288,7 @@ size_t pv_cnet_page(const struct pv_cnet *net, size_t index, size_t room,
     return n;
 }
 
-/* The newest statement with the list that is in force: the roster knows the list, the log the
+/* Finds the newest statement with the list that is in force: the roster knows the list, the log the
  * statement. */
 static const struct pv_roster_entry *coordinators(const struct pv_cnet *net)
 {
@@ -333,7 +333,8 @@ struct pv_view pv_cnet_coordinators(const struct pv_cnet *net)
     return entry == NULL ? pv_view(NULL, 0) : entry->st.raw;
 }
 
-/* A hash over the whole roster: counted anew only after a change, for each page asks for it. */
+/* The hash goes over the whole roster, so it is computed only after a change; each page asks for
+ * it. */
 const uint8_t *pv_cnet_head(struct pv_cnet *net)
 {
     if (!net->head_known) {

@@ -14,8 +14,8 @@ enum {
 
 /* --- statements ------------------------------------------------------------------------------ */
 
-/* Turns the roster's status about an invite into the error that helps: whether it was revoked, is
- * out of its time or used up are three different things to somebody who holds it. */
+/* Turns the roster's status about an invite into an error for its holder: revoked, out of its time
+ * and used up are three different things to him. */
 static enum pv_ctl_error invite_error(const struct pv_cnet *net, const uint8_t *invite_pk,
                                       const uint8_t *node, uint64_t wall, int status)
 {
@@ -50,7 +50,7 @@ static enum pv_ctl_error invite_error(const struct pv_cnet *net, const uint8_t *
     }
 }
 
-/* Cheap comparisons before the signature. */
+/* The comparisons are cheap, so the signature is checked last. */
 bool pv_cnet_receipt_is_good(const struct pv_cnet *net, struct pv_view statement,
                              struct pv_view receipt)
 {
@@ -147,7 +147,7 @@ enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statem
 
 /* --- reservations ---------------------------------------------------------------------------- */
 
-/* They are kept in order of until, so those that are over stand in front. A pinned one stays until
+/* The list is in order of until, so expired reservations stand in front. A pinned one stays until
  * the store has answered: its name must not be given away meanwhile. */
 static void drop_expired_reservations(struct pv_cnet *net, pv_ns now)
 {
@@ -164,7 +164,7 @@ static void drop_expired_reservations(struct pv_cnet *net, pv_ns now)
     }
 }
 
-/* By invite and node: a node may try two invites. */
+/* A node may try two invites, so both keys count. */
 static struct pv_cnet_reservation *find_reservation(const struct pv_cnet *net,
                                                     const uint8_t *invite, const uint8_t *node)
 {
@@ -175,7 +175,7 @@ static struct pv_cnet_reservation *find_reservation(const struct pv_cnet *net,
     return r;
 }
 
-/* Out of the list, which knows it. */
+/* r has to be in the list. */
 static void unlink_reservation(struct pv_cnet *net, const struct pv_cnet_reservation *r)
 {
     struct pv_cnet_reservation **at = &net->reservations;
@@ -185,7 +185,7 @@ static void unlink_reservation(struct pv_cnet *net, const struct pv_cnet_reserva
     net->n_reservations--;
 }
 
-/* At the end, as all have the same time: the order of until stays. */
+/* All reservations last as long, so the end of the list is the place by until. */
 static void append_reservation(struct pv_cnet *net, struct pv_cnet_reservation *r, pv_ns now)
 {
     struct pv_cnet_reservation **at = &net->reservations;
@@ -197,7 +197,7 @@ static void append_reservation(struct pv_cnet *net, struct pv_cnet_reservation *
     net->n_reservations++;
 }
 
-/* Under one invite: a shared invite must not use up the network's places. */
+/* The limit is per invite: the holders of a shared one must not use up the network's places. */
 static size_t count_reservations(const struct pv_cnet *net, const uint8_t *invite)
 {
     size_t n = 0;
@@ -212,7 +212,7 @@ struct address_claim {
     const uint8_t *node;
 };
 
-/* Reserved for another node? A callback of the roster, which chooses the address. */
+/* The roster, which chooses the address, calls this back: is it reserved for another node? */
 static bool ip4_is_reserved(const void *ctx, uint32_t ip4)
 {
     const struct address_claim *c = ctx;
@@ -232,7 +232,8 @@ static bool name_is_reserved(const struct address_claim *c, const char *name)
     return false;
 }
 
-/* Neither a member's, nor the network's own name (which is a name in DNS too), nor reserved. */
+/* A name is free when no member has it, it is not the network's own name (which DNS knows too), and
+ * nobody has reserved it. */
 static bool name_is_free(const struct address_claim *c, const char *name)
 {
     const struct pv_member *holder = pv_roster_by_name(c->net->roster, name);
@@ -243,8 +244,8 @@ static bool name_is_free(const struct address_claim *c, const char *name)
     return !name_is_reserved(c, name);
 }
 
-/* asked, asked-2, asked-3, ... cut so that the number fits. A hyphen at the cut would make a name
- * that is not one (RFC 1123 s2.1). */
+/* Tries asked, asked-2, asked-3, ... cut so that the number fits. A hyphen at the cut would make a
+ * name that is not one (RFC 1123 s2.1). */
 static enum pv_ctl_error choose_name(const struct address_claim *c, const char *asked,
                                      char ret_name[static PV_NAME_BUF])
 {
@@ -282,7 +283,8 @@ static void fill_reservation(const struct pv_cnet *net, const uint8_t *node, con
     ret->seconds = PV_COORD_RESERVE_S;
 }
 
-/* Limits first: reservations cost nothing but an invite, and one can be handed to many. */
+/* Limits are checked first: a reservation costs nothing but an invite, and one can be handed to
+ * many. */
 static enum pv_ctl_error new_reservation(struct pv_cnet *net, const struct pv_ctl_join *join,
                                          struct pv_cnet_reservation **ret_reservation)
 {
@@ -319,8 +321,8 @@ static const struct pv_member *joined_before(const struct pv_cnet *net, const ui
     return m != NULL && memcmp(m->admitted_by, invite, PV_SIGN_PK_LEN) == 0 ? m : NULL;
 }
 
-/* Asking again gives the same answer with its time begun anew: a node whose connection broke gets
- * what it was promised. */
+/* A repeated join gets the same answer, with its time begun anew: a node whose connection broke
+ * gets the name that it was promised. */
 enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *join, uint64_t wall,
                                pv_ns now, struct pv_ctl_reservation *ret_reservation)
 {

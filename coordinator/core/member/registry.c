@@ -72,8 +72,8 @@ static struct pv_op *op_free(struct pv_op *op)
     return NULL;
 }
 
-/* Works at the store end without an answer. Changes that the store still makes are loaded at the
- * next start. */
+/* Works that are at the store end without an answer. Changes that the store still makes are loaded
+ * at the next start. */
 void pv_registry_done(struct pv_registry *reg)
 {
     struct pv_cnet *net;
@@ -111,8 +111,8 @@ static int add_net(struct pv_registry *reg, struct pv_cnet *net)
 
 /* --- loading --------------------------------------------------------------------------------- */
 
-/* Receipts of our own, also those that came back from members: after an old backup was restored
- * these tell of epochs and times that the store does not know, and which must not be used twice. */
+/* Notes our own receipts, also those that came back from members: after an old backup was restored
+ * they tell of epochs and times that the store does not know, and that must not be used twice. */
 static void note_receipt(struct pv_registry *reg, struct pv_view receipt)
 {
     struct pv_receipt r;
@@ -177,8 +177,8 @@ void pv_registry_start(struct pv_registry *reg, uint64_t wall)
 
 /* --- works and operations -------------------------------------------------------------------- */
 
-/* Into the list of poll_done: the caller learns of it when it asks, also when it is done at
- * once. */
+/* Puts a work on the list of poll_done, also when it is done at once, so the caller has one way to
+ * learn of it. */
 static void finish_work(struct pv_registry *reg, struct pv_work *work, enum pv_ctl_error error)
 {
     if (error != PV_CTL_E_NONE)
@@ -202,7 +202,7 @@ struct pv_work *pv_registry_poll_done(struct pv_registry *reg)
     return work;
 }
 
-/* The statement with this number in a work's message. */
+/* Registrations have one statement, puts and creates a list of them. */
 static struct pv_view statement_of(const struct pv_work *work, size_t item)
 {
     if (work->msg->type == PV_CTL_REGISTER)
@@ -221,8 +221,8 @@ static struct pv_view foreign_of(const struct pv_work *work, const struct pv_cne
     return it->receipt;
 }
 
-/* A receipt for the statement, at the next place of the log. Times never fall, whatever the wall
- * clock does, so the order of the log is also the order of its times. */
+/* Makes a receipt for the statement, at the next place of the log. Times never fall, whatever the
+ * wall clock does, so the order of the log is also the order of its times. */
 static int give_receipt(struct pv_registry *reg, const struct pv_cnet *net,
                         struct pv_view statement, uint64_t wall, struct pv_ctl_cursor *ret_at,
                         uint8_t ret_receipt[static PV_RECEIPT_LEN])
@@ -316,7 +316,8 @@ int pv_registry_poll_job(struct pv_registry *reg, struct pv_storeop **ret_op)
     return PV_OK;
 }
 
-/* The receipt that counts, which may be an older one than ours: the roster keeps the lower. */
+/* Gives the receipt that counts, which may be an older one than ours: the roster keeps the
+ * lower. */
 static void give_result(struct pv_work *work, size_t item, const struct pv_cnet *net)
 {
     uint8_t hash[PV_STATEMENT_HASH_LEN];
@@ -430,8 +431,8 @@ static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t
 
 /* --- register -------------------------------------------------------------------------------- */
 
-/* Exactly this statement may be known already (the answer got lost); else the store decides, with
- * what it has to know about the invite. */
+/* A node that repeats this very statement lost the answer; for any other the store decides, with
+ * the serial and uses that it has to know. */
 static void start_register(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now)
 {
     static const size_t first = 0;
@@ -461,8 +462,8 @@ static void start_register(struct pv_registry *reg, struct pv_work *work, uint64
     op->job->uses = r.uses;
 }
 
-/* Only these three come here (request.c); anything else is a fault of this program and still gets
- * an answer. */
+/* Other requests do not come here (request.c); one that did would be a fault of this program, and
+ * still gets an answer. */
 void pv_registry_submit(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now)
 {
     switch (work->msg->type) {
@@ -502,8 +503,8 @@ struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg)
     return net;
 }
 
-/* Into the network, in memory. A statement that the roster refuses after all stays in the store,
- * where it does no harm: it is refused again at the next start. */
+/* Takes stored statements into the network in memory. A statement that the roster refuses after all
+ * stays in the store, where it does no harm: it is refused again at the next start. */
 static void take_rows(struct pv_registry *reg, struct pv_op *op)
 {
     for (size_t i = 0; i < op->n; i++) {
@@ -519,8 +520,8 @@ static void take_rows(struct pv_registry *reg, struct pv_op *op)
     mark_changed(reg, op->net);
 }
 
-/* When the store failed, what follows in the list is not tried: it could rest on what is missing
- * now. */
+/* When the store failed, the rest of the list is not tried: it could rest on the statement that is
+ * missing now. */
 static void finish_put(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
 {
     struct pv_work *work = op->work;
@@ -590,7 +591,7 @@ static void finish_register(struct pv_registry *reg, struct pv_op *op)
     finish_work(reg, work, e);
 }
 
-/* The answers that are about what was asked for are not the store's fault. */
+/* Only failures of the disk are logged; an invite that is used up is an answer. */
 static void warn_store(struct pv_registry *reg, const struct pv_storeop_result *result, pv_ns now)
 {
     if (result->status == PV_OK || result->status == PV_ERR_EXISTS ||
@@ -636,8 +637,8 @@ static struct pv_op **next_ripe(struct pv_registry *reg)
     return NULL;
 }
 
-/* An answer may make several operations ripe, which waited for it. Answers nobody waits for, and
- * second ones, are ignored. */
+/* An answer may make several operations ripe, which waited for it. Second answers, and those of
+ * unknown operations, are ignored. */
 void pv_registry_handle_job(struct pv_registry *reg, const struct pv_storeop_result *result,
                             uint64_t wall, pv_ns now)
 {
