@@ -11,10 +11,13 @@
 #include "daemon/core/engine_int.h"
 #include "daemon/core/member/coordinator.h"
 #include "daemon/core/member/store.h"
+#include "daemon/core/peer/attempts.h"
+#include "daemon/core/peer/rediscovery.h"
 
 /* Every part, in the order in which facts are delivered and timeouts handled. */
 static const struct pv_part *const parts[] = {
-    &pv_part_commands,   &pv_part_store,          &pv_part_peers,     &pv_part_coordinator,
+    &pv_part_commands,   &pv_part_store,          &pv_part_peers,
+    &pv_part_attempts,   &pv_part_rediscovery,    &pv_part_coordinator,
     &pv_part_engine_ctl, &pv_part_engine_streams, &pv_part_namesfile,
 };
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
@@ -80,13 +83,14 @@ static void deliver_peer(struct pv_engine *e, pv_ns now)
     unsigned facts;
     struct pv_peer *p = pv_peers_take_news(e->node.peers, &facts);
     uint32_t id = pv_peer_id(p);
-    pv_engine_peer_changed(e, p, facts, now);
     PV_EACH_PART(&e->node, slot)
     {
         /* What one part does may end the membership that made the peer. */
         if (slot->part->on_peer != NULL && pv_peers_by_id(e->node.peers, id) == p)
             slot->part->on_peer(slot->self, p, facts, now);
     }
+    if (pv_peers_by_id(e->node.peers, id) == p)
+        pv_engine_peer_changed(e, p, facts, now);
     if (pv_peers_by_id(e->node.peers, id) == p)
         pv_peers_told(e->node.peers, p, now);
 }
@@ -117,6 +121,10 @@ static void deliver(struct pv_engine *e, pv_ns now)
             pv_engine_nat_doubt(e, now);
         if ((facts & PV_FACT_STORE) != 0)
             pv_engine_save_all(e);
+        if ((facts & PV_FACT_TOLD) != 0) {
+            pv_engine_gather(e);
+            pv_engine_env_changed(e, true, now);
+        }
         PV_EACH_PART(&e->node, slot)
         {
             if (facts != 0 && slot->part->on_facts != NULL)
@@ -197,7 +205,6 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     e->hold.willing = cfg->chat_hold;
     e->hold.look_at = e->hold.answer_by = PV_NEVER;
     pv_jobqueue_init(&e->node.jobs, &e->node.rng, e->node.log);
-    e->knocks_tail = &e->knocks;
     e->job_map = pv_map_make(&e->node.rng, PV_CHATLINK_MAX_JOBS + 4096);
     pv_wg_device_init(&e->device, cfg->identity->dh_sk);
     memcpy(e->noise.sk, cfg->identity->dh_sk, sizeof(e->noise.sk));
@@ -220,7 +227,6 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->node.marks[PV_MARK_SIGNAL] = &e->signal_seq;
     e->node.marks[PV_MARK_GEN] = &e->env.gen;
     e->node.marks[PV_MARK_TAI] = &e->env.tai;
-    e->env.nat = pv_hardnat_nat(e->hard);
     e->env.binding_lifetime = PV_GATHERER_REFRESH;
     pv_pathstats_init(&e->env.stats);
     e->env.index_map = pv_map_make(&e->node.rng, PV_PEER_MAX_INDICES);
@@ -245,11 +251,6 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
     struct pv_gatherer_config gc = {
         .rng = e->node.rng, .udp_port = e->node.udp_port, .has_udp6 = cfg->has_udp6};
     memcpy(gc.own_tun, e->node.tun_name, sizeof(gc.own_tun));
-    const struct pv_hardnat_config nc = {.rng = e->node.rng,
-                                         .predict_off = cfg->predict_off,
-                                         .birthday_off = cfg->birthday_off,
-                                         .max_mappings = cfg->max_mappings,
-                                         .max_pps = cfg->max_pps};
     struct pv_chatlink_config hc = {.rng = e->node.rng, .log = e->node.log};
     memcpy(hc.own_pk, e->node.identity->sign_pk, sizeof(hc.own_pk));
     struct pv_rooms_config rc = {
@@ -260,8 +261,6 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
         r = pv_cookie_checker_new(&e->cookies, &e->device, &e->node.rng);
     if (r == PV_OK)
         r = pv_gatherer_new(&e->gatherer, &gc);
-    if (r == PV_OK)
-        r = pv_hardnat_new(&e->hard, &nc);
     if (r == PV_OK)
         r = make_mapper(e, cfg);
     if (r == PV_OK)
@@ -280,8 +279,6 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
         r = pv_engine_relays_new(e);
     if (r == PV_OK)
         r = pv_engine_turn_new(e, cfg);
-    if (r == PV_OK)
-        r = pv_recall_new(&e->recall, &e->node.rng, PV_PEER_MAX);
     const struct pv_peers_config pc = {
         .node = &e->node, .env = &e->env, .on_gone = peer_gone, .arg = e};
     if (r == PV_OK)
@@ -348,7 +345,6 @@ static int restore(struct pv_engine *e, const struct pv_engine_config *cfg, pv_n
         return r;
     }
     pv_engine_enter(e, roster, up, now);
-    pv_engine_recall_load(e, cfg->saved, now);
     return PV_OK;
 }
 
@@ -373,7 +369,6 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
     }
     deliver(e, now);
     pv_engine_chat_pump(e, now);
-    pv_engine_run_recall(e, now);
     run_parts(e, now);
     *ret_engine = e;
     return PV_OK;
@@ -381,9 +376,6 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
 
 static void free_queues(struct pv_engine *e)
 {
-    struct pv_engine_transmit knock;
-    while (pv_engine_recall_transmit(e, &knock))
-        continue;
     pv_jobqueue_done(&e->node.jobs);
     while (e->waiters != NULL)
         pv_engine_drop_waiter(e, e->waiters->handle);
@@ -421,11 +413,9 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_engine_files_free(e);
     pv_engine_dns_free(e);
     pv_gatherer_free(e->gatherer);
-    pv_hardnat_free(e->hard);
     pv_mapper_free(e->mapper);
     pv_engine_relays_free(e);
     pv_engine_turn_free(e);
-    pv_recall_free(e->recall);
     pv_cookie_checker_free(e->cookies);
     pv_fp_builder_free(e->fp);
     free(e->stunroute);
@@ -511,6 +501,17 @@ void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
     pv_engine_settle(e, now);
 }
 
+/* What parts that are no parts yet would write into the node. */
+static void tell_node(struct pv_engine *e, pv_ns now)
+{
+    struct pv_node *n = &e->node;
+    n->coord_clock = (struct pv_wall){.us = pv_coordclient_time_us(n->coord, now), .at = now};
+    n->coord_rtt = pv_coordclient_rtt(n->coord);
+    n->udp_blocked = pv_udpwatch_is_blocked(&e->udp);
+    memcpy(n->stun_addrs, e->stun_addrs, sizeof(n->stun_addrs));
+    n->n_stun_addrs = e->n_stun_addrs;
+}
+
 /* Every machine acts on what it was told. */
 static void run_all(struct pv_engine *e, pv_ns now)
 {
@@ -522,7 +523,6 @@ static void run_all(struct pv_engine *e, pv_ns now)
     pv_engine_coord_pump(e, now);
     pv_engine_relay_pump(e, now);
     pv_engine_run_sync(e, now);
-    pv_engine_run_recall(e, now);
     pv_engine_run_waiters(e, now);
     pv_engine_chat_pump(e, now);
     pv_engine_run_files(e, now);
@@ -533,17 +533,17 @@ static void run_all(struct pv_engine *e, pv_ns now)
 /* What a gatherer's or a machine's change means for the others. */
 void pv_engine_settle(struct pv_engine *e, pv_ns now)
 {
+    tell_node(e, now);
     e->env.gathering = pv_gatherer_is_asking(e->gatherer);
     pv_engine_map_pump(e, now);
     if (pv_gatherer_take_changed(e->gatherer)) {
         pv_engine_gather(e);
-        pv_engine_hard_moved(e);
         pv_engine_life_moved(e, now);
         pv_engine_relay_check(e, now);
         pv_coordclient_kick(e->node.coord,
                             now); /* a NAT that forgot us forgot this connection too */
         pv_engine_env_changed(e, true, now);
-        pv_recall_moved(e->recall, now);
+        pv_node_raise(&e->node, PV_FACT_MOVED);
     }
     deliver(e, now);
     /* What machines do about news may be news to others: none may be left when this returns. */
@@ -560,7 +560,6 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now)
 void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
 {
     pv_peers_handle_timeout(e->node.peers, now);
-    pv_engine_hard_timeout(e, now);
     pv_engine_life_timeout(e, now);
     pv_engine_front_timeout(e, now);
     pv_gatherer_handle_timeout(e->gatherer, now);
@@ -585,14 +584,12 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     pv_ns next = pv_peers_next_timeout(e->node.peers);
     next = pv_min_ns(next, pv_gatherer_next_timeout(e->gatherer));
     next = pv_min_ns(next, pv_mapper_next_timeout(e->mapper));
-    next = pv_min_ns(next, pv_hardnat_next_timeout(e->hard));
     next = pv_min_ns(next, pv_min_ns(pv_engine_life_next(e), pv_engine_front_next(e)));
     next = pv_min_ns(next, pv_engine_relay_next(e));
     next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
     next = pv_min_ns(next, pv_filelink_next_timeout(e->files));
     next = pv_min_ns(next, pv_rooms_next_timeout(e->rooms));
     next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
-    next = pv_min_ns(next, pv_recall_next_timeout(e->recall));
     next = pv_min_ns(next, pv_engine_waiters_timeout(e));
     next = pv_min_ns(next, pv_engine_keep_timeout(e));
     next = pv_min_ns(next, pv_engine_hold_timeout(e));
@@ -654,8 +651,7 @@ int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_
         return PV_OK;
     }
     if (pv_engine_relay_poll(e, ret_tx) || poll_gatherer(e, ret_tx) ||
-        pv_engine_map_poll(e, ret_tx) || pv_engine_hard_transmit(e, ret_tx) ||
-        pv_engine_life_transmit(e, ret_tx) || pv_engine_recall_transmit(e, ret_tx))
+        pv_engine_map_poll(e, ret_tx) || pv_engine_life_transmit(e, ret_tx))
         return PV_OK;
     PV_EACH_PART(&e->node, slot)
     {

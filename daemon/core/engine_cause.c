@@ -10,6 +10,8 @@
 
 #include "base/text.h"
 #include "daemon/core/engine_int.h"
+#include "daemon/core/peer/attempts.h"
+#include "daemon/core/peer/rediscovery.h"
 
 enum {
     CLOCK_OFF = 60, /* seconds; ours: rounding and a slow first answer stay far below */
@@ -288,8 +290,9 @@ static bool judge_nats(const struct pv_engine *e, const struct pv_peer *p, const
                        struct pv_cause *c)
 {
     static const char VARIES[] = "every destination another public port";
-    const struct pv_hardnat_counts h = pv_hardnat_counts(e->hard);
-    bool ours = pv_hardnat_nat(e->hard)->mapping == PV_DESC_MAPPING_VARIES;
+    const struct pv_hardnat_counts h = pv_hardnat_counts(pv_attempts_hardnat(e->node.attempts));
+    bool ours =
+        pv_hardnat_nat(pv_attempts_hardnat(e->node.attempts))->mapping == PV_DESC_MAPPING_VARIES;
     bool theirs = p->remote.nat.mapping == PV_DESC_MAPPING_VARIES;
     bool off = !h.predict && !h.birthday;
     const char *more = off             ? "; attempts at such NATs are switched off here"

@@ -350,7 +350,6 @@ static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_
     subscribe_again(e);
     pv_engine_keep_online(e, now);
     e->env.signalling = true;
-    pv_engine_recall_online(e);
     pv_engine_env_changed(e, false, now);
     if (e->first_invite != NULL) {
         struct pv_put *put = e->first_invite;

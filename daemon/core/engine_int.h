@@ -8,7 +8,6 @@
  *   engine_inband.c   in-band messages; ping
  *   engine_sync.c     exchange of statements with peers
  *   engine_forward.c  signals through a peer whom both sides know
- *   engine_recall.c   members found again while there is no coordinator
  *   engine_net.c      membership: roster and its events, presence, interface, up and down
  *   engine_coord.c    what the coordinator says and is told
  *   engine_addrs.c    where the coordinator is
@@ -65,8 +64,6 @@ enum {
     PV_ENGINE_LOAD = 200,          /* handshakes a second above which cookies are asked for */
     PV_ENGINE_MAX_HOSTS = 8,       /* addresses of the coordinator as written */
     PV_ENGINE_MAX_WAITERS = 256,   /* pings, waits and watches at once */
-    PV_ENGINE_MAX_KNOCKS = 2 * PV_RECALL_AT_ONCE * PV_RECALL_ADDRS, /* waiting to be sent */
-    PV_ENGINE_TOLD = 2, /* addresses of ours that peers see, kept while there is no server */
 };
 
 /* Owners of STUN transactions in stunroute: the gatherer, the mapper, or peer id + 2 (ids begin
@@ -74,20 +71,6 @@ enum {
 #define PV_STUN_OWNER_GATHERER 1u
 #define PV_STUN_OWNER_MAPPER   2u
 #define PV_STUN_OWNER_PEERS    2u
-
-/* A message 1 on its way to an address where a member once was. */
-struct pv_knock_item {
-    struct pv_knock_item *next;
-    struct pv_addr dst;
-    uint8_t msg[PV_WGMSG_INITIATION_LEN];
-};
-
-/* What a peer's answers to checks say of our own address. */
-struct pv_told {
-    uint32_t peer; /* 0 = none */
-    struct pv_addr local;
-    struct pv_addr mapped;
-};
 
 /* Why a job was asked for: what its result means. */
 enum pv_job_purpose {
@@ -274,7 +257,6 @@ struct pv_engine {
     struct pv_mapper *mapper;
     struct pv_engine_router routers[PV_ENGINE_ROUTERS];
     struct pv_stunroute *stunroute;
-    struct pv_hardnat *hard;
     struct pv_life life;
     struct pv_front front;
     struct pv_engine_transmit answers[PV_ENGINE_MAX_ANSWERS];
@@ -321,7 +303,6 @@ struct pv_engine {
     size_t n_listed, cap_listed;
     char coord_error[PV_CTL_ERROR_TEXT_MAX + 1];
     uint64_t coord_connects;
-    uint64_t away_since_s; /* not connected since then, wall clock; 0 = connected, or not wanted */
     struct pv_put *puts;
     uint64_t next_number;
     struct pv_enroll enroll;
@@ -335,12 +316,6 @@ struct pv_engine {
     unsigned n_notifying; /* runs under way or waiting */
 
     /* without the coordinator */
-    struct pv_recall *recall;
-    struct pv_knock_item *knocks, **knocks_tail;
-    size_t n_knocks;
-    struct pv_told told[PV_ENGINE_TOLD];
-    bool told_changed;
-    bool can_forward;           /* peers are to be told that somebody passes signals on */
     struct pv_bucket forwards;  /* signals of our own given to others */
     struct pv_bucket passed_on; /* signals of others, all in all */
 
@@ -502,23 +477,6 @@ unsigned pv_engine_forward(struct pv_engine *e, struct pv_peer *to, struct pv_vi
 /* In-band type 5: passed on, or for us. */
 void pv_engine_take_forward(struct pv_engine *e, struct pv_peer *from, struct pv_view body,
                             pv_ns now);
-
-/* --- engine_recall.c ------------------------------------------------------------------------- */
-
-/* The addresses that were stored; after the roster. */
-void pv_engine_recall_load(struct pv_engine *e, const struct pv_saved *saved, pv_ns now);
-/* A peer changed: is it reached, wanted, and at which address? */
-void pv_engine_recall_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now);
-/* Its path is another. */
-void pv_engine_recall_path(struct pv_engine *e, struct pv_peer *p, pv_ns now);
-/* Adds to env.locals what peers see of us, while no server tells. */
-void pv_engine_recall_locals(struct pv_engine *e);
-/* The coordinator is there. */
-void pv_engine_recall_online(struct pv_engine *e);
-void pv_engine_run_recall(struct pv_engine *e, pv_ns now);
-bool pv_engine_recall_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
-/* Members with a path while the coordinator is away. */
-unsigned pv_engine_recall_reached(const struct pv_engine *e);
 
 /* --- engine_net.c ---------------------------------------------------------------------------- */
 

@@ -125,7 +125,6 @@ void pv_engine_save_all(struct pv_engine *e)
 {
     if (e->node.roster == NULL)
         return;
-    pv_recall_store_all(e->recall, e->env.wall_at);
     for (const struct pv_roster_entry *x = pv_roster_next_entry(e->node.roster, NULL); x != NULL;
          x = pv_roster_next_entry(e->node.roster, x))
         pv_engine_unsaved(e, x);

@@ -51,7 +51,11 @@ static void member_gone(struct pv_engine *e, const struct pv_member *m, pv_ns no
     pv_log(e->node.log, PV_LOG_INFO, "peer=%s what=\"member gone\"", m->name);
     pv_chatlink_peer_gone(e->chat, m->node, now);
     pv_engine_files_gone(e, m->node, now);
-    pv_recall_forget(e->recall, m->node, now);
+    PV_EACH_PART(&e->node, slot)
+    {
+        if (slot->part->on_member_gone != NULL)
+            slot->part->on_member_gone(slot->self, m->node, now);
+    }
     struct pv_peer *p = pv_engine_peer_by_pk(e, m->node);
     if (p != NULL)
         pv_peers_drop(e->node.peers, p, now);
@@ -351,7 +355,7 @@ void pv_engine_leave(struct pv_engine *e, pv_ns now)
         pv_engine_files_gone(e, p->pk, now);
     }
     pv_peers_drop_members(e->node.peers, now);
-    pv_recall_clear(e->recall);
+    pv_node_raise(&e->node, PV_FACT_NETWORK);
     e->n_unsaved = 0;
     pv_rostersync_set_roster(e->sync, NULL);
     pv_rooms_set_network(e->rooms, NULL, e->node.identity->sign_pk, now);

@@ -20,16 +20,12 @@ void pv_engine_nat_doubt(struct pv_engine *e, pv_ns now)
 void pv_engine_peer_changed(struct pv_engine *e, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct pv_desc desc;
-    pv_engine_hard_touch(e, p, now);
-    pv_peer_settle(p, now); /* what that did to the agent */
     while (pv_peer_take_desc(p, now, &desc)) {
         pv_engine_send_desc(e, p, &desc, now);
         pv_wipe(&desc, sizeof(desc));
     }
     if ((facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_MEMBER)) != 0)
         pv_engine_chat_peer(e, p, now);
-    if ((facts & PV_PEER_FACT_PATH) != 0)
-        pv_engine_recall_path(e, p, now);
     if (p->state == PV_PEER_REACHING && !e->node.online)
         pv_coordclient_hurry(e->node.coord, now + HURRY_REACHING, now);
     if (p->state == PV_PEER_REACHING && !p->subscribed && e->node.online) {
@@ -37,19 +33,15 @@ void pv_engine_peer_changed(struct pv_engine *e, struct pv_peer *p, unsigned fac
         pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);
     }
     pv_engine_sync_peer(e, p, now);
-    pv_engine_recall_peer(e, p, now);
     pv_engine_relay_peer(e, p, now);
 }
 
 void pv_engine_peer_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
-    pv_engine_hard_gone(e, p, now);
     if (p->in_sync) {
         pv_rostersync_peer_down(e->sync, p->pk, now);
         e->env.n_in_sync--;
     }
-    if (p->reached)
-        pv_recall_set_reached(e->recall, p->pk, false, now);
     pv_engine_relay_drop(e, p, now);
 }
 
@@ -68,9 +60,11 @@ static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct
         return; /* nobody but the relay itself speaks there */
     if (pv_engine_life_input(e, from, data, now))
         return;
-    if (from->kind == PV_CARRIER_UDP && from->sock != 0 && from->sock < PV_LIFE_SOCK &&
-        !pv_engine_hard_input(e, from, data, now))
-        return;
+    PV_EACH_PART(&e->node, slot)
+    {
+        if (slot->part->handle_stun != NULL && slot->part->handle_stun(slot->self, from, data, now))
+            return;
+    }
     if (pv_ice_request_ufrag(data, ufrag) == PV_OK) {
         memcpy(key, ufrag, strlen(ufrag));
         p = pv_peer_by_ufrag(&e->env, key);
@@ -229,4 +223,39 @@ void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, p
             pv_engine_touch(e, p, now);
     }
     pv_engine_settle(e, now);
+}
+
+/* --- sockets beside the main ones --------------------------------------------------------------
+ */
+
+int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op)
+{
+    if (pv_engine_life_poll_op(e, ret_op))
+        return PV_OK;
+    PV_EACH_PART(&e->node, slot)
+    {
+        if (slot->part->poll_sock_op != NULL && slot->part->poll_sock_op(slot->self, ret_op))
+            return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view quoted, bool expired)
+{
+    PV_EACH_PART(&e->node, slot)
+    {
+        if (slot->part->sock_bounced != NULL)
+            slot->part->sock_bounced(slot->self, sock, quoted, expired);
+    }
+}
+
+void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now)
+{
+    if (pv_engine_life_opened(e, sock, port, now))
+        return;
+    PV_EACH_PART(&e->node, slot)
+    {
+        if (slot->part->sock_opened != NULL && slot->part->sock_opened(slot->self, sock, port, now))
+            return;
+    }
 }

@@ -134,11 +134,49 @@ void pv_engine_relay_stop(struct pv_engine *e, pv_ns now)
 
 /* --- candidates ------------------------------------------------------------------------------ */
 
+static size_t base_of(const struct pv_engine *e, const struct pv_addr *local)
+{
+    size_t i = 0;
+    while (i < e->env.n_locals && (e->env.locals[i].type != PV_ICE_HOST ||
+                                   !pv_addr_equal_ip(&e->env.locals[i].addr, local)))
+        i++;
+    return i;
+}
+
+static bool has_candidate(const struct pv_engine *e, const struct pv_addr *addr)
+{
+    for (size_t i = 0; i < e->env.n_locals; i++) {
+        if (pv_addr_equal(&e->env.locals[i].addr, addr))
+            return true;
+    }
+    return false;
+}
+
+/* Adds what peers see of us, while no server tells. */
+static void add_told(struct pv_engine *e)
+{
+    for (size_t i = 0; i < PV_NODE_TOLD; i++) {
+        const struct pv_told *t = &e->node.told[i];
+        size_t base = t->peer == 0 ? e->env.n_locals : base_of(e, &t->local);
+        if (base == e->env.n_locals || e->env.n_locals == PV_ICE_MAX_LOCAL ||
+            has_candidate(e, &t->mapped))
+            continue;
+        e->env.locals[e->env.n_locals++] = (struct pv_ice_cand){
+            .type = PV_ICE_SRFLX,
+            .addr = t->mapped,
+            .priority = pv_ice_priority(PV_ICE_SRFLX, (uint16_t)(16383 - i)),
+            .foundation = (uint8_t)(UINT8_MAX - 16 - i),
+            .base = (uint8_t)base,
+            .carrier = e->env.locals[base].carrier,
+        };
+    }
+}
+
 void pv_engine_gather(struct pv_engine *e)
 {
     size_t n = pv_gatherer_candidates(e->gatherer, e->env.locals);
     e->env.n_locals = n;
-    pv_engine_recall_locals(e);
+    add_told(e);
     n = e->env.n_locals;
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         const struct pv_addr *relayed =

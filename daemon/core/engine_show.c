@@ -7,6 +7,8 @@
 
 #include "daemon/core/engine_cause.h"
 #include "daemon/core/engine_int.h"
+#include "daemon/core/peer/attempts.h"
+#include "daemon/core/peer/rediscovery.h"
 
 /* --- peers ------------------------------------------------------------------------------------ */
 
@@ -177,14 +179,14 @@ static size_t fill_drops(const struct pv_engine *e, const char *names[static PV_
 
 static json_t *with_hard(const struct pv_engine *e, json_t *status)
 {
-    const struct pv_hardnat_counts c = pv_hardnat_counts(e->hard);
-    const struct pv_desc_nat *nat = pv_hardnat_nat(e->hard);
+    const struct pv_hardnat_counts c = pv_hardnat_counts(pv_attempts_hardnat(e->node.attempts));
+    const struct pv_desc_nat *nat = pv_hardnat_nat(pv_attempts_hardnat(e->node.attempts));
     const struct pv_ctlapi_hard hard = {
         .mapping = pv_desc_mapping_word(nat->mapping),
         .ports = pv_desc_ports_word(nat->ports),
         .predict = c.predict,
         .birthday = c.birthday,
-        .running = pv_hardnat_phase(e->hard) != PV_HARDNAT_IDLE,
+        .running = pv_hardnat_phase(pv_attempts_hardnat(e->node.attempts)) != PV_HARDNAT_IDLE,
         .attempts = c.attempts,
         .sockets = c.mappings,
         .max_mappings = c.max_mappings,
@@ -376,9 +378,9 @@ void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv
 
     fill_network(e, &s, head);
     fill_relay(e, &s, relay);
-    s.away_since_s = e->away_since_s;
-    if (e->away_since_s != 0)
-        s.reached_without = pv_engine_recall_reached(e);
+    s.away_since_s = pv_rediscovery_away_since_s(e->node.rediscovery);
+    if (pv_rediscovery_away_since_s(e->node.rediscovery) != 0)
+        s.reached_without = (unsigned)pv_peers_count_reached(e->node.peers);
     if (e->node.roster != NULL && e->n_hosts > 0)
         s.coordinator = coordinator_text(e, coordinator);
     if (pv_coordclient_rtt(e->node.coord) != 0)

@@ -34,7 +34,8 @@ void pv_engine_sync_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     e->env.n_in_sync -= up ? 0 : 1;
     /* The first ones that can pass signals on are news for all that wait; later ones are found by
      * the next repetition. */
-    e->can_forward = e->can_forward || (up && e->env.n_in_sync <= 3 && !e->env.signalling);
+    if (up && e->env.n_in_sync <= 3 && !e->env.signalling)
+        pv_engine_env_changed(e, false, now);
 }
 
 void pv_engine_run_sync(struct pv_engine *e, pv_ns now)

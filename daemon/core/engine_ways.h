@@ -10,20 +10,6 @@
 #include "daemon/core/engine.h"
 #include "daemon/core/peer/peer.h"
 
-/* --- engine_hard.c --------------------------------------------------------------------------- */
-
-/* A peer changed: begins, goes on with or ends its attempt at a hard NAT. */
-void pv_engine_hard_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now);
-void pv_engine_hard_timeout(struct pv_engine *e, pv_ns now);
-/* STUN on another socket than the main ones. False: the attempt has used it up. */
-bool pv_engine_hard_input(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
-                          pv_ns now);
-bool pv_engine_hard_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
-/* The network changed: what was found out about the NAT is void, every peer may be tried again. */
-void pv_engine_hard_moved(struct pv_engine *e);
-/* The peer is about to be freed. */
-void pv_engine_hard_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now);
-
 /* --- engine_life.c ---------------------------------------------------------------------------- */
 
 /* The candidates may have changed: another network is measured anew. */

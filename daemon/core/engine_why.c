@@ -4,6 +4,8 @@
 
 #include "daemon/core/engine_cause.h"
 #include "daemon/core/engine_int.h"
+#include "daemon/core/peer/attempts.h"
+#include "daemon/core/peer/rediscovery.h"
 
 static void line(json_t **lines, const char *fmt, ...) PV_PRINTF(2, 3);
 static void line(json_t **lines, const char *fmt, ...)
@@ -53,7 +55,7 @@ static void why_found(struct pv_engine *e, struct pv_peer *p, json_t **lines)
     const struct pv_peer *via = pv_engine_peer_by_id(e, p->passed_by);
     bool cached = false;
     if (p->recalled.family != PV_AF_NONE) {
-        pv_recall_get(e->recall, p->pk, &item);
+        pv_recall_get(pv_rediscovery_recall(e->node.rediscovery), p->pk, &item);
         for (size_t i = 0; i < item.n; i++)
             cached = cached || pv_addr_equal(&item.addrs[i].addr, &p->recalled);
         line(lines, "  found without the coordinator, at its %s %s",
@@ -68,12 +70,12 @@ static void why_knocking(struct pv_engine *e, struct pv_peer *p, json_t **lines)
 {
     char text[PV_ADDR_TEXT];
     struct pv_recall_item item;
-    pv_recall_get(e->recall, p->pk, &item);
+    pv_recall_get(pv_rediscovery_recall(e->node.rediscovery), p->pk, &item);
     if (item.n == 0)
         line(lines, "  and no address is known at which it was reached directly before");
     for (size_t i = 0; i < item.n; i++)
         line(lines, "  %s %s",
-             pv_recall_is_knocking(e->recall, p->pk)
+             pv_recall_is_knocking(pv_rediscovery_recall(e->node.rediscovery), p->pk)
                  ? "handshakes go to its cached address"
                  : "it is looked for when it is wanted, at its cached address",
              pv_addr_format(&item.addrs[i].addr, text));
@@ -151,7 +153,8 @@ static void why_portmap(struct pv_engine *e, const struct pv_peer *p, json_t **l
 /* Which NAT stands in the way, what was done about it, and what would help. */
 static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_ns now)
 {
-    const struct pv_desc_nat *own = pv_hardnat_nat(e->hard), *theirs = &p->remote.nat;
+    const struct pv_desc_nat *own = pv_hardnat_nat(pv_attempts_hardnat(e->node.attempts)),
+                             *theirs = &p->remote.nat;
     bool ours = own->mapping == PV_DESC_MAPPING_VARIES;
     bool other = theirs->mapping == PV_DESC_MAPPING_VARIES;
     bool direct = p->has_path && !pv_peer_is_relayed(p);

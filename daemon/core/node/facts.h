@@ -33,6 +33,8 @@ enum pv_fact {
     PV_FACT_STORE = 1u << 14,       /* a write failed: write again all that is to be kept */
     PV_FACT_STATEMENTS = 1u << 15,  /* the roster has statements that it had not before */
     PV_FACT_COORDINATOR = 1u << 16, /* node.coord_error: a connection ended, or was not made */
+    PV_FACT_MOVED = 1u << 17,       /* our addresses or the NAT are others: measure anew */
+    PV_FACT_TOLD = 1u << 18,        /* node.told */
 };
 
 /* About one peer. */

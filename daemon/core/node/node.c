@@ -41,6 +41,12 @@ const struct pv_member *pv_node_former_member(const struct pv_node *n, const cha
     return found;
 }
 
+uint64_t pv_node_coord_us(const struct pv_node *n, pv_ns now)
+{
+    const struct pv_wall *c = &n->coord_clock;
+    return c->us == 0 ? 0 : c->us + (now > c->at ? (now - c->at) / PV_US(1) : 0);
+}
+
 uint64_t pv_node_wall_us(const struct pv_node *n, pv_ns now)
 {
     return n->wall.us + (now > n->wall.at ? (now - n->wall.at) / PV_US(1) : 0);

@@ -24,7 +24,9 @@ struct pv_coord;
 struct pv_highwater;
 struct pv_coordclient;
 struct pv_engine;
+struct pv_attempts;
 struct pv_peers;
+struct pv_rediscovery;
 
 enum pv_iface_state {
     PV_IFACE_DOWN,
@@ -62,6 +64,18 @@ struct pv_report {
     char text[PV_ROSTER_TEXT];
 };
 
+enum {
+    PV_NODE_STUN_SERVERS = PV_CTL_ADDRS_MAX, /* as many as a coordinator names */
+    PV_NODE_TOLD = 2, /* ours: addresses of this node that peers see, kept while no server tells */
+};
+
+/* What a peer's answers to checks say of our own address. */
+struct pv_told {
+    uint32_t peer; /* 0 = nobody said anything */
+    struct pv_addr local;
+    struct pv_addr mapped;
+};
+
 struct pv_node {
     /* given at the start; nobody writes them later but for the log's level */
     struct pv_rng rng;
@@ -95,6 +109,19 @@ struct pv_node {
     struct pv_highwater *marks[PV_MARKS]; /* each borrowed from its owner, who sets it */
     char store_error[PV_JOB_ERROR_MAX];   /* of the newest write; "" = it was kept */
     bool store_failed; /* not all is kept; part "store" has all written again, and clears it */
+
+    struct pv_wall coord_clock; /* the coordinator's, as it last told it; us 0 = never */
+    pv_ns coord_rtt;            /* there and back */
+    struct pv_addr stun_addrs[PV_NODE_STUN_SERVERS];
+    size_t n_stun_addrs;
+
+    /* the ways out */
+    bool udp_blocked;                  /* nothing comes back by UDP; written by the relays */
+    struct pv_told told[PV_NODE_TOLD]; /* written by rediscovery */
+
+    /* parts whose own functions others call */
+    struct pv_attempts *attempts;
+    struct pv_rediscovery *rediscovery;
 
     /* services */
     struct pv_peers *peers;                    /* of the engine */
@@ -133,6 +160,10 @@ const struct pv_member *pv_node_former_member(const struct pv_node *n, const cha
 uint64_t pv_node_wall_us(const struct pv_node *n, pv_ns now);
 uint64_t pv_node_wall_ms(const struct pv_node *n, pv_ns now);
 uint64_t pv_node_wall_s(const struct pv_node *n, pv_ns now);
+
+/* The coordinator's clock, Unix microseconds, by which both sides of an attempt start at once; 0:
+ * it never told it. */
+uint64_t pv_node_coord_us(const struct pv_node *n, pv_ns now);
 
 /* A write to the store ended so: whoever submitted it calls this. After a failure PV_FACT_STORE
  * asks every part, a little later, to write again what it keeps. */

@@ -25,6 +25,7 @@
 #include "proto/ip/inband.h"
 #include "proto/local/ctlapi.h"
 
+struct pv_hardnat_op;
 struct pv_node;
 struct pv_peer;
 
@@ -97,6 +98,13 @@ struct pv_part {
     bool (*handle_stun)(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now);
     /* The next datagram to send; false: none. */
     bool (*poll_transmit)(void *part, struct pv_engine_transmit *ret_tx);
+
+    /* UDP sockets beside the main ones, each part with ids of its own (nat/hardnat.h): the next one
+     * to open, adopt or close; the answer to an OPEN, port 0: it failed; ICMP about a datagram of
+     * one. */
+    bool (*poll_sock_op)(void *part, struct pv_hardnat_op *ret_op);
+    bool (*sock_opened)(void *part, uint16_t sock, uint16_t port, pv_ns now); /* true: its own */
+    void (*sock_bounced)(void *part, uint16_t sock, struct pv_view quoted, bool expired);
 
     /* The result of a job that this part submitted with that tag. */
     void (*on_job)(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now);

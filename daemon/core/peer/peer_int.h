@@ -17,7 +17,7 @@ struct pv_peer_handshake {
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
 };
 
-/* Attempts to cross hard NATs; engine_hard.c's. */
+/* Attempts to cross hard NATs; attempts.c's. */
 struct pv_peer_hard {
     pv_ns since; /* both know each other and no direct path answers, since then; 0 = not so */
     pv_ns wake;  /* PV_NEVER: no need */

@@ -46,6 +46,11 @@ struct pv_peers *pv_peers_free(struct pv_peers *ps)
     return NULL;
 }
 
+struct pv_peer_env *pv_peers_env(struct pv_peers *ps)
+{
+    return ps->cfg.env;
+}
+
 /* --- finding --------------------------------------------------------------------------------- */
 
 struct pv_peer *pv_peers_by_id(const struct pv_peers *ps, uint32_t id)
@@ -165,6 +170,14 @@ size_t pv_peers_count_members(const struct pv_peers *ps)
 size_t pv_peers_count_statics(const struct pv_peers *ps)
 {
     return ps->n_statics;
+}
+
+size_t pv_peers_count_reached(const struct pv_peers *ps)
+{
+    size_t n = 0;
+    for (const struct pv_peer *p = ps->members; p != NULL; p = p->hh.next)
+        n += pv_peer_reach(p) == PV_REACH_PATH ? 1 : 0;
+    return n;
 }
 
 const struct pv_prefix *pv_peers_static_routes(const struct pv_peers *ps, size_t *ret_n)

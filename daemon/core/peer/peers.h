@@ -38,6 +38,9 @@ PV_MUST_CHECK int pv_peers_new(struct pv_peers **ret_peers, const struct pv_peer
 /* Frees the peers too, and tells nobody. NULL is fine; returns NULL. */
 struct pv_peers *pv_peers_free(struct pv_peers *ps);
 
+/* What all peers share. */
+struct pv_peer_env *pv_peers_env(struct pv_peers *ps);
+
 /* --- finding: NULL is nobody ----------------------------------------------------------------- */
 
 /* By the id of the packet threads (pv_peer_id()), which is never used twice. */
@@ -60,6 +63,8 @@ struct pv_peer *pv_peers_random(const struct pv_peers *ps);
 
 size_t pv_peers_count_members(const struct pv_peers *ps);
 size_t pv_peers_count_statics(const struct pv_peers *ps);
+/* Members with a path that answers. */
+size_t pv_peers_count_reached(const struct pv_peers *ps);
 /* The allowed-ips of all static peers. */
 const struct pv_prefix *pv_peers_static_routes(const struct pv_peers *ps, size_t *ret_n);
 

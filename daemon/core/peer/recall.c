@@ -184,6 +184,17 @@ void pv_recall_forget(struct pv_recall *r, const uint8_t pk[static 32], pv_ns no
     mark(r, x, now);
 }
 
+void pv_recall_retain(struct pv_recall *r, bool (*is_member)(void *arg, const uint8_t *pk),
+                      void *arg, pv_ns now)
+{
+    struct entry *x, *tmp;
+    HASH_ITER(hh, r->entries, x, tmp)
+    {
+        if (!is_member(arg, x->pk))
+            pv_recall_forget(r, x->pk, now);
+    }
+}
+
 void pv_recall_store_all(struct pv_recall *r, pv_ns now)
 {
     struct entry *x, *tmp;

@@ -58,6 +58,9 @@ void pv_recall_set_reached(struct pv_recall *r, const uint8_t pk[static 32], boo
 void pv_recall_want(struct pv_recall *r, const uint8_t pk[static 32], pv_ns now);
 /* It is a member no more: forgotten, on disk too. */
 void pv_recall_forget(struct pv_recall *r, const uint8_t pk[static 32], pv_ns now);
+/* Forgets all for whom is_member() is false: they left while their rows were not yet gone. */
+void pv_recall_retain(struct pv_recall *r, bool (*is_member)(void *arg, const uint8_t *pk),
+                      void *arg, pv_ns now);
 /* The network was left: everything is forgotten; the store does the same by itself. */
 void pv_recall_clear(struct pv_recall *r);
 /* Is the coordinator away? Repeating what was said changes nothing. */

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * attempts.c - which peer needs an attempt at a hard NAT, and when both sides are ready for it
+ * (DESIGN 5, TRAVERSAL 3.6 and 3.8). hardnat.h is the attempt itself.
+ *
+ * One peer's attempt runs at a time. It begins when both sides know each other's description and no
+ * direct path answered within the grace period; it waits until our NAT is measured, announces
+ * itself in our description, starts once theirs has the same number, and ends with a direct path or
+ * a back-off. Sockets that carry a path stay open after it.
+ */
+#include "daemon/core/peer/attempts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/peer/peer_int.h"
+#include "daemon/core/peer/peers.h"
+
+#define GRACE         PV_MS(150) /* ordinary checks go first; most paths answer within, DESIGN 14 */
+#define TURN          PV_MS(500) /* another peer's attempt runs: asked again after this */
+#define READY_FOR     PV_S(5)    /* the other side may take so long to be ready */
+#define START_MARGIN  PV_MS(50)  /* beside the round trip that the announcement takes */
+#define START_MAX     PV_S(2)    /* no start is waited for longer: a clock is wrong */
+#define BACKOFF_FIRST PV_S(60)   /* TRAVERSAL 3.8 */
+#define BACKOFF_MAX   PV_S(3600) /* TRAVERSAL 3.8 */
+#define SECOND_LOOK   PV_S(2) /* ordinary checks had their time: what was not seen may be worse */
+
+struct pv_attempts {
+    struct pv_node *node;
+    const struct pv_peer_env *env;
+    struct pv_hardnat *hard;
+};
+
+/* --- questions ------------------------------------------------------------------------------- */
+
+static bool is_current(const struct pv_attempts *a, const struct pv_peer *p)
+{
+    return pv_hardnat_phase(a->hard) != PV_HARDNAT_IDLE && pv_hardnat_peer(a->hard) == p->id;
+}
+
+/* Somebody talks to it, the path is new, or the other side tries: who is idle is left in peace. */
+static bool is_worth_it(const struct pv_peer *p, pv_ns now)
+{
+    return p->state == PV_PEER_REACHING || p->remote.attempt.n > p->hard.n ||
+           now < p->wanted_at + PV_PEER_WANTED_FOR || now < p->path_since + PV_PEER_WANTED_FOR;
+}
+
+/* Both sides know each other's candidates and credentials, and no direct path works. */
+static bool needs_attempt(const struct pv_attempts *a, const struct pv_peer *p, pv_ns now)
+{
+    if (p->is_static || p->ice == NULL || pv_peer_is_direct(p) || a->node->udp_blocked ||
+        p->descx.theirs.gen == 0 || p->presence == PV_PRESENCE_OFFLINE)
+        return false;
+    if (p->state != PV_PEER_REACHING && p->state != PV_PEER_UP)
+        return false;
+    if (pv_ice_state(p->ice) == PV_ICE_DORMANT)
+        return false; /* on the relay because nobody talks */
+    if (!is_current(a, p) && !is_worth_it(p, now))
+        return false;
+    return p->descx.acked || is_current(a, p); /* an announcement is a description as well */
+}
+
+/* The address that their NAT, or nothing, shows to the world. */
+static bool public_addr(const struct pv_peer *p, struct pv_addr *ret_addr)
+{
+    const struct pv_ice_cand *best = NULL;
+    for (size_t i = 0; i < p->remote.n_cands; i++) {
+        const struct pv_ice_cand *c = &p->remote.cands[i];
+        if (c->addr.family != PV_AF_INET || pv_addr_is_private(&c->addr) ||
+            (c->type != PV_ICE_SRFLX && c->type != PV_ICE_HOST))
+            continue;
+        if (best == NULL || (c->type == PV_ICE_SRFLX && best->type != PV_ICE_SRFLX))
+            best = c;
+    }
+    if (best != NULL)
+        *ret_addr = best->addr;
+    return best != NULL;
+}
+
+/* Our address behind that NAT: packets of an attempt leave where the server saw us. */
+static struct pv_addr local_addr(const struct pv_attempts *a)
+{
+    struct pv_addr local = {.family = PV_AF_NONE};
+    for (size_t i = 0; i < a->env->n_locals; i++) {
+        const struct pv_ice_cand *c = &a->env->locals[i];
+        if (c->addr.family != PV_AF_INET)
+            continue;
+        if (c->type == PV_ICE_SRFLX)
+            return c->carrier.local;
+        if (local.family == PV_AF_NONE)
+            local = c->carrier.local;
+    }
+    return local;
+}
+
+/* Two destinations: two servers, or the two ports of one (docs/PROTOCOL.md "STUN"). */
+static void find_servers(const struct pv_attempts *a, struct pv_addr servers[static 2])
+{
+    size_t n = 0;
+    servers[0].family = servers[1].family = PV_AF_NONE;
+    for (size_t i = 0; i < a->node->n_stun_addrs && n < 2; i++) {
+        if (a->node->stun_addrs[i].family == PV_AF_INET)
+            servers[n++] = a->node->stun_addrs[i];
+    }
+    if (n == 1 && servers[0].port < UINT16_MAX) {
+        servers[1] = servers[0];
+        servers[1].port++;
+    }
+}
+
+/* --- sockets that carry a path --------------------------------------------------------------- */
+
+static void drop_sock(struct pv_attempts *a, struct pv_peer *p, size_t i, pv_ns now)
+{
+    uint16_t sock = p->hard.socks[i];
+    p->hard.socks[i] = p->hard.socks[--p->hard.n_socks];
+    if (p->ice != NULL)
+        pv_ice_drop_carrier(p->ice, sock, now);
+    pv_hardnat_release(a->hard, sock);
+}
+
+/* All that carry no path. */
+static void drop_unused(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
+{
+    for (size_t i = p->hard.n_socks; i-- > 0;)
+        if (!pv_peer_is_direct(p) || p->path.sock != p->hard.socks[i])
+            drop_sock(a, p, i, now);
+}
+
+/* A message on a socket of an attempt. Once the agent has that socket, its messages are the peer's,
+ * so the first one that proves an opening goes on to the agent as well. */
+static bool take_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
+{
+    struct pv_attempts *a = part;
+    uint16_t port;
+    if (from->kind != PV_CARRIER_UDP || from->sock == 0 || from->sock >= PV_HARDNAT_END_ID)
+        return false; /* not a socket of any attempt */
+    struct pv_peer *p = pv_peers_by_id(a->node->peers, pv_hardnat_peer(a->hard));
+    bool attempt = pv_hardnat_phase(a->hard) != PV_HARDNAT_IDLE && p != NULL;
+    for (size_t i = 0; attempt && i < p->hard.n_socks; i++)
+        if (p->hard.socks[i] == from->sock)
+            return false;
+    int r = pv_hardnat_handle_input(a->hard, from->sock, &from->remote, data, now, &port);
+    if (attempt && pv_hardnat_phase(a->hard) == PV_HARDNAT_READY)
+        pv_peers_touch(a->node->peers, p, now); /* the last answer of a measurement */
+    if (!attempt)
+        return false; /* a kept one: the agent knows it, or does not */
+    if (r != PV_OK || p->ice == NULL || p->hard.n_socks == PV_ARRAY_LEN(p->hard.socks))
+        return true;
+    struct pv_ice_carrier c = {
+        .kind = PV_ICE_CARRIER_UDP, .sock = from->sock, .local = from->local};
+    c.local.port = port;
+    if (pv_ice_add_carrier(p->ice, &c, now) != PV_OK)
+        return true;
+    p->hard.socks[p->hard.n_socks++] = from->sock;
+    pv_trace_add(&p->trace, now, "an opening was found after %u packets",
+                 pv_hardnat_counts(a->hard).packets);
+    return false;
+}
+
+/* --- one attempt ----------------------------------------------------------------------------- */
+
+static void begin_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
+{
+    struct pv_addr servers[2];
+    find_servers(a, servers);
+    if (pv_hardnat_begin(a->hard, p->id, servers, now) != PV_OK) {
+        p->hard.wake = pv_hardnat_is_off(a->hard) ? PV_NEVER : now + TURN;
+        return;
+    }
+    uint32_t theirs = p->remote.attempt.n;
+    p->hard.n = theirs > p->hard.n ? theirs : p->hard.n + 1;
+    p->hard.announced = false;
+    p->hard.wake = PV_NEVER;
+    pv_trace_add(&p->trace, now, "no direct path: looking at our NAT");
+}
+
+static void end_attempt(struct pv_attempts *a, struct pv_peer *p, const char *why, pv_ns now)
+{
+    bool found = pv_peer_is_direct(p);
+    const struct pv_hardnat_counts c = pv_hardnat_counts(a->hard);
+    if (c.plan.method != PV_HARDNAT_NONE)
+        pv_peer_count_attempt(p, c.plan.method,
+                              found                   ? PV_PATH_DIRECT
+                              : pv_peer_is_relayed(p) ? PV_PATH_RELAYED
+                                                      : PV_PATH_FAILED);
+    p->hard.tried = true;
+    p->hard.plan = c.plan;
+    p->hard.packets = c.packets;
+    p->hard.announced = false;
+    p->hard.since = 0;
+    pv_hardnat_end(a->hard, found ? p->path.sock : 0);
+    drop_unused(a, p, now);
+    if (found) {
+        p->hard.backoff = 0;
+        return;
+    }
+    p->hard.backoff =
+        p->hard.backoff == 0 ? BACKOFF_FIRST : pv_min_ns(2 * p->hard.backoff, BACKOFF_MAX);
+    p->hard.not_before = now + p->hard.backoff;
+    p->hard.wake = p->hard.not_before;
+    pv_trace_add(&p->trace, now, "%s (%s, %u packets); again in %u min", why,
+                 pv_hardnat_method_name(c.plan.method), c.packets,
+                 (unsigned)(p->hard.backoff / PV_S(60)));
+}
+
+static void announce_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
+{
+    uint64_t clock = pv_node_coord_us(a->node, now);
+    pv_ns trip = a->node->coord_rtt + START_MARGIN;
+    p->hard.announced = true;
+    p->hard.at_us = clock == 0 ? 0 : clock + trip / 1000;
+    p->hard.give_up = now + READY_FOR;
+    p->hard.wake = p->hard.give_up;
+    pv_descx_changed(&p->descx);
+}
+
+/* Would there be a method if the NATs were as bad as they may be? */
+static bool is_worse(const struct pv_attempts *a, const struct pv_peer *p)
+{
+    const struct pv_hardnat_plan plan =
+        pv_hardnat_plan(pv_hardnat_nat(a->hard), &p->remote.nat, true, PV_HARDNAT_MAX_MAPPINGS);
+    return plan.method != PV_HARDNAT_NONE;
+}
+
+/* Both have announced the same attempt: it starts at the later of the two times. */
+static void start_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
+{
+    struct pv_hardnat_target t = {
+        .own = p->creds,
+        .theirs = p->remote.creds,
+        .nat = p->remote.nat,
+        .loose = p->hard.n > 1,
+        .controlling = memcmp(a->node->identity->sign_pk, p->pk, sizeof(p->pk)) < 0,
+    };
+    uint64_t clock = pv_node_coord_us(a->node, now);
+    uint64_t at = p->hard.at_us > p->remote.attempt.at_us ? p->hard.at_us : p->remote.attempt.at_us;
+    pv_ns wait = clock == 0 || at <= clock ? 0 : (at - clock) * 1000;
+    p->hard.wake = PV_NEVER;
+    if (!public_addr(p, &t.addr)) {
+        end_attempt(a, p, "their public address is not known", now);
+    } else if (!pv_hardnat_run(a->hard, &t, now + pv_min_ns(wait, START_MAX), now)) {
+        bool again = !t.loose && is_worse(a, p);
+        end_attempt(a, p, "no method crosses these two NATs", now);
+        if (again) {
+            p->hard.backoff = 0;
+            p->hard.not_before = p->hard.wake = now + SECOND_LOOK;
+        }
+    } else {
+        const struct pv_hardnat_plan plan = pv_hardnat_counts(a->hard).plan;
+        pv_peer_count_checks(p, pv_peer_is_relayed(p) ? PV_PATH_RELAYED : PV_PATH_FAILED);
+        pv_trace_add(&p->trace, now, "%s: %u sockets, in %u ms",
+                     pv_hardnat_method_name(plan.method), plan.sockets,
+                     (unsigned)(pv_min_ns(wait, START_MAX) / PV_MS(1)));
+    }
+    pv_wipe(&t, sizeof(t));
+}
+
+static void continue_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
+{
+    if (pv_hardnat_phase(a->hard) == PV_HARDNAT_OVER) {
+        end_attempt(a, p, "no opening was found", now);
+        return;
+    }
+    if (pv_hardnat_phase(a->hard) != PV_HARDNAT_READY)
+        return;
+    if (p->remote.attempt.n > p->hard.n) {
+        p->hard.n = p->remote.attempt.n;
+        p->hard.announced = false;
+    }
+    if (!p->hard.announced)
+        announce_attempt(a, p, now);
+    if (p->remote.attempt.n == p->hard.n)
+        start_attempt(a, p, now);
+    else if (now >= p->hard.give_up)
+        end_attempt(a, p, "the other side did not get ready", now);
+}
+
+static void consider_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
+{
+    if (p->hard.since == 0)
+        p->hard.since = now;
+    pv_ns when = p->hard.since + GRACE;
+    if (when < p->hard.not_before)
+        when = p->hard.not_before;
+    /* They begin: their back-off is over, and ours runs beside it. */
+    if (p->remote.attempt.n > p->hard.n && now + p->hard.backoff / 2 >= p->hard.not_before)
+        when = now;
+    p->hard.wake = when;
+    if (now >= when)
+        begin_attempt(a, p, now);
+}
+
+/* A peer changed: begins, goes on with or ends its attempt. */
+static void look_at_peer(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
+{
+    if (is_current(a, p) && !needs_attempt(a, p, now))
+        end_attempt(a, p, "the attempt was ended", now);
+    if (!is_current(a, p) && p->hard.n_socks > 0)
+        drop_unused(a, p, now);
+    if (!needs_attempt(a, p, now)) {
+        p->hard.since = 0;
+        p->hard.wake = PV_NEVER;
+        return;
+    }
+    if (!is_current(a, p))
+        consider_attempt(a, p, now);
+    if (is_current(a, p))
+        continue_attempt(a, p, now);
+}
+
+/* --- as a part ------------------------------------------------------------------------------- */
+
+static int make_attempts(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                         void **ret_part)
+{
+    const struct pv_hardnat_config nc = {.rng = node->rng,
+                                         .predict_off = cfg->predict_off,
+                                         .birthday_off = cfg->birthday_off,
+                                         .max_mappings = cfg->max_mappings,
+                                         .max_pps = cfg->max_pps};
+    struct pv_attempts *a = calloc(1, sizeof(*a));
+    (void)now;
+    if (a == NULL)
+        return PV_ERR_NOMEM;
+    int r = pv_hardnat_new(&a->hard, &nc);
+    if (r != PV_OK) {
+        free(a);
+        return r;
+    }
+    struct pv_peer_env *env = pv_peers_env(node->peers);
+    env->nat = pv_hardnat_nat(a->hard);
+    a->node = node;
+    a->env = env;
+    node->attempts = a;
+    *ret_part = a;
+    return PV_OK;
+}
+
+static void free_attempts(void *part)
+{
+    struct pv_attempts *a = part;
+    pv_peers_env(a->node->peers)->nat = NULL;
+    a->node->attempts = NULL;
+    pv_hardnat_free(a->hard);
+    free(a);
+}
+
+const struct pv_hardnat *pv_attempts_hardnat(const struct pv_attempts *a)
+{
+    return a->hard;
+}
+
+/* On another network the NAT is another one, and every peer may be tried again at once. */
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct pv_attempts *a = part;
+    (void)now;
+    if ((facts & PV_FACT_MOVED) == 0)
+        return;
+    pv_hardnat_forget(a->hard);
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(a->node->peers, p)) != NULL;) {
+        p->hard.backoff = 0;
+        p->hard.not_before = 0;
+    }
+}
+
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    (void)facts;
+    look_at_peer(part, p, now);
+    pv_peer_settle(p, now); /* what that did to the agent belongs into the next description */
+}
+
+static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
+{
+    struct pv_attempts *a = part;
+    if (is_current(a, p))
+        pv_hardnat_end(a->hard, 0);
+    while (p->hard.n_socks > 0)
+        drop_sock(a, p, p->hard.n_socks - 1, now);
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct pv_attempts *a = part;
+    pv_hardnat_handle_timeout(a->hard, now);
+    if (pv_hardnat_phase(a->hard) == PV_HARDNAT_IDLE)
+        return;
+    struct pv_peer *p = pv_peers_by_id(a->node->peers, pv_hardnat_peer(a->hard));
+    if (p == NULL)
+        pv_hardnat_end(a->hard, 0);
+    else if (pv_hardnat_phase(a->hard) != PV_HARDNAT_RUNNING)
+        pv_peers_touch(a->node->peers, p, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct pv_attempts *a = part;
+    return pv_hardnat_next_timeout(a->hard);
+}
+
+static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
+{
+    struct pv_attempts *a = part;
+    struct pv_hardnat_transmit tx;
+    if (pv_hardnat_poll_transmit(a->hard, &tx) != PV_OK ||
+        !pv_transmit_to(ret_tx, &tx.dst, tx.buf, tx.len))
+        return false;
+    ret_tx->sock = tx.sock;
+    ret_tx->ttl = tx.ttl;
+    ret_tx->local = local_addr(a);
+    return true;
+}
+
+static bool poll_sock_op(void *part, struct pv_hardnat_op *ret_op)
+{
+    struct pv_attempts *a = part;
+    return pv_hardnat_poll_op(a->hard, ret_op) == PV_OK;
+}
+
+static bool take_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
+{
+    struct pv_attempts *a = part;
+    if (sock >= PV_HARDNAT_END_ID)
+        return false;
+    pv_hardnat_opened(a->hard, sock, port, now);
+    return true;
+}
+
+static void take_bounced(void *part, uint16_t sock, struct pv_view quoted, bool expired)
+{
+    struct pv_attempts *a = part;
+    pv_hardnat_bounced(a->hard, sock, quoted, expired);
+}
+
+const struct pv_part pv_part_attempts = {
+    .name = "attempts",
+    .make = make_attempts,
+    .free = free_attempts,
+    .on_facts = on_facts,
+    .on_peer = on_peer,
+    .on_peer_gone = on_peer_gone,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .handle_stun = take_stun,
+    .poll_transmit = poll_transmit,
+    .poll_sock_op = poll_sock_op,
+    .sock_opened = take_opened,
+    .sock_bounced = take_bounced,
+};

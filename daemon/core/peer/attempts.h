@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * attempts.h - the part that decides which peer needs an attempt at a hard NAT (hardnat.h), and
+ * agrees with the other side on its start.
+ */
+#ifndef PV_ATTEMPTS_H
+#define PV_ATTEMPTS_H
+
+#include "daemon/core/nat/hardnat.h"
+#include "daemon/core/node/node.h"
+
+struct pv_attempts; /* opaque; node.attempts */
+
+extern const struct pv_part pv_part_attempts;
+
+/* For status and why: what is known of our own NAT, and how far the attempt under way is. */
+const struct pv_hardnat *pv_attempts_hardnat(const struct pv_attempts *a);
+
+#endif /* PV_ATTEMPTS_H */

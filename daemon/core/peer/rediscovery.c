@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rediscovery.c - finds members again while there is no coordinator to ask (DESIGN 5 "Without the
+ * coordinator"): knocks at the addresses they had (recall.h says when), keeps those addresses on
+ * disk, and takes what peers see of us for what a STUN server would say.
+ */
+#include "daemon/core/peer/rediscovery.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/peer/peer_int.h"
+#include "daemon/core/peer/peers.h"
+
+enum {
+    /* Knocks waiting to be sent; more are dropped, and come again. Ours: two rounds of all. */
+    MAX_KNOCKS = 2 * PV_RECALL_AT_ONCE * PV_RECALL_ADDRS,
+};
+
+/* A message 1 on its way to an address where a member once was. */
+struct knock {
+    struct knock *next;
+    struct pv_addr dst;
+    uint8_t msg[PV_WGMSG_INITIATION_LEN];
+};
+
+struct pv_rediscovery {
+    struct pv_node *node;
+    const struct pv_peer_env *env;
+    struct pv_recall *recall;
+    struct knock *knocks, **knocks_tail;
+    size_t n_knocks;
+    bool unchecked;        /* stored addresses may be of nodes that are no members */
+    uint64_t away_since_s; /* no coordinator since then, wall clock; 0 = connected, or not wanted */
+};
+
+/* --- what is kept ---------------------------------------------------------------------------- */
+
+/* Where a path without a relay leads is where to look for the member later. */
+static void note_path(struct pv_rediscovery *r, struct pv_peer *p, pv_ns now)
+{
+    if (p->is_static || !p->has_path || p->doubted || p->path.kind != PV_CARRIER_UDP)
+        return;
+    pv_recall_note(r->recall, p->pk, &p->path.remote, pv_node_wall_s(r->node, now), now);
+}
+
+/* --- what peers see of us -------------------------------------------------------------------- */
+
+/* Through another NAT mapping than theirs an address may be wrong: what one peer told stands until
+ * that peer is gone, so that two that see different ones do not make it change to and fro. */
+static struct pv_told *slot_for(struct pv_rediscovery *r, const struct pv_peer *p)
+{
+    struct pv_told *free_slot = NULL;
+    for (size_t i = 0; i < PV_NODE_TOLD; i++) {
+        struct pv_told *t = &r->node->told[i];
+        const struct pv_peer *q = t->peer == 0 ? NULL : pv_peers_by_id(r->node->peers, t->peer);
+        if (q == p)
+            return t;
+        if (q == NULL || !q->has_path)
+            free_slot = t;
+    }
+    return free_slot;
+}
+
+static bool is_own_range(const struct pv_rediscovery *r, const struct pv_addr *a)
+{
+    struct pv_prefix ula = pv_network_ula(pv_roster_network_id(r->node->roster));
+    return pv_prefix_contains(&pv_roster_network(r->node->roster)->range, a) ||
+           pv_prefix_contains(&ula, a);
+}
+
+static void learn_mapped(struct pv_rediscovery *r, const struct pv_peer *p)
+{
+    struct pv_ice_path path;
+    if (r->env->signalling || p->ice == NULL || !p->has_path || p->on_trial ||
+        p->path.kind != PV_CARRIER_UDP || p->path.sock != 0 || r->node->roster == NULL ||
+        pv_ice_selected(p->ice, &path) != PV_OK || path.mapped.family == PV_AF_NONE ||
+        pv_addr_equal(&path.mapped, &path.carrier.local) ||
+        !pv_addr_is_usable_remote(&path.mapped) || is_own_range(r, &path.mapped))
+        return;
+    struct pv_told *t = slot_for(r, p);
+    if (t == NULL || (t->peer == p->id && pv_addr_equal(&t->mapped, &path.mapped)))
+        return;
+    for (size_t i = 0; i < PV_NODE_TOLD; i++) {
+        if (r->node->told[i].peer != 0 && &r->node->told[i] != t &&
+            pv_addr_equal(&r->node->told[i].mapped, &path.mapped))
+            return;
+    }
+    *t = (struct pv_told){.peer = p->id, .local = path.carrier.local, .mapped = path.mapped};
+    pv_node_raise(r->node, PV_FACT_TOLD);
+}
+
+/* --- peers ----------------------------------------------------------------------------------- */
+
+/* Is it reached, wanted, and what does it see of us? */
+static void look_at_peer(struct pv_rediscovery *r, struct pv_peer *p, pv_ns now)
+{
+    if (p->is_static)
+        return;
+    bool reached = pv_peer_reach(p) == PV_REACH_PATH;
+    if (reached != p->reached) {
+        p->reached = reached;
+        pv_recall_set_reached(r->recall, p->pk, reached, now);
+    }
+    if (!reached && pv_peer_is_wanted(p, now))
+        pv_recall_want(r->recall, p->pk, now);
+    learn_mapped(r, p);
+}
+
+/* --- knocking -------------------------------------------------------------------------------- */
+
+static void push_knock(struct pv_rediscovery *r, const struct pv_addr *dst, const uint8_t *msg)
+{
+    struct knock *item = r->n_knocks == MAX_KNOCKS ? NULL : malloc(sizeof(*item));
+    if (item == NULL)
+        return;
+    item->next = NULL;
+    item->dst = *dst;
+    memcpy(item->msg, msg, sizeof(item->msg));
+    *r->knocks_tail = item;
+    r->knocks_tail = &item->next;
+    r->n_knocks++;
+}
+
+static void knock_for(struct pv_rediscovery *r, const struct pv_recall_item *item, pv_ns now)
+{
+    struct pv_peer *p = pv_peers_by_pk(r->node->peers, item->pk);
+    uint8_t msg[PV_WGMSG_INITIATION_LEN];
+    char text[PV_ADDR_TEXT];
+    if (p == NULL || pv_peer_knock(p, now, msg) != PV_OK)
+        return;
+    for (size_t i = 0; i < item->n; i++)
+        push_knock(r, &item->addrs[i].addr, msg);
+    pv_trace_add(&p->trace, now, "no coordinator: handshake to its cached address %s%s",
+                 pv_addr_format(&item->addrs[0].addr, text), item->n > 1 ? " and older ones" : "");
+    pv_peers_touch(r->node->peers, p, now);
+}
+
+static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
+{
+    struct pv_rediscovery *r = part;
+    struct knock *item = r->knocks;
+    if (item == NULL)
+        return false;
+    r->knocks = item->next;
+    if (r->knocks == NULL)
+        r->knocks_tail = &r->knocks;
+    r->n_knocks--;
+    (void)pv_transmit_to(ret_tx, &item->dst, item->msg, sizeof(item->msg));
+    free(item);
+    return true;
+}
+
+/* --- what is kept on disk -------------------------------------------------------------------- */
+
+static void keep(struct pv_rediscovery *r, const struct pv_recall_item *item)
+{
+    struct pv_job *job = pv_job_new(PV_JOB_PUT_ENDPOINTS);
+    if (job == NULL) {
+        r->node->store_failed = true;
+        return;
+    }
+    struct pv_job_put_endpoints *put = &job->u.put_endpoints;
+    memcpy(put->node, item->pk, sizeof(put->node));
+    put->n = item->n;
+    memcpy(put->addrs, item->addrs, sizeof(put->addrs));
+    (void)pv_jobqueue_submit(&r->node->jobs, job, &pv_part_rediscovery, 0);
+}
+
+static void take_stored(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct pv_rediscovery *r = part;
+    (void)tag, (void)now;
+    pv_node_stored(r->node, result);
+}
+
+/* The addresses that were stored. The roster may come back later than they: it is compared then. */
+static int load_addresses(void *part, const struct pv_engine_config *cfg, pv_ns now)
+{
+    struct pv_rediscovery *r = part;
+    (void)now;
+    for (size_t i = 0; i < cfg->saved->n_endpoints; i++) {
+        const struct pv_saved_endpoint *x = &cfg->saved->endpoints[i];
+        pv_recall_load(r->recall, x->node, &x->addr);
+        r->unchecked = true;
+    }
+    return PV_OK;
+}
+
+static bool is_member(void *arg, const uint8_t *pk)
+{
+    struct pv_rediscovery *r = arg;
+    return pv_peers_by_pk(r->node->peers, pk) != NULL;
+}
+
+/* --- as a part ------------------------------------------------------------------------------- */
+
+static int make_rediscovery(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                            void **ret_part)
+{
+    struct pv_rediscovery *r = calloc(1, sizeof(*r));
+    (void)cfg, (void)now;
+    if (r == NULL)
+        return PV_ERR_NOMEM;
+    int status = pv_recall_new(&r->recall, &node->rng, PV_PEER_MAX);
+    if (status != PV_OK) {
+        free(r);
+        return status;
+    }
+    r->node = node;
+    r->env = pv_peers_env(node->peers);
+    r->knocks_tail = &r->knocks;
+    node->rediscovery = r;
+    *ret_part = r;
+    return PV_OK;
+}
+
+static void free_rediscovery(void *part)
+{
+    struct pv_rediscovery *r = part;
+    struct pv_engine_transmit tx;
+    while (poll_transmit(r, &tx))
+        continue;
+    r->node->rediscovery = NULL;
+    pv_recall_free(r->recall);
+    free(r);
+}
+
+/* Servers tell the truth better: what peers said is forgotten. */
+static void forget_told(struct pv_rediscovery *r)
+{
+    for (size_t i = 0; i < PV_NODE_TOLD; i++) {
+        if (r->node->told[i].peer != 0)
+            pv_node_raise(r->node, PV_FACT_TOLD);
+        r->node->told[i].peer = 0;
+    }
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct pv_rediscovery *r = part;
+    if ((facts & PV_FACT_NETWORK) != 0 && r->node->roster == NULL)
+        pv_recall_clear(r->recall);
+    if (r->unchecked && r->node->roster != NULL) {
+        r->unchecked = false;
+        pv_recall_retain(r->recall, is_member, r, now);
+    }
+    if ((facts & PV_FACT_ONLINE) != 0)
+        forget_told(r);
+    if ((facts & PV_FACT_MOVED) != 0)
+        pv_recall_moved(r->recall, now);
+    if ((facts & PV_FACT_STORE) != 0)
+        pv_recall_store_all(r->recall, now);
+}
+
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    if ((facts & PV_PEER_FACT_PATH) != 0)
+        note_path(part, p, now);
+    look_at_peer(part, p, now);
+}
+
+static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
+{
+    struct pv_rediscovery *r = part;
+    if (p->reached)
+        pv_recall_set_reached(r->recall, p->pk, false, now);
+}
+
+static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
+{
+    struct pv_rediscovery *r = part;
+    pv_recall_forget(r->recall, pk, now);
+}
+
+/* Is the coordinator missed? A guest's connection is not for this network. */
+static bool is_away(const struct pv_node *n)
+{
+    return n->up && !n->removed && n->as_member && !n->online && pv_node_self(n) != NULL;
+}
+
+static void run(void *part, pv_ns now)
+{
+    struct pv_rediscovery *r = part;
+    struct pv_recall_item item;
+    bool away = is_away(r->node);
+    if (!away)
+        r->away_since_s = 0;
+    else if (r->away_since_s == 0)
+        r->away_since_s = pv_node_wall_s(r->node, now);
+    pv_recall_set_on(r->recall, away, now);
+    pv_recall_handle_timeout(r->recall, now);
+    while (pv_recall_poll_knock(r->recall, now, &item) == PV_OK)
+        knock_for(r, &item, now);
+    while (pv_recall_poll_store(r->recall, now, &item) == PV_OK)
+        keep(r, &item);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct pv_rediscovery *r = part;
+    return pv_recall_next_timeout(r->recall);
+}
+
+const struct pv_recall *pv_rediscovery_recall(const struct pv_rediscovery *r)
+{
+    return r->recall;
+}
+
+uint64_t pv_rediscovery_away_since_s(const struct pv_rediscovery *r)
+{
+    return r->away_since_s;
+}
+
+const struct pv_part pv_part_rediscovery = {
+    .name = "rediscovery",
+    .make = make_rediscovery,
+    .free = free_rediscovery,
+    .restore = load_addresses,
+    .on_facts = on_facts,
+    .on_peer = on_peer,
+    .on_peer_gone = on_peer_gone,
+    .on_member_gone = on_member_gone,
+    .run = run,
+    .next_timeout = next_timeout,
+    .poll_transmit = poll_transmit,
+    .on_job = take_stored,
+};

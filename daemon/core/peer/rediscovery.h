@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rediscovery.h - the part that finds members again while there is no coordinator to ask, at the
+ * addresses where they were (recall.h), and learns our own address from peers.
+ */
+#ifndef PV_REDISCOVERY_H
+#define PV_REDISCOVERY_H
+
+#include "daemon/core/node/node.h"
+#include "daemon/core/peer/recall.h"
+
+struct pv_rediscovery; /* opaque; node.rediscovery */
+
+extern const struct pv_part pv_part_rediscovery;
+
+/* For status and why: the addresses that are known, and whom is knocked for. */
+const struct pv_recall *pv_rediscovery_recall(const struct pv_rediscovery *r);
+/* Since when the coordinator is missed, wall clock; 0: it is there, or not wanted. */
+uint64_t pv_rediscovery_away_since_s(const struct pv_rediscovery *r);
+
+#endif /* PV_REDISCOVERY_H */

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* fake_peers.h - a fake node (fake_node.h) with a table of peers, for parts that look at peers. */
+#ifndef PV_FAKE_PEERS_H
+#define PV_FAKE_PEERS_H
+
+#include "crypto/dh.h"
+#include "daemon/core/peer/peer_int.h"
+#include "daemon/core/peer/peers.h"
+#include "tests/unit/daemon/core/fake_node.h"
+
+struct fake_peers {
+    struct fake_node f;
+    struct pv_wg_device device;
+    struct pv_peer_env env;
+    unsigned n_gone; /* peers that the table said good-bye to */
+};
+
+static inline void fake_peers_gone(void *arg, struct pv_peer *p, pv_ns now)
+{
+    struct fake_peers *x = arg;
+    x->n_gone++;
+    if (x->f.self != NULL && x->f.part->on_peer_gone != NULL)
+        x->f.part->on_peer_gone(x->f.self, p, now);
+}
+
+static inline void fake_peers_init(struct fake_peers *x, const struct pv_part *part)
+{
+    *x = (struct fake_peers){.n_gone = 0};
+    fake_node_init(&x->f, part);
+    struct pv_peer_env *env = &x->env;
+    pv_wg_device_init(&x->device, x->f.identity.dh_sk);
+    env->rng = x->f.node.rng;
+    env->own_pk = x->f.identity.sign_pk;
+    env->device = &x->device;
+    env->mtu = 1420;
+    env->wall_us = x->f.node.wall.us;
+    env->wall_at = x->f.now;
+    env->gen.safe = env->tai.safe = UINT64_MAX; /* marks are on disk */
+    env->index_map = pv_map_make(&env->rng, PV_PEER_MAX_INDICES);
+    env->ufrag_map = pv_map_make(&env->rng, PV_PEER_MAX);
+    assert_int_equal(pv_fp_builder_new(&env->fp, &env->rng), PV_OK);
+    const struct pv_peers_config cfg = {
+        .node = &x->f.node, .env = env, .on_gone = fake_peers_gone, .arg = x};
+    assert_int_equal(pv_peers_new(&x->f.node.peers, &cfg), PV_OK);
+}
+
+/* A member of the roster and its peer. */
+static inline struct pv_peer *fake_peers_member(struct fake_peers *x, unsigned seed,
+                                                const char *name, uint16_t ip)
+{
+    fake_node_member(&x->f, seed, name, ip);
+    const struct pv_member *m = pv_roster_by_name(x->f.node.roster, name);
+    assert_non_null(m);
+    assert_int_equal(pv_peers_add_member(x->f.node.peers, m, x->f.now), PV_OK);
+    struct pv_peer *p = pv_peers_by_pk(x->f.node.peers, m->node);
+    assert_non_null(p);
+    return p;
+}
+
+/* Facts about the node and about peers reach the part, as the engine does it. */
+static inline void fake_peers_settle(struct fake_peers *x)
+{
+    struct pv_peers *ps = x->f.node.peers;
+    do {
+        unsigned facts;
+        struct pv_peer *p;
+        fake_node_settle(&x->f);
+        while ((p = pv_peers_take_news(ps, &facts)) != NULL) {
+            if (x->f.part->on_peer != NULL)
+                x->f.part->on_peer(x->f.self, p, facts, x->f.now);
+            pv_peers_told(ps, p, x->f.now);
+        }
+    } while (x->f.node.facts != 0 || pv_peers_has_news(ps));
+    if (x->f.part->run != NULL)
+        x->f.part->run(x->f.self, x->f.now);
+}
+
+/* p is reached by UDP at that address from now on; NULL: it has no path any more. */
+static inline void fake_peers_path(struct fake_peers *x, struct pv_peer *p,
+                                   const struct pv_addr *remote)
+{
+    const struct pv_carrier c = {.kind = PV_CARRIER_UDP,
+                                 .remote = remote == NULL ? (struct pv_addr){0} : *remote};
+    pv_peer_use_path(p, remote == NULL ? NULL : &c, x->f.now);
+    pv_peers_touch(x->f.node.peers, p, x->f.now);
+    fake_peers_settle(x);
+}
+
+static inline void fake_peers_done(struct fake_peers *x)
+{
+    if (x->f.self != NULL)
+        x->f.part->free(x->f.self);
+    x->f.self = NULL;
+    pv_peers_free(x->f.node.peers);
+    pv_fp_builder_free(x->env.fp);
+    fake_node_done(&x->f);
+}
+
+#endif /* PV_FAKE_PEERS_H */

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/* Who gets an attempt at a hard NAT, and when it ends. What an attempt does is in test_hardnat.c,
+ * and whole ones in tests/sim. */
+#include "daemon/core/peer/attempts.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
+
+static struct fake_peers x;
+static struct pv_peer *bob;
+
+/* A node whose peer bob is being reached: both know each other's description. */
+static int start(void **state)
+{
+    (void)state;
+    fake_peers_init(&x, &pv_part_attempts);
+    fake_node_enter(&x.f);
+    fake_node_start(&x.f);
+    x.f.node.stun_addrs[0] = pv_addr4(192, 0, 2, 1, 3478);
+    x.f.node.n_stun_addrs = 1;
+    x.env.signalling = true;
+    x.env.n_locals = 1;
+    x.env.locals[0] = (struct pv_ice_cand){
+        .type = PV_ICE_HOST,
+        .addr = pv_addr4(10, 0, 0, 1, 51820),
+        .priority = pv_ice_priority(PV_ICE_HOST, 65535),
+        .foundation = 1,
+        .carrier = {.kind = PV_ICE_CARRIER_UDP, .local = pv_addr4(10, 0, 0, 1, 51820)},
+    };
+    bob = fake_peers_member(&x, 1, "bob", 2);
+    pv_peer_want(bob, "test", x.f.now);
+    bob->descx.theirs.gen = 1;
+    bob->descx.acked = true;
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_peers_done(&x);
+    return 0;
+}
+
+/* Time passes in small steps; bob is looked at in each. */
+static void wait_for(pv_ns t)
+{
+    for (pv_ns end = x.f.now + t; x.f.now < end;) {
+        x.f.now += PV_MS(10);
+        bob->descx.acked = true;
+        pv_part_attempts.handle_timeout(x.f.self, x.f.now);
+        pv_peers_touch(x.f.node.peers, bob, x.f.now);
+        fake_peers_settle(&x);
+    }
+}
+
+static enum pv_hardnat_phase phase(void)
+{
+    return pv_hardnat_phase(pv_attempts_hardnat(x.f.self));
+}
+
+/* Sockets that the part wants opened are there; how many. */
+static unsigned open_sockets(void)
+{
+    struct pv_hardnat_op op;
+    unsigned n = 0;
+    while (pv_part_attempts.poll_sock_op(x.f.self, &op)) {
+        if (op.type != PV_HARDNAT_OPEN)
+            continue;
+        assert_true(op.sock > 0 && op.sock < PV_HARDNAT_END_ID);
+        assert_true(
+            pv_part_attempts.sock_opened(x.f.self, op.sock, (uint16_t)(40000 + n++), x.f.now));
+    }
+    return n;
+}
+
+static void an_attempt_begins_when_ordinary_checks_had_their_time(void **state)
+{
+    (void)state;
+    wait_for(PV_MS(100));
+    assert_int_equal(phase(), PV_HARDNAT_IDLE);
+    wait_for(PV_MS(150));
+    assert_int_equal(phase(), PV_HARDNAT_MEASURING);
+    assert_true(open_sockets() > 0);
+    struct pv_engine_transmit tx;
+    assert_true(pv_part_attempts.poll_transmit(x.f.self, &tx));
+    assert_int_equal(tx.dst.port, 3478);
+    assert_true(pv_addr_equal_ip(&tx.local, &x.env.locals[0].addr));
+}
+
+static void no_attempt_where_udp_does_not_pass(void **state)
+{
+    (void)state;
+    x.f.node.udp_blocked = true;
+    wait_for(PV_S(2));
+    assert_int_equal(phase(), PV_HARDNAT_IDLE);
+}
+
+static void no_attempt_for_a_peer_that_is_offline(void **state)
+{
+    (void)state;
+    pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 0, x.f.now);
+    wait_for(PV_S(2));
+    assert_int_equal(phase(), PV_HARDNAT_IDLE);
+}
+
+static void a_direct_path_ends_the_attempt(void **state)
+{
+    (void)state;
+    const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
+    wait_for(PV_MS(300));
+    assert_int_equal(phase(), PV_HARDNAT_MEASURING);
+    open_sockets();
+    fake_peers_path(&x, bob, &there);
+    assert_int_equal(phase(), PV_HARDNAT_IDLE);
+    assert_int_equal(bob->hard.backoff, 0);
+}
+
+static void our_description_announces_the_attempt_once_our_nat_is_measured(void **state)
+{
+    (void)state;
+    x.f.node.coord_clock = (struct pv_wall){.us = (uint64_t)T0 * 1000000, .at = x.f.now};
+    wait_for(PV_MS(300));
+    open_sockets();
+    wait_for(PV_S(2));
+    assert_int_equal(phase(), PV_HARDNAT_READY);
+    assert_true(bob->hard.announced);
+    assert_int_equal(bob->hard.n, 1);
+    assert_true(bob->hard.at_us > (uint64_t)T0 * 1000000);
+}
+
+static void an_attempt_that_fails_is_backed_off_until_the_network_changes(void **state)
+{
+    (void)state;
+    wait_for(PV_MS(300));
+    open_sockets();
+    wait_for(PV_S(10)); /* the other side never gets ready */
+    assert_true(bob->hard.tried);
+    assert_true(bob->hard.backoff > 0);
+    assert_true(bob->hard.not_before > x.f.now);
+    pv_node_raise(&x.f.node, PV_FACT_MOVED);
+    fake_peers_settle(&x);
+    assert_int_equal(bob->hard.backoff, 0);
+    assert_int_equal(bob->hard.not_before, 0);
+}
+
+static void an_attempt_ends_with_its_peer(void **state)
+{
+    (void)state;
+    wait_for(PV_MS(300));
+    open_sockets();
+    pv_peers_drop(x.f.node.peers, bob, x.f.now);
+    assert_int_equal(phase(), PV_HARDNAT_IDLE);
+}
+
+static void messages_on_other_sockets_are_for_others(void **state)
+{
+    (void)state;
+    struct pv_carrier from = {.kind = PV_CARRIER_UDP, .sock = 0};
+    assert_false(pv_part_attempts.handle_stun(x.f.self, &from, pv_view("x", 1), x.f.now));
+    from.sock = PV_HARDNAT_END_ID;
+    assert_false(pv_part_attempts.handle_stun(x.f.self, &from, pv_view("x", 1), x.f.now));
+    assert_false(pv_part_attempts.sock_opened(x.f.self, PV_HARDNAT_END_ID, 4000, x.f.now));
+    wait_for(PV_MS(300));
+    assert_true(open_sockets() > 0);
+    from.sock = 1;
+    assert_true(pv_part_attempts.handle_stun(x.f.self, &from, pv_view("x", 1), x.f.now));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_attempt_begins_when_ordinary_checks_had_their_time,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(no_attempt_where_udp_does_not_pass, start, stop),
+        cmocka_unit_test_setup_teardown(no_attempt_for_a_peer_that_is_offline, start, stop),
+        cmocka_unit_test_setup_teardown(a_direct_path_ends_the_attempt, start, stop),
+        cmocka_unit_test_setup_teardown(
+            our_description_announces_the_attempt_once_our_nat_is_measured, start, stop),
+        cmocka_unit_test_setup_teardown(
+            an_attempt_that_fails_is_backed_off_until_the_network_changes, start, stop),
+        cmocka_unit_test_setup_teardown(an_attempt_ends_with_its_peer, start, stop),
+        cmocka_unit_test_setup_teardown(messages_on_other_sockets_are_for_others, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of peers: finding, walking, facts, what leaves, and static peers' endpoints. */
+#include "tests/unit/daemon/core/peer/fake_peers.h"
+
+static struct fake_peers x;
+
+static int start(void **state)
+{
+    (void)state;
+    fake_peers_init(&x, &pv_part_peers);
+    fake_node_enter(&x.f);
+    fake_node_start(&x.f);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_peers_done(&x);
+    return 0;
+}
+
+static struct pv_peers *table(void)
+{
+    return x.f.node.peers;
+}
+
+static struct pv_peer *add_static(const char *name, const char *host)
+{
+    struct pv_static_peer conf = {.endpoint_port = 51820, .n_allowed = 1};
+    uint8_t sk[32];
+    snprintf(conf.name, sizeof(conf.name), "%s", name);
+    snprintf(conf.endpoint_host, sizeof(conf.endpoint_host), "%s", host);
+    pv_dh_keypair(&x.f.node.rng, sk, conf.public_key);
+    uint8_t net = (uint8_t)pv_peers_count_statics(table());
+    conf.allowed[0] = (struct pv_prefix){.base = pv_addr4(192, 168, net, 0, 0), .bits = 24};
+    assert_int_equal(pv_peers_add_static(table(), &conf, x.f.now), PV_OK);
+    return pv_peers_find(table(), name);
+}
+
+static void a_peer_is_found_by_all_that_names_it(void **state)
+{
+    (void)state;
+    struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
+    struct pv_peer *carol = fake_peers_member(&x, 2, "carol", 3);
+    struct pv_peer *printer = add_static("printer", "");
+    assert_ptr_equal(pv_peers_by_id(table(), pv_peer_id(bob)), bob);
+    assert_null(pv_peers_by_id(table(), pv_peer_id(bob) + PV_FP_MAX_PEERS));
+    assert_ptr_equal(pv_peers_by_pk(table(), pv_peer_pk(carol)), carol);
+    assert_ptr_equal(pv_peers_by_transport(table(), pv_peer_transport(printer)), printer);
+    assert_ptr_equal(pv_peers_find(table(), "bob"), bob);
+    assert_ptr_equal(pv_peers_find(table(), "bob.home"), bob);
+    assert_ptr_equal(pv_peers_find(table(), "bob.home.p2p"), bob);
+    assert_null(pv_peers_find(table(), "bob.work"));
+    assert_null(pv_peers_find(table(), "bob.home.org"));
+    assert_ptr_equal(pv_peers_find(table(), "10.66.0.3"), carol);
+    assert_ptr_equal(pv_peers_find(table(), "printer"), printer);
+    assert_null(pv_peers_find(table(), "dave"));
+    assert_ptr_equal(pv_peers_next_static(table(), NULL), printer);
+    assert_null(pv_peers_next_static(table(), printer));
+    assert_int_equal(pv_peers_count_members(table()), 2);
+    size_t n = 0;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(table(), p)) != NULL; n++)
+        assert_ptr_equal(pv_peers_by_id(table(), pv_peer_id(p)), p);
+    assert_int_equal(n, 3);
+}
+
+static void facts_about_a_peer_are_told_once_and_together(void **state)
+{
+    (void)state;
+    struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
+    unsigned facts;
+    pv_peers_touch(table(), bob, x.f.now);
+    pv_peer_set_presence(bob, PV_PRESENCE_ONLINE, 1, x.f.now);
+    pv_peers_touch(table(), bob, x.f.now);
+    assert_ptr_equal(pv_peers_take_news(table(), &facts), bob);
+    assert_int_equal(facts, PV_PEER_FACT_MEMBER | PV_PEER_FACT_TOUCHED | PV_PEER_FACT_PRESENCE);
+    assert_null(pv_peers_take_news(table(), &facts));
+    pv_peers_told(table(), bob, x.f.now);
+    assert_false(pv_peers_has_news(table()));
+}
+
+static void nobody_is_told_of_a_peer_that_is_gone(void **state)
+{
+    (void)state;
+    struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
+    struct pv_peer *carol = fake_peers_member(&x, 2, "carol", 3);
+    unsigned facts;
+    pv_peers_touch(table(), bob, x.f.now);
+    pv_peers_touch(table(), carol, x.f.now);
+    pv_peers_drop(table(), bob, x.f.now);
+    assert_int_equal(x.n_gone, 1);
+    assert_ptr_equal(pv_peers_take_news(table(), &facts), carol);
+    assert_null(pv_peers_take_news(table(), &facts));
+    pv_peers_drop_members(table(), x.f.now);
+    assert_int_equal(x.n_gone, 2);
+    assert_int_equal(pv_peers_count_members(table()), 0);
+}
+
+static void a_path_that_becomes_suspect_casts_doubt_on_our_nat(void **state)
+{
+    (void)state;
+    struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
+    const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
+    fake_peers_path(&x, bob, &there);
+    x.f.node.facts = 0;
+    bob->doubted = true;
+    bob->news |= PV_PEER_FACT_PATH;
+    pv_peers_touch(table(), bob, x.f.now);
+    assert_true((x.f.node.facts & PV_FACT_NAT_DOUBT) != 0);
+}
+
+/* One answer to "is it there?", with and without the coordinator's word. */
+static void a_path_or_the_coordinators_word_makes_a_peer_reachable(void **state)
+{
+    (void)state;
+    struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
+    const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
+    assert_int_equal(pv_peer_reach(bob), PV_REACH_NO);
+    assert_int_equal(pv_peer_path_state(bob), PV_PATH_STATE_NONE);
+    pv_peer_set_presence(bob, PV_PRESENCE_ONLINE, 1, x.f.now);
+    assert_int_equal(pv_peer_reach(bob), PV_REACH_ONLINE);
+    fake_peers_path(&x, bob, &there);
+    assert_int_equal(pv_peer_reach(bob), PV_REACH_PATH);
+    assert_int_equal(pv_peers_count_reached(table()), 1);
+    pv_peer_set_presence(bob, PV_PRESENCE_UNKNOWN, 0, x.f.now);
+    assert_int_equal(pv_peer_reach(bob), PV_REACH_PATH); /* the coordinator is away */
+    assert_int_equal(pv_peer_path_state(bob), PV_PATH_STATE_GOOD);
+    bob->doubted = true;
+    assert_int_equal(pv_peer_path_state(bob), PV_PATH_STATE_SUSPECT);
+    assert_int_equal(pv_peer_reach(bob), PV_REACH_NO);
+    pv_peer_set_presence(bob, PV_PRESENCE_ONLINE, 2, x.f.now);
+    assert_int_equal(pv_peer_reach(bob), PV_REACH_ONLINE);
+}
+
+static void more_packets_than_fit_are_dropped(void **state)
+{
+    (void)state;
+    struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
+    struct pv_engine_inject out;
+    size_t n = 0;
+    for (int i = 0; i < PV_PEERS_MAX_INJECT + 3; i++)
+        pv_peers_inject(table(), bob, pv_view("x", 1));
+    while (pv_peers_poll_inject(table(), &out) == PV_OK) {
+        assert_int_equal(out.peer, pv_peer_id(bob));
+        assert_int_equal(out.len, 1);
+        n++;
+    }
+    assert_int_equal(n, PV_PEERS_MAX_INJECT);
+    pv_peers_send(table(), bob, PV_INBAND_GOODBYE, pv_view(NULL, 0));
+    assert_int_equal(pv_peers_poll_inject(table(), &out), PV_OK);
+}
+
+static const struct pv_inband_handler *handler_of(enum pv_inband_type type)
+{
+    for (size_t i = 0; i < pv_part_peers.n_inband; i++) {
+        if (pv_part_peers.inband[i].type == type)
+            return &pv_part_peers.inband[i];
+    }
+    return NULL;
+}
+
+static void a_probe_is_answered_and_a_goodbye_ends_the_path(void **state)
+{
+    (void)state;
+    struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
+    const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
+    struct pv_engine_inject out;
+    fake_peers_path(&x, bob, &there);
+    handler_of(PV_INBAND_PROBE)->take(x.f.self, bob, pv_view("abc", 3), x.f.now);
+    assert_int_equal(pv_peers_poll_inject(table(), &out), PV_ERR_AGAIN); /* too short */
+    handler_of(PV_INBAND_PROBE)->take(x.f.self, bob, pv_view("abcdefgh", 8), x.f.now);
+    assert_int_equal(pv_peers_poll_inject(table(), &out), PV_OK);
+    handler_of(PV_INBAND_GOODBYE)->take(x.f.self, bob, pv_view(NULL, 0), x.f.now);
+    assert_null(pv_peer_path(bob));
+    assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_OFFLINE);
+}
+
+static void a_static_peers_name_is_looked_up_until_it_is_found(void **state)
+{
+    (void)state;
+    struct pv_peer *vpn = add_static("vpn", "vpn.example.org");
+    struct pv_job *job = fake_node_job(&x.f);
+    assert_non_null(job);
+    assert_string_equal(job->u.resolve.host, "vpn.example.org");
+    fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_ERR_NOT_FOUND});
+    assert_null(pv_peer_path(vpn));
+    assert_null(fake_node_job(&x.f));
+    x.f.now += PV_PEER_RETRY_MAX;
+    pv_peers_handle_timeout(table(), x.f.now);
+    job = fake_node_job(&x.f);
+    assert_non_null(job);
+    struct pv_job_result found = {.status = PV_OK, .n_addrs = 1};
+    found.addrs[0] = pv_addr4(203, 0, 113, 5, 51820);
+    fake_node_answer(&x.f, job, &found);
+    assert_non_null(pv_peer_path(vpn));
+    assert_int_equal(pv_peer_path(vpn)->remote.port, 51820);
+}
+
+static void static_routes_are_those_of_all_static_peers(void **state)
+{
+    (void)state;
+    size_t n;
+    add_static("one", "192.0.2.1");
+    add_static("two", "192.0.2.2");
+    assert_non_null(pv_peers_static_routes(table(), &n));
+    assert_int_equal(n, 2);
+    assert_int_equal(pv_peers_count_statics(table()), 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_peer_is_found_by_all_that_names_it, start, stop),
+        cmocka_unit_test_setup_teardown(facts_about_a_peer_are_told_once_and_together, start, stop),
+        cmocka_unit_test_setup_teardown(nobody_is_told_of_a_peer_that_is_gone, start, stop),
+        cmocka_unit_test_setup_teardown(a_path_that_becomes_suspect_casts_doubt_on_our_nat, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(a_path_or_the_coordinators_word_makes_a_peer_reachable,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(more_packets_than_fit_are_dropped, start, stop),
+        cmocka_unit_test_setup_teardown(a_probe_is_answered_and_a_goodbye_ends_the_path, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(a_static_peers_name_is_looked_up_until_it_is_found, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(static_routes_are_those_of_all_static_peers, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/* Members found again without the coordinator: what is kept, when addresses are knocked at. */
+#include "daemon/core/peer/rediscovery.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
+
+static struct fake_peers x;
+static struct pv_saved_endpoint saved[2];
+static const struct pv_addr bobs = {.family = PV_AF_INET, .ip = {198, 51, 100, 7}, .port = 4000};
+
+static int start(void **state)
+{
+    (void)state;
+    fake_peers_init(&x, &pv_part_rediscovery);
+    fake_node_enter(&x.f);
+    x.f.node.as_member = x.f.node.online = true;
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_peers_done(&x);
+    return 0;
+}
+
+static void wait_for(pv_ns t)
+{
+    fake_node_wait(&x.f, t);
+    fake_peers_settle(&x);
+}
+
+static void coordinator(bool there)
+{
+    x.f.node.online = there;
+    pv_node_raise(&x.f.node, there ? PV_FACT_ONLINE : PV_FACT_OFFLINE);
+    fake_peers_settle(&x);
+}
+
+/* Datagrams that leave for that address, and no other. */
+static unsigned knocks_at(const struct pv_addr *addr)
+{
+    struct pv_engine_transmit tx;
+    unsigned n = 0;
+    for (; pv_part_rediscovery.poll_transmit(x.f.self, &tx); n++) {
+        assert_true(pv_addr_equal(&tx.dst, addr));
+        assert_int_equal(tx.len, PV_WGMSG_INITIATION_LEN);
+        assert_false(tx.router);
+    }
+    return n;
+}
+
+/* The next job stores n addresses of bob's; it ends with status. */
+static void expect_stored(const uint8_t *pk, size_t n, int status)
+{
+    struct pv_job *job = fake_node_job(&x.f);
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_PUT_ENDPOINTS);
+    assert_memory_equal(job->u.put_endpoints.node, pk, 32);
+    assert_int_equal(job->u.put_endpoints.n, n);
+    fake_node_answer(&x.f, job, &(struct pv_job_result){.status = status, .error = "disk full"});
+    fake_peers_settle(&x);
+}
+
+static struct pv_peer *start_with_bob(void)
+{
+    fake_node_start(&x.f);
+    struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
+    fake_peers_settle(&x);
+    return bob;
+}
+
+static void a_lost_member_is_knocked_for_while_the_coordinator_is_away(void **state)
+{
+    (void)state;
+    struct pv_peer *bob = start_with_bob();
+    fake_peers_path(&x, bob, &bobs);
+    fake_peers_path(&x, bob, NULL);
+    wait_for(PV_S(60));
+    assert_int_equal(knocks_at(&bobs), 0);
+    assert_int_equal(pv_rediscovery_away_since_s(x.f.self), 0);
+
+    coordinator(false);
+    assert_int_not_equal(pv_rediscovery_away_since_s(x.f.self), 0);
+    assert_int_equal(knocks_at(&bobs), 0); /* the coordinator gets a moment to come back */
+    wait_for(PV_RECALL_GRACE + PV_MS(1));
+    assert_int_equal(knocks_at(&bobs), 1);
+    assert_true(pv_recall_is_knocking(pv_rediscovery_recall(x.f.self), pv_peer_pk(bob)));
+
+    fake_peers_path(&x, bob, &bobs);
+    wait_for(PV_S(60));
+    assert_int_equal(knocks_at(&bobs), 0);
+
+    fake_peers_path(&x, bob, NULL);
+    coordinator(true);
+    knocks_at(&bobs); /* sent before it was back */
+    wait_for(PV_S(60));
+    assert_int_equal(knocks_at(&bobs), 0);
+    assert_int_equal(pv_rediscovery_away_since_s(x.f.self), 0);
+}
+
+static void nothing_is_missed_when_the_network_is_down(void **state)
+{
+    (void)state;
+    struct pv_peer *bob = start_with_bob();
+    fake_peers_path(&x, bob, &bobs);
+    fake_peers_path(&x, bob, NULL);
+    x.f.node.up = false;
+    coordinator(false);
+    wait_for(PV_S(60));
+    assert_int_equal(knocks_at(&bobs), 0);
+    assert_int_equal(pv_rediscovery_away_since_s(x.f.self), 0);
+}
+
+static void addresses_are_stored_and_again_after_a_failure(void **state)
+{
+    (void)state;
+    struct pv_peer *bob = start_with_bob();
+    uint8_t pk[32];
+    memcpy(pk, pv_peer_pk(bob), sizeof(pk));
+    fake_peers_path(&x, bob, &bobs);
+    wait_for(PV_RECALL_STORE);
+    expect_stored(pk, 1, PV_ERR_NO_SPACE);
+    assert_true(x.f.node.store_failed);
+    assert_null(fake_node_job(&x.f)); /* until the store's part says so */
+    fake_node_raise(&x.f, PV_FACT_STORE);
+    wait_for(PV_RECALL_STORE);
+    expect_stored(pk, 1, PV_OK);
+
+    pv_part_rediscovery.on_member_gone(x.f.self, pk, x.f.now);
+    pv_peers_drop(x.f.node.peers, bob, x.f.now);
+    wait_for(PV_RECALL_STORE);
+    expect_stored(pk, 0, PV_OK);
+}
+
+static void stored_addresses_of_nobody_are_removed(void **state)
+{
+    (void)state;
+    const struct keys bob = keys_of(1), gone = keys_of(2);
+    memcpy(saved[0].node, bob.pk, 32);
+    memcpy(saved[1].node, gone.pk, 32);
+    saved[0].addr = saved[1].addr = (struct pv_recall_addr){.addr = bobs, .seen_s = T0};
+    x.f.saved.endpoints = saved;
+    x.f.saved.n_endpoints = 2;
+    struct pv_recall_item item;
+    fake_peers_member(&x, 1, "bob", 2); /* the roster is there before facts are told */
+    fake_node_start(&x.f);
+    fake_peers_settle(&x);
+    wait_for(PV_RECALL_STORE);
+    pv_recall_get(pv_rediscovery_recall(x.f.self), bob.pk, &item);
+    assert_int_equal(item.n, 1);
+    expect_stored(gone.pk, 0, PV_OK);
+    coordinator(false);
+    wait_for(PV_RECALL_GRACE + PV_MS(1));
+    assert_int_equal(knocks_at(&bobs), 1);
+}
+
+static void who_leaves_the_network_forgets_all(void **state)
+{
+    (void)state;
+    struct pv_peer *bob = start_with_bob();
+    uint8_t pk[32];
+    struct pv_recall_item item;
+    memcpy(pk, pv_peer_pk(bob), sizeof(pk));
+    fake_peers_path(&x, bob, &bobs);
+    pv_peers_drop_members(x.f.node.peers, x.f.now);
+    x.f.node.roster = pv_roster_free(x.f.node.roster);
+    fake_node_raise(&x.f, PV_FACT_NETWORK);
+    pv_recall_get(pv_rediscovery_recall(x.f.self), pk, &item);
+    assert_int_equal(item.n, 0);
+}
+
+static void what_peers_told_is_void_once_a_server_can_tell(void **state)
+{
+    (void)state;
+    fake_node_start(&x.f);
+    x.f.node.told[1] = (struct pv_told){.peer = 3, .local = bobs, .mapped = bobs};
+    pv_node_raise(&x.f.node, PV_FACT_ONLINE);
+    unsigned facts = x.f.node.facts;
+    x.f.node.facts = 0;
+    pv_part_rediscovery.on_facts(x.f.self, facts, x.f.now);
+    assert_int_equal(x.f.node.told[1].peer, 0);
+    assert_int_equal(x.f.node.facts, PV_FACT_TOLD);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_lost_member_is_knocked_for_while_the_coordinator_is_away,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(nothing_is_missed_when_the_network_is_down, start, stop),
+        cmocka_unit_test_setup_teardown(addresses_are_stored_and_again_after_a_failure, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(stored_addresses_of_nobody_are_removed, start, stop),
+        cmocka_unit_test_setup_teardown(who_leaves_the_network_forgets_all, start, stop),
+        cmocka_unit_test_setup_teardown(what_peers_told_is_void_once_a_server_can_tell, start,
+                                        stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
