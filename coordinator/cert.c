@@ -14,7 +14,7 @@
 #include "sys/file/file.h"
 #include "sys/net/tlscert.h"
 
-/* A file of the state directory that cannot be written; returns status. */
+/* Explains why a file of the state directory cannot be written; returns status. */
 static int explain_cert(char error[static PV_COORDCERT_ERROR_MAX], const char *file, int status)
 {
     snprintf(error, PV_COORDCERT_ERROR_MAX,
@@ -73,8 +73,8 @@ static void take_stamp(const char *file, struct pv_coordcert_stamp *stamp)
     stamp->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 }
 
-/* The inode too: a renewal writes another file and renames it, perhaps of the same size within one
- * tick of the clock. */
+/* The inode counts too: a renewal writes another file and renames it, perhaps of the same size
+ * within one tick of the clock. */
 static bool same_stamp(const struct pv_coordcert_stamp *a, const struct pv_coordcert_stamp *b)
 {
     return a->inode == b->inode && a->size == b->size && a->mtime_ns == b->mtime_ns;
@@ -143,7 +143,8 @@ int pv_coordcert_open(struct pv_coordcert *ret_cert, const struct pv_coordset *s
     return r;
 }
 
-/* For --check: our own is made at the start, so only what the operator gave can be wrong. */
+/* --check calls this. The certificate of our own is made at the start, so only the operator's can
+ * be wrong. */
 int pv_coordcert_check(const struct pv_coordset *set, char ret_error[static PV_COORDCERT_ERROR_MAX])
 {
     struct pv_tls_ctx *ctx = NULL;
@@ -154,7 +155,8 @@ int pv_coordcert_check(const struct pv_coordset *set, char ret_error[static PV_C
     return r;
 }
 
-/* Expired, soon to expire, or not valid yet, which also is how a wrong clock looks. */
+/* Warns of a certificate that has expired, expires soon, or is not valid yet; the last also is the
+ * sign of a wrong clock. */
 const char *pv_coordcert_warning(const struct pv_coordcert *cert, int64_t wall,
                                  char buf[static PV_COORDCERT_ERROR_MAX])
 {

@@ -74,8 +74,8 @@ static void on_worker(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
-/* Refused here is answered here, as a failure of the store: the core counts on exactly one answer
- * for each operation. */
+/* An operation that cannot be queued is answered here, as a failure of the store: the core counts
+ * on exactly one answer for each. */
 static void submit_job(struct pv_coordserver *s, struct pv_storeop *op, pv_ns now)
 {
     struct pv_storeop_result refused = {.id = op->id, .status = PV_ERR_LIMIT};
@@ -108,8 +108,8 @@ static void on_relay_news(void *ctx, unsigned ready, pv_ns now)
 
 /* --- status ---------------------------------------------------------------------------------- */
 
-/* Everything that a report needs, gathered at the moment it is asked for. It costs a look at each
- * connection, which nobody asks for often. */
+/* Gathers a report at the moment it is asked for. It costs a look at each connection, and nobody
+ * asks often. */
 static json_t *make_report(void *ctx, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
@@ -168,7 +168,7 @@ static void announce_cert(struct pv_coordserver *s)
     s->cert_warn_at = 0;
 }
 
-/* By SIGHUP, or because a file has changed. */
+/* SIGHUP and a changed file lead here. */
 static void reload_cert(struct pv_coordserver *s)
 {
     char error[PV_COORDCERT_ERROR_MAX];
@@ -248,7 +248,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-/* One descriptor a connection: as many as the system allows. */
+/* Each connection takes a descriptor, so as many are asked for as the system allows. */
 static void raise_file_limit(void)
 {
     struct rlimit limit;
@@ -258,7 +258,8 @@ static void raise_file_limit(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit); /* with fewer, connections wait */
 }
 
-/* Signals by descriptor, so that they come between two turns and never in the middle of one. */
+/* Signals come by a descriptor, so they are handled between two turns and never in the middle of
+ * one. */
 static int open_loop(struct pv_coordserver *s)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
@@ -281,7 +282,7 @@ static int open_loop(struct pv_coordserver *s)
     return r;
 }
 
-/* Its sockets are opened later, by the listeners. */
+/* The listeners add its sockets later. */
 static int open_relay(struct pv_coordserver *s)
 {
     int r = pv_stunudp_new(&s->udp);

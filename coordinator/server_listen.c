@@ -15,7 +15,7 @@ enum {
     PORT_TRIES = 16, /* ours: ports tried when the kernel may choose */
 };
 
-/* A UDP and a TCP socket of one port. When the kernel may choose, a port that is free in one
+/* Opens a UDP and a TCP socket of one port. When the kernel may choose, a port that is free in one
  * protocol may be taken in the other. */
 static int open_pair(const struct pv_addr *addr, struct pv_addr *ret_bound, int *ret_udp,
                      int *ret_tcp)
@@ -75,8 +75,8 @@ static int take_listener(struct pv_coordserver *s, int tcp, const char *prefix,
     return pv_watch_new(&l->tcp_watch, s->loop, tcp, PV_LOOP_READ, pv_server_on_accept, l);
 }
 
-/* TCP here, UDP for the relay's thread. Both descriptors are owned by then, also when one of the
- * steps failed. */
+/* The TCP socket is served here, the UDP socket by the relay's thread. Both are owned after this,
+ * also when it fails. */
 static int open_listener(struct pv_coordserver *s, const struct pv_addr *addr)
 {
     struct pv_addr bound;
@@ -90,7 +90,7 @@ static int open_listener(struct pv_coordserver *s, const struct pv_addr *addr)
     return r < 0 ? r : r_udp;
 }
 
-/* These have TCP only: they are for networks that let out nothing but port 443. On failure
+/* These ports have TCP only: they are for networks that let out nothing but port 443. On failure
  * ret_error is written. */
 static int open_tls_listeners(struct pv_coordserver *s, const struct pv_coordset *set,
                               char ret_error[static PV_COORDSERVER_ERROR_MAX])
@@ -111,8 +111,9 @@ static int open_tls_listeners(struct pv_coordserver *s, const struct pv_coordset
     return r;
 }
 
-/* The second port of everything, and the second address where one was asked for: without the first
- * STUN answers all the same, without the second the operator's wish would be ignored in silence. */
+/* Opens the second port of everything, and the second address where one was asked for. Without the
+ * port STUN answers all the same; without the address the operator's wish would be ignored in
+ * silence. */
 static int open_alternates(struct pv_coordserver *s, const struct pv_coordset *set,
                            char ret_error[static PV_COORDSERVER_ERROR_MAX])
 {

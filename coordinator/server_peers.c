@@ -33,7 +33,7 @@ void pv_server_peer_free(struct pv_server_peer *p)
     free(p);
 }
 
-/* The transport ended by itself: the core has to know, as the node is offline now. */
+/* Closes a connection whose transport has ended, and tells the core, as its node is offline now. */
 static void peer_lost(struct pv_server_peer *p, pv_ns now)
 {
     pv_coord_closed(p->server->coord, p->id, now);
@@ -66,7 +66,7 @@ static bool peer_io(struct pv_server_peer *p, pv_ns now)
     return true;
 }
 
-/* Somebody who wanted to speak TLS was turned away: said now and then, or it would be a flood. */
+/* Warns that clients of TLS were turned away, now and then only, or the log would be flooded. */
 static void warn_gate(struct pv_coordserver *s, pv_ns now)
 {
     if (now < s->gate_warn_at)
@@ -75,8 +75,8 @@ static void warn_gate(struct pv_coordserver *s, pv_ns now)
     pv_log(s->log, PV_LOG_WARN, "too many TLS handshakes at once: new ones are turned away");
 }
 
-/* Writing first: it may make the room that the core wants before it reads on. One read a turn, so
- * that no connection keeps the others waiting. */
+/* Writing comes first, as it may make the room that the core wants before it reads on. There is one
+ * read a turn, so that no connection keeps the others waiting. */
 static void on_peer(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_server_peer *p = ctx;
@@ -99,8 +99,7 @@ static void on_peer(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
-/* Handshakes of TLS that take too long; the core's own deadline is longer, and each of these costs
- * memory. */
+/* The core's own deadline is longer, and each handshake costs memory. */
 void pv_server_end_overdue(struct pv_coordserver *s, pv_ns now)
 {
     struct pv_tlsgate_pass *pass;
@@ -132,8 +131,8 @@ static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *rem
         pv_server_peer_free(p);
 }
 
-/* Out of descriptors the listeners rest for a second: else the loop would spin on a queue that
- * cannot shrink. */
+/* When the descriptors are used up, the listeners rest for a second: else the loop would spin on a
+ * queue that cannot shrink. */
 void pv_server_on_accept(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_server_listener *l = ctx;

@@ -46,8 +46,7 @@ const char pv_coordset_usage[] =
 
 /* --- values: the same on the command line and in the file ------------------------------------ */
 
-/* "--listen 1.2.3: expected ...": what, the value, what is wrong with it. Values are cut, as they
- * may be anything. */
+/* Writes "--listen 1.2.3: expected ...". The value is cut, as it may be anything. */
 static int bad_value(char *error, size_t cap, const char *what, const char *value, const char *why)
 {
     snprintf(error, cap, "%s %.100s: %s", what, value, why);
@@ -64,7 +63,7 @@ static bool is_listed(const struct pv_addr *list, size_t n, const struct pv_addr
     return false;
 }
 
-/* Two lists, but an address stands in one of them once: TLS is spoken on every TCP port anyway. */
+/* TLS is spoken on every TCP port, so an address may stand in one of the two lists only. */
 static int take_listen(struct pv_coordset *set, bool tls, const char *what, const char *value,
                        char *error, size_t cap)
 {
@@ -86,8 +85,8 @@ static int take_listen(struct pv_coordset *set, bool tls, const char *what, cons
     return PV_OK;
 }
 
-/* HOST, ADDRESS or [IPV6], each with or without a port. A bare IPv6 address has colons of its own,
- * so it is tried first; a name without a port is tried with one. */
+/* Reads HOST, ADDRESS or [IPV6], each with or without a port. A bare IPv6 address has colons of its
+ * own, so it is tried first; a name without a port is tried with one. */
 static bool parse_public(const char *value, struct pv_hostport *ret_hp)
 {
     char text[PV_HOSTPORT_BUF];
@@ -110,7 +109,7 @@ static bool parse_public(const char *value, struct pv_hostport *ret_hp)
     return true;
 }
 
-/* In the order given: the URL takes the first. */
+/* The order counts: the URL takes the first. */
 static int take_public(struct pv_coordset *set, const char *what, const char *value, char *error,
                        size_t cap)
 {
@@ -124,7 +123,7 @@ static int take_public(struct pv_coordset *set, const char *what, const char *va
     return PV_OK;
 }
 
-/* Whether it is an address of this machine is seen when its sockets are opened. */
+/* The addresses of this machine are only asked for when the sockets are opened. */
 static int take_alt(struct pv_coordset *set, const char *what, const char *value, char *error,
                     size_t cap)
 {
@@ -141,7 +140,7 @@ static int take_alt(struct pv_coordset *set, const char *what, const char *value
     return PV_OK;
 }
 
-/* Files are opened later; here it is only seen whether it could be a path. */
+/* Only the form is checked here; the file is opened later. */
 static int take_path(char *dst, const char *what, const char *value, char *error, size_t cap)
 {
     if (dst[0] != '\0')
@@ -165,8 +164,8 @@ struct file_settings {
     bool seen_open;  /* `open` has been given */
 };
 
-/* Given twice is an error for a switch, as one of the two would be ignored in silence; lists may
- * repeat. */
+/* A switch that is given twice is an error, as one of the two would be ignored in silence; lists
+ * may repeat. */
 static int take_open(struct file_settings *f, const char *value, char *error, size_t cap)
 {
     if (f->seen_open)
@@ -362,7 +361,7 @@ static int option_alt_address(struct command_line *c, const char *value, char *e
     return take_alt(c->set, "--alt-address", value, error, cap);
 }
 
-/* Noted as given, so that the file's `ports` does not count. */
+/* ports_given keeps the file's `ports` from counting. */
 static int option_relay_ports(struct command_line *c, const char *value, char *error, size_t cap)
 {
     c->set->relay.ports_given = true;
@@ -401,7 +400,8 @@ static const struct command_option {
     {"--config", option_config},
 };
 
-/* The option of an argument, "--name" or "--name=value". NULL: it has no value, or is none. */
+/* Finds the option of an argument, "--name" or "--name=value". NULL: it has no value, or is
+ * none. */
 static const struct command_option *find_option(const char *arg)
 {
     size_t len = strcspn(arg, "=");
@@ -412,7 +412,7 @@ static const struct command_option *find_option(const char *arg)
     return NULL;
 }
 
-/* The value of --name VALUE or --name=VALUE; advances *i. NULL: missing. */
+/* Gives the value of --name VALUE or --name=VALUE and advances *i; NULL: it is missing. */
 static const char *value_of(int argc, char **argv, int *i)
 {
     const char *equals = strchr(argv[*i], '=');
@@ -421,7 +421,7 @@ static const char *value_of(int argc, char **argv, int *i)
     return *i + 1 < argc ? argv[++*i] : NULL;
 }
 
-/* Switches, and words that say what to do, which stand anywhere on the line. */
+/* Takes a switch, or a word that says what to do; both may stand anywhere on the line. */
 static int take_switch(struct pv_coordset *set, const char *arg,
                        char ret_error[static PV_COORDSET_ERROR_MAX])
 {
@@ -484,7 +484,7 @@ int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
                      ret_error);
 }
 
-/* 0 is the kernel's choice and cannot be told to anybody. */
+/* Port 0 is the kernel's choice and cannot be told to anybody. */
 uint16_t pv_coordset_port(const struct pv_coordset *set)
 {
     if (set->n_listen > 0 && set->listen[0].port != 0)

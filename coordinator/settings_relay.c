@@ -21,7 +21,7 @@ enum {
     BANDWIDTH_MIN = 1000, /* ours: less is a mistake in the unit */
 };
 
-/* As bad_value() of settings.c: what, the value, what was expected. */
+/* Writes an error as bad_value() of settings.c does. */
 static int bad_relay_value(char *error, size_t cap, const char *what, const char *value,
                            const char *why)
 {
@@ -52,7 +52,7 @@ int pv_coordset_relay_ports(struct pv_coordset_relay *r, const char *what, const
     return PV_OK;
 }
 
-/* "500k", "10M", "1G" or plain bytes a second. */
+/* Reads "500k", "10M", "1G" or plain bytes a second. */
 static int take_bandwidth(struct pv_coordset_relay *r, const char *value, char *error, size_t cap)
 {
     char digits[16];
@@ -77,7 +77,7 @@ static int take_bandwidth(struct pv_coordset_relay *r, const char *value, char *
     return PV_OK;
 }
 
-/* Ranges of peers that are let in against the default, such as the operator's own network. */
+/* Adds a range of peers that is let in against the default, such as the operator's own network. */
 static int take_allow(struct pv_coordset_relay *r, const char *value, char *error, size_t cap)
 {
     if (r->n_allow == PV_TURNS_ALLOW_MAX)
@@ -148,7 +148,7 @@ static int relay_item(struct pv_coordset_relay *r, const struct pv_ini_item *ite
 
 /* --- users ----------------------------------------------------------------------------------- */
 
-/* No colon in a name: it separates the parts of what is hashed (RFC 8489 s9.2.2), so two users
+/* A name has no colon: it separates the parts of the hashed text (RFC 8489 s9.2.2), so two users
  * could have one key. */
 static int begin_user(struct pv_coordset_relay *r, const char *name, char *error, size_t cap)
 {
@@ -201,7 +201,7 @@ int pv_coordset_relay_item(struct pv_coordset_relay *r, const struct pv_ini_item
     return user ? user_item(r, item, error, cap) : relay_item(r, item, error, cap);
 }
 
-/* Only at the end is it known that a user has no password. */
+/* A user without a password can only be told at the end of the file. */
 int pv_coordset_relay_end(const struct pv_coordset_relay *r, char *error, size_t cap)
 {
     for (size_t i = 0; i < r->n_users; i++) {

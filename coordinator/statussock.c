@@ -49,8 +49,8 @@ void pv_statussock_disk(const char *state, struct pv_report *r)
 
 /* --- the server's side ----------------------------------------------------------------------- */
 
-/* All of it at once, or nothing: a client that does not read must not keep the coordinator
- * waiting. */
+/* The whole document is written at once or not at all: a client that does not read must not keep
+ * the coordinator waiting. */
 static void send_report(const struct pv_statussock *s, int fd, pv_ns now)
 {
     json_t *doc = s->report(s->ctx, now);
@@ -104,7 +104,7 @@ void pv_statussock_done(struct pv_statussock *s)
 
 /* --- the other side -------------------------------------------------------------------------- */
 
-/* The error as a sentence that says what to do; returns r. */
+/* Writes the error as a sentence that says what to do; returns r. */
 static int explain_failure(int r, const char *path, char *why, size_t cap)
 {
     if (r == PV_ERR_NOT_FOUND)
@@ -126,7 +126,7 @@ static int explain_failure(int r, const char *path, char *why, size_t cap)
     return r;
 }
 
-/* Reads to the end; a coordinator that is stopped or hangs is not waited for. */
+/* Reads to the end, but does not wait for a coordinator that is stopped or hangs. */
 static int read_document(int fd, char *buf, size_t cap, size_t *ret_len)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};

@@ -98,14 +98,14 @@ static const struct pv_sqlite_kind our_kind = {
     .remedy = "restore it from a backup (members repair what it lacks), or move it away",
 };
 
-/* Why the database fails, as SQLite says it; returns a status. */
+/* Writes why the database fails, as SQLite says it; returns a status. */
 static int explain_database(const struct pv_coordstore *s, const char *what,
                             char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     return pv_sqlite_explain(s->file, what, ret_error);
 }
 
-/* A statement that cannot be prepared means a schema that is not ours. */
+/* When a statement cannot be prepared, the schema is not ours. */
 static int prepare_all(struct pv_coordstore *s, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     for (int i = 0; i < SQL_COUNT; i++) {
@@ -163,7 +163,7 @@ static int run_statement(struct pv_coordstore *s, enum statement which)
     return code == SQLITE_DONE ? PV_OK : -EIO;
 }
 
-/* No bytes are NULL. The bytes have to live until the statement has run (SQLITE_STATIC). */
+/* An empty value is NULL. The bytes have to live until the statement has run (SQLITE_STATIC). */
 static void bind_blob(sqlite3_stmt *st, int i, const void *data, size_t len)
 {
     if (len == 0)
@@ -178,7 +178,7 @@ static sqlite3_int64 sortable(uint64_t v)
     return (sqlite3_int64)(v ^ ((uint64_t)1 << 63));
 }
 
-/* ?1 to ?10 of SQL_INSERT and SQL_REDEEM. */
+/* Binds ?1 to ?10 of SQL_INSERT and SQL_REDEEM. */
 static int bind_row(sqlite3_stmt *st, const struct pv_storerow *row)
 {
     struct pv_statement decoded;
@@ -274,7 +274,7 @@ static int count_copies(struct pv_coordstore *s)
     return r;
 }
 
-/* Parcels whose time is over. Done as others are kept or collected, so it needs no timer. */
+/* Drops copies whose time is over. KEEP and COLLECT call it, so it needs no timer. */
 static int drop_old_copies(struct pv_coordstore *s, uint64_t wall_s)
 {
     uint64_t from = wall_s < PV_STOREOP_COPY_S ? 0 : wall_s - PV_STOREOP_COPY_S;
@@ -285,7 +285,7 @@ static int drop_old_copies(struct pv_coordstore *s, uint64_t wall_s)
     return r;
 }
 
-/* ?1 and ?2 of all statements about copies: the network and the receiver. */
+/* Binds ?1 and ?2 of all statements about copies: the network and the receiver. */
 static void bind_copy(sqlite3_stmt *st, const struct pv_storeop_copy *m)
 {
     bind_blob(st, 1, m->network, sizeof(m->network));
@@ -338,7 +338,8 @@ static int keep_copy(struct pv_coordstore *s, const struct pv_storeop *op)
     return r;
 }
 
-/* The oldest behind `after`, copied: the row is gone with the next step of the statement. */
+/* Gives the oldest copy behind `after`, in memory of its own, as the row is gone with the next step
+ * of the statement. */
 static int next_copy(struct pv_coordstore *s, const struct pv_storeop_copy *m,
                      struct pv_storeop_collected **ret_collected)
 {
@@ -364,7 +365,7 @@ static int next_copy(struct pv_coordstore *s, const struct pv_storeop_copy *m,
     return r;
 }
 
-/* Drops the one that the receiver says it has stored, and gives the next: nothing is lost when a
+/* Drops the copy that the receiver has stored, and gives the next: nothing is lost when a
  * connection breaks between the two. */
 static int collect_copy(struct pv_coordstore *s, const struct pv_storeop *op,
                         struct pv_storeop_collected **ret_collected)
@@ -397,8 +398,8 @@ static int run_kind(struct pv_coordstore *s, const struct pv_storeop *op,
     return put_statements(s, op);
 }
 
-/* One operation inside its savepoint: undone alone when it fails. Answers about what was asked for
- * are not failures. */
+/* Runs one operation inside its savepoint, so that a failure undoes it alone. A full quota or a
+ * used-up invite is an answer, not a failure. */
 static void run_operation(struct pv_coordstore *s, const struct pv_storeop *op,
                           struct pv_storeop_result *result)
 {
@@ -481,7 +482,7 @@ static int read_statement_row(sqlite3_stmt *st, struct pv_storerow *row)
     return PV_OK;
 }
 
-/* One scan in the order of the log, which the primary key has. */
+/* The primary key has the order of the log, so one scan gives it. */
 int pv_coordstore_load(struct pv_coordstore *store,
                        int (*take)(void *ctx, const struct pv_storerow *row), void *ctx,
                        char ret_error[static PV_STOREOP_ERROR_MAX])

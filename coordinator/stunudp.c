@@ -102,7 +102,7 @@ struct pv_stuns_place pv_stunudp_place(const struct pv_stunudp *udp, size_t i,
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-/* GRO is switched on: the relay's reads have room for merged datagrams. */
+/* GRO lets the relay read many datagrams at once, and its buffers have room for that. */
 int pv_stunudp_take(struct pv_stunudp *udp, int fd, const struct pv_addr *bound)
 {
     if (udp->n_socks == PV_STUNUDP_SOCKETS) {
@@ -114,7 +114,7 @@ int pv_stunudp_take(struct pv_stunudp *udp, int fd, const struct pv_addr *bound)
     return PV_OK;
 }
 
-/* Unless a socket is there already that sends from it. */
+/* Opens a socket there, unless one that is open can send from there. */
 static int open_at(struct pv_stunudp *u, const struct pv_addr *at)
 {
     static const struct pv_udp_opts opts = {0};
@@ -126,8 +126,8 @@ static int open_at(struct pv_stunudp *u, const struct pv_addr *at)
     return r < 0 ? r : pv_stunudp_take(u, fd, at);
 }
 
-/* A second port that is in use is done without: the server is only a little worse at measuring
- * NATs. */
+/* When a second port is in use, the server is only a little worse at measuring NATs, so that is no
+ * error. */
 int pv_stunudp_open_ports(struct pv_stunudp *udp)
 {
     size_t n = udp->n_socks;

@@ -12,8 +12,8 @@ enum {
     ADDRS_MAX = 128, /* ours: addresses of this machine that are looked at */
 };
 
-/* --public may name a port, behind a router that forwards another one; else it is the one listened
- * on. */
+/* --public may name another port than the one that is listened on, for a router that forwards
+ * it. */
 static struct pv_hostport with_port(const struct pv_coordset *set, struct pv_hostport hp)
 {
     if (hp.port == 0)
@@ -30,7 +30,7 @@ void pv_coordurl_public(const struct pv_coordset *set, struct pv_coordurl_list *
     }
 }
 
-/* How good an address is for a URL; 0: not at all. IPv4 before IPv6, as more networks still have
+/* Rates an address for a URL; 0: it is of no use. IPv4 comes before IPv6, as more networks have
  * it. */
 static int rank(const struct pv_addr *a)
 {
@@ -87,7 +87,7 @@ int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_a
     return PV_OK;
 }
 
-/* Once each. Port 0 means that the kernel chooses, so nobody knows it yet. */
+/* Adds an address once. Port 0 is the kernel's choice, which nobody knows yet. */
 static void add_tls(struct pv_coordurl_list *list, const char *host, uint16_t port)
 {
     struct pv_hostport hp = {.port = port};
@@ -125,8 +125,8 @@ void pv_coordurl_tls(const struct pv_coordset *set, struct pv_coordurl_list *ret
     }
 }
 
-/* Another address of the same family: a NAT is measured by what it does towards two of them (RFC
- * 5780 s4.3). */
+/* The first address has to be another one of the same family: a NAT is measured by its behaviour
+ * towards two of them (RFC 5780 s4.3). */
 static bool may_be_first(const struct pv_addr *a, const struct pv_addr *alt)
 {
     return a->family == alt->family && !pv_addr_equal_ip(a, alt) && !pv_addr_is_unspecified(a);

@@ -23,8 +23,8 @@ struct pv_relaycore {
     uint8_t bytes[MESSAGES][PV_STUNCONN_MESSAGE_MAX];
 };
 
-/* The order of making is that of borrowing: turns uses the buckets of stuns, the link the counters
- * and the secret of turns. */
+/* Each of them borrows from those before: turns the buckets of stuns, the link the counters and the
+ * secret of turns. */
 int pv_relaycore_new(struct pv_relaycore **ret_relay, const struct pv_turns_config *cfg,
                      const struct pv_rng *rng)
 {
@@ -72,14 +72,14 @@ struct pv_turns *pv_relaycore_turns(struct pv_relaycore *r)
 
 /* --- streams --------------------------------------------------------------------------------- */
 
-/* Never waits: a control thread that is behind loses answers, as a full line would. */
+/* The relay never waits: a control thread that is behind loses answers, as a full line would. */
 static void tell_control(struct pv_relaycore *r, const struct pv_relaynews *news, bool is_data)
 {
     if (!pv_relaylink_tell(r->link, news, is_data))
         pv_relaystat_add(pv_turns_counters(r->turns), PV_RELAYSTAT_DROP_RING, 1);
 }
 
-/* holds tells control whether the connection still relays: it decides how long it may stay
+/* Control needs to know whether the connection still relays: a connection that does may stay
  * silent. */
 void pv_relaycore_to_stream(struct pv_relaycore *r, const struct pv_turns_out *out)
 {
@@ -91,9 +91,8 @@ void pv_relaycore_to_stream(struct pv_relaycore *r, const struct pv_turns_out *o
     tell_control(r, &news, pv_turn_is_data(out->data));
 }
 
-/* A STUN or TURN message of a connection. TURN waits for the batch; Binding is answered at once,
- * and bytes that are neither end the connection, as a client that sends them is lost in its
- * stream. */
+/* TURN messages wait for the batch, Binding requests are answered at once. Other bytes end the
+ * connection, as their client has lost its place in the stream. */
 static void handle_message(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
 {
     struct pv_stuns_reply reply;
@@ -171,15 +170,15 @@ bool pv_relaycore_is_handled(enum pv_relaycmd_kind kind)
     return handlers[kind] != NULL;
 }
 
-/* Peeks only: a command that was looked at is taken by pv_relaycore_step(). */
+/* The command stays in the ring until pv_relaycore_step() takes it. */
 bool pv_relaycore_has_commands(const struct pv_relaycore *r)
 {
     struct pv_relaycmd cmd;
     return pv_relaylink_command(r->link, &cmd) == PV_OK;
 }
 
-/* Commands in order, messages collected into one batch. False: nothing waits, and the machine rests
- * until the next datagram or command. */
+/* Handles commands in order, and collects messages into one batch. False: nothing waits, and the
+ * machine rests until the next datagram or command. */
 bool pv_relaycore_step(struct pv_relaycore *r, pv_ns now)
 {
     struct pv_relaycmd cmd;

@@ -55,7 +55,7 @@ int pv_relaylink_new(struct pv_relaylink **ret_link, const struct pv_relaylink_c
     return r;
 }
 
-/* Both threads are done with it. The copy of the credentials' secret is wiped. */
+/* Both threads have ended by now. The copy of the credentials' secret is wiped. */
 struct pv_relaylink *pv_relaylink_free(struct pv_relaylink *l)
 {
     if (l != NULL) {
@@ -93,8 +93,9 @@ static struct pv_relaycmd about_member(enum pv_relaycmd_kind kind, const uint8_t
     return cmd;
 }
 
-/* Commands that must not get lost, or a removed member would go on relaying. Should the ring be
- * full, the relay forgets everybody instead: too much, but never too little. */
+/* These commands must not get lost, or a removed member would go on relaying. When the ring is
+ * full, the relay forgets all members instead: it relays too little for a while, but never for the
+ * wrong one. */
 static void push_or_mark_lost(struct pv_relaylink *l, const struct pv_relaycmd *cmd)
 {
     if (l->has_relay && push_command(l, cmd, pv_view(NULL, 0)) < 0) {
@@ -178,7 +179,7 @@ bool pv_relaylink_take_wake_relay(struct pv_relaylink *l)
     return wake;
 }
 
-/* The record is copied out by head, not cast: its place in the ring has no alignment to rely on. */
+/* The head is copied out, not cast: its place in the ring has no alignment to rely on. */
 int pv_relaylink_poll(struct pv_relaylink *l, struct pv_relaynews *ret_news)
 {
     struct news_head head;
@@ -228,8 +229,8 @@ void pv_relaylink_taken(struct pv_relaylink *l)
     l->forgetting = false;
 }
 
-/* Answers to requests go before data: a client that waits for an answer asks again, which makes
- * more of what does not fit. */
+/* Answers to requests may use the last quarter of the ring, data may not: a client without an
+ * answer asks again, which makes the ring fuller. */
 bool pv_relaylink_tell(struct pv_relaylink *l, const struct pv_relaynews *news, bool is_data)
 {
     struct news_head head;

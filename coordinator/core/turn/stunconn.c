@@ -68,8 +68,8 @@ void pv_stunconn_done(struct pv_stunconn *s)
     s->out_at = s->out_len = s->out_cap = 0;
 }
 
-/* Room for n bytes more, unless more than `most` would be unwritten. Written bytes are dropped
- * first, which costs less than growing. */
+/* Makes room for n bytes more, unless more than `most` would be unwritten. Written bytes are
+ * dropped first, which costs less than growing. */
 static int make_out_room(struct pv_stunconn *s, size_t n, size_t most)
 {
     if (s->out_len - s->out_at + n > most)

@@ -43,8 +43,8 @@ struct pv_stuns *pv_stuns_free(struct pv_stuns *stuns)
     return NULL;
 }
 
-/* The source's bucket first: one that floods must not empty the bucket of all. Addresses that
- * cannot be a source are not answered: a broadcast or multicast answer would reach many. */
+/* The source's bucket is asked first, so a source that floods does not empty the bucket of all.
+ * Broadcast and multicast addresses are no source: an answer would reach many. */
 bool pv_stuns_may_answer(struct pv_stuns *s, const struct pv_addr *src, pv_ns now)
 {
     if (pv_addr_ip_len(src) == 0 || src->port == 0 || pv_addr_is_unspecified(src) ||
@@ -109,9 +109,9 @@ static bool apply_port(struct binding_request *ask)
     return true;
 }
 
-/* Attributes that have to be understood and are not (RFC 8489 s14), as types for a 420.
- * CHANGE-REQUEST and RESPONSE-PORT are known where they are granted, so their refusal looks as RFC
- * 5780 s6.1 says. */
+/* Lists attributes that have to be understood and are not (RFC 8489 s14), for a 420.
+ * CHANGE-REQUEST and RESPONSE-PORT are known where they are granted, so their refusal looks as
+ * RFC 5780 s6.1 says. */
 static size_t list_unknown(const struct binding_request *ask, bool change,
                            uint16_t types[static MAX_UNKNOWN])
 {
@@ -139,7 +139,8 @@ static size_t list_unknown(const struct binding_request *ask, bool change,
     return n;
 }
 
-/* RFC 3489 s11.2: SOURCE-ADDRESS for IPv4 only, which is all that RFC knows. */
+/* Writes the answer of RFC 3489 s11.2; SOURCE-ADDRESS is for IPv4 only, as that RFC knows nothing
+ * else. */
 static void put_classic(struct pv_stun_writer *w, const struct binding_request *ask)
 {
     pv_stun_put_addr(w, PV_STUN_ATTR_MAPPED_ADDRESS, &ask->seen);
@@ -151,8 +152,8 @@ static void put_classic(struct pv_stun_writer *w, const struct binding_request *
         pv_stun_put_addr(w, PV_STUN_ATTR_CHANGED_ADDRESS, &ask->place->other);
 }
 
-/* RFC 8489 and RFC 5780. RESPONSE-ORIGIN only when it was asked for in some way: the plain answer
- * stays small. */
+/* Writes the answer of RFC 8489 and RFC 5780. RESPONSE-ORIGIN is only for requests with an
+ * attribute of the latter, so the plain answer stays small. */
 static void put_modern(struct pv_stun_writer *w, const struct binding_request *ask)
 {
     pv_stun_put_xor_addr(w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &ask->seen);

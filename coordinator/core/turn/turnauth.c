@@ -41,7 +41,7 @@ void pv_turnauth_done(struct pv_turnauth *a)
     pv_wipe(a, sizeof(*a));
 }
 
-/* Keyed BLAKE2s with a context of its own, so that a nonce is never a password or a name made of
+/* Each use of the secret has a context of its own, so a nonce is never a password or a name made of
  * the same bytes. */
 static void make_mac(const struct pv_turnauth *a, const uint8_t head[static HEAD_LEN],
                      struct pv_view bound, uint8_t ret_mac[static MAC_LEN])
@@ -58,7 +58,7 @@ static void make_mac(const struct pv_turnauth *a, const uint8_t head[static HEAD
     pv_wipe(mac, sizeof(mac));
 }
 
-/* Family, port and address as bytes. */
+/* Writes family, port and address as bytes. */
 static struct pv_view pack_source(const struct pv_addr *src, uint8_t buf[static SOURCE_LEN])
 {
     pv_store_be16(buf, src->family);
@@ -89,7 +89,8 @@ const char *pv_turnauth_nonce(const struct pv_turnauth *a, const struct pv_addr 
     return write_nonce(cookie_source, body, buf);
 }
 
-/* Not bound to a source: the node gets it by TCP before it knows from where it will send. */
+/* This nonce is not bound to a source: the node gets it by TCP before it knows from where it will
+ * send. */
 const char *pv_turnauth_welcome_nonce(const struct pv_turnauth *a, struct pv_view member,
                                       uint32_t serial, pv_ns now,
                                       char buf[static PV_TURNAUTH_NONCE_BUF])
@@ -161,8 +162,8 @@ int pv_turnauth_key(const char *user, const char *password, struct pv_turnauth_k
     return r;
 }
 
-/* SHA-256 of user and realm (RFC 8489 s14.4). Names are checked against PV_TURNAUTH_USER_MAX
- * before, so it fits. */
+/* USERHASH is SHA-256 of user and realm (RFC 8489 s14.4). Names are at most PV_TURNAUTH_USER_MAX
+ * long, so they fit. */
 int pv_turnauth_userhash(const char *user, uint8_t ret_hash[static PV_SHA256_LEN])
 {
     char text[PV_TURNAUTH_USER_BUF + sizeof(PV_TURNAUTH_REALM) + 1];

@@ -26,8 +26,8 @@ static const struct embedding forms[] = {
     {{0x20, 0x01, 0x00, 0x00}, 4, 12, 0xff, false}, /* Teredo */
 };
 
-/* The embedding of an IPv6 address, NULL: none. :: and ::1 would match the compatible form, but are
- * addresses of their own. */
+/* Finds the embedding of an IPv6 address; NULL: none. :: and ::1 would match the compatible form,
+ * but are addresses of their own. */
 static const struct embedding *form_of(const struct pv_addr *a)
 {
     static const uint8_t zero[15];
@@ -47,9 +47,8 @@ static bool is_isatap(const struct pv_addr *a)
            a->ip[10] == 0x5e && a->ip[11] == 0xfe;
 }
 
-/* Judging what an address leads to, and not only what it looks like, is the whole point:
- * 64:ff9b::7f00:1 reaches the loopback of a NAT64, 2002:0a00:0001:: a private network behind
- * 6to4. */
+/* The relay judges the address to which packets really go: 64:ff9b::7f00:1 reaches the loopback of
+ * a NAT64, 2002:0a00:0001:: a private network behind 6to4. */
 struct pv_addr pv_turnpeer_canonical(struct pv_addr a)
 {
     const struct embedding *f = form_of(&a);
@@ -113,8 +112,8 @@ static bool is_fine(const struct pv_addr *a, const struct pv_turnpeer_rules *rul
     return in_any(a, rules->allow, rules->n_allow) || (!is_inside(a) && !is_own(a, rules));
 }
 
-/* The address itself, what it leads to and, for Teredo, the server that it names: each of them gets
- * packets when this is sent. */
+/* The address itself, the IPv4 address inside and, for Teredo, the server that it names all get
+ * packets, so all have to be allowed. */
 bool pv_turnpeer_is_allowed(const struct pv_addr *a, const struct pv_turnpeer_rules *rules)
 {
     const struct embedding *f = form_of(a);

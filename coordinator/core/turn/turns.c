@@ -54,9 +54,8 @@ static int take_users(struct pv_turns *t, const struct pv_turns_config *cfg)
     return PV_OK;
 }
 
-/* Copies what the configuration points to. The virtual prefix is a ULA (RFC 4193) made of the
- * coordinator's key, so each node can compute the relayed address of any other without asking, and
- * no two coordinators share one. */
+/* Copies the configuration. The virtual prefix is a ULA (RFC 4193) made of the coordinator's key,
+ * so each node can compute the relayed address of any other without asking. */
 static int take_config(struct pv_turns *t, const struct pv_turns_config *cfg)
 {
     uint8_t hash[PV_BLAKE2B_LEN];
@@ -89,8 +88,8 @@ static int take_config(struct pv_turns *t, const struct pv_turns_config *cfg)
     return take_users(t, cfg);
 }
 
-/* The tables get their limits from the configuration, so it is taken first; by then the others
- * exist, and pv_turns_free() takes any half of it apart. */
+/* The last two tables get their size from the configuration. pv_turns_free() takes any half-made
+ * server apart, as the first tables exist by then. */
 int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
                  struct pv_stuns *stuns, const struct pv_rng *rng)
 {
@@ -127,8 +126,8 @@ int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
     return r;
 }
 
-/* Members first: their allocations end with them. Then those of static users, then sockets that are
- * only reserved. Nobody polls any more, so the queue is emptied here: a socket is freed as it
+/* Members go first, and their allocations with them; then those of static users, then sockets that
+ * are only reserved. Nobody polls any more, so the queue is emptied here: a socket is freed as it
  * leaves the queue. */
 struct pv_turns *pv_turns_free(struct pv_turns *t)
 {
@@ -176,9 +175,9 @@ const struct pv_turnauth *pv_turns_auth(const struct pv_turns *t)
 
 /* --- input ----------------------------------------------------------------------------------- */
 
-/* The 5-tuple of a datagram as the key of a table. A stream's number stands for the whole tuple, as
- * it is never used again; for UDP the socket's number stands for the local port. All bytes of the
- * key are set, since tables compare them all. */
+/* Writes the 5-tuple of a datagram as the key of a table. A stream's number stands for all of it,
+ * as it is never used again; for UDP the socket's number stands for the local port. All bytes of
+ * the key are set, since tables compare them all. */
 static struct pv_tway make_way(const struct pv_turns_in *in)
 {
     struct pv_tway way = {
@@ -266,7 +265,7 @@ bool pv_turns_is_turn(struct pv_view datagram)
            (pv_load_be16(datagram.ptr) & METHOD_MASK) != PV_STUN_BINDING;
 }
 
-/* The allocation of a connection over TCP, whose number alone is its 5-tuple. */
+/* Finds the allocation of a connection over TCP, whose number alone is its 5-tuple. */
 static struct pv_talloc *of_stream(const struct pv_turns *t, uint64_t stream)
 {
     struct pv_turns_in in = {.stream = stream};

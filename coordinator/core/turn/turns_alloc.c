@@ -27,7 +27,7 @@ static void show_count(struct pv_turns *t, const struct pv_tuser *user, int chan
                               change);
 }
 
-/* Room for its timer is made first: everything after the table cannot fail. */
+/* Room for its timer is made first, so nothing can fail once the allocation is in the table. */
 int pv_talloc_new(struct pv_turns *t, const struct pv_tway *way, struct pv_tmember *member,
                   struct pv_tuser *user, struct pv_talloc **ret_alloc)
 {
@@ -54,7 +54,7 @@ int pv_talloc_new(struct pv_turns *t, const struct pv_tway *way, struct pv_tmemb
     return PV_OK;
 }
 
-/* NULL also for one that is detached: its client is known, but not where it is. */
+/* A detached allocation is not found: its client is known, but not where it is. */
 struct pv_talloc *pv_talloc_find(const struct pv_turns *t, const struct pv_tway *way)
 {
     return pv_turntab_find(&t->ways, way->key);
@@ -122,7 +122,7 @@ static void unlink_reverse(struct pv_tchan *c)
     c->reverse = NULL;
 }
 
-/* Ends with all that hangs on it: channels and the shortcuts of others to them, relay sockets, the
+/* Frees an allocation with its channels, the shortcuts of others to them, its relay sockets and its
  * timer. */
 void pv_talloc_free(struct pv_turns *t, struct pv_talloc *a)
 {
@@ -151,8 +151,8 @@ void pv_talloc_free(struct pv_turns *t, struct pv_talloc *a)
 
 /* --- channels -------------------------------------------------------------------------------- */
 
-/* Fibonacci hashing (Knuth, 6.4): clients count their channels up, which would else fill one run of
- * slots. An index at most half full always has a free slot, where the search ends. */
+/* The numbers of a client's channels count up, so they are spread (Fibonacci hashing, Knuth 6.4).
+ * The index is at most half full, so the search finds a free slot. */
 static size_t slot_of(const struct pv_talloc *a, uint16_t number)
 {
     size_t i = (number * 0x9e37u >> 4) & (a->n_slots - 1);
@@ -277,8 +277,8 @@ int pv_tchan_bind(struct pv_turns *t, struct pv_talloc *a, uint16_t number,
 
 /* --- permissions ----------------------------------------------------------------------------- */
 
-/* By address alone: a permission is for all ports of an address (RFC 8656 s9). An expired one is
- * found too, to be used again. */
+/* A permission is for all ports of an address (RFC 8656 s9). An expired one is found too, to be
+ * used again. */
 static struct pv_tperm *find_perm(const struct pv_talloc *a, const struct pv_addr *ip)
 {
     for (size_t i = 0; i < a->n_perms; i++) {
