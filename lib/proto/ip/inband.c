@@ -1,10 +1,35 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * inband.c - frames and reassembles control messages inside the session (DESIGN 7). The sender is
+ * an authenticated member, but a faulty or hostile member must not be able to exhaust this node:
+ * unfinished messages, their size and their age are bounded for each peer, and bodies are copied
+ * only when they come in several parts.
+ */
 #include "proto/ip/inband.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
+
+/* What the parser has to know of a type. */
+struct type_rule {
+    uint8_t type;
+    bool in_parts;
+    size_t part_max; /* bytes of body in one part */
+};
+
+#define TYPE_RULE(name, number, part_max, in_parts) {(number), (in_parts), (part_max)},
+static const struct type_rule rules[] = {PV_INBAND_TYPES(TYPE_RULE)};
+
+/* NULL: a type that this version does not know. */
+static const struct type_rule *rule_of(uint8_t type)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(rules); i++)
+        if (rules[i].type == type)
+            return &rules[i];
+    return NULL;
+}
 
 int pv_inband_parts(size_t len, uint8_t *ret_parts)
 {
@@ -39,6 +64,8 @@ int pv_inband_build(enum pv_inband_type type, uint32_t id, uint8_t part, struct 
     return w.status;
 }
 
+/* The session pads packets with zeros to a multiple of 16 (whitepaper s5.4.6); anything else behind
+ * the body is a message that two versions would read differently. */
 static bool is_padding(struct pv_view v)
 {
     uint8_t any = 0;
@@ -47,6 +74,8 @@ static bool is_padding(struct pv_view v)
     return v.len < PV_INBAND_PADDING && any == 0;
 }
 
+/* An unknown type is told apart from a malformed message: a later version may have sent it, and
+ * both ends should count that differently. */
 int pv_inband_parse(struct pv_view packet, struct pv_inband_part *ret_part)
 {
     struct pv_inband_part p;
@@ -63,21 +92,21 @@ int pv_inband_parse(struct pv_view packet, struct pv_inband_part *ret_part)
         return PV_ERR_MALFORMED;
     if (r.status < 0)
         return r.status;
-    size_t most = p.type == PV_INBAND_PROBE ? (size_t)PV_INBAND_PROBE_MAX - PV_INBAND_HEADER
-                                            : (size_t)PV_INBAND_PART_MAX;
-    if (len > most || p.parts > PV_INBAND_MAX_PARTS)
+    const struct type_rule *rule = rule_of(p.type);
+    if (len > (rule == NULL ? (size_t)PV_INBAND_PART_MAX : rule->part_max) ||
+        p.parts > PV_INBAND_MAX_PARTS)
         return PV_ERR_LIMIT;
-    if (p.type == PV_INBAND_PROBE && p.parts != 1)
+    if (rule != NULL && !rule->in_parts && p.parts != 1)
         return PV_ERR_MALFORMED;
     if (p.part >= p.parts || (len == 0 && p.parts > 1) || !is_padding(r.rest))
         return PV_ERR_MALFORMED;
-    if (p.type < PV_INBAND_DESCRIPTION || p.type > PV_INBAND_FILE)
+    if (rule == NULL)
         return PV_ERR_UNSUPPORTED;
     *ret_part = p;
     return PV_OK;
 }
 
-static void forget(struct pv_inband_unfinished *u)
+static void forget_unfinished(struct pv_inband_unfinished *u)
 {
     for (size_t i = 0; i < PV_INBAND_MAX_PARTS; i++)
         free(u->parts[i]);
@@ -89,7 +118,7 @@ void pv_inband_expire(struct pv_inband_receiver *rx, pv_ns now)
     for (size_t i = 0; i < PV_INBAND_UNFINISHED; i++) {
         struct pv_inband_unfinished *u = &rx->unfinished[i];
         if (u->deadline != 0 && u->deadline <= now)
-            forget(u);
+            forget_unfinished(u);
     }
     free(rx->whole);
     rx->whole = NULL;
@@ -100,7 +129,9 @@ void pv_inband_receiver_done(struct pv_inband_receiver *rx)
     pv_inband_expire(rx, PV_NEVER);
 }
 
-/* The entry this part belongs to, made anew when it is the first. */
+/* The entry that this part belongs to, made anew when the part is the first of its message. A free
+ * entry has the deadline 0 and so counts as the oldest; without a free one the oldest message is
+ * given up. */
 static struct pv_inband_unfinished *entry_for(struct pv_inband_receiver *rx,
                                               const struct pv_inband_part *p, pv_ns now)
 {
@@ -112,7 +143,7 @@ static struct pv_inband_unfinished *entry_for(struct pv_inband_receiver *rx,
         if (u->deadline < oldest->deadline)
             oldest = u;
     }
-    forget(oldest);
+    forget_unfinished(oldest);
     oldest->deadline = now + PV_INBAND_TIME;
     oldest->id = p->id;
     oldest->type = p->type;
@@ -120,6 +151,8 @@ static struct pv_inband_unfinished *entry_for(struct pv_inband_receiver *rx,
     return oldest;
 }
 
+/* The total is checked before anything is copied, and a message that exceeds it is dropped whole:
+ * the rest of its parts would only fill the entry again. */
 static int store_part(struct pv_inband_unfinished *u, const struct pv_inband_part *p)
 {
     if (u->type != p->type || u->n_parts != p->parts)
@@ -127,7 +160,7 @@ static int store_part(struct pv_inband_unfinished *u, const struct pv_inband_par
     if (u->parts[p->part] != NULL)
         return PV_ERR_AGAIN;
     if (u->total + p->body.len > PV_INBAND_WHOLE_MAX) {
-        forget(u);
+        forget_unfinished(u);
         return PV_ERR_LIMIT;
     }
     uint8_t *copy = malloc(p->body.len);
@@ -147,7 +180,7 @@ static int join_parts(struct pv_inband_receiver *rx, struct pv_inband_unfinished
     size_t len = 0;
     rx->whole = malloc(u->total);
     if (rx->whole == NULL) {
-        forget(u);
+        forget_unfinished(u);
         return PV_ERR_NOMEM;
     }
     for (size_t i = 0; i < u->n_parts; i++) {
@@ -156,7 +189,7 @@ static int join_parts(struct pv_inband_receiver *rx, struct pv_inband_unfinished
     }
     ret_message->type = (enum pv_inband_type)u->type;
     ret_message->body = pv_view(rx->whole, len);
-    forget(u);
+    forget_unfinished(u);
     return PV_OK;
 }
 

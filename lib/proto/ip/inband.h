@@ -16,27 +16,47 @@
 
 enum {
     PV_INBAND_FIRST = 0xC1,         /* first byte: no IP version, DESIGN 7 */
-    PV_INBAND_HEADER = 10,          /* bytes */
+    PV_INBAND_HEADER = 10,          /* bytes: the table above, DESIGN 7 */
     PV_INBAND_PART_MAX = 1200,      /* bytes of body in one part, DESIGN 7 */
     PV_INBAND_WHOLE_MAX = 16 << 10, /* bytes of body in all, DESIGN 7 */
     PV_INBAND_MAX_PARTS = 32,       /* ours: twice what full parts need */
-    PV_INBAND_UNFINISHED = 4,       /* per peer, DESIGN 7 */
+    PV_INBAND_UNFINISHED = 4,       /* messages of one peer that are not whole, DESIGN 7 */
     PV_INBAND_PACKET_MAX = PV_INBAND_HEADER + PV_INBAND_PART_MAX,
-    PV_INBAND_PROBE_MAX = 9000, /* bytes of a probe, header included */
-    PV_INBAND_PADDING = 16,     /* bytes: less than this many zeros may follow the body */
+    /* Ours: bytes of a probe, header included; no link is expected to carry more. */
+    PV_INBAND_PROBE_MAX = 9000,
+    PV_INBAND_PADDING = 16, /* bytes: less than this many zeros may follow the body */
 };
 #define PV_INBAND_TIME PV_S(2) /* from first part to last, DESIGN 7 */
 
+/*
+ * Every type in one row: name, number on the wire, bytes of body that one part may have, may it
+ * come in several parts. Enumerators and parser are made from these rows; a type without a row
+ * does not exist, and one with a row is accepted.
+ *
+ *   DESCRIPTION  how the sender can be reached (descx)
+ *   STATEMENTS   what one roster has and the other lacks (rostersync)
+ *   ECHO         question and answer of `ping`, below
+ *   GOODBYE      the sender is about to stop
+ *   SIGNAL       forwarded for another member (forward.h)
+ *   PACKET       an inner packet in parts (parts.h)
+ *   PROBE        as large as the datagram that is tried (mtu.h)
+ *   PROBED       a probe arrived
+ *   FILE         a notice about a file (file.h)
+ */
+#define PV_INBAND_TYPES(X)                                     \
+    X(DESCRIPTION, 1, PV_INBAND_PART_MAX, true)                \
+    X(STATEMENTS, 2, PV_INBAND_PART_MAX, true)                 \
+    X(ECHO, 3, PV_INBAND_PART_MAX, true)                       \
+    X(GOODBYE, 4, PV_INBAND_PART_MAX, true)                    \
+    X(SIGNAL, 5, PV_INBAND_PART_MAX, true)                     \
+    X(PACKET, 6, PV_INBAND_PART_MAX, true)                     \
+    X(PROBE, 7, PV_INBAND_PROBE_MAX - PV_INBAND_HEADER, false) \
+    X(PROBED, 8, PV_INBAND_PART_MAX, true)                     \
+    X(FILE, 9, PV_INBAND_PART_MAX, true)
+
+#define PV_INBAND_ENUMERATOR(name, number, part_max, in_parts) PV_INBAND_##name = (number),
 enum pv_inband_type {
-    PV_INBAND_DESCRIPTION = 1,
-    PV_INBAND_STATEMENTS = 2,
-    PV_INBAND_ECHO = 3,
-    PV_INBAND_GOODBYE = 4,
-    PV_INBAND_SIGNAL = 5, /* forwarded for another member */
-    PV_INBAND_PACKET = 6, /* an inner packet in parts (parts.h) */
-    PV_INBAND_PROBE = 7,  /* as large as the datagram that is tried (mtu.h); one part */
-    PV_INBAND_PROBED = 8, /* it arrived */
-    PV_INBAND_FILE = 9,   /* a notice about a file (file.h) */
+    PV_INBAND_TYPES(PV_INBAND_ENUMERATOR)
 };
 
 /* --- building ------------------------------------------------------------------------------ */
@@ -64,11 +84,10 @@ PV_MUST_CHECK int pv_inband_parse(struct pv_view packet, struct pv_inband_part *
 
 struct pv_inband_message {
     enum pv_inband_type type;
-    struct pv_view
-        body; /* valid until the next call with this receiver, or as long as the packet */
+    struct pv_view body; /* valid until the next call with this receiver, or while the packet is */
 };
 
-/* What has come of one message. */
+/* The parts that have arrived of one message. */
 struct pv_inband_unfinished {
     uint8_t *parts[PV_INBAND_MAX_PARTS]; /* owned; NULL = missing */
     uint16_t lens[PV_INBAND_MAX_PARTS];
@@ -83,7 +102,7 @@ struct pv_inband_unfinished {
 /* One peer's receiver. Zeroed = nothing received. */
 struct pv_inband_receiver {
     struct pv_inband_unfinished unfinished[PV_INBAND_UNFINISHED];
-    uint8_t *whole; /* owned; the last message put together */
+    uint8_t *whole; /* owned; the last message that was joined from parts */
 };
 
 /*
@@ -101,21 +120,20 @@ void pv_inband_receiver_done(struct pv_inband_receiver *rx);
 /* --- type 3: echo -------------------------------------------------------------------------- */
 
 enum {
-    PV_INBAND_ECHO_HEADER = 10,                                      /* bytes before the filler */
+    PV_INBAND_ECHO_HEADER = 10, /* bytes before the filler: reply, token, path */
     PV_INBAND_ECHO_MAX = PV_INBAND_PART_MAX - PV_INBAND_ECHO_HEADER, /* bytes of filler: one part */
 };
 
-/* The path type the sender uses towards the receiver. */
+/* The kind of path that the sender uses towards the receiver; 0 is not said. */
 enum pv_inband_path {
-    PV_INBAND_PATH_NONE = 0,
     PV_INBAND_PATH_DIRECT = 1,
     PV_INBAND_PATH_RELAY = 2,
 };
 
 struct pv_inband_echo {
     bool reply;
-    uint8_t path;   /* enum pv_inband_path or a later one */
-    uint64_t token; /* chosen by who asks, repeated in the reply */
+    uint8_t path;   /* enum pv_inband_path, 0, or a later one */
+    uint64_t token; /* chosen by the side that asks, repeated in the reply */
     struct pv_view filler;
 };
 /* The body. PV_ERR_LIMIT (filler), PV_ERR_NO_SPACE. */

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * ipfrag.c - cuts an IPv4 packet into fragments, as RFC 791 s3.2 asks of a router. Only packets
+ * whose sender allows it (DF clear) are cut. Nothing is stored: each fragment is written from the
+ * original, so a full ring in the middle of a packet leaves nothing behind.
+ */
 #include "proto/ip/ipfrag.h"
 
 #include <string.h>
@@ -20,8 +25,9 @@ bool pv_ipfrag_is_allowed(const struct pv_ippkt *ip)
     return ip->version == 4 && (pv_load_be16(ip->whole.ptr + 6) & DF) == 0;
 }
 
-/* Writes the options that later fragments repeat, with padding, to dst (40 bytes; NULL: only
- * counts); gives their length. An option that cannot be read ends them. */
+/* Writes the options that later fragments repeat (those with the copied flag, RFC 791 s3.1), with
+ * padding, to dst (40 bytes; NULL only counts) and returns their length. An option that cannot be
+ * read ends the list, so that a damaged packet is shortened and never read beyond its header. */
 static size_t copy_options(struct pv_view options, uint8_t *dst)
 {
     size_t n = 0;
@@ -44,11 +50,14 @@ static size_t copy_options(struct pv_view options, uint8_t *dst)
     return padded;
 }
 
+/* Options fill whatever the header is longer than 20 bytes. */
 static struct pv_view options_of(const struct pv_ipfrag *f)
 {
     return pv_view(f->packet.ptr + IP4_MIN, f->first_head - IP4_MIN);
 }
 
+/* A fragment may be cut again on a second narrow path; the end of the whole packet must then still
+ * lie within 65,535 bytes. */
 int pv_ipfrag_init(struct pv_ipfrag *f, const struct pv_ippkt *ip, size_t mtu)
 {
     if (!pv_ipfrag_is_allowed(ip))
@@ -63,33 +72,24 @@ int pv_ipfrag_init(struct pv_ipfrag *f, const struct pv_ippkt *ip, size_t mtu)
     return offset + f->end > UINT16_MAX ? PV_ERR_REFUSED : PV_OK;
 }
 
-/* Bytes of payload in the fragment that begins at `at`. */
-static size_t share(const struct pv_ipfrag *f, size_t at)
+/* Bytes of payload in the fragment that begins at `at`: offsets count in units of 8 bytes, so every
+ * fragment but the last is rounded down to one (RFC 791 s3.2). */
+static size_t fragment_payload(const struct pv_ipfrag *f, size_t at)
 {
     size_t head = at == 0 ? f->first_head : f->head, rest = f->end - at;
     return head + rest <= f->mtu ? rest : (f->mtu - head) / 8 * 8;
-}
-
-size_t pv_ipfrag_count(const struct pv_ipfrag *f)
-{
-    size_t n = 0, at = 0;
-    do {
-        at += share(f, at);
-        n++;
-    } while (at < f->end);
-    return n;
 }
 
 size_t pv_ipfrag_next(const struct pv_ipfrag *f)
 {
     if (f->at == f->end)
         return 0;
-    return (f->at == 0 ? f->first_head : f->head) + share(f, f->at);
+    return (f->at == 0 ? f->first_head : f->head) + fragment_payload(f, f->at);
 }
 
 void pv_ipfrag_cut(struct pv_ipfrag *f, uint8_t *dst)
 {
-    size_t len = share(f, f->at), head = f->at == 0 ? f->first_head : f->head;
+    size_t len = fragment_payload(f, f->at), head = f->at == 0 ? f->first_head : f->head;
     memcpy(dst, f->packet.ptr, f->at == 0 ? head : IP4_MIN);
     if (f->at > 0)
         copy_options(options_of(f), dst + IP4_MIN);

@@ -30,8 +30,6 @@ struct pv_ipfrag {
  * PV_IPFRAG_MIN. PV_ERR_REFUSED: it must not be cut, or would reach beyond what an IPv4 packet
  * can be. */
 PV_MUST_CHECK int pv_ipfrag_init(struct pv_ipfrag *f, const struct pv_ippkt *ip, size_t mtu);
-/* Fragments in all. */
-size_t pv_ipfrag_count(const struct pv_ipfrag *f);
 /* Bytes of the next fragment; 0 when all are cut. */
 size_t pv_ipfrag_next(const struct pv_ipfrag *f);
 /* Writes it to dst. */

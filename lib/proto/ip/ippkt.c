@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * ippkt.c - reads the headers of inner IP packets and builds ICMP errors about them. Packets come
+ * from programs on this machine and, out of the tunnel, from members; neither is trusted to be
+ * well-formed. Every length is checked against the bytes that are there before it is used.
+ */
 #include "proto/ip/ippkt.h"
 
 #include <string.h>
@@ -6,10 +11,15 @@
 #include "base/bytes.h"
 
 enum {
-    IP4_MIN = 20,      /* bytes, RFC 791 s3.1 */
-    IP6_LEN = 40,      /* bytes, RFC 8200 s3 */
-    ICMP_LEN = 8,      /* bytes before the quoted packet, RFC 792, RFC 4443 */
-    QUOTE_TOTAL4 = 576 /* bytes of an ICMP error over IPv4, RFC 1812 s4.3.2.3 */
+    DHCP4_SERVER = 67,  /* port, RFC 2131 s4.1 */
+    DHCP4_CLIENT = 68,  /* port, RFC 2131 s4.1 */
+    DHCP6_CLIENT = 546, /* port, RFC 8415 s7.2 */
+    DHCP6_SERVER = 547, /* port, RFC 8415 s7.2 */
+    NEXT_FRAGMENT = 44, /* next header, RFC 8200 s4.5 */
+    IP4_MIN = 20,       /* bytes, RFC 791 s3.1 */
+    IP6_LEN = 40,       /* bytes, RFC 8200 s3 */
+    ICMP_LEN = 8,       /* bytes before the quoted packet, RFC 792, RFC 4443 */
+    QUOTE_TOTAL4 = 576  /* bytes of an ICMP error over IPv4, RFC 1812 s4.3.2.3 */
 };
 
 static int parse4(struct pv_view p, struct pv_ippkt *ip)
@@ -40,7 +50,7 @@ static size_t extension_len(uint8_t type, struct pv_view rest)
     case 43: /* routing, s4.4 */
     case 60: /* destination options, s4.6 */
         return rest.len < 2 ? 8 : 8 + (size_t)rest.ptr[1] * 8;
-    case 44: /* fragment, s4.5 */
+    case NEXT_FRAGMENT:
         return 8;
     case 51: /* authentication, RFC 4302 s2.2 */
         return rest.len < 2 ? 8 : 8 + (size_t)rest.ptr[1] * 4;
@@ -49,7 +59,9 @@ static size_t extension_len(uint8_t type, struct pv_view rest)
     }
 }
 
-/* Walks the extension headers; what cannot be walked leaves proto unknown and l4 empty. */
+/* Walks the extension headers (RFC 8200 s4). What cannot be walked leaves proto unknown and l4
+ * empty. The number of headers is bounded, since a packet may consist of nothing else and would be
+ * walked for each of its appearances. */
 static void skip_extensions(struct pv_ippkt *ip, uint8_t next, struct pv_view rest)
 {
     for (int n = 0; n <= PV_IPPKT_MAX_EXTENSIONS; n++) {
@@ -61,7 +73,7 @@ static void skip_extensions(struct pv_ippkt *ip, uint8_t next, struct pv_view re
         }
         if (rest.len < len)
             break;
-        if (next == 44)
+        if (next == NEXT_FRAGMENT)
             ip->later_fragment = (pv_load_be16(rest.ptr + 2) & 0xfff8) != 0;
         next = rest.ptr[0];
         rest = pv_view(rest.ptr + len, rest.len - len);
@@ -121,9 +133,13 @@ static bool is_dhcp(const struct pv_ippkt *ip)
     if (ip->proto != PV_IP_PROTO_UDP || ip->l4.len < 4)
         return false;
     uint16_t port = pv_load_be16(ip->l4.ptr + 2);
-    return ip->version == 4 ? port == 67 || port == 68 : port == 546 || port == 547;
+    return ip->version == 4 ? port == DHCP4_SERVER || port == DHCP4_CLIENT
+                            : port == DHCP6_CLIENT || port == DHCP6_SERVER;
 }
 
+/* These protocols belong to one link each; on a tunnel that looks like one link they would cost
+ * every member packets for nothing. MLD types are 130 to 132 and 143 (RFC 2710, RFC 3810), router
+ * solicitations 133 (RFC 4861). */
 bool pv_ippkt_is_housekeeping(const struct pv_ippkt *ip)
 {
     if (ip->proto == PV_IPPKT_UNKNOWN)
@@ -146,6 +162,8 @@ uint8_t pv_ippkt_ecn(const struct pv_ippkt *ip)
     return ip->version == 4 ? p[1] & 3 : p[1] >> 4 & 3;
 }
 
+/* The table of RFC 6040 s4.2 as tests: congestion outside must reach the inner sender, or be
+ * answered by dropping a packet whose sender does not know ECN. */
 bool pv_ippkt_take_ecn(const struct pv_ippkt *ip, uint8_t *packet, uint8_t outer)
 {
     uint8_t inner = pv_ippkt_ecn(ip);
@@ -174,7 +192,8 @@ static uint16_t checksum(struct pv_view bytes, uint32_t sum)
     return (uint16_t)~pv_ippkt_sum(bytes, sum);
 }
 
-/* Is the packet an ICMP error itself, or one whose type cannot be told? */
+/* True for an ICMP error, or a message whose type cannot be told: errors about errors would go on
+ * for ever (RFC 1122 s3.2.2, RFC 4443 s2.4 (e)). */
 static bool is_icmp_error(const struct pv_ippkt *ip)
 {
     if (ip->version == 6 && ip->proto == PV_IP_PROTO_ICMP6)
@@ -194,6 +213,8 @@ static bool is_one_host(const struct pv_addr *a)
     return a->family == PV_AF_INET6 || a->ip[0] < 240;
 }
 
+/* The error claims to come from the packet's destination, because the kernel takes a packet with
+ * one of its own addresses as source for forged. */
 static void put_error4(const struct pv_ippkt *ip, enum pv_ippkt_error error, uint16_t mtu,
                        struct pv_writer *w, size_t quote)
 {
@@ -232,6 +253,8 @@ static void put_error6(const struct pv_ippkt *ip, enum pv_ippkt_error error, uin
     pv_store_be16(w->buf + 42, checksum(pv_view(w->buf + IP6_LEN, l4), sum));
 }
 
+/* The quote is as long as the protocol allows: senders find the connection by it, and IPv4 hosts
+ * may quote up to 576 bytes in all (RFC 1812 s4.3.2.3). */
 int pv_ippkt_error(const struct pv_ippkt *ip, enum pv_ippkt_error error, uint16_t mtu, uint8_t *buf,
                    size_t cap, size_t *ret_len)
 {

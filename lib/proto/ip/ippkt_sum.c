@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The Internet checksum (RFC 1071), which costs as much as encryption when it is taken word by
- * word. It does not depend on byte order (RFC 1071 s2 (B)): words of the machine are added in lanes
- * of vectors and the result is swapped at the end. 1,400 bytes take 15 ns with AVX2, 49 with SSE2,
- * 113 in four chains of 64-bit additions (Zen 5). */
+/*
+ * ippkt_sum.c - the Internet checksum (RFC 1071), which costs as much as encryption when taken word
+ * by word. It does not depend on byte order (RFC 1071 s2 (B)): words of the machine are added in
+ * lanes of vectors and the result is swapped at the end. 1,400 bytes take 15 ns with AVX2, 49 with
+ * SSE2, 113 in four chains of 64-bit additions (Zen 5).
+ */
 #include <string.h>
 
 #include "base/bytes.h"
@@ -14,7 +16,8 @@ typedef uint64_t lanes __attribute__((vector_size(32)));
 /* Both halves of each word: sums of 33 bits, of which a lane takes 2^31. */
 #define HALVES(w) (((w)&0xffffffff) + ((w) >> 32))
 
-/* The sum of bytes, which are copied to dst unless it is NULL. */
+/* The sum of bytes, which are copied to dst unless it is NULL. Inlined for both cases and both
+ * instruction sets, so that neither test nor call remains in the loop. */
 static inline __attribute__((always_inline)) uint64_t add_up(uint8_t *dst, struct pv_view bytes)
 {
     const uint8_t *p = bytes.ptr;
@@ -72,7 +75,9 @@ static uint32_t fold(uint64_t wide)
     return (uint32_t)wide;
 }
 
-static uint32_t finish(uint64_t native, uint32_t sum)
+/* The native sum is swapped to network order once, on little-endian machines, instead of each
+ * word. */
+static uint32_t finish_sum(uint64_t native, uint32_t sum)
 {
     uint16_t folded = (uint16_t)fold(native);
     uint8_t swapped[2];
@@ -82,10 +87,10 @@ static uint32_t finish(uint64_t native, uint32_t sum)
 
 uint32_t pv_ippkt_sum(struct pv_view bytes, uint32_t sum)
 {
-    return finish(add_up_any(NULL, bytes), sum);
+    return finish_sum(add_up_any(NULL, bytes), sum);
 }
 
 uint32_t pv_ippkt_copy_sum(uint8_t *dst, struct pv_view bytes, uint32_t sum)
 {
-    return finish(add_up_any(dst, bytes), sum);
+    return finish_sum(add_up_any(dst, bytes), sum);
 }

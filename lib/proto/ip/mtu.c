@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * mtu.c - finds by probing how large a datagram one path carries (RFC 8899). Work goes in rounds:
+ * each try of a round sends probes of several sizes and a small one. When only the small one is
+ * answered the path is narrow; when nothing is, the path is silent and says nothing about sizes. No
+ * ICMP is believed, as anybody could send it.
+ */
 #include "proto/ip/mtu.h"
 
 #include <string.h>
 
-#define FIRST_WAIT PV_MS(300) /* for the first answer; doubles with each try */
-#define LEAST_WAIT PV_MS(150) /* a busy host answers late */
-#define USED_FOR   PV_S(5)    /* data sent so lately: the path is in use */
+#define FIRST_WAIT PV_MS(300) /* ours: for the first answer; doubles with each try */
+#define LEAST_WAIT PV_MS(150) /* ours: a busy host answers late */
+#define USED_FOR   PV_S(5)    /* ours: data sent so lately means that the path is in use */
 /* Ours: until the first look whether a path that narrowed in use is wide again; it may have been
  * full, which is told from narrow by chance only. Then after 4 times that, up to the usual. */
 #define RAISE_FIRST PV_S(15)
 
-/* Bytes of IP packets: links as they are found, and steps between them. */
+/* Sizes of IP packets in bytes, largest first: MTUs of links as they are found in the field, and
+ * steps between them. */
 static const uint16_t links[] = {9000, 8000, 6000, 4352, 3000, 2000, 1500, 1492, 1480, 1460, 1440,
                                  1420, 1400, 1380, 1360, 1340, 1320, 1300, 1280, 1200, 1000, 800};
 _Static_assert(sizeof(links) / sizeof(links[0]) + 2 <= PV_MTU_SIZES, "wanted, links, small one");
@@ -20,7 +27,8 @@ static uint16_t small_one(const struct pv_mtu *m)
     return (uint16_t)(PV_MTU_SMALLEST - m->header);
 }
 
-/* How long to wait for the answers to a try. */
+/* How long to wait for the answers to a try: by the measured round trip where there is one,
+ * doubling from FIRST_WAIT where not. */
 static pv_ns patience(const struct pv_mtu *m)
 {
     if (m->rtt == 0)
@@ -37,7 +45,8 @@ static void begin_try(struct pv_mtu *m, pv_ns now)
     m->deadline = now + patience(m);
 }
 
-/* sizes[0..n) are set, but for the small one. */
+/* The caller has set sizes[0..n) but for the small one. Tokens are drawn anew, so that answers to
+ * an earlier round are not taken for this one's. */
 static void begin_round(struct pv_mtu *m, enum pv_mtu_state state, pv_ns now)
 {
     m->state = state;
@@ -48,21 +57,21 @@ static void begin_round(struct pv_mtu *m, enum pv_mtu_state state, pv_ns now)
     begin_try(m, now);
 }
 
-static void ask(struct pv_mtu *m, pv_ns now)
+static void begin_ask(struct pv_mtu *m, pv_ns now)
 {
     m->n = 0;
     m->sizes[m->n++] = m->wanted;
     begin_round(m, PV_MTU_ASK, now);
 }
 
-static void check(struct pv_mtu *m, pv_ns now)
+static void begin_check(struct pv_mtu *m, pv_ns now)
 {
     m->n = 0;
     m->sizes[m->n++] = m->current == 0 ? m->wanted : m->current;
     begin_round(m, PV_MTU_CHECK, now);
 }
 
-static void search(struct pv_mtu *m, pv_ns now)
+static void begin_search(struct pv_mtu *m, pv_ns now)
 {
     m->n = 0;
     m->sizes[m->n++] = m->wanted;
@@ -74,7 +83,9 @@ static void search(struct pv_mtu *m, pv_ns now)
     begin_round(m, PV_MTU_SEARCH, now);
 }
 
-static void know(struct pv_mtu *m, uint16_t size, pv_ns now)
+/* 0 stands for "all that is wanted", so that a path of full size needs no special case in the fast
+ * path. */
+static void settle_size(struct pv_mtu *m, uint16_t size, pv_ns now)
 {
     uint16_t current = size >= m->wanted ? 0 : size;
     m->changed = m->changed || current != m->current;
@@ -85,7 +96,7 @@ static void know(struct pv_mtu *m, uint16_t size, pv_ns now)
     m->deadline = now + PV_MTU_CHECK_EVERY;
 }
 
-/* The largest size answered in this round; n when none was. */
+/* Index of the largest size answered in this round; n when none was. */
 static size_t largest(const struct pv_mtu *m)
 {
     size_t i = 0;
@@ -94,6 +105,9 @@ static size_t largest(const struct pv_mtu *m)
     return i;
 }
 
+/* What the round found: nothing (wait and ask again later), less than the wanted size (search), or
+ * a size. A narrow result counts only while the path was in doubt, since a full queue loses large
+ * probes first and must not shrink a path that is fine. */
 static void end_round(struct pv_mtu *m, pv_ns now)
 {
     size_t i = largest(m);
@@ -107,7 +121,7 @@ static void end_round(struct pv_mtu *m, pv_ns now)
             m->doubted = true;
             m->raise_wait = RAISE_FIRST;
         }
-        search(m, now);
+        begin_search(m, now);
     } else {
         if (m->state != PV_MTU_CHECK) {
             m->raise_at = now + m->raise_wait;
@@ -115,7 +129,7 @@ static void end_round(struct pv_mtu *m, pv_ns now)
         }
         /* A look whether there is more finds no less: a full path loses probes of any size. */
         bool less = !m->doubted && m->current != 0 && m->sizes[i] < m->current;
-        know(m, less ? m->current : m->sizes[i], now);
+        settle_size(m, less ? m->current : m->sizes[i], now);
     }
 }
 
@@ -134,7 +148,7 @@ void pv_mtu_start(struct pv_mtu *m, const struct pv_rng *rng, size_t header, uin
     if (m->wanted <= small_one(m))
         m->state = PV_MTU_OFF; /* everything fits everywhere */
     else
-        ask(m, now);
+        begin_ask(m, now);
 }
 
 void pv_mtu_stop(struct pv_mtu *m)
@@ -142,6 +156,8 @@ void pv_mtu_stop(struct pv_mtu *m)
     memset(m, 0, sizeof(*m));
 }
 
+/* For paths whose far end answers no probes (static peers): somebody's word has to do, but only to
+ * make packets smaller, and for ten minutes (RFC 8201 s4). */
 void pv_mtu_tell(struct pv_mtu *m, uint16_t size, uint16_t wanted, pv_ns now)
 {
     if ((m->state != PV_MTU_OFF && m->state != PV_MTU_TOLD) || size >= wanted ||
@@ -166,6 +182,8 @@ void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at)
         m->used_at = used_at;
 }
 
+/* The token says which try and size; the answer of the newest try also measures the round trip. The
+ * largest size ends the round at once. */
 void pv_mtu_handle_answer(struct pv_mtu *m, uint32_t token, pv_ns now)
 {
     uint32_t k = token - m->base;
@@ -188,11 +206,11 @@ void pv_mtu_handle_timeout(struct pv_mtu *m, pv_ns now)
         m->changed = true;
     } else if (m->state == PV_MTU_KNOWN) {
         if (m->current != 0 && now >= m->raise_at)
-            ask(m, now);
+            begin_ask(m, now);
         else
-            check(m, now);
+            begin_check(m, now);
     } else if (m->state == PV_MTU_WAIT) {
-        ask(m, now);
+        begin_ask(m, now);
     } else if (m->tries < PV_MTU_TRIES) {
         /* What has arrived is used before the round ends; a larger one may yet, and then it is
          * raised. Not after the first try on a quick path: hosts remember for 10 minutes what they
@@ -220,6 +238,7 @@ pv_ns pv_mtu_next_timeout(const struct pv_mtu *m)
     return m->deadline;
 }
 
+/* Sizes below one that was answered need not be tried any more. */
 int pv_mtu_poll_probe(struct pv_mtu *m, uint16_t *ret_size, uint32_t *ret_token)
 {
     while (is_probing(m) && m->sent < m->n) {

@@ -26,13 +26,14 @@
 #include "base/pv.h"
 
 enum {
-    PV_MTU_SIZES = 24,     /* sizes that a search tries */
+    /* Ours: sizes that a search tries: the wanted one, 22 of links, the small one. */
+    PV_MTU_SIZES = 24,
     PV_MTU_TRIES = 3,      /* MAX_PROBES, RFC 8899 s5.1.2 */
     PV_MTU_SMALLEST = 576, /* bytes of IP packet every path carries, RFC 791 s3.1 */
 };
 #define PV_MTU_CHECK_EVERY PV_S(2)   /* ours: with 3 tries a narrowed path is found within 5 s */
 #define PV_MTU_RAISE_EVERY PV_S(600) /* PMTU_RAISE_TIMER, RFC 8899 s5.1.1 */
-#define PV_MTU_WAIT_MAX    PV_S(60)
+#define PV_MTU_WAIT_MAX    PV_S(60)  /* ours: between rounds on a path that answers nothing */
 
 enum pv_mtu_state {
     PV_MTU_OFF,
@@ -51,15 +52,15 @@ struct pv_mtu {
     uint16_t wanted;  /* bytes of UDP payload */
     uint16_t current; /* the same; 0 = all that is wanted, as far as is known */
     bool changed;
-    bool doubted;    /* what is used may be too large */
-    uint16_t header; /* bytes of the headers before it */
-    pv_ns rtt;       /* of the last answer; 0 = unknown */
-    pv_ns used_at;
-    pv_ns deadline; /* of this try, of the next check, or of the wait */
-    pv_ns raise_at;
-    pv_ns raise_wait; /* the next one */
-    pv_ns wait;
-    unsigned tries;
+    bool doubted;     /* the size in use may be too large: a smaller result is believed */
+    uint16_t header;  /* bytes of the headers before it */
+    pv_ns rtt;        /* of the last answer; 0 = unknown */
+    pv_ns used_at;    /* when data was last sent over the path */
+    pv_ns deadline;   /* of this try, of the next check, or of the wait */
+    pv_ns raise_at;   /* when a narrow path is asked again for more */
+    pv_ns raise_wait; /* the wait before the time after that */
+    pv_ns wait;       /* the wait after a round without any answer, doubling */
+    unsigned tries;   /* tries of this round so far */
     uint16_t sizes[PV_MTU_SIZES]; /* of this round, largest first; the last is the small one */
     bool answered[PV_MTU_SIZES];
     size_t n, sent; /* sizes in this round; of this try handed out so far */

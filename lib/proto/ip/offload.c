@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * offload.c - cuts super-packets from the kernel's TUN and joins packets for it (TSO, USO, GRO).
+ * The kernel checks nothing in what is handed to it as a super-packet, so whatever is joined must
+ * have been correct by itself: headers that agree, checksums that are right, sequence numbers that
+ * follow on. All else goes through unchanged, and in order within its flow.
+ */
 #include "proto/ip/offload.h"
 
 #include <string.h>
@@ -108,6 +114,8 @@ static void set_ip_length(uint8_t *packet, uint8_t version, size_t ip_header, si
 
 /* --- cutting ------------------------------------------------------------------------------- */
 
+/* The kernel's word and the packet must agree, or lengths below would be taken from the wrong
+ * header. */
 static bool kind_fits(const struct pv_ippkt *ip, const struct pv_offload *o)
 {
     switch (o->kind) {
@@ -137,6 +145,8 @@ static size_t l4_header(const struct pv_ippkt *ip)
     return ip->l4.len < len ? 0 : len;
 }
 
+/* Everything that pv_cutter_cut() relies on is checked here once: where L4 begins, that its header
+ * is there, and that the checksum field is where the protocol has it. */
 static int init_many(struct pv_cutter *c, const struct pv_ippkt *ip, const struct pv_offload *o)
 {
     size_t l4 = (size_t)(ip->l4.ptr - ip->whole.ptr), header = l4_header(ip);
@@ -206,6 +216,8 @@ static void cut_tcp(const struct pv_cutter *c, uint8_t *tcp)
         tcp[TCP_FLAGS] &= (uint8_t)~FLAG_CWR; /* only on the first, RFC 3168 s6.1.2 */
 }
 
+/* Each packet repeats the headers with its own length, sequence number (TCP) or identification
+ * (IPv4, RFC 6864), and checksum. FIN and PSH belong to the last segment only. */
 void pv_cutter_cut(struct pv_cutter *c, uint8_t *dst)
 {
     size_t len = pv_cutter_next(c), l4 = c->offload.csum_start;
@@ -255,14 +267,14 @@ void pv_joiner_add_plain(struct pv_joiner *j, struct pv_view packet)
     j->outs[j->n_outs++] = (struct pv_join_out){.data = packet.ptr, .len = packet.len};
 }
 
-/* A packet that belongs to a flow. */
-struct joining {
+/* A packet that may become part of a flow. */
+struct join_packet {
     uint8_t version, proto;
     uint8_t *packet;
     size_t l4, head, len;
 };
 
-static bool is_tcp(const struct joining *p)
+static bool is_tcp(const struct join_packet *p)
 {
     return p->proto == PV_IP_PROTO_TCP;
 }
@@ -276,7 +288,9 @@ static bool is_of_any_flow(const struct pv_ippkt *ip)
     return ip->whole.ptr[6] != ip->proto;
 }
 
-static struct pv_join_flow *find_place(struct pv_joiner *j, const struct joining *p)
+/* One place for each hash and no list: a collision only costs a chance of joining. The multiplier
+ * is 2^32 divided by the golden ratio (Knuth, TAOCP 6.4). */
+static struct pv_join_flow *find_place(struct pv_joiner *j, const struct join_packet *p)
 {
     const uint8_t *ends = p->packet + (p->version == 4 ? 12 : 8);
     size_t n = p->version == 4 ? 8 : 32;
@@ -293,8 +307,9 @@ static const uint8_t *flow_head(const struct pv_joiner *j, const struct pv_join_
     return j->outs[f->out - 1].data;
 }
 
+/* Both addresses, both ports and the protocol; ports are compared as the first 4 bytes of L4. */
 static bool is_same_flow(const struct pv_joiner *j, const struct pv_join_flow *f,
-                         const struct joining *p)
+                         const struct join_packet *p)
 {
     if (f->out == 0)
         return false;
@@ -305,8 +320,9 @@ static bool is_same_flow(const struct pv_joiner *j, const struct pv_join_flow *f
                            : h[6] == p->proto && memcmp(h + 8, p->packet + 8, 32) == 0;
 }
 
-/* Both checksums are right, and there is one. */
-static bool checksums_fit(const struct joining *p)
+/* Are both checksums there and right? UDP over IPv4 may have none (RFC 768), which would come out
+ * as one that is wrong after joining. */
+static bool checksums_fit(const struct join_packet *p)
 {
     if (p->version == 4 && pv_ippkt_sum(pv_view(p->packet, p->l4), 0) != 0xffff)
         return false;
@@ -317,8 +333,9 @@ static bool checksums_fit(const struct joining *p)
     return pv_ippkt_sum(pv_view(p->packet + p->l4, len), pseudo + (uint32_t)len) == 0xffff;
 }
 
-/* May it be part of a super-packet at all? */
-static bool can_be_joined(const struct joining *p)
+/* May the packet be part of a super-packet at all? No options before L4, no fragment, no TCP flag
+ * but ACK and PSH: a super-packet has each of those only once. */
+static bool can_be_joined(const struct join_packet *p)
 {
     if (p->l4 != (p->version == 4 ? IP4_MIN : IP6_LEN) || p->len <= p->head)
         return false;
@@ -341,7 +358,7 @@ static bool same_bytes(const uint8_t *a, const uint8_t *b, size_t from, size_t t
 
 /* Headers that a super-packet has only once must agree. */
 static bool headers_agree(const struct pv_joiner *j, const struct pv_join_flow *f,
-                          const struct joining *p)
+                          const struct join_packet *p)
 {
     const uint8_t *a = flow_head(j, f), *b = p->packet;
     if (p->version == 6) {
@@ -361,8 +378,9 @@ static bool headers_agree(const struct pv_joiner *j, const struct pv_join_flow *
            same_bytes(a + p->l4, b + p->l4, 18, p->head - p->l4);
 }
 
+/* All packets but the last must have one size, because the receiver is told only that size. */
 static bool can_append(const struct pv_joiner *j, const struct pv_join_flow *f,
-                       const struct joining *p)
+                       const struct join_packet *p)
 {
     size_t payload = p->len - p->head;
     if (p->head != f->head || payload > f->size || f->total + payload > PV_OFFLOAD_MAX)
@@ -372,7 +390,9 @@ static bool can_append(const struct pv_joiner *j, const struct pv_join_flow *f,
     return headers_agree(j, f, p);
 }
 
-static void append(struct pv_joiner *j, struct pv_join_flow *f, const struct joining *p)
+/* PSH, a shorter packet or the limit of pieces end the super-packet: what comes next begins a new
+ * one. */
+static void append_piece(struct pv_joiner *j, struct pv_join_flow *f, const struct join_packet *p)
 {
     struct pv_join_out *out = &j->outs[f->out - 1];
     size_t payload = p->len - p->head;
@@ -412,7 +432,7 @@ static void append(struct pv_joiner *j, struct pv_join_flow *f, const struct joi
     }
 }
 
-static void begin(struct pv_joiner *j, struct pv_join_flow *f, const struct joining *p)
+static void begin_flow(struct pv_joiner *j, struct pv_join_flow *f, const struct join_packet *p)
 {
     *f = (struct pv_join_flow){.out = (uint16_t)j->n_outs, /* the one just added */
                                .l4 = (uint16_t)p->l4,
@@ -428,6 +448,7 @@ static void begin(struct pv_joiner *j, struct pv_join_flow *f, const struct join
         f->out = 0; /* nothing may follow */
 }
 
+/* A packet that does not join its flow ends it, so that nothing later in the flow overtakes it. */
 void pv_joiner_add(struct pv_joiner *j, const struct pv_ippkt *ip, uint8_t *packet)
 {
     if (!j->tcp && !j->udp) {
@@ -445,25 +466,26 @@ void pv_joiner_add(struct pv_joiner *j, const struct pv_ippkt *ip, uint8_t *pack
         return;
     }
     size_t l4 = (size_t)(ip->l4.ptr - ip->whole.ptr);
-    struct joining p = {.version = ip->version,
-                        .proto = ip->proto,
-                        .packet = packet,
-                        .l4 = l4,
-                        .head = l4 + header,
-                        .len = ip->whole.len};
+    struct join_packet p = {.version = ip->version,
+                            .proto = ip->proto,
+                            .packet = packet,
+                            .l4 = l4,
+                            .head = l4 + header,
+                            .len = ip->whole.len};
     struct pv_join_flow *f = find_place(j, &p);
     bool same = is_same_flow(j, f, &p), good = can_be_joined(&p);
     if (same && good && can_append(j, f, &p)) {
-        append(j, f, &p);
+        append_piece(j, f, &p);
         return;
     }
     pv_joiner_add_plain(j, ip->whole);
     if (good)
-        begin(j, f, &p);
+        begin_flow(j, f, &p);
     else if (same)
         f->out = 0;
 }
 
+/* The length and the pseudo header's sum are known only now that no packet can follow. */
 void pv_joiner_finish(struct pv_joiner *j)
 {
     for (size_t i = 0; i < j->n_outs; i++) {

@@ -41,7 +41,7 @@ struct pv_offload {
     uint16_t csum_offset; /* the checksum field from there, bytes */
 };
 
-/* Something of all this that is not used, and why, in words that last: for status. */
+/* One of these offloads that is not in use, and why, in words that last: for `status`. */
 struct pv_offload_off {
     const char *what; /* tun_tso, tun_uso, tcp_join, udp_join, udp_segment, udp_gro, ipsec_mb */
     const char *why;
@@ -111,7 +111,7 @@ struct pv_join_flow {
     struct pv_join_piece *last;
 };
 
-/* One batch; about 100 KB. Zeroed memory with `allowed` set is an empty one. */
+/* One batch; about 100 KB. Zeroed memory with tcp and udp set is an empty one. */
 struct pv_joiner {
     bool tcp, udp; /* what may be joined */
     struct pv_join_flow flows[PV_JOIN_FLOWS];

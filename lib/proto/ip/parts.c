@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * parts.c - takes inner packets apart for paths narrower than 1,280 bytes and puts them together
+ * (DESIGN 7). The table of unfinished packets has a fixed size and is indexed by a hash of sender
+ * and id. There is no list to keep and nothing to time out: a place is simply taken over, and what
+ * it held is counted as lost.
+ */
 #include "proto/ip/parts.h"
 
 #include <stdlib.h>
@@ -10,6 +16,8 @@
 
 /* --- sending ------------------------------------------------------------------------------- */
 
+/* Parts of equal size instead of one full and one tiny: datagrams of one size leave in a single
+ * system call (UDP_SEGMENT). */
 int pv_parts_plan(size_t whole, size_t limit, struct pv_parts_plan *ret_plan)
 {
     if (whole == 0 || whole > PV_PARTS_WHOLE || limit <= PV_PARTS_HEADER)
@@ -24,7 +32,7 @@ int pv_parts_plan(size_t whole, size_t limit, struct pv_parts_plan *ret_plan)
 }
 
 /* Bytes of the packet in part i, which begin at i * size. */
-static size_t share(const struct pv_parts_plan *plan, uint8_t i)
+static size_t part_payload(const struct pv_parts_plan *plan, uint8_t i)
 {
     size_t at = (size_t)i * plan->size, rest = plan->whole - at;
     return rest < plan->size ? rest : plan->size;
@@ -32,13 +40,13 @@ static size_t share(const struct pv_parts_plan *plan, uint8_t i)
 
 size_t pv_parts_len(const struct pv_parts_plan *plan, uint8_t i)
 {
-    return PV_PARTS_HEADER + share(plan, i);
+    return PV_PARTS_HEADER + part_payload(plan, i);
 }
 
 void pv_parts_put(const struct pv_parts_plan *plan, const uint8_t *packet, uint8_t i, uint32_t id,
                   uint8_t *dst)
 {
-    size_t len = share(plan, i);
+    size_t len = part_payload(plan, i);
     dst[0] = PV_INBAND_FIRST;
     dst[1] = PV_INBAND_PACKET;
     pv_store_be16(dst + 2, (uint16_t)(len + 2));
@@ -52,7 +60,7 @@ void pv_parts_put(const struct pv_parts_plan *plan, const uint8_t *packet, uint8
 /* --- receiving ----------------------------------------------------------------------------- */
 
 /* A packet that is not whole yet. */
-struct place {
+struct parts_place {
     uint32_t owner; /* 0 = the place is free */
     uint32_t id;
     struct pv_parts_plan plan;
@@ -64,7 +72,7 @@ struct place {
 
 struct pv_parts {
     uint64_t lost;
-    struct place places[PV_PARTS_GROUPS][PV_PARTS_PLACES];
+    struct parts_place places[PV_PARTS_GROUPS][PV_PARTS_PLACES];
 };
 
 int pv_parts_new(struct pv_parts **ret_parts)
@@ -92,9 +100,9 @@ uint64_t pv_parts_take_lost(struct pv_parts *t)
     return lost;
 }
 
-/* Ids that go up by 1, and those of one of several senders that share them (PV_PARTS_STEP), both
- * use every place before one of them again. */
-static struct place *place_of(struct pv_parts *t, uint32_t owner, uint32_t id)
+/* Ids that go up by 1, and those of one of several senders that share keys (steps of
+ * PV_PARTS_STEP), both use every place before they come to one again. */
+static struct parts_place *place_of(struct pv_parts *t, uint32_t owner, uint32_t id)
 {
     uint32_t group = owner * 0x9e3779b1u >> 26;
     return &t->places[group][(id / PV_PARTS_STEP + id * PV_PARTS_STEP) % PV_PARTS_PLACES];
@@ -102,8 +110,10 @@ static struct place *place_of(struct pv_parts *t, uint32_t owner, uint32_t id)
 _Static_assert(PV_PARTS_PLACES == PV_PARTS_STEP * PV_PARTS_STEP, "every place is used");
 _Static_assert(PV_PARTS_GROUPS == 64, "6 bits of the hash");
 
-static int parse(struct pv_view packet, struct pv_inband_part *ret_part,
-                 struct pv_parts_plan *ret_plan)
+/* The plan of the whole follows from any part, so parts may arrive in any order; a part whose size
+ * contradicts its own plan is malformed. */
+static int parse_part(struct pv_view packet, struct pv_inband_part *ret_part,
+                      struct pv_parts_plan *ret_plan)
 {
     int r = pv_inband_parse(packet, ret_part);
     if (r < 0)
@@ -118,7 +128,8 @@ static int parse(struct pv_view packet, struct pv_inband_part *ret_part,
     *ret_plan =
         (struct pv_parts_plan){.whole = (uint16_t)whole, .size = (uint16_t)size, .n = p->parts};
     /* Few bytes in many parts may leave the last without any. */
-    if ((size_t)(p->parts - 1) * size >= whole || p->body.len != 2 + share(ret_plan, p->part))
+    if ((size_t)(p->parts - 1) * size >= whole ||
+        p->body.len != 2 + part_payload(ret_plan, p->part))
         return PV_ERR_MALFORMED;
     return PV_OK;
 }
@@ -128,15 +139,17 @@ static bool same_plan(const struct pv_parts_plan *a, const struct pv_parts_plan 
     return a->whole == b->whole && a->n == b->n;
 }
 
+/* A place that another packet holds is taken over: the newer packet is more likely to be completed.
+ * Congestion marks of the parts are merged as RFC 3168 s5.3 says for fragments. */
 int pv_parts_add(struct pv_parts *t, const struct pv_parts_in *in, pv_ns now, uint8_t *dst,
                  struct pv_parts_out *ret_out)
 {
     struct pv_inband_part p;
     struct pv_parts_plan plan;
-    int r = parse(in->packet, &p, &plan);
+    int r = parse_part(in->packet, &p, &plan);
     if (r < 0)
         return r;
-    struct place *u = place_of(t, in->owner, p.id);
+    struct parts_place *u = place_of(t, in->owner, p.id);
     bool old = u->owner != 0 && now > u->since && now - u->since > PV_PARTS_TIME;
     if (u->owner != in->owner || u->id != p.id || old) {
         t->lost += u->owner != 0;

@@ -39,7 +39,7 @@ enum {
 struct pv_parts_plan {
     uint16_t whole; /* bytes */
     uint16_t size;  /* bytes of each part but the last, headers not counted */
-    uint8_t n;
+    uint8_t n;      /* number of parts */
 };
 
 /* The fewest parts of a packet of `whole` bytes for a path that carries `limit` bytes inside.
@@ -67,9 +67,10 @@ struct pv_parts_in {
 };
 
 struct pv_parts_out {
-    size_t len;  /* bytes written to dst */
-    uint8_t ecn; /* what the way outside has done to the whole, RFC 3168 s5.3: congestion met by any
-                  * part counts, and where parts differ otherwise nothing is said */
+    size_t len; /* bytes written to dst */
+    /* ECN of the whole (RFC 3168 s5.3): congestion met by any part counts; parts that differ
+     * otherwise give PV_ECN_NONE. */
+    uint8_t ecn;
 };
 
 /*

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The set: merging statements, signature chains, orphans, order of arrival, buckets. */
+/*
+ * roster.c - the set of statements: merging, signature chains, orphans, buckets, order of arrival.
+ * Statements come from anybody, in any order, so each is checked back to the root key before it is
+ * kept, and one whose signer has no right yet waits among the orphans. Nothing is ever replaced:
+ * two rosters that hold the same statements decide the same, whatever order they got them in.
+ * Limits bound what any single key can make every node store.
+ */
 #include "proto/roster/roster.h"
 
 #include <stdarg.h>
@@ -9,16 +15,17 @@
 
 #include "proto/roster/roster_int.h"
 
-struct key *pv_roster_key(const struct pv_roster *r, const uint8_t *pk)
+struct pv_roster_key *pv_roster_key(const struct pv_roster *r, const uint8_t *pk)
 {
-    struct key *k;
+    struct pv_roster_key *k;
     PV_MAP_FIND(&r->key_map, r->keys, pk, PV_SIGN_PK_LEN, k);
     return k;
 }
 
-static struct key *key_of(struct pv_roster *r, const uint8_t *pk)
+/* Keys are never removed: members and events point to them for as long as the roster lives. */
+static struct pv_roster_key *get_or_add_key(struct pv_roster *r, const uint8_t *pk)
 {
-    struct key *k = pv_roster_key(r, pk);
+    struct pv_roster_key *k = pv_roster_key(r, pk);
     int status;
 
     if (k != NULL)
@@ -36,7 +43,8 @@ static struct key *key_of(struct pv_roster *r, const uint8_t *pk)
     return k;
 }
 
-void pv_roster_mark(struct pv_roster *r, struct key *k)
+/* Whatever changes about a key is settled later, once for the whole batch. */
+void pv_roster_mark(struct pv_roster *r, struct pv_roster_key *k)
 {
     if (k->is_dirty)
         return;
@@ -45,14 +53,16 @@ void pv_roster_mark(struct pv_roster *r, struct key *k)
     r->dirty = k;
 }
 
-void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type, struct key *key,
-                      const char *fmt, ...)
+/* A full ring drops the oldest report: reports are for people, and the newest says more. */
+void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type,
+                      struct pv_roster_key *key, const char *fmt, ...)
 {
     if (r->n_reports == PV_ROSTER_MAX_REPORTS) {
         r->report_first = (r->report_first + 1) % PV_ROSTER_MAX_REPORTS;
         r->n_reports--;
     }
-    struct report *rep = &r->reports[(r->report_first + r->n_reports++) % PV_ROSTER_MAX_REPORTS];
+    struct pv_roster_report *rep =
+        &r->reports[(r->report_first + r->n_reports++) % PV_ROSTER_MAX_REPORTS];
     rep->type = type;
     rep->key = key;
     va_list args;
@@ -61,7 +71,7 @@ void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type, struc
     va_end(args);
 }
 
-void pv_roster_list_push(struct entry_list *list, struct entry *e)
+void pv_roster_list_push(struct pv_roster_list *list, struct pv_roster_item *e)
 {
     e->next_news = NULL;
     if (list->last == NULL)
@@ -71,9 +81,9 @@ void pv_roster_list_push(struct entry_list *list, struct entry *e)
     list->last = e;
 }
 
-struct entry *pv_roster_list_pop(struct entry_list *list)
+struct pv_roster_item *pv_roster_list_pop(struct pv_roster_list *list)
 {
-    struct entry *e = list->first;
+    struct pv_roster_item *e = list->first;
 
     if (e == NULL)
         return NULL;
@@ -83,7 +93,8 @@ struct entry *pv_roster_list_pop(struct entry_list *list)
     return e;
 }
 
-static void tell_statement(struct pv_roster *r, struct entry *e)
+/* A statement is told once, although it may get its receipt in the same batch. */
+static void tell_statement(struct pv_roster *r, struct pv_roster_item *e)
 {
     if (e->is_news)
         return;
@@ -94,7 +105,7 @@ static void tell_statement(struct pv_roster *r, struct entry *e)
 /* --- buckets --------------------------------------------------------------------------------- */
 
 /* Position of the first statement of the bucket that is not below hash (len bytes of it). */
-static size_t bucket_search(const struct bucket *b, const uint8_t *hash, size_t len)
+static size_t bucket_search(const struct pv_roster_bucket *b, const uint8_t *hash, size_t len)
 {
     size_t lo = 0, hi = b->n;
 
@@ -108,9 +119,10 @@ static size_t bucket_search(const struct bucket *b, const uint8_t *hash, size_t 
     return lo;
 }
 
-static struct entry *bucket_find(const struct pv_roster *r, const uint8_t *hash, size_t len)
+static struct pv_roster_item *bucket_find(const struct pv_roster *r, const uint8_t *hash,
+                                          size_t len)
 {
-    const struct bucket *b = &r->buckets[hash[0]];
+    const struct pv_roster_bucket *b = &r->buckets[hash[0]];
     size_t i = bucket_search(b, hash, len);
 
     return i < b->n && memcmp(b->v[i]->pub.st.hash, hash, len) == 0 ? b->v[i] : NULL;
@@ -119,11 +131,11 @@ static struct entry *bucket_find(const struct pv_roster *r, const uint8_t *hash,
 /* Room for one more statement in its bucket and in the scratch of the head. */
 static int bucket_reserve(struct pv_roster *r, const uint8_t *hash)
 {
-    struct bucket *b = &r->buckets[hash[0]];
+    struct pv_roster_bucket *b = &r->buckets[hash[0]];
 
     if (b->n == b->cap) {
         uint32_t cap = b->cap == 0 ? 4 : b->cap * 2;
-        struct entry **v = realloc(b->v, cap * sizeof(struct entry *));
+        struct pv_roster_item **v = realloc(b->v, cap * sizeof(struct pv_roster_item *));
         if (v == NULL)
             return PV_ERR_NOMEM;
         b->v = v;
@@ -140,12 +152,12 @@ static int bucket_reserve(struct pv_roster *r, const uint8_t *hash)
     return PV_OK;
 }
 
-static void list_entry(struct pv_roster *r, struct entry *e)
+static void list_entry(struct pv_roster *r, struct pv_roster_item *e)
 {
-    struct bucket *b = &r->buckets[e->pub.st.hash[0]];
+    struct pv_roster_bucket *b = &r->buckets[e->pub.st.hash[0]];
     size_t i = bucket_search(b, e->pub.st.hash, PV_STATEMENT_HASH_LEN);
 
-    memmove(b->v + i + 1, b->v + i, (b->n - i) * sizeof(struct entry *));
+    memmove(b->v + i + 1, b->v + i, (b->n - i) * sizeof(struct pv_roster_item *));
     b->v[i] = e;
     b->n++;
     r->size++;
@@ -153,13 +165,14 @@ static void list_entry(struct pv_roster *r, struct entry *e)
     b->digest_ok = r->head_ok = false;
 }
 
-static void unlist_entry(struct pv_roster *r, struct entry *e)
+/* The statement leaves the set (and the head) but stays in memory, as others may point to it. */
+static void unlist_entry(struct pv_roster *r, struct pv_roster_item *e)
 {
-    struct bucket *b = &r->buckets[e->pub.st.hash[0]];
+    struct pv_roster_bucket *b = &r->buckets[e->pub.st.hash[0]];
     size_t i = bucket_search(b, e->pub.st.hash, PV_STATEMENT_HASH_LEN);
 
     b->n--;
-    memmove(b->v + i, b->v + i + 1, (b->n - i) * sizeof(struct entry *));
+    memmove(b->v + i, b->v + i + 1, (b->n - i) * sizeof(struct pv_roster_item *));
     r->size--;
     e->listed = false;
     e->signer->n_unknown--;
@@ -169,14 +182,14 @@ static void unlist_entry(struct pv_roster *r, struct entry *e)
 const struct pv_roster_entry *pv_roster_find(const struct pv_roster *r,
                                              const uint8_t hash[static PV_STATEMENT_HASH_LEN])
 {
-    struct entry *e = bucket_find(r, hash, PV_STATEMENT_HASH_LEN);
+    struct pv_roster_item *e = bucket_find(r, hash, PV_STATEMENT_HASH_LEN);
     return e == NULL ? NULL : &e->pub;
 }
 
 const struct pv_roster_entry *
 pv_roster_find_prefix(const struct pv_roster *r, const uint8_t prefix[static PV_ROSTER_PREFIX_LEN])
 {
-    struct entry *e = bucket_find(r, prefix, PV_ROSTER_PREFIX_LEN);
+    struct pv_roster_item *e = bucket_find(r, prefix, PV_ROSTER_PREFIX_LEN);
     return e == NULL ? NULL : &e->pub;
 }
 
@@ -187,9 +200,11 @@ static bool is_unknown_type(uint8_t type)
     return type > PV_ST_COORDINATORS;
 }
 
-/* Chains go by what was ever granted: a revoked admin's statements stay in the set (what they are
- * still good for is decided when settling). */
-bool pv_roster_signer_may(const struct pv_roster *r, const struct key *signer, uint8_t type)
+/* Chains go by what was ever granted, revoked or not: otherwise a roster that heard of a revocation
+ * first would refuse statements that another one holds, and the two could never agree. What a
+ * revoked admin's statements are still good for is decided when settling. */
+bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key *signer,
+                          uint8_t type)
 {
     bool root = signer == r->record->signer;
 
@@ -212,11 +227,13 @@ bool pv_roster_signer_may(const struct pv_roster *r, const struct key *signer, u
     }
 }
 
-/* A member statement against the network record: name, range, derived ip6. */
+/* A member statement against the network record: the name must not be the network's, which is the
+ * DNS zone; IPv4 has to lie in the range; IPv6 has to follow from the key, or members could take
+ * each other's. */
 static bool member_fits(const struct pv_roster *r, const struct pv_st_member *m)
 {
     const struct pv_statement *record = &r->record->pub.st;
-    uint8_t ip6[16];
+    uint8_t ip6[PV_IP6_LEN];
 
     pv_node_ip6(record->network_id, m->node, ip6);
     return strcmp(m->name, record->u.network.name) != 0 &&
@@ -239,23 +256,28 @@ int pv_roster_check_form(const struct pv_roster *r, struct pv_view raw, struct p
     return PV_OK;
 }
 
-bool pv_roster_needs_receipt(const struct key *signer, uint8_t type)
+/* An invite may be used by anybody who has its secret, so its uses are counted by the coordinator's
+ * receipts; an admin's own signature needs no such witness. */
+bool pv_roster_needs_receipt(const struct pv_roster_key *signer, uint8_t type)
 {
     return type == PV_ST_MEMBER && (signer->rights & PV_RIGHT_INVITE) == 0;
 }
 
 /* --- orphans --------------------------------------------------------------------------------- */
 
+/* The offset of the coordinator's key in a receipt whose form has been checked. */
 static const uint8_t *receipt_signer(struct pv_view receipt)
 {
     return receipt.ptr + 2 + PV_NETWORK_ID_LEN;
 }
 
-/* Puts a statement aside until the key it wants is granted something. */
+/* Puts a statement aside until the key it wants is granted something. The ring overwrites the
+ * oldest: a stranger can fill it with statements of unknown signers, but the real ones are
+ * exchanged again by the next comparison of heads. */
 static int adopt_orphan(struct pv_roster *r, const uint8_t *wants, struct pv_view raw,
                         struct pv_view receipt)
 {
-    struct orphan *o = &r->orphans[r->next_orphan];
+    struct pv_roster_orphan *o = &r->orphans[r->next_orphan];
     uint8_t *copy = malloc(raw.len + receipt.len);
 
     if (copy == NULL)
@@ -264,7 +286,7 @@ static int adopt_orphan(struct pv_roster *r, const uint8_t *wants, struct pv_vie
     if (receipt.len > 0)
         memcpy(copy + raw.len, receipt.ptr, receipt.len);
     free(o->raw);
-    *o = (struct orphan){.len = raw.len, .receipt_len = receipt.len, .raw = copy};
+    *o = (struct pv_roster_orphan){.len = raw.len, .receipt_len = receipt.len, .raw = copy};
     memcpy(o->wants, wants, sizeof(o->wants));
     r->next_orphan = (r->next_orphan + 1) % PV_ROSTER_MAX_ORPHANS;
     return PV_OK;
@@ -273,7 +295,7 @@ static int adopt_orphan(struct pv_roster *r, const uint8_t *wants, struct pv_vie
 static void wake_orphans(struct pv_roster *r, const uint8_t *pk)
 {
     for (size_t i = 0; i < PV_ROSTER_MAX_ORPHANS; i++) {
-        struct orphan *o = &r->orphans[i];
+        struct pv_roster_orphan *o = &r->orphans[i];
         if (o->raw != NULL && memcmp(o->wants, pk, sizeof(o->wants)) == 0)
             o->ready = true;
     }
@@ -281,28 +303,30 @@ static void wake_orphans(struct pv_roster *r, const uint8_t *pk)
 
 /* --- merging --------------------------------------------------------------------------------- */
 
-/* Every node whose membership hangs on k: admitted by it, or by an invite it signed. */
-static void mark_dependants(struct pv_roster *r, struct key *k)
+/* Every node whose membership depends on k: admitted by it, or by an invite it signed. */
+static void mark_dependants(struct pv_roster *r, struct pv_roster_key *k)
 {
     pv_roster_mark(r, k);
-    for (struct entry *e = k->issued; e != NULL; e = e->next_issued) {
+    for (struct pv_roster_item *e = k->issued; e != NULL; e = e->next_issued) {
         if (e->pub.st.type == PV_ST_MEMBER)
             pv_roster_mark(r, e->subject);
         if (e->pub.st.type != PV_ST_INVITE)
             continue;
-        for (struct entry *m = e->subject->issued; m != NULL; m = m->next_issued) {
+        for (struct pv_roster_item *m = e->subject->issued; m != NULL; m = m->next_issued) {
             if (m->pub.st.type == PV_ST_MEMBER)
                 pv_roster_mark(r, m->subject);
         }
     }
 }
 
-static void revoke(struct pv_roster *r, struct entry *e)
+/* A removed admin can no longer revoke, but its revocations from before stay in force: nobody comes
+ * back because the admin who removed them was removed. The root key is above revocation, as
+ * otherwise no key could end a dispute. */
+static void apply_revocation(struct pv_roster *r, struct pv_roster_item *e)
 {
-    struct key *k = e->subject;
+    struct pv_roster_key *k = e->subject;
     char who[PV_KEY_TEXT_BUF];
 
-    /* An admin's revocations end with it, but those in force stay: nobody comes back by them. */
     if (e->signer->revoked_node) {
         pv_roster_report(r, PV_ROSTER_EV_REFUSED, NULL, "a removed admin (%s) tries to revoke",
                          pv_key_format(e->signer->pk, who));
@@ -318,7 +342,7 @@ static void revoke(struct pv_roster *r, struct entry *e)
     }
     k->revoked_node = true;
     mark_dependants(r, k);
-    for (struct entry *u = k->issued; u != NULL; u = u->next_issued) {
+    for (struct pv_roster_item *u = k->issued; u != NULL; u = u->next_issued) {
         if (is_unknown_type(u->pub.st.type) && u->listed)
             unlist_entry(r, u);
     }
@@ -326,9 +350,11 @@ static void revoke(struct pv_roster *r, struct entry *e)
         pv_roster_count_coordinators(r);
 }
 
-static void take_effect(struct pv_roster *r, struct entry *e)
+/* What a statement grants at once, before anything is settled; marks what has to be settled and
+ * wakes the orphans that waited for it. */
+static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
 {
-    struct key *k = e->subject;
+    struct pv_roster_key *k = e->subject;
 
     switch (e->pub.st.type) {
     case PV_ST_ADMIN:
@@ -339,7 +365,7 @@ static void take_effect(struct pv_roster *r, struct entry *e)
     case PV_ST_INVITE:
         k->is_invite = true;
         k->cutoff = NULL;
-        for (struct entry *m = k->issued; m != NULL; m = m->next_issued) {
+        for (struct pv_roster_item *m = k->issued; m != NULL; m = m->next_issued) {
             if (m->pub.st.type == PV_ST_MEMBER)
                 pv_roster_mark(r, m->subject);
         }
@@ -358,7 +384,7 @@ static void take_effect(struct pv_roster *r, struct entry *e)
         pv_roster_mark(r, k);
         break;
     case PV_ST_REVOCATION:
-        revoke(r, e);
+        apply_revocation(r, e);
         break;
     case PV_ST_COORDINATORS:
         pv_roster_count_coordinators(r);
@@ -371,22 +397,26 @@ static void take_effect(struct pv_roster *r, struct entry *e)
     }
 }
 
-/* The node- and signer-wise limits. */
-static int check_limits(struct pv_roster *r, const struct pv_statement *st, struct key *subject,
-                        struct key *signer, struct entry **ret_drop)
+/* Limits by node, by signer and by invite. Statements of unknown types are limited by keeping those
+ * with the lowest hashes, so that every roster ends with the same ones; *ret_drop is the one that
+ * gives way. */
+static int check_limits(struct pv_roster *r, const struct pv_statement *st,
+                        struct pv_roster_key *subject, struct pv_roster_key *signer,
+                        struct pv_roster_item **ret_drop)
 {
     *ret_drop = NULL;
     if (r->total >= PV_ROSTER_MAX_STATEMENTS)
         return PV_ERR_LIMIT;
     if (is_unknown_type(st->type) && signer->n_unknown >= PV_ROSTER_MAX_UNKNOWN) {
         /* Keep the lowest hashes: every roster ends with the same ones. */
-        struct entry *top = NULL;
-        for (struct entry *e = signer->issued; e != NULL; e = e->next_issued) {
+        struct pv_roster_item *top = NULL;
+        for (struct pv_roster_item *e = signer->issued; e != NULL; e = e->next_issued) {
             if (is_unknown_type(e->pub.st.type) && e->listed &&
-                (top == NULL || memcmp(e->pub.st.hash, top->pub.st.hash, 32) > 0))
+                (top == NULL ||
+                 memcmp(e->pub.st.hash, top->pub.st.hash, PV_STATEMENT_HASH_LEN) > 0))
                 top = e;
         }
-        if (top == NULL || memcmp(st->hash, top->pub.st.hash, 32) > 0)
+        if (top == NULL || memcmp(st->hash, top->pub.st.hash, PV_STATEMENT_HASH_LEN) > 0)
             return PV_ERR_LIMIT;
         *ret_drop = top;
     }
@@ -394,7 +424,7 @@ static int check_limits(struct pv_roster *r, const struct pv_statement *st, stru
     if (own && subject->n_self >= PV_ROSTER_MAX_SELF)
         return PV_ERR_LIMIT;
     if (pv_roster_needs_receipt(signer, st->type)) {
-        struct entry *invite = pv_roster_invite_entry(signer);
+        struct pv_roster_item *invite = pv_roster_invite_entry(signer);
         uint64_t most = (uint64_t)invite->pub.st.u.invite.uses + PV_ROSTER_MAX_OVERCLAIMS;
         if (signer->claims >= most && pv_roster_claims_by(subject, signer) == 0)
             return PV_ERR_LIMIT;
@@ -422,9 +452,10 @@ static const uint8_t *subject_pk(const struct pv_statement *st)
     }
 }
 
-static struct entry *make_entry(const struct pv_statement *st)
+/* The statement is decoded again, because its views have to point into the entry's own copy. */
+static struct pv_roster_item *make_entry(const struct pv_statement *st)
 {
-    struct entry *e = calloc(1, sizeof(*e) + st->raw.len);
+    struct pv_roster_item *e = calloc(1, sizeof(*e) + st->raw.len);
 
     if (e == NULL)
         return NULL;
@@ -436,8 +467,9 @@ static struct entry *make_entry(const struct pv_statement *st)
     return e;
 }
 
-static void link_entry(struct pv_roster *r, struct entry *e, struct key *subject,
-                       struct key *signer)
+/* After this nothing can fail: room in the bucket was reserved before. */
+static void link_entry(struct pv_roster *r, struct pv_roster_item *e, struct pv_roster_key *subject,
+                       struct pv_roster_key *signer)
 {
     e->subject = subject;
     e->signer = signer;
@@ -460,9 +492,10 @@ static void link_entry(struct pv_roster *r, struct entry *e, struct key *subject
     tell_statement(r, e);
 }
 
-/* The receipt of a statement about to be merged. PV_ERR_NOT_FOUND: its coordinator is unknown. */
+/* The checked receipt of a statement about to be merged, in its coordinator's order.
+ * PV_ERR_NOT_FOUND: its coordinator is unknown (yet). */
 static int receipt_for(struct pv_roster *r, struct pv_view raw, const struct pv_statement *st,
-                       struct receipt **ret_receipt)
+                       struct pv_roster_receipt **ret_receipt)
 {
     struct pv_receipt receipt;
 
@@ -475,7 +508,8 @@ static int receipt_for(struct pv_roster *r, struct pv_view raw, const struct pv_
     return pv_roster_place_receipt(r, &receipt, raw, ret_receipt);
 }
 
-static void give_receipt(struct pv_roster *r, struct entry *e, struct receipt *receipt)
+static void give_receipt(struct pv_roster *r, struct pv_roster_item *e,
+                         struct pv_roster_receipt *receipt)
 {
     e->receipt = receipt;
     e->pub.receipt = pv_view(receipt->raw, sizeof(receipt->raw));
@@ -487,12 +521,13 @@ static void give_receipt(struct pv_roster *r, struct entry *e, struct receipt *r
     tell_statement(r, e);
 }
 
-/* A statement we hold, perhaps with a lower receipt. */
-static int merge_known(struct pv_roster *r, struct entry *e, struct pv_view raw,
+/* A statement that we hold, perhaps with a lower receipt: the lowest counts, so that every roster
+ * gives it the same place, whichever receipt it saw first. */
+static int merge_known(struct pv_roster *r, struct pv_roster_item *e, struct pv_view raw,
                        enum pv_roster_added *ret_added)
 {
     struct pv_receipt receipt;
-    struct receipt *placed;
+    struct pv_roster_receipt *placed;
 
     *ret_added = PV_ROSTER_KNOWN;
     if (raw.len == 0 || pv_view_equal(raw, e->pub.receipt))
@@ -516,24 +551,26 @@ static int merge_known(struct pv_roster *r, struct entry *e, struct pv_view raw,
     return PV_OK;
 }
 
-/* A statement whose form, signatures and network are right and that we do not hold. */
+/* A statement whose form, signatures and network are right and that we do not hold. A signer
+ * without the right makes it an orphan, unless that signer was removed: then the right will not
+ * come. */
 static int merge_new(struct pv_roster *r, const struct pv_statement *st, struct pv_view raw_receipt,
                      enum pv_roster_added *ret_added)
 {
-    struct receipt *receipt;
-    struct entry *drop;
+    struct pv_roster_receipt *receipt;
+    struct pv_roster_item *drop;
     const uint8_t *pk = subject_pk(st);
 
     if (st->type == PV_ST_ADMIN && memcmp(st->signer, r->root, sizeof(r->root)) != 0)
         return PV_ERR_REFUSED;
-    struct key *signer = pv_roster_key(r, st->signer);
+    struct pv_roster_key *signer = pv_roster_key(r, st->signer);
     if (signer == NULL || !pv_roster_signer_may(r, signer, st->type)) {
         if (signer != NULL && signer->revoked_node)
             return PV_ERR_REFUSED;
         *ret_added = PV_ROSTER_ORPHAN;
         return adopt_orphan(r, st->signer, st->raw, raw_receipt);
     }
-    struct key *subject = pk == NULL ? NULL : key_of(r, pk);
+    struct pv_roster_key *subject = pk == NULL ? NULL : get_or_add_key(r, pk);
     if (pk != NULL && subject == NULL)
         return PV_ERR_NOMEM;
     int status = check_limits(r, st, subject, signer, &drop);
@@ -548,7 +585,7 @@ static int merge_new(struct pv_roster *r, const struct pv_statement *st, struct 
     if (receipt == NULL && pv_roster_needs_receipt(signer, st->type))
         return PV_ERR_REFUSED;
 
-    struct entry *e = make_entry(st);
+    struct pv_roster_item *e = make_entry(st);
     if (e == NULL || bucket_reserve(r, st->hash) != PV_OK) {
         free(e);
         return PV_ERR_NOMEM;
@@ -563,6 +600,9 @@ static int merge_new(struct pv_roster *r, const struct pv_statement *st, struct 
     return PV_OK;
 }
 
+/* Cheap checks first: the form, then whether we hold it, and only then the signatures. A
+ * coordinators record is merged before its receipt is looked at, since the record may be what makes
+ * the receipt's signer a coordinator. */
 static int add_one(struct pv_roster *r, struct pv_view raw, struct pv_view receipt,
                    enum pv_roster_added *ret_added)
 {
@@ -571,7 +611,7 @@ static int add_one(struct pv_roster *r, struct pv_view raw, struct pv_view recei
 
     if (status != PV_OK)
         return status;
-    struct entry *known = bucket_find(r, st.hash, sizeof(st.hash));
+    struct pv_roster_item *known = bucket_find(r, st.hash, sizeof(st.hash));
     if (known != NULL)
         return merge_known(r, known, receipt, ret_added);
     if (st.type == PV_ST_NETWORK)
@@ -590,11 +630,11 @@ static int add_one(struct pv_roster *r, struct pv_view raw, struct pv_view recei
     return status;
 }
 
-/* Orphans whose time has come, and those that come of age through them. */
+/* Adds the orphans whose time has come, and those that come of age through them. */
 static void add_orphans(struct pv_roster *r)
 {
     for (size_t i = 0; i < PV_ROSTER_MAX_ORPHANS; i++) {
-        struct orphan o = r->orphans[i];
+        struct pv_roster_orphan o = r->orphans[i];
         enum pv_roster_added added;
         if (o.raw == NULL || !o.ready)
             continue;
@@ -623,10 +663,11 @@ int pv_roster_add(struct pv_roster *r, struct pv_view statement, struct pv_view 
 
 /* --- life ------------------------------------------------------------------------------------ */
 
+/* The root key has both rights by itself; no admin statement could grant them. */
 static int init_record(struct pv_roster *r, const struct pv_statement *st)
 {
-    struct key *root = key_of(r, st->signer);
-    struct entry *e = make_entry(st);
+    struct pv_roster_key *root = get_or_add_key(r, st->signer);
+    struct pv_roster_item *e = make_entry(st);
 
     if (root == NULL || e == NULL || bucket_reserve(r, st->hash) != PV_OK) {
         free(e);
@@ -639,6 +680,8 @@ static int init_record(struct pv_roster *r, const struct pv_statement *st)
     return PV_OK;
 }
 
+/* The record is checked against expect_id before its signature: the id is the hash of the record,
+ * so a match alone proves that it is the network's. */
 int pv_roster_new(struct pv_view record, const uint8_t *expect_id, const struct pv_rng *rng,
                   struct pv_roster **ret_roster)
 {
@@ -669,20 +712,22 @@ int pv_roster_new(struct pv_view record, const uint8_t *expect_id, const struct 
     return PV_OK;
 }
 
+/* Bindings are parts of their keys and only leave their table; keys, statements and orphans are
+ * freed each by the one list that owns it. */
 struct pv_roster *pv_roster_free(struct pv_roster *r)
 {
     if (r == NULL)
         return NULL;
-    struct binding *b, *next_b;
+    struct pv_roster_binding *b, *next_b;
     HASH_ITER(hh, r->bindings, b, next_b)
     PV_MAP_DEL(r->bindings, b);
-    struct key *k, *next_k;
+    struct pv_roster_key *k, *next_k;
     HASH_ITER(hh, r->keys, k, next_k)
     {
         PV_MAP_DEL(r->keys, k);
         free(k);
     }
-    for (struct entry *e = r->first, *next; e != NULL; e = next) {
+    for (struct pv_roster_item *e = r->first, *next; e != NULL; e = next) {
         next = e->next;
         free(e);
     }

@@ -33,15 +33,17 @@ enum {
     PV_ROSTER_WINDOW_SLACK = 600,      /* seconds around an invite's window, DESIGN 3 */
     PV_ROSTER_BUCKETS = 256,           /* by first hash byte, in-band type 2 */
     PV_ROSTER_PREFIX_LEN = 8,          /* bytes of a hash that name a statement in-band */
-    PV_ROSTER_STAY_MAX = PV_STATEMENT_LIST_MAX / 32, /* nodes in one revocation */
-    PV_ROSTER_TEXT = 256,                            /* bytes of a report with the NUL */
+    PV_ROSTER_STAY_MAX = PV_STATEMENT_LIST_MAX / PV_SIGN_PK_LEN, /* nodes in one revocation */
+    PV_ROSTER_TEXT = 256, /* bytes of a report with the NUL */
 };
 
 enum pv_member_state {
-    PV_MEMBER_NONE,    /* no claim of this key ever counted */
-    PV_MEMBER_ACTIVE,  /* a member now: holds its name, addresses and transport key */
-    PV_MEMBER_LEFT,    /* its own leave; may come back with a higher serial */
-    PV_MEMBER_REVOKED, /* revoked, or what admitted it was revoked without letting it stay */
+    PV_MEMBER_NONE,   /* no claim of this key ever counted */
+    PV_MEMBER_ACTIVE, /* a member now: holds its name, addresses and transport key */
+    PV_MEMBER_LEFT,   /* its own leave; may come back with a higher serial */
+    /* Removed by a revocation: of the node, or of its invite or admin without naming the node as
+     * one that stays. */
+    PV_MEMBER_REVOKED,
 };
 
 /* A node. Valid until the roster is freed; the contents change when the roster settles. Apart from
@@ -49,8 +51,8 @@ enum pv_member_state {
 struct pv_member {
     uint8_t node[PV_SIGN_PK_LEN];
     enum pv_member_state state;
-    uint8_t rights;        /* enum pv_st_right bits; 0 = no admin */
-    uint8_t transport[32]; /* current transport key */
+    uint8_t rights;               /* enum pv_st_right bits; 0 = no admin */
+    uint8_t transport[PV_DH_LEN]; /* current transport key */
     char name[PV_NAME_BUF];
     struct pv_addr ip4;                  /* port 0 */
     struct pv_addr ip6;                  /* port 0 */
@@ -140,7 +142,7 @@ const struct pv_member *pv_roster_by_node(const struct pv_roster *r,
 const struct pv_member *pv_roster_by_name(const struct pv_roster *r, const char *name);
 const struct pv_member *pv_roster_by_ip(const struct pv_roster *r, const struct pv_addr *ip);
 const struct pv_member *pv_roster_by_transport(const struct pv_roster *r,
-                                               const uint8_t transport[static 32]);
+                                               const uint8_t transport[static PV_DH_LEN]);
 /* Any key some node statement is about, whatever its state; NULL when unheard of. */
 const struct pv_member *pv_roster_known(const struct pv_roster *r,
                                         const uint8_t node[static PV_SIGN_PK_LEN]);

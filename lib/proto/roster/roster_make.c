@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * roster_make.c - makes the signed statements that a person's actions need. Whatever is made is
+ * decoded again by pv_statement_make(), so no statement leaves here that another node would refuse
+ * for its form.
+ */
 #include "proto/roster/roster_make.h"
 
 #include <stdlib.h>
@@ -9,7 +14,7 @@ static const uint8_t *pk_of(const uint8_t *sk)
     return sk + PV_SIGN_SEED_LEN;
 }
 
-static struct pv_statement begin(uint8_t type, const uint8_t *network_id)
+static struct pv_statement begin_statement(uint8_t type, const uint8_t *network_id)
 {
     struct pv_statement st;
 
@@ -28,8 +33,8 @@ static void set_name(char dst[static PV_NAME_BUF], const char *name)
     memcpy(dst, name, len);
 }
 
-static int finish(const struct pv_statement *st, const uint8_t *signer_sk, const uint8_t *node_sk,
-                  struct pv_made *made)
+static int sign_short(const struct pv_statement *st, const uint8_t *signer_sk,
+                      const uint8_t *node_sk, struct pv_made *made)
 {
     return pv_statement_make(st, signer_sk, node_sk, made->raw, sizeof(made->raw), &made->len);
 }
@@ -37,40 +42,41 @@ static int finish(const struct pv_statement *st, const uint8_t *signer_sk, const
 int pv_make_invite(const uint8_t *network_id, const uint8_t *signer_sk,
                    const struct pv_st_invite *invite, struct pv_made *ret_made)
 {
-    struct pv_statement st = begin(PV_ST_INVITE, network_id);
+    struct pv_statement st = begin_statement(PV_ST_INVITE, network_id);
 
     st.u.invite = *invite;
-    return finish(&st, signer_sk, NULL, ret_made);
+    return sign_short(&st, signer_sk, NULL, ret_made);
 }
 
 int pv_make_member(const uint8_t *network_id, const uint8_t *signer_sk, const uint8_t *node_sk,
                    const struct pv_st_member *member, struct pv_made *ret_made)
 {
-    struct pv_statement st = begin(PV_ST_MEMBER, network_id);
+    struct pv_statement st = begin_statement(PV_ST_MEMBER, network_id);
 
     st.u.member = *member;
     memcpy(st.u.member.node, pk_of(node_sk), PV_SIGN_PK_LEN);
     pv_node_ip6(network_id, st.u.member.node, st.u.member.ip6);
-    return finish(&st, signer_sk, node_sk, ret_made);
+    return sign_short(&st, signer_sk, node_sk, ret_made);
 }
 
 int pv_make_leave(const uint8_t *network_id, const uint8_t *node_sk, uint64_t serial, uint64_t wall,
                   struct pv_made *ret_made)
 {
-    struct pv_statement st = begin(PV_ST_LEAVE, network_id);
+    struct pv_statement st = begin_statement(PV_ST_LEAVE, network_id);
 
     st.u.leave = (struct pv_st_leave){.serial = serial, .time = wall};
-    return finish(&st, node_sk, NULL, ret_made);
+    return sign_short(&st, node_sk, NULL, ret_made);
 }
 
+/* The network id is the hash of the record just made, so the record has to be finished first. */
 static int make_network(const struct pv_create *c, struct pv_created *out)
 {
-    struct pv_statement st = begin(PV_ST_NETWORK, NULL), made;
+    struct pv_statement st = begin_statement(PV_ST_NETWORK, NULL), made;
 
     set_name(st.u.network.name, c->network_name);
     st.u.network.range = c->range;
     st.u.network.created = c->wall;
-    int r = finish(&st, c->root_sk, NULL, &out->network);
+    int r = sign_short(&st, c->root_sk, NULL, &out->network);
     if (r == PV_OK)
         r = pv_statement_decode(pv_made_view(&out->network), &made);
     if (r == PV_OK)
@@ -94,13 +100,15 @@ static int make_first_member(const struct pv_create *c, struct pv_created *out)
 int pv_make_coordinators(const uint8_t *network_id, const uint8_t *signer_sk, uint64_t seq,
                          struct pv_view list, struct pv_made_long *ret_made)
 {
-    struct pv_statement st = begin(PV_ST_COORDINATORS, network_id);
+    struct pv_statement st = begin_statement(PV_ST_COORDINATORS, network_id);
     st.u.coordinators.seq = seq;
     st.u.coordinators.list = list;
     return pv_statement_make(&st, signer_sk, NULL, ret_made->raw, sizeof(ret_made->raw),
                              &ret_made->len);
 }
 
+/* Root signs three statements and is not needed again; the creator's node becomes admin with both
+ * rights, so that the root key can go offline. */
 int pv_make_create(const struct pv_create *c, struct pv_created *ret_created)
 {
     struct pv_created out;
@@ -116,11 +124,11 @@ int pv_make_create(const struct pv_create *c, struct pv_created *ret_created)
     if (r != PV_OK)
         return r;
 
-    struct pv_statement st = begin(PV_ST_ADMIN, out.network_id);
+    struct pv_statement st = begin_statement(PV_ST_ADMIN, out.network_id);
     memcpy(st.u.admin.node, pk_of(c->node_sk), PV_SIGN_PK_LEN);
     st.u.admin.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE;
     st.u.admin.time = c->wall;
-    r = finish(&st, c->root_sk, NULL, &out.admin);
+    r = sign_short(&st, c->root_sk, NULL, &out.admin);
     if (r == PV_OK)
         r = make_first_member(c, &out);
     if (r == PV_OK)
@@ -131,8 +139,8 @@ int pv_make_create(const struct pv_create *c, struct pv_created *ret_created)
 /* --- revocations ----------------------------------------------------------------------------- */
 
 /* Is this member here because of the key that is about to be revoked? */
-static bool hangs_on(const struct pv_roster *r, const struct pv_member *m,
-                     const struct pv_st_revocation *what)
+static bool depends_on(const struct pv_roster *r, const struct pv_member *m,
+                       const struct pv_st_revocation *what)
 {
     struct pv_roster_invite invite;
 
@@ -144,12 +152,15 @@ static bool hangs_on(const struct pv_roster *r, const struct pv_member *m,
            memcmp(invite.signer, what->pk, sizeof(invite.signer)) == 0;
 }
 
+/* The encoding wants them ascending. */
 static int cmp_pks(const void *a, const void *b)
 {
     return memcmp(a, b, PV_SIGN_PK_LEN);
 }
 
-/* Ascending keys of the members that stay; NULL without memory. */
+/* Ascending keys of the members that stay although what admitted them is revoked; NULL without
+ * memory. Without such a list the revocation of an invite would remove everybody who ever joined by
+ * it. */
 static uint8_t *list_staying(const struct pv_roster *r, const struct pv_st_revocation *what,
                              size_t *ret_n)
 {
@@ -159,7 +170,7 @@ static uint8_t *list_staying(const struct pv_roster *r, const struct pv_st_revoc
     if (pks == NULL)
         return NULL;
     for (const struct pv_member *m = pv_roster_next(r, NULL); m != NULL; m = pv_roster_next(r, m)) {
-        if (hangs_on(r, m, what))
+        if (depends_on(r, m, what))
             memcpy(pks + n++ * PV_SIGN_PK_LEN, m->node, PV_SIGN_PK_LEN);
     }
     qsort(pks, n, PV_SIGN_PK_LEN, cmp_pks);
@@ -167,11 +178,13 @@ static uint8_t *list_staying(const struct pv_roster *r, const struct pv_st_revoc
     return pks;
 }
 
+/* The list is made anew for each call and cut by *iter: the caller keeps one number instead of
+ * memory, and nothing changes between its calls, since no statement is added meanwhile. */
 int pv_make_revocation(const struct pv_roster *r, const uint8_t *signer_sk,
                        const struct pv_st_revocation *what, size_t *iter,
                        struct pv_made_long *ret_made)
 {
-    struct pv_statement st = begin(PV_ST_REVOCATION, pv_roster_network_id(r));
+    struct pv_statement st = begin_statement(PV_ST_REVOCATION, pv_roster_network_id(r));
     struct pv_roster_invite invite;
     size_t n;
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Questions to a roster, its events, and what two rosters compare. */
+/*
+ * roster_query.c - answers questions about a roster, gives its events, and makes what two rosters
+ * compare. Answers are those of the last settling, which pv_roster_poll_event() does first.
+ */
 #include <string.h>
 
 #include "crypto/hash.h"
@@ -22,7 +25,7 @@ const struct pv_st_network *pv_roster_network(const struct pv_roster *r)
 
 /* --- members --------------------------------------------------------------------------------- */
 
-static const struct pv_member *member_of(const struct key *k)
+static const struct pv_member *member_of(const struct pv_roster_key *k)
 {
     return k == NULL ? NULL : &k->member;
 }
@@ -30,14 +33,14 @@ static const struct pv_member *member_of(const struct key *k)
 const struct pv_member *pv_roster_known(const struct pv_roster *r,
                                         const uint8_t node[static PV_SIGN_PK_LEN])
 {
-    const struct key *k = pv_roster_key(r, node);
+    const struct pv_roster_key *k = pv_roster_key(r, node);
     return k != NULL && k->is_node ? &k->member : NULL;
 }
 
 const struct pv_member *pv_roster_by_node(const struct pv_roster *r,
                                           const uint8_t node[static PV_SIGN_PK_LEN])
 {
-    const struct key *k = pv_roster_key(r, node);
+    const struct pv_roster_key *k = pv_roster_key(r, node);
     return k != NULL && k->member.state == PV_MEMBER_ACTIVE ? &k->member : NULL;
 }
 
@@ -49,21 +52,23 @@ const struct pv_member *pv_roster_by_name(const struct pv_roster *r, const char 
 const struct pv_member *pv_roster_by_ip(const struct pv_roster *r, const struct pv_addr *ip)
 {
     if (ip->family == PV_AF_INET)
-        return member_of(pv_roster_owner(r, BIND_IP4, ip->ip, 4));
-    return ip->family == PV_AF_INET6 ? member_of(pv_roster_owner(r, BIND_IP6, ip->ip, 16)) : NULL;
+        return member_of(pv_roster_owner(r, BIND_IP4, ip->ip, PV_IP4_LEN));
+    return ip->family == PV_AF_INET6 ? member_of(pv_roster_owner(r, BIND_IP6, ip->ip, PV_IP6_LEN))
+                                     : NULL;
 }
 
 const struct pv_member *pv_roster_by_transport(const struct pv_roster *r,
-                                               const uint8_t transport[static 32])
+                                               const uint8_t transport[static PV_DH_LEN])
 {
-    return member_of(pv_roster_owner(r, BIND_TRANSPORT, transport, 32));
+    return member_of(pv_roster_owner(r, BIND_TRANSPORT, transport, PV_DH_LEN));
 }
 
+/* By key and not by pointer, so that the owner may keep its place while the roster changes. */
 const struct pv_member *pv_roster_next(const struct pv_roster *r, const struct pv_member *prev)
 {
     if (prev == NULL)
         return member_of(r->active_first);
-    const struct key *k = pv_roster_key(r, prev->node);
+    const struct pv_roster_key *k = pv_roster_key(r, prev->node);
     return k == NULL ? NULL : member_of(k->next_active);
 }
 
@@ -74,7 +79,7 @@ size_t pv_roster_count(const struct pv_roster *r)
 
 uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
-    const struct key *k = pv_roster_key(r, pk);
+    const struct pv_roster_key *k = pv_roster_key(r, pk);
     return k == NULL || k->revoked_node ? 0 : k->rights;
 }
 
@@ -83,12 +88,14 @@ struct pv_view pv_roster_coordinators(const struct pv_roster *r)
     return r->in_force == NULL ? pv_view(NULL, 0) : r->in_force->pub.st.u.coordinators.list;
 }
 
+/* Refused statements count too: a node must not sign two different ones with one serial. */
 uint64_t pv_roster_next_serial(const struct pv_roster *r, const uint8_t node[static PV_SIGN_PK_LEN])
 {
-    const struct key *k = pv_roster_key(r, node);
+    const struct pv_roster_key *k = pv_roster_key(r, node);
     uint64_t next = 0;
 
-    for (const struct entry *e = k == NULL ? NULL : k->about; e != NULL; e = e->next_about) {
+    for (const struct pv_roster_item *e = k == NULL ? NULL : k->about; e != NULL;
+         e = e->next_about) {
         uint64_t serial;
         if (pv_roster_serial(e, &serial) && serial >= next)
             next = serial == UINT64_MAX ? UINT64_MAX : serial + 1;
@@ -96,6 +103,9 @@ uint64_t pv_roster_next_serial(const struct pv_roster *r, const uint8_t node[sta
     return next;
 }
 
+/* Each node begins its search at an address of its own (from its key), so that two nodes that join
+ * at once rarely ask for the same one. `taken` lets a coordinator reserve what it has promised but
+ * not yet seen signed. */
 int pv_roster_free_ip4(const struct pv_roster *r, const uint8_t node[static PV_SIGN_PK_LEN],
                        bool (*taken)(const void *ctx, uint32_t ip4), const void *ctx,
                        uint32_t *ret_ip4)
@@ -106,7 +116,7 @@ int pv_roster_free_ip4(const struct pv_roster *r, const uint8_t node[static PV_S
     for (uint32_t n = pv_ip4_count(range); n > 0; n--) {
         uint8_t be[4];
         pv_store_be32(be, ip4);
-        const struct key *owner = pv_roster_owner(r, BIND_IP4, be, sizeof(be));
+        const struct pv_roster_key *owner = pv_roster_owner(r, BIND_IP4, be, sizeof(be));
         if ((owner == NULL || memcmp(owner->pk, node, PV_SIGN_PK_LEN) == 0) &&
             (taken == NULL || !taken(ctx, ip4))) {
             *ret_ip4 = ip4;
@@ -119,7 +129,7 @@ int pv_roster_free_ip4(const struct pv_roster *r, const uint8_t node[static PV_S
 
 /* --- invites --------------------------------------------------------------------------------- */
 
-static void describe_invite(const struct key *k, const struct entry *e,
+static void describe_invite(const struct pv_roster_key *k, const struct pv_roster_item *e,
                             struct pv_roster_invite *ret_invite)
 {
     const struct pv_st_invite *st = &e->pub.st.u.invite;
@@ -138,8 +148,8 @@ static void describe_invite(const struct key *k, const struct entry *e,
 int pv_roster_invite(const struct pv_roster *r, const uint8_t invite[static PV_SIGN_PK_LEN],
                      struct pv_roster_invite *ret_invite)
 {
-    const struct key *k = pv_roster_key(r, invite);
-    const struct entry *e = k == NULL ? NULL : pv_roster_invite_entry(k);
+    const struct pv_roster_key *k = pv_roster_key(r, invite);
+    const struct pv_roster_item *e = k == NULL ? NULL : pv_roster_invite_entry(k);
 
     if (e == NULL)
         return PV_ERR_NOT_FOUND;
@@ -147,29 +157,33 @@ int pv_roster_invite(const struct pv_roster *r, const uint8_t invite[static PV_S
     return PV_OK;
 }
 
+/* The order is that of the hash table's insertions, which stays as long as nothing is added. */
 int pv_roster_next_invite(const struct pv_roster *r, const void **iter,
                           struct pv_roster_invite *ret_invite)
 {
-    const struct key *k = *iter == NULL ? r->keys : ((const struct key *)*iter)->hh.next;
+    const struct pv_roster_key *k =
+        *iter == NULL ? r->keys : ((const struct pv_roster_key *)*iter)->hh.next;
 
     while (k != NULL && !k->is_invite)
         k = k->hh.next;
     if (k == NULL)
         return PV_ERR_NOT_FOUND;
     *iter = k;
-    const struct entry *e = pv_roster_invite_entry(k);
+    const struct pv_roster_item *e = pv_roster_invite_entry(k);
     if (e == NULL)
         return PV_ERR_NOT_FOUND;
     describe_invite(k, e, ret_invite);
     return PV_OK;
 }
 
+/* A node that used the invite before may use it again: its statement may have been lost on the way
+ * back, and a second joining costs no further use. */
 int pv_roster_check_invite(const struct pv_roster *r, const uint8_t invite[static PV_SIGN_PK_LEN],
                            const uint8_t node[static PV_SIGN_PK_LEN], uint64_t wall)
 {
-    const struct key *k = pv_roster_key(r, invite);
-    const struct key *n = pv_roster_key(r, node);
-    const struct entry *e = k == NULL ? NULL : pv_roster_invite_entry(k);
+    const struct pv_roster_key *k = pv_roster_key(r, invite);
+    const struct pv_roster_key *n = pv_roster_key(r, node);
+    const struct pv_roster_item *e = k == NULL ? NULL : pv_roster_invite_entry(k);
 
     if (e == NULL)
         return PV_ERR_NOT_FOUND;
@@ -183,16 +197,19 @@ int pv_roster_check_invite(const struct pv_roster *r, const uint8_t invite[stati
     return again || k->claims < e->pub.st.u.invite.uses ? PV_OK : PV_ERR_EXPIRED;
 }
 
-static bool is_free(const struct pv_roster *r, const uint8_t *node, enum binding_kind kind,
-                    const void *value, size_t len)
+static bool is_free(const struct pv_roster *r, const uint8_t *node,
+                    enum pv_roster_binding_kind kind, const void *value, size_t len)
 {
-    const struct key *owner = pv_roster_owner(r, kind, value, len);
+    const struct pv_roster_key *owner = pv_roster_owner(r, kind, value, len);
     return owner == NULL || memcmp(owner->pk, node, PV_SIGN_PK_LEN) == 0;
 }
 
-/* signer and node: what the roster knows of them, NULL = nothing. */
+/* The checks of a member statement that the roster does not hold; signer and node are what it knows
+ * of these keys, NULL = nothing. The signature comes first, because everything after it reveals
+ * something about the roster. */
 static int check_new_member(const struct pv_roster *r, const struct pv_statement *st,
-                            const struct key *signer, const struct key *node, uint64_t wall)
+                            const struct pv_roster_key *signer, const struct pv_roster_key *node,
+                            uint64_t wall)
 {
     const struct pv_st_member *m = &st->u.member;
     int status = pv_statement_verify(st);
@@ -213,6 +230,8 @@ static int check_new_member(const struct pv_roster *r, const struct pv_statement
     return m->serial < pv_roster_next_serial(r, m->node) ? PV_ERR_REPLAY : PV_OK;
 }
 
+/* Same verdict as settling would give, asked before the receipt exists: a coordinator must not sign
+ * receipts for claims that no roster would count. */
 int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement, uint64_t wall)
 {
     struct pv_statement st;
@@ -223,7 +242,8 @@ int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement, 
     if (status != PV_OK)
         return status;
     const struct pv_st_member *m = &st.u.member;
-    const struct key *n = pv_roster_key(r, m->node), *signer = pv_roster_key(r, st.signer);
+    const struct pv_roster_key *n = pv_roster_key(r, m->node),
+                               *signer = pv_roster_key(r, st.signer);
     if (pv_roster_find(r, st.hash) == NULL) {
         status = check_new_member(r, &st, signer, n, wall);
         if (status != PV_OK)
@@ -241,10 +261,12 @@ int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement, 
 
 /* --- events ---------------------------------------------------------------------------------- */
 
+/* Only what differs from what the owner was told last is told: a member that came and went within
+ * one batch is no news. */
 static bool poll_member(struct pv_roster *r, struct pv_roster_event *ev)
 {
     while (r->key_news_first != NULL) {
-        struct key *k = r->key_news_first;
+        struct pv_roster_key *k = r->key_news_first;
         bool active = k->member.state == PV_MEMBER_ACTIVE;
         bool was = k->told_active, changed = k->changed;
 
@@ -266,11 +288,11 @@ static bool poll_member(struct pv_roster *r, struct pv_roster_event *ev)
     return false;
 }
 
-/* A claim that lost against another of its batch is told after it: stored in this order and loaded
- * one by one, the same one wins again. */
-static struct entry *next_news(struct pv_roster *r)
+/* The next statement to be stored. One whose claim lost against another of its batch is told after
+ * it: stored in this order and loaded one by one, the same claim wins again. */
+static struct pv_roster_item *next_statement_news(struct pv_roster *r)
 {
-    struct entry *e;
+    struct pv_roster_item *e;
 
     while ((e = pv_roster_list_pop(&r->news)) != NULL) {
         if (e->refused == REFUSE_NONE)
@@ -280,13 +302,15 @@ static struct entry *next_news(struct pv_roster *r)
     return pv_roster_list_pop(&r->late);
 }
 
+/* Statements come first, because the owner has to store them before it acts on what follows from
+ * them. */
 int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event)
 {
     struct pv_roster_event ev;
 
     memset(&ev, 0, sizeof(ev));
     pv_roster_settle(r);
-    struct entry *e = next_news(r);
+    struct pv_roster_item *e = next_statement_news(r);
     if (e != NULL) {
         e->is_news = false;
         ev.type = PV_ROSTER_EV_STATEMENT;
@@ -295,7 +319,7 @@ int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event)
         r->coordinators_news = false;
         ev.type = PV_ROSTER_EV_COORDINATORS;
     } else if (r->n_reports > 0) {
-        const struct report *rep = &r->reports[r->report_first];
+        const struct pv_roster_report *rep = &r->reports[r->report_first];
         r->report_first = (r->report_first + 1) % PV_ROSTER_MAX_REPORTS;
         r->n_reports--;
         ev.type = rep->type;
@@ -315,7 +339,8 @@ size_t pv_roster_size(const struct pv_roster *r)
     return r->size;
 }
 
-/* Hash over the ascending hashes of n_buckets buckets from the first on. */
+/* Hash over the ascending hashes of n_buckets buckets from the first on. The scratch was reserved
+ * when the statements were merged, so comparing rosters cannot fail for want of memory. */
 static void hash_buckets(struct pv_roster *r, size_t first, size_t n_buckets,
                          uint8_t out[static PV_BLAKE2B_LEN])
 {
@@ -340,7 +365,7 @@ void pv_roster_head(struct pv_roster *r, uint8_t ret_head[static PV_STATEMENT_HA
 
 uint32_t pv_roster_bucket_digest(struct pv_roster *r, uint8_t bucket)
 {
-    struct bucket *b = &r->buckets[bucket];
+    struct pv_roster_bucket *b = &r->buckets[bucket];
 
     if (!b->digest_ok) {
         uint8_t hash[PV_BLAKE2B_LEN];
@@ -354,16 +379,16 @@ uint32_t pv_roster_bucket_digest(struct pv_roster *r, uint8_t bucket)
 const struct pv_roster_entry *pv_roster_bucket_at(const struct pv_roster *r, uint8_t bucket,
                                                   size_t i)
 {
-    const struct bucket *b = &r->buckets[bucket];
+    const struct pv_roster_bucket *b = &r->buckets[bucket];
     return i < b->n ? &b->v[i]->pub : NULL;
 }
 
 const struct pv_roster_entry *pv_roster_next_entry(const struct pv_roster *r,
                                                    const struct pv_roster_entry *prev)
 {
-    /* pub is the first member of struct entry. */
-    const struct entry *e =
-        prev == NULL ? r->first : ((const struct entry *)(const void *)prev)->next;
+    /* pub is the first member of struct pv_roster_item. */
+    const struct pv_roster_item *e =
+        prev == NULL ? r->first : ((const struct pv_roster_item *)(const void *)prev)->next;
 
     while (e != NULL && !e->listed)
         e = e->next;

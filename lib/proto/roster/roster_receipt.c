@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Receipts: who may sign them, and that no coordinator contradicts itself. */
+/*
+ * roster_receipt.c - receipts: which keys may sign them, and that no coordinator contradicts
+ * itself. A coordinator numbers its receipts, so two receipts with one number, or times that run
+ * against the numbers, prove that it told different nodes different things. Such a receipt is
+ * dropped and reported: it is the one lie that a coordinator could tell unnoticed.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +27,7 @@ bool pv_roster_is_coordinator(const struct pv_roster *r, const uint8_t pk[static
 }
 
 /* Does record a go before b: higher seq, then lower hash? */
-static bool outranks(const struct entry *a, const struct entry *b)
+static bool outranks(const struct pv_roster_item *a, const struct pv_roster_item *b)
 {
     uint64_t sa = a->pub.st.u.coordinators.seq, sb = b->pub.st.u.coordinators.seq;
     if (sa != sb)
@@ -30,13 +35,16 @@ static bool outranks(const struct entry *a, const struct entry *b)
     return memcmp(a->pub.st.hash, b->pub.st.hash, PV_STATEMENT_HASH_LEN) < 0;
 }
 
+/* Every record of an unrevoked signer allows its coordinators to sign, not only the one in force:
+ * receipts of a former coordinator stay good after a move. The one in force says where to
+ * connect. */
 void pv_roster_count_coordinators(struct pv_roster *r)
 {
-    struct entry *best = NULL;
+    struct pv_roster_item *best = NULL;
 
     for (size_t i = 0; i < r->n_coordinators; i++)
         r->coordinators[i].allowed = false;
-    for (struct entry *e = r->records; e != NULL; e = e->next_about) {
+    for (struct pv_roster_item *e = r->records; e != NULL; e = e->next_about) {
         struct pv_view list = e->pub.st.u.coordinators.list;
         struct pv_coordinator c;
 
@@ -81,7 +89,8 @@ int pv_roster_check_receipt(const struct pv_roster *r, struct pv_view raw, const
 }
 
 /* Position of the first receipt that is not below this one. */
-static size_t search(const struct coordinator *c, const struct pv_receipt *receipt)
+static size_t receipt_position(const struct pv_roster_coordinator *c,
+                               const struct pv_receipt *receipt)
 {
     size_t lo = 0, hi = c->n;
 
@@ -96,7 +105,8 @@ static size_t search(const struct coordinator *c, const struct pv_receipt *recei
 }
 
 /* Says what is wrong with a receipt at position i of the order; NULL when it fits. */
-static const char *contradiction(const struct coordinator *c, size_t i, const struct pv_receipt *rc)
+static const char *find_contradiction(const struct pv_roster_coordinator *c, size_t i,
+                                      const struct pv_receipt *rc)
 {
     if (i < c->n && pv_receipt_cmp(&c->order[i]->r, rc) == 0)
         return "gave one number twice";
@@ -107,19 +117,20 @@ static const char *contradiction(const struct coordinator *c, size_t i, const st
     return NULL;
 }
 
+/* The same receipt is shared by all who hold it; nothing is changed before all memory is there. */
 int pv_roster_place_receipt(struct pv_roster *r, const struct pv_receipt *receipt,
-                            struct pv_view raw, struct receipt **ret_placed)
+                            struct pv_view raw, struct pv_roster_receipt **ret_placed)
 {
     size_t index = coordinator_index(r, receipt->coordinator);
     if (index == r->n_coordinators)
         return PV_ERR_REFUSED;
-    struct coordinator *c = &r->coordinators[index];
-    size_t i = search(c, receipt);
+    struct pv_roster_coordinator *c = &r->coordinators[index];
+    size_t i = receipt_position(c, receipt);
     if (i < c->n && memcmp(c->order[i]->raw, raw.ptr, PV_RECEIPT_LEN) == 0) {
         *ret_placed = c->order[i];
         return PV_OK;
     }
-    const char *wrong = contradiction(c, i, receipt);
+    const char *wrong = find_contradiction(c, i, receipt);
     if (wrong != NULL) {
         char who[PV_KEY_TEXT_BUF];
         pv_roster_report(r, PV_ROSTER_EV_BREAK, NULL,
@@ -130,18 +141,19 @@ int pv_roster_place_receipt(struct pv_roster *r, const struct pv_receipt *receip
     }
     if (c->n == c->cap) {
         size_t cap = c->cap == 0 ? 16 : c->cap * 2;
-        struct receipt **order = realloc(c->order, cap * sizeof(struct receipt *));
+        struct pv_roster_receipt **order =
+            realloc(c->order, cap * sizeof(struct pv_roster_receipt *));
         if (order == NULL)
             return PV_ERR_NOMEM;
         c->order = order;
         c->cap = cap;
     }
-    struct receipt *placed = malloc(sizeof(*placed));
+    struct pv_roster_receipt *placed = malloc(sizeof(*placed));
     if (placed == NULL)
         return PV_ERR_NOMEM;
     placed->r = *receipt;
     memcpy(placed->raw, raw.ptr, sizeof(placed->raw));
-    memmove(c->order + i + 1, c->order + i, (c->n - i) * sizeof(struct receipt *));
+    memmove(c->order + i + 1, c->order + i, (c->n - i) * sizeof(struct pv_roster_receipt *));
     c->order[i] = placed;
     c->n++;
     *ret_placed = placed;

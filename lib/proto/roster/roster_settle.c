@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Settling: which claims count, who holds which name and address, and what changed. */
+/*
+ * roster_settle.c - settling: which claims count, who holds which name and address, and what
+ * changed. Several nodes may claim one name or address. All rosters must decide alike without
+ * talking to each other, so claims are looked at in the order of their receipts (time at the
+ * coordinator), then of keys; and what was once settled stays, so that a late claim with an early
+ * receipt throws nobody out.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +14,7 @@
 
 /* --- bindings -------------------------------------------------------------------------------- */
 
-static void binding_key(uint8_t key[static ROSTER_BINDING_LEN], enum binding_kind kind,
+static void binding_key(uint8_t key[static ROSTER_BINDING_LEN], enum pv_roster_binding_kind kind,
                         const void *value, size_t len)
 {
     memset(key, 0, ROSTER_BINDING_LEN);
@@ -16,11 +22,11 @@ static void binding_key(uint8_t key[static ROSTER_BINDING_LEN], enum binding_kin
     memcpy(key + 1, value, len);
 }
 
-struct key *pv_roster_owner(const struct pv_roster *r, enum binding_kind kind, const void *value,
-                            size_t len)
+struct pv_roster_key *pv_roster_owner(const struct pv_roster *r, enum pv_roster_binding_kind kind,
+                                      const void *value, size_t len)
 {
     uint8_t key[ROSTER_BINDING_LEN];
-    struct binding *b;
+    struct pv_roster_binding *b;
 
     if (len > PV_NAME_MAX)
         return NULL;
@@ -29,9 +35,12 @@ struct key *pv_roster_owner(const struct pv_roster *r, enum binding_kind kind, c
     return b == NULL ? NULL : b->owner;
 }
 
-static void unbind(struct pv_roster *r, struct key *k, enum binding_kind kind)
+/* Claims that were refused for a conflict wait for any binding to be freed: which one, is not
+ * recorded, since conflicts are rare and settling them anew is cheap. */
+static void unbind_value(struct pv_roster *r, struct pv_roster_key *k,
+                         enum pv_roster_binding_kind kind)
 {
-    struct binding *b = &k->bound[kind];
+    struct pv_roster_binding *b = &k->bound[kind];
 
     if (b->owner == NULL)
         return;
@@ -39,7 +48,7 @@ static void unbind(struct pv_roster *r, struct key *k, enum binding_kind kind)
     b->owner = NULL;
     /* Somebody may have been waiting for exactly this. */
     while (r->waiting != NULL) {
-        struct key *w = r->waiting;
+        struct pv_roster_key *w = r->waiting;
         r->waiting = w->next_waiting;
         w->is_waiting = false;
         pv_roster_mark(r, w);
@@ -47,17 +56,17 @@ static void unbind(struct pv_roster *r, struct key *k, enum binding_kind kind)
 }
 
 /* Binds it to k, which is known to be possible but for memory. */
-static int bind(struct pv_roster *r, struct key *k, enum binding_kind kind, const void *value,
-                size_t len)
+static int bind_value(struct pv_roster *r, struct pv_roster_key *k,
+                      enum pv_roster_binding_kind kind, const void *value, size_t len)
 {
-    struct binding *b = &k->bound[kind];
+    struct pv_roster_binding *b = &k->bound[kind];
     uint8_t key[ROSTER_BINDING_LEN];
     int status;
 
     binding_key(key, kind, value, len);
     if (b->owner != NULL && memcmp(b->key, key, sizeof(key)) == 0)
         return PV_OK;
-    unbind(r, k, kind);
+    unbind_value(r, k, kind);
     memcpy(b->key, key, sizeof(key));
     PV_MAP_ADD(&r->binding_map, r->bindings, key, b, status);
     if (status == PV_OK)
@@ -67,11 +76,13 @@ static int bind(struct pv_roster *r, struct key *k, enum binding_kind kind, cons
 
 /* --- does a claim count ---------------------------------------------------------------------- */
 
-struct entry *pv_roster_invite_entry(const struct key *k)
+/* Two admins may have signed the same invite key. The choice must not depend on the order of
+ * arrival, hence the lowest hash. */
+struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster_key *k)
 {
-    struct entry *best = NULL;
+    struct pv_roster_item *best = NULL;
 
-    for (struct entry *e = k->about; e != NULL; e = e->next_about) {
+    for (struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
         if (e->pub.st.type != PV_ST_INVITE)
             continue;
         if (best == NULL || (best->signer->revoked_node && !e->signer->revoked_node) ||
@@ -82,18 +93,19 @@ struct entry *pv_roster_invite_entry(const struct key *k)
     return best;
 }
 
-size_t pv_roster_claims_by(const struct key *node, const struct key *signer)
+size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_roster_key *signer)
 {
     size_t n = 0;
 
-    for (struct entry *e = node->about; e != NULL; e = e->next_about)
+    for (struct pv_roster_item *e = node->about; e != NULL; e = e->next_about)
         n += e->pub.st.type == PV_ST_MEMBER && e->signer == signer ? 1 : 0;
     return n;
 }
 
-bool pv_roster_stays(const struct key *k, enum pv_st_revoked_kind kind, const uint8_t *node)
+bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind,
+                     const uint8_t *node)
 {
-    for (const struct entry *e = k->about; e != NULL; e = e->next_about) {
+    for (const struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
         const struct pv_st_revocation *rv = &e->pub.st.u.revocation;
         if (e->pub.st.type != PV_ST_REVOCATION || !e->effective || rv->kind != kind)
             continue;
@@ -116,12 +128,13 @@ bool pv_roster_in_window(const struct pv_st_invite *invite, uint64_t time)
     return time >= from && time <= to;
 }
 
-/* The lowest receipt node has under this invite. */
-static struct receipt *lowest_under(const struct key *node, const struct key *invite)
+/* The lowest receipt that node has under this invite: a node that joined twice has used it once. */
+static struct pv_roster_receipt *lowest_under(const struct pv_roster_key *node,
+                                              const struct pv_roster_key *invite)
 {
-    struct receipt *low = NULL;
+    struct pv_roster_receipt *low = NULL;
 
-    for (struct entry *e = node->about; e != NULL; e = e->next_about) {
+    for (struct pv_roster_item *e = node->about; e != NULL; e = e->next_about) {
         if (e->pub.st.type == PV_ST_MEMBER && e->signer == invite && e->receipt != NULL &&
             (low == NULL || pv_receipt_cmp(&e->receipt->r, &low->r) < 0))
             low = e->receipt;
@@ -131,55 +144,61 @@ static struct receipt *lowest_under(const struct key *node, const struct key *in
 
 static int cmp_receipts(const void *a, const void *b)
 {
-    const struct receipt *const *ra = a, *const *rb = b;
+    const struct pv_roster_receipt *const *ra = a, *const *rb = b;
     return pv_receipt_cmp(&(*ra)->r, &(*rb)->r);
 }
 
-/* The receipt of the invite's last use: sorts one receipt a node. NULL without memory, so that the
- * question is asked again. */
-static struct receipt *find_cutoff(const struct key *invite, uint32_t uses)
+/* The receipt of the invite's last use: the first `uses` different nodes count, in the order of
+ * their lowest receipts. Costs a sort, so the result is kept until a claim changes. NULL without
+ * memory, so that the question is asked again. */
+static struct pv_roster_receipt *find_cutoff(const struct pv_roster_key *invite, uint32_t uses)
 {
-    struct receipt **all = malloc(invite->claims * sizeof(struct receipt *));
-    struct receipt *cutoff = NULL;
+    struct pv_roster_receipt **all = malloc(invite->claims * sizeof(struct pv_roster_receipt *));
+    struct pv_roster_receipt *cutoff = NULL;
     size_t n = 0;
 
     if (all == NULL)
         return NULL;
-    for (struct entry *e = invite->issued; e != NULL; e = e->next_issued) {
+    for (struct pv_roster_item *e = invite->issued; e != NULL; e = e->next_issued) {
         if (e->pub.st.type == PV_ST_MEMBER && e->receipt != NULL &&
             lowest_under(e->subject, invite) == e->receipt)
             all[n++] = e->receipt;
     }
-    qsort(all, n, sizeof(struct receipt *), cmp_receipts);
+    qsort(all, n, sizeof(struct pv_roster_receipt *), cmp_receipts);
     if (n > 0)
         cutoff = all[n < uses ? n - 1 : uses - 1];
     free(all);
     return cutoff;
 }
 
-/* Is node among the first `uses` different nodes of this invite? */
-static bool within_uses(struct key *invite, uint32_t uses, const struct key *node)
+/* Is node among the first `uses` different nodes of this invite? As long as there are no more
+ * claims than uses, nobody has to ask for the order. */
+static bool within_uses(struct pv_roster_key *invite, uint32_t uses,
+                        const struct pv_roster_key *node)
 {
     if (invite->claims <= uses)
         return true;
     if (invite->cutoff == NULL)
         invite->cutoff = find_cutoff(invite, uses);
-    const struct receipt *low = lowest_under(node, invite);
+    const struct pv_roster_receipt *low = lowest_under(node, invite);
     return invite->cutoff != NULL && low != NULL &&
            pv_receipt_cmp(&low->r, &invite->cutoff->r) <= 0;
 }
 
-/* May the claim count as far as its admitter goes? */
-static enum refusal judge_admitter(const struct key *node, const struct entry *e)
+/* May the claim count as far as its invite or admin goes? Time window and uses are looked at only
+ * until the claim has counted once: later they may close, and members must not drop out for
+ * that. */
+static enum pv_roster_refusal judge_admitter(const struct pv_roster_key *node,
+                                             const struct pv_roster_item *e)
 {
-    struct key *signer = e->signer;
+    struct pv_roster_key *signer = e->signer;
 
     if (!pv_roster_needs_receipt(signer, PV_ST_MEMBER))
         return signer->revoked_node && !pv_roster_stays(signer, PV_REVOKE_NODE, node->pk)
                    ? REFUSE_ADMITTER
                    : REFUSE_NONE;
 
-    struct entry *invite = pv_roster_invite_entry(signer);
+    struct pv_roster_item *invite = pv_roster_invite_entry(signer);
     if (invite == NULL ||
         (signer->revoked_invite && !pv_roster_stays(signer, PV_REVOKE_INVITE, node->pk)) ||
         (invite->signer->revoked_node &&
@@ -194,35 +213,39 @@ static enum refusal judge_admitter(const struct key *node, const struct entry *e
     return within_uses(signer, invite->pub.st.u.invite.uses, node) ? REFUSE_NONE : REFUSE_USES;
 }
 
-static bool taken(const struct pv_roster *r, const struct key *k, enum binding_kind kind,
-                  const void *value, size_t len)
+static bool is_taken(const struct pv_roster *r, const struct pv_roster_key *k,
+                     enum pv_roster_binding_kind kind, const void *value, size_t len)
 {
-    const struct key *owner = pv_roster_owner(r, kind, value, len);
+    const struct pv_roster_key *owner = pv_roster_owner(r, kind, value, len);
     return owner != NULL && owner != k;
 }
 
-static enum refusal judge_bindings(const struct pv_roster *r, const struct key *k,
-                                   const struct pv_st_member *m)
+static enum pv_roster_refusal judge_bindings(const struct pv_roster *r,
+                                             const struct pv_roster_key *k,
+                                             const struct pv_st_member *m)
 {
-    if (taken(r, k, BIND_NAME, m->name, strlen(m->name)))
+    if (is_taken(r, k, BIND_NAME, m->name, strlen(m->name)))
         return REFUSE_NAME;
-    if (taken(r, k, BIND_IP4, m->ip4, sizeof(m->ip4)) ||
-        taken(r, k, BIND_IP6, m->ip6, sizeof(m->ip6)))
+    if (is_taken(r, k, BIND_IP4, m->ip4, sizeof(m->ip4)) ||
+        is_taken(r, k, BIND_IP6, m->ip6, sizeof(m->ip6)))
         return REFUSE_ADDRESS;
-    return taken(r, k, BIND_TRANSPORT, m->transport, sizeof(m->transport)) ? REFUSE_TRANSPORT
-                                                                           : REFUSE_NONE;
+    return is_taken(r, k, BIND_TRANSPORT, m->transport, sizeof(m->transport)) ? REFUSE_TRANSPORT
+                                                                              : REFUSE_NONE;
 }
 
 /* --- reports --------------------------------------------------------------------------------- */
 
-static const char *owner_name(const struct pv_roster *r, enum binding_kind kind, const void *value,
-                              size_t len)
+static const char *owner_name(const struct pv_roster *r, enum pv_roster_binding_kind kind,
+                              const void *value, size_t len)
 {
-    const struct key *owner = pv_roster_owner(r, kind, value, len);
+    const struct pv_roster_key *owner = pv_roster_owner(r, kind, value, len);
     return owner == NULL ? "somebody else" : owner->member.name;
 }
 
-static void refuse(struct pv_roster *r, struct entry *e, enum refusal why)
+/* Reported once for each reason: a person wants to know why a machine is not a member, not how
+ * often that was computed. */
+static void report_refusal(struct pv_roster *r, struct pv_roster_item *e,
+                           enum pv_roster_refusal why)
 {
     const struct pv_st_member *m = &e->pub.st.u.member;
     char who[PV_NAME_BUF + PV_KEY_TEXT_BUF + 8], key[PV_KEY_TEXT_BUF], ip[PV_ADDR_TEXT];
@@ -268,7 +291,7 @@ static void refuse(struct pv_roster *r, struct entry *e, enum refusal why)
 
 /* --- the state of one node ------------------------------------------------------------------- */
 
-bool pv_roster_serial(const struct entry *e, uint64_t *ret_serial)
+bool pv_roster_serial(const struct pv_roster_item *e, uint64_t *ret_serial)
 {
     switch (e->pub.st.type) {
     case PV_ST_MEMBER:
@@ -285,15 +308,16 @@ bool pv_roster_serial(const struct entry *e, uint64_t *ret_serial)
     }
 }
 
-static uint64_t serial_of(const struct entry *e)
+static uint64_t serial_of(const struct pv_roster_item *e)
 {
     uint64_t serial = 0;
     (void)pv_roster_serial(e, &serial);
     return serial;
 }
 
-/* Higher serial first, then lower hash. */
-static bool goes_before(const struct entry *a, const struct entry *b)
+/* Higher serial first, then lower hash. Serials order a node's own statements; the hash decides
+ * between two of one serial, which only a node that lost its memory makes. */
+static bool goes_before(const struct pv_roster_item *a, const struct pv_roster_item *b)
 {
     if (serial_of(a) != serial_of(b))
         return serial_of(a) > serial_of(b);
@@ -301,11 +325,12 @@ static bool goes_before(const struct entry *a, const struct entry *b)
 }
 
 /* The best statement of a type about k that comes after `after` in order; NULL when none does. */
-static struct entry *next_best(const struct key *k, uint8_t type, const struct entry *after)
+static struct pv_roster_item *next_best(const struct pv_roster_key *k, uint8_t type,
+                                        const struct pv_roster_item *after)
 {
-    struct entry *best = NULL;
+    struct pv_roster_item *best = NULL;
 
-    for (struct entry *e = k->about; e != NULL; e = e->next_about) {
+    for (struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
         if (e->pub.st.type != type)
             continue;
         if (after != NULL && !goes_before(after, e))
@@ -316,13 +341,16 @@ static struct entry *next_best(const struct key *k, uint8_t type, const struct e
     return best;
 }
 
-/* The transport key that goes with a member statement: a later type 5, unless it is another's. */
-static const uint8_t *transport_of(struct pv_roster *r, struct key *k, const struct entry *member)
+/* The transport key that goes with a member statement: the latest type 5 after it whose key is not
+ * another node's. A stolen claim to a key must not cut off its owner, so the claim is skipped and
+ * reported. */
+static const uint8_t *transport_of(struct pv_roster *r, struct pv_roster_key *k,
+                                   const struct pv_roster_item *member)
 {
-    for (struct entry *e = next_best(k, PV_ST_TRANSPORT, NULL);
+    for (struct pv_roster_item *e = next_best(k, PV_ST_TRANSPORT, NULL);
          e != NULL && serial_of(e) > serial_of(member); e = next_best(k, PV_ST_TRANSPORT, e)) {
         const uint8_t *pk = e->pub.st.u.transport.transport;
-        if (!taken(r, k, BIND_TRANSPORT, pk, 32))
+        if (!is_taken(r, k, BIND_TRANSPORT, pk, PV_DH_LEN))
             return pk;
         if (e->refused != REFUSE_TRANSPORT) {
             char key[PV_KEY_TEXT_BUF];
@@ -330,13 +358,13 @@ static const uint8_t *transport_of(struct pv_roster *r, struct key *k, const str
             pv_roster_report(r, PV_ROSTER_EV_REFUSED, k,
                              "\"%s\" (%s) claims the transport key of \"%s\"",
                              member->pub.st.u.member.name, pv_key_format(k->pk, key),
-                             owner_name(r, BIND_TRANSPORT, pk, 32));
+                             owner_name(r, BIND_TRANSPORT, pk, PV_DH_LEN));
         }
     }
     return member->pub.st.u.member.transport;
 }
 
-static void wait_for_binding(struct pv_roster *r, struct key *k)
+static void wait_for_binding(struct pv_roster *r, struct pv_roster_key *k)
 {
     if (k->is_waiting)
         return;
@@ -347,9 +375,9 @@ static void wait_for_binding(struct pv_roster *r, struct key *k)
 
 /* A claim that came when its invite or admin was revoked already is worth a report; one that was
  * there before has simply gone with it. */
-static bool comes_after_revocation(const struct entry *claim)
+static bool comes_after_revocation(const struct pv_roster_item *claim)
 {
-    for (const struct entry *e = claim->signer->about; e != NULL; e = e->next_about) {
+    for (const struct pv_roster_item *e = claim->signer->about; e != NULL; e = e->next_about) {
         if (e->pub.st.type == PV_ST_REVOCATION && e->receipt != NULL && claim->receipt != NULL &&
             pv_receipt_cmp(&e->receipt->r, &claim->receipt->r) < 0)
             return true;
@@ -357,17 +385,20 @@ static bool comes_after_revocation(const struct entry *claim)
     return false;
 }
 
-/* The claim that counts, NULL when none does; *ret_why says why the best one does not. */
-static struct entry *choose(struct pv_roster *r, struct key *k, enum refusal *ret_why)
+/* The claim that counts, best first; NULL when none does, and *ret_why says why the best one does
+ * not. A leave with a serial at least as high ends the search: the node itself has withdrawn all
+ * earlier claims. */
+static struct pv_roster_item *choose_claim(struct pv_roster *r, struct pv_roster_key *k,
+                                           enum pv_roster_refusal *ret_why)
 {
-    struct entry *leave = next_best(k, PV_ST_LEAVE, NULL);
+    struct pv_roster_item *leave = next_best(k, PV_ST_LEAVE, NULL);
 
     *ret_why = REFUSE_NONE;
-    for (struct entry *e = next_best(k, PV_ST_MEMBER, NULL); e != NULL;
+    for (struct pv_roster_item *e = next_best(k, PV_ST_MEMBER, NULL); e != NULL;
          e = next_best(k, PV_ST_MEMBER, e)) {
         if (leave != NULL && serial_of(leave) >= serial_of(e))
             return NULL;
-        enum refusal why = judge_admitter(k, e);
+        enum pv_roster_refusal why = judge_admitter(k, e);
         if (why == REFUSE_NONE) {
             why = judge_bindings(r, k, &e->pub.st.u.member);
             if (why != REFUSE_NONE)
@@ -380,12 +411,12 @@ static struct entry *choose(struct pv_roster *r, struct key *k, enum refusal *re
         if (*ret_why == REFUSE_NONE)
             *ret_why = why;
         if (why != REFUSE_ADMITTER || comes_after_revocation(e))
-            refuse(r, e, why);
+            report_refusal(r, e, why);
     }
     return NULL;
 }
 
-static void tell(struct pv_roster *r, struct key *k)
+static void queue_member_event(struct pv_roster *r, struct pv_roster_key *k)
 {
     if (k->is_news)
         return;
@@ -398,7 +429,9 @@ static void tell(struct pv_roster *r, struct key *k)
     r->key_news_last = k;
 }
 
-static void deactivate(struct pv_roster *r, struct key *k, enum pv_member_state state)
+/* The bindings are freed at once, within the round, so that others of the same round can have
+ * them. */
+static void deactivate(struct pv_roster *r, struct pv_roster_key *k, enum pv_member_state state)
 {
     if (k->member.state == state)
         return;
@@ -408,8 +441,8 @@ static void deactivate(struct pv_roster *r, struct key *k, enum pv_member_state 
     k->force = NULL;
     if (!was_active)
         return;
-    for (enum binding_kind kind = 0; kind < BIND_KINDS; kind++)
-        unbind(r, k, kind);
+    for (enum pv_roster_binding_kind kind = 0; kind < BIND_KINDS; kind++)
+        unbind_value(r, k, kind);
     if (k->prev_active != NULL)
         k->prev_active->next_active = k->next_active;
     else
@@ -420,10 +453,11 @@ static void deactivate(struct pv_roster *r, struct key *k, enum pv_member_state 
         r->active_last = k->prev_active;
     k->prev_active = k->next_active = NULL;
     r->n_active--;
-    tell(r, k);
+    queue_member_event(r, k);
 }
 
-static void append_active(struct pv_roster *r, struct key *k)
+/* The list of active members is kept in the order of joining, in which listings show them. */
+static void append_active(struct pv_roster *r, struct pv_roster_key *k)
 {
     k->next_active = NULL;
     k->prev_active = r->active_last;
@@ -435,8 +469,8 @@ static void append_active(struct pv_roster *r, struct key *k)
     r->n_active++;
 }
 
-static struct pv_member describe(const struct key *k, const struct entry *e,
-                                 const uint8_t *transport)
+static struct pv_member describe_member(const struct pv_roster_key *k,
+                                        const struct pv_roster_item *e, const uint8_t *transport)
 {
     const struct pv_st_member *st = &e->pub.st.u.member;
     struct pv_member m;
@@ -457,6 +491,7 @@ static struct pv_member describe(const struct key *k, const struct entry *e,
     return m;
 }
 
+/* What the owner would do something about; `joined` and the derived IPv6 address do not count. */
 static bool same_member(const struct pv_member *a, const struct pv_member *b)
 {
     return a->rights == b->rights &&
@@ -466,27 +501,29 @@ static bool same_member(const struct pv_member *a, const struct pv_member *b)
            memcmp(a->admitted_by, b->admitted_by, sizeof(a->admitted_by)) == 0;
 }
 
-static int activate(struct pv_roster *r, struct key *k, struct entry *e)
+/* All four bindings are known to be free; only memory can fail, and then the node stays as it was
+ * and is settled again. */
+static int activate(struct pv_roster *r, struct pv_roster_key *k, struct pv_roster_item *e)
 {
     const struct pv_st_member *st = &e->pub.st.u.member;
     const uint8_t *transport = transport_of(r, k, e);
-    int status = bind(r, k, BIND_NAME, st->name, strlen(st->name));
+    int status = bind_value(r, k, BIND_NAME, st->name, strlen(st->name));
 
     if (status == PV_OK)
-        status = bind(r, k, BIND_IP4, st->ip4, sizeof(st->ip4));
+        status = bind_value(r, k, BIND_IP4, st->ip4, sizeof(st->ip4));
     if (status == PV_OK)
-        status = bind(r, k, BIND_IP6, st->ip6, sizeof(st->ip6));
+        status = bind_value(r, k, BIND_IP6, st->ip6, sizeof(st->ip6));
     if (status == PV_OK)
-        status = bind(r, k, BIND_TRANSPORT, transport, 32);
+        status = bind_value(r, k, BIND_TRANSPORT, transport, PV_DH_LEN);
     if (status != PV_OK)
         return status;
 
-    struct pv_member now = describe(k, e, transport);
+    struct pv_member now = describe_member(k, e, transport);
     if (k->member.state != PV_MEMBER_ACTIVE)
         append_active(r, k);
     if (k->member.state != PV_MEMBER_ACTIVE || !same_member(&k->member, &now)) {
         k->changed = true;
-        tell(r, k);
+        queue_member_event(r, k);
     }
     k->member = now;
     k->force = e;
@@ -494,10 +531,10 @@ static int activate(struct pv_roster *r, struct key *k, struct entry *e)
     return PV_OK;
 }
 
-/* What a node is that no claim makes a member. */
-static enum pv_member_state absence(const struct key *k, enum refusal why)
+/* The state of a node that no claim makes a member: revoked, left, or what it was. */
+static enum pv_member_state absent_state(const struct pv_roster_key *k, enum pv_roster_refusal why)
 {
-    const struct entry *leave = next_best(k, PV_ST_LEAVE, NULL);
+    const struct pv_roster_item *leave = next_best(k, PV_ST_LEAVE, NULL);
 
     if (k->revoked_node)
         return PV_MEMBER_REVOKED;
@@ -507,25 +544,27 @@ static enum pv_member_state absence(const struct key *k, enum refusal why)
                                                                        : k->member.state;
 }
 
-static int settle_node(struct pv_roster *r, struct key *k)
+/* A revoked node's claim is reported only when it is newer than the removal: the older ones have
+ * simply gone with it. */
+static int settle_node(struct pv_roster *r, struct pv_roster_key *k)
 {
-    enum refusal why = REFUSE_NONE;
+    enum pv_roster_refusal why = REFUSE_NONE;
 
     if (!k->is_node && k->member.state == PV_MEMBER_NONE && !k->revoked_node)
         return PV_OK;
-    struct entry *e = k->revoked_node ? NULL : choose(r, k, &why);
+    struct pv_roster_item *e = k->revoked_node ? NULL : choose_claim(r, k, &why);
     if (e != NULL)
         return activate(r, k, e);
 
     bool was_revoked = k->member.state == PV_MEMBER_REVOKED;
-    enum pv_member_state state = absence(k, why);
+    enum pv_member_state state = absent_state(k, why);
     if (state == PV_MEMBER_ACTIVE)
         state = PV_MEMBER_REVOKED; /* its only claim is gone for a reason that came later */
     deactivate(r, k, state);
     if (k->revoked_node && was_revoked) {
-        struct entry *claim = next_best(k, PV_ST_MEMBER, NULL);
+        struct pv_roster_item *claim = next_best(k, PV_ST_MEMBER, NULL);
         if (claim != NULL && !claim->counted && serial_of(claim) > k->member.serial)
-            refuse(r, claim, REFUSE_REVOKED);
+            report_refusal(r, claim, REFUSE_REVOKED);
     }
     return PV_OK;
 }
@@ -534,16 +573,16 @@ static int settle_node(struct pv_roster *r, struct key *k)
 
 /* The receipt of a node's best claim decides whose claim is looked at first; none (an admin's word)
  * goes before all. */
-static const struct receipt *claim_order(const struct key *k)
+static const struct pv_roster_receipt *claim_order(const struct pv_roster_key *k)
 {
-    const struct entry *e = next_best(k, PV_ST_MEMBER, NULL);
+    const struct pv_roster_item *e = next_best(k, PV_ST_MEMBER, NULL);
     return e == NULL ? NULL : e->receipt;
 }
 
 static int cmp_claims(const void *a, const void *b)
 {
-    const struct key *const *ka = a, *const *kb = b;
-    const struct receipt *ra = claim_order(*ka), *rb = claim_order(*kb);
+    const struct pv_roster_key *const *ka = a, *const *kb = b;
+    const struct pv_roster_receipt *ra = claim_order(*ka), *rb = claim_order(*kb);
 
     int by_receipt = (ra != NULL) - (rb != NULL);
     if (ra != NULL && rb != NULL)
@@ -552,36 +591,37 @@ static int cmp_claims(const void *a, const void *b)
 }
 
 /* Is an active member certain to lose its place, whatever others claim? */
-static bool is_leaving(const struct key *k)
+static bool is_leaving(const struct pv_roster_key *k)
 {
-    const struct entry *leave = next_best(k, PV_ST_LEAVE, NULL);
+    const struct pv_roster_item *leave = next_best(k, PV_ST_LEAVE, NULL);
 
     if (k->revoked_node || judge_admitter(k, k->force) != REFUSE_NONE)
         return true;
     return leave != NULL && serial_of(leave) >= serial_of(k->force);
 }
 
-/* One round over what is dirty now: first those who go, so that what they held is free; then all by
- * the order of their receipts. */
+/* One round over what is dirty now. Those that go are first, so that what they held is free; then
+ * all by the order of their receipts. Freed bindings may mark others, which the next round
+ * settles. */
 static int settle_round(struct pv_roster *r)
 {
     size_t n = 0, i = 0;
 
-    for (struct key *k = r->dirty; k != NULL; k = k->next_dirty)
+    for (struct pv_roster_key *k = r->dirty; k != NULL; k = k->next_dirty)
         n++;
-    struct key **keys = malloc(n * sizeof(struct key *));
+    struct pv_roster_key **keys = malloc(n * sizeof(struct pv_roster_key *));
     if (keys == NULL)
         return PV_ERR_NOMEM;
-    for (struct key *k = r->dirty; k != NULL; k = k->next_dirty) {
+    for (struct pv_roster_key *k = r->dirty; k != NULL; k = k->next_dirty) {
         k->is_dirty = false;
         keys[i++] = k;
     }
     r->dirty = NULL;
     for (i = 0; i < n; i++) {
         if (keys[i]->member.state == PV_MEMBER_ACTIVE && is_leaving(keys[i]))
-            deactivate(r, keys[i], absence(keys[i], REFUSE_ADMITTER));
+            deactivate(r, keys[i], absent_state(keys[i], REFUSE_ADMITTER));
     }
-    qsort(keys, n, sizeof(struct key *), cmp_claims);
+    qsort(keys, n, sizeof(struct pv_roster_key *), cmp_claims);
     int status = PV_OK;
     for (i = 0; i < n; i++) {
         int one = settle_node(r, keys[i]);

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * statement.c - encodes, decodes, signs and verifies statements and receipts. There is exactly one
+ * encoding for each statement: decoding refuses whatever encoding would not write (names in other
+ * spelling, unsorted lists, trailing bytes). Statements are compared by their hash, so a second
+ * form would be a second statement.
+ */
 #include "proto/roster/statement.h"
 
 #include <string.h>
@@ -15,7 +21,9 @@ static bool known_type(uint8_t type)
     return type >= PV_ST_NETWORK && type <= PV_ST_COORDINATORS;
 }
 
-static size_t longest(uint8_t type)
+/* Only types with lists may be long; the limit for unknown types keeps later versions from costing
+ * earlier ones more than they agreed to. */
+static size_t max_len_of(uint8_t type)
 {
     return type == PV_ST_REVOCATION || type == PV_ST_COORDINATORS ? PV_STATEMENT_MAX
                                                                   : PV_STATEMENT_SHORT_MAX;
@@ -23,12 +31,14 @@ static size_t longest(uint8_t type)
 
 /* --- fields: readers ------------------------------------------------------------------------- */
 
-static void require(struct pv_reader *r, bool condition)
+static void require_that(struct pv_reader *r, bool condition)
 {
     if (!condition)
         pv_reader_fail(r, PV_ERR_MALFORMED);
 }
 
+/* NUL bytes inside are refused by comparing the place of the first one, since the field is read as
+ * a C string from here on. */
 static void get_name(struct pv_reader *r, char name[static PV_NAME_BUF])
 {
     struct pv_view v = pv_get_view16(r, PV_NAME_MAX);
@@ -36,14 +46,15 @@ static void get_name(struct pv_reader *r, char name[static PV_NAME_BUF])
     if (v.len > 0)
         memcpy(name, v.ptr, v.len);
     if (r->status == PV_OK)
-        require(r, memchr(name, 0, PV_NAME_BUF) == name + v.len && pv_name_is_valid(name));
+        require_that(r, memchr(name, 0, PV_NAME_BUF) == name + v.len && pv_name_is_valid(name));
 }
 
-static void get_transport(struct pv_reader *r, uint8_t key[static 32])
+/* A zero key would give a shared secret that everybody knows (RFC 7748 s6.1). */
+static void get_transport(struct pv_reader *r, uint8_t key[static PV_DH_LEN])
 {
-    pv_get_copy(r, key, 32);
+    pv_get_copy(r, key, PV_DH_LEN);
     if (r->status == PV_OK)
-        require(r, !pv_ct_is_zero(key, 32));
+        require_that(r, !pv_ct_is_zero(key, PV_DH_LEN));
 }
 
 static void get_network(struct pv_reader *r, struct pv_st_network *f)
@@ -53,7 +64,7 @@ static void get_network(struct pv_reader *r, struct pv_st_network *f)
     f->range = (struct pv_prefix){.base = pv_addr4_u32(base, 0), .bits = pv_get_u8(r)};
     f->created = pv_get_u64(r);
     if (r->status == PV_OK)
-        require(r, pv_ip4_range_is_valid(&f->range));
+        require_that(r, pv_ip4_range_is_valid(&f->range));
 }
 
 static void get_admin(struct pv_reader *r, struct pv_st_admin *f)
@@ -62,7 +73,7 @@ static void get_admin(struct pv_reader *r, struct pv_st_admin *f)
     f->rights = pv_get_u8(r);
     f->time = pv_get_u64(r);
     if (r->status == PV_OK)
-        require(r, f->rights >= 1 && f->rights <= (PV_RIGHT_INVITE | PV_RIGHT_REVOKE));
+        require_that(r, f->rights >= 1 && f->rights <= (PV_RIGHT_INVITE | PV_RIGHT_REVOKE));
 }
 
 static void get_invite(struct pv_reader *r, struct pv_st_invite *f)
@@ -72,9 +83,11 @@ static void get_invite(struct pv_reader *r, struct pv_st_invite *f)
     f->not_after = pv_get_u64(r);
     f->uses = pv_get_u32(r);
     if (r->status == PV_OK)
-        require(r, f->not_before <= f->not_after && f->uses >= 1);
+        require_that(r, f->not_before <= f->not_after && f->uses >= 1);
 }
 
+/* An expiry before the time of issue can only be a mistake, and would make the member one that
+ * never counted. */
 static void get_member(struct pv_reader *r, struct pv_st_member *f)
 {
     pv_get_copy(r, f->node, sizeof(f->node));
@@ -87,9 +100,10 @@ static void get_member(struct pv_reader *r, struct pv_st_member *f)
     f->expires = pv_get_u64(r);
     pv_get_copy(r, f->node_sig, sizeof(f->node_sig));
     if (r->status == PV_OK)
-        require(r, f->expires == 0 || f->expires > f->issued);
+        require_that(r, f->expires == 0 || f->expires > f->issued);
 }
 
+/* The list has to ascend strictly, so that the same set of nodes has one encoding. */
 static void get_revocation(struct pv_reader *r, struct pv_st_revocation *f)
 {
     f->kind = pv_get_u8(r);
@@ -98,12 +112,14 @@ static void get_revocation(struct pv_reader *r, struct pv_st_revocation *f)
     f->time = pv_get_u64(r);
     if (r->status != PV_OK)
         return;
-    require(r, f->kind == PV_REVOKE_NODE || f->kind == PV_REVOKE_INVITE);
-    require(r, f->stay.len % PV_SIGN_PK_LEN == 0);
+    require_that(r, f->kind == PV_REVOKE_NODE || f->kind == PV_REVOKE_INVITE);
+    require_that(r, f->stay.len % PV_SIGN_PK_LEN == 0);
     for (size_t i = PV_SIGN_PK_LEN; i < f->stay.len; i += PV_SIGN_PK_LEN)
-        require(r, memcmp(f->stay.ptr + i - PV_SIGN_PK_LEN, f->stay.ptr + i, PV_SIGN_PK_LEN) < 0);
+        require_that(r,
+                     memcmp(f->stay.ptr + i - PV_SIGN_PK_LEN, f->stay.ptr + i, PV_SIGN_PK_LEN) < 0);
 }
 
+/* Fields of an unknown type are kept as they are: only the signer can say what they mean. */
 static void get_fields(struct pv_reader *r, struct pv_statement *st)
 {
     switch (st->type) {
@@ -167,6 +183,7 @@ static void put_member(struct pv_writer *w, const struct pv_st_member *f)
     pv_put_u64(w, f->expires);
 }
 
+/* In the order of get_fields(); PROTOCOL.md "Statements" is the table of both. */
 static void put_fields(struct pv_writer *w, const struct pv_statement *st)
 {
     switch (st->type) {
@@ -216,6 +233,8 @@ static void put_fields(struct pv_writer *w, const struct pv_statement *st)
 
 /* --- statements ------------------------------------------------------------------------------ */
 
+/* The signature is the tail of every type, unknown ones included: a node can verify, keep and pass
+ * on statements that it does not understand. */
 int pv_statement_decode(struct pv_view data, struct pv_statement *ret_st)
 {
     struct pv_statement st = {.raw = data};
@@ -227,7 +246,7 @@ int pv_statement_decode(struct pv_view data, struct pv_statement *ret_st)
         return r.status;
     if (version != 1 || st.type == 0 || st.type == PV_ST_RECEIPT)
         return PV_ERR_UNSUPPORTED;
-    if (data.len > longest(st.type))
+    if (data.len > max_len_of(st.type))
         return PV_ERR_MALFORMED;
     if (st.type != PV_ST_NETWORK)
         pv_get_copy(&r, st.network_id, sizeof(st.network_id));
@@ -251,6 +270,8 @@ int pv_statement_decode(struct pv_view data, struct pv_statement *ret_st)
     return PV_OK;
 }
 
+/* A member statement has two signatures: the node's over its claim, so that nobody can be made a
+ * member under a key it does not have, and the signer's over all. */
 int pv_statement_verify(const struct pv_statement *st)
 {
     struct pv_view none = pv_view(NULL, 0);
@@ -276,6 +297,8 @@ static int put_signature(struct pv_writer *w, const char *context, const uint8_t
     return w->status;
 }
 
+/* The result is decoded before it is handed out: a field outside its range is found here and not by
+ * every other node. */
 int pv_statement_make(const struct pv_statement *st, const uint8_t *signer_sk,
                       const uint8_t *node_sk, uint8_t *buf, size_t cap, size_t *ret_len)
 {
@@ -374,6 +397,8 @@ int pv_receipt_make(const struct pv_receipt *receipt, const uint8_t sk[static PV
     return r;
 }
 
+/* The epoch is the coordinator's start: a database restored from a backup counts in a new epoch and
+ * cannot give a number twice. */
 int pv_receipt_cmp(const struct pv_receipt *a, const struct pv_receipt *b)
 {
     if (a->epoch != b->epoch)

@@ -19,10 +19,10 @@
 enum {
     PV_NETWORK_ID_LEN = 16,       /* bytes, first of the network record's hash */
     PV_STATEMENT_HASH_LEN = 32,   /* BLAKE2b-256 over the whole statement, signature included */
-    PV_STATEMENT_LIST_MAX = 2048, /* bytes of the list in types 6 and 8 */
-    PV_STATEMENT_SHORT_MAX = 512, /* bytes; every other type, unknown ones included */
+    PV_STATEMENT_LIST_MAX = 2048, /* ours: bytes of the list in types 6 and 8 */
+    PV_STATEMENT_SHORT_MAX = 512, /* ours: bytes; every other type, unknown ones included */
     PV_STATEMENT_MAX = 2205,      /* bytes; type 6 with a full list, the longest there is */
-    PV_RECEIPT_LEN = 170,         /* bytes, fixed */
+    PV_RECEIPT_LEN = 170,         /* bytes, fixed: PROTOCOL.md "Receipts" */
     PV_COORDINATORS_MAX = 8,      /* ours: coordinators in one list */
     PV_COORDINATOR_ADDRS_MAX = 8, /* ours: addresses of one coordinator */
     PV_HOST_MAX = 253,            /* characters, RFC 1035 s2.3.4 less the root dot */
@@ -73,11 +73,11 @@ struct pv_st_invite {
 
 struct pv_st_member {
     uint8_t node[PV_SIGN_PK_LEN]; /* Ed25519 */
-    uint8_t transport[32];        /* X25519, not zero */
+    uint8_t transport[PV_DH_LEN]; /* X25519, not zero */
     uint64_t serial;
     char name[PV_NAME_BUF];
-    uint8_t ip4[4];
-    uint8_t ip6[16];
+    uint8_t ip4[PV_IP4_LEN];
+    uint8_t ip6[PV_IP6_LEN];
     uint64_t issued;  /* Unix seconds, the joiner's claim: proves nothing */
     uint64_t expires; /* Unix seconds, 0 = never, else > issued */
     uint8_t node_sig[PV_SIGN_LEN];
@@ -85,8 +85,8 @@ struct pv_st_member {
 
 struct pv_st_transport { /* the node is the signer */
     uint64_t serial;
-    uint8_t transport[32]; /* X25519, not zero */
-    uint64_t time;         /* Unix seconds */
+    uint8_t transport[PV_DH_LEN]; /* X25519, not zero */
+    uint64_t time;                /* Unix seconds */
 };
 
 struct pv_st_revocation {
@@ -180,7 +180,7 @@ int pv_receipt_cmp(const struct pv_receipt *a, const struct pv_receipt *b);
 struct pv_prefix pv_network_ula(const uint8_t network_id[static PV_NETWORK_ID_LEN]);
 /* The ULA plus the first 64 bits of BLAKE2b-256(node pk). */
 void pv_node_ip6(const uint8_t network_id[static PV_NETWORK_ID_LEN],
-                 const uint8_t node[static PV_SIGN_PK_LEN], uint8_t ret_ip6[static 16]);
+                 const uint8_t node[static PV_SIGN_PK_LEN], uint8_t ret_ip6[static PV_IP6_LEN]);
 /* May a network have this range: IPv4, 8..30 bits, not in 0/8, 127/8, 169.254/16, 224/3. */
 bool pv_ip4_range_is_valid(const struct pv_prefix *range);
 /* May a member have it: inside, neither network nor broadcast address. ip4 in host order. */

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The addresses that follow from keys (statement.h). */
+/*
+ * statement_addr.c - the addresses that follow from keys, and the IPv4 range of a network.
+ * Addresses are derived so that a node can compute those of any member from its key, and so that a
+ * member cannot choose an address that looks like another's.
+ */
 #include <string.h>
 
 #include "crypto/hash.h"
@@ -11,6 +15,7 @@ static void hash_pk(const uint8_t pk[static PV_SIGN_PK_LEN], uint8_t out[static 
     pv_blake2b(out, pv_view(pk, PV_SIGN_PK_LEN), none, none);
 }
 
+/* 40 bits of the network id serve as RFC 4193's random global id (s3.2.1). */
 struct pv_prefix pv_network_ula(const uint8_t network_id[static PV_NETWORK_ID_LEN])
 {
     uint8_t ip[16] = {0xfd}; /* RFC 4193 s3.1: fc00::/7 with the L bit */
@@ -19,7 +24,7 @@ struct pv_prefix pv_network_ula(const uint8_t network_id[static PV_NETWORK_ID_LE
 }
 
 void pv_node_ip6(const uint8_t network_id[static PV_NETWORK_ID_LEN],
-                 const uint8_t node[static PV_SIGN_PK_LEN], uint8_t ret_ip6[static 16])
+                 const uint8_t node[static PV_SIGN_PK_LEN], uint8_t ret_ip6[static PV_IP6_LEN])
 {
     uint8_t hash[PV_BLAKE2B_LEN];
     struct pv_prefix ula = pv_network_ula(network_id);
@@ -39,6 +44,8 @@ uint32_t pv_ip4_count(const struct pv_prefix *range)
     return (uint32_t)((UINT64_C(1) << (32 - range->bits)) - 2);
 }
 
+/* Ranges with a meaning of their own would break the host's routing: this network, loopback,
+ * link-local, multicast and above (RFC 6890). */
 bool pv_ip4_range_is_valid(const struct pv_prefix *range)
 {
     uint32_t base = pv_addr_u32(&range->base);
@@ -58,6 +65,8 @@ bool pv_ip4_is_usable(const struct pv_prefix *range, uint32_t ip4)
     return ip4 - range_first(range) < pv_ip4_count(range);
 }
 
+/* Bytes of the hash that pv_node_ip6() does not use, so that both addresses do not collide
+ * together. */
 uint32_t pv_ip4_first(const struct pv_prefix *range, const uint8_t node[static PV_SIGN_PK_LEN])
 {
     uint8_t hash[PV_BLAKE2B_LEN];

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Coordinator lists and their addresses (statement.h). */
+/*
+ * statement_coords.c - coordinator lists and the addresses in them. Lists are part of signed
+ * statements and of tokens, so they have one canonical text for each address: two spellings of one
+ * address would be two addresses.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -51,6 +55,8 @@ const char *pv_hostport_format(const struct pv_hostport *hp, char buf[static PV_
     return buf;
 }
 
+/* Parsed loosely, written back, and compared: that accepts only the canonical form without a second
+ * grammar. */
 int pv_hostport_parse(const char *text, size_t len, struct pv_hostport *ret_hp)
 {
     struct pv_hostport hp = {.tls = false};
@@ -93,6 +99,7 @@ int pv_hostport_parse(const char *text, size_t len, struct pv_hostport *ret_hp)
 
 /* --- lists ----------------------------------------------------------------------------------- */
 
+/* Duplicates are refused: they would only slow a node that tries one address after the other. */
 static int check_addrs(struct pv_view addrs)
 {
     struct pv_view seen[PV_COORDINATOR_ADDRS_MAX];
@@ -167,6 +174,7 @@ bool pv_coordlist_next_addr(struct pv_view *addrs, struct pv_hostport *ret_addr)
     return true;
 }
 
+/* Too many or too long addresses make the writer fail, which the caller sees at the end. */
 void pv_coordlist_put(struct pv_writer *w, const uint8_t pk[static PV_SIGN_PK_LEN],
                       const struct pv_hostport *addrs, size_t n_addrs)
 {
@@ -193,6 +201,8 @@ static bool is_listed(const struct pv_hostport *hps, size_t n, const struct pv_h
     return false;
 }
 
+/* Each address that fits is added and the list written anew, so what is in buf is always a checked
+ * list, however many addresses did not fit. */
 int pv_coordlist_with(struct pv_view list, const struct pv_coordlist_more *more, uint8_t *buf,
                       size_t cap, size_t *ret_len)
 {

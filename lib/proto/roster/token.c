@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * token.c - the text forms of an invite (token) and of a coordinator's address (URL). A token is a
+ * secret: whoever has it can join. Buffers that held one are wiped.
+ */
 #include "proto/roster/token.h"
 
 #include <stdio.h>
@@ -8,16 +12,17 @@
 #include "crypto/hash.h"
 
 enum {
-    TOKEN_PREFIX_LEN = 7,
-    TOKEN_CHECK_LEN = 4,
-    URL_PREFIX_LEN = 9,
-    URL_SECRET_TEXT = PV_B64_LEN(PV_URL_SECRET_LEN),
+    TOKEN_PREFIX_LEN = 7, /* characters of token_prefix */
+    TOKEN_CHECK_LEN = 4,  /* ours: bytes of the checksum; one slip in 2^32 goes unnoticed */
+    URL_PREFIX_LEN = 9,   /* characters of url_prefix */
+    URL_SECRET_TEXT = PV_B64_LEN(PV_URL_SECRET_LEN), /* characters of the secret */
 };
 static const char token_prefix[] = "p2pvpn-";
 static const char url_prefix[] = "p2pvpn://";
 
-/* Against slips of the hand, not against an attacker: those who can change a token can make one. */
-static void checksum(struct pv_view bin, uint8_t ret_sum[static TOKEN_CHECK_LEN])
+/* Guards against slips of the hand, not against an attacker: whoever can change a token can also
+ * make one. */
+static void token_checksum(struct pv_view bin, uint8_t ret_sum[static TOKEN_CHECK_LEN])
 {
     static const char context[] = "p2pvpn token v1"; /* hashed with its NUL */
     uint8_t hash[PV_BLAKE2B_LEN];
@@ -33,7 +38,7 @@ static int parse_bin(struct pv_view bin, struct pv_token *token)
     if (bin.len <= TOKEN_CHECK_LEN)
         return PV_ERR_MALFORMED;
     struct pv_view body = pv_view(bin.ptr, bin.len - TOKEN_CHECK_LEN);
-    checksum(body, sum);
+    token_checksum(body, sum);
     if (!pv_ct_equal(sum, body.ptr + body.len, sizeof(sum)))
         return PV_ERR_MALFORMED;
 
@@ -50,6 +55,8 @@ static int parse_bin(struct pv_view bin, struct pv_token *token)
     return PV_OK;
 }
 
+/* The binary form is wiped whatever the result, because a mistyped token is as secret as a right
+ * one. */
 int pv_token_parse(const char *text, size_t len, struct pv_token *ret_token)
 {
     uint8_t bin[PV_TOKEN_BIN_MAX];
@@ -81,7 +88,7 @@ int pv_token_format(const struct pv_token *token, char *buf, size_t cap)
     pv_put_bytes(&w, token->network_id, sizeof(token->network_id));
     pv_put_bytes(&w, token->seed, sizeof(token->seed));
     pv_put_view16(&w, pv_view(token->list, token->list_len));
-    checksum(pv_written(&w), sum);
+    token_checksum(pv_written(&w), sum);
     pv_put_bytes(&w, sum, sizeof(sum));
 
     int r = w.status;
@@ -111,6 +118,7 @@ static int parse_secret(const char *text, size_t len, struct pv_url *url)
     return pv_b64url_decode(text + 3, URL_SECRET_TEXT, url->secret, sizeof(url->secret), &n);
 }
 
+/* Parsed, written back and compared, as addresses are: one spelling only. */
 int pv_url_parse(const char *text, size_t len, struct pv_url *ret_url)
 {
     struct pv_url url = {.has_secret = false};
