@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * chat.c - chat frames between two nodes: one line each, JSON or plain text (PROTOCOL.md "Chat").
+ * Lines come from the peer's programs and are shown in terminals, so text is checked as UTF-8 when
+ * it comes and made harmless when it is shown.
+ */
 #include "proto/chat/chat.h"
 
 #include <string.h>
@@ -12,12 +17,12 @@ enum {
     MAX_VALUES = 64,  /* ours need 5 */
     REAL_DIGITS = 15, /* significant digits every double keeps */
 };
-#define MAX_SEQ     (UINT64_C(1) << 53)       /* whole numbers every JSON reader keeps exactly */
 #define MAX_TIME_MS UINT64_C(253402300800000) /* the year 10000 */
 
 static const char REPLACEMENT[] = "\xef\xbf\xbd"; /* U+FFFD */
 
-/* Length of the UTF-8 sequence at the start of text (RFC 3629), 0 when there is none. */
+/* Length of the UTF-8 sequence at the start of text (RFC 3629), 0 when there is none. Overlong
+ * forms and surrogates are none: they would let a character pass that the checks below look for. */
 static size_t utf8_step(struct pv_view text, uint32_t *ret_cp)
 {
     uint8_t b = text.ptr[0];
@@ -90,7 +95,8 @@ static int get_id(const json_t *obj, const char *key, uint8_t ret_id[static PV_C
     return text == NULL ? PV_ERR_MALFORMED : pv_chat_id_parse(text, ret_id);
 }
 
-static int get_ack(const json_t *obj, struct pv_chat_frame *ret_frame)
+/* Only the two states that a receiver can vouch for: the others are the sender's own. */
+static int parse_ack(const json_t *obj, struct pv_chat_frame *ret_frame)
 {
     const char *state = json_string_value(json_object_get(obj, "state"));
     int r = get_id(obj, "ack", ret_frame->id);
@@ -108,20 +114,22 @@ static int get_ack(const json_t *obj, struct pv_chat_frame *ret_frame)
     return PV_OK;
 }
 
-static int get_noted(const json_t *obj, struct pv_chat_frame *ret_frame)
+static int parse_noted(const json_t *obj, struct pv_chat_frame *ret_frame)
 {
     ret_frame->kind = PV_CHAT_NOTED;
     return get_id(obj, "noted", ret_frame->id);
 }
 
-static int get_message(const json_t *obj, struct pv_chat_frame *ret_frame)
+/* The id keeps a message that was sent twice from appearing twice; time is the sender's claim and
+ * only shown. */
+static int parse_message(const json_t *obj, struct pv_chat_frame *ret_frame)
 {
     const json_t *text = json_object_get(obj, "text");
     const json_t *time = json_object_get(obj, "time");
     int r = get_id(obj, "id", ret_frame->id);
     if (r < 0)
         return r;
-    r = pv_jsonline_u64(obj, "seq", 1, MAX_SEQ, &ret_frame->seq);
+    r = pv_jsonline_u64(obj, "seq", 1, PV_CHAT_SEQ_MAX, &ret_frame->seq);
     if (r < 0 || !json_is_string(text) || !json_is_number(time))
         return PV_ERR_MALFORMED;
 
@@ -141,7 +149,9 @@ static int get_message(const json_t *obj, struct pv_chat_frame *ret_frame)
     return PV_OK;
 }
 
-static int get_plain(struct pv_view line, struct pv_chat_frame *ret_frame)
+/* A person with netcat has no other way to type: what is not UTF-8 becomes U+FFFD instead of an
+ * error. */
+static int parse_plain(struct pv_view line, struct pv_chat_frame *ret_frame)
 {
     size_t n = 0;
     while (line.len > 0) {
@@ -170,18 +180,18 @@ int pv_chat_frame_parse(struct pv_view line, struct pv_chat_frame *ret_frame)
     if (line.len >= PV_CHAT_LINE_MAX)
         return PV_ERR_LIMIT;
     if (line.ptr[0] != '{')
-        return get_plain(line, ret_frame);
+        return parse_plain(line, ret_frame);
 
     json_t *obj = NULL;
     int r = pv_jsonline_parse(line, PV_CHAT_JSON_DEPTH, MAX_VALUES, &obj);
     if (r < 0)
         return r;
     if (json_object_get(obj, "ack") != NULL)
-        r = get_ack(obj, ret_frame);
+        r = parse_ack(obj, ret_frame);
     else if (json_object_get(obj, "noted") != NULL)
-        r = get_noted(obj, ret_frame);
+        r = parse_noted(obj, ret_frame);
     else
-        r = get_message(obj, ret_frame);
+        r = parse_message(obj, ret_frame);
     json_decref(obj);
     return r;
 }
@@ -189,7 +199,7 @@ int pv_chat_frame_parse(struct pv_view line, struct pv_chat_frame *ret_frame)
 /* --- encoding ------------------------------------------------------------------------------ */
 
 /* Writes obj (NULL: no memory) and a newline; drops the reference. */
-static int write_line(json_t *obj, char *buf, size_t *ret_len)
+static int write_frame(json_t *obj, char *buf, size_t *ret_len)
 {
     size_t len =
         json_dumpb(obj, buf, PV_CHAT_LINE_MAX - 1, JSON_COMPACT | JSON_REAL_PRECISION(REAL_DIGITS));
@@ -205,12 +215,12 @@ int pv_chat_write_message(const uint8_t id[static PV_CHAT_ID_LEN], uint64_t seq,
                           const char *text, char buf[static PV_CHAT_LINE_MAX], size_t *ret_len)
 {
     char idtext[PV_CHAT_ID_TEXT_BUF];
-    if (!pv_chat_text_is_valid(pv_view(text, strlen(text))) || seq == 0 || seq > MAX_SEQ ||
+    if (!pv_chat_text_is_valid(pv_view(text, strlen(text))) || seq == 0 || seq > PV_CHAT_SEQ_MAX ||
         time_ms > MAX_TIME_MS)
         return PV_ERR_MALFORMED;
-    return write_line(json_pack("{s:s, s:I, s:f, s:s}", "id", pv_chat_id_format(id, idtext), "seq",
-                                (json_int_t)seq, "time", (double)time_ms / 1000.0, "text", text),
-                      buf, ret_len);
+    return write_frame(json_pack("{s:s, s:I, s:f, s:s}", "id", pv_chat_id_format(id, idtext), "seq",
+                                 (json_int_t)seq, "time", (double)time_ms / 1000.0, "text", text),
+                       buf, ret_len);
 }
 
 int pv_chat_write_ack(const uint8_t id[static PV_CHAT_ID_LEN], enum pv_chat_state state,
@@ -219,22 +229,22 @@ int pv_chat_write_ack(const uint8_t id[static PV_CHAT_ID_LEN], enum pv_chat_stat
     char idtext[PV_CHAT_ID_TEXT_BUF];
     if (state != PV_CHAT_DELIVERED && state != PV_CHAT_READ)
         return PV_ERR_MALFORMED;
-    return write_line(json_pack("{s:s, s:s}", "ack", pv_chat_id_format(id, idtext), "state",
-                                pv_chat_state_name(state)),
-                      buf, ret_len);
+    return write_frame(json_pack("{s:s, s:s}", "ack", pv_chat_id_format(id, idtext), "state",
+                                 pv_chat_state_name(state)),
+                       buf, ret_len);
 }
 
 int pv_chat_write_noted(const uint8_t id[static PV_CHAT_ID_LEN], char buf[static PV_CHAT_LINE_MAX],
                         size_t *ret_len)
 {
     char idtext[PV_CHAT_ID_TEXT_BUF];
-    return write_line(json_pack("{s:s}", "noted", pv_chat_id_format(id, idtext)), buf, ret_len);
+    return write_frame(json_pack("{s:s}", "noted", pv_chat_id_format(id, idtext)), buf, ret_len);
 }
 
 /* --- showing ------------------------------------------------------------------------------- */
 
-/* Does a terminal act on it, or does it hide or reorder what is around it? The joiners U+200C and
- * U+200D stay: scripts and emoji need them. */
+/* True for a character that a terminal acts on, or that hides or reorders what is around it
+ * (Unicode TR 36 s2.5). The joiners U+200C and U+200D stay: scripts and emoji need them. */
 static bool is_harmful(uint32_t cp)
 {
     return (cp < 0x20 && cp != '\t') || (cp >= 0x7f && cp < 0xa0) || cp == 0xad || cp == 0x61c ||
@@ -243,6 +253,8 @@ static bool is_harmful(uint32_t cp)
            (cp >= 0xe0000 && cp <= 0xe007f);
 }
 
+/* A newline is indented, so that no line of a message can pose as another message; cut at a
+ * character, so that what is shown is valid UTF-8. */
 size_t pv_chat_show(struct pv_view text, char *dst, size_t cap)
 {
     size_t n = 0;

@@ -12,8 +12,11 @@
 
 #include "base/pv.h"
 
+/* Whole numbers that every JSON reader keeps exactly, RFC 8259 s6. */
+#define PV_CHAT_SEQ_MAX (UINT64_C(1) << 53)
+
 enum {
-    PV_CHAT_PORT = 2047,      /* TCP, on the overlay address */
+    PV_CHAT_PORT = 2047,      /* TCP, on the overlay address, ours */
     PV_CHAT_TEXT_MAX = 16384, /* bytes of UTF-8 in one message, without the NUL */
     PV_CHAT_ID_LEN = 16,      /* bytes, random, drawn by the sender */
     PV_CHAT_ID_TEXT = 22,     /* characters: an id in base64url */

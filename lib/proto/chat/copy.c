@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * copy.c - frames about sealed copies that members hold for members who are away (PROTOCOL.md). The
+ * box is opaque here: neither holder nor codec can read it.
+ */
 #include "proto/chat/copy.h"
 
 #include <stdio.h>
@@ -21,7 +25,8 @@ bool pv_copy_is_frame(struct pv_view line)
     return line.len >= sizeof(START) - 1 && memcmp(line.ptr, START, sizeof(START) - 1) == 0;
 }
 
-static bool get_box(const json_t *v, struct pv_copy_frame *f)
+/* The buffer has the size of the largest box, so a longer one fails to decode. */
+static bool parse_box(const json_t *v, struct pv_copy_frame *f)
 {
     const char *text = json_string_value(v);
     return text != NULL && json_string_length(v) > 0 &&
@@ -29,7 +34,9 @@ static bool get_box(const json_t *v, struct pv_copy_frame *f)
                PV_OK;
 }
 
-static int get_frame(const json_t *obj, struct pv_copy_frame *f)
+/* The kind follows from the direction ("to" or "from") and the one other field, so that a frame has
+ * no redundant word which could contradict it. */
+static int parse_copy(const json_t *obj, struct pv_copy_frame *f)
 {
     const char *key = json_string_value(json_object_get(obj, "copy"));
     const char *to = json_string_value(json_object_get(obj, "to"));
@@ -45,7 +52,7 @@ static int get_frame(const json_t *obj, struct pv_copy_frame *f)
         return PV_ERR_MALFORMED;
     if (box != NULL) {
         f->kind = to != NULL ? PV_COPY_KEEP : PV_COPY_DELIVER;
-        return get_box(box, f) ? PV_OK : PV_ERR_MALFORMED;
+        return parse_box(box, f) ? PV_OK : PV_ERR_MALFORMED;
     }
     if (to != NULL && json_is_boolean(kept)) {
         f->kind = PV_COPY_KEPT;
@@ -68,11 +75,12 @@ int pv_copy_frame_parse(struct pv_view line, struct pv_copy_frame *ret_frame)
         return PV_ERR_LIMIT;
     int r = pv_jsonline_parse(line, DEPTH, MAX_VALUES, &obj);
     if (r == PV_OK)
-        r = get_frame(obj, ret_frame);
+        r = parse_copy(obj, ret_frame);
     json_decref(obj);
     return r;
 }
 
+/* Written by hand: the box is the bulk of the line and goes straight into it. */
 int pv_copy_frame_write(const struct pv_copy_frame *frame, char buf[static PV_CHAT_LINE_MAX],
                         size_t *ret_len)
 {

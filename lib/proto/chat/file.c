@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * file.c - notices about files, the frames around their bytes, and names made harmless. A name from
+ * another node becomes a name in a directory of ours, so it is cleaned where it is parsed: no code
+ * behind this file ever sees a slash, a leading dot or an invisible character.
+ */
 #include "proto/chat/file.h"
 
 #include <string.h>
@@ -7,7 +12,7 @@
 #include "base/text.h"
 
 enum {
-    VERSION = 1,
+    VERSION = 1, /* of notices; another one is ignored */
 };
 static const char MAGIC[8] = "P2PVPNF1"; /* not a string: no NUL */
 
@@ -49,6 +54,7 @@ enum pv_file_why pv_file_why_parse(uint8_t byte)
 
 /* --- notices ------------------------------------------------------------------------------- */
 
+/* Version and kind come first: what follows is of unknown form when they are not known. */
 int pv_file_notice_parse(struct pv_view body, struct pv_file_notice *ret_notice)
 {
     struct pv_reader r = pv_reader(body);
@@ -151,7 +157,7 @@ int pv_file_answer_parse(const uint8_t buf[static PV_FILE_ANSWER_LEN], enum pv_f
 /* --- names --------------------------------------------------------------------------------- */
 
 /* The character at p (valid UTF-8) and its length in bytes. */
-static uint32_t character(const uint8_t *p, size_t *ret_len)
+static uint32_t utf8_char(const uint8_t *p, size_t *ret_len)
 {
     if (p[0] < 0x80) {
         *ret_len = 1;
@@ -165,7 +171,8 @@ static uint32_t character(const uint8_t *p, size_t *ret_len)
     return c;
 }
 
-/* Invisible, or it makes text run another way (Unicode TR 36 s2.5; the same set as chat's). */
+/* True for a character that is invisible or makes text run another way (Unicode TR 36 s2.5):
+ * "exe.txt" may be shown for "txt.exe". The same set as chat's, and U+180E. */
 static bool is_treacherous(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c || c == 0x180e ||
@@ -174,6 +181,8 @@ static bool is_treacherous(uint32_t c)
            (c >= 0xe0000 && c <= 0xe007f);
 }
 
+/* Backslashes count as separators too: the receiver may copy the file to another system. A leading
+ * hyphen would be an option to a careless command. */
 int pv_file_name_clean(struct pv_view name, char ret_name[static PV_FILE_NAME_BUF])
 {
     size_t from = 0, n = 0;
@@ -183,7 +192,7 @@ int pv_file_name_clean(struct pv_view name, char ret_name[static PV_FILE_NAME_BU
         if (name.ptr[i] == '/' || name.ptr[i] == '\\')
             from = i + 1;
     for (size_t i = from, len = 0; i < name.len; i += len) {
-        uint32_t c = character(name.ptr + i, &len);
+        uint32_t c = utf8_char(name.ptr + i, &len);
         bool bad = is_treacherous(c) || (n == 0 && (c == '.' || c == '-'));
         if (n + (bad ? 1 : len) > PV_FILE_NAME_MAX)
             break;

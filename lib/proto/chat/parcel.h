@@ -33,14 +33,13 @@ struct pv_parcel {
     struct pv_view text; /* pv_chat_text_is_valid() */
 };
 
-/* Signs and seals into PV_PARCEL_BOX_MAX bytes. local: this node's transport key; remote: the
- * receiver's; sk: this node's identity. PV_ERR_MALFORMED (text, seq), PV_ERR_AUTH (remote of small
- * order), PV_ERR_NOMEM. */
 struct pv_parcel_keys {
-    const struct pv_noise_keys *local;
-    const uint8_t *remote; /* 32 bytes */
-    const uint8_t *sk;     /* PV_SIGN_SK_LEN bytes */
+    const struct pv_noise_keys *local; /* this node's transport key */
+    const uint8_t *remote;             /* the receiver's transport key, PV_DH_LEN bytes */
+    const uint8_t *sk;                 /* this node's identity key, PV_SIGN_SK_LEN bytes */
 };
+/* Signs and seals into PV_PARCEL_BOX_MAX bytes. PV_ERR_MALFORMED (text, seq), PV_ERR_AUTH (remote
+ * of small order), PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_parcel_seal(const struct pv_signal_route *route,
                                  const struct pv_parcel_keys *keys, const struct pv_rng *rng,
                                  const struct pv_parcel *parcel,

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * room.c - signed records of rooms: parsing, making (PROTOCOL.md "Rooms"). Records are handed on by
+ * members who did not write them, so each carries its author's signature over the network and the
+ * record; one record has one encoding, since rooms compare hashes.
+ */
 #include "proto/chat/room.h"
 
 #include <stdio.h>
@@ -9,8 +14,6 @@
 enum {
     VERSION = 1,
 };
-#define MAX_SEQ (UINT64_C(1) << 53) /* as in chat frames */
-
 static const char context[] = "p2pvpn room v1";
 
 bool pv_room_name_is_valid(const char *name)
@@ -30,20 +33,20 @@ bool pv_room_base(const struct pv_room_record *record, size_t i, struct pv_room_
 
 /* --- parsing ------------------------------------------------------------------------------- */
 
-/* Ascending by author, so that one list has one form. */
+/* The list of an invite's base ascends by author, so that one list has one form. */
 static bool base_is_canonical(struct pv_view base)
 {
     if (base.len % PV_ROOM_HAVE_LEN != 0 || base.len > PV_ROOM_MAX_MEMBERS * PV_ROOM_HAVE_LEN)
         return false;
     for (size_t i = 0; i < base.len; i += PV_ROOM_HAVE_LEN) {
-        if (pv_load_be64(base.ptr + i + PV_SIGN_PK_LEN) > MAX_SEQ ||
+        if (pv_load_be64(base.ptr + i + PV_SIGN_PK_LEN) > PV_CHAT_SEQ_MAX ||
             (i > 0 && memcmp(base.ptr + i - PV_ROOM_HAVE_LEN, base.ptr + i, PV_SIGN_PK_LEN) >= 0))
             return false;
     }
     return true;
 }
 
-static void get_name(struct pv_reader *in, struct pv_room_record *rec)
+static void get_room_name(struct pv_reader *in, struct pv_room_record *rec)
 {
     struct pv_view name = pv_get_view16(in, PV_ROOM_NAME_MAX);
     if (in->status != PV_OK)
@@ -54,14 +57,15 @@ static void get_name(struct pv_reader *in, struct pv_room_record *rec)
         pv_reader_fail(in, PV_ERR_MALFORMED);
 }
 
-/* The fields between head and signature. */
-static void get_fields(struct pv_reader *in, struct pv_room_record *rec)
+/* The fields between head and signature. Limits are checked here, before the signature: a record
+ * that no member may make need not be verified. */
+static void get_record_fields(struct pv_reader *in, struct pv_room_record *rec)
 {
     switch (rec->type) {
     case PV_ROOM_CREATE:
         rec->time_ms = pv_get_u64(in);
         pv_get_copy(in, rec->nonce, sizeof(rec->nonce));
-        get_name(in, rec);
+        get_room_name(in, rec);
         break;
     case PV_ROOM_INVITE:
         pv_get_copy(in, rec->node, sizeof(rec->node));
@@ -87,10 +91,12 @@ static void get_fields(struct pv_reader *in, struct pv_room_record *rec)
             pv_reader_fail(in, PV_ERR_MALFORMED);
         break;
     }
-    if (rec->seq > MAX_SEQ || rec->time_ms > MAX_SEQ)
+    if (rec->seq > PV_CHAT_SEQ_MAX || rec->time_ms > PV_CHAT_SEQ_MAX)
         pv_reader_fail(in, PV_ERR_MALFORMED);
 }
 
+/* The signature is checked after the form and before anything is returned; without a network (own
+ * records from the disk) it is known to be right. */
 int pv_room_record_parse(struct pv_view raw, const uint8_t *network,
                          struct pv_room_record *ret_record)
 {
@@ -107,7 +113,7 @@ int pv_room_record_parse(struct pv_view raw, const uint8_t *network,
     if (rec.type != PV_ROOM_CREATE)
         pv_get_copy(&in, rec.room, sizeof(rec.room));
     pv_get_copy(&in, rec.signer, sizeof(rec.signer));
-    get_fields(&in, &rec);
+    get_record_fields(&in, &rec);
     int r = pv_reader_end(&in);
     if (r == PV_OK && network != NULL)
         r = pv_sign_verify(body.ptr + body.len, context, pv_view(network, PV_ROOM_NETWORK_LEN),
@@ -123,8 +129,9 @@ int pv_room_record_parse(struct pv_view raw, const uint8_t *network,
 
 /* --- making -------------------------------------------------------------------------------- */
 
-static void put_fields(struct pv_writer *w, const struct pv_room_record *rec,
-                       const struct pv_room_make *make)
+/* In the order of get_record_fields(); PROTOCOL.md "Rooms" is the table of both. */
+static void put_record_fields(struct pv_writer *w, const struct pv_room_record *rec,
+                              const struct pv_room_make *make)
 {
     switch (rec->type) {
     case PV_ROOM_CREATE:
@@ -155,8 +162,8 @@ static void put_fields(struct pv_writer *w, const struct pv_room_record *rec,
     }
 }
 
-static struct pv_writer put_record(const struct pv_room_record *rec,
-                                   const struct pv_room_make *make, uint8_t *raw)
+static struct pv_writer write_record(const struct pv_room_record *rec,
+                                     const struct pv_room_make *make, uint8_t *raw)
 {
     struct pv_writer w = pv_writer(raw, PV_ROOM_RECORD_MAX);
     pv_put_u8(&w, VERSION);
@@ -164,10 +171,11 @@ static struct pv_writer put_record(const struct pv_room_record *rec,
     if (rec->type != PV_ROOM_CREATE)
         pv_put_bytes(&w, rec->room, sizeof(rec->room));
     pv_put_bytes(&w, rec->signer, sizeof(rec->signer));
-    put_fields(&w, rec, make);
+    put_record_fields(&w, rec, make);
     return w;
 }
 
+/* The result is parsed again: what is not canonical would be refused by every other member. */
 int pv_room_record_make(const struct pv_room_make *make, const struct pv_room_record *record,
                         uint8_t ret_raw[static PV_ROOM_RECORD_MAX], size_t *ret_len)
 {
@@ -175,7 +183,7 @@ int pv_room_record_make(const struct pv_room_make *make, const struct pv_room_re
     uint8_t sig[PV_SIGN_LEN];
     if (make->n_base > PV_ROOM_MAX_MEMBERS)
         return PV_ERR_MALFORMED;
-    struct pv_writer w = put_record(record, make, ret_raw);
+    struct pv_writer w = write_record(record, make, ret_raw);
     int r = w.status != PV_OK ? PV_ERR_MALFORMED
                               : pv_sign(sig, context, pv_view(make->network, PV_ROOM_NETWORK_LEN),
                                         pv_written(&w), make->sk);
@@ -189,10 +197,12 @@ int pv_room_record_make(const struct pv_room_make *make, const struct pv_room_re
     return PV_OK;
 }
 
+/* The disk keeps a text without its frame; the signature fits only what was signed, so a mistake
+ * here shows at the receiver and not as another text. */
 int pv_room_text_join(const struct pv_room_record *record, const uint8_t *sig,
                       uint8_t ret_raw[static PV_ROOM_RECORD_MAX], size_t *ret_len)
 {
-    struct pv_writer w = put_record(record, NULL, ret_raw);
+    struct pv_writer w = write_record(record, NULL, ret_raw);
     pv_put_bytes(&w, sig, PV_SIGN_LEN);
     if (w.status != PV_OK || record->type != PV_ROOM_TEXT)
         return PV_ERR_MALFORMED;

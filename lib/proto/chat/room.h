@@ -21,16 +21,16 @@ enum {
     PV_ROOM_NETWORK_LEN = 16,
     PV_ROOM_NONCE_LEN = 16,
     PV_ROOM_NAME_MAX = 32,     /* characters, without the '#' */
-    PV_ROOM_MAX_MEMBERS = 64,  /* nodes ever named in one room, its creator included */
-    PV_ROOM_MAX_RECORDS = 256, /* of one room, texts not counted */
+    PV_ROOM_MAX_MEMBERS = 64,  /* ours: nodes ever named in one room, its creator included */
+    PV_ROOM_MAX_RECORDS = 256, /* ours: of one room, texts not counted */
     PV_ROOM_PREFIX_LEN = 8,    /* bytes of a record's hash */
 
-    PV_ROOM_HEAD = 2 + PV_ROOM_ID_LEN + 32, /* version, type, room, signer */
-    PV_ROOM_HAVE_LEN = 32 + 8,
+    PV_ROOM_HEAD = 2 + PV_ROOM_ID_LEN + PV_SIGN_PK_LEN, /* version, type, room, signer */
+    PV_ROOM_HAVE_LEN = PV_SIGN_PK_LEN + 8,              /* bytes: author, seq */
     PV_ROOM_TEXT_OVERHEAD = PV_ROOM_HEAD + 8 + 8 + PV_SIGN_LEN,
     PV_ROOM_RECORD_MAX = PV_ROOM_TEXT_OVERHEAD + PV_CHAT_TEXT_MAX, /* the longest of all types */
 
-    PV_ROOM_PAGE = 49152,           /* bytes of records in one frame, or one record */
+    PV_ROOM_PAGE = 49152,           /* ours: bytes of records in one frame, or one record */
     PV_ROOM_FRAME_MAX_RECORDS = 64, /* in one frame */
 };
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Frames of rooms: JSON lines of chat connections. */
+/*
+ * room_frame.c - frames of rooms: JSON lines of chat connections, both directions.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -13,7 +15,6 @@ enum {
     DEPTH = 3,        /* {"have":[["…",1]]} */
     MAX_VALUES = 600, /* a LIST has 256 and a few */
 };
-#define MAX_SEQ (UINT64_C(1) << 53)
 
 static const char START[] = "{\"room\":";
 
@@ -25,7 +26,7 @@ bool pv_room_is_frame(struct pv_view line)
 /* --- parsing ------------------------------------------------------------------------------- */
 
 /* Exactly len bytes in base64url. */
-static bool get_bytes(const json_t *v, uint8_t *dst, size_t len)
+static bool parse_fixed(const json_t *v, uint8_t *dst, size_t len)
 {
     size_t n = 0;
     const char *text = json_string_value(v);
@@ -33,7 +34,8 @@ static bool get_bytes(const json_t *v, uint8_t *dst, size_t len)
            n == len;
 }
 
-static int get_have(const json_t *list, struct pv_room_frame *f)
+/* Counts are checked before the loop, because the arrays of the frame have exactly that size. */
+static int parse_have(const json_t *list, struct pv_room_frame *f)
 {
     const json_t *pair;
     size_t i;
@@ -46,16 +48,16 @@ static int get_have(const json_t *list, struct pv_room_frame *f)
         const json_t *seq = json_array_get(pair, 1);
         struct pv_room_have *h = &f->have[f->n_have++];
         if (json_array_size(pair) != 2 ||
-            !get_bytes(json_array_get(pair, 0), h->author, sizeof(h->author)) ||
+            !parse_fixed(json_array_get(pair, 0), h->author, sizeof(h->author)) ||
             !json_is_integer(seq) || json_integer_value(seq) < 0 ||
-            (uint64_t)json_integer_value(seq) > MAX_SEQ)
+            (uint64_t)json_integer_value(seq) > PV_CHAT_SEQ_MAX)
             return PV_ERR_MALFORMED;
         h->seq = (uint64_t)json_integer_value(seq);
     }
     return PV_OK;
 }
 
-static int get_list(const json_t *list, struct pv_room_frame *f)
+static int parse_list(const json_t *list, struct pv_room_frame *f)
 {
     const json_t *prefix;
     size_t i;
@@ -65,13 +67,15 @@ static int get_list(const json_t *list, struct pv_room_frame *f)
         return PV_ERR_LIMIT;
     json_array_foreach(list, i, prefix)
     {
-        if (!get_bytes(prefix, f->prefix[f->n_prefix++], PV_ROOM_PREFIX_LEN))
+        if (!parse_fixed(prefix, f->prefix[f->n_prefix++], PV_ROOM_PREFIX_LEN))
             return PV_ERR_MALFORMED;
     }
     return PV_OK;
 }
 
-static int get_records(const json_t *list, struct pv_room_frame *f)
+/* All records are decoded into one buffer of the frame, which a line that fits PV_CHAT_LINE_MAX
+ * cannot overrun: base64 shrinks. */
+static int parse_records(const json_t *list, struct pv_room_frame *f)
 {
     const json_t *v;
     size_t i, used = 0;
@@ -92,27 +96,28 @@ static int get_records(const json_t *list, struct pv_room_frame *f)
     return PV_OK;
 }
 
-static int get_frame(const json_t *obj, struct pv_room_frame *f)
+/* The kind follows from the one field that is there. */
+static int parse_frame(const json_t *obj, struct pv_room_frame *f)
 {
     const json_t *v;
-    if (!get_bytes(json_object_get(obj, "room"), f->room, sizeof(f->room)))
+    if (!parse_fixed(json_object_get(obj, "room"), f->room, sizeof(f->room)))
         return PV_ERR_MALFORMED;
     if ((v = json_object_get(obj, "have")) != NULL) {
         f->kind = PV_ROOM_F_HAVE;
-        return get_bytes(json_object_get(obj, "digest"), f->digest, sizeof(f->digest))
-                   ? get_have(v, f)
+        return parse_fixed(json_object_get(obj, "digest"), f->digest, sizeof(f->digest))
+                   ? parse_have(v, f)
                    : PV_ERR_MALFORMED;
     }
     if ((v = json_object_get(obj, "want")) != NULL) {
         f->kind = PV_ROOM_F_WANT;
-        return get_have(v, f);
+        return parse_have(v, f);
     }
     if ((v = json_object_get(obj, "list")) != NULL) {
         f->kind = PV_ROOM_F_LIST;
-        return get_list(v, f);
+        return parse_list(v, f);
     }
     f->kind = PV_ROOM_F_RECORDS;
-    return get_records(json_object_get(obj, "records"), f);
+    return parse_records(json_object_get(obj, "records"), f);
 }
 
 int pv_room_frame_parse(struct pv_view line, struct pv_room_frame *ret_frame)
@@ -124,21 +129,22 @@ int pv_room_frame_parse(struct pv_view line, struct pv_room_frame *ret_frame)
     if (r < 0)
         return r;
     ret_frame->n_have = ret_frame->n_prefix = ret_frame->n_records = 0;
-    r = get_frame(obj, ret_frame);
+    r = parse_frame(obj, ret_frame);
     json_decref(obj);
     return r;
 }
 
 /* --- writing ------------------------------------------------------------------------------- */
 
-/* Text of a frame as it grows; sticky. */
-struct pen {
+/* The text of a frame as it grows. Being full sticks, so that callers write straight on and look
+ * once at the end. */
+struct frame_pen {
     char *buf;
     size_t len;
     bool full;
 };
 
-static void put(struct pen *p, const char *text)
+static void pen_put(struct frame_pen *p, const char *text)
 {
     size_t n = strlen(text);
     p->full = p->full || p->len + n >= PV_CHAT_LINE_MAX;
@@ -148,60 +154,61 @@ static void put(struct pen *p, const char *text)
     p->len += n;
 }
 
-static void put_bytes(struct pen *p, const uint8_t *bytes, size_t len)
+/* base64url straight into the line; the encoder's NUL is overwritten by the quote. */
+static void pen_put_bytes(struct frame_pen *p, const uint8_t *bytes, size_t len)
 {
-    put(p, "\"");
+    pen_put(p, "\"");
     p->full = p->full ||
               pv_b64url_encode(pv_view(bytes, len), p->buf + p->len, PV_CHAT_LINE_MAX - p->len) < 0;
     if (!p->full)
         p->len += strlen(p->buf + p->len);
-    put(p, "\"");
+    pen_put(p, "\"");
 }
 
-static void put_have(struct pen *p, const struct pv_room_frame *f)
+static void pen_put_have(struct frame_pen *p, const struct pv_room_frame *f)
 {
     char number[32];
     for (size_t i = 0; i < f->n_have; i++) {
-        put(p, i == 0 ? "[" : ",[");
-        put_bytes(p, f->have[i].author, sizeof(f->have[i].author));
+        pen_put(p, i == 0 ? "[" : ",[");
+        pen_put_bytes(p, f->have[i].author, sizeof(f->have[i].author));
         snprintf(number, sizeof(number), ",%llu]", (unsigned long long)f->have[i].seq);
-        put(p, number);
+        pen_put(p, number);
     }
 }
 
 int pv_room_frame_write(const struct pv_room_frame *frame, char buf[static PV_CHAT_LINE_MAX],
                         size_t *ret_len)
 {
-    struct pen p = {.buf = buf};
-    put(&p, START);
-    put_bytes(&p, frame->room, sizeof(frame->room));
+    struct frame_pen p = {.buf = buf};
+    pen_put(&p, START);
+    pen_put_bytes(&p, frame->room, sizeof(frame->room));
     switch (frame->kind) {
     case PV_ROOM_F_HAVE:
-        put(&p, ",\"digest\":");
-        put_bytes(&p, frame->digest, sizeof(frame->digest));
-        put(&p, ",\"have\":[");
-        put_have(&p, frame);
+        pen_put(&p, ",\"digest\":");
+        pen_put_bytes(&p, frame->digest, sizeof(frame->digest));
+        pen_put(&p, ",\"have\":[");
+        pen_put_have(&p, frame);
         break;
     case PV_ROOM_F_WANT:
-        put(&p, ",\"want\":[");
-        put_have(&p, frame);
+        pen_put(&p, ",\"want\":[");
+        pen_put_have(&p, frame);
         break;
     case PV_ROOM_F_LIST:
-        put(&p, ",\"list\":[");
+        pen_put(&p, ",\"list\":[");
         for (size_t i = 0; i < frame->n_prefix; i++) {
-            put(&p, i == 0 ? "" : ",");
-            put_bytes(&p, frame->prefix[i], PV_ROOM_PREFIX_LEN);
+            pen_put(&p, i == 0 ? "" : ",");
+            pen_put_bytes(&p, frame->prefix[i], PV_ROOM_PREFIX_LEN);
         }
         break;
     case PV_ROOM_F_RECORDS:
-        put(&p, ",\"records\":[");
+        pen_put(&p, ",\"records\":[");
         for (size_t i = 0; i < frame->n_records; i++) {
-            put(&p, i == 0 ? "" : ",");
-            put_bytes(&p, frame->records[i].ptr, frame->records[i].len);
+            pen_put(&p, i == 0 ? "" : ",");
+            pen_put_bytes(&p, frame->records[i].ptr, frame->records[i].len);
         }
         break;
     }
-    put(&p, "]}\n");
+    pen_put(&p, "]}\n");
     if (p.full)
         return PV_ERR_LIMIT;
     *ret_len = p.len;

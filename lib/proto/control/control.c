@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * control.c - one connection of the control channel: preamble, Noise IK, encrypted frames, either
+ * role. A coordinator holds thousands of these, most of them idle, so an idle one keeps no large
+ * buffer. Input is taken one message at a time, and output has a limit, so that neither side can
+ * make the other hold more than it wants.
+ */
 #include "proto/control/control.h"
 
 #include <stdlib.h>
@@ -43,7 +49,9 @@ struct pv_control {
     size_t out_len;
 };
 
-static void fail(struct pv_control *c)
+/* Keys are wiped at once; nothing that waits is sent any more, since the peer could not tell it
+ * from what an attacker left of it. */
+static void fail_connection(struct pv_control *c)
 {
     c->state = PV_CONTROL_FAILED;
     c->has_message = false;
@@ -91,6 +99,8 @@ static void make_keys(struct pv_noise_keys *keys, const uint8_t static_sk[static
     pv_dh_public(keys->sk, keys->pk);
 }
 
+/* The preamble is the Noise prologue too (Noise s6): a peer that was sent another one computes
+ * other keys, so it cannot be changed on the way. */
 static int start_client(struct pv_control *c, const uint8_t static_sk[static PV_DH_LEN],
                         const uint8_t server_pk[static PV_DH_LEN], const struct pv_rng *rng)
 {
@@ -173,6 +183,8 @@ static int finish_handshake(struct pv_control *c)
     return r;
 }
 
+/* The plaintext overwrites the frame, which spares a copy and leaves no second place to wipe. The
+ * server answers message 1 at once, so that a handshake takes one round trip. */
 static int open_frame(struct pv_control *c)
 {
     struct pv_view body = pv_view(c->frame, c->frame_len);
@@ -199,7 +211,8 @@ static int open_frame(struct pv_control *c)
     return r < 0 ? r : finish_handshake(c);
 }
 
-/* The length that the next frame must have, or its bounds. */
+/* Checked before memory is taken: during the handshake the exact length, afterwards the bounds of a
+ * message. */
 static int check_length(const struct pv_control *c, size_t len)
 {
     if (c->state == PV_CONTROL_OPENING) {
@@ -237,6 +250,8 @@ static size_t copy_up_to(uint8_t *dst, size_t got, size_t want, struct pv_view *
     return n;
 }
 
+/* Compared byte by byte as it comes, so that a client of another protocol is refused by its first
+ * wrong byte. */
 static int take_preamble(struct pv_control *c, struct pv_view *rest)
 {
     while (c->preamble_got < PV_CONTROL_PREAMBLE_LEN && rest->len > 0) {
@@ -283,7 +298,7 @@ int pv_control_handle_bytes(struct pv_control *control, struct pv_view data, siz
     }
     *ret_used = data.len - rest.len;
     if (r < 0)
-        fail(control);
+        fail_connection(control);
     return r;
 }
 
@@ -298,6 +313,7 @@ int pv_control_poll_message(struct pv_control *control, struct pv_view *ret_text
 
 /* --- output -------------------------------------------------------------------------------- */
 
+/* Full is an answer (PV_ERR_LIMIT) and changes nothing: the caller decides what to drop. */
 int pv_control_send(struct pv_control *control, struct pv_view text)
 {
     size_t need = LEN_LEN + text.len + PV_NOISE_TAG_LEN;
@@ -341,11 +357,6 @@ size_t pv_control_room(const struct pv_control *control)
 {
     size_t used = control->out_len + LEN_LEN + PV_NOISE_TAG_LEN;
     return used > PV_CONTROL_OUT_MAX ? 0 : PV_CONTROL_OUT_MAX - used;
-}
-
-void pv_control_closed(struct pv_control *control)
-{
-    fail(control);
 }
 
 int pv_control_handshake_hash(const struct pv_control *control,

@@ -22,8 +22,8 @@ enum {
     PV_CONTROL_FRAME_MAX = 61440,    /* bytes in a frame: 60 KiB, DESIGN 4 */
     PV_CONTROL_TEXT_MAX = 61424,     /* bytes of a message: a frame less the AEAD tag */
     PV_CONTROL_OUT_MAX = 256 * 1024, /* bytes waiting to be written; more is PV_ERR_LIMIT */
-    PV_CONTROL_PREAMBLE_LEN = 9,
-    PV_CONTROL_HASH_LEN = 32,
+    PV_CONTROL_PREAMBLE_LEN = 9,     /* bytes of "P2PVPN/1" and a newline */
+    PV_CONTROL_HASH_LEN = 32,        /* bytes of the handshake hash, PV_NOISE_HASH_LEN */
 };
 
 /*
@@ -31,7 +31,6 @@ enum {
  * OPENING   all handshake bytes right   READY
  * OPENING   anything wrong              FAILED
  * READY     frame too long or forged    FAILED
- * any       closed()                    FAILED
  */
 enum pv_control_state {
     PV_CONTROL_OPENING,
@@ -89,9 +88,6 @@ struct pv_view pv_control_out(const struct pv_control *control);
 void pv_control_wrote(struct pv_control *control, size_t n);
 /* Bytes that a message may still take before send() says PV_ERR_LIMIT. */
 size_t pv_control_room(const struct pv_control *control);
-
-/* The transport is gone: the machine fails and drops what waits. */
-void pv_control_closed(struct pv_control *control);
 
 /* Both valid once READY; the handshake hash binds signatures to this connection. PV_ERR_STATE. */
 PV_MUST_CHECK int pv_control_handshake_hash(const struct pv_control *control,

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * ctlmsg.c - writes the JSON messages of the control channel, and the two signatures that bind a
+ * connection. Written by hand instead of through jansson: a page of 128 statements is built for
+ * each of thousands of nodes, and this way it goes straight into the output. Each message opens
+ * with its first field, so every later field brings its own comma. Errors are sticky in the writer
+ * and reported once at the end.
+ */
 #include "proto/control/ctlmsg.h"
 
 #include <stdio.h>
@@ -38,6 +45,7 @@ static const char *const error_words[PV_CTL_ERROR_COUNT] = {
     [PV_CTL_E_OTHER] = "other",
 };
 
+/* Words, not numbers, are on the wire: they can be read in a trace and never be renumbered. */
 const char *pv_ctl_error_word(enum pv_ctl_error error)
 {
     if ((unsigned)error >= PV_CTL_ERROR_COUNT)
@@ -49,6 +57,8 @@ const char *pv_ctl_error_word(enum pv_ctl_error error)
 #define ANS (1u << PV_CTL_ANSWER)
 #define PUS (1u << PV_CTL_PUSH)
 
+/* One row for each type: its word and the kinds of message in which it occurs. Parser and writer
+ * both go by it. */
 const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT] = {
     [PV_CTL_HELLO] = {"hello", REQ},
     [PV_CTL_PUT] = {"put", REQ},
@@ -76,151 +86,157 @@ const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT] = {
     [PV_CTL_BYE] = {"bye", PUS},
 };
 
-/* --- writing JSON: every message opens with its first field, so each later one brings a comma ---
- */
+/* --- writing JSON ---------------------------------------------------------------------------- */
 
-static void fail(struct pv_writer *w, int status)
+static void set_failed(struct pv_writer *w, int status)
 {
     if (w->status == PV_OK)
         w->status = status;
 }
 
-static void raw(struct pv_writer *w, const char *text)
+static void put_raw(struct pv_writer *w, const char *text)
 {
     pv_put_bytes(w, text, strlen(text));
 }
 
-static void number(struct pv_writer *w, uint64_t v)
+static void put_number(struct pv_writer *w, uint64_t v)
 {
     char text[24];
     snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
-    raw(w, text);
+    put_raw(w, text);
 }
 
 static void field(struct pv_writer *w, const char *name)
 {
-    raw(w, ",\"");
-    raw(w, name);
-    raw(w, "\":");
+    put_raw(w, ",\"");
+    put_raw(w, name);
+    put_raw(w, "\":");
 }
 
+/* Above INT64_MAX some JSON libraries lose digits, jansson among them. */
 static void field_u64(struct pv_writer *w, const char *name, uint64_t v)
 {
     if (v > PV_CTL_U64_MAX) {
-        fail(w, PV_ERR_STATE);
+        set_failed(w, PV_ERR_STATE);
         return;
     }
     field(w, name);
-    number(w, v);
+    put_number(w, v);
 }
 
 static void field_bool(struct pv_writer *w, const char *name, bool v)
 {
     field(w, name);
-    raw(w, v ? "true" : "false");
+    put_raw(w, v ? "true" : "false");
 }
 
-static void base64(struct pv_writer *w, struct pv_view v, size_t max)
+/* Encoded in place; the encoder's NUL is overwritten by the closing quote that always follows. */
+static void put_base64(struct pv_writer *w, struct pv_view v, size_t max)
 {
     if (v.len > max) {
-        fail(w, PV_ERR_STATE);
+        set_failed(w, PV_ERR_STATE);
         return;
     }
-    raw(w, "\"");
+    put_raw(w, "\"");
     if (w->status != PV_OK)
         return;
     /* The encoder's NUL is overwritten by the closing quote that always follows. */
     if (pv_b64url_encode(v, (char *)w->buf + w->len, w->cap - w->len) != PV_OK) {
-        fail(w, PV_ERR_NO_SPACE);
+        set_failed(w, PV_ERR_NO_SPACE);
         return;
     }
     w->len += PV_B64_LEN(v.len);
-    raw(w, "\"");
+    put_raw(w, "\"");
 }
 
 static void field_base64(struct pv_writer *w, const char *name, struct pv_view v, size_t max)
 {
     field(w, name);
-    base64(w, v, max);
+    put_base64(w, v, max);
 }
 
-static void string(struct pv_writer *w, const char *text, size_t max)
+/* Text is checked as UTF-8 here, as it may come from another node: an invalid byte would make the
+ * receiver refuse the whole message. */
+static void put_string(struct pv_writer *w, const char *text, size_t max)
 {
     struct pv_view v = pv_view(text, text == NULL ? 0 : strlen(text));
     if (v.len > max || !pv_utf8_is_valid(v)) {
-        fail(w, PV_ERR_STATE);
+        set_failed(w, PV_ERR_STATE);
         return;
     }
-    raw(w, "\"");
+    put_raw(w, "\"");
     for (size_t i = 0; i < v.len; i++) {
         char escaped[8];
         if (v.ptr[i] < 0x20 || v.ptr[i] == '"' || v.ptr[i] == '\\') {
             snprintf(escaped, sizeof(escaped), "\\u%04x", v.ptr[i]);
-            raw(w, escaped);
+            put_raw(w, escaped);
         } else {
             pv_put_u8(w, v.ptr[i]);
         }
     }
-    raw(w, "\"");
+    put_raw(w, "\"");
 }
 
 static void field_string(struct pv_writer *w, const char *name, const char *text, size_t max)
 {
     field(w, name);
-    string(w, text, max);
+    put_string(w, text, max);
 }
 
+/* Both parts of a place in the log stand together, since one without the other means nothing. */
 static void field_cursor(struct pv_writer *w, const struct pv_ctl_cursor *c)
 {
     if (c->epoch > PV_CTL_U64_MAX || c->n > PV_CTL_U64_MAX) {
-        fail(w, PV_ERR_STATE);
+        set_failed(w, PV_ERR_STATE);
         return;
     }
     field(w, "have");
-    raw(w, "{\"epoch\":");
-    number(w, c->epoch);
+    put_raw(w, "{\"epoch\":");
+    put_number(w, c->epoch);
     field_u64(w, "n", c->n);
-    raw(w, "}");
+    put_raw(w, "}");
 }
 
 /* s and r of one item, without braces and without a comma in front. */
 static void item_fields(struct pv_writer *w, const struct pv_ctl_item *item)
 {
-    raw(w, "\"s\":");
-    base64(w, item->statement, PV_CTL_STATEMENT_MAX);
+    put_raw(w, "\"s\":");
+    put_base64(w, item->statement, PV_CTL_STATEMENT_MAX);
     if (item->receipt.len > 0)
         field_base64(w, "r", item->receipt, PV_CTL_RECEIPT_MAX);
 }
 
+/* Counts above the limit are the caller's mistake (PV_ERR_STATE), not a lack of room. */
 static void field_items(struct pv_writer *w, const char *name, const struct pv_ctl_item *items,
                         size_t n)
 {
     if (n > PV_CTL_ITEMS_MAX)
-        fail(w, PV_ERR_STATE);
+        set_failed(w, PV_ERR_STATE);
     field(w, name);
-    raw(w, "[");
+    put_raw(w, "[");
     for (size_t i = 0; i < n && w->status == PV_OK; i++) {
-        raw(w, i == 0 ? "{" : ",{");
+        put_raw(w, i == 0 ? "{" : ",{");
         item_fields(w, &items[i]);
-        raw(w, "}");
+        put_raw(w, "}");
     }
-    raw(w, "]");
+    put_raw(w, "]");
 }
 
 static void field_nodes(struct pv_writer *w, const struct pv_ctl_subscribe *s)
 {
     if (s->n > PV_CTL_NODES_MAX)
-        fail(w, PV_ERR_STATE);
+        set_failed(w, PV_ERR_STATE);
     field(w, "nodes");
-    raw(w, "[");
+    put_raw(w, "[");
     for (size_t i = 0; i < s->n && w->status == PV_OK; i++) {
         if (i > 0)
-            raw(w, ",");
-        base64(w, pv_view(s->nodes[i], PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
+            put_raw(w, ",");
+        put_base64(w, pv_view(s->nodes[i], PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
     }
-    raw(w, "]");
+    put_raw(w, "]");
 }
 
+/* "caps" is there for later versions: today nobody has to know anything about the other side. */
 static void put_hello(struct pv_writer *w, const struct pv_ctl_hello *m)
 {
     field_u64(w, "v", m->v);
@@ -228,16 +244,17 @@ static void put_hello(struct pv_writer *w, const struct pv_ctl_hello *m)
         field_base64(w, "network", pv_view(m->network, PV_CTL_NETWORK_LEN), PV_CTL_NETWORK_LEN);
     } else {
         field(w, "network");
-        raw(w, "null");
+        put_raw(w, "null");
     }
     field_base64(w, "node", pv_view(m->node, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
     field_string(w, "role", m->role == PV_CTL_GUEST ? "guest" : "member", 8);
     field_base64(w, "sig", pv_view(m->sig, PV_SIGN_LEN), PV_SIGN_LEN);
     field(w, "caps");
-    raw(w, "[]");
+    put_raw(w, "[]");
     field_cursor(w, &m->have);
 }
 
+/* Empty credentials would be an allocation that the relay refuses: the caller's mistake. */
 static void put_turn(struct pv_writer *w, const struct pv_ctl_turn *m)
 {
     const struct {
@@ -247,33 +264,33 @@ static void put_turn(struct pv_writer *w, const struct pv_ctl_turn *m)
                   {",\"password\":", m->password},
                   {",\"realm\":", m->realm},
                   {",\"nonce\":", m->nonce}};
-    raw(w, "{");
+    put_raw(w, "{");
     for (size_t i = 0; i < PV_ARRAY_LEN(fields); i++) {
         if (fields[i].text == NULL || fields[i].text[0] == '\0')
-            fail(w, PV_ERR_STATE);
-        raw(w, fields[i].name + (i == 0 ? 1 : 0));
-        string(w, fields[i].text, PV_CTL_TURN_TEXT_MAX);
+            set_failed(w, PV_ERR_STATE);
+        put_raw(w, fields[i].name + (i == 0 ? 1 : 0));
+        put_string(w, fields[i].text, PV_CTL_TURN_TEXT_MAX);
     }
-    raw(w, "}");
+    put_raw(w, "}");
 }
 
 static void put_addrs(struct pv_writer *w, const char *const *addrs, size_t n)
 {
     if (n > PV_CTL_ADDRS_MAX)
-        fail(w, PV_ERR_STATE);
-    raw(w, "[");
+        set_failed(w, PV_ERR_STATE);
+    put_raw(w, "[");
     for (size_t i = 0; i < n && w->status == PV_OK; i++) {
         if (i > 0)
-            raw(w, ",");
-        string(w, addrs[i], PV_CTL_ADDR_TEXT_MAX);
+            put_raw(w, ",");
+        put_string(w, addrs[i], PV_CTL_ADDR_TEXT_MAX);
     }
-    raw(w, "]");
+    put_raw(w, "]");
 }
 
 static void put_welcome(struct pv_writer *w, const struct pv_ctl_welcome *m)
 {
     field(w, "caps");
-    raw(w, "[]");
+    put_raw(w, "[]");
     field_u64(w, "time_us", m->time_us);
     field_cursor(w, &m->have);
     field(w, "stun");
@@ -282,38 +299,40 @@ static void put_welcome(struct pv_writer *w, const struct pv_ctl_welcome *m)
     if (m->has_turn)
         put_turn(w, &m->turn);
     else
-        raw(w, "null");
+        put_raw(w, "null");
     if (m->has_tls) {
         field(w, "tls");
-        raw(w, "{\"pin\":");
-        base64(w, pv_view(m->tls.pin, PV_CTL_PIN_LEN), PV_CTL_PIN_LEN);
-        raw(w, ",\"addrs\":");
+        put_raw(w, "{\"pin\":");
+        put_base64(w, pv_view(m->tls.pin, PV_CTL_PIN_LEN), PV_CTL_PIN_LEN);
+        put_raw(w, ",\"addrs\":");
         put_addrs(w, m->tls.addrs, m->tls.n);
-        raw(w, "}");
+        put_raw(w, "}");
     }
     if (m->coordinators.len > 0)
         field_base64(w, "coordinators", m->coordinators, PV_CTL_STATEMENT_MAX);
 }
 
+/* One result for each statement, in the order of the request, so that no name is needed to tell
+ * them apart. */
 static void put_receipts(struct pv_writer *w, const struct pv_ctl_receipts *m)
 {
     if (m->n > PV_CTL_ITEMS_MAX)
-        fail(w, PV_ERR_STATE);
+        set_failed(w, PV_ERR_STATE);
     field(w, "results");
-    raw(w, "[");
+    put_raw(w, "[");
     for (size_t i = 0; i < m->n && w->status == PV_OK; i++) {
         const struct pv_ctl_result *r = &m->results[i];
-        raw(w, i == 0 ? "{" : ",{");
+        put_raw(w, i == 0 ? "{" : ",{");
         if (r->error == PV_CTL_E_NONE) {
-            raw(w, "\"r\":");
-            base64(w, r->receipt, PV_CTL_RECEIPT_MAX);
+            put_raw(w, "\"r\":");
+            put_base64(w, r->receipt, PV_CTL_RECEIPT_MAX);
         } else {
-            raw(w, "\"error\":");
-            string(w, pv_ctl_error_word(r->error), PV_CTL_ERROR_TEXT_MAX);
+            put_raw(w, "\"error\":");
+            put_string(w, pv_ctl_error_word(r->error), PV_CTL_ERROR_TEXT_MAX);
         }
-        raw(w, "}");
+        put_raw(w, "}");
     }
-    raw(w, "]");
+    put_raw(w, "]");
 }
 
 static void put_statements(struct pv_writer *w, const struct pv_ctl_statements *m)
@@ -325,20 +344,21 @@ static void put_statements(struct pv_writer *w, const struct pv_ctl_statements *
         field_base64(w, "head", pv_view(m->head, PV_CTL_HASH_LEN), PV_CTL_HASH_LEN);
 }
 
+/* `more` tells a list apart from a push: a push is never continued. */
 static void put_presence(struct pv_writer *w, const struct pv_ctl_presences *m)
 {
     if (m->n > PV_CTL_NODES_MAX)
-        fail(w, PV_ERR_STATE);
+        set_failed(w, PV_ERR_STATE);
     field(w, "nodes");
-    raw(w, "[");
+    put_raw(w, "[");
     for (size_t i = 0; i < m->n && w->status == PV_OK; i++) {
-        raw(w, i == 0 ? "{\"node\":" : ",{\"node\":");
-        base64(w, pv_view(m->nodes[i].node, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
+        put_raw(w, i == 0 ? "{\"node\":" : ",{\"node\":");
+        put_base64(w, pv_view(m->nodes[i].node, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
         field_bool(w, "online", m->nodes[i].online);
         field_u64(w, "since_us", m->nodes[i].since_us);
-        raw(w, "}");
+        put_raw(w, "}");
     }
-    raw(w, "]");
+    put_raw(w, "]");
     field_bool(w, "more", m->more);
 }
 
@@ -382,6 +402,7 @@ static void put_keep(struct pv_writer *w, const struct pv_ctl_keep *m)
     field_base64(w, "box", m->box, PV_CTL_BOX_MAX);
 }
 
+/* A push has no fields: it says only that there is something to collect. */
 static void put_parcel(struct pv_writer *w, const struct pv_ctl_parcel *m)
 {
     if (m->n == 0)
@@ -391,6 +412,7 @@ static void put_parcel(struct pv_writer *w, const struct pv_ctl_parcel *m)
     field_base64(w, "box", m->box, PV_CTL_BOX_MAX);
 }
 
+/* One case for each type; -Wswitch names the one that is missing. */
 static void put_body(struct pv_writer *w, const struct pv_ctl_msg *msg)
 {
     switch (msg->type) {
@@ -455,7 +477,7 @@ static void put_body(struct pv_writer *w, const struct pv_ctl_msg *msg)
         put_reservation(w, &msg->u.reservation);
         break;
     case PV_CTL_REGISTERED:
-        raw(w, ",");
+        put_raw(w, ",");
         item_fields(w, &msg->u.registered.item);
         break;
     case PV_CTL_ERROR:
@@ -468,11 +490,13 @@ static void put_body(struct pv_writer *w, const struct pv_ctl_msg *msg)
     case PV_CTL_UNKNOWN:
     case PV_CTL_INVALID:
     case PV_CTL_TYPE_COUNT:
-        fail(w, PV_ERR_STATE);
+        set_failed(w, PV_ERR_STATE);
         break;
     }
 }
 
+/* A type is written only in the kinds that its row in pv_ctl_words allows, so that an answer cannot
+ * leave as a push. */
 int pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t *ret_len)
 {
     struct pv_writer w = pv_writer(buf, cap < PV_CTL_TEXT_MAX ? cap : PV_CTL_TEXT_MAX);
@@ -483,26 +507,27 @@ int pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t *re
         return PV_ERR_STATE;
 
     const char *word = pv_ctl_words[msg->type].word;
-    raw(&w, "{");
+    put_raw(&w, "{");
     if (msg->kind != PV_CTL_PUSH) {
-        raw(&w, "\"id\":");
-        number(&w, msg->id);
+        put_raw(&w, "\"id\":");
+        put_number(&w, msg->id);
     }
     if (msg->kind == PV_CTL_ANSWER)
         field_bool(&w, "ok", msg->type != PV_CTL_ERROR);
     if (word != NULL) {
-        raw(&w, msg->kind == PV_CTL_PUSH ? "\"t\":\"" : ",\"t\":\"");
-        raw(&w, word);
-        raw(&w, "\"");
+        put_raw(&w, msg->kind == PV_CTL_PUSH ? "\"t\":\"" : ",\"t\":\"");
+        put_raw(&w, word);
+        put_raw(&w, "\"");
     }
     put_body(&w, msg);
-    raw(&w, "}");
+    put_raw(&w, "}");
     if (w.status != PV_OK)
         return w.status;
     *ret_len = w.len;
     return PV_OK;
 }
 
+/* Must agree with field_items(): a page that is filled too far would be refused as too long. */
 size_t pv_ctl_item_len(const struct pv_ctl_item *item)
 {
     /* ,{"s":"..."} and ,"r":"..." */
@@ -514,6 +539,8 @@ size_t pv_ctl_item_len(const struct pv_ctl_item *item)
 
 /* --- the two signatures that bind a connection --------------------------------------------- */
 
+/* The handshake hash is unique to the connection (Noise s11.2), so the signature proves the
+ * identity key on this connection and on no other. */
 int pv_ctl_hello_sign(uint8_t ret_sig[static PV_SIGN_LEN],
                       const uint8_t handshake_hash[static PV_CTL_HASH_LEN],
                       const uint8_t identity_sk[static PV_SIGN_SK_LEN])
@@ -529,7 +556,8 @@ int pv_ctl_hello_verify(const struct pv_ctl_hello *hello,
                           pv_view(NULL, 0), hello->node);
 }
 
-/* node pk || name, the part of join's signature that is not the handshake hash. */
+/* node pk || name: the part of join's signature that is not the handshake hash. The hash makes the
+ * signature worthless on any other connection. */
 static struct pv_view join_claim(const struct pv_ctl_join *join,
                                  uint8_t buf[static PV_SIGN_PK_LEN + PV_NAME_MAX])
 {

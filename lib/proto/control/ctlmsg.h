@@ -15,6 +15,7 @@
 #ifndef PV_CTLMSG_H
 #define PV_CTLMSG_H
 
+#include "base/addr.h"
 #include "base/pv.h"
 #include "base/text.h"
 #include "crypto/sign.h"
@@ -138,9 +139,9 @@ struct pv_ctl_result {
 struct pv_ctl_presence {
     uint8_t node[PV_SIGN_PK_LEN];
     bool online;
-    uint64_t
-        since_us; /* coordinator's wall clock: last hello, or when it went offline; 0 unknown.
-                     A new value with online = true: the node connected anew, maybe restarted */
+    /* Coordinator's wall clock: last hello, or when the node went offline; 0 = unknown. A new value
+     * with online = true: the node connected anew and may have restarted. */
+    uint64_t since_us;
 };
 
 struct pv_ctl_hello {
@@ -235,8 +236,8 @@ struct pv_ctl_keep {
     struct pv_view box; /* 1..PV_CTL_BOX_MAX bytes */
 };
 
-/* The next of this node's parcels behind `after`; the one with number `taken` (0: none) is on this
- * node's disk and may go. */
+/* Asks for the next of this node's parcels behind `after`. The one with the number `taken` (0:
+ * none) is on this node's disk, and the coordinator may delete it. */
 struct pv_ctl_collect {
     uint64_t after;
     uint64_t taken;
@@ -265,8 +266,8 @@ struct pv_ctl_join {
 
 struct pv_ctl_reservation {
     char name[PV_NAME_BUF]; /* the one asked for, or with a number when it was taken */
-    uint8_t ip4[4];
-    uint8_t ip6[16];
+    uint8_t ip4[PV_IP4_LEN];
+    uint8_t ip6[PV_IP6_LEN];
     uint32_t serial;  /* for the member statement: above every one this node has used */
     uint32_t seconds; /* it is held for this node and invite */
 };

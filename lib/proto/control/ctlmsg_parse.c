@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The reading half of ctlmsg.h. */
+/*
+ * ctlmsg_parse.c - reads the JSON messages of the control channel (the reading half of ctlmsg.h). A
+ * coordinator reads messages of anybody who connects, so one message costs one block of memory
+ * whose size follows from its length, and values are counted before jansson sees them. The first
+ * wrong field is remembered by name and answered; the others are not worth a word.
+ */
 #include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +17,7 @@
 #include "proto/control/jsonline.h"
 
 /* A message and everything it points to, in one block. */
-struct owned {
+struct parsed_msg {
     struct pv_ctl_msg msg; /* first: pv_ctl_msg_free() gets its address */
     size_t cap;
     size_t used;
@@ -28,22 +33,24 @@ enum {
     MEM_EXTRA = 512, /* the addresses of welcome may be short */
 };
 
-struct parser {
-    struct owned *own;
+struct msg_parser {
+    struct parsed_msg *own;
     const char *bad; /* the first field that was wrong, NULL so far */
 };
 
-static void wrong(struct parser *p, const char *name)
+static void note_wrong(struct msg_parser *p, const char *name)
 {
     if (p->bad == NULL)
         p->bad = name;
 }
 
-static void *take(struct parser *p, size_t len)
+/* Aligned for any type. Running out means values too short to be right, see MEM_PER_CHAR: the
+ * message is invalid rather than too large. */
+static void *take_memory(struct msg_parser *p, size_t len)
 {
     size_t rounded = (len + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
     if (p->own->cap - p->own->used < rounded) {
-        wrong(p, "t"); /* lists of values too short to be right; see MEM_PER_CHAR */
+        note_wrong(p, "t"); /* lists of values too short to be right; see MEM_PER_CHAR */
         return NULL;
     }
     void *mem = p->own->mem + p->own->used;
@@ -54,114 +61,120 @@ static void *take(struct parser *p, size_t len)
 
 /* --- fields: each names itself in p->bad when it is missing or wrong ------------------------- */
 
-static json_t *member(const json_t *obj, const char *name)
+static json_t *get_member(const json_t *obj, const char *name)
 {
     json_t *v = json_object_get(obj, name);
     return json_is_null(v) ? NULL : v;
 }
 
-static uint64_t get_u64(struct parser *p, const json_t *obj, const char *name, uint64_t max)
+static uint64_t get_u64(struct msg_parser *p, const json_t *obj, const char *name, uint64_t max)
 {
-    const json_t *v = member(obj, name);
+    const json_t *v = get_member(obj, name);
     if (!json_is_integer(v) || json_integer_value(v) < 0 || (uint64_t)json_integer_value(v) > max) {
-        wrong(p, name);
+        note_wrong(p, name);
         return 0;
     }
     return (uint64_t)json_integer_value(v);
 }
 
 /* Absent is the default. */
-static bool get_bool(struct parser *p, const json_t *obj, const char *name, bool absent)
+static bool get_bool(struct msg_parser *p, const json_t *obj, const char *name, bool absent)
 {
-    const json_t *v = member(obj, name);
+    const json_t *v = get_member(obj, name);
     if (v == NULL)
         return absent;
     if (!json_is_boolean(v))
-        wrong(p, name);
+        note_wrong(p, name);
     return json_is_true(v);
 }
 
 /* A NUL-terminated copy of at most max bytes. */
-static const char *get_string(struct parser *p, const json_t *v, const char *name, size_t max)
+static const char *get_string(struct msg_parser *p, const json_t *v, const char *name, size_t max)
 {
     if (!json_is_string(v) || json_string_length(v) > max) {
-        wrong(p, name);
+        note_wrong(p, name);
         return "";
     }
     size_t len = json_string_length(v);
-    char *text = take(p, len + 1);
+    char *text = take_memory(p, len + 1);
     if (text == NULL)
         return "";
     memcpy(text, json_string_value(v), len);
     return text;
 }
 
-static struct pv_view decode(struct parser *p, const json_t *v, const char *name, size_t max)
+/* The length of the text is checked before decoding, so no value can take more memory than its
+ * field may have. */
+static struct pv_view decode_base64(struct msg_parser *p, const json_t *v, const char *name,
+                                    size_t max)
 {
     size_t len = 0;
     size_t chars = json_string_length(v);
     if (!json_is_string(v) || chars == 0 || chars > PV_B64_LEN(max)) {
-        wrong(p, name);
+        note_wrong(p, name);
         return pv_view(NULL, 0);
     }
-    uint8_t *mem = take(p, chars);
+    uint8_t *mem = take_memory(p, chars);
     if (mem == NULL)
         return pv_view(NULL, 0);
     if (pv_b64url_decode(json_string_value(v), chars, mem, chars, &len) != PV_OK || len > max) {
-        wrong(p, name);
+        note_wrong(p, name);
         return pv_view(NULL, 0);
     }
     return pv_view(mem, len);
 }
 
 /* 1..max bytes. */
-static struct pv_view get_bytes(struct parser *p, const json_t *obj, const char *name, size_t max)
+static struct pv_view get_bytes_field(struct msg_parser *p, const json_t *obj, const char *name,
+                                      size_t max)
 {
-    return decode(p, member(obj, name), name, max);
+    return decode_base64(p, get_member(obj, name), name, max);
 }
 
 /* Like get_bytes, and empty when absent. */
-static struct pv_view get_bytes_opt(struct parser *p, const json_t *obj, const char *name,
+static struct pv_view get_bytes_opt(struct msg_parser *p, const json_t *obj, const char *name,
                                     size_t max)
 {
-    const json_t *v = member(obj, name);
-    return v == NULL ? pv_view(NULL, 0) : decode(p, v, name, max);
+    const json_t *v = get_member(obj, name);
+    return v == NULL ? pv_view(NULL, 0) : decode_base64(p, v, name, max);
 }
 
-static void fixed(struct parser *p, const json_t *v, const char *name, uint8_t *dst, size_t len)
+static void copy_fixed(struct msg_parser *p, const json_t *v, const char *name, uint8_t *dst,
+                       size_t len)
 {
-    struct pv_view got = decode(p, v, name, len);
+    struct pv_view got = decode_base64(p, v, name, len);
     if (got.len == len)
         memcpy(dst, got.ptr, len);
     else
-        wrong(p, name);
+        note_wrong(p, name);
 }
 
 /* Exactly len bytes. */
-static void get_fixed(struct parser *p, const json_t *obj, const char *name, uint8_t *dst,
+static void get_fixed(struct msg_parser *p, const json_t *obj, const char *name, uint8_t *dst,
                       size_t len)
 {
-    fixed(p, member(obj, name), name, dst, len);
+    copy_fixed(p, get_member(obj, name), name, dst, len);
 }
 
-/* A list of min..max values; NULL and *ret_n = 0 when wrong. */
-static const json_t *get_list(struct parser *p, const json_t *obj, const char *name, size_t min,
-                              size_t max, size_t *ret_n)
+/* A list of min..max values; NULL and *ret_n = 0 when wrong, so that callers may loop over *ret_n
+ * without looking at the result. */
+static const json_t *get_list_field(struct msg_parser *p, const json_t *obj, const char *name,
+                                    size_t min, size_t max, size_t *ret_n)
 {
-    const json_t *v = member(obj, name);
+    const json_t *v = get_member(obj, name);
     *ret_n = 0;
     if (!json_is_array(v) || json_array_size(v) < min || json_array_size(v) > max) {
-        wrong(p, name);
+        note_wrong(p, name);
         return NULL;
     }
     *ret_n = json_array_size(v);
     return v;
 }
 
-static void get_name(struct parser *p, const json_t *obj, char dst[static PV_NAME_BUF],
-                     bool may_be_empty)
+static void get_name_field(struct msg_parser *p, const json_t *obj, char dst[static PV_NAME_BUF],
+                           bool may_be_empty)
 {
-    const json_t *v = member(obj, "name");
+    const json_t *v = get_member(obj, "name");
     if (may_be_empty && (v == NULL || json_string_length(v) == 0)) {
         dst[0] = '\0';
         return;
@@ -169,18 +182,18 @@ static void get_name(struct parser *p, const json_t *obj, char dst[static PV_NAM
     /* Not lower-cased here: the signature covers the name as it was sent. */
     if (!json_is_string(v) || json_string_length(v) > PV_NAME_MAX ||
         !pv_name_is_valid(json_string_value(v))) {
-        wrong(p, "name");
+        note_wrong(p, "name");
         return;
     }
     memcpy(dst, json_string_value(v), json_string_length(v) + 1);
 }
 
-static struct pv_ctl_cursor get_cursor(struct parser *p, const json_t *obj)
+static struct pv_ctl_cursor get_cursor(struct msg_parser *p, const json_t *obj)
 {
-    const json_t *v = member(obj, "have");
+    const json_t *v = get_member(obj, "have");
     struct pv_ctl_cursor c = {0};
     if (!json_is_object(v)) {
-        wrong(p, "have");
+        note_wrong(p, "have");
         return c;
     }
     c.epoch = get_u64(p, v, "epoch", PV_CTL_U64_MAX);
@@ -188,31 +201,32 @@ static struct pv_ctl_cursor get_cursor(struct parser *p, const json_t *obj)
     return c;
 }
 
-static struct pv_ctl_item get_item(struct parser *p, const json_t *obj)
+static struct pv_ctl_item get_item(struct msg_parser *p, const json_t *obj)
 {
     return (struct pv_ctl_item){
-        .statement = get_bytes(p, obj, "s", PV_CTL_STATEMENT_MAX),
+        .statement = get_bytes_field(p, obj, "s", PV_CTL_STATEMENT_MAX),
         .receipt = get_bytes_opt(p, obj, "r", PV_CTL_RECEIPT_MAX),
     };
 }
 
-static const struct pv_ctl_item *get_items(struct parser *p, const json_t *obj, const char *name,
-                                           size_t min, size_t *ret_n)
+static const struct pv_ctl_item *get_items(struct msg_parser *p, const json_t *obj,
+                                           const char *name, size_t min, size_t *ret_n)
 {
     size_t n = 0;
-    const json_t *list = get_list(p, obj, name, min, PV_CTL_ITEMS_MAX, &n);
-    struct pv_ctl_item *items = take(p, n * sizeof(*items));
+    const json_t *list = get_list_field(p, obj, name, min, PV_CTL_ITEMS_MAX, &n);
+    struct pv_ctl_item *items = take_memory(p, n * sizeof(*items));
     *ret_n = items == NULL ? 0 : n;
     for (size_t i = 0; i < *ret_n; i++)
         items[i] = get_item(p, json_array_get(list, i));
     return items;
 }
 
-static enum pv_ctl_error get_error(struct parser *p, const json_t *obj)
+/* A word of a later version becomes OTHER: the message for people still says what happened. */
+static enum pv_ctl_error get_error(struct msg_parser *p, const json_t *obj)
 {
-    const char *word = json_string_value(member(obj, "error"));
+    const char *word = json_string_value(get_member(obj, "error"));
     if (word == NULL) {
-        wrong(p, "error");
+        note_wrong(p, "error");
         return PV_CTL_E_OTHER;
     }
     for (int e = PV_CTL_E_NONE + 1; e < PV_CTL_ERROR_COUNT; e++) {
@@ -224,11 +238,12 @@ static enum pv_ctl_error get_error(struct parser *p, const json_t *obj)
 
 /* --- messages ------------------------------------------------------------------------------ */
 
-static void get_hello(struct parser *p, const json_t *obj, struct pv_ctl_hello *m)
+/* A member that creates a network has none yet: "network" is null then. */
+static void get_hello(struct msg_parser *p, const json_t *obj, struct pv_ctl_hello *m)
 {
-    const char *role = json_string_value(member(obj, "role"));
+    const char *role = json_string_value(get_member(obj, "role"));
     m->v = (uint32_t)get_u64(p, obj, "v", UINT32_MAX);
-    m->has_network = member(obj, "network") != NULL;
+    m->has_network = get_member(obj, "network") != NULL;
     if (m->has_network)
         get_fixed(p, obj, "network", m->network, PV_CTL_NETWORK_LEN);
     get_fixed(p, obj, "node", m->node, PV_SIGN_PK_LEN);
@@ -237,20 +252,20 @@ static void get_hello(struct parser *p, const json_t *obj, struct pv_ctl_hello *
     else if (role != NULL && strcmp(role, "guest") == 0)
         m->role = PV_CTL_GUEST;
     else
-        wrong(p, "role");
+        note_wrong(p, "role");
     get_fixed(p, obj, "sig", m->sig, PV_SIGN_LEN);
     m->have = get_cursor(p, obj);
 }
 
-static const char *get_turn_text(struct parser *p, const json_t *obj, const char *name)
+static const char *get_turn_text(struct msg_parser *p, const json_t *obj, const char *name)
 {
-    const char *text = get_string(p, member(obj, name), "turn", PV_CTL_TURN_TEXT_MAX);
+    const char *text = get_string(p, get_member(obj, name), "turn", PV_CTL_TURN_TEXT_MAX);
     if (text[0] == '\0')
-        wrong(p, "turn");
+        note_wrong(p, "turn");
     return text;
 }
 
-static void get_turn(struct parser *p, const json_t *obj, struct pv_ctl_turn *m)
+static void get_turn(struct msg_parser *p, const json_t *obj, struct pv_ctl_turn *m)
 {
     m->user = get_turn_text(p, obj, "user");
     m->password = get_turn_text(p, obj, "password");
@@ -259,27 +274,28 @@ static void get_turn(struct parser *p, const json_t *obj, struct pv_ctl_turn *m)
 }
 
 /* A list of "HOST:PORT". */
-static const char *const *get_addrs(struct parser *p, const json_t *obj, const char *name,
+static const char *const *get_addrs(struct msg_parser *p, const json_t *obj, const char *name,
                                     size_t *ret_n)
 {
     size_t n = 0;
-    const json_t *list = get_list(p, obj, name, 0, PV_CTL_ADDRS_MAX, &n);
-    const char **addrs = take(p, n * sizeof(*addrs));
+    const json_t *list = get_list_field(p, obj, name, 0, PV_CTL_ADDRS_MAX, &n);
+    const char **addrs = take_memory(p, n * sizeof(*addrs));
     *ret_n = addrs == NULL ? 0 : n;
     for (size_t i = 0; i < *ret_n; i++)
         addrs[i] = get_string(p, json_array_get(list, i), name, PV_CTL_ADDR_TEXT_MAX);
     return addrs;
 }
 
-static void get_welcome(struct parser *p, const json_t *obj, struct pv_ctl_welcome *m)
+/* The addresses are shown to the user and resolved by the shell; their form is checked there. */
+static void get_welcome(struct msg_parser *p, const json_t *obj, struct pv_ctl_welcome *m)
 {
-    const json_t *tls = member(obj, "tls");
+    const json_t *tls = get_member(obj, "tls");
     m->time_us = get_u64(p, obj, "time_us", PV_CTL_U64_MAX);
     m->have = get_cursor(p, obj);
     m->stun = get_addrs(p, obj, "stun", &m->n_stun);
-    m->has_turn = member(obj, "turn") != NULL;
+    m->has_turn = get_member(obj, "turn") != NULL;
     if (m->has_turn)
-        get_turn(p, member(obj, "turn"), &m->turn);
+        get_turn(p, get_member(obj, "turn"), &m->turn);
     m->has_tls = tls != NULL;
     if (m->has_tls) {
         get_fixed(p, tls, "pin", m->tls.pin, PV_CTL_PIN_LEN);
@@ -288,57 +304,59 @@ static void get_welcome(struct parser *p, const json_t *obj, struct pv_ctl_welco
     m->coordinators = get_bytes_opt(p, obj, "coordinators", PV_CTL_STATEMENT_MAX);
 }
 
-static void get_put(struct parser *p, const json_t *obj, struct pv_ctl_put *m, bool create)
+static void get_put(struct msg_parser *p, const json_t *obj, struct pv_ctl_put *m, bool create)
 {
-    m->has_secret = create && member(obj, "secret") != NULL;
+    m->has_secret = create && get_member(obj, "secret") != NULL;
     if (m->has_secret)
         get_fixed(p, obj, "secret", m->secret, PV_CTL_SECRET_LEN);
     m->items = get_items(p, obj, "statements", 1, &m->n);
 }
 
-static void get_receipts(struct parser *p, const json_t *obj, struct pv_ctl_receipts *m)
+/* A result has either a receipt or an error; the order is that of the request's statements. */
+static void get_receipts(struct msg_parser *p, const json_t *obj, struct pv_ctl_receipts *m)
 {
     size_t n = 0;
-    const json_t *list = get_list(p, obj, "results", 1, PV_CTL_ITEMS_MAX, &n);
-    struct pv_ctl_result *results = take(p, n * sizeof(*results));
+    const json_t *list = get_list_field(p, obj, "results", 1, PV_CTL_ITEMS_MAX, &n);
+    struct pv_ctl_result *results = take_memory(p, n * sizeof(*results));
     m->n = results == NULL ? 0 : n;
     m->results = results;
     for (size_t i = 0; i < m->n; i++) {
         const json_t *v = json_array_get(list, i);
-        if (member(v, "error") != NULL)
+        if (get_member(v, "error") != NULL)
             results[i].error = get_error(p, v);
         else
-            results[i].receipt = get_bytes(p, v, "r", PV_CTL_RECEIPT_MAX);
+            results[i].receipt = get_bytes_field(p, v, "r", PV_CTL_RECEIPT_MAX);
     }
 }
 
-static void get_statements(struct parser *p, const json_t *obj, struct pv_ctl_statements *m)
+static void get_statements(struct msg_parser *p, const json_t *obj, struct pv_ctl_statements *m)
 {
     m->items = get_items(p, obj, "items", 0, &m->n);
     m->more = get_bool(p, obj, "more", false);
     m->have = get_cursor(p, obj);
-    m->has_head = member(obj, "head") != NULL;
+    m->has_head = get_member(obj, "head") != NULL;
     if (m->has_head)
         get_fixed(p, obj, "head", m->head, PV_CTL_HASH_LEN);
 }
 
-static void get_subscribe(struct parser *p, const json_t *obj, struct pv_ctl_subscribe *m)
+/* Absent "on" means a subscription: what most requests are. */
+static void get_subscribe(struct msg_parser *p, const json_t *obj, struct pv_ctl_subscribe *m)
 {
     size_t n = 0;
-    const json_t *list = get_list(p, obj, "nodes", 1, PV_CTL_NODES_MAX, &n);
-    uint8_t(*nodes)[PV_SIGN_PK_LEN] = take(p, n * sizeof(*nodes));
+    const json_t *list = get_list_field(p, obj, "nodes", 1, PV_CTL_NODES_MAX, &n);
+    uint8_t(*nodes)[PV_SIGN_PK_LEN] = take_memory(p, n * sizeof(*nodes));
     m->n = nodes == NULL ? 0 : n;
     for (size_t i = 0; i < m->n; i++)
-        fixed(p, json_array_get(list, i), "nodes", nodes[i], PV_SIGN_PK_LEN);
+        copy_fixed(p, json_array_get(list, i), "nodes", nodes[i], PV_SIGN_PK_LEN);
     m->nodes = (const uint8_t(*)[PV_SIGN_PK_LEN])nodes;
     m->on = get_bool(p, obj, "on", true);
 }
 
-static void get_presence(struct parser *p, const json_t *obj, struct pv_ctl_presences *m)
+static void get_presence(struct msg_parser *p, const json_t *obj, struct pv_ctl_presences *m)
 {
     size_t n = 0;
-    const json_t *list = get_list(p, obj, "nodes", 0, PV_CTL_NODES_MAX, &n);
-    struct pv_ctl_presence *nodes = take(p, n * sizeof(*nodes));
+    const json_t *list = get_list_field(p, obj, "nodes", 0, PV_CTL_NODES_MAX, &n);
+    struct pv_ctl_presence *nodes = take_memory(p, n * sizeof(*nodes));
     m->n = nodes == NULL ? 0 : n;
     for (size_t i = 0; i < m->n; i++) {
         const json_t *v = json_array_get(list, i);
@@ -350,53 +368,54 @@ static void get_presence(struct parser *p, const json_t *obj, struct pv_ctl_pres
     m->more = get_bool(p, obj, "more", false);
 }
 
-static void get_ip(struct parser *p, const json_t *obj, const char *name, uint16_t family,
+static void get_ip(struct msg_parser *p, const json_t *obj, const char *name, uint16_t family,
                    uint8_t *dst)
 {
     struct pv_addr addr;
-    const char *text = json_string_value(member(obj, name));
+    const char *text = json_string_value(get_member(obj, name));
     if (text == NULL || pv_addr_parse_ip(text, &addr) != PV_OK || addr.family != family)
-        wrong(p, name);
+        note_wrong(p, name);
     else
         memcpy(dst, addr.ip, pv_addr_ip_len(&addr));
 }
 
-static void get_reservation(struct parser *p, const json_t *obj, struct pv_ctl_reservation *m)
+static void get_reservation(struct msg_parser *p, const json_t *obj, struct pv_ctl_reservation *m)
 {
-    get_name(p, obj, m->name, false);
+    get_name_field(p, obj, m->name, false);
     get_ip(p, obj, "ip4", PV_AF_INET, m->ip4);
     get_ip(p, obj, "ip6", PV_AF_INET6, m->ip6);
     m->serial = (uint32_t)get_u64(p, obj, "serial", UINT32_MAX);
     m->seconds = (uint32_t)get_u64(p, obj, "seconds", UINT32_MAX);
 }
 
-static void get_failure(struct parser *p, const json_t *obj, struct pv_ctl_failure *m)
+static void get_failure(struct msg_parser *p, const json_t *obj, struct pv_ctl_failure *m)
 {
     m->error = get_error(p, obj);
-    m->message = member(obj, "message") == NULL
+    m->message = get_member(obj, "message") == NULL
                      ? ""
-                     : get_string(p, member(obj, "message"), "message", PV_CTL_ERROR_TEXT_MAX);
+                     : get_string(p, get_member(obj, "message"), "message", PV_CTL_ERROR_TEXT_MAX);
 }
 
-static void get_keep(struct parser *p, const json_t *obj, struct pv_ctl_keep *m)
+static void get_keep(struct msg_parser *p, const json_t *obj, struct pv_ctl_keep *m)
 {
     get_fixed(p, obj, "to", m->to, PV_SIGN_PK_LEN);
     get_fixed(p, obj, "key", m->key, PV_CTL_KEY_LEN);
-    m->box = get_bytes(p, obj, "box", PV_CTL_BOX_MAX);
+    m->box = get_bytes_field(p, obj, "box", PV_CTL_BOX_MAX);
 }
 
-static void get_parcel(struct parser *p, const json_t *obj, struct pv_ctl_parcel *m)
+static void get_parcel(struct msg_parser *p, const json_t *obj, struct pv_ctl_parcel *m)
 {
-    if (member(obj, "n") == NULL)
+    if (get_member(obj, "n") == NULL)
         return;
     m->n = get_u64(p, obj, "n", PV_CTL_U64_MAX);
     if (m->n == 0)
-        wrong(p, "n");
+        note_wrong(p, "n");
     get_fixed(p, obj, "from", m->from, PV_SIGN_PK_LEN);
-    m->box = get_bytes(p, obj, "box", PV_CTL_BOX_MAX);
+    m->box = get_bytes_field(p, obj, "box", PV_CTL_BOX_MAX);
 }
 
-static void get_body(struct parser *p, const json_t *obj, struct pv_ctl_msg *m)
+/* One case for each type, as in put_body(). */
+static void get_body(struct msg_parser *p, const json_t *obj, struct pv_ctl_msg *m)
 {
     switch (m->type) {
     case PV_CTL_HELLO:
@@ -413,13 +432,13 @@ static void get_body(struct parser *p, const json_t *obj, struct pv_ctl_msg *m)
         get_subscribe(p, obj, &m->u.subscribe);
         break;
     case PV_CTL_LIST:
-        m->u.list.has_after = member(obj, "after") != NULL;
+        m->u.list.has_after = get_member(obj, "after") != NULL;
         if (m->u.list.has_after)
             get_fixed(p, obj, "after", m->u.list.after, PV_SIGN_PK_LEN);
         break;
     case PV_CTL_SIGNAL:
         get_fixed(p, obj, m->kind == PV_CTL_PUSH ? "from" : "to", m->u.signal.node, PV_SIGN_PK_LEN);
-        m->u.signal.box = get_bytes(p, obj, "box", PV_CTL_BOX_MAX);
+        m->u.signal.box = get_bytes_field(p, obj, "box", PV_CTL_BOX_MAX);
         break;
     case PV_CTL_KEEP:
         get_keep(p, obj, &m->u.keep);
@@ -437,11 +456,11 @@ static void get_body(struct parser *p, const json_t *obj, struct pv_ctl_msg *m)
     case PV_CTL_JOIN:
         get_fixed(p, obj, "invite", m->u.join.invite, PV_SIGN_PK_LEN);
         get_fixed(p, obj, "node", m->u.join.node, PV_SIGN_PK_LEN);
-        get_name(p, obj, m->u.join.name, true);
+        get_name_field(p, obj, m->u.join.name, true);
         get_fixed(p, obj, "sig", m->u.join.sig, PV_SIGN_LEN);
         break;
     case PV_CTL_REGISTER:
-        m->u.reg.member = get_bytes(p, obj, "member", PV_CTL_STATEMENT_MAX);
+        m->u.reg.member = get_bytes_field(p, obj, "member", PV_CTL_STATEMENT_MAX);
         break;
     case PV_CTL_WELCOME:
         get_welcome(p, obj, &m->u.welcome);
@@ -479,9 +498,11 @@ static void get_body(struct parser *p, const json_t *obj, struct pv_ctl_msg *m)
 
 /* --- the envelope -------------------------------------------------------------------------- */
 
+/* The same word may name a request and an answer ("statements"), so the kind takes part in the
+ * search. */
 static enum pv_ctl_type find_type(const json_t *obj, enum pv_ctl_kind kind)
 {
-    const char *word = json_string_value(member(obj, "t"));
+    const char *word = json_string_value(get_member(obj, "t"));
     for (int t = 0; word != NULL && t < PV_CTL_TYPE_COUNT; t++) {
         const struct pv_ctl_word *w = &pv_ctl_words[t];
         if (w->word != NULL && (w->kinds & (1u << kind)) != 0 && strcmp(w->word, word) == 0)
@@ -490,6 +511,8 @@ static enum pv_ctl_type find_type(const json_t *obj, enum pv_ctl_kind kind)
     return PV_CTL_UNKNOWN;
 }
 
+/* Kind and id are read first and strictly: without them no error answer could reach the request it
+ * belongs to. */
 static int read_envelope(const json_t *obj, struct pv_ctl_msg *m)
 {
     const json_t *id = json_object_get(obj, "id");
@@ -512,6 +535,8 @@ static int read_envelope(const json_t *obj, struct pv_ctl_msg *m)
     return PV_OK;
 }
 
+/* Everything the message points to lies in the same block, so it can be passed between threads and
+ * freed by one call. */
 int pv_ctl_parse(struct pv_view text, struct pv_ctl_msg **ret_msg)
 {
     json_t *obj = NULL;
@@ -522,7 +547,7 @@ int pv_ctl_parse(struct pv_view text, struct pv_ctl_msg **ret_msg)
         return r;
 
     size_t cap = text.len * MEM_PER_CHAR + MEM_EXTRA;
-    struct parser p = {.own = calloc(1, sizeof(*p.own) + cap)};
+    struct msg_parser p = {.own = calloc(1, sizeof(*p.own) + cap)};
     if (p.own == NULL) {
         json_decref(obj);
         return PV_ERR_NOMEM;
@@ -549,7 +574,7 @@ struct pv_ctl_msg *pv_ctl_msg_free(struct pv_ctl_msg *msg)
 {
     if (msg == NULL)
         return NULL;
-    struct owned *own = (struct owned *)(void *)msg;
+    struct parsed_msg *own = (struct parsed_msg *)(void *)msg;
     pv_wipe(own, sizeof(*own) + own->cap);
     free(own);
     return NULL;

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * desc.c - a node's description for one peer as JSON, both directions (PROTOCOL.md "Descriptions").
+ * The peer is authenticated, and may still be faulty or newer than we are: unknown words are
+ * skipped, so that later versions can say more; values that are used are checked strictly, because
+ * candidates decide where this node sends packets.
+ */
 #include "proto/control/desc.h"
 
 #include <string.h>
@@ -34,7 +40,7 @@ static const char *cand_word(enum pv_ice_cand_type type)
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-static json_t *integer(uint64_t v)
+static json_t *integer_json(uint64_t v)
 {
     return json_integer((json_int_t)v);
 }
@@ -47,9 +53,9 @@ static json_t *cand_to_json(const struct pv_ice_cand *c, size_t index, size_t n)
 
     r |= json_object_set_new(obj, "t", json_string(cand_word(c->type)));
     r |= json_object_set_new(obj, "a", json_string(pv_addr_format(&c->addr, addr)));
-    r |= json_object_set_new(obj, "b", integer(c->base < n ? c->base : index));
-    r |= json_object_set_new(obj, "p", integer(c->priority));
-    r |= json_object_set_new(obj, "f", integer(c->foundation));
+    r |= json_object_set_new(obj, "b", integer_json(c->base < n ? c->base : index));
+    r |= json_object_set_new(obj, "p", integer_json(c->priority));
+    r |= json_object_set_new(obj, "f", integer_json(c->foundation));
     if (r != 0) {
         json_decref(obj);
         return NULL;
@@ -75,8 +81,8 @@ static json_t *number_to_json(uint64_t gen, uint64_t rev)
 {
     json_t *list = json_array();
 
-    if (json_array_append_new(list, integer(gen)) != 0 ||
-        json_array_append_new(list, integer(rev)) != 0) {
+    if (json_array_append_new(list, integer_json(gen)) != 0 ||
+        json_array_append_new(list, integer_json(rev)) != 0) {
         json_decref(list);
         return NULL;
     }
@@ -119,7 +125,8 @@ const char *pv_desc_ports_word(enum pv_desc_ports ports)
     return ports_words[ports];
 }
 
-/* NULL without memory. */
+/* NULL without memory. Only the numbers that belong to the kind of port allocation are written: a
+ * reader must not guess which of them mean something. */
 static json_t *nat_to_json(const struct pv_desc_nat *nat)
 {
     json_t *obj = json_object();
@@ -128,11 +135,11 @@ static json_t *nat_to_json(const struct pv_desc_nat *nat)
         r |= json_object_set_new(obj, "ports", json_string(ports_words[nat->ports]));
     if (nat->ports == PV_DESC_PORTS_SEQUENTIAL) {
         r |= json_object_set_new(obj, "step", json_integer(nat->step));
-        r |= json_object_set_new(obj, "last", integer(nat->last));
+        r |= json_object_set_new(obj, "last", integer_json(nat->last));
     }
     if (nat->ports == PV_DESC_PORTS_BLOCK) {
-        r |= json_object_set_new(obj, "lo", integer(nat->lo));
-        r |= json_object_set_new(obj, "hi", integer(nat->hi));
+        r |= json_object_set_new(obj, "lo", integer_json(nat->lo));
+        r |= json_object_set_new(obj, "hi", integer_json(nat->hi));
     }
     if (nat->early)
         r |= json_object_set_new(obj, "early", json_true());
@@ -146,8 +153,8 @@ static json_t *nat_to_json(const struct pv_desc_nat *nat)
 static json_t *try_to_json(const struct pv_desc_try *attempt)
 {
     json_t *obj = json_object();
-    int r = json_object_set_new(obj, "n", integer(attempt->n));
-    r |= json_object_set_new(obj, "at", integer(attempt->at_us));
+    int r = json_object_set_new(obj, "n", integer_json(attempt->n));
+    r |= json_object_set_new(obj, "at", integer_json(attempt->at_us));
     if (r != 0) {
         json_decref(obj);
         return NULL;
@@ -155,13 +162,15 @@ static json_t *try_to_json(const struct pv_desc_try *attempt)
     return obj;
 }
 
+/* Absent fields stand for "unknown" or "none", so an old peer reads what it knows and a new one
+ * loses nothing. */
 json_t *pv_desc_to_json(const struct pv_desc *desc)
 {
     json_t *obj = json_object();
     int r = 0;
 
-    r |= json_object_set_new(obj, "gen", integer(desc->gen));
-    r |= json_object_set_new(obj, "rev", integer(desc->rev));
+    r |= json_object_set_new(obj, "gen", integer_json(desc->gen));
+    r |= json_object_set_new(obj, "rev", integer_json(desc->rev));
     if (desc->re_gen != 0)
         r |= json_object_set_new(obj, "re", number_to_json(desc->re_gen, desc->re_rev));
     r |= json_object_set_new(obj, "ufrag", json_string(desc->creds.ufrag));
@@ -231,7 +240,8 @@ static int read_cand_type(const json_t *obj, enum pv_ice_cand_type *ret_type)
     return PV_ERR_NOT_FOUND;
 }
 
-/* PV_ERR_NOT_FOUND: well-formed and of no use here. */
+/* One candidate. PV_ERR_NOT_FOUND: well-formed and of no use here, as an address that nobody can
+ * send to. */
 static int read_cand(const json_t *obj, size_t n_list, struct pv_ice_cand *ret_cand)
 {
     const char *addr = json_string_value(json_object_get(obj, "a"));
@@ -256,6 +266,8 @@ static int read_cand(const json_t *obj, size_t n_list, struct pv_ice_cand *ret_c
     return PV_OK;
 }
 
+/* Bases are indices into the list as it was sent; skipping a candidate moves the others, so the
+ * indices are mapped. A candidate whose base was skipped becomes its own. */
 static int read_cands(const json_t *list, struct pv_desc *desc)
 {
     uint8_t moved[PV_ICE_MAX_REMOTE]; /* index in the text to index in desc */
@@ -308,6 +320,7 @@ static int read_caps(const json_t *list, unsigned *caps)
     return PV_OK;
 }
 
+/* Index 0 is "unknown" in every list of words. */
 static size_t word_index(const json_t *obj, const char *key, const char *const *words, size_t n)
 {
     const char *word = json_string_value(json_object_get(obj, key));
@@ -318,6 +331,8 @@ static size_t word_index(const json_t *obj, const char *key, const char *const *
     return 0; /* a word of a later version is "unknown" too */
 }
 
+/* A mapping of a later version counts as unknown, and what it says about ports then says
+ * nothing. */
 static int read_nat(const json_t *obj, struct pv_desc_nat *nat)
 {
     uint64_t last = 0, lo = 0, hi = 0;
@@ -364,6 +379,8 @@ static int read_try(const json_t *obj, struct pv_desc_try *attempt)
     return PV_OK;
 }
 
+/* Credentials have the bounds that the agent checks too (RFC 8839 s5.4), so a description that is
+ * accepted here can be used. */
 int pv_desc_from_json(const json_t *obj, struct pv_desc *ret_desc)
 {
     struct pv_desc d;

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * forward.c - the body of in-band type 5: a sealed signal that a common peer passes on. The common
+ * peer can read the route and not the box, which is sealed for the receiver (signal.h).
+ */
 #include "proto/control/forward.h"
 
 #include <string.h>

@@ -15,14 +15,14 @@
 #include "proto/ip/inband.h"
 
 enum {
-    PV_FORWARD_HEADER = 64,
+    PV_FORWARD_HEADER = 64, /* bytes: both identity keys */
     PV_FORWARD_MAX = PV_FORWARD_HEADER + PV_SIGNAL_BOX_MAX,
 };
 _Static_assert((int)PV_FORWARD_MAX <= (int)PV_INBAND_WHOLE_MAX, "it fits an in-band message");
 
 struct pv_forward {
-    uint8_t to[32];   /* identity key of the receiver */
-    uint8_t from[32]; /* of who sealed the box */
+    uint8_t to[PV_SIGN_PK_LEN];   /* identity key of the receiver */
+    uint8_t from[PV_SIGN_PK_LEN]; /* identity key of the node that sealed the box */
     struct pv_view box;
 };
 

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * jsonline.c - one JSON object from untrusted bytes, with limits that hold before anything is
+ * allocated. jansson has no limit on the number of values: a megabyte of "[0,0,0…" would cost it
+ * fifty.
+ */
 #include "proto/control/jsonline.h"
 
-/* Counts brackets and commas outside strings; the grammar is jansson's business. */
+/* Counts brackets and commas outside strings, in one pass over the bytes; whether they form JSON is
+ * jansson's to decide. */
 static int check_size(struct pv_view text, unsigned max_depth, size_t max_values)
 {
     unsigned depth = 0;

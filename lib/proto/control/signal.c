@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * signal.c - what one node says to another through the coordinator: payload and sealed box. The
+ * prologue binds a box to its network, sender and receiver, so the coordinator cannot deliver it to
+ * somebody else or under another name; the box itself hides the content from the coordinator.
+ */
 #include "proto/control/signal.h"
 
 #include <stdlib.h>
@@ -10,12 +15,13 @@
 
 static const char signal_prologue[] = "p2pvpn signal v1";
 enum {
-    PROLOGUE_LEN = sizeof(signal_prologue) - 1 + PV_NETWORK_ID_LEN + 32 + 32,
+    /* Bytes: text, network id, two identity keys. */
+    PROLOGUE_LEN = sizeof(signal_prologue) - 1 + PV_NETWORK_ID_LEN + 2 * PV_SIGN_PK_LEN,
 };
 
 /* --- payload: writing ------------------------------------------------------------------------ */
 
-static json_t *binary(struct pv_view v)
+static json_t *base64_json(struct pv_view v)
 {
     char text[PV_B64_LEN(PV_STATEMENT_MAX) + 1];
 
@@ -25,10 +31,10 @@ static json_t *binary(struct pv_view v)
 static json_t *item_to_json(const struct pv_signal_item *item)
 {
     json_t *obj = json_object();
-    int r = json_object_set_new(obj, "s", binary(item->statement));
+    int r = json_object_set_new(obj, "s", base64_json(item->statement));
 
     if (item->receipt.len > 0)
-        r |= json_object_set_new(obj, "r", binary(item->receipt));
+        r |= json_object_set_new(obj, "r", base64_json(item->receipt));
     if (r != 0) {
         json_decref(obj);
         return NULL;
@@ -49,10 +55,10 @@ static json_t *chain_to_json(const struct pv_signal *sig)
     return list;
 }
 
-static json_t *to_json(const struct pv_signal *sig)
+static json_t *signal_to_json(const struct pv_signal *sig)
 {
     json_t *obj = json_object();
-    int r = json_object_set_new(obj, "head", binary(pv_view(sig->head, sizeof(sig->head))));
+    int r = json_object_set_new(obj, "head", base64_json(pv_view(sig->head, sizeof(sig->head))));
 
     if (sig->seq != 0)
         r |= json_object_set_new(obj, "seq", json_integer((json_int_t)sig->seq));
@@ -67,11 +73,12 @@ static json_t *to_json(const struct pv_signal *sig)
     return obj;
 }
 
+/* json_dumpb() returns the length it needs, also when it is too long for the buffer. */
 int pv_signal_write(const struct pv_signal *sig, void *buf, size_t cap, size_t *ret_len)
 {
     if (sig->n_chain > PV_SIGNAL_CHAIN_MAX)
         return PV_ERR_LIMIT;
-    json_t *obj = to_json(sig);
+    json_t *obj = signal_to_json(sig);
     if (obj == NULL)
         return PV_ERR_NOMEM;
     if (cap > PV_SIGNAL_TEXT_MAX)
@@ -88,7 +95,8 @@ int pv_signal_write(const struct pv_signal *sig, void *buf, size_t cap, size_t *
 
 /* --- payload: reading ------------------------------------------------------------------------ */
 
-/* Decodes a text of 1..max bytes to *next and moves that on. */
+/* Decodes a text of 1..max bytes to *next and moves that on: all pieces of a chain lie in one
+ * block. */
 static int take_binary(const json_t *v, size_t max, uint8_t **next, struct pv_view *ret_view)
 {
     size_t len = 0;
@@ -129,7 +137,8 @@ static int read_chain(const json_t *list, uint8_t *memory, struct pv_signal *sig
     return r;
 }
 
-static int from_json(const json_t *obj, struct pv_signal_parsed *parsed)
+/* The description is parsed before the chain is believed: the owner decides about both together. */
+static int signal_from_json(const json_t *obj, struct pv_signal_parsed *parsed)
 {
     struct pv_signal *sig = &parsed->sig;
     const json_t *desc = json_object_get(obj, "desc");
@@ -162,7 +171,7 @@ int pv_signal_parse(struct pv_view text, struct pv_signal_parsed *ret_parsed)
     memset(&parsed, 0, sizeof(parsed));
     /* Base64 shrinks; the extra lets the last piece be decoded before its length is judged. */
     parsed.memory = malloc(text.len + PV_STATEMENT_MAX);
-    r = parsed.memory == NULL ? PV_ERR_NOMEM : from_json(obj, &parsed);
+    r = parsed.memory == NULL ? PV_ERR_NOMEM : signal_from_json(obj, &parsed);
     json_decref(obj);
     if (r == PV_OK)
         *ret_parsed = parsed;
@@ -179,8 +188,8 @@ void pv_signal_parsed_done(struct pv_signal_parsed *parsed)
 
 /* --- box ------------------------------------------------------------------------------------- */
 
-static struct pv_view prologue(const struct pv_signal_route *route,
-                               uint8_t buf[static PROLOGUE_LEN])
+static struct pv_view route_prologue(const struct pv_signal_route *route,
+                                     uint8_t buf[static PROLOGUE_LEN])
 {
     struct pv_writer w = pv_writer(buf, PROLOGUE_LEN);
 
@@ -192,18 +201,20 @@ static struct pv_view prologue(const struct pv_signal_route *route,
 }
 
 int pv_signal_seal(const struct pv_signal_route *route, const struct pv_noise_keys *local,
-                   const uint8_t remote[static 32], const struct pv_rng *rng, struct pv_view text,
-                   uint8_t *ret_box)
+                   const uint8_t remote[static PV_DH_LEN], const struct pv_rng *rng,
+                   struct pv_view text, uint8_t *ret_box)
 {
     uint8_t buf[PROLOGUE_LEN];
 
     if (text.len > PV_SIGNAL_TEXT_MAX)
         return PV_ERR_LIMIT;
-    return pv_noise_x_seal(rng, prologue(route, buf), local, remote, text, ret_box);
+    return pv_noise_x_seal(rng, route_prologue(route, buf), local, remote, text, ret_box);
 }
 
+/* Whose transport key sealed it is returned and not judged here: the sender's roster may know a
+ * newer one. */
 int pv_signal_open(const struct pv_signal_route *route, const struct pv_noise_keys *local,
-                   struct pv_view box, uint8_t ret_sender[static 32], uint8_t *ret_text)
+                   struct pv_view box, uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_text)
 {
     uint8_t buf[PROLOGUE_LEN];
 
@@ -211,5 +222,5 @@ int pv_signal_open(const struct pv_signal_route *route, const struct pv_noise_ke
         return PV_ERR_LIMIT;
     if (box.len < PV_NOISE_X_OVERHEAD)
         return PV_ERR_TRUNCATED;
-    return pv_noise_x_open(prologue(route, buf), local, box, ret_sender, ret_text);
+    return pv_noise_x_open(route_prologue(route, buf), local, box, ret_sender, ret_text);
 }

@@ -52,21 +52,22 @@ struct pv_signal_parsed {
 PV_MUST_CHECK int pv_signal_parse(struct pv_view text, struct pv_signal_parsed *ret_parsed);
 void pv_signal_parsed_done(struct pv_signal_parsed *parsed); /* wipes */
 
-/* Who says it to whom, in which network; binds the box to them. Keys are identity keys. */
+/* Sender, receiver and network; the box is bound to all three. Keys are identity keys. */
 struct pv_signal_route {
     uint8_t network_id[PV_NETWORK_ID_LEN];
-    uint8_t from[32];
-    uint8_t to[32];
+    uint8_t from[PV_SIGN_PK_LEN];
+    uint8_t to[PV_SIGN_PK_LEN];
 };
 /* ret_box gets text.len + PV_NOISE_X_OVERHEAD bytes. remote: the receiver's transport key.
  * PV_ERR_LIMIT (text too long), PV_ERR_AUTH (remote of small order). */
 PV_MUST_CHECK int pv_signal_seal(const struct pv_signal_route *route,
-                                 const struct pv_noise_keys *local, const uint8_t remote[static 32],
-                                 const struct pv_rng *rng, struct pv_view text, uint8_t *ret_box);
+                                 const struct pv_noise_keys *local,
+                                 const uint8_t remote[static PV_DH_LEN], const struct pv_rng *rng,
+                                 struct pv_view text, uint8_t *ret_box);
 /* ret_text gets box.len - PV_NOISE_X_OVERHEAD bytes; ret_sender the sender's transport key: compare
  * it with that of route->from. PV_ERR_AUTH, PV_ERR_LIMIT, PV_ERR_TRUNCATED. */
 PV_MUST_CHECK int pv_signal_open(const struct pv_signal_route *route,
                                  const struct pv_noise_keys *local, struct pv_view box,
-                                 uint8_t ret_sender[static 32], uint8_t *ret_text);
+                                 uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_text);
 
 #endif /* PV_SIGNAL_H */

@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* Replies of the control socket: builders and the one parser. */
+/*
+ * ctlapi.c - replies of the control socket: the builders, and the one parser for all of them.
+ * Scripts read these objects, so names and order of fields are a contract (PROTOCOL.md "Control
+ * socket"): fields may be added at the end and never change their meaning. What is not known is
+ * null, never zero.
+ */
 #include "proto/local/ctlapi.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/control/jsonline.h"
+#include "proto/local/ctlapi_pack.h"
 
 enum {
-    FORMAT_VERSION = 1,
     REAL_DIGITS = 15,           /* significant digits every double keeps */
     MAX_REPLY_VALUES = 1000000, /* 10,000 peers have 200,000 */
 };
-#define MAX_ID (UINT64_C(1) << 53)
+#define MAX_ID (UINT64_C(1) << 53) /* whole numbers every JSON reader keeps exactly */
 
 /* --- values -------------------------------------------------------------------------------- */
 
@@ -39,53 +44,46 @@ static json_t *prefix_json(const struct pv_prefix *p)
     return p->base.family == PV_AF_NONE ? json_null() : json_string(pv_prefix_format(p, buf));
 }
 
-static json_t *key_json(const uint8_t *key)
-{
-    char buf[PV_KEY_TEXT_BUF];
-    return key == NULL ? json_null() : json_string(pv_key_format(key, buf));
-}
-
 static json_t *wgkey_json(const uint8_t *key)
 {
     char buf[PV_WG_KEY_TEXT_BUF];
     return key == NULL ? json_null() : json_string(pv_wgkey_format(key, buf));
 }
 
+/* Negative stands for "not known" in these structs, as no such value can be negative. */
 static json_t *real_or_null(double v)
 {
     return v < 0 ? json_null() : json_real(v);
 }
 
+/* jansson's integers are signed; a counter that exceeds them is a mistake that should stay
+ * visible. */
 static json_t *u64_json(uint64_t v)
 {
     return json_integer(v > INT64_MAX ? INT64_MAX : (json_int_t)v);
 }
 
+/* Unix seconds with decimals, as the field's tools (jq, date) take them. */
 static json_t *time_json(uint64_t ms)
 {
     return ms == 0 ? json_null() : json_real((double)ms / 1000.0);
 }
 
-/* Appends to the list under key; takes item, NULL when it could not be built. */
-static int append(json_t *obj, const char *key, json_t *item)
-{
-    return json_array_append_new(json_object_get(obj, key), item) == 0 ? PV_OK : PV_ERR_NOMEM;
-}
-
 static json_t *list_new(const char *key)
 {
-    return json_pack("{s:i, s:[]}", "version", FORMAT_VERSION, key);
+    return pv_ctlapi_pack("{s:i, s:[]}", "version", PV_CTLAPI_FORMAT, key);
 }
 
 /* --- the envelope -------------------------------------------------------------------------- */
 
-static json_t *id_json(uint64_t id)
+static json_t *request_id_json(uint64_t id)
 {
     return id == UINT64_MAX ? json_null() : u64_json(id);
 }
 
-/* Puts body's fields behind those of head, which win; takes both. */
-static json_t *merge(json_t *head, json_t *body)
+/* Puts body's fields behind those of head, which win; takes both. The envelope comes first in the
+ * text, so that a person sees "ok" without scrolling. */
+static json_t *put_behind(json_t *head, json_t *body)
 {
     if (head != NULL && body != NULL && json_object_update_missing(head, body) != 0) {
         json_decref(head);
@@ -97,20 +95,23 @@ static json_t *merge(json_t *head, json_t *body)
 
 json_t *pv_ctlapi_answer(uint64_t id, json_t *body)
 {
-    return merge(json_pack("{s:o, s:b}", "id", id_json(id), "ok", 1), body);
+    return put_behind(pv_ctlapi_pack("{s:o, s:b}", "id", request_id_json(id), "ok", 1), body);
 }
 
 json_t *pv_ctlapi_error(uint64_t id, enum pv_ctlapi_code code, const char *text)
 {
-    return json_pack("{s:o, s:b, s:i, s:s}", "id", id_json(id), "ok", 0, "code", (int)code, "error",
-                     text);
+    return pv_ctlapi_pack("{s:o, s:b, s:i, s:s}", "id", request_id_json(id), "ok", 0, "code",
+                          (int)code, "error", text);
 }
 
 json_t *pv_ctlapi_event(uint64_t id, const char *event, json_t *body)
 {
-    return merge(json_pack("{s:o, s:s}", "id", id_json(id), "event", event), body);
+    return put_behind(pv_ctlapi_pack("{s:o, s:s}", "id", request_id_json(id), "event", event),
+                      body);
 }
 
+/* Written twice: once for the length, once into memory of that size. Replies range from 30 bytes to
+ * megabytes. */
 char *pv_ctlapi_dump(const json_t *obj, size_t *ret_len)
 {
     size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(REAL_DIGITS);
@@ -138,11 +139,11 @@ json_t *pv_ctlapi_path_json(const struct pv_ctlapi_path *path)
         [PV_CTLAPI_PATH_RELAY] = "relay",
         [PV_CTLAPI_PATH_STATIC] = "static",
     };
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "type", types[path->type], "local",
-                     addr_json(&path->local), "remote", addr_json(&path->remote), "via",
-                     or_null(path->via), "rtt_ms", real_or_null(path->rtt_ms), "loss",
-                     real_or_null(path->loss), "mtu",
-                     path->mtu == 0 ? json_null() : json_integer((json_int_t)path->mtu));
+    return pv_ctlapi_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "type", types[path->type], "local",
+                          addr_json(&path->local), "remote", addr_json(&path->remote), "via",
+                          or_null(path->via), "rtt_ms", real_or_null(path->rtt_ms), "loss",
+                          real_or_null(path->loss), "mtu",
+                          path->mtu == 0 ? json_null() : json_integer((json_int_t)path->mtu));
 }
 
 json_t *pv_ctlapi_peers_new(void)
@@ -152,23 +153,23 @@ json_t *pv_ctlapi_peers_new(void)
 
 int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
 {
-    return append(peers, "peers",
-                  json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o}", "name",
-                            peer->name, "ip4", ip_json(&peer->ip4), "ip6", ip_json(&peer->ip6),
-                            "key", key_json(peer->key), "wg_key", wgkey_json(peer->wg_key),
-                            "online", peer->online, "path", pv_ctlapi_path_json(&peer->path),
-                            "tx_bytes", u64_json(peer->tx_bytes), "rx_bytes",
-                            u64_json(peer->rx_bytes), "last_handshake",
-                            time_json(peer->last_handshake_ms)));
+    return pv_ctlapi_append(
+        peers, "peers",
+        pv_ctlapi_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o}", "name", peer->name,
+                       "ip4", ip_json(&peer->ip4), "ip6", ip_json(&peer->ip6), "key",
+                       pv_ctlapi_key(peer->key), "wg_key", wgkey_json(peer->wg_key), "online",
+                       peer->online, "path", pv_ctlapi_path_json(&peer->path), "tx_bytes",
+                       u64_json(peer->tx_bytes), "rx_bytes", u64_json(peer->rx_bytes),
+                       "last_handshake", time_json(peer->last_handshake_ms)));
 }
 
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
 {
     char id[PV_CHAT_ID_TEXT_BUF];
-    return json_pack("{s:s, s:s, s:s, s:s?, s:s, s:o, s:s}", "id", pv_chat_id_format(msg->id, id),
-                     "from", msg->from, "to", msg->to, "room", msg->room, "text", msg->text, "time",
-                     json_real((double)msg->time_ms / 1000.0), "state",
-                     pv_chat_state_name(msg->state));
+    return pv_ctlapi_pack(
+        "{s:s, s:s, s:s, s:s?, s:s, s:o, s:s}", "id", pv_chat_id_format(msg->id, id), "from",
+        msg->from, "to", msg->to, "room", msg->room, "text", msg->text, "time",
+        json_real((double)msg->time_ms / 1000.0), "state", pv_chat_state_name(msg->state));
 }
 
 json_t *pv_ctlapi_messages_new(bool more)
@@ -183,56 +184,59 @@ json_t *pv_ctlapi_messages_new(bool more)
 
 int pv_ctlapi_messages_add(json_t *messages, const struct pv_ctlapi_message *msg)
 {
-    return append(messages, "messages", pv_ctlapi_message_json(msg));
+    return pv_ctlapi_append(messages, "messages", pv_ctlapi_message_json(msg));
 }
 
 /* --- status -------------------------------------------------------------------------------- */
 
+/* A node that is in no network has null here and in `self`, which is how scripts ask. */
 static json_t *network_json(const struct pv_ctlapi_status *s)
 {
-    char id[PV_B64_LEN(16) + 1];
+    char id[PV_B64_LEN(PV_CTLAPI_NETWORK_LEN) + 1];
     if (s->network == NULL)
         return json_null();
-    if (pv_b64url_encode(pv_view(s->network_id, 16), id, sizeof(id)) < 0)
+    if (pv_b64url_encode(pv_view(s->network_id, PV_CTLAPI_NETWORK_LEN), id, sizeof(id)) < 0)
         return NULL;
-    return json_pack("{s:s, s:s, s:o, s:o}", "name", s->network, "id", id, "cidr",
-                     prefix_json(&s->cidr), "ip6", prefix_json(&s->ula));
+    return pv_ctlapi_pack("{s:s, s:s, s:o, s:o}", "name", s->network, "id", id, "cidr",
+                          prefix_json(&s->cidr), "ip6", prefix_json(&s->ula));
 }
 
 static json_t *self_json(const struct pv_ctlapi_status *s)
 {
     if (s->name == NULL)
         return json_null();
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:b}", "name", s->name, "ip4", ip_json(&s->ip4),
-                     "ip6", ip_json(&s->ip6), "key", key_json(s->key), "wg_key",
-                     wgkey_json(s->wg_key), "admin", s->admin);
+    return pv_ctlapi_pack("{s:s, s:o, s:o, s:o, s:o, s:b}", "name", s->name, "ip4",
+                          ip_json(&s->ip4), "ip6", ip_json(&s->ip6), "key", pv_ctlapi_key(s->key),
+                          "wg_key", wgkey_json(s->wg_key), "admin", s->admin);
 }
 
 static json_t *interface_json(const struct pv_ctlapi_status *s)
 {
     if (s->interface == NULL)
         return json_null();
-    return json_pack("{s:s, s:i, s:i}", "name", s->interface, "mtu", (int)s->mtu, "port",
-                     (int)s->udp_port);
+    return pv_ctlapi_pack("{s:s, s:i, s:i}", "name", s->interface, "mtu", (int)s->mtu, "port",
+                          (int)s->udp_port);
 }
 
+/* The node stays useful without its coordinator, so status says since when it is away and how many
+ * peers are reached nevertheless. */
 static json_t *coordinator_json(const struct pv_ctlapi_status *s)
 {
     if (s->coordinator == NULL)
         return json_null();
-    return json_pack("{s:s, s:b, s:o, s:o, s:o, s:i}", "address", s->coordinator, "connected",
-                     s->connected, "rtt_ms", real_or_null(s->coordinator_rtt_ms), "error",
-                     or_null(s->coordinator_error), "away_since",
-                     s->away_since_s == 0 ? json_null() : u64_json(s->away_since_s),
-                     "reached_without", (int)s->reached_without);
+    return pv_ctlapi_pack("{s:s, s:b, s:o, s:o, s:o, s:i}", "address", s->coordinator, "connected",
+                          s->connected, "rtt_ms", real_or_null(s->coordinator_rtt_ms), "error",
+                          or_null(s->coordinator_error), "away_since",
+                          s->away_since_s == 0 ? json_null() : u64_json(s->away_since_s),
+                          "reached_without", (int)s->reached_without);
 }
 
 static json_t *relay_json(const struct pv_ctlapi_status *s)
 {
     if (s->relay == NULL)
         return json_null();
-    return json_pack("{s:s, s:o, s:o}", "address", s->relay, "tx_bytes",
-                     u64_json(s->relay_tx_bytes), "rx_bytes", u64_json(s->relay_rx_bytes));
+    return pv_ctlapi_pack("{s:s, s:o, s:o}", "address", s->relay, "tx_bytes",
+                          u64_json(s->relay_tx_bytes), "rx_bytes", u64_json(s->relay_rx_bytes));
 }
 
 static json_t *public_json(const struct pv_ctlapi_status *s)
@@ -251,8 +255,8 @@ static json_t *roster_json(const struct pv_ctlapi_status *s)
 {
     if (s->head == NULL)
         return json_null();
-    return json_pack("{s:o, s:i, s:i}", "head", key_json(s->head), "members", (int)s->members,
-                     "online", (int)s->online);
+    return pv_ctlapi_pack("{s:o, s:i, s:i}", "head", pv_ctlapi_key(s->head), "members",
+                          (int)s->members, "online", (int)s->online);
 }
 
 static json_t *problems_json(const struct pv_ctlapi_status *s)
@@ -267,6 +271,7 @@ static json_t *problems_json(const struct pv_ctlapi_status *s)
     return list;
 }
 
+/* Names come from the parts that count: a new reason to drop appears here by itself. */
 static json_t *drops_json(const struct pv_ctlapi_status *s)
 {
     json_t *obj = json_object();
@@ -279,12 +284,13 @@ static json_t *drops_json(const struct pv_ctlapi_status *s)
     return obj;
 }
 
+/* The order of the fields is that of PROTOCOL.md and of `p2pvpnctl status`. */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
 {
-    return json_pack(
+    return pv_ctlapi_pack(
         "{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:{s:o, s:o}, s:o, "
         "s:o}",
-        "version", FORMAT_VERSION, "daemon", PV_VERSION, "state", s->state, "uptime",
+        "version", PV_CTLAPI_FORMAT, "daemon", PV_VERSION, "state", s->state, "uptime",
         u64_json(s->uptime_s), "network", network_json(s), "self", self_json(s), "interface",
         interface_json(s), "coordinator", coordinator_json(s), "relay", relay_json(s), "relayed",
         "tx_bytes", u64_json(s->relay_tx_bytes), "rx_bytes", u64_json(s->relay_rx_bytes), "public",
@@ -292,6 +298,8 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
         u64_json(s->queued), "problems", problems_json(s), "drops", drops_json(s));
 }
 
+/* Status grows by separate calls, because the parts come from different parts of the daemon and one
+ * function would need all their headers. */
 int pv_ctlapi_status_add_relays(json_t *status, const char *udp,
                                 const struct pv_ctlapi_relay *relays, size_t n)
 {
@@ -301,10 +309,10 @@ int pv_ctlapi_status_add_relays(json_t *status, const char *udp,
         json_t *relayed = x->relayed.family == PV_AF_NONE ? json_null() : addr_json(&x->relayed);
         json_t *rtt = x->rtt_ms < 0 ? json_null() : json_real(x->rtt_ms);
         json_t *obj =
-            json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "name", x->name, "address",
-                      or_null(x->address), "transport", x->transport, "state", x->state, "relayed",
-                      relayed, "rtt_ms", rtt, "error", or_null(x->error), "tx_bytes",
-                      u64_json(x->tx_bytes), "rx_bytes", u64_json(x->rx_bytes));
+            pv_ctlapi_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "name", x->name,
+                           "address", or_null(x->address), "transport", x->transport, "state",
+                           x->state, "relayed", relayed, "rtt_ms", rtt, "error", or_null(x->error),
+                           "tx_bytes", u64_json(x->tx_bytes), "rx_bytes", u64_json(x->rx_bytes));
         if (json_array_append_new(list, obj) != 0)
             return PV_ERR_NOMEM;
     }
@@ -315,7 +323,7 @@ int pv_ctlapi_status_add_relays(json_t *status, const char *udp,
 
 int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *h)
 {
-    json_t *obj = json_pack(
+    json_t *obj = pv_ctlapi_pack(
         "{s:s, s:s, s:b, s:b, s:b, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "mapping", h->mapping,
         "ports", h->ports, "on", h->predict || h->birthday, "predict", h->predict, "birthday",
         h->birthday, "running", h->running, "attempts", (int)h->attempts, "sockets",
@@ -326,9 +334,10 @@ int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *h)
 
 int pv_ctlapi_status_add_binding(json_t *status, const struct pv_ctlapi_binding *b)
 {
-    json_t *obj = json_pack("{s:b, s:o, s:o, s:o, s:f}", "measuring", b->measuring, "idle_s",
-                            real_or_null(b->idle_s), "idle_max_s", real_or_null(b->idle_max_s),
-                            "absolute_s", real_or_null(b->absolute_s), "refresh_s", b->refresh_s);
+    json_t *obj =
+        pv_ctlapi_pack("{s:b, s:o, s:o, s:o, s:f}", "measuring", b->measuring, "idle_s",
+                       real_or_null(b->idle_s), "idle_max_s", real_or_null(b->idle_max_s),
+                       "absolute_s", real_or_null(b->absolute_s), "refresh_s", b->refresh_s);
     return json_object_set_new(status, "nat_binding", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 
@@ -337,13 +346,14 @@ int pv_ctlapi_status_add_datapath(json_t *status, const struct pv_ctlapi_datapat
     json_t *off = json_array();
     for (size_t i = 0; i < d->n_off; i++)
         (void)!json_array_append_new(
-            off, json_pack("{s:s, s:s}", "what", d->off[i].what, "why", d->off[i].why));
-    json_t *obj = json_pack("{s:i, s:i, s:s, s:b, s:b, s:o}", "workers", (int)d->workers, "threads",
-                            (int)d->threads, "aead", d->aead, "tcp_offload", d->tcp_offload,
-                            "udp_offload", d->udp_offload, "off", off);
+            off, pv_ctlapi_pack("{s:s, s:s}", "what", d->off[i].what, "why", d->off[i].why));
+    json_t *obj = pv_ctlapi_pack("{s:i, s:i, s:s, s:b, s:b, s:o}", "workers", (int)d->workers,
+                                 "threads", (int)d->threads, "aead", d->aead, "tcp_offload",
+                                 d->tcp_offload, "udp_offload", d->udp_offload, "off", off);
     return json_object_set_new(status, "datapath", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 
+/* One call for each family, into one list. */
 int pv_ctlapi_status_add_portmap(json_t *status, const struct pv_ctlapi_portmap *m)
 {
     json_t *list = json_object_get(status, "port_mappings");
@@ -352,11 +362,12 @@ int pv_ctlapi_status_add_portmap(json_t *status, const struct pv_ctlapi_portmap 
         if (json_object_set_new(status, "port_mappings", list) != 0)
             return PV_ERR_NOMEM;
     }
-    json_t *obj = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "family", m->family,
-                            "state", m->state, "protocol", or_null(m->protocol), "router",
-                            ip_json(&m->router), "claimed", addr_json(&m->claimed), "external",
-                            addr_json(&m->external), "lifetime", real_or_null(m->lifetime_s),
-                            "verified", m->external.family != PV_AF_NONE, "why", or_null(m->why));
+    json_t *obj =
+        pv_ctlapi_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "family", m->family,
+                       "state", m->state, "protocol", or_null(m->protocol), "router",
+                       ip_json(&m->router), "claimed", addr_json(&m->claimed), "external",
+                       addr_json(&m->external), "lifetime", real_or_null(m->lifetime_s), "verified",
+                       m->external.family != PV_AF_NONE, "why", or_null(m->why));
     return json_array_append_new(list, obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 
@@ -364,19 +375,19 @@ int pv_ctlapi_status_add_portmap(json_t *status, const struct pv_ctlapi_portmap 
 
 json_t *pv_ctlapi_metrics_json(const char *text)
 {
-    return json_pack("{s:i, s:s}", "version", 1, "text", text);
+    return pv_ctlapi_pack("{s:i, s:s}", "version", PV_CTLAPI_FORMAT, "text", text);
 }
 
 json_t *pv_ctlapi_version_json(void)
 {
-    return json_pack("{s:s}", "version", PV_VERSION);
+    return pv_ctlapi_pack("{s:s}", "version", PV_VERSION);
 }
 
 json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struct pv_addr *ip4,
                               const struct pv_addr *ip6, const char *token)
 {
-    json_t *obj = json_pack("{s:s, s:s, s:o, s:o}", "network", network, "name", name, "ip4",
-                            ip_json(ip4), "ip6", ip_json(ip6));
+    json_t *obj = pv_ctlapi_pack("{s:s, s:s, s:o, s:o}", "network", network, "name", name, "ip4",
+                                 ip_json(ip4), "ip6", ip_json(ip6));
     if (obj != NULL && token != NULL &&
         json_object_set_new(obj, "token", json_string(token)) != 0) {
         json_decref(obj);
@@ -385,9 +396,9 @@ json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struc
     return obj;
 }
 
-json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static 32])
+json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static PV_SIGN_PK_LEN])
 {
-    return json_pack("{s:s, s:o}", "token", token, "invite", key_json(invite));
+    return pv_ctlapi_pack("{s:s, s:o}", "token", token, "invite", pv_ctlapi_key(invite));
 }
 
 json_t *pv_ctlapi_invites_new(void)
@@ -397,58 +408,59 @@ json_t *pv_ctlapi_invites_new(void)
 
 int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite)
 {
-    return append(invites, "invites",
-                  json_pack("{s:o, s:i, s:i, s:o, s:o, s:b}", "id", key_json(invite->id), "uses",
-                            (int)invite->uses, "used", (int)invite->used, "not_before",
-                            u64_json(invite->not_before_s), "not_after",
-                            invite->not_after_s == 0 ? json_null() : u64_json(invite->not_after_s),
-                            "revoked", invite->revoked));
+    return pv_ctlapi_append(
+        invites, "invites",
+        pv_ctlapi_pack("{s:o, s:i, s:i, s:o, s:o, s:b}", "id", pv_ctlapi_key(invite->id), "uses",
+                       (int)invite->uses, "used", (int)invite->used, "not_before",
+                       u64_json(invite->not_before_s), "not_after",
+                       invite->not_after_s == 0 ? json_null() : u64_json(invite->not_after_s),
+                       "revoked", invite->revoked));
 }
 
 json_t *pv_ctlapi_ip_json(const struct pv_addr *ip4, const struct pv_addr *ip6,
-                          const uint8_t wg_key[static 32])
+                          const uint8_t wg_key[static PV_DH_LEN])
 {
-    return json_pack("{s:o, s:o, s:o}", "ip4", ip_json(ip4), "ip6", ip_json(ip6), "wg_key",
-                     wgkey_json(wg_key));
+    return pv_ctlapi_pack("{s:o, s:o, s:o}", "ip4", ip_json(ip4), "ip6", ip_json(ip6), "wg_key",
+                          wgkey_json(wg_key));
 }
 
 json_t *pv_ctlapi_sent_json(const struct pv_ctlapi_message *msg, bool online)
 {
-    return json_pack("{s:o, s:b}", "message", pv_ctlapi_message_json(msg), "online", online);
+    return pv_ctlapi_pack("{s:o, s:b}", "message", pv_ctlapi_message_json(msg), "online", online);
 }
 
 json_t *pv_ctlapi_pong_json(uint32_t seq, double rtt_ms, const struct pv_ctlapi_path *path)
 {
-    return json_pack("{s:i, s:f, s:o}", "seq", (int)seq, "rtt_ms", rtt_ms, "path",
-                     pv_ctlapi_path_json(path));
+    return pv_ctlapi_pack("{s:i, s:f, s:o}", "seq", (int)seq, "rtt_ms", rtt_ms, "path",
+                          pv_ctlapi_path_json(path));
 }
 
 json_t *pv_ctlapi_lost_json(uint32_t seq)
 {
-    return json_pack("{s:i}", "seq", (int)seq);
+    return pv_ctlapi_pack("{s:i}", "seq", (int)seq);
 }
 
 json_t *pv_ctlapi_pinged_json(uint32_t sent, uint32_t received)
 {
-    return json_pack("{s:i, s:i}", "sent", (int)sent, "received", (int)received);
+    return pv_ctlapi_pack("{s:i, s:i}", "sent", (int)sent, "received", (int)received);
 }
 
 json_t *pv_ctlapi_watch_message_json(const struct pv_ctlapi_message *msg)
 {
-    return json_pack("{s:o}", "message", pv_ctlapi_message_json(msg));
+    return pv_ctlapi_pack("{s:o}", "message", pv_ctlapi_message_json(msg));
 }
 
 json_t *pv_ctlapi_watch_state_json(const uint8_t id[static PV_CHAT_ID_LEN], const char *peer,
                                    enum pv_chat_state state)
 {
     char text[PV_CHAT_ID_TEXT_BUF];
-    return json_pack("{s:s, s:s, s:s}", "msg_id", pv_chat_id_format(id, text), "peer", peer,
-                     "state", pv_chat_state_name(state));
+    return pv_ctlapi_pack("{s:s, s:s, s:s}", "msg_id", pv_chat_id_format(id, text), "peer", peer,
+                          "state", pv_chat_state_name(state));
 }
 
 json_t *pv_ctlapi_watch_presence_json(const char *peer, bool online)
 {
-    return json_pack("{s:s, s:b}", "peer", peer, "online", online);
+    return pv_ctlapi_pack("{s:s, s:b}", "peer", peer, "online", online);
 }
 
 json_t *pv_ctlapi_lines_new(void)
@@ -458,7 +470,7 @@ json_t *pv_ctlapi_lines_new(void)
 
 int pv_ctlapi_lines_add(json_t *lines, const char *line)
 {
-    return append(lines, "lines", json_string(line));
+    return pv_ctlapi_append(lines, "lines", json_string(line));
 }
 
 json_t *pv_ctlapi_events_new(void)
@@ -468,11 +480,13 @@ json_t *pv_ctlapi_events_new(void)
 
 int pv_ctlapi_events_add(json_t *events, double seconds_ago, const char *text)
 {
-    return append(events, "events", json_pack("{s:f, s:s}", "t", seconds_ago, "text", text));
+    return pv_ctlapi_append(events, "events",
+                            pv_ctlapi_pack("{s:f, s:s}", "t", seconds_ago, "text", text));
 }
 
 /* --- parsing ------------------------------------------------------------------------------- */
 
+/* Strict about what the caller relies on (ok, code, error); other fields are the command's own. */
 static int read_answer(struct pv_ctlapi_reply *reply)
 {
     uint64_t code = PV_CTLAPI_DONE;
@@ -490,6 +504,8 @@ static int read_answer(struct pv_ctlapi_reply *reply)
     return reply->error == NULL || code == PV_CTLAPI_DONE ? PV_ERR_MALFORMED : PV_OK;
 }
 
+/* An event has a name; everything else must be an answer. A null id means that the daemon could not
+ * read the request. */
 int pv_ctlapi_reply_parse(struct pv_view line, struct pv_ctlapi_reply *ret_reply)
 {
     if (line.len >= PV_CTLAPI_REPLY_MAX)

@@ -8,7 +8,8 @@
  * connections are daemon/core/node/ctlsrv.h. No state; thread-safe. Times are Unix milliseconds
  * here and seconds with decimals in JSON.
  *
- * Builders return a new reference or NULL without memory.
+ * Builders return a new reference or NULL without memory. A NULL where a text is needed is a
+ * mistake of the caller and gives {"bug":"…"}.
  */
 #ifndef PV_CTLAPI_H
 #define PV_CTLAPI_H
@@ -18,14 +19,17 @@
 #include "base/addr.h"
 #include "base/pv.h"
 #include "base/text.h"
+#include "crypto/sign.h"
 #include "proto/chat/chat.h"
+#include "proto/chat/room.h"
 #include "proto/ip/offload.h"
 
 enum {
+    PV_CTLAPI_NETWORK_LEN = 16,     /* bytes of a network id, PV_NETWORK_ID_LEN */
     PV_CTLAPI_LINE_MAX = 65536,     /* bytes of a request line with its newline */
     PV_CTLAPI_REPLY_MAX = 16777216, /* bytes of an answer or event line with its newline */
-    PV_CTLAPI_DEPTH = 4,            /* nesting of a request */
-    PV_CTLAPI_REPLY_DEPTH = 8,      /* nesting of a reply */
+    PV_CTLAPI_DEPTH = 4,            /* ours: nesting of a request; ours need 1 */
+    PV_CTLAPI_REPLY_DEPTH = 8,      /* ours: nesting of a reply; ours need 5 */
     PV_CTLAPI_PEER_BUF = 160,       /* "bob", "bob.home.p2p", an address or a key, and the NUL */
     PV_CTLAPI_SECRET_MAX = 4096,    /* characters of a token or coordinator URL */
     PV_CTLAPI_INVITE_BUF = 64,      /* an invite's id in text, and the NUL */
@@ -33,7 +37,7 @@ enum {
     PV_CTLAPI_WORD_BUF = 16,        /* log level, what to watch */
     PV_CTLAPI_ERROR_BUF = 512,      /* "what failed: why: what to do", and the NUL */
     PV_CTLAPI_MAX_USES = 1000000,   /* of one invite */
-    PV_CTLAPI_MAX_PINGS = 1000000,
+    PV_CTLAPI_MAX_PINGS = 1000000,  /* ours: echoes of one `ping` */
     PV_CTLAPI_MAX_PING_SIZE = 1190, /* bytes of filler: one packet holds it */
     PV_CTLAPI_MAX_HISTORY = 1000,   /* messages of one answer */
 };
@@ -210,7 +214,7 @@ struct pv_ctlapi_status {
     const char *state;         /* "none" (not joined), "static", "down", "connecting", "up" */
     uint64_t uptime_s;         /* of the daemon */
     const char *network;       /* NULL: "network" is null */
-    const uint8_t *network_id; /* 16 bytes */
+    const uint8_t *network_id; /* PV_CTLAPI_NETWORK_LEN bytes */
     struct pv_prefix cidr, ula;
     const char *name; /* of this node; NULL: "self" is null */
     struct pv_addr ip4, ip6;
@@ -259,13 +263,14 @@ struct pv_ctlapi_hard {
  * "max_mappings","packets","max_packets","max_pps","kept"} to a status. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *hard);
 
-/* How long the own NAT keeps a binding, seconds. */
+/* What was measured about the own NAT's bindings, in seconds. */
 struct pv_ctlapi_binding {
     bool measuring;
-    double idle_s;     /* lives so long in silence; < 0: null, not known */
-    double idle_max_s; /* and is dead after that; < 0: null, not known or longer than was tried */
-    double absolute_s; /* ends at that age whatever passes; < 0: null, no such end was seen */
-    double refresh_s;  /* how often it is refreshed */
+    double idle_s; /* a silent binding lives at least this long; < 0: null, not known */
+    /* A silent binding is dead after this; < 0: null, not known or longer than was tried. */
+    double idle_max_s;
+    double absolute_s; /* a binding in use is ended at this age; < 0: null, no such end was seen */
+    double refresh_s;  /* interval at which it is refreshed */
 };
 /* Adds "nat_binding":{"measuring","idle_s","idle_max_s","absolute_s","refresh_s"} to a status.
  * PV_ERR_NOMEM. */
@@ -320,9 +325,9 @@ json_t *pv_ctlapi_version_json(void);
 json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struct pv_addr *ip4,
                               const struct pv_addr *ip6, const char *token);
 /* INVITE: {"token","invite"} */
-json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static 32]);
+json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static PV_SIGN_PK_LEN]);
 struct pv_ctlapi_invite {
-    uint8_t id[32];
+    uint8_t id[PV_SIGN_PK_LEN];
     uint32_t uses, used;
     uint64_t not_before_s, not_after_s; /* Unix seconds; not_after 0: null */
     bool revoked;
@@ -332,7 +337,7 @@ json_t *pv_ctlapi_invites_new(void);
 PV_MUST_CHECK int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite);
 /* IP: {"ip4","ip6","wg_key"} */
 json_t *pv_ctlapi_ip_json(const struct pv_addr *ip4, const struct pv_addr *ip6,
-                          const uint8_t wg_key[static 32]);
+                          const uint8_t wg_key[static PV_DH_LEN]);
 /* SEND: {"message":{…},"online"} */
 json_t *pv_ctlapi_sent_json(const struct pv_ctlapi_message *msg, bool online);
 /* PING: event "pong" {"seq","rtt_ms","path"}, event "timeout" {"seq"}, answer {"sent","received"}
@@ -350,7 +355,7 @@ json_t *pv_ctlapi_watch_presence_json(const char *peer, bool online);
  */
 json_t *pv_ctlapi_watch_room_json(const char *room, bool invited, const char *peer, const char *by);
 /* ROOM_CREATE: {"room","id"} */
-json_t *pv_ctlapi_room_json(const char *room, const uint8_t id[static 16]);
+json_t *pv_ctlapi_room_json(const char *room, const uint8_t id[static PV_ROOM_ID_LEN]);
 struct pv_ctlapi_room {
     const char *room;
     const uint8_t *id;   /* 16 bytes */

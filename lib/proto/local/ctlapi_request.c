@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Requests of the control socket, both directions, from two tables: commands and their fields. */
+/*
+ * ctlapi_request.c - requests of the control socket, both directions, from two tables: commands and
+ * fields. A command is one row: its word, whether it changes the node or the network (root only),
+ * the fields it needs and those it may have. Parser, writer and error texts follow from the rows,
+ * so a new command needs no code here.
+ */
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,9 +15,9 @@
 #include "proto/local/ctlapi.h"
 
 enum {
-    MAX_VALUES = 64, /* a request has at most 6 */
-    DEFAULT_EXPIRES_S = 86400,
-    MAX_EXPIRES_S = 315360000, /* ten years */
+    MAX_VALUES = 64,           /* a request has at most 6 */
+    DEFAULT_EXPIRES_S = 86400, /* ours: an invite is good for a day */
+    MAX_EXPIRES_S = 315360000, /* ours: ten years */
 };
 #define MAX_ID (UINT64_C(1) << 53) /* whole numbers every JSON reader keeps exactly */
 
@@ -28,7 +33,7 @@ enum field_type {
     F_BOOL,
 };
 
-static const struct field {
+static const struct request_field {
     const char *key;
     enum field_type type;
     size_t offset; /* in struct pv_ctlapi_request */
@@ -69,7 +74,7 @@ static const struct field {
 };
 
 /* need and may are lists of field keys, each followed by a blank. */
-static const struct command {
+static const struct command_row {
     const char *name;
     bool changes;
     const char *need;
@@ -111,7 +116,7 @@ static const struct command {
     [PV_CTLAPI_ROOM_MEMBERS] = {"room_members", false, "room ", ""},
 };
 
-static bool lists(const char *keys, const char *key)
+static bool list_has(const char *keys, const char *key)
 {
     size_t len = strlen(key);
     for (const char *p = keys; *p != '\0'; p += strcspn(p, " ") + 1) {
@@ -165,7 +170,9 @@ static bool is_printable(const char *text)
     return true;
 }
 
-static bool parse_string(const struct field *f, const char *text, size_t len, char *dst)
+/* Names are lower-cased and ranges normalised here, so that the daemon compares only canonical
+ * forms. */
+static bool parse_string(const struct request_field *f, const char *text, size_t len, char *dst)
 {
     struct pv_prefix range;
     switch (f->type) {
@@ -186,8 +193,10 @@ static bool parse_string(const struct field *f, const char *text, size_t len, ch
     }
 }
 
-/* The string becomes the request's own; an earlier one under another key is replaced. */
-static int take_string(const struct field *f, const char *text, size_t len, char **slot)
+/* The string becomes the request's own; an earlier one under another key ("url" and "token" share a
+ * slot) is replaced. Secrets are printable ASCII: a copied token with a line break in it is refused
+ * instead of failing later. */
+static int take_string(const struct request_field *f, const char *text, size_t len, char **slot)
 {
     bool good = f->type == F_TEXT ? pv_chat_text_is_valid(pv_view(text, len))
                                   : len > 0 && len <= PV_CTLAPI_SECRET_MAX && is_printable(text);
@@ -201,7 +210,9 @@ static int take_string(const struct field *f, const char *text, size_t len, char
     return PV_OK;
 }
 
-static int parse_field(const struct field *f, const json_t *v, struct pv_ctlapi_request *req)
+/* The offset in the row tells where the value goes; its type tells how wide that place is. */
+static int parse_field(const struct request_field *f, const json_t *v,
+                       struct pv_ctlapi_request *req)
 {
     void *member = (char *)req + f->offset;
     uint64_t n;
@@ -238,7 +249,8 @@ static int parse_field(const struct field *f, const json_t *v, struct pv_ctlapi_
     }
 }
 
-static void say_what_is_wanted(const struct field *f, const char *cmd, char *why)
+/* Errors say what to give instead of what was wrong: the client shows them to a person. */
+static void say_what_is_wanted(const struct request_field *f, const char *cmd, char *why)
 {
     static const char *const wants[] = {
         [F_PEER] = "a name, overlay address or key",
@@ -256,14 +268,16 @@ static void say_what_is_wanted(const struct field *f, const char *cmd, char *why
         snprintf(why, PV_CTLAPI_ERROR_BUF, "%s: bad %s: give %s", cmd, f->key, wants[f->type]);
 }
 
-static int parse_fields(const struct command *cmd, const json_t *obj, struct pv_ctlapi_request *req,
-                        char *why)
+/* Fields that the command does not name are ignored, so that a newer p2pvpnctl can talk to an older
+ * daemon. */
+static int parse_fields(const struct command_row *cmd, const json_t *obj,
+                        struct pv_ctlapi_request *req, char *why)
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(FIELDS); i++) {
-        const struct field *f = &FIELDS[i];
+        const struct request_field *f = &FIELDS[i];
         const json_t *v = json_object_get(obj, f->key);
-        bool need = lists(cmd->need, f->key);
-        if (!need && !lists(cmd->may, f->key))
+        bool need = list_has(cmd->need, f->key);
+        if (!need && !list_has(cmd->may, f->key))
             continue;
         if (v == NULL || json_is_null(v)) {
             if (!need)
@@ -349,7 +363,7 @@ int pv_ctlapi_request_parse(struct pv_view line, struct pv_ctlapi_request *ret_r
 
 /* --- writing ------------------------------------------------------------------------------- */
 
-static json_t *field_json(const struct field *f, const struct pv_ctlapi_request *req)
+static json_t *field_json(const struct request_field *f, const struct pv_ctlapi_request *req)
 {
     const void *member = (const char *)req + f->offset;
     const char *text;
@@ -376,7 +390,7 @@ static bool is_empty(const json_t *v)
 
 char *pv_ctlapi_request_write(const struct pv_ctlapi_request *req)
 {
-    const struct command *cmd = &COMMANDS[req->cmd];
+    const struct command_row *cmd = &COMMANDS[req->cmd];
     json_t *obj = json_object();
     char *line = NULL;
     size_t len;
@@ -385,9 +399,9 @@ char *pv_ctlapi_request_write(const struct pv_ctlapi_request *req)
               json_object_set_new(obj, "id", json_integer((json_int_t)req->id)) == 0 &&
               json_object_set_new(obj, "cmd", json_string(cmd->name)) == 0;
     for (size_t i = 0; ok && i < PV_ARRAY_LEN(FIELDS); i++) {
-        const struct field *f = &FIELDS[i];
-        bool need = lists(cmd->need, f->key);
-        if (!need && !lists(cmd->may, f->key))
+        const struct request_field *f = &FIELDS[i];
+        bool need = list_has(cmd->need, f->key);
+        if (!need && !list_has(cmd->may, f->key))
             continue;
         json_t *v = field_json(f, req);
         if (v != NULL && !need && is_empty(v))

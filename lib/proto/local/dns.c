@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * dns.c - takes DNS queries apart and puts answers together (RFC 1035, RFC 6891). Queries come from
+ * every program on this machine, and from whatever these forward. No compression pointer is ever
+ * followed, so no loop of pointers can exist; answers contain one pointer, to the question.
+ */
 #include "proto/local/dns.h"
 
 #include <stdio.h>
@@ -7,14 +12,14 @@
 #include "base/bytes.h"
 
 enum {
-    HEADER = 12,    /* bytes, RFC 1035 s4.1.1 */
-    LABEL_MAX = 63, /* bytes, RFC 1035 s2.3.4 */
-    WIRE_NAME_MAX = 255,
-    MAX_EXTRA = 8,    /* records behind the question that are looked at for EDNS */
-    TYPE_OPT = 41,    /* RFC 6891 s6.1.1 */
-    EDNS_SIZE = 1232, /* bytes we say we take: what every path carries */
-    NEGATIVE_TTL = 5, /* seconds, ours: somebody may join */
-    FLAG_QR = 0x8000, /* RFC 1035 s4.1.1 */
+    HEADER = 12,         /* bytes, RFC 1035 s4.1.1 */
+    LABEL_MAX = 63,      /* bytes, RFC 1035 s2.3.4 */
+    WIRE_NAME_MAX = 255, /* bytes, RFC 1035 s2.3.4 */
+    MAX_EXTRA = 8,       /* ours: records behind the question that are looked at for EDNS */
+    TYPE_OPT = 41,       /* RFC 6891 s6.1.1 */
+    EDNS_SIZE = 1232,    /* bytes we say we take: what every path carries */
+    NEGATIVE_TTL = 5,    /* seconds, ours: somebody may join */
+    FLAG_QR = 0x8000,    /* RFC 1035 s4.1.1 */
     FLAG_AA = 0x0400,
     FLAG_RD = 0x0100,
     POINTER = 0xc000, /* RFC 1035 s4.1.4 */
@@ -22,14 +27,14 @@ enum {
 
 /* --- queries ------------------------------------------------------------------------------- */
 
-static char lower(uint8_t c)
+static char lower_case(uint8_t c)
 {
     return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
 }
 
-/* A name without compression, as text. Bytes that no host name has make it a name nobody has, but
- * not malformed: '?' stands for them. */
-static void get_name(struct pv_reader *r, char name[static PV_DNS_NAME_BUF])
+/* A name without compression, as text. A byte that no host name has becomes '?', which makes the
+ * name one that nobody has, without making the query malformed. */
+static void get_dns_name(struct pv_reader *r, char name[static PV_DNS_NAME_BUF])
 {
     size_t n = 0, wire = 1;
     for (;;) {
@@ -46,7 +51,7 @@ static void get_name(struct pv_reader *r, char name[static PV_DNS_NAME_BUF])
             name[n++] = '.';
         for (size_t i = 0; i < label.len; i++) {
             uint8_t c = label.ptr[i];
-            name[n++] = c > ' ' && c < 0x7f && c != '.' ? lower(c) : '?';
+            name[n++] = c > ' ' && c < 0x7f && c != '.' ? lower_case(c) : '?';
         }
     }
     name[n] = '\0';
@@ -83,6 +88,8 @@ static bool find_edns(struct pv_reader r, unsigned records)
     return false;
 }
 
+/* Whatever can be answered is answered: a server that stays silent costs the asking program its
+ * timeout. Only answers (QR set) are ignored, or two servers could talk for ever. */
 int pv_dns_query_parse(struct pv_view packet, struct pv_dns_query *ret_query)
 {
     struct pv_reader r = pv_reader(packet);
@@ -102,7 +109,7 @@ int pv_dns_query_parse(struct pv_view packet, struct pv_dns_query *ret_query)
     }
     const uint8_t *start = r.rest.ptr;
     struct pv_dns_query empty = q;
-    get_name(&r, q.name);
+    get_dns_name(&r, q.name);
     q.qtype = pv_get_u16(&r);
     q.qclass = pv_get_u16(&r);
     if (r.status != PV_OK || n[0] != 1 || packet.len > PV_DNS_QUERY_MAX) {
@@ -117,7 +124,7 @@ int pv_dns_query_parse(struct pv_view packet, struct pv_dns_query *ret_query)
 
 /* --- answers ------------------------------------------------------------------------------- */
 
-static void put_name(struct pv_writer *w, const char *name)
+static void put_dns_name(struct pv_writer *w, const char *name)
 {
     while (*name != '\0') {
         size_t len = strcspn(name, ".");
@@ -139,12 +146,14 @@ static void close_record(struct pv_writer *w, size_t len_at)
         pv_store_be16(w->buf + len_at, (uint16_t)(w->len - len_at - 2));
 }
 
+/* The timers are for secondary servers, of which there are none; only the last one matters, as the
+ * time for which "no such name" may be kept (RFC 2308 s5). */
 static void put_soa_data(struct pv_writer *w, const char *zone, uint32_t serial)
 {
     char mailbox[PV_DNS_NAME_BUF];
     snprintf(mailbox, sizeof(mailbox), "root.%s", zone);
-    put_name(w, zone);
-    put_name(w, mailbox);
+    put_dns_name(w, zone);
+    put_dns_name(w, mailbox);
     pv_put_u32(w, serial);
     pv_put_u32(w, 3600); /* refresh, retry, expire: for secondaries, of which there are none */
     pv_put_u32(w, 600);
@@ -153,13 +162,13 @@ static void put_soa_data(struct pv_writer *w, const char *zone, uint32_t serial)
 }
 
 /* owner NULL: the name that was asked. */
-static void put_record(struct pv_writer *w, const char *owner, const struct pv_dns_answer *a,
-                       uint16_t type)
+static void put_dns_record(struct pv_writer *w, const char *owner, const struct pv_dns_answer *a,
+                           uint16_t type)
 {
     if (owner == NULL)
         pv_put_u16(w, POINTER | HEADER);
     else
-        put_name(w, owner);
+        put_dns_name(w, owner);
     pv_put_u16(w, type);
     pv_put_u16(w, PV_DNS_IN);
     pv_put_u32(w, owner == NULL ? a->ttl : NEGATIVE_TTL);
@@ -170,10 +179,11 @@ static void put_record(struct pv_writer *w, const char *owner, const struct pv_d
     else if (type == PV_DNS_A || type == PV_DNS_AAAA)
         pv_put_bytes(w, a->addr.ip, pv_addr_ip_len(&a->addr));
     else
-        put_name(w, a->target);
+        put_dns_name(w, a->target);
     close_record(w, len_at);
 }
 
+/* Every answer fits 512 bytes, so nothing is ever truncated and no TCP is needed. */
 int pv_dns_answer_build(const struct pv_dns_query *q, const struct pv_dns_answer *a,
                         uint8_t buf[static PV_DNS_MAX], size_t *ret_len)
 {
@@ -188,9 +198,9 @@ int pv_dns_answer_build(const struct pv_dns_query *q, const struct pv_dns_answer
     pv_put_u16(&w, q->edns);
     pv_put_bytes(&w, q->question.ptr, q->question.len);
     if (a->type != 0)
-        put_record(&w, NULL, a, a->type);
+        put_dns_record(&w, NULL, a, a->type);
     if (soa)
-        put_record(&w, a->zone, a, PV_DNS_SOA);
+        put_dns_record(&w, a->zone, a, PV_DNS_SOA);
     if (q->edns) { /* RFC 6891 s6.1.2; extended flags and options: none */
         pv_put_u8(&w, 0);
         pv_put_u16(&w, TYPE_OPT);
@@ -206,7 +216,7 @@ int pv_dns_answer_build(const struct pv_dns_query *q, const struct pv_dns_answer
 /* --- reverse names ------------------------------------------------------------------------- */
 
 /* "66" at p, 0..255 without leading zeros; its length, 0: none. */
-static size_t octet(const char *p, uint8_t *ret)
+static size_t parse_octet(const char *p, uint8_t *ret)
 {
     size_t n = 0;
     unsigned v = 0;
@@ -222,7 +232,7 @@ static int reverse4(const char *name, struct pv_addr *ret_addr)
 {
     struct pv_addr a = {.family = PV_AF_INET};
     for (size_t i = 0; i < 4; i++) {
-        size_t n = octet(name, &a.ip[3 - i]);
+        size_t n = parse_octet(name, &a.ip[3 - i]);
         if (n == 0 || name[n] != '.')
             return PV_ERR_NOT_FOUND;
         name += n + 1;
@@ -255,6 +265,7 @@ int pv_dns_reverse_parse(const char *name, struct pv_addr *ret_addr)
     return reverse4(name, ret_addr) == PV_OK ? PV_OK : reverse6(name, ret_addr);
 }
 
+/* Zones end at whole bytes or nibbles; a range in between would need several of them. */
 int pv_dns_reverse_zone(const struct pv_prefix *range, char ret_name[static PV_DNS_NAME_BUF])
 {
     bool v6 = range->base.family == PV_AF_INET6;

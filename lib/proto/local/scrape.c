@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * scrape.c - as much of HTTP as gives one page to Prometheus (RFC 9110, RFC 9112). No keep-alive,
+ * no body, no chunks: what is not needed cannot be attacked. A page for this machine only checks
+ * the Host field, so that a web page in a browser cannot read it through DNS rebinding.
+ */
 #include "proto/local/scrape.h"
 
 #include <stdio.h>
@@ -10,7 +15,7 @@
 
 #define PAGE "/metrics"
 
-static const struct status {
+static const struct http_status {
     unsigned code;
     const char *reason, *more; /* header lines; a line for people follows */
     const char *text;
@@ -30,7 +35,7 @@ static const struct status {
 
 /* The next line without its end; false: it has not come whole. A recipient may take a bare LF for
  * an end (RFC 9112 s2.2). */
-static bool next_line(struct pv_view *rest, struct pv_view *ret_line)
+static bool next_header_line(struct pv_view *rest, struct pv_view *ret_line)
 {
     const uint8_t *lf = rest->len == 0 ? NULL : memchr(rest->ptr, '\n', rest->len);
     if (lf == NULL)
@@ -42,7 +47,7 @@ static bool next_line(struct pv_view *rest, struct pv_view *ret_line)
     return true;
 }
 
-static bool is(struct pv_view v, const char *text)
+static bool view_is(struct pv_view v, const char *text)
 {
     return v.len == strlen(text) && memcmp(v.ptr, text, v.len) == 0;
 }
@@ -83,13 +88,14 @@ static unsigned judge_line(struct pv_view line, struct pv_scrape *s, bool *ret_o
     if (rest.ptr[5] != '1')
         return 505;
     *ret_old = rest.ptr[7] == '0';
-    s->head = is(method, "HEAD");
-    if (!s->head && !is(method, "GET"))
+    s->head = view_is(method, "HEAD");
+    if (!s->head && !view_is(method, "GET"))
         return 405;
-    return is(path_of(target), PAGE) ? 200 : 404;
+    return view_is(path_of(target), PAGE) ? 200 : 404;
 }
 
-/* "127.0.0.1", "[::1]:9586", "localhost:9586" */
+/* True for "127.0.0.1", "[::1]:9586", "localhost:9586" and the like. A browser sends the name by
+ * which it was told to come, so only names are accepted that cannot belong to somebody else. */
 static bool is_this_machine(struct pv_view host)
 {
     char text[PV_ADDR_TEXT + 8];
@@ -127,16 +133,18 @@ static unsigned judge_field(struct pv_view line, bool local, unsigned *n_hosts)
     return !local || is_this_machine(pv_view(line.ptr + n, line.len - n)) ? 200 : 403;
 }
 
+/* The first fault decides the status, but 400 wins over the others: what cannot be read cannot be
+ * judged either. The whole head is read first, so that the answer is not sent into a request. */
 int pv_scrape_parse(struct pv_view bytes, bool local, struct pv_scrape *ret_scrape)
 {
     struct pv_scrape s = {.status = 200};
     struct pv_view rest = bytes, line = pv_view(NULL, 0);
-    bool old = false, whole = next_line(&rest, &line);
+    bool old = false, whole = next_header_line(&rest, &line);
     unsigned n_hosts = 0;
     if (whole)
         s.status = judge_line(line, &s, &old);
     while (whole && s.status != 400) {
-        whole = next_line(&rest, &line);
+        whole = next_header_line(&rest, &line);
         if (!whole || line.len == 0)
             break;
         unsigned status = judge_field(line, local, &n_hosts);
@@ -155,7 +163,7 @@ int pv_scrape_parse(struct pv_view bytes, bool local, struct pv_scrape *ret_scra
 
 /* --- answering ------------------------------------------------------------------------------- */
 
-static const struct status *status_of(unsigned code)
+static const struct http_status *status_of(unsigned code)
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(STATUSES); i++) {
         if (STATUSES[i].code == code)
@@ -167,7 +175,7 @@ static const struct status *status_of(unsigned code)
 int pv_scrape_answer(const struct pv_scrape *scrape, struct pv_view page, const char *content_type,
                      char **ret_text, size_t *ret_len)
 {
-    const struct status *s = status_of(scrape->status);
+    const struct http_status *s = status_of(scrape->status);
     char head[512];
     if (s->code != 200) {
         page = pv_view(s->text, strlen(s->text));

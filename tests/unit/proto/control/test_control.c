@@ -303,7 +303,7 @@ static void a_server_key_of_small_order_is_refused_at_once(void **state)
     teardown(&p);
 }
 
-static void a_closed_machine_says_nothing_more(void **state)
+static void a_failed_machine_says_nothing_more(void **state)
 {
     (void)state;
     struct pair p;
@@ -312,7 +312,10 @@ static void a_closed_machine_says_nothing_more(void **state)
     assert_int_equal(pv_control_send(p.client, text("early")), PV_ERR_STATE);
     handshake(&p);
     assert_int_equal(pv_control_send(p.client, text("late")), PV_OK);
-    pv_control_closed(p.client);
+    static const uint8_t too_long[] = {0xff, 0xff};
+    size_t used;
+    assert_int_equal(pv_control_handle_bytes(p.client, pv_view(too_long, sizeof(too_long)), &used),
+                     PV_ERR_LIMIT);
     assert_int_equal(pv_control_out(p.client).len, 0);
     assert_int_equal(pv_control_send(p.client, text("too late")), PV_ERR_STATE);
     assert_int_equal(pv_control_poll_message(p.client, &got), PV_ERR_AGAIN);
@@ -334,7 +337,7 @@ int main(void)
         cmocka_unit_test(forged_replayed_and_misplaced_frames_end_it),
         cmocka_unit_test(a_server_with_another_key_is_not_believed),
         cmocka_unit_test(a_server_key_of_small_order_is_refused_at_once),
-        cmocka_unit_test(a_closed_machine_says_nothing_more),
+        cmocka_unit_test(a_failed_machine_says_nothing_more),
     };
     if (pv_crypto_init() != PV_OK)
         return 1;

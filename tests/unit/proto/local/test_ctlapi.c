@@ -77,6 +77,25 @@ static void request_survives_the_wire(enum pv_ctlapi_cmd cmd)
     pv_ctlapi_request_done(&b);
 }
 
+static void every_command_has_its_row(void **state)
+{
+    (void)state;
+    for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
+        if (pv_ctlapi_cmd_name((enum pv_ctlapi_cmd)c) == NULL)
+            fail_msg("command %u has no row in COMMANDS of lib/proto/local/ctlapi_request.c", c);
+    }
+}
+
+static void a_missing_text_is_told_as_a_bug_and_not_as_lack_of_memory(void **state)
+{
+    (void)state;
+    const struct pv_addr none = {.family = PV_AF_NONE};
+    json_t *obj = pv_ctlapi_joined_json(NULL, "alice", &none, &none, NULL);
+    assert_non_null(obj);
+    assert_non_null(json_object_get(obj, "bug"));
+    json_decref(obj);
+}
+
 static void every_request_survives_the_wire(void **state)
 {
     (void)state;
@@ -541,6 +560,8 @@ static void bad_replies_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_command_has_its_row),
+        cmocka_unit_test(a_missing_text_is_told_as_a_bug_and_not_as_lack_of_memory),
         cmocka_unit_test(every_request_survives_the_wire),
         cmocka_unit_test(fields_arrive_where_they_belong),
         cmocka_unit_test(bad_requests_are_refused_with_their_reason),

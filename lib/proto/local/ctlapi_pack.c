@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ctlapi_pack.c - steps that all builders of the control socket's language take.
+ */
+#include "proto/local/ctlapi_pack.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/text.h"
+
+/* jansson gives one code for a NULL text and for a NULL object. The latter is a nested builder that
+ * had no memory, so the words of the error tell the two apart. */
+static bool is_null_text(const json_error_t *error)
+{
+    return json_error_code(error) == json_error_null_value && strstr(error->text, "string") != NULL;
+}
+
+json_t *pv_ctlapi_pack(const char *format, ...)
+{
+    json_error_t error;
+    va_list args;
+
+    va_start(args, format);
+    json_t *obj = json_vpack_ex(&error, 0, format, args);
+    va_end(args);
+    if (obj == NULL && is_null_text(&error))
+        obj =
+            json_pack("{s:s, s:s}", "bug", "a field that needs a text has none", "fields", format);
+    return obj;
+}
+
+int pv_ctlapi_append(json_t *obj, const char *key, json_t *item)
+{
+    return json_array_append_new(json_object_get(obj, key), item) == 0 ? PV_OK : PV_ERR_NOMEM;
+}
+
+json_t *pv_ctlapi_key(const uint8_t *key)
+{
+    char buf[PV_KEY_TEXT_BUF];
+    return key == NULL ? json_null() : json_string(pv_key_format(key, buf));
+}
