@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * addr.c - addresses and prefixes as values, and their texts. Parsing is strict, because addresses
+ * stand in signed statements and in configuration: what has two spellings could be signed in one
+ * and compared in the other. The system's parser does the grammar; what it tolerates (scopes,
+ * leading zeros) is refused here.
+ */
 #include "base/addr.h"
 
 #include <arpa/inet.h>
@@ -88,6 +94,8 @@ int pv_addr_parse_ip(const char *text, struct pv_addr *ret_addr)
     return parse_ip(text, strlen(text), PV_AF_NONE, ret_addr) ? PV_OK : PV_ERR_MALFORMED;
 }
 
+/* The last colon ends the address, since IPv6 has colons inside; IPv6 must stand in brackets (RFC
+ * 3986 s3.2.2), or "::1:53" would have two meanings. */
 int pv_addr_parse(const char *text, struct pv_addr *ret_addr)
 {
     struct pv_addr a;
@@ -106,6 +114,7 @@ int pv_addr_parse(const char *text, struct pv_addr *ret_addr)
     return PV_OK;
 }
 
+/* Byte i of a netmask of that many bits. */
 static uint8_t mask_byte(unsigned bits, size_t i)
 {
     if (bits >= 8 * (i + 1))
@@ -123,6 +132,7 @@ static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
     return bits % 8 == 0 || ((a[whole] ^ b[whole]) & mask_byte(bits, whole)) == 0;
 }
 
+/* Host bits must be zero: "10.0.0.1/8" is more likely a mistake than a range. */
 int pv_prefix_parse(const char *text, struct pv_prefix *ret_prefix)
 {
     struct pv_prefix p = {.bits = 0};
@@ -162,6 +172,7 @@ const char *pv_addr_format(const struct pv_addr *a, char buf[static PV_ADDR_TEXT
     return buf;
 }
 
+/* inet_ntop() writes the canonical form of RFC 5952, so equal addresses have equal texts. */
 const char *pv_prefix_format(const struct pv_prefix *p, char buf[static PV_ADDR_TEXT])
 {
     char ip[INET6_ADDRSTRLEN];
@@ -183,6 +194,8 @@ bool pv_prefix_overlaps(const struct pv_prefix *a, const struct pv_prefix *b)
     return a->bits <= b->bits ? pv_prefix_contains(a, &b->base) : pv_prefix_contains(b, &a->base);
 }
 
+/* A socket for both families reports IPv4 sources as ::ffff:a.b.c.d (RFC 4291 s2.5.5.2); everything
+ * behind the socket knows one form only. */
 struct pv_addr pv_addr_unmap(struct pv_addr a)
 {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -235,6 +248,8 @@ bool pv_addr_is_private(const struct pv_addr *a)
            ip >> 22 == 0x6440u >> 6;                                    /* RFC 6598 */
 }
 
+/* Candidates and other answers name addresses to which this node then sends. Whatever would stay on
+ * this machine, or go to many, is refused here, so that nobody can aim us. */
 bool pv_addr_is_usable_remote(const struct pv_addr *a)
 {
     if (a->family == PV_AF_NONE || a->port == 0 || pv_addr_is_unspecified(a) ||

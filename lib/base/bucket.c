@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * bucket.c - token buckets: single ones, and a fixed table for source networks. The table is what
+ * stands between a flood and the costly parts of handshakes and requests, so its memory is fixed
+ * and its hash keyed: an attacker with many addresses evicts other sources at random places and
+ * cannot choose which.
+ */
 #include "base/bucket.h"
 
 #include <stdlib.h>
@@ -7,11 +13,12 @@
 #include "base/map.h"
 
 enum {
-    MILLI = 1000,
-    WAYS = 4, /* slots a source may use; the least recently used of them is evicted */
+    MILLI = 1000, /* parts of a token: many small steps must add up */
+    WAYS = 4,     /* ours: slots a source may use; the least recently used of them is evicted */
 };
 
-/* Milli-tokens that dt adds: dt [ns] * rate [1/s] * 1000 / 1e9. */
+/* Adds the milli-tokens of the time that passed: dt [ns] * rate [1/s] * 1000 / 1e9. A long time
+ * fills the bucket without multiplying, which could overflow. */
 static void refill(struct pv_bucket *b, uint32_t rate, uint64_t full, pv_ns now)
 {
     if (b->last == 0) {
@@ -44,18 +51,18 @@ bool pv_bucket_take(struct pv_bucket *b, uint32_t rate, uint32_t burst, uint32_t
     return true;
 }
 
-struct slot {
+struct bucket_slot {
     uint8_t net[8]; /* family, then the network part */
     pv_ns used;     /* time of the last take */
     struct pv_bucket bucket;
 };
 
 struct pv_bucket_table {
-    struct pv_map map; /* only its key */
+    struct pv_map map; /* only its hash key is used */
     uint32_t rate;
     uint32_t burst;
     size_t sets; /* a power of two */
-    struct slot slots[];
+    struct bucket_slot slots[];
 };
 
 int pv_bucket_table_new(struct pv_bucket_table **ret_table, size_t slots, uint32_t rate,
@@ -83,14 +90,16 @@ struct pv_bucket_table *pv_bucket_table_free(struct pv_bucket_table *table)
     return NULL;
 }
 
+/* Sources count by network, /56 and /24: that is what one subscriber has, and single addresses of
+ * an IPv6 network are free for an attacker. */
 bool pv_bucket_table_take(struct pv_bucket_table *table, const struct pv_addr *src, uint32_t n,
                           pv_ns now)
 {
     uint8_t net[8] = {(uint8_t)src->family};
     memcpy(net + 1, src->ip, src->family == PV_AF_INET6 ? 7 : 3); /* /56 or /24 */
     size_t set = pv_map_hash(&table->map, net, sizeof(net)) & (table->sets - 1);
-    struct slot *ways = &table->slots[set * WAYS];
-    struct slot *s = &ways[0];
+    struct bucket_slot *ways = &table->slots[set * WAYS];
+    struct bucket_slot *s = &ways[0];
 
     for (size_t i = 0; i < WAYS; i++) {
         if (memcmp(ways[i].net, net, sizeof(net)) == 0) {

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * bytes.c - the sticky reader and writer of binary formats. Every read is checked here and nowhere
+ * else, so that parsers can be written straight down and a forgotten check is impossible.
+ */
 #include "base/bytes.h"
 
 #include <string.h>
 
-static const uint8_t *take(struct pv_reader *r, size_t len)
+/* The next len bytes; NULL once anything has failed, so that later reads give zeros instead of
+ * bytes at wrong places. */
+static const uint8_t *take_bytes(struct pv_reader *r, size_t len)
 {
     if (r->status != PV_OK)
         return NULL;
@@ -19,36 +25,39 @@ static const uint8_t *take(struct pv_reader *r, size_t len)
 
 uint8_t pv_get_u8(struct pv_reader *r)
 {
-    const uint8_t *p = take(r, 1);
+    const uint8_t *p = take_bytes(r, 1);
     return p == NULL ? 0 : p[0];
 }
 
 uint16_t pv_get_u16(struct pv_reader *r)
 {
-    const uint8_t *p = take(r, 2);
+    const uint8_t *p = take_bytes(r, 2);
     return p == NULL ? 0 : pv_load_be16(p);
 }
 
 uint32_t pv_get_u32(struct pv_reader *r)
 {
-    const uint8_t *p = take(r, 4);
+    const uint8_t *p = take_bytes(r, 4);
     return p == NULL ? 0 : pv_load_be32(p);
 }
 
 uint64_t pv_get_u64(struct pv_reader *r)
 {
-    const uint8_t *p = take(r, 8);
+    const uint8_t *p = take_bytes(r, 8);
     return p == NULL ? 0 : pv_load_be64(p);
 }
 
+/* No bytes are always there, also at the end of the input. */
 struct pv_view pv_get_bytes(struct pv_reader *r, size_t len)
 {
     if (len == 0)
         return pv_view(r->rest.ptr, 0);
-    const uint8_t *p = take(r, len);
+    const uint8_t *p = take_bytes(r, len);
     return p == NULL ? pv_view(NULL, 0) : pv_view(p, len);
 }
 
+/* The limit is the field's own and comes from the caller: a length from the wire is never trusted
+ * to be reasonable. */
 struct pv_view pv_get_view16(struct pv_reader *r, size_t max)
 {
     size_t len = pv_get_u16(r);
@@ -59,9 +68,11 @@ struct pv_view pv_get_view16(struct pv_reader *r, size_t max)
     return pv_get_bytes(r, len);
 }
 
+/* Zeroed on failure: callers look at the status only at the end and must not copy stale bytes
+ * meanwhile. */
 void pv_get_copy(struct pv_reader *r, void *dst, size_t len)
 {
-    const uint8_t *p = take(r, len);
+    const uint8_t *p = take_bytes(r, len);
     if (p == NULL)
         memset(dst, 0, len);
     else
@@ -74,6 +85,7 @@ void pv_reader_fail(struct pv_reader *r, int status)
         r->status = status;
 }
 
+/* Trailing bytes are an error, or one message would have many encodings. */
 int pv_reader_end(const struct pv_reader *r)
 {
     if (r->status != PV_OK)
@@ -81,7 +93,8 @@ int pv_reader_end(const struct pv_reader *r)
     return r->rest.len == 0 ? PV_OK : PV_ERR_MALFORMED;
 }
 
-static uint8_t *room(struct pv_writer *w, size_t len)
+/* Room for len bytes; NULL once anything has failed. A writer never writes part of a field. */
+static uint8_t *take_room(struct pv_writer *w, size_t len)
 {
     if (w->status != PV_OK)
         return NULL;
@@ -96,35 +109,35 @@ static uint8_t *room(struct pv_writer *w, size_t len)
 
 void pv_put_u8(struct pv_writer *w, uint8_t v)
 {
-    uint8_t *p = room(w, 1);
+    uint8_t *p = take_room(w, 1);
     if (p != NULL)
         p[0] = v;
 }
 
 void pv_put_u16(struct pv_writer *w, uint16_t v)
 {
-    uint8_t *p = room(w, 2);
+    uint8_t *p = take_room(w, 2);
     if (p != NULL)
         pv_store_be16(p, v);
 }
 
 void pv_put_u32(struct pv_writer *w, uint32_t v)
 {
-    uint8_t *p = room(w, 4);
+    uint8_t *p = take_room(w, 4);
     if (p != NULL)
         pv_store_be32(p, v);
 }
 
 void pv_put_u64(struct pv_writer *w, uint64_t v)
 {
-    uint8_t *p = room(w, 8);
+    uint8_t *p = take_room(w, 8);
     if (p != NULL)
         pv_store_be64(p, v);
 }
 
 void pv_put_bytes(struct pv_writer *w, const void *src, size_t len)
 {
-    uint8_t *p = room(w, len);
+    uint8_t *p = take_room(w, len);
     if (p != NULL && len > 0)
         memcpy(p, src, len);
 }

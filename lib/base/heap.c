@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * heap.c - a binary heap of deadlines. Nodes know their position, so a deadline can be moved or
+ * removed without a search; every change of the array goes through put_at(), which keeps both in
+ * agreement.
+ */
 #include "base/heap.h"
 
 #include <stdlib.h>
@@ -14,6 +19,8 @@ void pv_heap_done(struct pv_heap *heap)
     *heap = (struct pv_heap){.nodes = NULL};
 }
 
+/* Reserving is apart from setting, so that setting a deadline cannot fail: machines re-key
+ * themselves in places where no error could be handled. */
 int pv_heap_reserve(struct pv_heap *heap, size_t n_nodes)
 {
     if (n_nodes <= heap->cap)
@@ -29,12 +36,13 @@ int pv_heap_reserve(struct pv_heap *heap, size_t n_nodes)
     return PV_OK;
 }
 
-static bool before(const struct pv_heap_node *a, const struct pv_heap_node *b)
+/* Equal deadlines go by the order in which they were set, so that a simulation repeats exactly. */
+static bool is_earlier(const struct pv_heap_node *a, const struct pv_heap_node *b)
 {
     return a->when != b->when ? a->when < b->when : a->order < b->order;
 }
 
-static void place(struct pv_heap *heap, size_t i, struct pv_heap_node *node)
+static void put_at(struct pv_heap *heap, size_t i, struct pv_heap_node *node)
 {
     heap->nodes[i] = node;
     node->pos = i + 1;
@@ -42,31 +50,32 @@ static void place(struct pv_heap *heap, size_t i, struct pv_heap_node *node)
 
 static void sift_up(struct pv_heap *heap, size_t i, struct pv_heap_node *node)
 {
-    while (i > 0 && before(node, heap->nodes[(i - 1) / 2])) {
-        place(heap, i, heap->nodes[(i - 1) / 2]);
+    while (i > 0 && is_earlier(node, heap->nodes[(i - 1) / 2])) {
+        put_at(heap, i, heap->nodes[(i - 1) / 2]);
         i = (i - 1) / 2;
     }
-    place(heap, i, node);
+    put_at(heap, i, node);
 }
 
 static void sift_down(struct pv_heap *heap, size_t i, struct pv_heap_node *node)
 {
     for (;;) {
         size_t child = 2 * i + 1;
-        if (child + 1 < heap->len && before(heap->nodes[child + 1], heap->nodes[child]))
+        if (child + 1 < heap->len && is_earlier(heap->nodes[child + 1], heap->nodes[child]))
             child++;
-        if (child >= heap->len || !before(heap->nodes[child], node))
+        if (child >= heap->len || !is_earlier(heap->nodes[child], node))
             break;
-        place(heap, i, heap->nodes[child]);
+        put_at(heap, i, heap->nodes[child]);
         i = child;
     }
-    place(heap, i, node);
+    put_at(heap, i, node);
 }
 
-/* Puts node at the free slot i or wherever its deadline wants it. */
-static void settle(struct pv_heap *heap, size_t i, struct pv_heap_node *node)
+/* Puts node at the free slot i, or wherever its deadline wants it: a node that replaces another may
+ * have to go either way. */
+static void sift(struct pv_heap *heap, size_t i, struct pv_heap_node *node)
 {
-    if (i > 0 && before(node, heap->nodes[(i - 1) / 2]))
+    if (i > 0 && is_earlier(node, heap->nodes[(i - 1) / 2]))
         sift_up(heap, i, node);
     else
         sift_down(heap, i, node);
@@ -77,7 +86,7 @@ static void take_out(struct pv_heap *heap, struct pv_heap_node *node)
     size_t i = node->pos - 1;
     struct pv_heap_node *last = heap->nodes[--heap->len];
     if (last != node)
-        settle(heap, i, last);
+        sift(heap, i, last);
     node->pos = 0;
     node->when = PV_NEVER;
 }
@@ -96,7 +105,7 @@ void pv_heap_set(struct pv_heap *heap, struct pv_heap_node *node, pv_ns when)
     node->when = when;
     node->order = heap->next_order++;
     size_t i = node->pos != 0 ? node->pos - 1 : heap->len++;
-    settle(heap, i, node);
+    sift(heap, i, node);
 }
 
 pv_ns pv_heap_next(const struct pv_heap *heap)

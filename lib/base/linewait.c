@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * linewait.c - how much may wait before a line of unknown speed. What the line takes while
+ * something waits is its speed; a line with nothing waiting is not the slow part and gets the
+ * largest limit.
+ */
 #include "base/linewait.h"
 
+/* Between bounds: less than the smallest would cut the bursts that one system call brings, more
+ * than the largest would let a request wait behind them. */
 static size_t limit_for(size_t bytes, pv_ns took)
 {
     uint64_t n = bytes * (uint64_t)PV_LINEWAIT_TIME / took;

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * log.c - formats one line and hands it to the sink.
+ */
 #include "base/log.h"
 
 #include <stdarg.h>
@@ -12,6 +15,8 @@ static const char *const NAMES[] = {
     [PV_LOG_DEBUG] = "debug",
 };
 
+/* Lines above the level are not formatted at all: debug lines stand in paths that run for each
+ * packet. */
 void pv_log(const struct pv_log *log, enum pv_log_level level, const char *fmt, ...)
 {
     char line[PV_LOG_LINE_MAX];

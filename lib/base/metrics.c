@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * metrics.c - writes numbers as text for Prometheus (exposition format 0.0.4). Label values may be
+ * names of peers, so they are escaped and their bytes checked; a page with one bad byte would be
+ * refused as a whole.
+ */
 #include "base/metrics.h"
 
 #include <inttypes.h>
@@ -11,8 +16,8 @@
 #include "base/text.h"
 
 enum {
-    FIRST = 4096,
-    NUMBER = 40, /* bytes of a number in text, with the NUL */
+    FIRST = 4096, /* ours: bytes of the first allocation */
+    NUMBER = 40,  /* bytes of a number in text, with the NUL */
 };
 
 void pv_metrics_init(struct pv_metrics *m)
@@ -27,7 +32,7 @@ void pv_metrics_done(struct pv_metrics *m)
 }
 
 /* Room for n bytes more and a NUL. */
-static bool reserve(struct pv_metrics *m, size_t n)
+static bool reserve_text(struct pv_metrics *m, size_t n)
 {
     size_t cap = m->cap == 0 ? FIRST : m->cap;
     if (m->failed)
@@ -45,9 +50,9 @@ static bool reserve(struct pv_metrics *m, size_t n)
     return true;
 }
 
-static void put(struct pv_metrics *m, const char *text, size_t len)
+static void put_text(struct pv_metrics *m, const char *text, size_t len)
 {
-    if (!reserve(m, len))
+    if (!reserve_text(m, len))
         return;
     memcpy(m->text + m->len, text, len);
     m->len += len;
@@ -55,12 +60,12 @@ static void put(struct pv_metrics *m, const char *text, size_t len)
 
 static void puts_of(struct pv_metrics *m, const char *text)
 {
-    put(m, text, strlen(text));
+    put_text(m, text, strlen(text));
 }
 
 int pv_metrics_take(struct pv_metrics *m, char **ret_text, size_t *ret_len)
 {
-    if (!reserve(m, 0)) {
+    if (!reserve_text(m, 0)) {
         pv_metrics_done(m);
         return PV_ERR_NOMEM;
     }
@@ -71,6 +76,8 @@ int pv_metrics_take(struct pv_metrics *m, char **ret_text, size_t *ret_len)
     return PV_OK;
 }
 
+/* A family's samples must stand together (the format requires it), so the name is remembered and
+ * each sample repeats it. */
 void pv_metrics_family(struct pv_metrics *m, enum pv_metrics_type type, const char *name,
                        const char *help)
 {
@@ -92,7 +99,7 @@ void pv_metrics_family(struct pv_metrics *m, enum pv_metrics_type type, const ch
 }
 
 /* Bytes of the UTF-8 character that text begins with; 0: it begins with none. */
-static size_t character(const char *text)
+static size_t char_len(const char *text)
 {
     size_t left = strnlen(text, 4);
     for (size_t n = 1; n <= left; n++) {
@@ -102,18 +109,19 @@ static size_t character(const char *text)
     return 0;
 }
 
+/* Backslash, quote and newline are escaped; bytes that are no UTF-8 become '?'. */
 static void put_escaped(struct pv_metrics *m, const char *text)
 {
     while (*text != '\0') {
-        size_t n = character(text);
+        size_t n = char_len(text);
         if (*text == '\\' || *text == '"')
-            put(m, "\\", 1);
+            put_text(m, "\\", 1);
         if (*text == '\n')
-            put(m, "\\n", 2);
+            put_text(m, "\\n", 2);
         else if (n == 0)
-            put(m, "?", 1);
+            put_text(m, "?", 1);
         else
-            put(m, text, n);
+            put_text(m, text, n);
         text += n == 0 ? 1 : n;
     }
 }
@@ -171,6 +179,8 @@ void pv_metrics_real(struct pv_metrics *m, double value, ...)
 
 /* --- histograms ---------------------------------------------------------------------------- */
 
+/* Counts are kept for each bound alone and summed when they are written: one increment for each
+ * value. */
 void pv_histogram_add(struct pv_histogram *h, double value)
 {
     size_t i = 0;
@@ -210,6 +220,8 @@ void pv_metrics_histogram(struct pv_metrics *m, const struct pv_histogram *h)
 
 /* --- the process --------------------------------------------------------------------------- */
 
+/* Where /proc cannot be read the families are left out: an absent sample says "unknown", a zero
+ * would be believed. */
 void pv_metrics_process(struct pv_metrics *m, const char *prefix,
                         const struct pv_metrics_process *p)
 {

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * names.c - the names file: written by the daemon, searched in place by libnss_p2pvpn. The file is
+ * mapped into every program that resolves a name, so the reader checks what it touches and trusts
+ * nothing: a damaged file gives wrong answers at worst, never a crash in somebody else's process.
+ * Records are sorted by name; two lists of numbers sort them by address.
+ */
 #include "base/names.h"
 
 #include <stdio.h>
@@ -10,7 +16,7 @@
 static const char MAGIC[16] = "p2pvpn names 1\n";
 
 enum {
-    AT_COUNT = 16,
+    AT_COUNT = 16, /* offsets in the file: PROTOCOL.md "Names file" */
     AT_NETWORK = 24,
     AT_IP4 = 64, /* in a record */
     AT_IP6 = 68,
@@ -18,13 +24,13 @@ enum {
 
 /* --- building ------------------------------------------------------------------------------ */
 
-static int by_name(const void *a, const void *b)
+static int cmp_names(const void *a, const void *b)
 {
     const struct pv_names_entry *x = a, *y = b;
     return strcmp(x->name, y->name);
 }
 
-struct order {
+struct addr_order {
     const struct pv_names_entry *entries;
     bool v6;
 };
@@ -34,9 +40,9 @@ static const struct pv_addr *addr_of(const struct pv_names_entry *e, bool v6)
     return v6 ? &e->ip6 : &e->ip4;
 }
 
-static int by_addr(const void *a, const void *b, void *ctx)
+static int cmp_addrs(const void *a, const void *b, void *ctx)
 {
-    const struct order *o = ctx;
+    const struct addr_order *o = ctx;
     uint32_t x, y;
     memcpy(&x, a, sizeof(x));
     memcpy(&y, b, sizeof(y));
@@ -55,21 +61,22 @@ static void put_padded(struct pv_writer *w, const char *name)
 static void put_order(struct pv_writer *w, const struct pv_names_entry *entries, uint32_t *numbers,
                       uint32_t n, bool v6)
 {
-    struct order o = {.entries = entries, .v6 = v6};
+    struct addr_order o = {.entries = entries, .v6 = v6};
     for (uint32_t i = 0; i < n; i++)
         numbers[i] = i;
     if (n > 1)
-        qsort_r(numbers, n, sizeof(*numbers), by_addr, &o);
+        qsort_r(numbers, n, sizeof(*numbers), cmp_addrs, &o);
     for (uint32_t i = 0; i < n; i++)
         pv_put_u32(w, numbers[i]);
 }
 
+/* Unused address bytes are zeroed, since they take part in the order. */
 static int sort_and_check(const char *network, struct pv_names_entry *entries, size_t n)
 {
     if (!pv_name_is_valid(network))
         return PV_ERR_MALFORMED;
     if (n > 1)
-        qsort(entries, n, sizeof(*entries), by_name);
+        qsort(entries, n, sizeof(*entries), cmp_names);
     for (size_t i = 0; i < n; i++) {
         if (!pv_name_is_valid(entries[i].name))
             return PV_ERR_MALFORMED;
@@ -83,6 +90,7 @@ static int sort_and_check(const char *network, struct pv_names_entry *entries, s
     return PV_OK;
 }
 
+/* The orders are computed once by the writer: readers only search. */
 int pv_names_build(const char *network, struct pv_names_entry *entries, size_t n, uint8_t *buf,
                    size_t cap)
 {
@@ -131,6 +139,7 @@ static int take_name(const uint8_t *field, char ret_name[static PV_NAME_BUF])
     return PV_OK;
 }
 
+/* The whole length must fit the count exactly; from here on every record lies inside the file. */
 int pv_names_open(struct pv_view file, struct pv_names *ret_names)
 {
     struct pv_names n = {.file = file};
@@ -182,6 +191,7 @@ static int take_record(const struct pv_names *names, uint32_t i, struct pv_names
     return PV_OK;
 }
 
+/* Binary search over padded names: memcmp() orders them as strcmp() does. */
 int pv_names_by_name(const struct pv_names *names, const char *name,
                      struct pv_names_entry *ret_entry)
 {
@@ -203,7 +213,8 @@ int pv_names_by_name(const struct pv_names *names, const char *name,
     return PV_ERR_NOT_FOUND;
 }
 
-/* The number of the i-th record by address; PV_NAMES_MAX or above is none. */
+/* The number of the i-th record by address. May be anything in a damaged file: the caller compares
+ * it with the count. */
 static uint32_t number_at(const struct pv_names *names, uint32_t i, bool v6)
 {
     const uint8_t *orders = record_at(names, names->n);
@@ -266,6 +277,8 @@ int pv_names_check(const struct pv_names *names)
 
 /* --- text ---------------------------------------------------------------------------------- */
 
+/* A name without dots is one of the only network; with dots it has to end in ".p2p", and everything
+ * else belongs to the DNS. */
 int pv_names_split(const char *text, char ret_name[static PV_NAME_BUF],
                    char ret_network[static PV_NAME_BUF])
 {

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * pv.c - texts of status codes, views, random numbers.
+ */
 #include "base/pv.h"
 
 #include <string.h>
@@ -71,6 +74,7 @@ uint64_t pv_rng_u64(const struct pv_rng *rng)
     return v;
 }
 
+/* Rejection sampling: "modulo bound" alone would favour small values. */
 uint32_t pv_rng_below(const struct pv_rng *rng, uint32_t bound)
 {
     uint32_t threshold = (0u - bound) % bound; /* 2^32 mod bound: draws below it would bias */

@@ -1,29 +1,35 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * qsbr.c - quiescent-state based reclamation: when may an old snapshot be freed? Workers announce
+ * at the top of their loop which epoch they have seen and hold no pointer from before it; an object
+ * is freed once every worker is past the epoch in which it was replaced. Readers pay one store and
+ * no lock.
+ */
 #include "base/qsbr.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 
 /* One worker's word, alone on its cache line: the epoch it has seen, 0 = offline. */
-struct worker {
+struct qsbr_worker {
     _Alignas(64) _Atomic uint64_t epoch;
 };
 
-struct retired {
+struct qsbr_retired {
     void *object;
     void (*free_fn)(void *object);
     uint64_t epoch; /* free when every worker is offline or has seen this epoch */
-    struct retired *next;
+    struct qsbr_retired *next;
 };
 
 struct pv_qsbr {
     _Alignas(64) _Atomic uint64_t epoch; /* starts at 1; written by the writer */
     _Atomic(void *) current;             /* written by the writer */
     void (*current_free)(void *object);  /* writer only */
-    struct retired *oldest;              /* writer only: waiting, oldest first */
-    struct retired *newest;
+    struct qsbr_retired *oldest;         /* writer only: waiting, oldest first */
+    struct qsbr_retired *newest;
     unsigned n_workers;
-    struct worker workers[];
+    struct qsbr_worker workers[];
 };
 
 int pv_qsbr_new(struct pv_qsbr **ret_qsbr, unsigned workers)
@@ -44,7 +50,7 @@ int pv_qsbr_new(struct pv_qsbr **ret_qsbr, unsigned workers)
     return PV_OK;
 }
 
-static void free_retired(struct retired *r)
+static void free_retired(struct qsbr_retired *r)
 {
     if (r->object != NULL && r->free_fn != NULL)
         r->free_fn(r->object);
@@ -55,7 +61,7 @@ struct pv_qsbr *pv_qsbr_free(struct pv_qsbr *q)
 {
     if (q == NULL)
         return NULL;
-    for (struct retired *r = q->oldest, *next; r != NULL; r = next) {
+    for (struct qsbr_retired *r = q->oldest, *next; r != NULL; r = next) {
         next = r->next;
         free_retired(r);
     }
@@ -79,14 +85,17 @@ const void *pv_qsbr_online(struct pv_qsbr *q, unsigned worker)
     return atomic_load_explicit(&q->current, memory_order_seq_cst);
 }
 
+/* A worker that sleeps would hold up reclamation for ever, so it says that it holds nothing. */
 void pv_qsbr_offline(struct pv_qsbr *q, unsigned worker)
 {
     atomic_store_explicit(&q->workers[worker].epoch, 0, memory_order_release);
 }
 
+/* The record for the old object is allocated first: after the exchange nothing may fail, because
+ * workers use the new object already. */
 int pv_qsbr_publish(struct pv_qsbr *q, void *object, void (*free_fn)(void *object))
 {
-    struct retired *r = malloc(sizeof(*r));
+    struct qsbr_retired *r = malloc(sizeof(*r));
     if (r == NULL)
         return PV_ERR_NOMEM;
     r->object = atomic_exchange_explicit(&q->current, object, memory_order_seq_cst);
@@ -114,19 +123,20 @@ static uint64_t seen_by_all(struct pv_qsbr *q)
     return seen;
 }
 
+/* Oldest first, up to the first that somebody may still see; returns how many wait. */
 size_t pv_qsbr_reclaim(struct pv_qsbr *q)
 {
     uint64_t seen = seen_by_all(q);
     size_t waiting = 0;
 
     while (q->oldest != NULL && q->oldest->epoch <= seen) {
-        struct retired *r = q->oldest;
+        struct qsbr_retired *r = q->oldest;
         q->oldest = r->next;
         if (q->oldest == NULL)
             q->newest = NULL;
         free_retired(r);
     }
-    for (const struct retired *r = q->oldest; r != NULL; r = r->next)
+    for (const struct qsbr_retired *r = q->oldest; r != NULL; r = r->next)
         waiting++;
     return waiting;
 }

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * ring.c - a ring of records for one writer and one reader on different threads. Positions only
+ * grow, so full and empty need no extra flag. A record never wraps: where it does not fit before
+ * the end, a SKIP mark sends the reader to the start, so that records can be read in place.
+ */
 #include "base/ring.h"
 
 #include <stdatomic.h>
@@ -42,6 +47,7 @@ int pv_ring_new(struct pv_ring **ret_ring, size_t bytes)
     return PV_OK;
 }
 
+/* The records may hold packets of the user: wiped. */
 struct pv_ring *pv_ring_free(struct pv_ring *ring)
 {
     if (ring != NULL) {
@@ -52,23 +58,26 @@ struct pv_ring *pv_ring_free(struct pv_ring *ring)
     return NULL;
 }
 
-static void put_header(uint8_t *at, uint32_t len)
+static void store_len(uint8_t *at, uint32_t len)
 {
     memcpy(at, &len, sizeof(len));
 }
 
-static uint32_t get_header(const uint8_t *at)
+static uint32_t load_len(const uint8_t *at)
 {
     uint32_t len;
     memcpy(&len, at, sizeof(len));
     return len;
 }
 
+/* Padded to 8 bytes, so that every header is aligned. */
 static size_t record_size(size_t len)
 {
     return HEADER + ((len + 7) & ~(size_t)7);
 }
 
+/* A record may take at most half of the ring: otherwise a skip could make it never fit, however
+ * empty the ring is. */
 int pv_ring_push(struct pv_ring *ring, struct pv_view head, struct pv_view body,
                  bool *ret_was_empty)
 {
@@ -85,11 +94,11 @@ int pv_ring_push(struct pv_ring *ring, struct pv_view head, struct pv_view body,
     if (skip + need > ring->size - (size_t)(tail - reader))
         return PV_ERR_NO_SPACE;
     if (skip > 0) {
-        put_header(ring->data + at, SKIP);
+        store_len(ring->data + at, SKIP);
         at = 0;
     }
     uint8_t *p = ring->data + at;
-    put_header(p, (uint32_t)(head.len + body.len));
+    store_len(p, (uint32_t)(head.len + body.len));
     if (head.len > 0)
         memcpy(p + HEADER, head.ptr, head.len);
     if (body.len > 0)
@@ -120,10 +129,10 @@ int pv_ring_peek(struct pv_ring *ring, struct pv_view *ret_record)
         return PV_ERR_AGAIN;
     /* A skip is published together with the record behind it, so there is one. The head moves only
      * in pop: a writer that finds it at its old tail knows that this record is new to us. */
-    if (get_header(ring->data + at) == SKIP)
+    if (load_len(ring->data + at) == SKIP)
         at = 0;
     const uint8_t *p = ring->data + at;
-    *ret_record = pv_view(p + HEADER, get_header(p));
+    *ret_record = pv_view(p + HEADER, load_len(p));
     return PV_OK;
 }
 
@@ -132,10 +141,10 @@ void pv_ring_pop(struct pv_ring *ring)
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
     size_t at = head & (ring->size - 1);
 
-    if (get_header(ring->data + at) == SKIP) {
+    if (load_len(ring->data + at) == SKIP) {
         head += ring->size - at;
         at = 0;
     }
-    head += record_size(get_header(ring->data + at));
+    head += record_size(load_len(ring->data + at));
     atomic_store_explicit(&ring->head, head, memory_order_seq_cst);
 }

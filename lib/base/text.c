@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * text.c - texts with one canonical form: base64url, keys, names, numbers, durations, UTF-8.
+ * Decoders refuse every second spelling of a value, since keys and names are compared as text in
+ * files, configuration and commands.
+ */
 #include "base/text.h"
 
 #include <stdio.h>
@@ -117,6 +122,8 @@ int pv_wgkey_parse(const char *text, uint8_t ret_key[static 32])
     return r;
 }
 
+/* A DNS label (RFC 1123 s2.1) in lower case. "localhost" is refused, as every resolver has its own
+ * answer to it. */
 int pv_name_parse(const char *text, size_t text_len, char ret_name[static PV_NAME_BUF])
 {
     char name[PV_NAME_BUF];
@@ -196,6 +203,7 @@ static uint64_t unit_seconds(const char *unit)
     return 0;
 }
 
+/* At most a century: durations are added to times, and the sum must not overflow. */
 int pv_duration_parse(const char *text, uint64_t *ret_seconds)
 {
     const uint64_t max = UINT64_C(100) * 366 * 86400;
@@ -227,6 +235,8 @@ static size_t utf8_sequence(uint8_t lead, uint8_t *ret_low, uint8_t *ret_high)
     return lead <= 0xf4 ? 4 : 0;
 }
 
+/* RFC 3629 s4 by ranges of the first two bytes; NUL is refused, since such text becomes a C string
+ * sooner or later. */
 bool pv_utf8_is_valid(struct pv_view text)
 {
     for (size_t i = 0; i < text.len;) {
@@ -246,6 +256,7 @@ bool pv_utf8_is_valid(struct pv_view text)
     return true;
 }
 
+/* 1,023.95 would be rounded to 1024.0: then the next unit says it better. */
 const char *pv_bytes_format(double bytes, char buf[static PV_AMOUNT_BUF])
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

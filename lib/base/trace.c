@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * trace.c - the last few decisions of a machine in words, for `trace` and for failed tests.
+ */
 #include "base/trace.h"
 
 #include <stdarg.h>

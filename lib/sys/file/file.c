@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * file.c - small files: whole reads with a limit, atomic replacement, a lock. After a crash or a
+ * power cut a file is the old one or the new one, whole; that takes a temporary file, two fsyncs
+ * and a rename.
+ */
 #include "sys/file/file.h"
 
 #include <errno.h>
@@ -29,6 +34,8 @@ static int read_all(int fd, char *dst, size_t len, size_t *ret_len)
     return PV_OK;
 }
 
+/* The size is asked first and the file read to one byte more: a file that grows meanwhile is not
+ * taken half. */
 int pv_file_read(const char *path, size_t max, char **ret_data, size_t *ret_len)
 {
     /* Non-blocking: a FIFO in place of the file must not hang us before fstat() refuses it. */
@@ -115,6 +122,8 @@ static int sync_parent(const char *path)
     return r;
 }
 
+/* fchmod() because the umask takes bits from open()'s mode; O_NOFOLLOW because the directory may be
+ * writable by others. */
 static int write_tmp(const char *tmp, struct pv_view data, unsigned mode)
 {
     int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
@@ -145,6 +154,7 @@ int pv_file_write(const char *path, struct pv_view data, unsigned mode)
     return sync_parent(path);
 }
 
+/* Parents are left with 0755 whatever the umask: other users have to get to a socket below. */
 static int make_parents(const char *path)
 {
     char dir[PATH_MAX];
@@ -188,6 +198,8 @@ int pv_dir_make(const char *path, unsigned mode)
     return PV_OK;
 }
 
+/* flock() and not fcntl(): it belongs to the descriptor, so a library that opens and closes the
+ * file elsewhere does not drop it. */
 int pv_file_lock(const char *path, int *ret_fd)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * ini.c - configuration files: inih's grammar, and errors where inih would be silent. inih cuts
+ * long lines and section names and joins continuation lines; a setting that was cut would take
+ * effect as another one, so all three are refused with the line's number.
+ */
 #include "sys/file/ini.h"
 
 #include <stdio.h>
@@ -6,7 +11,7 @@
 
 #include <ini.h>
 
-struct state {
+struct ini_state {
     struct pv_view rest;
     unsigned line;
     char section[PV_INI_LINE_MAX + 1]; /* whole, where inih keeps 49 characters */
@@ -16,7 +21,7 @@ struct state {
     void *ctx;
 };
 
-static char *fail(struct state *s, const char *why)
+static char *fail_at_line(struct ini_state *s, const char *why)
 {
     s->failed = true;
     s->error->line = s->line;
@@ -25,17 +30,17 @@ static char *fail(struct state *s, const char *why)
     return NULL; /* for inih: the file ends here */
 }
 
-static int report(struct state *s, const char *key, const char *value)
+static int report_item(struct ini_state *s, const char *key, const char *value)
 {
     struct pv_ini_item item = {.section = s->section, .key = key, .value = value, .line = s->line};
     int r = s->fn(s->ctx, &item, s->error->text, sizeof(s->error->text));
     if (r < 0)
-        fail(s, NULL);
+        fail_at_line(s, NULL);
     return r;
 }
 
 /* Remembers the name in "[name]"; a line without "]" is left for inih to complain about. */
-static int take_section(struct state *s, const char *line)
+static int take_section(struct ini_state *s, const char *line)
 {
     const char *end = strchr(line, ']');
     if (end == NULL)
@@ -44,20 +49,20 @@ static int take_section(struct state *s, const char *line)
         if (*p == ';' || *p == '#')
             break;
         if (*p != ' ' && *p != '\t' && *p != '\r') {
-            fail(s, "text behind the section name");
+            fail_at_line(s, "text behind the section name");
             return PV_ERR_MALFORMED;
         }
     }
     size_t len = (size_t)(end - line) - 1;
     memcpy(s->section, line + 1, len);
     s->section[len] = '\0';
-    return report(s, NULL, NULL);
+    return report_item(s, NULL, NULL);
 }
 
 /* inih's fgets(): the next line without its newline. */
-static char *next_line(char *buf, int cap, void *stream)
+static char *next_ini_line(char *buf, int cap, void *stream)
 {
-    struct state *s = stream;
+    struct ini_state *s = stream;
     if (s->failed || s->rest.len == 0)
         return NULL;
     s->line++;
@@ -68,28 +73,33 @@ static char *next_line(char *buf, int cap, void *stream)
     s->rest = pv_view(line + used, s->rest.len - used);
 
     if (len > PV_INI_LINE_MAX || len + 1 > (size_t)cap)
-        return fail(s, "the line is longer than 198 characters (repeat a key to give a list)");
+        return fail_at_line(s,
+                            "the line is longer than 198 characters (repeat a key to give a list)");
     if (memchr(line, '\0', len) != NULL)
-        return fail(s, "the line holds a NUL byte");
+        return fail_at_line(s, "the line holds a NUL byte");
     memcpy(buf, line, len);
     buf[len] = '\0';
     size_t indent = strspn(buf, " \t\r\f\v");
     if (indent > 0 && buf[indent] != '\0' && buf[indent] != '#' && buf[indent] != ';')
-        return fail(s, "the line begins with a blank (continuation lines are not supported)");
+        return fail_at_line(s,
+                            "the line begins with a blank (continuation lines are not supported)");
     if (buf[0] == '[' && take_section(s, buf) < 0)
         return NULL;
     return buf;
 }
 
+/* inih goes on after an error unless it is told; the first one is the one to show. */
 static int on_item(void *user, const char *section, const char *name, const char *value)
 {
     (void)section;
-    struct state *s = user;
+    struct ini_state *s = user;
     if (s->failed)
         return 0;
-    return report(s, name, value == NULL ? "" : value) >= 0;
+    return report_item(s, name, value == NULL ? "" : value) >= 0;
 }
 
+/* inih's own error and ours may both be there: the lower line number wins, since the other may be
+ * its consequence. */
 int pv_ini_parse(struct pv_view text,
                  int (*fn)(void *ctx, const struct pv_ini_item *item, char *error, size_t cap),
                  void *ctx, struct pv_ini_error *ret_error)
@@ -98,14 +108,14 @@ int pv_ini_parse(struct pv_view text,
     if (text.len >= sizeof(bom) && memcmp(text.ptr, bom, sizeof(bom)) == 0)
         text = pv_view(text.ptr + sizeof(bom), text.len - sizeof(bom));
     struct pv_ini_error error = {0};
-    struct state s = {.rest = text, .error = &error, .fn = fn, .ctx = ctx};
-    int r = ini_parse_stream(next_line, &s, on_item, &s);
+    struct ini_state s = {.rest = text, .error = &error, .fn = fn, .ctx = ctx};
+    int r = ini_parse_stream(next_ini_line, &s, on_item, &s);
     if (r < -1)
         return PV_ERR_NOMEM;
     if (!s.failed && r > 0) {
         /* inih reads on after a bad line; r is the first one. */
         s.line = (unsigned)r;
-        fail(&s, "neither [section] nor key = value");
+        fail_at_line(&s, "neither [section] nor key = value");
     }
     if (!s.failed)
         return PV_OK;

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * sqlite.c - a program's SQLite database: made, checked and opened with care. Every failure becomes
+ * a sentence that names the remedy, because the person who reads it has a daemon that does not
+ * start.
+ */
 #include "sys/file/sqlite.h"
 
 #include <errno.h>
@@ -29,6 +34,7 @@ int pv_sqlite_damaged(const struct pv_sqlite *db, const char *what,
     return PV_ERR_MALFORMED;
 }
 
+/* The few causes that a user can remove are named; for the others SQLite's own words have to do. */
 int pv_sqlite_explain(const struct pv_sqlite *db, const char *what,
                       char ret_error[static PV_SQLITE_ERROR_MAX])
 {
@@ -122,7 +128,8 @@ static int check_whole(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERRO
     return ok ? PV_OK : pv_sqlite_damaged(s, "open", ret_error);
 }
 
-static int begin(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERROR_MAX])
+/* WAL with FULL: a committed message survives a power cut, and readers do not block the writer. */
+static int begin_first(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERROR_MAX])
 {
     char pragmas[96];
     snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
@@ -134,6 +141,8 @@ static int begin(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERROR_MAX]
     return r < 0 ? pv_sqlite_explain(s, "open", ret_error) : PV_OK;
 }
 
+/* Nothing is written until the database has proven to be ours and whole: opening another program's
+ * file by mistake must not change it. */
 int pv_sqlite_open(struct pv_sqlite **ret_db, const struct pv_sqlite_kind *kind, const char *dir,
                    const char *name, char ret_error[static PV_SQLITE_ERROR_MAX])
 {
@@ -161,7 +170,7 @@ int pv_sqlite_open(struct pv_sqlite **ret_db, const struct pv_sqlite_kind *kind,
     if (r >= 0)
         r = check_whole(s, ret_error);
     if (r >= 0)
-        r = begin(s, ret_error);
+        r = begin_first(s, ret_error);
     if (r < 0)
         pv_sqlite_close(s);
     else

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * helper.c - the daemon's end of the privileged helper: fork, requests, descriptors. The helper is
+ * forked before any packet is read and before any thread starts, so a daemon that is taken over
+ * later finds a process with rights that does five things and checks each of them.
+ */
 #include "sys/helper/helper.h"
 
 #include <errno.h>
@@ -35,7 +40,7 @@ void pv_helper_close_others(int a, int b)
 
 /* In the child. The terminal's Ctrl-C and systemd's SIGTERM reach the helper too; it stays until
  * the daemon has finished with it. */
-static void child(int fd, int alive_fd, pid_t parent, pv_helper_task *task)
+static void be_helper(int fd, int alive_fd, pid_t parent, pv_helper_task *task)
 {
     static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT};
     for (size_t i = 0; i < PV_ARRAY_LEN(ignored); i++)
@@ -49,6 +54,8 @@ static void child(int fd, int alive_fd, pid_t parent, pv_helper_task *task)
     _exit(0);
 }
 
+/* The pipe whose other end only the helper holds tells its death without SIGCHLD, which libraries
+ * may use. */
 int pv_helper_start(struct pv_helper **ret_helper, pv_helper_task *task)
 {
     int pair[2] = {-1, -1}, alive[2] = {-1, -1};
@@ -64,7 +71,7 @@ int pv_helper_start(struct pv_helper **ret_helper, pv_helper_task *task)
         fflush(NULL); /* or the child would write what we have buffered once more */
         h->pid = fork();
         if (h->pid == 0)
-            child(pair[1], alive[1], parent, task);
+            be_helper(pair[1], alive[1], parent, task);
         if (h->pid < 0)
             r = -errno;
     }
@@ -119,7 +126,8 @@ static void take_fds(struct msghdr *msg, int fds[static PV_HELPER_MAX_FDS], uint
     }
 }
 
-/* Sends the request and waits for its reply; fds[] is filled up to *ret_n_fds. */
+/* Sends the request and waits for its reply; fds[] is filled up to *ret_n_fds. There is one request
+ * at a time and SEQPACKET keeps the boundaries, so a reply always belongs to the last request. */
 static int call_locked(struct pv_helper *h, const struct pv_helper_request *req, int *fds,
                        uint32_t *ret_n_fds, char ret_error[static PV_HELPER_ERROR_MAX])
 {
@@ -153,8 +161,8 @@ static int call_locked(struct pv_helper *h, const struct pv_helper_request *req,
     return reply.status;
 }
 
-static int call(struct pv_helper *h, const struct pv_helper_request *req, int *fds,
-                uint32_t *ret_n_fds, char ret_error[static PV_HELPER_ERROR_MAX])
+static int call_helper(struct pv_helper *h, const struct pv_helper_request *req, int *fds,
+                       uint32_t *ret_n_fds, char ret_error[static PV_HELPER_ERROR_MAX])
 {
     pthread_mutex_lock(&h->lock);
     int r = call_locked(h, req, fds, ret_n_fds, ret_error);
@@ -162,6 +170,8 @@ static int call(struct pv_helper *h, const struct pv_helper_request *req, int *f
     return r;
 }
 
+/* The order of the descriptors is that of open_udp() on the other side: the receiving sockets, the
+ * one for datagrams that may be cut, then the same for IPv6 where there is IPv6. */
 int pv_helper_open_udp(struct pv_helper *h, uint16_t port, unsigned n,
                        struct pv_udp_group *ret_group, char ret_error[static PV_HELPER_ERROR_MAX])
 {
@@ -170,7 +180,7 @@ int pv_helper_open_udp(struct pv_helper *h, uint16_t port, unsigned n,
     struct pv_udp_group group = {.n = n, .has_cut = true};
     int fds[PV_HELPER_MAX_FDS] = {-1, -1};
     uint32_t n_fds = 0;
-    int r = call(h, &req, fds, &n_fds, ret_error);
+    int r = call_helper(h, &req, fds, &n_fds, ret_error);
     if (r < 0)
         return r;
     bool has_v6 = n_fds > n + 1;
@@ -190,7 +200,7 @@ int pv_helper_iface_up(struct pv_helper *h, const struct pv_helper_iface *iface,
     struct pv_helper_request req = {.kind = PV_HELPER_IFACE_UP, .iface = *iface};
     int fds[PV_HELPER_MAX_FDS] = {-1, -1};
     uint32_t n = 0;
-    int r = call(h, &req, fds, &n, ret_error);
+    int r = call_helper(h, &req, fds, &n, ret_error);
     return r < 0 ? r : pv_tun_of_fds(fds, n, ret_tun);
 }
 
@@ -199,7 +209,7 @@ int pv_helper_iface_down(struct pv_helper *h, char ret_error[static PV_HELPER_ER
     struct pv_helper_request req = {.kind = PV_HELPER_IFACE_DOWN};
     int fds[PV_HELPER_MAX_FDS] = {-1, -1};
     uint32_t n = 0;
-    return call(h, &req, fds, &n, ret_error);
+    return call_helper(h, &req, fds, &n, ret_error);
 }
 
 int pv_helper_notify(struct pv_helper *h, const char *command, int *ret_fd,
@@ -209,12 +219,13 @@ int pv_helper_notify(struct pv_helper *h, const char *command, int *ret_fd,
     int fds[PV_HELPER_MAX_FDS] = {-1, -1};
     uint32_t n = 0;
     snprintf(req.notify, sizeof(req.notify), "%s", command);
-    int r = call(h, &req, fds, &n, ret_error);
+    int r = call_helper(h, &req, fds, &n, ret_error);
     if (r == PV_OK)
         *ret_fd = fds[0];
     return r;
 }
 
+/* The arguments are bytes that only the task understands; the helper passes them on unread. */
 int pv_helper_run_task(struct pv_helper *h, struct pv_view args, int *ret_fd,
                        char ret_error[static PV_HELPER_ERROR_MAX])
 {
@@ -226,7 +237,7 @@ int pv_helper_run_task(struct pv_helper *h, struct pv_view args, int *ret_fd,
         return PV_ERR_LIMIT;
     }
     memcpy(req.args, args.ptr, args.len);
-    int r = call(h, &req, fds, &n, ret_error);
+    int r = call_helper(h, &req, fds, &n, ret_error);
     if (r == PV_OK)
         *ret_fd = fds[0];
     return r;

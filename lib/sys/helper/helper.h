@@ -23,12 +23,12 @@
 enum {
     PV_HELPER_ERROR_MAX = 240,   /* bytes, with the NUL */
     PV_HELPER_MAX_PREFIXES = 64, /* addresses, and routes, of the interface */
-    PV_HELPER_MAX_DOMAINS = 3,
+    PV_HELPER_MAX_DOMAINS = 3,   /* the network's zone and both reverse zones */
     PV_HELPER_DOMAIN_BUF = 140,  /* bytes, with the NUL */
     PV_HELPER_MTU_MIN = 576,     /* bytes, RFC 791 s3.2: what every host takes; 1280 with IPv6 */
-    PV_HELPER_TASK_ARGS = 256,   /* bytes */
-    PV_HELPER_TASKS = 4,         /* at once; more are PV_ERR_LIMIT */
-    PV_HELPER_TASK_SECONDS = 12, /* then it is killed */
+    PV_HELPER_TASK_ARGS = 256,   /* ours: bytes of arguments */
+    PV_HELPER_TASKS = 4,         /* ours: at once; more are PV_ERR_LIMIT */
+    PV_HELPER_TASK_SECONDS = 12, /* ours: then the task is killed */
 };
 
 /* What the interface shall look like. */

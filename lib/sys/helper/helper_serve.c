@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The helper's side: checks requests and does them. */
+/*
+ * helper_serve.c - the helper's side: checks each request and does it. Requests come from a process
+ * that may have been taken over, so every field is checked again, and nothing is done that the
+ * configuration did not imply: no path, no command and no file name crosses the socket, save the
+ * one command of notify, once. What is set is set by `ip`, so that a person can repeat it.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -25,7 +30,7 @@ enum {
     HOST_ADDRS_MAX = 1024, /* addresses of this host looked at for overlaps */
 };
 
-struct server {
+struct helper_server {
     int fd;
     struct pv_tun tun;            /* n = 0: no interface */
     struct pv_helper_iface now;   /* what was set last */
@@ -38,9 +43,9 @@ struct server {
     struct pv_helper_tasks tasks;
 };
 
-static int fail(struct server *s, int status, const char *fmt, ...) PV_PRINTF(3, 4);
+static int fail_reply(struct helper_server *s, int status, const char *fmt, ...) PV_PRINTF(3, 4);
 
-static int fail(struct server *s, int status, const char *fmt, ...)
+static int fail_reply(struct helper_server *s, int status, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -50,14 +55,15 @@ static int fail(struct server *s, int status, const char *fmt, ...)
     return status;
 }
 
-static void give_fd(struct server *s, int fd)
+static void give_fd(struct helper_server *s, int fd)
 {
     s->fds[s->reply.n_fds++] = fd;
 }
 
 /* --- UDP ----------------------------------------------------------------------------------- */
 
-static int open_udp(struct server *s, uint16_t port, unsigned n)
+/* A port below 1024 needs this process' rights; the datagrams are then read by one without any. */
+static int serve_open_udp(struct helper_server *s, uint16_t port, unsigned n)
 {
     const struct pv_udp_opts opts = {.df = true, .gro = true, .ecn = true, .waited = true};
     struct pv_addr any4 = {.family = PV_AF_INET, .port = port};
@@ -66,7 +72,7 @@ static int open_udp(struct server *s, uint16_t port, unsigned n)
     struct pv_udp_group group = {.n = 0};
     bool has_v6 = true;
     if (port == 0)
-        return fail(s, -EINVAL, "open UDP sockets: no port given: give one with --port");
+        return fail_reply(s, -EINVAL, "open UDP sockets: no port given: give one with --port");
     int r = pv_udp_open_group(&any4, &opts, n, group.fd4);
     if (r >= 0) {
         group.n = n;
@@ -86,11 +92,11 @@ static int open_udp(struct server *s, uint16_t port, unsigned n)
     if (r < 0) {
         pv_udp_group_close(&group);
         if (r == PV_ERR_EXISTS)
-            return fail(s, r,
-                        "open UDP port %u: in use: stop the program that uses it, or choose "
-                        "another port with --port",
-                        port);
-        return fail(s, r, "open UDP port %u: %s", port, pv_strstatus(r));
+            return fail_reply(s, r,
+                              "open UDP port %u: in use: stop the program that uses it, or choose "
+                              "another port with --port",
+                              port);
+        return fail_reply(s, r, "open UDP port %u: %s", port, pv_strstatus(r));
     }
     s->close_fds = true;
     for (unsigned i = 0; i < n; i++)
@@ -127,50 +133,53 @@ static bool address_is_sane(const struct pv_prefix *p)
            !pv_addr_is_broadcast(&p->base);
 }
 
-static int check_iface(struct server *s, const struct pv_helper_iface *iface)
+/* An MTU below 1280 would silently disable IPv6 on the interface (RFC 8200 s5). */
+static int check_iface(struct helper_server *s, const struct pv_helper_iface *iface)
 {
     static const char *const what = "set up the interface";
     if (memchr(iface->name, '\0', sizeof(iface->name)) == NULL ||
         !pv_tun_name_is_valid(iface->name))
-        return fail(s, -EINVAL, "%s: not a usable name: choose another with --tun", what);
+        return fail_reply(s, -EINVAL, "%s: not a usable name: choose another with --tun", what);
     if (iface->n_addrs > PV_HELPER_MAX_PREFIXES || iface->n_routes > PV_HELPER_MAX_PREFIXES)
-        return fail(s, -EINVAL, "%s: more than 64 addresses or routes", what);
+        return fail_reply(s, -EINVAL, "%s: more than 64 addresses or routes", what);
     if (iface->queues == 0 || iface->queues > PV_TUN_QUEUES)
-        return fail(s, -EINVAL, "%s: an interface has 1 to 8 queues", what);
+        return fail_reply(s, -EINVAL, "%s: an interface has 1 to 8 queues", what);
     bool v6 = false;
     for (size_t i = 0; i < iface->n_addrs; i++) {
         if (!address_is_sane(&iface->addrs[i]))
-            return fail(s, -EINVAL, "%s: an address that no interface can have", what);
+            return fail_reply(s, -EINVAL, "%s: an address that no interface can have", what);
         v6 = v6 || iface->addrs[i].base.family == PV_AF_INET6;
     }
     for (size_t i = 0; i < iface->n_routes; i++)
         if (!prefix_is_sane(&iface->routes[i]) || !host_bits_are_zero(&iface->routes[i]))
-            return fail(s, -EINVAL, "%s: a route that cannot be set", what);
+            return fail_reply(s, -EINVAL, "%s: a route that cannot be set", what);
     if (iface->mtu < (v6 ? MTU_MIN_V6 : PV_HELPER_MTU_MIN))
-        return fail(s, -EINVAL, "%s: MTU %u is too small: IPv4 needs 576, IPv6 1280", what,
-                    iface->mtu);
+        return fail_reply(s, -EINVAL, "%s: MTU %u is too small: IPv4 needs 576, IPv6 1280", what,
+                          iface->mtu);
     return PV_OK;
 }
 
-/* Is one of the ranges in use on another interface of this host? */
-static int check_overlap(struct server *s, const struct pv_helper_iface *iface)
+/* Is one of the ranges in use on another interface of this host? Setting it would take that network
+ * away from the host, and the user would look for the reason elsewhere. */
+static int check_overlap(struct helper_server *s, const struct pv_helper_iface *iface)
 {
     struct pv_net_addr *host = calloc(HOST_ADDRS_MAX, sizeof(*host));
     size_t n = 0;
     int r = host == NULL ? PV_ERR_NOMEM : pv_net_addrs(host, HOST_ADDRS_MAX, &n);
     if (r < 0)
-        r = fail(s, r, "look at this host's addresses: %s", pv_strstatus(r));
+        r = fail_reply(s, r, "look at this host's addresses: %s", pv_strstatus(r));
     for (size_t i = 0; r >= 0 && i < iface->n_addrs; i++) {
         for (size_t k = 0; r >= 0 && k < n; k++) {
             char range[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
             if (strcmp(host[k].ifname, iface->name) == 0 ||
                 !pv_prefix_overlaps(&iface->addrs[i], &host[k].addr))
                 continue;
-            r = fail(s, PV_ERR_EXISTS,
-                     "use %s on %s: its range overlaps %s on %s: remove that address, or make the "
-                     "network with another range (create --cidr)",
-                     pv_prefix_format(&iface->addrs[i], range), iface->name,
-                     pv_prefix_format(&host[k].addr, other), host[k].ifname);
+            r = fail_reply(
+                s, PV_ERR_EXISTS,
+                "use %s on %s: its range overlaps %s on %s: remove that address, or make the "
+                "network with another range (create --cidr)",
+                pv_prefix_format(&iface->addrs[i], range), iface->name,
+                pv_prefix_format(&host[k].addr, other), host[k].ifname);
         }
     }
     free(host);
@@ -179,7 +188,9 @@ static int check_overlap(struct server *s, const struct pv_helper_iface *iface)
 
 /* --- the interface ------------------------------------------------------------------------- */
 
-static int open_tun(struct server *s, const char *name, unsigned queues)
+/* The queues are kept over repetitions, because packet threads read from them; only a deleted
+ * interface or another name makes new ones. */
+static int open_tun(struct helper_server *s, const char *name, unsigned queues)
 {
     struct ifreq ifr;
     /* Deleted from outside (ip link del): the descriptor is dead, make a new one. */
@@ -195,20 +206,22 @@ static int open_tun(struct server *s, const char *name, unsigned queues)
         return PV_OK;
     }
     if (r == PV_ERR_NOT_FOUND)
-        return fail(s, r,
-                    "open /dev/net/tun: no such device: load the module (modprobe tun), or pass "
-                    "/dev/net/tun into this container");
+        return fail_reply(
+            s, r,
+            "open /dev/net/tun: no such device: load the module (modprobe tun), or pass "
+            "/dev/net/tun into this container");
     if (r == PV_ERR_EXISTS)
-        return fail(s, r,
-                    "make interface %s: the name is in use: stop the program that has it, or "
-                    "choose another name with --tun",
-                    name);
+        return fail_reply(s, r,
+                          "make interface %s: the name is in use: stop the program that has it, or "
+                          "choose another name with --tun",
+                          name);
     if (r == -EPERM || r == -EACCES)
-        return fail(s, r,
-                    "make interface %s: not permitted: run p2pvpnd as root, with CAP_NET_ADMIN "
-                    "and access to /dev/net/tun",
-                    name);
-    return fail(s, r, "make interface %s: %s", name, pv_strstatus(r));
+        return fail_reply(
+            s, r,
+            "make interface %s: not permitted: run p2pvpnd as root, with CAP_NET_ADMIN "
+            "and access to /dev/net/tun",
+            name);
+    return fail_reply(s, r, "make interface %s: %s", name, pv_strstatus(r));
 }
 
 /* True when the interface can have IPv6 addresses, which a system-wide default may forbid. */
@@ -235,15 +248,15 @@ static bool has_prefix(const struct pv_prefix *list, size_t n, const struct pv_p
     return false;
 }
 
-struct batch {
+struct line_batch {
     char text[PV_IPCMD_LINES_MAX];
     size_t len;
 };
 
-static void line(struct batch *b, const char *fmt, ...) PV_PRINTF(2, 3);
+static void add_line(struct line_batch *b, const char *fmt, ...) PV_PRINTF(2, 3);
 
 /* 260 lines of at most 110 bytes always fit. */
-static void line(struct batch *b, const char *fmt, ...)
+static void add_line(struct line_batch *b, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -253,78 +266,82 @@ static void line(struct batch *b, const char *fmt, ...)
         b->len += (size_t)n;
 }
 
-struct prefixes {
+struct prefix_list {
     const struct pv_prefix *p;
     size_t n;
 };
 
 /* One line for each prefix of list that is not in except. nodad: an IPv6 address is usable at once,
  * nobody else can have it on a tunnel. */
-static void prefix_lines(struct batch *b, const char *verb, const char *dev, struct prefixes list,
-                         struct prefixes except, bool v6)
+static void prefix_lines(struct line_batch *b, const char *verb, const char *dev,
+                         struct prefix_list list, struct prefix_list except, bool v6)
 {
     bool adds_addr = strcmp(verb, "addr replace") == 0;
     char text[PV_ADDR_TEXT];
     for (size_t i = 0; i < list.n; i++) {
         bool is_v6 = list.p[i].base.family == PV_AF_INET6;
         if ((v6 || !is_v6) && !has_prefix(except.p, except.n, &list.p[i]))
-            line(b, "%s %s %s%s\n", verb, pv_prefix_format(&list.p[i], text), dev,
-                 adds_addr && is_v6 ? " nodad" : "");
+            add_line(b, "%s %s %s%s\n", verb, pv_prefix_format(&list.p[i], text), dev,
+                     adds_addr && is_v6 ? " nodad" : "");
     }
 }
 
 /* What was set before and is not wanted now. Lines may fail: a route goes with its address. */
-static int remove_old(struct server *s, const struct pv_helper_iface *want, const char *dev,
-                      struct batch *b)
+static int remove_old(struct helper_server *s, const struct pv_helper_iface *want, const char *dev,
+                      struct line_batch *b)
 {
     char complaint[PV_IPCMD_ERROR_MAX];
     const struct pv_helper_iface *now = &s->now;
     b->len = 0;
     b->text[0] = '\0';
-    prefix_lines(b, "route del", dev, (struct prefixes){now->routes, now->n_routes},
-                 (struct prefixes){want->routes, want->n_routes}, s->v6);
-    prefix_lines(b, "addr del", dev, (struct prefixes){now->addrs, now->n_addrs},
-                 (struct prefixes){want->addrs, want->n_addrs}, s->v6);
+    prefix_lines(b, "route del", dev, (struct prefix_list){now->routes, now->n_routes},
+                 (struct prefix_list){want->routes, want->n_routes}, s->v6);
+    prefix_lines(b, "addr del", dev, (struct prefix_list){now->addrs, now->n_addrs},
+                 (struct prefix_list){want->addrs, want->n_addrs}, s->v6);
     return b->len == 0 ? PV_OK : pv_ipcmd_run(b->text, complaint);
 }
 
 /* addrgenmode none (addr_gen_mode 1) before up: without it the kernel makes a link-local address
  * and sends router solicitations into the tunnel. */
-static int set_new(struct server *s, const struct pv_helper_iface *want, const char *dev,
-                   struct batch *b, char complaint[static PV_IPCMD_ERROR_MAX])
+static int set_new(struct helper_server *s, const struct pv_helper_iface *want, const char *dev,
+                   struct line_batch *b, char complaint[static PV_IPCMD_ERROR_MAX])
 {
-    const struct prefixes none = {NULL, 0};
+    const struct prefix_list none = {NULL, 0};
     b->len = 0;
-    line(b, "link set %s mtu %u txqueuelen %d\n", dev, want->mtu, TX_QUEUE);
+    add_line(b, "link set %s mtu %u txqueuelen %d\n", dev, want->mtu, TX_QUEUE);
     if (s->v6)
-        line(b, "link set %s addrgenmode none\n", dev);
-    line(b, "link set %s up\n", dev);
-    prefix_lines(b, "addr replace", dev, (struct prefixes){want->addrs, want->n_addrs}, none,
+        add_line(b, "link set %s addrgenmode none\n", dev);
+    add_line(b, "link set %s up\n", dev);
+    prefix_lines(b, "addr replace", dev, (struct prefix_list){want->addrs, want->n_addrs}, none,
                  s->v6);
-    prefix_lines(b, "route replace", dev, (struct prefixes){want->routes, want->n_routes}, none,
+    prefix_lines(b, "route replace", dev, (struct prefix_list){want->routes, want->n_routes}, none,
                  s->v6);
     return pv_ipcmd_run(b->text, complaint);
 }
 
-static int configure(struct server *s, const struct pv_helper_iface *want)
+/* Old lines are removed first and may fail; new ones are set in one batch, and the first complaint
+ * of `ip` is what the user sees. */
+static int configure(struct helper_server *s, const struct pv_helper_iface *want)
 {
     char complaint[PV_IPCMD_ERROR_MAX] = "", dev[PV_TUN_NAME + 8];
-    struct batch *b = malloc(sizeof(*b));
+    struct line_batch *b = malloc(sizeof(*b));
     if (b == NULL)
-        return fail(s, PV_ERR_NOMEM, "set up %s: out of memory", want->name);
+        return fail_reply(s, PV_ERR_NOMEM, "set up %s: out of memory", want->name);
     s->v6 = enable_v6(want->name);
     snprintf(dev, sizeof(dev), "dev %s", want->name);
     (void)!remove_old(s, want, dev, b);
     int r = set_new(s, want, dev, b, complaint);
     free(b);
     if (r == PV_ERR_NOT_FOUND)
-        return fail(s, r, "set up %s: there is no ip program: install iproute2", want->name);
+        return fail_reply(s, r, "set up %s: there is no ip program: install iproute2", want->name);
     if (r < 0)
-        return fail(s, r, "set up %s: ip says: %s", want->name,
-                    complaint[0] != '\0' ? complaint : pv_strstatus(r));
+        return fail_reply(s, r, "set up %s: ip says: %s", want->name,
+                          complaint[0] != '\0' ? complaint : pv_strstatus(r));
     return PV_OK;
 }
 
+/* The name becomes an argument of resolvectl: no leading hyphen, and only characters of DNS
+ * names. */
 static bool domain_is_sane(const char *d)
 {
     size_t len = strnlen(d, PV_HELPER_DOMAIN_BUF);
@@ -333,7 +350,7 @@ static bool domain_is_sane(const char *d)
 }
 
 /* Names are not worth an interface: what goes wrong here is told and nothing more. */
-static void tell_resolved(struct server *s, const struct pv_helper_iface *want)
+static void tell_resolved(struct helper_server *s, const struct pv_helper_iface *want)
 {
     struct pv_resolved_link link = {.ifname = want->name};
     if (want->n_domains == 0 || want->n_addrs == 0 || !pv_resolved_is_there())
@@ -351,13 +368,14 @@ static void tell_resolved(struct server *s, const struct pv_helper_iface *want)
                  want->name, r == PV_ERR_NOT_FOUND ? "there is no resolvectl" : pv_strstatus(r));
 }
 
-static int iface_down(struct server *s)
+static int iface_down(struct helper_server *s)
 {
     pv_tun_close(&s->tun);
     return PV_OK;
 }
 
-static int iface_up(struct server *s, const struct pv_helper_iface *want)
+/* Checks before changes: a refused request leaves the interface as it was. */
+static int iface_up(struct helper_server *s, const struct pv_helper_iface *want)
 {
     bool had = s->tun.n > 0;
     int r = check_iface(s, want);
@@ -383,16 +401,17 @@ static int iface_up(struct server *s, const struct pv_helper_iface *want)
 
 /* A process of its own: a program that hangs must not hold up the interface. It ends when the
  * daemon does, by the end of its socket. */
-static int start_notify(struct server *s, const char *command)
+static int start_notify(struct helper_server *s, const char *command)
 {
     int pair[2];
     if (s->notify)
-        return fail(s, PV_ERR_STATE, "fix the notify command: it was fixed before");
+        return fail_reply(s, PV_ERR_STATE, "fix the notify command: it was fixed before");
     if (memchr(command, '\0', PV_NOTIFY_COMMAND_MAX) == NULL ||
         !pv_notify_command_is_valid(command))
-        return fail(s, -EINVAL, "fix the notify command: not an absolute path with arguments");
+        return fail_reply(s, -EINVAL,
+                          "fix the notify command: not an absolute path with arguments");
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-        return fail(s, -errno, "start the notifier: %s", strerror(errno));
+        return fail_reply(s, -errno, "start the notifier: %s", strerror(errno));
     pid_t pid = fork();
     if (pid == 0) {
         pv_helper_close_others(pair[1], pair[1]);
@@ -404,7 +423,7 @@ static int start_notify(struct server *s, const char *command)
     close(pair[1]);
     if (pid < 0) {
         close(pair[0]);
-        return fail(s, -errno, "start the notifier: %s", strerror(errno));
+        return fail_reply(s, -errno, "start the notifier: %s", strerror(errno));
     }
     s->notify = true;
     s->close_fds = true;
@@ -414,14 +433,14 @@ static int start_notify(struct server *s, const char *command)
 
 /* --- tasks --------------------------------------------------------------------------------- */
 
-static int start_task(struct server *s, const struct pv_helper_request *req)
+static int start_task(struct helper_server *s, const struct pv_helper_request *req)
 {
     int fd = -1;
     if (s->task == NULL || req->args_len > sizeof(req->args))
-        return fail(s, -EINVAL, "start a task: there is no such task");
+        return fail_reply(s, -EINVAL, "start a task: there is no such task");
     int r = pv_helper_task_start(&s->tasks, s->task, pv_view(req->args, req->args_len), &fd);
     if (r < 0)
-        return fail(s, r, "start a task: %s", pv_strstatus(r));
+        return fail_reply(s, r, "start a task: %s", pv_strstatus(r));
     s->close_fds = true;
     give_fd(s, fd);
     return PV_OK;
@@ -429,7 +448,9 @@ static int start_task(struct server *s, const struct pv_helper_request *req)
 
 /* --- the conversation ---------------------------------------------------------------------- */
 
-static void send_reply(struct server *s)
+/* Descriptors go with the reply in one message, so that status and descriptors cannot come
+ * apart. */
+static void send_reply(struct helper_server *s)
 {
     _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(PV_HELPER_MAX_FDS * sizeof(int))] = {0};
     struct iovec iov = {.iov_base = &s->reply, .iov_len = sizeof(s->reply)};
@@ -451,14 +472,15 @@ static void send_reply(struct server *s)
             close(s->fds[i]);
 }
 
-static void serve_one(struct server *s, const struct pv_helper_request *req)
+/* Any answer is better than none: the daemon blocks until it has one. */
+static void serve_one(struct helper_server *s, const struct pv_helper_request *req)
 {
     memset(&s->reply, 0, sizeof(s->reply));
     s->close_fds = false;
     int r;
     switch (req->kind) {
     case PV_HELPER_OPEN_UDP:
-        r = open_udp(s, req->udp_port, req->udp_sockets);
+        r = serve_open_udp(s, req->udp_port, req->udp_sockets);
         break;
     case PV_HELPER_IFACE_UP:
         r = iface_up(s, &req->iface);
@@ -473,7 +495,7 @@ static void serve_one(struct server *s, const struct pv_helper_request *req)
         r = start_task(s, req);
         break;
     default:
-        r = fail(s, -EINVAL, "ask the privileged helper: unknown request");
+        r = fail_reply(s, -EINVAL, "ask the privileged helper: unknown request");
         break;
     }
     if (r < 0)
@@ -484,7 +506,7 @@ static void serve_one(struct server *s, const struct pv_helper_request *req)
 void pv_helper_serve(int fd, pv_helper_task *task)
 {
     struct pv_helper_request req;
-    struct server s = {.fd = fd, .task = task};
+    struct helper_server s = {.fd = fd, .task = task};
     for (;;) {
         ssize_t n = recv(fd, &req, sizeof(req), MSG_TRUNC);
         if (n < 0 && errno == EINTR)

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Children of the helper that do what needs no rights, without any. */
+/*
+ * helper_task.c - children of the helper that do what needs no rights, without any. What routers
+ * answer by UPnP is XML from the local network, parsed by a C library: it is done by nobody, in a
+ * process with a few seconds of time, bounded memory and one descriptor.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -19,7 +23,7 @@ enum {
     FILES_MAX = 32,         /* descriptors */
 };
 
-static void limit(int what, rlim_t most)
+static void set_limit(int what, rlim_t most)
 {
     const struct rlimit lim = {.rlim_cur = most, .rlim_max = most};
     if (setrlimit((__rlimit_resource_t)what, &lim) < 0)
@@ -32,17 +36,19 @@ static void give_up_rights(void)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || setgroups(0, NULL) < 0 ||
         setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0)
         _exit(1);
-    limit(RLIMIT_CPU, CPU_SECONDS);
-    limit(RLIMIT_FSIZE, 0);
-    limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_NPROC, 0);
-    limit(RLIMIT_NOFILE, FILES_MAX);
+    set_limit(RLIMIT_CPU, CPU_SECONDS);
+    set_limit(RLIMIT_FSIZE, 0);
+    set_limit(RLIMIT_CORE, 0);
+    set_limit(RLIMIT_NPROC, 0);
+    set_limit(RLIMIT_NOFILE, FILES_MAX);
 #ifndef __SANITIZE_ADDRESS__
-    limit(RLIMIT_AS, MEMORY_MAX); /* the sanitizer reserves far more than it uses */
+    set_limit(RLIMIT_AS, MEMORY_MAX); /* the sanitizer reserves far more than it uses */
 #endif
 }
 
-static void child(pv_helper_task *task, struct pv_view args, int out, pid_t parent)
+/* The order matters: descriptors are closed and rights given up before the task sees a byte; a
+ * failure of any step ends the process, since half a sandbox is none. */
+static void be_task(pv_helper_task *task, struct pv_view args, int out, pid_t parent)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC); /* for what libraries have to say */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -73,6 +79,7 @@ static pid_t *free_slot(struct pv_helper_tasks *tasks)
     return found;
 }
 
+/* The output is a pipe: the task's end is the end of the file, however it ended. */
 int pv_helper_task_start(struct pv_helper_tasks *tasks, pv_helper_task *task, struct pv_view args,
                          int *ret_fd)
 {
@@ -86,7 +93,7 @@ int pv_helper_task_start(struct pv_helper_tasks *tasks, pv_helper_task *task, st
     pid_t pid = fork();
     int r = pid < 0 ? -errno : PV_OK;
     if (pid == 0)
-        child(task, args, ends[1], parent);
+        be_task(task, args, ends[1], parent);
     close(ends[1]);
     if (r < 0) {
         close(ends[0]);

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * notify.c - runs the configured program for each message, with the rights of the program's owner.
+ * The text comes from a peer and the program may be a script, so nothing of the message is ever on
+ * a command line: it goes in by standard input and environment. The command was fixed before any
+ * packet was read.
+ */
 #include "sys/helper/notify.h"
 
 #include <errno.h>
@@ -21,13 +27,13 @@
 
 #include "sys/proc/clock.h"
 
-struct reply {
+struct notify_reply {
     int32_t status;
     char error[PV_NOTIFY_ERROR_MAX];
 };
 
-static void fail(struct reply *r, int status, const char *fmt, ...) PV_PRINTF(3, 4);
-static void fail(struct reply *r, int status, const char *fmt, ...)
+static void set_failure(struct notify_reply *r, int status, const char *fmt, ...) PV_PRINTF(3, 4);
+static void set_failure(struct notify_reply *r, int status, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -39,7 +45,7 @@ static void fail(struct reply *r, int status, const char *fmt, ...)
 /* --- the command --------------------------------------------------------------------------- */
 
 /* Cuts copy at its blanks. The number of words, 0 when there are too many. */
-static size_t split(char *copy, char *words[static PV_NOTIFY_WORDS_MAX + 1])
+static size_t split_words(char *copy, char *words[static PV_NOTIFY_WORDS_MAX + 1])
 {
     size_t n = 0;
     char *rest = copy, *word;
@@ -60,14 +66,15 @@ bool pv_notify_command_is_valid(const char *command)
     if (command[0] != '/' || strlen(command) >= sizeof(copy))
         return false;
     memcpy(copy, command, strlen(command) + 1);
-    return split(copy, words) > 0;
+    return split_words(copy, words) > 0;
 }
 
 /* --- the program --------------------------------------------------------------------------- */
 
-/* Can only root and the owner of the program say what is at this path? A directory or a link that
- * is somebody else's would let him choose a program, and with it whose rights it has. */
-static bool is_firm(const char *path, uid_t owner, struct reply *r)
+/* True when only root and the program's owner can change what is at this path. A directory or link
+ * that belongs to anybody else would let that user choose a program, and with it whose rights it
+ * gets. */
+static bool is_firm(const char *path, uid_t owner, struct notify_reply *r)
 {
     char part[PATH_MAX];
     for (size_t len = 1; len <= strlen(path); len++) {
@@ -79,47 +86,49 @@ static bool is_firm(const char *path, uid_t owner, struct reply *r)
         memcpy(part, path, len);
         part[len] = '\0';
         if (lstat(part, &st) != 0) {
-            fail(r, PV_ERR_REFUSED, "notify: %.120s: %s", part, strerror(errno));
+            set_failure(r, PV_ERR_REFUSED, "notify: %.120s: %s", part, strerror(errno));
             return false;
         }
         bool shared = !S_ISLNK(st.st_mode) && (st.st_mode & 0022) != 0 &&
                       !(S_ISDIR(st.st_mode) && (st.st_mode & S_ISVTX) != 0);
         if (!shared && (st.st_uid == 0 || st.st_uid == owner))
             continue;
-        fail(r, PV_ERR_REFUSED,
-             "notify: %.120s: others than root and the program's owner may change it: chown it, "
-             "chmod go-w it",
-             part);
+        set_failure(
+            r, PV_ERR_REFUSED,
+            "notify: %.120s: others than root and the program's owner may change it: chown it, "
+            "chmod go-w it",
+            part);
         return false;
     }
     return true;
 }
 
-static bool may_run(const char *path, struct stat *st, struct reply *r)
+/* Checked before each run, not once: permissions change. */
+static bool may_run(const char *path, struct stat *st, struct notify_reply *r)
 {
     char real[PATH_MAX];
     if (stat(path, st) != 0) {
-        fail(r, PV_ERR_REFUSED, "notify: %.120s: %s", path, strerror(errno));
+        set_failure(r, PV_ERR_REFUSED, "notify: %.120s: %s", path, strerror(errno));
         return false;
     }
     if (!S_ISREG(st->st_mode) || (st->st_mode & 0111) == 0) {
-        fail(r, PV_ERR_REFUSED, "notify: %.120s: not a program: chmod +x it", path);
+        set_failure(r, PV_ERR_REFUSED, "notify: %.120s: not a program: chmod +x it", path);
         return false;
     }
     if ((st->st_mode & 0022) != 0) {
-        fail(r, PV_ERR_REFUSED, "notify: %.120s: others than its owner may write it: chmod go-w it",
-             path);
+        set_failure(r, PV_ERR_REFUSED,
+                    "notify: %.120s: others than its owner may write it: chmod go-w it", path);
         return false;
     }
     if (realpath(path, real) == NULL) {
-        fail(r, PV_ERR_REFUSED, "notify: %.120s: %s", path, strerror(errno));
+        set_failure(r, PV_ERR_REFUSED, "notify: %.120s: %s", path, strerror(errno));
         return false;
     }
     return is_firm(path, st->st_uid, r) && is_firm(real, st->st_uid, r);
 }
 
 /* In the new process; does not return. Everything it needs was made before the fork. */
-static void become(const struct stat *st, char **argv, char **envp, int text)
+static void become_program(const struct stat *st, char **argv, char **envp, int text)
 {
     sigset_t none;
     int null = open("/dev/null", O_RDWR);
@@ -141,7 +150,7 @@ static void become(const struct stat *st, char **argv, char **envp, int text)
 }
 
 /* Waits for the end; what is still there when the time is over is killed with all it started. */
-static void wait_for(pid_t pid, const char *path, struct reply *r)
+static void wait_for_program(pid_t pid, const char *path, struct notify_reply *r)
 {
     int status = 0;
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -161,14 +170,16 @@ static void wait_for(pid_t pid, const char *path, struct reply *r)
     if (fd >= 0)
         close(fd);
     if (n <= 0)
-        fail(r, PV_ERR_TIMEOUT, "notify: %.120s: not finished after %d s: killed", path,
-             PV_NOTIFY_TIMEOUT_S);
+        set_failure(r, PV_ERR_TIMEOUT, "notify: %.120s: not finished after %d s: killed", path,
+                    PV_NOTIFY_TIMEOUT_S);
     else if (WIFSIGNALED(status))
-        fail(r, PV_ERR_STATE, "notify: %.120s: ended by signal %d", path, WTERMSIG(status));
+        set_failure(r, PV_ERR_STATE, "notify: %.120s: ended by signal %d", path, WTERMSIG(status));
     else if (WEXITSTATUS(status) != 0)
-        fail(r, PV_ERR_STATE, "notify: %.120s: ended with code %d", path, WEXITSTATUS(status));
+        set_failure(r, PV_ERR_STATE, "notify: %.120s: ended with code %d", path,
+                    WEXITSTATUS(status));
 }
 
+/* A memory file instead of a pipe: a program that does not read its input cannot block us. */
 static int text_file(const struct pv_notify_message *msg)
 {
     int fd = memfd_create("p2pvpn-message", MFD_CLOEXEC);
@@ -182,7 +193,9 @@ static int text_file(const struct pv_notify_message *msg)
     return fd;
 }
 
-static void run(const char *command, const struct pv_notify_message *msg, struct reply *r)
+/* The program's path is resolved twice, as given and with links followed, and both must be firm. */
+static void run_program(const char *command, const struct pv_notify_message *msg,
+                        struct notify_reply *r)
 {
     static const char *const names[] = {"FROM", "TO", "ROOM", "ID", "TIME"};
     const char *const values[] = {msg->from, msg->to, msg->room, msg->id, msg->time};
@@ -192,7 +205,7 @@ static void run(const char *command, const struct pv_notify_message *msg, struct
     char *envp[PV_ARRAY_LEN(names) + 2] = {path};
     struct stat st;
     memcpy(copy, command, strlen(command) + 1);
-    if (split(copy, argv) == 0 || !may_run(argv[0], &st, r))
+    if (split_words(copy, argv) == 0 || !may_run(argv[0], &st, r))
         return;
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
         snprintf(vars[i], sizeof(vars[i]), "P2PVPN_%s=%s", names[i], values[i]);
@@ -201,11 +214,11 @@ static void run(const char *command, const struct pv_notify_message *msg, struct
     int text = text_file(msg);
     pid_t pid = text < 0 ? -1 : fork();
     if (pid == 0)
-        become(&st, argv, envp, text);
+        become_program(&st, argv, envp, text);
     if (pid < 0)
-        fail(r, -errno, "notify: %.120s: not started: %s", argv[0], strerror(errno));
+        set_failure(r, -errno, "notify: %.120s: not started: %s", argv[0], strerror(errno));
     else
-        wait_for(pid, argv[0], r);
+        wait_for_program(pid, argv[0], r);
     if (text >= 0)
         close(text);
 }
@@ -217,11 +230,12 @@ static bool is_terminated(const char *word)
     return memchr(word, '\0', PV_NOTIFY_WORD_MAX) != NULL;
 }
 
+/* The message is checked as if from a stranger: this process alone still has rights. */
 void pv_notify_serve(int fd, const char *command)
 {
     struct pv_notify_message *msg = malloc(sizeof(*msg));
     while (msg != NULL) {
-        struct reply r = {0};
+        struct notify_reply r = {0};
         ssize_t n = recv(fd, msg, sizeof(*msg), MSG_TRUNC);
         if (n < 0 && errno == EINTR)
             continue;
@@ -230,19 +244,20 @@ void pv_notify_serve(int fd, const char *command)
         if (n != (ssize_t)sizeof(*msg) || msg->text_len > PV_NOTIFY_TEXT_MAX ||
             !is_terminated(msg->from) || !is_terminated(msg->to) || !is_terminated(msg->room) ||
             !is_terminated(msg->id) || !is_terminated(msg->time))
-            fail(&r, PV_ERR_MALFORMED, "notify: not a message");
+            set_failure(&r, PV_ERR_MALFORMED, "notify: not a message");
         else
-            run(command, msg, &r);
+            run_program(command, msg, &r);
         if (send(fd, &r, sizeof(r), MSG_NOSIGNAL) != (ssize_t)sizeof(r))
             break;
     }
     free(msg);
 }
 
+/* Blocks until the program has ended: callers use a thread of their own. */
 int pv_notify_run(int fd, const struct pv_notify_message *msg,
                   char ret_error[static PV_NOTIFY_ERROR_MAX])
 {
-    struct reply r = {0};
+    struct notify_reply r = {0};
     ssize_t n = send(fd, msg, sizeof(*msg), MSG_NOSIGNAL);
     if (n == (ssize_t)sizeof(*msg)) {
         do {
@@ -250,7 +265,7 @@ int pv_notify_run(int fd, const struct pv_notify_message *msg,
         } while (n < 0 && errno == EINTR);
     }
     if (n != (ssize_t)sizeof(r))
-        fail(&r, PV_ERR_CLOSED, "notify: its process is gone: restart p2pvpnd");
+        set_failure(&r, PV_ERR_CLOSED, "notify: its process is gone: restart p2pvpnd");
     memcpy(ret_error, r.error, sizeof(r.error));
     return r.status;
 }

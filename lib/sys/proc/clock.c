@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * clock.c - the three clocks. BOOTTIME and not MONOTONIC, because leases at routers, keys and
+ * bindings age while a machine sleeps.
+ */
 #include "sys/proc/clock.h"
 
 #include <time.h>

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * entropy.c - randomness from the kernel.
+ */
 #include "sys/proc/entropy.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
-static void fill(void *ctx, uint8_t *dst, size_t len)
+/* There is no way to go on without randomness: keys and transaction ids would be guessable. Blocks
+ * only before the kernel's pool was first filled, at boot. */
+static void fill_from_kernel(void *ctx, uint8_t *dst, size_t len)
 {
     (void)ctx;
     while (len > 0) {
@@ -21,5 +26,5 @@ static void fill(void *ctx, uint8_t *dst, size_t len)
 
 struct pv_rng pv_entropy(void)
 {
-    return (struct pv_rng){.fill = fill, .ctx = NULL};
+    return (struct pv_rng){.fill = fill_from_kernel, .ctx = NULL};
 }

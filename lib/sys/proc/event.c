@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * event.c - an eventfd: how other threads wake an event loop.
+ */
 #include "sys/proc/event.h"
 
 #include <errno.h>

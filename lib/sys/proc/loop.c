@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * loop.c - the event loop of a control thread: libev for descriptors, a timerfd for deadlines. The
+ * clock is read once a turn, so that everything in a turn happens at one time: machines compare
+ * times of different calls, and a clock that moves between them would put effects before causes.
+ */
 #include "sys/proc/loop.h"
 
 #include <errno.h>
@@ -30,6 +35,7 @@ struct pv_watch {
     void *ctx;
 };
 
+/* Read lazily: a turn that only sleeps needs no time. */
 static pv_ns turn_now(struct pv_loop *loop)
 {
     if (!loop->have_now) {
@@ -49,7 +55,9 @@ static void on_timer(struct ev_loop *ev, struct ev_io *io, int revents)
     loop->armed = PV_NEVER;
 }
 
-static void arm(struct pv_loop *loop, pv_ns when)
+/* One timer for all deadlines; setting it costs a system call, so it is set only when the next
+ * deadline changes. */
+static void arm_timer(struct pv_loop *loop, pv_ns when)
 {
     if (when == loop->armed)
         return;
@@ -131,6 +139,7 @@ int pv_watch_new(struct pv_watch **ret_watch, struct pv_loop *loop, int fd, unsi
     return PV_OK;
 }
 
+/* libev wants a watcher stopped while its events change. */
 void pv_watch_set(struct pv_watch *watch, unsigned events)
 {
     if (watch->events == events)
@@ -151,11 +160,13 @@ struct pv_watch *pv_watch_free(struct pv_watch *watch)
     return NULL;
 }
 
+/* The owner's turn comes before the first sleep, so that what was prepared at the start is sent at
+ * once. */
 void pv_loop_run(struct pv_loop *loop, const struct pv_loop_owner *owner)
 {
     loop->stopped = false;
     for (;;) {
-        arm(loop, owner->turn(owner->ctx, turn_now(loop)));
+        arm_timer(loop, owner->turn(owner->ctx, turn_now(loop)));
         loop->have_now = false;
         if (loop->stopped)
             return;

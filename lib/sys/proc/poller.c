@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * poller.c - epoll for a thread that has no event loop.
+ */
 #include "sys/proc/poller.h"
 
 #include <errno.h>
@@ -8,7 +11,7 @@
 #include <unistd.h>
 
 enum {
-    EVENTS = 256, /* told at once */
+    EVENTS = 256, /* ours: descriptors told at once */
 };
 
 struct pv_poller {
@@ -54,6 +57,7 @@ void pv_poller_del(struct pv_poller *poller, int fd)
     (void)epoll_ctl(poller->fd, EPOLL_CTL_DEL, fd, &ev);
 }
 
+/* Rounded up: rounded down a thread would wake just before its deadline and spin. */
 static int milliseconds(pv_ns timeout)
 {
     pv_ns ms = timeout / PV_MS(1) + (timeout % PV_MS(1) != 0 ? 1 : 0);

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * procinfo.c - what the kernel says of this process, for metrics.
+ */
 #include "sys/proc/procinfo.h"
 
 #include <dirent.h>
@@ -19,6 +22,8 @@ enum {
     STAT_RSS = 24 - 3,   /* pages */
 };
 
+/* The name of the process stands in parentheses and may itself hold blanks and parentheses, so
+ * fields are counted behind the last one (proc(5)). */
 static bool read_stat(uint64_t *ret_start, uint64_t *ret_rss)
 {
     char text[1024];

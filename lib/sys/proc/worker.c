@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * worker.c - threads for what would block the control thread, with bounded queues both ways. The
+ * limit counts what is submitted and not yet taken, so neither queue can overflow and a finished
+ * item always has its place.
+ */
 #include "sys/proc/worker.h"
 
 #include <pthread.h>
@@ -9,7 +14,7 @@
 #include "sys/proc/event.h"
 
 /* A circle of pointers; cap is the worker's limit, so it cannot overflow. */
-struct queue {
+struct item_queue {
     void **items;
     size_t cap, head, len;
 };
@@ -22,16 +27,16 @@ struct pv_worker {
     size_t under_way; /* control thread only: submitted, not yet taken */
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct queue waiting, done; /* under lock */
-    bool stopping;              /* under lock */
+    struct item_queue waiting, done; /* under lock */
+    bool stopping;                   /* under lock */
 };
 
-static void push(struct queue *q, void *item)
+static void push_item(struct item_queue *q, void *item)
 {
     q->items[(q->head + q->len++) % q->cap] = item;
 }
 
-static void *pop(struct queue *q)
+static void *pop_item(struct item_queue *q)
 {
     void *item = q->items[q->head];
     q->head = (q->head + 1) % q->cap;
@@ -39,6 +44,8 @@ static void *pop(struct queue *q)
     return item;
 }
 
+/* The lock is released while items run; several at once, so that a database can put them into one
+ * transaction. */
 static void *thread_main(void *arg)
 {
     struct pv_worker *w = arg;
@@ -51,12 +58,12 @@ static void *thread_main(void *arg)
             break;
         size_t n = 0;
         while (n < w->cfg.batch && w->waiting.len > 0)
-            items[n++] = pop(&w->waiting);
+            items[n++] = pop_item(&w->waiting);
         pthread_mutex_unlock(&w->lock);
         w->cfg.run(w->cfg.ctx, items, n);
         pthread_mutex_lock(&w->lock);
         for (size_t i = 0; i < n; i++)
-            push(&w->done, items[i]);
+            push_item(&w->done, items[i]);
         pv_event_raise(w->event_fd);
     }
     pthread_mutex_unlock(&w->lock);
@@ -93,8 +100,9 @@ int pv_worker_new(struct pv_worker **ret_worker, const struct pv_worker_config *
     w->event_fd = -1;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->wake, NULL);
-    w->waiting = (struct queue){.items = calloc(cfg->limit, sizeof(void *)), .cap = cfg->limit};
-    w->done = (struct queue){.items = calloc(cfg->limit, sizeof(void *)), .cap = cfg->limit};
+    w->waiting =
+        (struct item_queue){.items = calloc(cfg->limit, sizeof(void *)), .cap = cfg->limit};
+    w->done = (struct item_queue){.items = calloc(cfg->limit, sizeof(void *)), .cap = cfg->limit};
     int r = w->waiting.items == NULL || w->done.items == NULL ? PV_ERR_NOMEM : PV_OK;
     if (r >= 0)
         r = pv_event_open(&w->event_fd);
@@ -120,18 +128,20 @@ int pv_worker_submit(struct pv_worker *w, void *item)
         return PV_ERR_LIMIT;
     w->under_way++;
     pthread_mutex_lock(&w->lock);
-    push(&w->waiting, item);
+    push_item(&w->waiting, item);
     pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
     return PV_OK;
 }
 
+/* The event is cleared under the lock and only when the list is empty: a wake-up between both would
+ * be lost otherwise. */
 int pv_worker_take(struct pv_worker *w, void **ret_item)
 {
     int r = PV_ERR_AGAIN;
     pthread_mutex_lock(&w->lock);
     if (w->done.len > 0) {
-        *ret_item = pop(&w->done);
+        *ret_item = pop_item(&w->done);
         w->under_way--;
         r = PV_OK;
     } else {
@@ -141,6 +151,7 @@ int pv_worker_take(struct pv_worker *w, void **ret_item)
     return r;
 }
 
+/* What was submitted is still run: messages that wait to be stored must not be lost at the end. */
 void pv_worker_finish(struct pv_worker *w)
 {
     pthread_mutex_lock(&w->lock);
