@@ -47,7 +47,8 @@ int pv_metricsock_open(struct pv_metricsock *s, struct pv_loop *loop, const stru
 
 pv_ns pv_metricsock_handle_timeout(struct pv_metricsock *s, pv_ns now)
 {
-    return pv_oneshot_timeout(s->oneshot, now);
+    pv_oneshot_handle_timeout(s->oneshot, now);
+    return pv_oneshot_next_timeout(s->oneshot);
 }
 
 void pv_metricsock_done(struct pv_metricsock *s)

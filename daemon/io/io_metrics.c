@@ -55,7 +55,8 @@ int pv_io_metrics_new(struct pv_io_metrics **ret_metrics, const struct pv_io_met
 
 pv_ns pv_io_metrics_timeout(struct pv_io_metrics *metrics, pv_ns now)
 {
-    return pv_oneshot_timeout(metrics->server, now);
+    pv_oneshot_handle_timeout(metrics->server, now);
+    return pv_oneshot_next_timeout(metrics->server);
 }
 
 struct pv_io_metrics *pv_io_metrics_free(struct pv_io_metrics *metrics)

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * ipcmd.c - runs `ip -batch -` for the helper. By the program instead of netlink messages: what was
+ * done can be read in the log and repeated by hand, and a new kind of setting needs no binary
+ * format. The batch fits a pipe, so it is written before ip starts and nothing can deadlock.
+ */
 #include "sys/net/ipcmd.h"
 
 #include <errno.h>
@@ -9,12 +14,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-struct pipes {
+struct ip_pipes {
     int in[2];  /* our lines: [0] is ip's standard input */
     int err[2]; /* its complaints: [1] is its standard output and error */
 };
 
-static void close_all(struct pipes *p)
+static void close_pipes(struct ip_pipes *p)
 {
     int *fds[] = {&p->in[0], &p->in[1], &p->err[0], &p->err[1]};
     for (size_t i = 0; i < PV_ARRAY_LEN(fds); i++) {
@@ -24,6 +29,7 @@ static void close_all(struct pipes *p)
     }
 }
 
+/* Fixed paths and no PATH: this runs as root. */
 static const char *find_ip(void)
 {
     static const char *const paths[] = {"/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"};
@@ -34,7 +40,7 @@ static const char *find_ip(void)
 }
 
 /* The helper ignores signals that end the daemon; ip shall not inherit that. */
-static int spawn(const char *path, const struct pipes *p, pid_t *ret_pid)
+static int spawn_ip(const char *path, const struct ip_pipes *p, pid_t *ret_pid)
 {
     char arg0[] = "ip", arg1[] = "-batch", arg2[] = "-", env0[] = "LC_ALL=C";
     char *argv[] = {arg0, arg1, arg2, NULL}, *envp[] = {env0, NULL};
@@ -75,7 +81,7 @@ static void read_complaint(int fd, char ret_error[static PV_IPCMD_ERROR_MAX])
     ret_error[strcspn(ret_error, "\n")] = '\0';
 }
 
-static int wait_for(pid_t pid)
+static int wait_for_ip(pid_t pid)
 {
     int status = 0;
     while (waitpid(pid, &status, 0) < 0)
@@ -84,9 +90,10 @@ static int wait_for(pid_t pid)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? PV_OK : PV_ERR_REFUSED;
 }
 
+/* All lines or an error: ip stops at the first line that fails, and its complaint is returned. */
 int pv_ipcmd_run(const char *lines, char ret_error[static PV_IPCMD_ERROR_MAX])
 {
-    struct pipes p = {{-1, -1}, {-1, -1}};
+    struct ip_pipes p = {{-1, -1}, {-1, -1}};
     size_t len = strlen(lines);
     const char *path = find_ip();
     ret_error[0] = '\0';
@@ -100,14 +107,14 @@ int pv_ipcmd_run(const char *lines, char ret_error[static PV_IPCMD_ERROR_MAX])
         write(p.in[1], lines, len) != (ssize_t)len)
         r = -errno;
     if (r >= 0)
-        r = spawn(path, &p, &pid);
+        r = spawn_ip(path, &p, &pid);
     if (r >= 0) {
         close(p.in[1]);
         close(p.err[1]);
         p.in[1] = p.err[1] = -1;
         read_complaint(p.err[0], ret_error);
-        r = wait_for(pid);
+        r = wait_for_ip(pid);
     }
-    close_all(&p);
+    close_pipes(&p);
     return r;
 }

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * netlink.c - this machine's addresses by rtnetlink, and when to look at them again. Changes come
+ * in bursts (a cable plugged in is twenty messages), so messages only start a clock and the whole
+ * picture is taken once it is quiet: a picture cannot be incomplete in the way a log of changes
+ * can.
+ */
 #include "sys/net/netlink.h"
 
 #include <errno.h>
@@ -13,23 +19,26 @@
 #include <unistd.h>
 
 enum {
-    MOST_LINKS = 1024, /* interfaces remembered while the addresses are read */
-    BUFFER = 32768,    /* bytes; the kernel fills dumps into messages of at most this size */
+    MOST_LINKS = 1024, /* ours: interfaces remembered while the addresses are read */
+    /* Bytes; the kernel fills dumps into messages of at most this size (netlink(7)). */
+    BUFFER = 32768,
 };
 
-struct link {
+struct net_link {
     uint32_t index;
     char name[PV_NET_IFNAME];
     bool loopback, tunnel, container, up;
 };
 
-struct picture {
-    struct link *links; /* MOST_LINKS */
+struct net_picture {
+    struct net_link *links; /* MOST_LINKS */
     size_t n_links;
     struct pv_net_addr *addrs; /* the caller's */
     size_t cap, n_addrs;
 };
 
+/* A socket of its own for each dump: answers of one are never mixed with messages of the
+ * monitor. */
 static int open_route_socket(uint32_t groups, int flags, int *ret_fd)
 {
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags, NETLINK_ROUTE);
@@ -47,13 +56,13 @@ static int open_route_socket(uint32_t groups, int flags, int *ret_fd)
 
 /* --- attributes ---------------------------------------------------------------------------- */
 
-struct attr {
+struct nl_attr {
     unsigned short type;
     struct pv_view value;
 };
 
 /* Cuts the next attribute off the front; false at the end or when it does not fit. */
-static bool next_attr(struct pv_view *rest, struct attr *ret)
+static bool next_attr(struct pv_view *rest, struct nl_attr *ret)
 {
     struct rtattr rta;
     if (rest->len < sizeof(rta))
@@ -93,8 +102,10 @@ static bool is_kind(struct pv_view kind, const char *const *names, size_t n)
     return false;
 }
 
-/* IFLA_LINKINFO: what the interface is made by. */
-static void read_kind(struct link *link, struct pv_view info)
+/* IFLA_LINKINFO: what the interface is made by. Tunnels and networks of containers are told apart
+ * from others, because their addresses make poor candidates: the first may lead back into
+ * ourselves, the second nowhere. */
+static void read_kind(struct net_link *link, struct pv_view info)
 {
     static const char *const tunnels[] = {"tun",  "wireguard", "ipip", "gre",    "sit",  "vti",
                                           "xfrm", "ip6tnl",    "vti6", "ip6gre", "ovpn", "vxlan"};
@@ -102,7 +113,7 @@ static void read_kind(struct link *link, struct pv_view info)
     /* A bridge is a plain network too on many hosts; only the names runtimes use count. */
     static const char *const runtimes[] = {"docker", "br-", "veth", "virbr",   "cni",  "podman",
                                            "lxc",    "lxd", "cali", "flannel", "kube", "cbr"};
-    struct attr a;
+    struct nl_attr a;
     while (next_attr(&info, &a)) {
         if (a.type != IFLA_INFO_KIND)
             continue;
@@ -115,13 +126,14 @@ static void read_kind(struct link *link, struct pv_view info)
     }
 }
 
-static void read_link(struct picture *pic, struct pv_view body)
+/* Interfaces are read before addresses, which name them by index only. */
+static void read_link(struct net_picture *pic, struct pv_view body)
 {
     struct ifinfomsg ifi;
     if (body.len < NLMSG_ALIGN(sizeof(ifi)) || pic->n_links == MOST_LINKS)
         return;
     memcpy(&ifi, body.ptr, sizeof(ifi));
-    struct link link = {
+    struct net_link link = {
         .index = (uint32_t)ifi.ifi_index,
         .loopback = (ifi.ifi_flags & IFF_LOOPBACK) != 0,
         .tunnel = (ifi.ifi_flags & IFF_POINTOPOINT) != 0 || ifi.ifi_type == ARPHRD_NONE,
@@ -130,7 +142,7 @@ static void read_link(struct picture *pic, struct pv_view body)
     struct pv_view attrs =
         pv_view(body.ptr + NLMSG_ALIGN(sizeof(ifi)), body.len - NLMSG_ALIGN(sizeof(ifi)));
     struct pv_view info = {0};
-    struct attr a;
+    struct nl_attr a;
     while (next_attr(&attrs, &a)) {
         if (a.type == IFLA_IFNAME)
             copy_name(link.name, a.value);
@@ -141,7 +153,7 @@ static void read_link(struct picture *pic, struct pv_view body)
     pic->links[pic->n_links++] = link;
 }
 
-static const struct link *find_link(const struct picture *pic, uint32_t index)
+static const struct net_link *find_link(const struct net_picture *pic, uint32_t index)
 {
     for (size_t i = 0; i < pic->n_links; i++)
         if (pic->links[i].index == index)
@@ -149,14 +161,16 @@ static const struct link *find_link(const struct picture *pic, uint32_t index)
     return NULL;
 }
 
-static void read_addr(struct picture *pic, struct pv_view body)
+/* Addresses that are not usable yet (tentative) or any more (deprecated, duplicate) are in the
+ * picture as down, so that their change is noticed. */
+static void read_addr(struct net_picture *pic, struct pv_view body)
 {
     struct ifaddrmsg ifa;
     if (body.len < NLMSG_ALIGN(sizeof(ifa)) || pic->n_addrs == pic->cap)
         return;
     memcpy(&ifa, body.ptr, sizeof(ifa));
     size_t ip_len = ifa.ifa_family == AF_INET ? 4 : 16;
-    const struct link *link = find_link(pic, ifa.ifa_index);
+    const struct net_link *link = find_link(pic, ifa.ifa_index);
     if ((ifa.ifa_family != AF_INET && ifa.ifa_family != AF_INET6) || link == NULL)
         return;
 
@@ -165,7 +179,7 @@ static void read_addr(struct picture *pic, struct pv_view body)
         pv_view(body.ptr + NLMSG_ALIGN(sizeof(ifa)), body.len - NLMSG_ALIGN(sizeof(ifa)));
     struct pv_view ip = {0};
     uint32_t flags = ifa.ifa_flags;
-    struct attr a;
+    struct nl_attr a;
     bool local = false;
     while (next_attr(&attrs, &a)) {
         if (a.value.len >= ip_len && (a.type == IFA_LOCAL || (a.type == IFA_ADDRESS && !local))) {
@@ -209,8 +223,9 @@ static bool next_message(struct pv_view *rest, struct nlmsghdr *ret_hdr, struct 
     return true;
 }
 
-/* One whole dump of this type; 1 s at most. */
-static int dump(int fd, uint16_t type, struct picture *pic, uint8_t *buf)
+/* One whole dump of this type, 1 s at most. Messages of another sequence number are left over from
+ * an earlier request and skipped. */
+static int dump_table(int fd, uint16_t type, struct net_picture *pic, uint8_t *buf)
 {
     struct {
         struct nlmsghdr hdr;
@@ -247,7 +262,7 @@ static int dump(int fd, uint16_t type, struct picture *pic, uint8_t *buf)
 int pv_net_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n)
 {
     struct timeval second = {.tv_sec = 1};
-    struct picture pic = {.addrs = ret_addrs, .cap = cap};
+    struct net_picture pic = {.addrs = ret_addrs, .cap = cap};
     int fd = -1;
     int r = open_route_socket(0, 0, &fd);
     if (r < 0)
@@ -259,9 +274,9 @@ int pv_net_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n)
     if (r >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second)) < 0)
         r = -errno;
     if (r >= 0)
-        r = dump(fd, RTM_GETLINK, &pic, buf);
+        r = dump_table(fd, RTM_GETLINK, &pic, buf);
     if (r >= 0)
-        r = dump(fd, RTM_GETADDR, &pic, buf);
+        r = dump_table(fd, RTM_GETADDR, &pic, buf);
     free(buf);
     free(pic.links);
     close(fd);
@@ -272,6 +287,8 @@ int pv_net_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n)
 
 /* --- monitor ------------------------------------------------------------------------------- */
 
+/* A burst is told PV_NET_QUIET_MS after its last message, or PV_NET_LATEST_MS after its first one
+ * if it does not end. */
 struct pv_net_monitor {
     int fd;
     pv_ns first; /* of the burst that is under way; 0 = none */
@@ -310,7 +327,7 @@ int pv_net_monitor_fd(const struct pv_net_monitor *mon)
     return mon->fd;
 }
 
-static void note(struct pv_net_monitor *mon, pv_ns now)
+static void note_change(struct pv_net_monitor *mon, pv_ns now)
 {
     if (mon->first == 0)
         mon->first = now;
@@ -320,7 +337,7 @@ static void note(struct pv_net_monitor *mon, pv_ns now)
 /* The interface a route message is about; 0 when it does not say. */
 static uint32_t route_ifindex(struct pv_view attrs)
 {
-    struct attr a;
+    struct nl_attr a;
     uint32_t index = 0;
     while (next_attr(&attrs, &a))
         if (a.type == RTA_OIF && a.value.len >= sizeof(index))
@@ -328,6 +345,8 @@ static uint32_t route_ifindex(struct pv_view attrs)
     return index;
 }
 
+/* A changed default route means another way out although the addresses may be the same: NAT
+ * bindings are gone then. */
 static void take_route(struct pv_net_monitor *mon, struct pv_view body, uint32_t ignore, pv_ns now)
 {
     struct rtmsg rtm;
@@ -339,11 +358,13 @@ static void take_route(struct pv_net_monitor *mon, struct pv_view body, uint32_t
     /* RTM_F_CLONED: the kernel's own cache of path MTUs and redirects. */
     if ((ignore != 0 && index == ignore) || (rtm.rtm_flags & RTM_F_CLONED) != 0)
         return;
-    note(mon, now);
+    note_change(mon, now);
     if (rtm.rtm_dst_len == 0)
         mon->rerouted = true;
 }
 
+/* Our own interface is changed by ourselves all the time; it has a clock of its own, so that it
+ * never looks like a change of the world. */
 static void take_message(struct pv_net_monitor *mon, const struct nlmsghdr *hdr,
                          struct pv_view body, uint32_t ignore, pv_ns now)
 {
@@ -373,18 +394,19 @@ static void take_message(struct pv_net_monitor *mon, const struct nlmsghdr *hdr,
         return;
     }
     if (ignore == 0 || index != ignore)
-        note(mon, now);
+        note_change(mon, now);
     else if (mon->own_at == 0)
         mon->own_at = now + PV_MS(PV_NET_QUIET_MS);
 }
 
+/* Bounded: a machine that creates containers all day must not keep the control thread here. */
 void pv_net_monitor_ready(struct pv_net_monitor *mon, uint32_t ignore_ifindex, pv_ns now)
 {
     uint8_t buf[8192];
     for (int i = 0; i < 64; i++) {
         ssize_t n = recv(mon->fd, buf, sizeof(buf), MSG_DONTWAIT);
         if (n < 0 && errno == ENOBUFS) { /* messages were lost: anything may have happened */
-            note(mon, now);
+            note_change(mon, now);
             mon->rerouted = true;
             continue;
         }

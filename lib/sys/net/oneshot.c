@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * oneshot.c - a small TCP service: one question, one answer, the end. Few connections, short times,
+ * no state between them: a service that a stranger can reach must not be able to cost more than
+ * that.
+ */
 #include "sys/net/oneshot.h"
 
 #include <stdlib.h>
@@ -8,7 +13,7 @@
 #include "base/addr.h"
 #include "sys/net/stream.h"
 
-struct conn {
+struct oneshot_conn {
     struct pv_oneshot *owner;
     int fd;
     struct pv_watch *watch; /* NULL: free */
@@ -25,10 +30,10 @@ struct pv_oneshot {
     struct pv_loop *loop;
     struct pv_watch *watch;
     pv_ns pause_until; /* no descriptors: the listener rests; 0: it does not */
-    struct conn conns[PV_ONESHOT_CONNS];
+    struct oneshot_conn conns[PV_ONESHOT_CONNS];
 };
 
-static struct conn *free_conn(struct pv_oneshot *o)
+static struct oneshot_conn *free_conn(struct pv_oneshot *o)
 {
     for (size_t i = 0; i < PV_ONESHOT_CONNS; i++) {
         if (o->conns[i].watch == NULL)
@@ -37,13 +42,15 @@ static struct conn *free_conn(struct pv_oneshot *o)
     return NULL;
 }
 
+/* While all places are taken the listener is not watched, and the kernel keeps the others
+ * waiting. */
 static void listen_if_room(struct pv_oneshot *o)
 {
     bool on = o->pause_until == 0 && free_conn(o) != NULL;
     pv_watch_set(o->watch, on ? PV_LOOP_READ : 0);
 }
 
-static void end(struct conn *c)
+static void end_conn(struct oneshot_conn *c)
 {
     c->watch = pv_watch_free(c->watch);
     close(c->fd);
@@ -52,16 +59,16 @@ static void end(struct conn *c)
     listen_if_room(c->owner);
 }
 
-/* The end is said, and the other side's waited for: closing with bytes unread would take back what
- * was written (RFC 9112 s9.6). */
-static void finish(struct conn *c)
+/* The end is said and the other side's end awaited: closing with bytes unread would make the kernel
+ * send a reset, which can take back what was written (RFC 9112 s9.6). */
+static void finish_conn(struct oneshot_conn *c)
 {
     c->told = true;
     shutdown(c->fd, SHUT_WR);
     pv_watch_set(c->watch, PV_LOOP_READ);
 }
 
-static void write_on(struct conn *c)
+static void write_more(struct oneshot_conn *c)
 {
     while (c->written < c->len) {
         size_t n = 0;
@@ -71,15 +78,16 @@ static void write_on(struct conn *c)
             return;
         }
         if (r < 0) {
-            end(c);
+            end_conn(c);
             return;
         }
         c->written += n;
     }
-    finish(c);
+    finish_conn(c);
 }
 
-static void read_on(struct conn *c, pv_ns now)
+/* Whatever comes after the answer is read and dropped, for the reason above. */
+static void read_more(struct oneshot_conn *c, pv_ns now)
 {
     struct pv_oneshot *o = c->owner;
     size_t n = 0;
@@ -88,33 +96,35 @@ static void read_on(struct conn *c, pv_ns now)
     if (r == PV_ERR_AGAIN || (r == PV_OK && c->told))
         return;
     if (r < 0) {
-        end(c);
+        end_conn(c);
         return;
     }
     c->n_asked += n;
     r = o->cfg.answer(o->cfg.ctx, pv_view(c->asked, c->n_asked), now, &c->answer, &c->len);
     if (r == PV_OK) {
         c->end_by = now + PV_ONESHOT_TIME;
-        write_on(c);
+        write_more(c);
     } else if (r != PV_ERR_AGAIN || c->n_asked == sizeof(c->asked)) {
-        end(c);
+        end_conn(c);
     }
 }
 
 static void on_conn(void *ctx, unsigned ready, pv_ns now)
 {
-    struct conn *c = ctx;
+    struct oneshot_conn *c = ctx;
     if (c->answer != NULL && !c->told)
-        write_on(c);
+        write_more(c);
     else if ((ready & PV_LOOP_READ) != 0)
-        read_on(c, now);
+        read_more(c, now);
 }
 
+/* Without descriptors the listener rests for a second: it stays readable, and the loop would
+ * spin. */
 static void on_listener(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_oneshot *o = ctx;
     struct pv_addr remote, local;
-    struct conn *c;
+    struct oneshot_conn *c;
     (void)ready;
     while ((c = free_conn(o)) != NULL) {
         int fd = -1;
@@ -153,23 +163,31 @@ int pv_oneshot_new(struct pv_oneshot **ret_oneshot, struct pv_loop *loop,
     return PV_OK;
 }
 
-pv_ns pv_oneshot_timeout(struct pv_oneshot *o, pv_ns now)
+void pv_oneshot_handle_timeout(struct pv_oneshot *o, pv_ns now)
 {
-    pv_ns next = PV_NEVER;
     if (o == NULL)
-        return next;
+        return;
     for (size_t i = 0; i < PV_ONESHOT_CONNS; i++) {
-        struct conn *c = &o->conns[i];
+        struct oneshot_conn *c = &o->conns[i];
         if (c->watch != NULL && now >= c->end_by)
-            end(c);
-        else if (c->watch != NULL)
-            next = pv_min_ns(next, c->end_by);
+            end_conn(c);
     }
     if (o->pause_until != 0 && now >= o->pause_until) {
         o->pause_until = 0;
         listen_if_room(o);
     }
-    return o->pause_until == 0 ? next : pv_min_ns(next, o->pause_until);
+}
+
+pv_ns pv_oneshot_next_timeout(const struct pv_oneshot *o)
+{
+    if (o == NULL)
+        return PV_NEVER;
+    pv_ns next = o->pause_until == 0 ? PV_NEVER : o->pause_until;
+    for (size_t i = 0; i < PV_ONESHOT_CONNS; i++) {
+        if (o->conns[i].watch != NULL)
+            next = pv_min_ns(next, o->conns[i].end_by);
+    }
+    return next;
 }
 
 struct pv_oneshot *pv_oneshot_free(struct pv_oneshot *o)
@@ -178,7 +196,7 @@ struct pv_oneshot *pv_oneshot_free(struct pv_oneshot *o)
         return NULL;
     for (size_t i = 0; i < PV_ONESHOT_CONNS; i++) {
         if (o->conns[i].watch != NULL)
-            end(&o->conns[i]);
+            end_conn(&o->conns[i]);
     }
     pv_watch_free(o->watch);
     close(o->cfg.fd);

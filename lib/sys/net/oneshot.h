@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * oneshot.h - a small TCP service in an event loop: whoever connects asks one thing, gets one
+ * oneshot.h - a small TCP service in an event loop: a client connects, asks one thing, gets one
  * answer, and the connection ends.
  *
  * What is asked and answered is the owner's. Nothing blocks; a few connections at a time, and not
@@ -31,8 +31,9 @@ struct pv_oneshot_config {
 
 PV_MUST_CHECK int pv_oneshot_new(struct pv_oneshot **ret_oneshot, struct pv_loop *loop,
                                  const struct pv_oneshot_config *cfg); /* PV_ERR_NOMEM */
-/* Ends connections whose time is up; when to call again, PV_NEVER: there is none. NULL is fine. */
-pv_ns pv_oneshot_timeout(struct pv_oneshot *o, pv_ns now);
-struct pv_oneshot *pv_oneshot_free(struct pv_oneshot *o); /* NULL is fine; returns NULL */
+/* Ends connections whose time is up. NULL is fine. */
+void pv_oneshot_handle_timeout(struct pv_oneshot *o, pv_ns now);
+pv_ns pv_oneshot_next_timeout(const struct pv_oneshot *o); /* PV_NEVER: none, or o is NULL */
+struct pv_oneshot *pv_oneshot_free(struct pv_oneshot *o);  /* NULL is fine; returns NULL */
 
 #endif /* PV_ONESHOT_H */

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * resolved.c - tells systemd-resolved which names are asked where. By resolvectl and without a
+ * D-Bus library: it runs once for each change of the interface, and a user can repeat it.
+ */
 #include "sys/net/resolved.h"
 
 #include <errno.h>
@@ -12,7 +16,7 @@
 #include <unistd.h>
 
 enum {
-    WORDS = PV_RESOLVED_MAX_DOMAINS + 4,
+    WORDS = PV_RESOLVED_MAX_DOMAINS + 4, /* program, verb, interface, domains, NULL */
 };
 
 bool pv_resolved_is_there(void)
@@ -29,8 +33,9 @@ static const char *find_resolvectl(void)
     return NULL;
 }
 
-/* It talks over D-Bus, which may hang. */
-static int wait_for(pid_t pid)
+/* resolvectl talks over D-Bus, which may hang; then it is killed, because the helper has to
+ * answer. */
+static int wait_for_resolvectl(pid_t pid)
 {
     int status = 0;
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -47,7 +52,9 @@ static int wait_for(pid_t pid)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? PV_OK : PV_ERR_REFUSED;
 }
 
-static int run(const char *path, char **argv)
+/* With default signals: the helper ignores those that end the daemon, and a child would inherit
+ * that. */
+static int run_resolvectl(const char *path, char **argv)
 {
     char env0[] = "LC_ALL=C";
     char *envp[] = {env0, NULL};
@@ -66,7 +73,7 @@ static int run(const char *path, char **argv)
     int e = posix_spawn(&pid, path, &actions, &attr, argv, envp);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attr);
-    return e != 0 ? -e : wait_for(pid);
+    return e != 0 ? -e : wait_for_resolvectl(pid);
 }
 
 int pv_resolved_set(const struct pv_resolved_link *link)
@@ -80,7 +87,7 @@ int pv_resolved_set(const struct pv_resolved_link *link)
         return PV_ERR_NOT_FOUND;
     snprintf(ifname, sizeof(ifname), "%s", link->ifname);
     pv_addr_format_ip(&link->server, server);
-    int r = run(path, argv);
+    int r = run_resolvectl(path, argv);
     argv[1] = domain;
     for (size_t i = 0; i < link->n_domains && i < PV_RESOLVED_MAX_DOMAINS; i++) {
         /* '~': only where to ask, not a suffix to try with every name. */
@@ -88,5 +95,5 @@ int pv_resolved_set(const struct pv_resolved_link *link)
         argv[3 + i] = domains[i];
         argv[4 + i] = NULL;
     }
-    return r < 0 ? r : run(path, argv);
+    return r < 0 ? r : run_resolvectl(path, argv);
 }

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * route.c - the router of the default route, from /proc/net. The files are read instead of asking
+ * by netlink: one line for each route, and no dump to put together.
+ */
 #include "sys/net/route.h"
 
 #include <arpa/inet.h>
@@ -10,18 +14,19 @@
 enum {
     FLAG_UP = 1, /* RTF_UP, RTF_GATEWAY of linux/route.h */
     FLAG_GATEWAY = 2,
-    LINE = 256,
-    NAME = 32, /* more than IFNAMSIZ; the formats below say 31 */
+    LINE = 256, /* ours: bytes of a line; they have about 150 */
+    NAME = 32,  /* more than IFNAMSIZ; the formats below say 31 */
 };
 
-struct route {
+struct default_route {
     char ifname[NAME];
     struct pv_addr router;
     unsigned long metric;
 };
 
-/* Iface Destination Gateway Flags RefCnt Use Metric Mask ...; addresses as in memory. */
-static bool read_line4(const char *line, struct route *r)
+/* One line of /proc/net/route: Iface Destination Gateway Flags RefCnt Use Metric Mask …; addresses
+ * are hexadecimal as they lie in memory. */
+static bool read_line4(const char *line, struct default_route *r)
 {
     unsigned long dst, gateway, flags, mask;
     if (sscanf(line, "%31s %lx %lx %lx %*s %*s %lu %lx", r->ifname, &dst, &gateway, &flags,
@@ -31,8 +36,9 @@ static bool read_line4(const char *line, struct route *r)
     return dst == 0 && mask == 0 && (flags & FLAG_UP) != 0 && (flags & FLAG_GATEWAY) != 0;
 }
 
-/* Destination bits source bits next-hop metric references uses flags interface, all hexadecimal. */
-static bool read_line6(const char *line, struct route *r)
+/* One line of /proc/net/ipv6_route: destination, bits, source, bits, next hop, metric, references,
+ * uses, flags, interface; all numbers hexadecimal. */
+static bool read_line6(const char *line, struct default_route *r)
 {
     char dst[33], hop[33];
     unsigned bits, from_bits;
@@ -52,10 +58,11 @@ static bool read_line6(const char *line, struct route *r)
            (flags & FLAG_GATEWAY) != 0;
 }
 
+/* The lowest metric is the route that the kernel would take. */
 int pv_route_gateway(uint16_t family, struct pv_addr *ret_router, uint32_t *ret_ifindex)
 {
     char line[LINE];
-    struct route r, best = {.metric = 0};
+    struct default_route r, best = {.metric = 0};
     bool v6 = family == PV_AF_INET6, found = false;
     FILE *f = fopen(v6 ? "/proc/net/ipv6_route" : "/proc/net/route", "re");
     if (f == NULL)

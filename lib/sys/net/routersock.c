@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * routersock.c - sockets for PCP with the routers, and for what routers announce. Errors are eaten:
+ * without these sockets there are no port mappings, and nothing else suffers.
+ */
 #include "sys/net/routersock.h"
 
 #include <errno.h>
@@ -17,7 +21,7 @@ enum {
 };
 
 /* Several programs of this host may listen to announcements (RFC 6887 s14.1.3). */
-static int open_one(const struct pv_addr *at, bool shared)
+static int open_router_socket(const struct pv_addr *at, bool shared)
 {
     struct sockaddr_storage ss;
     socklen_t len = pv_sockaddr_from(at, &ss);
@@ -43,10 +47,10 @@ void pv_routersock_open(struct pv_routersock *rs, uint16_t announce_port)
      * needs an interface, so the IPv6 one takes what comes to the port. */
     const struct pv_addr all4 = pv_addr4(224, 0, 0, 1, announce_port);
     const struct pv_addr all6 = {.family = PV_AF_INET6, .port = announce_port};
-    rs->fds[REQUESTS4] = open_one(&any4, false);
-    rs->fds[REQUESTS6] = open_one(&any6, false);
-    rs->fds[ANNOUNCED4] = open_one(&all4, true);
-    rs->fds[ANNOUNCED6] = open_one(&all6, true);
+    rs->fds[REQUESTS4] = open_router_socket(&any4, false);
+    rs->fds[REQUESTS6] = open_router_socket(&any6, false);
+    rs->fds[ANNOUNCED4] = open_router_socket(&all4, true);
+    rs->fds[ANNOUNCED6] = open_router_socket(&all6, true);
 }
 
 void pv_routersock_close(struct pv_routersock *rs)
@@ -80,6 +84,8 @@ static void put_source(struct msghdr *msg, const struct pv_addr *local, uint32_t
     msg->msg_controllen = c->cmsg_len;
 }
 
+/* The source address is set for each datagram, since the mapping is made for the address that it
+ * comes from (RFC 6887 s8.1). */
 int pv_routersock_send(const struct pv_routersock *rs, const struct pv_addr *dst,
                        const struct pv_addr *local, uint32_t ifindex, struct pv_view data)
 {

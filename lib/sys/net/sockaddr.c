@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * sockaddr.c - struct pv_addr to and from the kernel's socket addresses. By memcpy, since a
+ * sockaddr_storage must not be read through a pointer of another type (C17 6.5).
+ */
 #include "sys/net/sockaddr.h"
 
 #include <netinet/in.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * stream.c - TCP connections without blocking.
+ */
 #include "sys/net/stream.h"
 
 #include <errno.h>
@@ -11,15 +14,15 @@
 #include "sys/net/sockaddr.h"
 
 enum {
-    UNSENT_MAX = 32 * 1024, /* bytes, ours */
+    UNSENT_MAX = 32 * 1024, /* ours: bytes that the kernel may hold unsent, as PV_LINEWAIT_LEAST */
 };
 
-static int set_int(int fd, int level, int option, int value)
+static int set_stream_int(int fd, int level, int option, int value)
 {
     return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : PV_OK;
 }
 
-static int new_socket(const struct pv_addr *addr, const char *ifname, int *ret_fd)
+static int new_tcp_socket(const struct pv_addr *addr, const char *ifname, int *ret_fd)
 {
     if (addr->family != PV_AF_INET && addr->family != PV_AF_INET6)
         return -EAFNOSUPPORT;
@@ -37,7 +40,7 @@ static int new_socket(const struct pv_addr *addr, const char *ifname, int *ret_f
     return r;
 }
 
-static int bind_to(int fd, const struct pv_addr *addr)
+static int bind_tcp(int fd, const struct pv_addr *addr)
 {
     struct sockaddr_storage ss;
     socklen_t len = pv_sockaddr_from(addr, &ss);
@@ -46,29 +49,32 @@ static int bind_to(int fd, const struct pv_addr *addr)
     return errno == EADDRINUSE ? PV_ERR_EXISTS : -errno;
 }
 
-/* Messages are small and latency matters; a dead peer must not hold a connection for hours. */
-static int set_options(int fd)
+/* Messages are small and latency matters, hence no Nagle; and a dead peer must not hold a
+ * connection for hours, which is the kernel's default. */
+static int set_tcp_options(int fd)
 {
-    int r = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    int r = set_stream_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     if (r >= 0)
-        r = set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, PV_STREAM_USER_TIMEOUT);
+        r = set_stream_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, PV_STREAM_USER_TIMEOUT);
     if (r >= 0)
-        r = set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+        r = set_stream_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     return r;
 }
 
-int pv_stream_connect(const struct pv_addr *dst, const struct pv_stream_bind *bind, int *ret_fd)
+/* A short segment size where the way is unknown: tunnels and broken paths swallow full ones without
+ * a word, and TCP would stall for ever. */
+int pv_stream_connect(const struct pv_addr *dst, const struct pv_stream_bind *tie, int *ret_fd)
 {
     int fd = -1;
-    int r = new_socket(dst, bind->ifname, &fd);
+    int r = new_tcp_socket(dst, tie->ifname, &fd);
     if (r < 0)
         return r;
-    r = set_options(fd);
+    r = set_tcp_options(fd);
     /* Told to the other side too: both stay below what narrow paths swallow without a word. */
-    if (r >= 0 && !bind->wide)
-        r = set_int(fd, IPPROTO_TCP, TCP_MAXSEG, PV_STREAM_SEGMENT);
-    if (r >= 0 && bind->local.family != PV_AF_NONE)
-        r = bind_to(fd, &bind->local);
+    if (r >= 0 && !tie->wide)
+        r = set_stream_int(fd, IPPROTO_TCP, TCP_MAXSEG, PV_STREAM_SEGMENT);
+    if (r >= 0 && tie->local.family != PV_AF_NONE)
+        r = bind_tcp(fd, &tie->local);
     struct sockaddr_storage ss;
     socklen_t len = pv_sockaddr_from(dst, &ss);
     if (r >= 0 && connect(fd, (struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
@@ -80,6 +86,7 @@ int pv_stream_connect(const struct pv_addr *dst, const struct pv_stream_bind *bi
     return r;
 }
 
+/* SO_ERROR tells how the connect ended; without an error it may still be under way. */
 int pv_stream_connected(int fd)
 {
     int err = 0;
@@ -95,18 +102,20 @@ int pv_stream_connected(int fd)
     return PV_OK;
 }
 
+/* IPv6 listeners take no IPv4 (RFC 3493 s5.3), so that each family has a socket of its own and
+ * addresses come in one form. */
 int pv_stream_listen(const struct pv_addr *addr, const char *ifname, int *ret_fd)
 {
     int fd = -1;
-    int r = new_socket(addr, ifname, &fd);
+    int r = new_tcp_socket(addr, ifname, &fd);
     if (r < 0)
         return r;
     /* For TCP this only allows to listen again while old connections are in TIME_WAIT. */
-    r = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    r = set_stream_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (r >= 0 && addr->family == PV_AF_INET6)
-        r = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+        r = set_stream_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     if (r >= 0)
-        r = bind_to(fd, addr);
+        r = bind_tcp(fd, addr);
     if (r >= 0 && listen(fd, PV_STREAM_BACKLOG) < 0)
         r = errno == EADDRINUSE ? PV_ERR_EXISTS : -errno;
     if (r < 0)
@@ -126,6 +135,8 @@ int pv_stream_local(int fd, struct pv_addr *ret_addr)
     return PV_OK;
 }
 
+/* Out of descriptors is an answer of its own: the listener stays readable, and the caller must stop
+ * watching it. */
 int pv_stream_accept(int listen_fd, int *ret_fd, struct pv_addr *ret_remote,
                      struct pv_addr *ret_local)
 {
@@ -137,7 +148,7 @@ int pv_stream_accept(int listen_fd, int *ret_fd, struct pv_addr *ret_remote,
         return out_of ? PV_ERR_LIMIT : PV_ERR_AGAIN; /* a connection that died already: next turn */
     }
     struct pv_addr local = {0};
-    int r = set_options(fd);
+    int r = set_tcp_options(fd);
     if (r >= 0)
         r = pv_stream_local(fd, &local);
     if (r < 0) {
@@ -152,7 +163,7 @@ int pv_stream_accept(int listen_fd, int *ret_fd, struct pv_addr *ret_remote,
 
 void pv_stream_set_shallow(int fd)
 {
-    (void)!set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX);
+    (void)!set_stream_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX);
 }
 
 int pv_stream_read(int fd, void *buf, size_t cap, size_t *ret_n)

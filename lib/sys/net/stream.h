@@ -11,14 +11,14 @@
 #include "base/pv.h"
 
 enum {
-    PV_STREAM_BACKLOG = 1024,
+    PV_STREAM_BACKLOG = 1024, /* ours: connections waiting for accept */
     /* ms until unacknowledged data ends a connection (TCP_USER_TIMEOUT). A living peer that does
      * not read is ended too, so it is longer than any reader may stall (DATAPATH 5). */
     PV_STREAM_USER_TIMEOUT = 30000,
     PV_STREAM_SEGMENT = 1200, /* bytes, ours: what an IPv6 link of 1280 carries, and to spare */
 };
 
-/* Where a connection or listener is tied to; zeroed = nowhere. */
+/* The address and interface that a connection is tied to; zeroed = none. */
 struct pv_stream_bind {
     struct pv_addr local; /* source address; its port counts too, 0 = any. Not for listeners */
     const char *ifname;   /* SO_BINDTODEVICE: packets come and go by this interface; NULL = any */
@@ -26,7 +26,7 @@ struct pv_stream_bind {
 };
 
 /* Starts to connect; writable = done, then ask pv_stream_connected(). -errno. */
-PV_MUST_CHECK int pv_stream_connect(const struct pv_addr *dst, const struct pv_stream_bind *bind,
+PV_MUST_CHECK int pv_stream_connect(const struct pv_addr *dst, const struct pv_stream_bind *tie,
                                     int *ret_fd);
 /* PV_OK: connected. PV_ERR_AGAIN: not yet. -errno: why it failed. */
 PV_MUST_CHECK int pv_stream_connected(int fd);

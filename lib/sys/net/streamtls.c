@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * streamtls.c - a TCP connection read and written through TLS. TLS may have to write in order to
+ * read (a handshake, a key update) and the other way round, so each call flushes what TLS has to
+ * say.
+ */
 #include "sys/net/streamtls.h"
 
 #include "sys/net/stream.h"
@@ -37,6 +42,8 @@ int pv_streamtls_read(struct pv_tls *tls, int fd, void *buf, size_t cap, size_t 
     return r == PV_OK || w == PV_OK || w == PV_ERR_AGAIN ? r : w;
 }
 
+/* Bytes that TLS has taken count as written, even while the wire is full: they cannot be taken
+ * back. */
 int pv_streamtls_write(struct pv_tls *tls, int fd, struct pv_view data, size_t *ret_n)
 {
     size_t n = 0;

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * tls.c - TLS 1.2 and 1.3 on bytes alone, by OpenSSL. OpenSSL sees two memory buffers instead of a
+ * socket, so the owner decides when to read and write, and a connection can be tested without a
+ * network. All buffers have limits: the other side can be slow, greedy or hostile before it has
+ * proven anything.
+ */
 #include "sys/net/tls.h"
 
 #include <arpa/inet.h>
@@ -19,11 +25,11 @@ enum {
     HELLO_HEAD = 9,         /* bytes that tell how long a ClientHello is: record and message head */
     /* RFC 8446 s5.5: 2^24.5 records under one AES-GCM key; ours: a new one well before. */
     RECORDS_A_KEY = 1 << 22,
-    BUF_FIRST = 2048, /* bytes */
+    BUF_FIRST = 2048, /* ours: bytes of the first allocation */
 };
 
 /* Bytes at..len of ptr wait; nothing is kept while none do. */
-struct buf {
+struct tls_buf {
     uint8_t *ptr;
     size_t at, len, cap;
 };
@@ -31,8 +37,8 @@ struct buf {
 struct pv_tls {
     struct pv_tls_ctx *ctx;
     SSL *ssl;
-    struct buf in;           /* from the wire, not seen by OpenSSL yet */
-    struct buf out;          /* for the wire */
+    struct tls_buf in;       /* from the wire, not seen by OpenSSL yet */
+    struct tls_buf out;      /* for the wire */
     struct pv_tls_peer peer; /* client; host is not kept */
     bool greeted;            /* server: the length of the ClientHello has been judged */
     bool ready;
@@ -44,25 +50,26 @@ struct pv_tls {
 
 /* --- buffers ------------------------------------------------------------------------------- */
 
-static size_t buf_waits(const struct buf *b)
+static size_t buf_waits(const struct tls_buf *b)
 {
     return b->len - b->at;
 }
 
-static void buf_done(struct buf *b)
+static void buf_done(struct tls_buf *b)
 {
     free(b->ptr);
-    *b = (struct buf){0};
+    *b = (struct tls_buf){0};
 }
 
-static void buf_take(struct buf *b, size_t n)
+static void buf_take(struct tls_buf *b, size_t n)
 {
     b->at += n;
     if (b->at == b->len)
         buf_done(b); /* most of the time a connection has nothing to say */
 }
 
-static int buf_put(struct buf *b, const void *data, size_t n)
+/* Moved to the front before it grows: most buffers are emptied before they need to. */
+static int buf_put(struct tls_buf *b, const void *data, size_t n)
 {
     if (n == 0)
         return PV_OK;
@@ -88,6 +95,8 @@ static int buf_put(struct buf *b, const void *data, size_t n)
 
 /* --- the wire as OpenSSL sees it ------------------------------------------------------------- */
 
+/* Nothing there is "ask again later" for OpenSSL, never the end of the stream: only the owner knows
+ * the end. */
 static int wire_read(BIO *bio, char *dst, size_t cap, size_t *ret_n)
 {
     struct pv_tls *t = BIO_get_data(bio);
@@ -103,6 +112,8 @@ static int wire_read(BIO *bio, char *dst, size_t cap, size_t *ret_n)
     return 1;
 }
 
+/* Alerts and handshakes may use FLIGHT_MAX beyond the program's limit, or a full wire would
+ * deadlock the handshake. */
 static int wire_write(BIO *bio, const char *src, size_t n, size_t *ret_n)
 {
     struct pv_tls *t = BIO_get_data(bio);
@@ -147,6 +158,9 @@ BIO_METHOD *pv_tls_wire_new(void)
 
 /* --- who the server is ----------------------------------------------------------------------- */
 
+/* Three ways to trust: anybody (something inside authenticates), the holder of one key, or a
+ * certificate by an authority. A pin is compared with the key and not the certificate, so that
+ * renewing one changes nothing. */
 int pv_tls_verify(X509_STORE_CTX *store, void *arg)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
@@ -171,7 +185,7 @@ int pv_tls_verify(X509_STORE_CTX *store, void *arg)
 
 /* --- how it ends ----------------------------------------------------------------------------- */
 
-static int end(struct pv_tls *t, int status, const char *why)
+static int end_tls(struct pv_tls *t, int status, const char *why)
 {
     t->status = status;
     snprintf(t->error, sizeof(t->error), "%s", why);
@@ -179,7 +193,7 @@ static int end(struct pv_tls *t, int status, const char *why)
 }
 
 /* Why a certificate was not believed. */
-static const char *distrust(long verdict)
+static const char *why_distrusted(long verdict)
 {
     switch (verdict) {
     case X509_V_ERR_APPLICATION_VERIFICATION:
@@ -202,25 +216,27 @@ static const char *distrust(long verdict)
     }
 }
 
+/* OpenSSL's reasons become words that say who is at fault: the certificate, the other side, or no
+ * TLS at all. */
 static int end_by_library(struct pv_tls *t)
 {
     unsigned long code = ERR_peek_last_error();
     long verdict = SSL_get_verify_result(t->ssl);
     const char *reason = ERR_reason_error_string(code);
     if (t->out_of_memory || ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
-        return end(t, PV_ERR_NOMEM, "out of memory");
+        return end_tls(t, PV_ERR_NOMEM, "out of memory");
     if (!t->ctx->is_server && verdict != X509_V_OK)
-        return end(t, PV_ERR_AUTH, distrust(verdict));
+        return end_tls(t, PV_ERR_AUTH, why_distrusted(verdict));
     if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) >= SSL_AD_REASON_OFFSET)
-        return end(t, PV_ERR_REFUSED, reason == NULL ? "alert" : reason);
+        return end_tls(t, PV_ERR_REFUSED, reason == NULL ? "alert" : reason);
     /* A version nobody has: what plain text looks like when it is read as a record. */
     if (reason == NULL || (!t->ready && ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER))
         reason = "the other side does not speak TLS";
-    return end(t, PV_ERR_MALFORMED, reason);
+    return end_tls(t, PV_ERR_MALFORMED, reason);
 }
 
 /* What a call of OpenSSL that did not succeed means. */
-static int outcome(struct pv_tls *t, int ret)
+static int status_of_call(struct pv_tls *t, int ret)
 {
     switch (SSL_get_error(t->ssl, ret)) {
     case SSL_ERROR_WANT_READ:
@@ -233,20 +249,21 @@ static int outcome(struct pv_tls *t, int ret)
     }
 }
 
-static int handshake(struct pv_tls *t)
+static int continue_handshake(struct pv_tls *t)
 {
     ERR_clear_error();
     int ret = SSL_do_handshake(t->ssl);
-    int r = ret == 1 ? PV_OK : outcome(t, ret);
+    int r = ret == 1 ? PV_OK : status_of_call(t, ret);
     if (r == PV_ERR_CLOSED)
-        r = end(t, PV_ERR_REFUSED, "closed during the handshake");
+        r = end_tls(t, PV_ERR_REFUSED, "closed during the handshake");
     t->ready = r == PV_OK;
     return r == PV_ERR_AGAIN ? PV_OK : r;
 }
 
 /* --- the two sides --------------------------------------------------------------------------- */
 
-static int new_tls(struct pv_tls **ret_tls, struct pv_tls_ctx *ctx)
+/* The context is counted, so that renewing a certificate does not break living connections. */
+static int new_connection(struct pv_tls **ret_tls, struct pv_tls_ctx *ctx)
 {
     struct pv_tls *t = calloc(1, sizeof(*t));
     BIO *bio = NULL;
@@ -271,7 +288,7 @@ static int new_tls(struct pv_tls **ret_tls, struct pv_tls_ctx *ctx)
 int pv_tls_new_server(struct pv_tls **ret_tls, struct pv_tls_ctx *ctx)
 {
     struct pv_tls *t = NULL;
-    int r = new_tls(&t, ctx);
+    int r = new_connection(&t, ctx);
     if (r < 0)
         return r;
     SSL_set_accept_state(t->ssl);
@@ -304,7 +321,7 @@ int pv_tls_new_client(struct pv_tls **ret_tls, struct pv_tls_ctx *ctx,
                       const struct pv_tls_peer *peer)
 {
     struct pv_tls *t = NULL;
-    int r = new_tls(&t, ctx);
+    int r = new_connection(&t, ctx);
     if (r < 0)
         return r;
     t->peer = *peer;
@@ -312,7 +329,7 @@ int pv_tls_new_client(struct pv_tls **ret_tls, struct pv_tls_ctx *ctx,
     SSL_set_connect_state(t->ssl);
     r = set_host(t, peer);
     if (r == PV_OK)
-        r = handshake(t);
+        r = continue_handshake(t);
     if (r < 0)
         pv_tls_free(t);
     else
@@ -343,13 +360,14 @@ static int judge_hello(struct pv_tls *t)
         return PV_ERR_AGAIN;
     size_t len = ((size_t)p[6] << 16) | ((size_t)p[7] << 8) | p[8];
     if (p[0] != 22 || p[1] != 3 || p[5] != 1)
-        return end(t, PV_ERR_MALFORMED, "not a TLS ClientHello");
+        return end_tls(t, PV_ERR_MALFORMED, "not a TLS ClientHello");
     if (len > PV_TLS_HELLO_MAX)
-        return end(t, PV_ERR_MALFORMED, "the ClientHello is too long");
+        return end_tls(t, PV_ERR_MALFORMED, "the ClientHello is too long");
     t->greeted = true;
     return PV_OK;
 }
 
+/* The length of the ClientHello is judged before OpenSSL sees it, see judge_hello(). */
 int pv_tls_handle_bytes(struct pv_tls *tls, struct pv_view data)
 {
     if (tls->status < 0)
@@ -357,7 +375,7 @@ int pv_tls_handle_bytes(struct pv_tls *tls, struct pv_view data)
     if (buf_waits(&tls->in) + data.len > PV_TLS_IN_MAX)
         return PV_ERR_LIMIT;
     if (buf_put(&tls->in, data.ptr, data.len) < 0)
-        return end(tls, PV_ERR_NOMEM, "out of memory");
+        return end_tls(tls, PV_ERR_NOMEM, "out of memory");
     if (tls->ready || buf_waits(&tls->in) == 0)
         return PV_OK;
     if (tls->ctx->is_server && !tls->greeted) {
@@ -365,7 +383,7 @@ int pv_tls_handle_bytes(struct pv_tls *tls, struct pv_view data)
         if (r < 0)
             return r == PV_ERR_AGAIN ? PV_OK : r;
     }
-    return handshake(tls);
+    return continue_handshake(tls);
 }
 
 int pv_tls_read(struct pv_tls *tls, void *buf, size_t cap, size_t *ret_n)
@@ -378,11 +396,13 @@ int pv_tls_read(struct pv_tls *tls, void *buf, size_t cap, size_t *ret_n)
     ERR_clear_error();
     int ret = SSL_read_ex(tls->ssl, buf, cap, &n);
     if (ret != 1)
-        return outcome(tls, ret);
+        return status_of_call(tls, ret);
     *ret_n = n;
     return PV_OK;
 }
 
+/* The key is updated long before AES-GCM's limit (RFC 8446 s5.5): a relay connection seals millions
+ * of small records. */
 static int write_record(struct pv_tls *t, struct pv_view data)
 {
     size_t n = 0;
@@ -391,9 +411,11 @@ static int write_record(struct pv_tls *t, struct pv_view data)
         SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1)
         return end_by_library(t);
     int ret = SSL_write_ex(t->ssl, data.ptr, data.len, &n);
-    return ret == 1 ? PV_OK : outcome(t, ret);
+    return ret == 1 ? PV_OK : status_of_call(t, ret);
 }
 
+/* Takes whole records while they fit, so that the caller's stream is never cut in the middle of
+ * what was counted. */
 int pv_tls_write(struct pv_tls *tls, struct pv_view data, size_t *ret_n)
 {
     size_t done = 0;

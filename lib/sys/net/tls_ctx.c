@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * tls_ctx.c - contexts: certificates, keys, and the rules that all connections share.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +25,7 @@ static int explain(char error[static PV_TLS_ERROR_MAX], const char *file, const 
     return PV_ERR_REFUSED;
 }
 
+/* OpenSSL keeps a queue of errors; the last one is the cause of the others. */
 static int explain_library(char error[static PV_TLS_ERROR_MAX], const char *file, const char *what)
 {
     unsigned long code = ERR_peek_last_error();
@@ -43,6 +47,8 @@ static int no_passphrase(char *buf, int size, int writing, void *arg)
     return -1;
 }
 
+/* No tickets and no cache: a ticket key would outlive the forward secrecy of connections that live
+ * for days. */
 static int new_ctx(struct pv_tls_ctx **ret_ctx, bool is_server)
 {
     struct pv_tls_ctx *c = calloc(1, sizeof(*c));
@@ -76,6 +82,7 @@ static int64_t unix_time(const ASN1_TIME *at)
     return ASN1_TIME_to_tm(at, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
 }
 
+/* The pin is over the public key alone (RFC 7469 s2.4), so it survives a renewed certificate. */
 bool pv_tls_pin(X509 *cert, uint8_t ret_pin[static PV_TLS_PIN_LEN])
 {
     unsigned char *der = NULL;
@@ -99,6 +106,8 @@ static int load_cert(struct pv_tls_ctx *c, const char *file, char error[static P
     return PV_OK;
 }
 
+/* A wrong key is told apart from an unreadable one: the first is the usual mistake after a
+ * renewal. */
 static int load_key(struct pv_tls_ctx *c, const char *cert_file, const char *file,
                     char error[static PV_TLS_ERROR_MAX])
 {
@@ -144,6 +153,7 @@ struct pv_tls_cert pv_tls_ctx_cert(const struct pv_tls_ctx *ctx)
     return ctx->cert;
 }
 
+/* Verification is always on; what it accepts is decided by pv_tls_verify() for each connection. */
 int pv_tls_ctx_new_client(struct pv_tls_ctx **ret_ctx, const char *ca_file,
                           char ret_error[static PV_TLS_ERROR_MAX])
 {

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * tlscert.c - makes a self-signed certificate for a server that was given none. Its holder is known
+ * by the pin of its key, so names and dates only have to be acceptable to stock clients.
+ */
 #include "sys/net/tlscert.h"
 
 #include <arpa/inet.h>
@@ -17,6 +21,7 @@ enum {
 #define NOT_BEFORE "20200101000000Z"
 #define NOT_AFTER  "99991231235959Z"
 
+/* OpenSSL's textual form is the shortest that its API allows for these. */
 static bool add_text_extension(X509 *cert, int nid, const char *value)
 {
     X509V3_CTX ctx;
@@ -28,6 +33,8 @@ static bool add_text_extension(X509 *cert, int nid, const char *value)
     return ok;
 }
 
+/* Addresses and names are different types in a certificate (RFC 5280 s4.2.1.6); a name that is an
+ * address would never match. */
 static GENERAL_NAME *general_name(const char *name)
 {
     uint8_t ip[16];
@@ -82,7 +89,7 @@ static bool set_serial(X509 *cert)
     return ok;
 }
 
-static bool fill(X509 *cert, EVP_PKEY *key, const char *const *names, size_t n)
+static bool fill_certificate(X509 *cert, EVP_PKEY *key, const char *const *names, size_t n)
 {
     return X509_set_version(cert, X509_VERSION_3) == 1 && set_serial(cert) &&
            set_subject(cert, n > 0 ? names[0] : "p2pvpn") &&
@@ -107,6 +114,7 @@ static bool take_text(BIO *bio, char text[static PV_TLSCERT_PEM_MAX])
     return true;
 }
 
+/* The key goes through secure memory of OpenSSL; the caller wipes the text. */
 static bool write_pem(X509 *cert, EVP_PKEY *key, struct pv_tlscert *out)
 {
     BIO *cert_bio = BIO_new(BIO_s_mem());
@@ -126,8 +134,8 @@ int pv_tlscert_make(struct pv_tlscert *ret_cert, const char *const *names, size_
         return PV_ERR_LIMIT;
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *cert = X509_new();
-    bool ok =
-        key != NULL && cert != NULL && fill(cert, key, names, n) && write_pem(cert, key, &out);
+    bool ok = key != NULL && cert != NULL && fill_certificate(cert, key, names, n) &&
+              write_pem(cert, key, &out);
     X509_free(cert);
     EVP_PKEY_free(key);
     ERR_clear_error();

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * tun.c - the TUN device: opening its queues, offloads, packets in and out. The interface is
+ * created here and configured by ipcmd; whoever holds a queue's descriptor needs no rights any
+ * more.
+ */
 #include "sys/net/tun.h"
 
 #include <errno.h>
@@ -58,6 +63,9 @@ static int open_writer(const char *name, int *ret_fd)
     return r;
 }
 
+/* TUNSETOWNER comes before anything else can attach: without an owner a second queue could be
+ * opened by any user. Closing the descriptors removes the interface, so an error leaves nothing
+ * behind. */
 int pv_tun_open(const char *name, unsigned n, struct pv_tun *ret_tun)
 {
     int fds[2 * PV_TUN_QUEUES] = {-1};
@@ -103,6 +111,7 @@ size_t pv_tun_fds(const struct pv_tun *tun, int ret_fds[static 2 * PV_TUN_QUEUES
     return 2 * (size_t)tun->n;
 }
 
+/* Descriptors come over a socket as a list: the first half reads, the second half writes. */
 int pv_tun_of_fds(const int *fds, size_t n_fds, struct pv_tun *ret_tun)
 {
     struct pv_tun tun = {.n = n_fds == 1 ? 1 : (unsigned)(n_fds / 2)};
@@ -114,6 +123,7 @@ int pv_tun_of_fds(const int *fds, size_t n_fds, struct pv_tun *ret_tun)
     return PV_OK;
 }
 
+/* Kernels refuse unknown bits as a whole, so less is asked step by step. */
 struct pv_tun_offloads pv_tun_set_offloads(int fd)
 {
     struct pv_tun_offloads o = {.header = false};
@@ -138,6 +148,8 @@ int pv_tun_read(int fd, void *buf, size_t cap, size_t *ret_n)
     return PV_OK;
 }
 
+/* A full queue drops the packet, as a network card would: what is above has its own
+ * retransmission. */
 int pv_tun_write_parts(int fd, const struct pv_view *parts, size_t n)
 {
     struct iovec iov[PV_TUN_PARTS];

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Opening UDP sockets. */
+/*
+ * udp.c - opening UDP sockets: options, groups of one port, the program that steers them.
+ */
 #include "sys/net/udp.h"
 
 #include <errno.h>
@@ -13,7 +15,7 @@
 
 #include "sys/net/sockaddr.h"
 
-static int set_int(int fd, int level, int option, int value)
+static int set_udp_int(int fd, int level, int option, int value)
 {
     return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : PV_OK;
 }
@@ -21,10 +23,10 @@ static int set_int(int fd, int level, int option, int value)
 /* The privileged form ignores the system-wide limit; the plain one takes what it can get. */
 static void set_buffers(int fd)
 {
-    if (set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, PV_UDP_SOCKBUF) < 0)
-        (void)!set_int(fd, SOL_SOCKET, SO_RCVBUF, PV_UDP_SOCKBUF);
-    if (set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, PV_UDP_SOCKBUF) < 0)
-        (void)!set_int(fd, SOL_SOCKET, SO_SNDBUF, PV_UDP_SOCKBUF);
+    if (set_udp_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, PV_UDP_SOCKBUF) < 0)
+        (void)!set_udp_int(fd, SOL_SOCKET, SO_RCVBUF, PV_UDP_SOCKBUF);
+    if (set_udp_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, PV_UDP_SOCKBUF) < 0)
+        (void)!set_udp_int(fd, SOL_SOCKET, SO_SNDBUF, PV_UDP_SOCKBUF);
 }
 
 /*
@@ -50,7 +52,8 @@ static int attach_program(int fd, unsigned n)
 
 void pv_udp_set_gro(int fd)
 {
-    (void)!set_int(fd, SOL_UDP, UDP_GRO, 1); /* Linux 5.0; without it datagrams come one by one */
+    (void)!set_udp_int(fd, SOL_UDP, UDP_GRO,
+                       1); /* Linux 5.0; without it datagrams come one by one */
 }
 
 bool pv_udp_has_gro(int fd)
@@ -60,24 +63,26 @@ bool pv_udp_has_gro(int fd)
     return getsockopt(fd, SOL_UDP, UDP_GRO, &value, &len) == 0 && value != 0;
 }
 
-static int set_options(int fd, bool v6, const struct pv_udp_opts *opts)
+/* PKTINFO tells to which address a datagram came, so that the answer leaves from there: NATs and
+ * firewalls accept no other. RECVERR brings ICMP errors to the socket's error queue. */
+static int set_udp_options(int fd, bool v6, const struct pv_udp_opts *opts)
 {
     int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
-    int r = v6 ? set_int(fd, level, IPV6_V6ONLY, 1) : PV_OK;
+    int r = v6 ? set_udp_int(fd, level, IPV6_V6ONLY, 1) : PV_OK;
     if (r >= 0)
-        r = set_int(fd, level, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, 1);
+        r = set_udp_int(fd, level, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, 1);
     if (r >= 0)
-        r = set_int(fd, level, v6 ? IPV6_RECVERR : IP_RECVERR, 1);
+        r = set_udp_int(fd, level, v6 ? IPV6_RECVERR : IP_RECVERR, 1);
     if (r >= 0 && opts->df)
-        r = set_int(fd, level, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
-                    v6 ? IPV6_PMTUDISC_PROBE : IP_PMTUDISC_PROBE);
+        r = set_udp_int(fd, level, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
+                        v6 ? IPV6_PMTUDISC_PROBE : IP_PMTUDISC_PROBE);
     if (r >= 0 && opts->cut)
-        r = set_int(fd, level, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
-                    v6 ? IPV6_PMTUDISC_DONT : IP_PMTUDISC_OMIT);
+        r = set_udp_int(fd, level, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
+                        v6 ? IPV6_PMTUDISC_DONT : IP_PMTUDISC_OMIT);
     if (r >= 0 && opts->ecn)
-        r = set_int(fd, level, v6 ? IPV6_RECVTCLASS : IP_RECVTOS, 1);
+        r = set_udp_int(fd, level, v6 ? IPV6_RECVTCLASS : IP_RECVTOS, 1);
     if (r >= 0 && opts->waited)
-        r = set_int(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
+        r = set_udp_int(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
     if (r >= 0) {
         set_buffers(fd);
         if (opts->gro)
@@ -86,7 +91,7 @@ static int set_options(int fd, bool v6, const struct pv_udp_opts *opts)
     return r;
 }
 
-static int bind_to(int fd, const struct pv_addr *addr)
+static int bind_udp(int fd, const struct pv_addr *addr)
 {
     struct sockaddr_storage ss;
     socklen_t len = pv_sockaddr_from(addr, &ss);
@@ -95,7 +100,7 @@ static int bind_to(int fd, const struct pv_addr *addr)
     return errno == EADDRINUSE ? PV_ERR_EXISTS : -errno;
 }
 
-static int new_socket(const struct pv_addr *addr, int *ret_fd)
+static int new_udp_socket(const struct pv_addr *addr, int *ret_fd)
 {
     int fd = socket(addr->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -108,13 +113,13 @@ static int new_socket(const struct pv_addr *addr, int *ret_fd)
 static int check_free(const struct pv_addr *addr)
 {
     int fd = -1;
-    int r = new_socket(addr, &fd);
+    int r = new_udp_socket(addr, &fd);
     if (r < 0)
         return r;
     if (addr->family == PV_AF_INET6)
-        r = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+        r = set_udp_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     if (r >= 0)
-        r = bind_to(fd, addr);
+        r = bind_udp(fd, addr);
     close(fd);
     return r;
 }
@@ -125,15 +130,16 @@ struct membership {
     unsigned steer_to; /* not 0: it is the first, and so many receive */
 };
 
-static int open_one(const struct pv_addr *addr, const struct pv_udp_opts *opts,
-                    struct membership group, int *ret_fd)
+/* The program is attached before bind, so that no datagram is ever distributed without it. */
+static int open_udp_socket(const struct pv_addr *addr, const struct pv_udp_opts *opts,
+                           struct membership group, int *ret_fd)
 {
-    int fd = -1, r = new_socket(addr, &fd);
+    int fd = -1, r = new_udp_socket(addr, &fd);
     if (r < 0)
         return r;
-    r = set_options(fd, addr->family == PV_AF_INET6, opts);
+    r = set_udp_options(fd, addr->family == PV_AF_INET6, opts);
     if (r >= 0 && group.shares)
-        r = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+        r = set_udp_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (r >= 0 && group.steer_to != 0)
         r = attach_program(fd, group.steer_to); /* before bind: never without */
     if (r >= 0 && opts->ifname != NULL &&
@@ -141,7 +147,7 @@ static int open_one(const struct pv_addr *addr, const struct pv_udp_opts *opts,
             0)
         r = -errno;
     if (r >= 0)
-        r = bind_to(fd, addr);
+        r = bind_udp(fd, addr);
     if (r < 0) {
         close(fd);
         return r;
@@ -159,7 +165,7 @@ int pv_udp_open(const struct pv_addr *addr, const struct pv_udp_opts *opts, int 
 {
     if (!is_ip(addr))
         return -EAFNOSUPPORT;
-    return open_one(addr, opts, (struct membership){.shares = false}, ret_fd);
+    return open_udp_socket(addr, opts, (struct membership){.shares = false}, ret_fd);
 }
 
 int pv_udp_join(int fd, const struct pv_udp_opts *opts, int *ret_fd)
@@ -168,9 +174,11 @@ int pv_udp_join(int fd, const struct pv_udp_opts *opts, int *ret_fd)
     int r = pv_udp_local(fd, &addr);
     if (r < 0)
         return r;
-    return open_one(&addr, opts, (struct membership){.shares = true}, ret_fd);
+    return open_udp_socket(&addr, opts, (struct membership){.shares = true}, ret_fd);
 }
 
+/* The order of bind is the order by which the program counts, so sockets are bound one after the
+ * other; with port 0 the first one gets the port for all. */
 int pv_udp_open_group(const struct pv_addr *addr, const struct pv_udp_opts *opts, unsigned n,
                       int ret_fds[static PV_UDP_GROUP_MAX])
 {
@@ -183,7 +191,7 @@ int pv_udp_open_group(const struct pv_addr *addr, const struct pv_udp_opts *opts
     if (addr->port != 0)
         r = check_free(addr);
     while (r >= 0 && open < n) {
-        r = open == 0 ? open_one(addr, opts, (struct membership){true, n}, &fds[0])
+        r = open == 0 ? open_udp_socket(addr, opts, (struct membership){true, n}, &fds[0])
                       : pv_udp_join(fds[0], opts, &fds[open]);
         open += r >= 0 ? 1 : 0;
     }
@@ -212,12 +220,13 @@ void pv_udp_group_close(struct pv_udp_group *group)
     group->n = 0;
 }
 
+/* PROBE ignores the kernel's cache of path MTUs: ours is measured for each path. */
 int pv_udp_set_df(int fd, uint16_t family, bool df)
 {
     if (family == PV_AF_INET6)
-        return set_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
-                       df ? IPV6_PMTUDISC_PROBE : IPV6_PMTUDISC_DONT);
-    return set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, df ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT);
+        return set_udp_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
+                           df ? IPV6_PMTUDISC_PROBE : IPV6_PMTUDISC_DONT);
+    return set_udp_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, df ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT);
 }
 
 uint64_t pv_udp_not_received(int fd)

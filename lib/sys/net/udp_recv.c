@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Batches of datagrams in, and the error queue. */
+/*
+ * udp_recv.c - batches of datagrams in, and the error queue. One recvmmsg() takes what waits. How
+ * much is asked for adapts: few buffers while they come full (so that the first packet does not
+ * wait for the last), many for floods of small ones.
+ */
 #include <errno.h>
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
@@ -98,7 +102,7 @@ static pv_ns read_wall(void)
 
 /* The kernel stamps by the wall clock, and only the difference counts: should that clock be set
  * meanwhile, it is wrong once. */
-static pv_ns since(const struct cmsghdr *c, pv_ns wall)
+static pv_ns waited_since(const struct cmsghdr *c, pv_ns wall)
 {
     struct timespec t;
     memcpy(&t, CMSG_DATA(c), sizeof(t));
@@ -106,6 +110,7 @@ static pv_ns since(const struct cmsghdr *c, pv_ns wall)
     return wall > then ? wall - then : 0;
 }
 
+/* Levels and types of both families; what was not asked for (opts) does not come. */
 static void read_controls(struct msghdr *msg, struct pv_udp_in *in, pv_ns wall)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
@@ -124,7 +129,7 @@ static void read_controls(struct msghdr *msg, struct pv_udp_in *in, pv_ns wall)
         } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
             in->ecn = (uint8_t)(int_of(c) & 3);
         } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
-            in->waited = since(c, wall);
+            in->waited = waited_since(c, wall);
         } else if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
             int segment = int_of(c);
             in->segment = segment > 0 && (size_t)segment < in->len ? (size_t)segment : 0;
@@ -140,7 +145,7 @@ static uint8_t *shared_of(struct pv_udp_receiver *rx, size_t i)
 }
 
 /* The kernel overwrites lengths and controls, so they are set before each call. */
-static void prepare(struct pv_udp_receiver *rx, size_t row)
+static void prepare_row(struct pv_udp_receiver *rx, size_t row)
 {
     size_t parts = rx->shared != NULL ? 2 : 1;
     uint8_t *buffers = rx->buffers + row * rx->n * rx->cap;
@@ -179,7 +184,7 @@ struct pv_udp_hints *pv_udp_receiver_hints(struct pv_udp_receiver *rx)
 
 /* Few buffers when they come full, so that nothing waits long for the rest; many for many small
  * datagrams. */
-static void adapt(struct pv_udp_receiver *rx, size_t got)
+static void adapt_depth(struct pv_udp_receiver *rx, size_t got)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < got; i++)
@@ -204,11 +209,13 @@ int pv_udp_recv(struct pv_udp_receiver *rx, int fd, struct pv_udp_in **ret_in, s
     return pv_udp_recv_row(rx, fd, 0, ret_in, ret_n, &is_long);
 }
 
+/* A pending ICMP error makes recvmmsg() fail once although datagrams wait, so it is drained and the
+ * call repeated. */
 int pv_udp_recv_row(struct pv_udp_receiver *rx, int fd, size_t row, struct pv_udp_in **ret_in,
                     size_t *ret_n, bool *ret_long)
 {
     size_t parts = rx->shared != NULL ? 2 : 1;
-    prepare(rx, row);
+    prepare_row(rx, row);
     int n = recvmmsg(fd, rx->msgs, (unsigned)rx->use, MSG_DONTWAIT, NULL);
     if (n < 0) {
         int err = errno;
@@ -240,7 +247,7 @@ int pv_udp_recv_row(struct pv_udp_receiver *rx, int fd, size_t row, struct pv_ud
     }
     *ret_in = rx->in;
     *ret_n = (size_t)n;
-    adapt(rx, (size_t)n);
+    adapt_depth(rx, (size_t)n);
     return PV_OK;
 }
 
@@ -259,6 +266,8 @@ static struct pv_addr offender_of(const struct cmsghdr *c)
     return a;
 }
 
+/* The quoted bytes are the start of a datagram of ours, by which the owner finds out which one
+ * failed. Anybody can forge an ICMP error. */
 int pv_udp_read_error(int fd, struct pv_udp_error *ret_error)
 {
     struct sockaddr_storage name = {0};

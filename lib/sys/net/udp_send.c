@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Batches of datagrams out. */
+/*
+ * udp_send.c - batches of datagrams out, runs of equal ones as one (UDP_SEGMENT). Sending never
+ * blocks and never retries: what the kernel does not take is dropped and counted, and the layer
+ * above knows how to live with loss.
+ */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -10,6 +14,8 @@
 #include "sys/net/udp.h"
 #include "sys/net/udp_int.h"
 
+/* Control messages are appended one behind the other; the room suffices for all that can come
+ * together (udp_int.h). */
 static void add_cmsg(struct msghdr *msg, struct pv_udp_control *control, int level, int type,
                      struct pv_view data)
 {
@@ -72,7 +78,7 @@ static void add_segment(struct msghdr *msg, struct pv_udp_control *control,
         add_cmsg(msg, control, SOL_UDP, UDP_SEGMENT, pv_view(&out->segment, sizeof(uint16_t)));
 }
 
-struct outgoing {
+struct send_batch {
     struct mmsghdr msgs[PV_UDP_BATCH];
     struct iovec iov[4 * PV_UDP_BATCH];
     size_t n_iov;
@@ -85,7 +91,7 @@ static size_t count_iov(const struct pv_udp_out *out)
     return out->parts != NULL ? out->n_parts : 1;
 }
 
-static void fill_outgoing(struct outgoing *o, size_t i, const struct pv_udp_out *out)
+static void fill_outgoing(struct send_batch *o, size_t i, const struct pv_udp_out *out)
 {
     struct msghdr *msg = &o->msgs[i].msg_hdr;
     const struct pv_view *parts = out->parts != NULL ? out->parts : &out->data;
@@ -132,8 +138,8 @@ static void send_one_by_one(int fd, const struct pv_udp_out *run, struct pv_udp_
  * return it and send nothing, so after draining the same datagram is tried once more; then it is
  * skipped. Returns how many are done with (at least 1).
  */
-static size_t after_failure(int fd, struct mmsghdr *msgs, const struct pv_udp_out *out, int err,
-                            struct pv_udp_counts *counts)
+static size_t handle_failure(int fd, struct mmsghdr *msgs, const struct pv_udp_out *out, int err,
+                             struct pv_udp_counts *counts)
 {
     if (err == EINTR)
         return 0;
@@ -161,10 +167,12 @@ static size_t after_failure(int fd, struct mmsghdr *msgs, const struct pv_udp_ou
     return 1;
 }
 
+/* Batches end at the number of datagrams or of pieces, whichever comes first. sendmmsg() stops at
+ * the first datagram that fails, which is then handled alone. */
 static void send_messages(int fd, const struct pv_udp_out *out, size_t n,
                           struct pv_udp_counts *counts)
 {
-    struct outgoing o;
+    struct send_batch o;
     while (n > 0) {
         size_t batch = 0;
         o.n_iov = 0;
@@ -183,7 +191,7 @@ static void send_messages(int fd, const struct pv_udp_out *out, size_t n,
                 done += (size_t)r;
             } else {
                 done +=
-                    after_failure(fd, o.msgs + done, out + done, r < 0 ? errno : EAGAIN, counts);
+                    handle_failure(fd, o.msgs + done, out + done, r < 0 ? errno : EAGAIN, counts);
             }
         }
         out += batch;
@@ -191,6 +199,8 @@ static void send_messages(int fd, const struct pv_udp_out *out, size_t n,
     }
 }
 
+/* A run that the kernel or this path cannot take as one: its datagrams leave as single ones, in
+ * order. */
 static void send_one_by_one(int fd, const struct pv_udp_out *run, struct pv_udp_counts *counts)
 {
     struct pv_udp_out out[PV_UDP_BATCH];

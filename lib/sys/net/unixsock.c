@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * unixsock.c - the local control socket: listen, accept with credentials, pass descriptors.
+ */
 #include "sys/net/unixsock.h"
 
 #include <errno.h>
@@ -10,9 +13,9 @@
 #include <unistd.h>
 
 enum {
-    BACKLOG = 64,
-    MODE = 0660,
-    MODE_ALONE = 0600,
+    BACKLOG = 64,      /* ours: connections waiting for accept */
+    MODE = 0660,       /* owner and the socket's group */
+    MODE_ALONE = 0600, /* owner only */
 };
 
 static int make_address(const char *path, struct sockaddr_un *ret_un)
@@ -26,7 +29,7 @@ static int make_address(const char *path, struct sockaddr_un *ret_un)
     return PV_OK;
 }
 
-static int new_socket(int flags, int *ret_fd)
+static int new_unix_socket(int flags, int *ret_fd)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (fd < 0)
@@ -35,7 +38,8 @@ static int new_socket(int flags, int *ret_fd)
     return PV_OK;
 }
 
-/* Removes a socket nobody listens on. PV_ERR_EXISTS when somebody does. */
+/* Removes a socket that nobody listens on; PV_ERR_EXISTS when somebody does. A connect is the only
+ * way to tell: the file stays after a crash. */
 static int remove_stale(const char *path, const struct sockaddr_un *un)
 {
     struct stat st;
@@ -44,7 +48,7 @@ static int remove_stale(const char *path, const struct sockaddr_un *un)
     if (!S_ISSOCK(st.st_mode))
         return -ENOTSOCK;
     int fd = -1;
-    int r = new_socket(SOCK_NONBLOCK, &fd);
+    int r = new_unix_socket(SOCK_NONBLOCK, &fd);
     if (r < 0)
         return r;
     int c = connect(fd, (const struct sockaddr *)un, sizeof(*un));
@@ -77,7 +81,7 @@ int pv_unix_listen(const char *path, const char *group, int *ret_fd)
     if (r >= 0)
         r = remove_stale(path, &un);
     if (r >= 0)
-        r = new_socket(SOCK_NONBLOCK, &fd);
+        r = new_unix_socket(SOCK_NONBLOCK, &fd);
     if (r < 0)
         return r;
     /* Access is set between bind() and listen(): until listen() every connect() is refused. */
@@ -94,6 +98,7 @@ int pv_unix_listen(const char *path, const char *group, int *ret_fd)
     return r;
 }
 
+/* SO_PEERCRED was fixed by the kernel at connect(): the peer cannot change it later. */
 int pv_unix_accept(int listen_fd, int *ret_fd, struct pv_unix_cred *ret_cred)
 {
     int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -118,7 +123,7 @@ int pv_unix_connect(const char *path, int *ret_fd)
     int fd = -1;
     int r = make_address(path, &un);
     if (r >= 0)
-        r = new_socket(0, &fd);
+        r = new_unix_socket(0, &fd);
     if (r < 0)
         return r;
     if (connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0) {
@@ -136,7 +141,8 @@ union passing {
     char bytes[CMSG_SPACE(sizeof(int))];
 };
 
-static void take_descriptors(struct msghdr *msg, int *ret_passed)
+/* More than one is closed at once: a client could otherwise use up this process' descriptors. */
+static void keep_one_descriptor(struct msghdr *msg, int *ret_passed)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
@@ -164,7 +170,7 @@ int pv_unix_read(int fd, void *buf, size_t cap, size_t *ret_n, int *ret_passed)
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? PV_ERR_AGAIN : -errno;
     *ret_passed = -1;
-    take_descriptors(&msg, ret_passed);
+    keep_one_descriptor(&msg, ret_passed);
     if (n == 0) {
         if (*ret_passed >= 0)
             close(*ret_passed);

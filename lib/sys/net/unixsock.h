@@ -10,7 +10,7 @@
 
 #include "base/pv.h"
 
-/* Who is at the other end, as the kernel says (SO_PEERCRED). */
+/* The process at the other end, as the kernel says (SO_PEERCRED). */
 struct pv_unix_cred {
     uint32_t uid;
     uint32_t gid;
