@@ -27,6 +27,8 @@ static void encode64(struct pv_view src, const char *alphabet, char *dst)
         *dst = alphabet[(acc << (6 - bits)) & 63];
 }
 
+/* Value of a digit, -1 for any other character. By ranges instead of a table: the two alphabets
+ * differ in the last two characters only. */
 static int digit64(char c, const char *alphabet)
 {
     if (c >= 'A' && c <= 'Z')
@@ -84,16 +86,19 @@ int pv_b64url_decode(const char *text, size_t text_len, uint8_t *dst, size_t cap
     return PV_OK;
 }
 
-const char *pv_key_format(const uint8_t key[static 32], char buf[static PV_KEY_TEXT_BUF])
+/* Fails never: the buffer has the size of every key. So callers may use it inside a log call. */
+const char *pv_key_format(const uint8_t key[static PV_KEY_LEN], char buf[static PV_KEY_TEXT_BUF])
 {
-    encode64(pv_view(key, 32), B64URL, buf);
+    encode64(pv_view(key, PV_KEY_LEN), B64URL, buf);
     buf[PV_KEY_TEXT] = '\0';
     return buf;
 }
 
-int pv_key_parse(const char *text, uint8_t ret_key[static 32])
+/* Decoded beside the result and wiped, because the same text form is used for private keys, and a
+ * wrong text must leave the result as it was. */
+int pv_key_parse(const char *text, uint8_t ret_key[static PV_KEY_LEN])
 {
-    uint8_t key[32];
+    uint8_t key[PV_KEY_LEN];
     if (strlen(text) != PV_KEY_TEXT)
         return PV_ERR_MALFORMED;
     int r = decode64(text, PV_KEY_TEXT, B64URL, key);
@@ -103,16 +108,18 @@ int pv_key_parse(const char *text, uint8_t ret_key[static 32])
     return r;
 }
 
-const char *pv_wgkey_format(const uint8_t key[static 32], char buf[static PV_WG_KEY_TEXT_BUF])
+/* The form of wg(8), standard base64 with padding, so that keys can be compared with its output. */
+const char *pv_wgkey_format(const uint8_t key[static PV_KEY_LEN],
+                            char buf[static PV_WG_KEY_TEXT_BUF])
 {
-    encode64(pv_view(key, 32), B64STD, buf);
+    encode64(pv_view(key, PV_KEY_LEN), B64STD, buf);
     memcpy(buf + PV_KEY_TEXT, "=", 2);
     return buf;
 }
 
-int pv_wgkey_parse(const char *text, uint8_t ret_key[static 32])
+int pv_wgkey_parse(const char *text, uint8_t ret_key[static PV_KEY_LEN])
 {
-    uint8_t key[32];
+    uint8_t key[PV_KEY_LEN];
     if (strlen(text) != PV_KEY_TEXT + 1 || text[PV_KEY_TEXT] != '=')
         return PV_ERR_MALFORMED;
     int r = decode64(text, PV_KEY_TEXT, B64STD, key);
@@ -146,6 +153,7 @@ int pv_name_parse(const char *text, size_t text_len, char ret_name[static PV_NAM
     return PV_OK;
 }
 
+/* Only the canonical form: what stands in a signed statement must have one spelling. */
 bool pv_name_is_valid(const char *name)
 {
     char canonical[PV_NAME_BUF];
@@ -168,6 +176,7 @@ static bool parse_digits(const char *text, uint64_t *ret_value, const char **ret
     return p != text;
 }
 
+/* No blanks, signs or leading '+', which strtoull() accepts: a configuration has one spelling. */
 int pv_u64_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value)
 {
     uint64_t v;
@@ -178,6 +187,7 @@ int pv_u64_parse(const char *text, uint64_t min, uint64_t max, uint64_t *ret_val
     return PV_OK;
 }
 
+/* Both pairs of words, as people write either; nothing else counts as "off" by accident. */
 int pv_switch_parse(const char *text, bool *ret_on)
 {
     bool on = strcmp(text, "on") == 0 || strcmp(text, "yes") == 0;
@@ -187,6 +197,7 @@ int pv_switch_parse(const char *text, bool *ret_on)
     return PV_OK;
 }
 
+/* 0: no such unit. A number alone is in seconds. */
 static uint64_t unit_seconds(const char *unit)
 {
     static const struct {
@@ -269,6 +280,8 @@ const char *pv_bytes_format(double bytes, char buf[static PV_AMOUNT_BUF])
     return buf;
 }
 
+/* Two units at most: a person who reads "3d 4h" does not want the seconds. The bound keeps the
+ * conversion from double defined. */
 const char *pv_duration_format(double seconds, char buf[static PV_AMOUNT_BUF])
 {
     long long s = seconds < 0 ? 0 : seconds > 1e15 ? (long long)1e15 : (long long)seconds;

@@ -11,7 +11,8 @@
 enum {
     PV_NAME_MAX = 63,              /* characters, RFC 1035 s2.3.4 (a DNS label) */
     PV_NAME_BUF = PV_NAME_MAX + 1, /* with the NUL */
-    PV_KEY_TEXT = 43,              /* characters: 32 bytes in base64url, no padding */
+    PV_KEY_LEN = 32,               /* bytes: Ed25519 and X25519 public keys, hashes, secrets */
+    PV_KEY_TEXT = 43,              /* characters: a key in base64url, no padding */
     PV_KEY_TEXT_BUF = PV_KEY_TEXT + 1,
     PV_WG_KEY_TEXT_BUF = 45, /* wg's form: base64 with padding, and the NUL */
     PV_AMOUNT_BUF = 32,      /* bytes for a size or a duration, with the NUL */
@@ -25,12 +26,13 @@ PV_MUST_CHECK int pv_b64url_encode(struct pv_view src, char *dst, size_t cap);
 PV_MUST_CHECK int pv_b64url_decode(const char *text, size_t text_len, uint8_t *dst, size_t cap,
                                    size_t *ret_len);
 /* A 32-byte key in base64url; never fails. Returns buf. */
-const char *pv_key_format(const uint8_t key[static 32], char buf[static PV_KEY_TEXT_BUF]);
+const char *pv_key_format(const uint8_t key[static PV_KEY_LEN], char buf[static PV_KEY_TEXT_BUF]);
 /* PV_ERR_MALFORMED unless text is exactly 43 valid characters. */
-PV_MUST_CHECK int pv_key_parse(const char *text, uint8_t ret_key[static 32]);
+PV_MUST_CHECK int pv_key_parse(const char *text, uint8_t ret_key[static PV_KEY_LEN]);
 /* wg's form of a key: base64 with '+', '/' and one '='. */
-const char *pv_wgkey_format(const uint8_t key[static 32], char buf[static PV_WG_KEY_TEXT_BUF]);
-PV_MUST_CHECK int pv_wgkey_parse(const char *text, uint8_t ret_key[static 32]);
+const char *pv_wgkey_format(const uint8_t key[static PV_KEY_LEN],
+                            char buf[static PV_WG_KEY_TEXT_BUF]);
+PV_MUST_CHECK int pv_wgkey_parse(const char *text, uint8_t ret_key[static PV_KEY_LEN]);
 
 /* Lower-cases ASCII and checks the grammar of a node or network name.
  * Refused: bad characters or length, "localhost". PV_ERR_MALFORMED. */

@@ -15,6 +15,8 @@
 #include "base/bytes.h"
 #include "proto/control/ctlmsg_words.h"
 
+/* The contexts keep the two signatures apart: one that a node gave for the first can never be
+ * presented as the second. */
 static const char hello_context[] = "p2pvpn hello v1";
 static const char join_context[] = "p2pvpn join v1";
 
@@ -88,6 +90,7 @@ const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT] = {
 
 /* --- writing JSON ---------------------------------------------------------------------------- */
 
+/* The first failure is the one that is reported: what follows it is only its consequence. */
 static void set_failed(struct pv_writer *w, int status)
 {
     if (w->status == PV_OK)
@@ -130,7 +133,7 @@ static void field_bool(struct pv_writer *w, const char *name, bool v)
     put_raw(w, v ? "true" : "false");
 }
 
-/* Encoded in place; the encoder's NUL is overwritten by the closing quote that always follows. */
+/* max is the field's limit in PROTOCOL.md: what the receiver would refuse is not sent at all. */
 static void put_base64(struct pv_writer *w, struct pv_view v, size_t max)
 {
     if (v.len > max) {
@@ -222,6 +225,7 @@ static void field_items(struct pv_writer *w, const char *name, const struct pv_c
     put_raw(w, "]");
 }
 
+/* Keys stand bare in the list, without a name for each: one message may hold hundreds. */
 static void field_nodes(struct pv_writer *w, const struct pv_ctl_subscribe *s)
 {
     if (s->n > PV_CTL_NODES_MAX)
@@ -274,6 +278,7 @@ static void put_turn(struct pv_writer *w, const struct pv_ctl_turn *m)
     put_raw(w, "}");
 }
 
+/* As text and not as binary addresses: they may be host names, which the node resolves itself. */
 static void put_addrs(struct pv_writer *w, const char *const *addrs, size_t n)
 {
     if (n > PV_CTL_ADDRS_MAX)
@@ -287,6 +292,8 @@ static void put_addrs(struct pv_writer *w, const char *const *addrs, size_t n)
     put_raw(w, "]");
 }
 
+/* What a coordinator does not offer is null or absent, so that a node never asks a server that is
+ * not there. */
 static void put_welcome(struct pv_writer *w, const struct pv_ctl_welcome *m)
 {
     field(w, "caps");
@@ -335,6 +342,8 @@ static void put_receipts(struct pv_writer *w, const struct pv_ctl_receipts *m)
     put_raw(w, "]");
 }
 
+/* `have` is where the reader stands after this page; the head lets it check that nothing was left
+ * out. */
 static void put_statements(struct pv_writer *w, const struct pv_ctl_statements *m)
 {
     field_items(w, "items", m->items, m->n);
@@ -362,6 +371,7 @@ static void put_presence(struct pv_writer *w, const struct pv_ctl_presences *m)
     field_bool(w, "more", m->more);
 }
 
+/* The invite's private key never travels: the signature alone proves that the node has it. */
 static void put_join(struct pv_writer *w, const struct pv_ctl_join *m)
 {
     field_base64(w, "invite", pv_view(m->invite, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
@@ -370,6 +380,7 @@ static void put_join(struct pv_writer *w, const struct pv_ctl_join *m)
     field_base64(w, "sig", pv_view(m->sig, PV_SIGN_LEN), PV_SIGN_LEN);
 }
 
+/* Addresses as text, because an admin reads them in a trace. */
 static void put_reservation(struct pv_writer *w, const struct pv_ctl_reservation *m)
 {
     char text[PV_ADDR_TEXT];
@@ -382,12 +393,14 @@ static void put_reservation(struct pv_writer *w, const struct pv_ctl_reservation
     field_u64(w, "seconds", m->seconds);
 }
 
+/* The word is for programs, the message for people: it may change from version to version. */
 static void put_failure(struct pv_writer *w, const struct pv_ctl_failure *m)
 {
     field_string(w, "error", pv_ctl_error_word(m->error), PV_CTL_ERROR_TEXT_MAX);
     field_string(w, "message", m->message, PV_CTL_ERROR_TEXT_MAX);
 }
 
+/* Only a create carries the secret of the coordinator's URL: it permits a new network. */
 static void put_put(struct pv_writer *w, const struct pv_ctl_put *m, bool create)
 {
     if (create && m->has_secret)
@@ -395,6 +408,7 @@ static void put_put(struct pv_writer *w, const struct pv_ctl_put *m, bool create
     field_items(w, "statements", m->items, m->n);
 }
 
+/* Keeping the same key again changes nothing, so a sender may repeat after a lost answer. */
 static void put_keep(struct pv_writer *w, const struct pv_ctl_keep *m)
 {
     field_base64(w, "to", pv_view(m->to, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
@@ -530,10 +544,9 @@ int pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t *re
 /* Must agree with field_items(): a page that is filled too far would be refused as too long. */
 size_t pv_ctl_item_len(const struct pv_ctl_item *item)
 {
-    /* ,{"s":"..."} and ,"r":"..." */
-    size_t len = 9 + PV_B64_LEN(item->statement.len);
+    size_t len = strlen(",{\"s\":\"\"}") + PV_B64_LEN(item->statement.len);
     if (item->receipt.len > 0)
-        len += 7 + PV_B64_LEN(item->receipt.len);
+        len += strlen(",\"r\":\"\"") + PV_B64_LEN(item->receipt.len);
     return len;
 }
 

@@ -38,6 +38,7 @@ struct msg_parser {
     const char *bad; /* the first field that was wrong, NULL so far */
 };
 
+/* Only the first is kept: what is wrong behind it is often a consequence. */
 static void note_wrong(struct msg_parser *p, const char *name)
 {
     if (p->bad == NULL)
@@ -50,7 +51,7 @@ static void *take_memory(struct msg_parser *p, size_t len)
 {
     size_t rounded = (len + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
     if (p->own->cap - p->own->used < rounded) {
-        note_wrong(p, "t"); /* lists of values too short to be right; see MEM_PER_CHAR */
+        note_wrong(p, "t");
         return NULL;
     }
     void *mem = p->own->mem + p->own->used;
@@ -61,12 +62,15 @@ static void *take_memory(struct msg_parser *p, size_t len)
 
 /* --- fields: each names itself in p->bad when it is missing or wrong ------------------------- */
 
+/* null means absent everywhere, so that writers may leave a field out or say that there is
+ * nothing. */
 static json_t *get_member(const json_t *obj, const char *name)
 {
     json_t *v = json_object_get(obj, name);
     return json_is_null(v) ? NULL : v;
 }
 
+/* 0 when it is wrong; callers need not look, as the whole message becomes invalid. */
 static uint64_t get_u64(struct msg_parser *p, const json_t *obj, const char *name, uint64_t max)
 {
     const json_t *v = get_member(obj, name);
@@ -131,7 +135,7 @@ static struct pv_view get_bytes_field(struct msg_parser *p, const json_t *obj, c
     return decode_base64(p, get_member(obj, name), name, max);
 }
 
-/* Like get_bytes, and empty when absent. */
+/* Like get_bytes_field(), and empty when absent. */
 static struct pv_view get_bytes_opt(struct msg_parser *p, const json_t *obj, const char *name,
                                     size_t max)
 {
@@ -139,6 +143,7 @@ static struct pv_view get_bytes_opt(struct msg_parser *p, const json_t *obj, con
     return v == NULL ? pv_view(NULL, 0) : decode_base64(p, v, name, max);
 }
 
+/* Decoded beside dst and then copied: a value of the wrong length leaves dst as it was. */
 static void copy_fixed(struct msg_parser *p, const json_t *v, const char *name, uint8_t *dst,
                        size_t len)
 {
@@ -188,6 +193,7 @@ static void get_name_field(struct msg_parser *p, const json_t *obj, char dst[sta
     memcpy(dst, json_string_value(v), json_string_length(v) + 1);
 }
 
+/* Both parts are required: a number without its epoch would place the reader in another log. */
 static struct pv_ctl_cursor get_cursor(struct msg_parser *p, const json_t *obj)
 {
     const json_t *v = get_member(obj, "have");
@@ -201,6 +207,7 @@ static struct pv_ctl_cursor get_cursor(struct msg_parser *p, const json_t *obj)
     return c;
 }
 
+/* Only the form of a statement is looked at here; whether it is true is for the roster to say. */
 static struct pv_ctl_item get_item(struct msg_parser *p, const json_t *obj)
 {
     return (struct pv_ctl_item){
@@ -209,6 +216,7 @@ static struct pv_ctl_item get_item(struct msg_parser *p, const json_t *obj)
     };
 }
 
+/* A list that does not fit has no items at all: half a list would pass for a whole one. */
 static const struct pv_ctl_item *get_items(struct msg_parser *p, const json_t *obj,
                                            const char *name, size_t min, size_t *ret_n)
 {
@@ -257,6 +265,7 @@ static void get_hello(struct msg_parser *p, const json_t *obj, struct pv_ctl_hel
     m->have = get_cursor(p, obj);
 }
 
+/* Empty credentials would make an allocation that the relay refuses, so they count as wrong. */
 static const char *get_turn_text(struct msg_parser *p, const json_t *obj, const char *name)
 {
     const char *text = get_string(p, get_member(obj, name), "turn", PV_CTL_TURN_TEXT_MAX);
@@ -304,6 +313,7 @@ static void get_welcome(struct msg_parser *p, const json_t *obj, struct pv_ctl_w
     m->coordinators = get_bytes_opt(p, obj, "coordinators", PV_CTL_STATEMENT_MAX);
 }
 
+/* A secret outside of create is ignored and not refused: a later version may give it a meaning. */
 static void get_put(struct msg_parser *p, const json_t *obj, struct pv_ctl_put *m, bool create)
 {
     m->has_secret = create && get_member(obj, "secret") != NULL;
@@ -352,6 +362,7 @@ static void get_subscribe(struct msg_parser *p, const json_t *obj, struct pv_ctl
     m->on = get_bool(p, obj, "on", true);
 }
 
+/* Absent "online" means away, the answer that makes nobody try in vain. */
 static void get_presence(struct msg_parser *p, const json_t *obj, struct pv_ctl_presences *m)
 {
     size_t n = 0;
@@ -368,6 +379,7 @@ static void get_presence(struct msg_parser *p, const json_t *obj, struct pv_ctl_
     m->more = get_bool(p, obj, "more", false);
 }
 
+/* The family is required, so that a v6 address cannot slip into a v4 field. */
 static void get_ip(struct msg_parser *p, const json_t *obj, const char *name, uint16_t family,
                    uint8_t *dst)
 {
@@ -396,6 +408,7 @@ static void get_failure(struct msg_parser *p, const json_t *obj, struct pv_ctl_f
                      : get_string(p, get_member(obj, "message"), "message", PV_CTL_ERROR_TEXT_MAX);
 }
 
+/* The box is opaque here and for the coordinator: only the receiver can open it. */
 static void get_keep(struct msg_parser *p, const json_t *obj, struct pv_ctl_keep *m)
 {
     get_fixed(p, obj, "to", m->to, PV_SIGN_PK_LEN);
@@ -403,6 +416,8 @@ static void get_keep(struct msg_parser *p, const json_t *obj, struct pv_ctl_keep
     m->box = get_bytes_field(p, obj, "box", PV_CTL_BOX_MAX);
 }
 
+/* Without "n" it is the push that only says that something waits; an answer's number is never 0,
+ * because 0 is what the node answers when it has taken nothing. */
 static void get_parcel(struct msg_parser *p, const json_t *obj, struct pv_ctl_parcel *m)
 {
     if (get_member(obj, "n") == NULL)
@@ -570,6 +585,7 @@ int pv_ctl_parse(struct pv_view text, struct pv_ctl_msg **ret_msg)
     return PV_OK;
 }
 
+/* Wiped, because a message may hold the server's secret or TURN credentials. */
 struct pv_ctl_msg *pv_ctl_msg_free(struct pv_ctl_msg *msg)
 {
     if (msg == NULL)

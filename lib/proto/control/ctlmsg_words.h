@@ -7,9 +7,10 @@
 #define PV_CTLMSG_WORDS_H
 
 #include "proto/control/ctlmsg.h"
+#include "proto/control/jsonline.h"
 
 #define PV_CTL_U64_MAX ((uint64_t)INT64_MAX) /* JSON libraries read integers as int64 */
-#define PV_CTL_ID_MAX  ((uint64_t)1 << 53)   /* exact in every JSON reader (RFC 8259 s6) */
+#define PV_CTL_ID_MAX  PV_JSONLINE_EXACT_MAX
 
 struct pv_ctl_word {
     const char *word; /* NULL: the type has none */

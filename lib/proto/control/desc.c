@@ -40,11 +40,14 @@ static const char *cand_word(enum pv_ice_cand_type type)
 
 /* --- writing --------------------------------------------------------------------------------- */
 
+/* The numbers are ours and below JSON_U64_MAX, so none turns negative. */
 static json_t *integer_json(uint64_t v)
 {
     return json_integer((json_int_t)v);
 }
 
+/* A base that is not among the candidates sent becomes the candidate itself: an index beyond the
+ * list would make the peer refuse the whole description. */
 static json_t *cand_to_json(const struct pv_ice_cand *c, size_t index, size_t n)
 {
     char addr[PV_ADDR_TEXT];
@@ -63,6 +66,7 @@ static json_t *cand_to_json(const struct pv_ice_cand *c, size_t index, size_t n)
     return obj;
 }
 
+/* Cut at the limit instead of failing: the first candidates are the best ones. */
 static json_t *cands_to_json(const struct pv_desc *desc)
 {
     size_t n = desc->n_cands < PV_ICE_MAX_LOCAL ? desc->n_cands : PV_ICE_MAX_LOCAL;
@@ -77,6 +81,7 @@ static json_t *cands_to_json(const struct pv_desc *desc)
     return list;
 }
 
+/* Generation and revision as a pair, since neither orders descriptions without the other. */
 static json_t *number_to_json(uint64_t gen, uint64_t rev)
 {
     json_t *list = json_array();
@@ -150,6 +155,7 @@ static json_t *nat_to_json(const struct pv_desc_nat *nat)
     return obj;
 }
 
+/* Both sides start attempt n at the same moment, so the time travels with the number. */
 static json_t *try_to_json(const struct pv_desc_try *attempt)
 {
     json_t *obj = json_object();
@@ -197,6 +203,7 @@ json_t *pv_desc_to_json(const struct pv_desc *desc)
 
 /* --- reading --------------------------------------------------------------------------------- */
 
+/* A missing or third part is refused: the pair decides which description is the newer one. */
 static int read_number(const json_t *pair, uint64_t *ret_gen, uint64_t *ret_rev)
 {
     const json_t *gen = json_array_get(pair, 0), *rev = json_array_get(pair, 1);
@@ -292,6 +299,7 @@ static int read_cands(const json_t *list, struct pv_desc *desc)
     return PV_OK;
 }
 
+/* Only the two lengths that a WireGuard handshake message can have: the bytes go to its parser. */
 static int read_wg(const json_t *v, struct pv_desc *desc)
 {
     if (v == NULL || json_is_null(v))
@@ -304,6 +312,8 @@ static int read_wg(const json_t *v, struct pv_desc *desc)
                : PV_ERR_MALFORMED;
 }
 
+/* Words of a later version are skipped; the limit keeps a faulty peer from making us compare
+ * forever. */
 static int read_caps(const json_t *list, unsigned *caps)
 {
     if (list == NULL || json_is_null(list))
@@ -366,6 +376,7 @@ static int read_nat(const json_t *obj, struct pv_desc_nat *nat)
     return PV_OK;
 }
 
+/* Attempts count from 1, so that 0 can mean that there is none. */
 static int read_try(const json_t *obj, struct pv_desc_try *attempt)
 {
     uint64_t n, at;

@@ -10,6 +10,9 @@
 
 #include "base/pv.h"
 
+/* The largest whole number that every JSON reader keeps exactly (RFC 8259 s6): the bound of ids. */
+#define PV_JSONLINE_EXACT_MAX ((uint64_t)1 << 53)
+
 /*
  * Parses text, which must be exactly one JSON object (blanks around it are fine, duplicate keys
  * and NUL are not) nested at most max_depth deep with at most max_values commas and opening

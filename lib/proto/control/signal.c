@@ -42,6 +42,7 @@ static json_t *item_to_json(const struct pv_signal_item *item)
     return obj;
 }
 
+/* jansson's setters take a NULL and fail, so one check at the end covers every step before it. */
 static json_t *chain_to_json(const struct pv_signal *sig)
 {
     json_t *list = json_array();
@@ -55,6 +56,7 @@ static json_t *chain_to_json(const struct pv_signal *sig)
     return list;
 }
 
+/* What is absent has no field at all: most signals are only a head and a description. */
 static json_t *signal_to_json(const struct pv_signal *sig)
 {
     json_t *obj = json_object();
@@ -158,6 +160,8 @@ static int signal_from_json(const json_t *obj, struct pv_signal_parsed *parsed)
     return read_chain(json_object_get(obj, "chain"), parsed->memory, sig);
 }
 
+/* The text was sealed by a node whose key we know, so limits here guard against a faulty peer more
+ * than against an attacker; they hold before any memory is taken nevertheless. */
 int pv_signal_parse(struct pv_view text, struct pv_signal_parsed *ret_parsed)
 {
     struct pv_signal_parsed parsed;
@@ -188,6 +192,8 @@ void pv_signal_parsed_done(struct pv_signal_parsed *parsed)
 
 /* --- box ------------------------------------------------------------------------------------- */
 
+/* Sender before receiver: the same two nodes in the other direction give another prologue, so a box
+ * cannot be sent back to who wrote it. */
 static struct pv_view route_prologue(const struct pv_signal_route *route,
                                      uint8_t buf[static PROLOGUE_LEN])
 {
@@ -200,6 +206,7 @@ static struct pv_view route_prologue(const struct pv_signal_route *route,
     return pv_written(&w);
 }
 
+/* The text is bounded here as well as in pv_signal_write(), as another caller may have made it. */
 int pv_signal_seal(const struct pv_signal_route *route, const struct pv_noise_keys *local,
                    const uint8_t remote[static PV_DH_LEN], const struct pv_rng *rng,
                    struct pv_view text, uint8_t *ret_box)

@@ -17,15 +17,17 @@ enum {
     REAL_DIGITS = 15,           /* significant digits every double keeps */
     MAX_REPLY_VALUES = 1000000, /* 10,000 peers have 200,000 */
 };
-#define MAX_ID (UINT64_C(1) << 53) /* whole numbers every JSON reader keeps exactly */
 
 /* --- values -------------------------------------------------------------------------------- */
 
+/* For texts that may be missing; where a text is required, pv_ctlapi_pack() names the missing
+ * one. */
 static json_t *or_null(const char *text)
 {
     return text == NULL ? json_null() : json_string(text);
 }
 
+/* Without the port: an overlay address has none. */
 static json_t *ip_json(const struct pv_addr *a)
 {
     char buf[PV_ADDR_TEXT];
@@ -69,6 +71,7 @@ static json_t *time_json(uint64_t ms)
     return ms == 0 ? json_null() : json_real((double)ms / 1000.0);
 }
 
+/* Every list is an object with a version, as an array could never get another field. */
 static json_t *list_new(const char *key)
 {
     return pv_ctlapi_pack("{s:i, s:[]}", "version", PV_CTLAPI_FORMAT, key);
@@ -76,6 +79,7 @@ static json_t *list_new(const char *key)
 
 /* --- the envelope -------------------------------------------------------------------------- */
 
+/* UINT64_MAX: the request could not be read, and so neither could its id. */
 static json_t *request_id_json(uint64_t id)
 {
     return id == UINT64_MAX ? json_null() : u64_json(id);
@@ -98,6 +102,7 @@ json_t *pv_ctlapi_answer(uint64_t id, json_t *body)
     return put_behind(pv_ctlapi_pack("{s:o, s:b}", "id", request_id_json(id), "ok", 1), body);
 }
 
+/* The code is also the exit code of p2pvpnctl, so that scripts need not read the text. */
 json_t *pv_ctlapi_error(uint64_t id, enum pv_ctlapi_code code, const char *text)
 {
     return pv_ctlapi_pack("{s:o, s:b, s:i, s:s}", "id", request_id_json(id), "ok", 0, "code",
@@ -131,6 +136,7 @@ char *pv_ctlapi_dump(const json_t *obj, size_t *ret_len)
 
 /* --- peers, messages ----------------------------------------------------------------------- */
 
+/* All fields are there for each type of path: a script need not know which type has which. */
 json_t *pv_ctlapi_path_json(const struct pv_ctlapi_path *path)
 {
     static const char *const types[] = {
@@ -172,6 +178,7 @@ json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
         json_real((double)msg->time_ms / 1000.0), "state", pv_chat_state_name(msg->state));
 }
 
+/* Without "more" there is nothing older: only a full page can be continued. */
 json_t *pv_ctlapi_messages_new(bool more)
 {
     json_t *obj = list_new("messages");
@@ -201,6 +208,7 @@ static json_t *network_json(const struct pv_ctlapi_status *s)
                           prefix_json(&s->cidr), "ip6", prefix_json(&s->ula));
 }
 
+/* "admin" tells whether this node may invite, which is what a person tries next. */
 static json_t *self_json(const struct pv_ctlapi_status *s)
 {
     if (s->name == NULL)
@@ -239,6 +247,7 @@ static json_t *relay_json(const struct pv_ctlapi_status *s)
                           u64_json(s->relay_tx_bytes), "rx_bytes", u64_json(s->relay_rx_bytes));
 }
 
+/* Only what lets others in from outside: learned by STUN, or an interface's own public address. */
 static json_t *public_json(const struct pv_ctlapi_status *s)
 {
     json_t *list = json_array();
@@ -251,6 +260,7 @@ static json_t *public_json(const struct pv_ctlapi_status *s)
     return list;
 }
 
+/* The head is what two nodes compare by eye to see whether they know the same network. */
 static json_t *roster_json(const struct pv_ctlapi_status *s)
 {
     if (s->head == NULL)
@@ -259,6 +269,7 @@ static json_t *roster_json(const struct pv_ctlapi_status *s)
                           (int)s->members, "online", (int)s->online);
 }
 
+/* Sentences for people; there is no code, because nothing is decided by them. */
 static json_t *problems_json(const struct pv_ctlapi_status *s)
 {
     json_t *list = json_array();
@@ -321,6 +332,8 @@ int pv_ctlapi_status_add_relays(json_t *status, const char *udp,
     return json_object_set_new(status, "udp", json_string(udp)) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 
+/* Whether it is on, and its limits, stand beside what it has used of them: a person who reads that
+ * it failed wants to know first whether it was allowed to try. */
 int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *h)
 {
     json_t *obj = pv_ctlapi_pack(
@@ -341,6 +354,7 @@ int pv_ctlapi_status_add_binding(json_t *status, const struct pv_ctlapi_binding 
     return json_object_set_new(status, "nat_binding", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 
+/* What is off says why, so that a slow node needs no second look at its kernel. */
 int pv_ctlapi_status_add_datapath(json_t *status, const struct pv_ctlapi_datapath *d)
 {
     json_t *off = json_array();
@@ -383,6 +397,7 @@ json_t *pv_ctlapi_version_json(void)
     return pv_ctlapi_pack("{s:s}", "version", PV_VERSION);
 }
 
+/* A token is there only when an invite was made at once, for the second node. */
 json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struct pv_addr *ip4,
                               const struct pv_addr *ip6, const char *token)
 {
@@ -406,6 +421,7 @@ json_t *pv_ctlapi_invites_new(void)
     return list_new("invites");
 }
 
+/* The token itself is not kept anywhere and cannot be listed; the id is enough to revoke it. */
 int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite)
 {
     return pv_ctlapi_append(
@@ -450,6 +466,7 @@ json_t *pv_ctlapi_watch_message_json(const struct pv_ctlapi_message *msg)
     return pv_ctlapi_pack("{s:o}", "message", pv_ctlapi_message_json(msg));
 }
 
+/* The key is msg_id and not id, which is the envelope's and would win. */
 json_t *pv_ctlapi_watch_state_json(const uint8_t id[static PV_CHAT_ID_LEN], const char *peer,
                                    enum pv_chat_state state)
 {
@@ -478,6 +495,7 @@ json_t *pv_ctlapi_events_new(void)
     return list_new("events");
 }
 
+/* Seconds ago and not a time of day, because traces are read next to "now" and clocks jump. */
 int pv_ctlapi_events_add(json_t *events, double seconds_ago, const char *text)
 {
     return pv_ctlapi_append(events, "events",
@@ -515,7 +533,7 @@ int pv_ctlapi_reply_parse(struct pv_view line, struct pv_ctlapi_reply *ret_reply
     int r = pv_jsonline_parse(line, PV_CTLAPI_REPLY_DEPTH, MAX_REPLY_VALUES, &reply.body);
     if (r < 0)
         return r;
-    r = pv_jsonline_u64(reply.body, "id", 0, MAX_ID, &reply.id);
+    r = pv_jsonline_u64(reply.body, "id", 0, PV_JSONLINE_EXACT_MAX, &reply.id);
     reply.event = json_string_value(json_object_get(reply.body, "event"));
     reply.is_event = reply.event != NULL;
     if (r == PV_ERR_MALFORMED || (r < 0 && !json_is_null(json_object_get(reply.body, "id"))))

@@ -19,7 +19,6 @@ enum {
     DEFAULT_EXPIRES_S = 86400, /* ours: an invite is good for a day */
     MAX_EXPIRES_S = 315360000, /* ours: ten years */
 };
-#define MAX_ID (UINT64_C(1) << 53) /* whole numbers every JSON reader keeps exactly */
 
 enum field_type {
     F_PEER,   /* printable ASCII */
@@ -116,6 +115,7 @@ static const struct command_row {
     [PV_CTLAPI_ROOM_MEMBERS] = {"room_members", false, "room ", ""},
 };
 
+/* Whole words: "peer" must not be found in "peers". */
 static bool list_has(const char *keys, const char *key)
 {
     size_t len = strlen(key);
@@ -126,16 +126,19 @@ static bool list_has(const char *keys, const char *key)
     return false;
 }
 
+/* A number from elsewhere may lie outside of the table: logs print it nevertheless. */
 const char *pv_ctlapi_cmd_name(enum pv_ctlapi_cmd cmd)
 {
     return cmd < PV_CTLAPI_N_CMDS ? COMMANDS[cmd].name : "unknown";
 }
 
+/* What is not in the table counts as a change: without a row there is only the stricter right. */
 bool pv_ctlapi_cmd_changes(enum pv_ctlapi_cmd cmd)
 {
     return cmd >= PV_CTLAPI_N_CMDS || COMMANDS[cmd].changes;
 }
 
+/* Defaults are set on both sides, so that a client may leave out what it does not care about. */
 void pv_ctlapi_request_init(struct pv_ctlapi_request *req, enum pv_ctlapi_cmd cmd, uint64_t id)
 {
     *req = (struct pv_ctlapi_request){
@@ -150,6 +153,7 @@ void pv_ctlapi_request_init(struct pv_ctlapi_request *req, enum pv_ctlapi_cmd cm
     };
 }
 
+/* The secret is a token or URL that lets anybody join: it does not stay in freed memory. */
 void pv_ctlapi_request_done(struct pv_ctlapi_request *req)
 {
     if (req->secret != NULL)
@@ -161,6 +165,7 @@ void pv_ctlapi_request_done(struct pv_ctlapi_request *req)
 
 /* --- parsing ------------------------------------------------------------------------------- */
 
+/* Such words go into logs and terminals: control characters could draw there what they like. */
 static bool is_printable(const char *text)
 {
     for (; *text != '\0'; text++) {
@@ -310,11 +315,12 @@ static void wipe_secrets(const json_t *obj)
     }
 }
 
+/* The id is read first: an error about anything else can then be answered to the right request. */
 static int parse_object(const json_t *obj, struct pv_ctlapi_request *req, uint64_t *ret_id,
                         char *why)
 {
     uint64_t id = 0;
-    if (pv_jsonline_u64(obj, "id", 0, MAX_ID, &id) < 0) {
+    if (pv_jsonline_u64(obj, "id", 0, PV_JSONLINE_EXACT_MAX, &id) < 0) {
         snprintf(why, PV_CTLAPI_ERROR_BUF, "request refused: no usable id: give a whole number");
         return PV_ERR_MALFORMED;
     }
@@ -383,6 +389,7 @@ static json_t *field_json(const struct request_field *f, const struct pv_ctlapi_
     }
 }
 
+/* Fields that may be left out have an empty default, and the daemon would read the same. */
 static bool is_empty(const json_t *v)
 {
     return json_is_false(v) || (json_is_string(v) && json_string_length(v) == 0);
