@@ -19,7 +19,7 @@ enum {
 static const char key_file[] = "coordinator.key";
 static const char secret_file[] = "create.key";
 
-/* The path of a file of the state directory; settings.c leaves room for the longest name. */
+/* settings.c leaves room for the longest name in the state directory. */
 static void key_path(const char *dir, const char *name, char path[static PATH_MAX])
 {
     snprintf(path, PATH_MAX, "%s/%s", dir, name);
@@ -51,8 +51,8 @@ int pv_coordkeys_lock(const char *dir, int *ret_lock_fd,
     return r;
 }
 
-/* len bytes in base64url, one line. PV_ERR_NOT_FOUND writes no error, since it means the first
- * start. */
+/* Reads len bytes in base64url, one line. PV_ERR_NOT_FOUND writes no error, since it means the
+ * first start. */
 static int read_secret(const char *dir, const char *name, uint8_t *dst, size_t len,
                        char ret_error[static PV_COORDKEYS_ERROR_MAX])
 {
@@ -113,8 +113,8 @@ static int read_or_make(const char *dir, const char *name, const struct pv_rng *
     return write_secret(dir, name, dst, len, ret_error);
 }
 
-/* rng NULL: only read. The key pair is made from the seed each time: one file, and nothing in it
- * that could disagree. */
+/* rng is NULL when the keys are only read. The key pair is made from the seed each time, so the
+ * file has nothing that could disagree. */
 static int load_keys(const char *dir, const struct pv_rng *rng, struct pv_coordkeys *ret_keys,
                      char ret_error[static PV_COORDKEYS_ERROR_MAX])
 {

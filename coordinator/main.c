@@ -30,7 +30,7 @@ enum {
     EXIT_NOT_RUNNING = 8,
 };
 
-/* One line for people, on stderr; returns the exit code, so that it can end a function. */
+/* Prints one line on stderr and returns the exit code, so that it can end a function. */
 static int print_error(const char *error)
 {
     fprintf(stderr, "p2pvpn-coordinator: %s\n", error);
@@ -39,8 +39,8 @@ static int print_error(const char *error)
 
 /* --- url ------------------------------------------------------------------------------------- */
 
-/* The keys, made if this is the first that is heard of the directory: `url` works before the first
- * start, so that the URL can be handed out early. */
+/* Reads the keys, and makes them in a new directory: `url` works before the first start, so that
+ * the URL can be handed out early. */
 static int keys_for_url(const char *dir, struct pv_coordkeys *keys,
                         char error[static PV_COORDKEYS_ERROR_MAX])
 {
@@ -128,8 +128,8 @@ static void log_end(struct pv_coord *coord, const struct pv_log *log)
            (unsigned long long)pv_relaystat_drops(st));
 }
 
-/* With everything open. The store is loaded before the first connection: a node that came earlier
- * would be told that its network does not exist. */
+/* The store is loaded before the first connection: a node that came earlier would be told that its
+ * network does not exist. */
 static int serve_until_end(const struct pv_coordset *set, struct pv_coord *coord,
                            const struct pv_log *log)
 {

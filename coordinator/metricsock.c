@@ -9,8 +9,8 @@
 #include "proto/local/scrape.h"
 #include "sys/net/stream.h"
 
-/* The report is made only for a request that is right; wrong ones get their status without that
- * work. To others than this machine only what a scraper needs is said (pv_scrape_parse). */
+/* The report is made only for a request that is right; a wrong one gets its status without that
+ * work. */
 static int answer_scrape(void *ctx, struct pv_view asked, pv_ns now, char **ret_text,
                          size_t *ret_len)
 {

@@ -29,7 +29,7 @@ void pv_peerio_done(struct pv_peerio *io)
     io->fd = -1;
 }
 
-/* The gate first: a handshake costs far more than what was received for it. */
+/* The gate is asked first: a handshake costs far more than the bytes that ask for it. */
 static int begin_tls(struct pv_peerio *io, struct pv_tls_ctx *ctx, pv_ns now)
 {
     if (ctx == NULL)
@@ -39,8 +39,8 @@ static int begin_tls(struct pv_peerio *io, struct pv_tls_ctx *ctx, pv_ns now)
     return pv_tls_new_server(&io->tls, ctx);
 }
 
-/* Everything that n bytes of the wire, which are in buf, bring to light: all of it, since TLS keeps
- * nothing that the loop would see as readable. */
+/* Decrypts n bytes of the wire, which are in buf, and returns everything that they hold: TLS must
+ * keep nothing, as the loop would not see it as readable. */
 static int through_tls(struct pv_peerio *io, uint8_t *buf, size_t n, size_t cap, size_t *ret_n)
 {
     size_t len = 0;
@@ -65,8 +65,8 @@ static int through_tls(struct pv_peerio *io, uint8_t *buf, size_t n, size_t cap,
     return r;
 }
 
-/* Before it is known whether it is TLS it is read as if it were: with so few bytes that all of them
- * can be decrypted into the same buffer. */
+/* Until its first byte has come, a connection is read as if it were TLS: few enough bytes that all
+ * of them can be decrypted into the same buffer. */
 int pv_peerio_read(struct pv_peerio *io, struct pv_tls_ctx *ctx, void *buf, size_t cap,
                    size_t *ret_n, pv_ns now)
 {
@@ -99,7 +99,7 @@ int pv_peerio_flush(struct pv_peerio *io)
     return r;
 }
 
-/* Bytes of the STUN or TURN message that data begins with. */
+/* Returns the length of the STUN or TURN message that data begins with. */
 static size_t message_len(struct pv_view data)
 {
     size_t len = 0, frame = 0;
@@ -107,9 +107,9 @@ static size_t message_len(struct pv_view data)
     return r == PV_OK && frame < data.len ? frame : data.len;
 }
 
-/* A record of TLS for each message of STUN: there are clients (coturn's) that take a record for a
- * message. Before more is put into TLS the kernel has to take what is there, or it would be stored
- * twice. */
+/* Each message of STUN is a record of TLS: there are clients (coturn's) that take a record for a
+ * message. The kernel has to take the bytes in TLS before more are put there, or they would be
+ * stored twice. */
 int pv_peerio_write(struct pv_peerio *io, struct pv_view data, size_t *ret_n)
 {
     if (io->tls == NULL) {

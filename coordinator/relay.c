@@ -136,7 +136,7 @@ int pv_relay_news_fd(const struct pv_relay *relay)
 
 /* --- sending --------------------------------------------------------------------------------- */
 
-/* The descriptor for one output, its DF set as wanted; -1: gone. */
+/* Returns the descriptor for one output, its DF bit as wanted; -1: the socket is gone. */
 static int fd_for(struct pv_relay *r, uint32_t number, bool df)
 {
     if (number < pv_stunudp_count(r->udp))
@@ -149,8 +149,8 @@ static int fd_for(struct pv_relay *r, uint32_t number, bool df)
     return s->fd;
 }
 
-/* In runs (relayout.h); messages in a row for one socket are one system call. Datagrams that the
- * system does not take are counted and lost, as by any router. */
+/* Sends in runs (relayout.h); messages in a row for one socket are one system call. Datagrams that
+ * the system does not take are counted and lost, as by any router. */
 static void send_datagrams(struct pv_relay *r, const struct pv_turns_out *out, size_t n)
 {
     struct pv_relayout *ro = &r->out;
@@ -183,8 +183,8 @@ static void send_output(struct pv_relay *r)
 
 /* --- relay sockets --------------------------------------------------------------------------- */
 
-/* Room for the slot of that number; the table doubles and never shrinks, as numbers are used again
- * late. */
+/* Makes room for the slot of that number. The table doubles and never shrinks, as numbers are used
+ * again late. */
 static int make_slot(struct pv_relay *r, size_t i)
 {
     if (i < r->n_socks)
@@ -204,8 +204,8 @@ static int make_slot(struct pv_relay *r, size_t i)
     return PV_OK;
 }
 
-/* Without room, or when the port is taken, the core hears why and tries another. A relayed packet
- * is fragmented unless its sender asked for DF (RFC 8656 s14). */
+/* The core hears an error and tries another port. A relayed packet is fragmented unless its sender
+ * asked for DF (RFC 8656 s14). */
 static int open_sock(struct pv_relay *r, const struct pv_turns_socket *op)
 {
     static const struct pv_udp_opts opts = {.gro = true};
@@ -270,8 +270,8 @@ struct read_batch {
     size_t n_out;
 };
 
-/* in, replies and out are written before they are read: setting them all would cost more than many
- * a batch. */
+/* The other fields are written before they are read; clearing them would cost more than many a
+ * batch. */
 static void begin_batch(struct read_batch *b, struct pv_relay *r, uint32_t sock, pv_ns now)
 {
     b->relay = r;
@@ -292,7 +292,7 @@ static void pass_to_core(struct read_batch *b)
     b->n = 0;
 }
 
-/* Answers of the STUN server collected from one read: one system call. */
+/* Sends the STUN server's answers to one read by one system call. */
 static void send_replies(struct read_batch *b)
 {
     struct pv_relay *r = b->relay;
@@ -300,8 +300,8 @@ static void send_replies(struct read_batch *b)
     b->n_out = 0;
 }
 
-/* A datagram that is not TURN. The answer leaves from the socket, and with the address, that the
- * request asked for: a NAT or firewall tells senders apart by it. */
+/* Answers a datagram that is not TURN. The answer leaves from the socket and address that the
+ * request asked for: a NAT or firewall tells senders apart by them. */
 static void answer_stun(struct read_batch *b, const struct pv_turns_in *in)
 {
     struct pv_relay *r = b->relay;
@@ -409,7 +409,7 @@ static void serve_peers(struct pv_relay *r, uint32_t sock, pv_ns now)
 
 /* --- the thread ------------------------------------------------------------------------------ */
 
-/* One batch for each descriptor that is ready: nobody starves, however busy one socket is. */
+/* Each ready descriptor has one batch, so nobody starves, however busy one socket is. */
 static void serve_ready(struct pv_relay *r, uint32_t tag, pv_ns now)
 {
     if (tag == WAKE_TAG) {
@@ -422,14 +422,16 @@ static void serve_ready(struct pv_relay *r, uint32_t tag, pv_ns now)
     }
 }
 
-/* Until the next timer, and never long: the clock may have stood still meanwhile. */
+/* The sleep ends with the next timer, and is never long: the clock may have stood still
+ * meanwhile. */
 static pv_ns time_to_sleep(const struct pv_relay *r, pv_ns now)
 {
     pv_ns next = pv_turns_next_timeout(r->turns);
     return next <= now ? 0 : pv_min_ns(next - now, SLEEP_MAX);
 }
 
-/* Once for all that was said in this round: the control thread reads the link to its end. */
+/* One signal stands for all messages of this round: the control thread reads the link to its
+ * end. */
 static void raise_news(struct pv_relay *r)
 {
     if (pv_relaylink_take_wake_control(pv_relaycore_link(r->core)))

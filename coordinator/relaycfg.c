@@ -27,8 +27,8 @@ struct pv_relaycfg {
     struct pv_addr own[PV_TURNS_OWN_MAX];
 };
 
-/* The first line of the file: editors end it with a newline, which is not part of the password. The
- * error names the user and the file, never what stands in it. */
+/* The password is the first line of the file, without its end, which editors add. The error names
+ * the user and the file, never the contents. */
 static int read_password(const struct pv_coordset_user *user, char *password,
                          char error[static PV_COORDKEYS_ERROR_MAX])
 {
@@ -55,7 +55,8 @@ static int read_password(const struct pv_coordset_user *user, char *password,
     return PV_ERR_MALFORMED;
 }
 
-/* All addresses that lead to this machine: the relay refuses them as peers (turnpeer.h). */
+/* Collects the addresses that lead to this machine: the relay refuses them as peers
+ * (turnpeer.h). */
 static void add_own(struct pv_relaycfg *c, const struct pv_addr *a)
 {
     for (size_t i = 0; i < c->cfg.n_own; i++) {
@@ -71,7 +72,7 @@ static size_t family_of(const struct pv_addr *a)
     return a->family == PV_AF_INET6 ? 1 : 0;
 }
 
-/* The first of a family stands. */
+/* The first address of a family stands. */
 static void set_first(struct pv_addr slots[static 2], const struct pv_addr *a)
 {
     struct pv_addr *slot = &slots[family_of(a)];
@@ -81,8 +82,8 @@ static void set_first(struct pv_addr slots[static 2], const struct pv_addr *a)
     slot->port = 0;
 }
 
-/* Where relay sockets are bound and what clients are told: a listening address that is a real one,
- * --public behind a 1:1 NAT, else what the client or the machine has. */
+/* Relay sockets are bound to a listening address that is a real one, and clients are told that or,
+ * behind a 1:1 NAT, --public; else both follow from the client's or the machine's addresses. */
 static void take_addresses(struct pv_relaycfg *c, const struct pv_coordset *set)
 {
     struct pv_net_addr addrs[ADDRS_MAX];
@@ -112,7 +113,7 @@ static void take_addresses(struct pv_relaycfg *c, const struct pv_coordset *set)
     }
 }
 
-/* Connections need descriptors too, so half of them is the relay's at most. */
+/* The relay gets half of the descriptors at most, as connections need some too. */
 static uint32_t most_relays(void)
 {
     struct rlimit files;

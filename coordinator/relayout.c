@@ -18,8 +18,8 @@ static bool same_way(const struct pv_turns_out *a, const struct pv_turns_out *b)
            a->local.family == b->local.family && pv_addr_equal_ip(&a->local, &b->local);
 }
 
-/* Where to look first. An attacker who chose addresses to collide would slow down a batch, which is
- * bounded, and mostly of his own datagrams. */
+/* Returns where the search begins. An attacker who chose addresses to collide would slow down a
+ * batch, which is bounded, and mostly of his own datagrams. */
 static size_t hash_of(const struct pv_turns_out *out)
 {
     uint32_t ip, ip6;
@@ -29,7 +29,7 @@ static size_t hash_of(const struct pv_turns_out *out)
     return h >> 16;
 }
 
-/* The slot of the newest message that goes the same way, or a free one. */
+/* Returns the slot of the newest message that goes the same way, or a free one. */
 static uint16_t *find_slot(struct pv_relayout *ro, const struct pv_turns_out *out, size_t mask)
 {
     size_t i = hash_of(out) & mask;

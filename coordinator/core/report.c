@@ -19,7 +19,7 @@ static json_t *number(uint64_t n)
     return json_integer(n > INT64_MAX ? INT64_MAX : (json_int_t)n);
 }
 
-/* Where it listens, as it was printed at the start. */
+/* Lists the addresses as they were printed at the start. */
 static json_t *addrs_json(const struct pv_report *r)
 {
     json_t *list = json_array();
@@ -32,7 +32,8 @@ static json_t *addrs_json(const struct pv_report *r)
     return list;
 }
 
-/* Static users by name, which the operator gave them; each number has its row in relaystats.c. */
+/* Lists static users by name, which the operator gave them; each number has its row in
+ * relaystats.c. */
 static json_t *users_json(const struct pv_report *r)
 {
     json_t *list = json_array();
@@ -53,7 +54,7 @@ static json_t *users_json(const struct pv_report *r)
     return list;
 }
 
-/* The counters by their names, what was dropped in an object of its own. */
+/* Writes the relay's counters by their names, drops in an object of their own. */
 static json_t *relay_json(const struct pv_report *r)
 {
     json_t *relay = json_pack("{s:b}", "enabled", r->relay_on);
@@ -74,7 +75,7 @@ static json_t *relay_json(const struct pv_report *r)
     return NULL;
 }
 
-/* The numbers that Prometheus' own libraries tell of a process, read by the shell
+/* Writes the numbers that Prometheus' own libraries tell of a process, read by the shell
  * (sys/proc/procinfo). */
 static json_t *process_json(const struct pv_metrics_process *p)
 {
@@ -82,7 +83,7 @@ static json_t *process_json(const struct pv_metrics_process *p)
                      number(p->resident), "fds", number(p->fds), "max_fds", number(p->max_fds));
 }
 
-/* The numbers of the table, each into its object. Not 0: out of memory. */
+/* Writes the numbers of the table, each into its object. Not 0: out of memory. */
 static int set_rows(json_t *doc, const struct pv_report *r)
 {
     size_t n = 0;
@@ -133,7 +134,7 @@ static void put_text(struct report_lines *l, const char *fmt, ...)
     l->len = n < 0 || (size_t)n >= room ? PV_REPORT_TEXT_MAX - 1 : l->len + (size_t)n;
 }
 
-/* 0 for a number that is not there: another version may have made the document. */
+/* A number that is not there is 0: another version may have made the document. */
 static json_int_t number_at(const json_t *obj, const char *key)
 {
     return json_integer_value(json_object_get(obj, key));
@@ -145,7 +146,7 @@ static const char *bytes_at(const json_t *obj, const char *key, char buf[static 
     return pv_bytes_format((double)number_at(obj, key), buf);
 }
 
-/* "1 guest", "2 guests": a number with its noun. */
+/* Writes a number with its noun: "1 guest", "2 guests". */
 static void put_number_of(struct report_lines *l, const json_t *obj, const char *key,
                           const char *noun)
 {
@@ -153,7 +154,7 @@ static void put_number_of(struct report_lines *l, const json_t *obj, const char 
     put_text(l, "%" JSON_INTEGER_FORMAT " %s%s", n, noun, n == 1 ? "" : "s");
 }
 
-/* "NAME 3, OTHER 1" of the counters that are not zero; "none". */
+/* Writes "NAME 3, OTHER 1" of the counters that are not zero, else "none". */
 static void put_counts(struct report_lines *l, const char *label, json_t *counts)
 {
     const char *name;
@@ -170,8 +171,8 @@ static void put_counts(struct report_lines *l, const char *label, json_t *counts
     put_text(l, any ? "\n" : "none\n");
 }
 
-/* The general lines: version, addresses, networks, connections. Everything may be missing or of
- * another type in the document, which reads as 0 or "?". */
+/* Writes version, addresses, networks and connections. Any of them may be missing or of another
+ * type in the document, which reads as 0 or "?". */
 static void put_head(struct report_lines *l, const json_t *doc)
 {
     char buf[PV_AMOUNT_BUF];
@@ -207,7 +208,8 @@ static void put_head(struct report_lines *l, const json_t *doc)
     put_text(l, " closed for protocol errors\n");
 }
 
-/* Traffic of the relay, for members and for each static user, and its drops by reason. */
+/* Writes the traffic of the relay, for members and for each static user, and its drops by
+ * reason. */
 static void put_relay(struct report_lines *l, const json_t *relay)
 {
     char text[PV_AMOUNT_BUF];
@@ -261,8 +263,8 @@ static void put_store(struct report_lines *l, const json_t *store)
         put_text(l, "%-14s%s\n", "", error);
 }
 
-/* Lines for people. The document is not trusted to be whole: it comes from another process, perhaps
- * of another version. */
+/* The document is not trusted to be whole: it comes from another process, perhaps of another
+ * version. */
 int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX])
 {
     struct report_lines l = {.text = ret_text};

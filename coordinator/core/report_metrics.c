@@ -10,7 +10,7 @@ enum {
     SAMPLES_MAX = 128, /* more than both tables have; test_report compares */
 };
 
-/* 0 for a number that is not there, as in report.c; counters are never below zero. */
+/* A number that is not there is 0, as in report.c; counters are never below zero. */
 static uint64_t count_at(const json_t *obj, const char *key)
 {
     json_int_t n = json_integer_value(json_object_get(obj, key));
@@ -35,7 +35,8 @@ struct report_sample {
     const struct pv_stat_row *row;
 };
 
-/* Is row i the first of its family? Some twenty families are looked through for each. */
+/* Is row i the first of its family? Some twenty families are looked through for each, once a
+ * scrape. */
 static bool begins_family(const struct report_sample *samples, size_t i)
 {
     for (size_t k = 0; k < i; k++) {
@@ -62,7 +63,7 @@ static void put_samples(struct pv_metrics *m, const struct report_sample *sample
     }
 }
 
-/* The coordinator's own numbers, then the relay's. */
+/* Writes the coordinator's own numbers, then the relay's. */
 static void put_tables(struct pv_metrics *m, const json_t *doc)
 {
     struct report_sample samples[SAMPLES_MAX];
@@ -82,8 +83,8 @@ static void put_tables(struct pv_metrics *m, const json_t *doc)
     put_samples(m, samples, n);
 }
 
-/* Everything that is no number of a table: the version, switches, and objects whose members are the
- * labels. */
+/* Writes everything that is no number of a table: the version, switches, and objects whose members
+ * are the labels. */
 static void put_rest(struct pv_metrics *m, const json_t *doc)
 {
     const json_t *relay = json_object_get(doc, "relay");
@@ -120,7 +121,7 @@ static void put_users(struct pv_metrics *m, const json_t *relay)
     }
 }
 
-/* The same families as Prometheus' own libraries give, with our prefix. */
+/* Writes the families of Prometheus' own libraries, with our prefix. */
 static void put_process(struct pv_metrics *m, const json_t *process)
 {
     const struct pv_metrics_process p = {

@@ -24,16 +24,16 @@ void pv_tlsgate_done(struct pv_tlsgate *g)
     g->sources = NULL;
 }
 
-/* The network a source counts for: /24 or /56, as in the table of rates (base/bucket.h). A host
- * with one IPv6 address has a whole network of them. */
+/* A source counts as its network, /24 or /56, as in the table of rates (base/bucket.h): a host with
+ * one IPv6 address has a whole network of them. */
 static bool same_source(const struct pv_addr *a, const struct pv_addr *b)
 {
     return a->family == b->family &&
            memcmp(a->ip, b->ip, a->family == PV_AF_INET ? SOURCE4_BYTES : SOURCE6_BYTES) == 0;
 }
 
-/* The source's rate before the rate of all: one source that floods is turned away without using up
- * what others need. */
+/* The source's rate is asked before the rate of all, so one source that floods does not use up what
+ * others need. */
 bool pv_tlsgate_enter(struct pv_tlsgate *g, struct pv_tlsgate_pass *pass,
                       const struct pv_addr *source, pv_ns now)
 {
@@ -57,7 +57,7 @@ bool pv_tlsgate_enter(struct pv_tlsgate *g, struct pv_tlsgate_pass *pass,
     return true;
 }
 
-/* By the end of the handshake or of its connection, whichever comes first. */
+/* A handshake leaves when it is done or its connection ends, whichever comes first. */
 void pv_tlsgate_leave(struct pv_tlsgate *g, struct pv_tlsgate_pass *pass)
 {
     if (!pass->inside)

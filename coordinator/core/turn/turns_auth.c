@@ -14,9 +14,9 @@ enum {
 /* PASSWORD-ALGORITHMS as it is offered: SHA-256, MD5, both without parameters. */
 static const uint8_t algorithms[8] = {0, ALGORITHM_SHA256, 0, 0, 0, ALGORITHM_MD5, 0, 0};
 
-/* An answer to a request that nobody has signed for. It is small and comes out of the shared
- * buckets, so that a forged source gets less than was sent in its name. A nonce says how to try
- * again, but not after a bad request (RFC 8489 s9.2.4). */
+/* Answers a request that nobody has signed for. The answer is short and takes a token from the
+ * shared buckets, so it is a poor amplifier for a forged source. A nonce says how to try again, but
+ * not after a bad request (RFC 8489 s9.2.4). */
 static void answer_unsigned(struct pv_turns *t, const struct pv_treq *q, unsigned code)
 {
     char nonce[PV_TURNAUTH_NONCE_BUF];
@@ -43,7 +43,7 @@ static void answer_unsigned(struct pv_turns *t, const struct pv_treq *q, unsigne
 
 /* --- who ------------------------------------------------------------------------------------- */
 
-/* At most 64 names, compared one by one: a table would not be faster. */
+/* There are at most 64 names, so they are compared one by one. */
 static struct pv_tuser *user_by_name(struct pv_turns *t, struct pv_view name)
 {
     for (size_t i = 0; i < t->n_users; i++) {
@@ -63,7 +63,7 @@ static struct pv_tuser *user_by_hash(struct pv_turns *t, struct pv_view hash)
     return NULL;
 }
 
-/* A static user or a member: members' names are derived from a secret, so no static user can have
+/* Finds a static user or a member. Members' names are derived from a secret, so no static user has
  * one by chance. */
 static bool find_user(struct pv_turns *t, struct pv_treq *q)
 {
@@ -103,7 +103,8 @@ static bool nonce_is_good(struct pv_turns *t, struct pv_treq *q)
 
 /* --- the algorithm --------------------------------------------------------------------------- */
 
-/* RFC 8489 s9.2.4: both attributes or neither, the list as offered, one of it chosen. */
+/* A request has to have both attributes or neither, the list as it was offered, and one algorithm
+ * of it (RFC 8489 s9.2.4). */
 static bool take_algorithm(struct pv_treq *q)
 {
     struct pv_view one;
@@ -121,7 +122,7 @@ static bool take_algorithm(struct pv_treq *q)
     return q->sha_key || algorithm == ALGORITHM_MD5;
 }
 
-/* Which of the two hashes of the password counts is the client's choice by PASSWORD-ALGORITHM. */
+/* The client chooses by PASSWORD-ALGORITHM which of the two hashes of the password counts. */
 struct pv_view pv_tauth_key(const struct pv_treq *q)
 {
     const struct pv_turnauth_key *key = q->user != NULL ? &q->user->key : &q->member->key;

@@ -17,8 +17,8 @@ static bool all_open(const struct pv_talloc *a)
     return true;
 }
 
-/* No socket for this family. IPv6 as an additional family only costs that half (RFC 8656 s7.2);
- * without the first socket the whole allocation fails. */
+/* There is no socket for this family. IPv6 as an additional family only costs that half (RFC 8656
+ * s7.2); without the first socket the whole allocation fails. */
 static void give_up(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
 {
     struct pv_talloc *a = r->alloc;

@@ -20,9 +20,9 @@ static void count_drop(struct pv_turns *t, enum pv_relaystat why)
     pv_relaystat_add(&t->stats, why, 1);
 }
 
-/* Data that came from `peer`, as a Data indication (RFC 8656 s11.4) to the client of an allocation:
- * it has no channel for this peer. The transaction id means nothing in an indication; ours are
- * counted, so that captures can be read. */
+/* Sends data of `peer` as a Data indication (RFC 8656 s11.4), for a client that has no channel for
+ * this peer. The transaction id means nothing in an indication; ours are counted, so that captures
+ * can be read. */
 static void send_indication(struct pv_turns *t, const struct pv_talloc *to,
                             const struct pv_addr *peer, struct pv_view data)
 {
@@ -88,7 +88,7 @@ static void to_member(struct pv_turns *t, const struct pv_talloc *from, const st
 
 /* --- static users ---------------------------------------------------------------------------- */
 
-/* The datagram is relayed for this static user; counted once, not at both of its ends. */
+/* Counts a datagram that is relayed for this static user, once and not at both of its ends. */
 static void count_relayed(struct pv_turns *t, const struct pv_tuser *user, size_t len)
 {
     size_t i = (size_t)(user - t->users);
@@ -165,7 +165,7 @@ static void to_peer(struct pv_turns *t, struct pv_talloc *a, const struct pv_add
     *out = (struct pv_turns_out){.dst = *peer, .sock = r->sock, .df = df, .data = data};
 }
 
-/* r may be NULL: the socket was closed while its datagrams were being read. */
+/* The number may name no socket any more: it was closed while its datagrams were being read. */
 void pv_trelay_from_peer(struct pv_turns *t, const struct pv_turns_in *in, pv_ns now)
 {
     size_t i = in->sock - PV_TURNS_RELAY0;
@@ -175,8 +175,8 @@ void pv_trelay_from_peer(struct pv_turns *t, const struct pv_turns_in *in, pv_ns
 
 /* --- from a client --------------------------------------------------------------------------- */
 
-/* ChannelData (RFC 8656 s12.5). By UDP there may be padding behind the data, so the length in the
- * header counts, not the datagram's. */
+/* Handles ChannelData (RFC 8656 s12.5). By UDP there may be padding behind the data, so the length
+ * in the header counts, not the datagram's. */
 void pv_trelay_channel_data(struct pv_turns *t, const struct pv_tway *way, uint8_t *ptr, size_t len,
                             pv_ns now)
 {
@@ -204,8 +204,8 @@ void pv_trelay_channel_data(struct pv_turns *t, const struct pv_tway *way, uint8
         to_peer(t, a, &c->peer, pv_view(data, data_len), false, now);
 }
 
-/* A Send indication (RFC 8656 s11.2). Attributes that have to be understood and are not make it be
- * dropped, since an indication gets no error. */
+/* Handles a Send indication (RFC 8656 s11.2). One with an attribute that has to be understood and
+ * is not is dropped, since an indication gets no error. */
 void pv_trelay_send(struct pv_turns *t, const struct pv_tway *way, const struct pv_stun_msg *msg,
                     pv_ns now)
 {

@@ -14,8 +14,8 @@ enum {
 
 /* --- attributes ------------------------------------------------------------------------------ */
 
-/* Attributes from the range that has to be understood (below 0x8000, RFC 8489 s14) and are not:
- * 420, which names them. After authentication, so that strangers cannot make this server list
+/* Answers 420 to a request with attributes that have to be understood (below 0x8000, RFC 8489
+ * s14) and are not. This comes after authentication, so strangers cannot make this server list
  * anything. */
 static bool refuse_unknown(struct pv_turns *t, const struct pv_treq *q)
 {
@@ -52,8 +52,8 @@ static bool refuse_unknown(struct pv_turns *t, const struct pv_treq *q)
     return true;
 }
 
-/* FAMILY_BIT4 or 6; 0: absent; -1: malformed or another family. The value is one byte and three
- * that are reserved (RFC 8656 s18.6). */
+/* Returns FAMILY_BIT4 or 6; 0: absent; -1: malformed or another family. The value is one byte and
+ * three that are reserved (RFC 8656 s18.6). */
 static int get_family(const struct pv_stun_msg *msg, uint16_t type)
 {
     struct pv_view v;
@@ -66,8 +66,8 @@ static int get_family(const struct pv_stun_msg *msg, uint16_t type)
                                              : -1;
 }
 
-/* Seconds, within what this server grants; 0 only when it was asked for, which ends the allocation
- * (RFC 8656 s7.2, s8.2). */
+/* Returns seconds within the limits of this server; 0 only when the client asked for it, which ends
+ * the allocation (RFC 8656 s7.2, s8.2). */
 static uint32_t get_lifetime(const struct pv_stun_msg *msg)
 {
     uint32_t s = 0;
@@ -80,7 +80,7 @@ static uint32_t get_lifetime(const struct pv_stun_msg *msg)
     return s < PV_TURNS_LIFETIME_S ? PV_TURNS_LIFETIME_S : s;
 }
 
-/* Rounded up: an allocation that has just been made has all of its time. */
+/* The rest is rounded up, so an allocation that has just been made has all of its time. */
 static uint32_t seconds_left(const struct pv_talloc *a, pv_ns now)
 {
     return a->until <= now ? 0 : (uint32_t)((a->until - now + PV_S(1) - 1) / PV_S(1));
@@ -98,8 +98,8 @@ static void spend_nonce(const struct pv_treq *q)
 
 /* --- Allocate: the answer -------------------------------------------------------------------- */
 
-/* Attributes of a granted allocation (RFC 8656 s7.2). Of two families one may have failed, which
- * ADDRESS-ERROR-CODE says; clients from before that RFC know it by another number. */
+/* Writes the attributes of a granted allocation (RFC 8656 s7.2). When one of two families failed,
+ * ADDRESS-ERROR-CODE says so; clients from before that RFC know it by another number. */
 static void put_allocation(struct pv_stun_writer *w, const struct pv_talloc *a, pv_ns now)
 {
     if (a->member != NULL)
@@ -205,7 +205,7 @@ struct allocate_wish {
     uint8_t token[PV_TTOKEN_LEN];
 };
 
-/* Families: the checks 5 to 9 of RFC 8656 s7.2. Returns 0 or an error code. */
+/* Does the checks 5 to 9 of RFC 8656 s7.2. Returns 0 or an error code. */
 static unsigned read_families(const struct pv_turns *t, const struct pv_treq *q,
                               struct allocate_wish *w)
 {
@@ -236,8 +236,8 @@ static unsigned read_families(const struct pv_turns *t, const struct pv_treq *q,
     return 0;
 }
 
-/* Everything that is asked for, before anything is made of it. Returns 0 or an error code. A token
- * and a wish for ports exclude each other. */
+/* Reads all wishes before anything is made. Returns 0 or an error code. A token and a wish for
+ * ports exclude each other. */
 static unsigned read_wish(const struct pv_turns *t, const struct pv_treq *q,
                           struct allocate_wish *w)
 {
@@ -310,7 +310,7 @@ static void allocate_static(struct pv_turns *t, struct pv_treq *q)
         pv_trequest_allocated(t, a, code, q->now);
 }
 
-/* The 5-tuple is in use: a repeated request is answered as before, all others are refused. */
+/* The 5-tuple is in use: a repeated request gets its answer again, all others are refused. */
 static void answer_again(struct pv_turns *t, const struct pv_treq *q, const struct pv_talloc *there)
 {
     if (there->user == NULL || there->user != q->user ||
@@ -320,7 +320,7 @@ static void answer_again(struct pv_turns *t, const struct pv_treq *q, const stru
         answer_allocated(t, q, there);
 }
 
-/* The checks in the RFC's order, which decides what a request is told that fails several. */
+/* Does the checks in the RFC's order, which decides the error of a request that fails several. */
 static void handle_allocate(struct pv_turns *t, struct pv_treq *q)
 {
     struct pv_view v;
@@ -339,7 +339,7 @@ static void handle_allocate(struct pv_turns *t, struct pv_treq *q)
 
 /* --- Refresh --------------------------------------------------------------------------------- */
 
-/* Families in which the allocation has a relayed address, FAMILY_BIT. */
+/* Returns the families in which the allocation has a relayed address, FAMILY_BIT. */
 static unsigned families_of(const struct pv_talloc *a)
 {
     if (a->member != NULL)
@@ -400,7 +400,7 @@ static unsigned judge_peer(const struct pv_turns *t, const struct pv_talloc *a,
     return allowed ? 0 : PV_TURN_E_FORBIDDEN;
 }
 
-/* Success without attributes. */
+/* Answers success without attributes. */
 static void answer_done(struct pv_turns *t, const struct pv_treq *q)
 {
     struct pv_stun_writer w;
@@ -436,7 +436,7 @@ static unsigned judge_peers(struct pv_turns *t, const struct pv_treq *q, struct 
     return n == 0 ? PV_STUN_E_BAD_REQUEST : 0;
 }
 
-/* Members need no permissions: for them it is a question whether the peer would do. */
+/* Members need no permissions; the request tells them whether the peer could have one. */
 static void handle_create_permission(struct pv_turns *t, struct pv_treq *q, struct pv_talloc *a)
 {
     size_t n = 0;
@@ -485,8 +485,8 @@ static unsigned handle_channel_bind(struct pv_turns *t, const struct pv_treq *q,
 
 /* --- dispatch -------------------------------------------------------------------------------- */
 
-/* Requests that need an allocation: it has to be there, answered, and of the same credentials (441
- * else, RFC 8656 s4). A member that came back has the same struct. */
+/* These requests need an allocation, answered and of the same credentials (441 else, RFC 8656 s4).
+ * A member that came back has the same struct. */
 static void with_allocation(struct pv_turns *t, struct pv_treq *q)
 {
     struct pv_talloc *a = pv_talloc_find(t, q->way);

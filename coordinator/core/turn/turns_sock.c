@@ -10,8 +10,8 @@
 
 /* --- the queue of what the owner has to do --------------------------------------------------- */
 
-/* A socket stands in the queue once: one that is wanted and closed before anybody polled is only
- * closed. */
+/* A socket stands in the queue once. When it is closed before anybody polled, the owner is only
+ * told to close it. */
 static void enqueue(struct pv_turns *t, struct pv_trelay *r)
 {
     if (r->queued)
@@ -56,8 +56,9 @@ int pv_turns_poll_socket(struct pv_turns *t, struct pv_turns_socket *ret_op)
 
 /* --- addresses and ports --------------------------------------------------------------------- */
 
-/* Where a relay socket of that family is bound; PV_AF_NONE: it cannot be. The address that the
- * client reached is the best guess for one that its peers reach, on a machine with several. */
+/* Returns the address to which a relay socket of that family is bound; PV_AF_NONE: there is none.
+ * On a machine with several, the address that the client reached is the best guess for one that its
+ * peers reach. */
 static struct pv_addr bind_addr(const struct pv_turns *t, size_t family,
                                 const struct pv_addr *local)
 {
@@ -73,8 +74,8 @@ bool pv_trelay_can(const struct pv_turns *t, size_t family, const struct pv_addr
     return bind_addr(t, family, local).family != PV_AF_NONE;
 }
 
-/* At random over the whole range (RFC 8656 s7.2, RFC 6056): a stranger who wants to send to a
- * relayed address first has to find it. */
+/* The port is random over the whole range (RFC 8656 s7.2, RFC 6056): a stranger who wants to send
+ * to a relayed address first has to find it. */
 void pv_trelay_choose_port(struct pv_turns *t, struct pv_trelay *r)
 {
     uint32_t n = (uint32_t)t->port_hi - t->port_lo + 1;
@@ -144,7 +145,7 @@ int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool 
 
 /* --- relays of this server as peers ---------------------------------------------------------- */
 
-/* All bytes of an address that matter, as the key of a table. */
+/* Writes family, port and address as the key of a table. */
 static void place_of(const struct pv_addr *a, uint8_t key[static PV_TPLACE_KEY])
 {
     pv_store_be16(key, a->family);
@@ -157,9 +158,9 @@ static bool is_shown_at(const struct pv_tshown *s, const struct pv_addr *ip)
     return s->n > 0 && pv_addr_equal_ip(&s->ip, ip);
 }
 
-/* How many sockets show an address, for the question whether anybody relays there (RFC 8656 s9
- * wants permissions by address, without a port). A machine has few addresses; one that finds no
- * place in the list is only not found as a neighbour. */
+/* Counts the sockets that show an address, to answer whether anybody relays there (permissions are
+ * by address without a port, RFC 8656 s9). A machine has few addresses; one that finds no place in
+ * the list is only not found as a neighbour. */
 static void count_shown(struct pv_turns *t, struct pv_trelay *r)
 {
     struct pv_tshown *free_one = NULL;
@@ -189,7 +190,7 @@ void pv_trelay_set_open(struct pv_turns *t, struct pv_trelay *r)
         (void)!pv_turntab_add(&t->by_place, r);
 }
 
-/* By address and port: exactly one open socket. */
+/* Address and port name exactly one open socket. */
 struct pv_trelay *pv_trelay_at(const struct pv_turns *t, const struct pv_addr *shown)
 {
     uint8_t key[PV_TPLACE_KEY];

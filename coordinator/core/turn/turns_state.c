@@ -52,7 +52,7 @@ void pv_turns_sent(struct pv_turns *t)
 
 /* --- timers ---------------------------------------------------------------------------------- */
 
-/* Done before anything is added, so that setting a timer cannot fail later, in the middle of a
+/* The room is made before anything is added, so setting a timer cannot fail in the middle of a
  * change. */
 int pv_tturns_reserve(struct pv_turns *t)
 {

@@ -32,8 +32,8 @@ static const uint8_t *key_of(const struct pv_turntab *t, const void *entry)
     return (const uint8_t *)entry + t->key_off;
 }
 
-/* The slot that holds the key, or the free one where it would go. Never called when all are
- * full. */
+/* Returns the slot that holds the key, or the free one where it would go. At least one slot has to
+ * be free. */
 static size_t probe_slots(const struct pv_turntab *t, const uint8_t *key, uint32_t hash)
 {
     size_t mask = t->n_slots - 1;
@@ -53,7 +53,8 @@ void *pv_turntab_find(const struct pv_turntab *t, const uint8_t *key)
     return t->slots[probe_slots(t, key, pv_map_hash(&t->key, key, t->key_len))].entry;
 }
 
-/* Looks through the slots from the beginning: to empty a table, not for the path of data. */
+/* The search begins at the first slot each time: this is for emptying a table, not for the path of
+ * data. */
 void *pv_turntab_any(const struct pv_turntab *t)
 {
     for (size_t i = 0; t->n > 0 && i < t->n_slots; i++) {
@@ -84,7 +85,7 @@ static int resize(struct pv_turntab *t, size_t n_slots)
     return PV_OK;
 }
 
-/* Grows at half full. */
+/* The table grows at half full. */
 int pv_turntab_add(struct pv_turntab *t, void *entry)
 {
     if (t->n >= t->key.limit)
@@ -118,8 +119,8 @@ static void close_gap(struct pv_turntab *t, size_t gap)
     t->slots[gap].entry = NULL;
 }
 
-/* Shrinks at an eighth, far from where it grows: one that goes to and fro around a size does not
- * copy itself each time. */
+/* The table shrinks at an eighth, far from where it grows, so that it does not copy itself each
+ * time when its size goes to and fro. */
 void pv_turntab_del(struct pv_turntab *t, const void *entry)
 {
     if (t->n == 0)
