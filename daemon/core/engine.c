@@ -12,13 +12,15 @@
 #include "daemon/core/member/coordinator.h"
 #include "daemon/core/member/store.h"
 #include "daemon/core/peer/attempts.h"
+#include "daemon/core/peer/handshakes.h"
 #include "daemon/core/peer/rediscovery.h"
 
 /* Every part, in the order in which facts are delivered and timeouts handled. */
 static const struct pv_part *const parts[] = {
-    &pv_part_commands,   &pv_part_store,          &pv_part_peers,
-    &pv_part_attempts,   &pv_part_rediscovery,    &pv_part_coordinator,
-    &pv_part_engine_ctl, &pv_part_engine_streams, &pv_part_namesfile,
+    /* attempts see STUN messages before peers: on their sockets most are for nobody */
+    &pv_part_commands,       &pv_part_store,       &pv_part_handshakes,  &pv_part_attempts,
+    &pv_part_peers,          &pv_part_rediscovery, &pv_part_coordinator, &pv_part_engine_ctl,
+    &pv_part_engine_streams, &pv_part_namesfile,
 };
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
 
@@ -258,8 +260,6 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
     memcpy(rc.own_pk, e->node.identity->sign_pk, sizeof(rc.own_pk));
     int r = pv_fp_builder_new(&e->fp, &e->node.rng);
     if (r == PV_OK)
-        r = pv_cookie_checker_new(&e->cookies, &e->device, &e->node.rng);
-    if (r == PV_OK)
         r = pv_gatherer_new(&e->gatherer, &gc);
     if (r == PV_OK)
         r = make_mapper(e, cfg);
@@ -285,7 +285,7 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
         r = pv_peers_new(&e->node.peers, &pc);
     if (r == PV_OK && (e->sync_tx = calloc(1, sizeof(*e->sync_tx))) == NULL)
         r = PV_ERR_NOMEM;
-    if (r == PV_OK && (e->stunroute = calloc(1, sizeof(*e->stunroute))) == NULL)
+    if (r == PV_OK && (e->node.stunroute = calloc(1, sizeof(*e->node.stunroute))) == NULL)
         r = PV_ERR_NOMEM;
     return r;
 }
@@ -416,9 +416,8 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_mapper_free(e->mapper);
     pv_engine_relays_free(e);
     pv_engine_turn_free(e);
-    pv_cookie_checker_free(e->cookies);
     pv_fp_builder_free(e->fp);
-    free(e->stunroute);
+    free(e->node.stunroute);
     free(e->sync_tx);
     free(e->unsaved);
     free(e->listed);
@@ -614,42 +613,16 @@ static bool poll_gatherer(struct pv_engine *e, struct pv_engine_transmit *ret_tx
     struct pv_gatherer_transmit tx;
     if (pv_gatherer_poll_transmit(e->gatherer, &tx) != PV_OK || tx.len > PV_ENGINE_MTU)
         return false;
-    pv_stunroute_sent(e->stunroute, tx.buf + 8, PV_STUN_OWNER_GATHERER);
+    pv_stunroute_sent(e->node.stunroute, tx.buf + 8, PV_STUN_OWNER_GATHERER);
     *ret_tx = (struct pv_engine_transmit){
         .sock = tx.sock, .local = tx.local, .dst = tx.dst, .len = tx.len};
     memcpy(ret_tx->buf, tx.buf, tx.len);
     return true;
 }
 
-static bool poll_peers(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
-{
-    struct pv_peer_transmit tx;
-    struct pv_peer *p;
-    while (pv_peers_poll_transmit(e->node.peers, &p, &tx) == PV_OK) {
-        if (tx.is_stun)
-            pv_stunroute_sent(e->stunroute, tx.buf + 8, pv_peer_id(p) + PV_STUN_OWNER_PEERS);
-        if (!tx.relayed) {
-            if (!pv_transmit_to(ret_tx, &tx.dst, tx.buf, tx.len))
-                continue;
-            ret_tx->sock = tx.sock;
-            ret_tx->ttl = tx.ttl;
-            ret_tx->local = tx.local;
-            return true;
-        }
-        /* Without a relay it is lost, as on the network. */
-        if (pv_engine_relay_wrap(e, tx.via, &tx.dst, pv_view(tx.buf, tx.len), ret_tx))
-            return true;
-    }
-    return false;
-}
-
 int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
 {
     ret_tx->router = false; /* all but the mapper's are for the network */
-    if (e->n_answers > 0) {
-        *ret_tx = e->answers[--e->n_answers];
-        return PV_OK;
-    }
     if (pv_engine_relay_poll(e, ret_tx) || poll_gatherer(e, ret_tx) ||
         pv_engine_map_poll(e, ret_tx) || pv_engine_life_transmit(e, ret_tx))
         return PV_OK;
@@ -658,7 +631,7 @@ int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_
         if (slot->part->poll_transmit != NULL && slot->part->poll_transmit(slot->self, ret_tx))
             return PV_OK;
     }
-    return poll_peers(e, ret_tx) ? PV_OK : PV_ERR_AGAIN;
+    return PV_ERR_AGAIN;
 }
 
 int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap)

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "daemon/core/engine_int.h"
 #include "daemon/core/peer/attempts.h"
+#include "daemon/core/peer/handshakes.h"
 #include "daemon/core/peer/rediscovery.h"
 
 enum {
@@ -146,17 +147,19 @@ static bool judge_static(const struct pv_engine *e, struct pv_peer *p, pv_ns now
 {
     char text[PV_ADDR_TEXT];
     char key[PV_WG_KEY_TEXT_BUF];
+    const struct pv_handshakes_stranger *who =
+        pv_handshakes_stranger(pv_node_part(&e->node, &pv_part_handshakes));
     if (!p->has_path && p->endpoint_host[0] != '\0')
         return say(c, "correct it in [peer], or see whether names are resolved here at all",
                    "the endpoint %s of %s is not found", p->endpoint_host, p->name);
     if (p->session != NULL && pv_session_has_keys(p->session, now))
         return say(c, "", "nothing is wrong: the last handshake with %s succeeded", p->name);
-    if (e->stranger.from.family != PV_AF_NONE &&
-        (!p->has_path || pv_addr_equal_ip(&e->stranger.from, &p->path.remote))) {
-        pv_wgkey_format(e->stranger.key, key);
+    if (who->from.family != PV_AF_NONE &&
+        (!p->has_path || pv_addr_equal_ip(&who->from, &p->path.remote))) {
+        pv_wgkey_format(who->key, key);
         return say(c, "correct public-key in its [peer], or that machine's private key",
                    "handshakes with a key that is not configured come from %s: %s",
-                   pv_addr_format(&e->stranger.from, text), key);
+                   pv_addr_format(&who->from, text), key);
     }
     if (!p->has_path)
         return say(c, "give it `endpoint =` here, or our address there",

@@ -56,21 +56,12 @@
 #include "proto/roster/roster_make.h"
 #include "proto/roster/token.h"
 #include "proto/stun/natlife.h"
-#include "proto/wireguard/cookie.h"
 
 enum {
     PV_ENGINE_SUBSCRIBE_ALL = 128, /* ours: in networks up to this size presence of all is wanted */
-    PV_ENGINE_MAX_ANSWERS = 64,    /* cookie replies waiting to be sent; more are dropped */
-    PV_ENGINE_LOAD = 200,          /* handshakes a second above which cookies are asked for */
     PV_ENGINE_MAX_HOSTS = 8,       /* addresses of the coordinator as written */
     PV_ENGINE_MAX_WAITERS = 256,   /* pings, waits and watches at once */
 };
-
-/* Owners of STUN transactions in stunroute: the gatherer, the mapper, or peer id + 2 (ids begin
- * with 1). */
-#define PV_STUN_OWNER_GATHERER 1u
-#define PV_STUN_OWNER_MAPPER   2u
-#define PV_STUN_OWNER_PEERS    2u
 
 /* Why a job was asked for: what its result means. */
 enum pv_job_purpose {
@@ -245,10 +236,6 @@ struct pv_engine {
     /* peers */
     struct pv_wg_device device;
     struct pv_noise_keys noise; /* the transport key again, for signals */
-    struct pv_cookie_checker *cookies;
-    pv_ns load_since; /* handshakes are counted a second long */
-    unsigned load_count;
-    bool under_load;
     struct pv_fp_builder *fp;
     struct pv_peer_env env;
     struct pv_engine_datapath datapath;
@@ -256,16 +243,8 @@ struct pv_engine {
     struct pv_gatherer *gatherer;
     struct pv_mapper *mapper;
     struct pv_engine_router routers[PV_ENGINE_ROUTERS];
-    struct pv_stunroute *stunroute;
     struct pv_life life;
     struct pv_front front;
-    struct pv_engine_transmit answers[PV_ENGINE_MAX_ANSWERS];
-    size_t n_answers;
-
-    struct {
-        struct pv_addr from; /* PV_AF_NONE: never */
-        uint8_t key[32];
-    } stranger; /* who last began a handshake with a key that nobody here has */
 
     /* the network */
     bool unknown;      /* the coordinator says that it is no member: nothing to sign off from */
@@ -426,9 +405,6 @@ void pv_engine_udp_doubt(struct pv_engine *e, pv_ns now);
 bool pv_engine_relay_input(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
                            pv_ns now);
 bool pv_engine_relay_poll(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
-/* Data for a peer's address behind relay via, wrapped for it. False: it carries nothing now. */
-bool pv_engine_relay_wrap(struct pv_engine *e, uint16_t via, const struct pv_addr *peer,
-                          struct pv_view data, struct pv_engine_transmit *ret_tx);
 
 /* --- engine_desc.c --------------------------------------------------------------------------- */
 

@@ -101,7 +101,7 @@ bool pv_engine_map_poll(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
     if (pv_mapper_poll_transmit(e->mapper, &tx) != PV_OK)
         return false;
     if (!tx.router)
-        pv_stunroute_sent(e->stunroute, tx.buf + 8, PV_STUN_OWNER_MAPPER);
+        pv_stunroute_sent(e->node.stunroute, tx.buf + 8, PV_STUN_OWNER_MAPPER);
     *ret_tx = (struct pv_engine_transmit){
         .router = tx.router, .local = tx.local, .dst = tx.dst, .len = tx.len};
     memcpy(ret_tx->buf, tx.buf, tx.len);

@@ -6,6 +6,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/engine_int.h"
+#include "daemon/core/peer/handshakes.h"
 #include "proto/stun/demux.h"
 
 /* Attempts to reach a peer for whom packets wait begin at least so often. */
@@ -51,9 +52,6 @@ void pv_engine_peer_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
                       pv_ns now)
 {
-    char ufrag[PV_ICE_UFRAG_MAX + 1] = {0};
-    char key[PV_ICE_UFRAG_MAX + 1] = {0};
-    struct pv_peer *p = NULL;
     if (pv_engine_relay_input(e, from, data, now))
         return;
     if (from->kind == PV_CARRIER_STREAM && from->remote.family == PV_AF_NONE)
@@ -65,120 +63,18 @@ static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct
         if (slot->part->handle_stun != NULL && slot->part->handle_stun(slot->self, from, data, now))
             return;
     }
-    if (pv_ice_request_ufrag(data, ufrag) == PV_OK) {
-        memcpy(key, ufrag, strlen(ufrag));
-        p = pv_peer_by_ufrag(&e->env, key);
-    } else if (data.len >= 20) {
-        uint32_t owner = pv_stunroute_owner(e->stunroute, data.ptr + 8);
-        if (owner == PV_STUN_OWNER_GATHERER && from->kind == PV_CARRIER_UDP) {
-            if (pv_gatherer_handle_input(e->gatherer, &from->remote, data, now) == PV_OK) {
-                pv_udpwatch_heard(&e->udp, now);
-                pv_engine_settle(e, now); /* a new public address goes out at once */
-            } else
-                pv_log(e->node.log, PV_LOG_DEBUG, "what=\"STUN answer not taken\"");
-            return;
-        }
-        if (owner == PV_STUN_OWNER_MAPPER) {
-            if (from->kind == PV_CARRIER_UDP &&
-                pv_mapper_handle_stun(e->mapper, &from->remote, data, now) == PV_OK)
-                pv_engine_settle(e, now);
-            return;
-        }
-        if (owner > PV_STUN_OWNER_PEERS)
-            p = pv_engine_peer_by_id(e, owner - PV_STUN_OWNER_PEERS);
-    }
-    if (p == NULL)
+    uint32_t owner = data.len < 20 ? 0 : pv_stunroute_owner(e->node.stunroute, data.ptr + 8);
+    if (from->kind != PV_CARRIER_UDP)
         return;
-    int r = pv_peer_handle_stun(p, from, data, now);
-    if (r != PV_OK)
-        pv_log(e->node.log, PV_LOG_DEBUG, "peer=%s what=\"STUN dropped\" why=\"%s\"", p->name,
-               pv_strstatus(r));
-    pv_engine_touch(e, p, now);
-}
-
-/* More handshakes than usual within a second: ask for cookies (whitepaper s5.3). */
-static bool count_load(struct pv_engine *e, pv_ns now)
-{
-    if (now - e->load_since >= PV_S(1)) {
-        e->under_load = e->load_count > PV_ENGINE_LOAD;
-        e->load_since = now;
-        e->load_count = 0;
+    if (owner == PV_STUN_OWNER_GATHERER) {
+        if (pv_gatherer_handle_input(e->gatherer, &from->remote, data, now) == PV_OK)
+            pv_udpwatch_heard(&e->udp, now);
+        else
+            pv_log(e->node.log, PV_LOG_DEBUG, "what=\"STUN answer not taken\"");
+    } else if (owner == PV_STUN_OWNER_MAPPER) {
+        (void)!pv_mapper_handle_stun(e->mapper, &from->remote, data,
+                                     now); /* answers of strangers */
     }
-    e->load_count++;
-    return e->under_load || e->load_count > PV_ENGINE_LOAD;
-}
-
-static void answer_cookie(struct pv_engine *e, const struct pv_carrier *from, struct pv_view msg,
-                          pv_ns now)
-{
-    if (e->n_answers == PV_ENGINE_MAX_ANSWERS)
-        return;
-    struct pv_engine_transmit *tx = &e->answers[e->n_answers];
-    uint8_t reply[PV_WGMSG_COOKIE_LEN];
-    pv_cookie_reply(e->cookies, msg, &from->remote, now, reply);
-    if (pv_carrier_is_relayed(from)) {
-        e->n_answers +=
-            pv_engine_relay_wrap(e, from->via, &from->remote, pv_view(reply, sizeof(reply)), tx);
-        return;
-    }
-    e->n_answers++;
-    tx->sock = from->sock;
-    tx->stream = 0;
-    tx->ttl = 0;
-    tx->local = from->local;
-    tx->dst = from->remote;
-    tx->len = sizeof(reply);
-    memcpy(tx->buf, reply, sizeof(reply));
-}
-
-static void take_initiation(struct pv_engine *e, const struct pv_carrier *from, struct pv_view msg,
-                            pv_ns now)
-{
-    struct pv_wg_initiation in;
-    struct pv_peer *p = NULL;
-    if (pv_wgmsg_identify(&e->device, msg, &in) == PV_OK) {
-        p = pv_peers_by_transport(e->node.peers, in.static_pk);
-        if (p == NULL) {
-            e->stranger.from = from->remote;
-            memcpy(e->stranger.key, in.static_pk, sizeof(e->stranger.key));
-        }
-    }
-    if (p != NULL) {
-        int r = pv_peer_handle_initiation(p, &in, from, now);
-        if (r != PV_OK)
-            pv_log(e->node.log, PV_LOG_DEBUG, "peer=%s what=\"initiation refused\" why=\"%s\"",
-                   p->name, pv_strstatus(r));
-        pv_engine_touch(e, p, now);
-    }
-    pv_wg_initiation_wipe(&in);
-}
-
-static void take_handshake(struct pv_engine *e, const struct pv_carrier *from, struct pv_view msg,
-                           pv_ns now)
-{
-    uint8_t type;
-    if (pv_wgmsg_type(msg, &type) != PV_OK || type == PV_WGMSG_DATA)
-        return;
-    if (type != PV_WGMSG_COOKIE) {
-        enum pv_cookie_verdict v =
-            pv_cookie_check(e->cookies, msg, &from->remote, count_load(e, now), now);
-        if (v == PV_COOKIE_REPLY)
-            answer_cookie(e, from, msg, now);
-        if (v != PV_COOKIE_ACCEPT)
-            return;
-    }
-    if (type == PV_WGMSG_INITIATION) {
-        take_initiation(e, from, msg, now);
-        return;
-    }
-    struct pv_peer *p = pv_peer_by_index(&e->env, pv_wgmsg_receiver(msg));
-    if (p == NULL)
-        return;
-    int r = pv_peer_handle_reply(p, type, msg, from, now);
-    if (r != PV_OK)
-        pv_log(e->node.log, PV_LOG_DEBUG, "peer=%s what=\"handshake refused\" why=\"%s\"", p->name,
-               pv_strstatus(r));
-    pv_engine_touch(e, p, now);
 }
 
 /* A datagram that is not transport data. */
@@ -192,7 +88,7 @@ static void take_datagram(struct pv_engine *e, const struct pv_carrier *from, st
     case PV_DEMUX_WG_INITIATION:
     case PV_DEMUX_WG_RESPONSE:
     case PV_DEMUX_WG_COOKIE:
-        take_handshake(e, from, data, now);
+        pv_handshakes_take(pv_node_part(&e->node, &pv_part_handshakes), from, data, now);
         break;
     case PV_DEMUX_WG_DATA:
     case PV_DEMUX_CHANNEL:

@@ -504,14 +504,3 @@ bool pv_engine_relay_poll(struct pv_engine *e, struct pv_engine_transmit *ret_tx
     }
     return false;
 }
-
-bool pv_engine_relay_wrap(struct pv_engine *e, uint16_t via, const struct pv_addr *peer,
-                          struct pv_view data, struct pv_engine_transmit *ret_tx)
-{
-    struct pv_relayway_message m = {.buf = ret_tx->buf, .cap = sizeof(ret_tx->buf)};
-    struct pv_relayway *relay = via < PV_FP_MAX_RELAYS ? e->env.relays[via] : NULL;
-    if (relay == NULL || pv_relayway_wrap(relay, peer, data, &m) != PV_OK)
-        return false;
-    address(e, via, &m, ret_tx);
-    return true;
-}

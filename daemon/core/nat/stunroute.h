@@ -14,8 +14,16 @@
 
 enum {
     PV_STUNROUTE_TXID_LEN = 12, /* bytes, RFC 8489 s5 */
+    PV_STUNROUTE_TXID_AT = 8,   /* where it stands in a message */
     PV_STUNROUTE_SETS = 2048,   /* ours: 8,192 ids; 32 peers being reached send 1,600 a second */
     PV_STUNROUTE_WAYS = 4,
+};
+
+/* Owners; 0 is nobody. */
+enum {
+    PV_STUN_OWNER_GATHERER = 1,
+    PV_STUN_OWNER_MAPPER = 2,
+    PV_STUN_OWNER_PEERS = 2, /* added to a peer's id; ids begin with 1 */
 };
 
 struct pv_stunroute_slot {

@@ -27,6 +27,7 @@ struct pv_engine;
 struct pv_attempts;
 struct pv_peers;
 struct pv_rediscovery;
+struct pv_stunroute;
 
 enum pv_iface_state {
     PV_IFACE_DOWN,
@@ -125,6 +126,7 @@ struct pv_node {
 
     /* services */
     struct pv_peers *peers;                    /* of the engine */
+    struct pv_stunroute *stunroute;            /* whose STUN answer it is; of the engine */
     struct pv_report reports[PV_NODE_REPORTS]; /* pv_node_report() */
     size_t n_reports;                          /* ever */
     struct pv_jobqueue jobs;

@@ -101,6 +101,11 @@ void pv_peers_inject(struct pv_peers *ps, struct pv_peer *p, struct pv_view inne
 void pv_peers_send(struct pv_peers *ps, struct pv_peer *p, enum pv_inband_type type,
                    struct pv_view body);
 
+/* Data for a peer's address behind relay via, wrapped for it. False: that relay carries nothing
+ * now. */
+bool pv_peers_wrap(const struct pv_peers *ps, uint16_t via, const struct pv_addr *peer,
+                   struct pv_view data, struct pv_engine_transmit *ret_tx);
+
 /* --- for the engine -------------------------------------------------------------------------- */
 
 /* Is any peer's news undelivered? */
@@ -111,9 +116,6 @@ struct pv_peer *pv_peers_take_news(struct pv_peers *ps, unsigned *ret_facts);
 void pv_peers_told(struct pv_peers *ps, struct pv_peer *p, pv_ns now);
 void pv_peers_handle_timeout(struct pv_peers *ps, pv_ns now);
 pv_ns pv_peers_next_timeout(const struct pv_peers *ps);
-/* The next datagram that a peer wants sent, and whose it is; PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_peers_poll_transmit(struct pv_peers *ps, struct pv_peer **ret_peer,
-                                         struct pv_peer_transmit *ret_tx);
 PV_MUST_CHECK int pv_peers_poll_inject(struct pv_peers *ps, struct pv_engine_inject *ret_inject);
 
 #endif /* PV_PEERS_H */

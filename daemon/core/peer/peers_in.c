@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * peers_in.c - what comes in about a path: probes of its size, a peer's goodbye, and ICMP
- * "fragmentation needed" (RFC 792, RFC 1191) or ICMPv6 "packet too big" (RFC 4443 s3.2).
+ * peers_in.c - what comes in for peers, and about their paths: STUN messages, probes of its size, a
+ * peer's goodbye, and ICMP "fragmentation needed" (RFC 792, RFC 1191) or ICMPv6 "packet too big"
+ * (RFC 4443 s3.2).
  *
  * An ICMP error is a hint, believed only when it quotes a datagram that left just now. A member's
  * path is probed at once then, and the size that the hint names is not used (RFC 8899 s4.6.2). A
  * static peer answers no probes: over IPv6 the size counts, never below what every link carries,
  * and for a while. A liar on the way can make packets smaller, no more.
  */
+#include <string.h>
+
+#include "daemon/core/nat/stunroute.h"
 #include "daemon/core/peer/peers_int.h"
 
 enum {
@@ -51,6 +55,33 @@ const struct pv_inband_handler pv_peers_inband[PV_PEERS_INBAND] = {
     {.type = PV_INBAND_PROBED, .take = take_probed},
     {.type = PV_INBAND_PACKET, .take = drop_packet},
 };
+
+/* --- STUN ------------------------------------------------------------------------------------ */
+
+bool pv_peers_take_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
+{
+    struct pv_peers *ps = part;
+    char ufrag[PV_ICE_UFRAG_MAX + 1] = {0};
+    struct pv_peer *p = NULL;
+    if (pv_ice_request_ufrag(data, ufrag) == PV_OK) {
+        char key[PV_ICE_UFRAG_MAX + 1] = {0}; /* the whole array is the key */
+        memcpy(key, ufrag, strlen(ufrag));
+        p = pv_peer_by_ufrag(ps->cfg.env, key);
+    } else if (data.len >= PV_STUNROUTE_TXID_AT + PV_STUNROUTE_TXID_LEN) {
+        uint32_t owner =
+            pv_stunroute_owner(ps->cfg.node->stunroute, data.ptr + PV_STUNROUTE_TXID_AT);
+        if (owner > PV_STUN_OWNER_PEERS)
+            p = pv_peers_by_id(ps, owner - PV_STUN_OWNER_PEERS);
+    }
+    if (p == NULL)
+        return false;
+    int r = pv_peer_handle_stun(p, from, data, now);
+    if (r != PV_OK)
+        pv_log(ps->cfg.node->log, PV_LOG_DEBUG, "peer=%s what=\"STUN dropped\" why=\"%s\"", p->name,
+               pv_strstatus(r));
+    pv_peers_touch(ps, p, now);
+    return true;
+}
 
 /* --- ICMP ------------------------------------------------------------------------------------ */
 

@@ -42,6 +42,9 @@ void pv_peers_find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now);
 enum {
     PV_PEERS_INBAND = 4, /* in-band types that the table itself takes */
 };
+/* A STUN message: a request names its receiver by the ufrag, an answer by the request it answers.
+ */
+bool pv_peers_take_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now);
 extern const struct pv_inband_handler pv_peers_inband[PV_PEERS_INBAND];
 
 #endif /* PV_PEERS_INT_H */

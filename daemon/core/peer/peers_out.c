@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/nat/stunroute.h"
 #include "daemon/core/peer/peers_int.h"
 
 struct pv_peers_inject {
@@ -112,21 +113,55 @@ void pv_peers_send_due(struct pv_peers *ps, struct pv_peer *p)
 
 /* --- datagrams ------------------------------------------------------------------------------- */
 
-int pv_peers_poll_transmit(struct pv_peers *ps, struct pv_peer **ret_peer,
-                           struct pv_peer_transmit *ret_tx)
+bool pv_peers_wrap(const struct pv_peers *ps, uint16_t via, const struct pv_addr *peer,
+                   struct pv_view data, struct pv_engine_transmit *ret_tx)
 {
+    struct pv_relayway *relay = via < PV_FP_MAX_RELAYS ? ps->cfg.env->relays[via] : NULL;
+    (void)pv_transmit_to(ret_tx, peer, NULL, 0); /* resets every field */
+    struct pv_relayway_message m = {.buf = ret_tx->buf, .cap = sizeof(ret_tx->buf)};
+    if (relay == NULL || pv_relayway_wrap(relay, peer, data, &m) != PV_OK)
+        return false;
+    ret_tx->dst = *pv_relayway_server(relay);
+    ret_tx->sock = m.sock;
+    ret_tx->stream = m.stream;
+    ret_tx->len = m.len;
+    return true;
+}
+
+/* As it leaves this node. False: it is lost, as on the network. */
+static bool address(struct pv_peers *ps, const struct pv_peer *p, const struct pv_peer_transmit *tx,
+                    struct pv_engine_transmit *ret_tx)
+{
+    if (tx->is_stun)
+        pv_stunroute_sent(ps->cfg.node->stunroute, tx->buf + PV_STUNROUTE_TXID_AT,
+                          p->id + PV_STUN_OWNER_PEERS);
+    if (tx->relayed)
+        return pv_peers_wrap(ps, tx->via, &tx->dst, pv_view(tx->buf, tx->len), ret_tx);
+    if (!pv_transmit_to(ret_tx, &tx->dst, tx->buf, tx->len))
+        return false;
+    ret_tx->sock = tx->sock;
+    ret_tx->ttl = tx->ttl;
+    ret_tx->local = tx->local;
+    return true;
+}
+
+/* Peers that may have something stand in a list, so nobody looks at thousands that have not. */
+static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
+{
+    struct pv_peers *ps = part;
+    struct pv_peer_transmit tx;
     while (ps->ready_first != NULL) {
         struct pv_peer *p = ps->ready_first;
-        if (pv_peer_poll_transmit(p, ret_tx) == PV_OK) {
-            *ret_peer = p;
-            return PV_OK;
+        while (pv_peer_poll_transmit(p, &tx) == PV_OK) {
+            if (address(ps, p, &tx, ret_tx))
+                return true;
         }
         ps->ready_first = p->ready_next;
         if (ps->ready_first == NULL)
             ps->ready_last = NULL;
         p->ready = false;
     }
-    return PV_ERR_AGAIN;
+    return false;
 }
 
 /* --- endpoints of static peers --------------------------------------------------------------- */
@@ -185,6 +220,8 @@ const struct pv_part pv_part_peers = {
     .name = "peers",
     .make = adopt,
     .free = leave,
+    .handle_stun = pv_peers_take_stun,
+    .poll_transmit = poll_transmit,
     .on_job = take_endpoint,
     .inband = pv_peers_inband,
     .n_inband = PV_PEERS_INBAND,

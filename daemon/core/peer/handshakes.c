@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * handshakes.c - WireGuard handshake messages from the network, before a peer sees them. Whoever
+ * can send to us can make us spend a DH, so a message is checked for a MAC that needs our public
+ * key, and in a second with very many of them for a cookie that only the address it came from can
+ * have (whitepaper s5.3).
+ */
+#include "daemon/core/peer/handshakes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/peer/peer_int.h"
+#include "daemon/core/peer/peers.h"
+#include "proto/wireguard/cookie.h"
+
+enum {
+    MAX_ANSWERS = 64, /* cookie replies waiting to be sent; more are dropped: ours */
+    LOAD = 200,       /* handshakes a second above which cookies are asked for: ours */
+};
+
+struct pv_handshakes {
+    struct pv_node *node;
+    struct pv_peer_env *env;
+    struct pv_cookie_checker *cookies;
+    pv_ns load_since; /* handshakes are counted a second long */
+    unsigned load_count;
+    bool under_load;
+    struct pv_engine_transmit answers[MAX_ANSWERS];
+    size_t n_answers;
+    struct pv_handshakes_stranger stranger;
+};
+
+static bool count_load(struct pv_handshakes *h, pv_ns now)
+{
+    if (now - h->load_since >= PV_S(1)) {
+        h->under_load = h->load_count > LOAD;
+        h->load_since = now;
+        h->load_count = 0;
+    }
+    h->load_count++;
+    return h->under_load || h->load_count > LOAD;
+}
+
+static void answer_with_cookie(struct pv_handshakes *h, const struct pv_carrier *from,
+                               struct pv_view msg, pv_ns now)
+{
+    if (h->n_answers == MAX_ANSWERS)
+        return;
+    struct pv_engine_transmit *tx = &h->answers[h->n_answers];
+    uint8_t reply[PV_WGMSG_COOKIE_LEN];
+    bool sent;
+    pv_cookie_reply(h->cookies, msg, &from->remote, now, reply);
+    if (pv_carrier_is_relayed(from)) {
+        sent = pv_peers_wrap(h->node->peers, from->via, &from->remote,
+                             pv_view(reply, sizeof(reply)), tx);
+    } else {
+        sent = pv_transmit_to(tx, &from->remote, reply, sizeof(reply));
+        tx->sock = from->sock;
+        tx->local = from->local;
+    }
+    h->n_answers += sent ? 1 : 0;
+}
+
+static void note_stranger(struct pv_handshakes *h, const struct pv_carrier *from,
+                          const uint8_t *key)
+{
+    h->stranger.from = from->remote;
+    memcpy(h->stranger.key, key, sizeof(h->stranger.key));
+}
+
+/* A message 1 names its sender by its static key, which it proves. */
+static void take_initiation(struct pv_handshakes *h, const struct pv_carrier *from,
+                            struct pv_view msg, pv_ns now)
+{
+    struct pv_wg_initiation in;
+    struct pv_peer *p = NULL;
+    if (pv_wgmsg_identify(h->env->device, msg, &in) == PV_OK) {
+        p = pv_peers_by_transport(h->node->peers, in.static_pk);
+        if (p == NULL)
+            note_stranger(h, from, in.static_pk);
+    }
+    if (p != NULL) {
+        int r = pv_peer_handle_initiation(p, &in, from, now);
+        if (r != PV_OK)
+            pv_log(h->node->log, PV_LOG_DEBUG, "peer=%s what=\"initiation refused\" why=\"%s\"",
+                   p->name, pv_strstatus(r));
+        pv_peers_touch(h->node->peers, p, now);
+    }
+    pv_wg_initiation_wipe(&in);
+}
+
+/* A message 2 or a cookie names the handshake of ours that it answers by its index. */
+static void take_reply(struct pv_handshakes *h, uint8_t type, const struct pv_carrier *from,
+                       struct pv_view msg, pv_ns now)
+{
+    struct pv_peer *p = pv_peer_by_index(h->env, pv_wgmsg_receiver(msg));
+    if (p == NULL)
+        return;
+    int r = pv_peer_handle_reply(p, type, msg, from, now);
+    if (r != PV_OK)
+        pv_log(h->node->log, PV_LOG_DEBUG, "peer=%s what=\"handshake refused\" why=\"%s\"", p->name,
+               pv_strstatus(r));
+    pv_peers_touch(h->node->peers, p, now);
+}
+
+void pv_handshakes_take(struct pv_handshakes *h, const struct pv_carrier *from, struct pv_view msg,
+                        pv_ns now)
+{
+    uint8_t type;
+    if (pv_wgmsg_type(msg, &type) != PV_OK || type == PV_WGMSG_DATA)
+        return;
+    if (type != PV_WGMSG_COOKIE) {
+        enum pv_cookie_verdict v =
+            pv_cookie_check(h->cookies, msg, &from->remote, count_load(h, now), now);
+        if (v == PV_COOKIE_REPLY)
+            answer_with_cookie(h, from, msg, now);
+        if (v != PV_COOKIE_ACCEPT)
+            return;
+    }
+    if (type == PV_WGMSG_INITIATION)
+        take_initiation(h, from, msg, now);
+    else
+        take_reply(h, type, from, msg, now);
+}
+
+const struct pv_handshakes_stranger *pv_handshakes_stranger(const struct pv_handshakes *h)
+{
+    return &h->stranger;
+}
+
+/* --- as a part ------------------------------------------------------------------------------- */
+
+static int make_handshakes(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                           void **ret_part)
+{
+    struct pv_handshakes *h = calloc(1, sizeof(*h));
+    (void)cfg, (void)now;
+    if (h == NULL)
+        return PV_ERR_NOMEM;
+    h->node = node;
+    h->env = pv_peers_env(node->peers);
+    int r = pv_cookie_checker_new(&h->cookies, h->env->device, &node->rng);
+    if (r != PV_OK) {
+        free(h);
+        return r;
+    }
+    *ret_part = h;
+    return PV_OK;
+}
+
+static void free_handshakes(void *part)
+{
+    struct pv_handshakes *h = part;
+    pv_cookie_checker_free(h->cookies);
+    free(h);
+}
+
+static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
+{
+    struct pv_handshakes *h = part;
+    if (h->n_answers == 0)
+        return false;
+    *ret_tx = h->answers[--h->n_answers];
+    return true;
+}
+
+const struct pv_part pv_part_handshakes = {
+    .name = "handshakes",
+    .make = make_handshakes,
+    .free = free_handshakes,
+    .poll_transmit = poll_transmit,
+};
