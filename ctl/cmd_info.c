@@ -103,7 +103,7 @@ static void status_network(struct pv_table *t, const json_t *s)
 
     if (strcmp(state, "none") == 0)
         state = "not joined: p2pvpnctl join TOKEN, or create URL";
-    snprintf(text, sizeof(text), "%.60s%s%.20s", state, up ? ", p2pvpnd runs for " : "",
+    snprintf(text, sizeof(text), "%.60s%s%.20s", state, up ? ", running for " : "",
              up ? pv_duration_format(pv_json_real(s, "uptime", 0), since) : "");
     row(t, "state", up ? PV_GREEN : PV_YELLOW, text);
     if (json_is_object(net)) {
@@ -217,40 +217,44 @@ static void status_nat(struct pv_table *t, const json_t *s)
     if (strcmp(mapping, "unknown") != 0) {
         bool varies = strcmp(mapping, "varies") == 0;
         snprintf(text, sizeof(text), "%s%s%.20s%s",
-                 varies ? "another port per destination" : "one port for all destinations",
+                 varies ? "symmetric: another port for each destination"
+                        : "the same port for all destinations",
                  varies ? " (" : "", varies ? pv_json_text(hard, "ports", "?") : "",
                  varies ? ")" : "");
         row(t, "NAT", varies ? PV_YELLOW : PV_PLAIN, text);
     }
     bool predict = pv_json_bool(hard, "predict"), birthday = pv_json_bool(hard, "birthday");
     if (json_object_get(hard, "predict") != NULL && !(predict && birthday))
-        row(t, "hard NATs", PV_YELLOW,
-            predict || birthday ? (predict ? "birthday is off" : "predict is off")
-                                : "not tried: off");
+        row(t, "symmetric NATs", PV_YELLOW,
+            predict || birthday ? (predict ? "trying many ports is off (birthday)"
+                                           : "predicting ports is off (predict)")
+                                : "attempts are off (predict, birthday)");
     if (pv_json_real(hard, "attempts", 0) > 0) {
-        snprintf(text, sizeof(text), "%.0f %s, %.0f of %.0f packets, at most %.0f mappings, %.0f/s",
-                 pv_json_real(hard, "attempts", 0),
-                 pv_json_bool(hard, "running") ? "attempts, one runs" : "attempts",
+        double n = pv_json_real(hard, "attempts", 0);
+        snprintf(text, sizeof(text),
+                 "%.0f %s%s, %.0f of %.0f packets, at most %.0f mappings, %.0f/s", n,
+                 n == 1 ? "attempt" : "attempts",
+                 pv_json_bool(hard, "running") ? ", one is running" : "",
                  pv_json_real(hard, "packets", 0), pv_json_real(hard, "max_packets", 0),
                  pv_json_real(hard, "max_mappings", 0), pv_json_real(hard, "max_pps", 0));
-        row(t, "hard NATs", PV_PLAIN, text);
+        row(t, "symmetric NATs", PV_PLAIN, text);
     }
 }
 
 /* How long the NAT keeps a binding, once it is known. */
 static void status_binding(struct pv_table *t, const json_t *s)
 {
-    char text[2 * PV_SHOW_BUF], but[24] = "", end[48] = "";
+    char text[2 * PV_SHOW_BUF], but[48] = "", end[48] = "";
     const json_t *b = json_object_get(s, "nat_binding");
     double idle = pv_json_real(b, "idle_s", -1), idle_max = pv_json_real(b, "idle_max_s", -1);
     double absolute = pv_json_real(b, "absolute_s", -1);
     if (!json_is_object(b) || (idle < 0 && absolute < 0))
         return;
     if (idle_max > 0)
-        snprintf(but, sizeof(but), ", not %.0f s", idle_max);
+        snprintf(but, sizeof(but), " (%.0f s was too long)", idle_max);
     if (absolute > 0)
         snprintf(end, sizeof(end), ", ends after %.0f s whatever passes", absolute);
-    snprintf(text, sizeof(text), "lives %.0f s in silence%.20s, refreshed every %.0f s%.40s",
+    snprintf(text, sizeof(text), "kept %.0f s when idle%.40s; refreshed every %.0f s%.40s",
              idle < 0 ? 0 : idle, but, pv_json_real(b, "refresh_s", 0), end);
     row(t, "NAT binding", absolute > 0 ? PV_YELLOW : PV_PLAIN, text);
 }

@@ -86,7 +86,7 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
         pv_prefix_format(&range, req->cidr);
     }
     if (pv_url_parse(req->secret, strlen(req->secret), &url) < 0)
-        return pv_cli_usage(cli, "this is no coordinator URL: copy it whole from what "
+        return pv_cli_usage(cli, "not a coordinator URL: copy it whole from what "
                                  "\"p2pvpn-coordinator url\" prints");
     pv_url_done(&url);
     return 0;
@@ -153,7 +153,7 @@ static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
                            "the token is of a later version: update p2pvpn on this machine");
     if (r < 0)
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
-                           "this is no token, or a damaged one: copy it whole, from p2pvpn- to the "
+                           "not a token, or a damaged one: copy it whole, from p2pvpn- to the "
                            "end, or ask for a new one");
     pv_token_done(&token);
     return 0;
@@ -236,7 +236,7 @@ static int invite_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
         pv_ctlapi_request_init(req, PV_CTLAPI_INVITE_REVOKE, 0);
         size_t len = strlen(cli->args.word[1]);
         if (len == 0 || len >= sizeof(req->invite))
-            return pv_cli_usage(cli, "\"%.60s\" is no invite: see p2pvpnctl invite list",
+            return pv_cli_usage(cli, "\"%.60s\" is not an invite: see p2pvpnctl invite list",
                                 cli->args.word[1]);
         memcpy(req->invite, cli->args.word[1], len + 1);
         return 0;

@@ -26,7 +26,7 @@ static int set_log(struct pv_cli *cli)
     const char *word = cli->args.word[0];
     pv_ctlapi_request_init(&req, PV_CTLAPI_LOG, 0);
     if (pv_log_level_parse(word, &level) < 0)
-        return pv_cli_usage(cli, "\"%.40s\" is no level: give error, warn, info or debug", word);
+        return pv_cli_usage(cli, "\"%.40s\" is not a level: give error, warn, info or debug", word);
     snprintf(req.word, sizeof(req.word), "%s", pv_log_level_name(level));
     return pv_cli_change(cli, &req, "done");
 }
@@ -78,7 +78,7 @@ const struct pv_command pv_cmds_node[] = {
     {
         .name = "log",
         .args = "LEVEL",
-        .summary = "how much p2pvpnd logs: error, warn, info or debug",
+        .summary = "set the log level of p2pvpnd: error, warn, info or debug",
         .details = "",
         .example = "sudo p2pvpnctl log debug",
         .words = "error warn info debug",

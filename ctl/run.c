@@ -120,7 +120,7 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
     if (code != 0)
         return code;
     if (args.n_words < c->min_words)
-        return pv_cli_usage(cli, "something is missing: usage: p2pvpnctl %s %s", c->name, c->args);
+        return pv_cli_usage(cli, "missing argument: usage: p2pvpnctl %s %s", c->name, c->args);
     if (args.n_words > c->max_words)
         return pv_cli_usage(cli, "unexpected \"%.60s\"", args.word[c->max_words]);
     cli->args = args;

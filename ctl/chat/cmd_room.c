@@ -97,8 +97,11 @@ static int make_request(struct pv_cli *cli, struct pv_ctlapi_request *req,
     pv_ctlapi_request_init(req, verb->cmd, 0);
     if (verb->n_words > 1) {
         size_t len = strlen(word[1]);
-        if (len == 0 || len >= sizeof(req->room))
-            return pv_cli_usage(cli, "\"%.60s\" is no room: 1 to 32 of a-z 0-9 and -", word[1]);
+        if (len == 0 || len >= sizeof(req->room) || strpbrk(word[1], " \t\n") != NULL)
+            return pv_cli_usage(cli,
+                                "\"%.60s\" is not a room: room names are one word, 1 to 32 of a-z "
+                                "0-9 and -",
+                                word[1]);
         memcpy(req->room, word[1], len + 1);
     }
     return verb->n_words == 3 ? pv_cli_peer(cli, req, word[2]) : 0;

@@ -90,7 +90,8 @@ int pv_cli_peer(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *w
     for (size_t i = 0; i < len; i++)
         good = good && word[i] > ' ' && word[i] <= '~';
     if (!good)
-        return pv_cli_usage(cli, "\"%.60s\" is no peer: give a name, overlay address or key", word);
+        return pv_cli_usage(cli, "\"%.60s\" is not a peer: give a name, overlay address or key",
+                            word);
     memcpy(req->peer, word, len + 1);
     cli->peer = word;
     return 0;
@@ -100,10 +101,11 @@ int pv_cli_name(struct pv_cli *cli, const char *flag, const char *text, char *ds
 {
     char name[PV_NAME_BUF];
     if (pv_name_parse(text, strlen(text), name) < 0)
-        return pv_cli_usage(cli,
-                            "--%s \"%.80s\" is no name: use 1 to 63 of a-z 0-9 and -, not at the "
-                            "ends, not localhost",
-                            flag, text);
+        return pv_cli_usage(
+            cli,
+            "--%s \"%.80s\" is not a name: use 1 to 63 of a-z 0-9 and -, not at the "
+            "ends, not localhost",
+            flag, text);
     memcpy(dst, name, sizeof(name));
     return 0;
 }

@@ -90,7 +90,7 @@ static int resolve_one(const char *text, uint16_t port, struct pv_netprobe_serve
                       text[i]) != NULL;
     if (!good) {
         snprintf(error, PV_NETPROBE_ERROR,
-                 "\"%.100s\" is no server: give HOST, HOST:PORT, ADDRESS:PORT or [IPV6]:PORT",
+                 "\"%.100s\" is not a server: give HOST, HOST:PORT, ADDRESS:PORT or [IPV6]:PORT",
                  text);
         return PV_ERR_MALFORMED;
     }

@@ -521,7 +521,7 @@ static void send_to(struct pv_tui *t, const char *name, const char *text)
     if (is_room_name(name) || pv_name_parse(name, strlen(name), peer) == PV_OK)
         index = pv_tui_find(t, peer, false);
     if (index == SIZE_MAX || index == 0) {
-        note(t, "there is no %.63s here: /peers lists who there is", name);
+        note(t, "no peer or room named %.63s: /peers lists them", name);
         pv_tuiedit_set(&t->edit, text);
         return;
     }
@@ -547,7 +547,7 @@ static void run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
     case PV_TUI_W_OPEN:
         index = pv_tui_find(t, w->name, false);
         if (index == SIZE_MAX || w->name[0] == '\0')
-            note(t, "there is no \"%.63s\" here: /peers lists who there is", w->name);
+            note(t, "no peer or room named \"%.63s\": /peers lists them", w->name);
         else
             pv_tui_open(t, index);
         break;

@@ -365,7 +365,7 @@ static void draw_bar(const struct pv_tui *t, struct pv_tui_screen *s, size_t row
     for (size_t i = 0; i < t->n_convs; i++)
         elsewhere += i != t->current && t->convs[i].unread > 0;
     if (t->convs[t->current].scroll > 0)
-        write_text(&p, "[older: PgDn]  ");
+        write_text(&p, "[scrolled up: PgDn]  ");
     if (elsewhere > 0) {
         snprintf(text, sizeof(text), "[%u unread: Ctrl-G]  ", elsewhere);
         write_text(&p, text);

@@ -195,7 +195,7 @@ static bool judge_presence(const struct pv_engine *e, const struct pv_peer *p, s
         return say(c,
                    "see `p2pvpnctl status`; nodes that were reached before are looked for "
                    "without it",
-                   "the coordinator is not reached (%s), so %s cannot be asked",
+                   "cannot reach the coordinator (%s), so %s cannot be asked",
                    e->coord_error[0] != '\0' ? e->coord_error : "connecting", p->name);
     if (p->state == PV_PEER_IDLE) {
         snprintf(todo, sizeof(todo), "`p2pvpnctl ping %s`", p->name);
@@ -292,7 +292,7 @@ static bool judge_udp(const struct pv_engine *e, const struct pv_peer *p, const 
 static bool judge_nats(const struct pv_engine *e, const struct pv_peer *p, const struct seen *s,
                        struct pv_cause *c)
 {
-    static const char VARIES[] = "every destination another public port";
+    static const char VARIES[] = "another public port for each destination";
     const struct pv_hardnat_counts h = pv_hardnat_counts(pv_attempts_hardnat(e->node.attempts));
     bool ours =
         pv_hardnat_nat(pv_attempts_hardnat(e->node.attempts))->mapping == PV_DESC_MAPPING_VARIES;
@@ -306,28 +306,29 @@ static bool judge_nats(const struct pv_engine *e, const struct pv_peer *p, const
         return say(c,
                    "PCP or UPnP switched on in one of the routers, a port forwarded to a node's "
                    "UDP port, or IPv6 on both sides",
-                   "both NATs give %s%s", VARIES, more);
+                   "both NATs are symmetric: they use %s%s", VARIES, more);
     if (ours)
         return say(c,
                    off ? "`predict = on` and `birthday = on` in [traversal]; or PCP, UPnP or a "
                          "forwarded port in our router, or IPv6 on both sides"
                        : "PCP or UPnP switched on in our router, a forwarded port, or IPv6 on both "
                          "sides",
-                   "our NAT gives %s%s", VARIES, more);
+                   "our NAT is symmetric: it uses %s%s", VARIES, more);
     if (theirs)
         return say(c,
                    off ? "`predict = on` and `birthday = on` in [traversal]; or PCP, UPnP or a "
                          "forwarded port in its router, or IPv6 on both sides"
                        : "PCP or UPnP switched on in its router, a forwarded port, or IPv6 on both "
                          "sides",
-                   "the NAT of %s gives %s%s", p->name, VARIES, more);
+                   "the NAT of %s is symmetric: it uses %s%s", p->name, VARIES, more);
     if (s->sent < ENOUGH_CHECKS || s->answers)
         return false;
     if (off)
-        return say(c, "`predict = on` and `birthday = on` in [traversal]",
-                   "no check gets through to %s, and attempts at hard NATs are switched off here, "
-                   "so whether one stands in the way or a firewall was not measured",
-                   p->name);
+        return say(
+            c, "`predict = on` and `birthday = on` in [traversal]",
+            "no check gets through to %s, and attempts at symmetric NATs are switched off here, "
+            "so whether one stands in the way or a firewall was not measured",
+            p->name);
     return say(c,
                "look at the firewalls of both sides; `why` on the other side tells the direction: "
                "it says so when our checks arrive there",

@@ -42,7 +42,7 @@ static void failf(struct pv_engine *e, enum pv_ctlapi_code code, pv_ns now, cons
 static void refused(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now)
 {
     if (msg->type != PV_CTL_ERROR) {
-        failf(e, PV_CTLAPI_FAILED, now, "the coordinator gave an answer that is none",
+        failf(e, PV_CTLAPI_FAILED, now, "the coordinator's answer makes no sense",
               "see its log; is it of this version?");
         return;
     }
@@ -203,7 +203,7 @@ void pv_engine_create(struct pv_engine *e, struct pv_ctlapi_request *req, uint64
     const char *network = req->network[0] != '\0' ? req->network : "home";
     const char *cidr = req->cidr[0] != '\0' ? req->cidr : "10.66.0.0/16";
     if (!take_url(req->secret, en)) {
-        failf(e, PV_CTLAPI_BAD_TOKEN, now, "that is no coordinator URL",
+        failf(e, PV_CTLAPI_BAD_TOKEN, now, "not a coordinator URL",
               "use what `p2pvpn-coordinator url` prints, whole and in quotes");
         return;
     }
@@ -247,7 +247,7 @@ void pv_engine_join(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t
     if (r != PV_OK) {
         failf(e, PV_CTLAPI_BAD_TOKEN, now,
               r == PV_ERR_UNSUPPORTED ? "the token is of a later version"
-                                      : "that is no token, or it is damaged",
+                                      : "not a token, or a damaged one",
               "copy it whole, from p2pvpn- to its end");
         return;
     }
@@ -628,7 +628,7 @@ void pv_enroll_timeout(struct pv_engine *e, pv_ns now)
         return;
     char why[PV_CTL_ERROR_TEXT_MAX + 1];
     memcpy(why, en->why, sizeof(why));
-    failf(e, PV_CTLAPI_UNREACHABLE, now, "the coordinator is not reached", why);
+    failf(e, PV_CTLAPI_UNREACHABLE, now, "cannot reach the coordinator", why);
 }
 
 int pv_engine_make_invite(struct pv_engine *e, uint32_t uses, uint64_t expires_s, pv_ns now,

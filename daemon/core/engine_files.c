@@ -302,6 +302,27 @@ static int pass(struct pv_engine *e, uint32_t number, uint64_t handle)
     return add_op(e, &op) ? PV_OK : PV_ERR_LIMIT;
 }
 
+/* Nothing more happens to a file in this state. */
+static bool is_over(enum pv_file_state state)
+{
+    return state != PV_FILE_OFFERED && state != PV_FILE_ACCEPTED;
+}
+
+/* "saved already": why what was asked for cannot be done with the file. */
+static const char *state_words(enum pv_file_state state)
+{
+    static const char *const words[PV_FILE_N_STATES] = {
+        [PV_FILE_OFFERED] = "offered and not accepted yet",
+        [PV_FILE_ACCEPTED] = "accepted and not whole yet",
+        [PV_FILE_DONE] = "transferred already",
+        [PV_FILE_SAVED] = "saved already",
+        [PV_FILE_REFUSED] = "refused",
+        [PV_FILE_WITHDRAWN] = "withdrawn",
+        [PV_FILE_FAILED] = "not transferred: it failed",
+    };
+    return words[state];
+}
+
 void pv_engine_files_request(struct pv_engine *e, const struct pv_ctlapi_request *req,
                              uint64_t handle, pv_ns now)
 {
@@ -324,9 +345,12 @@ void pv_engine_files_request(struct pv_engine *e, const struct pv_ctlapi_request
     } else {
         const struct pv_file_entry *f = pv_filelink_find(e->files, req->number);
         if (r == PV_ERR_STATE && f != NULL)
-            snprintf(text, sizeof(text), "files: %lu is %s and %s: `p2pvpnctl files` lists them",
-                     (unsigned long)req->number, f->outgoing ? "going out" : "coming in",
-                     pv_file_state_name(f->state));
+            snprintf(text, sizeof(text), "files: file %lu %s %s: `p2pvpnctl files` lists them",
+                     (unsigned long)req->number,
+                     f->outgoing         ? "goes out and is"
+                     : is_over(f->state) ? "was"
+                                         : "is",
+                     state_words(f->state));
         else
             snprintf(text, sizeof(text), "files: %lu: %s: `p2pvpnctl files` lists them",
                      (unsigned long)req->number, pv_strstatus(r));

@@ -53,8 +53,6 @@ static const char *remedy(int status)
         return "not in this room, or it is being fetched: `p2pvpnctl room list`, or try again";
     case PV_ERR_MALFORMED:
         return "a room's name is 1 to 32 of a-z 0-9 and -, a text 1 to 16384 bytes of UTF-8";
-    case PV_ERR_EXISTS:
-        return "it is there already: `p2pvpnctl room list` and `room members` show it";
     case PV_ERR_LIMIT:
         return "too many rooms, members or lines: leave a room, or open a new one";
     case PV_ERR_NOT_FOUND:
@@ -70,6 +68,24 @@ static void fail(struct pv_engine *e, const char *what, int status, uint64_t han
 {
     char text[PV_CTLAPI_ERROR_BUF];
     snprintf(text, sizeof(text), "%s: %s: %s", what, pv_strstatus(status), remedy(status));
+    pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, text);
+}
+
+/* A request that was refused at once. */
+static void fail_request(struct pv_engine *e, const struct pv_ctlapi_request *req, int status,
+                         uint64_t handle)
+{
+    const char *what = pv_ctlapi_cmd_name(req->cmd);
+    const char *name = req->room + (req->room[0] == '#');
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (status != PV_ERR_EXISTS) {
+        fail(e, what, status, handle);
+        return;
+    }
+    if (req->cmd == PV_CTLAPI_ROOM_INVITE)
+        snprintf(text, sizeof(text), "%s: %.80s is in room #%.40s already", what, req->peer, name);
+    else
+        snprintf(text, sizeof(text), "%s: room #%.40s exists already", what, name);
     pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, text);
 }
 
@@ -251,5 +267,5 @@ void pv_engine_room_request(struct pv_engine *e, const struct pv_ctlapi_request 
             r = pv_rooms_invite(e->rooms, handle, id, p->pk, wall, now);
     }
     if (r != PV_OK)
-        fail(e, pv_ctlapi_cmd_name(req->cmd), r, handle);
+        fail_request(e, req, r, handle);
 }

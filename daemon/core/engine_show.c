@@ -69,7 +69,7 @@ static void find_outer_problems(const struct pv_engine *e, struct problems *x, p
         problem(x, "this machine has no network: ", "no interface has an address: check the link");
     if (e->node.roster != NULL && e->node.up && !e->node.removed && !e->node.online &&
         e->coord_error[0] != '\0')
-        problem(x, "the coordinator is not reached: ", e->coord_error);
+        problem(x, "cannot reach the coordinator: ", e->coord_error);
     if (pv_udpwatch_is_blocked(&e->udp) && e->node.online) /* else nothing passes */
         problem(
             x, "UDP is blocked: ", "no server's answer comes in: a firewall here must let UDP out");
@@ -78,7 +78,7 @@ static void find_outer_problems(const struct pv_engine *e, struct problems *x, p
         if (r == NULL || pv_relayway_error(r)[0] == '\0' || (i == 0 && !e->node.online))
             continue;
         snprintf(relay, sizeof(relay),
-                 "the relay %s is not reached: ", pv_engine_relay_name(e, i, name));
+                 "cannot reach the relay %s: ", pv_engine_relay_name(e, i, name));
         problem(x, relay, pv_relayway_error(r));
     }
     if (off == 0)

@@ -34,14 +34,14 @@ static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
     }
     const char *doubt = p->doubted ? ", but it does not answer now" : "";
     if (pv_peer_is_relayed(p))
-        line(lines, "%s is reached through the relay %s for %u s%s: no direct path is proven",
+        line(lines, "%s has been reached through the relay %s for %u s%s: no direct path is proven",
              p->name, pv_addr_format(pv_carrier_dst(&p->path), p->via), for_s, doubt);
     else
-        line(lines, "%s is reached directly at %s for %u s%s", p->name, remote, for_s, doubt);
+        line(lines, "%s has been reached directly at %s for %u s%s", p->name, remote, for_s, doubt);
     if (p->session != NULL && pv_session_has_keys(p->session, now))
         line(lines, "  encrypted with %s", pv_suite_name(pv_session_suite(p->session)));
     if (p->ice != NULL && pv_ice_selected(p->ice, &path) == PV_OK)
-        line(lines, "  our %s address %s to their %s address, round trip %.1f ms, loss %.1f %%",
+        line(lines, "  our address, %s: %s; their address: %s; round trip %.1f ms, loss %.1f %%",
              pv_ice_cand_type_name(path.local_type), pv_addr_format(&path.carrier.local, local),
              pv_ice_cand_type_name(path.remote_type), (double)path.rtt / 1e6,
              (double)path.loss / 10.0);
@@ -88,7 +88,7 @@ static void why_no_path(struct pv_engine *e, struct pv_peer *p, json_t **lines)
     if (p->presence == PV_PRESENCE_OFFLINE)
         line(lines, "%s is offline: the coordinator has no connection from it", p->name);
     else if (!e->node.online)
-        line(lines, "%s cannot be asked: the coordinator is not reached (%s)", p->name,
+        line(lines, "%s cannot be asked: cannot reach the coordinator (%s)", p->name,
              e->coord_error);
     else if (p->state == PV_PEER_IDLE)
         line(lines, "%s has no path because nothing wanted one: try `p2pvpnctl ping %s`", p->name,
@@ -108,13 +108,15 @@ static void why_pairs(struct pv_peer *p, json_t **lines)
     for (size_t i = 0; i < n; i++) {
         char local[PV_ADDR_TEXT];
         char remote[PV_ADDR_TEXT];
-        line(lines,
-             "  tried %s -> %s (%s): %u checks, %u answers%s; since the last answer %u checks, "
-             "%u of theirs came in",
+        char last[48] = "", heard[48] = "";
+        if (paths[i].unanswered > 0)
+            snprintf(last, sizeof(last), ", the last %u not", paths[i].unanswered);
+        if (paths[i].heard > 0)
+            snprintf(heard, sizeof(heard), "; %u of theirs arrived meanwhile", paths[i].heard);
+        line(lines, "  tried %s -> %s, %s: %u of %u checks answered%s%s%s",
              pv_addr_format(&paths[i].carrier.local, local),
              pv_addr_format(&paths[i].remote, remote), pv_ice_cand_type_name(paths[i].remote_type),
-             paths[i].checks, paths[i].answers, paths[i].selected ? ", in use" : "",
-             paths[i].unanswered, paths[i].heard);
+             paths[i].answers, paths[i].checks, last, heard, paths[i].selected ? "; in use" : "");
     }
 }
 
@@ -123,15 +125,16 @@ static void nat_words(const struct pv_desc_nat *nat, char *buf, size_t cap)
 {
     const char *words = "has not been measured";
     if (nat->mapping == PV_DESC_MAPPING_SAME)
-        words = "keeps one public port for every destination";
+        words = "uses the same public port for all destinations";
     else if (nat->mapping == PV_DESC_MAPPING_VARIES)
-        words = "gives every destination another public port";
+        words = "uses another public port for each destination";
     if (nat->ports == PV_DESC_PORTS_SEQUENTIAL)
-        snprintf(buf, cap, "%s, one after the other (step %d)", words, nat->step);
+        snprintf(buf, cap, "%s (one after the other, step %d)", words, nat->step);
     else if (nat->ports == PV_DESC_PORTS_BLOCK)
-        snprintf(buf, cap, "%s, within %u to %u", words, nat->lo, nat->hi);
+        snprintf(buf, cap, "%s (within %u to %u)", words, nat->lo, nat->hi);
     else
-        snprintf(buf, cap, "%s%s%s", words, nat->ports == PV_DESC_PORTS_RANDOM ? ", at random" : "",
+        snprintf(buf, cap, "%s%s%s", words,
+                 nat->ports == PV_DESC_PORTS_RANDOM ? " (port chosen at random)" : "",
                  nat->early ? ", and a packet that comes in early takes the port" : "");
 }
 
@@ -218,7 +221,7 @@ static void why_relays(const struct pv_engine *e, const struct pv_peer *p, json_
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         const struct pv_relayway *r = e->env.relays[i];
         if (r != NULL && pv_relayway_error(r)[0] != '\0')
-            line(lines, "  the relay %s is not reached: %s", pv_engine_relay_name(e, i, name),
+            line(lines, "  cannot reach the relay %s: %s", pv_engine_relay_name(e, i, name),
                  pv_relayway_error(r));
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * log.h - where a module says what happened: a level and one line of key=value text.
+ * log.h - where a module says what happened: a level and one line, a message and key=value pairs.
  *
  * Pure: a sink passed in decides where lines go (the shell's writes to standard error, the
  * simulator's to memory). Libraries log at debug only; the program logs what it decides.
@@ -28,7 +28,9 @@ struct pv_log {
     void *ctx;
 };
 
-/* log may be NULL: nothing is written. Control characters become '?': one call is one line. */
+/* fmt gives key=value pairs; the value of what= is the message and is put first:
+ * "peer=%s what=\"not told\" why=\"%s\"" becomes "not told: peer=pi why=\"it is away\"".
+ * log may be NULL: nothing is written. Control characters become '?': one call is one line. */
 void pv_log(const struct pv_log *log, enum pv_log_level level, const char *fmt, ...)
     PV_PRINTF(3, 4);
 const char *pv_log_level_name(enum pv_log_level level); /* "error", "warn", "info", "debug" */

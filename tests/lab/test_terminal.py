@@ -138,7 +138,7 @@ def sizes_scrolling_and_absence(lab):
     equal(rows[1][25:].split(": ")[1], "line 39", "the oldest line on the screen")
     term.keys("PageUp")
     rows = term.wait("older lines", "line 25")
-    check("[older: PgDn]" in rows[22], "the bar does not say that this is older")
+    check("[scrolled up: PgDn]" in rows[22], "the bar does not say that this is older")
     check(not any("line 59" in row for row in rows), "the newest is still there")
     b.ctl("send", "a", "newest")
     term.keys("PageDown")

@@ -80,9 +80,9 @@ def a_stock_turn_server_by_tls(lab):
             equal((r["state"], r["error"]), ("up", None), name)
             continue
         check(r["state"] == "connecting" and r["error"].startswith(bad[name]), f"status: {r}")
-        check(f"the relay {name} is not reached: {bad[name]}" in problems, f"problems: {problems}")
-        check(f"the relay {name} is not reached: {bad[name]}" in why, f"why: {why}")
-        equal(log.count(f'relay={name} what="not reached" why="{bad[name]}'), 1, f"{name} in the log")
+        check(f"cannot reach the relay {name}: {bad[name]}" in problems, f"problems: {problems}")
+        check(f"cannot reach the relay {name}: {bad[name]}" in why, f"why: {why}")
+        equal(log.count(f'not reached: relay={name} why="{bad[name]}'), 1, f"{name} in the log")
     b.stop_daemon()  # and without the authority the good one is not trusted either
     use_turn(b, good)
     b.daemon()

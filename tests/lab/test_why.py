@@ -129,7 +129,7 @@ def no_such_name(w):
 @fault("paths", long=False)
 def nothing_wrong(w):
     w.a.wait_direct(w.b)
-    yield why(w.a, "b"), "b is reached directly", "cause: nothing is wrong"
+    yield why(w.a, "b"), "b has been reached directly", "cause: nothing is wrong"
 
 
 @fault("paths", long=False)
@@ -276,7 +276,7 @@ def away_and_the_peer_too(w):
     """b is off while the coordinator is away: nobody can say whether it is there."""
     w.b.stop_daemon()
     w.coordinator.program.kill()
-    yield why(w.a, "b"), "cause: the coordinator is not reached", "refuses the connection"
+    yield why(w.a, "b"), "cause: cannot reach the coordinator", "refuses the connection"
     w.coordinator.start()
     w.b.daemon()
     w.a.wait_peer(w.b, timeout=60)
@@ -363,7 +363,7 @@ NO_BIRTHDAY = "[traversal]\nbirthday = off\nportmap = off\n"
 def two_symmetric_nats(lab):
     a, _ = behind(lab, "symmetric", "symmetric")
     expect("two symmetric NATs", why(a, "b"),
-           ["cause: both NATs give every destination another public port", "to do:", "PCP or UPnP"],
+           ["cause: both NATs are symmetric", "to do:", "PCP or UPnP"],
            60)
 
 
@@ -381,14 +381,14 @@ def their_nat_and_no_birthday(lab):
     """Against a random NAT only many sockets help."""
     a, b = behind(lab, "port-restricted", "symmetric", NO_BIRTHDAY)
     expect("their NAT", why(a, "b"),
-           ["cause: the NAT of b gives every destination another public port"])
-    expect("our NAT", why(b, "a"), ["cause: our NAT gives every destination another public port"])
+           ["cause: the NAT of b is symmetric"])
+    expect("our NAT", why(b, "a"), ["cause: our NAT is symmetric"])
 
 
 @scenario(long="one of many faults")
 def no_relay_and_symmetric_nats(lab):
     a, _ = behind(lab, "symmetric", "symmetric", NO_BIRTHDAY, ("--no-relay",))
-    expect("no relay", why(a, "b"), ["cause: both NATs give every destination another public port",
+    expect("no relay", why(a, "b"), ["cause: both NATs are symmetric",
                                      "the coordinator offers no relay"], 60)
 
 

@@ -173,7 +173,7 @@ static int two_restart(uint64_t seed, void *ctx)
     if (!reaches(&s, (unsigned)seed % 2, 1 - (unsigned)seed % 2, BACK))
         return failed(&s, "");
     sim_world_run(&s.w, PV_S(2));
-    if (!says(&s, 0, "\"cmd\":\"why\",\"peer\":\"b\"", "is reached directly") ||
+    if (!says(&s, 0, "\"cmd\":\"why\",\"peer\":\"b\"", "has been reached directly") ||
         !says(&s, 0, "\"cmd\":\"why\",\"peer\":\"b\"", "cached address 203.0.113.2:") ||
         !says(&s, 0, "\"cmd\":\"status\"", "\"reached_without\":1") ||
         !says(&s, 0, "\"cmd\":\"peers\"", "\"code\":9") ||

@@ -672,7 +672,7 @@ static void explain_off(const struct pv_mapper *m, const struct line *l, char *b
 static void explain_failures(const struct line *l, char *buf, size_t cap)
 {
     size_t len = 0;
-    int n = snprintf(buf, cap, "the router opens no port (");
+    int n = snprintf(buf, cap, "the router did not open a port (");
     len = n < 0 ? 0 : (size_t)n;
     for (size_t i = 0; i < PV_MAPPER_PROTOCOLS && len < cap; i++) {
         if (l->failed[i][0] == '\0')

@@ -17,13 +17,13 @@ const char *pv_ice_cand_type_name(enum pv_ice_cand_type type)
 {
     switch (type) {
     case PV_ICE_HOST:
-        return "host";
+        return "own";
     case PV_ICE_PRFLX:
-        return "prflx";
+        return "seen by the peer";
     case PV_ICE_SRFLX:
-        return "srflx";
+        return "public (STUN)";
     case PV_ICE_RELAY:
-        return "relay";
+        return "relayed";
     }
     return "unknown";
 }

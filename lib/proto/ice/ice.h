@@ -62,7 +62,7 @@ enum pv_ice_cand_type { /* value = type preference, RFC 8445 s5.1.2.2 */
     PV_ICE_SRFLX = 100,
     PV_ICE_RELAY = 0, /* paired only with relay candidates of the same coordinator (DESIGN 6) */
 };
-const char *pv_ice_cand_type_name(enum pv_ice_cand_type type); /* "host", "prflx", ... */
+const char *pv_ice_cand_type_name(enum pv_ice_cand_type type); /* for people: "public (STUN)" */
 
 /* How datagrams of a local base leave and arrive. For a channel, carrier.local is the relayed
  * address, and the owner wraps what leaves. */

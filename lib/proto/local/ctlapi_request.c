@@ -261,7 +261,7 @@ static void say_what_is_wanted(const struct request_field *f, const char *cmd, c
         [F_PEER] = "a name, overlay address or key",
         [F_NAME] = "1 to 63 of a-z 0-9 and -, not at the ends, not \"localhost\"",
         [F_CIDR] = "an IPv4 range such as 10.66.0.0/16",
-        [F_WORD] = "a word",
+        [F_WORD] = "one word, without blanks",
         [F_SECRET] = "the whole text, without blanks",
         [F_TEXT] = "1 to 16384 bytes of UTF-8",
         [F_BOOL] = "true or false",

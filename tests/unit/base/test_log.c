@@ -48,6 +48,29 @@ static void a_line_is_cut_and_stays_one_line(void **state)
     assert_string_equal(s.text, "name=a?level=error?[31m?");
 }
 
+static void the_message_stands_before_the_keys(void **state)
+{
+    static const struct {
+        const char *line, *want;
+    } rows[] = {
+        {"peer=pi what=\"not told\" why=\"away\"", "not told: peer=pi why=\"away\""},
+        {"what=\"interface up\" name=p2pvpn0", "interface up: name=p2pvpn0"},
+        {"signal=15 what=stopping", "stopping: signal=15"},
+        {"what=stopping", "stopping"},
+        {"a=1 what=\"\"", ": a=1"},
+        {"why=\"he said what=this\" a=1", "why=\"he said what=this\" a=1"},
+        {"what=\"cut off in the mid", "cut off in the mid"},
+        {"somewhat=1", "somewhat=1"},
+    };
+    struct seen s = {.lines = 0};
+    struct pv_log log = {.level = PV_LOG_WARN, .sink = keep, .ctx = &s};
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        pv_log(&log, PV_LOG_WARN, "%s", rows[i].line);
+        assert_string_equal(s.text, rows[i].want);
+    }
+}
+
 static void levels_have_names_both_ways(void **state)
 {
     enum pv_log_level level;
@@ -85,6 +108,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_above_the_level_are_not_written),
         cmocka_unit_test(a_line_is_cut_and_stays_one_line),
+        cmocka_unit_test(the_message_stands_before_the_keys),
         cmocka_unit_test(levels_have_names_both_ways),
         cmocka_unit_test(a_trace_keeps_the_newest_events),
     };

@@ -534,10 +534,10 @@ static void a_path_in_use_outlives_its_place_in_the_description(void **state)
 static void names_are_those_of_the_interface(void **state)
 {
     (void)state;
-    assert_string_equal(pv_ice_cand_type_name(PV_ICE_HOST), "host");
-    assert_string_equal(pv_ice_cand_type_name(PV_ICE_SRFLX), "srflx");
-    assert_string_equal(pv_ice_cand_type_name(PV_ICE_PRFLX), "prflx");
-    assert_string_equal(pv_ice_cand_type_name(PV_ICE_RELAY), "relay");
+    assert_string_equal(pv_ice_cand_type_name(PV_ICE_HOST), "own");
+    assert_string_equal(pv_ice_cand_type_name(PV_ICE_SRFLX), "public (STUN)");
+    assert_string_equal(pv_ice_cand_type_name(PV_ICE_PRFLX), "seen by the peer");
+    assert_string_equal(pv_ice_cand_type_name(PV_ICE_RELAY), "relayed");
     assert_string_equal(pv_ice_state_name(PV_ICE_DORMANT), "dormant");
 }
 
